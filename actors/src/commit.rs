@@ -1,0 +1,241 @@
+//! What one yes writes, all of it or nothing.
+
+use crate::Tell;
+use protocol::{
+    CommandId, Currency, DriverId, Identifier, OrderId, RescueId, RiderId, ShardId, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// The kinds of entity there are. The number is part of the journal: add, never change.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[repr(u8)]
+pub enum Kind {
+    /// [`crate::order::Order`].
+    Order = 1,
+    /// [`crate::rescue::Rescue`].
+    Rescue = 2,
+    /// [`crate::driver::Driver`].
+    Driver = 3,
+    /// [`crate::rider::Rider`].
+    Rider = 4,
+}
+
+/// Which entity, among all kinds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EntityKey {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id.
+    pub id: Uuid,
+}
+
+impl EntityKey {
+    /// 17 bytes that no other entity has.
+    pub fn to_bytes(self) -> [u8; 17] {
+        let mut bytes = [self.kind as u8; 17];
+        bytes[1..].copy_from_slice(self.id.as_bytes());
+        bytes
+    }
+
+    /// Where it lives: embedded in the id of an order or a rescue, hashed for the others.
+    pub fn shard(self) -> ShardId {
+        match self.kind {
+            Kind::Order => OrderId(self.id).shard(),
+            Kind::Rescue => RescueId(self.id).shard(),
+            Kind::Driver | Kind::Rider => ShardId::of(self.id.as_bytes()),
+        }
+    }
+
+    /// The entity that an id in display form names.
+    pub fn parse(text: &str) -> Option<Self> {
+        None.or_else(|| text.parse::<OrderId>().ok().map(Self::from))
+            .or_else(|| text.parse::<RescueId>().ok().map(Self::from))
+            .or_else(|| text.parse::<DriverId>().ok().map(Self::from))
+            .or_else(|| text.parse::<RiderId>().ok().map(Self::from))
+    }
+}
+
+macro_rules! keys {
+    ($($id:ident => $kind:ident),+) => {$(
+        impl From<$id> for EntityKey {
+            fn from(id: $id) -> Self {
+                Self { kind: Kind::$kind, id: id.uuid() }
+            }
+        }
+    )+};
+}
+
+keys!(OrderId => Order, RescueId => Rescue, DriverId => Driver, RiderId => Rider);
+
+impl From<protocol::JobId> for EntityKey {
+    fn from(job: protocol::JobId) -> Self {
+        match job {
+            protocol::JobId::Order(id) => id.into(),
+            protocol::JobId::Rescue(id) => id.into(),
+        }
+    }
+}
+
+impl fmt::Display for EntityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.kind, self.id.simple())
+    }
+}
+
+impl fmt::Debug for EntityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How many events an entity has.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+/// A key that at most one entity holds at a time: `driver/7/slot/0`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Claim(pub String);
+
+impl Claim {
+    /// Room for one job of a driver. A job that fills the vehicle claims all of its slots.
+    pub fn slot(driver: DriverId, slot: u8) -> Self {
+        Self(format!("driver/{}/slot/{slot}", driver.0.simple()))
+    }
+
+    /// A rider's only active ride.
+    pub fn ride(rider: RiderId) -> Self {
+        Self(format!("rider/{}/ride", rider.0.simple()))
+    }
+
+    /// A rider's only active rescue.
+    pub fn rescue(rider: RiderId) -> Self {
+        Self(format!("rider/{}/rescue", rider.0.simple()))
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What another entity must be told once an event is durable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Whom, and what. It is told as [`protocol::Principal::System`].
+    pub tell: Tell,
+    /// What the source must be told if that is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_refused: Option<Tell>,
+}
+
+impl From<Tell> for Effect {
+    fn from(tell: Tell) -> Self {
+        Self { tell, if_refused: None }
+    }
+}
+
+impl Effect {
+    /// The same, with an answer to a refusal.
+    #[must_use]
+    pub fn if_refused(self, tell: Tell) -> Self {
+        Self { if_refused: Some(tell), ..self }
+    }
+}
+
+/// One line of double-entry bookkeeping. The lines of one commit sum to zero per currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posting {
+    /// Unique for the fact it records: `tip/order-9`. All lines of one fact share it.
+    pub key: String,
+    /// Whose money: `driver/7/earnings`.
+    pub account: String,
+    /// In minor units; positive is debit.
+    pub amount: i64,
+    /// Of what.
+    pub currency: Currency,
+}
+
+/// An entity's row in lists and searches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewRow {
+    /// Its public status.
+    pub status: String,
+    /// Whose it is.
+    pub rider: Option<RiderId>,
+    /// Who performs it.
+    pub driver: Option<DriverId>,
+    /// The moment lists are sorted by.
+    pub at: Timestamp,
+    /// What lists show, as JSON.
+    pub body: serde_json::Value,
+}
+
+/// Everything one accepted command writes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// Who.
+    pub entity: EntityKey,
+    /// The version it must still have.
+    pub expected: Version,
+    /// When.
+    pub at: Timestamp,
+    /// What happened; may be empty when only the result of a refused command is kept.
+    pub events: Vec<EncodedEvent>,
+    /// The state after the events, when it is time for a snapshot.
+    pub snapshot: Option<Vec<u8>>,
+    /// What to answer when the command is repeated.
+    pub result: Option<CommandResult>,
+    /// Encoded [`Effect`]s, in order; the index is part of their identity.
+    pub effects: Vec<Vec<u8>>,
+    /// The new deadline, if it changed: `Some(None)` for none.
+    pub deadline: Option<Option<Timestamp>>,
+    /// Keys it takes.
+    pub claims_taken: Vec<Claim>,
+    /// Keys it gives back.
+    pub claims_released: Vec<Claim>,
+    /// Money that moves.
+    pub postings: Vec<Posting>,
+    /// Its new row, if it changed.
+    pub view: Option<ViewRow>,
+}
+
+/// An event as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedEvent {
+    /// Its name, for people and lists.
+    pub name: String,
+    /// MessagePack with field names.
+    pub bytes: Vec<u8>,
+}
+
+/// The first answer to a command, kept for repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandResult {
+    /// Which command.
+    pub command: CommandId,
+    /// The encoded answer.
+    pub bytes: Vec<u8>,
+}

@@ -1,0 +1,119 @@
+//! The one thing an entity has to be: a pure function of its past.
+
+use crate::{Claim, Effect, Kind, Listing, Posting, Refusal, Sight, ViewRow};
+use protocol::{Identifier, Principal, Timestamp, view::Mark};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt::Debug, time::Duration};
+
+/// An entity's rules. No clock, no I/O, no randomness: what they need arrives with the command.
+///
+/// `Default` is the entity before its first event. Replaying its journal through [`evolve`] is the
+/// only way to reach any other state, so a decider tested in memory is tested for real.
+///
+/// Only [`decide`] chooses. Everything else a commit contains is *derived*: effects from each event,
+/// and deadline, claims, listing and view from the state that the events lead to. The runtime
+/// compares the derived values before and after, and writes or tells the difference, so no rule can
+/// forget to cancel a timer or to release a slot.
+///
+/// [`evolve`]: Self::evolve
+/// [`decide`]: Self::decide
+pub trait Decider:
+    Default + Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// Names this kind of entity in the journal, in logs and in metrics.
+    const KIND: Kind;
+    /// Tells one entity of this kind from another.
+    type Id: Identifier;
+    /// What can be asked of it, in the imperative: `Accept`.
+    type Command: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What has happened to it, in the past tense: `Accepted`. Old ones must be readable for ever.
+    type Event: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What can be seen of it without being written down, such as a position.
+    type Sighting: Clone + Debug + Send + Sync + 'static;
+
+    /// Chooses what happens next; an empty list means "already so".
+    ///
+    /// Asking again right after a yes must be "already so" or a refusal, never a second effect.
+    /// (Repeats with the same command id never get here: the runtime answers them from the
+    /// journal.)
+    fn decide(
+        &self,
+        command: &Self::Command,
+        context: &Context<Self::Id>,
+    ) -> Result<Vec<Self::Event>, Refusal>;
+
+    /// Folds a fact into the state. It cannot refuse: the event has already happened.
+    fn evolve(&mut self, event: &Self::Event);
+
+    /// What others must be told once `event` is durable. `self` is the state it happens *to*.
+    /// Delivered at least once, in order per receiver, and once in effect.
+    fn effects(&self, id: Self::Id, event: &Self::Event) -> Vec<Effect>;
+
+    /// When this entity next acts by itself, and what it then asks of itself as
+    /// [`Principal::System`]. May be asked late, and again after a restart; never early.
+    fn deadline(&self) -> Option<(Timestamp, Self::Command)>;
+
+    /// The unique keys it holds in this state. A commit that would take a key someone else holds is
+    /// refused as [`Refusal::Taken`] and changes nothing.
+    fn claims(&self, id: Self::Id) -> Vec<Claim>;
+
+    /// What the region it is in should know about it in this state; `None` for "not there".
+    fn listing(&self, id: Self::Id) -> Option<Listing>;
+
+    /// Its row in lists and searches; `None` before it exists.
+    fn view(&self, id: Self::Id) -> Option<ViewRow>;
+
+    /// Its mark on the dispatcher's map in this state; `None` for "not there".
+    fn mark(&self, id: Self::Id) -> Option<Mark>;
+
+    /// The money `event` moves: lines that sum to zero per currency. `self` is the state before.
+    fn postings(&self, _id: Self::Id, _event: &Self::Event) -> Vec<Posting> {
+        Vec::new()
+    }
+
+    /// Takes in something that is not written down. It may change fields that are not part of the
+    /// journal (`#[serde(skip)]`, and ignored by `PartialEq` where that matters), lead to commands
+    /// for itself, and be passed on.
+    fn see(
+        &mut self,
+        sighting: &Self::Sighting,
+        context: &Context<Self::Id>,
+    ) -> Seen<Self::Command>;
+
+    /// It was just read back from the journal: whatever was not written down starts anew.
+    fn wake(&mut self, _now: Timestamp) {}
+
+    /// How long it stays in memory without being spoken to; `None` while it must not sleep.
+    fn idle_max(&self) -> Option<Duration>;
+
+    /// The name of an event in lists and metrics: `Assigned` → `assigned`.
+    fn event_name(event: &Self::Event) -> &'static str;
+}
+
+/// What surrounds a command.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<Id> {
+    /// Who is asked.
+    pub id: Id,
+    /// Who asks.
+    pub by: Principal,
+    /// When it reached the platform: the only clock a decider ever sees.
+    pub now: Timestamp,
+}
+
+/// What came of a sighting.
+#[derive(Debug)]
+pub struct Seen<C> {
+    /// What the entity now asks of itself as [`Principal::System`].
+    pub asks: Vec<C>,
+    /// What others should see as well.
+    pub passed_on: Vec<Sight>,
+    /// What to say to whoever sent it, if it was rubbish.
+    pub refused: Option<Refusal>,
+}
+
+impl<C> Default for Seen<C> {
+    fn default() -> Self {
+        Self { asks: Vec::new(), passed_on: Vec::new(), refused: None }
+    }
+}

@@ -1,0 +1,205 @@
+//! Where commits are kept. The only modules with SQL in them are below this one.
+//!
+//! A journal is type-blind: it keeps bytes, versions and keys. What they mean is the runtime's and
+//! the deciders' affair, so both journals serve every kind of entity, and one contract suite
+//! (`contract`) holds for all of them.
+
+use crate::{
+    Claim, Commit, EntityKey, Version, ViewRow,
+    commit::{CommandResult, EncodedEvent, Kind},
+};
+use futures_util::future::BoxFuture;
+use protocol::{CommandId, Currency, DriverId, RiderId, Timestamp};
+use std::{fmt::Debug, sync::Arc};
+use thiserror::Error;
+
+/// How many command results [`Journal::load`] returns with an entity.
+pub const RECENT_RESULTS: usize = 16;
+
+/// A journal that many share.
+pub type SharedJournal = Arc<dyn Journal>;
+
+/// Every commit of every entity, for ever (command results: for a day).
+pub trait Journal: Debug + Send + Sync + 'static {
+    /// Reads what is needed to rebuild an entity. One nobody has heard of is empty.
+    fn load(&self, entity: EntityKey) -> BoxFuture<'_, Result<Stored, JournalError>>;
+
+    /// Writes all of `commit`, durably, or nothing. Commits of one entity must be awaited one by
+    /// one; commits of different entities may be in flight together and share a disk write.
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>>;
+
+    /// The stored answer to a command, if the entity has one.
+    fn result(
+        &self,
+        entity: EntityKey,
+        command: CommandId,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>>;
+
+    /// Effects that were committed and not yet marked delivered, oldest first, after `after`.
+    fn undelivered(
+        &self,
+        after: Option<OutboxPosition>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>>;
+
+    /// Forgets effects that have been delivered. Unknown ones are ignored. May be written lazily:
+    /// an effect delivered twice is recognised by its receiver.
+    fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>>;
+
+    /// Entities whose deadline is before `until`, soonest first, after the given row.
+    fn deadlines(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, EntityKey)>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>>;
+
+    /// Who holds a key.
+    fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>>;
+
+    /// Events of one entity after a version, oldest first.
+    fn history(
+        &self,
+        entity: EntityKey,
+        after: Version,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Recorded>, JournalError>>;
+
+    /// Rows of one kind, newest first.
+    fn views(
+        &self,
+        query: ViewQuery,
+    ) -> BoxFuture<'_, Result<Vec<(EntityKey, ViewRow)>, JournalError>>;
+
+    /// The sum of all postings to an account, in minor units.
+    fn balance(
+        &self,
+        account: String,
+        currency: Currency,
+    ) -> BoxFuture<'_, Result<i64, JournalError>>;
+
+    /// Forgets command results kept since before `before`; returns how many.
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>>;
+}
+
+/// What is needed to rebuild an entity.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stored {
+    /// The newest snapshot and the version it shows.
+    pub snapshot: Option<(Version, Vec<u8>)>,
+    /// The events after it, oldest first.
+    pub tail: Vec<EncodedEvent>,
+    /// The newest answers, at most [`RECENT_RESULTS`], oldest first.
+    pub results: Vec<CommandResult>,
+    /// The greatest command id among older answers, if there are any. A command whose id is
+    /// greater and not in `results` was never answered.
+    pub older_results_max: Option<CommandId>,
+}
+
+impl Stored {
+    /// How many events the entity has.
+    pub fn version(&self) -> Version {
+        let base = self.snapshot.as_ref().map_or(0, |(version, _)| version.0);
+        Version(base + self.tail.len() as u64)
+    }
+}
+
+/// An event as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The version it led to; the first event leads to 1.
+    pub version: Version,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: EncodedEvent,
+}
+
+/// Where an effect stands in the outbox; only compares within one journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OutboxPosition(pub u64);
+
+/// Which effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EffectKey {
+    /// Whose commit it was part of.
+    pub source: EntityKey,
+    /// The version that commit led to.
+    pub version: Version,
+    /// Its place among the commit's effects.
+    pub index: u32,
+}
+
+/// One effect that waits to be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Where it stands.
+    pub position: OutboxPosition,
+    /// Which.
+    pub key: EffectKey,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// The encoded [`crate::Effect`].
+    pub bytes: Vec<u8>,
+}
+
+/// Which rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewQuery {
+    /// Of this kind.
+    pub kind: Kind,
+    /// In any of these statuses; empty for all.
+    pub statuses: Vec<String>,
+    /// Of this rider.
+    pub rider: Option<RiderId>,
+    /// Of this driver.
+    pub driver: Option<DriverId>,
+    /// Older than this row: the last one of the page before.
+    pub before: Option<(Timestamp, uuid::Uuid)>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// The journal could not be read, or its content makes no sense.
+#[derive(Debug, Clone, Error)]
+pub enum JournalError {
+    /// It cannot be reached, or said no. Nothing is known to be wrong with its content.
+    #[error("journal unavailable: {0}")]
+    Unavailable(String),
+    /// It holds something this build cannot read.
+    #[error("unreadable in the journal of {entity}: {problem}")]
+    Unreadable {
+        /// Whose.
+        entity: EntityKey,
+        /// What.
+        problem: String,
+    },
+}
+
+/// Why a commit was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum CommitError {
+    /// Someone else wrote first. Nothing was written.
+    #[error("entity is at version {actual:?}")]
+    Stale {
+        /// Where it is.
+        actual: Version,
+    },
+    /// A key is held by someone else. Nothing was written.
+    #[error("{claim} is held by {holder}")]
+    ClaimTaken {
+        /// The key.
+        claim: Claim,
+        /// Who holds it.
+        holder: EntityKey,
+    },
+    /// The postings do not sum to zero, or their key was used before. Nothing was written.
+    #[error("postings refused: {0}")]
+    Postings(String),
+    /// Nothing was written; it may work later.
+    #[error("journal unavailable: {0}")]
+    Unavailable(String),
+    /// Written or not? Only reading the journal tells.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+}

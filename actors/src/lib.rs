@@ -1,0 +1,27 @@
+//! Who acts: the rules of every entity, the runtime that makes them durable, and the regions that
+//! bring them together.
+//!
+//! Read in this order: [`decider`] (what rules are), `driver.rs` (rules), [`commit`] (what a yes
+//! writes), [`journal`] (where), [`runtime`] (how rules live), [`region`] (who proposes).
+
+pub mod commit;
+pub mod decider;
+pub mod driver;
+pub mod fare;
+pub mod journal;
+pub mod listing;
+pub mod order;
+pub mod policy;
+pub mod refusal;
+pub mod region;
+pub mod rescue;
+pub mod rider;
+pub mod runtime;
+pub mod search;
+pub mod tell;
+
+pub use commit::{Claim, Commit, Effect, EntityKey, Kind, Posting, Version, ViewRow};
+pub use decider::{Context, Decider, Seen};
+pub use listing::{Card, DriverCard, Listing, SearchCard};
+pub use refusal::Refusal;
+pub use tell::{Sight, Tell};

@@ -1,0 +1,267 @@
+//! The numbers and choices that presets make. Each job and each shift pins the ones it began with.
+
+use protocol::{
+    Currency,
+    work::{OfferPolicy, OrderKind},
+};
+use serde::{Deserialize, Serialize};
+
+/// How one job is offered, waited for and ended. All times in milliseconds, all distances in metres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobPolicy {
+    /// How a driver is found.
+    pub offer: OfferPolicy,
+    /// How far away a driver may be, tier by tier.
+    pub tiers_m: [u32; 3],
+    /// After how long the next tier opens.
+    pub tier_ms: u32,
+    /// Most offers made before giving up.
+    pub attempts_max: u32,
+    /// Most offers open at once (`broadcast_first_wins`, `two_sided`).
+    pub parallel_max: u8,
+    /// How long an offer stands.
+    pub offer_ttl_ms: u32,
+    /// How long a search lasts.
+    pub search_ms: u32,
+    /// How long the job may wait in the feed after a search without a driver; 0 for never.
+    pub feed_ms: u32,
+    /// How long a driver may give back a job that was assigned without asking.
+    pub reject_ms: u32,
+    /// How often a job may lose its driver and look for another.
+    pub reassigns_max: u8,
+    /// How close to the pickup a driver must be to arrive, start or pick up.
+    pub pickup_fence_m: u32,
+    /// How close to the last stop a driver must be to finish or deliver.
+    pub dropoff_fence_m: u32,
+    /// Does entering the pickup fence mean arriving?
+    pub auto_arrive: bool,
+    /// Does moving towards the pickup mean departing?
+    pub auto_depart: bool,
+    /// How long a driver waits for free.
+    pub wait_free_ms: u32,
+    /// How long a driver must have waited before a no-show.
+    pub no_show_ms: u32,
+    /// Must the rider tell the driver a code to start?
+    pub start_code: bool,
+    /// Must the rider be confirmed on board before the start?
+    pub on_board_check: bool,
+    /// How long before `start_at` a scheduled job starts to search.
+    pub lead_ms: u32,
+    /// How long a prepayment may take.
+    pub prepay_ms: u32,
+    /// How long a change of stops waits for the driver.
+    pub change_ms: u32,
+    /// How long after an early end the driver may take to finish.
+    pub early_end_ms: u32,
+    /// How long a ride may stand still before a dispatcher looks at it.
+    pub stuck_ms: u32,
+    /// How long a merchant may take to answer.
+    pub merchant_ms: u32,
+    /// Does a merchant who does not answer accept?
+    pub merchant_auto_accept: bool,
+    /// How long the rider has to choose about an unavailable item.
+    pub item_ms: u32,
+    /// How long a request to cancel after pickup waits for an answer.
+    pub cancel_request_ms: u32,
+    /// How often a failed handover is tried again.
+    pub retries_max: u8,
+    /// How long the whole job should take (its service level).
+    pub sla_ms: u32,
+    /// How long a silent rider means "yes, it is fixed".
+    pub fixed_silent_ms: u32,
+    /// How long after acceptance cancelling is free.
+    pub cancel_free_ms: u32,
+    /// How long after the end a fare may be lowered.
+    pub adjust_ms: u32,
+    /// How long after the end it can be rated, and tipped for a seventh of that.
+    pub rate_ms: u32,
+    /// Most cash collected on delivery, in minor units.
+    pub cod_max: i64,
+    /// Is a job that loses its driver after pickup impossible to reassign without a handover?
+    pub handover: bool,
+}
+
+impl Default for JobPolicy {
+    /// A ride's, as MODEL section 5.1 states it.
+    fn default() -> Self {
+        Self {
+            offer: OfferPolicy::BatchOptimal,
+            tiers_m: [3_000, 5_000, 10_000],
+            tier_ms: 20_000,
+            attempts_max: 10,
+            parallel_max: 5,
+            offer_ttl_ms: 15_000,
+            search_ms: 180_000,
+            feed_ms: 0,
+            reject_ms: 10_000,
+            reassigns_max: 3,
+            pickup_fence_m: 100,
+            dropoff_fence_m: 200,
+            auto_arrive: false,
+            auto_depart: true,
+            wait_free_ms: 5 * 60_000,
+            no_show_ms: 15 * 60_000,
+            start_code: false,
+            on_board_check: false,
+            lead_ms: 15 * 60_000,
+            prepay_ms: 30 * 60_000,
+            change_ms: 30_000,
+            early_end_ms: 10 * 60_000,
+            stuck_ms: 2 * 3_600_000,
+            merchant_ms: 5 * 60_000,
+            merchant_auto_accept: false,
+            item_ms: 3 * 60_000,
+            cancel_request_ms: 30 * 60_000,
+            retries_max: 2,
+            sla_ms: 60 * 60_000,
+            fixed_silent_ms: 2 * 60_000,
+            cancel_free_ms: 2 * 60_000,
+            adjust_ms: 10 * 60_000,
+            rate_ms: 7 * 24 * 3_600_000,
+            cod_max: 1_000_000,
+            handover: true,
+        }
+    }
+}
+
+impl JobPolicy {
+    /// A delivery's, as MODEL section 5.2 states it.
+    pub fn delivery() -> Self {
+        Self {
+            tiers_m: [5_000, 8_000, 12_000],
+            offer_ttl_ms: 30_000,
+            feed_ms: 5 * 60_000,
+            pickup_fence_m: 200,
+            ..Self::default()
+        }
+    }
+
+    /// A rescue's, as MODEL section 5.3 states it (15 miles).
+    pub fn rescue() -> Self {
+        Self {
+            offer: OfferPolicy::Sequential,
+            tiers_m: [8_000, 16_000, 24_140],
+            offer_ttl_ms: 20_000,
+            search_ms: 10 * 60_000,
+            no_show_ms: 10 * 60_000,
+            ..Self::default()
+        }
+    }
+}
+
+/// How one driver's shift is run. All times in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DriverPolicy {
+    /// Silent this long: quiet.
+    pub fresh_ms: u32,
+    /// Silent this long: stale, and off the map.
+    pub stale_ms: u32,
+    /// Silent this long: lost, and forced offline.
+    pub lost_ms: u32,
+    /// Most deliveries at once.
+    pub deliveries_max: u8,
+    /// Most offers at once.
+    pub parallel_offers: u8,
+    /// How many unanswered offers in a row end in a break.
+    pub silent_expiries_max: u8,
+    /// Most time on duty before a forced rest.
+    pub duty_max_ms: u32,
+    /// How long that rest is.
+    pub rest_ms: u32,
+    /// Faster than this between two positions is a jump, in metres per second.
+    pub speed_max_mps: f32,
+    /// Positions less accurate than this are ignored, in metres.
+    pub accuracy_max_m: f32,
+    /// How often a position that stays in its cell is passed on.
+    pub relist_ms: u32,
+}
+
+impl Default for DriverPolicy {
+    /// As MODEL section 5.4 states it.
+    fn default() -> Self {
+        Self {
+            fresh_ms: 30_000,
+            stale_ms: 120_000,
+            lost_ms: 300_000,
+            deliveries_max: 5,
+            parallel_offers: 1,
+            silent_expiries_max: 3,
+            duty_max_ms: 12 * 3_600_000,
+            rest_ms: 6 * 3_600_000,
+            speed_max_mps: 70.0,
+            accuracy_max_m: 200.0,
+            relist_ms: 2_000,
+        }
+    }
+}
+
+/// What a kind of job costs, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tariff {
+    /// To get in.
+    pub base: i64,
+    /// Per kilometre.
+    pub per_km: i64,
+    /// Per minute.
+    pub per_min: i64,
+    /// Never less than this before tax.
+    pub minimum: i64,
+    /// Added at night, in percent of the lines above.
+    #[serde(default)]
+    pub night_percent: u32,
+    /// Tax on the whole, in hundredths of a percent: 1800 for 18 %.
+    #[serde(default)]
+    pub tax_bp: u32,
+    /// The total is rounded up to a multiple of this.
+    #[serde(default = "one")]
+    pub round_to: i64,
+}
+
+fn one() -> i64 {
+    1
+}
+
+/// One brand's choices: what `config/presets/*.toml` hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// Its name.
+    pub name: String,
+    /// What it charges in.
+    pub currency: Currency,
+    /// Minutes east of UTC, for night tariffs.
+    #[serde(default)]
+    pub utc_offset_min: i32,
+    /// How rides are run and what they cost.
+    pub ride: JobTerms,
+    /// How deliveries are run and what they cost.
+    pub delivery: JobTerms,
+    /// How rescues are run and what they cost.
+    pub rescue: JobTerms,
+    /// How shifts are run.
+    #[serde(default)]
+    pub driver: DriverPolicy,
+}
+
+/// How one kind of job is run and what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobTerms {
+    /// What it costs.
+    pub tariff: Tariff,
+    /// How it is run.
+    pub policy: JobPolicy,
+}
+
+impl Preset {
+    /// The terms of an order.
+    pub fn order(&self, kind: OrderKind) -> JobTerms {
+        match kind {
+            OrderKind::Ride => self.ride,
+            OrderKind::Delivery | OrderKind::Commerce => self.delivery,
+        }
+    }
+}

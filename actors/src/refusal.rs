@@ -1,0 +1,151 @@
+//! Why an entity said no. A refusal is an answer, not a failure.
+
+use crate::{Claim, EntityKey};
+use protocol::{Code, OfferStatus, Refused};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why an entity said no. Stored with the command it answers, so old ones must stay readable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Nothing with this id has ever been created, or the asker may not know of it.
+    #[error("no such {0}")]
+    Unknown(String),
+    /// Not in this state.
+    #[error("not possible while {state}")]
+    IllegalTransition {
+        /// The state it is in.
+        state: String,
+        /// The commands its state allows.
+        allowed: Vec<String>,
+    },
+    /// The asker has no relation to it that permits this.
+    #[error("{0}")]
+    NotYours(String),
+    /// A unique key is held by someone else.
+    #[error("{claim} is held by {holder}")]
+    Taken {
+        /// The key.
+        claim: Claim,
+        /// Who holds it.
+        holder: EntityKey,
+    },
+    /// The offer has ended.
+    #[error("offer is {0}")]
+    OfferGone(OfferStatus),
+    /// The device is too far away.
+    #[error("{distance_m} m away, at most {limit_m} m are allowed")]
+    TooFar {
+        /// How far it is.
+        distance_m: u32,
+        /// How far it may be.
+        limit_m: u32,
+    },
+    /// A waiting time has not passed.
+    #[error("{what}: {remaining_ms} ms too early")]
+    TooEarly {
+        /// What must be waited for.
+        what: String,
+        /// How long still.
+        remaining_ms: u64,
+    },
+    /// The moment for it has passed.
+    #[error("too late: {0}")]
+    TooLate(String),
+    /// The code is wrong.
+    #[error("the code is wrong")]
+    WrongCode,
+    /// Proofs are missing.
+    #[error("missing proof: {0}")]
+    ProofMissing(String),
+    /// The driver may not work, or not on this.
+    #[error("not eligible: {0}")]
+    NotEligible(String),
+    /// A value makes no sense here.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which.
+        field: String,
+        /// Why not.
+        problem: String,
+    },
+    /// Nobody serves this place.
+    #[error("nobody serves this place")]
+    OutOfArea,
+    /// The command id is outside the window in which repeats are recognised.
+    #[error("command id is older than the repeat window, or from the future")]
+    CommandExpired,
+    /// Too many commands wait for this entity, its shard or its node.
+    #[error("too many commands at once")]
+    Busy {
+        /// How long to wait.
+        retry_after_ms: u64,
+    },
+    /// This entity keeps failing and was set aside.
+    #[error("set aside after repeated failures")]
+    Quarantined,
+    /// The outcome is unknown.
+    #[error("no answer in time; ask again with the same command id")]
+    Unavailable,
+    /// The node is leaving.
+    #[error("this node is leaving")]
+    Draining,
+}
+
+impl Refusal {
+    /// A value that makes no sense.
+    pub fn invalid(field: &str, problem: impl Into<String>) -> Self {
+        Self::Invalid { field: field.to_owned(), problem: problem.into() }
+    }
+
+    /// Its stable word.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unknown(_) => Code::NotFound,
+            Self::IllegalTransition { .. } => Code::IllegalTransition,
+            Self::NotYours(_) => Code::Forbidden,
+            Self::Taken { .. } => Code::Taken,
+            Self::OfferGone(_) => Code::OfferGone,
+            Self::TooFar { .. } => Code::TooFar,
+            Self::TooEarly { .. } => Code::TooEarly,
+            Self::TooLate(_) => Code::TooLate,
+            Self::WrongCode => Code::WrongCode,
+            Self::ProofMissing(_) => Code::ProofMissing,
+            Self::NotEligible(_) => Code::NotEligible,
+            Self::Invalid { .. } => Code::Invalid,
+            Self::OutOfArea => Code::OutOfArea,
+            Self::CommandExpired => Code::CommandExpired,
+            Self::Busy { .. } => Code::Busy,
+            Self::Quarantined => Code::Quarantined,
+            Self::Unavailable => Code::Unavailable,
+            Self::Draining => Code::Draining,
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let mut refused = Self::new(refusal.code(), refusal.to_string());
+        match refusal {
+            Refusal::IllegalTransition { allowed, .. } => refused.allowed = allowed,
+            Refusal::Busy { retry_after_ms } => refused.retry_after_ms = Some(retry_after_ms),
+            Refusal::TooEarly { remaining_ms, .. } => refused.retry_after_ms = Some(remaining_ms),
+            Refusal::Unavailable | Refusal::Draining => refused.retry_after_ms = Some(250),
+            Refusal::Unknown(_)
+            | Refusal::NotYours(_)
+            | Refusal::Taken { .. }
+            | Refusal::OfferGone(_)
+            | Refusal::TooFar { .. }
+            | Refusal::TooLate(_)
+            | Refusal::WrongCode
+            | Refusal::ProofMissing(_)
+            | Refusal::NotEligible(_)
+            | Refusal::Invalid { .. }
+            | Refusal::OutOfArea
+            | Refusal::CommandExpired
+            | Refusal::Quarantined => {}
+        }
+        refused
+    }
+}

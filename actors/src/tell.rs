@@ -1,0 +1,80 @@
+//! Messages between entities, by receiver. Adding a kind of entity adds a line to each enum.
+
+use crate::{EntityKey, driver, order, rescue, rider, search};
+use protocol::{DriverId, JobId, OrderId, RescueId, RiderId};
+use serde::{Deserialize, Serialize};
+
+/// A command and whom it is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tell {
+    /// For an order.
+    Order {
+        /** Which. */
+        to: OrderId,
+        /** What. */
+        command: order::Command,
+    },
+    /// For a rescue.
+    Rescue {
+        /** Which. */
+        to: RescueId,
+        /** What. */
+        command: rescue::Command,
+    },
+    /// For a driver.
+    Driver {
+        /** Which. */
+        to: DriverId,
+        /** What. */
+        command: driver::Command,
+    },
+    /// For a rider.
+    Rider {
+        /** Which. */
+        to: RiderId,
+        /** What. */
+        command: rider::Command,
+    },
+}
+
+impl Tell {
+    /// About the search of a job, whichever kind it is.
+    pub fn job(job: JobId, command: search::Command) -> Self {
+        match job {
+            JobId::Order(to) => Self::Order { to, command: order::Command::Search(command) },
+            JobId::Rescue(to) => Self::Rescue { to, command: rescue::Command::Search(command) },
+        }
+    }
+
+    /// Whom it is for.
+    pub fn to(&self) -> EntityKey {
+        match self {
+            Self::Order { to, .. } => (*to).into(),
+            Self::Rescue { to, .. } => (*to).into(),
+            Self::Driver { to, .. } => (*to).into(),
+            Self::Rider { to, .. } => (*to).into(),
+        }
+    }
+}
+
+/// A sighting and who should see it. Never written down; the latest counts.
+#[derive(Debug, Clone)]
+pub enum Sight {
+    /// An order.
+    Order(OrderId, order::Sighting),
+    /// A rescue.
+    Rescue(RescueId, rescue::Sighting),
+    /// A driver.
+    Driver(DriverId, driver::Sighting),
+}
+
+impl Sight {
+    /// For a job, whichever kind it is.
+    pub fn job(job: JobId, sighting: search::Sighting) -> Self {
+        match job {
+            JobId::Order(id) => Self::Order(id, sighting),
+            JobId::Rescue(id) => Self::Rescue(id, sighting),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! One message on the socket.
+//!
+//! ```text
+//! client                                   server
+//!   | GET /v1/ws  (token in header, or …)    |
+//!   |◄──────────────────────────── hello ────|  what the server expects and allows
+//!   |── identify {token} ───────────────────►|  … in the first frame
+//!   |◄────────────────────────── welcome ────|  who you are
+//!   |── command {id, wish} ─────────────────►|
+//!   |◄────────────────── result {id, …} ─────|  exactly one, also for a repeat
+//!   |◄───────────────── push {n, offer} ─────|  re-sent until …
+//!   |── ack {n} ────────────────────────────►|
+//!   |── position {…} ───────────────────────►|  no answer; the latest counts
+//!   |◄──────────────── order | driver | … ───|  what you subscribe to: a view, then each change
+//!   |── heartbeat ──────────────────────────►|
+//!   |◄────────────────────── heartbeat ──────|
+//! ```
+//!
+//! Enums are externally tagged and structs are maps with field names in both codecs, so that a new
+//! optional field breaks nobody. Frames a client sends refuse unknown fields; frames a server sends
+//! must be read by ignoring them.
+
+use crate::{
+    CommandId, DriverId, OrderId, Point, Principal, Refused, RescueId, SessionId, Timestamp,
+    view::{
+        Counters, DriverView, Happening, Mark, Offer, OrderView, Position, RescueView, RiderView,
+    },
+    work::Wish,
+};
+use serde::{Deserialize, Serialize};
+
+/// Largest frame either side sends, in bytes.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Deepest nesting of a frame.
+pub const FRAME_DEPTH_MAX: usize = 32;
+/// The WebSocket subprotocol that speaks MessagePack.
+pub const SUBPROTOCOL_MSGPACK: &str = "outrider.v1.msgpack";
+/// The WebSocket subprotocol that speaks JSON.
+pub const SUBPROTOCOL_JSON: &str = "outrider.v1.json";
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientFrame {
+    /// Who I am, if the request that opened the socket did not say.
+    Identify {
+        /** A signed bearer token. */
+        token: String,
+    },
+    /// I am still here.
+    Heartbeat {},
+    /// I want this. Answered by exactly one [`ServerFrame::Result`].
+    Command {
+        /** Minted by the client, and the same when it repeats itself. */
+        id: CommandId,
+        /** What. */
+        wish: Wish,
+    },
+    /// I am here. Drivers only; never answered unless refused.
+    Position(Position),
+    /// I have push number `n`.
+    Ack {
+        /** Which. */
+        n: u64,
+    },
+    /// Tell me about this: a view now, and each change.
+    Subscribe(Topic),
+    /// Tell me no more.
+    Unsubscribe(Topic),
+}
+
+/// What can be followed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Topic {
+    /// An order: its rider, its driver, staff.
+    Order(OrderId),
+    /// A rescue: its rider, its driver, staff.
+    Rescue(RescueId),
+    /// A driver: itself, staff.
+    Driver(DriverId),
+    /// All marks of the map, counters and happenings. Staff only.
+    Board,
+    /// One actor's whole state as it changes, by its id in display form. Staff only.
+    Actor(String),
+}
+
+/// What a server says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerFrame {
+    /// First, before anything else.
+    Hello {
+        /** This connection. */
+        session: SessionId,
+        /** The server's clock, for offers' expiry. */
+        server_time: Timestamp,
+        /** Say something at least this often, in milliseconds. */
+        heartbeat_ms: u64,
+        /** Largest frame accepted, in bytes. */
+        frame_bytes_max: u32,
+        /** Most frames a second, over time. */
+        frames_per_s: u32,
+    },
+    /// You are who you say.
+    Welcome {
+        /** Who. */
+        principal: Principal,
+    },
+    /// I am still here too.
+    Heartbeat {
+        /** The server's clock. */
+        server_time: Timestamp,
+    },
+    /// The answer to a command.
+    Result {
+        /** Which. */
+        id: CommandId,
+        /** What came of it. */
+        outcome: Outcome,
+    },
+    /// Something that must arrive; re-sent until acknowledged or void.
+    Push {
+        /** Acknowledge this. */
+        n: u64,
+        /** What. */
+        push: Push,
+    },
+    /// A position or an unreadable frame was refused; commands are refused in their result.
+    Refused(Refused),
+    /// An order changed, or was subscribed to.
+    Order(Box<OrderView>),
+    /// A rescue changed, or was subscribed to.
+    Rescue(Box<RescueView>),
+    /// A driver changed, or was subscribed to.
+    Driver(Box<DriverView>),
+    /// A rider changed.
+    Rider(RiderView),
+    /// Where the driver of a job is. Lossy: the latest counts.
+    Sighted {
+        /** Of which job. */
+        job: crate::JobId,
+        /** Where. */
+        at: Point,
+        /** Until the next place it must be, in seconds. */
+        eta_s: Option<u32>,
+    },
+    /// What changed on the map since the last one.
+    Board(Box<Board>),
+    /// One actor, whole.
+    Actor(Box<ActorView>),
+    /// A topic ended: gone, or no longer yours to follow.
+    Unsubscribed {
+        /** Which. */
+        topic: Topic,
+        /** Why. */
+        refused: Refused,
+    },
+    /// Last; the close code follows.
+    Goodbye {
+        /** Why, and whether to come back. */
+        refused: Refused,
+    },
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is done and durable.
+    Ok(Done),
+    /// It is not, and changed nothing.
+    Refused(Refused),
+}
+
+/// What a command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Done {
+    /// To whom, in display form; for a new order or rescue, its id.
+    pub actor: String,
+    /// The version that actor then had.
+    pub version: u64,
+}
+
+/// What must arrive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Push {
+    /// A job is offered to you.
+    Offer(Offer),
+    /// It no longer is.
+    OfferEnded {
+        /** Which. */
+        offer: crate::OfferId,
+        /** How. */
+        status: crate::OfferStatus,
+    },
+    /// A job is yours.
+    Assigned {
+        /** Which. */
+        job: crate::JobId,
+    },
+    /// A job is no longer yours.
+    Released {
+        /** Which. */
+        job: crate::JobId,
+        /** Why. */
+        reason: String,
+    },
+}
+
+/// The map and what moved on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Board {
+    /// Grows by one with each; a gap means: subscribe again.
+    pub seq: u64,
+    /// Is this everything, and not only what changed?
+    pub full: bool,
+    /// The server's clock.
+    pub server_time: Timestamp,
+    /// New or changed.
+    pub marks: Vec<Mark>,
+    /// Gone, in display form.
+    pub gone: Vec<String>,
+    /// How many of what.
+    pub counters: Counters,
+    /// What happened since the last one, newest last; at most 20.
+    pub happenings: Vec<Happening>,
+}
+
+/// One actor, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActorView {
+    /// Its id in display form.
+    pub actor: String,
+    /// How many events made it so.
+    pub version: u64,
+    /// Where it lives.
+    pub shard: crate::ShardId,
+    /// Everything it remembers.
+    pub state: serde_json::Value,
+    /// The names of the events since the last view.
+    pub events: Vec<String>,
+    /// When it next acts by itself.
+    pub deadline: Option<Timestamp>,
+}

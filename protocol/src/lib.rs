@@ -1,0 +1,28 @@
+//! The words riders, drivers, dispatchers and the platform exchange.
+//!
+//! Everything here is plain data. A type lives in this crate when it crosses a wire, or when it is a
+//! quantity so basic that both sides must mean the same thing by it, so that the load tester can
+//! speak to the server without knowing how the server works.
+
+pub mod codec;
+pub mod frame;
+pub mod geo;
+mod ids;
+mod money;
+mod principal;
+mod refused;
+mod status;
+mod time;
+pub mod view;
+pub mod work;
+
+pub use geo::{Place, Point};
+pub use ids::{
+    CommandId, DriverId, Identifier, JobId, MerchantId, OfferId, OrderId, ParseIdError, RescueId,
+    RiderId, SHARDS, SessionId, ShardId,
+};
+pub use money::{Currency, Fare, FareLine, Money};
+pub use principal::{Principal, Role};
+pub use refused::{Code, Refused};
+pub use status::{DriverStatus, FulfilmentStatus, OfferStatus, OrderStatus, RescueStatus};
+pub use time::Timestamp;

@@ -1,0 +1,258 @@
+//! What people are shown of the platform's state.
+
+use crate::{
+    DriverId, DriverStatus, Fare, FulfilmentStatus, JobId, Money, OfferId, OfferStatus, OrderId,
+    OrderStatus, Place, Point, RescueId, RescueStatus, RiderId, Timestamp,
+    work::{Issue, OfferPolicy, OrderKind, Vehicle},
+};
+use serde::{Deserialize, Serialize};
+
+/// An order as its rider, its driver and dispatchers see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OrderView {
+    /// Which.
+    pub id: OrderId,
+    /// How many events made it so; grows by one with each.
+    pub version: u64,
+    /// What is moved.
+    pub kind: OrderKind,
+    /// Where it is in its life.
+    pub status: OrderStatus,
+    /// Where the merchant's side is.
+    pub fulfilment: FulfilmentStatus,
+    /// Whose.
+    pub rider: RiderId,
+    /// Who performs it.
+    pub driver: Option<DriverId>,
+    /// Pickup first.
+    pub stops: Vec<Place>,
+    /// How many stops are done, pickup included.
+    pub stops_done: u8,
+    /// What it costs.
+    pub fare: Fare,
+    /// Given by the rider on top.
+    pub tip: Option<Money>,
+    /// How its driver is found.
+    pub policy: OfferPolicy,
+    /// Offers that are still open.
+    pub offers: Vec<OfferView>,
+    /// Why it ended, if it ended badly.
+    pub reason: Option<String>,
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// When its status last changed.
+    pub changed_at: Timestamp,
+    /// The code the rider tells the driver; shown to the rider only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// One offer, as its order sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OfferView {
+    /// Which.
+    pub id: OfferId,
+    /// Made to whom.
+    pub driver: DriverId,
+    /// Where it is.
+    pub status: OfferStatus,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+}
+
+/// A rescue as its requester, its driver and dispatchers see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RescueView {
+    /// Which.
+    pub id: RescueId,
+    /// How many events made it so.
+    pub version: u64,
+    /// What is wrong.
+    pub issue: Issue,
+    /// Where it is in its life.
+    pub status: RescueStatus,
+    /// Whose.
+    pub rider: RiderId,
+    /// Who helps.
+    pub driver: Option<DriverId>,
+    /// Who was there first and stayed.
+    pub attached: Option<DriverId>,
+    /// Where the vehicle is.
+    pub at: Place,
+    /// Where it goes.
+    pub dropoff: Option<Place>,
+    /// What it costs.
+    pub fare: Fare,
+    /// Offers that are still open.
+    pub offers: Vec<OfferView>,
+    /// Why it ended, or how it was solved.
+    pub outcome: Option<String>,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// When its status last changed.
+    pub changed_at: Timestamp,
+}
+
+/// A driver as itself and dispatchers see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DriverView {
+    /// Which.
+    pub id: DriverId,
+    /// How many events made it so.
+    pub version: u64,
+    /// Whether it can be given work.
+    pub status: DriverStatus,
+    /// Why it may not work, if it may not.
+    pub blocked: Option<String>,
+    /// With what it works.
+    pub vehicle: Option<Vehicle>,
+    /// What it is busy with.
+    pub jobs: Vec<JobId>,
+    /// What it has been offered and not answered.
+    pub offers: Vec<Offer>,
+    /// Where it last was.
+    pub position: Option<Position>,
+}
+
+/// A rider as itself and dispatchers see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RiderView {
+    /// Which.
+    pub id: RiderId,
+    /// How many events made it so.
+    pub version: u64,
+    /// What is being done for it.
+    pub jobs: Vec<JobId>,
+}
+
+/// An offer as its driver sees it: enough to decide on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Offer {
+    /// Which.
+    pub id: OfferId,
+    /// Of what.
+    pub job: JobId,
+    /// What the job is.
+    pub work: WorkKind,
+    /// Where it starts.
+    pub pickup: Place,
+    /// Where it ends, if known.
+    pub dropoff: Option<Place>,
+    /// What the rider pays.
+    pub fare: Money,
+    /// How long it takes to get to the pickup, in seconds.
+    pub eta_s: u32,
+    /// When it ends by itself (server clock).
+    pub expires_at: Timestamp,
+}
+
+/// What a job is, as far as a driver's slots care.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum WorkKind {
+    /// Moves a person; fills the vehicle.
+    Ride,
+    /// Moves goods; several fit.
+    Delivery,
+    /// Helps the stranded; fills the vehicle.
+    Rescue,
+}
+
+/// Where a device was.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Where.
+    pub at: Point,
+    /// When, by the device's clock.
+    pub sampled_at: Timestamp,
+    /// Degrees clockwise from north.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heading_deg: Option<f32>,
+    /// Metres per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_mps: Option<f32>,
+    /// Radius of the 68 % circle, in metres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_m: Option<f32>,
+}
+
+/// One moving or standing mark on the dispatcher's map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// A driver.
+    Driver {
+        /** Which. */
+        id: DriverId,
+        /** Where. */
+        at: Point,
+        /** Can it be given work? */
+        status: DriverStatus,
+        /** What it does. */
+        jobs: Vec<JobId>,
+    },
+    /// An order.
+    Order {
+        /** Which. */
+        id: OrderId,
+        /** What is moved. */
+        kind: OrderKind,
+        /** Where it is in its life. */
+        status: OrderStatus,
+        /** From where. */
+        pickup: Point,
+        /** To where. */
+        dropoff: Point,
+        /** Who performs it. */
+        driver: Option<DriverId>,
+    },
+    /// A rescue.
+    Rescue {
+        /** Which. */
+        id: RescueId,
+        /** What is wrong. */
+        issue: Issue,
+        /** Where it is in its life. */
+        status: RescueStatus,
+        /** Where. */
+        at: Point,
+        /** Who helps. */
+        driver: Option<DriverId>,
+    },
+}
+
+/// Something that happened, as one line of the board's ticker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Happening {
+    /// When.
+    pub at: Timestamp,
+    /// To whom: an id in display form.
+    pub actor: String,
+    /// What: the event's name.
+    pub what: String,
+}
+
+/// How many of what, now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Drivers by status.
+    pub drivers: std::collections::BTreeMap<DriverStatus, u32>,
+    /// Rides by status, those that ended since the node started included.
+    pub rides: std::collections::BTreeMap<OrderStatus, u32>,
+    /// Deliveries and commerce orders by status, likewise.
+    pub deliveries: std::collections::BTreeMap<OrderStatus, u32>,
+    /// Rescues by status, likewise.
+    pub rescues: std::collections::BTreeMap<RescueStatus, u32>,
+}

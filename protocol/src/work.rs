@@ -1,0 +1,719 @@
+//! What clients ask for: new jobs, and what may be done to them.
+
+use crate::{DriverId, MerchantId, OfferId, Place, RiderId, Timestamp};
+use crate::{JobId, OrderId, RescueId};
+use serde::{Deserialize, Serialize};
+
+/// Most stops of one order, first and last included.
+pub const STOPS_MAX: usize = 20;
+/// Most characters of any free text: labels, reasons, notes.
+pub const TEXT_CHARS_MAX: usize = 200;
+
+/// What is moved.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum OrderKind {
+    /// A person.
+    Ride,
+    /// A thing somebody hands over.
+    Delivery,
+    /// A basket a merchant prepares.
+    Commerce,
+}
+
+/// What a driver drives.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum VehicleKind {
+    Foot,
+    Bicycle,
+    Moto,
+    Car,
+    Van,
+    TowTruck,
+}
+
+/// How a driver is found.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum OfferPolicy {
+    /// One driver at a time, the best first.
+    Sequential,
+    /// Several at once; the first yes wins.
+    BroadcastFirstWins,
+    /// Several at once; a driver and the rider must both say yes.
+    TwoSided,
+    /// One each, chosen together with all other open searches at the least total cost.
+    BatchOptimal,
+    /// As `batch_optimal`, without asking; the driver may still reject it for a few seconds.
+    AutoAssign,
+    /// The one driver that was asked for.
+    Direct,
+    /// Nobody is asked; drivers claim it.
+    Feed,
+}
+
+/// What a driver must bring.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Needs {
+    /// Any of these vehicles; empty means any at all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vehicles: Vec<VehicleKind>,
+    /// Room for this much, in grams.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub weight_g: u32,
+    /// All of these, such as `cold_chain` or `jump_start`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// What a driver brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Vehicle {
+    /// What it is.
+    pub kind: VehicleKind,
+    /// How much it carries, in grams.
+    #[serde(default)]
+    pub capacity_g: u32,
+    /// What else it, or its driver, can do.
+    #[serde(default)]
+    pub skills: Vec<String>,
+}
+
+impl Needs {
+    /// Does `vehicle` bring all of this?
+    pub fn are_met_by(&self, vehicle: &Vehicle) -> bool {
+        (self.vehicles.is_empty() || self.vehicles.contains(&vehicle.kind))
+            && self.weight_g <= vehicle.capacity_g
+            && self.skills.iter().all(|skill| vehicle.skills.contains(skill))
+    }
+}
+
+/// What shows that goods changed hands.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ProofKind {
+    Photo,
+    Signature,
+    Pin,
+    Qr,
+    Barcode,
+    IdDocument,
+    Quantity,
+}
+
+/// One proof: what it is and where it is kept, or the code itself for a PIN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// What it is.
+    pub kind: ProofKind,
+    /// A reference to the stored artefact, its hash, or the PIN. At most 200 characters.
+    pub value: String,
+}
+
+/// How and when an order is paid for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentTiming {
+    /// In cash, to the driver.
+    #[default]
+    Cash,
+    /// Before a driver is looked for.
+    Prepay,
+    /// At the end, from a method on file.
+    OnCompletion,
+}
+
+/// How a commerce order reaches its rider.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Handoff {
+    /// A driver brings it.
+    #[default]
+    Driver,
+    /// The rider collects it, or eats it there; no driver is needed.
+    Collect,
+}
+
+/// An order as it is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewOrder {
+    /// What is moved.
+    pub kind: OrderKind,
+    /// Pickup first, last dropoff last; 2 to 20.
+    pub stops: Vec<Place>,
+    /// For whom; only staff may order for someone else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rider: Option<RiderId>,
+    /// When the rider wants to be picked up; now, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Timestamp>,
+    /// How it is paid for.
+    #[serde(default)]
+    pub payment: PaymentTiming,
+    /// What the driver must bring.
+    #[serde(default)]
+    pub needs: Needs,
+    /// The price promise this order was decided on, from `POST /v1/quotes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
+    /// Who prepares it; commerce only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant: Option<MerchantId>,
+    /// How it leaves the merchant; commerce only.
+    #[serde(default)]
+    pub handoff: Handoff,
+    /// This driver and no other (a favourite, or a scanned QR code).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<DriverId>,
+    /// Another way of finding a driver than the preset's; only staff may choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<OfferPolicy>,
+    /// Proofs needed at pickup; deliveries only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pickup_proof: Vec<ProofKind>,
+    /// Proofs needed at dropoff; deliveries only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropoff_proof: Vec<ProofKind>,
+    /// Cash the driver collects at the dropoff, in minor units; deliveries only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cash_on_delivery: Option<i64>,
+    /// How many items a commerce basket has; each can become unavailable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_items: Option<u16>,
+}
+
+/// What is wrong with a stranded vehicle.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Issue {
+    FlatTyre,
+    BatteryDead,
+    OutOfFuel,
+    Mechanical,
+    Accident,
+    LockedOut,
+    Stuck,
+}
+
+/// A rescue as it is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewRescue {
+    /// What is wrong.
+    pub issue: Issue,
+    /// Where the vehicle is.
+    pub at: Place,
+    /// Where it should be taken, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropoff: Option<Place>,
+    /// For whom; only staff may ask for someone else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rider: Option<RiderId>,
+    /// What is stranded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vehicle: Option<VehicleKind>,
+    /// How heavy it is, in grams.
+    #[serde(default)]
+    pub weight_g: u32,
+    /// Another way of finding a driver than the preset's; only staff may choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<OfferPolicy>,
+}
+
+/// What may be done to an order. Who may do which, and when, the order decides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum OrderAction {
+    /// The payment is good for this amount (minor units).
+    ConfirmPayment {
+        /** Minor units. */
+        amount: i64,
+    },
+    /// The payment failed for good.
+    FailPayment {},
+    /// Change the time of a scheduled order.
+    Reschedule {
+        /** The new time. */
+        start_at: Timestamp,
+    },
+    /// Change the stops of a running one; the driver must agree.
+    ModifyStops {
+        /** The stops still to come. */
+        stops: Vec<Place>,
+    },
+    /// The driver agrees to the new stops.
+    AcceptChange {},
+    /// The driver does not.
+    DeclineChange {},
+    /// Two-sided: the rider wants this driver.
+    ConfirmOffer {
+        /** Whose offer. */
+        offer: OfferId,
+    },
+    /// Two-sided: the rider does not.
+    RejectOffer {
+        /** Whose offer. */
+        offer: OfferId,
+    },
+    /// A dispatcher gives it to this driver.
+    Assign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if excluded or full. */
+        #[serde(default)]
+        force: bool,
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver.
+    Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// Nobody was found: look again for a while, from the feed.
+    ExtendSearch {},
+    /// The driver sets off.
+    Depart {},
+    /// The driver is there. The rider or staff may say so where GPS does not.
+    Arrive {},
+    /// The rider is on board (two-sided presets ask).
+    OnBoard {},
+    /// The ride starts.
+    Start {
+        /** What the rider told the driver. */
+        #[serde(default)]
+        code: Option<String>,
+    },
+    /// The goods are in the driver's hands.
+    PickUp {
+        /** What shows it. */
+        #[serde(default)]
+        proofs: Vec<Proof>,
+    },
+    /// At a stop on the way.
+    ArriveStop {},
+    /// Done there.
+    CompleteStop {
+        /** What shows it. */
+        #[serde(default)]
+        proofs: Vec<Proof>,
+    },
+    /// Not done there.
+    SkipStop {
+        /** Why. */
+        reason: String,
+    },
+    /// The ride ends.
+    Finish {
+        /** The last code, where one is used. */
+        #[serde(default)]
+        code: Option<String>,
+        /** Why it ends away from the last stop. */
+        #[serde(default)]
+        early_reason: Option<String>,
+    },
+    /// The goods are handed over.
+    Deliver {
+        /** What shows it. */
+        #[serde(default)]
+        proofs: Vec<Proof>,
+        /** Cash collected, in minor units. */
+        #[serde(default)]
+        cash: Option<i64>,
+    },
+    /// The goods could not be handed over.
+    Fail {
+        /** Why. */
+        reason: String,
+    },
+    /// Try again.
+    Retry {},
+    /// Take the goods back.
+    StartReturn {},
+    /// The goods are back.
+    Returned {
+        /** What shows it. */
+        #[serde(default)]
+        proofs: Vec<Proof>,
+    },
+    /// A dispatcher lets another driver take over the goods.
+    Handover {
+        /** To whom. */
+        driver: DriverId,
+    },
+    /// The driver tried to reach the rider.
+    Contacted {},
+    /// The rider did not come.
+    NoShow {},
+    /// Call it off.
+    Cancel {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// Ask to call it off after pickup.
+    RequestCancel {
+        /** Why. */
+        reason: String,
+    },
+    /// Answer that.
+    DecideCancel {
+        /** How. */
+        decision: CancelDecision,
+    },
+    /// Call it off because someone is not safe. Never refused while the order lives.
+    CancelSafety {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// The rider wants out before the last stop.
+    EndEarly {},
+    /// The driver cannot go on.
+    CannotContinue {
+        /** Why. */
+        reason: String,
+    },
+    /// The goods are lost or damaged.
+    ReportLoss {
+        /** How. */
+        reason: String,
+    },
+    /// The driver takes this many percent off the fare.
+    AdjustFareDown {
+        /** 1 to 100. */
+        percent: u8,
+    },
+    /// The rider gives something extra, in minor units.
+    Tip {
+        /** Minor units. */
+        amount: i64,
+    },
+    /// One to five stars.
+    Rate {
+        /** 1 to 5. */
+        stars: u8,
+    },
+    /// The merchant will make it.
+    MerchantAccept {
+        /** Minutes until ready. */
+        prep_min: u16,
+    },
+    /// The merchant will not.
+    MerchantReject {
+        /** Why. */
+        reason: String,
+    },
+    /// The merchant starts.
+    StartPrep {},
+    /// It is ready.
+    Ready {},
+    /// One item cannot be had.
+    ItemUnavailable {
+        /** Which, from 0. */
+        item: u16,
+    },
+    /// The rider's answer to that.
+    DecideItem {
+        /** Which, from 0. */
+        item: u16,
+        /** Something like it (true), or the money (false). */
+        replace: bool,
+    },
+    /// The merchant gave it to the driver.
+    HandOver {},
+    /// The rider collected it.
+    Collected {
+        /** The collection code. */
+        #[serde(default)]
+        code: Option<String>,
+    },
+}
+
+/// What becomes of goods whose order is called off after pickup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CancelDecision {
+    /// They go back.
+    Return,
+    /// They count as delivered.
+    Complete,
+    /// The order goes on.
+    Deny,
+}
+
+/// What may be done to a rescue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum RescueAction {
+    /// A dispatcher says what is needed.
+    Triage {
+        /** What the driver must bring. */
+        needs: Needs,
+    },
+    /// Two-sided: the rider wants this driver.
+    ConfirmOffer {
+        /** Whose offer. */
+        offer: OfferId,
+    },
+    /// Two-sided: the rider does not.
+    RejectOffer {
+        /** Whose offer. */
+        offer: OfferId,
+    },
+    /// A dispatcher gives it to this driver.
+    Assign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if excluded or full. */
+        #[serde(default)]
+        force: bool,
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver.
+    Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// The driver sets off: to the scene, or from it once loaded.
+    Depart {},
+    /// The driver is there: at the scene, or at the dropoff.
+    Arrive {},
+    /// The driver starts to repair.
+    BeginAssist {},
+    /// The driver starts to load.
+    Load {
+        /** Where it goes, if not said before. */
+        #[serde(default)]
+        dropoff: Option<Place>,
+        /** What shows how it was. */
+        #[serde(default)]
+        proofs: Vec<Proof>,
+    },
+    /// The driver there needs another one.
+    Escalate {
+        /** What that one must bring. */
+        needs: Needs,
+        /** Does the first driver stay? */
+        #[serde(default)]
+        stay: bool,
+    },
+    /// The vehicle is off the truck.
+    Unload {
+        /** What shows how it is. */
+        #[serde(default)]
+        proofs: Vec<Proof>,
+    },
+    /// It runs again.
+    Fixed {},
+    /// The rider says whether it does.
+    ConfirmFixed {
+        /** Does it? */
+        fixed: bool,
+    },
+    /// The driver tried to reach the rider.
+    Contacted {},
+    /// The rider is not there.
+    NoShow {},
+    /// Call it off.
+    Cancel {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// Call it off because someone is not safe. Never refused while the rescue lives.
+    CancelSafety {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// It went wrong beyond repair.
+    Fail {
+        /** Why. */
+        reason: String,
+    },
+    /// One to five stars.
+    Rate {
+        /** 1 to 5. */
+        stars: u8,
+    },
+}
+
+/// Whether a driver works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DutyWish {
+    /// Wants work.
+    On,
+    /// Wants none; finishes what it has first.
+    Off,
+    /// Rests.
+    Break,
+}
+
+/// What may be done to a driver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum DriverAction {
+    /// Start, stop or pause work.
+    SetDuty {
+        /** Which. */
+        duty: DutyWish,
+        /** With what, when starting. */
+        #[serde(default)]
+        vehicle: Option<Vehicle>,
+    },
+    /// Yes to an offer.
+    AcceptOffer {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// No to an offer.
+    DeclineOffer {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The device shows the offer.
+    SeeOffer {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// Take a job from the feed.
+    ClaimJob {
+        /** Which. */
+        job: JobId,
+    },
+    /// Give back a job that was assigned without asking.
+    RejectJob {
+        /** Which. */
+        job: JobId,
+    },
+    /// Staff: may not work.
+    Suspend {
+        /** Why. */
+        reason: String,
+        /** Also from the jobs it has? */
+        #[serde(default)]
+        reassign: bool,
+    },
+    /// Staff: may work again.
+    Reinstate {},
+}
+
+/// Anything a client can ask for, over any transport.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Wish {
+    /// A new order.
+    PlaceOrder(Box<NewOrder>),
+    /// Something done to an order.
+    Order {
+        /** Which. */
+        id: OrderId,
+        /** What. */
+        action: OrderAction,
+    },
+    /// A new rescue.
+    RequestRescue(Box<NewRescue>),
+    /// Something done to a rescue.
+    Rescue {
+        /** Which. */
+        id: RescueId,
+        /** What. */
+        action: RescueAction,
+    },
+    /// Something done to a driver; oneself, if absent.
+    Driver {
+        /** Which. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<DriverId>,
+        /** What. */
+        action: DriverAction,
+    },
+}

@@ -1,7 +1,7 @@
 // One actor, whole, as it changes: what it is, everything it remembers, and what led there.
 
 import { byId, h, say } from "./dom.js";
-import { describeId } from "./describe.js";
+import { describe, describeId } from "./describe.js";
 import { glyphOf } from "./glyph.js";
 import { kindOf, short, spoken } from "./status.js";
 import { clock } from "./ticker.js";
@@ -24,6 +24,8 @@ export class Inspector extends EventTarget {
   #changedAt = new Map();
   #parts = null;
   #cameFrom = null;
+  /** Its mark when it was last on the map: what ended is still a ride. */
+  #mark = null;
 
   constructor(socket, board, map) {
     super();
@@ -49,6 +51,7 @@ export class Inspector extends EventTarget {
     else this.#cameFrom = document.activeElement;
     this.#id = id;
     this.#view = null;
+    this.#mark = null;
     this.#refused = null;
     this.#events = [];
     this.#changedAt.clear();
@@ -137,7 +140,8 @@ export class Inspector extends EventTarget {
 
   #head() {
     if (!this.#parts) return;
-    const { title, status, colour, sort } = describeId(this.#id, this.#board);
+    this.#mark = this.#board.marks.get(this.#id) ?? this.#mark;
+    const { title, status, colour, sort } = this.#mark ? describe(this.#mark) : describeId(this.#id, this.#board);
     this.#parts.glyph.replaceChildren(glyphOf(sort, colour));
     say(this.#parts.title, title);
     say(this.#parts.status, status);
@@ -164,7 +168,7 @@ export class Inspector extends EventTarget {
     this.#root.setAttribute("aria-busy", "false");
     const focused = document.activeElement?.closest?.("#inspector [data-path]")?.dataset.path;
     const { version, shard, deadline, state } = this.#view;
-    const mark = this.#board.marks.get(this.#id);
+    const mark = this.#mark;
     this.#parts.deadline = deadline ? h("span", { class: "countdown" }, "") : null;
     const facts = [
       ["Version", String(version)],
@@ -206,6 +210,7 @@ export class Inspector extends EventTarget {
       const at = `${path}/${key}`;
       if (it === null || typeof it !== "object") return this.#leaf(key, it, at);
       const size = Object.keys(it).length;
+      if (isSmall(it)) return this.#pair(key, it, at);
       if (size === 0) return this.#leaf(key, Array.isArray(it) ? "[ ]" : "{ }", at, "none");
       const fold = h("details", { open: !this.#folded.has(at), class: this.#glow(at) },
         h("summary", { "data-path": at }, h("span", { class: "key" }, keyName(key)), h("span", { class: "size" }, Array.isArray(it) ? `${size} item${size === 1 ? "" : "s"}` : "")),
@@ -218,6 +223,14 @@ export class Inspector extends EventTarget {
   #leaf(key, value, path, sort) {
     return h("div", { class: `leaf ${this.#glow(path)}` },
       h("span", { class: "key" }, keyName(key)), this.#value(key, value, sort));
+  }
+
+  /** A point, an amount, a tagged id: two plain values read better on one line. */
+  #pair(key, value, path) {
+    const isPoint = "lat" in value && "lon" in value;
+    const parts = Object.entries(value).map(([name, it]) => h("span", { class: `part ${this.#glow(`${path}/${name}`)}` },
+      isPoint || kindOf(it) ? null : h("span", { class: "key" }, keyName(name)), this.#value(name, it)));
+    return h("div", { class: "leaf" }, h("span", { class: "key" }, keyName(key)), h("span", { class: "pair" }, ...parts));
   }
 
   #value(key, value, sort) {
@@ -254,6 +267,12 @@ function markChanges(before, after, path, say) {
     if (key in before) markChanges(before[key], after[key], `${path}/${key}`, say);
     else say(`${path}/${key}`);
   }
+}
+
+function isSmall(it) {
+  const values = Object.values(it);
+  return !Array.isArray(it) && values.length > 0 && values.length <= 2
+    && values.every((value) => value === null || typeof value !== "object") && values.join("").length < 44;
 }
 
 function keyName(key) {

@@ -88,9 +88,11 @@ export class Overview {
     say(byId("rate"), last ? this.#number.format(Math.round(last.rate)) : "–");
     if (rates.length < 2) return;
     const most = Math.max(10, ...rates.map(({ rate }) => rate)) * 1.15;
-    const [first, width, height] = [last.at - 120_000, 240, 44];
+    // A young page draws what it has over the whole width.
+    const span = Math.min(120_000, Math.max(20_000, last.at - rates[0].at));
+    const [first, width, height] = [last.at - span, 240, 44];
     const points = rates.map(({ at, rate }) => {
-      const x = Math.max(0, ((at - first) / 120_000) * width);
+      const x = Math.max(0, ((at - first) / span) * width);
       return `${x.toFixed(1)} ${(height - 2 - (rate / most) * (height - 6)).toFixed(1)}`;
     });
     const line = `M${points.join("L")}`;

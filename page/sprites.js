@@ -109,7 +109,7 @@ const LINE = `#version 300 es
 layout(location = 0) in vec2 corner;  // x: 0 at the job, 1 at the driver; y: side
 layout(location = 1) in vec4 route;   // the driver's: from x, y; to x, y
 layout(location = 2) in vec4 motion;  // the driver's: start, duration; the job: x, y
-layout(location = 3) in vec2 look;    // colour, dash in px (0: none)
+layout(location = 3) in vec3 look;    // colour, dash in px (0: none), strength
 uniform vec2 centre;
 uniform float scale;
 uniform vec2 viewport;
@@ -118,6 +118,7 @@ uniform float wide;
 uniform vec3 palette[${COLOURS.length}];
 flat out vec3 colour;
 flat out float dash;
+flat out float strength;
 out float along;
 
 void main() {
@@ -130,19 +131,20 @@ void main() {
   along = corner.x * far;
   colour = palette[int(look.x)];
   dash = look.y;
-  gl_Position = vec4((mix(job, driver, corner.x) + side * corner.y * wide) / viewport * 2.0, 0.0, 1.0);
+  strength = look.z;
+  gl_Position = vec4((mix(job, driver, corner.x) + side * corner.y * wide * (0.6 + 0.6 * strength)) / viewport * 2.0, 0.0, 1.0);
 }`;
 
 const LINE_PAINT = `#version 300 es
 precision highp float;
 flat in vec3 colour;
 flat in float dash;
+flat in float strength;
 in float along;
 out vec4 painted;
 void main() {
   if (dash > 0.0 && fract(along / dash) > 0.55) discard;
-  float alpha = dash > 0.0 ? 0.8 : 0.6;
-  painted = vec4(colour * alpha, alpha);
+  painted = vec4(colour * strength, strength);
 }`;
 
 const UNIFORMS = ["centre", "scale", "viewport", "now", "grow", "palette", "edge", "wide"];
@@ -319,7 +321,7 @@ export class Batch {
 export const SPRITE_CORNERS = [-1, -1, 1, -1, -1, 1, 1, 1];
 export const SPRITE_FLOATS = [4, 4, 4];
 export const LINE_CORNERS = [0, -1, 1, -1, 0, 1, 1, 1];
-export const LINE_FLOATS = [4, 4, 2];
+export const LINE_FLOATS = [4, 4, 3];
 
 function program(gl, vertex, fragment) {
   const id = gl.createProgram();

@@ -28,8 +28,8 @@ export const DRIVER = {
 
 /** Jobs, as the map's legend shows them. */
 export const JOBS_LEGEND = [
-  look("Ride wants a driver", "ride", SHAPE.ring),
-  look("Delivery wants a driver", "delivery", SHAPE.square),
+  look("Ride", "ride", SHAPE.ring),
+  look("Delivery", "delivery", SHAPE.square),
   look("Rescue", "rescue", SHAPE.triangle),
   look("Destination", "ride", SHAPE.flag),
 ];

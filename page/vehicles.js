@@ -9,6 +9,10 @@ const JUMP_M = 3000;
 /** How long a vehicle may take to glide to where it was last seen, in seconds. */
 const GLIDE = { least: 0.45, most: 4.5 };
 
+/** Where no graphics card helps the processor draws, and has better things to do: then 20 frames a
+    second must do. */
+const SLOW = { frameMs: 28, drawEveryMs: 48 };
+
 const colour = Object.fromEntries(COLOURS.map((name, i) => [name, i]));
 
 export class Vehicles {
@@ -25,6 +29,9 @@ export class Vehicles {
   #hidden = new Set();
   #selected = null;
   #stillness = matchMedia("(prefers-reduced-motion: reduce)");
+  #drawnAt = 0;
+  #betweenMs = 16;
+  #isSlow = false;
   /** Milliseconds of script per frame, lately; for tests and the curious. */
   frameMs = 0;
   frames = 0;
@@ -52,8 +59,13 @@ export class Vehicles {
 
   /** Rings a mark; null rings none. */
   select(id) {
+    const before = this.#selected;
     this.#selected = id;
-    this.#selection.remove("selected");
+    for (const it of [before, id]) {
+      const mark = this.#board.marks.get(it);
+      if (mark?.kind === "driver") for (const job of mark.jobs) this.#join(job.order ?? job.rescue);
+      else if (mark) this.#join(it);
+    }
   }
 
   /** Where a mark is drawn now, in metres, or null. */
@@ -123,7 +135,7 @@ export class Vehicles {
     }
     const look = DRIVER[status] ?? DRIVER.offline;
     const isAway = look.colour === "away";
-    const size = this.#hidden.has(status) ? 0 : look.shape === SHAPE.arrow ? 8.4 : isAway ? 5 : 6.2;
+    const size = this.#hidden.has(status) ? 0 : look.shape === SHAPE.arrow ? 8.6 : isAway ? 4.6 : look.shape === SHAPE.dot ? 5 : 6;
     const floats = [fromX, fromY, x, y, now, duration, heading, size, look.shape, colour[look.colour], 0, isAway ? 0.75 : 1];
     this.#drivers.set(id, floats);
   }
@@ -160,12 +172,22 @@ export class Vehicles {
     const job = this.#jobs.get(id);
     if (!job) return;
     const dash = isAwaited(mark.kind, mark.status) ? 9 : 0;
+    // A pickup is about to happen; a trip under way is only interesting when asked for.
+    const isChosen = this.#selected !== null && (this.#selected === id || this.#selected === mark.driver);
+    const strength = isChosen ? 1 : dash > 0 ? 0.72 : 0.2;
     const tint = mark.kind === "rescue" ? "rescue" : mark.sort === "ride" ? "ride" : "delivery";
-    this.#lines.set(id, [driver[0], driver[1], driver[2], driver[3], driver[4], driver[5], job[2], job[3], colour[tint], dash]);
+    this.#lines.set(id, [driver[0], driver[1], driver[2], driver[3], driver[4], driver[5], job[2], job[3], colour[tint], dash, strength]);
   }
 
   #frame() {
+    requestAnimationFrame(() => this.#frame());
     const start = performance.now();
+    const since = start - this.#drawnAt;
+    if (this.#isSlow && since < SLOW.drawEveryMs) return;
+    this.#drawnAt = start;
+    // A pause (another tab, a busy moment) is not slowness.
+    if (since < 250) this.#betweenMs += (since - this.#betweenMs) * 0.05;
+    this.#isSlow ||= this.frames > 60 && this.#betweenMs > SLOW.frameMs;
     const floats = this.#selected && (this.#drivers.get(this.#selected) ?? this.#jobs.get(this.#selected));
     if (floats) {
       const ring = Float32Array.from(floats);
@@ -177,7 +199,6 @@ export class Vehicles {
     this.#stage.draw(this.#camera, seconds(), this.#lines, [this.#jobs, this.#drivers, this.#selection]);
     this.frames += 1;
     this.frameMs += (performance.now() - start - this.frameMs) * 0.1;
-    requestAnimationFrame(() => this.#frame());
   }
 }
 

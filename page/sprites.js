@@ -65,8 +65,8 @@ float triangle(vec2 q, float r) {
 float arrow(vec2 q) {
   q.x = abs(q.x);
   float side = dot(q - vec2(0.0, 1.15), normalize(vec2(1.95, 0.78)));
-  float notch = dot(q - vec2(0.0, -0.5), normalize(vec2(0.42, -1.0)));
-  return max(max(side, notch), -q.y - 0.95);
+  float notch = dot(q - vec2(0.0, -0.45), normalize(vec2(-0.5, -0.78)));
+  return max(side, notch);
 }
 float distanceTo(vec2 q) {
   if (shape == 0) return length(q) - 0.72;

@@ -82,6 +82,18 @@ pub enum Command {
         /** Why. */
         reason: String,
     },
+    /// The job cannot be taken from the driver: the answer to a refused `DriverLost`.
+    KeepJob {
+        /** Which. */
+        job: JobId,
+    },
+    /// What the rider thought of a job.
+    RecordRating {
+        /** Of which. */
+        job: JobId,
+        /** 1 to 5. */
+        stars: u8,
+    },
     /// May not work.
     Suspend {
         /** Why. */

@@ -1,1 +1,5 @@
-//! stub
+//! A crowd: simulated riders and drivers. Knows the protocol and nothing else.
+
+pub mod city;
+mod table;
+pub use table::TableError;

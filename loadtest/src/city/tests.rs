@@ -27,7 +27,7 @@ fn the_same_seed_draws_the_same_city() {
         KIGALI.n_edges(),
         KIGALI.roads.len(),
         hash(&KIGALI)
-    ), @"");
+    ), @"2480 nodes, 9112 edges, 324 roads, e4cb9ed47c1c0522");
 }
 
 fn xxhash(text: &str) -> u64 {

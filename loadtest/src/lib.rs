@@ -2,4 +2,5 @@
 
 pub mod city;
 mod table;
+pub mod trips;
 pub use table::TableError;

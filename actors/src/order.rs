@@ -258,3 +258,36 @@ pub enum Command {
     /// About its search.
     Search(search::Command),
 }
+
+// STUB below.
+/// STUB
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Order {}
+/// STUB
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {}
+impl Order {
+    /// STUB
+    pub fn order_view(&self, id: protocol::OrderId, version: u64, by: protocol::Principal) -> protocol::view::OrderView {
+        unimplemented!("{id} {version}")
+    }
+}
+#[expect(unused_variables, clippy::unimplemented, reason = "stub")]
+impl crate::Decider for Order {
+    const KIND: crate::Kind = crate::Kind::Order;
+    type Id = protocol::OrderId;
+    type Command = Command;
+    type Event = Event;
+    type Sighting = Sighting;
+    fn decide(&self, c: &Command, x: &crate::Context<Self::Id>) -> Result<Vec<Event>, crate::Refusal> { unimplemented!() }
+    fn evolve(&mut self, event: &Event) {}
+    fn effects(&self, id: Self::Id, event: &Event) -> Vec<crate::Effect> { unimplemented!() }
+    fn deadline(&self) -> Option<(protocol::Timestamp, Command)> { None }
+    fn claims(&self, id: Self::Id) -> Vec<crate::Claim> { vec![] }
+    fn listing(&self, id: Self::Id) -> Option<crate::Listing> { None }
+    fn view(&self, id: Self::Id) -> Option<crate::ViewRow> { None }
+    fn mark(&self, id: Self::Id) -> Option<protocol::view::Mark> { None }
+    fn see(&mut self, s: &Sighting, x: &crate::Context<Self::Id>) -> crate::Seen<Command> { crate::Seen::default() }
+    fn idle_max(&self) -> Option<std::time::Duration> { None }
+    fn event_name(event: &Event) -> &'static str { "" }
+}

@@ -15,3 +15,7 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
 
 /// Keeps [`Listing`] used until the regions are written.
 pub fn unused(_: &Listing) {}
+
+/// STUB
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {}

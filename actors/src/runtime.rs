@@ -50,6 +50,36 @@ pub struct Published {
 
 /// A decider the system hosts.
 pub trait Hosted: Decider {}
+impl Hosted for crate::order::Order {}
+impl Hosted for crate::rescue::Rescue {}
+impl Hosted for crate::driver::Driver {}
+impl Hosted for crate::rider::Rider {}
+
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub entity_inflight_max: u32,
+    pub shard_inflight_max: u32,
+    pub node_inflight_max: u32,
+    pub snapshot_every: u32,
+    pub falls_max: u32,
+    pub falls_window_ms: u64,
+    pub watch_queue_max: usize,
+}
+impl Default for Settings {
+    fn default() -> Self {
+        unimplemented!()
+    }
+}
+#[derive(Debug, Clone)]
+pub enum Clock {
+    System,
+}
+impl Clock {
+    pub fn now(&self) -> Timestamp {
+        unimplemented!()
+    }
+}
 
 impl System {
     /// Asks and waits for the answer; repeats itself (same command id) while the entity falls, up to `patience`.
@@ -84,7 +114,7 @@ impl System {
         unimplemented!()
     }
     /// All marks there are, and everything published from now on (bounded; closed when too slow).
-    pub fn board(&self) -> (Vec<Published>, mpsc::Receiver<Published>) {
+    pub fn board(&self) -> mpsc::Receiver<Published> {
         unimplemented!()
     }
     pub fn journal(&self) -> &SharedJournal {
@@ -95,7 +125,15 @@ impl System {
         unimplemented!()
     }
     /// Refuses new commands, finishes those under way, snapshots what is awake.
-    pub async fn drain(&self, patience: Duration) {
+    pub async fn drain(&self, patience: Duration) -> bool {
+        unimplemented!()
+    }
+    pub async fn start(
+        journal: SharedJournal,
+        clock: Clock,
+        settings: Settings,
+        regions: crate::region::Settings,
+    ) -> Result<Self, crate::journal::JournalError> {
         unimplemented!()
     }
 }

@@ -17,6 +17,9 @@ mod rules;
 mod sight;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use load::{Job, Lease, Phase, Slots};
 pub use words::{Command, Event, Sighting};
 

@@ -456,7 +456,7 @@ impl Shown for Order {
 
 impl Shown for Rescue {
     fn frame(&self, id: RescueId, version: u64, by: Principal) -> Option<ServerFrame> {
-        let view = self.rescue_view(id, version);
+        let view = self.rescue_view(id, version)?;
         let is_related = match by {
             Principal::Rider(rider) => view.rider == rider,
             Principal::Driver(driver) => [view.driver, view.attached].contains(&Some(driver)),
@@ -476,7 +476,7 @@ impl Shown for Rescue {
     ) -> Option<ServerFrame> {
         use protocol::RescueStatus as S;
         let search::Sighting::DriverAt { driver, position } = sighting;
-        let view = self.rescue_view(id, version);
+        let view = self.rescue_view(id, version)?;
         if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {
             return None;
         }

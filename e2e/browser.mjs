@@ -23,7 +23,7 @@ async function startDemo(binary) {
   const data = await mkdtemp(join(tmpdir(), "outrider-e2e-"));
   const port = await freePort();
   const node = spawn(binary, ["demo", "--for", "10m"], {
-    env: { ...process.env, OUTRIDER_GATEWAY__LISTEN: `127.0.0.1:${port}`, OUTRIDER_JOURNAL__DIRECTORY: data },
+    env: { ...process.env, OUTRIDER_GATEWAY__LISTEN: `127.0.0.1:${port}`, OUTRIDER_JOURNAL__DIR: data },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let said = "";

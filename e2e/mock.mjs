@@ -1,7 +1,7 @@
 // A node that is not one: serves the page and speaks its side of the protocol for a made-up city, so
 // that the page can be worked on and tested without building anything.
 //
-//   node mock.mjs [--port 7070] [--drivers 400] [--no-city] [--no-demo]
+//   node mock.mjs [--port 7070] [--drivers 400] [--city FILE] [--no-city] [--no-demo]
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -19,9 +19,9 @@ const M_PER_LON = M_PER_LAT * Math.cos((CENTER.lat * Math.PI) / 180);
 const ISSUES = ["flat_tyre", "battery_dead", "out_of_fuel", "accident", "locked_out"];
 
 /** Starts it; resolves to {url, cut, close}. */
-export async function startMock({ port = 0, drivers = 400, hasCity = true, isDemo = true, seed = 7 } = {}) {
+export async function startMock({ port = 0, drivers = 400, hasCity = true, isDemo = true, seed = 7, drawn = null } = {}) {
   const random = mulberry(seed);
-  const city = makeCity(random);
+  const city = drawn ? readCity(drawn) : makeCity(random);
   const world = makeWorld(city, drivers, random);
   const server = createServer((request, response) => serve(request, response, { city, hasCity, isDemo }));
   const sockets = new WebSocketServer({ server, path: "/v1/ws", maxPayload: 65_536, handleProtocols: (offered) => offered.has("outrider.v1.json") && "outrider.v1.json" });
@@ -134,7 +134,26 @@ function makeCity(random) {
     roads, water: [[...bank(1), ...bank(-1).reverse()]], parks: [blob(-2600, 2500, 620), blob(3300, -300, 480), blob(900, 4300, 700), blob(-3800, -4200, 520)],
     places: [["Nyarugenge", -1700, 500], ["Kacyiru", 900, 2200], ["Remera", 3400, 1400], ["Kimironko", 4300, 3300], ["Gikondo", 700, -3500], ["Nyamirambo", -3400, -1300], ["Gisozi", -1400, 4400], ["Kicukiro", 3300, -4000]].map(([name, x, y]) => ({ name, at: lonLat({ x, y }) })),
   };
-  return { json, nodes, lonLat };
+  return { json, nodes };
+}
+
+/** The streets of a city that somebody has drawn. */
+function readCity(json) {
+  const nodes = [];
+  const known = new Map();
+  const node = ([lon, lat]) => {
+    const key = `${lon},${lat}`;
+    if (!known.has(key)) known.set(key, nodes.push({ x: (lon - CENTER.lon) * M_PER_LON, y: (lat - CENTER.lat) * M_PER_LAT, next: [] }) - 1);
+    return known.get(key);
+  };
+  for (const { line } of json.roads) {
+    for (let i = 1; i < line.length; i += 1) {
+      const [a, b] = [node(line[i - 1]), node(line[i])];
+      nodes[a].next.push(b);
+      nodes[b].next.push(a);
+    }
+  }
+  return { json, nodes };
 }
 
 /** Drivers that wander, and jobs that live their life. */
@@ -354,6 +373,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const at = process.argv.indexOf(`--${name}`);
     return at < 0 ? otherwise : Number(process.argv[at + 1]);
   };
-  const mock = await startMock({ port: option("port", 7070), drivers: option("drivers", 400), hasCity: !process.argv.includes("--no-city"), isDemo: !process.argv.includes("--no-demo") });
+  const file = process.argv[process.argv.indexOf("--city") + 1];
+  const drawn = process.argv.includes("--city") ? JSON.parse(await readFile(file, "utf8")) : null;
+  const mock = await startMock({ drawn, port: option("port", 7070), drivers: option("drivers", 400), hasCity: !process.argv.includes("--no-city"), isDemo: !process.argv.includes("--no-demo") });
   console.log(mock.url);
 }

@@ -23,8 +23,8 @@ export class Board extends EventTarget {
       this.isKnown = true;
     } else if (!this.isKnown || frame.seq < this.#seq || frame.seq > this.#seq + 1) {
       // What we missed cannot be guessed; a full board comes after subscribing again.
+      if (this.isKnown) this.dispatchEvent(new Event("gap"));
       this.isKnown = false;
-      this.dispatchEvent(new Event("gap"));
       return;
     }
     this.#seq = frame.seq;

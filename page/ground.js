@@ -5,6 +5,8 @@ const ROADS = [
   { cls: "collector", width: 9, least: 1, from: 0 },
   { cls: "arterial", width: 15, least: 1.8, from: 0 },
 ];
+/** A name stands about this far from its road's next name, in metres. */
+const LABEL_M = 900;
 const FONT = 'Inter, ui-sans-serif, system-ui, "Segoe UI", Roboto, sans-serif';
 
 export class Ground {
@@ -57,26 +59,22 @@ export class Ground {
     this.#named.sort((a, b) => b.length - a.length);
   }
 
-  /** Remembers where along a named road its name can stand: its longest nearly straight piece. */
+  /** Remembers where along a named road its name can stand: each nearly straight piece. */
   #name(name, cls, points) {
-    let best = null;
-    for (let i = 0; i + 1 < points.length; i += 1) {
-      const heading = Math.atan2(points[i + 1][1] - points[i][1], points[i + 1][0] - points[i][0]);
-      let j = i + 1;
-      while (j + 1 < points.length) {
-        const next = Math.atan2(points[j + 1][1] - points[j][1], points[j + 1][0] - points[j][0]);
-        if (Math.abs(Math.atan2(Math.sin(next - heading), Math.cos(next - heading))) > 0.2) break;
-        j += 1;
+    const heading = (i) => Math.atan2(points[i + 1][1] - points[i][1], points[i + 1][0] - points[i][0]);
+    for (let i = 0, j; i + 1 < points.length; i = j) {
+      const first = heading(i);
+      let length = 0;
+      for (j = i; j + 1 < points.length && length < LABEL_M; j += 1) {
+        const turn = heading(j) - first;
+        if (Math.abs(Math.atan2(Math.sin(turn), Math.cos(turn))) > 0.25) break;
+        length += Math.hypot(points[j + 1][0] - points[j][0], points[j + 1][1] - points[j][1]);
       }
       const [dx, dy] = [points[j][0] - points[i][0], points[j][1] - points[i][1]];
-      const length = Math.hypot(dx, dy);
-      if (length > (best?.length ?? 0)) {
-        const angle = Math.atan2(dy, dx);
-        best = { name, cls, length, angle, x: points[i][0] + dx / 2, y: points[i][1] + dy / 2 };
-      }
-      i = j - 1;
+      this.#named.push({
+        name, cls, length: Math.hypot(dx, dy), angle: Math.atan2(dy, dx), x: points[i][0] + dx / 2, y: points[i][1] + dy / 2,
+      });
     }
-    if (best) this.#named.push(best);
   }
 
   #area(path, shapes) {
@@ -168,8 +166,8 @@ export class Ground {
     const used = new Map();
     for (const road of this.#named) {
       const room = road.length * zoom;
-      if (room < 60) break;
-      if (road.cls !== "arterial" && zoom < 0.12) continue;
+      if (room < 48) break;
+      if (road.cls !== "arterial" && zoom < 0.14) continue;
       const [px, py] = [this.#camera.screenX(road.x), this.#camera.screenY(road.y)];
       const wide = context.measureText(road.name).width;
       if (wide > room - 8) continue;

@@ -66,7 +66,8 @@ export class Overview {
       }
     }
     const ended = total.completed + total.no_driver + total.cancelled;
-    say(byId("fulfilled"), ended > 0 ? `${Math.round((100 * total.completed) / ended)} %` : "–");
+    // A share of a handful is chance.
+    say(byId("fulfilled"), ended >= 10 ? `${Math.round((100 * total.completed) / ended)} %` : "–");
 
     const drivers = this.#board.counters.drivers;
     const count = (statuses) => statuses.reduce((sum, status) => sum + (drivers[status] ?? 0), 0);
@@ -89,7 +90,7 @@ export class Overview {
     if (rates.length < 2) return;
     const most = Math.max(10, ...rates.map(({ rate }) => rate)) * 1.15;
     // A young page draws what it has over the whole width.
-    const span = Math.min(120_000, Math.max(20_000, last.at - rates[0].at));
+    const span = Math.min(120_000, Math.max(10_000, last.at - rates[0].at));
     const [first, width, height] = [last.at - span, 240, 44];
     const points = rates.map(({ at, rate }) => {
       const x = Math.max(0, ((at - first) / span) * width);

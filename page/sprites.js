@@ -65,8 +65,8 @@ float triangle(vec2 q, float r) {
 float arrow(vec2 q) {
   q.x = abs(q.x);
   float side = dot(q - vec2(0.0, 1.15), normalize(vec2(1.95, 0.78)));
-  float notch = dot(q - vec2(0.0, -0.5), normalize(vec2(0.42, -1.0)));
-  return max(max(side, notch), -q.y - 0.95);
+  float notch = dot(q - vec2(0.0, -0.45), normalize(vec2(-0.5, -0.78)));
+  return max(side, notch);
 }
 float distanceTo(vec2 q) {
   if (shape == 0) return length(q) - 0.72;
@@ -179,7 +179,7 @@ export class Stage {
     this.#edge = rgb(style.getPropertyValue("--map-edge"));
   }
 
-  /** Draws lines, then sprites, as the camera sees them at `now` seconds. */
+  /** Draws lines, then sprites ([batch, size factor], lowest first), as the camera sees them at `now` seconds. */
   draw(camera, now, lines, sprites) {
     const gl = this.#gl;
     const ratio = Math.min(2, devicePixelRatio || 1);
@@ -194,7 +194,7 @@ export class Stage {
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
 
-    for (const [{ id, at }, batches] of [[this.#line, [lines]], [this.#sprite, sprites]]) {
+    for (const [{ id, at }, batches] of [[this.#line, [[lines, 1]]], [this.#sprite, sprites]]) {
       gl.useProgram(id);
       gl.uniform2f(at.centre, camera.x, camera.y);
       gl.uniform1f(at.scale, camera.zoom * ratio);
@@ -203,8 +203,10 @@ export class Stage {
       gl.uniform3fv(at.palette, this.#palette);
       if (at.edge) gl.uniform3f(at.edge, ...this.#edge);
       if (at.wide) gl.uniform1f(at.wide, 0.9 * ratio);
-      if (at.grow) gl.uniform1f(at.grow, growth(camera.zoom) * ratio);
-      for (const batch of batches) batch.draw();
+      for (const [batch, factor] of batches) {
+        if (at.grow) gl.uniform1f(at.grow, growth(camera.zoom) * factor * ratio);
+        batch.draw();
+      }
     }
   }
 }

@@ -22,6 +22,8 @@ export class Vehicles {
   #board;
   #lines;
   #jobs;
+  /** Drivers with nothing to do lie below those at work. */
+  #idle;
   #drivers;
   #selection;
   /** When each driver last moved, in seconds. */
@@ -70,7 +72,7 @@ export class Vehicles {
 
   /** Where a mark is drawn now, in metres, or null. */
   where(id) {
-    const floats = this.#drivers.get(id) ?? this.#jobs.get(id);
+    const floats = this.#driver(id) ?? this.#jobs.get(id);
     return floats ? whereNow(floats, seconds()) : null;
   }
 
@@ -78,7 +80,7 @@ export class Vehicles {
   pick(px, py, reach = 14) {
     const now = seconds();
     let [best, nearest] = [null, reach + 5 * growth(this.#camera.zoom)];
-    for (const [batch, handicap] of [[this.#jobs, 0], [this.#drivers, 1.5]]) {
+    for (const [batch, handicap] of [[this.#jobs, 0], [this.#drivers, 1], [this.#idle, 2]]) {
       for (let slot = 0; slot < batch.n; slot += 1) {
         const floats = batch.at(slot);
         if (floats[7] === 0) continue;
@@ -95,6 +97,7 @@ export class Vehicles {
     this.#stage.recolour();
     this.#lines = new Batch(gl, LINE_CORNERS, LINE_FLOATS);
     this.#jobs = new Batch(gl, SPRITE_CORNERS, SPRITE_FLOATS);
+    this.#idle = new Batch(gl, SPRITE_CORNERS, SPRITE_FLOATS);
     this.#drivers = new Batch(gl, SPRITE_CORNERS, SPRITE_FLOATS);
     this.#selection = new Batch(gl, SPRITE_CORNERS, SPRITE_FLOATS);
   }
@@ -102,6 +105,7 @@ export class Vehicles {
   #take({ changed, gone }) {
     for (const id of gone) {
       this.#drivers.remove(id);
+      this.#idle.remove(id);
       this.#jobs.remove(id);
       this.#lines.remove(id);
       this.#movedAt.delete(id);
@@ -116,7 +120,7 @@ export class Vehicles {
   /** Starts a driver's glide from where it is drawn to where it was seen. */
   #put({ id, at, status }) {
     const now = seconds();
-    const known = this.#drivers.get(id);
+    const known = this.#driver(id);
     const [x, y] = [this.#projection.x(at.lon), this.#projection.y(at.lat)];
     let [fromX, fromY, duration, heading] = [x, y, 0, known?.[6] ?? 0];
     if (known) {
@@ -137,7 +141,19 @@ export class Vehicles {
     const isAway = look.colour === "away";
     const size = this.#hidden.has(status) ? 0 : look.shape === SHAPE.arrow ? 8.6 : isAway ? 4.6 : look.shape === SHAPE.dot ? 5 : 6;
     const floats = [fromX, fromY, x, y, now, duration, heading, size, look.shape, colour[look.colour], 0, isAway ? 0.75 : 1];
-    this.#drivers.set(id, floats);
+    const isWorking = look.shape === SHAPE.arrow || look.shape === SHAPE.diamond;
+    (isWorking ? this.#drivers : this.#idle).set(id, floats);
+    (isWorking ? this.#idle : this.#drivers).remove(id);
+  }
+
+  #driver(id) {
+    return this.#drivers.get(id) ?? this.#idle.get(id);
+  }
+
+  /** Thousands of idle drivers over a whole city must not hide the city. */
+  #thinness() {
+    const crowd = Math.log10(Math.max(1, this.#idle.n / 400));
+    return this.#camera.zoom > 0.16 ? 1 : Math.max(0.5, 1 - crowd * 0.45);
   }
 
   /** Puts an order or a rescue where it has to be noticed now. */
@@ -164,7 +180,7 @@ export class Vehicles {
   /** Draws the line from a job to whoever performs it, from where that one is. */
   #join(id) {
     const mark = this.#board.marks.get(id);
-    const driver = mark?.driver ? this.#drivers.get(mark.driver) : undefined;
+    const driver = mark?.driver ? this.#driver(mark.driver) : undefined;
     if (!driver || stageOf(mark.kind, mark.status) !== "active") {
       this.#lines.remove(id);
       return;
@@ -188,7 +204,7 @@ export class Vehicles {
     // A pause (another tab, a busy moment) is not slowness.
     if (since < 250) this.#betweenMs += (since - this.#betweenMs) * 0.05;
     this.#isSlow ||= this.frames > 60 && this.#betweenMs > SLOW.frameMs;
-    const floats = this.#selected && (this.#drivers.get(this.#selected) ?? this.#jobs.get(this.#selected));
+    const floats = this.#selected && (this.#driver(this.#selected) ?? this.#jobs.get(this.#selected));
     if (floats) {
       const ring = Float32Array.from(floats);
       ring.set([0, 11, SHAPE.target, colour.accent, this.#stillness.matches ? 0 : 0.5, 1], 6);
@@ -196,7 +212,7 @@ export class Vehicles {
     } else {
       this.#selection.remove("selected");
     }
-    this.#stage.draw(this.#camera, seconds(), this.#lines, [this.#jobs, this.#drivers, this.#selection]);
+    this.#stage.draw(this.#camera, seconds(), this.#lines, [[this.#idle, this.#thinness()], [this.#jobs, 1], [this.#drivers, 1], [this.#selection, 1]]);
     this.frames += 1;
     this.frameMs += (performance.now() - start - this.frameMs) * 0.1;
   }

@@ -112,8 +112,7 @@ impl Keys {
         if !has_file && !path.exists() {
             make_key(dir, &path)?;
         }
-        let text =
-            fs::read(&path).map_err(|error| KeyError::File { path: path.clone(), error })?;
+        let text = fs::read(&path).map_err(|error| KeyError::File { path: path.clone(), error })?;
         let key = pem::parse(text)
             .ok()
             .filter(|pem| pem.tag() == PEM_TAG)
@@ -217,8 +216,7 @@ impl Keys {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
-        let token =
-            jsonwebtoken::decode::<T>(token, &self.verifying, &self.validation).ok()?;
+        let token = jsonwebtoken::decode::<T>(token, &self.verifying, &self.validation).ok()?;
         (token.header.typ.as_deref() == Some(typ)).then_some(token.claims)
     }
 }

@@ -31,6 +31,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
+    serve::ListenerExt,
 };
 use limits::{Limits, Rates, neighbourhood, rate_limited};
 use live::Live;
@@ -155,10 +156,16 @@ impl Gateway {
             metrics,
         });
 
-        let service = router(Arc::clone(&gate), extra)
-            .into_make_service_with_connect_info::<SocketAddr>();
+        let service =
+            router(Arc::clone(&gate), extra).into_make_service_with_connect_info::<SocketAddr>();
         let closing = gate.drain.clone().cancelled_owned();
-        let serving = axum::serve(NoDelay(listener), service).with_graceful_shutdown(closing);
+        // Frames are small, and none should wait for the next one.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                warn!(%error, "a connection may be slow");
+            }
+        });
+        let serving = axum::serve(listener, service).with_graceful_shutdown(closing);
         let server = tokio::spawn(serving.into_future());
         info!(%address, "listening");
         Ok(Self { address, gate, server })
@@ -319,10 +326,8 @@ async fn upgrade(
         Err(refused) => return Answered(refused).into_response(),
     };
     let web = web.protocols([SUBPROTOCOL_MSGPACK, SUBPROTOCOL_JSON]);
-    let codec = web
-        .selected_protocol()
-        .and_then(|name| name.to_str().ok())
-        .and_then(Codec::of_subprotocol);
+    let codec =
+        web.selected_protocol().and_then(|name| name.to_str().ok()).and_then(Codec::of_subprotocol);
     let Some(codec) = codec else {
         let text = format!("offer the subprotocol {SUBPROTOCOL_MSGPACK} or {SUBPROTOCOL_JSON}");
         return Answered(Refused::new(Code::Malformed, text)).into_response();
@@ -362,25 +367,5 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let left = self.0.n_sessions.fetch_sub(1, Ordering::AcqRel) - 1;
         metrics::gauge!("outrider_sessions").set(left as f64);
-    }
-}
-
-/// A listener whose connections send small frames at once.
-struct NoDelay(TcpListener);
-
-impl axum::serve::Listener for NoDelay {
-    type Io = tokio::net::TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            warn!(%error, "a connection may be slow");
-        }
-        (stream, address)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
     }
 }

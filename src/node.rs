@@ -6,9 +6,13 @@ use crate::{
     settings::{JournalKind, Settings},
 };
 use actors::{
-    journal::{JournalError, SharedJournal, memory::MemoryJournal, sqlite::SqliteJournal},
+    journal::{
+        SharedJournal,
+        memory::MemoryJournal,
+        sqlite::{OpenError, SqliteJournal},
+    },
     region,
-    runtime::{Clock, System},
+    runtime::{Clock, StartError, System},
 };
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -21,8 +25,6 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub(crate) struct Node {
     journal: SharedJournal,
-    /// Closed last, after everyone who writes to it.
-    sqlite: Option<SqliteJournal>,
     system: System,
     gateway: Gateway,
     settings: Settings,
@@ -31,9 +33,12 @@ pub(crate) struct Node {
 /// A node that cannot be brought up.
 #[derive(Debug, Error)]
 pub(crate) enum NodeError {
-    /// Its journal cannot be opened or read.
+    /// Its journal cannot be opened.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Open(#[from] OpenError),
+    /// Its actors cannot be brought to life.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// It has no key to believe tokens with.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -50,18 +55,15 @@ impl Node {
         extra: Router,
     ) -> Result<Self, NodeError> {
         let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
-        let (journal, sqlite): (SharedJournal, _) = match settings.journal.kind {
-            JournalKind::Memory => (Arc::new(MemoryJournal::default()), None),
-            JournalKind::Sqlite => {
-                let sqlite = SqliteJournal::open(&settings.journal.dir).await?;
-                (Arc::new(sqlite.clone()), Some(sqlite))
-            }
+        let journal: SharedJournal = match settings.journal.kind {
+            JournalKind::Memory => Arc::new(MemoryJournal::default()),
+            JournalKind::Sqlite => Arc::new(SqliteJournal::open(&settings.journal.dir).await?),
         };
         let regions = region::Settings::default();
         let system =
-            System::start(Arc::clone(&journal), Clock::System, settings.runtime, regions).await?;
+            System::start(Arc::clone(&journal), Clock::Machine, settings.runtime, regions).await?;
         let gateway = Gateway::open(system.clone(), keys, &settings, metrics, extra).await?;
-        Ok(Self { journal, sqlite, system, gateway, settings })
+        Ok(Self { journal, system, gateway, settings })
     }
 
     /// Where it listens.
@@ -69,28 +71,24 @@ impl Node {
         self.gateway.address()
     }
 
-    /// Its actors.
-    pub(crate) fn system(&self) -> &System {
-        &self.system
-    }
-
     /// Leaves: nobody new, everybody answered and told, everything written.
     pub(crate) async fn drain(self) {
-        let Self { journal, sqlite, system, gateway, settings } = self;
+        let Self { journal, system, gateway, settings } = self;
         info!("leaving");
         gateway.drain(settings.drain.sessions).await;
         if !system.drain(settings.drain.actors).await {
-            warn!("some actors did not finish in time; their journal has all that was acknowledged");
+            warn!(
+                "some actors did not finish in time; their journal has all that was acknowledged"
+            );
         }
-        drop((system, journal));
-        if let Some(sqlite) = sqlite {
-            sqlite.close().await;
+        match journal.close().await {
+            Ok(()) => info!("left"),
+            Err(error) => warn!(%error, "left without closing the journal"),
         }
-        info!("left");
     }
 }
 
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
-    Clock::System.now()
+    Clock::Machine.now()
 }

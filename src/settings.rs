@@ -265,9 +265,8 @@ impl Settings {
 
     fn check(&self) -> Result<(), SettingsError> {
         let session = &self.gateway.session;
-        let senseless = |key, problem: &str| {
-            Err(SettingsError::Senseless { key, problem: problem.to_owned() })
-        };
+        let senseless =
+            |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
         if session.heartbeat < Duration::from_millis(100) {
             return senseless("gateway.session.heartbeat", "at least 100ms");
         }

@@ -6,8 +6,9 @@ use thiserror::Error;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 /// Bounds of histograms of durations, in seconds.
-const SECONDS: [f64; 14] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const SECONDS: [f64; 14] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
 
 /// Telemetry that could not be started.
 #[derive(Debug, Error)]

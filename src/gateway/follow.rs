@@ -85,12 +85,8 @@ pub(crate) enum Change {
 /// A watch of one entity, of any kind.
 pub(crate) trait Watched: Debug + Send {
     /// What becomes of it next.
-    fn poll_change(
-        &mut self,
-        cx: &mut Context<'_>,
-        by: Principal,
-        prices: &Prices,
-    ) -> Poll<Change>;
+    fn poll_change(&mut self, cx: &mut Context<'_>, by: Principal, prices: &Prices)
+    -> Poll<Change>;
 
     /// How many events it has.
     fn version(&self) -> u64;
@@ -127,7 +123,7 @@ impl<D: Shown> Watched for Watch<D> {
                     released: events.iter().filter_map(D::released).collect(),
                 }
             }
-            Some(Update::Seen { sighting }) => {
+            Some(Update::Seen(sighting)) => {
                 Change::Sighted(state.sighted(self.id, version.0, &sighting, by, prices))
             }
             None => Change::Lost,

@@ -66,10 +66,8 @@ pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
         .routes(routes!(health::metrics))
         .split_for_parts();
     let described = document.clone();
-    let router = router.route(
-        "/v1/openapi.json",
-        axum::routing::get(|| async move { axum::Json(described) }),
-    );
+    let router = router
+        .route("/v1/openapi.json", axum::routing::get(|| async move { axum::Json(described) }));
     (router, document)
 }
 

@@ -51,6 +51,8 @@ pub(super) fn routes() -> Router<Arc<Gate>> {
     };
     FILES
         .into_iter()
-        .fold(Router::new(), |router, (path, kind, content)| router.route(path, file(kind, content)))
+        .fold(Router::new(), |router, (path, kind, content)| {
+            router.route(path, file(kind, content))
+        })
         .route("/", file(HTML, index))
 }

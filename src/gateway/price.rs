@@ -61,8 +61,7 @@ impl Prices {
 
     /// Along all of these, in order.
     pub(crate) fn estimate(&self, stops: &[Place]) -> Estimate {
-        let straight_m: f64 =
-            stops.windows(2).map(|leg| leg[0].at.distance_m(leg[1].at)).sum();
+        let straight_m: f64 = stops.windows(2).map(|leg| leg[0].at.distance_m(leg[1].at)).sum();
         self.along(straight_m)
     }
 
@@ -74,8 +73,7 @@ impl Prices {
     /// Is this further than anyone goes?
     pub(crate) fn is_too_far(&self, stops: &[Place]) -> bool {
         let limit_m = self.estimate.distance_km_max * 1_000.0;
-        let straight_m: f64 =
-            stops.windows(2).map(|leg| leg[0].at.distance_m(leg[1].at)).sum();
+        let straight_m: f64 = stops.windows(2).map(|leg| leg[0].at.distance_m(leg[1].at)).sum();
         straight_m > limit_m
     }
 

@@ -1,4 +1,5 @@
 //! The same wishes as on the socket, one HTTP request each.
+#![expect(unused_qualifications, reason = "utoipa writes query types with their path")]
 
 use super::{
     Gate,
@@ -257,10 +258,10 @@ impl Gate {
         let (rider, driver) = match by {
             Principal::Rider(me) => (Some(me), None),
             Principal::Driver(me) => (None, Some(me)),
-            Principal::Dispatcher | Principal::Admin | Principal::System => {
-                (query.rider.as_deref().map(id_of).transpose()?,
-                 query.driver.as_deref().map(id_of).transpose()?)
-            }
+            Principal::Dispatcher | Principal::Admin | Principal::System => (
+                query.rider.as_deref().map(id_of).transpose()?,
+                query.driver.as_deref().map(id_of).transpose()?,
+            ),
             Principal::Merchant(_) => return Err(translate::forbidden("not for merchants").into()),
         };
         let (most, usual) = PAGE_ROWS;

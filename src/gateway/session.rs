@@ -450,7 +450,8 @@ impl Session {
     /// Counts a frame that had to be refused. Now and then is an accident.
     fn strike(&mut self) -> Flow {
         self.strikes.check().map_err(|wait| {
-            let refused = Refused { message: "too many refused frames".into(), ..rate_limited(wait) };
+            let refused =
+                Refused { message: "too many refused frames".into(), ..rate_limited(wait) };
             End::because(close::POLICY, refused)
         })
     }
@@ -546,10 +547,8 @@ impl Session {
             Deed::Answered { id, outcome, created } => {
                 self.n_commands -= 1;
                 self.answer(id, outcome)?;
-                let is_riders = matches!(
-                    self.identity,
-                    Some(Identity { principal: Principal::Rider(_), .. })
-                );
+                let is_riders =
+                    matches!(self.identity, Some(Identity { principal: Principal::Rider(_), .. }));
                 if let Some(key) = created.filter(|_| is_riders) {
                     self.follow_own(key);
                 }

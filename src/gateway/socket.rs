@@ -94,7 +94,7 @@ impl Socket {
         match message.await {
             None => Heard::Written,
             Some(Some(Ok(message))) => self.read(&message),
-            Some(Some(Err(error))) if is_too_large(error) => Heard::TooLarge,
+            Some(Some(Err(error))) if is_too_large(&error) => Heard::TooLarge,
             Some(Some(Err(_)) | None) => Heard::Gone,
         }
     }
@@ -184,9 +184,9 @@ fn encode(codec: Codec, frame: &ServerFrame) -> Option<Message> {
     }
 }
 
-fn is_too_large(error: Error) -> bool {
-    error
-        .into_inner()
-        .downcast::<tungstenite::Error>()
-        .is_ok_and(|error| matches!(*error, tungstenite::Error::Capacity(_)))
+fn is_too_large(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    source
+        .and_then(|source| source.downcast_ref::<tungstenite::Error>())
+        .is_some_and(|error| matches!(error, tungstenite::Error::Capacity(_)))
 }

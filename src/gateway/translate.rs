@@ -262,10 +262,10 @@ impl Translator {
             JobId::Rescue(_) => Ok(WorkKind::Rescue),
             JobId::Order(id) => {
                 let (version, order) = self.system.read::<Order>(id).await?;
-                if version == Version(0) {
-                    return Err(not_found(&id.to_string()));
-                }
-                Ok(match order.order_view(id, version.0, Principal::System).kind {
+                let view = order
+                    .order_view(id, version.0, Principal::System)
+                    .ok_or_else(|| not_found(&id.to_string()))?;
+                Ok(match view.kind {
                     OrderKind::Ride => WorkKind::Ride,
                     OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,
                 })
@@ -281,10 +281,9 @@ impl Translator {
     ) -> Result<Option<protocol::Fare>, Refused> {
         self.check_stops(stops, 1)?;
         let (version, order) = self.system.read::<Order>(id).await?;
-        if version == Version(0) {
+        let Some(view) = order.order_view(id, version.0, Principal::System) else {
             return Ok(None);
-        }
-        let view = order.order_view(id, version.0, Principal::System);
+        };
         let mut all = view.stops;
         all.truncate(usize::from(view.stops_done));
         all.extend_from_slice(stops);
@@ -425,14 +424,8 @@ pub(crate) fn shown<D: Shown>(
 
 impl Shown for Order {
     fn frame(&self, id: OrderId, version: u64, by: Principal) -> Option<ServerFrame> {
-        let view = self.order_view(id, version, by);
-        let is_related = match by {
-            Principal::Rider(rider) => view.rider == rider,
-            Principal::Driver(driver) => view.driver == Some(driver),
-            Principal::Merchant(merchant) => self.merchant() == Some(merchant),
-            Principal::Dispatcher | Principal::Admin | Principal::System => true,
-        };
-        is_related.then(|| ServerFrame::Order(Box::new(view)))
+        let view = self.order_view(id, version, by).filter(|_| self.concerns(by))?;
+        Some(ServerFrame::Order(Box::new(view)))
     }
 
     fn sighted(
@@ -444,7 +437,7 @@ impl Shown for Order {
         prices: &Prices,
     ) -> Option<ServerFrame> {
         let search::Sighting::DriverAt { driver, position } = sighting;
-        let view = self.order_view(id, version, Principal::System);
+        let view = self.order_view(id, version, Principal::System)?;
         if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {
             return None;
         }
@@ -617,9 +610,8 @@ pub(crate) fn done(to: EntityKey, version: Version) -> Done {
 
 /// A position that a device can have had.
 pub(crate) fn check_position(position: &Position, now: Timestamp) -> Result<(), Refused> {
-    let is_number = |value: Option<f32>, max: f32| {
-        value.is_none_or(|value| (0.0..=max).contains(&value))
-    };
+    let is_number =
+        |value: Option<f32>, max: f32| value.is_none_or(|value| (0.0..=max).contains(&value));
     if position.sampled_at > now + SAMPLED_AHEAD_MAX {
         return Err(invalid("sampled_at", "in the future"));
     }

@@ -47,9 +47,8 @@ impl Pushes {
 
     /// An offer has ended: nobody needs to see it any more.
     pub(super) fn void(&mut self, ended: OfferId) {
-        self.waiting.retain(
-            |waiting| !matches!(&waiting.push, Push::Offer(offer) if offer.id == ended),
-        );
+        self.waiting
+            .retain(|waiting| !matches!(&waiting.push, Push::Offer(offer) if offer.id == ended));
     }
 
     /// When the next one is to be said again.

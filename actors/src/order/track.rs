@@ -144,8 +144,8 @@ impl Life {
             return track.ask(Command::Depart {}, now);
         }
         if is_moving && track.moving >= CHECKPOINT {
-            let distance_m = track.unmetered_m();
-            return track.ask(Command::Metered { distance_m }, now);
+            let total_m = self.metered_m.saturating_add(track.unmetered_m());
+            return track.ask(Command::Metered { total_m }, now);
         }
         Vec::new()
     }

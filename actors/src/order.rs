@@ -687,6 +687,7 @@ impl Life {
     }
 
     fn step(&mut self, next: Leg) {
+        self.track.forget_asking();
         if let Some(leg) = self.leg_mut() {
             *leg = next;
         }

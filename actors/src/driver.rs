@@ -222,6 +222,8 @@ impl Decider for Driver {
                 self.changed_at = *at;
             }
             Event::OfferReserved { at, offer, consent, force } => {
+                // Most drivers hold one at most, and there are many drivers.
+                self.leases.reserve_exact(1);
                 self.leases.push(Lease::new(offer.clone(), *consent, *force));
                 self.record.n_offered += 1;
                 self.changed_at = *at;

@@ -104,6 +104,13 @@ pub enum Sighting {
     },
 }
 
+impl Event {
+    /// Its name in lists and metrics.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+}
+
 /// What has happened to a search. A job journals these among its own events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
@@ -129,6 +136,8 @@ pub enum Event {
     },
     /// Nobody is asked any more; drivers may claim the job.
     FeedOpened {
+        /** When. */
+        at: Timestamp,
         /** Until when. */
         until: Timestamp,
     },
@@ -322,9 +331,7 @@ impl Search {
     /// Begins, or begins anew: with asking, or with the feed where that is the policy.
     pub fn open(&self, only: Option<DriverId>, policy: &JobPolicy, now: Timestamp) -> Vec<Event> {
         if policy.offer == OfferPolicy::Feed && only.is_none() {
-            return vec![Event::FeedOpened {
-                until: now + ms(policy.feed_ms.max(policy.search_ms)),
-            }];
+            return vec![feed(policy, now)];
         }
         let next_tier_at = next_tier(0, policy, now);
         vec![Event::Opened { at: now, until: now + ms(policy.search_ms), next_tier_at, only }]
@@ -488,7 +495,7 @@ impl Search {
                 }
                 self.resting.clear();
             }
-            Event::FeedOpened { until } => self.phase = Phase::Feed { until: *until },
+            Event::FeedOpened { until, .. } => self.phase = Phase::Feed { until: *until },
             Event::OfferMade { offer, driver, expires_at, consent, .. } => {
                 self.n_offers += 1;
                 self.open.push(OpenOffer {
@@ -610,7 +617,11 @@ impl Search {
             policy: policy.offer,
             opened_at: at,
             round: self.round,
-            radius_m: policy.tiers_m[usize::from(tier).min(policy.tiers_m.len() - 1)],
+            radius_m: match only {
+                // A scanned code: the driver stands beside the rider.
+                Some(_) if policy.offer == OfferPolicy::AutoAssign => policy.pickup_fence_m,
+                Some(_) | None => policy.tiers_m[usize::from(tier).min(policy.tiers_m.len() - 1)],
+            },
             n_wanted: self.n_wanted(policy),
             excluded: self.excluded.iter().chain(&self.resting).copied().chain(holding).collect(),
             only,
@@ -914,6 +925,11 @@ pub fn is_someone_else(driver: DriverId, rider: RiderId) -> Result<(), Refusal> 
         return Err(Refusal::NotEligible("nobody performs their own job".into()));
     }
     Ok(())
+}
+
+/// Lets drivers claim a job that nobody is asked about any more.
+pub fn feed(policy: &JobPolicy, now: Timestamp) -> Event {
+    Event::FeedOpened { at: now, until: now + ms(policy.feed_ms.max(policy.search_ms)) }
 }
 
 fn next_tier(tier: u8, policy: &JobPolicy, now: Timestamp) -> Option<Timestamp> {

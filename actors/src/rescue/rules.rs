@@ -295,7 +295,7 @@ impl Draft {
         };
         if asker.is_driver {
             let driver = case.driver.as_ref().expect("the asker is the driver").driver;
-            self.rescue.soft.require_near(driver, point, limit_m)?;
+            self.rescue.soft.require_near(driver, point, limit_m, self.now)?;
         }
         self.add(Event::Arrived { at: self.now });
         Ok(())
@@ -361,7 +361,8 @@ impl Draft {
             return Err(Refusal::ProofMissing("an attempt to reach the rider".to_owned()));
         }
         let driver = case.driver.as_ref().expect("a rescue at the scene has a driver").driver;
-        self.rescue.soft.require_near(driver, case.request.at.at, policy.pickup_fence_m)?;
+        let scene = case.request.at.at;
+        self.rescue.soft.require_near(driver, scene, policy.pickup_fence_m, self.now)?;
         let arrived_at = case.arrived_at.expect("a driver on the scene has arrived");
         let waited = self.now.since(self.rescue.soft.waits_since(arrived_at));
         let remaining = ms(policy.no_show_ms).saturating_sub(waited);

@@ -539,6 +539,45 @@ fn a_strict_suspension_gives_the_jobs_to_others() {
 }
 
 #[test]
+fn a_stranded_driver_helps_nobody_until_help_has_come() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.told();
+    let rescue = RescueId::nth(9);
+    let strand = Command::Strand { rescue };
+    assert_eq!(world.ask(Principal::System, strand).unwrap(), ["stranded", "job_left"]);
+    assert_eq!(world.told(), ["driver_lost else keep_job"]);
+    assert_eq!(world.status(), DriverStatus::Blocked);
+    world.end(job).unwrap();
+    assert_eq!(world.card(), None);
+    let offer = world.offer(0, ride(2), WorkKind::Ride);
+    assert_eq!(world.force(&offer), Err(Refusal::NotEligible("stranded".to_owned())));
+    let other = Command::Unstrand { rescue: RescueId::nth(8) };
+    assert_eq!(world.ask(Principal::System, other).unwrap(), [""; 0]);
+    world.ask(Principal::System, Command::Unstrand { rescue }).unwrap();
+    assert_eq!(world.status(), DriverStatus::Available);
+}
+
+#[test]
+fn an_offer_that_comes_too_late_is_not_laid_before_the_driver() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.pass(15 * SECOND);
+    assert_eq!(world.reserve(&offer), Err(Refusal::OfferGone(OfferStatus::Expired)));
+}
+
+#[test]
+fn finishing_what_one_has_is_work_even_after_a_break() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.set(DutyWish::Break).unwrap();
+    assert_eq!(world.set(DutyWish::Off).unwrap(), ["draining"]);
+    world.pass(12 * HOUR);
+    world.end(job).unwrap();
+    assert!(matches!(world.go_on(), Err(Refusal::TooEarly { .. })));
+}
+
+#[test]
 fn three_unanswered_offers_end_in_a_break() {
     let mut world = World::on_duty();
     for n in 1..=3 {
@@ -850,6 +889,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (text(), any::<bool>())
             .prop_map(|(reason, reassign)| Command::Suspend { reason, reassign }),
         2 => Just(Command::Reinstate {}),
+        1 => a_job().prop_map(|n| Command::Strand { rescue: RescueId::nth(n as u64) }),
+        1 => a_job().prop_map(|n| Command::Unstrand { rescue: RescueId::nth(n as u64) }),
         4 => Just(Command::Tick {}),
     ];
     let ask = prop_oneof![
@@ -904,7 +945,8 @@ impl World {
         }
         if self.driver.listing(me()).is_some() {
             prop_assert_eq!((*duty, *link), (Duty::On, Link::Live), "I-11");
-            prop_assert!(ban.is_none() && leases.len() < usize::from(policy.parallel_offers));
+            prop_assert!(ban.is_none() && self.driver.stranded.is_none());
+            prop_assert!(leases.len() < usize::from(policy.parallel_offers));
             let can_work =
                 matches!(self.status(), DriverStatus::Available | DriverStatus::PartlyBusy)
                     || !leases.is_empty();

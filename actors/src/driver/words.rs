@@ -3,7 +3,7 @@
 use super::{Break, Leave, Slots};
 use crate::policy::DriverPolicy;
 use protocol::{
-    JobId, OfferId, OfferStatus, Timestamp,
+    JobId, OfferId, OfferStatus, RescueId, Timestamp,
     view::{Offer, Position, WorkKind},
     work::{DutyWish, Vehicle},
 };
@@ -98,6 +98,16 @@ pub enum Command {
         job: JobId,
         /** 1 to 5. */
         stars: u8,
+    },
+    /// Needs help itself, and can do nothing until that has come.
+    Strand {
+        /** What brings it. */
+        rescue: RescueId,
+    },
+    /// The help has come, or will not.
+    Unstrand {
+        /** Which. */
+        rescue: RescueId,
     },
     /// May not work.
     Suspend {
@@ -294,6 +304,18 @@ pub enum Event {
     },
     /// Heard of again.
     Recovered {
+        /** When. */
+        at: Timestamp,
+    },
+    /// Needs help itself.
+    Stranded {
+        /** When. */
+        at: Timestamp,
+        /** What brings it. */
+        rescue: RescueId,
+    },
+    /// Needs none any more.
+    Unstranded {
         /** When. */
         at: Timestamp,
     },

@@ -145,7 +145,15 @@ fn place(
     }
     let mut draft = Draft::new(rescue, context);
     let at = context.now;
-    draft.add(Event::Requested { at, request: Box::new(request.clone()) });
+    let stranded = match context.by {
+        Principal::Driver(by) => Some(by),
+        Principal::Rider(_)
+        | Principal::Merchant(_)
+        | Principal::Dispatcher
+        | Principal::Admin
+        | Principal::System => None,
+    };
+    draft.add(Event::Requested { at, request: Box::new(request.clone()), stranded });
     if !request.served {
         draft.end(RescueStatus::RejectedOutOfArea, "nobody serves this place", 0);
         return Ok(draft.events);

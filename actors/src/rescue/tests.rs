@@ -456,6 +456,18 @@ fn one_asks_only_for_oneself() {
 }
 
 #[test]
+fn a_stranded_driver_is_spared_other_work_until_it_is_over() {
+    let me = DriverId(RiderId::nth(1).0);
+    let mut world = World::new();
+    world.ask(Principal::Driver(me), Command::Request(Box::new(request()))).unwrap();
+    world.ask(rider(), Command::Cancel { reason: why() }).unwrap();
+    let told: Vec<_> = world.told.iter().map(|effect| effect.tell.clone()).collect();
+    let tell = |command| Tell::Driver { to: me, command };
+    assert!(told.contains(&tell(driver::Command::Strand { rescue: id() })));
+    assert_eq!(told.last(), Some(&tell(driver::Command::Unstrand { rescue: id() })));
+}
+
+#[test]
 fn an_accident_is_an_incident_and_needs_something_to_carry_it_away() {
     let world = World::requested(Request { issue: Issue::Accident, ..request() });
     assert!(matches!(world.journal[1], Event::IncidentOpened { .. }));

@@ -149,6 +149,9 @@ pub enum Event {
         at: Timestamp,
         /** With what and where. */
         request: Box<Request>,
+        /** The driver it is, if the rider was at work as one. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stranded: Option<DriverId>,
     },
     /// It is known what the driver must bring, and the search is on.
     Triaged {

@@ -215,9 +215,7 @@ fn issue(rng: &mut impl Rng) -> Issue {
         (Issue::Stuck, 6),
         (Issue::Accident, 4),
     ];
-    ISSUES
-        .choose_weighted(rng, |(_, weight)| *weight)
-        .map_or(Issue::FlatTyre, |(issue, _)| *issue)
+    ISSUES.choose_weighted(rng, |(_, weight)| *weight).map_or(Issue::FlatTyre, |(issue, _)| *issue)
 }
 
 #[cfg(test)]

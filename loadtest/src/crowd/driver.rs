@@ -255,6 +255,7 @@ pub(super) struct Driver {
     tasks: Vec<Task>,
     considered: Vec<Considered>,
     position_at: Instant,
+    told_at: Option<Instant>,
     drop_at: Option<Instant>,
     wake_at: Instant,
 }
@@ -288,6 +289,7 @@ impl Driver {
             tasks: Vec::new(),
             considered: Vec::new(),
             position_at: now,
+            told_at: None,
             drop_at: None,
             wake_at: now,
             world,
@@ -489,6 +491,12 @@ impl Driver {
     }
 
     fn report_position(&mut self, now: Instant, out: &mut Out) {
+        // A phone's clock counts milliseconds, and of two positions in one the second is none.
+        let is_told = self.told_at.is_some_and(|at| now < at + Duration::from_millis(2));
+        if is_told {
+            return;
+        }
+        self.told_at = Some(now);
         out.position(position(self.here, self.world.options.speed));
         let is_moving = self.motion.is_some();
         let every = if is_moving { self.world.options.position_every } else { PARKED_EVERY };
@@ -666,8 +674,7 @@ fn vehicle(rng: &mut impl Rng, rescues: f64) -> Vehicle {
 }
 
 /// Whatever a rescue may need, a tow truck can.
-const RESCUE_SKILLS: [&str; 7] =
-    ["tyre_change", "jump_start", "fuel", "lockout", "winch", "tow", "repair"];
+const RESCUE_SKILLS: [&str; 6] = ["tyre", "jump_start", "fuel", "locksmith", "repair", "winch"];
 
 /// A time with this mean, as things that happen at random have it.
 fn exponential(rng: &mut impl Rng, mean_s: f64) -> f64 {

@@ -9,6 +9,7 @@ use protocol::{
     work::{DriverAction, Issue, OrderAction, OrderKind, RescueAction, Wish},
 };
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "this node refuses whatever it does not know")]
 mod node;
 
 /// A small and very quick city.

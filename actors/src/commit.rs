@@ -23,6 +23,7 @@ use uuid::Uuid;
     strum::Display,
     strum::EnumString,
     strum::EnumIter,
+    strum::FromRepr,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -53,6 +54,12 @@ impl EntityKey {
         let mut bytes = [self.kind as u8; 17];
         bytes[1..].copy_from_slice(self.id.as_bytes());
         bytes
+    }
+
+    /// The entity whose [`EntityKey::to_bytes`] these are.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (kind, id) = bytes.split_first()?;
+        Some(Self { kind: Kind::from_repr(*kind)?, id: Uuid::from_slice(id).ok()? })
     }
 
     /// Where it lives: embedded in the id of an order or a rescue, hashed for the others.
@@ -208,7 +215,8 @@ pub struct Commit {
     pub snapshot: Option<Vec<u8>>,
     /// What to answer when the command is repeated.
     pub result: Option<CommandResult>,
-    /// Encoded [`Effect`]s, in order; the index is part of their identity.
+    /// Encoded [`Effect`]s, in order; the index is part of their identity, and so is the version
+    /// the events lead to: without an event there can be no effect.
     pub effects: Vec<Vec<u8>>,
     /// The new deadline, if it changed: `Some(None)` for none.
     pub deadline: Option<Option<Timestamp>>,
@@ -220,6 +228,31 @@ pub struct Commit {
     pub postings: Vec<Posting>,
     /// Its new row, if it changed.
     pub view: Option<ViewRow>,
+}
+
+impl Commit {
+    /// One that writes nothing yet.
+    pub fn new(entity: EntityKey, expected: Version, at: Timestamp) -> Self {
+        Self {
+            entity,
+            expected,
+            at,
+            events: Vec::new(),
+            snapshot: None,
+            result: None,
+            effects: Vec::new(),
+            deadline: None,
+            claims_taken: Vec::new(),
+            claims_released: Vec::new(),
+            postings: Vec::new(),
+            view: None,
+        }
+    }
+
+    /// The version it leads to.
+    pub fn version(&self) -> Version {
+        Version(self.expected.0 + self.events.len() as u64)
+    }
 }
 
 /// An event as the journal keeps it.

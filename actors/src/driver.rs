@@ -1,104 +1,649 @@
-//! STUB
-use crate::policy::DriverPolicy;
+//! Someone who performs jobs: whether they want work, whether they can be reached, and what they
+//! hold.
+//!
+//! Three parts move independently, and nobody sets the public status directly:
+//!
+//! ```text
+//! duty   Off ──► On ◄──► Break          On, Break ──► Draining ──► Off   (a suspension drains too)
+//! link   Live ──► Stale ──► Lost        each ──► Live on the next sign of life
+//! load   lease ──► Committing ──► OnJob ──► (ended)      OnJob ──► Leaving ──► (ended) or OnJob
+//! ```
+//!
+//! The driver reserves, the job judges: an accepted offer is `Committing` until its job says whether
+//! it came in time, and only then is the driver on it.
+
+mod load;
+mod rules;
+mod sight;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{Job, Lease, Phase, Slots};
+pub use words::{Command, Event, Sighting};
+
+use crate::{
+    Card, Claim, Context, Decider, DriverCard, Effect, Kind, Listing, Refusal, Seen, Tell, ViewRow,
+    listing::RegionId, policy::DriverPolicy, search,
+};
 use protocol::{
-    JobId, OfferId, OfferStatus,
-    view::{Offer, Position, WorkKind},
-    work::{DutyWish, Vehicle},
+    DriverId, DriverStatus, JobId, OfferId, OfferStatus, RescueId, Timestamp,
+    view::{DriverView, Mark, Offer, WorkKind},
+    work::Vehicle,
 };
 use serde::{Deserialize, Serialize};
-/// What can be asked of a driver.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+use sight::Soft;
+use std::{sync::Arc, time::Duration};
+
+/// How many offers that have ended are remembered, to say how when the driver answers too late.
+const ENDED_MAX: usize = 4;
+/// How long an off-duty driver stays in memory.
+const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Why a driver rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Break {
+    /// It wanted to.
+    Wanted,
+    /// It left too many offers unanswered.
+    Silent,
+    /// It has worked as long as it may.
+    Fatigue,
+}
+
+/// Why a driver leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leave {
+    /// It wanted to.
+    Wanted,
+    /// It was not heard of for too long.
+    Lost,
+    /// It may not work.
+    Suspended,
+}
+
+/// Whether a driver wants work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-pub enum Command {
-    /// Start, stop or pause work.
-    SetDuty {
-        /** Which. */
-        duty: DutyWish,
-        /** With what, when starting. */
-        vehicle: Option<Vehicle>,
-        /** The rules from now on. */
-        policy: DriverPolicy,
-    },
-    /// A job asks the driver to consider it, or, without consent, to take it.
-    ReserveOffer {
-        /** The terms. */
-        offer: Offer,
-        /** Must the driver say yes? */
-        consent: bool,
-        /** Even if the driver is full or resting (dispatcher). */
-        force: bool,
-    },
-    /// The offer is taken back.
-    WithdrawOffer {
-        /** Which. */
-        offer: OfferId,
-        /** How it ended. */
-        status: OfferStatus,
-    },
-    /// The driver's device shows the offer.
-    SeeOffer {
-        /** Which. */
-        offer: OfferId,
-    },
-    /// The driver says yes.
-    AcceptOffer {
-        /** Which. */
-        offer: OfferId,
-    },
-    /// The driver says no.
-    DeclineOffer {
-        /** Which. */
-        offer: OfferId,
-    },
-    /// The driver wants a job from the feed.
-    ClaimJob {
-        /** Which. */
-        job: JobId,
-        /** What it does to the slots. */
-        work: WorkKind,
-    },
-    /// The driver gives back a job that was assigned without asking.
-    RejectJob {
-        /** Which. */
-        job: JobId,
-    },
-    /// The job is the driver's.
-    CommitJob {
-        /** Which. */
-        job: JobId,
-    },
-    /// The job is not the driver's after all.
-    AbortJob {
-        /** Which. */
-        job: JobId,
-        /** Why. */
-        reason: String,
-    },
-    /// The job is over, or someone else's.
-    EndJob {
-        /** Which. */
-        job: JobId,
-        /** Why. */
-        reason: String,
-    },
-    /// May not work.
-    Suspend {
-        /** Why. */
-        reason: String,
-        /** Also from the jobs it has? */
-        reassign: bool,
-    },
-    /// May work again.
-    Reinstate {},
-    /// The deadline has come.
-    Tick {},
+pub enum Duty {
+    /// No.
+    #[default]
+    Off,
+    /// Yes.
+    On,
+    /// Not now.
+    Break(Break),
+    /// Only what it has.
+    Draining(Leave),
 }
-/// What is seen of a driver.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Sighting {
-    /// Its device is here. (Also a heartbeat.)
-    At(Position),
-    /// Its device is there, wherever that is.
-    Heartbeat,
+
+/// Whether a driver can be reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    /// As far as anyone knows.
+    #[default]
+    Live,
+    /// Silent for `stale_ms`.
+    Stale,
+    /// Silent for `lost_ms` while it had jobs.
+    Lost,
+}
+
+/// Why, and how strictly, a driver may not work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Why.
+    pub reason: String,
+    /// Also from the jobs it has?
+    pub reassign: bool,
+}
+
+/// What a driver has made of its offers and jobs so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Offers it was made.
+    pub n_offered: u32,
+    /// Of these, taken.
+    pub n_accepted: u32,
+    /// Of these, declined.
+    pub n_declined: u32,
+    /// Of these, not answered.
+    pub n_ignored: u32,
+    /// Jobs that were rated.
+    pub n_rated: u32,
+    /// All their stars.
+    pub stars: u32,
+    /// The last one rated.
+    pub last_rated: Option<JobId>,
+}
+
+impl Record {
+    /// Mean rating in hundredths of a star; 500 if unrated.
+    pub fn rating(&self) -> u16 {
+        match self.n_rated {
+            0 => 500,
+            n => (u64::from(self.stars) * 100 / u64::from(n)) as u16,
+        }
+    }
+}
+
+/// How long a driver has worked since it last rested properly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Hours {
+    /// Up to `since`.
+    worked_ms: u32,
+    /// The driver has worked, or rested, since then.
+    since: Timestamp,
+}
+
+/// A driver, as far as its rules care.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Driver {
+    /// When something last happened to it; zero for a driver nobody has heard of.
+    changed_at: Timestamp,
+    duty: Duty,
+    link: Link,
+    ban: Option<Box<Ban>>,
+    /// The help it waits for.
+    #[serde(default)]
+    stranded: Option<RescueId>,
+    #[serde(with = "shared")]
+    vehicle: Option<Arc<Vehicle>>,
+    policy: DriverPolicy,
+    jobs: Vec<Job>,
+    leases: Vec<Lease>,
+    /// How the last offers ended, oldest first.
+    ended: Vec<(OfferId, OfferStatus)>,
+    hours: Hours,
+    /// Since when it has had nothing to do.
+    idle_since: Timestamp,
+    /// Offers left unanswered in a row.
+    n_silent: u8,
+    record: Record,
+    #[serde(skip)]
+    soft: Soft,
+}
+
+impl Decider for Driver {
+    const KIND: Kind = Kind::Driver;
+    type Id = DriverId;
+    type Command = Command;
+    type Event = Event;
+    type Sighting = Sighting;
+
+    fn decide(
+        &self,
+        command: &Command,
+        context: &Context<DriverId>,
+    ) -> Result<Vec<Event>, Refusal> {
+        rules::decide(self, command, context)
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::WentOn { at, vehicle, policy } => {
+                self.start_work(*at, policy.rest_ms);
+                self.policy = *policy;
+                self.vehicle = Some(Arc::new(vehicle.clone()));
+                self.duty = Duty::On;
+                self.link = Link::Live;
+                self.n_silent = 0;
+                self.idle_since = *at;
+                self.heard(*at);
+            }
+            Event::Resumed { at, vehicle } => {
+                if !self.is_working() {
+                    self.start_work(*at, self.policy.rest_ms);
+                }
+                self.vehicle = Some(Arc::new(vehicle.clone()));
+                self.duty = Duty::On;
+                self.n_silent = 0;
+                self.heard(*at);
+            }
+            Event::BreakStarted { at, why } => {
+                self.stop_work(*at);
+                self.duty = Duty::Break(*why);
+                self.changed_at = *at;
+            }
+            Event::Draining { at, why } => {
+                if !self.is_working() {
+                    self.start_work(*at, self.policy.rest_ms);
+                }
+                self.duty = Duty::Draining(*why);
+                self.changed_at = *at;
+            }
+            Event::WentOff { at, .. } => {
+                self.stop_work(*at);
+                self.duty = Duty::Off;
+                self.link = Link::Live;
+                self.soft.forget();
+                self.changed_at = *at;
+            }
+            Event::OfferReserved { at, offer, consent, force } => {
+                // Most drivers hold one at most, and there are many drivers.
+                self.leases.reserve_exact(1);
+                self.leases.push(Lease::new(offer.clone(), *consent, *force));
+                self.record.n_offered += 1;
+                self.changed_at = *at;
+            }
+            Event::OfferSeen { at, offer } => {
+                self.lease_mut(*offer).is_seen = true;
+                self.heard(*at);
+            }
+            Event::OfferDeclined { at, offer } => {
+                self.end_lease(*offer, OfferStatus::Declined);
+                self.record.n_declined += 1;
+                self.n_silent = 0;
+                self.heard(*at);
+            }
+            Event::OfferDropped { at, offer, .. } => {
+                self.end_lease(*offer, OfferStatus::Withdrawn);
+                self.changed_at = *at;
+            }
+            Event::OfferEnded { at, offer, status } => {
+                self.end_lease(*offer, *status);
+                if *status == OfferStatus::Expired {
+                    self.record.n_ignored += 1;
+                    self.n_silent = self.n_silent.saturating_add(1);
+                }
+                self.changed_at = *at;
+            }
+            Event::OfferPromised { at, offer } => {
+                self.lease_mut(*offer).is_promised = true;
+                self.changed_at = *at;
+            }
+            Event::OfferAccepted { at, offer, slots } => {
+                let lease = self.end_lease(*offer, OfferStatus::Accepting);
+                self.jobs.push(lease.into_job(*slots, *at));
+                self.record.n_accepted += 1;
+                self.n_silent = 0;
+                self.changed_at = *at;
+            }
+            Event::JobClaimed { at, job, work, slots } => {
+                self.jobs.push(Job::claimed(*job, *work, *slots, *at));
+                self.n_silent = 0;
+                self.heard(*at);
+            }
+            Event::JobAsked { at, job } => {
+                self.job_mut(*job).ask_again(*at);
+                self.changed_at = *at;
+            }
+            Event::JobCommitted { at, job } => {
+                let reject_ms = self.policy.reject_ms;
+                let offer = self.job_mut(*job).commit(*at, reject_ms);
+                self.say_ended(offer, OfferStatus::Accepted);
+                self.changed_at = *at;
+            }
+            Event::JobAborted { at, job, .. } => {
+                let offer = self.end_job(*job, *at);
+                self.say_ended(offer, OfferStatus::Lost);
+            }
+            Event::JobLeft { at, job, .. } => {
+                self.job_mut(*job).phase = Phase::Leaving;
+                self.changed_at = *at;
+            }
+            Event::JobKept { at, job } => {
+                self.job_mut(*job).phase = Phase::OnJob { rejects_until: None };
+                self.changed_at = *at;
+            }
+            Event::JobEnded { at, job, .. } => {
+                self.end_job(*job, *at);
+            }
+            Event::WentStale { at } => {
+                self.link = Link::Stale;
+                self.changed_at = *at;
+            }
+            Event::WentLost { at } => {
+                self.link = Link::Lost;
+                self.changed_at = *at;
+            }
+            Event::Recovered { at } => {
+                self.link = Link::Live;
+                self.heard(*at);
+            }
+            Event::Stranded { at, rescue } => {
+                self.stranded = Some(*rescue);
+                self.changed_at = *at;
+            }
+            Event::Unstranded { at } => {
+                self.stranded = None;
+                self.changed_at = *at;
+            }
+            Event::Suspended { at, reason, reassign } => {
+                self.ban = Some(Box::new(Ban { reason: reason.clone(), reassign: *reassign }));
+                self.changed_at = *at;
+            }
+            Event::Reinstated { at } => {
+                self.ban = None;
+                self.changed_at = *at;
+            }
+            Event::Rated { at, job, stars } => {
+                self.record.n_rated += 1;
+                self.record.stars += u32::from(*stars);
+                self.record.last_rated = Some(*job);
+                self.changed_at = *at;
+            }
+        }
+    }
+
+    fn effects(&self, id: DriverId, event: &Event) -> Vec<Effect> {
+        use search::Command as ToJob;
+        match event {
+            Event::OfferSeen { offer, .. } => {
+                self.tell_about(*offer, ToJob::OfferSeen { offer: *offer })
+            }
+            Event::OfferDeclined { offer, .. } => {
+                self.tell_about(*offer, ToJob::OfferDeclined { offer: *offer })
+            }
+            Event::OfferDropped { offer, .. } => {
+                self.tell_about(*offer, ToJob::OfferRefused { offer: *offer })
+            }
+            Event::OfferAccepted { offer, slots, .. } => self
+                .lease(*offer)
+                .map(|lease| {
+                    let told = ToJob::OfferAccepted {
+                        offer: *offer,
+                        driver: id,
+                        slots: slots.iter().collect(),
+                    };
+                    or_abort(id, lease.offer.job, told)
+                })
+                .into_iter()
+                .collect(),
+            Event::JobClaimed { job, slots, .. } => {
+                vec![or_abort(id, *job, ToJob::Claim { driver: id, slots: slots.iter().collect() })]
+            }
+            Event::JobAsked { job, .. } => self
+                .job(*job)
+                .map(|it| {
+                    let slots = it.slots.iter().collect();
+                    let told = match it.offer {
+                        Some(offer) => ToJob::OfferAccepted { offer, driver: id, slots },
+                        None => ToJob::Claim { driver: id, slots },
+                    };
+                    or_abort(id, *job, told)
+                })
+                .into_iter()
+                .collect(),
+            Event::JobLeft { job, reason, .. } => {
+                let lost = ToJob::DriverLost { driver: id, reason: reason.clone() };
+                let keep = Tell::Driver { to: id, command: Command::KeepJob { job: *job } };
+                vec![Effect::from(Tell::job(*job, lost)).if_refused(keep)]
+            }
+            Event::WentOn { .. }
+            | Event::Resumed { .. }
+            | Event::BreakStarted { .. }
+            | Event::Draining { .. }
+            | Event::WentOff { .. }
+            | Event::OfferReserved { .. }
+            | Event::OfferEnded { .. }
+            | Event::OfferPromised { .. }
+            | Event::JobCommitted { .. }
+            | Event::JobAborted { .. }
+            | Event::JobKept { .. }
+            | Event::JobEnded { .. }
+            | Event::WentStale { .. }
+            | Event::WentLost { .. }
+            | Event::Recovered { .. }
+            | Event::Stranded { .. }
+            | Event::Unstranded { .. }
+            | Event::Suspended { .. }
+            | Event::Reinstated { .. }
+            | Event::Rated { .. } => Vec::new(),
+        }
+    }
+
+    fn deadline(&self) -> Option<(Timestamp, Command)> {
+        let leases = self.leases.iter().map(|lease| lease.offer.expires_at);
+        let asks = self.jobs.iter().filter_map(Job::asks_at);
+        leases
+            .chain(asks)
+            .chain(self.silence_due())
+            .chain(self.fatigue_due())
+            .min()
+            .map(|due| (due, Command::Tick {}))
+    }
+
+    /// None: the jobs hold the claims on a driver's slots.
+    fn claims(&self, _id: DriverId) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    fn listing(&self, id: DriverId) -> Option<Listing> {
+        let is_open = self.duty == Duty::On
+            && self.link == Link::Live
+            && self.blocked().is_none()
+            && self.leases.len() < usize::from(self.policy.parallel_offers)
+            && !self.leases.iter().any(|lease| lease.is_promised);
+        let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
+        let shown = self.soft.shown()?;
+        let vehicle = self.vehicle.as_ref()?;
+        (is_open && has_delivery_slot).then(|| Listing {
+            region: RegionId::at(shown.at),
+            card: Card::Driver(DriverCard {
+                id,
+                at: shown.at,
+                seen_at: shown.seen_at,
+                vehicle: Arc::clone(vehicle),
+                is_free: self.jobs.is_empty(),
+                has_delivery_slot,
+                idle_since: self.idle_since,
+                rating: self.record.rating(),
+            }),
+        })
+    }
+
+    fn view(&self, id: DriverId) -> Option<ViewRow> {
+        (self.changed_at > Timestamp::default()).then(|| ViewRow {
+            status: self.status().to_string(),
+            rider: None,
+            driver: Some(id),
+            at: self.changed_at,
+            body: serde_json::json!({
+                "status": self.status(),
+                "vehicle": self.vehicle.as_ref().map(|vehicle| vehicle.kind),
+                "jobs": self.current_jobs(),
+                "blocked": self.blocked(),
+                "rating": self.record.rating(),
+                "offers": {
+                    "made": self.record.n_offered,
+                    "accepted": self.record.n_accepted,
+                    "declined": self.record.n_declined,
+                    "ignored": self.record.n_ignored,
+                },
+            }),
+        })
+    }
+
+    fn mark(&self, id: DriverId) -> Option<Mark> {
+        let position = self.soft.position()?;
+        (self.duty != Duty::Off).then(|| Mark::Driver {
+            id,
+            at: position.at,
+            status: self.status(),
+            jobs: self.current_jobs(),
+        })
+    }
+
+    fn see(&mut self, sighting: &Sighting, context: &Context<DriverId>) -> Seen<Command> {
+        sight::see(self, sighting, context)
+    }
+
+    /// A restarted node has heard of nobody: each driver gets the full time to report.
+    fn wake(&mut self, now: Timestamp) {
+        self.soft = Soft::default();
+        self.soft.heard(now);
+    }
+
+    fn idle_max(&self) -> Option<Duration> {
+        (self.duty == Duty::Off).then_some(IDLE_MAX)
+    }
+
+    fn event_name(event: &Event) -> &'static str {
+        if let Event::WentOff { why: Leave::Lost, .. } = event {
+            return "forced_offline";
+        }
+        event.into()
+    }
+}
+
+/// Tells a job that the driver wants it, and the driver if it may not have it.
+fn or_abort(id: DriverId, job: JobId, told: search::Command) -> Effect {
+    let reason = "the job went to someone else, or is over".to_owned();
+    let abort = Tell::Driver { to: id, command: Command::AbortJob { job, reason } };
+    Effect::from(Tell::job(job, told)).if_refused(abort)
+}
+
+impl Driver {
+    /// Whether it can be given work, as everyone is told.
+    pub fn status(&self) -> DriverStatus {
+        if self.stranded.is_some() || self.ban.is_some() && self.jobs.is_empty() {
+            return DriverStatus::Blocked;
+        }
+        match (self.duty, self.link) {
+            (Duty::Off, _) => DriverStatus::Offline,
+            (_, Link::Stale | Link::Lost) => DriverStatus::Unreachable,
+            (Duty::Break(_), Link::Live) => DriverStatus::OnBreak,
+            (Duty::On | Duty::Draining(_), Link::Live) if !self.leases.is_empty() => {
+                DriverStatus::Offered
+            }
+            (Duty::Draining(_), Link::Live) => DriverStatus::Busy,
+            (Duty::On, Link::Live) => match self.room_for(WorkKind::Delivery) {
+                None => DriverStatus::Busy,
+                Some(_) if self.jobs.is_empty() => DriverStatus::Available,
+                Some(_) => DriverStatus::PartlyBusy,
+            },
+        }
+    }
+
+    /// What the driver itself and dispatchers are shown.
+    pub fn driver_view(&self, id: DriverId, version: u64) -> DriverView {
+        DriverView {
+            id,
+            version,
+            status: self.status(),
+            blocked: self.blocked().map(str::to_owned),
+            vehicle: self.vehicle.as_deref().cloned(),
+            jobs: self.current_jobs(),
+            offers: self.open_offers().cloned().collect(),
+            position: self.soft.position().copied(),
+        }
+    }
+
+    /// Why it may take no work, if it may not.
+    pub fn blocked(&self) -> Option<&str> {
+        let stranded = self.stranded.map(|_| "stranded");
+        self.ban.as_ref().map(|ban| ban.reason.as_str()).or(stranded)
+    }
+
+    /// Offers that wait for the driver's answer.
+    pub fn open_offers(&self) -> impl Iterator<Item = &Offer> {
+        self.leases
+            .iter()
+            .filter(|lease| lease.consent && !lease.is_promised)
+            .map(|lease| &lease.offer)
+    }
+
+    /// How an offer ended, if that was not long ago.
+    pub fn ended_offer(&self, offer: OfferId) -> Option<OfferStatus> {
+        self.ended.iter().rev().find(|(id, _)| *id == offer).map(|(_, status)| *status)
+    }
+
+    /// The jobs it is on; one that is still deciding is not among them.
+    pub fn current_jobs(&self) -> Vec<JobId> {
+        self.jobs.iter().filter(|job| job.is_current()).map(|job| job.id).collect()
+    }
+
+    /// Does it work, so that the fatigue clock runs?
+    fn is_working(&self) -> bool {
+        matches!(self.duty, Duty::On | Duty::Draining(_))
+    }
+
+    fn start_work(&mut self, at: Timestamp, rest_ms: u32) {
+        let rested = at.since(self.hours.since);
+        if rested >= ms(rest_ms) {
+            self.hours.worked_ms = 0;
+        }
+        self.hours.since = at;
+        self.changed_at = at;
+    }
+
+    fn stop_work(&mut self, at: Timestamp) {
+        if self.is_working() {
+            self.hours = Hours { worked_ms: self.worked_ms(at), since: at };
+        }
+    }
+
+    /// How long it has worked by `now` since its last proper rest.
+    fn worked_ms(&self, now: Timestamp) -> u32 {
+        let running = if self.is_working() { now.since(self.hours.since) } else { Duration::ZERO };
+        let running = u32::try_from(running.as_millis()).unwrap_or(u32::MAX);
+        self.hours.worked_ms.saturating_add(running)
+    }
+
+    /// When it must rest.
+    fn fatigue_due(&self) -> Option<Timestamp> {
+        let left = self.policy.duty_max_ms.saturating_sub(self.hours.worked_ms);
+        (self.duty == Duty::On).then(|| self.hours.since + ms(left))
+    }
+
+    /// When its silence next has consequences.
+    fn silence_due(&self) -> Option<Timestamp> {
+        let patience_ms = match (self.duty, self.link) {
+            (Duty::Off, _) | (_, Link::Lost) => return None,
+            (Duty::On | Duty::Break(_) | Duty::Draining(_), Link::Live) => self.policy.stale_ms,
+            (Duty::On | Duty::Break(_) | Duty::Draining(_), Link::Stale) => self.policy.lost_ms,
+        };
+        Some(self.soft.heard_at() + ms(patience_ms))
+    }
+
+    /// Notes something the driver itself did.
+    fn heard(&mut self, at: Timestamp) {
+        self.soft.heard(at);
+        self.changed_at = at;
+    }
+
+    fn say_ended(&mut self, offer: Option<OfferId>, status: OfferStatus) {
+        let Some(offer) = offer else { return };
+        self.ended.retain(|(id, _)| *id != offer);
+        if self.ended.len() == ENDED_MAX {
+            self.ended.remove(0);
+        }
+        self.ended.push((offer, status));
+    }
+
+    /// One about the offer to the job that made it.
+    fn tell_about(&self, offer: OfferId, told: search::Command) -> Vec<Effect> {
+        self.lease(offer).map(|lease| Tell::job(lease.offer.job, told).into()).into_iter().collect()
+    }
+}
+
+/// A span of milliseconds.
+fn ms(n: u32) -> Duration {
+    Duration::from_millis(u64::from(n))
+}
+
+/// The journal has the vehicle itself; memory shares it with the listings.
+mod shared {
+    use protocol::work::Vehicle;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub(super) fn serialize<S: Serializer>(
+        vehicle: &Option<Arc<Vehicle>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        vehicle.as_deref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<Vehicle>>, D::Error> {
+        Ok(Option::<Vehicle>::deserialize(deserializer)?.map(Arc::new))
+    }
 }

@@ -13,6 +13,15 @@ use protocol::{CommandId, Currency, DriverId, RiderId, Timestamp};
 use std::{fmt::Debug, sync::Arc};
 use thiserror::Error;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+#[cfg(any(test, feature = "testing"))]
+pub mod faulty;
+pub mod memory;
+pub mod pressure;
+mod rules;
+pub mod sqlite;
+
 /// How many command results [`Journal::load`] returns with an entity.
 pub const RECENT_RESULTS: usize = 16;
 
@@ -26,6 +35,10 @@ pub trait Journal: Debug + Send + Sync + 'static {
 
     /// Writes all of `commit`, durably, or nothing. Commits of one entity must be awaited one by
     /// one; commits of different entities may be in flight together and share a disk write.
+    ///
+    /// Claims are given back before others are taken; taking one's own again changes nothing.
+    /// Giving back what one does not hold changes nothing. A command that already has an answer
+    /// keeps it. Dropping the future does not stop the write.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>>;
 
     /// The stored answer to a command, if the entity has one.
@@ -42,8 +55,9 @@ pub trait Journal: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>>;
 
-    /// Forgets effects that have been delivered. Unknown ones are ignored. May be written lazily:
-    /// an effect delivered twice is recognised by its receiver.
+    /// Forgets effects that have been delivered. Unknown ones are ignored. May be written lazily,
+    /// but not after a commit that follows it: an effect delivered twice is recognised by its
+    /// receiver.
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>>;
 
     /// Entities whose deadline is before `until`, soonest first, after the given row.
@@ -80,6 +94,9 @@ pub trait Journal: Debug + Send + Sync + 'static {
 
     /// Forgets command results kept since before `before`; returns how many.
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>>;
+
+    /// Writes what waits, then refuses everything. Returns when the journal can be opened again.
+    fn close(&self) -> BoxFuture<'_, Result<(), JournalError>>;
 }
 
 /// What is needed to rebuild an entity.
@@ -177,7 +194,7 @@ pub enum JournalError {
 }
 
 /// Why a commit was not acknowledged.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CommitError {
     /// Someone else wrote first. Nothing was written.
     #[error("entity is at version {actual:?}")]
@@ -196,6 +213,9 @@ pub enum CommitError {
     /// The postings do not sum to zero, or their key was used before. Nothing was written.
     #[error("postings refused: {0}")]
     Postings(String),
+    /// No journal would ever write this: whoever made it has a bug. Nothing was written.
+    #[error("unsound commit: {0}")]
+    Unsound(String),
     /// Nothing was written; it may work later.
     #[error("journal unavailable: {0}")]
     Unavailable(String),

@@ -4,6 +4,7 @@
 //! Read in this order: [`decider`] (what rules are), `driver.rs` (rules), [`commit`] (what a yes
 //! writes), [`journal`] (where), [`runtime`] (how rules live), [`region`] (who proposes).
 
+pub mod board;
 pub mod commit;
 pub mod decider;
 pub mod driver;

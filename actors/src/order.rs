@@ -1,9 +1,762 @@
-//! STUB
+//! One ride, delivery or shop order: the judge of who may do what to it, and when.
+//!
+//! Read in this order: `order/table.rs` (what is allowed), this file (what an order is), and then by
+//! relation: `ride.rs`, `transport.rs`, `fulfilment.rs` (the work), `offers.rs` (its driver),
+//! `cancel.rs` (its bad ends), `timers.rs` and `track.rs` (what it does by itself), `shown.rs`
+//! (what others are told).
+
+mod cancel;
+mod command;
+mod event;
+pub mod fulfilment;
+mod offers;
+mod placing;
+mod ride;
+mod shown;
+pub mod table;
+mod timers;
+mod track;
+mod transport;
+
 pub use crate::search::Sighting;
+pub use command::{Command, Placement};
+pub use event::{Alert, Event};
+
+use crate::{
+    Claim, Context, Decider, Effect, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow, driver,
+    rider,
+    search::{Asked, Assignment, Search, Terms},
+};
+use fulfilment::Fulfilment;
+use protocol::{
+    DriverId, Fare, FulfilmentStatus, JobId, OrderId, OrderStatus, Place, Principal, Role,
+    Timestamp,
+    view::{Mark, WorkKind},
+    work::OrderKind,
+};
 use serde::{Deserialize, Serialize};
-/// What can be asked of an order.
+use std::time::Duration;
+use track::Track;
+
+/// What a rule answers.
+type Answer = Result<Vec<Event>, Refusal>;
+/// What surrounds a command to an order.
+type Around = Context<OrderId>;
+
+/// One order; `Default` has never been placed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Order(Option<Box<Life>>);
+
+/// An order since it was placed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Command {
-    /** About its search. */
-    Search(crate::search::Command),
+struct Life {
+    placement: Placement,
+    placed_at: Timestamp,
+    /// When its status last changed.
+    changed_at: Timestamp,
+    stage: Stage,
+    search: Search,
+    fulfilment: Option<Fulfilment>,
+    /// How often it has lost a driver.
+    n_reassigns: u8,
+    /// Has a dispatcher been told that the driver cannot go on?
+    is_driver_lost: bool,
+    /// What was paid in advance, in minor units.
+    paid: i64,
+    /// How often the goods could not be handed over.
+    n_failed: u8,
+    /// How many stops are done, the pickup included.
+    stops_done: u8,
+    /// How far it went, in metres, as far as that is written down.
+    metered_m: u32,
+    /// When it last moved; unset while nobody expects it to, or once a dispatcher was told.
+    moved_at: Option<Timestamp>,
+    cancel_request: Option<CancelRequest>,
+    sla: Sla,
+    /// Why it ended, if it ended badly.
+    reason: Option<String>,
+    aftermath: Aftermath,
+    #[serde(skip)]
+    track: Track,
 }
+
+/// Where the transport is. A driver exists exactly where the work needs one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    Prepaying { until: Timestamp },
+    Scheduled { wake_at: Timestamp },
+    Waiting { search_at: Option<Timestamp> },
+    Looking,
+    Driven { by: Assignment, leg: Leg },
+    Ended { status: OrderStatus, at: Timestamp, by: Option<DriverId> },
+}
+
+/// What the driver is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Leg {
+    Assigned,
+    EnRoutePickup,
+    AtPickup { since: Timestamp, is_contacted: bool, is_on_board: bool },
+    InProgress { is_at_stop: bool, change: Option<Box<Change>>, ending: Option<Ending> },
+    PickedUp,
+    InTransit,
+    AtStop,
+    AtDropoff { is_contacted: bool },
+    FailedAttempt,
+    Returning,
+}
+
+/// Stops the rider wants and the driver has not agreed to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Change {
+    stops: Vec<Place>,
+    fare: Option<Fare>,
+    until: Timestamp,
+}
+
+/// A ride that ends before its last stop.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Ending {
+    by: Principal,
+    /// When a dispatcher is told, unless that has happened.
+    alert_at: Option<Timestamp>,
+}
+
+/// Someone wants goods back that are on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct CancelRequest {
+    by: Role,
+    /// When it becomes an admin's affair, unless it is.
+    until: Option<Timestamp>,
+}
+
+/// How the promised time is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sla {
+    #[default]
+    Kept,
+    AtRisk,
+    Breached,
+}
+
+/// What both sides do after the end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Aftermath {
+    lowered_percent: Option<u8>,
+    tip: Option<i64>,
+    stars_by_rider: Option<u8>,
+    stars_by_driver: Option<u8>,
+}
+
+impl Decider for Order {
+    const KIND: Kind = Kind::Order;
+    type Id = OrderId;
+    type Command = Command;
+    type Event = Event;
+    type Sighting = Sighting;
+
+    fn decide(&self, command: &Command, context: &Around) -> Answer {
+        match (&self.0, command) {
+            (Some(life), command) => life.decide(command, context),
+            (None, Command::Place(placement)) => placing::place(placement, context),
+            (None, _) => Err(Refusal::Unknown("order".to_owned())),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match (&mut self.0, event) {
+            (Some(life), event) => life.evolve(event),
+            (None, Event::Placed { placement, at }) => {
+                self.0 = Some(Box::new(Life::new((**placement).clone(), *at)));
+            }
+            // A journal begins with `Placed`; anything else before it says nothing.
+            (None, _) => {}
+        }
+    }
+
+    fn effects(&self, id: OrderId, event: &Event) -> Vec<Effect> {
+        match (&self.0, event) {
+            (Some(life), event) => life.effects(id, event),
+            (None, Event::Placed { placement, .. }) => {
+                let command =
+                    rider::Command::OpenJob { job: JobId::Order(id), work: work(placement.kind) };
+                vec![Tell::Rider { to: placement.rider, command }.into()]
+            }
+            (None, _) => Vec::new(),
+        }
+    }
+
+    fn deadline(&self) -> Option<(Timestamp, Command)> {
+        Some((self.0.as_ref()?.deadline()?, Command::Tick {}))
+    }
+
+    fn claims(&self, _id: OrderId) -> Vec<Claim> {
+        self.0.as_ref().map(|life| life.claims()).unwrap_or_default()
+    }
+
+    fn listing(&self, id: OrderId) -> Option<Listing> {
+        self.0.as_ref()?.listing(id)
+    }
+
+    fn view(&self, id: OrderId) -> Option<ViewRow> {
+        Some(self.0.as_ref()?.row(id))
+    }
+
+    fn mark(&self, id: OrderId) -> Option<Mark> {
+        self.0.as_ref()?.mark(id)
+    }
+
+    fn postings(&self, id: OrderId, event: &Event) -> Vec<Posting> {
+        self.0.as_ref().map(|life| life.postings(id, event)).unwrap_or_default()
+    }
+
+    fn see(&mut self, sighting: &Sighting, context: &Around) -> Seen<Command> {
+        let asks = self.0.as_mut().map(|life| life.see(sighting, context.now)).unwrap_or_default();
+        Seen { asks, ..Seen::default() }
+    }
+
+    fn idle_max(&self) -> Option<Duration> {
+        let minutes = match self.0.as_ref().map(|life| &life.stage) {
+            // Its region must be able to ask it to list itself again.
+            Some(Stage::Looking) => return None,
+            Some(Stage::Driven { .. }) => 10,
+            None
+            | Some(
+                Stage::Prepaying { .. }
+                | Stage::Scheduled { .. }
+                | Stage::Waiting { .. }
+                | Stage::Ended { .. },
+            ) => 1,
+        };
+        Some(Duration::from_mins(minutes))
+    }
+
+    fn event_name(event: &Event) -> &'static str {
+        event.name()
+    }
+}
+
+impl Life {
+    fn new(placement: Placement, at: Timestamp) -> Self {
+        let fulfilment = (placement.kind == OrderKind::Commerce)
+            .then(|| Fulfilment::new(placement.policy.merchant_ms, at));
+        Self {
+            placement,
+            placed_at: at,
+            changed_at: at,
+            stage: Stage::Waiting { search_at: None },
+            search: Search::default(),
+            fulfilment,
+            n_reassigns: 0,
+            is_driver_lost: false,
+            paid: 0,
+            n_failed: 0,
+            stops_done: 0,
+            metered_m: 0,
+            moved_at: None,
+            cancel_request: None,
+            sla: Sla::default(),
+            reason: None,
+            aftermath: Aftermath::default(),
+            track: Track::default(),
+        }
+    }
+
+    fn decide(&self, command: &Command, around: &Around) -> Answer {
+        self.permit(command, around.by)?;
+        match command {
+            // The table lists it nowhere: an order is placed once.
+            Command::Place(_) => Err(self.illegal()),
+            Command::ConfirmPayment { amount } => self.confirm_payment(*amount, around),
+            Command::FailPayment {} => {
+                Ok(self.call_off(OrderStatus::CancelledBySystem, "the payment failed", around))
+            }
+            Command::Reschedule { start_at } => self.reschedule(*start_at, around),
+            Command::ModifyStops { stops, fare } => self.modify_stops(stops, fare.as_ref(), around),
+            Command::AcceptChange {} => self.accept_change(around),
+            Command::DeclineChange {} => Ok(self.decline_change(around)),
+            Command::ConfirmOffer { offer } => {
+                let decision = self.search.confirm(*offer, &self.asked(around))?;
+                Ok(self.searched(decision, around))
+            }
+            Command::RejectOffer { offer } => {
+                let decision = self.search.reject(*offer, &self.asked(around))?;
+                Ok(self.searched(decision, around))
+            }
+            Command::Assign { driver, force, reason } => {
+                self.assign(*driver, *force, reason, around)
+            }
+            Command::Unassign { reason } => self.unassign(reason, around),
+            Command::ExtendSearch {} => self.extend_search(around),
+            Command::Depart {} => Ok(vec![Event::Departed { at: around.now }]),
+            Command::Arrive {} => self.arrive(around),
+            Command::OnBoard {} => self.on_board(around),
+            Command::Start { code } => self.start(code.as_deref(), around),
+            Command::PickUp { proofs } => self.pick_up(proofs, around),
+            Command::ArriveStop {} => self.arrive_stop(around),
+            Command::CompleteStop { proofs } => self.complete_stop(proofs, around),
+            Command::SkipStop { reason } => self.skip_stop(reason, around),
+            Command::Finish { code, early_reason } => {
+                self.finish(code.as_deref(), early_reason.as_deref(), around)
+            }
+            Command::Deliver { proofs, cash } => self.deliver(proofs, *cash, around),
+            Command::Fail { reason } => self.fail(reason, around),
+            Command::Retry {} => Ok(vec![Event::Retried { at: around.now }]),
+            Command::StartReturn {} => Ok(vec![Event::ReturnStarted {
+                reason: "could not be handed over".to_owned(),
+                at: around.now,
+            }]),
+            Command::Returned { proofs } => self.returned(proofs, around),
+            Command::Handover { driver } => self.hand_to_another(*driver, around),
+            Command::Contacted {} => Ok(self.contacted(around)),
+            Command::NoShow {} => self.no_show(around),
+            Command::Cancel { reason } => self.cancel(reason, around),
+            Command::RequestCancel { reason } => Ok(self.request_cancel(reason, around)),
+            Command::DecideCancel { decision } => self.decide_cancel(*decision, around),
+            Command::CancelSafety { reason } => Ok(self.cancel_safety(reason, around)),
+            Command::EndEarly {} => Ok(self.end_early("the rider wants out", around)),
+            Command::CannotContinue { reason } => Ok(self.cannot_continue(reason, around)),
+            Command::ReportLoss { reason } => Ok(self.break_down(reason, around)),
+            Command::AdjustFareDown { percent } => self.adjust_fare_down(*percent, around),
+            Command::Tip { amount } => self.tip(*amount, around),
+            Command::Rate { stars } => self.rate(*stars, around),
+            Command::MerchantAccept { prep_min } => Ok(self.merchant_accepts(*prep_min, around)),
+            Command::MerchantReject { reason } => Ok(self.merchant_rejects(reason, around)),
+            Command::StartPrep {} => {
+                Ok(vec![Event::Fulfilment(fulfilment::Event::PrepStarted { at: around.now })])
+            }
+            Command::Ready {} => Ok(self.ready(around)),
+            Command::ItemUnavailable { item } => self.item_unavailable(*item, around),
+            Command::DecideItem { item, replace } => self.decide_item(*item, *replace, around),
+            Command::HandOver {} => Ok(vec![self.handed_over(around.now)]),
+            Command::Collected { code } => self.collected(code.as_deref(), around),
+            Command::Metered { total_m } => {
+                let metered = Event::Metered { total_m: *total_m, at: around.now };
+                Ok((*total_m > self.metered_m).then_some(metered).into_iter().collect())
+            }
+            Command::Tick {} => Ok(self.tick(around)),
+            Command::Search(command) => self.hear_of_search(command, around),
+        }
+    }
+
+    /// Asks the table: first whether the state allows it, then whether the asker may.
+    fn permit(&self, command: &Command, by: Principal) -> Result<(), Refusal> {
+        let who = table::who(
+            command.name(),
+            self.placement.kind,
+            self.status(),
+            self.fulfilment_status(),
+        );
+        if who == 0 {
+            return Err(self.illegal());
+        }
+        if who & self.relation(by) == 0 {
+            return Err(Refusal::NotYours(format!("not for {}s of this order", by.role())));
+        }
+        Ok(())
+    }
+
+    /// What `by` is to this order.
+    fn relation(&self, by: Principal) -> table::Who {
+        let is_related = match by {
+            Principal::Rider(id) => id == self.placement.rider,
+            Principal::Driver(id) => Some(id) == self.driver(),
+            Principal::Merchant(id) => Some(id) == self.placement.merchant,
+            Principal::Dispatcher | Principal::Admin | Principal::System => true,
+        };
+        match by {
+            _ if !is_related => 0,
+            Principal::Rider(_) => table::RIDER,
+            Principal::Driver(_) => table::DRIVER,
+            Principal::Merchant(_) => table::MERCHANT,
+            Principal::Dispatcher => table::DISPATCHER,
+            Principal::Admin => table::DISPATCHER | table::ADMIN,
+            Principal::System => table::SYSTEM,
+        }
+    }
+
+    fn illegal(&self) -> Refusal {
+        let (status, fulfilment) = (self.status(), self.fulfilment_status());
+        let allowed = table::allowed(self.placement.kind, status, fulfilment);
+        Refusal::IllegalTransition {
+            state: match fulfilment {
+                FulfilmentStatus::None => status.to_string(),
+                FulfilmentStatus::AwaitingMerchant
+                | FulfilmentStatus::Confirmed
+                | FulfilmentStatus::Preparing
+                | FulfilmentStatus::Ready
+                | FulfilmentStatus::HandedOver
+                | FulfilmentStatus::Rejected => format!("{status}, {fulfilment}"),
+            },
+            allowed: allowed.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        let before = self.status();
+        self.apply(event);
+        if let Some(status) = event.ends_with() {
+            let at = event.at().unwrap_or(self.changed_at);
+            self.stage = Stage::Ended { status, at, by: self.driver() };
+            self.moved_at = None;
+            self.cancel_request = None;
+        }
+        if self.status() != before {
+            self.changed_at = event.at().unwrap_or(self.changed_at);
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::PaymentAwaited { until } => self.stage = Stage::Prepaying { until: *until },
+            Event::PaymentConfirmed { amount, .. } => {
+                self.paid = *amount;
+                self.stage = Stage::Waiting { search_at: None };
+            }
+            Event::Scheduled { start_at, wake_at, .. } => {
+                self.placement.start_at = Some(*start_at);
+                self.stage = Stage::Scheduled { wake_at: *wake_at };
+            }
+            Event::StopsChanged { stops, fare, .. } => {
+                self.placement.stops.clone_from(stops);
+                if let Some(fare) = fare {
+                    self.placement.fare = fare.clone();
+                }
+                self.forget_change();
+            }
+            Event::ChangeAsked { stops, fare, until, .. } => {
+                let (stops, fare, until) = (stops.clone(), fare.clone(), *until);
+                if let Some(Leg::InProgress { change, .. }) = self.leg_mut() {
+                    *change = Some(Box::new(Change { stops, fare, until }));
+                }
+            }
+            Event::ChangeDeclined { .. } => self.forget_change(),
+            Event::Search(event) => self.apply_search(event),
+            Event::Assigned(by) => self.drive(by, Leg::Assigned),
+            Event::CustodyPassed(by) => {
+                let is_returning = matches!(self.leg(), Some(Leg::Returning));
+                let leg = if is_returning { Leg::Returning } else { Leg::PickedUp };
+                self.moved_at = Some(by.at);
+                self.is_driver_lost = false;
+                self.drive(by, leg);
+            }
+            Event::DriverGone { .. } => {
+                self.n_reassigns += 1;
+                self.stage = Stage::Looking;
+            }
+            Event::Departed { at } => {
+                let leg = match self.leg() {
+                    Some(Leg::PickedUp) => Leg::InTransit,
+                    _ => Leg::EnRoutePickup,
+                };
+                if matches!(leg, Leg::InTransit) {
+                    self.moved_at = Some(*at);
+                }
+                self.step(leg);
+            }
+            Event::Arrived { at, .. } => {
+                let leg = match self.leg() {
+                    Some(Leg::InTransit) => Leg::AtDropoff { is_contacted: false },
+                    _ => Leg::AtPickup { since: *at, is_contacted: false, is_on_board: false },
+                };
+                self.moved_at = None;
+                self.step(leg);
+            }
+            Event::Contacted { .. } => {
+                if let Some(Leg::AtPickup { is_contacted, .. } | Leg::AtDropoff { is_contacted }) =
+                    self.leg_mut()
+                {
+                    *is_contacted = true;
+                }
+            }
+            Event::Boarded { .. } => {
+                if let Some(Leg::AtPickup { is_on_board, .. }) = self.leg_mut() {
+                    *is_on_board = true;
+                }
+            }
+            Event::Started { at, .. } => {
+                self.stops_done = 1;
+                self.moved_at = Some(*at);
+                self.track.restart_meter();
+                self.step(Leg::InProgress { is_at_stop: false, change: None, ending: None });
+            }
+            Event::Metered { total_m, at } => {
+                self.track.checkpoint(total_m.saturating_sub(self.metered_m));
+                self.metered_m = *total_m;
+                self.moved_at = Some(*at);
+            }
+            Event::StopArrived { at } => {
+                self.moved_at = Some(*at);
+                match self.leg_mut() {
+                    Some(Leg::InProgress { is_at_stop, .. }) => *is_at_stop = true,
+                    _ => self.step(Leg::AtStop),
+                }
+            }
+            Event::StopCompleted { at, .. } | Event::StopSkipped { at, .. } => {
+                self.stops_done = self.stops_done.saturating_add(1);
+                self.moved_at = Some(*at);
+                match self.leg_mut() {
+                    Some(Leg::InProgress { is_at_stop, .. }) => *is_at_stop = false,
+                    _ => self.step(Leg::InTransit),
+                }
+            }
+            Event::EndAsked { by, until, .. } => {
+                if let Some(Leg::InProgress { ending, .. }) = self.leg_mut() {
+                    *ending = Some(Ending { by: *by, alert_at: Some(*until) });
+                }
+            }
+            Event::PickedUp { at, .. } => {
+                self.stops_done = 1;
+                self.moved_at = Some(*at);
+                self.track.restart_meter();
+                self.step(Leg::PickedUp);
+            }
+            Event::AttemptFailed { reason, .. } => {
+                self.n_failed = self.n_failed.saturating_add(1);
+                self.moved_at = None;
+                self.reason = Some(reason.clone());
+                self.step(Leg::FailedAttempt);
+            }
+            Event::Retried { at } => {
+                self.moved_at = Some(*at);
+                self.reason = None;
+                self.step(Leg::InTransit);
+            }
+            Event::ReturnStarted { reason, at } => {
+                self.reason = Some(reason.clone());
+                self.moved_at = Some(*at);
+                self.cancel_request = None;
+                self.step(Leg::Returning);
+            }
+            Event::CancelAsked { by, until, .. } => {
+                self.cancel_request = Some(CancelRequest { by: by.role(), until: Some(*until) });
+            }
+            Event::CancelDenied { .. } => self.cancel_request = None,
+            Event::CancelEscalated { .. } => {
+                if let Some(request) = &mut self.cancel_request {
+                    request.until = None;
+                }
+            }
+            Event::Completed { distance_m, .. } => {
+                self.metered_m = *distance_m;
+                self.stops_done = self.n_stops();
+            }
+            Event::Delivered { .. } => self.stops_done = self.n_stops(),
+            Event::Cancelled { reason, .. } | Event::Failed { reason, .. } => {
+                self.reason = Some(reason.clone());
+            }
+            Event::FareLowered { percent, fare, .. } => {
+                self.placement.fare = fare.clone();
+                self.aftermath.lowered_percent = Some(*percent);
+            }
+            Event::Tipped { amount, .. } => self.aftermath.tip = Some(*amount),
+            Event::Rated { by, stars, .. } => match by {
+                Role::Rider => self.aftermath.stars_by_rider = Some(*stars),
+                Role::Driver => self.aftermath.stars_by_driver = Some(*stars),
+                Role::Merchant | Role::Dispatcher | Role::Admin | Role::System => {}
+            },
+            Event::SlaAtRisk { .. } => self.sla = Sla::AtRisk,
+            Event::SlaBreached { .. } => self.sla = Sla::Breached,
+            Event::Alerted { what, .. } => self.apply_alert(*what),
+            Event::Fulfilment(event) => self.apply_fulfilment(event),
+            Event::Placed { .. }
+            | Event::DispatchFailed { .. }
+            | Event::DriverChosen { .. }
+            | Event::Returned { .. }
+            | Event::NoDriverFound { .. }
+            | Event::NoShow { .. } => {}
+        }
+    }
+
+    fn effects(&self, id: OrderId, event: &Event) -> Vec<Effect> {
+        let job = JobId::Order(id);
+        if let Some(status) = event.ends_with() {
+            let end = self.assignment().map(|by| by.end(job, status.into()));
+            let to = self.placement.rider;
+            let close = Tell::Rider { to, command: rider::Command::CloseJob { job } }.into();
+            return end.into_iter().chain([close]).collect();
+        }
+        let before = self.assignment();
+        if let Event::Search(event) = event {
+            self.search.effects(&self.terms(job), event).into_iter().collect()
+        } else if let Event::Assigned(by) = event {
+            vec![by.commit(job)]
+        } else if let Event::CustodyPassed(by) = event {
+            before
+                .map(|old| old.end(job, "handed over"))
+                .into_iter()
+                .chain([by.commit(job)])
+                .collect()
+        } else if let Event::DriverGone { reason, .. } = event {
+            before.map(|by| by.end(job, reason)).into_iter().collect()
+        } else if let Event::Alerted { what: Alert::DriverLost, .. } = event {
+            let keep = driver::Command::KeepJob { job };
+            before.map(|by| tell_driver(by.driver, keep)).into_iter().collect()
+        } else if let (Event::Rated { by: Role::Rider, stars, .. }, Some(driver)) =
+            (event, self.driver())
+        {
+            vec![tell_driver(driver, driver::Command::RecordRating { job, stars: *stars })]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let is_final = self.status().is_final();
+        let is_active_ride = self.placement.kind == OrderKind::Ride && !is_final;
+        let ride = is_active_ride.then(|| Claim::ride(self.placement.rider));
+        let slots = self.assignment().into_iter().flat_map(Assignment::claims);
+        ride.into_iter().chain(slots).collect()
+    }
+
+    /// Where the transport is, as everyone is told.
+    fn status(&self) -> OrderStatus {
+        match &self.stage {
+            Stage::Prepaying { .. } => OrderStatus::AwaitingPayment,
+            Stage::Scheduled { .. } => OrderStatus::Scheduled,
+            Stage::Waiting { .. } => OrderStatus::Waiting,
+            Stage::Looking if self.search.is_in_feed() => OrderStatus::JobFeed,
+            Stage::Looking => OrderStatus::Searching,
+            Stage::Driven { leg, .. } => match leg {
+                Leg::Assigned => OrderStatus::Assigned,
+                Leg::EnRoutePickup => OrderStatus::EnRoutePickup,
+                Leg::AtPickup { .. } => OrderStatus::AtPickup,
+                Leg::InProgress { .. } => OrderStatus::InProgress,
+                Leg::PickedUp => OrderStatus::PickedUp,
+                Leg::InTransit => OrderStatus::InTransit,
+                Leg::AtStop => OrderStatus::AtStop,
+                Leg::AtDropoff { .. } => OrderStatus::AtDropoff,
+                Leg::FailedAttempt => OrderStatus::FailedAttempt,
+                Leg::Returning => OrderStatus::Returning,
+            },
+            Stage::Ended { status, .. } => *status,
+        }
+    }
+
+    fn fulfilment_status(&self) -> FulfilmentStatus {
+        self.fulfilment.as_ref().map_or(FulfilmentStatus::None, Fulfilment::status)
+    }
+
+    /// Who performs it, or did when it ended.
+    fn driver(&self) -> Option<DriverId> {
+        match &self.stage {
+            Stage::Driven { by, .. } => Some(by.driver),
+            Stage::Ended { by, .. } => *by,
+            Stage::Prepaying { .. }
+            | Stage::Scheduled { .. }
+            | Stage::Waiting { .. }
+            | Stage::Looking => None,
+        }
+    }
+
+    fn assignment(&self) -> Option<&Assignment> {
+        match &self.stage {
+            Stage::Driven { by, .. } => Some(by),
+            Stage::Prepaying { .. }
+            | Stage::Scheduled { .. }
+            | Stage::Waiting { .. }
+            | Stage::Looking
+            | Stage::Ended { .. } => None,
+        }
+    }
+
+    fn leg(&self) -> Option<&Leg> {
+        match &self.stage {
+            Stage::Driven { leg, .. } => Some(leg),
+            Stage::Prepaying { .. }
+            | Stage::Scheduled { .. }
+            | Stage::Waiting { .. }
+            | Stage::Looking
+            | Stage::Ended { .. } => None,
+        }
+    }
+
+    fn leg_mut(&mut self) -> Option<&mut Leg> {
+        match &mut self.stage {
+            Stage::Driven { leg, .. } => Some(leg),
+            Stage::Prepaying { .. }
+            | Stage::Scheduled { .. }
+            | Stage::Waiting { .. }
+            | Stage::Looking
+            | Stage::Ended { .. } => None,
+        }
+    }
+
+    fn step(&mut self, next: Leg) {
+        self.track.forget_asking();
+        if let Some(leg) = self.leg_mut() {
+            *leg = next;
+        }
+    }
+
+    fn drive(&mut self, by: &Assignment, leg: Leg) {
+        self.track = Track::default();
+        self.stage = Stage::Driven { by: by.clone(), leg };
+    }
+
+    fn forget_change(&mut self) {
+        if let Some(Leg::InProgress { change, .. }) = self.leg_mut() {
+            *change = None;
+        }
+    }
+
+    fn terms(&self, job: JobId) -> Terms<'_> {
+        Terms {
+            job,
+            work: work(self.placement.kind),
+            pickup: self.pickup(),
+            dropoff: self.placement.stops.last(),
+            fare: self.placement.fare.total(),
+        }
+    }
+
+    fn asked(&self, around: &Around) -> Asked<'_> {
+        Asked {
+            job: JobId::Order(around.id),
+            rider: self.placement.rider,
+            policy: &self.placement.policy,
+            assignment: self.assignment(),
+            now: around.now,
+        }
+    }
+
+    fn pickup(&self) -> &Place {
+        self.placement.stops.first().expect("an order is placed with at least two stops")
+    }
+
+    fn dropoff(&self) -> &Place {
+        self.placement.stops.last().expect("an order is placed with at least two stops")
+    }
+
+    fn n_stops(&self) -> u8 {
+        u8::try_from(self.placement.stops.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Is the last stop the only one left?
+    fn is_at_last_stop(&self) -> bool {
+        self.stops_done.saturating_add(1) >= self.n_stops()
+    }
+}
+
+/// What an order does to a driver's slots.
+fn work(kind: OrderKind) -> WorkKind {
+    match kind {
+        OrderKind::Ride => WorkKind::Ride,
+        OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,
+    }
+}
+
+fn tell_driver(to: DriverId, command: driver::Command) -> Effect {
+    Tell::Driver { to, command }.into()
+}
+
+fn ms(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -176,6 +176,8 @@ pub struct DriverPolicy {
     pub accuracy_max_m: f32,
     /// How often a position that stays in its cell is passed on.
     pub relist_ms: u32,
+    /// How long a job that was assigned without asking can be given back.
+    pub reject_ms: u32,
 }
 
 impl Default for DriverPolicy {
@@ -193,6 +195,7 @@ impl Default for DriverPolicy {
             speed_max_mps: 70.0,
             accuracy_max_m: 200.0,
             relist_ms: 2_000,
+            reject_ms: 10_000,
         }
     }
 }

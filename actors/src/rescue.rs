@@ -1,9 +1,472 @@
-//! STUB
+//! Help to a stranded vehicle, from the call to the moment it runs again or is where it should be.
+//!
+//! ```text
+//! Requested ──► Searching ──► Accepted ──► EnRoute ──► OnScene ──► Assisting ──► Completed
+//!                   ▲  released  │            │           │            │
+//!                   └────────────┴────────────┘           ▼            ▼
+//!                                              Loading ──► InTransit ──► AtDropoff ──► Completed
+//!
+//! OnScene, Assisting, Loading ──► Escalated ──► Accepted by a second driver, or OnScene again
+//! ```
+//!
+//! Every way to end it otherwise is in [`table`]. The first driver of an escalated rescue can stay
+//! `attached`: never more than one drives, and never more than one waits.
+
+mod rules;
+mod sight;
+pub mod table;
+mod triage;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
 pub use crate::search::Sighting;
+pub use words::{Command, Event, Request};
+
+use crate::{
+    Card, Claim, Context, Decider, Effect, Kind, Listing, Refusal, Seen, Tell, ViewRow, driver,
+    listing::RegionId,
+    rider,
+    search::{Assignment, Search, Terms},
+};
+use protocol::{
+    DriverId, JobId, RescueId, RescueStatus, Timestamp,
+    view::{Mark, RescueView, WorkKind},
+    work::Needs,
+};
 use serde::{Deserialize, Serialize};
-/// What can be asked of a rescue.
+use sight::Soft;
+use std::time::Duration;
+
+/// How long a dispatcher has to look at a call before the rules alone decide what it needs.
+const TRIAGE_MAX: Duration = Duration::from_secs(60);
+/// How long a rescue that is over stays in memory.
+const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// A rescue. `Default` was never requested.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rescue {
+    /// Nothing, if it was never requested.
+    case: Option<Box<Case>>,
+    #[serde(skip)]
+    soft: Soft,
+}
+
+/// Everything about a rescue that was requested.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Command {
-    /** About its search. */
-    Search(crate::search::Command),
+struct Case {
+    request: Request,
+    /// The driver who needs help, if the rider was at work as one.
+    #[serde(default)]
+    stranded: Option<DriverId>,
+    status: RescueStatus,
+    requested_at: Timestamp,
+    changed_at: Timestamp,
+    needs: Needs,
+    search: Search,
+    /// Who performs it; who performed it, once it is over.
+    driver: Option<Assignment>,
+    /// Who was there first and stayed.
+    attached: Option<Assignment>,
+    n_releases: u8,
+    /// When the driver reached the scene.
+    arrived_at: Option<Timestamp>,
+    /// When the driver last tried to reach the rider.
+    contacted_at: Option<Timestamp>,
+    /// When the driver said that it runs again.
+    fixed_at: Option<Timestamp>,
+    sla: Sla,
+    outcome: Option<String>,
+    fee: i64,
+    stars: Option<u8>,
+}
+
+/// How a rescue does against the time it may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sla {
+    #[default]
+    Kept,
+    AtRisk,
+    Breached,
+}
+
+impl Decider for Rescue {
+    const KIND: Kind = Kind::Rescue;
+    type Id = RescueId;
+    type Command = Command;
+    type Event = Event;
+    type Sighting = Sighting;
+
+    fn decide(
+        &self,
+        command: &Command,
+        context: &Context<RescueId>,
+    ) -> Result<Vec<Event>, Refusal> {
+        rules::decide(self, command, context)
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        if let Event::Requested { at, request, stranded } = event {
+            self.case = Some(Box::new(Case::new(request, *stranded, *at)));
+            return;
+        }
+        let case = self.case.as_mut().expect("the first event is the request");
+        let before = case.status;
+        case.evolve(event);
+        if before != case.status {
+            self.soft.new_leg();
+        }
+    }
+
+    fn effects(&self, id: RescueId, event: &Event) -> Vec<Effect> {
+        let job = JobId::Rescue(id);
+        if let Event::Requested { request, stranded, .. } = event {
+            let command = rider::Command::OpenJob { job, work: WorkKind::Rescue };
+            let open = Tell::Rider { to: request.rider, command }.into();
+            let strand = stranded
+                .map(|to| Tell::Driver { to, command: driver::Command::Strand { rescue: id } });
+            return std::iter::once(open).chain(strand.map(Effect::from)).collect();
+        }
+        self.case.as_ref().map(|case| case.effects(id, event)).unwrap_or_default()
+    }
+
+    fn deadline(&self) -> Option<(Timestamp, Command)> {
+        let due = self.case.as_ref()?.deadline()?;
+        Some((due, Command::Tick {}))
+    }
+
+    fn claims(&self, _id: RescueId) -> Vec<Claim> {
+        let Some(case) = self.case.as_ref().filter(|case| !case.status.is_final()) else {
+            return Vec::new();
+        };
+        let assigned = case.driver.iter().chain(&case.attached);
+        let slots = assigned.flat_map(Assignment::claims);
+        std::iter::once(Claim::rescue(case.request.rider)).chain(slots).collect()
+    }
+
+    fn listing(&self, id: RescueId) -> Option<Listing> {
+        let Case { request, search, needs, .. } = self.case.as_deref()?;
+        let at = request.at.at;
+        let job = JobId::Rescue(id);
+        let card = search.card(job, WorkKind::Rescue, request.rider, at, needs, &request.policy)?;
+        Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
+    }
+
+    fn view(&self, id: RescueId) -> Option<ViewRow> {
+        let view = self.rescue_view(id, 0)?;
+        Some(ViewRow {
+            status: view.status.to_string(),
+            rider: Some(view.rider),
+            driver: view.driver,
+            at: view.requested_at,
+            body: serde_json::json!({
+                "issue": view.issue,
+                "status": view.status,
+                "at": view.at,
+                "dropoff": view.dropoff,
+                "total": view.fare.total(),
+                "outcome": view.outcome,
+                "changed_at": view.changed_at,
+            }),
+        })
+    }
+
+    fn mark(&self, id: RescueId) -> Option<Mark> {
+        let case = self.case.as_ref()?;
+        Some(Mark::Rescue {
+            id,
+            issue: case.request.issue,
+            status: case.status,
+            at: case.request.at.at,
+            driver: case.driver.as_ref().map(|it| it.driver),
+        })
+    }
+
+    fn see(&mut self, sighting: &Sighting, context: &Context<RescueId>) -> Seen<Command> {
+        sight::see(self, sighting, context)
+    }
+
+    fn wake(&mut self, _now: Timestamp) {
+        self.soft = Soft::default();
+    }
+
+    fn idle_max(&self) -> Option<Duration> {
+        let is_over = self.case.as_ref().is_none_or(|case| case.status.is_final());
+        is_over.then_some(IDLE_MAX)
+    }
+
+    fn event_name(event: &Event) -> &'static str {
+        match event {
+            Event::Ended { status, .. } => status.into(),
+            Event::Search(event) => event.into(),
+            Event::Requested { .. }
+            | Event::Triaged { .. }
+            | Event::IncidentOpened { .. }
+            | Event::Accepted { .. }
+            | Event::DriverReleased { .. }
+            | Event::Detached { .. }
+            | Event::Departed { .. }
+            | Event::Arrived { .. }
+            | Event::AssistStarted { .. }
+            | Event::LoadStarted { .. }
+            | Event::Escalated { .. }
+            | Event::EscalationFailed { .. }
+            | Event::FixReported { .. }
+            | Event::FixDenied { .. }
+            | Event::Contacted { .. }
+            | Event::Unloaded { .. }
+            | Event::SlaAtRisk { .. }
+            | Event::SlaBreached { .. }
+            | Event::Rated { .. } => event.into(),
+        }
+    }
+}
+
+impl Rescue {
+    /// Where it is; `None` if it was never requested.
+    pub fn status(&self) -> Option<RescueStatus> {
+        self.case.as_ref().map(|case| case.status)
+    }
+
+    /// What its rider, its driver and dispatchers are shown; `None` if it was never requested.
+    pub fn rescue_view(&self, id: RescueId, version: u64) -> Option<RescueView> {
+        let case = self.case.as_ref()?;
+        Some(RescueView {
+            id,
+            version,
+            issue: case.request.issue,
+            status: case.status,
+            rider: case.request.rider,
+            driver: case.driver.as_ref().map(|it| it.driver),
+            attached: case.attached.as_ref().map(|it| it.driver),
+            at: case.request.at.clone(),
+            dropoff: case.request.dropoff.clone(),
+            fare: case.request.fare.clone(),
+            offers: case.search.offers().collect(),
+            outcome: case.outcome.clone(),
+            requested_at: case.requested_at,
+            changed_at: case.changed_at,
+        })
+    }
+
+    /// Does `driver` work on it, or hold an offer of it?
+    pub fn concerns(&self, driver: DriverId) -> bool {
+        self.case.as_ref().is_some_and(|case| {
+            case.search.is_offered_to(driver)
+                || case.driver.iter().chain(&case.attached).any(|it| it.driver == driver)
+        })
+    }
+}
+
+impl Case {
+    fn new(request: &Request, stranded: Option<DriverId>, at: Timestamp) -> Self {
+        Self {
+            request: request.clone(),
+            stranded,
+            status: RescueStatus::Requested,
+            requested_at: at,
+            changed_at: at,
+            needs: Needs::default(),
+            search: Search::default(),
+            driver: None,
+            attached: None,
+            n_releases: 0,
+            arrived_at: None,
+            contacted_at: None,
+            fixed_at: None,
+            sla: Sla::Kept,
+            outcome: None,
+            fee: 0,
+            stars: None,
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::Requested { .. } | Event::IncidentOpened { .. } => {}
+            Event::Triaged { at, needs } => {
+                self.needs = needs.clone();
+                self.enter(RescueStatus::Searching, *at);
+            }
+            Event::Search(event) => self.search.evolve(event),
+            Event::Accepted { at, assignment } => {
+                self.driver = Some(assignment.clone());
+                self.enter(RescueStatus::Accepted, *at);
+            }
+            Event::DriverReleased { at, .. } => {
+                self.driver = None;
+                self.n_releases = self.n_releases.saturating_add(1);
+                let is_waited_with = self.attached.is_some();
+                self.enter(
+                    if is_waited_with { RescueStatus::Escalated } else { RescueStatus::Searching },
+                    *at,
+                );
+            }
+            Event::Detached { at, .. } => {
+                self.attached = None;
+                self.changed_at = *at;
+            }
+            Event::Departed { at } => {
+                let is_loaded = self.status == RescueStatus::Loading;
+                let status =
+                    if is_loaded { RescueStatus::InTransit } else { RescueStatus::EnRoute };
+                self.enter(status, *at);
+            }
+            Event::Arrived { at } => {
+                if self.status == RescueStatus::InTransit {
+                    self.enter(RescueStatus::AtDropoff, *at);
+                } else {
+                    self.arrived_at = Some(*at);
+                    self.contacted_at = None;
+                    self.enter(RescueStatus::OnScene, *at);
+                }
+            }
+            Event::AssistStarted { at } => self.enter(RescueStatus::Assisting, *at),
+            Event::LoadStarted { at, dropoff, .. } => {
+                self.request.dropoff = Some(dropoff.clone());
+                self.fixed_at = None;
+                self.enter(RescueStatus::Loading, *at);
+            }
+            Event::Escalated { at, needs, stay } => {
+                self.needs = needs.clone();
+                self.fixed_at = None;
+                let first = self.driver.take();
+                if *stay {
+                    self.attached = first;
+                }
+                self.enter(RescueStatus::Escalated, *at);
+            }
+            Event::EscalationFailed { at } => {
+                self.driver = self.attached.take();
+                self.enter(RescueStatus::OnScene, *at);
+            }
+            Event::FixReported { at } => {
+                self.fixed_at = Some(*at);
+                self.changed_at = *at;
+            }
+            Event::FixDenied { at } => {
+                self.fixed_at = None;
+                self.changed_at = *at;
+            }
+            Event::Contacted { at } => {
+                self.contacted_at = Some(*at);
+                self.changed_at = *at;
+            }
+            Event::Unloaded { at, .. } => self.changed_at = *at,
+            Event::SlaAtRisk { .. } => self.sla = Sla::AtRisk,
+            Event::SlaBreached { .. } => self.sla = Sla::Breached,
+            Event::Ended { at, status, outcome, fee } => {
+                self.outcome = Some(outcome.clone());
+                self.fee = *fee;
+                self.attached = None;
+                self.fixed_at = None;
+                self.enter(*status, *at);
+            }
+            Event::Rated { stars, .. } => self.stars = Some(*stars),
+        }
+    }
+
+    fn enter(&mut self, status: RescueStatus, at: Timestamp) {
+        self.status = status;
+        self.changed_at = at;
+    }
+
+    fn effects(&self, id: RescueId, event: &Event) -> Vec<Effect> {
+        let job = JobId::Rescue(id);
+        match event {
+            Event::Search(event) => {
+                let terms = Terms {
+                    job,
+                    work: WorkKind::Rescue,
+                    pickup: &self.request.at,
+                    dropoff: self.request.dropoff.as_ref(),
+                    fare: self.request.fare.total(),
+                };
+                self.search.effects(&terms, event).into_iter().collect()
+            }
+            Event::Accepted { assignment, .. } => vec![assignment.commit(job)],
+            Event::DriverReleased { reason, .. } => end(job, &self.driver, reason),
+            Event::Detached { reason, .. } => end(job, &self.attached, reason),
+            Event::Escalated { stay: false, .. } => end(job, &self.driver, "another driver comes"),
+            Event::Ended { status, .. } => {
+                let reason = status.to_string();
+                let mut effects = end(job, &self.driver, &reason);
+                effects.extend(end(job, &self.attached, &reason));
+                let close = rider::Command::CloseJob { job };
+                effects.push(Tell::Rider { to: self.request.rider, command: close }.into());
+                let unstrand = driver::Command::Unstrand { rescue: id };
+                let stranded = self.stranded.map(|to| Tell::Driver { to, command: unstrand });
+                effects.extend(stranded.map(Effect::from));
+                effects
+            }
+            Event::Rated { stars, .. } => {
+                let command = driver::Command::RecordRating { job, stars: *stars };
+                let driver = self.driver.iter();
+                driver
+                    .map(|it| Tell::Driver { to: it.driver, command: command.clone() }.into())
+                    .collect()
+            }
+            Event::Requested { .. }
+            | Event::Triaged { .. }
+            | Event::IncidentOpened { .. }
+            | Event::Departed { .. }
+            | Event::Arrived { .. }
+            | Event::AssistStarted { .. }
+            | Event::LoadStarted { .. }
+            | Event::Escalated { stay: true, .. }
+            | Event::EscalationFailed { .. }
+            | Event::FixReported { .. }
+            | Event::FixDenied { .. }
+            | Event::Contacted { .. }
+            | Event::Unloaded { .. }
+            | Event::SlaAtRisk { .. }
+            | Event::SlaBreached { .. } => Vec::new(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        if self.status.is_final() {
+            return None;
+        }
+        let triage = (self.status == RescueStatus::Requested).then(|| self.triage_due());
+        let due = [triage, self.search.deadline(), self.silence_due(), self.sla_due()];
+        due.into_iter().flatten().min()
+    }
+
+    fn triage_due(&self) -> Timestamp {
+        self.requested_at + TRIAGE_MAX
+    }
+
+    /// When the rider's silence means that it runs again.
+    fn silence_due(&self) -> Option<Timestamp> {
+        self.fixed_at.map(|at| at + ms(self.request.policy.fixed_silent_ms))
+    }
+
+    /// When it is next too slow: nearly, then truly.
+    fn sla_due(&self) -> Option<Timestamp> {
+        let whole = ms(self.request.policy.sla_ms);
+        match self.sla {
+            Sla::Kept => Some(self.requested_at + whole * 4 / 5),
+            Sla::AtRisk => Some(self.requested_at + whole),
+            Sla::Breached => None,
+        }
+    }
+
+    /// What ending it late costs its rider: the base of the fare.
+    fn late_fee(&self) -> i64 {
+        let base = self.request.fare.lines.iter().find(|line| line.code == "base");
+        base.map_or(0, |line| line.amount)
+    }
+}
+
+/// Tells a driver, if there is one, that the job is over for them.
+fn end(job: JobId, assignment: &Option<Assignment>, reason: &str) -> Vec<Effect> {
+    assignment.iter().map(|it| it.end(job, reason)).collect()
+}
+
+/// A span of milliseconds.
+fn ms(n: u32) -> Duration {
+    Duration::from_millis(u64::from(n))
 }

@@ -1,8 +1,20 @@
-//! STUB
-use protocol::JobId;
-use protocol::view::WorkKind;
+//! Someone who asks for jobs: which of them are running.
+
+use crate::{Claim, Context, Decider, Effect, Kind, Listing, Refusal, Seen, ViewRow};
+use protocol::{
+    JobId, Principal, RiderId, Timestamp,
+    view::{Mark, RiderView, WorkKind},
+};
 use serde::{Deserialize, Serialize};
-/// What can be asked of a rider.
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// How long a rider without jobs stays in memory.
+const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// What can be asked of a rider. The asker is always the platform: jobs say when they begin and end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -19,4 +31,131 @@ pub enum Command {
         /** Which. */
         job: JobId,
     },
+}
+
+/// What has happened to a rider.
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Event {
+    /// A job runs for them.
+    JobOpened {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+        /** What. */
+        work: WorkKind,
+    },
+    /// It is over.
+    JobClosed {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+    },
+}
+
+/// A rider, as far as its rules care. That nobody has two rides at once is not judged here but by
+/// [`Claim::ride`], which the orders hold: a claim cannot be late.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rider {
+    /// When something last happened to it; zero for a rider nobody has heard of.
+    changed_at: Timestamp,
+    jobs: Vec<(JobId, WorkKind)>,
+}
+
+impl Rider {
+    /// What the rider itself and dispatchers are shown.
+    pub fn rider_view(&self, id: RiderId, version: u64) -> RiderView {
+        RiderView { id, version, jobs: self.jobs().collect() }
+    }
+
+    /// What is being done for them, oldest first.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> {
+        self.jobs.iter().map(|(job, _)| *job)
+    }
+
+    fn has(&self, job: JobId) -> bool {
+        self.jobs().any(|it| it == job)
+    }
+}
+
+impl Decider for Rider {
+    const KIND: Kind = Kind::Rider;
+    type Id = RiderId;
+    type Command = Command;
+    type Event = Event;
+    type Sighting = ();
+
+    fn decide(&self, command: &Command, context: &Context<RiderId>) -> Result<Vec<Event>, Refusal> {
+        if context.by != Principal::System {
+            let asker = context.by.role();
+            return Err(Refusal::NotYours(format!("a rider's jobs are not for a {asker} to list")));
+        }
+        let at = context.now;
+        Ok(match *command {
+            Command::OpenJob { job, .. } if self.has(job) => Vec::new(),
+            Command::OpenJob { job, work } => vec![Event::JobOpened { at, job, work }],
+            Command::CloseJob { job } if self.has(job) => vec![Event::JobClosed { at, job }],
+            Command::CloseJob { .. } => Vec::new(),
+        })
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match *event {
+            Event::JobOpened { at, job, work } => {
+                self.jobs.push((job, work));
+                self.changed_at = at;
+            }
+            Event::JobClosed { at, job } => {
+                self.jobs.retain(|(it, _)| *it != job);
+                self.changed_at = at;
+            }
+        }
+    }
+
+    fn effects(&self, _id: RiderId, _event: &Event) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    fn deadline(&self) -> Option<(Timestamp, Command)> {
+        None
+    }
+
+    fn claims(&self, _id: RiderId) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    fn listing(&self, _id: RiderId) -> Option<Listing> {
+        None
+    }
+
+    fn view(&self, id: RiderId) -> Option<ViewRow> {
+        (self.changed_at > Timestamp::default()).then(|| ViewRow {
+            status: if self.jobs.is_empty() { "idle" } else { "active" }.to_owned(),
+            rider: Some(id),
+            driver: None,
+            at: self.changed_at,
+            body: serde_json::json!({ "jobs": self.jobs().collect::<Vec<_>>() }),
+        })
+    }
+
+    fn mark(&self, _id: RiderId) -> Option<Mark> {
+        None
+    }
+
+    fn see(&mut self, _sighting: &(), _context: &Context<RiderId>) -> Seen<Command> {
+        Seen::default()
+    }
+
+    fn idle_max(&self) -> Option<Duration> {
+        self.jobs.is_empty().then_some(IDLE_MAX)
+    }
+
+    fn event_name(event: &Event) -> &'static str {
+        event.into()
+    }
 }

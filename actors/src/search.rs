@@ -1,7 +1,33 @@
-//! Finding a driver: rounds, offers and who may win, shared by orders and rescues. STUB.
+//! Finding a driver: rounds, offers and who may win, shared by orders and rescues.
+//!
+//! A [`Search`] is a part of a job's state, not an entity. The job asks it what a command means,
+//! journals its events among its own, and folds them back in:
+//!
+//! ```text
+//!  region ── Propose ──► Search ── OfferMade ──► driver (ReserveOffer)
+//!  driver ── OfferAccepted ──► Search ── Outcome::Won ──► job (Assigned)
+//!  timer  ── Tick ──► Search ── TierOpened | OfferClosed | Outcome::Exhausted ──► job
+//! ```
+//!
+//! It survives its own end: a job that loses its driver opens the same search again, and whoever
+//! was excluded stays excluded.
 
-use protocol::{DriverId, OfferId, view::Position};
+use crate::{Claim, Effect, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
+use protocol::{
+    DriverId, JobId, Money, OfferId, OfferStatus, Place, Point, RiderId, Timestamp,
+    view::{Offer, OfferView, Position, WorkKind},
+    work::{Needs, OfferPolicy},
+};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How many drivers who could not be reserved are left in peace until the next tier.
+const RESTING_MAX: usize = 8;
+/// How many offers may be made per attempt that reaches a driver, so that a search among drivers who
+/// can never be reserved ends.
+const REFUSED_PER_ATTEMPT_MAX: u32 = 4;
+/// How many ended offers are remembered, so that a late answer is told how its offer ended.
+const ENDED_MAX: usize = 64;
 
 /// What regions and drivers tell a job about its search. The asker is always the platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -77,3 +103,850 @@ pub enum Sighting {
         position: Position,
     },
 }
+
+impl Event {
+    /// Its name in lists and metrics.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What has happened to a search. A job journals these among its own events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Event {
+    /// It began, or began anew.
+    #[strum(serialize = "search_opened")]
+    Opened {
+        /** When. */
+        at: Timestamp,
+        /** When it gives up. */
+        until: Timestamp,
+        /** When drivers further away are considered as well. */
+        next_tier_at: Option<Timestamp>,
+        /** The only driver to consider. */
+        only: Option<DriverId>,
+    },
+    /// Drivers further away are considered as well.
+    TierOpened {
+        /** Which, from 0. */
+        tier: u8,
+        /** When the next one opens. */
+        next_tier_at: Option<Timestamp>,
+    },
+    /// Nobody is asked any more; drivers may claim the job.
+    FeedOpened {
+        /** When. */
+        at: Timestamp,
+        /** Until when. */
+        until: Timestamp,
+    },
+    /// A driver is being asked, or told.
+    OfferMade {
+        /** Which. */
+        offer: OfferId,
+        /** Who. */
+        driver: DriverId,
+        /** To the pickup, in seconds. */
+        eta_s: u32,
+        /** When it ends by itself. */
+        expires_at: Timestamp,
+        /** Must the driver say yes? */
+        consent: bool,
+        /** Even if the driver is full or resting (dispatcher). */
+        force: bool,
+    },
+    /// The driver could not be reserved; the offer never reached a person.
+    OfferRefused {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver's device shows it.
+    OfferSeen {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// Two-sided: one side said yes.
+    OfferConfirmed {
+        /** Which. */
+        offer: OfferId,
+        /** Who. */
+        by: Side,
+        /** Slots the driver keeps for it; empty when the rider said yes. */
+        slots: Vec<u8>,
+        /** How long the other side has. */
+        expires_at: Timestamp,
+    },
+    /// It ended.
+    OfferClosed {
+        /** Which. */
+        offer: OfferId,
+        /** How; always final. */
+        status: OfferStatus,
+        /** Does the driver know already? */
+        driver_knows: bool,
+    },
+    /// This driver is not to be offered the job again.
+    #[strum(serialize = "driver_excluded")]
+    Excluded {
+        /** Who. */
+        driver: DriverId,
+    },
+    /// Nobody is looked for any more.
+    #[strum(serialize = "search_closed")]
+    Closed {},
+}
+
+/// Who of the two must still say yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Who performs the job.
+    Driver,
+    /// Who asked for it.
+    Rider,
+}
+
+/// What surrounds a question to a search.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Whose search it is.
+    pub job: JobId,
+    /// Who waits; never offered to the same person as a driver.
+    pub rider: RiderId,
+    /// The job's rules, pinned when it was placed.
+    pub policy: &'a JobPolicy,
+    /// Whom the job has, if it has a driver.
+    pub assignment: Option<&'a Assignment>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a search answers: what happens to it, and what that means for the job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// To be journaled first, in order.
+    pub events: Vec<Event>,
+    /// What the job must do about it, if anything.
+    pub outcome: Option<Outcome>,
+}
+
+/// How a search can end by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The job has this driver. The search has closed itself.
+    Won(Assignment),
+    /// Nobody (more) can be asked, and no offer is open. The job appends [`Event::Closed`] or
+    /// [`Event::FeedOpened`].
+    Exhausted,
+}
+
+/// A driver bound to a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Who.
+    pub driver: DriverId,
+    /// By which offer; none if it was claimed from the feed or handed over.
+    pub offer: Option<OfferId>,
+    /// Which slots of the vehicle it fills.
+    pub slots: Vec<u8>,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+impl Assignment {
+    /// The keys that no other job may hold while this one has the driver.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> {
+        self.slots.iter().map(|slot| Claim::slot(self.driver, *slot))
+    }
+
+    /// Tells the driver that the job is theirs.
+    pub fn commit(&self, job: JobId) -> Effect {
+        tell_driver(self.driver, driver::Command::CommitJob { job }).into()
+    }
+
+    /// Tells the driver that the job is over, or someone else's.
+    pub fn end(&self, job: JobId, reason: &str) -> Effect {
+        let reason = reason.to_owned();
+        tell_driver(self.driver, driver::Command::EndJob { job, reason }).into()
+    }
+}
+
+/// What an offer says about the job.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Which job.
+    pub job: JobId,
+    /// What it is.
+    pub work: WorkKind,
+    /// Where it starts.
+    pub pickup: &'a Place,
+    /// Where it ends, if known.
+    pub dropoff: Option<&'a Place>,
+    /// What the rider pays.
+    pub fare: Money,
+}
+
+/// The search of one job, over all its rounds and drivers. `Default` has not begun.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Search {
+    phase: Phase,
+    round: u32,
+    n_offers: u32,
+    n_offers_at_opening: u32,
+    n_refused: u32,
+    open: Vec<OpenOffer>,
+    ended: Vec<(OfferId, OfferStatus)>,
+    excluded: Vec<DriverId>,
+    resting: Vec<DriverId>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Phase {
+    #[default]
+    Closed,
+    Open {
+        at: Timestamp,
+        until: Timestamp,
+        tier: u8,
+        next_tier_at: Option<Timestamp>,
+        only: Option<DriverId>,
+    },
+    Feed {
+        until: Timestamp,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OpenOffer {
+    id: OfferId,
+    driver: DriverId,
+    status: OfferStatus,
+    expires_at: Timestamp,
+    consent: bool,
+    slots: Vec<u8>,
+}
+
+impl Search {
+    /// Begins, or begins anew: with asking, or with the feed where that is the policy.
+    pub fn open(&self, only: Option<DriverId>, policy: &JobPolicy, now: Timestamp) -> Vec<Event> {
+        if policy.offer == OfferPolicy::Feed && only.is_none() {
+            return vec![feed(policy, now)];
+        }
+        let next_tier_at = next_tier(0, policy, now);
+        vec![Event::Opened { at: now, until: now + ms(policy.search_ms), next_tier_at, only }]
+    }
+
+    /// Ends it: whatever is open is taken back. Nothing, if nothing was open.
+    pub fn close(&self) -> Vec<Event> {
+        let mut events = self.withdraw_all(None);
+        if self.phase != Phase::Closed {
+            events.push(Event::Closed {});
+        }
+        events
+    }
+
+    /// Judges what a region or a driver says.
+    ///
+    /// [`Command::DriverLost`] is judged here as far as offers go; the job looks at its assignment.
+    pub fn decide(&self, command: &Command, asked: &Asked) -> Result<Decision, Refusal> {
+        match command {
+            Command::Propose { round, candidates } => self.propose(*round, candidates, asked),
+            Command::OfferRefused { offer } => {
+                Ok(self.close_if_open(*offer, asked, |offer| Event::OfferRefused { offer }))
+            }
+            Command::OfferSeen { offer } => Ok(Decision::from(match self.offer(*offer) {
+                Some(open) if open.status < OfferStatus::Seen => {
+                    vec![Event::OfferSeen { offer: *offer }]
+                }
+                Some(_) | None => Vec::new(),
+            })),
+            Command::OfferAccepted { offer, driver, slots } => {
+                self.accept(*offer, *driver, slots, asked)
+            }
+            Command::OfferDeclined { offer } => Ok(self.close_if_open(*offer, asked, |offer| {
+                Event::OfferClosed { offer, status: OfferStatus::Declined, driver_knows: true }
+            })),
+            Command::Claim { driver, slots } => self.claim(*driver, slots, asked),
+            Command::DriverLost { driver, .. } => {
+                match self.open.iter().find(|open| open.driver == *driver) {
+                    Some(open) => {
+                        Ok(self.close_if_open(open.id, asked, |offer| Event::OfferClosed {
+                            offer,
+                            status: OfferStatus::Declined,
+                            driver_knows: true,
+                        }))
+                    }
+                    None => Ok(Decision::from(Vec::new())),
+                }
+            }
+        }
+    }
+
+    /// Two-sided: the rider wants this driver.
+    pub fn confirm(&self, offer: OfferId, asked: &Asked) -> Result<Decision, Refusal> {
+        let Some(open) = self.live(offer, asked)? else { return Ok(Decision::from(Vec::new())) };
+        if asked.policy.offer != OfferPolicy::TwoSided {
+            return Err(Refusal::NotEligible("drivers are not chosen by the rider here".into()));
+        }
+        match open.status {
+            OfferStatus::DriverConfirmed => Ok(self.win(open, open.slots.clone(), asked)),
+            OfferStatus::RiderConfirmed => Ok(Decision::from(Vec::new())),
+            OfferStatus::Created
+            | OfferStatus::Sent
+            | OfferStatus::Delivered
+            | OfferStatus::Seen
+            | OfferStatus::Accepting
+            | OfferStatus::Accepted
+            | OfferStatus::Lost
+            | OfferStatus::Declined
+            | OfferStatus::Expired
+            | OfferStatus::Withdrawn => {
+                Ok(self.half_yes(offer, Side::Rider, Vec::new(), open.expires_at))
+            }
+        }
+    }
+
+    /// Two-sided: the rider does not want this driver.
+    pub fn reject(&self, offer: OfferId, asked: &Asked) -> Result<Decision, Refusal> {
+        if self.ended(offer) == Some(OfferStatus::Declined) {
+            return Ok(Decision::from(Vec::new()));
+        }
+        self.live(offer, asked)?;
+        Ok(self.close_if_open(offer, asked, |offer| Event::OfferClosed {
+            offer,
+            status: OfferStatus::Declined,
+            driver_knows: false,
+        }))
+    }
+
+    /// A dispatcher gives the job to `driver`, without asking; all other offers are taken back. The
+    /// driver's actor still has the last word, unless `force` is given.
+    pub fn assign(
+        &self,
+        driver: DriverId,
+        force: bool,
+        asked: &Asked,
+    ) -> Result<Decision, Refusal> {
+        if self.open.iter().any(|open| open.driver == driver && !open.consent) {
+            return Ok(Decision::from(Vec::new()));
+        }
+        is_someone_else(driver, asked.rider)?;
+        if !force && self.excluded.contains(&driver) {
+            return Err(Refusal::NotEligible("this driver had it and gave it up".into()));
+        }
+        let mut events = self.withdraw_all(None);
+        events.push(self.offer_to(driver, 0, 0, false, force, asked));
+        Ok(Decision::from(events))
+    }
+
+    /// Does what is due: closes offers, opens tiers, gives up. Nothing, if nothing is.
+    pub fn tick(&self, asked: &Asked) -> Decision {
+        let now = asked.now;
+        let mut events: Vec<Event> = self
+            .open
+            .iter()
+            .filter(|open| open.expires_at <= now)
+            .map(|open| Event::OfferClosed {
+                offer: open.id,
+                status: OfferStatus::Expired,
+                // Its own timer tells a driver who has not answered; one who has said yes waits for us.
+                driver_knows: open.status != OfferStatus::DriverConfirmed,
+            })
+            .collect();
+        match self.phase {
+            Phase::Open { until, .. } if until <= now => {
+                events.extend(self.withdraw_all(Some(now)));
+                return Decision { events, outcome: Some(Outcome::Exhausted) };
+            }
+            Phase::Feed { until } if until <= now => {
+                return Decision { events, outcome: Some(Outcome::Exhausted) };
+            }
+            Phase::Open { tier, next_tier_at: Some(at), .. } if at <= now => {
+                let tier = tier + 1;
+                let next_tier_at = next_tier(tier, asked.policy, now);
+                events.push(Event::TierOpened { tier, next_tier_at });
+            }
+            Phase::Open { .. } | Phase::Feed { .. } | Phase::Closed => {}
+        }
+        self.unless_exhausted(events, asked)
+    }
+
+    /// Folds a fact in.
+    pub fn evolve(&mut self, event: &Event) {
+        self.round += 1;
+        match event {
+            Event::Opened { at, until, next_tier_at, only } => {
+                self.phase = Phase::Open {
+                    at: *at,
+                    until: *until,
+                    tier: 0,
+                    next_tier_at: *next_tier_at,
+                    only: *only,
+                };
+                self.n_offers_at_opening = self.n_offers;
+                self.n_refused = 0;
+                self.resting.clear();
+            }
+            Event::TierOpened { tier: wider, next_tier_at: then } => {
+                if let Phase::Open { tier, next_tier_at, .. } = &mut self.phase {
+                    *tier = *wider;
+                    *next_tier_at = *then;
+                }
+                self.resting.clear();
+            }
+            Event::FeedOpened { until, .. } => self.phase = Phase::Feed { until: *until },
+            Event::OfferMade { offer, driver, expires_at, consent, .. } => {
+                self.n_offers += 1;
+                self.open.push(OpenOffer {
+                    id: *offer,
+                    driver: *driver,
+                    status: OfferStatus::Created,
+                    expires_at: *expires_at,
+                    consent: *consent,
+                    slots: Vec::new(),
+                });
+            }
+            Event::OfferRefused { offer } => {
+                self.n_refused += 1;
+                if let Some(open) = self.end(*offer, OfferStatus::Withdrawn) {
+                    self.rest(open.driver);
+                }
+            }
+            Event::OfferSeen { offer } => {
+                if let Some(open) = self.open.iter_mut().find(|open| open.id == *offer) {
+                    open.status = OfferStatus::Seen;
+                }
+            }
+            Event::OfferConfirmed { offer, by, slots, expires_at } => {
+                if let Some(open) = self.open.iter_mut().find(|open| open.id == *offer) {
+                    open.status = match by {
+                        Side::Driver => OfferStatus::DriverConfirmed,
+                        Side::Rider => OfferStatus::RiderConfirmed,
+                    };
+                    open.slots.clone_from(slots);
+                    open.expires_at = *expires_at;
+                }
+            }
+            Event::OfferClosed { offer, status, .. } => {
+                let Some(open) = self.end(*offer, *status) else { return };
+                if *status == OfferStatus::Declined {
+                    self.exclude(open.driver);
+                }
+                if *status == OfferStatus::Expired {
+                    self.rest(open.driver);
+                }
+            }
+            Event::Excluded { driver } => self.exclude(*driver),
+            Event::Closed {} => self.phase = Phase::Closed,
+        }
+    }
+
+    /// What drivers must be told about `event`. `self` is the search before it.
+    pub fn effects(&self, terms: &Terms, event: &Event) -> Option<Effect> {
+        match event {
+            Event::OfferMade { offer, driver, eta_s, expires_at, consent, force } => {
+                let refused = Tell::job(terms.job, Command::OfferRefused { offer: *offer });
+                let offer = Offer {
+                    id: *offer,
+                    job: terms.job,
+                    work: terms.work,
+                    pickup: terms.pickup.clone(),
+                    dropoff: terms.dropoff.cloned(),
+                    fare: terms.fare,
+                    eta_s: *eta_s,
+                    expires_at: *expires_at,
+                };
+                let (consent, force) = (*consent, *force);
+                let reserve = driver::Command::ReserveOffer { offer, consent, force };
+                Some(Effect::from(tell_driver(*driver, reserve)).if_refused(refused))
+            }
+            Event::OfferClosed { offer, status, driver_knows: false } => {
+                let open = self.offer(*offer)?;
+                // A driver who has said yes holds the job, not a mere offer of it.
+                let command = if open.status == OfferStatus::DriverConfirmed {
+                    let reason = format!("offer is {status}");
+                    driver::Command::AbortJob { job: terms.job, reason }
+                } else {
+                    driver::Command::WithdrawOffer { offer: *offer, status: *status }
+                };
+                Some(tell_driver(open.driver, command).into())
+            }
+            Event::OfferClosed { driver_knows: true, .. }
+            | Event::Opened { .. }
+            | Event::TierOpened { .. }
+            | Event::FeedOpened { .. }
+            | Event::OfferRefused { .. }
+            | Event::OfferSeen { .. }
+            | Event::OfferConfirmed { .. }
+            | Event::Excluded { .. }
+            | Event::Closed {} => None,
+        }
+    }
+
+    /// When [`Search::tick`] next has something to do.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let of_phase = match self.phase {
+            Phase::Closed => None,
+            Phase::Open { until, next_tier_at, .. } => {
+                Some(next_tier_at.unwrap_or(until).min(until))
+            }
+            Phase::Feed { until } => Some(until),
+        };
+        self.open.iter().map(|open| open.expires_at).chain(of_phase).min()
+    }
+
+    /// What the region should know while drivers are asked; `None` otherwise.
+    pub fn card(
+        &self,
+        job: JobId,
+        work: WorkKind,
+        rider: RiderId,
+        pickup: Point,
+        needs: &Needs,
+        policy: &JobPolicy,
+    ) -> Option<SearchCard> {
+        let Phase::Open { at, tier, only, .. } = self.phase else { return None };
+        let holding = self.open.iter().map(|open| open.driver);
+        Some(SearchCard {
+            job,
+            work,
+            rider,
+            pickup,
+            needs: needs.clone(),
+            policy: policy.offer,
+            opened_at: at,
+            round: self.round,
+            radius_m: match only {
+                // A scanned code: the driver stands beside the rider.
+                Some(_) if policy.offer == OfferPolicy::AutoAssign => policy.pickup_fence_m,
+                Some(_) | None => policy.tiers_m[usize::from(tier).min(policy.tiers_m.len() - 1)],
+            },
+            n_wanted: self.n_wanted(policy),
+            excluded: self.excluded.iter().chain(&self.resting).copied().chain(holding).collect(),
+            only,
+        })
+    }
+
+    /// The offers that are open, oldest first.
+    pub fn offers(&self) -> impl ExactSizeIterator<Item = OfferView> {
+        self.open.iter().map(|open| OfferView {
+            id: open.id,
+            driver: open.driver,
+            status: open.status,
+            expires_at: open.expires_at,
+        })
+    }
+
+    /// Are drivers being asked, or free to claim it?
+    pub fn is_open(&self) -> bool {
+        self.phase != Phase::Closed
+    }
+
+    /// May drivers claim it?
+    pub fn is_in_feed(&self) -> bool {
+        match self.phase {
+            Phase::Feed { .. } => true,
+            Phase::Open { .. } | Phase::Closed => false,
+        }
+    }
+
+    /// Does `driver` hold an open offer of it?
+    pub fn is_offered_to(&self, driver: DriverId) -> bool {
+        self.open.iter().any(|open| open.driver == driver)
+    }
+
+    /// Who is not to be offered it again.
+    pub fn excluded(&self) -> &[DriverId] {
+        &self.excluded
+    }
+
+    fn propose(
+        &self,
+        round: u32,
+        candidates: &[Candidate],
+        asked: &Asked,
+    ) -> Result<Decision, Refusal> {
+        let Phase::Open { only, until, .. } = self.phase else {
+            return Err(Refusal::TooLate("nobody is being asked".into()));
+        };
+        if round != self.round || until <= asked.now {
+            return Err(Refusal::TooLate(format!("round {round} is over")));
+        }
+        let consent = asked.policy.offer != OfferPolicy::AutoAssign;
+        let (mut chosen, mut events) = (Vec::new(), Vec::new());
+        for candidate in candidates {
+            let is_wanted = only.is_none_or(|only| only == candidate.driver)
+                && self.may_ask(candidate.driver, asked.rider)
+                && !chosen.contains(&candidate.driver);
+            if is_wanted && chosen.len() < self.n_wanted(asked.policy).into() {
+                chosen.push(candidate.driver);
+                let nth = events.len() as u32;
+                let Candidate { driver, eta_s, .. } = *candidate;
+                events.push(self.offer_to(driver, eta_s, nth, consent, false, asked));
+            }
+        }
+        Ok(Decision::from(events))
+    }
+
+    fn accept(
+        &self,
+        offer: OfferId,
+        driver: DriverId,
+        slots: &[u8],
+        asked: &Asked,
+    ) -> Result<Decision, Refusal> {
+        let Some(open) = self.live(offer, asked)? else { return Ok(Decision::from(Vec::new())) };
+        if open.driver != driver {
+            return Err(Refusal::NotYours("the offer was made to another driver".into()));
+        }
+        let rider_must_agree = asked.policy.offer == OfferPolicy::TwoSided
+            && open.consent
+            && open.status != OfferStatus::RiderConfirmed;
+        if !rider_must_agree {
+            return Ok(self.win(open, slots.to_vec(), asked));
+        }
+        if open.status == OfferStatus::DriverConfirmed {
+            return Ok(Decision::from(Vec::new()));
+        }
+        let expires_at = self.expiry(asked.policy, asked.now);
+        Ok(self.half_yes(offer, Side::Driver, slots.to_vec(), expires_at))
+    }
+
+    fn claim(&self, driver: DriverId, slots: &[u8], asked: &Asked) -> Result<Decision, Refusal> {
+        if asked.assignment.is_some_and(|it| it.driver == driver && it.offer.is_none()) {
+            return Ok(Decision::from(Vec::new()));
+        }
+        let is_in_feed = match self.phase {
+            Phase::Feed { until } => asked.now < until,
+            Phase::Open { .. } | Phase::Closed => false,
+        };
+        if !is_in_feed {
+            return Err(Refusal::TooLate("it is not in the feed".into()));
+        }
+        is_someone_else(driver, asked.rider)?;
+        if self.excluded.contains(&driver) {
+            return Err(Refusal::NotEligible("you had it and gave it up".into()));
+        }
+        let mut events = self.withdraw_all(None);
+        events.push(Event::Closed {});
+        let slots = slots.to_vec();
+        let won = Assignment { driver, offer: None, slots, at: asked.now };
+        Ok(Decision { events, outcome: Some(Outcome::Won(won)) })
+    }
+
+    /// The offer if it can still be answered; `None` if it is the one that won.
+    fn live(&self, offer: OfferId, asked: &Asked) -> Result<Option<&OpenOffer>, Refusal> {
+        if let Some(open) = self.offer(offer) {
+            let is_over = open.expires_at <= asked.now;
+            return if is_over {
+                Err(Refusal::OfferGone(OfferStatus::Expired))
+            } else {
+                Ok(Some(open))
+            };
+        }
+        match self.ended(offer) {
+            Some(OfferStatus::Accepted) => {
+                let is_current = asked.assignment.is_some_and(|it| it.offer == Some(offer));
+                // It won once; since then the job has gone to someone else.
+                if is_current { Ok(None) } else { Err(Refusal::OfferGone(OfferStatus::Lost)) }
+            }
+            Some(status) => Err(Refusal::OfferGone(status)),
+            None => Err(Refusal::OfferGone(OfferStatus::Withdrawn)),
+        }
+    }
+
+    fn win(&self, open: &OpenOffer, slots: Vec<u8>, asked: &Asked) -> Decision {
+        let mut events = vec![Event::OfferClosed {
+            offer: open.id,
+            status: OfferStatus::Accepted,
+            driver_knows: true,
+        }];
+        let others = self.open.iter().filter(|other| other.id != open.id);
+        events.extend(others.map(OpenOffer::withdrawn));
+        events.push(Event::Closed {});
+        let won = Assignment { driver: open.driver, offer: Some(open.id), slots, at: asked.now };
+        Decision { events, outcome: Some(Outcome::Won(won)) }
+    }
+
+    fn half_yes(
+        &self,
+        offer: OfferId,
+        by: Side,
+        slots: Vec<u8>,
+        expires_at: Timestamp,
+    ) -> Decision {
+        Decision::from(vec![Event::OfferConfirmed { offer, by, slots, expires_at }])
+    }
+
+    /// An answer about an offer that is no longer open is "already so".
+    fn close_if_open(
+        &self,
+        offer: OfferId,
+        asked: &Asked,
+        event: impl FnOnce(OfferId) -> Event,
+    ) -> Decision {
+        match self.offer(offer) {
+            Some(_) => self.unless_exhausted(vec![event(offer)], asked),
+            None => Decision::from(Vec::new()),
+        }
+    }
+
+    fn unless_exhausted(&self, events: Vec<Event>, asked: &Asked) -> Decision {
+        let mut after = self.clone();
+        for event in &events {
+            after.evolve(event);
+        }
+        let outcome = after.is_exhausted(asked.policy).then_some(Outcome::Exhausted);
+        Decision { events, outcome }
+    }
+
+    fn is_exhausted(&self, policy: &JobPolicy) -> bool {
+        let Phase::Open { only, .. } = self.phase else { return false };
+        let has_lost_the_only = only.is_some_and(|only| self.excluded.contains(&only));
+        self.open.is_empty() && (self.n_attempts_left(policy) == 0 || has_lost_the_only)
+    }
+
+    fn n_attempts_left(&self, policy: &JobPolicy) -> u32 {
+        let n_made = self.n_offers - self.n_offers_at_opening;
+        let n_reached = n_made.saturating_sub(self.n_refused);
+        let n_made_max = policy.attempts_max.saturating_mul(REFUSED_PER_ATTEMPT_MAX);
+        policy.attempts_max.saturating_sub(n_reached).min(n_made_max.saturating_sub(n_made))
+    }
+
+    fn n_wanted(&self, policy: &JobPolicy) -> u8 {
+        let is_being_assigned = self.open.iter().any(|open| !open.consent);
+        if is_being_assigned {
+            return 0;
+        }
+        let n_at_once = match policy.offer {
+            OfferPolicy::BroadcastFirstWins | OfferPolicy::TwoSided => policy.parallel_max,
+            OfferPolicy::Sequential
+            | OfferPolicy::BatchOptimal
+            | OfferPolicy::AutoAssign
+            | OfferPolicy::Direct
+            | OfferPolicy::Feed => 1,
+        };
+        let n_left = u8::try_from(self.n_attempts_left(policy)).unwrap_or(u8::MAX);
+        n_at_once.saturating_sub(self.open.len() as u8).min(n_left)
+    }
+
+    fn may_ask(&self, driver: DriverId, rider: RiderId) -> bool {
+        is_someone_else(driver, rider).is_ok()
+            && !self.excluded.contains(&driver)
+            && !self.resting.contains(&driver)
+            && !self.is_offered_to(driver)
+    }
+
+    fn offer_to(
+        &self,
+        driver: DriverId,
+        eta_s: u32,
+        nth: u32,
+        consent: bool,
+        force: bool,
+        asked: &Asked,
+    ) -> Event {
+        Event::OfferMade {
+            offer: OfferId::of(asked.job, self.n_offers + nth),
+            driver,
+            eta_s,
+            expires_at: self.expiry(asked.policy, asked.now),
+            consent,
+            force,
+        }
+    }
+
+    /// An offer made now ends with its time to live, or with the search.
+    fn expiry(&self, policy: &JobPolicy, now: Timestamp) -> Timestamp {
+        let until = match self.phase {
+            Phase::Open { until, .. } | Phase::Feed { until } => until,
+            Phase::Closed => now + Duration::MAX,
+        };
+        (now + ms(policy.offer_ttl_ms)).min(until)
+    }
+
+    /// Takes back what is open; with `expired_by`, only what that moment leaves open.
+    fn withdraw_all(&self, expired_by: Option<Timestamp>) -> Vec<Event> {
+        let is_left = |open: &&OpenOffer| expired_by.is_none_or(|now| now < open.expires_at);
+        self.open.iter().filter(is_left).map(OpenOffer::withdrawn).collect()
+    }
+
+    fn offer(&self, id: OfferId) -> Option<&OpenOffer> {
+        self.open.iter().find(|open| open.id == id)
+    }
+
+    fn ended(&self, id: OfferId) -> Option<OfferStatus> {
+        self.ended.iter().find(|(offer, _)| *offer == id).map(|(_, status)| *status)
+    }
+
+    fn end(&mut self, offer: OfferId, status: OfferStatus) -> Option<OpenOffer> {
+        let at = self.open.iter().position(|open| open.id == offer)?;
+        if self.ended.len() == ENDED_MAX {
+            self.ended.remove(0);
+        }
+        self.ended.push((offer, status));
+        Some(self.open.remove(at))
+    }
+
+    fn exclude(&mut self, driver: DriverId) {
+        if !self.excluded.contains(&driver) {
+            self.excluded.push(driver);
+        }
+    }
+
+    fn rest(&mut self, driver: DriverId) {
+        if self.resting.len() == RESTING_MAX {
+            self.resting.remove(0);
+        }
+        self.resting.push(driver);
+    }
+}
+
+impl From<Vec<Event>> for Decision {
+    fn from(events: Vec<Event>) -> Self {
+        Self { events, outcome: None }
+    }
+}
+
+impl OpenOffer {
+    fn withdrawn(&self) -> Event {
+        let status = match self.status == OfferStatus::DriverConfirmed {
+            true => OfferStatus::Lost,
+            false => OfferStatus::Withdrawn,
+        };
+        Event::OfferClosed { offer: self.id, status, driver_knows: false }
+    }
+}
+
+/// Nobody performs their own job: a person has the same id as a rider and as a driver.
+pub fn is_someone_else(driver: DriverId, rider: RiderId) -> Result<(), Refusal> {
+    if driver.0 == rider.0 {
+        return Err(Refusal::NotEligible("nobody performs their own job".into()));
+    }
+    Ok(())
+}
+
+/// Lets drivers claim a job that nobody is asked about any more.
+pub fn feed(policy: &JobPolicy, now: Timestamp) -> Event {
+    Event::FeedOpened { at: now, until: now + ms(policy.feed_ms.max(policy.search_ms)) }
+}
+
+fn next_tier(tier: u8, policy: &JobPolicy, now: Timestamp) -> Option<Timestamp> {
+    let is_last = usize::from(tier) + 1 >= policy.tiers_m.len();
+    (!is_last).then(|| now + ms(policy.tier_ms))
+}
+
+fn tell_driver(to: DriverId, command: driver::Command) -> Tell {
+    Tell::Driver { to, command }
+}
+
+fn ms(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -213,7 +213,8 @@ pub enum Push {
 /// The map and what moved on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Board {
-    /// Grows by one with each; a gap means: subscribe again.
+    /// Grows by one with each; a gap means: subscribe again. A full board too large for one frame
+    /// goes on in frames that are not `full` and have the same `seq`.
     pub seq: u64,
     /// Is this everything, and not only what changed?
     pub full: bool,

@@ -1,0 +1,207 @@
+//! What a driver holds: leases on offers, jobs, and the room they take.
+
+use super::{Driver, ms};
+use protocol::{
+    JobId, OfferId, OfferStatus, Timestamp,
+    view::{Offer, WorkKind},
+};
+use serde::{Deserialize, Serialize};
+
+/// How long a job may take to decide before it is asked again; twice as long each time.
+const DECISION_MS: u32 = 3_000;
+/// How often that time doubles.
+const DOUBLINGS_MAX: u8 = 5;
+
+/// Neighbouring slots of a vehicle. A ride or a rescue fills them all, a delivery takes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slots {
+    /// The lowest.
+    pub first: u8,
+    /// How many.
+    pub n: u8,
+}
+
+impl Slots {
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        self.first..self.first.saturating_add(self.n)
+    }
+}
+
+/// An offer and what has become of it so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The terms.
+    pub offer: Offer,
+    /// Must the driver say yes?
+    pub consent: bool,
+    /// May it displace other work?
+    pub force: bool,
+    /// Has the device shown it?
+    pub is_seen: bool,
+    /// Will it be taken as soon as there is room?
+    pub is_promised: bool,
+}
+
+impl Lease {
+    pub(super) fn new(offer: Offer, consent: bool, force: bool) -> Self {
+        Self { offer, consent, force, is_seen: false, is_promised: false }
+    }
+
+    pub(super) fn into_job(self, slots: Slots, at: Timestamp) -> Job {
+        Job {
+            id: self.offer.job,
+            work: self.offer.work,
+            slots,
+            offer: Some(self.offer.id),
+            phase: Phase::Committing {
+                since: at.max(self.offer.expires_at),
+                n_asked: 0,
+                // Whoever was forced was asked by a person, and answers to that person.
+                is_rejectable: !self.consent && !self.force,
+            },
+        }
+    }
+}
+
+/// A job and how far it is the driver's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Which.
+    pub id: JobId,
+    /// What it is.
+    pub work: WorkKind,
+    /// The room it takes.
+    pub slots: Slots,
+    /// The offer it came from; none for a job claimed from the feed.
+    pub offer: Option<OfferId>,
+    /// How far.
+    pub phase: Phase,
+}
+
+/// How far a job is a driver's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The driver said yes and the job is deciding.
+    Committing {
+        /** Since when that takes too long, less the patience. */
+        since: Timestamp,
+        /** How often it was asked again. */
+        n_asked: u8,
+        /** May the driver give it back, not having been asked? */
+        is_rejectable: bool,
+    },
+    /// It is the driver's.
+    OnJob {
+        /** Until when it can be given back. */
+        rejects_until: Option<Timestamp>,
+    },
+    /// It was asked to find someone else.
+    Leaving,
+}
+
+impl Job {
+    pub(super) fn claimed(id: JobId, work: WorkKind, slots: Slots, at: Timestamp) -> Self {
+        let phase = Phase::Committing { since: at, n_asked: 0, is_rejectable: false };
+        Self { id, work, slots, offer: None, phase }
+    }
+
+    /// Is the driver on it?
+    pub fn is_current(&self) -> bool {
+        match self.phase {
+            Phase::OnJob { .. } | Phase::Leaving => true,
+            Phase::Committing { .. } => false,
+        }
+    }
+
+    /// When it must be asked again whether it is the driver's.
+    pub(super) fn asks_at(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Committing { since, n_asked, .. } => {
+                Some(since + ms(DECISION_MS << n_asked.min(DOUBLINGS_MAX)))
+            }
+            Phase::OnJob { .. } | Phase::Leaving => None,
+        }
+    }
+
+    pub(super) fn ask_again(&mut self, at: Timestamp) {
+        if let Phase::Committing { since, n_asked, .. } = &mut self.phase {
+            *since = at;
+            *n_asked = n_asked.saturating_add(1);
+        }
+    }
+
+    /// Makes it the driver's and returns the offer it came from.
+    pub(super) fn commit(&mut self, at: Timestamp, reject_ms: u32) -> Option<OfferId> {
+        let is_rejectable = matches!(self.phase, Phase::Committing { is_rejectable: true, .. });
+        let rejects_until = is_rejectable.then(|| at + ms(reject_ms));
+        self.phase = Phase::OnJob { rejects_until };
+        self.offer
+    }
+}
+
+impl Driver {
+    /// The slots that one more job would get, if there is room for it.
+    pub(super) fn room_for(&self, work: WorkKind) -> Option<Slots> {
+        let n_slots = self.policy.deliveries_max.max(1);
+        match work {
+            WorkKind::Ride | WorkKind::Rescue => {
+                self.jobs.is_empty().then_some(Slots { first: 0, n: n_slots })
+            }
+            WorkKind::Delivery => {
+                let is_shared = self.jobs.iter().all(|job| job.work == WorkKind::Delivery);
+                let is_taken = |slot: u8| self.jobs.iter().any(|job| job.slots.first == slot);
+                let lowest = (0..n_slots).find(|slot| !is_taken(*slot))?;
+                is_shared.then_some(Slots { first: lowest, n: 1 })
+            }
+        }
+    }
+
+    pub(super) fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.iter().find(|job| job.id == id)
+    }
+
+    pub(super) fn lease(&self, offer: OfferId) -> Option<&Lease> {
+        self.leases.iter().find(|lease| lease.offer.id == offer)
+    }
+
+    pub(super) fn job_mut(&mut self, id: JobId) -> &mut Job {
+        self.jobs.iter_mut().find(|job| job.id == id).expect("events name jobs the driver has")
+    }
+
+    pub(super) fn lease_mut(&mut self, offer: OfferId) -> &mut Lease {
+        self.leases
+            .iter_mut()
+            .find(|lease| lease.offer.id == offer)
+            .expect("events name leases the driver has")
+    }
+
+    pub(super) fn end_lease(&mut self, offer: OfferId, status: OfferStatus) -> Lease {
+        let index = self
+            .leases
+            .iter()
+            .position(|lease| lease.offer.id == offer)
+            .expect("events name leases the driver has");
+        self.say_ended(Some(offer), status);
+        let lease = self.leases.remove(index);
+        self.leases.shrink_to_fit();
+        lease
+    }
+
+    /// Removes a job and returns the offer it came from.
+    pub(super) fn end_job(&mut self, id: JobId, at: Timestamp) -> Option<OfferId> {
+        let index =
+            self.jobs.iter().position(|job| job.id == id).expect("events name jobs the driver has");
+        let job = self.jobs.remove(index);
+        self.changed_at = at;
+        if self.jobs.is_empty() {
+            self.idle_since = at;
+            // A rest begins when the work is done, not when it should have been.
+            if !self.is_working() {
+                self.hours.since = at;
+            }
+        }
+        job.offer
+    }
+}

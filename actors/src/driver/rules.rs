@@ -1,0 +1,587 @@
+//! What a driver may do, and what follows.
+
+use super::{Break, Command, Driver, Duty, Event, Job, Lease, Leave, Link, Phase, ms};
+use crate::{Context, Decider, Refusal, policy::DriverPolicy};
+use protocol::{
+    DriverId, JobId, OfferId, OfferStatus, Principal, RescueId, Timestamp,
+    view::{Offer, WorkKind},
+    work::{DutyWish, Vehicle},
+};
+
+/// The commands that find out for themselves whether they still mean anything.
+const ALWAYS: [&str; 15] = [
+    "set_duty",
+    "withdraw_offer",
+    "see_offer",
+    "accept_offer",
+    "decline_offer",
+    "reject_job",
+    "commit_job",
+    "abort_job",
+    "end_job",
+    "keep_job",
+    "record_rating",
+    "strand",
+    "unstrand",
+    "suspend",
+    "reinstate",
+];
+
+/// Those, and the ones that depend on the duty. (`tick` is nobody's business but the platform's.)
+pub(super) fn allowed(duty: Duty) -> Vec<&'static str> {
+    let more: &[&str] = match duty {
+        Duty::Off => &[],
+        Duty::On => &["reserve_offer", "claim_job"],
+        // A dispatcher can force it.
+        Duty::Break(_) | Duty::Draining(_) => &["reserve_offer"],
+    };
+    ALWAYS.iter().chain(more).copied().collect()
+}
+
+pub(super) fn decide(
+    driver: &Driver,
+    command: &Command,
+    context: &Context<DriverId>,
+) -> Result<Vec<Event>, Refusal> {
+    authorise(command, context)?;
+    let name: &'static str = command.into();
+    if !matches!(command, Command::Tick {}) && !allowed(driver.duty).contains(&name) {
+        return Err(illegal(driver.duty));
+    }
+    let mut draft = Draft { driver: driver.clone(), events: Vec::new(), now: context.now };
+    match command {
+        Command::SetDuty { duty, vehicle, policy } => {
+            draft.set_duty(*duty, vehicle.as_ref(), policy, context.by)?;
+        }
+        Command::ReserveOffer { offer, consent, force } => {
+            draft.reserve(offer, *consent, *force)?
+        }
+        Command::WithdrawOffer { offer, status } => draft.withdraw(*offer, *status),
+        Command::SeeOffer { offer } => draft.see_offer(*offer)?,
+        Command::AcceptOffer { offer } => draft.accept(*offer)?,
+        Command::DeclineOffer { offer } => draft.decline(*offer)?,
+        Command::ClaimJob { job, work } => draft.claim(*job, *work)?,
+        Command::RejectJob { job } => draft.reject(*job)?,
+        Command::CommitJob { job } => draft.commit(*job)?,
+        Command::AbortJob { job, reason } => draft.abort(*job, reason),
+        Command::EndJob { job, reason } => draft.end(*job, reason),
+        Command::KeepJob { job } => draft.keep(*job),
+        Command::RecordRating { job, stars } => draft.rate(*job, *stars)?,
+        Command::Strand { rescue } => draft.strand(*rescue),
+        Command::Unstrand { rescue } => draft.unstrand(*rescue),
+        Command::Suspend { reason, reassign } => draft.suspend(reason, *reassign),
+        Command::Reinstate {} => draft.reinstate(),
+        Command::Tick {} => draft.tick(),
+    }
+    Ok(draft.events)
+}
+
+/// May this principal ask that of this driver?
+fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refusal> {
+    let is_driver = context.by == Principal::Driver(context.id);
+    let is_permitted = match command {
+        Command::SetDuty { .. } => is_driver || context.by.is_staff(),
+        Command::SeeOffer { .. }
+        | Command::AcceptOffer { .. }
+        | Command::DeclineOffer { .. }
+        | Command::ClaimJob { .. }
+        | Command::RejectJob { .. } => is_driver,
+        Command::Suspend { .. } | Command::Reinstate {} => context.by.is_staff(),
+        Command::ReserveOffer { .. }
+        | Command::WithdrawOffer { .. }
+        | Command::CommitJob { .. }
+        | Command::AbortJob { .. }
+        | Command::EndJob { .. }
+        | Command::KeepJob { .. }
+        | Command::RecordRating { .. }
+        | Command::Strand { .. }
+        | Command::Unstrand { .. }
+        | Command::Tick {} => context.by == Principal::System,
+    };
+    if is_permitted {
+        return Ok(());
+    }
+    let name: &'static str = command.into();
+    Err(Refusal::NotYours(format!("{} may not {name} here", context.by.role())))
+}
+
+fn illegal(duty: Duty) -> Refusal {
+    Refusal::IllegalTransition {
+        state: duty.to_string(),
+        allowed: allowed(duty).into_iter().map(str::to_owned).collect(),
+    }
+}
+
+fn not_eligible(why: &str) -> Refusal {
+    Refusal::NotEligible(why.to_owned())
+}
+
+/// A decision being made: each rule sees the driver as the events so far have left it.
+struct Draft {
+    driver: Driver,
+    events: Vec<Event>,
+    now: Timestamp,
+}
+
+impl Draft {
+    fn add(&mut self, event: Event) {
+        self.driver.evolve(&event);
+        self.events.push(event);
+    }
+
+    fn set_duty(
+        &mut self,
+        wish: DutyWish,
+        vehicle: Option<&Vehicle>,
+        policy: &DriverPolicy,
+        by: Principal,
+    ) -> Result<(), Refusal> {
+        match wish {
+            DutyWish::On => return self.go_on(vehicle, policy),
+            DutyWish::Off => self.leave(Leave::Wanted, by),
+            DutyWish::Break => match self.driver.duty {
+                Duty::On => {
+                    self.answer_no(by, "on a break");
+                    self.add(Event::BreakStarted { at: self.now, why: Break::Wanted });
+                }
+                Duty::Break(_) => {}
+                Duty::Off | Duty::Draining(_) => return Err(illegal(self.driver.duty)),
+            },
+        }
+        Ok(())
+    }
+
+    fn go_on(&mut self, vehicle: Option<&Vehicle>, policy: &DriverPolicy) -> Result<(), Refusal> {
+        let driver = &self.driver;
+        if let Some(why) = driver.blocked() {
+            return Err(not_eligible(why));
+        }
+        let known = driver.vehicle.as_deref();
+        let Some(wanted) = vehicle.or(known) else {
+            return Err(Refusal::invalid("vehicle", "is needed to start"));
+        };
+        let is_other = known.is_some_and(|known| known != wanted);
+        if is_other && !(driver.jobs.is_empty() && driver.leases.is_empty()) {
+            return Err(not_eligible("has work in another vehicle"));
+        }
+        let vehicle = wanted.clone();
+        match driver.duty {
+            Duty::On if !is_other => {}
+            Duty::On => self.add(Event::Resumed { at: self.now, vehicle }),
+            Duty::Off => {
+                self.require_rest(policy)?;
+                self.add(Event::WentOn { at: self.now, vehicle, policy: *policy });
+            }
+            Duty::Break(_) | Duty::Draining(_) => {
+                self.require_rest(&driver.policy)?;
+                self.add(Event::Resumed { at: self.now, vehicle });
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the driver rested, if it must?
+    fn require_rest(&self, policy: &DriverPolicy) -> Result<(), Refusal> {
+        if self.driver.worked_ms(self.now) < policy.duty_max_ms {
+            return Ok(());
+        }
+        let rested = match self.driver.duty {
+            Duty::Off | Duty::Break(_) if self.driver.jobs.is_empty() => {
+                self.now.since(self.driver.hours.since)
+            }
+            Duty::Off | Duty::Break(_) | Duty::On | Duty::Draining(_) => Default::default(),
+        };
+        match ms(policy.rest_ms).saturating_sub(rested).as_millis() as u64 {
+            0 => Ok(()),
+            remaining_ms => Err(Refusal::TooEarly { what: "rest".to_owned(), remaining_ms }),
+        }
+    }
+
+    /// Ends the shift: now, or when the work is done.
+    fn leave(&mut self, why: Leave, by: Principal) {
+        self.answer_no(by, "off duty");
+        match self.driver.duty {
+            Duty::Off => {}
+            Duty::Draining(_) if !self.driver.jobs.is_empty() => {}
+            Duty::On | Duty::Break(_) | Duty::Draining(_) => {
+                let at = self.now;
+                self.add(if self.driver.jobs.is_empty() {
+                    Event::WentOff { at, why }
+                } else {
+                    Event::Draining { at, why }
+                });
+            }
+        }
+    }
+
+    /// Says no to every offer: in the driver's name if it is its own doing.
+    fn answer_no(&mut self, by: Principal, reason: &str) {
+        let offers: Vec<OfferId> = self.driver.leases.iter().map(|lease| lease.offer.id).collect();
+        for offer in offers {
+            self.add(match by {
+                Principal::Driver(_) => Event::OfferDeclined { at: self.now, offer },
+                Principal::Rider(_)
+                | Principal::Merchant(_)
+                | Principal::Dispatcher
+                | Principal::Admin
+                | Principal::System => {
+                    Event::OfferDropped { at: self.now, offer, reason: reason.to_owned() }
+                }
+            });
+        }
+    }
+
+    fn reserve(&mut self, offer: &Offer, consent: bool, force: bool) -> Result<(), Refusal> {
+        let driver = &self.driver;
+        if driver.lease(offer.id).is_some_and(|lease| lease.offer == *offer)
+            || driver.jobs.iter().any(|job| job.offer == Some(offer.id))
+        {
+            return Ok(());
+        }
+        if let Some(status) = driver.ended_offer(offer.id) {
+            return Err(Refusal::OfferGone(status));
+        }
+        if self.now >= offer.expires_at {
+            return Err(Refusal::OfferGone(OfferStatus::Expired));
+        }
+        let has_lease_of_job = driver.leases.iter().any(|lease| lease.offer.job == offer.job);
+        if has_lease_of_job || driver.job(offer.job).is_some() {
+            return Err(not_eligible("already has this job"));
+        }
+        if let Some(why) = driver.blocked() {
+            return Err(not_eligible(why));
+        }
+        if driver.link != Link::Live
+            || self.now.since(driver.soft.heard_at()) >= ms(driver.policy.stale_ms)
+        {
+            return Err(not_eligible("cannot be reached"));
+        }
+        if driver.leases.iter().any(|lease| lease.is_promised) {
+            return Err(not_eligible("is changing jobs"));
+        }
+        if force {
+            if driver.jobs.iter().any(|job| !job.is_current()) {
+                return Err(not_eligible("waits for a job to decide"));
+            }
+            self.answer_no(Principal::System, "a dispatcher has other work for the driver");
+        } else {
+            if driver.duty != Duty::On {
+                return Err(illegal(driver.duty));
+            }
+            if driver.room_for(offer.work).is_none() {
+                return Err(not_eligible("has no room"));
+            }
+            if driver.leases.len() >= usize::from(driver.policy.parallel_offers) {
+                return Err(not_eligible("has enough offers"));
+            }
+        }
+        self.add(Event::OfferReserved { at: self.now, offer: offer.clone(), consent, force });
+        if consent { Ok(()) } else { self.take(offer.id) }
+    }
+
+    /// Turns a lease into a job, or into the promise of one.
+    fn take(&mut self, offer: OfferId) -> Result<(), Refusal> {
+        let lease = self.driver.lease(offer).ok_or_else(|| not_eligible("has no such offer"))?;
+        let (work, is_forced) = (lease.offer.work, lease.force);
+        let Some(slots) = self.driver.room_for(work) else {
+            if !is_forced {
+                return Err(not_eligible("has no room"));
+            }
+            self.add(Event::OfferPromised { at: self.now, offer });
+            for job in self.driver.in_the_way_of(work) {
+                self.leave_job(job, "displaced by a dispatcher");
+            }
+            return Ok(());
+        };
+        let others = self.driver.leases.iter().map(|lease| lease.offer.id);
+        for other in others.filter(|other| *other != offer).collect::<Vec<_>>() {
+            let reason = "took another job".to_owned();
+            self.add(Event::OfferDropped { at: self.now, offer: other, reason });
+        }
+        self.add(Event::OfferAccepted { at: self.now, offer, slots });
+        Ok(())
+    }
+
+    fn withdraw(&mut self, offer: OfferId, status: OfferStatus) {
+        if self.driver.lease(offer).is_some() {
+            self.add(Event::OfferEnded { at: self.now, offer, status });
+            self.rest_if_silent();
+        }
+        let undecided =
+            self.driver.jobs.iter().find(|job| job.offer == Some(offer) && !job.is_current());
+        if let Some(job) = undecided.map(|job| job.id) {
+            self.add(Event::JobAborted { at: self.now, job, reason: format!("offer is {status}") });
+            self.after_release();
+        }
+    }
+
+    fn see_offer(&mut self, offer: OfferId) -> Result<(), Refusal> {
+        if !self.answerable(offer)?.is_seen {
+            self.add(Event::OfferSeen { at: self.now, offer });
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, offer: OfferId) -> Result<(), Refusal> {
+        let is_taken = self.driver.jobs.iter().any(|job| job.offer == Some(offer));
+        if is_taken || self.driver.lease(offer).is_some_and(|lease| lease.is_promised) {
+            return Ok(());
+        }
+        let lease = self.answerable(offer)?;
+        if self.now >= lease.offer.expires_at {
+            return Err(Refusal::OfferGone(OfferStatus::Expired));
+        }
+        self.take(offer)
+    }
+
+    fn decline(&mut self, offer: OfferId) -> Result<(), Refusal> {
+        if self.driver.ended_offer(offer) == Some(OfferStatus::Declined) {
+            return Ok(());
+        }
+        self.answerable(offer)?;
+        self.add(Event::OfferDeclined { at: self.now, offer });
+        Ok(())
+    }
+
+    /// The lease, or how it ended.
+    fn answerable(&self, offer: OfferId) -> Result<&Lease, Refusal> {
+        match (self.driver.lease(offer), self.driver.ended_offer(offer)) {
+            (Some(lease), _) => Ok(lease),
+            (None, Some(status)) => Err(Refusal::OfferGone(status)),
+            (None, None) => Err(Refusal::Unknown("offer".to_owned())),
+        }
+    }
+
+    fn claim(&mut self, job: JobId, work: WorkKind) -> Result<(), Refusal> {
+        if self.driver.job(job).is_some() {
+            return Ok(());
+        }
+        if let Some(why) = self.driver.blocked() {
+            return Err(not_eligible(why));
+        }
+        if self.driver.leases.iter().any(|lease| lease.is_promised) {
+            return Err(not_eligible("is changing jobs"));
+        }
+        let slots = self.driver.room_for(work).ok_or_else(|| not_eligible("has no room"))?;
+        self.answer_no(Principal::System, "took another job");
+        self.add(Event::JobClaimed { at: self.now, job, work, slots });
+        Ok(())
+    }
+
+    fn reject(&mut self, job: JobId) -> Result<(), Refusal> {
+        let held = self.driver.job(job).ok_or_else(|| Refusal::Unknown("job".to_owned()))?;
+        match held.phase {
+            Phase::Leaving => {}
+            Phase::OnJob { rejects_until: Some(until) } if self.now <= until => {
+                self.leave_job(job, "rejected by the driver");
+            }
+            Phase::OnJob { .. } => {
+                return Err(Refusal::TooLate("the job can no longer be rejected".to_owned()));
+            }
+            Phase::Committing { .. } => {
+                return Err(Refusal::TooEarly {
+                    what: "the job is still being assigned".to_owned(),
+                    remaining_ms: 250,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, job: JobId) -> Result<(), Refusal> {
+        let held = self.driver.job(job).ok_or_else(|| Refusal::Unknown("job".to_owned()))?;
+        if held.is_current() {
+            return Ok(());
+        }
+        self.add(Event::JobCommitted { at: self.now, job });
+        if self.driver.link == Link::Lost {
+            self.leave_job(job, "not heard of for too long");
+        } else if let Some(ban) = self.driver.ban.clone().filter(|ban| ban.reassign) {
+            self.leave_job(job, &ban.reason);
+        } else if self.driver.stranded.is_some() {
+            self.leave_job(job, "needs help itself");
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, job: JobId, reason: &str) {
+        if self.driver.job(job).is_some_and(|job| !job.is_current()) {
+            self.add(Event::JobAborted { at: self.now, job, reason: reason.to_owned() });
+            self.after_release();
+        }
+    }
+
+    fn end(&mut self, job: JobId, reason: &str) {
+        if self.driver.job(job).is_some() {
+            self.add(Event::JobEnded { at: self.now, job, reason: reason.to_owned() });
+            self.after_release();
+        }
+    }
+
+    fn keep(&mut self, job: JobId) {
+        if self.driver.job(job).is_none_or(|job| job.phase != Phase::Leaving) {
+            return;
+        }
+        self.add(Event::JobKept { at: self.now, job });
+        let promised = self.driver.leases.iter().find(|lease| lease.is_promised);
+        if let Some(offer) = promised.map(|lease| lease.offer.id) {
+            let reason = "the work in its way cannot be moved".to_owned();
+            self.add(Event::OfferDropped { at: self.now, offer, reason });
+        }
+    }
+
+    fn leave_job(&mut self, job: JobId, reason: &str) {
+        self.add(Event::JobLeft { at: self.now, job, reason: reason.to_owned() });
+    }
+
+    /// Room has become free: for what was promised, or for going home.
+    fn after_release(&mut self) {
+        let promised = self.driver.leases.iter().find(|lease| lease.is_promised);
+        if let Some((offer, work)) = promised.map(|lease| (lease.offer.id, lease.offer.work)) {
+            if self.driver.room_for(work).is_some() {
+                self.take(offer).expect("there is room");
+            }
+            return;
+        }
+        if !self.driver.jobs.is_empty() {
+            return;
+        }
+        let why = match (self.driver.duty, self.driver.link) {
+            (Duty::Draining(why), _) => why,
+            (Duty::On | Duty::Break(_), Link::Lost) => Leave::Lost,
+            (Duty::Off | Duty::On | Duty::Break(_), _) => return,
+        };
+        self.leave(why, Principal::System);
+    }
+
+    fn rate(&mut self, job: JobId, stars: u8) -> Result<(), Refusal> {
+        if !(1..=5).contains(&stars) {
+            return Err(Refusal::invalid("stars", "must be 1 to 5"));
+        }
+        if self.driver.record.last_rated != Some(job) {
+            self.add(Event::Rated { at: self.now, job, stars });
+        }
+        Ok(())
+    }
+
+    /// Whoever needs help can help nobody: each job decides whether it waits.
+    fn strand(&mut self, rescue: RescueId) {
+        if self.driver.stranded.is_none() {
+            self.add(Event::Stranded { at: self.now, rescue });
+            self.answer_no(Principal::System, "needs help itself");
+            self.leave_all_jobs("needs help itself");
+        }
+    }
+
+    fn unstrand(&mut self, rescue: RescueId) {
+        if self.driver.stranded == Some(rescue) {
+            self.add(Event::Unstranded { at: self.now });
+        }
+    }
+
+    fn suspend(&mut self, reason: &str, reassign: bool) {
+        let is_known = self.driver.ban.as_ref().is_some_and(|ban| ban.reassign || !reassign);
+        if is_known {
+            return;
+        }
+        self.add(Event::Suspended { at: self.now, reason: reason.to_owned(), reassign });
+        self.leave(Leave::Suspended, Principal::System);
+        if reassign {
+            self.leave_all_jobs(reason);
+        }
+    }
+
+    fn leave_all_jobs(&mut self, reason: &str) {
+        let on = |job: &&Job| matches!(job.phase, Phase::OnJob { .. });
+        let jobs: Vec<JobId> = self.driver.jobs.iter().filter(on).map(|job| job.id).collect();
+        for job in jobs {
+            self.leave_job(job, reason);
+        }
+    }
+
+    fn reinstate(&mut self) {
+        if self.driver.ban.is_some() {
+            self.add(Event::Reinstated { at: self.now });
+        }
+    }
+
+    /// Does whatever is due by now.
+    fn tick(&mut self) {
+        self.notice_silence();
+        self.expire_leases();
+        self.rest_if_tired();
+        self.ask_again();
+    }
+
+    fn notice_silence(&mut self) {
+        if self.driver.duty == Duty::Off {
+            return;
+        }
+        let silence = self.now.since(self.driver.soft.heard_at());
+        let policy = self.driver.policy;
+        if self.driver.link != Link::Live && silence < ms(policy.stale_ms) {
+            self.add(Event::Recovered { at: self.now });
+        }
+        if self.driver.link == Link::Live && silence >= ms(policy.stale_ms) {
+            self.add(Event::WentStale { at: self.now });
+            self.answer_no(Principal::System, "cannot be reached");
+        }
+        if self.driver.link == Link::Stale && silence >= ms(policy.lost_ms) {
+            if self.driver.jobs.is_empty() {
+                self.leave(Leave::Lost, Principal::System);
+            } else {
+                self.add(Event::WentLost { at: self.now });
+                self.leave_all_jobs("not heard of for too long");
+            }
+        }
+    }
+
+    fn expire_leases(&mut self) {
+        let is_over = |lease: &&Lease| self.now >= lease.offer.expires_at;
+        let over = self.driver.leases.iter().filter(is_over);
+        for (offer, is_promised) in
+            over.map(|lease| (lease.offer.id, lease.is_promised)).collect::<Vec<_>>()
+        {
+            self.add(if is_promised {
+                let reason = "the work in its way did not end in time".to_owned();
+                Event::OfferDropped { at: self.now, offer, reason }
+            } else {
+                Event::OfferEnded { at: self.now, offer, status: OfferStatus::Expired }
+            });
+        }
+        self.rest_if_silent();
+    }
+
+    fn rest_if_silent(&mut self) {
+        let n_max = self.driver.policy.silent_expiries_max.max(1);
+        if self.driver.duty == Duty::On && self.driver.n_silent >= n_max {
+            self.answer_no(Principal::System, "on a break");
+            self.add(Event::BreakStarted { at: self.now, why: Break::Silent });
+        }
+    }
+
+    fn rest_if_tired(&mut self) {
+        if self.driver.fatigue_due().is_some_and(|due| self.now >= due) {
+            self.answer_no(Principal::System, "must rest");
+            self.add(Event::BreakStarted { at: self.now, why: Break::Fatigue });
+        }
+    }
+
+    fn ask_again(&mut self) {
+        let is_due = |job: &&Job| job.asks_at().is_some_and(|due| self.now >= due);
+        let due: Vec<JobId> = self.driver.jobs.iter().filter(is_due).map(|job| job.id).collect();
+        for job in due {
+            self.add(Event::JobAsked { at: self.now, job });
+        }
+    }
+}
+
+impl Driver {
+    /// The jobs that must go before there is room for one more of this kind.
+    fn in_the_way_of(&self, work: WorkKind) -> Vec<JobId> {
+        let is_shared = self.jobs.iter().all(|job| job.work == WorkKind::Delivery);
+        let n = if work == WorkKind::Delivery && is_shared { 1 } else { self.jobs.len() };
+        let newest = self.jobs.iter().rev().take(n);
+        newest.filter(|job| job.phase != Phase::Leaving).map(|job| job.id).collect()
+    }
+}

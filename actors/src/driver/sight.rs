@@ -1,0 +1,157 @@
+//! Signs of life and positions: what is believed, what regions are shown, what jobs are passed.
+
+use super::{Command, Driver, Duty, Link, Sighting, ms};
+use crate::{Context, Refusal, Seen, Sight, search};
+use protocol::{DriverId, Point, Principal, Timestamp, view::Position};
+use std::time::Duration;
+
+/// A position older than this is none.
+const POSITION_AGE_MAX: Duration = Duration::from_secs(60);
+/// How far ahead a device's clock may be.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
+/// Shorter jumps are the noise of a standing receiver.
+const JUMP_MIN_M: f64 = 200.0;
+/// Cells of about 0.1 km²: a driver who stays in one is near enough for choosing among drivers.
+const CELL: h3o::Resolution = h3o::Resolution::Nine;
+
+/// What is known of a driver and not written down. Equal to any other, since a replay cannot know it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Soft {
+    heard_at: Timestamp,
+    position: Option<Position>,
+    received_at: Timestamp,
+    shown: Option<Shown>,
+}
+
+/// The position that regions were last shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    pub(super) at: Point,
+    pub(super) seen_at: Timestamp,
+    shown_at: Timestamp,
+    cell: h3o::CellIndex,
+}
+
+impl PartialEq for Soft {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Soft {
+    pub(super) fn heard(&mut self, at: Timestamp) {
+        self.heard_at = self.heard_at.max(at);
+    }
+
+    pub(super) fn heard_at(&self) -> Timestamp {
+        self.heard_at
+    }
+
+    pub(super) fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    pub(super) fn shown(&self) -> Option<&Shown> {
+        self.shown.as_ref()
+    }
+
+    /// Nobody tracks a driver who is off duty.
+    pub(super) fn forget(&mut self) {
+        self.position = None;
+        self.shown = None;
+    }
+}
+
+pub(super) fn see(
+    driver: &mut Driver,
+    sighting: &Sighting,
+    context: &Context<DriverId>,
+) -> Seen<Command> {
+    let mut seen = Seen::default();
+    let is_own = match context.by {
+        Principal::System => true,
+        Principal::Driver(by) => by == context.id,
+        Principal::Rider(_) | Principal::Merchant(_) | Principal::Dispatcher | Principal::Admin => {
+            false
+        }
+    };
+    if !is_own {
+        seen.refused = Some(Refusal::NotYours("only a driver says where it is".to_owned()));
+        return seen;
+    }
+    if driver.duty == Duty::Off {
+        return seen;
+    }
+    driver.soft.heard(context.now);
+    if driver.link != Link::Live {
+        seen.asks.push(Command::Tick {});
+    }
+    match sighting {
+        Sighting::Heartbeat => {
+            if context.now.since(driver.soft.received_at) > POSITION_AGE_MAX {
+                driver.soft.shown = None;
+            }
+        }
+        Sighting::At(position) => match driver.check(position, context.now) {
+            Err(refusal) => seen.refused = Some(refusal),
+            Ok(()) => {
+                driver.soft.position = Some(*position);
+                driver.soft.received_at = context.now;
+                driver.show(position, context.now);
+                let on_job = driver.jobs.iter().filter(|job| job.is_current());
+                seen.passed_on.extend(on_job.map(|job| {
+                    let sighting =
+                        search::Sighting::DriverAt { driver: context.id, position: *position };
+                    Sight::job(job.id, sighting)
+                }));
+            }
+        },
+    }
+    seen
+}
+
+impl Driver {
+    /// Can the device really be there?
+    fn check(&self, position: &Position, now: Timestamp) -> Result<(), Refusal> {
+        if position.sampled_at > now + CLOCK_SKEW_MAX {
+            return Err(Refusal::invalid("sampled_at", "is in the future"));
+        }
+        let accuracy_max_m = self.policy.accuracy_max_m;
+        if position
+            .accuracy_m
+            .is_some_and(|accuracy_m| !(0.0..=accuracy_max_m).contains(&accuracy_m))
+        {
+            return Err(Refusal::invalid(
+                "accuracy_m",
+                format!("must be at most {accuracy_max_m}"),
+            ));
+        }
+        let Some(last) = &self.soft.position else { return Ok(()) };
+        if position.sampled_at <= last.sampled_at {
+            return Err(Refusal::invalid("sampled_at", "is not after the last one"));
+        }
+        let distance_m = last.at.distance_m(position.at);
+        let elapsed_s = position.sampled_at.since(last.sampled_at).as_secs_f64();
+        if distance_m > JUMP_MIN_M && distance_m > f64::from(self.policy.speed_max_mps) * elapsed_s
+        {
+            return Err(Refusal::invalid(
+                "at",
+                format!("{distance_m:.0} m in {elapsed_s:.1} s is a jump"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets regions see the position, unless it is as good as the one they know.
+    fn show(&mut self, position: &Position, now: Timestamp) {
+        let point = h3o::LatLng::new(position.at.lat, position.at.lon).expect("a Point is finite");
+        let cell = point.to_cell(CELL);
+        let is_known = self.soft.shown.is_some_and(|shown| {
+            shown.cell == cell && now.since(shown.shown_at) < ms(self.policy.relist_ms)
+        });
+        if !is_known {
+            let seen_at = position.sampled_at.min(now);
+            self.soft.shown = Some(Shown { at: position.at, seen_at, shown_at: now, cell });
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! What can be asked of a driver, what can be seen of it, and what can happen to it.
+
+use super::{Break, Leave, Slots};
+use crate::policy::DriverPolicy;
+use protocol::{
+    JobId, OfferId, OfferStatus, RescueId, Timestamp,
+    view::{Offer, Position, WorkKind},
+    work::{DutyWish, Vehicle},
+};
+use serde::{Deserialize, Serialize};
+
+/// What can be asked of a driver.
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Command {
+    /// Start, stop or pause work.
+    SetDuty {
+        /** Which. */
+        duty: DutyWish,
+        /** With what, when starting. */
+        vehicle: Option<Vehicle>,
+        /** The rules from now on. */
+        policy: DriverPolicy,
+    },
+    /// A job asks the driver to consider it, or, without consent, to take it.
+    ReserveOffer {
+        /** The terms. */
+        offer: Offer,
+        /** Must the driver say yes? */
+        consent: bool,
+        /** Even if the driver is full or resting (dispatcher). */
+        force: bool,
+    },
+    /// The offer is taken back.
+    WithdrawOffer {
+        /** Which. */
+        offer: OfferId,
+        /** How it ended. */
+        status: OfferStatus,
+    },
+    /// The driver's device shows the offer.
+    SeeOffer {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver says yes.
+    AcceptOffer {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver says no.
+    DeclineOffer {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver wants a job from the feed.
+    ClaimJob {
+        /** Which. */
+        job: JobId,
+        /** What it does to the slots. */
+        work: WorkKind,
+    },
+    /// The driver gives back a job that was assigned without asking.
+    RejectJob {
+        /** Which. */
+        job: JobId,
+    },
+    /// The job is the driver's.
+    CommitJob {
+        /** Which. */
+        job: JobId,
+    },
+    /// The job is not the driver's after all.
+    AbortJob {
+        /** Which. */
+        job: JobId,
+        /** Why. */
+        reason: String,
+    },
+    /// The job is over, or someone else's.
+    EndJob {
+        /** Which. */
+        job: JobId,
+        /** Why. */
+        reason: String,
+    },
+    /// The job cannot be taken from the driver: the answer to a refused `DriverLost`.
+    KeepJob {
+        /** Which. */
+        job: JobId,
+    },
+    /// What the rider thought of a job.
+    RecordRating {
+        /** Of which. */
+        job: JobId,
+        /** 1 to 5. */
+        stars: u8,
+    },
+    /// Needs help itself, and can do nothing until that has come.
+    Strand {
+        /** What brings it. */
+        rescue: RescueId,
+    },
+    /// The help has come, or will not.
+    Unstrand {
+        /** Which. */
+        rescue: RescueId,
+    },
+    /// May not work.
+    Suspend {
+        /** Why. */
+        reason: String,
+        /** Also from the jobs it has? */
+        reassign: bool,
+    },
+    /// May work again.
+    Reinstate {},
+    /// The deadline has come.
+    Tick {},
+}
+/// What is seen of a driver.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sighting {
+    /// Its device is here. (Also a heartbeat.)
+    At(Position),
+    /// Its device is there, wherever that is.
+    Heartbeat,
+}
+
+/// What has happened to a driver.
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Event {
+    /// A shift began; it is run by this policy until it ends.
+    WentOn {
+        /** When. */
+        at: Timestamp,
+        /** With what. */
+        vehicle: Vehicle,
+        /** The rules of the shift. */
+        policy: DriverPolicy,
+    },
+    /// Back from a break, no longer about to leave, or in another vehicle.
+    Resumed {
+        /** When. */
+        at: Timestamp,
+        /** With what from now on. */
+        vehicle: Vehicle,
+    },
+    /// A break began.
+    BreakStarted {
+        /** When. */
+        at: Timestamp,
+        /** Whose idea it was. */
+        why: Break,
+    },
+    /// Finishes what it has and takes nothing new.
+    Draining {
+        /** When. */
+        at: Timestamp,
+        /** Why. */
+        why: Leave,
+    },
+    /// The shift ended.
+    WentOff {
+        /** When. */
+        at: Timestamp,
+        /** Why. */
+        why: Leave,
+    },
+    /// An offer was laid before the driver.
+    OfferReserved {
+        /** When. */
+        at: Timestamp,
+        /** The terms. */
+        offer: Offer,
+        /** Must the driver say yes? */
+        consent: bool,
+        /** May it displace other work? */
+        force: bool,
+    },
+    /// The device showed it.
+    OfferSeen {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver said no.
+    OfferDeclined {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver can no longer take it.
+    OfferDropped {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        offer: OfferId,
+        /** Why. */
+        reason: String,
+    },
+    /// It was taken back, or nobody answered it.
+    OfferEnded {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        offer: OfferId,
+        /** How. */
+        status: OfferStatus,
+    },
+    /// It will be taken as soon as the work in its way is gone.
+    OfferPromised {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver said yes, and its job is deciding.
+    OfferAccepted {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        offer: OfferId,
+        /** The room kept for it. */
+        slots: Slots,
+    },
+    /// The driver wants a job from the feed, and the job is deciding.
+    JobClaimed {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+        /** What it is. */
+        work: WorkKind,
+        /** The room kept for it. */
+        slots: Slots,
+    },
+    /// The job has not decided for too long and was asked again.
+    JobAsked {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+    },
+    /// The job is the driver's.
+    JobCommitted {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+    },
+    /// It went to someone else, or is over.
+    JobAborted {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+        /** Why. */
+        reason: String,
+    },
+    /// The driver is to be taken off the job; the job is deciding.
+    JobLeft {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+        /** Why. */
+        reason: String,
+    },
+    /// It cannot be taken off it.
+    JobKept {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+    },
+    /// The job is over, or someone else's.
+    JobEnded {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+        /** Why. */
+        reason: String,
+    },
+    /// Not heard of for too long.
+    WentStale {
+        /** When. */
+        at: Timestamp,
+    },
+    /// Not heard of for so long that its jobs were told.
+    WentLost {
+        /** When. */
+        at: Timestamp,
+    },
+    /// Heard of again.
+    Recovered {
+        /** When. */
+        at: Timestamp,
+    },
+    /// Needs help itself.
+    Stranded {
+        /** When. */
+        at: Timestamp,
+        /** What brings it. */
+        rescue: RescueId,
+    },
+    /// Needs none any more.
+    Unstranded {
+        /** When. */
+        at: Timestamp,
+    },
+    /// May not work: at once, or when its jobs are over.
+    Suspended {
+        /** When. */
+        at: Timestamp,
+        /** Why. */
+        reason: String,
+        /** Also from the jobs it has? */
+        reassign: bool,
+    },
+    /// May work again.
+    Reinstated {
+        /** When. */
+        at: Timestamp,
+    },
+    /// A job was rated.
+    Rated {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+        /** 1 to 5. */
+        stars: u8,
+    },
+}

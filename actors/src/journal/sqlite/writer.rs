@@ -1,0 +1,277 @@
+//! The only one who writes: takes all that waits, writes it in one transaction, then answers.
+
+use super::batch::{self, Batch};
+use crate::{
+    Commit,
+    journal::{CommitError, EffectKey, JournalError},
+};
+use protocol::Timestamp;
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection, SqlitePool, error::ErrorKind,
+    sqlite::SqliteConnectOptions,
+};
+use std::{collections::VecDeque, fs::File, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
+use tracing::warn;
+
+/// Commits that share a transaction at most.
+const N_BATCH_MAX: usize = 512;
+/// How long a delivery may wait for a commit to share its transaction with.
+const DELIVERY_PATIENCE: Duration = Duration::from_millis(50);
+/// How many deliveries may wait.
+const N_DELIVERIES_MAX: usize = 4096;
+/// How long deliveries wait after a transaction that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Results forgotten per transaction: a day's worth at once would stall every commit.
+const N_FORGOTTEN_MAX: i64 = 2000;
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Request {
+    Commit(Box<Write>),
+    /// Nobody waits for this.
+    Delivered(Vec<EffectKey>),
+    ForgetResults(Timestamp, oneshot::Sender<Result<u64, JournalError>>),
+    Close(oneshot::Sender<Result<(), JournalError>>),
+}
+
+/// A commit, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) commit: Commit,
+    /// The body of the view as text, made by the caller so that the writer need not.
+    pub(super) body: Option<String>,
+    ack: oneshot::Sender<Result<(), CommitError>>,
+}
+
+impl Write {
+    pub(super) fn new(commit: Commit, ack: oneshot::Sender<Result<(), CommitError>>) -> Self {
+        let body = commit.view.as_ref().map(|row| row.body.to_string());
+        Self { commit, body, ack }
+    }
+}
+
+/// Owns the only connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    options: SqliteConnectOptions,
+    /// None after a failure that leaves its state in doubt.
+    connection: Option<SqliteConnection>,
+    readers: SqlitePool,
+    requests: mpsc::Receiver<Request>,
+    deliveries: Vec<EffectKey>,
+    deliveries_due: Option<Instant>,
+    forgetting: VecDeque<Forgetting>,
+    /// Others may use the directory when this is dropped.
+    lock: File,
+}
+
+/// Results that are being forgotten, a few at a time.
+#[derive(Debug)]
+struct Forgetting {
+    before: Timestamp,
+    n_forgotten: u64,
+    ack: oneshot::Sender<Result<u64, JournalError>>,
+}
+
+/// How a transaction went wrong.
+enum Failure {
+    /// Surely nothing was written.
+    Before(sqlx::Error),
+    /// The commit itself failed: perhaps it is on the disk, perhaps not.
+    AtCommit(sqlx::Error),
+}
+
+/// What became of each commit of a transaction.
+type Outcome = Result<Vec<Result<(), CommitError>>, Failure>;
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Before(error)
+    }
+}
+
+impl Writer {
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        connection: SqliteConnection,
+        readers: SqlitePool,
+        requests: mpsc::Receiver<Request>,
+        lock: File,
+    ) -> Self {
+        Self {
+            options,
+            connection: Some(connection),
+            readers,
+            requests,
+            deliveries: Vec::new(),
+            deliveries_due: None,
+            forgetting: VecDeque::new(),
+            lock,
+        }
+    }
+
+    /// Works until it is asked to close, or nobody is left who could ask.
+    pub(super) async fn run(mut self) {
+        let mut requests = Vec::with_capacity(N_BATCH_MAX);
+        let mut closing = Vec::new();
+        loop {
+            let due = match self.forgetting.is_empty() {
+                true => self.deliveries_due,
+                false => Some(Instant::now()),
+            };
+            let receiving = self.requests.recv_many(&mut requests, N_BATCH_MAX);
+            let n_received = match due {
+                None => Some(receiving.await),
+                Some(due) => timeout_at(due, receiving).await.ok(),
+            };
+            let is_last = n_received == Some(0);
+            let mut writes = Vec::with_capacity(requests.len());
+            for request in requests.drain(..) {
+                match request {
+                    Request::Commit(write) => writes.push(*write),
+                    Request::Delivered(effects) => {
+                        self.deliveries.extend(effects);
+                        self.deliveries_due
+                            .get_or_insert_with(|| Instant::now() + DELIVERY_PATIENCE);
+                    }
+                    Request::ForgetResults(before, ack) => {
+                        self.forgetting.push_back(Forgetting { before, n_forgotten: 0, ack });
+                    }
+                    Request::Close(ack) => {
+                        self.requests.close();
+                        closing.push(ack);
+                    }
+                }
+            }
+            let is_delivery_due = is_last
+                || self.deliveries.len() >= N_DELIVERIES_MAX
+                || self.deliveries_due.is_some_and(|due| due <= Instant::now());
+            if !writes.is_empty() || (is_delivery_due && !self.deliveries.is_empty()) {
+                self.write(writes).await;
+            }
+            self.forget_some().await;
+            if is_last {
+                break;
+            }
+        }
+        let closed = self.close().await;
+        for ack in closing {
+            answer_one(ack, closed.clone());
+        }
+    }
+
+    /// Writes and answers.
+    async fn write(&mut self, writes: Vec<Write>) {
+        metrics::histogram!("outrider_journal_batch_size").record(writes.len() as f64);
+        match self.transact(&writes).await {
+            // A row that breaks a constraint would take the whole batch with it, again and again.
+            Err(Failure::Before(error)) if writes.len() > 1 && is_about_a_row(&error) => {
+                warn!(%error, n_commits = writes.len(), "a commit broke its batch");
+                for write in writes {
+                    let outcome = self.transact(std::slice::from_ref(&write)).await;
+                    self.answer(vec![write], outcome);
+                }
+            }
+            outcome => self.answer(writes, outcome),
+        }
+    }
+
+    /// Tells each who waits how it went.
+    fn answer(&mut self, writes: Vec<Write>, outcome: Outcome) {
+        let answers = outcome.unwrap_or_else(|failure| {
+            let error = match failure {
+                Failure::Before(error) => CommitError::Unavailable(error.to_string()),
+                Failure::AtCommit(error) => CommitError::Unknown(error.to_string()),
+            };
+            metrics::counter!("outrider_journal_failures_total").increment(1);
+            warn!(%error, n_commits = writes.len(), "a journal transaction failed");
+            // What is too much is delivered again, which its receivers recognise.
+            self.deliveries.truncate(N_DELIVERIES_MAX - 1);
+            self.deliveries_due =
+                (!self.deliveries.is_empty()).then(|| Instant::now() + RETRY_AFTER);
+            vec![Err(error); writes.len()]
+        });
+        for (write, answer) in writes.into_iter().zip(answers) {
+            answer_one(write.ack, answer);
+        }
+    }
+
+    /// One transaction. Each of `writes` that clashes is refused alone.
+    async fn transact(&mut self, writes: &[Write]) -> Outcome {
+        let mut connection = self.connect().await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut batch = Batch::read(&mut transaction, writes).await?;
+        let answers = writes.iter().map(|write| batch.admit(write)).collect();
+        batch.write(&mut transaction).await?;
+        batch::delete_effects(&mut transaction, &self.deliveries).await?;
+        transaction.commit().await.map_err(Failure::AtCommit)?;
+        self.connection = Some(connection);
+        self.deliveries.clear();
+        self.deliveries_due = None;
+        Ok(answers)
+    }
+
+    /// Forgets a few of the results to forget.
+    async fn forget_some(&mut self) {
+        let Some(mut task) = self.forgetting.pop_front() else { return };
+        match self.forget_results(task.before).await {
+            Ok(0) => answer_one(task.ack, Ok(task.n_forgotten)),
+            Ok(n) => {
+                task.n_forgotten += n;
+                self.forgetting.push_front(task);
+            }
+            Err(error) => answer_one(task.ack, Err(error.into())),
+        }
+    }
+
+    async fn forget_results(&mut self, before: Timestamp) -> sqlx::Result<u64> {
+        let mut connection = self.connect().await?;
+        let done = sqlx::query(
+            "DELETE FROM results WHERE position IN
+             (SELECT position FROM results WHERE at < ? LIMIT ?)",
+        )
+        .bind(super::millis(before))
+        .bind(N_FORGOTTEN_MAX)
+        .execute(&mut connection)
+        .await?;
+        self.connection = Some(connection);
+        Ok(done.rows_affected())
+    }
+
+    /// The connection, to be put back by who succeeds: one that failed is dropped, and with it
+    /// whatever transaction it was in.
+    async fn connect(&mut self) -> sqlx::Result<SqliteConnection> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.options.connect().await,
+        }
+    }
+
+    /// Leaves one plain file behind.
+    async fn close(mut self) -> Result<(), JournalError> {
+        self.readers.close().await;
+        let mut connection = self.connect().await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+        connection.close().await?;
+        drop(self.lock);
+        Ok(())
+    }
+}
+
+/// Who no longer waits need not be answered.
+fn answer_one<T>(ack: oneshot::Sender<T>, answer: T) {
+    drop(ack.send(answer));
+}
+
+/// Would it go well without one of the rows?
+fn is_about_a_row(error: &sqlx::Error) -> bool {
+    /// What SQLite says when a row is too big.
+    const TOO_BIG: &str = "18";
+    error.as_database_error().is_some_and(|error| {
+        error.kind() != ErrorKind::Other || error.code().is_some_and(|code| code == TOO_BIG)
+    })
+}

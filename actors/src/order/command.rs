@@ -1,0 +1,265 @@
+//! What can be asked of an order.
+
+use crate::{policy::JobPolicy, search};
+use protocol::{
+    DriverId, Fare, MerchantId, OfferId, Place, RiderId, Timestamp,
+    work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Proof, ProofKind},
+};
+use serde::{Deserialize, Serialize};
+
+/// An order as the platform accepts it: everything looked up, priced and pinned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    /// What is moved.
+    pub kind: OrderKind,
+    /// For whom.
+    pub rider: RiderId,
+    /// Pickup first, last dropoff last; 2 to 20.
+    pub stops: Vec<Place>,
+    /// What it costs.
+    pub fare: Fare,
+    /// How it is run, for its whole life.
+    pub policy: JobPolicy,
+    /// When the rider wants to be picked up; now, if absent.
+    pub start_at: Option<Timestamp>,
+    /// How it is paid for.
+    pub payment: PaymentTiming,
+    /// What the driver must bring.
+    pub needs: Needs,
+    /// Who prepares it; commerce only.
+    pub merchant: Option<MerchantId>,
+    /// How it leaves the merchant; commerce only.
+    pub handoff: Handoff,
+    /// How many items the basket has; commerce only.
+    pub n_items: u16,
+    /// This driver and no other. Under `auto_assign` (a scanned QR code) it is not asked.
+    pub driver: Option<DriverId>,
+    /// What the rider tells the driver, or the merchant at collection, where a code is used.
+    pub code: Option<String>,
+    /// Proofs needed at pickup; goods only.
+    pub pickup_proof: Vec<ProofKind>,
+    /// Proofs needed at every dropoff; goods only.
+    pub dropoff_proof: Vec<ProofKind>,
+    /// Cash the driver collects at the last stop, in minor units; goods only.
+    pub cash_on_delivery: Option<i64>,
+}
+
+/// What can be asked of an order. Who asks is [`crate::Context::by`]; the names are those of
+/// [`protocol::work::OrderAction`], so that both read the same in a refusal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Command {
+    /// Comes into being. By the rider, staff, or the merchant of a commerce order.
+    Place(Box<Placement>),
+    /// The payment is good for this amount.
+    ConfirmPayment {
+        /** Minor units. */
+        amount: i64,
+    },
+    /// The payment failed for good.
+    FailPayment {},
+    /// The rider wants to be picked up at another time.
+    Reschedule {
+        /** The new time. */
+        start_at: Timestamp,
+    },
+    /// The rider wants to go elsewhere; the driver must agree.
+    ModifyStops {
+        /** The stops still to come. */
+        stops: Vec<Place>,
+        /** What the whole order would then cost; unchanged, if absent. */
+        fare: Option<Fare>,
+    },
+    /// The driver agrees to the new stops.
+    AcceptChange {},
+    /// The driver does not.
+    DeclineChange {},
+    /// Two-sided: the rider wants this driver.
+    ConfirmOffer {
+        /** Whose offer. */
+        offer: OfferId,
+    },
+    /// Two-sided: the rider does not.
+    RejectOffer {
+        /** Whose offer. */
+        offer: OfferId,
+    },
+    /// A dispatcher gives it to this driver.
+    Assign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if excluded or full. */
+        force: bool,
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver.
+    Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// Nobody was found by asking: ask again.
+    ExtendSearch {},
+    /// The driver sets off.
+    Depart {},
+    /// The driver is there.
+    Arrive {},
+    /// The rider is on board.
+    OnBoard {},
+    /// The ride starts.
+    Start {
+        /** What the rider told the driver. */
+        code: Option<String>,
+    },
+    /// The goods are in the driver's hands.
+    PickUp {
+        /** What shows it. */
+        proofs: Vec<Proof>,
+    },
+    /// At a stop on the way.
+    ArriveStop {},
+    /// Done there.
+    CompleteStop {
+        /** What shows it. */
+        proofs: Vec<Proof>,
+    },
+    /// Not done there.
+    SkipStop {
+        /** Why. */
+        reason: String,
+    },
+    /// The ride ends.
+    Finish {
+        /** The last code, where one is used. */
+        code: Option<String>,
+        /** Why it ends away from the last stop. */
+        early_reason: Option<String>,
+    },
+    /// The goods are handed over.
+    Deliver {
+        /** What shows it. */
+        proofs: Vec<Proof>,
+        /** Cash collected, in minor units. */
+        cash: Option<i64>,
+    },
+    /// The goods could not be handed over; a ride went wrong beyond repair (staff).
+    Fail {
+        /** Why. */
+        reason: String,
+    },
+    /// Try again.
+    Retry {},
+    /// Take the goods back.
+    StartReturn {},
+    /// The goods are back.
+    Returned {
+        /** What shows it. */
+        proofs: Vec<Proof>,
+    },
+    /// A dispatcher lets another driver take over the goods.
+    Handover {
+        /** To whom. */
+        driver: DriverId,
+    },
+    /// The driver tried to reach the rider.
+    Contacted {},
+    /// The rider did not come.
+    NoShow {},
+    /// Call it off.
+    Cancel {
+        /** Why. */
+        reason: String,
+    },
+    /// Ask to call it off after pickup.
+    RequestCancel {
+        /** Why. */
+        reason: String,
+    },
+    /// Answer that.
+    DecideCancel {
+        /** How. */
+        decision: CancelDecision,
+    },
+    /// Call it off because someone is not safe. Never refused while the order lives.
+    CancelSafety {
+        /** Why. */
+        reason: String,
+    },
+    /// The rider wants out before the last stop.
+    EndEarly {},
+    /// The driver cannot go on.
+    CannotContinue {
+        /** Why. */
+        reason: String,
+    },
+    /// The goods are lost or damaged.
+    ReportLoss {
+        /** How. */
+        reason: String,
+    },
+    /// The driver takes this many percent off the fare.
+    AdjustFareDown {
+        /** 1 to 100. */
+        percent: u8,
+    },
+    /// The rider gives something extra.
+    Tip {
+        /** Minor units. */
+        amount: i64,
+    },
+    /// One to five stars, from the rider for the driver or the other way round.
+    Rate {
+        /** 1 to 5. */
+        stars: u8,
+    },
+    /// The merchant will make it.
+    MerchantAccept {
+        /** Minutes until ready. */
+        prep_min: u16,
+    },
+    /// The merchant will not.
+    MerchantReject {
+        /** Why. */
+        reason: String,
+    },
+    /// The merchant starts.
+    StartPrep {},
+    /// It is ready.
+    Ready {},
+    /// One item cannot be had.
+    ItemUnavailable {
+        /** Which, from 0. */
+        item: u16,
+    },
+    /// The rider's answer to that.
+    DecideItem {
+        /** Which, from 0. */
+        item: u16,
+        /** Something like it (true), or the money (false). */
+        replace: bool,
+    },
+    /// The merchant gave it to the driver.
+    HandOver {},
+    /// The rider collected it.
+    Collected {
+        /** The collection code. */
+        code: Option<String>,
+    },
+    /// The platform saw the driver move this far since the pickup.
+    Metered {
+        /** Metres. */
+        total_m: u32,
+    },
+    /// A timer has come due. Early ones change nothing.
+    Tick {},
+    /// About its search.
+    Search(search::Command),
+}
+
+impl Command {
+    /// Its name in refusals and metrics; a command about the search goes by what it says.
+    pub fn name(&self) -> &'static str {
+        if let Self::Search(command) = self { command.into() } else { self.into() }
+    }
+}

@@ -1,0 +1,159 @@
+//! How an order comes into being, waits for its money and its time, and begins to look for a driver.
+
+use super::{Answer, Around, Event, Life, Placement, Stage, fulfilment, ms};
+use crate::{Refusal, search};
+use protocol::{
+    OrderStatus, Place, Principal, Timestamp,
+    work::{Handoff, OfferPolicy, OrderKind, PaymentTiming, STOPS_MAX},
+};
+
+/// The first decision of every order.
+pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
+    may_place(placement, around.by)?;
+    makes_sense(placement)?;
+    let mut events = vec![Event::Placed { placement: Box::new(placement.clone()), at: around.now }];
+    if placement.payment == PaymentTiming::Prepay {
+        let until = around.now + ms(placement.policy.prepay_ms);
+        events.push(Event::PaymentAwaited { until });
+    } else {
+        events.extend(Life::new(placement.clone(), around.now).begin(around.now));
+    }
+    Ok(events)
+}
+
+fn may_place(placement: &Placement, by: Principal) -> Result<(), Refusal> {
+    let may = match by {
+        Principal::Rider(rider) => rider == placement.rider,
+        Principal::Merchant(merchant) => Some(merchant) == placement.merchant,
+        Principal::Dispatcher | Principal::Admin | Principal::System => true,
+        Principal::Driver(_) => false,
+    };
+    if may { Ok(()) } else { Err(Refusal::NotYours("not for someone else".to_owned())) }
+}
+
+fn makes_sense(placement: &Placement) -> Result<(), Refusal> {
+    let require = |is_so: bool, field: &str, problem: &str| {
+        if is_so { Ok(()) } else { Err(Refusal::invalid(field, problem)) }
+    };
+    let is_ride = placement.kind == OrderKind::Ride;
+    let is_commerce = placement.kind == OrderKind::Commerce;
+    let n_stops = placement.stops.len();
+    require((2..=STOPS_MAX).contains(&n_stops), "stops", "2 to 20 are needed")?;
+    require(placement.fare.total().amount >= 0, "fare", "cannot be negative")?;
+    require(
+        is_commerce == placement.merchant.is_some(),
+        "merchant",
+        "commerce orders have one, others do not",
+    )?;
+    require(is_commerce || placement.handoff == Handoff::Driver, "handoff", "commerce only")?;
+    require(is_commerce || placement.n_items == 0, "n_items", "commerce only")?;
+    let has_proofs = !placement.pickup_proof.is_empty() || !placement.dropoff_proof.is_empty();
+    require(!is_ride || !has_proofs, "proofs", "people are not proved")?;
+    require(
+        !(placement.policy.start_code && placement.code.is_none()),
+        "code",
+        "the rules ask for one",
+    )?;
+    require(
+        placement.policy.offer != OfferPolicy::Direct || placement.driver.is_some(),
+        "driver",
+        "`direct` needs one",
+    )?;
+    if let Some(cash) = placement.cash_on_delivery {
+        require(!is_ride, "cash_on_delivery", "goods only")?;
+        let limit = 1..=placement.policy.cod_max;
+        require(limit.contains(&cash), "cash_on_delivery", "out of range")?;
+    }
+    placement.driver.map_or(Ok(()), |driver| search::is_someone_else(driver, placement.rider))
+}
+
+impl Life {
+    /// What happens once the money is no reason to wait any longer.
+    pub(super) fn begin(&self, now: Timestamp) -> Vec<Event> {
+        match self.placement.start_at {
+            Some(start_at) if self.wake_at(start_at) > now => {
+                vec![Event::Scheduled { start_at, wake_at: self.wake_at(start_at), at: now }]
+            }
+            Some(_) | None => self.begin_work(now),
+        }
+    }
+
+    /// What happens once time is no reason to wait any longer either.
+    pub(super) fn begin_work(&self, now: Timestamp) -> Vec<Event> {
+        if self.fulfilment.is_some() {
+            let until = now + ms(self.placement.policy.merchant_ms);
+            return vec![Event::Fulfilment(fulfilment::Event::MerchantAsked { until, at: now })];
+        }
+        self.begin_search(now)
+    }
+
+    pub(super) fn begin_search(&self, now: Timestamp) -> Vec<Event> {
+        let Placement { driver, policy, .. } = &self.placement;
+        self.search.open(*driver, policy, now).into_iter().map(Event::Search).collect()
+    }
+
+    pub(super) fn confirm_payment(&self, amount: i64, around: &Around) -> Answer {
+        let owed = self.placement.fare.total().amount;
+        if amount < owed {
+            return Err(Refusal::invalid("amount", format!("{owed} are owed")));
+        }
+        let confirmed = Event::PaymentConfirmed { amount, at: around.now };
+        Ok([confirmed].into_iter().chain(self.begin(around.now)).collect())
+    }
+
+    pub(super) fn reschedule(&self, start_at: Timestamp, around: &Around) -> Answer {
+        if self.placement.start_at == Some(start_at) {
+            return Ok(Vec::new());
+        }
+        if start_at <= around.now {
+            return Err(Refusal::invalid("start_at", "that moment has passed"));
+        }
+        let (wake_at, at) = (self.wake_at(start_at), around.now);
+        // A time so near that work must begin is settled by the timer, at once.
+        Ok(vec![Event::Scheduled { start_at, wake_at: wake_at.max(at), at }])
+    }
+
+    /// The stops still to come are replaced. A scheduled order has no driver who must agree.
+    pub(super) fn modify_stops(
+        &self,
+        to_come: &[Place],
+        fare: Option<&protocol::Fare>,
+        around: &Around,
+    ) -> Answer {
+        let done = self.placement.stops.iter().take(self.stops_done.into());
+        let stops: Vec<Place> = done.chain(to_come).cloned().collect();
+        if to_come.is_empty() || !(2..=STOPS_MAX).contains(&stops.len()) {
+            return Err(Refusal::invalid("stops", "2 to 20 are needed, one of them still to come"));
+        }
+        if stops == self.placement.stops {
+            return Ok(Vec::new());
+        }
+        match &self.stage {
+            Stage::Scheduled { .. } => {
+                Ok(vec![Event::StopsChanged { stops, fare: fare.cloned(), at: around.now }])
+            }
+            Stage::Driven { .. } => self.ask_for_change(stops, fare, around),
+            Stage::Prepaying { .. }
+            | Stage::Waiting { .. }
+            | Stage::Looking
+            | Stage::Ended { .. } => Err(self.illegal()),
+        }
+    }
+
+    /// When a job that should start then begins to look for a driver.
+    fn wake_at(&self, start_at: Timestamp) -> Timestamp {
+        start_at - ms(self.placement.policy.lead_ms)
+    }
+
+    /// Ended by whatever is not the asker's choice: a timer, a payment.
+    pub(super) fn call_off(
+        &self,
+        status: OrderStatus,
+        reason: &str,
+        around: &Around,
+    ) -> Vec<Event> {
+        let (by, reason, at) = (around.by, reason.to_owned(), around.now);
+        let refund = self.paid();
+        self.end_with(Event::Cancelled { status, by, reason, fee: 0, refund, at })
+    }
+}

@@ -1,0 +1,149 @@
+//! What others are told of an order: regions, lists, maps, its people and the ledger.
+
+use super::{Event, Life, Order, work};
+use crate::{Card, Listing, Posting, ViewRow, listing::RegionId};
+use protocol::{
+    DriverId, JobId, Money, OrderId, OrderStatus, Principal, RiderId,
+    view::{Mark, OfferView, OrderView},
+};
+
+impl Order {
+    /// The order as `reader` may see it; `None` before it is placed. Whether the reader may see it
+    /// at all is asked with [`Order::concerns`].
+    pub fn order_view(&self, id: OrderId, version: u64, reader: Principal) -> Option<OrderView> {
+        let life = self.0.as_ref()?;
+        let placement = &life.placement;
+        let is_rider = reader == Principal::Rider(placement.rider);
+        let tip = life.aftermath.tip;
+        Some(OrderView {
+            id,
+            version,
+            kind: placement.kind,
+            status: life.status(),
+            fulfilment: life.fulfilment_status(),
+            rider: placement.rider,
+            driver: life.driver(),
+            stops: placement.stops.clone(),
+            stops_done: life.stops_done,
+            fare: placement.fare.clone(),
+            tip: tip.map(|amount| Money { amount, currency: placement.fare.currency }),
+            policy: placement.policy.offer,
+            offers: match is_rider || reader.is_staff() {
+                true => life.search.offers().collect(),
+                false => Vec::new(),
+            },
+            reason: life.reason.clone(),
+            placed_at: life.placed_at,
+            changed_at: life.changed_at,
+            code: placement.code.clone().filter(|_| is_rider),
+        })
+    }
+
+    /// May `reader` see this order: staff, its rider, its merchant, its driver, or a driver to whom
+    /// it is offered?
+    pub fn concerns(&self, reader: Principal) -> bool {
+        let Some(life) = &self.0 else { return false };
+        let is_asked = match reader {
+            Principal::Driver(driver) => {
+                life.search.is_offered_to(driver) || life.search.is_in_feed()
+            }
+            Principal::Rider(_)
+            | Principal::Merchant(_)
+            | Principal::Dispatcher
+            | Principal::Admin
+            | Principal::System => false,
+        };
+        is_asked || life.relation(reader) != 0
+    }
+
+    /// Where it is in its life; `None` before it is placed.
+    pub fn status(&self) -> Option<OrderStatus> {
+        self.0.as_ref().map(|life| life.status())
+    }
+
+    /// Whose it is; `None` before it is placed.
+    pub fn rider(&self) -> Option<RiderId> {
+        self.0.as_ref().map(|life| life.placement.rider)
+    }
+
+    /// Who performs it, or did when it ended.
+    pub fn driver(&self) -> Option<DriverId> {
+        self.0.as_ref()?.driver()
+    }
+
+    /// The offers that are open.
+    pub fn offers(&self) -> Vec<OfferView> {
+        self.0.as_ref().map(|life| life.search.offers().collect()).unwrap_or_default()
+    }
+}
+
+impl Life {
+    pub(super) fn listing(&self, id: OrderId) -> Option<Listing> {
+        let placement = &self.placement;
+        let at = self.pickup().at;
+        let card = self.search.card(
+            JobId::Order(id),
+            work(placement.kind),
+            placement.rider,
+            at,
+            &placement.needs,
+            &placement.policy,
+        )?;
+        Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
+    }
+
+    pub(super) fn row(&self, id: OrderId) -> ViewRow {
+        let placement = &self.placement;
+        let fare = placement.fare.total();
+        ViewRow {
+            status: self.status().to_string(),
+            rider: Some(placement.rider),
+            driver: self.driver(),
+            at: self.placed_at,
+            body: serde_json::json!({
+                "id": id.to_string(),
+                "kind": placement.kind,
+                "status": self.status(),
+                "fulfilment": self.fulfilment_status(),
+                "rider": placement.rider,
+                "driver": self.driver(),
+                "pickup": self.pickup(),
+                "dropoff": self.dropoff(),
+                "fare": fare,
+                "reason": self.reason,
+                "placed_at": self.placed_at,
+                "changed_at": self.changed_at,
+            }),
+        }
+    }
+
+    /// The map shows the end as well, for a while.
+    pub(super) fn mark(&self, id: OrderId) -> Option<Mark> {
+        Some(Mark::Order {
+            id,
+            kind: self.placement.kind,
+            status: self.status(),
+            pickup: self.pickup().at,
+            dropoff: self.dropoff().at,
+            driver: self.driver(),
+        })
+    }
+
+    /// Tips go from the rider to the driver, whole.
+    pub(super) fn postings(&self, id: OrderId, event: &Event) -> Vec<Posting> {
+        let (Event::Tipped { amount, .. }, Some(driver)) = (event, self.driver()) else {
+            return Vec::new();
+        };
+        let line = |account: String, amount: i64| Posting {
+            key: format!("tip/{id}"),
+            account,
+            amount,
+            currency: self.placement.fare.currency,
+        };
+        let (rider, driver) = (self.placement.rider.0.simple(), driver.0.simple());
+        vec![
+            line(format!("rider/{rider}/owed"), *amount),
+            line(format!("driver/{driver}/earnings"), -*amount),
+        ]
+    }
+}

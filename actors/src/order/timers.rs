@@ -1,0 +1,162 @@
+//! What an order does by itself when time passes. The deadline is derived from the state, so no rule
+//! can forget to arm or to cancel one.
+
+use super::{Alert, Around, Event, Leg, Life, Sla, Stage, ms};
+use protocol::{OrderStatus, Timestamp};
+use std::time::Duration;
+
+impl Life {
+    /// The soonest of everything that is armed.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        let of_stage = match &self.stage {
+            Stage::Ended { .. } => return None,
+            Stage::Prepaying { until } => Some(*until),
+            Stage::Scheduled { wake_at } => Some(*wake_at),
+            Stage::Waiting { search_at } => *search_at,
+            Stage::Looking | Stage::Driven { .. } => None,
+        };
+        [
+            of_stage,
+            self.search.deadline(),
+            self.sla_deadline(),
+            self.fulfilment_deadline(),
+            self.cancel_request.and_then(|request| request.until),
+            self.change().map(|change| change.until),
+            self.ending().and_then(|ending| ending.alert_at),
+            self.stuck_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does everything that is due, one thing after another.
+    pub(super) fn tick(&self, around: &Around) -> Vec<Event> {
+        let mut after = self.clone();
+        let mut events = Vec::new();
+        loop {
+            let due = after.due(around);
+            if due.is_empty() {
+                return events;
+            }
+            for event in due {
+                after.evolve(&event);
+                events.push(event);
+            }
+        }
+    }
+
+    /// The first thing that is due, besides the service level.
+    fn due(&self, around: &Around) -> Vec<Event> {
+        if self.deadline().is_none_or(|deadline| around.now < deadline) {
+            return Vec::new();
+        }
+        let rules: [fn(&Self, &Around) -> Vec<Event>; 7] = [
+            Self::tick_stage,
+            Self::tick_search,
+            Self::tick_fulfilment,
+            Self::tick_cancel_request,
+            Self::tick_change,
+            Self::tick_ending,
+            Self::tick_stuck,
+        ];
+        let mut events = self.tick_sla(around);
+        let first = rules.iter().map(|rule| rule(self, around)).find(|due| !due.is_empty());
+        events.extend(first.unwrap_or_default());
+        events
+    }
+
+    fn tick_stage(&self, around: &Around) -> Vec<Event> {
+        let now = around.now;
+        match &self.stage {
+            Stage::Prepaying { until } if *until <= now => {
+                self.call_off(OrderStatus::CancelledBySystem, "it was not paid in time", around)
+            }
+            Stage::Scheduled { wake_at } if *wake_at <= now => self.begin_work(now),
+            Stage::Waiting { search_at: Some(at) } if *at <= now => self.begin_search(now),
+            Stage::Prepaying { .. }
+            | Stage::Scheduled { .. }
+            | Stage::Waiting { .. }
+            | Stage::Looking
+            | Stage::Driven { .. }
+            | Stage::Ended { .. } => Vec::new(),
+        }
+    }
+
+    fn tick_search(&self, around: &Around) -> Vec<Event> {
+        let decision = self.search.tick(&self.asked(around));
+        self.searched(decision, around)
+    }
+
+    fn tick_cancel_request(&self, around: &Around) -> Vec<Event> {
+        let until = self.cancel_request.and_then(|request| request.until);
+        once(until, around.now, Event::CancelEscalated { at: around.now })
+    }
+
+    fn tick_change(&self, around: &Around) -> Vec<Event> {
+        let until = self.change().map(|change| change.until);
+        once(until, around.now, Event::ChangeDeclined { by: around.by, at: around.now })
+    }
+
+    fn tick_ending(&self, around: &Around) -> Vec<Event> {
+        let alert_at = self.ending().and_then(|ending| ending.alert_at);
+        let overdue = Event::Alerted { what: Alert::EndOverdue, at: around.now };
+        once(alert_at, around.now, overdue)
+    }
+
+    fn tick_stuck(&self, around: &Around) -> Vec<Event> {
+        let stuck = Event::Alerted { what: Alert::Stuck, at: around.now };
+        once(self.stuck_at(), around.now, stuck)
+    }
+
+    fn tick_sla(&self, around: &Around) -> Vec<Event> {
+        let (Some(risk_at), Some(breach_at)) = (self.sla_at(80), self.sla_at(100)) else {
+            return Vec::new();
+        };
+        let at = around.now;
+        let is_at_risk = self.sla == Sla::Kept && risk_at <= at;
+        let is_breached = self.sla != Sla::Breached && breach_at <= at;
+        let events = [
+            is_at_risk.then_some(Event::SlaAtRisk { at }),
+            is_breached.then_some(Event::SlaBreached { at }),
+        ];
+        events.into_iter().flatten().collect()
+    }
+
+    fn sla_deadline(&self) -> Option<Timestamp> {
+        match self.sla {
+            Sla::Kept => self.sla_at(80),
+            Sla::AtRisk => self.sla_at(100),
+            Sla::Breached => None,
+        }
+    }
+
+    /// When that many percent of the promised time are over.
+    fn sla_at(&self, percent: u64) -> Option<Timestamp> {
+        let promised_ms = u64::from(self.placement.policy.sla_ms);
+        let from = self.placement.start_at.unwrap_or(self.placed_at).max(self.placed_at);
+        (promised_ms > 0).then(|| from + Duration::from_millis(promised_ms * percent / 100))
+    }
+
+    fn stuck_at(&self) -> Option<Timestamp> {
+        Some(self.moved_at? + ms(self.placement.policy.stuck_ms))
+    }
+
+    /// A dispatcher is told once.
+    pub(super) fn apply_alert(&mut self, what: Alert) {
+        match what {
+            Alert::Stuck => self.moved_at = None,
+            Alert::EndOverdue => {
+                if let Some(Leg::InProgress { ending: Some(ending), .. }) = self.leg_mut() {
+                    ending.alert_at = None;
+                }
+            }
+            Alert::ReadyOverdue => self.forget_ready_by(),
+            Alert::DriverLost => self.is_driver_lost = true,
+        }
+    }
+}
+
+fn once(due: Option<Timestamp>, now: Timestamp, event: Event) -> Vec<Event> {
+    if due.is_some_and(|due| due <= now) { vec![event] } else { Vec::new() }
+}

@@ -1,0 +1,157 @@
+//! What an order sees of its driver and does not write down: where, since when at the pickup, and
+//! how far since the last checkpoint.
+
+use super::{Command, Leg, Life, Sighting};
+use protocol::{Point, Timestamp};
+use std::time::Duration;
+
+/// A position older than this says nothing about where the driver is now.
+const FRESH: Duration = Duration::from_mins(1);
+/// Waiting counts as unbroken across gaps between positions shorter than this.
+const GAP_MAX: Duration = Duration::from_mins(2);
+/// Steps shorter than this are the device's noise, in metres.
+const STEP_MIN_M: f64 = 10.0;
+/// Moving this far is a departure, in metres.
+const DEPARTED_M: f64 = 50.0;
+/// How much moving makes a checkpoint.
+const CHECKPOINT: Duration = Duration::from_mins(1);
+/// A command to oneself that has led to nothing is given again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Soft: gone after a restart, rebuilt from the next positions, and not part of what an order *is*.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Track {
+    /// Where the driver was last seen.
+    at: Option<(Point, Timestamp)>,
+    /// Where the driver was first seen on this leg.
+    first: Option<Point>,
+    /// Since when the driver has been inside the pickup fence.
+    in_fence_since: Option<Timestamp>,
+    /// Where and when the last counted step ended.
+    step: Option<(Point, Timestamp)>,
+    unmetered_m: f64,
+    moving: Duration,
+    asked_at: Option<Timestamp>,
+}
+
+impl PartialEq for Track {
+    /// Two orders that differ only in what was seen are the same order.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Track {
+    /// Where the driver is, if it was seen lately.
+    pub(super) fn position(&self, now: Timestamp) -> Option<Point> {
+        self.at.filter(|(_, seen_at)| now.since(*seen_at) <= FRESH).map(|(point, _)| point)
+    }
+
+    pub(super) fn in_fence_since(&self) -> Option<Timestamp> {
+        self.in_fence_since
+    }
+
+    /// How far it went since the last checkpoint, in metres.
+    pub(super) fn unmetered_m(&self) -> u32 {
+        self.unmetered_m.round() as u32
+    }
+
+    /// The distance counts from here.
+    pub(super) fn restart_meter(&mut self) {
+        self.step = self.at;
+        self.first = self.at.map(|(point, _)| point);
+        self.unmetered_m = 0.0;
+        self.moving = Duration::ZERO;
+        self.asked_at = None;
+    }
+
+    /// What was asked for has happened.
+    pub(super) fn forget_asking(&mut self) {
+        self.asked_at = None;
+    }
+
+    /// So much has been written down.
+    pub(super) fn checkpoint(&mut self, distance_m: u32) {
+        self.unmetered_m = (self.unmetered_m - f64::from(distance_m)).max(0.0);
+        self.moving = Duration::ZERO;
+        self.asked_at = None;
+    }
+
+    fn see(&mut self, point: Point, pickup: Point, fence_m: u32, now: Timestamp) {
+        let is_broken = self.at.is_none_or(|(_, seen_at)| now.since(seen_at) > GAP_MAX);
+        if is_broken {
+            self.in_fence_since = None;
+        }
+        let is_inside = point.distance_m(pickup) <= f64::from(fence_m);
+        self.in_fence_since = is_inside.then_some(self.in_fence_since.unwrap_or(now));
+        self.at = Some((point, now));
+        self.first.get_or_insert(point);
+    }
+
+    fn measure(&mut self, point: Point, now: Timestamp) {
+        let Some((from, since)) = self.step else {
+            self.step = Some((point, now));
+            return;
+        };
+        let step_m = from.distance_m(point);
+        if step_m >= STEP_MIN_M {
+            self.unmetered_m += step_m;
+            self.moving += now.since(since).min(FRESH);
+            self.step = Some((point, now));
+        } else if now.since(since) > FRESH {
+            // It stood still: that time is not moving, that jitter is not distance.
+            self.step = Some((from, now));
+        }
+    }
+
+    /// Asks once, and again if nothing came of it.
+    fn ask(&mut self, command: Command, now: Timestamp) -> Vec<Command> {
+        if self.asked_at.is_some_and(|asked_at| now.since(asked_at) < ASK_AGAIN) {
+            return Vec::new();
+        }
+        self.asked_at = Some(now);
+        vec![command]
+    }
+}
+
+impl Life {
+    /// Takes in a position, and says what the order asks of itself because of it.
+    pub(super) fn see(&mut self, sighting: &Sighting, now: Timestamp) -> Vec<Command> {
+        let Sighting::DriverAt { driver, position } = sighting;
+        if self.assignment().is_none_or(|by| by.driver != *driver) {
+            return Vec::new();
+        }
+        let (here, pickup) = (position.at, self.pickup().at);
+        let policy = self.placement.policy;
+        let Some(leg) = self.leg() else { return Vec::new() };
+        let is_moving = matches!(leg, Leg::InProgress { .. } | Leg::InTransit | Leg::Returning);
+        let is_to_pickup = matches!(leg, Leg::Assigned | Leg::EnRoutePickup);
+        let may_depart = policy.auto_depart && matches!(leg, Leg::Assigned | Leg::PickedUp);
+        let is_picked_up = matches!(leg, Leg::PickedUp);
+
+        let track = &mut self.track;
+        track.see(here, pickup, policy.pickup_fence_m, now);
+        if is_moving || is_picked_up {
+            track.measure(here, now);
+        }
+        let is_there = track.in_fence_since.is_some();
+        if is_to_pickup && is_there && policy.auto_arrive {
+            return track.ask(Command::Arrive {}, now);
+        }
+        let first = track.first.unwrap_or(here);
+        let has_departed = if is_picked_up {
+            first.distance_m(here) >= DEPARTED_M
+        } else {
+            // Towards the pickup, not merely about.
+            first.distance_m(pickup) - here.distance_m(pickup) >= DEPARTED_M
+        };
+        if may_depart && has_departed {
+            return track.ask(Command::Depart {}, now);
+        }
+        if is_moving && track.moving >= CHECKPOINT {
+            let total_m = self.metered_m.saturating_add(track.unmetered_m());
+            return track.ask(Command::Metered { total_m }, now);
+        }
+        Vec::new()
+    }
+}

@@ -1,0 +1,99 @@
+//! What a rescue makes of its driver's positions: whether it is there, stays there, or sets off.
+
+use super::{Case, Command, Rescue, Sighting};
+use crate::{Context, Refusal, Seen};
+use protocol::{DriverId, Point, RescueId, RescueStatus, Timestamp};
+use std::time::Duration;
+
+/// Coming this much closer means having set off, in metres.
+const DEPARTED_M: f64 = 50.0;
+/// A position older than this says nothing about where the driver is.
+const AGE_MAX: Duration = Duration::from_secs(60);
+
+/// What is known of the driver and not written down. Equal to any other, since a replay cannot know
+/// it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Soft {
+    /// Who was seen last, where, and when.
+    seen: Option<(DriverId, Point, Timestamp)>,
+    /// When it was last seen outside the fence of the scene.
+    outside_at: Option<Timestamp>,
+    /// How far it was from the scene when this leg began.
+    leg_from_m: Option<f64>,
+}
+
+impl PartialEq for Soft {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Soft {
+    /// The status has changed: movement is measured anew.
+    pub(super) fn new_leg(&mut self) {
+        self.leg_from_m = None;
+    }
+
+    /// Since when the driver has waited at the scene without leaving it.
+    pub(super) fn waits_since(&self, arrived_at: Timestamp) -> Timestamp {
+        self.outside_at.map_or(arrived_at, |left_at| left_at.max(arrived_at))
+    }
+
+    /// Refuses unless `driver` is within `limit_m` of `point`.
+    pub(super) fn require_near(
+        &self,
+        driver: DriverId,
+        point: Point,
+        limit_m: u32,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let recent = self.seen.filter(|(seen, _, at)| *seen == driver && now.since(*at) <= AGE_MAX);
+        let Some((_, at, _)) = recent else {
+            let what = "no recent position of the driver".to_owned();
+            return Err(Refusal::TooEarly { what, remaining_ms: 1_000 });
+        };
+        let distance_m = at.distance_m(point).round() as u32;
+        if distance_m <= limit_m { Ok(()) } else { Err(Refusal::TooFar { distance_m, limit_m }) }
+    }
+}
+
+pub(super) fn see(
+    rescue: &mut Rescue,
+    sighting: &Sighting,
+    context: &Context<RescueId>,
+) -> Seen<Command> {
+    let Sighting::DriverAt { driver, position } = sighting;
+    let mut seen = Seen::default();
+    let Some(case) = rescue.case.as_deref() else { return seen };
+    if case.driver.as_ref().is_none_or(|it| it.driver != *driver) || case.status.is_final() {
+        return seen;
+    }
+    let soft = &mut rescue.soft;
+    soft.seen = Some((*driver, position.at, context.now));
+    let to_scene_m = position.at.distance_m(case.request.at.at);
+    if to_scene_m > f64::from(case.request.policy.pickup_fence_m) {
+        soft.outside_at = Some(context.now);
+    }
+    let leg_from_m = *soft.leg_from_m.get_or_insert(to_scene_m);
+    seen.asks.extend(asked_by_moving(case, position.at, to_scene_m, leg_from_m));
+    seen
+}
+
+/// What the driver would say now, had it a hand free.
+fn asked_by_moving(case: &Case, at: Point, to_scene_m: f64, leg_from_m: f64) -> Option<Command> {
+    let policy = &case.request.policy;
+    let has_departed = policy.auto_depart
+        && case.status == RescueStatus::Accepted
+        && leg_from_m - to_scene_m >= DEPARTED_M;
+    let is_on_the_way = matches!(case.status, RescueStatus::Accepted | RescueStatus::EnRoute);
+    let is_at_scene = is_on_the_way && to_scene_m <= f64::from(policy.pickup_fence_m);
+    let is_at_dropoff =
+        case.status == RescueStatus::InTransit
+            && case.request.dropoff.as_ref().is_some_and(|dropoff| {
+                at.distance_m(dropoff.at) <= f64::from(policy.dropoff_fence_m)
+            });
+    if policy.auto_arrive && (is_at_scene || is_at_dropoff) {
+        return Some(Command::Arrive {});
+    }
+    has_departed.then_some(Command::Depart {})
+}

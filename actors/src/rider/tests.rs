@@ -1,0 +1,109 @@
+use super::*;
+use proptest::prelude::*;
+use protocol::{OrderId, RescueId};
+use std::collections::BTreeSet;
+use strum::VariantNames;
+
+const RIDER: u64 = 1;
+
+fn context(by: Principal) -> Context<RiderId> {
+    Context { id: RiderId::nth(RIDER), by, now: Timestamp(1_000) }
+}
+
+fn decide(rider: &Rider, command: &Command) -> Vec<Event> {
+    rider.decide(command, &context(Principal::System)).expect("the platform may ask anything")
+}
+
+#[test]
+fn a_rider_follows_its_jobs_until_they_are_over() {
+    let mut rider = Rider::default();
+    let mut story = String::new();
+    let ride = JobId::Order(OrderId::nth(1));
+    let rescue = JobId::Rescue(RescueId::nth(2));
+    for command in [
+        Command::OpenJob { job: ride, work: WorkKind::Ride },
+        Command::OpenJob { job: ride, work: WorkKind::Ride },
+        Command::OpenJob { job: rescue, work: WorkKind::Rescue },
+        Command::CloseJob { job: ride },
+        Command::CloseJob { job: ride },
+    ] {
+        let events = decide(&rider, &command);
+        events.iter().for_each(|event| rider.evolve(event));
+        let names: Vec<_> = events.iter().map(Rider::event_name).collect();
+        let asked: &'static str = (&command).into();
+        story += &format!("{asked} -> {names:?}, {} running\n", rider.jobs().count());
+    }
+    insta::assert_snapshot!(story, @r#"
+    open_job -> ["job_opened"], 1 running
+    open_job -> [], 1 running
+    open_job -> ["job_opened"], 2 running
+    close_job -> ["job_closed"], 1 running
+    close_job -> [], 1 running
+    "#);
+}
+
+#[test]
+fn nobody_but_the_platform_lists_a_riders_jobs() {
+    let command = Command::CloseJob { job: JobId::Order(OrderId::nth(1)) };
+    for by in [Principal::Rider(RiderId::nth(RIDER)), Principal::Admin] {
+        let refused = Rider::default().decide(&command, &context(by));
+        assert!(matches!(refused, Err(Refusal::NotYours(_))));
+    }
+}
+
+#[test]
+fn a_rider_nobody_has_heard_of_is_in_no_list() {
+    assert_eq!(Rider::default().view(RiderId::nth(RIDER)), None);
+}
+
+/// Every kind of event there is, as the first version wrote them. Never edit; add.
+const GOLDEN: &str = include_str!("../../tests/journals/rider-v1.jsonl");
+
+#[test]
+fn a_journal_of_version_1_still_replays() {
+    let mut rider = Rider::default();
+    let mut names = BTreeSet::new();
+    for line in GOLDEN.lines() {
+        let event: Event = serde_json::from_str(line).unwrap();
+        names.insert(Rider::event_name(&event));
+        rider.evolve(&event);
+    }
+    assert_eq!(names, Event::VARIANTS.iter().copied().collect());
+    insta::assert_json_snapshot!(rider.view(RiderId::nth(RIDER)).unwrap().body, @r#"
+    {
+      "jobs": [
+        {
+          "rescue": "rescue-0000000000027a99803325489c83e604"
+        }
+      ]
+    }
+    "#);
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let job = (0..4_u64).prop_map(|n| JobId::Order(OrderId::nth(n)));
+    prop_oneof![
+        job.clone().prop_map(|job| Command::OpenJob { job, work: WorkKind::Delivery }),
+        job.prop_map(|job| Command::CloseJob { job }),
+    ]
+}
+
+proptest! {
+    /// The decider laws: the journal replays to the live state, and a repeat has no second effect.
+    #[test]
+    fn no_sequence_of_commands_breaks_a_rider(
+        commands in prop::collection::vec(any_command(), 0..40),
+    ) {
+        let mut live = Rider::default();
+        let mut replayed = Rider::default();
+        for command in commands {
+            for event in decide(&live, &command) {
+                live.evolve(&event);
+                let bytes = rmp_serde::to_vec_named(&event).unwrap();
+                replayed.evolve(&rmp_serde::from_slice(&bytes).unwrap());
+            }
+            prop_assert_eq!(decide(&live, &command), vec![]);
+        }
+        prop_assert_eq!(replayed, live);
+    }
+}

@@ -1,0 +1,285 @@
+//! The architecture, as tests. If one fails, either the code or ARCHITECTURE.md is wrong.
+
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Which of our crates `package` may name in its `[dependencies]`.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("actors", &["protocol"]),
+    ("loadtest", &["protocol"]),
+    ("outrider", &["actors", "protocol", "loadtest"]),
+];
+
+/// Rules that are no `Decider` themselves; deciders are built of them, so the same holds for them.
+const RULES: &[&str] = &["actors/src/search.rs", "actors/src/fare.rs", "actors/src/board.rs"];
+
+/// What rules may not say: they get time, chance and answers as arguments, or not at all.
+const NOT_IN_RULES: &[&str] =
+    &["async", "await", "tokio", "ractor", "sqlx", "rand", "SystemTime", "Instant", "std::fs"];
+
+/// The only place that speaks SQL.
+const SPEAKS_SQL: &str = "actors/src/journal";
+const SQL: &[&str] = &[
+    "SELECT ",
+    "INSERT INTO ",
+    "INSERT OR ",
+    "UPDATE ",
+    "DELETE FROM ",
+    "CREATE TABLE ",
+    "CREATE INDEX ",
+    "CREATE UNIQUE ",
+    "PRAGMA ",
+];
+
+const UNBOUNDED: &[&str] = &["unbounded_channel", "mpsc::unbounded", "UnboundedSender", "flume::"];
+
+#[test]
+fn dependencies_point_one_way() {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("cargo speaks JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert_eq!(packages.len(), MAY_DEPEND_ON.len(), "a new crate needs a line in MAY_DEPEND_ON");
+
+    for package in packages {
+        let name = package["name"].as_str().expect("name");
+        let (_, allowed) =
+            MAY_DEPEND_ON.iter().find(|(it, _)| *it == name).expect("listed in MAY_DEPEND_ON");
+        let actual: BTreeSet<&str> = package["dependencies"]
+            .as_array()
+            .expect("dependencies")
+            .iter()
+            .filter(|it| it["kind"].is_null() && !it["path"].is_null())
+            .filter_map(|it| it["name"].as_str())
+            .collect();
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        assert!(actual.is_subset(&allowed), "{name} depends on {actual:?}, may use {allowed:?}");
+    }
+}
+
+#[test]
+fn protocol_brings_no_runtime() {
+    let manifest = fs::read_to_string(root().join("protocol/Cargo.toml")).expect("readable");
+    let dependencies = manifest.split("[dependencies]").nth(1).expect("a dependency table");
+    let dependencies = dependencies.split("\n[").next().expect("a first part");
+    for banned in ["tokio", "ractor", "axum", "sqlx"] {
+        assert!(!dependencies.contains(banned), "protocol may not depend on {banned}");
+    }
+}
+
+#[test]
+fn every_file_opens_by_saying_what_it_is_for() {
+    for file in sources().iter().filter(|it| !it.is_unit_tests()) {
+        let header = file.text.lines().next().unwrap_or_default();
+        assert!(header.starts_with("//! "), "{} has no //! line", file.path);
+        assert!(header.len() > "//! ".len() + 10, "{} says too little: {header}", file.path);
+    }
+}
+
+#[test]
+fn rules_touch_nothing_but_data() {
+    let sources = sources();
+    let deciders: Vec<&Source> = sources
+        .iter()
+        .filter(|it| it.is_code() && it.text.contains("\nimpl Decider for "))
+        .collect();
+    assert!(deciders.len() >= 4, "order, rescue, driver and rider decide; found {deciders:?}");
+
+    let homes: Vec<&str> =
+        deciders.iter().map(|it| it.path.as_str()).chain(RULES.iter().copied()).collect();
+    for file in sources.iter().filter(|it| it.is_code()) {
+        let belongs = |home: &&&str| {
+            let parts = format!("{}/", home.trim_end_matches(".rs"));
+            file.path == **home || file.path.starts_with(&parts)
+        };
+        let Some(home) = homes.iter().find(belongs) else { continue };
+        for banned in NOT_IN_RULES {
+            for (line, code) in file.code() {
+                let is_said = words(code).any(|word| word == *banned)
+                    || (banned.contains("::") && code.contains(banned));
+                assert!(
+                    !is_said,
+                    "{}:{line} may not say {banned}: it is rules ({home})",
+                    file.path
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_but_the_journals_speaks_sql() {
+    for file in sources().iter().filter(|it| it.is_code() && !it.path.starts_with(SPEAKS_SQL)) {
+        for (line, code) in file.code() {
+            // Words alone are English; a statement is a string.
+            let is_sql = SQL.iter().any(|it| code.contains(&format!("\"{it}")))
+                || words(code).any(|word| word == "sqlx");
+            assert!(!is_sql, "{}:{line} speaks SQL: {code}", file.path);
+        }
+    }
+}
+
+#[test]
+fn no_queue_is_unbounded() {
+    for file in sources().iter().filter(|it| it.path != "tests/tidy.rs") {
+        for (line, code) in file.code() {
+            for word in UNBOUNDED {
+                assert!(!code.contains(word), "{}:{line} has no bound: {code}", file.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn modules_are_files_named_after_what_they_hold() {
+    for file in sources() {
+        assert!(!file.path.ends_with("/mod.rs"), "{}: name it after its module", file.path);
+    }
+}
+
+#[test]
+fn nothing_knows_the_machine_it_was_written_on() {
+    // Pieced together, so that this file does not fail itself.
+    let homes = ["work", "root", "home"].map(|dir| format!("/{dir}/"));
+    let mut files = Vec::new();
+    for dir in ["src", "protocol", "actors", "loadtest", "tests", "page", "config", "e2e", ".ci"] {
+        walk(&root().join(dir), &mut files);
+    }
+    files.extend(
+        ["README.md", "ARCHITECTURE.md", "Cargo.toml", "test"].map(|file| root().join(file)),
+    );
+    let mut read = 0;
+    for path in files {
+        // What is not text (an archive of test trips) has no paths to leak.
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        read += 1;
+        for home in &homes {
+            // The same word within a longer path is somebody's route or URL.
+            let is_path = text.match_indices(home.as_str()).any(|(at, _)| {
+                !text[..at].ends_with(|before: char| {
+                    before.is_alphanumeric() || matches!(before, '.' | '-' | '_' | '}' | '/')
+                })
+            });
+            assert!(!is_path, "{} contains the path {home}", path.display());
+        }
+    }
+    assert!(read > 20, "too little was read to be believed: {read} files");
+}
+
+#[test]
+fn the_page_asks_nobody_but_its_node() {
+    let mut files = Vec::new();
+    walk(&root().join("page"), &mut files);
+    assert!(files.len() > 10, "the page has modules: {files:?}");
+    for path in files {
+        let text = fs::read_to_string(&path).expect("readable");
+        for banned in ["https://", "innerHTML", "outerHTML", "insertAdjacentHTML", "eval("] {
+            assert!(!text.contains(banned), "{} may not contain {banned}", path.display());
+        }
+        let elsewhere = text
+            .match_indices("http://")
+            .find(|(at, _)| !text[*at..].starts_with("http://www.w3.org/"));
+        assert_eq!(elsewhere, None, "{} names another host", path.display());
+        if path.extension().is_some_and(|it| it == "html") {
+            let has_inline =
+                text.contains("<style") || text.contains(" style=") || text.contains(" onclick=");
+            assert!(!has_inline, "{} has inline code, which its policy forbids", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_documents_exist() {
+    for (file, least) in [("README.md", 500), ("ARCHITECTURE.md", 2000)] {
+        let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(text.len() >= least, "{file} is missing or says too little");
+    }
+}
+
+/// One Rust file.
+#[derive(Debug)]
+struct Source {
+    /// Relative to the root, with `/`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Does it hold unit tests only?
+    fn is_unit_tests(&self) -> bool {
+        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+
+    /// Is it part of what runs, and not of what tests it?
+    fn is_code(&self) -> bool {
+        let is_apart =
+            ["tests/", "actors/tests/", "actors/benches/", "benches/", "loadtest/tests/"];
+        !self.is_unit_tests() && !is_apart.iter().any(|dir| self.path.starts_with(dir))
+    }
+
+    /// Its lines with their numbers, without comments and without the tests at its end.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text
+            .lines()
+            .enumerate()
+            .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+            .map(|(at, line)| (at + 1, line.split("//").next().unwrap_or_default()))
+    }
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|it: char| !it.is_alphanumeric() && it != '_')
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    for dir in [
+        "src",
+        "protocol/src",
+        "actors/src",
+        "loadtest/src",
+        "tests",
+        "actors/tests",
+        "actors/benches",
+        "loadtest/tests",
+        "benches",
+    ] {
+        walk(&root().join(dir), &mut found);
+    }
+    found.retain(|path| path.extension().is_some_and(|it| it == "rs"));
+    assert!(found.len() > 10, "the walk found too little to be believed: {found:?}");
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("readable");
+            let path = path.strip_prefix(root()).expect("below the root");
+            Source { path: path.to_string_lossy().replace('\\', "/"), text }
+        })
+        .collect()
+}
+
+/// All files below `dir`, which need not exist.
+fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.expect("entry").path();
+        let is_foreign = path.ends_with("node_modules") || path.ends_with("target");
+        if path.is_dir() && !is_foreign {
+            walk(&path, found);
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+}

@@ -212,6 +212,15 @@ impl Field {
         self.drivers.is_empty()
     }
 
+    /// A grid of those who are not taken: of many drivers, few may be left.
+    fn without(&self, is_taken: &[bool]) -> Grid {
+        let mut grid = Grid::new(self.centre, REACH_M, CELL_MIN_M * 16.0);
+        for ((n, card), _) in (0..).zip(&self.drivers).zip(is_taken).filter(|(_, taken)| !**taken) {
+            grid.upsert(n, card.at);
+        }
+        grid
+    }
+
     fn card(&self, n: u32) -> &DriverCard {
         &self.drivers[n as usize]
     }
@@ -347,6 +356,11 @@ fn is_held(policy: OfferPolicy) -> bool {
     }
 }
 
+/// How many drivers a search weighs.
+fn n_candidates(search: &SearchCard, settings: &Settings) -> usize {
+    usize::from(settings.n_candidates).max(usize::from(search.n_wanted)).max(1)
+}
+
 struct Round<'a> {
     searches: Vec<&'a SearchCard>,
     /// Per search: are proposals for it wanted?
@@ -367,25 +381,21 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// How many drivers a search weighs.
-    fn n_candidates(&self, search: &SearchCard) -> usize {
-        usize::from(self.settings.n_candidates).max(usize::from(search.n_wanted)).max(1)
-    }
-
     fn weigh_everyone(&mut self) {
         for i in 0..self.searches.len() {
             let start = self.picks.len();
-            self.weigh(i, self.n_candidates(self.searches[i]));
+            self.weigh(&self.field.grid, i);
             self.spans.push(start..self.picks.len());
         }
     }
 
-    /// Appends to `picks` the nearest `k` drivers for a search who are not taken.
-    fn weigh(&mut self, search: usize, k: usize) {
+    /// Appends to `picks` the nearest drivers of `grid` for a search who are not taken.
+    fn weigh(&mut self, grid: &Grid, search: usize) {
         let Self { field, now, settings, is_taken, near, picks, .. } = self;
         let search = self.searches[search];
+        let k = n_candidates(search, settings);
         let fits = |n: u32| !is_taken[n as usize] && fits(search, field.card(n), *now, settings);
-        field.grid.nearest(search.pickup, k, search.radius_m as f32, fits, near);
+        grid.nearest(search.pickup, k, search.radius_m as f32, fits, near);
         let start = picks.len();
         picks.extend(near.iter().map(|&Near { n, distance_m }| {
             let driver = field.card(n);
@@ -434,16 +444,17 @@ impl Round<'_> {
         for _ in 0..N_HELPINGS {
             let is_starved = |&i: &usize| {
                 self.chosen[i].is_none()
-                    && self.spans[i].len() == self.n_candidates(self.searches[i])
+                    && self.spans[i].len() == n_candidates(self.searches[i], self.settings)
             };
             let hungry: Vec<usize> = (0..self.searches.len()).filter(is_starved).collect();
             if hungry.is_empty() {
                 return;
             }
+            let rest = self.field.without(&self.is_taken);
             let mut spans = Vec::with_capacity(hungry.len());
             for &search in &hungry {
                 let start = self.picks.len();
-                self.weigh(search, self.n_candidates(self.searches[search]));
+                self.weigh(&rest, search);
                 spans.push(start..self.picks.len());
                 if pairing == Pairing::Greedy
                     && let Some(&best) = self.picks.get(start)

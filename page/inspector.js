@@ -3,7 +3,7 @@
 import { byId, h, say } from "./dom.js";
 import { describe, describeId } from "./describe.js";
 import { glyphOf } from "./glyph.js";
-import { kindOf, short, spoken } from "./status.js";
+import { kindOf, short, spokenEvent } from "./status.js";
 import { clock } from "./ticker.js";
 
 const EVENTS_MAX = 40;
@@ -182,7 +182,7 @@ export class Inspector extends EventTarget {
     this.#parts.facts.replaceChildren(...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
     this.#parts.state.replaceChildren(...this.#rows(state, ""));
     this.#parts.events.replaceChildren(...this.#events.map(({ what, version: n, at }, i) => h("li", { class: i === 0 ? "is-latest" : null },
-      h("span", { class: "n" }, `v${n}`), h("span", { class: "what" }, spoken(what)), h("time", {}, clock(at)))));
+      h("span", { class: "n" }, `v${n}`), h("span", { class: "what" }, spokenEvent(what)), h("time", {}, clock(at)))));
     if (!this.#parts.state.isConnected) {
       body.replaceChildren(
         this.#parts.facts,

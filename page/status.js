@@ -74,6 +74,19 @@ export function isAwaited(kind, status) {
     : status === "assigned" || status === "en_route_pickup" || status === "at_pickup";
 }
 
+/** Events whose name says too little without the actor's rules beside it. */
+const EVENTS = {
+  opened: "Searching for a driver", tier_opened: "Search widened", feed_opened: "Open to all drivers", closed: "Search over",
+  excluded: "Driver ruled out", driver_gone: "Lost its driver", sla_at_risk: "Late soon", sla_breached: "Late",
+  contacted: "Called", metered: "Distance counted", went_on: "Went on duty", went_off: "Went off duty",
+  forced_offline: "Lost contact", offer_reserved: "Offer received", offer_promised: "Offer accepted", stuck: "Stands still",
+};
+
+/** What happened, in words. */
+export function spokenEvent(name) {
+  return Object.hasOwn(EVENTS, name) ? EVENTS[name] : spoken(name);
+}
+
 /** `en_route_pickup` as people say it: "En route pickup". */
 export function spoken(name) {
   const words = String(name).replaceAll("_", " ");

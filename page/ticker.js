@@ -3,7 +3,7 @@
 import { byId, h } from "./dom.js";
 import { describeId } from "./describe.js";
 import { glyphOf } from "./glyph.js";
-import { kindOf, spoken } from "./status.js";
+import { kindOf, spokenEvent } from "./status.js";
 
 const LINES_MAX = 60;
 /** More at once than this cannot be read; the counters tell the rest. */
@@ -15,7 +15,7 @@ const FILTERS = [
   { label: "All", takes: () => true },
 ];
 const GOOD = /complet|delivered|finish|solved|fixed/;
-const BAD = /cancel|fail|no_driver|no_show|reject|lost|expired|unreachable|declin/;
+const BAD = /cancel|fail|no_driver|no_show|reject|lost|expired|unreachable|declin|at_risk|breach|incident|forced/;
 
 export class Ticker {
   #list = byId("ticker");
@@ -66,12 +66,15 @@ export class Ticker {
   }
 
   #line({ at, actor, what }, isNew) {
-    const { title, sort, colour } = describeId(actor, this.#board);
-    const tone = GOOD.test(what) ? "good" : BAD.test(what) ? "bad" : "plain";
+    const { title, sort, colour, status } = describeId(actor, this.#board);
+    // That it ended is half the news; how it did is what its status says.
+    const said = what === "ended" && status && sort !== "driver" ? status : spokenEvent(what);
+    const ended = said === status && { good: "good", bad: "bad" }[colour];
+    const tone = ended ? ended : GOOD.test(what) ? "good" : BAD.test(what) ? "bad" : "plain";
     return h("li", { class: isNew ? "is-new" : null },
       h("button", { type: "button", title: actor, onclick: () => this.#onpick(actor) },
         glyphOf(sort, sort === "driver" || sort === "rider" ? "away" : colour === "good" || colour === "bad" ? sort : colour),
-        h("span", { class: `what t-${tone}` }, spoken(what)),
+        h("span", { class: `what t-${tone}` }, said),
         h("span", { class: "whom" }, title),
         h("time", { datetime: new Date(at).toISOString() }, clock(at))));
   }

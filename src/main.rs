@@ -1,2 +1,29 @@
-//! stub
-fn main() {}
+//! One process, told in the order it happens: settings, telemetry, journal, actors, gateway, drain.
+
+mod auth;
+mod bench;
+mod cli;
+mod demo;
+mod gateway;
+mod node;
+mod resident;
+mod settings;
+mod telemetry;
+
+use clap::Parser;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match cli::Cli::parse().run().await {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error may be closed, and then nobody is listening.
+            drop(writeln!(io::stderr(), "outrider: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

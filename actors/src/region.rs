@@ -1,7 +1,40 @@
-//! STUB
+//! Regions bring open searches and free drivers together; they propose, and never decide.
+//!
+//! ```text
+//!  an entity's listing changes          every tick                     (soft; a job may refuse)
+//!  Regions::list ──► Area.inbox ──► Region actor ──► matching::round ──► Surroundings::propose
+//!                    (latest wins)      │    ▲
+//!                                       ▼    │ rosters of the ring of neighbours
+//!                                  Area.roster
+//! ```
+//!
+//! A region is soft state. It is created by the first listing, forgets itself when it has been empty for
+//! a while, and when it falls its successor starts empty and asks for everyone to be listed again. What
+//! outlives the actor is its [`Area`]: an inbox that keeps one entry per entity, so that a slow region
+//! never has more to read than there are entities, and the roster its neighbours read. Regions see the
+//! drivers of the ring around theirs, and two of them may propose the same one: the driver refuses the
+//! second offer.
 
-use crate::{Listing, listing::RegionId, search::Candidate};
+mod area;
+pub mod assignment;
+pub mod grid;
+mod keeper;
+mod live;
+pub mod matching;
+
+use self::{
+    area::{Area, Entry},
+    keeper::{Keeper, Order},
+};
+use crate::{EntityKey, Listing, listing::RegionId, search::Candidate};
 use protocol::{JobId, Timestamp};
+use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+use tracing::warn;
 
 /// What regions ask of the rest of their node. None of it blocks.
 pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
@@ -13,5 +46,168 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// Keeps [`Listing`] used until the regions are written.
-pub fn unused(_: &Listing) {}
+/// How regions live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How often a region matches, in milliseconds; 0: only when [`Regions::tick`] says so.
+    pub tick_ms: u32,
+    /// How long a new region, which may not know everyone yet, lets searches choose in turn, in
+    /// milliseconds.
+    pub warm_up_ms: u32,
+    /// How long a proposal is given to show in listings before it is repeated, in milliseconds.
+    pub repeat_ms: u32,
+    /// How long an empty region stays, in milliseconds.
+    pub linger_ms: u32,
+    /// How many rings of neighbours a region sees; 0 only to measure what the ring is worth.
+    pub rings: u8,
+    /// How pairs are valued.
+    pub matching: matching::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tick_ms: 1_000,
+            warm_up_ms: 3_000,
+            repeat_ms: 2_000,
+            linger_ms: 60_000,
+            rings: 1,
+            matching: matching::Settings::default(),
+        }
+    }
+}
+
+/// What one region last did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// How many drivers are listed in it (not in the ring).
+    pub n_drivers: usize,
+    /// How many searches are open in it.
+    pub n_searches: usize,
+    /// How many pairs its last tick held back.
+    pub n_held: usize,
+    /// How many searches it has proposed drivers for since it was created.
+    pub n_proposed: u64,
+    /// How often it has matched since it was created.
+    pub n_ticks: u64,
+    /// How often it has fallen since it was created.
+    pub n_falls: u64,
+    /// How long its last tick took, in microseconds.
+    pub tick_us: u64,
+}
+
+/// All regions of one node. Cloning shares them. They end with [`Regions::stop`].
+#[derive(Debug, Clone)]
+pub struct Regions {
+    world: Arc<World>,
+    keeper: ActorRef<Order>,
+}
+
+/// What regions share.
+#[derive(Debug)]
+struct World {
+    settings: Settings,
+    surroundings: Arc<dyn Surroundings>,
+    areas: RwLock<HashMap<RegionId, Arc<Area>>>,
+}
+
+impl Regions {
+    /// Starts with no region at all. Must be called within a Tokio runtime.
+    pub fn start(
+        settings: Settings,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Result<Self, SpawnErr> {
+        let areas = RwLock::default();
+        let world = Arc::new(World { settings, surroundings, areas });
+        let (keeper, _started) = ActorRuntime::spawn_instant(None, Keeper, world.clone())?;
+        Ok(Self { world, keeper })
+    }
+
+    /// Takes note that what regions should know of `entity` changed from `old` to `new`. Never waits
+    /// for a region; of several changes between two ticks the last one counts. Changes of one entity
+    /// must come in their order.
+    pub fn list(&self, entity: EntityKey, old: Option<&Listing>, new: Option<&Listing>) {
+        // In this order, so that a driver who crosses a border is never nowhere.
+        if let Some(new) = new {
+            self.put(new.region, entity, Some(Entry::of(&new.card)));
+        }
+        if let Some(old) = old
+            && new.is_none_or(|new| new.region != old.region)
+        {
+            self.put(old.region, entity, None);
+        }
+    }
+
+    fn put(&self, region: RegionId, entity: EntityKey, entry: Option<Entry>) {
+        {
+            // An area is closed under the write lock, so none is closed while this writes to it.
+            let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(area) = areas.get(&region) {
+                area.put(entity, entry);
+                return;
+            }
+        }
+        if entry.is_none() || self.keeper.get_status() >= ActorStatus::Stopping {
+            return;
+        }
+        let mut areas = self.world.areas.write().unwrap_or_else(PoisonError::into_inner);
+        let area = areas.entry(region).or_insert_with(|| {
+            let area = Arc::new(Area::new(region));
+            // Refused only if regions are being stopped at this moment, which empties the map anyway.
+            self.keeper.cast(Order::Wake(area.clone())).ok();
+            area
+        });
+        area.put(entity, entry);
+    }
+
+    /// Lets every region do one tick now, one after the other, and waits for them. For tests and
+    /// simulations, which have a clock of their own.
+    pub async fn tick(&self) {
+        let Ok(awake) = self.keeper.call(Order::Roll, None).await else { return };
+        for region in awake.unwrap_or(Vec::new()) {
+            // A region that falls drops the reply. Its successor takes part in the next tick.
+            region.call(|done| live::Tick { done: Some(done) }, None).await.ok();
+        }
+    }
+
+    /// What each region last did, in the order of their cells.
+    pub fn stats(&self) -> Vec<(RegionId, Stats)> {
+        let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
+        let mut stats: Vec<_> = areas.values().map(|area| (area.region, area.stats())).collect();
+        stats.sort_by_key(|(region, _)| *region);
+        stats
+    }
+
+    /// Ends all regions. What is listed afterwards is ignored.
+    pub async fn stop(&self) {
+        if let Err(error) = self.keeper.stop_and_wait(None, None).await {
+            warn!(%error, "regions had stopped already");
+        }
+        self.world.areas.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl World {
+    /// The areas around `region` that exist, in the order of their cells.
+    fn ring(&self, region: RegionId) -> Vec<Arc<Area>> {
+        if self.settings.rings == 0 {
+            return Vec::new();
+        }
+        let mut cells: Vec<h3o::CellIndex> = region.0.grid_disk(self.settings.rings.into());
+        cells.sort_unstable();
+        let areas = self.areas.read().unwrap_or_else(PoisonError::into_inner);
+        let around = cells.into_iter().map(RegionId).filter(|it| *it != region);
+        around.filter_map(|it| areas.get(&it).cloned()).collect()
+    }
+
+    /// Forgets an area, unless something was listed in it meanwhile. Is it forgotten?
+    fn close(&self, area: &Arc<Area>) -> bool {
+        let mut areas = self.areas.write().unwrap_or_else(PoisonError::into_inner);
+        let is_idle = area.has_empty_inbox();
+        if is_idle {
+            areas.remove(&area.region);
+        }
+        is_idle
+    }
+}

@@ -1,66 +1,279 @@
-//! STUB: the shape of the runtime, for those who build on it.
-#![expect(unused_variables, clippy::unimplemented, missing_docs, reason = "stub")]
+//! How rules live: entities that wake on demand, remember before they answer, and fall alone.
+//!
+//! ```text
+//!  ask ──► admission ──► shard ──► entity ──decide──► commit ──► evolve ──► answer
+//!             │ full       │ none     │ fell                       │
+//!             ▼            ▼          ▼                            ├──► relay ──► other entities
+//!            Busy         wake     ask again                       ├──► alarm, region, board
+//!                                                                  └──► watchers
+//! ```
 
-use crate::{Decider, EntityKey, Refusal, Sight, Tell, Version, journal::SharedJournal};
-use protocol::{CommandId, Principal, Timestamp, view::Mark};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+mod admission;
+mod alarm;
+pub mod clock;
+mod entity;
+mod publisher;
+mod recent;
+mod relay;
+mod shard;
+mod watchers;
 
-/// One node's actors. Cloning shares it.
-#[derive(Debug, Clone)]
-pub struct System {}
+pub use clock::Clock;
+pub use entity::Answer;
+pub use publisher::Published;
+pub use watchers::{Update, Watching};
 
-/// What an entity answered: the version its journal then had, or why not.
-pub type Answer = Result<Version, Refusal>;
+use crate::{
+    Decider, EntityKey, Kind, Listing, Refusal, Sight, Tell, Version,
+    driver::Driver,
+    journal::{JournalError, SharedJournal},
+    listing::RegionId,
+    order::Order,
+    region::{Regions, Surroundings},
+    rescue::Rescue,
+    rider::Rider,
+    search::{self, Candidate},
+};
+use admission::{Admission, Permit};
+use alarm::Alarm;
+use entity::Message;
+use protocol::{CommandId, DriverId, JobId, OrderId, Principal, RescueId, RiderId, Timestamp};
+use publisher::Publisher;
+use serde::{Deserialize, Serialize};
+use shard::{Instruction, Shards};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+/// How long to wait before asking a fallen entity's successor.
+const BREATHER: Duration = Duration::from_millis(5);
+/// How long the platform waits for an answer to what it asks of itself.
+const OWN_PATIENCE: Duration = Duration::from_secs(10);
+/// Entities that act within this long after a start are woken at once, so that searches go on.
+const EAGER: Duration = Duration::from_secs(600);
+/// How often shards look for entities that may sleep.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// How long the answer to a command is kept for repeats.
+pub const REPEAT_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// How far ahead of ours a client's clock may be.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// How much the runtime takes on.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Most messages that wait for one entity.
+    pub entity_inflight_max: u32,
+    /// Most messages that wait in one shard.
+    pub shard_inflight_max: u32,
+    /// Most messages that wait in the node.
+    pub node_inflight_max: u32,
+    /// A snapshot is written after this many events.
+    pub snapshot_every: u32,
+    /// So many falls within the window set an entity aside.
+    pub falls_max: u32,
+    /// The window, in milliseconds.
+    pub falls_window_ms: u64,
+    /// Most updates that wait for one slow watcher.
+    pub watch_queue_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            entity_inflight_max: 128,
+            shard_inflight_max: 10_000,
+            node_inflight_max: 100_000,
+            snapshot_every: 20,
+            falls_max: 3,
+            falls_window_ms: 10_000,
+            watch_queue_max: 256,
+        }
+    }
+}
+
+/// Why a node's actors did not come to life.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// What they remember cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The regions' keeper did not start.
+    #[error("regions: {0}")]
+    Regions(#[from] ractor::SpawnErr),
+}
 
 /// A command on its way.
 #[derive(Debug, Clone)]
 pub struct Ask<C> {
+    /// What is wanted.
     pub command: C,
+    /// Who wants it.
     pub by: Principal,
+    /// Which wish it is; a repeat has the same.
     pub id: CommandId,
 }
 
-/// An entity being followed. When `updates` ends, the follower fell behind or the entity fell: watch again.
+/// One node's actors. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct System(Arc<Node>);
+
+/// What entities, shards and background tasks share.
 #[derive(Debug)]
-pub struct Watching<D: Decider> {
-    pub version: Version,
-    pub state: Arc<D>,
-    pub updates: mpsc::Receiver<Update<D>>,
-}
-
-/// What a follower is told.
-#[derive(Debug, Clone)]
-pub enum Update<D: Decider> {
-    /// Events were committed and led to this state.
-    Changed { version: Version, state: Arc<D>, events: Arc<[D::Event]> },
-    /// Something was seen (a position) that is not written down.
-    Seen { sighting: D::Sighting },
-}
-
-/// What the board is told of every entity, best effort.
-#[derive(Debug, Clone)]
-pub struct Published {
-    pub entity: EntityKey,
-    pub at: Timestamp,
-    pub mark: Option<Mark>,
-    /// Names of the events committed since the last one; empty for a mere position.
-    pub events: Vec<&'static str>,
+struct Node {
+    journal: SharedJournal,
+    clock: Clock,
+    settings: Settings,
+    admission: Admission,
+    alarm: Alarm,
+    publisher: Publisher,
+    relay: relay::Relay,
+    regions: OnceLock<Regions>,
+    regions_seen: Mutex<HashSet<RegionId>>,
+    orders: Shards<Order>,
+    rescues: Shards<Rescue>,
+    drivers: Shards<Driver>,
+    riders: Shards<Rider>,
+    is_draining: AtomicBool,
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 /// A decider the system hosts.
-pub trait Hosted: Decider {}
+pub trait Hosted: Decider {
+    #[doc(hidden)]
+    fn shards(system: &System) -> &dyn Host<Self>;
+}
+
+/// Where entities of one kind live.
+#[doc(hidden)]
+pub trait Host<D: Decider>: Send + Sync {
+    fn deliver(&self, system: &System, to: D::Id, message: Message<D>);
+}
+
+macro_rules! hosted {
+    ($($decider:ident => $field:ident),+) => {$(
+        impl Hosted for $decider {
+            fn shards(system: &System) -> &dyn Host<Self> {
+                &system.0.$field
+            }
+        }
+    )+};
+}
+
+hosted!(Order => orders, Rescue => rescues, Driver => drivers, Rider => riders);
 
 impl System {
-    /// Asks and waits for the answer; repeats itself (same command id) while the entity falls, up to `patience`.
+    /// Brings a node's actors to life: timers, outbox and open work continue where the journal
+    /// says they stood.
+    pub async fn start(
+        journal: SharedJournal,
+        clock: Clock,
+        settings: Settings,
+        regions: crate::region::Settings,
+    ) -> Result<Self, StartError> {
+        let (relay, deliveries) = relay::Relay::new();
+        let system = Self(Arc::new(Node {
+            alarm: Alarm::new(clock.clone()),
+            admission: Admission::new(settings),
+            journal,
+            clock,
+            settings,
+            publisher: Publisher::default(),
+            relay,
+            regions: OnceLock::new(),
+            regions_seen: Mutex::default(),
+            orders: Shards::default(),
+            rescues: Shards::default(),
+            drivers: Shards::default(),
+            riders: Shards::default(),
+            is_draining: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }));
+        let surroundings = Arc::new(NodeSurroundings(Arc::downgrade(&system.0)));
+        let started = Regions::start(regions, surroundings)?;
+        system.0.regions.set(started).expect("set only here");
+
+        let n_undelivered = deliveries.recover(system.journal()).await?;
+        let n_deadlines = system.recover_deadlines().await?;
+        info!(n_undelivered, n_deadlines, "journal read");
+
+        system.spawn(deliveries.run(system.clone()));
+        system.spawn(alarm::run(system.clone()));
+        system.spawn(sweep(system.clone()));
+        system.spawn(forget_results(system.clone()));
+        Ok(system)
+    }
+
+    /// Asks, and repeats itself while the entity falls, until there is an answer or `patience` is
+    /// spent ([`Refusal::Unavailable`]: the outcome is unknown, ask again with the same id).
     pub async fn ask<D: Hosted>(
         &self,
         to: D::Id,
         ask: Ask<D::Command>,
         patience: Duration,
     ) -> Answer {
-        unimplemented!()
+        let started = tokio::time::Instant::now();
+        let outcome = self.ask_until::<D>(to, ask, started + patience).await;
+        let word = match &outcome {
+            Ok(_) => "ok".to_owned(),
+            Err(refusal) => refusal.code().to_string(),
+        };
+        metrics::counter!("outrider_commands_total", "kind" => D::KIND.to_string(), "outcome" => word)
+            .increment(1);
+        metrics::histogram!("outrider_ask_seconds", "kind" => D::KIND.to_string())
+            .record(started.elapsed().as_secs_f64());
+        outcome
     }
+
+    async fn ask_until<D: Hosted>(
+        &self,
+        to: D::Id,
+        ask: Ask<D::Command>,
+        until: tokio::time::Instant,
+    ) -> Answer {
+        let is_own = ask.by == Principal::System;
+        if self.0.is_draining.load(Ordering::Acquire) && !is_own {
+            return Err(Refusal::Draining);
+        }
+        if !is_own {
+            let now = self.now();
+            let minted = ask.id.minted_at();
+            if minted + REPEAT_WINDOW < now || minted > now + CLOCK_SKEW_MAX {
+                return Err(Refusal::CommandExpired);
+            }
+        }
+        loop {
+            let key = EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(to) };
+            let permit = self.0.admission.admit(key.shard())?;
+            let (reply, answer) = oneshot::channel();
+            let message = Message::Ask { ask: ask.clone(), reply, permit };
+            D::shards(self).deliver(self, to, message);
+            match tokio::time::timeout_at(until, answer).await {
+                Ok(Ok(answer)) => return answer,
+                // It fell while holding our message. Whether it had already happened is unknown;
+                // its successor reads the journal and recognises a repeat.
+                Ok(Err(_dropped)) => {
+                    if tokio::time::Instant::now() + BREATHER >= until {
+                        return Err(Refusal::Unavailable);
+                    }
+                    tokio::time::sleep(BREATHER).await;
+                }
+                Err(_elapsed) => return Err(Refusal::Unavailable),
+            }
+        }
+    }
+
     /// The same for a command whose receiver is only known at run time.
     pub async fn tell(
         &self,
@@ -69,33 +282,270 @@ impl System {
         id: CommandId,
         patience: Duration,
     ) -> Answer {
-        unimplemented!()
+        match tell {
+            Tell::Order { to, command } => {
+                self.ask::<Order>(to, Ask { command, by, id }, patience).await
+            }
+            Tell::Rescue { to, command } => {
+                self.ask::<Rescue>(to, Ask { command, by, id }, patience).await
+            }
+            Tell::Driver { to, command } => {
+                self.ask::<Driver>(to, Ask { command, by, id }, patience).await
+            }
+            Tell::Rider { to, command } => {
+                self.ask::<Rider>(to, Ask { command, by, id }, patience).await
+            }
+        }
     }
-    /// Lets an entity see something. Never waits; the latest counts.
+
+    /// Lets an entity see something. Never waits; dropped when the entity has too much to do, for
+    /// the next sighting supersedes it.
     pub fn see(&self, sight: Sight) {
-        unimplemented!()
+        match sight {
+            Sight::Order(id, sighting) => self.show::<Order>(id, sighting, None),
+            Sight::Rescue(id, sighting) => self.show::<Rescue>(id, sighting, None),
+            Sight::Driver(id, sighting) => self.show::<Driver>(id, sighting, None),
+        }
     }
-    /// Follows an entity: its state now, then each change. At most 256 updates wait for a slow follower.
+
+    /// The same, and tells what the entity thinks of it: a refusal if it was rubbish.
+    pub async fn see_and_tell<D: Hosted>(
+        &self,
+        id: D::Id,
+        sighting: D::Sighting,
+    ) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.show::<D>(id, sighting, Some(reply));
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    fn show<D: Hosted>(
+        &self,
+        id: D::Id,
+        sighting: D::Sighting,
+        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+    ) {
+        let key = EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(id) };
+        if let Ok(permit) = self.0.admission.admit(key.shard()) {
+            D::shards(self).deliver(self, id, Message::See { sighting, reply, permit });
+        }
+    }
+
+    /// Follows an entity: its state now, then each change.
     pub async fn watch<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
-        unimplemented!()
+        let (updates, receiver) = mpsc::channel(self.0.settings.watch_queue_max);
+        let (version, state) = self
+            .request(id, |reply, permit| Message::Watch { updates: updates.clone(), reply, permit })
+            .await?;
+        Ok(Watching { version, state, updates: receiver })
     }
+
     /// An entity's state now. One that was never created is `D::default()` at version 0.
     pub async fn read<D: Hosted>(&self, id: D::Id) -> Result<(Version, Arc<D>), Refusal> {
-        unimplemented!()
+        self.request(id, |reply, permit| Message::Read { reply, permit }).await
     }
-    /// All marks there are, and everything published from now on (bounded; closed when too slow).
-    pub fn board(&self) -> (Vec<Published>, mpsc::Receiver<Published>) {
-        unimplemented!()
+
+    async fn request<D: Hosted, T>(
+        &self,
+        id: D::Id,
+        message: impl Fn(oneshot::Sender<Result<T, Refusal>>, Permit) -> Message<D>,
+    ) -> Result<T, Refusal> {
+        let key = EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(id) };
+        let until = tokio::time::Instant::now() + OWN_PATIENCE;
+        loop {
+            let permit = self.0.admission.admit(key.shard())?;
+            let (reply, answer) = oneshot::channel();
+            D::shards(self).deliver(self, id, message(reply, permit));
+            match tokio::time::timeout_at(until, answer).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(_dropped)) if tokio::time::Instant::now() + BREATHER < until => {
+                    tokio::time::sleep(BREATHER).await;
+                }
+                Ok(Err(_)) | Err(_) => return Err(Refusal::Unavailable),
+            }
+        }
     }
+
+    /// Everything published from now on, and soon the mark of every entity that is awake. At most
+    /// 65,536 wait; a reader who is slower is cut off and should start again.
+    pub fn board(&self) -> mpsc::Receiver<Published> {
+        let receiver = self.0.publisher.subscribe();
+        self.to_all_shards(&Instruction::Republish);
+        receiver
+    }
+
+    /// The node's journal.
     pub fn journal(&self) -> &SharedJournal {
-        unimplemented!()
+        &self.0.journal
     }
+
+    /// What regions know.
+    pub fn regions(&self) -> &Regions {
+        self.0.regions.get().expect("set in start")
+    }
+
     /// The node's clock.
     pub fn now(&self) -> Timestamp {
-        unimplemented!()
+        self.0.clock.now()
     }
-    /// Refuses new commands, finishes those under way, snapshots what is awake.
-    pub async fn drain(&self, patience: Duration) {
-        unimplemented!()
+
+    /// How many entities are awake.
+    pub fn n_awake(&self) -> usize {
+        self.0.orders.n_awake()
+            + self.0.rescues.n_awake()
+            + self.0.drivers.n_awake()
+            + self.0.riders.n_awake()
+    }
+
+    /// Gives a quarantined entity another chance.
+    pub fn release(&self, entity: EntityKey) {
+        self.to_shard(entity, &Instruction::Release(entity.id));
+    }
+
+    /// Kills the actor of an entity where it stands, as a fault would.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn kill(&self, entity: EntityKey) {
+        self.to_shard(entity, &Instruction::Kill(entity.id));
+    }
+
+    /// Lets every entity that may sleep do so now, however short it has been idle.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn sleep_all(&self) {
+        self.to_all_shards(&Instruction::Sweep { is_forced: true });
+    }
+
+    /// Refuses new commands, finishes those under way, snapshots what is awake, and stops.
+    /// Returns whether all of that was done within `patience`.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.0.is_draining.store(true, Ordering::Release);
+        let until = tokio::time::Instant::now() + patience;
+        let finished = tokio::time::timeout_at(until, async {
+            self.0.admission.idle().await;
+            self.0.relay.idle().await;
+            self.to_all_shards(&Instruction::Drain);
+            while self.n_awake() > 0 {
+                tokio::time::sleep(BREATHER).await;
+            }
+        })
+        .await;
+        self.regions().stop().await;
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        let stopped = tokio::time::timeout_at(until, self.0.tasks.wait()).await;
+        finished.is_ok() && stopped.is_ok()
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.0.stop.clone();
+        self.0.tasks.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+
+    fn to_shard(&self, entity: EntityKey, order: &Instruction) {
+        match entity.kind {
+            Kind::Order => self.0.orders.order(entity.shard(), order),
+            Kind::Rescue => self.0.rescues.order(entity.shard(), order),
+            Kind::Driver => self.0.drivers.order(entity.shard(), order),
+            Kind::Rider => self.0.riders.order(entity.shard(), order),
+        }
+    }
+
+    fn to_all_shards(&self, order: &Instruction) {
+        self.0.orders.order_all(order);
+        self.0.rescues.order_all(order);
+        self.0.drivers.order_all(order);
+        self.0.riders.order_all(order);
+    }
+
+    /// Tells an entity that its deadline has come.
+    fn tick(&self, entity: EntityKey) {
+        match entity.kind {
+            Kind::Order => self.0.orders.deliver(self, OrderId(entity.id), Message::Tick),
+            Kind::Rescue => self.0.rescues.deliver(self, RescueId(entity.id), Message::Tick),
+            Kind::Driver => self.0.drivers.deliver(self, DriverId(entity.id), Message::Tick),
+            Kind::Rider => self.0.riders.deliver(self, RiderId(entity.id), Message::Tick),
+        }
+    }
+
+    /// Arms every stored deadline, and wakes those that are near: a search that is open must reach
+    /// its region again.
+    async fn recover_deadlines(&self) -> Result<usize, JournalError> {
+        const PAGE: usize = 1_000;
+        let soon = self.now() + EAGER;
+        let (mut n, mut after) = (0, None);
+        loop {
+            let page = self.journal().deadlines(Timestamp(i64::MAX as u64), after, PAGE).await?;
+            for &(due, entity) in &page {
+                self.0.alarm.set(entity, Some(due));
+                if due <= soon {
+                    self.tick(entity);
+                }
+            }
+            n += page.len();
+            after = page.last().copied();
+            if page.len() < PAGE {
+                return Ok(n);
+            }
+        }
+    }
+
+    fn list(&self, entity: EntityKey, old: Option<&Listing>, new: Option<&Listing>) {
+        self.regions().list(entity, old, new);
+    }
+}
+
+/// Lets shards look for entities that may sleep.
+async fn sweep(system: System) {
+    let mut every = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        every.tick().await;
+        system.to_all_shards(&Instruction::Sweep { is_forced: false });
+        metrics::gauge!("outrider_entities_awake").set(system.n_awake() as f64);
+        metrics::gauge!("outrider_deadlines_armed").set(system.0.alarm.len() as f64);
+    }
+}
+
+/// Answers older than the repeat window cannot be asked for again.
+async fn forget_results(system: System) {
+    let mut every = tokio::time::interval(Duration::from_secs(600));
+    loop {
+        every.tick().await;
+        let before = system.now() - REPEAT_WINDOW - CLOCK_SKEW_MAX;
+        if let Err(error) = system.journal().forget_results(before).await {
+            warn!(%error, "old command results kept");
+        }
+    }
+}
+
+/// The node as its regions see it. Weak, for the node owns the regions.
+#[derive(Debug)]
+struct NodeSurroundings(Weak<Node>);
+
+impl Surroundings for NodeSurroundings {
+    fn propose(&self, job: JobId, round: u32, candidates: Vec<Candidate>) {
+        let Some(system) = self.0.upgrade().map(System) else { return };
+        let asking = system.clone();
+        system.spawn(async move {
+            let tell = Tell::job(job, search::Command::Propose { round, candidates });
+            // Refused when the search moved on meanwhile; the next tick proposes anew.
+            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+        });
+    }
+
+    fn region_up(&self, region: RegionId) {
+        let Some(system) = self.0.upgrade().map(System) else { return };
+        let is_first = {
+            let mut seen = system.0.regions_seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(region)
+        };
+        // Nobody can have listed itself before a region's first life.
+        if !is_first {
+            system.to_all_shards(&Instruction::Relist(region));
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.upgrade().map_or(Timestamp(0), |node| node.clock.now())
     }
 }

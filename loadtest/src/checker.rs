@@ -240,8 +240,10 @@ impl Checker {
             && view.version < *acked
             && now.duration_since(*at) > IN_FLIGHT_MAX
         {
-            let detail =
-                format!("{}: version {} shown after {acked} was acknowledged", view.id, view.version);
+            let detail = format!(
+                "{}: version {} shown after {acked} was acknowledged",
+                view.id, view.version
+            );
             self.report(Broken::AckedNotVisible, detail);
         }
         let fills = |job: &JobId| match job {
@@ -263,9 +265,12 @@ impl Checker {
             return;
         }
         let others = trace.holders.iter();
-        self.suspicions.extend(
-            others.map(|&first| Suspicion { job, first, second: driver, since: now }),
-        );
+        self.suspicions.extend(others.map(|&first| Suspicion {
+            job,
+            first,
+            second: driver,
+            since: now,
+        }));
         trace.holders.push(driver);
     }
 

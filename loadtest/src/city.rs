@@ -153,8 +153,7 @@ impl City {
         let mut speed_max_mps = 1.0_f64;
         let mut directed: Vec<(u32, Edge)> = Vec::new();
         for street in streets {
-            let (from, to) =
-                (renumbered[street.from as usize], renumbered[street.to as usize]);
+            let (from, to) = (renumbered[street.from as usize], renumbered[street.to as usize]);
             if from == u32::MAX || to == u32::MAX || from == to {
                 continue;
             }

@@ -92,8 +92,7 @@ impl Table {
         }
         let path = self.path;
         Ok(self.reader.into_records().map(move |record| {
-            let record =
-                record.map_err(|error| TableError::Csv { path: path.clone(), error })?;
+            let record = record.map_err(|error| TableError::Csv { path: path.clone(), error })?;
             Ok(places.map(|place| record.get(place).unwrap_or_default().to_owned()))
         }))
     }
@@ -101,9 +100,7 @@ impl Table {
 
 /// A number.
 pub(crate) fn number(text: &str) -> Result<f64, TableError> {
-    text.trim()
-        .parse()
-        .map_err(|_| TableError::Value { text: text.to_owned(), wanted: "a number" })
+    text.trim().parse().map_err(|_| TableError::Value { text: text.to_owned(), wanted: "a number" })
 }
 
 /// A position.

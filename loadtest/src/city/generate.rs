@@ -118,8 +118,10 @@ impl City {
         city.south_west = CENTER.offset_m(-HALF_M, -HALF_M);
         city.north_east = CENTER.offset_m(HALF_M, HALF_M);
         city.roads = graph.roads(&mut rng, point);
-        city.water = terrain.water().map(|outline| outline.into_iter().map(point).collect()).collect();
-        city.parks = terrain.parks().map(|outline| outline.into_iter().map(point).collect()).collect();
+        city.water =
+            terrain.water().map(|outline| outline.into_iter().map(point).collect()).collect();
+        city.parks =
+            terrain.parks().map(|outline| outline.into_iter().map(point).collect()).collect();
         city.places = DISTRICTS
             .iter()
             .map(|&(name, east_m, north_m, weight)| District {
@@ -231,7 +233,9 @@ fn trace(
     seed: Xy,
     is_across: bool,
 ) -> Vec<Xy> {
-    let is_free = |at: Xy| terrain.is_buildable(at) || class == RoadClass::Arterial && !terrain.is_in_lake(at);
+    let is_free = |at: Xy| {
+        terrain.is_buildable(at) || class == RoadClass::Arterial && !terrain.is_in_lake(at)
+    };
     if !at_home(seed) || !is_free(seed) || near.is_any_within(seed, spacing_m(class, terrain, seed))
     {
         return Vec::new();

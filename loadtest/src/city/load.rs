@@ -49,7 +49,8 @@ impl City {
                 Road { class, name: None, line: line.to_vec() }
             })
             .collect();
-        let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name =
+            folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let mut city = Self::assemble(&name, nodes, streets);
         city.roads = lines;
         city.places = districts_of_nodes(&city);
@@ -109,8 +110,7 @@ fn links(folder: &Path) -> Result<(Vec<Point>, Vec<Street>), LoadError> {
         })
         .ok_or_else(no_roads)?;
     let travel_column = Table::open(&file)?.column_starting_with("travel_s")?;
-    let columns =
-        ["from_lat", "from_lon", "to_lat", "to_lon", "length_m", travel_column.as_str()];
+    let columns = ["from_lat", "from_lon", "to_lat", "to_lon", "length_m", travel_column.as_str()];
     let mut numbers: BTreeMap<(String, String), u32> = BTreeMap::new();
     let mut nodes = Vec::new();
     let mut streets = Vec::new();

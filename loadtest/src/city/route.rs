@@ -128,8 +128,8 @@ impl City {
         let mut route = Route::standing(from);
         let Some((mut node, _)) = self.nearest(from).filter(|(_, far_m)| *far_m < OFF_ROAD_M)
         else {
-            let to = from
-                .offset_m(rng.random_range(-600.0..600.0), rng.random_range(-600.0..600.0));
+            let to =
+                from.offset_m(rng.random_range(-600.0..600.0), rng.random_range(-600.0..600.0));
             return Route::straight(from, to);
         };
         self.join(&mut route, self.nodes[node as usize]);

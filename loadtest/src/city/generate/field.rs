@@ -119,9 +119,7 @@ impl Field {
                 Shape::Grid(angle) => (nearness + 0.02, angle),
                 Shape::Rings => (nearness * 2.2, from.y.atan2(from.x)),
             };
-            sum = sum.plus(
-                Xy { x: (2.0 * angle).cos(), y: (2.0 * angle).sin() }.times(weight),
-            );
+            sum = sum.plus(Xy { x: (2.0 * angle).cos(), y: (2.0 * angle).sin() }.times(weight));
         }
         let angle = sum.y.atan2(sum.x) / 2.0 + self.bend.at(at) * 0.45;
         Xy { x: angle.cos(), y: angle.sin() }
@@ -142,7 +140,8 @@ impl Blob {
     }
 
     fn edge_m(&self, angle: f64) -> f64 {
-        let wavy: f64 = self.waves.iter().map(|(n, high, phase)| high * (n * angle + phase).sin()).sum();
+        let wavy: f64 =
+            self.waves.iter().map(|(n, high, phase)| high * (n * angle + phase).sin()).sum();
         self.radius_m * (1.0 + wavy)
     }
 
@@ -215,7 +214,8 @@ impl Terrain {
 
     /// May a small street be here?
     pub(super) fn is_buildable(&self, at: Xy) -> bool {
-        let is_in_river = self.river.iter().any(|(bank, half_m)| at.distance(*bank) < half_m + 45.0);
+        let is_in_river =
+            self.river.iter().any(|(bank, half_m)| at.distance(*bank) < half_m + 45.0);
         !is_in_river && !self.lake.contains(at) && !self.hills.iter().any(|hill| hill.contains(at))
     }
 
@@ -258,8 +258,5 @@ fn spline(p: &[Xy], t: f64) -> Xy {
             + (2.0 * a - 5.0 * b + 4.0 * c - d) * t * t
             + (3.0 * b - a - 3.0 * c + d) * t * t * t)
     };
-    Xy {
-        x: axis(p[0].x, p[1].x, p[2].x, p[3].x),
-        y: axis(p[0].y, p[1].y, p[2].y, p[3].y),
-    }
+    Xy { x: axis(p[0].x, p[1].x, p[2].x, p[3].x), y: axis(p[0].y, p[1].y, p[2].y, p[3].y) }
 }

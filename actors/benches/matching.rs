@@ -1,0 +1,153 @@
+//! How long one matching tick takes, and how fast the grid below it is.
+
+use actors::{
+    DriverCard, SearchCard,
+    region::{
+        assignment::{Edges, assign},
+        grid::Grid,
+        matching::{Field, Pairing, Settings, round},
+    },
+};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use protocol::{
+    DriverId, JobId, OrderId, Point, RiderId, Timestamp,
+    view::WorkKind,
+    work::{Needs, OfferPolicy, Vehicle, VehicleKind},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+/// Half the side of the city, in metres.
+const HALF_M: f64 = 10_000.0;
+
+fn place(random: &mut StdRng) -> Point {
+    KIGALI.offset_m(random.random_range(-HALF_M..HALF_M), random.random_range(-HALF_M..HALF_M))
+}
+
+fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
+    let vehicle = Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] });
+    (0..n)
+        .map(|n| {
+            Arc::new(DriverCard {
+                id: DriverId::nth(n),
+                at: place(random),
+                seen_at: NOW,
+                vehicle: vehicle.clone(),
+                is_free: true,
+                has_delivery_slot: true,
+                idle_since: NOW - Duration::from_secs(random.random_range(0..1_200)),
+                rating: random.random_range(400..=500),
+            })
+        })
+        .collect()
+}
+
+fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
+    (0..n)
+        .map(|n| SearchCard {
+            job: JobId::Order(OrderId::nth(n)),
+            work: WorkKind::Ride,
+            rider: RiderId::nth(n),
+            pickup: place(random),
+            needs: Needs::default(),
+            policy: OfferPolicy::BatchOptimal,
+            opened_at: NOW - Duration::from_secs(random.random_range(0..30)),
+            round: 1,
+            radius_m: 10_000,
+            n_wanted: 1,
+            excluded: vec![],
+            only: None,
+        })
+        .collect()
+}
+
+fn solver(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("assignment, k = 10");
+    group.sample_size(20);
+    let mut random = StdRng::seed_from_u64(1);
+    for n in [1_000_u64, 5_000] {
+        let (mut grid, mut near) = (Grid::new(KIGALI, 30_000.0, 100.0), Vec::new());
+        (0..n as u32).for_each(|n| grid.upsert(n, place(&mut random)));
+        let pickups: Vec<Point> = (0..n).map(|_| place(&mut random)).collect();
+        let mut edges = |grid: &Grid| {
+            let mut edges = Edges::new(n as usize);
+            for &pickup in &pickups {
+                grid.nearest(pickup, 10, f32::MAX, |_| true, &mut near);
+                // A metre of road takes about 180 ms.
+                edges.push_row(near.iter().map(|it| (it.n, (it.distance_m * 180.0) as u32)));
+            }
+            edges
+        };
+        let known = edges(&grid);
+        group.bench_function(format!("{n} x {n}, solver only"), |bencher| {
+            bencher.iter(|| assign(black_box(&known)));
+        });
+        group.bench_function(format!("{n} x {n}, with neighbour search"), |bencher| {
+            bencher.iter(|| assign(&edges(black_box(&grid))));
+        });
+    }
+}
+
+fn tick(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("round");
+    group.sample_size(20);
+    let mut random = StdRng::seed_from_u64(2);
+    for (n_drivers, n_searches) in [(1_000, 30), (5_000, 5_000)] {
+        let drivers = drivers(&mut random, n_drivers);
+        let searches = searches(&mut random, n_searches);
+        let (mut field, settings) = (Field::new(KIGALI), Settings::default());
+        field.fill(drivers.iter().cloned());
+        let name = format!("{n_drivers} drivers, {n_searches} searches");
+        group.bench_function(&name, |bencher| {
+            bencher.iter(|| round(&searches, &field, NOW, &settings, Pairing::Joint));
+        });
+        group.bench_function(format!("{name}, with filling the field"), |bencher| {
+            bencher.iter(|| {
+                field.fill(drivers.iter().cloned());
+                round(&searches, &field, NOW, &settings, Pairing::Joint)
+            });
+        });
+    }
+}
+
+fn grid(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("grid");
+    group.throughput(Throughput::Elements(10_000));
+    let mut random = StdRng::seed_from_u64(3);
+    for n in [10_000_u32, 1_000_000] {
+        let mut grid = Grid::new(KIGALI, HALF_M as f32, 50.0);
+        let mut at: Vec<Point> = (0..n).map(|_| place(&mut random)).collect();
+        (0..).zip(&at).for_each(|(n, &at)| grid.upsert(n, at));
+        group.bench_function(format!("upsert, each moves 20 m, of {n}"), |bencher| {
+            bencher.iter_batched(
+                || {
+                    (0..10_000)
+                        .map(|_| {
+                            let n = random.random_range(0..n);
+                            let step = [(20.0, 0.0), (-20.0, 0.0), (0.0, 20.0), (0.0, -20.0)];
+                            let (east, north) = step[random.random_range(0..4)];
+                            at[n as usize] = at[n as usize].offset_m(east, north);
+                            (n, at[n as usize])
+                        })
+                        .collect::<Vec<_>>()
+                },
+                |moves| moves.iter().for_each(|&(n, at)| grid.upsert(n, at)),
+                BatchSize::SmallInput,
+            );
+        });
+        let queries: Vec<Point> = (0..10_000).map(|_| place(&mut random)).collect();
+        let mut near = Vec::new();
+        group.bench_function(format!("ten nearest, of {n}"), |bencher| {
+            bencher.iter(|| {
+                for &at in &queries {
+                    grid.nearest(black_box(at), 10, f32::MAX, |_| true, &mut near);
+                }
+            });
+        });
+    }
+}
+
+criterion_group!(benches, solver, tick, grid);
+criterion_main!(benches);

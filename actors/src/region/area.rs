@@ -1,0 +1,97 @@
+//! What outlives a region's actor: its inbox, the roster its neighbours read, and its figures.
+
+use super::Stats;
+use crate::{Card, DriverCard, EntityKey, SearchCard, listing::RegionId};
+use arc_swap::ArcSwap;
+use metrics::gauge;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Drivers of one region, in the order of their ids.
+pub(super) type Roster = Vec<Arc<DriverCard>>;
+
+/// What was listed since the last tick: per entity the latest, or that it is gone.
+pub(super) type Inbox = HashMap<EntityKey, Option<Entry>>;
+
+/// A card, cheap to share.
+#[derive(Debug, Clone)]
+pub(super) enum Entry {
+    Driver(Arc<DriverCard>),
+    Search(Arc<SearchCard>),
+}
+
+impl Entry {
+    pub(super) fn of(card: &Card) -> Self {
+        match card {
+            Card::Driver(card) => Self::Driver(Arc::new(card.clone())),
+            Card::Search(card) => Self::Search(Arc::new((**card).clone())),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Area {
+    pub(super) region: RegionId,
+    inbox: Mutex<Inbox>,
+    pub(super) roster: ArcSwap<Roster>,
+    stats: Mutex<Stats>,
+}
+
+impl Area {
+    pub(super) fn new(region: RegionId) -> Self {
+        let stats = Stats {
+            n_drivers: 0,
+            n_searches: 0,
+            n_held: 0,
+            n_proposed: 0,
+            n_ticks: 0,
+            n_falls: 0,
+            tick_us: 0,
+        };
+        Self {
+            region,
+            inbox: Mutex::default(),
+            roster: ArcSwap::default(),
+            stats: Mutex::new(stats),
+        }
+    }
+
+    pub(super) fn put(&self, entity: EntityKey, entry: Option<Entry>) {
+        self.inbox().insert(entity, entry);
+    }
+
+    /// Empties the inbox.
+    pub(super) fn take(&self) -> Inbox {
+        std::mem::take(&mut *self.inbox())
+    }
+
+    pub(super) fn has_empty_inbox(&self) -> bool {
+        self.inbox().is_empty()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the figures. Gauges count all regions together, so each adds only its difference: a
+    /// label per region would be a series per region, for ever.
+    pub(super) fn record(&self, change: impl FnOnce(&mut Stats)) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *stats;
+        change(&mut stats);
+        let moved = |name, from: usize, to: usize| {
+            if from != to {
+                gauge!(name).increment(to as f64 - from as f64);
+            }
+        };
+        moved("outrider_region_drivers", before.n_drivers, stats.n_drivers);
+        moved("outrider_region_searches", before.n_searches, stats.n_searches);
+        moved("outrider_region_pairs_held", before.n_held, stats.n_held);
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,218 @@
+//! One region, alive: reads its inbox once a tick, matches, proposes, forgets.
+
+use super::{
+    World,
+    area::{Area, Entry, Roster},
+    matching::{self, Field, Pairing},
+};
+use crate::{DriverCard, EntityKey, Kind, SearchCard};
+use metrics::{counter, histogram};
+use protocol::{DriverId, JobId, OrderId, Point, RescueId, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Match now.
+#[derive(Debug)]
+pub(super) struct Tick {
+    /// Whom to tell when it is done; nobody for the region's own clock.
+    pub(super) done: Option<RpcReplyPort<()>>,
+}
+
+/// The actor of one region.
+pub(super) struct Region {
+    pub(super) world: Arc<World>,
+    pub(super) area: Arc<Area>,
+    /// How long to wait before the first tick, beyond the usual.
+    pub(super) rest: Duration,
+}
+
+/// What a region knows. All of it can be learned again.
+pub(super) struct Memory {
+    drivers: BTreeMap<DriverId, Arc<DriverCard>>,
+    searches: BTreeMap<JobId, Open>,
+    /// Drivers proposed a moment ago, whose listing does not show it yet.
+    proposed: HashMap<DriverId, Timestamp>,
+    field: Field,
+    started_at: Timestamp,
+    empty_since: Option<Timestamp>,
+}
+
+/// An open search.
+struct Open {
+    card: Arc<SearchCard>,
+    /// When drivers were last proposed for it, as it is listed now.
+    proposed_at: Option<Timestamp>,
+}
+
+impl Actor for Region {
+    type Msg = Tick;
+    type State = Memory;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Tick>,
+        (): (),
+    ) -> Result<Memory, ActorProcessingErr> {
+        let middle = h3o::LatLng::from(self.area.region.0);
+        let middle = Point { lat: middle.lat(), lon: middle.lng() };
+        Ok(Memory {
+            drivers: BTreeMap::new(),
+            searches: BTreeMap::new(),
+            proposed: HashMap::new(),
+            field: Field::new(middle),
+            started_at: self.world.surroundings.now(),
+            empty_since: None,
+        })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Tick>,
+        _memory: &mut Memory,
+    ) -> Result<(), ActorProcessingErr> {
+        // A predecessor's roster may name drivers who are gone by now.
+        self.area.roster.store(Arc::default());
+        self.world.surroundings.region_up(self.area.region);
+        self.schedule(&myself, self.period() + self.rest);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Tick>,
+        Tick { done }: Tick,
+        memory: &mut Memory,
+    ) -> Result<(), ActorProcessingErr> {
+        let began = Instant::now();
+        let is_over = self.tick(memory);
+        let took = began.elapsed();
+        histogram!("outrider_region_tick_seconds").record(took);
+        self.area.record(|stats| stats.tick_us = took.as_micros() as u64);
+        if is_over {
+            myself.stop(None);
+        }
+        match done {
+            // Whoever asked may have gone away.
+            Some(done) => drop(done.send(())),
+            // The next tick is only wanted after this one: a slow region never has two waiting.
+            None => {
+                self.schedule(&myself, self.period().saturating_sub(took).max(self.period() / 10));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Region {
+    fn period(&self) -> Duration {
+        Duration::from_millis(self.world.settings.tick_ms.into())
+    }
+
+    fn schedule(&self, myself: &ActorRef<Tick>, after: Duration) {
+        if !self.period().is_zero() {
+            // Detached: it ends by itself, and finds nobody if the region is gone.
+            drop(myself.send_after(after, || Tick { done: None }));
+        }
+    }
+
+    /// Has the region been empty for so long that it was closed?
+    fn tick(&self, memory: &mut Memory) -> bool {
+        let now = self.world.surroundings.now();
+        if memory.read(self.area.take()) {
+            self.area.roster.store(Arc::new(memory.roster()));
+        }
+        let repeat = Duration::from_millis(self.world.settings.repeat_ms.into());
+        memory.proposed.retain(|_, at| now.since(*at) < repeat);
+        let n_held = self.propose(memory, now);
+        self.area.record(|stats| {
+            stats.n_ticks += 1;
+            stats.n_held = n_held;
+            stats.n_drivers = memory.drivers.len();
+            stats.n_searches = memory.searches.len();
+        });
+        if !memory.drivers.is_empty() || !memory.searches.is_empty() {
+            memory.empty_since = None;
+            return false;
+        }
+        let empty_since = *memory.empty_since.get_or_insert(now);
+        let linger = Duration::from_millis(self.world.settings.linger_ms.into());
+        now.since(empty_since) >= linger && self.world.close(&self.area)
+    }
+
+    /// Matches and proposes. Returns how many pairs were held.
+    fn propose(&self, memory: &mut Memory, now: Timestamp) -> usize {
+        let settings = &self.world.settings;
+        let repeat = Duration::from_millis(settings.repeat_ms.into());
+        let is_due = |open: &&Open| open.proposed_at.is_none_or(|at| now.since(at) >= repeat);
+        let due: Vec<Arc<SearchCard>> =
+            memory.searches.values().filter(is_due).map(|open| open.card.clone()).collect();
+        if due.is_empty() {
+            return 0;
+        }
+        let ring: Vec<Arc<Roster>> =
+            self.world.ring(self.area.region).iter().map(|area| area.roster.load_full()).collect();
+        let everyone = memory.drivers.values().chain(ring.iter().flat_map(|roster| roster.iter()));
+        let free = everyone.filter(|card| !memory.proposed.contains_key(&card.id));
+        memory.field.fill(free.cloned());
+        let warm_up = Duration::from_millis(settings.warm_up_ms.into());
+        let is_warm = now.since(memory.started_at) >= warm_up;
+        let pairing = if is_warm { Pairing::Joint } else { Pairing::Greedy };
+        let due = due.iter().map(|card| &**card);
+        let outcome = matching::round(due, &memory.field, now, &settings.matching, pairing);
+        let n_proposals = outcome.proposals.len() as u64;
+        self.area.record(|stats| stats.n_proposed += n_proposals);
+        counter!("outrider_region_proposals_total").increment(n_proposals);
+        for proposal in outcome.proposals {
+            if let Some(open) = memory.searches.get_mut(&proposal.job) {
+                open.proposed_at = Some(now);
+            }
+            memory.proposed.extend(proposal.candidates.iter().map(|it| (it.driver, now)));
+            self.world.surroundings.propose(proposal.job, proposal.round, proposal.candidates);
+        }
+        outcome.n_held
+    }
+}
+
+impl Memory {
+    /// Takes in what was listed. Did any driver change?
+    fn read(&mut self, inbox: super::area::Inbox) -> bool {
+        let mut has_new_roster = false;
+        for (entity, entry) in inbox {
+            match entry {
+                Some(Entry::Driver(card)) => {
+                    has_new_roster = true;
+                    self.drivers.insert(card.id, card);
+                }
+                Some(Entry::Search(card)) => {
+                    self.searches.insert(card.job, Open { card, proposed_at: None });
+                }
+                None => has_new_roster |= self.forget(entity),
+            }
+        }
+        has_new_roster
+    }
+
+    /// Was it a driver?
+    fn forget(&mut self, entity: EntityKey) -> bool {
+        match entity.kind {
+            Kind::Order => drop(self.searches.remove(&JobId::Order(OrderId(entity.id)))),
+            Kind::Rescue => drop(self.searches.remove(&JobId::Rescue(RescueId(entity.id)))),
+            Kind::Driver => {
+                let driver = DriverId(entity.id);
+                self.proposed.remove(&driver);
+                return self.drivers.remove(&driver).is_some();
+            }
+            Kind::Rider => {}
+        }
+        false
+    }
+
+    fn roster(&self) -> Roster {
+        self.drivers.values().cloned().collect()
+    }
+}

@@ -1,0 +1,480 @@
+//! Who should be offered what: one round over all open searches of a region, as a pure function.
+//!
+//! Every search first gets one driver, chosen together with all other searches so that the total cost
+//! is least; only then do those that want several get more. No driver is proposed twice in a round. A
+//! pair of `batch_optimal` or `auto_assign` is *held* back until it is good enough for the age of the
+//! request: on real trips waiting for a good pair saved a quarter of all waiting, and solving a short
+//! batch exactly, without the hold, next to nothing.
+
+use super::{
+    assignment::{Edges, assign},
+    grid::{Grid, Near},
+};
+use crate::{DriverCard, SearchCard, search::Candidate};
+use protocol::{
+    DriverId, JobId, Point, Timestamp,
+    view::WorkKind,
+    work::{OfferPolicy, VehicleKind},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+/// From this many drivers on, cells of 100 m pay.
+const N_DRIVERS_DENSE: usize = 2_000;
+/// How far a region's grid reaches: over its own cell and the ring around it.
+const REACH_M: f32 = 30_000.0;
+/// How often searches that came away empty look further in one round.
+const N_HELPINGS: u32 = 3;
+
+/// How pairs are valued.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How many drivers are weighed for each search.
+    pub n_candidates: u16,
+    /// How much longer the road is than the straight line.
+    pub detour: f32,
+    /// How fast vehicles get through.
+    pub speeds: Speeds,
+    /// A pair is held while it takes longer than this to get to the pickup, in milliseconds …
+    pub hold_ms: u32,
+    /// … plus this many times the age of the request.
+    pub hold_per_age: u32,
+    /// A position older than this is no position, in milliseconds (invariant I-11).
+    pub stale_ms: u32,
+    /// How much less, at most, a driver costs for having been idle, in milliseconds of travel.
+    pub idle_bonus_max_ms: u32,
+    /// Idle for this long, a driver has the whole of that bonus, in milliseconds.
+    pub idle_full_ms: u32,
+    /// How much more a driver costs for each star that is missing, in milliseconds of travel.
+    pub missing_star_ms: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            n_candidates: 10,
+            detour: 1.35,
+            speeds: Speeds::default(),
+            hold_ms: 60_000,
+            hold_per_age: 10,
+            stale_ms: 60_000,
+            idle_bonus_max_ms: 5_000,
+            idle_full_ms: 20 * 60_000,
+            missing_star_ms: 1_000,
+        }
+    }
+}
+
+/// Mean speeds on the road through a city, in metres per second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Speeds {
+    pub foot: f32,
+    pub bicycle: f32,
+    pub moto: f32,
+    pub car: f32,
+    pub van: f32,
+    pub tow_truck: f32,
+}
+
+impl Default for Speeds {
+    fn default() -> Self {
+        Self { foot: 1.4, bicycle: 4.2, moto: 7.5, car: 7.0, van: 6.5, tow_truck: 6.0 }
+    }
+}
+
+impl Speeds {
+    /// All of them `factor` times as fast.
+    #[must_use]
+    pub fn times(self, factor: f32) -> Self {
+        Self {
+            foot: self.foot * factor,
+            bicycle: self.bicycle * factor,
+            moto: self.moto * factor,
+            car: self.car * factor,
+            van: self.van * factor,
+            tow_truck: self.tow_truck * factor,
+        }
+    }
+
+    fn of(&self, vehicle: VehicleKind) -> f32 {
+        match vehicle {
+            VehicleKind::Foot => self.foot,
+            VehicleKind::Bicycle => self.bicycle,
+            VehicleKind::Moto => self.moto,
+            VehicleKind::Car => self.car,
+            VehicleKind::Van => self.van,
+            VehicleKind::TowTruck => self.tow_truck,
+        }
+    }
+}
+
+impl Settings {
+    /// How long a vehicle needs for a straight distance, in milliseconds.
+    pub fn eta_ms(&self, vehicle: VehicleKind, distance_m: f32) -> u32 {
+        (distance_m * self.detour / self.speeds.of(vehicle) * 1_000.0) as u32
+    }
+
+    /// What it costs to give a search this driver, in milliseconds of travel. Ties between drivers
+    /// about as near go to who has waited longest, then to who is liked best.
+    fn cost_ms(&self, driver: &DriverCard, eta_ms: u32, now: Timestamp) -> u32 {
+        let idle_ms = now.since(driver.idle_since).as_millis().min(u128::from(self.idle_full_ms));
+        let bonus = idle_ms as u64 * u64::from(self.idle_bonus_max_ms)
+            / u64::from(self.idle_full_ms.max(1));
+        let missing = u64::from(500_u16.saturating_sub(driver.rating));
+        let malus = missing * u64::from(self.missing_star_ms) / 100;
+        let cost = u64::from(eta_ms) + u64::from(self.idle_bonus_max_ms) - bonus + malus;
+        u32::try_from(cost).unwrap_or(u32::MAX)
+    }
+
+    /// Is the driver near enough for how long the request has waited?
+    fn is_good_enough(&self, search: &SearchCard, eta_ms: u32, now: Timestamp) -> bool {
+        let age_ms = now.since(search.opened_at).as_millis();
+        u128::from(eta_ms)
+            <= u128::from(self.hold_ms) + age_ms.saturating_mul(u128::from(self.hold_per_age))
+    }
+}
+
+/// The drivers a round may propose, by where they are.
+#[derive(Debug)]
+pub struct Field {
+    centre: Point,
+    grid: Grid,
+    is_dense: bool,
+    drivers: Vec<Arc<DriverCard>>,
+    numbers: HashMap<DriverId, u32>,
+}
+
+impl Field {
+    /// An empty field around a place.
+    pub fn new(centre: Point) -> Self {
+        Self {
+            centre,
+            grid: Grid::new(centre, REACH_M, Self::cell_m(false)),
+            is_dense: false,
+            drivers: Vec::new(),
+            numbers: HashMap::new(),
+        }
+    }
+
+    /// Wide cells while there are few drivers: walking over empty ones costs more than comparing.
+    fn cell_m(is_dense: bool) -> f32 {
+        if is_dense { 100.0 } else { 400.0 }
+    }
+
+    /// Replaces everyone. A driver who comes twice (between two regions) counts where it was seen last.
+    /// The order of `drivers` decides between equals, so it should not depend on chance.
+    pub fn fill(&mut self, drivers: impl IntoIterator<Item = Arc<DriverCard>>) {
+        self.drivers.clear();
+        self.numbers.clear();
+        for card in drivers {
+            let n = *self.numbers.entry(card.id).or_insert(self.drivers.len() as u32);
+            match self.drivers.get_mut(n as usize) {
+                Some(known) if known.seen_at < card.seen_at => *known = card,
+                Some(_) => {}
+                None => self.drivers.push(card),
+            }
+        }
+        let is_dense = self.drivers.len() >= N_DRIVERS_DENSE;
+        if is_dense == self.is_dense {
+            self.grid.clear();
+        } else {
+            self.is_dense = is_dense;
+            self.grid = Grid::new(self.centre, REACH_M, Self::cell_m(is_dense));
+        }
+        for (n, card) in (0..).zip(&self.drivers) {
+            self.grid.upsert(n, card.at);
+        }
+    }
+
+    /// How many drivers there are.
+    pub fn len(&self) -> usize {
+        self.drivers.len()
+    }
+
+    /// Is nobody there?
+    pub fn is_empty(&self) -> bool {
+        self.drivers.is_empty()
+    }
+
+    fn card(&self, n: u32) -> &DriverCard {
+        &self.drivers[n as usize]
+    }
+}
+
+/// How searches share drivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// The least total cost over all searches.
+    Joint,
+    /// The oldest search chooses first: for a region that does not know everyone yet.
+    Greedy,
+}
+
+/// Drivers to be offered a job, best first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// Which job.
+    pub job: JobId,
+    /// The round of its search that this answers.
+    pub round: u32,
+    /// Whom.
+    pub candidates: Vec<Candidate>,
+}
+
+/// What came out of a round.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcome {
+    /// At most one per search, the oldest search first.
+    pub proposals: Vec<Proposal>,
+    /// How many pairs were found and held back as not good enough yet.
+    pub n_held: usize,
+}
+
+/// A driver as one search sees it.
+#[derive(Debug, Clone, Copy)]
+struct Pick {
+    driver: u32,
+    cost_ms: u32,
+    eta_ms: u32,
+    distance_m: f32,
+}
+
+/// May this driver be offered this job?
+pub fn fits(search: &SearchCard, driver: &DriverCard, now: Timestamp, settings: &Settings) -> bool {
+    let has_room = match search.work {
+        WorkKind::Ride | WorkKind::Rescue => driver.is_free,
+        WorkKind::Delivery => driver.has_delivery_slot,
+    };
+    // One person may ride and drive: same number, different kinds of id (invariant I-6).
+    let is_same_person = search.rider.0 == driver.id.0;
+    let is_stale = now.since(driver.seen_at).as_millis() > u128::from(settings.stale_ms);
+    has_room
+        && !is_same_person
+        && !is_stale
+        && search.only.is_none_or(|only| only == driver.id)
+        && search.needs.are_met_by(&driver.vehicle)
+        && !search.excluded.contains(&driver.id)
+}
+
+/// One round: whom to propose for each of these searches. The same input gives the same answer.
+pub fn round<'a>(
+    searches: impl IntoIterator<Item = &'a SearchCard>,
+    field: &Field,
+    now: Timestamp,
+    settings: &Settings,
+    pairing: Pairing,
+) -> Outcome {
+    let mut searches: Vec<&SearchCard> = searches.into_iter().filter(|it| proposes(it)).collect();
+    searches.sort_by_key(|search| (search.opened_at, search.job));
+    let mut round = Round {
+        field,
+        now,
+        settings,
+        chosen: vec![None; searches.len()],
+        is_taken: vec![false; field.len()],
+        picks: Vec::new(),
+        spans: Vec::new(),
+        near: Vec::new(),
+        searches,
+    };
+    round.weigh_everyone();
+    match pairing {
+        Pairing::Joint => round.choose_jointly(),
+        Pairing::Greedy => round.choose_in_turn(),
+    }
+    round.help_again(pairing);
+    round.outcome()
+}
+
+/// Does this search take proposals at all?
+fn proposes(search: &SearchCard) -> bool {
+    search.n_wanted > 0
+        && match search.policy {
+            OfferPolicy::Feed => false,
+            OfferPolicy::Direct => search.only.is_some(),
+            OfferPolicy::Sequential
+            | OfferPolicy::BroadcastFirstWins
+            | OfferPolicy::TwoSided
+            | OfferPolicy::BatchOptimal
+            | OfferPolicy::AutoAssign => true,
+        }
+}
+
+/// May one search be offered to several drivers at once?
+fn is_shared(policy: OfferPolicy) -> bool {
+    match policy {
+        OfferPolicy::BroadcastFirstWins | OfferPolicy::TwoSided => true,
+        OfferPolicy::Sequential
+        | OfferPolicy::BatchOptimal
+        | OfferPolicy::AutoAssign
+        | OfferPolicy::Direct
+        | OfferPolicy::Feed => false,
+    }
+}
+
+/// Does a pair wait until it is good enough?
+fn is_held(policy: OfferPolicy) -> bool {
+    match policy {
+        OfferPolicy::BatchOptimal | OfferPolicy::AutoAssign => true,
+        OfferPolicy::Sequential
+        | OfferPolicy::BroadcastFirstWins
+        | OfferPolicy::TwoSided
+        | OfferPolicy::Direct
+        | OfferPolicy::Feed => false,
+    }
+}
+
+struct Round<'a> {
+    searches: Vec<&'a SearchCard>,
+    field: &'a Field,
+    now: Timestamp,
+    settings: &'a Settings,
+    /// Everyone's picks, one search after the other, each cheapest first.
+    picks: Vec<Pick>,
+    /// Per search: its part of `picks`.
+    spans: Vec<Range<usize>>,
+    /// Per search: the driver it gets.
+    chosen: Vec<Option<Pick>>,
+    /// Per driver.
+    is_taken: Vec<bool>,
+    /// Scratch space.
+    near: Vec<Near>,
+}
+
+impl Round<'_> {
+    /// How many drivers a search weighs.
+    fn n_candidates(&self, search: &SearchCard) -> usize {
+        usize::from(self.settings.n_candidates).max(usize::from(search.n_wanted)).max(1)
+    }
+
+    fn weigh_everyone(&mut self) {
+        for i in 0..self.searches.len() {
+            let start = self.picks.len();
+            self.weigh(i, self.n_candidates(self.searches[i]));
+            self.spans.push(start..self.picks.len());
+        }
+    }
+
+    /// Appends to `picks` the nearest `k` drivers for a search who are not taken.
+    fn weigh(&mut self, search: usize, k: usize) {
+        let Self { field, now, settings, is_taken, near, picks, .. } = self;
+        let search = self.searches[search];
+        let fits = |n: u32| !is_taken[n as usize] && fits(search, field.card(n), *now, settings);
+        field.grid.nearest(search.pickup, k, search.radius_m as f32, fits, near);
+        let start = picks.len();
+        picks.extend(near.iter().map(|&Near { n, distance_m }| {
+            let driver = field.card(n);
+            let eta_ms = settings.eta_ms(driver.vehicle.kind, distance_m);
+            let cost_ms = settings.cost_ms(driver, eta_ms, *now);
+            Pick { driver: n, cost_ms, eta_ms, distance_m }
+        }));
+        picks[start..].sort_by_key(|pick| (pick.cost_ms, pick.driver));
+    }
+
+    fn choose_jointly(&mut self) {
+        let spans = std::mem::take(&mut self.spans);
+        let rows: Vec<usize> = (0..self.searches.len()).collect();
+        self.pair(&rows, &spans);
+        self.spans = spans;
+    }
+
+    /// Gives these searches a driver each out of these parts of `picks`, at the least total cost.
+    fn pair(&mut self, searches: &[usize], spans: &[Range<usize>]) {
+        let mut edges = Edges::new(self.field.len());
+        for span in spans {
+            let picks = self.picks[span.clone()].iter();
+            edges.push_row(picks.map(|pick| (pick.driver, pick.cost_ms)));
+        }
+        for ((&search, span), column) in searches.iter().zip(spans).zip(assign(&edges)) {
+            let Some(driver) = column else { continue };
+            self.is_taken[driver as usize] = true;
+            self.chosen[search] =
+                self.picks[span.clone()].iter().find(|pick| pick.driver == driver).copied();
+        }
+    }
+
+    fn choose_in_turn(&mut self) {
+        for (chosen, span) in self.chosen.iter_mut().zip(&self.spans) {
+            let mut picks = self.picks[span.clone()].iter();
+            *chosen = picks.find(|pick| !self.is_taken[pick.driver as usize]).copied();
+            if let Some(pick) = chosen {
+                self.is_taken[pick.driver as usize] = true;
+            }
+        }
+    }
+
+    /// In a crowd many searches weigh the same few drivers, and most come away empty though others are
+    /// not far. Those look again, among drivers that nobody has.
+    fn help_again(&mut self, pairing: Pairing) {
+        for _ in 0..N_HELPINGS {
+            let is_starved = |&i: &usize| {
+                self.chosen[i].is_none()
+                    && self.spans[i].len() == self.n_candidates(self.searches[i])
+            };
+            let hungry: Vec<usize> = (0..self.searches.len()).filter(is_starved).collect();
+            if hungry.is_empty() {
+                return;
+            }
+            let mut spans = Vec::with_capacity(hungry.len());
+            for &search in &hungry {
+                let start = self.picks.len();
+                self.weigh(search, self.n_candidates(self.searches[search]));
+                spans.push(start..self.picks.len());
+                if pairing == Pairing::Greedy
+                    && let Some(&best) = self.picks.get(start)
+                {
+                    self.is_taken[best.driver as usize] = true;
+                    self.chosen[search] = Some(best);
+                }
+            }
+            if pairing == Pairing::Joint {
+                self.pair(&hungry, &spans);
+            }
+            for (&search, span) in hungry.iter().zip(spans) {
+                self.spans[search] = span;
+            }
+        }
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (i, search) in self.searches.iter().enumerate() {
+            let Some(best) = self.chosen[i] else { continue };
+            if is_held(search.policy)
+                && !self.settings.is_good_enough(search, best.eta_ms, self.now)
+            {
+                outcome.n_held += 1;
+                continue;
+            }
+            let mut picks = vec![best];
+            if is_shared(search.policy) {
+                for &pick in &self.picks[self.spans[i].clone()] {
+                    if picks.len() == usize::from(search.n_wanted) {
+                        break;
+                    }
+                    if !std::mem::replace(&mut self.is_taken[pick.driver as usize], true) {
+                        picks.push(pick);
+                    }
+                }
+                picks.sort_by_key(|pick| (pick.cost_ms, pick.driver));
+            }
+            let candidates = picks.iter().map(|pick| Candidate {
+                driver: self.field.card(pick.driver).id,
+                eta_s: pick.eta_ms.div_ceil(1_000),
+                distance_m: pick.distance_m.round() as u32,
+            });
+            outcome.proposals.push(Proposal {
+                job: search.job,
+                round: search.round,
+                candidates: candidates.collect(),
+            });
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+use super::*;
+use proptest::prelude::*;
+use protocol::{
+    OrderId, RiderId,
+    work::{Needs, Vehicle},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::collections::HashSet;
+
+const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+fn moto() -> Arc<Vehicle> {
+    Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] })
+}
+
+/// A free driver with a motorcycle, so many metres east of the middle.
+fn driver(n: u64, east_m: f64) -> DriverCard {
+    DriverCard {
+        id: DriverId::nth(n),
+        at: KIGALI.offset_m(east_m, 0.0),
+        seen_at: NOW,
+        vehicle: moto(),
+        is_free: true,
+        has_delivery_slot: true,
+        idle_since: NOW,
+        rating: 500,
+    }
+}
+
+/// A ride that has just been asked for, so many metres east of the middle.
+fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
+    SearchCard {
+        job: JobId::Order(OrderId::nth(n)),
+        work: WorkKind::Ride,
+        rider: RiderId::nth(n),
+        pickup: KIGALI.offset_m(east_m, 0.0),
+        needs: Needs::default(),
+        policy,
+        opened_at: NOW,
+        round: 1,
+        radius_m: 10_000,
+        n_wanted: 1,
+        excluded: vec![],
+        only: None,
+    }
+}
+
+fn field(drivers: impl IntoIterator<Item = DriverCard>) -> Field {
+    let mut field = Field::new(KIGALI);
+    field.fill(drivers.into_iter().map(Arc::new));
+    field
+}
+
+fn settings() -> Settings {
+    // Without tie-breaks, so that cases can be worked out by hand.
+    Settings { idle_bonus_max_ms: 0, missing_star_ms: 0, ..Settings::default() }
+}
+
+/// Who is proposed, by number of the search; drivers as ids.
+fn proposed(
+    searches: &[SearchCard],
+    field: &Field,
+    now: Timestamp,
+    pairing: Pairing,
+) -> Vec<(JobId, Vec<DriverId>)> {
+    round(searches, field, now, &settings(), pairing)
+        .proposals
+        .into_iter()
+        .map(|it| (it.job, it.candidates.iter().map(|candidate| candidate.driver).collect()))
+        .collect()
+}
+
+fn jointly(searches: &[SearchCard], field: &Field) -> Vec<(JobId, Vec<DriverId>)> {
+    proposed(searches, field, NOW, Pairing::Joint)
+}
+
+fn job(n: u64) -> JobId {
+    JobId::Order(OrderId::nth(n))
+}
+
+#[test]
+fn sequential_gets_the_best_one() {
+    let field = field([driver(1, 900.0), driver(2, 300.0), driver(3, -500.0)]);
+    let search = search(1, 0.0, OfferPolicy::Sequential);
+    assert_eq!(jointly(&[search], &field), [(job(1), vec![DriverId::nth(2)])]);
+}
+
+#[test]
+fn broadcast_and_two_sided_get_as_many_as_they_want_best_first() {
+    for policy in [OfferPolicy::BroadcastFirstWins, OfferPolicy::TwoSided] {
+        let field = field((1..=6).map(|n| driver(n, 1_000.0 - n as f64 * 100.0)));
+        let search = SearchCard { n_wanted: 3, ..search(1, 0.0, policy) };
+        let wanted = [6, 5, 4].map(DriverId::nth).to_vec();
+        assert_eq!(jointly(&[search], &field), [(job(1), wanted)]);
+    }
+}
+
+#[test]
+fn every_search_gets_one_before_any_gets_a_second() {
+    let field = field([driver(1, 0.0), driver(2, 100.0), driver(3, 9_000.0)]);
+    let greedy = SearchCard { n_wanted: 5, ..search(1, 0.0, OfferPolicy::BroadcastFirstWins) };
+    let modest = search(2, 0.0, OfferPolicy::Sequential);
+    let proposed = jointly(&[greedy, modest], &field);
+    let n_distinct = proposed.iter().flat_map(|(_, drivers)| drivers).collect::<HashSet<_>>().len();
+    assert_eq!(proposed.iter().map(|(_, drivers)| drivers.len()).sum::<usize>(), n_distinct);
+    assert_eq!(proposed.len(), 2);
+    assert_eq!(proposed[0].1.len(), 2);
+}
+
+#[test]
+fn direct_gets_only_the_one_asked_for() {
+    let field = field([driver(1, 10.0), driver(2, 5_000.0)]);
+    let only = Some(DriverId::nth(2));
+    let wanted = SearchCard { only, ..search(1, 0.0, OfferPolicy::Direct) };
+    let nobody = search(2, 0.0, OfferPolicy::Direct);
+    assert_eq!(jointly(&[wanted, nobody], &field), [(job(1), vec![DriverId::nth(2)])]);
+}
+
+#[test]
+fn the_feed_is_never_proposed_to_anyone() {
+    let field = field([driver(1, 10.0)]);
+    assert_eq!(jointly(&[search(1, 0.0, OfferPolicy::Feed)], &field), []);
+}
+
+#[test]
+fn a_search_that_wants_nobody_gets_nobody() {
+    let field = field([driver(1, 10.0)]);
+    let search = SearchCard { n_wanted: 0, ..search(1, 0.0, OfferPolicy::Sequential) };
+    assert_eq!(jointly(&[search], &field), []);
+}
+
+#[test]
+fn together_is_better_than_in_turn() {
+    // Both are nearest to driver 1, but only the second search is stuck without it.
+    let field = field([driver(1, 100.0), driver(2, -300.0)]);
+    let searches =
+        [search(1, 0.0, OfferPolicy::Sequential), search(2, 400.0, OfferPolicy::Sequential)];
+    let first_comes =
+        SearchCard { opened_at: NOW - std::time::Duration::from_secs(1), ..searches[0].clone() };
+    let searches = [first_comes, searches[1].clone()];
+    let (a, b) = (DriverId::nth(1), DriverId::nth(2));
+    let joint = proposed(&searches, &field, NOW, Pairing::Joint);
+    assert_eq!(joint, [(job(1), vec![b]), (job(2), vec![a])]);
+    let in_turn = proposed(&searches, &field, NOW, Pairing::Greedy);
+    assert_eq!(in_turn, [(job(1), vec![a]), (job(2), vec![b])]);
+}
+
+#[test]
+fn a_pair_is_held_until_it_is_good_enough_for_its_age() {
+    for policy in [OfferPolicy::BatchOptimal, OfferPolicy::AutoAssign] {
+        // 1,000 m x 1.35 / 7.5 m/s = 180 s, allowed from 12 s on: 60 + 10 x 12.
+        let field = field([driver(1, 1_000.0)]);
+        let search = search(1, 0.0, policy);
+        let at = |age_ms: u64| {
+            let now = NOW + std::time::Duration::from_millis(age_ms);
+            round([&search], &field, now, &settings(), Pairing::Joint)
+        };
+        assert_eq!(at(0), Outcome { proposals: vec![], n_held: 1 });
+        assert_eq!(at(11_900).n_held, 1);
+        let released = at(12_100);
+        assert_eq!((released.n_held, released.proposals.len()), (0, 1));
+        assert_eq!(released.proposals[0].candidates[0].distance_m.abs_diff(1_000), 0);
+    }
+}
+
+#[test]
+fn a_good_pair_is_not_held() {
+    let field = field([driver(1, 100.0)]);
+    let search = search(1, 0.0, OfferPolicy::BatchOptimal);
+    assert_eq!(jointly(&[search], &field), [(job(1), vec![DriverId::nth(1)])]);
+}
+
+#[test]
+fn who_does_not_fit_is_not_proposed() {
+    let fit = driver(1, 100.0);
+    let ride = search(1, 0.0, OfferPolicy::Sequential);
+    let is_proposed = |search: &SearchCard, driver: &DriverCard| {
+        !jointly(std::slice::from_ref(search), &field([driver.clone()])).is_empty()
+    };
+    assert!(is_proposed(&ride, &fit));
+
+    let busy = DriverCard { is_free: false, ..fit.clone() };
+    assert!(!is_proposed(&ride, &busy));
+    let delivery = SearchCard { work: WorkKind::Delivery, ..ride.clone() };
+    assert!(is_proposed(&delivery, &busy), "a busy courier has room for one more");
+    let full = DriverCard { has_delivery_slot: false, ..fit.clone() };
+    assert!(!is_proposed(&delivery, &full));
+
+    let myself = DriverCard { id: DriverId(ride.rider.0), ..fit.clone() };
+    assert!(!is_proposed(&ride, &myself));
+    let excluded = SearchCard { excluded: vec![fit.id], ..ride.clone() };
+    assert!(!is_proposed(&excluded, &fit));
+    let elsewhere = SearchCard { radius_m: 90, ..ride.clone() };
+    assert!(!is_proposed(&elsewhere, &fit));
+    let someone_else = SearchCard { only: Some(DriverId::nth(9)), ..ride.clone() };
+    assert!(!is_proposed(&someone_else, &fit));
+
+    let seen =
+        |s: u64| DriverCard { seen_at: NOW - std::time::Duration::from_secs(s), ..fit.clone() };
+    assert!(is_proposed(&ride, &seen(60)));
+    assert!(!is_proposed(&ride, &seen(61)));
+
+    let needing = |needs| SearchCard { needs, ..ride.clone() };
+    let car = Needs { vehicles: vec![VehicleKind::Car], ..Needs::default() };
+    assert!(!is_proposed(&needing(car), &fit));
+    let heavy = Needs { weight_g: 20_001, ..Needs::default() };
+    assert!(!is_proposed(&needing(heavy), &fit));
+    let skilled = Needs { skills: vec!["cold_chain".to_owned()], ..Needs::default() };
+    assert!(!is_proposed(&needing(skilled), &fit));
+}
+
+#[test]
+fn ties_go_to_who_has_waited_longest_then_to_who_is_liked_best() {
+    let idle =
+        DriverCard { idle_since: NOW - std::time::Duration::from_secs(600), ..driver(1, 100.0) };
+    let liked = DriverCard { rating: 480, ..driver(2, 100.0) };
+    let disliked = DriverCard { rating: 200, ..driver(3, 100.0) };
+    let wanted = SearchCard { n_wanted: 3, ..search(1, 0.0, OfferPolicy::BroadcastFirstWins) };
+    let field = field([disliked, liked, idle]);
+    let outcome = round([&wanted], &field, NOW, &Settings::default(), Pairing::Joint);
+    let order: Vec<_> = outcome.proposals[0].candidates.iter().map(|it| it.driver).collect();
+    assert_eq!(order, [1, 2, 3].map(DriverId::nth));
+}
+
+#[test]
+fn a_faster_vehicle_may_beat_a_nearer_one() {
+    let on_foot = Vehicle { kind: VehicleKind::Foot, capacity_g: 1, skills: vec![] };
+    let walker = DriverCard { vehicle: Arc::new(on_foot), ..driver(1, 300.0) };
+    let field = field([walker, driver(2, 600.0)]);
+    let search = search(1, 0.0, OfferPolicy::Sequential);
+    assert_eq!(jointly(&[search], &field), [(job(1), vec![DriverId::nth(2)])]);
+}
+
+#[test]
+fn a_crowd_does_not_starve_on_its_nearest_few() {
+    // Forty people leave a stadium; each weighs the same ten drivers first.
+    let field = field((0..60).map(|n| driver(n, n as f64 * 20.0)));
+    let searches: Vec<_> = (0..40).map(|n| search(n, 0.0, OfferPolicy::Sequential)).collect();
+    for pairing in [Pairing::Joint, Pairing::Greedy] {
+        let proposed = proposed(&searches, &field, NOW, pairing);
+        assert_eq!(proposed.len(), 40, "{pairing:?}");
+        let drivers: HashSet<_> = proposed.iter().flat_map(|(_, drivers)| drivers).collect();
+        assert_eq!(drivers.len(), 40);
+    }
+}
+
+#[test]
+fn a_driver_listed_twice_counts_where_it_was_seen_last() {
+    let before =
+        DriverCard { seen_at: NOW - std::time::Duration::from_secs(5), ..driver(1, 9_000.0) };
+    for both in [[before.clone(), driver(1, 50.0)], [driver(1, 50.0), before]] {
+        let field = field(both);
+        assert_eq!(field.len(), 1);
+        let search = search(1, 0.0, OfferPolicy::BatchOptimal);
+        assert_eq!(jointly(&[search], &field).len(), 1);
+    }
+}
+
+/// A city of random drivers and searches, some odd ones among them.
+fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<SearchCard>) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let place = |random: &mut StdRng| {
+        KIGALI.offset_m(random.random_range(-6e3..6e3), random.random_range(-6e3..6e3))
+    };
+    let drivers = (0..n_drivers)
+        .map(|n| DriverCard {
+            id: DriverId(RiderId::nth(n).0),
+            at: place(&mut random),
+            seen_at: NOW - std::time::Duration::from_secs(random.random_range(0..70)),
+            is_free: random.random_bool(0.7),
+            has_delivery_slot: random.random_bool(0.7),
+            rating: random.random_range(300..=500),
+            ..driver(n, 0.0)
+        })
+        .collect();
+    let policies = [
+        OfferPolicy::Sequential,
+        OfferPolicy::BroadcastFirstWins,
+        OfferPolicy::TwoSided,
+        OfferPolicy::BatchOptimal,
+        OfferPolicy::AutoAssign,
+        OfferPolicy::Direct,
+        OfferPolicy::Feed,
+    ];
+    let searches = (0..n_searches)
+        .map(|n| {
+            let policy = policies[random.random_range(0..policies.len())];
+            let is_direct = policy == OfferPolicy::Direct;
+            SearchCard {
+                pickup: place(&mut random),
+                work: if random.random() { WorkKind::Ride } else { WorkKind::Delivery },
+                opened_at: NOW - std::time::Duration::from_secs(random.random_range(0..100)),
+                radius_m: random.random_range(500..8_000),
+                n_wanted: random.random_range(0..5),
+                excluded: (0..3)
+                    .map(|_| DriverId(RiderId::nth(random.random_range(0..n_drivers)).0))
+                    .collect(),
+                only: is_direct
+                    .then(|| DriverId(RiderId::nth(random.random_range(0..n_drivers)).0)),
+                ..search(n, 0.0, policy)
+            }
+        })
+        .collect();
+    (drivers, searches)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nobody_is_proposed_twice_or_to_whom_they_do_not_fit(
+        seed in any::<u64>(),
+        n_drivers in 1..120_u64,
+        n_searches in 0..120_u64,
+        is_joint in any::<bool>(),
+    ) {
+        let (drivers, searches) = city(seed, n_drivers, n_searches);
+        let pairing = if is_joint { Pairing::Joint } else { Pairing::Greedy };
+        let settings = Settings::default();
+        let outcome = round(&searches, &field(drivers.clone()), NOW, &settings, pairing);
+        prop_assert_eq!(&outcome, &round(&searches, &field(drivers.clone()), NOW, &settings, pairing));
+        let mut seen = HashSet::new();
+        for proposal in outcome.proposals {
+            let search = searches.iter().find(|it| it.job == proposal.job).unwrap();
+            prop_assert!(!proposal.candidates.is_empty());
+            prop_assert!(proposal.candidates.len() <= usize::from(search.n_wanted));
+            prop_assert_ne!(search.policy, OfferPolicy::Feed);
+            for candidate in &proposal.candidates {
+                prop_assert!(seen.insert(candidate.driver), "{} twice", candidate.driver);
+                let driver = drivers.iter().find(|it| it.id == candidate.driver).unwrap();
+                prop_assert!(fits(search, driver, NOW, &settings));
+                prop_assert!(candidate.distance_m <= search.radius_m);
+                let age_s = NOW.since(search.opened_at).as_secs() as u32;
+                prop_assert!(!is_held(search.policy) || candidate.eta_s <= 60 + 10 * age_s);
+            }
+        }
+    }
+}

@@ -1,0 +1,581 @@
+//! The life of a decider: remember, decide, commit, evolve, answer, tell.
+//!
+//! The order of those verbs is the durability guarantee: a caller hears "yes", and others hear of
+//! it, only after the journal has the events. A crash anywhere in between loses a reply, never a
+//! fact.
+
+use super::{
+    Ask, BREATHER, System,
+    admission::{Permit, RETRY_AFTER_MS},
+    publisher::Published,
+    recent::{self, Known, Recent},
+    relay::Outgoing,
+    shard::ToShard,
+    watchers::{Update, Watchers},
+};
+use crate::{
+    Claim, Commit, Context, Decider, EntityKey, Listing, Refusal, Version,
+    commit::{CommandResult, EncodedEvent},
+    journal::{CommitError, JournalError},
+    listing::RegionId,
+};
+use protocol::{CommandId, Identifier, Principal, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+/// What an entity answered: the version its journal then had, or why not.
+pub type Answer = Result<Version, Refusal>;
+
+/// How often a journal that cannot be reached is tried again before the entity falls.
+const LOAD_TRIES: u32 = 40;
+
+/// Anything an entity can be sent. Its shard is the only sender.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Message<D: Decider> {
+    /// A command.
+    Ask { ask: Ask<D::Command>, reply: oneshot::Sender<Answer>, permit: Permit },
+    /// Something seen.
+    See {
+        sighting: D::Sighting,
+        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+        permit: Permit,
+    },
+    /// The deadline may have come.
+    Tick,
+    /// Somebody wants to follow it.
+    Watch { updates: mpsc::Sender<Update<D>>, reply: StateReply<D>, permit: Permit },
+    /// Somebody wants to see it.
+    Read { reply: StateReply<D>, permit: Permit },
+    /// Its region has forgotten it.
+    Relist(RegionId),
+    /// A board wants its mark.
+    Republish,
+    /// It may go to sleep if it has been idle long enough, or at all.
+    MayIdle { is_forced: bool },
+    /// It is to sleep now; nothing else follows.
+    Sleep,
+}
+
+/// Where a state goes.
+type StateReply<D> = oneshot::Sender<Result<(Version, Arc<D>), Refusal>>;
+
+impl<D: Decider> Message<D> {
+    /// Answers without having asked anybody.
+    pub(super) fn refuse(self, refusal: Refusal) {
+        match self {
+            // Whoever is gone needs no answer.
+            Self::Ask { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Watch { reply, .. } | Self::Read { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::See { .. }
+            | Self::Tick
+            | Self::Relist(_)
+            | Self::Republish
+            | Self::MayIdle { .. }
+            | Self::Sleep => {}
+        }
+    }
+
+    /// Does it count against the bound of what may wait for one entity?
+    pub(super) fn is_admitted(&self) -> bool {
+        match self {
+            Self::Ask { .. } | Self::See { .. } | Self::Watch { .. } | Self::Read { .. } => true,
+            Self::Tick | Self::Relist(_) | Self::Republish | Self::MayIdle { .. } | Self::Sleep => {
+                false
+            }
+        }
+    }
+}
+
+/// Why an entity fell.
+#[derive(Debug, Error)]
+pub(super) enum Fall {
+    /// The journal cannot be reached: not the entity's fault.
+    #[error("journal out of reach: {0}")]
+    Unreachable(String),
+    /// Its past cannot be read.
+    #[error(transparent)]
+    Unreadable(JournalError),
+}
+
+/// Hosts one `D` as a ractor actor.
+#[derive(Debug)]
+pub(super) struct Entity<D>(PhantomData<fn() -> D>);
+
+impl<D> Entity<D> {
+    pub(super) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// What an entity is born with.
+#[derive(Debug)]
+pub(super) struct Birth<D: Decider> {
+    pub(super) id: D::Id,
+    pub(super) system: System,
+    pub(super) shard: ActorRef<ToShard<D>>,
+    pub(super) watchers: Arc<Watchers<D>>,
+    /// Messages sent to it and not yet handled.
+    pub(super) inflight: Arc<AtomicU32>,
+}
+
+/// A decider that is awake.
+#[derive(Debug)]
+pub(super) struct Awake<D: Decider> {
+    birth: Birth<D>,
+    key: EntityKey,
+    version: Version,
+    state: D,
+    recent: Recent,
+    /// What its region was last told.
+    listed: Option<Box<Listing>>,
+    /// The deadline the journal has.
+    stored_deadline: Option<Timestamp>,
+    /// The deadline the alarm has.
+    armed: Option<Timestamp>,
+    n_unsnapshot: u32,
+    n_received: u64,
+    active_at: Timestamp,
+}
+
+impl<D: Decider> Actor for Entity<D> {
+    type Msg = Message<D>;
+    type State = Box<Awake<D>>;
+    type Arguments = Birth<D>;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        birth: Birth<D>,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(Box::new(Awake {
+            key: EntityKey { kind: D::KIND, id: birth.id.uuid() },
+            active_at: birth.system.now(),
+            birth,
+            version: Version::default(),
+            state: D::default(),
+            recent: Recent::default(),
+            listed: None,
+            stored_deadline: None,
+            armed: None,
+            n_unsnapshot: 0,
+            n_received: 0,
+        }))
+    }
+
+    /// Reads the journal here and not in `pre_start`, where ractor has not linked the actor yet and
+    /// tells nobody when it fails.
+    async fn post_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        awake: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(awake.remember().await?)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        awake: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        awake.n_received += 1;
+        let is_admitted = message.is_admitted();
+        if is_admitted {
+            awake.active_at = awake.birth.system.now();
+        }
+        let outcome = awake.take(message, &myself).await;
+        if is_admitted {
+            awake.birth.inflight.fetch_sub(1, Ordering::AcqRel);
+        }
+        Ok(outcome?)
+    }
+}
+
+impl<D: Decider> Awake<D> {
+    async fn take(
+        &mut self,
+        message: Message<D>,
+        myself: &ActorRef<Message<D>>,
+    ) -> Result<(), Fall> {
+        match message {
+            Message::Ask { ask: Ask { command, by, id }, reply, permit } => {
+                let answer = self.ask(&command, by, Some(id)).await?;
+                drop(permit);
+                // A caller that gave up will ask again.
+                reply.send(answer).ok();
+            }
+            Message::See { sighting, reply, permit } => {
+                let seen = self.see(sighting).await?;
+                drop(permit);
+                if let Some(reply) = reply {
+                    reply.send(seen).ok();
+                }
+            }
+            Message::Tick => self.tick().await?,
+            Message::Watch { updates, reply, permit } => {
+                self.birth.watchers.add(self.birth.id, updates);
+                drop(permit);
+                reply.send(Ok((self.version, Arc::new(self.state.clone())))).ok();
+            }
+            Message::Read { reply, permit } => {
+                drop(permit);
+                reply.send(Ok((self.version, Arc::new(self.state.clone())))).ok();
+            }
+            Message::Relist(region) => {
+                if let Some(listing) = self.listed.as_deref().filter(|it| it.region == region) {
+                    self.birth.system.list(self.key, None, Some(listing));
+                }
+            }
+            Message::Republish => self.publish(Vec::new()),
+            Message::MayIdle { is_forced } => {
+                let idle = self.birth.system.now().since(self.active_at);
+                if self.state.idle_max().is_some_and(|max| is_forced || idle >= max) {
+                    let drowsy = ToShard::Drowsy { id: self.birth.id, n_received: self.n_received };
+                    // Fails only when the shard is gone, and the entity with it.
+                    self.birth.shard.send_message(drowsy).ok();
+                }
+            }
+            Message::Sleep => {
+                self.snapshot().await;
+                myself.stop(None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides, commits, evolves, tells. `id` is absent when the entity asks itself.
+    async fn ask(
+        &mut self,
+        command: &D::Command,
+        by: Principal,
+        id: Option<CommandId>,
+    ) -> Result<Answer, Fall> {
+        // Terminates: it comes round again only when somebody else's commit, or ours, got through.
+        loop {
+            if let Some(answer) = self.first_answer(id).await? {
+                return Ok(answer);
+            }
+            let context = Context { id: self.birth.id, by, now: self.birth.system.now() };
+            let events = match self.state.decide(command, &context) {
+                Ok(events) if events.is_empty() => return Ok(self.keep(id, Ok(self.version))),
+                Ok(events) => events,
+                Err(refusal) => return self.refuse(refusal, by, id, context.now).await,
+            };
+            let (commit, after, outgoing) = self.prepare(&events, id, context.now);
+            let is_snapshot = commit.snapshot.is_some();
+            match self.birth.system.journal().commit(commit).await {
+                Ok(()) => {
+                    self.version.0 += events.len() as u64;
+                    self.state = after;
+                    self.n_unsnapshot =
+                        if is_snapshot { 0 } else { self.n_unsnapshot + events.len() as u32 };
+                    self.stored_deadline = self.state.deadline().map(|(due, _)| due);
+                    let answer = self.keep(id, Ok(self.version));
+                    self.tell_all(events, outgoing);
+                    return Ok(answer);
+                }
+                Err(CommitError::ClaimTaken { claim, holder }) => {
+                    return Ok(Err(Refusal::Taken { claim, holder }));
+                }
+                Err(CommitError::Unavailable(error)) => {
+                    warn!(entity = %self.key, error, "commit not written");
+                    return Ok(Err(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS }));
+                }
+                Err(CommitError::Postings(problem) | CommitError::Unsound(problem)) => {
+                    // A rule is wrong. It would be wrong again, so this is an answer and no fall.
+                    error!(entity = %self.key, problem, "commit makes no sense");
+                    return Ok(Err(Refusal::invalid("commit", problem)));
+                }
+                // Another host wrote first, or nobody knows whether we did. Read what is there, and
+                // think again: in place, for falling would drop everyone who waits behind.
+                Err(error @ (CommitError::Stale { .. } | CommitError::Unknown(_))) => {
+                    warn!(entity = %self.key, %error, "reading the journal again");
+                    metrics::counter!("outrider_rereads_total").increment(1);
+                    self.remember().await?;
+                }
+            }
+        }
+    }
+
+    /// The answer this command got when it was first asked, if it was.
+    async fn first_answer(&mut self, id: Option<CommandId>) -> Result<Option<Answer>, Fall> {
+        let Some(id) = id else { return Ok(None) };
+        match self.recent.find(id) {
+            Known::Answered(answer) => Ok(Some(answer)),
+            Known::New => Ok(None),
+            Known::Maybe => {
+                match self.birth.system.journal().result(self.key, id).await {
+                    Ok(None) => Ok(None),
+                    Ok(Some(bytes)) => match recent::decode(&bytes) {
+                        Ok(answer) => Ok(Some(answer)),
+                        Err(error) => Err(self.unreadable(error)),
+                    },
+                    // Without knowing, the only safe answer is none.
+                    Err(error) => Err(Fall::Unreachable(error.to_string())),
+                }
+            }
+        }
+    }
+
+    /// Keeps a refusal as the command's answer, so that a repeat hears the same. Unknown entities
+    /// keep nothing: ids that were never created must not fill the journal.
+    async fn refuse(
+        &mut self,
+        refusal: Refusal,
+        by: Principal,
+        id: Option<CommandId>,
+        now: Timestamp,
+    ) -> Result<Answer, Fall> {
+        let is_kept = by != Principal::System && self.version > Version::default();
+        if let Some(command) = id.filter(|_| is_kept) {
+            let bytes = recent::encode(&Err(refusal.clone()));
+            let result = Some(CommandResult { command, bytes });
+            let commit = Commit { result, ..self.empty_commit(now) };
+            if let Err(error) = self.birth.system.journal().commit(commit).await {
+                warn!(entity = %self.key, %error, "refusal not kept");
+            }
+            return Ok(self.keep(id, Err(refusal)));
+        }
+        Ok(Err(refusal))
+    }
+
+    fn keep(&mut self, id: Option<CommandId>, answer: Answer) -> Answer {
+        if let Some(id) = id {
+            self.recent.add(id, answer.clone());
+        }
+        answer
+    }
+
+    /// Everything `events` write, the state they lead to, and what others are to be told.
+    fn prepare(
+        &self,
+        events: &[D::Event],
+        id: Option<CommandId>,
+        now: Timestamp,
+    ) -> (Commit, D, Outgoing) {
+        let mut after = self.state.clone();
+        let (mut effects, mut postings) = (Vec::new(), Vec::new());
+        for event in events {
+            effects.extend(after.effects(self.birth.id, event));
+            postings.extend(after.postings(self.birth.id, event));
+            after.evolve(event);
+        }
+        let version = Version(self.version.0 + events.len() as u64);
+        let held = self.state.claims(self.birth.id);
+        let wanted = after.claims(self.birth.id);
+        let deadline = after.deadline().map(|(due, _)| due);
+        let is_snapshot_due = self.n_unsnapshot as usize + events.len()
+            >= self.birth.system.0.settings.snapshot_every as usize;
+        let commit = Commit {
+            events: events.iter().map(encode_event::<D>).collect(),
+            snapshot: is_snapshot_due.then(|| encode(&after)),
+            result: id
+                .map(|command| CommandResult { command, bytes: recent::encode(&Ok(version)) }),
+            effects: effects.iter().map(encode).collect(),
+            deadline: (deadline != self.stored_deadline).then_some(deadline),
+            claims_taken: difference(&wanted, &held),
+            claims_released: difference(&held, &wanted),
+            postings,
+            view: after.view(self.birth.id),
+            ..self.empty_commit(now)
+        };
+        (commit, after, Outgoing { source: self.key, version, at: now, effects })
+    }
+
+    fn empty_commit(&self, now: Timestamp) -> Commit {
+        Commit {
+            entity: self.key,
+            expected: self.version,
+            at: now,
+            events: Vec::new(),
+            snapshot: None,
+            result: None,
+            effects: Vec::new(),
+            deadline: None,
+            claims_taken: Vec::new(),
+            claims_released: Vec::new(),
+            postings: Vec::new(),
+            view: None,
+        }
+    }
+
+    /// Tells everyone who should know what was just committed.
+    fn tell_all(&mut self, events: Vec<D::Event>, outgoing: Outgoing) {
+        self.birth.system.0.relay.send(outgoing);
+        let names = events.iter().map(D::event_name).collect();
+        for event in &events {
+            metrics::counter!("outrider_events_total", "kind" => D::KIND.to_string(), "event" => D::event_name(event))
+                .increment(1);
+        }
+        self.follow_state();
+        self.birth.watchers.tell(self.birth.id, || Update::Changed {
+            version: self.version,
+            state: Arc::new(self.state.clone()),
+            events: events.into(),
+        });
+        self.publish(names);
+    }
+
+    /// Brings alarm and region in line with the state.
+    fn follow_state(&mut self) {
+        let deadline = self.state.deadline().map(|(due, _)| due);
+        if deadline != self.armed {
+            self.armed = deadline;
+            self.birth.system.0.alarm.set(self.key, deadline);
+        }
+        let listing = self.state.listing(self.birth.id);
+        if listing.as_ref() != self.listed.as_deref() {
+            self.birth.system.list(self.key, self.listed.as_deref(), listing.as_ref());
+            self.listed = listing.map(Box::new);
+        }
+    }
+
+    fn publish(&self, events: Vec<&'static str>) {
+        self.birth.system.0.publisher.publish(|| Published {
+            entity: self.key,
+            at: self.birth.system.now(),
+            mark: self.state.mark(self.birth.id),
+            events,
+        });
+    }
+
+    async fn see(&mut self, sighting: D::Sighting) -> Result<Result<(), Refusal>, Fall> {
+        let context =
+            Context { id: self.birth.id, by: Principal::System, now: self.birth.system.now() };
+        let seen = self.state.see(&sighting, &context);
+        for sight in seen.passed_on {
+            self.birth.system.see(sight);
+        }
+        for command in &seen.asks {
+            // A refusal means that the sighting led to nothing; the next one may.
+            self.ask(command, Principal::System, None).await?.ok();
+        }
+        if let Some(refusal) = seen.refused {
+            return Ok(Err(refusal));
+        }
+        let listing = self.state.listing(self.birth.id);
+        if listing.as_ref() != self.listed.as_deref() {
+            self.birth.system.list(self.key, self.listed.as_deref(), listing.as_ref());
+            self.listed = listing.map(Box::new);
+        }
+        // What was seen usually moves a deadline further away, and then the alarm may ring early.
+        if let Some((due, _)) = self.state.deadline()
+            && self.armed.is_none_or(|armed| due < armed)
+        {
+            self.armed = Some(due);
+            self.birth.system.0.alarm.set(self.key, Some(due));
+        }
+        self.birth.watchers.tell(self.birth.id, || Update::Seen(sighting));
+        self.publish(Vec::new());
+        Ok(Ok(()))
+    }
+
+    async fn tick(&mut self) -> Result<(), Fall> {
+        self.armed = None;
+        let now = self.birth.system.now();
+        let before = self.version;
+        if let Some((due, command)) = self.state.deadline()
+            && due <= now
+        {
+            let answer = self.ask(&command, Principal::System, None).await?;
+            let is_still_due = self.state.deadline().is_some_and(|(due, _)| due <= now);
+            if self.version == before && is_still_due {
+                // A rule that does not move its own deadline must not keep a core busy.
+                warn!(entity = %self.key, ?answer, "deadline stands still");
+                let later = now + Duration::from_secs(1);
+                self.armed = Some(later);
+                self.birth.system.0.alarm.set(self.key, self.armed);
+                return Ok(());
+            }
+        }
+        self.follow_state();
+        Ok(())
+    }
+
+    /// Becomes what the journal says. Whatever was not written down starts anew.
+    async fn remember(&mut self) -> Result<(), Fall> {
+        let mut tries = 0;
+        let stored = loop {
+            match self.birth.system.journal().load(self.key).await {
+                Ok(stored) => break stored,
+                Err(JournalError::Unavailable(error)) if tries == LOAD_TRIES => {
+                    return Err(Fall::Unreachable(error));
+                }
+                Err(JournalError::Unavailable(_)) => {
+                    tries += 1;
+                    tokio::time::sleep(BREATHER * tries).await;
+                }
+                Err(error @ JournalError::Unreadable { .. }) => {
+                    return Err(Fall::Unreadable(error));
+                }
+            }
+        };
+        self.version = stored.version();
+        self.n_unsnapshot = stored.tail.len() as u32;
+        self.recent = Recent::of(&stored).map_err(|error| self.unreadable(error))?;
+        let mut state = match &stored.snapshot {
+            Some((_, bytes)) => {
+                rmp_serde::from_slice(bytes).map_err(|error| self.unreadable(error))?
+            }
+            None => D::default(),
+        };
+        for event in &stored.tail {
+            let event =
+                rmp_serde::from_slice(&event.bytes).map_err(|error| self.unreadable(error))?;
+            D::evolve(&mut state, &event);
+        }
+        // The journal keeps the deadline of the durable state, before soft state is renewed.
+        self.stored_deadline = state.deadline().map(|(due, _)| due);
+        state.wake(self.birth.system.now());
+        self.state = state;
+        if self.version > Version::default() {
+            self.follow_state();
+            self.birth.watchers.tell(self.birth.id, || Update::Changed {
+                version: self.version,
+                state: Arc::new(self.state.clone()),
+                events: Arc::new([]),
+            });
+            self.publish(Vec::new());
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&mut self) {
+        if self.n_unsnapshot == 0 {
+            return;
+        }
+        let snapshot = Some(encode(&self.state));
+        let commit = Commit { snapshot, ..self.empty_commit(self.birth.system.now()) };
+        // Without it the next host reads a few more events.
+        if let Err(error) = self.birth.system.journal().commit(commit).await {
+            warn!(entity = %self.key, %error, "no snapshot on sleep");
+        }
+    }
+
+    fn unreadable(&self, error: rmp_serde::decode::Error) -> Fall {
+        Fall::Unreadable(JournalError::Unreadable { entity: self.key, problem: error.to_string() })
+    }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("entities are plain data")
+}
+
+fn encode_event<D: Decider>(event: &D::Event) -> EncodedEvent {
+    EncodedEvent { name: D::event_name(event).to_owned(), bytes: encode(event) }
+}
+
+fn difference(these: &[Claim], those: &[Claim]) -> Vec<Claim> {
+    these.iter().filter(|it| !those.contains(it)).cloned().collect()
+}

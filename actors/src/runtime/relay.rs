@@ -1,0 +1,343 @@
+//! Delivers effects: at least once, in order per receiver, never before their commit.
+//!
+//! Effects reach the relay straight from the entity that committed them. What does not fit in its
+//! memory is not lost: the outbox in the journal has it, and the relay reads that again when it has
+//! caught up, as it does after a restart. The receiver recognises a second delivery by its command
+//! id, which is derived from source, version and index.
+
+use super::{OWN_PATIENCE, System};
+use crate::{
+    Effect, EntityKey, Refusal, Tell, Version,
+    journal::{EffectKey, JournalError, OutboxPosition, SharedJournal},
+};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use protocol::{CommandId, Principal, Timestamp};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Notify, mpsc};
+use tracing::{error, warn};
+
+/// Most commits whose effects wait to be taken up.
+const QUEUE_MAX: usize = 16_384;
+/// Most effects held in memory; the rest waits in the outbox.
+const HELD_MAX: usize = 65_536;
+/// Most deliveries under way at once.
+const INFLIGHT_MAX: usize = 1_024;
+/// Most rows read from the outbox at once.
+const PAGE: usize = 1_000;
+/// Deliveries are forgotten in the journal in batches of at most this.
+const FORGET_MAX: usize = 512;
+/// …and at the latest this long after the first one.
+const FORGET_EVERY: Duration = Duration::from_millis(50);
+/// How long to wait before telling again what could not be told.
+const AGAIN_AFTER: [Duration; 5] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
+
+/// The effects of one commit.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) source: EntityKey,
+    pub(super) version: Version,
+    pub(super) at: Timestamp,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// Where entities hand in the effects of their commits.
+#[derive(Debug)]
+pub(super) struct Relay {
+    queue: mpsc::Sender<Outgoing>,
+    progress: Arc<Progress>,
+}
+
+/// What is known about effects under way, for a drain and for catching up.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Handed in or read, and not yet delivered.
+    n_open: AtomicUsize,
+    /// Some were not taken up, and must be read from the outbox.
+    n_missed: AtomicUsize,
+    changed: Notify,
+}
+
+impl Relay {
+    pub(super) fn new() -> (Self, Deliveries) {
+        let (queue, incoming) = mpsc::channel(QUEUE_MAX);
+        let progress = Arc::new(Progress::default());
+        let deliveries =
+            Deliveries { incoming, progress: progress.clone(), recovered: Mutex::default() };
+        (Self { queue, progress }, deliveries)
+    }
+
+    /// Hands in the effects of a commit. Never waits.
+    pub(super) fn send(&self, outgoing: Outgoing) {
+        let n = outgoing.effects.len();
+        if n == 0 {
+            return;
+        }
+        self.progress.n_open.fetch_add(n, Ordering::AcqRel);
+        if self.queue.try_send(outgoing).is_err() {
+            self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+            self.progress.close(n);
+        }
+    }
+
+    /// Returns once everything handed in has been delivered.
+    pub(super) async fn idle(&self) {
+        loop {
+            let changed = self.progress.changed.notified();
+            if self.progress.n_open.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Progress {
+    fn close(&self, n: usize) {
+        if self.n_open.fetch_sub(n, Ordering::AcqRel) == n {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+/// One effect on its way.
+#[derive(Debug)]
+struct Parcel {
+    key: EffectKey,
+    at: Timestamp,
+    effect: Effect,
+}
+
+/// What the relay's task owns.
+#[derive(Debug)]
+pub(super) struct Deliveries {
+    incoming: mpsc::Receiver<Outgoing>,
+    progress: Arc<Progress>,
+    recovered: Mutex<Vec<Parcel>>,
+}
+
+impl Deliveries {
+    /// Reads what a former life of this node committed and did not deliver.
+    pub(super) async fn recover(&self, journal: &SharedJournal) -> Result<usize, JournalError> {
+        let parcels = read_outbox(journal, &HashSet::new()).await?;
+        let n = parcels.len();
+        self.progress.n_open.fetch_add(n, Ordering::AcqRel);
+        *self.recovered.lock().unwrap_or_else(PoisonError::into_inner) = parcels;
+        Ok(n)
+    }
+
+    /// Delivers for ever.
+    pub(super) async fn run(mut self, system: System) {
+        let mut queues = Queues::default();
+        let mut underway: FuturesUnordered<BoxFuture<'static, (Lane, EffectKey)>> =
+            FuturesUnordered::new();
+        let recovered =
+            mem::take(&mut *self.recovered.lock().unwrap_or_else(PoisonError::into_inner));
+        for parcel in recovered {
+            queues.add(parcel);
+        }
+        let mut done = Vec::new();
+        let mut forget = tokio::time::interval(FORGET_EVERY);
+        forget.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+
+        loop {
+            while underway.len() < INFLIGHT_MAX
+                && let Some((lane, parcel)) = queues.next()
+            {
+                underway.push(Box::pin(deliver(system.clone(), lane, parcel)));
+            }
+            tokio::select! {
+                Some((lane, key)) = underway.next() => {
+                    queues.finish(lane, key);
+                    done.push(key);
+                    self.progress.close(1);
+                    if done.len() >= FORGET_MAX {
+                        forget_delivered(&system, mem::take(&mut done)).await;
+                    }
+                }
+                Some(outgoing) = self.incoming.recv() => self.take_up(outgoing, &mut queues),
+                _ = forget.tick() => {
+                    if !done.is_empty() {
+                        forget_delivered(&system, mem::take(&mut done)).await;
+                    }
+                    metrics::gauge!("outrider_effects_open").set(queues.n_held() as f64);
+                    let is_behind = self.progress.n_missed.load(Ordering::Acquire) > 0;
+                    if is_behind && queues.n_held() < HELD_MAX / 2 {
+                        self.catch_up(&system, &mut queues).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_up(&self, outgoing: Outgoing, queues: &mut Queues) {
+        let n = outgoing.effects.len();
+        // While behind, newer effects stay in the outbox too, so that order is kept.
+        if queues.n_held() + n > HELD_MAX || self.progress.n_missed.load(Ordering::Acquire) > 0 {
+            self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+            self.progress.close(n);
+            return;
+        }
+        let Outgoing { source, version, at, effects } = outgoing;
+        for (index, effect) in (0..).zip(effects) {
+            let is_new =
+                queues.add(Parcel { key: EffectKey { source, version, index }, at, effect });
+            if !is_new {
+                self.progress.close(1);
+            }
+        }
+    }
+
+    async fn catch_up(&self, system: &System, queues: &mut Queues) {
+        self.progress.n_missed.store(0, Ordering::Release);
+        match read_outbox(system.journal(), &queues.known).await {
+            Ok(parcels) => {
+                self.progress.n_open.fetch_add(parcels.len(), Ordering::AcqRel);
+                if parcels.len() >= HELD_MAX {
+                    self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+                }
+                for parcel in parcels {
+                    queues.add(parcel);
+                }
+            }
+            Err(error) => {
+                warn!(%error, "outbox not read");
+                self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+/// From whom to whom: effects of one lane are delivered one after the other.
+type Lane = (EntityKey, EntityKey);
+
+/// Parcels by lane; a lane whose head is under way waits.
+#[derive(Debug, Default)]
+struct Queues {
+    lanes: HashMap<Lane, VecDeque<Parcel>>,
+    ready: VecDeque<Lane>,
+    known: HashSet<EffectKey>,
+}
+
+impl Queues {
+    fn n_held(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Returns whether it was not already there.
+    fn add(&mut self, parcel: Parcel) -> bool {
+        if !self.known.insert(parcel.key) {
+            return false;
+        }
+        let lane = (parcel.key.source, parcel.effect.tell.to());
+        let queue = self.lanes.entry(lane).or_insert_with(|| {
+            self.ready.push_back(lane);
+            VecDeque::new()
+        });
+        queue.push_back(parcel);
+        true
+    }
+
+    fn next(&mut self) -> Option<(Lane, Parcel)> {
+        let lane = self.ready.pop_front()?;
+        let parcel = self.lanes.get_mut(&lane)?.pop_front()?;
+        Some((lane, parcel))
+    }
+
+    fn finish(&mut self, lane: Lane, key: EffectKey) {
+        self.known.remove(&key);
+        if self.lanes.get(&lane).is_some_and(VecDeque::is_empty) {
+            self.lanes.remove(&lane);
+        } else {
+            self.ready.push_back(lane);
+        }
+    }
+}
+
+/// Tells, and if that is refused, tells the source.
+async fn deliver(system: System, lane: Lane, parcel: Parcel) -> (Lane, EffectKey) {
+    let Parcel { key, at, effect: Effect { tell, if_refused } } = parcel;
+    if let Err(refusal) = tell_until_answered(&system, tell, key, at, 0).await {
+        match if_refused {
+            Some(answer) => {
+                if let Err(refusal) = tell_until_answered(&system, answer, key, at, 1 << 31).await {
+                    // The source has moved on; it knows better.
+                    tracing::debug!(source = %key.source, %refusal, "answer to a refusal refused");
+                }
+            }
+            None => tracing::debug!(source = %key.source, to = %lane.1, %refusal, "effect refused"),
+        }
+    }
+    (lane, key)
+}
+
+async fn tell_until_answered(
+    system: &System,
+    tell: Tell,
+    key: EffectKey,
+    at: Timestamp,
+    salt: u32,
+) -> super::Answer {
+    let id = CommandId::of_effect(&key.source.to_bytes(), key.version.0, key.index | salt, at);
+    let mut tries = 0;
+    loop {
+        match system.tell(tell.clone(), Principal::System, id, OWN_PATIENCE).await {
+            Err(
+                refusal @ (Refusal::Busy { .. }
+                | Refusal::Unavailable
+                | Refusal::Quarantined
+                | Refusal::Draining),
+            ) => {
+                let wait = AGAIN_AFTER[tries.min(AGAIN_AFTER.len() - 1)];
+                if tries == AGAIN_AFTER.len() {
+                    warn!(to = %tell.to(), %refusal, "effect still not delivered");
+                }
+                tries += 1;
+                tokio::time::sleep(wait).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+async fn forget_delivered(system: &System, delivered: Vec<EffectKey>) {
+    // Kept ones are delivered again after a restart, and recognised.
+    if let Err(error) = system.journal().delivered(delivered).await {
+        warn!(%error, "delivered effects kept");
+    }
+}
+
+async fn read_outbox(
+    journal: &SharedJournal,
+    known: &HashSet<EffectKey>,
+) -> Result<Vec<Parcel>, JournalError> {
+    let mut parcels = Vec::new();
+    let mut after: Option<OutboxPosition> = None;
+    loop {
+        let rows = journal.undelivered(after, PAGE).await?;
+        let is_last = rows.len() < PAGE;
+        after = rows.last().map(|row| row.position);
+        for row in rows.into_iter().filter(|row| !known.contains(&row.key)) {
+            match rmp_serde::from_slice(&row.bytes) {
+                Ok(effect) => parcels.push(Parcel { key: row.key, at: row.at, effect }),
+                Err(error) => error!(source = %row.key.source, %error, "unreadable effect"),
+            }
+        }
+        if is_last || parcels.len() >= HELD_MAX {
+            return Ok(parcels);
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Wakes entities on demand and buries them when they fall.
+//!
+//! A shard is the only sender to its entities, which is what makes "at most one actor per id in
+//! this process" true, and what lets an entity go to sleep without losing a message. Across
+//! processes the journal's version check makes a second host harmless.
+
+use super::{
+    Host, System,
+    admission::RETRY_AFTER_MS,
+    entity::{Birth, Entity, Fall, Message},
+    watchers::Watchers,
+};
+use crate::{Decider, EntityKey, Refusal, listing::RegionId};
+use protocol::{Identifier, SHARDS, ShardId, Timestamp};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus, SpawnErr,
+    SupervisionEvent,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    marker::PhantomData,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tracing::{error, warn};
+use uuid::Uuid;
+
+/// Entities idle for less than this are not even asked whether they want to sleep.
+const IDLE_MIN: Duration = Duration::from_secs(30);
+
+/// A shard, once it has been needed.
+type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
+
+/// The shards of one kind, each started when it is first needed.
+#[derive(Debug)]
+pub(super) struct Shards<D: Decider> {
+    shards: Box<[Slot<D>]>,
+    n_awake: Arc<AtomicUsize>,
+}
+
+impl<D: Decider> Default for Shards<D> {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::new(None)).collect(),
+            n_awake: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+}
+
+impl<D: Decider> Host<D> for Shards<D> {
+    fn deliver(&self, system: &System, to: D::Id, message: Message<D>) {
+        let shard = EntityKey { kind: D::KIND, id: to.uuid() }.shard();
+        let Some(shard) = self.running(shard).or_else(|| self.start(system, shard)) else {
+            return message.refuse(Refusal::Unavailable);
+        };
+        // If it falls first, the caller sees a dropped reply and asks again.
+        shard.send_message(ToShard::Deliver { to, message }).ok();
+    }
+}
+
+impl<D: Decider> Shards<D> {
+    pub(super) fn n_awake(&self) -> usize {
+        self.n_awake.load(Ordering::Acquire)
+    }
+
+    /// Instructs a shard, if it runs.
+    pub(super) fn order(&self, shard: ShardId, instruction: &Instruction) {
+        if let Some(shard) = self.running(shard) {
+            shard.send_message(ToShard::Instruct(instruction.clone())).ok();
+        }
+    }
+
+    /// Instructs every shard that runs.
+    pub(super) fn order_all(&self, instruction: &Instruction) {
+        (0..SHARDS).for_each(|n| self.order(ShardId(n), instruction));
+    }
+
+    fn running(&self, shard: ShardId) -> Option<ActorRef<ToShard<D>>> {
+        let slot = self.shards[usize::from(shard.0)].read().unwrap_or_else(PoisonError::into_inner);
+        slot.as_ref().filter(|it| it.get_status() < ActorStatus::Stopping).cloned()
+    }
+
+    fn start(&self, system: &System, shard: ShardId) -> Option<ActorRef<ToShard<D>>> {
+        let mut slot =
+            self.shards[usize::from(shard.0)].write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(started) = slot.as_ref().filter(|it| it.get_status() < ActorStatus::Stopping) {
+            return Some(started.clone());
+        }
+        let host =
+            Shard { system: system.clone(), n_awake: self.n_awake.clone(), rules: PhantomData };
+        match ActorRuntime::spawn_instant(None, host, ()) {
+            Ok((started, _join)) => slot.insert(started).clone().into(),
+            Err(error) => {
+                error!(kind = %D::KIND, %shard, %error, "shard did not start");
+                None
+            }
+        }
+    }
+}
+
+/// Supervises the entities of kind `D` whose ids belong here.
+#[derive(Debug)]
+struct Shard<D> {
+    system: System,
+    n_awake: Arc<AtomicUsize>,
+    rules: PhantomData<fn() -> D>,
+}
+
+/// What a shard is sent.
+#[derive(Debug)]
+pub(super) enum ToShard<D: Decider> {
+    /// A message and the entity it is for.
+    Deliver { to: D::Id, message: Message<D> },
+    /// An entity would like to sleep, having received so many messages.
+    Drowsy { id: D::Id, n_received: u64 },
+    /// Something for all.
+    Instruct(Instruction),
+}
+
+/// What the node instructs its shards to do.
+#[derive(Debug, Clone)]
+pub(super) enum Instruction {
+    /// Let idle entities sleep; forced: however short they have been idle.
+    Sweep { is_forced: bool },
+    /// A region has forgotten its entities.
+    Relist(RegionId),
+    /// A board wants all marks.
+    Republish,
+    /// Give a quarantined entity another chance.
+    Release(Uuid),
+    /// Put everyone to sleep.
+    Drain,
+    /// Kill an entity where it stands.
+    #[cfg(any(test, feature = "testing"))]
+    Kill(Uuid),
+}
+
+/// Who is awake, findable by either of their names.
+#[derive(Debug)]
+struct Roll<D: Decider> {
+    by_id: HashMap<D::Id, Resident<D>>,
+    by_actor: HashMap<ActorId, D::Id>,
+    falls: HashMap<D::Id, Vec<Timestamp>>,
+    quarantined: HashSet<D::Id>,
+    watchers: Arc<Watchers<D>>,
+}
+
+#[derive(Debug)]
+struct Resident<D: Decider> {
+    actor: ActorRef<Message<D>>,
+    n_sent: u64,
+    inflight: Arc<AtomicU32>,
+    active_at: Timestamp,
+}
+
+impl<D: Decider> Actor for Shard<D> {
+    type Msg = ToShard<D>;
+    type State = Roll<D>;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        (): (),
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(Roll {
+            by_id: HashMap::new(),
+            by_actor: HashMap::new(),
+            falls: HashMap::new(),
+            quarantined: HashSet::new(),
+            watchers: Arc::default(),
+        })
+    }
+
+    /// Never awaits: one slow row must not stall a city.
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        roll: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ToShard::Deliver { to, message } => self.deliver(to, message, &myself, roll),
+            ToShard::Drowsy { id, n_received } => {
+                // Only if nothing is on its way to it. What comes from now on wakes a successor.
+                let is_quiet = roll.by_id.get(&id).is_some_and(|it| it.n_sent == n_received);
+                if is_quiet && let Some(resident) = self.forget(id, roll) {
+                    resident.actor.send_message(Message::Sleep).ok();
+                }
+            }
+            ToShard::Instruct(instruction) => self.instruct(&instruction, &myself, roll),
+        }
+        Ok(())
+    }
+
+    /// ractor's default stops the parent when any child stops; here a child stopping is routine.
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        roll: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(gone, error) => self.bury(&gone, &error, roll),
+            SupervisionEvent::ActorTerminated(gone, ..) => {
+                if let Some(id) = roll.by_actor.get(&gone.get_id()).copied() {
+                    self.forget(id, roll);
+                }
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl<D: Decider> Shard<D> {
+    fn deliver(
+        &self,
+        to: D::Id,
+        message: Message<D>,
+        myself: &ActorRef<ToShard<D>>,
+        roll: &mut Roll<D>,
+    ) {
+        if roll.quarantined.contains(&to) {
+            return message.refuse(Refusal::Quarantined);
+        }
+        let now = self.system.now();
+        let is_alive =
+            roll.by_id.get(&to).is_some_and(|it| it.actor.get_status() < ActorStatus::Stopping);
+        if !is_alive {
+            self.forget(to, roll);
+            match self.wake(to, myself, roll) {
+                Ok(resident) => {
+                    self.n_awake.fetch_add(1, Ordering::AcqRel);
+                    roll.by_actor.insert(resident.actor.get_id(), to);
+                    roll.by_id.insert(to, resident);
+                }
+                Err(error) => {
+                    error!(entity = %to, %error, "entity did not start");
+                    return message.refuse(Refusal::Unavailable);
+                }
+            }
+        }
+        let resident = roll.by_id.get_mut(&to).expect("inserted above if it was not there");
+        if message.is_admitted() {
+            resident.active_at = now;
+            let max = self.system.0.settings.entity_inflight_max;
+            if resident.inflight.load(Ordering::Acquire) >= max {
+                metrics::counter!("outrider_busy_total", "bound" => "entity").increment(1);
+                return message.refuse(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS });
+            }
+            resident.inflight.fetch_add(1, Ordering::AcqRel);
+        }
+        resident.n_sent += 1;
+        // It may fall before it reads this. Its caller sees a dropped reply, and asks again.
+        resident.actor.send_message(message).ok();
+    }
+
+    /// Returns before the journal is read, so one slow entity never delays its neighbours: messages
+    /// wait in the newcomer's own mailbox.
+    ///
+    /// Entities are unnamed. ractor's registry is global and frees a name a moment after the actor
+    /// starts to stop, so a quick restart could find its own name taken.
+    fn wake(
+        &self,
+        id: D::Id,
+        myself: &ActorRef<ToShard<D>>,
+        roll: &Roll<D>,
+    ) -> Result<Resident<D>, SpawnErr> {
+        let inflight = Arc::new(AtomicU32::new(0));
+        let birth = Birth {
+            id,
+            system: self.system.clone(),
+            shard: myself.clone(),
+            watchers: roll.watchers.clone(),
+            inflight: inflight.clone(),
+        };
+        let (actor, _started) =
+            ActorRuntime::spawn_linked_instant(None, Entity::new(), birth, myself.get_cell())?;
+        Ok(Resident { actor, n_sent: 0, inflight, active_at: self.system.now() })
+    }
+
+    fn instruct(
+        &self,
+        instruction: &Instruction,
+        myself: &ActorRef<ToShard<D>>,
+        roll: &mut Roll<D>,
+    ) {
+        match instruction {
+            Instruction::Sweep { is_forced } => {
+                let now = self.system.now();
+                for resident in roll.by_id.values_mut() {
+                    if *is_forced || now.since(resident.active_at) >= IDLE_MIN {
+                        resident.send(Message::MayIdle { is_forced: *is_forced });
+                    }
+                }
+                roll.watchers.sweep();
+                let window = Duration::from_millis(self.system.0.settings.falls_window_ms);
+                roll.falls
+                    .retain(|_, falls| falls.last().is_some_and(|last| now.since(*last) < window));
+            }
+            Instruction::Relist(region) => {
+                roll.by_id.values_mut().for_each(|it| it.send(Message::Relist(*region)));
+            }
+            Instruction::Republish => {
+                roll.by_id.values_mut().for_each(|it| it.send(Message::Republish));
+            }
+            Instruction::Release(id) => {
+                let id = D::Id::from_uuid(*id);
+                roll.falls.remove(&id);
+                if roll.quarantined.remove(&id) {
+                    // Its alarm may have rung meanwhile.
+                    self.deliver(id, Message::Tick, myself, roll);
+                }
+            }
+            Instruction::Drain => {
+                roll.by_id.values_mut().for_each(|it| it.send(Message::Sleep));
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Instruction::Kill(id) => {
+                if let Some(resident) = roll.by_id.get(&D::Id::from_uuid(*id)) {
+                    resident.actor.kill();
+                }
+            }
+        }
+    }
+
+    /// Removes a fallen entity; one that keeps falling is set aside, alone.
+    fn bury(&self, gone: &ActorCell, error: &ActorProcessingErr, roll: &mut Roll<D>) {
+        // Does nothing for an actor that has already been replaced.
+        let Some(id) = roll.by_actor.get(&gone.get_id()).copied() else { return };
+        self.forget(id, roll);
+        warn!(entity = %id, %error, "entity fell");
+        metrics::counter!("outrider_entity_falls_total", "kind" => D::KIND.to_string())
+            .increment(1);
+        if let Some(Fall::Unreachable(_)) = error.downcast_ref::<Fall>() {
+            return;
+        }
+        let settings = self.system.0.settings;
+        let now = self.system.now();
+        let window = Duration::from_millis(settings.falls_window_ms);
+        let falls = roll.falls.entry(id).or_default();
+        falls.retain(|fall| now.since(*fall) < window);
+        falls.push(now);
+        if falls.len() >= settings.falls_max as usize {
+            error!(entity = %id, "entity set aside after repeated falls");
+            metrics::counter!("outrider_quarantined_total", "kind" => D::KIND.to_string())
+                .increment(1);
+            roll.quarantined.insert(id);
+        }
+    }
+
+    fn forget(&self, id: D::Id, roll: &mut Roll<D>) -> Option<Resident<D>> {
+        let resident = roll.by_id.remove(&id)?;
+        roll.by_actor.remove(&resident.actor.get_id());
+        self.n_awake.fetch_sub(1, Ordering::AcqRel);
+        Some(resident)
+    }
+}
+
+impl<D: Decider> Resident<D> {
+    fn send(&mut self, message: Message<D>) {
+        self.n_sent += 1;
+        self.actor.send_message(message).ok();
+    }
+}

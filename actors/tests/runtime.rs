@@ -1,0 +1,236 @@
+//! What an entity promises when things go wrong, seen from outside.
+//!
+//! Riders serve as the example: their rules are the shortest. Always on many threads, for one
+//! thread hides the races.
+
+use actors::{
+    EntityKey, Refusal, Version,
+    commit::{Commit, EncodedEvent},
+    journal::{Journal, SharedJournal, memory::MemoryJournal},
+    region,
+    rider::{Command, Rider},
+    runtime::{Answer, Ask, Clock, Settings, System, Update},
+};
+use protocol::{CommandId, JobId, OrderId, Principal, RiderId, Timestamp, view::WorkKind};
+use std::{sync::Arc, time::Duration};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn start(journal: SharedJournal) -> System {
+    start_with(journal, Settings::default(), Clock::Machine).await
+}
+
+async fn start_with(journal: SharedJournal, settings: Settings, clock: Clock) -> System {
+    System::start(journal, clock, settings, region::Settings::default()).await.expect("starts")
+}
+
+fn open(n: u64) -> Command {
+    Command::OpenJob { job: JobId::Order(OrderId::nth(n)), work: WorkKind::Delivery }
+}
+
+fn close(n: u64) -> Command {
+    Command::CloseJob { job: JobId::Order(OrderId::nth(n)) }
+}
+
+async fn ask(system: &System, rider: RiderId, command: Command, id: CommandId) -> Answer {
+    system.ask::<Rider>(rider, Ask { command, by: Principal::System, id }, PATIENCE).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_answer_survives_its_actor_being_killed() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    for n in 0..300 {
+        let rider = RiderId::nth(n);
+        assert_eq!(ask(&system, rider, open(1), CommandId::mint()).await, Ok(Version(1)));
+        system.kill(rider.into());
+        assert_eq!(
+            ask(&system, rider, open(2), CommandId::mint()).await,
+            Ok(Version(2)),
+            "rider {n}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_repeat_hears_the_first_answer_and_has_one_effect_also_after_a_fall() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let (rider, id) = (RiderId::nth(1), CommandId::mint());
+    assert_eq!(ask(&system, rider, open(1), id).await, Ok(Version(1)));
+    assert_eq!(ask(&system, rider, open(2), CommandId::mint()).await, Ok(Version(2)));
+    assert_eq!(ask(&system, rider, open(1), id).await, Ok(Version(1)));
+    system.kill(rider.into());
+    assert_eq!(ask(&system, rider, open(1), id).await, Ok(Version(1)));
+    assert_eq!(system.read::<Rider>(rider).await.expect("awake").0, Version(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_repeat_is_recognised_after_a_hundred_other_commands() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let (rider, id) = (RiderId::nth(1), CommandId::mint());
+    assert_eq!(ask(&system, rider, open(0), id).await, Ok(Version(1)));
+    for n in 1..100 {
+        ask(&system, rider, open(n), CommandId::mint()).await.expect("opens");
+    }
+    assert_eq!(ask(&system, rider, open(0), id).await, Ok(Version(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_repeats_at_once_have_one_effect() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let (rider, id) = (RiderId::nth(1), CommandId::mint());
+    let settings = 100;
+    let asks = (0..settings).map(|_| ask(&system, rider, open(1), id));
+    for answer in futures_util::future::join_all(asks).await {
+        assert_eq!(answer, Ok(Version(1)));
+    }
+    let history = system.journal().history(rider.into(), Version(0), 10).await.expect("reads");
+    assert_eq!(history.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_host_that_is_behind_reads_what_it_missed_and_thinks_again() {
+    let journal = MemoryJournal::default();
+    let system = start(Arc::new(journal.clone())).await;
+    let rider = RiderId::nth(1);
+    ask(&system, rider, open(1), CommandId::mint()).await.expect("opens");
+
+    // Another host writes behind our back.
+    let elsewhere = start(Arc::new(journal)).await;
+    assert_eq!(ask(&elsewhere, rider, open(2), CommandId::mint()).await, Ok(Version(2)));
+
+    assert_eq!(ask(&system, rider, open(3), CommandId::mint()).await, Ok(Version(3)));
+    assert_eq!(ask(&elsewhere, rider, open(4), CommandId::mint()).await, Ok(Version(4)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_entity_whose_past_is_unreadable_is_set_aside_alone_and_can_be_released() {
+    let journal = MemoryJournal::default();
+    let (bad, good) = (RiderId::nth(1), RiderId::nth(2));
+    journal.commit(rubbish(bad.into())).await.expect("written");
+    let system = start(Arc::new(journal)).await;
+    assert_eq!(ask(&system, bad, open(1), CommandId::mint()).await, Err(Refusal::Quarantined));
+    assert_eq!(ask(&system, good, open(1), CommandId::mint()).await, Ok(Version(1)));
+    system.release(bad.into());
+    // It falls again, and is set aside again.
+    assert_eq!(ask(&system, bad, open(1), CommandId::mint()).await, Err(Refusal::Quarantined));
+}
+
+fn rubbish(entity: EntityKey) -> Commit {
+    Commit {
+        entity,
+        expected: Version(0),
+        at: Timestamp(1),
+        events: vec![EncodedEvent { name: "rubbish".to_owned(), bytes: vec![0xc1] }],
+        snapshot: None,
+        result: None,
+        effects: Vec::new(),
+        deadline: None,
+        claims_taken: Vec::new(),
+        claims_released: Vec::new(),
+        postings: Vec::new(),
+        view: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn overload_is_an_answer() {
+    let settings = Settings { entity_inflight_max: 4, ..Settings::default() };
+    let system = start_with(Arc::new(MemoryJournal::default()), settings, Clock::Machine).await;
+    let rider = RiderId::nth(1);
+    let asks = (0..1_000).map(|n| ask(&system, rider, open(n), CommandId::mint()));
+    let answers = futures_util::future::join_all(asks).await;
+    let n_busy = answers.iter().filter(|it| matches!(it, Err(Refusal::Busy { .. }))).count();
+    let n_done = answers.iter().filter(|it| it.is_ok()).count();
+    assert_eq!(n_busy + n_done, 1_000);
+    assert!(n_busy > 0 && n_done > 0, "{n_busy} busy, {n_done} done");
+    let (version, _) = system.read::<Rider>(rider).await.expect("awake");
+    assert_eq!(version, Version(n_done as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_follower_hears_every_change_across_sleep_and_fall() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let rider = RiderId::nth(1);
+    ask(&system, rider, open(1), CommandId::mint()).await.expect("opens");
+    ask(&system, rider, close(1), CommandId::mint()).await.expect("closes");
+    let mut watching = system.watch::<Rider>(rider).await.expect("watches");
+    assert_eq!(watching.version, Version(2));
+    until_asleep(&system).await;
+
+    ask(&system, rider, open(2), CommandId::mint()).await.expect("opens");
+    until_version(&mut watching.updates, Version(3)).await;
+    system.kill(rider.into());
+    ask(&system, rider, open(3), CommandId::mint()).await.expect("opens");
+    until_version(&mut watching.updates, Version(4)).await;
+}
+
+/// Every update before `wanted` must be older.
+async fn until_version(updates: &mut tokio::sync::mpsc::Receiver<Update<Rider>>, wanted: Version) {
+    loop {
+        let update = tokio::time::timeout(PATIENCE, updates.recv()).await.expect("in time");
+        match update.expect("still followed") {
+            Update::Changed { version, .. } if version == wanted => return,
+            Update::Changed { version, .. } => assert!(version < wanted),
+            Update::Seen(_) => {}
+        }
+    }
+}
+
+async fn until_asleep(system: &System) {
+    while system.n_awake() > 0 {
+        system.sleep_all();
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_message_is_lost_between_sleeping_and_waking() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let rider = RiderId::nth(1);
+    let sleeper = tokio::spawn({
+        let system = system.clone();
+        async move {
+            loop {
+                system.sleep_all();
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    for n in 0..500 {
+        assert!(ask(&system, rider, open(n), CommandId::mint()).await.is_ok());
+        assert!(ask(&system, rider, close(n), CommandId::mint()).await.is_ok());
+    }
+    sleeper.abort();
+    assert_eq!(system.read::<Rider>(rider).await.expect("awake").0, Version(1_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_drained_system_refuses_and_its_successor_knows_everything() {
+    let journal = MemoryJournal::default();
+    let system = start(Arc::new(journal.clone())).await;
+    for n in 0..50 {
+        ask(&system, RiderId::nth(n), open(1), CommandId::mint()).await.expect("opens");
+    }
+    assert!(system.drain(PATIENCE).await);
+    let by = Principal::Rider(RiderId::nth(1));
+    let late = Ask { command: open(2), by, id: CommandId::mint() };
+    assert_eq!(system.ask::<Rider>(RiderId::nth(1), late, PATIENCE).await, Err(Refusal::Draining));
+
+    let successor = start(Arc::new(journal)).await;
+    for n in 0..50 {
+        let (version, _) = successor.read::<Rider>(RiderId::nth(n)).await.expect("awake");
+        assert_eq!(version, Version(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_command_from_outside_the_repeat_window_is_refused() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let by = Principal::Rider(RiderId::nth(1));
+    for minted in [0, u64::MAX >> 16] {
+        let id = CommandId::of_effect(b"x", 1, 0, Timestamp(minted));
+        let ask = Ask { command: open(1), by, id };
+        let answer = system.ask::<Rider>(RiderId::nth(1), ask, PATIENCE).await;
+        assert_eq!(answer, Err(Refusal::CommandExpired));
+    }
+}

@@ -1,0 +1,272 @@
+//! Who is speaking: signed tokens, and the key that signs them and the price promises.
+//!
+//! Only one algorithm (EdDSA), one key and one kind of each token are accepted, so there is nothing
+//! for a forger to choose. Every bad token gets the same answer.
+
+use crate::settings::{AuthSettings, Profile};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use protocol::{Code, Fare, Principal, Refused, Role, Timestamp};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use thiserror::Error;
+
+/// Longest token that is looked at, in bytes.
+pub(crate) const TOKEN_BYTES_MAX: usize = 4 * 1024;
+/// What the header of an access token says it is (RFC 9068).
+const ACCESS: &str = "at+jwt";
+/// What the header of a price promise says it is.
+const QUOTE: &str = "quote+jwt";
+/// Development's key, in the data directory.
+const DEVELOPMENT_KEY: &str = "development-key.pem";
+/// What keys are called in PEM files.
+const PEM_TAG: &str = "PRIVATE KEY";
+
+/// Signs and verifies.
+pub(crate) struct Keys {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    validation: Validation,
+    issuer: String,
+    audience: String,
+    quote_ttl: Duration,
+}
+
+/// A key does not show.
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// A key that cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum KeyError {
+    /// The file cannot be read or written.
+    #[error("key file {path}: {error}")]
+    File { path: PathBuf, error: io::Error },
+    /// It holds something else.
+    #[error("key file {path}: not an Ed25519 private key in PKCS#8 PEM")]
+    NoKey { path: PathBuf },
+    /// The operating system gave no randomness.
+    #[error("no key could be made")]
+    NotMade,
+    /// It is the development key.
+    #[error("production needs a signing key of its own: set auth.key_file")]
+    DevelopmentKey,
+    /// What should be signed cannot be written.
+    #[error("cannot sign: {0}")]
+    Sign(#[from] jsonwebtoken::errors::Error),
+}
+
+/// A token that was believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Who.
+    pub(crate) principal: Principal,
+    /// Until when.
+    pub(crate) expires_at: Timestamp,
+}
+
+/// What an access token says. Times in seconds since the Unix epoch.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    role: Role,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+}
+
+/// What a price promise says.
+#[derive(Debug, Serialize, Deserialize)]
+struct QuoteClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    nbf: u64,
+    exp: u64,
+    trip: String,
+    fare: Fare,
+}
+
+impl Keys {
+    /// The key that `settings` name, or else development's own in `dir`, made when there is none.
+    pub(crate) fn open(
+        settings: &AuthSettings,
+        profile: Profile,
+        dir: &Path,
+    ) -> Result<Self, KeyError> {
+        let has_file = !settings.key_file.as_os_str().is_empty();
+        let path = if has_file { settings.key_file.clone() } else { dir.join(DEVELOPMENT_KEY) };
+        let is_development_key = path.file_name().is_some_and(|name| name == DEVELOPMENT_KEY);
+        if is_development_key && profile == Profile::Production {
+            return Err(KeyError::DevelopmentKey);
+        }
+        if !has_file && !path.exists() {
+            make_key(dir, &path)?;
+        }
+        let text = fs::read(&path).map_err(|error| KeyError::File { path: path.clone(), error })?;
+        let key = pem::parse(text)
+            .ok()
+            .filter(|pem| pem.tag() == PEM_TAG)
+            .and_then(|pem| Self::of(settings, pem.contents()));
+        key.ok_or(KeyError::NoKey { path })
+    }
+
+    fn of(settings: &AuthSettings, pkcs8: &[u8]) -> Option<Self> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).ok()?;
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[&settings.issuer]);
+        validation.set_audience(&[&settings.audience]);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        validation.validate_nbf = true;
+        validation.leeway = settings.leeway.as_secs();
+        // The signer wants a document that also holds the public half.
+        let document = pair.to_pkcs8().ok()?;
+        Some(Self {
+            signing: EncodingKey::from_ed_der(document.as_ref()),
+            verifying: DecodingKey::from_ed_der(pair.public_key().as_ref()),
+            validation,
+            issuer: settings.issuer.clone(),
+            audience: settings.audience.clone(),
+            quote_ttl: settings.quote_ttl,
+        })
+    }
+
+    /// A token for `principal` that is good for `ttl`.
+    pub(crate) fn mint(
+        &self,
+        principal: Principal,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<String, KeyError> {
+        let now_s = now.0 / 1_000;
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: principal.to_string(),
+            role: principal.role(),
+            iat: now_s,
+            nbf: now_s,
+            exp: now_s + ttl.as_secs(),
+        };
+        self.sign(ACCESS, &claims)
+    }
+
+    /// Whom a token speaks for, if it is believed.
+    pub(crate) fn verify(&self, token: &str) -> Result<Identity, Refused> {
+        let claims: Claims = self.read(ACCESS, token).ok_or_else(unauthenticated)?;
+        let principal = principal_of(claims.role, &claims.sub).ok_or_else(unauthenticated)?;
+        Ok(Identity { principal, expires_at: Timestamp(claims.exp.saturating_mul(1_000)) })
+    }
+
+    /// Promises `fare` for a trip, described by a digest, to `principal`; also says until when.
+    pub(crate) fn promise(
+        &self,
+        fare: &Fare,
+        trip: String,
+        principal: Principal,
+        now: Timestamp,
+    ) -> Result<(String, Timestamp), KeyError> {
+        let now_s = now.0 / 1_000;
+        let exp = now_s + self.quote_ttl.as_secs();
+        let claims = QuoteClaims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: principal.to_string(),
+            nbf: now_s,
+            exp,
+            trip,
+            fare: fare.clone(),
+        };
+        Ok((self.sign(QUOTE, &claims)?, Timestamp(exp * 1_000)))
+    }
+
+    /// The fare that was promised to `principal` for this trip.
+    pub(crate) fn promised(
+        &self,
+        quote: &str,
+        trip: &str,
+        principal: Principal,
+    ) -> Result<Fare, Refused> {
+        let invalid = |message| Refused::new(Code::QuoteInvalid, message);
+        let claims: QuoteClaims =
+            self.read(QUOTE, quote).ok_or_else(|| invalid("the quote is no longer valid"))?;
+        let is_theirs = claims.sub == principal.to_string();
+        if is_theirs && claims.trip == trip {
+            Ok(claims.fare)
+        } else {
+            Err(invalid("the quote was for something else"))
+        }
+    }
+
+    fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
+        let header = Header { typ: Some(typ.to_owned()), ..Header::new(Algorithm::EdDSA) };
+        Ok(jsonwebtoken::encode(&header, claims, &self.signing)?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, typ: &str, token: &str) -> Option<T> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let token = jsonwebtoken::decode::<T>(token, &self.verifying, &self.validation).ok()?;
+        (token.header.typ.as_deref() == Some(typ)).then_some(token.claims)
+    }
+}
+
+/// The one answer to every token that is not believed.
+pub(crate) fn unauthenticated() -> Refused {
+    Refused::new(Code::Unauthenticated, "a valid bearer token is needed")
+}
+
+/// Who a role and an id in display form name. Nobody may speak as the platform itself.
+pub(crate) fn principal_of(role: Role, subject: &str) -> Option<Principal> {
+    match role {
+        Role::Rider => subject.parse().ok().map(Principal::Rider),
+        Role::Driver => subject.parse().ok().map(Principal::Driver),
+        Role::Merchant => subject.parse().ok().map(Principal::Merchant),
+        Role::Dispatcher => Some(Principal::Dispatcher),
+        Role::Admin => Some(Principal::Admin),
+        Role::System => None,
+    }
+}
+
+/// Writes a new key that only its owner can read.
+fn make_key(dir: &Path, path: &Path) -> Result<(), KeyError> {
+    let pair = Ed25519KeyPair::generate().map_err(|_unspecified| KeyError::NotMade)?;
+    let document = pair.to_pkcs8v1().map_err(|_unspecified| KeyError::NotMade)?;
+    let text = pem::encode(&pem::Pem::new(PEM_TAG, document.as_ref()));
+    let write = || {
+        fs::create_dir_all(dir)?;
+        write_new_private(path, text.as_bytes())
+    };
+    match write() {
+        // Someone was faster, and theirs is as good.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(KeyError::File { path: path.to_owned(), error }),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// All of the file or none of it: a reader must never see half a key.
+fn write_new_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    linked
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! What can be asked of the process on the command line.
+
+use crate::{
+    auth::{KeyError, Keys, principal_of},
+    bench::{self, BenchArgs},
+    demo::{self, DemoArgs},
+    gateway,
+    node::{Node, NodeError, now},
+    settings::{Settings, SettingsError},
+    telemetry::{self, TelemetryError},
+};
+use axum::Router;
+use clap::{Args, Parser, Subcommand};
+use protocol::Role;
+use std::{
+    error::Error,
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+/// Realtime dispatch: rides, deliveries and rescues as supervised actors.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Cli {
+    /// A file of settings; see config/default.toml for every key.
+    #[arg(long, global = true, env = "OUTRIDER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a node until it is told to leave (SIGTERM or SIGINT).
+    Serve,
+    /// Runs a node and the city that keeps it busy, to be looked at.
+    Demo(DemoArgs),
+    /// Measures what this machine makes of Outrider.
+    Bench(BenchArgs),
+    /// Mints a token that this node's key has signed, for development.
+    Token(TokenArgs),
+    /// Prints the OpenAPI document of the REST API.
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    /// rider, driver, merchant, dispatcher or admin.
+    #[arg(long)]
+    role: Role,
+    /// Whose, in display form (`driver-…`); not needed for dispatchers and admins.
+    #[arg(long, default_value = "")]
+    id: String,
+    /// How long it is good for.
+    #[arg(long, default_value = "12h", value_parser = humantime::parse_duration)]
+    ttl: Duration,
+}
+
+/// Why the process ends badly.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("no {role} is called {id:?}; ids look like {role}-0192f3c8…, 32 hexadecimal digits")]
+    NoPrincipal { role: Role, id: String },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("a demo hands out dispatchers' tokens, so it listens on the loopback only, not on {0}")]
+    DemoInPublic(SocketAddr),
+    #[error(transparent)]
+    Crowd(#[from] loadtest::PrepareError),
+    #[error(transparent)]
+    Target(#[from] loadtest::NoTarget),
+    #[error("bench: {0}")]
+    Bench(Box<dyn Error>),
+}
+
+impl Cli {
+    /// Does what was asked, and says what the process should exit with.
+    pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
+        let settings = Settings::read(self.config.as_deref())?;
+        match self.command {
+            Command::Serve => serve(settings).await?,
+            Command::Demo(args) => {
+                return Ok(demo::run(settings, args).await?.exit_code().into());
+            }
+            Command::Bench(args) => bench::run(args).await.map_err(CliError::Bench)?,
+            Command::Token(args) => token(&settings, &args)?,
+            Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The life of a node: telemetry, then everything from the journal to the gateway, then down again.
+async fn serve(settings: Settings) -> Result<(), CliError> {
+    let metrics = telemetry::start(&settings.telemetry)?;
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let node = Node::start(settings, metrics, Router::new()).await?;
+    say(&format!("outrider is at http://{}/", node.address()))?;
+    tokio::select! {
+        _ = terminate.recv() => info!("told to terminate"),
+        _ = interrupt.recv() => info!("interrupted"),
+    }
+    node.drain().await;
+    Ok(())
+}
+
+fn token(settings: &Settings, args: &TokenArgs) -> Result<(), CliError> {
+    let TokenArgs { role, id, ttl } = args;
+    let principal = principal_of(*role, id)
+        .ok_or_else(|| CliError::NoPrincipal { role: *role, id: id.clone() })?;
+    let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
+    say(&keys.mint(principal, *ttl, now())?)
+}
+
+/// Prints a line for whoever started the process; the log goes to standard error.
+fn say(line: &str) -> Result<(), CliError> {
+    Ok(writeln!(io::stdout().lock(), "{line}")?)
+}

@@ -1,0 +1,371 @@
+//! Where the world comes in: WebSocket sessions, REST, health and metrics behind one address.
+//!
+//! ```text
+//! GET /v1/ws ──► session ──┐
+//!                          ├── wish ──► translate ──► system.tell ──► an actor
+//! POST /v1/… ──► rest ─────┘
+//! ```
+
+mod follow;
+mod health;
+mod limits;
+mod live;
+mod openapi;
+mod page;
+mod price;
+mod rest;
+mod session;
+mod socket;
+mod translate;
+
+pub(crate) use openapi::document;
+
+use crate::{
+    auth::{Identity, Keys, unauthenticated},
+    settings::{BoardSettings, GatewaySettings, SessionSettings, Settings, SettingsError},
+};
+use actors::{EntityKey, Version, runtime::System};
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request, State, ws::WebSocketUpgrade},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    serve::ListenerExt,
+};
+use limits::{Limits, Rates, neighbourhood, rate_limited};
+use live::Live;
+use metrics_exporter_prometheus::PrometheusHandle;
+use price::Prices;
+use protocol::{
+    Code, CommandId, Principal, Refused,
+    codec::Codec,
+    frame::{FRAME_BYTES_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
+    work::Wish,
+};
+use rest::Answered;
+use socket::Socket;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::{
+    catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, set_header::SetResponseHeaderLayer,
+};
+use tracing::{error, info, warn};
+use translate::Translator;
+
+/// Largest request body, in bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
+const READ_BUFFER_BYTES: usize = 1_024;
+/// Most bytes that wait inside a socket for a slow client, on top of the queue of frames.
+const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1_024;
+
+/// Everything that handlers and sessions share.
+#[derive(Debug)]
+struct Gate {
+    system: System,
+    keys: Arc<Keys>,
+    translator: Translator,
+    live: Live,
+    limits: Limits,
+    session: SessionSettings,
+    origins: Vec<String>,
+    sessions_max: usize,
+    patience: Duration,
+    request_timeout: Duration,
+    n_sessions: AtomicUsize,
+    sessions: TaskTracker,
+    /// The node is leaving: nobody new is let in, and everybody is told.
+    drain: CancellationToken,
+    metrics: PrometheusHandle,
+    seen_keys: rest::SeenKeys,
+}
+
+/// A gateway that is open.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    server: JoinHandle<io::Result<()>>,
+}
+
+/// A gateway that cannot be opened.
+#[derive(Debug, Error)]
+pub(crate) enum GatewayError {
+    /// The address is in use, or not ours.
+    #[error("cannot listen on {listen}: {error}")]
+    Listen { listen: SocketAddr, error: io::Error },
+    /// The preset cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+impl Gateway {
+    /// Opens the gateway to `system`; `extra` routes are served beside its own.
+    pub(crate) async fn open(
+        system: System,
+        keys: Keys,
+        settings: &Settings,
+        metrics: PrometheusHandle,
+        extra: Router,
+    ) -> Result<Self, GatewayError> {
+        let preset = Arc::new(settings.preset()?);
+        let GatewaySettings { listen, .. } = settings.gateway;
+        let BoardSettings { every } = settings.board;
+        let failed = |error| GatewayError::Listen { listen, error };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+
+        let drain = CancellationToken::new();
+        let keys = Arc::new(keys);
+        let prices = Prices::new(Arc::clone(&preset), settings.estimate, Arc::clone(&keys));
+        let allowed = &settings.gateway;
+        let gate = Arc::new(Gate {
+            translator: Translator {
+                system: system.clone(),
+                preset,
+                area: Arc::new(settings.area.clone()),
+                prices,
+            },
+            live: Live::start(system.clone(), every, drain.clone()),
+            limits: Limits {
+                handshakes: Rates::new(allowed.handshakes_per_s, allowed.handshakes_burst),
+                requests: Rates::new(allowed.requests_per_s, allowed.requests_burst),
+            },
+            session: allowed.session.clone(),
+            origins: allowed.origins.clone(),
+            sessions_max: allowed.sessions_max,
+            patience: allowed.patience,
+            request_timeout: allowed.request_timeout,
+            n_sessions: AtomicUsize::new(0),
+            sessions: TaskTracker::new(),
+            seen_keys: rest::SeenKeys::default(),
+            system,
+            keys,
+            drain,
+            metrics,
+        });
+
+        let service =
+            router(Arc::clone(&gate), extra).into_make_service_with_connect_info::<SocketAddr>();
+        let closing = gate.drain.clone().cancelled_owned();
+        // Frames are small, and none should wait for the next one.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                warn!(%error, "a connection may be slow");
+            }
+        });
+        let serving = axum::serve(listener, service).with_graceful_shutdown(closing);
+        let server = tokio::spawn(serving.into_future());
+        info!(%address, "listening");
+        Ok(Self { address, gate, server })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets nobody in any more, answers what is under way, and tells everybody goodbye.
+    pub(crate) async fn drain(self, within: Duration) {
+        let Self { gate, server, .. } = self;
+        gate.drain.cancel();
+        gate.sessions.close();
+        let left = async {
+            gate.sessions.wait().await;
+            match server.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "listener failed"),
+                Err(error) => error!(%error, "listener fell"),
+            }
+        };
+        if tokio::time::timeout(within, left).await.is_err() {
+            warn!("some clients did not leave in time");
+        }
+    }
+}
+
+impl Gate {
+    /// Does what a client wishes, or says why not.
+    async fn perform(
+        &self,
+        wish: Wish,
+        by: Principal,
+        id: CommandId,
+    ) -> Result<(EntityKey, Version), Refused> {
+        let done = async {
+            let tell = self.translator.command(wish, by, id).await?;
+            let to = tell.to();
+            match self.system.tell(tell, by, id, self.patience).await {
+                Ok(version) => Ok((to, version)),
+                Err(refusal) => Err(self.translator.hide(refusal.into(), to, by).await),
+            }
+        };
+        // What is translated may read from a journal that hangs.
+        let outcome = match tokio::time::timeout(self.patience * 2, done).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(unavailable()),
+        };
+        if let Err(refused) = &outcome {
+            metrics::counter!("outrider_refusals_total", "code" => refused.code.to_string())
+                .increment(1);
+        }
+        outcome
+    }
+
+    /// Who speaks, by the Authorization header; nobody if there is none.
+    fn identity(&self, headers: &HeaderMap) -> Result<Option<Identity>, Refused> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+        let token = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(unauthenticated)?;
+        self.keys.verify(token).map(Some)
+    }
+
+    /// Pages may open a socket from where they came from, and from where the settings say.
+    fn is_welcome_origin(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else { return true };
+        let Ok(origin) = origin.to_str() else { return false };
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let own = origin.split_once("://").map(|(_, host)| host);
+        (own.is_some() && own == host) || self.origins.iter().any(|allowed| allowed == origin)
+    }
+}
+
+/// Nothing is known about what came of it.
+fn unavailable() -> Refused {
+    let refused = Refused::new(Code::Unavailable, "no answer in time; ask again with the same id");
+    refused.retry_after_ms(250)
+}
+
+fn router(gate: Arc<Gate>, extra: Router) -> Router {
+    let headers = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+             connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+        ),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    let (rest, _document) = openapi::routes();
+    let mut router = Router::new()
+        .merge(rest)
+        .route("/v1/ws", axum::routing::get(upgrade))
+        .merge(page::routes())
+        .with_state(Arc::clone(&gate))
+        .merge(extra)
+        .fallback(|| async { Answered(translate::not_found("this path")) })
+        .method_not_allowed_fallback(|| async {
+            let refused = Refused::new(Code::Invalid, "this path knows other methods");
+            (StatusCode::METHOD_NOT_ALLOWED, axum::Json(refused))
+        })
+        .layer(middleware::from_fn_with_state(Arc::clone(&gate), within_time))
+        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(|_| {
+            error!("a request handler fell");
+            Answered(Refused::new(Code::Internal, "a fault of ours")).into_response()
+        }));
+    for (name, value) in headers {
+        let value = HeaderValue::from_static(value);
+        router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
+    }
+    router
+}
+
+/// Answers late requests instead of leaving them to hang.
+async fn within_time(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(gate.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_elapsed) => Answered(unavailable()).into_response(),
+    }
+}
+
+/// Opens a session.
+async fn upgrade(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    web: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    let web = match web {
+        Ok(web) => web,
+        Err(rejection) => {
+            let refused = Refused::new(Code::Malformed, rejection.body_text());
+            return (rejection.status(), axum::Json(refused)).into_response();
+        }
+    };
+    if let Err(wait) = gate.limits.handshakes.check(&neighbourhood(peer.ip())) {
+        return Answered(rate_limited(wait)).into_response();
+    }
+    if gate.drain.is_cancelled() {
+        return Answered(Refused::new(Code::Draining, "this node is leaving")).into_response();
+    }
+    if !gate.is_welcome_origin(&headers) {
+        return Answered(translate::forbidden("not from this origin")).into_response();
+    }
+    let identity = match gate.identity(&headers) {
+        Ok(identity) => identity,
+        Err(refused) => return Answered(refused).into_response(),
+    };
+    let web = web.protocols([SUBPROTOCOL_MSGPACK, SUBPROTOCOL_JSON]);
+    let codec =
+        web.selected_protocol().and_then(|name| name.to_str().ok()).and_then(Codec::of_subprotocol);
+    let Some(codec) = codec else {
+        let text = format!("offer the subprotocol {SUBPROTOCOL_MSGPACK} or {SUBPROTOCOL_JSON}");
+        return Answered(Refused::new(Code::Malformed, text)).into_response();
+    };
+    let Some(seat) = Seat::take(&gate) else {
+        let refused = Refused::new(Code::Unavailable, "too many sessions").retry_after_ms(5_000);
+        return Answered(refused).into_response();
+    };
+    let queue_max = gate.session.queue_max;
+    web.read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(FRAME_BYTES_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .on_upgrade(move |web| async move {
+            let socket = Socket::new(web, codec, queue_max);
+            let tracked = gate.sessions.token();
+            session::run(Arc::clone(&gate), socket, identity).await;
+            drop((seat, tracked));
+        })
+}
+
+/// One of the places for sessions; given back when dropped.
+#[derive(Debug)]
+struct Seat(Arc<Gate>);
+
+impl Seat {
+    fn take(gate: &Arc<Gate>) -> Option<Self> {
+        let taken = gate.n_sessions.fetch_add(1, Ordering::AcqRel);
+        let seat = Self(Arc::clone(gate));
+        metrics::gauge!("outrider_sessions").set(taken as f64 + 1.0);
+        (taken < gate.sessions_max).then_some(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let left = self.0.n_sessions.fetch_sub(1, Ordering::AcqRel) - 1;
+        metrics::gauge!("outrider_sessions").set(left as f64);
+    }
+}

@@ -1,0 +1,228 @@
+//! What a session follows: entities whose changes it passes on, whatever their kind.
+
+use super::{
+    price::Prices,
+    translate::{Shown, actor_view, shown},
+};
+use actors::{
+    EntityKey, Kind, Refusal, Version,
+    driver::Driver,
+    order::Order,
+    rescue::Rescue,
+    rider::Rider,
+    runtime::{System, Update, Watching},
+};
+use protocol::{
+    DriverId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId, RiderId,
+    frame::{ActorView, ServerFrame},
+};
+use std::{
+    fmt::Debug,
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How long to wait before following again what was lost: at first, and at most.
+const REOPEN_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(5)];
+
+/// One entity that a session follows, and for whom.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    pub(crate) key: EntityKey,
+    pub(crate) wants: Wants,
+    /// The way to it; none while it is being opened again.
+    pub(crate) watch: Option<Box<dyn Watched>>,
+    /// The version the client was last shown.
+    pub(crate) shown: Option<u64>,
+    /// The latest sighting that has not been passed on.
+    pub(crate) sighted: Option<ServerFrame>,
+    /// When the last one was.
+    pub(crate) sighted_at: Option<Instant>,
+    /// When it is forgotten: a job that is over still has its last word to say.
+    pub(crate) leave_at: Option<Instant>,
+    n_reopened: u32,
+}
+
+/// Why a session follows an entity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// It is the session's own rider or driver, or one of their jobs.
+    pub(crate) own: bool,
+    /// The client asked for its views.
+    pub(crate) topic: bool,
+    /// The client asked for its whole state.
+    pub(crate) actor: bool,
+}
+
+impl Wants {
+    pub(crate) fn is_any(self) -> bool {
+        self.own || self.topic || self.actor
+    }
+
+    pub(crate) fn views(self) -> bool {
+        self.own || self.topic
+    }
+}
+
+/// What became of a followed entity.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// It has a new state.
+    State {
+        /** The names of the events that led to it. */
+        events: Vec<String>,
+        /** Jobs that are no longer its own, and why. */
+        released: Vec<(JobId, String)>,
+    },
+    /// It was seen.
+    Sighted(Option<ServerFrame>),
+    /// The way to it is lost.
+    Lost,
+}
+
+/// A watch of one entity, of any kind.
+pub(crate) trait Watched: Debug + Send {
+    /// What becomes of it next.
+    fn poll_change(&mut self, cx: &mut Context<'_>, by: Principal, prices: &Prices)
+    -> Poll<Change>;
+
+    /// How many events it has.
+    fn version(&self) -> u64;
+
+    /// What `by` is shown of it now; nothing if it may not know of it.
+    fn frame(&self, by: Principal) -> Option<ServerFrame>;
+
+    /// All of it.
+    fn whole(&self, events: Vec<String>) -> ActorView;
+
+    /// How an offer ended, if it remembers.
+    fn ended_offer(&self, offer: OfferId) -> Option<OfferStatus>;
+}
+
+#[derive(Debug)]
+struct Watch<D: Shown> {
+    id: D::Id,
+    watching: Watching<D>,
+}
+
+impl<D: Shown> Watched for Watch<D> {
+    fn poll_change(
+        &mut self,
+        cx: &mut Context<'_>,
+        by: Principal,
+        prices: &Prices,
+    ) -> Poll<Change> {
+        let Watching { version, state, updates } = &mut self.watching;
+        updates.poll_recv(cx).map(|update| match update {
+            Some(Update::Changed { version: now, state: new, events }) => {
+                (*version, *state) = (now, new);
+                Change::State {
+                    events: events.iter().map(|event| D::event_name(event).to_owned()).collect(),
+                    released: events.iter().filter_map(D::released).collect(),
+                }
+            }
+            Some(Update::Seen(sighting)) => {
+                Change::Sighted(state.sighted(self.id, version.0, &sighting, by, prices))
+            }
+            None => Change::Lost,
+        })
+    }
+
+    fn version(&self) -> u64 {
+        self.watching.version.0
+    }
+
+    fn frame(&self, by: Principal) -> Option<ServerFrame> {
+        shown(&*self.watching.state, self.id, self.watching.version, by)
+    }
+
+    fn whole(&self, events: Vec<String>) -> ActorView {
+        actor_view(&*self.watching.state, self.id, self.watching.version, events)
+    }
+
+    fn ended_offer(&self, offer: OfferId) -> Option<OfferStatus> {
+        self.watching.state.ended_offer(offer)
+    }
+}
+
+/// Starts to follow an entity, after a while.
+pub(crate) async fn open(
+    system: System,
+    key: EntityKey,
+    after: Duration,
+) -> Result<Box<dyn Watched>, Refusal> {
+    if !after.is_zero() {
+        tokio::time::sleep(after).await;
+    }
+    match key.kind {
+        Kind::Order => open_one::<Order>(&system, OrderId(key.id)).await,
+        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id)).await,
+        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id)).await,
+        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id)).await,
+    }
+}
+
+async fn open_one<D: Shown>(system: &System, id: D::Id) -> Result<Box<dyn Watched>, Refusal> {
+    let watching = system.watch::<D>(id).await?;
+    Ok(Box::new(Watch { id, watching }))
+}
+
+impl Follow {
+    pub(crate) fn new(key: EntityKey) -> Self {
+        Self {
+            key,
+            wants: Wants::default(),
+            watch: None,
+            shown: None,
+            sighted: None,
+            sighted_at: None,
+            leave_at: None,
+            n_reopened: 0,
+        }
+    }
+
+    /// It is open.
+    pub(crate) fn opened(&mut self, watch: Box<dyn Watched>) {
+        self.watch = Some(watch);
+    }
+
+    /// It is lost: how long to wait before opening it again.
+    pub(crate) fn lost(&mut self) -> Duration {
+        self.watch = None;
+        let [first, most] = REOPEN_AFTER;
+        let wait = first.saturating_mul(1 << self.n_reopened.min(10)).min(most);
+        self.n_reopened += 1;
+        wait
+    }
+
+    /// It works.
+    pub(crate) fn is_well(&mut self) {
+        self.n_reopened = 0;
+    }
+
+    /// Does it exist?
+    pub(crate) fn exists(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| Version(watch.version()) > Version(0))
+    }
+}
+
+/// The next change of any of them. Pends for ever when none is open.
+pub(crate) async fn next_change(
+    follows: &mut [Follow],
+    by: Principal,
+    prices: &Prices,
+) -> (EntityKey, Change) {
+    poll_fn(|cx| {
+        for follow in follows.iter_mut() {
+            if let Some(watch) = &mut follow.watch
+                && let Poll::Ready(change) = watch.poll_change(cx, by, prices)
+            {
+                return Poll::Ready((follow.key, change));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,106 @@
+//! How fast anyone may talk, and what they are told when they talk faster.
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, MonotonicClock},
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed, keyed::DashMapStateStore},
+};
+use protocol::{Code, Principal, Refused};
+use std::{
+    fmt,
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Keys that have been silent long enough are forgotten once in so many checks.
+const FORGET_EVERY: u32 = 4_096;
+
+type Middleware = NoOpMiddleware<Instant>;
+
+/// So many a second over time, and so many at once, of one thing.
+pub(crate) struct Rate(RateLimiter<NotKeyed, InMemoryState, MonotonicClock, Middleware>);
+
+impl Rate {
+    /// At least one of each, whatever is asked for.
+    pub(crate) fn new(per_s: u32, burst: u32) -> Self {
+        Self(RateLimiter::direct_with_clock(quota(per_s, burst), MonotonicClock))
+    }
+
+    /// One more; or how long to wait.
+    pub(crate) fn check(&self) -> Result<(), Duration> {
+        self.0.check().map_err(|until| until.wait_time_from(MonotonicClock.now()))
+    }
+}
+
+impl fmt::Debug for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rate").finish_non_exhaustive()
+    }
+}
+
+/// The same for each of many.
+pub(crate) struct Rates<K: Clone + Eq + Hash> {
+    limiter: RateLimiter<K, DashMapStateStore<K>, MonotonicClock, Middleware>,
+    n_checks: AtomicU32,
+}
+
+impl<K: Clone + Eq + Hash> Rates<K> {
+    /// At least one of each, whatever is asked for.
+    pub(crate) fn new(per_s: u32, burst: u32) -> Self {
+        let state = DashMapStateStore::default();
+        let limiter = RateLimiter::new(quota(per_s, burst), state, MonotonicClock);
+        Self { limiter, n_checks: AtomicU32::new(0) }
+    }
+
+    /// One more of `key`; or how long to wait.
+    pub(crate) fn check(&self, key: &K) -> Result<(), Duration> {
+        if self.n_checks.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            self.limiter.retain_recent();
+        }
+        self.limiter.check_key(key).map_err(|until| until.wait_time_from(MonotonicClock.now()))
+    }
+}
+
+impl<K: Clone + Eq + Hash> fmt::Debug for Rates<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rates").finish_non_exhaustive()
+    }
+}
+
+/// Limits that all requests share.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Handshakes, by neighbourhood.
+    pub(crate) handshakes: Rates<IpAddr>,
+    /// REST requests.
+    pub(crate) requests: Rates<Principal>,
+}
+
+/// The refusal of whoever was too fast.
+pub(crate) fn rate_limited(wait: Duration) -> Refused {
+    let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    Refused::new(Code::RateLimited, "too fast").retry_after_ms(ms)
+}
+
+/// Who counts as one address: an IPv6 household is given a /64 and could use all of it.
+pub(crate) fn neighbourhood(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+fn quota(per_s: u32, burst: u32) -> Quota {
+    let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    Quota::per_second(at_least_one(per_s)).allow_burst(at_least_one(burst))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+use super::*;
+
+#[test]
+fn a_burst_is_allowed_and_what_follows_is_told_how_long_to_wait() {
+    let rate = Rate::new(2, 5);
+    assert!((0..5).all(|_| rate.check().is_ok()));
+    let wait = rate.check().unwrap_err();
+    assert!(wait > Duration::ZERO && wait <= Duration::from_millis(500), "{wait:?}");
+}
+
+#[test]
+fn one_who_is_too_fast_does_not_slow_another_down() {
+    let rates = Rates::new(1, 1);
+    assert!(rates.check(&"a").is_ok());
+    assert!(rates.check(&"a").is_err());
+    assert!(rates.check(&"b").is_ok());
+}
+
+#[test]
+fn a_refusal_says_when_to_come_back() {
+    let refused = rate_limited(Duration::from_millis(250));
+    assert_eq!((refused.code, refused.retry_after_ms), (Code::RateLimited, Some(250)));
+}
+
+#[test]
+fn a_household_is_one_address() {
+    let near: IpAddr = "2001:db8:1:2::1".parse().unwrap();
+    let same: IpAddr = "2001:db8:1:2:ffff::9".parse().unwrap();
+    let other: IpAddr = "2001:db8:1:3::1".parse().unwrap();
+    assert_eq!(neighbourhood(near), neighbourhood(same));
+    assert_ne!(neighbourhood(near), neighbourhood(other));
+    let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+    assert_eq!(neighbourhood(mapped), "10.0.0.1".parse::<IpAddr>().unwrap());
+}

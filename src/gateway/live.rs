@@ -1,0 +1,100 @@
+//! One board for all dispatchers: folds what entities publish, and tells every viewer twice a second.
+//!
+//! ```text
+//! entities ──► Board ── diff ──► broadcast ──► sessions
+//!                └── full ──► a session that has just come, or was too slow
+//! ```
+
+use actors::{
+    board::Board,
+    runtime::{Published, System},
+};
+use protocol::frame;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Most diffs that wait for one slow viewer; one further behind starts again from a full board.
+const DIFFS_MAX: usize = 32;
+/// Most viewers that wait for a full board.
+const REQUESTS_MAX: usize = 64;
+/// Most publications that are folded before anyone else gets a turn.
+const BATCH: usize = 1_024;
+
+/// The way to the board.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    requests: mpsc::Sender<oneshot::Sender<Feed>>,
+}
+
+/// What a new viewer gets.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    /// Everything, in as many frames as it takes.
+    pub(crate) full: Vec<frame::Board>,
+    /// Every change since. Closed, or lagging: ask for a new feed.
+    pub(crate) diffs: broadcast::Receiver<Arc<frame::Board>>,
+}
+
+impl Live {
+    /// Starts to fold and to tell, until `stop`.
+    pub(crate) fn start(system: System, every: Duration, stop: CancellationToken) -> Self {
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        tokio::spawn(run(system, every, receiver, stop));
+        Self { requests }
+    }
+
+    /// Everything and what follows; nothing if too many are asking.
+    pub(crate) async fn feed(&self) -> Option<Feed> {
+        let (reply, feed) = oneshot::channel();
+        self.requests.try_send(reply).ok()?;
+        feed.await.ok()
+    }
+}
+
+async fn run(
+    system: System,
+    every: Duration,
+    mut requests: mpsc::Receiver<oneshot::Sender<Feed>>,
+    stop: CancellationToken,
+) {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut batch: Vec<Published> = Vec::new();
+    loop {
+        // A board that could not keep up has missed something: start again, and so must its viewers.
+        let mut board = Board::new();
+        let mut published = system.board();
+        let (diffs, _) = broadcast::channel(DIFFS_MAX);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                n = published.recv_many(&mut batch, BATCH) => {
+                    if n == 0 {
+                        break;
+                    }
+                    for published in batch.drain(..) {
+                        board.hear(published);
+                    }
+                }
+                _ = ticks.tick() => {
+                    for diff in board.diff(system.now()) {
+                        // Nobody may be watching, and that is fine.
+                        let _n_viewers = diffs.send(Arc::new(diff));
+                    }
+                }
+                Some(reply) = requests.recv() => {
+                    let feed = Feed { full: board.full(system.now()), diffs: diffs.subscribe() };
+                    // The viewer may have left meanwhile.
+                    drop(reply.send(feed));
+                }
+            }
+        }
+        warn!("the board could not keep up and starts again");
+        tokio::time::sleep(every).await;
+    }
+}

@@ -1,0 +1,80 @@
+//! The REST routes and their description, which are one and the same list.
+
+use super::{Gate, health, rest};
+use axum::Router;
+use protocol::{Refused, view, work};
+use std::sync::Arc;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// What is said about the API as a whole.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Outrider",
+        description = "Realtime dispatch. The same commands as on the WebSocket (`GET /v1/ws`), one \
+                       request each. Give `Idempotency-Key` to repeat a request safely.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    components(schemas(
+        Refused,
+        work::Wish,
+        view::OrderView,
+        view::RescueView,
+        view::DriverView,
+        view::RiderView
+    )),
+    modifiers(&BearerToken)
+)]
+struct Api;
+
+#[derive(Debug)]
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", scheme);
+    }
+}
+
+/// Every REST route, and the document that describes them.
+pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
+    let (router, document) = OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(rest::quote))
+        .routes(routes!(rest::place_order, rest::list_orders))
+        .routes(routes!(rest::show_order))
+        .routes(routes!(rest::act_on_order))
+        .routes(routes!(rest::request_rescue, rest::list_rescues))
+        .routes(routes!(rest::show_rescue))
+        .routes(routes!(rest::act_on_rescue))
+        .routes(routes!(rest::show_driver))
+        .routes(routes!(rest::act_on_driver))
+        .routes(routes!(rest::show_rider))
+        .routes(routes!(rest::show_actor))
+        .routes(routes!(rest::actor_history))
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .split_for_parts();
+    let described = document.clone();
+    let router = router
+        .route("/v1/openapi.json", axum::routing::get(|| async move { axum::Json(described) }));
+    (router, document)
+}
+
+/// The OpenAPI document.
+pub(crate) fn document() -> openapi::OpenApi {
+    routes().1
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+use super::*;
+
+#[test]
+fn every_route_is_described() {
+    let mut described: Vec<String> = document()
+        .paths
+        .paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let has = |name: &'static str, is: bool| is.then(|| format!("{name} {path}"));
+            [has("GET", item.get.is_some()), has("POST", item.post.is_some())]
+        })
+        .flatten()
+        .collect();
+    described.sort();
+    insta::assert_snapshot!(described.join("\n"), @r"
+    GET /health
+    GET /health/live
+    GET /health/ready
+    GET /metrics
+    GET /v1/actors/{id}
+    GET /v1/actors/{id}/history
+    GET /v1/drivers/{id}
+    GET /v1/orders
+    GET /v1/orders/{id}
+    GET /v1/rescues
+    GET /v1/rescues/{id}
+    GET /v1/riders/{id}
+    POST /v1/drivers/{id}/actions
+    POST /v1/orders
+    POST /v1/orders/{id}/actions
+    POST /v1/quotes
+    POST /v1/rescues
+    POST /v1/rescues/{id}/actions
+    ");
+}
+
+#[test]
+fn every_operation_says_how_it_is_refused() {
+    let document = serde_json::to_value(document()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let is_public = !path.starts_with("/v1/");
+            let says_401 = operation["responses"].get("401").is_some();
+            assert!(is_public || says_401, "{method} {path}");
+        }
+    }
+}

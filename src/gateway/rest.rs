@@ -1,0 +1,667 @@
+//! The same wishes as on the socket, one HTTP request each.
+#![expect(unused_qualifications, reason = "utoipa writes query types with their path")]
+
+use super::{
+    Gate,
+    limits::rate_limited,
+    price::{Quote, QuoteRequest},
+    translate::{self, command_id, command_id_of, invalid, not_found},
+};
+use crate::auth::unauthenticated;
+use actors::{EntityKey, Kind, Version, journal::ViewQuery};
+use axum::{
+    Json,
+    extract::{
+        FromRequest, FromRequestParts, Path, Query, Request, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use protocol::{
+    Code, CommandId, DriverId, OrderId, Principal, Refused, RescueId, RiderId, Timestamp,
+    frame::{Done, ServerFrame},
+    view::{DriverView, OrderView, RescueView, RiderView},
+    work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, Wish},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+/// How a client names a request, so that a repeat of it has one effect.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Longest such name, in characters.
+const KEY_CHARS_MAX: usize = 64;
+/// Keys that are no UUIDv7 say no time, and are taken to be minted at the start of a span this long.
+const KEY_SPAN: Duration = Duration::from_secs(11 * 3600);
+/// How many keys are remembered to notice one that is used for two things.
+const SEEN_MAX: usize = 65_536;
+/// Rows of a page: at most, and if nobody says otherwise.
+const PAGE_ROWS: (usize, usize) = (100, 20);
+/// Events of a page of history.
+const HISTORY_ROWS: (usize, usize) = (500, 100);
+
+/// A refusal as an HTTP response.
+#[derive(Debug)]
+pub(super) struct Answered(pub(super) Refused);
+
+impl From<Refused> for Answered {
+    fn from(refused: Refused) -> Self {
+        Self(refused)
+    }
+}
+
+impl IntoResponse for Answered {
+    fn into_response(self) -> Response {
+        let Self(refused) = self;
+        let wait = refused.retry_after_ms.map(|ms| ms.div_ceil(1_000).max(1));
+        let status = status_of(refused.code);
+        let mut response = (status, Json(refused)).into_response();
+        if let Some(wait) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
+    }
+}
+
+fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::Malformed => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::IllegalTransition
+        | Code::Taken
+        | Code::TooEarly
+        | Code::TooLate
+        | Code::NotEligible => StatusCode::CONFLICT,
+        Code::OfferGone => StatusCode::GONE,
+        Code::Invalid
+        | Code::TooFar
+        | Code::WrongCode
+        | Code::ProofMissing
+        | Code::OutOfArea
+        | Code::QuoteInvalid
+        | Code::CommandExpired
+        | Code::CommandIdReused => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::Busy | Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Quarantined | Code::Unavailable | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Who asks; without a valid token nobody does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller(Principal);
+
+impl FromRequestParts<Arc<Gate>> for Caller {
+    type Rejection = Answered;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gate: &Arc<Gate>,
+    ) -> Result<Self, Self::Rejection> {
+        let identity = gate.identity(&parts.headers)?.ok_or_else(unauthenticated)?;
+        gate.limits.requests.check(&identity.principal).map_err(rate_limited)?;
+        Ok(Self(identity.principal))
+    }
+}
+
+impl Caller {
+    fn staff(self) -> Result<(), Answered> {
+        if self.0.is_staff() { Ok(()) } else { Err(translate::forbidden("staff only").into()) }
+    }
+}
+
+/// A JSON body, refused in our words.
+#[derive(Debug)]
+pub(super) struct Body<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Answered;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(JsonRejection::JsonDataError(rejection)) => {
+                Err(Refused::new(Code::Invalid, rejection.body_text()).into())
+            }
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Refused::new(Code::TooLarge, "body too large").into())
+            }
+            Err(rejection) => Err(Refused::new(Code::Malformed, rejection.body_text()).into()),
+        }
+    }
+}
+
+/// The id in the path; text that is none names nothing.
+fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
+    text.parse().map_err(|_| not_found(text))
+}
+
+/// The name the client gave its request.
+#[derive(Debug)]
+pub(super) struct Key(Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Answered;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(None)) };
+        let is_short = |text: &&str| (1..=KEY_CHARS_MAX).contains(&text.len());
+        match value.to_str().ok().filter(is_short) {
+            Some(text) => Ok(Self(Some(text.to_owned()))),
+            None => Err(invalid("idempotency-key", "1 to 64 visible ASCII characters").into()),
+        }
+    }
+}
+
+/// What recent keys were used for.
+#[derive(Debug, Default)]
+pub(super) struct SeenKeys(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    wishes: HashMap<(Principal, String), u64>,
+    order: VecDeque<(Principal, String)>,
+}
+
+impl SeenKeys {
+    /// Was this key last used for something else? As far back as we remember.
+    fn is_reused(&self, by: Principal, key: &str, wish: u64) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = (by, key.to_owned());
+        if let Some(first) = seen.wishes.get(&entry) {
+            return *first != wish;
+        }
+        if seen.order.len() >= SEEN_MAX
+            && let Some(oldest) = seen.order.pop_front()
+        {
+            seen.wishes.remove(&oldest);
+        }
+        seen.order.push_back(entry.clone());
+        seen.wishes.insert(entry, wish);
+        false
+    }
+}
+
+impl Gate {
+    async fn wish(&self, by: Principal, key: Key, wish: Wish) -> Result<Done, Answered> {
+        let id = self.command_id(by, key, &wish).await?;
+        let (to, version) = self.perform(wish, by, id).await?;
+        Ok(translate::done(to, version))
+    }
+
+    /// The command id a key stands for.
+    async fn command_id(
+        &self,
+        by: Principal,
+        Key(key): Key,
+        wish: &Wish,
+    ) -> Result<CommandId, Refused> {
+        let Some(key) = key else { return Ok(CommandId::mint()) };
+        let mut hasher = DefaultHasher::new();
+        serde_json::to_string(wish)
+            .map_err(|error| Refused::new(Code::Malformed, error.to_string()))?
+            .hash(&mut hasher);
+        if self.seen_keys.is_reused(by, &key, hasher.finish()) {
+            let message = "this idempotency key was used for something else";
+            return Err(Refused::new(Code::CommandIdReused, message));
+        }
+        if let Some(id) = command_id(&key) {
+            return Ok(id);
+        }
+        // A repeat may come in the span after the one in which the first was made.
+        let span_ms = u64::try_from(KEY_SPAN.as_millis()).unwrap_or(u64::MAX);
+        let span = Timestamp(self.system.now().0 / span_ms * span_ms);
+        let author = by.to_string();
+        let earlier = command_id_of(&author, &key, span - KEY_SPAN);
+        if let Ok(tell) = self.translator.command(wish.clone(), by, earlier).await
+            && let Ok(Some(_)) = self.system.journal().result(tell.to(), earlier).await
+        {
+            return Ok(earlier);
+        }
+        Ok(command_id_of(&author, &key, span))
+    }
+
+    async fn show(&self, key: EntityKey, by: Principal) -> Result<Response, Answered> {
+        let shown = self.translator.show(key, by).await?;
+        Ok(match shown {
+            ServerFrame::Order(view) => Json(view).into_response(),
+            ServerFrame::Rescue(view) => Json(view).into_response(),
+            ServerFrame::Driver(view) => Json(view).into_response(),
+            ServerFrame::Rider(view) => Json(view).into_response(),
+            _ => return Err(Refused::new(Code::Internal, "a view that is none").into()),
+        })
+    }
+
+    async fn list(
+        &self,
+        kind: Kind,
+        by: Principal,
+        query: Result<Query<ListQuery>, QueryRejection>,
+    ) -> Result<Json<Page>, Answered> {
+        let Query(query) =
+            query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
+        let (rider, driver) = match by {
+            Principal::Rider(me) => (Some(me), None),
+            Principal::Driver(me) => (None, Some(me)),
+            Principal::Dispatcher | Principal::Admin | Principal::System => (
+                query.rider.as_deref().map(id_of).transpose()?,
+                query.driver.as_deref().map(id_of).transpose()?,
+            ),
+            Principal::Merchant(_) => return Err(translate::forbidden("not for merchants").into()),
+        };
+        let (most, usual) = PAGE_ROWS;
+        let limit = query.limit.unwrap_or(usual);
+        if !(1..=most).contains(&limit) {
+            return Err(invalid("limit", "1 to 100").into());
+        }
+        let statuses = match &query.status {
+            Some(text) => text.split(',').map(str::to_owned).collect(),
+            None => Vec::new(),
+        };
+        let before = query.before.as_deref().map(parse_cursor).transpose()?;
+        let view_query = ViewQuery { kind, statuses, rider, driver, before, limit };
+        let rows = self.system.journal().views(view_query).await.map_err(|error| {
+            tracing::warn!(%error, "a list could not be read");
+            super::unavailable()
+        })?;
+        let is_full = rows.len() == limit;
+        let next = rows.last().filter(|_| is_full).map(|(key, row)| cursor(row.at, key.id));
+        let items = rows
+            .into_iter()
+            .map(|(key, row)| Row {
+                id: key.to_string(),
+                status: row.status,
+                at: row.at,
+                rider: row.rider,
+                driver: row.driver,
+                body: without_code(row.body),
+            })
+            .collect();
+        Ok(Json(Page { items, next }))
+    }
+}
+
+/// Which rows of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// In any of these statuses, separated by commas.
+    status: Option<String>,
+    /// Of this rider; staff only, riders see their own.
+    rider: Option<String>,
+    /// Of this driver; staff only, drivers see their own.
+    driver: Option<String>,
+    /// At most this many; 1 to 100, 20 if absent.
+    limit: Option<usize>,
+    /// What `next` of the page before said.
+    before: Option<String>,
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page {
+    items: Vec<Row>,
+    /// Give this as `before` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// One row of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Row {
+    /// Its id in display form.
+    id: String,
+    /// Where it is in its life.
+    status: String,
+    /// When it began.
+    at: Timestamp,
+    /// Whose.
+    rider: Option<RiderId>,
+    /// Who performs it.
+    driver: Option<DriverId>,
+    /// What lists show of it.
+    #[schema(value_type = Object)]
+    body: serde_json::Value,
+}
+
+/// One event of an actor's history.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HistoryRow {
+    /// The version it led to.
+    version: u64,
+    /// When.
+    at: Timestamp,
+    /// Its name.
+    event: String,
+}
+
+/// Which part of a history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HistoryQuery {
+    /// After this version; from the beginning, if absent.
+    after: Option<u64>,
+    /// At most this many; 1 to 500, 100 if absent.
+    limit: Option<usize>,
+}
+
+fn cursor(at: Timestamp, id: Uuid) -> String {
+    format!("{}.{}", at.0, id.simple())
+}
+
+fn parse_cursor(text: &str) -> Result<(Timestamp, Uuid), Refused> {
+    text.split_once('.')
+        .and_then(|(at, id)| Some((Timestamp(at.parse().ok()?), Uuid::try_parse(id).ok()?)))
+        .ok_or_else(|| invalid("before", "not what a page said"))
+}
+
+/// The start code is for the rider alone, and lists do not ask who reads them.
+fn without_code(mut body: serde_json::Value) -> serde_json::Value {
+    if let Some(body) = body.as_object_mut() {
+        body.remove("code");
+    }
+    body
+}
+
+/// What a trip would cost, and a promise that it will.
+#[utoipa::path(
+    post, path = "/v1/quotes", tag = "orders", security(("bearer" = [])),
+    request_body = QuoteRequest,
+    responses((status = 200, body = Quote), (status = 401, body = Refused), (status = 422, body = Refused))
+)]
+pub(super) async fn quote(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Body(request): Body<QuoteRequest>,
+) -> Result<Json<Quote>, Answered> {
+    let translator = &gate.translator;
+    translator.check_stops(&request.stops, 2)?;
+    translator.check_area(request.stops[0].at)?;
+    let quote = translator.prices.promise(&request, by, gate.system.now()).map_err(|error| {
+        tracing::error!(%error, "no quote could be signed");
+        Refused::new(Code::Internal, "a fault of ours")
+    })?;
+    Ok(Json(quote))
+}
+
+/// Places an order. The answer names it; follow it on the socket or read it.
+#[utoipa::path(
+    post, path = "/v1/orders", tag = "orders", security(("bearer" = [])),
+    request_body = NewOrder,
+    params(("Idempotency-Key" = Option<String>, Header, description = "a UUIDv7, or any text of at most 64 characters")),
+    responses(
+        (status = 201, body = Done), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 409, body = Refused), (status = 422, body = Refused), (status = 429, body = Refused)
+    )
+)]
+pub(super) async fn place_order(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    key: Key,
+    Body(order): Body<NewOrder>,
+) -> Result<Response, Answered> {
+    let done = gate.wish(by, key, Wish::PlaceOrder(Box::new(order))).await?;
+    Ok(created("/v1/orders/", done))
+}
+
+/// Orders, newest first: one's own, or all of them for staff.
+#[utoipa::path(
+    get, path = "/v1/orders", tag = "orders", security(("bearer" = [])), params(ListQuery),
+    responses((status = 200, body = Page), (status = 401, body = Refused), (status = 422, body = Refused))
+)]
+pub(super) async fn list_orders(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page>, Answered> {
+    gate.list(Kind::Order, by, query).await
+}
+
+/// One order.
+#[utoipa::path(
+    get, path = "/v1/orders/{id}", tag = "orders", security(("bearer" = [])),
+    params(("id" = String, Path, description = "order-…")),
+    responses((status = 200, body = OrderView), (status = 401, body = Refused), (status = 404, body = Refused))
+)]
+pub(super) async fn show_order(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Answered> {
+    gate.show(id_of::<OrderId>(&id)?.into(), by).await
+}
+
+/// Does something to an order.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/actions", tag = "orders", security(("bearer" = [])),
+    request_body = OrderAction,
+    params(
+        ("id" = String, Path, description = "order-…"),
+        ("Idempotency-Key" = Option<String>, Header, description = "a UUIDv7, or any text of at most 64 characters")
+    ),
+    responses(
+        (status = 200, body = Done), (status = 401, body = Refused), (status = 404, body = Refused),
+        (status = 409, body = Refused), (status = 410, body = Refused), (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn act_on_order(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    key: Key,
+    Body(action): Body<OrderAction>,
+) -> Result<Json<Done>, Answered> {
+    let id = id_of(&id)?;
+    Ok(Json(gate.wish(by, key, Wish::Order { id, action }).await?))
+}
+
+/// Asks for help.
+#[utoipa::path(
+    post, path = "/v1/rescues", tag = "rescues", security(("bearer" = [])),
+    request_body = NewRescue,
+    params(("Idempotency-Key" = Option<String>, Header, description = "a UUIDv7, or any text of at most 64 characters")),
+    responses(
+        (status = 201, body = Done), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 409, body = Refused), (status = 422, body = Refused), (status = 429, body = Refused)
+    )
+)]
+pub(super) async fn request_rescue(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    key: Key,
+    Body(rescue): Body<NewRescue>,
+) -> Result<Response, Answered> {
+    let done = gate.wish(by, key, Wish::RequestRescue(Box::new(rescue))).await?;
+    Ok(created("/v1/rescues/", done))
+}
+
+/// Rescues, newest first: one's own, or all of them for staff.
+#[utoipa::path(
+    get, path = "/v1/rescues", tag = "rescues", security(("bearer" = [])), params(ListQuery),
+    responses((status = 200, body = Page), (status = 401, body = Refused), (status = 422, body = Refused))
+)]
+pub(super) async fn list_rescues(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page>, Answered> {
+    gate.list(Kind::Rescue, by, query).await
+}
+
+/// One rescue.
+#[utoipa::path(
+    get, path = "/v1/rescues/{id}", tag = "rescues", security(("bearer" = [])),
+    params(("id" = String, Path, description = "rescue-…")),
+    responses((status = 200, body = RescueView), (status = 401, body = Refused), (status = 404, body = Refused))
+)]
+pub(super) async fn show_rescue(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Answered> {
+    gate.show(id_of::<RescueId>(&id)?.into(), by).await
+}
+
+/// Does something to a rescue.
+#[utoipa::path(
+    post, path = "/v1/rescues/{id}/actions", tag = "rescues", security(("bearer" = [])),
+    request_body = RescueAction,
+    params(
+        ("id" = String, Path, description = "rescue-…"),
+        ("Idempotency-Key" = Option<String>, Header, description = "a UUIDv7, or any text of at most 64 characters")
+    ),
+    responses(
+        (status = 200, body = Done), (status = 401, body = Refused), (status = 404, body = Refused),
+        (status = 409, body = Refused), (status = 410, body = Refused), (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn act_on_rescue(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    key: Key,
+    Body(action): Body<RescueAction>,
+) -> Result<Json<Done>, Answered> {
+    let id = id_of(&id)?;
+    Ok(Json(gate.wish(by, key, Wish::Rescue { id, action }).await?))
+}
+
+/// One driver: oneself, or anyone for staff.
+#[utoipa::path(
+    get, path = "/v1/drivers/{id}", tag = "drivers", security(("bearer" = [])),
+    params(("id" = String, Path, description = "driver-…")),
+    responses((status = 200, body = DriverView), (status = 401, body = Refused), (status = 404, body = Refused))
+)]
+pub(super) async fn show_driver(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Answered> {
+    gate.show(id_of::<DriverId>(&id)?.into(), by).await
+}
+
+/// Does something to a driver.
+#[utoipa::path(
+    post, path = "/v1/drivers/{id}/actions", tag = "drivers", security(("bearer" = [])),
+    request_body = DriverAction,
+    params(
+        ("id" = String, Path, description = "driver-…"),
+        ("Idempotency-Key" = Option<String>, Header, description = "a UUIDv7, or any text of at most 64 characters")
+    ),
+    responses(
+        (status = 200, body = Done), (status = 401, body = Refused), (status = 404, body = Refused),
+        (status = 409, body = Refused), (status = 410, body = Refused), (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn act_on_driver(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    key: Key,
+    Body(action): Body<DriverAction>,
+) -> Result<Json<Done>, Answered> {
+    let id = Some(id_of(&id)?);
+    Ok(Json(gate.wish(by, key, Wish::Driver { id, action }).await?))
+}
+
+/// One rider: oneself, or anyone for staff.
+#[utoipa::path(
+    get, path = "/v1/riders/{id}", tag = "riders", security(("bearer" = [])),
+    params(("id" = String, Path, description = "rider-…")),
+    responses((status = 200, body = RiderView), (status = 401, body = Refused), (status = 404, body = Refused))
+)]
+pub(super) async fn show_rider(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Answered> {
+    gate.show(id_of::<RiderId>(&id)?.into(), by).await
+}
+
+/// Everything one actor remembers. Staff only.
+#[utoipa::path(
+    get, path = "/v1/actors/{id}", tag = "actors", security(("bearer" = [])),
+    params(("id" = String, Path, description = "any id in display form")),
+    responses(
+        (status = 200, body = Object), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 404, body = Refused)
+    )
+)]
+pub(super) async fn show_actor(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Answered> {
+    caller.staff()?;
+    let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    Ok(Json(gate.translator.whole(key).await?).into_response())
+}
+
+/// What happened to one actor, oldest first. Staff only.
+#[utoipa::path(
+    get, path = "/v1/actors/{id}/history", tag = "actors", security(("bearer" = [])),
+    params(("id" = String, Path, description = "any id in display form"), HistoryQuery),
+    responses(
+        (status = 200, body = Vec<HistoryRow>), (status = 401, body = Refused),
+        (status = 403, body = Refused), (status = 404, body = Refused)
+    )
+)]
+pub(super) async fn actor_history(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Json<Vec<HistoryRow>>, Answered> {
+    caller.staff()?;
+    let Query(query) =
+        query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
+    let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    let (most, usual) = HISTORY_ROWS;
+    let limit = query.limit.unwrap_or(usual);
+    if !(1..=most).contains(&limit) {
+        return Err(invalid("limit", "1 to 500").into());
+    }
+    let after = Version(query.after.unwrap_or(0));
+    let history = gate.system.journal().history(key, after, limit).await.map_err(|error| {
+        tracing::warn!(%error, "a history could not be read");
+        super::unavailable()
+    })?;
+    if history.is_empty() && after == Version(0) {
+        return Err(not_found(&id).into());
+    }
+    let rows = history.into_iter().map(|recorded| HistoryRow {
+        version: recorded.version.0,
+        at: recorded.at,
+        event: recorded.event.name,
+    });
+    Ok(Json(rows.collect()))
+}
+
+fn created(path: &str, done: Done) -> Response {
+    let location = HeaderValue::from_str(&format!("{path}{}", done.actor));
+    let mut response = (StatusCode::CREATED, Json(done)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+use super::*;
+use protocol::{
+    Currency, JobId, Money, OrderId, Place, Point,
+    view::{Offer, WorkKind},
+};
+
+const AGAIN: Duration = Duration::from_secs(3);
+
+fn offer(n: u32, expires_at: u64) -> Push {
+    let job = JobId::Order(OrderId::nth(1));
+    Push::Offer(Offer {
+        id: OfferId::of(job, n),
+        job,
+        work: WorkKind::Ride,
+        pickup: Place::from(Point::default()),
+        dropoff: None,
+        fare: Money { amount: 1, currency: Currency::RWF },
+        eta_s: 60,
+        expires_at: Timestamp(expires_at),
+    })
+}
+
+fn assigned() -> Push {
+    Push::Assigned { job: JobId::Order(OrderId::nth(1)) }
+}
+
+#[test]
+fn what_was_not_acknowledged_is_said_again_with_the_same_number() {
+    let (mut pushes, now) = (Pushes::default(), Instant::now());
+    let first = pushes.add(assigned(), now + AGAIN).unwrap();
+    assert_eq!(pushes.again(now, AGAIN, Timestamp(0)), []);
+    assert_eq!(pushes.again(now + AGAIN, AGAIN, Timestamp(0)), [first]);
+    assert_eq!(pushes.due(), Some(now + AGAIN + AGAIN));
+}
+
+#[test]
+fn what_was_acknowledged_is_not_said_again() {
+    let (mut pushes, now) = (Pushes::default(), Instant::now());
+    pushes.add(assigned(), now);
+    assert_eq!(pushes.acknowledge(1), None);
+    assert_eq!(pushes.due(), None);
+}
+
+#[test]
+fn acknowledging_an_offer_says_which_offer_was_seen() {
+    let (mut pushes, now) = (Pushes::default(), Instant::now());
+    pushes.add(offer(7, 100), now);
+    assert_eq!(pushes.acknowledge(1), Some(OfferId::of(JobId::Order(OrderId::nth(1)), 7)));
+    assert_eq!(pushes.acknowledge(1), None);
+}
+
+#[test]
+fn an_offer_that_has_expired_or_ended_is_not_said_again() {
+    let (mut pushes, now) = (Pushes::default(), Instant::now());
+    pushes.add(offer(1, 100), now);
+    assert_eq!(pushes.again(now, AGAIN, Timestamp(100)), []);
+    pushes.add(offer(2, 1_000), now);
+    pushes.void(OfferId::of(JobId::Order(OrderId::nth(1)), 2));
+    assert_eq!(pushes.due(), None);
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let (mut pushes, now) = (Pushes::default(), Instant::now());
+    assert!((0..WAITING_MAX).all(|_| pushes.add(assigned(), now).is_some()));
+    assert!(pushes.add(assigned(), now).is_none());
+}

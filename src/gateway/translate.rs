@@ -1,0 +1,708 @@
+//! Between what clients say and what actors understand: the only file that knows both vocabularies.
+//!
+//! Wishes become commands for one actor; states become views; what one may not see is not there.
+
+use super::price::Prices;
+use crate::settings::Area;
+use actors::{
+    Decider, EntityKey, Kind, Tell, Version,
+    driver::{self, Driver},
+    listing::RegionId,
+    order::{self, Order, Placement},
+    policy::Preset,
+    rescue::{self, Rescue},
+    rider::Rider,
+    runtime::{Hosted, System},
+    search,
+};
+use protocol::{
+    Code, CommandId, DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Place, Point,
+    Principal, Refused, RescueId, RiderId, Timestamp,
+    frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
+    view::{Position, WorkKind},
+    work::{
+        DriverAction, Handoff, NewOrder, NewRescue, OrderAction, OrderKind, RescueAction,
+        STOPS_MAX, TEXT_CHARS_MAX, Wish,
+    },
+};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// Most elements of any list a client sends.
+const LIST_MAX: usize = 32;
+/// How far ahead an order may be scheduled.
+const AHEAD_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
+/// How far ahead of ours a device's clock may be when it says where it is.
+const SAMPLED_AHEAD_MAX: Duration = Duration::from_secs(60);
+
+/// Turns wishes into commands.
+#[derive(Debug, Clone)]
+pub(crate) struct Translator {
+    pub(crate) system: System,
+    pub(crate) preset: Arc<Preset>,
+    pub(crate) area: Arc<Area>,
+    pub(crate) prices: Prices,
+}
+
+impl Translator {
+    /// What `by` wants, as a command for one actor. Whether it may, that actor decides; here only
+    /// what makes no sense for anybody is refused.
+    pub(crate) async fn command(
+        &self,
+        wish: Wish,
+        by: Principal,
+        id: CommandId,
+    ) -> Result<Tell, Refused> {
+        check_sizes(&wish)?;
+        match wish {
+            Wish::PlaceOrder(order) => self.place(*order, by, id).await,
+            Wish::Order { id: to, action } => {
+                Ok(Tell::Order { to, command: self.order_command(to, action).await? })
+            }
+            Wish::RequestRescue(rescue) => self.request(*rescue, by, id),
+            Wish::Rescue { id: to, action } => {
+                Ok(Tell::Rescue { to, command: rescue_command(action)? })
+            }
+            Wish::Driver { id: to, action } => {
+                let to = match (to, by) {
+                    (Some(to), _) => to,
+                    (None, Principal::Driver(to)) => to,
+                    (None, _) => return Err(invalid("id", "which driver?")),
+                };
+                Ok(Tell::Driver { to, command: self.driver_command(action).await? })
+            }
+        }
+    }
+
+    async fn place(&self, new: NewOrder, by: Principal, id: CommandId) -> Result<Tell, Refused> {
+        let now = self.system.now();
+        let NewOrder { kind, stops, start_at, merchant, .. } = &new;
+        self.check_stops(stops, 2)?;
+        if start_at.is_some_and(|start_at| start_at > now + AHEAD_MAX) {
+            return Err(invalid("start_at", "more than 60 days ahead"));
+        }
+        let pickup = stops[0].at;
+        self.check_area(pickup)?;
+        let (rider, author) = match (by, new.rider) {
+            (Principal::Rider(me), None) => (me, me.0),
+            (Principal::Rider(me), Some(rider)) if rider == me => (me, me.0),
+            (Principal::Merchant(me), Some(rider)) if *merchant == Some(me) => (rider, me.0),
+            (Principal::Dispatcher | Principal::Admin | Principal::System, Some(rider)) => {
+                (rider, rider.0)
+            }
+            (Principal::Dispatcher | Principal::Admin | Principal::System, None) => {
+                return Err(invalid("rider", "for whom?"));
+            }
+            (Principal::Rider(_) | Principal::Merchant(_) | Principal::Driver(_), _) => {
+                return Err(forbidden("only staff may order for someone else"));
+            }
+        };
+        if new.policy.is_some() && !by.is_staff() {
+            return Err(forbidden("only staff may choose how a driver is found"));
+        }
+        let to = OrderId::created_by(author, id, RegionId::at(pickup).shard());
+        let terms = self.preset.order(*kind);
+        let mut policy = terms.policy;
+        if let Some(offer) = new.policy {
+            policy.offer = offer;
+        }
+        let fare = match &new.quote {
+            None => self.prices.order(*kind, stops, start_at.unwrap_or(now)),
+            Some(quote) => match self.prices.promised(quote, *kind, stops, *start_at, by) {
+                Ok(fare) => fare,
+                // A repeat may come when the promise has run out; its first answer still stands.
+                Err(_) if self.exists::<Order>(to).await => {
+                    self.prices.order(*kind, stops, start_at.unwrap_or(now))
+                }
+                Err(refused) => return Err(refused),
+            },
+        };
+        let needs_code = policy.start_code || new.handoff == Handoff::Collect;
+        let placement = Placement {
+            kind: new.kind,
+            rider,
+            fare,
+            policy,
+            stops: new.stops,
+            start_at: new.start_at,
+            payment: new.payment,
+            needs: new.needs,
+            merchant: new.merchant,
+            handoff: new.handoff,
+            n_items: new.n_items.unwrap_or(0),
+            driver: new.driver,
+            code: if needs_code { Some(draw_code()?) } else { None },
+            pickup_proof: new.pickup_proof,
+            dropoff_proof: new.dropoff_proof,
+            cash_on_delivery: new.cash_on_delivery,
+        };
+        Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
+    }
+
+    fn request(&self, new: NewRescue, by: Principal, id: CommandId) -> Result<Tell, Refused> {
+        let rider = match (by, new.rider) {
+            (Principal::Rider(me), None) => me,
+            (Principal::Rider(me), Some(rider)) if rider == me => me,
+            (Principal::Dispatcher | Principal::Admin | Principal::System, Some(rider)) => rider,
+            (Principal::Dispatcher | Principal::Admin | Principal::System, None) => {
+                return Err(invalid("rider", "for whom?"));
+            }
+            (Principal::Rider(_) | Principal::Merchant(_) | Principal::Driver(_), _) => {
+                return Err(forbidden("only staff may call help for someone else"));
+            }
+        };
+        if new.policy.is_some() && !by.is_staff() {
+            return Err(forbidden("only staff may choose how a driver is found"));
+        }
+        check_place(&new.at)?;
+        if let Some(dropoff) = &new.dropoff {
+            check_place(dropoff)?;
+            if self.prices.is_too_far(&[new.at.clone(), dropoff.clone()]) {
+                return Err(invalid("dropoff", "too far away"));
+            }
+        }
+        let to = RescueId::created_by(rider.0, id, RegionId::at(new.at.at).shard());
+        let mut policy = self.preset.rescue.policy;
+        if let Some(offer) = new.policy {
+            policy.offer = offer;
+        }
+        let request = rescue::Request {
+            rider,
+            issue: new.issue,
+            accuracy_m: None,
+            served: self.area.serves(new.at.at),
+            fare: self.prices.rescue(&new.at, new.dropoff.as_ref(), self.system.now()),
+            at: new.at,
+            dropoff: new.dropoff,
+            vehicle: new.vehicle,
+            weight_g: new.weight_g,
+            policy,
+        };
+        Ok(Tell::Rescue { to, command: rescue::Command::Request(Box::new(request)) })
+    }
+
+    async fn order_command(
+        &self,
+        to: OrderId,
+        action: OrderAction,
+    ) -> Result<order::Command, Refused> {
+        use order::Command as C;
+        Ok(match action {
+            OrderAction::ModifyStops { stops } => {
+                let fare = self.fare_with(to, &stops).await?;
+                C::ModifyStops { stops, fare }
+            }
+            OrderAction::ConfirmPayment { amount } => C::ConfirmPayment { amount },
+            OrderAction::FailPayment {} => C::FailPayment {},
+            OrderAction::Reschedule { start_at } => C::Reschedule { start_at },
+            OrderAction::AcceptChange {} => C::AcceptChange {},
+            OrderAction::DeclineChange {} => C::DeclineChange {},
+            OrderAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
+            OrderAction::RejectOffer { offer } => C::RejectOffer { offer },
+            OrderAction::Assign { driver, force, reason } => C::Assign { driver, force, reason },
+            OrderAction::Unassign { reason } => C::Unassign { reason },
+            OrderAction::ExtendSearch {} => C::ExtendSearch {},
+            OrderAction::Depart {} => C::Depart {},
+            OrderAction::Arrive {} => C::Arrive {},
+            OrderAction::OnBoard {} => C::OnBoard {},
+            OrderAction::Start { code } => C::Start { code },
+            OrderAction::PickUp { proofs } => C::PickUp { proofs },
+            OrderAction::ArriveStop {} => C::ArriveStop {},
+            OrderAction::CompleteStop { proofs } => C::CompleteStop { proofs },
+            OrderAction::SkipStop { reason } => C::SkipStop { reason },
+            OrderAction::Finish { code, early_reason } => C::Finish { code, early_reason },
+            OrderAction::Deliver { proofs, cash } => C::Deliver { proofs, cash },
+            OrderAction::Fail { reason } => C::Fail { reason },
+            OrderAction::Retry {} => C::Retry {},
+            OrderAction::StartReturn {} => C::StartReturn {},
+            OrderAction::Returned { proofs } => C::Returned { proofs },
+            OrderAction::Handover { driver } => C::Handover { driver },
+            OrderAction::Contacted {} => C::Contacted {},
+            OrderAction::NoShow {} => C::NoShow {},
+            OrderAction::Cancel { reason } => C::Cancel { reason },
+            OrderAction::RequestCancel { reason } => C::RequestCancel { reason },
+            OrderAction::DecideCancel { decision } => C::DecideCancel { decision },
+            OrderAction::CancelSafety { reason } => C::CancelSafety { reason },
+            OrderAction::EndEarly {} => C::EndEarly {},
+            OrderAction::CannotContinue { reason } => C::CannotContinue { reason },
+            OrderAction::ReportLoss { reason } => C::ReportLoss { reason },
+            OrderAction::AdjustFareDown { percent } => C::AdjustFareDown { percent },
+            OrderAction::Tip { amount } => C::Tip { amount },
+            OrderAction::Rate { stars } => C::Rate { stars },
+            OrderAction::MerchantAccept { prep_min } => C::MerchantAccept { prep_min },
+            OrderAction::MerchantReject { reason } => C::MerchantReject { reason },
+            OrderAction::StartPrep {} => C::StartPrep {},
+            OrderAction::Ready {} => C::Ready {},
+            OrderAction::ItemUnavailable { item } => C::ItemUnavailable { item },
+            OrderAction::DecideItem { item, replace } => C::DecideItem { item, replace },
+            OrderAction::HandOver {} => C::HandOver {},
+            OrderAction::Collected { code } => C::Collected { code },
+        })
+    }
+
+    async fn driver_command(&self, action: DriverAction) -> Result<driver::Command, Refused> {
+        use driver::Command as C;
+        Ok(match action {
+            DriverAction::SetDuty { duty, vehicle } => {
+                C::SetDuty { duty, vehicle, policy: self.preset.driver }
+            }
+            DriverAction::AcceptOffer { offer } => C::AcceptOffer { offer },
+            DriverAction::DeclineOffer { offer } => C::DeclineOffer { offer },
+            DriverAction::SeeOffer { offer } => C::SeeOffer { offer },
+            DriverAction::ClaimJob { job } => C::ClaimJob { job, work: self.work_of(job).await? },
+            DriverAction::RejectJob { job } => C::RejectJob { job },
+            DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
+            DriverAction::Reinstate {} => C::Reinstate {},
+        })
+    }
+
+    /// What taking a job does to a driver's slots.
+    async fn work_of(&self, job: JobId) -> Result<WorkKind, Refused> {
+        match job {
+            JobId::Rescue(_) => Ok(WorkKind::Rescue),
+            JobId::Order(id) => {
+                let (version, order) = self.system.read::<Order>(id).await?;
+                let view = order
+                    .order_view(id, version.0, Principal::System)
+                    .ok_or_else(|| not_found(&id.to_string()))?;
+                Ok(match view.kind {
+                    OrderKind::Ride => WorkKind::Ride,
+                    OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,
+                })
+            }
+        }
+    }
+
+    /// What the whole order costs when these are the stops still to come.
+    async fn fare_with(
+        &self,
+        id: OrderId,
+        stops: &[Place],
+    ) -> Result<Option<protocol::Fare>, Refused> {
+        self.check_stops(stops, 1)?;
+        let (version, order) = self.system.read::<Order>(id).await?;
+        let Some(view) = order.order_view(id, version.0, Principal::System) else {
+            return Ok(None);
+        };
+        let mut all = view.stops;
+        all.truncate(usize::from(view.stops_done));
+        all.extend_from_slice(stops);
+        self.check_stops(&all, 1)?;
+        Ok(Some(self.prices.order(view.kind, &all, view.placed_at)))
+    }
+
+    /// Refuses stops that nobody can mean.
+    pub(crate) fn check_stops(&self, stops: &[Place], n_min: usize) -> Result<(), Refused> {
+        if !(n_min..=STOPS_MAX).contains(&stops.len()) {
+            return Err(invalid("stops", &format!("{n_min} to {STOPS_MAX} are needed")));
+        }
+        stops.iter().try_for_each(check_place)?;
+        if self.prices.is_too_far(stops) {
+            return Err(invalid("stops", "too far apart"));
+        }
+        Ok(())
+    }
+
+    /// Refuses a start outside the service area.
+    pub(crate) fn check_area(&self, at: Point) -> Result<(), Refused> {
+        if self.area.serves(at) {
+            Ok(())
+        } else {
+            Err(Refused::new(Code::OutOfArea, "nobody serves this place"))
+        }
+    }
+
+    async fn exists<D: Hosted>(&self, id: D::Id) -> bool {
+        self.system.read::<D>(id).await.is_ok_and(|(version, _)| version > Version(0))
+    }
+
+    /// A refusal as `by` may know it: who cannot see a thing does not learn what state it is in.
+    pub(crate) async fn hide(&self, refused: Refused, to: EntityKey, by: Principal) -> Refused {
+        let says_something = match refused.code {
+            Code::Forbidden | Code::IllegalTransition | Code::NotFound => true,
+            Code::Malformed
+            | Code::Invalid
+            | Code::TooLarge
+            | Code::Unauthenticated
+            | Code::Taken
+            | Code::OfferGone
+            | Code::TooFar
+            | Code::TooEarly
+            | Code::TooLate
+            | Code::WrongCode
+            | Code::ProofMissing
+            | Code::NotEligible
+            | Code::OutOfArea
+            | Code::QuoteInvalid
+            | Code::CommandExpired
+            | Code::CommandIdReused
+            | Code::Busy
+            | Code::RateLimited
+            | Code::Quarantined
+            | Code::Unavailable
+            | Code::Draining
+            | Code::Internal => false,
+        };
+        if !says_something {
+            return refused;
+        }
+        match self.show(to, by).await {
+            Err(unseen) if unseen.code == Code::NotFound => unseen,
+            Ok(_) | Err(_) => refused,
+        }
+    }
+
+    /// What `by` is shown of an entity, or why not.
+    pub(crate) async fn show(&self, key: EntityKey, by: Principal) -> Result<ServerFrame, Refused> {
+        match key.kind {
+            Kind::Order => self.show_one::<Order>(OrderId(key.id), by).await,
+            Kind::Rescue => self.show_one::<Rescue>(RescueId(key.id), by).await,
+            Kind::Driver => self.show_one::<Driver>(DriverId(key.id), by).await,
+            Kind::Rider => self.show_one::<Rider>(RiderId(key.id), by).await,
+        }
+    }
+
+    async fn show_one<D: Shown>(&self, id: D::Id, by: Principal) -> Result<ServerFrame, Refused> {
+        let (version, state) = self.system.read::<D>(id).await?;
+        shown(&*state, id, version, by).ok_or_else(|| not_found(&id.to_string()))
+    }
+
+    /// One actor whole, for staff.
+    pub(crate) async fn whole(&self, key: EntityKey) -> Result<ActorView, Refused> {
+        match key.kind {
+            Kind::Order => self.whole_one::<Order>(OrderId(key.id)).await,
+            Kind::Rescue => self.whole_one::<Rescue>(RescueId(key.id)).await,
+            Kind::Driver => self.whole_one::<Driver>(DriverId(key.id)).await,
+            Kind::Rider => self.whole_one::<Rider>(RiderId(key.id)).await,
+        }
+    }
+
+    async fn whole_one<D: Hosted>(&self, id: D::Id) -> Result<ActorView, Refused> {
+        let (version, state) = self.system.read::<D>(id).await?;
+        if version == Version(0) {
+            return Err(not_found(&id.to_string()));
+        }
+        Ok(actor_view(&*state, id, version, Vec::new()))
+    }
+}
+
+/// A decider whose states clients are shown.
+pub(crate) trait Shown: Hosted {
+    /// What `by` is shown of an existing one; nothing if it may not know of it.
+    fn frame(&self, id: Self::Id, version: u64, by: Principal) -> Option<ServerFrame>;
+
+    /// What `by` is shown of a sighting.
+    fn sighted(
+        &self,
+        id: Self::Id,
+        version: u64,
+        sighting: &Self::Sighting,
+        by: Principal,
+        prices: &Prices,
+    ) -> Option<ServerFrame>;
+
+    /// How an offer ended, if this entity remembers.
+    fn ended_offer(&self, _offer: OfferId) -> Option<OfferStatus> {
+        None
+    }
+
+    /// Why the job of an event is no longer this entity's.
+    fn released(_event: &Self::Event) -> Option<(JobId, String)> {
+        None
+    }
+}
+
+/// What `by` is shown of an entity that exists.
+pub(crate) fn shown<D: Shown>(
+    state: &D,
+    id: D::Id,
+    version: Version,
+    by: Principal,
+) -> Option<ServerFrame> {
+    (version > Version(0)).then(|| state.frame(id, version.0, by)).flatten()
+}
+
+impl Shown for Order {
+    fn frame(&self, id: OrderId, version: u64, by: Principal) -> Option<ServerFrame> {
+        let view = self.order_view(id, version, by).filter(|_| self.concerns(by))?;
+        Some(ServerFrame::Order(Box::new(view)))
+    }
+
+    fn sighted(
+        &self,
+        id: OrderId,
+        version: u64,
+        sighting: &search::Sighting,
+        by: Principal,
+        prices: &Prices,
+    ) -> Option<ServerFrame> {
+        let search::Sighting::DriverAt { driver, position } = sighting;
+        let view = self.order_view(id, version, Principal::System)?;
+        if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {
+            return None;
+        }
+        let next = view.stops.get(usize::from(view.stops_done));
+        let eta_s = next.map(|next| prices.eta_s(position.at, next.at));
+        Some(ServerFrame::Sighted { job: JobId::Order(id), at: position.at, eta_s })
+    }
+}
+
+impl Shown for Rescue {
+    fn frame(&self, id: RescueId, version: u64, by: Principal) -> Option<ServerFrame> {
+        let view = self.rescue_view(id, version)?;
+        let is_related = match by {
+            Principal::Rider(rider) => view.rider == rider,
+            Principal::Driver(driver) => [view.driver, view.attached].contains(&Some(driver)),
+            Principal::Merchant(_) => false,
+            Principal::Dispatcher | Principal::Admin | Principal::System => true,
+        };
+        is_related.then(|| ServerFrame::Rescue(Box::new(view)))
+    }
+
+    fn sighted(
+        &self,
+        id: RescueId,
+        version: u64,
+        sighting: &search::Sighting,
+        by: Principal,
+        prices: &Prices,
+    ) -> Option<ServerFrame> {
+        use protocol::RescueStatus as S;
+        let search::Sighting::DriverAt { driver, position } = sighting;
+        let view = self.rescue_view(id, version)?;
+        if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {
+            return None;
+        }
+        let next = match view.status {
+            S::Accepted | S::EnRoute => Some(view.at.at),
+            S::InTransit => view.dropoff.map(|dropoff| dropoff.at),
+            S::Requested
+            | S::Searching
+            | S::OnScene
+            | S::Assisting
+            | S::Loading
+            | S::AtDropoff
+            | S::Escalated
+            | S::Completed
+            | S::RejectedOutOfArea
+            | S::NoDriver
+            | S::CancelledByRider
+            | S::CancelledByAdmin
+            | S::NoShow
+            | S::CancelledSafety
+            | S::Failed => None,
+        };
+        let eta_s = next.map(|next| prices.eta_s(position.at, next));
+        Some(ServerFrame::Sighted { job: JobId::Rescue(id), at: position.at, eta_s })
+    }
+}
+
+impl Shown for Driver {
+    fn frame(&self, id: DriverId, version: u64, by: Principal) -> Option<ServerFrame> {
+        let is_related = by == Principal::Driver(id) || by.is_staff();
+        is_related.then(|| ServerFrame::Driver(Box::new(self.driver_view(id, version))))
+    }
+
+    fn sighted(
+        &self,
+        id: DriverId,
+        version: u64,
+        sighting: &driver::Sighting,
+        by: Principal,
+        _prices: &Prices,
+    ) -> Option<ServerFrame> {
+        match sighting {
+            driver::Sighting::At(position) if by.is_staff() => {
+                let mut view = self.driver_view(id, version);
+                view.position = Some(*position);
+                Some(ServerFrame::Driver(Box::new(view)))
+            }
+            driver::Sighting::At(_) | driver::Sighting::Heartbeat => None,
+        }
+    }
+
+    fn ended_offer(&self, offer: OfferId) -> Option<OfferStatus> {
+        Self::ended_offer(self, offer)
+    }
+
+    fn released(event: &driver::Event) -> Option<(JobId, String)> {
+        match event {
+            driver::Event::JobEnded { job, reason, .. }
+            | driver::Event::JobAborted { job, reason, .. } => Some((*job, reason.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl Shown for Rider {
+    fn frame(&self, id: RiderId, version: u64, by: Principal) -> Option<ServerFrame> {
+        let is_related = by == Principal::Rider(id) || by.is_staff();
+        is_related.then(|| ServerFrame::Rider(self.rider_view(id, version)))
+    }
+
+    fn sighted(
+        &self,
+        _id: RiderId,
+        _version: u64,
+        _sighting: &(),
+        _by: Principal,
+        _prices: &Prices,
+    ) -> Option<ServerFrame> {
+        None
+    }
+}
+
+/// One actor whole. One too large for a frame is said to be, and no more.
+pub(crate) fn actor_view<D: Decider>(
+    state: &D,
+    id: D::Id,
+    version: Version,
+    events: Vec<String>,
+) -> ActorView {
+    let mut value = serde_json::to_value(state)
+        .unwrap_or_else(|error| serde_json::json!({ "unreadable": error.to_string() }));
+    let bytes = value.to_string().len();
+    if bytes > FRAME_BYTES_MAX / 2 {
+        value = serde_json::json!({ "too_large": bytes });
+    }
+    ActorView {
+        actor: id.to_string(),
+        version: version.0,
+        shard: EntityKey { kind: D::KIND, id: id.uuid() }.shard(),
+        state: value,
+        events,
+        deadline: state.deadline().map(|(at, _)| at),
+    }
+}
+
+fn rescue_command(action: RescueAction) -> Result<rescue::Command, Refused> {
+    use rescue::Command as C;
+    Ok(match action {
+        RescueAction::Triage { needs } => C::Triage { needs },
+        RescueAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
+        RescueAction::RejectOffer { offer } => C::RejectOffer { offer },
+        RescueAction::Assign { driver, force, reason } => C::Assign { driver, force, reason },
+        RescueAction::Unassign { reason } => C::Unassign { reason },
+        RescueAction::Depart {} => C::Depart {},
+        RescueAction::Arrive {} => C::Arrive {},
+        RescueAction::BeginAssist {} => C::BeginAssist {},
+        RescueAction::Load { dropoff, proofs } => {
+            dropoff.as_ref().map_or(Ok(()), check_place)?;
+            C::Load { dropoff, proofs }
+        }
+        RescueAction::Escalate { needs, stay } => C::Escalate { needs, stay },
+        RescueAction::Unload { proofs } => C::Unload { proofs },
+        RescueAction::Fixed {} => C::Fixed {},
+        RescueAction::ConfirmFixed { fixed } => C::ConfirmFixed { fixed },
+        RescueAction::Contacted {} => C::Contacted {},
+        RescueAction::NoShow {} => C::NoShow {},
+        RescueAction::Cancel { reason } => C::Cancel { reason },
+        RescueAction::CancelSafety { reason } => C::CancelSafety { reason },
+        RescueAction::Fail { reason } => C::Fail { reason },
+        RescueAction::Rate { stars } => C::Rate { stars },
+    })
+}
+
+/// What a command did, for its client.
+pub(crate) fn done(to: EntityKey, version: Version) -> Done {
+    Done { actor: to.to_string(), version: version.0 }
+}
+
+/// A position that a device can have had.
+pub(crate) fn check_position(position: &Position, now: Timestamp) -> Result<(), Refused> {
+    let is_number =
+        |value: Option<f32>, max: f32| value.is_none_or(|value| (0.0..=max).contains(&value));
+    if position.sampled_at > now + SAMPLED_AHEAD_MAX {
+        return Err(invalid("sampled_at", "in the future"));
+    }
+    if !is_number(position.heading_deg, 360.0) {
+        return Err(invalid("heading_deg", "0 to 360"));
+    }
+    if !is_number(position.speed_mps, 150.0) || !is_number(position.accuracy_m, 100_000.0) {
+        return Err(invalid("position", "not plausible"));
+    }
+    Ok(())
+}
+
+/// The entity a topic is about; none for the board. An error if it names nothing.
+pub(crate) fn topic_key(topic: &Topic) -> Result<Option<EntityKey>, Refused> {
+    match topic {
+        Topic::Order(id) => Ok(Some((*id).into())),
+        Topic::Rescue(id) => Ok(Some((*id).into())),
+        Topic::Driver(id) => Ok(Some((*id).into())),
+        Topic::Board => Ok(None),
+        Topic::Actor(text) => EntityKey::parse(text).map(Some).ok_or_else(|| not_found(text)),
+    }
+}
+
+/// There is no such thing, or it is not yours to see.
+pub(crate) fn not_found(what: &str) -> Refused {
+    let what: String = what.chars().take(64).collect();
+    Refused::new(Code::NotFound, format!("no such thing: {what}"))
+}
+
+/// The role may not do this at all.
+pub(crate) fn forbidden(message: &str) -> Refused {
+    Refused::new(Code::Forbidden, message)
+}
+
+/// A value makes no sense.
+pub(crate) fn invalid(field: &str, problem: &str) -> Refused {
+    Refused::new(Code::Invalid, format!("{field}: {problem}"))
+}
+
+fn check_place(place: &Place) -> Result<(), Refused> {
+    match &place.label {
+        Some(label) if label.chars().any(char::is_control) => {
+            Err(invalid("label", "control characters"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Refuses texts and lists that are longer than anyone needs, wherever in the wish they are.
+fn check_sizes(wish: &Wish) -> Result<(), Refused> {
+    let value = serde_json::to_value(wish)
+        .map_err(|error| Refused::new(Code::Malformed, error.to_string()))?;
+    sizes_within("wish", &value)
+}
+
+fn sizes_within(field: &str, value: &serde_json::Value) -> Result<(), Refused> {
+    use serde_json::Value;
+    match value {
+        // A quote is a signed token; its own limit is checked where it is read.
+        Value::String(_) if field == "quote" => Ok(()),
+        Value::String(text) if text.chars().count() > TEXT_CHARS_MAX => {
+            Err(invalid(field, &format!("more than {TEXT_CHARS_MAX} characters")))
+        }
+        Value::Array(list) if list.len() > LIST_MAX => {
+            Err(invalid(field, &format!("more than {LIST_MAX} elements")))
+        }
+        Value::Array(list) => list.iter().try_for_each(|value| sizes_within(field, value)),
+        Value::Object(map) => map.iter().try_for_each(|(field, value)| sizes_within(field, value)),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+/// Four digits nobody can guess from the last ones.
+fn draw_code() -> Result<String, Refused> {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_unspecified| Refused::new(Code::Internal, "no randomness"))?;
+    Ok(format!("{:04}", u32::from_be_bytes(bytes) % 10_000))
+}
+
+/// A command id that a text names, for one author, at one of the moments it may have been minted.
+pub(crate) fn command_id_of(author: &str, key: &str, at: Timestamp) -> CommandId {
+    let name = [author.as_bytes(), b"/", key.as_bytes()].concat();
+    CommandId::of_effect(&name, 0, 0, at)
+}
+
+/// A UUIDv7 in any of the forms clients write one.
+pub(crate) fn command_id(text: &str) -> Option<CommandId> {
+    let bare = text.strip_prefix("command-").unwrap_or(text);
+    Uuid::try_parse(bare).ok().filter(|uuid| uuid.get_version_num() == 7).map(CommandId)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,390 @@
+//! Everything that can be set, read once: the built-in defaults, then a file, then the environment.
+
+use actors::{policy::Preset, region, runtime};
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use protocol::{Point, work::OfferPolicy};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use thiserror::Error;
+
+/// The file of defaults; it names and explains every key.
+const DEFAULT: &str = include_str!("../config/default.toml");
+
+/// The presets that come with the binary, by name.
+const PRESETS: [(&str, &str); 5] = [
+    ("riderguy", include_str!("../config/presets/riderguy.toml")),
+    ("reskflow", include_str!("../config/presets/reskflow.toml")),
+    ("supportcarr", include_str!("../config/presets/supportcarr.toml")),
+    ("safeboda", include_str!("../config/presets/safeboda.toml")),
+    ("nebengjek", include_str!("../config/presets/nebengjek.toml")),
+];
+
+/// All settings of one process. Each component is given its own part and sees no other.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) profile: Profile,
+    pub(crate) journal: JournalSettings,
+    pub(crate) telemetry: TelemetrySettings,
+    pub(crate) auth: AuthSettings,
+    pub(crate) gateway: GatewaySettings,
+    pub(crate) board: BoardSettings,
+    pub(crate) preset: PresetSettings,
+    pub(crate) estimate: EstimateSettings,
+    pub(crate) area: Area,
+    pub(crate) drain: DrainSettings,
+    pub(crate) runtime: runtime::Settings,
+    pub(crate) regions: region::Settings,
+    pub(crate) simulation: SimulationSettings,
+}
+
+/// How a simulated city differs from a real one.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SimulationSettings {
+    /// How much quicker than life vehicles are.
+    pub(crate) speed: f32,
+    /// How drivers are found, whatever the preset says.
+    pub(crate) policy: Option<OfferPolicy>,
+}
+
+/// Who is at risk when something is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Profile {
+    Development,
+    Production,
+}
+
+/// Where the journal is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JournalSettings {
+    pub(crate) kind: JournalKind,
+    pub(crate) dir: PathBuf,
+}
+
+/// What the journal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum JournalKind {
+    Sqlite,
+    Memory,
+}
+
+/// What is told to operators.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TelemetrySettings {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+/// Who reads the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Whose tokens are believed.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthSettings {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) key_file: PathBuf,
+    #[serde(with = "humantime_serde")]
+    pub(crate) leeway: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) quote_ttl: Duration,
+}
+
+/// Where a secret is kept is nobody's business either.
+impl fmt::Debug for AuthSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_key_file = !self.key_file.as_os_str().is_empty();
+        f.debug_struct("AuthSettings")
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .field("key_file", if has_key_file { &"***" } else { &"" })
+            .field("leeway", &self.leeway)
+            .field("quote_ttl", &self.quote_ttl)
+            .finish()
+    }
+}
+
+/// What the gateway allows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GatewaySettings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) origins: Vec<String>,
+    pub(crate) sessions_max: usize,
+    pub(crate) handshakes_per_s: u32,
+    pub(crate) handshakes_burst: u32,
+    pub(crate) requests_per_s: u32,
+    pub(crate) requests_burst: u32,
+    #[serde(with = "humantime_serde")]
+    pub(crate) request_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) patience: Duration,
+    pub(crate) session: SessionSettings,
+}
+
+/// What one socket may do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionSettings {
+    #[serde(with = "humantime_serde")]
+    pub(crate) heartbeat: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) identify_within: Duration,
+    pub(crate) frames_per_s: u32,
+    pub(crate) frames_burst: u32,
+    pub(crate) commands_per_s: u32,
+    pub(crate) commands_burst: u32,
+    pub(crate) inflight_max: usize,
+    pub(crate) queue_max: usize,
+    #[serde(with = "humantime_serde")]
+    pub(crate) stall_max: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) push_again: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) sighted_every: Duration,
+    pub(crate) topics_max: usize,
+    pub(crate) strikes_max: u32,
+}
+
+/// How often dispatchers' maps change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BoardSettings {
+    #[serde(with = "humantime_serde")]
+    pub(crate) every: Duration,
+}
+
+/// Which brand's choices.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PresetSettings {
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+}
+
+/// How long a way probably is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EstimateSettings {
+    pub(crate) detour: f64,
+    pub(crate) speed_kmh: f64,
+    pub(crate) distance_km_max: f64,
+}
+
+/// Where jobs may start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Area {
+    pub(crate) circles: Vec<Circle>,
+    pub(crate) boxes: Vec<Bounds>,
+}
+
+/// Around a point.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Circle {
+    pub(crate) lat: f64,
+    pub(crate) lon: f64,
+    pub(crate) radius_km: f64,
+}
+
+/// Between two parallels and two meridians, in degrees.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bounds {
+    pub(crate) south: f64,
+    pub(crate) west: f64,
+    pub(crate) north: f64,
+    pub(crate) east: f64,
+}
+
+/// How long leaving may take.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrainSettings {
+    #[serde(with = "humantime_serde")]
+    pub(crate) sessions: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) actors: Duration,
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum SettingsError {
+    /// A key is unknown, or a value is of the wrong kind.
+    #[error("settings: {0}")]
+    Unreadable(#[from] Box<figment::Error>),
+    /// A value makes no sense.
+    #[error("settings: {key}: {problem}")]
+    Senseless { key: &'static str, problem: String },
+    /// There is no such preset.
+    #[error("settings: no preset is called {0}; there are {names}", names = preset_names())]
+    NoPreset(String),
+    /// A preset's file has a key that nothing reads.
+    #[error("preset {preset}: unknown key {key}")]
+    UnknownPresetKey { preset: String, key: String },
+}
+
+impl From<figment::Error> for SettingsError {
+    fn from(error: figment::Error) -> Self {
+        Self::Unreadable(Box::new(error))
+    }
+}
+
+impl Settings {
+    /// Reads the defaults, `file` if there is one, and the environment.
+    pub(crate) fn read(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let mut figment = Figment::from(Toml::string(DEFAULT));
+        if let Some(file) = file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        // A variable with one level (OUTRIDER_BIN) belongs to someone else.
+        let environment = Env::prefixed("OUTRIDER_")
+            .filter(|key| key == "profile" || key.as_str().contains("__"))
+            .split("__");
+        Self::from_figment(&figment.merge(environment))
+    }
+
+    fn from_figment(figment: &Figment) -> Result<Self, SettingsError> {
+        let settings: Self = figment.extract()?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The brand's choices.
+    pub(crate) fn preset(&self) -> Result<Preset, SettingsError> {
+        let mut preset = self.preset.read()?;
+        let SimulationSettings { speed, policy } = self.simulation;
+        preset.driver.speed_max_mps *= speed;
+        if let Some(policy) = policy {
+            for terms in [&mut preset.ride, &mut preset.delivery, &mut preset.rescue] {
+                terms.policy.offer = policy;
+            }
+        }
+        Ok(preset)
+    }
+
+    /// How regions match.
+    pub(crate) fn regions(&self) -> region::Settings {
+        let mut regions = self.regions.clone();
+        regions.matching.speeds = regions.matching.speeds.times(self.simulation.speed);
+        regions
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let session = &self.gateway.session;
+        let senseless =
+            |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
+        if session.heartbeat < Duration::from_millis(100) {
+            return senseless("gateway.session.heartbeat", "at least 100ms");
+        }
+        if session.queue_max < 8 || session.inflight_max == 0 || session.topics_max == 0 {
+            return senseless("gateway.session", "queue_max is at least 8, the others at least 1");
+        }
+        let rates = [
+            self.gateway.handshakes_per_s,
+            self.gateway.handshakes_burst,
+            self.gateway.requests_per_s,
+            self.gateway.requests_burst,
+            session.frames_per_s,
+            session.frames_burst,
+            session.commands_per_s,
+            session.commands_burst,
+        ];
+        if rates.contains(&0) {
+            return senseless("gateway", "a rate of 0 would let nobody in");
+        }
+        if !(0.1..=100.0).contains(&self.simulation.speed) {
+            return senseless("simulation.speed", "from 0.1 to 100");
+        }
+        if !(self.estimate.detour >= 1.0 && self.estimate.speed_kmh > 0.0) {
+            return senseless("estimate", "detour is at least 1, speed more than 0");
+        }
+        if self.profile == Profile::Production && self.auth.key_file.as_os_str().is_empty() {
+            return senseless("auth.key_file", "production needs a signing key of its own");
+        }
+        Ok(())
+    }
+}
+
+impl PresetSettings {
+    /// The choices this names.
+    pub(crate) fn read(&self) -> Result<Preset, SettingsError> {
+        if !self.file.as_os_str().is_empty() {
+            return read_preset(&self.name, Figment::from(Toml::file_exact(&self.file)));
+        }
+        let (name, text) = PRESETS
+            .into_iter()
+            .find(|(name, _)| *name == self.name)
+            .ok_or_else(|| SettingsError::NoPreset(self.name.clone()))?;
+        read_preset(name, Figment::from(Toml::string(text)))
+    }
+}
+
+/// Policies are also read from old journals and must ignore what they do not know; a preset must not.
+fn read_preset(name: &str, figment: Figment) -> Result<Preset, SettingsError> {
+    let preset: Preset = figment.extract()?;
+    let written: serde_json::Value = figment.extract()?;
+    let understood: serde_json::Value = Figment::from(Serialized::defaults(&preset)).extract()?;
+    match unknown_key(&written, &understood) {
+        Some(key) => Err(SettingsError::UnknownPresetKey { preset: name.to_owned(), key }),
+        None => Ok(preset),
+    }
+}
+
+fn unknown_key(written: &serde_json::Value, understood: &serde_json::Value) -> Option<String> {
+    let (written, understood) = (written.as_object()?, understood.as_object()?);
+    written.iter().find_map(|(key, value)| match understood.get(key) {
+        None => Some(key.clone()),
+        Some(known) => unknown_key(value, known).map(|deeper| format!("{key}.{deeper}")),
+    })
+}
+
+fn preset_names() -> String {
+    PRESETS.map(|(name, _)| name).join(", ")
+}
+
+impl Area {
+    /// May a job start here?
+    pub(crate) fn serves(&self, at: Point) -> bool {
+        let is_everywhere = self.circles.is_empty() && self.boxes.is_empty();
+        is_everywhere
+            || self.circles.iter().any(|circle| circle.holds(at))
+            || self.boxes.iter().any(|bounds| bounds.holds(at))
+    }
+}
+
+impl Circle {
+    fn holds(self, at: Point) -> bool {
+        let center = Point { lat: self.lat, lon: self.lon };
+        center.distance_m(at) <= self.radius_km * 1_000.0
+    }
+}
+
+impl Bounds {
+    fn holds(self, at: Point) -> bool {
+        (self.south..=self.north).contains(&at.lat) && (self.west..=self.east).contains(&at.lon)
+    }
+}
+
+#[cfg(test)]
+mod tests;

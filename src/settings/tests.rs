@@ -1,0 +1,92 @@
+use super::*;
+use protocol::work::{OfferPolicy, OrderKind};
+
+fn with(toml: &str) -> Result<Settings, SettingsError> {
+    Settings::from_figment(&Figment::from(Toml::string(DEFAULT)).merge(Toml::string(toml)))
+}
+
+#[test]
+fn the_built_in_defaults_are_complete() {
+    let settings = with("").unwrap();
+    assert_eq!(settings.profile, Profile::Development);
+    assert_eq!(settings.gateway.listen.port(), 7070);
+}
+
+#[test]
+fn every_file_in_config_is_understood() {
+    with(include_str!("../../config/local.toml")).unwrap();
+    let production = include_str!("../../config/production.toml");
+    with(&format!("{production}\n[auth]\nkey_file = \"key.pem\"")).unwrap();
+}
+
+#[test]
+fn production_without_a_key_of_its_own_does_not_start() {
+    let error = with(include_str!("../../config/production.toml")).unwrap_err();
+    assert!(error.to_string().contains("auth.key_file"), "{error}");
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_names_it() {
+    let error = with("[gateway]\nlisen = \"127.0.0.1:1\"").unwrap_err();
+    assert!(error.to_string().contains("lisen"), "{error}");
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused() {
+    for bad in [
+        "[gateway.session]\nheartbeat = \"1ms\"",
+        "[gateway.session]\nframes_per_s = 0",
+        "[gateway.session]\nqueue_max = 0",
+        "[estimate]\ndetour = 0.5",
+        "[gateway]\nlisten = \"nowhere\"",
+    ] {
+        assert!(with(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn where_the_key_is_does_not_show() {
+    let settings = with("[auth]\nkey_file = \"very-secret-place.pem\"").unwrap();
+    assert!(!format!("{settings:?}").contains("very-secret-place"));
+}
+
+#[test]
+fn every_built_in_preset_is_read_and_carries_its_name() {
+    for (name, _) in PRESETS {
+        let preset = PresetSettings { name: name.to_owned(), file: PathBuf::new() }.read().unwrap();
+        assert_eq!(preset.name, name);
+    }
+    let nebengjek = PresetSettings { name: "nebengjek".to_owned(), file: PathBuf::new() };
+    assert_eq!(
+        nebengjek.read().unwrap().order(OrderKind::Ride).policy.offer,
+        OfferPolicy::TwoSided
+    );
+}
+
+#[test]
+fn a_preset_key_that_nothing_reads_is_an_error() {
+    let text = PRESETS[0].1.replace("offer_ttl_ms", "offer_tll_ms");
+    let error = read_preset("riderguy", Figment::from(Toml::string(&text))).unwrap_err();
+    assert!(error.to_string().contains("policy.offer_tll_ms"), "{error}");
+}
+
+#[test]
+fn an_unknown_preset_is_told_which_there_are() {
+    let error =
+        PresetSettings { name: "uber".to_owned(), file: PathBuf::new() }.read().unwrap_err();
+    assert!(error.to_string().contains("safeboda"), "{error}");
+}
+
+#[test]
+fn the_area_is_everywhere_unless_it_is_somewhere() {
+    let kigali = Point { lat: -1.9441, lon: 30.0619 };
+    let nairobi = Point { lat: -1.2921, lon: 36.8219 };
+    assert!(Area::default().serves(nairobi));
+
+    let area = with("[area]\ncircles = [{ lat = -1.94, lon = 30.06, radius_km = 40.0 }]").unwrap();
+    assert!(area.area.serves(kigali) && !area.area.serves(nairobi));
+
+    let area = with("[area]\nboxes = [{ south = -2.0, west = 36.0, north = -1.0, east = 37.0 }]");
+    let area = area.unwrap().area;
+    assert!(area.serves(nairobi) && !area.serves(kigali));
+}

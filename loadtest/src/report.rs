@@ -40,7 +40,7 @@ impl Outcomes {
         }
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             created: self.created + other.created,
             assigned: self.assigned + other.assigned,

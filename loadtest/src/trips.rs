@@ -162,7 +162,10 @@ pub fn invent(city: &City, per_hour: f64, lasting_s: f64, mix: Mix, seed: u64) -
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x1237_e000);
     let mut trips = Vec::new();
     let mut at_s = 0.0;
-    while per_hour > 0.0 {
+    if per_hour <= 0.0 {
+        return trips;
+    }
+    loop {
         // Arrivals of a Poisson process whose rate breathes by a quarter every 40 minutes.
         let wave = 1.0 + 0.25 * (at_s / 2_400.0 * std::f64::consts::TAU).sin();
         at_s += -(1.0 - rng.random::<f64>()).ln() * 3_600.0 / (per_hour * wave);
@@ -173,7 +176,7 @@ pub fn invent(city: &City, per_hour: f64, lasting_s: f64, mix: Mix, seed: u64) -
         let to = (0..8)
             .map(|_| somewhere(city, &mut rng))
             .find(|to| (TRIP_M_MIN..7_000.0).contains(&from.distance_m(*to)))
-            .unwrap_or_else(|| city.center);
+            .unwrap_or(city.center);
         let dice = rng.random::<f64>();
         let want = if dice < mix.rescues {
             Want::Rescue(issue(&mut rng))

@@ -30,10 +30,25 @@ impl Life {
         .min()
     }
 
-    /// Does what is due. At most one thing besides the service level: what else is due comes right
-    /// after, from the state this leads to.
+    /// Does everything that is due, one thing after another.
     pub(super) fn tick(&self, around: &Around) -> Vec<Event> {
-        if matches!(self.stage, Stage::Ended { .. }) {
+        let mut after = self.clone();
+        let mut events = Vec::new();
+        loop {
+            let due = after.due(around);
+            if due.is_empty() {
+                return events;
+            }
+            for event in due {
+                after.evolve(&event);
+                events.push(event);
+            }
+        }
+    }
+
+    /// The first thing that is due, besides the service level.
+    fn due(&self, around: &Around) -> Vec<Event> {
+        if self.deadline().is_none_or(|deadline| around.now < deadline) {
             return Vec::new();
         }
         let rules: [fn(&Self, &Around) -> Vec<Event>; 7] = [
@@ -46,13 +61,8 @@ impl Life {
             Self::tick_stuck,
         ];
         let mut events = self.tick_sla(around);
-        events.extend(
-            rules
-                .iter()
-                .map(|rule| rule(self, around))
-                .find(|events| !events.is_empty())
-                .unwrap_or_default(),
-        );
+        let first = rules.iter().map(|rule| rule(self, around)).find(|due| !due.is_empty());
+        events.extend(first.unwrap_or_default());
         events
     }
 

@@ -86,6 +86,19 @@ impl Default for Speeds {
 }
 
 impl Speeds {
+    /// All of them `factor` times as fast.
+    #[must_use]
+    pub fn times(self, factor: f32) -> Self {
+        Self {
+            foot: self.foot * factor,
+            bicycle: self.bicycle * factor,
+            moto: self.moto * factor,
+            car: self.car * factor,
+            van: self.van * factor,
+            tow_truck: self.tow_truck * factor,
+        }
+    }
+
     fn of(&self, vehicle: VehicleKind) -> f32 {
         match vehicle {
             VehicleKind::Foot => self.foot,

@@ -1,0 +1,214 @@
+use super::*;
+use crate::{
+    checker::Broken,
+    trips::{Trip, Want},
+};
+use node::{Flaws, Node};
+use protocol::{
+    Principal,
+    work::{DriverAction, Issue, OrderAction, OrderKind, RescueAction, Wish},
+};
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "this node refuses whatever it does not know")]
+mod node;
+
+/// A small and very quick city.
+fn options(trips: Vec<Trip>) -> Options {
+    Options {
+        drivers: 6,
+        speed: 800.0,
+        lasting: Duration::from_millis(600),
+        drain: Duration::from_secs(12),
+        streets: Streets::None,
+        demand: Demand::Given(trips),
+        habits: Habits { cancel: 0.0, drop_s: 0.0, accept: 1.0, decline: 0.0, ..Habits::default() },
+        position_every: Duration::from_millis(200),
+        ..Options::default()
+    }
+}
+
+fn trips(wants: &[Want]) -> Vec<Trip> {
+    let center = Point { lat: -1.9441, lon: 30.0619 };
+    let door = |n: usize| center.offset_m((n * 397 % 1_000) as f64, (n * 631 % 1_000) as f64);
+    wants
+        .iter()
+        .enumerate()
+        .map(|(n, &want)| Trip { at_s: n as f64 * 40.0, want, from: door(n + 1), to: door(n + 30) })
+        .collect()
+}
+
+const RIDE: Want = Want::Order(OrderKind::Ride);
+const DELIVERY: Want = Want::Order(OrderKind::Delivery);
+
+async fn go(node: &Node, options: Options) -> Report {
+    let target = Target::new(&node.url, node::token).unwrap();
+    run(options, target, CancellationToken::new(), |_| {}).await.unwrap()
+}
+
+fn broken(report: &Report) -> Vec<Broken> {
+    let mut broken: Vec<Broken> =
+        report.violation_details.iter().map(|violation| violation.broken).collect();
+    broken.dedup();
+    broken
+}
+
+#[tokio::test]
+async fn rides_deliveries_and_rescues_run_to_their_end() {
+    let node = Node::start(Flaws::default()).await;
+    let wants = [
+        RIDE,
+        DELIVERY,
+        Want::Rescue(Issue::FlatTyre),
+        Want::Rescue(Issue::Accident),
+        RIDE,
+        DELIVERY,
+        RIDE,
+        RIDE,
+    ];
+    let streets = Streets::Given(Arc::new(City::generate(1)));
+    let report = go(&node, Options { streets, ..options(trips(&wants)) }).await;
+    assert_eq!(report.violation_details, []);
+    assert_eq!((report.orders.created, report.orders.completed), (4, 4), "{report}");
+    assert_eq!((report.deliveries.created, report.deliveries.completed), (2, 2), "{report}");
+    assert_eq!((report.rescues.created, report.rescues.completed), (2, 2), "{report}");
+    assert_eq!(report.all().assigned, 8);
+    assert_eq!((report.offer_ms.n, report.assign_ms.n), (8, 8));
+    assert!((report.satisfied - 1.0).abs() < 1e-9);
+    assert!(report.positions > 20 && report.commands_acked > 40);
+
+    let said = |is_it: fn(&Wish) -> bool| node.commands().iter().any(|(_, wish)| is_it(wish));
+    assert!(said(
+        |wish| matches!(wish, Wish::Order { action: OrderAction::PickUp { proofs }, .. } if !proofs.is_empty())
+    ));
+    assert!(said(|wish| matches!(wish, Wish::Rescue { action: RescueAction::Fixed {}, .. })));
+    assert!(said(|wish| matches!(
+        wish,
+        Wish::Rescue { action: RescueAction::ConfirmFixed { fixed: true }, .. }
+    )));
+    assert!(said(|wish| matches!(wish, Wish::Rescue { action: RescueAction::Unload { .. }, .. })));
+}
+
+#[tokio::test]
+async fn after_a_cut_everybody_comes_back_and_goes_on() {
+    let node = Node::start(Flaws::default()).await;
+    let wants = [RIDE; 5];
+    let crowd = go(&node, options(trips(&wants)));
+    let cutter = async {
+        for _ in 0..3 {
+            sleep(Duration::from_millis(400)).await;
+            node.cut();
+        }
+    };
+    let (report, ()) = tokio::join!(crowd, cutter);
+    assert_eq!(report.violation_details, []);
+    assert!(report.reconnects >= 6, "{report}");
+    assert!(node.n_connections() > 11);
+    assert_eq!((report.orders.created, report.orders.completed), (5, 5), "{report}");
+    assert_eq!(node.n_open(), 0);
+}
+
+#[tokio::test]
+async fn a_busy_node_is_asked_again_with_the_same_command() {
+    let node = Node::start(Flaws { is_busy_at_first: true, ..Flaws::default() }).await;
+    let report = go(&node, options(trips(&[RIDE, DELIVERY]))).await;
+    assert_eq!(report.violation_details, []);
+    assert_eq!(report.all().completed, 2, "{report}");
+    assert!(report.resends >= report.commands_acked);
+}
+
+#[tokio::test]
+async fn riders_give_up_when_nobody_comes() {
+    let node = Node::start(Flaws { has_no_matching: true, ..Flaws::default() }).await;
+    let impatient = Options {
+        habits: Habits { patience_s: 300.0, ..options(Vec::new()).habits },
+        ..options(trips(&[RIDE, Want::Rescue(Issue::Stuck)]))
+    };
+    let report = go(&node, impatient).await;
+    assert_eq!(report.all().cancelled_by_rider, 2, "{report}");
+    assert_eq!(report.all().assigned, 0);
+    assert_eq!(report.violations, 0);
+}
+
+#[tokio::test]
+async fn drivers_decline_ignore_and_rest_as_they_tend_to() {
+    let node = Node::start(Flaws::default()).await;
+    let lazy = Options {
+        habits: Habits {
+            accept: 0.5,
+            decline: 0.5,
+            duty_s: 200.0,
+            rest_s: 30.0,
+            drop_s: 400.0,
+            ..options(Vec::new()).habits
+        },
+        ..options(trips(&[RIDE; 6]))
+    };
+    let report = go(&node, lazy).await;
+    assert_eq!(report.violation_details, []);
+    assert!(report.reconnects > 0);
+    let declined = |(_, wish): &(Principal, Wish)| {
+        matches!(wish, Wish::Driver { action: DriverAction::DeclineOffer { .. }, .. })
+    };
+    assert!(node.commands().iter().any(declined));
+    let off = |(_, wish): &(Principal, Wish)| {
+        matches!(wish, Wish::Driver { action: DriverAction::SetDuty { vehicle: None, .. }, .. })
+    };
+    assert!(node.commands().iter().any(off));
+}
+
+#[tokio::test]
+async fn a_node_that_answers_twice_is_caught() {
+    let node = Node::start(Flaws { answers_twice: true, ..Flaws::default() }).await;
+    let report = go(&node, options(trips(&[RIDE]))).await;
+    assert_eq!(broken(&report), [Broken::ManyAnswers]);
+    assert_eq!(report.exit_code(), 3);
+}
+
+#[tokio::test]
+async fn a_node_that_gives_one_ride_to_two_is_caught() {
+    let node = Node::start(Flaws { gives_one_ride_to_two: true, ..Flaws::default() }).await;
+    let report = go(&node, options(trips(&[RIDE]))).await;
+    assert!(broken(&report).contains(&Broken::TwoTruths), "{:?}", report.violation_details);
+}
+
+#[tokio::test]
+async fn a_node_that_forgets_what_it_acknowledged_is_caught() {
+    let node = Node::start(Flaws { forgets_the_last_command: true, ..Flaws::default() }).await;
+    let quick = Options {
+        habits: Habits { rate: 0.0, ..options(Vec::new()).habits },
+        ..options(trips(&[RIDE]))
+    };
+    let report = go(&node, quick).await;
+    assert_eq!(broken(&report), [Broken::AckedNotVisible]);
+}
+
+#[tokio::test]
+async fn the_crowd_goes_home_when_told() {
+    let node = Node::start(Flaws::default()).await;
+    let target = Target::new(&node.url, node::token).unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let began = Instant::now();
+    let report = run(options(trips(&[RIDE])), target, stop, |_| {}).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(report.violations, 0);
+}
+
+#[test]
+fn a_crowd_stays_on_its_machine() {
+    let target = |url: &str| Target::new(url, node::token).map(|target| target.address.port());
+    assert_eq!(target("ws://127.0.0.1:7070/v1/ws"), Ok(7070));
+    assert_eq!(target("ws://127.9.9.9/v1/ws"), Ok(80));
+    let far = "ws://192.0.2.1:7070/v1/ws";
+    assert_eq!(target(far), Err(NoTarget::NotHere(far.into())));
+    for wrong in ["http://127.0.0.1/", "127.0.0.1:7070", "wss://127.0.0.1/v1/ws"] {
+        assert_eq!(target(wrong), Err(NoTarget::Malformed(wrong.into())), "{wrong}");
+    }
+}
+
+#[test]
+fn two_crowds_of_one_seed_want_the_same() {
+    let city = City::generate(3);
+    let invent = || trips::invent(&city, 600.0, 600.0, Mix::default(), 3);
+    assert_eq!(invent(), invent());
+}

@@ -138,9 +138,9 @@ fn order_step(
             at(pickup, 0.0, OrderAction::Arrive {})
         }
         OrderStatus::AtPickup => match view.kind {
-            OrderKind::Ride => at(pickup, 35.0, OrderAction::Start { code }),
+            OrderKind::Ride => at(pickup, 25.0, OrderAction::Start { code }),
             OrderKind::Delivery | OrderKind::Commerce => {
-                at(pickup, 60.0, OrderAction::PickUp { proofs })
+                at(pickup, 40.0, OrderAction::PickUp { proofs })
             }
         },
         OrderStatus::PickedUp => Step::Say(wish(OrderAction::Depart {})),
@@ -156,7 +156,7 @@ fn order_step(
         OrderStatus::AtStop => {
             at(via.unwrap_or(dropoff), 30.0, OrderAction::CompleteStop { proofs })
         }
-        OrderStatus::AtDropoff => at(dropoff, 45.0, OrderAction::Deliver { proofs, cash: None }),
+        OrderStatus::AtDropoff => at(dropoff, 30.0, OrderAction::Deliver { proofs, cash: None }),
         OrderStatus::FailedAttempt => Step::Say(wish(OrderAction::Retry {})),
         OrderStatus::Returning => at(pickup, 30.0, OrderAction::Returned { proofs }),
         OrderStatus::AwaitingPayment
@@ -192,7 +192,7 @@ fn rescue_step(view: &RescueView, has_departed: bool, proofs: Vec<Proof>) -> Ste
             true => at(scene, 90.0, RescueAction::Load { dropoff: view.dropoff.clone(), proofs }),
             false => at(scene, 60.0, RescueAction::BeginAssist {}),
         },
-        RescueStatus::Assisting => at(scene, 180.0, RescueAction::Fixed {}),
+        RescueStatus::Assisting => at(scene, 150.0, RescueAction::Fixed {}),
         RescueStatus::Loading => at(scene, 120.0, RescueAction::Depart {}),
         RescueStatus::InTransit => at(dropoff, 0.0, RescueAction::Arrive {}),
         RescueStatus::AtDropoff => at(dropoff, 60.0, RescueAction::Unload { proofs }),

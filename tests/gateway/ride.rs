@@ -125,12 +125,11 @@ async fn a_ride_from_wish_to_rating() {
     let early = OrderAction::Finish { code: None, early_reason: Some("asked to".to_owned()) };
     act(&mut driver, order, early).await;
     hear_status(&mut rider, OrderStatus::Completed).await;
-    driver
-        .hear_push(|push| match push {
-            Push::Released { job, .. } => Some(assert_eq!(job, offer.job)),
-            _ => None,
-        })
-        .await;
+    let released = driver.hear_push(|push| match push {
+        Push::Released { job, .. } => Some(job),
+        _ => None,
+    });
+    assert_eq!(released.await, offer.job);
     act(&mut rider, order, OrderAction::Rate { stars: 5 }).await;
 }
 

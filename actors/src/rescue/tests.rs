@@ -725,6 +725,18 @@ fn when_nobody_else_comes_and_nobody_stayed_it_is_over() {
 }
 
 #[test]
+fn only_one_driver_waits() {
+    let mut world = World::in_status(RescueStatus::Escalated);
+    world.win(2);
+    world.see(2, SCENE);
+    world.yes(by(2), Command::Arrive {});
+    let escalate = |stay| Command::Escalate { needs: Needs::default(), stay };
+    assert!(matches!(world.ask(by(2), escalate(true)), Err(Refusal::NotEligible(_))));
+    world.yes(by(2), escalate(false));
+    assert_eq!(world.case().attached.as_ref().unwrap().driver, d(1));
+}
+
+#[test]
 fn a_second_driver_who_gives_up_leaves_the_first_one_waiting() {
     let mut world = World::in_status(RescueStatus::Escalated);
     world.win(2);

@@ -548,13 +548,14 @@ impl Drop for Present {
     }
 }
 
-/// A position as a phone reports it.
-pub(super) fn position(fix: crate::city::Fix, speed: f64) -> Position {
+/// A position as a phone reports it. The speed is the city's: no speedometer shows more, however
+/// quick life is.
+pub(super) fn position(fix: crate::city::Fix) -> Position {
     Position {
         at: fix.at,
         sampled_at: clock::now(),
         heading_deg: Some(fix.heading_deg),
-        speed_mps: Some((f64::from(fix.speed_mps) * speed) as f32),
+        speed_mps: Some(fix.speed_mps),
         accuracy_m: Some(8.0),
     }
 }

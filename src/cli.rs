@@ -2,6 +2,8 @@
 
 use crate::{
     auth::{KeyError, Keys, principal_of},
+    bench::{self, BenchArgs},
+    demo::{self, DemoArgs},
     gateway,
     node::{Node, NodeError, now},
     settings::{Settings, SettingsError},
@@ -11,8 +13,11 @@ use axum::Router;
 use clap::{Args, Parser, Subcommand};
 use protocol::Role;
 use std::{
+    error::Error,
     io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
+    process::ExitCode,
     time::Duration,
 };
 use thiserror::Error;
@@ -34,6 +39,10 @@ pub(crate) struct Cli {
 enum Command {
     /// Runs a node until it is told to leave (SIGTERM or SIGINT).
     Serve,
+    /// Runs a node and the city that keeps it busy, to be looked at.
+    Demo(DemoArgs),
+    /// Measures what this machine makes of Outrider.
+    Bench(BenchArgs),
     /// Mints a token that this node's key has signed, for development.
     Token(TokenArgs),
     /// Prints the OpenAPI document of the REST API.
@@ -70,17 +79,30 @@ pub(crate) enum CliError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error("a demo hands out dispatchers' tokens, so it listens on the loopback only, not on {0}")]
+    DemoInPublic(SocketAddr),
+    #[error(transparent)]
+    Crowd(#[from] loadtest::PrepareError),
+    #[error(transparent)]
+    Target(#[from] loadtest::NoTarget),
+    #[error("bench: {0}")]
+    Bench(Box<dyn Error>),
 }
 
 impl Cli {
-    /// Does what was asked.
-    pub(crate) async fn run(self) -> Result<(), CliError> {
+    /// Does what was asked, and says what the process should exit with.
+    pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
         let settings = Settings::read(self.config.as_deref())?;
         match self.command {
-            Command::Serve => serve(settings).await,
-            Command::Token(args) => token(&settings, &args),
-            Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?),
+            Command::Serve => serve(settings).await?,
+            Command::Demo(args) => {
+                return Ok(demo::run(settings, args).await?.exit_code().into());
+            }
+            Command::Bench(args) => bench::run(args).await.map_err(CliError::Bench)?,
+            Command::Token(args) => token(&settings, &args)?,
+            Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -1,9 +1,12 @@
 //! One process, told in the order it happens: settings, telemetry, journal, actors, gateway, drain.
 
 mod auth;
+mod bench;
 mod cli;
+mod demo;
 mod gateway;
 mod node;
+mod resident;
 mod settings;
 mod telemetry;
 
@@ -16,7 +19,7 @@ use std::{
 #[tokio::main]
 async fn main() -> ExitCode {
     match cli::Cli::parse().run().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Standard error may be closed, and then nobody is listening.
             drop(writeln!(io::stderr(), "outrider: {error}"));

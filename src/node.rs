@@ -11,7 +11,6 @@ use actors::{
         memory::MemoryJournal,
         sqlite::{OpenError, SqliteJournal},
     },
-    region,
     runtime::{Clock, StartError, System},
 };
 use axum::Router;
@@ -59,9 +58,8 @@ impl Node {
             JournalKind::Memory => Arc::new(MemoryJournal::default()),
             JournalKind::Sqlite => Arc::new(SqliteJournal::open(&settings.journal.dir).await?),
         };
-        let regions = region::Settings::default();
-        let system =
-            System::start(Arc::clone(&journal), Clock::Machine, settings.runtime, regions).await?;
+        let (runtime, regions) = (settings.runtime, settings.regions());
+        let system = System::start(Arc::clone(&journal), Clock::Machine, runtime, regions).await?;
         let gateway = Gateway::open(system.clone(), keys, &settings, metrics, extra).await?;
         Ok(Self { journal, system, gateway, settings })
     }

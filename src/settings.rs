@@ -1,11 +1,11 @@
 //! Everything that can be set, read once: the built-in defaults, then a file, then the environment.
 
-use actors::{policy::Preset, runtime};
+use actors::{policy::Preset, region, runtime};
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
-use protocol::Point;
+use protocol::{Point, work::OfferPolicy};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -42,6 +42,18 @@ pub(crate) struct Settings {
     pub(crate) area: Area,
     pub(crate) drain: DrainSettings,
     pub(crate) runtime: runtime::Settings,
+    pub(crate) regions: region::Settings,
+    pub(crate) simulation: SimulationSettings,
+}
+
+/// How a simulated city differs from a real one.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SimulationSettings {
+    /// How much quicker than life vehicles are.
+    pub(crate) speed: f32,
+    /// How drivers are found, whatever the preset says.
+    pub(crate) policy: Option<OfferPolicy>,
 }
 
 /// Who is at risk when something is open.
@@ -260,7 +272,22 @@ impl Settings {
 
     /// The brand's choices.
     pub(crate) fn preset(&self) -> Result<Preset, SettingsError> {
-        self.preset.read()
+        let mut preset = self.preset.read()?;
+        let SimulationSettings { speed, policy } = self.simulation;
+        preset.driver.speed_max_mps *= speed;
+        if let Some(policy) = policy {
+            for terms in [&mut preset.ride, &mut preset.delivery, &mut preset.rescue] {
+                terms.policy.offer = policy;
+            }
+        }
+        Ok(preset)
+    }
+
+    /// How regions match.
+    pub(crate) fn regions(&self) -> region::Settings {
+        let mut regions = self.regions.clone();
+        regions.matching.speeds = regions.matching.speeds.times(self.simulation.speed);
+        regions
     }
 
     fn check(&self) -> Result<(), SettingsError> {
@@ -285,6 +312,9 @@ impl Settings {
         ];
         if rates.contains(&0) {
             return senseless("gateway", "a rate of 0 would let nobody in");
+        }
+        if !(0.1..=100.0).contains(&self.simulation.speed) {
+            return senseless("simulation.speed", "from 0.1 to 100");
         }
         if !(self.estimate.detour >= 1.0 && self.estimate.speed_kmh > 0.0) {
             return senseless("estimate", "detour is at least 1, speed more than 0");

@@ -28,7 +28,7 @@ use crate::{
     listing::RegionId, policy::DriverPolicy, search,
 };
 use protocol::{
-    DriverId, DriverStatus, JobId, OfferId, OfferStatus, Timestamp,
+    DriverId, DriverStatus, JobId, OfferId, OfferStatus, RescueId, Timestamp,
     view::{DriverView, Mark, Offer, WorkKind},
     work::Vehicle,
 };
@@ -149,6 +149,9 @@ pub struct Driver {
     duty: Duty,
     link: Link,
     ban: Option<Box<Ban>>,
+    /// The help it waits for.
+    #[serde(default)]
+    stranded: Option<RescueId>,
     #[serde(with = "shared")]
     vehicle: Option<Arc<Vehicle>>,
     policy: DriverPolicy,
@@ -222,6 +225,8 @@ impl Decider for Driver {
                 self.changed_at = *at;
             }
             Event::OfferReserved { at, offer, consent, force } => {
+                // Most drivers hold one at most, and there are many drivers.
+                self.leases.reserve_exact(1);
                 self.leases.push(Lease::new(offer.clone(), *consent, *force));
                 self.record.n_offered += 1;
                 self.changed_at = *at;
@@ -301,6 +306,14 @@ impl Decider for Driver {
                 self.link = Link::Live;
                 self.heard(*at);
             }
+            Event::Stranded { at, rescue } => {
+                self.stranded = Some(*rescue);
+                self.changed_at = *at;
+            }
+            Event::Unstranded { at } => {
+                self.stranded = None;
+                self.changed_at = *at;
+            }
             Event::Suspended { at, reason, reassign } => {
                 self.ban = Some(Box::new(Ban { reason: reason.clone(), reassign: *reassign }));
                 self.changed_at = *at;
@@ -377,6 +390,8 @@ impl Decider for Driver {
             | Event::WentStale { .. }
             | Event::WentLost { .. }
             | Event::Recovered { .. }
+            | Event::Stranded { .. }
+            | Event::Unstranded { .. }
             | Event::Suspended { .. }
             | Event::Reinstated { .. }
             | Event::Rated { .. } => Vec::new(),
@@ -402,7 +417,7 @@ impl Decider for Driver {
     fn listing(&self, id: DriverId) -> Option<Listing> {
         let is_open = self.duty == Duty::On
             && self.link == Link::Live
-            && self.ban.is_none()
+            && self.blocked().is_none()
             && self.leases.len() < usize::from(self.policy.parallel_offers)
             && !self.leases.iter().any(|lease| lease.is_promised);
         let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
@@ -433,7 +448,7 @@ impl Decider for Driver {
                 "status": self.status(),
                 "vehicle": self.vehicle.as_ref().map(|vehicle| vehicle.kind),
                 "jobs": self.current_jobs(),
-                "blocked": self.ban.as_ref().map(|ban| ban.reason.as_str()),
+                "blocked": self.blocked(),
                 "rating": self.record.rating(),
                 "offers": {
                     "made": self.record.n_offered,
@@ -487,7 +502,7 @@ fn or_abort(id: DriverId, job: JobId, told: search::Command) -> Effect {
 impl Driver {
     /// Whether it can be given work, as everyone is told.
     pub fn status(&self) -> DriverStatus {
-        if self.ban.is_some() && self.jobs.is_empty() {
+        if self.stranded.is_some() || self.ban.is_some() && self.jobs.is_empty() {
             return DriverStatus::Blocked;
         }
         match (self.duty, self.link) {
@@ -512,12 +527,18 @@ impl Driver {
             id,
             version,
             status: self.status(),
-            blocked: self.ban.as_ref().map(|ban| ban.reason.clone()),
+            blocked: self.blocked().map(str::to_owned),
             vehicle: self.vehicle.as_deref().cloned(),
             jobs: self.current_jobs(),
             offers: self.open_offers().cloned().collect(),
             position: self.soft.position().copied(),
         }
+    }
+
+    /// Why it may take no work, if it may not.
+    pub fn blocked(&self) -> Option<&str> {
+        let stranded = self.stranded.map(|_| "stranded");
+        self.ban.as_ref().map(|ban| ban.reason.as_str()).or(stranded)
     }
 
     /// Offers that wait for the driver's answer.

@@ -23,7 +23,8 @@ pub use command::{Command, Placement};
 pub use event::{Alert, Event};
 
 use crate::{
-    Claim, Context, Decider, Effect, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow, rider,
+    Claim, Context, Decider, Effect, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow, driver,
+    rider,
     search::{Asked, Assignment, Search, Terms},
 };
 use fulfilment::Fulfilment;
@@ -333,8 +334,9 @@ impl Life {
             Command::DecideItem { item, replace } => self.decide_item(*item, *replace, around),
             Command::HandOver {} => Ok(vec![self.handed_over(around.now)]),
             Command::Collected { code } => self.collected(code.as_deref(), around),
-            Command::Metered { distance_m } => {
-                Ok(vec![Event::Metered { distance_m: *distance_m, at: around.now }])
+            Command::Metered { total_m } => {
+                let metered = Event::Metered { total_m: *total_m, at: around.now };
+                Ok((*total_m > self.metered_m).then_some(metered).into_iter().collect())
             }
             Command::Tick {} => Ok(self.tick(around)),
             Command::Search(command) => self.hear_of_search(command, around),
@@ -482,10 +484,10 @@ impl Life {
                 self.track.restart_meter();
                 self.step(Leg::InProgress { is_at_stop: false, change: None, ending: None });
             }
-            Event::Metered { distance_m, at } => {
-                self.metered_m = self.metered_m.saturating_add(*distance_m);
+            Event::Metered { total_m, at } => {
+                self.track.checkpoint(total_m.saturating_sub(self.metered_m));
+                self.metered_m = *total_m;
                 self.moved_at = Some(*at);
-                self.track.checkpoint(*distance_m);
             }
             Event::StopArrived { at } => {
                 self.moved_at = Some(*at);
@@ -591,6 +593,13 @@ impl Life {
                 .collect()
         } else if let Event::DriverGone { reason, .. } = event {
             before.map(|by| by.end(job, reason)).into_iter().collect()
+        } else if let Event::Alerted { what: Alert::DriverLost, .. } = event {
+            let keep = driver::Command::KeepJob { job };
+            before.map(|by| tell_driver(by.driver, keep)).into_iter().collect()
+        } else if let (Event::Rated { by: Role::Rider, stars, .. }, Some(driver)) =
+            (event, self.driver())
+        {
+            vec![tell_driver(driver, driver::Command::RecordRating { job, stars: *stars })]
         } else {
             Vec::new()
         }
@@ -678,6 +687,7 @@ impl Life {
     }
 
     fn step(&mut self, next: Leg) {
+        self.track.forget_asking();
         if let Some(leg) = self.leg_mut() {
             *leg = next;
         }
@@ -738,6 +748,10 @@ fn work(kind: OrderKind) -> WorkKind {
         OrderKind::Ride => WorkKind::Ride,
         OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,
     }
+}
+
+fn tell_driver(to: DriverId, command: driver::Command) -> Effect {
+    Tell::Driver { to, command }.into()
 }
 
 fn ms(ms: u32) -> Duration {

@@ -31,7 +31,7 @@ use crate::{
     search::{Assignment, Search, Terms},
 };
 use protocol::{
-    JobId, RescueId, RescueStatus, Timestamp,
+    DriverId, JobId, RescueId, RescueStatus, Timestamp,
     view::{Mark, RescueView, WorkKind},
     work::Needs,
 };
@@ -57,6 +57,9 @@ pub struct Rescue {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Case {
     request: Request,
+    /// The driver who needs help, if the rider was at work as one.
+    #[serde(default)]
+    stranded: Option<DriverId>,
     status: RescueStatus,
     requested_at: Timestamp,
     changed_at: Timestamp,
@@ -105,8 +108,8 @@ impl Decider for Rescue {
     }
 
     fn evolve(&mut self, event: &Event) {
-        if let Event::Requested { at, request } = event {
-            self.case = Some(Box::new(Case::new(request, *at)));
+        if let Event::Requested { at, request, stranded } = event {
+            self.case = Some(Box::new(Case::new(request, *stranded, *at)));
             return;
         }
         let case = self.case.as_mut().expect("the first event is the request");
@@ -119,11 +122,14 @@ impl Decider for Rescue {
 
     fn effects(&self, id: RescueId, event: &Event) -> Vec<Effect> {
         let job = JobId::Rescue(id);
-        if let Event::Requested { request, .. } = event {
+        if let Event::Requested { request, stranded, .. } = event {
             let command = rider::Command::OpenJob { job, work: WorkKind::Rescue };
-            return vec![Tell::Rider { to: request.rider, command }.into()];
+            let open = Tell::Rider { to: request.rider, command }.into();
+            let strand = stranded
+                .map(|to| Tell::Driver { to, command: driver::Command::Strand { rescue: id } });
+            return std::iter::once(open).chain(strand.map(Effect::from)).collect();
         }
-        self.case.as_ref().map(|case| case.effects(job, event)).unwrap_or_default()
+        self.case.as_ref().map(|case| case.effects(id, event)).unwrap_or_default()
     }
 
     fn deadline(&self) -> Option<(Timestamp, Command)> {
@@ -246,7 +252,7 @@ impl Rescue {
     }
 
     /// Does `driver` work on it, or hold an offer of it?
-    pub fn concerns(&self, driver: protocol::DriverId) -> bool {
+    pub fn concerns(&self, driver: DriverId) -> bool {
         self.case.as_ref().is_some_and(|case| {
             case.search.is_offered_to(driver)
                 || case.driver.iter().chain(&case.attached).any(|it| it.driver == driver)
@@ -255,9 +261,10 @@ impl Rescue {
 }
 
 impl Case {
-    fn new(request: &Request, at: Timestamp) -> Self {
+    fn new(request: &Request, stranded: Option<DriverId>, at: Timestamp) -> Self {
         Self {
             request: request.clone(),
+            stranded,
             status: RescueStatus::Requested,
             requested_at: at,
             changed_at: at,
@@ -366,7 +373,8 @@ impl Case {
         self.changed_at = at;
     }
 
-    fn effects(&self, job: JobId, event: &Event) -> Vec<Effect> {
+    fn effects(&self, id: RescueId, event: &Event) -> Vec<Effect> {
+        let job = JobId::Rescue(id);
         match event {
             Event::Search(event) => {
                 let terms = Terms {
@@ -388,6 +396,9 @@ impl Case {
                 effects.extend(end(job, &self.attached, &reason));
                 let close = rider::Command::CloseJob { job };
                 effects.push(Tell::Rider { to: self.request.rider, command: close }.into());
+                let unstrand = driver::Command::Unstrand { rescue: id };
+                let stranded = self.stranded.map(|to| Tell::Driver { to, command: unstrand });
+                effects.extend(stranded.map(Effect::from));
                 effects
             }
             Event::Rated { stars, .. } => {

@@ -117,6 +117,7 @@ impl Event {
 #[strum(serialize_all = "snake_case")]
 pub enum Event {
     /// It began, or began anew.
+    #[strum(serialize = "search_opened")]
     Opened {
         /** When. */
         at: Timestamp,
@@ -187,11 +188,13 @@ pub enum Event {
         driver_knows: bool,
     },
     /// This driver is not to be offered the job again.
+    #[strum(serialize = "driver_excluded")]
     Excluded {
         /** Who. */
         driver: DriverId,
     },
     /// Nobody is looked for any more.
+    #[strum(serialize = "search_closed")]
     Closed {},
 }
 

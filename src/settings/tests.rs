@@ -90,3 +90,11 @@ fn the_area_is_everywhere_unless_it_is_somewhere() {
     let area = area.unwrap().area;
     assert!(area.serves(nairobi) && !area.serves(kigali));
 }
+
+#[test]
+fn the_file_of_defaults_names_every_key() {
+    let written: serde_json::Value = Figment::from(Toml::string(DEFAULT)).extract().unwrap();
+    let all: serde_json::Value =
+        Figment::from(Serialized::defaults(with("").unwrap())).extract().unwrap();
+    assert_eq!(unknown_key(&all, &written), None, "is not in config/default.toml");
+}

@@ -184,7 +184,9 @@ impl Driver {
             .position(|lease| lease.offer.id == offer)
             .expect("events name leases the driver has");
         self.say_ended(Some(offer), status);
-        self.leases.remove(index)
+        let lease = self.leases.remove(index);
+        self.leases.shrink_to_fit();
+        lease
     }
 
     /// Removes a job and returns the offer it came from.

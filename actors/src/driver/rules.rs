@@ -3,13 +3,13 @@
 use super::{Break, Command, Driver, Duty, Event, Job, Lease, Leave, Link, Phase, ms};
 use crate::{Context, Decider, Refusal, policy::DriverPolicy};
 use protocol::{
-    DriverId, JobId, OfferId, OfferStatus, Principal, Timestamp,
+    DriverId, JobId, OfferId, OfferStatus, Principal, RescueId, Timestamp,
     view::{Offer, WorkKind},
     work::{DutyWish, Vehicle},
 };
 
 /// The commands that find out for themselves whether they still mean anything.
-const ALWAYS: [&str; 13] = [
+const ALWAYS: [&str; 15] = [
     "set_duty",
     "withdraw_offer",
     "see_offer",
@@ -21,6 +21,8 @@ const ALWAYS: [&str; 13] = [
     "end_job",
     "keep_job",
     "record_rating",
+    "strand",
+    "unstrand",
     "suspend",
     "reinstate",
 ];
@@ -65,6 +67,8 @@ pub(super) fn decide(
         Command::EndJob { job, reason } => draft.end(*job, reason),
         Command::KeepJob { job } => draft.keep(*job),
         Command::RecordRating { job, stars } => draft.rate(*job, *stars)?,
+        Command::Strand { rescue } => draft.strand(*rescue),
+        Command::Unstrand { rescue } => draft.unstrand(*rescue),
         Command::Suspend { reason, reassign } => draft.suspend(reason, *reassign),
         Command::Reinstate {} => draft.reinstate(),
         Command::Tick {} => draft.tick(),
@@ -90,6 +94,8 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::EndJob { .. }
         | Command::KeepJob { .. }
         | Command::RecordRating { .. }
+        | Command::Strand { .. }
+        | Command::Unstrand { .. }
         | Command::Tick {} => context.by == Principal::System,
     };
     if is_permitted {
@@ -147,8 +153,8 @@ impl Draft {
 
     fn go_on(&mut self, vehicle: Option<&Vehicle>, policy: &DriverPolicy) -> Result<(), Refusal> {
         let driver = &self.driver;
-        if let Some(ban) = &driver.ban {
-            return Err(not_eligible(&ban.reason));
+        if let Some(why) = driver.blocked() {
+            return Err(not_eligible(why));
         }
         let known = driver.vehicle.as_deref();
         let Some(wanted) = vehicle.or(known) else {
@@ -242,8 +248,8 @@ impl Draft {
         if has_lease_of_job || driver.job(offer.job).is_some() {
             return Err(not_eligible("already has this job"));
         }
-        if let Some(ban) = &driver.ban {
-            return Err(not_eligible(&ban.reason));
+        if let Some(why) = driver.blocked() {
+            return Err(not_eligible(why));
         }
         if driver.link != Link::Live
             || self.now.since(driver.soft.heard_at()) >= ms(driver.policy.stale_ms)
@@ -350,6 +356,9 @@ impl Draft {
         if self.driver.job(job).is_some() {
             return Ok(());
         }
+        if let Some(why) = self.driver.blocked() {
+            return Err(not_eligible(why));
+        }
         if self.driver.leases.iter().any(|lease| lease.is_promised) {
             return Err(not_eligible("is changing jobs"));
         }
@@ -389,6 +398,8 @@ impl Draft {
             self.leave_job(job, "not heard of for too long");
         } else if let Some(ban) = self.driver.ban.clone().filter(|ban| ban.reassign) {
             self.leave_job(job, &ban.reason);
+        } else if self.driver.stranded.is_some() {
+            self.leave_job(job, "needs help itself");
         }
         Ok(())
     }
@@ -451,6 +462,21 @@ impl Draft {
             self.add(Event::Rated { at: self.now, job, stars });
         }
         Ok(())
+    }
+
+    /// Whoever needs help can help nobody: each job decides whether it waits.
+    fn strand(&mut self, rescue: RescueId) {
+        if self.driver.stranded.is_none() {
+            self.add(Event::Stranded { at: self.now, rescue });
+            self.answer_no(Principal::System, "needs help itself");
+            self.leave_all_jobs("needs help itself");
+        }
+    }
+
+    fn unstrand(&mut self, rescue: RescueId) {
+        if self.driver.stranded == Some(rescue) {
+            self.add(Event::Unstranded { at: self.now });
+        }
     }
 
     fn suspend(&mut self, reason: &str, reassign: bool) {

@@ -1,1 +1,1020 @@
-//! The laws of a driver.
+//! What a driver promises.
+
+use super::*;
+use crate::Sight;
+use proptest::prelude::*;
+use protocol::{
+    Currency, Money, OrderId, Place, Point, Principal, RescueId,
+    view::Position,
+    work::{DutyWish, VehicleKind},
+};
+use std::collections::BTreeSet;
+use strum::VariantNames;
+
+const START: Timestamp = Timestamp(1_000_000_000);
+const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+fn me() -> DriverId {
+    DriverId::nth(7)
+}
+
+fn own() -> Principal {
+    Principal::Driver(me())
+}
+
+fn ride(n: u64) -> JobId {
+    JobId::Order(OrderId::nth(n))
+}
+
+fn moto() -> Vehicle {
+    Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] }
+}
+
+fn money(amount: i64) -> Money {
+    Money { amount, currency: Currency::RWF }
+}
+
+/// A driver, its journal, what it told others, and a clock that only moves when told to.
+#[derive(Debug)]
+struct World {
+    driver: Driver,
+    journal: Vec<Event>,
+    told: Vec<Effect>,
+    now: Timestamp,
+    policy: DriverPolicy,
+}
+
+impl World {
+    /// A driver nobody has heard of.
+    fn new(policy: DriverPolicy) -> Self {
+        let mut driver = Driver::default();
+        driver.wake(START);
+        Self { driver, journal: vec![], told: vec![], now: START, policy }
+    }
+
+    /// A driver on duty, with a position.
+    fn on_duty() -> Self {
+        let mut world = Self::new(DriverPolicy::default());
+        world.go_on().unwrap();
+        world.at(KIGALI).unwrap();
+        world
+    }
+
+    fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<&'static str>, Refusal> {
+        let context = Context { id: me(), by, now: self.now };
+        let events = self.driver.decide(&command, &context)?;
+        for event in &events {
+            self.told.extend(self.driver.effects(me(), event));
+            self.driver.evolve(event);
+        }
+        let names = events.iter().map(Driver::event_name).collect();
+        self.journal.extend(events);
+        Ok(names)
+    }
+
+    fn go_on(&mut self) -> Result<Vec<&'static str>, Refusal> {
+        let (vehicle, policy) = (Some(moto()), self.policy);
+        self.ask(own(), Command::SetDuty { duty: DutyWish::On, vehicle, policy })
+    }
+
+    fn set(&mut self, duty: DutyWish) -> Result<Vec<&'static str>, Refusal> {
+        let policy = self.policy;
+        self.ask(own(), Command::SetDuty { duty, vehicle: None, policy })
+    }
+
+    fn offer(&self, n: u32, job: JobId, work: WorkKind) -> Offer {
+        Offer {
+            id: OfferId::of(job, n),
+            job,
+            work,
+            pickup: Place::from(KIGALI),
+            dropoff: None,
+            fare: money(2_500),
+            eta_s: 120,
+            expires_at: self.now + Duration::from_secs(15),
+        }
+    }
+
+    fn reserve(&mut self, offer: &Offer) -> Result<Vec<&'static str>, Refusal> {
+        let offer = offer.clone();
+        self.ask(Principal::System, Command::ReserveOffer { offer, consent: true, force: false })
+    }
+
+    /// Forces an offer on the driver, without asking.
+    fn force(&mut self, offer: &Offer) -> Result<Vec<&'static str>, Refusal> {
+        let offer = offer.clone();
+        self.ask(Principal::System, Command::ReserveOffer { offer, consent: false, force: true })
+    }
+
+    /// Puts the driver on a job.
+    fn on_job(&mut self, n: u64, work: WorkKind) -> JobId {
+        let job = ride(n);
+        let offer = self.offer(0, job, work);
+        self.reserve(&offer).unwrap();
+        self.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+        self.ask(Principal::System, Command::CommitJob { job }).unwrap();
+        job
+    }
+
+    fn end(&mut self, job: JobId) -> Result<Vec<&'static str>, Refusal> {
+        self.ask(Principal::System, Command::EndJob { job, reason: "completed".to_owned() })
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = Timestamp(self.now.0 + ms);
+    }
+
+    fn tick(&mut self) -> Vec<&'static str> {
+        self.ask(Principal::System, Command::Tick {}).unwrap()
+    }
+
+    fn see(&mut self, sighting: &Sighting) -> Seen<Command> {
+        let context = Context { id: me(), by: Principal::System, now: self.now };
+        let seen = self.driver.see(sighting, &context);
+        for command in &seen.asks {
+            self.ask(Principal::System, command.clone()).unwrap();
+        }
+        seen
+    }
+
+    fn hear(&mut self) {
+        self.see(&Sighting::Heartbeat);
+    }
+
+    fn position(&self, at: Point) -> Position {
+        let sampled_at = self.now;
+        Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: Some(8.0) }
+    }
+
+    /// The driver's device says where it is.
+    fn at(&mut self, at: Point) -> Result<usize, Refusal> {
+        let seen = self.see(&Sighting::At(self.position(at)));
+        seen.refused.map_or(Ok(seen.passed_on.len()), Err)
+    }
+
+    fn status(&self) -> DriverStatus {
+        self.driver.status()
+    }
+
+    fn card(&self) -> Option<DriverCard> {
+        match self.driver.listing(me())?.card {
+            Card::Driver(card) => Some(card),
+            Card::Search(_) => None,
+        }
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        self.told.drain(..).map(|effect| describe(&effect)).collect()
+    }
+}
+
+/// A command to a job, and what follows if it is refused, in a few words.
+fn describe(effect: &Effect) -> String {
+    let name = |tell: &Tell| match tell {
+        Tell::Order { command: crate::order::Command::Search(command), .. } => {
+            <&'static str>::from(command).to_owned()
+        }
+        Tell::Driver { command, .. } => <&'static str>::from(command).to_owned(),
+        Tell::Rescue { .. } | Tell::Rider { .. } | Tell::Order { .. } => format!("{tell:?}"),
+    };
+    match &effect.if_refused {
+        Some(tell) => format!("{} else {}", name(&effect.tell), name(tell)),
+        None => name(&effect.tell),
+    }
+}
+
+// The table.
+
+/// What each duty allows beyond what is always possible.
+const TABLE: [(Duty, &[&str]); 4] = [
+    (Duty::Off, &[]),
+    (Duty::On, &["reserve_offer", "claim_job"]),
+    (Duty::Break(Break::Wanted), &["reserve_offer"]),
+    (Duty::Draining(Leave::Wanted), &["reserve_offer"]),
+];
+
+#[test]
+fn every_command_is_either_always_possible_or_in_the_table() {
+    for (duty, listed) in TABLE {
+        let allowed = rules::allowed(duty);
+        for name in Command::VARIANTS {
+            let depends_on_duty = ["reserve_offer", "claim_job"].contains(name);
+            let is_expected = *name != "tick" && (!depends_on_duty || listed.contains(name));
+            assert_eq!(allowed.contains(name), is_expected, "{name} while {duty}");
+        }
+    }
+}
+
+#[test]
+fn what_the_table_does_not_list_is_refused_with_what_it_does() {
+    let mut world = World::new(DriverPolicy::default());
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    let Err(Refusal::IllegalTransition { state, allowed }) = world.reserve(&offer) else {
+        panic!("an off-duty driver takes no offers");
+    };
+    assert_eq!(state, "off");
+    assert!(!allowed.contains(&"reserve_offer".to_owned()));
+    let claim = Command::ClaimJob { job: ride(1), work: WorkKind::Ride };
+    assert!(matches!(world.ask(own(), claim), Err(Refusal::IllegalTransition { .. })));
+}
+
+// Stories.
+
+#[test]
+fn an_offer_becomes_a_job_and_the_driver_is_free_again() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    let mut story = String::new();
+    for (by, command) in [
+        (
+            Principal::System,
+            Command::ReserveOffer { offer: offer.clone(), consent: true, force: false },
+        ),
+        (own(), Command::SeeOffer { offer: offer.id }),
+        (own(), Command::AcceptOffer { offer: offer.id }),
+        (own(), Command::AcceptOffer { offer: offer.id }),
+        (Principal::System, Command::CommitJob { job: ride(1) }),
+        (Principal::System, Command::EndJob { job: ride(1), reason: "completed".to_owned() }),
+        (Principal::System, Command::RecordRating { job: ride(1), stars: 4 }),
+        (own(), Command::AcceptOffer { offer: offer.id }),
+    ] {
+        let name: &'static str = (&command).into();
+        let answer = world.ask(by, command);
+        story += &format!("{name} -> {answer:?}, {}, told {:?}\n", world.status(), world.told());
+    }
+    insta::assert_snapshot!(story, @r#"
+    reserve_offer -> Ok(["offer_reserved"]), offered, told []
+    see_offer -> Ok(["offer_seen"]), offered, told ["offer_seen"]
+    accept_offer -> Ok(["offer_accepted"]), busy, told ["offer_accepted else abort_job"]
+    accept_offer -> Ok([]), busy, told []
+    commit_job -> Ok(["job_committed"]), busy, told []
+    end_job -> Ok(["job_ended"]), available, told []
+    record_rating -> Ok(["rated"]), available, told []
+    accept_offer -> Err(OfferGone(Accepted)), available, told []
+    "#);
+}
+
+#[test]
+fn a_job_assigned_without_asking_can_be_given_back_for_a_while() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    let reserve = Command::ReserveOffer { offer, consent: false, force: false };
+    let mut story = format!("{:?}\n", world.ask(Principal::System, reserve));
+    for (by, command) in [
+        (own(), Command::RejectJob { job: ride(1) }),
+        (Principal::System, Command::CommitJob { job: ride(1) }),
+        (own(), Command::RejectJob { job: ride(1) }),
+        (own(), Command::RejectJob { job: ride(1) }),
+        (Principal::System, Command::EndJob { job: ride(1), reason: "reassigned".to_owned() }),
+    ] {
+        let name: &'static str = (&command).into();
+        let answer = world.ask(by, command);
+        story += &format!("{name} -> {answer:?}, {}, told {:?}\n", world.status(), world.told());
+    }
+    insta::assert_snapshot!(story, @r#"
+    Ok(["offer_reserved", "offer_accepted"])
+    reject_job -> Err(TooEarly { what: "the job is still being assigned", remaining_ms: 250 }), busy, told ["offer_accepted else abort_job"]
+    commit_job -> Ok(["job_committed"]), busy, told []
+    reject_job -> Ok(["job_left"]), busy, told ["driver_lost else keep_job"]
+    reject_job -> Ok([]), busy, told []
+    end_job -> Ok(["job_ended"]), available, told []
+    "#);
+}
+
+#[test]
+fn a_dispatcher_displaces_what_is_in_the_way() {
+    let mut world = World::on_duty();
+    let old = world.on_job(1, WorkKind::Ride);
+    world.told();
+    let offer = world.offer(0, ride(2), WorkKind::Ride);
+    let mut story = format!("force -> {:?}, told {:?}\n", world.force(&offer), world.told());
+    story += &format!("jobs {}, {}\n", world.driver.current_jobs().len(), world.status());
+    story += &format!("end -> {:?}, told {:?}\n", world.end(old), world.told());
+    insta::assert_snapshot!(story, @r#"
+    force -> Ok(["offer_reserved", "offer_promised", "job_left"]), told ["driver_lost else keep_job"]
+    jobs 1, offered
+    end -> Ok(["job_ended", "offer_accepted"]), told ["offer_accepted else abort_job"]
+    "#);
+}
+
+#[test]
+fn silence_ends_in_being_forced_offline() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.pass(110 * SECOND);
+    let offer = Offer { expires_at: world.now + Duration::from_secs(15), ..offer };
+    world.reserve(&offer).unwrap();
+    let mut story = String::new();
+    for seconds in [5, 5, 170, 10] {
+        world.pass(seconds * SECOND);
+        let (events, status) = (world.tick(), world.status());
+        let silent_s = world.now.since(START).as_secs();
+        story += &format!("{silent_s} s: {events:?}, {status}, told {:?}\n", world.told());
+    }
+    insta::assert_snapshot!(story, @r#"
+    115 s: [], offered, told []
+    120 s: ["went_stale", "offer_dropped"], unreachable, told ["offer_refused"]
+    290 s: [], unreachable, told []
+    300 s: ["forced_offline"], offline, told []
+    "#);
+}
+
+#[test]
+fn a_lost_drivers_jobs_are_told_and_decide() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.told();
+    world.pass(5 * MINUTE);
+    assert_eq!(world.tick(), ["went_stale", "went_lost", "job_left"]);
+    assert_eq!(world.told(), ["driver_lost else keep_job"]);
+    assert_eq!(world.status(), DriverStatus::Unreachable);
+    assert_eq!(world.driver.current_jobs(), [job]);
+    assert_eq!(world.end(job).unwrap(), ["job_ended", "forced_offline"]);
+}
+
+#[test]
+fn a_lost_driver_on_a_job_that_cannot_move_goes_on_when_heard_again() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.pass(5 * MINUTE);
+    world.tick();
+    assert_eq!(world.ask(Principal::System, Command::KeepJob { job }).unwrap(), ["job_kept"]);
+    world.hear();
+    assert_eq!(world.status(), DriverStatus::Busy);
+    assert_eq!(world.end(job).unwrap(), ["job_ended"]);
+    assert_eq!(world.status(), DriverStatus::Available);
+}
+
+// Guards.
+
+#[test]
+fn a_driver_cannot_act_for_another() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    let stranger = Principal::Driver(DriverId::nth(8));
+    for command in [
+        Command::AcceptOffer { offer: offer.id },
+        Command::DeclineOffer { offer: offer.id },
+        Command::SetDuty { duty: DutyWish::Off, vehicle: None, policy: world.policy },
+        Command::Suspend { reason: String::new(), reassign: false },
+        Command::Tick {},
+    ] {
+        let answer = world.ask(stranger, command.clone());
+        assert!(matches!(answer, Err(Refusal::NotYours(_))), "{command:?}");
+    }
+}
+
+#[test]
+fn not_even_a_dispatcher_says_yes_for_a_driver() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    let accept = Command::AcceptOffer { offer: offer.id };
+    assert!(matches!(world.ask(Principal::Dispatcher, accept), Err(Refusal::NotYours(_))));
+}
+
+#[test]
+fn a_shift_needs_a_vehicle() {
+    let mut world = World::new(DriverPolicy::default());
+    assert!(matches!(world.set(DutyWish::On), Err(Refusal::Invalid { .. })));
+    assert_eq!(world.go_on().unwrap(), ["went_on"]);
+    assert_eq!(world.go_on().unwrap(), [""; 0]);
+}
+
+#[test]
+fn an_expired_offer_is_gone() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    world.pass(15 * SECOND);
+    let accept = Command::AcceptOffer { offer: offer.id };
+    let gone = Err(Refusal::OfferGone(OfferStatus::Expired));
+    assert_eq!(world.ask(own(), accept.clone()), gone);
+    assert_eq!(world.tick(), ["offer_ended"]);
+    assert_eq!(world.ask(own(), accept), gone);
+    assert_eq!(world.reserve(&offer).unwrap_err(), Refusal::OfferGone(OfferStatus::Expired));
+}
+
+#[test]
+fn one_offer_at_a_time() {
+    let mut world = World::on_duty();
+    let (first, second) =
+        (world.offer(0, ride(1), WorkKind::Ride), world.offer(0, ride(2), WorkKind::Ride));
+    world.reserve(&first).unwrap();
+    assert!(matches!(world.reserve(&second), Err(Refusal::NotEligible(_))));
+    assert_eq!(world.card(), None);
+}
+
+#[test]
+fn accepting_one_offer_drops_the_others_first() {
+    let mut world = World::new(DriverPolicy { parallel_offers: 2, ..DriverPolicy::default() });
+    world.go_on().unwrap();
+    let (first, second) =
+        (world.offer(0, ride(1), WorkKind::Ride), world.offer(0, ride(2), WorkKind::Ride));
+    world.reserve(&first).unwrap();
+    world.reserve(&second).unwrap();
+    let accept = Command::AcceptOffer { offer: second.id };
+    assert_eq!(world.ask(own(), accept).unwrap(), ["offer_dropped", "offer_accepted"]);
+    assert_eq!(world.told(), ["offer_refused", "offer_accepted else abort_job"]);
+}
+
+#[test]
+fn a_ride_fills_the_vehicle_and_deliveries_share_it() {
+    let mut world = World::on_duty();
+    for n in 1..=5 {
+        world.on_job(n, WorkKind::Delivery);
+        let slots: Vec<u8> = world.driver.jobs.iter().flat_map(|job| job.slots.iter()).collect();
+        assert_eq!(slots, (0..n as u8).collect::<Vec<_>>());
+    }
+    assert_eq!(world.status(), DriverStatus::Busy);
+    let sixth = world.offer(0, ride(6), WorkKind::Delivery);
+    assert!(matches!(world.reserve(&sixth), Err(Refusal::NotEligible(_))));
+    world.end(ride(3)).unwrap();
+    assert_eq!(world.status(), DriverStatus::PartlyBusy);
+    let lift = world.offer(0, ride(7), WorkKind::Ride);
+    assert!(matches!(world.reserve(&lift), Err(Refusal::NotEligible(_))));
+    world.on_job(6, WorkKind::Delivery);
+    assert_eq!(world.driver.job(ride(6)).unwrap().slots, Slots { first: 2, n: 1 });
+}
+
+#[test]
+fn a_job_that_went_to_someone_else_frees_the_driver() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    let abort = Command::AbortJob { job: ride(1), reason: "lost".to_owned() };
+    assert_eq!(world.ask(Principal::System, abort.clone()).unwrap(), ["job_aborted"]);
+    assert_eq!(world.driver.ended_offer(offer.id), Some(OfferStatus::Lost));
+    assert_eq!(world.status(), DriverStatus::Available);
+    let job = world.on_job(2, WorkKind::Ride);
+    let abort = Command::AbortJob { job, reason: "late".to_owned() };
+    assert_eq!(world.ask(Principal::System, abort).unwrap(), [""; 0], "only an end ends a job");
+}
+
+#[test]
+fn a_job_that_does_not_decide_is_asked_again_less_and_less_often() {
+    let mut world = World::on_duty();
+    let claim = Command::ClaimJob { job: ride(1), work: WorkKind::Delivery };
+    world.ask(own(), claim).unwrap();
+    let mut waits = Vec::new();
+    while waits.len() < 4 {
+        let (due, tick) = world.driver.deadline().unwrap();
+        waits.push(due.since(world.now).as_secs());
+        world.pass(due.since(world.now).as_millis() as u64);
+        world.hear();
+        world.ask(Principal::System, tick).unwrap();
+    }
+    assert_eq!(waits, [3, 6, 12, 24]);
+    assert_eq!(world.told(), ["claim else abort_job"; 5]);
+}
+
+#[test]
+fn a_rejected_job_can_no_longer_be_rejected_after_the_window() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    let reject = Command::RejectJob { job };
+    assert!(matches!(world.ask(own(), reject), Err(Refusal::TooLate(_))), "it was asked");
+    world.end(job).unwrap();
+    let offer = world.offer(0, ride(2), WorkKind::Ride);
+    let reserve = Command::ReserveOffer { offer, consent: false, force: false };
+    world.ask(Principal::System, reserve).unwrap();
+    world.ask(Principal::System, Command::CommitJob { job: ride(2) }).unwrap();
+    world.pass(10 * SECOND + 1);
+    let reject = Command::RejectJob { job: ride(2) };
+    assert!(matches!(world.ask(own(), reject), Err(Refusal::TooLate(_))));
+}
+
+#[test]
+fn going_off_duty_with_a_job_drains() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Delivery);
+    assert_eq!(world.set(DutyWish::Off).unwrap(), ["draining"]);
+    assert_eq!(world.set(DutyWish::Off).unwrap(), [""; 0]);
+    let offer = world.offer(0, ride(2), WorkKind::Delivery);
+    assert!(world.reserve(&offer).is_err());
+    assert_eq!(world.end(job).unwrap(), ["job_ended", "went_off"]);
+    assert_eq!(world.status(), DriverStatus::Offline);
+}
+
+#[test]
+fn going_off_duty_declines_what_was_offered() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    assert_eq!(world.set(DutyWish::Off).unwrap(), ["offer_declined", "went_off"]);
+    assert_eq!(world.told(), ["offer_declined"]);
+}
+
+#[test]
+fn a_suspension_takes_effect_when_the_work_is_done() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    let suspend = Command::Suspend { reason: "papers".to_owned(), reassign: false };
+    assert_eq!(world.ask(Principal::Admin, suspend.clone()).unwrap(), ["suspended", "draining"]);
+    assert_eq!(world.status(), DriverStatus::Busy);
+    assert_eq!(world.end(job).unwrap(), ["job_ended", "went_off"]);
+    assert_eq!(world.status(), DriverStatus::Blocked);
+    assert_eq!(world.go_on(), Err(Refusal::NotEligible("papers".to_owned())));
+    assert_eq!(world.ask(Principal::Admin, suspend).unwrap(), [""; 0]);
+    assert_eq!(world.ask(Principal::Admin, Command::Reinstate {}).unwrap(), ["reinstated"]);
+    assert_eq!(world.go_on().unwrap(), ["went_on"]);
+}
+
+#[test]
+fn a_strict_suspension_gives_the_jobs_to_others() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.told();
+    let suspend = Command::Suspend { reason: "unsafe".to_owned(), reassign: true };
+    let events = world.ask(Principal::Dispatcher, suspend).unwrap();
+    assert_eq!(events, ["suspended", "draining", "job_left"]);
+    assert_eq!(world.told(), ["driver_lost else keep_job"]);
+    world.end(job).unwrap();
+    assert_eq!(world.status(), DriverStatus::Blocked);
+}
+
+#[test]
+fn a_stranded_driver_helps_nobody_until_help_has_come() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.told();
+    let rescue = RescueId::nth(9);
+    let strand = Command::Strand { rescue };
+    assert_eq!(world.ask(Principal::System, strand).unwrap(), ["stranded", "job_left"]);
+    assert_eq!(world.told(), ["driver_lost else keep_job"]);
+    assert_eq!(world.status(), DriverStatus::Blocked);
+    world.end(job).unwrap();
+    assert_eq!(world.card(), None);
+    let offer = world.offer(0, ride(2), WorkKind::Ride);
+    assert_eq!(world.force(&offer), Err(Refusal::NotEligible("stranded".to_owned())));
+    let other = Command::Unstrand { rescue: RescueId::nth(8) };
+    assert_eq!(world.ask(Principal::System, other).unwrap(), [""; 0]);
+    world.ask(Principal::System, Command::Unstrand { rescue }).unwrap();
+    assert_eq!(world.status(), DriverStatus::Available);
+}
+
+#[test]
+fn an_offer_that_comes_too_late_is_not_laid_before_the_driver() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.pass(15 * SECOND);
+    assert_eq!(world.reserve(&offer), Err(Refusal::OfferGone(OfferStatus::Expired)));
+}
+
+#[test]
+fn finishing_what_one_has_is_work_even_after_a_break() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.set(DutyWish::Break).unwrap();
+    world.pass(3 * HOUR);
+    world.hear();
+    assert_eq!(world.set(DutyWish::Off).unwrap(), ["draining"]);
+    world.pass(10 * HOUR);
+    assert_eq!(world.driver.worked_ms(world.now), 10 * HOUR as u32, "the break does not count");
+    world.pass(2 * HOUR);
+    world.end(job).unwrap();
+    assert!(matches!(world.go_on(), Err(Refusal::TooEarly { .. })));
+}
+
+#[test]
+fn three_unanswered_offers_end_in_a_break() {
+    let mut world = World::on_duty();
+    for n in 1..=3 {
+        let offer = world.offer(0, ride(n), WorkKind::Ride);
+        world.reserve(&offer).unwrap();
+        world.pass(15 * SECOND);
+        let events = world.tick();
+        let expected: &[_] =
+            if n < 3 { &["offer_ended"] } else { &["offer_ended", "break_started"] };
+        assert_eq!(events, expected);
+    }
+    assert_eq!(world.status(), DriverStatus::OnBreak);
+    assert_eq!(world.set(DutyWish::On).unwrap(), ["resumed"]);
+    assert_eq!(world.status(), DriverStatus::Available);
+}
+
+#[test]
+fn an_answer_forgives_earlier_silence() {
+    let mut world = World::on_duty();
+    for n in 1..=5 {
+        let offer = world.offer(0, ride(n), WorkKind::Ride);
+        world.reserve(&offer).unwrap();
+        if n == 3 {
+            world.ask(own(), Command::DeclineOffer { offer: offer.id }).unwrap();
+        }
+        world.pass(15 * SECOND);
+        world.tick();
+    }
+    assert_eq!(world.status(), DriverStatus::Available);
+}
+
+#[test]
+fn after_twelve_hours_a_driver_must_rest_for_six() {
+    let mut world = World::on_duty();
+    world.pass(11 * HOUR);
+    world.hear();
+    world.set(DutyWish::Off).unwrap();
+    world.pass(HOUR);
+    world.go_on().unwrap();
+    world.pass(HOUR);
+    world.hear();
+    assert_eq!(world.tick(), ["break_started"], "a short break does not start the clock anew");
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    assert!(world.reserve(&offer).is_err());
+    world.pass(5 * HOUR);
+    let too_early = Refusal::TooEarly { what: "rest".to_owned(), remaining_ms: HOUR };
+    assert_eq!(world.set(DutyWish::On), Err(too_early.clone()));
+    world.hear();
+    world.set(DutyWish::Off).unwrap();
+    assert_eq!(world.go_on(), Err(too_early), "going home does not shorten the rest");
+    world.pass(HOUR);
+    assert_eq!(world.go_on().unwrap(), ["went_on"]);
+    assert_eq!(world.tick(), [""; 0]);
+}
+
+#[test]
+fn a_rest_begins_when_the_last_job_ends() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.pass(12 * HOUR);
+    world.hear();
+    assert_eq!(world.tick(), ["break_started"]);
+    world.pass(2 * HOUR);
+    world.end(job).unwrap();
+    world.pass(5 * HOUR);
+    assert!(matches!(world.set(DutyWish::On), Err(Refusal::TooEarly { .. })));
+}
+
+#[test]
+fn a_dispatcher_can_wake_a_resting_driver_but_not_an_absent_or_blocked_one() {
+    let mut world = World::on_duty();
+    world.set(DutyWish::Break).unwrap();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    assert!(matches!(world.reserve(&offer), Err(Refusal::IllegalTransition { .. })));
+    assert_eq!(world.force(&offer).unwrap(), ["offer_reserved", "offer_accepted"]);
+    let mut world = World::on_duty();
+    world.pass(3 * MINUTE);
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    assert!(matches!(world.force(&offer), Err(Refusal::NotEligible(_))));
+    let mut world = World::on_duty();
+    let suspend = Command::Suspend { reason: "papers".to_owned(), reassign: false };
+    world.ask(Principal::Admin, suspend).unwrap();
+    assert!(world.force(&offer).is_err());
+}
+
+#[test]
+fn a_displaced_job_that_cannot_move_keeps_its_driver() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    let offer = world.offer(0, ride(2), WorkKind::Ride);
+    world.force(&offer).unwrap();
+    world.told();
+    let keep = Command::KeepJob { job };
+    assert_eq!(world.ask(Principal::System, keep).unwrap(), ["job_kept", "offer_dropped"]);
+    assert_eq!(world.told(), ["offer_refused"]);
+    assert_eq!(world.driver.current_jobs(), [job]);
+}
+
+// Positions.
+
+#[test]
+fn regions_hear_of_a_driver_when_the_cell_changes_or_every_two_seconds() {
+    let mut world = World::on_duty();
+    let first = world.card().unwrap();
+    world.pass(SECOND);
+    world.at(KIGALI.offset_m(3.0, 0.0)).unwrap();
+    assert_eq!(world.card().unwrap(), first, "the same cell, too soon");
+    world.pass(SECOND);
+    world.at(KIGALI.offset_m(6.0, 0.0)).unwrap();
+    assert_ne!(world.card().unwrap(), first);
+    let cell = |at: Point| h3o::LatLng::new(at.lat, at.lon).unwrap().to_cell(h3o::Resolution::Nine);
+    let border = (-19..19)
+        .flat_map(|e| (-19..19).map(move |n| (f64::from(e) * 10.0, f64::from(n) * 10.0)))
+        .map(|(east_m, north_m)| KIGALI.offset_m(east_m, north_m))
+        .find(|at| cell(*at) != cell(KIGALI) && at.distance_m(KIGALI) < 190.0)
+        .expect("a cell is smaller than that");
+    world.pass(4 * SECOND);
+    world.at(KIGALI).unwrap();
+    world.pass(SECOND);
+    world.at(border).unwrap();
+    assert_eq!(world.card().unwrap().at, border, "another cell, at once");
+}
+
+#[test]
+fn rubbish_positions_are_refused_and_change_nothing() {
+    let mut world = World::on_duty();
+    let good = world.position(KIGALI);
+    world.pass(4 * SECOND);
+    let next = world.position(KIGALI.offset_m(20.0, 0.0));
+    let rubbish = [
+        ("older", Position { sampled_at: START - Duration::from_secs(1), ..next }),
+        ("twice", Position { sampled_at: START, ..next }),
+        ("from the future", Position { sampled_at: world.now + Duration::from_secs(31), ..next }),
+        ("vague", Position { accuracy_m: Some(201.0), ..next }),
+        ("negative", Position { accuracy_m: Some(-1.0), ..next }),
+        ("nonsense", Position { accuracy_m: Some(f32::NAN), ..next }),
+        ("a jump", Position { at: KIGALI.offset_m(5_000.0, 0.0), ..next }),
+    ];
+    for (what, position) in rubbish {
+        let seen = world.see(&Sighting::At(position));
+        assert!(matches!(seen.refused, Some(Refusal::Invalid { .. })), "{what}");
+        assert!(seen.passed_on.is_empty());
+        assert_eq!(world.driver.soft.position(), Some(&good), "{what}");
+    }
+    assert!(world.see(&Sighting::At(next)).refused.is_none());
+}
+
+#[test]
+fn a_driver_far_away_is_believed_once_there_was_time_to_get_there() {
+    let mut world = World::on_duty();
+    let far = KIGALI.offset_m(0.0, 7_000.0);
+    world.pass(60 * SECOND);
+    assert!(world.at(far).is_err());
+    world.pass(45 * SECOND);
+    assert!(world.at(far).is_ok());
+}
+
+#[test]
+fn jobs_see_where_their_driver_is() {
+    let mut world = World::on_duty();
+    assert_eq!(world.at(KIGALI), Err(Refusal::invalid("sampled_at", "is not after the last one")));
+    let job = world.on_job(1, WorkKind::Delivery);
+    world.pass(SECOND);
+    let seen = world.see(&Sighting::At(world.position(KIGALI)));
+    let [Sight::Order(order, search::Sighting::DriverAt { driver, .. })] = &seen.passed_on[..]
+    else {
+        panic!("{seen:?}");
+    };
+    assert_eq!((JobId::Order(*order), *driver), (job, me()));
+}
+
+#[test]
+fn only_the_driver_itself_is_seen() {
+    let mut world = World::on_duty();
+    let by = Principal::Driver(DriverId::nth(8));
+    let seen = world.driver.see(&Sighting::Heartbeat, &Context { id: me(), by, now: world.now });
+    assert!(matches!(seen.refused, Some(Refusal::NotYours(_))));
+}
+
+#[test]
+fn nobody_tracks_a_driver_off_duty() {
+    let mut world = World::on_duty();
+    assert!(world.driver.mark(me()).is_some());
+    world.set(DutyWish::Off).unwrap();
+    world.pass(SECOND);
+    world.at(KIGALI).unwrap();
+    assert_eq!(world.driver.mark(me()), None);
+    assert_eq!(world.driver.driver_view(me(), 1).position, None);
+}
+
+#[test]
+fn a_driver_without_a_fresh_position_is_not_listed() {
+    let mut world = World::on_duty();
+    assert!(world.card().is_some());
+    world.pass(61 * SECOND);
+    world.hear();
+    assert_eq!(world.card(), None);
+    world.at(KIGALI).unwrap();
+    assert!(world.card().is_some());
+}
+
+#[test]
+fn a_restarted_node_forces_nobody_offline() {
+    let mut world = World::on_duty();
+    world.pass(HOUR);
+    let bytes = rmp_serde::to_vec_named(&world.driver).unwrap();
+    world.driver = rmp_serde::from_slice(&bytes).unwrap();
+    world.driver.wake(world.now);
+    assert_eq!(world.tick(), [""; 0]);
+    assert_eq!(world.card(), None, "until it says where it is");
+    world.at(KIGALI).unwrap();
+    assert!(world.card().is_some());
+}
+
+#[test]
+fn a_driver_on_a_job_fits_into_a_kilobyte() {
+    let mut world = World::on_duty();
+    world.on_job(1, WorkKind::Ride);
+    let Driver { jobs, leases, ended, .. } = &world.driver;
+    let heap = jobs.capacity() * size_of::<Job>()
+        + leases.capacity() * size_of::<Lease>()
+        + ended.capacity() * size_of::<(OfferId, OfferStatus)>()
+        + size_of::<Vehicle>();
+    let stack = size_of::<Driver>();
+    assert!(stack + heap <= 1_024, "{stack} + {heap}");
+}
+
+// Old journals.
+
+/// Event by event, every kind of event there is, as the first version wrote them. Never edit; add.
+const GOLDEN: &str = include_str!("../../tests/journals/driver-v1.jsonl");
+
+#[test]
+fn a_journal_of_version_1_still_replays() {
+    let mut driver = Driver::default();
+    let mut names = BTreeSet::new();
+    for line in GOLDEN.lines() {
+        let event: Event = serde_json::from_str(line).unwrap();
+        names.insert(<&'static str>::from(&event));
+        driver.evolve(&event);
+    }
+    let missing: Vec<_> = Event::VARIANTS.iter().filter(|name| !names.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?} are in no golden journal");
+    insta::assert_json_snapshot!(driver.view(me()).unwrap().body, @r#"
+    {
+      "blocked": "papers",
+      "jobs": [],
+      "offers": {
+        "accepted": 2,
+        "declined": 1,
+        "ignored": 1,
+        "made": 5
+      },
+      "rating": 400,
+      "status": "blocked",
+      "vehicle": "moto"
+    }
+    "#);
+}
+
+// Laws.
+
+#[derive(Debug, Clone)]
+enum Step {
+    Pass(u64),
+    Ask(Principal, Ask),
+    Hear,
+    At(f64),
+}
+
+/// A command whose details depend on when it is given.
+#[derive(Debug, Clone)]
+enum Ask {
+    Plain(Command),
+    Reserve { job: usize, n: u32, consent: bool, force: bool },
+    Duty(DutyWish),
+}
+
+const WORKS: [WorkKind; 6] = [
+    WorkKind::Ride,
+    WorkKind::Ride,
+    WorkKind::Rescue,
+    WorkKind::Delivery,
+    WorkKind::Delivery,
+    WorkKind::Delivery,
+];
+
+fn job(n: usize) -> JobId {
+    match WORKS[n] {
+        WorkKind::Rescue => JobId::Rescue(RescueId::nth(n as u64)),
+        WorkKind::Ride | WorkKind::Delivery => ride(n as u64),
+    }
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let a_job = || 0..WORKS.len();
+    let an_offer = || (a_job(), 0..3_u32).prop_map(|(n, nth)| OfferId::of(job(n), nth));
+    let text = || Just("because".to_owned());
+    let wish = prop_oneof![Just(DutyWish::On), Just(DutyWish::Off), Just(DutyWish::Break)];
+    let plain = prop_oneof![
+        6 => an_offer().prop_map(|offer| Command::AcceptOffer { offer }),
+        2 => an_offer().prop_map(|offer| Command::DeclineOffer { offer }),
+        1 => an_offer().prop_map(|offer| Command::SeeOffer { offer }),
+        2 => an_offer().prop_map(|offer| Command::WithdrawOffer { offer, status: OfferStatus::Lost }),
+        1 => an_offer()
+            .prop_map(|offer| Command::WithdrawOffer { offer, status: OfferStatus::Expired }),
+        2 => a_job().prop_map(|n| Command::ClaimJob { job: job(n), work: WORKS[n] }),
+        2 => a_job().prop_map(|n| Command::RejectJob { job: job(n) }),
+        6 => a_job().prop_map(|n| Command::CommitJob { job: job(n) }),
+        2 => (a_job(), text()).prop_map(|(n, reason)| Command::AbortJob { job: job(n), reason }),
+        3 => (a_job(), text()).prop_map(|(n, reason)| Command::EndJob { job: job(n), reason }),
+        2 => a_job().prop_map(|n| Command::KeepJob { job: job(n) }),
+        1 => (a_job(), 0..7_u8).prop_map(|(n, stars)| Command::RecordRating { job: job(n), stars }),
+        1 => (text(), any::<bool>())
+            .prop_map(|(reason, reassign)| Command::Suspend { reason, reassign }),
+        2 => Just(Command::Reinstate {}),
+        1 => a_job().prop_map(|n| Command::Strand { rescue: RescueId::nth(n as u64) }),
+        1 => a_job().prop_map(|n| Command::Unstrand { rescue: RescueId::nth(n as u64) }),
+        4 => Just(Command::Tick {}),
+    ];
+    let ask = prop_oneof![
+        6 => plain.prop_map(Ask::Plain),
+        4 => (a_job(), 0..3_u32, any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(job, n, consent, force)| Ask::Reserve { job, n, consent, force }),
+        2 => wish.prop_map(Ask::Duty),
+    ];
+    let by = prop_oneof![
+        5 => Just(own()),
+        8 => Just(Principal::System),
+        1 => Just(Principal::Admin),
+        1 => Just(Principal::Driver(DriverId::nth(8))),
+    ];
+    prop_oneof![
+        2 => (0..40_000_u64).prop_map(Step::Pass),
+        1 => (0..HOUR).prop_map(Step::Pass),
+        12 => (by, ask).prop_map(|(by, ask)| Step::Ask(by, ask)),
+        3 => Just(Step::Hear),
+        3 => (0.0..400.0).prop_map(Step::At),
+    ]
+}
+
+impl World {
+    fn command(&self, ask: &Ask) -> Command {
+        match ask {
+            Ask::Plain(command) => command.clone(),
+            Ask::Duty(duty) => {
+                let (vehicle, policy) = (Some(moto()), self.policy);
+                Command::SetDuty { duty: *duty, vehicle, policy }
+            }
+            Ask::Reserve { job: n, n: nth, consent, force } => {
+                let offer = self.offer(*nth, job(*n), WORKS[*n]);
+                Command::ReserveOffer { offer, consent: *consent, force: *force }
+            }
+        }
+    }
+
+    /// What must hold whatever has happened.
+    fn check(&self) -> Result<(), TestCaseError> {
+        let Driver { duty, link, jobs, leases, ban, policy, .. } = &self.driver;
+        prop_assert!(leases.len() <= usize::from(policy.parallel_offers), "I-3: {leases:?}");
+        let slots: Vec<u8> = jobs.iter().flat_map(|job| job.slots.iter()).collect();
+        let distinct: BTreeSet<u8> = slots.iter().copied().collect();
+        prop_assert_eq!(slots.len(), distinct.len(), "I-2: one job per slot");
+        prop_assert!(slots.iter().all(|slot| *slot < policy.deliveries_max), "I-2: {slots:?}");
+        let is_alone = jobs.len() <= 1 || jobs.iter().all(|job| job.work == WorkKind::Delivery);
+        prop_assert!(is_alone, "I-2: {jobs:?}");
+        prop_assert!(self.driver.claims(me()).is_empty());
+        if *duty == Duty::Off {
+            prop_assert!(jobs.is_empty() && leases.is_empty(), "nothing is held off duty");
+        }
+        if self.driver.listing(me()).is_some() {
+            prop_assert_eq!((*duty, *link), (Duty::On, Link::Live), "I-11");
+            prop_assert!(ban.is_none() && self.driver.stranded.is_none());
+            prop_assert!(leases.len() < usize::from(policy.parallel_offers));
+            let can_work =
+                matches!(self.status(), DriverStatus::Available | DriverStatus::PartlyBusy)
+                    || !leases.is_empty();
+            prop_assert!(can_work, "I-11: {}", self.status());
+        }
+        prop_assert_eq!(self.driver.idle_max().is_some(), *duty == Duty::Off);
+        if ban.is_some() {
+            prop_assert!(!matches!(duty, Duty::On | Duty::Break(_)), "banned and at work");
+        }
+        Ok(())
+    }
+
+    /// Asks, checks that asking again has no second effect, and that nothing due stays due.
+    fn step(&mut self, by: Principal, command: Command) -> Result<(), TestCaseError> {
+        let is_yes = self.ask(by, command.clone()).is_ok();
+        if is_yes {
+            let again = self.ask(by, command.clone()).unwrap_or_default();
+            prop_assert!(again.is_empty(), "{command:?} again: {again:?}");
+        }
+        if command == (Command::Tick {}) && is_yes {
+            let due = self.driver.deadline().map(|(due, _)| due);
+            prop_assert!(due.is_none_or(|due| due > self.now), "{due:?} stands still");
+        }
+        self.check()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// Whatever is asked and seen, in whatever order.
+    #[test]
+    fn no_sequence_of_commands_breaks_a_driver(
+        parallel_offers in 1..3_u8,
+        steps in prop::collection::vec(any_step(), 0..120),
+    ) {
+        let policy = DriverPolicy { parallel_offers, deliveries_max: 2, ..DriverPolicy::default() };
+        let mut world = World::new(policy);
+        world.go_on().unwrap();
+        for step in steps {
+            match step {
+                Step::Pass(ms) => world.pass(ms),
+                Step::Hear => world.hear(),
+                Step::At(north_m) => drop(world.at(KIGALI.offset_m(0.0, north_m))),
+                Step::Ask(by, ask) => {
+                    let command = world.command(&ask);
+                    world.step(by, command)?;
+                }
+            }
+            world.check()?;
+        }
+        let mut replayed = Driver::default();
+        for event in &world.journal {
+            let bytes = rmp_serde::to_vec_named(event).unwrap();
+            replayed.evolve(&rmp_serde::from_slice(&bytes).unwrap());
+        }
+        prop_assert_eq!(&replayed, &world.driver, "replaying the journal gives the live state");
+        let bytes = rmp_serde::to_vec_named(&world.driver).unwrap();
+        let restored: Driver = rmp_serde::from_slice(&bytes).unwrap();
+        prop_assert_eq!(&restored, &world.driver, "and so does a snapshot");
+    }
+}

@@ -3,14 +3,16 @@
 use super::{Break, Leave, Slots};
 use crate::policy::DriverPolicy;
 use protocol::{
-    JobId, OfferId, OfferStatus, Timestamp,
+    JobId, OfferId, OfferStatus, RescueId, Timestamp,
     view::{Offer, Position, WorkKind},
     work::{DutyWish, Vehicle},
 };
 use serde::{Deserialize, Serialize};
 
 /// What can be asked of a driver.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Command {
@@ -97,6 +99,16 @@ pub enum Command {
         /** 1 to 5. */
         stars: u8,
     },
+    /// Needs help itself, and can do nothing until that has come.
+    Strand {
+        /** What brings it. */
+        rescue: RescueId,
+    },
+    /// The help has come, or will not.
+    Unstrand {
+        /** Which. */
+        rescue: RescueId,
+    },
     /// May not work.
     Suspend {
         /** Why. */
@@ -119,7 +131,9 @@ pub enum Sighting {
 }
 
 /// What has happened to a driver.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Event {
@@ -290,6 +304,18 @@ pub enum Event {
     },
     /// Heard of again.
     Recovered {
+        /** When. */
+        at: Timestamp,
+    },
+    /// Needs help itself.
+    Stranded {
+        /** When. */
+        at: Timestamp,
+        /** What brings it. */
+        rescue: RescueId,
+    },
+    /// Needs none any more.
+    Unstranded {
         /** When. */
         at: Timestamp,
     },

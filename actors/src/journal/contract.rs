@@ -1,1 +1,621 @@
-//! x
+//! What every journal keeps, said as tests. Each case wants an empty journal of its own.
+//!
+//! [`journal_contract!`](crate::journal_contract) runs all of them, so that a case added here
+//! holds for every journal there is.
+
+use super::{CommitError, EffectKey, SharedJournal, ViewQuery};
+use crate::{
+    Claim, Commit, EntityKey, Kind, Posting, Version, ViewRow,
+    commit::{CommandResult, EncodedEvent},
+};
+use futures_util::future::join_all;
+use protocol::{CommandId, Currency, DriverId, OrderId, RescueId, RiderId, Timestamp};
+use serde_json::json;
+use std::{collections::HashSet, sync::Arc};
+
+/// Makes one multi-threaded test of each case. `$make` is an async function that returns an empty
+/// [`SharedJournal`] and whatever must live as long as it.
+#[macro_export]
+macro_rules! journal_contract {
+    ($make:path) => {
+        $crate::journal_contract! { $make:
+            an_entity_nobody_has_heard_of_is_empty
+            what_is_committed_is_loaded
+            a_stale_commit_writes_nothing
+            a_commit_without_events_keeps_the_version
+            effects_of_no_event_are_unsound
+            a_snapshot_replaces_the_events_before_it
+            the_newest_results_are_loaded_and_all_can_be_found
+            the_first_answer_to_a_command_stays
+            results_are_forgotten_by_age
+            a_claim_has_one_holder_until_it_is_given_back
+            of_100_who_want_one_claim_one_gets_it
+            a_refused_claim_writes_nothing
+            effects_wait_in_order_until_they_are_delivered
+            positions_of_effects_only_grow
+            deadlines_come_soonest_first_and_page_by_page
+            views_are_filtered_and_paged_newest_first
+            views_of_many_statuses_are_merged
+            history_is_paged
+            postings_sum_to_zero_per_currency
+            a_fact_is_posted_once
+            concurrent_entities_keep_gapless_versions
+            large_commits_fit
+            a_closed_journal_refuses
+        }
+    };
+    ($make:path: $($case:ident)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $case() {
+            let (journal, _kept) = $make().await;
+            $crate::journal::contract::$case(journal).await;
+        }
+    )+};
+}
+
+const READABLE: &str = "the journal is readable";
+const WRITABLE: &str = "the journal takes it";
+
+fn order(n: u64) -> EntityKey {
+    OrderId::nth(n).into()
+}
+
+fn event(name: &str) -> EncodedEvent {
+    EncodedEvent { name: name.to_owned(), bytes: name.as_bytes().to_vec() }
+}
+
+/// The commit of one event.
+fn next(entity: EntityKey, expected: u64) -> Commit {
+    let at = Timestamp(1_000 + expected);
+    let events = vec![event(&format!("event-{}", expected + 1))];
+    Commit { events, ..Commit::new(entity, Version(expected), at) }
+}
+
+fn answer(command: CommandId) -> CommandResult {
+    CommandResult { command, bytes: command.0.as_bytes().to_vec() }
+}
+
+fn view(status: &str, at: u64) -> ViewRow {
+    let body = json!({ "at": at, "note": "“quoted” and 🛵" });
+    ViewRow { status: status.to_owned(), rider: None, driver: None, at: Timestamp(at), body }
+}
+
+fn posting(key: &str, account: &str, amount: i64, currency: Currency) -> Posting {
+    Posting { key: key.to_owned(), account: account.to_owned(), amount, currency }
+}
+
+fn all_views(kind: Kind) -> ViewQuery {
+    ViewQuery { kind, statuses: vec![], rider: None, driver: None, before: None, limit: 1000 }
+}
+
+/// A commit that writes to everything a journal has.
+fn everything(n: u64) -> Commit {
+    let key = format!("fare/{n}");
+    Commit {
+        snapshot: Some(vec![1, 2, 3]),
+        result: Some(answer(CommandId::nth(n))),
+        effects: vec![vec![1], vec![2]],
+        deadline: Some(Some(Timestamp(5_000))),
+        claims_taken: vec![Claim(format!("claim/{n}"))],
+        postings: vec![
+            posting(&key, "rider", -700, Currency::RWF),
+            posting(&key, "driver", 700, Currency::RWF),
+        ],
+        view: Some(view("searching", 1_000)),
+        ..next(order(n), 0)
+    }
+}
+
+/// Nothing of [`everything`] is there.
+async fn assert_untouched(journal: &SharedJournal, n: u64) {
+    let entity = order(n);
+    let stored = journal.load(entity).await.expect(READABLE);
+    assert_eq!(stored.version(), Version(0), "events or a snapshot of {entity}");
+    assert_eq!(stored.results, [], "results of {entity}");
+    let effects = journal.undelivered(None, 1000).await.expect(READABLE);
+    assert!(effects.iter().all(|row| row.key.source != entity), "effects of {entity}");
+    let deadlines = journal.deadlines(Timestamp(u64::MAX), None, 1000).await.expect(READABLE);
+    assert!(deadlines.iter().all(|(_, key)| *key != entity), "deadline of {entity}");
+    let claim = Claim(format!("claim/{n}"));
+    assert_eq!(journal.holder(claim).await.expect(READABLE), None, "claim of {entity}");
+    let views = journal.views(all_views(Kind::Order)).await.expect(READABLE);
+    assert!(views.iter().all(|(key, _)| *key != entity), "view of {entity}");
+}
+
+/// Of an entity without a past, nothing is known.
+pub async fn an_entity_nobody_has_heard_of_is_empty(journal: SharedJournal) {
+    assert_eq!(journal.load(order(1)).await.expect(READABLE), super::Stored::default());
+    assert_eq!(journal.result(order(1), CommandId::nth(1)).await.expect(READABLE), None);
+    assert_eq!(journal.history(order(1), Version(0), 9).await.expect(READABLE), []);
+    assert_untouched(&journal, 1).await;
+    let balance = journal.balance("nobody".into(), Currency::EUR).await.expect(READABLE);
+    assert_eq!(balance, 0);
+}
+
+/// Events come back as they were, in order, and those of one kind and id only.
+pub async fn what_is_committed_is_loaded(journal: SharedJournal) {
+    let twin = RescueId(OrderId::nth(1).0);
+    let mut first = next(order(1), 0);
+    first.events = vec![event("placed"), EncodedEvent { name: String::new(), bytes: vec![] }];
+    journal.commit(first.clone()).await.expect(WRITABLE);
+    journal.commit(next(order(1), 2)).await.expect(WRITABLE);
+    journal.commit(next(twin.into(), 0)).await.expect(WRITABLE);
+
+    let stored = journal.load(order(1)).await.expect(READABLE);
+    assert_eq!(stored.version(), Version(3));
+    assert_eq!(stored.snapshot, None);
+    assert_eq!(stored.tail, [first.events, vec![event("event-3")]].concat());
+    let twin = journal.load(twin.into()).await.expect(READABLE);
+    assert_eq!(twin.tail, [event("event-1")], "the same id of another kind is someone else");
+}
+
+/// Who expects another version is told the real one, and leaves no trace.
+pub async fn a_stale_commit_writes_nothing(journal: SharedJournal) {
+    for expected in [1, 7] {
+        let stale = Commit { expected: Version(expected), ..everything(1) };
+        let refused = Err(CommitError::Stale { actual: Version(0) });
+        assert_eq!(journal.commit(stale).await, refused);
+    }
+    assert_untouched(&journal, 1).await;
+    journal.commit(everything(1)).await.expect("a refused fact can still be posted");
+    let refused = Err(CommitError::Stale { actual: Version(1) });
+    assert_eq!(journal.commit(next(order(1), 0)).await, refused);
+    assert_eq!(journal.load(order(1)).await.expect(READABLE).version(), Version(1));
+}
+
+/// The answer to a refused command, a snapshot before sleep: neither is an event.
+pub async fn a_commit_without_events_keeps_the_version(journal: SharedJournal) {
+    let at = Timestamp(1);
+    let refused =
+        Commit { result: Some(answer(CommandId::nth(1))), ..Commit::new(order(1), Version(0), at) };
+    journal.commit(refused).await.expect(WRITABLE);
+    journal.commit(next(order(1), 0)).await.expect("the version is still 0");
+    let asleep = Commit { snapshot: Some(vec![9]), ..Commit::new(order(1), Version(1), at) };
+    journal.commit(asleep).await.expect(WRITABLE);
+    let stored = journal.load(order(1)).await.expect(READABLE);
+    assert_eq!(stored.snapshot, Some((Version(1), vec![9])));
+    assert_eq!(stored.tail, []);
+    assert_eq!(stored.results, [answer(CommandId::nth(1))]);
+}
+
+/// An effect is named after the version its events led to, so there must be one.
+pub async fn effects_of_no_event_are_unsound(journal: SharedJournal) {
+    let unsound = Commit { events: vec![], ..everything(1) };
+    let outcome = journal.commit(unsound).await;
+    assert!(matches!(outcome, Err(CommitError::Unsound(_))), "{outcome:?}");
+    assert_untouched(&journal, 1).await;
+}
+
+/// The newest snapshot is loaded with the events after it; the older events stay in history.
+pub async fn a_snapshot_replaces_the_events_before_it(journal: SharedJournal) {
+    for n in 0..6 {
+        let snapshot = (n % 2 == 0).then(|| vec![n as u8]);
+        journal.commit(Commit { snapshot, ..next(order(1), n) }).await.expect(WRITABLE);
+    }
+    let stored = journal.load(order(1)).await.expect(READABLE);
+    assert_eq!(stored.snapshot, Some((Version(5), vec![4])));
+    assert_eq!(stored.tail, [event("event-6")]);
+    assert_eq!(stored.version(), Version(6));
+    assert_eq!(journal.history(order(1), Version(0), 100).await.expect(READABLE).len(), 6);
+}
+
+/// The newest [`super::RECENT_RESULTS`] by age, not by id: clients mint ids.
+pub async fn the_newest_results_are_loaded_and_all_can_be_found(journal: SharedJournal) {
+    // The greatest id comes first, so it is the oldest answer.
+    let ids: Vec<_> = [900].into_iter().chain(1..=20).map(CommandId::nth).collect();
+    for (n, id) in (0..).zip(&ids) {
+        let stored = journal.load(order(1)).await.expect(READABLE);
+        let older = (n > super::RECENT_RESULTS as u64).then(|| CommandId::nth(900));
+        assert_eq!(stored.older_results_max, older, "after {n} answers");
+        let commit = Commit { result: Some(answer(*id)), ..next(order(1), n) };
+        journal.commit(commit).await.expect(WRITABLE);
+    }
+    let stored = journal.load(order(1)).await.expect(READABLE);
+    let newest: Vec<_> = (5..=20).map(|n| answer(CommandId::nth(n))).collect();
+    assert_eq!(stored.results, newest);
+    for id in ids {
+        let found = journal.result(order(1), id).await.expect(READABLE);
+        assert_eq!(found, Some(answer(id).bytes));
+        assert_eq!(journal.result(order(2), id).await.expect(READABLE), None);
+    }
+    assert_eq!(journal.result(order(1), CommandId::nth(21)).await.expect(READABLE), None);
+}
+
+/// A second answer to the same command is not kept, though the rest of its commit is.
+pub async fn the_first_answer_to_a_command_stays(journal: SharedJournal) {
+    let command = CommandId::nth(1);
+    for n in 0..2 {
+        let result = CommandResult { command, bytes: vec![n as u8] };
+        let commit = Commit { result: Some(result), ..next(order(1), n) };
+        journal.commit(commit).await.expect(WRITABLE);
+    }
+    let stored = journal.load(order(1)).await.expect(READABLE);
+    assert_eq!(stored.results, [CommandResult { command, bytes: vec![0] }]);
+    assert_eq!(stored.version(), Version(2));
+}
+
+/// Those kept before a moment go, at that moment or later they stay.
+pub async fn results_are_forgotten_by_age(journal: SharedJournal) {
+    for n in 0..30 {
+        let result = Some(answer(CommandId::nth(n)));
+        journal.commit(Commit { result, ..next(order(1), n) }).await.expect(WRITABLE);
+    }
+    let forget = |at| journal.forget_results(Timestamp(at));
+    assert_eq!(forget(1_000).await.expect(WRITABLE), 0);
+    assert_eq!(forget(1_020).await.expect(WRITABLE), 20);
+    assert_eq!(forget(1_020).await.expect(WRITABLE), 0);
+    let stored = journal.load(order(1)).await.expect(READABLE);
+    assert_eq!(stored.results.len(), 10);
+    assert_eq!(stored.older_results_max, None);
+    assert_eq!(stored.version(), Version(30), "events stay for ever");
+    assert_eq!(journal.result(order(1), CommandId::nth(19)).await.expect(READABLE), None);
+    assert!(journal.result(order(1), CommandId::nth(20)).await.expect(READABLE).is_some());
+}
+
+/// Taken, refused to others, taken again by its holder, given back, taken by the next.
+pub async fn a_claim_has_one_holder_until_it_is_given_back(journal: SharedJournal) {
+    let slot = Claim::slot(DriverId::nth(7), 0);
+    let take = |n, at| Commit { claims_taken: vec![slot.clone()], ..next(order(n), at) };
+    let release = |n, at| Commit { claims_released: vec![slot.clone()], ..next(order(n), at) };
+    let holder = || journal.holder(slot.clone());
+    let taken = Err(CommitError::ClaimTaken { claim: slot.clone(), holder: order(1) });
+
+    journal.commit(take(1, 0)).await.expect(WRITABLE);
+    assert_eq!(holder().await.expect(READABLE), Some(order(1)));
+    assert_eq!(journal.commit(take(2, 0)).await, taken);
+    journal.commit(take(1, 1)).await.expect("its own claim may be taken again");
+    journal.commit(release(2, 0)).await.expect("giving back what one does not hold is nothing");
+    assert_eq!(holder().await.expect(READABLE), Some(order(1)));
+    journal.commit(release(1, 2)).await.expect(WRITABLE);
+    assert_eq!(holder().await.expect(READABLE), None);
+    journal.commit(take(2, 1)).await.expect("it is free");
+    let swap = Commit { claims_taken: vec![slot.clone()], ..release(2, 2) };
+    journal.commit(swap).await.expect("given back first, then taken");
+    assert_eq!(holder().await.expect(READABLE), Some(order(2)));
+}
+
+/// However many want it at once, in one batch or in many.
+pub async fn of_100_who_want_one_claim_one_gets_it(journal: SharedJournal) {
+    let slot = Claim::slot(DriverId::nth(7), 0);
+    for round in 0..5 {
+        let contenders = (0..100).map(|n| {
+            let (journal, slot) = (Arc::clone(&journal), slot.clone());
+            tokio::spawn(async move {
+                let entity = order(round * 100 + n);
+                let commit = Commit { claims_taken: vec![slot], ..next(entity, 0) };
+                (entity, journal.commit(commit).await)
+            })
+        });
+        let outcomes: Vec<_> = join_all(contenders)
+            .await
+            .into_iter()
+            .map(|outcome| outcome.expect("no contender panics"))
+            .collect();
+        let winners: Vec<_> =
+            outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(who, _)| *who).collect();
+        let [winner] = winners[..] else { panic!("{winners:?} all got it") };
+        assert_eq!(journal.holder(slot.clone()).await.expect(READABLE), Some(winner));
+        for (loser, outcome) in outcomes.into_iter().filter(|(who, _)| *who != winner) {
+            let taken = CommitError::ClaimTaken { claim: slot.clone(), holder: winner };
+            assert_eq!(outcome, Err(taken));
+            let stored = journal.load(loser).await.expect(READABLE);
+            assert_eq!(stored.version(), Version(0));
+        }
+        let release = Commit { claims_released: vec![slot.clone()], ..next(winner, 1) };
+        journal.commit(release).await.expect(WRITABLE);
+    }
+}
+
+/// One of its claims is taken, so the other is not taken either, and nothing else is written.
+pub async fn a_refused_claim_writes_nothing(journal: SharedJournal) {
+    let contested = Claim("contested".into());
+    let holder = Commit { claims_taken: vec![contested.clone()], ..next(order(2), 0) };
+    journal.commit(holder).await.expect(WRITABLE);
+    let mut refused = everything(1);
+    refused.claims_taken.push(contested.clone());
+    let taken = CommitError::ClaimTaken { claim: contested, holder: order(2) };
+    assert_eq!(journal.commit(refused).await, Err(taken));
+    assert_untouched(&journal, 1).await;
+    journal.commit(everything(1)).await.expect("a refused fact can still be posted");
+}
+
+/// The outbox is a queue: oldest first, and what is delivered is gone, however often it is said.
+pub async fn effects_wait_in_order_until_they_are_delivered(journal: SharedJournal) {
+    for n in 0..10 {
+        let effects = vec![vec![n as u8, 0], vec![n as u8, 1]];
+        journal.commit(Commit { effects, ..next(order(n % 3), n / 3) }).await.expect(WRITABLE);
+    }
+    let rows = journal.undelivered(None, 1000).await.expect(READABLE);
+    let bytes: Vec<_> = rows.iter().map(|row| row.bytes.clone()).collect();
+    let wanted: Vec<_> = (0..10).flat_map(|n| [vec![n, 0], vec![n, 1]]).collect();
+    assert_eq!(bytes, wanted);
+    let key = EffectKey { source: order(0), version: Version(4), index: 1 };
+    assert_eq!((rows[19].key, rows[19].at), (key, Timestamp(1_003)));
+
+    let page = journal.undelivered(Some(rows[4].position), 3).await.expect(READABLE);
+    assert_eq!(page, rows[5..8]);
+
+    let unknown = EffectKey { source: order(99), version: Version(1), index: 0 };
+    let delivered = vec![rows[0].key, rows[7].key, unknown];
+    for _ in 0..2 {
+        journal.delivered(delivered.clone()).await.expect(WRITABLE);
+    }
+    // What was delivered may be written lazily, but before this.
+    journal.commit(next(order(50), 0)).await.expect(WRITABLE);
+    let left = journal.undelivered(None, 1000).await.expect(READABLE);
+    assert_eq!(left, [&rows[1..7], &rows[8..]].concat());
+}
+
+/// A relay that remembers how far it got misses nothing, though rows before it are deleted.
+pub async fn positions_of_effects_only_grow(journal: SharedJournal) {
+    let mut last = None;
+    for n in 0..5 {
+        let commit = Commit { effects: vec![vec![1]], ..next(order(1), n) };
+        journal.commit(commit).await.expect(WRITABLE);
+        let rows = journal.undelivered(last, 10).await.expect(READABLE);
+        assert_eq!(rows.len(), 1, "the effect of commit {n} comes after those delivered");
+        last = Some(rows[0].position);
+        journal.delivered(vec![rows[0].key]).await.expect(WRITABLE);
+        journal.commit(next(order(2), n)).await.expect(WRITABLE);
+        assert_eq!(journal.undelivered(None, 10).await.expect(READABLE), []);
+    }
+}
+
+/// Set, moved, cleared, left alone; then read in pages, strictly before a moment.
+pub async fn deadlines_come_soonest_first_and_page_by_page(journal: SharedJournal) {
+    let set = |n, expected, deadline| Commit { deadline, ..next(order(n), expected) };
+    for n in 0..10 {
+        journal.commit(set(n, 0, Some(Some(Timestamp(100 - n / 2))))).await.expect(WRITABLE);
+    }
+    journal.commit(set(0, 1, Some(None))).await.expect(WRITABLE);
+    journal.commit(set(9, 1, Some(Some(Timestamp(500))))).await.expect(WRITABLE);
+    journal.commit(set(8, 1, None)).await.expect("None leaves it as it is");
+
+    let mut wanted: Vec<_> = (1..9).map(|n| (Timestamp(100 - n / 2), order(n))).collect();
+    wanted.sort();
+    let before = |until, after, limit| journal.deadlines(Timestamp(until), after, limit);
+    assert_eq!(before(101, None, 100).await.expect(READABLE), wanted);
+    assert_eq!(before(100, None, 100).await.expect(READABLE), wanted[..7]);
+    assert_eq!(before(96, None, 100).await.expect(READABLE), []);
+    let all = before(u64::MAX, None, 100).await.expect(READABLE);
+    assert_eq!(all.last(), Some(&(Timestamp(500), order(9))));
+
+    let mut paged = Vec::new();
+    loop {
+        let page = before(101, paged.last().copied(), 3).await.expect(READABLE);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, wanted);
+}
+
+/// By kind, status, rider and driver; newest first; a page begins where the last one ended.
+pub async fn views_are_filtered_and_paged_newest_first(journal: SharedJournal) {
+    let (rider, driver) = (RiderId::nth(1), DriverId::nth(1));
+    let mut kept = Vec::new();
+    for n in 0..20 {
+        // Two share each moment, so that pages must break ties.
+        let mut row = view(if n % 3 == 0 { "searching" } else { "done" }, 500 + n / 2);
+        row.rider = (n % 2 == 0).then_some(rider);
+        row.driver = (n % 5 == 0).then_some(driver);
+        let commit = Commit { view: Some(row.clone()), ..next(order(n), 0) };
+        journal.commit(commit).await.expect(WRITABLE);
+        kept.push((order(n), row));
+    }
+    let rescue = RescueId::nth(1).into();
+    let commit = Commit { view: Some(view("searching", 700)), ..next(rescue, 0) };
+    journal.commit(commit).await.expect(WRITABLE);
+    // A later commit replaces the row; one without a view leaves it.
+    kept[3].1.status = "gone".into();
+    let replace = Commit { view: Some(kept[3].1.clone()), ..next(order(3), 1) };
+    journal.commit(replace).await.expect(WRITABLE);
+    journal.commit(next(order(3), 2)).await.expect(WRITABLE);
+
+    kept.sort_by_key(|(entity, row)| std::cmp::Reverse((row.at, entity.id)));
+    let all = all_views(Kind::Order);
+    let expect = |wanted: &dyn Fn(&ViewRow) -> bool| -> Vec<_> {
+        kept.iter().filter(|(_, row)| wanted(row)).cloned().collect()
+    };
+    assert_eq!(journal.views(all.clone()).await.expect(READABLE), kept);
+    let of_rescues = journal.views(all_views(Kind::Rescue)).await.expect(READABLE);
+    assert_eq!(of_rescues, [(rescue, view("searching", 700))]);
+    let searching = ViewQuery { statuses: vec!["searching".into()], ..all.clone() };
+    let wanted = expect(&|row| row.status == "searching");
+    assert_eq!(journal.views(searching).await.expect(READABLE), wanted);
+    let of_rider = ViewQuery { rider: Some(rider), ..all.clone() };
+    let wanted = expect(&|row| row.rider.is_some());
+    assert_eq!(journal.views(of_rider).await.expect(READABLE), wanted);
+    let of_both = ViewQuery {
+        rider: Some(rider),
+        driver: Some(driver),
+        statuses: vec!["done".into()],
+        ..all.clone()
+    };
+    let wanted = expect(&|row| row.rider.is_some() && row.driver.is_some() && row.status == "done");
+    assert_eq!(journal.views(of_both).await.expect(READABLE), wanted);
+    let of_nobody = ViewQuery { rider: Some(RiderId::nth(9)), ..all.clone() };
+    assert_eq!(journal.views(of_nobody).await.expect(READABLE), []);
+
+    let mut paged: Vec<(EntityKey, ViewRow)> = Vec::new();
+    loop {
+        let before = paged.last().map(|(entity, row)| (row.at, entity.id));
+        let query = ViewQuery { before, limit: 3, ..all.clone() };
+        let page = journal.views(query).await.expect(READABLE);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, kept);
+}
+
+/// Rows of several statuses come in one order, each once, also when a status is named twice.
+pub async fn views_of_many_statuses_are_merged(journal: SharedJournal) {
+    for n in 0..40 {
+        let status = format!("status-{}", n % 4);
+        let commit = Commit { view: Some(view(&status, 500 + n)), ..next(order(n), 0) };
+        journal.commit(commit).await.expect(WRITABLE);
+    }
+    let statuses = ["status-2", "status-0", "status-2", "unheard-of"].map(str::to_owned).into();
+    let all = ViewQuery { statuses, ..all_views(Kind::Order) };
+    let rows = journal.views(all.clone()).await.expect(READABLE);
+    let moments: Vec<_> = rows.iter().map(|(_, row)| row.at.0 - 500).collect();
+    let wanted: Vec<_> = (0..40).rev().filter(|n| n % 2 == 0).collect();
+    assert_eq!(moments, wanted);
+    let before = Some((rows[4].1.at, rows[4].0.id));
+    let page = ViewQuery { before, limit: 5, ..all };
+    assert_eq!(journal.views(page).await.expect(READABLE), rows[5..10]);
+}
+
+/// Every event with its version and moment, whatever snapshots there are.
+pub async fn history_is_paged(journal: SharedJournal) {
+    for n in 0..7 {
+        let commit = Commit { snapshot: Some(vec![n as u8]), ..next(order(1), n) };
+        journal.commit(commit).await.expect(WRITABLE);
+    }
+    let page = journal.history(order(1), Version(2), 3).await.expect(READABLE);
+    let seen: Vec<_> = page
+        .into_iter()
+        .map(|recorded| (recorded.version.0, recorded.at.0, recorded.event.name))
+        .collect();
+    let wanted = [3, 4, 5].map(|n| (n, 999 + n, format!("event-{n}")));
+    assert_eq!(seen, wanted);
+    assert_eq!(journal.history(order(1), Version(7), 3).await.expect(READABLE), []);
+    assert_eq!(journal.history(order(1), Version(0), 0).await.expect(READABLE), []);
+}
+
+/// Money neither appears nor vanishes, in any currency.
+pub async fn postings_sum_to_zero_per_currency(journal: SharedJournal) {
+    let post = |n, postings| Commit { postings, ..everything(n) };
+    let unequal = vec![
+        posting("fare/1", "rider", -700, Currency::RWF),
+        posting("fare/1", "driver", 600, Currency::RWF),
+    ];
+    let crossed = vec![
+        posting("fare/1", "rider", -700, Currency::RWF),
+        posting("fare/1", "driver", 700, Currency::UGX),
+    ];
+    let huge = vec![
+        posting("fare/1", "rider", i64::MAX, Currency::RWF),
+        posting("fare/1", "driver", 1, Currency::RWF),
+    ];
+    for postings in [unequal, crossed, huge] {
+        let outcome = journal.commit(post(1, postings)).await;
+        assert!(matches!(outcome, Err(CommitError::Postings(_))), "{outcome:?}");
+        assert_untouched(&journal, 1).await;
+    }
+    let fair = vec![
+        posting("fare/1", "rider", -700, Currency::RWF),
+        posting("fare/1", "driver", 600, Currency::RWF),
+        posting("fare/1", "platform", 100, Currency::RWF),
+        posting("tip/1", "rider", -5, Currency::USD),
+        posting("tip/1", "driver", 5, Currency::USD),
+    ];
+    journal.commit(post(1, fair)).await.expect(WRITABLE);
+    journal.commit(everything(2)).await.expect(WRITABLE);
+    for (account, currency, amount) in [
+        ("rider", Currency::RWF, -1400),
+        ("driver", Currency::RWF, 1300),
+        ("platform", Currency::RWF, 100),
+        ("driver", Currency::USD, 5),
+        ("driver", Currency::EUR, 0),
+    ] {
+        let balance = journal.balance(account.into(), currency).await.expect(READABLE);
+        assert_eq!(balance, amount, "{account} {currency}");
+    }
+}
+
+/// The key of a fact is used once, whoever posts it, also among many at once.
+pub async fn a_fact_is_posted_once(journal: SharedJournal) {
+    let tip = |n| {
+        let postings = vec![
+            posting("tip/order-9", "rider", -50, Currency::RWF),
+            posting("tip/order-9", "driver", 50, Currency::RWF),
+        ];
+        Commit { postings, ..everything(n) }
+    };
+    let outcomes = join_all((0..100).map(|n| journal.commit(tip(n)))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    for (n, outcome) in (0..).zip(outcomes).filter(|(_, outcome)| outcome.is_err()) {
+        assert!(matches!(outcome, Err(CommitError::Postings(_))), "{outcome:?}");
+        let stored = journal.load(order(n)).await.expect(READABLE);
+        assert_eq!(stored.version(), Version(0));
+    }
+    let balance = journal.balance("driver".into(), Currency::RWF).await.expect(READABLE);
+    assert_eq!(balance, 50);
+}
+
+/// 64 at once, each committing as fast as it is answered.
+pub async fn concurrent_entities_keep_gapless_versions(journal: SharedJournal) {
+    const N_ENTITIES: u64 = 64;
+    const N_COMMITS: u64 = 40;
+    let committing = (0..N_ENTITIES).map(|n| {
+        let journal = Arc::clone(&journal);
+        tokio::spawn(async move {
+            for expected in 0..N_COMMITS {
+                let commit = Commit { effects: vec![vec![1]], ..next(order(n), expected) };
+                journal.commit(commit).await.expect(WRITABLE);
+                let stale = journal.commit(next(order(n), expected)).await;
+                assert_eq!(stale, Err(CommitError::Stale { actual: Version(expected + 1) }));
+            }
+        })
+    });
+    for done in join_all(committing).await {
+        done.expect("no committer panics");
+    }
+    for n in 0..N_ENTITIES {
+        let history = journal.history(order(n), Version(0), 1000).await.expect(READABLE);
+        let versions: Vec<_> = history.iter().map(|recorded| recorded.version.0).collect();
+        let wanted: Vec<_> = (1..=N_COMMITS).collect();
+        assert_eq!(versions, wanted, "{}", order(n));
+    }
+    let rows = journal.undelivered(None, usize::MAX).await.expect(READABLE);
+    assert!(rows.is_sorted_by(|a, b| a.position < b.position), "positions grow");
+    let keys: HashSet<_> = rows.iter().map(|row| row.key).collect();
+    assert_eq!(keys.len() as u64, N_ENTITIES * N_COMMITS);
+    for n in 0..N_ENTITIES {
+        let versions = rows.iter().filter(|row| row.key.source == order(n));
+        assert!(versions.is_sorted_by_key(|row| row.key.version), "effects in order of commits");
+    }
+}
+
+/// A thousand of each, and a megabyte of state.
+pub async fn large_commits_fit(journal: SharedJournal) {
+    const N: u64 = 1000;
+    let posting = |n: u64, amount| posting("bulk", &format!("account/{n}"), amount, Currency::EUR);
+    let commit = Commit {
+        events: (0..N).map(|n| event(&format!("event-{n}"))).collect(),
+        effects: (0..N).map(|n| n.to_be_bytes().to_vec()).collect(),
+        claims_taken: (0..N).map(|n| Claim(format!("claim/{n}"))).collect(),
+        postings: (0..N).map(|n| posting(n, if n % 2 == 0 { 1 } else { -1 })).collect(),
+        snapshot: Some(vec![7; 1 << 20]),
+        ..next(order(1), 0)
+    };
+    journal.commit(commit.clone()).await.expect(WRITABLE);
+    let history = journal.history(order(1), Version(0), usize::MAX).await.expect(READABLE);
+    assert!(history.into_iter().map(|recorded| recorded.event).eq(commit.events));
+    let rows = journal.undelivered(None, usize::MAX).await.expect(READABLE);
+    assert!(rows.into_iter().map(|row| row.bytes).eq(commit.effects));
+    let stored = journal.load(order(1)).await.expect(READABLE);
+    assert_eq!(stored.snapshot, Some((Version(N), vec![7; 1 << 20])));
+    let claims = commit.claims_taken.clone();
+    let release = Commit { claims_released: commit.claims_taken, ..next(order(1), N) };
+    journal.commit(release).await.expect(WRITABLE);
+    for claim in [&claims[0], &claims[999]] {
+        assert_eq!(journal.holder(claim.clone()).await.expect(READABLE), None);
+    }
+    let balance = journal.balance("account/999".into(), Currency::EUR).await.expect(READABLE);
+    assert_eq!(balance, -1);
+}
+
+/// After it is closed, it says that it is unavailable rather than pretend.
+pub async fn a_closed_journal_refuses(journal: SharedJournal) {
+    journal.commit(next(order(1), 0)).await.expect(WRITABLE);
+    journal.close().await.expect("it closes");
+    journal.close().await.expect("closing again changes nothing");
+    let outcome = journal.commit(next(order(1), 1)).await;
+    assert!(matches!(outcome, Err(CommitError::Unavailable(_))), "{outcome:?}");
+    assert!(journal.load(order(1)).await.is_err());
+}

@@ -246,10 +246,10 @@ pub enum Command {
         /** The collection code. */
         code: Option<String>,
     },
-    /// The platform saw the driver move this far since the last checkpoint.
+    /// The platform saw the driver move this far since the pickup.
     Metered {
         /** Metres. */
-        distance_m: u32,
+        total_m: u32,
     },
     /// A timer has come due. Early ones change nothing.
     Tick {},

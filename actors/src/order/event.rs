@@ -128,8 +128,8 @@ pub enum Event {
     },
     /// The driver moved on.
     Metered {
-        /** By how many metres since the last one. */
-        distance_m: u32,
+        /** How far since the pickup, in metres. */
+        total_m: u32,
         /** When. */
         at: Timestamp,
     },

@@ -13,7 +13,7 @@ impl Life {
         if let search::Command::DriverLost { driver, reason } = command
             && self.assignment().is_some_and(|by| by.driver == *driver)
         {
-            return Ok(self.driver_lost(reason, around));
+            return self.driver_lost(reason, around);
         }
         let decision = self.search.decide(command, &self.asked(around))?;
         Ok(self.searched(decision, around))
@@ -90,11 +90,12 @@ impl Life {
             .collect())
     }
 
-    /// Before the pickup another driver is looked for; after it only a person can help.
-    fn driver_lost(&self, reason: &str, around: &Around) -> Vec<Event> {
+    /// Before the pickup another driver is looked for; after it only a person can help, and the
+    /// driver keeps the job until then.
+    fn driver_lost(&self, reason: &str, around: &Around) -> Answer {
         match self.leg() {
             Some(Leg::Assigned | Leg::EnRoutePickup | Leg::AtPickup { .. }) => {
-                self.lose_driver(reason, around)
+                Ok(self.lose_driver(reason, around))
             }
             Some(
                 Leg::InProgress { .. }
@@ -105,7 +106,12 @@ impl Life {
                 | Leg::FailedAttempt
                 | Leg::Returning,
             )
-            | None => self.report_driver_lost(around),
+            | None => {
+                if self.is_driver_lost {
+                    return Err(Refusal::TooLate("rider or goods are on board".to_owned()));
+                }
+                Ok(self.report_driver_lost(around))
+            }
         }
     }
 

@@ -117,17 +117,16 @@ impl Life {
         }
     }
 
+    /// The map shows the end as well, for a while.
     pub(super) fn mark(&self, id: OrderId) -> Option<Mark> {
-        let status = self.status();
-        let mark = Mark::Order {
+        Some(Mark::Order {
             id,
             kind: self.placement.kind,
-            status,
+            status: self.status(),
             pickup: self.pickup().at,
             dropoff: self.dropoff().at,
             driver: self.driver(),
-        };
-        (!status.is_final()).then_some(mark)
+        })
     }
 
     /// Tips go from the rider to the driver, whole.

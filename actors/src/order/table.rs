@@ -135,7 +135,7 @@ pub const TABLE: &[Row] = &[
     row("skip_stop", GOODS, &[AtStop], DRIVER | DISPATCHER),
     row("metered", GOODS, &[InTransit, Returning], SYSTEM),
     row("deliver", GOODS, &[AtDropoff], DRIVER),
-    row("fail", GOODS, &[InTransit, AtStop, AtDropoff], DRIVER | DISPATCHER | SYSTEM),
+    row("fail", GOODS, &[InTransit, AtDropoff], DRIVER | DISPATCHER | SYSTEM),
     row("retry", GOODS, &[FailedAttempt], DRIVER | RIDER | DISPATCHER),
     row("start_return", GOODS, &[FailedAttempt], DISPATCHER | SYSTEM),
     row("returned", GOODS, &[Returning], DRIVER | DISPATCHER),

@@ -5,6 +5,10 @@ use super::{Alert, Around, Event, Leg, Life, Sla, Stage, ms};
 use protocol::{OrderStatus, Timestamp};
 use std::time::Duration;
 
+/// How many things can be due at once: each timer fires at most once, a basket's items one by one.
+/// Should there be more, the next tick does them.
+const DUE_MAX: usize = 32;
+
 impl Life {
     /// The soonest of everything that is armed.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
@@ -30,10 +34,22 @@ impl Life {
         .min()
     }
 
-    /// Does what is due. At most one thing besides the service level: what else is due comes right
-    /// after, from the state this leads to.
+    /// Does everything that is due, one thing after another.
     pub(super) fn tick(&self, around: &Around) -> Vec<Event> {
-        if matches!(self.stage, Stage::Ended { .. }) {
+        let mut after = self.clone();
+        let mut events = Vec::new();
+        for _ in 0..DUE_MAX {
+            for event in after.due(around) {
+                after.evolve(&event);
+                events.push(event);
+            }
+        }
+        events
+    }
+
+    /// The first thing that is due, besides the service level.
+    fn due(&self, around: &Around) -> Vec<Event> {
+        if self.deadline().is_none_or(|deadline| around.now < deadline) {
             return Vec::new();
         }
         let rules: [fn(&Self, &Around) -> Vec<Event>; 7] = [
@@ -46,13 +62,8 @@ impl Life {
             Self::tick_stuck,
         ];
         let mut events = self.tick_sla(around);
-        events.extend(
-            rules
-                .iter()
-                .map(|rule| rule(self, around))
-                .find(|events| !events.is_empty())
-                .unwrap_or_default(),
-        );
+        let first = rules.iter().map(|rule| rule(self, around)).find(|due| !due.is_empty());
+        events.extend(first.unwrap_or_default());
         events
     }
 

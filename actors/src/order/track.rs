@@ -65,6 +65,11 @@ impl Track {
         self.asked_at = None;
     }
 
+    /// What was asked for has happened.
+    pub(super) fn forget_asking(&mut self) {
+        self.asked_at = None;
+    }
+
     /// So much has been written down.
     pub(super) fn checkpoint(&mut self, distance_m: u32) {
         self.unmetered_m = (self.unmetered_m - f64::from(distance_m)).max(0.0);
@@ -144,8 +149,8 @@ impl Life {
             return track.ask(Command::Depart {}, now);
         }
         if is_moving && track.moving >= CHECKPOINT {
-            let distance_m = track.unmetered_m();
-            return track.ask(Command::Metered { distance_m }, now);
+            let total_m = self.metered_m.saturating_add(track.unmetered_m());
+            return track.ask(Command::Metered { total_m }, now);
         }
         Vec::new()
     }

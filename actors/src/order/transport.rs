@@ -42,16 +42,13 @@ impl Life {
     }
 
     pub(super) fn complete_stop(&self, proofs: &[Proof], around: &Around) -> Answer {
-        self.has_stop_on_the_way()?;
-        if matches!(self.leg(), Some(Leg::InProgress { is_at_stop: false, .. })) {
-            return Err(Refusal::invalid("stop", "arrive there first"));
-        }
+        self.is_at_stop_on_the_way()?;
         self.are_complete(proofs, &self.placement.dropoff_proof, None)?;
         Ok(vec![Event::StopCompleted { proofs: proofs.to_vec(), at: around.now }])
     }
 
     pub(super) fn skip_stop(&self, reason: &str, around: &Around) -> Answer {
-        self.has_stop_on_the_way()?;
+        self.is_at_stop_on_the_way()?;
         Ok(vec![Event::StopSkipped { reason: reason.to_owned(), at: around.now }])
     }
 
@@ -68,15 +65,12 @@ impl Life {
         Ok(self.end_with(Event::Delivered { proofs, cash, by, at }))
     }
 
-    /// A failed stop on the way is skipped; a failed last one is tried again, and then returned. A
-    /// ride that went wrong is over.
+    /// Goods that cannot be handed over are tried again, and then returned. A ride that went wrong is
+    /// over.
     pub(super) fn fail(&self, reason: &str, around: &Around) -> Answer {
         let (reason, at) = (reason.to_owned(), around.now);
         if self.is_ride() {
             return Ok(self.break_down(&reason, around));
-        }
-        if matches!(self.leg(), Some(Leg::AtStop)) {
-            return Ok(vec![Event::StopSkipped { reason, at }]);
         }
         let mut events = vec![Event::AttemptFailed { reason: reason.clone(), at }];
         if self.n_failed >= self.placement.policy.retries_max {
@@ -123,6 +117,14 @@ impl Life {
     fn has_stop_on_the_way(&self) -> Result<(), Refusal> {
         if self.is_at_last_stop() {
             return Err(Refusal::invalid("stop", "only the last one is left"));
+        }
+        Ok(())
+    }
+
+    fn is_at_stop_on_the_way(&self) -> Result<(), Refusal> {
+        self.has_stop_on_the_way()?;
+        if matches!(self.leg(), Some(Leg::InProgress { is_at_stop: false, .. })) {
+            return Err(Refusal::invalid("stop", "arrive there first"));
         }
         Ok(())
     }

@@ -21,24 +21,28 @@ pub struct Edges {
     n_columns: usize,
     /// Where each row's edges start; one more than there are rows.
     starts: Vec<u32>,
-    columns: Vec<u32>,
-    costs: Vec<u32>,
+    edges: Vec<Edge>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Edge {
+    column: u32,
+    cost: u32,
 }
 
 impl Edges {
     /// No rows yet, and columns numbered from 0 to `n_columns`, exclusive.
     pub fn new(n_columns: usize) -> Self {
-        Self { n_columns, starts: vec![0], columns: Vec::new(), costs: Vec::new() }
+        Self { n_columns, starts: vec![0], edges: Vec::new() }
     }
 
     /// Adds a row that may have any of these columns at these costs.
     pub fn push_row(&mut self, edges: impl IntoIterator<Item = (u32, u32)>) {
         for (column, cost) in edges {
             assert!((column as usize) < self.n_columns, "an edge leads to a column that exists");
-            self.columns.push(column);
-            self.costs.push(cost);
+            self.edges.push(Edge { column, cost });
         }
-        self.starts.push(self.columns.len() as u32);
+        self.starts.push(self.edges.len() as u32);
     }
 
     /// How many rows there are.
@@ -46,8 +50,10 @@ impl Edges {
         self.starts.len() - 1
     }
 
-    fn of(&self, row: u32) -> std::ops::Range<usize> {
-        self.starts[row as usize] as usize..self.starts[row as usize + 1] as usize
+    /// The edges of a row, and the number of the first.
+    fn of(&self, row: u32) -> (u32, &[Edge]) {
+        let (start, end) = (self.starts[row as usize], self.starts[row as usize + 1]);
+        (start, &self.edges[start as usize..end as usize])
     }
 }
 
@@ -58,7 +64,7 @@ pub fn assign(edges: &Edges) -> Vec<Option<u32>> {
     for row in solver.bid() {
         solver.augment(row);
     }
-    let column = |&edge: &u32| (edge != ALONE).then(|| edges.columns[edge as usize]);
+    let column = |&edge: &u32| (edge != ALONE).then(|| edges.edges[edge as usize].column);
     solver.edge_of.iter().map(column).collect()
 }
 
@@ -71,46 +77,63 @@ enum End {
     Alone(u32),
 }
 
+/// What is known of a column, side by side, because it is looked up in no order at all.
+#[derive(Clone, Copy)]
+struct Column {
+    /// At most 0, and 0 while nobody has it.
+    price: i64,
+    /// How far it is from the root of the present path.
+    distance: i64,
+    /// Who has it.
+    row: u32,
+    /// From which row, and over which of its edges, the present path reaches it.
+    from: u32,
+    over: u32,
+}
+
+impl Column {
+    const UNTOUCHED: Self =
+        Self { price: 0, distance: i64::MAX, row: NONE, from: NONE, over: NONE };
+
+    fn reduced(&self, edge: Edge) -> i64 {
+        i64::from(edge.cost) - self.price
+    }
+}
+
 struct Solver<'a> {
     edges: &'a Edges,
     /// What it costs to stay alone: more than any chain of changes.
     alone: i64,
-    /// Per column: at most 0, and 0 while it is free.
-    price: Vec<i64>,
-    /// Per column.
-    row_of: Vec<u32>,
+    columns: Vec<Column>,
     /// Per row: the edge it has.
     edge_of: Vec<u32>,
-    /// Per column, for one path at a time: how far, and reached over which edge of which row.
-    distance: Vec<i64>,
-    over: Vec<(u32, u32)>,
     /// Columns with a distance, to be forgotten after the path.
     reached: Vec<u32>,
     /// Columns whose distance is final, and whose price changes with the path.
     settled: Vec<u32>,
+    /// Columns as near as the one being looked from: no heap is needed for those.
+    level: Vec<u32>,
     frontier: BinaryHeap<Reverse<(i64, u32)>>,
+    /// The nearest end so far. Whatever is not nearer is of no interest.
+    bound: i64,
+    end: End,
 }
 
 impl<'a> Solver<'a> {
     fn new(edges: &'a Edges) -> Self {
-        let dearest = edges.costs.iter().copied().max().unwrap_or(0);
+        let dearest = edges.edges.iter().map(|edge| edge.cost).max().unwrap_or(0);
         Self {
             edges,
             alone: (i64::from(dearest) + 1) * (edges.n_rows() as i64 + 1),
-            price: vec![0; edges.n_columns],
-            row_of: vec![NONE; edges.n_columns],
+            columns: vec![Column::UNTOUCHED; edges.n_columns],
             edge_of: vec![NONE; edges.n_rows()],
-            distance: vec![i64::MAX; edges.n_columns],
-            over: vec![(NONE, NONE); edges.n_columns],
             reached: Vec::new(),
             settled: Vec::new(),
+            level: Vec::new(),
             frontier: BinaryHeap::new(),
+            bound: 0,
+            end: End::Alone(NONE),
         }
-    }
-
-    fn reduced(&self, edge: u32) -> i64 {
-        let column = self.edges.columns[edge as usize];
-        i64::from(self.edges.costs[edge as usize]) - self.price[column as usize]
     }
 
     /// Each row takes its best column and lowers the price until its second best is as good. Whoever
@@ -128,13 +151,14 @@ impl<'a> Solver<'a> {
             bids_left -= 1;
             let (mut best, mut best_edge) = (self.alone, ALONE);
             let (mut second, mut second_edge) = (self.alone, ALONE);
-            for edge in self.edges.of(row) {
-                let cost = self.reduced(edge as u32);
+            let (start, edges) = self.edges.of(row);
+            for (n, edge) in (start..).zip(edges) {
+                let cost = self.columns[edge.column as usize].reduced(*edge);
                 if cost < best {
                     (second, second_edge) = (best, best_edge);
-                    (best, best_edge) = (cost, edge as u32);
+                    (best, best_edge) = (cost, n);
                 } else if cost < second {
-                    (second, second_edge) = (cost, edge as u32);
+                    (second, second_edge) = (cost, n);
                 }
             }
             if best_edge == ALONE {
@@ -142,101 +166,116 @@ impl<'a> Solver<'a> {
                 self.edge_of[row as usize] = ALONE;
                 continue;
             }
-            let mut column = self.edges.columns[best_edge as usize];
-            if best < second {
-                self.price[column as usize] -= second - best;
-            } else if self.row_of[column as usize] != NONE && second_edge != ALONE {
+            let is_tie = best == second;
+            if is_tie && second_edge != ALONE && self.column_of(best_edge).row != NONE {
                 best_edge = second_edge;
-                column = self.edges.columns[second_edge as usize];
             }
-            let before = std::mem::replace(&mut self.row_of[column as usize], row);
+            let column = self.column_of(best_edge);
+            column.price -= second - best;
+            let before = std::mem::replace(&mut column.row, row);
             self.edge_of[row as usize] = best_edge;
             if before != NONE {
                 self.edge_of[before as usize] = NONE;
-                if best < second {
-                    bidders.push(before);
-                } else {
-                    // A tie: bidding on could go round in circles.
-                    waiting.push(before);
-                }
+                // After a tie, bidding on could go round in circles.
+                if is_tie { waiting.push(before) } else { bidders.push(before) }
             }
         }
         waiting
     }
 
+    fn column_of(&mut self, edge: u32) -> &mut Column {
+        &mut self.columns[self.edges.edges[edge as usize].column as usize]
+    }
+
     /// Pairs `root`, or leaves alone whoever is cheapest to leave alone.
     fn augment(&mut self, root: u32) {
-        let (mut bound, mut end) = (self.alone, End::Alone(root));
-        self.relax(root, 0, &mut bound, &mut end);
-        while let Some(Reverse((distance, column))) = self.frontier.pop() {
-            if distance >= bound {
-                break;
-            }
-            if distance > self.distance[column as usize] {
-                continue;
-            }
+        (self.bound, self.end) = (self.alone, End::Alone(root));
+        self.relax(root, 0, 0);
+        while let Some((distance, column)) = self.nearest() {
             self.settled.push(column);
-            let row = self.row_of[column as usize];
-            let lead = self.reduced(self.edge_of[row as usize]) - distance;
-            self.relax(row, lead, &mut bound, &mut end);
+            let known = self.columns[column as usize];
+            let edge = self.edges.edges[self.edge_of[known.row as usize] as usize];
+            self.relax(known.row, distance, known.reduced(edge) - distance);
         }
         for &column in &self.settled {
-            self.price[column as usize] += self.distance[column as usize] - bound;
+            let column = &mut self.columns[column as usize];
+            column.price += column.distance - self.bound;
         }
-        self.change_over(root, end);
+        self.change_over(root);
         for &column in &self.reached {
-            self.distance[column as usize] = i64::MAX;
+            self.columns[column as usize].distance = i64::MAX;
         }
         self.reached.clear();
         self.settled.clear();
+        self.level.clear();
         self.frontier.clear();
     }
 
-    /// Looks from `row`, whose own cost so far is `lead` more than its distance, at what it could have.
-    fn relax(&mut self, row: u32, lead: i64, bound: &mut i64, end: &mut End) {
-        if self.alone - lead < *bound {
-            (*bound, *end) = (self.alone - lead, End::Alone(row));
+    /// The nearest column to look from, if any is nearer than the nearest end.
+    fn nearest(&mut self) -> Option<(i64, u32)> {
+        if let Some(column) = self.level.pop() {
+            let distance = self.columns[column as usize].distance;
+            return (distance < self.bound).then_some((distance, column));
         }
-        for edge in self.edges.of(row) {
-            let column = self.edges.columns[edge];
-            let distance = self.reduced(edge as u32) - lead;
-            let known = self.distance[column as usize];
-            if distance >= *bound || distance >= known {
+        while let Some(Reverse((distance, column))) = self.frontier.pop() {
+            if distance >= self.bound {
+                return None;
+            }
+            // Otherwise it was reached on a shorter way since, and has been looked from.
+            if distance == self.columns[column as usize].distance {
+                return Some((distance, column));
+            }
+        }
+        None
+    }
+
+    /// Looks from `row`, reached at this distance, at what it could have. Its reduced costs count from
+    /// `lead`: what it has now, less the distance.
+    fn relax(&mut self, row: u32, here: i64, lead: i64) {
+        if self.alone - lead < self.bound {
+            (self.bound, self.end) = (self.alone - lead, End::Alone(row));
+        }
+        let (start, edges) = self.edges.of(row);
+        for (n, edge) in (start..).zip(edges) {
+            let column = &mut self.columns[edge.column as usize];
+            let distance = column.reduced(*edge) - lead;
+            if distance >= self.bound || distance >= column.distance {
                 continue;
             }
-            if known == i64::MAX {
-                self.reached.push(column);
+            if column.distance == i64::MAX {
+                self.reached.push(edge.column);
             }
-            self.distance[column as usize] = distance;
-            self.over[column as usize] = (row, edge as u32);
-            if self.row_of[column as usize] == NONE {
-                (*bound, *end) = (distance, End::Free(column));
+            (column.distance, column.from, column.over) = (distance, row, n);
+            if column.row == NONE {
+                (self.bound, self.end) = (distance, End::Free(edge.column));
+            } else if distance == here {
+                self.level.push(edge.column);
             } else {
-                self.frontier.push(Reverse((distance, column)));
+                self.frontier.push(Reverse((distance, edge.column)));
             }
         }
     }
 
-    /// Every row of the chain takes the column it was reached from, back to `root`.
-    fn change_over(&mut self, root: u32, end: End) {
-        let mut column = match end {
+    /// Every row of the chain takes the column it was reached for, back to `root`.
+    fn change_over(&mut self, root: u32) {
+        let mut column = match self.end {
             End::Free(column) => column,
             End::Alone(row) => {
                 let before = std::mem::replace(&mut self.edge_of[row as usize], ALONE);
                 if row == root {
                     return;
                 }
-                self.edges.columns[before as usize]
+                self.edges.edges[before as usize].column
             }
         };
         loop {
-            let (row, edge) = self.over[column as usize];
-            let before = std::mem::replace(&mut self.edge_of[row as usize], edge);
-            self.row_of[column as usize] = row;
+            let Column { from: row, over, .. } = self.columns[column as usize];
+            self.columns[column as usize].row = row;
+            let before = std::mem::replace(&mut self.edge_of[row as usize], over);
             if row == root {
                 return;
             }
-            column = self.edges.columns[before as usize];
+            column = self.edges.edges[before as usize].column;
         }
     }
 }

@@ -19,8 +19,8 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-/// From this many drivers on, cells of 100 m pay.
-const N_DRIVERS_DENSE: usize = 2_000;
+/// The side of a field's cells where drivers are dense; doubled up to four times where they are not.
+const CELL_MIN_M: f32 = 50.0;
 /// How far a region's grid reaches: over its own cell and the ring around it.
 const REACH_M: f32 = 30_000.0;
 /// How often searches that came away empty look further in one round.
@@ -86,6 +86,19 @@ impl Default for Speeds {
 }
 
 impl Speeds {
+    /// All of them `factor` times as fast.
+    #[must_use]
+    pub fn times(self, factor: f32) -> Self {
+        Self {
+            foot: self.foot * factor,
+            bicycle: self.bicycle * factor,
+            moto: self.moto * factor,
+            car: self.car * factor,
+            van: self.van * factor,
+            tow_truck: self.tow_truck * factor,
+        }
+    }
+
     fn of(&self, vehicle: VehicleKind) -> f32 {
         match vehicle {
             VehicleKind::Foot => self.foot,
@@ -129,7 +142,7 @@ impl Settings {
 pub struct Field {
     centre: Point,
     grid: Grid,
-    is_dense: bool,
+    cell_m: f32,
     drivers: Vec<Arc<DriverCard>>,
     numbers: HashMap<DriverId, u32>,
 }
@@ -139,16 +152,11 @@ impl Field {
     pub fn new(centre: Point) -> Self {
         Self {
             centre,
-            grid: Grid::new(centre, REACH_M, Self::cell_m(false)),
-            is_dense: false,
+            grid: Grid::new(centre, REACH_M, CELL_MIN_M * 16.0),
+            cell_m: CELL_MIN_M * 16.0,
             drivers: Vec::new(),
             numbers: HashMap::new(),
         }
-    }
-
-    /// Wide cells while there are few drivers: walking over empty ones costs more than comparing.
-    fn cell_m(is_dense: bool) -> f32 {
-        if is_dense { 100.0 } else { 400.0 }
     }
 
     /// Replaces everyone. A driver who comes twice (between two regions) counts where it was seen last.
@@ -164,16 +172,34 @@ impl Field {
                 None => self.drivers.push(card),
             }
         }
-        let is_dense = self.drivers.len() >= N_DRIVERS_DENSE;
-        if is_dense == self.is_dense {
+        let cell_m = self.fitting_cell_m();
+        if cell_m == self.cell_m {
             self.grid.clear();
         } else {
-            self.is_dense = is_dense;
-            self.grid = Grid::new(self.centre, REACH_M, Self::cell_m(is_dense));
+            self.cell_m = cell_m;
+            self.grid = Grid::new(self.centre, REACH_M, cell_m);
         }
         for (n, card) in (0..).zip(&self.drivers) {
             self.grid.upsert(n, card.at);
         }
+    }
+
+    /// Cells with about one driver each: fewer means walking over empty ones, more means comparing
+    /// with drivers who are not near.
+    fn fitting_cell_m(&self) -> f32 {
+        let (mut low, mut high) =
+            (Point { lat: 90.0, lon: 180.0 }, Point { lat: -90.0, lon: -180.0 });
+        for card in &self.drivers {
+            (low.lat, low.lon) = (low.lat.min(card.at.lat), low.lon.min(card.at.lon));
+            (high.lat, high.lon) = (high.lat.max(card.at.lat), high.lon.max(card.at.lon));
+        }
+        let width_m = low.distance_m(Point { lon: high.lon, ..low });
+        let height_m = low.distance_m(Point { lat: high.lat, ..low });
+        let room_m = (width_m * height_m / self.drivers.len().max(1) as f64).sqrt() as f32;
+        (0..4)
+            .map(|n| CELL_MIN_M * f32::from(1_u8 << n))
+            .find(|it| *it * 1.4 >= room_m)
+            .unwrap_or(CELL_MIN_M * 16.0)
     }
 
     /// How many drivers there are.

@@ -145,7 +145,15 @@ fn place(
     }
     let mut draft = Draft::new(rescue, context);
     let at = context.now;
-    draft.add(Event::Requested { at, request: Box::new(request.clone()) });
+    let stranded = match context.by {
+        Principal::Driver(by) => Some(by),
+        Principal::Rider(_)
+        | Principal::Merchant(_)
+        | Principal::Dispatcher
+        | Principal::Admin
+        | Principal::System => None,
+    };
+    draft.add(Event::Requested { at, request: Box::new(request.clone()), stranded });
     if !request.served {
         draft.end(RescueStatus::RejectedOutOfArea, "nobody serves this place", 0);
         return Ok(draft.events);
@@ -295,7 +303,7 @@ impl Draft {
         };
         if asker.is_driver {
             let driver = case.driver.as_ref().expect("the asker is the driver").driver;
-            self.rescue.soft.require_near(driver, point, limit_m)?;
+            self.rescue.soft.require_near(driver, point, limit_m, self.now)?;
         }
         self.add(Event::Arrived { at: self.now });
         Ok(())
@@ -361,7 +369,8 @@ impl Draft {
             return Err(Refusal::ProofMissing("an attempt to reach the rider".to_owned()));
         }
         let driver = case.driver.as_ref().expect("a rescue at the scene has a driver").driver;
-        self.rescue.soft.require_near(driver, case.request.at.at, policy.pickup_fence_m)?;
+        let scene = case.request.at.at;
+        self.rescue.soft.require_near(driver, scene, policy.pickup_fence_m, self.now)?;
         let arrived_at = case.arrived_at.expect("a driver on the scene has arrived");
         let waited = self.now.since(self.rescue.soft.waits_since(arrived_at));
         let remaining = ms(policy.no_show_ms).saturating_sub(waited);

@@ -3,16 +3,19 @@
 use super::{Case, Command, Rescue, Sighting};
 use crate::{Context, Refusal, Seen};
 use protocol::{DriverId, Point, RescueId, RescueStatus, Timestamp};
+use std::time::Duration;
 
 /// Coming this much closer means having set off, in metres.
 const DEPARTED_M: f64 = 50.0;
+/// A position older than this says nothing about where the driver is.
+const AGE_MAX: Duration = Duration::from_secs(60);
 
 /// What is known of the driver and not written down. Equal to any other, since a replay cannot know
 /// it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Soft {
-    /// Who was seen last, and where.
-    seen: Option<(DriverId, Point)>,
+    /// Who was seen last, where, and when.
+    seen: Option<(DriverId, Point, Timestamp)>,
     /// When it was last seen outside the fence of the scene.
     outside_at: Option<Timestamp>,
     /// How far it was from the scene when this leg began.
@@ -31,12 +34,6 @@ impl Soft {
         self.leg_from_m = None;
     }
 
-    /// How far `driver` is from `point`; `None` while nobody has seen it.
-    fn distance_m(&self, driver: DriverId, point: Point) -> Option<f64> {
-        let (seen, at) = self.seen?;
-        (seen == driver).then(|| at.distance_m(point))
-    }
-
     /// Since when the driver has waited at the scene without leaving it.
     pub(super) fn waits_since(&self, arrived_at: Timestamp) -> Timestamp {
         self.outside_at.map_or(arrived_at, |left_at| left_at.max(arrived_at))
@@ -48,9 +45,14 @@ impl Soft {
         driver: DriverId,
         point: Point,
         limit_m: u32,
+        now: Timestamp,
     ) -> Result<(), Refusal> {
-        // An unknown position is refused like a far one: the next one is seconds away.
-        let distance_m = self.distance_m(driver, point).map_or(u32::MAX, |m| m.ceil() as u32);
+        let recent = self.seen.filter(|(seen, _, at)| *seen == driver && now.since(*at) <= AGE_MAX);
+        let Some((_, at, _)) = recent else {
+            let what = "no recent position of the driver".to_owned();
+            return Err(Refusal::TooEarly { what, remaining_ms: 1_000 });
+        };
+        let distance_m = at.distance_m(point).round() as u32;
         if distance_m <= limit_m { Ok(()) } else { Err(Refusal::TooFar { distance_m, limit_m }) }
     }
 }
@@ -67,7 +69,7 @@ pub(super) fn see(
         return seen;
     }
     let soft = &mut rescue.soft;
-    soft.seen = Some((*driver, position.at));
+    soft.seen = Some((*driver, position.at, context.now));
     let to_scene_m = position.at.distance_m(case.request.at.at);
     if to_scene_m > f64::from(case.request.policy.pickup_fence_m) {
         soft.outside_at = Some(context.now);

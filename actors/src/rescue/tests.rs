@@ -1,1 +1,1015 @@
-//! The laws of a rescue.
+//! What a rescue promises.
+
+use super::*;
+use crate::{
+    policy::JobPolicy,
+    search::{Candidate, Command as Search},
+};
+use proptest::prelude::*;
+use protocol::{
+    Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, Place, Point, Principal, RiderId,
+    view::Position,
+    work::{Issue, OfferPolicy, Proof, ProofKind, VehicleKind},
+};
+use std::collections::BTreeSet;
+use strum::{IntoEnumIterator, VariantNames};
+
+const START: Timestamp = Timestamp(1_000_000_000);
+const SCENE: Point = Point { lat: -1.9441, lon: 30.0619 };
+const GARAGE: Point = Point { lat: -1.9600, lon: 30.1000 };
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+
+fn id() -> RescueId {
+    RescueId::nth(1)
+}
+
+fn rider() -> Principal {
+    Principal::Rider(RiderId::nth(1))
+}
+
+fn d(n: u64) -> DriverId {
+    DriverId::nth(n)
+}
+
+fn by(n: u64) -> Principal {
+    Principal::Driver(d(n))
+}
+
+fn why() -> String {
+    "because".to_owned()
+}
+
+fn photo() -> Vec<Proof> {
+    vec![Proof { kind: ProofKind::Photo, value: "sha256:1".to_owned() }]
+}
+
+fn request() -> Request {
+    Request {
+        rider: RiderId::nth(1),
+        issue: Issue::FlatTyre,
+        at: Place::from(SCENE),
+        accuracy_m: Some(10),
+        dropoff: None,
+        vehicle: Some(VehicleKind::Moto),
+        weight_g: 0,
+        served: true,
+        fare: Fare {
+            currency: Currency::RWF,
+            lines: vec![
+                FareLine { code: "base".to_owned(), amount: 5_000 },
+                FareLine { code: "distance".to_owned(), amount: 1_200 },
+            ],
+        },
+        policy: JobPolicy::rescue(),
+    }
+}
+
+/// A rescue, its journal, what it told others, and a clock that only moves when told to.
+#[derive(Debug, Clone)]
+struct World {
+    rescue: Rescue,
+    journal: Vec<Event>,
+    told: Vec<Effect>,
+    now: Timestamp,
+}
+
+impl World {
+    fn new() -> Self {
+        let (journal, told) = (vec![], vec![]);
+        Self { rescue: Rescue::default(), journal, told, now: START }
+    }
+
+    fn requested(request: Request) -> Self {
+        let mut world = Self::new();
+        world.ask(rider(), Command::Request(Box::new(request))).unwrap();
+        world
+    }
+
+    /// A rescue in this status, with driver 1 wherever there is one. Driver 9 stays with it where
+    /// it is escalated.
+    fn in_status(status: RescueStatus) -> Self {
+        use RescueStatus as S;
+        let mut world = match status {
+            S::Requested => Self::requested(Request { accuracy_m: Some(5_000), ..request() }),
+            S::RejectedOutOfArea => Self::requested(Request { served: false, ..request() }),
+            S::Searching => Self::requested(request()),
+            S::Accepted => Self::in_status(S::Searching),
+            S::EnRoute => Self::in_status(S::Accepted),
+            S::OnScene => Self::in_status(S::EnRoute),
+            S::Assisting | S::Loading | S::Escalated | S::NoShow => Self::in_status(S::OnScene),
+            S::InTransit => Self::in_status(S::Loading),
+            S::AtDropoff => Self::in_status(S::InTransit),
+            S::Completed => Self::in_status(S::AtDropoff),
+            S::NoDriver
+            | S::CancelledByRider
+            | S::CancelledByAdmin
+            | S::CancelledSafety
+            | S::Failed => Self::in_status(S::Searching),
+        };
+        match status {
+            S::Requested | S::Searching | S::RejectedOutOfArea => {}
+            S::Accepted => world.win(1),
+            S::EnRoute => world.yes(by(1), Command::Depart {}),
+            S::OnScene => {
+                world.see(1, SCENE);
+                world.yes(by(1), Command::Arrive {});
+            }
+            S::Assisting => world.yes(by(1), Command::BeginAssist {}),
+            S::Loading => {
+                let dropoff = Some(Place::from(GARAGE));
+                world.yes(by(1), Command::Load { dropoff, proofs: photo() });
+            }
+            S::InTransit => world.yes(by(1), Command::Depart {}),
+            S::AtDropoff => {
+                world.see(1, GARAGE);
+                world.yes(by(1), Command::Arrive {});
+            }
+            S::Completed => world.yes(by(1), Command::Unload { proofs: photo() }),
+            S::Escalated => {
+                let needs = Needs { vehicles: vec![VehicleKind::TowTruck], ..Needs::default() };
+                world.yes(by(1), Command::Escalate { needs, stay: true });
+            }
+            S::NoShow => {
+                world.yes(by(1), Command::Contacted {});
+                world.pass(10 * MINUTE);
+                world.see(1, SCENE);
+                world.yes(by(1), Command::NoShow {});
+            }
+            S::NoDriver => {
+                world.pass(10 * MINUTE);
+                world.yes(Principal::System, Command::Tick {});
+            }
+            S::CancelledByRider => world.yes(rider(), Command::Cancel { reason: why() }),
+            S::CancelledByAdmin => world.yes(Principal::Admin, Command::Cancel { reason: why() }),
+            S::CancelledSafety => world.yes(rider(), Command::CancelSafety { reason: why() }),
+            S::Failed => world.yes(Principal::Admin, Command::Fail { reason: why() }),
+        }
+        assert_eq!(world.rescue.status(), Some(status));
+        world
+    }
+
+    fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<&'static str>, Refusal> {
+        let context = Context { id: id(), by, now: self.now };
+        let events = self.rescue.decide(&command, &context)?;
+        for event in &events {
+            self.told.extend(self.rescue.effects(id(), event));
+            self.rescue.evolve(event);
+        }
+        let names = events.iter().map(Rescue::event_name).collect();
+        self.journal.extend(events);
+        Ok(names)
+    }
+
+    fn yes(&mut self, by: Principal, command: Command) {
+        let name: &'static str = (&command).into();
+        let answer = self.ask(by, command);
+        assert!(answer.as_ref().is_ok_and(|events| !events.is_empty()), "{name}: {answer:?}");
+    }
+
+    fn search(&mut self, command: Search) -> Result<Vec<&'static str>, Refusal> {
+        self.ask(Principal::System, Command::Search(command))
+    }
+
+    /// The region proposes driver `n`, who gets the offer.
+    fn offer(&mut self, n: u64) -> OfferId {
+        let Some(Card::Search(card)) = self.rescue.listing(id()).map(|listing| listing.card) else {
+            panic!("nobody is looked for");
+        };
+        let candidates = vec![Candidate { driver: d(n), eta_s: 240, distance_m: 1_500 }];
+        self.search(Search::Propose { round: card.round, candidates }).unwrap();
+        self.open_offer(n).expect("the driver is offered it")
+    }
+
+    fn open_offer(&self, n: u64) -> Option<OfferId> {
+        let view = self.rescue.rescue_view(id(), 0)?;
+        view.offers.iter().find(|offer| offer.driver == d(n)).map(|offer| offer.id)
+    }
+
+    fn accept(&mut self, offer: OfferId, n: u64) -> Result<Vec<&'static str>, Refusal> {
+        self.search(Search::OfferAccepted { offer, driver: d(n), slots: slots() })
+    }
+
+    /// Driver `n` gets it.
+    fn win(&mut self, n: u64) {
+        let offer = self.offer(n);
+        self.accept(offer, n).unwrap();
+    }
+
+    fn see(&mut self, n: u64, at: Point) -> Vec<Command> {
+        let (driver, sampled_at) = (d(n), self.now);
+        let position =
+            Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
+        let context = Context { id: id(), by: Principal::System, now: self.now };
+        self.rescue.see(&Sighting::DriverAt { driver, position }, &context).asks
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = Timestamp(self.now.0 + ms);
+    }
+
+    fn status(&self) -> RescueStatus {
+        self.rescue.status().unwrap()
+    }
+
+    fn case(&self) -> &Case {
+        self.rescue.case.as_deref().unwrap()
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        let name = |tell: &Tell| match tell {
+            Tell::Driver { to, command } => {
+                let n = (1..10).find(|n| d(*n) == *to).unwrap();
+                format!("driver {n}: {}", <&'static str>::from(command))
+            }
+            Tell::Rider { command, .. } => format!("rider: {}", <&'static str>::from(command)),
+            Tell::Order { .. } | Tell::Rescue { .. } => format!("{tell:?}"),
+        };
+        self.told.drain(..).map(|effect| name(&effect.tell)).collect()
+    }
+
+    fn line(&mut self, by: Principal, command: Command) -> String {
+        let name: &'static str = (&command).into();
+        let answer = self.ask(by, command);
+        format!("{} {name} -> {answer:?}; {}; told {:?}\n", by.role(), self.status(), self.told())
+    }
+}
+
+fn slots() -> Vec<u8> {
+    (0..5).collect()
+}
+
+// The table.
+
+/// MODEL section 5.3, by hand: what each status allows.
+const TABLE: [(RescueStatus, &str); 18] = [
+    (RescueStatus::Requested, "triage cancel"),
+    (RescueStatus::Searching, "confirm_offer reject_offer assign cancel"),
+    (RescueStatus::Accepted, "depart arrive contacted unassign cancel"),
+    (RescueStatus::EnRoute, "arrive contacted unassign cancel"),
+    (RescueStatus::OnScene, "begin_assist load escalate contacted no_show"),
+    (RescueStatus::Assisting, "load escalate fixed confirm_fixed"),
+    (RescueStatus::Loading, "depart escalate"),
+    (RescueStatus::InTransit, "arrive"),
+    (RescueStatus::AtDropoff, "unload"),
+    (RescueStatus::Escalated, "confirm_offer reject_offer assign"),
+    (RescueStatus::Completed, "rate"),
+    (RescueStatus::RejectedOutOfArea, ""),
+    (RescueStatus::NoDriver, ""),
+    (RescueStatus::CancelledByRider, ""),
+    (RescueStatus::CancelledByAdmin, ""),
+    (RescueStatus::NoShow, ""),
+    (RescueStatus::CancelledSafety, ""),
+    (RescueStatus::Failed, ""),
+];
+
+/// A command of that name, from somebody who may give it.
+fn command(name: &str) -> (Principal, Command) {
+    let offer = OfferId::of(JobId::Rescue(id()), 0);
+    let (needs, stay, reason) = (Needs::default(), true, why());
+    let dropoff = Some(Place::from(GARAGE));
+    match name {
+        "request" => (rider(), Command::Request(Box::new(request()))),
+        "triage" => (Principal::Dispatcher, Command::Triage { needs }),
+        "confirm_offer" => (rider(), Command::ConfirmOffer { offer }),
+        "reject_offer" => (rider(), Command::RejectOffer { offer }),
+        "assign" => {
+            let force = false;
+            (Principal::Dispatcher, Command::Assign { driver: d(5), force, reason })
+        }
+        "unassign" => (Principal::Dispatcher, Command::Unassign { reason }),
+        "depart" => (by(1), Command::Depart {}),
+        "arrive" => (by(1), Command::Arrive {}),
+        "begin_assist" => (by(1), Command::BeginAssist {}),
+        "load" => (by(1), Command::Load { dropoff, proofs: photo() }),
+        "escalate" => (by(1), Command::Escalate { needs, stay }),
+        "unload" => (by(1), Command::Unload { proofs: photo() }),
+        "fixed" => (by(1), Command::Fixed {}),
+        "confirm_fixed" => (rider(), Command::ConfirmFixed { fixed: true }),
+        "contacted" => (by(1), Command::Contacted {}),
+        "no_show" => (by(1), Command::NoShow {}),
+        "cancel" => (rider(), Command::Cancel { reason }),
+        "cancel_safety" => (rider(), Command::CancelSafety { reason }),
+        "fail" => (Principal::Admin, Command::Fail { reason }),
+        "rate" => (rider(), Command::Rate { stars: 5 }),
+        other => panic!("no command is called {other}"),
+    }
+}
+
+#[test]
+fn every_status_allows_what_the_table_lists_and_nothing_else() {
+    let every: BTreeSet<_> = RescueStatus::iter().collect();
+    assert_eq!(every, TABLE.iter().map(|(status, _)| *status).collect());
+    for (status, listed) in TABLE {
+        let world = World::in_status(status);
+        for name in Command::VARIANTS.iter().filter(|name| !["search", "tick"].contains(name)) {
+            let is_for_all = ["cancel_safety", "fail"].contains(name) && !status.is_final();
+            let is_listed = is_for_all || listed.split(' ').any(|it| it == *name);
+            let (mut by, command) = command(name);
+            if status == RescueStatus::Escalated && by == self::by(1) {
+                // The first driver waits: nobody is the one who performs it.
+                by = Principal::System;
+            }
+            let answer = world.clone().ask(by, command);
+            let is_legal =
+                !matches!(answer, Err(Refusal::IllegalTransition { .. } | Refusal::NotYours(_)));
+            // The very same request again is "already so".
+            let is_expected = is_listed || *name == "request" && answer == Ok(vec![]);
+            assert_eq!(is_legal, is_expected, "{name} while {status}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_says_where_it_is_and_what_is_possible() {
+    let mut world = World::in_status(RescueStatus::InTransit);
+    let refused = world.ask(rider(), Command::Cancel { reason: why() });
+    let allowed = ["arrive", "cancel_safety", "fail"].map(str::to_owned).to_vec();
+    let state = "in_transit".to_owned();
+    assert_eq!(refused, Err(Refusal::IllegalTransition { state, allowed }));
+}
+
+#[test]
+fn nothing_can_be_done_to_a_rescue_nobody_requested() {
+    for name in
+        Command::VARIANTS.iter().filter(|name| !["request", "search", "tick"].contains(name))
+    {
+        let (by, command) = command(name);
+        assert!(matches!(World::new().ask(by, command), Err(Refusal::Unknown(_))), "{name}");
+    }
+    assert_eq!(Rescue::default().view(id()), None);
+}
+
+// Stories.
+
+#[test]
+fn a_flat_tyre_is_fixed_on_the_scene() {
+    let mut world = World::new();
+    let mut story = world.line_of_request(request());
+    world.win(1);
+    story += &format!("won; {}; told {:?}\n", world.status(), world.told());
+    story += &world.line(by(1), Command::Depart {});
+    world.see(1, SCENE);
+    for (by, command) in [
+        (by(1), Command::Arrive {}),
+        (by(1), Command::BeginAssist {}),
+        (by(1), Command::Fixed {}),
+        (rider(), Command::ConfirmFixed { fixed: false }),
+        (by(1), Command::Fixed {}),
+        (rider(), Command::ConfirmFixed { fixed: true }),
+        (rider(), Command::Rate { stars: 5 }),
+        (rider(), Command::Rate { stars: 5 }),
+        (rider(), Command::Rate { stars: 1 }),
+    ] {
+        story += &world.line(by, command);
+    }
+    insta::assert_snapshot!(story, @r#"
+    rider request -> Ok(["requested", "triaged", "search_opened"]); searching; told ["rider: open_job"]
+    won; accepted; told ["driver 1: reserve_offer", "driver 1: commit_job"]
+    driver depart -> Ok(["departed"]); en_route; told []
+    driver arrive -> Ok(["arrived"]); on_scene; told []
+    driver begin_assist -> Ok(["assist_started"]); assisting; told []
+    driver fixed -> Ok(["fix_reported"]); assisting; told []
+    rider confirm_fixed -> Ok(["fix_denied"]); assisting; told []
+    driver fixed -> Ok(["fix_reported"]); assisting; told []
+    rider confirm_fixed -> Ok(["completed"]); completed; told ["driver 1: end_job", "rider: close_job"]
+    rider rate -> Ok(["rated"]); completed; told ["driver 1: record_rating"]
+    rider rate -> Ok([]); completed; told []
+    rider rate -> Err(TooLate("it has been rated")); completed; told []
+    "#);
+}
+
+#[test]
+fn a_wreck_is_towed_by_a_second_driver_while_the_first_one_waits() {
+    let mut world = World::in_status(RescueStatus::OnScene);
+    world.told();
+    let needs = Needs { vehicles: vec![VehicleKind::TowTruck], ..Needs::default() };
+    let mut story = world.line(by(1), Command::Escalate { needs, stay: true });
+    world.win(2);
+    story += &format!("won; {}; told {:?}\n", world.status(), world.told());
+    story += &world.line(by(2), Command::Depart {});
+    world.see(2, SCENE);
+    story += &world.line(by(2), Command::Arrive {});
+    let (dropoff, proofs) = (Some(Place::from(GARAGE)), photo());
+    story += &world.line(by(2), Command::Load { dropoff, proofs });
+    story += &world.line(by(1), Command::Cancel { reason: "no longer needed".to_owned() });
+    story += &world.line(by(2), Command::Depart {});
+    world.see(2, GARAGE);
+    story += &world.line(by(2), Command::Arrive {});
+    story += &world.line(by(2), Command::Unload { proofs: photo() });
+    insta::assert_snapshot!(story, @r#"
+    driver escalate -> Ok(["escalated", "driver_excluded", "search_opened"]); escalated; told []
+    won; accepted; told ["driver 2: reserve_offer", "driver 2: commit_job"]
+    driver depart -> Ok(["departed"]); en_route; told []
+    driver arrive -> Ok(["arrived"]); on_scene; told []
+    driver load -> Ok(["load_started"]); loading; told []
+    driver cancel -> Ok(["detached"]); loading; told ["driver 1: end_job"]
+    driver depart -> Ok(["departed"]); in_transit; told []
+    driver arrive -> Ok(["arrived"]); at_dropoff; told []
+    driver unload -> Ok(["unloaded", "completed"]); completed; told ["driver 2: end_job", "rider: close_job"]
+    "#);
+}
+
+#[test]
+fn a_driver_who_gives_up_is_replaced_by_another() {
+    let mut world = World::in_status(RescueStatus::EnRoute);
+    world.told();
+    let mut story = world.line(by(1), Command::Cancel { reason: "puncture".to_owned() });
+    world.win(2);
+    story += &format!("won; {}; told {:?}\n", world.status(), world.told());
+    story += &world.line(Principal::Dispatcher, Command::Unassign { reason: why() });
+    world.pass(10 * MINUTE);
+    story += &world.line(Principal::System, Command::Tick {});
+    insta::assert_snapshot!(story, @r#"
+    driver cancel -> Ok(["driver_released", "driver_excluded", "search_opened"]); searching; told ["driver 1: end_job"]
+    won; accepted; told ["driver 2: reserve_offer", "driver 2: commit_job"]
+    dispatcher unassign -> Ok(["driver_released", "driver_excluded", "search_opened"]); searching; told ["driver 2: end_job"]
+    system tick -> Ok(["search_closed", "no_driver"]); no_driver; told ["rider: close_job"]
+    "#);
+}
+
+impl World {
+    fn line_of_request(&mut self, request: Request) -> String {
+        self.line(rider(), Command::Request(Box::new(request)))
+    }
+}
+
+// Guards, by row of the table.
+
+#[test]
+fn a_place_nobody_serves_is_refused_at_once_and_leaves_the_rider_free() {
+    let mut world = World::new();
+    world.line_of_request(Request { served: false, ..request() });
+    assert_eq!(world.status(), RescueStatus::RejectedOutOfArea);
+    assert_eq!(world.rescue.claims(id()), []);
+    assert_eq!(world.rescue.deadline(), None);
+}
+
+#[test]
+fn one_asks_only_for_oneself() {
+    let ask = |by| World::new().ask(by, Command::Request(Box::new(request())));
+    assert!(matches!(ask(Principal::Rider(RiderId::nth(2))), Err(Refusal::NotYours(_))));
+    assert!(matches!(ask(by(1)), Err(Refusal::NotYours(_))));
+    assert!(ask(Principal::Dispatcher).is_ok());
+    let same_person = Principal::Driver(DriverId(RiderId::nth(1).0));
+    assert!(ask(same_person).is_ok(), "a stranded driver");
+}
+
+#[test]
+fn a_stranded_driver_is_spared_other_work_until_it_is_over() {
+    let me = DriverId(RiderId::nth(1).0);
+    let mut world = World::new();
+    world.ask(Principal::Driver(me), Command::Request(Box::new(request()))).unwrap();
+    world.ask(rider(), Command::Cancel { reason: why() }).unwrap();
+    let told: Vec<_> = world.told.iter().map(|effect| effect.tell.clone()).collect();
+    let tell = |command| Tell::Driver { to: me, command };
+    assert!(told.contains(&tell(driver::Command::Strand { rescue: id() })));
+    assert_eq!(told.last(), Some(&tell(driver::Command::Unstrand { rescue: id() })));
+}
+
+#[test]
+fn an_accident_is_an_incident_and_needs_something_to_carry_it_away() {
+    let world = World::requested(Request { issue: Issue::Accident, ..request() });
+    assert!(matches!(world.journal[1], Event::IncidentOpened { .. }));
+    let needs = &world.case().needs;
+    assert_eq!(needs.vehicles, [VehicleKind::Van, VehicleKind::TowTruck]);
+    assert_eq!(needs.weight_g, 150_000);
+}
+
+#[test]
+fn rules_say_what_each_issue_needs() {
+    let mut story = String::new();
+    for issue in Issue::iter() {
+        for (vehicle, weight_g) in [(VehicleKind::Moto, 0), (VehicleKind::Car, 1_200_000)] {
+            let request = Request { issue, vehicle: Some(vehicle), weight_g, ..request() };
+            let Needs { vehicles, weight_g, skills } = triage::needs(&request);
+            let vehicles: Vec<_> = vehicles.iter().map(ToString::to_string).collect();
+            let (vehicles, skills) = (vehicles.join("|"), skills.join("+"));
+            story += &format!("{issue} {vehicle}: {vehicles}, {} kg, {skills}\n", weight_g / 1_000);
+        }
+    }
+    insta::assert_snapshot!(story, @"
+    flat_tyre moto: moto|car|van|tow_truck, 0 kg, tyre
+    flat_tyre car: moto|car|van|tow_truck, 0 kg, tyre
+    battery_dead moto: moto|car|van|tow_truck, 0 kg, jump_start
+    battery_dead car: moto|car|van|tow_truck, 0 kg, jump_start
+    out_of_fuel moto: moto|car|van|tow_truck, 0 kg, fuel
+    out_of_fuel car: moto|car|van|tow_truck, 0 kg, fuel
+    mechanical moto: moto|car|van|tow_truck, 0 kg, repair
+    mechanical car: moto|car|van|tow_truck, 0 kg, repair
+    accident moto: van|tow_truck, 150 kg, 
+    accident car: tow_truck, 1200 kg, 
+    locked_out moto: moto|car|van|tow_truck, 0 kg, locksmith
+    locked_out car: moto|car|van|tow_truck, 0 kg, locksmith
+    stuck moto: van|tow_truck, 150 kg, winch
+    stuck car: tow_truck, 1200 kg, winch
+    ");
+}
+
+#[test]
+fn a_vague_call_waits_for_a_person_but_not_for_long() {
+    let mut world = World::in_status(RescueStatus::Requested);
+    assert_eq!(world.rescue.listing(id()), None);
+    assert_eq!(world.ask(Principal::System, Command::Tick {}), Ok(vec![]));
+    world.pass(MINUTE);
+    assert_eq!(
+        world.ask(Principal::System, Command::Tick {}).unwrap(),
+        ["triaged", "search_opened"]
+    );
+}
+
+#[test]
+fn nobody_rescues_oneself() {
+    let mut world = World::in_status(RescueStatus::Searching);
+    let (driver, force, reason) = (DriverId(RiderId::nth(1).0), true, why());
+    let assign = Command::Assign { driver, force, reason };
+    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::NotEligible(_))));
+}
+
+#[test]
+fn the_second_driver_is_told_it_is_gone() {
+    let mut world = World::requested(Request { policy: broadcast(), ..request() });
+    let (first, second) = (world.offer(1), world.offer(2));
+    world.told();
+    world.accept(first, 1).unwrap();
+    assert_eq!(world.told(), ["driver 2: withdraw_offer", "driver 1: commit_job"]);
+    assert_eq!(world.accept(second, 2), Err(Refusal::OfferGone(OfferStatus::Withdrawn)));
+}
+
+fn broadcast() -> JobPolicy {
+    JobPolicy { offer: OfferPolicy::BroadcastFirstWins, ..JobPolicy::rescue() }
+}
+
+#[test]
+fn an_expired_offer_is_never_accepted() {
+    let mut world = World::in_status(RescueStatus::Searching);
+    let offer = world.offer(1);
+    world.pass(20 * SECOND);
+    assert_eq!(world.accept(offer, 1), Err(Refusal::OfferGone(OfferStatus::Expired)));
+}
+
+#[test]
+fn arriving_means_being_near() {
+    let mut world = World::in_status(RescueStatus::EnRoute);
+    let arrive = || Command::Arrive {};
+    assert!(matches!(world.ask(by(1), arrive()), Err(Refusal::TooEarly { .. })));
+    world.see(1, SCENE.offset_m(101.0, 0.0));
+    let limit_m = 100;
+    assert_eq!(world.ask(by(1), arrive()), Err(Refusal::TooFar { distance_m: 101, limit_m }));
+    assert!(world.clone().ask(rider(), arrive()).is_ok(), "the rider sees the driver");
+    world.see(1, SCENE.offset_m(99.0, 0.0));
+    assert_eq!(world.ask(by(1), arrive()).unwrap(), ["arrived"]);
+}
+
+#[test]
+fn moving_towards_the_scene_is_setting_off_and_reaching_it_is_arriving() {
+    let policy = JobPolicy { auto_arrive: true, ..JobPolicy::rescue() };
+    let mut world = World::requested(Request { policy, ..request() });
+    world.win(1);
+    assert_eq!(world.see(1, SCENE.offset_m(900.0, 0.0)), []);
+    assert_eq!(world.see(1, SCENE.offset_m(870.0, 0.0)), []);
+    assert_eq!(world.see(2, SCENE.offset_m(1.0, 0.0)), [], "somebody else");
+    assert_eq!(world.see(1, SCENE.offset_m(840.0, 0.0)), [Command::Depart {}]);
+    assert_eq!(world.see(1, SCENE.offset_m(40.0, 0.0)), [Command::Arrive {}]);
+}
+
+#[test]
+fn loading_needs_a_destination_and_a_photo() {
+    let mut world = World::in_status(RescueStatus::OnScene);
+    let load = |dropoff, proofs| Command::Load { dropoff, proofs };
+    let garage = Some(Place::from(GARAGE));
+    assert!(matches!(world.ask(by(1), load(None, photo())), Err(Refusal::Invalid { .. })));
+    let bare = world.ask(by(1), load(garage.clone(), vec![]));
+    assert_eq!(bare, Err(Refusal::ProofMissing("photo".to_owned())));
+    assert!(world.ask(by(1), load(garage, photo())).is_ok());
+}
+
+#[test]
+fn unloading_needs_a_photo() {
+    let mut world = World::in_status(RescueStatus::AtDropoff);
+    let bare = world.ask(by(1), Command::Unload { proofs: vec![] });
+    assert_eq!(bare, Err(Refusal::ProofMissing("photo".to_owned())));
+}
+
+#[test]
+fn a_silent_rider_means_it_is_fixed() {
+    let mut world = World::in_status(RescueStatus::Assisting);
+    world.yes(by(1), Command::Fixed {});
+    world.pass(2 * MINUTE - 1);
+    assert_eq!(world.ask(Principal::System, Command::Tick {}), Ok(vec![]));
+    world.pass(1);
+    assert_eq!(world.rescue.deadline(), Some((world.now, Command::Tick {})));
+    assert_eq!(world.ask(Principal::System, Command::Tick {}).unwrap(), ["completed"]);
+    assert_eq!(world.case().outcome.as_deref(), Some("fixed_on_scene"));
+}
+
+#[test]
+fn a_rider_cannot_confirm_what_the_driver_has_not_said() {
+    let mut world = World::in_status(RescueStatus::Assisting);
+    let confirm = Command::ConfirmFixed { fixed: true };
+    assert!(matches!(world.ask(rider(), confirm), Err(Refusal::TooEarly { .. })));
+}
+
+#[test]
+fn a_no_show_takes_ten_minutes_at_the_scene_and_an_attempt_to_call() {
+    let mut world = World::in_status(RescueStatus::OnScene);
+    let no_show = || Command::NoShow {};
+    world.pass(10 * MINUTE);
+    world.see(1, SCENE);
+    assert!(matches!(world.ask(by(1), no_show()), Err(Refusal::ProofMissing(_))));
+    world.yes(by(1), Command::Contacted {});
+    assert_eq!(world.clone().ask(by(1), no_show()).unwrap(), ["no_show"]);
+    world.see(1, SCENE.offset_m(300.0, 0.0));
+    assert!(matches!(world.ask(by(1), no_show()), Err(Refusal::TooFar { .. })));
+    world.see(1, SCENE);
+    let what = "the wait".to_owned();
+    let too_early = Refusal::TooEarly { what, remaining_ms: 10 * MINUTE };
+    assert_eq!(world.ask(by(1), no_show()), Err(too_early), "the wait begins anew");
+    world.pass(10 * MINUTE);
+    world.see(1, SCENE);
+    world.yes(by(1), no_show());
+    assert_eq!(world.case().fee, 5_000);
+}
+
+#[test]
+fn cancelling_is_free_until_two_minutes_after_acceptance() {
+    let fee_after = |ms| {
+        let mut world = World::in_status(RescueStatus::Accepted);
+        world.pass(ms);
+        world.yes(rider(), Command::Cancel { reason: why() });
+        world.case().fee
+    };
+    assert_eq!((fee_after(2 * MINUTE), fee_after(2 * MINUTE + 1)), (0, 5_000));
+}
+
+#[test]
+fn nobody_but_those_concerned_can_call_it_off() {
+    let mut world = World::in_status(RescueStatus::Accepted);
+    for by in [by(2), Principal::Rider(RiderId::nth(2))] {
+        for command in [Command::Cancel { reason: why() }, Command::CancelSafety { reason: why() }]
+        {
+            assert!(matches!(world.ask(by, command), Err(Refusal::NotYours(_))));
+        }
+    }
+}
+
+#[test]
+fn whoever_feels_unsafe_can_end_it_in_every_active_status() {
+    for status in RescueStatus::iter().filter(|status| !status.is_final()) {
+        let world = World::in_status(status);
+        let driver = world.case().driver.as_ref().or(world.case().attached.as_ref());
+        let driver = driver.map(|it| Principal::Driver(it.driver));
+        for by in [Some(rider()), driver, Some(Principal::Dispatcher)].into_iter().flatten() {
+            let mut world = world.clone();
+            world.yes(by, Command::CancelSafety { reason: why() });
+            assert_eq!((world.status(), world.case().fee), (RescueStatus::CancelledSafety, 0));
+            assert_eq!(world.rescue.claims(id()), []);
+        }
+    }
+}
+
+#[test]
+fn a_lost_driver_is_replaced_on_the_way_but_not_at_the_scene() {
+    let lost = || Search::DriverLost { driver: d(1), reason: why() };
+    let mut world = World::in_status(RescueStatus::EnRoute);
+    let events = world.search(lost()).unwrap();
+    assert_eq!(events, ["driver_released", "driver_excluded", "search_opened"]);
+    assert_eq!(world.search(lost()), Ok(vec![]));
+    let mut world = World::in_status(RescueStatus::OnScene);
+    assert!(matches!(world.search(lost()), Err(Refusal::IllegalTransition { .. })));
+}
+
+#[test]
+fn a_driver_who_gave_it_up_is_not_offered_it_again() {
+    let mut world = World::in_status(RescueStatus::EnRoute);
+    world.yes(by(1), Command::Cancel { reason: why() });
+    let Some(Card::Search(card)) = world.rescue.listing(id()).map(|it| it.card) else { panic!() };
+    assert!(card.excluded.contains(&d(1)));
+    let candidates = vec![Candidate { driver: d(1), eta_s: 1, distance_m: 1 }];
+    assert_eq!(world.search(Search::Propose { round: card.round, candidates }), Ok(vec![]));
+    let (driver, force) = (d(1), false);
+    let assign = Command::Assign { driver, force, reason: why() };
+    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::NotEligible(_))));
+}
+
+#[test]
+fn a_rescue_that_loses_too_many_drivers_is_given_up() {
+    let mut world = World::in_status(RescueStatus::Accepted);
+    for n in 2..=4 {
+        world.yes(by(n - 1), Command::Cancel { reason: why() });
+        world.win(n);
+    }
+    world.yes(by(4), Command::Cancel { reason: why() });
+    assert_eq!(world.status(), RescueStatus::NoDriver);
+}
+
+#[test]
+fn when_nobody_else_comes_the_driver_who_stayed_goes_on() {
+    let mut world = World::in_status(RescueStatus::Escalated);
+    world.pass(10 * MINUTE);
+    world.yes(Principal::System, Command::Tick {});
+    assert_eq!(world.status(), RescueStatus::OnScene);
+    assert_eq!(world.case().driver.as_ref().unwrap().driver, d(1));
+    world.yes(by(1), Command::BeginAssist {});
+}
+
+#[test]
+fn when_nobody_else_comes_and_nobody_stayed_it_is_over() {
+    let mut world = World::in_status(RescueStatus::OnScene);
+    world.told();
+    world.yes(by(1), Command::Escalate { needs: Needs::default(), stay: false });
+    assert_eq!(world.told(), ["driver 1: end_job"]);
+    world.pass(10 * MINUTE);
+    world.yes(Principal::System, Command::Tick {});
+    assert_eq!(world.status(), RescueStatus::NoDriver);
+}
+
+#[test]
+fn only_one_driver_waits() {
+    let mut world = World::in_status(RescueStatus::Escalated);
+    world.win(2);
+    world.see(2, SCENE);
+    world.yes(by(2), Command::Arrive {});
+    let escalate = |stay| Command::Escalate { needs: Needs::default(), stay };
+    assert!(matches!(world.ask(by(2), escalate(true)), Err(Refusal::NotEligible(_))));
+    world.yes(by(2), escalate(false));
+    assert_eq!(world.case().attached.as_ref().unwrap().driver, d(1));
+}
+
+#[test]
+fn a_second_driver_who_gives_up_leaves_the_first_one_waiting() {
+    let mut world = World::in_status(RescueStatus::Escalated);
+    world.win(2);
+    world.yes(by(2), Command::Cancel { reason: why() });
+    assert_eq!(world.status(), RescueStatus::Escalated);
+    let view = world.rescue.rescue_view(id(), 3).unwrap();
+    assert_eq!((view.driver, view.attached), (None, Some(d(1))));
+}
+
+#[test]
+fn the_rider_chooses_where_both_sides_must_agree() {
+    let policy = JobPolicy { offer: OfferPolicy::TwoSided, ..JobPolicy::rescue() };
+    let mut world = World::requested(Request { policy, ..request() });
+    let (first, second) = (world.offer(1), world.offer(2));
+    world.accept(first, 1).unwrap();
+    assert_eq!(world.status(), RescueStatus::Searching);
+    world.yes(rider(), Command::RejectOffer { offer: first });
+    world.accept(second, 2).unwrap();
+    world.yes(rider(), Command::ConfirmOffer { offer: second });
+    assert_eq!(world.status(), RescueStatus::Accepted);
+    assert_eq!(world.case().driver.as_ref().unwrap().driver, d(2));
+}
+
+#[test]
+fn a_slow_rescue_is_noticed_before_and_when_it_is_too_slow() {
+    let mut world = World::in_status(RescueStatus::Assisting);
+    world.pass(48 * MINUTE);
+    assert_eq!(world.ask(Principal::System, Command::Tick {}).unwrap(), ["sla_at_risk"]);
+    world.pass(12 * MINUTE);
+    assert_eq!(world.ask(Principal::System, Command::Tick {}).unwrap(), ["sla_breached"]);
+    assert_eq!(world.rescue.deadline(), None);
+}
+
+// Old journals.
+
+/// Every kind of event there is, as the first version wrote them. Never edit; add.
+const GOLDEN: &str = include_str!("../../tests/journals/rescue-v1.jsonl");
+
+#[test]
+fn a_journal_of_version_1_still_replays() {
+    let mut rescue = Rescue::default();
+    let mut names = BTreeSet::new();
+    for line in GOLDEN.lines() {
+        let event: Event = serde_json::from_str(line).unwrap();
+        names.insert(<&'static str>::from(&event));
+        rescue.evolve(&event);
+    }
+    let missing: Vec<_> = Event::VARIANTS.iter().filter(|name| !names.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?} are in no golden journal");
+    insta::assert_json_snapshot!(rescue.view(id()).unwrap().body, @r#"
+    {
+      "at": {
+        "at": {
+          "lat": -1.9441,
+          "lon": 30.0619
+        },
+        "label": "KN 3 Rd"
+      },
+      "changed_at": 1700004225000,
+      "dropoff": {
+        "at": {
+          "lat": -1.96,
+          "lon": 30.1
+        }
+      },
+      "issue": "accident",
+      "outcome": "towed",
+      "status": "completed",
+      "total": {
+        "amount": 6200,
+        "currency": "RWF"
+      }
+    }
+    "#);
+}
+
+// Laws.
+
+#[derive(Debug, Clone)]
+enum Step {
+    Pass(u64),
+    Named(&'static str, Principal),
+    Propose(u64),
+    Offer(OfferAnswer, u32, u64),
+    Lost(u64),
+    Claim(u64),
+    Assign(u64, bool),
+    Confirm(u32, bool),
+    Fixed(bool),
+    Stay(u64, bool),
+    At(u64, bool),
+    Tick,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum OfferAnswer {
+    Refused,
+    Seen,
+    Accepted,
+    Declined,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let names: Vec<&'static str> =
+        Command::VARIANTS.iter().copied().filter(|it| !["search", "tick"].contains(it)).collect();
+    let n = || 1..4_u64;
+    let who = prop_oneof![
+        6 => n().prop_map(by),
+        3 => Just(rider()),
+        2 => Just(Principal::Dispatcher),
+        1 => Just(Principal::System),
+        1 => Just(Principal::Rider(RiderId::nth(2))),
+    ];
+    let answer = prop_oneof![
+        1 => Just(OfferAnswer::Refused),
+        1 => Just(OfferAnswer::Seen),
+        6 => Just(OfferAnswer::Accepted),
+        1 => Just(OfferAnswer::Declined),
+    ];
+    prop_oneof![
+        2 => (0..30_000_u64).prop_map(Step::Pass),
+        1 => (0..15 * MINUTE).prop_map(Step::Pass),
+        16 => (prop::sample::select(names), who).prop_map(|(name, by)| Step::Named(name, by)),
+        6 => n().prop_map(Step::Propose),
+        8 => (answer, 0..6_u32, n()).prop_map(|(it, nth, n)| Step::Offer(it, nth, n)),
+        1 => n().prop_map(Step::Lost),
+        1 => n().prop_map(Step::Claim),
+        1 => (n(), any::<bool>()).prop_map(|(n, force)| Step::Assign(n, force)),
+        2 => (0..6_u32, any::<bool>()).prop_map(|(nth, yes)| Step::Confirm(nth, yes)),
+        1 => any::<bool>().prop_map(Step::Fixed),
+        2 => (n(), any::<bool>()).prop_map(|(n, stay)| Step::Stay(n, stay)),
+        6 => (n(), any::<bool>()).prop_map(|(n, is_scene)| Step::At(n, is_scene)),
+        3 => Just(Step::Tick),
+    ]
+}
+
+impl World {
+    fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        let nth_offer = |nth| OfferId::of(JobId::Rescue(id()), nth);
+        let system = Principal::System;
+        let (by, command) = match step {
+            Step::Pass(ms) => {
+                self.pass(*ms);
+                return Ok(());
+            }
+            Step::At(n, is_scene) => {
+                for command in self.see(*n, if *is_scene { SCENE } else { GARAGE }) {
+                    self.step(system, command)?;
+                }
+                return Ok(());
+            }
+            Step::Named(name, by) => (*by, command(name).1),
+            Step::Propose(n) => {
+                let Some(Card::Search(card)) = self.rescue.listing(id()).map(|it| it.card) else {
+                    return Ok(());
+                };
+                let candidates = vec![Candidate { driver: d(*n), eta_s: 60, distance_m: 500 }];
+                let round = card.round;
+                (system, Command::Search(Search::Propose { round, candidates }))
+            }
+            Step::Offer(answer, nth, n) => {
+                let (offer, driver) = (nth_offer(*nth), d(*n));
+                (
+                    system,
+                    Command::Search(match answer {
+                        OfferAnswer::Refused => Search::OfferRefused { offer },
+                        OfferAnswer::Seen => Search::OfferSeen { offer },
+                        OfferAnswer::Declined => Search::OfferDeclined { offer },
+                        OfferAnswer::Accepted => {
+                            Search::OfferAccepted { offer, driver, slots: slots() }
+                        }
+                    }),
+                )
+            }
+            Step::Lost(n) => {
+                (system, Command::Search(Search::DriverLost { driver: d(*n), reason: why() }))
+            }
+            Step::Claim(n) => {
+                (system, Command::Search(Search::Claim { driver: d(*n), slots: slots() }))
+            }
+            Step::Assign(n, force) => {
+                let (driver, force) = (d(*n), *force);
+                (Principal::Dispatcher, Command::Assign { driver, force, reason: why() })
+            }
+            Step::Confirm(nth, true) => (rider(), Command::ConfirmOffer { offer: nth_offer(*nth) }),
+            Step::Confirm(nth, false) => (rider(), Command::RejectOffer { offer: nth_offer(*nth) }),
+            Step::Fixed(fixed) => (rider(), Command::ConfirmFixed { fixed: *fixed }),
+            Step::Stay(n, stay) => {
+                (by(*n), Command::Escalate { needs: Needs::default(), stay: *stay })
+            }
+            Step::Tick => (system, Command::Tick {}),
+        };
+        self.step(by, command)
+    }
+
+    /// Asks, and checks that asking again has no second effect and that nothing due stays due.
+    fn step(&mut self, by: Principal, command: Command) -> Result<(), TestCaseError> {
+        let before = self.rescue.status();
+        let answer = self.ask(by, command.clone());
+        if answer.is_ok() {
+            let again = self.ask(by, command.clone()).unwrap_or_default();
+            prop_assert!(again.is_empty(), "{command:?} again: {again:?}");
+        }
+        if answer.is_ok() && command == (Command::Tick {}) {
+            let due = self.rescue.deadline().map(|(due, _)| due);
+            prop_assert!(due.is_none_or(|due| due > self.now), "{due:?} stands still");
+        }
+        if before.is_some_and(RescueStatus::is_final) {
+            prop_assert_eq!(before, self.rescue.status(), "final is final");
+        }
+        Ok(())
+    }
+
+    /// What must hold whatever has happened.
+    fn check(&self) -> Result<(), TestCaseError> {
+        let Some(case) = self.rescue.case.as_deref() else { return Ok(()) };
+        let status = case.status;
+        let is_escalated = status == RescueStatus::Escalated;
+        if !status.is_final() {
+            let needs_driver = status.has_driver() && !is_escalated;
+            prop_assert_eq!(case.driver.is_some(), needs_driver, "I-4: {}", status);
+        }
+        let is_looking = matches!(status, RescueStatus::Searching | RescueStatus::Escalated);
+        prop_assert_eq!(case.search.is_open(), is_looking, "{}", status);
+        if !is_looking {
+            prop_assert_eq!(case.search.offers().len(), 0, "I-9: {}", status);
+        }
+        let is_asking = is_looking && !case.search.is_in_feed();
+        prop_assert_eq!(self.rescue.listing(id()).is_some(), is_asking);
+        let drivers: Vec<_> =
+            case.driver.iter().chain(&case.attached).map(|it| it.driver).collect();
+        let distinct: BTreeSet<_> = drivers.iter().collect();
+        prop_assert_eq!(drivers.len(), distinct.len(), "nobody is there twice");
+        let claims = self.rescue.claims(id());
+        let expected = match status.is_final() {
+            true => 0,
+            false => 1 + drivers.len() * slots().len(),
+        };
+        prop_assert_eq!(claims.len(), expected, "I-1, I-5: {:?}", claims);
+        prop_assert_eq!(self.rescue.idle_max().is_some(), status.is_final());
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// Whatever is asked and seen, in whatever order.
+    #[test]
+    fn no_sequence_of_commands_breaks_a_rescue(
+        offer in prop::sample::select(vec![
+            OfferPolicy::Sequential, OfferPolicy::BroadcastFirstWins, OfferPolicy::TwoSided,
+            OfferPolicy::AutoAssign, OfferPolicy::Feed,
+        ]),
+        auto_arrive in any::<bool>(),
+        steps in prop::collection::vec(any_step(), 0..100),
+    ) {
+        let policy = JobPolicy { offer, auto_arrive, ..JobPolicy::rescue() };
+        let mut world = World::requested(Request { policy, ..request() });
+        for step in steps {
+            world.take(&step)?;
+            world.check()?;
+        }
+        let mut replayed = Rescue::default();
+        for event in &world.journal {
+            let bytes = rmp_serde::to_vec_named(event).unwrap();
+            replayed.evolve(&rmp_serde::from_slice(&bytes).unwrap());
+        }
+        prop_assert_eq!(&replayed, &world.rescue, "replaying the journal gives the live state");
+        let bytes = rmp_serde::to_vec_named(&world.rescue).unwrap();
+        let restored: Rescue = rmp_serde::from_slice(&bytes).unwrap();
+        prop_assert_eq!(&restored, &world.rescue, "and so does a snapshot");
+        let ends = world.journal.iter().filter(|it| matches!(it, Event::Ended { .. })).count();
+        prop_assert!(ends <= 1);
+    }
+}

@@ -11,7 +11,9 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 
 /// What can be asked of a rescue.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Command {
@@ -135,7 +137,9 @@ pub struct Request {
 }
 
 /// What has happened to a rescue.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Event {
@@ -145,6 +149,9 @@ pub enum Event {
         at: Timestamp,
         /** With what and where. */
         request: Box<Request>,
+        /** The driver it is, if the rider was at work as one. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stranded: Option<DriverId>,
     },
     /// It is known what the driver must bring, and the search is on.
     Triaged {

@@ -1,6 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 use protocol::{OrderId, RescueId};
+use std::collections::BTreeSet;
+use strum::VariantNames;
 
 const RIDER: u64 = 1;
 
@@ -52,6 +54,30 @@ fn nobody_but_the_platform_lists_a_riders_jobs() {
 #[test]
 fn a_rider_nobody_has_heard_of_is_in_no_list() {
     assert_eq!(Rider::default().view(RiderId::nth(RIDER)), None);
+}
+
+/// Every kind of event there is, as the first version wrote them. Never edit; add.
+const GOLDEN: &str = include_str!("../../tests/journals/rider-v1.jsonl");
+
+#[test]
+fn a_journal_of_version_1_still_replays() {
+    let mut rider = Rider::default();
+    let mut names = BTreeSet::new();
+    for line in GOLDEN.lines() {
+        let event: Event = serde_json::from_str(line).unwrap();
+        names.insert(Rider::event_name(&event));
+        rider.evolve(&event);
+    }
+    assert_eq!(names, Event::VARIANTS.iter().copied().collect());
+    insta::assert_json_snapshot!(rider.view(RiderId::nth(RIDER)).unwrap().body, @r#"
+    {
+      "jobs": [
+        {
+          "rescue": "rescue-0000000000027a99803325489c83e604"
+        }
+      ]
+    }
+    "#);
 }
 
 fn any_command() -> impl Strategy<Value = Command> {

@@ -1,1 +1,456 @@
-//! What a search promises.
+//! What a search promises, whatever job it is part of.
+
+use super::*;
+use proptest::prelude::*;
+use protocol::{Currency, OrderId};
+use std::collections::HashMap;
+
+const TTL: u64 = 15_000;
+
+/// A search and the job it belongs to.
+#[derive(Clone)]
+struct Hunt {
+    policy: JobPolicy,
+    search: Search,
+    assignment: Option<Assignment>,
+    now: Timestamp,
+    told: Vec<Effect>,
+    is_exhausted: bool,
+}
+
+impl Hunt {
+    fn open(offer: OfferPolicy) -> Self {
+        Self::with(JobPolicy { offer, ..JobPolicy::default() }, None)
+    }
+
+    fn with(policy: JobPolicy, only: Option<DriverId>) -> Self {
+        let mut hunt = Self {
+            policy,
+            search: Search::default(),
+            assignment: None,
+            now: Timestamp(1_000_000),
+            told: Vec::new(),
+            is_exhausted: false,
+        };
+        let opened = hunt.search.open(only, &hunt.policy, hunt.now);
+        hunt.take(Decision::from(opened));
+        hunt
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            job: job(),
+            rider: RiderId::nth(1),
+            policy: &self.policy,
+            assignment: self.assignment.as_ref(),
+            now: self.now,
+        }
+    }
+
+    fn take(&mut self, decision: Decision) -> Vec<Event> {
+        let pickup = Place::from(Point::default());
+        let fare = Money { amount: 1_000, currency: Currency::RWF };
+        let work = WorkKind::Ride;
+        let terms = Terms { job: job(), work, pickup: &pickup, dropoff: None, fare };
+        for event in &decision.events {
+            self.told.extend(self.search.effects(&terms, event));
+            self.search.evolve(event);
+        }
+        match decision.outcome {
+            None => {}
+            Some(Outcome::Won(won)) => {
+                assert_eq!(self.assignment.replace(won), None, "won twice");
+                assert!(!self.search.is_open());
+            }
+            Some(Outcome::Exhausted) => {
+                assert_eq!(self.search.offers().len(), 0);
+                self.is_exhausted = true;
+                self.search.evolve(&Event::Closed {});
+            }
+        }
+        decision.events
+    }
+
+    fn hear(&mut self, command: &Command) -> Result<Vec<Event>, Refusal> {
+        let decision = self.search.decide(command, &self.asked())?;
+        Ok(self.take(decision))
+    }
+
+    fn propose(&mut self, drivers: &[u64]) -> Vec<OfferId> {
+        let round = self.card().map_or(0, |card| card.round);
+        let candidates = drivers.iter().map(|n| candidate(*n)).collect();
+        let events = self.hear(&Command::Propose { round, candidates }).unwrap();
+        events.iter().filter_map(made).collect()
+    }
+
+    fn accept(&mut self, offer: OfferId, n: u64) -> Result<Vec<Event>, Refusal> {
+        self.hear(&Command::OfferAccepted { offer, driver: DriverId::nth(n), slots: vec![0] })
+    }
+
+    fn tick(&mut self) -> Vec<Event> {
+        let decision = self.search.tick(&self.asked());
+        self.take(decision)
+    }
+
+    fn wait(&mut self, ms: u64) -> Vec<Event> {
+        self.now = Timestamp(self.now.0 + ms);
+        self.tick()
+    }
+
+    fn card(&self) -> Option<SearchCard> {
+        let (rider, needs) = (RiderId::nth(1), Needs::default());
+        self.search.card(job(), WorkKind::Ride, rider, Point::default(), &needs, &self.policy)
+    }
+}
+
+fn job() -> JobId {
+    JobId::Order(OrderId::nth(1))
+}
+
+fn candidate(n: u64) -> Candidate {
+    Candidate { driver: DriverId::nth(n), eta_s: 60, distance_m: 400 }
+}
+
+fn made(event: &Event) -> Option<OfferId> {
+    if let Event::OfferMade { offer, .. } = event { Some(*offer) } else { None }
+}
+
+fn told_drivers(effects: &[Effect]) -> Vec<(&DriverId, &'static str)> {
+    let about = |effect| match effect {
+        &Effect { tell: Tell::Driver { ref to, ref command }, .. } => (to, command.into()),
+        other => panic!("a search tells drivers only, not {other:?}"),
+    };
+    effects.iter().map(about).collect()
+}
+
+#[test]
+fn sequential_asks_one_and_broadcast_asks_five() {
+    assert_eq!(Hunt::open(OfferPolicy::Sequential).propose(&[1, 2, 3]).len(), 1);
+    assert_eq!(Hunt::open(OfferPolicy::BatchOptimal).propose(&[1, 2, 3]).len(), 1);
+    let mut broadcast = Hunt::open(OfferPolicy::BroadcastFirstWins);
+    assert_eq!(broadcast.propose(&[1, 2, 3, 4, 5, 6, 7]).len(), 5);
+    assert_eq!(broadcast.card().unwrap().n_wanted, 0);
+    assert_eq!(broadcast.propose(&[8]), [], "nobody else is wanted");
+}
+
+#[test]
+fn a_proposal_for_an_old_round_is_too_late() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    let round = hunt.card().unwrap().round;
+    let candidates = vec![candidate(1)];
+    hunt.hear(&Command::Propose { round, candidates: candidates.clone() }).unwrap();
+    let again = hunt.hear(&Command::Propose { round, candidates });
+    assert!(matches!(again, Err(Refusal::TooLate(_))));
+}
+
+#[test]
+fn the_first_yes_wins_and_everyone_else_is_let_go() {
+    let mut hunt = Hunt::open(OfferPolicy::BroadcastFirstWins);
+    let offers = hunt.propose(&[1, 2, 3]);
+    hunt.told.clear();
+    hunt.accept(offers[1], 2).unwrap();
+    assert_eq!(hunt.assignment.as_ref().unwrap().driver, DriverId::nth(2));
+    let others = [DriverId::nth(1), DriverId::nth(3)];
+    assert_eq!(
+        told_drivers(&hunt.told),
+        [(&others[0], "withdraw_offer"), (&others[1], "withdraw_offer")]
+    );
+    assert_eq!(hunt.accept(offers[1], 2), Ok(vec![]), "asked again, it is already so");
+    let late = hunt.accept(offers[0], 1);
+    assert_eq!(late, Err(Refusal::OfferGone(OfferStatus::Withdrawn)));
+}
+
+#[test]
+fn an_offer_made_to_one_driver_cannot_be_accepted_by_another() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    let offers = hunt.propose(&[1]);
+    assert!(matches!(hunt.accept(offers[0], 2), Err(Refusal::NotYours(_))));
+}
+
+#[test]
+fn who_declines_is_excluded_and_who_is_silent_rests_until_the_next_tier() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    let offers = hunt.propose(&[1]);
+    hunt.hear(&Command::OfferDeclined { offer: offers[0] }).unwrap();
+    hunt.propose(&[2]);
+    hunt.wait(TTL);
+    assert_eq!(hunt.propose(&[1, 2]), []);
+    let excluded = hunt.card().unwrap().excluded;
+    assert_eq!(excluded, [DriverId::nth(1), DriverId::nth(2)]);
+    hunt.wait(5_000);
+    assert_eq!(hunt.card().unwrap().radius_m, 5_000, "the next tier");
+    assert_eq!(hunt.propose(&[1]), [], "no is no");
+    assert_eq!(hunt.propose(&[2]).len(), 1, "silence is not");
+}
+
+#[test]
+fn a_driver_who_could_not_be_reserved_costs_no_attempt() {
+    let policy =
+        JobPolicy { offer: OfferPolicy::Sequential, attempts_max: 1, ..JobPolicy::default() };
+    let mut hunt = Hunt::with(policy, None);
+    for n in 1..=3 {
+        let offers = hunt.propose(&[n]);
+        hunt.hear(&Command::OfferRefused { offer: offers[0] }).unwrap();
+        assert!(!hunt.is_exhausted);
+    }
+    let offers = hunt.propose(&[4]);
+    hunt.hear(&Command::OfferRefused { offer: offers[0] }).unwrap();
+    assert!(hunt.is_exhausted, "but it does not go on for ever");
+}
+
+#[test]
+fn it_gives_up_after_the_last_attempt_or_at_the_deadline() {
+    let policy =
+        JobPolicy { offer: OfferPolicy::Sequential, attempts_max: 2, ..JobPolicy::default() };
+    let mut hunt = Hunt::with(policy, None);
+    hunt.propose(&[1]);
+    hunt.wait(TTL);
+    hunt.propose(&[2]);
+    assert!(!hunt.is_exhausted);
+    hunt.wait(TTL);
+    assert!(hunt.is_exhausted);
+
+    let mut slow = Hunt::open(OfferPolicy::Sequential);
+    slow.wait(179_000);
+    let offers = slow.propose(&[1]);
+    let expires_at = slow.search.offers().next().unwrap().expires_at;
+    assert_eq!(expires_at, Timestamp(1_180_000), "no offer outlives its search");
+    slow.wait(1_000);
+    assert!(slow.is_exhausted);
+    assert_eq!(slow.accept(offers[0], 1), Err(Refusal::OfferGone(OfferStatus::Expired)));
+}
+
+#[test]
+fn direct_asks_one_driver_and_nobody_else() {
+    let policy = JobPolicy { offer: OfferPolicy::Direct, ..JobPolicy::default() };
+    let mut hunt = Hunt::with(policy, Some(DriverId::nth(7)));
+    assert_eq!(hunt.propose(&[1, 2]), []);
+    let offers = hunt.propose(&[1, 7]);
+    hunt.hear(&Command::OfferDeclined { offer: offers[0] }).unwrap();
+    assert!(hunt.is_exhausted, "there is nobody else to ask");
+}
+
+#[test]
+fn a_scanned_code_is_told_not_asked_and_only_beside_the_rider() {
+    let policy = JobPolicy { offer: OfferPolicy::AutoAssign, ..JobPolicy::default() };
+    let mut hunt = Hunt::with(policy, Some(DriverId::nth(7)));
+    assert_eq!(hunt.card().unwrap().radius_m, policy.pickup_fence_m);
+    hunt.propose(&[7]);
+    assert!(matches!(
+        &hunt.told[..],
+        [Effect {
+            tell: Tell::Driver {
+                command: driver::Command::ReserveOffer { consent: false, force: false, .. },
+                ..
+            },
+            if_refused: Some(_),
+        }]
+    ));
+}
+
+#[test]
+fn two_sided_needs_both_in_either_order() {
+    let mut hunt = Hunt::open(OfferPolicy::TwoSided);
+    let offers = hunt.propose(&[1, 2]);
+    hunt.accept(offers[0], 1).unwrap();
+    assert_eq!(hunt.assignment, None);
+    let decision = hunt.search.confirm(offers[0], &hunt.asked()).unwrap();
+    hunt.take(decision);
+    assert_eq!(hunt.assignment.as_ref().unwrap().slots, [0]);
+
+    let mut rider_first = Hunt::open(OfferPolicy::TwoSided);
+    let offers = rider_first.propose(&[1, 2]);
+    let decision = rider_first.search.confirm(offers[1], &rider_first.asked()).unwrap();
+    rider_first.take(decision);
+    assert_eq!(rider_first.assignment, None);
+    rider_first.accept(offers[1], 2).unwrap();
+    assert_eq!(rider_first.assignment.as_ref().unwrap().driver, DriverId::nth(2));
+}
+
+#[test]
+fn a_driver_the_rider_never_confirms_is_freed_in_time() {
+    let mut hunt = Hunt::open(OfferPolicy::TwoSided);
+    let offers = hunt.propose(&[1]);
+    hunt.wait(10_000);
+    hunt.accept(offers[0], 1).unwrap();
+    hunt.told.clear();
+    hunt.wait(TTL - 1);
+    assert_eq!(hunt.told, [], "the pair has a time of its own");
+    hunt.wait(1);
+    assert_eq!(told_drivers(&hunt.told), [(&DriverId::nth(1), "abort_job")]);
+}
+
+#[test]
+fn a_feed_asks_nobody_and_the_first_claim_wins() {
+    let mut hunt = Hunt::open(OfferPolicy::Feed);
+    assert!(hunt.search.is_in_feed());
+    assert_eq!(hunt.card(), None);
+    let claim = |n| Command::Claim { driver: DriverId::nth(n), slots: vec![2] };
+    hunt.hear(&claim(1)).unwrap();
+    assert_eq!(hunt.hear(&claim(1)), Ok(vec![]));
+    assert!(matches!(hunt.hear(&claim(2)), Err(Refusal::TooLate(_))));
+}
+
+#[test]
+fn closing_takes_back_what_is_open_and_only_once() {
+    let mut hunt = Hunt::open(OfferPolicy::BroadcastFirstWins);
+    hunt.propose(&[1, 2]);
+    let closed = hunt.search.close();
+    assert_eq!(closed.len(), 3);
+    hunt.take(Decision::from(closed));
+    assert_eq!(hunt.search.close(), []);
+    assert_eq!(hunt.search.deadline(), None);
+}
+
+/// What may be said to a search.
+#[derive(Debug, Clone)]
+enum Word {
+    Propose(Vec<u64>),
+    Accept(prop::sample::Index, bool),
+    Confirm(prop::sample::Index),
+    Reject(prop::sample::Index),
+    Decline(prop::sample::Index),
+    Refuse(prop::sample::Index),
+    Claim(u64),
+    Assign(u64, bool),
+    Wait(u64),
+    /// Time passes, and the timer is late.
+    Doze(u64),
+    Lose,
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => prop::collection::vec(0..8_u64, 1..6).prop_map(Word::Propose),
+        2 => (index(), prop::bool::weighted(0.9)).prop_map(|(nth, own)| Word::Accept(nth, own)),
+        1 => index().prop_map(Word::Confirm),
+        1 => index().prop_map(Word::Reject),
+        2 => index().prop_map(Word::Decline),
+        2 => index().prop_map(Word::Refuse),
+        1 => (0..8_u64).prop_map(Word::Claim),
+        1 => (0..8_u64, any::<bool>()).prop_map(|(n, force)| Word::Assign(n, force)),
+        4 => prop_oneof![0..3_000_u64, 0..30_000_u64].prop_map(Word::Wait),
+        1 => (0..30_000_u64).prop_map(Word::Doze),
+        1 => Just(Word::Lose),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = OfferPolicy> {
+    prop::sample::select(vec![
+        OfferPolicy::Sequential,
+        OfferPolicy::BroadcastFirstWins,
+        OfferPolicy::TwoSided,
+        OfferPolicy::BatchOptimal,
+        OfferPolicy::AutoAssign,
+        OfferPolicy::Feed,
+    ])
+}
+
+proptest! {
+    /// I-1, I-9, I-10 and I-12, over any conversation; the rider is also driver 0.
+    #[test]
+    fn offers_end_once_in_time_and_never_come_back(
+        policy in policy(),
+        words in prop::collection::vec(word(), 1..80),
+    ) {
+        let mut hunt = Hunt::open(policy);
+        let mut offers: Vec<(OfferId, DriverId)> = Vec::new();
+        let mut ends: HashMap<OfferId, OfferStatus> = HashMap::new();
+        for word in words {
+            let pick = |nth: prop::sample::Index| {
+                (!offers.is_empty()).then(|| offers[nth.index(offers.len())])
+            };
+            let me = DriverId(RiderId::nth(1).0);
+            let driver = |n: u64| if n == 0 { me } else { DriverId::nth(n) };
+            let before = hunt.clone();
+            let said = match word {
+                Word::Propose(drivers) => {
+                    let round = hunt.card().map_or(0, |card| card.round);
+                    let candidates =
+                        drivers.iter().map(|n| Candidate { driver: driver(*n), ..candidate(1) });
+                    Some(hunt.search.decide(
+                        &Command::Propose { round, candidates: candidates.collect() },
+                        &hunt.asked(),
+                    ))
+                }
+                Word::Accept(nth, is_own) => pick(nth).map(|(offer, holder)| {
+                    let driver = if is_own { holder } else { DriverId::nth(99) };
+                    let command = Command::OfferAccepted { offer, driver, slots: vec![1] };
+                    hunt.search.decide(&command, &hunt.asked())
+                }),
+                Word::Confirm(nth) => {
+                    pick(nth).map(|(offer, _)| hunt.search.confirm(offer, &hunt.asked()))
+                }
+                Word::Reject(nth) => {
+                    pick(nth).map(|(offer, _)| hunt.search.reject(offer, &hunt.asked()))
+                }
+                Word::Decline(nth) => pick(nth).map(|(offer, _)| {
+                    hunt.search.decide(&Command::OfferDeclined { offer }, &hunt.asked())
+                }),
+                Word::Refuse(nth) => pick(nth).map(|(offer, _)| {
+                    hunt.search.decide(&Command::OfferRefused { offer }, &hunt.asked())
+                }),
+                Word::Claim(n) => {
+                    let command = Command::Claim { driver: driver(n), slots: vec![1] };
+                    Some(hunt.search.decide(&command, &hunt.asked()))
+                }
+                // Once it has a driver, only a handover would assign; that is the job's affair.
+                Word::Assign(n, force) => (hunt.assignment.is_none() && hunt.search.is_open())
+                    .then(|| hunt.search.assign(driver(n), force, &hunt.asked())),
+                Word::Wait(ms) => {
+                    hunt.now = Timestamp(hunt.now.0 + ms);
+                    Some(Ok(hunt.search.tick(&hunt.asked())))
+                }
+                Word::Doze(ms) => {
+                    hunt.now = Timestamp(hunt.now.0 + ms);
+                    None
+                }
+                Word::Lose => hunt.assignment.take().map(|lost| {
+                    let mut events = vec![Event::Excluded { driver: lost.driver }];
+                    events.extend(hunt.search.open(None, &hunt.policy, hunt.now));
+                    Ok(Decision::from(events))
+                }),
+            };
+            let Some(Ok(decision)) = said else { continue };
+            let excluded = before.search.excluded().to_vec();
+            for event in &decision.events {
+                let bytes = rmp_serde::to_vec_named(event).unwrap();
+                prop_assert_eq!(&rmp_serde::from_slice::<Event>(&bytes).unwrap(), event);
+                if let Event::OfferMade { offer, driver, force, .. } = event {
+                    prop_assert!(*force || !excluded.contains(driver));
+                    prop_assert_ne!(driver.0, RiderId::nth(1).0);
+                    prop_assert!(offers.iter().all(|(old, _)| old != offer));
+                    offers.push((*offer, *driver));
+                }
+                let end = match event {
+                    Event::OfferClosed { offer, status, .. } => Some((*offer, *status)),
+                    Event::OfferRefused { offer } => Some((*offer, OfferStatus::Withdrawn)),
+                    Event::Opened { .. }
+                    | Event::TierOpened { .. }
+                    | Event::FeedOpened { .. }
+                    | Event::OfferMade { .. }
+                    | Event::OfferSeen { .. }
+                    | Event::OfferConfirmed { .. }
+                    | Event::Excluded { .. }
+                    | Event::Closed {} => None,
+                };
+                if let Some((offer, status)) = end {
+                    prop_assert!(status.is_final());
+                    prop_assert_eq!(ends.insert(offer, status), None);
+                    let open = before.search.offers().find(|open| open.id == offer).unwrap();
+                    let is_in_time = hunt.now < open.expires_at;
+                    prop_assert!(status != OfferStatus::Accepted || is_in_time);
+                }
+            }
+            hunt.take(decision);
+            let n_open = hunt.search.offers().len();
+            prop_assert_eq!(n_open + ends.len(), offers.len());
+            prop_assert!(n_open == 0 || hunt.search.is_open());
+            prop_assert!(hunt.search.deadline().is_some() == hunt.search.is_open());
+            let is_due = hunt.search.deadline().is_some_and(|at| at <= hunt.now);
+            let ticked = hunt.search.tick(&hunt.asked());
+            prop_assert_eq!(ticked != Decision::from(Vec::new()), is_due);
+        }
+    }
+}

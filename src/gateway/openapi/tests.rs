@@ -13,7 +13,26 @@ fn every_route_is_described() {
         .flatten()
         .collect();
     described.sort();
-    insta::assert_snapshot!(described.join("\n"), @"");
+    insta::assert_snapshot!(described.join("\n"), @r"
+    GET /health
+    GET /health/live
+    GET /health/ready
+    GET /metrics
+    GET /v1/actors/{id}
+    GET /v1/actors/{id}/history
+    GET /v1/drivers/{id}
+    GET /v1/orders
+    GET /v1/orders/{id}
+    GET /v1/rescues
+    GET /v1/rescues/{id}
+    GET /v1/riders/{id}
+    POST /v1/drivers/{id}/actions
+    POST /v1/orders
+    POST /v1/orders/{id}/actions
+    POST /v1/quotes
+    POST /v1/rescues
+    POST /v1/rescues/{id}/actions
+    ");
 }
 
 #[test]

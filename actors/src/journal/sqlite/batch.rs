@@ -300,15 +300,20 @@ pub(super) async fn delete_effects(
     effects: &[EffectKey],
 ) -> sqlx::Result<()> {
     for effects in parts(effects) {
-        let mut query = QueryBuilder::new("DELETE FROM outbox WHERE (source, version, place) IN (");
-        query.push_values(effects, |mut values, effect| {
-            values.push_bind(effect.source.to_bytes().to_vec());
-            values.push_bind(effect.version.0 as i64);
-            values.push_bind(i64::from(effect.index));
-        });
-        query.push(")").build().execute(&mut *database).await?;
+        deletion(effects).build().execute(&mut *database).await?;
     }
     Ok(())
+}
+
+pub(super) fn deletion(effects: &[EffectKey]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("DELETE FROM outbox WHERE (source, version, place) IN (");
+    query.push_values(effects, |mut values, effect| {
+        values.push_bind(effect.source.to_bytes().to_vec());
+        values.push_bind(effect.version.0 as i64);
+        values.push_bind(i64::from(effect.index));
+    });
+    query.push(")");
+    query
 }
 
 /// The postings of a commit, each with its place among those of its key.

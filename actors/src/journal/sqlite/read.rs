@@ -17,7 +17,7 @@ use uuid::Uuid;
 type Answer<T> = Result<T, JournalError>;
 
 /// All parts of [`Stored`], told apart by the first column.
-const LOAD: &str = "
+pub(super) const LOAD: &str = "
     SELECT 1, version, '', bytes, NULL FROM snapshots WHERE entity = ?1
     UNION ALL
     SELECT 2, version, name, bytes, NULL FROM events WHERE entity = ?1
@@ -34,8 +34,13 @@ const LOAD: &str = "
     )
     ORDER BY 1, 2";
 
+pub(super) const DEADLINES: &str = "
+    SELECT deadline, entity FROM entities WHERE deadline < ? AND (deadline, entity) > (?, ?)
+    ORDER BY deadline, entity LIMIT ?";
+
 pub(super) async fn load(readers: &SqlitePool, entity: EntityKey) -> Answer<Stored> {
-    let rows: Vec<(i64, i64, String, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(LOAD)
+    type Row = (i64, i64, String, Vec<u8>, Option<Vec<u8>>);
+    let rows: Vec<Row> = sqlx::query_as(LOAD)
         .bind(entity.to_bytes().to_vec())
         .bind(RECENT_RESULTS as i64)
         .fetch_all(readers)
@@ -75,7 +80,8 @@ pub(super) async fn undelivered(
     after: Option<OutboxPosition>,
     limit: usize,
 ) -> Answer<Vec<OutboxRow>> {
-    let rows: Vec<(i64, Vec<u8>, i64, i64, i64, Vec<u8>)> = sqlx::query_as(
+    type Row = (i64, Vec<u8>, i64, i64, i64, Vec<u8>);
+    let rows: Vec<Row> = sqlx::query_as(
         "SELECT position, source, version, place, at, bytes FROM outbox WHERE position > ?
          ORDER BY position LIMIT ?",
     )
@@ -105,17 +111,13 @@ pub(super) async fn deadlines(
     // Before every row: no time is negative.
     let after =
         after.map_or((-1, Vec::new()), |(at, entity)| (millis(at), entity.to_bytes().into()));
-    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-        "SELECT deadline, entity FROM entities
-         WHERE deadline < ? AND (deadline, entity) > (?, ?)
-         ORDER BY deadline, entity LIMIT ?",
-    )
-    .bind(millis(until))
-    .bind(after.0)
-    .bind(after.1)
-    .bind(count(limit))
-    .fetch_all(readers)
-    .await?;
+    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(DEADLINES)
+        .bind(millis(until))
+        .bind(after.0)
+        .bind(after.1)
+        .bind(count(limit))
+        .fetch_all(readers)
+        .await?;
     rows.into_iter().map(|(at, entity)| Ok((Timestamp(at as u64), key(&entity)?))).collect()
 }
 
@@ -173,7 +175,7 @@ pub(super) async fn views(
 
 /// One arm per status: each walks its own index from the newest row, and SQLite merges them. With
 /// `status IN (…)` it would sort every row that ever had one of them.
-fn views_query(query: &ViewQuery) -> QueryBuilder<Sqlite> {
+pub(super) fn views_query(query: &ViewQuery) -> QueryBuilder<Sqlite> {
     let statuses: BTreeSet<_> = query.statuses.iter().map(Some).collect();
     let arms = if statuses.is_empty() { BTreeSet::from([None]) } else { statuses };
     let mut sql = QueryBuilder::new("");

@@ -1,0 +1,484 @@
+//! One guard at a time.
+
+use super::*;
+
+#[test]
+fn a_driver_arrives_only_inside_the_fence_but_a_dispatcher_may_say_so() {
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    let unknown = play.no(driver(1), Command::Arrive {});
+    assert!(matches!(unknown, Refusal::TooEarly { .. }), "nobody knows where: {unknown}");
+    play.see(150.0);
+    let refusal = play.no(driver(1), Command::Arrive {});
+    assert_eq!(refusal, Refusal::TooFar { distance_m: 150, limit_m: 100 });
+    play.clone().yes(RIDER, Command::Arrive {});
+    play.see(90.0);
+    play.wait(61 * SECOND);
+    assert!(matches!(play.no(driver(1), Command::Arrive {}), Refusal::TooEarly { .. }));
+    play.yes(DISPATCHER, Command::Arrive {});
+}
+
+#[test]
+fn a_ride_with_a_code_starts_only_with_it() {
+    let mut placement = Placement { code: Some("4711".to_owned()), ..ride() };
+    placement.policy.start_code = true;
+    let mut play = Play::at(placement, OrderStatus::AtPickup);
+    let start = |code: Option<&str>| Command::Start { code: code.map(str::to_owned) };
+    assert_eq!(play.no(driver(1), start(None)), Refusal::WrongCode);
+    assert_eq!(play.no(driver(1), start(Some("0815"))), Refusal::WrongCode);
+    play.yes(driver(1), start(Some("4711")));
+}
+
+#[test]
+fn only_the_rider_is_shown_the_code_and_drivers_are_not_shown_each_others_offers() {
+    let mut play = Play::placed(Placement { code: Some("4711".to_owned()), ..ride() });
+    play.offer_to(1);
+    let shown = |by| play.order.order_view(play.id, 3, by).unwrap();
+    assert_eq!(shown(RIDER).code.as_deref(), Some("4711"));
+    assert_eq!(shown(DISPATCHER).code, None);
+    assert_eq!(shown(driver(1)).code, None);
+    assert_eq!(shown(DISPATCHER).offers.len(), 1);
+    assert_eq!(shown(driver(1)).offers, []);
+    assert!(play.order.concerns(driver(1)) && !play.order.concerns(driver(2)));
+    assert!(!play.order.concerns(Principal::Rider(RiderId::nth(5))));
+}
+
+#[test]
+fn where_riders_must_be_on_board_only_they_can_say_so() {
+    let mut placement = ride();
+    placement.policy.on_board_check = true;
+    let mut play = Play::at(placement, OrderStatus::AtPickup);
+    let start = Command::Start { code: None };
+    assert!(matches!(play.no(driver(1), start.clone()), Refusal::ProofMissing(_)));
+    assert!(matches!(play.no(driver(1), Command::OnBoard {}), Refusal::NotYours(_)));
+    play.yes(RIDER, Command::OnBoard {});
+    play.yes(driver(1), start);
+}
+
+#[test]
+fn a_no_show_needs_contact_and_an_unbroken_wait_inside_the_fence() {
+    let mut play = Play::at(ride(), OrderStatus::AtPickup);
+    let wait = |play: &mut Play, minutes: u64| {
+        for _ in 0..minutes {
+            play.wait(MINUTE);
+            play.see(20.0);
+        }
+    };
+    assert!(matches!(play.no(driver(1), Command::NoShow {}), Refusal::ProofMissing(_)));
+    play.yes(driver(1), Command::Contacted {});
+    wait(&mut play, 14);
+    let early = play.no(driver(1), Command::NoShow {});
+    assert!(matches!(early, Refusal::TooEarly { remaining_ms: 60_000, .. }), "{early}");
+    // Once round the block, and the clock starts anew.
+    play.see(300.0);
+    wait(&mut play, 2);
+    assert!(matches!(play.no(driver(1), Command::NoShow {}), Refusal::TooEarly { .. }));
+    // So does it after a silence.
+    wait(&mut play, 10);
+    play.wait(3 * MINUTE);
+    wait(&mut play, 14);
+    assert!(matches!(play.no(driver(1), Command::NoShow {}), Refusal::TooEarly { .. }));
+    wait(&mut play, 2);
+    play.yes(driver(1), Command::NoShow {});
+    assert!(matches!(play.journal.last(), Some(Event::NoShow { fee: 1_000, .. })));
+}
+
+#[test]
+fn nobody_drives_themselves() {
+    let mut play = Play::placed(ride());
+    let me = DriverId(rider().0);
+    let round = play.round();
+    let candidates = vec![Candidate { driver: me, eta_s: 1, distance_m: 1 }];
+    play.yes(SYSTEM, Command::Search(Heard::Propose { round, candidates }));
+    assert_eq!(play.order.offers(), []);
+    let assign = Command::Assign { driver: me, force: true, reason: "why not".to_owned() };
+    assert!(matches!(play.no(DISPATCHER, assign), Refusal::NotEligible(_)));
+    let mut feed = Play::at(delivery(), OrderStatus::JobFeed);
+    let claim = Command::Search(Heard::Claim { driver: me, slots: vec![0] });
+    assert!(matches!(feed.no(SYSTEM, claim), Refusal::NotEligible(_)));
+}
+
+#[test]
+fn an_offer_is_never_accepted_after_its_time_even_if_no_timer_has_run() {
+    let mut play = Play::placed(ride());
+    let offer = play.offer_to(1);
+    play.wait(15 * SECOND);
+    let refusal = play.no(SYSTEM, accepted(offer, 1));
+    assert_eq!(refusal, Refusal::OfferGone(OfferStatus::Expired));
+}
+
+#[test]
+fn the_second_driver_is_told_that_it_is_gone() {
+    let mut placement = ride();
+    placement.policy.offer = OfferPolicy::BroadcastFirstWins;
+    let mut play = Play::placed(placement);
+    let round = play.round();
+    play.yes(SYSTEM, propose(round, &[1, 2]));
+    let offers: Vec<_> = play.order.offers().iter().map(|offer| offer.id).collect();
+    play.yes(SYSTEM, accepted(offers[1], 2));
+    let refusal = play.no(SYSTEM, accepted(offers[0], 1));
+    assert_eq!(refusal, Refusal::OfferGone(OfferStatus::Withdrawn));
+    assert_eq!(play.ask(SYSTEM, accepted(offers[1], 2)), Ok(vec![]), "the winner asks again");
+}
+
+#[test]
+fn a_driver_whose_job_went_to_another_cannot_have_it_back_with_the_old_offer() {
+    let mut play = Play::placed(ride());
+    let offer = play.offer_to(1);
+    play.yes(SYSTEM, accepted(offer, 1));
+    play.yes(driver(1), cancel());
+    play.assign(2);
+    assert_eq!(play.no(SYSTEM, accepted(offer, 1)), Refusal::OfferGone(OfferStatus::Lost));
+}
+
+#[test]
+fn cancelling_is_free_at_first_and_dearer_the_longer_the_driver_works() {
+    let fee = |play: &mut Play| {
+        play.yes(RIDER, cancel());
+        match play.journal.last() {
+            Some(Event::Cancelled { fee, .. }) => *fee,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(fee(&mut Play::placed(ride())), 0);
+    let mut early = Play::at(ride(), OrderStatus::Assigned);
+    early.wait(119 * SECOND);
+    assert_eq!(fee(&mut early), 0);
+    let mut late = Play::at(ride(), OrderStatus::EnRoutePickup);
+    late.wait(120 * SECOND);
+    assert_eq!(fee(&mut late), 200);
+    let mut there = Play::at(ride(), OrderStatus::AtPickup);
+    there.wait(120 * SECOND);
+    assert_eq!(fee(&mut there), 500);
+    let mut changed = Play::at(ride(), OrderStatus::AtPickup);
+    changed.yes(driver(1), cancel());
+    changed.assign(2);
+    changed.wait(10 * MINUTE);
+    assert_eq!(fee(&mut changed), 0, "the driver changed, so it is free");
+}
+
+#[test]
+fn a_basket_is_refunded_by_how_far_it_is() {
+    let prepaid = || {
+        let mut play = Play::placed(Placement { payment: PaymentTiming::Prepay, ..commerce() });
+        play.yes(SYSTEM, Command::ConfirmPayment { amount: 2_000 });
+        play
+    };
+    let refund = |play: &mut Play| {
+        play.yes(RIDER, cancel());
+        match play.journal.last() {
+            Some(Event::Cancelled { fee, refund, .. }) => (*fee, *refund),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refund(&mut prepaid()), (0, 2_000));
+    let mut confirmed = prepaid();
+    confirmed.yes(merchant(), Command::MerchantAccept { prep_min: 60 });
+    assert_eq!(refund(&mut confirmed.clone()), (0, 2_000));
+    confirmed.wait(6 * MINUTE);
+    assert_eq!(refund(&mut confirmed.clone()), (200, 1_800));
+    confirmed.wait(6 * MINUTE);
+    assert_eq!(refund(&mut confirmed.clone()), (400, 1_600));
+    confirmed.yes(merchant(), Command::StartPrep {});
+    assert_eq!(refund(&mut confirmed.clone()), (1_000, 1_000));
+    confirmed.yes(merchant(), Command::Ready {});
+    assert_eq!(refund(&mut confirmed), (2_000, 0));
+    let mut rejected = prepaid();
+    rejected.yes(merchant(), Command::MerchantReject { reason: "closed".to_owned() });
+    assert!(matches!(rejected.journal.last(), Some(Event::Cancelled { refund: 2_000, .. })));
+}
+
+#[test]
+fn a_merchant_who_does_not_answer_rejects_or_accepts_by_policy() {
+    let mut silent = Play::placed(commerce());
+    assert_eq!(silent.tick_at_deadline(), ["merchant_rejected", "cancelled_by_merchant"]);
+    let mut placement = commerce();
+    placement.policy.merchant_auto_accept = true;
+    let mut auto = Play::placed(placement);
+    assert_eq!(auto.tick_at_deadline(), ["merchant_confirmed"]);
+}
+
+#[test]
+fn an_order_without_any_item_left_is_none() {
+    let mut play = Play::placed(commerce());
+    play.yes(merchant(), Command::MerchantAccept { prep_min: 60 });
+    for item in 0..3 {
+        play.yes(merchant(), Command::ItemUnavailable { item });
+    }
+    play.yes(RIDER, Command::DecideItem { item: 0, replace: false });
+    play.wait(3 * MINUTE);
+    assert_eq!(play.tick(), ["item_settled", "item_settled", "cancelled_by_merchant"]);
+}
+
+#[test]
+fn a_ride_is_reassigned_three_times_and_no_more() {
+    let mut play = Play::placed(ride());
+    for n in 1..=3 {
+        play.assign(n);
+        play.yes(SYSTEM, lost(n));
+        assert_eq!(play.status(), OrderStatus::Searching);
+    }
+    play.assign(4);
+    let unassign = Command::Unassign { reason: "late".to_owned() };
+    assert!(matches!(play.no(DISPATCHER, unassign), Refusal::TooLate(_)));
+    play.yes(driver(4), cancel());
+    assert_eq!(play.status(), OrderStatus::CancelledByDriver);
+}
+
+#[test]
+fn a_driver_lost_with_the_rider_on_board_is_a_dispatchers_affair_and_keeps_the_job() {
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    play.effects.clear();
+    play.yes(SYSTEM, lost(1));
+    assert_eq!(play.status(), OrderStatus::InProgress);
+    assert!(matches!(play.journal.last(), Some(Event::Alerted { what: Alert::DriverLost, .. })));
+    assert_eq!(play.told(), ["driver: keep_job"]);
+    assert!(matches!(play.no(SYSTEM, lost(1)), Refusal::TooLate(_)));
+    assert_eq!(play.ask(SYSTEM, lost(2)), Ok(vec![]), "driver 2 has nothing to do with it");
+}
+
+#[test]
+fn a_change_of_stops_needs_the_driver_within_half_a_minute() {
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    let change = Command::ModifyStops { stops: vec![place_at(7_000.0)], fare: Some(fare(2_600)) };
+    play.yes(RIDER, change.clone());
+    assert_eq!(play.clone().tick_at_deadline(), ["change_declined"]);
+    play.yes(driver(1), Command::DeclineChange {});
+    play.yes(RIDER, change);
+    play.yes(driver(1), Command::AcceptChange {});
+    let view = play.order.order_view(play.id, 1, RIDER).unwrap();
+    assert_eq!((view.stops.len(), view.fare.total().amount), (2, 2_600));
+    assert_eq!(view.stops[1], place_at(7_000.0));
+    play.see(5_000.0);
+    let finish = Command::Finish { code: None, early_reason: None };
+    assert!(matches!(play.no(driver(1), finish), Refusal::TooFar { .. }), "the end has moved");
+}
+
+#[test]
+fn a_ride_ends_early_wherever_it_is_and_a_dispatcher_looks_if_it_does_not() {
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    play.yes(RIDER, Command::EndEarly {});
+    let mut forgotten = play.clone();
+    forgotten.wait(10 * MINUTE);
+    assert_eq!(forgotten.tick(), ["end_overdue"]);
+    play.yes(driver(1), Command::Finish { code: None, early_reason: None });
+    assert_eq!(play.status(), OrderStatus::Completed);
+}
+
+#[test]
+fn a_started_ride_is_cancelled_by_admins_only() {
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    for by in [RIDER, driver(1), DISPATCHER] {
+        assert!(matches!(play.no(by, cancel()), Refusal::NotYours(_)));
+    }
+    play.yes(Principal::Admin, cancel());
+}
+
+#[test]
+fn a_ride_that_stands_still_for_two_hours_is_reported_once() {
+    let mut placement = ride();
+    placement.policy.sla_ms = 0;
+    let mut play = Play::at(placement, OrderStatus::InProgress);
+    play.wait(2 * 60 * MINUTE - 1);
+    assert_eq!(play.tick(), [""; 0]);
+    play.wait(1);
+    assert_eq!(play.tick(), ["stuck"]);
+    assert_eq!(play.order.deadline(), None);
+}
+
+#[test]
+fn the_service_level_is_at_risk_at_four_fifths_and_breached_at_the_end() {
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    play.now = Timestamp(1_000_000_000 + 48 * MINUTE);
+    assert_eq!(play.tick(), ["sla_at_risk"]);
+    play.now = Timestamp(1_000_000_000 + 60 * MINUTE);
+    assert_eq!(play.tick(), ["sla_breached"]);
+    let mut both = Play::at(ride(), OrderStatus::InProgress);
+    both.wait(61 * MINUTE);
+    assert_eq!(both.tick(), ["sla_at_risk", "sla_breached"]);
+}
+
+#[test]
+fn proofs_are_required_before_goods_change_hands() {
+    let mut placement = Placement { code: Some("1234".to_owned()), ..delivery() };
+    placement.pickup_proof = vec![ProofKind::Photo];
+    placement.dropoff_proof = vec![ProofKind::Photo, ProofKind::Pin];
+    placement.cash_on_delivery = Some(500);
+    let mut play = Play::at(placement, OrderStatus::AtPickup);
+    let bare = Command::PickUp { proofs: vec![] };
+    assert_eq!(play.no(driver(1), bare), Refusal::ProofMissing("photo".to_owned()));
+    play.drive_to(OrderStatus::PickedUp);
+    play.drive_to(OrderStatus::InTransit);
+    play.drive_to(OrderStatus::AtDropoff);
+    let pin = |value: &str| Proof { kind: ProofKind::Pin, value: value.to_owned() };
+    let deliver = |proofs, cash| Command::Deliver { proofs, cash };
+    let missing = play.no(driver(1), deliver(vec![photo()], Some(500)));
+    assert_eq!(missing, Refusal::ProofMissing("pin".to_owned()));
+    let wrong = play.no(driver(1), deliver(vec![photo(), pin("9")], Some(500)));
+    assert_eq!(wrong, Refusal::WrongCode);
+    let unpaid = play.no(driver(1), deliver(vec![photo(), pin("1234")], Some(499)));
+    assert!(matches!(unpaid, Refusal::ProofMissing(_)));
+    play.yes(driver(1), deliver(vec![photo(), pin("1234")], Some(500)));
+}
+
+#[test]
+fn the_third_failed_attempt_sends_the_goods_back() {
+    let mut play = Play::at(delivery(), OrderStatus::FailedAttempt);
+    play.yes(driver(1), Command::Retry {});
+    play.yes(driver(1), Command::Fail { reason: "closed".to_owned() });
+    play.yes(driver(1), Command::Retry {});
+    play.yes(driver(1), Command::Fail { reason: "closed".to_owned() });
+    assert_eq!(play.status(), OrderStatus::Returning);
+}
+
+#[test]
+fn what_makes_no_sense_cannot_be_placed() {
+    let wrong = [
+        ("stops", Placement { stops: vec![place_at(0.0)], ..ride() }),
+        ("stops", Placement { stops: vec![place_at(0.0); 21], ..ride() }),
+        ("merchant", Placement { merchant: None, ..commerce() }),
+        ("merchant", Placement { merchant: Some(MerchantId::nth(1)), ..ride() }),
+        ("handoff", Placement { handoff: Handoff::Collect, ..delivery() }),
+        ("n_items", Placement { n_items: 1, ..delivery() }),
+        ("proofs", Placement { pickup_proof: vec![ProofKind::Photo], ..ride() }),
+        ("cash_on_delivery", Placement { cash_on_delivery: Some(1), ..ride() }),
+        ("cash_on_delivery", Placement { cash_on_delivery: Some(1_000_001), ..delivery() }),
+        ("fare", Placement { fare: fare(-1), ..ride() }),
+        (
+            "driver",
+            Placement {
+                policy: JobPolicy { offer: OfferPolicy::Direct, ..JobPolicy::default() },
+                ..ride()
+            },
+        ),
+        (
+            "code",
+            Placement { policy: JobPolicy { start_code: true, ..JobPolicy::default() }, ..ride() },
+        ),
+    ];
+    for (field, placement) in wrong {
+        let refusal = Play::new().no(RIDER, Command::Place(Box::new(placement)));
+        let is_field = matches!(&refusal, Refusal::Invalid { field: it, .. } if it == field);
+        assert!(is_field, "{field}: {refusal}");
+    }
+    let me = Some(DriverId(rider().0));
+    let own = Play::new().no(RIDER, Command::Place(Box::new(Placement { driver: me, ..ride() })));
+    assert!(matches!(own, Refusal::NotEligible(_)));
+    let other = Principal::Rider(RiderId::nth(2));
+    let not_mine = Play::new().no(other, Command::Place(Box::new(ride())));
+    assert!(matches!(not_mine, Refusal::NotYours(_)));
+}
+
+#[test]
+fn payments_that_fail_or_fall_short_or_never_come() {
+    let prepaid = || Play::at(ride(), OrderStatus::AwaitingPayment);
+    let short = prepaid().no(SYSTEM, Command::ConfirmPayment { amount: 1_999 });
+    assert_eq!(short.to_string(), "amount: 2000 are owed");
+    let mut failed = prepaid();
+    failed.yes(SYSTEM, Command::FailPayment {});
+    assert_eq!(failed.status(), OrderStatus::CancelledBySystem);
+    let mut late = prepaid();
+    late.wait(30 * MINUTE);
+    assert_eq!(late.tick(), ["cancelled_by_system"]);
+}
+
+#[test]
+fn a_dispatcher_may_force_an_excluded_driver_but_must_say_why() {
+    let mut play = Play::at(ride(), OrderStatus::Assigned);
+    play.yes(driver(1), cancel());
+    let assign =
+        |force, reason: &str| Command::Assign { driver: nth(1), force, reason: reason.to_owned() };
+    assert!(matches!(play.no(DISPATCHER, assign(false, "")), Refusal::NotEligible(_)));
+    assert!(matches!(play.no(DISPATCHER, assign(true, " ")), Refusal::Invalid { .. }));
+    play.offer_to(2);
+    play.yes(DISPATCHER, assign(true, "nobody else is near"));
+    let offers = play.order.offers();
+    assert_eq!(offers.len(), 1, "all other offers are taken back");
+    play.yes(SYSTEM, accepted(offers[0].id, 1));
+    assert_eq!(play.order.driver(), Some(nth(1)));
+}
+
+#[test]
+fn after_the_end_there_is_a_time_for_everything() {
+    let done = || Play::at(ride(), OrderStatus::Completed);
+    let adjust = |percent| Command::AdjustFareDown { percent };
+    let mut play = done();
+    play.yes(driver(1), adjust(25));
+    assert_eq!(play.order.order_view(play.id, 1, RIDER).unwrap().fare.total().amount, 1_500);
+    assert!(matches!(play.no(driver(1), adjust(30)), Refusal::TooLate(_)));
+    let mut late = done();
+    late.wait(10 * MINUTE);
+    assert!(matches!(late.no(driver(1), adjust(25)), Refusal::TooLate(_)));
+    assert!(matches!(late.no(driver(1), adjust(0)), Refusal::Invalid { .. }));
+    late.wait(24 * 60 * MINUTE);
+    assert!(matches!(late.no(RIDER, Command::Tip { amount: 5 }), Refusal::TooLate(_)));
+    late.yes(RIDER, Command::Rate { stars: 1 });
+    assert!(matches!(late.no(RIDER, Command::Rate { stars: 2 }), Refusal::TooLate(_)));
+    late.wait(7 * 24 * 60 * MINUTE);
+    assert!(matches!(late.no(driver(1), Command::Rate { stars: 2 }), Refusal::TooLate(_)));
+}
+
+#[test]
+fn a_tip_goes_whole_from_the_rider_to_the_driver() {
+    let play = Play::at(ride(), OrderStatus::Completed);
+    let tipped = Event::Tipped { amount: 300, at: play.now };
+    let postings = play.order.postings(play.id, &tipped);
+    assert_eq!(postings.iter().map(|line| line.amount).sum::<i64>(), 0);
+    assert!(postings[1].account.ends_with("/earnings") && postings[1].amount == -300);
+    assert_eq!(play.order.postings(play.id, &Event::SlaAtRisk { at: play.now }), []);
+}
+
+#[test]
+fn moving_towards_the_pickup_departs_and_entering_its_fence_arrives_if_the_rules_say_so() {
+    let mut placement = ride();
+    placement.policy.auto_arrive = true;
+    let mut play = Play::at(placement.clone(), OrderStatus::Assigned);
+    assert_eq!(play.see(-1_000.0), [""; 0]);
+    assert_eq!(play.see(-1_200.0), [""; 0], "away is not towards");
+    assert_eq!(play.see(-940.0), ["depart"]);
+    assert_eq!(play.see(-500.0), [""; 0]);
+    assert_eq!(play.see(-50.0), ["arrive"]);
+    placement.policy.auto_arrive = false;
+    placement.policy.auto_depart = false;
+    let mut manual = Play::at(placement, OrderStatus::Assigned);
+    assert_eq!(manual.see(-1_000.0), [""; 0]);
+    assert_eq!(manual.see(0.0), [""; 0]);
+}
+
+#[test]
+fn goods_depart_when_they_move_and_other_drivers_positions_mean_nothing() {
+    let mut play = Play::at(delivery(), OrderStatus::PickedUp);
+    assert_eq!(play.see_driver(2, 500.0), [""; 0]);
+    assert_eq!(play.see(20.0), [""; 0]);
+    assert_eq!(play.see(80.0), ["depart"]);
+}
+
+#[test]
+fn the_meter_counts_movement_once_and_ignores_trembling() {
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    for second in 0..600_u32 {
+        play.wait(SECOND);
+        play.see(f64::from(second % 2) * 6.0);
+    }
+    assert_eq!(play.life().metered_m, 0);
+    let mut n_checkpoints = 0;
+    for second in 1..=100_u32 {
+        play.wait(2 * SECOND);
+        n_checkpoints += play.see(f64::from(second) * 20.0).len();
+        play.see(f64::from(second) * 20.0);
+    }
+    assert!((3..=4).contains(&n_checkpoints), "{n_checkpoints}: one for each minute of moving");
+    play.yes(
+        driver(1),
+        Command::Finish { code: None, early_reason: Some("here is fine".to_owned()) },
+    );
+    assert!((1_990..=2_010).contains(&play.life().metered_m), "{}", play.life().metered_m);
+}
+
+#[test]
+fn a_typical_order_is_small() {
+    let play = Play::at(ride(), OrderStatus::InProgress);
+    let bytes = size_of::<Life>();
+    assert!(bytes <= 1_100, "{bytes} bytes without its lists");
+    let written = rmp_serde::to_vec_named(&play.order).unwrap().len();
+    assert!(written <= 2_500, "{written} bytes in a snapshot");
+}

@@ -1,0 +1,272 @@
+//! Whole lives of orders, told by their events.
+
+use super::*;
+
+#[test]
+fn a_ride_from_the_first_tap_to_the_last_star() {
+    let mut play = Play::placed(ride());
+    play.assign(1);
+    play.see(-900.0);
+    play.wait(60 * SECOND);
+    play.see(-400.0);
+    play.wait(60 * SECOND);
+    play.see(0.0);
+    play.yes(driver(1), Command::Arrive {});
+    play.yes(driver(1), Command::Start { code: None });
+    for km in 1..=5 {
+        play.wait(70 * SECOND);
+        play.see(f64::from(km) * 1_000.0);
+    }
+    play.yes(driver(1), Command::Finish { code: None, early_reason: None });
+    play.yes(RIDER, Command::Tip { amount: 300 });
+    play.yes(RIDER, Command::Rate { stars: 5 });
+    play.yes(driver(1), Command::Rate { stars: 4 });
+    insta::assert_snapshot!(play.story(), @r"
+    placed
+    search_opened
+    offer_made
+    offer_closed
+    search_closed
+    assigned
+    departed
+    arrived
+    started
+    metered
+    metered
+    metered
+    metered
+    metered
+    completed
+    tipped
+    rated
+    rated
+    ");
+    insta::assert_snapshot!(play.told().join("\n"), @r"
+    rider: open_job
+    driver: reserve_offer
+    driver: commit_job
+    driver: end_job
+    rider: close_job
+    driver: record_rating
+    ");
+    assert_eq!(play.life().metered_m, 5_000);
+}
+
+#[test]
+fn a_delivery_with_a_stop_on_the_way_a_failed_attempt_and_a_second_one() {
+    let stops = vec![place_at(0.0), place_at(2_000.0), place_at(5_000.0)];
+    let mut play = Play::at(Placement { stops, ..delivery() }, OrderStatus::AtStop);
+    play.yes(driver(1), Command::CompleteStop { proofs: vec![photo()] });
+    play.drive_to(OrderStatus::AtDropoff);
+    play.yes(driver(1), Command::Fail { reason: "nobody home".to_owned() });
+    play.yes(RIDER, Command::Retry {});
+    play.drive_to(OrderStatus::AtDropoff);
+    play.drive_to(OrderStatus::Delivered);
+    insta::assert_snapshot!(play.story(), @r"
+    placed
+    search_opened
+    offer_made
+    offer_closed
+    search_closed
+    assigned
+    departed
+    arrived
+    picked_up
+    departed
+    stop_arrived
+    stop_completed
+    arrived
+    attempt_failed
+    retried
+    arrived
+    delivered
+    ");
+}
+
+#[test]
+fn a_shop_order_whose_driver_is_found_while_it_cooks() {
+    let mut play = Play::placed(commerce());
+    assert_eq!(play.status(), OrderStatus::Waiting);
+    play.yes(merchant(), Command::MerchantAccept { prep_min: 25 });
+    play.yes(merchant(), Command::StartPrep {});
+    play.yes(merchant(), Command::ItemUnavailable { item: 2 });
+    play.yes(RIDER, Command::DecideItem { item: 2, replace: true });
+    assert_eq!(play.status(), OrderStatus::Waiting);
+    assert_eq!(play.tick_at_deadline(), ["search_opened"]);
+    play.assign(1);
+    play.drive_to(OrderStatus::EnRoutePickup);
+    play.drive_to(OrderStatus::AtPickup);
+    let refusal = play.no(driver(1), Command::PickUp { proofs: vec![] });
+    assert_eq!(refusal.to_string(), "the merchant is not ready: 60000 ms too early");
+    play.yes(merchant(), Command::Ready {});
+    play.yes(merchant(), Command::HandOver {});
+    play.drive_to(OrderStatus::PickedUp);
+    play.drive_to(OrderStatus::InTransit);
+    play.drive_to(OrderStatus::AtDropoff);
+    play.drive_to(OrderStatus::Delivered);
+    insta::assert_snapshot!(play.story(), @r"
+    placed
+    merchant_asked
+    merchant_confirmed
+    prep_started
+    item_missed
+    item_settled
+    search_opened
+    offer_made
+    offer_closed
+    search_closed
+    assigned
+    departed
+    arrived
+    goods_ready
+    handed_over
+    picked_up
+    departed
+    arrived
+    delivered
+    ");
+}
+
+#[test]
+fn a_shop_order_that_is_collected_needs_no_driver() {
+    let mut play = Play::placed(Placement { handoff: Handoff::Collect, ..commerce() });
+    play.cook();
+    let wrong = Command::Collected { code: Some("0000".to_owned()) };
+    assert_eq!(play.no(RIDER, wrong), Refusal::WrongCode);
+    play.yes(RIDER, Command::Collected { code: Some("1234".to_owned()) });
+    assert_eq!(play.status(), OrderStatus::Completed);
+    insta::assert_snapshot!(play.story(), @r"
+    placed
+    merchant_asked
+    merchant_confirmed
+    goods_ready
+    handed_over
+    completed
+    ");
+}
+
+#[test]
+fn a_prepaid_and_scheduled_ride_waits_for_its_money_and_then_for_its_time() {
+    let start_at = Some(Timestamp(1_000_000_000 + 2 * 3_600_000));
+    let payment = PaymentTiming::Prepay;
+    let mut play = Play::placed(Placement { start_at, payment, ..ride() });
+    play.yes(SYSTEM, Command::ConfirmPayment { amount: 2_000 });
+    assert_eq!(play.status(), OrderStatus::Scheduled);
+    assert_eq!(play.tick(), [""; 0], "it is not time yet");
+    assert_eq!(play.tick_at_deadline(), ["search_opened"]);
+    assert_eq!(play.now, Timestamp(1_000_000_000 + 2 * 3_600_000 - 15 * MINUTE));
+    insta::assert_snapshot!(play.story(), @r"
+    placed
+    payment_awaited
+    payment_confirmed
+    scheduled
+    search_opened
+    ");
+}
+
+#[test]
+fn a_driver_who_cancels_is_excluded_and_another_one_is_found() {
+    let mut play = Play::at(ride(), OrderStatus::AtPickup);
+    play.yes(driver(1), cancel());
+    assert_eq!(play.status(), OrderStatus::Searching);
+    let round = play.round();
+    play.yes(SYSTEM, propose(round, &[1]));
+    assert_eq!(play.order.offers(), [], "driver 1 gave it up");
+    play.assign(2);
+    assert_eq!(play.order.driver(), Some(nth(2)));
+    insta::assert_snapshot!(play.story(), @r"
+    placed
+    search_opened
+    offer_made
+    offer_closed
+    search_closed
+    assigned
+    departed
+    arrived
+    driver_gone
+    driver_excluded
+    search_opened
+    offer_made
+    offer_closed
+    search_closed
+    assigned
+    ");
+}
+
+#[test]
+fn goods_pass_from_one_driver_to_another() {
+    let mut play = Play::at(delivery(), OrderStatus::InTransit);
+    play.yes(driver(1), Command::CannotContinue { reason: "flat tyre".to_owned() });
+    play.yes(DISPATCHER, Command::Handover { driver: nth(2) });
+    assert_eq!(play.order.driver(), Some(nth(1)), "until the other one has confirmed");
+    let offer = play.order.offers()[0].id;
+    play.effects.clear();
+    play.yes(SYSTEM, accepted(offer, 2));
+    assert_eq!((play.status(), play.order.driver()), (OrderStatus::PickedUp, Some(nth(2))));
+    assert_eq!(play.told(), ["driver: end_job", "driver: commit_job"]);
+    let refusal = play.no(driver(1), Command::Depart {});
+    assert_eq!(refusal, Refusal::NotYours("not for drivers of this order".to_owned()));
+    play.yes(driver(2), Command::Depart {});
+}
+
+#[test]
+fn a_delivery_nobody_was_found_for_goes_to_the_feed_and_is_claimed() {
+    let mut play = Play::at(delivery(), OrderStatus::JobFeed);
+    let claim = |n| Command::Search(Heard::Claim { driver: nth(n), slots: vec![3] });
+    play.yes(SYSTEM, claim(2));
+    let late = play.no(SYSTEM, claim(3));
+    assert_eq!(late, Refusal::TooLate("it is not in the feed".to_owned()));
+    assert_eq!(play.order.claims(play.id), [Claim::slot(nth(2), 3)]);
+    insta::assert_snapshot!(play.story(), @r"
+    placed
+    search_opened
+    tier_opened
+    tier_opened
+    dispatch_failed
+    feed_opened
+    search_closed
+    assigned
+    ");
+}
+
+#[test]
+fn goods_called_off_on_the_way_go_back_if_the_other_side_agrees() {
+    let mut play = Play::at(delivery(), OrderStatus::InTransit);
+    play.yes(RIDER, Command::RequestCancel { reason: "wrong address".to_owned() });
+    let own = Command::DecideCancel { decision: CancelDecision::Return };
+    assert!(matches!(play.no(RIDER, own.clone()), Refusal::NotYours(_)));
+    play.yes(driver(1), own);
+    assert_eq!(play.status(), OrderStatus::Returning);
+    play.drive_to(OrderStatus::Returned);
+}
+
+#[test]
+fn a_request_nobody_answers_becomes_an_admins_affair() {
+    let mut play = Play::at(delivery(), OrderStatus::InTransit);
+    play.yes(driver(1), Command::RequestCancel { reason: "unsafe".to_owned() });
+    play.wait(30 * MINUTE);
+    assert!(play.tick().contains(&"cancel_escalated"));
+    let deny = Command::DecideCancel { decision: CancelDecision::Deny };
+    assert!(matches!(play.no(RIDER, deny.clone()), Refusal::NotYours(_)));
+    assert!(matches!(play.no(DISPATCHER, deny.clone()), Refusal::NotYours(_)));
+    play.yes(Principal::Admin, deny);
+    assert_eq!(play.status(), OrderStatus::InTransit);
+}
+
+#[test]
+fn two_sided_the_first_pair_wins_and_the_others_are_let_go() {
+    let mut placement = ride();
+    placement.policy.offer = OfferPolicy::TwoSided;
+    let mut play = Play::placed(placement);
+    let round = play.round();
+    play.yes(SYSTEM, propose(round, &[1, 2, 3]));
+    let offers: Vec<_> = play.order.offers().iter().map(|offer| offer.id).collect();
+    play.yes(SYSTEM, accepted(offers[0], 1));
+    play.yes(SYSTEM, accepted(offers[1], 2));
+    assert_eq!(play.status(), OrderStatus::Searching, "the rider has not chosen");
+    play.effects.clear();
+    play.yes(RIDER, Command::ConfirmOffer { offer: offers[1] });
+    assert_eq!(play.order.driver(), Some(nth(2)));
+    // Driver 1 had said yes and holds slots; driver 3 only holds the offer.
+    assert_eq!(play.told(), ["driver: abort_job", "driver: withdraw_offer", "driver: commit_job"]);
+}

@@ -1,0 +1,541 @@
+//! What regions promise, on a multi-threaded runtime and with a clock that only tests move.
+
+use actors::{
+    Card, DriverCard, EntityKey, Listing, SearchCard,
+    listing::RegionId,
+    region::{
+        Regions, Settings, Surroundings,
+        matching::{Field, Pairing, round},
+    },
+    search::Candidate,
+};
+use protocol::{
+    DriverId, JobId, OrderId, Point, RiderId, Timestamp,
+    view::WorkKind,
+    work::{Needs, OfferPolicy, Vehicle, VehicleKind},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
+const START: u64 = 1_800_000_000_000;
+
+/// The rest of the node, played by the test.
+#[derive(Debug)]
+struct Stage {
+    now: AtomicU64,
+    proposals: Mutex<Vec<(JobId, Vec<DriverId>)>>,
+    ups: mpsc::Sender<RegionId>,
+    falls_at_next_proposal: AtomicBool,
+}
+
+impl Surroundings for Stage {
+    fn propose(&self, job: JobId, _round: u32, candidates: Vec<Candidate>) {
+        assert!(!self.falls_at_next_proposal.swap(false, Ordering::SeqCst), "the stage said so");
+        let drivers = candidates.iter().map(|it| it.driver).collect();
+        self.proposals.lock().expect("no test panics holding it").push((job, drivers));
+    }
+
+    fn region_up(&self, region: RegionId) {
+        // Tests that do not ask who came up let the channel fill.
+        self.ups.try_send(region).ok();
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+}
+
+/// Regions, the stage they play on, and what is listed in them.
+struct Play {
+    stage: Arc<Stage>,
+    regions: Regions,
+    ups: mpsc::Receiver<RegionId>,
+    listed: BTreeMap<EntityKey, Listing>,
+}
+
+/// Ticks only when told, and is warm from the start.
+fn settings() -> Settings {
+    Settings { tick_ms: 0, warm_up_ms: 0, ..Settings::default() }
+}
+
+impl Play {
+    fn with(settings: Settings) -> Self {
+        let (sender, ups) = mpsc::channel(64);
+        let stage = Arc::new(Stage {
+            now: AtomicU64::new(START),
+            proposals: Mutex::default(),
+            ups: sender,
+            falls_at_next_proposal: AtomicBool::new(false),
+        });
+        let regions = Regions::start(settings, stage.clone()).expect("tests run on Tokio");
+        Self { stage, regions, ups, listed: BTreeMap::new() }
+    }
+
+    fn new() -> Self {
+        Self::with(settings())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.stage.now()
+    }
+
+    fn later(&self, ms: u64) {
+        self.stage.now.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    fn list(&mut self, entity: EntityKey, new: Option<Listing>) {
+        let old = match &new {
+            Some(new) => self.listed.insert(entity, new.clone()),
+            None => self.listed.remove(&entity),
+        };
+        self.regions.list(entity, old.as_ref(), new.as_ref());
+    }
+
+    /// Driver `n` is free at this point.
+    fn driver(&mut self, n: u64, at: Point) {
+        let card = DriverCard {
+            id: DriverId::nth(n),
+            at,
+            seen_at: self.now(),
+            vehicle: Arc::new(Vehicle {
+                kind: VehicleKind::Moto,
+                capacity_g: 20_000,
+                skills: vec![],
+            }),
+            is_free: true,
+            has_delivery_slot: true,
+            idle_since: self.now(),
+            rating: 500,
+        };
+        let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
+        self.list(DriverId::nth(n).into(), Some(listing));
+    }
+
+    /// Somebody at this point wants ride `n`.
+    fn ride(&mut self, n: u64, at: Point, policy: OfferPolicy) {
+        self.ride_with(n, at, policy, |_| ());
+    }
+
+    fn ride_with(
+        &mut self,
+        n: u64,
+        at: Point,
+        policy: OfferPolicy,
+        change: impl FnOnce(&mut SearchCard),
+    ) {
+        let mut card = SearchCard {
+            job: job(n),
+            work: WorkKind::Ride,
+            rider: RiderId::nth(n),
+            pickup: at,
+            needs: Needs::default(),
+            policy,
+            opened_at: self.now(),
+            round: 1,
+            radius_m: 10_000,
+            n_wanted: 1,
+            excluded: vec![],
+            only: None,
+        };
+        change(&mut card);
+        let listing = Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) };
+        self.list(OrderId::nth(n).into(), Some(listing));
+    }
+
+    fn driver_gone(&mut self, n: u64) {
+        self.list(DriverId::nth(n).into(), None);
+    }
+
+    fn ride_gone(&mut self, n: u64) {
+        self.list(OrderId::nth(n).into(), None);
+    }
+
+    /// One tick, and what it proposed.
+    async fn tick(&self) -> Vec<(JobId, Vec<DriverId>)> {
+        self.regions.tick().await;
+        std::mem::take(&mut self.stage.proposals.lock().expect("no test panics holding it"))
+    }
+
+    fn n_listed(&self) -> (usize, usize) {
+        let stats = self.regions.stats();
+        stats.iter().fold((0, 0), |(drivers, searches), (_, it)| {
+            (drivers + it.n_drivers, searches + it.n_searches)
+        })
+    }
+}
+
+fn job(n: u64) -> JobId {
+    JobId::Order(OrderId::nth(n))
+}
+
+fn pair(job_n: u64, driver_n: u64) -> (JobId, Vec<DriverId>) {
+    (job(job_n), vec![DriverId::nth(driver_n)])
+}
+
+/// Two points 200 m apart, on either side of the border between two regions.
+fn border() -> (Point, Point) {
+    let home = RegionId::at(KIGALI);
+    let far = (0..)
+        .map(|n| KIGALI.offset_m(f64::from(n) * 50.0, 0.0))
+        .find(|it| RegionId::at(*it) != home)
+        .expect("regions end somewhere");
+    let sides = (far.offset_m(-100.0, 0.0), far.offset_m(100.0, 0.0));
+    assert_ne!(RegionId::at(sides.0), RegionId::at(sides.1));
+    sides
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_on_the_other_side_of_a_border_is_proposed() {
+    let mut play = Play::new();
+    let (here, there) = border();
+    play.driver(1, there);
+    play.ride(1, here, OfferPolicy::BatchOptimal);
+    // A roster shows up a tick later at most, whichever region is first.
+    let proposals = [play.tick().await, play.tick().await].concat();
+    assert_eq!(proposals, [pair(1, 1)]);
+}
+
+/// How many rides of a random city over several regions are served within 40 seconds. Each has the
+/// number of a driver who starts somewhere else.
+async fn served_in_a_city(rings: u8) -> usize {
+    let mut play = Play::with(Settings { rings, ..settings() });
+    city(|n, pickup, at| {
+        play.driver(n, at);
+        play.ride_with(n, pickup, OfferPolicy::BatchOptimal, |card| card.radius_m = RADIUS_M);
+    });
+    let mut n_served = 0;
+    for _ in 0..40 {
+        // Two regions may propose one driver, who says yes to the first; the second search goes on.
+        let mut busy = HashSet::new();
+        for (job, drivers) in play.tick().await {
+            let is_first = busy.insert(drivers[0]);
+            n_served += usize::from(is_first);
+            let listing = play.listed.get(&job.into()).filter(|_| !is_first).cloned();
+            play.list(job.into(), listing);
+        }
+        busy.into_iter().for_each(|driver| play.list(driver.into(), None));
+        play.later(1_000);
+    }
+    n_served
+}
+
+/// The same with everything in one place, at the same pace.
+async fn served_by_one_who_sees_everyone() -> usize {
+    let (mut drivers, mut rides) = (BTreeMap::new(), BTreeMap::new());
+    let mut play = Play::new();
+    city(|n, pickup, at| {
+        play.driver(n, at);
+        play.ride_with(n, pickup, OfferPolicy::BatchOptimal, |card| card.radius_m = RADIUS_M);
+    });
+    for listing in std::mem::take(&mut play.listed).into_values() {
+        match listing.card {
+            Card::Driver(card) => drop(drivers.insert(card.id, Arc::new(card))),
+            Card::Search(card) => drop(rides.insert(card.job, *card)),
+        }
+    }
+    let (mut field, settings) = (Field::new(KIGALI), settings().matching);
+    for _ in 0..40 {
+        field.fill(drivers.values().cloned());
+        let outcome = round(rides.values(), &field, play.now(), &settings, Pairing::Joint);
+        for proposal in outcome.proposals {
+            rides.remove(&proposal.job);
+            drivers.remove(&proposal.candidates[0].driver);
+        }
+        play.later(1_000);
+    }
+    N_CITY as usize - rides.len()
+}
+
+const N_CITY: u64 = 300;
+/// Near enough to be released from the hold within 40 seconds.
+const RADIUS_M: u32 = 2_500;
+
+/// Rides and drivers, each somewhere on 30 x 30 km.
+fn city(mut list: impl FnMut(u64, Point, Point)) {
+    let mut random = StdRng::seed_from_u64(5);
+    let mut place =
+        || KIGALI.offset_m(random.random_range(-15e3..15e3), random.random_range(-15e3..15e3));
+    (0..N_CITY).for_each(|n| list(n, place(), place()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ring_serves_more_and_about_as_many_as_one_who_sees_everyone() {
+    let own_cell_only = served_in_a_city(0).await;
+    let with_ring = served_in_a_city(1).await;
+    let everyone = served_by_one_who_sees_everyone().await;
+    assert!(own_cell_only < with_ring, "{own_cell_only} without the ring, {with_ring} with it");
+    assert!(with_ring * 100 >= everyone * 95, "{with_ring} with the ring, {everyone} in one place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallen_region_starts_empty_asks_for_listings_and_goes_on() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    let elsewhere = Point { lat: 40.7, lon: -74.0 };
+    play.driver(2, elsewhere);
+    play.stage.falls_at_next_proposal.store(true, Ordering::SeqCst);
+    assert_eq!(play.tick().await, []);
+    let home = RegionId::at(KIGALI);
+    let mut ups = HashSet::new();
+    let mut n_home = 0;
+    // Each region came up once, and the fallen one a second time.
+    while n_home < 2 || ups.len() < 2 {
+        let up = play.ups.recv().await.unwrap();
+        ups.insert(up);
+        n_home += usize::from(up == home);
+    }
+    play.later(1_000);
+    assert_eq!(play.tick().await, [], "the successor knows nobody");
+    assert_eq!(play.n_listed(), (1, 0), "the other region is as it was");
+
+    play.driver(1, KIGALI);
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    let stats = play.regions.stats();
+    let (_, home) = stats.iter().find(|(region, _)| *region == home).unwrap();
+    assert_eq!((home.n_falls, home.n_drivers, home.n_searches), (1, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_survives_falling_again_and_again() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    play.ups.recv().await.unwrap();
+    for n_falls in 1..=3 {
+        play.driver(1, KIGALI);
+        play.ride(1, KIGALI, OfferPolicy::Sequential);
+        play.stage.falls_at_next_proposal.store(true, Ordering::SeqCst);
+        assert_eq!(play.tick().await, []);
+        play.ups.recv().await.unwrap();
+        assert_eq!(play.regions.stats()[0].1.n_falls, n_falls);
+    }
+    play.driver(1, KIGALI);
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_is_held_until_it_is_good_enough_for_its_age() {
+    let mut play = Play::new();
+    // 1,000 m take 180 s: good enough after 12 s.
+    play.driver(1, KIGALI.offset_m(1_000.0, 0.0));
+    play.ride(1, KIGALI, OfferPolicy::BatchOptimal);
+    for second in 0..12 {
+        assert_eq!(play.tick().await, [], "after {second} s");
+        assert_eq!(play.regions.stats()[0].1.n_held, 1);
+        play.later(1_000);
+    }
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    assert_eq!(play.regions.stats()[0].1.n_held, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_better_driver_who_turns_up_ends_the_hold() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI.offset_m(3_000.0, 0.0));
+    play.ride(1, KIGALI, OfferPolicy::AutoAssign);
+    assert_eq!(play.tick().await, []);
+    play.driver(2, KIGALI.offset_m(100.0, 0.0));
+    assert_eq!(play.tick().await, [pair(1, 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_policy_gets_what_it_asks_for() {
+    let wanted = [
+        (OfferPolicy::Sequential, 1),
+        (OfferPolicy::BroadcastFirstWins, 3),
+        (OfferPolicy::TwoSided, 3),
+        (OfferPolicy::BatchOptimal, 1),
+        (OfferPolicy::AutoAssign, 1),
+        (OfferPolicy::Direct, 1),
+        (OfferPolicy::Feed, 0),
+    ];
+    for (policy, n_wanted) in wanted {
+        let mut play = Play::new();
+        (1..=5).for_each(|n| play.driver(n, KIGALI.offset_m(n as f64 * 50.0, 0.0)));
+        play.ride_with(1, KIGALI, policy, |card| {
+            card.n_wanted = 3;
+            card.only = (policy == OfferPolicy::Direct).then(|| DriverId::nth(4));
+        });
+        let proposals = play.tick().await;
+        let n_proposed: usize = proposals.iter().map(|(_, drivers)| drivers.len()).sum();
+        assert_eq!(n_proposed, n_wanted, "{policy}");
+        if policy == OfferPolicy::Direct {
+            assert_eq!(proposals, [pair(1, 4)]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_who_crosses_a_border_is_never_nowhere_and_never_twice() {
+    let mut play = Play::new();
+    let (here, there) = border();
+    play.driver(1, here);
+    play.tick().await;
+    for at in [there, here, there] {
+        play.driver(1, at);
+        play.tick().await;
+        assert_eq!(play.n_listed(), (1, 0));
+    }
+    for (n, at) in [(1, here), (2, there)] {
+        play.ride(n, at, OfferPolicy::Sequential);
+    }
+    play.tick().await;
+    play.ride_gone(1);
+    play.later(2_000);
+    play.tick().await;
+    // The driver goes back: the other side still sees it, now in the ring.
+    play.driver(1, here);
+    play.later(2_000);
+    let proposals = [play.tick().await, play.tick().await].concat();
+    assert_eq!(proposals, [pair(2, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_positions_between_two_ticks_the_last_counts() {
+    let mut play = Play::new();
+    for n in (0..5_000).rev() {
+        play.driver(1, KIGALI.offset_m(f64::from(n), 0.0));
+    }
+    play.ride(1, KIGALI, OfferPolicy::BatchOptimal);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    assert_eq!(play.n_listed(), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_proposed_again_before_the_last_proposal_could_show() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    play.ride(2, KIGALI, OfferPolicy::Sequential);
+    play.later(1_000);
+    assert_eq!(play.tick().await, [], "the driver was proposed, and so was the ride");
+    play.later(1_000);
+    assert_eq!(play.tick().await, [pair(1, 1)], "nothing came of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_is_listed_anew_is_served_at_once() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    play.driver(2, KIGALI.offset_m(500.0, 0.0));
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    let exclude = |card: &mut SearchCard| {
+        card.excluded = vec![DriverId::nth(1)];
+        card.round = 2;
+    };
+    play.ride_with(1, KIGALI, OfferPolicy::Sequential, exclude);
+    assert_eq!(play.tick().await, [pair(1, 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_who_is_listed_anew_can_be_proposed_at_once() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    // It was busy for a moment, and the first ride is gone.
+    play.driver_gone(1);
+    play.ride_gone(1);
+    play.tick().await;
+    play.driver(1, KIGALI);
+    play.ride(2, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(2, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_region_lets_searches_choose_in_turn() {
+    let paired = |warm_up_ms| async move {
+        let mut play = Play::with(Settings { warm_up_ms, ..settings() });
+        play.driver(1, KIGALI.offset_m(100.0, 0.0));
+        play.driver(2, KIGALI.offset_m(-400.0, 0.0));
+        play.ride(1, KIGALI, OfferPolicy::Sequential);
+        play.later(1);
+        play.ride(2, KIGALI.offset_m(400.0, 0.0), OfferPolicy::Sequential);
+        play.tick().await
+    };
+    assert_eq!(paired(3_000).await, [pair(1, 1), pair(2, 2)]);
+    assert_eq!(paired(0).await, [pair(1, 2), pair(2, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_region_is_forgotten_and_comes_back_when_needed() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    play.tick().await;
+    play.driver_gone(1);
+    play.tick().await;
+    assert_eq!(play.regions.stats().len(), 1);
+    play.later(60_000);
+    play.tick().await;
+    assert_eq!(play.regions.stats(), []);
+    play.driver(1, KIGALI);
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_end_nothing_is_kept() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    play.tick().await;
+    play.regions.stop().await;
+    play.driver(1, KIGALI);
+    play.driver(2, Point { lat: 40.7, lon: -74.0 });
+    assert_eq!(play.tick().await, []);
+    assert_eq!(play.regions.stats(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regions_tick_by_themselves() {
+    let mut play = Play::with(Settings { tick_ms: 5, ..settings() });
+    play.driver(1, KIGALI);
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    while play.stage.proposals.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(play.stage.proposals.lock().unwrap()[0], pair(1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_listed_is_lost_while_regions_come_and_go() {
+    // Regions that close as soon as they are empty, under listings from all sides.
+    let settings = Settings { tick_ms: 1, linger_ms: 0, ..settings() };
+    let play = Play::with(settings);
+    let (here, there) = border();
+    let mut crowd = tokio::task::JoinSet::new();
+    for n in 0..8_u64 {
+        let (stage, regions) = (play.stage.clone(), play.regions.clone());
+        crowd.spawn(async move {
+            let (_, ups) = mpsc::channel(1);
+            let mut mine = Play { stage, regions, ups, listed: BTreeMap::new() };
+            let mut random = StdRng::seed_from_u64(n);
+            for step in 0..400 {
+                match random.random_range(0..3) {
+                    0 => mine.driver(n, here),
+                    1 => mine.driver(n, there),
+                    _ => mine.driver_gone(n),
+                }
+                if step % 8 == 0 {
+                    tokio::time::sleep(Duration::from_micros(300)).await;
+                }
+            }
+            if n.is_multiple_of(2) { mine.driver(n, here) } else { mine.driver_gone(n) }
+        });
+    }
+    crowd.join_all().await;
+    play.regions.tick().await;
+    assert_eq!(play.n_listed(), (4, 0));
+}

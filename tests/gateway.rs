@@ -1,0 +1,16 @@
+//! The gateway from outside: the real binary, real sockets, and clients that misbehave.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a client picks what it waits for")]
+
+#[path = "gateway/client.rs"]
+mod client;
+#[path = "gateway/limits.rs"]
+mod limits;
+#[path = "gateway/node.rs"]
+mod node;
+#[path = "gateway/rest.rs"]
+mod rest;
+#[path = "gateway/ride.rs"]
+mod ride;
+#[path = "gateway/session.rs"]
+mod session;

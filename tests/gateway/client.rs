@@ -1,0 +1,192 @@
+//! A client that says exactly what it is told to, and hears everything.
+
+use crate::node::Node;
+use futures_util::{SinkExt, StreamExt};
+use protocol::{
+    CommandId, Principal, Timestamp,
+    codec::Codec,
+    frame::{ClientFrame, Outcome, Push, ServerFrame, Topic},
+    work::Wish,
+};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        self, Message, client::IntoClientRequest, handshake::client::Request,
+        protocol::frame::coding::CloseCode,
+    },
+};
+
+/// Longer than anything here should take.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+pub(crate) struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    codec: Codec,
+}
+
+/// The last a client hears.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) code: u16,
+}
+
+/// A request to open a socket that speaks `codec`.
+pub(crate) fn request(node: &Node, codec: Option<Codec>) -> Request {
+    let mut request = format!("ws://{}/v1/ws", node.address).into_client_request().unwrap();
+    if let Some(codec) = codec {
+        let subprotocol = codec.subprotocol().parse().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", subprotocol);
+    }
+    request
+}
+
+/// The status with which the node refuses to open a socket.
+pub(crate) async fn refused(request: Request) -> (u16, String) {
+    match connect_async(request).await {
+        Err(tungstenite::Error::Http(response)) => {
+            let body = response.body().clone().unwrap_or_default();
+            (response.status().as_u16(), String::from_utf8(body).unwrap())
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+impl Client {
+    /// Connected, and not known yet.
+    pub(crate) async fn stranger(node: &Node, codec: Codec) -> Self {
+        let (socket, _) = connect_async(request(node, Some(codec))).await.unwrap();
+        let mut client = Self { socket, codec };
+        let hello = client.hear().await;
+        assert!(matches!(hello, ServerFrame::Hello { .. }), "{hello:?}");
+        client
+    }
+
+    /// Connected as `principal`.
+    pub(crate) async fn connect(node: &Node, principal: Principal) -> Self {
+        let mut client = Self::stranger(node, Codec::MsgPack).await;
+        client.identify(&node.token(principal)).await;
+        let welcome = client.hear().await;
+        assert_eq!(welcome, ServerFrame::Welcome { principal });
+        client
+    }
+
+    pub(crate) async fn identify(&mut self, token: &str) {
+        self.say(&ClientFrame::Identify { token: token.to_owned() }).await;
+    }
+
+    pub(crate) async fn say(&mut self, frame: &ClientFrame) {
+        let bytes = self.codec.encode(frame).unwrap();
+        self.say_bytes(bytes).await;
+    }
+
+    /// Says anything at all.
+    pub(crate) async fn say_bytes(&mut self, bytes: Vec<u8>) {
+        let message = match self.codec {
+            Codec::MsgPack => Message::binary(bytes),
+            Codec::Json => Message::text(String::from_utf8(bytes).unwrap()),
+        };
+        self.say_message(message).await;
+    }
+
+    pub(crate) async fn say_message(&mut self, message: Message) {
+        // The node may have closed already; what it said last is still to be heard.
+        drop(self.socket.send(message).await);
+    }
+
+    /// Says something without ever listening; false when the node does not take it any more.
+    pub(crate) async fn try_say(&mut self, frame: &ClientFrame) -> bool {
+        let message = Message::binary(self.codec.encode(frame).unwrap());
+        let said = tokio::time::timeout(PATIENCE, self.socket.send(message)).await;
+        matches!(said, Ok(Ok(())))
+    }
+
+    async fn next(&mut self) -> Result<ServerFrame, Closed> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            let bytes = match message.expect("the node said nothing") {
+                Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
+                Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
+                Some(Ok(Message::Close(Some(close)))) => {
+                    return Err(Closed { code: close.code.into() });
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Close(None)) | Err(_)) | None => {
+                    return Err(Closed { code: CloseCode::Abnormal.into() });
+                }
+            };
+            return Ok(self.codec.decode_unbounded(&bytes).unwrap());
+        }
+    }
+
+    /// The next frame.
+    pub(crate) async fn hear(&mut self) -> ServerFrame {
+        self.next().await.expect("the node closed the socket")
+    }
+
+    /// The next frame that `pick` wants; others are skipped.
+    pub(crate) async fn hear_any<T>(
+        &mut self,
+        mut pick: impl FnMut(ServerFrame) -> Option<T>,
+    ) -> T {
+        loop {
+            let frame = self.hear().await;
+            if let Some(picked) = pick(frame) {
+                return picked;
+            }
+        }
+    }
+
+    /// Everything until the node closes, and how it does.
+    pub(crate) async fn hear_out(&mut self) -> (Vec<ServerFrame>, Closed) {
+        let mut heard = Vec::new();
+        loop {
+            match self.next().await {
+                Ok(frame) => heard.push(frame),
+                Err(closed) => return (heard, closed),
+            }
+        }
+    }
+
+    /// Wishes something, and waits for what comes of it.
+    pub(crate) async fn wish(&mut self, wish: Wish) -> Outcome {
+        self.wish_as(CommandId::mint(), wish).await
+    }
+
+    pub(crate) async fn wish_as(&mut self, wanted: CommandId, wish: Wish) -> Outcome {
+        self.say(&ClientFrame::Command { id: wanted, wish }).await;
+        self.hear_any(|frame| match frame {
+            ServerFrame::Result { id, outcome } if id == wanted => Some(outcome),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn subscribe(&mut self, topic: Topic) {
+        self.say(&ClientFrame::Subscribe(topic)).await;
+    }
+
+    /// The next push that `pick` wants, acknowledged; others are acknowledged and skipped.
+    pub(crate) async fn hear_push<T>(&mut self, pick: impl Fn(Push) -> Option<T>) -> T {
+        loop {
+            let (n, push) = self
+                .hear_any(|frame| match frame {
+                    ServerFrame::Push { n, push } => Some((n, push)),
+                    _ => None,
+                })
+                .await;
+            self.say(&ClientFrame::Ack { n }).await;
+            if let Some(picked) = pick(push) {
+                return picked;
+            }
+        }
+    }
+}
+
+/// Now, as a device's clock has it.
+#[expect(clippy::disallowed_methods, reason = "a device has a clock of its own")]
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp(0) + since
+}

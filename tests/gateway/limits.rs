@@ -1,0 +1,100 @@
+//! What happens to clients that are too many, too fast, too slow or too silent.
+
+use crate::{
+    client::{Client, Closed, refused, request},
+    node::{Node, rider},
+};
+use protocol::{
+    Code, Principal,
+    codec::Codec,
+    frame::{ClientFrame, ServerFrame, Topic},
+};
+
+#[tokio::test]
+async fn a_hasty_client_is_told_how_long_to_wait() {
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__FRAMES_PER_S", "1"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "3"),
+    ]);
+    let mut client = Client::connect(&node, rider(1)).await;
+    for _ in 0..5 {
+        client.say(&ClientFrame::Heartbeat {}).await;
+    }
+    let refused = client
+        .hear_any(|frame| match frame {
+            ServerFrame::Refused(refused) => Some(refused),
+            _ => None,
+        })
+        .await;
+    assert_eq!(refused.code, Code::RateLimited);
+    assert!(refused.retry_after_ms.is_some_and(|ms| (1..=1_000).contains(&ms)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_silent_client_is_closed_and_one_that_beats_is_not() {
+    let node = Node::with(&[("GATEWAY__SESSION__HEARTBEAT", "200ms")]);
+    let mut beating = Client::connect(&node, rider(2)).await;
+    let mut silent = Client::connect(&node, rider(1)).await;
+    let (mut n_beats, mut waiting) = (0, Box::pin(silent.hear_out()));
+    let closed = loop {
+        tokio::select! {
+            (_, closed) = &mut waiting => break closed,
+            frame = beating.hear() => {
+                if let ServerFrame::Heartbeat { .. } = frame {
+                    n_beats += 1;
+                    // An answer to every beat would be answered in turn.
+                    if n_beats % 2 == 1 {
+                        beating.say(&ClientFrame::Heartbeat {}).await;
+                    }
+                }
+            }
+        }
+    };
+    assert_eq!(closed, Closed { code: 4408 });
+    beating.say(&ClientFrame::Heartbeat {}).await;
+    beating.hear().await;
+}
+
+#[tokio::test]
+async fn one_session_too_many_is_turned_away() {
+    let node = Node::with(&[("GATEWAY__SESSIONS_MAX", "1")]);
+    let _first = Client::connect(&node, rider(1)).await;
+    let (status, body) = refused(request(&node, Some(Codec::Json))).await;
+    assert_eq!(status, 503);
+    assert!(body.contains("too many sessions"), "{body}");
+}
+
+#[tokio::test]
+async fn one_address_may_not_knock_without_end() {
+    let node =
+        Node::with(&[("GATEWAY__HANDSHAKES_PER_S", "1"), ("GATEWAY__HANDSHAKES_BURST", "2")]);
+    for _ in 0..2 {
+        Client::stranger(&node, Codec::Json).await;
+    }
+    assert_eq!(refused(request(&node, Some(Codec::Json))).await.0, 429);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed_and_others_do_not_notice() {
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__FRAMES_PER_S", "1000000"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "1000000"),
+        ("GATEWAY__SESSION__QUEUE_MAX", "16"),
+    ]);
+    let mut other = Client::connect(&node, rider(1)).await;
+    let order = crate::ride::place_ride(&mut other).await;
+    let mut slow = Client::connect(&node, Principal::Dispatcher).await;
+    let topic = Topic::Actor(order.to_string());
+    // Each of these is answered with more than it is; at some point nobody can keep the answers.
+    let mut n_said = 0;
+    while n_said < 400_000 {
+        let said = slow.try_say(&ClientFrame::Subscribe(topic.clone())).await;
+        n_said += 1;
+        if !said {
+            break;
+        }
+    }
+    assert!(n_said < 400_000, "the node kept everything");
+    other.say(&ClientFrame::Heartbeat {}).await;
+    other.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
+}

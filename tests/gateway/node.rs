@@ -1,0 +1,113 @@
+//! A node of one's own for each test.
+
+use protocol::{DriverId, Principal, RiderId};
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_outrider");
+
+/// A running node; it dies with the test.
+pub(crate) struct Node {
+    child: Child,
+    dir: TempDir,
+    settings: Vec<(String, String)>,
+    pub(crate) address: String,
+}
+
+impl Node {
+    /// One with the default settings.
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// One with some settings changed: `("GATEWAY__SESSIONS_MAX", "1")`.
+    pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let named = |(key, value): &(&str, &str)| (format!("OUTRIDER_{key}"), (*value).to_owned());
+        let settings = settings.iter().map(named).collect::<Vec<_>>();
+        let (child, address) = spawn(&dir, &settings);
+        Self { child, dir, settings, address }
+    }
+
+    /// Kills it as a power cut would, and starts it again on the same address and journal.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.settings.push(("OUTRIDER_GATEWAY__LISTEN".to_owned(), self.address.clone()));
+        (self.child, self.address) = spawn(&self.dir, &self.settings);
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The key its tokens are signed with, once it has run.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.dir.path().join("development-key.pem")
+    }
+
+    /// A token this node believes.
+    pub(crate) fn token(&self, principal: Principal) -> String {
+        let role = principal.role().to_string();
+        let mut command = command(&self.dir);
+        command.args(["token", "--role", &role, "--id", &principal.to_string()]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Tells it to leave, as an operator does.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have left by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn spawn(dir: &TempDir, settings: &[(String, String)]) -> (Child, String) {
+    let mut command = command(dir);
+    command.envs(settings.iter().cloned());
+    let mut child = command.arg("serve").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line
+        .trim()
+        .strip_prefix("outrider is at http://")
+        .and_then(|rest| rest.strip_suffix('/'))
+        .unwrap_or_else(|| panic!("the node did not start: {line:?}"))
+        .to_owned();
+    (child, address)
+}
+
+fn command(dir: &TempDir) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .env("OUTRIDER_JOURNAL__DIR", dir.path())
+        .env("OUTRIDER_JOURNAL__KIND", "memory")
+        .env("OUTRIDER_GATEWAY__LISTEN", "127.0.0.1:0")
+        .env("OUTRIDER_TELEMETRY__FILTER", "warn");
+    command
+}
+
+pub(crate) fn rider(n: u64) -> Principal {
+    Principal::Rider(RiderId::nth(n))
+}
+
+pub(crate) fn driver(n: u64) -> Principal {
+    Principal::Driver(DriverId::nth(n))
+}

@@ -1,0 +1,261 @@
+//! REST from outside: the same rules as on the socket, in HTTP's words.
+
+use crate::{
+    node::{Node, driver, rider},
+    ride::new_ride,
+};
+use protocol::{OrderId, Principal};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+struct Caller<'a> {
+    node: &'a Node,
+    token: String,
+    http: Client,
+}
+
+impl<'a> Caller<'a> {
+    fn new(node: &'a Node, principal: Principal) -> Self {
+        Self { node, token: node.token(principal), http: Client::new() }
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        let request = self.http.get(self.node.url(path)).bearer_auth(&self.token);
+        request.send().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Response {
+        let request = self.http.post(self.node.url(path)).bearer_auth(&self.token);
+        request.json(body).send().await.unwrap()
+    }
+
+    async fn post_as(&self, key: &str, path: &str, body: &Value) -> Response {
+        let request = self.http.post(self.node.url(path)).bearer_auth(&self.token);
+        request.header("idempotency-key", key).json(body).send().await.unwrap()
+    }
+
+    async fn place(&self) -> String {
+        let response = self.post("/v1/orders", &ride()).await;
+        assert_eq!(response.status(), StatusCode::CREATED);
+        json_of(response).await["actor"].as_str().unwrap().to_owned()
+    }
+}
+
+async fn json_of(response: Response) -> Value {
+    response.json().await.unwrap()
+}
+
+async fn assert_refused(response: Response, status: u16, code: &str) {
+    let got = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    assert_eq!((got, body["code"].as_str()), (status, Some(code)), "{body}");
+}
+
+fn ride() -> Value {
+    serde_json::to_value(new_ride()).unwrap()
+}
+
+fn with(key: &str, value: Value) -> Value {
+    let mut ride = ride();
+    ride[key] = value;
+    ride
+}
+
+#[tokio::test]
+async fn an_order_is_placed_shown_listed_and_cancelled() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let response = me.post("/v1/orders", &ride()).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let shown = json_of(me.get(&location).await).await;
+    assert_eq!(shown["status"], "searching");
+    let listed = json_of(me.get("/v1/orders").await).await;
+    assert_eq!(listed["items"][0]["id"], shown["id"]);
+
+    let actions = format!("{location}/actions");
+    let response = me.post(&actions, &json!({ "cancel": { "reason": "rain" } })).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(json_of(me.get(&location).await).await["status"], "cancelled_by_rider");
+    assert_refused(me.post(&actions, &json!({ "on_board": {} })).await, 409, "illegal_transition")
+        .await;
+}
+
+#[tokio::test]
+async fn a_repeat_with_the_same_key_returns_the_first_answer() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let uuid = protocol::CommandId::mint().0.to_string();
+    for key in ["tuesday-evening", uuid.as_str()] {
+        let first = json_of(me.post_as(key, "/v1/orders", &ride()).await).await;
+        let again = json_of(me.post_as(key, "/v1/orders", &ride()).await).await;
+        assert_eq!(first, again);
+        let other = with("payment", json!("prepay"));
+        assert_refused(me.post_as(key, "/v1/orders", &other).await, 422, "command_id_reused").await;
+        let id = first["actor"].as_str().unwrap();
+        let cancel = json!({ "cancel": {} });
+        me.post(&format!("/v1/orders/{id}/actions"), &cancel).await;
+    }
+    assert_eq!(json_of(me.get("/v1/orders").await).await["items"].as_array().unwrap().len(), 2);
+    let long = "k".repeat(65);
+    assert_refused(me.post_as(&long, "/v1/orders", &ride()).await, 422, "invalid").await;
+}
+
+#[tokio::test]
+async fn without_a_good_token_everything_is_the_same_401() {
+    let node = Node::start();
+    let http = Client::new();
+    let mut bodies = Vec::new();
+    for authorization in [None, Some("Bearer a.b.c"), Some("Bearer "), Some("Basic YTpi")] {
+        for (method, path) in [
+            (Method::GET, "/v1/orders"),
+            (Method::POST, "/v1/orders"),
+            (Method::GET, "/v1/actors/driver-1"),
+            (Method::POST, "/v1/quotes"),
+        ] {
+            let mut request = http.request(method, node.url(path));
+            if let Some(authorization) = authorization {
+                request = request.header("authorization", authorization);
+            }
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{authorization:?} {path}");
+            bodies.push(response.text().await.unwrap());
+        }
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+}
+
+#[tokio::test]
+async fn bodies_that_make_no_sense_are_refused() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let stop = |lat: f64, lon: f64| json!({ "at": { "lat": lat, "lon": lon } });
+    for (body, code) in [
+        (with("stops", json!([stop(91.0, 0.0), stop(0.0, 0.0)])), "invalid"),
+        (with("stops", json!([stop(0.0, 0.0)])), "invalid"),
+        (with("stops", json!([stop(0.0, 0.0), stop(50.0, 50.0)])), "invalid"),
+        (with("colour", json!("red")), "invalid"),
+        (with("kind", json!("flight")), "invalid"),
+        (with("quote", json!("a.b.c")), "quote_invalid"),
+    ] {
+        assert_refused(me.post("/v1/orders", &body).await, 422, code).await;
+    }
+    let request = me.http.post(node.url("/v1/orders")).bearer_auth(&me.token);
+    let response =
+        request.header("content-type", "application/json").body("{").send().await.unwrap();
+    assert_refused(response, 400, "malformed").await;
+    let huge = with("quote", json!("x".repeat(70_000)));
+    let response = me.post("/v1/orders", &huge).await;
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_promised_price_is_the_price() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let asked = json!({ "kind": "ride", "stops": ride()["stops"] });
+    let quote = json_of(me.post("/v1/quotes", &asked).await).await;
+    let placed = me.post("/v1/orders", &with("quote", quote["quote"].clone())).await;
+    assert_eq!(placed.status(), StatusCode::CREATED);
+    let id = json_of(placed).await["actor"].as_str().unwrap().to_owned();
+    let shown = json_of(me.get(&format!("/v1/orders/{id}")).await).await;
+    assert_eq!(shown["fare"], quote["fare"]);
+}
+
+#[tokio::test]
+async fn what_belongs_to_others_is_not_found() {
+    let node = Node::start();
+    let order = Caller::new(&node, rider(1)).place().await;
+    let path = format!("/v1/orders/{order}");
+    for stranger in [rider(2), driver(3)] {
+        let stranger = Caller::new(&node, stranger);
+        assert_refused(stranger.get(&path).await, 404, "not_found").await;
+        let cancel = stranger.post(&format!("{path}/actions"), &json!({ "cancel": {} })).await;
+        assert_refused(cancel, 404, "not_found").await;
+        assert_eq!(json_of(stranger.get("/v1/orders").await).await["items"], json!([]));
+        assert_refused(stranger.get(&format!("/v1/actors/{order}")).await, 403, "forbidden").await;
+        let me = stranger.get(&format!("/v1/riders/{}", rider(1))).await;
+        assert_refused(me, 404, "not_found").await;
+    }
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    assert_eq!(staff.get(&path).await.status(), StatusCode::OK);
+    let history = json_of(staff.get(&format!("/v1/actors/{order}/history")).await).await;
+    assert_eq!(history[0]["event"], "placed");
+}
+
+#[tokio::test]
+async fn ids_that_name_nothing_are_not_found() {
+    let node = Node::start();
+    let staff = Caller::new(&node, Principal::Admin);
+    for id in [OrderId::nth(404).to_string(), "order-7".to_owned(), rider(1).to_string()] {
+        assert_refused(staff.get(&format!("/v1/orders/{id}")).await, 404, "not_found").await;
+    }
+    for path in ["/v1/actors/planet-3", "/v1/nothing", "/v1/actors/order-1/history"] {
+        assert_refused(staff.get(path).await, 404, "not_found").await;
+    }
+    let wrong_method = staff.post("/v1/openapi.json", &json!({})).await;
+    assert_eq!(wrong_method.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn pages_of_a_list_follow_each_other() {
+    let node = Node::start();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    for n in 1..=5 {
+        let rider = protocol::RiderId::nth(n);
+        let response = staff.post("/v1/orders", &with("rider", json!(rider))).await;
+        assert_eq!(response.status(), StatusCode::CREATED);
+    }
+    let (mut seen, mut path) = (Vec::new(), "/v1/orders?limit=2".to_owned());
+    loop {
+        let page = json_of(staff.get(&path).await).await;
+        let ids = page["items"].as_array().unwrap().iter().map(|row| row["id"].to_string());
+        seen.extend(ids);
+        match page["next"].as_str() {
+            Some(next) => path = format!("/v1/orders?limit=2&before={next}"),
+            None => break,
+        }
+    }
+    let n_seen = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!((n_seen, seen.len()), (5, 5));
+    for bad in ["limit=0", "limit=101", "before=yesterday", "colour=red"] {
+        assert_refused(staff.get(&format!("/v1/orders?{bad}")).await, 422, "invalid").await;
+    }
+}
+
+#[tokio::test]
+async fn the_node_says_how_it_is() {
+    let node = Node::start();
+    let http = Client::new();
+    for path in ["/health", "/health/live", "/health/ready"] {
+        let response = http.get(node.url(path)).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(json_of(response).await["status"], "ok");
+    }
+    Caller::new(&node, rider(1)).place().await;
+    let metrics = http.get(node.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("outrider_commands_total"), "{metrics}");
+    let page = http.get(node.url("/")).send().await.unwrap();
+    assert!(
+        page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'")
+    );
+    assert!(page.text().await.unwrap().contains("<title>Outrider</title>"));
+    let document = json_of(http.get(node.url("/v1/openapi.json")).send().await.unwrap()).await;
+    assert!(document["paths"]["/v1/orders"]["post"].is_object());
+}
+
+#[tokio::test]
+async fn a_hasty_caller_is_told_when_to_come_back() {
+    let node = Node::with(&[("GATEWAY__REQUESTS_PER_S", "1"), ("GATEWAY__REQUESTS_BURST", "2")]);
+    let me = Caller::new(&node, rider(1));
+    for _ in 0..2 {
+        assert_eq!(me.get("/v1/orders").await.status(), StatusCode::OK);
+    }
+    let refused = me.get("/v1/orders").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_refused(refused, 429, "rate_limited").await;
+    assert_eq!(Caller::new(&node, rider(2)).get("/v1/orders").await.status(), StatusCode::OK);
+}

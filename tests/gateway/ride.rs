@@ -1,0 +1,233 @@
+//! A ride from wish to rating, and what the two phones hear of it.
+
+use crate::{
+    client::{Client, now},
+    node::{Node, driver, rider},
+};
+use protocol::{
+    CommandId, DriverId, JobId, OrderId, OrderStatus, Point, Principal,
+    frame::{ClientFrame, Outcome, Push, ServerFrame, Topic},
+    view::{Offer, Position},
+    work::{
+        DriverAction, DutyWish, Handoff, Needs, NewOrder, OrderAction, OrderKind, PaymentTiming,
+        Vehicle, VehicleKind, Wish,
+    },
+};
+
+const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
+
+pub(crate) fn new_ride() -> NewOrder {
+    NewOrder {
+        kind: OrderKind::Ride,
+        stops: vec![PICKUP.into(), PICKUP.offset_m(1_500.0, 0.0).into()],
+        rider: None,
+        start_at: None,
+        payment: PaymentTiming::Cash,
+        needs: Needs::default(),
+        quote: None,
+        merchant: None,
+        handoff: Handoff::Driver,
+        driver: None,
+        policy: None,
+        pickup_proof: Vec::new(),
+        dropoff_proof: Vec::new(),
+        cash_on_delivery: None,
+        n_items: None,
+    }
+}
+
+pub(crate) async fn place_ride(client: &mut Client) -> OrderId {
+    let outcome = client.wish(Wish::PlaceOrder(Box::new(new_ride()))).await;
+    let Outcome::Ok(done) = outcome else { panic!("{outcome:?}") };
+    done.actor.parse().unwrap()
+}
+
+fn position(at: Point) -> ClientFrame {
+    ClientFrame::Position(Position {
+        at,
+        sampled_at: now(),
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: Some(5.0),
+    })
+}
+
+async fn go_on_duty(client: &mut Client, at: Point) {
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: Vec::new() };
+    let action = DriverAction::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle) };
+    let outcome = client.wish(Wish::Driver { id: None, action }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+    client.say(&position(at)).await;
+}
+
+async fn hear_offer(client: &mut Client) -> Offer {
+    client
+        .hear_push(|push| match push {
+            Push::Offer(offer) => Some(offer),
+            _ => None,
+        })
+        .await
+}
+
+async fn accept(client: &mut Client, offer: &Offer) {
+    let action = DriverAction::AcceptOffer { offer: offer.id };
+    let outcome = client.wish(Wish::Driver { id: None, action }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+    let job = client
+        .hear_push(|push| match push {
+            Push::Assigned { job } => Some(job),
+            _ => None,
+        })
+        .await;
+    assert_eq!(job, offer.job);
+}
+
+async fn act(client: &mut Client, id: OrderId, action: OrderAction) {
+    let outcome = client.wish(Wish::Order { id, action: action.clone() }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{action:?}: {outcome:?}");
+}
+
+async fn hear_status(client: &mut Client, wanted: OrderStatus) {
+    client
+        .hear_any(|frame| match frame {
+            ServerFrame::Order(view) if view.status == wanted => Some(()),
+            _ => None,
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_ride_from_wish_to_rating() {
+    let node = Node::start();
+    let mut driver = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driver, PICKUP.offset_m(60.0, 0.0)).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut rider).await;
+    hear_status(&mut rider, OrderStatus::Searching).await;
+
+    let offer = hear_offer(&mut driver).await;
+    assert_eq!(offer.job, JobId::Order(order));
+    accept(&mut driver, &offer).await;
+    hear_status(&mut rider, OrderStatus::Assigned).await;
+
+    driver.say(&position(PICKUP)).await;
+    let (job, eta_s) = rider
+        .hear_any(|frame| match frame {
+            ServerFrame::Sighted { job, eta_s, .. } => Some((job, eta_s)),
+            _ => None,
+        })
+        .await;
+    assert_eq!((job, eta_s.is_some()), (JobId::Order(order), true));
+
+    act(&mut driver, order, OrderAction::Arrive {}).await;
+    act(&mut driver, order, OrderAction::Start { code: None }).await;
+    hear_status(&mut rider, OrderStatus::InProgress).await;
+    let early = OrderAction::Finish { code: None, early_reason: Some("asked to".to_owned()) };
+    act(&mut driver, order, early).await;
+    hear_status(&mut rider, OrderStatus::Completed).await;
+    let released = driver.hear_push(|push| match push {
+        Push::Released { job, .. } => Some(job),
+        _ => None,
+    });
+    assert_eq!(released.await, offer.job);
+    act(&mut rider, order, OrderAction::Rate { stars: 5 }).await;
+}
+
+#[tokio::test]
+async fn an_offer_is_pushed_again_until_it_is_acknowledged_and_after_a_reconnect() {
+    let node = Node::with(&[("GATEWAY__SESSION__PUSH_AGAIN", "150ms")]);
+    let mut first = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut first, PICKUP).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    place_ride(&mut rider).await;
+    let hear_offer_n = async |client: &mut Client| {
+        client
+            .hear_any(|frame| match frame {
+                ServerFrame::Push { n, push: Push::Offer(offer) } => Some((n, offer.id)),
+                _ => None,
+            })
+            .await
+    };
+    let offered = hear_offer_n(&mut first).await;
+    assert_eq!(hear_offer_n(&mut first).await, offered, "the same push, again");
+    drop(first);
+    let mut second = Client::connect(&node, driver(1)).await;
+    let (n, offer) = hear_offer_n(&mut second).await;
+    assert_eq!(offer, offered.1);
+    second.say(&ClientFrame::Ack { n }).await;
+    second.say(&ClientFrame::Heartbeat {}).await;
+    let mut n_pushes = 0;
+    // A push that was on its way when it was acknowledged may still come.
+    for _ in 0..3 {
+        second.say(&ClientFrame::Heartbeat {}).await;
+        second
+            .hear_any(|frame| match frame {
+                ServerFrame::Push { .. } => {
+                    n_pushes += 1;
+                    None
+                }
+                ServerFrame::Heartbeat { .. } => Some(()),
+                _ => None,
+            })
+            .await;
+    }
+    assert!(n_pushes <= 1, "{n_pushes}");
+}
+
+#[tokio::test]
+async fn a_repeated_command_has_one_effect_and_one_answer() {
+    let node = Node::start();
+    let mut rider = Client::connect(&node, rider(1)).await;
+    let wish = Wish::PlaceOrder(Box::new(new_ride()));
+    let id = CommandId::mint();
+    let first = rider.wish_as(id, wish.clone()).await;
+    assert!(matches!(first, Outcome::Ok(_)), "{first:?}");
+    assert_eq!(rider.wish_as(id, wish.clone()).await, first);
+    let mut again = Client::connect(&node, crate::node::rider(1)).await;
+    assert_eq!(again.wish_as(id, wish).await, first, "also on another socket");
+}
+
+#[tokio::test]
+async fn others_do_not_see_or_touch_an_order() {
+    let node = Node::start();
+    let mut owner = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut owner).await;
+    for stranger in [rider(2), driver(9), Principal::Driver(DriverId(protocol::RiderId::nth(1).0))]
+    {
+        let mut client = Client::connect(&node, stranger).await;
+        let action = OrderAction::Cancel { reason: String::new() };
+        let outcome = client.wish(Wish::Order { id: order, action }).await;
+        let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(refused.code, protocol::Code::NotFound, "{stranger}");
+        client.subscribe(Topic::Order(order)).await;
+        client
+            .hear_any(|frame| match frame {
+                ServerFrame::Unsubscribed { .. } => Some(()),
+                ServerFrame::Order(view) => panic!("{stranger} saw {view:?}"),
+                _ => None,
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn staff_follow_any_actor_live() {
+    let node = Node::start();
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    let mut owner = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut owner).await;
+    staff.subscribe(Topic::Actor(order.to_string())).await;
+    let hear_actor = async |staff: &mut Client| {
+        staff
+            .hear_any(|frame| match frame {
+                ServerFrame::Actor(view) => Some(view),
+                _ => None,
+            })
+            .await
+    };
+    let before = hear_actor(&mut staff).await;
+    assert_eq!(before.actor, order.to_string());
+    act(&mut owner, order, OrderAction::Cancel { reason: "changed my mind".to_owned() }).await;
+    let after = hear_actor(&mut staff).await;
+    assert!(after.version > before.version && !after.events.is_empty(), "{after:?}");
+}

@@ -1,0 +1,234 @@
+//! How sessions begin, refuse and end.
+
+use crate::{
+    client::{Client, Closed, refused, request},
+    node::{Node, driver, rider},
+};
+use protocol::{
+    Code, CommandId, DriverId, OrderId, Principal,
+    codec::Codec,
+    frame::{ClientFrame, FRAME_BYTES_MAX, Outcome, ServerFrame, Topic},
+    work::{OrderAction, Wish},
+};
+use tokio_tungstenite::tungstenite::Message;
+
+fn is_refused(frame: &ServerFrame, wanted: Code) -> bool {
+    matches!(frame, ServerFrame::Refused(refused) if refused.code == wanted)
+}
+
+fn is_goodbye(frame: Option<&ServerFrame>, wanted: Code) -> bool {
+    matches!(frame, Some(ServerFrame::Goodbye { refused }) if refused.code == wanted)
+}
+
+fn cancel(n: u64) -> Wish {
+    Wish::Order { id: OrderId::nth(n), action: OrderAction::Cancel { reason: String::new() } }
+}
+
+#[tokio::test]
+async fn both_subprotocols_say_the_same() {
+    let node = Node::start();
+    for codec in [Codec::MsgPack, Codec::Json] {
+        let mut client = Client::stranger(&node, codec).await;
+        client.identify(&node.token(rider(1))).await;
+        let welcome = ServerFrame::Welcome { principal: rider(1) };
+        assert_eq!(client.hear().await, welcome, "{codec:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_offers_no_subprotocol_is_told_which_there_are() {
+    let node = Node::start();
+    let (status, body) = refused(request(&node, None)).await;
+    assert_eq!(status, 400);
+    assert!(body.contains("outrider.v1.msgpack") && body.contains("outrider.v1.json"), "{body}");
+}
+
+#[tokio::test]
+async fn a_page_from_elsewhere_may_not_open_a_socket() {
+    let node = Node::start();
+    let mut foreign = request(&node, Some(Codec::Json));
+    foreign.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
+    assert_eq!(refused(foreign).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_wrong_token_in_the_header_is_401_and_in_a_frame_4401() {
+    let node = Node::start();
+    let mut wrong = request(&node, Some(Codec::Json));
+    wrong.headers_mut().insert("authorization", "Bearer a.b.c".parse().unwrap());
+    assert_eq!(refused(wrong).await.0, 401);
+
+    let mut client = Client::stranger(&node, Codec::Json).await;
+    client.identify("a.b.c").await;
+    let (heard, closed) = client.hear_out().await;
+    assert!(is_goodbye(heard.last(), Code::Unauthenticated), "{heard:?}");
+    assert_eq!(closed, Closed { code: 4401 });
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_say_who_it_is_is_closed() {
+    let node = Node::with(&[("GATEWAY__SESSION__IDENTIFY_WITHIN", "200ms")]);
+    let mut client = Client::stranger(&node, Codec::MsgPack).await;
+    let (heard, closed) = client.hear_out().await;
+    assert!(is_goodbye(heard.last(), Code::Unauthenticated), "{heard:?}");
+    assert_eq!(closed, Closed { code: 4401 });
+}
+
+#[tokio::test]
+async fn a_stranger_wishes_in_vain() {
+    let node = Node::start();
+    let mut client = Client::stranger(&node, Codec::MsgPack).await;
+    let outcome = client.wish(cancel(1)).await;
+    let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.code, Code::Unauthenticated);
+    client.subscribe(Topic::Board).await;
+    assert!(is_refused(&client.hear().await, Code::Unauthenticated));
+}
+
+#[tokio::test]
+async fn rubbish_is_refused_and_the_session_goes_on() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    let deep = [vec![0x91; 10_000], vec![0xc0]].concat();
+    let long = vec![0xdd, 0xff, 0xff, 0xff, 0xff];
+    for rubbish in [vec![], vec![0xc1], b"{}".to_vec(), deep, long, vec![0xff; 1_000]] {
+        client.say_bytes(rubbish).await;
+        let refused = client
+            .hear_any(|frame| matches!(frame, ServerFrame::Refused(_)).then_some(frame))
+            .await;
+        assert!(is_refused(&refused, Code::Malformed), "{refused:?}");
+    }
+    client.say_message(Message::text("text on a binary subprotocol")).await;
+    assert!(is_refused(&client.hear().await, Code::Malformed));
+    client.say(&ClientFrame::Heartbeat {}).await;
+    assert!(matches!(client.hear().await, ServerFrame::Heartbeat { .. }));
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_only_rubbish_is_closed() {
+    let node = Node::with(&[("GATEWAY__SESSION__STRIKES_MAX", "3")]);
+    let mut client = Client::connect(&node, rider(1)).await;
+    for _ in 0..6 {
+        client.say_bytes(vec![0xc1]).await;
+    }
+    let (heard, closed) = client.hear_out().await;
+    assert!(is_goodbye(heard.last(), Code::RateLimited), "{heard:?}");
+    assert_eq!(closed, Closed { code: 1008 });
+}
+
+#[tokio::test]
+async fn fields_and_numbers_that_are_none_are_malformed() {
+    let node = Node::start();
+    let mut client = Client::stranger(&node, Codec::Json).await;
+    client.identify(&node.token(driver(1))).await;
+    for frame in [
+        r#"{"position":{"at":{"lat":91,"lon":0},"sampled_at":1}}"#,
+        r#"{"position":{"at":{"lat":0,"lon":181},"sampled_at":1}}"#,
+        r#"{"position":{"at":{"lat":0,"lon":0},"sampled_at":1,"altitude":9}}"#,
+        r#"{"heartbeat":{"extra":1}}"#,
+        r#"{"dance":{}}"#,
+        r#"{"heartbeat":{}} {"heartbeat":{}}"#,
+    ] {
+        client.say_bytes(frame.into()).await;
+        let refused = client
+            .hear_any(|frame| matches!(frame, ServerFrame::Refused(_)).then_some(frame))
+            .await;
+        assert!(is_refused(&refused, Code::Malformed), "{frame}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_oversized_frame_is_refused_and_the_socket_closed() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    client.say_bytes(vec![0xc0; FRAME_BYTES_MAX + 1]).await;
+    let (heard, closed) = client.hear_out().await;
+    assert!(heard.iter().any(|frame| is_refused(frame, Code::TooLarge)), "{heard:?}");
+    assert_eq!(closed, Closed { code: 1009 });
+    Client::connect(&node, rider(1)).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_is_not_yours_look_the_same() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    let outcome = client.wish(cancel(404)).await;
+    let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.code, Code::NotFound);
+    for topic in [Topic::Order(OrderId::nth(404)), Topic::Driver(DriverId::nth(1))] {
+        client.subscribe(topic.clone()).await;
+        let (ended, refused) = client
+            .hear_any(|frame| match frame {
+                ServerFrame::Unsubscribed { topic, refused } => Some((topic, refused)),
+                _ => None,
+            })
+            .await;
+        assert_eq!((ended, refused.code), (topic, Code::NotFound));
+    }
+}
+
+#[tokio::test]
+async fn boards_and_actors_are_for_staff() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, driver(1)).await;
+    for topic in [Topic::Board, Topic::Actor(driver(1).to_string())] {
+        client.subscribe(topic.clone()).await;
+        let refused = client
+            .hear_any(|frame| match frame {
+                ServerFrame::Unsubscribed { refused, .. } => Some(refused),
+                _ => None,
+            })
+            .await;
+        assert_eq!(refused.code, Code::Forbidden, "{topic:?}");
+    }
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    staff.subscribe(Topic::Board).await;
+    let board = staff
+        .hear_any(|frame| match frame {
+            ServerFrame::Board(board) => Some(board),
+            _ => None,
+        })
+        .await;
+    assert!(board.full);
+}
+
+#[tokio::test]
+async fn only_drivers_say_where_they_are() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    let position = protocol::view::Position {
+        at: protocol::Point::default(),
+        sampled_at: crate::client::now(),
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: None,
+    };
+    client.say(&ClientFrame::Position(position)).await;
+    assert!(is_refused(&client.hear().await, Code::Forbidden));
+}
+
+#[tokio::test]
+async fn a_command_from_long_ago_is_refused() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, driver(1)).await;
+    let action = protocol::work::DriverAction::SetDuty {
+        duty: protocol::work::DutyWish::Off,
+        vehicle: None,
+    };
+    let wish = Wish::Driver { id: None, action };
+    let outcome = client.wish_as(CommandId::nth(1), wish).await;
+    let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.code, Code::CommandExpired);
+}
+
+#[tokio::test]
+async fn a_leaving_node_says_goodbye_and_ends_well() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    node.terminate();
+    let (heard, closed) = client.hear_out().await;
+    assert!(is_goodbye(heard.last(), Code::Draining), "{heard:?}");
+    assert_eq!(closed, Closed { code: 1012 });
+    drop(client);
+    assert!(node.wait().success());
+}

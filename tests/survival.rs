@@ -140,7 +140,7 @@ async fn keep_ordering(
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         made.insert(key, order);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
     }
     made
 }

@@ -101,12 +101,12 @@ fn tick(criterion: &mut Criterion) {
         field.fill(drivers.iter().cloned());
         let name = format!("{n_drivers} drivers, {n_searches} searches");
         group.bench_function(&name, |bencher| {
-            bencher.iter(|| round(&searches, &field, NOW, &settings, Pairing::Joint));
+            bencher.iter(|| round(&searches, [], &field, NOW, &settings, Pairing::Joint));
         });
         group.bench_function(format!("{name}, with filling the field"), |bencher| {
             bencher.iter(|| {
                 field.fill(drivers.iter().cloned());
-                round(&searches, &field, NOW, &settings, Pairing::Joint)
+                round(&searches, [], &field, NOW, &settings, Pairing::Joint)
             });
         });
     }

@@ -245,7 +245,7 @@ async fn served_by_one_who_sees_everyone() -> usize {
     let (mut field, settings) = (Field::new(KIGALI), settings().matching);
     for _ in 0..40 {
         field.fill(drivers.values().cloned());
-        let outcome = round(rides.values(), &field, play.now(), &settings, Pairing::Joint);
+        let outcome = round(rides.values(), [], &field, play.now(), &settings, Pairing::Joint);
         for proposal in outcome.proposals {
             rides.remove(&proposal.job);
             drivers.remove(&proposal.candidates[0].driver);
@@ -273,7 +273,7 @@ async fn the_ring_serves_more_and_about_as_many_as_one_who_sees_everyone() {
     let with_ring = served_in_a_city(1).await;
     let everyone = served_by_one_who_sees_everyone().await;
     assert!(own_cell_only < with_ring, "{own_cell_only} without the ring, {with_ring} with it");
-    assert!(with_ring * 100 >= everyone * 95, "{with_ring} with the ring, {everyone} in one place");
+    assert!(with_ring * 100 >= everyone * 97, "{with_ring} with the ring, {everyone} in one place");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,9 @@ use std::{
 /// Drivers of one region, in the order of their ids.
 pub(super) type Roster = Vec<Arc<DriverCard>>;
 
+/// Open searches of one region that wait for a proposal.
+pub(super) type Wanting = Vec<Arc<SearchCard>>;
+
 /// What was listed since the last tick: per entity the latest, or that it is gone.
 pub(super) type Inbox = HashMap<EntityKey, Option<Entry>>;
 
@@ -35,7 +38,10 @@ impl Entry {
 pub(super) struct Area {
     pub(super) region: RegionId,
     inbox: Mutex<Inbox>,
+    /// What neighbours may claim.
     pub(super) roster: ArcSwap<Roster>,
+    /// Whom neighbours must leave something for.
+    pub(super) wanting: ArcSwap<Wanting>,
     stats: Mutex<Stats>,
 }
 
@@ -54,6 +60,7 @@ impl Area {
             region,
             inbox: Mutex::default(),
             roster: ArcSwap::default(),
+            wanting: ArcSwap::default(),
             stats: Mutex::new(stats),
         }
     }

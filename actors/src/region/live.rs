@@ -2,7 +2,7 @@
 
 use super::{
     World,
-    area::{Area, Entry, Roster},
+    area::{Area, Entry, Roster, Wanting},
     matching::{self, Field, Pairing},
 };
 use crate::{DriverCard, EntityKey, Kind, SearchCard};
@@ -14,6 +14,9 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// No point of a region is further from its middle, in metres.
+const REGION_RADIUS_M: f64 = 12_000.0;
 
 /// Match now.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(super) struct Memory {
     searches: BTreeMap<JobId, Open>,
     /// Drivers proposed a moment ago, whose listing does not show it yet.
     proposed: HashMap<DriverId, Timestamp>,
+    /// The middle of the region.
+    middle: Point,
     field: Field,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
@@ -64,6 +69,7 @@ impl Actor for Region {
             drivers: BTreeMap::new(),
             searches: BTreeMap::new(),
             proposed: HashMap::new(),
+            middle,
             field: Field::new(middle),
             started_at: self.world.surroundings.now(),
             empty_since: None,
@@ -75,8 +81,9 @@ impl Actor for Region {
         myself: ActorRef<Tick>,
         _memory: &mut Memory,
     ) -> Result<(), ActorProcessingErr> {
-        // A predecessor's roster may name drivers who are gone by now.
+        // What a predecessor left may name drivers and searches that are gone by now.
         self.area.roster.store(Arc::default());
+        self.area.wanting.store(Arc::default());
         self.world.surroundings.region_up(self.area.region);
         self.schedule(&myself, self.period() + self.rest);
         Ok(())
@@ -149,21 +156,38 @@ impl Region {
         let settings = &self.world.settings;
         let repeat = Duration::from_millis(settings.repeat_ms.into());
         let is_due = |open: &&Open| open.proposed_at.is_none_or(|at| now.since(at) >= repeat);
-        let due: Vec<Arc<SearchCard>> =
+        let due: Wanting =
             memory.searches.values().filter(is_due).map(|open| open.card.clone()).collect();
         if due.is_empty() {
+            if !self.area.wanting.load().is_empty() {
+                self.area.wanting.store(Arc::default());
+            }
             return 0;
         }
-        let ring: Vec<Arc<Roster>> =
-            self.world.ring(self.area.region).iter().map(|area| area.roster.load_full()).collect();
-        let everyone = memory.drivers.values().chain(ring.iter().flat_map(|roster| roster.iter()));
+        let due = Arc::new(due);
+        self.area.wanting.store(due.clone());
+        let ring = self.world.ring(self.area.region);
+        let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
+        let around = rosters.iter().flat_map(|roster| roster.iter());
+        let everyone = memory.drivers.values().chain(around);
         let free = everyone.filter(|card| !memory.proposed.contains_key(&card.id));
         memory.field.fill(free.cloned());
         let warm_up = Duration::from_millis(settings.warm_up_ms.into());
         let is_warm = now.since(memory.started_at) >= warm_up;
         let pairing = if is_warm { Pairing::Joint } else { Pairing::Greedy };
-        let due = due.iter().map(|card| &**card);
-        let outcome = matching::round(due, &memory.field, now, &settings.matching, pairing);
+        let rivals: Vec<Arc<Wanting>> = ring.iter().map(|area| area.wanting.load_full()).collect();
+        let rivals = rivals.iter().flat_map(|wanting| wanting.iter());
+        let rivals = rivals.filter(|card| {
+            memory.middle.distance_m(card.pickup) <= REGION_RADIUS_M + f64::from(card.radius_m)
+        });
+        let outcome = matching::round(
+            due.iter().map(|card| &**card),
+            rivals.map(|card| &**card),
+            &memory.field,
+            now,
+            &settings.matching,
+            pairing,
+        );
         let n_proposals = outcome.proposals.len() as u64;
         self.area.record(|stats| stats.n_proposed += n_proposals);
         counter!("outrider_region_proposals_total").increment(n_proposals);

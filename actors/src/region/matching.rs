@@ -272,16 +272,22 @@ pub fn fits(search: &SearchCard, driver: &DriverCard, now: Timestamp, settings: 
         && !search.excluded.contains(&driver.id)
 }
 
-/// One round: whom to propose for each of these searches. The same input gives the same answer.
+/// One round: whom to propose for each of these searches. `rivals` want drivers of the same field but
+/// are served elsewhere: they get their share of the joint choice, so that two regions with one border
+/// come to much the same answer, but nothing is proposed for them. The same input gives the same answer.
 pub fn round<'a>(
     searches: impl IntoIterator<Item = &'a SearchCard>,
+    rivals: impl IntoIterator<Item = &'a SearchCard>,
     field: &Field,
     now: Timestamp,
     settings: &Settings,
     pairing: Pairing,
 ) -> Outcome {
-    let mut searches: Vec<&SearchCard> = searches.into_iter().filter(|it| proposes(it)).collect();
-    searches.sort_by_key(|search| (search.opened_at, search.job));
+    let ours = searches.into_iter().map(|card| (card, true));
+    let all = ours.chain(rivals.into_iter().map(|card| (card, false)));
+    let mut all: Vec<(&SearchCard, bool)> = all.filter(|(card, _)| proposes(card)).collect();
+    all.sort_by_key(|(card, _)| (card.opened_at, card.job));
+    let (searches, is_ours): (Vec<_>, Vec<_>) = all.into_iter().unzip();
     let mut round = Round {
         field,
         now,
@@ -292,6 +298,7 @@ pub fn round<'a>(
         spans: Vec::new(),
         near: Vec::new(),
         searches,
+        is_ours,
     };
     round.weigh_everyone();
     match pairing {
@@ -342,6 +349,8 @@ fn is_held(policy: OfferPolicy) -> bool {
 
 struct Round<'a> {
     searches: Vec<&'a SearchCard>,
+    /// Per search: are proposals for it wanted?
+    is_ours: Vec<bool>,
     field: &'a Field,
     now: Timestamp,
     settings: &'a Settings,
@@ -459,7 +468,7 @@ impl Round<'_> {
             if is_held(search.policy)
                 && !self.settings.is_good_enough(search, best.eta_ms, self.now)
             {
-                outcome.n_held += 1;
+                outcome.n_held += usize::from(self.is_ours[i]);
                 continue;
             }
             let mut picks = vec![best];
@@ -473,6 +482,9 @@ impl Round<'_> {
                     }
                 }
                 picks.sort_by_key(|pick| (pick.cost_ms, pick.driver));
+            }
+            if !self.is_ours[i] {
+                continue;
             }
             let candidates = picks.iter().map(|pick| Candidate {
                 driver: self.field.card(pick.driver).id,

@@ -92,6 +92,8 @@ pub(super) trait Mind: Send + 'static {
 pub(super) struct Answer {
     pub(super) id: CommandId,
     pub(super) wish: Wish,
+    /// When it was first sent.
+    pub(super) sent_at: Instant,
     pub(super) outcome: Outcome,
 }
 
@@ -480,7 +482,7 @@ impl<M: Mind> Client<M> {
             Outcome::Refused(refused) => Some(refused.code),
         };
         self.world.book().answered(now.duration_since(first_sent), refused);
-        self.mind.answered(Answer { id, wish, outcome }, now, &mut self.out);
+        self.mind.answered(Answer { id, wish, sent_at: first_sent, outcome }, now, &mut self.out);
     }
 }
 

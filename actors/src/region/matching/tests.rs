@@ -64,7 +64,7 @@ fn proposed(
     now: Timestamp,
     pairing: Pairing,
 ) -> Vec<(JobId, Vec<DriverId>)> {
-    round(searches, field, now, &settings(), pairing)
+    round(searches, [], field, now, &settings(), pairing)
         .proposals
         .into_iter()
         .map(|it| (it.job, it.candidates.iter().map(|candidate| candidate.driver).collect()))
@@ -154,7 +154,7 @@ fn a_pair_is_held_until_it_is_good_enough_for_its_age() {
         let search = search(1, 0.0, policy);
         let at = |age_ms: u64| {
             let now = NOW + std::time::Duration::from_millis(age_ms);
-            round([&search], &field, now, &settings(), Pairing::Joint)
+            round([&search], [], &field, now, &settings(), Pairing::Joint)
         };
         assert_eq!(at(0), Outcome { proposals: vec![], n_held: 1 });
         assert_eq!(at(11_900).n_held, 1);
@@ -218,7 +218,7 @@ fn ties_go_to_who_has_waited_longest_then_to_who_is_liked_best() {
     let disliked = DriverCard { rating: 200, ..driver(3, 100.0) };
     let wanted = SearchCard { n_wanted: 3, ..search(1, 0.0, OfferPolicy::BroadcastFirstWins) };
     let field = field([disliked, liked, idle]);
-    let outcome = round([&wanted], &field, NOW, &Settings::default(), Pairing::Joint);
+    let outcome = round([&wanted], [], &field, NOW, &Settings::default(), Pairing::Joint);
     let order: Vec<_> = outcome.proposals[0].candidates.iter().map(|it| it.driver).collect();
     assert_eq!(order, [1, 2, 3].map(DriverId::nth));
 }
@@ -243,6 +243,23 @@ fn a_crowd_does_not_starve_on_its_nearest_few() {
         let drivers: HashSet<_> = proposed.iter().flat_map(|(_, drivers)| drivers).collect();
         assert_eq!(drivers.len(), 40);
     }
+}
+
+#[test]
+fn a_rival_gets_its_share_but_no_proposal() {
+    // Both are nearest to driver 1; for the rival, driver 2 is much too far.
+    let field = field([driver(1, 100.0), driver(2, -300.0)]);
+    let (ours, rival) =
+        (search(1, 0.0, OfferPolicy::Sequential), search(2, 400.0, OfferPolicy::Sequential));
+    let proposed = |rivals: &[SearchCard]| {
+        round([&ours], rivals, &field, NOW, &settings(), Pairing::Joint).proposals
+    };
+    let drivers = |rivals: &[SearchCard]| {
+        let proposals = proposed(rivals).into_iter().flat_map(|it| it.candidates);
+        proposals.map(|it| it.driver).collect::<Vec<_>>()
+    };
+    assert_eq!(drivers(&[]), [DriverId::nth(1)]);
+    assert_eq!(drivers(&[rival]), [DriverId::nth(2)]);
 }
 
 #[test]
@@ -318,8 +335,8 @@ proptest! {
         let (drivers, searches) = city(seed, n_drivers, n_searches);
         let pairing = if is_joint { Pairing::Joint } else { Pairing::Greedy };
         let settings = Settings::default();
-        let outcome = round(&searches, &field(drivers.clone()), NOW, &settings, pairing);
-        prop_assert_eq!(&outcome, &round(&searches, &field(drivers.clone()), NOW, &settings, pairing));
+        let outcome = round(&searches, [], &field(drivers.clone()), NOW, &settings, pairing);
+        prop_assert_eq!(&outcome, &round(&searches, [], &field(drivers.clone()), NOW, &settings, pairing));
         let mut seen = HashSet::new();
         for proposal in outcome.proposals {
             let search = searches.iter().find(|it| it.job == proposal.job).unwrap();

@@ -188,6 +188,18 @@ async fn a_repeated_command_has_one_effect_and_one_answer() {
 }
 
 #[tokio::test]
+async fn a_repeat_after_a_crash_has_the_first_answer() {
+    let mut node = Node::with(&[("JOURNAL__KIND", "sqlite")]);
+    let wish = Wish::PlaceOrder(Box::new(new_ride()));
+    let id = CommandId::mint();
+    let first = Client::connect(&node, rider(1)).await.wish_as(id, wish.clone()).await;
+    assert!(matches!(first, Outcome::Ok(_)), "{first:?}");
+    node.kill_and_restart();
+    let again = Client::connect(&node, rider(1)).await.wish_as(id, wish).await;
+    assert_eq!(again, first);
+}
+
+#[tokio::test]
 async fn others_do_not_see_or_touch_an_order() {
     let node = Node::start();
     let mut owner = Client::connect(&node, rider(1)).await;

@@ -14,3 +14,5 @@ mod rest;
 mod ride;
 #[path = "gateway/session.rs"]
 mod session;
+#[path = "gateway/survival.rs"]
+mod survival;

@@ -12,8 +12,8 @@ use actors::{
     search::{self, Candidate},
 };
 use protocol::{
-    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OfferId, OrderId, OrderStatus,
-    Point, Principal, RiderId,
+    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OfferId, OrderId,
+    OrderStatus, Point, Principal, RiderId,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
@@ -32,8 +32,9 @@ impl Stage {
     async fn new() -> Self {
         let journal: SharedJournal = Arc::new(MemoryJournal::default());
         let regions = region::Settings { tick_ms: 0, ..region::Settings::default() };
-        let system =
-            System::start(journal.clone(), Clock::Machine, Settings::default(), regions).await.unwrap();
+        let system = System::start(journal.clone(), Clock::Machine, Settings::default(), regions)
+            .await
+            .unwrap();
         Self { system, journal }
     }
 
@@ -57,7 +58,8 @@ impl Stage {
     async fn on_duty(&self, id: DriverId) {
         let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 50_000, skills: Vec::new() };
         let policy = DriverPolicy::default();
-        let command = driver::Command::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle), policy };
+        let command =
+            driver::Command::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle), policy };
         self.driver(id, Principal::Driver(id), command).await.expect("on duty");
     }
 
@@ -74,7 +76,10 @@ impl Stage {
         let command =
             search::Command::Propose { round: card.round, candidates: candidates.collect() };
         let tell = Tell::job(JobId::Order(order), command);
-        self.system.tell(tell, Principal::System, CommandId::mint(), PATIENCE).await.expect("proposed");
+        self.system
+            .tell(tell, Principal::System, CommandId::mint(), PATIENCE)
+            .await
+            .expect("proposed");
     }
 
     /// Proposes, and waits until the driver holds the offer.
@@ -214,13 +219,14 @@ async fn of_five_who_accept_a_broadcast_at_once_one_wins() {
                 .await;
             offers.push(id);
         }
-        let asks = crew
-            .iter()
-            .zip(&offers)
-            .map(|(driver, offer)| stage.driver(*driver, Principal::Driver(*driver), accept(*offer)));
+        let asks = crew.iter().zip(&offers).map(|(driver, offer)| {
+            stage.driver(*driver, Principal::Driver(*driver), accept(*offer))
+        });
         futures_util::future::join_all(asks).await;
         stage
-            .until_order(order, |state| (state.status() == Some(OrderStatus::Assigned)).then_some(()))
+            .until_order(order, |state| {
+                (state.status() == Some(OrderStatus::Assigned)).then_some(())
+            })
             .await;
         stage.sweep(&[order], &crew).await;
     }
@@ -233,8 +239,7 @@ async fn a_driver_who_accepts_a_hundred_times_has_one_job() {
     stage.on_duty(crew[0]).await;
     let order = stage.place(1, OfferPolicy::Sequential).await;
     let offer = stage.offer(order, crew[0]).await;
-    let asks =
-        (0..100).map(|_| stage.driver(crew[0], Principal::Driver(crew[0]), accept(offer)));
+    let asks = (0..100).map(|_| stage.driver(crew[0], Principal::Driver(crew[0]), accept(offer)));
     futures_util::future::join_all(asks).await;
     stage.sweep(&[order], &crew).await;
     stage.until_driver(crew[0], |state| (state.current_jobs().len() == 1).then_some(())).await;
@@ -306,17 +311,16 @@ async fn accept_and_a_dispatchers_assignment_at_once_give_one_driver() {
         }
         let order = stage.place(n, OfferPolicy::Sequential).await;
         let offer = stage.offer(order, crew[0]).await;
-        let assign = order::Command::Assign {
-            driver: crew[1],
-            force: false,
-            reason: "nearer".to_owned(),
-        };
+        let assign =
+            order::Command::Assign { driver: crew[1], force: false, reason: "nearer".to_owned() };
         let (_, _) = tokio::join!(
             stage.driver(crew[0], Principal::Driver(crew[0]), accept(offer)),
             stage.order(order, Principal::Dispatcher, assign),
         );
         stage
-            .until_order(order, |state| (state.status() == Some(OrderStatus::Assigned)).then_some(()))
+            .until_order(order, |state| {
+                (state.status() == Some(OrderStatus::Assigned)).then_some(())
+            })
             .await;
         stage.sweep(&[order], &crew).await;
     }
@@ -350,7 +354,8 @@ async fn a_rider_who_places_two_rides_at_once_gets_one() {
     for n in 0..ROUNDS {
         let rider = RiderId::nth(n);
         let place = |id| {
-            let command = order::Command::Place(Box::new(placement(rider, OfferPolicy::Sequential)));
+            let command =
+                order::Command::Place(Box::new(placement(rider, OfferPolicy::Sequential)));
             stage.order(id, Principal::Rider(rider), command)
         };
         let (one, other) = tokio::join!(place(OrderId::nth(2 * n)), place(OrderId::nth(2 * n + 1)));
@@ -371,13 +376,16 @@ async fn finish_and_finish_and_cancel_at_once_end_a_ride_once() {
         let offer = stage.offer(order, driver).await;
         stage.driver(driver, Principal::Driver(driver), accept(offer)).await.expect("accepts");
         stage
-            .until_order(order, |state| (state.status() == Some(OrderStatus::Assigned)).then_some(()))
+            .until_order(order, |state| {
+                (state.status() == Some(OrderStatus::Assigned)).then_some(())
+            })
             .await;
         // The rider vouches for what no position shows here.
         stage.order(order, rider, order::Command::Arrive {}).await.expect("arrived");
         let start = order::Command::Start { code: None };
         stage.order(order, Principal::Dispatcher, start).await.expect("started");
-        let finish = || order::Command::Finish { code: None, early_reason: Some("here".to_owned()) };
+        let finish =
+            || order::Command::Finish { code: None, early_reason: Some("here".to_owned()) };
         let (one, other, cancelled) = tokio::join!(
             stage.order(order, Principal::Driver(driver), finish()),
             stage.order(order, Principal::Driver(driver), finish()),
@@ -422,7 +430,9 @@ async fn the_same_races_with_every_actor_falling_leave_one_truth() {
             fall,
         );
         stage
-            .until_order(order, |state| (state.status() == Some(OrderStatus::Assigned)).then_some(()))
+            .until_order(order, |state| {
+                (state.status() == Some(OrderStatus::Assigned)).then_some(())
+            })
             .await;
         stage.sweep(&[order], &crew).await;
     }

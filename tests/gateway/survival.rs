@@ -3,16 +3,10 @@
 //! Three witnesses: the crowd's own checker (every acknowledged command stays visible, no order has two
 //! drivers, no driver two rides), merchants who repeat each order with its key until it is answered and
 //! then count what they have, and the journal's history of every order.
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
-#![expect(clippy::print_stdout, reason = "the figures of this test are worth reading")]
 
-#[expect(dead_code, reason = "other tests use the rest of it")]
-#[path = "gateway/node.rs"]
-mod node;
-
+use crate::node::{Node, rider};
 use loadtest::{CancellationToken, Demand, Options, Streets, Target, token::DevelopmentKey};
-use node::Node;
-use protocol::{Principal, RiderId};
+use protocol::Principal;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -25,6 +19,7 @@ const N_KILLS: u32 = 20;
 const N_KEEPERS: u64 = 8;
 const SPEED: &str = "20";
 
+#[expect(clippy::print_stdout, reason = "the figures of this test are worth reading")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twenty_kills_under_load_lose_and_double_nothing() {
     let mut node = Node::with(&[
@@ -33,9 +28,7 @@ async fn twenty_kills_under_load_lose_and_double_nothing() {
         ("REGIONS__WARM_UP_MS", "500"),
     ]);
     let staff = node.token(Principal::Dispatcher);
-    let keepers = (0..N_KEEPERS)
-        .map(|n| node.token(Principal::Rider(RiderId::nth(1_000_000 + n))))
-        .collect::<Vec<_>>();
+    let keepers = (0..N_KEEPERS).map(|n| node.token(rider(1_000_000 + n))).collect::<Vec<_>>();
     let url = format!("ws://{}/v1/ws", node.address);
     let base = format!("http://{}", node.address);
 

@@ -5,13 +5,15 @@
 //! Matching is measured by `cargo bench -p actors`.
 
 mod canned;
-mod probe;
 
 use crate::resident;
 use actors::{
     Context, Decider, Version,
     driver::{self, Driver},
-    journal::{SharedJournal, Stored, memory::MemoryJournal, sqlite::SqliteJournal},
+    journal::{
+        Journal, SharedJournal, Stored, memory::MemoryJournal, pressure::probe_disk,
+        sqlite::SqliteJournal,
+    },
     policy::DriverPolicy,
     region,
     rider::{self, Rider},
@@ -62,7 +64,7 @@ struct Figures {
     commits_per_s_1: f64,
     /// 256 entities doing so at once.
     commits_per_s_256: f64,
-    /// What one 4 KiB append and fdatasync took in the same rounds, in microseconds.
+    /// What one small append and fdatasync took in the same rounds, in microseconds.
     fsync_us: f64,
     /// `commits_per_s_1` times the fsync time: 1 is one commit per fsync.
     commits_per_fsync_1: f64,
@@ -83,7 +85,7 @@ pub(crate) async fn run(args: BenchArgs) -> Result<(), Box<dyn Error>> {
     let (idle_entity_bytes, idle_entities) = idle_memory(args.entities).await?;
     let (mut one, mut many, mut fsync) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.rounds {
-        fsync.push(probe::fsync(&fresh(&args.dir)?)?.as_secs_f64());
+        fsync.push(probe_disk(&fresh(&args.dir)?, 50)?.p50.as_secs_f64());
         one.push(durable(&args.dir, 1).await?);
         many.push(durable(&args.dir, 256).await?);
     }

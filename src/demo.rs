@@ -91,7 +91,7 @@ pub(crate) async fn run(mut settings: Settings, args: DemoArgs) -> Result<Report
     if !settings.gateway.listen.ip().is_loopback() {
         return Err(CliError::DemoInPublic(settings.gateway.listen));
     }
-    settings.simulation.speed = args.speed;
+    settings.simulation.speed = args.speed as f32;
     settings.simulation.policy = args.policy;
     settings.journal.dir.push("demo");
     // A demo begins with an empty city; the directory is its own.

@@ -33,6 +33,7 @@ use axum::{
     response::{IntoResponse, Response},
     serve::ListenerExt,
 };
+use futures_util::FutureExt;
 use limits::{Limits, Rates, neighbourhood, rate_limited};
 use live::Live;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -66,7 +67,7 @@ use translate::Translator;
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
-const READ_BUFFER_BYTES: usize = 1_024;
+const READ_BUFFER_BYTES: usize = 512;
 /// Most bytes that wait inside a socket for a slow client, on top of the queue of frames.
 const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1_024;
 
@@ -342,11 +343,13 @@ async fn upgrade(
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |web| async move {
-            let socket = Socket::new(web, codec, queue_max);
-            let tracked = gate.sessions.token();
-            session::run(Arc::clone(&gate), socket, identity).await;
-            drop((seat, tracked));
+        .on_upgrade(move |web| {
+            let session =
+                session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), identity);
+            let seated = session.map(move |()| drop(seat));
+            // The task that shook hands is larger than a session, and ends here.
+            drop(gate.sessions.spawn(seated));
+            std::future::ready(())
         })
 }
 

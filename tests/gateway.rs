@@ -1,4 +1,6 @@
 //! The gateway from outside: the real binary, real sockets, and clients that misbehave.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a client picks what it waits for")]
 
 #[path = "gateway/client.rs"]
 mod client;
@@ -12,3 +14,5 @@ mod rest;
 mod ride;
 #[path = "gateway/session.rs"]
 mod session;
+#[path = "gateway/survival.rs"]
+mod survival;

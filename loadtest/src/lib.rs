@@ -15,6 +15,7 @@ mod clock;
 mod crowd;
 pub mod report;
 mod table;
+pub mod token;
 pub mod trips;
 
 pub use city::City;

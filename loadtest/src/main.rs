@@ -1,12 +1,10 @@
 //! The crowd on the command line.
 
-mod token;
-
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
     CancellationToken, City, Demand, Habits, NoTarget, NoToken, Options, PrepareError, Progress,
-    Streets, Target, run,
+    Streets, Target, run, token,
     trips::{Mix, TimeOfDay, Window},
 };
 use std::{

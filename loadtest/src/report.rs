@@ -92,6 +92,9 @@ pub struct Report {
     pub offer_ms: Quantiles,
     /// From an order's acknowledgement to its rider seeing a driver.
     pub assign_ms: Quantiles,
+    /// From an order's first sending to its rider seeing a driver: what the rider really waited, even
+    /// if the acknowledgement was late.
+    pub wait_ms: Quantiles,
     /// From a command's first sending to its answer.
     pub command_ms: Quantiles,
     /// Drivers in the crowd.
@@ -150,6 +153,7 @@ impl fmt::Display for Report {
         let times = [
             ("first offer", self.offer_ms),
             ("driver found", self.assign_ms),
+            ("since asking", self.wait_ms),
             ("command answered", self.command_ms),
         ];
         for (name, q) in times {
@@ -311,6 +315,7 @@ pub(crate) struct Book {
     jobs: HashMap<JobId, Entry>,
     offer_ms: Histogram<u64>,
     assign_ms: Histogram<u64>,
+    wait_ms: Histogram<u64>,
     command_ms: Histogram<u64>,
     refused: BTreeMap<String, u64>,
 }
@@ -318,6 +323,7 @@ pub(crate) struct Book {
 #[derive(Debug, Default)]
 struct Entry {
     want: Option<Want>,
+    sent_at: Option<Instant>,
     acked_at: Option<Instant>,
     offered_at: Option<Instant>,
     assigned_at: Option<Instant>,
@@ -331,14 +337,16 @@ impl Book {
             jobs: HashMap::new(),
             offer_ms: histogram(),
             assign_ms: histogram(),
+            wait_ms: histogram(),
             command_ms: histogram(),
             refused: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn created(&mut self, job: JobId, want: Want, now: Instant) {
+    pub(crate) fn created(&mut self, job: JobId, want: Want, sent_at: Instant, now: Instant) {
         let entry = self.jobs.entry(job).or_default();
         entry.want = Some(want);
+        entry.sent_at = Some(sent_at);
         if entry.acked_at.is_none() {
             entry.acked_at = Some(now);
             // The offer may have been quicker than the acknowledgement.
@@ -347,6 +355,7 @@ impl Book {
             }
             if entry.assigned_at.is_some() {
                 self.assign_ms.saturating_record(1);
+                record(&mut self.wait_ms, entry.sent_at, now);
             }
         }
     }
@@ -364,6 +373,7 @@ impl Book {
         if entry.assigned_at.is_none() {
             entry.assigned_at = Some(now);
             record(&mut self.assign_ms, entry.acked_at, now);
+            record(&mut self.wait_ms, entry.sent_at, now);
         }
     }
 
@@ -421,6 +431,7 @@ impl Book {
             refused: self.refused.clone(),
             offer_ms: quantiles(&self.offer_ms),
             assign_ms: quantiles(&self.assign_ms),
+            wait_ms: quantiles(&self.wait_ms),
             command_ms: quantiles(&self.command_ms),
             ..Report::default()
         };

@@ -1,8 +1,8 @@
-//! Where the command line gets tokens from: a development key, or an endpoint that issues them.
+//! Where a crowd gets tokens from: a development key, or an endpoint that issues them.
 
+use crate::{NoToken, TokenSource};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use loadtest::{NoToken, TokenSource};
 use protocol::{Principal, Role};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -16,7 +16,8 @@ use std::{
 const TTL: Duration = Duration::from_secs(12 * 3_600);
 
 /// Signs tokens with a node's development key.
-pub(crate) struct DevelopmentKey {
+#[derive(Debug)]
+pub struct DevelopmentKey {
     key: EncodingKey,
 }
 
@@ -33,7 +34,7 @@ struct Claims {
 
 impl DevelopmentKey {
     /// Reads an Ed25519 private key in PKCS#8 PEM.
-    pub(crate) fn read(path: &Path) -> Result<Self, NoToken> {
+    pub fn read(path: &Path) -> Result<Self, NoToken> {
         let wrong = |reason: String| NoToken(format!("{}: {reason}", path.display()));
         let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
         let pem = pem::parse(text).map_err(|error| wrong(error.to_string()))?;
@@ -73,7 +74,8 @@ impl TokenSource for DevelopmentKey {
 }
 
 /// Asks an endpoint: `POST {"role": "driver", "id": "driver-…"}` is answered by `{"token": "…"}`.
-pub(crate) struct Endpoint {
+#[derive(Debug)]
+pub struct Endpoint {
     url: String,
     client: reqwest::Client,
 }
@@ -84,7 +86,8 @@ struct Issued {
 }
 
 impl Endpoint {
-    pub(crate) fn new(url: String) -> Self {
+    /// The endpoint at `url`.
+    pub fn new(url: String) -> Self {
         Self { url, client: reqwest::Client::new() }
     }
 }

@@ -16,6 +16,9 @@ use thiserror::Error;
 /// Shorter than this nobody rides, in metres.
 const TRIP_M_MIN: f64 = 400.0;
 
+/// Farther than this hardly anybody rides, in metres.
+const TRIP_M_MAX: f64 = 5_000.0;
+
 /// One wish.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trip {
@@ -173,10 +176,11 @@ pub fn invent(city: &City, per_hour: f64, lasting_s: f64, mix: Mix, seed: u64) -
             break;
         }
         let from = somewhere(city, &mut rng);
-        let to = (0..8)
+        let reach_m = TRIP_M_MAX * rng.random_range(0.35..1.0);
+        let to = (0..12)
             .map(|_| somewhere(city, &mut rng))
-            .find(|to| (TRIP_M_MIN..7_000.0).contains(&from.distance_m(*to)))
-            .unwrap_or(city.center);
+            .find(|to| (TRIP_M_MIN..reach_m).contains(&from.distance_m(*to)))
+            .unwrap_or_else(|| from.towards(city.center, 0.5).offset_m(500.0, 300.0));
         let dice = rng.random::<f64>();
         let want = if dice < mix.rescues {
             Want::Rescue(issue(&mut rng))

@@ -37,7 +37,7 @@ pub(crate) struct Follow {
     /// The version the client was last shown.
     pub(crate) shown: Option<u64>,
     /// The latest sighting that has not been passed on.
-    pub(crate) sighted: Option<ServerFrame>,
+    pub(crate) sighted: Option<Box<ServerFrame>>,
     /// When the last one was.
     pub(crate) sighted_at: Option<Instant>,
     /// When it is forgotten: a job that is over still has its last word to say.

@@ -20,7 +20,7 @@ use axum::{
 };
 use protocol::{
     Code, CommandId, DriverId, OrderId, Principal, Refused, RescueId, RiderId, Timestamp,
-    frame::{Done, ServerFrame},
+    frame::Done,
     view::{DriverView, OrderView, RescueView, RiderView},
     work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, Wish},
 };
@@ -237,14 +237,13 @@ impl Gate {
     }
 
     async fn show(&self, key: EntityKey, by: Principal) -> Result<Response, Answered> {
-        let shown = self.translator.show(key, by).await?;
-        Ok(match shown {
-            ServerFrame::Order(view) => Json(view).into_response(),
-            ServerFrame::Rescue(view) => Json(view).into_response(),
-            ServerFrame::Driver(view) => Json(view).into_response(),
-            ServerFrame::Rider(view) => Json(view).into_response(),
-            _ => return Err(Refused::new(Code::Internal, "a view that is none").into()),
-        })
+        let frame = self.translator.show(key, by).await?;
+        // A frame is a map of one entry, named after what it shows.
+        let view = serde_json::to_value(&frame)
+            .ok()
+            .and_then(|frame| frame.as_object()?.values().next().cloned())
+            .ok_or_else(|| Refused::new(Code::Internal, "a view that is none"))?;
+        Ok(Json(view).into_response())
     }
 
     async fn list(

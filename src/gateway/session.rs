@@ -124,20 +124,24 @@ struct Session {
 }
 
 /// Serves one client until it leaves or must.
-pub(crate) async fn run(gate: Arc<Gate>, socket: Socket, identity: Option<Identity>) {
+///
+/// Not an `async fn`: what is built before the block is kept once, not once more as an argument.
+pub(crate) fn run(
+    gate: Arc<Gate>,
+    socket: Socket,
+    identity: Option<Identity>,
+) -> impl Future<Output = ()> + Send {
     let mut session = Session::new(gate, socket);
-    let end = match session.serve(identity).await {
-        Ok(()) => return,
-        Err(end) => end,
-    };
-    let Session { socket, .. } = session;
-    if let Some(refused) = &end.goodbye {
-        debug!(code = end.code, reason = %refused, "session ended");
-        metrics::counter!("outrider_goodbyes_total", "code" => refused.code.to_string())
-            .increment(1);
+    async move {
+        let Err(end) = session.serve(identity).await else { return };
+        if let Some(refused) = &end.goodbye {
+            debug!(code = end.code, reason = %refused, "session ended");
+            metrics::counter!("outrider_goodbyes_total", "code" => refused.code.to_string())
+                .increment(1);
+        }
+        let goodbye = end.goodbye.map(|refused| ServerFrame::Goodbye { refused });
+        session.socket.close(goodbye.as_ref(), end.code).await;
     }
-    let goodbye = end.goodbye.map(|refused| ServerFrame::Goodbye { refused });
-    socket.close(goodbye.as_ref(), end.code).await;
 }
 
 impl Session {
@@ -572,6 +576,8 @@ impl Session {
         let index = match self.follows.iter().position(|follow| follow.key == key) {
             Some(index) => index,
             None => {
+                // Most sessions follow one thing or two; a Vec would make room for four.
+                self.follows.reserve_exact(1);
                 self.follows.push(Follow::new(key));
                 self.open(key, Duration::ZERO);
                 self.follows.len() - 1
@@ -685,7 +691,7 @@ impl Session {
             Change::Sighted(frame) => {
                 let follow = self.follows.iter_mut().find(|follow| follow.key == key);
                 if let (Some(follow), Some(frame)) = (follow, frame) {
-                    follow.sighted = Some(frame);
+                    follow.sighted = Some(Box::new(frame));
                 }
                 Ok(())
             }

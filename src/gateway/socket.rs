@@ -119,7 +119,7 @@ impl Socket {
     }
 
     /// Sends what waits, and then `last` and the close code, as far as there is time for it.
-    pub(crate) async fn close(mut self, last: Option<&ServerFrame>, code: u16) {
+    pub(crate) async fn close(&mut self, last: Option<&ServerFrame>, code: u16) {
         if self.queue.len() >= self.queue_max {
             self.queue.clear();
         }

@@ -526,10 +526,12 @@ impl Shown for Driver {
     }
 
     fn released(event: &driver::Event) -> Option<(JobId, String)> {
-        match event {
-            driver::Event::JobEnded { job, reason, .. }
-            | driver::Event::JobAborted { job, reason, .. } => Some((*job, reason.clone())),
-            _ => None,
+        if let driver::Event::JobEnded { job, reason, .. }
+        | driver::Event::JobAborted { job, reason, .. } = event
+        {
+            Some((*job, reason.clone()))
+        } else {
+            None
         }
     }
 }

@@ -90,3 +90,12 @@ fn the_area_is_everywhere_unless_it_is_somewhere() {
     let area = area.unwrap().area;
     assert!(area.serves(nairobi) && !area.serves(kigali));
 }
+
+#[test]
+fn the_file_of_defaults_names_every_key() {
+    let written: serde_json::Value = Figment::from(Toml::string(DEFAULT)).extract().unwrap();
+    let mut all = serde_json::to_value(with("").unwrap()).unwrap();
+    // What nobody has chosen has no value to be written.
+    all["simulation"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    assert_eq!(unknown_key(&all, &written), None, "is not in config/default.toml");
+}

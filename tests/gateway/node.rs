@@ -3,6 +3,7 @@
 use protocol::{DriverId, Principal, RiderId};
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
 };
 use tempfile::TempDir;
@@ -13,6 +14,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_outrider");
 pub(crate) struct Node {
     child: Child,
     dir: TempDir,
+    settings: Vec<(String, String)>,
     pub(crate) address: String,
 }
 
@@ -25,24 +27,27 @@ impl Node {
     /// One with some settings changed: `("GATEWAY__SESSIONS_MAX", "1")`.
     pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = command(&dir);
-        for (key, value) in settings {
-            command.env(format!("OUTRIDER_{key}"), value);
-        }
-        let mut child = command.arg("serve").stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("outrider is at http://")
-            .and_then(|rest| rest.strip_suffix('/'))
-            .unwrap_or_else(|| panic!("the node did not start: {line:?}"))
-            .to_owned();
-        Self { child, dir, address }
+        let named = |(key, value): &(&str, &str)| (format!("OUTRIDER_{key}"), (*value).to_owned());
+        let settings = settings.iter().map(named).collect::<Vec<_>>();
+        let (child, address) = spawn(&dir, &settings);
+        Self { child, dir, settings, address }
+    }
+
+    /// Kills it as a power cut would, and starts it again on the same address and journal.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.settings.push(("OUTRIDER_GATEWAY__LISTEN".to_owned(), self.address.clone()));
+        (self.child, self.address) = spawn(&self.dir, &self.settings);
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// The key its tokens are signed with, once it has run.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.dir.path().join("development-key.pem")
     }
 
     /// A token this node believes.
@@ -72,6 +77,21 @@ impl Drop for Node {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn spawn(dir: &TempDir, settings: &[(String, String)]) -> (Child, String) {
+    let mut command = command(dir);
+    command.envs(settings.iter().cloned());
+    let mut child = command.arg("serve").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line
+        .trim()
+        .strip_prefix("outrider is at http://")
+        .and_then(|rest| rest.strip_suffix('/'))
+        .unwrap_or_else(|| panic!("the node did not start: {line:?}"))
+        .to_owned();
+    (child, address)
 }
 
 fn command(dir: &TempDir) -> Command {

@@ -125,12 +125,11 @@ async fn a_ride_from_wish_to_rating() {
     let early = OrderAction::Finish { code: None, early_reason: Some("asked to".to_owned()) };
     act(&mut driver, order, early).await;
     hear_status(&mut rider, OrderStatus::Completed).await;
-    driver
-        .hear_push(|push| match push {
-            Push::Released { job, .. } => Some(assert_eq!(job, offer.job)),
-            _ => None,
-        })
-        .await;
+    let released = driver.hear_push(|push| match push {
+        Push::Released { job, .. } => Some(job),
+        _ => None,
+    });
+    assert_eq!(released.await, offer.job);
     act(&mut rider, order, OrderAction::Rate { stars: 5 }).await;
 }
 
@@ -186,6 +185,18 @@ async fn a_repeated_command_has_one_effect_and_one_answer() {
     assert_eq!(rider.wish_as(id, wish.clone()).await, first);
     let mut again = Client::connect(&node, crate::node::rider(1)).await;
     assert_eq!(again.wish_as(id, wish).await, first, "also on another socket");
+}
+
+#[tokio::test]
+async fn a_repeat_after_a_crash_has_the_first_answer() {
+    let mut node = Node::with(&[("JOURNAL__KIND", "sqlite")]);
+    let wish = Wish::PlaceOrder(Box::new(new_ride()));
+    let id = CommandId::mint();
+    let first = Client::connect(&node, rider(1)).await.wish_as(id, wish.clone()).await;
+    assert!(matches!(first, Outcome::Ok(_)), "{first:?}");
+    node.kill_and_restart();
+    let again = Client::connect(&node, rider(1)).await.wish_as(id, wish).await;
+    assert_eq!(again, first);
 }
 
 #[tokio::test]

@@ -66,6 +66,16 @@ async fn a_wrong_token_in_the_header_is_401_and_in_a_frame_4401() {
 }
 
 #[tokio::test]
+async fn a_token_of_another_node_is_not_believed() {
+    let (ours, theirs) = (Node::start(), Node::start());
+    let key = |node: &Node| std::fs::read(node.key_file()).unwrap();
+    assert_ne!(key(&ours), key(&theirs), "each development node makes its own");
+    let mut client = Client::stranger(&ours, Codec::Json).await;
+    client.identify(&theirs.token(rider(1))).await;
+    assert_eq!(client.hear_out().await.1, Closed { code: 4401 });
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_say_who_it_is_is_closed() {
     let node = Node::with(&[("GATEWAY__SESSION__IDENTIFY_WITHIN", "200ms")]);
     let mut client = Client::stranger(&node, Codec::MsgPack).await;

@@ -571,8 +571,12 @@ fn finishing_what_one_has_is_work_even_after_a_break() {
     let mut world = World::on_duty();
     let job = world.on_job(1, WorkKind::Ride);
     world.set(DutyWish::Break).unwrap();
+    world.pass(3 * HOUR);
+    world.hear();
     assert_eq!(world.set(DutyWish::Off).unwrap(), ["draining"]);
-    world.pass(12 * HOUR);
+    world.pass(10 * HOUR);
+    assert_eq!(world.driver.worked_ms(world.now), 10 * HOUR as u32, "the break does not count");
+    world.pass(2 * HOUR);
     world.end(job).unwrap();
     assert!(matches!(world.go_on(), Err(Refusal::TooEarly { .. })));
 }
@@ -688,12 +692,17 @@ fn regions_hear_of_a_driver_when_the_cell_changes_or_every_two_seconds() {
     world.pass(SECOND);
     world.at(KIGALI.offset_m(6.0, 0.0)).unwrap();
     assert_ne!(world.card().unwrap(), first);
-    let before = world.card().unwrap();
-    world.pass(10 * SECOND);
-    world.at(KIGALI.offset_m(100.0, 0.0)).unwrap();
+    let cell = |at: Point| h3o::LatLng::new(at.lat, at.lon).unwrap().to_cell(h3o::Resolution::Nine);
+    let border = (-19..19)
+        .flat_map(|e| (-19..19).map(move |n| (f64::from(e) * 10.0, f64::from(n) * 10.0)))
+        .map(|(east_m, north_m)| KIGALI.offset_m(east_m, north_m))
+        .find(|at| cell(*at) != cell(KIGALI) && at.distance_m(KIGALI) < 190.0)
+        .expect("a cell is smaller than that");
+    world.pass(4 * SECOND);
+    world.at(KIGALI).unwrap();
     world.pass(SECOND);
-    world.at(KIGALI.offset_m(100.0, 60.0)).unwrap();
-    assert_ne!(world.card().unwrap(), before);
+    world.at(border).unwrap();
+    assert_eq!(world.card().unwrap().at, border, "another cell, at once");
 }
 
 #[test]

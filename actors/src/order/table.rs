@@ -139,7 +139,7 @@ pub const TABLE: &[Row] = &[
     row("retry", GOODS, &[FailedAttempt], DRIVER | RIDER | DISPATCHER),
     row("start_return", GOODS, &[FailedAttempt], DISPATCHER | SYSTEM),
     row("returned", GOODS, &[Returning], DRIVER | DISPATCHER),
-    row("handover", GOODS, &[PickedUp, InTransit, AtStop, AtDropoff], DISPATCHER),
+    row("handover", GOODS, WITH_GOODS, DISPATCHER),
     row("cannot_continue", GOODS, WITH_GOODS, DRIVER),
     row("request_cancel", GOODS, GOODS_OUT, DRIVER | RIDER),
     row("decide_cancel", GOODS, GOODS_OUT, DRIVER | RIDER | DISPATCHER),

@@ -5,6 +5,10 @@ use super::{Alert, Around, Event, Leg, Life, Sla, Stage, ms};
 use protocol::{OrderStatus, Timestamp};
 use std::time::Duration;
 
+/// How many things can be due at once: each timer fires at most once, a basket's items one by one.
+/// Should there be more, the next tick does them.
+const DUE_MAX: usize = 32;
+
 impl Life {
     /// The soonest of everything that is armed.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
@@ -34,16 +38,13 @@ impl Life {
     pub(super) fn tick(&self, around: &Around) -> Vec<Event> {
         let mut after = self.clone();
         let mut events = Vec::new();
-        loop {
-            let due = after.due(around);
-            if due.is_empty() {
-                return events;
-            }
-            for event in due {
+        for _ in 0..DUE_MAX {
+            for event in after.due(around) {
                 after.evolve(&event);
                 events.push(event);
             }
         }
+        events
     }
 
     /// The first thing that is due, besides the service level.

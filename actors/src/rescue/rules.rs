@@ -39,6 +39,9 @@ pub(super) fn decide(
             draft.follow(|case, asked| case.search.reject(*offer, asked))?;
         }
         Command::Assign { driver, force, .. } => {
+            if draft.case().attached.as_ref().is_some_and(|it| it.driver == *driver) {
+                return Err(Refusal::NotEligible("this driver is there already".to_owned()));
+            }
             draft.follow(|case, asked| case.search.assign(*driver, *force, asked))?;
         }
         Command::Unassign { reason } => draft.release(reason),

@@ -364,7 +364,7 @@ fn a_flat_tyre_is_fixed_on_the_scene() {
         story += &world.line(by, command);
     }
     insta::assert_snapshot!(story, @r#"
-    rider request -> Ok(["requested", "triaged", "opened"]); searching; told ["rider: open_job"]
+    rider request -> Ok(["requested", "triaged", "search_opened"]); searching; told ["rider: open_job"]
     won; accepted; told ["driver 1: reserve_offer", "driver 1: commit_job"]
     driver depart -> Ok(["departed"]); en_route; told []
     driver arrive -> Ok(["arrived"]); on_scene; told []
@@ -398,7 +398,7 @@ fn a_wreck_is_towed_by_a_second_driver_while_the_first_one_waits() {
     story += &world.line(by(2), Command::Arrive {});
     story += &world.line(by(2), Command::Unload { proofs: photo() });
     insta::assert_snapshot!(story, @r#"
-    driver escalate -> Ok(["escalated", "excluded", "opened"]); escalated; told []
+    driver escalate -> Ok(["escalated", "driver_excluded", "search_opened"]); escalated; told []
     won; accepted; told ["driver 2: reserve_offer", "driver 2: commit_job"]
     driver depart -> Ok(["departed"]); en_route; told []
     driver arrive -> Ok(["arrived"]); on_scene; told []
@@ -421,10 +421,10 @@ fn a_driver_who_gives_up_is_replaced_by_another() {
     world.pass(10 * MINUTE);
     story += &world.line(Principal::System, Command::Tick {});
     insta::assert_snapshot!(story, @r#"
-    driver cancel -> Ok(["driver_released", "excluded", "opened"]); searching; told ["driver 1: end_job"]
+    driver cancel -> Ok(["driver_released", "driver_excluded", "search_opened"]); searching; told ["driver 1: end_job"]
     won; accepted; told ["driver 2: reserve_offer", "driver 2: commit_job"]
-    dispatcher unassign -> Ok(["driver_released", "excluded", "opened"]); searching; told ["driver 2: end_job"]
-    system tick -> Ok(["closed", "no_driver"]); no_driver; told ["rider: close_job"]
+    dispatcher unassign -> Ok(["driver_released", "driver_excluded", "search_opened"]); searching; told ["driver 2: end_job"]
+    system tick -> Ok(["search_closed", "no_driver"]); no_driver; told ["rider: close_job"]
     "#);
 }
 
@@ -512,7 +512,10 @@ fn a_vague_call_waits_for_a_person_but_not_for_long() {
     assert_eq!(world.rescue.listing(id()), None);
     assert_eq!(world.ask(Principal::System, Command::Tick {}), Ok(vec![]));
     world.pass(MINUTE);
-    assert_eq!(world.ask(Principal::System, Command::Tick {}).unwrap(), ["triaged", "opened"]);
+    assert_eq!(
+        world.ask(Principal::System, Command::Tick {}).unwrap(),
+        ["triaged", "search_opened"]
+    );
 }
 
 #[test]
@@ -670,7 +673,7 @@ fn a_lost_driver_is_replaced_on_the_way_but_not_at_the_scene() {
     let lost = || Search::DriverLost { driver: d(1), reason: why() };
     let mut world = World::in_status(RescueStatus::EnRoute);
     let events = world.search(lost()).unwrap();
-    assert_eq!(events, ["driver_released", "excluded", "opened"]);
+    assert_eq!(events, ["driver_released", "driver_excluded", "search_opened"]);
     assert_eq!(world.search(lost()), Ok(vec![]));
     let mut world = World::in_status(RescueStatus::OnScene);
     assert!(matches!(world.search(lost()), Err(Refusal::IllegalTransition { .. })));
@@ -719,6 +722,18 @@ fn when_nobody_else_comes_and_nobody_stayed_it_is_over() {
     world.pass(10 * MINUTE);
     world.yes(Principal::System, Command::Tick {});
     assert_eq!(world.status(), RescueStatus::NoDriver);
+}
+
+#[test]
+fn only_one_driver_waits() {
+    let mut world = World::in_status(RescueStatus::Escalated);
+    world.win(2);
+    world.see(2, SCENE);
+    world.yes(by(2), Command::Arrive {});
+    let escalate = |stay| Command::Escalate { needs: Needs::default(), stay };
+    assert!(matches!(world.ask(by(2), escalate(true)), Err(Refusal::NotEligible(_))));
+    world.yes(by(2), escalate(false));
+    assert_eq!(world.case().attached.as_ref().unwrap().driver, d(1));
 }
 
 #[test]

@@ -178,7 +178,7 @@ impl Near {
             columns.into_iter().any(|column| {
                 self.squares[row * Self::SIDE + column]
                     .iter()
-                    .any(|other| at.distance(*other) < radius_m)
+                    .any(|other| at.is_within(*other, radius_m))
             })
         })
     }
@@ -236,7 +236,8 @@ fn trace(
     let is_free = |at: Xy| {
         terrain.is_buildable(at) || class == RoadClass::Arterial && !terrain.is_in_lake(at)
     };
-    if !at_home(seed) || !is_free(seed) || near.is_any_within(seed, spacing_m(class, terrain, seed))
+    // Most seeds are too near to a neighbour, and that is the cheaper question.
+    if !at_home(seed) || near.is_any_within(seed, spacing_m(class, terrain, seed)) || !is_free(seed)
     {
         return Vec::new();
     }

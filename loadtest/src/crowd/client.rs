@@ -92,6 +92,8 @@ pub(super) trait Mind: Send + 'static {
 pub(super) struct Answer {
     pub(super) id: CommandId,
     pub(super) wish: Wish,
+    /// When it was first sent.
+    pub(super) sent_at: Instant,
     pub(super) outcome: Outcome,
 }
 
@@ -480,7 +482,7 @@ impl<M: Mind> Client<M> {
             Outcome::Refused(refused) => Some(refused.code),
         };
         self.world.book().answered(now.duration_since(first_sent), refused);
-        self.mind.answered(Answer { id, wish, outcome }, now, &mut self.out);
+        self.mind.answered(Answer { id, wish, sent_at: first_sent, outcome }, now, &mut self.out);
     }
 }
 
@@ -548,13 +550,14 @@ impl Drop for Present {
     }
 }
 
-/// A position as a phone reports it.
-pub(super) fn position(fix: crate::city::Fix, speed: f64) -> Position {
+/// A position as a phone reports it. The speed is the city's: no speedometer shows more, however
+/// quick life is.
+pub(super) fn position(fix: crate::city::Fix) -> Position {
     Position {
         at: fix.at,
         sampled_at: clock::now(),
         heading_deg: Some(fix.heading_deg),
-        speed_mps: Some((f64::from(fix.speed_mps) * speed) as f32),
+        speed_mps: Some(fix.speed_mps),
         accuracy_m: Some(8.0),
     }
 }

@@ -32,6 +32,8 @@ const THERE_M: f64 = 15.0;
 const PARKED_EVERY: Duration = Duration::from_secs(12);
 /// How long to wait for the view of a job before asking for it.
 const VIEW_MAX: Duration = Duration::from_secs(3);
+/// A position takes the longer way to a job: it is sent this long before a command that needs it.
+const SETTLE: Duration = Duration::from_millis(if cfg!(test) { 30 } else { 300 });
 /// How long after "too far" to try again.
 const NUDGE: Duration = Duration::from_millis(700);
 /// A step refused this often is given up with its job.
@@ -138,9 +140,9 @@ fn order_step(
             at(pickup, 0.0, OrderAction::Arrive {})
         }
         OrderStatus::AtPickup => match view.kind {
-            OrderKind::Ride => at(pickup, 35.0, OrderAction::Start { code }),
+            OrderKind::Ride => at(pickup, 25.0, OrderAction::Start { code }),
             OrderKind::Delivery | OrderKind::Commerce => {
-                at(pickup, 60.0, OrderAction::PickUp { proofs })
+                at(pickup, 40.0, OrderAction::PickUp { proofs })
             }
         },
         OrderStatus::PickedUp => Step::Say(wish(OrderAction::Depart {})),
@@ -156,7 +158,7 @@ fn order_step(
         OrderStatus::AtStop => {
             at(via.unwrap_or(dropoff), 30.0, OrderAction::CompleteStop { proofs })
         }
-        OrderStatus::AtDropoff => at(dropoff, 45.0, OrderAction::Deliver { proofs, cash: None }),
+        OrderStatus::AtDropoff => at(dropoff, 30.0, OrderAction::Deliver { proofs, cash: None }),
         OrderStatus::FailedAttempt => Step::Say(wish(OrderAction::Retry {})),
         OrderStatus::Returning => at(pickup, 30.0, OrderAction::Returned { proofs }),
         OrderStatus::AwaitingPayment
@@ -192,7 +194,7 @@ fn rescue_step(view: &RescueView, has_departed: bool, proofs: Vec<Proof>) -> Ste
             true => at(scene, 90.0, RescueAction::Load { dropoff: view.dropoff.clone(), proofs }),
             false => at(scene, 60.0, RescueAction::BeginAssist {}),
         },
-        RescueStatus::Assisting => at(scene, 180.0, RescueAction::Fixed {}),
+        RescueStatus::Assisting => at(scene, 150.0, RescueAction::Fixed {}),
         RescueStatus::Loading => at(scene, 120.0, RescueAction::Depart {}),
         RescueStatus::InTransit => at(dropoff, 0.0, RescueAction::Arrive {}),
         RescueStatus::AtDropoff => at(dropoff, 60.0, RescueAction::Unload { proofs }),
@@ -471,8 +473,11 @@ impl Driver {
                         self.set_off(place, now);
                         return later;
                     }
+                    if self.tasks[n].there_since.is_none() {
+                        self.report_position(now, out);
+                    }
                     let since = *self.tasks[n].there_since.get_or_insert(now);
-                    let ready_at = since + self.world.real(stay_s);
+                    let ready_at = since + self.world.real(stay_s).max(SETTLE);
                     if now < ready_at {
                         return ready_at;
                     }
@@ -497,7 +502,7 @@ impl Driver {
             return;
         }
         self.told_at = Some(now);
-        out.position(position(self.here, self.world.options.speed));
+        out.position(position(self.here));
         let is_moving = self.motion.is_some();
         let every = if is_moving { self.world.options.position_every } else { PARKED_EVERY };
         self.position_at = now + every.mul_f64(self.rng.random_range(0.8..1.2));

@@ -325,7 +325,7 @@ impl Mind for Rider {
                     self.errand = Errand::Done;
                     return;
                 };
-                self.world.book().created(job, self.trip.want, now);
+                self.world.book().created(job, self.trip.want, answer.sent_at, now);
                 self.errand = Errand::Served(job);
                 self.heard_at = now;
                 // Frames that came before this answer were not known to be ours.

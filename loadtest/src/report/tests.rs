@@ -11,7 +11,7 @@ fn a_day() -> Book {
     let (mut book, start) = (Book::new(), Instant::now());
     let after = |ms| start + Duration::from_millis(ms);
     for n in 1..=4 {
-        book.created(ride(n), RIDE, start);
+        book.created(ride(n), RIDE, start, after(20));
     }
     book.offered(ride(1), after(40));
     book.offered(ride(1), after(900));
@@ -21,7 +21,7 @@ fn a_day() -> Book {
     book.ended(ride(3), Ending::NoDriver);
     let rescue = JobId::Rescue(RescueId::nth(1));
     book.assigned(rescue, start);
-    book.created(rescue, Want::Rescue(Issue::Stuck), after(10));
+    book.created(rescue, Want::Rescue(Issue::Stuck), start, after(10));
     book.answered(Duration::from_millis(3), None);
     book.answered(Duration::from_millis(5), Some(Code::TooFar));
     book
@@ -70,8 +70,9 @@ fn each_job_is_counted_once_where_it_ended() {
 #[test]
 fn only_the_first_offer_and_the_first_driver_are_timed() {
     let report = a_day().report();
-    assert_eq!((report.offer_ms.n, report.offer_ms.p50), (1, 40.0));
-    assert_eq!((report.assign_ms.n, report.assign_ms.max), (2, 1_000.0));
+    assert_eq!((report.offer_ms.n, report.offer_ms.p50), (1, 20.0));
+    assert_eq!((report.assign_ms.n, report.assign_ms.max), (2, 980.0));
+    assert_eq!((report.wait_ms.n, report.wait_ms.max), (2, 1_000.0));
 }
 
 #[test]

@@ -293,8 +293,8 @@ fn a_delivery_allows() {
     in_transit: arrive, arrive_stop, fail, handover, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety
     at_stop: complete_stop, skip_stop, handover, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety
     at_dropoff: contacted, deliver, fail, handover, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety
-    failed_attempt: retry, start_return, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety
-    returning: returned, cannot_continue, report_loss, cancel_safety
+    failed_attempt: retry, start_return, handover, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety
+    returning: returned, handover, cannot_continue, report_loss, cancel_safety
     completed: tip, rate
     delivered: tip, rate
     ");

@@ -32,6 +32,11 @@ impl Xy {
         self.x.hypot(self.y)
     }
 
+    pub(super) fn is_within(self, other: Self, radius_m: f64) -> bool {
+        let (x, y) = (self.x - other.x, self.y - other.y);
+        x * x + y * y < radius_m * radius_m
+    }
+
     pub(super) fn distance(self, other: Self) -> f64 {
         self.minus(other).length()
     }
@@ -215,7 +220,7 @@ impl Terrain {
     /// May a small street be here?
     pub(super) fn is_buildable(&self, at: Xy) -> bool {
         let is_in_river =
-            self.river.iter().any(|(bank, half_m)| at.distance(*bank) < half_m + 45.0);
+            self.river.iter().any(|(bank, half_m)| at.is_within(*bank, half_m + 45.0));
         !is_in_river && !self.lake.contains(at) && !self.hills.iter().any(|hill| hill.contains(at))
     }
 

@@ -1,0 +1,213 @@
+//! How an order becomes what its journal says it is.
+
+use super::{CancelRequest, Change, Ending, Event, Leg, Life, Sla, Stage, track::Track};
+use crate::search::Assignment;
+use protocol::Role;
+
+impl Life {
+    /// Folds a fact in. What ends the order ends it here, whatever else the event says.
+    pub(super) fn evolve(&mut self, event: &Event) {
+        let before = self.status();
+        self.apply(event);
+        if let Some(status) = event.ends_with() {
+            let at = event.at().unwrap_or(self.changed_at);
+            self.stage = Stage::Ended { status, at, by: self.driver() };
+            self.moved_at = None;
+            self.cancel_request = None;
+        }
+        if self.status() != before {
+            self.changed_at = event.at().unwrap_or(self.changed_at);
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::PaymentAwaited { until } => self.stage = Stage::Prepaying { until: *until },
+            Event::PaymentConfirmed { amount, .. } => {
+                self.paid = *amount;
+                self.stage = Stage::Waiting { search_at: None };
+            }
+            Event::Scheduled { start_at, wake_at, .. } => {
+                self.placement.start_at = Some(*start_at);
+                self.stage = Stage::Scheduled { wake_at: *wake_at };
+            }
+            Event::StopsChanged { stops, fare, .. } => {
+                self.placement.stops.clone_from(stops);
+                if let Some(fare) = fare {
+                    self.placement.fare = fare.clone();
+                }
+                self.forget_change();
+            }
+            Event::ChangeAsked { stops, fare, until, .. } => {
+                let (stops, fare, until) = (stops.clone(), fare.clone(), *until);
+                if let Some(Leg::InProgress { change, .. }) = self.leg_mut() {
+                    *change = Some(Box::new(Change { stops, fare, until }));
+                }
+            }
+            Event::ChangeDeclined { .. } => self.forget_change(),
+            Event::Search(event) => self.apply_search(event),
+            Event::Assigned(by) => self.drive(by, Leg::Assigned),
+            Event::CustodyPassed(by) => {
+                let is_returning = matches!(self.leg(), Some(Leg::Returning));
+                let leg = if is_returning { Leg::Returning } else { Leg::PickedUp };
+                self.moved_at = Some(by.at);
+                self.is_driver_lost = false;
+                self.drive(by, leg);
+            }
+            Event::DriverGone { .. } => {
+                self.n_reassigns += 1;
+                self.stage = Stage::Looking;
+            }
+            Event::Departed { at } => {
+                let leg = match self.leg() {
+                    Some(Leg::PickedUp) => Leg::InTransit,
+                    _ => Leg::EnRoutePickup,
+                };
+                if matches!(leg, Leg::InTransit) {
+                    self.moved_at = Some(*at);
+                }
+                self.step(leg);
+            }
+            Event::Arrived { at, .. } => {
+                let leg = match self.leg() {
+                    Some(Leg::InTransit) => Leg::AtDropoff { is_contacted: false },
+                    _ => Leg::AtPickup { since: *at, is_contacted: false, is_on_board: false },
+                };
+                self.moved_at = None;
+                self.step(leg);
+            }
+            Event::Contacted { .. } => {
+                if let Some(Leg::AtPickup { is_contacted, .. } | Leg::AtDropoff { is_contacted }) =
+                    self.leg_mut()
+                {
+                    *is_contacted = true;
+                }
+            }
+            Event::Boarded { .. } => {
+                if let Some(Leg::AtPickup { is_on_board, .. }) = self.leg_mut() {
+                    *is_on_board = true;
+                }
+            }
+            Event::Started { at, .. } => {
+                self.stops_done = 1;
+                self.moved_at = Some(*at);
+                self.track.restart_meter();
+                self.step(Leg::InProgress { is_at_stop: false, change: None, ending: None });
+            }
+            Event::Metered { total_m, at } => {
+                self.track.checkpoint(total_m.saturating_sub(self.metered_m));
+                self.metered_m = *total_m;
+                self.moved_at = Some(*at);
+            }
+            Event::StopArrived { at } => {
+                self.moved_at = Some(*at);
+                match self.leg_mut() {
+                    Some(Leg::InProgress { is_at_stop, .. }) => *is_at_stop = true,
+                    _ => self.step(Leg::AtStop),
+                }
+            }
+            Event::StopCompleted { at, .. } | Event::StopSkipped { at, .. } => {
+                self.stops_done = self.stops_done.saturating_add(1);
+                self.moved_at = Some(*at);
+                match self.leg_mut() {
+                    Some(Leg::InProgress { is_at_stop, .. }) => *is_at_stop = false,
+                    _ => self.step(Leg::InTransit),
+                }
+            }
+            Event::EndAsked { by, until, .. } => {
+                if let Some(Leg::InProgress { ending, .. }) = self.leg_mut() {
+                    *ending = Some(Ending { by: *by, alert_at: Some(*until) });
+                }
+            }
+            Event::PickedUp { at, .. } => {
+                self.stops_done = 1;
+                self.moved_at = Some(*at);
+                self.track.restart_meter();
+                self.step(Leg::PickedUp);
+            }
+            Event::AttemptFailed { reason, .. } => {
+                self.n_failed = self.n_failed.saturating_add(1);
+                self.moved_at = None;
+                self.reason = Some(reason.clone());
+                self.step(Leg::FailedAttempt);
+            }
+            Event::Retried { at } => {
+                self.moved_at = Some(*at);
+                self.reason = None;
+                self.step(Leg::InTransit);
+            }
+            Event::ReturnStarted { reason, at } => {
+                self.reason = Some(reason.clone());
+                self.moved_at = Some(*at);
+                self.cancel_request = None;
+                self.step(Leg::Returning);
+            }
+            Event::CancelAsked { by, until, .. } => {
+                self.cancel_request = Some(CancelRequest { by: by.role(), until: Some(*until) });
+            }
+            Event::CancelDenied { .. } => self.cancel_request = None,
+            Event::CancelEscalated { .. } => {
+                if let Some(request) = &mut self.cancel_request {
+                    request.until = None;
+                }
+            }
+            Event::Completed { distance_m, .. } => {
+                self.metered_m = *distance_m;
+                self.stops_done = self.n_stops();
+            }
+            Event::Delivered { .. } => self.stops_done = self.n_stops(),
+            Event::Cancelled { reason, .. } | Event::Failed { reason, .. } => {
+                self.reason = Some(reason.clone());
+            }
+            Event::FareLowered { percent, fare, .. } => {
+                self.placement.fare = fare.clone();
+                self.aftermath.lowered_percent = Some(*percent);
+            }
+            Event::Tipped { amount, .. } => self.aftermath.tip = Some(*amount),
+            Event::Rated { by, stars, .. } => match by {
+                Role::Rider => self.aftermath.stars_by_rider = Some(*stars),
+                Role::Driver => self.aftermath.stars_by_driver = Some(*stars),
+                Role::Merchant | Role::Dispatcher | Role::Admin | Role::System => {}
+            },
+            Event::SlaAtRisk { .. } => self.sla = Sla::AtRisk,
+            Event::SlaBreached { .. } => self.sla = Sla::Breached,
+            Event::Alerted { what, .. } => self.apply_alert(*what),
+            Event::Fulfilment(event) => self.apply_fulfilment(event),
+            Event::Placed { .. }
+            | Event::DispatchFailed { .. }
+            | Event::DriverChosen { .. }
+            | Event::Returned { .. }
+            | Event::NoDriverFound { .. }
+            | Event::NoShow { .. } => {}
+        }
+    }
+
+    pub(super) fn leg_mut(&mut self) -> Option<&mut Leg> {
+        match &mut self.stage {
+            Stage::Driven { leg, .. } => Some(leg),
+            Stage::Prepaying { .. }
+            | Stage::Scheduled { .. }
+            | Stage::Waiting { .. }
+            | Stage::Looking
+            | Stage::Ended { .. } => None,
+        }
+    }
+
+    fn step(&mut self, next: Leg) {
+        self.track.forget_asking();
+        if let Some(leg) = self.leg_mut() {
+            *leg = next;
+        }
+    }
+
+    fn drive(&mut self, by: &Assignment, leg: Leg) {
+        self.track = Track::default();
+        self.stage = Stage::Driven { by: by.clone(), leg };
+    }
+
+    fn forget_change(&mut self) {
+        if let Some(Leg::InProgress { change, .. }) = self.leg_mut() {
+            *change = None;
+        }
+    }
+}

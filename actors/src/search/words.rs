@@ -1,0 +1,183 @@
+//! What is said to a search, and what happens to it. Old events must stay readable for ever.
+
+use protocol::{DriverId, OfferId, OfferStatus, Timestamp, view::Position};
+use serde::{Deserialize, Serialize};
+
+/// What regions and drivers tell a job about its search. The asker is always the platform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Command {
+    /// A region's choice for a round, best first.
+    Propose {
+        /** The round it answers. */
+        round: u32,
+        /** Whom. */
+        candidates: Vec<Candidate>,
+    },
+    /// The driver could not be reserved.
+    OfferRefused {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The device has, or shows, the offer.
+    OfferSeen {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver said yes and keeps these slots for it.
+    OfferAccepted {
+        /** Which. */
+        offer: OfferId,
+        /** Who. */
+        driver: DriverId,
+        /** Slots of the vehicle. */
+        slots: Vec<u8>,
+    },
+    /// The driver said no.
+    OfferDeclined {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// A driver claims it from the feed.
+    Claim {
+        /** Who. */
+        driver: DriverId,
+        /** Slots of the vehicle. */
+        slots: Vec<u8>,
+    },
+    /// The driver is gone: forced offline, suspended, or gave it back.
+    DriverLost {
+        /** Who. */
+        driver: DriverId,
+        /** Why. */
+        reason: String,
+    },
+}
+
+/// A driver proposed for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Who.
+    pub driver: DriverId,
+    /// To the pickup, in seconds.
+    pub eta_s: u32,
+    /// To the pickup, in metres.
+    pub distance_m: u32,
+}
+
+/// What a job sees of its driver.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sighting {
+    /// Its driver is here.
+    DriverAt {
+        /** Who. */
+        driver: DriverId,
+        /** Where. */
+        position: Position,
+    },
+}
+
+/// What has happened to a search. A job journals these among its own events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Event {
+    /// It began, or began anew.
+    #[strum(serialize = "search_opened")]
+    Opened {
+        /** When. */
+        at: Timestamp,
+        /** When it gives up. */
+        until: Timestamp,
+        /** When drivers further away are considered as well. */
+        next_tier_at: Option<Timestamp>,
+        /** The only driver to consider. */
+        only: Option<DriverId>,
+    },
+    /// Drivers further away are considered as well.
+    TierOpened {
+        /** Which, from 0. */
+        tier: u8,
+        /** When the next one opens. */
+        next_tier_at: Option<Timestamp>,
+    },
+    /// Nobody is asked any more; drivers may claim the job.
+    FeedOpened {
+        /** When. */
+        at: Timestamp,
+        /** Until when. */
+        until: Timestamp,
+    },
+    /// A driver is being asked, or told.
+    OfferMade {
+        /** Which. */
+        offer: OfferId,
+        /** Who. */
+        driver: DriverId,
+        /** To the pickup, in seconds. */
+        eta_s: u32,
+        /** When it ends by itself. */
+        expires_at: Timestamp,
+        /** Must the driver say yes? */
+        consent: bool,
+        /** Even if the driver is full or resting (dispatcher). */
+        force: bool,
+    },
+    /// The driver could not be reserved; the offer never reached a person.
+    OfferRefused {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// The driver's device shows it.
+    OfferSeen {
+        /** Which. */
+        offer: OfferId,
+    },
+    /// Two-sided: one side said yes.
+    OfferConfirmed {
+        /** Which. */
+        offer: OfferId,
+        /** Who. */
+        by: Side,
+        /** Slots the driver keeps for it; empty when the rider said yes. */
+        slots: Vec<u8>,
+        /** How long the other side has. */
+        expires_at: Timestamp,
+    },
+    /// It ended.
+    OfferClosed {
+        /** Which. */
+        offer: OfferId,
+        /** How; always final. */
+        status: OfferStatus,
+        /** Does the driver know already? */
+        driver_knows: bool,
+    },
+    /// This driver is not to be offered the job again.
+    #[strum(serialize = "driver_excluded")]
+    Excluded {
+        /** Who. */
+        driver: DriverId,
+    },
+    /// Nobody is looked for any more.
+    #[strum(serialize = "search_closed")]
+    Closed {},
+}
+
+impl Event {
+    /// Its name in lists and metrics.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Who of the two must still say yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Who performs the job.
+    Driver,
+    /// Who asked for it.
+    Rider,
+}

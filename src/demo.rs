@@ -161,9 +161,29 @@ fn options(args: &DemoArgs, city: &Arc<City>) -> Options {
         streets: Streets::Given(Arc::clone(city)),
         demand,
         mix: Mix { deliveries: args.deliveries, rescues: args.rescues },
+        riders_max: riders_max(args.drivers),
         pids: vec![std::process::id()],
         ..Options::default()
     }
+}
+
+/// How many riders can be connected beside the drivers: each end of a socket is an open file, both
+/// ends are in this process, and the journal and the page need some too.
+fn riders_max(drivers: usize) -> usize {
+    const OTHERS: usize = 500;
+    (open_files_max().saturating_sub(OTHERS) / 2).saturating_sub(drivers)
+}
+
+/// How many files this process may open, as Linux says.
+fn open_files_max() -> usize {
+    const USUAL: usize = 20_000;
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    limits
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok()
+        })
+        .unwrap_or(USUAL)
 }
 
 /// What the page needs of a demo: the city to draw, and a token to look at it with.

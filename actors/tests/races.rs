@@ -4,7 +4,7 @@
 use actors::{
     Claim, EntityKey, Refusal, Tell, Version,
     driver::{self, Driver},
-    journal::{Journal, SharedJournal, memory::MemoryJournal},
+    journal::{SharedJournal, memory::MemoryJournal},
     order::{self, Order, Placement},
     policy::{DriverPolicy, JobPolicy},
     region,
@@ -34,7 +34,7 @@ impl Stage {
         let regions = region::Settings { tick_ms: 0, ..region::Settings::default() };
         let system = System::start(journal.clone(), Clock::Machine, Settings::default(), regions)
             .await
-            .unwrap();
+            .expect("starts");
         Self { system, journal }
     }
 

@@ -4,14 +4,24 @@
 //! thread hides the races.
 
 use actors::{
-    EntityKey, Refusal, Version,
+    Effect, EntityKey, Refusal, Tell, Version,
     commit::{Commit, EncodedEvent},
-    journal::{Journal, SharedJournal, memory::MemoryJournal},
+    driver::{self, Driver},
+    journal::{
+        Journal, SharedJournal,
+        faulty::{Fault, FaultyJournal, Odds},
+        memory::MemoryJournal,
+    },
+    policy::DriverPolicy,
     region,
-    rider::{Command, Rider},
+    rider::{Command, Event, Rider},
     runtime::{Answer, Ask, Clock, Settings, System, Update},
 };
-use protocol::{CommandId, JobId, OrderId, Principal, RiderId, Timestamp, view::WorkKind};
+use protocol::{
+    CommandId, DriverId, DriverStatus, JobId, OrderId, Principal, RiderId, Timestamp,
+    view::WorkKind,
+    work::{DutyWish, Vehicle, VehicleKind},
+};
 use std::{sync::Arc, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -233,4 +243,140 @@ async fn a_command_from_outside_the_repeat_window_is_refused() {
         let answer = system.ask::<Rider>(RiderId::nth(1), ask, PATIENCE).await;
         assert_eq!(answer, Err(Refusal::CommandExpired));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_that_was_executed_and_timed_out_happens_once() {
+    let faulty = FaultyJournal::new(Arc::new(MemoryJournal::default()), Odds::default());
+    let system = start(Arc::new(faulty.clone())).await;
+    let rider = RiderId::nth(1);
+    for (n, fault) in (0..).zip([Fault::LostAfter, Fault::LostBefore, Fault::Stale]) {
+        faulty.fail_next_commit(fault);
+        let answer = ask(&system, rider, open(n), CommandId::mint()).await;
+        assert_eq!(answer, Ok(Version(n + 1)), "{fault:?}");
+    }
+    faulty.fail_next_commit(Fault::Unavailable);
+    let id = CommandId::mint();
+    assert!(matches!(ask(&system, rider, open(9), id).await, Err(Refusal::Busy { .. })));
+    assert_eq!(ask(&system, rider, open(9), id).await, Ok(Version(4)));
+    let history = system.journal().history(rider.into(), Version(0), 10).await.expect("reads");
+    assert_eq!(history.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_entity_that_cannot_be_read_for_a_while_is_not_set_aside() {
+    let faulty = FaultyJournal::new(Arc::new(MemoryJournal::default()), Odds::default());
+    let system = start(Arc::new(faulty.clone())).await;
+    faulty.fail_next_loads(20);
+    assert_eq!(ask(&system, RiderId::nth(1), open(1), CommandId::mint()).await, Ok(Version(1)));
+}
+
+/// One commit in ten goes wrong in some way, and callers repeat what was not answered: every command
+/// must have happened once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_journal_that_keeps_failing_loses_and_doubles_nothing() {
+    const N_RIDERS: u64 = 20;
+    const N_COMMANDS: u64 = 50;
+    let odds = Odds {
+        seed: 1,
+        unavailable: 0.025,
+        lost_before: 0.025,
+        lost_after: 0.025,
+        stale: 0.025,
+        load: 0.05,
+        ..Odds::default()
+    };
+    let faulty = FaultyJournal::new(Arc::new(MemoryJournal::default()), odds);
+    let system = start(Arc::new(faulty.clone())).await;
+    let riders = (0..N_RIDERS).map(|n| {
+        let system = system.clone();
+        tokio::spawn(async move {
+            let rider = RiderId::nth(n);
+            for k in 0..N_COMMANDS {
+                let id = CommandId::mint();
+                while ask(&system, rider, open(k), id).await.is_err() {
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+    });
+    for rider in futures_util::future::join_all(riders).await {
+        rider.expect("finished");
+    }
+    faulty.set_odds(Odds::default());
+    for n in 0..N_RIDERS {
+        let history = system
+            .journal()
+            .history(RiderId::nth(n).into(), Version(0), 1_000)
+            .await
+            .expect("reads");
+        assert_eq!(history.len() as u64, N_COMMANDS, "rider {n}");
+    }
+    let injected = faulty.injected();
+    assert!(injected.lost_after > 0 && injected.lost_before > 0, "{injected:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deadline_fires_after_a_restart_and_not_before_it_is_due() {
+    let journal = MemoryJournal::default();
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let system = start_with(Arc::new(journal.clone()), Settings::default(), clock.clone()).await;
+    let driver = DriverId::nth(1);
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: Vec::new() };
+    let policy = DriverPolicy::default();
+    let command = driver::Command::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle), policy };
+    // Minted by the manual clock, which is not the machine's.
+    let id = CommandId::of_effect(b"duty", 1, 0, clock.now());
+    let ask = Ask { command, by: Principal::Driver(driver), id };
+    system.ask::<Driver>(driver, ask, PATIENCE).await.expect("on duty");
+    assert!(system.drain(PATIENCE).await);
+
+    let system = start_with(Arc::new(journal), Settings::default(), clock.clone()).await;
+    let mut watching = system.watch::<Driver>(driver).await.expect("watches");
+    assert_eq!(watching.state.status(), DriverStatus::Available);
+    // Silent for as long as the policy bears, it becomes unreachable by itself.
+    clock.advance(Duration::from_millis(u64::from(policy.stale_ms) - 1));
+    let (before, _) = system.read::<Driver>(driver).await.expect("awake");
+    assert_eq!(before, watching.version);
+    clock.advance(Duration::from_millis(1));
+    loop {
+        let update = tokio::time::timeout(PATIENCE, watching.updates.recv()).await;
+        if let Update::Changed { state, .. } = update.expect("in time").expect("followed")
+            && state.status() == DriverStatus::Unreachable
+        {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_effect_that_was_committed_and_not_delivered_is_delivered_after_a_restart_once() {
+    let journal = MemoryJournal::default();
+    let (source, target) = (RiderId::nth(1), RiderId::nth(2));
+    let tell = Tell::Rider { to: target, command: open(7) };
+    let effect = rmp_serde::to_vec_named(&Effect::from(tell)).expect("plain data");
+    // What a node that was killed between commit and delivery leaves behind.
+    let open = rmp_serde::to_vec_named(&Event::JobOpened {
+        at: Timestamp(1),
+        job: JobId::Order(OrderId::nth(1)),
+        work: WorkKind::Delivery,
+    })
+    .expect("plain data");
+    let commit = Commit {
+        events: vec![EncodedEvent { name: "job_opened".to_owned(), bytes: open }],
+        effects: vec![effect],
+        ..rubbish(source.into())
+    };
+    journal.commit(commit).await.expect("written");
+    for _ in 0..2 {
+        let system = start(Arc::new(journal.clone())).await;
+        let mut watching = system.watch::<Rider>(target).await.expect("watches");
+        if watching.version == Version(0) {
+            until_version(&mut watching.updates, Version(1)).await;
+        }
+        assert!(system.drain(PATIENCE).await);
+    }
+    let history = journal.history(target.into(), Version(0), 10).await.expect("reads");
+    assert_eq!(history.len(), 1);
+    assert!(journal.undelivered(None, 10).await.expect("reads").is_empty());
 }

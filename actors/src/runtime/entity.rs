@@ -194,7 +194,8 @@ impl<D: Decider> Actor for Entity<D> {
         if is_admitted {
             awake.active_at = awake.birth.system.now();
         }
-        let outcome = awake.take(message, &myself).await;
+        // Boxed, for ractor keeps the largest handler it might await inside every idle actor.
+        let outcome = Box::pin(awake.take(message, &myself)).await;
         if is_admitted {
             awake.birth.inflight.fetch_sub(1, Ordering::AcqRel);
         }

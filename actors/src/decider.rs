@@ -86,6 +86,9 @@ pub trait Decider:
     /// How long it stays in memory without being spoken to; `None` while it must not sleep.
     fn idle_max(&self) -> Option<Duration>;
 
+    /// The name of a command, as a refusal's `allowed` lists it.
+    fn command_name(command: &Self::Command) -> &'static str;
+
     /// The name of an event in lists and metrics: `Assigned` → `assigned`.
     fn event_name(event: &Self::Event) -> &'static str;
 }

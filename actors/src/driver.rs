@@ -484,6 +484,10 @@ impl Decider for Driver {
         (self.duty == Duty::Off).then_some(IDLE_MAX)
     }
 
+    fn command_name(command: &Command) -> &'static str {
+        command.into()
+    }
+
     fn event_name(event: &Event) -> &'static str {
         if let Event::WentOff { why: Leave::Lost, .. } = event {
             return "forced_offline";

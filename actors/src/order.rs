@@ -236,6 +236,10 @@ impl Decider for Order {
         Some(Duration::from_mins(minutes))
     }
 
+    fn command_name(command: &Command) -> &'static str {
+        command.into()
+    }
+
     fn event_name(event: &Event) -> &'static str {
         event.name()
     }

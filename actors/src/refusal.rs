@@ -76,6 +76,9 @@ pub enum Refusal {
     /// The command id is outside the window in which repeats are recognised.
     #[error("command id is older than the repeat window, or from the future")]
     CommandExpired,
+    /// The command id was used before, by someone else or for something else.
+    #[error("command id was used before for something else")]
+    CommandIdReused,
     /// Too many commands wait for this entity, its shard or its node.
     #[error("too many commands at once")]
     Busy {
@@ -116,6 +119,7 @@ impl Refusal {
             Self::Invalid { .. } => Code::Invalid,
             Self::OutOfArea => Code::OutOfArea,
             Self::CommandExpired => Code::CommandExpired,
+            Self::CommandIdReused => Code::CommandIdReused,
             Self::Busy { .. } => Code::Busy,
             Self::Quarantined => Code::Quarantined,
             Self::Unavailable => Code::Unavailable,
@@ -144,6 +148,7 @@ impl From<Refusal> for Refused {
             | Refusal::Invalid { .. }
             | Refusal::OutOfArea
             | Refusal::CommandExpired
+            | Refusal::CommandIdReused
             | Refusal::Quarantined => {}
         }
         refused

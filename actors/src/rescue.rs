@@ -197,6 +197,10 @@ impl Decider for Rescue {
         is_over.then_some(IDLE_MAX)
     }
 
+    fn command_name(command: &Command) -> &'static str {
+        command.into()
+    }
+
     fn event_name(event: &Event) -> &'static str {
         match event {
             Event::Ended { status, .. } => status.into(),

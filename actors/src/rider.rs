@@ -155,6 +155,10 @@ impl Decider for Rider {
         self.jobs.is_empty().then_some(IDLE_MAX)
     }
 
+    fn command_name(command: &Command) -> &'static str {
+        command.into()
+    }
+
     fn event_name(event: &Event) -> &'static str {
         event.into()
     }

@@ -30,6 +30,8 @@ use uuid::Uuid;
 
 /// Most elements of any list a client sends.
 const LIST_MAX: usize = 32;
+/// How far back a start may lie: what a slow device and a slow person take.
+const BEHIND_MAX: Duration = Duration::from_secs(10 * 60);
 /// How far ahead an order may be scheduled.
 const AHEAD_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
 /// How far ahead of ours a device's clock may be when it says where it is.
@@ -78,6 +80,9 @@ impl Translator {
         let now = self.system.now();
         let NewOrder { kind, stops, start_at, merchant, .. } = &new;
         self.check_stops(stops, 2)?;
+        if start_at.is_some_and(|start_at| start_at + BEHIND_MAX < now) {
+            return Err(invalid("start_at", "in the past"));
+        }
         if start_at.is_some_and(|start_at| start_at > now + AHEAD_MAX) {
             return Err(invalid("start_at", "more than 60 days ahead"));
         }

@@ -26,6 +26,9 @@ async fn twenty_kills_under_load_lose_and_double_nothing() {
         ("JOURNAL__KIND", "sqlite"),
         ("SIMULATION__SPEED", SPEED),
         ("REGIONS__WARM_UP_MS", "500"),
+        // Afterwards one dispatcher reads everything at once.
+        ("GATEWAY__REQUESTS_PER_S", "100000"),
+        ("GATEWAY__REQUESTS_BURST", "100000"),
     ]);
     let staff = node.token(Principal::Dispatcher);
     let keepers = (0..N_KEEPERS).map(|n| node.token(rider(1_000_000 + n))).collect::<Vec<_>>();

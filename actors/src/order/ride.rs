@@ -4,6 +4,9 @@ use super::{Answer, Around, Change, Ending, Event, Leg, Life, Stage, cancel, ms}
 use crate::Refusal;
 use protocol::{Fare, FareLine, OrderStatus, Place, Point, Principal, Role, work::OrderKind};
 
+/// Largest tip, in minor units: beyond it somebody's finger slipped, or somebody tries the ledger.
+const TIP_MAX: i64 = 100_000_000;
+
 impl Life {
     /// At the pickup, or with goods at the last stop.
     pub(super) fn arrive(&self, around: &Around) -> Answer {
@@ -167,6 +170,9 @@ impl Life {
     pub(super) fn tip(&self, amount: i64, around: &Around) -> Answer {
         if amount <= 0 {
             return Err(Refusal::invalid("amount", "must be more than nothing"));
+        }
+        if amount > TIP_MAX {
+            return Err(Refusal::invalid("amount", "more than anyone tips"));
         }
         if self.driver().is_none() {
             return Err(Refusal::NotEligible("nobody drove".into()));

@@ -8,7 +8,7 @@ use super::{
     Ask, BREATHER, System,
     admission::{Permit, RETRY_AFTER_MS},
     publisher::Published,
-    recent::{self, Known, Recent},
+    recent::{self, First, Known, Recent},
     relay::Outgoing,
     shard::ToShard,
     watchers::{Update, Watchers},
@@ -262,18 +262,22 @@ impl<D: Decider> Awake<D> {
         by: Principal,
         id: Option<CommandId>,
     ) -> Result<Answer, Fall> {
+        let name = D::command_name(command);
         // Terminates: it comes round again only when somebody else's commit, or ours, got through.
         loop {
-            if let Some(answer) = self.first_answer(id).await? {
-                return Ok(answer);
+            if let Some(first) = self.first_answer(id).await? {
+                return Ok(first.repeated(by, name));
             }
             let context = Context { id: self.birth.id, by, now: self.birth.system.now() };
             let events = match self.state.decide(command, &context) {
-                Ok(events) if events.is_empty() => return Ok(self.keep(id, Ok(self.version))),
+                Ok(events) if events.is_empty() => {
+                    return Ok(self.keep(id, by, name, Ok(self.version)));
+                }
                 Ok(events) => events,
-                Err(refusal) => return self.refuse(refusal, by, id, context.now).await,
+                Err(refusal) => return self.refuse(refusal, by, name, id, context.now).await,
             };
-            let (commit, after, outgoing) = self.prepare(&events, id, context.now);
+            let (commit, after, outgoing) =
+                self.prepare(&events, id.map(|id| (id, by, name)), context.now);
             let is_snapshot = commit.snapshot.is_some();
             match self.birth.system.journal().commit(commit).await {
                 Ok(()) => {
@@ -282,7 +286,7 @@ impl<D: Decider> Awake<D> {
                     self.n_unsnapshot =
                         if is_snapshot { 0 } else { self.n_unsnapshot + events.len() as u32 };
                     self.stored_deadline = self.state.deadline().map(|(due, _)| due);
-                    let answer = self.keep(id, Ok(self.version));
+                    let answer = self.keep(id, by, name, Ok(self.version));
                     self.tell_all(events, outgoing);
                     return Ok(answer);
                 }
@@ -310,10 +314,10 @@ impl<D: Decider> Awake<D> {
     }
 
     /// The answer this command got when it was first asked, if it was.
-    async fn first_answer(&mut self, id: Option<CommandId>) -> Result<Option<Answer>, Fall> {
+    async fn first_answer(&mut self, id: Option<CommandId>) -> Result<Option<First>, Fall> {
         let Some(id) = id else { return Ok(None) };
         match self.recent.find(id) {
-            Known::Answered(answer) => Ok(Some(answer)),
+            Known::Answered(first) => Ok(Some(first)),
             Known::New => Ok(None),
             Known::Maybe => {
                 match self.birth.system.journal().result(self.key, id).await {
@@ -335,25 +339,26 @@ impl<D: Decider> Awake<D> {
         &mut self,
         refusal: Refusal,
         by: Principal,
+        name: &str,
         id: Option<CommandId>,
         now: Timestamp,
     ) -> Result<Answer, Fall> {
         let is_kept = by != Principal::System && self.version > Version::default();
         if let Some(command) = id.filter(|_| is_kept) {
-            let bytes = recent::encode(&Err(refusal.clone()));
+            let bytes = recent::encode(&First::new(by, name, Err(refusal.clone())));
             let result = Some(CommandResult { command, bytes });
             let commit = Commit { result, ..self.empty_commit(now) };
             if let Err(error) = self.birth.system.journal().commit(commit).await {
                 warn!(entity = %self.key, %error, "refusal not kept");
             }
-            return Ok(self.keep(id, Err(refusal)));
+            return Ok(self.keep(id, by, name, Err(refusal)));
         }
         Ok(Err(refusal))
     }
 
-    fn keep(&mut self, id: Option<CommandId>, answer: Answer) -> Answer {
+    fn keep(&mut self, id: Option<CommandId>, by: Principal, name: &str, answer: Answer) -> Answer {
         if let Some(id) = id {
-            self.recent.add(id, answer.clone());
+            self.recent.add(id, First::new(by, name, answer.clone()));
         }
         answer
     }
@@ -362,7 +367,7 @@ impl<D: Decider> Awake<D> {
     fn prepare(
         &self,
         events: &[D::Event],
-        id: Option<CommandId>,
+        asked: Option<(CommandId, Principal, &str)>,
         now: Timestamp,
     ) -> (Commit, D, Outgoing) {
         let mut after = self.state.clone();
@@ -381,8 +386,10 @@ impl<D: Decider> Awake<D> {
         let commit = Commit {
             events: events.iter().map(encode_event::<D>).collect(),
             snapshot: is_snapshot_due.then(|| encode(&after)),
-            result: id
-                .map(|command| CommandResult { command, bytes: recent::encode(&Ok(version)) }),
+            result: asked.map(|(command, by, name)| {
+                let bytes = recent::encode(&First::new(by, name, Ok(version)));
+                CommandResult { command, bytes }
+            }),
             effects: effects.iter().map(encode).collect(),
             deadline: (deadline != self.stored_deadline).then_some(deadline),
             claims_taken: difference(&wanted, &held),

@@ -1,22 +1,51 @@
 //! The last answers an entity gave, so that a repeat is recognised without reading the journal.
 
 use super::Answer;
-use crate::journal::{RECENT_RESULTS, Stored};
-use protocol::CommandId;
+use crate::{
+    Refusal,
+    journal::{RECENT_RESULTS, Stored},
+};
+use protocol::{CommandId, Principal};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The last answers, and enough about older ones to know when the journal must be asked.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    answers: VecDeque<(CommandId, Answer)>,
+    answers: VecDeque<(CommandId, First)>,
     older_max: Option<CommandId>,
+}
+
+/// The first answer to a command, and to whom and what it was given: a repeat is the same wish of the
+/// same asker, and nobody else may hear the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct First {
+    asked: u64,
+    answer: Answer,
+}
+
+impl First {
+    /// `by` asked for `command`, and was answered this.
+    pub(super) fn new(by: Principal, command: &str, answer: Answer) -> Self {
+        Self { asked: asked(by, command), answer }
+    }
+
+    /// What to tell `by`, who now asks for `command` with the same id.
+    pub(super) fn repeated(self, by: Principal, command: &str) -> Answer {
+        if self.asked == asked(by, command) { self.answer } else { Err(Refusal::CommandIdReused) }
+    }
+}
+
+fn asked(by: Principal, command: &str) -> u64 {
+    xxh3_64(format!("{by} {command}").as_bytes())
 }
 
 /// What is known of a command.
 #[derive(Debug, PartialEq)]
 pub(super) enum Known {
     /// It was answered so.
-    Answered(Answer),
+    Answered(First),
     /// It was never answered.
     New,
     /// Only the journal can tell.
@@ -34,8 +63,8 @@ impl Recent {
     }
 
     pub(super) fn find(&self, command: CommandId) -> Known {
-        if let Some((_, answer)) = self.answers.iter().find(|(id, _)| *id == command) {
-            return Known::Answered(answer.clone());
+        if let Some((_, first)) = self.answers.iter().find(|(id, _)| *id == command) {
+            return Known::Answered(first.clone());
         }
         match self.older_max {
             Some(older) if command <= older => Known::Maybe,
@@ -43,21 +72,21 @@ impl Recent {
         }
     }
 
-    pub(super) fn add(&mut self, command: CommandId, answer: Answer) {
+    pub(super) fn add(&mut self, command: CommandId, first: First) {
         if self.answers.len() == RECENT_RESULTS
             && let Some((oldest, _)) = self.answers.pop_front()
         {
             self.older_max = self.older_max.max(Some(oldest));
         }
-        self.answers.push_back((command, answer));
+        self.answers.push_back((command, first));
     }
 }
 
-pub(super) fn encode(answer: &Answer) -> Vec<u8> {
-    rmp_serde::to_vec_named(answer).expect("an answer is plain data")
+pub(super) fn encode(first: &First) -> Vec<u8> {
+    rmp_serde::to_vec_named(first).expect("an answer is plain data")
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Answer, rmp_serde::decode::Error> {
+pub(super) fn decode(bytes: &[u8]) -> Result<First, rmp_serde::decode::Error> {
     rmp_serde::from_slice(bytes)
 }
 
@@ -71,11 +100,13 @@ mod tests {
         let mut recent = Recent::default();
         let id = |ms| CommandId::of_effect(b"x", ms, 0, protocol::Timestamp(ms));
         for n in 0..RECENT_RESULTS as u64 + 2 {
-            recent.add(id(n), Ok(Version(n)));
+            recent.add(id(n), First::new(Principal::System, "open", Ok(Version(n))));
         }
         assert_eq!(recent.find(id(0)), Known::Maybe);
         assert_eq!(recent.find(id(1)), Known::Maybe);
-        assert_eq!(recent.find(id(2)), Known::Answered(Ok(Version(2))));
+        let Known::Answered(first) = recent.find(id(2)) else { panic!("forgotten") };
+        assert_eq!(first.clone().repeated(Principal::System, "open"), Ok(Version(2)));
+        assert_eq!(first.repeated(Principal::Admin, "open"), Err(Refusal::CommandIdReused));
         assert_eq!(recent.find(id(99)), Known::New);
     }
 }

@@ -442,6 +442,11 @@ impl<D: Decider> Awake<D> {
             self.armed = deadline;
             self.birth.system.0.alarm.set(self.key, deadline);
         }
+        self.follow_listing();
+    }
+
+    /// Tells its region what changed, if anything did.
+    fn follow_listing(&mut self) {
         let listing = self.state.listing(self.birth.id);
         if listing.as_ref() != self.listed.as_deref() {
             self.birth.system.list(self.key, self.listed.as_deref(), listing.as_ref());
@@ -472,11 +477,7 @@ impl<D: Decider> Awake<D> {
         if let Some(refusal) = seen.refused {
             return Ok(Err(refusal));
         }
-        let listing = self.state.listing(self.birth.id);
-        if listing.as_ref() != self.listed.as_deref() {
-            self.birth.system.list(self.key, self.listed.as_deref(), listing.as_ref());
-            self.listed = listing.map(Box::new);
-        }
+        self.follow_listing();
         // What was seen usually moves a deadline further away, and then the alarm may ring early.
         if let Some((due, _)) = self.state.deadline()
             && self.armed.is_none_or(|armed| due < armed)

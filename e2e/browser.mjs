@@ -13,7 +13,7 @@ const FLAGS = [
   "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
 ];
 
-/** Starts what is tested; resolves to {url, close}. */
+/** Starts what is tested; resolves to {url, close, cancel}: `cancel` calls an order off, and says whether it could. */
 export async function startNode() {
   const binary = process.env.OUTRIDER_BIN;
   return binary ? startDemo(binary) : startMock();
@@ -47,7 +47,16 @@ async function startDemo(binary) {
     await close();
     throw new Error(`${error.message}\n${said}`);
   }
-  return { url, close };
+  const cancel = async (id) => {
+    const { token } = await (await fetch(`${url}demo/token`)).json();
+    const answer = await fetch(`${url}v1/orders/${id}/actions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      body: JSON.stringify({ cancel: { reason: "a test asks for it" } }),
+    });
+    return answer.ok;
+  };
+  return { url, close, cancel };
 }
 
 function freePort() {

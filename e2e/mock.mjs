@@ -18,7 +18,7 @@ const M_PER_LAT = 111_195;
 const M_PER_LON = M_PER_LAT * Math.cos((CENTER.lat * Math.PI) / 180);
 const ISSUES = ["flat_tyre", "battery_dead", "out_of_fuel", "accident", "locked_out"];
 
-/** Starts it; resolves to {url, cut, close}. */
+/** Starts it; resolves to {url, cancel, cut, close}. */
 export async function startMock({ port = 0, drivers = 400, hasCity = true, isDemo = true, seed = 7, drawn = null } = {}) {
   const random = mulberry(seed);
   const city = drawn ? readCity(drawn) : makeCity(random);
@@ -30,6 +30,8 @@ export async function startMock({ port = 0, drivers = 400, hasCity = true, isDem
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${server.address().port}/`,
+    // Its orders change by themselves, and often.
+    cancel: () => true,
     cut: () => sockets.clients.forEach((socket) => socket.terminate()),
     close: () => {
       clearInterval(timer);

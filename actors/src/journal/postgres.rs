@@ -15,11 +15,14 @@ mod committer;
 mod ownership;
 pub mod private;
 mod read;
+mod records;
 mod schema;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 use super::{
-    CommitError, EffectKey, Journal, JournalError, OutboxPosition, OutboxRow, Recorded, Stored,
-    ViewQuery, rules,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
+    OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery, rules,
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
 use batch::Write;
@@ -40,7 +43,7 @@ use thiserror::Error;
 use tokio::sync::{
     Notify,
     mpsc::{self, error::SendTimeoutError},
-    oneshot,
+    oneshot, watch,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -170,6 +173,7 @@ impl PostgresJournal {
             ownership,
             delivered: Default::default(),
             has_delivered: Notify::new(),
+            committed: watch::Sender::new(0),
             settings,
         });
         let readers = PgPoolOptions::new()
@@ -191,7 +195,7 @@ impl PostgresJournal {
             closed: CancellationToken::new(),
             tasks,
         };
-        drop(journal.tasks.spawn(watch(
+        drop(journal.tasks.spawn(keep_watch(
             first,
             reading(&options, node, settings),
             journal.closed.clone(),
@@ -219,6 +223,11 @@ impl PostgresJournal {
         if self.closed.is_cancelled() {
             return Err(CommitError::Unavailable("closed".into()));
         }
+        if self.shared.ownership.is_restoring() {
+            records::end_restoring(&self.readers, &self.shared.ownership)
+                .await
+                .map_err(|error| CommitError::Unavailable(error.to_string()))?;
+        }
         if self.shared.ownership.is_ambiguous(commit.entity) {
             return Err(CommitError::Unavailable("the database is away".into()));
         }
@@ -227,15 +236,14 @@ impl PostgresJournal {
         let committer = usize::from(commit.entity.shard().0) % self.committers.len();
         let write = Box::new(Write::new(commit, ack));
         let patience = self.shared.settings.patience;
-        self.committers[committer]
-            .send_timeout(Request::Commit(write), patience)
-            .await
-            .map_err(|error| match error {
+        self.committers[committer].send_timeout(Request::Commit(write), patience).await.map_err(
+            |error| match error {
                 SendTimeoutError::Timeout(_) => {
                     CommitError::Unavailable(format!("{N_QUEUED_MAX} commits are waiting"))
                 }
                 SendTimeoutError::Closed(_) => CommitError::Unavailable("closed".into()),
-            })?;
+            },
+        )?;
         let outcome = answer
             .await
             .unwrap_or_else(|_| Err(CommitError::Unknown("the committer is gone".into())));
@@ -288,7 +296,7 @@ async fn reserve(connection: &mut PgConnection) -> Result<(), OpenError> {
 }
 
 /// Holds the reservation, anew after the connection was lost, and makes room for days to come.
-async fn watch(
+async fn keep_watch(
     connection: PgConnection,
     options: PgConnectOptions,
     closed: CancellationToken,
@@ -413,6 +421,31 @@ impl Journal for PostgresJournal {
         currency: Currency,
     ) -> BoxFuture<'_, Result<i64, JournalError>> {
         read::balance(&self.readers, account, currency).boxed()
+    }
+
+    fn feed(
+        &self,
+        after: FeedCursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
+        read::feed(&self.readers, after, limit).boxed()
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.shared.committed.subscribe()
+    }
+
+    fn dump(
+        &self,
+        part: Part,
+        after: Option<Record>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
+        records::dump(&self.readers, part, after, limit).boxed()
+    }
+
+    fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        records::restore(&self.readers, &self.shared.ownership, records).boxed()
     }
 
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {

@@ -59,7 +59,8 @@ impl Touched {
     /// Notes what `commit` touches; says whether any of it was touched before.
     pub(super) fn add(&mut self, commit: &Commit) -> bool {
         let mut clashes = !self.entities.insert(commit.entity);
-        let claims: BTreeSet<_> = commit.claims_taken.iter().chain(&commit.claims_released).collect();
+        let claims: BTreeSet<_> =
+            commit.claims_taken.iter().chain(&commit.claims_released).collect();
         for claim in claims {
             clashes |= !self.claims.insert(claim.clone());
         }

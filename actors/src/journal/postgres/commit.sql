@@ -85,11 +85,11 @@ WITH asked AS MATERIALIZED (
 ), w_entities AS (
     INSERT INTO entities (id, kind, version, deadline)
     SELECT id, kind, expected + n_events, due FROM accepted WHERE n_events > 0 OR moves_deadline
-    ON CONFLICT (id, kind) DO UPDATE SET version = excluded.version, deadline = excluded.deadline
+    ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, deadline = excluded.deadline
 ), w_snapshots AS (
     INSERT INTO snapshots (id, kind, version, bytes)
     SELECT id, kind, expected + n_events, snapshot FROM accepted WHERE snapshot IS NOT NULL
-    ON CONFLICT (id, kind) DO UPDATE SET version = excluded.version, bytes = excluded.bytes
+    ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, bytes = excluded.bytes
 ), w_results AS (
     INSERT INTO results (id, kind, command, at, bytes)
     SELECT id, kind, command, at, answer FROM accepted WHERE answer IS NOT NULL ORDER BY ord
@@ -135,7 +135,7 @@ WITH asked AS MATERIALIZED (
     SELECT a.id, a.kind, v.status, v.rider, v.driver, v.at, v.body::json
     FROM unnest($31::int8[], $32::text[], $33::uuid[], $34::uuid[], $35::int8[], $36::text[])
         AS v (ord, status, rider, driver, at, body) JOIN accepted a ON a.ord = v.ord
-    ON CONFLICT (id, kind) DO UPDATE SET status = excluded.status, rider = excluded.rider,
+    ON CONFLICT (kind, id) DO UPDATE SET status = excluded.status, rider = excluded.rider,
         driver = excluded.driver, at = excluded.at, body = excluded.body
 ), w_delivered AS (
     DELETE FROM outbox o USING unnest($37::int2[], $38::uuid[], $39::int8[], $40::int4[]) AS d (kind, id, version, place)

@@ -15,17 +15,20 @@ use super::{
     batch::{self, Touched, Write},
     ownership::Ownership,
 };
-use crate::journal::{CommitError, EffectKey};
+use crate::{
+    journal::{CommitError, EffectKey},
+    runtime::Clock,
+};
 use protocol::{ShardId, Timestamp};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
     collections::{BTreeSet, VecDeque},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::{info, warn};
@@ -56,6 +59,8 @@ pub(super) struct Shared {
     /// Effects that can be forgotten: whoever writes next takes them along.
     pub(super) delivered: Mutex<Vec<EffectKey>>,
     pub(super) has_delivered: Notify,
+    /// Counts the statements that were committed, for those who follow the feed.
+    pub(super) committed: watch::Sender<u64>,
     pub(super) settings: super::Settings,
 }
 
@@ -255,6 +260,7 @@ impl Committer {
     }
 
     fn answer(&self, writes: Vec<Write>, outcomes: Vec<Result<(), CommitError>>) {
+        self.shared.committed.send_modify(|n| *n += 1);
         for (write, outcome) in writes.into_iter().zip(outcomes) {
             if let Err(CommitError::Fenced { shard }) = outcome {
                 metrics::counter!("outrider_journal_fenced_total").increment(1);
@@ -338,16 +344,16 @@ async fn reach(shared: &Shared, shards: &[ShardId]) -> PgConnection {
 
 /// The machine's clock, for the column that says when an epoch began.
 pub(super) fn now() -> Timestamp {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(elapsed.as_millis() as u64)
+    Clock::Machine.now()
 }
 
 /// What a failed statement means for its commits, by the SQLSTATE's class.
 fn sort(error: sqlx::Error) -> Failure {
     let code = match &error {
         sqlx::Error::Database(database) => database.code().unwrap_or_default().into_owned(),
-        // What cannot be encoded was not sent, and what cannot be decoded was a row of the answer.
+        // What cannot be encoded was not sent; whatever else went wrong, went wrong on the way.
         sqlx::Error::Encode(_) => return Failure::Refused(error),
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all mean the same, new ones too")]
         _ => return Failure::Lost(error),
     };
     match (code.get(..2).unwrap_or_default(), code.as_str()) {

@@ -28,6 +28,8 @@ pub(super) struct Ownership {
     node: String,
     incarnation: i64,
     shards: Box<[Shard]>,
+    /// Records are being restored, which have owners of their own.
+    is_restoring: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +43,8 @@ struct Shard {
 impl Ownership {
     /// Of no shard yet.
     pub(super) fn new(node: String, incarnation: i64) -> Self {
-        Self { node, incarnation, shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Self { node, incarnation, shards, is_restoring: AtomicBool::new(false) }
     }
 
     /// What to write under; None when the shard is not ours.
@@ -74,7 +77,19 @@ impl Ownership {
         now: Timestamp,
     ) -> sqlx::Result<()> {
         let all: Vec<_> = (0..SHARDS).map(ShardId).collect();
-        self.take(database, &all, false, now).await
+        self.take(database, &all, false, now).await?;
+        self.is_restoring.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Until all shards are taken again.
+    pub(super) fn begin_restoring(&self) {
+        self.is_restoring.store(true, Ordering::Release);
+        self.shards.iter().for_each(|shard| shard.epoch.store(0, Ordering::Release));
+    }
+
+    pub(super) fn is_restoring(&self) -> bool {
+        self.is_restoring.load(Ordering::Acquire)
     }
 
     /// Starts a new epoch of our own shards. Waits for statements under the old one that still

@@ -5,13 +5,13 @@ use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::{
-        EffectKey, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS, Recorded, Stored,
-        ViewQuery,
+        EffectKey, FeedCursor, FeedEvent, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS,
+        Recorded, Sort, Stored, ViewQuery, feed,
     },
 };
-use protocol::{CommandId, Currency, DriverId, RiderId, Timestamp};
-use sqlx::{PgPool, Postgres, QueryBuilder};
-use std::collections::BTreeSet;
+use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, Timestamp};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, QueryBuilder};
+use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 type Answer<T> = Result<T, JournalError>;
@@ -108,8 +108,8 @@ pub(super) async fn deadlines(
     limit: usize,
 ) -> Answer<Vec<(Timestamp, EntityKey)>> {
     // Before every row: no time is negative.
-    let (at, kind, id) = after
-        .map_or((-1, 0, Uuid::nil()), |(at, it)| (millis(at), it.kind as i16, it.id));
+    let (at, kind, id) =
+        after.map_or((-1, 0, Uuid::nil()), |(at, it)| (millis(at), it.kind as i16, it.id));
     let rows: Vec<(i64, i16, Uuid)> = sqlx::query_as(
         "SELECT deadline, kind, id FROM entities
          WHERE deadline < $1 AND (deadline, kind, id) > ($2, $3, $4)
@@ -159,10 +159,7 @@ pub(super) async fn history(
     Ok(rows.into_iter().map(recorded).collect())
 }
 
-pub(super) async fn views(
-    readers: &PgPool,
-    query: ViewQuery,
-) -> Answer<Vec<(EntityKey, ViewRow)>> {
+pub(super) async fn views(readers: &PgPool, query: ViewQuery) -> Answer<Vec<(EntityKey, ViewRow)>> {
     type Row = (Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
     let rows: Vec<Row> = views_query(&query).build_query_as().fetch_all(readers).await?;
     rows.into_iter()
@@ -183,10 +180,14 @@ pub(super) async fn views(
 fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
     let statuses: BTreeSet<_> = query.statuses.iter().map(Some).collect();
     let arms = if statuses.is_empty() { BTreeSet::from([None]) } else { statuses };
-    let mut sql = QueryBuilder::new("");
+    let (way, beyond) = match query.sort {
+        Sort::Newest => (" DESC", " AND (at, id) < ("),
+        Sort::Oldest => (" ASC", " AND (at, id) > ("),
+    };
+    let mut sql = QueryBuilder::new("SELECT * FROM (");
     for (status, n) in arms.into_iter().zip(0..) {
         sql.push(if n == 0 { "(" } else { " UNION ALL (" });
-        sql.push("SELECT id, status, rider, driver, at, body::text FROM views WHERE kind = ");
+        sql.push("SELECT id, status, rider, driver, at, body::text AS body FROM views WHERE kind = ");
         sql.push_bind(query.kind as i16);
         if let Some(status) = status {
             sql.push(" AND status = ").push_bind(status.clone());
@@ -197,30 +198,95 @@ fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
         if let Some(driver) = query.driver {
             sql.push(" AND driver = ").push_bind(driver.0);
         }
-        if let Some((at, id)) = query.before {
-            sql.push(" AND (at, id) < (").push_bind(millis(at));
-            sql.push(", ").push_bind(id).push(")");
+        if let Some(since) = query.since {
+            sql.push(" AND at >= ").push_bind(millis(since));
         }
-        sql.push(" ORDER BY at DESC, id DESC LIMIT ").push_bind(count(query.limit)).push(")");
+        if let Some(until) = query.until {
+            sql.push(" AND at < ").push_bind(millis(until));
+        }
+        if let Some((at, id)) = query.after {
+            sql.push(beyond).push_bind(millis(at)).push(", ").push_bind(id).push(")");
+        }
+        sql.push(" ORDER BY at").push(way).push(", id").push(way);
+        sql.push(" LIMIT ").push_bind(count(query.limit)).push(")");
     }
-    sql.push(" ORDER BY 5 DESC, 1 DESC LIMIT ").push_bind(count(query.limit));
+    sql.push(") v ORDER BY at").push(way).push(", id").push(way);
+    sql.push(" LIMIT ").push_bind(count(query.limit));
     sql
 }
 
-pub(super) async fn balance(
-    readers: &PgPool,
-    account: String,
-    currency: Currency,
-) -> Answer<i64> {
-    let sql = "SELECT coalesce(sum(amount), 0)::int8 FROM balances WHERE account = $1 AND currency = $2";
+pub(super) async fn balance(readers: &PgPool, account: String, currency: Currency) -> Answer<i64> {
+    let sql =
+        "SELECT coalesce(sum(amount), 0)::int8 FROM balances WHERE account = $1 AND currency = $2";
     Ok(sqlx::query_scalar(sql).bind(account).bind(currency.to_string()).fetch_one(readers).await?)
 }
 
+/// The columns of [`FeedEvent`], of events named `e`.
+pub(super) const EVENT: &str =
+    "e.shard, e.seq, e.epoch, e.kind, e.id, e.command, e.version, e.at, e.name, e.bytes";
+
+/// A row of [`EVENT`].
+pub(super) type EventRow = (i32, i64, i64, i16, Uuid, Option<Uuid>, i64, i64, String, Vec<u8>);
+
+pub(super) fn feed_event(row: EventRow) -> sqlx::Result<FeedEvent> {
+    let (shard, seq, epoch, kind, id, command, version, at, name, bytes) = row;
+    Ok(FeedEvent {
+        shard: ShardId(shard as u16),
+        seq: seq.cast_unsigned(),
+        epoch: epoch.cast_unsigned(),
+        entity: key(kind, id)?,
+        command: command.map(CommandId),
+        recorded: Recorded {
+            version: Version(version.cast_unsigned()),
+            at: moment(at),
+            event: EncodedEvent { name, bytes },
+        },
+    })
+}
+
+/// Up to its head, a shard's log is complete and will not change: whoever adds to it holds the head
+/// until that is committed.
+pub(super) async fn feed(
+    readers: &PgPool,
+    after: FeedCursor,
+    limit: usize,
+) -> Answer<Vec<FeedEvent>> {
+    let (first, last) = after.shards().into_inner();
+    let heads: Vec<(i32, i64)> =
+        sqlx::query_as("SELECT shard, seq FROM heads WHERE seq > 0 AND shard BETWEEN $1 AND $2")
+            .bind(i32::from(first))
+            .bind(i32::from(last))
+            .fetch_all(readers)
+            .await?;
+    let heads: HashMap<_, _> = heads
+        .into_iter()
+        .map(|(shard, seq)| (ShardId(shard as u16), seq.cast_unsigned()))
+        .collect();
+    let waiting =
+        after.turns().filter_map(|(shard, seen)| Some((shard, seen, *heads.get(&shard)?)));
+    let ranges = feed::share(waiting, limit);
+    if ranges.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT {EVENT} FROM unnest($1::int4[], $2::int8[], $3::int8[]) WITH ORDINALITY AS r (shard, lo, hi, turn)
+         CROSS JOIN LATERAL (SELECT * FROM events e WHERE e.shard = r.shard AND e.seq BETWEEN r.lo AND r.hi) e
+         ORDER BY r.turn, e.seq"
+    );
+    let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(ranges.iter().map(|(shard, ..)| i32::from(shard.0)).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|(_, first, _)| first.cast_signed()).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|(.., last)| last.cast_signed()).collect::<Vec<_>>())
+        .fetch_all(readers)
+        .await?;
+    Ok(rows.into_iter().map(feed_event).collect::<sqlx::Result<_>>()?)
+}
+
 /// A limit as Postgres counts.
-fn count(limit: usize) -> i64 {
+pub(super) fn count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-fn moment(at: i64) -> Timestamp {
+pub(super) fn moment(at: i64) -> Timestamp {
     Timestamp(at.cast_unsigned())
 }

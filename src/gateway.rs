@@ -204,10 +204,11 @@ impl Gate {
         by: Principal,
         id: CommandId,
     ) -> Result<(EntityKey, Version), Refused> {
+        let wished = translate::wished(&wish);
         let done = async {
             let tell = self.translator.command(wish, by, id).await?;
             let to = tell.to();
-            match self.system.tell(tell, by, id, self.patience).await {
+            match self.system.grant(wished, tell, by, id, self.patience).await {
                 Ok(version) => Ok((to, version)),
                 Err(refusal) => Err(self.translator.hide(refusal.into(), to, by).await),
             }

@@ -12,7 +12,7 @@ use actors::{
     policy::Preset,
     rescue::{self, Rescue},
     rider::Rider,
-    runtime::{Hosted, System},
+    runtime::{Hosted, System, Wished},
     search,
 };
 use protocol::{
@@ -608,6 +608,18 @@ fn rescue_command(action: RescueAction) -> Result<rescue::Command, Refused> {
         RescueAction::Fail { reason } => C::Fail { reason },
         RescueAction::Rate { stars } => C::Rate { stars },
     })
+}
+
+/// What a wish is recognised by when it is repeated. To whom it goes, the actor knows: an order, or
+/// oneself in other words.
+pub(crate) fn wished(wish: &Wish) -> Wished {
+    match wish {
+        Wish::PlaceOrder(order) => Wished::new(order),
+        Wish::Order { action, .. } => Wished::new(action),
+        Wish::RequestRescue(rescue) => Wished::new(rescue),
+        Wish::Rescue { action, .. } => Wished::new(action),
+        Wish::Driver { action, .. } => Wished::new(action),
+    }
 }
 
 /// What a command did, for its client.

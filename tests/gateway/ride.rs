@@ -188,6 +188,28 @@ async fn a_repeated_command_has_one_effect_and_one_answer() {
 }
 
 #[tokio::test]
+async fn a_command_id_used_for_other_details_is_refused_also_after_a_crash() {
+    let mut node = Node::with(&[("JOURNAL__KIND", "sqlite")]);
+    let id = CommandId::mint();
+    let ride = new_ride();
+    let other = NewOrder { payment: PaymentTiming::Prepay, ..ride.clone() };
+    let first = Client::connect(&node, rider(1))
+        .await
+        .wish_as(id, Wish::PlaceOrder(Box::new(ride.clone())))
+        .await;
+    assert!(matches!(first, Outcome::Ok(_)), "{first:?}");
+    for _ in 0..2 {
+        let mut client = Client::connect(&node, rider(1)).await;
+        let outcome = client.wish_as(id, Wish::PlaceOrder(Box::new(other.clone()))).await;
+        let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(refused.code, protocol::Code::CommandIdReused);
+        let again = client.wish_as(id, Wish::PlaceOrder(Box::new(ride.clone()))).await;
+        assert_eq!(again, first, "the wish itself may still be repeated");
+        node.kill_and_restart();
+    }
+}
+
+#[tokio::test]
 async fn a_repeat_after_a_crash_has_the_first_answer() {
     let mut node = Node::with(&[("JOURNAL__KIND", "sqlite")]);
     let wish = Wish::PlaceOrder(Box::new(new_ride()));

@@ -356,7 +356,7 @@ impl Session {
             }
             Heard::Sign => {
                 self.heard_at = Instant::now();
-                return match self.frames.check() {
+                return match self.may_speak() {
                     Ok(()) => Ok(()),
                     Err(_) => self.strike(),
                 };
@@ -370,7 +370,7 @@ impl Session {
             Heard::Frame(frame) => frame,
         };
         self.heard_at = Instant::now();
-        if let Err(wait) = self.frames.check() {
+        if let Err(wait) = self.may_speak() {
             count_frame("too_fast");
             self.strike()?;
             return match frame {
@@ -451,6 +451,28 @@ impl Session {
         }
     }
 
+    /// One more frame; or how long to wait. A client has one budget for all its sockets; staff have
+    /// one for each, for a dispatcher's token does not say which dispatcher.
+    fn may_speak(&self) -> Result<(), Duration> {
+        match self.one_person() {
+            Some(by) => self.gate.limits.frames.check(&by),
+            None => self.frames.check(),
+        }
+    }
+
+    /// The same for a command.
+    fn may_wish(&self) -> Result<(), Duration> {
+        match self.one_person() {
+            Some(by) => self.gate.limits.commands.check(&by),
+            None => self.commands.check(),
+        }
+    }
+
+    /// Who speaks, if that names one client and not a role that many have.
+    fn one_person(&self) -> Option<Principal> {
+        self.identity.map(|identity| identity.principal).filter(|by| !by.is_staff())
+    }
+
     /// Counts a frame that had to be refused. Now and then is an accident.
     fn strike(&mut self) -> Flow {
         self.strikes.check().map_err(|wait| {
@@ -506,7 +528,7 @@ impl Session {
     // -- Wishes ----------------------------------------------------------------------------------
 
     fn command(&mut self, by: Principal, id: CommandId, wish: Wish) -> Flow {
-        if let Err(wait) = self.commands.check() {
+        if let Err(wait) = self.may_wish() {
             self.strike()?;
             return self.answer(id, Outcome::Refused(rate_limited(wait)));
         }

@@ -5,9 +5,10 @@ use crate::{
     node::{Node, rider},
 };
 use protocol::{
-    Code, Principal,
+    Code, OrderId, Principal,
     codec::Codec,
-    frame::{ClientFrame, ServerFrame, Topic},
+    frame::{ClientFrame, Outcome, ServerFrame, Topic},
+    work::Wish,
 };
 
 #[tokio::test]
@@ -28,6 +29,47 @@ async fn a_hasty_client_is_told_how_long_to_wait() {
         .await;
     assert_eq!(refused.code, Code::RateLimited);
     assert!(refused.retry_after_ms.is_some_and(|ms| (1..=1_000).contains(&ms)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn two_sockets_of_one_client_are_not_twice_as_fast() {
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__FRAMES_PER_S", "1"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "4"),
+        ("GATEWAY__SESSION__COMMANDS_PER_S", "1"),
+        ("GATEWAY__SESSION__COMMANDS_BURST", "1"),
+    ]);
+    let unknown = || {
+        let action = protocol::work::OrderAction::OnBoard {};
+        Wish::Order { id: OrderId::nth(404), action }
+    };
+    let mut first = Client::connect(&node, rider(1)).await;
+    let mut second = Client::connect(&node, rider(1)).await;
+    assert_eq!(code_of(first.wish(unknown()).await), Some(Code::NotFound));
+    assert_eq!(code_of(second.wish(unknown()).await), Some(Code::RateLimited));
+    let mut other = Client::connect(&node, rider(2)).await;
+    assert_eq!(code_of(other.wish(unknown()).await), Some(Code::NotFound), "someone else");
+
+    for _ in 0..2 {
+        first.say(&ClientFrame::Heartbeat {}).await;
+        first.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
+    }
+    second.say(&ClientFrame::Heartbeat {}).await;
+    let answer = second
+        .hear_any(|frame| match frame {
+            ServerFrame::Refused(refused) => Some(Some(refused.code)),
+            ServerFrame::Heartbeat { .. } => Some(None),
+            _ => None,
+        })
+        .await;
+    assert_eq!(answer, Some(Code::RateLimited));
+}
+
+fn code_of(outcome: Outcome) -> Option<Code> {
+    match outcome {
+        Outcome::Ok(_) => None,
+        Outcome::Refused(refused) => Some(refused.code),
+    }
 }
 
 #[tokio::test]

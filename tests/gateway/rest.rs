@@ -102,6 +102,41 @@ async fn a_repeat_with_the_same_key_returns_the_first_answer() {
 }
 
 #[tokio::test]
+async fn a_key_is_not_used_up_by_a_request_that_changed_nothing() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let nowhere = with("stops", json!([]));
+    assert_refused(me.post_as("k", "/v1/orders", &nowhere).await, 422, "invalid").await;
+    let placed = me.post_as("k", "/v1/orders", &ride()).await;
+    assert_eq!(placed.status(), StatusCode::CREATED);
+    assert_refused(me.post_as("k", "/v1/orders", &nowhere).await, 422, "command_id_reused").await;
+    // A rider has one ride at a time; the key of the one that was not made is still free.
+    assert_refused(me.post_as("l", "/v1/orders", &ride()).await, 409, "taken").await;
+    let other = with("kind", json!("delivery"));
+    assert_eq!(me.post_as("l", "/v1/orders", &other).await.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_key_used_for_something_else_is_noticed_after_a_restart() {
+    let mut node = Node::with(&[("JOURNAL__KIND", "sqlite")]);
+    let uuid = protocol::CommandId::mint().0.to_string();
+    let keys = ["wednesday", uuid.as_str()];
+    let mut placed = Vec::new();
+    for (n, key) in (1..).zip(keys) {
+        let me = Caller::new(&node, rider(n));
+        placed.push(json_of(me.post_as(key, "/v1/orders", &ride()).await).await);
+    }
+    node.kill_and_restart();
+    for (n, key) in (1..).zip(keys) {
+        let me = Caller::new(&node, rider(n));
+        let other = with("payment", json!("prepay"));
+        assert_refused(me.post_as(key, "/v1/orders", &other).await, 422, "command_id_reused").await;
+        let again = json_of(me.post_as(key, "/v1/orders", &ride()).await).await;
+        assert_eq!(again, placed[n as usize - 1]);
+    }
+}
+
+#[tokio::test]
 async fn without_a_good_token_everything_is_the_same_401() {
     let node = Node::start();
     let http = Client::new();
@@ -146,8 +181,45 @@ async fn bodies_that_make_no_sense_are_refused() {
         request.header("content-type", "application/json").body("{").send().await.unwrap();
     assert_refused(response, 400, "malformed").await;
     let huge = with("quote", json!("x".repeat(70_000)));
-    let response = me.post("/v1/orders", &huge).await;
-    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_refused(me.post("/v1/orders", &huge).await, 413, "too_large").await;
+}
+
+#[tokio::test]
+async fn every_error_is_said_in_the_same_words() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    for (path, status, code) in [
+        ("/v1/orders/%FF", 404, "not_found"),
+        ("/v1/orders/%FF?x=%FF", 404, "not_found"),
+        ("/v1/rescues/%C0%80", 404, "not_found"),
+        ("/v1/drivers/%FF", 404, "not_found"),
+        ("/v1/riders/%FF", 404, "not_found"),
+        ("/v1/orders/", 404, "not_found"),
+        ("/v1/nothing/at/all", 404, "not_found"),
+        ("/v1", 404, "not_found"),
+        ("/%FF", 404, "not_found"),
+        ("/v1/orders?limit=%FF", 422, "invalid"),
+        ("/v1/orders?limit=x", 422, "invalid"),
+        ("/v1/quotes", 405, "invalid"),
+        ("/v1/ws", 400, "malformed"),
+    ] {
+        let response = me.get(path).await;
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        assert_eq!(kind, "application/json", "{path}");
+        assert_refused(response, status, code).await;
+    }
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    for path in ["/v1/actors/%FF", "/v1/actors/%FF/history"] {
+        assert_refused(staff.get(path).await, 404, "not_found").await;
+    }
+    let order = me.place().await;
+    for path in [format!("/v1/orders/{order}/actions"), "/v1/orders/%FF/actions".to_owned()] {
+        let wrong = me.http.put(node.url(&path)).bearer_auth(&me.token).send().await.unwrap();
+        assert_refused(wrong, 405, "invalid").await;
+    }
+    let form = me.http.post(node.url("/v1/orders")).bearer_auth(&me.token);
+    let form = form.header("content-type", "text/plain").body("{}").send().await.unwrap();
+    assert_refused(form, 400, "malformed").await;
 }
 
 #[tokio::test]

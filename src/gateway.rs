@@ -6,6 +6,7 @@
 //! POST /v1/… ──► rest ─────┘
 //! ```
 
+mod allowed;
 mod follow;
 mod health;
 mod limits;

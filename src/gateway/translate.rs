@@ -2,7 +2,7 @@
 //!
 //! Wishes become commands for one actor; states become views; what one may not see is not there.
 
-use super::price::Prices;
+use super::{allowed, price::Prices};
 use crate::settings::Area;
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
@@ -321,7 +321,8 @@ impl Translator {
         self.system.read::<D>(id).await.is_ok_and(|(version, _)| version > Version(0))
     }
 
-    /// A refusal as `by` may know it: who cannot see a thing does not learn what state it is in.
+    /// A refusal as `by` may know it: who cannot see a thing does not learn what state it is in, and
+    /// nobody is told what others may do.
     pub(crate) async fn hide(&self, refused: Refused, to: EntityKey, by: Principal) -> Refused {
         let says_something = match refused.code {
             Code::Forbidden | Code::IllegalTransition | Code::NotFound => true,
@@ -353,7 +354,8 @@ impl Translator {
         }
         match self.show(to, by).await {
             Err(unseen) if unseen.code == Code::NotFound => unseen,
-            Ok(_) | Err(_) => refused,
+            Ok(seen) => allowed::for_asker(refused, to.kind, &seen, by),
+            Err(_) => Refused { allowed: Vec::new(), ..refused },
         }
     }
 

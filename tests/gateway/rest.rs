@@ -82,6 +82,36 @@ async fn an_order_is_placed_shown_listed_and_cancelled() {
 }
 
 #[tokio::test]
+async fn a_refusal_lists_what_the_asker_may_do_instead() {
+    let node = Node::start();
+    let [me, staff] = [rider(1), Principal::Dispatcher].map(|by| Caller::new(&node, by));
+    let actions = format!("/v1/orders/{}/actions", me.place().await);
+    let allowed = async |caller: &Caller<'_>, path: &str, action: Value| {
+        let refused = json_of(caller.post(path, &action).await).await;
+        assert_eq!(refused["code"], "illegal_transition", "{refused}");
+        serde_json::from_value::<Vec<String>>(refused["allowed"].clone()).unwrap()
+    };
+    let on_board = json!({ "on_board": {} });
+    let mine = allowed(&me, &actions, on_board.clone()).await;
+    assert_eq!(mine, ["confirm_offer", "reject_offer", "cancel", "cancel_safety"]);
+    let theirs = allowed(&staff, &actions, on_board).await;
+    assert!(theirs.contains(&"assign".to_owned()), "{theirs:?}");
+
+    let rescue = json!({ "issue": "flat_tyre", "at": ride()["stops"][0] });
+    let rescue = json_of(me.post("/v1/rescues", &rescue).await).await;
+    let actions = format!("/v1/rescues/{}/actions", rescue["actor"].as_str().unwrap());
+    let mine = allowed(&me, &actions, json!({ "confirm_fixed": { "fixed": true } })).await;
+    assert!(mine.contains(&"cancel".to_owned()), "{mine:?}");
+    assert!(!mine.iter().any(|name| name == "assign" || name == "fail"), "{mine:?}");
+
+    let me = Caller::new(&node, driver(1));
+    let claim = json!({ "claim_job": { "job": rescue["actor"] } });
+    let mine = allowed(&me, &format!("/v1/drivers/{}/actions", driver(1)), claim).await;
+    assert!(mine.contains(&"set_duty".to_owned()), "{mine:?}");
+    assert!(!mine.iter().any(|name| name == "suspend" || name == "commit_job"), "{mine:?}");
+}
+
+#[tokio::test]
 async fn a_repeat_with_the_same_key_returns_the_first_answer() {
     let node = Node::start();
     let me = Caller::new(&node, rider(1));

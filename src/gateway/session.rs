@@ -846,10 +846,15 @@ impl Session {
             self.accepting.retain(|(_, accepted)| *accepted != job);
             self.push(Push::Assigned { job })?;
         }
-        for job in had.into_iter().filter(|job| !view.jobs.contains(job)) {
+        for job in had.iter().copied().filter(|job| !view.jobs.contains(job)) {
             let why = released.iter().find(|(id, _)| *id == job);
             let reason = why.map_or_else(String::new, |(_, reason)| reason.clone());
             self.push(Push::Released { job, reason })?;
+        }
+        let was_offered = |job: JobId| self.accepting.iter().any(|(_, accepted)| *accepted == job);
+        let claimed = released.iter().filter(|(job, _)| !had.contains(job) && !was_offered(*job));
+        for (job, reason) in claimed.cloned().collect::<Vec<_>>() {
+            self.push(Push::ClaimLost { job, reason })?;
         }
         let lost: Vec<OfferId> = self
             .accepting

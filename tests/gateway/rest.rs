@@ -105,8 +105,14 @@ async fn a_refusal_lists_what_the_asker_may_do_instead() {
     assert!(!mine.iter().any(|name| name == "assign" || name == "fail"), "{mine:?}");
 
     let me = Caller::new(&node, driver(1));
-    let claim = json!({ "claim_job": { "job": rescue["actor"] } });
-    let mine = allowed(&me, &format!("/v1/drivers/{}/actions", driver(1)), claim).await;
+    let actions = format!("/v1/drivers/{}/actions", driver(1));
+    let vehicle = json!({ "kind": "moto", "capacity_g": 0, "skills": [] });
+    for duty in [json!({ "duty": "on", "vehicle": vehicle }), json!({ "duty": "break" })] {
+        let set = me.post(&actions, &json!({ "set_duty": duty })).await;
+        assert_eq!(set.status(), StatusCode::OK);
+    }
+    let claim = json!({ "claim_job": { "job": { "rescue": rescue["actor"] } } });
+    let mine = allowed(&me, &actions, claim).await;
     assert!(mine.contains(&"set_duty".to_owned()), "{mine:?}");
     assert!(!mine.iter().any(|name| name == "suspend" || name == "commit_job"), "{mine:?}");
 }

@@ -175,6 +175,48 @@ async fn an_offer_is_pushed_again_until_it_is_acknowledged_and_after_a_reconnect
 }
 
 #[tokio::test]
+async fn a_driver_hears_that_a_claim_was_lost_and_why() {
+    let node = Node::start();
+    let mut driver = Client::connect(&node, driver(1)).await;
+    // Too far away to be offered anything.
+    go_on_duty(&mut driver, PICKUP.offset_m(0.0, 400_000.0)).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut rider).await;
+    let claim = DriverAction::ClaimJob { job: JobId::Order(order) };
+    let outcome = driver.wish(Wish::Driver { id: None, action: claim }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "the driver's side of it: {outcome:?}");
+    let (job, reason) = driver
+        .hear_push(|push| match push {
+            Push::ClaimLost { job, reason } => Some((job, reason)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(job, JobId::Order(order));
+    assert!(!reason.is_empty());
+}
+
+#[tokio::test]
+async fn staff_hear_that_a_driver_could_not_be_given_an_order() {
+    let node = Node::start();
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut rider).await;
+    staff.subscribe(Topic::Actor(order.to_string())).await;
+    let off_duty = DriverId::nth(1);
+    let action =
+        OrderAction::Assign { driver: off_duty, force: false, reason: "nearest".to_owned() };
+    act(&mut staff, order, action).await;
+    staff
+        .hear_any(|frame| match frame {
+            ServerFrame::Actor(view) => {
+                view.events.iter().any(|event| event == "offer_refused").then_some(())
+            }
+            _ => None,
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_repeated_command_has_one_effect_and_one_answer() {
     let node = Node::start();
     let mut rider = Client::connect(&node, rider(1)).await;

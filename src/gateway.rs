@@ -208,6 +208,7 @@ impl Gate {
     ) -> Result<(EntityKey, Version), Refused> {
         let wished = translate::wished(&wish);
         let done = async {
+            translate::check_id(id)?;
             let tell = self.translator.command(wish, by, id).await?;
             let to = tell.to();
             match self.system.grant(wished, tell, by, id, self.patience).await {

@@ -377,15 +377,16 @@ impl System {
         }
     }
 
-    /// The same, and tells what the entity thinks of it: a refusal if it was rubbish.
-    pub async fn see_and_tell<D: Hosted>(
+    /// The same, and tells what the entity thinks of it: a refusal if it was rubbish. The entity sees
+    /// it in its turn, whether or not the answer is awaited.
+    pub fn see_and_tell<D: Hosted>(
         &self,
         id: D::Id,
         sighting: D::Sighting,
-    ) -> Result<(), Refusal> {
+    ) -> impl Future<Output = Result<(), Refusal>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
         self.show::<D>(id, sighting, Some(reply));
-        answer.await.unwrap_or(Ok(()))
+        async { answer.await.unwrap_or(Ok(())) }
     }
 
     fn show<D: Hosted>(

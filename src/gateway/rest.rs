@@ -462,6 +462,7 @@ pub(super) async fn quote(
     Body(request): Body<QuoteRequest>,
 ) -> Result<Json<Quote>, Answered> {
     let translator = &gate.translator;
+    translate::check_start(request.start_at, gate.system.now())?;
     translator.check_stops(&request.stops, 2)?;
     translator.check_area(request.stops[0].at)?;
     let quote = translator.prices.promise(&request, by, gate.system.now()).map_err(|error| {

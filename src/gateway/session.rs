@@ -20,7 +20,10 @@ use super::{
     translate::{self, not_found},
 };
 use crate::auth::{Identity, unauthenticated};
-use actors::{EntityKey, Kind, Refusal, Sight, driver::Sighting};
+use actors::{
+    EntityKey, Kind, Refusal, Sight,
+    driver::{Driver, Sighting},
+};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{
     Code, CommandId, DriverId, JobId, OfferId, OfferStatus, OrderId, Principal, Refused, RescueId,
@@ -42,6 +45,10 @@ use uuid::Uuid;
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long answers that are under way may take when the node leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
+/// A driver is told what is wrong with a position at most this often.
+const POSITION_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Most positions of which it is asked at once what is wrong with them.
+const POSITIONS_MAX: usize = 4;
 /// How long a client with too much under way should wait.
 const BUSY_MS: u64 = 100;
 
@@ -84,6 +91,7 @@ enum Deed {
     Answered { id: CommandId, outcome: Outcome, created: Option<EntityKey> },
     Opened(EntityKey, Result<Box<dyn Watched>, Refusal>),
     Fed(Option<Feed>),
+    Placed(Result<(), Refusal>),
     Seen,
 }
 
@@ -121,6 +129,10 @@ struct Session {
     /// Jobs it was told are its own.
     jobs: Vec<JobId>,
     diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
+    /// Positions whose driver has not said what it thinks of them.
+    n_positions: usize,
+    /// When the client may next be told what is wrong with one.
+    tell_position_at: Instant,
 }
 
 /// Serves one client until it leaves or must.
@@ -165,6 +177,8 @@ impl Session {
             accepting: Vec::new(),
             jobs: Vec::new(),
             diffs: None,
+            n_positions: 0,
+            tell_position_at: now,
             gate,
         }
     }
@@ -515,7 +529,7 @@ impl Session {
         };
         match translate::check_position(&position, self.gate.system.now()) {
             Ok(()) => {
-                self.gate.system.see(Sight::Driver(id, Sighting::At(position)));
+                self.pass_on(id, position);
                 Ok(())
             }
             Err(refused) => {
@@ -523,6 +537,17 @@ impl Session {
                 self.refuse(refused)
             }
         }
+    }
+
+    fn pass_on(&mut self, id: DriverId, position: Position) {
+        let sighting = Sighting::At(position);
+        let is_told = Instant::now() < self.tell_position_at;
+        if is_told || self.n_positions >= POSITIONS_MAX {
+            return self.gate.system.see(Sight::Driver(id, sighting));
+        }
+        self.n_positions += 1;
+        let seen = self.gate.system.see_and_tell::<Driver>(id, sighting).map(Deed::Placed);
+        self.doing.push(seen.boxed());
     }
 
     // -- Wishes ----------------------------------------------------------------------------------
@@ -573,9 +598,9 @@ impl Session {
             Deed::Answered { id, outcome, created } => {
                 self.n_commands -= 1;
                 self.answer(id, outcome)?;
-                let is_riders =
-                    matches!(self.identity, Some(Identity { principal: Principal::Rider(_), .. }));
-                if let Some(key) = created.filter(|_| is_riders) {
+                let by = self.identity.map(|identity| identity.principal);
+                let is_ones_own = matches!(by, Some(Principal::Rider(_) | Principal::Driver(_)));
+                if let Some(key) = created.filter(|_| is_ones_own) {
                     self.follow_own(key);
                 }
                 Ok(())
@@ -587,6 +612,17 @@ impl Session {
                 Ok(())
             }
             Deed::Fed(feed) => self.fed(feed),
+            Deed::Placed(thought) => {
+                self.n_positions -= 1;
+                let now = Instant::now();
+                match thought {
+                    Err(refusal) if now >= self.tell_position_at => {
+                        self.tell_position_at = now + POSITION_TOLD_EVERY;
+                        self.refuse(refusal.into())
+                    }
+                    Ok(()) | Err(_) => Ok(()),
+                }
+            }
             Deed::Seen => Ok(()),
         }
     }

@@ -80,12 +80,7 @@ impl Translator {
         let now = self.system.now();
         let NewOrder { kind, stops, start_at, merchant, .. } = &new;
         self.check_stops(stops, 2)?;
-        if start_at.is_some_and(|start_at| start_at + BEHIND_MAX < now) {
-            return Err(invalid("start_at", "in the past"));
-        }
-        if start_at.is_some_and(|start_at| start_at > now + AHEAD_MAX) {
-            return Err(invalid("start_at", "more than 60 days ahead"));
-        }
+        check_start(*start_at, now)?;
         let pickup = stops[0].at;
         self.check_area(pickup)?;
         let (rider, author) = match (by, new.rider) {
@@ -148,6 +143,9 @@ impl Translator {
         let rider = match (by, new.rider) {
             (Principal::Rider(me), None) => me,
             (Principal::Rider(me), Some(rider)) if rider == me => me,
+            // Who is stranded at work asks as the rider it is as well.
+            (Principal::Driver(me), None) => RiderId(me.0),
+            (Principal::Driver(me), Some(rider)) if rider.0 == me.0 => rider,
             (Principal::Dispatcher | Principal::Admin | Principal::System, Some(rider)) => rider,
             (Principal::Dispatcher | Principal::Admin | Principal::System, None) => {
                 return Err(invalid("rider", "for whom?"));
@@ -459,7 +457,10 @@ impl Shown for Rescue {
         let view = self.rescue_view(id, version)?;
         let is_related = match by {
             Principal::Rider(rider) => view.rider == rider,
-            Principal::Driver(driver) => [view.driver, view.attached].contains(&Some(driver)),
+            // Who helps, or the driver whom it is for.
+            Principal::Driver(driver) => {
+                [view.driver, view.attached].contains(&Some(driver)) || view.rider.0 == driver.0
+            }
             Principal::Merchant(_) => false,
             Principal::Dispatcher | Principal::Admin | Principal::System => true,
         };
@@ -670,6 +671,23 @@ pub(crate) fn forbidden(message: &str) -> Refused {
 /// A value makes no sense.
 pub(crate) fn invalid(field: &str, problem: &str) -> Refused {
     Refused::new(Code::Invalid, format!("{field}: {problem}"))
+}
+
+/// Refuses a command id that does not say when it was minted: how long a repeat of it is recognised
+/// could not be known.
+pub(crate) fn check_id(id: CommandId) -> Result<(), Refused> {
+    if id.0.get_version_num() == 7 { Ok(()) } else { Err(invalid("id", "must be a UUIDv7")) }
+}
+
+/// Refuses to start when nobody can mean it.
+pub(crate) fn check_start(start_at: Option<Timestamp>, now: Timestamp) -> Result<(), Refused> {
+    match start_at {
+        Some(start_at) if start_at + BEHIND_MAX < now => Err(invalid("start_at", "in the past")),
+        Some(start_at) if start_at > now + AHEAD_MAX => {
+            Err(invalid("start_at", "more than 60 days ahead"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_place(place: &Place) -> Result<(), Refused> {

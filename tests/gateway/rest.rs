@@ -272,6 +272,35 @@ async fn a_promised_price_is_the_price() {
 }
 
 #[tokio::test]
+async fn a_price_is_promised_only_for_when_an_order_can_be_placed() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let now = crate::client::now().0;
+    for start_at in [0, now - 3_600_000, now + 61 * 86_400_000, u64::MAX] {
+        let asked = json!({ "kind": "ride", "stops": ride()["stops"], "start_at": start_at });
+        assert_refused(me.post("/v1/quotes", &asked).await, 422, "invalid").await;
+    }
+    let asked = json!({ "kind": "ride", "stops": ride()["stops"], "start_at": now + 3_600_000 });
+    assert_eq!(me.post("/v1/quotes", &asked).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_driver_calls_help_for_itself_and_sees_it_come() {
+    let node = Node::start();
+    let me = Caller::new(&node, driver(1));
+    let rescue = json!({ "issue": "flat_tyre", "at": ride()["stops"][0] });
+    let response = me.post("/v1/rescues", &rescue).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let shown = json_of(me.get(&location).await).await;
+    assert_eq!(shown["status"], "searching");
+    assert_refused(Caller::new(&node, driver(2)).get(&location).await, 404, "not_found").await;
+    let mut for_another = rescue.clone();
+    for_another["rider"] = json!(protocol::RiderId::nth(2));
+    assert_refused(me.post("/v1/rescues", &for_another).await, 403, "forbidden").await;
+}
+
+#[tokio::test]
 async fn what_belongs_to_others_is_not_found() {
     let node = Node::start();
     let order = Caller::new(&node, rider(1)).place().await;

@@ -175,6 +175,53 @@ async fn an_offer_is_pushed_again_until_it_is_acknowledged_and_after_a_reconnect
 }
 
 #[tokio::test]
+async fn a_device_is_told_that_it_cannot_be_where_it_says_but_not_each_time() {
+    let node = Node::start();
+    let mut driver = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driver, PICKUP).await;
+    const N: usize = 10;
+    for _ in 0..N {
+        let ClientFrame::Position(good) = position(PICKUP) else { unreachable!() };
+        let blurred = Position { accuracy_m: Some(90_000.0), ..good };
+        driver.say(&ClientFrame::Position(blurred)).await;
+    }
+    let hear_refused = async |driver: &mut Client| {
+        driver
+            .hear_any(|frame| match frame {
+                ServerFrame::Refused(refused) => Some(refused.code),
+                _ => None,
+            })
+            .await
+    };
+    assert_eq!(hear_refused(&mut driver).await, protocol::Code::Invalid);
+    // What is no position at all is refused each time, and so marks the end.
+    let ClientFrame::Position(good) = position(PICKUP) else { unreachable!() };
+    let broken = Position { heading_deg: Some(720.0), ..good };
+    driver.say(&ClientFrame::Position(broken)).await;
+    let mut n_told = 1;
+    loop {
+        let refused = driver
+            .hear_any(|frame| match frame {
+                ServerFrame::Refused(refused) => Some(refused),
+                _ => None,
+            })
+            .await;
+        if refused.message.starts_with("heading_deg") {
+            break;
+        }
+        n_told += 1;
+    }
+    assert!(n_told < N, "{n_told}");
+    accepts_commands(&mut driver).await;
+}
+
+async fn accepts_commands(client: &mut Client) {
+    let action = DriverAction::SetDuty { duty: DutyWish::Break, vehicle: None };
+    let outcome = client.wish(Wish::Driver { id: None, action }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_driver_hears_that_a_claim_was_lost_and_why() {
     let node = Node::start();
     let mut driver = Client::connect(&node, driver(1)).await;

@@ -679,14 +679,18 @@ impl Session {
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
         let key = match translate::topic_key(&topic) {
-            Ok(Some(key)) => key,
-            Ok(None) => {
-                self.feed();
-                return Ok(());
-            }
+            Ok(key) => key,
             Err(refused) => return self.say(&ServerFrame::Unsubscribed { topic, refused }),
         };
-        let is_new = self.follows.iter().all(|follow| follow.key != key);
+        let is_new = self.follows.iter().all(|follow| Some(follow.key) != key);
+        if is_new && self.doing.len() >= self.doing_max() {
+            let refused = Refused::new(Code::Busy, "too much under way").retry_after_ms(BUSY_MS);
+            return self.say(&ServerFrame::Unsubscribed { topic, refused });
+        }
+        let Some(key) = key else {
+            self.feed();
+            return Ok(());
+        };
         if is_new && self.follows.len() >= self.gate.session.topics_max {
             let refused = Refused::new(Code::Busy, "too many topics");
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
@@ -704,6 +708,13 @@ impl Session {
             return self.show(key, Vec::new());
         }
         Ok(())
+    }
+
+    /// Most deeds under way before nothing more is followed: a topic that is left while it is being
+    /// opened is still being opened.
+    fn doing_max(&self) -> usize {
+        let limits = &self.gate.session;
+        limits.inflight_max + POSITIONS_MAX + limits.topics_max
     }
 
     fn unsubscribe(&mut self, topic: &Topic) {
@@ -969,3 +980,6 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
 fn count_frame(kind: &'static str) {
     metrics::counter!("outrider_frames_total", "kind" => kind).increment(1);
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,6 +183,10 @@ pub struct Posting {
     pub amount: i64,
     /// Of what.
     pub currency: Currency,
+    /// The balance that must be left on the account at least, in minor units, once the whole
+    /// commit is posted; none if it may go anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<i64>,
 }
 
 /// An entity's row in lists and searches.

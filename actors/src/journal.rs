@@ -9,18 +9,25 @@ use crate::{
     commit::{CommandResult, EncodedEvent, Kind},
 };
 use futures_util::future::BoxFuture;
-use protocol::{CommandId, Currency, DriverId, RiderId, Timestamp};
+use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, Timestamp};
 use std::{fmt::Debug, sync::Arc};
 use thiserror::Error;
+use tokio::sync::watch;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 #[cfg(any(test, feature = "testing"))]
 pub mod faulty;
+pub mod feed;
 pub mod memory;
+pub mod postgres;
 pub mod pressure;
+pub mod record;
 mod rules;
 pub mod sqlite;
+
+pub use feed::{FeedCursor, FeedEvent};
+pub use record::{Part, Record};
 
 /// How many command results [`Journal::load`] returns with an entity.
 pub const RECENT_RESULTS: usize = 16;
@@ -29,6 +36,10 @@ pub const RECENT_RESULTS: usize = 16;
 pub type SharedJournal = Arc<dyn Journal>;
 
 /// Every commit of every entity, for ever (command results: for a day).
+///
+/// Each event also stands in the log of its entity's shard ([`EntityKey::shard`]), under a number
+/// that counts from 1 without a gap in the order of commits, beside the epoch that wrote it: which
+/// ownership of the shard, a number that only grows.
 pub trait Journal: Debug + Send + Sync + 'static {
     /// Reads what is needed to rebuild an entity. One nobody has heard of is empty.
     fn load(&self, entity: EntityKey) -> BoxFuture<'_, Result<Stored, JournalError>>;
@@ -38,7 +49,8 @@ pub trait Journal: Debug + Send + Sync + 'static {
     ///
     /// Claims are given back before others are taken; taking one's own again changes nothing.
     /// Giving back what one does not hold changes nothing. A command that already has an answer
-    /// keeps it. Dropping the future does not stop the write.
+    /// keeps it. Floors are compared with what all postings of the commit leave together.
+    /// Dropping the future does not stop the write.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>>;
 
     /// The stored answer to a command, if the entity has one.
@@ -79,7 +91,7 @@ pub trait Journal: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Recorded>, JournalError>>;
 
-    /// Rows of one kind, newest first.
+    /// Rows of one kind, in the order the query asks for.
     fn views(
         &self,
         query: ViewQuery,
@@ -91,6 +103,35 @@ pub trait Journal: Debug + Send + Sync + 'static {
         account: String,
         currency: Currency,
     ) -> BoxFuture<'_, Result<i64, JournalError>>;
+
+    /// Events after `after`, at most `limit`: of each shard in order, without a gap, and never one
+    /// that another could still precede. Of many shards, each gets its turn ([`feed::share`]).
+    fn feed(
+        &self,
+        after: FeedCursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>>;
+
+    /// Something that changes after this journal, through this handle, has committed events. One
+    /// that never changes says nothing: others may commit to the same journal.
+    fn watch(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+
+    /// Records of one part in the order of their keys, after the given one (the last of the page
+    /// before), at most `limit`. Pages agree with each other only while nobody commits.
+    fn dump(
+        &self,
+        part: Part,
+        after: Option<Record>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>>;
+
+    /// Writes records as [`Journal::dump`] gave them, part by part in the order of
+    /// [`Part::ALL`], with their numbers, epochs, versions and positions as they were; all of
+    /// `records` or none. May be called again and again until something else is committed; the
+    /// first call wants an empty journal. Epochs of later commits are greater than those restored.
+    fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>>;
 
     /// Forgets command results kept since before `before`; returns how many.
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>>;
@@ -171,10 +212,43 @@ pub struct ViewQuery {
     pub rider: Option<RiderId>,
     /// Of this driver.
     pub driver: Option<DriverId>,
-    /// Older than this row: the last one of the page before.
-    pub before: Option<(Timestamp, uuid::Uuid)>,
+    /// Of this moment or later.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
+    /// Which come first.
+    pub sort: Sort,
+    /// Beyond this row, as they are sorted: the last one of the page before.
+    pub after: Option<(Timestamp, uuid::Uuid)>,
     /// At most this many.
     pub limit: usize,
+}
+
+/// Which rows come first. Of the same moment, greater ids count as newer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// From the newest to the oldest.
+    #[default]
+    Newest,
+    /// From the oldest to the newest.
+    Oldest,
+}
+
+impl ViewQuery {
+    /// The newest rows of a kind, at most `limit`.
+    pub fn newest(kind: Kind, limit: usize) -> Self {
+        Self {
+            kind,
+            statuses: Vec::new(),
+            rider: None,
+            driver: None,
+            since: None,
+            until: None,
+            sort: Sort::Newest,
+            after: None,
+            limit,
+        }
+    }
 }
 
 /// The journal could not be read, or its content makes no sense.
@@ -213,6 +287,20 @@ pub enum CommitError {
     /// The postings do not sum to zero, or their key was used before. Nothing was written.
     #[error("postings refused: {0}")]
     Postings(String),
+    /// An account would hold less than a posting to it allows. Nothing was written.
+    #[error("{account} holds {balance}, which is too little")]
+    BelowFloor {
+        /// Which.
+        account: String,
+        /// What it holds without this commit, in minor units.
+        balance: i64,
+    },
+    /// Another node owns the shard. Nothing was written.
+    #[error("{shard} belongs to another node")]
+    Fenced {
+        /// Which.
+        shard: ShardId,
+    },
     /// No journal would ever write this: whoever made it has a bug. Nothing was written.
     #[error("unsound commit: {0}")]
     Unsound(String),
@@ -222,4 +310,18 @@ pub enum CommitError {
     /// Written or not? Only reading the journal tells.
     #[error("outcome unknown: {0}")]
     Unknown(String),
+}
+
+/// Why records were not restored. None of those given were.
+#[derive(Debug, Clone, Error)]
+pub enum RestoreError {
+    /// It holds something already. Records are only restored into an empty journal.
+    #[error("the journal is not empty")]
+    NotEmpty,
+    /// A record contradicts another: a number is skipped, or used twice.
+    #[error("records contradict each other: {0}")]
+    Clash(String),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }

@@ -31,6 +31,12 @@ pub enum Refusal {
         /// Who holds it.
         holder: EntityKey,
     },
+    /// An account would hold less than it may.
+    #[error("{account} holds too little")]
+    InsufficientFunds {
+        /// Which.
+        account: String,
+    },
     /// The offer has ended.
     #[error("offer is {0}")]
     OfferGone(OfferStatus),
@@ -109,6 +115,7 @@ impl Refusal {
             Self::IllegalTransition { .. } => Code::IllegalTransition,
             Self::NotYours(_) => Code::Forbidden,
             Self::Taken { .. } => Code::Taken,
+            Self::InsufficientFunds { .. } => Code::InsufficientFunds,
             Self::OfferGone(_) => Code::OfferGone,
             Self::TooFar { .. } => Code::TooFar,
             Self::TooEarly { .. } => Code::TooEarly,
@@ -139,6 +146,7 @@ impl From<Refusal> for Refused {
             Refusal::Unknown(_)
             | Refusal::NotYours(_)
             | Refusal::Taken { .. }
+            | Refusal::InsufficientFunds { .. }
             | Refusal::OfferGone(_)
             | Refusal::TooFar { .. }
             | Refusal::TooLate(_)

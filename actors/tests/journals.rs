@@ -54,6 +54,7 @@ fn fare(amount: i64) -> Vec<Posting> {
             account: account.into(),
             amount,
             currency: Currency::GHS,
+            floor: None,
         })
         .into()
 }
@@ -99,14 +100,7 @@ async fn all_is_there_when_sqlite_is_opened_again() {
     assert_eq!(deadlines, [(Timestamp(99), entity)]);
     assert_eq!(journal.holder(slot).await.unwrap(), Some(entity));
     assert_eq!(journal.balance("driver".into(), Currency::GHS).await.unwrap(), 700);
-    let query = ViewQuery {
-        kind: Kind::Order,
-        statuses: vec![],
-        rider: None,
-        driver: None,
-        before: None,
-        limit: 10,
-    };
+    let query = ViewQuery::newest(Kind::Order, 10);
     assert_eq!(journal.views(query).await.unwrap(), [(entity, row)]);
     journal.commit(next(1, 2)).await.unwrap();
     let twice = Commit { postings: fare(700), ..next(1, 3) };

@@ -27,6 +27,8 @@ pub enum Code {
     IllegalTransition,
     /// Someone else holds it: the order has a driver, the rider has a ride, the slot is full.
     Taken,
+    /// The account holds too little.
+    InsufficientFunds,
     /// The offer has ended: expired, withdrawn, declined or lost.
     OfferGone,
     /// The caller's device is too far from where this must happen.

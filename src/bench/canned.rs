@@ -4,8 +4,8 @@
 use actors::{
     Claim, Commit, EntityKey, Version, ViewRow,
     journal::{
-        CommitError, EffectKey, Journal, JournalError, OutboxPosition, OutboxRow, Recorded, Stored,
-        ViewQuery,
+        CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
+        OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
     },
 };
 use futures_util::{FutureExt, future::BoxFuture, future::ready};
@@ -79,6 +79,27 @@ impl Journal for CannedJournal {
         _currency: Currency,
     ) -> BoxFuture<'_, Result<i64, JournalError>> {
         ready(Ok(0)).boxed()
+    }
+
+    fn feed(
+        &self,
+        _after: FeedCursor,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
+    fn dump(
+        &self,
+        _part: Part,
+        _after: Option<Record>,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
+    fn restore(&self, _records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        ready(Err(RestoreError::NotEmpty)).boxed()
     }
 
     fn forget_results(&self, _before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {

@@ -86,6 +86,7 @@ fn status_of(code: Code) -> StatusCode {
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::IllegalTransition
         | Code::Taken
+        | Code::InsufficientFunds
         | Code::TooEarly
         | Code::TooLate
         | Code::NotEligible => StatusCode::CONFLICT,
@@ -343,8 +344,9 @@ impl Gate {
             Some(text) => text.split(',').map(str::to_owned).collect(),
             None => Vec::new(),
         };
-        let before = query.before.as_deref().map(parse_cursor).transpose()?;
-        let view_query = ViewQuery { kind, statuses, rider, driver, before, limit };
+        let after = query.before.as_deref().map(parse_cursor).transpose()?;
+        let view_query =
+            ViewQuery { statuses, rider, driver, after, ..ViewQuery::newest(kind, limit) };
         let rows = self.system.journal().views(view_query).await.map_err(|error| {
             tracing::warn!(%error, "a list could not be read");
             super::unavailable()

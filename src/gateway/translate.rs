@@ -329,6 +329,7 @@ impl Translator {
             | Code::TooLarge
             | Code::Unauthenticated
             | Code::Taken
+            | Code::InsufficientFunds
             | Code::OfferGone
             | Code::TooFar
             | Code::TooEarly

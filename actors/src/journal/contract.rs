@@ -81,11 +81,11 @@ fn view(status: &str, at: u64) -> ViewRow {
 }
 
 fn posting(key: &str, account: &str, amount: i64, currency: Currency) -> Posting {
-    Posting { key: key.to_owned(), account: account.to_owned(), amount, currency }
+    Posting { key: key.to_owned(), account: account.to_owned(), amount, currency, floor: None }
 }
 
 fn all_views(kind: Kind) -> ViewQuery {
-    ViewQuery { kind, statuses: vec![], rider: None, driver: None, before: None, limit: 1000 }
+    ViewQuery::newest(kind, 1000)
 }
 
 /// A commit that writes to everything a journal has.
@@ -440,8 +440,8 @@ pub async fn views_are_filtered_and_paged_newest_first(journal: SharedJournal) {
 
     let mut paged: Vec<(EntityKey, ViewRow)> = Vec::new();
     loop {
-        let before = paged.last().map(|(entity, row)| (row.at, entity.id));
-        let query = ViewQuery { before, limit: 3, ..all.clone() };
+        let after = paged.last().map(|(entity, row)| (row.at, entity.id));
+        let query = ViewQuery { after, limit: 3, ..all.clone() };
         let page = journal.views(query).await.expect(READABLE);
         if page.is_empty() {
             break;
@@ -464,8 +464,8 @@ pub async fn views_of_many_statuses_are_merged(journal: SharedJournal) {
     let moments: Vec<_> = rows.iter().map(|(_, row)| row.at.0 - 500).collect();
     let wanted: Vec<_> = (0..40).rev().filter(|n| n % 2 == 0).collect();
     assert_eq!(moments, wanted);
-    let before = Some((rows[4].1.at, rows[4].0.id));
-    let page = ViewQuery { before, limit: 5, ..all };
+    let after = Some((rows[4].1.at, rows[4].0.id));
+    let page = ViewQuery { after, limit: 5, ..all };
     assert_eq!(journal.views(page).await.expect(READABLE), rows[5..10]);
 }
 

@@ -5,8 +5,8 @@
 //! alone, so a failing run repeats however its tasks interleave.
 
 use super::{
-    CommitError, EffectKey, Journal, JournalError, OutboxPosition, OutboxRow, Recorded,
-    SharedJournal, Stored, ViewQuery,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
+    OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored, ViewQuery,
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Any journal, and what goes wrong with it. Cloning shares both.
@@ -256,6 +256,31 @@ impl Journal for FaultyJournal {
         currency: Currency,
     ) -> BoxFuture<'_, Result<i64, JournalError>> {
         self.inner.balance(account, currency)
+    }
+
+    fn feed(
+        &self,
+        after: FeedCursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
+        self.inner.feed(after, limit)
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.inner.watch()
+    }
+
+    fn dump(
+        &self,
+        part: Part,
+        after: Option<Record>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
+        self.inner.dump(part, after, limit)
+    }
+
+    fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        self.inner.restore(records)
     }
 
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {

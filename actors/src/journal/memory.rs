@@ -1,51 +1,87 @@
 //! A journal that lives as long as the process: for tests, and for trying things out.
 
 use super::{
-    CommitError, EffectKey, Journal, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS,
-    Recorded, Stored, ViewQuery,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
+    OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Sort, Stored, ViewQuery,
+    feed::share,
     rules::{self, Known},
 };
 use crate::{
-    Claim, Commit, EntityKey, Version, ViewRow,
+    Claim, Commit, EntityKey, Posting, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
 };
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::{CommandId, Currency, Timestamp};
+use protocol::{CommandId, Currency, ShardId, Timestamp};
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
+use tokio::sync::watch;
+
+/// Who owns every shard.
+const OWNER: &str = "memory";
 
 /// Maps in memory. Cloning shares them.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryJournal {
     kept: Arc<Mutex<Kept>>,
     is_closed: Arc<AtomicBool>,
+    n_commits: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    entities: HashMap<EntityKey, Entity>,
+    entities: BTreeMap<EntityKey, Entity>,
+    shards: BTreeMap<ShardId, Shard>,
     deadlines: BTreeSet<(Timestamp, EntityKey)>,
-    claims: HashMap<Claim, EntityKey>,
-    views: HashMap<EntityKey, ViewRow>,
+    results: BTreeMap<u64, (EntityKey, Timestamp, CommandResult)>,
+    n_results: u64,
+    claims: BTreeMap<Claim, EntityKey>,
+    views: BTreeMap<EntityKey, ViewRow>,
     outbox: BTreeMap<OutboxPosition, OutboxRow>,
     positions: HashMap<EffectKey, OutboxPosition>,
     n_effects: u64,
-    posted: HashSet<String>,
+    postings: BTreeMap<(String, u32), Line>,
     balances: HashMap<(String, Currency), i64>,
+    /// No commit of its own yet: more records may be restored.
+    is_restoring: bool,
 }
 
 #[derive(Debug, Default)]
 struct Entity {
-    events: Vec<Recorded>,
+    events: Vec<Arc<FeedEvent>>,
     snapshot: Option<(Version, Vec<u8>)>,
-    results: Vec<(Timestamp, CommandResult)>,
+    /// The positions of its answers, oldest first.
+    results: Vec<u64>,
     deadline: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// By epoch: the first number, since when, whose.
+    epochs: BTreeMap<u64, (u64, Timestamp, String)>,
+    /// The newest ownership.
+    epoch: u64,
+    /// Did this process begin that ownership, rather than restore it?
+    is_ours: bool,
+    head: u64,
+    /// Number 1 first.
+    log: Vec<Arc<FeedEvent>>,
+}
+
+/// A posting and the commit it was part of.
+#[derive(Debug)]
+struct Line {
+    entity: EntityKey,
+    version: Version,
+    at: Timestamp,
+    account: String,
+    currency: Currency,
+    amount: i64,
+    floor: Option<i64>,
 }
 
 impl MemoryJournal {
@@ -75,7 +111,7 @@ impl MemoryJournal {
 
 impl Journal for MemoryJournal {
     fn load(&self, entity: EntityKey) -> BoxFuture<'_, Result<Stored, JournalError>> {
-        self.read(move |kept| kept.entities.get(&entity).map(Entity::stored).unwrap_or_default())
+        self.read(move |kept| kept.stored(entity))
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
@@ -85,7 +121,12 @@ impl Journal for MemoryJournal {
             }
             let mut kept = self.kept();
             rules::admit(&commit, &*kept)?;
+            let has_events = !commit.events.is_empty();
             kept.write(commit);
+            drop(kept);
+            if has_events {
+                self.n_commits.send_modify(|n| *n += 1);
+            }
             Ok(())
         }
         .boxed()
@@ -97,13 +138,9 @@ impl Journal for MemoryJournal {
         command: CommandId,
     ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
         self.read(move |kept| {
-            let (_, result) = kept
-                .entities
-                .get(&entity)?
-                .results
-                .iter()
-                .find(|(_, result)| result.command == command)?;
-            Some(result.bytes.clone())
+            kept.answers(entity)
+                .find(|result| result.command == command)
+                .map(|result| result.bytes.clone())
         })
     }
 
@@ -157,7 +194,8 @@ impl Journal for MemoryJournal {
     ) -> BoxFuture<'_, Result<Vec<Recorded>, JournalError>> {
         self.read(move |kept| {
             let events = kept.entities.get(&entity).map_or(&[][..], |entity| &entity.events);
-            events.iter().filter(|event| event.version > after).take(limit).cloned().collect()
+            let events = events.iter().map(|event| &event.recorded);
+            events.filter(|event| event.version > after).take(limit).cloned().collect()
         })
     }
 
@@ -172,7 +210,10 @@ impl Journal for MemoryJournal {
                 .filter(|(entity, row)| query.matches(**entity, row))
                 .map(|(entity, row)| (*entity, row.clone()))
                 .collect();
-            rows.sort_by_key(|(entity, row)| Reverse((row.at, entity.id)));
+            rows.sort_by_key(|(entity, row)| (row.at, entity.id));
+            if query.sort == Sort::Newest {
+                rows.reverse();
+            }
             rows.truncate(query.limit);
             rows
         })
@@ -186,15 +227,60 @@ impl Journal for MemoryJournal {
         self.read(move |kept| kept.balances.get(&(account, currency)).copied().unwrap_or_default())
     }
 
+    fn feed(
+        &self,
+        after: FeedCursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
+        self.read(move |kept| {
+            let log = |shard| kept.shards.get(&shard).map_or(&[][..], |shard| &shard.log);
+            let waiting = after.turns().map(|(shard, seen)| (shard, seen, log(shard).len() as u64));
+            share(waiting, limit)
+                .into_iter()
+                .flat_map(|(shard, first, last)| &log(shard)[first as usize - 1..last as usize])
+                .map(|event| FeedEvent::clone(event))
+                .collect()
+        })
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.n_commits.subscribe()
+    }
+
+    fn dump(
+        &self,
+        part: Part,
+        after: Option<Record>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
+        self.read(move |kept| {
+            let after = after.as_ref().map(Record::key);
+            kept.records(part)
+                .filter(|record| after.is_none_or(|after| record.key() > after))
+                .take(limit)
+                .collect()
+        })
+    }
+
+    fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        async move { self.read(move |kept| kept.restore(records)).await? }.boxed()
+    }
+
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
         self.read(move |kept| {
-            let mut n_forgotten = 0;
-            for entity in kept.entities.values_mut() {
-                let n_before = entity.results.len();
-                entity.results.retain(|(at, _)| *at >= before);
-                n_forgotten += (n_before - entity.results.len()) as u64;
+            let old: Vec<_> = kept
+                .results
+                .iter()
+                .filter(|(_, (_, at, _))| *at < before)
+                .map(|(position, (entity, ..))| (*position, *entity))
+                .collect();
+            for (position, entity) in &old {
+                kept.results.remove(position);
+                if let Some(entity) = kept.entities.get_mut(entity) {
+                    entity.results.retain(|kept| kept != position);
+                }
             }
-            n_forgotten
+            old.len() as u64
         })
     }
 
@@ -217,25 +303,28 @@ impl Known for Kept {
     }
 
     fn is_posted(&self, key: &str) -> bool {
-        self.posted.contains(key)
+        self.postings.contains_key(&(key.to_owned(), 0))
+    }
+
+    fn balance(&self, account: &str, currency: Currency) -> i64 {
+        self.balances.get(&(account.to_owned(), currency)).copied().unwrap_or_default()
     }
 }
 
 impl Kept {
     /// Writes a commit that was admitted.
     fn write(&mut self, commit: Commit) {
+        self.is_restoring = false;
         let (key, at, version) = (commit.entity, commit.at, commit.version());
+        let command = commit.result.as_ref().map(|result| result.command);
+        let shard = self.shards.entry(key.shard()).or_default();
         let entity = self.entities.entry(key).or_default();
         for (event, version) in commit.events.into_iter().zip(commit.expected.0 + 1..) {
-            entity.events.push(Recorded { version: Version(version), at, event });
+            let recorded = Recorded { version: Version(version), at, event };
+            entity.events.push(shard.append(key, command, recorded));
         }
         if let Some(state) = commit.snapshot {
             entity.snapshot = Some((version, state));
-        }
-        if let Some(result) = commit.result
-            && entity.results.iter().all(|(_, kept)| kept.command != result.command)
-        {
-            entity.results.push((at, result));
         }
         if let Some(deadline) = commit.deadline {
             if let Some(old) = entity.deadline {
@@ -244,12 +333,15 @@ impl Kept {
             self.deadlines.extend(deadline.map(|at| (at, key)));
             entity.deadline = deadline;
         }
+        if let Some(result) = commit.result
+            && self.answers(key).all(|kept| kept.command != result.command)
+        {
+            self.add_result(self.n_results + 1, key, at, result);
+        }
         for (bytes, index) in commit.effects.into_iter().zip(0..) {
             let effect = EffectKey { source: key, version, index };
-            self.n_effects += 1;
-            let position = OutboxPosition(self.n_effects);
-            self.positions.insert(effect, position);
-            self.outbox.insert(position, OutboxRow { position, key: effect, at, bytes });
+            let position = OutboxPosition(self.n_effects + 1);
+            self.add_effect(OutboxRow { position, key: effect, at, bytes });
         }
         for claim in commit.claims_released {
             if self.claims.get(&claim) == Some(&key) {
@@ -257,28 +349,213 @@ impl Kept {
             }
         }
         self.claims.extend(commit.claims_taken.into_iter().map(|claim| (claim, key)));
-        for posting in commit.postings {
-            *self.balances.entry((posting.account, posting.currency)).or_default() +=
-                posting.amount;
-            self.posted.insert(posting.key);
+        let mut n_lines = HashMap::new();
+        for Posting { key: fact, account, amount, currency, floor } in commit.postings {
+            let n: &mut u32 = n_lines.entry(fact.clone()).or_default();
+            let line = Line { entity: key, version, at, account, currency, amount, floor };
+            self.add_line((fact, *n), line);
+            *n += 1;
         }
         self.views.extend(commit.view.map(|row| (key, row)));
     }
+
+    fn add_result(&mut self, position: u64, key: EntityKey, at: Timestamp, result: CommandResult) {
+        self.n_results = position;
+        self.entities.entry(key).or_default().results.push(position);
+        self.results.insert(position, (key, at, result));
+    }
+
+    fn add_effect(&mut self, row: OutboxRow) {
+        self.n_effects = row.position.0;
+        self.positions.insert(row.key, row.position);
+        self.outbox.insert(row.position, row);
+    }
+
+    fn add_line(&mut self, key: (String, u32), line: Line) {
+        *self.balances.entry((line.account.clone(), line.currency)).or_default() += line.amount;
+        self.postings.insert(key, line);
+    }
+
+    /// An entity's answers, oldest first.
+    fn answers(&self, entity: EntityKey) -> impl DoubleEndedIterator<Item = &CommandResult> {
+        let positions = self.entities.get(&entity).map_or(&[][..], |entity| &entity.results);
+        positions.iter().map(|position| &self.results[position].2)
+    }
+
+    fn stored(&self, key: EntityKey) -> Stored {
+        let Some(entity) = self.entities.get(&key) else { return Stored::default() };
+        let n_seen = entity.snapshot.as_ref().map_or(0, |(version, _)| version.0 as usize);
+        let tail = entity.events[n_seen..].iter();
+        let n_older = entity.results.len().saturating_sub(RECENT_RESULTS);
+        Stored {
+            snapshot: entity.snapshot.clone(),
+            tail: tail.map(|event| event.recorded.event.clone()).collect(),
+            results: self.answers(key).skip(n_older).cloned().collect(),
+            older_results_max: self.answers(key).take(n_older).map(|result| result.command).max(),
+        }
+    }
+
+    /// The records of one part, in the order of their keys.
+    fn records(&self, part: Part) -> Box<dyn Iterator<Item = Record> + '_> {
+        let shards = || self.shards.iter().map(|(shard, kept)| (*shard, kept));
+        let entities = || self.entities.iter().map(|(entity, kept)| (*entity, kept));
+        match part {
+            Part::Epochs => Box::new(shards().flat_map(|(shard, kept)| {
+                kept.epochs.iter().map(move |(epoch, (first_seq, at, owner))| {
+                    let (epoch, first_seq, at, owner) = (*epoch, *first_seq, *at, owner.clone());
+                    Record::Epoch { shard, epoch, first_seq, at, owner }
+                })
+            })),
+            Part::Heads => Box::new(shards().map(|(shard, kept)| Record::Head {
+                shard,
+                epoch: kept.epoch,
+                seq: kept.head,
+            })),
+            Part::Events => Box::new(
+                shards()
+                    .flat_map(|(_, kept)| kept.log.iter().map(|event| (**event).clone().into())),
+            ),
+            Part::Entities => Box::new(entities().map(|(entity, kept)| Record::Entity {
+                entity,
+                version: self.version(entity),
+                deadline: kept.deadline,
+            })),
+            Part::Snapshots => Box::new(entities().filter_map(|(entity, kept)| {
+                let (version, bytes) = kept.snapshot.clone()?;
+                Some(Record::Snapshot { entity, version, bytes })
+            })),
+            Part::Results => {
+                Box::new(self.results.iter().map(|(position, (entity, at, result))| {
+                    Record::result(*position, *entity, *at, result.clone())
+                }))
+            }
+            Part::Effects => Box::new(self.outbox.values().map(|row| row.clone().into())),
+            Part::Claims => Box::new(
+                self.claims
+                    .iter()
+                    .map(|(claim, holder)| Record::Claim { claim: claim.clone(), holder: *holder }),
+            ),
+            Part::Postings => {
+                Box::new(self.postings.iter().map(|((key, line), kept)| Record::Posting {
+                    key: key.clone(),
+                    line: *line,
+                    entity: kept.entity,
+                    version: kept.version,
+                    at: kept.at,
+                    account: kept.account.clone(),
+                    currency: kept.currency,
+                    amount: kept.amount,
+                    floor: kept.floor,
+                }))
+            }
+            Part::Views => Box::new(
+                self.views
+                    .iter()
+                    .map(|(entity, row)| Record::View { entity: *entity, row: row.clone() }),
+            ),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        Part::ALL.iter().all(|part| self.records(*part).next().is_none())
+    }
+
+    /// Nothing is written unless all of it can be.
+    fn restore(&mut self, records: Vec<Record>) -> Result<(), RestoreError> {
+        if !self.is_restoring && !self.is_empty() {
+            return Err(RestoreError::NotEmpty);
+        }
+        self.is_restoring = true;
+        let mut next = HashMap::new();
+        let mut versions = HashMap::new();
+        for record in &records {
+            if let Record::Event { shard, seq, entity, version, .. } = record {
+                let log = self.shards.get(shard).map_or(0, |kept| kept.log.len() as u64);
+                let wanted = next.entry(*shard).or_insert(log);
+                let known = versions.entry(*entity).or_insert_with(|| self.version(*entity));
+                (*wanted, known.0) = (*wanted + 1, known.0 + 1);
+                if (*wanted, *known) != (*seq, *version) {
+                    let clash = format!("{shard} has {seq} where {wanted} comes next");
+                    return Err(RestoreError::Clash(clash));
+                }
+            }
+        }
+        for record in records {
+            self.restore_one(record);
+        }
+        Ok(())
+    }
+
+    fn restore_one(&mut self, record: Record) {
+        match record {
+            Record::Epoch { shard, epoch, first_seq, at, owner } => {
+                let kept = self.shards.entry(shard).or_default();
+                kept.epochs.insert(epoch, (first_seq, at, owner));
+            }
+            Record::Head { shard, epoch, seq } => {
+                let kept = self.shards.entry(shard).or_default();
+                (kept.epoch, kept.head) = (epoch, seq);
+            }
+            Record::Event { shard, seq, epoch, entity, version, at, name, bytes, command } => {
+                let recorded = Recorded { version, at, event: EncodedEvent { name, bytes } };
+                let event = FeedEvent { shard, seq, epoch, entity, command, recorded };
+                let event = Arc::new(event);
+                self.shards.entry(shard).or_default().log.push(Arc::clone(&event));
+                self.entities.entry(entity).or_default().events.push(event);
+            }
+            Record::Entity { entity, version: _, deadline } => {
+                self.entities.entry(entity).or_default().deadline = deadline;
+                self.deadlines.extend(deadline.map(|at| (at, entity)));
+            }
+            Record::Snapshot { entity, version, bytes } => {
+                self.entities.entry(entity).or_default().snapshot = Some((version, bytes));
+            }
+            Record::Result { position, entity, command, at, bytes } => {
+                self.add_result(position, entity, at, CommandResult { command, bytes });
+            }
+            Record::Effect { position, source, version, index, at, bytes } => {
+                let key = EffectKey { source, version, index };
+                self.add_effect(OutboxRow { position: OutboxPosition(position), key, at, bytes });
+            }
+            Record::Claim { claim, holder } => drop(self.claims.insert(claim, holder)),
+            Record::Posting {
+                key,
+                line,
+                entity,
+                version,
+                at,
+                account,
+                currency,
+                amount,
+                floor,
+            } => {
+                let kept = Line { entity, version, at, account, currency, amount, floor };
+                self.add_line((key, line), kept);
+            }
+            Record::View { entity, row } => drop(self.views.insert(entity, row)),
+        }
+    }
 }
 
-impl Entity {
-    fn stored(&self) -> Stored {
-        let n_seen = self.snapshot.as_ref().map_or(0, |(version, _)| version.0 as usize);
-        let (older, recent) =
-            self.results.split_at(self.results.len().saturating_sub(RECENT_RESULTS));
-        let tail: Vec<EncodedEvent> =
-            self.events[n_seen..].iter().map(|recorded| recorded.event.clone()).collect();
-        Stored {
-            snapshot: self.snapshot.clone(),
-            tail,
-            results: recent.iter().map(|(_, result)| result.clone()).collect(),
-            older_results_max: older.iter().map(|(_, result)| result.command).max(),
+impl Shard {
+    /// Writes an event at the end of the log.
+    fn append(
+        &mut self,
+        entity: EntityKey,
+        command: Option<CommandId>,
+        recorded: Recorded,
+    ) -> Arc<FeedEvent> {
+        if !self.is_ours {
+            self.is_ours = true;
+            self.epoch += 1;
+            let first = (self.head + 1, recorded.at, OWNER.to_owned());
+            self.epochs.insert(self.epoch, first);
         }
+        self.head += 1;
+        let (shard, seq, epoch) = (entity.shard(), self.head, self.epoch);
+        let event = Arc::new(FeedEvent { shard, seq, epoch, entity, command, recorded });
+        self.log.push(Arc::clone(&event));
+        event
     }
 }
 
@@ -288,6 +565,11 @@ impl ViewQuery {
             && (self.statuses.is_empty() || self.statuses.contains(&row.status))
             && self.rider.is_none_or(|rider| row.rider == Some(rider))
             && self.driver.is_none_or(|driver| row.driver == Some(driver))
-            && self.before.is_none_or(|before| (row.at, entity.id) < before)
+            && self.since.is_none_or(|since| row.at >= since)
+            && self.until.is_none_or(|until| row.at < until)
+            && self.after.is_none_or(|after| match self.sort {
+                Sort::Newest => (row.at, entity.id) < after,
+                Sort::Oldest => (row.at, entity.id) > after,
+            })
     }
 }

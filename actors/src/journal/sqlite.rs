@@ -14,8 +14,8 @@ mod schema;
 mod writer;
 
 use super::{
-    CommitError, EffectKey, Journal, JournalError, OutboxPosition, OutboxRow, Recorded, Stored,
-    ViewQuery,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
+    OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -201,6 +201,27 @@ impl Journal for SqliteJournal {
         currency: Currency,
     ) -> BoxFuture<'_, Result<i64, JournalError>> {
         read::balance(&self.readers, account, currency).boxed()
+    }
+
+    fn feed(
+        &self,
+        _after: FeedCursor,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
+        async { Err(JournalError::Unavailable("soon".into())) }.boxed()
+    }
+
+    fn dump(
+        &self,
+        _part: Part,
+        _after: Option<Record>,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
+        async { Err(JournalError::Unavailable("soon".into())) }.boxed()
+    }
+
+    fn restore(&self, _records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        async { Err(JournalError::Unavailable("soon".into()).into()) }.boxed()
     }
 
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {

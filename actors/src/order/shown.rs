@@ -139,6 +139,7 @@ impl Life {
             account,
             amount,
             currency: self.placement.fare.currency,
+            floor: None,
         };
         let (rider, driver) = (self.placement.rider.0.simple(), driver.0.simple());
         vec![

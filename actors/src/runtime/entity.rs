@@ -332,6 +332,14 @@ impl<D: Decider> Awake<D> {
                 Err(CommitError::ClaimTaken { claim, holder }) => {
                     return Ok(Err(Refusal::Taken { claim, holder }));
                 }
+                Err(CommitError::BelowFloor { account, .. }) => {
+                    return Ok(Err(Refusal::InsufficientFunds { account }));
+                }
+                Err(error @ CommitError::Fenced { .. }) => {
+                    warn!(entity = %self.key, %error, "commit fenced off");
+                    metrics::counter!("outrider_fenced_total").increment(1);
+                    return Ok(Err(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS }));
+                }
                 Err(CommitError::Unavailable(error)) => {
                     warn!(entity = %self.key, error, "commit not written");
                     return Ok(Err(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS }));

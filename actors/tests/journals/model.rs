@@ -130,9 +130,12 @@ fn fate(outcome: &Result<(), CommitError>) -> Result<Fate, TestCaseError> {
         Err(CommitError::ClaimTaken { .. }) => Ok(Fate::Taken),
         Err(CommitError::Postings(_)) => Ok(Fate::Unposted),
         Err(CommitError::Unsound(_)) => Ok(Fate::Unsound),
-        Err(CommitError::Unavailable(_) | CommitError::Unknown(_)) => {
-            Err(TestCaseError::fail(format!("{outcome:?}")))
-        }
+        Err(
+            CommitError::BelowFloor { .. }
+            | CommitError::Fenced { .. }
+            | CommitError::Unavailable(_)
+            | CommitError::Unknown(_),
+        ) => Err(TestCaseError::fail(format!("{outcome:?}"))),
     }
 }
 
@@ -153,6 +156,7 @@ impl Model {
                 account: account.into(),
                 amount,
                 currency: CURRENCIES[currency],
+                floor: None,
             };
             vec![line("rider", -amount), line("driver", amount + i64::from(is_unequal))]
         });
@@ -338,17 +342,15 @@ async fn compare_views(journal: &SharedJournal, model: &Model) -> Result<(), Tes
                     .collect();
                 rows.sort_by_key(|(key, row)| Reverse((row.at, key.id)));
                 let query = ViewQuery {
-                    kind,
                     statuses: statuses.iter().copied().map(str::to_owned).collect(),
                     rider: rider.then(|| RiderId::nth(1)),
                     driver: driver.then(|| DriverId::nth(1)),
-                    before: None,
-                    limit: 2,
+                    ..ViewQuery::newest(kind, 2)
                 };
                 let first = journal.views(query.clone()).await.unwrap();
                 prop_assert_eq!(&first[..], &rows[..rows.len().min(2)]);
                 if let Some((key, row)) = first.last() {
-                    let query = ViewQuery { before: Some((row.at, key.id)), ..query };
+                    let query = ViewQuery { after: Some((row.at, key.id)), ..query };
                     let second = journal.views(query).await.unwrap();
                     prop_assert_eq!(&second[..], &rows[first.len()..rows.len().min(4)]);
                 }

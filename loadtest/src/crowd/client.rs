@@ -498,6 +498,7 @@ fn is_passing(code: Code) -> bool {
         | Code::NotFound
         | Code::IllegalTransition
         | Code::Taken
+        | Code::InsufficientFunds
         | Code::OfferGone
         | Code::TooFar
         | Code::TooEarly

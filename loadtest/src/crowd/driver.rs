@@ -612,6 +612,7 @@ impl Driver {
             | Code::Invalid
             | Code::TooLarge
             | Code::NotEligible
+            | Code::InsufficientFunds
             | Code::OutOfArea
             | Code::QuoteInvalid
             | Code::CommandExpired

@@ -49,6 +49,10 @@ impl Known for Batch<'_> {
     fn is_posted(&self, key: &str) -> bool {
         self.posted.contains(key)
     }
+
+    fn balance(&self, _account: &str, _currency: protocol::Currency) -> i64 {
+        0
+    }
 }
 
 impl<'a> Batch<'a> {

@@ -5,7 +5,7 @@ use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::{
-        EffectKey, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS, Recorded, Stored,
+        EffectKey, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS, Recorded, Sort, Stored,
         ViewQuery,
     },
 };
@@ -192,13 +192,27 @@ pub(super) fn views_query(query: &ViewQuery) -> QueryBuilder<Sqlite> {
         if let Some(driver) = query.driver {
             sql.push(" AND driver = ").push_bind(driver.0.as_bytes().to_vec());
         }
-        if let Some((at, id)) = query.before {
+        if let Some(since) = query.since {
+            sql.push(" AND at >= ").push_bind(millis(since));
+        }
+        if let Some(until) = query.until {
+            sql.push(" AND at < ").push_bind(millis(until));
+        }
+        if let Some((at, id)) = query.after {
             let entity = EntityKey { kind: query.kind, id };
-            sql.push(" AND (at, entity) < (").push_bind(millis(at));
+            sql.push(match query.sort {
+                Sort::Newest => " AND (at, entity) < (",
+                Sort::Oldest => " AND (at, entity) > (",
+            });
+            sql.push_bind(millis(at));
             sql.push(", ").push_bind(entity.to_bytes().to_vec()).push(")");
         }
     }
-    sql.push(" ORDER BY at DESC, entity DESC LIMIT ").push_bind(count(query.limit));
+    sql.push(match query.sort {
+        Sort::Newest => " ORDER BY at DESC, entity DESC LIMIT ",
+        Sort::Oldest => " ORDER BY at, entity LIMIT ",
+    });
+    sql.push_bind(count(query.limit));
     sql
 }
 

@@ -24,10 +24,10 @@ async fn lists_walk_an_index_from_the_newest_row() {
     let (rider, driver) = (Some(RiderId::nth(1)), Some(DriverId::nth(1)));
     for statuses in [&[][..], &["a".to_owned()], &["a".to_owned(), "b".to_owned()]] {
         for (rider, driver) in [(None, None), (rider, None), (None, driver)] {
-            for before in [None, Some((Timestamp(1), OrderId::nth(1).0))] {
+            for after in [None, Some((Timestamp(1), OrderId::nth(1).0))] {
                 let statuses = statuses.to_vec();
-                let query =
-                    ViewQuery { kind: Kind::Order, statuses, rider, driver, before, limit: 10 };
+                let all = ViewQuery::newest(Kind::Order, 10);
+                let query = ViewQuery { statuses, rider, driver, after, ..all };
                 let plan = plan(&mut database, read::views_query(&query).sql().as_str()).await;
                 assert!(plan.contains("USING INDEX views_by_"), "{query:?}\n{plan}");
                 assert!(!plan.contains("TEMP B-TREE"), "{query:?}\n{plan}");

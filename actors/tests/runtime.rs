@@ -8,8 +8,8 @@ use actors::{
     commit::{Commit, EncodedEvent},
     driver::{self, Driver},
     journal::{
-        CommitError, EffectKey, Journal, JournalError, OutboxPosition, OutboxRow, Recorded,
-        SharedJournal, Stored, ViewQuery,
+        CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
+        OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored, ViewQuery,
         faulty::{Fault, FaultyJournal, Odds},
         memory::MemoryJournal,
     },
@@ -383,6 +383,27 @@ impl Journal for Gated {
         currency: Currency,
     ) -> BoxFuture<'_, Result<i64, JournalError>> {
         self.inner.balance(account, currency)
+    }
+
+    fn feed(
+        &self,
+        after: FeedCursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
+        self.inner.feed(after, limit)
+    }
+
+    fn dump(
+        &self,
+        part: Part,
+        after: Option<Record>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
+        self.inner.dump(part, after, limit)
+    }
+
+    fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        self.inner.restore(records)
     }
 
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {

@@ -187,7 +187,9 @@ fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new("SELECT * FROM (");
     for (status, n) in arms.into_iter().zip(0..) {
         sql.push(if n == 0 { "(" } else { " UNION ALL (" });
-        sql.push("SELECT id, status, rider, driver, at, body::text AS body FROM views WHERE kind = ");
+        sql.push(
+            "SELECT id, status, rider, driver, at, body::text AS body FROM views WHERE kind = ",
+        );
         sql.push_bind(query.kind as i16);
         if let Some(status) = status {
             sql.push(" AND status = ").push_bind(status.clone());

@@ -2,7 +2,7 @@
 //!
 //! Wishes become commands for one actor; states become views; what one may not see is not there.
 
-use super::price::Prices;
+use super::{allowed, price::Prices};
 use crate::settings::Area;
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
@@ -12,7 +12,7 @@ use actors::{
     policy::Preset,
     rescue::{self, Rescue},
     rider::Rider,
-    runtime::{Hosted, System},
+    runtime::{Hosted, System, Wished},
     search,
 };
 use protocol::{
@@ -80,12 +80,7 @@ impl Translator {
         let now = self.system.now();
         let NewOrder { kind, stops, start_at, merchant, .. } = &new;
         self.check_stops(stops, 2)?;
-        if start_at.is_some_and(|start_at| start_at + BEHIND_MAX < now) {
-            return Err(invalid("start_at", "in the past"));
-        }
-        if start_at.is_some_and(|start_at| start_at > now + AHEAD_MAX) {
-            return Err(invalid("start_at", "more than 60 days ahead"));
-        }
+        check_start(*start_at, now)?;
         let pickup = stops[0].at;
         self.check_area(pickup)?;
         let (rider, author) = match (by, new.rider) {
@@ -148,6 +143,9 @@ impl Translator {
         let rider = match (by, new.rider) {
             (Principal::Rider(me), None) => me,
             (Principal::Rider(me), Some(rider)) if rider == me => me,
+            // Who is stranded at work asks as the rider it is as well.
+            (Principal::Driver(me), None) => RiderId(me.0),
+            (Principal::Driver(me), Some(rider)) if rider.0 == me.0 => rider,
             (Principal::Dispatcher | Principal::Admin | Principal::System, Some(rider)) => rider,
             (Principal::Dispatcher | Principal::Admin | Principal::System, None) => {
                 return Err(invalid("rider", "for whom?"));
@@ -321,7 +319,8 @@ impl Translator {
         self.system.read::<D>(id).await.is_ok_and(|(version, _)| version > Version(0))
     }
 
-    /// A refusal as `by` may know it: who cannot see a thing does not learn what state it is in.
+    /// A refusal as `by` may know it: who cannot see a thing does not learn what state it is in, and
+    /// nobody is told what others may do.
     pub(crate) async fn hide(&self, refused: Refused, to: EntityKey, by: Principal) -> Refused {
         let says_something = match refused.code {
             Code::Forbidden | Code::IllegalTransition | Code::NotFound => true,
@@ -354,7 +353,8 @@ impl Translator {
         }
         match self.show(to, by).await {
             Err(unseen) if unseen.code == Code::NotFound => unseen,
-            Ok(_) | Err(_) => refused,
+            Ok(seen) => allowed::for_asker(refused, to.kind, &seen, by),
+            Err(_) => Refused { allowed: Vec::new(), ..refused },
         }
     }
 
@@ -458,7 +458,10 @@ impl Shown for Rescue {
         let view = self.rescue_view(id, version)?;
         let is_related = match by {
             Principal::Rider(rider) => view.rider == rider,
-            Principal::Driver(driver) => [view.driver, view.attached].contains(&Some(driver)),
+            // Who helps, or the driver whom it is for.
+            Principal::Driver(driver) => {
+                [view.driver, view.attached].contains(&Some(driver)) || view.rider.0 == driver.0
+            }
             Principal::Merchant(_) => false,
             Principal::Dispatcher | Principal::Admin | Principal::System => true,
         };
@@ -611,6 +614,18 @@ fn rescue_command(action: RescueAction) -> Result<rescue::Command, Refused> {
     })
 }
 
+/// What a wish is recognised by when it is repeated. To whom it goes, the actor knows: an order, or
+/// oneself in other words.
+pub(crate) fn wished(wish: &Wish) -> Wished {
+    match wish {
+        Wish::PlaceOrder(order) => Wished::new(order),
+        Wish::Order { action, .. } => Wished::new(action),
+        Wish::RequestRescue(rescue) => Wished::new(rescue),
+        Wish::Rescue { action, .. } => Wished::new(action),
+        Wish::Driver { action, .. } => Wished::new(action),
+    }
+}
+
 /// What a command did, for its client.
 pub(crate) fn done(to: EntityKey, version: Version) -> Done {
     Done { actor: to.to_string(), version: version.0 }
@@ -657,6 +672,23 @@ pub(crate) fn forbidden(message: &str) -> Refused {
 /// A value makes no sense.
 pub(crate) fn invalid(field: &str, problem: &str) -> Refused {
     Refused::new(Code::Invalid, format!("{field}: {problem}"))
+}
+
+/// Refuses a command id that does not say when it was minted: how long a repeat of it is recognised
+/// could not be known.
+pub(crate) fn check_id(id: CommandId) -> Result<(), Refused> {
+    if id.0.get_version_num() == 7 { Ok(()) } else { Err(invalid("id", "must be a UUIDv7")) }
+}
+
+/// Refuses to start when nobody can mean it.
+pub(crate) fn check_start(start_at: Option<Timestamp>, now: Timestamp) -> Result<(), Refused> {
+    match start_at {
+        Some(start_at) if start_at + BEHIND_MAX < now => Err(invalid("start_at", "in the past")),
+        Some(start_at) if start_at > now + AHEAD_MAX => {
+            Err(invalid("start_at", "more than 60 days ahead"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_place(place: &Place) -> Result<(), Refused> {

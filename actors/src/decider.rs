@@ -53,6 +53,12 @@ pub trait Decider:
     /// [`Principal::System`]. May be asked late, and again after a restart; never early.
     fn deadline(&self) -> Option<(Timestamp, Self::Command)>;
 
+    /// What it asks of itself, as the platform, when the command of its deadline could not be
+    /// committed because someone else holds `claim`. Nobody else would hear that refusal.
+    fn when_taken(&self, _claim: &Claim) -> Option<Self::Command> {
+        None
+    }
+
     /// The unique keys it holds in this state. A commit that would take a key someone else holds is
     /// refused as [`Refusal::Taken`] and changes nothing.
     fn claims(&self, id: Self::Id) -> Vec<Claim>;

@@ -195,6 +195,11 @@ impl Decider for Order {
         Some((self.0.as_ref()?.deadline()?, Command::Tick {}))
     }
 
+    fn when_taken(&self, _claim: &Claim) -> Option<Command> {
+        let stage = self.0.as_ref().map(|life| &life.stage);
+        matches!(stage, Some(Stage::Scheduled { .. })).then_some(Command::Postpone {})
+    }
+
     fn claims(&self, _id: OrderId) -> Vec<Claim> {
         self.0.as_ref().map(|life| life.claims()).unwrap_or_default()
     }
@@ -343,6 +348,7 @@ impl Life {
                 let metered = Event::Metered { total_m: *total_m, at: around.now };
                 Ok((*total_m > self.metered_m).then_some(metered).into_iter().collect())
             }
+            Command::Postpone {} => Ok(self.postpone(around)),
             Command::Tick {} => Ok(self.tick(around)),
             Command::Search(command) => self.hear_of_search(command, around),
         }
@@ -435,11 +441,19 @@ impl Life {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let is_final = self.status().is_final();
-        let is_active_ride = self.placement.kind == OrderKind::Ride && !is_final;
-        let ride = is_active_ride.then(|| Claim::ride(self.placement.rider));
+        let ride = self.is_active_ride().then(|| Claim::ride(self.placement.rider));
         let slots = self.assignment().into_iter().flat_map(Assignment::claims);
         ride.into_iter().chain(slots).collect()
+    }
+
+    /// Is it the one ride its rider may have? One for later is not, until its time has come.
+    fn is_active_ride(&self) -> bool {
+        let is_active = match self.stage {
+            Stage::Prepaying { .. } => self.placement.start_at.is_none(),
+            Stage::Scheduled { .. } | Stage::Ended { .. } => false,
+            Stage::Waiting { .. } | Stage::Looking | Stage::Driven { .. } => true,
+        };
+        is_active && self.is_ride()
     }
 
     /// Where the transport is, as everyone is told.

@@ -48,6 +48,10 @@ pub struct JobPolicy {
     pub on_board_check: bool,
     /// How long before `start_at` a scheduled job starts to search.
     pub lead_ms: u32,
+    /// After how long a scheduled ride tries again whose rider still rides elsewhere.
+    pub wake_again_ms: u32,
+    /// How long after `start_at` it stops trying.
+    pub late_max_ms: u32,
     /// How long a prepayment may take.
     pub prepay_ms: u32,
     /// How long a change of stops waits for the driver.
@@ -105,6 +109,8 @@ impl Default for JobPolicy {
             start_code: false,
             on_board_check: false,
             lead_ms: 15 * 60_000,
+            wake_again_ms: 3 * 60_000,
+            late_max_ms: 15 * 60_000,
             prepay_ms: 30 * 60_000,
             change_ms: 30_000,
             early_end_ms: 10 * 60_000,

@@ -13,7 +13,7 @@ use actors::{
 };
 use protocol::{
     CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OfferId, OrderId,
-    OrderStatus, Point, Principal, RiderId,
+    OrderStatus, Point, Principal, RiderId, Timestamp,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
@@ -30,9 +30,13 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(Clock::Machine).await
+    }
+
+    async fn with(clock: Clock) -> Self {
         let journal: SharedJournal = Arc::new(MemoryJournal::default());
         let regions = region::Settings { tick_ms: 0, ..region::Settings::default() };
-        let system = System::start(journal.clone(), Clock::Machine, Settings::default(), regions)
+        let system = System::start(journal.clone(), clock, Settings::default(), regions)
             .await
             .expect("starts");
         Self { system, journal }
@@ -436,4 +440,37 @@ async fn the_same_races_with_every_actor_falling_leave_one_truth() {
             .await;
         stage.sweep(&[order], &crew).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rider_with_a_ride_for_later_may_ride_now_and_the_later_one_waits_for_its_turn() {
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let stage = Stage::with(clock.clone()).await;
+    let rider = RiderId::nth(1);
+    let (now, later) = (OrderId::nth(1), OrderId::nth(2));
+    let start_at = Some(stage.system.now() + Duration::from_mins(60));
+    let scheduled = Placement { start_at, ..placement(rider, OfferPolicy::Sequential) };
+    let place = |it: Placement| order::Command::Place(Box::new(it));
+    let by = Principal::Rider(rider);
+    stage.order(later, by, place(scheduled)).await.expect("placed");
+    let mut running = placement(rider, OfferPolicy::Sequential);
+    running.policy.search_ms = 3 * 3_600_000;
+    running.policy.attempts_max = 1_000;
+    stage.order(now, by, place(running)).await.expect("nothing is in its way yet");
+
+    clock.advance(Duration::from_mins(45));
+    let wake_again = stage
+        .until_order(later, |state| {
+            let (due, _) = actors::Decider::deadline(state)?;
+            (due > stage.system.now()).then_some(due)
+        })
+        .await;
+    assert_eq!(wake_again, stage.system.now() + Duration::from_mins(3));
+    stage.order(now, by, cancel()).await.expect("cancelled");
+    clock.advance(Duration::from_mins(3));
+    stage
+        .until_order(later, |state| (state.status() == Some(OrderStatus::Searching)).then_some(()))
+        .await;
+    let holder = stage.journal.holder(Claim::ride(rider)).await.expect("read");
+    assert_eq!(holder, Some(EntityKey::from(later)));
 }

@@ -251,6 +251,8 @@ pub enum Command {
         /** Metres. */
         total_m: u32,
     },
+    /// It is time, and the rider still rides elsewhere: try again later, or give up.
+    Postpone {},
     /// A timer has come due. Early ones change nothing.
     Tick {},
     /// About its search.

@@ -39,6 +39,13 @@ pub enum Event {
         /** When this was settled. */
         at: Timestamp,
     },
+    /// It was time, and the rider still rode elsewhere.
+    Postponed {
+        /** When it is tried again. */
+        wake_at: Timestamp,
+        /** When. */
+        at: Timestamp,
+    },
     /// It goes elsewhere.
     StopsChanged {
         /** All stops, those already done included. */
@@ -368,6 +375,7 @@ impl Event {
             | Self::PaymentAwaited { .. }
             | Self::PaymentConfirmed { .. }
             | Self::Scheduled { .. }
+            | Self::Postponed { .. }
             | Self::StopsChanged { .. }
             | Self::ChangeAsked { .. }
             | Self::ChangeDeclined { .. }
@@ -410,6 +418,7 @@ impl Event {
             Self::Placed { at, .. }
             | Self::PaymentConfirmed { at, .. }
             | Self::Scheduled { at, .. }
+            | Self::Postponed { at, .. }
             | Self::StopsChanged { at, .. }
             | Self::ChangeAsked { at, .. }
             | Self::ChangeDeclined { at, .. }

@@ -31,6 +31,7 @@ impl Life {
                 self.placement.start_at = Some(*start_at);
                 self.stage = Stage::Scheduled { wake_at: *wake_at };
             }
+            Event::Postponed { wake_at, .. } => self.stage = Stage::Scheduled { wake_at: *wake_at },
             Event::StopsChanged { stops, fare, .. } => {
                 self.placement.stops.clone_from(stops);
                 if let Some(fare) = fare {

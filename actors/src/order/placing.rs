@@ -97,8 +97,17 @@ impl Life {
         if amount < owed {
             return Err(Refusal::invalid("amount", format!("{owed} are owed")));
         }
-        let confirmed = Event::PaymentConfirmed { amount, at: around.now };
-        Ok([confirmed].into_iter().chain(self.begin(around.now)).collect())
+        let at = around.now;
+        let confirmed = Event::PaymentConfirmed { amount, at };
+        let begun = match self.placement.start_at {
+            // However near: the timer begins the work, for it can wait until the rider is free.
+            Some(start_at) => {
+                let wake_at = self.wake_at(start_at).max(at);
+                vec![Event::Scheduled { start_at, wake_at, at }]
+            }
+            None => self.begin(at),
+        };
+        Ok([confirmed].into_iter().chain(begun).collect())
     }
 
     pub(super) fn reschedule(&self, start_at: Timestamp, around: &Around) -> Answer {
@@ -111,6 +120,27 @@ impl Life {
         let (wake_at, at) = (self.wake_at(start_at), around.now);
         // A time so near that work must begin is settled by the timer, at once.
         Ok(vec![Event::Scheduled { start_at, wake_at: wake_at.max(at), at }])
+    }
+
+    /// Its rider rides elsewhere. A ride that lasts longer than anyone wants to wait ends this one.
+    pub(super) fn postpone(&self, around: &Around) -> Vec<Event> {
+        let (policy, at) = (&self.placement.policy, around.now);
+        match self.stage {
+            Stage::Scheduled { wake_at } if wake_at <= at => {
+                let start_at = self.placement.start_at.unwrap_or(wake_at);
+                if start_at + ms(policy.late_max_ms) <= at {
+                    let why = "the rider was still on another ride";
+                    return self.call_off(OrderStatus::CancelledBySystem, why, around);
+                }
+                vec![Event::Postponed { wake_at: at + ms(policy.wake_again_ms.max(1)), at }]
+            }
+            Stage::Prepaying { .. }
+            | Stage::Scheduled { .. }
+            | Stage::Waiting { .. }
+            | Stage::Looking
+            | Stage::Driven { .. }
+            | Stage::Ended { .. } => Vec::new(),
+        }
     }
 
     /// The stops still to come are replaced. A scheduled order has no driver who must agree.

@@ -99,6 +99,7 @@ pub const TABLE: &[Row] = &[
     row("confirm_payment", ANY, &[AwaitingPayment], SYSTEM | DISPATCHER),
     row("fail_payment", ANY, &[AwaitingPayment], SYSTEM | DISPATCHER),
     row("reschedule", ANY, &[Scheduled], RIDER | DISPATCHER),
+    row("postpone", ANY, &[Scheduled], SYSTEM),
     row("modify_stops", ANY, &[Scheduled], RIDER | DISPATCHER),
     row("modify_stops", RIDES, &[InProgress], RIDER | DISPATCHER),
     row("accept_change", RIDES, &[InProgress], DRIVER),

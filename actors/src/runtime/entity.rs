@@ -497,7 +497,12 @@ impl<D: Decider> Awake<D> {
         if let Some((due, command)) = self.state.deadline()
             && due <= now
         {
-            let answer = self.ask(&command, Principal::System, None).await?;
+            let mut answer = self.ask(&command, Principal::System, None).await?;
+            if let Err(Refusal::Taken { claim, .. }) = &answer
+                && let Some(instead) = self.state.when_taken(claim)
+            {
+                answer = self.ask(&instead, Principal::System, None).await?;
+            }
             let is_still_due = self.state.deadline().is_some_and(|(due, _)| due <= now);
             if self.version == before && is_still_due {
                 // A rule that does not move its own deadline must not keep a core busy.

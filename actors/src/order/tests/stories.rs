@@ -165,6 +165,27 @@ fn a_prepaid_and_scheduled_ride_waits_for_its_money_and_then_for_its_time() {
 }
 
 #[test]
+fn a_scheduled_ride_waits_for_a_rider_who_still_rides_but_not_for_ever() {
+    let mut play = Play::at(ride(), OrderStatus::Scheduled);
+    assert_eq!(play.order.claims(play.id), [], "the rider may ride until then");
+    let taken = Claim::ride(rider());
+    assert_eq!(play.ask(SYSTEM, Command::Postpone {}), Ok(vec![]), "it is not time yet");
+    while play.status() == OrderStatus::Scheduled {
+        play.now = play.order.deadline().unwrap().0.max(play.now);
+        let instead = play.order.when_taken(&taken).expect("it knows what to do");
+        play.yes(SYSTEM, instead);
+    }
+    assert_eq!(play.status(), OrderStatus::CancelledBySystem);
+    assert_eq!(play.now, Timestamp(1_000_000_000 + 3_600_000 + 15 * MINUTE));
+    assert_eq!(play.life().reason.as_deref(), Some("the rider was still on another ride"));
+    let mut free = Play::at(ride(), OrderStatus::Scheduled);
+    free.now = free.order.deadline().unwrap().0;
+    free.yes(SYSTEM, Command::Postpone {});
+    assert_eq!(free.tick_at_deadline(), ["search_opened"]);
+    assert_eq!(free.order.when_taken(&taken), None);
+}
+
+#[test]
 fn a_driver_who_cancels_is_excluded_and_another_one_is_found() {
     let mut play = Play::at(ride(), OrderStatus::AtPickup);
     play.yes(driver(1), cancel());

@@ -42,6 +42,17 @@ pub trait Decider:
         context: &Context<Self::Id>,
     ) -> Result<Vec<Self::Event>, Refusal>;
 
+    /// What a refusal itself leaves behind, such as a count of wrong codes. Written together with
+    /// the refusal, and before anyone hears it.
+    fn remarks(
+        &self,
+        _command: &Self::Command,
+        _refusal: &Refusal,
+        _context: &Context<Self::Id>,
+    ) -> Vec<Self::Event> {
+        Vec::new()
+    }
+
     /// Folds a fact into the state. It cannot refuse: the event has already happened.
     fn evolve(&mut self, event: &Self::Event);
 

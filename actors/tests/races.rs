@@ -12,8 +12,8 @@ use actors::{
     search::{self, Candidate},
 };
 use protocol::{
-    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OfferId, OrderId,
-    OrderStatus, Point, Principal, RiderId, Timestamp,
+    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, MerchantId, OfferId,
+    OrderId, OrderStatus, Point, Principal, RiderId, Timestamp,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
@@ -191,6 +191,9 @@ fn placement(rider: RiderId, policy: OfferPolicy) -> Placement {
         pickup_proof: Vec::new(),
         dropoff_proof: Vec::new(),
         cash_on_delivery: None,
+        waiting_per_min: 0,
+        follows: None,
+        excluded: Vec::new(),
     }
 }
 
@@ -389,7 +392,7 @@ async fn finish_and_finish_and_cancel_at_once_end_a_ride_once() {
         let start = order::Command::Start { code: None };
         stage.order(order, Principal::Dispatcher, start).await.expect("started");
         let finish =
-            || order::Command::Finish { code: None, early_reason: Some("here".to_owned()) };
+            || order::Command::Finish { code: None, early_reason: Some("rider_asked".to_owned()) };
         let (one, other, cancelled) = tokio::join!(
             stage.order(order, Principal::Driver(driver), finish()),
             stage.order(order, Principal::Driver(driver), finish()),
@@ -473,4 +476,38 @@ async fn a_rider_with_a_ride_for_later_may_ride_now_and_the_later_one_waits_for_
         .await;
     let holder = stage.journal.holder(Claim::ride(rider)).await.expect("read");
     assert_eq!(holder, Some(EntityKey::from(later)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn wrong_codes_are_counted_although_they_are_refused_and_a_repeat_counts_once() {
+    let stage = Stage::new().await;
+    let (order, rider) = (OrderId::nth(1), RiderId::nth(1));
+    let mut prepared = placement(rider, OfferPolicy::Feed);
+    prepared.handoff = Handoff::Collect;
+    prepared.kind = OrderKind::Commerce;
+    prepared.merchant = Some(MerchantId::nth(1));
+    prepared.n_items = 1;
+    prepared.code = Some("4711".to_owned());
+    let merchant = Principal::Merchant(MerchantId::nth(1));
+    let rider = Principal::Rider(rider);
+    stage.order(order, rider, order::Command::Place(Box::new(prepared))).await.expect("placed");
+    let accept = order::Command::MerchantAccept { prep_min: 1 };
+    stage.order(order, merchant, accept).await.expect("accepted");
+    stage.order(order, merchant, order::Command::Ready {}).await.expect("ready");
+    let collected = |code: &str| order::Command::Collected { code: Some(code.to_owned()) };
+    let wrong = Ask { command: collected("0000"), by: rider, id: CommandId::mint() };
+    for _ in 0..10 {
+        let answer = stage.system.ask::<Order>(order, wrong.clone(), PATIENCE).await;
+        assert_eq!(answer, Err(Refusal::WrongCode), "a repeat hears the same, also after a fall");
+        stage.system.kill(order.into());
+    }
+    for _ in 0..4 {
+        let answer = stage.order(order, rider, collected("0001")).await;
+        assert_eq!(answer, Err(Refusal::WrongCode));
+    }
+    let locked = stage.order(order, rider, collected("4711")).await;
+    assert!(matches!(locked, Err(Refusal::NotEligible(_))), "{locked:?}");
+    let history = stage.journal.history(order.into(), Version(0), 100).await.expect("read");
+    let n_wrong = history.iter().filter(|it| it.event.name == "code_wrong").count();
+    assert_eq!(n_wrong, 5);
 }

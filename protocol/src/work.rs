@@ -312,6 +312,12 @@ pub enum OrderAction {
         /** The new time. */
         start_at: Timestamp,
     },
+    /// Staff: look at the price of a scheduled order again.
+    Requote {},
+    /// The rider agrees to the new price.
+    AcceptPrice {},
+    /// The rider does not, and the order is called off.
+    DeclinePrice {},
     /// Change the stops of a running one; the driver must agree.
     ModifyStops {
         /** The stops still to come. */
@@ -349,6 +355,8 @@ pub enum OrderAction {
     },
     /// Nobody was found: look again for a while, from the feed.
     ExtendSearch {},
+    /// Nobody was found: the rider collects it from the merchant.
+    CollectInstead {},
     /// The driver sets off.
     Depart {},
     /// The driver is there. The rider or staff may say so where GPS does not.
@@ -385,7 +393,8 @@ pub enum OrderAction {
         /** The last code, where one is used. */
         #[serde(default)]
         code: Option<String>,
-        /** Why it ends away from the last stop. */
+        /** Why it ends away from the last stop: `rider_asked`, `road_blocked`, `wrong_address`,
+        `breakdown`, `unsafe` or `staff_decision`. */
         #[serde(default)]
         early_reason: Option<String>,
     },
@@ -403,7 +412,7 @@ pub enum OrderAction {
         /** Why. */
         reason: String,
     },
-    /// Try again.
+    /// Try again to hand the goods over; after nobody was found, as a new order.
     Retry {},
     /// Take the goods back.
     StartReturn {},
@@ -505,6 +514,34 @@ pub enum OrderAction {
         #[serde(default)]
         code: Option<String>,
     },
+}
+
+/// Why a ride ends away from its last stop: the values of `early_reason`.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum EarlyReason {
+    /// The rider wants to get off here.
+    RiderAsked,
+    /// Nobody can drive on from here.
+    RoadBlocked,
+    /// The last stop is not where it was said to be.
+    WrongAddress,
+    /// The vehicle or the driver cannot go on; another driver takes the rider on from here.
+    Breakdown,
+    /// It is not safe to go on.
+    Unsafe,
+    /// Staff decided so.
+    StaffDecision,
 }
 
 /// What becomes of goods whose order is called off after pickup.

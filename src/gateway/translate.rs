@@ -140,6 +140,9 @@ impl Translator {
             pickup_proof: new.pickup_proof,
             dropoff_proof: new.dropoff_proof,
             cash_on_delivery: new.cash_on_delivery,
+            waiting_per_min: terms.tariff.waiting_per_min,
+            follows: None,
+            excluded: Vec::new(),
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -199,7 +202,15 @@ impl Translator {
             }
             OrderAction::ConfirmPayment { amount } => C::ConfirmPayment { amount },
             OrderAction::FailPayment {} => C::FailPayment {},
-            OrderAction::Reschedule { start_at } => C::Reschedule { start_at },
+            OrderAction::Reschedule { start_at } => {
+                C::Reschedule { start_at, fare: self.fare_at(to, Some(start_at)).await? }
+            }
+            OrderAction::Requote {} => {
+                let fare = self.fare_at(to, None).await?;
+                C::Requote { fare: fare.ok_or_else(|| not_found(&to.to_string()))? }
+            }
+            OrderAction::AcceptPrice {} => C::AcceptPrice {},
+            OrderAction::DeclinePrice {} => C::DeclinePrice {},
             OrderAction::AcceptChange {} => C::AcceptChange {},
             OrderAction::DeclineChange {} => C::DeclineChange {},
             OrderAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
@@ -207,6 +218,7 @@ impl Translator {
             OrderAction::Assign { driver, force, reason } => C::Assign { driver, force, reason },
             OrderAction::Unassign { reason } => C::Unassign { reason },
             OrderAction::ExtendSearch {} => C::ExtendSearch {},
+            OrderAction::CollectInstead {} => C::CollectInstead {},
             OrderAction::Depart {} => C::Depart {},
             OrderAction::Arrive {} => C::Arrive {},
             OrderAction::OnBoard {} => C::OnBoard {},
@@ -293,7 +305,21 @@ impl Translator {
         all.truncate(usize::from(view.stops_done));
         all.extend_from_slice(stops);
         self.check_stops(&all, 1)?;
-        Ok(Some(self.prices.order(view.kind, &all, view.placed_at)))
+        Ok(Some(self.prices.order(view.kind, &all, view.start_at.unwrap_or(view.placed_at))))
+    }
+
+    /// What the order costs when it starts then, or when it should.
+    async fn fare_at(
+        &self,
+        id: OrderId,
+        start_at: Option<Timestamp>,
+    ) -> Result<Option<protocol::Fare>, Refused> {
+        let (version, order) = self.system.read::<Order>(id).await?;
+        let Some(view) = order.order_view(id, version.0, Principal::System) else {
+            return Ok(None);
+        };
+        let at = start_at.or(view.start_at).unwrap_or(view.placed_at);
+        Ok(Some(self.prices.order(view.kind, &view.stops, at)))
     }
 
     /// Refuses stops that nobody can mean.

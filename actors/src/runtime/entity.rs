@@ -269,24 +269,35 @@ impl<D: Decider> Awake<D> {
                 return Ok(first.repeated(by, name));
             }
             let context = Context { id: self.birth.id, by, now: self.birth.system.now() };
-            let events = match self.state.decide(command, &context) {
+            let (events, refusal) = match self.state.decide(command, &context) {
                 Ok(events) if events.is_empty() => {
                     return Ok(self.keep(id, by, name, Ok(self.version)));
                 }
-                Ok(events) => events,
-                Err(refusal) => return self.refuse(refusal, by, name, id, context.now).await,
+                Ok(events) => (events, None),
+                Err(refusal) => {
+                    let remarks = self.state.remarks(command, &refusal, &context);
+                    if remarks.is_empty() {
+                        return self.refuse(refusal, by, name, id, context.now).await;
+                    }
+                    (remarks, Some(refusal))
+                }
             };
-            let (commit, after, outgoing) =
-                self.prepare(&events, id.map(|id| (id, by, name)), context.now);
+            let version = Version(self.version.0 + events.len() as u64);
+            let answer = refusal.map_or(Ok(version), Err);
+            let result = id.map(|command| {
+                let bytes = recent::encode(&First::new(by, name, answer.clone()));
+                CommandResult { command, bytes }
+            });
+            let (commit, after, outgoing) = self.prepare(&events, result, context.now);
             let is_snapshot = commit.snapshot.is_some();
             match self.birth.system.journal().commit(commit).await {
                 Ok(()) => {
-                    self.version.0 += events.len() as u64;
+                    self.version = version;
                     self.state = after;
                     self.n_unsnapshot =
                         if is_snapshot { 0 } else { self.n_unsnapshot + events.len() as u32 };
                     self.stored_deadline = self.state.deadline().map(|(due, _)| due);
-                    let answer = self.keep(id, by, name, Ok(self.version));
+                    let answer = self.keep(id, by, name, answer);
                     self.tell_all(events, outgoing);
                     return Ok(answer);
                 }
@@ -367,7 +378,7 @@ impl<D: Decider> Awake<D> {
     fn prepare(
         &self,
         events: &[D::Event],
-        asked: Option<(CommandId, Principal, &str)>,
+        result: Option<CommandResult>,
         now: Timestamp,
     ) -> (Commit, D, Outgoing) {
         let mut after = self.state.clone();
@@ -386,10 +397,7 @@ impl<D: Decider> Awake<D> {
         let commit = Commit {
             events: events.iter().map(encode_event::<D>).collect(),
             snapshot: is_snapshot_due.then(|| encode(&after)),
-            result: asked.map(|(command, by, name)| {
-                let bytes = recent::encode(&First::new(by, name, Ok(version)));
-                CommandResult { command, bytes }
-            }),
+            result,
             effects: effects.iter().map(encode).collect(),
             deadline: (deadline != self.stored_deadline).then_some(deadline),
             claims_taken: difference(&wanted, &held),

@@ -49,7 +49,7 @@ fn this_versions_journals() {
     changed.yes(driver(2), Command::Arrive {});
     changed.yes(driver(2), Command::Start { code: None });
     changed.yes(SYSTEM, Command::Metered { total_m: 900 });
-    let early_reason = Some("here is fine".to_owned());
+    let early_reason = Some("rider_asked".to_owned());
     changed.yes(driver(2), Command::Finish { code: None, early_reason });
     changed.yes(RIDER, Command::Tip { amount: 300 });
     let mut failed = Play::at(delivery(), OrderStatus::FailedAttempt);

@@ -13,7 +13,7 @@ use actors::{
 };
 use protocol::{
     CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, MerchantId, OfferId,
-    OrderId, OrderStatus, Point, Principal, RiderId, Timestamp,
+    OrderId, OrderStatus, Point, Principal, RiderId,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
@@ -447,7 +447,7 @@ async fn the_same_races_with_every_actor_falling_leave_one_truth() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_rider_with_a_ride_for_later_may_ride_now_and_the_later_one_waits_for_its_turn() {
-    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let clock = Clock::manual(Clock::Machine.now());
     let stage = Stage::with(clock.clone()).await;
     let rider = RiderId::nth(1);
     let (now, later) = (OrderId::nth(1), OrderId::nth(2));

@@ -268,6 +268,22 @@ pub enum Issue {
     Stuck,
 }
 
+/// How bad it is to be stranded there.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Severity {
+    /// It can wait.
+    Minor,
+    /// As usual.
+    Normal,
+    /// Someone is in danger: several drivers are asked at once, and a dispatcher looks at it.
+    Urgent,
+}
+
 /// A rescue as it is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -277,6 +293,12 @@ pub struct NewRescue {
     pub issue: Issue,
     /// Where the vehicle is.
     pub at: Place,
+    /// How well that is known, in metres. One too vague waits until someone has said where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_m: Option<u32>,
+    /// How bad it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
     /// Where it should be taken, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropoff: Option<Place>,
@@ -563,6 +585,14 @@ pub enum CancelDecision {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[strum(serialize_all = "snake_case")]
 pub enum RescueAction {
+    /// The rider, or a dispatcher, says where it is: better than before.
+    Locate {
+        /** Where. */
+        at: Place,
+        /** How well that is known, in metres. */
+        #[serde(default)]
+        accuracy_m: Option<u32>,
+    },
     /// A dispatcher says what is needed.
     Triage {
         /** What the driver must bring. */

@@ -63,7 +63,7 @@ impl Translator {
             }
             Wish::RequestRescue(rescue) => self.request(*rescue, by, id),
             Wish::Rescue { id: to, action } => {
-                Ok(Tell::Rescue { to, command: rescue_command(action)? })
+                Ok(Tell::Rescue { to, command: self.rescue_command(action).await? })
             }
             Wish::Driver { id: to, action } => {
                 let to = match (to, by) {
@@ -177,7 +177,8 @@ impl Translator {
         let request = rescue::Request {
             rider,
             issue: new.issue,
-            accuracy_m: None,
+            accuracy_m: new.accuracy_m,
+            severity: new.severity,
             served: self.area.serves(new.at.at),
             fare: self.prices.rescue(&new.at, new.dropoff.as_ref(), self.system.now()),
             at: new.at,
@@ -215,7 +216,10 @@ impl Translator {
             OrderAction::DeclineChange {} => C::DeclineChange {},
             OrderAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
             OrderAction::RejectOffer { offer } => C::RejectOffer { offer },
-            OrderAction::Assign { driver, force, reason } => C::Assign { driver, force, reason },
+            OrderAction::Assign { driver, force, reason } => {
+                self.check_driver(driver).await?;
+                C::Assign { driver, force, reason }
+            }
             OrderAction::Unassign { reason } => C::Unassign { reason },
             OrderAction::ExtendSearch {} => C::ExtendSearch {},
             OrderAction::CollectInstead {} => C::CollectInstead {},
@@ -233,7 +237,10 @@ impl Translator {
             OrderAction::Retry {} => C::Retry {},
             OrderAction::StartReturn {} => C::StartReturn {},
             OrderAction::Returned { proofs } => C::Returned { proofs },
-            OrderAction::Handover { driver } => C::Handover { driver },
+            OrderAction::Handover { driver } => {
+                self.check_driver(driver).await?;
+                C::Handover { driver }
+            }
             OrderAction::Contacted {} => C::Contacted {},
             OrderAction::NoShow {} => C::NoShow {},
             OrderAction::Cancel { reason } => C::Cancel { reason },
@@ -255,6 +262,18 @@ impl Translator {
             OrderAction::HandOver {} => C::HandOver {},
             OrderAction::Collected { code } => C::Collected { code },
         })
+    }
+
+    async fn rescue_command(&self, action: RescueAction) -> Result<rescue::Command, Refused> {
+        if let RescueAction::Assign { driver, .. } = action {
+            self.check_driver(driver).await?;
+        }
+        rescue_command(action, &self.area)
+    }
+
+    /// Nobody can be sent whom nobody has ever heard of.
+    async fn check_driver(&self, id: DriverId) -> Result<(), Refused> {
+        if self.exists::<Driver>(id).await { Ok(()) } else { Err(not_found(&id.to_string())) }
     }
 
     async fn driver_command(&self, action: DriverAction) -> Result<driver::Command, Refused> {
@@ -608,9 +627,14 @@ pub(crate) fn actor_view<D: Decider>(
     }
 }
 
-fn rescue_command(action: RescueAction) -> Result<rescue::Command, Refused> {
+fn rescue_command(action: RescueAction, area: &Area) -> Result<rescue::Command, Refused> {
     use rescue::Command as C;
     Ok(match action {
+        RescueAction::Locate { at, accuracy_m } => {
+            check_place(&at)?;
+            let served = area.serves(at.at);
+            C::Locate { at, accuracy_m, served }
+        }
         RescueAction::Triage { needs } => C::Triage { needs },
         RescueAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
         RescueAction::RejectOffer { offer } => C::RejectOffer { offer },

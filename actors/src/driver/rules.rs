@@ -44,6 +44,10 @@ pub(super) fn decide(
     context: &Context<DriverId>,
 ) -> Result<Vec<Event>, Refusal> {
     authorise(command, context)?;
+    let is_about_work = matches!(command, Command::Suspend { .. } | Command::Reinstate {});
+    if is_about_work && driver.changed_at == Timestamp::default() {
+        return Err(Refusal::Unknown("driver".to_owned()));
+    }
     let name: &'static str = command.into();
     if !matches!(command, Command::Tick {}) && !allowed(driver.duty).contains(&name) {
         return Err(illegal(driver.duty));

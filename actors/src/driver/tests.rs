@@ -459,6 +459,17 @@ fn a_job_that_went_to_someone_else_frees_the_driver() {
 }
 
 #[test]
+fn a_driver_nobody_has_ever_heard_of_cannot_be_suspended() {
+    let mut world = World::new(DriverPolicy::default());
+    let unknown = Err(Refusal::Unknown("driver".to_owned()));
+    let suspend = Command::Suspend { reason: "papers".to_owned(), reassign: false };
+    assert_eq!(world.ask(Principal::Admin, suspend.clone()), unknown);
+    assert_eq!(world.ask(Principal::Admin, Command::Reinstate {}), unknown);
+    world.go_on().unwrap();
+    assert!(world.ask(Principal::Admin, suspend).is_ok());
+}
+
+#[test]
 fn a_late_abort_of_one_offer_leaves_the_same_job_by_another_offer_alone() {
     let mut world = World::on_duty();
     let (first, second) =

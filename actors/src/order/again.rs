@@ -1,7 +1,7 @@
 //! Orders that go on as another order: a ride whose driver broke down, and a second try after nobody
 //! was found.
 
-use super::{Answer, Around, Event, Life, Placement};
+use super::{Answer, Around, Event, Life, Placement, waiting};
 use crate::listing::RegionId;
 use protocol::{
     Fare, FareLine, OrderId, Place, Principal,
@@ -79,15 +79,15 @@ impl Life {
         Event::Continued { order, placement: Box::new(placement), fare, at: around.now }
     }
 
-    /// What part of the fare the way along these stops is: by distance, without the base.
+    /// What part of the fare the way along these stops is: by distance, without the base and without waiting.
     fn share_of(&self, stops: &[Place]) -> i64 {
         let ahead_m: f64 = stops.windows(2).map(|leg| leg[0].at.distance_m(leg[1].at)).sum();
         let ahead_m = i128::from(ahead_m.round() as u64);
         let done_m = i128::from(self.metered_m.saturating_add(self.track.unmetered_m()));
         let fare = &self.placement.fare;
-        let base: i64 =
-            fare.lines.iter().filter(|line| line.code == "base").map(|line| line.amount).sum();
-        let priced = i128::from(fare.total().amount.saturating_sub(base).max(0));
+        let is_for_the_way = |line: &&FareLine| !["base", waiting::LINE].contains(&&*line.code);
+        let way: i64 = fare.lines.iter().filter(is_for_the_way).map(|line| line.amount).sum();
+        let priced = i128::from(way.clamp(0, fare.total().amount.max(0)));
         let share = priced * ahead_m / (ahead_m + done_m).max(1);
         i64::try_from(share).expect("a part is no larger than the whole")
     }

@@ -5,7 +5,7 @@ use crate::fare;
 use protocol::{Fare, FareLine, Timestamp, work::OrderKind};
 
 /// The line of a fare that waiting is added to.
-const LINE: &str = "waiting";
+pub(super) const LINE: &str = "waiting";
 
 impl Life {
     /// Who waits for a merchant's goods does not wait for the rider.

@@ -6,6 +6,7 @@
 //! POST /v1/… ──► rest ─────┘
 //! ```
 
+mod allowed;
 mod follow;
 mod health;
 mod limits;
@@ -27,7 +28,7 @@ use crate::{
 use actors::{EntityKey, Version, runtime::System};
 use axum::{
     Router,
-    extract::{ConnectInfo, Request, State, ws::WebSocketUpgrade},
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State, ws::WebSocketUpgrade},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -58,9 +59,7 @@ use std::{
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower_http::{
-    catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, set_header::SetResponseHeaderLayer,
-};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{error, info, warn};
 use translate::Translator;
 
@@ -131,6 +130,7 @@ impl Gateway {
         let keys = Arc::new(keys);
         let prices = Prices::new(Arc::clone(&preset), settings.estimate, Arc::clone(&keys));
         let allowed = &settings.gateway;
+        let session = &allowed.session;
         let gate = Arc::new(Gate {
             translator: Translator {
                 system: system.clone(),
@@ -142,8 +142,10 @@ impl Gateway {
             limits: Limits {
                 handshakes: Rates::new(allowed.handshakes_per_s, allowed.handshakes_burst),
                 requests: Rates::new(allowed.requests_per_s, allowed.requests_burst),
+                frames: Rates::new(session.frames_per_s, session.frames_burst),
+                commands: Rates::new(session.commands_per_s, session.commands_burst),
             },
-            session: allowed.session.clone(),
+            session: session.clone(),
             origins: allowed.origins.clone(),
             sessions_max: allowed.sessions_max,
             patience: allowed.patience,
@@ -204,10 +206,12 @@ impl Gate {
         by: Principal,
         id: CommandId,
     ) -> Result<(EntityKey, Version), Refused> {
+        let wished = translate::wished(&wish);
         let done = async {
+            translate::check_id(id)?;
             let tell = self.translator.command(wish, by, id).await?;
             let to = tell.to();
-            match self.system.tell(tell, by, id, self.patience).await {
+            match self.system.grant(wished, tell, by, id, self.patience).await {
                 Ok(version) => Ok((to, version)),
                 Err(refusal) => Err(self.translator.hide(refusal.into(), to, by).await),
             }
@@ -279,7 +283,7 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
             (StatusCode::METHOD_NOT_ALLOWED, axum::Json(refused))
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), within_time))
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(|_| {
             error!("a request handler fell");
             Answered(Refused::new(Code::Internal, "a fault of ours")).into_response()

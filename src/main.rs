@@ -2,13 +2,16 @@
 
 mod auth;
 mod bench;
+mod check;
 mod cli;
 mod demo;
 mod gateway;
+mod history;
 mod node;
 mod resident;
 mod settings;
 mod telemetry;
+mod transfer;
 
 use clap::Parser;
 use std::{

@@ -54,10 +54,7 @@ impl Node {
         extra: Router,
     ) -> Result<Self, NodeError> {
         let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
-        let journal: SharedJournal = match settings.journal.kind {
-            JournalKind::Memory => Arc::new(MemoryJournal::default()),
-            JournalKind::Sqlite => Arc::new(SqliteJournal::open(&settings.journal.dir).await?),
-        };
+        let journal = open_journal(&settings).await?;
         let (runtime, regions) = (settings.runtime, settings.regions());
         let system = System::start(Arc::clone(&journal), Clock::Machine, runtime, regions).await?;
         let gateway = Gateway::open(system.clone(), keys, &settings, metrics, extra).await?;
@@ -84,6 +81,14 @@ impl Node {
             Err(error) => warn!(%error, "left without closing the journal"),
         }
     }
+}
+
+/// The journal that the settings name.
+pub(crate) async fn open_journal(settings: &Settings) -> Result<SharedJournal, OpenError> {
+    Ok(match settings.journal.kind {
+        JournalKind::Memory => Arc::new(MemoryJournal::default()),
+        JournalKind::Sqlite => Arc::new(SqliteJournal::open(&settings.journal.dir).await?),
+    })
 }
 
 /// The wall clock.

@@ -141,7 +141,7 @@ pub(crate) struct GatewaySettings {
     pub(crate) session: SessionSettings,
 }
 
-/// What one socket may do.
+/// What one socket may do, and what one client may on all of its.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SessionSettings {

@@ -21,6 +21,7 @@ pub mod contract;
 pub mod faulty;
 pub mod feed;
 pub mod memory;
+pub mod postgres;
 pub mod pressure;
 pub mod record;
 mod rules;

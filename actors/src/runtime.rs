@@ -50,9 +50,10 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How long to wait before asking a fallen entity's successor.
 const BREATHER: Duration = Duration::from_millis(5);
@@ -60,6 +61,8 @@ const BREATHER: Duration = Duration::from_millis(5);
 const OWN_PATIENCE: Duration = Duration::from_secs(10);
 /// Entities that act within this long after a start are woken at once, so that searches go on.
 const EAGER: Duration = Duration::from_secs(600);
+/// Most entities that are read at once because of what the platform does by itself.
+const BACKGROUND_LOADS: usize = 64;
 /// How often shards look for entities that may sleep.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// How long the answer to a command is kept for repeats.
@@ -112,6 +115,36 @@ pub enum StartError {
     Regions(#[from] ractor::SpawnErr),
 }
 
+/// What was wished, in few bytes. The same wish may become different commands: a price depends on the
+/// hour, and a code is drawn anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wished(u64);
+
+impl Wished {
+    /// Absent and empty parts count for nothing, so that a wish reads the same to a build that knows
+    /// more of them.
+    pub fn new(wish: &impl Serialize) -> Self {
+        let wish = serde_json::to_value(wish).map(without_nothing).unwrap_or_default();
+        Self(xxh3_64(wish.to_string().as_bytes()))
+    }
+}
+
+fn without_nothing(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let parts = map.into_iter().map(|(name, value)| (name, without_nothing(value)));
+            parts.filter(|(_, value)| !is_nothing(value)).collect()
+        }
+        Value::Array(list) => list.into_iter().map(without_nothing).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
+fn is_nothing(value: &serde_json::Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+}
+
 /// A command on its way.
 #[derive(Debug, Clone)]
 pub struct Ask<C> {
@@ -137,6 +170,7 @@ struct Node {
     alarm: Alarm,
     publisher: Publisher,
     relay: relay::Relay,
+    background_loads: Arc<Semaphore>,
     regions: OnceLock<Regions>,
     regions_seen: Mutex<HashSet<RegionId>>,
     orders: Shards<Order>,
@@ -190,6 +224,7 @@ impl System {
             settings,
             publisher: Publisher::default(),
             relay,
+            background_loads: Arc::new(Semaphore::new(BACKGROUND_LOADS)),
             regions: OnceLock::new(),
             regions_seen: Mutex::default(),
             orders: Shards::default(),
@@ -223,8 +258,18 @@ impl System {
         ask: Ask<D::Command>,
         patience: Duration,
     ) -> Answer {
+        self.ask_for::<D>(to, ask, None, patience).await
+    }
+
+    async fn ask_for<D: Hosted>(
+        &self,
+        to: D::Id,
+        ask: Ask<D::Command>,
+        wish: Option<Wished>,
+        patience: Duration,
+    ) -> Answer {
         let started = tokio::time::Instant::now();
-        let outcome = self.ask_until::<D>(to, ask, started + patience).await;
+        let outcome = self.ask_until::<D>(to, ask, wish, started + patience).await;
         let word = match &outcome {
             Ok(_) => "ok".to_owned(),
             Err(refusal) => refusal.code().to_string(),
@@ -240,6 +285,7 @@ impl System {
         &self,
         to: D::Id,
         ask: Ask<D::Command>,
+        wish: Option<Wished>,
         until: tokio::time::Instant,
     ) -> Answer {
         let is_own = ask.by == Principal::System;
@@ -257,7 +303,7 @@ impl System {
             let key = EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(to) };
             let permit = self.0.admission.admit(key.shard())?;
             let (reply, answer) = oneshot::channel();
-            let message = Message::Ask { ask: ask.clone(), reply, permit };
+            let message = Message::Ask { ask: ask.clone(), wish, reply, permit };
             D::shards(self).deliver(self, to, message);
             match tokio::time::timeout_at(until, answer).await {
                 Ok(Ok(answer)) => return answer,
@@ -282,18 +328,41 @@ impl System {
         id: CommandId,
         patience: Duration,
     ) -> Answer {
+        self.tell_for(tell, by, id, None, patience).await
+    }
+
+    /// The same for a command that a wish became: a repeat is the same wish, whatever it becomes.
+    pub async fn grant(
+        &self,
+        wish: Wished,
+        tell: Tell,
+        by: Principal,
+        id: CommandId,
+        patience: Duration,
+    ) -> Answer {
+        self.tell_for(tell, by, id, Some(wish), patience).await
+    }
+
+    async fn tell_for(
+        &self,
+        tell: Tell,
+        by: Principal,
+        id: CommandId,
+        wish: Option<Wished>,
+        patience: Duration,
+    ) -> Answer {
         match tell {
             Tell::Order { to, command } => {
-                self.ask::<Order>(to, Ask { command, by, id }, patience).await
+                self.ask_for::<Order>(to, Ask { command, by, id }, wish, patience).await
             }
             Tell::Rescue { to, command } => {
-                self.ask::<Rescue>(to, Ask { command, by, id }, patience).await
+                self.ask_for::<Rescue>(to, Ask { command, by, id }, wish, patience).await
             }
             Tell::Driver { to, command } => {
-                self.ask::<Driver>(to, Ask { command, by, id }, patience).await
+                self.ask_for::<Driver>(to, Ask { command, by, id }, wish, patience).await
             }
             Tell::Rider { to, command } => {
-                self.ask::<Rider>(to, Ask { command, by, id }, patience).await
+                self.ask_for::<Rider>(to, Ask { command, by, id }, wish, patience).await
             }
         }
     }
@@ -308,15 +377,16 @@ impl System {
         }
     }
 
-    /// The same, and tells what the entity thinks of it: a refusal if it was rubbish.
-    pub async fn see_and_tell<D: Hosted>(
+    /// The same, and tells what the entity thinks of it: a refusal if it was rubbish. The entity sees
+    /// it in its turn, whether or not the answer is awaited.
+    pub fn see_and_tell<D: Hosted>(
         &self,
         id: D::Id,
         sighting: D::Sighting,
-    ) -> Result<(), Refusal> {
+    ) -> impl Future<Output = Result<(), Refusal>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
         self.show::<D>(id, sighting, Some(reply));
-        answer.await.unwrap_or(Ok(()))
+        async { answer.await.unwrap_or(Ok(())) }
     }
 
     fn show<D: Hosted>(

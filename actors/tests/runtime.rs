@@ -4,11 +4,12 @@
 //! thread hides the races.
 
 use actors::{
-    Effect, EntityKey, Refusal, Tell, Version,
+    Claim, Effect, EntityKey, Kind, Refusal, Tell, Version, ViewRow,
     commit::{Commit, EncodedEvent},
     driver::{self, Driver},
     journal::{
-        Journal, SharedJournal,
+        CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
+        OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored, ViewQuery,
         faulty::{Fault, FaultyJournal, Odds},
         memory::MemoryJournal,
     },
@@ -17,12 +18,14 @@ use actors::{
     rider::{Command, Event, Rider},
     runtime::{Answer, Ask, Clock, Settings, System, Update},
 };
+use futures_util::{FutureExt, future::BoxFuture};
 use protocol::{
-    CommandId, DriverId, DriverStatus, JobId, OrderId, Principal, RiderId, Timestamp,
+    CommandId, Currency, DriverId, DriverStatus, JobId, OrderId, Principal, RiderId, Timestamp,
     view::WorkKind,
     work::{DutyWish, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, watch};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -242,6 +245,216 @@ async fn a_command_from_outside_the_repeat_window_is_refused() {
         let ask = Ask { command: open(1), by, id };
         let answer = system.ask::<Rider>(RiderId::nth(1), ask, PATIENCE).await;
         assert_eq!(answer, Err(Refusal::CommandExpired));
+    }
+}
+
+fn duty(capacity_g: u32) -> driver::Command {
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g, skills: Vec::new() };
+    let policy = DriverPolicy::default();
+    driver::Command::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle), policy }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_command_id_used_again_with_other_details_is_refused_also_after_a_restart() {
+    let journal = MemoryJournal::default();
+    let (driver, id) = (DriverId::nth(1), CommandId::mint());
+    let ask = async |system: &System, command| {
+        let ask = Ask { command, by: Principal::Driver(driver), id };
+        system.ask::<Driver>(driver, ask, PATIENCE).await
+    };
+    for _ in 0..2 {
+        let system = start(Arc::new(journal.clone())).await;
+        assert_eq!(ask(&system, duty(0)).await, Ok(Version(1)));
+        assert_eq!(ask(&system, duty(9)).await, Err(Refusal::CommandIdReused));
+        assert_eq!(ask(&system, duty(0)).await, Ok(Version(1)), "the refusal changed nothing");
+        assert!(system.drain(PATIENCE).await);
+    }
+}
+
+/// Loads of drivers wait at a gate, and are counted there.
+#[derive(Debug)]
+struct Gated {
+    inner: MemoryJournal,
+    gate: Semaphore,
+    loads: watch::Sender<Loads>,
+}
+
+/// How many loads are under way, were at most, and are done.
+#[derive(Debug, Default)]
+struct Loads {
+    now: usize,
+    most: usize,
+    done: usize,
+}
+
+impl Gated {
+    fn closed(inner: MemoryJournal) -> Arc<Self> {
+        Arc::new(Self { inner, gate: Semaphore::new(0), loads: watch::Sender::default() })
+    }
+
+    fn open(&self) {
+        self.gate.add_permits(N_DRIVERS);
+    }
+
+    async fn until(&self, is_so: impl FnMut(&Loads) -> bool) {
+        let mut loads = self.loads.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, loads.wait_for(is_so)).await;
+        waited.expect("in time").expect("not closed");
+    }
+}
+
+impl Journal for Gated {
+    fn load(&self, entity: EntityKey) -> BoxFuture<'_, Result<Stored, JournalError>> {
+        async move {
+            if entity.kind != Kind::Driver {
+                return self.inner.load(entity).await;
+            }
+            self.loads.send_modify(|loads| {
+                loads.now += 1;
+                loads.most = loads.most.max(loads.now);
+            });
+            self.gate.acquire().await.expect("never closed").forget();
+            let stored = self.inner.load(entity).await;
+            self.loads.send_modify(|loads| {
+                loads.now -= 1;
+                loads.done += 1;
+            });
+            stored
+        }
+        .boxed()
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.commit(commit)
+    }
+
+    fn result(
+        &self,
+        entity: EntityKey,
+        command: CommandId,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        self.inner.result(entity, command)
+    }
+
+    fn undelivered(
+        &self,
+        after: Option<OutboxPosition>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
+        self.inner.undelivered(after, limit)
+    }
+
+    fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
+        self.inner.delivered(effects)
+    }
+
+    fn deadlines(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, EntityKey)>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
+        self.inner.deadlines(until, after, limit)
+    }
+
+    fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {
+        self.inner.holder(claim)
+    }
+
+    fn history(
+        &self,
+        entity: EntityKey,
+        after: Version,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Recorded>, JournalError>> {
+        self.inner.history(entity, after, limit)
+    }
+
+    fn views(
+        &self,
+        query: ViewQuery,
+    ) -> BoxFuture<'_, Result<Vec<(EntityKey, ViewRow)>, JournalError>> {
+        self.inner.views(query)
+    }
+
+    fn balance(
+        &self,
+        account: String,
+        currency: Currency,
+    ) -> BoxFuture<'_, Result<i64, JournalError>> {
+        self.inner.balance(account, currency)
+    }
+
+    fn feed(
+        &self,
+        after: FeedCursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
+        self.inner.feed(after, limit)
+    }
+
+    fn dump(
+        &self,
+        part: Part,
+        after: Option<Record>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
+        self.inner.dump(part, after, limit)
+    }
+
+    fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        self.inner.restore(records)
+    }
+
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
+        self.inner.forget_results(before)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), JournalError>> {
+        self.inner.close()
+    }
+}
+
+const N_DRIVERS: usize = 200;
+
+/// What a node leaves behind on which many drivers are on duty, and so will soon act by themselves.
+async fn on_duty() -> MemoryJournal {
+    let journal = MemoryJournal::default();
+    let system = start(Arc::new(journal.clone())).await;
+    for n in 0..N_DRIVERS as u64 {
+        let by = Principal::Driver(DriverId::nth(n));
+        let ask = Ask { command: duty(0), by, id: CommandId::mint() };
+        system.ask::<Driver>(DriverId::nth(n), ask, PATIENCE).await.expect("on duty");
+    }
+    assert!(system.drain(PATIENCE).await);
+    journal
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_wakes_by_itself_after_a_restart_is_read_a_few_at_a_time() {
+    let gated = Gated::closed(on_duty().await);
+    let system = start(gated.clone()).await;
+    gated.until(|loads| loads.now >= 64).await;
+    assert!(system.read::<Rider>(RiderId::nth(1)).await.is_ok(), "a live reader waits for nobody");
+    gated.open();
+    gated.until(|loads| loads.done == N_DRIVERS).await;
+    assert_eq!(gated.loads.borrow().most, 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_is_spoken_to_does_not_wait_behind_what_wakes_by_itself() {
+    let gated = Gated::closed(on_duty().await);
+    let system = start(gated.clone()).await;
+    gated.until(|loads| loads.now >= 64).await;
+    let reads = (0..N_DRIVERS as u64).map(|n| {
+        let system = system.clone();
+        tokio::spawn(async move { system.read::<Driver>(DriverId::nth(n)).await })
+    });
+    let reads: Vec<_> = reads.collect();
+    gated.until(|loads| loads.now == N_DRIVERS).await;
+    gated.open();
+    for read in reads {
+        read.await.expect("finished").expect("awake");
     }
 }
 

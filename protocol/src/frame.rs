@@ -208,6 +208,13 @@ pub enum Push {
         /** Why. */
         reason: String,
     },
+    /// A job you claimed did not become yours.
+    ClaimLost {
+        /** Which. */
+        job: crate::JobId,
+        /** Why. */
+        reason: String,
+    },
 }
 
 /// The map and what moved on it.

@@ -78,6 +78,10 @@ pub(crate) struct Limits {
     pub(crate) handshakes: Rates<IpAddr>,
     /// REST requests.
     pub(crate) requests: Rates<Principal>,
+    /// Frames, over all sockets of one client.
+    pub(crate) frames: Rates<Principal>,
+    /// Commands among them.
+    pub(crate) commands: Rates<Principal>,
 }
 
 /// The refusal of whoever was too fast.

@@ -8,7 +8,7 @@ use super::{
     translate::{self, command_id, command_id_of, invalid, not_found},
 };
 use crate::auth::unauthenticated;
-use actors::{EntityKey, Kind, Version, journal::ViewQuery};
+use actors::{EntityKey, Kind, Version, journal::ViewQuery, runtime::Wished};
 use axum::{
     Json,
     extract::{
@@ -26,7 +26,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
@@ -41,8 +41,10 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_CHARS_MAX: usize = 64;
 /// Keys that are no UUIDv7 say no time, and are taken to be minted at the start of a span this long.
 const KEY_SPAN: Duration = Duration::from_secs(11 * 3600);
-/// How many keys are remembered to notice one that is used for two things.
-const SEEN_MAX: usize = 65_536;
+/// How many keys of one client are remembered to notice one that is used for two things.
+const SEEN_MAX: usize = 64;
+/// Of how many clients; those who were silent longest are forgotten first.
+const SEEN_CLIENTS_MAX: usize = 16_384;
 /// Rows of a page: at most, and if nobody says otherwise.
 const PAGE_ROWS: (usize, usize) = (100, 20);
 /// Events of a page of history.
@@ -147,6 +149,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// What the path names. Bytes that are no text name nothing.
+#[derive(Debug)]
+pub(super) struct Named(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Answered;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(text)),
+            Err(_rejection) => Err(not_found(parts.uri.path()).into()),
+        }
+    }
+}
+
 /// The id in the path; text that is none names nothing.
 fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
     text.parse().map_err(|_| not_found(text))
@@ -169,72 +186,126 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     }
 }
 
-/// What recent keys were used for.
+/// What recent keys were used for. Only what actors cannot know is needed from here: that a key
+/// already stands for a wish to another one of them.
 #[derive(Debug, Default)]
 pub(super) struct SeenKeys(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    wishes: HashMap<(Principal, String), u64>,
-    order: VecDeque<(Principal, String)>,
+    by_client: HashMap<Principal, Client>,
+    /// Grows by one with each use.
+    n_uses: u64,
+    /// Who used a key when, oldest first.
+    by_use: BTreeMap<u64, Principal>,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    used: u64,
+    keys: VecDeque<(u64, Wished)>,
+}
+
+/// What a key is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Nothing yet; this wish from now on.
+    First,
+    /// The same wish.
+    Repeat,
+    /// Another wish.
+    Other,
 }
 
 impl SeenKeys {
-    /// Was this key last used for something else? As far back as we remember.
-    fn is_reused(&self, by: Principal, key: &str, wish: u64) -> bool {
+    /// Uses a key for this wish.
+    fn reserve(&self, by: Principal, key: &str, wish: Wished) -> Use {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = (by, key.to_owned());
-        if let Some(first) = seen.wishes.get(&entry) {
-            return *first != wish;
+        let client = seen.client(by);
+        let key = digest_of(key);
+        if let Some((_, first)) = client.keys.iter().find(|(known, _)| *known == key) {
+            return if *first == wish { Use::Repeat } else { Use::Other };
         }
-        if seen.order.len() >= SEEN_MAX
-            && let Some(oldest) = seen.order.pop_front()
-        {
-            seen.wishes.remove(&oldest);
+        if client.keys.len() >= SEEN_MAX {
+            client.keys.pop_front();
         }
-        seen.order.push_back(entry.clone());
-        seen.wishes.insert(entry, wish);
-        false
+        client.keys.push_back((key, wish));
+        Use::First
+    }
+
+    /// Nothing came of that wish: the key may stand for another.
+    fn free(&self, by: Principal, key: &str, wish: Wished) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let freed = (digest_of(key), wish);
+        seen.client(by).keys.retain(|used| *used != freed);
     }
 }
 
+impl Seen {
+    fn client(&mut self, by: Principal) -> &mut Client {
+        if self.by_client.len() >= SEEN_CLIENTS_MAX
+            && !self.by_client.contains_key(&by)
+            && let Some((_, silent)) = self.by_use.pop_first()
+        {
+            self.by_client.remove(&silent);
+        }
+        self.n_uses += 1;
+        let client = self.by_client.entry(by).or_default();
+        self.by_use.remove(&client.used);
+        client.used = self.n_uses;
+        self.by_use.insert(client.used, by);
+        client
+    }
+}
+
+/// Two keys of one client that have the same are its own misfortune.
+fn digest_of(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Gate {
-    async fn wish(&self, by: Principal, key: Key, wish: Wish) -> Result<Done, Answered> {
-        let id = self.command_id(by, key, &wish).await?;
-        let (to, version) = self.perform(wish, by, id).await?;
-        Ok(translate::done(to, version))
+    async fn wish(&self, by: Principal, Key(key): Key, wish: Wish) -> Result<Done, Answered> {
+        let Some(key) = key else {
+            let (to, version) = self.perform(wish, by, CommandId::mint()).await?;
+            return Ok(translate::done(to, version));
+        };
+        let wished = translate::wished(&wish);
+        let used = self.seen_keys.reserve(by, &key, wished);
+        if used == Use::Other {
+            let message = "this idempotency key was used for something else";
+            return Err(Refused::new(Code::CommandIdReused, message).into());
+        }
+        let id = self.command_id(by, &key, &wish).await;
+        match self.perform(wish, by, id).await {
+            Ok((to, version)) => Ok(translate::done(to, version)),
+            Err(refused) => {
+                // Unknown is the only outcome in which something may have happened.
+                if used == Use::First && refused.code != Code::Unavailable {
+                    self.seen_keys.free(by, &key, wished);
+                }
+                Err(refused.into())
+            }
+        }
     }
 
     /// The command id a key stands for.
-    async fn command_id(
-        &self,
-        by: Principal,
-        Key(key): Key,
-        wish: &Wish,
-    ) -> Result<CommandId, Refused> {
-        let Some(key) = key else { return Ok(CommandId::mint()) };
-        let mut hasher = DefaultHasher::new();
-        serde_json::to_string(wish)
-            .map_err(|error| Refused::new(Code::Malformed, error.to_string()))?
-            .hash(&mut hasher);
-        if self.seen_keys.is_reused(by, &key, hasher.finish()) {
-            let message = "this idempotency key was used for something else";
-            return Err(Refused::new(Code::CommandIdReused, message));
-        }
-        if let Some(id) = command_id(&key) {
-            return Ok(id);
+    async fn command_id(&self, by: Principal, key: &str, wish: &Wish) -> CommandId {
+        if let Some(id) = command_id(key) {
+            return id;
         }
         // A repeat may come in the span after the one in which the first was made.
         let span_ms = u64::try_from(KEY_SPAN.as_millis()).unwrap_or(u64::MAX);
         let span = Timestamp(self.system.now().0 / span_ms * span_ms);
         let author = by.to_string();
-        let earlier = command_id_of(&author, &key, span - KEY_SPAN);
+        let earlier = command_id_of(&author, key, span - KEY_SPAN);
         if let Ok(tell) = self.translator.command(wish.clone(), by, earlier).await
             && let Ok(Some(_)) = self.system.journal().result(tell.to(), earlier).await
         {
-            return Ok(earlier);
+            return earlier;
         }
-        Ok(command_id_of(&author, &key, span))
+        command_id_of(&author, key, span)
     }
 
     async fn show(&self, key: EntityKey, by: Principal) -> Result<Response, Answered> {
@@ -393,6 +464,7 @@ pub(super) async fn quote(
     Body(request): Body<QuoteRequest>,
 ) -> Result<Json<Quote>, Answered> {
     let translator = &gate.translator;
+    translate::check_start(request.start_at, gate.system.now())?;
     translator.check_stops(&request.stops, 2)?;
     translator.check_area(request.stops[0].at)?;
     let quote = translator.prices.promise(&request, by, gate.system.now()).map_err(|error| {
@@ -444,7 +516,7 @@ pub(super) async fn list_orders(
 pub(super) async fn show_order(
     State(gate): State<Arc<Gate>>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Answered> {
     gate.show(id_of::<OrderId>(&id)?.into(), by).await
 }
@@ -465,7 +537,7 @@ pub(super) async fn show_order(
 pub(super) async fn act_on_order(
     State(gate): State<Arc<Gate>>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
     key: Key,
     Body(action): Body<OrderAction>,
 ) -> Result<Json<Done>, Answered> {
@@ -515,7 +587,7 @@ pub(super) async fn list_rescues(
 pub(super) async fn show_rescue(
     State(gate): State<Arc<Gate>>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Answered> {
     gate.show(id_of::<RescueId>(&id)?.into(), by).await
 }
@@ -536,7 +608,7 @@ pub(super) async fn show_rescue(
 pub(super) async fn act_on_rescue(
     State(gate): State<Arc<Gate>>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
     key: Key,
     Body(action): Body<RescueAction>,
 ) -> Result<Json<Done>, Answered> {
@@ -553,7 +625,7 @@ pub(super) async fn act_on_rescue(
 pub(super) async fn show_driver(
     State(gate): State<Arc<Gate>>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Answered> {
     gate.show(id_of::<DriverId>(&id)?.into(), by).await
 }
@@ -574,7 +646,7 @@ pub(super) async fn show_driver(
 pub(super) async fn act_on_driver(
     State(gate): State<Arc<Gate>>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
     key: Key,
     Body(action): Body<DriverAction>,
 ) -> Result<Json<Done>, Answered> {
@@ -591,7 +663,7 @@ pub(super) async fn act_on_driver(
 pub(super) async fn show_rider(
     State(gate): State<Arc<Gate>>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Answered> {
     gate.show(id_of::<RiderId>(&id)?.into(), by).await
 }
@@ -608,7 +680,7 @@ pub(super) async fn show_rider(
 pub(super) async fn show_actor(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Answered> {
     caller.staff()?;
     let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
@@ -627,7 +699,7 @@ pub(super) async fn show_actor(
 pub(super) async fn actor_history(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Json<Vec<HistoryRow>>, Answered> {
     caller.staff()?;

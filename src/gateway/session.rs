@@ -20,7 +20,10 @@ use super::{
     translate::{self, not_found},
 };
 use crate::auth::{Identity, unauthenticated};
-use actors::{EntityKey, Kind, Refusal, Sight, driver::Sighting};
+use actors::{
+    EntityKey, Kind, Refusal, Sight,
+    driver::{Driver, Sighting},
+};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{
     Code, CommandId, DriverId, JobId, OfferId, OfferStatus, OrderId, Principal, Refused, RescueId,
@@ -42,6 +45,10 @@ use uuid::Uuid;
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long answers that are under way may take when the node leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
+/// A driver is told what is wrong with a position at most this often.
+const POSITION_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Most positions of which it is asked at once what is wrong with them.
+const POSITIONS_MAX: usize = 4;
 /// How long a client with too much under way should wait.
 const BUSY_MS: u64 = 100;
 
@@ -84,6 +91,7 @@ enum Deed {
     Answered { id: CommandId, outcome: Outcome, created: Option<EntityKey> },
     Opened(EntityKey, Result<Box<dyn Watched>, Refusal>),
     Fed(Option<Feed>),
+    Placed(Result<(), Refusal>),
     Seen,
 }
 
@@ -121,6 +129,10 @@ struct Session {
     /// Jobs it was told are its own.
     jobs: Vec<JobId>,
     diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
+    /// Positions whose driver has not said what it thinks of them.
+    n_positions: usize,
+    /// When the client may next be told what is wrong with one.
+    tell_position_at: Instant,
 }
 
 /// Serves one client until it leaves or must.
@@ -165,6 +177,8 @@ impl Session {
             accepting: Vec::new(),
             jobs: Vec::new(),
             diffs: None,
+            n_positions: 0,
+            tell_position_at: now,
             gate,
         }
     }
@@ -356,7 +370,7 @@ impl Session {
             }
             Heard::Sign => {
                 self.heard_at = Instant::now();
-                return match self.frames.check() {
+                return match self.may_speak() {
                     Ok(()) => Ok(()),
                     Err(_) => self.strike(),
                 };
@@ -370,7 +384,7 @@ impl Session {
             Heard::Frame(frame) => frame,
         };
         self.heard_at = Instant::now();
-        if let Err(wait) = self.frames.check() {
+        if let Err(wait) = self.may_speak() {
             count_frame("too_fast");
             self.strike()?;
             return match frame {
@@ -451,6 +465,28 @@ impl Session {
         }
     }
 
+    /// One more frame; or how long to wait. A client has one budget for all its sockets; staff have
+    /// one for each, for a dispatcher's token does not say which dispatcher.
+    fn may_speak(&self) -> Result<(), Duration> {
+        match self.one_person() {
+            Some(by) => self.gate.limits.frames.check(&by),
+            None => self.frames.check(),
+        }
+    }
+
+    /// The same for a command.
+    fn may_wish(&self) -> Result<(), Duration> {
+        match self.one_person() {
+            Some(by) => self.gate.limits.commands.check(&by),
+            None => self.commands.check(),
+        }
+    }
+
+    /// Who speaks, if that names one client and not a role that many have.
+    fn one_person(&self) -> Option<Principal> {
+        self.identity.map(|identity| identity.principal).filter(|by| !by.is_staff())
+    }
+
     /// Counts a frame that had to be refused. Now and then is an accident.
     fn strike(&mut self) -> Flow {
         self.strikes.check().map_err(|wait| {
@@ -493,7 +529,7 @@ impl Session {
         };
         match translate::check_position(&position, self.gate.system.now()) {
             Ok(()) => {
-                self.gate.system.see(Sight::Driver(id, Sighting::At(position)));
+                self.pass_on(id, position);
                 Ok(())
             }
             Err(refused) => {
@@ -503,10 +539,21 @@ impl Session {
         }
     }
 
+    fn pass_on(&mut self, id: DriverId, position: Position) {
+        let sighting = Sighting::At(position);
+        let is_told = Instant::now() < self.tell_position_at;
+        if is_told || self.n_positions >= POSITIONS_MAX {
+            return self.gate.system.see(Sight::Driver(id, sighting));
+        }
+        self.n_positions += 1;
+        let seen = self.gate.system.see_and_tell::<Driver>(id, sighting).map(Deed::Placed);
+        self.doing.push(seen.boxed());
+    }
+
     // -- Wishes ----------------------------------------------------------------------------------
 
     fn command(&mut self, by: Principal, id: CommandId, wish: Wish) -> Flow {
-        if let Err(wait) = self.commands.check() {
+        if let Err(wait) = self.may_wish() {
             self.strike()?;
             return self.answer(id, Outcome::Refused(rate_limited(wait)));
         }
@@ -551,9 +598,9 @@ impl Session {
             Deed::Answered { id, outcome, created } => {
                 self.n_commands -= 1;
                 self.answer(id, outcome)?;
-                let is_riders =
-                    matches!(self.identity, Some(Identity { principal: Principal::Rider(_), .. }));
-                if let Some(key) = created.filter(|_| is_riders) {
+                let by = self.identity.map(|identity| identity.principal);
+                let is_ones_own = matches!(by, Some(Principal::Rider(_) | Principal::Driver(_)));
+                if let Some(key) = created.filter(|_| is_ones_own) {
                     self.follow_own(key);
                 }
                 Ok(())
@@ -565,6 +612,17 @@ impl Session {
                 Ok(())
             }
             Deed::Fed(feed) => self.fed(feed),
+            Deed::Placed(thought) => {
+                self.n_positions -= 1;
+                let now = Instant::now();
+                match thought {
+                    Err(refusal) if now >= self.tell_position_at => {
+                        self.tell_position_at = now + POSITION_TOLD_EVERY;
+                        self.refuse(refusal.into())
+                    }
+                    Ok(()) | Err(_) => Ok(()),
+                }
+            }
             Deed::Seen => Ok(()),
         }
     }
@@ -621,14 +679,18 @@ impl Session {
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
         let key = match translate::topic_key(&topic) {
-            Ok(Some(key)) => key,
-            Ok(None) => {
-                self.feed();
-                return Ok(());
-            }
+            Ok(key) => key,
             Err(refused) => return self.say(&ServerFrame::Unsubscribed { topic, refused }),
         };
-        let is_new = self.follows.iter().all(|follow| follow.key != key);
+        let is_new = self.follows.iter().all(|follow| Some(follow.key) != key);
+        if is_new && self.doing.len() >= self.doing_max() {
+            let refused = Refused::new(Code::Busy, "too much under way").retry_after_ms(BUSY_MS);
+            return self.say(&ServerFrame::Unsubscribed { topic, refused });
+        }
+        let Some(key) = key else {
+            self.feed();
+            return Ok(());
+        };
         if is_new && self.follows.len() >= self.gate.session.topics_max {
             let refused = Refused::new(Code::Busy, "too many topics");
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
@@ -646,6 +708,13 @@ impl Session {
             return self.show(key, Vec::new());
         }
         Ok(())
+    }
+
+    /// Most deeds under way before nothing more is followed: a topic that is left while it is being
+    /// opened is still being opened.
+    fn doing_max(&self) -> usize {
+        let limits = &self.gate.session;
+        limits.inflight_max + POSITIONS_MAX + limits.topics_max
     }
 
     fn unsubscribe(&mut self, topic: &Topic) {
@@ -824,10 +893,15 @@ impl Session {
             self.accepting.retain(|(_, accepted)| *accepted != job);
             self.push(Push::Assigned { job })?;
         }
-        for job in had.into_iter().filter(|job| !view.jobs.contains(job)) {
+        for job in had.iter().copied().filter(|job| !view.jobs.contains(job)) {
             let why = released.iter().find(|(id, _)| *id == job);
             let reason = why.map_or_else(String::new, |(_, reason)| reason.clone());
             self.push(Push::Released { job, reason })?;
+        }
+        let was_offered = |job: JobId| self.accepting.iter().any(|(_, accepted)| *accepted == job);
+        let claimed = released.iter().filter(|(job, _)| !had.contains(job) && !was_offered(*job));
+        for (job, reason) in claimed.cloned().collect::<Vec<_>>() {
+            self.push(Push::ClaimLost { job, reason })?;
         }
         let lost: Vec<OfferId> = self
             .accepting
@@ -906,3 +980,6 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
 fn count_frame(kind: &'static str) {
     metrics::counter!("outrider_frames_total", "kind" => kind).increment(1);
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Wishes become commands for one actor; states become views; what one may not see is not there.
 
-use super::price::Prices;
+use super::{allowed, price::Prices};
 use crate::settings::Area;
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
@@ -12,7 +12,7 @@ use actors::{
     policy::Preset,
     rescue::{self, Rescue},
     rider::Rider,
-    runtime::{Hosted, System},
+    runtime::{Hosted, System, Wished},
     search,
 };
 use protocol::{
@@ -63,7 +63,7 @@ impl Translator {
             }
             Wish::RequestRescue(rescue) => self.request(*rescue, by, id),
             Wish::Rescue { id: to, action } => {
-                Ok(Tell::Rescue { to, command: rescue_command(action)? })
+                Ok(Tell::Rescue { to, command: self.rescue_command(action).await? })
             }
             Wish::Driver { id: to, action } => {
                 let to = match (to, by) {
@@ -80,12 +80,7 @@ impl Translator {
         let now = self.system.now();
         let NewOrder { kind, stops, start_at, merchant, .. } = &new;
         self.check_stops(stops, 2)?;
-        if start_at.is_some_and(|start_at| start_at + BEHIND_MAX < now) {
-            return Err(invalid("start_at", "in the past"));
-        }
-        if start_at.is_some_and(|start_at| start_at > now + AHEAD_MAX) {
-            return Err(invalid("start_at", "more than 60 days ahead"));
-        }
+        check_start(*start_at, now)?;
         let pickup = stops[0].at;
         self.check_area(pickup)?;
         let (rider, author) = match (by, new.rider) {
@@ -140,6 +135,9 @@ impl Translator {
             pickup_proof: new.pickup_proof,
             dropoff_proof: new.dropoff_proof,
             cash_on_delivery: new.cash_on_delivery,
+            waiting_per_min: terms.tariff.waiting_per_min,
+            follows: None,
+            excluded: Vec::new(),
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -148,6 +146,9 @@ impl Translator {
         let rider = match (by, new.rider) {
             (Principal::Rider(me), None) => me,
             (Principal::Rider(me), Some(rider)) if rider == me => me,
+            // Who is stranded at work asks as the rider it is as well.
+            (Principal::Driver(me), None) => RiderId(me.0),
+            (Principal::Driver(me), Some(rider)) if rider.0 == me.0 => rider,
             (Principal::Dispatcher | Principal::Admin | Principal::System, Some(rider)) => rider,
             (Principal::Dispatcher | Principal::Admin | Principal::System, None) => {
                 return Err(invalid("rider", "for whom?"));
@@ -174,7 +175,8 @@ impl Translator {
         let request = rescue::Request {
             rider,
             issue: new.issue,
-            accuracy_m: None,
+            accuracy_m: new.accuracy_m,
+            severity: new.severity,
             served: self.area.serves(new.at.at),
             fare: self.prices.rescue(&new.at, new.dropoff.as_ref(), self.system.now()),
             at: new.at,
@@ -199,14 +201,26 @@ impl Translator {
             }
             OrderAction::ConfirmPayment { amount } => C::ConfirmPayment { amount },
             OrderAction::FailPayment {} => C::FailPayment {},
-            OrderAction::Reschedule { start_at } => C::Reschedule { start_at },
+            OrderAction::Reschedule { start_at } => {
+                C::Reschedule { start_at, fare: self.fare_at(to, Some(start_at)).await? }
+            }
+            OrderAction::Requote {} => {
+                let fare = self.fare_at(to, None).await?;
+                C::Requote { fare: fare.ok_or_else(|| not_found(&to.to_string()))? }
+            }
+            OrderAction::AcceptPrice {} => C::AcceptPrice {},
+            OrderAction::DeclinePrice {} => C::DeclinePrice {},
             OrderAction::AcceptChange {} => C::AcceptChange {},
             OrderAction::DeclineChange {} => C::DeclineChange {},
             OrderAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
             OrderAction::RejectOffer { offer } => C::RejectOffer { offer },
-            OrderAction::Assign { driver, force, reason } => C::Assign { driver, force, reason },
+            OrderAction::Assign { driver, force, reason } => {
+                self.check_driver(driver).await?;
+                C::Assign { driver, force, reason }
+            }
             OrderAction::Unassign { reason } => C::Unassign { reason },
             OrderAction::ExtendSearch {} => C::ExtendSearch {},
+            OrderAction::CollectInstead {} => C::CollectInstead {},
             OrderAction::Depart {} => C::Depart {},
             OrderAction::Arrive {} => C::Arrive {},
             OrderAction::OnBoard {} => C::OnBoard {},
@@ -221,7 +235,10 @@ impl Translator {
             OrderAction::Retry {} => C::Retry {},
             OrderAction::StartReturn {} => C::StartReturn {},
             OrderAction::Returned { proofs } => C::Returned { proofs },
-            OrderAction::Handover { driver } => C::Handover { driver },
+            OrderAction::Handover { driver } => {
+                self.check_driver(driver).await?;
+                C::Handover { driver }
+            }
             OrderAction::Contacted {} => C::Contacted {},
             OrderAction::NoShow {} => C::NoShow {},
             OrderAction::Cancel { reason } => C::Cancel { reason },
@@ -243,6 +260,18 @@ impl Translator {
             OrderAction::HandOver {} => C::HandOver {},
             OrderAction::Collected { code } => C::Collected { code },
         })
+    }
+
+    async fn rescue_command(&self, action: RescueAction) -> Result<rescue::Command, Refused> {
+        if let RescueAction::Assign { driver, .. } = action {
+            self.check_driver(driver).await?;
+        }
+        rescue_command(action, &self.area)
+    }
+
+    /// Nobody can be sent whom nobody has ever heard of.
+    async fn check_driver(&self, id: DriverId) -> Result<(), Refused> {
+        if self.exists::<Driver>(id).await { Ok(()) } else { Err(not_found(&id.to_string())) }
     }
 
     async fn driver_command(&self, action: DriverAction) -> Result<driver::Command, Refused> {
@@ -293,7 +322,21 @@ impl Translator {
         all.truncate(usize::from(view.stops_done));
         all.extend_from_slice(stops);
         self.check_stops(&all, 1)?;
-        Ok(Some(self.prices.order(view.kind, &all, view.placed_at)))
+        Ok(Some(self.prices.order(view.kind, &all, view.start_at.unwrap_or(view.placed_at))))
+    }
+
+    /// What the order costs when it starts then, or when it should.
+    async fn fare_at(
+        &self,
+        id: OrderId,
+        start_at: Option<Timestamp>,
+    ) -> Result<Option<protocol::Fare>, Refused> {
+        let (version, order) = self.system.read::<Order>(id).await?;
+        let Some(view) = order.order_view(id, version.0, Principal::System) else {
+            return Ok(None);
+        };
+        let at = start_at.or(view.start_at).unwrap_or(view.placed_at);
+        Ok(Some(self.prices.order(view.kind, &view.stops, at)))
     }
 
     /// Refuses stops that nobody can mean.
@@ -321,7 +364,8 @@ impl Translator {
         self.system.read::<D>(id).await.is_ok_and(|(version, _)| version > Version(0))
     }
 
-    /// A refusal as `by` may know it: who cannot see a thing does not learn what state it is in.
+    /// A refusal as `by` may know it: who cannot see a thing does not learn what state it is in, and
+    /// nobody is told what others may do.
     pub(crate) async fn hide(&self, refused: Refused, to: EntityKey, by: Principal) -> Refused {
         let says_something = match refused.code {
             Code::Forbidden | Code::IllegalTransition | Code::NotFound => true,
@@ -354,7 +398,8 @@ impl Translator {
         }
         match self.show(to, by).await {
             Err(unseen) if unseen.code == Code::NotFound => unseen,
-            Ok(_) | Err(_) => refused,
+            Ok(seen) => allowed::for_asker(refused, to.kind, &seen, by),
+            Err(_) => Refused { allowed: Vec::new(), ..refused },
         }
     }
 
@@ -458,7 +503,10 @@ impl Shown for Rescue {
         let view = self.rescue_view(id, version)?;
         let is_related = match by {
             Principal::Rider(rider) => view.rider == rider,
-            Principal::Driver(driver) => [view.driver, view.attached].contains(&Some(driver)),
+            // Who helps, or the driver whom it is for.
+            Principal::Driver(driver) => {
+                [view.driver, view.attached].contains(&Some(driver)) || view.rider.0 == driver.0
+            }
             Principal::Merchant(_) => false,
             Principal::Dispatcher | Principal::Admin | Principal::System => true,
         };
@@ -583,9 +631,14 @@ pub(crate) fn actor_view<D: Decider>(
     }
 }
 
-fn rescue_command(action: RescueAction) -> Result<rescue::Command, Refused> {
+fn rescue_command(action: RescueAction, area: &Area) -> Result<rescue::Command, Refused> {
     use rescue::Command as C;
     Ok(match action {
+        RescueAction::Locate { at, accuracy_m } => {
+            check_place(&at)?;
+            let served = area.serves(at.at);
+            C::Locate { at, accuracy_m, served }
+        }
         RescueAction::Triage { needs } => C::Triage { needs },
         RescueAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
         RescueAction::RejectOffer { offer } => C::RejectOffer { offer },
@@ -609,6 +662,18 @@ fn rescue_command(action: RescueAction) -> Result<rescue::Command, Refused> {
         RescueAction::Fail { reason } => C::Fail { reason },
         RescueAction::Rate { stars } => C::Rate { stars },
     })
+}
+
+/// What a wish is recognised by when it is repeated. To whom it goes, the actor knows: an order, or
+/// oneself in other words.
+pub(crate) fn wished(wish: &Wish) -> Wished {
+    match wish {
+        Wish::PlaceOrder(order) => Wished::new(order),
+        Wish::Order { action, .. } => Wished::new(action),
+        Wish::RequestRescue(rescue) => Wished::new(rescue),
+        Wish::Rescue { action, .. } => Wished::new(action),
+        Wish::Driver { action, .. } => Wished::new(action),
+    }
 }
 
 /// What a command did, for its client.
@@ -657,6 +722,23 @@ pub(crate) fn forbidden(message: &str) -> Refused {
 /// A value makes no sense.
 pub(crate) fn invalid(field: &str, problem: &str) -> Refused {
     Refused::new(Code::Invalid, format!("{field}: {problem}"))
+}
+
+/// Refuses a command id that does not say when it was minted: how long a repeat of it is recognised
+/// could not be known.
+pub(crate) fn check_id(id: CommandId) -> Result<(), Refused> {
+    if id.0.get_version_num() == 7 { Ok(()) } else { Err(invalid("id", "must be a UUIDv7")) }
+}
+
+/// Refuses to start when nobody can mean it.
+pub(crate) fn check_start(start_at: Option<Timestamp>, now: Timestamp) -> Result<(), Refused> {
+    match start_at {
+        Some(start_at) if start_at + BEHIND_MAX < now => Err(invalid("start_at", "in the past")),
+        Some(start_at) if start_at > now + AHEAD_MAX => {
+            Err(invalid("start_at", "more than 60 days ahead"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_place(place: &Place) -> Result<(), Refused> {

@@ -5,9 +5,10 @@ use crate::{
     node::{Node, rider},
 };
 use protocol::{
-    Code, Principal,
+    Code, OrderId, Principal,
     codec::Codec,
-    frame::{ClientFrame, ServerFrame, Topic},
+    frame::{ClientFrame, Outcome, ServerFrame, Topic},
+    work::Wish,
 };
 
 #[tokio::test]
@@ -28,6 +29,47 @@ async fn a_hasty_client_is_told_how_long_to_wait() {
         .await;
     assert_eq!(refused.code, Code::RateLimited);
     assert!(refused.retry_after_ms.is_some_and(|ms| (1..=1_000).contains(&ms)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn two_sockets_of_one_client_are_not_twice_as_fast() {
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__FRAMES_PER_S", "1"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "4"),
+        ("GATEWAY__SESSION__COMMANDS_PER_S", "1"),
+        ("GATEWAY__SESSION__COMMANDS_BURST", "1"),
+    ]);
+    let unknown = || {
+        let action = protocol::work::OrderAction::OnBoard {};
+        Wish::Order { id: OrderId::nth(404), action }
+    };
+    let mut first = Client::connect(&node, rider(1)).await;
+    let mut second = Client::connect(&node, rider(1)).await;
+    assert_eq!(code_of(first.wish(unknown()).await), Some(Code::NotFound));
+    assert_eq!(code_of(second.wish(unknown()).await), Some(Code::RateLimited));
+    let mut other = Client::connect(&node, rider(2)).await;
+    assert_eq!(code_of(other.wish(unknown()).await), Some(Code::NotFound), "someone else");
+
+    for _ in 0..2 {
+        first.say(&ClientFrame::Heartbeat {}).await;
+        first.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
+    }
+    second.say(&ClientFrame::Heartbeat {}).await;
+    let answer = second
+        .hear_any(|frame| match frame {
+            ServerFrame::Refused(refused) => Some(Some(refused.code)),
+            ServerFrame::Heartbeat { .. } => Some(None),
+            _ => None,
+        })
+        .await;
+    assert_eq!(answer, Some(Code::RateLimited));
+}
+
+fn code_of(outcome: Outcome) -> Option<Code> {
+    match outcome {
+        Outcome::Ok(_) => None,
+        Outcome::Refused(refused) => Some(refused.code),
+    }
 }
 
 #[tokio::test]
@@ -97,4 +139,76 @@ async fn a_client_that_does_not_read_is_closed_and_others_do_not_notice() {
     assert!(n_said < 400_000, "the node kept everything");
     other.say(&ClientFrame::Heartbeat {}).await;
     other.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_session_that_does_nothing_costs_next_to_nothing() {
+    const N: usize = 500;
+    let node = Node::with(&[("GATEWAY__SESSION__HEARTBEAT", "10m")]);
+    let token = node.token(rider(1));
+    let connect = async |n: usize| {
+        let mut clients = Vec::new();
+        for _ in 0..n {
+            let mut client = Client::stranger(&node, Codec::MsgPack).await;
+            client.identify(&token).await;
+            client.hear().await;
+            clients.push(client);
+        }
+        clients
+    };
+    // The first ones pay for what all share.
+    let _warm = connect(100).await;
+    let before = node.rss_bytes();
+    let _clients = connect(N).await;
+    let each = node.rss_bytes().saturating_sub(before) / N;
+    assert!(each <= 16 * 1_024, "{each} bytes");
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_changing_its_topics_has_only_so_much_under_way() {
+    let node = Node::with(&[
+        ("JOURNAL__KIND", "sqlite"),
+        ("GATEWAY__SESSION__FRAMES_PER_S", "1000000"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "1000000"),
+        ("GATEWAY__SESSION__TOPICS_MAX", "2"),
+        ("GATEWAY__SESSION__INFLIGHT_MAX", "1"),
+        ("GATEWAY__SESSION__QUEUE_MAX", "100000"),
+    ]);
+    let mut client = Client::connect(&node, rider(1)).await;
+    // Each of these has to be read from the disk before it is known that it is not there.
+    for n in 0..500 {
+        let topic = Topic::Order(OrderId::nth(n));
+        client.say(&ClientFrame::Subscribe(topic.clone())).await;
+        client.say(&ClientFrame::Unsubscribe(topic)).await;
+    }
+    client.say(&ClientFrame::Heartbeat {}).await;
+    let mut n_busy = 0;
+    client
+        .hear_any(|frame| match frame {
+            ServerFrame::Unsubscribed { refused, .. } => {
+                n_busy += usize::from(refused.code == Code::Busy);
+                None
+            }
+            ServerFrame::Heartbeat { .. } => Some(()),
+            _ => None,
+        })
+        .await;
+    assert!(n_busy > 0);
+    // That was then; now there is room again.
+    let topic = Topic::Order(OrderId::nth(404));
+    loop {
+        client.subscribe(topic.clone()).await;
+        let code = client
+            .hear_any(|frame| match frame {
+                ServerFrame::Unsubscribed { topic: ended, refused } if ended == topic => {
+                    Some(refused.code)
+                }
+                _ => None,
+            })
+            .await;
+        if code == Code::NotFound {
+            break;
+        }
+        assert_eq!(code, Code::Busy);
+    }
 }

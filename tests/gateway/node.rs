@@ -66,6 +66,14 @@ impl Node {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
+    /// How much memory it has, in bytes.
+    pub(crate) fn rss_bytes(&self) -> usize {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: usize = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1_024
+    }
+
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }

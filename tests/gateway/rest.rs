@@ -82,6 +82,42 @@ async fn an_order_is_placed_shown_listed_and_cancelled() {
 }
 
 #[tokio::test]
+async fn a_refusal_lists_what_the_asker_may_do_instead() {
+    let node = Node::start();
+    let [me, staff] = [rider(1), Principal::Dispatcher].map(|by| Caller::new(&node, by));
+    let actions = format!("/v1/orders/{}/actions", me.place().await);
+    let allowed = async |caller: &Caller<'_>, path: &str, action: Value| {
+        let refused = json_of(caller.post(path, &action).await).await;
+        assert_eq!(refused["code"], "illegal_transition", "{refused}");
+        serde_json::from_value::<Vec<String>>(refused["allowed"].clone()).unwrap()
+    };
+    let on_board = json!({ "on_board": {} });
+    let mine = allowed(&me, &actions, on_board.clone()).await;
+    assert_eq!(mine, ["confirm_offer", "reject_offer", "cancel", "cancel_safety"]);
+    let theirs = allowed(&staff, &actions, on_board).await;
+    assert!(theirs.contains(&"assign".to_owned()), "{theirs:?}");
+
+    let rescue = json!({ "issue": "flat_tyre", "at": ride()["stops"][0] });
+    let rescue = json_of(me.post("/v1/rescues", &rescue).await).await;
+    let actions = format!("/v1/rescues/{}/actions", rescue["actor"].as_str().unwrap());
+    let mine = allowed(&me, &actions, json!({ "confirm_fixed": { "fixed": true } })).await;
+    assert!(mine.contains(&"cancel".to_owned()), "{mine:?}");
+    assert!(!mine.iter().any(|name| name == "assign" || name == "fail"), "{mine:?}");
+
+    let me = Caller::new(&node, driver(1));
+    let actions = format!("/v1/drivers/{}/actions", driver(1));
+    let vehicle = json!({ "kind": "moto", "capacity_g": 0, "skills": [] });
+    for duty in [json!({ "duty": "on", "vehicle": vehicle }), json!({ "duty": "break" })] {
+        let set = me.post(&actions, &json!({ "set_duty": duty })).await;
+        assert_eq!(set.status(), StatusCode::OK);
+    }
+    let claim = json!({ "claim_job": { "job": { "rescue": rescue["actor"] } } });
+    let mine = allowed(&me, &actions, claim).await;
+    assert!(mine.contains(&"set_duty".to_owned()), "{mine:?}");
+    assert!(!mine.iter().any(|name| name == "suspend" || name == "commit_job"), "{mine:?}");
+}
+
+#[tokio::test]
 async fn a_repeat_with_the_same_key_returns_the_first_answer() {
     let node = Node::start();
     let me = Caller::new(&node, rider(1));
@@ -99,6 +135,41 @@ async fn a_repeat_with_the_same_key_returns_the_first_answer() {
     assert_eq!(json_of(me.get("/v1/orders").await).await["items"].as_array().unwrap().len(), 2);
     let long = "k".repeat(65);
     assert_refused(me.post_as(&long, "/v1/orders", &ride()).await, 422, "invalid").await;
+}
+
+#[tokio::test]
+async fn a_key_is_not_used_up_by_a_request_that_changed_nothing() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let nowhere = with("stops", json!([]));
+    assert_refused(me.post_as("k", "/v1/orders", &nowhere).await, 422, "invalid").await;
+    let placed = me.post_as("k", "/v1/orders", &ride()).await;
+    assert_eq!(placed.status(), StatusCode::CREATED);
+    assert_refused(me.post_as("k", "/v1/orders", &nowhere).await, 422, "command_id_reused").await;
+    // A rider has one ride at a time; the key of the one that was not made is still free.
+    assert_refused(me.post_as("l", "/v1/orders", &ride()).await, 409, "taken").await;
+    let other = with("kind", json!("delivery"));
+    assert_eq!(me.post_as("l", "/v1/orders", &other).await.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_key_used_for_something_else_is_noticed_after_a_restart() {
+    let mut node = Node::with(&[("JOURNAL__KIND", "sqlite")]);
+    let uuid = protocol::CommandId::mint().0.to_string();
+    let keys = ["wednesday", uuid.as_str()];
+    let mut placed = Vec::new();
+    for (n, key) in (1..).zip(keys) {
+        let me = Caller::new(&node, rider(n));
+        placed.push(json_of(me.post_as(key, "/v1/orders", &ride()).await).await);
+    }
+    node.kill_and_restart();
+    for (n, key) in (1..).zip(keys) {
+        let me = Caller::new(&node, rider(n));
+        let other = with("payment", json!("prepay"));
+        assert_refused(me.post_as(key, "/v1/orders", &other).await, 422, "command_id_reused").await;
+        let again = json_of(me.post_as(key, "/v1/orders", &ride()).await).await;
+        assert_eq!(again, placed[n as usize - 1]);
+    }
 }
 
 #[tokio::test]
@@ -146,8 +217,45 @@ async fn bodies_that_make_no_sense_are_refused() {
         request.header("content-type", "application/json").body("{").send().await.unwrap();
     assert_refused(response, 400, "malformed").await;
     let huge = with("quote", json!("x".repeat(70_000)));
-    let response = me.post("/v1/orders", &huge).await;
-    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_refused(me.post("/v1/orders", &huge).await, 413, "too_large").await;
+}
+
+#[tokio::test]
+async fn every_error_is_said_in_the_same_words() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    for (path, status, code) in [
+        ("/v1/orders/%FF", 404, "not_found"),
+        ("/v1/orders/%FF?x=%FF", 404, "not_found"),
+        ("/v1/rescues/%C0%80", 404, "not_found"),
+        ("/v1/drivers/%FF", 404, "not_found"),
+        ("/v1/riders/%FF", 404, "not_found"),
+        ("/v1/orders/", 404, "not_found"),
+        ("/v1/nothing/at/all", 404, "not_found"),
+        ("/v1", 404, "not_found"),
+        ("/%FF", 404, "not_found"),
+        ("/v1/orders?limit=%FF", 422, "invalid"),
+        ("/v1/orders?limit=x", 422, "invalid"),
+        ("/v1/quotes", 405, "invalid"),
+        ("/v1/ws", 400, "malformed"),
+    ] {
+        let response = me.get(path).await;
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        assert_eq!(kind, "application/json", "{path}");
+        assert_refused(response, status, code).await;
+    }
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    for path in ["/v1/actors/%FF", "/v1/actors/%FF/history"] {
+        assert_refused(staff.get(path).await, 404, "not_found").await;
+    }
+    let order = me.place().await;
+    for path in [format!("/v1/orders/{order}/actions"), "/v1/orders/%FF/actions".to_owned()] {
+        let wrong = me.http.put(node.url(&path)).bearer_auth(&me.token).send().await.unwrap();
+        assert_refused(wrong, 405, "invalid").await;
+    }
+    let form = me.http.post(node.url("/v1/orders")).bearer_auth(&me.token);
+    let form = form.header("content-type", "text/plain").body("{}").send().await.unwrap();
+    assert_refused(form, 400, "malformed").await;
 }
 
 #[tokio::test]
@@ -161,6 +269,35 @@ async fn a_promised_price_is_the_price() {
     let id = json_of(placed).await["actor"].as_str().unwrap().to_owned();
     let shown = json_of(me.get(&format!("/v1/orders/{id}")).await).await;
     assert_eq!(shown["fare"], quote["fare"]);
+}
+
+#[tokio::test]
+async fn a_price_is_promised_only_for_when_an_order_can_be_placed() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let now = crate::client::now().0;
+    for start_at in [0, now - 3_600_000, now + 61 * 86_400_000, u64::MAX] {
+        let asked = json!({ "kind": "ride", "stops": ride()["stops"], "start_at": start_at });
+        assert_refused(me.post("/v1/quotes", &asked).await, 422, "invalid").await;
+    }
+    let asked = json!({ "kind": "ride", "stops": ride()["stops"], "start_at": now + 3_600_000 });
+    assert_eq!(me.post("/v1/quotes", &asked).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_driver_calls_help_for_itself_and_sees_it_come() {
+    let node = Node::start();
+    let me = Caller::new(&node, driver(1));
+    let rescue = json!({ "issue": "flat_tyre", "at": ride()["stops"][0] });
+    let response = me.post("/v1/rescues", &rescue).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let shown = json_of(me.get(&location).await).await;
+    assert_eq!(shown["status"], "searching");
+    assert_refused(Caller::new(&node, driver(2)).get(&location).await, 404, "not_found").await;
+    let mut for_another = rescue.clone();
+    for_another["rider"] = json!(protocol::RiderId::nth(2));
+    assert_refused(me.post("/v1/rescues", &for_another).await, 403, "forbidden").await;
 }
 
 #[tokio::test]

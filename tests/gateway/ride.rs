@@ -122,7 +122,7 @@ async fn a_ride_from_wish_to_rating() {
     act(&mut driver, order, OrderAction::Arrive {}).await;
     act(&mut driver, order, OrderAction::Start { code: None }).await;
     hear_status(&mut rider, OrderStatus::InProgress).await;
-    let early = OrderAction::Finish { code: None, early_reason: Some("asked to".to_owned()) };
+    let early = OrderAction::Finish { code: None, early_reason: Some("rider_asked".to_owned()) };
     act(&mut driver, order, early).await;
     hear_status(&mut rider, OrderStatus::Completed).await;
     let released = driver.hear_push(|push| match push {
@@ -175,6 +175,95 @@ async fn an_offer_is_pushed_again_until_it_is_acknowledged_and_after_a_reconnect
 }
 
 #[tokio::test]
+async fn a_device_is_told_that_it_cannot_be_where_it_says_but_not_each_time() {
+    let node = Node::start();
+    let mut driver = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driver, PICKUP).await;
+    const N: usize = 10;
+    for _ in 0..N {
+        let ClientFrame::Position(good) = position(PICKUP) else { unreachable!() };
+        let blurred = Position { accuracy_m: Some(90_000.0), ..good };
+        driver.say(&ClientFrame::Position(blurred)).await;
+    }
+    let hear_refused = async |driver: &mut Client| {
+        driver
+            .hear_any(|frame| match frame {
+                ServerFrame::Refused(refused) => Some(refused.code),
+                _ => None,
+            })
+            .await
+    };
+    assert_eq!(hear_refused(&mut driver).await, protocol::Code::Invalid);
+    // What is no position at all is refused each time, and so marks the end.
+    let ClientFrame::Position(good) = position(PICKUP) else { unreachable!() };
+    let broken = Position { heading_deg: Some(720.0), ..good };
+    driver.say(&ClientFrame::Position(broken)).await;
+    let mut n_told = 1;
+    loop {
+        let refused = driver
+            .hear_any(|frame| match frame {
+                ServerFrame::Refused(refused) => Some(refused),
+                _ => None,
+            })
+            .await;
+        if refused.message.starts_with("heading_deg") {
+            break;
+        }
+        n_told += 1;
+    }
+    assert!(n_told < N, "{n_told}");
+    accepts_commands(&mut driver).await;
+}
+
+async fn accepts_commands(client: &mut Client) {
+    let action = DriverAction::SetDuty { duty: DutyWish::Break, vehicle: None };
+    let outcome = client.wish(Wish::Driver { id: None, action }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_driver_hears_that_a_claim_was_lost_and_why() {
+    let node = Node::start();
+    let mut driver = Client::connect(&node, driver(1)).await;
+    // Too far away to be offered anything.
+    go_on_duty(&mut driver, PICKUP.offset_m(0.0, 400_000.0)).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut rider).await;
+    let claim = DriverAction::ClaimJob { job: JobId::Order(order) };
+    let outcome = driver.wish(Wish::Driver { id: None, action: claim }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "the driver's side of it: {outcome:?}");
+    let (job, reason) = driver
+        .hear_push(|push| match push {
+            Push::ClaimLost { job, reason } => Some((job, reason)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(job, JobId::Order(order));
+    assert!(!reason.is_empty());
+}
+
+#[tokio::test]
+async fn staff_hear_that_a_driver_could_not_be_given_an_order() {
+    let node = Node::start();
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut rider).await;
+    staff.subscribe(Topic::Actor(order.to_string())).await;
+    let off_duty = DriverId::nth(1);
+    let action =
+        OrderAction::Assign { driver: off_duty, force: false, reason: "nearest".to_owned() };
+    act(&mut staff, order, action).await;
+    staff
+        .hear_any(|frame| match frame {
+            ServerFrame::Actor(view) => {
+                view.events.iter().any(|event| event == "offer_refused").then_some(())
+            }
+            _ => None,
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_repeated_command_has_one_effect_and_one_answer() {
     let node = Node::start();
     let mut rider = Client::connect(&node, rider(1)).await;
@@ -185,6 +274,28 @@ async fn a_repeated_command_has_one_effect_and_one_answer() {
     assert_eq!(rider.wish_as(id, wish.clone()).await, first);
     let mut again = Client::connect(&node, crate::node::rider(1)).await;
     assert_eq!(again.wish_as(id, wish).await, first, "also on another socket");
+}
+
+#[tokio::test]
+async fn a_command_id_used_for_other_details_is_refused_also_after_a_crash() {
+    let mut node = Node::with(&[("JOURNAL__KIND", "sqlite")]);
+    let id = CommandId::mint();
+    let ride = new_ride();
+    let other = NewOrder { payment: PaymentTiming::Prepay, ..ride.clone() };
+    let first = Client::connect(&node, rider(1))
+        .await
+        .wish_as(id, Wish::PlaceOrder(Box::new(ride.clone())))
+        .await;
+    assert!(matches!(first, Outcome::Ok(_)), "{first:?}");
+    for _ in 0..2 {
+        let mut client = Client::connect(&node, rider(1)).await;
+        let outcome = client.wish_as(id, Wish::PlaceOrder(Box::new(other.clone()))).await;
+        let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(refused.code, protocol::Code::CommandIdReused);
+        let again = client.wish_as(id, Wish::PlaceOrder(Box::new(ride.clone()))).await;
+        assert_eq!(again, first, "the wish itself may still be repeated");
+        node.kill_and_restart();
+    }
 }
 
 #[tokio::test]

@@ -218,6 +218,19 @@ async fn only_drivers_say_where_they_are() {
 }
 
 #[tokio::test]
+async fn a_command_id_that_says_no_time_is_told_to_be_none() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, driver(1)).await;
+    for id in ["00000000-0000-0000-0000-000000000000", "f47ac10b-58cc-4372-a567-0e02b2c3d479"] {
+        let id = CommandId(id.parse().unwrap());
+        let outcome = client.wish_as(id, cancel(1)).await;
+        let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(refused.code, Code::Invalid);
+        assert!(refused.message.contains("UUIDv7"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_command_from_long_ago_is_refused() {
     let node = Node::start();
     let mut client = Client::connect(&node, driver(1)).await;

@@ -281,20 +281,16 @@ impl Checker {
     /// Does the record come after the one before?
     fn look_at_place(&mut self, record: &Record) {
         let part = record.part();
-        match self.last.as_ref().map(|last| (last.part(), last.key() >= record.key())) {
-            Some((last, is_too_late)) if last == part => {
-                // Numbers of events have a check of their own.
-                if is_too_late && part != Part::Events {
-                    self.violation(Invariant::Records, format!("{part}: {:?}", record.key()));
-                }
+        let Some(last) = &self.last else { return };
+        let (last, is_late) = (last.part(), last.key() >= record.key());
+        if last != part {
+            if last > part {
+                self.violation(Invariant::Records, format!("{part} after {last}"));
             }
-            Some((last, _)) => {
-                if last > part {
-                    self.violation(Invariant::Records, format!("{part} after {last}"));
-                }
-                self.end_part(Some(part));
-            }
-            None => {}
+            self.end_part(Some(part));
+        } else if is_late && part != Part::Events {
+            // Numbers of events have a check of their own.
+            self.violation(Invariant::Records, format!("{part}: {:?}", record.key()));
         }
     }
 

@@ -59,7 +59,7 @@ fn funded(commit: &Commit, known: &impl Known) -> Result<(), CommitError> {
 }
 
 /// Does it make sense by itself?
-fn sound(commit: &Commit) -> Result<(), CommitError> {
+pub(super) fn sound(commit: &Commit) -> Result<(), CommitError> {
     if commit.events.is_empty() && !commit.effects.is_empty() {
         return Err(CommitError::Unsound(format!("{} has effects of no event", commit.entity)));
     }

@@ -5,10 +5,10 @@
 //! fact.
 
 use super::{
-    Ask, BREATHER, System,
+    Ask, BREATHER, System, Wished,
     admission::{Permit, RETRY_AFTER_MS},
     publisher::Published,
-    recent::{self, First, Known, Recent},
+    recent::{self, Fingerprint, First, Known, Recent},
     relay::Outgoing,
     shard::ToShard,
     watchers::{Update, Watchers},
@@ -30,7 +30,7 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, warn};
 
 /// What an entity answered: the version its journal then had, or why not.
@@ -44,7 +44,12 @@ const LOAD_TRIES: u32 = 40;
 #[doc(hidden)]
 pub enum Message<D: Decider> {
     /// A command.
-    Ask { ask: Ask<D::Command>, reply: oneshot::Sender<Answer>, permit: Permit },
+    Ask {
+        ask: Ask<D::Command>,
+        wish: Option<Wished>,
+        reply: oneshot::Sender<Answer>,
+        permit: Permit,
+    },
     /// Something seen.
     See {
         sighting: D::Sighting,
@@ -67,6 +72,13 @@ pub enum Message<D: Decider> {
     Sleep,
 }
 
+/// What a command is recognised by when it is repeated.
+#[derive(Debug, Clone, Copy)]
+struct Stamp {
+    id: CommandId,
+    print: Fingerprint,
+}
+
 /// Where a state goes.
 type StateReply<D> = oneshot::Sender<Result<(Version, Arc<D>), Refusal>>;
 
@@ -83,6 +95,17 @@ impl<D: Decider> Message<D> {
             | Self::Republish
             | Self::MayIdle { .. }
             | Self::Sleep => {}
+        }
+    }
+
+    /// Does somebody outside wait for it, and not only the platform?
+    pub(super) fn is_live(&self) -> bool {
+        match self {
+            Self::Ask { ask, .. } => ask.by != Principal::System,
+            Self::See { .. } | Self::Watch { .. } | Self::Read { .. } => true,
+            Self::Tick | Self::Relist(_) | Self::Republish | Self::MayIdle { .. } | Self::Sleep => {
+                false
+            }
         }
     }
 
@@ -125,8 +148,16 @@ pub(super) struct Birth<D: Decider> {
     pub(super) system: System,
     pub(super) shard: ActorRef<ToShard<D>>,
     pub(super) watchers: Arc<Watchers<D>>,
+    pub(super) waiting: Arc<Waiting>,
+}
+
+/// What waits for an entity, as its shard and the entity itself see it.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
     /// Messages sent to it and not yet handled.
-    pub(super) inflight: Arc<AtomicU32>,
+    pub(super) n: AtomicU32,
+    /// One of them is live: it must not wait for its turn to be read.
+    pub(super) live: Notify,
 }
 
 /// A decider that is awake.
@@ -180,6 +211,13 @@ impl<D: Decider> Actor for Entity<D> {
         _myself: ActorRef<Self::Msg>,
         awake: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        let loads = &awake.birth.system.0.background_loads;
+        // Taken by what nobody outside waits for, so that a restart leaves room for who does.
+        let _turn = tokio::select! {
+            biased;
+            () = awake.birth.waiting.live.notified() => None,
+            turn = loads.clone().acquire_owned() => turn.ok(),
+        };
         Ok(awake.remember().await?)
     }
 
@@ -197,7 +235,7 @@ impl<D: Decider> Actor for Entity<D> {
         // Boxed, for ractor keeps the largest handler it might await inside every idle actor.
         let outcome = Box::pin(awake.take(message, &myself)).await;
         if is_admitted {
-            awake.birth.inflight.fetch_sub(1, Ordering::AcqRel);
+            awake.birth.waiting.n.fetch_sub(1, Ordering::AcqRel);
         }
         Ok(outcome?)
     }
@@ -210,8 +248,9 @@ impl<D: Decider> Awake<D> {
         myself: &ActorRef<Message<D>>,
     ) -> Result<(), Fall> {
         match message {
-            Message::Ask { ask: Ask { command, by, id }, reply, permit } => {
-                let answer = self.ask(&command, by, Some(id)).await?;
+            Message::Ask { ask: Ask { command, by, id }, wish, reply, permit } => {
+                let print = Fingerprint::of(by, D::command_name(&command), &command, wish);
+                let answer = self.ask(&command, by, Some(Stamp { id, print })).await?;
                 drop(permit);
                 // A caller that gave up will ask again.
                 reply.send(answer).ok();
@@ -255,38 +294,50 @@ impl<D: Decider> Awake<D> {
         Ok(())
     }
 
-    /// Decides, commits, evolves, tells. `id` is absent when the entity asks itself.
+    /// Decides, commits, evolves, tells. `stamp` is absent when the entity asks itself.
     async fn ask(
         &mut self,
         command: &D::Command,
         by: Principal,
-        id: Option<CommandId>,
+        stamp: Option<Stamp>,
     ) -> Result<Answer, Fall> {
-        let name = D::command_name(command);
         // Terminates: it comes round again only when somebody else's commit, or ours, got through.
         loop {
-            if let Some(first) = self.first_answer(id).await? {
-                return Ok(first.repeated(by, name));
+            if let Some(stamp) = stamp
+                && let Some(first) = self.first_answer(stamp.id).await?
+            {
+                return Ok(first.repeated(stamp.print));
             }
             let context = Context { id: self.birth.id, by, now: self.birth.system.now() };
-            let events = match self.state.decide(command, &context) {
+            let (events, refusal) = match self.state.decide(command, &context) {
                 Ok(events) if events.is_empty() => {
-                    return Ok(self.keep(id, by, name, Ok(self.version)));
+                    return Ok(self.keep(stamp, Ok(self.version)));
                 }
-                Ok(events) => events,
-                Err(refusal) => return self.refuse(refusal, by, name, id, context.now).await,
+                Ok(events) => (events, None),
+                Err(refusal) => {
+                    let remarks = self.state.remarks(command, &refusal, &context);
+                    if remarks.is_empty() {
+                        return self.refuse(refusal, by, stamp, context.now).await;
+                    }
+                    (remarks, Some(refusal))
+                }
             };
-            let (commit, after, outgoing) =
-                self.prepare(&events, id.map(|id| (id, by, name)), context.now);
+            let version = Version(self.version.0 + events.len() as u64);
+            let answer = refusal.map_or(Ok(version), Err);
+            let result = stamp.map(|Stamp { id: command, print }| {
+                let bytes = recent::encode(&First::new(print, answer.clone()));
+                CommandResult { command, bytes }
+            });
+            let (commit, after, outgoing) = self.prepare(&events, result, context.now);
             let is_snapshot = commit.snapshot.is_some();
             match self.birth.system.journal().commit(commit).await {
                 Ok(()) => {
-                    self.version.0 += events.len() as u64;
+                    self.version = version;
                     self.state = after;
                     self.n_unsnapshot =
                         if is_snapshot { 0 } else { self.n_unsnapshot + events.len() as u32 };
                     self.stored_deadline = self.state.deadline().map(|(due, _)| due);
-                    let answer = self.keep(id, by, name, Ok(self.version));
+                    let answer = self.keep(stamp, answer);
                     self.tell_all(events, outgoing);
                     return Ok(answer);
                 }
@@ -322,8 +373,7 @@ impl<D: Decider> Awake<D> {
     }
 
     /// The answer this command got when it was first asked, if it was.
-    async fn first_answer(&mut self, id: Option<CommandId>) -> Result<Option<First>, Fall> {
-        let Some(id) = id else { return Ok(None) };
+    async fn first_answer(&mut self, id: CommandId) -> Result<Option<First>, Fall> {
         match self.recent.find(id) {
             Known::Answered(first) => Ok(Some(first)),
             Known::New => Ok(None),
@@ -347,26 +397,25 @@ impl<D: Decider> Awake<D> {
         &mut self,
         refusal: Refusal,
         by: Principal,
-        name: &str,
-        id: Option<CommandId>,
+        stamp: Option<Stamp>,
         now: Timestamp,
     ) -> Result<Answer, Fall> {
         let is_kept = by != Principal::System && self.version > Version::default();
-        if let Some(command) = id.filter(|_| is_kept) {
-            let bytes = recent::encode(&First::new(by, name, Err(refusal.clone())));
+        if let Some(Stamp { id: command, print }) = stamp.filter(|_| is_kept) {
+            let bytes = recent::encode(&First::new(print, Err(refusal.clone())));
             let result = Some(CommandResult { command, bytes });
             let commit = Commit { result, ..self.empty_commit(now) };
             if let Err(error) = self.birth.system.journal().commit(commit).await {
                 warn!(entity = %self.key, %error, "refusal not kept");
             }
-            return Ok(self.keep(id, by, name, Err(refusal)));
+            return Ok(self.keep(stamp, Err(refusal)));
         }
         Ok(Err(refusal))
     }
 
-    fn keep(&mut self, id: Option<CommandId>, by: Principal, name: &str, answer: Answer) -> Answer {
-        if let Some(id) = id {
-            self.recent.add(id, First::new(by, name, answer.clone()));
+    fn keep(&mut self, stamp: Option<Stamp>, answer: Answer) -> Answer {
+        if let Some(Stamp { id, print }) = stamp {
+            self.recent.add(id, First::new(print, answer.clone()));
         }
         answer
     }
@@ -375,7 +424,7 @@ impl<D: Decider> Awake<D> {
     fn prepare(
         &self,
         events: &[D::Event],
-        asked: Option<(CommandId, Principal, &str)>,
+        result: Option<CommandResult>,
         now: Timestamp,
     ) -> (Commit, D, Outgoing) {
         let mut after = self.state.clone();
@@ -394,10 +443,7 @@ impl<D: Decider> Awake<D> {
         let commit = Commit {
             events: events.iter().map(encode_event::<D>).collect(),
             snapshot: is_snapshot_due.then(|| encode(&after)),
-            result: asked.map(|(command, by, name)| {
-                let bytes = recent::encode(&First::new(by, name, Ok(version)));
-                CommandResult { command, bytes }
-            }),
+            result,
             effects: effects.iter().map(encode).collect(),
             deadline: (deadline != self.stored_deadline).then_some(deadline),
             claims_taken: difference(&wanted, &held),
@@ -505,7 +551,12 @@ impl<D: Decider> Awake<D> {
         if let Some((due, command)) = self.state.deadline()
             && due <= now
         {
-            let answer = self.ask(&command, Principal::System, None).await?;
+            let mut answer = self.ask(&command, Principal::System, None).await?;
+            if let Err(Refusal::Taken { claim, .. }) = &answer
+                && let Some(instead) = self.state.when_taken(claim)
+            {
+                answer = self.ask(&instead, Principal::System, None).await?;
+            }
             let is_still_due = self.state.deadline().is_some_and(|(due, _)| due <= now);
             if self.version == before && is_still_due {
                 // A rule that does not move its own deadline must not keep a core busy.

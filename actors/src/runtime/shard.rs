@@ -7,7 +7,7 @@
 use super::{
     Host, System,
     admission::RETRY_AFTER_MS,
-    entity::{Birth, Entity, Fall, Message},
+    entity::{Birth, Entity, Fall, Message, Waiting},
     watchers::Watchers,
 };
 use crate::{Decider, EntityKey, Refusal, listing::RegionId};
@@ -21,7 +21,7 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -152,7 +152,7 @@ struct Roll<D: Decider> {
 struct Resident<D: Decider> {
     actor: ActorRef<Message<D>>,
     n_sent: u64,
-    inflight: Arc<AtomicU32>,
+    waiting: Arc<Waiting>,
     active_at: Timestamp,
 }
 
@@ -248,11 +248,14 @@ impl<D: Decider> Shard<D> {
         if message.is_admitted() {
             resident.active_at = now;
             let max = self.system.0.settings.entity_inflight_max;
-            if resident.inflight.load(Ordering::Acquire) >= max {
+            if resident.waiting.n.load(Ordering::Acquire) >= max {
                 metrics::counter!("outrider_busy_total", "bound" => "entity").increment(1);
                 return message.refuse(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS });
             }
-            resident.inflight.fetch_add(1, Ordering::AcqRel);
+            resident.waiting.n.fetch_add(1, Ordering::AcqRel);
+        }
+        if message.is_live() {
+            resident.waiting.live.notify_one();
         }
         resident.n_sent += 1;
         // It may fall before it reads this. Its caller sees a dropped reply, and asks again.
@@ -270,17 +273,17 @@ impl<D: Decider> Shard<D> {
         myself: &ActorRef<ToShard<D>>,
         roll: &Roll<D>,
     ) -> Result<Resident<D>, SpawnErr> {
-        let inflight = Arc::new(AtomicU32::new(0));
+        let waiting = Arc::<Waiting>::default();
         let birth = Birth {
             id,
             system: self.system.clone(),
             shard: myself.clone(),
             watchers: roll.watchers.clone(),
-            inflight: inflight.clone(),
+            waiting: waiting.clone(),
         };
         let (actor, _started) =
             ActorRuntime::spawn_linked_instant(None, Entity::new(), birth, myself.get_cell())?;
-        Ok(Resident { actor, n_sent: 0, inflight, active_at: self.system.now() })
+        Ok(Resident { actor, n_sent: 0, waiting, active_at: self.system.now() })
     }
 
     fn instruct(

@@ -415,7 +415,7 @@ impl<M: Mind> Client<M> {
                 match push {
                     Push::Offer(offer) => world.report_broken(self.trace.offered(offer.id)),
                     Push::OfferEnded { offer, .. } => self.trace.voided(*offer),
-                    Push::Assigned { .. } | Push::Released { .. } => {}
+                    Push::Assigned { .. } | Push::Released { .. } | Push::ClaimLost { .. } => {}
                 }
             }
             ServerFrame::Order(view) => {

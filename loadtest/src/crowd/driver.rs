@@ -725,6 +725,8 @@ impl Mind for Driver {
                     self.take_on(job, now);
                 }
                 Push::Released { job, .. } => self.let_go(job),
+                // Nobody in a crowd claims jobs.
+                Push::ClaimLost { .. } => {}
             },
             ServerFrame::Driver(view) => self.saw_self(&view, now),
             ServerFrame::Order(view) => {

@@ -41,7 +41,10 @@ impl Pushes {
         let index = self.waiting.iter().position(|waiting| waiting.n == n)?;
         match self.waiting.swap_remove(index).push {
             Push::Offer(offer) => Some(offer.id),
-            Push::OfferEnded { .. } | Push::Assigned { .. } | Push::Released { .. } => None,
+            Push::OfferEnded { .. }
+            | Push::Assigned { .. }
+            | Push::Released { .. }
+            | Push::ClaimLost { .. } => None,
         }
     }
 

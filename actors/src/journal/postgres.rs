@@ -1,0 +1,485 @@
+//! A journal in Postgres: what a cluster keeps its commits in, and a single node may.
+//!
+//! ```text
+//!  entities ──commit──▶ a queue per committer ──▶ one statement: fence, events, everything ──▶ WAL
+//!      ▲                                              │ rows of who was accepted
+//!      └───────────────── ack ────────────────────────┘           readers ◀──── load
+//! ```
+//!
+//! Safety comes from the statement alone (`commit.sql`): it locks the heads of the shards it writes
+//! and compares their epochs, so that of two nodes who believe to own a shard, one writes. What this
+//! process believes (`ownership`) only spares it the asking.
+
+mod batch;
+mod committer;
+mod ownership;
+pub mod private;
+mod read;
+mod records;
+mod schema;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+use super::{
+    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
+    OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery, rules,
+};
+use crate::{Claim, Commit, EntityKey, Version, ViewRow};
+use batch::Write;
+use committer::{Committer, Request, Shared, now};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
+use ownership::Ownership;
+use protocol::{CommandId, Currency, Timestamp};
+use serde::{Deserialize, Serialize};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+use thiserror::Error;
+use tokio::sync::{
+    Notify,
+    mpsc::{self, error::SendTimeoutError},
+    oneshot, watch,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+/// How many commits may wait for one committer.
+const N_QUEUED_MAX: usize = 4096;
+/// How often the node looks whether it is still the only one.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often room is made for the next day's answers.
+const DAYS_EVERY: Duration = Duration::from_secs(3600);
+/// The session lock that says a node uses the database.
+const NODE_LOCK: i64 = 0x6f75_7472_6964;
+
+/// How the journal uses its database.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// How many write at once. Two keep a disk busy; more help where each write waits longer.
+    pub committers: usize,
+    /// How many connections only read.
+    pub readers: u32,
+    /// Commits that share a statement at most.
+    pub batch_max: usize,
+    /// How long a statement waits for more commits, when there were many a moment ago.
+    #[serde(with = "humantime_serde")]
+    pub linger: Duration,
+    /// How long a statement may take before it counts as lost.
+    #[serde(with = "humantime_serde")]
+    pub patience: Duration,
+    /// Whether opening brings the schema up to date; if not, an old one is refused.
+    pub migrate: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            committers: 2,
+            readers: 8,
+            batch_max: 256,
+            linger: Duration::from_millis(2),
+            patience: Duration::from_secs(5),
+            migrate: true,
+        }
+    }
+}
+
+/// A few connections that write, some that read. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct PostgresJournal {
+    committers: Arc<[mpsc::Sender<Request>]>,
+    shared: Arc<Shared>,
+    readers: PgPool,
+    closed: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Why a journal could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another node writes here.
+    #[error("another node uses this database: stop it, or give this one a database of its own")]
+    InUse,
+    /// A pooler that forgets the session between statements.
+    #[error(
+        "sessions do not last on this address (a pooler in transaction mode?): connect to Postgres itself"
+    )]
+    NoSession,
+    /// A newer build wrote here.
+    #[error("the journal has schema {found}, this build knows {known}: use a newer build")]
+    Newer {
+        /// The version of the database.
+        found: i64,
+        /// The newest this build can read.
+        known: i64,
+    },
+    /// An older build wrote here, and opening must not change that.
+    #[error("the journal has schema {found}, this build needs {needed}: run `outrider migrate`")]
+    Older {
+        /// The version of the database.
+        found: i64,
+        /// What this build writes.
+        needed: i64,
+    },
+    /// Postgres itself is too old.
+    #[error("the server is Postgres {major}, 15 or newer is needed", major = .found / 10_000)]
+    OldServer {
+        /// Its version, as it counts them.
+        found: u32,
+    },
+    /// Postgres refused, or cannot be reached.
+    #[error("cannot open the journal: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Brings the schema of a database up to date; returns the versions before and after.
+pub async fn migrate(options: &PgConnectOptions) -> Result<(i64, i64), OpenError> {
+    let mut connection = options.connect().await?;
+    let versions = schema::migrate(&mut connection).await?;
+    connection.close().await?;
+    Ok(versions)
+}
+
+impl PostgresJournal {
+    /// Opens the journal in a database, and takes all shards. `node` names this process in the
+    /// database's own tables. Must be called within a tokio runtime.
+    pub async fn open(
+        options: PgConnectOptions,
+        node: &str,
+        settings: Settings,
+    ) -> Result<Self, OpenError> {
+        let mut first = reading(&options, node, settings).connect().await?;
+        let found = schema::version(&mut first).await?;
+        if settings.migrate {
+            schema::migrate(&mut first).await?;
+        } else if found < schema::VERSION {
+            return Err(OpenError::Older { found, needed: schema::VERSION });
+        }
+        reserve(&mut first).await?;
+        schema::make_days(&mut first, now()).await?;
+        let incarnation: i64 =
+            sqlx::query_scalar("SELECT nextval('incarnations')").fetch_one(&mut first).await?;
+        let ownership = Ownership::new(node.to_owned(), incarnation);
+        ownership.take_all(&mut first, now()).await?;
+
+        let shared = Arc::new(Shared {
+            options: writing(&options, node, settings),
+            ownership,
+            delivered: Default::default(),
+            has_delivered: Notify::new(),
+            committed: watch::Sender::new(0),
+            settings,
+        });
+        let readers = PgPoolOptions::new()
+            .max_connections(settings.readers.max(1))
+            .acquire_timeout(Duration::from_secs(2))
+            .connect_lazy_with(reading(&options, node, settings));
+        let (mut committers, tasks) = (Vec::new(), TaskTracker::new());
+        for stripe in 1..=settings.committers.clamp(1, 64) as i16 {
+            let (requests, queue) = mpsc::channel(N_QUEUED_MAX);
+            let connection = shared.options.connect().await?;
+            let committer = Committer::new(Arc::clone(&shared), queue, connection, stripe);
+            drop(tasks.spawn(committer.run()));
+            committers.push(requests);
+        }
+        let journal = Self {
+            committers: committers.into(),
+            shared,
+            readers,
+            closed: CancellationToken::new(),
+            tasks,
+        };
+        drop(journal.tasks.spawn(keep_watch(
+            first,
+            reading(&options, node, settings),
+            journal.closed.clone(),
+            Arc::downgrade(&journal.committers),
+        )));
+        Ok(journal)
+    }
+
+    /// Refuses reads that could miss a commit of ours whose fate is open.
+    fn readable(&self, entity: Option<EntityKey>) -> Result<(), JournalError> {
+        if self.closed.is_cancelled() {
+            return Err(JournalError::Unavailable("closed".into()));
+        }
+        match entity.filter(|entity| self.shared.ownership.is_ambiguous(*entity)) {
+            Some(entity) => {
+                let said = format!("what was written to {} is not known yet", entity.shard());
+                Err(JournalError::Unavailable(said))
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn enqueue(&self, commit: Commit) -> Result<(), CommitError> {
+        rules::sound(&commit)?;
+        if self.closed.is_cancelled() {
+            return Err(CommitError::Unavailable("closed".into()));
+        }
+        if self.shared.ownership.is_restoring() {
+            records::end_restoring(&self.readers, &self.shared.ownership)
+                .await
+                .map_err(|error| CommitError::Unavailable(error.to_string()))?;
+        }
+        if self.shared.ownership.is_ambiguous(commit.entity) {
+            return Err(CommitError::Unavailable("the database is away".into()));
+        }
+        let began = Instant::now();
+        let (ack, answer) = oneshot::channel();
+        let committer = usize::from(commit.entity.shard().0) % self.committers.len();
+        let write = Box::new(Write::new(commit, ack));
+        let patience = self.shared.settings.patience;
+        self.committers[committer].send_timeout(Request::Commit(write), patience).await.map_err(
+            |error| match error {
+                SendTimeoutError::Timeout(_) => {
+                    CommitError::Unavailable(format!("{N_QUEUED_MAX} commits are waiting"))
+                }
+                SendTimeoutError::Closed(_) => CommitError::Unavailable("closed".into()),
+            },
+        )?;
+        let outcome = answer
+            .await
+            .unwrap_or_else(|_| Err(CommitError::Unknown("the committer is gone".into())));
+        metrics::histogram!("outrider_journal_commit_seconds").record(began.elapsed());
+        outcome
+    }
+}
+
+/// What holds for every connection. One that is lost must not hold a lock for long.
+fn reading(options: &PgConnectOptions, node: &str, settings: Settings) -> PgConnectOptions {
+    let patience = settings.patience.as_millis().to_string();
+    options
+        .clone()
+        .application_name(node)
+        .options([
+            // The fence stands on a lock that is taken and then looked at again: no snapshot isolation.
+            ("default_transaction_isolation", "read committed"),
+            ("statement_timeout", patience.as_str()),
+            ("idle_in_transaction_session_timeout", patience.as_str()),
+            ("jit", "off"),
+        ])
+        .disable_statement_logging()
+}
+
+/// The one statement is planned once, for tables as they will be and not for the empty ones of a
+/// first start: by index, always.
+fn writing(options: &PgConnectOptions, node: &str, settings: Settings) -> PgConnectOptions {
+    reading(options, node, settings).options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_mergejoin", "off"),
+    ])
+}
+
+/// Says that a node uses the database, and makes sure that saying so lasts.
+async fn reserve(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+        .bind(NODE_LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !is_ours {
+        return Err(OpenError::InUse);
+    }
+    let lasts: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if lasts { Ok(()) } else { Err(OpenError::NoSession) }
+}
+
+/// Holds the reservation, anew after the connection was lost, and makes room for days to come.
+async fn keep_watch(
+    connection: PgConnection,
+    options: PgConnectOptions,
+    closed: CancellationToken,
+    journal: Weak<[mpsc::Sender<Request>]>,
+) {
+    let mut connection = Some(connection);
+    let mut days_made = Instant::now();
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    while journal.strong_count() > 0 {
+        tokio::select! {
+            _ = every.tick() => {}
+            () = closed.cancelled() => break,
+        }
+        let outcome = match &mut connection {
+            Some(connection) => connection.ping().await,
+            None => match options.connect().await {
+                Ok(mut again) => {
+                    if let Err(error) = reserve(&mut again).await {
+                        warn!(%error, "the database is not reserved for this node");
+                    } else {
+                        info!("the database is back");
+                        connection = Some(again);
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = outcome {
+            warn!(%error, "the database is away");
+            connection = None;
+        }
+        if let Some(connection) = connection.as_mut().filter(|_| days_made.elapsed() > DAYS_EVERY) {
+            match schema::make_days(connection, now()).await {
+                Ok(()) => days_made = Instant::now(),
+                Err(error) => warn!(%error, "no room made for tomorrow's answers"),
+            }
+        }
+    }
+    if let Some(connection) = connection {
+        connection.close().await.ok();
+    }
+}
+
+impl Journal for PostgresJournal {
+    fn load(&self, entity: EntityKey) -> BoxFuture<'_, Result<Stored, JournalError>> {
+        async move {
+            self.readable(Some(entity))?;
+            let stored = read::load(&self.readers, entity).await?;
+            // It may have become so while we were reading.
+            self.readable(Some(entity))?;
+            Ok(stored)
+        }
+        .boxed()
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.enqueue(commit).boxed()
+    }
+
+    fn result(
+        &self,
+        entity: EntityKey,
+        command: CommandId,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        async move {
+            self.readable(Some(entity))?;
+            read::result(&self.readers, entity, command).await
+        }
+        .boxed()
+    }
+
+    fn undelivered(
+        &self,
+        after: Option<OutboxPosition>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
+        read::undelivered(&self.readers, after, limit).boxed()
+    }
+
+    fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
+        async move {
+            self.readable(None)?;
+            self.shared.deliver(effects);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn deadlines(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, EntityKey)>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
+        read::deadlines(&self.readers, until, after, limit).boxed()
+    }
+
+    fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {
+        read::holder(&self.readers, claim).boxed()
+    }
+
+    fn history(
+        &self,
+        entity: EntityKey,
+        after: Version,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Recorded>, JournalError>> {
+        read::history(&self.readers, entity, after, limit).boxed()
+    }
+
+    fn views(
+        &self,
+        query: ViewQuery,
+    ) -> BoxFuture<'_, Result<Vec<(EntityKey, ViewRow)>, JournalError>> {
+        read::views(&self.readers, query).boxed()
+    }
+
+    fn balance(
+        &self,
+        account: String,
+        currency: Currency,
+    ) -> BoxFuture<'_, Result<i64, JournalError>> {
+        read::balance(&self.readers, account, currency).boxed()
+    }
+
+    fn feed(
+        &self,
+        after: FeedCursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
+        read::feed(&self.readers, after, limit).boxed()
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.shared.committed.subscribe()
+    }
+
+    fn dump(
+        &self,
+        part: Part,
+        after: Option<Record>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
+        records::dump(&self.readers, part, after, limit).boxed()
+    }
+
+    fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        records::restore(&self.readers, &self.shared.ownership, records).boxed()
+    }
+
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
+        async move {
+            let mut connection = self.readers.acquire().await?;
+            Ok(schema::forget_results(&mut connection, before).await?)
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), JournalError>> {
+        async move {
+            self.closed.cancel();
+            let closing = self.committers.iter().map(|committer| async move {
+                let (closed, is_closed) = oneshot::channel();
+                // Whoever closed it before sent the same.
+                if committer.send(Request::Close(closed)).await.is_ok() {
+                    is_closed.await.ok();
+                }
+            });
+            join_all(closing).await;
+            self.tasks.close();
+            self.tasks.wait().await;
+            self.readers.close().await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Milliseconds as Postgres counts them. The last moment it knows is 292 million years away.
+fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

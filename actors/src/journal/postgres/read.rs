@@ -1,0 +1,294 @@
+//! What is asked of the database. Each is one statement, hence one consistent view of it.
+
+use super::{batch::entity as key, millis};
+use crate::{
+    Claim, EntityKey, Version, ViewRow,
+    commit::{CommandResult, EncodedEvent},
+    journal::{
+        EffectKey, FeedCursor, FeedEvent, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS,
+        Recorded, Sort, Stored, ViewQuery, feed,
+    },
+};
+use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, Timestamp};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, QueryBuilder};
+use std::collections::{BTreeSet, HashMap};
+use uuid::Uuid;
+
+type Answer<T> = Result<T, JournalError>;
+
+/// All parts of [`Stored`], told apart by the first column.
+const LOAD: &str = "
+    SELECT 1::int4, version, ''::text, bytes, NULL::uuid FROM snapshots WHERE id = $1 AND kind = $2
+    UNION ALL
+    SELECT 2, version, name, bytes, NULL FROM events WHERE shard = $3 AND id = $1 AND kind = $2
+        AND version > coalesce((SELECT version FROM snapshots WHERE id = $1 AND kind = $2), 0)
+    UNION ALL
+    SELECT * FROM (
+        SELECT 3, position, '', bytes, command FROM results WHERE id = $1 AND kind = $2
+        ORDER BY position DESC LIMIT $4
+    ) r
+    UNION ALL
+    SELECT * FROM (
+        SELECT 4, 0::int8, '', ''::bytea, command FROM (
+            SELECT command FROM results WHERE id = $1 AND kind = $2
+            ORDER BY position DESC OFFSET $4
+        ) o ORDER BY command DESC LIMIT 1
+    ) m
+    ORDER BY 1, 2";
+
+pub(super) async fn load(readers: &PgPool, entity: EntityKey) -> Answer<Stored> {
+    type Row = (i32, i64, String, Vec<u8>, Option<Uuid>);
+    let rows: Vec<Row> = sqlx::query_as(LOAD)
+        .bind(entity.id)
+        .bind(entity.kind as i16)
+        .bind(i32::from(entity.shard().0))
+        .bind(RECENT_RESULTS as i64)
+        .fetch_all(readers)
+        .await?;
+    let mut stored = Stored::default();
+    for (part, number, name, bytes, id) in rows {
+        let command = id.map(CommandId);
+        match part {
+            1 => stored.snapshot = Some((Version(number.cast_unsigned()), bytes)),
+            2 => stored.tail.push(EncodedEvent { name, bytes }),
+            3 => stored.results.extend(command.map(|command| CommandResult { command, bytes })),
+            _ => stored.older_results_max = command,
+        }
+    }
+    Ok(stored)
+}
+
+pub(super) async fn result(
+    readers: &PgPool,
+    entity: EntityKey,
+    command: CommandId,
+) -> Answer<Option<Vec<u8>>> {
+    // Of two, kept on either side of midnight, the first counts.
+    let sql = "SELECT bytes FROM results WHERE id = $1 AND kind = $2 AND command = $3
+               ORDER BY position LIMIT 1";
+    Ok(sqlx::query_scalar(sql)
+        .bind(entity.id)
+        .bind(entity.kind as i16)
+        .bind(command.0)
+        .fetch_optional(readers)
+        .await?)
+}
+
+pub(super) async fn undelivered(
+    readers: &PgPool,
+    after: Option<OutboxPosition>,
+    limit: usize,
+) -> Answer<Vec<OutboxRow>> {
+    type Row = (i64, i16, Uuid, i64, i32, i64, Vec<u8>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT position, kind, id, version, place, at, bytes FROM outbox WHERE position > $1
+         ORDER BY position LIMIT $2",
+    )
+    .bind(after.map_or(0, |position| position.0.cast_signed()))
+    .bind(count(limit))
+    .fetch_all(readers)
+    .await?;
+    rows.into_iter()
+        .map(|(position, kind, id, version, place, at, bytes)| {
+            let version = Version(version.cast_unsigned());
+            Ok(OutboxRow {
+                position: OutboxPosition(position.cast_unsigned()),
+                key: EffectKey { source: key(kind, id)?, version, index: place.cast_unsigned() },
+                at: moment(at),
+                bytes,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn deadlines(
+    readers: &PgPool,
+    until: Timestamp,
+    after: Option<(Timestamp, EntityKey)>,
+    limit: usize,
+) -> Answer<Vec<(Timestamp, EntityKey)>> {
+    // Before every row: no time is negative.
+    let (at, kind, id) =
+        after.map_or((-1, 0, Uuid::nil()), |(at, it)| (millis(at), it.kind as i16, it.id));
+    let rows: Vec<(i64, i16, Uuid)> = sqlx::query_as(
+        "SELECT deadline, kind, id FROM entities
+         WHERE deadline < $1 AND (deadline, kind, id) > ($2, $3, $4)
+         ORDER BY deadline, kind, id LIMIT $5",
+    )
+    .bind(millis(until))
+    .bind(at)
+    .bind(kind)
+    .bind(id)
+    .bind(count(limit))
+    .fetch_all(readers)
+    .await?;
+    rows.into_iter().map(|(at, kind, id)| Ok((moment(at), key(kind, id)?))).collect()
+}
+
+pub(super) async fn holder(readers: &PgPool, claim: Claim) -> Answer<Option<EntityKey>> {
+    let holder: Option<(i16, Uuid)> =
+        sqlx::query_as("SELECT kind, id FROM claims WHERE claim = $1")
+            .bind(claim.0)
+            .fetch_optional(readers)
+            .await?;
+    Ok(holder.map(|(kind, id)| key(kind, id)).transpose()?)
+}
+
+pub(super) async fn history(
+    readers: &PgPool,
+    entity: EntityKey,
+    after: Version,
+    limit: usize,
+) -> Answer<Vec<Recorded>> {
+    let rows: Vec<(i64, i64, String, Vec<u8>)> = sqlx::query_as(
+        "SELECT version, at, name, bytes FROM events
+         WHERE shard = $1 AND id = $2 AND kind = $3 AND version > $4 ORDER BY version LIMIT $5",
+    )
+    .bind(i32::from(entity.shard().0))
+    .bind(entity.id)
+    .bind(entity.kind as i16)
+    .bind(i64::try_from(after.0).unwrap_or(i64::MAX))
+    .bind(count(limit))
+    .fetch_all(readers)
+    .await?;
+    let recorded = |(version, at, name, bytes): (i64, i64, String, Vec<u8>)| Recorded {
+        version: Version(version.cast_unsigned()),
+        at: moment(at),
+        event: EncodedEvent { name, bytes },
+    };
+    Ok(rows.into_iter().map(recorded).collect())
+}
+
+pub(super) async fn views(readers: &PgPool, query: ViewQuery) -> Answer<Vec<(EntityKey, ViewRow)>> {
+    type Row = (Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
+    let rows: Vec<Row> = views_query(&query).build_query_as().fetch_all(readers).await?;
+    rows.into_iter()
+        .map(|(id, status, rider, driver, at, body)| {
+            let entity = EntityKey { kind: query.kind, id };
+            let body = serde_json::from_str(&body).map_err(|error| JournalError::Unreadable {
+                entity,
+                problem: format!("view: {error}"),
+            })?;
+            let (rider, driver) = (rider.map(RiderId), driver.map(DriverId));
+            Ok((entity, ViewRow { status, rider, driver, at: moment(at), body }))
+        })
+        .collect()
+}
+
+/// One arm per status: each walks its own index from the newest row and stops, and what little is
+/// left is sorted. With `status IN (…)` every row that ever had one of them would be.
+fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
+    let statuses: BTreeSet<_> = query.statuses.iter().map(Some).collect();
+    let arms = if statuses.is_empty() { BTreeSet::from([None]) } else { statuses };
+    let (way, beyond) = match query.sort {
+        Sort::Newest => (" DESC", " AND (at, id) < ("),
+        Sort::Oldest => (" ASC", " AND (at, id) > ("),
+    };
+    let mut sql = QueryBuilder::new("SELECT * FROM (");
+    for (status, n) in arms.into_iter().zip(0..) {
+        sql.push(if n == 0 { "(" } else { " UNION ALL (" });
+        sql.push(
+            "SELECT id, status, rider, driver, at, body::text AS body FROM views WHERE kind = ",
+        );
+        sql.push_bind(query.kind as i16);
+        if let Some(status) = status {
+            sql.push(" AND status = ").push_bind(status.clone());
+        }
+        if let Some(rider) = query.rider {
+            sql.push(" AND rider = ").push_bind(rider.0);
+        }
+        if let Some(driver) = query.driver {
+            sql.push(" AND driver = ").push_bind(driver.0);
+        }
+        if let Some(since) = query.since {
+            sql.push(" AND at >= ").push_bind(millis(since));
+        }
+        if let Some(until) = query.until {
+            sql.push(" AND at < ").push_bind(millis(until));
+        }
+        if let Some((at, id)) = query.after {
+            sql.push(beyond).push_bind(millis(at)).push(", ").push_bind(id).push(")");
+        }
+        sql.push(" ORDER BY at").push(way).push(", id").push(way);
+        sql.push(" LIMIT ").push_bind(count(query.limit)).push(")");
+    }
+    sql.push(") v ORDER BY at").push(way).push(", id").push(way);
+    sql.push(" LIMIT ").push_bind(count(query.limit));
+    sql
+}
+
+pub(super) async fn balance(readers: &PgPool, account: String, currency: Currency) -> Answer<i64> {
+    let sql =
+        "SELECT coalesce(sum(amount), 0)::int8 FROM balances WHERE account = $1 AND currency = $2";
+    Ok(sqlx::query_scalar(sql).bind(account).bind(currency.to_string()).fetch_one(readers).await?)
+}
+
+/// The columns of [`FeedEvent`], of events named `e`.
+pub(super) const EVENT: &str =
+    "e.shard, e.seq, e.epoch, e.kind, e.id, e.command, e.version, e.at, e.name, e.bytes";
+
+/// A row of [`EVENT`].
+pub(super) type EventRow = (i32, i64, i64, i16, Uuid, Option<Uuid>, i64, i64, String, Vec<u8>);
+
+pub(super) fn feed_event(row: EventRow) -> sqlx::Result<FeedEvent> {
+    let (shard, seq, epoch, kind, id, command, version, at, name, bytes) = row;
+    Ok(FeedEvent {
+        shard: ShardId(shard as u16),
+        seq: seq.cast_unsigned(),
+        epoch: epoch.cast_unsigned(),
+        entity: key(kind, id)?,
+        command: command.map(CommandId),
+        recorded: Recorded {
+            version: Version(version.cast_unsigned()),
+            at: moment(at),
+            event: EncodedEvent { name, bytes },
+        },
+    })
+}
+
+/// Up to its head, a shard's log is complete and will not change: whoever adds to it holds the head
+/// until that is committed.
+pub(super) async fn feed(
+    readers: &PgPool,
+    after: FeedCursor,
+    limit: usize,
+) -> Answer<Vec<FeedEvent>> {
+    let (first, last) = after.shards().into_inner();
+    let heads: Vec<(i32, i64)> =
+        sqlx::query_as("SELECT shard, seq FROM heads WHERE seq > 0 AND shard BETWEEN $1 AND $2")
+            .bind(i32::from(first))
+            .bind(i32::from(last))
+            .fetch_all(readers)
+            .await?;
+    let heads: HashMap<_, _> = heads
+        .into_iter()
+        .map(|(shard, seq)| (ShardId(shard as u16), seq.cast_unsigned()))
+        .collect();
+    let waiting =
+        after.turns().filter_map(|(shard, seen)| Some((shard, seen, *heads.get(&shard)?)));
+    let ranges = feed::share(waiting, limit);
+    if ranges.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT {EVENT} FROM unnest($1::int4[], $2::int8[], $3::int8[]) WITH ORDINALITY AS r (shard, lo, hi, turn)
+         CROSS JOIN LATERAL (SELECT * FROM events e WHERE e.shard = r.shard AND e.seq BETWEEN r.lo AND r.hi) e
+         ORDER BY r.turn, e.seq"
+    );
+    let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(ranges.iter().map(|(shard, ..)| i32::from(shard.0)).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|(_, first, _)| first.cast_signed()).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|(.., last)| last.cast_signed()).collect::<Vec<_>>())
+        .fetch_all(readers)
+        .await?;
+    Ok(rows.into_iter().map(feed_event).collect::<sqlx::Result<_>>()?)
+}
+
+/// A limit as Postgres counts.
+pub(super) fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn moment(at: i64) -> Timestamp {
+    Timestamp(at.cast_unsigned())
+}

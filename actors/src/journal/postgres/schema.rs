@@ -1,0 +1,103 @@
+//! Brings a database to the schema this build writes, and refuses one from the future.
+
+use super::OpenError;
+use protocol::Timestamp;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// Each takes a database from the version before to its own; the first makes version 1. Add,
+/// never change.
+const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+
+/// The version this build writes.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// The first Postgres that has all we use.
+const SERVER_VERSION_MIN: u32 = 150_000;
+
+/// The lock under which schemas change: two nodes that start together migrate one after the other.
+const LOCK: i64 = 0x6f75_7472_6d69;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// The version of the database, 0 if there is none. Refuses what this build cannot use.
+pub(super) async fn version(database: &mut PgConnection) -> Result<i64, OpenError> {
+    if let Some(found) = database.server_version_num().filter(|it| *it < SERVER_VERSION_MIN) {
+        return Err(OpenError::OldServer { found });
+    }
+    let is_there: bool = sqlx::query_scalar("SELECT to_regclass('schema_version') IS NOT NULL")
+        .fetch_one(&mut *database)
+        .await?;
+    if !is_there {
+        return Ok(0);
+    }
+    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM schema_version")
+        .fetch_one(&mut *database)
+        .await?;
+    if found > VERSION {
+        return Err(OpenError::Newer { found, known: VERSION });
+    }
+    Ok(found)
+}
+
+/// Applies what is missing, all of it or nothing; returns the versions before and after.
+pub(super) async fn migrate(database: &mut PgConnection) -> Result<(i64, i64), OpenError> {
+    version(database).await?;
+    let mut step = database.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *step).await?;
+    let found = version(&mut step).await?;
+    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version int8 PRIMARY KEY)")
+        .execute(&mut *step)
+        .await?;
+    for (migration, version) in MIGRATIONS.into_iter().zip(1_i64..).skip(found as usize) {
+        sqlx::raw_sql(migration).execute(&mut *step).await?;
+        sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+            .bind(version)
+            .execute(&mut *step)
+            .await?;
+    }
+    step.commit().await?;
+    Ok((found, VERSION))
+}
+
+/// Makes room for the answers of today, tomorrow and the day after.
+pub(super) async fn make_days(database: &mut PgConnection, now: Timestamp) -> sqlx::Result<()> {
+    let today = now.0 / DAY_MS;
+    for day in today..today + 3 {
+        let sql = format!(
+            "CREATE TABLE IF NOT EXISTS results_{day} PARTITION OF results FOR VALUES FROM ({}) TO ({});
+             CREATE UNIQUE INDEX IF NOT EXISTS results_{day}_by_command ON results_{day} (id, kind, command)",
+            day * DAY_MS,
+            (day + 1) * DAY_MS,
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *database).await?;
+    }
+    Ok(())
+}
+
+/// Forgets answers from before a moment: whole days at once, of the others row by row.
+pub(super) async fn forget_results(
+    database: &mut PgConnection,
+    before: Timestamp,
+) -> sqlx::Result<u64> {
+    let days: Vec<(String, f32)> = sqlx::query_as(
+        "SELECT c.relname::text, c.reltuples FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'results'::regclass",
+    )
+    .fetch_all(&mut *database)
+    .await?;
+    let mut n_forgotten = 0;
+    for (name, n_rows) in days {
+        let day = name.strip_prefix("results_").and_then(|day| day.parse::<u64>().ok());
+        if day.is_some_and(|day| (day + 1) * DAY_MS <= before.0) {
+            let sql = format!("DROP TABLE {name}");
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *database).await?;
+            n_forgotten += n_rows.max(0.0) as u64;
+        }
+    }
+    // What is left is less than a day old, but for clocks that went wrong.
+    let rest = sqlx::query("DELETE FROM results_else WHERE at < $1")
+        .bind(super::millis(before))
+        .execute(&mut *database)
+        .await?;
+    Ok(n_forgotten + rest.rows_affected())
+}

@@ -1,0 +1,390 @@
+//! The bytes of every frame, written down: whoever changes one changes what phones in the field say.
+
+use protocol::{
+    Code, CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus, JobId,
+    Money, OfferId, OfferStatus, OrderId, OrderStatus, Place, Point, Principal, Refused, RescueId,
+    RescueStatus, RiderId, SessionId, ShardId, Timestamp,
+    codec::Codec,
+    frame::{ActorView, Board, ClientFrame, Done, Outcome, Push, ServerFrame, Topic},
+    view::{
+        Counters, DriverView, Happening, Mark, Offer, OfferView, OrderView, Position, RescueView,
+        RiderView, WorkKind,
+    },
+    work::{
+        DriverAction, Handoff, Issue, Needs, NewOrder, NewRescue, OfferPolicy, OrderAction,
+        OrderKind, PaymentTiming, RescueAction, Severity, Vehicle, VehicleKind, Wish,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, fmt::Debug};
+
+const NOON: Timestamp = Timestamp(1_800_000_000_000);
+const HERE: Point = Point { lat: -1.9441, lon: 30.0619 };
+const THERE: Point = Point { lat: -1.95, lon: 30.1 };
+
+fn order() -> OrderId {
+    OrderId::nth(1)
+}
+
+fn rescue() -> RescueId {
+    RescueId::nth(1)
+}
+
+fn driver() -> DriverId {
+    DriverId::nth(1)
+}
+
+fn rider() -> RiderId {
+    RiderId::nth(1)
+}
+
+fn offer() -> OfferId {
+    OfferId::nth(1)
+}
+
+fn money(amount: i64) -> Money {
+    Money { amount, currency: Currency::RWF }
+}
+
+fn fare() -> Fare {
+    let line = |code: &str, amount| FareLine { code: code.to_owned(), amount };
+    Fare { currency: Currency::RWF, lines: vec![line("base", 400), line("discount", -50)] }
+}
+
+fn vehicle() -> Vehicle {
+    Vehicle { kind: VehicleKind::Moto, capacity_g: 5_000, skills: vec!["cold_chain".to_owned()] }
+}
+
+fn position() -> Position {
+    Position {
+        at: HERE,
+        sampled_at: NOON,
+        heading_deg: Some(90.0),
+        speed_mps: Some(7.5),
+        accuracy_m: None,
+    }
+}
+
+fn offer_view() -> OfferView {
+    OfferView { id: offer(), driver: driver(), status: OfferStatus::Seen, expires_at: NOON }
+}
+
+fn offered() -> Offer {
+    Offer {
+        id: offer(),
+        job: JobId::Order(order()),
+        work: WorkKind::Ride,
+        pickup: HERE.into(),
+        dropoff: Some(THERE.into()),
+        fare: money(350),
+        eta_s: 120,
+        expires_at: NOON,
+    }
+}
+
+fn wishes() -> Vec<Wish> {
+    let new_order = NewOrder {
+        kind: OrderKind::Ride,
+        stops: vec![Place { at: HERE, label: Some("the market".to_owned()) }, THERE.into()],
+        rider: None,
+        start_at: Some(NOON),
+        payment: PaymentTiming::Cash,
+        needs: Needs { vehicles: vec![VehicleKind::Car], ..Needs::default() },
+        quote: Some("a.b.c".to_owned()),
+        merchant: None,
+        handoff: Handoff::Driver,
+        driver: None,
+        policy: None,
+        pickup_proof: Vec::new(),
+        dropoff_proof: Vec::new(),
+        cash_on_delivery: None,
+        n_items: None,
+    };
+    let new_rescue = NewRescue {
+        issue: Issue::FlatTyre,
+        at: HERE.into(),
+        accuracy_m: Some(12),
+        severity: Some(Severity::Minor),
+        dropoff: None,
+        rider: None,
+        vehicle: Some(VehicleKind::Car),
+        weight_g: 0,
+        policy: None,
+    };
+    let cancel = OrderAction::Cancel { reason: "rain".to_owned() };
+    vec![
+        Wish::PlaceOrder(Box::new(new_order)),
+        Wish::Order { id: order(), action: cancel },
+        Wish::Order { id: order(), action: OrderAction::Arrive {} },
+        Wish::RequestRescue(Box::new(new_rescue)),
+        Wish::Rescue { id: rescue(), action: RescueAction::Rate { stars: 5 } },
+        Wish::Driver { id: None, action: DriverAction::AcceptOffer { offer: offer() } },
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::ClaimJob { job: JobId::Rescue(rescue()) },
+        },
+    ]
+}
+
+fn topics() -> [Topic; 5] {
+    [
+        Topic::Order(order()),
+        Topic::Rescue(rescue()),
+        Topic::Driver(driver()),
+        Topic::Board,
+        Topic::Actor(order().to_string()),
+    ]
+}
+
+fn client_frames() -> Vec<ClientFrame> {
+    let mut frames = vec![
+        ClientFrame::Identify { token: "a.b.c".to_owned() },
+        ClientFrame::Heartbeat {},
+        ClientFrame::Position(position()),
+        ClientFrame::Ack { n: 7 },
+    ];
+    let command = |wish| ClientFrame::Command { id: CommandId::nth(1), wish };
+    frames.extend(wishes().into_iter().map(command));
+    frames.extend(topics().map(ClientFrame::Subscribe));
+    frames.push(ClientFrame::Unsubscribe(Topic::Board));
+    frames
+}
+
+fn pushes() -> Vec<Push> {
+    let job = JobId::Order(order());
+    vec![
+        Push::Offer(offered()),
+        Push::OfferEnded { offer: offer(), status: OfferStatus::Withdrawn },
+        Push::Assigned { job },
+        Push::Released { job, reason: "completed".to_owned() },
+        Push::ClaimLost { job, reason: "refused".to_owned() },
+    ]
+}
+
+fn order_view() -> OrderView {
+    OrderView {
+        id: order(),
+        version: 3,
+        kind: OrderKind::Ride,
+        status: OrderStatus::Assigned,
+        fulfilment: FulfilmentStatus::None,
+        rider: rider(),
+        driver: Some(driver()),
+        stops: vec![HERE.into(), THERE.into()],
+        stops_done: 0,
+        fare: fare(),
+        tip: Some(money(100)),
+        policy: OfferPolicy::BatchOptimal,
+        offers: vec![offer_view()],
+        reason: None,
+        placed_at: NOON,
+        changed_at: NOON,
+        start_at: Some(NOON),
+        price_asked: None,
+        follows: Some(order()),
+        followed_by: None,
+        code: Some("0042".to_owned()),
+    }
+}
+
+fn rescue_view() -> RescueView {
+    RescueView {
+        id: rescue(),
+        version: 2,
+        issue: Issue::BatteryDead,
+        status: RescueStatus::Searching,
+        rider: rider(),
+        driver: None,
+        attached: None,
+        at: HERE.into(),
+        dropoff: Some(THERE.into()),
+        fare: fare(),
+        offers: Vec::new(),
+        outcome: None,
+        requested_at: NOON,
+        changed_at: NOON,
+    }
+}
+
+fn driver_view() -> DriverView {
+    DriverView {
+        id: driver(),
+        version: 4,
+        status: DriverStatus::Available,
+        blocked: None,
+        vehicle: Some(vehicle()),
+        jobs: vec![JobId::Order(order())],
+        offers: vec![offered()],
+        position: Some(position()),
+    }
+}
+
+fn board() -> Board {
+    let driver =
+        Mark::Driver { id: driver(), at: HERE, status: DriverStatus::Available, jobs: Vec::new() };
+    let order = Mark::Order {
+        id: order(),
+        kind: OrderKind::Delivery,
+        status: OrderStatus::Searching,
+        pickup: HERE,
+        dropoff: THERE,
+        driver: None,
+    };
+    let rescue = Mark::Rescue {
+        id: rescue(),
+        issue: Issue::Stuck,
+        status: RescueStatus::OnScene,
+        at: HERE,
+        driver: None,
+    };
+    let counters = Counters {
+        drivers: BTreeMap::from([(DriverStatus::Available, 1)]),
+        rides: BTreeMap::new(),
+        deliveries: BTreeMap::from([(OrderStatus::Searching, 2)]),
+        rescues: BTreeMap::from([(RescueStatus::OnScene, 3)]),
+    };
+    let actor = rider().to_string();
+    let happenings = vec![Happening { at: NOON, actor: actor.clone(), what: "placed".to_owned() }];
+    Board {
+        seq: 9,
+        full: true,
+        server_time: NOON,
+        marks: vec![driver, order, rescue],
+        gone: vec![actor],
+        counters,
+        happenings,
+    }
+}
+
+fn server_frames() -> Vec<ServerFrame> {
+    let id = CommandId::nth(1);
+    let done = Done { actor: order().to_string(), version: 1 };
+    let mut refused = Refused::new(Code::IllegalTransition, "not while searching");
+    refused.allowed = vec!["cancel".to_owned()];
+    let busy = Refused::new(Code::Busy, "too many commands at once").retry_after_ms(100);
+    let actor = ActorView {
+        actor: order().to_string(),
+        version: 3,
+        shard: ShardId(7),
+        state: serde_json::json!({ "status": "assigned" }),
+        events: vec!["assigned".to_owned()],
+        deadline: Some(NOON),
+    };
+    let mut frames = vec![
+        ServerFrame::Hello {
+            session: SessionId::nth(1),
+            server_time: NOON,
+            heartbeat_ms: 20_000,
+            frame_bytes_max: 65_536,
+            frames_per_s: 20,
+        },
+        ServerFrame::Welcome { principal: Principal::Rider(rider()) },
+        ServerFrame::Welcome { principal: Principal::Dispatcher },
+        ServerFrame::Heartbeat { server_time: NOON },
+        ServerFrame::Result { id, outcome: Outcome::Ok(done) },
+        ServerFrame::Result { id, outcome: Outcome::Refused(refused) },
+        ServerFrame::Refused(busy.clone()),
+        ServerFrame::Order(Box::new(order_view())),
+        ServerFrame::Rescue(Box::new(rescue_view())),
+        ServerFrame::Driver(Box::new(driver_view())),
+        ServerFrame::Rider(RiderView {
+            id: rider(),
+            version: 1,
+            jobs: vec![JobId::Order(order())],
+        }),
+        ServerFrame::Sighted { job: JobId::Order(order()), at: HERE, eta_s: Some(60) },
+        ServerFrame::Board(Box::new(board())),
+        ServerFrame::Actor(Box::new(actor)),
+        ServerFrame::Unsubscribed { topic: Topic::Board, refused: busy.clone() },
+        ServerFrame::Goodbye { refused: busy },
+    ];
+    let push = |(n, push)| ServerFrame::Push { n, push };
+    frames.extend((1..).zip(pushes()).map(push));
+    frames
+}
+
+/// A new kind of frame must be added here, and then its bytes are missing.
+fn client_name(frame: &ClientFrame) -> &'static str {
+    match frame {
+        ClientFrame::Identify { .. } => "identify",
+        ClientFrame::Heartbeat {} => "heartbeat",
+        ClientFrame::Command { .. } => "command",
+        ClientFrame::Position(_) => "position",
+        ClientFrame::Ack { .. } => "ack",
+        ClientFrame::Subscribe(_) => "subscribe",
+        ClientFrame::Unsubscribe(_) => "unsubscribe",
+    }
+}
+
+fn server_name(frame: &ServerFrame) -> &'static str {
+    match frame {
+        ServerFrame::Hello { .. } => "hello",
+        ServerFrame::Welcome { .. } => "welcome",
+        ServerFrame::Heartbeat { .. } => "heartbeat",
+        ServerFrame::Result { .. } => "result",
+        ServerFrame::Push { .. } => "push",
+        ServerFrame::Refused(_) => "refused",
+        ServerFrame::Order(_) => "order",
+        ServerFrame::Rescue(_) => "rescue",
+        ServerFrame::Driver(_) => "driver",
+        ServerFrame::Rider(_) => "rider",
+        ServerFrame::Sighted { .. } => "sighted",
+        ServerFrame::Board(_) => "board",
+        ServerFrame::Actor(_) => "actor",
+        ServerFrame::Unsubscribed { .. } => "unsubscribed",
+        ServerFrame::Goodbye { .. } => "goodbye",
+    }
+}
+
+fn push_name(push: &Push) -> &'static str {
+    match push {
+        Push::Offer(_) => "offer",
+        Push::OfferEnded { .. } => "offer_ended",
+        Push::Assigned { .. } => "assigned",
+        Push::Released { .. } => "released",
+        Push::ClaimLost { .. } => "claim_lost",
+    }
+}
+
+/// Each frame in both codecs, having read it back from both.
+fn written<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+    frames: &[T],
+    name: impl Fn(&T) -> &'static str,
+) -> String {
+    let mut text = String::new();
+    for frame in frames {
+        let [json, msgpack] = [Codec::Json, Codec::MsgPack].map(|codec| {
+            let bytes = codec.encode(frame).unwrap();
+            assert_eq!(&codec.decode::<T>(&bytes).unwrap(), frame, "{codec:?}");
+            bytes
+        });
+        let hex: String = msgpack.iter().map(|byte| format!("{byte:02x}")).collect();
+        let json = String::from_utf8(json).unwrap();
+        let name = name(frame);
+        assert!(json.starts_with(&format!("{{\"{name}\":")), "{name}: {json}");
+        text.push_str(&format!("{json}\n{hex}\n\n"));
+    }
+    text
+}
+
+#[test]
+fn what_clients_say() {
+    insta::assert_snapshot!(written(&client_frames(), client_name));
+}
+
+#[test]
+fn what_the_server_says() {
+    insta::assert_snapshot!(written(&server_frames(), server_name));
+    assert_eq!(
+        pushes().iter().map(push_name).collect::<Vec<_>>(),
+        ["offer", "offer_ended", "assigned", "released", "claim_lost"]
+    );
+}
+
+#[test]
+fn a_client_that_says_more_than_is_known_is_refused_and_a_server_may() {
+    let more = br#"{"ack":{"n":1,"colour":"red"}}"#;
+    assert!(Codec::Json.decode::<ClientFrame>(more).is_err());
+    let more = br#"{"heartbeat":{"server_time":1,"colour":"red"}}"#;
+    assert!(Codec::Json.decode::<ServerFrame>(more).is_ok());
+}

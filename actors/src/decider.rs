@@ -42,6 +42,17 @@ pub trait Decider:
         context: &Context<Self::Id>,
     ) -> Result<Vec<Self::Event>, Refusal>;
 
+    /// What a refusal itself leaves behind, such as a count of wrong codes. Written together with
+    /// the refusal, and before anyone hears it.
+    fn remarks(
+        &self,
+        _command: &Self::Command,
+        _refusal: &Refusal,
+        _context: &Context<Self::Id>,
+    ) -> Vec<Self::Event> {
+        Vec::new()
+    }
+
     /// Folds a fact into the state. It cannot refuse: the event has already happened.
     fn evolve(&mut self, event: &Self::Event);
 
@@ -52,6 +63,12 @@ pub trait Decider:
     /// When this entity next acts by itself, and what it then asks of itself as
     /// [`Principal::System`]. May be asked late, and again after a restart; never early.
     fn deadline(&self) -> Option<(Timestamp, Self::Command)>;
+
+    /// What it asks of itself, as the platform, when the command of its deadline could not be
+    /// committed because someone else holds `claim`. Nobody else would hear that refusal.
+    fn when_taken(&self, _claim: &Claim) -> Option<Self::Command> {
+        None
+    }
 
     /// The unique keys it holds in this state. A commit that would take a key someone else holds is
     /// refused as [`Refusal::Taken`] and changes nothing.

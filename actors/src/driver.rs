@@ -351,12 +351,13 @@ impl Decider for Driver {
                         driver: id,
                         slots: slots.iter().collect(),
                     };
-                    or_abort(id, lease.offer.job, told)
+                    or_abort(id, lease.offer.job, Some(*offer), told)
                 })
                 .into_iter()
                 .collect(),
             Event::JobClaimed { job, slots, .. } => {
-                vec![or_abort(id, *job, ToJob::Claim { driver: id, slots: slots.iter().collect() })]
+                let claim = ToJob::Claim { driver: id, slots: slots.iter().collect() };
+                vec![or_abort(id, *job, None, claim)]
             }
             Event::JobAsked { job, .. } => self
                 .job(*job)
@@ -366,7 +367,7 @@ impl Decider for Driver {
                         Some(offer) => ToJob::OfferAccepted { offer, driver: id, slots },
                         None => ToJob::Claim { driver: id, slots },
                     };
-                    or_abort(id, *job, told)
+                    or_abort(id, *job, it.offer, told)
                 })
                 .into_iter()
                 .collect(),
@@ -497,9 +498,9 @@ impl Decider for Driver {
 }
 
 /// Tells a job that the driver wants it, and the driver if it may not have it.
-fn or_abort(id: DriverId, job: JobId, told: search::Command) -> Effect {
+fn or_abort(id: DriverId, job: JobId, offer: Option<OfferId>, told: search::Command) -> Effect {
     let reason = "the job went to someone else, or is over".to_owned();
-    let abort = Tell::Driver { to: id, command: Command::AbortJob { job, reason } };
+    let abort = Tell::Driver { to: id, command: Command::AbortJob { job, offer, reason } };
     Effect::from(Tell::job(job, told)).if_refused(abort)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::policy::Tariff;
 use protocol::{Currency, Fare, FareLine, Timestamp};
+use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,13 @@ pub fn quote(
     let step = price(tariff.round_to).max(1);
     bill.add("rounding", (step - bill.total % step) % step);
     Fare { currency, lines: bill.lines }
+}
+
+/// What waiting costs beyond the time that is free, by the second; never negative.
+pub fn waiting(per_min: i64, waited: Duration, free: Duration) -> i64 {
+    let charged_s = u32::try_from(waited.saturating_sub(free).as_secs()).unwrap_or(u32::MAX);
+    let amount = per(per_min, charged_s, 60).min(TOTAL_MAX);
+    i64::try_from(amount).expect("no charge is above TOTAL_MAX")
 }
 
 /// The minute of the day at a place whose clocks are `utc_offset_min` minutes ahead of UTC.

@@ -2,14 +2,18 @@
 //!
 //! Read in this order: `order/table.rs` (what is allowed), this file (what an order is), and then by
 //! relation: `ride.rs`, `transport.rs`, `fulfilment.rs` (the work), `offers.rs` (its driver),
-//! `cancel.rs` (its bad ends), `timers.rs` and `track.rs` (what it does by itself), `evolve.rs`
+//! `cancel.rs` (its bad ends), `later.rs` (orders for later), `waiting.rs` (what waiting costs),
+//! `again.rs` (orders that go on as another one), `timers.rs` and `track.rs` (what it does by itself), `evolve.rs`
 //! (what it remembers of all that), `shown.rs` (what others are told).
 
+mod again;
 mod cancel;
+mod code;
 mod command;
 mod event;
 mod evolve;
 pub mod fulfilment;
+mod later;
 mod offers;
 mod placing;
 mod ride;
@@ -18,6 +22,7 @@ pub mod table;
 mod timers;
 mod track;
 mod transport;
+mod waiting;
 
 pub use crate::search::Sighting;
 pub use command::{Command, Placement};
@@ -78,6 +83,19 @@ struct Life {
     /// Why it ended, if it ended badly.
     reason: Option<String>,
     aftermath: Aftermath,
+    /// When the rider of an order for later is reminded.
+    #[serde(default)]
+    remind_at: Option<Timestamp>,
+    #[serde(default)]
+    price_asked: Option<Box<PriceAsked>>,
+    /// Since when the driver has been at the pickup or at the stop it last reached.
+    #[serde(default)]
+    at_stop_since: Option<Timestamp>,
+    #[serde(default)]
+    n_wrong_codes: u8,
+    /// The order that goes on for it.
+    #[serde(default)]
+    followed_by: Option<OrderId>,
     #[serde(skip)]
     track: Track,
 }
@@ -115,6 +133,13 @@ enum Leg {
 struct Change {
     stops: Vec<Place>,
     fare: Option<Fare>,
+    until: Timestamp,
+}
+
+/// A price the rider has not agreed to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct PriceAsked {
+    fare: Fare,
     until: Timestamp,
 }
 
@@ -195,6 +220,18 @@ impl Decider for Order {
         Some((self.0.as_ref()?.deadline()?, Command::Tick {}))
     }
 
+    fn remarks(&self, _command: &Command, refusal: &Refusal, context: &Around) -> Vec<Event> {
+        match (&self.0, refusal) {
+            (Some(life), Refusal::WrongCode) => life.note_wrong_code(context),
+            (_, _) => Vec::new(),
+        }
+    }
+
+    fn when_taken(&self, _claim: &Claim) -> Option<Command> {
+        let stage = self.0.as_ref().map(|life| &life.stage);
+        matches!(stage, Some(Stage::Scheduled { .. })).then_some(Command::Postpone {})
+    }
+
     fn claims(&self, _id: OrderId) -> Vec<Claim> {
         self.0.as_ref().map(|life| life.claims()).unwrap_or_default()
     }
@@ -267,6 +304,11 @@ impl Life {
             sla: Sla::default(),
             reason: None,
             aftermath: Aftermath::default(),
+            remind_at: None,
+            price_asked: None,
+            at_stop_since: None,
+            n_wrong_codes: 0,
+            followed_by: None,
             track: Track::default(),
         }
     }
@@ -280,7 +322,12 @@ impl Life {
             Command::FailPayment {} => {
                 Ok(self.call_off(OrderStatus::CancelledBySystem, "the payment failed", around))
             }
-            Command::Reschedule { start_at } => self.reschedule(*start_at, around),
+            Command::Reschedule { start_at, fare } => {
+                self.reschedule(*start_at, fare.as_ref(), around)
+            }
+            Command::Requote { fare } => self.requote(fare, around),
+            Command::AcceptPrice {} => self.accept_price(around),
+            Command::DeclinePrice {} => self.decline_price(around),
             Command::ModifyStops { stops, fare } => self.modify_stops(stops, fare.as_ref(), around),
             Command::AcceptChange {} => self.accept_change(around),
             Command::DeclineChange {} => Ok(self.decline_change(around)),
@@ -297,6 +344,7 @@ impl Life {
             }
             Command::Unassign { reason } => self.unassign(reason, around),
             Command::ExtendSearch {} => self.extend_search(around),
+            Command::CollectInstead {} => Ok(self.collect_instead(around)),
             Command::Depart {} => Ok(vec![Event::Departed { at: around.now }]),
             Command::Arrive {} => self.arrive(around),
             Command::OnBoard {} => self.on_board(around),
@@ -310,6 +358,7 @@ impl Life {
             }
             Command::Deliver { proofs, cash } => self.deliver(proofs, *cash, around),
             Command::Fail { reason } => self.fail(reason, around),
+            Command::Retry {} if self.status().is_final() => self.try_again(around),
             Command::Retry {} => Ok(vec![Event::Retried { at: around.now }]),
             Command::StartReturn {} => Ok(vec![Event::ReturnStarted {
                 reason: "could not be handed over".to_owned(),
@@ -343,6 +392,7 @@ impl Life {
                 let metered = Event::Metered { total_m: *total_m, at: around.now };
                 Ok((*total_m > self.metered_m).then_some(metered).into_iter().collect())
             }
+            Command::Postpone {} => Ok(self.postpone(around)),
             Command::Tick {} => Ok(self.tick(around)),
             Command::Search(command) => self.hear_of_search(command, around),
         }
@@ -412,6 +462,8 @@ impl Life {
         let before = self.assignment();
         if let Event::Search(event) = event {
             self.search.effects(&self.terms(job), event).into_iter().collect()
+        } else if let Event::Continued { order, placement, .. } = event {
+            vec![Tell::Order { to: *order, command: Command::Place(placement.clone()) }.into()]
         } else if let Event::Assigned(by) = event {
             vec![by.commit(job)]
         } else if let Event::CustodyPassed(by) = event {
@@ -435,11 +487,19 @@ impl Life {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let is_final = self.status().is_final();
-        let is_active_ride = self.placement.kind == OrderKind::Ride && !is_final;
-        let ride = is_active_ride.then(|| Claim::ride(self.placement.rider));
+        let ride = self.is_active_ride().then(|| Claim::ride(self.placement.rider));
         let slots = self.assignment().into_iter().flat_map(Assignment::claims);
         ride.into_iter().chain(slots).collect()
+    }
+
+    /// Is it the one ride its rider may have? One for later is not, until its time has come.
+    fn is_active_ride(&self) -> bool {
+        let is_active = match self.stage {
+            Stage::Prepaying { .. } => self.placement.start_at.is_none(),
+            Stage::Scheduled { .. } | Stage::Ended { .. } => false,
+            Stage::Waiting { .. } | Stage::Looking | Stage::Driven { .. } => true,
+        };
+        is_active && self.is_ride()
     }
 
     /// Where the transport is, as everyone is told.

@@ -48,6 +48,19 @@ pub struct JobPolicy {
     pub on_board_check: bool,
     /// How long before `start_at` a scheduled job starts to search.
     pub lead_ms: u32,
+    /// How long before `start_at` the rider of a scheduled job is reminded; 0 for never.
+    pub remind_ms: u32,
+    /// A scheduled job whose price has risen by more than this many percent is not begun before
+    /// its rider has agreed; a smaller rise is not passed on, and 0 passes on none.
+    pub requote_percent: u8,
+    /// How long the rider may think about a new price.
+    pub requote_ms: u32,
+    /// Does a rider who does not answer agree to it? Otherwise the job is called off.
+    pub requote_silent_accepts: bool,
+    /// After how long a scheduled ride tries again whose rider still rides elsewhere.
+    pub wake_again_ms: u32,
+    /// How long after `start_at` it stops trying.
+    pub late_max_ms: u32,
     /// How long a prepayment may take.
     pub prepay_ms: u32,
     /// How long a change of stops waits for the driver.
@@ -72,6 +85,23 @@ pub struct JobPolicy {
     pub fixed_silent_ms: u32,
     /// How long after acceptance cancelling is free.
     pub cancel_free_ms: u32,
+    /// Part of the fare a rider owes who calls it off while the driver is on the way, in percent.
+    pub on_the_way_fee_percent: u8,
+    /// Part of the fare a rider owes who calls it off while the driver waits, in percent.
+    pub at_pickup_fee_percent: u8,
+    /// Part of the fare a rider owes who does not come, in percent.
+    pub no_show_fee_percent: u8,
+    /// Part of a basket's price that comes back at first, then, and last, once the merchant has
+    /// accepted, in percent.
+    pub confirmed_refund_percent: [u8; 3],
+    /// When "then" and "last" begin.
+    pub confirmed_refund_ms: [u32; 2],
+    /// Part of a basket's price that comes back while it is being made, in percent.
+    pub preparing_refund_percent: u8,
+    /// How long after nobody was found it may be tried again.
+    pub retry_ms: u32,
+    /// How many wrong codes may be tried before only staff can go on.
+    pub code_tries_max: u8,
     /// How long after the end a fare may be lowered.
     pub adjust_ms: u32,
     /// How long after the end it can be rated, and tipped for a seventh of that.
@@ -105,6 +135,12 @@ impl Default for JobPolicy {
             start_code: false,
             on_board_check: false,
             lead_ms: 15 * 60_000,
+            remind_ms: 60 * 60_000,
+            requote_percent: 10,
+            requote_ms: 10 * 60_000,
+            requote_silent_accepts: false,
+            wake_again_ms: 3 * 60_000,
+            late_max_ms: 15 * 60_000,
             prepay_ms: 30 * 60_000,
             change_ms: 30_000,
             early_end_ms: 10 * 60_000,
@@ -117,6 +153,14 @@ impl Default for JobPolicy {
             sla_ms: 60 * 60_000,
             fixed_silent_ms: 2 * 60_000,
             cancel_free_ms: 2 * 60_000,
+            on_the_way_fee_percent: 10,
+            at_pickup_fee_percent: 25,
+            no_show_fee_percent: 50,
+            confirmed_refund_percent: [100, 90, 80],
+            confirmed_refund_ms: [5 * 60_000, 10 * 60_000],
+            preparing_refund_percent: 50,
+            retry_ms: 30 * 60_000,
+            code_tries_max: 5,
             adjust_ms: 10 * 60_000,
             rate_ms: 7 * 24 * 3_600_000,
             cod_max: 1_000_000,
@@ -210,6 +254,9 @@ pub struct Tariff {
     pub per_km: i64,
     /// Per minute.
     pub per_min: i64,
+    /// Per minute that a driver waits longer than is free.
+    #[serde(default)]
+    pub waiting_per_min: i64,
     /// Never less than this before tax.
     pub minimum: i64,
     /// Added at night, in percent of the lines above.

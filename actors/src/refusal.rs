@@ -49,7 +49,7 @@ pub enum Refusal {
         limit_m: u32,
     },
     /// A waiting time has not passed.
-    #[error("{what}: {remaining_ms} ms too early")]
+    #[error("too early by {} s: {what}", remaining_ms.div_ceil(1_000))]
     TooEarly {
         /// What must be waited for.
         what: String,

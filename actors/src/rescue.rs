@@ -206,6 +206,7 @@ impl Decider for Rescue {
             Event::Ended { status, .. } => status.into(),
             Event::Search(event) => event.into(),
             Event::Requested { .. }
+            | Event::Located { .. }
             | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
             | Event::Accepted { .. }
@@ -267,7 +268,7 @@ impl Rescue {
 impl Case {
     fn new(request: &Request, stranded: Option<DriverId>, at: Timestamp) -> Self {
         Self {
-            request: request.clone(),
+            request: triage::hurried(request),
             stranded,
             status: RescueStatus::Requested,
             requested_at: at,
@@ -290,6 +291,10 @@ impl Case {
     fn evolve(&mut self, event: &Event) {
         match event {
             Event::Requested { .. } | Event::IncidentOpened { .. } => {}
+            Event::Located { place, accuracy_m, .. } => {
+                self.request.at = place.clone();
+                self.request.accuracy_m = *accuracy_m;
+            }
             Event::Triaged { at, needs } => {
                 self.needs = needs.clone();
                 self.enter(RescueStatus::Searching, *at);
@@ -413,6 +418,7 @@ impl Case {
                     .collect()
             }
             Event::Requested { .. }
+            | Event::Located { .. }
             | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
             | Event::Departed { .. }

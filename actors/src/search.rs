@@ -394,7 +394,7 @@ impl Search {
                 // A driver who has said yes holds the job, not a mere offer of it.
                 let command = if open.status == OfferStatus::DriverConfirmed {
                     let reason = format!("offer is {status}");
-                    driver::Command::AbortJob { job: terms.job, reason }
+                    driver::Command::AbortJob { job: terms.job, offer: Some(*offer), reason }
                 } else {
                     driver::Command::WithdrawOffer { offer: *offer, status: *status }
                 };

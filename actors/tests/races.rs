@@ -12,8 +12,8 @@ use actors::{
     search::{self, Candidate},
 };
 use protocol::{
-    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OfferId, OrderId,
-    OrderStatus, Point, Principal, RiderId,
+    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, MerchantId, OfferId,
+    OrderId, OrderStatus, Point, Principal, RiderId,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
@@ -30,9 +30,13 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(Clock::Machine).await
+    }
+
+    async fn with(clock: Clock) -> Self {
         let journal: SharedJournal = Arc::new(MemoryJournal::default());
         let regions = region::Settings { tick_ms: 0, ..region::Settings::default() };
-        let system = System::start(journal.clone(), Clock::Machine, Settings::default(), regions)
+        let system = System::start(journal.clone(), clock, Settings::default(), regions)
             .await
             .expect("starts");
         Self { system, journal }
@@ -187,6 +191,9 @@ fn placement(rider: RiderId, policy: OfferPolicy) -> Placement {
         pickup_proof: Vec::new(),
         dropoff_proof: Vec::new(),
         cash_on_delivery: None,
+        waiting_per_min: 0,
+        follows: None,
+        excluded: Vec::new(),
     }
 }
 
@@ -385,7 +392,7 @@ async fn finish_and_finish_and_cancel_at_once_end_a_ride_once() {
         let start = order::Command::Start { code: None };
         stage.order(order, Principal::Dispatcher, start).await.expect("started");
         let finish =
-            || order::Command::Finish { code: None, early_reason: Some("here".to_owned()) };
+            || order::Command::Finish { code: None, early_reason: Some("rider_asked".to_owned()) };
         let (one, other, cancelled) = tokio::join!(
             stage.order(order, Principal::Driver(driver), finish()),
             stage.order(order, Principal::Driver(driver), finish()),
@@ -436,4 +443,71 @@ async fn the_same_races_with_every_actor_falling_leave_one_truth() {
             .await;
         stage.sweep(&[order], &crew).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rider_with_a_ride_for_later_may_ride_now_and_the_later_one_waits_for_its_turn() {
+    let clock = Clock::manual(Clock::Machine.now());
+    let stage = Stage::with(clock.clone()).await;
+    let rider = RiderId::nth(1);
+    let (now, later) = (OrderId::nth(1), OrderId::nth(2));
+    let start_at = Some(stage.system.now() + Duration::from_mins(60));
+    let scheduled = Placement { start_at, ..placement(rider, OfferPolicy::Sequential) };
+    let place = |it: Placement| order::Command::Place(Box::new(it));
+    let by = Principal::Rider(rider);
+    stage.order(later, by, place(scheduled)).await.expect("placed");
+    let mut running = placement(rider, OfferPolicy::Sequential);
+    running.policy.search_ms = 3 * 3_600_000;
+    running.policy.attempts_max = 1_000;
+    stage.order(now, by, place(running)).await.expect("nothing is in its way yet");
+
+    clock.advance(Duration::from_mins(45));
+    let wake_again = stage
+        .until_order(later, |state| {
+            let (due, _) = actors::Decider::deadline(state)?;
+            (due > stage.system.now()).then_some(due)
+        })
+        .await;
+    assert_eq!(wake_again, stage.system.now() + Duration::from_mins(3));
+    stage.order(now, by, cancel()).await.expect("cancelled");
+    clock.advance(Duration::from_mins(3));
+    stage
+        .until_order(later, |state| (state.status() == Some(OrderStatus::Searching)).then_some(()))
+        .await;
+    let holder = stage.journal.holder(Claim::ride(rider)).await.expect("read");
+    assert_eq!(holder, Some(EntityKey::from(later)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn wrong_codes_are_counted_although_they_are_refused_and_a_repeat_counts_once() {
+    let stage = Stage::new().await;
+    let (order, rider) = (OrderId::nth(1), RiderId::nth(1));
+    let mut prepared = placement(rider, OfferPolicy::Feed);
+    prepared.handoff = Handoff::Collect;
+    prepared.kind = OrderKind::Commerce;
+    prepared.merchant = Some(MerchantId::nth(1));
+    prepared.n_items = 1;
+    prepared.code = Some("4711".to_owned());
+    let merchant = Principal::Merchant(MerchantId::nth(1));
+    let rider = Principal::Rider(rider);
+    stage.order(order, rider, order::Command::Place(Box::new(prepared))).await.expect("placed");
+    let accept = order::Command::MerchantAccept { prep_min: 1 };
+    stage.order(order, merchant, accept).await.expect("accepted");
+    stage.order(order, merchant, order::Command::Ready {}).await.expect("ready");
+    let collected = |code: &str| order::Command::Collected { code: Some(code.to_owned()) };
+    let wrong = Ask { command: collected("0000"), by: rider, id: CommandId::mint() };
+    for _ in 0..10 {
+        let answer = stage.system.ask::<Order>(order, wrong.clone(), PATIENCE).await;
+        assert_eq!(answer, Err(Refusal::WrongCode), "a repeat hears the same, also after a fall");
+        stage.system.kill(order.into());
+    }
+    for _ in 0..4 {
+        let answer = stage.order(order, rider, collected("0001")).await;
+        assert_eq!(answer, Err(Refusal::WrongCode));
+    }
+    let locked = stage.order(order, rider, collected("4711")).await;
+    assert!(matches!(locked, Err(Refusal::NotEligible(_))), "{locked:?}");
+    let history = stage.journal.history(order.into(), Version(0), 100).await.expect("read");
+    let n_wrong = history.iter().filter(|it| it.event.name == "code_wrong").count();
+    assert_eq!(n_wrong, 5);
 }

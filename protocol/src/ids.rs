@@ -232,6 +232,12 @@ macro_rules! placed {
                 Self(uuid_v7(minted_ms(command.0), entropy))
             }
 
+            /// The id of what goes on where this one ended, in `shard`. Derived, so that there is
+            /// only one.
+            pub fn following(self, shard: ShardId) -> Self {
+                Self::created_by(self.0, CommandId(self.0), shard)
+            }
+
             /// Where it lives.
             pub fn shard(self) -> ShardId {
                 ShardId((self.0.as_u128() >> 66 & 0x3ff) as u16)

@@ -43,6 +43,18 @@ pub struct OrderView {
     pub placed_at: Timestamp,
     /// When its status last changed.
     pub changed_at: Timestamp,
+    /// When it should start, if not at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Timestamp>,
+    /// What it would cost from now on; its rider is asked whether that is all right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_asked: Option<Fare>,
+    /// The order it goes on for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<OrderId>,
+    /// The order that goes on for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed_by: Option<OrderId>,
     /// The code the rider tells the driver; shown to the rider only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,

@@ -268,6 +268,22 @@ pub enum Issue {
     Stuck,
 }
 
+/// How bad it is to be stranded there.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Severity {
+    /// It can wait.
+    Minor,
+    /// As usual.
+    Normal,
+    /// Someone is in danger: several drivers are asked at once, and a dispatcher looks at it.
+    Urgent,
+}
+
 /// A rescue as it is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -277,6 +293,12 @@ pub struct NewRescue {
     pub issue: Issue,
     /// Where the vehicle is.
     pub at: Place,
+    /// How well that is known, in metres. One too vague waits until someone has said where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_m: Option<u32>,
+    /// How bad it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
     /// Where it should be taken, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropoff: Option<Place>,
@@ -312,6 +334,12 @@ pub enum OrderAction {
         /** The new time. */
         start_at: Timestamp,
     },
+    /// Staff: look at the price of a scheduled order again.
+    Requote {},
+    /// The rider agrees to the new price.
+    AcceptPrice {},
+    /// The rider does not, and the order is called off.
+    DeclinePrice {},
     /// Change the stops of a running one; the driver must agree.
     ModifyStops {
         /** The stops still to come. */
@@ -349,6 +377,8 @@ pub enum OrderAction {
     },
     /// Nobody was found: look again for a while, from the feed.
     ExtendSearch {},
+    /// Nobody was found: the rider collects it from the merchant.
+    CollectInstead {},
     /// The driver sets off.
     Depart {},
     /// The driver is there. The rider or staff may say so where GPS does not.
@@ -385,7 +415,8 @@ pub enum OrderAction {
         /** The last code, where one is used. */
         #[serde(default)]
         code: Option<String>,
-        /** Why it ends away from the last stop. */
+        /** Why it ends away from the last stop: `rider_asked`, `road_blocked`, `wrong_address`,
+        `breakdown`, `unsafe` or `staff_decision`. */
         #[serde(default)]
         early_reason: Option<String>,
     },
@@ -403,7 +434,7 @@ pub enum OrderAction {
         /** Why. */
         reason: String,
     },
-    /// Try again.
+    /// Try again to hand the goods over; after nobody was found, as a new order.
     Retry {},
     /// Take the goods back.
     StartReturn {},
@@ -507,6 +538,34 @@ pub enum OrderAction {
     },
 }
 
+/// Why a ride ends away from its last stop: the values of `early_reason`.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum EarlyReason {
+    /// The rider wants to get off here.
+    RiderAsked,
+    /// Nobody can drive on from here.
+    RoadBlocked,
+    /// The last stop is not where it was said to be.
+    WrongAddress,
+    /// The vehicle or the driver cannot go on; another driver takes the rider on from here.
+    Breakdown,
+    /// It is not safe to go on.
+    Unsafe,
+    /// Staff decided so.
+    StaffDecision,
+}
+
 /// What becomes of goods whose order is called off after pickup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -526,6 +585,14 @@ pub enum CancelDecision {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[strum(serialize_all = "snake_case")]
 pub enum RescueAction {
+    /// The rider, or a dispatcher, says where it is: better than before.
+    Locate {
+        /** Where. */
+        at: Place,
+        /** How well that is known, in metres. */
+        #[serde(default)]
+        accuracy_m: Option<u32>,
+    },
     /// A dispatcher says what is needed.
     Triage {
         /** What the driver must bring. */

@@ -12,7 +12,7 @@ use protocol::{
     },
     work::{
         DriverAction, Handoff, Issue, Needs, NewOrder, NewRescue, OfferPolicy, OrderAction,
-        OrderKind, PaymentTiming, RescueAction, Vehicle, VehicleKind, Wish,
+        OrderKind, PaymentTiming, RescueAction, Severity, Vehicle, VehicleKind, Wish,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -103,6 +103,8 @@ fn wishes() -> Vec<Wish> {
     let new_rescue = NewRescue {
         issue: Issue::FlatTyre,
         at: HERE.into(),
+        accuracy_m: Some(12),
+        severity: Some(Severity::Minor),
         dropoff: None,
         rider: None,
         vehicle: Some(VehicleKind::Car),
@@ -177,6 +179,10 @@ fn order_view() -> OrderView {
         reason: None,
         placed_at: NOON,
         changed_at: NOON,
+        start_at: Some(NOON),
+        price_asked: None,
+        follows: Some(order()),
+        followed_by: None,
         code: Some("0042".to_owned()),
     }
 }

@@ -63,7 +63,7 @@ impl Translator {
             }
             Wish::RequestRescue(rescue) => self.request(*rescue, by, id),
             Wish::Rescue { id: to, action } => {
-                Ok(Tell::Rescue { to, command: rescue_command(action)? })
+                Ok(Tell::Rescue { to, command: self.rescue_command(action).await? })
             }
             Wish::Driver { id: to, action } => {
                 let to = match (to, by) {
@@ -135,6 +135,9 @@ impl Translator {
             pickup_proof: new.pickup_proof,
             dropoff_proof: new.dropoff_proof,
             cash_on_delivery: new.cash_on_delivery,
+            waiting_per_min: terms.tariff.waiting_per_min,
+            follows: None,
+            excluded: Vec::new(),
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -172,7 +175,8 @@ impl Translator {
         let request = rescue::Request {
             rider,
             issue: new.issue,
-            accuracy_m: None,
+            accuracy_m: new.accuracy_m,
+            severity: new.severity,
             served: self.area.serves(new.at.at),
             fare: self.prices.rescue(&new.at, new.dropoff.as_ref(), self.system.now()),
             at: new.at,
@@ -197,14 +201,26 @@ impl Translator {
             }
             OrderAction::ConfirmPayment { amount } => C::ConfirmPayment { amount },
             OrderAction::FailPayment {} => C::FailPayment {},
-            OrderAction::Reschedule { start_at } => C::Reschedule { start_at },
+            OrderAction::Reschedule { start_at } => {
+                C::Reschedule { start_at, fare: self.fare_at(to, Some(start_at)).await? }
+            }
+            OrderAction::Requote {} => {
+                let fare = self.fare_at(to, None).await?;
+                C::Requote { fare: fare.ok_or_else(|| not_found(&to.to_string()))? }
+            }
+            OrderAction::AcceptPrice {} => C::AcceptPrice {},
+            OrderAction::DeclinePrice {} => C::DeclinePrice {},
             OrderAction::AcceptChange {} => C::AcceptChange {},
             OrderAction::DeclineChange {} => C::DeclineChange {},
             OrderAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
             OrderAction::RejectOffer { offer } => C::RejectOffer { offer },
-            OrderAction::Assign { driver, force, reason } => C::Assign { driver, force, reason },
+            OrderAction::Assign { driver, force, reason } => {
+                self.check_driver(driver).await?;
+                C::Assign { driver, force, reason }
+            }
             OrderAction::Unassign { reason } => C::Unassign { reason },
             OrderAction::ExtendSearch {} => C::ExtendSearch {},
+            OrderAction::CollectInstead {} => C::CollectInstead {},
             OrderAction::Depart {} => C::Depart {},
             OrderAction::Arrive {} => C::Arrive {},
             OrderAction::OnBoard {} => C::OnBoard {},
@@ -219,7 +235,10 @@ impl Translator {
             OrderAction::Retry {} => C::Retry {},
             OrderAction::StartReturn {} => C::StartReturn {},
             OrderAction::Returned { proofs } => C::Returned { proofs },
-            OrderAction::Handover { driver } => C::Handover { driver },
+            OrderAction::Handover { driver } => {
+                self.check_driver(driver).await?;
+                C::Handover { driver }
+            }
             OrderAction::Contacted {} => C::Contacted {},
             OrderAction::NoShow {} => C::NoShow {},
             OrderAction::Cancel { reason } => C::Cancel { reason },
@@ -241,6 +260,18 @@ impl Translator {
             OrderAction::HandOver {} => C::HandOver {},
             OrderAction::Collected { code } => C::Collected { code },
         })
+    }
+
+    async fn rescue_command(&self, action: RescueAction) -> Result<rescue::Command, Refused> {
+        if let RescueAction::Assign { driver, .. } = action {
+            self.check_driver(driver).await?;
+        }
+        rescue_command(action, &self.area)
+    }
+
+    /// Nobody can be sent whom nobody has ever heard of.
+    async fn check_driver(&self, id: DriverId) -> Result<(), Refused> {
+        if self.exists::<Driver>(id).await { Ok(()) } else { Err(not_found(&id.to_string())) }
     }
 
     async fn driver_command(&self, action: DriverAction) -> Result<driver::Command, Refused> {
@@ -291,7 +322,21 @@ impl Translator {
         all.truncate(usize::from(view.stops_done));
         all.extend_from_slice(stops);
         self.check_stops(&all, 1)?;
-        Ok(Some(self.prices.order(view.kind, &all, view.placed_at)))
+        Ok(Some(self.prices.order(view.kind, &all, view.start_at.unwrap_or(view.placed_at))))
+    }
+
+    /// What the order costs when it starts then, or when it should.
+    async fn fare_at(
+        &self,
+        id: OrderId,
+        start_at: Option<Timestamp>,
+    ) -> Result<Option<protocol::Fare>, Refused> {
+        let (version, order) = self.system.read::<Order>(id).await?;
+        let Some(view) = order.order_view(id, version.0, Principal::System) else {
+            return Ok(None);
+        };
+        let at = start_at.or(view.start_at).unwrap_or(view.placed_at);
+        Ok(Some(self.prices.order(view.kind, &view.stops, at)))
     }
 
     /// Refuses stops that nobody can mean.
@@ -586,9 +631,14 @@ pub(crate) fn actor_view<D: Decider>(
     }
 }
 
-fn rescue_command(action: RescueAction) -> Result<rescue::Command, Refused> {
+fn rescue_command(action: RescueAction, area: &Area) -> Result<rescue::Command, Refused> {
     use rescue::Command as C;
     Ok(match action {
+        RescueAction::Locate { at, accuracy_m } => {
+            check_place(&at)?;
+            let served = area.serves(at.at);
+            C::Locate { at, accuracy_m, served }
+        }
         RescueAction::Triage { needs } => C::Triage { needs },
         RescueAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
         RescueAction::RejectOffer { offer } => C::RejectOffer { offer },

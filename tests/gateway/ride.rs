@@ -122,7 +122,7 @@ async fn a_ride_from_wish_to_rating() {
     act(&mut driver, order, OrderAction::Arrive {}).await;
     act(&mut driver, order, OrderAction::Start { code: None }).await;
     hear_status(&mut rider, OrderStatus::InProgress).await;
-    let early = OrderAction::Finish { code: None, early_reason: Some("asked to".to_owned()) };
+    let early = OrderAction::Finish { code: None, early_reason: Some("rider_asked".to_owned()) };
     act(&mut driver, order, early).await;
     hear_status(&mut rider, OrderStatus::Completed).await;
     let released = driver.hear_push(|push| match push {

@@ -44,6 +44,10 @@ pub(super) fn decide(
     context: &Context<DriverId>,
 ) -> Result<Vec<Event>, Refusal> {
     authorise(command, context)?;
+    let is_about_work = matches!(command, Command::Suspend { .. } | Command::Reinstate {});
+    if is_about_work && driver.changed_at == Timestamp::default() {
+        return Err(Refusal::Unknown("driver".to_owned()));
+    }
     let name: &'static str = command.into();
     if !matches!(command, Command::Tick {}) && !allowed(driver.duty).contains(&name) {
         return Err(illegal(driver.duty));
@@ -63,7 +67,7 @@ pub(super) fn decide(
         Command::ClaimJob { job, work } => draft.claim(*job, *work)?,
         Command::RejectJob { job } => draft.reject(*job)?,
         Command::CommitJob { job } => draft.commit(*job)?,
-        Command::AbortJob { job, reason } => draft.abort(*job, reason),
+        Command::AbortJob { job, offer, reason } => draft.abort(*job, *offer, reason),
         Command::EndJob { job, reason } => draft.end(*job, reason),
         Command::KeepJob { job } => draft.keep(*job),
         Command::RecordRating { job, stars } => draft.rate(*job, *stars)?,
@@ -404,8 +408,10 @@ impl Draft {
         Ok(())
     }
 
-    fn abort(&mut self, job: JobId, reason: &str) {
-        if self.driver.job(job).is_some_and(|job| !job.is_current()) {
+    /// A late one, about an offer that is over, must not take away the job that came again. Should
+    /// an old one name no offer at all, asking again finds out.
+    fn abort(&mut self, job: JobId, offer: Option<OfferId>, reason: &str) {
+        if self.driver.job(job).is_some_and(|job| job.offer == offer && !job.is_current()) {
             self.add(Event::JobAborted { at: self.now, job, reason: reason.to_owned() });
             self.after_release();
         }

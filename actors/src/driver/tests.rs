@@ -447,13 +447,53 @@ fn a_job_that_went_to_someone_else_frees_the_driver() {
     let offer = world.offer(0, ride(1), WorkKind::Ride);
     world.reserve(&offer).unwrap();
     world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
-    let abort = Command::AbortJob { job: ride(1), reason: "lost".to_owned() };
+    let reason = || "lost".to_owned();
+    let abort = Command::AbortJob { job: ride(1), offer: Some(offer.id), reason: reason() };
     assert_eq!(world.ask(Principal::System, abort.clone()).unwrap(), ["job_aborted"]);
     assert_eq!(world.driver.ended_offer(offer.id), Some(OfferStatus::Lost));
     assert_eq!(world.status(), DriverStatus::Available);
     let job = world.on_job(2, WorkKind::Ride);
-    let abort = Command::AbortJob { job, reason: "late".to_owned() };
+    let offer = world.driver.job(job).unwrap().offer;
+    let abort = Command::AbortJob { job, offer, reason: reason() };
     assert_eq!(world.ask(Principal::System, abort).unwrap(), [""; 0], "only an end ends a job");
+}
+
+#[test]
+fn a_driver_nobody_has_ever_heard_of_cannot_be_suspended() {
+    let mut world = World::new(DriverPolicy::default());
+    let unknown = Err(Refusal::Unknown("driver".to_owned()));
+    let suspend = Command::Suspend { reason: "papers".to_owned(), reassign: false };
+    assert_eq!(world.ask(Principal::Admin, suspend.clone()), unknown);
+    assert_eq!(world.ask(Principal::Admin, Command::Reinstate {}), unknown);
+    world.go_on().unwrap();
+    assert!(world.ask(Principal::Admin, suspend).is_ok());
+}
+
+#[test]
+fn a_late_abort_of_one_offer_leaves_the_same_job_by_another_offer_alone() {
+    let mut world = World::on_duty();
+    let (first, second) =
+        (world.offer(0, ride(1), WorkKind::Ride), world.offer(1, ride(1), WorkKind::Ride));
+    let abort = |offer| Command::AbortJob { job: ride(1), offer, reason: "lost".to_owned() };
+    world.reserve(&first).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: first.id }).unwrap();
+    world.ask(Principal::System, abort(Some(first.id))).unwrap();
+    world.reserve(&second).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: second.id }).unwrap();
+    for late in [Some(first.id), None] {
+        assert_eq!(world.ask(Principal::System, abort(late)).unwrap(), [""; 0]);
+    }
+    let freed = world.ask(Principal::System, abort(Some(second.id))).unwrap();
+    assert_eq!(freed, ["job_aborted"]);
+}
+
+#[test]
+fn an_abort_written_before_it_named_its_offer_can_still_be_read() {
+    let text = r#"{"abort_job":{"job":{"order":"order-00000000000070008000000000000001"},"reason":"lost"}}"#;
+    let Command::AbortJob { offer, .. } = serde_json::from_str(text).unwrap() else {
+        panic!("not an abort");
+    };
+    assert_eq!(offer, None);
 }
 
 #[test]
@@ -891,7 +931,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => a_job().prop_map(|n| Command::ClaimJob { job: job(n), work: WORKS[n] }),
         2 => a_job().prop_map(|n| Command::RejectJob { job: job(n) }),
         6 => a_job().prop_map(|n| Command::CommitJob { job: job(n) }),
-        2 => (a_job(), text()).prop_map(|(n, reason)| Command::AbortJob { job: job(n), reason }),
+        2 => (a_job(), prop::option::of(an_offer()), text())
+            .prop_map(|(n, offer, reason)| Command::AbortJob { job: job(n), offer, reason }),
         3 => (a_job(), text()).prop_map(|(n, reason)| Command::EndJob { job: job(n), reason }),
         2 => a_job().prop_map(|n| Command::KeepJob { job: job(n) }),
         1 => (a_job(), 0..7_u8).prop_map(|(n, stars)| Command::RecordRating { job: job(n), stars }),

@@ -77,6 +77,9 @@ pub enum Command {
     AbortJob {
         /** Which. */
         job: JobId,
+        /** By which offer it was wanted; none, if it was claimed from the feed. */
+        #[serde(default)]
+        offer: Option<OfferId>,
         /** Why. */
         reason: String,
     },

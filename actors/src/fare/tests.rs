@@ -5,6 +5,7 @@ const MOTO: Tariff = Tariff {
     base: 400,
     per_km: 220,
     per_min: 15,
+    waiting_per_min: 30,
     minimum: 1_000,
     night_percent: 20,
     tax_bp: 1_800,
@@ -62,6 +63,16 @@ fn kigali_is_two_hours_ahead_of_utc() {
     assert_eq!(local_minute_of_day(Timestamp(0), -60), 23 * 60);
 }
 
+#[test]
+fn waiting_costs_nothing_while_it_is_free_and_is_counted_by_the_second_after_that() {
+    let minutes = Duration::from_mins;
+    let cost = |waited| waiting(MOTO.waiting_per_min, waited, minutes(5));
+    assert_eq!(cost(minutes(5)), 0);
+    assert_eq!(cost(minutes(5) + Duration::from_secs(90)), 45);
+    assert_eq!(waiting(-3, minutes(60), minutes(0)), 0);
+    assert_eq!(waiting(i64::MAX, Duration::MAX, minutes(0)), 1 << 53);
+}
+
 fn any_tariff() -> impl Strategy<Value = Tariff> {
     let amount = || prop_oneof![0..100_000_i64, any::<i64>()];
     (amount(), amount(), amount(), amount(), any::<u32>(), any::<u32>(), amount()).prop_map(
@@ -69,6 +80,7 @@ fn any_tariff() -> impl Strategy<Value = Tariff> {
             base,
             per_km,
             per_min,
+            waiting_per_min: 0,
             minimum,
             night_percent,
             tax_bp,
@@ -83,6 +95,7 @@ fn sane_tariff() -> impl Strategy<Value = Tariff> {
             base,
             per_km,
             per_min,
+            waiting_per_min: 0,
             minimum,
             night_percent,
             tax_bp,

@@ -480,3 +480,6 @@ impl Journal for PostgresJournal {
 fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.0).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,34 +1,28 @@
 //! How an order is called off, and what that costs.
 
 use super::{Answer, Around, Event, Leg, Life};
-use crate::Refusal;
+use crate::{Refusal, policy::JobPolicy};
 use protocol::{
     OrderStatus, Role, Timestamp,
     work::{CancelDecision, OrderKind},
 };
 use std::time::Duration;
 
-/// Part of the fare a rider owes who calls it off while the driver is on the way.
-const ON_THE_WAY_PERCENT: i64 = 10;
-/// Part of the fare a rider owes who calls it off while the driver waits.
-const AT_PICKUP_PERCENT: i64 = 25;
-/// Part of the fare a rider owes who does not come.
-pub(super) const NO_SHOW_PERCENT: i64 = 50;
-/// Part of a basket's price that comes back while it is being made.
-pub(super) const PREPARING_REFUND_PERCENT: i64 = 50;
-
-/// Part of a basket's price that comes back this long after the merchant accepted.
-pub(super) fn confirmed_refund(since: Duration) -> i64 {
+/// Part of a basket's price that comes back this long after the merchant accepted, in percent.
+pub(super) fn confirmed_refund(policy: &JobPolicy, since: Duration) -> u8 {
+    let [first, then, last] = policy.confirmed_refund_percent;
+    let [then_ms, last_ms] = policy.confirmed_refund_ms;
     match since {
-        _ if since < Duration::from_mins(5) => 100,
-        _ if since < Duration::from_mins(10) => 90,
-        _ => 80,
+        _ if since < super::ms(then_ms) => first,
+        _ if since < super::ms(last_ms) => then,
+        _ => last,
     }
 }
 
-/// That many percent, in whole minor units, rounded down.
-pub(super) fn percent_of(percent: i64, amount: i64) -> i64 {
-    (i128::from(amount) * i128::from(percent) / 100) as i64
+/// That many percent, but never more than all of it, in whole minor units, rounded down.
+pub(super) fn percent_of(percent: u8, amount: i64) -> i64 {
+    let share = i128::from(amount) * i128::from(percent.min(100)) / 100;
+    i64::try_from(share).expect("a part is no larger than the whole")
 }
 
 impl Life {
@@ -100,12 +94,12 @@ impl Life {
             return total - percent_of(self.basket_refund_percent(now), total);
         }
         let Some(by) = self.assignment() else { return 0 };
-        let is_free = self.n_reassigns > 0
-            || now.since(by.at) < super::ms(self.placement.policy.cancel_free_ms);
+        let policy = &self.placement.policy;
+        let is_free = self.n_reassigns > 0 || now.since(by.at) < super::ms(policy.cancel_free_ms);
         match self.leg() {
             _ if is_free => 0,
-            Some(Leg::AtPickup { .. }) => percent_of(AT_PICKUP_PERCENT, total),
-            _ => percent_of(ON_THE_WAY_PERCENT, total),
+            Some(Leg::AtPickup { .. }) => percent_of(policy.at_pickup_fee_percent, total),
+            _ => percent_of(policy.on_the_way_fee_percent, total),
         }
     }
 }

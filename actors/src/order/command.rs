@@ -2,7 +2,7 @@
 
 use crate::{policy::JobPolicy, search};
 use protocol::{
-    DriverId, Fare, MerchantId, OfferId, Place, RiderId, Timestamp,
+    DriverId, Fare, MerchantId, OfferId, OrderId, Place, RiderId, Timestamp,
     work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Proof, ProofKind},
 };
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,15 @@ pub struct Placement {
     pub dropoff_proof: Vec<ProofKind>,
     /// Cash the driver collects at the last stop, in minor units; goods only.
     pub cash_on_delivery: Option<i64>,
+    /// Per minute that a driver waits longer than is free, in minor units.
+    #[serde(default)]
+    pub waiting_per_min: i64,
+    /// The order it goes on for.
+    #[serde(default)]
+    pub follows: Option<OrderId>,
+    /// Drivers it is not offered to.
+    #[serde(default)]
+    pub excluded: Vec<DriverId>,
 }
 
 /// What can be asked of an order. Who asks is [`crate::Context::by`]; the names are those of
@@ -63,7 +72,19 @@ pub enum Command {
     Reschedule {
         /** The new time. */
         start_at: Timestamp,
+        /** What it costs then; the same, if absent. */
+        #[serde(default)]
+        fare: Option<Fare>,
     },
+    /// What the scheduled order would cost now.
+    Requote {
+        /** All of it. */
+        fare: Fare,
+    },
+    /// The rider agrees to the new price.
+    AcceptPrice {},
+    /// The rider does not.
+    DeclinePrice {},
     /// The rider wants to go elsewhere; the driver must agree.
     ModifyStops {
         /** The stops still to come. */
@@ -101,6 +122,8 @@ pub enum Command {
     },
     /// Nobody was found by asking: ask again.
     ExtendSearch {},
+    /// Nobody was found by asking: the rider collects it.
+    CollectInstead {},
     /// The driver sets off.
     Depart {},
     /// The driver is there.
@@ -133,7 +156,7 @@ pub enum Command {
     Finish {
         /** The last code, where one is used. */
         code: Option<String>,
-        /** Why it ends away from the last stop. */
+        /** Why it ends away from the last stop: one of [`protocol::work::EarlyReason`]. */
         early_reason: Option<String>,
     },
     /// The goods are handed over.
@@ -148,7 +171,7 @@ pub enum Command {
         /** Why. */
         reason: String,
     },
-    /// Try again.
+    /// Try again: to hand the goods over, or, as a new order, to find a driver.
     Retry {},
     /// Take the goods back.
     StartReturn {},
@@ -251,6 +274,8 @@ pub enum Command {
         /** Metres. */
         total_m: u32,
     },
+    /// It is time, and the rider still rides elsewhere: try again later, or give up.
+    Postpone {},
     /// A timer has come due. Early ones change nothing.
     Tick {},
     /// About its search.

@@ -3,7 +3,9 @@
 
 use super::{command::Placement, fulfilment};
 use crate::search::{self, Assignment};
-use protocol::{DriverId, Fare, OrderStatus, Place, Principal, Role, Timestamp, work::Proof};
+use protocol::{
+    DriverId, Fare, OrderId, OrderStatus, Place, Principal, Role, Timestamp, work::Proof,
+};
 use serde::{Deserialize, Serialize};
 
 /// What has happened to an order.
@@ -36,7 +38,43 @@ pub enum Event {
         start_at: Timestamp,
         /** When the work begins. */
         wake_at: Timestamp,
+        /** When the rider is reminded. */
+        #[serde(default)]
+        remind_at: Option<Timestamp>,
+        /** What it costs now, if that changed. */
+        #[serde(default)]
+        fare: Option<Fare>,
         /** When this was settled. */
+        at: Timestamp,
+    },
+    /// It starts soon, and its rider should know.
+    Reminded {
+        /** When. */
+        at: Timestamp,
+    },
+    /// It would cost much more now; its rider has not answered.
+    PriceAsked {
+        /** What it would cost. */
+        fare: Fare,
+        /** How long the rider has. */
+        until: Timestamp,
+        /** When. */
+        at: Timestamp,
+    },
+    /// What it costs is settled.
+    PriceSettled {
+        /** What. */
+        fare: Fare,
+        /** Who says so; the platform, where nobody had to be asked or nobody answered. */
+        by: Principal,
+        /** When. */
+        at: Timestamp,
+    },
+    /// It was time, and the rider still rode elsewhere.
+    Postponed {
+        /** When it is tried again. */
+        wake_at: Timestamp,
+        /** When. */
         at: Timestamp,
     },
     /// It goes elsewhere.
@@ -111,6 +149,22 @@ pub enum Event {
     },
     /// The driver tried to reach the rider.
     Contacted {
+        /** When. */
+        at: Timestamp,
+    },
+    /// Someone gave a wrong code.
+    CodeWrong {
+        /** Who. */
+        by: Principal,
+        /** When. */
+        at: Timestamp,
+    },
+    /// The driver waited longer than is free.
+    WaitingCharged {
+        /** How long, in milliseconds, the free time included. */
+        waited_ms: u64,
+        /** What it costs, in minor units. */
+        amount: i64,
         /** When. */
         at: Timestamp,
     },
@@ -211,6 +265,24 @@ pub enum Event {
     },
     /// Nobody answered; an admin must.
     CancelEscalated {
+        /** When. */
+        at: Timestamp,
+    },
+    /// Nobody was found to bring it; the rider collects it.
+    CollectionChosen {
+        /** Who says so. */
+        by: Principal,
+        /** When. */
+        at: Timestamp,
+    },
+    /// It goes on as another order.
+    Continued {
+        /** Which. */
+        order: OrderId,
+        /** With everything that one was decided on. */
+        placement: Box<Placement>,
+        /** What this one costs now, if that changed. */
+        fare: Option<Fare>,
         /** When. */
         at: Timestamp,
     },
@@ -338,6 +410,8 @@ pub enum Alert {
     ReadyOverdue,
     /// Its driver cannot go on, or was lost, with the rider or the goods on board.
     DriverLost,
+    /// The code was wrong too often; only staff can go on.
+    CodeLocked,
 }
 
 impl Event {
@@ -368,6 +442,14 @@ impl Event {
             | Self::PaymentAwaited { .. }
             | Self::PaymentConfirmed { .. }
             | Self::Scheduled { .. }
+            | Self::Postponed { .. }
+            | Self::Reminded { .. }
+            | Self::PriceAsked { .. }
+            | Self::PriceSettled { .. }
+            | Self::CodeWrong { .. }
+            | Self::WaitingCharged { .. }
+            | Self::CollectionChosen { .. }
+            | Self::Continued { .. }
             | Self::StopsChanged { .. }
             | Self::ChangeAsked { .. }
             | Self::ChangeDeclined { .. }
@@ -410,6 +492,14 @@ impl Event {
             Self::Placed { at, .. }
             | Self::PaymentConfirmed { at, .. }
             | Self::Scheduled { at, .. }
+            | Self::Postponed { at, .. }
+            | Self::Reminded { at }
+            | Self::PriceAsked { at, .. }
+            | Self::PriceSettled { at, .. }
+            | Self::CodeWrong { at, .. }
+            | Self::WaitingCharged { at, .. }
+            | Self::CollectionChosen { at, .. }
+            | Self::Continued { at, .. }
             | Self::StopsChanged { at, .. }
             | Self::ChangeAsked { at, .. }
             | Self::ChangeDeclined { at, .. }

@@ -1,8 +1,10 @@
 //! How an order becomes what its journal says it is.
 
-use super::{CancelRequest, Change, Ending, Event, Leg, Life, Sla, Stage, track::Track};
+use super::{
+    CancelRequest, Change, Ending, Event, Leg, Life, PriceAsked, Sla, Stage, track::Track,
+};
 use crate::search::Assignment;
-use protocol::Role;
+use protocol::{Role, work::Handoff};
 
 impl Life {
     /// Folds a fact in. What ends the order ends it here, whatever else the event says.
@@ -14,6 +16,7 @@ impl Life {
             self.stage = Stage::Ended { status, at, by: self.driver() };
             self.moved_at = None;
             self.cancel_request = None;
+            self.price_asked = None;
         }
         if self.status() != before {
             self.changed_at = event.at().unwrap_or(self.changed_at);
@@ -27,15 +30,42 @@ impl Life {
                 self.paid = *amount;
                 self.stage = Stage::Waiting { search_at: None };
             }
-            Event::Scheduled { start_at, wake_at, .. } => {
+            Event::Scheduled { start_at, wake_at, remind_at, fare, .. } => {
                 self.placement.start_at = Some(*start_at);
+                self.remind_at = *remind_at;
+                if let Some(fare) = fare {
+                    self.reprice(fare);
+                }
+                self.price_asked = None;
                 self.stage = Stage::Scheduled { wake_at: *wake_at };
             }
-            Event::StopsChanged { stops, fare, .. } => {
-                self.placement.stops.clone_from(stops);
+            Event::Reminded { .. } => self.remind_at = None,
+            Event::PriceAsked { fare, until, .. } => {
+                self.price_asked = Some(Box::new(PriceAsked { fare: fare.clone(), until: *until }));
+            }
+            Event::PriceSettled { fare, .. } => {
+                self.reprice(fare);
+                self.price_asked = None;
+            }
+            Event::CodeWrong { .. } => self.n_wrong_codes = self.n_wrong_codes.saturating_add(1),
+            Event::WaitingCharged { amount, .. } => self.add_waiting(*amount),
+            Event::CollectionChosen { .. } => {
+                self.placement.handoff = Handoff::Collect;
+                self.stage = Stage::Waiting { search_at: None };
+            }
+            Event::Continued { order, fare, .. } => {
+                self.followed_by = Some(*order);
                 if let Some(fare) = fare {
                     self.placement.fare = fare.clone();
                 }
+            }
+            Event::Postponed { wake_at, .. } => self.stage = Stage::Scheduled { wake_at: *wake_at },
+            Event::StopsChanged { stops, fare, .. } => {
+                self.placement.stops.clone_from(stops);
+                if let Some(fare) = fare {
+                    self.reprice(fare);
+                }
+                self.price_asked = None;
                 self.forget_change();
             }
             Event::ChangeAsked { stops, fare, until, .. } => {
@@ -56,6 +86,7 @@ impl Life {
             }
             Event::DriverGone { .. } => {
                 self.n_reassigns += 1;
+                self.n_wrong_codes = 0;
                 self.stage = Stage::Looking;
             }
             Event::Departed { at } => {
@@ -74,6 +105,7 @@ impl Life {
                     _ => Leg::AtPickup { since: *at, is_contacted: false, is_on_board: false },
                 };
                 self.moved_at = None;
+                self.at_stop_since = Some(*at);
                 self.step(leg);
             }
             Event::Contacted { .. } => {
@@ -91,6 +123,7 @@ impl Life {
             Event::Started { at, .. } => {
                 self.stops_done = 1;
                 self.moved_at = Some(*at);
+                self.at_stop_since = None;
                 self.track.restart_meter();
                 self.step(Leg::InProgress { is_at_stop: false, change: None, ending: None });
             }
@@ -101,12 +134,14 @@ impl Life {
             }
             Event::StopArrived { at } => {
                 self.moved_at = Some(*at);
+                self.at_stop_since = Some(*at);
                 match self.leg_mut() {
                     Some(Leg::InProgress { is_at_stop, .. }) => *is_at_stop = true,
                     _ => self.step(Leg::AtStop),
                 }
             }
             Event::StopCompleted { at, .. } | Event::StopSkipped { at, .. } => {
+                self.at_stop_since = None;
                 self.stops_done = self.stops_done.saturating_add(1);
                 self.moved_at = Some(*at);
                 match self.leg_mut() {
@@ -122,6 +157,7 @@ impl Life {
             Event::PickedUp { at, .. } => {
                 self.stops_done = 1;
                 self.moved_at = Some(*at);
+                self.at_stop_since = None;
                 self.track.restart_meter();
                 self.step(Leg::PickedUp);
             }

@@ -241,6 +241,7 @@ impl Life {
         if self.placement.handoff != Handoff::Collect {
             return Err(Refusal::NotEligible("a driver brings it".to_owned()));
         }
+        self.may_try_code(around)?;
         let must_show_code = !around.by.is_staff() && self.placement.code.is_some();
         if must_show_code && code != self.placement.code.as_deref() {
             return Err(Refusal::WrongCode);
@@ -327,11 +328,14 @@ impl Life {
     }
 
     /// What part of the price of a basket comes back when the rider calls it off, in percent.
-    pub(super) fn basket_refund_percent(&self, now: Timestamp) -> i64 {
+    pub(super) fn basket_refund_percent(&self, now: Timestamp) -> u8 {
+        let policy = &self.placement.policy;
         let confirmed_at = self.fulfilment.as_ref().and_then(Fulfilment::confirmed_at);
         match (self.fulfilment_status(), confirmed_at) {
-            (FulfilmentStatus::Confirmed, Some(at)) => cancel::confirmed_refund(now.since(at)),
-            (FulfilmentStatus::Preparing, _) => cancel::PREPARING_REFUND_PERCENT,
+            (FulfilmentStatus::Confirmed, Some(at)) => {
+                cancel::confirmed_refund(policy, now.since(at))
+            }
+            (FulfilmentStatus::Preparing, _) => policy.preparing_refund_percent,
             (FulfilmentStatus::Ready | FulfilmentStatus::HandedOver, _) => 0,
             (
                 FulfilmentStatus::None

@@ -90,6 +90,12 @@ impl Life {
             .collect())
     }
 
+    /// The merchant keeps it until its rider comes.
+    pub(super) fn collect_instead(&self, around: &Around) -> Vec<Event> {
+        let chosen = Event::CollectionChosen { by: around.by, at: around.now };
+        self.search.close().into_iter().map(Event::Search).chain([chosen]).collect()
+    }
+
     /// Before the pickup another driver is looked for; after it only a person can help, and the
     /// driver keeps the job until then.
     fn driver_lost(&self, reason: &str, around: &Around) -> Answer {

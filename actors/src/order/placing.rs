@@ -7,11 +7,17 @@ use protocol::{
     work::{Handoff, OfferPolicy, OrderKind, PaymentTiming, STOPS_MAX},
 };
 
+/// Who pays more than this many times what is owed has paid for something else.
+const OVERPAID_MAX: i64 = 2;
+
 /// The first decision of every order.
 pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     may_place(placement, around.by)?;
     makes_sense(placement)?;
     let mut events = vec![Event::Placed { placement: Box::new(placement.clone()), at: around.now }];
+    let excluded = placement.excluded.iter();
+    events
+        .extend(excluded.map(|driver| Event::Search(search::Event::Excluded { driver: *driver })));
     if placement.payment == PaymentTiming::Prepay {
         let until = around.now + ms(placement.policy.prepay_ms);
         events.push(Event::PaymentAwaited { until });
@@ -72,7 +78,7 @@ impl Life {
     pub(super) fn begin(&self, now: Timestamp) -> Vec<Event> {
         match self.placement.start_at {
             Some(start_at) if self.wake_at(start_at) > now => {
-                vec![Event::Scheduled { start_at, wake_at: self.wake_at(start_at), at: now }]
+                vec![self.schedule(start_at, None, now)]
             }
             Some(_) | None => self.begin_work(now),
         }
@@ -97,20 +103,17 @@ impl Life {
         if amount < owed {
             return Err(Refusal::invalid("amount", format!("{owed} are owed")));
         }
-        let confirmed = Event::PaymentConfirmed { amount, at: around.now };
-        Ok([confirmed].into_iter().chain(self.begin(around.now)).collect())
-    }
-
-    pub(super) fn reschedule(&self, start_at: Timestamp, around: &Around) -> Answer {
-        if self.placement.start_at == Some(start_at) {
-            return Ok(Vec::new());
+        if amount > owed.saturating_mul(OVERPAID_MAX) {
+            return Err(Refusal::invalid("amount", format!("much more than the {owed} owed")));
         }
-        if start_at <= around.now {
-            return Err(Refusal::invalid("start_at", "that moment has passed"));
-        }
-        let (wake_at, at) = (self.wake_at(start_at), around.now);
-        // A time so near that work must begin is settled by the timer, at once.
-        Ok(vec![Event::Scheduled { start_at, wake_at: wake_at.max(at), at }])
+        let at = around.now;
+        let confirmed = Event::PaymentConfirmed { amount, at };
+        let begun = match self.placement.start_at {
+            // However near: the timer begins the work, for it can wait until the rider is free.
+            Some(start_at) => vec![self.schedule(start_at, None, at)],
+            None => self.begin(at),
+        };
+        Ok([confirmed].into_iter().chain(begun).collect())
     }
 
     /// The stops still to come are replaced. A scheduled order has no driver who must agree.
@@ -138,11 +141,6 @@ impl Life {
             | Stage::Looking
             | Stage::Ended { .. } => Err(self.illegal()),
         }
-    }
-
-    /// When a job that should start then begins to look for a driver.
-    fn wake_at(&self, start_at: Timestamp) -> Timestamp {
-        start_at - ms(self.placement.policy.lead_ms)
     }
 
     /// Ended by whatever is not the asker's choice: a timer, a payment.

@@ -2,7 +2,11 @@
 
 use super::{Answer, Around, Change, Ending, Event, Leg, Life, Stage, cancel, ms};
 use crate::Refusal;
-use protocol::{Fare, FareLine, OrderStatus, Place, Point, Principal, Role, work::OrderKind};
+use protocol::{
+    Fare, FareLine, OrderStatus, Place, Point, Principal, Role,
+    work::{EarlyReason, OrderKind},
+};
+use strum::IntoEnumIterator;
 
 /// Largest tip, in minor units: beyond it somebody's finger slipped, or somebody tries the ledger.
 const TIP_MAX: i64 = 100_000_000;
@@ -46,6 +50,7 @@ impl Life {
         let policy = &self.placement.policy;
         let is_driver = around.by.role() == Role::Driver;
         self.within(self.pickup().at, policy.pickup_fence_m, around)?;
+        self.may_try_code(around)?;
         if is_driver && policy.start_code && code != self.placement.code.as_deref() {
             return Err(Refusal::WrongCode);
         }
@@ -53,7 +58,8 @@ impl Life {
             return Err(Refusal::ProofMissing("the rider has not said to be on board".to_owned()));
         }
         let waited_ms = around.now.since(*since).as_millis() as u64;
-        Ok(vec![Event::Started { waited_ms, at: around.now }])
+        let started = Event::Started { waited_ms, at: around.now };
+        Ok(self.charge_pickup(around).into_iter().chain([started]).collect())
     }
 
     /// The driver waited long enough, without a break and inside the fence, and tried to call.
@@ -72,7 +78,8 @@ impl Life {
             let remaining_ms = may_leave_at.since(around.now).as_millis() as u64;
             return Err(Refusal::TooEarly { what: "waiting at the pickup".into(), remaining_ms });
         }
-        let fee = cancel::percent_of(cancel::NO_SHOW_PERCENT, self.placement.fare.total().amount);
+        let total = self.placement.fare.total().amount;
+        let fee = cancel::percent_of(policy.no_show_fee_percent, total);
         Ok(self.end_with(Event::NoShow { fee, at: around.now }))
     }
 
@@ -121,6 +128,10 @@ impl Life {
         early_reason: Option<&str>,
         around: &Around,
     ) -> Answer {
+        if early_reason.is_some_and(|reason| reason.parse::<EarlyReason>().is_err()) {
+            let known: Vec<_> = EarlyReason::iter().map(|reason| reason.to_string()).collect();
+            return Err(Refusal::invalid("early_reason", format!("one of {}", known.join(", "))));
+        }
         let is_early = self.ending().is_some() || early_reason.is_some();
         if !is_early {
             if around.by.role() != Role::Driver {
@@ -131,14 +142,16 @@ impl Life {
             }
             self.within(self.dropoff().at, self.placement.policy.dropoff_fence_m, around)?;
         }
+        self.may_try_code(around)?;
         if code.is_some() && code != self.placement.code.as_deref() {
             return Err(Refusal::WrongCode);
         }
-        Ok(self.end_with(Event::Completed {
+        let ended = self.end_with(Event::Completed {
             distance_m: self.metered_m.saturating_add(self.track.unmetered_m()),
             early_reason: early_reason.map(str::to_owned),
             at: around.now,
-        }))
+        });
+        Ok(self.go_on_from_here(early_reason, around).into_iter().chain(ended).collect())
     }
 
     /// A started ride is never cancelled; it ends early, at a chargeable distance.
@@ -162,7 +175,7 @@ impl Life {
         }
         self.within_time(self.placement.policy.adjust_ms, "lowering the fare", around)?;
         let mut fare = self.placement.fare.clone();
-        let off = cancel::percent_of(percent.into(), fare.total().amount);
+        let off = cancel::percent_of(percent, fare.total().amount);
         fare.lines.push(FareLine { code: "lowered_by_driver".to_owned(), amount: -off });
         Ok(vec![Event::FareLowered { percent, fare, at: around.now }])
     }
@@ -244,7 +257,12 @@ impl Life {
         Ok(())
     }
 
-    fn within_time(&self, window_ms: u32, what: &str, around: &Around) -> Result<(), Refusal> {
+    pub(super) fn within_time(
+        &self,
+        window_ms: u32,
+        what: &str,
+        around: &Around,
+    ) -> Result<(), Refusal> {
         let Stage::Ended { at, .. } = self.stage else { return Err(self.illegal()) };
         if around.now >= at + ms(window_ms) {
             return Err(Refusal::TooLate(what.to_owned()));

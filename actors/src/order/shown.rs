@@ -35,6 +35,10 @@ impl Order {
             reason: life.reason.clone(),
             placed_at: life.placed_at,
             changed_at: life.changed_at,
+            start_at: placement.start_at,
+            price_asked: life.price_asked.as_ref().map(|asked| asked.fare.clone()),
+            follows: placement.follows,
+            followed_by: life.followed_by,
             code: placement.code.clone().filter(|_| is_rider),
         })
     }

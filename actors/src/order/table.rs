@@ -7,8 +7,8 @@ use protocol::{
     FulfilmentStatus::{self, AwaitingMerchant, Confirmed, Preparing, Ready},
     OrderStatus::{
         self, Assigned, AtDropoff, AtPickup, AtStop, AwaitingPayment, Completed, Delivered,
-        EnRoutePickup, FailedAttempt, InProgress, InTransit, JobFeed, PickedUp, Returning,
-        Scheduled, Searching, Waiting,
+        EnRoutePickup, FailedAttempt, InProgress, InTransit, JobFeed, NoDriverFound, PickedUp,
+        Returning, Scheduled, Searching, Waiting,
     },
     work::OrderKind,
 };
@@ -47,6 +47,8 @@ pub struct Row {
 const ANY: &[OrderKind] = &[OrderKind::Ride, OrderKind::Delivery, OrderKind::Commerce];
 const RIDES: &[OrderKind] = &[OrderKind::Ride];
 const GOODS: &[OrderKind] = &[OrderKind::Delivery, OrderKind::Commerce];
+/// Nobody has made anything for these yet.
+const UNPREPARED: &[OrderKind] = &[OrderKind::Ride, OrderKind::Delivery];
 const COMMERCE: &[OrderKind] = &[OrderKind::Commerce];
 
 const BEFORE_DRIVER: &[OrderStatus] = &[AwaitingPayment, Scheduled, Waiting, Searching, JobFeed];
@@ -99,6 +101,10 @@ pub const TABLE: &[Row] = &[
     row("confirm_payment", ANY, &[AwaitingPayment], SYSTEM | DISPATCHER),
     row("fail_payment", ANY, &[AwaitingPayment], SYSTEM | DISPATCHER),
     row("reschedule", ANY, &[Scheduled], RIDER | DISPATCHER),
+    row("requote", ANY, &[Scheduled], DISPATCHER | SYSTEM),
+    row("accept_price", ANY, &[Scheduled], RIDER | DISPATCHER),
+    row("decline_price", ANY, &[Scheduled], RIDER | DISPATCHER),
+    row("postpone", ANY, &[Scheduled], SYSTEM),
     row("modify_stops", ANY, &[Scheduled], RIDER | DISPATCHER),
     row("modify_stops", RIDES, &[InProgress], RIDER | DISPATCHER),
     row("accept_change", RIDES, &[InProgress], DRIVER),
@@ -109,6 +115,9 @@ pub const TABLE: &[Row] = &[
     row("assign", ANY, &[Searching, JobFeed], DISPATCHER),
     row("unassign", ANY, TO_PICKUP, DISPATCHER),
     row("extend_search", ANY, &[JobFeed], RIDER | MERCHANT | DISPATCHER),
+    // It is the rider who would have to go there.
+    row("collect_instead", COMMERCE, &[JobFeed], RIDER | DISPATCHER),
+    row("retry", UNPREPARED, &[NoDriverFound], RIDER | DISPATCHER),
     // To the pickup.
     row("depart", ANY, &[Assigned], DRIVER | SYSTEM),
     row("depart", GOODS, &[PickedUp], DRIVER | SYSTEM),

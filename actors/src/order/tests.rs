@@ -1,6 +1,8 @@
 //! What an order promises: its table, its stories, its guards and its laws.
 
+mod again;
 mod guards;
+mod later;
 mod laws;
 mod old_journals;
 mod stories;
@@ -64,6 +66,9 @@ fn ride() -> Placement {
         pickup_proof: Vec::new(),
         dropoff_proof: Vec::new(),
         cash_on_delivery: None,
+        waiting_per_min: 0,
+        follows: None,
+        excluded: Vec::new(),
     }
 }
 
@@ -327,7 +332,16 @@ impl Play {
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<Event>, Refusal> {
         let around = Context { id: self.id, by, now: self.now };
-        let events = self.order.decide(&command, &around)?;
+        let events = match self.order.decide(&command, &around) {
+            Ok(events) => events,
+            Err(refusal) => {
+                for event in self.order.remarks(&command, &refusal, &around) {
+                    self.order.evolve(&event);
+                    self.journal.push(event);
+                }
+                return Err(refusal);
+            }
+        };
         let before = self.order.clone();
         for event in &events {
             self.effects.extend(self.order.effects(self.id, event));

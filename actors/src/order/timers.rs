@@ -15,7 +15,8 @@ impl Life {
         let of_stage = match &self.stage {
             Stage::Ended { .. } => return None,
             Stage::Prepaying { until } => Some(*until),
-            Stage::Scheduled { wake_at } => Some(*wake_at),
+            // Nobody is looked for at a price that nobody has agreed to.
+            Stage::Scheduled { wake_at } => self.price_asked.is_none().then_some(*wake_at),
             Stage::Waiting { search_at } => *search_at,
             Stage::Looking | Stage::Driven { .. } => None,
         };
@@ -26,6 +27,8 @@ impl Life {
             self.fulfilment_deadline(),
             self.cancel_request.and_then(|request| request.until),
             self.change().map(|change| change.until),
+            self.reminder_due(),
+            self.price_asked.as_ref().map(|asked| asked.until),
             self.ending().and_then(|ending| ending.alert_at),
             self.stuck_at(),
         ]
@@ -52,7 +55,9 @@ impl Life {
         if self.deadline().is_none_or(|deadline| around.now < deadline) {
             return Vec::new();
         }
-        let rules: [fn(&Self, &Around) -> Vec<Event>; 7] = [
+        let rules: [fn(&Self, &Around) -> Vec<Event>; 9] = [
+            Self::tick_reminder,
+            Self::tick_price,
             Self::tick_stage,
             Self::tick_search,
             Self::tick_fulfilment,
@@ -73,7 +78,9 @@ impl Life {
             Stage::Prepaying { until } if *until <= now => {
                 self.call_off(OrderStatus::CancelledBySystem, "it was not paid in time", around)
             }
-            Stage::Scheduled { wake_at } if *wake_at <= now => self.begin_work(now),
+            Stage::Scheduled { wake_at } if *wake_at <= now && self.price_asked.is_none() => {
+                self.begin_work(now)
+            }
             Stage::Waiting { search_at: Some(at) } if *at <= now => self.begin_search(now),
             Stage::Prepaying { .. }
             | Stage::Scheduled { .. }
@@ -154,6 +161,7 @@ impl Life {
             }
             Alert::ReadyOverdue => self.forget_ready_by(),
             Alert::DriverLost => self.is_driver_lost = true,
+            Alert::CodeLocked => {}
         }
     }
 }

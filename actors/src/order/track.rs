@@ -47,6 +47,11 @@ impl Track {
         self.at.filter(|(_, seen_at)| now.since(*seen_at) <= FRESH).map(|(point, _)| point)
     }
 
+    /// Where the driver was when it was last seen, however long ago.
+    pub(super) fn last_seen(&self) -> Option<Point> {
+        self.at.map(|(point, _)| point)
+    }
+
     pub(super) fn in_fence_since(&self) -> Option<Timestamp> {
         self.in_fence_since
     }

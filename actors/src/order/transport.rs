@@ -26,6 +26,7 @@ impl Life {
                 }
             }
         }
+        events.extend(self.charge_pickup(around));
         events.push(Event::PickedUp { proofs: proofs.to_vec(), at: around.now });
         Ok(events)
     }
@@ -44,17 +45,20 @@ impl Life {
     pub(super) fn complete_stop(&self, proofs: &[Proof], around: &Around) -> Answer {
         self.is_at_stop_on_the_way()?;
         self.are_complete(proofs, &self.placement.dropoff_proof, None)?;
-        Ok(vec![Event::StopCompleted { proofs: proofs.to_vec(), at: around.now }])
+        let done = Event::StopCompleted { proofs: proofs.to_vec(), at: around.now };
+        Ok(self.charge_stop(around).into_iter().chain([done]).collect())
     }
 
     pub(super) fn skip_stop(&self, reason: &str, around: &Around) -> Answer {
         self.is_at_stop_on_the_way()?;
-        Ok(vec![Event::StopSkipped { reason: reason.to_owned(), at: around.now }])
+        let skipped = Event::StopSkipped { reason: reason.to_owned(), at: around.now };
+        Ok(self.charge_stop(around).into_iter().chain([skipped]).collect())
     }
 
     pub(super) fn deliver(&self, proofs: &[Proof], cash: Option<i64>, around: &Around) -> Answer {
         let code = self.placement.code.as_deref();
         self.within(self.dropoff().at, self.placement.policy.dropoff_fence_m, around)?;
+        self.may_try_code(around)?;
         self.are_complete(proofs, &self.placement.dropoff_proof, code)?;
         if let Some(owed) = self.placement.cash_on_delivery
             && cash.unwrap_or(0) < owed
@@ -62,7 +66,8 @@ impl Life {
             return Err(Refusal::ProofMissing(format!("{owed} in cash must be collected")));
         }
         let (proofs, by, at) = (proofs.to_vec(), around.by, around.now);
-        Ok(self.end_with(Event::Delivered { proofs, cash, by, at }))
+        let delivered = self.end_with(Event::Delivered { proofs, cash, by, at });
+        Ok(self.charge_stop(around).into_iter().chain(delivered).collect())
     }
 
     /// Goods that cannot be handed over are tried again, and then returned. A ride that went wrong is

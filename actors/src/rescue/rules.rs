@@ -30,6 +30,7 @@ pub(super) fn decide(
     let mut draft = Draft::new(rescue, context);
     match command {
         Command::Request(_) => {}
+        Command::Locate { at, accuracy_m, served } => draft.locate(at, *accuracy_m, *served),
         Command::Triage { needs } => draft.triage(needs.clone()),
         Command::Search(command) => draft.search(command)?,
         Command::ConfirmOffer { offer } => {
@@ -97,7 +98,8 @@ fn authorise(command: &Command, asker: Asker, by: Principal) -> Result<(), Refus
         | Command::Unassign { .. }
         | Command::Fail { .. } => asker.is_staff,
         Command::Search(_) | Command::Tick {} => is_system,
-        Command::ConfirmOffer { .. }
+        Command::Locate { .. }
+        | Command::ConfirmOffer { .. }
         | Command::RejectOffer { .. }
         | Command::ConfirmFixed { .. } => asker.is_rider || asker.is_staff,
         Command::Depart {} => asker.is_driver || is_system,
@@ -144,7 +146,9 @@ fn place(
         return Err(Refusal::NotYours("only for oneself".to_owned()));
     }
     if let Some(case) = rescue.case.as_deref() {
-        return if case.request == *request { Ok(Vec::new()) } else { Err(illegal(case.status)) };
+        let is_same = Request { at: request.at.clone(), ..case.request.clone() }
+            == Request { accuracy_m: case.request.accuracy_m, ..triage::hurried(request) };
+        return if is_same { Ok(Vec::new()) } else { Err(illegal(case.status)) };
     }
     let mut draft = Draft::new(rescue, context);
     let at = context.now;
@@ -205,6 +209,21 @@ impl Draft {
     fn triage(&mut self, needs: Needs) {
         self.add(Event::Triaged { at: self.now, needs });
         self.open_search();
+    }
+
+    /// A place that is known well enough now needs no person any more.
+    fn locate(&mut self, place: &Place, accuracy_m: Option<u32>, served: bool) {
+        let known = &self.case().request;
+        if known.at == *place && known.accuracy_m == accuracy_m {
+            return;
+        }
+        self.add(Event::Located { at: self.now, place: place.clone(), accuracy_m });
+        let request = self.case().request.clone();
+        if !served {
+            self.end(RescueStatus::RejectedOutOfArea, "nobody serves this place", 0);
+        } else if !triage::needs_a_person(&request) {
+            self.triage(triage::needs(&request));
+        }
     }
 
     fn open_search(&mut self) {
@@ -302,7 +321,7 @@ impl Draft {
         let policy = &case.request.policy;
         let (point, limit_m) = match (case.status, &case.request.dropoff) {
             (RescueStatus::InTransit, Some(dropoff)) => (dropoff.at, policy.dropoff_fence_m),
-            (_, _) => (case.request.at.at, policy.pickup_fence_m),
+            (_, _) => (case.request.at.at, triage::scene_fence_m(&case.request)),
         };
         if asker.is_driver {
             let driver = case.driver.as_ref().expect("the asker is the driver").driver;

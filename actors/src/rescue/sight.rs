@@ -1,6 +1,6 @@
 //! What a rescue makes of its driver's positions: whether it is there, stays there, or sets off.
 
-use super::{Case, Command, Rescue, Sighting};
+use super::{Case, Command, Rescue, Sighting, triage};
 use crate::{Context, Refusal, Seen};
 use protocol::{DriverId, Point, RescueId, RescueStatus, Timestamp};
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub(super) fn see(
     let soft = &mut rescue.soft;
     soft.seen = Some((*driver, position.at, context.now));
     let to_scene_m = position.at.distance_m(case.request.at.at);
-    if to_scene_m > f64::from(case.request.policy.pickup_fence_m) {
+    if to_scene_m > f64::from(triage::scene_fence_m(&case.request)) {
         soft.outside_at = Some(context.now);
     }
     let leg_from_m = *soft.leg_from_m.get_or_insert(to_scene_m);
@@ -86,7 +86,8 @@ fn asked_by_moving(case: &Case, at: Point, to_scene_m: f64, leg_from_m: f64) -> 
         && case.status == RescueStatus::Accepted
         && leg_from_m - to_scene_m >= DEPARTED_M;
     let is_on_the_way = matches!(case.status, RescueStatus::Accepted | RescueStatus::EnRoute);
-    let is_at_scene = is_on_the_way && to_scene_m <= f64::from(policy.pickup_fence_m);
+    let is_at_scene =
+        is_on_the_way && to_scene_m <= f64::from(triage::scene_fence_m(&case.request));
     let is_at_dropoff =
         case.status == RescueStatus::InTransit
             && case.request.dropoff.as_ref().is_some_and(|dropoff| {

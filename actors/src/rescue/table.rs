@@ -9,7 +9,7 @@ use protocol::RescueStatus;
 /// which find out for themselves whether they still mean anything.
 pub const fn allowed(status: RescueStatus) -> &'static [&'static str] {
     match status {
-        RescueStatus::Requested => &["triage", "cancel", "cancel_safety", "fail"],
+        RescueStatus::Requested => &["locate", "triage", "cancel", "cancel_safety", "fail"],
         RescueStatus::Searching => {
             &["confirm_offer", "reject_offer", "assign", "cancel", "cancel_safety", "fail"]
         }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use protocol::{
     Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, Place, Point, Principal, RiderId,
     view::Position,
-    work::{Issue, OfferPolicy, Proof, ProofKind, VehicleKind},
+    work::{Issue, OfferPolicy, Proof, ProofKind, Severity, VehicleKind},
 };
 use std::collections::BTreeSet;
 use strum::{IntoEnumIterator, VariantNames};
@@ -50,6 +50,7 @@ fn request() -> Request {
         issue: Issue::FlatTyre,
         at: Place::from(SCENE),
         accuracy_m: Some(10),
+        severity: None,
         dropoff: None,
         vehicle: Some(VehicleKind::Moto),
         weight_g: 0,
@@ -243,7 +244,7 @@ fn slots() -> Vec<u8> {
 
 /// MODEL section 5.3, by hand: what each status allows.
 const TABLE: [(RescueStatus, &str); 18] = [
-    (RescueStatus::Requested, "triage cancel"),
+    (RescueStatus::Requested, "locate triage cancel"),
     (RescueStatus::Searching, "confirm_offer reject_offer assign cancel"),
     (RescueStatus::Accepted, "depart arrive contacted unassign cancel"),
     (RescueStatus::EnRoute, "arrive contacted unassign cancel"),
@@ -270,6 +271,10 @@ fn command(name: &str) -> (Principal, Command) {
     let dropoff = Some(Place::from(GARAGE));
     match name {
         "request" => (rider(), Command::Request(Box::new(request()))),
+        "locate" => {
+            let (at, accuracy_m) = (Place::from(SCENE), Some(20));
+            (rider(), Command::Locate { at, accuracy_m, served: true })
+        }
         "triage" => (Principal::Dispatcher, Command::Triage { needs }),
         "confirm_offer" => (rider(), Command::ConfirmOffer { offer }),
         "reject_offer" => (rider(), Command::RejectOffer { offer }),
@@ -1012,4 +1017,44 @@ proptest! {
         let ends = world.journal.iter().filter(|it| matches!(it, Event::Ended { .. })).count();
         prop_assert!(ends <= 1);
     }
+}
+
+#[test]
+fn a_place_too_vague_waits_for_a_better_one_and_one_that_is_a_little_vague_has_a_wider_fence() {
+    let vague = || World::in_status(RescueStatus::Requested);
+    let locate =
+        |accuracy_m, served| Command::Locate { at: Place::from(SCENE), accuracy_m, served };
+    let mut still = vague();
+    assert_eq!(still.ask(rider(), locate(Some(2_000), true)).unwrap(), ["located"]);
+    assert_eq!(still.ask(rider(), locate(Some(2_000), true)).unwrap(), [""; 0]);
+    assert_eq!(still.rescue.status(), Some(RescueStatus::Requested));
+    let mut outside = vague();
+    outside.yes(rider(), locate(Some(20), false));
+    assert_eq!(outside.rescue.status(), Some(RescueStatus::RejectedOutOfArea));
+    assert!(matches!(vague().ask(by(1), locate(Some(20), true)), Err(Refusal::NotYours(_))));
+
+    let mut world = vague();
+    let found = world.ask(rider(), locate(Some(400), true)).unwrap();
+    assert_eq!(found, ["located", "triaged", "search_opened"]);
+    world.win(1);
+    world.see(1, SCENE.offset_m(450.0, 0.0));
+    let too_far = Refusal::TooFar { distance_m: 450, limit_m: 400 };
+    assert_eq!(world.ask(by(1), Command::Arrive {}), Err(too_far));
+    world.see(1, SCENE.offset_m(390.0, 0.0));
+    world.yes(by(1), Command::Arrive {});
+}
+
+#[test]
+fn who_is_in_danger_is_offered_to_several_drivers_at_once_and_a_dispatcher_is_told() {
+    let urgent = Request { severity: Some(Severity::Urgent), ..request() };
+    let mut world = World::requested(urgent.clone());
+    let incident = |event: &Event| matches!(event, Event::IncidentOpened { .. });
+    assert!(world.journal.iter().any(incident));
+    let Some(Card::Search(card)) = world.rescue.listing(id()).map(|listing| listing.card) else {
+        panic!("nobody is looked for");
+    };
+    assert_eq!((card.policy, card.n_wanted), (OfferPolicy::BroadcastFirstWins, 5));
+    assert_eq!(world.ask(rider(), Command::Request(Box::new(urgent))).unwrap(), [""; 0]);
+    let minor = World::requested(Request { severity: Some(Severity::Minor), ..request() });
+    assert!(!minor.journal.iter().any(incident));
 }

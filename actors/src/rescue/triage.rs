@@ -1,7 +1,7 @@
 //! What a stranded vehicle needs, judged by rules alone.
 
 use super::Request;
-use protocol::work::{Issue, Needs, VehicleKind};
+use protocol::work::{Issue, Needs, OfferPolicy, Severity, VehicleKind};
 
 /// A caller who may be this far off, in metres, must be spoken to first.
 const ACCURACY_MAX_M: u32 = 1_000;
@@ -13,9 +13,34 @@ pub(super) fn needs_a_person(request: &Request) -> bool {
     request.accuracy_m.is_some_and(|accuracy_m| accuracy_m > ACCURACY_MAX_M)
 }
 
+/// How far from the place that was named a driver may be and still have arrived: as far as nobody
+/// knows better.
+pub(super) fn scene_fence_m(request: &Request) -> u32 {
+    let vague_m = request.accuracy_m.unwrap_or(0).min(ACCURACY_MAX_M);
+    request.policy.pickup_fence_m.max(vague_m)
+}
+
 /// Does somebody have to be told that people may be hurt?
 pub(super) fn is_incident(request: &Request) -> bool {
-    request.issue == Issue::Accident
+    request.issue == Issue::Accident || is_urgent(request)
+}
+
+/// The request as it is run: who is in danger is not left to wait for one driver after the other.
+pub(super) fn hurried(request: &Request) -> Request {
+    let mut request = request.clone();
+    let policy = &mut request.policy;
+    if request.severity == Some(Severity::Urgent) {
+        if matches!(policy.offer, OfferPolicy::Sequential | OfferPolicy::BatchOptimal) {
+            policy.offer = OfferPolicy::BroadcastFirstWins;
+        }
+        policy.sla_ms /= 2;
+        policy.tier_ms /= 2;
+    }
+    request
+}
+
+fn is_urgent(request: &Request) -> bool {
+    request.severity == Some(Severity::Urgent)
 }
 
 /// What the driver must bring: tools where it can be repaired on the spot, else a truck.

@@ -6,7 +6,7 @@ use crate::{
 };
 use protocol::{
     DriverId, Fare, OfferId, Place, RescueStatus, RiderId, Timestamp,
-    work::{Issue, Needs, Proof, VehicleKind},
+    work::{Issue, Needs, Proof, Severity, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,15 @@ use serde::{Deserialize, Serialize};
 pub enum Command {
     /// Somebody is stranded.
     Request(Box<Request>),
+    /// The rider, or a dispatcher, says where it is, better than before.
+    Locate {
+        /** Where. */
+        at: Place,
+        /** How well that is known, in metres. */
+        accuracy_m: Option<u32>,
+        /** Is it inside the service area? */
+        served: bool,
+    },
     /// A dispatcher, or a rule, says what the driver must bring.
     Triage {
         /** What. */
@@ -122,6 +131,9 @@ pub struct Request {
     /// How well that is known, in metres; `None` if nobody said.
     #[serde(default)]
     pub accuracy_m: Option<u32>,
+    /// How bad it is.
+    #[serde(default)]
+    pub severity: Option<Severity>,
     /// Where it should be taken, if known.
     pub dropoff: Option<Place>,
     /// What is stranded.
@@ -152,6 +164,15 @@ pub enum Event {
         /** The driver it is, if the rider was at work as one. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stranded: Option<DriverId>,
+    },
+    /// It is known better where it is.
+    Located {
+        /** When. */
+        at: Timestamp,
+        /** Where. */
+        place: Place,
+        /** How well that is known, in metres. */
+        accuracy_m: Option<u32>,
     },
     /// It is known what the driver must bring, and the search is on.
     Triaged {

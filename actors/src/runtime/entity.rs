@@ -303,23 +303,35 @@ impl<D: Decider> Awake<D> {
                 return Ok(first.repeated(stamp.print));
             }
             let context = Context { id: self.birth.id, by, now: self.birth.system.now() };
-            let events = match self.state.decide(command, &context) {
+            let (events, refusal) = match self.state.decide(command, &context) {
                 Ok(events) if events.is_empty() => {
                     return Ok(self.keep(stamp, Ok(self.version)));
                 }
-                Ok(events) => events,
-                Err(refusal) => return self.refuse(refusal, by, stamp, context.now).await,
+                Ok(events) => (events, None),
+                Err(refusal) => {
+                    let remarks = self.state.remarks(command, &refusal, &context);
+                    if remarks.is_empty() {
+                        return self.refuse(refusal, by, stamp, context.now).await;
+                    }
+                    (remarks, Some(refusal))
+                }
             };
-            let (commit, after, outgoing) = self.prepare(&events, stamp, context.now);
+            let version = Version(self.version.0 + events.len() as u64);
+            let answer = refusal.map_or(Ok(version), Err);
+            let result = stamp.map(|Stamp { id: command, print }| {
+                let bytes = recent::encode(&First::new(print, answer.clone()));
+                CommandResult { command, bytes }
+            });
+            let (commit, after, outgoing) = self.prepare(&events, result, context.now);
             let is_snapshot = commit.snapshot.is_some();
             match self.birth.system.journal().commit(commit).await {
                 Ok(()) => {
-                    self.version.0 += events.len() as u64;
+                    self.version = version;
                     self.state = after;
                     self.n_unsnapshot =
                         if is_snapshot { 0 } else { self.n_unsnapshot + events.len() as u32 };
                     self.stored_deadline = self.state.deadline().map(|(due, _)| due);
-                    let answer = self.keep(stamp, Ok(self.version));
+                    let answer = self.keep(stamp, answer);
                     self.tell_all(events, outgoing);
                     return Ok(answer);
                 }
@@ -406,7 +418,7 @@ impl<D: Decider> Awake<D> {
     fn prepare(
         &self,
         events: &[D::Event],
-        stamp: Option<Stamp>,
+        result: Option<CommandResult>,
         now: Timestamp,
     ) -> (Commit, D, Outgoing) {
         let mut after = self.state.clone();
@@ -425,10 +437,7 @@ impl<D: Decider> Awake<D> {
         let commit = Commit {
             events: events.iter().map(encode_event::<D>).collect(),
             snapshot: is_snapshot_due.then(|| encode(&after)),
-            result: stamp.map(|Stamp { id: command, print }| {
-                let bytes = recent::encode(&First::new(print, Ok(version)));
-                CommandResult { command, bytes }
-            }),
+            result,
             effects: effects.iter().map(encode).collect(),
             deadline: (deadline != self.stored_deadline).then_some(deadline),
             claims_taken: difference(&wanted, &held),
@@ -536,7 +545,12 @@ impl<D: Decider> Awake<D> {
         if let Some((due, command)) = self.state.deadline()
             && due <= now
         {
-            let answer = self.ask(&command, Principal::System, None).await?;
+            let mut answer = self.ask(&command, Principal::System, None).await?;
+            if let Err(Refusal::Taken { claim, .. }) = &answer
+                && let Some(instead) = self.state.when_taken(claim)
+            {
+                answer = self.ask(&instead, Principal::System, None).await?;
+            }
             let is_still_due = self.state.deadline().is_some_and(|(due, _)| due <= now);
             if self.version == before && is_still_due {
                 // A rule that does not move its own deadline must not keep a core busy.

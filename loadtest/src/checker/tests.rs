@@ -22,6 +22,10 @@ fn order(version: u64, status: OrderStatus, driver: Option<u64>) -> OrderView {
         reason: None,
         placed_at: Timestamp(0),
         changed_at: Timestamp(0),
+        start_at: None,
+        price_asked: None,
+        follows: None,
+        followed_by: None,
         code: None,
     }
 }

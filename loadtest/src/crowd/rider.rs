@@ -120,6 +120,8 @@ impl Rider {
             Want::Rescue(issue) => Wish::RequestRescue(Box::new(NewRescue {
                 issue,
                 at: from,
+                accuracy_m: None,
+                severity: None,
                 dropoff: Some(to),
                 rider: None,
                 vehicle: Some(VehicleKind::Moto),

@@ -131,6 +131,8 @@ async fn an_order_from_outside_the_area_is_refused_and_a_rescue_says_so() {
     let rescue = NewRescue {
         issue: Issue::FlatTyre,
         at: KIGALI.into(),
+        accuracy_m: None,
+        severity: None,
         dropoff: None,
         rider: None,
         vehicle: None,

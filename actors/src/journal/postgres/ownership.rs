@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Takes shards: adds one to their epochs, so that whoever wrote under the old ones is fenced.
 /// `$4`: only those that are already ours.
-const TAKE: &str = "
+pub(super) const TAKE: &str = "
     WITH l AS MATERIALIZED (
         SELECT shard FROM heads WHERE shard = ANY ($1) AND (NOT $4 OR (owner = $2 AND incarnation = $3))
         ORDER BY shard FOR UPDATE

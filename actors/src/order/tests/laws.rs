@@ -68,7 +68,11 @@ fn claims_follow_the_driver(play: &Play) {
     let claims = play.order.claims(play.id);
     let slots = claims.iter().filter(|claim| claim.0.starts_with("driver/"));
     assert_eq!(slots.count() > 0, play.status().has_driver());
-    let is_active_ride = play.life().placement.kind == OrderKind::Ride && !play.status().is_final();
+    let placement = &play.life().placement;
+    let is_for_later = play.status() == OrderStatus::Scheduled
+        || play.status() == OrderStatus::AwaitingPayment && placement.start_at.is_some();
+    let is_active_ride =
+        placement.kind == OrderKind::Ride && !play.status().is_final() && !is_for_later;
     assert_eq!(claims.contains(&Claim::ride(rider())), is_active_ride);
     if play.status().has_driver() {
         assert!(play.order.driver().is_some());

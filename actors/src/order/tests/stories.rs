@@ -97,7 +97,7 @@ fn a_shop_order_whose_driver_is_found_while_it_cooks() {
     play.drive_to(OrderStatus::EnRoutePickup);
     play.drive_to(OrderStatus::AtPickup);
     let refusal = play.no(driver(1), Command::PickUp { proofs: vec![] });
-    assert_eq!(refusal.to_string(), "the merchant is not ready: 60000 ms too early");
+    assert_eq!(refusal.to_string(), "too early by 60 s: the merchant is not ready");
     play.yes(merchant(), Command::Ready {});
     play.yes(merchant(), Command::HandOver {});
     play.drive_to(OrderStatus::PickedUp);
@@ -140,6 +140,7 @@ fn a_shop_order_that_is_collected_needs_no_driver() {
     merchant_asked
     merchant_confirmed
     goods_ready
+    code_wrong
     handed_over
     completed
     ");
@@ -153,6 +154,7 @@ fn a_prepaid_and_scheduled_ride_waits_for_its_money_and_then_for_its_time() {
     play.yes(SYSTEM, Command::ConfirmPayment { amount: 2_000 });
     assert_eq!(play.status(), OrderStatus::Scheduled);
     assert_eq!(play.tick(), [""; 0], "it is not time yet");
+    assert_eq!(play.tick_at_deadline(), ["reminded"]);
     assert_eq!(play.tick_at_deadline(), ["search_opened"]);
     assert_eq!(play.now, Timestamp(1_000_000_000 + 2 * 3_600_000 - 15 * MINUTE));
     insta::assert_snapshot!(play.story(), @r"
@@ -160,8 +162,30 @@ fn a_prepaid_and_scheduled_ride_waits_for_its_money_and_then_for_its_time() {
     payment_awaited
     payment_confirmed
     scheduled
+    reminded
     search_opened
     ");
+}
+
+#[test]
+fn a_scheduled_ride_waits_for_a_rider_who_still_rides_but_not_for_ever() {
+    let mut play = Play::at(ride(), OrderStatus::Scheduled);
+    assert_eq!(play.order.claims(play.id), [], "the rider may ride until then");
+    let taken = Claim::ride(rider());
+    assert_eq!(play.ask(SYSTEM, Command::Postpone {}), Ok(vec![]), "it is not time yet");
+    while play.status() == OrderStatus::Scheduled {
+        play.now = play.order.deadline().unwrap().0.max(play.now);
+        let instead = play.order.when_taken(&taken).expect("it knows what to do");
+        play.yes(SYSTEM, instead);
+    }
+    assert_eq!(play.status(), OrderStatus::CancelledBySystem);
+    assert_eq!(play.now, Timestamp(1_000_000_000 + 3_600_000 + 15 * MINUTE));
+    assert_eq!(play.life().reason.as_deref(), Some("the rider was still on another ride"));
+    let mut free = Play::at(ride(), OrderStatus::Scheduled);
+    free.now = free.order.deadline().unwrap().0;
+    free.yes(SYSTEM, Command::Postpone {});
+    assert_eq!(free.tick_at_deadline(), ["search_opened"]);
+    assert_eq!(free.order.when_taken(&taken), None);
 }
 
 #[test]

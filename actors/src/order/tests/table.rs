@@ -23,7 +23,10 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Place(Box::new(ride())),
         Command::ConfirmPayment { amount: 2_000 },
         Command::FailPayment {},
-        Command::Reschedule { start_at: Timestamp(play.now.0 + 7_200_000) },
+        Command::Reschedule { start_at: Timestamp(play.now.0 + 7_200_000), fare: None },
+        Command::Requote { fare: fare(2_500) },
+        Command::AcceptPrice {},
+        Command::DeclinePrice {},
         Command::ModifyStops { stops: vec![place_at(3_000.0), place_at(6_000.0)], fare: None },
         Command::AcceptChange {},
         Command::DeclineChange {},
@@ -32,6 +35,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Assign { driver: nth(2), force: false, reason: reason.clone() },
         Command::Unassign { reason: reason.clone() },
         Command::ExtendSearch {},
+        Command::CollectInstead {},
         Command::Depart {},
         Command::Arrive {},
         Command::OnBoard {},
@@ -40,7 +44,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::ArriveStop {},
         Command::CompleteStop { proofs: proofs.clone() },
         Command::SkipStop { reason: reason.clone() },
-        Command::Finish { code: None, early_reason: Some(reason.clone()) },
+        Command::Finish { code: None, early_reason: Some("rider_asked".to_owned()) },
         Command::Deliver { proofs: proofs.clone(), cash: Some(500) },
         Command::Fail { reason: reason.clone() },
         Command::Retry {},
@@ -68,6 +72,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::HandOver {},
         Command::Collected { code: Some("1234".to_owned()) },
         Command::Metered { total_m: play.life_or_zero() + 500 },
+        Command::Postpone {},
         Command::Tick {},
         Command::Search(Heard::Propose { round, candidates: candidates.collect() }),
         Command::Search(Heard::OfferRefused { offer }),
@@ -258,7 +263,7 @@ fn listed(kind: OrderKind) -> String {
 fn a_ride_allows() {
     insta::assert_snapshot!(listed(OrderKind::Ride), @r"
     awaiting_payment: confirm_payment, fail_payment, cancel, cancel_safety
-    scheduled: reschedule, modify_stops, cancel, cancel_safety
+    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, cancel, cancel_safety
     waiting: cancel, cancel_safety
     searching: confirm_offer, reject_offer, assign, cancel, cancel_safety
     job_feed: assign, extend_search, cancel, cancel_safety
@@ -274,6 +279,7 @@ fn a_ride_allows() {
     returning: cancel_safety
     completed: adjust_fare_down, tip, rate
     delivered: tip, rate
+    no_driver_found: retry
     ");
 }
 
@@ -281,7 +287,7 @@ fn a_ride_allows() {
 fn a_delivery_allows() {
     insta::assert_snapshot!(listed(OrderKind::Delivery), @r"
     awaiting_payment: confirm_payment, fail_payment, cancel, cancel_safety
-    scheduled: reschedule, modify_stops, cancel, cancel_safety
+    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, cancel, cancel_safety
     waiting: cancel, cancel_safety
     searching: confirm_offer, reject_offer, assign, cancel, cancel_safety
     job_feed: assign, extend_search, cancel, cancel_safety
@@ -297,5 +303,6 @@ fn a_delivery_allows() {
     returning: returned, handover, cannot_continue, report_loss, cancel_safety
     completed: tip, rate
     delivered: tip, rate
+    no_driver_found: retry
     ");
 }

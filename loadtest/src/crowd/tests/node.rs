@@ -212,6 +212,10 @@ impl Job {
                 reason: None,
                 placed_at: Timestamp(0),
                 changed_at: Timestamp(0),
+                start_at: None,
+                price_asked: None,
+                follows: None,
+                followed_by: None,
                 code: None,
             })),
             JobId::Rescue(id) => ServerFrame::Rescue(Box::new(RescueView {

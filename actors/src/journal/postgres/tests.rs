@@ -1,0 +1,317 @@
+//! The fence, in the four interleavings of a write and a steal, beside two fences that look as good.
+//!
+//! A statement that has run but not committed stands for one that the server was interrupted in.
+
+use super::{
+    batch::{self, Write},
+    ownership::{Ownership, TAKE},
+    schema,
+    testing::TestDatabase,
+};
+use crate::{Commit, EntityKey, Version, commit::EncodedEvent};
+use protocol::{CommandId, OrderId, SHARDS, ShardId, Timestamp};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, postgres::PgPoolOptions};
+use tokio::{sync::oneshot, task::JoinHandle};
+use uuid::Uuid;
+
+/// How a write makes sure that its shard is still its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fence {
+    /// Ours: locks the head, looks again at what it locked, and moves it.
+    Head,
+    /// Looks, and locks nothing.
+    Look,
+    /// Takes a lock, then looks: at what was there when the statement began, before it waited.
+    LockThenLook,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interleaving {
+    /// The write runs, the steal comes, the new owner loads, the write commits.
+    S1,
+    /// The steal runs, the write comes, the steal commits, the new owner loads, the write goes on.
+    S2,
+    /// The steal commits, the new owner loads, the write comes.
+    S3,
+    /// A write runs, the steal comes, a second write comes; then each goes on in turn.
+    S4,
+}
+
+impl Fence {
+    fn commit(self) -> &'static str {
+        let unlocked = || {
+            batch::COMMIT
+                .replace("ORDER BY h.shard FOR UPDATE OF h", "")
+                .replace("AND n.total > 0", "AND false")
+                // Unique numbers, so that nothing but the fence keeps the write out.
+                .replace("a.seq + e.place", "nextval('outbox_positions')")
+        };
+        match self {
+            Self::Head => batch::COMMIT,
+            Self::Look => unlocked().leak(),
+            Self::LockThenLook => unlocked()
+                .replace(
+                    "JOIN (SELECT DISTINCT shard, epoch FROM asked) a",
+                    "JOIN LATERAL (SELECT shard, epoch, pg_advisory_xact_lock_shared(shard)
+                         FROM (SELECT DISTINCT shard, epoch FROM asked) s OFFSET 0) a",
+                )
+                .leak(),
+        }
+    }
+
+    fn steal(self) -> &'static str {
+        match self {
+            Self::Head | Self::Look => TAKE,
+            Self::LockThenLook => TAKE
+                .replace("WITH l AS", "WITH x AS MATERIALIZED (SELECT pg_advisory_xact_lock(s) FROM unnest($1) s), l AS")
+                .replace("WHERE shard = ANY", "WHERE (SELECT count(*) FROM x) > 0 AND shard = ANY")
+                .leak(),
+        }
+    }
+}
+
+/// All of one shard.
+fn entity(n: u64) -> EntityKey {
+    OrderId::created_by(Uuid::nil(), CommandId::nth(n), ShardId(7)).into()
+}
+
+/// A connection that writes as the old owner, or steals as the new one.
+struct Session {
+    connection: PgConnection,
+    pid: i32,
+    fence: Fence,
+    epoch: u64,
+}
+
+impl Session {
+    async fn open(database: &TestDatabase, fence: Fence, epoch: u64) -> Self {
+        let mut connection = database.options().connect().await.unwrap();
+        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await;
+        Self { connection, pid: pid.unwrap(), fence, epoch }
+    }
+
+    async fn run(&mut self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&mut self.connection).await.unwrap();
+    }
+
+    /// Writes the first event of an entity as its shard's owner; says whether it was accepted.
+    async fn write(&mut self, n: u64) -> bool {
+        let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![] }];
+        let commit = Commit { events, ..Commit::new(entity(n), Version(0), Timestamp(1)) };
+        let (ack, _) = oneshot::channel();
+        let writes = [Write::new(commit, ack)];
+        let statement = self.fence.commit();
+        let (database, epoch) = (&mut self.connection, self.epoch);
+        let outcomes =
+            batch::execute_as(statement, database, &|_| Some(epoch), &writes, &[], 1).await;
+        outcomes.unwrap()[0].is_ok()
+    }
+
+    async fn steal(&mut self) {
+        let all: Vec<_> = (0..i32::from(SHARDS)).collect();
+        sqlx::query(self.fence.steal())
+            .bind(all)
+            .bind("thief")
+            .bind(2_i64)
+            .bind(false)
+            .bind(2_i64)
+            .execute(&mut self.connection)
+            .await
+            .unwrap();
+    }
+}
+
+/// Who looks on: sees what a new owner would load, and who waits for whom.
+struct Observer(PgPool);
+
+impl Observer {
+    async fn has(&self, n: u64) -> bool {
+        let stored = super::read::load(&self.0, entity(n)).await.unwrap();
+        stored.version() > Version(0)
+    }
+
+    /// Returns once `task`, which runs in the session of `pid`, has ended or waits for a lock.
+    async fn settled<T>(&self, task: &JoinHandle<T>, pid: i32) -> bool {
+        loop {
+            let waits: bool = sqlx::query_scalar(
+                "SELECT coalesce((SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1), false)",
+            )
+            .bind(pid)
+            .fetch_one(&self.0)
+            .await
+            .unwrap();
+            if task.is_finished() || waits {
+                return task.is_finished();
+            }
+        }
+    }
+}
+
+/// Was a write accepted that the new owner, who loaded after its steal, has not seen?
+async fn is_one_lost(database: &TestDatabase, fence: Fence, interleaving: Interleaving) -> bool {
+    let mut first = database.options().connect().await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut first, Timestamp(0)).await.unwrap();
+    let epoch = owner.epoch(ShardId(7)).unwrap();
+    let mut old = Session::open(database, fence, epoch).await;
+    let mut second = Session::open(database, fence, epoch).await;
+    let mut new = Session::open(database, fence, epoch).await;
+    let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(database.options());
+    let observer = Observer(pool);
+    // Entities that no other interleaving has written to.
+    let (one, two) = (2 * epoch, 2 * epoch + 1);
+
+    match interleaving {
+        Interleaving::S1 => {
+            old.run("BEGIN").await;
+            let accepted = old.write(one).await;
+            let pid = new.pid;
+            let steal = tokio::spawn(async move { new.steal().await });
+            let mut loaded = None;
+            if observer.settled(&steal, pid).await {
+                loaded = Some(observer.has(one).await);
+            }
+            old.run("COMMIT").await;
+            steal.await.unwrap();
+            let loaded = match loaded {
+                Some(loaded) => loaded,
+                None => observer.has(one).await,
+            };
+            accepted && !loaded
+        }
+        Interleaving::S2 => {
+            new.run("BEGIN").await;
+            new.steal().await;
+            old.run("BEGIN").await;
+            let pid = old.pid;
+            let write = tokio::spawn(async move {
+                let accepted = old.write(one).await;
+                (old, accepted)
+            });
+            // One that did not wait has its answer before the new owner exists.
+            if observer.settled(&write, pid).await {
+                let (mut old, accepted) = write.await.unwrap();
+                old.run("COMMIT").await;
+                new.run("COMMIT").await;
+                return accepted && !observer.has(one).await;
+            }
+            new.run("COMMIT").await;
+            let loaded = observer.has(one).await;
+            let (mut old, accepted) = write.await.unwrap();
+            old.run("COMMIT").await;
+            accepted && !loaded
+        }
+        Interleaving::S3 => {
+            new.steal().await;
+            let loaded = observer.has(one).await;
+            old.write(one).await && !loaded
+        }
+        Interleaving::S4 => {
+            old.run("BEGIN").await;
+            let first = old.write(one).await;
+            let pid = new.pid;
+            let steal = tokio::spawn(async move { new.steal().await });
+            let mut loaded = None;
+            if observer.settled(&steal, pid).await {
+                loaded = Some([observer.has(one).await, observer.has(two).await]);
+            }
+            second.run("BEGIN").await;
+            let pid = second.pid;
+            // Of the same shard, of another entity: nothing but the fence is in its way.
+            let write = tokio::spawn(async move {
+                let accepted = second.write(two).await;
+                (second, accepted)
+            });
+            observer.settled(&write, pid).await;
+            old.run("COMMIT").await;
+            steal.await.unwrap();
+            let loaded = match loaded {
+                Some(loaded) => loaded,
+                None => [observer.has(one).await, observer.has(two).await],
+            };
+            let (mut second, accepted) = write.await.unwrap();
+            second.run("COMMIT").await;
+            (first && !loaded[0]) || (accepted && !loaded[1])
+        }
+    }
+}
+
+async fn losses(fence: Fence) -> Vec<Interleaving> {
+    let database = TestDatabase::start().await;
+    schema::migrate(&mut database.options().connect().await.unwrap()).await.unwrap();
+    let mut losses = Vec::new();
+    for it in [Interleaving::S1, Interleaving::S2, Interleaving::S3, Interleaving::S4] {
+        if is_one_lost(&database, fence, it).await {
+            losses.push(it);
+        }
+    }
+    losses
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_interleaving_of_write_and_steal_loses_an_accepted_write() {
+    assert_eq!(losses(Fence::Head).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_without_a_lock_loses_writes() {
+    assert_eq!(losses(Fence::Look).await, [Interleaving::S1, Interleaving::S4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_at_what_was_there_before_the_lock_loses_writes() {
+    assert_eq!(losses(Fence::LockThenLook).await, [Interleaving::S2, Interleaving::S4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
+    let database = TestDatabase::start().await;
+    let mut thief = database.options().connect().await.unwrap();
+    schema::migrate(&mut thief).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut thief, Timestamp(0)).await.unwrap();
+    let mut writer = database.options().connect().await.unwrap();
+    let writing = tokio::spawn(async move {
+        for round in 0..100_u64 {
+            // The greatest shard first, as no lock is taken.
+            let mut orders: Vec<_> = (0..32)
+                .map(|n| {
+                    OrderId::created_by(
+                        Uuid::from_u128(n),
+                        CommandId::nth(round),
+                        ShardId(n as u16),
+                    )
+                })
+                .collect();
+            orders.reverse();
+            let writes: Vec<_> = orders
+                .into_iter()
+                .map(|order| {
+                    let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![] }];
+                    let commit =
+                        Commit { events, ..Commit::new(order.into(), Version(0), Timestamp(1)) };
+                    Write::new(commit, oneshot::channel().0)
+                })
+                .collect();
+            batch::execute(&mut writer, &owner, &writes, &[], 1).await.unwrap();
+        }
+    });
+    let other = Ownership::new("other".into(), 2);
+    while !writing.is_finished() {
+        other.take_all(&mut thief, Timestamp(0)).await.unwrap();
+    }
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_from_the_future_is_refused() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    assert_eq!(schema::migrate(&mut connection).await.unwrap(), (0, schema::VERSION));
+    assert_eq!(schema::migrate(&mut connection).await.unwrap(), (schema::VERSION, schema::VERSION));
+    let newer =
+        AssertSqlSafe(format!("INSERT INTO schema_version VALUES ({})", schema::VERSION + 1));
+    sqlx::raw_sql(newer).execute(&mut connection).await.unwrap();
+    let error = schema::migrate(&mut connection).await.unwrap_err();
+    assert!(error.to_string().contains("use a newer build"), "{error}");
+}

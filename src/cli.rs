@@ -5,8 +5,9 @@ use crate::{
     bench::{self, BenchArgs},
     demo::{self, DemoArgs},
     gateway,
+    journal::{self, OpenError},
     node::{Node, NodeError, now},
-    settings::{Settings, SettingsError},
+    settings::{JournalKind, Settings, SettingsError},
     telemetry::{self, TelemetryError},
 };
 use axum::Router;
@@ -38,7 +39,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs a node until it is told to leave (SIGTERM or SIGINT).
-    Serve,
+    Serve(ServeArgs),
+    /// Brings the schema of a journal in Postgres up to date.
+    Migrate,
     /// Runs a node and the city that keeps it busy, to be looked at.
     Demo(DemoArgs),
     /// Measures what this machine makes of Outrider.
@@ -47,6 +50,13 @@ enum Command {
     Token(TokenArgs),
     /// Prints the OpenAPI document of the REST API.
     Openapi,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// What keeps the journal, whatever the settings say.
+    #[arg(long, value_enum, value_name = "KIND")]
+    store: Option<JournalKind>,
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +82,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Node(#[from] NodeError),
     #[error(transparent)]
+    Journal(#[from] OpenError),
+    #[error(transparent)]
     Key(#[from] KeyError),
     #[error("no {role} is called {id:?}; ids look like {role}-0192f3c8…, 32 hexadecimal digits")]
     NoPrincipal { role: Role, id: String },
@@ -94,7 +106,17 @@ impl Cli {
     pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
         let settings = Settings::read(self.config.as_deref())?;
         match self.command {
-            Command::Serve => serve(settings).await?,
+            Command::Serve(args) => {
+                let kind = args.store.unwrap_or(settings.journal.kind);
+                serve(settings.with_journal(kind)?).await?;
+            }
+            Command::Migrate => {
+                let (before, after) = journal::migrate(&settings.journal).await?;
+                say(&match before == after {
+                    true => format!("the journal's schema is at version {after} already"),
+                    false => format!("the journal's schema went from version {before} to {after}"),
+                })?;
+            }
             Command::Demo(args) => {
                 return Ok(demo::run(settings, args).await?.exit_code().into());
             }

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod demo;
 mod gateway;
+mod journal;
 mod node;
 mod resident;
 mod settings;

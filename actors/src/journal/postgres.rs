@@ -32,7 +32,7 @@ use ownership::Ownership;
 use protocol::{CommandId, Currency, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool,
+    ConnectOptions as _, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{
@@ -47,6 +47,9 @@ use tokio::sync::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+
+/// How to reach a database: see [`address`].
+pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 /// How many commits may wait for one committer.
 const N_QUEUED_MAX: usize = 4096;
@@ -133,9 +136,17 @@ pub enum OpenError {
         /// Its version, as it counts them.
         found: u32,
     },
+    /// Not the URL of a database.
+    #[error("not the URL of a Postgres database: {0}")]
+    Url(sqlx::Error),
     /// Postgres refused, or cannot be reached.
     #[error("cannot open the journal: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+/// Reads `postgresql://user:password@host:5432/database?sslmode=verify-full`.
+pub fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
+    url.parse().map_err(OpenError::Url)
 }
 
 /// Brings the schema of a database up to date; returns the versions before and after.

@@ -247,12 +247,21 @@ async fn staff_hear_that_a_driver_could_not_be_given_an_order() {
     let node = Node::start();
     let mut staff = Client::connect(&node, Principal::Dispatcher).await;
     let mut rider = Client::connect(&node, rider(1)).await;
+    let off_duty = DriverId::nth(1);
+    let mut driver = Client::connect(&node, Principal::Driver(off_duty)).await;
+    go_on_duty(&mut driver, PICKUP).await;
+    let leave = DriverAction::SetDuty { duty: DutyWish::Off, vehicle: None };
+    driver.wish(Wish::Driver { id: None, action: leave }).await;
     let order = place_ride(&mut rider).await;
     staff.subscribe(Topic::Actor(order.to_string())).await;
-    let off_duty = DriverId::nth(1);
-    let action =
-        OrderAction::Assign { driver: off_duty, force: false, reason: "nearest".to_owned() };
-    act(&mut staff, order, action).await;
+    let assign =
+        |driver| OrderAction::Assign { driver, force: false, reason: "nearest".to_owned() };
+    let unknown = Wish::Order { id: order, action: assign(DriverId::nth(99)) };
+    match staff.wish(unknown).await {
+        Outcome::Refused(refused) => assert_eq!(refused.code, protocol::Code::NotFound),
+        other => panic!("nobody has ever heard of that driver: {other:?}"),
+    }
+    act(&mut staff, order, assign(off_duty)).await;
     staff
         .hear_any(|frame| match frame {
             ServerFrame::Actor(view) => {

@@ -8,6 +8,8 @@ mod client;
 mod limits;
 #[path = "gateway/node.rs"]
 mod node;
+#[path = "gateway/postgres.rs"]
+mod postgres;
 #[path = "gateway/rest.rs"]
 mod rest;
 #[path = "gateway/ride.rs"]

@@ -36,7 +36,8 @@ fn of_rescue(command: &str, by: Principal) -> bool {
     match by {
         Principal::Rider(_) => matches!(
             command,
-            "confirm_offer"
+            "locate"
+                | "confirm_offer"
                 | "reject_offer"
                 | "confirm_fixed"
                 | "arrive"
@@ -62,6 +63,7 @@ fn of_rescue(command: &str, by: Principal) -> bool {
         Principal::Dispatcher | Principal::Admin | Principal::System => matches!(
             command,
             "triage"
+                | "locate"
                 | "confirm_offer"
                 | "reject_offer"
                 | "confirm_fixed"

@@ -13,7 +13,12 @@
 //! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch.
 //!
 //! Beside each stands what an fsync took just before. Compare ratios within a run, never two runs.
-#![expect(missing_docs, clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures")]
+#![expect(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a program that measures"
+)]
 
 use actors::{
     Commit, EntityKey, Version, ViewRow,
@@ -67,7 +72,8 @@ impl Drop for Directory {
 #[tokio::main]
 async fn main() {
     let args = Args::parse();
-    let directory = Directory(env::temp_dir().join(format!("outrider-bench-{}", std::process::id())));
+    let directory =
+        Directory(env::temp_dir().join(format!("outrider-bench-{}", std::process::id())));
     let server = PrivatePostgres::start(&directory.0).await.unwrap();
     let probe = directory.0.join("probe");
     fs::create_dir_all(&probe).unwrap();
@@ -195,7 +201,8 @@ impl Bench {
                 let entity = entity(run, author);
                 let mut latency = Histogram::<u64>::new(3).unwrap();
                 let mut version = 0;
-                let first = pace.map_or(Duration::ZERO, |pace| pace.mul_f64(author as f64 / n as f64));
+                let first =
+                    pace.map_or(Duration::ZERO, |pace| pace.mul_f64(author as f64 / n as f64));
                 let mut due = tokio::time::Instant::now() + first;
                 while started.elapsed() < lasts {
                     // At a given rate, time is counted from when it was due, not from when it was sent.
@@ -250,7 +257,9 @@ impl Bench {
                 let mut version = 0;
                 while started.elapsed() < lasts {
                     let began = Instant::now();
-                    one_transaction(&pool, &commit(entity(run + 77, author), version)).await.unwrap();
+                    one_transaction(&pool, &commit(entity(run + 77, author), version))
+                        .await
+                        .unwrap();
                     version += 1;
                     latency.record(began.elapsed().as_micros() as u64).unwrap();
                 }

@@ -3,12 +3,15 @@
 use crate::{
     auth::{KeyError, Keys, principal_of},
     bench::{self, BenchArgs},
+    check::{self, Check},
     demo::{self, DemoArgs},
     gateway,
+    history::{self, HistoryArgs},
     journal::{self, OpenError},
     node::{Node, NodeError, now},
     settings::{JournalKind, Settings, SettingsError},
     telemetry::{self, TelemetryError},
+    transfer::{self, ExportArgs, ImportArgs},
 };
 use axum::Router;
 use clap::{Args, Parser, Subcommand};
@@ -50,6 +53,15 @@ enum Command {
     Token(TokenArgs),
     /// Prints the OpenAPI document of the REST API.
     Openapi,
+    /// Proves that something is sound.
+    #[command(subcommand)]
+    Check(Check),
+    /// Writes the whole journal to a file. A node with a journal of its own must not be running.
+    Export(ExportArgs),
+    /// Writes an exported file to an empty journal, then checks it.
+    Import(ImportArgs),
+    /// Prints what happened to one entity, as JSON lines. A node with a journal of its own must not be running.
+    History(HistoryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +111,14 @@ pub(crate) enum CliError {
     Target(#[from] loadtest::NoTarget),
     #[error("bench: {0}")]
     Bench(Box<dyn Error>),
+    #[error("check: {0}")]
+    Check(Box<dyn Error>),
+    #[error("export: {0}")]
+    Export(Box<dyn Error>),
+    #[error("import: {0}")]
+    Import(Box<dyn Error>),
+    #[error("history: {0}")]
+    History(Box<dyn Error>),
 }
 
 impl Cli {
@@ -122,10 +142,30 @@ impl Cli {
             }
             Command::Bench(args) => bench::run(args).await.map_err(CliError::Bench)?,
             Command::Token(args) => token(&settings, &args)?,
+            Command::Check(what) => {
+                let is_sound = check::run(&settings, &what).await.map_err(CliError::Check)?;
+                return Ok(exit_code(is_sound));
+            }
+            Command::Export(args) => {
+                transfer::export(&settings, &args).await.map_err(CliError::Export)?;
+            }
+            Command::Import(args) => {
+                let is_sound =
+                    transfer::import(&settings, &args).await.map_err(CliError::Import)?;
+                return Ok(exit_code(is_sound));
+            }
+            Command::History(args) => {
+                history::run(&settings, &args).await.map_err(CliError::History)?;
+            }
             Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What says in scripts whether a journal is sound.
+fn exit_code(is_sound: bool) -> ExitCode {
+    if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The life of a node: telemetry, then everything from the journal to the gateway, then down again.

@@ -58,6 +58,23 @@ impl Opened {
         Ok(Self { journal, server })
     }
 
+    /// Opens it to be read: a Postgres is seen as it is at this moment, beside the node that uses it.
+    pub(crate) async fn look(settings: &JournalSettings) -> Result<Self, OpenError> {
+        match settings.kind {
+            JournalKind::Memory | JournalKind::Sqlite => Self::open(settings).await,
+            JournalKind::Postgres => {
+                let address = postgres::address(&settings.url)?;
+                let journal = PostgresJournal::look(address, &settings.node).await?;
+                Ok(Self { journal: Arc::new(journal), server: None })
+            }
+            JournalKind::PrivatePostgres => {
+                let server = PrivatePostgres::start(settings.dir.join(PRIVATE)).await?;
+                let journal = PostgresJournal::look(server.options(), &settings.node).await?;
+                Ok(Self { journal: Arc::new(journal), server: Some(server) })
+            }
+        }
+    }
+
     /// Writes what waits; then stops the server that was started for it.
     pub(crate) async fn close(self) -> Result<(), JournalError> {
         let closed = self.journal.close().await;

@@ -2,14 +2,17 @@
 
 mod auth;
 mod bench;
+mod check;
 mod cli;
 mod demo;
 mod gateway;
+mod history;
 mod journal;
 mod node;
 mod resident;
 mod settings;
 mod telemetry;
+mod transfer;
 
 use clap::Parser;
 use std::{

@@ -1,11 +1,12 @@
 //! What one yes writes, all of it or nothing.
 
-use crate::Tell;
+use crate::{Tell, driver, order, rescue, rider};
 use protocol::{
     CommandId, Currency, DriverId, Identifier, OrderId, RescueId, RiderId, ShardId, Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
+use thiserror::Error;
 use uuid::Uuid;
 
 /// The kinds of entity there are. The number is part of the journal: add, never change.
@@ -266,6 +267,34 @@ pub struct EncodedEvent {
     pub name: String,
     /// MessagePack with field names.
     pub bytes: Vec<u8>,
+}
+
+/// An event that this build cannot read.
+#[derive(Debug, Error)]
+pub enum UnreadableEvent {
+    /// Its bytes are of no known event.
+    #[error("not an event of this kind: {0}")]
+    Bytes(#[from] rmp_serde::decode::Error),
+    /// It cannot be said in JSON.
+    #[error("not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl EncodedEvent {
+    /// The event of an entity of this kind, for people and programs that know no MessagePack.
+    pub fn to_json(&self, kind: Kind) -> Result<serde_json::Value, UnreadableEvent> {
+        fn shown<E: DeserializeOwned + Serialize>(
+            bytes: &[u8],
+        ) -> Result<serde_json::Value, UnreadableEvent> {
+            Ok(serde_json::to_value(rmp_serde::from_slice::<E>(bytes)?)?)
+        }
+        match kind {
+            Kind::Order => shown::<order::Event>(&self.bytes),
+            Kind::Rescue => shown::<rescue::Event>(&self.bytes),
+            Kind::Driver => shown::<driver::Event>(&self.bytes),
+            Kind::Rider => shown::<rider::Event>(&self.bytes),
+        }
+    }
 }
 
 /// The first answer to a command, kept for repeats.

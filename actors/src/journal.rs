@@ -14,6 +14,7 @@ use std::{fmt::Debug, sync::Arc};
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub mod check;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 #[cfg(any(test, feature = "testing"))]

@@ -307,6 +307,27 @@ async fn a_command_id_used_for_other_details_is_refused_also_after_a_crash() {
 }
 
 #[tokio::test]
+async fn a_command_id_makes_one_order_even_if_the_next_would_start_elsewhere() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    let here = NewOrder { kind: OrderKind::Delivery, ..new_ride() };
+    let far = PICKUP.offset_m(0.0, 400_000.0);
+    let stops = vec![far.into(), far.offset_m(900.0, 0.0).into()];
+    let elsewhere = NewOrder { stops, ..here.clone() };
+    let id = CommandId::mint();
+    // What was refused stands for nothing yet.
+    let nowhere = NewOrder { stops: Vec::new(), ..here.clone() };
+    let refused = client.wish_as(id, Wish::PlaceOrder(Box::new(nowhere))).await;
+    assert!(matches!(refused, Outcome::Refused(_)), "{refused:?}");
+    let placed = client.wish_as(id, Wish::PlaceOrder(Box::new(here.clone()))).await;
+    assert!(matches!(placed, Outcome::Ok(_)), "{placed:?}");
+    let outcome = client.wish_as(id, Wish::PlaceOrder(Box::new(elsewhere))).await;
+    let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.code, protocol::Code::CommandIdReused);
+    assert_eq!(client.wish_as(id, Wish::PlaceOrder(Box::new(here))).await, placed);
+}
+
+#[tokio::test]
 async fn a_repeat_after_a_crash_has_the_first_answer() {
     let mut node = Node::with(&[("JOURNAL__KIND", "sqlite")]);
     let wish = Wish::PlaceOrder(Box::new(new_ride()));

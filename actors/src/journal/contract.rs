@@ -3,15 +3,21 @@
 //! [`journal_contract!`](crate::journal_contract) runs all of them, so that a case added here
 //! holds for every journal there is.
 
-use super::{CommitError, EffectKey, SharedJournal, ViewQuery};
+use super::{
+    CommitError, EffectKey, FeedCursor, FeedEvent, Part, Record, RestoreError, SharedJournal, Sort,
+    ViewQuery, memory::MemoryJournal,
+};
 use crate::{
     Claim, Commit, EntityKey, Kind, Posting, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
 };
 use futures_util::future::join_all;
-use protocol::{CommandId, Currency, DriverId, OrderId, RescueId, RiderId, Timestamp};
+use protocol::{CommandId, Currency, DriverId, OrderId, RescueId, RiderId, SHARDS, Timestamp};
 use serde_json::json;
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// Makes one multi-threaded test of each case. `$make` is an async function that returns an empty
 /// [`SharedJournal`] and whatever must live as long as it.
@@ -39,6 +45,20 @@ macro_rules! journal_contract {
             history_is_paged
             postings_sum_to_zero_per_currency
             a_fact_is_posted_once
+            floors_hold_for_what_the_whole_commit_leaves
+            of_1000_withdrawals_the_affordable_ones_succeed
+            accounts_never_overflow
+            views_are_listed_oldest_first_and_within_bounds
+            events_are_numbered_in_the_log_of_their_shard
+            epochs_say_who_wrote
+            the_feed_is_gapless_while_64_write
+            the_feed_resumes_where_its_cursor_stands
+            the_feed_of_some_shards_has_no_others
+            commits_wake_whoever_watches
+            what_is_dumped_is_restored
+            a_restored_journal_goes_on_with_newer_epochs
+            records_are_restored_into_an_empty_journal_only
+            records_that_clash_restore_nothing
             concurrent_entities_keep_gapless_versions
             large_commits_fit
             a_closed_journal_refuses
@@ -579,6 +599,484 @@ pub async fn concurrent_entities_keep_gapless_versions(journal: SharedJournal) {
         let versions = rows.iter().filter(|row| row.key.source == order(n));
         assert!(versions.is_sorted_by_key(|row| row.key.version), "effects in order of commits");
     }
+}
+
+/// Everything one commit posts to an account counts before its floor is looked at, and a refused
+/// commit leaves no trace.
+pub async fn floors_hold_for_what_the_whole_commit_leaves(journal: SharedJournal) {
+    let line = |key: &str, account: &str, amount, floor| Posting {
+        floor,
+        ..posting(key, account, amount, Currency::RWF)
+    };
+    let post = |n, postings| Commit { postings, ..everything(n) };
+    let fund = vec![line("in", "wallet", 700, Some(0)), line("in", "bank", -700, None)];
+    journal.commit(post(1, fund)).await.expect("a bank may go anywhere");
+
+    let too_much = vec![line("out/1", "wallet", -701, Some(0)), line("out/1", "shop", 701, None)];
+    let refused = Err(CommitError::BelowFloor { account: "wallet".into(), balance: 700 });
+    assert_eq!(journal.commit(post(2, too_much.clone())).await, refused);
+    assert_untouched(&journal, 2).await;
+    let split = vec![
+        line("out/2", "wallet", -900, Some(0)),
+        line("out/2", "wallet", 250, None),
+        line("out/2", "shop", 650, None),
+    ];
+    journal.commit(post(2, split)).await.expect("50 are left in the end");
+    let below = vec![line("out/3", "wallet", -1, Some(50)), line("out/3", "shop", 1, None)];
+    let refused = Err(CommitError::BelowFloor { account: "wallet".into(), balance: 50 });
+    assert_eq!(journal.commit(post(3, below)).await, refused);
+    let unbound = vec![line("out/1", "wallet", -80, None), line("out/1", "shop", 80, None)];
+    journal.commit(post(3, unbound)).await.expect("a refused fact can still be posted");
+    let deeper = vec![line("out/4", "wallet", -1, Some(-31)), line("out/4", "shop", 1, None)];
+    journal.commit(post(4, deeper)).await.expect("a floor may be below zero");
+    let balance = journal.balance("wallet".into(), Currency::RWF).await.expect(READABLE);
+    assert_eq!(balance, -31);
+    let other = journal.balance("wallet".into(), Currency::UGX).await.expect(READABLE);
+    assert_eq!(other, 0);
+}
+
+/// However they are batched: no more is withdrawn than there is, and no less.
+pub async fn of_1000_withdrawals_the_affordable_ones_succeed(journal: SharedJournal) {
+    const AFFORDABLE: usize = 314;
+    const FLOOR: i64 = 20;
+    let fund = vec![
+        posting("in", "wallet", FLOOR + 7 * AFFORDABLE as i64 + 6, Currency::GHS),
+        posting("in", "bank", -FLOOR - 7 * AFFORDABLE as i64 - 6, Currency::GHS),
+    ];
+    journal.commit(Commit { postings: fund, ..next(order(0), 0) }).await.expect(WRITABLE);
+    let withdrawals = (1..=1000).map(|n| {
+        let journal = Arc::clone(&journal);
+        tokio::spawn(async move {
+            let key = format!("out/{n}");
+            let from = posting(&key, "wallet", -7, Currency::GHS);
+            let from = Posting { floor: Some(FLOOR), ..from };
+            let postings = vec![from, posting(&key, "shop", 7, Currency::GHS)];
+            journal.commit(Commit { postings, ..next(order(n), 0) }).await
+        })
+    });
+    let mut n_paid = 0;
+    for (outcome, n) in join_all(withdrawals).await.into_iter().zip(1..) {
+        let outcome = outcome.expect("nobody panics");
+        let is_paid = outcome.is_ok();
+        n_paid += usize::from(is_paid);
+        if let Err(error) = outcome {
+            let too_little = matches!(&error, CommitError::BelowFloor { account, balance }
+                if account == "wallet" && (FLOOR..FLOOR + 7).contains(balance));
+            assert!(too_little, "{error:?}");
+        }
+        let version = journal.load(order(n)).await.expect(READABLE).version();
+        assert_eq!(version, Version(u64::from(is_paid)), "{}", order(n));
+    }
+    assert_eq!(n_paid, AFFORDABLE);
+    for (account, amount) in [("wallet", FLOOR + 6), ("shop", 7 * AFFORDABLE as i64)] {
+        let balance = journal.balance(account.into(), Currency::GHS).await.expect(READABLE);
+        assert_eq!(balance, amount, "{account}");
+    }
+}
+
+/// What does not fit an account is refused, whatever its floor.
+pub async fn accounts_never_overflow(journal: SharedJournal) {
+    let pay = |n: u64, amount| {
+        let key = format!("pay/{n}");
+        let postings = vec![
+            posting(&key, "rich", amount, Currency::USD),
+            posting(&key, "poor", -amount, Currency::USD),
+        ];
+        Commit { postings, ..everything(n) }
+    };
+    journal.commit(pay(1, i64::MAX)).await.expect(WRITABLE);
+    let outcome = journal.commit(pay(2, 1)).await;
+    assert!(matches!(outcome, Err(CommitError::Postings(_))), "{outcome:?}");
+    assert_untouched(&journal, 2).await;
+    journal.commit(pay(3, -i64::MAX)).await.expect(WRITABLE);
+    journal.commit(pay(2, 1)).await.expect(WRITABLE);
+    let balance = journal.balance("rich".into(), Currency::USD).await.expect(READABLE);
+    assert_eq!(balance, 1);
+}
+
+/// Either end may come first, pages go both ways, and bounds in time cut both ends.
+pub async fn views_are_listed_oldest_first_and_within_bounds(journal: SharedJournal) {
+    let mut kept = Vec::new();
+    for n in 0..20 {
+        // Two share each moment, so that pages must break ties.
+        let row = view(if n % 3 == 0 { "searching" } else { "done" }, 500 + n / 2);
+        let commit = Commit { view: Some(row.clone()), ..next(order(n), 0) };
+        journal.commit(commit).await.expect(WRITABLE);
+        kept.push((order(n), row));
+    }
+    kept.sort_by_key(|(entity, row)| (row.at, entity.id));
+    let all = ViewQuery { sort: Sort::Oldest, ..all_views(Kind::Order) };
+    assert_eq!(journal.views(all.clone()).await.expect(READABLE), kept);
+    let within = ViewQuery {
+        since: Some(Timestamp(502)),
+        until: Some(Timestamp(506)),
+        limit: 3,
+        ..all.clone()
+    };
+    let of = |statuses: &[&str]| -> Vec<_> {
+        let is_wanted = |row: &ViewRow| {
+            (502..506).contains(&row.at.0)
+                && (statuses.is_empty() || statuses.contains(&row.status.as_str()))
+        };
+        kept.iter().filter(|(_, row)| is_wanted(row)).cloned().collect()
+    };
+    for statuses in [&[][..], &["done"], &["done", "searching"], &["gone"]] {
+        for sort in [Sort::Oldest, Sort::Newest] {
+            let names = statuses.iter().map(|status| (*status).to_owned()).collect();
+            let query = ViewQuery { statuses: names, sort, ..within.clone() };
+            let mut wanted = of(statuses);
+            if sort == Sort::Newest {
+                wanted.reverse();
+            }
+            let mut paged: Vec<(EntityKey, ViewRow)> = Vec::new();
+            loop {
+                let after = paged.last().map(|(entity, row)| (row.at, entity.id));
+                let page = ViewQuery { after, ..query.clone() };
+                let page = journal.views(page).await.expect(READABLE);
+                if page.is_empty() {
+                    break;
+                }
+                paged.extend(page);
+            }
+            assert_eq!(paged, wanted, "{sort:?} {statuses:?}");
+        }
+    }
+}
+
+/// All events of all shards, read in pages of `limit`, from the beginning.
+async fn whole_feed(journal: &SharedJournal, limit: usize) -> Vec<FeedEvent> {
+    let mut cursor = FeedCursor::start();
+    let mut events = Vec::new();
+    loop {
+        let page = journal.feed(cursor.clone(), limit).await.expect(READABLE);
+        assert!(page.len() <= limit);
+        if page.is_empty() {
+            return events;
+        }
+        page.iter().for_each(|event| cursor.pass(event));
+        events.extend(page);
+    }
+}
+
+/// Each event is the next of its shard.
+fn assert_gapless(events: &[FeedEvent]) {
+    let mut heads = HashMap::new();
+    for event in events {
+        assert_eq!(event.shard, event.entity.shard());
+        let head = heads.entry(event.shard).or_insert(0);
+        *head += 1;
+        assert_eq!(event.seq, *head, "{}", event.shard);
+    }
+}
+
+/// From 1, without a gap, in the order of commits; with the command that was answered.
+pub async fn events_are_numbered_in_the_log_of_their_shard(journal: SharedJournal) {
+    assert_eq!(journal.feed(FeedCursor::start(), 10).await.expect(READABLE), []);
+    let (driver, rider) = (DriverId::nth(5).into(), RiderId::nth(6).into());
+    let entities = [order(1), order(2), driver, rider, RescueId::nth(1).into()];
+    let mut wanted: Vec<(EntityKey, u64, Option<CommandId>)> = Vec::new();
+    for n in 0..6 {
+        for (entity, i) in entities.into_iter().zip(0..) {
+            let result = (n % 2 == 0).then(|| answer(CommandId::nth(n * 10 + i)));
+            let command = result.as_ref().map(|result| result.command);
+            let events = vec![event("a"), event("b")];
+            let commit = Commit { events, result, ..next(entity, n * 2) };
+            journal.commit(commit).await.expect(WRITABLE);
+            wanted.extend([1, 2].map(|version| (entity, n * 2 + version, command)));
+        }
+        let refused =
+            Commit { result: Some(answer(CommandId::nth(900 + n))), ..next(order(1), n * 2 + 2) };
+        journal.commit(Commit { events: vec![], ..refused }).await.expect(WRITABLE);
+        journal.commit(everything(1)).await.expect_err("stale");
+    }
+    for limit in [1, 7, 1000] {
+        let events = whole_feed(&journal, limit).await;
+        assert_gapless(&events);
+        assert_eq!(events.len(), wanted.len());
+        for entity in entities {
+            let shard = entity.shard();
+            let seen: Vec<_> = events
+                .iter()
+                .filter(|event| event.shard == shard)
+                .map(|event| (event.entity, event.recorded.version.0, event.command))
+                .collect();
+            let wanted: Vec<_> =
+                wanted.iter().filter(|(entity, ..)| entity.shard() == shard).copied().collect();
+            assert_eq!(seen, wanted, "commit by commit");
+        }
+    }
+    let history = journal.history(driver, Version(0), 100).await.expect(READABLE);
+    let events = whole_feed(&journal, 100).await;
+    let of_driver = events.into_iter().filter(|event| event.entity == driver);
+    assert!(of_driver.map(|event| event.recorded).eq(history), "what history has, the feed has");
+}
+
+/// Whoever owns a shard is written down before its first event, and named by each.
+pub async fn epochs_say_who_wrote(journal: SharedJournal) {
+    for n in 0..10 {
+        journal.commit(next(order(n), 0)).await.expect(WRITABLE);
+    }
+    let events = whole_feed(&journal, 100).await;
+    let epochs = dumped(&journal, Part::Epochs, 100).await;
+    let heads = dumped(&journal, Part::Heads, 100).await;
+    for event in &events {
+        let is_writer = |record: &&Record| {
+            matches!(record, Record::Epoch { shard, epoch, .. }
+            if (*shard, *epoch) == (event.shard, event.epoch))
+        };
+        let writer = epochs.iter().find(is_writer);
+        let Some(Record::Epoch { first_seq, owner, .. }) = writer else {
+            panic!("{event:?} was written by nobody: {epochs:?}")
+        };
+        assert!(*first_seq <= event.seq && !owner.is_empty(), "{writer:?}");
+    }
+    for head in heads {
+        let Record::Head { shard, epoch, seq } = head else { panic!("{head:?}") };
+        let of_shard = || events.iter().filter(|event| event.shard == shard);
+        assert_eq!(of_shard().count() as u64, seq, "{shard}");
+        assert!(of_shard().all(|event| event.epoch <= epoch), "{shard}");
+    }
+}
+
+/// Whoever reads while others write never sees a gap, a step back or the same again.
+pub async fn the_feed_is_gapless_while_64_write(journal: SharedJournal) {
+    const N_WRITERS: u64 = 64;
+    const N_COMMITS: u64 = 30;
+    let writing = (0..N_WRITERS).map(|n| {
+        let journal = Arc::clone(&journal);
+        tokio::spawn(async move {
+            for expected in 0..N_COMMITS {
+                // Half of them share one shard.
+                let entity = if n % 2 == 0 { order(n) } else { crowded(n) };
+                journal.commit(next(entity, expected)).await.expect(WRITABLE);
+            }
+        })
+    });
+    let writing = join_all(writing.collect::<Vec<_>>());
+    let reading = async {
+        let mut cursor = FeedCursor::start();
+        let mut events: Vec<FeedEvent> = Vec::new();
+        while (events.len() as u64) < N_WRITERS * N_COMMITS {
+            let page = journal.feed(cursor.clone(), 50).await.expect(READABLE);
+            page.iter().for_each(|event| cursor.pass(event));
+            events.extend(page);
+            tokio::task::yield_now().await;
+        }
+        events
+    };
+    let (written, events) = futures_util::join!(writing, reading);
+    written.into_iter().for_each(|done| done.expect("no writer panics"));
+    assert_gapless(&events);
+    assert_eq!(whole_feed(&journal, 1000).await.len(), events.len(), "and nothing comes later");
+}
+
+/// Orders that all live in one shard.
+fn crowded(n: u64) -> EntityKey {
+    OrderId::created_by(RiderId::nth(1).0, CommandId::nth(n), protocol::ShardId(7)).into()
+}
+
+/// A cursor that was text meanwhile goes on with the next event, and the end is not an end.
+pub async fn the_feed_resumes_where_its_cursor_stands(journal: SharedJournal) {
+    for n in 0..25 {
+        journal.commit(next(order(n % 5), n / 5)).await.expect(WRITABLE);
+    }
+    let mut events: Vec<FeedEvent> = Vec::new();
+    let mut text = FeedCursor::start().to_string();
+    for n in 0..40 {
+        let mut cursor: FeedCursor = text.parse().expect("it was a cursor");
+        let page = journal.feed(cursor.clone(), 2).await.expect(READABLE);
+        let again = journal.feed(cursor.clone(), 2).await.expect(READABLE);
+        assert_eq!(page, again, "who forgets to pass sees the same again");
+        page.iter().for_each(|event| cursor.pass(event));
+        events.extend(page);
+        text = cursor.to_string();
+        if n == 20 {
+            assert_eq!(events.len(), 25);
+            for n in 0..10 {
+                journal.commit(next(order(n % 5), 5 + n / 5)).await.expect(WRITABLE);
+            }
+        }
+    }
+    assert_eq!(events.len(), 35);
+    assert_gapless(&events);
+}
+
+/// Two consumers can share the shards between them.
+pub async fn the_feed_of_some_shards_has_no_others(journal: SharedJournal) {
+    for n in 0..50 {
+        journal.commit(next(DriverId::nth(n).into(), 0)).await.expect(WRITABLE);
+    }
+    let mut entities = HashSet::new();
+    for shards in [0..=499, 500..=SHARDS - 1] {
+        let cursor = FeedCursor::of(shards.clone()).expect("there are such shards");
+        for event in journal.feed(cursor, 1000).await.expect(READABLE) {
+            assert!(shards.contains(&event.shard.0), "{} is none of {shards:?}", event.shard);
+            entities.insert(event.entity);
+        }
+    }
+    assert_eq!(entities.len(), 50);
+}
+
+/// A journal that tells whoever watches does so only once the events can be read.
+pub async fn commits_wake_whoever_watches(journal: SharedJournal) {
+    let mut watch = journal.watch();
+    if watch.has_changed().is_err() {
+        return; // It tells nobody, so they ask now and then.
+    }
+    for n in 0..20 {
+        watch.mark_unchanged();
+        let (woken, written) =
+            futures_util::join!(watch.changed(), journal.commit(next(order(1), n)));
+        written.expect(WRITABLE);
+        woken.expect("the journal lives");
+        assert_eq!(whole_feed(&journal, 100).await.len() as u64, n + 1);
+    }
+}
+
+/// All records of one part, read in pages of `limit`.
+async fn dumped(journal: &SharedJournal, part: Part, limit: usize) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let after = records.last().cloned();
+        let page = journal.dump(part, after, limit).await.expect(READABLE);
+        assert!(page.len() <= limit && page.iter().all(|record| record.part() == part));
+        if page.is_empty() {
+            assert!(records.is_sorted_by(|a, b| a.key() < b.key()), "{part} is in order");
+            return records;
+        }
+        records.extend(page);
+    }
+}
+
+async fn all_records(journal: &SharedJournal, limit: usize) -> Vec<Record> {
+    let mut records = Vec::new();
+    for part in Part::ALL {
+        records.extend(dumped(journal, *part, limit).await);
+    }
+    records
+}
+
+/// A journal with something in every part, some of it gone again.
+async fn fill(journal: &SharedJournal) {
+    for n in 0..12 {
+        journal.commit(everything(n)).await.expect(WRITABLE);
+        let result = Some(answer(CommandId::nth(100 + n)));
+        let deadline = (n % 3 == 0).then_some(None);
+        let claims_released = Vec::from_iter((n % 4 == 0).then(|| Claim(format!("claim/{n}"))));
+        let more = Commit { result, deadline, claims_released, ..next(order(n), 1) };
+        journal.commit(more).await.expect(WRITABLE);
+    }
+    let floored = Posting { floor: Some(-9_000), ..posting("tip", "rider", -3, Currency::RWF) };
+    let postings = vec![floored, posting("tip", "driver", 3, Currency::RWF)];
+    journal.commit(Commit { postings, ..next(order(0), 2) }).await.expect(WRITABLE);
+    let only_answers = Commit { events: vec![], ..next(DriverId::nth(1).into(), 0) };
+    let result = Some(answer(CommandId::nth(500)));
+    journal.commit(Commit { result, ..only_answers }).await.expect(WRITABLE);
+    let rows = journal.undelivered(None, 5).await.expect(READABLE);
+    journal.delivered(rows.into_iter().map(|row| row.key).collect()).await.expect(WRITABLE);
+    journal.commit(next(order(1), 2)).await.expect(WRITABLE);
+    journal.forget_results(Timestamp(1_001)).await.expect(WRITABLE);
+}
+
+/// What [`fill`] leaves, as records, from a journal in memory.
+async fn records() -> Vec<Record> {
+    let full: SharedJournal = Arc::new(MemoryJournal::new());
+    fill(&full).await;
+    all_records(&full, 1000).await
+}
+
+/// In pages of any size, from memory and back: every question gets the same answer.
+pub async fn what_is_dumped_is_restored(journal: SharedJournal) {
+    let full: SharedJournal = Arc::new(MemoryJournal::new());
+    fill(&full).await;
+    let wanted = all_records(&full, 1000).await;
+    for part in Part::ALL {
+        assert!(wanted.iter().any(|record| record.part() == *part), "{part} has something");
+    }
+    // Also as text, as files have it, and so that pages end within facts.
+    for page in wanted.chunks(7) {
+        let lines = page.iter().map(|it| serde_json::to_string(it).expect("records are JSON"));
+        let page = lines.map(|line| serde_json::from_str(&line).expect("JSON is records"));
+        journal.restore(page.collect()).await.expect("an empty journal takes records");
+    }
+    assert_eq!(all_records(&journal, 1000).await, wanted);
+    assert_eq!(all_records(&journal, 3).await, wanted);
+
+    for n in 0..12 {
+        let (now, before) = futures_util::join!(journal.load(order(n)), full.load(order(n)));
+        assert_eq!(now.expect(READABLE), before.expect(READABLE));
+    }
+    let (now, before) =
+        futures_util::join!(journal.undelivered(None, 1000), full.undelivered(None, 1000));
+    assert_eq!(now.expect(READABLE), before.expect(READABLE));
+    let late = Timestamp(u64::MAX);
+    let (now, before) =
+        futures_util::join!(journal.deadlines(late, None, 99), full.deadlines(late, None, 99));
+    assert_eq!(now.expect(READABLE), before.expect(READABLE));
+    assert_eq!(whole_feed(&journal, 9).await, whole_feed(&full, 9).await);
+    let balance = journal.balance("rider".into(), Currency::RWF).await.expect(READABLE);
+    assert_eq!(balance, 12 * -700 - 3);
+}
+
+/// Versions, numbers, claims and facts are what they were; what follows is a later ownership.
+pub async fn a_restored_journal_goes_on_with_newer_epochs(journal: SharedJournal) {
+    let mut records = records().await;
+    let newest = 7;
+    for record in &mut records {
+        if let Record::Epoch { epoch, .. }
+        | Record::Head { epoch, .. }
+        | Record::Event { epoch, .. } = record
+        {
+            *epoch = newest;
+        }
+    }
+    journal.restore(records).await.expect("an empty journal takes records");
+    let n_before = whole_feed(&journal, 100).await.len();
+    let stale = Err(CommitError::Stale { actual: Version(3) });
+    assert_eq!(journal.commit(next(order(1), 2)).await, stale);
+    let postings = everything(2).postings;
+    let outcome = journal.commit(Commit { postings, ..next(order(1), 3) }).await;
+    assert!(matches!(outcome, Err(CommitError::Postings(_))), "{outcome:?}");
+    let claims_taken = vec![Claim("claim/2".into())];
+    let outcome = journal.commit(Commit { claims_taken, ..next(order(1), 3) }).await;
+    assert!(matches!(outcome, Err(CommitError::ClaimTaken { .. })), "{outcome:?}");
+
+    let effects = vec![vec![9]];
+    journal.commit(Commit { effects, ..next(order(1), 3) }).await.expect(WRITABLE);
+    let events = whole_feed(&journal, 100).await;
+    assert_gapless(&events);
+    assert_eq!(events.len(), n_before + 1);
+    let is_new = |event: &&FeedEvent| event.entity == order(1) && event.recorded.version.0 == 4;
+    let new = events.iter().find(is_new).expect("it was committed");
+    assert!(new.epoch > newest, "{new:?}");
+    let rows = journal.undelivered(None, 1000).await.expect(READABLE);
+    assert_eq!(rows.last().map(|row| row.bytes.clone()), Some(vec![9]), "it is the newest");
+}
+
+/// Records never mix with what was committed.
+pub async fn records_are_restored_into_an_empty_journal_only(journal: SharedJournal) {
+    let records = records().await;
+    let (first, rest) = records.split_at(10);
+    journal.restore(first.to_vec()).await.expect("an empty journal takes records");
+    journal.restore(rest.to_vec()).await.expect("and more of them");
+    journal.commit(next(order(99), 0)).await.expect(WRITABLE);
+    let before = all_records(&journal, 100).await;
+    let more = vec![Record::Claim { claim: Claim("more".into()), holder: order(1) }];
+    let outcome = journal.restore(more).await;
+    assert!(matches!(outcome, Err(RestoreError::NotEmpty)), "{outcome:?}");
+    assert_eq!(all_records(&journal, 100).await, before);
+}
+
+/// The same number twice: none of the call's records are written.
+pub async fn records_that_clash_restore_nothing(journal: SharedJournal) {
+    let records = records().await;
+    let is_event = |record: &&Record| record.part() == Part::Events;
+    let event = records.iter().find(is_event).cloned().expect("there are events");
+    let twice = vec![event.clone(), event];
+    let outcome = journal.restore(twice).await;
+    assert!(matches!(outcome, Err(RestoreError::Clash(_))), "{outcome:?}");
+    assert_eq!(all_records(&journal, 100).await, []);
+    journal.restore(records).await.expect("it is still empty");
 }
 
 /// A thousand of each, and a megabyte of state.

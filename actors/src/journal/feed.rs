@@ -1,11 +1,14 @@
 //! The event feed: what has been committed, shard by shard, for whoever follows the journal.
 
-use super::Recorded;
+use super::{Journal, JournalError, Recorded, SharedJournal};
 use crate::EntityKey;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::{Stream, stream};
 use protocol::{CommandId, SHARDS, ShardId};
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{collections::VecDeque, fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 use thiserror::Error;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::warn;
 
 /// An event in the log of its shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +106,65 @@ impl Default for FeedCursor {
     fn default() -> Self {
         Self::start()
     }
+}
+
+/// How often a journal is asked when nothing says that it has grown.
+const POLL: Duration = Duration::from_millis(500);
+/// How many events a follower reads at once.
+const N_PAGE: usize = 256;
+
+/// Reads a page as [`Journal::feed`] does, and waits up to `patience` for there to be one. Commits
+/// through this handle wake it; those of others are found by asking twice a second.
+pub async fn page(
+    journal: &dyn Journal,
+    cursor: &FeedCursor,
+    limit: usize,
+    patience: Duration,
+) -> Result<Vec<FeedEvent>, JournalError> {
+    let end = Instant::now() + patience;
+    let mut watch = journal.watch();
+    let mut is_told = true;
+    loop {
+        // Before reading, so that what is committed meanwhile wakes.
+        watch.mark_unchanged();
+        let events = journal.feed(cursor.clone(), limit).await?;
+        if !events.is_empty() || Instant::now() >= end {
+            return Ok(events);
+        }
+        let poll = sleep_until(end.min(Instant::now() + POLL));
+        tokio::select! {
+            grown = watch.changed(), if is_told => is_told = grown.is_ok(),
+            () = poll => {}
+        }
+    }
+}
+
+/// All events after `cursor`, for ever: each shard in order and without a gap. Who keeps a cursor
+/// of its own and [passes](FeedCursor::pass) each event once it is done with it can die and come
+/// back without missing one; those it was not done with come again.
+///
+/// Waits while the journal cannot be reached, and ends when what is there cannot be read.
+pub fn follow(journal: SharedJournal, cursor: FeedCursor) -> impl Stream<Item = FeedEvent> + Send {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    stream::unfold(
+        (journal, cursor, VecDeque::new()),
+        |(journal, mut cursor, mut read)| async move {
+            loop {
+                if let Some(event) = read.pop_front() {
+                    cursor.pass(&event);
+                    return Some((event, (journal, cursor, read)));
+                }
+                match page(&*journal, &cursor, N_PAGE, PATIENCE).await {
+                    Ok(events) => read = events.into(),
+                    Err(JournalError::Unavailable(_)) => sleep(POLL).await,
+                    Err(error @ JournalError::Unreadable { .. }) => {
+                        warn!(%error, "the feed ends");
+                        return None;
+                    }
+                }
+            }
+        },
+    )
 }
 
 /// Divides a page of `limit` events among shards: `waiting` has, for each, the last number seen and

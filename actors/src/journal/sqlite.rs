@@ -10,6 +10,7 @@
 
 mod batch;
 mod read;
+mod records;
 mod schema;
 mod writer;
 
@@ -33,9 +34,9 @@ use std::{
 use thiserror::Error;
 use tokio::sync::{
     mpsc::{self, error::SendTimeoutError},
-    oneshot,
+    oneshot, watch,
 };
-use writer::{Request, Write, Writer};
+use writer::{Birth, Request, Write, Writer};
 
 /// How many requests may wait for the writer.
 const N_QUEUED_MAX: usize = 4096;
@@ -55,6 +56,7 @@ const DATABASE: &str = "journal.sqlite";
 pub struct SqliteJournal {
     requests: mpsc::Sender<Request>,
     readers: SqlitePool,
+    n_grown: watch::Receiver<u64>,
 }
 
 /// Why a journal could not be opened.
@@ -90,28 +92,38 @@ impl SqliteJournal {
     pub async fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
         let directory = directory.as_ref();
         let lock = lock(directory)?;
-        // Nothing refers to another table's row, so foreign keys would only cost.
+        // Foreign keys keep postings at zero; nothing else refers to another table's row.
         let options = SqliteConnectOptions::new()
             .filename(directory.join(DATABASE))
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(false)
+            .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("wal_autocheckpoint", "4000")
             .statement_cache_capacity(batch::N_STATEMENTS_MAX)
             .disable_statement_logging();
         let mut connection = options.clone().pragma("cache_size", "-65536").connect().await?;
         schema::migrate(&mut connection).await?;
+        let epoch = schema::begin_epoch(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(N_READERS)
             .acquire_timeout(BUSY_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(options.clone().pragma("query_only", "ON"));
         let (requests, queue) = mpsc::channel(N_QUEUED_MAX);
-        let writer = Writer::new(options, connection, readers.clone(), queue, lock);
-        drop(tokio::spawn(writer.run()));
-        Ok(Self { requests, readers })
+        let (n_grown, grown) = watch::channel(0);
+        let birth = Birth {
+            options,
+            connection,
+            readers: readers.clone(),
+            requests: queue,
+            epoch,
+            n_grown,
+            lock,
+        };
+        drop(tokio::spawn(Writer::new(birth).run()));
+        Ok(Self { requests, readers, n_grown: grown })
     }
 
     async fn send(&self, request: Request) -> Result<(), String> {
@@ -205,23 +217,33 @@ impl Journal for SqliteJournal {
 
     fn feed(
         &self,
-        _after: FeedCursor,
-        _limit: usize,
+        after: FeedCursor,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
-        async { Err(JournalError::Unavailable("soon".into())) }.boxed()
+        records::feed(&self.readers, after, limit).boxed()
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.n_grown.clone()
     }
 
     fn dump(
         &self,
-        _part: Part,
-        _after: Option<Record>,
-        _limit: usize,
+        part: Part,
+        after: Option<Record>,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
-        async { Err(JournalError::Unavailable("soon".into())) }.boxed()
+        records::dump(&self.readers, part, after, limit).boxed()
     }
 
-    fn restore(&self, _records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
-        async { Err(JournalError::Unavailable("soon".into()).into()) }.boxed()
+    fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        async move {
+            let (ack, answer) = oneshot::channel();
+            self.send(Request::Restore(records, ack)).await.map_err(JournalError::Unavailable)?;
+            let gone = |_| Err(JournalError::Unavailable("the writer is gone".into()).into());
+            answer.await.unwrap_or_else(gone)
+        }
+        .boxed()
     }
 
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {

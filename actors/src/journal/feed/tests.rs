@@ -1,9 +1,11 @@
 //! Cursors as text, and whose turn it is.
 
 use super::*;
-use crate::{Version, commit::EncodedEvent};
+use crate::{Commit, Version, commit::EncodedEvent, journal::memory::MemoryJournal};
+use futures_util::StreamExt;
 use proptest::prelude::*;
 use protocol::{OrderId, Timestamp};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
 fn event(shard: u16, seq: u64) -> FeedEvent {
     let event = EncodedEvent { name: "placed".into(), bytes: vec![] };
@@ -97,4 +99,78 @@ fn no_shard_starves_however_small_the_page() {
         pages.push(shard.0);
     }
     assert_eq!(pages, [0, 1, 2, 3]);
+}
+
+async fn write(journal: &SharedJournal, n_orders: u64, expected: u64) {
+    for n in 0..n_orders {
+        let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![] }];
+        let entity = OrderId::nth(n).into();
+        let commit = Commit { events, ..Commit::new(entity, Version(expected), Timestamp(1)) };
+        journal.commit(commit).await.unwrap();
+    }
+}
+
+/// A consumer that keeps its cursor as text, dies after every few events, sometimes before it
+/// noted the last one, and comes back while others write.
+#[tokio::test]
+async fn a_consumer_that_dies_misses_nothing() {
+    const N_ORDERS: u64 = 20;
+    const N_ROUNDS: u64 = 10;
+    let journal: SharedJournal = Arc::new(MemoryJournal::new());
+    let writing = async {
+        for round in 0..N_ROUNDS {
+            write(&journal, N_ORDERS, round).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let consuming = async {
+        let mut kept = FeedCursor::start().to_string();
+        let mut seen: Vec<(ShardId, u64)> = Vec::new();
+        let mut n_lives = 0;
+        while seen.len() < (N_ORDERS * N_ROUNDS) as usize {
+            n_lives += 1;
+            let mut cursor: FeedCursor = kept.parse().unwrap();
+            let mut events = pin!(follow(Arc::clone(&journal), cursor.clone()));
+            for n in 0..7 {
+                if seen.len() == (N_ORDERS * N_ROUNDS) as usize {
+                    break;
+                }
+                let event = events.next().await.unwrap();
+                let is_repeat = seen.contains(&(event.shard, event.seq));
+                assert!(!is_repeat || n == 0, "only what was not noted comes again");
+                if !is_repeat {
+                    seen.push((event.shard, event.seq));
+                }
+                if n < 6 || n_lives % 2 == 0 {
+                    cursor.pass(&event);
+                    kept = cursor.to_string();
+                }
+            }
+        }
+        seen
+    };
+    let ((), seen) = futures_util::join!(writing, consuming);
+    let mut heads = HashMap::new();
+    for (shard, seq) in seen {
+        let head = heads.entry(shard).or_insert(0);
+        *head += 1;
+        assert_eq!(seq, *head, "{shard} in order");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_wakes_whoever_follows() {
+    let journal: SharedJournal = Arc::new(MemoryJournal::new());
+    let mut events = pin!(follow(Arc::clone(&journal), FeedCursor::start()));
+    for n in 0..50 {
+        let (event, ()) = futures_util::join!(events.next(), write(&journal, 1, n));
+        assert_eq!(event.unwrap().seq, n + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_page_without_patience_may_be_empty() {
+    let journal = MemoryJournal::new();
+    let events = page(&journal, &FeedCursor::start(), 9, Duration::ZERO).await.unwrap();
+    assert_eq!(events, []);
 }

@@ -9,17 +9,19 @@ use crate::{
         rules::{self, Known},
     },
 };
-use protocol::Timestamp;
+use protocol::{Currency, ShardId, Timestamp};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query_builder::Separated};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Rows per statement at most: 256 rows of 9 columns stay well below the 32,766 variables that
+/// Rows per statement at most: 256 rows of 10 columns stay well below the 32,766 variables that
 /// SQLite allows.
 const N_ROWS_MAX: usize = 256;
-/// Twelve statements over a list, each in the nine sizes it is prepared in, and some others.
-pub(super) const N_STATEMENTS_MAX: usize = 128;
+/// Eighteen statements over a list, each in the nine sizes it is prepared in, and some others.
+pub(super) const N_STATEMENTS_MAX: usize = 192;
+/// Whose the shards are, for people who read the journal.
+const OWNER: &str = "sqlite";
 
-type Values<'a> = Separated<'a, Sqlite, &'static str>;
+pub(super) type Values<'a> = Separated<'a, Sqlite, &'static str>;
 
 /// What the database holds that the commits could clash with, as the commits admitted so far
 /// change it.
@@ -28,7 +30,18 @@ pub(super) struct Batch<'a> {
     entities: HashMap<EntityKey, Row>,
     holders: HashMap<&'a Claim, EntityKey>,
     posted: HashSet<String>,
+    balances: HashMap<(String, Currency), i64>,
+    heads: BTreeMap<ShardId, Head>,
+    /// The ownership that writes now.
+    epoch: u64,
     admitted: Vec<&'a Write>,
+}
+
+/// How far a shard's log has come, and the ownership that brought it there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Head {
+    epoch: u64,
+    seq: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,8 +63,8 @@ impl Known for Batch<'_> {
         self.posted.contains(key)
     }
 
-    fn balance(&self, _account: &str, _currency: protocol::Currency) -> i64 {
-        0
+    fn balance(&self, account: &str, currency: Currency) -> i64 {
+        self.balances.get(&(account.to_owned(), currency)).copied().unwrap_or_default()
     }
 }
 
@@ -60,8 +73,9 @@ impl<'a> Batch<'a> {
     pub(super) async fn read(
         database: &mut SqliteConnection,
         writes: &'a [Write],
+        epoch: u64,
     ) -> sqlx::Result<Self> {
-        let mut batch = Self::default();
+        let mut batch = Self { epoch, ..Self::default() };
         let commits = || writes.iter().map(|write| &write.commit);
 
         let keys: BTreeSet<_> = commits().map(|commit| commit.entity).collect();
@@ -102,6 +116,40 @@ impl<'a> Batch<'a> {
             let rows: Vec<String> = query.build_query_scalar().fetch_all(&mut *database).await?;
             batch.posted.extend(rows);
         }
+
+        let postings = commits().flat_map(|commit| &commit.postings);
+        let accounts: HashSet<_> =
+            postings.map(|posting| (posting.account.as_str(), posting.currency)).collect();
+        let accounts: Vec<_> = accounts.into_iter().collect();
+        for accounts in parts(&accounts) {
+            let mut query = QueryBuilder::new(
+                "SELECT account, currency, balance FROM balances WHERE (account, currency) IN (",
+            );
+            query.push_values(accounts, |mut values, (account, currency)| {
+                values.push_bind((*account).to_owned());
+                values.push_bind(currency.to_string());
+            });
+            query.push(")");
+            let rows: Vec<(String, String, i64)> =
+                query.build_query_as().fetch_all(&mut *database).await?;
+            for (account, name, balance) in rows {
+                batch.balances.insert((account, currency(&name)?), balance);
+            }
+        }
+
+        let writing = commits().filter(|commit| !commit.events.is_empty());
+        let shards: BTreeSet<_> = writing.map(|commit| commit.entity.shard()).collect();
+        let shards: Vec<_> = shards.into_iter().collect();
+        for shards in parts(&shards) {
+            let sql = "SELECT shard, epoch, seq FROM heads WHERE shard IN (";
+            let mut query = among(sql, shards, |shard| i64::from(shard.0));
+            let rows: Vec<(i64, i64, i64)> =
+                query.build_query_as().fetch_all(&mut *database).await?;
+            batch.heads.extend(rows.into_iter().map(|(shard, epoch, seq)| {
+                let head = Head { epoch: epoch.cast_unsigned(), seq: seq.cast_unsigned() };
+                (ShardId(shard as u16), head)
+            }));
+        }
         Ok(batch)
     }
 
@@ -120,13 +168,19 @@ impl<'a> Batch<'a> {
             }
         }
         self.holders.extend(commit.claims_taken.iter().map(|claim| (claim, commit.entity)));
-        self.posted.extend(commit.postings.iter().map(|posting| posting.key.clone()));
+        for posting in &commit.postings {
+            self.posted.insert(posting.key.clone());
+            let account = (posting.account.clone(), posting.currency);
+            // Wraps on the way to a sum that was found to fit.
+            let balance = self.balances.entry(account).or_default();
+            *balance = balance.wrapping_add(posting.amount);
+        }
         self.admitted.push(write);
         Ok(())
     }
 
     /// Writes all that was admitted. Where one row is written twice, only its end is.
-    pub(super) async fn write(self, database: &mut SqliteConnection) -> sqlx::Result<()> {
+    pub(super) async fn write(mut self, database: &mut SqliteConnection) -> sqlx::Result<()> {
         let commits = || self.admitted.iter().map(|write| &write.commit);
 
         let entities: BTreeSet<_> = commits().map(|commit| commit.entity).collect();
@@ -145,26 +199,8 @@ impl<'a> Batch<'a> {
         )
         .await?;
 
-        let rows: Vec<_> = commits()
-            .flat_map(|commit| {
-                let versions = commit.expected.0 + 1..;
-                commit.events.iter().zip(versions).map(move |(event, n)| (commit, event, n))
-            })
-            .collect();
-        put(
-            database,
-            "INSERT INTO events (entity, version, at, name, bytes) ",
-            &rows,
-            |mut values, (commit, event, version)| {
-                values.push_bind(commit.entity.to_bytes().to_vec());
-                values.push_bind(*version as i64);
-                values.push_bind(millis(commit.at));
-                values.push_bind(event.name.clone());
-                values.push_bind(event.bytes.clone());
-            },
-            "",
-        )
-        .await?;
+        self.write_events(database).await?;
+        let commits = || self.admitted.iter().map(|write| &write.commit);
 
         let last: BTreeMap<_, _> = commits()
             .filter_map(|commit| {
@@ -227,7 +263,8 @@ impl<'a> Batch<'a> {
         let rows: Vec<_> = commits().flat_map(lines).collect();
         put(
             database,
-            "INSERT INTO postings (key, line, entity, version, at, account, currency, amount) ",
+            "INSERT INTO postings \
+             (key, line, entity, version, at, account, currency, amount, floor) ",
             &rows,
             |mut values, (commit, line, posting)| {
                 values.push_bind(posting.key.clone());
@@ -238,6 +275,7 @@ impl<'a> Batch<'a> {
                 values.push_bind(posting.account.clone());
                 values.push_bind(posting.currency.to_string());
                 values.push_bind(posting.amount);
+                values.push_bind(posting.floor);
             },
             "",
         )
@@ -267,6 +305,76 @@ impl<'a> Batch<'a> {
             " ON CONFLICT (entity) DO UPDATE SET status = excluded.status, \
              rider = excluded.rider, driver = excluded.driver, at = excluded.at, \
              body = excluded.body",
+        )
+        .await
+    }
+
+    /// Writes the events, each at the end of its shard's log.
+    async fn write_events(&mut self, database: &mut SqliteConnection) -> sqlx::Result<()> {
+        let (mut rows, mut begun, mut grown) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for write in &self.admitted {
+            let commit = &write.commit;
+            if commit.events.is_empty() {
+                continue;
+            }
+            let shard = commit.entity.shard();
+            let head = self.heads.entry(shard).or_default();
+            if head.epoch != self.epoch {
+                head.epoch = self.epoch;
+                begun.push((shard, head.seq + 1, commit.at));
+            }
+            for (event, version) in commit.events.iter().zip(commit.expected.0 + 1..) {
+                head.seq += 1;
+                rows.push((commit, event, version, head.seq));
+            }
+            grown.insert(shard);
+        }
+        put(
+            database,
+            "INSERT INTO events \
+             (entity, version, at, name, bytes, shard, seq, epoch, command) ",
+            &rows,
+            |mut values, (commit, event, version, seq)| {
+                values.push_bind(commit.entity.to_bytes().to_vec());
+                values.push_bind(*version as i64);
+                values.push_bind(millis(commit.at));
+                values.push_bind(event.name.clone());
+                values.push_bind(event.bytes.clone());
+                values.push_bind(i64::from(commit.entity.shard().0));
+                values.push_bind(seq.cast_signed());
+                values.push_bind(self.epoch.cast_signed());
+                let command = commit.result.as_ref().map(|result| result.command);
+                values.push_bind(command.map(|id| id.0.as_bytes().to_vec()));
+            },
+            "",
+        )
+        .await?;
+        put(
+            database,
+            "INSERT INTO epochs (shard, epoch, first_seq, at, owner) ",
+            &begun,
+            |mut values, (shard, first_seq, at)| {
+                values.push_bind(i64::from(shard.0));
+                values.push_bind(self.epoch.cast_signed());
+                values.push_bind(first_seq.cast_signed());
+                values.push_bind(millis(*at));
+                values.push_bind(OWNER);
+            },
+            "",
+        )
+        .await?;
+        let grown: Vec<_> = grown.into_iter().collect();
+        put(
+            database,
+            "INSERT INTO heads (shard, epoch, seq) ",
+            &grown,
+            |mut values, shard| {
+                let head = self.heads[shard];
+                values.push_bind(i64::from(shard.0));
+                values.push_bind(head.epoch.cast_signed());
+                values.push_bind(head.seq.cast_signed());
+            },
+            " ON CONFLICT (shard) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq",
         )
         .await
     }
@@ -331,7 +439,7 @@ fn lines(commit: &Commit) -> impl Iterator<Item = (&Commit, i64, &Posting)> {
 }
 
 /// Inserts `rows`, however many there are.
-async fn put<R>(
+pub(super) async fn put<R>(
     database: &mut SqliteConnection,
     insert: &'static str,
     rows: &[R],
@@ -374,4 +482,8 @@ fn parts<R>(mut rows: &[R]) -> impl Iterator<Item = &[R]> {
 fn entity(bytes: &[u8]) -> sqlx::Result<EntityKey> {
     EntityKey::from_bytes(bytes)
         .ok_or_else(|| sqlx::Error::Decode(format!("{bytes:02x?} is no entity").into()))
+}
+
+pub(super) fn currency(name: &str) -> sqlx::Result<Currency> {
+    name.parse().map_err(|_| sqlx::Error::Decode(format!("{name} is no currency").into()))
 }

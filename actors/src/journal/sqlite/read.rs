@@ -152,25 +152,26 @@ pub(super) async fn history(
     Ok(rows.into_iter().map(recorded).collect())
 }
 
+/// The columns of [`ViewRow`], after the entity.
+pub(super) type ViewColumns = (Vec<u8>, String, Option<Vec<u8>>, Option<Vec<u8>>, i64, String);
+
 pub(super) async fn views(
     readers: &SqlitePool,
     query: ViewQuery,
 ) -> Answer<Vec<(EntityKey, ViewRow)>> {
-    type Row = (Vec<u8>, String, Option<Vec<u8>>, Option<Vec<u8>>, i64, String);
-    let rows: Vec<Row> = views_query(&query).build_query_as().fetch_all(readers).await?;
-    rows.into_iter()
-        .map(|(entity, status, rider, driver, at, body)| {
-            let entity = key(&entity)?;
-            let person = |id: Option<Vec<u8>>| id.map(|id| uuid(entity, &id)).transpose();
-            let body = serde_json::from_str(&body).map_err(|error| JournalError::Unreadable {
-                entity,
-                problem: format!("view: {error}"),
-            })?;
-            let rider = person(rider)?.map(RiderId);
-            let driver = person(driver)?.map(DriverId);
-            Ok((entity, ViewRow { status, rider, driver, at: Timestamp(at as u64), body }))
-        })
-        .collect()
+    let rows: Vec<ViewColumns> = views_query(&query).build_query_as().fetch_all(readers).await?;
+    rows.into_iter().map(view).collect()
+}
+
+pub(super) fn view(columns: ViewColumns) -> Answer<(EntityKey, ViewRow)> {
+    let (entity, status, rider, driver, at, body) = columns;
+    let entity = key(&entity)?;
+    let person = |id: Option<Vec<u8>>| id.map(|id| uuid(entity, &id)).transpose();
+    let body = serde_json::from_str(&body)
+        .map_err(|error| JournalError::Unreadable { entity, problem: format!("view: {error}") })?;
+    let rider = person(rider)?.map(RiderId);
+    let driver = person(driver)?.map(DriverId);
+    Ok((entity, ViewRow { status, rider, driver, at: Timestamp(at as u64), body }))
 }
 
 /// One arm per status: each walks its own index from the newest row, and SQLite merges them. With
@@ -221,21 +222,22 @@ pub(super) async fn balance(
     account: String,
     currency: Currency,
 ) -> Answer<i64> {
-    let sql = "SELECT coalesce(sum(amount), 0) FROM postings WHERE account = ? AND currency = ?";
-    Ok(sqlx::query_scalar(sql).bind(account).bind(currency.to_string()).fetch_one(readers).await?)
+    let sql = "SELECT balance FROM balances WHERE account = ? AND currency = ?";
+    let query = sqlx::query_scalar(sql).bind(account).bind(currency.to_string());
+    Ok(query.fetch_optional(readers).await?.unwrap_or_default())
 }
 
 /// A limit as SQLite counts.
-fn count(limit: usize) -> i64 {
+pub(super) fn count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-fn key(bytes: &[u8]) -> Answer<EntityKey> {
+pub(super) fn key(bytes: &[u8]) -> Answer<EntityKey> {
     EntityKey::from_bytes(bytes)
         .ok_or_else(|| JournalError::Unavailable(format!("{bytes:02x?} is no entity")))
 }
 
-fn uuid(entity: EntityKey, bytes: &[u8]) -> Answer<Uuid> {
+pub(super) fn uuid(entity: EntityKey, bytes: &[u8]) -> Answer<Uuid> {
     Uuid::from_slice(bytes)
         .map_err(|error| JournalError::Unreadable { entity, problem: error.to_string() })
 }

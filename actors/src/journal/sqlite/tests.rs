@@ -1,7 +1,7 @@
 //! No statement walks a whole table, or sorts one: SQLite is asked for its plans.
 
 use super::*;
-use crate::Kind;
+use crate::{Kind, journal::Sort};
 use protocol::{DriverId, OrderId, RiderId};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -19,7 +19,7 @@ async fn plan(database: &mut SqliteConnection, sql: &str) -> String {
 }
 
 #[tokio::test]
-async fn lists_walk_an_index_from_the_newest_row() {
+async fn lists_walk_an_index_from_either_end() {
     let mut database = database().await;
     let (rider, driver) = (Some(RiderId::nth(1)), Some(DriverId::nth(1)));
     for statuses in [&[][..], &["a".to_owned()], &["a".to_owned(), "b".to_owned()]] {
@@ -27,10 +27,15 @@ async fn lists_walk_an_index_from_the_newest_row() {
             for after in [None, Some((Timestamp(1), OrderId::nth(1).0))] {
                 let statuses = statuses.to_vec();
                 let all = ViewQuery::newest(Kind::Order, 10);
-                let query = ViewQuery { statuses, rider, driver, after, ..all };
-                let plan = plan(&mut database, read::views_query(&query).sql().as_str()).await;
-                assert!(plan.contains("USING INDEX views_by_"), "{query:?}\n{plan}");
-                assert!(!plan.contains("TEMP B-TREE"), "{query:?}\n{plan}");
+                let newest = ViewQuery { statuses, rider, driver, after, ..all };
+                let oldest = ViewQuery { sort: Sort::Oldest, ..newest.clone() };
+                let (since, until) = (Some(Timestamp(1)), Some(Timestamp(2)));
+                let bound = ViewQuery { since, until, ..newest.clone() };
+                for query in [newest, oldest, bound] {
+                    let plan = plan(&mut database, read::views_query(&query).sql().as_str()).await;
+                    assert!(plan.contains("USING INDEX views_by_"), "{query:?}\n{plan}");
+                    assert!(!plan.contains("TEMP B-TREE"), "{query:?}\n{plan}");
+                }
             }
         }
     }
@@ -46,6 +51,7 @@ async fn everything_else_is_found_by_its_key() {
         (read::LOAD, "USING INDEX events_by_entity (entity=? AND version>?)"),
         (read::LOAD, "USING INDEX results_by_command (entity=?)"),
         (read::DEADLINES, "USING COVERING INDEX entities_by_deadline"),
+        (records::FEED, "SEARCH events USING INDEX events_by_shard (shard=? AND seq>? AND seq<?)"),
         (deletion.as_str(), "INDEX outbox_by_effect (source=? AND version=? AND place=?)"),
     ] {
         let plan = plan(&mut database, sql).await;

@@ -1,9 +1,12 @@
 //! The only one who writes: takes all that waits, writes it in one transaction, then answers.
 
-use super::batch::{self, Batch};
+use super::{
+    batch::{self, Batch},
+    records, schema,
+};
 use crate::{
     Commit,
-    journal::{CommitError, EffectKey, JournalError},
+    journal::{CommitError, EffectKey, JournalError, Record, RestoreError},
 };
 use protocol::Timestamp;
 use sqlx::{
@@ -12,7 +15,7 @@ use sqlx::{
 };
 use std::{collections::VecDeque, fs::File, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
 use tracing::warn;
@@ -35,6 +38,7 @@ pub(super) enum Request {
     /// Nobody waits for this.
     Delivered(Vec<EffectKey>),
     ForgetResults(Timestamp, oneshot::Sender<Result<u64, JournalError>>),
+    Restore(Vec<Record>, oneshot::Sender<Result<(), RestoreError>>),
     Close(oneshot::Sender<Result<(), JournalError>>),
 }
 
@@ -62,6 +66,12 @@ pub(super) struct Writer {
     connection: Option<SqliteConnection>,
     readers: SqlitePool,
     requests: mpsc::Receiver<Request>,
+    /// The ownership of every shard that this writer is.
+    epoch: u64,
+    /// Nothing but records was written since the journal was empty: more may be restored.
+    is_restoring: bool,
+    /// Counts transactions that wrote events.
+    n_grown: watch::Sender<u64>,
     deliveries: Vec<EffectKey>,
     deliveries_due: Option<Instant>,
     forgetting: VecDeque<Forgetting>,
@@ -94,19 +104,29 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// What a writer is born with.
+#[derive(Debug)]
+pub(super) struct Birth {
+    pub(super) options: SqliteConnectOptions,
+    pub(super) connection: SqliteConnection,
+    pub(super) readers: SqlitePool,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) epoch: u64,
+    pub(super) n_grown: watch::Sender<u64>,
+    pub(super) lock: File,
+}
+
 impl Writer {
-    pub(super) fn new(
-        options: SqliteConnectOptions,
-        connection: SqliteConnection,
-        readers: SqlitePool,
-        requests: mpsc::Receiver<Request>,
-        lock: File,
-    ) -> Self {
+    pub(super) fn new(birth: Birth) -> Self {
+        let Birth { options, connection, readers, requests, epoch, n_grown, lock } = birth;
         Self {
             options,
             connection: Some(connection),
             readers,
             requests,
+            epoch,
+            is_restoring: false,
+            n_grown,
             deliveries: Vec::new(),
             deliveries_due: None,
             forgetting: VecDeque::new(),
@@ -117,7 +137,7 @@ impl Writer {
     /// Works until it is asked to close, or nobody is left who could ask.
     pub(super) async fn run(mut self) {
         let mut requests = Vec::with_capacity(N_BATCH_MAX);
-        let mut closing = Vec::new();
+        let (mut restoring, mut closing) = (Vec::new(), Vec::new());
         loop {
             let due = match self.forgetting.is_empty() {
                 true => self.deliveries_due,
@@ -141,6 +161,7 @@ impl Writer {
                     Request::ForgetResults(before, ack) => {
                         self.forgetting.push_back(Forgetting { before, n_forgotten: 0, ack });
                     }
+                    Request::Restore(records, ack) => restoring.push((records, ack)),
                     Request::Close(ack) => {
                         self.requests.close();
                         closing.push(ack);
@@ -152,6 +173,9 @@ impl Writer {
                 || self.deliveries_due.is_some_and(|due| due <= Instant::now());
             if !writes.is_empty() || (is_delivery_due && !self.deliveries.is_empty()) {
                 self.write(writes).await;
+            }
+            for (records, ack) in restoring.drain(..) {
+                answer_one(ack, self.restore(&records).await);
             }
             self.forget_some().await;
             if is_last {
@@ -204,15 +228,36 @@ impl Writer {
     async fn transact(&mut self, writes: &[Write]) -> Outcome {
         let mut connection = self.connect().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut batch = Batch::read(&mut transaction, writes).await?;
-        let answers = writes.iter().map(|write| batch.admit(write)).collect();
+        if self.is_restoring && !writes.is_empty() {
+            self.is_restoring = false;
+            self.epoch = schema::begin_epoch(&mut transaction).await?;
+        }
+        let mut batch = Batch::read(&mut transaction, writes, self.epoch).await?;
+        let answers: Vec<_> = writes.iter().map(|write| batch.admit(write)).collect();
         batch.write(&mut transaction).await?;
         batch::delete_effects(&mut transaction, &self.deliveries).await?;
         transaction.commit().await.map_err(Failure::AtCommit)?;
         self.connection = Some(connection);
         self.deliveries.clear();
         self.deliveries_due = None;
+        let mut outcomes = writes.iter().zip(&answers);
+        if outcomes.any(|(write, answer)| answer.is_ok() && !write.commit.events.is_empty()) {
+            self.n_grown.send_modify(|n| *n += 1);
+        }
         Ok(answers)
+    }
+
+    /// One transaction of records.
+    async fn restore(&mut self, records: &[Record]) -> Result<(), RestoreError> {
+        let unavailable = |error| RestoreError::Journal(JournalError::from(error));
+        let mut connection = self.connect().await.map_err(unavailable)?;
+        let outcome = records::restore(&mut connection, records, self.is_restoring).await;
+        if outcome.is_ok() {
+            self.is_restoring = true;
+            self.n_grown.send_modify(|n| *n += 1);
+            self.connection = Some(connection);
+        }
+        outcome
     }
 
     /// Forgets a few of the results to forget.

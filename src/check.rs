@@ -1,0 +1,90 @@
+//! `outrider check journal`: reads the journal from end to end and says whether it is sound.
+
+use crate::{journal::Opened, settings::Settings};
+use actors::{
+    EntityKey, Version,
+    journal::check::{Ack, Report, check},
+};
+use clap::{Args, Subcommand};
+use protocol::CommandId;
+use serde::Deserialize;
+use std::{
+    error::Error,
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+/// What to check.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Check {
+    /// Proves that the journal keeps its invariants, as far as a journal can tell. Its node must
+    /// not be running.
+    Journal(CheckArgs),
+}
+
+/// How.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// What callers were told, one `{"entity":"order-…","version":3,"command":"command-…"}` a line.
+    #[arg(long, value_name = "FILE")]
+    acks: Option<PathBuf>,
+    /// Print one JSON object and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line of the file of acknowledgements.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AckLine {
+    entity: String,
+    version: u64,
+    command: CommandId,
+}
+
+/// Checks, prints what was found, and says whether the journal is sound.
+pub(crate) async fn run(settings: &Settings, what: &Check) -> Result<bool, Box<dyn Error>> {
+    let Check::Journal(CheckArgs { acks, json }) = what;
+    let acks = acks.as_deref().map(read_acks).transpose()?.unwrap_or_default();
+    let opened = Opened::look(&settings.journal).await?;
+    let journal = &opened.journal;
+    let report = check(&**journal, acks).await?;
+    opened.close().await?;
+    match json {
+        true => writeln!(io::stdout().lock(), "{}", serde_json::to_string(&report)?)?,
+        false => print(&report)?,
+    }
+    Ok(report.is_sound())
+}
+
+/// Tells people.
+pub(crate) fn print(report: &Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for (part, n) in &report.counts {
+        writeln!(out, "{n:>12} {part}")?;
+    }
+    if report.n_acks > 0 {
+        writeln!(out, "{:>12} acknowledgements", report.n_acks)?;
+    }
+    for violation in &report.violations {
+        writeln!(out, "broken: {}: {}", violation.invariant, violation.what)?;
+    }
+    match report.n_violations {
+        0 => writeln!(out, "the journal is sound"),
+        n => writeln!(out, "the journal is NOT sound: {n} violations"),
+    }
+}
+
+fn read_acks(path: &Path) -> Result<Vec<Ack>, Box<dyn Error>> {
+    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut acks = Vec::new();
+    for (line, n) in BufReader::new(file).lines().zip(1..) {
+        let wrong =
+            |problem: &dyn std::fmt::Display| format!("{}: line {n}: {problem}", path.display());
+        let line: AckLine = serde_json::from_str(&line?).map_err(|error| wrong(&error))?;
+        let entity = EntityKey::parse(&line.entity).ok_or_else(|| wrong(&"no such kind of id"))?;
+        acks.push(Ack { entity, version: Version(line.version), command: line.command });
+    }
+    Ok(acks)
+}

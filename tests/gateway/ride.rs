@@ -262,10 +262,9 @@ async fn staff_hear_that_a_driver_could_not_be_given_an_order() {
     let assign =
         |driver| OrderAction::Assign { driver, force: false, reason: "nearest".to_owned() };
     let unknown = Wish::Order { id: order, action: assign(DriverId::nth(99)) };
-    match staff.wish(unknown).await {
-        Outcome::Refused(refused) => assert_eq!(refused.code, protocol::Code::NotFound),
-        other => panic!("nobody has ever heard of that driver: {other:?}"),
-    }
+    let outcome = staff.wish(unknown).await;
+    let Outcome::Refused(refused) = outcome else { panic!("nobody knows them: {outcome:?}") };
+    assert_eq!(refused.code, protocol::Code::NotFound);
     act(&mut staff, order, assign(off_duty)).await;
     staff
         .hear_any(|frame| match frame {

@@ -3,7 +3,7 @@
 use protocol::{DriverId, Principal, RiderId};
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 use tempfile::TempDir;
@@ -74,6 +74,12 @@ impl Node {
         kib * 1_024
     }
 
+    /// Waits until it has left; what it leaves behind is its directory.
+    pub(crate) fn leave(mut self) -> TempDir {
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
@@ -103,9 +109,14 @@ fn spawn(dir: &TempDir, settings: &[(String, String)]) -> (Child, String) {
 }
 
 fn command(dir: &TempDir) -> Command {
+    outrider(dir.path())
+}
+
+/// The binary, with everything it needs to be told to leave other tests alone.
+pub(crate) fn outrider(dir: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command
-        .env("OUTRIDER_JOURNAL__DIR", dir.path())
+        .env("OUTRIDER_JOURNAL__DIR", dir)
         .env("OUTRIDER_JOURNAL__KIND", "memory")
         .env("OUTRIDER_GATEWAY__LISTEN", "127.0.0.1:0")
         .env("OUTRIDER_TELEMETRY__FILTER", "warn");

@@ -1,6 +1,6 @@
 //! `outrider check journal`: reads the journal from end to end and says whether it is sound.
 
-use crate::{node::open_journal, settings::Settings};
+use crate::{journal::Opened, settings::Settings};
 use actors::{
     EntityKey, Version,
     journal::check::{Ack, Report, check},
@@ -47,9 +47,10 @@ struct AckLine {
 pub(crate) async fn run(settings: &Settings, what: &Check) -> Result<bool, Box<dyn Error>> {
     let Check::Journal(CheckArgs { acks, json }) = what;
     let acks = acks.as_deref().map(read_acks).transpose()?.unwrap_or_default();
-    let journal = open_journal(settings).await?;
-    let report = check(&*journal, acks).await?;
-    journal.close().await?;
+    let opened = Opened::look(&settings.journal).await?;
+    let journal = &opened.journal;
+    let report = check(&**journal, acks).await?;
+    opened.close().await?;
     match json {
         true => writeln!(io::stdout().lock(), "{}", serde_json::to_string(&report)?)?,
         false => print(&report)?,

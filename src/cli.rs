@@ -7,8 +7,9 @@ use crate::{
     demo::{self, DemoArgs},
     gateway,
     history::{self, HistoryArgs},
+    journal::{self, OpenError},
     node::{Node, NodeError, now},
-    settings::{Settings, SettingsError},
+    settings::{JournalKind, Settings, SettingsError},
     telemetry::{self, TelemetryError},
     transfer::{self, ExportArgs, ImportArgs},
 };
@@ -41,7 +42,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs a node until it is told to leave (SIGTERM or SIGINT).
-    Serve,
+    Serve(ServeArgs),
+    /// Brings the schema of a journal in Postgres up to date.
+    Migrate,
     /// Runs a node and the city that keeps it busy, to be looked at.
     Demo(DemoArgs),
     /// Measures what this machine makes of Outrider.
@@ -53,12 +56,19 @@ enum Command {
     /// Proves that something is sound.
     #[command(subcommand)]
     Check(Check),
-    /// Writes the whole journal to a file. Its node must not be running.
+    /// Writes the whole journal to a file. A node with a journal of its own must not be running.
     Export(ExportArgs),
     /// Writes an exported file to an empty journal, then checks it.
     Import(ImportArgs),
-    /// Prints what happened to one entity, as JSON lines. Its node must not be running.
+    /// Prints what happened to one entity, as JSON lines. A node with a journal of its own must not be running.
     History(HistoryArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// What keeps the journal, whatever the settings say.
+    #[arg(long, value_enum, value_name = "KIND")]
+    store: Option<JournalKind>,
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +93,8 @@ pub(crate) enum CliError {
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     Node(#[from] NodeError),
+    #[error(transparent)]
+    Journal(#[from] OpenError),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("no {role} is called {id:?}; ids look like {role}-0192f3c8…, 32 hexadecimal digits")]
@@ -114,7 +126,17 @@ impl Cli {
     pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
         let settings = Settings::read(self.config.as_deref())?;
         match self.command {
-            Command::Serve => serve(settings).await?,
+            Command::Serve(args) => {
+                let kind = args.store.unwrap_or(settings.journal.kind);
+                serve(settings.with_journal(kind)?).await?;
+            }
+            Command::Migrate => {
+                let (before, after) = journal::migrate(&settings.journal).await?;
+                say(&match before == after {
+                    true => format!("the journal's schema is at version {after} already"),
+                    false => format!("the journal's schema went from version {before} to {after}"),
+                })?;
+            }
             Command::Demo(args) => {
                 return Ok(demo::run(settings, args).await?.exit_code().into());
             }

@@ -19,6 +19,7 @@ mod rest;
 mod session;
 mod socket;
 mod translate;
+mod uses;
 
 pub(crate) use openapi::document;
 
@@ -63,6 +64,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{error, info, warn};
 use translate::Translator;
+use uses::Uses;
 
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -89,7 +91,7 @@ struct Gate {
     /// The node is leaving: nobody new is let in, and everybody is told.
     drain: CancellationToken,
     metrics: PrometheusHandle,
-    seen_keys: rest::SeenKeys,
+    uses: Uses,
 }
 
 /// A gateway that is open.
@@ -153,7 +155,7 @@ impl Gateway {
             request_timeout: allowed.request_timeout,
             n_sessions: AtomicUsize::new(0),
             sessions: TaskTracker::new(),
-            seen_keys: rest::SeenKeys::default(),
+            uses: Uses::default(),
             system,
             keys,
             drain,
@@ -208,6 +210,7 @@ impl Gate {
         id: CommandId,
     ) -> Result<(EntityKey, Version), Refused> {
         let wished = translate::wished(&wish);
+        let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_));
         let done = async {
             translate::check_id(id)?;
             let tell = self.translator.command(wish, by, id).await?;
@@ -218,9 +221,17 @@ impl Gate {
             }
         };
         // What is translated may read from a journal that hangs.
-        let outcome = match tokio::time::timeout(self.patience * 2, done).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(unavailable()),
+        let done = async {
+            match tokio::time::timeout(self.patience * 2, done).await {
+                Ok(outcome) => outcome,
+                Err(_elapsed) => Err(unavailable()),
+            }
+        };
+        let outcome = if creates {
+            // Elsewhere it would be another actor, which has never heard of the first.
+            self.uses.once(by, &id.to_string(), wished, Box::pin(done)).await
+        } else {
+            done.await
         };
         if let Err(refused) = &outcome {
             metrics::counter!("outrider_refusals_total", "code" => refused.code.to_string())

@@ -1,6 +1,6 @@
 //! `outrider history order-…`: what happened to one entity, one JSON object a line.
 
-use crate::{node::open_journal, settings::Settings};
+use crate::{journal::Opened, settings::Settings};
 use actors::{EntityKey, Version};
 use clap::Args;
 use protocol::Timestamp;
@@ -33,7 +33,8 @@ struct Line<'a> {
 pub(crate) async fn run(settings: &Settings, args: &HistoryArgs) -> Result<(), Box<dyn Error>> {
     let entity = EntityKey::parse(&args.entity)
         .ok_or_else(|| format!("{:?} is no id; they look like order-0192f3c8…", args.entity))?;
-    let journal = open_journal(settings).await?;
+    let opened = Opened::look(&settings.journal).await?;
+    let journal = &opened.journal;
     let mut after = Version(0);
     loop {
         let page = journal.history(entity, after, N_PAGE).await?;
@@ -47,7 +48,7 @@ pub(crate) async fn run(settings: &Settings, args: &HistoryArgs) -> Result<(), B
             writeln!(out, "{}", serde_json::to_string(&line)?)?;
         }
     }
-    journal.close().await?;
+    opened.close().await?;
     match after {
         Version(0) => Err(format!("nothing ever happened to {}", args.entity).into()),
         Version(_) => Ok(()),

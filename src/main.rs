@@ -7,6 +7,7 @@ mod cli;
 mod demo;
 mod gateway;
 mod history;
+mod journal;
 mod node;
 mod resident;
 mod settings;

@@ -3,16 +3,10 @@
 use crate::{
     auth::{KeyError, Keys},
     gateway::{Gateway, GatewayError},
-    settings::{JournalKind, Settings},
+    journal::{OpenError, Opened},
+    settings::Settings,
 };
-use actors::{
-    journal::{
-        SharedJournal,
-        memory::MemoryJournal,
-        sqlite::{OpenError, SqliteJournal},
-    },
-    runtime::{Clock, StartError, System},
-};
+use actors::runtime::{Clock, StartError, System};
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::Timestamp;
@@ -23,7 +17,7 @@ use tracing::{info, warn};
 /// A node that runs.
 #[derive(Debug)]
 pub(crate) struct Node {
-    journal: SharedJournal,
+    journal: Opened,
     system: System,
     gateway: Gateway,
     settings: Settings,
@@ -54,11 +48,12 @@ impl Node {
         extra: Router,
     ) -> Result<Self, NodeError> {
         let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
-        let journal = open_journal(&settings).await?;
+        let opened = Opened::open(&settings.journal).await?;
+        let journal = Arc::clone(&opened.journal);
         let (runtime, regions) = (settings.runtime, settings.regions());
-        let system = System::start(Arc::clone(&journal), Clock::Machine, runtime, regions).await?;
+        let system = System::start(journal, Clock::Machine, runtime, regions).await?;
         let gateway = Gateway::open(system.clone(), keys, &settings, metrics, extra).await?;
-        Ok(Self { journal, system, gateway, settings })
+        Ok(Self { journal: opened, system, gateway, settings })
     }
 
     /// Where it listens.
@@ -81,14 +76,6 @@ impl Node {
             Err(error) => warn!(%error, "left without closing the journal"),
         }
     }
-}
-
-/// The journal that the settings name.
-pub(crate) async fn open_journal(settings: &Settings) -> Result<SharedJournal, OpenError> {
-    Ok(match settings.journal.kind {
-        JournalKind::Memory => Arc::new(MemoryJournal::default()),
-        JournalKind::Sqlite => Arc::new(SqliteJournal::open(&settings.journal.dir).await?),
-    })
 }
 
 /// The wall clock.

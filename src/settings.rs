@@ -1,6 +1,7 @@
 //! Everything that can be set, read once: the built-in defaults, then a file, then the environment.
 
-use actors::{policy::Preset, region, runtime};
+use actors::{journal::postgres, policy::Preset, region, runtime};
+use clap::ValueEnum;
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
@@ -65,18 +66,40 @@ pub(crate) enum Profile {
 }
 
 /// Where the journal is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JournalSettings {
     pub(crate) kind: JournalKind,
     pub(crate) dir: PathBuf,
+    pub(crate) url: String,
+    pub(crate) node: String,
+    pub(crate) postgres: postgres::Settings,
+}
+
+/// A URL may have a password in it.
+impl fmt::Debug for JournalSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JournalSettings")
+            .field("kind", &self.kind)
+            .field("dir", &self.dir)
+            .field("url", if self.url.is_empty() { &"" } else { &"***" })
+            .field("node", &self.node)
+            .field("postgres", &self.postgres)
+            .finish()
+    }
 }
 
 /// What the journal is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum JournalKind {
+    /// A file in the directory of the journal.
     Sqlite,
+    /// The database of the journal's URL.
+    Postgres,
+    /// A Postgres of its own, started in the directory of the journal and gone with the node.
+    PrivatePostgres,
+    /// Nowhere: gone with the process.
     Memory,
 }
 
@@ -270,6 +293,13 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The same, with another kind of journal.
+    pub(crate) fn with_journal(mut self, kind: JournalKind) -> Result<Self, SettingsError> {
+        self.journal.kind = kind;
+        self.check()?;
+        Ok(self)
+    }
+
     /// The brand's choices.
     pub(crate) fn preset(&self) -> Result<Preset, SettingsError> {
         let mut preset = self.preset.read()?;
@@ -292,6 +322,11 @@ impl Settings {
 
     fn check(&self) -> Result<(), SettingsError> {
         let session = &self.gateway.session;
+        let has_url = !self.journal.url.is_empty();
+        if self.journal.kind == JournalKind::Postgres && !has_url {
+            let problem = "a journal in Postgres needs the URL of its database".to_owned();
+            return Err(SettingsError::Senseless { key: "journal.url", problem });
+        }
         let senseless =
             |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
         if session.heartbeat < Duration::from_millis(100) {

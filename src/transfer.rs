@@ -3,7 +3,7 @@
 //! The first line says what the file is, each further one is a record, the last says how many there
 //! are, so that a file that was cut off is not taken for a whole one.
 
-use crate::{check, node::open_journal, settings::Settings};
+use crate::{check, journal::Opened, settings::Settings};
 use actors::journal::{Part, Record, SharedJournal, check::check};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -45,22 +45,22 @@ enum Line {
     Record(Record),
 }
 
-/// Writes the journal to a file; nobody must commit meanwhile.
+/// Writes the journal to a file.
 pub(crate) async fn export(settings: &Settings, args: &ExportArgs) -> Result<(), Box<dyn Error>> {
-    let journal = open_journal(settings).await?;
-    let n_records = write_file(&journal, &args.to).await?;
-    journal.close().await?;
+    let opened = Opened::look(&settings.journal).await?;
+    let n_records = write_file(&opened.journal, &args.to).await?;
+    opened.close().await?;
     info!(n_records, "exported");
     Ok(())
 }
 
 /// Writes a file to the journal, which must be empty, then checks it; is it sound?
 pub(crate) async fn import(settings: &Settings, args: &ImportArgs) -> Result<bool, Box<dyn Error>> {
-    let journal = open_journal(settings).await?;
-    let n_records = read_file(&journal, &args.from).await?;
+    let opened = Opened::open(&settings.journal).await?;
+    let n_records = read_file(&opened.journal, &args.from).await?;
     info!(n_records, "imported");
-    let report = check(&*journal, []).await?;
-    journal.close().await?;
+    let report = check(&*opened.journal, []).await?;
+    opened.close().await?;
     check::print(&report)?;
     let n_found: u64 = report.counts.values().sum();
     if n_found != n_records {

@@ -37,6 +37,8 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 vehicle: vehicle.clone(),
                 is_free: true,
                 has_delivery_slot: true,
+                is_nearly_free: false,
+                destination: None,
                 idle_since: NOW - Duration::from_secs(random.random_range(0..1_200)),
                 rating: random.random_range(400..=500),
             })
@@ -51,6 +53,7 @@ fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
             work: WorkKind::Ride,
             rider: RiderId::nth(n),
             pickup: place(random),
+            dropoff: None,
             needs: Needs::default(),
             policy: OfferPolicy::BatchOptimal,
             opened_at: NOW - Duration::from_secs(random.random_range(0..30)),

@@ -20,7 +20,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Job, Lease, Phase, Slots};
+pub use load::{Job, Lease, Phase, Slots, Way};
 pub use words::{Command, Event, Sighting};
 
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     listing::RegionId, policy::DriverPolicy, search,
 };
 use protocol::{
-    DriverId, DriverStatus, JobId, OfferId, OfferStatus, RescueId, Timestamp,
+    DriverId, DriverStatus, JobId, OfferId, OfferStatus, Point, RescueId, Timestamp,
     view::{DriverView, Mark, Offer, WorkKind},
     work::Vehicle,
 };
@@ -165,6 +165,9 @@ pub struct Driver {
     /// Offers left unanswered in a row.
     n_silent: u8,
     record: Record,
+    /// It wants only jobs that lead there.
+    #[serde(default)]
+    destination: Option<Point>,
     #[serde(skip)]
     soft: Soft,
 }
@@ -222,6 +225,7 @@ impl Decider for Driver {
                 self.duty = Duty::Off;
                 self.link = Link::Live;
                 self.soft.forget();
+                self.destination = None;
                 self.changed_at = *at;
             }
             Event::OfferReserved { at, offer, consent, force } => {
@@ -278,6 +282,14 @@ impl Decider for Driver {
                 let offer = self.job_mut(*job).commit(*at, reject_ms);
                 self.say_ended(offer, OfferStatus::Accepted);
                 self.changed_at = *at;
+            }
+            Event::NextStarted { at, job, slots } => {
+                self.job_mut(*job).slots = *slots;
+                self.changed_at = *at;
+            }
+            Event::DestinationSet { at, to } => {
+                self.destination = *to;
+                self.heard(*at);
             }
             Event::JobAborted { at, job, .. } => {
                 let offer = self.end_job(*job, *at);
@@ -376,7 +388,12 @@ impl Decider for Driver {
                 let keep = Tell::Driver { to: id, command: Command::KeepJob { job: *job } };
                 vec![Effect::from(Tell::job(*job, lost)).if_refused(keep)]
             }
+            Event::NextStarted { job, slots, .. } => {
+                let settle = ToJob::Settle { driver: id, slots: slots.iter().collect() };
+                vec![Tell::job(*job, settle).into()]
+            }
             Event::WentOn { .. }
+            | Event::DestinationSet { .. }
             | Event::Resumed { .. }
             | Event::BreakStarted { .. }
             | Event::Draining { .. }
@@ -422,9 +439,10 @@ impl Decider for Driver {
             && self.leases.len() < usize::from(self.policy.parallel_offers)
             && !self.leases.iter().any(|lease| lease.is_promised);
         let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
+        let is_nearly_free = self.is_nearly_free();
         let shown = self.soft.shown()?;
         let vehicle = self.vehicle.as_ref()?;
-        (is_open && has_delivery_slot).then(|| Listing {
+        (is_open && (has_delivery_slot || is_nearly_free)).then(|| Listing {
             region: RegionId::at(shown.at),
             card: Card::Driver(DriverCard {
                 id,
@@ -433,6 +451,8 @@ impl Decider for Driver {
                 vehicle: Arc::clone(vehicle),
                 is_free: self.jobs.is_empty(),
                 has_delivery_slot,
+                is_nearly_free,
+                destination: self.destination,
                 idle_since: self.idle_since,
                 rating: self.record.rating(),
             }),

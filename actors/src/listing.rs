@@ -63,6 +63,10 @@ pub struct DriverCard {
     pub is_free: bool,
     /// Does it have room for a delivery?
     pub has_delivery_slot: bool,
+    /// Is it about to end a ride? Then it can take one more job after it.
+    pub is_nearly_free: bool,
+    /// It wants only jobs that lead there.
+    pub destination: Option<Point>,
     /// Since when it has had nothing to do.
     pub idle_since: Timestamp,
     /// Mean rating in hundredths of a star; 500 if unrated.
@@ -80,6 +84,8 @@ pub struct SearchCard {
     pub rider: RiderId,
     /// Where they wait.
     pub pickup: Point,
+    /// Where they want to go, if that is known.
+    pub dropoff: Option<Point>,
     /// What the driver must bring.
     pub needs: Needs,
     /// How to choose.

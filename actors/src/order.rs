@@ -345,7 +345,10 @@ impl Life {
             Command::Unassign { reason } => self.unassign(reason, around),
             Command::ExtendSearch {} => self.extend_search(around),
             Command::CollectInstead {} => Ok(self.collect_instead(around)),
-            Command::Depart {} => Ok(vec![Event::Departed { at: around.now }]),
+            Command::Depart {} => {
+                self.must_have_begun()?;
+                Ok(vec![Event::Departed { at: around.now }])
+            }
             Command::Arrive {} => self.arrive(around),
             Command::OnBoard {} => self.on_board(around),
             Command::Start { code } => self.start(code.as_deref(), around),

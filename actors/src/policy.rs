@@ -222,6 +222,8 @@ pub struct DriverPolicy {
     pub relist_ms: u32,
     /// How long a job that was assigned without asking can be given back.
     pub reject_ms: u32,
+    /// How near to the end of a ride a driver may be given one more job, in metres; 0 for never.
+    pub forward_m: u32,
 }
 
 impl Default for DriverPolicy {
@@ -240,6 +242,7 @@ impl Default for DriverPolicy {
             accuracy_max_m: 200.0,
             relist_ms: 2_000,
             reject_ms: 10_000,
+            forward_m: 0,
         }
     }
 }

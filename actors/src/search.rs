@@ -33,6 +33,9 @@ const REFUSED_PER_ATTEMPT_MAX: u32 = 4;
 /// How many ended offers are remembered, so that a late answer is told how its offer ended.
 const ENDED_MAX: usize = 64;
 
+/// In place of a slot: the job begins when the one its driver is on has ended.
+pub const NEXT_SLOT: u8 = u8::MAX;
+
 /// What surrounds a question to a search.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
@@ -84,6 +87,11 @@ impl Assignment {
     /// The keys that no other job may hold while this one has the driver.
     pub fn claims(&self) -> impl Iterator<Item = Claim> {
         self.slots.iter().map(|slot| Claim::slot(self.driver, *slot))
+    }
+
+    /// Does the driver still finish another job first?
+    pub fn is_next(&self) -> bool {
+        self.slots == [NEXT_SLOT]
     }
 
     /// Tells the driver that the job is theirs.
@@ -195,6 +203,7 @@ impl Search {
             Command::OfferDeclined { offer } => Ok(self.close_if_open(*offer, asked, |offer| {
                 Event::OfferClosed { offer, status: OfferStatus::Declined, driver_knows: true }
             })),
+            Command::Settle { .. } => Ok(Decision::from(Vec::new())),
             Command::Claim { driver, slots } => self.claim(*driver, slots, asked),
             Command::DriverLost { driver, .. } => {
                 match self.open.iter().find(|open| open.driver == *driver) {
@@ -441,6 +450,7 @@ impl Search {
             work,
             rider,
             pickup,
+            dropoff: None,
             needs: needs.clone(),
             policy: policy.offer,
             opened_at: at,

@@ -1,11 +1,28 @@
-//! The Postgres journal keeps every journal's contract, and what only a database with many clients must keep.
+//! The Postgres journal keeps every journal's contract, and loses nothing when its connections or its
+//! server are torn away.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
 
-use actors::journal::{
-    SharedJournal,
-    postgres::{PostgresJournal, Settings, testing::TestDatabase},
+use actors::{
+    Commit, EntityKey, Version,
+    commit::{CommandResult, EncodedEvent},
+    journal::{
+        CommitError, FeedCursor, Journal, JournalError, SharedJournal,
+        faulty::{FaultyJournal, Odds},
+        postgres::{OpenError, PostgresJournal, Settings, private::Stop, testing::TestDatabase},
+    },
 };
-use std::sync::Arc;
+use futures_util::future::join_all;
+use protocol::{CommandId, OrderId, ShardId, Timestamp};
+use sqlx::{ConnectOptions, Connection};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
 
 async fn in_postgres() -> (SharedJournal, TestDatabase) {
     let database = TestDatabase::start().await;
@@ -19,4 +36,278 @@ async fn open(database: &TestDatabase) -> PostgresJournal {
 
 mod contract {
     actors::journal_contract!(super::in_postgres);
+}
+
+fn order(n: u64) -> EntityKey {
+    OrderId::created_by(
+        uuid::Uuid::from_u128(n.into()),
+        CommandId::nth(n),
+        ShardId((n % 1024) as u16),
+    )
+    .into()
+}
+
+/// What entities do, without their rules: each commits command after command, retries while nothing
+/// was written, and looks when nobody knows.
+struct Authors {
+    tasks: Vec<JoinHandle<Vec<CommandId>>>,
+    n_acknowledged: Arc<AtomicU64>,
+    n_unknown: Arc<AtomicU64>,
+    n_refused: Arc<AtomicU64>,
+}
+
+const N_AUTHORS: u64 = 128;
+
+impl Authors {
+    /// Lets them write until each has `n_commits`.
+    fn start(journal: &SharedJournal, n_commits: u64) -> Self {
+        let (n_acknowledged, n_unknown, n_refused) =
+            (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let tasks = (0..N_AUTHORS)
+            .map(|author| {
+                let journal = Arc::clone(journal);
+                let counts = [&n_acknowledged, &n_unknown, &n_refused].map(Arc::clone);
+                tokio::spawn(write_all(journal, author, n_commits, counts))
+            })
+            .collect();
+        Self { tasks, n_acknowledged, n_unknown, n_refused }
+    }
+
+    fn n_acknowledged(&self) -> u64 {
+        self.n_acknowledged.load(Ordering::Relaxed)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.tasks.iter().all(JoinHandle::is_finished)
+    }
+
+    /// All that were acknowledged, by author.
+    async fn acknowledged(self) -> Vec<Vec<CommandId>> {
+        join_all(self.tasks).await.into_iter().map(Result::unwrap).collect()
+    }
+}
+
+async fn write_all(
+    journal: SharedJournal,
+    author: u64,
+    n_commits: u64,
+    [n_acknowledged, n_unknown, n_refused]: [Arc<AtomicU64>; 3],
+) -> Vec<CommandId> {
+    let entity = order(author);
+    let mut version = Version(0);
+    let mut acknowledged = Vec::new();
+    for n in 0..n_commits {
+        let command = CommandId::nth(author * 1_000_000 + n);
+        loop {
+            let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![7; 40] }];
+            let result = Some(CommandResult { command, bytes: n.to_be_bytes().into() });
+            let effects = vec![vec![1]];
+            let commit =
+                Commit { events, result, effects, ..Commit::new(entity, version, Timestamp(n)) };
+            match journal.commit(commit).await {
+                Ok(()) => {
+                    version.0 += 1;
+                    break;
+                }
+                Err(CommitError::Unavailable(_)) => {
+                    n_refused.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(CommitError::Unknown(_) | CommitError::Stale { .. }) => {
+                    n_unknown.fetch_add(1, Ordering::Relaxed);
+                    let stored = loop {
+                        match journal.load(entity).await {
+                            Ok(stored) => break stored,
+                            Err(JournalError::Unavailable(_)) => {
+                                tokio::time::sleep(Duration::from_millis(20)).await;
+                            }
+                            Err(error @ JournalError::Unreadable { .. }) => panic!("{error}"),
+                        }
+                    };
+                    version = stored.version();
+                    if stored.results.iter().any(|result| result.command == command) {
+                        break;
+                    }
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        acknowledged.push(command);
+        n_acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+    acknowledged
+}
+
+/// Every acknowledged command was written once, versions and logs have no gap, and epochs only grow.
+async fn assert_sound(journal: &SharedJournal, acknowledged: &[Vec<CommandId>]) {
+    let mut cursor = FeedCursor::start();
+    let mut commands: HashMap<EntityKey, Vec<CommandId>> = HashMap::new();
+    let mut logs: HashMap<ShardId, (u64, u64)> = HashMap::new();
+    loop {
+        let page = journal.feed(cursor.clone(), 10_000).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        for event in &page {
+            let (seq, epoch) = logs.entry(event.shard).or_insert((0, 0));
+            assert_eq!(event.seq, *seq + 1, "no gap in the log of {}", event.shard);
+            assert!(event.epoch >= *epoch, "epochs of {} only grow", event.shard);
+            (*seq, *epoch) = (event.seq, event.epoch);
+            let history = commands.entry(event.entity).or_default();
+            history.push(event.command.unwrap());
+            assert_eq!(event.recorded.version.0, history.len() as u64, "{}", event.entity);
+            cursor.pass(event);
+        }
+    }
+    for (author, acknowledged) in (0..).zip(acknowledged) {
+        assert_eq!(commands[&order(author)], *acknowledged, "each once, in order");
+    }
+    let effects = journal.undelivered(None, usize::MAX).await.unwrap();
+    let keys: HashSet<_> = effects.iter().map(|row| row.key).collect();
+    let n_acknowledged: usize = acknowledged.iter().map(Vec::len).sum();
+    assert_eq!((effects.len(), keys.len()), (n_acknowledged, n_acknowledged));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_thousand_commits_of_which_one_in_a_hundred_is_in_doubt() {
+    let (journal, _database) = in_postgres().await;
+    let odds = Odds { seed: 3, lost_before: 0.005, lost_after: 0.005, ..Odds::default() };
+    let faulty = FaultyJournal::new(Arc::clone(&journal), odds);
+    let shared: SharedJournal = Arc::new(faulty.clone());
+    let authors = Authors::start(&shared, 100_000 / N_AUTHORS + 1);
+    let acknowledged = authors.acknowledged().await;
+    let injected = faulty.injected();
+    assert!(injected.lost_before > 300 && injected.lost_after > 300, "{injected:?}");
+    assert_sound(&journal, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_storm_of_terminated_connections_loses_and_doubles_nothing() {
+    let (journal, database) = in_postgres().await;
+    let authors = Authors::start(&journal, 200);
+    let mut storm = database.options().connect().await.unwrap();
+    let mut n_killed = 0;
+    while !authors.is_finished() {
+        let before = authors.n_acknowledged();
+        // A storm in which nothing can be written proves nothing.
+        while authors.n_acknowledged() < before + 200 && !authors.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let n: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM (
+                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = 'test' AND datname = current_database() AND pid <> pg_backend_pid()
+             ) t",
+        )
+        .fetch_one(&mut storm)
+        .await
+        .unwrap();
+        n_killed += n;
+    }
+    let n_unknown = authors.n_unknown.load(Ordering::Relaxed);
+    let acknowledged = authors.acknowledged().await;
+    assert!(n_killed > 20 && n_unknown > 20, "{n_killed} killed, {n_unknown} in doubt");
+    assert_sound(&journal, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_crashes_and_comes_back_has_all_that_was_acknowledged() {
+    let database = TestDatabase::start_own().await;
+    let server = database.server().unwrap();
+    let journal: SharedJournal = Arc::new(open(&database).await);
+    let authors = Authors::start(&journal, 400);
+    for n in 1..=3 {
+        while authors.n_acknowledged() < n * 10_000 {
+            tokio::task::yield_now().await;
+        }
+        server.stop(Stop::Immediate).await.unwrap();
+        let before = authors.n_refused.load(Ordering::Relaxed);
+        while authors.n_refused.load(Ordering::Relaxed) == before {
+            tokio::task::yield_now().await;
+        }
+        server.start_again().await.unwrap();
+        let (back, before) = (Instant::now(), authors.n_acknowledged());
+        while authors.n_acknowledged() == before {
+            tokio::task::yield_now().await;
+        }
+        println!("writing again {:?} after the server is back", back.elapsed());
+    }
+    let acknowledged = authors.acknowledged().await;
+    assert_sound(&journal, &acknowledged).await;
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_database_is_away_callers_are_refused_at_once() {
+    let database = TestDatabase::start_own().await;
+    let journal: SharedJournal = Arc::new(open(&database).await);
+    database.server().unwrap().stop(Stop::Immediate).await.unwrap();
+    let commit = || Commit {
+        events: vec![EncodedEvent { name: "moved".into(), bytes: vec![] }],
+        ..Commit::new(order(1), Version(0), Timestamp(0))
+    };
+    let first = journal.commit(commit()).await;
+    assert!(matches!(first, Err(CommitError::Unknown(_))), "{first:?}");
+    let second = journal.commit(commit()).await;
+    assert!(matches!(second, Err(CommitError::Unavailable(_))), "{second:?}");
+    let load = journal.load(order(1)).await;
+    assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_node_is_told_who_is_in_its_way_and_may_come_after_the_first() {
+    let database = TestDatabase::start().await;
+    let first = open(&database).await;
+    let second = PostgresJournal::open(database.options(), "test", Settings::default()).await;
+    assert!(matches!(second, Err(OpenError::InUse)), "{second:?}");
+    first.close().await.unwrap();
+    open(&database).await.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_schema_is_refused_unless_opening_may_migrate() {
+    let database = TestDatabase::start().await;
+    let settings = Settings { migrate: false, ..Settings::default() };
+    let refused = PostgresJournal::open(database.options(), "test", settings).await;
+    assert!(matches!(refused, Err(OpenError::Older { found: 0, .. })), "{refused:?}");
+    actors::journal::postgres::migrate(&database.options()).await.unwrap();
+    let opened = PostgresJournal::open(database.options(), "test", settings).await.unwrap();
+    opened.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_itself_keeps_events_and_postings_as_they_are() {
+    let (journal, database) = in_postgres().await;
+    let commit = Commit {
+        events: vec![EncodedEvent { name: "moved".into(), bytes: vec![] }],
+        postings: [("rider", -7), ("driver", 7)]
+            .map(|(account, amount)| actors::Posting {
+                key: "fare/1".into(),
+                account: account.into(),
+                amount,
+                currency: protocol::Currency::RWF,
+                floor: None,
+            })
+            .into(),
+        ..Commit::new(order(1), Version(0), Timestamp(0))
+    };
+    journal.commit(commit).await.unwrap();
+    let mut connection = database.options().connect().await.unwrap();
+    for sql in [
+        "UPDATE postings SET amount = 8 WHERE amount = 7",
+        "DELETE FROM postings",
+        "TRUNCATE postings",
+        "UPDATE events SET name = 'else'",
+        "DELETE FROM events",
+        "TRUNCATE events",
+        "INSERT INTO postings (key, line, kind, id, version, at, account, currency, amount)
+             SELECT 'fare/2', 0, kind, id, version, at, account, currency, amount FROM postings LIMIT 1",
+    ] {
+        let refused = sqlx::raw_sql(sql).execute(&mut connection).await.unwrap_err();
+        let refused = refused.to_string();
+        let is_plain = refused.contains("is written once") || refused.contains("sums to");
+        assert!(is_plain, "{sql}: {refused}");
+    }
+    connection.close().await.unwrap();
 }

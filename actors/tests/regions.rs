@@ -113,6 +113,8 @@ impl Play {
             }),
             is_free: true,
             has_delivery_slot: true,
+            is_nearly_free: false,
+            destination: None,
             idle_since: self.now(),
             rating: 500,
         };
@@ -137,6 +139,7 @@ impl Play {
             work: WorkKind::Ride,
             rider: RiderId::nth(n),
             pickup: at,
+            dropoff: None,
             needs: Needs::default(),
             policy,
             opened_at: self.now(),

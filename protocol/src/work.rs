@@ -1,6 +1,6 @@
 //! What clients ask for: new jobs, and what may be done to them.
 
-use crate::{DriverId, MerchantId, OfferId, Place, RiderId, Timestamp};
+use crate::{DriverId, MerchantId, OfferId, Place, Point, RiderId, Timestamp};
 use crate::{JobId, OrderId, RescueId};
 use serde::{Deserialize, Serialize};
 
@@ -739,6 +739,12 @@ pub enum DriverAction {
     RejectJob {
         /** Which. */
         job: JobId,
+    },
+    /// Only jobs that lead there, until the shift ends or it is taken back.
+    SetDestination {
+        /** Where; any job again, if absent. */
+        #[serde(default)]
+        to: Option<Point>,
     },
     /// Staff: may not work.
     Suspend {

@@ -354,12 +354,12 @@ fn written<T: Serialize + DeserializeOwned + PartialEq + Debug>(
     let mut text = String::new();
     for frame in frames {
         let [json, msgpack] = [Codec::Json, Codec::MsgPack].map(|codec| {
-            let bytes = codec.encode(frame).unwrap();
-            assert_eq!(&codec.decode::<T>(&bytes).unwrap(), frame, "{codec:?}");
+            let bytes = codec.encode(frame).expect("a frame can be written");
+            assert_eq!(&codec.decode::<T>(&bytes).expect("and read"), frame, "{codec:?}");
             bytes
         });
         let hex: String = msgpack.iter().map(|byte| format!("{byte:02x}")).collect();
-        let json = String::from_utf8(json).unwrap();
+        let json = String::from_utf8(json).expect("JSON is text");
         let name = name(frame);
         assert!(json.starts_with(&format!("{{\"{name}\":")), "{name}: {json}");
         text.push_str(&format!("{json}\n{hex}\n\n"));

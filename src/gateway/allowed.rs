@@ -36,7 +36,8 @@ fn of_rescue(command: &str, by: Principal) -> bool {
     match by {
         Principal::Rider(_) => matches!(
             command,
-            "confirm_offer"
+            "locate"
+                | "confirm_offer"
                 | "reject_offer"
                 | "confirm_fixed"
                 | "arrive"
@@ -61,7 +62,8 @@ fn of_rescue(command: &str, by: Principal) -> bool {
         Principal::Merchant(_) => false,
         Principal::Dispatcher | Principal::Admin | Principal::System => matches!(
             command,
-            "triage"
+            "locate"
+                | "triage"
                 | "confirm_offer"
                 | "reject_offer"
                 | "confirm_fixed"
@@ -86,6 +88,7 @@ fn of_driver(command: &str, by: Principal) -> bool {
                 | "decline_offer"
                 | "claim_job"
                 | "reject_job"
+                | "set_destination"
         ),
         Principal::Rider(_) | Principal::Merchant(_) => false,
         Principal::Dispatcher | Principal::Admin | Principal::System => {

@@ -8,7 +8,7 @@ use super::{
     translate::{self, command_id, command_id_of, invalid, not_found},
 };
 use crate::auth::unauthenticated;
-use actors::{EntityKey, Kind, Version, journal::ViewQuery, runtime::Wished};
+use actors::{EntityKey, Kind, Version, journal::ViewQuery};
 use axum::{
     Json,
     extract::{
@@ -25,13 +25,7 @@ use protocol::{
     work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, Wish},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    hash::{DefaultHasher, Hash, Hasher},
-    str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{str::FromStr, sync::Arc, time::Duration};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -41,10 +35,6 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_CHARS_MAX: usize = 64;
 /// Keys that are no UUIDv7 say no time, and are taken to be minted at the start of a span this long.
 const KEY_SPAN: Duration = Duration::from_secs(11 * 3600);
-/// How many keys of one client are remembered to notice one that is used for two things.
-const SEEN_MAX: usize = 64;
-/// Of how many clients; those who were silent longest are forgotten first.
-const SEEN_CLIENTS_MAX: usize = 16_384;
 /// Rows of a page: at most, and if nobody says otherwise.
 const PAGE_ROWS: (usize, usize) = (100, 20);
 /// Events of a page of history.
@@ -186,85 +176,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     }
 }
 
-/// What recent keys were used for. Only what actors cannot know is needed from here: that a key
-/// already stands for a wish to another one of them.
-#[derive(Debug, Default)]
-pub(super) struct SeenKeys(Mutex<Seen>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    by_client: HashMap<Principal, Client>,
-    /// Grows by one with each use.
-    n_uses: u64,
-    /// Who used a key when, oldest first.
-    by_use: BTreeMap<u64, Principal>,
-}
-
-#[derive(Debug, Default)]
-struct Client {
-    used: u64,
-    keys: VecDeque<(u64, Wished)>,
-}
-
-/// What a key is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
-    /// Nothing yet; this wish from now on.
-    First,
-    /// The same wish.
-    Repeat,
-    /// Another wish.
-    Other,
-}
-
-impl SeenKeys {
-    /// Uses a key for this wish.
-    fn reserve(&self, by: Principal, key: &str, wish: Wished) -> Use {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = seen.client(by);
-        let key = digest_of(key);
-        if let Some((_, first)) = client.keys.iter().find(|(known, _)| *known == key) {
-            return if *first == wish { Use::Repeat } else { Use::Other };
-        }
-        if client.keys.len() >= SEEN_MAX {
-            client.keys.pop_front();
-        }
-        client.keys.push_back((key, wish));
-        Use::First
-    }
-
-    /// Nothing came of that wish: the key may stand for another.
-    fn free(&self, by: Principal, key: &str, wish: Wished) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let freed = (digest_of(key), wish);
-        seen.client(by).keys.retain(|used| *used != freed);
-    }
-}
-
-impl Seen {
-    fn client(&mut self, by: Principal) -> &mut Client {
-        if self.by_client.len() >= SEEN_CLIENTS_MAX
-            && !self.by_client.contains_key(&by)
-            && let Some((_, silent)) = self.by_use.pop_first()
-        {
-            self.by_client.remove(&silent);
-        }
-        self.n_uses += 1;
-        let client = self.by_client.entry(by).or_default();
-        self.by_use.remove(&client.used);
-        client.used = self.n_uses;
-        self.by_use.insert(client.used, by);
-        client
-    }
-}
-
-/// Two keys of one client that have the same are its own misfortune.
-fn digest_of(key: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
-}
-
 impl Gate {
     async fn wish(&self, by: Principal, Key(key): Key, wish: Wish) -> Result<Done, Answered> {
         let Some(key) = key else {
@@ -272,22 +183,12 @@ impl Gate {
             return Ok(translate::done(to, version));
         };
         let wished = translate::wished(&wish);
-        let used = self.seen_keys.reserve(by, &key, wished);
-        if used == Use::Other {
-            let message = "this idempotency key was used for something else";
-            return Err(Refused::new(Code::CommandIdReused, message).into());
-        }
-        let id = self.command_id(by, &key, &wish).await;
-        match self.perform(wish, by, id).await {
-            Ok((to, version)) => Ok(translate::done(to, version)),
-            Err(refused) => {
-                // Unknown is the only outcome in which something may have happened.
-                if used == Use::First && refused.code != Code::Unavailable {
-                    self.seen_keys.free(by, &key, wished);
-                }
-                Err(refused.into())
-            }
-        }
+        let performed = async {
+            let id = self.command_id(by, &key, &wish).await;
+            self.perform(wish, by, id).await
+        };
+        let (to, version) = self.uses.once(by, &key, wished, Box::pin(performed)).await?;
+        Ok(translate::done(to, version))
     }
 
     /// The command id a key stands for.

@@ -284,6 +284,7 @@ impl Translator {
             DriverAction::DeclineOffer { offer } => C::DeclineOffer { offer },
             DriverAction::SeeOffer { offer } => C::SeeOffer { offer },
             DriverAction::ClaimJob { job } => C::ClaimJob { job, work: self.work_of(job).await? },
+            DriverAction::SetDestination { to } => C::SetDestination { to },
             DriverAction::RejectJob { job } => C::RejectJob { job },
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},

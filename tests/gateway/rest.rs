@@ -7,6 +7,10 @@ use crate::{
 use protocol::{OrderId, Principal};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 pub(crate) struct Caller<'a> {
     node: &'a Node,
@@ -269,6 +273,29 @@ async fn a_promised_price_is_the_price() {
     let id = json_of(placed).await["actor"].as_str().unwrap().to_owned();
     let shown = json_of(me.get(&format!("/v1/orders/{id}")).await).await;
     assert_eq!(shown["fare"], quote["fare"]);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_told_to_come_again() {
+    let node = Node::with(&[("GATEWAY__REQUEST_TIMEOUT", "200ms")]);
+    let token = node.token(rider(1));
+    let mut socket = TcpStream::connect(&node.address).await.unwrap();
+    // The rest of it never comes.
+    let begun = format!(
+        "POST /v1/orders HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{",
+        node.address
+    );
+    socket.write_all(begun.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    while !answer.contains('}') {
+        let mut bytes = [0; 1_024];
+        let n = socket.read(&mut bytes).await.unwrap();
+        assert_ne!(n, 0, "{answer}");
+        answer.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+    }
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: 1") && answer.contains(r#""unavailable""#), "{answer}");
 }
 
 #[tokio::test]

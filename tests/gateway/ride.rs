@@ -247,12 +247,21 @@ async fn staff_hear_that_a_driver_could_not_be_given_an_order() {
     let node = Node::start();
     let mut staff = Client::connect(&node, Principal::Dispatcher).await;
     let mut rider = Client::connect(&node, rider(1)).await;
+    let off_duty = DriverId::nth(1);
+    let mut driver = Client::connect(&node, Principal::Driver(off_duty)).await;
+    go_on_duty(&mut driver, PICKUP).await;
+    let leave = DriverAction::SetDuty { duty: DutyWish::Off, vehicle: None };
+    driver.wish(Wish::Driver { id: None, action: leave }).await;
     let order = place_ride(&mut rider).await;
     staff.subscribe(Topic::Actor(order.to_string())).await;
-    let off_duty = DriverId::nth(1);
-    let action =
-        OrderAction::Assign { driver: off_duty, force: false, reason: "nearest".to_owned() };
-    act(&mut staff, order, action).await;
+    let assign =
+        |driver| OrderAction::Assign { driver, force: false, reason: "nearest".to_owned() };
+    let unknown = Wish::Order { id: order, action: assign(DriverId::nth(99)) };
+    match staff.wish(unknown).await {
+        Outcome::Refused(refused) => assert_eq!(refused.code, protocol::Code::NotFound),
+        other => panic!("nobody has ever heard of that driver: {other:?}"),
+    }
+    act(&mut staff, order, assign(off_duty)).await;
     staff
         .hear_any(|frame| match frame {
             ServerFrame::Actor(view) => {
@@ -296,6 +305,27 @@ async fn a_command_id_used_for_other_details_is_refused_also_after_a_crash() {
         assert_eq!(again, first, "the wish itself may still be repeated");
         node.kill_and_restart();
     }
+}
+
+#[tokio::test]
+async fn a_command_id_makes_one_order_even_if_the_next_would_start_elsewhere() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    let here = NewOrder { kind: OrderKind::Delivery, ..new_ride() };
+    let far = PICKUP.offset_m(0.0, 400_000.0);
+    let stops = vec![far.into(), far.offset_m(900.0, 0.0).into()];
+    let elsewhere = NewOrder { stops, ..here.clone() };
+    let id = CommandId::mint();
+    // What was refused stands for nothing yet.
+    let nowhere = NewOrder { stops: Vec::new(), ..here.clone() };
+    let refused = client.wish_as(id, Wish::PlaceOrder(Box::new(nowhere))).await;
+    assert!(matches!(refused, Outcome::Refused(_)), "{refused:?}");
+    let placed = client.wish_as(id, Wish::PlaceOrder(Box::new(here.clone()))).await;
+    assert!(matches!(placed, Outcome::Ok(_)), "{placed:?}");
+    let outcome = client.wish_as(id, Wish::PlaceOrder(Box::new(elsewhere))).await;
+    let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.code, protocol::Code::CommandIdReused);
+    assert_eq!(client.wish_as(id, Wish::PlaceOrder(Box::new(here))).await, placed);
 }
 
 #[tokio::test]

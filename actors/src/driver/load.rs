@@ -1,8 +1,9 @@
 //! What a driver holds: leases on offers, jobs, and the room they take.
 
 use super::{Driver, ms};
+use crate::search;
 use protocol::{
-    JobId, OfferId, OfferStatus, Timestamp,
+    JobId, OfferId, OfferStatus, Point, Timestamp,
     view::{Offer, WorkKind},
 };
 use serde::{Deserialize, Serialize};
@@ -22,9 +23,12 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// The place of a job that begins when the one under way ends. It collides with no slot.
+    pub const NEXT: Self = Self { first: search::NEXT_SLOT, n: 1 };
+
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = u8> {
-        self.first..self.first.saturating_add(self.n)
+        (self.first..=u8::MAX).take(self.n.into())
     }
 }
 
@@ -54,6 +58,11 @@ impl Lease {
             work: self.offer.work,
             slots,
             offer: Some(self.offer.id),
+            way: self
+                .offer
+                .dropoff
+                .as_ref()
+                .map(|to| Way { from: self.offer.pickup.at, to: to.at }),
             phase: Phase::Committing {
                 since: at.max(self.offer.expires_at),
                 n_asked: 0,
@@ -65,7 +74,7 @@ impl Lease {
 }
 
 /// A job and how far it is the driver's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Which.
     pub id: JobId,
@@ -75,8 +84,20 @@ pub struct Job {
     pub slots: Slots,
     /// The offer it came from; none for a job claimed from the feed.
     pub offer: Option<OfferId>,
+    /// From where to where, if that is known.
+    #[serde(default)]
+    pub way: Option<Way>,
     /// How far.
     pub phase: Phase,
+}
+
+/// From where to where a job goes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Way {
+    /// Its first stop.
+    pub from: Point,
+    /// Its last.
+    pub to: Point,
 }
 
 /// How far a job is a driver's.
@@ -104,7 +125,7 @@ pub enum Phase {
 impl Job {
     pub(super) fn claimed(id: JobId, work: WorkKind, slots: Slots, at: Timestamp) -> Self {
         let phase = Phase::Committing { since: at, n_asked: 0, is_rejectable: false };
-        Self { id, work, slots, offer: None, phase }
+        Self { id, work, slots, offer: None, way: None, phase }
     }
 
     /// Is the driver on it?
@@ -113,6 +134,11 @@ impl Job {
             Phase::OnJob { .. } | Phase::Leaving => true,
             Phase::Committing { .. } => false,
         }
+    }
+
+    /// Does it begin when another one ends?
+    pub fn is_next(&self) -> bool {
+        self.slots == Slots::NEXT
     }
 
     /// When it must be asked again whether it is the driver's.
@@ -144,18 +170,42 @@ impl Job {
 impl Driver {
     /// The slots that one more job would get, if there is room for it.
     pub(super) fn room_for(&self, work: WorkKind) -> Option<Slots> {
+        self.room_beside(None, work)
+    }
+
+    /// The same, as if it did not have the job `but`.
+    pub(super) fn room_beside(&self, but: Option<JobId>, work: WorkKind) -> Option<Slots> {
         let n_slots = self.policy.deliveries_max.max(1);
+        let mut jobs = self.jobs.iter().filter(|job| Some(job.id) != but);
         match work {
             WorkKind::Ride | WorkKind::Rescue => {
-                self.jobs.is_empty().then_some(Slots { first: 0, n: n_slots })
+                jobs.next().is_none().then_some(Slots { first: 0, n: n_slots })
             }
             WorkKind::Delivery => {
-                let is_shared = self.jobs.iter().all(|job| job.work == WorkKind::Delivery);
-                let is_taken = |slot: u8| self.jobs.iter().any(|job| job.slots.first == slot);
+                let is_shared = jobs.clone().all(|job| job.work == WorkKind::Delivery);
+                let is_taken = |slot: u8| jobs.clone().any(|job| job.slots.first == slot);
                 let lowest = (0..n_slots).find(|slot| !is_taken(*slot))?;
                 is_shared.then_some(Slots { first: lowest, n: 1 })
             }
         }
+    }
+
+    /// The slots that one more job would get: at once, or after a ride that is nearly over.
+    pub(super) fn room_soon(&self, work: WorkKind) -> Option<Slots> {
+        let may_wait = work != WorkKind::Rescue && self.is_nearly_free();
+        self.room_for(work).or(may_wait.then_some(Slots::NEXT))
+    }
+
+    /// Is its only job a ride whose rider is on board and nearly there?
+    pub(super) fn is_nearly_free(&self) -> bool {
+        let [job] = self.jobs.as_slice() else { return false };
+        let (Some(way), Some(position)) = (job.way, self.soft.position()) else { return false };
+        let is_under_way = job.work == WorkKind::Ride
+            && matches!(job.phase, Phase::OnJob { .. })
+            && self.soft.was_at_pickup_of(job.id);
+        let left_m = position.at.distance_m(way.to);
+        let forward_m = self.policy.forward_m;
+        is_under_way && forward_m > 0 && left_m <= f64::from(forward_m)
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&Job> {

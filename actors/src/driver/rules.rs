@@ -3,7 +3,7 @@
 use super::{Break, Command, Driver, Duty, Event, Job, Lease, Leave, Link, Phase, ms};
 use crate::{Context, Decider, Refusal, policy::DriverPolicy};
 use protocol::{
-    DriverId, JobId, OfferId, OfferStatus, Principal, RescueId, Timestamp,
+    DriverId, JobId, OfferId, OfferStatus, Point, Principal, RescueId, Timestamp,
     view::{Offer, WorkKind},
     work::{DutyWish, Vehicle},
 };
@@ -31,7 +31,7 @@ const ALWAYS: [&str; 15] = [
 pub(super) fn allowed(duty: Duty) -> Vec<&'static str> {
     let more: &[&str] = match duty {
         Duty::Off => &[],
-        Duty::On => &["reserve_offer", "claim_job"],
+        Duty::On => &["reserve_offer", "claim_job", "set_destination"],
         // A dispatcher can force it.
         Duty::Break(_) | Duty::Draining(_) => &["reserve_offer"],
     };
@@ -75,8 +75,10 @@ pub(super) fn decide(
         Command::Unstrand { rescue } => draft.unstrand(*rescue),
         Command::Suspend { reason, reassign } => draft.suspend(reason, *reassign),
         Command::Reinstate {} => draft.reinstate(),
+        Command::SetDestination { to } => draft.set_destination(*to),
         Command::Tick {} => draft.tick(),
     }
+    draft.start_next();
     Ok(draft.events)
 }
 
@@ -89,6 +91,7 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::AcceptOffer { .. }
         | Command::DeclineOffer { .. }
         | Command::ClaimJob { .. }
+        | Command::SetDestination { .. }
         | Command::RejectJob { .. } => is_driver,
         Command::Suspend { .. } | Command::Reinstate {} => context.by.is_staff(),
         Command::ReserveOffer { .. }
@@ -272,7 +275,7 @@ impl Draft {
             if driver.duty != Duty::On {
                 return Err(illegal(driver.duty));
             }
-            if driver.room_for(offer.work).is_none() {
+            if driver.room_soon(offer.work).is_none() {
                 return Err(not_eligible("has no room"));
             }
             if driver.leases.len() >= usize::from(driver.policy.parallel_offers) {
@@ -287,7 +290,11 @@ impl Draft {
     fn take(&mut self, offer: OfferId) -> Result<(), Refusal> {
         let lease = self.driver.lease(offer).ok_or_else(|| not_eligible("has no such offer"))?;
         let (work, is_forced) = (lease.offer.work, lease.force);
-        let Some(slots) = self.driver.room_for(work) else {
+        let room = match is_forced {
+            true => self.driver.room_for(work),
+            false => self.driver.room_soon(work),
+        };
+        let Some(slots) = room else {
             if !is_forced {
                 return Err(not_eligible("has no room"));
             }
@@ -433,6 +440,25 @@ impl Draft {
         if let Some(offer) = promised.map(|lease| lease.offer.id) {
             let reason = "the work in its way cannot be moved".to_owned();
             self.add(Event::OfferDropped { at: self.now, offer, reason });
+        }
+    }
+
+    /// The job that waited for the last one to end begins, unless a dispatcher has other work.
+    fn start_next(&mut self) {
+        let driver = &self.driver;
+        let is_ready = |job: &&Job| job.is_next() && matches!(job.phase, Phase::OnJob { .. });
+        let Some(job) = driver.jobs.iter().find(is_ready) else { return };
+        if driver.leases.iter().any(|lease| lease.is_promised) {
+            return;
+        }
+        if let Some(slots) = driver.room_beside(Some(job.id), job.work) {
+            self.add(Event::NextStarted { at: self.now, job: job.id, slots });
+        }
+    }
+
+    fn set_destination(&mut self, to: Option<Point>) {
+        if self.driver.destination != to {
+            self.add(Event::DestinationSet { at: self.now, to });
         }
     }
 

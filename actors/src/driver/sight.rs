@@ -1,12 +1,14 @@
 //! Signs of life and positions: what is believed, what regions are shown, what jobs are passed.
 
-use super::{Command, Driver, Duty, Link, Sighting, ms};
+use super::{Command, Driver, Duty, Job, Link, Sighting, ms};
 use crate::{Context, Refusal, Seen, Sight, search};
-use protocol::{DriverId, Point, Principal, Timestamp, view::Position};
+use protocol::{DriverId, JobId, Point, Principal, Timestamp, view::Position};
 use std::time::Duration;
 
 /// A position older than this is none.
 const POSITION_AGE_MAX: Duration = Duration::from_secs(60);
+/// Whoever was this near to a pickup has been there, in metres.
+const PICKUP_M: f64 = 150.0;
 /// How far ahead a device's clock may be.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
 /// Shorter jumps are the noise of a standing receiver.
@@ -21,6 +23,8 @@ pub(super) struct Soft {
     position: Option<Position>,
     received_at: Timestamp,
     shown: Option<Shown>,
+    /// At the pickup of which job it was last.
+    pickup_of: Option<JobId>,
 }
 
 /// The position that regions were last shown.
@@ -49,6 +53,11 @@ impl Soft {
 
     pub(super) fn position(&self) -> Option<&Position> {
         self.position.as_ref()
+    }
+
+    /// Has it been where this job begins? Forgotten in a restart, and then it counts as no.
+    pub(super) fn was_at_pickup_of(&self, job: JobId) -> bool {
+        self.pickup_of == Some(job)
     }
 
     pub(super) fn shown(&self) -> Option<&Shown> {
@@ -98,7 +107,14 @@ pub(super) fn see(
                 driver.soft.position = Some(*position);
                 driver.soft.received_at = context.now;
                 driver.show(position, context.now);
-                let on_job = driver.jobs.iter().filter(|job| job.is_current());
+                let is_there = |job: &&Job| {
+                    !job.is_next()
+                        && job.way.is_some_and(|way| way.from.distance_m(position.at) <= PICKUP_M)
+                };
+                if let Some(job) = driver.jobs.iter().find(is_there) {
+                    driver.soft.pickup_of = Some(job.id);
+                }
+                let on_job = driver.jobs.iter().filter(|job| job.is_current() && !job.is_next());
                 seen.passed_on.extend(on_job.map(|job| {
                     let sighting =
                         search::Sighting::DriverAt { driver: context.id, position: *position };

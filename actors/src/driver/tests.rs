@@ -91,7 +91,7 @@ impl World {
             job,
             work,
             pickup: Place::from(KIGALI),
-            dropoff: None,
+            dropoff: Some(KIGALI.offset_m(0.0, 300.0).into()),
             fare: money(2_500),
             eta_s: 120,
             expires_at: self.now + Duration::from_secs(15),
@@ -191,7 +191,7 @@ fn describe(effect: &Effect) -> String {
 /// What each duty allows beyond what is always possible.
 const TABLE: [(Duty, &[&str]); 4] = [
     (Duty::Off, &[]),
-    (Duty::On, &["reserve_offer", "claim_job"]),
+    (Duty::On, &["reserve_offer", "claim_job", "set_destination"]),
     (Duty::Break(Break::Wanted), &["reserve_offer"]),
     (Duty::Draining(Leave::Wanted), &["reserve_offer"]),
 ];
@@ -201,7 +201,7 @@ fn every_command_is_either_always_possible_or_in_the_table() {
     for (duty, listed) in TABLE {
         let allowed = rules::allowed(duty);
         for name in Command::VARIANTS {
-            let depends_on_duty = ["reserve_offer", "claim_job"].contains(name);
+            let depends_on_duty = ["reserve_offer", "claim_job", "set_destination"].contains(name);
             let is_expected = *name != "tick" && (!depends_on_duty || listed.contains(name));
             assert_eq!(allowed.contains(name), is_expected, "{name} while {duty}");
         }
@@ -456,6 +456,82 @@ fn a_job_that_went_to_someone_else_frees_the_driver() {
     let offer = world.driver.job(job).unwrap().offer;
     let abort = Command::AbortJob { job, offer, reason: reason() };
     assert_eq!(world.ask(Principal::System, abort).unwrap(), [""; 0], "only an end ends a job");
+}
+
+/// A driver with a rider on board, 200 m before the end.
+fn nearly_there() -> (World, JobId) {
+    let mut world = World::new(DriverPolicy { forward_m: 250, ..DriverPolicy::default() });
+    world.go_on().unwrap();
+    world.at(KIGALI).unwrap();
+    let job = world.on_job(1, WorkKind::Ride);
+    world.pass(10_000);
+    world.at(KIGALI).unwrap();
+    world.pass(10_000);
+    world.at(KIGALI.offset_m(0.0, 100.0)).unwrap();
+    (world, job)
+}
+
+#[test]
+fn a_driver_about_to_end_a_ride_may_take_one_more_that_begins_when_it_has_ended() {
+    let (mut world, first) = nearly_there();
+    let card = world.card().expect("it is listed");
+    assert!(card.is_nearly_free && !card.is_free && !card.has_delivery_slot);
+    assert_eq!(world.status(), DriverStatus::Busy);
+    let help = world.offer(0, JobId::Rescue(RescueId::nth(1)), WorkKind::Rescue);
+    assert!(matches!(world.reserve(&help), Err(Refusal::NotEligible(_))));
+    let second = world.on_job(2, WorkKind::Ride);
+    assert_eq!(world.driver.job(second).unwrap().slots, Slots::NEXT);
+    assert_eq!(world.card(), None, "one, and no more");
+    let third = world.offer(0, ride(3), WorkKind::Ride);
+    assert!(matches!(world.reserve(&third), Err(Refusal::NotEligible(_))));
+    world.told.clear();
+    assert_eq!(world.end(first).unwrap(), ["job_ended", "next_started"]);
+    assert_eq!(world.driver.job(second).unwrap().slots, Slots { first: 0, n: 5 });
+    assert_eq!(world.told(), ["settle"]);
+}
+
+#[test]
+fn a_job_that_decides_after_the_ride_before_it_has_ended_begins_then() {
+    let (mut world, first) = nearly_there();
+    let offer = world.offer(0, ride(2), WorkKind::Delivery);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    assert_eq!(world.end(first).unwrap(), ["job_ended"]);
+    let commit = Command::CommitJob { job: ride(2) };
+    let committed = world.ask(Principal::System, commit).unwrap();
+    assert_eq!(committed, ["job_committed", "next_started"]);
+    assert_eq!(world.driver.job(ride(2)).unwrap().slots, Slots { first: 0, n: 1 });
+}
+
+#[test]
+fn nobody_gets_one_more_before_the_rider_is_on_board_or_where_the_policy_says_never() {
+    let mut world = World::new(DriverPolicy { forward_m: 250, ..DriverPolicy::default() });
+    world.go_on().unwrap();
+    world.at(KIGALI.offset_m(0.0, 300.0)).unwrap();
+    world.on_job(1, WorkKind::Ride);
+    world.pass(10_000);
+    world.at(KIGALI.offset_m(0.0, 290.0)).unwrap();
+    assert_eq!(world.card(), None, "near the end, but it has not been at the pickup");
+    let mut never = World::on_duty();
+    never.on_job(1, WorkKind::Ride);
+    never.pass(10_000);
+    never.at(KIGALI.offset_m(0.0, 100.0)).unwrap();
+    assert_eq!(never.card(), None);
+}
+
+#[test]
+fn where_a_driver_wants_to_go_is_listed_until_the_shift_ends() {
+    let mut world = World::on_duty();
+    let home = Some(KIGALI.offset_m(5_000.0, 0.0));
+    let to_home = Command::SetDestination { to: home };
+    assert_eq!(world.ask(own(), to_home.clone()).unwrap(), ["destination_set"]);
+    assert_eq!(world.card().unwrap().destination, home);
+    assert!(matches!(world.ask(Principal::Admin, to_home.clone()), Err(Refusal::NotYours(_))));
+    world.set(DutyWish::Off).unwrap();
+    assert!(matches!(world.ask(own(), to_home), Err(Refusal::IllegalTransition { .. })));
+    world.go_on().unwrap();
+    world.at(KIGALI).unwrap();
+    assert_eq!(world.card().unwrap().destination, None);
 }
 
 #[test]
@@ -941,6 +1017,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Command::Reinstate {}),
         1 => a_job().prop_map(|n| Command::Strand { rescue: RescueId::nth(n as u64) }),
         1 => a_job().prop_map(|n| Command::Unstrand { rescue: RescueId::nth(n as u64) }),
+        1 => prop::option::of(Just(KIGALI)).prop_map(|to| Command::SetDestination { to }),
         4 => Just(Command::Tick {}),
     ];
     let ask = prop_oneof![
@@ -986,8 +1063,10 @@ impl World {
         let slots: Vec<u8> = jobs.iter().flat_map(|job| job.slots.iter()).collect();
         let distinct: BTreeSet<u8> = slots.iter().copied().collect();
         prop_assert_eq!(slots.len(), distinct.len(), "I-2: one job per slot");
-        prop_assert!(slots.iter().all(|slot| *slot < policy.deliveries_max), "I-2: {slots:?}");
-        let is_alone = jobs.len() <= 1 || jobs.iter().all(|job| job.work == WorkKind::Delivery);
+        let is_slot = |slot: &u8| *slot < policy.deliveries_max || *slot == search::NEXT_SLOT;
+        prop_assert!(slots.iter().all(is_slot), "I-2: {slots:?}");
+        let now: Vec<_> = jobs.iter().filter(|job| !job.is_next()).collect();
+        let is_alone = now.len() <= 1 || now.iter().all(|job| job.work == WorkKind::Delivery);
         prop_assert!(is_alone, "I-2: {jobs:?}");
         prop_assert!(self.driver.claims(me()).is_empty());
         if *duty == Duty::Off {
@@ -999,7 +1078,8 @@ impl World {
             prop_assert!(leases.len() < usize::from(policy.parallel_offers));
             let can_work =
                 matches!(self.status(), DriverStatus::Available | DriverStatus::PartlyBusy)
-                    || !leases.is_empty();
+                    || !leases.is_empty()
+                    || self.driver.is_nearly_free();
             prop_assert!(can_work, "I-11: {}", self.status());
         }
         prop_assert_eq!(self.driver.idle_max().is_some(), *duty == Duty::Off);
@@ -1033,7 +1113,12 @@ proptest! {
         parallel_offers in 1..3_u8,
         steps in prop::collection::vec(any_step(), 0..120),
     ) {
-        let policy = DriverPolicy { parallel_offers, deliveries_max: 2, ..DriverPolicy::default() };
+        let policy = DriverPolicy {
+            parallel_offers,
+            deliveries_max: 2,
+            forward_m: 250,
+            ..DriverPolicy::default()
+        };
         let mut world = World::new(policy);
         world.go_on().unwrap();
         for step in steps {

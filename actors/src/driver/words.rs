@@ -3,7 +3,7 @@
 use super::{Break, Leave, Slots};
 use crate::policy::DriverPolicy;
 use protocol::{
-    JobId, OfferId, OfferStatus, RescueId, Timestamp,
+    JobId, OfferId, OfferStatus, Point, RescueId, Timestamp,
     view::{Offer, Position, WorkKind},
     work::{DutyWish, Vehicle},
 };
@@ -101,6 +101,11 @@ pub enum Command {
         job: JobId,
         /** 1 to 5. */
         stars: u8,
+    },
+    /// The driver wants only jobs that lead there; any, if absent.
+    SetDestination {
+        /** Where. */
+        to: Option<Point>,
     },
     /// Needs help itself, and can do nothing until that has come.
     Strand {
@@ -260,6 +265,22 @@ pub enum Event {
         at: Timestamp,
         /** Which. */
         job: JobId,
+    },
+    /// The job that waited for the last one to end begins.
+    NextStarted {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        job: JobId,
+        /** The room it takes from now on. */
+        slots: Slots,
+    },
+    /// The driver wants only jobs that lead there; any, if absent.
+    DestinationSet {
+        /** When. */
+        at: Timestamp,
+        /** Where. */
+        to: Option<Point>,
     },
     /// It went to someone else, or is over.
     JobAborted {

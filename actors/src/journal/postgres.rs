@@ -32,7 +32,7 @@ use ownership::Ownership;
 use protocol::{CommandId, Currency, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool,
+    ConnectOptions as _, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{
@@ -47,6 +47,9 @@ use tokio::sync::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+
+/// How to reach a database: see [`address`].
+pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 /// How many commits may wait for one committer.
 const N_QUEUED_MAX: usize = 4096;
@@ -133,9 +136,17 @@ pub enum OpenError {
         /// Its version, as it counts them.
         found: u32,
     },
+    /// Not the URL of a database.
+    #[error("not the URL of a Postgres database: {0}")]
+    Url(sqlx::Error),
     /// Postgres refused, or cannot be reached.
     #[error("cannot open the journal: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+/// Reads `postgresql://user:password@host:5432/database?sslmode=verify-full`.
+pub fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
+    url.parse().map_err(OpenError::Url)
 }
 
 /// Brings the schema of a database up to date; returns the versions before and after.
@@ -204,6 +215,43 @@ impl PostgresJournal {
         Ok(journal)
     }
 
+    /// Sees the journal as it is at this moment, whatever is committed meanwhile, and writes nothing:
+    /// for checks and exports beside a running node. Commits are fenced.
+    pub async fn look(options: PgConnectOptions, node: &str) -> Result<Self, OpenError> {
+        let settings = Settings { committers: 0, readers: 1, ..Settings::default() };
+        let options = options.clone().application_name(node).disable_statement_logging();
+        let mut first = options.connect().await?;
+        let found = schema::version(&mut first).await?;
+        if found < schema::VERSION {
+            return Err(OpenError::Older { found, needed: schema::VERSION });
+        }
+        first.close().await?;
+        // One connection, and one transaction for as long as it lasts: one view of everything.
+        let readers = PgPoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                    sqlx::raw_sql(begin).execute(connection).await.map(drop)
+                })
+            })
+            .connect_with(options.clone())
+            .await?;
+        let shared = Arc::new(Shared {
+            options,
+            ownership: Ownership::new(node.to_owned(), 0),
+            delivered: Default::default(),
+            has_delivered: Notify::new(),
+            committed: watch::Sender::new(0),
+            settings,
+        });
+        let tasks = TaskTracker::new();
+        let closed = CancellationToken::new();
+        Ok(Self { committers: Arc::default(), shared, readers, closed, tasks })
+    }
+
     /// Refuses reads that could miss a commit of ours whose fate is open.
     fn readable(&self, entity: Option<EntityKey>) -> Result<(), JournalError> {
         if self.closed.is_cancelled() {
@@ -230,6 +278,9 @@ impl PostgresJournal {
         }
         if self.shared.ownership.is_ambiguous(commit.entity) {
             return Err(CommitError::Unavailable("the database is away".into()));
+        }
+        if self.committers.is_empty() {
+            return Err(CommitError::Fenced { shard: commit.entity.shard() });
         }
         let began = Instant::now();
         let (ack, answer) = oneshot::channel();

@@ -124,6 +124,13 @@ pub enum Event {
     },
     /// It has a driver.
     Assigned(Assignment),
+    /// The driver has ended the job before it and turns to this one.
+    Settled {
+        /** Which slots of the vehicle it fills from now on. */
+        slots: Vec<u8>,
+        /** When. */
+        at: Timestamp,
+    },
     /// It lost its driver before the pickup.
     DriverGone {
         /** Whom. */
@@ -457,6 +464,7 @@ impl Event {
             | Self::DispatchFailed { .. }
             | Self::DriverChosen { .. }
             | Self::Assigned(_)
+            | Self::Settled { .. }
             | Self::DriverGone { .. }
             | Self::Departed { .. }
             | Self::Arrived { .. }
@@ -505,6 +513,7 @@ impl Event {
             | Self::ChangeDeclined { at, .. }
             | Self::DispatchFailed { at }
             | Self::DriverChosen { at, .. }
+            | Self::Settled { at, .. }
             | Self::DriverGone { at, .. }
             | Self::Departed { at }
             | Self::Arrived { at, .. }

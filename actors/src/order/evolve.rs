@@ -84,6 +84,11 @@ impl Life {
                 self.is_driver_lost = false;
                 self.drive(by, leg);
             }
+            Event::Settled { slots, .. } => {
+                if let Stage::Driven { by, .. } = &mut self.stage {
+                    by.slots.clone_from(slots);
+                }
+            }
             Event::DriverGone { .. } => {
                 self.n_reassigns += 1;
                 self.n_wrong_codes = 0;

@@ -15,8 +15,27 @@ impl Life {
         {
             return self.driver_lost(reason, around);
         }
+        if let search::Command::Settle { driver, slots } = command {
+            return Ok(self.settle(*driver, slots, around));
+        }
         let decision = self.search.decide(command, &self.asked(around))?;
         Ok(self.searched(decision, around))
+    }
+
+    /// Exchanges the place behind another job for slots of its own.
+    fn settle(&self, driver: DriverId, slots: &[u8], around: &Around) -> Vec<Event> {
+        let waits = |by: &&search::Assignment| by.driver == driver && by.is_next();
+        let settled = Event::Settled { slots: slots.to_vec(), at: around.now };
+        self.assignment().filter(waits).map(|_| settled).into_iter().collect()
+    }
+
+    /// Nobody sets off to a job before the one they are on has ended.
+    pub(super) fn must_have_begun(&self) -> Result<(), Refusal> {
+        if self.assignment().is_some_and(search::Assignment::is_next) {
+            let what = "the driver finishes another job first".to_owned();
+            return Err(Refusal::TooEarly { what, remaining_ms: 10_000 });
+        }
+        Ok(())
     }
 
     /// What the search's answer means for the order.

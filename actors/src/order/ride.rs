@@ -14,6 +14,7 @@ const TIP_MAX: i64 = 100_000_000;
 impl Life {
     /// At the pickup, or with goods at the last stop.
     pub(super) fn arrive(&self, around: &Around) -> Answer {
+        self.must_have_begun()?;
         let policy = &self.placement.policy;
         let is_on_the_way = matches!(self.leg(), Some(Leg::InTransit));
         if is_on_the_way && !self.is_at_last_stop() {

@@ -85,7 +85,7 @@ impl Life {
     pub(super) fn listing(&self, id: OrderId) -> Option<Listing> {
         let placement = &self.placement;
         let at = self.pickup().at;
-        let card = self.search.card(
+        let mut card = self.search.card(
             JobId::Order(id),
             work(placement.kind),
             placement.rider,
@@ -93,6 +93,7 @@ impl Life {
             &placement.needs,
             &placement.policy,
         )?;
+        card.dropoff = Some(self.dropoff().at);
         Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
     }
 

@@ -23,6 +23,8 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 const CELL_MIN_M: f32 = 50.0;
 /// How far a region's grid reaches: over its own cell and the ring around it.
 const REACH_M: f32 = 30_000.0;
+/// How much longer a driver's way to its destination may become through a job.
+const DETOUR_HOME_MAX: f64 = 1.5;
 /// How often searches that came away empty look further in one round.
 const N_HELPINGS: u32 = 3;
 
@@ -267,8 +269,9 @@ struct Pick {
 /// May this driver be offered this job?
 pub fn fits(search: &SearchCard, driver: &DriverCard, now: Timestamp, settings: &Settings) -> bool {
     let has_room = match search.work {
-        WorkKind::Ride | WorkKind::Rescue => driver.is_free,
-        WorkKind::Delivery => driver.has_delivery_slot,
+        WorkKind::Ride => driver.is_free || driver.is_nearly_free,
+        WorkKind::Delivery => driver.has_delivery_slot || driver.is_nearly_free,
+        WorkKind::Rescue => driver.is_free,
     };
     // One person may ride and drive: same number, different kinds of id (invariant I-6).
     let is_same_person = search.rider.0 == driver.id.0;
@@ -279,6 +282,16 @@ pub fn fits(search: &SearchCard, driver: &DriverCard, now: Timestamp, settings: 
         && search.only.is_none_or(|only| only == driver.id)
         && search.needs.are_met_by(&driver.vehicle)
         && !search.excluded.contains(&driver.id)
+        && driver.destination.is_none_or(|to| leads_there(search, driver.at, to))
+}
+
+/// Does the job lead to where the driver wants to go, without too much of a detour?
+fn leads_there(search: &SearchCard, from: Point, to: Point) -> bool {
+    let Some(dropoff) = search.dropoff else { return false };
+    let direct_m = from.distance_m(to);
+    let left_m = dropoff.distance_m(to);
+    let whole_m = from.distance_m(search.pickup) + search.pickup.distance_m(dropoff) + left_m;
+    left_m < direct_m && whole_m <= direct_m * DETOUR_HOME_MAX
 }
 
 /// One round: whom to propose for each of these searches. `rivals` want drivers of the same field but

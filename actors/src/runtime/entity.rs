@@ -211,14 +211,8 @@ impl<D: Decider> Actor for Entity<D> {
         _myself: ActorRef<Self::Msg>,
         awake: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let loads = &awake.birth.system.0.background_loads;
-        // Taken by what nobody outside waits for, so that a restart leaves room for who does.
-        let _turn = tokio::select! {
-            biased;
-            () = awake.birth.waiting.live.notified() => None,
-            turn = loads.clone().acquire_owned() => turn.ok(),
-        };
-        Ok(awake.remember().await?)
+        // Boxed for the same reason as handlers are.
+        Ok(Box::pin(awake.remember_in_turn()).await?)
     }
 
     async fn handle(
@@ -617,6 +611,18 @@ impl<D: Decider> Awake<D> {
             self.publish(Vec::new());
         }
         Ok(())
+    }
+
+    /// The same, but only so many at a time where nobody outside waits for it: a restart leaves room
+    /// for who does.
+    async fn remember_in_turn(&mut self) -> Result<(), Fall> {
+        let turns = self.birth.system.0.background_loads.clone();
+        let _turn = tokio::select! {
+            biased;
+            () = self.birth.waiting.live.notified() => None,
+            turn = turns.acquire_owned() => turn.ok(),
+        };
+        self.remember().await
     }
 
     async fn snapshot(&mut self) {

@@ -46,6 +46,13 @@ pub enum Command {
         /** Slots of the vehicle. */
         slots: Vec<u8>,
     },
+    /// The job its driver was on has ended, and this one begins in these slots.
+    Settle {
+        /** Who. */
+        driver: DriverId,
+        /** Slots of the vehicle. */
+        slots: Vec<u8>,
+    },
     /// The driver is gone: forced offline, suspended, or gave it back.
     DriverLost {
         /** Who. */

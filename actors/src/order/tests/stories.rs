@@ -294,3 +294,21 @@ fn two_sided_the_first_pair_wins_and_the_others_are_let_go() {
     // Driver 1 had said yes and holds slots; driver 3 only holds the offer.
     assert_eq!(play.told(), ["driver: abort_job", "driver: withdraw_offer", "driver: commit_job"]);
 }
+
+#[test]
+fn a_ride_whose_driver_ends_another_one_first_begins_after_that_one() {
+    let mut play = Play::placed(ride());
+    let offer = play.offer_to(1);
+    let slots = vec![crate::search::NEXT_SLOT];
+    play.yes(SYSTEM, Command::Search(Heard::OfferAccepted { offer, driver: nth(1), slots }));
+    let behind = |play: &Play| play.order.claims(play.id)[1].clone();
+    assert_eq!(behind(&play), Claim::slot(nth(1), 255), "beside the slots of the ride under way");
+    for (by, command) in [(driver(1), Command::Depart {}), (RIDER, Command::Arrive {})] {
+        assert!(matches!(play.no(by, command), Refusal::TooEarly { .. }));
+    }
+    let settle = |n| Command::Search(Heard::Settle { driver: nth(n), slots: vec![0] });
+    assert_eq!(play.ask(SYSTEM, settle(2)), Ok(vec![]), "driver 2 has nothing to do with it");
+    play.yes(SYSTEM, settle(1));
+    assert_eq!(behind(&play), Claim::slot(nth(1), 0));
+    play.drive_to(OrderStatus::EnRoutePickup);
+}

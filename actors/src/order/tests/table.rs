@@ -80,6 +80,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Search(Heard::OfferAccepted { offer, driver: holder, slots: vec![0] }),
         Command::Search(Heard::OfferDeclined { offer }),
         Command::Search(Heard::Claim { driver: nth(2), slots: vec![0] }),
+        Command::Search(Heard::Settle { driver, slots: vec![0, 1] }),
         Command::Search(Heard::DriverLost { driver, reason }),
     ]
 }

@@ -23,6 +23,8 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         vehicle: moto(),
         is_free: true,
         has_delivery_slot: true,
+        is_nearly_free: false,
+        destination: None,
         idle_since: NOW,
         rating: 500,
     }
@@ -35,6 +37,7 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
         work: WorkKind::Ride,
         rider: RiderId::nth(n),
         pickup: KIGALI.offset_m(east_m, 0.0),
+        dropoff: None,
         needs: Needs::default(),
         policy,
         opened_at: NOW,
@@ -186,6 +189,18 @@ fn who_does_not_fit_is_not_proposed() {
     assert!(is_proposed(&delivery, &busy), "a busy courier has room for one more");
     let full = DriverCard { has_delivery_slot: false, ..fit.clone() };
     assert!(!is_proposed(&delivery, &full));
+
+    let nearly = DriverCard { is_nearly_free: true, ..busy.clone() };
+    assert!(is_proposed(&ride, &nearly), "one more, when the ride under way has ended");
+    let stranded = SearchCard { work: WorkKind::Rescue, ..ride.clone() };
+    assert!(!is_proposed(&stranded, &nearly), "nobody waits for help");
+
+    let going_home = DriverCard { destination: Some(KIGALI.offset_m(8_000.0, 0.0)), ..fit.clone() };
+    let to = |east_m| SearchCard { dropoff: Some(KIGALI.offset_m(east_m, 0.0)), ..ride.clone() };
+    assert!(is_proposed(&to(6_000.0), &going_home));
+    assert!(!is_proposed(&to(-6_000.0), &going_home), "the other way");
+    assert!(!is_proposed(&to(20_000.0), &going_home), "far past it");
+    assert!(!is_proposed(&ride, &going_home), "nobody knows where to");
 
     let myself = DriverCard { id: DriverId(ride.rider.0), ..fit.clone() };
     assert!(!is_proposed(&ride, &myself));

@@ -1,0 +1,217 @@
+//! What a session follows: itself, its jobs, its topics, and how each is shown.
+
+use super::{BUSY_MS, Deed, Flow, POSITIONS_MAX, Session};
+use crate::gateway::{
+    follow::{self, Change, Follow, Watched},
+    translate::{self, not_found},
+};
+use actors::{EntityKey, Kind};
+use futures_util::FutureExt;
+use protocol::{
+    Code, DriverId, OrderId, Principal, Refused, RescueId,
+    frame::{ServerFrame, Topic},
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a finished job is followed on, so that its last word is heard.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// The follow of `key`, begun if there is none.
+    pub(super) fn follow(&mut self, key: EntityKey) -> &mut Follow {
+        let index = match self.follows.iter().position(|follow| follow.key == key) {
+            Some(index) => index,
+            None => {
+                // Most sessions follow one thing or two; a Vec would make room for four.
+                self.follows.reserve_exact(1);
+                self.follows.push(Follow::new(key));
+                self.open(key, Duration::ZERO);
+                self.follows.len() - 1
+            }
+        };
+        &mut self.follows[index]
+    }
+
+    pub(super) fn open(&self, key: EntityKey, after: Duration) {
+        let opening = follow::open(self.gate.system.clone(), key, after);
+        self.doing.push(opening.map(move |watch| Deed::Opened(key, watch)).boxed());
+    }
+
+    pub(super) fn reopen(&mut self, key: EntityKey) {
+        let follow = self.follows.iter_mut().find(|follow| follow.key == key);
+        if let Some(after) = follow.map(Follow::lost) {
+            self.open(key, after);
+        }
+    }
+
+    pub(super) fn follow_own(&mut self, key: EntityKey) {
+        let follow = self.follow(key);
+        follow.wants.own = true;
+        follow.leave_at = None;
+    }
+
+    pub(super) fn unfollow_own(&mut self, key: EntityKey) {
+        if let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) {
+            if follow.wants.topic || follow.wants.actor {
+                follow.wants.own = false;
+            } else {
+                follow.leave_at = Some(Instant::now() + LAST_WORD);
+            }
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, by: Principal, topic: Topic) -> Flow {
+        let needs_staff = matches!(topic, Topic::Board | Topic::Actor(_));
+        if needs_staff && !by.is_staff() {
+            let refused = translate::forbidden("staff only");
+            return self.say(&ServerFrame::Unsubscribed { topic, refused });
+        }
+        let key = match translate::topic_key(&topic) {
+            Ok(key) => key,
+            Err(refused) => return self.say(&ServerFrame::Unsubscribed { topic, refused }),
+        };
+        let is_new = self.follows.iter().all(|follow| Some(follow.key) != key);
+        if is_new && self.doing.len() >= self.doing_max() {
+            let refused = Refused::new(Code::Busy, "too much under way").retry_after_ms(BUSY_MS);
+            return self.say(&ServerFrame::Unsubscribed { topic, refused });
+        }
+        let Some(key) = key else {
+            self.feed();
+            return Ok(());
+        };
+        if is_new && self.follows.len() >= self.gate.session.topics_max {
+            let refused = Refused::new(Code::Busy, "too many topics");
+            return self.say(&ServerFrame::Unsubscribed { topic, refused });
+        }
+        let follow = self.follow(key);
+        follow.leave_at = None;
+        match topic {
+            Topic::Actor(_) => follow.wants.actor = true,
+            Topic::Order(_) | Topic::Rescue(_) | Topic::Driver(_) | Topic::Board => {
+                follow.wants.topic = true;
+            }
+        }
+        if follow.watch.is_some() {
+            follow.shown = None;
+            return self.show(key, Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Most deeds under way before nothing more is followed: a topic that is left while it is being
+    /// opened is still being opened.
+    pub(super) fn doing_max(&self) -> usize {
+        let limits = &self.gate.session;
+        limits.inflight_max + POSITIONS_MAX + limits.topics_max
+    }
+
+    pub(super) fn unsubscribe(&mut self, topic: &Topic) {
+        let Ok(Some(key)) = translate::topic_key(topic) else {
+            self.diffs = None;
+            return;
+        };
+        for follow in self.follows.iter_mut().filter(|follow| follow.key == key) {
+            match topic {
+                Topic::Actor(_) => follow.wants.actor = false,
+                Topic::Order(_) | Topic::Rescue(_) | Topic::Driver(_) | Topic::Board => {
+                    follow.wants.topic = false;
+                }
+            }
+        }
+        self.follows.retain(|follow| follow.wants.is_any());
+    }
+
+    pub(super) fn opened(&mut self, key: EntityKey, watch: Box<dyn Watched>) -> Flow {
+        let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
+            return Ok(());
+        };
+        if follow.watch.is_some() {
+            return Ok(());
+        }
+        follow.opened(watch);
+        if !follow.exists() && !follow.wants.own {
+            return self.drop_topics(key);
+        }
+        self.show(key, Vec::new())?;
+        self.became(key, &[])
+    }
+
+    pub(super) fn changed(&mut self, key: EntityKey, change: Change) -> Flow {
+        match change {
+            Change::State { events, released } => {
+                if let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) {
+                    follow.is_well();
+                }
+                self.show(key, events)?;
+                self.became(key, &released)
+            }
+            Change::Sighted(frame) => {
+                let follow = self.follows.iter_mut().find(|follow| follow.key == key);
+                if let (Some(follow), Some(frame)) = (follow, frame) {
+                    follow.sighted = Some(Box::new(frame));
+                }
+                Ok(())
+            }
+            Change::Lost => {
+                self.reopen(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows what is followed as it is now.
+    pub(super) fn show(&mut self, key: EntityKey, events: Vec<String>) -> Flow {
+        let Some(by) = self.identity.map(|identity| identity.principal) else { return Ok(()) };
+        let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
+            return Ok(());
+        };
+        let Some(watch) = &follow.watch else { return Ok(()) };
+        let version = watch.version();
+        let view = follow.wants.views().then(|| watch.frame(by)).flatten();
+        let whole = follow.wants.actor.then(|| watch.whole(events));
+        let is_news = follow.shown != Some(version);
+        let is_hidden = follow.wants.topic && view.is_none();
+        if view.is_some() {
+            follow.shown = Some(version);
+        }
+        if let Some(view) = view.filter(|_| is_news) {
+            self.say(&view)?;
+        }
+        if let Some(whole) = whole {
+            self.say(&ServerFrame::Actor(Box::new(whole)))?;
+        }
+        if is_hidden { self.drop_topics(key) } else { Ok(()) }
+    }
+
+    /// What was subscribed to is not there, or not for this client.
+    pub(super) fn drop_topics(&mut self, key: EntityKey) -> Flow {
+        let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
+            return Ok(());
+        };
+        let was = std::mem::take(&mut follow.wants);
+        follow.wants.own = was.own;
+        if was.actor && follow.exists() {
+            follow.wants.actor = true;
+        }
+        let lost_actor = was.actor && !follow.wants.actor;
+        self.follows.retain(|follow| follow.wants.is_any());
+        let topic = if was.topic { topic_of(key) } else { None };
+        let actor = lost_actor.then(|| Topic::Actor(key.to_string()));
+        for topic in topic.into_iter().chain(actor) {
+            let refused = not_found(&key.to_string());
+            self.say(&ServerFrame::Unsubscribed { topic, refused })?;
+        }
+        Ok(())
+    }
+}
+
+/// The topic under which an entity's views are followed.
+fn topic_of(key: EntityKey) -> Option<Topic> {
+    match key.kind {
+        Kind::Order => Some(Topic::Order(OrderId(key.id))),
+        Kind::Rescue => Some(Topic::Rescue(RescueId(key.id))),
+        Kind::Driver => Some(Topic::Driver(DriverId(key.id))),
+        Kind::Rider => None,
+    }
+}

@@ -1,0 +1,296 @@
+//! What a session hears: frames, and the wishes in them.
+
+use super::{BUSY_MS, Deed, End, Flow, POSITIONS_MAX, Session, close};
+use crate::{
+    auth::{Identity, unauthenticated},
+    gateway::{limits::rate_limited, socket::Heard, translate},
+};
+use actors::{
+    Sight,
+    driver::{Driver, Sighting},
+};
+use futures_util::FutureExt;
+use protocol::{
+    Code, CommandId, DriverId, OfferId, Principal, Refused,
+    frame::{ClientFrame, Outcome, ServerFrame},
+    view::Position,
+    work::{DriverAction, Wish},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tracing::debug;
+
+/// A driver is told what is wrong with a position at most this often.
+const POSITION_TOLD_EVERY: Duration = Duration::from_secs(1);
+
+impl Session {
+    pub(super) fn heard(&mut self, heard: Heard<ClientFrame>) -> Flow {
+        let frame = match heard {
+            Heard::Written => return Ok(()),
+            Heard::Gone => return Err(End { goodbye: None, code: close::POLICY }),
+            Heard::TooLarge => {
+                let refused = Refused::new(Code::TooLarge, "frame too large");
+                self.refuse(refused.clone())?;
+                return Err(End::because(close::TOO_LARGE, refused));
+            }
+            Heard::Sign => {
+                self.heard_at = Instant::now();
+                return match self.may_speak() {
+                    Ok(()) => Ok(()),
+                    Err(_) => self.strike(),
+                };
+            }
+            Heard::Rubbish(why) => {
+                self.heard_at = Instant::now();
+                count_frame("rubbish");
+                self.strike()?;
+                return self.refuse(Refused::new(Code::Malformed, why));
+            }
+            Heard::Frame(frame) => frame,
+        };
+        self.heard_at = Instant::now();
+        if let Err(wait) = self.may_speak() {
+            count_frame("too_fast");
+            self.strike()?;
+            return match frame {
+                // Every command has a result, this one too.
+                ClientFrame::Command { id, .. } => {
+                    self.answer(id, Outcome::Refused(rate_limited(wait)))
+                }
+                ClientFrame::Identify { .. }
+                | ClientFrame::Heartbeat {}
+                | ClientFrame::Position(_)
+                | ClientFrame::Ack { .. }
+                | ClientFrame::Subscribe(_)
+                | ClientFrame::Unsubscribe(_) => self.refuse(rate_limited(wait)),
+            };
+        }
+        match (self.identity, frame) {
+            (None, ClientFrame::Identify { token }) => {
+                count_frame("identify");
+                match self.gate.keys.verify(&token) {
+                    Ok(identity) => self.welcome(identity),
+                    Err(refused) => Err(End::because(close::UNAUTHENTICATED, refused)),
+                }
+            }
+            (None, ClientFrame::Command { id, .. }) => {
+                self.strike()?;
+                self.answer(id, Outcome::Refused(unauthenticated()))
+            }
+            (
+                None,
+                ClientFrame::Heartbeat {}
+                | ClientFrame::Position(_)
+                | ClientFrame::Ack { .. }
+                | ClientFrame::Subscribe(_)
+                | ClientFrame::Unsubscribe(_),
+            ) => {
+                self.strike()?;
+                self.refuse(unauthenticated())
+            }
+            (Some(identity), frame) => self.heard_from(identity.principal, frame),
+        }
+    }
+
+    pub(super) fn heard_from(&mut self, by: Principal, frame: ClientFrame) -> Flow {
+        match frame {
+            ClientFrame::Identify { .. } => {
+                self.strike()?;
+                self.refuse(Refused::new(Code::Invalid, "already identified"))
+            }
+            ClientFrame::Heartbeat {} => {
+                count_frame("heartbeat");
+                self.sign_of_life(by);
+                self.heartbeat()
+            }
+            ClientFrame::Command { id, wish } => {
+                count_frame("command");
+                self.command(by, id, wish)
+            }
+            ClientFrame::Position(position) => {
+                count_frame("position");
+                self.position(by, position)
+            }
+            ClientFrame::Ack { n } => {
+                count_frame("ack");
+                if let Some(offer) = self.pushes.acknowledge(n) {
+                    self.see_offer(by, offer);
+                }
+                Ok(())
+            }
+            ClientFrame::Subscribe(topic) => {
+                count_frame("subscribe");
+                self.subscribe(by, topic)
+            }
+            ClientFrame::Unsubscribe(topic) => {
+                count_frame("unsubscribe");
+                self.unsubscribe(&topic);
+                Ok(())
+            }
+        }
+    }
+
+    /// One more frame; or how long to wait. A client has one budget for all its sockets; staff have
+    /// one for each, for a dispatcher's token does not say which dispatcher.
+    pub(super) fn may_speak(&self) -> Result<(), Duration> {
+        match self.one_person() {
+            Some(by) => self.gate.limits.frames.check(&by),
+            None => self.frames.check(),
+        }
+    }
+
+    /// The same for a command.
+    pub(super) fn may_wish(&self) -> Result<(), Duration> {
+        match self.one_person() {
+            Some(by) => self.gate.limits.commands.check(&by),
+            None => self.commands.check(),
+        }
+    }
+
+    /// Who speaks, if that names one client and not a role that many have.
+    pub(super) fn one_person(&self) -> Option<Principal> {
+        self.identity.map(|identity| identity.principal).filter(|by| !by.is_staff())
+    }
+
+    /// Counts a frame that had to be refused. Now and then is an accident.
+    pub(super) fn strike(&mut self) -> Flow {
+        self.strikes.check().map_err(|wait| {
+            let refused =
+                Refused { message: "too many refused frames".into(), ..rate_limited(wait) };
+            End::because(close::POLICY, refused)
+        })
+    }
+
+    pub(super) fn welcome(&mut self, identity: Identity) -> Flow {
+        let Identity { principal, expires_at } = identity;
+        let left = expires_at.since(self.gate.system.now());
+        self.identity = Some(identity);
+        self.expires = Instant::now().checked_add(left);
+        self.say(&ServerFrame::Welcome { principal })?;
+        match principal {
+            Principal::Rider(id) => self.follow_own(id.into()),
+            Principal::Driver(id) => {
+                self.sign_of_life(principal);
+                self.follow_own(id.into());
+            }
+            Principal::Merchant(_)
+            | Principal::Dispatcher
+            | Principal::Admin
+            | Principal::System => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn sign_of_life(&self, by: Principal) {
+        if let Principal::Driver(id) = by {
+            self.gate.system.see(Sight::Driver(id, Sighting::Heartbeat));
+        }
+    }
+
+    pub(super) fn position(&mut self, by: Principal, position: Position) -> Flow {
+        let Principal::Driver(id) = by else {
+            self.strike()?;
+            return self.refuse(translate::forbidden("only drivers say where they are"));
+        };
+        match translate::check_position(&position, self.gate.system.now()) {
+            Ok(()) => {
+                self.pass_on(id, position);
+                Ok(())
+            }
+            Err(refused) => {
+                self.strike()?;
+                self.refuse(refused)
+            }
+        }
+    }
+
+    pub(super) fn pass_on(&mut self, id: DriverId, position: Position) {
+        let sighting = Sighting::At(position);
+        let is_told = Instant::now() < self.tell_position_at;
+        if is_told || self.n_positions >= POSITIONS_MAX {
+            return self.gate.system.see(Sight::Driver(id, sighting));
+        }
+        self.n_positions += 1;
+        let seen = self.gate.system.see_and_tell::<Driver>(id, sighting).map(Deed::Placed);
+        self.doing.push(seen.boxed());
+    }
+
+    pub(super) fn command(&mut self, by: Principal, id: CommandId, wish: Wish) -> Flow {
+        if let Err(wait) = self.may_wish() {
+            self.strike()?;
+            return self.answer(id, Outcome::Refused(rate_limited(wait)));
+        }
+        if self.n_commands >= self.gate.session.inflight_max {
+            let busy = Refused::new(Code::Busy, "too many commands under way");
+            return self.answer(id, Outcome::Refused(busy.retry_after_ms(BUSY_MS)));
+        }
+        self.n_commands += 1;
+        let gate = Arc::clone(&self.gate);
+        let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_));
+        let perform = async move {
+            match gate.perform(wish, by, id).await {
+                Ok((to, version)) => Deed::Answered {
+                    id,
+                    outcome: Outcome::Ok(translate::done(to, version)),
+                    created: creates.then_some(to),
+                },
+                Err(refused) => {
+                    Deed::Answered { id, outcome: Outcome::Refused(refused), created: None }
+                }
+            }
+        };
+        self.doing.push(perform.boxed());
+        Ok(())
+    }
+
+    pub(super) fn see_offer(&self, by: Principal, offer: OfferId) {
+        let gate = Arc::clone(&self.gate);
+        let wish = Wish::Driver { id: None, action: DriverAction::SeeOffer { offer } };
+        let perform = async move {
+            // An offer that ended meanwhile needs no seeing.
+            if let Err(refused) = gate.perform(wish, by, CommandId::mint()).await {
+                debug!(%refused, "offer not seen");
+            }
+            Deed::Seen
+        };
+        self.doing.push(perform.boxed());
+    }
+
+    pub(super) fn did(&mut self, deed: Deed) -> Flow {
+        match deed {
+            Deed::Answered { id, outcome, created } => {
+                self.n_commands -= 1;
+                self.answer(id, outcome)?;
+                let by = self.identity.map(|identity| identity.principal);
+                let is_ones_own = matches!(by, Some(Principal::Rider(_) | Principal::Driver(_)));
+                if let Some(key) = created.filter(|_| is_ones_own) {
+                    self.follow_own(key);
+                }
+                Ok(())
+            }
+            Deed::Opened(key, Ok(watch)) => self.opened(key, watch),
+            Deed::Opened(key, Err(refusal)) => {
+                debug!(%key, %refusal, "cannot be followed now");
+                self.reopen(key);
+                Ok(())
+            }
+            Deed::Fed(feed) => self.fed(feed),
+            Deed::Placed(thought) => {
+                self.n_positions -= 1;
+                let now = Instant::now();
+                match thought {
+                    Err(refusal) if now >= self.tell_position_at => {
+                        self.tell_position_at = now + POSITION_TOLD_EVERY;
+                        self.refuse(refusal.into())
+                    }
+                    Ok(()) | Err(_) => Ok(()),
+                }
+            }
+            Deed::Seen => Ok(()),
+        }
+    }
+}
+
+fn count_frame(kind: &'static str) {
+    metrics::counter!("outrider_frames_total", "kind" => kind).increment(1);
+}

@@ -1,0 +1,176 @@
+//! What a session says: answers, pushes, and what becomes of its own rider or driver.
+
+use super::{Deed, Flow, Session};
+use crate::gateway::{live::Feed, socket::Full};
+use actors::EntityKey;
+use futures_util::FutureExt;
+use protocol::{
+    Code, CommandId, JobId, OfferId, OfferStatus, Principal, Refused, SessionId,
+    frame::{FRAME_BYTES_MAX, Outcome, Push, ServerFrame, Topic},
+    view::DriverView,
+};
+use std::sync::Arc;
+use tokio::{sync::broadcast::error::RecvError, time::Instant};
+use uuid::Uuid;
+
+impl Session {
+    pub(super) fn say(&mut self, frame: &ServerFrame) -> Flow {
+        self.said_at = Instant::now();
+        Ok(self.socket.say(frame)?)
+    }
+
+    pub(super) fn hello(&mut self) -> Flow {
+        let limits = &self.gate.session;
+        let hello = ServerFrame::Hello {
+            session: SessionId(Uuid::now_v7()),
+            server_time: self.gate.system.now(),
+            heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            frame_bytes_max: FRAME_BYTES_MAX as u32,
+            frames_per_s: limits.frames_per_s,
+        };
+        self.say(&hello)
+    }
+
+    pub(super) fn heartbeat(&mut self) -> Flow {
+        let server_time = self.gate.system.now();
+        self.say(&ServerFrame::Heartbeat { server_time })
+    }
+
+    pub(super) fn refuse(&mut self, refused: Refused) -> Flow {
+        self.say(&ServerFrame::Refused(refused))
+    }
+
+    pub(super) fn answer(&mut self, id: CommandId, outcome: Outcome) -> Flow {
+        self.say(&ServerFrame::Result { id, outcome })
+    }
+
+    pub(super) fn push(&mut self, push: Push) -> Flow {
+        let again_at = Instant::now() + self.gate.session.push_again;
+        let frame = self.pushes.add(push, again_at).ok_or(Full)?;
+        self.say(&frame)
+    }
+
+    /// Follows one's own jobs and pushes what a driver must know.
+    pub(super) fn became(&mut self, key: EntityKey, released: &[(JobId, String)]) -> Flow {
+        let Some(by) = self.identity.map(|identity| identity.principal) else { return Ok(()) };
+        let is_self = match by {
+            Principal::Rider(id) => key == id.into(),
+            Principal::Driver(id) => key == id.into(),
+            Principal::Merchant(_)
+            | Principal::Dispatcher
+            | Principal::Admin
+            | Principal::System => false,
+        };
+        let follow = self.follows.iter().find(|follow| follow.key == key);
+        let Some(watch) = follow.filter(|_| is_self).and_then(|follow| follow.watch.as_ref())
+        else {
+            return Ok(());
+        };
+        match watch.frame(by) {
+            Some(ServerFrame::Rider(view)) => {
+                self.follow_jobs(&view.jobs);
+                self.jobs = view.jobs;
+                Ok(())
+            }
+            Some(ServerFrame::Driver(view)) => {
+                let ended = self
+                    .offers
+                    .iter()
+                    .map(|(offer, _)| (*offer, watch.ended_offer(*offer)))
+                    .collect();
+                self.drove(&view, ended, released)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn follow_jobs(&mut self, jobs: &[JobId]) {
+        for job in jobs {
+            self.follow_own((*job).into());
+        }
+        for job in std::mem::take(&mut self.jobs) {
+            if !jobs.contains(&job) {
+                self.unfollow_own(job.into());
+            }
+        }
+    }
+
+    pub(super) fn drove(
+        &mut self,
+        view: &DriverView,
+        ended: Vec<(OfferId, Option<OfferStatus>)>,
+        released: &[(JobId, String)],
+    ) -> Flow {
+        let told = std::mem::take(&mut self.offers);
+        let is_open = |id: OfferId| view.offers.iter().any(|offer| offer.id == id);
+        for (offer, job) in told.iter().copied().filter(|(offer, _)| !is_open(*offer)) {
+            self.pushes.void(offer);
+            let status = ended.iter().find(|(id, _)| *id == offer).and_then(|(_, status)| *status);
+            match status {
+                Some(status) => self.push(Push::OfferEnded { offer, status })?,
+                None => self.accepting.push((offer, job)),
+            }
+        }
+        self.offers = view.offers.iter().map(|offer| (offer.id, offer.job)).collect();
+        for offer in &view.offers {
+            if !told.iter().any(|(id, _)| *id == offer.id) {
+                self.push(Push::Offer(offer.clone()))?;
+            }
+        }
+
+        let had = self.jobs.clone();
+        self.follow_jobs(&view.jobs);
+        self.jobs.clone_from(&view.jobs);
+        for job in view.jobs.iter().copied().filter(|job| !had.contains(job)) {
+            self.accepting.retain(|(_, accepted)| *accepted != job);
+            self.push(Push::Assigned { job })?;
+        }
+        for job in had.iter().copied().filter(|job| !view.jobs.contains(job)) {
+            let why = released.iter().find(|(id, _)| *id == job);
+            let reason = why.map_or_else(String::new, |(_, reason)| reason.clone());
+            self.push(Push::Released { job, reason })?;
+        }
+        let was_offered = |job: JobId| self.accepting.iter().any(|(_, accepted)| *accepted == job);
+        let claimed = released.iter().filter(|(job, _)| !had.contains(job) && !was_offered(*job));
+        for (job, reason) in claimed.cloned().collect::<Vec<_>>() {
+            self.push(Push::ClaimLost { job, reason })?;
+        }
+        let lost: Vec<OfferId> = self
+            .accepting
+            .extract_if(.., |(_, job)| released.iter().any(|(id, _)| id == job))
+            .map(|(offer, _)| offer)
+            .collect();
+        for offer in lost {
+            self.push(Push::OfferEnded { offer, status: OfferStatus::Lost })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn feed(&self) {
+        let live = self.gate.live.clone();
+        self.doing.push(async move { Deed::Fed(live.feed().await) }.boxed());
+    }
+
+    pub(super) fn fed(&mut self, feed: Option<Feed>) -> Flow {
+        let Some(Feed { full, diffs }) = feed else {
+            let refused = Refused::new(Code::Busy, "too many viewers").retry_after_ms(1_000);
+            return self.say(&ServerFrame::Unsubscribed { topic: Topic::Board, refused });
+        };
+        self.diffs = Some(diffs);
+        for board in full {
+            self.say(&ServerFrame::Board(Box::new(board)))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn board(&mut self, diff: Result<Arc<protocol::frame::Board>, RecvError>) -> Flow {
+        match diff {
+            Ok(board) => self.say(&ServerFrame::Board(Box::new(Arc::unwrap_or_clone(board)))),
+            Err(RecvError::Lagged(_) | RecvError::Closed) => {
+                self.diffs = None;
+                self.feed();
+                Ok(())
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! A consumer keeps the cursor of the last page it is done with. Whatever dies, it asks again with
 //! that cursor: at worst a page comes twice, and each event in it has the same shard and number.
+#![expect(unused_qualifications, reason = "utoipa writes query types with their path")]
 
 use super::{
     Gate,

@@ -4,7 +4,7 @@ use crate::{
     node::{Node, rider},
     rest::{Caller, assert_refused, json_of, ride},
 };
-use protocol::Principal;
+use protocol::{MerchantId, Principal};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -67,10 +67,13 @@ async fn a_waiting_consumer_hears_of_the_next_commit() {
 async fn the_feed_tells_nobody_a_riders_code() {
     let node = Node::start();
     let me = Caller::new(&node, rider(1));
-    let mut delivery = ride();
-    delivery["kind"] = "delivery".into();
-    delivery["handoff"] = "collect".into();
-    let order = json_of(me.post("/v1/orders", &delivery).await).await["actor"].clone();
+    let mut meal = ride();
+    meal["kind"] = "commerce".into();
+    meal["merchant"] = MerchantId::nth(1).to_string().into();
+    meal["handoff"] = "collect".into();
+    let placed = json_of(me.post("/v1/orders", &meal).await).await;
+    let order = &placed["actor"];
+    assert!(order.is_string(), "{placed}");
     let shown = json_of(me.get(&format!("/v1/orders/{}", order.as_str().unwrap())).await).await;
     assert!(shown["code"].is_string(), "its rider knows it: {shown}");
     let staff = Caller::new(&node, Principal::Admin);

@@ -7,6 +7,7 @@
 //! ```
 
 mod allowed;
+mod events;
 mod follow;
 mod health;
 mod limits;

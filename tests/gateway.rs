@@ -4,6 +4,10 @@
 
 #[path = "gateway/client.rs"]
 mod client;
+#[path = "gateway/feed.rs"]
+mod feed;
+#[path = "gateway/journal.rs"]
+mod journal;
 #[path = "gateway/limits.rs"]
 mod limits;
 #[path = "gateway/node.rs"]

@@ -13,12 +13,7 @@
 //! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch.
 //!
 //! Beside each stands what an fsync took just before. Compare ratios within a run, never two runs.
-#![expect(
-    missing_docs,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a program that measures"
-)]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures")]
 
 use actors::{
     Commit, EntityKey, Version, ViewRow,
@@ -305,7 +300,9 @@ impl Bench {
                     .execute(&mut *connection)
                     .await
                     .unwrap();
-                    batch.drain(..).for_each(|(.., ack)| drop(ack.send(())));
+                    for (.., ack) in batch.drain(..) {
+                        ack.send(()).ok();
+                    }
                 }
             });
         }

@@ -468,12 +468,20 @@ async fn a_commit_that_was_executed_and_timed_out_happens_once() {
         let answer = ask(&system, rider, open(n), CommandId::mint()).await;
         assert_eq!(answer, Ok(Version(n + 1)), "{fault:?}");
     }
-    faulty.fail_next_commit(Fault::Unavailable);
+    for (n, fault) in (9..).zip([Fault::Unavailable, Fault::Fenced]) {
+        faulty.fail_next_commit(fault);
+        let id = CommandId::mint();
+        let answer = ask(&system, rider, open(n), id).await;
+        assert!(matches!(answer, Err(Refusal::Busy { .. })), "{fault:?}: {answer:?}");
+        assert_eq!(ask(&system, rider, open(n), id).await, Ok(Version(n - 5)), "{fault:?}");
+    }
+    faulty.fail_next_commit(Fault::BelowFloor);
     let id = CommandId::mint();
-    assert!(matches!(ask(&system, rider, open(9), id).await, Err(Refusal::Busy { .. })));
-    assert_eq!(ask(&system, rider, open(9), id).await, Ok(Version(4)));
+    let broke = Refusal::InsufficientFunds { account: "injected".to_owned() };
+    assert_eq!(ask(&system, rider, open(11), id).await, Err(broke));
+    assert_eq!(ask(&system, rider, open(11), id).await, Ok(Version(6)), "once it is funded");
     let history = system.journal().history(rider.into(), Version(0), 10).await.expect("reads");
-    assert_eq!(history.len(), 4);
+    assert_eq!(history.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,6 +1,6 @@
 //! The REST routes and their description, which are one and the same list.
 
-use super::{Gate, health, rest};
+use super::{Gate, events, health, rest};
 use axum::Router;
 use protocol::{Refused, view, work};
 use std::sync::Arc;
@@ -60,6 +60,7 @@ pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
         .routes(routes!(rest::show_rider))
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
+        .routes(routes!(events::events))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

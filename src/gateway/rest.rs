@@ -113,7 +113,7 @@ impl FromRequestParts<Arc<Gate>> for Caller {
 }
 
 impl Caller {
-    fn staff(self) -> Result<(), Answered> {
+    pub(super) fn staff(self) -> Result<(), Answered> {
         if self.0.is_staff() { Ok(()) } else { Err(translate::forbidden("staff only").into()) }
     }
 }

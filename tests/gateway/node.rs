@@ -5,7 +5,7 @@ use std::{
     fs::Permissions,
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 use tempfile::TempDir;
@@ -83,6 +83,12 @@ impl Node {
         kib * 1_024
     }
 
+    /// Waits until it has left; what it leaves behind is its directory.
+    pub(crate) fn leave(mut self) -> TempDir {
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
@@ -112,9 +118,14 @@ fn spawn(dir: &TempDir, settings: &[(String, String)]) -> (Child, String) {
 }
 
 fn command(dir: &TempDir) -> Command {
+    outrider(dir.path())
+}
+
+/// The binary, with everything it needs to be told to leave other tests alone.
+pub(crate) fn outrider(dir: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command
-        .env("OUTRIDER_JOURNAL__DIR", dir.path())
+        .env("OUTRIDER_JOURNAL__DIR", dir)
         .env("OUTRIDER_JOURNAL__KIND", "memory")
         .env("OUTRIDER_GATEWAY__LISTEN", "127.0.0.1:0")
         .env("OUTRIDER_TELEMETRY__FILTER", "warn");

@@ -12,23 +12,23 @@ use tokio::{
     net::TcpStream,
 };
 
-struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     node: &'a Node,
     token: String,
     http: Client,
 }
 
 impl<'a> Caller<'a> {
-    fn new(node: &'a Node, principal: Principal) -> Self {
+    pub(crate) fn new(node: &'a Node, principal: Principal) -> Self {
         Self { node, token: node.token(principal), http: Client::new() }
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         let request = self.http.get(self.node.url(path)).bearer_auth(&self.token);
         request.send().await.unwrap()
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Response {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
         let request = self.http.post(self.node.url(path)).bearer_auth(&self.token);
         request.json(body).send().await.unwrap()
     }
@@ -38,24 +38,24 @@ impl<'a> Caller<'a> {
         request.header("idempotency-key", key).json(body).send().await.unwrap()
     }
 
-    async fn place(&self) -> String {
+    pub(crate) async fn place(&self) -> String {
         let response = self.post("/v1/orders", &ride()).await;
         assert_eq!(response.status(), StatusCode::CREATED);
         json_of(response).await["actor"].as_str().unwrap().to_owned()
     }
 }
 
-async fn json_of(response: Response) -> Value {
+pub(crate) async fn json_of(response: Response) -> Value {
     response.json().await.unwrap()
 }
 
-async fn assert_refused(response: Response, status: u16, code: &str) {
+pub(crate) async fn assert_refused(response: Response, status: u16, code: &str) {
     let got = response.status().as_u16();
     let body: Value = response.json().await.unwrap();
     assert_eq!((got, body["code"].as_str()), (status, Some(code)), "{body}");
 }
 
-fn ride() -> Value {
+pub(crate) fn ride() -> Value {
     serde_json::to_value(new_ride()).unwrap()
 }
 

@@ -37,6 +37,11 @@ pub enum Fault {
     LostAfter,
     /// Nothing was written, as if someone else had been first: [`CommitError::Stale`].
     Stale,
+    /// Nothing was written, as if another node owned the shard: [`CommitError::Fenced`]. Never drawn.
+    Fenced,
+    /// Nothing was written, as if an account held too little: [`CommitError::BelowFloor`]. Never
+    /// drawn.
+    BelowFloor,
     /// Written, and acknowledged late.
     Slow(Duration),
 }
@@ -73,6 +78,10 @@ pub struct Injected {
     pub lost_after: u64,
     /// [`Fault::Stale`].
     pub stale: u64,
+    /// [`Fault::Fenced`].
+    pub fenced: u64,
+    /// [`Fault::BelowFloor`].
+    pub below_floor: u64,
     /// [`Fault::Slow`].
     pub slow: u64,
     /// Loads that failed.
@@ -135,6 +144,8 @@ impl Plan {
             Fault::LostBefore => &mut self.injected.lost_before,
             Fault::LostAfter => &mut self.injected.lost_after,
             Fault::Stale => &mut self.injected.stale,
+            Fault::Fenced => &mut self.injected.fenced,
+            Fault::BelowFloor => &mut self.injected.below_floor,
             Fault::Slow(_) => &mut self.injected.slow,
         };
         *n += 1;
@@ -190,6 +201,10 @@ impl Journal for FaultyJournal {
                 }
                 Some(Fault::Stale) => {
                     Err(CommitError::Stale { actual: Version(commit.expected.0 + 1) })
+                }
+                Some(Fault::Fenced) => Err(CommitError::Fenced { shard: commit.entity.shard() }),
+                Some(Fault::BelowFloor) => {
+                    Err(CommitError::BelowFloor { account: "injected".into(), balance: 0 })
                 }
                 Some(Fault::Slow(delay)) => {
                     let outcome = self.inner.commit(commit).await;

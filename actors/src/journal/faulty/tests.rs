@@ -21,11 +21,18 @@ async fn version(journal: &FaultyJournal, n: u64) -> u64 {
 async fn each_ordered_fault_happens_once_in_order_and_is_counted() {
     let journal = faulty(Odds::default());
     let slow = Fault::Slow(Duration::from_millis(1));
-    for fault in [Fault::Unavailable, Fault::LostBefore, Fault::Stale, Fault::LostAfter, slow] {
+    for fault in [Fault::Fenced, Fault::BelowFloor, Fault::Unavailable, Fault::LostBefore] {
+        journal.fail_next_commit(fault);
+    }
+    for fault in [Fault::Stale, Fault::LostAfter, slow] {
         journal.fail_next_commit(fault);
     }
     let unknown = || Err(CommitError::Unknown("injected".into()));
     let unavailable = Err(CommitError::Unavailable("injected".into()));
+    let shard = OrderId::nth(1).shard();
+    assert_eq!(journal.commit(next(1, 0)).await, Err(CommitError::Fenced { shard }));
+    let broke = Err(CommitError::BelowFloor { account: "injected".into(), balance: 0 });
+    assert_eq!(journal.commit(next(1, 0)).await, broke);
     assert_eq!(journal.commit(next(1, 0)).await, unavailable);
     assert_eq!(journal.commit(next(1, 0)).await, unknown());
     assert_eq!(journal.commit(next(1, 0)).await, Err(CommitError::Stale { actual: Version(1) }));
@@ -34,8 +41,16 @@ async fn each_ordered_fault_happens_once_in_order_and_is_counted() {
     assert_eq!(version(&journal, 1).await, 1);
     assert_eq!(journal.commit(next(1, 1)).await, Ok(()));
     assert_eq!(journal.commit(next(1, 2)).await, Ok(()));
-    let injected =
-        Injected { unavailable: 1, lost_before: 1, lost_after: 1, stale: 1, slow: 1, loads: 0 };
+    let injected = Injected {
+        unavailable: 1,
+        lost_before: 1,
+        lost_after: 1,
+        stale: 1,
+        fenced: 1,
+        below_floor: 1,
+        slow: 1,
+        loads: 0,
+    };
     assert_eq!(journal.injected(), injected);
 }
 

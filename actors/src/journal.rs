@@ -119,6 +119,11 @@ pub trait Journal: Debug + Send + Sync + 'static {
         watch::channel(0).1
     }
 
+    /// Whether it can be reached, for one that knows: callers need not wait for one that cannot.
+    fn reachable(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
+
     /// Records of one part in the order of their keys, after the given one (the last of the page
     /// before), at most `limit`. Pages agree with each other only while nobody commits.
     fn dump(

@@ -43,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use shard::{Instruction, Shards};
 use std::{
     collections::HashSet,
+    future::pending,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -50,7 +51,7 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use xxhash_rust::xxh3::xxh3_64;
@@ -59,6 +60,10 @@ use xxhash_rust::xxh3::xxh3_64;
 const BREATHER: Duration = Duration::from_millis(5);
 /// How long the platform waits for an answer to what it asks of itself.
 const OWN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the journal may be out of reach before callers are told to come back.
+const AWAY_AFTER: Duration = Duration::from_millis(500);
+/// What they are told.
+const AWAY: Refusal = Refusal::Busy { retry_after_ms: 1_000 };
 /// Entities that act within this long after a start are woken at once, so that searches go on.
 const EAGER: Duration = Duration::from_secs(600);
 /// Most entities that are read at once because of what the platform does by itself.
@@ -164,6 +169,7 @@ pub struct System(Arc<Node>);
 #[derive(Debug)]
 struct Node {
     journal: SharedJournal,
+    reachable: Option<watch::Receiver<bool>>,
     clock: Clock,
     settings: Settings,
     admission: Admission,
@@ -219,6 +225,7 @@ impl System {
         let system = Self(Arc::new(Node {
             alarm: Alarm::new(clock.clone()),
             admission: Admission::new(settings),
+            reachable: journal.reachable(),
             journal,
             clock,
             settings,
@@ -299,13 +306,24 @@ impl System {
                 return Err(Refusal::CommandExpired);
             }
         }
+        if let Some(mut reachable) = self.0.reachable.clone() {
+            // Before anything waits in a mailbox for what may take long.
+            let back = reachable.wait_for(|it| *it);
+            if tokio::time::timeout(AWAY_AFTER, back).await.is_err() {
+                return Err(AWAY);
+            }
+        }
         loop {
             let key = EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(to) };
             let permit = self.0.admission.admit(key.shard())?;
             let (reply, answer) = oneshot::channel();
             let message = Message::Ask { ask: ask.clone(), wish, reply, permit };
             D::shards(self).deliver(self, to, message);
-            match tokio::time::timeout_at(until, answer).await {
+            let answered = tokio::select! {
+                answered = tokio::time::timeout_at(until, answer) => answered,
+                () = self.journal_away() => return Err(AWAY),
+            };
+            match answered {
                 Ok(Ok(answer)) => return answer,
                 // It fell while holding our message. Whether it had already happened is unknown;
                 // its successor reads the journal and recognises a repeat.
@@ -401,6 +419,22 @@ impl System {
         }
     }
 
+    /// Ends once the journal has been out of reach for more than a moment: nobody should wait longer.
+    /// What was asked may have happened; a repeat will tell.
+    async fn journal_away(&self) {
+        let Some(mut reachable) = self.0.reachable.clone() else { return pending().await };
+        loop {
+            if reachable.wait_for(|it| !it).await.is_err() {
+                return pending().await;
+            }
+            // Most connections that are lost are back before anybody has noticed.
+            let back = reachable.wait_for(|it| *it);
+            if tokio::time::timeout(AWAY_AFTER, back).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Follows an entity: its state now, then each change.
     pub async fn watch<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
         let (updates, receiver) = mpsc::channel(self.0.settings.watch_queue_max);
@@ -426,7 +460,11 @@ impl System {
             let permit = self.0.admission.admit(key.shard())?;
             let (reply, answer) = oneshot::channel();
             D::shards(self).deliver(self, id, message(reply, permit));
-            match tokio::time::timeout_at(until, answer).await {
+            let answered = tokio::select! {
+                answered = tokio::time::timeout_at(until, answer) => answered,
+                () = self.journal_away() => return Err(AWAY),
+            };
+            match answered {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(_dropped)) if tokio::time::Instant::now() + BREATHER < until => {
                     tokio::time::sleep(BREATHER).await;

@@ -281,6 +281,10 @@ impl Journal for FaultyJournal {
         self.inner.feed(after, limit)
     }
 
+    fn reachable(&self) -> Option<watch::Receiver<bool>> {
+        self.inner.reachable()
+    }
+
     fn watch(&self) -> watch::Receiver<u64> {
         self.inner.watch()
     }

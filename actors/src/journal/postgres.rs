@@ -36,7 +36,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 use thiserror::Error;
@@ -185,11 +185,13 @@ impl PostgresJournal {
             delivered: Default::default(),
             has_delivered: Notify::new(),
             committed: watch::Sender::new(0),
+            n_away: AtomicUsize::new(0),
+            reachable: watch::Sender::new(true),
             settings,
         });
         let readers = PgPoolOptions::new()
             .max_connections(settings.readers.max(1))
-            .acquire_timeout(Duration::from_secs(2))
+            .acquire_timeout(Duration::from_secs(1))
             .connect_lazy_with(reading(&options, node, settings));
         let (mut committers, tasks) = (Vec::new(), TaskTracker::new());
         for stripe in 1..=settings.committers.clamp(1, 64) as i16 {
@@ -245,6 +247,8 @@ impl PostgresJournal {
             delivered: Default::default(),
             has_delivered: Notify::new(),
             committed: watch::Sender::new(0),
+            n_away: AtomicUsize::new(0),
+            reachable: watch::Sender::new(true),
             settings,
         });
         let tasks = TaskTracker::new();
@@ -256,6 +260,9 @@ impl PostgresJournal {
     fn readable(&self, entity: Option<EntityKey>) -> Result<(), JournalError> {
         if self.closed.is_cancelled() {
             return Err(JournalError::Unavailable("closed".into()));
+        }
+        if self.shared.is_away() {
+            return Err(JournalError::Unavailable("the database is away".into()));
         }
         match entity.filter(|entity| self.shared.ownership.is_ambiguous(*entity)) {
             Some(entity) => {
@@ -484,6 +491,10 @@ impl Journal for PostgresJournal {
 
     fn watch(&self) -> watch::Receiver<u64> {
         self.shared.committed.subscribe()
+    }
+
+    fn reachable(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.shared.reachable.subscribe())
     }
 
     fn dump(

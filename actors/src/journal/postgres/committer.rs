@@ -24,7 +24,10 @@ use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions}
 use std::{
     collections::{BTreeSet, VecDeque},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -61,10 +64,30 @@ pub(super) struct Shared {
     pub(super) has_delivered: Notify,
     /// Counts the statements that were committed, for those who follow the feed.
     pub(super) committed: watch::Sender<u64>,
+    /// How many committers are without a connection.
+    pub(super) n_away: AtomicUsize,
+    /// Whether none is.
+    pub(super) reachable: watch::Sender<bool>,
     pub(super) settings: super::Settings,
 }
 
 impl Shared {
+    /// Is the database out of reach, as far as anybody has noticed?
+    pub(super) fn is_away(&self) -> bool {
+        !*self.reachable.borrow()
+    }
+
+    fn away(&self) {
+        self.n_away.fetch_add(1, Ordering::AcqRel);
+        self.reachable.send_replace(false);
+    }
+
+    fn back(&self) {
+        if self.n_away.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.reachable.send_replace(true);
+        }
+    }
+
     fn delivered(&self) -> MutexGuard<'_, Vec<EffectKey>> {
         self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -294,6 +317,7 @@ impl Committer {
         let shards: BTreeSet<_> = writes.iter().map(|write| write.commit.entity.shard()).collect();
         let shards: Vec<_> = shards.into_iter().collect();
         self.shared.ownership.suspect(&shards);
+        self.shared.away();
         self.connection = None;
         for write in writes {
             write.answer(Err(CommitError::Unknown(error.to_string())));
@@ -308,6 +332,7 @@ impl Committer {
             }
             tokio::select! {
                 connection = &mut reached => {
+                    self.shared.back();
                     self.connection = Some(connection);
                     break;
                 }

@@ -21,6 +21,7 @@ fn every_route_is_described() {
     GET /v1/actors/{id}
     GET /v1/actors/{id}/history
     GET /v1/drivers/{id}
+    GET /v1/events
     GET /v1/orders
     GET /v1/orders/{id}
     GET /v1/rescues

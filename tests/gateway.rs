@@ -12,6 +12,8 @@ mod journal;
 mod limits;
 #[path = "gateway/node.rs"]
 mod node;
+#[path = "gateway/postgres.rs"]
+mod postgres;
 #[path = "gateway/rest.rs"]
 mod rest;
 #[path = "gateway/ride.rs"]

@@ -395,6 +395,7 @@ impl Life {
                 let metered = Event::Metered { total_m: *total_m, at: around.now };
                 Ok((*total_m > self.metered_m).then_some(metered).into_iter().collect())
             }
+            Command::Unfollow {} => Ok(self.unfollow(around)),
             Command::Postpone {} => Ok(self.postpone(around)),
             Command::Tick {} => Ok(self.tick(around)),
             Command::Search(command) => self.hear_of_search(command, around),
@@ -466,7 +467,10 @@ impl Life {
         if let Event::Search(event) = event {
             self.search.effects(&self.terms(job), event).into_iter().collect()
         } else if let Event::Continued { order, placement, .. } = event {
-            vec![Tell::Order { to: *order, command: Command::Place(placement.clone()) }.into()]
+            // Its rider may be on another ride already.
+            let unfollow = Tell::Order { to: id, command: Command::Unfollow {} };
+            let place = Tell::Order { to: *order, command: Command::Place(placement.clone()) };
+            vec![Effect::from(place).if_refused(unfollow)]
         } else if let Event::Assigned(by) = event {
             vec![by.commit(job)]
         } else if let Event::CustodyPassed(by) = event {

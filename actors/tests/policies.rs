@@ -300,3 +300,24 @@ async fn a_ride_whose_driver_breaks_down_goes_on_with_another_driver() {
     let holder = stage.journal.holder(Claim::ride(RiderId::nth(1))).await.expect("read");
     assert_eq!(holder, Some(next.into()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_second_try_for_a_rider_who_rides_by_now_leaves_no_link_to_nowhere() {
+    let stage = Stage::new().await;
+    let rider = Principal::Rider(RiderId::nth(1));
+    let lost = stage.place(1, |it| it.policy.search_ms = 1).await;
+    stage.until_status(lost, OrderStatus::NoDriverFound).await;
+    let command = order::Command::Place(Box::new(placement(RiderId::nth(1))));
+    stage.order(OrderId::nth(2), rider, command).await.expect("placed");
+    stage.order(lost, rider, order::Command::Retry {}).await.expect("tried");
+    stage
+        .until::<Order, _>(lost, |it| {
+            let view = it.order_view(lost, 1, rider)?;
+            view.followed_by.is_none().then_some(())
+        })
+        .await;
+    assert!(stage.was_ever(lost.into(), "unfollowed").await);
+    let running = Claim::ride(RiderId::nth(1));
+    let holder = stage.journal.holder(running).await.expect("read");
+    assert_eq!(holder, Some(OrderId::nth(2).into()));
+}

@@ -210,6 +210,7 @@ async fn a_storm_of_terminated_connections_loses_and_doubles_nothing() {
     assert_sound(&journal, &acknowledged).await;
 }
 
+#[expect(clippy::print_stdout, reason = "the figures of this test are worth reading")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_that_crashes_and_comes_back_has_all_that_was_acknowledged() {
     let database = TestDatabase::start_own().await;

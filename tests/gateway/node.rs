@@ -2,7 +2,9 @@
 
 use protocol::{DriverId, Principal, RiderId};
 use std::{
+    fs::Permissions,
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
@@ -27,6 +29,8 @@ impl Node {
     /// One with some settings changed: `("GATEWAY__SESSIONS_MAX", "1")`.
     pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        // A Postgres of its own does not run as root, and must be able to come in.
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let named = |(key, value): &(&str, &str)| (format!("OUTRIDER_{key}"), (*value).to_owned());
         let settings = settings.iter().map(named).collect::<Vec<_>>();
         let (child, address) = spawn(&dir, &settings);
@@ -43,6 +47,11 @@ impl Node {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Where its journal is.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.dir.path().to_owned()
     }
 
     /// The key its tokens are signed with, once it has run.

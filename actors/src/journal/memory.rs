@@ -397,7 +397,11 @@ impl Kept {
 
     /// The records of one part, in the order of their keys.
     fn records(&self, part: Part) -> Box<dyn Iterator<Item = Record> + '_> {
-        let shards = || self.shards.iter().map(|(shard, kept)| (*shard, kept));
+        // Of a shard without events there is nothing to tell.
+        let shards = || {
+            let shards = self.shards.iter().map(|(shard, kept)| (*shard, kept));
+            shards.filter(|(_, kept)| kept.head > 0)
+        };
         let entities = || self.entities.iter().map(|(entity, kept)| (*entity, kept));
         match part {
             Part::Epochs => Box::new(shards().flat_map(|(shard, kept)| {

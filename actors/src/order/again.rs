@@ -24,6 +24,12 @@ impl Life {
         Ok(vec![self.goes_on_as(placement, None, around)])
     }
 
+    /// Nothing goes on for it, and it may be tried again.
+    pub(super) fn unfollow(&self, around: &Around) -> Vec<Event> {
+        let unfollowed = Event::Unfollowed { at: around.now };
+        self.followed_by.map(|_| unfollowed).into_iter().collect()
+    }
+
     /// A ride that ends away from its last stop because its driver cannot go on: another driver
     /// comes to where it stands. Both parts together cost what the whole would have cost.
     pub(super) fn go_on_from_here(

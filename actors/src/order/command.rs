@@ -274,6 +274,8 @@ pub enum Command {
         /** Metres. */
         total_m: u32,
     },
+    /// The order that was to go on for it could not be placed.
+    Unfollow {},
     /// It is time, and the rider still rides elsewhere: try again later, or give up.
     Postpone {},
     /// A timer has come due. Early ones change nothing.

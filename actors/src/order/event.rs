@@ -293,6 +293,11 @@ pub enum Event {
         /** When. */
         at: Timestamp,
     },
+    /// The order that was to go on for it could not be placed.
+    Unfollowed {
+        /** When. */
+        at: Timestamp,
+    },
     /// The ride ended well, or the goods were collected. Final.
     Completed {
         /** How far it went, in metres. */
@@ -457,6 +462,7 @@ impl Event {
             | Self::WaitingCharged { .. }
             | Self::CollectionChosen { .. }
             | Self::Continued { .. }
+            | Self::Unfollowed { .. }
             | Self::StopsChanged { .. }
             | Self::ChangeAsked { .. }
             | Self::ChangeDeclined { .. }
@@ -508,6 +514,7 @@ impl Event {
             | Self::WaitingCharged { at, .. }
             | Self::CollectionChosen { at, .. }
             | Self::Continued { at, .. }
+            | Self::Unfollowed { at }
             | Self::StopsChanged { at, .. }
             | Self::ChangeAsked { at, .. }
             | Self::ChangeDeclined { at, .. }

@@ -53,6 +53,7 @@ impl Life {
                 self.placement.handoff = Handoff::Collect;
                 self.stage = Stage::Waiting { search_at: None };
             }
+            Event::Unfollowed { .. } => self.followed_by = None,
             Event::Continued { order, fare, .. } => {
                 self.followed_by = Some(*order);
                 if let Some(fare) = fare {

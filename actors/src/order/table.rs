@@ -182,6 +182,7 @@ pub const TABLE: &[Row] = &[
     row("offer_accepted", ANY, &[], SYSTEM),
     row("offer_declined", ANY, &[], SYSTEM),
     row("claim", ANY, &[], SYSTEM),
+    row("unfollow", ANY, &[Completed, NoDriverFound], SYSTEM),
     row("settle", ANY, &[], SYSTEM),
     row("driver_lost", ANY, &[], SYSTEM),
 ];

@@ -240,6 +240,9 @@ fn outcome(row: &PgRow, commit: &Commit) -> sqlx::Result<Result<(), CommitError>
     if let Some(key) = row.try_get::<Option<String>, _>("key")? {
         return Ok(Err(CommitError::Postings(format!("{key} was posted before"))));
     }
+    if let Some(account) = row.try_get::<Option<String>, _>("vast")? {
+        return Ok(Err(CommitError::Postings(format!("{account} cannot hold that much"))));
+    }
     let account = row.try_get("account")?;
     Ok(Err(CommitError::BelowFloor { account, balance: row.try_get("balance")? }))
 }

@@ -36,7 +36,7 @@ WITH asked AS MATERIALIZED (
         $24::int8[], $25::int4[], $26::text[], $27::text[], $28::text[], $29::int8[], $30::int8[]
     ) AS t (ord, line, key, account, currency, amount, floor)
 ), limited AS MATERIALIZED (
-    SELECT ord, account, currency, sum(amount)::int8 AS amount, max(floor) AS floor
+    SELECT ord, account, currency, sum(amount) AS amount, max(floor) AS floor
     FROM posting GROUP BY ord, account, currency HAVING max(floor) IS NOT NULL
 ), purse AS MATERIALIZED (
     SELECT b.account, b.currency, b.amount
@@ -46,9 +46,9 @@ WITH asked AS MATERIALIZED (
     SELECT a.*, o.seq AS head, coalesce(e.version, 0) AS actual,
         CASE WHEN a.moves_deadline THEN a.deadline ELSE e.deadline END AS due,
         taken.claim, taken.kind AS holder_kind, taken.id AS holder_id,
-        posted.key, poor.account, poor.balance,
+        posted.key, poor.account, poor.balance, vast.account AS vast,
         CASE WHEN o.shard IS NOT NULL AND coalesce(e.version, 0) = a.expected AND taken.claim IS NULL
-            AND posted.key IS NULL AND poor.account IS NULL THEN true END AS passed
+            AND posted.key IS NULL AND poor.account IS NULL AND vast.account IS NULL THEN true END AS passed
     FROM asked a
     LEFT JOIN owned o ON o.shard = a.shard AND o.epoch = a.epoch
     LEFT JOIN entities e ON e.id = a.id AND e.kind = a.kind
@@ -62,15 +62,25 @@ WITH asked AS MATERIALIZED (
         GROUP BY p.ord
     ) posted ON posted.ord = a.ord
     LEFT JOIN (
-        SELECT DISTINCT ON (l.ord) l.ord, l.account, coalesce(p.amount, 0) + s.amount AS balance
+        SELECT DISTINCT ON (l.ord) l.ord, l.account, (coalesce(p.amount, 0) + s.amount)::int8 AS balance
         FROM limited l
         LEFT JOIN purse p ON p.account = l.account AND p.currency = l.currency
         CROSS JOIN LATERAL (
-            SELECT coalesce(sum(b.amount), 0)::int8 AS amount FROM balances b
+            SELECT coalesce(sum(b.amount), 0) AS amount FROM balances b
             WHERE b.account = l.account AND b.currency = l.currency AND b.stripe <> 0
         ) s
         WHERE coalesce(p.amount, 0) + s.amount + l.amount < l.floor ORDER BY l.ord, l.account
     ) poor ON poor.ord = a.ord
+    LEFT JOIN (
+        -- What no account can hold, though a stripe could.
+        SELECT p.ord, min(p.account) AS account
+        FROM (SELECT ord, account, currency, sum(amount) AS amount FROM posting GROUP BY 1, 2, 3) p
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(b.amount), 0) AS amount FROM balances b
+            WHERE b.account = p.account AND b.currency = p.currency
+        ) b
+        WHERE abs(p.amount + b.amount) > 9223372036854775807 GROUP BY p.ord
+    ) vast ON vast.ord = a.ord
 ), accepted AS MATERIALIZED (
     SELECT *, head + sum(n_events) OVER (PARTITION BY shard ORDER BY ord) - n_events AS seq
     FROM judged WHERE passed IS NOT NULL
@@ -123,7 +133,7 @@ WITH asked AS MATERIALIZED (
     WHERE b.account = l.account AND b.currency = l.currency AND b.stripe = 0
 ), w_balances AS (
     INSERT INTO balances (account, currency, stripe, amount)
-    SELECT p.account, p.currency, $41::int2, sum(p.amount)::int8
+    SELECT p.account, p.currency, $41::int2, sum(p.amount)
     FROM posting p JOIN accepted a ON a.ord = p.ord
     WHERE NOT EXISTS (
         SELECT FROM limited l WHERE l.ord = p.ord AND l.account = p.account AND l.currency = p.currency
@@ -141,4 +151,4 @@ WITH asked AS MATERIALIZED (
     DELETE FROM outbox o USING unnest($37::int2[], $38::uuid[], $39::int8[], $40::int4[]) AS d (kind, id, version, place)
     WHERE o.id = d.id AND o.version = d.version AND o.place = d.place AND o.kind = d.kind
 )
-SELECT passed, head, actual, claim, holder_kind, holder_id, key, account, balance FROM judged ORDER BY ord
+SELECT passed, head, actual, claim, holder_kind, holder_id, key, account, balance, vast FROM judged ORDER BY ord

@@ -349,12 +349,11 @@ pub(super) fn now() -> Timestamp {
 
 /// What a failed statement means for its commits, by the SQLSTATE's class.
 fn sort(error: sqlx::Error) -> Failure {
-    let code = match &error {
-        sqlx::Error::Database(database) => database.code().unwrap_or_default().into_owned(),
-        // What cannot be encoded was not sent; whatever else went wrong, went wrong on the way.
-        sqlx::Error::Encode(_) => return Failure::Refused(error),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "all mean the same, new ones too")]
-        _ => return Failure::Lost(error),
+    // What cannot be encoded was not sent; whatever else is not the server's word, went wrong on the way.
+    let code = match error.as_database_error() {
+        Some(database) => database.code().unwrap_or_default().into_owned(),
+        None if matches!(error, sqlx::Error::Encode(_)) => return Failure::Refused(error),
+        None => return Failure::Lost(error),
     };
     match (code.get(..2).unwrap_or_default(), code.as_str()) {
         (_, "23505" | "40001" | "40P01" | "55P03") => Failure::Race(error),

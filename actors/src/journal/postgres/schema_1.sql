@@ -160,7 +160,8 @@ CREATE TABLE balances (
     account text NOT NULL,
     currency text NOT NULL,
     stripe int2 NOT NULL,
-    amount int8 NOT NULL,
+    -- Wider than what accounts hold, for one stripe may have much that another lacks.
+    amount numeric NOT NULL,
     PRIMARY KEY (account, currency, stripe)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
 

@@ -98,6 +98,10 @@ fn nobody_found_may_be_tried_again_once_as_a_new_order() {
     assert_eq!((placement.follows, placement.start_at), (Some(play.id), None));
     assert_ne!(id, play.id);
     assert_eq!(play.ask(RIDER, Command::Retry {}), Ok(vec![]), "the same one");
+    play.yes(SYSTEM, Command::Unfollow {});
+    assert_eq!(play.life().followed_by, None, "its rider was on another ride");
+    play.yes(RIDER, Command::Retry {});
+    assert_eq!(play.life().followed_by, Some(id));
     let mut late = Play::at(delivery(), OrderStatus::NoDriverFound);
     late.wait(30 * MINUTE);
     assert!(matches!(late.no(RIDER, Command::Retry {}), Refusal::TooLate(_)));

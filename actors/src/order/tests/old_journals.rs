@@ -64,6 +64,8 @@ fn the_second_versions_journals_replay() {
             (OrderStatus::Completed, 1_570, true),
             (OrderStatus::Completed, 2_000, false),
             (OrderStatus::CancelledBySystem, 2_000, false),
+            (OrderStatus::Assigned, 2_000, false),
+            (OrderStatus::NoDriverFound, 2_000, false),
         ]
     );
 }
@@ -99,7 +101,16 @@ fn the_second_versions_fixture() {
     let mut silent = Play::placed(Placement { start_at, ..ride() });
     silent.yes(SYSTEM, Command::Requote { fare: fare(3_000) });
     silent.tick_at_deadline();
-    for event in [ridden, collected, silent].iter().flat_map(|play| &play.journal) {
+    let mut behind = Play::placed(delivery());
+    let offer = behind.offer_to(1);
+    let slots = vec![crate::search::NEXT_SLOT];
+    behind.yes(SYSTEM, Command::Search(Heard::OfferAccepted { offer, driver: nth(1), slots }));
+    behind.yes(SYSTEM, Command::Search(Heard::Settle { driver: nth(1), slots: vec![0] }));
+    let mut lonely = Play::at(ride(), OrderStatus::NoDriverFound);
+    lonely.yes(RIDER, Command::Retry {});
+    lonely.yes(SYSTEM, Command::Unfollow {});
+    let plays = [ridden, collected, silent, behind, lonely];
+    for event in plays.iter().flat_map(|play| &play.journal) {
         println!("{}", serde_json::to_string(event).unwrap());
     }
 }

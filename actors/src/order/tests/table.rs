@@ -72,6 +72,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::HandOver {},
         Command::Collected { code: Some("1234".to_owned()) },
         Command::Metered { total_m: play.life_or_zero() + 500 },
+        Command::Unfollow {},
         Command::Postpone {},
         Command::Tick {},
         Command::Search(Heard::Propose { round, candidates: candidates.collect() }),

@@ -1,0 +1,453 @@
+//! What the Postgres journal makes of a disk, beside three ways of doing less or doing it worse.
+//!
+//! ```text
+//! cargo bench -p actors --bench journal -- --seconds 60 --preload 10000000 --json
+//! ```
+//!
+//! In one run, on one private server with `synchronous_commit = on`, interleaved:
+//!
+//! - `ours`: whole commits through the journal (event, result, effect that is delivered and forgotten,
+//!   every third a deadline and a row in lists, every 32nd a snapshot), at 1, 64 and 1,024 entities;
+//! - `transactions`: the same rows, one transaction per commit, as most programs write them;
+//! - `pgbench`: the same rows by Postgres' own load tool with prepared statements;
+//! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch.
+//!
+//! Beside each stands what an fsync took just before. Compare ratios within a run, never two runs.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures")]
+
+use actors::{
+    Commit, EntityKey, Version, ViewRow,
+    commit::{CommandResult, EncodedEvent},
+    journal::{
+        EffectKey, Journal,
+        postgres::{PostgresJournal, Settings, private::PrivatePostgres},
+        pressure::probe_disk,
+    },
+};
+use clap::Parser;
+use futures_util::future::join_all;
+use hdrhistogram::Histogram;
+use protocol::{CommandId, OrderId, ShardId, Timestamp};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, postgres::PgPoolOptions};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// How long each figure is measured.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// How many events the journal has before the second half of the figures is taken; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    preload: u64,
+    /// Print one JSON object and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// What cargo says to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let args = Args::parse();
+    let directory =
+        Directory(env::temp_dir().join(format!("outrider-bench-{}", std::process::id())));
+    let server = PrivatePostgres::start(&directory.0).await.unwrap();
+    let probe = directory.0.join("probe");
+    fs::create_dir_all(&probe).unwrap();
+    let bench = Bench { server, probe, lasts: Duration::from_secs(args.seconds) };
+    let mut figures = vec![("empty".to_owned(), bench.all(0).await)];
+    if args.preload > 0 {
+        bench.preload(args.preload).await;
+        figures.push((format!("after {} events", args.preload), bench.all(1).await));
+    }
+    let report: Value = figures.iter().cloned().collect::<serde_json::Map<_, _>>().into();
+    if args.json {
+        println!("{report}");
+    } else {
+        println!("{report:#}");
+    }
+}
+
+struct Bench {
+    server: PrivatePostgres,
+    probe: PathBuf,
+    lasts: Duration,
+}
+
+/// What one way of writing achieved.
+struct Figure {
+    n: u64,
+    elapsed: Duration,
+    latency_us: Histogram<u64>,
+    fsync_us: f64,
+}
+
+impl Figure {
+    fn per_s(&self) -> f64 {
+        self.n as f64 / self.elapsed.as_secs_f64()
+    }
+
+    fn p(&self, quantile: f64) -> f64 {
+        self.latency_us.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "per_s": self.per_s().round(), "p50_ms": self.p(0.5), "p99_ms": self.p(0.99),
+            "fsync_us": self.fsync_us.round(),
+        })
+    }
+}
+
+fn entity(run: u64, n: u64) -> EntityKey {
+    let author = Uuid::from_u128(u128::from(run) << 64 | u128::from(n));
+    OrderId::created_by(author, CommandId::nth(n), ShardId((n % 1024) as u16)).into()
+}
+
+/// The commit after `version`, with all that commits carry.
+fn commit(entity: EntityKey, version: u64) -> Commit {
+    let at = Timestamp(1_700_000_000_000 + version);
+    let is_third = version.is_multiple_of(3);
+    let row = || ViewRow {
+        status: ["searching", "assigned", "en_route"][(version / 3 % 3) as usize].to_owned(),
+        rider: Some(protocol::RiderId(entity.id)),
+        driver: None,
+        at,
+        body: json!({ "pickup": "KG 7 Ave", "dropoff": "KN 3 Rd", "fare": 1_500, "note": "x".repeat(120) }),
+    };
+    Commit {
+        events: vec![EncodedEvent { name: "position_changed".into(), bytes: vec![5; 120] }],
+        result: Some(CommandResult { command: CommandId::mint(), bytes: vec![1; 24] }),
+        effects: vec![vec![2; 100]],
+        deadline: is_third.then_some(Some(at)),
+        view: is_third.then(row),
+        snapshot: version.is_multiple_of(32).then(|| vec![3; 1_200]),
+        ..Commit::new(entity, Version(version), at)
+    }
+}
+
+impl Bench {
+    async fn all(&self, run: u64) -> Value {
+        let settings = Settings::default();
+        let journal =
+            PostgresJournal::open(self.server.options(), "bench", settings).await.unwrap();
+        let journal: Arc<PostgresJournal> = Arc::new(journal);
+        let mut ours = serde_json::Map::new();
+        let mut most = 0.0;
+        for n in [1, 64, 1_024] {
+            let figure = self.ours(&journal, run * 10_000_000 + n * 10_000, n, None).await;
+            most = figure.per_s();
+            ours.insert(n.to_string(), figure.json());
+        }
+        let half = self.ours(&journal, run * 10_000_000 + 5_000_000, 1_024, Some(most / 2.0)).await;
+        let transactions = self.transactions(run).await;
+        let bare = self.bare(1_000).await;
+        let again = self.ours(&journal, run * 10_000_000 + 6_000_000, 1_024, None).await;
+        journal.close().await.unwrap();
+        let pgbench = self.pgbench();
+        json!({
+            "ours": ours,
+            "ours_1024_again": again.json(),
+            "ours_at_half_rate": half.json(),
+            "transactions": transactions.json(),
+            "pgbench_per_s": pgbench,
+            "bare": bare.json(),
+            "ours_to_transactions": again.per_s() / transactions.per_s(),
+            "ours_to_bare": again.per_s() / bare.per_s(),
+        })
+    }
+
+    fn fsync_us(&self) -> f64 {
+        probe_disk(&self.probe, 50).unwrap().p50.as_secs_f64() * 1e6
+    }
+
+    /// `n` entities, each committing as soon as it is answered, or all together `rate` times a second.
+    async fn ours(
+        &self,
+        journal: &Arc<PostgresJournal>,
+        run: u64,
+        n: u64,
+        rate: Option<f64>,
+    ) -> Figure {
+        let fsync_us = self.fsync_us();
+        let (started, lasts) = (Instant::now(), self.lasts);
+        let pace = rate.map(|rate| Duration::from_secs_f64(n as f64 / rate));
+        let writers = (0..n).map(|author| {
+            let journal = Arc::clone(journal);
+            tokio::spawn(async move {
+                let entity = entity(run, author);
+                let mut latency = Histogram::<u64>::new(3).unwrap();
+                let mut version = 0;
+                let first =
+                    pace.map_or(Duration::ZERO, |pace| pace.mul_f64(author as f64 / n as f64));
+                let mut due = tokio::time::Instant::now() + first;
+                while started.elapsed() < lasts {
+                    // At a given rate, time is counted from when it was due, not from when it was sent.
+                    let began = match pace {
+                        Some(pace) => {
+                            tokio::time::sleep_until(due).await;
+                            due += pace;
+                            due - pace
+                        }
+                        None => tokio::time::Instant::now(),
+                    };
+                    journal.commit(commit(entity, version)).await.unwrap();
+                    version += 1;
+                    latency.record(began.elapsed().as_micros() as u64).unwrap();
+                    let effect = EffectKey { source: entity, version: Version(version), index: 0 };
+                    journal.delivered(vec![effect]).await.unwrap();
+                }
+                latency
+            })
+        });
+        self.gather(join_all(writers).await, started, fsync_us)
+    }
+
+    fn gather(
+        &self,
+        latencies: Vec<Result<Histogram<u64>, tokio::task::JoinError>>,
+        started: Instant,
+        fsync_us: f64,
+    ) -> Figure {
+        let elapsed = started.elapsed();
+        let mut latency_us = Histogram::<u64>::new(3).unwrap();
+        for latency in latencies {
+            latency_us.add(latency.unwrap()).unwrap();
+        }
+        Figure { n: latency_us.len(), elapsed, latency_us, fsync_us }
+    }
+
+    /// The same rows, a transaction each, from 16 connections.
+    async fn transactions(&self, run: u64) -> Figure {
+        let fsync_us = self.fsync_us();
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .connect_with(self.server.options().disable_statement_logging())
+            .await
+            .unwrap();
+        sqlx::raw_sql(TABLES).execute(&pool).await.unwrap();
+        let (started, lasts) = (Instant::now(), self.lasts);
+        let writers = (0..16).map(|author| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let mut latency = Histogram::<u64>::new(3).unwrap();
+                let mut version = 0;
+                while started.elapsed() < lasts {
+                    let began = Instant::now();
+                    one_transaction(&pool, &commit(entity(run + 77, author), version))
+                        .await
+                        .unwrap();
+                    version += 1;
+                    latency.record(began.elapsed().as_micros() as u64).unwrap();
+                }
+                latency
+            })
+        });
+        let figure = self.gather(join_all(writers).await, started, fsync_us);
+        pool.close().await;
+        figure
+    }
+
+    /// Event rows and nothing else: `n` entities in a closed loop, two writers.
+    async fn bare(&self, n: u64) -> Figure {
+        let fsync_us = self.fsync_us();
+        let options = self.server.options().disable_statement_logging();
+        let pool = PgPool::connect_with(options).await.unwrap();
+        sqlx::raw_sql(
+            "DROP TABLE IF EXISTS bare;
+             CREATE TABLE bare (id uuid, version int8, kind int2, at int8, bytes bytea, PRIMARY KEY (id, version))",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        type Row = (Uuid, i64, oneshot::Sender<()>);
+        let mut queues = Vec::new();
+        for _ in 0..2 {
+            let (rows, mut queue) = mpsc::channel::<Row>(4_096);
+            let pool = pool.clone();
+            queues.push(rows);
+            tokio::spawn(async move {
+                let mut connection = pool.acquire().await.unwrap();
+                let mut batch = Vec::new();
+                while queue.recv_many(&mut batch, 512).await > 0 {
+                    let payload = [5_u8; 120];
+                    sqlx::query(
+                        "INSERT INTO bare SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int2[], $4::int8[], $5::bytea[])",
+                    )
+                    .bind(batch.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
+                    .bind(batch.iter().map(|(_, version, _)| *version).collect::<Vec<_>>())
+                    .bind(vec![1_i16; batch.len()])
+                    .bind(vec![1_i64; batch.len()])
+                    .bind(vec![payload.as_slice(); batch.len()])
+                    .execute(&mut *connection)
+                    .await
+                    .unwrap();
+                    for (.., ack) in batch.drain(..) {
+                        ack.send(()).ok();
+                    }
+                }
+            });
+        }
+        let (started, lasts) = (Instant::now(), self.lasts);
+        let writers = (0..n).map(|author| {
+            let queue = queues[(author % 2) as usize].clone();
+            tokio::spawn(async move {
+                let id = entity(99, author).id;
+                let mut latency = Histogram::<u64>::new(3).unwrap();
+                let mut version = 0;
+                while started.elapsed() < lasts {
+                    let began = Instant::now();
+                    let (ack, done) = oneshot::channel();
+                    queue.send((id, version, ack)).await.unwrap();
+                    done.await.unwrap();
+                    version += 1;
+                    latency.record(began.elapsed().as_micros() as u64).unwrap();
+                }
+                latency
+            })
+        });
+        self.gather(join_all(writers).await, started, fsync_us)
+    }
+
+    /// None when there is no pgbench.
+    fn pgbench(&self) -> Option<f64> {
+        let script = self.probe.join("commit.sql");
+        fs::write(&script, PGBENCH).unwrap();
+        let url = self.server.url();
+        let output = Command::new("pgbench")
+            .args(["-n", "-M", "prepared", "-c", "16", "-j", "2"])
+            .args(["-T", &self.lasts.as_secs().to_string()])
+            .arg("-f")
+            .arg(Path::new(&script))
+            .arg(&url)
+            .output()
+            .ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let tps = said.lines().find_map(|line| line.strip_prefix("tps = "))?;
+        tps.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Fills the log of every shard, as long lives would have.
+    async fn preload(&self, n: u64) {
+        let pool = PgPool::connect_with(self.server.options()).await.unwrap();
+        let each = n / 1024;
+        for part in 0..16 {
+            let sql = format!(
+                "WITH n AS (
+                     SELECT shard, seq, md5(shard::text || '/' || (seq / 40)::text)::uuid AS id
+                     FROM generate_series({}, {}) shard, generate_series(1, {each}) seq
+                 ), e AS (
+                     INSERT INTO events (shard, seq, kind, id, version, epoch, at, command, name, bytes)
+                     SELECT n.shard, h.seq + n.seq, 1, n.id, n.seq % 40 + 1, h.epoch, 1700000000000, n.id,
+                         'position_changed', decode(repeat('05', 120), 'hex')
+                     FROM n JOIN heads h USING (shard)
+                 ), i AS (
+                     INSERT INTO entities (id, kind, version) SELECT id, 1, count(*) FROM n GROUP BY id
+                 )
+                 UPDATE heads SET seq = seq + {each} WHERE shard BETWEEN {} AND {}",
+                part * 64,
+                part * 64 + 63,
+                part * 64,
+                part * 64 + 63,
+            );
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+        }
+        sqlx::raw_sql("ANALYZE; CHECKPOINT").execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+}
+
+/// The rows of a commit as a program without group commit keeps them.
+const TABLES: &str = "
+    DROP TABLE IF EXISTS t_events, t_entities, t_results, t_outbox, t_views;
+    CREATE TABLE t_events (id uuid, version int8, at int8, name text, bytes bytea, PRIMARY KEY (id, version));
+    CREATE TABLE t_entities (id uuid PRIMARY KEY, version int8, deadline int8);
+    CREATE TABLE t_results (id uuid, command uuid, bytes bytea, PRIMARY KEY (id, command));
+    CREATE TABLE t_outbox (id uuid, version int8, bytes bytea, PRIMARY KEY (id, version));
+    CREATE TABLE t_views (id uuid PRIMARY KEY, status text, at int8, body json)";
+
+async fn one_transaction(pool: &PgPool, commit: &Commit) -> sqlx::Result<()> {
+    let mut step = pool.begin().await?;
+    let (id, version) = (commit.entity.id, commit.expected.0 as i64);
+    sqlx::query("SELECT version FROM t_entities WHERE id = $1 FOR UPDATE")
+        .bind(id)
+        .fetch_optional(&mut *step)
+        .await?;
+    sqlx::query("INSERT INTO t_events VALUES ($1, $2, $3, $4, $5)")
+        .bind(id)
+        .bind(version + 1)
+        .bind(1_i64)
+        .bind(&commit.events[0].name)
+        .bind(&commit.events[0].bytes)
+        .execute(&mut *step)
+        .await?;
+    sqlx::query(
+        "INSERT INTO t_entities VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET version = excluded.version",
+    )
+    .bind(id)
+    .bind(version + 1)
+    .bind(1_i64)
+    .execute(&mut *step)
+    .await?;
+    let result = commit.result.as_ref().unwrap();
+    sqlx::query("INSERT INTO t_results VALUES ($1, $2, $3)")
+        .bind(id)
+        .bind(result.command.0)
+        .bind(&result.bytes)
+        .execute(&mut *step)
+        .await?;
+    sqlx::query("INSERT INTO t_outbox VALUES ($1, $2, $3)")
+        .bind(id)
+        .bind(version + 1)
+        .bind(&commit.effects[0])
+        .execute(&mut *step)
+        .await?;
+    if let Some(row) = &commit.view {
+        sqlx::query(
+            "INSERT INTO t_views VALUES ($1, $2, $3, $4::json) ON CONFLICT (id) DO UPDATE SET status = excluded.status",
+        )
+        .bind(id)
+        .bind(&row.status)
+        .bind(1_i64)
+        .bind(row.body.to_string())
+        .execute(&mut *step)
+        .await?;
+    }
+    sqlx::query("DELETE FROM t_outbox WHERE id = $1 AND version = $2")
+        .bind(id)
+        .bind(version)
+        .execute(&mut *step)
+        .await?;
+    step.commit().await
+}
+
+/// One commit of a random entity, in a transaction.
+const PGBENCH: &str = "
+\\set n random(1, 1000000000)
+BEGIN;
+SELECT version FROM t_entities WHERE id = md5(:n::text)::uuid FOR UPDATE;
+INSERT INTO t_events VALUES (md5(:n::text)::uuid, :client_id * 1000000000::int8 + :n, 1, 'position_changed', decode(repeat('05', 120), 'hex')) ON CONFLICT DO NOTHING;
+INSERT INTO t_entities VALUES (md5(:n::text)::uuid, 1, 1) ON CONFLICT (id) DO UPDATE SET version = excluded.version;
+INSERT INTO t_results VALUES (md5(:n::text)::uuid, gen_random_uuid(), decode(repeat('01', 24), 'hex'));
+INSERT INTO t_outbox VALUES (md5(:n::text)::uuid, :client_id * 1000000000::int8 + :n, decode(repeat('02', 100), 'hex')) ON CONFLICT DO NOTHING;
+DELETE FROM t_outbox WHERE id = md5(:n::text)::uuid AND version = 0;
+END;
+";

@@ -394,7 +394,10 @@ async fn keep_watch(
             }
         }
     }
-    if let Some(connection) = connection {
+    if let Some(mut connection) = connection {
+        // The server would notice that we are gone a moment too late for whoever opens next.
+        let unlock = "SELECT pg_advisory_unlock_all()";
+        sqlx::raw_sql(unlock).execute(&mut connection).await.ok();
         connection.close().await.ok();
     }
 }

@@ -15,6 +15,7 @@ mod live;
 mod openapi;
 mod page;
 mod price;
+mod reprice;
 mod rest;
 mod session;
 mod socket;
@@ -161,6 +162,7 @@ impl Gateway {
             drain,
             metrics,
         });
+        tokio::spawn(reprice::run(Arc::clone(&gate)));
 
         let service =
             router(Arc::clone(&gate), extra).into_make_service_with_connect_info::<SocketAddr>();

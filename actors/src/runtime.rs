@@ -477,9 +477,14 @@ impl System {
     /// Everything published from now on, and soon the mark of every entity that is awake. At most
     /// 65,536 wait; a reader who is slower is cut off and should start again.
     pub fn board(&self) -> mpsc::Receiver<Published> {
-        let receiver = self.0.publisher.subscribe();
+        let receiver = self.0.publisher.subscribe(None);
         self.to_all_shards(&Instruction::Republish);
         receiver
+    }
+
+    /// What is published from now on of events with one of these names. Bounded like a board's.
+    pub fn hear(&self, names: &'static [&'static str]) -> mpsc::Receiver<Published> {
+        self.0.publisher.subscribe(Some(names))
     }
 
     /// The node's journal.

@@ -327,7 +327,7 @@ impl Translator {
     }
 
     /// What the order costs when it starts then, or when it should.
-    async fn fare_at(
+    pub(crate) async fn fare_at(
         &self,
         id: OrderId,
         start_at: Option<Timestamp>,

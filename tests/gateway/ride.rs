@@ -388,3 +388,39 @@ async fn staff_follow_any_actor_live() {
     let after = hear_actor(&mut staff).await;
     assert!(after.version > before.version && !after.events.is_empty(), "{after:?}");
 }
+
+#[tokio::test]
+async fn a_price_that_rose_since_is_asked_before_the_ride() {
+    let preset = tempfile::NamedTempFile::new().unwrap();
+    let terms = |base: u32| {
+        let riderguy = include_str!("../../config/presets/riderguy.toml");
+        // Reminded of some seconds from now, which is long before it starts.
+        let soon = format!("[ride.policy]\nremind_ms = {}", 30 * 60_000 - 6_000);
+        riderguy.replacen("base = 500", &format!("base = {base}"), 1).replacen(
+            "[ride.policy]",
+            &soon,
+            1,
+        )
+    };
+    std::fs::write(preset.path(), terms(500)).unwrap();
+    let file = preset.path().to_str().unwrap();
+    let mut node = Node::with(&[("JOURNAL__KIND", "sqlite"), ("PRESET__FILE", file)]);
+    let mut later = new_ride();
+    later.start_at = Some(now() + std::time::Duration::from_secs(30 * 60));
+    let mut client = Client::connect(&node, rider(1)).await;
+    let outcome = client.wish(Wish::PlaceOrder(Box::new(later))).await;
+    let Outcome::Ok(done) = outcome else { panic!("{outcome:?}") };
+    let order: OrderId = done.actor.parse().unwrap();
+
+    std::fs::write(preset.path(), terms(5_000)).unwrap();
+    node.kill_and_restart();
+    let mut client = Client::connect(&node, rider(1)).await;
+    client.subscribe(Topic::Order(order)).await;
+    let asked = client
+        .hear_any(|frame| match frame {
+            ServerFrame::Order(view) if view.id == order => view.price_asked,
+            _ => None,
+        })
+        .await;
+    assert!(asked.total().amount > 5_000, "{asked:?}");
+}

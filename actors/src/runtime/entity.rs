@@ -504,7 +504,7 @@ impl<D: Decider> Awake<D> {
     }
 
     fn publish(&self, events: Vec<&'static str>) {
-        self.birth.system.0.publisher.publish(|| Published {
+        self.birth.system.0.publisher.publish(events, |events| Published {
             entity: self.key,
             at: self.birth.system.now(),
             mark: self.state.mark(self.birth.id),

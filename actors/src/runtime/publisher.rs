@@ -24,23 +24,46 @@ pub struct Published {
 /// Those who want to be told.
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
-    boards: Mutex<Vec<mpsc::Sender<Published>>>,
+    readers: Mutex<Vec<Reader>>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    queue: mpsc::Sender<Published>,
+    /// Only of events with these names; of everything, if absent.
+    names: Option<&'static [&'static str]>,
+}
+
+impl Reader {
+    fn wants(&self, events: &[&'static str]) -> bool {
+        self.names.is_none_or(|names| events.iter().any(|event| names.contains(event)))
+    }
 }
 
 impl Publisher {
-    pub(super) fn subscribe(&self) -> mpsc::Receiver<Published> {
-        let (board, receiver) = mpsc::channel(QUEUE_MAX);
-        self.boards.lock().unwrap_or_else(PoisonError::into_inner).push(board);
+    pub(super) fn subscribe(
+        &self,
+        names: Option<&'static [&'static str]>,
+    ) -> mpsc::Receiver<Published> {
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        let reader = Reader { queue, names };
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
         receiver
     }
 
     /// Builds the publication only if somebody reads it. Whoever is full or gone is cut off.
-    pub(super) fn publish(&self, make: impl FnOnce() -> Published) {
-        let mut boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
-        if boards.is_empty() {
+    pub(super) fn publish(
+        &self,
+        events: Vec<&'static str>,
+        make: impl FnOnce(Vec<&'static str>) -> Published,
+    ) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !readers.iter().any(|reader| reader.wants(&events)) {
             return;
         }
-        let published = make();
-        boards.retain(|board| board.try_send(published.clone()).is_ok());
+        let published = make(events);
+        readers.retain(|reader| {
+            !reader.wants(&published.events) || reader.queue.try_send(published.clone()).is_ok()
+        });
     }
 }

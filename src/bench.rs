@@ -5,8 +5,13 @@
 //! Matching is measured by `cargo bench -p actors`.
 
 mod canned;
+mod positions;
 
-use crate::resident;
+use crate::{
+    resident,
+    settings::{Profile, Settings as NodeSettings},
+    telemetry,
+};
 use actors::{
     Context, Decider, Version,
     driver::{self, Driver},
@@ -21,9 +26,10 @@ use actors::{
 };
 use canned::CannedJournal;
 use clap::Args;
+use positions::Ingest;
 use protocol::{
-    CommandId, DriverId, JobId, OrderId, Point, Principal, RiderId, Timestamp,
-    view::{Position, WorkKind},
+    CommandId, DriverId, JobId, OrderId, Principal, RiderId, Timestamp,
+    view::WorkKind,
     work::{DutyWish, Vehicle, VehicleKind},
 };
 use serde::Serialize;
@@ -31,10 +37,14 @@ use std::{
     error::Error,
     fs,
     hint::black_box,
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// How many drivers share the cores with the gateway they send their positions to.
+const N_SOCKETS: u64 = 256;
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -76,12 +86,21 @@ struct Figures {
     asks_per_s: f64,
     /// One caller, one entity.
     asks_per_s_1: f64,
-    /// Positions taken in by drivers on duty and passed on to their region.
+    /// Positions that reached a region through driver actors.
     positions_per_s: f64,
+    /// Positions that reached a region from clients' sockets through sessions and driver actors.
+    /// The clients are on the same cores.
+    positions_per_s_socket: f64,
+    /// Which share of the positions that clients sent did: the rest came faster than their driver
+    /// could take them in.
+    positions_share_socket: f64,
 }
 
+/// What keeps a figure from being taken. May cross threads.
+type Fault = Box<dyn Error + Send + Sync>;
+
 /// Measures, and prints.
-pub(crate) async fn run(args: BenchArgs) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(settings: NodeSettings, args: BenchArgs) -> Result<(), Fault> {
     let (idle_entity_bytes, idle_entities) = idle_memory(args.entities).await?;
     let (mut one, mut many, mut fsync) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.rounds {
@@ -89,8 +108,17 @@ pub(crate) async fn run(args: BenchArgs) -> Result<(), Box<dyn Error>> {
         one.push(durable(&args.dir, 1).await?);
         many.push(durable(&args.dir, 256).await?);
     }
-    fs::remove_dir_all(&args.dir)?;
     let (fsync, one, many) = (median(fsync), median(one), median(many));
+    let decide_evolve_ns = median((0..args.rounds).map(|_| decide_evolve()).collect());
+    let asks_per_s = rounds(args.rounds, || asks(64)).await?;
+    let asks_per_s_1 = rounds(args.rounds, || asks(1)).await?;
+    let (positions_per_s, _) = ingests(args.rounds, positions::in_process).await?;
+    // From here on everything is counted, as it is in a node.
+    let settings = open_wide(settings, fresh(&args.dir)?);
+    let metrics = telemetry::start(&settings.telemetry)?;
+    let (positions_per_s_socket, positions_share_socket) =
+        ingests(args.rounds, || positions::over_sockets(&settings, &metrics, N_SOCKETS)).await?;
+    fs::remove_dir_all(&args.dir)?;
     let figures = Figures {
         idle_entity_bytes,
         idle_entities,
@@ -99,30 +127,32 @@ pub(crate) async fn run(args: BenchArgs) -> Result<(), Box<dyn Error>> {
         fsync_us: fsync * 1e6,
         commits_per_fsync_1: one * fsync,
         commits_per_fsync_256: many * fsync,
-        decide_evolve_ns: median((0..args.rounds).map(|_| decide_evolve()).collect()),
-        asks_per_s: rounds(args.rounds, || asks(64)).await?,
-        asks_per_s_1: rounds(args.rounds, || asks(1)).await?,
-        positions_per_s: rounds(args.rounds, positions).await?,
+        decide_evolve_ns,
+        asks_per_s,
+        asks_per_s_1,
+        positions_per_s,
+        positions_per_s_socket,
+        positions_share_socket,
     };
     print(&figures, args.json)
 }
 
 #[expect(clippy::print_stdout, reason = "the report is this command's output")]
-fn print(figures: &Figures, is_json: bool) -> Result<(), Box<dyn Error>> {
+fn print(figures: &Figures, is_json: bool) -> Result<(), Fault> {
     if is_json {
         println!("{}", serde_json::to_string(figures)?);
         return Ok(());
     }
     let serde_json::Value::Object(rows) = serde_json::to_value(figures)? else { return Ok(()) };
     for (name, value) in rows {
-        println!("{name:<24} {value:>16.1}", value = value.as_f64().unwrap_or_default());
+        println!("{name:<24} {value:>16.2}", value = value.as_f64().unwrap_or_default());
     }
     Ok(())
 }
 
-async fn rounds<F>(n: usize, mut measure: impl FnMut() -> F) -> Result<f64, Box<dyn Error>>
+async fn rounds<F>(n: usize, mut measure: impl FnMut() -> F) -> Result<f64, Fault>
 where
-    F: Future<Output = Result<f64, Box<dyn Error>>>,
+    F: Future<Output = Result<f64, Fault>>,
 {
     let mut figures = Vec::with_capacity(n);
     for _ in 0..n {
@@ -131,12 +161,39 @@ where
     Ok(median(figures))
 }
 
+/// Medians of the rate and of the share that arrived.
+async fn ingests<F>(n: usize, mut measure: impl FnMut() -> F) -> Result<(f64, f64), Fault>
+where
+    F: Future<Output = Result<Ingest, Fault>>,
+{
+    let (mut rates, mut shares) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    for _ in 0..n {
+        let Ingest { per_s, share } = measure().await?;
+        rates.push(per_s);
+        shares.push(share);
+    }
+    Ok((median(rates), median(shares)))
+}
+
+/// A gateway for the loopback that lets clients talk as fast as they can.
+fn open_wide(mut settings: NodeSettings, dir: PathBuf) -> NodeSettings {
+    const PER_S: u32 = 1_000_000;
+    settings.profile = Profile::Development;
+    settings.auth.key_file = PathBuf::new();
+    settings.journal.dir = dir;
+    "warn".clone_into(&mut settings.telemetry.filter);
+    settings.gateway.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let session = &mut settings.gateway.session;
+    (session.frames_per_s, session.frames_burst) = (PER_S, PER_S);
+    settings
+}
+
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-fn fresh(dir: &PathBuf) -> Result<PathBuf, Box<dyn Error>> {
+fn fresh(dir: &PathBuf) -> Result<PathBuf, Fault> {
     if dir.exists() {
         fs::remove_dir_all(dir)?;
     }
@@ -144,13 +201,13 @@ fn fresh(dir: &PathBuf) -> Result<PathBuf, Box<dyn Error>> {
     Ok(dir.clone())
 }
 
-async fn system(journal: SharedJournal) -> Result<System, Box<dyn Error>> {
+async fn system(journal: SharedJournal) -> Result<System, Fault> {
     let settings = region::Settings::default();
     Ok(System::start(journal, Clock::Machine, Settings::default(), settings).await?)
 }
 
 /// Wakes `n` drivers on duty, whose past a canned journal holds once, and weighs the process.
-async fn idle_memory(n: u64) -> Result<(u64, u64), Box<dyn Error>> {
+async fn idle_memory(n: u64) -> Result<(u64, u64), Fault> {
     let driver = on_duty(DriverId::nth(0), Timestamp(1))?;
     let snapshot = Some((Version(1), rmp_serde::to_vec_named(&driver)?));
     let journal = CannedJournal(Stored { snapshot, ..Stored::default() });
@@ -164,7 +221,7 @@ async fn idle_memory(n: u64) -> Result<(u64, u64), Box<dyn Error>> {
     Ok((bytes, n))
 }
 
-fn on_duty(id: DriverId, now: Timestamp) -> Result<Driver, Box<dyn Error>> {
+fn on_duty(id: DriverId, now: Timestamp) -> Result<Driver, Fault> {
     let mut driver = Driver::default();
     let context = Context { id, by: Principal::Driver(id), now };
     for event in driver.decide(&duty(DutyWish::On), &context)? {
@@ -179,7 +236,7 @@ fn duty(duty: DutyWish) -> driver::Command {
 }
 
 /// Durable commands per second of `n` riders, each asking as fast as it is answered.
-async fn durable(dir: &PathBuf, n: u64) -> Result<f64, Box<dyn Error>> {
+async fn durable(dir: &PathBuf, n: u64) -> Result<f64, Fault> {
     let journal = SqliteJournal::open(&fresh(dir)?).await?;
     let rate = closed_loop(Arc::new(journal.clone()), n, Duration::from_secs(2)).await?;
     journal.close().await?;
@@ -187,15 +244,11 @@ async fn durable(dir: &PathBuf, n: u64) -> Result<f64, Box<dyn Error>> {
 }
 
 /// Commands per second of `n` callers on a journal in memory.
-async fn asks(n: u64) -> Result<f64, Box<dyn Error>> {
+async fn asks(n: u64) -> Result<f64, Fault> {
     closed_loop(Arc::new(MemoryJournal::default()), n, Duration::from_secs(1)).await
 }
 
-async fn closed_loop(
-    journal: SharedJournal,
-    n: u64,
-    lasts: Duration,
-) -> Result<f64, Box<dyn Error>> {
+async fn closed_loop(journal: SharedJournal, n: u64, lasts: Duration) -> Result<f64, Fault> {
     let system = system(journal).await?;
     let started = Instant::now();
     let callers = (0..n).map(|caller| {
@@ -241,37 +294,4 @@ fn decide_evolve() -> f64 {
     }
     black_box(&driver);
     started.elapsed().as_nanos() as f64 / f64::from(N)
-}
-
-/// Positions per second that 1,000 drivers on duty take in and pass on.
-async fn positions() -> Result<f64, Box<dyn Error>> {
-    const N: u64 = 1_000;
-    const EACH: u64 = 200;
-    let system = system(Arc::new(MemoryJournal::default())).await?;
-    let start = system.now();
-    for n in 0..N {
-        let id = DriverId::nth(n);
-        let ask =
-            Ask { command: duty(DutyWish::On), by: Principal::Driver(id), id: CommandId::mint() };
-        system.ask::<Driver>(id, ask, Duration::from_secs(10)).await?;
-    }
-    let centre = Point { lat: -1.9441, lon: 30.0619 };
-    let started = Instant::now();
-    for step in 0..EACH {
-        let sent = (0..N).map(|n| {
-            let at = centre.offset_m(n as f64 * 5.0, step as f64 * 20.0);
-            let position = Position {
-                at,
-                sampled_at: start + Duration::from_secs(step + 1),
-                heading_deg: None,
-                speed_mps: None,
-                accuracy_m: Some(5.0),
-            };
-            system.see_and_tell::<Driver>(DriverId::nth(n), driver::Sighting::At(position))
-        });
-        futures_util::future::join_all(sent).await;
-    }
-    let rate = (N * EACH) as f64 / started.elapsed().as_secs_f64();
-    system.drain(Duration::from_secs(30)).await;
-    Ok(rate)
 }

@@ -140,7 +140,9 @@ impl Cli {
             Command::Demo(args) => {
                 return Ok(demo::run(settings, args).await?.exit_code().into());
             }
-            Command::Bench(args) => bench::run(args).await.map_err(CliError::Bench)?,
+            Command::Bench(args) => {
+                bench::run(settings, args).await.map_err(|fault| CliError::Bench(fault))?;
+            }
             Command::Token(args) => token(&settings, &args)?,
             Command::Check(what) => {
                 let is_sound = check::run(&settings, &what).await.map_err(CliError::Check)?;

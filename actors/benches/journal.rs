@@ -48,6 +48,18 @@ struct Args {
     /// How many events the journal has before the second half of the figures is taken; 0 for none.
     #[arg(long, default_value_t = 0)]
     preload: u64,
+    /// More settings of the server, such as `shared_buffers=1GB`.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+    /// Measure whole commits only, nothing beside them.
+    #[arg(long)]
+    only_ours: bool,
+    /// How many committers write.
+    #[arg(long, default_value_t = 2)]
+    committers: usize,
+    /// Most commits in a statement.
+    #[arg(long, default_value_t = 256)]
+    batch_max: usize,
     /// Print one JSON object and nothing else.
     #[arg(long)]
     json: bool,
@@ -69,10 +81,14 @@ async fn main() {
     let args = Args::parse();
     let directory =
         Directory(env::temp_dir().join(format!("outrider-bench-{}", std::process::id())));
-    let server = PrivatePostgres::start(&directory.0).await.unwrap();
+    let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
+    let server = PrivatePostgres::start_with(&directory.0, &settings).await.unwrap();
     let probe = directory.0.join("probe");
     fs::create_dir_all(&probe).unwrap();
-    let bench = Bench { server, probe, lasts: Duration::from_secs(args.seconds) };
+    let Args { committers, batch_max, only_ours, .. } = args;
+    let settings = Settings { committers, batch_max, ..Settings::default() };
+    let lasts = Duration::from_secs(args.seconds);
+    let bench = Bench { server, probe, lasts, settings, only_ours };
     let mut figures = vec![("empty".to_owned(), bench.all(0).await)];
     if args.preload > 0 {
         bench.preload(args.preload).await;
@@ -90,6 +106,8 @@ struct Bench {
     server: PrivatePostgres,
     probe: PathBuf,
     lasts: Duration,
+    settings: Settings,
+    only_ours: bool,
 }
 
 /// What one way of writing achieved.
@@ -146,9 +164,8 @@ fn commit(entity: EntityKey, version: u64) -> Commit {
 
 impl Bench {
     async fn all(&self, run: u64) -> Value {
-        let settings = Settings::default();
-        let journal =
-            PostgresJournal::open(self.server.options(), "bench", settings).await.unwrap();
+        let options = self.server.options();
+        let journal = PostgresJournal::open(options, "bench", self.settings).await.unwrap();
         let journal: Arc<PostgresJournal> = Arc::new(journal);
         let mut ours = serde_json::Map::new();
         let mut most = 0.0;
@@ -156,6 +173,10 @@ impl Bench {
             let figure = self.ours(&journal, run * 10_000_000 + n * 10_000, n, None).await;
             most = figure.per_s();
             ours.insert(n.to_string(), figure.json());
+        }
+        if self.only_ours {
+            journal.close().await.unwrap();
+            return json!({ "ours": ours });
         }
         let half = self.ours(&journal, run * 10_000_000 + 5_000_000, 1_024, Some(most / 2.0)).await;
         let transactions = self.transactions(run).await;

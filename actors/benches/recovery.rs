@@ -27,8 +27,8 @@ use actors::{
 };
 use clap::Parser;
 use protocol::{
-    CommandId, Currency, JobId, OrderId, Point, Principal, RiderId, ShardId,
-    view::{Fare, FareLine, WorkKind},
+    CommandId, Currency, Fare, FareLine, JobId, OrderId, Point, Principal, RiderId, ShardId,
+    view::WorkKind,
     work::{Handoff, Needs, OrderKind, PaymentTiming},
 };
 use serde_json::json;

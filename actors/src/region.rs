@@ -85,6 +85,8 @@ pub struct Stats {
     pub n_drivers: usize,
     /// How many searches are open in it.
     pub n_searches: usize,
+    /// How many changes of listings, positions among them, have reached it since it was created.
+    pub n_listed: u64,
     /// How many pairs its last tick held back.
     pub n_held: usize,
     /// How many searches it has proposed drivers for since it was created.

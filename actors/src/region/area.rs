@@ -6,7 +6,10 @@ use arc_swap::ArcSwap;
 use metrics::gauge;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Drivers of one region, in the order of their ids.
@@ -38,6 +41,7 @@ impl Entry {
 pub(super) struct Area {
     pub(super) region: RegionId,
     inbox: Mutex<Inbox>,
+    n_listed: AtomicU64,
     /// What neighbours may claim.
     pub(super) roster: ArcSwap<Roster>,
     /// Whom neighbours must leave something for.
@@ -50,6 +54,7 @@ impl Area {
         let stats = Stats {
             n_drivers: 0,
             n_searches: 0,
+            n_listed: 0,
             n_held: 0,
             n_proposed: 0,
             n_ticks: 0,
@@ -59,6 +64,7 @@ impl Area {
         Self {
             region,
             inbox: Mutex::default(),
+            n_listed: AtomicU64::new(0),
             roster: ArcSwap::default(),
             wanting: ArcSwap::default(),
             stats: Mutex::new(stats),
@@ -67,6 +73,7 @@ impl Area {
 
     pub(super) fn put(&self, entity: EntityKey, entry: Option<Entry>) {
         self.inbox().insert(entity, entry);
+        self.n_listed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Empties the inbox.
@@ -79,7 +86,8 @@ impl Area {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        let stats = *self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        Stats { n_listed: self.n_listed.load(Ordering::Relaxed), ..stats }
     }
 
     /// Changes the figures. Gauges count all regions together, so each adds only its difference: a

@@ -185,6 +185,13 @@ impl Grid {
         }
     }
 
+    /// Where the cell of a point comes on a curve through all cells (Morton's) that mostly goes from
+    /// neighbour to neighbour: sorted by it, what is near in the city is near in memory.
+    pub fn place(&self, at: Point) -> u64 {
+        let (x, y) = self.metres(at);
+        spread(self.line(x) as u32) | spread(self.line(y) as u32) << 1
+    }
+
     /// Metres east and north of the centre.
     fn metres(&self, at: Point) -> (f32, f32) {
         let mut east = at.lon - self.centre.lon;
@@ -209,6 +216,21 @@ impl Grid {
         let from_low = inside - line as f32 * self.cell_m;
         from_low.min(self.cell_m - from_low).max(0.0)
     }
+}
+
+/// The bits of a number, each followed by a zero.
+fn spread(n: u32) -> u64 {
+    let mut n = u64::from(n);
+    for (shift, mask) in [
+        (16, 0x0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff),
+        (4, 0x0f0f_0f0f_0f0f_0f0f),
+        (2, 0x3333_3333_3333_3333),
+        (1, 0x5555_5555_5555_5555),
+    ] {
+        n = (n | n << shift) & mask;
+    }
+    n
 }
 
 /// The best so far, by square of distance.

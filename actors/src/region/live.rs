@@ -3,7 +3,7 @@
 use super::{
     World,
     area::{Area, Entry, Roster, Wanting},
-    matching::{self, Field, Pairing},
+    matching::{self, Field, Outcome, Pairing},
 };
 use crate::{DriverCard, EntityKey, Kind, SearchCard};
 use metrics::{counter, histogram};
@@ -14,9 +14,13 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::task::JoinError;
 
 /// No point of a region is further from its middle, in metres.
 const REGION_RADIUS_M: f64 = 12_000.0;
+/// So many drivers and searches together are matched in about a millisecond. More of them are matched
+/// on a thread of their own: sessions and entities must not wait for a region.
+const N_QUICK: usize = 2_000;
 
 /// Match now.
 #[derive(Debug)]
@@ -41,7 +45,8 @@ pub(super) struct Memory {
     proposed: HashMap<DriverId, Timestamp>,
     /// The middle of the region.
     middle: Point,
-    field: Field,
+    /// None before the first round, and while one uses it.
+    field: Option<Field>,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
 }
@@ -70,7 +75,7 @@ impl Actor for Region {
             searches: BTreeMap::new(),
             proposed: HashMap::new(),
             middle,
-            field: Field::new(middle),
+            field: None,
             started_at: self.world.surroundings.now(),
             empty_since: None,
         })
@@ -96,7 +101,7 @@ impl Actor for Region {
         memory: &mut Memory,
     ) -> Result<(), ActorProcessingErr> {
         let began = Instant::now();
-        let is_over = self.tick(memory);
+        let is_over = self.tick(memory).await?;
         let took = began.elapsed();
         histogram!("outrider_region_tick_seconds").record(took);
         self.area.record(|stats| stats.tick_us = took.as_micros() as u64);
@@ -128,14 +133,14 @@ impl Region {
     }
 
     /// Has the region been empty for so long that it was closed?
-    fn tick(&self, memory: &mut Memory) -> bool {
+    async fn tick(&self, memory: &mut Memory) -> Result<bool, JoinError> {
         let now = self.world.surroundings.now();
         if memory.read(self.area.take()) {
             self.area.roster.store(Arc::new(memory.roster()));
         }
         let repeat = Duration::from_millis(self.world.settings.repeat_ms.into());
         memory.proposed.retain(|_, at| now.since(*at) < repeat);
-        let n_held = self.propose(memory, now);
+        let n_held = self.propose(memory, now).await?;
         self.area.record(|stats| {
             stats.n_ticks += 1;
             stats.n_held = n_held;
@@ -144,15 +149,15 @@ impl Region {
         });
         if !memory.drivers.is_empty() || !memory.searches.is_empty() {
             memory.empty_since = None;
-            return false;
+            return Ok(false);
         }
         let empty_since = *memory.empty_since.get_or_insert(now);
         let linger = Duration::from_millis(self.world.settings.linger_ms.into());
-        now.since(empty_since) >= linger && self.world.close(&self.area)
+        Ok(now.since(empty_since) >= linger && self.world.close(&self.area))
     }
 
-    /// Matches and proposes. Returns how many pairs were held.
-    fn propose(&self, memory: &mut Memory, now: Timestamp) -> usize {
+    /// Matches and proposes. Returns how many pairs were held, or how matching fell.
+    async fn propose(&self, memory: &mut Memory, now: Timestamp) -> Result<usize, JoinError> {
         let settings = &self.world.settings;
         let repeat = Duration::from_millis(settings.repeat_ms.into());
         let is_due = |open: &&Open| open.proposed_at.is_none_or(|at| now.since(at) >= repeat);
@@ -162,7 +167,7 @@ impl Region {
             if !self.area.wanting.load().is_empty() {
                 self.area.wanting.store(Arc::default());
             }
-            return 0;
+            return Ok(0);
         }
         let due = Arc::new(due);
         self.area.wanting.store(due.clone());
@@ -171,7 +176,7 @@ impl Region {
         let around = rosters.iter().flat_map(|roster| roster.iter());
         let everyone = memory.drivers.values().chain(around);
         let free = everyone.filter(|card| !memory.proposed.contains_key(&card.id));
-        memory.field.fill(free.cloned());
+        let free: Vec<Arc<DriverCard>> = free.cloned().collect();
         let warm_up = Duration::from_millis(settings.warm_up_ms.into());
         let is_warm = now.since(memory.started_at) >= warm_up;
         let pairing = if is_warm { Pairing::Joint } else { Pairing::Greedy };
@@ -180,14 +185,18 @@ impl Region {
         let rivals = rivals.filter(|card| {
             memory.middle.distance_m(card.pickup) <= REGION_RADIUS_M + f64::from(card.radius_m)
         });
-        let outcome = matching::round(
-            due.iter().map(|card| &**card),
-            rivals.map(|card| &**card),
-            &memory.field,
-            now,
-            &settings.matching,
-            pairing,
-        );
+        let rivals: Wanting = rivals.cloned().collect();
+        let field = memory.field.take().unwrap_or_else(|| Field::new(memory.middle));
+        let world = self.world.clone();
+        let matching = Matching { world, field, free, due, rivals, now, pairing };
+        let is_quick = matching.free.len() + matching.due.len() + matching.rivals.len() < N_QUICK;
+        // Whichever thread it is on, the region reads nothing else before it is done.
+        let (field, outcome) = if is_quick {
+            matching.run()
+        } else {
+            tokio::task::spawn_blocking(|| matching.run()).await?
+        };
+        memory.field = Some(field);
         let n_proposals = outcome.proposals.len() as u64;
         self.area.record(|stats| stats.n_proposed += n_proposals);
         counter!("outrider_region_proposals_total").increment(n_proposals);
@@ -198,7 +207,34 @@ impl Region {
             memory.proposed.extend(proposal.candidates.iter().map(|it| (it.driver, now)));
             self.world.surroundings.propose(proposal.job, proposal.round, proposal.candidates);
         }
-        outcome.n_held
+        Ok(outcome.n_held)
+    }
+}
+
+/// Everything one round of matching needs, so that it can be done anywhere.
+struct Matching {
+    world: Arc<World>,
+    field: Field,
+    free: Vec<Arc<DriverCard>>,
+    due: Arc<Wanting>,
+    rivals: Wanting,
+    now: Timestamp,
+    pairing: Pairing,
+}
+
+impl Matching {
+    /// Gives the field back, for it is large and used again.
+    fn run(mut self) -> (Field, Outcome) {
+        self.field.fill(self.free);
+        let outcome = matching::round(
+            self.due.iter().map(|card| &**card),
+            self.rivals.iter().map(|card| &**card),
+            &self.field,
+            self.now,
+            &self.world.settings.matching,
+            self.pairing,
+        );
+        (self.field, outcome)
     }
 }
 

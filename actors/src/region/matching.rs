@@ -162,7 +162,7 @@ impl Field {
     }
 
     /// Replaces everyone. A driver who comes twice (between two regions) counts where it was seen last.
-    /// The order of `drivers` decides between equals, so it should not depend on chance.
+    /// Between equals their place decides, and then their ids: never the order in which they come.
     pub fn fill(&mut self, drivers: impl IntoIterator<Item = Arc<DriverCard>>) {
         self.drivers.clear();
         self.numbers.clear();
@@ -181,6 +181,8 @@ impl Field {
             self.cell_m = cell_m;
             self.grid = Grid::new(self.centre, REACH_M, cell_m);
         }
+        // Neighbours in the city become neighbours in memory.
+        self.drivers.sort_by_cached_key(|card| (self.grid.place(card.at), card.id));
         for (n, card) in (0..).zip(&self.drivers) {
             self.grid.upsert(n, card.at);
         }
@@ -309,18 +311,23 @@ pub fn round<'a>(
     let all = ours.chain(rivals.into_iter().map(|card| (card, false)));
     let mut all: Vec<(&SearchCard, bool)> = all.filter(|(card, _)| proposes(card)).collect();
     all.sort_by_key(|(card, _)| (card.opened_at, card.job));
-    let (searches, is_ours): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let (searches, is_ours): (Vec<&SearchCard>, Vec<bool>) = all.into_iter().unzip();
+    let mut order: Vec<usize> = (0..searches.len()).collect();
+    if pairing == Pairing::Joint {
+        order.sort_by_cached_key(|&i| field.grid.place(searches[i].pickup));
+    }
     let mut round = Round {
         field,
         now,
         settings,
         chosen: vec![None; searches.len()],
         is_taken: vec![false; field.len()],
-        picks: Vec::new(),
-        spans: Vec::new(),
+        picks: Vec::with_capacity(searches.len() * usize::from(settings.n_candidates)),
+        spans: vec![0..0; searches.len()],
         near: Vec::new(),
         searches,
         is_ours,
+        order,
     };
     round.weigh_everyone();
     match pairing {
@@ -378,6 +385,9 @@ struct Round<'a> {
     searches: Vec<&'a SearchCard>,
     /// Per search: are proposals for it wanted?
     is_ours: Vec<bool>,
+    /// In what order searches are looked at. Those that choose together go by place, so that what one
+    /// looks at is still at hand for the next; those that choose in turn go by age.
+    order: Vec<usize>,
     field: &'a Field,
     now: Timestamp,
     settings: &'a Settings,
@@ -395,10 +405,10 @@ struct Round<'a> {
 
 impl Round<'_> {
     fn weigh_everyone(&mut self) {
-        for i in 0..self.searches.len() {
-            let start = self.picks.len();
-            self.weigh(&self.field.grid, i);
-            self.spans.push(start..self.picks.len());
+        for n in 0..self.order.len() {
+            let (search, start) = (self.order[n], self.picks.len());
+            self.weigh(&self.field.grid, search);
+            self.spans[search] = start..self.picks.len();
         }
     }
 
@@ -420,10 +430,10 @@ impl Round<'_> {
     }
 
     fn choose_jointly(&mut self) {
-        let spans = std::mem::take(&mut self.spans);
-        let rows: Vec<usize> = (0..self.searches.len()).collect();
-        self.pair(&rows, &spans);
-        self.spans = spans;
+        let order = std::mem::take(&mut self.order);
+        let spans: Vec<_> = order.iter().map(|&search| self.spans[search].clone()).collect();
+        self.pair(&order, &spans);
+        self.order = order;
     }
 
     /// Gives these searches a driver each out of these parts of `picks`, at the least total cost.
@@ -459,7 +469,7 @@ impl Round<'_> {
                 self.chosen[i].is_none()
                     && self.spans[i].len() == n_candidates(self.searches[i], self.settings)
             };
-            let hungry: Vec<usize> = (0..self.searches.len()).filter(is_starved).collect();
+            let hungry: Vec<usize> = self.order.iter().copied().filter(is_starved).collect();
             if hungry.is_empty() {
                 return;
             }

@@ -180,7 +180,8 @@ pub(super) struct Awake<D: Decider> {
 }
 
 impl<D: Decider> Actor for Entity<D> {
-    type Msg = Message<D>;
+    // Boxed, both of them: ractor keeps room for several of each inside every idle actor.
+    type Msg = Box<Message<D>>;
     type State = Box<Awake<D>>;
     type Arguments = Birth<D>;
 
@@ -227,7 +228,7 @@ impl<D: Decider> Actor for Entity<D> {
             awake.active_at = awake.birth.system.now();
         }
         // Boxed, for ractor keeps the largest handler it might await inside every idle actor.
-        let outcome = Box::pin(awake.take(message, &myself)).await;
+        let outcome = Box::pin(awake.take(*message, &myself)).await;
         if is_admitted {
             awake.birth.waiting.n.fetch_sub(1, Ordering::AcqRel);
         }
@@ -239,7 +240,7 @@ impl<D: Decider> Awake<D> {
     async fn take(
         &mut self,
         message: Message<D>,
-        myself: &ActorRef<Message<D>>,
+        myself: &ActorRef<Box<Message<D>>>,
     ) -> Result<(), Fall> {
         match message {
             Message::Ask { ask: Ask { command, by, id }, wish, reply, permit } => {

@@ -57,7 +57,7 @@ impl<D: Decider> Host<D> for Shards<D> {
             return message.refuse(Refusal::Unavailable);
         };
         // If it falls first, the caller sees a dropped reply and asks again.
-        shard.send_message(ToShard::Deliver { to, message }).ok();
+        shard.send_message(ToShard::Deliver { to, message: Box::new(message) }).ok();
     }
 }
 
@@ -113,7 +113,7 @@ struct Shard<D> {
 #[derive(Debug)]
 pub(super) enum ToShard<D: Decider> {
     /// A message and the entity it is for.
-    Deliver { to: D::Id, message: Message<D> },
+    Deliver { to: D::Id, message: Box<Message<D>> },
     /// An entity would like to sleep, having received so many messages.
     Drowsy { id: D::Id, n_received: u64 },
     /// Something for all.
@@ -150,7 +150,7 @@ struct Roll<D: Decider> {
 
 #[derive(Debug)]
 struct Resident<D: Decider> {
-    actor: ActorRef<Message<D>>,
+    actor: ActorRef<Box<Message<D>>>,
     n_sent: u64,
     waiting: Arc<Waiting>,
     active_at: Timestamp,
@@ -188,7 +188,7 @@ impl<D: Decider> Actor for Shard<D> {
                 // Only if nothing is on its way to it. What comes from now on wakes a successor.
                 let is_quiet = roll.by_id.get(&id).is_some_and(|it| it.n_sent == n_received);
                 if is_quiet && let Some(resident) = self.forget(id, roll) {
-                    resident.actor.send_message(Message::Sleep).ok();
+                    resident.actor.send_message(Box::new(Message::Sleep)).ok();
                 }
             }
             ToShard::Instruct(instruction) => self.instruct(&instruction, &myself, roll),
@@ -220,7 +220,7 @@ impl<D: Decider> Shard<D> {
     fn deliver(
         &self,
         to: D::Id,
-        message: Message<D>,
+        message: Box<Message<D>>,
         myself: &ActorRef<ToShard<D>>,
         roll: &mut Roll<D>,
     ) {
@@ -316,7 +316,7 @@ impl<D: Decider> Shard<D> {
                 roll.falls.remove(&id);
                 if roll.quarantined.remove(&id) {
                     // Its alarm may have rung meanwhile.
-                    self.deliver(id, Message::Tick, myself, roll);
+                    self.deliver(id, Box::new(Message::Tick), myself, roll);
                 }
             }
             Instruction::Drain => {
@@ -367,6 +367,6 @@ impl<D: Decider> Shard<D> {
 impl<D: Decider> Resident<D> {
     fn send(&mut self, message: Message<D>) {
         self.n_sent += 1;
-        self.actor.send_message(message).ok();
+        self.actor.send_message(Box::new(message)).ok();
     }
 }

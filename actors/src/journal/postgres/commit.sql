@@ -42,8 +42,14 @@ WITH asked AS MATERIALIZED (
     SELECT b.account, b.currency, b.amount
     FROM balances b JOIN limited l ON b.account = l.account AND b.currency = l.currency AND b.stripe = 0
     ORDER BY b.account, b.currency FOR UPDATE OF b
+), view AS MATERIALIZED (
+    SELECT v.*, w.ctid AS place
+    FROM unnest($31::int8[], $32::text[], $33::uuid[], $34::uuid[], $35::int8[], $36::text[])
+        AS v (ord, status, rider, driver, at, body)
+    JOIN asked a ON a.ord = v.ord
+    LEFT JOIN views w ON w.kind = a.kind AND w.id = a.id
 ), judged AS MATERIALIZED (
-    SELECT a.*, o.seq AS head, coalesce(e.version, 0) AS actual,
+    SELECT a.*, o.seq AS head, coalesce(e.version, 0) AS actual, e.ctid AS place,
         CASE WHEN a.moves_deadline THEN a.deadline ELSE e.deadline END AS due,
         taken.claim, taken.kind AS holder_kind, taken.id AS holder_id,
         posted.key, poor.account, poor.balance, vast.account AS vast,
@@ -93,9 +99,14 @@ WITH asked AS MATERIALIZED (
     SELECT a.shard, a.seq + e.place, a.kind, a.id, a.expected + e.place, a.epoch, a.at, a.command, e.name, e.bytes
     FROM event e JOIN accepted a ON a.ord = e.ord
 ), w_entities AS (
+    -- Found once, by judging; found again by where it lies. An upsert would look the key up a second
+    -- time, past every old version that is not swept up yet.
+    UPDATE entities e SET version = a.expected + a.n_events, deadline = a.due
+    FROM accepted a WHERE e.ctid = a.place AND (a.n_events > 0 OR a.moves_deadline)
+), w_new_entities AS (
     INSERT INTO entities (id, kind, version, deadline)
-    SELECT id, kind, expected + n_events, due FROM accepted WHERE n_events > 0 OR moves_deadline
-    ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, deadline = excluded.deadline
+    SELECT id, kind, expected + n_events, due FROM accepted
+    WHERE place IS NULL AND (n_events > 0 OR moves_deadline)
 ), w_snapshots AS (
     INSERT INTO snapshots (id, kind, version, bytes)
     SELECT id, kind, expected + n_events, snapshot FROM accepted WHERE snapshot IS NOT NULL
@@ -141,12 +152,12 @@ WITH asked AS MATERIALIZED (
     GROUP BY p.account, p.currency ORDER BY p.account, p.currency
     ON CONFLICT (account, currency, stripe) DO UPDATE SET amount = balances.amount + excluded.amount
 ), w_views AS (
+    UPDATE views w SET status = v.status, rider = v.rider, driver = v.driver, at = v.at, body = v.body::json
+    FROM view v JOIN accepted a ON a.ord = v.ord WHERE w.ctid = v.place
+), w_new_views AS (
     INSERT INTO views (id, kind, status, rider, driver, at, body)
     SELECT a.id, a.kind, v.status, v.rider, v.driver, v.at, v.body::json
-    FROM unnest($31::int8[], $32::text[], $33::uuid[], $34::uuid[], $35::int8[], $36::text[])
-        AS v (ord, status, rider, driver, at, body) JOIN accepted a ON a.ord = v.ord
-    ON CONFLICT (kind, id) DO UPDATE SET status = excluded.status, rider = excluded.rider,
-        driver = excluded.driver, at = excluded.at, body = excluded.body
+    FROM view v JOIN accepted a ON a.ord = v.ord WHERE v.place IS NULL
 ), w_delivered AS (
     DELETE FROM outbox o USING unnest($37::int2[], $38::uuid[], $39::int8[], $40::int4[]) AS d (kind, id, version, place)
     WHERE o.id = d.id AND o.version = d.version AND o.place = d.place AND o.kind = d.kind

@@ -18,8 +18,8 @@ use std::{
 /// What to check.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Check {
-    /// Proves that the journal keeps its invariants, as far as a journal can tell. Its node must
-    /// not be running.
+    /// Proves that the journal keeps its invariants, as far as a journal can tell. A node with
+    /// an embedded journal must not be running.
     Journal(CheckArgs),
 }
 

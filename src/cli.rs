@@ -56,11 +56,11 @@ enum Command {
     /// Proves that something is sound.
     #[command(subcommand)]
     Check(Check),
-    /// Writes the whole journal to a file. A node with a journal of its own must not be running.
+    /// Writes the whole journal to a file. A node with an embedded journal must not be running.
     Export(ExportArgs),
     /// Writes an exported file to an empty journal, then checks it.
     Import(ImportArgs),
-    /// Prints what happened to one entity, as JSON lines. A node with a journal of its own must not be running.
+    /// Prints what happened to one entity, as JSON lines. A node with an embedded journal must not be running.
     History(HistoryArgs),
 }
 

@@ -68,9 +68,15 @@ impl Opened {
                 Ok(Self { journal: Arc::new(journal), server: None })
             }
             JournalKind::PrivatePostgres => {
-                let server = PrivatePostgres::start(settings.dir.join(PRIVATE)).await?;
-                let journal = PostgresJournal::look(server.options(), &settings.node).await?;
-                Ok(Self { journal: Arc::new(journal), server: Some(server) })
+                let directory = settings.dir.join(PRIVATE);
+                let (options, server) = match PrivatePostgres::start(&directory).await {
+                    Ok(server) => (server.options(), Some(server)),
+                    // A node runs it, and it can be looked at meanwhile.
+                    Err(PrivateError::InUse(there)) => (PrivatePostgres::options_in(there), None),
+                    Err(error) => return Err(error.into()),
+                };
+                let journal = PostgresJournal::look(options, &settings.node).await?;
+                Ok(Self { journal: Arc::new(journal), server })
             }
         }
     }

@@ -40,10 +40,13 @@ use std::{
     time::{Duration, Instant},
 };
 use thiserror::Error;
-use tokio::sync::{
-    Notify,
-    mpsc::{self, error::SendTimeoutError},
-    oneshot, watch,
+use tokio::{
+    sync::{
+        Notify,
+        mpsc::{self, error::SendTimeoutError},
+        oneshot, watch,
+    },
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -55,6 +58,8 @@ pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 const N_QUEUED_MAX: usize = 4096;
 /// How often the node looks whether it is still the only one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long it waits for what it sees.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// How often room is made for the next day's answers.
 const DAYS_EVERY: Duration = Duration::from_secs(3600);
 /// The session lock that says a node uses the database.
@@ -136,6 +141,9 @@ pub enum OpenError {
         /// Its version, as it counts them.
         found: u32,
     },
+    /// The URL of something else.
+    #[error("not the URL of a Postgres database: it does not begin with postgresql://")]
+    Scheme,
     /// Not the URL of a database.
     #[error("not the URL of a Postgres database: {0}")]
     Url(sqlx::Error),
@@ -146,6 +154,9 @@ pub enum OpenError {
 
 /// Reads `postgresql://user:password@host:5432/database?sslmode=verify-full`.
 pub fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
+    if !["postgres://", "postgresql://"].iter().any(|it| url.starts_with(it)) {
+        return Err(OpenError::Scheme);
+    }
     url.parse().map_err(OpenError::Url)
 }
 
@@ -173,7 +184,10 @@ impl PostgresJournal {
             return Err(OpenError::Older { found, needed: schema::VERSION });
         }
         reserve(&mut first).await?;
-        schema::make_days(&mut first, now()).await?;
+        if let Err(error) = schema::make_days(&mut first, now()).await {
+            // Answers are kept all the same, only not by day yet.
+            warn!(%error, "no room made for today's answers");
+        }
         let incarnation: i64 =
             sqlx::query_scalar("SELECT nextval('incarnations')").fetch_one(&mut first).await?;
         let ownership = Ownership::new(node.to_owned(), incarnation);
@@ -369,8 +383,8 @@ async fn keep_watch(
             () = closed.cancelled() => break,
         }
         let outcome = match &mut connection {
-            Some(connection) => connection.ping().await,
-            None => match options.connect().await {
+            Some(connection) => in_time(connection.ping()).await,
+            None => match in_time(options.connect()).await {
                 Ok(mut again) => {
                     if let Err(error) = reserve(&mut again).await {
                         warn!(%error, "the database is not reserved for this node");
@@ -397,9 +411,14 @@ async fn keep_watch(
     if let Some(mut connection) = connection {
         // The server would notice that we are gone a moment too late for whoever opens next.
         let unlock = "SELECT pg_advisory_unlock_all()";
-        sqlx::raw_sql(unlock).execute(&mut connection).await.ok();
-        connection.close().await.ok();
+        in_time(sqlx::raw_sql(unlock).execute(&mut connection)).await.ok();
+        in_time(connection.close()).await.ok();
     }
+}
+
+/// One that does not answer must not keep us from leaving.
+async fn in_time<T>(asked: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(LOOK_PATIENCE, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 impl Journal for PostgresJournal {
@@ -534,7 +553,8 @@ impl Journal for PostgresJournal {
             join_all(closing).await;
             self.tasks.close();
             self.tasks.wait().await;
-            self.readers.close().await;
+            // A read that is never answered is not waited for.
+            timeout(self.shared.settings.patience, self.readers.close()).await.ok();
             Ok(())
         }
         .boxed()

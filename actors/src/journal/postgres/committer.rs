@@ -330,20 +330,21 @@ impl Committer {
             while let Some(write) = self.deferred.pop_front() {
                 write.answer(Err(CommitError::Unavailable("the database is away".into())));
             }
+            // Who closes does not wait for it either.
+            if !self.closing.is_empty() {
+                return;
+            }
             tokio::select! {
                 connection = &mut reached => {
                     self.shared.back();
                     self.connection = Some(connection);
                     break;
                 }
-                Some(request) = self.requests.recv(), if self.closing.is_empty() => {
+                Some(request) = self.requests.recv() => {
                     let mut writes = Vec::new();
                     self.take(request, &mut writes);
                     self.deferred.extend(writes);
                 }
-            }
-            if !self.closing.is_empty() {
-                return;
             }
         }
         info!(after = ?began.elapsed(), n_shards = shards.len(), "writing again, under a new epoch");

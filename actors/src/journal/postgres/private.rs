@@ -6,8 +6,13 @@
 
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use std::{
-    env, fs, io,
-    os::unix::fs::{MetadataExt, chown},
+    env,
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::mpsc,
@@ -20,6 +25,14 @@ use thiserror::Error;
 const DATABASE: &str = "outrider";
 /// The only role.
 const ROLE: &str = "outrider";
+/// The file whose lock says that a process uses the directory.
+const LOCK: &str = "private.lock";
+/// What the server has to say.
+const LOG: &str = "postgres.log";
+/// Where a server says which process it is.
+const PID: &str = "postmaster.pid";
+/// What it says when that is another one.
+const TAKEN: &str = "lock file \"postmaster.pid\" already exists";
 /// How long it may take to answer after it was started; recovering from a crash is part of it.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long to breathe between two looks.
@@ -46,6 +59,8 @@ pub struct PrivatePostgres {
     directory: PathBuf,
     user: Option<User>,
     more: Vec<String>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "holds its lock until it is dropped"))]
+    lock: File,
 }
 
 /// Why there is no such server.
@@ -64,6 +79,9 @@ pub enum PrivateError {
     /// The socket's path would be too long.
     #[error("the path of a socket in {} would be longer than {SOCKET_PATH_MAX} bytes", .0.display())]
     LongPath(PathBuf),
+    /// Another process runs a server there.
+    #[error("another process runs the private Postgres in {}: stop it, or use another directory", .0.display())]
+    InUse(PathBuf),
     /// A program said no.
     #[error("{program} failed: {said}")]
     Failed {
@@ -73,7 +91,7 @@ pub enum PrivateError {
         said: String,
     },
     /// The directory cannot be made, or a program not be run.
-    #[error("cannot run a private Postgres in {}", .directory.display())]
+    #[error("cannot run a private Postgres in {}: {source}", .directory.display())]
     Directory {
         /// Where.
         directory: PathBuf,
@@ -130,10 +148,11 @@ impl PrivatePostgres {
             return Err(PrivateError::LongPath(directory));
         }
         let is_root = fs::metadata("/proc/self").map_err(failed)?.uid() == 0;
+        let lock = lock(&directory)?;
         let user = if is_root { Some(postgres_user().ok_or(PrivateError::NoUser)?) } else { None };
         let programs = programs().ok_or(PrivateError::Absent)?;
         let more = settings.iter().map(|it| (*it).to_owned()).collect();
-        let server = Self { programs, directory, user, more };
+        let server = Self { programs, directory, user, more, lock };
         server.make().await?;
         server.run().await?;
         server.make_database().await?;
@@ -142,7 +161,12 @@ impl PrivatePostgres {
 
     /// How to reach it.
     pub fn options(&self) -> PgConnectOptions {
-        self.options_for(DATABASE)
+        options_in(&self.directory, DATABASE)
+    }
+
+    /// How to reach the one that another process runs in `directory`.
+    pub fn options_in(directory: impl AsRef<Path>) -> PgConnectOptions {
+        options_in(directory.as_ref(), DATABASE)
     }
 
     /// The same as a URL.
@@ -160,14 +184,6 @@ impl PrivatePostgres {
         let mut stopping = self.stopping(how);
         let output = self.blocking(move || stopping.output()).await?;
         check("pg_ctl", &output)
-    }
-
-    fn options_for(&self, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.directory)
-            .port(5432)
-            .username(ROLE)
-            .database(database)
     }
 
     fn data(&self) -> PathBuf {
@@ -189,42 +205,64 @@ impl PrivatePostgres {
         check("initdb", &output)
     }
 
+    /// Starts the server, if need be after the one of a process that was killed has stopped.
+    async fn run(&self) -> Result<(), PrivateError> {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            match self.run_once(deadline).await {
+                Err(PrivateError::Failed { .. })
+                    if self.log().contains(TAKEN) && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(BREATHER).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Starts the server on a thread that waits for its end: the kernel tells a child of its
     /// parent's death when the *thread* that started it ends.
-    async fn run(&self) -> Result<(), PrivateError> {
-        let log = self.directory.join("postgres.log");
-        let file = fs::File::create(&log).map_err(|source| self.failed(source))?;
+    async fn run_once(&self, deadline: Instant) -> Result<(), PrivateError> {
+        // Two may write to it for a moment: each at its end, none over the other.
+        let file = File::options().create(true).append(true).open(self.directory.join(LOG));
+        let file = file.map_err(|source| self.failed(source))?;
+        file.set_len(0).map_err(|source| self.failed(source))?;
         let mut server = self.command("postgres");
         server.arg("-D").arg(self.data()).arg("-k").arg(&self.directory);
         for setting in SETTINGS.into_iter().chain(self.more.iter().map(String::as_str)) {
             server.args(["-c", setting]);
         }
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        // Who interrupts us at a terminal does not mean the server: we still have to write to it.
+        server.process_group(0);
         let (started, has_started) = mpsc::channel();
         let (ended, has_ended) = mpsc::channel();
         thread::spawn(move || match server.spawn() {
             Ok(mut child) => {
-                started.send(Ok(())).ok();
+                started.send(Ok(child.id())).ok();
                 let status = child.wait();
                 ended.send(status).ok();
             }
             Err(error) => drop(started.send(Err(error))),
         });
         let outcome = self.blocking(move || has_started.recv().map_err(io::Error::other)).await?;
-        outcome.map_err(|source| self.failed(source))?;
+        let pid = outcome.map_err(|source| self.failed(source))?;
 
-        let deadline = Instant::now() + START_PATIENCE;
         loop {
-            let options = self.options_for("postgres").disable_statement_logging();
+            let options = options_in(&self.directory, "postgres").disable_statement_logging();
             let error = match options.connect().await {
                 Ok(connection) => {
                     connection.close().await.ok();
-                    return Ok(());
+                    // What answers may be another one, on its way out.
+                    if self.pid() == Some(pid) {
+                        return Ok(());
+                    }
+                    sqlx::Error::Io(io::Error::other("another server answers"))
                 }
                 Err(error) => error,
             };
             if has_ended.try_recv().is_ok() {
-                let said = fs::read_to_string(&log).unwrap_or_default();
+                let said = self.log();
                 let said = said.lines().rev().take(3).collect::<Vec<_>>().join(" / ");
                 return Err(PrivateError::Failed { program: "postgres", said });
             }
@@ -235,9 +273,19 @@ impl PrivatePostgres {
         }
     }
 
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join(LOG)).unwrap_or_default()
+    }
+
+    /// Which process the server is, as it says.
+    fn pid(&self) -> Option<u32> {
+        fs::read_to_string(self.data().join(PID)).ok()?.lines().next()?.trim().parse().ok()
+    }
+
     async fn make_database(&self) -> Result<(), PrivateError> {
         let silent = PrivateError::Silent;
-        let mut connection = self.options_for("postgres").connect().await.map_err(silent)?;
+        let mut connection =
+            options_in(&self.directory, "postgres").connect().await.map_err(silent)?;
         let there: bool =
             sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
                 .bind(DATABASE)
@@ -261,7 +309,7 @@ impl PrivatePostgres {
             command.args(["--reuid", &uid.to_string(), "--regid", &gid.to_string()]);
             command.arg("--clear-groups");
         }
-        command.arg(self.programs.join(program)).current_dir("/");
+        command.arg(self.programs.join(program)).current_dir("/").env("LC_ALL", "C");
         command
     }
 
@@ -288,6 +336,27 @@ impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         // Already stopped, or about to be by the kernel: either way nothing is left to do.
         self.stopping(Stop::Fast).output().ok();
+    }
+}
+
+fn options_in(directory: &Path, database: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(directory)
+        .port(5432)
+        .username(ROLE)
+        .database(database)
+}
+
+/// Makes the directory ours until the file is dropped.
+fn lock(directory: &Path) -> Result<File, PrivateError> {
+    let failed = |source| PrivateError::Directory { directory: directory.into(), source };
+    let path = directory.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(PrivateError::InUse(directory.into())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
@@ -323,3 +392,6 @@ fn postgres_user() -> Option<User> {
     let gid = fields.next()?.parse().ok()?;
     Some(User { uid, gid })
 }
+
+#[cfg(test)]
+mod tests;

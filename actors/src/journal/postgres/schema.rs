@@ -63,15 +63,40 @@ pub(super) async fn migrate(database: &mut PgConnection) -> Result<(i64, i64), O
 pub(super) async fn make_days(database: &mut PgConnection, now: Timestamp) -> sqlx::Result<()> {
     let today = now.0 / DAY_MS;
     for day in today..today + 3 {
-        let sql = format!(
-            "CREATE TABLE IF NOT EXISTS results_{day} PARTITION OF results FOR VALUES FROM ({}) TO ({});
-             CREATE UNIQUE INDEX IF NOT EXISTS results_{day}_by_command ON results_{day} (id, kind, command)",
-            day * DAY_MS,
-            (day + 1) * DAY_MS,
-        );
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *database).await?;
+        let is_there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+            .bind(format!("results_{day}"))
+            .fetch_one(&mut *database)
+            .await?;
+        if !is_there {
+            make_day(database, day).await?;
+        }
     }
     Ok(())
+}
+
+/// Answers of that day may have come before it had room, from a clock that was ahead or while nobody
+/// made any: they move in, for a part cannot begin where the rest already has something.
+async fn make_day(database: &mut PgConnection, day: u64) -> sqlx::Result<()> {
+    let (first, end) = (day * DAY_MS, (day + 1) * DAY_MS);
+    let sql = format!(
+        "LOCK TABLE results_else;
+         CREATE TABLE results_{day} (LIKE results INCLUDING DEFAULTS);
+         CREATE UNIQUE INDEX results_{day}_by_command ON results_{day} (id, kind, command);
+         WITH early AS (DELETE FROM results_else WHERE at >= {first} AND at < {end} RETURNING *)
+             INSERT INTO results_{day} (id, kind, command, at, position, bytes)
+             SELECT id, kind, command, at, position, bytes FROM early;
+         ALTER TABLE results ATTACH PARTITION results_{day} FOR VALUES FROM ({first}) TO ({end})"
+    );
+    impatiently(database, sql).await
+}
+
+/// Changes tables, unless somebody (an export) uses them for longer: whoever comes after us would wait
+/// behind us for as long as we do.
+async fn impatiently(database: &mut PgConnection, sql: String) -> sqlx::Result<()> {
+    let mut step = database.begin().await?;
+    sqlx::raw_sql("SET LOCAL lock_timeout = '250ms'").execute(&mut *step).await?;
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *step).await?;
+    step.commit().await
 }
 
 /// Forgets answers from before a moment: whole days at once, of the others row by row.
@@ -89,8 +114,7 @@ pub(super) async fn forget_results(
     for (name, n_rows) in days {
         let day = name.strip_prefix("results_").and_then(|day| day.parse::<u64>().ok());
         if day.is_some_and(|day| (day + 1) * DAY_MS <= before.0) {
-            let sql = format!("DROP TABLE {name}");
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *database).await?;
+            impatiently(database, format!("DROP TABLE {name}")).await?;
             n_forgotten += n_rows.max(0.0) as u64;
         }
     }

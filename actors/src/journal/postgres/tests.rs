@@ -3,15 +3,22 @@
 //! A statement that has run but not committed stands for one that the server was interrupted in.
 
 use super::{
+    PostgresJournal, Settings, address,
     batch::{self, Write},
     ownership::{Ownership, TAKE},
+    private::Stop,
     schema,
     testing::TestDatabase,
 };
-use crate::{Commit, EntityKey, Version, commit::EncodedEvent};
+use crate::{
+    Commit, EntityKey, Version,
+    commit::EncodedEvent,
+    journal::{EffectKey, Journal},
+};
 use protocol::{CommandId, OrderId, SHARDS, ShardId, Timestamp};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, postgres::PgPoolOptions};
-use tokio::{sync::oneshot, task::JoinHandle};
+use std::time::Duration;
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
 /// How a write makes sure that its shard is still its own.
@@ -314,4 +321,74 @@ async fn a_schema_from_the_future_is_refused() {
     sqlx::raw_sql(newer).execute(&mut connection).await.unwrap();
     let error = schema::migrate(&mut connection).await.unwrap_err();
     assert!(error.to_string().contains("use a newer build"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_came_before_their_day_had_room_move_in() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    let day = 86_400_000;
+    schema::make_days(&mut connection, Timestamp(10 * day)).await.unwrap();
+    // From a clock that was ahead, or by a node that slept over the days between.
+    let early = "INSERT INTO results (id, kind, command, at, bytes)
+        VALUES (gen_random_uuid(), 1, gen_random_uuid(), 15::int8 * 86400000 + 7, 'a'),
+               (gen_random_uuid(), 1, gen_random_uuid(), 30::int8 * 86400000, 'b')";
+    sqlx::raw_sql(early).execute(&mut connection).await.unwrap();
+    schema::make_days(&mut connection, Timestamp(14 * day)).await.unwrap();
+    let kept: Vec<(String, i64)> =
+        sqlx::query_as("SELECT tableoid::regclass::text, position FROM results ORDER BY position")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(kept, [("results_15".into(), 1), ("results_else".into(), 2)]);
+    let forgotten = schema::forget_results(&mut connection, Timestamp(16 * day)).await;
+    forgotten.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM results")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(left, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgetting_gives_way_to_who_reads_for_long() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    schema::make_days(&mut connection, Timestamp(0)).await.unwrap();
+    let mut export = database.options().connect().await.unwrap();
+    let read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM results";
+    sqlx::raw_sql(read).execute(&mut export).await.unwrap();
+    let later = Timestamp(10 * 86_400_000);
+    let error = schema::forget_results(&mut connection, later).await.unwrap_err();
+    let code = error.as_database_error().and_then(|it| it.code()).unwrap_or_default();
+    assert_eq!(code, "55P03", "{error}");
+    sqlx::raw_sql("COMMIT").execute(&mut export).await.unwrap();
+    schema::forget_results(&mut connection, later).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_does_not_wait_for_a_database_that_is_away() {
+    let database = TestDatabase::start_own().await;
+    let settings = Settings { committers: 1, ..Settings::default() };
+    let journal = PostgresJournal::open(database.options(), "node", settings).await.unwrap();
+    database.server().unwrap().stop(Stop::Immediate).await.unwrap();
+    // Two that nobody can write down: one finds out that the database is away, one is left for the end.
+    for version in 1..=2 {
+        let key = EffectKey { source: entity(1), version: Version(version), index: 0 };
+        journal.shared.deliver(vec![key]);
+    }
+    let closed = timeout(Duration::from_secs(30), journal.close()).await;
+    closed.expect("it closes").unwrap();
+}
+
+#[test]
+fn the_url_of_another_database_is_refused() {
+    for url in ["mysql://node@db/outrider", "db:5432/outrider", ""] {
+        assert!(address(url).is_err(), "{url}");
+    }
+    for url in ["postgres://node@db/outrider", "postgresql:///outrider?host=/run/postgresql"] {
+        address(url).expect(url);
+    }
 }

@@ -100,7 +100,8 @@ WITH asked AS MATERIALIZED (
     FROM event e JOIN accepted a ON a.ord = e.ord
 ), w_entities AS (
     -- Found once, by judging; found again by where it lies. An upsert would look the key up a second
-    -- time, past every old version that is not swept up yet.
+    -- time, past every old version that is not swept up yet. Nobody moves it in between: its shard's
+    -- head is ours, and had somebody, the key of the next event would refuse the batch.
     UPDATE entities e SET version = a.expected + a.n_events, deadline = a.due
     FROM accepted a WHERE e.ctid = a.place AND (a.n_events > 0 OR a.moves_deadline)
 ), w_new_entities AS (

@@ -58,6 +58,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// How long to wait before asking a fallen entity's successor.
 const BREATHER: Duration = Duration::from_millis(5);
+/// How long a start waits for its journal, and how long between two attempts.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// How long the platform waits for an answer to what it asks of itself.
 const OWN_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the journal may be out of reach before callers are told to come back.
@@ -588,7 +591,8 @@ impl System {
         let soon = self.now() + EAGER;
         let (mut n, mut after) = (0, None);
         loop {
-            let page = self.journal().deadlines(Timestamp(i64::MAX as u64), after, PAGE).await?;
+            let until = Timestamp(i64::MAX as u64);
+            let page = patiently(|| self.journal().deadlines(until, after, PAGE)).await?;
             for &(due, entity) in &page {
                 self.0.alarm.set(entity, Some(due));
                 if due <= soon {
@@ -605,6 +609,24 @@ impl System {
 
     fn list(&self, entity: EntityKey, old: Option<&Listing>, new: Option<&Listing>) {
         self.regions().list(entity, old, new);
+    }
+}
+
+/// Reads what a start needs, again while the journal cannot be reached: those who are awake already
+/// read too, and may be in the way for a moment.
+async fn patiently<T, F>(read: impl Fn() -> F) -> Result<T, JournalError>
+where
+    F: Future<Output = Result<T, JournalError>>,
+{
+    let until = tokio::time::Instant::now() + START_PATIENCE;
+    loop {
+        match read().await {
+            Err(JournalError::Unavailable(problem)) if tokio::time::Instant::now() < until => {
+                warn!(problem, "the journal is read again");
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

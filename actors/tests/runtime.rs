@@ -50,6 +50,15 @@ async fn ask(system: &System, rider: RiderId, command: Command, id: CommandId) -
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_start_outlasts_a_journal_that_is_out_of_reach_for_a_moment() {
+    let journal = Arc::new(FaultyJournal::new(Arc::new(MemoryJournal::default()), Odds::default()));
+    journal.fail_next_scans(3);
+    let system = start(journal).await;
+    let rider = RiderId::nth(1);
+    assert_eq!(ask(&system, rider, open(1), CommandId::mint()).await, Ok(Version(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_answer_survives_its_actor_being_killed() {
     let system = start(Arc::new(MemoryJournal::default())).await;
     for n in 0..300 {

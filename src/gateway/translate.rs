@@ -202,6 +202,7 @@ impl Translator {
             OrderAction::ConfirmPayment { amount } => C::ConfirmPayment { amount },
             OrderAction::FailPayment {} => C::FailPayment {},
             OrderAction::Reschedule { start_at } => {
+                check_start(Some(start_at), self.system.now())?;
                 C::Reschedule { start_at, fare: self.fare_at(to, Some(start_at)).await? }
             }
             OrderAction::Requote {} => {

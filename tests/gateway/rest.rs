@@ -312,6 +312,21 @@ async fn a_price_is_promised_only_for_when_an_order_can_be_placed() {
 }
 
 #[tokio::test]
+async fn a_ride_cannot_be_moved_to_when_none_can_be_placed() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let now = crate::client::now().0;
+    let placed = me.post("/v1/orders", &with("start_at", json!(now + 7_200_000))).await;
+    let location = placed.headers()["location"].to_str().unwrap().to_owned();
+    let actions = format!("{location}/actions");
+    let to = |start_at: u64| json!({ "reschedule": { "start_at": start_at } });
+    for start_at in [0, now - 3_600_000, now + 61 * 86_400_000, u64::MAX] {
+        assert_refused(me.post(&actions, &to(start_at)).await, 422, "invalid").await;
+    }
+    assert_eq!(me.post(&actions, &to(now + 10_800_000)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_driver_calls_help_for_itself_and_sees_it_come() {
     let node = Node::start();
     let me = Caller::new(&node, driver(1));

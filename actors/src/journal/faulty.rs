@@ -13,6 +13,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use protocol::{CommandId, Currency, Timestamp};
 use std::{
     collections::{HashMap, VecDeque},
+    future::ready,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -93,6 +94,7 @@ struct Plan {
     odds: Odds,
     commits: VecDeque<Fault>,
     n_loads: u64,
+    n_scans: u64,
     n_calls: HashMap<EntityKey, u64>,
     injected: Injected,
 }
@@ -111,6 +113,11 @@ impl FaultyJournal {
     /// Lets the next commit that has no fault ordered for it suffer `fault`, whosever it is.
     pub fn fail_next_commit(&self, fault: Fault) {
         self.plan().commits.push_back(fault);
+    }
+
+    /// Lets the next `n` reads of deadlines and of the outbox fail.
+    pub fn fail_next_scans(&self, n: u64) {
+        self.plan().n_scans += n;
     }
 
     /// Lets the next `n` loads fail, whosever they are.
@@ -166,6 +173,12 @@ impl Plan {
             drawn -= odds;
             (drawn < 0.0).then_some(fault)
         })
+    }
+
+    fn does_scan_fail(&mut self) -> bool {
+        let fails = self.n_scans > 0;
+        self.n_scans = self.n_scans.saturating_sub(1);
+        fails
     }
 
     fn does_load_fail(&mut self, entity: EntityKey) -> bool {
@@ -229,6 +242,9 @@ impl Journal for FaultyJournal {
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
+        if self.plan().does_scan_fail() {
+            return ready(Err(JournalError::Unavailable("injected".into()))).boxed();
+        }
         self.inner.undelivered(after, limit)
     }
 
@@ -242,6 +258,9 @@ impl Journal for FaultyJournal {
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
+        if self.plan().does_scan_fail() {
+            return ready(Err(JournalError::Unavailable("injected".into()))).boxed();
+        }
         self.inner.deadlines(until, after, limit)
     }
 

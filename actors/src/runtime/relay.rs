@@ -5,7 +5,7 @@
 //! caught up, as it does after a restart. The receiver recognises a second delivery by its command
 //! id, which is derived from source, version and index.
 
-use super::{OWN_PATIENCE, System};
+use super::{OWN_PATIENCE, System, patiently};
 use crate::{
     Effect, EntityKey, Refusal, Tell, Version,
     journal::{EffectKey, JournalError, OutboxPosition, SharedJournal},
@@ -132,7 +132,8 @@ pub(super) struct Deliveries {
 impl Deliveries {
     /// Reads what a former life of this node committed and did not deliver.
     pub(super) async fn recover(&self, journal: &SharedJournal) -> Result<usize, JournalError> {
-        let parcels = read_outbox(journal, &HashSet::new()).await?;
+        let known = HashSet::new();
+        let parcels = patiently(|| read_outbox(journal, &known)).await?;
         let n = parcels.len();
         self.progress.n_open.fetch_add(n, Ordering::AcqRel);
         *self.recovered.lock().unwrap_or_else(PoisonError::into_inner) = parcels;

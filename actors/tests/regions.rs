@@ -35,10 +35,16 @@ struct Stage {
     proposals: Mutex<Vec<(JobId, Vec<DriverId>)>>,
     ups: mpsc::Sender<RegionId>,
     falls_at_next_proposal: AtomicBool,
+    /// How often other tasks of the node had their turn: so far, when a region last looked at the
+    /// clock, and when it then proposed.
+    turns: AtomicU64,
+    turns_at_clock: AtomicU64,
+    turns_at_proposal: AtomicU64,
 }
 
 impl Surroundings for Stage {
     fn propose(&self, job: JobId, _round: u32, candidates: Vec<Candidate>) {
+        self.turns_at_proposal.store(self.turns.load(Ordering::SeqCst), Ordering::SeqCst);
         assert!(!self.falls_at_next_proposal.swap(false, Ordering::SeqCst), "the stage said so");
         let drivers = candidates.iter().map(|it| it.driver).collect();
         self.proposals.lock().expect("no test panics holding it").push((job, drivers));
@@ -50,6 +56,7 @@ impl Surroundings for Stage {
     }
 
     fn now(&self) -> Timestamp {
+        self.turns_at_clock.store(self.turns.load(Ordering::SeqCst), Ordering::SeqCst);
         Timestamp(self.now.load(Ordering::SeqCst))
     }
 }
@@ -75,6 +82,9 @@ impl Play {
             proposals: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
+            turns_at_clock: AtomicU64::new(0),
+            turns_at_proposal: AtomicU64::new(0),
         });
         let regions = Regions::start(settings, stage.clone()).expect("tests run on Tokio");
         Self { stage, regions, ups, listed: BTreeMap::new() }
@@ -325,6 +335,29 @@ async fn a_region_survives_falling_again_and_again() {
     play.driver(1, KIGALI);
     play.ride(1, KIGALI, OfferPolicy::Sequential);
     assert_eq!(play.tick().await, [pair(1, 1)]);
+}
+
+/// On one thread, where nothing else has a turn unless the region lets go of it.
+#[tokio::test]
+async fn a_large_region_does_not_keep_others_waiting_while_it_matches() {
+    let mut play = Play::new();
+    for n in 0..1_500 {
+        play.driver(n, KIGALI.offset_m((n % 50) as f64 * 20.0, (n / 50) as f64 * 20.0));
+    }
+    for n in 2_000..3_000 {
+        play.ride(n, KIGALI.offset_m(10.0, (n % 500) as f64), OfferPolicy::Sequential);
+    }
+    let stage = play.stage.clone();
+    let others = tokio::spawn(async move {
+        loop {
+            stage.turns.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(!play.tick().await.is_empty());
+    others.abort();
+    let turns = |at: &AtomicU64| at.load(Ordering::SeqCst);
+    assert!(turns(&play.stage.turns_at_proposal) > turns(&play.stage.turns_at_clock));
 }
 
 #[tokio::test(flavor = "multi_thread")]

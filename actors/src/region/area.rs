@@ -72,8 +72,9 @@ impl Area {
     }
 
     pub(super) fn put(&self, entity: EntityKey, entry: Option<Entry>) {
+        // Who leaves for the neighbour is counted there.
+        self.n_listed.fetch_add(u64::from(entry.is_some()), Ordering::Relaxed);
         self.inbox().insert(entity, entry);
-        self.n_listed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Empties the inbox.

@@ -610,3 +610,19 @@ async fn an_effect_that_was_committed_and_not_delivered_is_delivered_after_a_res
     assert_eq!(history.len(), 1);
     assert!(journal.undelivered(None, 10).await.expect("reads").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_delivered_while_the_journal_was_away_leaves_the_outbox_when_it_is_back() {
+    let inner = MemoryJournal::default();
+    let tell = Tell::Rider { to: RiderId::nth(2), command: open(7) };
+    let effect = rmp_serde::to_vec_named(&Effect::from(tell)).expect("plain data");
+    let commit = Commit { effects: vec![effect], ..rubbish(RiderId::nth(1).into()) };
+    inner.commit(commit).await.expect("written");
+    let journal = FaultyJournal::new(Arc::new(inner.clone()), Odds::default());
+    journal.fail_next_forgets(3);
+    let system = start(Arc::new(journal)).await;
+    while !inner.undelivered(None, 1).await.expect("reads").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(system.drain(PATIENCE).await);
+}

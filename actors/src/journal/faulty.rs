@@ -95,6 +95,7 @@ struct Plan {
     commits: VecDeque<Fault>,
     n_loads: u64,
     n_scans: u64,
+    n_forgets: u64,
     n_calls: HashMap<EntityKey, u64>,
     injected: Injected,
 }
@@ -118,6 +119,11 @@ impl FaultyJournal {
     /// Lets the next `n` reads of deadlines and of the outbox fail.
     pub fn fail_next_scans(&self, n: u64) {
         self.plan().n_scans += n;
+    }
+
+    /// Lets the next `n` attempts to take effects out of the outbox fail.
+    pub fn fail_next_forgets(&self, n: u64) {
+        self.plan().n_forgets += n;
     }
 
     /// Lets the next `n` loads fail, whosever they are.
@@ -249,6 +255,12 @@ impl Journal for FaultyJournal {
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
+        let mut plan = self.plan();
+        if plan.n_forgets > 0 {
+            plan.n_forgets -= 1;
+            return ready(Err(JournalError::Unavailable("injected".into()))).boxed();
+        }
+        drop(plan);
         self.inner.delivered(effects)
     }
 

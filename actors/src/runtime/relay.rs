@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Notify, mpsc};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 /// Most commits whose effects wait to be taken up.
 const QUEUE_MAX: usize = 16_384;
@@ -166,13 +166,13 @@ impl Deliveries {
                     done.push(key);
                     self.progress.close(1);
                     if done.len() >= FORGET_MAX {
-                        forget_delivered(&system, mem::take(&mut done)).await;
+                        forget_delivered(&system, &mut done).await;
                     }
                 }
                 Some(outgoing) = self.incoming.recv() => self.take_up(outgoing, &mut queues),
                 _ = forget.tick() => {
                     if !done.is_empty() {
-                        forget_delivered(&system, mem::take(&mut done)).await;
+                        forget_delivered(&system, &mut done).await;
                     }
                     metrics::gauge!("outrider_effects_open").set(queues.n_held() as f64);
                     let is_behind = self.progress.n_missed.load(Ordering::Acquire) > 0;
@@ -314,10 +314,16 @@ async fn tell_until_answered(
     }
 }
 
-async fn forget_delivered(system: &System, delivered: Vec<EffectKey>) {
-    // Kept ones are delivered again after a restart, and recognised.
-    if let Err(error) = system.journal().delivered(delivered).await {
-        warn!(%error, "delivered effects kept");
+/// Empties `done`, unless the journal cannot be reached: then soon again, for what stays in the outbox
+/// is delivered again after a restart, and nobody may recognise it by then.
+async fn forget_delivered(system: &System, done: &mut Vec<EffectKey>) {
+    match system.journal().delivered(done.clone()).await {
+        Ok(()) => done.clear(),
+        Err(error) if done.len() < HELD_MAX => debug!(%error, "delivered effects kept for now"),
+        Err(error) => {
+            warn!(%error, n = done.len(), "delivered effects kept until the next start");
+            done.clear();
+        }
     }
 }
 

@@ -49,11 +49,6 @@ impl Node {
         format!("http://{}{path}", self.address)
     }
 
-    /// Where its journal is.
-    pub(crate) fn directory(&self) -> PathBuf {
-        self.dir.path().to_owned()
-    }
-
     /// The key its tokens are signed with, once it has run.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.dir.path().join("development-key.pem")

@@ -6,15 +6,15 @@ use crate::{
     node::{Node, rider},
     ride::new_ride,
 };
-use actors::journal::postgres::private::PrivatePostgres;
+use actors::journal::postgres::private::{PrivatePostgres, Stop};
 use protocol::{
     Code, CommandId,
     frame::Outcome,
     work::{OrderAction, Wish},
 };
 use std::{
-    fs,
-    process::Command,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -36,8 +36,13 @@ struct Told {
 #[expect(clippy::print_stdout, reason = "the figures of this test are worth reading")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crash_of_postgres_loses_nothing_and_closes_no_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    // It does not run as root, and must be able to come in.
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let server = PrivatePostgres::start(directory.path().join("postgres")).await.unwrap();
     let node = Node::with(&[
-        ("JOURNAL__KIND", "private_postgres"),
+        ("JOURNAL__KIND", "postgres"),
+        ("JOURNAL__URL", &server.url()),
         ("GATEWAY__SESSION__COMMANDS_PER_S", "1000"),
         ("GATEWAY__SESSION__COMMANDS_BURST", "1000"),
         ("GATEWAY__SESSION__FRAMES_PER_S", "1000"),
@@ -51,14 +56,11 @@ async fn a_crash_of_postgres_loses_nothing_and_closes_no_socket() {
     }
     until(|| told.n_ok.load(Ordering::Relaxed) > 50).await;
 
-    let directory = node.directory().join("postgres");
-    let pid = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
-    let pid = pid.lines().next().unwrap().to_owned();
-    assert!(Command::new("kill").args(["-QUIT", &pid]).status().unwrap().success());
+    server.stop(Stop::Immediate).await.unwrap();
     tokio::time::sleep(AWAY).await;
     assert!(told.n_busy.load(Ordering::Relaxed) > N_RIDERS, "callers are told to come back");
 
-    let server = PrivatePostgres::start(&directory).await.unwrap();
+    server.start_again().await.unwrap();
     let (back, before) = (Instant::now(), told.n_ok.load(Ordering::Relaxed));
     until(|| told.n_ok.load(Ordering::Relaxed) > before).await;
     println!("the first yes came {:?} after Postgres was back", back.elapsed());

@@ -35,6 +35,8 @@ const PID: &str = "postmaster.pid";
 const TAKEN: &str = "lock file \"postmaster.pid\" already exists";
 /// How long it may take to answer after it was started; recovering from a crash is part of it.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long one attempt to reach it may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long to breathe between two looks.
 const BREATHER: Duration = Duration::from_millis(20);
 /// The longest path a socket may have, as Linux limits it.
@@ -250,9 +252,11 @@ impl PrivatePostgres {
 
         loop {
             let options = options_in(&self.directory, "postgres").disable_statement_logging();
-            let error = match options.connect().await {
+            // A server on its way out may accept and never answer.
+            let connecting = tokio::time::timeout(CONNECT_PATIENCE, options.connect()).await;
+            let error = match connecting.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                 Ok(connection) => {
-                    connection.close().await.ok();
+                    drop(tokio::time::timeout(CONNECT_PATIENCE, connection.close()).await);
                     // What answers may be another one, on its way out.
                     if self.pid() == Some(pid) {
                         return Ok(());

@@ -38,6 +38,8 @@ struct Kept {
     shards: BTreeMap<ShardId, Shard>,
     deadlines: BTreeSet<(Timestamp, EntityKey)>,
     results: BTreeMap<u64, (EntityKey, Timestamp, CommandResult)>,
+    /// Where the answer to a command stands.
+    answered: HashMap<(EntityKey, CommandId), u64>,
     n_results: u64,
     claims: BTreeMap<Claim, EntityKey>,
     views: BTreeMap<EntityKey, ViewRow>,
@@ -138,9 +140,8 @@ impl Journal for MemoryJournal {
         command: CommandId,
     ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
         self.read(move |kept| {
-            kept.answers(entity)
-                .find(|result| result.command == command)
-                .map(|result| result.bytes.clone())
+            let (.., result) = kept.results.get(kept.answered.get(&(entity, command))?)?;
+            Some(result.bytes.clone())
         })
     }
 
@@ -275,7 +276,9 @@ impl Journal for MemoryJournal {
                 .map(|(position, (entity, ..))| (*position, *entity))
                 .collect();
             for (position, entity) in &old {
-                kept.results.remove(position);
+                if let Some((key, _, result)) = kept.results.remove(position) {
+                    kept.answered.remove(&(key, result.command));
+                }
                 if let Some(entity) = kept.entities.get_mut(entity) {
                     entity.results.retain(|kept| kept != position);
                 }
@@ -334,7 +337,7 @@ impl Kept {
             entity.deadline = deadline;
         }
         if let Some(result) = commit.result
-            && self.answers(key).all(|kept| kept.command != result.command)
+            && !self.answered.contains_key(&(key, result.command))
         {
             self.add_result(self.n_results + 1, key, at, result);
         }
@@ -362,6 +365,7 @@ impl Kept {
     fn add_result(&mut self, position: u64, key: EntityKey, at: Timestamp, result: CommandResult) {
         self.n_results = position;
         self.entities.entry(key).or_default().results.push(position);
+        self.answered.insert((key, result.command), position);
         self.results.insert(position, (key, at, result));
     }
 

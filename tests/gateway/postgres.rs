@@ -71,21 +71,20 @@ async fn a_crash_of_postgres_loses_nothing_and_closes_no_socket() {
     for (n, riding) in (0..).zip(riders) {
         let kept = riding.await.unwrap();
         let token = node.token(rider(n));
-        for (order, is_cancelled) in kept {
+        for order in kept {
             let answer = http.get(node.url(&format!("/v1/orders/{order}"))).bearer_auth(&token);
             let view: serde_json::Value = answer.send().await.unwrap().json().await.unwrap();
             assert_eq!(view["id"], order, "{view}");
-            let status = view["status"].as_str().unwrap();
-            assert_eq!(status.starts_with("cancelled"), is_cancelled, "{view}");
+            assert!(view["status"].as_str().unwrap().starts_with("cancelled"), "{view}");
         }
     }
     drop(node);
     drop(server);
 }
 
-/// Places and cancels orders, each with one command id until there is an answer; returns the orders
-/// that were acknowledged, and whether their end was.
-async fn ride_and_cancel(mut client: Client, told: Arc<Told>) -> Vec<(String, bool)> {
+/// Places and cancels orders, each with one command id until there is a yes; returns the orders, whose
+/// beginning and end were both acknowledged.
+async fn ride_and_cancel(mut client: Client, told: Arc<Told>) -> Vec<String> {
     let mut kept = Vec::new();
     while !told.is_enough.load(Ordering::Relaxed) {
         let place = Wish::PlaceOrder(Box::new(new_ride()));
@@ -93,7 +92,7 @@ async fn ride_and_cancel(mut client: Client, told: Arc<Told>) -> Vec<(String, bo
         let order = id.parse().unwrap();
         let action = OrderAction::Cancel { reason: "changed my mind".to_owned() };
         insist(&mut client, Wish::Order { id: order, action }, &told).await;
-        kept.push((id, true));
+        kept.push(id);
     }
     kept
 }

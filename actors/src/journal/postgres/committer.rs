@@ -77,15 +77,18 @@ impl Shared {
         !*self.reachable.borrow()
     }
 
+    /// Counted while the word is changed, so that one who is back cannot speak for one who has just left.
     fn away(&self) {
-        self.n_away.fetch_add(1, Ordering::AcqRel);
-        self.reachable.send_replace(false);
+        self.reachable.send_modify(|is_reachable| {
+            self.n_away.fetch_add(1, Ordering::AcqRel);
+            *is_reachable = false;
+        });
     }
 
     fn back(&self) {
-        if self.n_away.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.reachable.send_replace(true);
-        }
+        self.reachable.send_modify(|is_reachable| {
+            *is_reachable = self.n_away.fetch_sub(1, Ordering::AcqRel) == 1;
+        });
     }
 
     fn delivered(&self) -> MutexGuard<'_, Vec<EffectKey>> {

@@ -37,6 +37,77 @@ impl fmt::Display for ShardId {
     }
 }
 
+/// Some of the [`SHARDS`]. Iterates in the order of their numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShardSet([u64; SHARDS as usize / 64]);
+
+impl ShardSet {
+    /// None of them.
+    pub const NONE: Self = Self([0; SHARDS as usize / 64]);
+    /// All of them.
+    pub const ALL: Self = Self([u64::MAX; SHARDS as usize / 64]);
+
+    /// Is it one of these?
+    pub fn contains(&self, shard: ShardId) -> bool {
+        self.0[usize::from(shard.0 % SHARDS) / 64] & Self::bit(shard) != 0
+    }
+
+    /// Adds one; was it missing?
+    pub fn insert(&mut self, shard: ShardId) -> bool {
+        let is_new = !self.contains(shard);
+        self.0[usize::from(shard.0 % SHARDS) / 64] |= Self::bit(shard);
+        is_new
+    }
+
+    /// Takes one out; was it there?
+    pub fn remove(&mut self, shard: ShardId) -> bool {
+        let was_there = self.contains(shard);
+        self.0[usize::from(shard.0 % SHARDS) / 64] &= !Self::bit(shard);
+        was_there
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// None at all?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::NONE
+    }
+
+    /// Each of them, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = ShardId> + '_ {
+        (0..SHARDS).map(ShardId).filter(|shard| self.contains(*shard))
+    }
+
+    fn bit(shard: ShardId) -> u64 {
+        1 << (shard.0 % 64)
+    }
+}
+
+impl Default for ShardSet {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl FromIterator<ShardId> for ShardSet {
+    fn from_iter<T: IntoIterator<Item = ShardId>>(shards: T) -> Self {
+        let mut set = Self::NONE;
+        for shard in shards {
+            set.insert(shard);
+        }
+        set
+    }
+}
+
+impl fmt::Debug for ShardSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(|shard| shard.0)).finish()
+    }
+}
+
 /// What every kind of id can do.
 pub trait Identifier:
     Copy + Eq + Ord + Hash + fmt::Debug + fmt::Display + FromStr + Send + Sync + 'static
@@ -281,6 +352,18 @@ impl fmt::Display for JobId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_of_shards_holds_what_was_put_in_and_nothing_else() {
+        let mut set: ShardSet =
+            [ShardId(0), ShardId(63), ShardId(64), ShardId(1023)].into_iter().collect();
+        assert_eq!(set.len(), 4);
+        assert!(!set.insert(ShardId(64)) && set.insert(ShardId(65)));
+        assert!(set.remove(ShardId(0)) && !set.remove(ShardId(0)));
+        assert_eq!(set.iter().map(|it| it.0).collect::<Vec<_>>(), [63, 64, 65, 1023]);
+        assert_eq!(ShardSet::ALL.len(), usize::from(SHARDS));
+        assert!(ShardSet::NONE.is_empty());
+    }
     use crate::Timestamp;
     use proptest::prelude::*;
 

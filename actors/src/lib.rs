@@ -5,6 +5,7 @@
 //! writes), [`journal`] (where), [`runtime`] (how rules live), [`region`] (who proposes).
 
 pub mod board;
+pub mod cluster;
 pub mod commit;
 pub mod decider;
 pub mod driver;

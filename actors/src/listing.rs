@@ -5,6 +5,7 @@ use protocol::{
     view::WorkKind,
     work::{Needs, OfferPolicy, Vehicle},
 };
+use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
 /// One region: an H3 cell of resolution 5 (about 250 km²).
@@ -40,7 +41,7 @@ pub struct Listing {
 }
 
 /// An entity as regions see it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Card {
     /// A driver who can be offered work.
     Driver(DriverCard),
@@ -49,7 +50,7 @@ pub enum Card {
 }
 
 /// A driver who can be offered work. One who cannot is not listed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriverCard {
     /// Who.
     pub id: DriverId,
@@ -74,7 +75,7 @@ pub struct DriverCard {
 }
 
 /// A job that looks for a driver.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchCard {
     /// Which.
     pub job: JobId,

@@ -125,7 +125,8 @@ pub enum StartError {
 
 /// What was wished, in few bytes. The same wish may become different commands: a price depends on the
 /// hour, and a code is drawn anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Wished(u64);
 
 impl Wished {

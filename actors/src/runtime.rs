@@ -37,7 +37,9 @@ use crate::{
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
-use protocol::{CommandId, DriverId, JobId, OrderId, Principal, RescueId, RiderId, Timestamp};
+use protocol::{
+    CommandId, DriverId, JobId, OrderId, Principal, RescueId, RiderId, ShardSet, Timestamp,
+};
 use publisher::Publisher;
 use serde::{Deserialize, Serialize};
 use shard::{Instruction, Shards};
@@ -593,7 +595,8 @@ impl System {
         let (mut n, mut after) = (0, None);
         loop {
             let until = Timestamp(i64::MAX as u64);
-            let page = patiently(|| self.journal().deadlines(until, after, PAGE)).await?;
+            let page =
+                patiently(|| self.journal().deadlines(&ShardSet::ALL, until, after, PAGE)).await?;
             for &(due, entity) in &page {
                 self.0.alarm.set(entity, Some(due));
                 if due <= soon {

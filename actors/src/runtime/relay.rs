@@ -11,7 +11,7 @@ use crate::{
     journal::{EffectKey, JournalError, OutboxPosition, SharedJournal},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use protocol::{CommandId, Principal, Timestamp};
+use protocol::{CommandId, Principal, ShardSet, Timestamp};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem,
@@ -334,7 +334,7 @@ async fn read_outbox(
     let mut parcels = Vec::new();
     let mut after: Option<OutboxPosition> = None;
     loop {
-        let rows = journal.undelivered(after, PAGE).await?;
+        let rows = journal.undelivered(&ShardSet::ALL, after, PAGE).await?;
         let is_last = rows.len() < PAGE;
         after = rows.last().map(|row| row.position);
         for row in rows.into_iter().filter(|row| !known.contains(&row.key)) {

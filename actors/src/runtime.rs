@@ -46,10 +46,8 @@ use crate::{
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
-use membership::{Membership, Place};
-use protocol::{CommandId, JobId, Principal, ShardSet, Timestamp};
-use publisher::{Interest, Publisher};
-use remote::Seat;
+            let page = self.journal().deadlines(shards, until, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
 use serde::{Deserialize, Serialize};
 use shard::{Forgetful, Instruction, Shards};
 use std::{
@@ -262,7 +260,7 @@ macro_rules! by_kind {
         }
     };
 }
-pub(self) use by_kind;
+use by_kind;
 
 impl System {
     /// Brings a node's actors to life: timers, outbox and open work continue where the journal
@@ -732,10 +730,10 @@ impl System {
         let (mut deadlines, mut after) = (Vec::new(), None);
         loop {
             let until = Timestamp(i64::MAX as u64);
-            let page = self.journal().deadlines(until, after, PAGE).await?;
+            let page = self.journal().deadlines(shards, until, after, PAGE).await?;
             let is_last = page.len() < PAGE;
             after = page.last().copied();
-            deadlines.extend(page.into_iter().filter(|(_, who)| shards.contains(who.shard())));
+            deadlines.extend(page);
             if is_last {
                 return Ok(deadlines);
             }

@@ -53,13 +53,10 @@ impl System {
         if !membership.custody.turn(shard, Hold::Held, Hold::Sealed) {
             return false;
         }
-        let everyone = match timeout(step, self.depart(shard)).await {
-            Ok(everyone) => everyone,
-            Err(_) => {
-                warn!(%shard, "entities did not let go in time");
-                self.resume(membership, shard, Vec::new());
-                return false;
-            }
+        let Ok(everyone) = timeout(step, self.depart(shard)).await else {
+            warn!(%shard, "entities did not let go in time");
+            self.resume(membership, shard, Vec::new());
+            return false;
         };
         if hears {
             for warm in &everyone {

@@ -14,8 +14,9 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{CommandId, Principal, ShardSet, Timestamp};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    mem,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -57,11 +58,10 @@ pub(super) struct Outgoing {
 #[derive(Debug)]
 pub(super) struct Relay {
     queue: mpsc::Sender<Outgoing>,
-    changes: mpsc::UnboundedSender<Change>,
     progress: Arc<Progress>,
 }
 
-/// Whose effects are delivered here. Rare, and taken up before any effect.
+/// Whose effects are delivered here.
 #[derive(Debug)]
 enum Change {
     /// Those that a former owner of their sources left in the outbox.
@@ -78,15 +78,17 @@ struct Progress {
     /// Some were not taken up, and must be read from the outbox.
     n_missed: AtomicUsize,
     changed: Notify,
+    /// Rare, and taken up before any effect that comes later.
+    changes: Mutex<Vec<Change>>,
+    has_changes: Notify,
 }
 
 impl Relay {
     pub(super) fn new() -> (Self, Deliveries) {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
-        let (changes, changing) = mpsc::unbounded_channel();
         let progress = Arc::new(Progress::default());
-        let deliveries = Deliveries { incoming, changing, progress: progress.clone() };
-        (Self { queue, changes, progress }, deliveries)
+        let deliveries = Deliveries { incoming, progress: progress.clone() };
+        (Self { queue, progress }, deliveries)
     }
 
     /// Delivers what was committed and not delivered before this node had its sources, and before
@@ -96,17 +98,12 @@ impl Relay {
         if parcels.len() >= HELD_MAX {
             self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
         }
-        self.change(Change::TakeOver(parcels));
+        self.progress.change(Change::TakeOver(parcels));
     }
 
     /// Delivers nothing more from these shards: their new owners do.
     pub(super) fn abandon(&self, shards: &ShardSet) {
-        self.change(Change::Abandon(shards.clone()));
-    }
-
-    fn change(&self, change: Change) {
-        // Fails only when the relay has been stopped.
-        self.changes.send(change).ok();
+        self.progress.change(Change::Abandon(*shards));
     }
 
     /// Hands in the effects of a commit. Never waits.
@@ -135,6 +132,16 @@ impl Relay {
 }
 
 impl Progress {
+    fn change(&self, change: Change) {
+        self.changes().push(change);
+        self.has_changes.notify_one();
+    }
+
+    /// Never held across an await or a panic, so poison means nothing here.
+    fn changes(&self) -> MutexGuard<'_, Vec<Change>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn close(&self, n: usize) {
         if self.n_open.fetch_sub(n, Ordering::AcqRel) == n {
             self.changed.notify_waiters();
@@ -154,7 +161,6 @@ pub(super) struct Parcel {
 #[derive(Debug)]
 pub(super) struct Deliveries {
     incoming: mpsc::Receiver<Outgoing>,
-    changing: mpsc::UnboundedReceiver<Change>,
     progress: Arc<Progress>,
 }
 
@@ -177,10 +183,7 @@ impl Deliveries {
             tokio::select! {
                 // What is rare comes first, and a change of owners before what the new one commits.
                 biased;
-                Some(change) = self.changing.recv() => match change {
-                    Change::TakeOver(parcels) => self.add(parcels, &mut queues),
-                    Change::Abandon(shards) => self.progress.close(queues.remove(&shards)),
-                },
+                () = self.progress.has_changes.notified() => self.change(&mut queues),
                 _ = forget.tick() => {
                     if !done.is_empty() {
                         forget_delivered(&system, &mut done).await;
@@ -200,6 +203,15 @@ impl Deliveries {
                     }
                 }
                 Some(outgoing) = self.incoming.recv() => self.take_up(outgoing, &mut queues),
+            }
+        }
+    }
+
+    fn change(&self, queues: &mut Queues) {
+        for change in mem::take(&mut *self.progress.changes()) {
+            match change {
+                Change::TakeOver(parcels) => self.add(parcels, queues),
+                Change::Abandon(shards) => self.progress.close(queues.remove(&shards)),
             }
         }
     }
@@ -375,10 +387,10 @@ pub(super) async fn read_outbox(
     let mut parcels = Vec::new();
     let mut after: Option<OutboxPosition> = None;
     loop {
-        let rows = system.journal().undelivered(after, PAGE).await?;
+        let rows = system.journal().undelivered(shards, after, PAGE).await?;
         let is_last = rows.len() < PAGE;
         after = rows.last().map(|row| row.position);
-        for row in rows.into_iter().filter(|row| shards.contains(row.key.source.shard())) {
+        for row in rows {
             match rmp_serde::from_slice(&row.bytes) {
                 Ok(effect) => parcels.push(Parcel { key: row.key, at: row.at, effect }),
                 Err(error) => error!(source = %row.key.source, %error, "unreadable effect"),

@@ -230,7 +230,7 @@ impl System {
 
     /// Lets entities that regions of `moved` should know list themselves where those are now.
     pub(super) fn relist(&self, moved: &ShardSet) {
-        self.to_all_shards(&Instruction::Relist(Forgetful::Shards(Box::new(moved.clone()))));
+        self.to_all_shards(&Instruction::Relist(Forgetful::Shards(Box::new(*moved))));
     }
 
     /// A region of this node has forgotten everybody.

@@ -13,6 +13,8 @@
 //! coordinator: placement is a pure function of who is alive, and who disagrees loses a compare-and-set.
 
 pub mod arbiter;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 pub mod envelope;
 pub mod observer;
 pub mod placement;

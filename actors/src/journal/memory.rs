@@ -1,5 +1,7 @@
 //! A journal that lives as long as the process: for tests, and for trying things out.
 
+pub mod arbiter;
+
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
     OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Sort, Stored, ViewQuery,
@@ -8,10 +10,12 @@ use super::{
 };
 use crate::{
     Claim, Commit, EntityKey, Posting, Version, ViewRow,
+    cluster::Incarnation,
     commit::{CommandResult, EncodedEvent},
 };
+use arbiter::{Access, Cluster};
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::{CommandId, Currency, ShardId, Timestamp};
+use protocol::{CommandId, Currency, ShardId, ShardSet, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
@@ -30,6 +34,8 @@ pub struct MemoryJournal {
     kept: Arc<Mutex<Kept>>,
     is_closed: Arc<AtomicBool>,
     n_commits: watch::Sender<u64>,
+    /// What it may do, if it shares the maps with other nodes; alone it may do everything.
+    access: Option<Arc<Access>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +56,8 @@ struct Kept {
     balances: HashMap<(String, Currency), i64>,
     /// No commit of its own yet: more records may be restored.
     is_restoring: bool,
+    /// Who shares the maps.
+    cluster: Cluster,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +75,8 @@ struct Shard {
     epochs: BTreeMap<u64, (u64, Timestamp, String)>,
     /// The newest ownership.
     epoch: u64,
+    /// Which member of a cluster has it.
+    owner: Option<Incarnation>,
     /// Did this process begin that ownership, rather than restore it?
     is_ours: bool,
     head: u64,
@@ -96,15 +106,21 @@ impl MemoryJournal {
         self.kept.lock().expect("nothing panics while it holds the maps")
     }
 
+    /// Is it open, and within reach?
+    fn reach(&self) -> Result<(), String> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err("closed".into());
+        }
+        self.access.as_ref().map_or(Ok(()), |access| access.reach())
+    }
+
     /// Answers `read` of what is kept, unless the journal is closed.
     fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&mut Kept) -> T + Send + 'static,
     ) -> BoxFuture<'_, Result<T, JournalError>> {
         async move {
-            if self.is_closed.load(Ordering::Acquire) {
-                return Err(JournalError::Unavailable("closed".into()));
-            }
+            self.reach().map_err(JournalError::Unavailable)?;
             Ok(read(&mut self.kept()))
         }
         .boxed()
@@ -118,10 +134,12 @@ impl Journal for MemoryJournal {
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
         async move {
-            if self.is_closed.load(Ordering::Acquire) {
-                return Err(CommitError::Unavailable("closed".into()));
-            }
+            self.reach().map_err(CommitError::Unavailable)?;
             let mut kept = self.kept();
+            if let Some(access) = &self.access {
+                let shard = commit.entity.shard();
+                access.fence(shard, kept.shards.get(&shard).map_or(0, |it| it.epoch))?;
+            }
             rules::admit(&commit, &*kept)?;
             let has_events = !commit.events.is_empty();
             kept.write(commit);
@@ -147,12 +165,18 @@ impl Journal for MemoryJournal {
 
     fn undelivered(
         &self,
+        shards: &ShardSet,
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
-        let first = OutboxPosition(after.map_or(0, |position| position.0 + 1));
+        let (shards, first) = (*shards, OutboxPosition(after.map_or(0, |it| it.0 + 1)));
         self.read(move |kept| {
-            kept.outbox.range(first..).take(limit).map(|(_, row)| row.clone()).collect()
+            kept.outbox
+                .range(first..)
+                .filter(|(_, row)| shards.contains(row.key.source.shard()))
+                .take(limit)
+                .map(|(_, row)| row.clone())
+                .collect()
         })
     }
 
@@ -168,15 +192,18 @@ impl Journal for MemoryJournal {
 
     fn deadlines(
         &self,
+        shards: &ShardSet,
         until: Timestamp,
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
+        let shards = *shards;
         self.read(move |kept| {
             kept.deadlines
                 .iter()
                 .filter(|row| after.is_none_or(|after| **row > after))
                 .take_while(|(at, _)| *at < until)
+                .filter(|(_, entity)| shards.contains(entity.shard()))
                 .take(limit)
                 .copied()
                 .collect()
@@ -248,6 +275,10 @@ impl Journal for MemoryJournal {
         self.n_commits.subscribe()
     }
 
+    fn reachable(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.access.as_ref()?.reachable())
+    }
+
     fn dump(
         &self,
         part: Part,
@@ -264,7 +295,14 @@ impl Journal for MemoryJournal {
     }
 
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
-        async move { self.read(move |kept| kept.restore(records)).await? }.boxed()
+        async move {
+            if self.access.is_some() {
+                let refused = "records are not restored into a cluster that runs".to_owned();
+                return Err(JournalError::Unavailable(refused).into());
+            }
+            self.read(move |kept| kept.restore(records)).await?
+        }
+        .boxed()
     }
 
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
@@ -546,6 +584,13 @@ impl Kept {
 }
 
 impl Shard {
+    /// From now on it is somebody else's, or the same one's anew.
+    fn begin_epoch(&mut self, at: Timestamp, owner: String) {
+        self.is_ours = true;
+        self.epoch += 1;
+        self.epochs.insert(self.epoch, (self.head + 1, at, owner));
+    }
+
     /// Writes an event at the end of the log.
     fn append(
         &mut self,
@@ -554,10 +599,7 @@ impl Shard {
         recorded: Recorded,
     ) -> Arc<FeedEvent> {
         if !self.is_ours {
-            self.is_ours = true;
-            self.epoch += 1;
-            let first = (self.head + 1, recorded.at, OWNER.to_owned());
-            self.epochs.insert(self.epoch, first);
+            self.begin_epoch(recorded.at, OWNER.to_owned());
         }
         self.head += 1;
         let (shard, seq, epoch) = (entity.shard(), self.head, self.epoch);

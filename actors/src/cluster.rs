@@ -16,6 +16,8 @@ pub mod arbiter;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 pub mod envelope;
+#[cfg(any(test, feature = "testing"))]
+pub mod hub;
 pub mod observer;
 pub mod placement;
 pub mod routes;

@@ -46,8 +46,10 @@ use crate::{
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
-            let page = self.journal().deadlines(shards, until, after, PAGE).await?;
-            let is_last = page.len() < PAGE;
+use membership::{Membership, Place};
+use protocol::{CommandId, JobId, Principal, ShardSet, Timestamp};
+use publisher::{Interest, Publisher};
+use remote::Seat;
 use serde::{Deserialize, Serialize};
 use shard::{Forgetful, Instruction, Shards};
 use std::{

@@ -82,9 +82,10 @@ pub(super) async fn renew(system: System) {
 
 /// Others have declared this node dead: nothing it has counts any more.
 fn expel(system: &System, membership: &Membership) {
-    if !membership.is_over.send_replace(true) {
+    if !*membership.is_over.borrow() {
         error!(me = %membership.me, "declared dead by another node: giving up everything");
         system.abandon(&ShardSet::ALL);
+        membership.is_over.send_replace(true);
     }
 }
 

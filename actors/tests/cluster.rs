@@ -517,6 +517,7 @@ fn placement(rider: RiderId) -> Placement {
 async fn a_board_shows_what_is_on_every_node() {
     let (_fleet, nodes) = Fleet::of(3).await;
     let mut board = nodes[0].system.board();
+    nodes[0].system.widen_boards();
     let drivers: Vec<DriverId> = (0..12).map(|n| DriverId::nth(1_000_000 + n)).collect();
     join_all(drivers.iter().map(|it| on_duty(&nodes[1], *it))).await;
     let mut missing: Vec<EntityKey> = drivers.into_iter().map(Into::into).collect();

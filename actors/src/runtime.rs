@@ -604,12 +604,12 @@ impl System {
         self.once::<D, _>(id, until, |reply, permit| Message::Read { reply, permit }).await
     }
 
-    /// Everything published from now on, and soon the mark of every entity that is awake. At most
-    /// 65,536 wait; a reader who is slower is cut off and should start again.
+    /// Everything published from now on, and soon the mark of every entity that is awake here; of other
+    /// nodes, while [`System::widen_boards`] says so. At most 65,536 wait; a reader who is slower is cut
+    /// off and should start again.
     pub fn board(&self) -> mpsc::Receiver<Published> {
         let receiver = self.0.publisher.subscribe(Interest::Everything);
         self.to_all_shards(&Instruction::Republish);
-        self.want_boards();
         receiver
     }
 

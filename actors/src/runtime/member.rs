@@ -82,9 +82,10 @@ pub(super) async fn renew(system: System) {
 
 /// Others have declared this node dead: nothing it has counts any more.
 fn expel(system: &System, membership: &Membership) {
-    if !membership.is_over.send_replace(true) {
+    if !*membership.is_over.borrow() {
         error!(me = %membership.me, "declared dead by another node: giving up everything");
         system.abandon(&ShardSet::ALL);
+        membership.is_over.send_replace(true);
     }
 }
 
@@ -144,6 +145,7 @@ async fn see(
             state.unheard.keys().copied().collect()
         };
         let accusations = observer.looked(asked, now, membership.me, &picture, &unheard);
+        membership.note_renewals(&picture, now);
         let picture = Arc::new(picture);
         membership.picture.store(Arc::clone(&picture));
         let mut has_news = false;
@@ -359,11 +361,15 @@ impl System {
         membership.custody.notice();
     }
 
-    /// Gives everything away and leaves the cluster, within `patience`; what is left is given to nobody.
-    pub(super) async fn leave(&self, patience: Duration) {
+    /// Gives everything to other nodes and leaves the cluster, within `patience`; what is left is given
+    /// to nobody, and taken by whoever is there. Asked from here, everything still goes on. Alone, it
+    /// does nothing.
+    pub async fn leave(&self, patience: Duration) {
         let Some(membership) = self.membership() else { return };
         let until = Instant::now() + patience;
-        membership.is_leaving.store(true, Ordering::Release);
+        if membership.is_leaving.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let (me, hears) = (membership.me, *membership.hears.borrow());
         let told = membership.arbiter.renew(me, Standing::Draining, hears);
         timeout(membership.settings.ttl, told).await.ok();

@@ -81,6 +81,8 @@ pub(super) struct State {
     pub(super) resting: BTreeMap<ShardId, Instant>,
     /// Nodes that look at a board, until when.
     pub(super) boards: BTreeMap<Incarnation, Instant>,
+    /// How often each node had renewed its lease, and when that was first seen.
+    pub(super) renewed: BTreeMap<Incarnation, (u64, Instant)>,
     /// What others follow here, by the number they gave it.
     pub(super) forwarding: BTreeMap<(Incarnation, u64), Forwarding>,
 }
@@ -129,6 +131,8 @@ pub struct ClusterView {
     pub picture: Picture,
     /// For how much longer the node counts as alive, in milliseconds.
     pub lease_left_ms: u64,
+    /// The same for every node, as far as this one has seen it renew itself.
+    pub leases_left_ms: BTreeMap<Incarnation, u64>,
     /// Is it connected to the others?
     pub hears: bool,
     /// Is it leaving?
@@ -217,14 +221,30 @@ impl Membership {
         alive.map(|it| it.incarnation).filter(|it| *it != self.me).collect()
     }
 
+    /// Takes note of who has renewed its lease since the last look.
+    pub(super) fn note_renewals(&self, picture: &Picture, now: Instant) {
+        let renewed = &mut self.state().renewed;
+        renewed.retain(|who, _| picture.members.contains_key(who));
+        for (who, member) in &picture.members {
+            let known = renewed.entry(*who).or_insert((member.renewals, now));
+            if known.0 != member.renewals {
+                *known = (member.renewals, now);
+            }
+        }
+    }
+
     pub(super) fn view(&self) -> ClusterView {
         let picture = Picture::clone(&self.picture.load());
         let n_orphans =
             crate::cluster::placement::plan(self.me, &picture, &self.settings).n_orphans;
+        let ttl = self.settings.ttl;
+        let left = |since: &Instant| ttl.saturating_sub(since.elapsed()).as_millis() as u64;
+        let renewed = self.state().renewed.iter().map(|(who, (_, at))| (*who, left(at))).collect();
         ClusterView {
             me: self.me,
             picture,
             lease_left_ms: self.custody.lease_left().as_millis() as u64,
+            leases_left_ms: renewed,
             hears: *self.hears.borrow(),
             is_leaving: self.is_leaving.load(Ordering::Acquire),
             n_held: self.custody.all(Hold::Held).len(),
@@ -239,6 +259,11 @@ impl System {
     /// This node's part in a cluster; none, if it is alone.
     pub(super) fn membership(&self) -> Option<&Membership> {
         self.0.membership.as_ref()
+    }
+
+    /// How many nodes there are that are not dead, itself among them.
+    pub fn cluster_size(&self) -> usize {
+        self.membership().map_or(1, |membership| membership.others().len() + 1)
     }
 
     /// The cluster as this node sees it; none, if it is alone.

@@ -67,13 +67,6 @@ impl Publisher {
         receiver
     }
 
-    /// Does anyone look at a board here?
-    pub(super) fn has_boards(&self) -> bool {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.retain(|reader| !reader.queue.is_closed());
-        readers.iter().any(|reader| matches!(reader.interest, Interest::Everything))
-    }
-
     /// Builds the publication only if somebody reads it. Whoever is full or gone is cut off.
     pub(super) fn publish(
         &self,

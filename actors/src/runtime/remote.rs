@@ -33,8 +33,6 @@ use tokio::{
 /// How long one try may take, for the message or its answer may have been lost. A second try while
 /// the first one is still at work is answered together with it.
 const TRY_MAX: Duration = Duration::from_secs(2);
-/// How often those who show a board say that they still do.
-const BOARD_EVERY: Duration = Duration::from_secs(5);
 
 /// Where an entity lives at this moment.
 #[derive(Debug, Clone, Copy)]
@@ -238,8 +236,9 @@ impl System {
         self.tell_others(&Notice::RegionUp(region.0.into()));
     }
 
-    /// Boards here want to see what is everywhere.
-    pub(super) fn want_boards(&self) {
+    /// Lets other nodes tell the boards here what they show, for another fifteen seconds. Alone, boards
+    /// show everything anyway.
+    pub fn widen_boards(&self) {
         self.tell_others(&Notice::BoardWanted);
     }
 
@@ -248,16 +247,6 @@ impl System {
         for node in membership.others() {
             // A node that reads too slowly is told again, or is dead.
             membership.post.notify(self, node, notice).ok();
-        }
-    }
-
-    /// Asks other nodes for what their boards show, as long as somebody looks at one here.
-    pub(super) async fn keep_boards(self) {
-        loop {
-            tokio::time::sleep(BOARD_EVERY).await;
-            if self.0.publisher.has_boards() {
-                self.want_boards();
-            }
         }
     }
 }

@@ -399,7 +399,6 @@ fn show_board(system: &System, membership: &Membership, to: Incarnation) {
 /// Tidies up what other nodes left behind, for ever.
 pub(super) async fn tend(system: System) {
     let Some(membership) = system.membership() else { return };
-    system.spawn(system.clone().keep_boards());
     loop {
         tokio::time::sleep(TEND_EVERY).await;
         membership.post.sweep();

@@ -4,12 +4,12 @@ use super::OpenError;
 use protocol::Timestamp;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// Each takes a database from the version before to its own; the first makes version 1. Add,
-/// never change.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+/// Each takes a database from the version before to its own. Add, never change.
+const MIGRATIONS: &[(i64, &str)] =
+    &[(1, include_str!("schema_1.sql")), (3, include_str!("schema_3.sql"))];
 
 /// The version this build writes.
-pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+pub(super) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// The first Postgres that has all we use.
 const SERVER_VERSION_MIN: u32 = 150_000;
@@ -48,8 +48,8 @@ pub(super) async fn migrate(database: &mut PgConnection) -> Result<(i64, i64), O
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version int8 PRIMARY KEY)")
         .execute(&mut *step)
         .await?;
-    for (migration, version) in MIGRATIONS.into_iter().zip(1_i64..).skip(found as usize) {
-        sqlx::raw_sql(migration).execute(&mut *step).await?;
+    for (version, migration) in MIGRATIONS.iter().filter(|(version, _)| *version > found) {
+        sqlx::raw_sql(*migration).execute(&mut *step).await?;
         sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
             .bind(version)
             .execute(&mut *step)

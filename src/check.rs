@@ -1,6 +1,10 @@
-//! `outrider check journal`: reads the journal from end to end and says whether it is sound.
+//! `outrider check`: reads the journal from end to end and says whether it is sound, or asks the node
+//! on this machine whether it is well.
 
-use crate::{journal::Opened, settings::Settings};
+use crate::{
+    journal::Opened,
+    settings::{GatewaySettings, Settings},
+};
 use actors::{
     EntityKey, Version,
     journal::check::{Ack, Report, check},
@@ -12,6 +16,7 @@ use std::{
     error::Error,
     fs::File,
     io::{self, BufRead, BufReader, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +26,9 @@ pub(crate) enum Check {
     /// Proves that the journal keeps its invariants, as far as a journal can tell. A node with
     /// an embedded journal must not be running.
     Journal(CheckArgs),
+    /// Asks the node that listens where the settings say whether it should be sent work: for containers
+    /// without a shell.
+    Node,
 }
 
 /// How.
@@ -43,9 +51,38 @@ struct AckLine {
     command: CommandId,
 }
 
-/// Checks, prints what was found, and says whether the journal is sound.
+/// Checks, prints what was found, and says whether it is sound.
 pub(crate) async fn run(settings: &Settings, what: &Check) -> Result<bool, Box<dyn Error>> {
-    let Check::Journal(CheckArgs { acks, json }) = what;
+    match what {
+        Check::Journal(args) => check_journal(settings, args).await,
+        Check::Node => check_node(&settings.gateway).await,
+    }
+}
+
+async fn check_node(settings: &GatewaySettings) -> Result<bool, Box<dyn Error>> {
+    let address = within_reach(settings.listen);
+    // The node gives its journal as long as its patience; its answer still has to come back.
+    let client = reqwest::Client::builder().no_proxy().timeout(settings.patience * 2).build()?;
+    let answer = client.get(format!("http://{address}/health/ready")).send().await?;
+    let is_ready = answer.status().is_success();
+    writeln!(io::stdout().lock(), "{}", answer.text().await?)?;
+    Ok(is_ready)
+}
+
+/// Where a listener on all addresses can be reached from the same machine.
+fn within_reach(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+async fn check_journal(
+    settings: &Settings,
+    CheckArgs { acks, json }: &CheckArgs,
+) -> Result<bool, Box<dyn Error>> {
     let acks = acks.as_deref().map(read_acks).transpose()?.unwrap_or_default();
     let opened = Opened::look(&settings.journal).await?;
     let journal = &opened.journal;

@@ -4,11 +4,12 @@ use crate::{
     auth::{KeyError, Keys, principal_of},
     bench::{self, BenchArgs},
     check::{self, Check},
+    cluster::{self, ClusterArgs},
     demo::{self, DemoArgs},
     gateway,
     history::{self, HistoryArgs},
     journal::{self, OpenError},
-    node::{Node, NodeError, now},
+    node::{Node, NodeError, Over, now},
     settings::{JournalKind, Settings, SettingsError},
     telemetry::{self, TelemetryError},
     transfer::{self, ExportArgs, ImportArgs},
@@ -62,6 +63,8 @@ enum Command {
     Import(ImportArgs),
     /// Prints what happened to one entity, as JSON lines. A node with an embedded journal must not be running.
     History(HistoryArgs),
+    /// Asks a running node about its cluster, or changes who serves what.
+    Cluster(ClusterArgs),
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +122,10 @@ pub(crate) enum CliError {
     Import(Box<dyn Error>),
     #[error("history: {0}")]
     History(Box<dyn Error>),
+    #[error("cluster: {0}")]
+    Cluster(Box<dyn Error>),
+    #[error("the other nodes have declared this one dead and taken over; start it again")]
+    Expelled,
 }
 
 impl Cli {
@@ -159,6 +166,9 @@ impl Cli {
             Command::History(args) => {
                 history::run(&settings, &args).await.map_err(CliError::History)?;
             }
+            Command::Cluster(args) => {
+                cluster::run(&settings, &args).await.map_err(CliError::Cluster)?;
+            }
             Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -180,6 +190,10 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
     tokio::select! {
         _ = terminate.recv() => info!("told to terminate"),
         _ = interrupt.recv() => info!("interrupted"),
+        over = node.over() => match over {
+            Over::Dismissed => info!("told to leave"),
+            Over::Expelled => return Err(CliError::Expelled),
+        },
     }
     node.drain().await;
     Ok(())

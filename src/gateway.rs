@@ -7,6 +7,7 @@
 //! ```
 
 mod allowed;
+pub(crate) mod cluster;
 mod events;
 mod follow;
 mod health;
@@ -91,6 +92,10 @@ struct Gate {
     sessions: TaskTracker,
     /// The node is leaving: nobody new is let in, and everybody is told.
     drain: CancellationToken,
+    /// Over how long they are told, if there are other nodes to go to.
+    spread: Duration,
+    /// Somebody wants the node to leave.
+    dismissal: CancellationToken,
     metrics: PrometheusHandle,
     uses: Uses,
 }
@@ -101,6 +106,7 @@ pub(crate) struct Gateway {
     address: SocketAddr,
     gate: Arc<Gate>,
     server: JoinHandle<io::Result<()>>,
+    close: CancellationToken,
 }
 
 /// A gateway that cannot be opened.
@@ -160,13 +166,16 @@ impl Gateway {
             system,
             keys,
             drain,
+            spread: settings.drain.spread,
+            dismissal: CancellationToken::new(),
             metrics,
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
 
         let service =
             router(Arc::clone(&gate), extra).into_make_service_with_connect_info::<SocketAddr>();
-        let closing = gate.drain.clone().cancelled_owned();
+        let close = CancellationToken::new();
+        let closing = close.clone().cancelled_owned();
         // Frames are small, and none should wait for the next one.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
@@ -176,7 +185,7 @@ impl Gateway {
         let serving = axum::serve(listener, service).with_graceful_shutdown(closing);
         let server = tokio::spawn(serving.into_future());
         info!(%address, "listening");
-        Ok(Self { address, gate, server })
+        Ok(Self { address, gate, server, close })
     }
 
     /// Where it listens.
@@ -184,21 +193,29 @@ impl Gateway {
         self.address
     }
 
-    /// Lets nobody in any more, answers what is under way, and tells everybody goodbye.
-    pub(crate) async fn drain(self, within: Duration) {
-        let Self { gate, server, .. } = self;
-        gate.drain.cancel();
-        gate.sessions.close();
-        let left = async {
-            gate.sessions.wait().await;
-            match server.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(%error, "listener failed"),
-                Err(error) => error!(%error, "listener fell"),
-            }
-        };
-        if tokio::time::timeout(within, left).await.is_err() {
+    /// Returns once somebody wants the node to leave.
+    pub(crate) async fn dismissed(&self) {
+        self.gate.dismissal.cancelled().await;
+    }
+
+    /// Lets no session in any more, answers what is under way on those there are, and tells them goodbye;
+    /// requests are still answered. Returns once all have left, or after `within`.
+    pub(crate) async fn leave(&self, within: Duration) {
+        self.gate.drain.cancel();
+        self.gate.sessions.close();
+        if tokio::time::timeout(within, self.gate.sessions.wait()).await.is_err() {
             warn!("some clients did not leave in time");
+        }
+    }
+
+    /// Answers the requests under way, and no more.
+    pub(crate) async fn close(self, within: Duration) {
+        self.close.cancel();
+        match tokio::time::timeout(within, self.server).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => warn!(%error, "listener failed"),
+            Ok(Err(error)) => error!(%error, "listener fell"),
+            Err(_) => warn!("some requests did not end in time"),
         }
     }
 }
@@ -240,6 +257,14 @@ impl Gate {
                 .increment(1);
         }
         outcome
+    }
+
+    /// Returns when it is a session's turn to leave: they do not all knock at the next door at once.
+    async fn turn_to_leave(self: Arc<Self>) {
+        self.drain.cancelled().await;
+        if self.system.cluster_size() > 1 {
+            tokio::time::sleep(self.spread.mul_f32(rand::random())).await;
+        }
     }
 
     /// Who speaks, by the Authorization header; nobody if there is none.

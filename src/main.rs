@@ -4,6 +4,7 @@ mod auth;
 mod bench;
 mod check;
 mod cli;
+mod cluster;
 mod demo;
 mod gateway;
 mod history;

@@ -4,7 +4,7 @@ use crate::{
     auth::{KeyError, Keys},
     gateway::{Gateway, GatewayError},
     journal::{OpenError, Opened},
-    settings::Settings,
+    settings::{DrainSettings, Settings},
 };
 use actors::runtime::{Clock, StartError, System};
 use axum::Router;
@@ -61,12 +61,24 @@ impl Node {
         self.gateway.address()
     }
 
-    /// Leaves: nobody new, everybody answered and told, everything written.
+    /// Returns when the node should end, with the reason: somebody wants it to leave, or others have
+    /// taken what it had.
+    pub(crate) async fn over(&self) -> Over {
+        tokio::select! {
+            () = self.gateway.dismissed() => Over::Dismissed,
+            () = self.system.expelled() => Over::Expelled,
+        }
+    }
+
+    /// Leaves: nobody new, everybody answered and told, everything handed over or written.
     pub(crate) async fn drain(self) {
         let Self { journal, system, gateway, settings } = self;
+        let DrainSettings { sessions, actors, .. } = settings.drain;
         info!("leaving");
-        gateway.drain(settings.drain.sessions).await;
-        if !system.drain(settings.drain.actors).await {
+        // Those who have not left yet are served from here, wherever their actors are by then.
+        tokio::join!(gateway.leave(sessions), system.leave(actors));
+        gateway.close(sessions).await;
+        if !system.drain(actors).await {
             warn!(
                 "some actors did not finish in time; their journal has all that was acknowledged"
             );
@@ -76,6 +88,15 @@ impl Node {
             Err(error) => warn!(%error, "left without closing the journal"),
         }
     }
+}
+
+/// Why a node ends without having been told to by the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Somebody asked for it through the gateway.
+    Dismissed,
+    /// The others have declared it dead: it must start anew.
+    Expelled,
 }
 
 /// The wall clock.

@@ -248,6 +248,8 @@ pub(crate) struct DrainSettings {
     pub(crate) sessions: Duration,
     #[serde(with = "humantime_serde")]
     pub(crate) actors: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) spread: Duration,
 }
 
 /// Settings that cannot be used.

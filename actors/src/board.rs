@@ -64,7 +64,7 @@ impl Board {
     pub fn hear(&mut self, published: Published) {
         let Published { entity, at, mark, events } = published;
         for what in events {
-            let what = what.to_owned();
+            let what = what.into_owned();
             push_bounded(&mut self.untold, Happening { at, actor: entity.to_string(), what });
         }
         match mark.map(rounded) {

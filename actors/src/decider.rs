@@ -29,7 +29,9 @@ pub trait Decider:
     /// What has happened to it, in the past tense: `Accepted`. Old ones must be readable for ever.
     type Event: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What can be seen of it without being written down, such as a position.
-    type Sighting: Clone + Debug + Send + Sync + 'static;
+    type Sighting: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What it knows from what was seen. Not part of the journal, but taken along to another node.
+    type Soft: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// Chooses what happens next; an empty list means "already so".
     ///
@@ -96,6 +98,12 @@ pub trait Decider:
         sighting: &Self::Sighting,
         context: &Context<Self::Id>,
     ) -> Seen<Self::Command>;
+
+    /// What it knows and has not written down.
+    fn soft(&self) -> Self::Soft;
+
+    /// Knows what its former host knew.
+    fn recall(&mut self, soft: Self::Soft);
 
     /// It was just read back from the journal: whatever was not written down starts anew.
     fn wake(&mut self, _now: Timestamp) {}

@@ -178,6 +178,7 @@ impl Decider for Driver {
     type Command = Command;
     type Event = Event;
     type Sighting = Sighting;
+    type Soft = Soft;
 
     fn decide(
         &self,
@@ -499,6 +500,14 @@ impl Decider for Driver {
     fn wake(&mut self, now: Timestamp) {
         self.soft = Soft::default();
         self.soft.heard(now);
+    }
+
+    fn soft(&self) -> Soft {
+        self.soft.clone()
+    }
+
+    fn recall(&mut self, soft: Soft) {
+        self.soft = soft;
     }
 
     fn idle_max(&self) -> Option<Duration> {

@@ -9,7 +9,7 @@ use crate::{
     commit::{CommandResult, EncodedEvent, Kind},
 };
 use futures_util::future::BoxFuture;
-use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, Timestamp};
+use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet, Timestamp};
 use std::{fmt::Debug, sync::Arc};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -61,9 +61,11 @@ pub trait Journal: Debug + Send + Sync + 'static {
         command: CommandId,
     ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>>;
 
-    /// Effects that were committed and not yet marked delivered, oldest first, after `after`.
+    /// Effects that entities of these shards have committed and that are not yet marked delivered,
+    /// oldest first, after `after`.
     fn undelivered(
         &self,
+        shards: &ShardSet,
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>>;
@@ -73,9 +75,11 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// receiver.
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>>;
 
-    /// Entities whose deadline is before `until`, soonest first, after the given row.
+    /// Entities of these shards whose deadline is before `until`, soonest first, after the given
+    /// row.
     fn deadlines(
         &self,
+        shards: &ShardSet,
         until: Timestamp,
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,

@@ -19,6 +19,12 @@ impl RegionId {
         Self(point.to_cell(h3o::Resolution::Five))
     }
 
+    /// It and so many rings around it.
+    pub fn disk(self, rings: u8) -> impl Iterator<Item = Self> {
+        let cells: Vec<h3o::CellIndex> = self.0.grid_disk(rings.into());
+        cells.into_iter().map(Self)
+    }
+
     /// Where its jobs live: hashed from the cell, so that a region and its jobs share a node.
     pub fn shard(self) -> protocol::ShardId {
         protocol::ShardId::of(&u64::from(self.0).to_be_bytes())

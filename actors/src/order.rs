@@ -184,6 +184,7 @@ impl Decider for Order {
     type Command = Command;
     type Event = Event;
     type Sighting = Sighting;
+    type Soft = Track;
 
     fn decide(&self, command: &Command, context: &Around) -> Answer {
         match (&self.0, command) {
@@ -255,6 +256,16 @@ impl Decider for Order {
     fn see(&mut self, sighting: &Sighting, context: &Around) -> Seen<Command> {
         let asks = self.0.as_mut().map(|life| life.see(sighting, context.now)).unwrap_or_default();
         Seen { asks, ..Seen::default() }
+    }
+
+    fn soft(&self) -> Track {
+        self.0.as_ref().map(|life| life.track).unwrap_or_default()
+    }
+
+    fn recall(&mut self, soft: Track) {
+        if let Some(life) = &mut self.0 {
+            life.track = soft;
+        }
     }
 
     fn idle_max(&self) -> Option<Duration> {

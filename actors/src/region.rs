@@ -26,8 +26,8 @@ use self::{
     area::{Area, Entry},
     keeper::{Keeper, Order},
 };
-use crate::{EntityKey, Listing, listing::RegionId, search::Candidate};
-use protocol::{JobId, Timestamp};
+use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate};
+use protocol::{JobId, ShardSet, Timestamp};
 use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -42,6 +42,8 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn propose(&self, job: JobId, round: u32, candidates: Vec<Candidate>);
     /// A region has started with an empty memory: whoever is listed there should list itself again.
     fn region_up(&self, region: RegionId);
+    /// Does this node match in it? If not, it only keeps its roster, for neighbours that it does match in.
+    fn is_ours(&self, region: RegionId) -> bool;
     /// The node's clock.
     fn now(&self) -> Timestamp;
 }
@@ -139,6 +141,25 @@ impl Regions {
         {
             self.put(old.region, entity, None);
         }
+    }
+
+    /// The same for one region only, as another node tells it.
+    pub(crate) fn list_in(&self, region: RegionId, entity: EntityKey, card: Option<&Card>) {
+        self.put(region, entity, card.map(Entry::of));
+    }
+
+    /// Others speak for the entities of `shards` from now on: who is listed is listed again. Regions
+    /// nobody here looks at any more forget everybody.
+    pub(crate) fn forget(&self, shards: &ShardSet, is_seen_here: impl Fn(RegionId) -> bool) {
+        let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
+        for area in areas.values() {
+            area.forget(if is_seen_here(area.region) { shards } else { &ShardSet::ALL });
+        }
+    }
+
+    /// How many rings of neighbours a region sees.
+    pub(crate) fn rings(&self) -> u8 {
+        self.world.settings.rings
     }
 
     fn put(&self, region: RegionId, entity: EntityKey, entry: Option<Entry>) {

@@ -98,6 +98,7 @@ impl Decider for Rescue {
     type Command = Command;
     type Event = Event;
     type Sighting = Sighting;
+    type Soft = Soft;
 
     fn decide(
         &self,
@@ -190,6 +191,14 @@ impl Decider for Rescue {
 
     fn wake(&mut self, _now: Timestamp) {
         self.soft = Soft::default();
+    }
+
+    fn soft(&self) -> Soft {
+        self.soft.clone()
+    }
+
+    fn recall(&mut self, soft: Soft) {
+        self.soft = soft;
     }
 
     fn idle_max(&self) -> Option<Duration> {

@@ -89,6 +89,7 @@ impl Decider for Rider {
     type Command = Command;
     type Event = Event;
     type Sighting = ();
+    type Soft = ();
 
     fn decide(&self, command: &Command, context: &Context<RiderId>) -> Result<Vec<Event>, Refusal> {
         if context.by != Principal::System {
@@ -150,6 +151,10 @@ impl Decider for Rider {
     fn see(&mut self, _sighting: &(), _context: &Context<RiderId>) -> Seen<Command> {
         Seen::default()
     }
+
+    fn soft(&self) {}
+
+    fn recall(&mut self, (): ()) {}
 
     fn idle_max(&self) -> Option<Duration> {
         self.jobs.is_empty().then_some(IDLE_MAX)

@@ -11,20 +11,29 @@
 mod admission;
 mod alarm;
 pub mod clock;
+mod custody;
 mod entity;
+mod member;
+mod membership;
+mod moving;
+mod post;
 mod publisher;
 mod recent;
 mod relay;
+mod remote;
+mod serve;
 mod shard;
 mod watchers;
 
 pub use clock::Clock;
 pub use entity::Answer;
+pub use membership::{ClusterView, Joining, Move, Phase};
 pub use publisher::Published;
 pub use watchers::{Update, Watching};
 
 use crate::{
     Decider, EntityKey, Kind, Listing, Refusal, Sight, Tell, Version,
+    cluster::arbiter::ArbiterError,
     driver::Driver,
     journal::{JournalError, SharedJournal},
     listing::RegionId,
@@ -37,10 +46,12 @@ use crate::{
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
-use protocol::{CommandId, DriverId, JobId, OrderId, Principal, RescueId, RiderId, Timestamp};
-use publisher::Publisher;
+use membership::{Membership, Place};
+use protocol::{CommandId, JobId, Principal, ShardSet, Timestamp};
+use publisher::{Interest, Publisher};
+use remote::Seat;
 use serde::{Deserialize, Serialize};
-use shard::{Instruction, Shards};
+use shard::{Forgetful, Instruction, Shards};
 use std::{
     collections::HashSet,
     future::pending,
@@ -50,8 +61,12 @@ use std::{
     },
     time::Duration,
 };
+use strum::IntoEnumIterator;
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use xxhash_rust::xxh3::xxh3_64;
@@ -75,6 +90,8 @@ const BACKGROUND_LOADS: usize = 64;
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// How long the answer to a command is kept for repeats.
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Most messages from other nodes that wait to be read.
+const INCOMING_MAX: usize = 16_384;
 /// How far ahead of ours a client's clock may be.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 
@@ -121,6 +138,9 @@ pub enum StartError {
     /// The regions' keeper did not start.
     #[error("regions: {0}")]
     Regions(#[from] ractor::SpawnErr),
+    /// The cluster does not take it.
+    #[error(transparent)]
+    Arbiter(#[from] ArbiterError),
 }
 
 /// What was wished, in few bytes. The same wish may become different commands: a price depends on the
@@ -183,6 +203,8 @@ struct Node {
     background_loads: Arc<Semaphore>,
     regions: OnceLock<Regions>,
     regions_seen: Mutex<HashSet<RegionId>>,
+    /// Its part in a cluster; none, if it is alone.
+    membership: Option<Membership>,
     orders: Shards<Order>,
     rescues: Shards<Rescue>,
     drivers: Shards<Driver>,
@@ -195,26 +217,52 @@ struct Node {
 /// A decider the system hosts.
 pub trait Hosted: Decider {
     #[doc(hidden)]
-    fn shards(system: &System) -> &dyn Host<Self>;
-}
-
-/// Where entities of one kind live.
-#[doc(hidden)]
-pub trait Host<D: Decider>: Send + Sync {
-    fn deliver(&self, system: &System, to: D::Id, message: Message<D>);
+    fn shards(system: &System) -> &Shards<Self>;
+    /// A command and whom it is for, among those of all kinds.
+    #[doc(hidden)]
+    fn tell(to: Self::Id, command: Self::Command) -> Tell;
 }
 
 macro_rules! hosted {
     ($($decider:ident => $field:ident),+) => {$(
         impl Hosted for $decider {
-            fn shards(system: &System) -> &dyn Host<Self> {
+            fn shards(system: &System) -> &Shards<Self> {
                 &system.0.$field
+            }
+
+            fn tell(to: Self::Id, command: Self::Command) -> Tell {
+                Tell::$decider { to, command }
             }
         }
     )+};
 }
 
 hosted!(Order => orders, Rescue => rescues, Driver => drivers, Rider => riders);
+
+/// The same for the decider of a kind that is only known at run time.
+macro_rules! by_kind {
+    ($kind:expr, $decider:ident => $body:expr) => {
+        match $kind {
+            $crate::Kind::Order => {
+                type $decider = $crate::order::Order;
+                $body
+            }
+            $crate::Kind::Rescue => {
+                type $decider = $crate::rescue::Rescue;
+                $body
+            }
+            $crate::Kind::Driver => {
+                type $decider = $crate::driver::Driver;
+                $body
+            }
+            $crate::Kind::Rider => {
+                type $decider = $crate::rider::Rider;
+                $body
+            }
+        }
+    };
+}
+use by_kind;
 
 impl System {
     /// Brings a node's actors to life: timers, outbox and open work continue where the journal
@@ -225,6 +273,44 @@ impl System {
         settings: Settings,
         regions: crate::region::Settings,
     ) -> Result<Self, StartError> {
+        let (system, deliveries) = Self::new(journal, clock, settings, regions, None)?;
+        let everything = ShardSet::ALL;
+        let undelivered = patiently(|| relay::read_outbox(&system, &everything)).await?;
+        let deadlines = patiently(|| system.read_deadlines(&everything)).await?;
+        info!(n_undelivered = undelivered.len(), n_deadlines = deadlines.len(), "journal read");
+        system.0.relay.take_over(undelivered);
+        system.arm(deadlines);
+        system.run(deliveries);
+        Ok(system)
+    }
+
+    /// Brings a node to life among others: it has nothing at first, and takes its share.
+    pub async fn join(
+        journal: SharedJournal,
+        clock: Clock,
+        settings: Settings,
+        regions: crate::region::Settings,
+        joining: Joining,
+    ) -> Result<Self, StartError> {
+        let (arriving, incoming) = mpsc::channel(INCOMING_MAX);
+        let membership = Membership::announce(joining, arriving).await?;
+        info!(me = %membership.me, node = membership.card.node, "joining the cluster");
+        let (system, deliveries) = Self::new(journal, clock, settings, regions, Some(membership))?;
+        system.run(deliveries);
+        system.spawn(serve::run(system.clone(), incoming));
+        system.spawn(serve::tend(system.clone()));
+        system.spawn(member::renew(system.clone()));
+        system.spawn(member::look(system.clone()));
+        Ok(system)
+    }
+
+    fn new(
+        journal: SharedJournal,
+        clock: Clock,
+        settings: Settings,
+        regions: crate::region::Settings,
+        membership: Option<Membership>,
+    ) -> Result<(Self, relay::Deliveries), StartError> {
         let (relay, deliveries) = relay::Relay::new();
         let system = Self(Arc::new(Node {
             alarm: Alarm::new(clock.clone()),
@@ -238,6 +324,7 @@ impl System {
             background_loads: Arc::new(Semaphore::new(BACKGROUND_LOADS)),
             regions: OnceLock::new(),
             regions_seen: Mutex::default(),
+            membership,
             orders: Shards::default(),
             rescues: Shards::default(),
             drivers: Shards::default(),
@@ -249,16 +336,14 @@ impl System {
         let surroundings = Arc::new(NodeSurroundings(Arc::downgrade(&system.0)));
         let started = Regions::start(regions, surroundings)?;
         system.0.regions.set(started).expect("set only here");
+        Ok((system, deliveries))
+    }
 
-        let n_undelivered = deliveries.recover(system.journal()).await?;
-        let n_deadlines = system.recover_deadlines().await?;
-        info!(n_undelivered, n_deadlines, "journal read");
-
-        system.spawn(deliveries.run(system.clone()));
-        system.spawn(alarm::run(system.clone()));
-        system.spawn(sweep(system.clone()));
-        system.spawn(forget_results(system.clone()));
-        Ok(system)
+    fn run(&self, deliveries: relay::Deliveries) {
+        self.spawn(deliveries.run(self.clone()));
+        self.spawn(alarm::run(self.clone()));
+        self.spawn(sweep(self.clone()));
+        self.spawn(forget_results(self.clone()));
     }
 
     /// Asks, and repeats itself while the entity falls, until there is an answer or `patience` is
@@ -279,7 +364,7 @@ impl System {
         wish: Option<Wished>,
         patience: Duration,
     ) -> Answer {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let outcome = self.ask_until::<D>(to, ask, wish, started + patience).await;
         let word = match &outcome {
             Ok(_) => "ok".to_owned(),
@@ -297,7 +382,7 @@ impl System {
         to: D::Id,
         ask: Ask<D::Command>,
         wish: Option<Wished>,
-        until: tokio::time::Instant,
+        until: Instant,
     ) -> Answer {
         let is_own = ask.by == Principal::System;
         if self.0.is_draining.load(Ordering::Acquire) && !is_own {
@@ -310,6 +395,28 @@ impl System {
                 return Err(Refusal::CommandExpired);
             }
         }
+        let shard = key::<D>(to).shard();
+        loop {
+            let answered = match self.seat(shard, until).await? {
+                Seat::Here => self.ask_here::<D>(to, &ask, wish, until).await?,
+                Seat::There(at) => self.ask_there::<D>(at, to, &ask, wish, until).await?,
+            };
+            match answered {
+                Some(answer) => return answer,
+                None => breathe(until).await?,
+            }
+        }
+    }
+
+    /// Asks an entity that lives here, once. None: it fell or left while holding our message. Whether
+    /// it had already happened is unknown; its successor reads the journal and recognises a repeat.
+    async fn ask_here<D: Hosted>(
+        &self,
+        to: D::Id,
+        ask: &Ask<D::Command>,
+        wish: Option<Wished>,
+        until: Instant,
+    ) -> Result<Option<Answer>, Refusal> {
         if let Some(mut reachable) = self.0.reachable.clone() {
             // Before anything waits in a mailbox for what may take long.
             let back = reachable.wait_for(|it| *it);
@@ -317,28 +424,28 @@ impl System {
                 return Err(AWAY);
             }
         }
-        loop {
-            let key = EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(to) };
-            let permit = self.0.admission.admit(key.shard())?;
-            let (reply, answer) = oneshot::channel();
-            let message = Message::Ask { ask: ask.clone(), wish, reply, permit };
-            D::shards(self).deliver(self, to, message);
-            let answered = tokio::select! {
-                answered = tokio::time::timeout_at(until, answer) => answered,
-                () = self.journal_away() => return Err(AWAY),
-            };
-            match answered {
-                Ok(Ok(answer)) => return answer,
-                // It fell while holding our message. Whether it had already happened is unknown;
-                // its successor reads the journal and recognises a repeat.
-                Ok(Err(_dropped)) => {
-                    if tokio::time::Instant::now() + BREATHER >= until {
-                        return Err(Refusal::Unavailable);
-                    }
-                    tokio::time::sleep(BREATHER).await;
-                }
-                Err(_elapsed) => return Err(Refusal::Unavailable),
-            }
+        let ask = ask.clone();
+        self.once::<D, _>(to, until, |reply, permit| Message::Ask { ask, wish, reply, permit })
+            .await
+    }
+
+    /// Sends an entity that lives here one message and waits for its reply, which is none if it fell
+    /// or left with the message in its hands.
+    async fn once<D: Hosted, T>(
+        &self,
+        to: D::Id,
+        until: Instant,
+        message: impl FnOnce(oneshot::Sender<T>, Permit) -> Message<D>,
+    ) -> Result<Option<T>, Refusal> {
+        let permit = self.0.admission.admit(key::<D>(to).shard())?;
+        let (reply, answer) = oneshot::channel();
+        D::shards(self).deliver(self, to, message(reply, permit));
+        tokio::select! {
+            answered = tokio::time::timeout_at(until, answer) => match answered {
+                Ok(answer) => Ok(answer.ok()),
+                Err(_elapsed) => Err(Refusal::Unavailable),
+            },
+            () = self.journal_away() => Err(AWAY),
         }
     }
 
@@ -417,9 +524,15 @@ impl System {
         sighting: D::Sighting,
         reply: Option<oneshot::Sender<Result<(), Refusal>>>,
     ) {
-        let key = EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(id) };
-        if let Ok(permit) = self.0.admission.admit(key.shard()) {
-            D::shards(self).deliver(self, id, Message::See { sighting, reply, permit });
+        let shard = key::<D>(id).shard();
+        match self.place(shard) {
+            Place::Here => {
+                if let Ok(permit) = self.0.admission.admit(shard) {
+                    D::shards(self).deliver(self, id, Message::See { sighting, reply, permit });
+                }
+            }
+            Place::There(owner, _) => self.show_there::<D>(owner, id, &sighting, reply),
+            Place::Soon | Place::Doubtful => {}
         }
     }
 
@@ -441,54 +554,69 @@ impl System {
 
     /// Follows an entity: its state now, then each change.
     pub async fn watch<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
-        let (updates, receiver) = mpsc::channel(self.0.settings.watch_queue_max);
-        let (version, state) = self
-            .request(id, |reply, permit| Message::Watch { updates: updates.clone(), reply, permit })
-            .await?;
-        Ok(Watching { version, state, updates: receiver })
-    }
-
-    /// An entity's state now. One that was never created is `D::default()` at version 0.
-    pub async fn read<D: Hosted>(&self, id: D::Id) -> Result<(Version, Arc<D>), Refusal> {
-        self.request(id, |reply, permit| Message::Read { reply, permit }).await
-    }
-
-    async fn request<D: Hosted, T>(
-        &self,
-        id: D::Id,
-        message: impl Fn(oneshot::Sender<Result<T, Refusal>>, Permit) -> Message<D>,
-    ) -> Result<T, Refusal> {
-        let key = EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(id) };
-        let until = tokio::time::Instant::now() + OWN_PATIENCE;
+        let until = Instant::now() + OWN_PATIENCE;
         loop {
-            let permit = self.0.admission.admit(key.shard())?;
-            let (reply, answer) = oneshot::channel();
-            D::shards(self).deliver(self, id, message(reply, permit));
-            let answered = tokio::select! {
-                answered = tokio::time::timeout_at(until, answer) => answered,
-                () = self.journal_away() => return Err(AWAY),
+            let watching = match self.seat(key::<D>(id).shard(), until).await? {
+                Seat::Here => self.watch_here::<D>(id, until).await?,
+                Seat::There(at) => self.watch_there::<D>(at, id, until).await?,
             };
-            match answered {
-                Ok(Ok(answer)) => return answer,
-                Ok(Err(_dropped)) if tokio::time::Instant::now() + BREATHER < until => {
-                    tokio::time::sleep(BREATHER).await;
-                }
-                Ok(Err(_)) | Err(_) => return Err(Refusal::Unavailable),
+            match watching {
+                Some(watching) => return Ok(watching),
+                None => breathe(until).await?,
             }
         }
     }
 
-    /// Everything published from now on, and soon the mark of every entity that is awake. At most
-    /// 65,536 wait; a reader who is slower is cut off and should start again.
+    async fn watch_here<D: Hosted>(
+        &self,
+        id: D::Id,
+        until: Instant,
+    ) -> Result<Option<Watching<D>>, Refusal> {
+        let (updates, receiver) = mpsc::channel(self.0.settings.watch_queue_max);
+        let answer = self
+            .once::<D, _>(id, until, |reply, permit| Message::Watch { updates, reply, permit })
+            .await?;
+        let Some(seen) = answer else { return Ok(None) };
+        let (version, state) = seen?;
+        Ok(Some(Watching { version, state, updates: receiver }))
+    }
+
+    /// An entity's state now. One that was never created is `D::default()` at version 0.
+    pub async fn read<D: Hosted>(&self, id: D::Id) -> Result<(Version, Arc<D>), Refusal> {
+        let until = Instant::now() + OWN_PATIENCE;
+        loop {
+            let read = match self.seat(key::<D>(id).shard(), until).await? {
+                Seat::Here => self.read_here::<D>(id, until).await?,
+                Seat::There(at) => self.read_there::<D>(at, id, until).await?,
+            };
+            match read {
+                Some(state) => return state,
+                None => breathe(until).await?,
+            }
+        }
+    }
+
+    async fn read_here<D: Hosted>(
+        &self,
+        id: D::Id,
+        until: Instant,
+    ) -> Result<Option<Result<(Version, Arc<D>), Refusal>>, Refusal> {
+        self.once::<D, _>(id, until, |reply, permit| Message::Read { reply, permit }).await
+    }
+
+    /// Everything published from now on, and soon the mark of every entity that is awake here; of other
+    /// nodes, while [`System::widen_boards`] says so. At most 65,536 wait; a reader who is slower is cut
+    /// off and should start again.
     pub fn board(&self) -> mpsc::Receiver<Published> {
-        let receiver = self.0.publisher.subscribe(None);
+        let receiver = self.0.publisher.subscribe(Interest::Everything);
         self.to_all_shards(&Instruction::Republish);
         receiver
     }
 
-    /// What is published from now on of events with one of these names. Bounded like a board's.
+    /// What entities of this node publish from now on of events with one of these names. Bounded like
+    /// a board's.
     pub fn hear(&self, names: &'static [&'static str]) -> mpsc::Receiver<Published> {
-        self.0.publisher.subscribe(Some(names))
+        self.0.publisher.subscribe(Interest::Named(names))
     }
 
     /// The node's journal.
@@ -531,11 +659,13 @@ impl System {
         self.to_all_shards(&Instruction::Sweep { is_forced: true });
     }
 
-    /// Refuses new commands, finishes those under way, snapshots what is awake, and stops.
-    /// Returns whether all of that was done within `patience`.
+    /// Gives everything to other nodes, if there are any; then refuses new commands, finishes those
+    /// under way, snapshots what is awake, and stops. Returns whether all of that was done within
+    /// `patience`.
     pub async fn drain(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        self.leave(patience).await;
         self.0.is_draining.store(true, Ordering::Release);
-        let until = tokio::time::Instant::now() + patience;
         let finished = tokio::time::timeout_at(until, async {
             self.0.admission.idle().await;
             self.0.relay.idle().await;
@@ -552,6 +682,16 @@ impl System {
         finished.is_ok() && stopped.is_ok()
     }
 
+    /// Ends at once, as a fault would end the process: nothing is finished, written or given away.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn crash(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.drop_everyone(&ShardSet::ALL);
+        self.regions().stop().await;
+        self.0.tasks.wait().await;
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.0.stop.clone();
         self.0.tasks.spawn(async move {
@@ -560,57 +700,81 @@ impl System {
     }
 
     fn to_shard(&self, entity: EntityKey, order: &Instruction) {
-        match entity.kind {
-            Kind::Order => self.0.orders.order(entity.shard(), order),
-            Kind::Rescue => self.0.rescues.order(entity.shard(), order),
-            Kind::Driver => self.0.drivers.order(entity.shard(), order),
-            Kind::Rider => self.0.riders.order(entity.shard(), order),
-        }
+        by_kind!(entity.kind, D => D::shards(self).order(entity.shard(), order));
     }
 
     fn to_all_shards(&self, order: &Instruction) {
-        self.0.orders.order_all(order);
-        self.0.rescues.order_all(order);
-        self.0.drivers.order_all(order);
-        self.0.riders.order_all(order);
+        Kind::iter().for_each(|kind| by_kind!(kind, D => D::shards(self).order_all(order)));
+    }
+
+    /// Forgets everyone of these shards who is awake here.
+    fn drop_everyone(&self, shards: &ShardSet) {
+        for (shard, kind) in shards.iter().flat_map(|shard| Kind::iter().map(move |it| (shard, it)))
+        {
+            by_kind!(kind, D => D::shards(self).abandon(shard));
+        }
     }
 
     /// Tells an entity that its deadline has come.
     fn tick(&self, entity: EntityKey) {
-        match entity.kind {
-            Kind::Order => self.0.orders.deliver(self, OrderId(entity.id), Message::Tick),
-            Kind::Rescue => self.0.rescues.deliver(self, RescueId(entity.id), Message::Tick),
-            Kind::Driver => self.0.drivers.deliver(self, DriverId(entity.id), Message::Tick),
-            Kind::Rider => self.0.riders.deliver(self, RiderId(entity.id), Message::Tick),
-        }
+        by_kind!(entity.kind, D => {
+            let id = protocol::Identifier::from_uuid(entity.id);
+            D::shards(self).deliver(self, id, Message::Tick);
+        });
     }
 
-    /// Arms every stored deadline, and wakes those that are near: a search that is open must reach
-    /// its region again.
-    async fn recover_deadlines(&self) -> Result<usize, JournalError> {
+    /// Every stored deadline of some shards.
+    async fn read_deadlines(
+        &self,
+        shards: &ShardSet,
+    ) -> Result<Vec<(Timestamp, EntityKey)>, JournalError> {
         const PAGE: usize = 1_000;
-        let soon = self.now() + EAGER;
-        let (mut n, mut after) = (0, None);
+        let (mut deadlines, mut after) = (Vec::new(), None);
         loop {
             let until = Timestamp(i64::MAX as u64);
-            let page = patiently(|| self.journal().deadlines(until, after, PAGE)).await?;
-            for &(due, entity) in &page {
-                self.0.alarm.set(entity, Some(due));
-                if due <= soon {
-                    self.tick(entity);
-                }
-            }
-            n += page.len();
+            let page = self.journal().deadlines(shards, until, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
             after = page.last().copied();
-            if page.len() < PAGE {
-                return Ok(n);
+            deadlines.extend(page);
+            if is_last {
+                return Ok(deadlines);
             }
         }
     }
 
-    fn list(&self, entity: EntityKey, old: Option<&Listing>, new: Option<&Listing>) {
-        self.regions().list(entity, old, new);
+    /// Arms deadlines, and wakes those that are near: a search that is open must reach its region
+    /// again.
+    fn arm(&self, deadlines: Vec<(Timestamp, EntityKey)>) {
+        let soon = self.now() + EAGER;
+        for (due, entity) in deadlines {
+            self.0.alarm.set(entity, Some(due));
+            if due <= soon {
+                self.tick(entity);
+            }
+        }
     }
+
+    /// Tells the regions that should know what became of an entity.
+    fn list(&self, entity: EntityKey, old: Option<&Listing>, new: Option<&Listing>) {
+        match self.membership() {
+            None => self.regions().list(entity, old, new),
+            Some(membership) => self.list_there(membership, entity, old, new),
+        }
+    }
+}
+
+/// Under which name the journal knows an entity.
+fn key<D: Decider>(id: D::Id) -> EntityKey {
+    EntityKey { kind: D::KIND, id: protocol::Identifier::uuid(id) }
+}
+
+/// Waits a moment before asking again, unless there is no time left.
+async fn breathe(until: Instant) -> Result<(), Refusal> {
+    if Instant::now() + BREATHER >= until {
+        return Err(Refusal::Unavailable);
+    }
+    tokio::time::sleep(BREATHER).await;
+    Ok(())
 }
 
 /// Reads what a start needs, again while the journal cannot be reached: those who are awake already
@@ -619,10 +783,10 @@ async fn patiently<T, F>(read: impl Fn() -> F) -> Result<T, JournalError>
 where
     F: Future<Output = Result<T, JournalError>>,
 {
-    let until = tokio::time::Instant::now() + START_PATIENCE;
+    let until = Instant::now() + START_PATIENCE;
     loop {
         match read().await {
-            Err(JournalError::Unavailable(problem)) if tokio::time::Instant::now() < until => {
+            Err(JournalError::Unavailable(problem)) if Instant::now() < until => {
                 warn!(problem, "the journal is read again");
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
@@ -677,8 +841,13 @@ impl Surroundings for NodeSurroundings {
         };
         // Nobody can have listed itself before a region's first life.
         if !is_first {
-            system.to_all_shards(&Instruction::Relist(region));
+            system.to_all_shards(&Instruction::Relist(Forgetful::Region(region)));
+            system.tell_region_up(region);
         }
+    }
+
+    fn is_ours(&self, region: RegionId) -> bool {
+        self.0.upgrade().is_some_and(|node| System(node).is_held(region.shard()))
     }
 
     fn now(&self) -> Timestamp {

@@ -10,7 +10,7 @@ use actors::{
         sqlite::{OpenError, SqliteJournal},
     },
 };
-use protocol::{CommandId, Currency, DriverId, OrderId, RiderId, Timestamp};
+use protocol::{CommandId, Currency, DriverId, OrderId, RiderId, ShardSet, Timestamp};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{collections::HashMap, path::Path, sync::Arc};
 use tempfile::TempDir;
@@ -80,7 +80,7 @@ async fn all_is_there_when_sqlite_is_opened_again() {
     let journal = SqliteJournal::open(directory.path()).await.unwrap();
     journal.commit(commit).await.unwrap();
     journal.commit(next(1, 1)).await.unwrap();
-    let delivered = journal.undelivered(None, 1).await.unwrap();
+    let delivered = journal.undelivered(&ShardSet::ALL, None, 1).await.unwrap();
     journal.delivered(vec![delivered[0].key]).await.unwrap();
     let before = journal.load(OrderId::nth(1).into()).await.unwrap();
     journal.close().await.unwrap();
@@ -93,10 +93,10 @@ async fn all_is_there_when_sqlite_is_opened_again() {
     assert_eq!(stored.snapshot, Some((Version(1), vec![5; 10_000])));
     assert_eq!(stored.tail, next(1, 1).events);
     assert_eq!(stored.results, [result]);
-    let waiting = journal.undelivered(None, 10).await.unwrap();
+    let waiting = journal.undelivered(&ShardSet::ALL, None, 10).await.unwrap();
     let waiting: Vec<_> = waiting.into_iter().map(|row| row.bytes).collect();
     assert_eq!(waiting, [vec![2], vec![3]], "what was delivered is gone, the rest waits");
-    let deadlines = journal.deadlines(Timestamp(100), None, 10).await.unwrap();
+    let deadlines = journal.deadlines(&ShardSet::ALL, Timestamp(100), None, 10).await.unwrap();
     assert_eq!(deadlines, [(Timestamp(99), entity)]);
     assert_eq!(journal.holder(slot).await.unwrap(), Some(entity));
     assert_eq!(journal.balance("driver".into(), Currency::GHS).await.unwrap(), 700);
@@ -200,7 +200,7 @@ async fn sqlite_works_again_after_transactions_that_failed() {
     let mut raw = raw(directory.path()).await;
     let sql = "CREATE TRIGGER broken BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END";
     sqlx::query(sql).execute(&mut raw).await.unwrap();
-    let row = journal.undelivered(None, 1).await.unwrap().remove(0);
+    let row = journal.undelivered(&ShardSet::ALL, None, 1).await.unwrap().remove(0);
     journal.delivered(vec![row.key]).await.unwrap();
     for _ in 0..3 {
         let outcome = journal.commit(next(1, 1)).await;
@@ -209,7 +209,7 @@ async fn sqlite_works_again_after_transactions_that_failed() {
     sqlx::query("DROP TRIGGER broken").execute(&mut raw).await.unwrap();
     journal.commit(next(1, 1)).await.unwrap();
     assert_eq!(journal.load(OrderId::nth(1).into()).await.unwrap().version(), Version(2));
-    let waiting = journal.undelivered(None, 1).await.unwrap();
+    let waiting = journal.undelivered(&ShardSet::ALL, None, 1).await.unwrap();
     assert_eq!(waiting, [], "deliveries outlive a failed transaction");
 }
 

@@ -12,7 +12,7 @@ use actors::{
     },
 };
 use futures_util::future::join_all;
-use protocol::{CommandId, OrderId, ShardId, Timestamp};
+use protocol::{CommandId, OrderId, ShardId, ShardSet, Timestamp};
 use sqlx::{ConnectOptions, Connection};
 use std::{
     collections::{HashMap, HashSet},
@@ -162,7 +162,7 @@ async fn assert_sound(journal: &SharedJournal, acknowledged: &[Vec<CommandId>]) 
     for (author, acknowledged) in (0..).zip(acknowledged) {
         assert_eq!(commands[&order(author)], *acknowledged, "each once, in order");
     }
-    let effects = journal.undelivered(None, usize::MAX).await.unwrap();
+    let effects = journal.undelivered(&ShardSet::ALL, None, usize::MAX).await.unwrap();
     let keys: HashSet<_> = effects.iter().map(|row| row.key).collect();
     let n_acknowledged: usize = acknowledged.iter().map(Vec::len).sum();
     assert_eq!((effects.len(), keys.len()), (n_acknowledged, n_acknowledged));

@@ -55,6 +55,10 @@ impl Surroundings for Stage {
         self.ups.try_send(region).ok();
     }
 
+    fn is_ours(&self, _region: RegionId) -> bool {
+        true
+    }
+
     fn now(&self) -> Timestamp {
         self.turns_at_clock.store(self.turns.load(Ordering::SeqCst), Ordering::SeqCst);
         Timestamp(self.now.load(Ordering::SeqCst))

@@ -20,7 +20,8 @@ use actors::{
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use protocol::{
-    CommandId, Currency, DriverId, DriverStatus, JobId, OrderId, Principal, RiderId, Timestamp,
+    CommandId, Currency, DriverId, DriverStatus, JobId, OrderId, Principal, RiderId, ShardSet,
+    Timestamp,
     view::WorkKind,
     work::{DutyWish, Vehicle, VehicleKind},
 };
@@ -347,10 +348,11 @@ impl Journal for Gated {
 
     fn undelivered(
         &self,
+        shards: &ShardSet,
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
-        self.inner.undelivered(after, limit)
+        self.inner.undelivered(shards, after, limit)
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
@@ -359,11 +361,12 @@ impl Journal for Gated {
 
     fn deadlines(
         &self,
+        shards: &ShardSet,
         until: Timestamp,
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
-        self.inner.deadlines(until, after, limit)
+        self.inner.deadlines(shards, until, after, limit)
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {
@@ -608,7 +611,7 @@ async fn an_effect_that_was_committed_and_not_delivered_is_delivered_after_a_res
     }
     let history = journal.history(target.into(), Version(0), 10).await.expect("reads");
     assert_eq!(history.len(), 1);
-    assert!(journal.undelivered(None, 10).await.expect("reads").is_empty());
+    assert!(journal.undelivered(&ShardSet::ALL, None, 10).await.expect("reads").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -621,7 +624,7 @@ async fn what_was_delivered_while_the_journal_was_away_leaves_the_outbox_when_it
     let journal = FaultyJournal::new(Arc::new(inner.clone()), Odds::default());
     journal.fail_next_forgets(3);
     let system = start(Arc::new(journal)).await;
-    while !inner.undelivered(None, 1).await.expect("reads").is_empty() {
+    while !inner.undelivered(&ShardSet::ALL, None, 1).await.expect("reads").is_empty() {
         tokio::task::yield_now().await;
     }
     assert!(system.drain(PATIENCE).await);

@@ -9,7 +9,7 @@ use actors::{
     },
 };
 use futures_util::{FutureExt, future::BoxFuture, future::ready};
-use protocol::{CommandId, Currency, Timestamp};
+use protocol::{CommandId, Currency, ShardSet, Timestamp};
 
 /// Says yes to every commit and keeps nothing.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl Journal for CannedJournal {
 
     fn undelivered(
         &self,
+        _shards: &ShardSet,
         _after: Option<OutboxPosition>,
         _limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
@@ -46,6 +47,7 @@ impl Journal for CannedJournal {
 
     fn deadlines(
         &self,
+        _shards: &ShardSet,
         _until: Timestamp,
         _after: Option<(Timestamp, EntityKey)>,
         _limit: usize,

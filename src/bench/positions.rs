@@ -98,7 +98,8 @@ pub(super) async fn over_sockets(
         system.read::<Driver>(DriverId::nth(n)).await?;
     }
     let ingest = Ingest::of(n_listed(&system) - before, n_sent, began);
-    gateway.drain(Duration::from_secs(5)).await;
+    gateway.leave(Duration::from_secs(5)).await;
+    gateway.close(Duration::from_secs(5)).await;
     system.drain(Duration::from_secs(30)).await;
     Ok(ingest)
 }

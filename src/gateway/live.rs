@@ -24,6 +24,8 @@ const DIFFS_MAX: usize = 32;
 const REQUESTS_MAX: usize = 64;
 /// Most publications that are folded before anyone else gets a turn.
 const BATCH: usize = 1_024;
+/// How often other nodes hear that somebody still looks. Without viewers, the board shows this node only.
+const WIDEN_EVERY: Duration = Duration::from_secs(5);
 
 /// The way to the board.
 #[derive(Debug, Clone)]
@@ -64,17 +66,23 @@ async fn run(
 ) {
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut widen = interval_at(Instant::now() + WIDEN_EVERY, WIDEN_EVERY);
+    widen.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut batch: Vec<Published> = Vec::new();
     loop {
         // A board that could not keep up has missed something: start again, and so must its viewers.
         let mut board = Board::new();
         let mut published = system.board();
         let (diffs, _) = broadcast::channel(DIFFS_MAX);
+        // What other nodes last said may be long ago: the first viewer gets a new board.
+        let mut is_wide = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 n = published.recv_many(&mut batch, BATCH) => {
                     if n == 0 {
+                        warn!("the board could not keep up and starts again");
+                        tokio::time::sleep(every).await;
                         break;
                     }
                     for published in batch.drain(..) {
@@ -87,14 +95,22 @@ async fn run(
                         let _n_viewers = diffs.send(Arc::new(diff));
                     }
                 }
+                _ = widen.tick(), if is_wide => {
+                    if diffs.receiver_count() == 0 {
+                        break;
+                    }
+                    system.widen_boards();
+                }
                 Some(reply) = requests.recv() => {
+                    if !is_wide {
+                        is_wide = system.cluster_size() > 1;
+                        system.widen_boards();
+                    }
                     let feed = Feed { full: board.full(system.now()), diffs: diffs.subscribe() };
                     // The viewer may have left meanwhile.
                     drop(reply.send(feed));
                 }
             }
         }
-        warn!("the board could not keep up and starts again");
-        tokio::time::sleep(every).await;
     }
 }

@@ -1,6 +1,6 @@
 //! The REST routes and their description, which are one and the same list.
 
-use super::{Gate, events, health, rest};
+use super::{Gate, cluster, events, health, rest};
 use axum::Router;
 use protocol::{Refused, view, work};
 use std::sync::Arc;
@@ -61,6 +61,10 @@ pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
         .routes(routes!(events::events))
+        .routes(routes!(cluster::show))
+        .routes(routes!(cluster::pin))
+        .routes(routes!(cluster::rebalance))
+        .routes(routes!(cluster::drain))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -116,11 +116,18 @@ impl Caller {
     pub(super) fn staff(self) -> Result<(), Answered> {
         if self.0.is_staff() { Ok(()) } else { Err(translate::forbidden("staff only").into()) }
     }
+
+    pub(super) fn admin(self) -> Result<(), Answered> {
+        match self.0 == Principal::Admin {
+            true => Ok(()),
+            false => Err(translate::forbidden("admins only").into()),
+        }
+    }
 }
 
 /// A JSON body, refused in our words.
 #[derive(Debug)]
-pub(super) struct Body<T>(T);
+pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Answered;

@@ -181,7 +181,7 @@ impl Session {
         if let Some(identity) = identity {
             self.welcome(identity)?;
         }
-        let mut drain = Box::pin(self.gate.drain.clone().cancelled_owned());
+        let mut drain = Box::pin(Gate::turn_to_leave(Arc::clone(&self.gate)));
         let mut timer = Box::pin(sleep_until(self.due()));
         loop {
             // An alarm that rings too early costs less than setting it anew for every frame.

@@ -1,7 +1,7 @@
 //! REST from outside: the same rules as on the socket, in HTTP's words.
 
 use crate::{
-    node::{Node, driver, rider},
+    node::{Node, driver, outrider, rider},
     ride::new_ride,
 };
 use protocol::{OrderId, Principal};
@@ -424,6 +424,26 @@ async fn the_node_says_how_it_is() {
     assert!(page.text().await.unwrap().contains("<title>Outrider</title>"));
     let document = json_of(http.get(node.url("/v1/openapi.json")).send().await.unwrap()).await;
     assert!(document["paths"]["/v1/orders"]["post"].is_object());
+}
+
+#[test]
+fn a_container_without_a_shell_asks_how_its_node_is() {
+    let node = Node::start();
+    let dir = tempfile::tempdir().unwrap();
+    let ask = |listen: &str| {
+        let mut command = outrider(dir.path());
+        command.env("OUTRIDER_GATEWAY__LISTEN", listen).args(["check", "node"]);
+        command.output().unwrap()
+    };
+    let (_, port) = node.address.rsplit_once(':').unwrap();
+    for listen in [node.address.as_str(), &format!("0.0.0.0:{port}")] {
+        let answer = ask(listen);
+        assert!(answer.status.success(), "{answer:?}");
+        assert!(String::from_utf8(answer.stdout).unwrap().contains("\"journal\":true"));
+    }
+    let address = node.address.clone();
+    drop(node);
+    assert!(!ask(&address).status.success());
 }
 
 #[tokio::test]

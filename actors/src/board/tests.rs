@@ -23,6 +23,7 @@ fn order(n: u64, kind: OrderKind, status: OrderStatus) -> Published {
 }
 
 fn published(entity: EntityKey, mark: Mark, events: Vec<&'static str>) -> Published {
+    let events = events.into_iter().map(Into::into).collect();
     Published { entity, at: NOW, mark: Some(mark), events }
 }
 
@@ -85,8 +86,10 @@ fn a_late_word_about_an_ended_order_does_not_count_it_twice() {
     board.hear(order(1, OrderKind::Ride, OrderStatus::Completed));
     let after = NOW + LINGER;
     board.diff(after);
-    let tipped =
-        Published { events: vec!["tipped"], ..order(1, OrderKind::Ride, OrderStatus::Completed) };
+    let tipped = Published {
+        events: vec!["tipped".into()],
+        ..order(1, OrderKind::Ride, OrderStatus::Completed)
+    };
     board.hear(tipped);
 
     let [diff] = board.diff(after).try_into().unwrap();
@@ -125,7 +128,7 @@ fn only_the_newest_happenings_are_told_and_a_new_viewer_hears_none_twice() {
 fn an_entity_without_a_mark_still_happens() {
     let mut board = Board::new();
     let entity = RiderId::nth(1).into();
-    board.hear(Published { entity, at: NOW, mark: None, events: vec!["job_opened"] });
+    board.hear(Published { entity, at: NOW, mark: None, events: vec!["job_opened".into()] });
     let [diff] = board.diff(NOW).try_into().unwrap();
     assert_eq!(diff.happenings[0].actor, RiderId::nth(1).to_string());
     assert!(diff.marks.is_empty() && diff.gone.is_empty());

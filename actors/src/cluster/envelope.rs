@@ -95,8 +95,8 @@ pub enum Request {
         /** The sender's number for what follows. */
         stream: u64,
     },
-    /// Something seen.
-    See(SightBytes),
+    /// Things seen; of each entity the latest.
+    See(Vec<SightBytes>),
     /// Will you take this shard from me?
     Prepare,
     /// It is yours.
@@ -106,8 +106,6 @@ pub enum Request {
         /** So many entities were sent before. */
         n_warm: u32,
     },
-    /// Hand this shard over to another, wherever you think it belongs.
-    Cede(Incarnation),
 }
 
 /// How a request ended.
@@ -118,8 +116,8 @@ pub enum Reply {
     Answered(Answer),
     /// The state, or why it is not to be had.
     State(Result<StateBytes, Refusal>),
-    /// What the entity thought of it.
-    Seen(Result<(), Refusal>),
+    /// Which sightings were rubbish, by their places.
+    Seen(Vec<(u32, Refusal)>),
     /// Ready, or done.
     Fine,
     /// Not here: ask there.
@@ -182,6 +180,8 @@ pub enum Notice {
     },
     /// What regions should know: of each entity the latest.
     Listed(Vec<ListedBytes>),
+    /// A region has forgotten everybody: whoever is listed there lists itself again.
+    RegionUp(u64),
     /// What boards should show.
     Published(Vec<PublishedBytes>),
     /// Somebody looks at a board: publish for another while.
@@ -263,7 +263,7 @@ pub struct Warm {
 }
 
 /// Writes something down for another node.
-pub fn encode(value: &impl Serialize) -> ByteBuf {
+pub fn encode(value: &(impl Serialize + ?Sized)) -> ByteBuf {
     ByteBuf::from(rmp_serde::to_vec_named(value).expect("plain data"))
 }
 

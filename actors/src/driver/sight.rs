@@ -3,6 +3,7 @@
 use super::{Command, Driver, Duty, Job, Link, Sighting, ms};
 use crate::{Context, Refusal, Seen, Sight, search};
 use protocol::{DriverId, JobId, Point, Principal, Timestamp, view::Position};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A position older than this is none.
@@ -17,8 +18,8 @@ const JUMP_MIN_M: f64 = 200.0;
 const CELL: h3o::Resolution = h3o::Resolution::Nine;
 
 /// What is known of a driver and not written down. Equal to any other, since a replay cannot know it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Soft {
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Soft {
     heard_at: Timestamp,
     position: Option<Position>,
     received_at: Timestamp,
@@ -28,7 +29,7 @@ pub(super) struct Soft {
 }
 
 /// The position that regions were last shown.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Shown {
     pub(super) at: Point,
     pub(super) seen_at: Timestamp,

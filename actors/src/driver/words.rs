@@ -130,7 +130,8 @@ pub enum Command {
     Tick {},
 }
 /// What is seen of a driver.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sighting {
     /// Its device is here. (Also a heartbeat.)
     At(Position),

@@ -12,10 +12,12 @@ use crate::{
     commit::{CommandResult, EncodedEvent},
 };
 use futures_util::future::join_all;
-use protocol::{CommandId, Currency, DriverId, OrderId, RescueId, RiderId, SHARDS, Timestamp};
+use protocol::{
+    CommandId, Currency, DriverId, OrderId, RescueId, RiderId, SHARDS, ShardSet, Timestamp,
+};
 use serde_json::json;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -40,6 +42,7 @@ macro_rules! journal_contract {
             effects_wait_in_order_until_they_are_delivered
             positions_of_effects_only_grow
             deadlines_come_soonest_first_and_page_by_page
+            of_some_shards_only_theirs_are_read
             views_are_filtered_and_paged_newest_first
             views_of_many_statuses_are_merged
             history_is_paged
@@ -132,9 +135,10 @@ async fn assert_untouched(journal: &SharedJournal, n: u64) {
     let stored = journal.load(entity).await.expect(READABLE);
     assert_eq!(stored.version(), Version(0), "events or a snapshot of {entity}");
     assert_eq!(stored.results, [], "results of {entity}");
-    let effects = journal.undelivered(None, 1000).await.expect(READABLE);
+    let effects = journal.undelivered(&ShardSet::ALL, None, 1000).await.expect(READABLE);
     assert!(effects.iter().all(|row| row.key.source != entity), "effects of {entity}");
-    let deadlines = journal.deadlines(Timestamp(u64::MAX), None, 1000).await.expect(READABLE);
+    let deadlines =
+        journal.deadlines(&ShardSet::ALL, Timestamp(u64::MAX), None, 1000).await.expect(READABLE);
     assert!(deadlines.iter().all(|(_, key)| *key != entity), "deadline of {entity}");
     let claim = Claim(format!("claim/{n}"));
     assert_eq!(journal.holder(claim).await.expect(READABLE), None, "claim of {entity}");
@@ -345,14 +349,15 @@ pub async fn effects_wait_in_order_until_they_are_delivered(journal: SharedJourn
         let effects = vec![vec![n as u8, 0], vec![n as u8, 1]];
         journal.commit(Commit { effects, ..next(order(n % 3), n / 3) }).await.expect(WRITABLE);
     }
-    let rows = journal.undelivered(None, 1000).await.expect(READABLE);
+    let rows = journal.undelivered(&ShardSet::ALL, None, 1000).await.expect(READABLE);
     let bytes: Vec<_> = rows.iter().map(|row| row.bytes.clone()).collect();
     let wanted: Vec<_> = (0..10).flat_map(|n| [vec![n, 0], vec![n, 1]]).collect();
     assert_eq!(bytes, wanted);
     let key = EffectKey { source: order(0), version: Version(4), index: 1 };
     assert_eq!((rows[19].key, rows[19].at), (key, Timestamp(1_003)));
 
-    let page = journal.undelivered(Some(rows[4].position), 3).await.expect(READABLE);
+    let page =
+        journal.undelivered(&ShardSet::ALL, Some(rows[4].position), 3).await.expect(READABLE);
     assert_eq!(page, rows[5..8]);
 
     let unknown = EffectKey { source: order(99), version: Version(1), index: 0 };
@@ -362,7 +367,7 @@ pub async fn effects_wait_in_order_until_they_are_delivered(journal: SharedJourn
     }
     // What was delivered may be written lazily, but before this.
     journal.commit(next(order(50), 0)).await.expect(WRITABLE);
-    let left = journal.undelivered(None, 1000).await.expect(READABLE);
+    let left = journal.undelivered(&ShardSet::ALL, None, 1000).await.expect(READABLE);
     assert_eq!(left, [&rows[1..7], &rows[8..]].concat());
 }
 
@@ -372,12 +377,12 @@ pub async fn positions_of_effects_only_grow(journal: SharedJournal) {
     for n in 0..5 {
         let commit = Commit { effects: vec![vec![1]], ..next(order(1), n) };
         journal.commit(commit).await.expect(WRITABLE);
-        let rows = journal.undelivered(last, 10).await.expect(READABLE);
+        let rows = journal.undelivered(&ShardSet::ALL, last, 10).await.expect(READABLE);
         assert_eq!(rows.len(), 1, "the effect of commit {n} comes after those delivered");
         last = Some(rows[0].position);
         journal.delivered(vec![rows[0].key]).await.expect(WRITABLE);
         journal.commit(next(order(2), n)).await.expect(WRITABLE);
-        assert_eq!(journal.undelivered(None, 10).await.expect(READABLE), []);
+        assert_eq!(journal.undelivered(&ShardSet::ALL, None, 10).await.expect(READABLE), []);
     }
 }
 
@@ -393,7 +398,8 @@ pub async fn deadlines_come_soonest_first_and_page_by_page(journal: SharedJourna
 
     let mut wanted: Vec<_> = (1..9).map(|n| (Timestamp(100 - n / 2), order(n))).collect();
     wanted.sort();
-    let before = |until, after, limit| journal.deadlines(Timestamp(until), after, limit);
+    let before =
+        |until, after, limit| journal.deadlines(&ShardSet::ALL, Timestamp(until), after, limit);
     assert_eq!(before(101, None, 100).await.expect(READABLE), wanted);
     assert_eq!(before(100, None, 100).await.expect(READABLE), wanted[..7]);
     assert_eq!(before(96, None, 100).await.expect(READABLE), []);
@@ -409,6 +415,57 @@ pub async fn deadlines_come_soonest_first_and_page_by_page(journal: SharedJourna
         paged.extend(page);
     }
     assert_eq!(paged, wanted);
+}
+
+/// What waits is read by whoever owns its shard: of some shards, all of theirs in order, page by
+/// page, and nothing else.
+pub async fn of_some_shards_only_theirs_are_read(journal: SharedJournal) {
+    let entities: Vec<EntityKey> =
+        (0..60).map(|n| [order(n), RiderId::nth(n).into()][n as usize % 2]).collect();
+    for (n, entity) in (0..).zip(&entities) {
+        let (effects, deadline) = (vec![vec![n as u8]], Some(Some(Timestamp(200 - n / 3))));
+        journal.commit(Commit { effects, deadline, ..next(*entity, 0) }).await.expect(WRITABLE);
+    }
+    let shards: BTreeSet<_> = entities.iter().map(|entity| entity.shard()).collect();
+    let some: ShardSet = shards.iter().copied().step_by(2).collect();
+    let others: ShardSet = shards.into_iter().filter(|it| !some.contains(*it)).collect();
+    for (shards, n_per_page) in [(some, 4), (others, 100)] {
+        let is_theirs = |entity: &&EntityKey| shards.contains(entity.shard());
+        let wanted: Vec<_> = entities.iter().filter(is_theirs).copied().collect();
+        assert!((10..50).contains(&wanted.len()), "a part of them");
+
+        let (mut effects, mut after) = (Vec::new(), None);
+        loop {
+            let page = journal.undelivered(&shards, after, n_per_page).await.expect(READABLE);
+            after = page.last().map(|row| row.position);
+            effects.extend(page.iter().map(|row| row.key.source));
+            if page.len() < n_per_page {
+                break;
+            }
+        }
+        assert_eq!(effects, wanted);
+
+        let mut deadlines: Vec<(Timestamp, EntityKey)> = Vec::new();
+        loop {
+            let last = deadlines.last().copied();
+            let page = journal.deadlines(&shards, Timestamp(195), last, n_per_page).await;
+            let page = page.expect(READABLE);
+            deadlines.extend(&page);
+            if page.len() < n_per_page {
+                break;
+            }
+        }
+        let of = |entity: &EntityKey| entities.iter().position(|it| it == entity);
+        let due = |entity: &EntityKey| Timestamp(200 - of(entity).expect("ours") as u64 / 3);
+        let mut wanted: Vec<_> = wanted.iter().map(|entity| (due(entity), *entity)).collect();
+        wanted.retain(|(due, _)| *due < Timestamp(195));
+        wanted.sort();
+        assert_eq!(deadlines, wanted);
+    }
+    let none = journal.undelivered(&ShardSet::NONE, None, 100).await.expect(READABLE);
+    assert_eq!(none, []);
+    let none = journal.deadlines(&ShardSet::NONE, Timestamp(u64::MAX), None, 100).await;
+    assert_eq!(none.expect(READABLE), []);
 }
 
 /// By kind, status, rider and driver; newest first; a page begins where the last one ended.
@@ -591,7 +648,7 @@ pub async fn concurrent_entities_keep_gapless_versions(journal: SharedJournal) {
         let wanted: Vec<_> = (1..=N_COMMITS).collect();
         assert_eq!(versions, wanted, "{}", order(n));
     }
-    let rows = journal.undelivered(None, usize::MAX).await.expect(READABLE);
+    let rows = journal.undelivered(&ShardSet::ALL, None, usize::MAX).await.expect(READABLE);
     assert!(rows.is_sorted_by(|a, b| a.position < b.position), "positions grow");
     let keys: HashSet<_> = rows.iter().map(|row| row.key).collect();
     assert_eq!(keys.len() as u64, N_ENTITIES * N_COMMITS);
@@ -972,7 +1029,7 @@ async fn fill(journal: &SharedJournal) {
     let only_answers = Commit { events: vec![], ..next(DriverId::nth(1).into(), 0) };
     let result = Some(answer(CommandId::nth(500)));
     journal.commit(Commit { result, ..only_answers }).await.expect(WRITABLE);
-    let rows = journal.undelivered(None, 5).await.expect(READABLE);
+    let rows = journal.undelivered(&ShardSet::ALL, None, 5).await.expect(READABLE);
     journal.delivered(rows.into_iter().map(|row| row.key).collect()).await.expect(WRITABLE);
     journal.commit(next(order(1), 2)).await.expect(WRITABLE);
     journal.forget_results(Timestamp(1_001)).await.expect(WRITABLE);
@@ -1006,12 +1063,16 @@ pub async fn what_is_dumped_is_restored(journal: SharedJournal) {
         let (now, before) = futures_util::join!(journal.load(order(n)), full.load(order(n)));
         assert_eq!(now.expect(READABLE), before.expect(READABLE));
     }
-    let (now, before) =
-        futures_util::join!(journal.undelivered(None, 1000), full.undelivered(None, 1000));
+    let (now, before) = futures_util::join!(
+        journal.undelivered(&ShardSet::ALL, None, 1000),
+        full.undelivered(&ShardSet::ALL, None, 1000)
+    );
     assert_eq!(now.expect(READABLE), before.expect(READABLE));
     let late = Timestamp(u64::MAX);
-    let (now, before) =
-        futures_util::join!(journal.deadlines(late, None, 99), full.deadlines(late, None, 99));
+    let (now, before) = futures_util::join!(
+        journal.deadlines(&ShardSet::ALL, late, None, 99),
+        full.deadlines(&ShardSet::ALL, late, None, 99)
+    );
     assert_eq!(now.expect(READABLE), before.expect(READABLE));
     assert_eq!(whole_feed(&journal, 9).await, whole_feed(&full, 9).await);
     let balance = journal.balance("rider".into(), Currency::RWF).await.expect(READABLE);
@@ -1049,7 +1110,7 @@ pub async fn a_restored_journal_goes_on_with_newer_epochs(journal: SharedJournal
     let is_new = |event: &&FeedEvent| event.entity == order(1) && event.recorded.version.0 == 4;
     let new = events.iter().find(is_new).expect("it was committed");
     assert!(new.epoch > newest, "{new:?}");
-    let rows = journal.undelivered(None, 1000).await.expect(READABLE);
+    let rows = journal.undelivered(&ShardSet::ALL, None, 1000).await.expect(READABLE);
     assert_eq!(rows.last().map(|row| row.bytes.clone()), Some(vec![9]), "it is the newest");
 }
 
@@ -1094,7 +1155,7 @@ pub async fn large_commits_fit(journal: SharedJournal) {
     journal.commit(commit.clone()).await.expect(WRITABLE);
     let history = journal.history(order(1), Version(0), usize::MAX).await.expect(READABLE);
     assert!(history.into_iter().map(|recorded| recorded.event).eq(commit.events));
-    let rows = journal.undelivered(None, usize::MAX).await.expect(READABLE);
+    let rows = journal.undelivered(&ShardSet::ALL, None, usize::MAX).await.expect(READABLE);
     assert!(rows.into_iter().map(|row| row.bytes).eq(commit.effects));
     let stored = journal.load(order(1)).await.expect(READABLE);
     assert_eq!(stored.snapshot, Some((Version(N), vec![7; 1 << 20])));

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::{CommandId, Currency, Timestamp};
+use protocol::{CommandId, Currency, ShardSet, Timestamp};
 use std::{
     collections::{HashMap, VecDeque},
     future::ready,
@@ -245,13 +245,14 @@ impl Journal for FaultyJournal {
 
     fn undelivered(
         &self,
+        shards: &ShardSet,
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
         if self.plan().does_scan_fail() {
             return ready(Err(JournalError::Unavailable("injected".into()))).boxed();
         }
-        self.inner.undelivered(after, limit)
+        self.inner.undelivered(shards, after, limit)
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
@@ -266,6 +267,7 @@ impl Journal for FaultyJournal {
 
     fn deadlines(
         &self,
+        shards: &ShardSet,
         until: Timestamp,
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,
@@ -273,7 +275,7 @@ impl Journal for FaultyJournal {
         if self.plan().does_scan_fail() {
             return ready(Err(JournalError::Unavailable("injected".into()))).boxed();
         }
-        self.inner.deadlines(until, after, limit)
+        self.inner.deadlines(shards, until, after, limit)
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

@@ -15,7 +15,7 @@ use crate::{
 };
 use arbiter::{Access, Cluster};
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::{CommandId, Currency, ShardId, Timestamp};
+use protocol::{CommandId, Currency, ShardId, ShardSet, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
@@ -165,12 +165,18 @@ impl Journal for MemoryJournal {
 
     fn undelivered(
         &self,
+        shards: &ShardSet,
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
-        let first = OutboxPosition(after.map_or(0, |position| position.0 + 1));
+        let (shards, first) = (*shards, OutboxPosition(after.map_or(0, |it| it.0 + 1)));
         self.read(move |kept| {
-            kept.outbox.range(first..).take(limit).map(|(_, row)| row.clone()).collect()
+            kept.outbox
+                .range(first..)
+                .filter(|(_, row)| shards.contains(row.key.source.shard()))
+                .take(limit)
+                .map(|(_, row)| row.clone())
+                .collect()
         })
     }
 
@@ -186,15 +192,18 @@ impl Journal for MemoryJournal {
 
     fn deadlines(
         &self,
+        shards: &ShardSet,
         until: Timestamp,
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
+        let shards = *shards;
         self.read(move |kept| {
             kept.deadlines
                 .iter()
                 .filter(|row| after.is_none_or(|after| **row > after))
                 .take_while(|(at, _)| *at < until)
+                .filter(|(_, entity)| shards.contains(entity.shard()))
                 .take(limit)
                 .copied()
                 .collect()

@@ -31,7 +31,7 @@ use batch::Write;
 use committer::{Committer, Request, Shared, now};
 use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
 use ownership::Ownership;
-use protocol::{CommandId, Currency, Timestamp};
+use protocol::{CommandId, Currency, ShardSet, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::{
     ConnectOptions as _, Connection, PgConnection, PgPool,
@@ -540,10 +540,11 @@ impl Journal for PostgresJournal {
 
     fn undelivered(
         &self,
+        shards: &ShardSet,
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
-        read::undelivered(&self.readers, after, limit).boxed()
+        read::undelivered(&self.readers, *shards, after, limit).boxed()
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
@@ -557,11 +558,12 @@ impl Journal for PostgresJournal {
 
     fn deadlines(
         &self,
+        shards: &ShardSet,
         until: Timestamp,
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
-        read::deadlines(&self.readers, until, after, limit).boxed()
+        read::deadlines(&self.readers, *shards, until, after, limit).boxed()
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

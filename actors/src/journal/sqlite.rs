@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::{CommandId, Currency, Timestamp};
+use protocol::{CommandId, Currency, ShardSet, Timestamp};
 use sqlx::{
     ConnectOptions, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -165,10 +165,11 @@ impl Journal for SqliteJournal {
 
     fn undelivered(
         &self,
+        shards: &ShardSet,
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
-        read::undelivered(&self.readers, after, limit).boxed()
+        read::undelivered(&self.readers, *shards, after, limit).boxed()
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
@@ -180,11 +181,12 @@ impl Journal for SqliteJournal {
 
     fn deadlines(
         &self,
+        shards: &ShardSet,
         until: Timestamp,
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
-        read::deadlines(&self.readers, until, after, limit).boxed()
+        read::deadlines(&self.readers, *shards, until, after, limit).boxed()
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

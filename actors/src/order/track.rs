@@ -3,6 +3,7 @@
 
 use super::{Command, Leg, Life, Sighting};
 use protocol::{Point, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A position older than this says nothing about where the driver is now.
@@ -19,8 +20,8 @@ const CHECKPOINT: Duration = Duration::from_mins(1);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Soft: gone after a restart, rebuilt from the next positions, and not part of what an order *is*.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Track {
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Track {
     /// Where the driver was last seen.
     at: Option<(Point, Timestamp)>,
     /// Where the driver was first seen on this leg.

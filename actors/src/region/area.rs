@@ -4,6 +4,7 @@ use super::Stats;
 use crate::{Card, DriverCard, EntityKey, SearchCard, listing::RegionId};
 use arc_swap::ArcSwap;
 use metrics::gauge;
+use protocol::ShardSet;
 use std::{
     collections::HashMap,
     sync::{
@@ -18,8 +19,14 @@ pub(super) type Roster = Vec<Arc<DriverCard>>;
 /// Open searches of one region that wait for a proposal.
 pub(super) type Wanting = Vec<Arc<SearchCard>>;
 
-/// What was listed since the last tick: per entity the latest, or that it is gone.
-pub(super) type Inbox = HashMap<EntityKey, Option<Entry>>;
+/// What was listed since the last tick.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    /// Whoever belongs to these is forgotten first: other nodes speak for them now.
+    pub(super) forgotten: ShardSet,
+    /// Per entity the latest, or that it is gone.
+    pub(super) entries: HashMap<EntityKey, Option<Entry>>,
+}
 
 /// A card, cheap to share.
 #[derive(Debug, Clone)]
@@ -74,7 +81,16 @@ impl Area {
     pub(super) fn put(&self, entity: EntityKey, entry: Option<Entry>) {
         // Who leaves for the neighbour is counted there.
         self.n_listed.fetch_add(u64::from(entry.is_some()), Ordering::Relaxed);
-        self.inbox().insert(entity, entry);
+        self.inbox().entries.insert(entity, entry);
+    }
+
+    /// Forgets whoever belongs to `shards`, until they are listed again.
+    pub(super) fn forget(&self, shards: &ShardSet) {
+        let mut inbox = self.inbox();
+        inbox.entries.retain(|entity, _| !shards.contains(entity.shard()));
+        for shard in shards.iter() {
+            inbox.forgotten.insert(shard);
+        }
     }
 
     /// Empties the inbox.
@@ -83,7 +99,7 @@ impl Area {
     }
 
     pub(super) fn has_empty_inbox(&self) -> bool {
-        self.inbox().is_empty()
+        self.inbox().entries.is_empty()
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -171,6 +171,9 @@ impl Region {
         }
         let due = Arc::new(due);
         self.area.wanting.store(due.clone());
+        if !self.world.surroundings.is_ours(self.area.region) {
+            return Ok(0);
+        }
         let ring = self.world.ring(self.area.region);
         let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
         let around = rosters.iter().flat_map(|roster| roster.iter());
@@ -242,7 +245,14 @@ impl Memory {
     /// Takes in what was listed. Did any driver change?
     fn read(&mut self, inbox: super::area::Inbox) -> bool {
         let mut has_new_roster = false;
-        for (entity, entry) in inbox {
+        if !inbox.forgotten.is_empty() {
+            let n_before = self.drivers.len();
+            let is_kept = |entity: EntityKey| !inbox.forgotten.contains(entity.shard());
+            self.drivers.retain(|driver, _| is_kept((*driver).into()));
+            self.searches.retain(|job, _| is_kept((*job).into()));
+            has_new_roster = self.drivers.len() != n_before;
+        }
+        for (entity, entry) in inbox.entries {
             match entry {
                 Some(Entry::Driver(card)) => {
                     has_new_roster = true;

@@ -3,6 +3,7 @@
 use super::{Case, Command, Rescue, Sighting, triage};
 use crate::{Context, Refusal, Seen};
 use protocol::{DriverId, Point, RescueId, RescueStatus, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Coming this much closer means having set off, in metres.
@@ -12,8 +13,8 @@ const AGE_MAX: Duration = Duration::from_secs(60);
 
 /// What is known of the driver and not written down. Equal to any other, since a replay cannot know
 /// it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Soft {
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Soft {
     /// Who was seen last, where, and when.
     seen: Option<(DriverId, Point, Timestamp)>,
     /// When it was last seen outside the fence of the scene.

@@ -29,7 +29,7 @@ struct Counts {
 
 /// Permission for one message to wait; given back when dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub(super) struct Permit {
     counts: Arc<Counts>,
     shard: ShardId,
 }

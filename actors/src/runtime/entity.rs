@@ -10,18 +10,19 @@ use super::{
     publisher::Published,
     recent::{self, Fingerprint, First, Known, Recent},
     relay::Outgoing,
-    shard::ToShard,
+    shard::{Forgetful, ToShard},
     watchers::{Update, Watchers},
 };
 use crate::{
     Claim, Commit, Context, Decider, EntityKey, Listing, Refusal, Version,
+    cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
     journal::{CommitError, JournalError},
-    listing::RegionId,
 };
 use protocol::{CommandId, Identifier, Principal, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
+    borrow::Cow,
     marker::PhantomData,
     sync::{
         Arc,
@@ -41,8 +42,7 @@ const LOAD_TRIES: u32 = 40;
 
 /// Anything an entity can be sent. Its shard is the only sender.
 #[derive(Debug)]
-#[doc(hidden)]
-pub enum Message<D: Decider> {
+pub(super) enum Message<D: Decider> {
     /// A command.
     Ask {
         ask: Ask<D::Command>,
@@ -62,14 +62,16 @@ pub enum Message<D: Decider> {
     Watch { updates: mpsc::Sender<Update<D>>, reply: StateReply<D>, permit: Permit },
     /// Somebody wants to see it.
     Read { reply: StateReply<D>, permit: Permit },
-    /// Its region has forgotten it.
-    Relist(RegionId),
+    /// A region has forgotten it, or has moved: which?
+    Relist(Forgetful),
     /// A board wants its mark.
     Republish,
     /// It may go to sleep if it has been idle long enough, or at all.
     MayIdle { is_forced: bool },
     /// It is to sleep now; nothing else follows.
     Sleep,
+    /// It moves to another node; nothing else follows.
+    Depart(mpsc::Sender<Warm>),
 }
 
 /// What a command is recognised by when it is repeated.
@@ -94,7 +96,8 @@ impl<D: Decider> Message<D> {
             | Self::Relist(_)
             | Self::Republish
             | Self::MayIdle { .. }
-            | Self::Sleep => {}
+            | Self::Sleep
+            | Self::Depart(_) => {}
         }
     }
 
@@ -103,9 +106,12 @@ impl<D: Decider> Message<D> {
         match self {
             Self::Ask { ask, .. } => ask.by != Principal::System,
             Self::See { .. } | Self::Watch { .. } | Self::Read { .. } => true,
-            Self::Tick | Self::Relist(_) | Self::Republish | Self::MayIdle { .. } | Self::Sleep => {
-                false
-            }
+            Self::Tick
+            | Self::Relist(_)
+            | Self::Republish
+            | Self::MayIdle { .. }
+            | Self::Sleep
+            | Self::Depart(_) => false,
         }
     }
 
@@ -113,9 +119,12 @@ impl<D: Decider> Message<D> {
     pub(super) fn is_admitted(&self) -> bool {
         match self {
             Self::Ask { .. } | Self::See { .. } | Self::Watch { .. } | Self::Read { .. } => true,
-            Self::Tick | Self::Relist(_) | Self::Republish | Self::MayIdle { .. } | Self::Sleep => {
-                false
-            }
+            Self::Tick
+            | Self::Relist(_)
+            | Self::Republish
+            | Self::MayIdle { .. }
+            | Self::Sleep
+            | Self::Depart(_) => false,
         }
     }
 }
@@ -149,6 +158,8 @@ pub(super) struct Birth<D: Decider> {
     pub(super) shard: ActorRef<ToShard<D>>,
     pub(super) watchers: Arc<Watchers<D>>,
     pub(super) waiting: Arc<Waiting>,
+    /// What it was on its former node.
+    pub(super) warm: Option<Box<Warm>>,
 }
 
 /// What waits for an entity, as its shard and the entity itself see it.
@@ -267,8 +278,10 @@ impl<D: Decider> Awake<D> {
                 drop(permit);
                 reply.send(Ok((self.version, Arc::new(self.state.clone())))).ok();
             }
-            Message::Relist(region) => {
-                if let Some(listing) = self.listed.as_deref().filter(|it| it.region == region) {
+            Message::Relist(forgetful) => {
+                let rings = self.birth.system.regions().rings();
+                let listed = self.listed.as_deref();
+                if let Some(listing) = listed.filter(|it| forgetful.includes(it.region, rings)) {
                     self.birth.system.list(self.key, None, Some(listing));
                 }
             }
@@ -283,6 +296,11 @@ impl<D: Decider> Awake<D> {
             }
             Message::Sleep => {
                 self.snapshot().await;
+                myself.stop(None);
+            }
+            Message::Depart(to) => {
+                // Its former host waits for nobody, so there is room for everyone.
+                to.try_send(self.warm()).ok();
                 myself.stop(None);
             }
         }
@@ -345,6 +363,7 @@ impl<D: Decider> Awake<D> {
                 Err(error @ CommitError::Fenced { .. }) => {
                     warn!(entity = %self.key, %error, "commit fenced off");
                     metrics::counter!("outrider_fenced_total").increment(1);
+                    self.birth.system.fenced(self.key.shard());
                     return Ok(Err(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS }));
                 }
                 Err(CommitError::Unavailable(error)) => {
@@ -470,7 +489,7 @@ impl<D: Decider> Awake<D> {
     /// Tells everyone who should know what was just committed.
     fn tell_all(&mut self, events: Vec<D::Event>, outgoing: Outgoing) {
         self.birth.system.0.relay.send(outgoing);
-        let names = events.iter().map(D::event_name).collect();
+        let names = events.iter().map(|event| Cow::Borrowed(D::event_name(event))).collect();
         for event in &events {
             metrics::counter!("outrider_events_total", "kind" => D::KIND.to_string(), "event" => D::event_name(event))
                 .increment(1);
@@ -503,7 +522,7 @@ impl<D: Decider> Awake<D> {
         }
     }
 
-    fn publish(&self, events: Vec<&'static str>) {
+    fn publish(&self, events: Vec<Cow<'static, str>>) {
         self.birth.system.0.publisher.publish(events, |events| Published {
             entity: self.key,
             at: self.birth.system.now(),
@@ -602,6 +621,39 @@ impl<D: Decider> Awake<D> {
         self.stored_deadline = state.deadline().map(|(due, _)| due);
         state.wake(self.birth.system.now());
         self.state = state;
+        self.appear();
+        Ok(())
+    }
+
+    /// Becomes what it was on its former node.
+    fn resume(&mut self, warm: &Warm) -> Result<(), rmp_serde::decode::Error> {
+        let mut state: D = rmp_serde::from_slice(&warm.durable)?;
+        state.recall(rmp_serde::from_slice(&warm.soft)?);
+        self.recent = rmp_serde::from_slice(&warm.recent)?;
+        self.version = warm.version;
+        self.n_unsnapshot = warm.n_unsnapshot;
+        self.stored_deadline = warm.stored_deadline;
+        self.state = state;
+        self.appear();
+        Ok(())
+    }
+
+    /// What its next host needs, to go on without reading the journal.
+    fn warm(&self) -> Warm {
+        Warm {
+            entity: self.key,
+            epoch: self.birth.system.epoch(self.key.shard()),
+            version: self.version,
+            n_unsnapshot: self.n_unsnapshot,
+            stored_deadline: self.stored_deadline,
+            durable: envelope::encode(&self.state),
+            soft: envelope::encode(&self.state.soft()),
+            recent: envelope::encode(&self.recent),
+        }
+    }
+
+    /// Shows itself to all who follow it, as it is now.
+    fn appear(&mut self) {
         if self.version > Version::default() {
             self.follow_state();
             self.birth.watchers.tell(self.birth.id, || Update::Changed {
@@ -611,12 +663,18 @@ impl<D: Decider> Awake<D> {
             });
             self.publish(Vec::new());
         }
-        Ok(())
     }
 
     /// The same, but only so many at a time where nobody outside waits for it: a restart leaves room
     /// for who does.
     async fn remember_in_turn(&mut self) -> Result<(), Fall> {
+        if let Some(warm) = self.birth.warm.take() {
+            match self.resume(&warm) {
+                Ok(()) => return Ok(()),
+                // The journal has all that matters of it.
+                Err(error) => warn!(entity = %self.key, %error, "what it was elsewhere is lost"),
+            }
+        }
         let turns = self.birth.system.0.background_loads.clone();
         let _turn = tokio::select! {
             biased;

@@ -2,7 +2,10 @@
 
 use crate::EntityKey;
 use protocol::{Timestamp, view::Mark};
-use std::sync::{Mutex, PoisonError};
+use std::{
+    borrow::Cow,
+    sync::{Mutex, PoisonError},
+};
 use tokio::sync::mpsc;
 
 /// Most publications that wait for one board.
@@ -18,7 +21,7 @@ pub struct Published {
     /// What the map shows of it.
     pub mark: Option<Mark>,
     /// The names of the events that made it so; none for a mere sighting.
-    pub events: Vec<&'static str>,
+    pub events: Vec<Cow<'static, str>>,
 }
 
 /// Those who want to be told.
@@ -30,23 +33,36 @@ pub(super) struct Publisher {
 #[derive(Debug)]
 struct Reader {
     queue: mpsc::Sender<Published>,
-    /// Only of events with these names; of everything, if absent.
-    names: Option<&'static [&'static str]>,
+    interest: Interest,
+}
+
+/// What a reader wants to be told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Interest {
+    /// Everything, whichever node it is from.
+    Everything,
+    /// What entities of this node publish.
+    Own,
+    /// What entities of this node publish of events with these names.
+    Named(&'static [&'static str]),
 }
 
 impl Reader {
-    fn wants(&self, events: &[&'static str]) -> bool {
-        self.names.is_none_or(|names| events.iter().any(|event| names.contains(event)))
+    fn wants(&self, is_own: bool, events: &[Cow<'static, str>]) -> bool {
+        match self.interest {
+            Interest::Everything => true,
+            Interest::Own => is_own,
+            Interest::Named(names) => {
+                is_own && events.iter().any(|event| names.contains(&&**event))
+            }
+        }
     }
 }
 
 impl Publisher {
-    pub(super) fn subscribe(
-        &self,
-        names: Option<&'static [&'static str]>,
-    ) -> mpsc::Receiver<Published> {
+    pub(super) fn subscribe(&self, interest: Interest) -> mpsc::Receiver<Published> {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        let reader = Reader { queue, names };
+        let reader = Reader { queue, interest };
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
         receiver
     }
@@ -54,16 +70,32 @@ impl Publisher {
     /// Builds the publication only if somebody reads it. Whoever is full or gone is cut off.
     pub(super) fn publish(
         &self,
-        events: Vec<&'static str>,
-        make: impl FnOnce(Vec<&'static str>) -> Published,
+        events: Vec<Cow<'static, str>>,
+        make: impl FnOnce(Vec<Cow<'static, str>>) -> Published,
+    ) {
+        self.tell(true, events, make);
+    }
+
+    /// The same for what an entity of another node published.
+    pub(super) fn pass_on(&self, published: Published) {
+        let Published { entity, at, mark, events } = published;
+        self.tell(false, events, |events| Published { entity, at, mark, events });
+    }
+
+    fn tell(
+        &self,
+        is_own: bool,
+        events: Vec<Cow<'static, str>>,
+        make: impl FnOnce(Vec<Cow<'static, str>>) -> Published,
     ) {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if !readers.iter().any(|reader| reader.wants(&events)) {
+        if !readers.iter().any(|reader| reader.wants(is_own, &events)) {
             return;
         }
         let published = make(events);
         readers.retain(|reader| {
-            !reader.wants(&published.events) || reader.queue.try_send(published.clone()).is_ok()
+            !reader.wants(is_own, &published.events)
+                || reader.queue.try_send(published.clone()).is_ok()
         });
     }
 }

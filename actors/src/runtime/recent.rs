@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The last answers, and enough about older ones to know when the journal must be asked.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Recent {
     answers: VecDeque<(CommandId, First)>,
     older_max: Option<CommandId>,

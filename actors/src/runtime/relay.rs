@@ -5,18 +5,18 @@
 //! caught up, as it does after a restart. The receiver recognises a second delivery by its command
 //! id, which is derived from source, version and index.
 
-use super::{OWN_PATIENCE, System, patiently};
+use super::{OWN_PATIENCE, System};
 use crate::{
     Effect, EntityKey, Refusal, Tell, Version,
-    journal::{EffectKey, JournalError, OutboxPosition, SharedJournal},
+    journal::{EffectKey, JournalError, OutboxPosition},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use protocol::{CommandId, Principal, Timestamp};
+use protocol::{CommandId, Principal, ShardSet, Timestamp};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -61,6 +61,15 @@ pub(super) struct Relay {
     progress: Arc<Progress>,
 }
 
+/// Whose effects are delivered here.
+#[derive(Debug)]
+enum Change {
+    /// Those that a former owner of their sources left in the outbox.
+    TakeOver(Vec<Parcel>),
+    /// None from these shards any more.
+    Abandon(ShardSet),
+}
+
 /// What is known about effects under way, for a drain and for catching up.
 #[derive(Debug, Default)]
 struct Progress {
@@ -69,15 +78,32 @@ struct Progress {
     /// Some were not taken up, and must be read from the outbox.
     n_missed: AtomicUsize,
     changed: Notify,
+    /// Rare, and taken up before any effect that comes later.
+    changes: Mutex<Vec<Change>>,
+    has_changes: Notify,
 }
 
 impl Relay {
     pub(super) fn new() -> (Self, Deliveries) {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
         let progress = Arc::new(Progress::default());
-        let deliveries =
-            Deliveries { incoming, progress: progress.clone(), recovered: Mutex::default() };
+        let deliveries = Deliveries { incoming, progress: progress.clone() };
         (Self { queue, progress }, deliveries)
+    }
+
+    /// Delivers what was committed and not delivered before this node had its sources, and before
+    /// anything that they commit from now on.
+    pub(super) fn take_over(&self, parcels: Vec<Parcel>) {
+        self.progress.n_open.fetch_add(parcels.len(), Ordering::AcqRel);
+        if parcels.len() >= HELD_MAX {
+            self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+        }
+        self.progress.change(Change::TakeOver(parcels));
+    }
+
+    /// Delivers nothing more from these shards: their new owners do.
+    pub(super) fn abandon(&self, shards: &ShardSet) {
+        self.progress.change(Change::Abandon(*shards));
     }
 
     /// Hands in the effects of a commit. Never waits.
@@ -106,6 +132,16 @@ impl Relay {
 }
 
 impl Progress {
+    fn change(&self, change: Change) {
+        self.changes().push(change);
+        self.has_changes.notify_one();
+    }
+
+    /// Never held across an await or a panic, so poison means nothing here.
+    fn changes(&self) -> MutexGuard<'_, Vec<Change>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn close(&self, n: usize) {
         if self.n_open.fetch_sub(n, Ordering::AcqRel) == n {
             self.changed.notify_waiters();
@@ -115,7 +151,7 @@ impl Progress {
 
 /// One effect on its way.
 #[derive(Debug)]
-struct Parcel {
+pub(super) struct Parcel {
     key: EffectKey,
     at: Timestamp,
     effect: Effect,
@@ -126,30 +162,14 @@ struct Parcel {
 pub(super) struct Deliveries {
     incoming: mpsc::Receiver<Outgoing>,
     progress: Arc<Progress>,
-    recovered: Mutex<Vec<Parcel>>,
 }
 
 impl Deliveries {
-    /// Reads what a former life of this node committed and did not deliver.
-    pub(super) async fn recover(&self, journal: &SharedJournal) -> Result<usize, JournalError> {
-        let known = HashSet::new();
-        let parcels = patiently(|| read_outbox(journal, &known)).await?;
-        let n = parcels.len();
-        self.progress.n_open.fetch_add(n, Ordering::AcqRel);
-        *self.recovered.lock().unwrap_or_else(PoisonError::into_inner) = parcels;
-        Ok(n)
-    }
-
     /// Delivers for ever.
     pub(super) async fn run(mut self, system: System) {
         let mut queues = Queues::default();
         let mut underway: FuturesUnordered<BoxFuture<'static, (Lane, EffectKey)>> =
             FuturesUnordered::new();
-        let recovered =
-            mem::take(&mut *self.recovered.lock().unwrap_or_else(PoisonError::into_inner));
-        for parcel in recovered {
-            queues.add(parcel);
-        }
         let mut done = Vec::new();
         let mut forget = tokio::time::interval(FORGET_EVERY);
         forget.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -161,15 +181,9 @@ impl Deliveries {
                 underway.push(Box::pin(deliver(system.clone(), lane, parcel)));
             }
             tokio::select! {
-                Some((lane, key)) = underway.next() => {
-                    queues.finish(lane, key);
-                    done.push(key);
-                    self.progress.close(1);
-                    if done.len() >= FORGET_MAX {
-                        forget_delivered(&system, &mut done).await;
-                    }
-                }
-                Some(outgoing) = self.incoming.recv() => self.take_up(outgoing, &mut queues),
+                // What is rare comes first, and a change of owners before what the new one commits.
+                biased;
+                () = self.progress.has_changes.notified() => self.change(&mut queues),
                 _ = forget.tick() => {
                     if !done.is_empty() {
                         forget_delivered(&system, &mut done).await;
@@ -180,6 +194,24 @@ impl Deliveries {
                         self.catch_up(&system, &mut queues).await;
                     }
                 }
+                Some((lane, key)) = underway.next() => {
+                    queues.finish(lane, key);
+                    done.push(key);
+                    self.progress.close(1);
+                    if done.len() >= FORGET_MAX {
+                        forget_delivered(&system, &mut done).await;
+                    }
+                }
+                Some(outgoing) = self.incoming.recv() => self.take_up(outgoing, &mut queues),
+            }
+        }
+    }
+
+    fn change(&self, queues: &mut Queues) {
+        for change in mem::take(&mut *self.progress.changes()) {
+            match change {
+                Change::TakeOver(parcels) => self.add(parcels, queues),
+                Change::Abandon(shards) => self.progress.close(queues.remove(&shards)),
             }
         }
     }
@@ -193,26 +225,27 @@ impl Deliveries {
             return;
         }
         let Outgoing { source, version, at, effects } = outgoing;
-        for (index, effect) in (0..).zip(effects) {
-            let is_new =
-                queues.add(Parcel { key: EffectKey { source, version, index }, at, effect });
-            if !is_new {
-                self.progress.close(1);
-            }
-        }
+        let key = |index| EffectKey { source, version, index };
+        let parcels =
+            (0..).zip(effects).map(|(index, effect)| Parcel { key: key(index), at, effect });
+        self.add(parcels, queues);
+    }
+
+    /// Takes up parcels that have been counted as open.
+    fn add(&self, parcels: impl IntoIterator<Item = Parcel>, queues: &mut Queues) {
+        let n_known = parcels.into_iter().filter_map(|it| (!queues.add(it)).then_some(())).count();
+        self.progress.close(n_known);
     }
 
     async fn catch_up(&self, system: &System, queues: &mut Queues) {
         self.progress.n_missed.store(0, Ordering::Release);
-        match read_outbox(system.journal(), &queues.known).await {
+        match read_outbox(system, &system.held()).await {
             Ok(parcels) => {
                 self.progress.n_open.fetch_add(parcels.len(), Ordering::AcqRel);
                 if parcels.len() >= HELD_MAX {
                     self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
                 }
-                for parcel in parcels {
-                    queues.add(parcel);
-                }
+                self.add(parcels, queues);
             }
             Err(error) => {
                 warn!(%error, "outbox not read");
@@ -256,6 +289,25 @@ impl Queues {
         let lane = self.ready.pop_front()?;
         let parcel = self.lanes.get_mut(&lane)?.pop_front()?;
         Some((lane, parcel))
+    }
+
+    /// Removes what waits from these shards; returns how much.
+    fn remove(&mut self, shards: &ShardSet) -> usize {
+        let n_before = self.known.len();
+        let gone = |lane: &Lane| shards.contains(lane.0.shard());
+        for lane in self.ready.iter().filter(|lane| gone(lane)) {
+            for parcel in self.lanes.remove(lane).unwrap_or_default() {
+                self.known.remove(&parcel.key);
+            }
+        }
+        self.ready.retain(|lane| !gone(lane));
+        // The others' heads are under way: they are removed when that is done.
+        for (_, queue) in self.lanes.iter_mut().filter(|(lane, _)| gone(lane)) {
+            for parcel in queue.drain(..) {
+                self.known.remove(&parcel.key);
+            }
+        }
+        n_before - self.known.len()
     }
 
     fn finish(&mut self, lane: Lane, key: EffectKey) {
@@ -327,17 +379,18 @@ async fn forget_delivered(system: &System, done: &mut Vec<EffectKey>) {
     }
 }
 
-async fn read_outbox(
-    journal: &SharedJournal,
-    known: &HashSet<EffectKey>,
+/// What entities of `shards` have committed and nobody has delivered, as much as fits.
+pub(super) async fn read_outbox(
+    system: &System,
+    shards: &ShardSet,
 ) -> Result<Vec<Parcel>, JournalError> {
     let mut parcels = Vec::new();
     let mut after: Option<OutboxPosition> = None;
     loop {
-        let rows = journal.undelivered(after, PAGE).await?;
+        let rows = system.journal().undelivered(shards, after, PAGE).await?;
         let is_last = rows.len() < PAGE;
         after = rows.last().map(|row| row.position);
-        for row in rows.into_iter().filter(|row| !known.contains(&row.key)) {
+        for row in rows {
             match rmp_serde::from_slice(&row.bytes) {
                 Ok(effect) => parcels.push(Parcel { key: row.key, at: row.at, effect }),
                 Err(error) => error!(source = %row.key.source, %error, "unreadable effect"),

@@ -5,13 +5,13 @@
 //! processes the journal's version check makes a second host harmless.
 
 use super::{
-    Host, System,
+    System,
     admission::RETRY_AFTER_MS,
     entity::{Birth, Entity, Fall, Message, Waiting},
     watchers::Watchers,
 };
-use crate::{Decider, EntityKey, Refusal, listing::RegionId};
-use protocol::{Identifier, SHARDS, ShardId, Timestamp};
+use crate::{Decider, EntityKey, Refusal, cluster::envelope::Warm, listing::RegionId};
+use protocol::{Identifier, SHARDS, ShardId, ShardSet, Timestamp};
 use ractor::{
     Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus, SpawnErr,
     SupervisionEvent,
@@ -25,6 +25,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::mpsc;
 use tracing::{error, warn};
 use uuid::Uuid;
 
@@ -36,7 +37,8 @@ type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
 
 /// The shards of one kind, each started when it is first needed.
 #[derive(Debug)]
-pub(super) struct Shards<D: Decider> {
+#[doc(hidden)]
+pub struct Shards<D: Decider> {
     shards: Box<[Slot<D>]>,
     n_awake: Arc<AtomicUsize>,
 }
@@ -50,18 +52,21 @@ impl<D: Decider> Default for Shards<D> {
     }
 }
 
-impl<D: Decider> Host<D> for Shards<D> {
-    fn deliver(&self, system: &System, to: D::Id, message: Message<D>) {
+impl<D: Decider> Shards<D> {
+    /// Never waits. What is not received is dropped, and with it the sender's reply.
+    pub(super) fn deliver(&self, system: &System, to: D::Id, message: Message<D>) {
         let shard = EntityKey { kind: D::KIND, id: to.uuid() }.shard();
+        if !system.is_held(shard) {
+            // Its caller sees a dropped reply, and asks where the shard is.
+            return;
+        }
         let Some(shard) = self.running(shard).or_else(|| self.start(system, shard)) else {
             return message.refuse(Refusal::Unavailable);
         };
         // If it falls first, the caller sees a dropped reply and asks again.
         shard.send_message(ToShard::Deliver { to, message: Box::new(message) }).ok();
     }
-}
 
-impl<D: Decider> Shards<D> {
     pub(super) fn n_awake(&self) -> usize {
         self.n_awake.load(Ordering::Acquire)
     }
@@ -70,6 +75,29 @@ impl<D: Decider> Shards<D> {
     pub(super) fn order(&self, shard: ShardId, instruction: &Instruction) {
         if let Some(shard) = self.running(shard) {
             shard.send_message(ToShard::Instruct(instruction.clone())).ok();
+        }
+    }
+
+    /// Lets everyone of a shard leave; none, if it does not run.
+    pub(super) fn depart(&self, shard: ShardId, to: &mpsc::Sender<Warm>) {
+        if let Some(shard) = self.running(shard) {
+            shard.send_message(ToShard::Depart(to.clone())).ok();
+        }
+    }
+
+    /// Forgets a shard and everyone in it.
+    pub(super) fn abandon(&self, shard: ShardId) {
+        let slot = &self.shards[usize::from(shard.0)];
+        let gone = slot.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(gone) = gone {
+            gone.send_message(ToShard::Abandon).ok();
+        }
+    }
+
+    /// Takes in who moved here.
+    pub(super) fn arrive(&self, system: &System, shard: ShardId, everyone: Vec<Warm>) {
+        if let Some(shard) = self.running(shard).or_else(|| self.start(system, shard)) {
+            shard.send_message(ToShard::Arrive(everyone)).ok();
         }
     }
 
@@ -118,6 +146,12 @@ pub(super) enum ToShard<D: Decider> {
     Drowsy { id: D::Id, n_received: u64 },
     /// Something for all.
     Instruct(Instruction),
+    /// They moved here from another node.
+    Arrive(Vec<Warm>),
+    /// They all move to another node: each hands in what it is, and the shard is closed.
+    Depart(mpsc::Sender<Warm>),
+    /// The shard is another node's: whoever is awake here is nobody any more.
+    Abandon,
 }
 
 /// What the node instructs its shards to do.
@@ -125,8 +159,8 @@ pub(super) enum ToShard<D: Decider> {
 pub(super) enum Instruction {
     /// Let idle entities sleep; forced: however short they have been idle.
     Sweep { is_forced: bool },
-    /// A region has forgotten its entities.
-    Relist(RegionId),
+    /// Regions have forgotten their entities.
+    Relist(Forgetful),
     /// A board wants all marks.
     Republish,
     /// Give a quarantined entity another chance.
@@ -138,6 +172,25 @@ pub(super) enum Instruction {
     Kill(Uuid),
 }
 
+/// Regions that must be told again.
+#[derive(Debug, Clone)]
+pub(super) enum Forgetful {
+    /// This one fell.
+    Region(RegionId),
+    /// These, and those who look at their rosters, are on other nodes now.
+    Shards(Box<ShardSet>),
+}
+
+impl Forgetful {
+    /// Does it concern who is listed in `region`, which so many rings around it look at?
+    pub(super) fn includes(&self, listed: RegionId, rings: u8) -> bool {
+        match self {
+            Self::Region(region) => *region == listed,
+            Self::Shards(moved) => listed.disk(rings).any(|region| moved.contains(region.shard())),
+        }
+    }
+}
+
 /// Who is awake, findable by either of their names.
 #[derive(Debug)]
 struct Roll<D: Decider> {
@@ -146,6 +199,8 @@ struct Roll<D: Decider> {
     falls: HashMap<D::Id, Vec<Timestamp>>,
     quarantined: HashSet<D::Id>,
     watchers: Arc<Watchers<D>>,
+    /// No longer of this node: nobody is woken.
+    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -172,6 +227,7 @@ impl<D: Decider> Actor for Shard<D> {
             falls: HashMap::new(),
             quarantined: HashSet::new(),
             watchers: Arc::default(),
+            is_closed: false,
         })
     }
 
@@ -192,6 +248,18 @@ impl<D: Decider> Actor for Shard<D> {
                 }
             }
             ToShard::Instruct(instruction) => self.instruct(&instruction, &myself, roll),
+            ToShard::Arrive(everyone) => self.arrive(everyone, &myself, roll),
+            ToShard::Depart(to) => {
+                roll.close();
+                roll.by_id.values_mut().for_each(|it| it.send(Message::Depart(to.clone())));
+            }
+            ToShard::Abandon => {
+                roll.close();
+                roll.by_id.values().for_each(|it| it.actor.kill());
+                self.n_awake.fetch_sub(roll.by_id.len(), Ordering::AcqRel);
+                // Its successor, should the shard come back, starts with nobody.
+                myself.stop(None);
+            }
         }
         Ok(())
     }
@@ -224,6 +292,10 @@ impl<D: Decider> Shard<D> {
         myself: &ActorRef<ToShard<D>>,
         roll: &mut Roll<D>,
     ) {
+        if roll.is_closed {
+            // Its caller sees a dropped reply, and asks where the shard is now.
+            return;
+        }
         if roll.quarantined.contains(&to) {
             return message.refuse(Refusal::Quarantined);
         }
@@ -232,16 +304,9 @@ impl<D: Decider> Shard<D> {
             roll.by_id.get(&to).is_some_and(|it| it.actor.get_status() < ActorStatus::Stopping);
         if !is_alive {
             self.forget(to, roll);
-            match self.wake(to, myself, roll) {
-                Ok(resident) => {
-                    self.n_awake.fetch_add(1, Ordering::AcqRel);
-                    roll.by_actor.insert(resident.actor.get_id(), to);
-                    roll.by_id.insert(to, resident);
-                }
-                Err(error) => {
-                    error!(entity = %to, %error, "entity did not start");
-                    return message.refuse(Refusal::Unavailable);
-                }
+            if let Err(error) = self.wake(to, None, myself, roll) {
+                error!(entity = %to, %error, "entity did not start");
+                return message.refuse(Refusal::Unavailable);
             }
         }
         let resident = roll.by_id.get_mut(&to).expect("inserted above if it was not there");
@@ -270,9 +335,10 @@ impl<D: Decider> Shard<D> {
     fn wake(
         &self,
         id: D::Id,
+        warm: Option<Box<Warm>>,
         myself: &ActorRef<ToShard<D>>,
-        roll: &Roll<D>,
-    ) -> Result<Resident<D>, SpawnErr> {
+        roll: &mut Roll<D>,
+    ) -> Result<(), SpawnErr> {
         let waiting = Arc::<Waiting>::default();
         let birth = Birth {
             id,
@@ -280,10 +346,28 @@ impl<D: Decider> Shard<D> {
             shard: myself.clone(),
             watchers: roll.watchers.clone(),
             waiting: waiting.clone(),
+            warm,
         };
         let (actor, _started) =
             ActorRuntime::spawn_linked_instant(None, Entity::new(), birth, myself.get_cell())?;
-        Ok(Resident { actor, n_sent: 0, waiting, active_at: self.system.now() })
+        self.n_awake.fetch_add(1, Ordering::AcqRel);
+        roll.by_actor.insert(actor.get_id(), id);
+        let active_at = self.system.now();
+        roll.by_id.insert(id, Resident { actor, n_sent: 0, waiting, active_at });
+        Ok(())
+    }
+
+    /// Wakes those who were awake on their former node: drivers among them must be listed here.
+    fn arrive(&self, everyone: Vec<Warm>, myself: &ActorRef<ToShard<D>>, roll: &mut Roll<D>) {
+        for warm in everyone {
+            let id = D::Id::from_uuid(warm.entity.id);
+            if roll.is_closed || roll.by_id.contains_key(&id) {
+                continue;
+            }
+            if let Err(error) = self.wake(id, Some(Box::new(warm)), myself, roll) {
+                error!(entity = %id, %error, "entity did not start");
+            }
+        }
     }
 
     fn instruct(
@@ -305,8 +389,8 @@ impl<D: Decider> Shard<D> {
                 roll.falls
                     .retain(|_, falls| falls.last().is_some_and(|last| now.since(*last) < window));
             }
-            Instruction::Relist(region) => {
-                roll.by_id.values_mut().for_each(|it| it.send(Message::Relist(*region)));
+            Instruction::Relist(which) => {
+                roll.by_id.values_mut().for_each(|it| it.send(Message::Relist(which.clone())));
             }
             Instruction::Republish => {
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Republish));
@@ -361,6 +445,14 @@ impl<D: Decider> Shard<D> {
         roll.by_actor.remove(&resident.actor.get_id());
         self.n_awake.fetch_sub(1, Ordering::AcqRel);
         Some(resident)
+    }
+}
+
+impl<D: Decider> Roll<D> {
+    /// Whoever follows one of its entities looks for it elsewhere.
+    fn close(&mut self) {
+        self.is_closed = true;
+        self.watchers.clear();
     }
 }
 

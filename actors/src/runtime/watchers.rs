@@ -84,6 +84,11 @@ impl<D: Decider> Watchers<D> {
         }
     }
 
+    /// Lets all followers know that nothing more comes from here.
+    pub(super) fn clear(&self) {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Forgets followers that are gone.
     pub(super) fn sweep(&self) {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);

@@ -74,7 +74,8 @@ pub struct Candidate {
 }
 
 /// What a job sees of its driver.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sighting {
     /// Its driver is here.
     DriverAt {

@@ -6,7 +6,7 @@ use actors::{
     journal::{CommitError, EffectKey, SharedJournal, ViewQuery},
 };
 use proptest::{collection::vec, option, prelude::*, test_runner::TestCaseError};
-use protocol::{CommandId, Currency, DriverId, OrderId, RescueId, RiderId, Timestamp};
+use protocol::{CommandId, Currency, DriverId, OrderId, RescueId, RiderId, ShardSet, Timestamp};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -301,14 +301,17 @@ async fn compare(journal: &SharedJournal, model: &Model) -> Result<(), TestCaseE
         prop_assert_eq!(history, wanted.take(100).collect::<Vec<_>>());
     }
 
-    let waiting = journal.undelivered(None, 10_000).await.unwrap();
+    let waiting = journal.undelivered(&ShardSet::ALL, None, 10_000).await.unwrap();
     let waiting: Vec<_> = waiting.into_iter().map(|row| (row.key, row.bytes)).collect();
     prop_assert_eq!(&waiting, &model.outbox);
 
     let mut deadlines: Vec<_> = model.deadlines.iter().map(|(key, at)| (*at, *key)).collect();
     deadlines.sort();
     deadlines.retain(|(at, _)| at.0 < 40);
-    prop_assert_eq!(journal.deadlines(Timestamp(40), None, 100).await.unwrap(), deadlines);
+    prop_assert_eq!(
+        journal.deadlines(&ShardSet::ALL, Timestamp(40), None, 100).await.unwrap(),
+        deadlines
+    );
 
     for claim in (0..5).map(claim) {
         let holder = model.claims.get(&claim).copied();

@@ -105,8 +105,8 @@ WITH asked AS MATERIALIZED (
     UPDATE entities e SET version = a.expected + a.n_events, deadline = a.due
     FROM accepted a WHERE e.ctid = a.place AND (a.n_events > 0 OR a.moves_deadline)
 ), w_new_entities AS (
-    INSERT INTO entities (id, kind, version, deadline)
-    SELECT id, kind, expected + n_events, due FROM accepted
+    INSERT INTO entities (id, kind, version, deadline, shard)
+    SELECT id, kind, expected + n_events, due, shard FROM accepted
     WHERE place IS NULL AND (n_events > 0 OR moves_deadline)
 ), w_snapshots AS (
     INSERT INTO snapshots (id, kind, version, bytes)
@@ -117,8 +117,8 @@ WITH asked AS MATERIALIZED (
     SELECT id, kind, command, at, answer FROM accepted WHERE answer IS NOT NULL ORDER BY ord
     ON CONFLICT DO NOTHING
 ), w_outbox AS (
-    INSERT INTO outbox (id, kind, version, place, at, bytes)
-    SELECT a.id, a.kind, a.expected + a.n_events, e.place, a.at, e.bytes
+    INSERT INTO outbox (id, kind, version, place, at, bytes, shard)
+    SELECT a.id, a.kind, a.expected + a.n_events, e.place, a.at, e.bytes, a.shard
     FROM effect e JOIN accepted a ON a.ord = e.ord ORDER BY e.ord, e.place
 ), w_released AS (
     DELETE FROM claims c

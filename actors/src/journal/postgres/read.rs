@@ -9,7 +9,7 @@ use crate::{
         Recorded, Sort, Stored, ViewQuery, feed,
     },
 };
-use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, Timestamp};
+use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, QueryBuilder};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
@@ -76,14 +76,16 @@ pub(super) async fn result(
 
 pub(super) async fn undelivered(
     readers: &PgPool,
+    shards: ShardSet,
     after: Option<OutboxPosition>,
     limit: usize,
 ) -> Answer<Vec<OutboxRow>> {
     type Row = (i64, i16, Uuid, i64, i32, i64, Vec<u8>);
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT position, kind, id, version, place, at, bytes FROM outbox WHERE position > $1
-         ORDER BY position LIMIT $2",
+        "SELECT position, kind, id, version, place, at, bytes FROM outbox
+         WHERE shard = ANY ($1) AND position > $2 ORDER BY position LIMIT $3",
     )
+    .bind(numbers(shards))
     .bind(after.map_or(0, |position| position.0.cast_signed()))
     .bind(count(limit))
     .fetch_all(readers)
@@ -101,8 +103,10 @@ pub(super) async fn undelivered(
         .collect()
 }
 
+/// The soonest of each shard, by its own part of the index, and of those the soonest.
 pub(super) async fn deadlines(
     readers: &PgPool,
+    shards: ShardSet,
     until: Timestamp,
     after: Option<(Timestamp, EntityKey)>,
     limit: usize,
@@ -111,10 +115,14 @@ pub(super) async fn deadlines(
     let (at, kind, id) =
         after.map_or((-1, 0, Uuid::nil()), |(at, it)| (millis(at), it.kind as i16, it.id));
     let rows: Vec<(i64, i16, Uuid)> = sqlx::query_as(
-        "SELECT deadline, kind, id FROM entities
-         WHERE deadline < $1 AND (deadline, kind, id) > ($2, $3, $4)
-         ORDER BY deadline, kind, id LIMIT $5",
+        "SELECT d.* FROM unnest($1::int4[]) AS s (shard) CROSS JOIN LATERAL (
+             SELECT deadline, kind, id FROM entities e
+             WHERE e.shard = s.shard AND deadline < $2 AND (deadline, kind, id) > ($3, $4, $5)
+             ORDER BY deadline, kind, id LIMIT $6
+         ) d
+         ORDER BY deadline, kind, id LIMIT $6",
     )
+    .bind(numbers(shards))
     .bind(millis(until))
     .bind(at)
     .bind(kind)
@@ -282,6 +290,10 @@ pub(super) async fn feed(
         .fetch_all(readers)
         .await?;
     Ok(rows.into_iter().map(feed_event).collect::<sqlx::Result<_>>()?)
+}
+
+fn numbers(shards: ShardSet) -> Vec<i32> {
+    shards.iter().map(|shard| i32::from(shard.0)).collect()
 }
 
 /// A limit as Postgres counts.

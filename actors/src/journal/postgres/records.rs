@@ -12,7 +12,7 @@ use crate::{
     commit::CommandResult,
     journal::{JournalError, Part, Record, RestoreError, record::Key},
 };
-use protocol::{CommandId, Currency, DriverId, RiderId, ShardId};
+use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
@@ -143,7 +143,9 @@ pub(super) async fn dump(
         }
         Part::Effects => {
             let after = crate::journal::OutboxPosition(numbers.0.max(0).cast_unsigned());
-            let rows = super::read::undelivered(readers, Some(after), limit as usize).await?;
+            let rows =
+                super::read::undelivered(readers, ShardSet::ALL, Some(after), limit as usize)
+                    .await?;
             Ok(rows.into_iter().map(Record::from).collect())
         }
         Part::Claims => {
@@ -349,12 +351,13 @@ async fn write_one(page: &mut PgConnection, record: Record) -> sqlx::Result<()> 
             .bind(command.map(|command| command.0))
         }
         Record::Entity { entity, version, deadline } => sqlx::query(
-            "INSERT INTO entities (kind, id, version, deadline) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO entities (kind, id, version, deadline, shard) VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(entity.kind as i16)
         .bind(entity.id)
         .bind(version.0.cast_signed())
-        .bind(deadline.map(millis)),
+        .bind(deadline.map(millis))
+        .bind(i32::from(entity.shard().0)),
         Record::Snapshot { entity, version, bytes } => sqlx::query(
             "INSERT INTO snapshots (kind, id, version, bytes) VALUES ($1, $2, $3, $4)",
         )
@@ -372,8 +375,8 @@ async fn write_one(page: &mut PgConnection, record: Record) -> sqlx::Result<()> 
         .bind(millis(*at))
         .bind(bytes),
         Record::Effect { position, source, version, index, at, bytes } => sqlx::query(
-            "INSERT INTO outbox (position, kind, id, version, place, at, bytes)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO outbox (position, kind, id, version, place, at, bytes, shard)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(position.cast_signed())
         .bind(source.kind as i16)
@@ -381,7 +384,8 @@ async fn write_one(page: &mut PgConnection, record: Record) -> sqlx::Result<()> 
         .bind(version.0.cast_signed())
         .bind(index.cast_signed())
         .bind(millis(*at))
-        .bind(bytes),
+        .bind(bytes)
+        .bind(i32::from(source.shard().0)),
         Record::Claim { claim, holder } => {
             sqlx::query("INSERT INTO claims (claim, kind, id) VALUES ($1, $2, $3)")
                 .bind(&claim.0)

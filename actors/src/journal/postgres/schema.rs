@@ -1,15 +1,19 @@
 //! Brings a database to the schema this build writes, and refuses one from the future.
 
-use super::OpenError;
+use super::{OpenError, batch};
 use protocol::Timestamp;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use uuid::Uuid;
 
-/// Each takes a database from the version before to its own. Add, never change.
-const MIGRATIONS: &[(i64, &str)] =
-    &[(1, include_str!("schema_1.sql")), (3, include_str!("schema_3.sql"))];
+/// Each takes a database from the version before to its own; the first makes version 1. Add,
+/// never change.
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+/// The migration that wants to know the shard of every entity.
+const NAMES_SHARDS: i64 = 2;
 
 /// The version this build writes.
-pub(super) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// The first Postgres that has all we use.
 const SERVER_VERSION_MIN: u32 = 150_000;
@@ -48,8 +52,11 @@ pub(super) async fn migrate(database: &mut PgConnection) -> Result<(i64, i64), O
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version int8 PRIMARY KEY)")
         .execute(&mut *step)
         .await?;
-    for (version, migration) in MIGRATIONS.iter().filter(|(version, _)| *version > found) {
-        sqlx::raw_sql(*migration).execute(&mut *step).await?;
+    for (migration, version) in MIGRATIONS.into_iter().zip(1_i64..).skip(found as usize) {
+        if version == NAMES_SHARDS {
+            name_shards(&mut step).await?;
+        }
+        sqlx::raw_sql(migration).execute(&mut *step).await?;
         sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
             .bind(version)
             .execute(&mut *step)
@@ -57,6 +64,41 @@ pub(super) async fn migrate(database: &mut PgConnection) -> Result<(i64, i64), O
     }
     step.commit().await?;
     Ok((found, VERSION))
+}
+
+/// Makes a temporary table of every entity's shard, which lasts as long as the transaction.
+async fn name_shards(database: &mut PgConnection) -> Result<(), OpenError> {
+    const N_ENTITIES: i64 = 10_000;
+    sqlx::raw_sql(
+        "CREATE TEMP TABLE shards_of (kind int2, id uuid, shard int4 NOT NULL, PRIMARY KEY (kind, id))
+         ON COMMIT DROP",
+    )
+    .execute(&mut *database)
+    .await?;
+    let mut last = (-1, Uuid::nil());
+    loop {
+        let entities: Vec<(i16, Uuid)> = sqlx::query_as(
+            "SELECT kind, id FROM entities WHERE (kind, id) > ($1, $2) ORDER BY kind, id LIMIT $3",
+        )
+        .bind(last.0)
+        .bind(last.1)
+        .bind(N_ENTITIES)
+        .fetch_all(&mut *database)
+        .await?;
+        let Some(newest) = entities.last().copied() else { return Ok(()) };
+        last = newest;
+        let shard = |(kind, id)| Ok(i32::from(batch::entity(kind, id)?.shard().0));
+        let shards: Vec<i32> = entities.iter().copied().map(shard).collect::<sqlx::Result<_>>()?;
+        let (kinds, ids): (Vec<_>, Vec<_>) = entities.into_iter().unzip();
+        sqlx::query(
+            "INSERT INTO shards_of SELECT * FROM unnest($1::int2[], $2::uuid[], $3::int4[])",
+        )
+        .bind(kinds)
+        .bind(ids)
+        .bind(shards)
+        .execute(&mut *database)
+        .await?;
+    }
 }
 
 /// Makes room for the answers of today, tomorrow and the day after.

@@ -9,12 +9,16 @@ use crate::{
         ViewQuery,
     },
 };
-use protocol::{CommandId, Currency, DriverId, RiderId, Timestamp};
+use futures_util::TryStreamExt;
+use protocol::{CommandId, Currency, DriverId, RiderId, ShardSet, Timestamp};
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
 type Answer<T> = Result<T, JournalError>;
+
+// Which shard an entity belongs to is not in every row: one process has them all, so those who ask
+// for some are few.
 
 /// All parts of [`Stored`], told apart by the first column.
 pub(super) const LOAD: &str = "
@@ -36,7 +40,7 @@ pub(super) const LOAD: &str = "
 
 pub(super) const DEADLINES: &str = "
     SELECT deadline, entity FROM entities WHERE deadline < ? AND (deadline, entity) > (?, ?)
-    ORDER BY deadline, entity LIMIT ?";
+    ORDER BY deadline, entity";
 
 pub(super) async fn load(readers: &SqlitePool, entity: EntityKey) -> Answer<Stored> {
     type Row = (i64, i64, String, Vec<u8>, Option<Vec<u8>>);
@@ -77,33 +81,38 @@ pub(super) async fn result(
 
 pub(super) async fn undelivered(
     readers: &SqlitePool,
+    shards: ShardSet,
     after: Option<OutboxPosition>,
     limit: usize,
 ) -> Answer<Vec<OutboxRow>> {
     type Row = (i64, Vec<u8>, i64, i64, i64, Vec<u8>);
-    let rows: Vec<Row> = sqlx::query_as(
+    let mut rows = sqlx::query_as::<_, Row>(
         "SELECT position, source, version, place, at, bytes FROM outbox WHERE position > ?
-         ORDER BY position LIMIT ?",
+         ORDER BY position",
     )
     .bind(after.map_or(0, |position| position.0 as i64))
-    .bind(count(limit))
-    .fetch_all(readers)
-    .await?;
-    rows.into_iter()
-        .map(|(position, source, version, place, at, bytes)| {
-            let version = Version(version as u64);
-            Ok(OutboxRow {
+    .fetch(readers);
+    let mut page = Vec::new();
+    while page.len() < limit
+        && let Some((position, source, version, place, at, bytes)) = rows.try_next().await?
+    {
+        let source = key(&source)?;
+        if shards.contains(source.shard()) {
+            let (version, index) = (Version(version as u64), place as u32);
+            page.push(OutboxRow {
                 position: OutboxPosition(position as u64),
-                key: EffectKey { source: key(&source)?, version, index: place as u32 },
+                key: EffectKey { source, version, index },
                 at: Timestamp(at as u64),
                 bytes,
-            })
-        })
-        .collect()
+            });
+        }
+    }
+    Ok(page)
 }
 
 pub(super) async fn deadlines(
     readers: &SqlitePool,
+    shards: ShardSet,
     until: Timestamp,
     after: Option<(Timestamp, EntityKey)>,
     limit: usize,
@@ -111,14 +120,21 @@ pub(super) async fn deadlines(
     // Before every row: no time is negative.
     let after =
         after.map_or((-1, Vec::new()), |(at, entity)| (millis(at), entity.to_bytes().into()));
-    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(DEADLINES)
+    let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(DEADLINES)
         .bind(millis(until))
         .bind(after.0)
         .bind(after.1)
-        .bind(count(limit))
-        .fetch_all(readers)
-        .await?;
-    rows.into_iter().map(|(at, entity)| Ok((Timestamp(at as u64), key(&entity)?))).collect()
+        .fetch(readers);
+    let mut page = Vec::new();
+    while page.len() < limit
+        && let Some((at, entity)) = rows.try_next().await?
+    {
+        let entity = key(&entity)?;
+        if shards.contains(entity.shard()) {
+            page.push((Timestamp(at as u64), entity));
+        }
+    }
+    Ok(page)
 }
 
 pub(super) async fn holder(readers: &SqlitePool, claim: Claim) -> Answer<Option<EntityKey>> {

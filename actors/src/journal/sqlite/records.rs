@@ -13,7 +13,7 @@ use crate::{
         record::Key,
     },
 };
-use protocol::{CommandId, ShardId, Timestamp};
+use protocol::{CommandId, ShardId, ShardSet, Timestamp};
 use sqlx::{Connection, FromRow, SqliteConnection, SqlitePool, error::ErrorKind};
 use std::collections::HashMap;
 
@@ -213,7 +213,7 @@ pub(super) async fn dump(
         Part::Effects => {
             let after = (numbers.0 >= 0).then_some(numbers.0.cast_unsigned());
             let after = after.map(crate::journal::OutboxPosition);
-            let rows = read::undelivered(readers, after, limit as usize).await?;
+            let rows = read::undelivered(readers, ShardSet::ALL, after, limit as usize).await?;
             Ok(rows.into_iter().map(Record::from).collect())
         }
         Part::Claims => {

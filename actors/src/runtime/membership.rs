@@ -1,0 +1,351 @@
+//! This node's part in a cluster: who it is, what it has, and whom it can reach.
+
+use super::{
+    System,
+    custody::{Custody, Hold},
+    post::Post,
+    relay,
+    serve::Forwarding,
+};
+use crate::cluster::{
+    Incarnation, Settings,
+    arbiter::{Arbiter, ArbiterError, NodeCard, Picture, Standing},
+    envelope::Warm,
+    routes::Routes,
+    transport::{Incoming, Transport},
+};
+use arc_swap::ArcSwap;
+use protocol::{ShardId, ShardSet, Timestamp};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+use tracing::warn;
+
+/// How long to wait before reading again what could not be read.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// What it takes to be one of several nodes.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    /// Who decides who owns what: the journal's own database.
+    pub arbiter: Arc<dyn Arbiter>,
+    /// How the others are reached.
+    pub transport: Arc<dyn Transport>,
+    /// What the node says about itself.
+    pub card: NodeCard,
+    /// How it takes part.
+    pub settings: Settings,
+}
+
+/// A node among others.
+#[derive(Debug)]
+pub(super) struct Membership {
+    pub(super) me: Incarnation,
+    pub(super) card: NodeCard,
+    pub(super) settings: Settings,
+    pub(super) arbiter: Arc<dyn Arbiter>,
+    pub(super) hears: watch::Receiver<bool>,
+    pub(super) post: Post,
+    pub(super) routes: Routes,
+    pub(super) custody: Custody,
+    /// How everything stood when it was last looked at.
+    pub(super) picture: ArcSwap<Picture>,
+    /// Wakes whoever looks at the arbiter.
+    pub(super) look: Notify,
+    pub(super) is_leaving: AtomicBool,
+    /// Declared dead: the process must end.
+    pub(super) is_over: watch::Sender<bool>,
+    pub(super) state: Mutex<State>,
+}
+
+/// What is under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Whom a message did not reach, and when.
+    pub(super) unheard: BTreeMap<Incarnation, Instant>,
+    /// Hand-overs from here.
+    pub(super) moves: BTreeMap<ShardId, Move>,
+    /// What has arrived of shards that are being handed over to here.
+    pub(super) arrivals: BTreeMap<ShardId, Arrival>,
+    /// Shards whose hand-over failed a moment ago are left alone until then.
+    pub(super) resting: BTreeMap<ShardId, Instant>,
+    /// Nodes that look at a board, until when.
+    pub(super) boards: BTreeMap<Incarnation, Instant>,
+    /// How often each node had renewed its lease, and when that was first seen.
+    pub(super) renewed: BTreeMap<Incarnation, (u64, Instant)>,
+    /// What others follow here, by the number they gave it.
+    pub(super) forwarding: BTreeMap<(Incarnation, u64), Forwarding>,
+}
+
+/// A shard that is on its way from here.
+#[derive(Debug, Clone, Serialize)]
+pub struct Move {
+    /// Which.
+    pub shard: ShardId,
+    /// To whom.
+    pub to: Incarnation,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A step of a hand-over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Phase {
+    /// The other node is asked.
+    Prepare,
+    /// Its entities finish what they do.
+    Seal,
+    /// The arbiter is told.
+    Transfer,
+    /// The other node takes over.
+    Adopt,
+}
+
+/// What has come of a shard before it is ours.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) since: Instant,
+    pub(super) warm: Vec<Warm>,
+}
+
+/// The cluster as one node sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClusterView {
+    /// The node that looks.
+    pub me: Incarnation,
+    /// How it all stood when it was last looked at.
+    pub picture: Picture,
+    /// For how much longer the node counts as alive, in milliseconds.
+    pub lease_left_ms: u64,
+    /// The same for every node, as far as this one has seen it renew itself.
+    pub leases_left_ms: BTreeMap<Incarnation, u64>,
+    /// Is it connected to the others?
+    pub hears: bool,
+    /// Is it leaving?
+    pub is_leaving: bool,
+    /// How many shards are its own.
+    pub n_held: usize,
+    /// Shards on their way from here.
+    pub moves: Vec<Move>,
+    /// How many callers wait for a shard that moves.
+    pub n_waiting: u32,
+    /// How many shards nobody alive has.
+    pub n_orphans: usize,
+}
+
+/// Where a shard is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Here.
+    Here,
+    /// There, since that epoch.
+    There(Incarnation, u64),
+    /// Nobody knows yet, or it is moving: wait a moment.
+    Soon,
+    /// Here, but this node may not believe so: the arbiter is out of reach.
+    Doubtful,
+}
+
+impl Membership {
+    /// Announces the node. `incoming` is where everything arrives that others send to it.
+    pub(super) async fn announce(
+        joining: Joining,
+        incoming: mpsc::Sender<Incoming>,
+    ) -> Result<Self, ArbiterError> {
+        let Joining { arbiter, transport, card, settings } = joining;
+        let me = arbiter.register(card.clone()).await?;
+        transport.listen(me, incoming);
+        Ok(Self {
+            me,
+            card,
+            hears: transport.is_connected(),
+            post: Post::new(me, transport),
+            routes: Routes::default(),
+            custody: Custody::new(settings.waiting_max),
+            picture: ArcSwap::default(),
+            look: Notify::new(),
+            is_leaving: AtomicBool::new(false),
+            is_over: watch::Sender::new(false),
+            state: Mutex::default(),
+            arbiter,
+            settings,
+        })
+    }
+
+    /// Where a shard is served, as far as this node knows.
+    pub(super) fn place(&self, shard: ShardId) -> Place {
+        match self.custody.hold(shard) {
+            Hold::Held if self.custody.is_live() => Place::Here,
+            Hold::Held => Place::Doubtful,
+            Hold::Adopting | Hold::Sealed => Place::Soon,
+            Hold::Away => {
+                let route = self.routes.get(shard);
+                match route.owner.filter(|owner| *owner != self.me) {
+                    Some(owner) => Place::There(owner, route.epoch),
+                    None => Place::Soon,
+                }
+            }
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it says about itself when it renews its lease.
+    pub(super) fn standing(&self) -> Standing {
+        match self.is_leaving.load(Ordering::Acquire) {
+            true => Standing::Draining,
+            false => Standing::Up,
+        }
+    }
+
+    /// Everyone else who is not dead.
+    pub(super) fn others(&self) -> Vec<Incarnation> {
+        let picture = self.picture.load();
+        let alive = picture.members.values().filter(|it| it.standing != Standing::Dead);
+        alive.map(|it| it.incarnation).filter(|it| *it != self.me).collect()
+    }
+
+    /// Takes note of who has renewed its lease since the last look.
+    pub(super) fn note_renewals(&self, picture: &Picture, now: Instant) {
+        let renewed = &mut self.state().renewed;
+        renewed.retain(|who, _| picture.members.contains_key(who));
+        for (who, member) in &picture.members {
+            let known = renewed.entry(*who).or_insert((member.renewals, now));
+            if known.0 != member.renewals {
+                *known = (member.renewals, now);
+            }
+        }
+    }
+
+    pub(super) fn view(&self) -> ClusterView {
+        let picture = Picture::clone(&self.picture.load());
+        let n_orphans =
+            crate::cluster::placement::plan(self.me, &picture, &self.settings).n_orphans;
+        let ttl = self.settings.ttl;
+        let left = |since: &Instant| ttl.saturating_sub(since.elapsed()).as_millis() as u64;
+        let renewed = self.state().renewed.iter().map(|(who, (_, at))| (*who, left(at))).collect();
+        ClusterView {
+            me: self.me,
+            picture,
+            lease_left_ms: self.custody.lease_left().as_millis() as u64,
+            leases_left_ms: renewed,
+            hears: *self.hears.borrow(),
+            is_leaving: self.is_leaving.load(Ordering::Acquire),
+            n_held: self.custody.all(Hold::Held).len(),
+            moves: self.state().moves.values().cloned().collect(),
+            n_waiting: self.custody.n_waiting(),
+            n_orphans,
+        }
+    }
+}
+
+impl System {
+    /// This node's part in a cluster; none, if it is alone.
+    pub(super) fn membership(&self) -> Option<&Membership> {
+        self.0.membership.as_ref()
+    }
+
+    /// How many nodes there are that are not dead, itself among them.
+    pub fn cluster_size(&self) -> usize {
+        self.membership().map_or(1, |membership| membership.others().len() + 1)
+    }
+
+    /// The cluster as this node sees it; none, if it is alone.
+    pub fn cluster(&self) -> Option<ClusterView> {
+        self.membership().map(Membership::view)
+    }
+
+    /// Who decides who owns what; nobody, if the node is alone.
+    pub fn arbiter(&self) -> Option<Arc<dyn Arbiter>> {
+        self.membership().map(|membership| Arc::clone(&membership.arbiter))
+    }
+
+    /// Returns once others have declared this node dead. Never, if it is alone.
+    pub async fn expelled(&self) {
+        match self.membership() {
+            // An error would mean that the sender is gone, and the node holds it.
+            Some(it) => drop(it.is_over.subscribe().wait_for(|is_over| *is_over).await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Where a shard is served. Alone, everything is here.
+    pub(super) fn place(&self, shard: ShardId) -> Place {
+        self.membership().map_or(Place::Here, |membership| membership.place(shard))
+    }
+
+    /// Do a shard's entities live here, or are they about to?
+    pub(super) fn is_held(&self, shard: ShardId) -> bool {
+        self.membership().is_none_or(|it| it.custody.hold(shard) == Hold::Held)
+    }
+
+    /// The epoch this node has a shard under; 0 if it has not, or is alone.
+    pub(super) fn epoch(&self, shard: ShardId) -> u64 {
+        self.membership().and_then(|it| it.arbiter.epoch(shard)).unwrap_or_default()
+    }
+
+    /// A commit says that a shard is somebody else's.
+    pub(super) fn fenced(&self, _shard: ShardId) {
+        if let Some(membership) = self.membership() {
+            membership.look.notify_one();
+        }
+    }
+
+    /// Makes ready to serve `shards`, whose entities may be known already: what their former owners
+    /// left undone is done here.
+    pub(super) async fn adopt(&self, shards: &ShardSet, warm: BTreeMap<ShardId, Vec<Warm>>) {
+        let Some(membership) = self.membership() else { return };
+        let (undelivered, deadlines) = loop {
+            // Before anything new is told or decided: what was left is older.
+            match tokio::try_join!(relay::read_outbox(self, shards), self.read_deadlines(shards)) {
+                Ok(left) => break left,
+                Err(error) => {
+                    warn!(%error, "what former owners left is read again");
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+            }
+            if *membership.is_over.borrow() {
+                return;
+            }
+        };
+        self.0.relay.take_over(undelivered);
+        let turn = |shard: &ShardId| membership.custody.turn(*shard, Hold::Adopting, Hold::Held);
+        let adopted: ShardSet = shards.iter().filter(turn).collect();
+        for (shard, everyone) in warm {
+            self.arrive(shard, everyone);
+        }
+        self.arm(deadlines.into_iter().filter(|(_, who)| adopted.contains(who.shard())).collect());
+    }
+
+    /// Forgets everything about shards that are not this node's any more.
+    pub(super) fn abandon(&self, shards: &ShardSet) {
+        let Some(membership) = self.membership() else { return };
+        for shard in shards.iter() {
+            membership.arbiter.disown(shard);
+        }
+        membership.custody.set(shards, Hold::Away);
+        self.0.relay.abandon(shards);
+        self.drop_everyone(shards);
+    }
+
+    /// What this node may do with every shard that it takes part in.
+    pub(super) fn held(&self) -> ShardSet {
+        self.membership().map_or(ShardSet::ALL, |it| it.custody.all(Hold::Held))
+    }
+}

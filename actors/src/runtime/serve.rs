@@ -1,0 +1,413 @@
+//! Does what other nodes ask: reads what they write, in their order, and answers.
+
+use super::{
+    Answer, Ask, BREATHER, Hosted, Seat, System, Wished, by_kind,
+    membership::{Membership, Place},
+    publisher::{Interest, Published},
+    shard::{Forgetful, Instruction},
+    watchers::{Update, Watching},
+};
+use crate::{
+    EntityKey, Refusal, Tell,
+    cluster::{
+        Incarnation,
+        arbiter::{Head, Standing},
+        envelope::{
+            self, Bundle, Envelope, FORMAT, ListedBytes, Notice, PublishedBytes, Reply, Request,
+            SightBytes, StateBytes, UpdateBytes,
+        },
+        transport::Incoming,
+    },
+    driver::Driver,
+    listing::RegionId,
+    order::Order,
+    rescue::Rescue,
+    rider::Rider,
+};
+use futures_util::{future::join_all, poll};
+use protocol::{CommandId, Identifier, Principal, ShardId};
+use std::{borrow::Cow, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::warn;
+
+/// How long a request waits for a shard that is moving here, before its sender is told to ask again.
+const PARKED_MAX: Duration = Duration::from_millis(500);
+/// How often the follower of an entity that does not change hears that it is still followed.
+const STILL_EVERY: Duration = Duration::from_secs(5);
+/// How long another node is told what boards show after it last asked.
+const BOARD_LEASE: Duration = Duration::from_secs(15);
+/// How often it is told.
+const BOARD_EVERY: Duration = Duration::from_millis(250);
+/// Most publications in one envelope.
+const BOARD_PAGE: usize = 1_000;
+/// How often what others left behind is tidied up.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
+/// Something that another node follows here; ends when dropped.
+#[derive(Debug)]
+pub(super) struct Forwarding {
+    _until: DropGuard,
+}
+
+/// Reads what other nodes write, for ever.
+pub(super) async fn run(system: System, mut incoming: mpsc::Receiver<Incoming>) {
+    let Some(membership) = system.membership() else { return };
+    while let Some(incoming) = incoming.recv().await {
+        match incoming {
+            Incoming::Unheard(who) => {
+                membership.state().unheard.insert(who, Instant::now());
+                membership.post.unheard(who);
+                membership.look.notify_one();
+            }
+            Incoming::Message(bytes) => match envelope::decode::<Bundle>(&bytes) {
+                Some(bundle) if bundle.format == FORMAT => {
+                    for envelope in bundle.envelopes {
+                        open(&system, membership, bundle.from, envelope).await;
+                    }
+                }
+                Some(_) | None => {
+                    warn!(bytes = bytes.len(), "a message that this build cannot read");
+                    metrics::counter!("outrider_cluster_unreadable_total").increment(1);
+                }
+            },
+        }
+    }
+}
+
+async fn open(system: &System, membership: &Membership, from: Incarnation, envelope: Envelope) {
+    match envelope {
+        Envelope::Request { call, shard, epoch, patience_ms, body } => {
+            let Some(request) = envelope::decode::<Request>(&body) else {
+                metrics::counter!("outrider_cluster_unreadable_total").increment(1);
+                return membership.post.reply(system, from, call, &Reply::NeedsNewer);
+            };
+            let asked = Asked {
+                from,
+                call,
+                shard,
+                epoch,
+                until: Instant::now() + Duration::from_millis(patience_ms),
+            };
+            let mut answering = Box::pin(answer(system.clone(), asked, request));
+            // Begun here, so that what one node asks of an entity reaches it in the order it was asked.
+            if poll!(answering.as_mut()).is_pending() {
+                system.spawn(answering);
+            }
+        }
+        Envelope::Reply { call, body } => {
+            let reply = envelope::decode(&body).unwrap_or(Reply::NeedsNewer);
+            membership.post.answered(call, reply);
+        }
+        Envelope::Notice { body } => match envelope::decode(&body) {
+            Some(notice) => take(system, membership, from, notice),
+            None => metrics::counter!("outrider_cluster_unreadable_total").increment(1),
+        },
+    }
+}
+
+/// How a request came.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    from: Incarnation,
+    call: u64,
+    shard: ShardId,
+    epoch: u64,
+    until: Instant,
+}
+
+async fn answer(system: System, asked: Asked, request: Request) {
+    let Some(membership) = system.membership() else { return };
+    let Asked { from, shard, .. } = asked;
+    let reply = match request {
+        Request::Prepare => system.may_adopt(shard),
+        Request::Adopt { epoch, .. } => system.given(shard, epoch, from).await,
+        Request::See(sights) => see(&system, sights).await,
+        Request::Ask { tell, by, id, wish } => ask(&system, asked, tell, by, id, wish).await,
+        Request::Read(entity) => {
+            by_kind!(entity.kind, D => read::<D>(&system, asked, entity).await)
+        }
+        Request::Watch { entity, stream } => {
+            return by_kind!(entity.kind, D => watch::<D>(&system, asked, entity, stream).await);
+        }
+    };
+    membership.post.reply(&system, from, asked.call, &reply);
+}
+
+async fn ask(
+    system: &System,
+    asked: Asked,
+    tell: Tell,
+    by: Principal,
+    id: CommandId,
+    wish: Option<Wished>,
+) -> Reply {
+    let answered = match tell {
+        Tell::Order { to, command } => {
+            ask_of::<Order>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Rescue { to, command } => {
+            ask_of::<Rescue>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Driver { to, command } => {
+            ask_of::<Driver>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Rider { to, command } => {
+            ask_of::<Rider>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+    };
+    answered.map_or_else(|elsewhere| elsewhere, Reply::Answered)
+}
+
+async fn ask_of<D: Hosted>(
+    system: &System,
+    asked: Asked,
+    to: D::Id,
+    ask: Ask<D::Command>,
+    wish: Option<Wished>,
+) -> Result<Answer, Reply> {
+    loop {
+        asked.is_served_here(system).await?;
+        match system.ask_here::<D>(to, &ask, wish, asked.until).await {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => tokio::time::sleep(BREATHER).await,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    }
+}
+
+async fn read<D: Hosted>(system: &System, asked: Asked, entity: EntityKey) -> Reply {
+    loop {
+        if let Err(elsewhere) = asked.is_served_here(system).await {
+            return elsewhere;
+        }
+        let id = D::Id::from_uuid(entity.id);
+        let read = match system.read_here::<D>(id, asked.until).await {
+            Ok(Some(read)) => read,
+            Ok(None) => {
+                tokio::time::sleep(BREATHER).await;
+                continue;
+            }
+            Err(refusal) => Err(refusal),
+        };
+        return Reply::State(read.map(|(version, state)| encoded(version, &*state)));
+    }
+}
+
+async fn watch<D: Hosted>(system: &System, asked: Asked, entity: EntityKey, stream: u64) {
+    let Some(membership) = system.membership() else { return };
+    let reply = loop {
+        if let Err(elsewhere) = asked.is_served_here(system).await {
+            break elsewhere;
+        }
+        match system.watch_here::<D>(D::Id::from_uuid(entity.id), asked.until).await {
+            Ok(Some(watching)) => {
+                let state = encoded(watching.version, &*watching.state);
+                membership.post.reply(system, asked.from, asked.call, &Reply::State(Ok(state)));
+                return forward(system, membership, asked.from, stream, watching);
+            }
+            Ok(None) => tokio::time::sleep(BREATHER).await,
+            Err(refusal) => break Reply::State(Err(refusal)),
+        }
+    };
+    membership.post.reply(system, asked.from, asked.call, &reply);
+}
+
+impl Asked {
+    /// Is its shard served here, or soon? If not: what to answer.
+    async fn is_served_here(&self, system: &System) -> Result<(), Reply> {
+        let Some(membership) = system.membership() else { return Err(Reply::Later) };
+        let until = self.until.min(Instant::now() + PARKED_MAX);
+        match system.seat(self.shard, until).await {
+            Ok(Seat::Here) if self.epoch > system.epoch(self.shard) => {
+                // The sender knows of a newer owner than us.
+                membership.look.notify_one();
+                Err(Reply::Later)
+            }
+            Ok(Seat::Here) => Ok(()),
+            Ok(Seat::There(_)) => {
+                metrics::counter!("outrider_cluster_moved_total").increment(1);
+                let route = membership.routes.get(self.shard);
+                Err(Reply::Moved { owner: route.owner, epoch: route.epoch })
+            }
+            Err(_) => Err(Reply::Later),
+        }
+    }
+}
+
+/// Sends another node what becomes of an entity, until either side has enough.
+fn forward<D: Hosted>(
+    system: &System,
+    membership: &Membership,
+    to: Incarnation,
+    stream: u64,
+    mut watching: Watching<D>,
+) {
+    let token = CancellationToken::new();
+    let forwarding = Forwarding { _until: token.clone().drop_guard() };
+    membership.state().forwarding.insert((to, stream), forwarding);
+    let system = system.clone();
+    system.clone().spawn(async move {
+        let Some(membership) = system.membership() else { return };
+        let mut n = 0;
+        loop {
+            let update = tokio::select! {
+                update = timeout(STILL_EVERY, watching.updates.recv()) => update,
+                () = token.cancelled() => return,
+            };
+            let update = match update {
+                Ok(Some(Update::Changed { version, state, events })) => UpdateBytes::Changed {
+                    state: encoded(version, &*state),
+                    events: envelope::encode(&*events),
+                },
+                Ok(Some(Update::Seen(sighting))) => UpdateBytes::Seen(envelope::encode(&sighting)),
+                Ok(None) => break,
+                Err(_) => UpdateBytes::Still,
+            };
+            n += 1;
+            let notice = Notice::Update { stream, n, update };
+            if membership.post.notify(&system, to, &notice).is_err() {
+                break;
+            }
+        }
+        membership.post.notify(&system, to, &Notice::End { stream, by_watcher: false }).ok();
+        membership.state().forwarding.remove(&(to, stream));
+    });
+}
+
+fn encoded<D: Hosted>(version: crate::Version, state: &D) -> StateBytes {
+    let (durable, soft) = (envelope::encode(state), envelope::encode(&state.soft()));
+    StateBytes { version, durable, soft }
+}
+
+/// Lets entities see what was seen elsewhere; says which of it was rubbish.
+async fn see(system: &System, sights: Vec<SightBytes>) -> Reply {
+    let seen =
+        sights.iter().map(|sight| by_kind!(sight.entity.kind, D => seen_by::<D>(system, sight)));
+    let seen = join_all(seen.collect::<Vec<_>>()).await;
+    let refused = (0..).zip(seen).filter_map(|(place, seen)| Some((place, seen.err()?)));
+    Reply::Seen(refused.collect())
+}
+
+fn seen_by<D: Hosted>(
+    system: &System,
+    sight: &SightBytes,
+) -> futures_util::future::BoxFuture<'static, Result<(), Refusal>> {
+    // Whoever moved away is seen again with the next position. Nothing is passed on twice.
+    let sighting = (system.place(sight.entity.shard()) == Place::Here)
+        .then(|| envelope::decode::<D::Sighting>(&sight.bytes))
+        .flatten();
+    match sighting {
+        Some(sighting) => {
+            Box::pin(system.see_and_tell::<D>(D::Id::from_uuid(sight.entity.id), sighting))
+        }
+        None => Box::pin(std::future::ready(Ok(()))),
+    }
+}
+
+/// Takes in what another node says without being asked.
+fn take(system: &System, membership: &Membership, from: Incarnation, notice: Notice) {
+    match notice {
+        Notice::Update { stream, n, update } => {
+            if membership.post.updated(stream, n, update) {
+                let end = Notice::End { stream, by_watcher: true };
+                membership.post.notify(system, from, &end).ok();
+            }
+        }
+        Notice::End { stream, by_watcher: true } => {
+            membership.state().forwarding.remove(&(from, stream));
+        }
+        Notice::End { stream, by_watcher: false } => membership.post.unfollow(stream),
+        Notice::Listed(listed) => {
+            listed.into_iter().for_each(|it| listed_by(system, membership, from, &it));
+        }
+        Notice::RegionUp(region) => {
+            if let Some(region) = region_of(region) {
+                system.to_all_shards(&Instruction::Relist(Forgetful::Region(region)));
+            }
+        }
+        Notice::Published(published) => {
+            for PublishedBytes { entity, at, mark, events } in published {
+                let events = events.into_iter().map(Cow::Owned).collect();
+                system.0.publisher.pass_on(Published { entity, at, mark, events });
+            }
+        }
+        Notice::BoardWanted => show_board(system, membership, from),
+        Notice::Warm(warm) => system.arrived(*warm),
+    }
+}
+
+fn region_of(cell: u64) -> Option<RegionId> {
+    h3o::CellIndex::try_from(cell).ok().map(RegionId)
+}
+
+fn listed_by(system: &System, membership: &Membership, from: Incarnation, listed: &ListedBytes) {
+    let shard = listed.entity.shard();
+    let known = membership.routes.get(shard).epoch;
+    let Some(region) = region_of(listed.region) else { return };
+    if listed.epoch < known {
+        return;
+    }
+    if listed.epoch > known {
+        // First, or what follows would be forgotten together with what its former owner said.
+        system.learn(&[Head { shard, owner: Some(from), epoch: listed.epoch }]);
+    }
+    system.regions().list_in(region, listed.entity, listed.card.as_ref());
+}
+
+/// Tells another node what boards show, for a while.
+fn show_board(system: &System, membership: &Membership, to: Incarnation) {
+    let until = Instant::now() + BOARD_LEASE;
+    if membership.state().boards.insert(to, until).is_some() {
+        return;
+    }
+    let mut published = system.0.publisher.subscribe(Interest::Own);
+    system.to_all_shards(&Instruction::Republish);
+    let system = system.clone();
+    system.clone().spawn(async move {
+        let Some(membership) = system.membership() else { return };
+        let mut every = tokio::time::interval(BOARD_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            let mut page = Vec::new();
+            while let Ok(Published { entity, at, mark, events }) = published.try_recv() {
+                let events = events.into_iter().map(Cow::into_owned).collect();
+                page.push(PublishedBytes { entity, at, mark, events });
+                if page.len() >= BOARD_PAGE {
+                    let full = Notice::Published(std::mem::take(&mut page));
+                    membership.post.notify(&system, to, &full).ok();
+                }
+            }
+            if !page.is_empty() {
+                membership.post.notify(&system, to, &Notice::Published(page)).ok();
+            }
+            // Cut off for being slow, it begins anew when it is asked for again.
+            let mut state = membership.state();
+            let is_over = state.boards.get(&to).is_none_or(|until| *until < Instant::now());
+            if is_over || published.is_closed() {
+                state.boards.remove(&to);
+                return;
+            }
+        }
+    });
+}
+
+/// Tidies up what other nodes left behind, for ever.
+pub(super) async fn tend(system: System) {
+    let Some(membership) = system.membership() else { return };
+    loop {
+        tokio::time::sleep(TEND_EVERY).await;
+        membership.post.sweep();
+        let picture = membership.picture.load_full();
+        let is_gone = |who: &Incarnation| {
+            picture.members.get(who).is_none_or(|it| it.standing == Standing::Dead)
+        };
+        let mut state = membership.state();
+        state.forwarding.retain(|(who, _), _| !is_gone(who));
+        state.boards.retain(|who, _| !is_gone(who));
+    }
+}

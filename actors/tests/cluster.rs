@@ -1,0 +1,529 @@
+//! What several nodes promise together, with a database in memory and links that can be cut. Every
+//! actor is real, time too, and there are many threads.
+
+use actors::{
+    EntityKey, Refusal, Sight, Version,
+    cluster::{
+        self, Incarnation,
+        arbiter::{Arbiter, NodeCard, Standing},
+        hub::{Hub, HubTransport, Weather},
+        placement,
+    },
+    driver::{self, Driver},
+    journal::{
+        check::{Ack, check},
+        memory::arbiter::{MemoryArbiter, MemoryDatabase},
+    },
+    order::{self, Order, Placement},
+    policy::{DriverPolicy, JobPolicy},
+    region,
+    rider::{self, Rider},
+    runtime::{Answer, Ask, Clock, Hosted, Joining, Settings, System, Update},
+};
+use futures_util::future::join_all;
+use protocol::{
+    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OrderId, OrderStatus,
+    Point, Principal, RiderId, SHARDS,
+    view::{Position, WorkKind},
+    work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
+
+/// A database, links, and the nodes between them.
+struct Fleet {
+    database: MemoryDatabase,
+    hub: Hub,
+    settings: cluster::Settings,
+}
+
+/// One node.
+struct Node {
+    system: System,
+    arbiter: MemoryArbiter,
+    transport: Arc<HubTransport>,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let settings = cluster::Settings {
+            ttl: Duration::from_millis(600),
+            renew: Duration::from_millis(100),
+            settle: Duration::from_millis(100),
+            ..cluster::Settings::default()
+        };
+        Self { database: MemoryDatabase::new(), hub: Hub::new(1), settings }
+    }
+
+    /// Several nodes, which have found their places.
+    async fn of(n: usize) -> (Self, Vec<Node>) {
+        let fleet = Self::new();
+        let mut nodes = Vec::new();
+        for n in 0..n {
+            nodes.push(fleet.join(&format!("node-{n}")).await);
+        }
+        fleet.until_settled(&nodes.iter().collect::<Vec<_>>()).await;
+        (fleet, nodes)
+    }
+
+    async fn join(&self, name: &str) -> Node {
+        let (journal, arbiter) = self.database.open();
+        let transport = Arc::new(self.hub.join());
+        let card = NodeCard {
+            node: name.to_owned(),
+            address: format!("http://{name}"),
+            zone: String::new(),
+            weight: 100,
+            version: "1".to_owned(),
+            writes: 1,
+            reads: 1,
+        };
+        let joining = Joining {
+            arbiter: Arc::new(arbiter.clone()),
+            transport: transport.clone(),
+            card,
+            settings: self.settings.clone(),
+        };
+        let regions =
+            region::Settings { tick_ms: 50, warm_up_ms: 0, ..region::Settings::default() };
+        let system =
+            System::join(Arc::new(journal), Clock::Machine, Settings::default(), regions, joining)
+                .await
+                .expect("joins");
+        Node { system, arbiter, transport }
+    }
+
+    /// Every shard is held, by those alive, each of whom has about the same number.
+    async fn until_settled(&self, nodes: &[&Node]) {
+        let fair = usize::from(SHARDS) / nodes.len();
+        until("the shards are where they belong", || {
+            let held: Vec<usize> = nodes.iter().map(|it| it.held()).collect();
+            let is_fair = held.iter().all(|n| n.abs_diff(fair) < fair / 2 + 1);
+            let is_quiet = nodes.iter().all(|it| it.is_content(&self.settings));
+            held.iter().sum::<usize>() == usize::from(SHARDS) && is_fair && is_quiet
+        })
+        .await;
+    }
+
+    /// The journal is sound and has everything that anyone was told.
+    async fn is_sound(&self, acks: impl IntoIterator<Item = Ack>) {
+        let (journal, _) = self.database.open();
+        let report = check(&journal, acks).await.expect("read");
+        assert!(report.is_sound(), "{report:#?}");
+    }
+}
+
+impl Node {
+    fn view(&self) -> actors::runtime::ClusterView {
+        self.system.cluster().expect("one of several")
+    }
+
+    fn me(&self) -> Incarnation {
+        self.view().me
+    }
+
+    fn held(&self) -> usize {
+        self.view().n_held
+    }
+
+    fn has(&self, entity: EntityKey) -> bool {
+        self.arbiter.epoch(entity.shard()).is_some()
+    }
+
+    /// Is everything where it belongs, as far as it knows?
+    fn is_content(&self, settings: &cluster::Settings) -> bool {
+        let view = self.view();
+        let plan = placement::plan(view.me, &view.picture, settings);
+        view.moves.is_empty() && plan.steal.is_empty() && plan.hand_over.is_empty()
+    }
+
+    async fn ask<D: Hosted>(&self, to: D::Id, command: D::Command) -> Answer {
+        self.repeat::<D>(to, command, CommandId::mint()).await
+    }
+
+    async fn repeat<D: Hosted>(&self, to: D::Id, command: D::Command, id: CommandId) -> Answer {
+        self.ask_as::<D>(Principal::System, to, command, id).await
+    }
+
+    async fn ask_as<D: Hosted>(
+        &self,
+        by: Principal,
+        to: D::Id,
+        command: D::Command,
+        id: CommandId,
+    ) -> Answer {
+        self.system.ask::<D>(to, Ask { command, by, id }, PATIENCE).await
+    }
+
+    async fn until<D: Hosted>(&self, id: D::Id, wanted: impl Fn(&D) -> bool) {
+        let mut watching = self.system.watch::<D>(id).await.expect("watched");
+        let mut is_found = wanted(&watching.state);
+        while !is_found {
+            let update = tokio::time::timeout(PATIENCE, watching.updates.recv()).await;
+            match update.expect("in time") {
+                Some(Update::Changed { state, .. }) => is_found = wanted(&state),
+                Some(Update::Seen(_)) => {}
+                // It has moved: look again where it is now.
+                None => {
+                    watching = self.system.watch::<D>(id).await.expect("watched");
+                    is_found = wanted(&watching.state);
+                }
+            }
+        }
+    }
+
+    /// As if its process were killed.
+    async fn kill(self) {
+        self.arbiter.kill();
+        self.transport.unplug();
+        self.system.crash().await;
+    }
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let found = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, found).await.is_ok(), "in time: {what}");
+}
+
+fn open(n: u64) -> rider::Command {
+    rider::Command::OpenJob { job: JobId::Order(OrderId::nth(n)), work: WorkKind::Delivery }
+}
+
+/// Riders who are each asked one thing after the other, by way of changing nodes, until told to stop.
+struct Load {
+    is_over: Arc<AtomicBool>,
+    n: Arc<AtomicU64>,
+    acks: Arc<Mutex<Vec<Ack>>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Load {
+    fn begin(ways: &[System], n_riders: u64) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (n, acks) = (Arc::<AtomicU64>::default(), Arc::<Mutex<Vec<Ack>>>::default());
+        let tasks = (0..n_riders)
+            .map(|who| {
+                let (is_over, n, acks) = (is_over.clone(), n.clone(), acks.clone());
+                let ways = ways.to_vec();
+                tokio::spawn(async move {
+                    let rider = RiderId::nth(10_000 + who);
+                    let mut expected = 0;
+                    while !is_over.load(Ordering::Acquire) {
+                        expected += 1;
+                        let command = CommandId::mint();
+                        // As a client does: the same wish again, until there is an answer.
+                        for attempt in 0.. {
+                            let way = &ways[(who + expected + attempt) as usize % ways.len()];
+                            let ask =
+                                Ask { command: open(expected), by: Principal::System, id: command };
+                            match way.ask::<Rider>(rider, ask, Duration::from_secs(5)).await {
+                                Ok(version) => {
+                                    assert_eq!(version, Version(expected), "{rider}: once each");
+                                    let ack = Ack { entity: rider.into(), version, command };
+                                    acks.lock().expect("no panic").push(ack);
+                                    break;
+                                }
+                                Err(
+                                    Refusal::Busy { .. } | Refusal::Unavailable | Refusal::Draining,
+                                ) => {
+                                    tokio::time::sleep(Duration::from_millis(10)).await;
+                                }
+                                Err(refusal) => panic!("{rider}: {refusal}"),
+                            }
+                        }
+                        n.fetch_add(1, Ordering::AcqRel);
+                    }
+                })
+            })
+            .collect();
+        Self { is_over, n, acks, tasks }
+    }
+
+    /// So many more have been answered.
+    async fn goes_on(&self, more: u64) {
+        let wanted = self.n.load(Ordering::Acquire) + more;
+        until("the load goes on", || self.n.load(Ordering::Acquire) >= wanted).await;
+    }
+
+    async fn end(self) -> Vec<Ack> {
+        self.is_over.store(true, Ordering::Release);
+        for task in self.tasks {
+            task.await.expect("every answer was right");
+        }
+        Arc::into_inner(self.acks).expect("all have ended").into_inner().expect("no panic")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nodes_share_the_shards_and_everyone_reaches_everything() {
+    let (fleet, nodes) = Fleet::of(3).await;
+    let mut where_they_live = BTreeMap::new();
+    for n in 0..60 {
+        let rider = RiderId::nth(n);
+        for (asked, node) in nodes.iter().enumerate() {
+            let answer = node.ask::<Rider>(rider, open(asked as u64)).await;
+            assert_eq!(answer, Ok(Version(asked as u64 + 1)));
+        }
+        let owners: Vec<usize> = (0..3).filter(|at| nodes[*at].has(rider.into())).collect();
+        assert_eq!(owners.len(), 1, "exactly one has it");
+        *where_they_live.entry(owners[0]).or_insert(0) += 1;
+        for node in &nodes {
+            assert_eq!(node.system.read::<Rider>(rider).await.expect("read").0, Version(3));
+        }
+    }
+    assert_eq!(where_they_live.len(), 3, "{where_they_live:?}");
+    fleet.is_sound([]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_repeat_by_way_of_another_node_hears_the_first_answer() {
+    let (_fleet, nodes) = Fleet::of(2).await;
+    for n in 0..20 {
+        let (rider, id) = (RiderId::nth(n), CommandId::mint());
+        assert_eq!(nodes[0].repeat::<Rider>(rider, open(1), id).await, Ok(Version(1)));
+        assert_eq!(nodes[1].ask::<Rider>(rider, open(2)).await, Ok(Version(2)));
+        assert_eq!(nodes[1].repeat::<Rider>(rider, open(1), id).await, Ok(Version(1)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_becomes_of_an_entity_is_followed_from_every_node() {
+    let (_fleet, nodes) = Fleet::of(2).await;
+    for n in 0..10 {
+        let rider = RiderId::nth(n);
+        let mut followed = Vec::new();
+        for node in &nodes {
+            followed.push(node.system.watch::<Rider>(rider).await.expect("watched"));
+        }
+        nodes[0].ask::<Rider>(rider, open(1)).await.expect("opens");
+        nodes[1].ask::<Rider>(rider, open(2)).await.expect("opens");
+        for watching in &mut followed {
+            for expected in 1..=2 {
+                match tokio::time::timeout(PATIENCE, watching.updates.recv()).await {
+                    Ok(Some(Update::Changed { version, events, .. })) => {
+                        assert_eq!((version, events.len()), (Version(expected), 1));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_newcomer_takes_its_share_while_everything_goes_on() {
+    let (fleet, nodes) = Fleet::of(2).await;
+    let ways: Vec<System> = nodes.iter().map(|it| it.system.clone()).collect();
+    let load = Load::begin(&ways, 40);
+    load.goes_on(200).await;
+    let third = fleet.join("node-2").await;
+    fleet.until_settled(&[&nodes[0], &nodes[1], &third]).await;
+    load.goes_on(200).await;
+    fleet.is_sound(load.end().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_that_leaves_gives_everything_away_while_everything_goes_on() {
+    let (fleet, mut nodes) = Fleet::of(3).await;
+    let ways: Vec<System> = nodes[..2].iter().map(|it| it.system.clone()).collect();
+    let load = Load::begin(&ways, 40);
+    load.goes_on(200).await;
+    let third = nodes.pop().expect("three");
+    let me = third.me();
+    assert!(third.system.drain(PATIENCE).await, "in time");
+    assert_eq!(third.held(), 0);
+    fleet.until_settled(&nodes.iter().collect::<Vec<_>>()).await;
+    let picture = nodes[0].arbiter.look().await.expect("seen");
+    assert!(picture.members.get(&me).is_none_or(|it| it.standing == Standing::Dead));
+    load.goes_on(200).await;
+    fleet.is_sound(load.end().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn when_a_node_is_killed_the_others_take_over_and_nothing_is_lost() {
+    let (fleet, mut nodes) = Fleet::of(3).await;
+    let ways: Vec<System> = nodes[..2].iter().map(|it| it.system.clone()).collect();
+    let load = Load::begin(&ways, 40);
+    load.goes_on(200).await;
+    nodes.pop().expect("three").kill().await;
+    fleet.until_settled(&nodes.iter().collect::<Vec<_>>()).await;
+    load.goes_on(200).await;
+    fleet.is_sound(load.end().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_without_the_database_stops_at_its_lease_and_learns_that_it_is_dead() {
+    let (fleet, mut nodes) = Fleet::of(3).await;
+    let ways: Vec<System> = nodes[..2].iter().map(|it| it.system.clone()).collect();
+    let load = Load::begin(&ways, 40);
+    load.goes_on(200).await;
+    let cut = nodes.pop().expect("three");
+    let theirs = (0..).map(RiderId::nth).find(|it| cut.has((*it).into())).expect("some");
+    cut.arbiter.cut();
+    until("the lease is over", || cut.view().lease_left_ms == 0).await;
+    // It does not say what may not be so any more.
+    let read = cut.system.read::<Rider>(theirs).await;
+    assert!(matches!(read, Err(Refusal::Busy { .. })), "{read:?}");
+    fleet.until_settled(&nodes.iter().collect::<Vec<_>>()).await;
+    load.goes_on(200).await;
+    cut.arbiter.heal();
+    tokio::time::timeout(PATIENCE, cut.system.expelled()).await.expect("it is told");
+    assert_eq!(cut.held(), 0);
+    fleet.is_sound(load.end().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nodes_that_do_not_hear_each_other_keep_what_they_have() {
+    let (fleet, nodes) = Fleet::of(2).await;
+    let before: Vec<usize> = nodes.iter().map(Node::held).collect();
+    let local: Vec<RiderId> =
+        (0..200).map(RiderId::nth).filter(|it| nodes[0].has((*it).into())).collect();
+    let remote = (0..).map(RiderId::nth).find(|it| nodes[1].has((*it).into())).expect("some");
+    fleet.hub.part(nodes[0].me(), nodes[1].me());
+    let renewals = |node: &Node| node.view().picture.members[&node.me()].renewals;
+    let begun = renewals(&nodes[0]);
+    // For several leases.
+    until("time passes", || renewals(&nodes[0]) > begun + 20).await;
+    for rider in local {
+        nodes[0].ask::<Rider>(rider, open(1)).await.expect("here");
+    }
+    assert_eq!(nodes.iter().map(Node::held).collect::<Vec<_>>(), before);
+    fleet.hub.heal();
+    nodes[0].ask::<Rider>(remote, open(1)).await.expect("there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn lossy_links_lose_and_double_nothing() {
+    let (fleet, nodes) = Fleet::of(3).await;
+    let weather = Weather {
+        lost: 0.05,
+        doubled: 0.05,
+        delay: Duration::from_millis(2),
+        ..Weather::default()
+    };
+    for one in &nodes {
+        for other in &nodes {
+            fleet.hub.set(one.me(), other.me(), weather);
+        }
+    }
+    let ways: Vec<System> = nodes.iter().map(|it| it.system.clone()).collect();
+    let load = Load::begin(&ways, 60);
+    load.goes_on(600).await;
+    let fourth = fleet.join("node-3").await;
+    until("the newcomer has some", || fourth.held() > 100).await;
+    load.goes_on(600).await;
+    fleet.is_sound(load.end().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_driver_is_found_wherever_driver_order_and_region_live_and_moves_with_all_it_knows() {
+    let (fleet, nodes) = Fleet::of(3).await;
+    for n in 0..12 {
+        let (node, other) = (&nodes[n % 3], &nodes[(n + 1) % 3]);
+        let driver = DriverId::nth(1_000_000 + n as u64);
+        on_duty(node, driver).await;
+        let order = OrderId::nth(n as u64);
+        let rider = RiderId::nth(n as u64);
+        other
+            .ask::<Order>(order, order::Command::Place(Box::new(placement(rider))))
+            .await
+            .expect("placed");
+        let offer = offered(other, driver).await;
+        let (accept, id) = (driver::Command::AcceptOffer { offer }, CommandId::mint());
+        let accepted = other.ask_as::<Driver>(Principal::Driver(driver), driver, accept, id).await;
+        accepted.expect("accepts");
+        node.until::<Order>(order, |it| it.status() == Some(OrderStatus::Assigned)).await;
+    }
+    // One more is at its place, and its shard moves: nobody sees it again before it is found.
+    let driver = DriverId::nth(2_000_000);
+    on_duty(&nodes[0], driver).await;
+    let fourth = fleet.join("node-3").await;
+    fleet.until_settled(&[&nodes[0], &nodes[1], &nodes[2], &fourth]).await;
+    fourth.until::<Driver>(driver, |it| it.status() == DriverStatus::Available).await;
+    let order = OrderId::nth(2_000_000);
+    let place = order::Command::Place(Box::new(placement(RiderId::nth(2_000_000))));
+    nodes[0].ask::<Order>(order, place).await.expect("placed");
+    offered(&nodes[1], driver).await;
+    fleet.is_sound([]).await;
+}
+
+async fn on_duty(node: &Node, driver: DriverId) {
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 50_000, skills: Vec::new() };
+    let (duty, policy) = (DutyWish::On, DriverPolicy::default());
+    let command = driver::Command::SetDuty { duty, vehicle: Some(vehicle), policy };
+    node.ask::<Driver>(driver, command).await.expect("on duty");
+    let position = Position {
+        at: PICKUP.offset_m(100.0, 0.0),
+        sampled_at: node.system.now(),
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: None,
+    };
+    node.system.see(Sight::Driver(driver, driver::Sighting::At(position)));
+}
+
+async fn offered(node: &Node, driver: DriverId) -> protocol::OfferId {
+    let found = Mutex::new(None);
+    node.until::<Driver>(driver, |it| {
+        let offer = it.open_offers().next().map(|offer| offer.id);
+        *found.lock().expect("no panic") = offer;
+        offer.is_some()
+    })
+    .await;
+    found.into_inner().expect("no panic").expect("found")
+}
+
+fn placement(rider: RiderId) -> Placement {
+    Placement {
+        kind: OrderKind::Ride,
+        rider,
+        stops: vec![PICKUP.into(), PICKUP.offset_m(180.0, 0.0).into()],
+        fare: Fare {
+            currency: Currency::RWF,
+            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 }],
+        },
+        policy: JobPolicy { offer: OfferPolicy::Sequential, ..JobPolicy::default() },
+        start_at: None,
+        payment: PaymentTiming::Cash,
+        needs: Needs::default(),
+        merchant: None,
+        handoff: Handoff::Driver,
+        n_items: 0,
+        driver: None,
+        code: None,
+        pickup_proof: Vec::new(),
+        dropoff_proof: Vec::new(),
+        cash_on_delivery: None,
+        waiting_per_min: 0,
+        follows: None,
+        excluded: Vec::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_board_shows_what_is_on_every_node() {
+    let (_fleet, nodes) = Fleet::of(3).await;
+    let mut board = nodes[0].system.board();
+    nodes[0].system.widen_boards();
+    let drivers: Vec<DriverId> = (0..12).map(|n| DriverId::nth(1_000_000 + n)).collect();
+    join_all(drivers.iter().map(|it| on_duty(&nodes[1], *it))).await;
+    let mut missing: Vec<EntityKey> = drivers.into_iter().map(Into::into).collect();
+    while !missing.is_empty() {
+        let published = tokio::time::timeout(PATIENCE, board.recv()).await.expect("in time");
+        let published = published.expect("shown");
+        missing.retain(|it| *it != published.entity || published.mark.is_none());
+    }
+}

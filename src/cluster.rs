@@ -1,0 +1,257 @@
+//! `outrider cluster …`: asks a running node about its cluster, or changes who serves what.
+
+use crate::{
+    auth::Keys,
+    gateway::cluster::{Cluster, ClusterPin, Rebalanced},
+    node::now,
+    settings::Settings,
+};
+use clap::{Args, Subcommand};
+use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use protocol::{Principal, Refused};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    io::{self, Write},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// How long the token of one command is good for.
+const TOKEN_TTL: Duration = Duration::from_secs(300);
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often progress is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Which node is asked for what.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// Where a node's gateway is; the one of the settings, if absent.
+    #[arg(long, global = true, value_name = "URL", env = "OUTRIDER_AT")]
+    at: Option<String>,
+    #[command(subcommand)]
+    command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Prints who is there, what everyone has, and what is moving.
+    Status {
+        /// Print every shard, too.
+        #[arg(long)]
+        shards: bool,
+        /// Print one JSON object and nothing else.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lets that node leave, and waits until it has.
+    Drain {
+        /// How long to wait; a node that takes longer goes on leaving.
+        #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+        within: Duration,
+    },
+    /// Wants a shard on a certain node.
+    Pin {
+        /// 0 to 1023.
+        shard: u16,
+        /// The node's name; absent: on none in particular any more.
+        node: Option<String>,
+    },
+    /// Removes all pins, and waits until every shard is where it belongs.
+    Rebalance {
+        /// How long to wait; shards go on moving after that.
+        #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+        within: Duration,
+    },
+}
+
+/// A node, and the right to tell it what to do.
+struct Remote {
+    client: Client,
+    at: String,
+    token: String,
+}
+
+/// Asks, and prints what was answered.
+pub(crate) async fn run(settings: &Settings, args: &ClusterArgs) -> Result<(), Box<dyn Error>> {
+    let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
+    let at = args.at.clone().unwrap_or_else(|| format!("http://{}", settings.gateway.listen));
+    let remote = Remote {
+        client: Client::builder().timeout(PATIENCE).build()?,
+        at: at.trim_end_matches('/').to_owned(),
+        token: keys.mint(Principal::Admin, TOKEN_TTL, now())?,
+    };
+    match &args.command {
+        ClusterCommand::Status { json: true, .. } => {
+            say(&serde_json::to_string(&remote.look().await?)?)
+        }
+        ClusterCommand::Status { shards, json: false } => {
+            say(&told(&remote.look().await?, *shards))
+        }
+        ClusterCommand::Drain { within } => remote.drain(*within).await,
+        ClusterCommand::Pin { shard, node } => {
+            let pin = ClusterPin { shard: *shard, node: node.clone() };
+            remote.post("/admin/cluster/pins", &pin).await?;
+            say(&match node {
+                Some(node) => format!("shard {shard} is wanted on {node}"),
+                None => format!("shard {shard} is wanted nowhere in particular"),
+            })
+        }
+        ClusterCommand::Rebalance { within } => remote.rebalance(*within).await,
+    }
+}
+
+impl Remote {
+    async fn ask(&self, method: Method, path: &str) -> Result<Response, Box<dyn Error>> {
+        let request = self.client.request(method, format!("{}{path}", self.at));
+        refused(request.bearer_auth(&self.token).send().await?).await
+    }
+
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Response, Box<dyn Error>> {
+        let request = self.client.post(format!("{}{path}", self.at)).json(body);
+        refused(request.bearer_auth(&self.token).send().await?).await
+    }
+
+    async fn look(&self) -> Result<Cluster, Box<dyn Error>> {
+        Ok(self.ask(Method::GET, "/admin/cluster").await?.json().await?)
+    }
+
+    async fn drain(&self, within: Duration) -> Result<(), Box<dyn Error>> {
+        self.ask(Method::POST, "/admin/drain").await?;
+        say(&format!("{} is leaving", self.at))?;
+        let began = Instant::now();
+        while began.elapsed() < within {
+            // Gone is gone, whatever the connection dies of.
+            if self.client.get(format!("{}/health/live", self.at)).send().await.is_err() {
+                return say(&format!("it has left after {:.1} s", began.elapsed().as_secs_f64()));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Err("it is still there; it goes on leaving".into())
+    }
+
+    async fn rebalance(&self, within: Duration) -> Result<(), Box<dyn Error>> {
+        let rebalanced: Rebalanced =
+            self.ask(Method::POST, "/admin/cluster/rebalance").await?.json().await?;
+        say(&format!("{} pins removed", rebalanced.n_unpinned))?;
+        let began = Instant::now();
+        let (mut before, mut quiet_since) = (BTreeMap::new(), Instant::now());
+        while began.elapsed() < within {
+            let cluster = self.look().await?;
+            let counts: BTreeMap<u64, usize> =
+                cluster.nodes.iter().map(|it| (it.incarnation, it.n_shards)).collect();
+            if counts != before || cluster.n_orphans > 0 || !cluster.moves.is_empty() {
+                (before, quiet_since) = (counts, Instant::now());
+            }
+            // Each node moves a shard at least this often, while there is one to move.
+            if quiet_since.elapsed() > Duration::from_secs(3) {
+                return say(&told(&cluster, false));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Err("shards are still moving".into())
+    }
+}
+
+/// What the node said, if it said yes.
+async fn refused(response: Response) -> Result<Response, Box<dyn Error>> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        return Err("the node does not know this key: use the settings it was started with".into());
+    }
+    match response.json::<Refused>().await {
+        Ok(refused) => Err(refused.message.into()),
+        Err(_) => Err(format!("the node answers {status}").into()),
+    }
+}
+
+/// The cluster in tables.
+fn told(cluster: &Cluster, has_shards: bool) -> String {
+    let Some(me) = cluster.me else {
+        return "this node is alone: everything is its own".to_owned();
+    };
+    let mut text = Vec::new();
+    let mut nodes = table(&[
+        "node",
+        "incarnation",
+        "standing",
+        "shards",
+        "lease ms",
+        "hears",
+        "age s",
+        "weight",
+        "zone",
+        "version",
+        "address",
+    ]);
+    for node in &cluster.nodes {
+        let mark = if node.incarnation == me { "*" } else { "" };
+        nodes.add_row([
+            format!("{}{mark}", node.node),
+            node.incarnation.to_string(),
+            node.standing.clone(),
+            node.n_shards.to_string(),
+            node.lease_left_ms.to_string(),
+            if node.hears { "yes" } else { "no" }.to_owned(),
+            (node.age_ms / 1_000).to_string(),
+            node.weight.to_string(),
+            node.zone.clone(),
+            node.version.clone(),
+            node.address.clone(),
+        ]);
+    }
+    for at in [1, 3, 4, 6, 7] {
+        if let Some(column) = nodes.column_mut(at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    text.push(nodes.to_string());
+    let name = |incarnation: u64| {
+        let node = cluster.nodes.iter().find(|it| it.incarnation == incarnation);
+        node.map_or_else(|| format!("incarnation {incarnation}"), |it| it.node.clone())
+    };
+    if !cluster.moves.is_empty() {
+        let mut moves = table(&["moving shard", "to", "phase"]);
+        for moving in &cluster.moves {
+            moves.add_row([moving.shard.to_string(), name(moving.to), moving.phase.clone()]);
+        }
+        text.push(moves.to_string());
+    }
+    if !cluster.pins.is_empty() {
+        let mut pins = table(&["pinned shard", "to"]);
+        for pin in &cluster.pins {
+            pins.add_row([pin.shard.to_string(), pin.node.clone().unwrap_or_default()]);
+        }
+        text.push(pins.to_string());
+    }
+    if has_shards {
+        let mut shards = table(&["shard", "owner", "epoch"]);
+        for shard in &cluster.shards {
+            let owner = shard.owner.map_or_else(|| "nobody".to_owned(), name);
+            shards.add_row([shard.shard.to_string(), owner, shard.epoch.to_string()]);
+        }
+        text.push(shards.to_string());
+    }
+    text.push(format!(
+        "{} shards without a node, {} callers waiting here, format {} is written",
+        cluster.n_orphans, cluster.n_waiting, cluster.writes
+    ));
+    text.join("\n")
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}
+
+/// Prints for whoever started the process.
+fn say(text: &str) -> Result<(), Box<dyn Error>> {
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
+}

@@ -18,6 +18,7 @@ pub mod contract;
 pub mod envelope;
 #[cfg(any(test, feature = "testing"))]
 pub mod hub;
+pub mod nats;
 pub mod observer;
 pub mod placement;
 pub mod routes;

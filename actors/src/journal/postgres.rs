@@ -10,6 +10,7 @@
 //! and compares their epochs, so that of two nodes who believe to own a shard, one writes. What this
 //! process believes (`ownership`) only spares it the asking.
 
+pub mod arbiter;
 mod batch;
 mod committer;
 mod ownership;
@@ -25,9 +26,10 @@ use super::{
     OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery, rules,
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
+use arbiter::PostgresArbiter;
 use batch::Write;
 use committer::{Committer, Request, Shared, now};
-use futures_util::future::{BoxFuture, FutureExt, join_all};
+use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
 use ownership::Ownership;
 use protocol::{CommandId, Currency, ShardSet, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -62,8 +64,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// How often room is made for the next day's answers.
 const DAYS_EVERY: Duration = Duration::from_secs(3600);
-/// The session lock that says a node uses the database.
+/// The session lock that says a node uses the database: alone, or with others of its cluster.
 const NODE_LOCK: i64 = 0x6f75_7472_6964;
+/// Most bytes of a member's name. Sessions are named after it, and Postgres cuts long names off.
+const NODE_BYTES_MAX: usize = 40;
 
 /// How the journal uses its database.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -114,6 +118,14 @@ pub enum OpenError {
     /// Another node writes here.
     #[error("another node uses this database: stop it, or give this one a database of its own")]
     InUse,
+    /// A node that is no member of a cluster writes here.
+    #[error("a node that is alone uses this database: stop it, or make it a member of the cluster")]
+    InUseAlone,
+    /// Sessions cannot be named after the node.
+    #[error(
+        "{0:?} cannot be a member's name: 1 to {NODE_BYTES_MAX} of a-z, A-Z, 0-9, '-', '_' and '.'"
+    )]
+    NodeName(String),
     /// A pooler that forgets the session between statements.
     #[error(
         "sessions do not last on this address (a pooler in transaction mode?): connect to Postgres itself"
@@ -176,6 +188,35 @@ impl PostgresJournal {
         node: &str,
         settings: Settings,
     ) -> Result<Self, OpenError> {
+        let (journal, _) = Self::open_as(Role::Alone, options, node, settings).await?;
+        Ok(journal)
+    }
+
+    /// Opens the journal for a member of a cluster, beside others. It owns no shard before its arbiter
+    /// gives it some. `node` is the name it registers under. Must be called within a tokio runtime.
+    pub async fn open_member(
+        options: PgConnectOptions,
+        node: &str,
+        settings: Settings,
+    ) -> Result<(Self, PostgresArbiter), OpenError> {
+        let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+        if !(1..=NODE_BYTES_MAX).contains(&node.len()) || !node.bytes().all(is_plain) {
+            return Err(OpenError::NodeName(node.to_owned()));
+        }
+        let (journal, session) =
+            Self::open_as(Role::Member, options.clone(), node, settings).await?;
+        let options = reading(&options, &session, settings);
+        let arbiter = PostgresArbiter::new(Arc::clone(&journal.shared), options);
+        Ok((journal, arbiter))
+    }
+
+    /// Returns what its sessions are called, too.
+    async fn open_as(
+        role: Role,
+        options: PgConnectOptions,
+        node: &str,
+        settings: Settings,
+    ) -> Result<(Self, String), OpenError> {
         let mut first = reading(&options, node, settings).connect().await?;
         let found = schema::version(&mut first).await?;
         if settings.migrate {
@@ -183,19 +224,31 @@ impl PostgresJournal {
         } else if found < schema::VERSION {
             return Err(OpenError::Older { found, needed: schema::VERSION });
         }
-        reserve(&mut first).await?;
+        reserve(&mut first, role).await?;
+        prove_session(&mut first, &options).await?;
         if let Err(error) = schema::make_days(&mut first, now()).await {
             // Answers are kept all the same, only not by day yet.
             warn!(%error, "no room made for today's answers");
         }
         let incarnation: i64 =
             sqlx::query_scalar("SELECT nextval('incarnations')").fetch_one(&mut first).await?;
+        let session = match role {
+            Role::Alone => node.to_owned(),
+            Role::Member => arbiter::session(node, incarnation),
+        };
+        sqlx::query("SELECT set_config('application_name', $1, false)")
+            .bind(&session)
+            .execute(&mut first)
+            .await?;
         let ownership = Ownership::new(node.to_owned(), incarnation);
-        ownership.take_all(&mut first, now()).await?;
+        if role == Role::Alone {
+            ownership.take_all(&mut first, now()).await?;
+        }
 
         let shared = Arc::new(Shared {
-            options: writing(&options, node, settings),
+            options: writing(&options, &session, settings),
             ownership,
+            role,
             delivered: Default::default(),
             has_delivered: Notify::new(),
             committed: watch::Sender::new(0),
@@ -206,7 +259,7 @@ impl PostgresJournal {
         let readers = PgPoolOptions::new()
             .max_connections(settings.readers.max(1))
             .acquire_timeout(Duration::from_secs(1))
-            .connect_lazy_with(reading(&options, node, settings));
+            .connect_lazy_with(reading(&options, &session, settings));
         let (mut committers, tasks) = (Vec::new(), TaskTracker::new());
         for stripe in 1..=settings.committers.clamp(1, 64) as i16 {
             let (requests, queue) = mpsc::channel(N_QUEUED_MAX);
@@ -224,11 +277,12 @@ impl PostgresJournal {
         };
         drop(journal.tasks.spawn(keep_watch(
             first,
-            reading(&options, node, settings),
+            role,
+            reading(&options, &session, settings),
             journal.closed.clone(),
             Arc::downgrade(&journal.committers),
         )));
-        Ok(journal)
+        Ok((journal, session))
     }
 
     /// Sees the journal as it is at this moment, whatever is committed meanwhile, and writes nothing:
@@ -258,6 +312,7 @@ impl PostgresJournal {
         let shared = Arc::new(Shared {
             options,
             ownership: Ownership::new(node.to_owned(), 0),
+            role: Role::Alone,
             delivered: Default::default(),
             has_delivered: Notify::new(),
             committed: watch::Sender::new(0),
@@ -350,14 +405,26 @@ fn writing(options: &PgConnectOptions, node: &str, settings: Settings) -> PgConn
     ])
 }
 
+/// How a node uses the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// With nobody else.
+    Alone,
+    /// With the other members of its cluster.
+    Member,
+}
+
 /// Says that a node uses the database, and makes sure that saying so lasts.
-async fn reserve(connection: &mut PgConnection) -> Result<(), OpenError> {
-    let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-        .bind(NODE_LOCK)
-        .fetch_one(&mut *connection)
-        .await?;
+async fn reserve(connection: &mut PgConnection, role: Role) -> Result<(), OpenError> {
+    let (lock, in_use) = match role {
+        Role::Alone => ("SELECT pg_try_advisory_lock($1)", OpenError::InUse),
+        // Members do not keep each other out, only one that is alone.
+        Role::Member => ("SELECT pg_try_advisory_lock_shared($1)", OpenError::InUseAlone),
+    };
+    let is_ours: bool =
+        sqlx::query_scalar(lock).bind(NODE_LOCK).fetch_one(&mut *connection).await?;
     if !is_ours {
-        return Err(OpenError::InUse);
+        return Err(in_use);
     }
     let lasts: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())",
@@ -367,9 +434,31 @@ async fn reserve(connection: &mut PgConnection) -> Result<(), OpenError> {
     if lasts { Ok(()) } else { Err(OpenError::NoSession) }
 }
 
+/// Makes sure that what is said on one connection after the other is heard by one server process. A
+/// pooler that is asked by one client at a time looks as if it were so: a second holds a process for
+/// as long as the first is asked again.
+async fn prove_session(
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<(), OpenError> {
+    const WHO: &str = "SELECT pg_backend_pid()";
+    let before: i32 = sqlx::query_scalar(WHO).fetch_one(&mut *connection).await?;
+    let mut second = options.clone().disable_statement_logging().connect().await?;
+    let mut held = second.begin().await?;
+    let other: i32 = sqlx::query_scalar(WHO).fetch_one(&mut *held).await?;
+    if other == before {
+        return Err(OpenError::NoSession);
+    }
+    let after: i32 = sqlx::query_scalar(WHO).fetch_one(&mut *connection).await?;
+    held.rollback().await?;
+    second.close().await?;
+    if after == before { Ok(()) } else { Err(OpenError::NoSession) }
+}
+
 /// Holds the reservation, anew after the connection was lost, and makes room for days to come.
 async fn keep_watch(
     connection: PgConnection,
+    role: Role,
     options: PgConnectOptions,
     closed: CancellationToken,
     journal: Weak<[mpsc::Sender<Request>]>,
@@ -386,7 +475,7 @@ async fn keep_watch(
             Some(connection) => in_time(connection.ping()).await,
             None => match in_time(options.connect()).await {
                 Ok(mut again) => {
-                    if let Err(error) = reserve(&mut again).await {
+                    if let Err(error) = reserve(&mut again, role).await {
                         warn!(%error, "the database is not reserved for this node");
                     } else {
                         info!("the database is back");
@@ -531,6 +620,10 @@ impl Journal for PostgresJournal {
     }
 
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        if self.shared.role == Role::Member {
+            let refused = "records are not restored into a cluster that runs".to_owned();
+            return ready(Err(JournalError::Unavailable(refused).into())).boxed();
+        }
         records::restore(&self.readers, &self.shared.ownership, records).boxed()
     }
 

@@ -126,10 +126,10 @@ fn bind<'q>(
     let each = |of: fn(&Commit) -> i64| commits().map(of).collect::<Vec<i64>>();
     let query = query
         .bind(commits().map(|it| i32::from(it.entity.shard().0)).collect::<Vec<_>>())
-        // Nobody ever owns a shard under epoch 0, so that fences.
+        // No shard ever has epoch -1, so that fences; those that nobody has had yet have 0.
         .bind(
             commits()
-                .map(|it| epoch(it.entity.shard()).unwrap_or(0).cast_signed())
+                .map(|it| epoch(it.entity.shard()).map_or(-1, u64::cast_signed))
                 .collect::<Vec<_>>(),
         )
         .bind(commits().map(|it| it.entity.kind as i16).collect::<Vec<_>>())

@@ -12,6 +12,7 @@
 //! one committer waits for the disk, another's statement runs.
 
 use super::{
+    Role,
     batch::{self, Touched, Write},
     ownership::Ownership,
 };
@@ -59,6 +60,7 @@ pub(super) enum Request {
 pub(super) struct Shared {
     pub(super) options: PgConnectOptions,
     pub(super) ownership: Ownership,
+    pub(super) role: Role,
     /// Effects that can be forgotten: whoever writes next takes them along.
     pub(super) delivered: Mutex<Vec<EffectKey>>,
     pub(super) has_delivered: Notify,
@@ -233,8 +235,9 @@ impl Committer {
         self.n_last = writes.len();
         let mut n_races = 0;
         loop {
+            let epochs = self.epochs(&writes);
             match self.execute(&writes, &delivered).await {
-                Ok(outcomes) => return self.answer(writes, outcomes),
+                Ok(outcomes) => return self.answer(writes, &epochs, outcomes),
                 Err(Failure::Race(error)) if n_races < RACES_MAX => {
                     metrics::counter!("outrider_journal_races_total").increment(1);
                     info!(%error, "a batch lost a race and is written again");
@@ -265,8 +268,9 @@ impl Committer {
     async fn write_one_by_one(&mut self, writes: Vec<Write>) {
         let mut writes = VecDeque::from(writes);
         while let Some(write) = writes.pop_front() {
+            let epochs = self.epochs(std::slice::from_ref(&write));
             match self.execute(std::slice::from_ref(&write), &[]).await {
-                Ok(outcomes) => self.answer(vec![write], outcomes),
+                Ok(outcomes) => self.answer(vec![write], &epochs, outcomes),
                 // Somebody keeps being first: whoever asked reads again what there is.
                 Err(Failure::Race(error)) => {
                     write.answer(Err(CommitError::Unknown(error.to_string())));
@@ -285,12 +289,27 @@ impl Committer {
         }
     }
 
-    fn answer(&self, writes: Vec<Write>, outcomes: Vec<Result<(), CommitError>>) {
+    /// What each is written under.
+    fn epochs(&self, writes: &[Write]) -> Vec<Option<u64>> {
+        let shards = writes.iter().map(|write| write.commit.entity.shard());
+        shards.map(|shard| self.shared.ownership.epoch(shard)).collect()
+    }
+
+    fn answer(
+        &mut self,
+        writes: Vec<Write>,
+        epochs: &[Option<u64>],
+        outcomes: Vec<Result<(), CommitError>>,
+    ) {
         self.shared.committed.send_modify(|n| *n += 1);
-        for (write, outcome) in writes.into_iter().zip(outcomes) {
+        for ((write, epoch), outcome) in writes.into_iter().zip(epochs).zip(outcomes) {
             if let Err(CommitError::Fenced { shard }) = outcome {
                 metrics::counter!("outrider_journal_fenced_total").increment(1);
-                self.shared.ownership.lose(shard);
+                if !self.shared.ownership.lose(shard, *epoch) {
+                    // Its epoch has changed under it, and it is ours: nothing was written yet.
+                    self.deferred.push_back(write);
+                    continue;
+                }
             }
             write.answer(outcome);
         }

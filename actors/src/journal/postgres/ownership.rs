@@ -5,7 +5,10 @@
 use crate::EntityKey;
 use protocol::{SHARDS, ShardId, Timestamp};
 use sqlx::PgConnection;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 /// Takes shards: adds one to their epochs, so that whoever wrote under the old ones is fenced.
 /// `$4`: only those that are already ours.
@@ -47,6 +50,11 @@ impl Ownership {
         Self { node, incarnation, shards, is_restoring: AtomicBool::new(false) }
     }
 
+    /// Whose shards these are, by name and by start.
+    pub(super) fn owner(&self) -> (&str, i64) {
+        (&self.node, self.incarnation)
+    }
+
     /// What to write under; None when the shard is not ours.
     pub(super) fn epoch(&self, shard: ShardId) -> Option<u64> {
         let epoch = self.shard(shard).epoch.load(Ordering::Acquire);
@@ -65,8 +73,20 @@ impl Ownership {
         }
     }
 
-    /// Someone else has it now.
-    pub(super) fn lose(&self, shard: ShardId) {
+    /// What was written under `epoch` was fenced: someone else has the shard now. Returns false if it
+    /// has become ours again meanwhile, under another epoch.
+    pub(super) fn lose(&self, shard: ShardId, epoch: Option<u64>) -> bool {
+        let (epoch, known) = (epoch.unwrap_or_default(), &self.shard(shard).epoch);
+        known.compare_exchange(epoch, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// A shard was given to us. Old news does not undo newer.
+    pub(super) fn own(&self, shard: ShardId, epoch: u64) {
+        self.shard(shard).epoch.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// A shard is not ours any more.
+    pub(super) fn disown(&self, shard: ShardId) {
         self.shard(shard).epoch.store(0, Ordering::Release);
     }
 
@@ -114,6 +134,7 @@ impl Ownership {
         is_ours: bool,
         now: Timestamp,
     ) -> sqlx::Result<()> {
+        let before: Vec<_> = shards.iter().map(|shard| self.epoch(*shard)).collect();
         let numbers: Vec<_> = shards.iter().map(|shard| i32::from(shard.0)).collect();
         let taken: Vec<(i32, i64)> = sqlx::query_as(TAKE)
             .bind(numbers)
@@ -123,10 +144,13 @@ impl Ownership {
             .bind(super::millis(now))
             .fetch_all(database)
             .await?;
-        for shard in shards {
-            let epoch = taken.iter().find(|(taken, _)| *taken == i32::from(shard.0));
-            let epoch = epoch.map_or(0, |(_, epoch)| epoch.cast_unsigned());
-            self.shard(*shard).epoch.store(epoch, Ordering::Release);
+        let taken: HashMap<_, _> = taken.into_iter().collect();
+        for (shard, before) in shards.iter().zip(before) {
+            match taken.get(&i32::from(shard.0)) {
+                Some(epoch) => self.own(*shard, epoch.cast_unsigned()),
+                // Stolen, unless it was given back while we asked.
+                None => drop(self.lose(*shard, before)),
+            }
         }
         Ok(())
     }

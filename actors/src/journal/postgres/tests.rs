@@ -4,6 +4,7 @@
 
 use super::{
     PostgresJournal, Settings, address,
+    arbiter::PostgresArbiter,
     batch::{self, Write},
     ownership::{Ownership, TAKE},
     private::Stop,
@@ -12,12 +13,16 @@ use super::{
 };
 use crate::{
     Commit, EntityKey, Version,
+    cluster::{
+        Incarnation,
+        arbiter::{Arbiter, ArbiterError, NodeCard},
+    },
     commit::EncodedEvent,
-    journal::{EffectKey, Journal},
+    journal::{CommitError, EffectKey, Journal},
 };
-use protocol::{CommandId, OrderId, SHARDS, ShardId, Timestamp};
+use protocol::{CommandId, OrderId, SHARDS, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, postgres::PgPoolOptions};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
@@ -381,6 +386,129 @@ async fn closing_does_not_wait_for_a_database_that_is_away() {
     }
     let closed = timeout(Duration::from_secs(30), journal.close()).await;
     closed.expect("it closes").unwrap();
+}
+
+/// A member that has all shards.
+async fn member(
+    database: &TestDatabase,
+    name: &str,
+) -> (Arc<PostgresJournal>, PostgresArbiter, Incarnation) {
+    let settings = Settings { committers: 1, ..Settings::default() };
+    let opened = PostgresJournal::open_member(database.options(), name, settings).await;
+    let (journal, arbiter) = opened.unwrap();
+    let card = NodeCard {
+        node: name.into(),
+        address: String::new(),
+        zone: String::new(),
+        weight: 100,
+        version: String::new(),
+        writes: 1,
+        reads: 1,
+    };
+    let me = Arbiter::register(&arbiter, card).await.unwrap();
+    Arbiter::steal(&arbiter, me, ShardSet::ALL).await.unwrap();
+    (Arc::new(journal), arbiter, me)
+}
+
+fn moved(entity: EntityKey) -> Commit {
+    let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![] }];
+    Commit { events, ..Commit::new(entity, Version(0), Timestamp(1)) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_while_its_shard_is_taken_anew_is_written_under_the_new_epoch() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, me) = member(&database, "one").await;
+    let shard = entity(1).shard();
+    let mut other = database.options().connect().await.unwrap();
+    // What a reclaim does, stopped half-way: the commit waits for it, and then finds another epoch.
+    let half = format!(
+        "BEGIN; UPDATE heads SET epoch = epoch + 1 WHERE shard = {} AND incarnation = {}",
+        shard.0, me.0
+    );
+    sqlx::raw_sql(AssertSqlSafe(half)).execute(&mut other).await.unwrap();
+    let committing = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move { journal.commit(moved(entity(1))).await }
+    });
+    let waiting =
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple')
+        AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let epoch = arbiter.epoch(shard).unwrap();
+    arbiter.own(shard, epoch + 1);
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    committing.await.unwrap().expect("it is ours, under another epoch");
+    assert_eq!(arbiter.epoch(shard), Some(epoch + 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_under_way_does_not_happen_once_its_shard_is_reclaimed() {
+    let database = TestDatabase::start().await;
+    let (_journal, arbiter, me) = member(&database, "one").await;
+    let (_other, _, heir) = member(&database, "two").await;
+    let shard = ShardId(7);
+    let mut other = database.options().connect().await.unwrap();
+    let reclaim = "BEGIN; UPDATE heads SET epoch = epoch + 1 WHERE shard = 7";
+    sqlx::raw_sql(reclaim).execute(&mut other).await.unwrap();
+    let arbiter = Arc::new(arbiter);
+    let handing = tokio::spawn({
+        let arbiter = Arc::clone(&arbiter);
+        async move { Arbiter::hand_over(&*arbiter, me, shard, heir).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted
+        AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    let outcome = handing.await.unwrap();
+    assert!(matches!(outcome, Err(ArbiterError::Away(_))), "{outcome:?}");
+    let head = Arbiter::look(&*arbiter).await.unwrap().heads[7];
+    assert_eq!(head.owner, Some(me));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    let shard = entity(1).shard();
+    let other_shard = ShardId(shard.0 + 1);
+    let neighbour = OrderId::created_by(Uuid::nil(), CommandId::nth(2), other_shard).into();
+    let mut other = database.options().connect().await.unwrap();
+    let hold = format!("BEGIN; SELECT FROM heads WHERE shard = {} FOR UPDATE", shard.0);
+    sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut other).await.unwrap();
+    let committing = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move { journal.commit(moved(entity(1))).await }
+    });
+    // Its connection is torn away while it waits; before it is back, somebody else has the shard.
+    let tear = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted
+        AND locktype IN ('transactionid', 'tuple')
+        AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    while sqlx::query_scalar::<_, i64>(tear).fetch_one(&mut other).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let outcome = committing.await.unwrap();
+    assert!(matches!(outcome, Err(CommitError::Unknown(_))), "{outcome:?}");
+    let stolen = format!(
+        "UPDATE heads SET incarnation = 999, owner = 'thief', epoch = epoch + 1 WHERE shard = {}; COMMIT",
+        shard.0
+    );
+    sqlx::raw_sql(AssertSqlSafe(stolen)).execute(&mut other).await.unwrap();
+    let settled = async {
+        while let Err(error) = journal.commit(moved(neighbour)).await {
+            assert!(matches!(error, CommitError::Unavailable(_)), "{error}");
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), settled).await.expect("it writes again");
+    assert_eq!(arbiter.epoch(shard), None, "what was stolen is not taken back");
+    assert!(arbiter.epoch(other_shard).is_some());
+    let fenced = Err(CommitError::Fenced { shard });
+    assert_eq!(journal.commit(moved(entity(1))).await, fenced);
 }
 
 #[test]

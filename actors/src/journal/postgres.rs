@@ -67,7 +67,7 @@ const DAYS_EVERY: Duration = Duration::from_secs(3600);
 /// The session lock that says a node uses the database: alone, or with others of its cluster.
 const NODE_LOCK: i64 = 0x6f75_7472_6964;
 /// Most bytes of a member's name. Sessions are named after it, and Postgres cuts long names off.
-const NODE_BYTES_MAX: usize = 40;
+const NODE_BYTES_MAX: usize = 43;
 
 /// How the journal uses its database.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -1,27 +1,36 @@
 //! Which journal the settings mean, opened; and the server below it, if it is our own.
 
 use crate::settings::{JournalKind, JournalSettings};
-use actors::journal::{
-    JournalError, SharedJournal,
-    memory::MemoryJournal,
-    postgres::{
-        self, ConnectOptions, PostgresJournal,
-        private::{PrivateError, PrivatePostgres, Stop},
+use actors::{
+    cluster::arbiter::Arbiter,
+    journal::{
+        JournalError, SharedJournal,
+        memory::MemoryJournal,
+        postgres::{
+            self, ConnectOptions, PostgresJournal,
+            private::{PrivateError, PrivatePostgres, Stop},
+        },
+        sqlite::{self, SqliteJournal},
     },
-    sqlite::{self, SqliteJournal},
 };
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 use thiserror::Error;
 use tracing::{info, warn};
 
 /// Where a Postgres of our own lives, below the directory of the journal.
 const PRIVATE: &str = "postgres";
 
+/// How long to wait before trying again to reach a database: at first, and at most.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
+
 /// A journal in use.
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// The journal.
     pub(crate) journal: SharedJournal,
+    /// Who decides which node owns what in it, for a member of a cluster.
+    pub(crate) arbiter: Option<Arc<dyn Arbiter>>,
     server: Option<PrivatePostgres>,
 }
 
@@ -55,7 +64,32 @@ impl Opened {
                 (Arc::new(journal), Some(server))
             }
         };
-        Ok(Self { journal, server })
+        Ok(Self { journal, arbiter: None, server })
+    }
+
+    /// Opens it as one of several nodes that share it, `name` among them; waits for a database that
+    /// cannot be reached, and says so.
+    pub(crate) async fn join(settings: &JournalSettings, name: &str) -> Result<Self, OpenError> {
+        let address = postgres::address(&settings.url)?;
+        let mut pause = AGAIN_AFTER;
+        loop {
+            match PostgresJournal::open_member(address.clone(), name, settings.postgres).await {
+                Ok((journal, arbiter)) => {
+                    let arbiter: Arc<dyn Arbiter> = Arc::new(arbiter);
+                    return Ok(Self {
+                        journal: Arc::new(journal),
+                        arbiter: Some(arbiter),
+                        server: None,
+                    });
+                }
+                Err(postgres::OpenError::Database(error)) => {
+                    warn!(%error, "the database cannot be used; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN_AFTER_MAX);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Opens it to be read: a Postgres is seen as it is at this moment, beside the node that uses it.
@@ -65,7 +99,7 @@ impl Opened {
             JournalKind::Postgres => {
                 let address = postgres::address(&settings.url)?;
                 let journal = PostgresJournal::look(address, &settings.node).await?;
-                Ok(Self { journal: Arc::new(journal), server: None })
+                Ok(Self { journal: Arc::new(journal), arbiter: None, server: None })
             }
             JournalKind::PrivatePostgres => {
                 let directory = settings.dir.join(PRIVATE);
@@ -76,7 +110,7 @@ impl Opened {
                     Err(error) => return Err(error.into()),
                 };
                 let journal = PostgresJournal::look(options, &settings.node).await?;
-                Ok(Self { journal: Arc::new(journal), server })
+                Ok(Self { journal: Arc::new(journal), arbiter: None, server })
             }
         }
     }
@@ -113,11 +147,17 @@ async fn open_postgres(
     options: ConnectOptions,
     settings: &JournalSettings,
 ) -> Result<PostgresJournal, postgres::OpenError> {
-    let node = match settings.node.as_str() {
-        "" => machine(),
-        name => name.to_owned(),
-    };
-    PostgresJournal::open(options, &node, settings.postgres).await
+    PostgresJournal::open(options, &settings.node_name(), settings.postgres).await
+}
+
+impl JournalSettings {
+    /// What the node is called in the database.
+    pub(crate) fn node_name(&self) -> String {
+        match self.node.as_str() {
+            "" => machine(),
+            name => name.to_owned(),
+        }
+    }
 }
 
 /// What the machine is called.

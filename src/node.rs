@@ -6,7 +6,14 @@ use crate::{
     journal::{OpenError, Opened},
     settings::{DrainSettings, Settings},
 };
-use actors::runtime::{Clock, StartError, System};
+use actors::{
+    cluster::{
+        self,
+        arbiter::NodeCard,
+        nats::{ConnectError, NatsTransport},
+    },
+    runtime::{Clock, Joining, StartError, System},
+};
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::Timestamp;
@@ -32,6 +39,9 @@ pub(crate) enum NodeError {
     /// Its actors cannot be brought to life.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Other nodes can never be reached with these settings.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// It has no key to believe tokens with.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -48,10 +58,10 @@ impl Node {
         extra: Router,
     ) -> Result<Self, NodeError> {
         let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
-        let opened = Opened::open(&settings.journal).await?;
-        let journal = Arc::clone(&opened.journal);
-        let (runtime, regions) = (settings.runtime, settings.regions());
-        let system = System::start(journal, Clock::Machine, runtime, regions).await?;
+        let (opened, system) = match settings.cluster.is_wanted() {
+            true => join(&settings).await?,
+            false => begin(&settings).await?,
+        };
         let gateway = Gateway::open(system.clone(), keys, &settings, metrics, extra).await?;
         Ok(Self { journal: opened, system, gateway, settings })
     }
@@ -88,6 +98,45 @@ impl Node {
             Err(error) => warn!(%error, "left without closing the journal"),
         }
     }
+}
+
+/// Actors of a node that is alone.
+async fn begin(settings: &Settings) -> Result<(Opened, System), NodeError> {
+    let opened = Opened::open(&settings.journal).await?;
+    let journal = Arc::clone(&opened.journal);
+    let (runtime, regions) = (settings.runtime, settings.regions());
+    let system = System::start(journal, Clock::Machine, runtime, regions).await?;
+    Ok((opened, system))
+}
+
+/// Actors of a node among others.
+async fn join(settings: &Settings) -> Result<(Opened, System), NodeError> {
+    let cluster = &settings.cluster;
+    let node = match cluster.node.as_str() {
+        "" => settings.journal.node_name(),
+        name => name.to_owned(),
+    };
+    let opened = Opened::join(&settings.journal, &node).await?;
+    let arbiter = opened.arbiter.clone().expect("a journal that was joined has one");
+    let transport =
+        Arc::new(NatsTransport::connect(&cluster.broker(), &cluster.name, &node).await?);
+    let card = NodeCard {
+        node,
+        address: match cluster.address.as_str() {
+            "" => format!("http://{}", settings.gateway.listen),
+            address => address.to_owned(),
+        },
+        zone: cluster.zone.clone(),
+        weight: cluster.weight,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        writes: cluster::WRITES,
+        reads: cluster::READS,
+    };
+    let joining = Joining { arbiter, transport, card, settings: cluster.part() };
+    let journal = Arc::clone(&opened.journal);
+    let (runtime, regions) = (settings.runtime, settings.regions());
+    let system = System::join(journal, Clock::Machine, runtime, regions, joining).await?;
+    Ok((opened, system))
 }
 
 /// Why a node ends without having been told to by the operating system.

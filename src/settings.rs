@@ -1,7 +1,10 @@
 //! Everything that can be set, read once: the built-in defaults, then a file, then the environment.
 
+mod cluster;
+
 use actors::{journal::postgres, policy::Preset, region, runtime};
 use clap::ValueEnum;
+pub(crate) use cluster::ClusterSettings;
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
@@ -34,6 +37,7 @@ const PRESETS: [(&str, &str); 5] = [
 pub(crate) struct Settings {
     pub(crate) profile: Profile,
     pub(crate) journal: JournalSettings,
+    pub(crate) cluster: ClusterSettings,
     pub(crate) telemetry: TelemetrySettings,
     pub(crate) auth: AuthSettings,
     pub(crate) gateway: GatewaySettings,
@@ -331,6 +335,7 @@ impl Settings {
         }
         let senseless =
             |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
+        self.cluster.check(self.journal.kind)?;
         if session.heartbeat < Duration::from_millis(100) {
             return senseless("gateway.session.heartbeat", "at least 100ms");
         }

@@ -172,6 +172,12 @@ pub fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
     url.parse().map_err(OpenError::Url)
 }
 
+/// Can a member of a cluster be called that? Its sessions are named after it.
+pub fn is_member_name(name: &str) -> bool {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    (1..=NODE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
 /// Brings the schema of a database up to date; returns the versions before and after.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(i64, i64), OpenError> {
     let mut connection = options.connect().await?;
@@ -199,8 +205,7 @@ impl PostgresJournal {
         node: &str,
         settings: Settings,
     ) -> Result<(Self, PostgresArbiter), OpenError> {
-        let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
-        if !(1..=NODE_BYTES_MAX).contains(&node.len()) || !node.bytes().all(is_plain) {
+        if !is_member_name(node) {
             return Err(OpenError::NodeName(node.to_owned()));
         }
         let (journal, session) =

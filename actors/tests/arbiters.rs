@@ -296,7 +296,7 @@ mod postgres {
     #[tokio::test]
     async fn a_name_that_cannot_name_sessions_is_refused() {
         let database = TestDatabase::start().await;
-        for name in ["", "two words", "o'clock", &"x".repeat(41)] {
+        for name in ["", "two words", "o'clock", &"x".repeat(44)] {
             let settings = Settings::default();
             let refused = PostgresJournal::open_member(database.options(), name, settings).await;
             assert!(matches!(refused, Err(OpenError::NodeName(_))), "{refused:?}");

@@ -67,7 +67,7 @@ const DAYS_EVERY: Duration = Duration::from_secs(3600);
 /// The session lock that says a node uses the database: alone, or with others of its cluster.
 const NODE_LOCK: i64 = 0x6f75_7472_6964;
 /// Most bytes of a member's name. Sessions are named after it, and Postgres cuts long names off.
-const NODE_BYTES_MAX: usize = 40;
+const NODE_BYTES_MAX: usize = 43;
 
 /// How the journal uses its database.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -172,6 +172,12 @@ pub fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
     url.parse().map_err(OpenError::Url)
 }
 
+/// Can a member of a cluster be called that? Its sessions are named after it.
+pub fn is_member_name(name: &str) -> bool {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    (1..=NODE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
 /// Brings the schema of a database up to date; returns the versions before and after.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(i64, i64), OpenError> {
     let mut connection = options.connect().await?;
@@ -199,8 +205,7 @@ impl PostgresJournal {
         node: &str,
         settings: Settings,
     ) -> Result<(Self, PostgresArbiter), OpenError> {
-        let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
-        if !(1..=NODE_BYTES_MAX).contains(&node.len()) || !node.bytes().all(is_plain) {
+        if !is_member_name(node) {
             return Err(OpenError::NodeName(node.to_owned()));
         }
         let (journal, session) =

@@ -15,6 +15,7 @@ use super::{
 use crate::cluster::{
     Incarnation,
     arbiter::{ArbiterError, Head, Picture, Renewal, Standing},
+    envelope::Notice,
     observer::{Accusation, Observer},
     placement,
 };
@@ -144,6 +145,7 @@ async fn see(
             state.unheard.retain(|_, at| now - *at < UNHEARD_FOR);
             state.unheard.keys().copied().collect()
         };
+        knock(system, membership, &picture, &unheard);
         let accusations = observer.looked(asked, now, membership.me, &picture, &unheard);
         membership.note_renewals(&picture, now);
         let picture = Arc::new(picture);
@@ -160,6 +162,24 @@ async fn see(
             }
             system.learn(&picture.heads);
             return Ok(picture);
+        }
+    }
+}
+
+/// Whoever has lost its connection to the arbiter may be gone, and a lease need not be waited for: does
+/// its other connection answer?
+fn knock(
+    system: &System,
+    membership: &Membership,
+    picture: &Picture,
+    unheard: &BTreeSet<Incarnation>,
+) {
+    let silent = picture.members.values().filter(|it| !it.has_session);
+    for member in silent.filter(|it| it.standing != Standing::Dead) {
+        let who = member.incarnation;
+        if who != membership.me && !unheard.contains(&who) {
+            // Too much waits for it: then it does not answer either.
+            membership.post.notify(system, who, &Notice::Knock).ok();
         }
     }
 }

@@ -337,6 +337,7 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
         }
         Notice::BoardWanted => show_board(system, membership, from),
         Notice::Warm(warm) => system.arrived(*warm),
+        Notice::Knock => {}
     }
 }
 

@@ -139,6 +139,12 @@ impl Connection {
         if is_ambiguous { Err(said()) } else { Ok(()) }
     }
 
+    fn told(&self, shards: &ShardSet) -> Result<(), JournalError> {
+        let is_ambiguous = shards.iter().any(|shard| self.belief(shard).is_ambiguous);
+        let said = || JournalError::Unavailable("what was written is not known yet".into());
+        if is_ambiguous { Err(said()) } else { Ok(()) }
+    }
+
     /// The same for what changes who has what. Each answers at once, or not at all.
     fn decide<T: Send + 'static>(
         &self,
@@ -271,7 +277,14 @@ impl Journal for Connection {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
         let shards = *shards;
-        self.read(None, move |journal| journal.undelivered(&shards, after, limit))
+        async move {
+            self.told(&shards)?;
+            let rows = self.read(None, move |journal| journal.undelivered(&shards, after, limit));
+            let rows = rows.await?;
+            self.told(&shards)?;
+            Ok(rows)
+        }
+        .boxed()
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {

@@ -26,3 +26,19 @@ fn one_seed() {
     println!("{outcome:#?} in {:?}", began.elapsed());
     assert!(outcome.problems.is_empty());
 }
+
+#[test]
+fn many() {
+    let from: u64 = std::env::var("FROM").map_or(0, |n| n.parse().expect("n"));
+    let n: u64 = std::env::var("N").map_or(10, |n| n.parse().expect("n"));
+    let began = std::time::Instant::now();
+    let mut simulated = std::time::Duration::ZERO;
+    for seed in from..from + n {
+        let one = std::time::Instant::now();
+        let outcome = run(seed, Options::default());
+        simulated += outcome.took;
+        let what: String = outcome.problems.iter().map(|it| it.chars().take(300).collect::<String>()).collect();
+        println!("{seed} {:?} sim {:?} acks {} epochs {} {what}", one.elapsed(), outcome.took, outcome.n_acks, outcome.n_epochs);
+    }
+    println!("{:?} for {simulated:?}", began.elapsed());
+}

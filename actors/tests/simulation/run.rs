@@ -11,7 +11,7 @@ use super::{
 use actors::{
     EntityKey, Version,
     cluster::arbiter::{Arbiter, Standing},
-    journal::{Journal, check::check},
+    journal::{Journal, check::check, memory::arbiter::MemoryArbiter},
 };
 use futures_util::future::FutureExt;
 use protocol::{ShardSet, Timestamp};
@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use turmoil::Sim;
 
 /// How far time goes at once. Datagrams travel between two of these.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 /// Once nothing is wrong any more, everything is well within this.
 const HEALING: Duration = Duration::from_secs(40);
 /// How often it is looked whether it is.
@@ -110,7 +110,7 @@ struct Fleet<'a> {
     /// Should it be running?
     is_wanted: Vec<bool>,
     /// When the database notices that somebody is gone.
-    noticing: Vec<(Duration, node::Live)>,
+    noticing: Vec<(Duration, MemoryArbiter)>,
     latency_max: Duration,
 }
 
@@ -199,8 +199,8 @@ impl Fleet<'_> {
 
     fn step(&mut self) {
         let now = self.sim.elapsed();
-        for (_, live) in self.noticing.extract_if(.., |(at, _)| *at <= now) {
-            live.session.hang_up();
+        for (_, session) in self.noticing.extract_if(.., |(at, _)| *at <= now) {
+            session.hang_up();
         }
         for n in 0..self.slots.len() {
             let name = self.slots[n].name.clone();
@@ -262,7 +262,7 @@ impl Fleet<'_> {
         if let Some(live) = lock(&self.slots[n].live).take()
             && is_noticed
         {
-            self.noticing.push((self.sim.elapsed() + 4 * TICK, live));
+            self.noticing.push((self.sim.elapsed() + 4 * TICK, live.session));
         }
     }
 

@@ -156,6 +156,8 @@ pub(crate) struct Host {
     pub(crate) world: Arc<World>,
     pub(crate) name: String,
     socket: UdpSocket,
+    /// Room for what is being received.
+    room: tokio::sync::Mutex<Vec<u8>>,
     /// Those who wait for the database.
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
 }
@@ -170,7 +172,8 @@ impl Host {
     pub(crate) async fn open(world: &Arc<World>, name: &str) -> Self {
         let socket = UdpSocket::bind(("0.0.0.0", PORT)).await.expect("nobody else is on this host");
         let (world, name) = (Arc::clone(world), name.to_owned());
-        Self { world, name, socket, waiting: Mutex::default() }
+        let room = tokio::sync::Mutex::new(vec![0; DATAGRAM_BYTES_MAX]);
+        Self { world, name, socket, room, waiting: Mutex::default() }
     }
 
     /// Sends, perhaps twice, perhaps not at all.
@@ -201,7 +204,7 @@ impl Host {
 
     /// What comes next, and from which host.
     pub(crate) async fn receive(&self) -> (Datagram, String) {
-        let mut bytes = vec![0; DATAGRAM_BYTES_MAX];
+        let mut bytes = self.room.lock().await;
         let (n, from) = self.socket.recv_from(&mut bytes).await.expect("the socket is there");
         let datagram = rmp_serde::from_slice(&bytes[..n]).expect("sent by another host");
         (datagram, turmoil::reverse_lookup(from.ip()).expect("every host has a name"))

@@ -338,9 +338,20 @@ impl PostgresJournal {
         if self.shared.is_away() {
             return Err(JournalError::Unavailable("the database is away".into()));
         }
-        match entity.filter(|entity| self.shared.ownership.is_ambiguous(*entity)) {
+        match entity.filter(|entity| self.shared.ownership.is_ambiguous(entity.shard())) {
             Some(entity) => {
                 let said = format!("what was written to {} is not known yet", entity.shard());
+                Err(JournalError::Unavailable(said))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same for what entities of these shards have left in the outbox.
+    fn told(&self, shards: &ShardSet) -> Result<(), JournalError> {
+        match shards.iter().find(|shard| self.shared.ownership.is_ambiguous(*shard)) {
+            Some(shard) => {
+                let said = format!("what was written to {shard} is not known yet");
                 Err(JournalError::Unavailable(said))
             }
             None => Ok(()),
@@ -357,7 +368,7 @@ impl PostgresJournal {
                 .await
                 .map_err(|error| CommitError::Unavailable(error.to_string()))?;
         }
-        if self.shared.ownership.is_ambiguous(commit.entity) {
+        if self.shared.ownership.is_ambiguous(commit.entity.shard()) {
             return Err(CommitError::Unavailable("the database is away".into()));
         }
         if self.committers.is_empty() {
@@ -549,7 +560,14 @@ impl Journal for PostgresJournal {
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
-        read::undelivered(&self.readers, *shards, after, limit).boxed()
+        let shards = *shards;
+        async move {
+            self.told(&shards)?;
+            let rows = read::undelivered(&self.readers, shards, after, limit).await?;
+            self.told(&shards)?;
+            Ok(rows)
+        }
+        .boxed()
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {

@@ -99,6 +99,8 @@ pub(super) async fn look(system: System) {
     let mut is_well = true;
     loop {
         tokio::select! {
+            // All lead to the same, so none can starve another.
+            biased;
             () = tokio::time::sleep(LOOK_EVERY) => {}
             changed = changes.changed() => {
                 if changed.is_err() {
@@ -395,14 +397,14 @@ impl System {
         timeout(membership.settings.ttl, told).await.ok();
         let is_empty = async {
             loop {
-                let mut changed = membership.custody.changes();
+                let changed = membership.custody.changes();
                 membership.look.notify_one();
                 let custody = &membership.custody;
                 let held = [Hold::Held, Hold::Sealed, Hold::Adopting];
                 if held.iter().all(|hold| custody.all(*hold).is_empty()) {
                     return;
                 }
-                timeout(LOOK_EVERY, changed.changed()).await.ok();
+                timeout(LOOK_EVERY, changed).await.ok();
             }
         };
         // With nobody to give them to, they are given to nobody at once.

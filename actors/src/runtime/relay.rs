@@ -119,6 +119,12 @@ impl Relay {
         }
     }
 
+    /// A commit may have left effects in the outbox that nobody has handed in. Newer ones wait there,
+    /// too, until it was read: they must not overtake them.
+    pub(super) fn missed(&self) {
+        self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Returns once everything handed in has been delivered.
     pub(super) async fn idle(&self) {
         loop {

@@ -590,7 +590,7 @@ impl System {
     /// Arms every stored deadline, and wakes those that are near: a search that is open must reach
     /// its region again.
     async fn recover_deadlines(&self) -> Result<usize, JournalError> {
-        const PAGE: usize = 1_000;
+        const PAGE: usize = 10_000;
         let soon = self.now() + EAGER;
         let (mut n, mut after) = (0, None);
         loop {

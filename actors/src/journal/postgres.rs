@@ -19,6 +19,7 @@ mod records;
 mod schema;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod told;
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
@@ -49,6 +50,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use told::Told;
 use tracing::{info, warn};
 
 /// How to reach a database: see [`address`].
@@ -196,8 +198,9 @@ impl PostgresJournal {
         let shared = Arc::new(Shared {
             options: writing(&options, node, settings),
             ownership,
-            delivered: Default::default(),
-            has_delivered: Notify::new(),
+            told: Told::default(),
+            forgotten: Default::default(),
+            has_told: (0..settings.committers.clamp(1, 64)).map(|_| Notify::new()).collect(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),
             reachable: watch::Sender::new(true),
@@ -258,8 +261,9 @@ impl PostgresJournal {
         let shared = Arc::new(Shared {
             options,
             ownership: Ownership::new(node.to_owned(), 0),
-            delivered: Default::default(),
-            has_delivered: Notify::new(),
+            told: Told::default(),
+            forgotten: Default::default(),
+            has_told: Box::default(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),
             reachable: watch::Sender::new(true),
@@ -455,13 +459,13 @@ impl Journal for PostgresJournal {
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
-        read::undelivered(&self.readers, *shards, after, limit).boxed()
+        read::undelivered(&self.readers, &self.shared, *shards, after, limit).boxed()
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
         async move {
             self.readable(None)?;
-            self.shared.deliver(effects);
+            self.shared.tell(effects);
             Ok(())
         }
         .boxed()
@@ -527,7 +531,7 @@ impl Journal for PostgresJournal {
         after: Option<Record>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
-        records::dump(&self.readers, part, after, limit).boxed()
+        records::dump(&self.readers, &self.shared, part, after, limit).boxed()
     }
 
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {

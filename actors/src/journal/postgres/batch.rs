@@ -28,11 +28,10 @@ pub(super) struct Needs {
 impl Needs {
     fn of(writes: &[Write], swift: bool) -> Self {
         let is_claim = |it: &Commit| !it.claims_taken.is_empty() || !it.claims_released.is_empty();
-        Self {
-            swift,
-            claims: writes.iter().any(|write| is_claim(&write.commit)),
-            postings: writes.iter().any(|write| !write.commit.postings.is_empty()),
-        }
+        let claims = writes.iter().any(|write| is_claim(&write.commit));
+        let postings = writes.iter().any(|write| !write.commit.postings.is_empty());
+        // Who moves money is refused often enough to look first.
+        Self { swift: swift && !postings, claims, postings }
     }
 
     /// The statement without what is not needed.

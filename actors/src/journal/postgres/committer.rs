@@ -53,6 +53,8 @@ const N_FORGOTTEN_MAX: usize = 4096;
 const N_LAGGARDS_MAX: usize = 256;
 /// How often a statement that lost a race is run again before its commits are tried one by one.
 const RACES_MAX: u32 = 5;
+/// For how many statements nobody is trusted to be accepted, after somebody was not.
+const N_WARY: u32 = 8;
 /// How long to breathe between attempts to reach the database.
 const BREATHER: Duration = Duration::from_millis(100);
 
@@ -151,6 +153,8 @@ pub(super) struct Committer {
     /// How many commits the last statement wrote.
     n_last: usize,
     stripe: i16,
+    /// For how many more statements nobody is trusted to be accepted.
+    n_wary: u32,
     /// When the marks of all its shards were last looked at.
     told: Instant,
     closing: Vec<oneshot::Sender<()>>,
@@ -182,6 +186,7 @@ impl Committer {
             deferred: VecDeque::new(),
             n_last: 0,
             stripe,
+            n_wary: 0,
             told: Instant::now(),
             closing: Vec::new(),
         }
@@ -271,12 +276,16 @@ impl Committer {
         metrics::histogram!("outrider_journal_batch_size").record(writes.len() as f64);
         self.n_last = writes.len();
         let mut n_races = 0;
-        let mut swift = true;
+        let mut swift = self.n_wary == 0;
+        self.n_wary = self.n_wary.saturating_sub(1);
         loop {
             match self.execute(&writes, swift).await {
                 Ok(outcomes) => return self.answer(writes, outcomes),
                 // Nothing was written, and somebody must be refused: now it must be said who.
-                Err(Failure::Race(_) | Failure::Refused(_)) if swift => swift = false,
+                Err(Failure::Race(_) | Failure::Refused(_)) if swift => {
+                    swift = false;
+                    self.n_wary = N_WARY;
+                }
                 Err(Failure::Race(error)) if n_races < RACES_MAX => {
                     metrics::counter!("outrider_journal_races_total").increment(1);
                     info!(%error, "a batch lost a race and is written again");

@@ -479,7 +479,7 @@ async fn a_database_of_the_first_version_goes_on_where_it_was() {
 /// and it waits in the outbox.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_cannot_be_reached_holds_nobody_back() {
-    const N: u64 = 1_200;
+    const N: u64 = 300;
     let database = TestDatabase::start().await;
     let open = || PostgresJournal::open(database.options(), "node", Settings::default());
     let journal = open().await.unwrap();

@@ -25,7 +25,7 @@ use std::{
 /// How long an effect may hold back its shard's mark.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How many events of the shard it may hold back.
-const N_BEHIND_MAX: u64 = 1_024;
+const N_BEHIND_MAX: u64 = 256;
 
 /// Positions of effects that stand with their events are above those of the outbox.
 const WITH_EVENTS: u64 = 1 << 62;

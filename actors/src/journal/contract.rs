@@ -401,13 +401,16 @@ pub async fn deadlines_come_soonest_first_and_page_by_page(journal: SharedJourna
     journal.commit(set(0, 1, Some(None))).await.expect(WRITABLE);
     journal.commit(set(9, 1, Some(Some(Timestamp(500))))).await.expect(WRITABLE);
     journal.commit(set(8, 1, None)).await.expect("None leaves it as it is");
+    journal.commit(set(10, 0, None)).await.expect(WRITABLE);
+    journal.commit(set(10, 1, Some(Some(Timestamp(97))))).await.expect("it had none before");
 
     let mut wanted: Vec<_> = (1..9).map(|n| (Timestamp(100 - n / 2), order(n))).collect();
+    wanted.push((Timestamp(97), order(10)));
     wanted.sort();
     let before =
         |until, after, limit| journal.deadlines(&ShardSet::ALL, Timestamp(until), after, limit);
     assert_eq!(before(101, None, 100).await.expect(READABLE), wanted);
-    assert_eq!(before(100, None, 100).await.expect(READABLE), wanted[..7]);
+    assert_eq!(before(100, None, 100).await.expect(READABLE), wanted[..8]);
     assert_eq!(before(96, None, 100).await.expect(READABLE), []);
     let all = before(u64::MAX, None, 100).await.expect(READABLE);
     assert_eq!(all.last(), Some(&(Timestamp(500), order(9))));

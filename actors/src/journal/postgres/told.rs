@@ -35,14 +35,14 @@ const SEQ_BITS: u32 = 16;
 /// Where an effect stands that is still with its event: no two share it, and later ones of a shard
 /// have greater ones.
 pub(super) fn position(shard: ShardId, seq: u64, index: u32) -> OutboxPosition {
-    let number = u64::from(shard.0) << SHARD_BITS | seq << SEQ_BITS | u64::from(index);
+    let number = (u64::from(shard.0) << SHARD_BITS) | (seq << SEQ_BITS) | u64::from(index);
     OutboxPosition(WITH_EVENTS | number)
 }
 
 /// The shard and number of the event that has the effect; None if it waits in the outbox.
 pub(super) fn place(position: OutboxPosition) -> Option<(ShardId, u64)> {
     let number = position.0.checked_sub(WITH_EVENTS)?;
-    let seq = number % (1 << SHARD_BITS) >> SEQ_BITS;
+    let seq = (number % (1 << SHARD_BITS)) >> SEQ_BITS;
     Some((ShardId((number >> SHARD_BITS) as u16), seq))
 }
 

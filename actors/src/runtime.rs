@@ -730,7 +730,7 @@ impl System {
         &self,
         shards: &ShardSet,
     ) -> Result<Vec<(Timestamp, EntityKey)>, JournalError> {
-        const PAGE: usize = 1_000;
+        const PAGE: usize = 10_000;
         let (mut deadlines, mut after) = (Vec::new(), None);
         loop {
             let until = Timestamp(i64::MAX as u64);

@@ -20,6 +20,7 @@ mod records;
 mod schema;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod told;
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
@@ -51,6 +52,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use told::Told;
 use tracing::{info, warn};
 
 /// How to reach a database: see [`address`].
@@ -254,8 +256,9 @@ impl PostgresJournal {
             options: writing(&options, &session, settings),
             ownership,
             role,
-            delivered: Default::default(),
-            has_delivered: Notify::new(),
+            told: Told::default(),
+            forgotten: Default::default(),
+            has_told: (0..settings.committers.clamp(1, 64)).map(|_| Notify::new()).collect(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),
             reachable: watch::Sender::new(true),
@@ -318,8 +321,9 @@ impl PostgresJournal {
             options,
             ownership: Ownership::new(node.to_owned(), 0),
             role: Role::Alone,
-            delivered: Default::default(),
-            has_delivered: Notify::new(),
+            told: Told::default(),
+            forgotten: Default::default(),
+            has_told: Box::default(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),
             reachable: watch::Sender::new(true),
@@ -563,7 +567,7 @@ impl Journal for PostgresJournal {
         let shards = *shards;
         async move {
             self.told(&shards)?;
-            let rows = read::undelivered(&self.readers, shards, after, limit).await?;
+            let rows = read::undelivered(&self.readers, &self.shared, shards, after, limit).await?;
             self.told(&shards)?;
             Ok(rows)
         }
@@ -573,7 +577,7 @@ impl Journal for PostgresJournal {
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
         async move {
             self.readable(None)?;
-            self.shared.deliver(effects);
+            self.shared.tell(effects);
             Ok(())
         }
         .boxed()
@@ -639,7 +643,7 @@ impl Journal for PostgresJournal {
         after: Option<Record>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
-        records::dump(&self.readers, part, after, limit).boxed()
+        records::dump(&self.readers, &self.shared, part, after, limit).boxed()
     }
 
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {

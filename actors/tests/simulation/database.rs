@@ -16,9 +16,7 @@ use actors::{
     Claim, Commit, EntityKey, Version, ViewRow,
     cluster::{
         Incarnation,
-        arbiter::{
-            Arbiter, ArbiterError, HandedOver, Head, NodeCard, Picture, Renewal, Standing,
-        },
+        arbiter::{Arbiter, ArbiterError, HandedOver, Head, NodeCard, Picture, Renewal, Standing},
     },
     journal::{
         CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
@@ -216,7 +214,10 @@ impl Connection {
             let outcome = journal.commit_under(epoch, commit);
             let what = [shard.0.into(), epoch, version.0, u64::from(outcome.is_ok())];
             world.story.tell(&what, || {
-                format!("database: {name} commits {entity} {} of {shard} under {epoch}: {outcome:?}", version.0)
+                format!(
+                    "database: {name} commits {entity} {} of {shard} under {epoch}: {outcome:?}",
+                    version.0
+                )
             });
             outcome
         });

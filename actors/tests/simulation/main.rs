@@ -37,8 +37,15 @@ fn many() {
         let one = std::time::Instant::now();
         let outcome = run(seed, Options::default());
         simulated += outcome.took;
-        let what: String = outcome.problems.iter().map(|it| it.chars().take(300).collect::<String>()).collect();
-        println!("{seed} {:?} sim {:?} acks {} epochs {} {what}", one.elapsed(), outcome.took, outcome.n_acks, outcome.n_epochs);
+        let what: String =
+            outcome.problems.iter().map(|it| it.chars().take(300).collect::<String>()).collect();
+        println!(
+            "{seed} {:?} sim {:?} acks {} epochs {} {what}",
+            one.elapsed(),
+            outcome.took,
+            outcome.n_acks,
+            outcome.n_epochs
+        );
     }
     println!("{:?} for {simulated:?}", began.elapsed());
 }

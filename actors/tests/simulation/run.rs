@@ -218,7 +218,9 @@ impl Fleet<'_> {
 
     fn act(&mut self, action: Action) {
         let (at, sim) = (self.sim.elapsed(), &mut self.sim);
-        self.world.story.tell(&[at.as_millis() as u64], || format!("{:>9.3} {action:?}", at.as_secs_f64()));
+        self.world
+            .story
+            .tell(&[at.as_millis() as u64], || format!("{:>9.3} {action:?}", at.as_secs_f64()));
         match action {
             Action::Crash { node, is_noticed } => self.crash(node, is_noticed),
             Action::Start { node } => self.start(node),

@@ -2,11 +2,7 @@
 //! next.
 
 use super::story::Story;
-use actors::{
-    Refusal, Version,
-    cluster::Incarnation,
-    journal::memory::arbiter::MemoryDatabase,
-};
+use actors::{Refusal, Version, cluster::Incarnation, journal::memory::arbiter::MemoryDatabase};
 use protocol::{CommandId, OrderId, RiderId, ShardId, ShardSet, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -100,7 +96,12 @@ pub(crate) enum Wish {
 }
 
 impl World {
-    pub(crate) fn new(in_play: ShardSet, weather: Weather, chance: ChaCha8Rng, story: Story) -> Self {
+    pub(crate) fn new(
+        in_play: ShardSet,
+        weather: Weather,
+        chance: ChaCha8Rng,
+        story: Story,
+    ) -> Self {
         Self {
             database: MemoryDatabase::new(),
             in_play,
@@ -184,7 +185,12 @@ impl Host {
         let bytes = rmp_serde::to_vec(datagram).expect("plain data");
         let fate = u64::from(is_lost) << 1 | u64::from(is_doubled);
         self.world.story.tell(&[bytes.len() as u64, fate], || {
-            format!("{} -> {to}: {}{}", self.name, datagram.brief(), if is_lost { " (lost)" } else { "" })
+            format!(
+                "{} -> {to}: {}{}",
+                self.name,
+                datagram.brief(),
+                if is_lost { " (lost)" } else { "" }
+            )
         });
         if is_lost {
             return;
@@ -232,7 +238,11 @@ impl Datagram {
             Self::Letter { from, to, n, bytes, .. } => {
                 format!("letter {n} of {from} to {to}, {} bytes", bytes.len())
             }
-            Self::Statement(_) | Self::Done(_) | Self::Changed | Self::Wish { .. } | Self::Granted { .. } => {
+            Self::Statement(_)
+            | Self::Done(_)
+            | Self::Changed
+            | Self::Wish { .. }
+            | Self::Granted { .. } => {
                 format!("{self:?}")
             }
         }

@@ -9,7 +9,7 @@ use super::{
     world::{CLIENTS, DATABASE, World, lock, riders_in},
 };
 use actors::{
-    EntityKey, Version,
+    EntityKey, Version, rider,
     cluster::arbiter::{Arbiter, Standing},
     journal::{Journal, check::check, memory::arbiter::MemoryArbiter},
 };
@@ -18,8 +18,10 @@ use protocol::{ShardSet, Timestamp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::{
+    cell::Cell,
     collections::BTreeMap,
-    sync::{Arc, Mutex, atomic::Ordering},
+    panic,
+    sync::{Arc, Mutex, Once, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 use tokio::sync::Notify;
@@ -60,8 +62,27 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
 }
 
+thread_local! {
+    /// Panics on this thread, for a task that panics is silently gone.
+    static N_PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts panics from now on.
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            N_PANICS.with(|n| n.set(n.get() + 1));
+            usual(info);
+        }));
+    });
+}
+
 /// Runs a seed.
 pub(crate) fn run(seed: u64, options: Options) -> Outcome {
+    count_panics();
+    let n_panics = N_PANICS.get();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let plan = faults::plan(&mut rng);
     let in_play: ShardSet = plan.in_play.iter().copied().collect();
@@ -82,6 +103,9 @@ pub(crate) fn run(seed: u64, options: Options) -> Outcome {
     let mut fleet = Fleet::new(seed, &world, &load, &plan);
     let took = fleet.live(&load, plan.actions);
     drop(fleet);
+    if N_PANICS.get() > n_panics {
+        world.problem("something panicked".to_owned());
+    }
     if world.problems().is_empty() {
         judge(&world, &load);
     }
@@ -365,7 +389,13 @@ fn judge(world: &World, load: &Load) {
         let n_of = |name: &str| names.iter().filter(|it| *it == name).count();
         let told = (n_of("job_opened"), n_of("job_closed"));
         if told != (n, n) {
-            world.problem(format!("{customer} was told {told:?} of {n} orders"));
+            let history = journal.history(customer, Version::default(), usize::MAX);
+            let history = history.now_or_never().expect("at once").expect("readable");
+            let jobs: Vec<rider::Event> = history
+                .iter()
+                .map(|it| rmp_serde::from_slice(&it.event.bytes).expect("readable"))
+                .collect();
+            world.problem(format!("{customer} was told {told:?} of {n} orders: {jobs:#?}"));
         }
     }
 }

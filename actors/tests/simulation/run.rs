@@ -9,9 +9,10 @@ use super::{
     world::{CLIENTS, DATABASE, World, lock, riders_in},
 };
 use actors::{
-    EntityKey, Version, rider,
+    EntityKey, Version,
     cluster::arbiter::{Arbiter, Standing},
     journal::{Journal, check::check, memory::arbiter::MemoryArbiter},
+    rider,
 };
 use futures_util::future::FutureExt;
 use protocol::{ShardSet, Timestamp};

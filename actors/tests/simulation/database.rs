@@ -16,9 +16,7 @@ use actors::{
     Claim, Commit, EntityKey, Version, ViewRow,
     cluster::{
         Incarnation,
-        arbiter::{
-            Arbiter, ArbiterError, HandedOver, Head, NodeCard, Picture, Renewal, Standing,
-        },
+        arbiter::{Arbiter, ArbiterError, HandedOver, Head, NodeCard, Picture, Renewal, Standing},
     },
     journal::{
         CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
@@ -35,8 +33,6 @@ use std::{
 };
 use tokio::{sync::watch, time::timeout};
 
-/// How long a node waits for a statement.
-const PATIENCE: Duration = Duration::from_millis(700);
 /// How long it breathes between attempts to take a new epoch.
 const BREATHER: Duration = Duration::from_millis(100);
 
@@ -112,7 +108,7 @@ impl Connection {
         }));
         let done = self.host.expect(n);
         self.host.send(DATABASE, &Datagram::Statement(n));
-        let answered = timeout(PATIENCE, done).await;
+        let answered = timeout(self.host.world.patience, done).await;
         self.host.done(n);
         matches!(answered, Ok(Ok(()))).then(|| lock(&outcome).take()).flatten()
     }
@@ -216,7 +212,10 @@ impl Connection {
             let outcome = journal.commit_under(epoch, commit);
             let what = [shard.0.into(), epoch, version.0, u64::from(outcome.is_ok())];
             world.story.tell(&what, || {
-                format!("database: {name} commits {entity} {} of {shard} under {epoch}: {outcome:?}", version.0)
+                format!(
+                    "database: {name} commits {entity} {} of {shard} under {epoch}: {outcome:?}",
+                    version.0
+                )
             });
             outcome
         });
@@ -259,7 +258,10 @@ impl Journal for Connection {
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
-        Self::commit(self, commit).boxed()
+        // Whoever stops waiting does not stop it: what becomes of it concerns the shard.
+        let connection = self.clone();
+        let committed = tokio::spawn(async move { Self::commit(&connection, commit).await });
+        async move { committed.await.expect("it only ends with its node") }.boxed()
     }
 
     fn result(

@@ -127,7 +127,8 @@ impl Client {
         loop {
             match self.ask(wish).await {
                 Some(Ok(version)) => return version,
-                Some(Err(Refusal::Busy { .. } | Refusal::Unavailable | Refusal::Draining)) | None => {
+                Some(Err(Refusal::Busy { .. } | Refusal::Unavailable | Refusal::Draining))
+                | None => {
                     let ms = self.rng.random_range(20..200);
                     tokio::time::sleep(Duration::from_millis(ms)).await;
                 }

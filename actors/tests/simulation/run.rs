@@ -9,9 +9,10 @@ use super::{
     world::{CLIENTS, DATABASE, World, lock, riders_in},
 };
 use actors::{
-    EntityKey, Version, rider,
+    EntityKey, Version,
     cluster::arbiter::{Arbiter, Standing},
     journal::{Journal, check::check, memory::arbiter::MemoryArbiter},
+    rider,
 };
 use futures_util::future::FutureExt;
 use protocol::{ShardSet, Timestamp};
@@ -87,7 +88,7 @@ pub(crate) fn run(seed: u64, options: Options) -> Outcome {
     let plan = faults::plan(&mut rng);
     let in_play: ShardSet = plan.in_play.iter().copied().collect();
     let story = Story::new(options.is_told);
-    let world = Arc::new(World::new(in_play, plan.weather, rng, story));
+    let world = Arc::new(World::new(in_play, plan.weather, plan.patience, rng, story));
     if options.is_unfenced {
         world.database.remove_fence();
     }
@@ -242,7 +243,9 @@ impl Fleet<'_> {
 
     fn act(&mut self, action: Action) {
         let (at, sim) = (self.sim.elapsed(), &mut self.sim);
-        self.world.story.tell(&[at.as_millis() as u64], || format!("{:>9.3} {action:?}", at.as_secs_f64()));
+        self.world
+            .story
+            .tell(&[at.as_millis() as u64], || format!("{:>9.3} {action:?}", at.as_secs_f64()));
         match action {
             Action::Crash { node, is_noticed } => self.crash(node, is_noticed),
             Action::Start { node } => self.start(node),

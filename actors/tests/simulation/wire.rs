@@ -43,7 +43,14 @@ impl Wire {
     }
 
     /// A letter has arrived.
-    pub(crate) fn arrive(&self, from: Incarnation, to: Incarnation, n: u64, is_copy: bool, bytes: ByteBuf) {
+    pub(crate) fn arrive(
+        &self,
+        from: Incarnation,
+        to: Incarnation,
+        n: u64,
+        is_copy: bool,
+        bytes: ByteBuf,
+    ) {
         if self.me.get() != Some(&to) || !*self.plugged.borrow() {
             return;
         }
@@ -74,7 +81,8 @@ impl Transport for Shared {
         // Without a name of its own yet, it could not be answered anyway.
         let Some(me) = wire.me.get().filter(|_| *wire.plugged.borrow()) else { return Ok(()) };
         let Some(name) = wire.host.world.listens(to) else {
-            let after = Duration::from_millis(wire.host.world.chance(|rng| rng.random_range(1..20)));
+            let after =
+                Duration::from_millis(wire.host.world.chance(|rng| rng.random_range(1..20)));
             let wire = Arc::downgrade(wire);
             drop(tokio::spawn(async move {
                 tokio::time::sleep(after).await;

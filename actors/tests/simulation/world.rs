@@ -2,11 +2,7 @@
 //! next.
 
 use super::story::Story;
-use actors::{
-    Refusal, Version,
-    cluster::Incarnation,
-    journal::memory::arbiter::MemoryDatabase,
-};
+use actors::{Refusal, Version, cluster::Incarnation, journal::memory::arbiter::MemoryDatabase};
 use protocol::{CommandId, OrderId, RiderId, ShardId, ShardSet, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -19,6 +15,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::oneshot;
 use turmoil::net::UdpSocket;
@@ -45,6 +42,8 @@ pub(crate) struct World {
     pub(crate) story: Story,
     /// What datagrams may suffer besides what the links do to them.
     pub(crate) weather: Weather,
+    /// How long a node waits for the database.
+    pub(crate) patience: Duration,
     /// Who listens, and on which host.
     pub(crate) directory: Mutex<BTreeMap<Incarnation, String>>,
     /// Clients may finish.
@@ -100,12 +99,19 @@ pub(crate) enum Wish {
 }
 
 impl World {
-    pub(crate) fn new(in_play: ShardSet, weather: Weather, chance: ChaCha8Rng, story: Story) -> Self {
+    pub(crate) fn new(
+        in_play: ShardSet,
+        weather: Weather,
+        patience: Duration,
+        chance: ChaCha8Rng,
+        story: Story,
+    ) -> Self {
         Self {
             database: MemoryDatabase::new(),
             in_play,
             story,
             weather,
+            patience,
             directory: Mutex::default(),
             is_over: AtomicBool::new(false),
             desk: Mutex::default(),
@@ -184,7 +190,12 @@ impl Host {
         let bytes = rmp_serde::to_vec(datagram).expect("plain data");
         let fate = u64::from(is_lost) << 1 | u64::from(is_doubled);
         self.world.story.tell(&[bytes.len() as u64, fate], || {
-            format!("{} -> {to}: {}{}", self.name, datagram.brief(), if is_lost { " (lost)" } else { "" })
+            format!(
+                "{} -> {to}: {}{}",
+                self.name,
+                datagram.brief(),
+                if is_lost { " (lost)" } else { "" }
+            )
         });
         if is_lost {
             return;
@@ -232,7 +243,11 @@ impl Datagram {
             Self::Letter { from, to, n, bytes, .. } => {
                 format!("letter {n} of {from} to {to}, {} bytes", bytes.len())
             }
-            Self::Statement(_) | Self::Done(_) | Self::Changed | Self::Wish { .. } | Self::Granted { .. } => {
+            Self::Statement(_)
+            | Self::Done(_)
+            | Self::Changed
+            | Self::Wish { .. }
+            | Self::Granted { .. } => {
                 format!("{self:?}")
             }
         }

@@ -91,8 +91,11 @@ pub(crate) fn name(node: usize) -> String {
 pub(crate) fn plan(rng: &mut ChaCha8Rng) -> Plan {
     let share = |rng: &mut ChaCha8Rng| *[0.0, 0.0, 0.01, 0.05].choose(rng).expect("some");
     let weather = Weather { lost: share(rng), doubled: share(rng) };
-    let tempers = (0..N_NODES)
-        .map(|_| Temper { is_stubborn: rng.random_bool(0.1), skew_ms: rng.random_range(0..50) });
+    let tempers = (0..N_NODES).map(|_| Temper {
+        is_stubborn: rng.random_bool(0.1),
+        step_max: Duration::from_millis(*[200, 1_000].choose(rng).expect("some")),
+        skew_ms: rng.random_range(0..50),
+    });
     let tempers = tempers.collect();
     let n_shards = rng.random_range(4..=SHARDS_MAX);
     let in_play: Vec<ShardId> =

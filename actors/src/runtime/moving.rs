@@ -55,7 +55,9 @@ impl System {
         }
         let Ok(everyone) = timeout(step, self.depart(shard)).await else {
             warn!(%shard, "entities did not let go in time");
-            self.resume(membership, shard, Vec::new());
+            // Whoever did not may be in the middle of a commit, which nobody waits for any more: after
+            // a new epoch it is there to be read, or never will be.
+            self.keep(membership, shard, Vec::new()).await;
             return false;
         };
         if hears {
@@ -122,9 +124,8 @@ impl System {
         to: Incarnation,
         everyone: Vec<Warm>,
     ) -> Option<u64> {
-        let (arbiter, me) = (&membership.arbiter, membership.me);
         let step = membership.settings.step_max;
-        match timeout(step, arbiter.hand_over(me, shard, to)).await {
+        match timeout(step, membership.arbiter.hand_over(membership.me, shard, to)).await {
             Ok(Ok(HandedOver::To(epoch))) => return Some(epoch),
             Ok(Ok(HandedOver::NotOurs)) => {
                 let lost: ShardSet = [shard].into_iter().collect();
@@ -143,21 +144,23 @@ impl System {
             Err(_) => warn!(%shard, %to, "hand-over in doubt: no answer in time"),
         }
         // It may still happen. A new epoch of our own keeps it from happening later, or shows that it
-        // has happened; until then nobody is served.
-        loop {
-            if *membership.is_over.borrow() {
-                return None;
-            }
-            match timeout(step, arbiter.reclaim(me, shard)).await {
-                Ok(Ok(Some(_ours))) => {
-                    self.resume(membership, shard, everyone);
-                    return None;
-                }
+        // has happened.
+        self.keep(membership, shard, everyone).await;
+        None
+    }
+
+    /// Goes on serving a shard that was sealed, under a new epoch, unless it is somebody else's by now.
+    /// Until that is known nobody is served.
+    async fn keep(&self, membership: &Membership, shard: ShardId, everyone: Vec<Warm>) {
+        let step = membership.settings.step_max;
+        while !*membership.is_over.borrow() {
+            match timeout(step, membership.arbiter.reclaim(membership.me, shard)).await {
+                Ok(Ok(Some(_ours))) => return self.resume(membership, shard, everyone),
                 Ok(Ok(None)) => {
                     let lost: ShardSet = [shard].into_iter().collect();
                     self.abandon(&lost);
                     membership.look.notify_one();
-                    return None;
+                    return;
                 }
                 Ok(Err(_)) | Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
             }

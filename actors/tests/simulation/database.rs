@@ -33,8 +33,6 @@ use std::{
 };
 use tokio::{sync::watch, time::timeout};
 
-/// How long a node waits for a statement.
-const PATIENCE: Duration = Duration::from_millis(700);
 /// How long it breathes between attempts to take a new epoch.
 const BREATHER: Duration = Duration::from_millis(100);
 
@@ -110,7 +108,7 @@ impl Connection {
         }));
         let done = self.host.expect(n);
         self.host.send(DATABASE, &Datagram::Statement(n));
-        let answered = timeout(PATIENCE, done).await;
+        let answered = timeout(self.host.world.patience, done).await;
         self.host.done(n);
         matches!(answered, Ok(Ok(()))).then(|| lock(&outcome).take()).flatten()
     }
@@ -260,7 +258,10 @@ impl Journal for Connection {
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
-        Self::commit(self, commit).boxed()
+        // Whoever stops waiting does not stop it: what becomes of it concerns the shard.
+        let connection = self.clone();
+        let committed = tokio::spawn(async move { Self::commit(&connection, commit).await });
+        async move { committed.await.expect("it only ends with its node") }.boxed()
     }
 
     fn result(

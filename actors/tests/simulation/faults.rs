@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) weather: Weather,
     pub(crate) tempers: Vec<Temper>,
     pub(crate) in_play: Vec<ShardId>,
+    /// How long a node waits for the database: less than for each other, or longer.
+    pub(crate) patience: Duration,
     /// How long a datagram may take when nothing is wrong.
     pub(crate) latency_max: Duration,
 }
@@ -89,13 +91,17 @@ pub(crate) fn name(node: usize) -> String {
 pub(crate) fn plan(rng: &mut ChaCha8Rng) -> Plan {
     let share = |rng: &mut ChaCha8Rng| *[0.0, 0.0, 0.01, 0.05].choose(rng).expect("some");
     let weather = Weather { lost: share(rng), doubled: share(rng) };
-    let tempers = (0..N_NODES)
-        .map(|_| Temper { is_stubborn: rng.random_bool(0.1), skew_ms: rng.random_range(0..50) });
+    let tempers = (0..N_NODES).map(|_| Temper {
+        is_stubborn: rng.random_bool(0.1),
+        step_max: Duration::from_millis(*[200, 1_000].choose(rng).expect("some")),
+        skew_ms: rng.random_range(0..50),
+    });
     let tempers = tempers.collect();
     let n_shards = rng.random_range(4..=SHARDS_MAX);
     let in_play: Vec<ShardId> =
         (0..n_shards).map(|_| ShardId(rng.random_range(0..protocol::SHARDS))).collect();
     let latency_max = Duration::from_millis(*[1, 5, 30].choose(rng).expect("some"));
+    let patience = Duration::from_millis(*[300, 700, 3_000].choose(rng).expect("some"));
     let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|_| rng.random_bool(0.4)).collect();
     if kinds.is_empty() {
         kinds.push(*KINDS.choose(rng).expect("some"));
@@ -106,7 +112,7 @@ pub(crate) fn plan(rng: &mut ChaCha8Rng) -> Plan {
         fault(rng, kind, &in_play, &mut actions);
     }
     actions.sort_by_key(|(at, _)| *at);
-    Plan { actions, weather, tempers, in_play, latency_max }
+    Plan { actions, weather, tempers, in_play, patience, latency_max }
 }
 
 fn moment(rng: &mut ChaCha8Rng) -> Duration {

@@ -38,6 +38,8 @@ pub(crate) struct Temper {
     /// It believes in its lease whatever happens, as one does that was stopped and goes on: only the
     /// fence keeps what it says from counting.
     pub(crate) is_stubborn: bool,
+    /// How long one step of a hand-over may take.
+    pub(crate) step_max: Duration,
     /// How far its clock is ahead.
     pub(crate) skew_ms: u64,
 }
@@ -76,7 +78,7 @@ pub(crate) fn settings(temper: Temper) -> cluster::Settings {
         renew: Duration::from_millis(200),
         settle: Duration::from_millis(300),
         handovers_max: 4,
-        step_max: Duration::from_secs(1),
+        step_max: temper.step_max,
         ..cluster::Settings::default()
     }
 }

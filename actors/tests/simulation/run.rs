@@ -88,7 +88,7 @@ pub(crate) fn run(seed: u64, options: Options) -> Outcome {
     let plan = faults::plan(&mut rng);
     let in_play: ShardSet = plan.in_play.iter().copied().collect();
     let story = Story::new(options.is_told);
-    let world = Arc::new(World::new(in_play, plan.weather, rng, story));
+    let world = Arc::new(World::new(in_play, plan.weather, plan.patience, rng, story));
     if options.is_unfenced {
         world.database.remove_fence();
     }

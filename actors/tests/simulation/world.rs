@@ -15,6 +15,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::oneshot;
 use turmoil::net::UdpSocket;
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub(crate) story: Story,
     /// What datagrams may suffer besides what the links do to them.
     pub(crate) weather: Weather,
+    /// How long a node waits for the database.
+    pub(crate) patience: Duration,
     /// Who listens, and on which host.
     pub(crate) directory: Mutex<BTreeMap<Incarnation, String>>,
     /// Clients may finish.
@@ -99,6 +102,7 @@ impl World {
     pub(crate) fn new(
         in_play: ShardSet,
         weather: Weather,
+        patience: Duration,
         chance: ChaCha8Rng,
         story: Story,
     ) -> Self {
@@ -107,6 +111,7 @@ impl World {
             in_play,
             story,
             weather,
+            patience,
             directory: Mutex::default(),
             is_over: AtomicBool::new(false),
             desk: Mutex::default(),

@@ -1,0 +1,5 @@
+//! To come.
+
+use super::Scenario;
+
+pub(super) const SCENARIOS: [Scenario; 0] = [];

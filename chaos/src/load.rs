@@ -138,13 +138,7 @@ fn spot(n: usize) -> Place {
 }
 
 /// A rider: orders, waits, calls it off, and again.
-async fn ride(
-    world: Arc<World>,
-    n: usize,
-    place: Place,
-    think: Duration,
-    home: CancellationToken,
-) {
+async fn ride(world: Arc<World>, n: usize, place: Place, think: Duration, home: CancellationToken) {
     let mut phone = Phone::new(&world, n, Principal::Rider(RiderId::nth(n as u64)));
     while !home.is_cancelled() {
         let from = somewhere(&mut phone, place);
@@ -218,14 +212,20 @@ fn somewhere(phone: &mut Phone, place: Place) -> Point {
         Place::Crowded => 10.0,
     };
     let mut metres = || phone.dice.random_range(-far..=far);
-    MIDDLE.offset_m(metres(), metres())
+    rounded(MIDDLE.offset_m(metres(), metres()))
+}
+
+/// As precisely as a phone says it: what has more digits is not the same after it was read as JSON.
+fn rounded(at: Point) -> Point {
+    let round = |degrees: f64| (degrees * 1e5).round() / 1e5;
+    Point { lat: round(at.lat), lon: round(at.lon) }
 }
 
 /// A delivery from there: one may have any number of them.
 pub(crate) fn order(from: Point) -> NewOrder {
     NewOrder {
         kind: OrderKind::Delivery,
-        stops: vec![from.into(), from.offset_m(1_500.0, 0.0).into()],
+        stops: vec![rounded(from).into(), rounded(from.offset_m(1_500.0, 0.0)).into()],
         rider: None,
         start_at: None,
         payment: PaymentTiming::Cash,

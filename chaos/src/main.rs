@@ -154,7 +154,11 @@ async fn run(args: RunArgs) -> Outcome<bool> {
         let Some(report) = scenario::run(scenario, &programs, size, args.seed).await else {
             continue;
         };
-        if report.is_sound { n_passed += 1 } else { n_failed += 1 }
+        if report.is_sound {
+            n_passed += 1
+        } else {
+            n_failed += 1
+        }
         say(report.to_string().trim_end())?;
         say(&serde_json::to_string(&report)?)?;
     }

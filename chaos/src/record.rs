@@ -2,7 +2,11 @@
 
 use crate::Outcome;
 use hdrhistogram::Histogram;
-use protocol::{CommandId, Principal, frame::Done, work::Wish};
+use protocol::{
+    CommandId, Principal,
+    frame::Done,
+    work::{DriverAction, Wish},
+};
 use serde::Serialize;
 use std::{
     fmt,
@@ -120,14 +124,17 @@ impl Record {
         let mut inner = self.inner();
         let Sample { by, id, wish, done } = &sample;
         let Done { actor, version } = done;
-        let line = serde_json::json!({ "entity": actor, "version": version, "command": id });
-        writeln!(inner.file, "{line}").expect("the disk has room for a line");
+        // "Already so" changes nothing, so nothing of it is kept.
+        let is_duty = matches!(wish, Wish::Driver { action: DriverAction::SetDuty { .. }, .. });
+        if !is_duty {
+            let line = serde_json::json!({ "entity": actor, "version": version, "command": id });
+            writeln!(inner.file, "{line}").expect("the disk has room for a line");
+        }
         inner.n_acked += 1;
         if matches!(wish, Wish::PlaceOrder(_)) {
             inner.placed.push((*by, *id, actor.clone()));
         }
         let is_chosen = n_tries > 1 || inner.n_acked.is_multiple_of(SAMPLE_EVERY);
-        // What a driver is told of itself may be "already so", which is not kept.
         if is_chosen && !matches!(wish, Wish::Driver { .. }) && inner.samples.len() < SAMPLES_MAX {
             inner.samples.push(sample);
         }

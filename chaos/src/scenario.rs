@@ -156,7 +156,11 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.is_sound { "as expected" } else { "NOT as expected" };
-        writeln!(f, "{:>5} {}: {verdict}, well after {} ms", self.scenario, self.fault, self.well_ms)?;
+        writeln!(
+            f,
+            "{:>5} {}: {verdict}, well after {} ms",
+            self.scenario, self.fault, self.well_ms
+        )?;
         if let (Some(calm), Some(broken)) = (&self.calm, &self.broken) {
             writeln!(f, "      before: {calm}")?;
             writeln!(f, "      during: {broken}")?;
@@ -253,7 +257,9 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(contention::SCENARIOS);
     all.extend(flow::SCENARIOS);
     all.extend(ARGUED);
-    all.sort_by_key(|it| (it.number.trim_end_matches(char::is_alphabetic).parse().unwrap_or(99), it.number));
+    all.sort_by_key(|it| {
+        (it.number.trim_end_matches(char::is_alphabetic).parse().unwrap_or(99), it.number)
+    });
     all
 }
 

@@ -5,12 +5,12 @@ use super::{
     phone::{GIVE_UP, World},
 };
 use crate::record::{Sample, Told};
+use loadtest::TokenSource;
 use protocol::{
     CommandId, Principal, Refused, RiderId,
     frame::Done,
     work::{OrderAction, Wish},
 };
-use loadtest::TokenSource;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::StatusCode;
 use std::{

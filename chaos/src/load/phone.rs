@@ -6,7 +6,7 @@ use crate::record::{Record, Sample, Told};
 use futures_util::{SinkExt, StreamExt};
 use loadtest::{TokenSource, token::DevelopmentKey};
 use protocol::{
-    Code, CommandId, Principal, Refused,
+    Code, CommandId, OfferId, Principal, Refused,
     codec::Codec,
     frame::{ClientFrame, Done, Outcome, Push, SUBPROTOCOL_MSGPACK, ServerFrame},
     view::Offer,
@@ -14,6 +14,7 @@ use protocol::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -58,6 +59,8 @@ pub(crate) struct Phone {
     socket: Option<Socket>,
     /// Offers that were pushed and not looked at yet.
     pub(crate) offers: Vec<Offer>,
+    /// All that ever were: a push is sent again when it may not have arrived.
+    offered: HashSet<OfferId>,
 }
 
 /// Why there is no answer on this socket.
@@ -69,7 +72,7 @@ impl Phone {
     pub(crate) fn new(world: &Arc<World>, n: usize, me: Principal) -> Self {
         let dice = StdRng::seed_from_u64(n as u64);
         let (door, world) = (n % world.doors.len(), Arc::clone(world));
-        Self { world, n, dice, me, door, socket: None, offers: Vec::new() }
+        Self { world, n, dice, me, door, socket: None, offers: Vec::new(), offered: HashSet::new() }
     }
 
     /// Wishes something until there is an answer, and notes it; `is_no` says which refusals may be.
@@ -111,11 +114,21 @@ impl Phone {
         id: CommandId,
         wish: &Wish,
     ) -> (Option<Outcome>, Instant, u32) {
+        self.try_ask(id, wish, GIVE_UP).await
+    }
+
+    /// The same, for so long at most.
+    pub(crate) async fn try_ask(
+        &mut self,
+        id: CommandId,
+        wish: &Wish,
+        give_up: Duration,
+    ) -> (Option<Outcome>, Instant, u32) {
         let began = Instant::now();
         let mut heard_at = began;
         let mut later_since = None;
         let mut n_tries = 0;
-        while began.elapsed() < GIVE_UP {
+        while began.elapsed() < give_up {
             n_tries += 1;
             let heard = match self.once(id, wish).await {
                 Ok(heard) => heard,
@@ -222,7 +235,9 @@ impl Phone {
         match &frame {
             ServerFrame::Push { n, push } => {
                 send(socket, &ClientFrame::Ack { n: *n }).await.ok_or(Lost)?;
-                if let Push::Offer(offer) = push {
+                if let Push::Offer(offer) = push
+                    && self.offered.insert(offer.id)
+                {
                     self.offers.push(offer.clone());
                 }
             }

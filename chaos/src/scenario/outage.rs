@@ -191,7 +191,10 @@ fn filled(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
         }
         sleep(Duration::from_secs(4)).await;
         let (n_now, n_refused, _) = stage.load.world.record.counts();
-        stage.note(format!("{} acknowledged, {n_refused} refused while it was full", n_now - n_acked));
+        stage.note(format!(
+            "{} acknowledged, {n_refused} refused while it was full",
+            n_now - n_acked
+        ));
         fs::remove_file(filler)?;
         stage.recover(WELL).await?;
         nothing_moved(stage, n_moves, n_dead).await

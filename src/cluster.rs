@@ -7,7 +7,7 @@ use crate::{
     settings::Settings,
 };
 use clap::{Args, Subcommand};
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use protocol::{Principal, Refused};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde::Serialize;
@@ -247,7 +247,7 @@ fn told(cluster: &Cluster, has_shards: bool) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(NOTHING).set_header(header);
     table
 }
 

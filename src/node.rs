@@ -58,9 +58,9 @@ impl Node {
         extra: Router,
     ) -> Result<Self, NodeError> {
         let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
-        let (opened, system) = match settings.cluster.is_wanted() {
-            true => join(&settings).await?,
-            false => begin(&settings).await?,
+        let (opened, system) = match settings.cluster.is_alone() {
+            true => begin(&settings).await?,
+            false => join(&settings).await?,
         };
         let gateway = Gateway::open(system.clone(), keys, &settings, metrics, extra).await?;
         Ok(Self { journal: opened, system, gateway, settings })
@@ -118,8 +118,7 @@ async fn join(settings: &Settings) -> Result<(Opened, System), NodeError> {
     };
     let opened = Opened::join(&settings.journal, &node).await?;
     let arbiter = opened.arbiter.clone().expect("a journal that was joined has one");
-    let transport =
-        Arc::new(NatsTransport::connect(&cluster.broker(), &cluster.name, &node).await?);
+    let transport = Arc::new(NatsTransport::connect(&cluster.nats(), &cluster.name, &node).await?);
     let card = NodeCard {
         node,
         address: match cluster.address.as_str() {
@@ -132,7 +131,7 @@ async fn join(settings: &Settings) -> Result<(Opened, System), NodeError> {
         writes: cluster::WRITES,
         reads: cluster::READS,
     };
-    let joining = Joining { arbiter, transport, card, settings: cluster.part() };
+    let joining = Joining { arbiter, transport, card, settings: cluster.member() };
     let journal = Arc::clone(&opened.journal);
     let (runtime, regions) = (settings.runtime, settings.regions());
     let system = System::join(journal, Clock::Machine, runtime, regions, joining).await?;

@@ -1,12 +1,10 @@
 //! Everything that can be set, read once: the built-in defaults, then a file, then the environment.
 
-use actors::{
-    cluster::{self, nats},
-    journal::postgres,
-    policy::Preset,
-    region, runtime,
-};
+mod cluster;
+
+use actors::{journal::postgres, policy::Preset, region, runtime};
 use clap::ValueEnum;
+pub(crate) use cluster::ClusterSettings;
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
@@ -107,93 +105,6 @@ pub(crate) enum JournalKind {
     PrivatePostgres,
     /// Nowhere: gone with the process.
     Memory,
-}
-
-/// Which cluster this node is one of, if any.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ClusterSettings {
-    /// Where the broker is; the node is alone, if this is empty.
-    pub(crate) nats: String,
-    pub(crate) creds_file: PathBuf,
-    pub(crate) ca_file: PathBuf,
-    pub(crate) name: String,
-    pub(crate) node: String,
-    pub(crate) address: String,
-    pub(crate) zone: String,
-    pub(crate) weight: u32,
-    #[serde(with = "humantime_serde")]
-    pub(crate) ttl: Duration,
-    #[serde(with = "humantime_serde")]
-    pub(crate) renew: Duration,
-    #[serde(with = "humantime_serde")]
-    pub(crate) settle: Duration,
-    pub(crate) handovers_max: usize,
-    pub(crate) waiting_max: u32,
-    #[serde(with = "humantime_serde")]
-    pub(crate) step_max: Duration,
-}
-
-/// A URL may have a password in it.
-impl fmt::Debug for ClusterSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterSettings")
-            .field("nats", if self.nats.is_empty() { &"" } else { &"***" })
-            .field("name", &self.name)
-            .field("node", &self.node)
-            .field("zone", &self.zone)
-            .field("weight", &self.weight)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ClusterSettings {
-    /// Are there to be other nodes?
-    pub(crate) fn is_wanted(&self) -> bool {
-        !self.nats.is_empty()
-    }
-
-    /// How the broker is reached.
-    pub(crate) fn broker(&self) -> nats::Settings {
-        nats::Settings {
-            url: self.nats.clone(),
-            creds_file: self.creds_file.clone(),
-            ca_file: self.ca_file.clone(),
-        }
-    }
-
-    /// How the node takes part.
-    pub(crate) fn part(&self) -> cluster::Settings {
-        cluster::Settings {
-            ttl: self.ttl,
-            renew: self.renew,
-            settle: self.settle,
-            handovers_max: self.handovers_max,
-            waiting_max: self.waiting_max,
-            step_max: self.step_max,
-        }
-    }
-
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        self.broker().check().map_err(|error| ("cluster.nats", error.to_string()))?;
-        let senseless = |key, problem: &str| Err((key, problem.to_owned()));
-        if !nats::is_name(&self.name) {
-            return senseless("cluster.name", "letters, digits, '-' and '_', at least one");
-        }
-        if !(1..=10_000).contains(&self.weight) {
-            return senseless("cluster.weight", "1 to 10000; 100 is usual");
-        }
-        if self.ttl < Duration::from_millis(500) {
-            return senseless("cluster.ttl", "at least 500ms");
-        }
-        if self.renew.is_zero() || self.renew * 3 > self.ttl {
-            return senseless("cluster.renew", "more than nothing, and at most a third of the ttl");
-        }
-        if self.handovers_max == 0 || self.waiting_max == 0 || self.step_max.is_zero() {
-            return senseless("cluster", "handovers_max, waiting_max and step_max are at least 1");
-        }
-        Ok(())
-    }
 }
 
 /// What is told to operators.
@@ -424,17 +335,7 @@ impl Settings {
         }
         let senseless =
             |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
-        if self.cluster.is_wanted() {
-            if self.journal.kind != JournalKind::Postgres {
-                return senseless("cluster.nats", "nodes of a cluster share a journal in Postgres");
-            }
-            if self.auth.key_file.as_os_str().is_empty() {
-                return senseless("auth.key_file", "nodes of a cluster share a signing key");
-            }
-            if let Err((key, problem)) = self.cluster.check() {
-                return senseless(key, &problem);
-            }
-        }
+        self.cluster.check(self.journal.kind)?;
         if session.heartbeat < Duration::from_millis(100) {
             return senseless("gateway.session.heartbeat", "at least 100ms");
         }
@@ -459,6 +360,9 @@ impl Settings {
         }
         if !(self.estimate.detour >= 1.0 && self.estimate.speed_kmh > 0.0) {
             return senseless("estimate", "detour is at least 1, speed more than 0");
+        }
+        if !self.cluster.is_alone() && self.auth.key_file.as_os_str().is_empty() {
+            return senseless("auth.key_file", "the nodes of a cluster share a signing key");
         }
         if self.profile == Profile::Production && self.auth.key_file.as_os_str().is_empty() {
             return senseless("auth.key_file", "production needs a signing key of its own");

@@ -4,6 +4,8 @@
 
 #[path = "gateway/client.rs"]
 mod client;
+#[path = "gateway/cluster.rs"]
+mod cluster;
 #[path = "gateway/feed.rs"]
 mod feed;
 #[path = "gateway/journal.rs"]

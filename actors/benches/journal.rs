@@ -12,7 +12,8 @@
 //! - `pgbench`: the same rows by Postgres' own load tool with prepared statements;
 //! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch.
 //!
-//! Beside each stands what an fsync took just before. Compare ratios within a run, never two runs.
+//! Beside each stands what an fsync took just before, and the CPU that a commit cost the server and this
+//! program. Compare ratios within a run, never two runs; only the CPU is about the same on a busy machine.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures")]
 
 use actors::{
@@ -116,6 +117,7 @@ struct Figure {
     elapsed: Duration,
     latency_us: Histogram<u64>,
     fsync_us: f64,
+    cpu: Cpu,
 }
 
 impl Figure {
@@ -127,11 +129,74 @@ impl Figure {
         self.latency_us.value_at_quantile(quantile) as f64 / 1000.0
     }
 
+    fn us_each(&self, cpu: Duration) -> f64 {
+        (cpu.as_secs_f64() * 1e7 / self.n.max(1) as f64).round() / 10.0
+    }
+
     fn json(&self) -> Value {
         json!({
             "per_s": self.per_s().round(), "p50_ms": self.p(0.5), "p99_ms": self.p(0.99),
             "fsync_us": self.fsync_us.round(),
+            "cpu_us_per_commit": {
+                "postgres": self.us_each(self.cpu.postgres), "client": self.us_each(self.cpu.client),
+            },
         })
+    }
+}
+
+/// CPU time used so far.
+#[derive(Debug, Clone, Copy)]
+struct Cpu {
+    postgres: Duration,
+    client: Duration,
+}
+
+impl Cpu {
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            postgres: self.postgres.saturating_sub(earlier.postgres),
+            client: self.client.saturating_sub(earlier.client),
+        }
+    }
+
+    /// Of the server in `directory`, with all its processes, and of this one.
+    fn used(directory: &Path) -> Self {
+        let pid = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
+        let server: u32 = pid.lines().next().unwrap().trim().parse().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let processes = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+        let stats = processes.filter_map(|pid| Some((pid, Stat::of(pid)?)));
+        let mut ticks = 0;
+        for (pid, stat) in stats {
+            // Those that have ended count with the server itself.
+            if pid == server {
+                ticks += stat.own + stat.ended;
+            } else if stat.parent == server {
+                ticks += stat.own;
+            }
+        }
+        let own = Stat::of(std::process::id()).unwrap().own;
+        // A hundred a second, on every Linux there is.
+        let time = |ticks: u64| Duration::from_millis(ticks * 10);
+        Self { postgres: time(ticks), client: time(own) }
+    }
+}
+
+/// What Linux says of a process: its parent, and the ticks it and its ended children have used.
+struct Stat {
+    parent: u32,
+    own: u64,
+    ended: u64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may contain anything; what follows it does not.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let (own, ended) = (ticks(11)? + ticks(12)?, ticks(13)? + ticks(14)?);
+        Some(Self { parent: fields.get(1)?.parse().ok()?, own, ended })
     }
 }
 
@@ -148,7 +213,8 @@ fn commit(entity: EntityKey, version: u64) -> Commit {
         status: ["searching", "assigned", "en_route"][(version / 3 % 3) as usize].to_owned(),
         rider: Some(protocol::RiderId(entity.id)),
         driver: None,
-        at,
+        // Lists sort orders by when they were placed, which does not change.
+        at: Timestamp(1_700_000_000_000),
         body: json!({ "pickup": "KG 7 Ave", "dropoff": "KN 3 Rd", "fare": 1_500, "note": "x".repeat(120) }),
     };
     Commit {
@@ -200,6 +266,10 @@ impl Bench {
         probe_disk(&self.probe, 50).unwrap().p50.as_secs_f64() * 1e6
     }
 
+    fn cpu(&self) -> Cpu {
+        Cpu::used(self.probe.parent().unwrap())
+    }
+
     /// `n` entities, each committing as soon as it is answered, or all together `rate` times a second.
     async fn ours(
         &self,
@@ -209,7 +279,7 @@ impl Bench {
         rate: Option<f64>,
     ) -> Figure {
         let fsync_us = self.fsync_us();
-        let (started, lasts) = (Instant::now(), self.lasts);
+        let (cpu, started, lasts) = (self.cpu(), Instant::now(), self.lasts);
         let pace = rate.map(|rate| Duration::from_secs_f64(n as f64 / rate));
         let writers = (0..n).map(|author| {
             let journal = Arc::clone(journal);
@@ -239,7 +309,7 @@ impl Bench {
                 latency
             })
         });
-        self.gather(join_all(writers).await, started, fsync_us)
+        self.gather(join_all(writers).await, started, fsync_us, cpu)
     }
 
     fn gather(
@@ -247,13 +317,14 @@ impl Bench {
         latencies: Vec<Result<Histogram<u64>, tokio::task::JoinError>>,
         started: Instant,
         fsync_us: f64,
+        cpu: Cpu,
     ) -> Figure {
-        let elapsed = started.elapsed();
+        let (elapsed, cpu) = (started.elapsed(), self.cpu().since(cpu));
         let mut latency_us = Histogram::<u64>::new(3).unwrap();
         for latency in latencies {
             latency_us.add(latency.unwrap()).unwrap();
         }
-        Figure { n: latency_us.len(), elapsed, latency_us, fsync_us }
+        Figure { n: latency_us.len(), elapsed, latency_us, fsync_us, cpu }
     }
 
     /// The same rows, a transaction each, from 16 connections.
@@ -265,7 +336,7 @@ impl Bench {
             .await
             .unwrap();
         sqlx::raw_sql(TABLES).execute(&pool).await.unwrap();
-        let (started, lasts) = (Instant::now(), self.lasts);
+        let (cpu, started, lasts) = (self.cpu(), Instant::now(), self.lasts);
         let writers = (0..16).map(|author| {
             let pool = pool.clone();
             tokio::spawn(async move {
@@ -282,7 +353,7 @@ impl Bench {
                 latency
             })
         });
-        let figure = self.gather(join_all(writers).await, started, fsync_us);
+        let figure = self.gather(join_all(writers).await, started, fsync_us, cpu);
         pool.close().await;
         figure
     }
@@ -327,7 +398,7 @@ impl Bench {
                 }
             });
         }
-        let (started, lasts) = (Instant::now(), self.lasts);
+        let (cpu, started, lasts) = (self.cpu(), Instant::now(), self.lasts);
         let writers = (0..n).map(|author| {
             let queue = queues[(author % 2) as usize].clone();
             tokio::spawn(async move {
@@ -345,7 +416,7 @@ impl Bench {
                 latency
             })
         });
-        self.gather(join_all(writers).await, started, fsync_us)
+        self.gather(join_all(writers).await, started, fsync_us, cpu)
     }
 
     /// None when there is no pgbench.
@@ -381,9 +452,9 @@ impl Bench {
                          'position_changed', decode(repeat('05', 120), 'hex')
                      FROM n JOIN heads h USING (shard)
                  ), i AS (
-                     INSERT INTO entities (id, kind, version) SELECT id, 1, count(*) FROM n GROUP BY id
+                     INSERT INTO entities (id, kind, shard, version) SELECT id, 1, min(shard), count(*) FROM n GROUP BY id
                  )
-                 UPDATE heads SET seq = seq + {each} WHERE shard BETWEEN {} AND {}",
+                 UPDATE heads SET seq = seq + {each}, told = seq + {each} WHERE shard BETWEEN {} AND {}",
                 part * 64,
                 part * 64 + 63,
                 part * 64,

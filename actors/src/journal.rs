@@ -61,8 +61,8 @@ pub trait Journal: Debug + Send + Sync + 'static {
         command: CommandId,
     ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>>;
 
-    /// Effects that entities of these shards have committed and that are not yet marked delivered,
-    /// oldest first, after `after`.
+    /// Effects that entities of these shards have committed and that are not yet marked delivered, in
+    /// the order of their positions, after `after`: those of one source oldest first.
     fn undelivered(
         &self,
         shards: &ShardSet,

@@ -441,6 +441,8 @@ impl System {
         let (reply, answer) = oneshot::channel();
         D::shards(self).deliver(self, to, message(reply, permit));
         tokio::select! {
+            // An answer that is there is worth more than the news that none can come.
+            biased;
             answered = tokio::time::timeout_at(until, answer) => match answered {
                 Ok(answer) => Ok(answer.ok()),
                 Err(_elapsed) => Err(Refusal::Unavailable),
@@ -728,7 +730,7 @@ impl System {
         &self,
         shards: &ShardSet,
     ) -> Result<Vec<(Timestamp, EntityKey)>, JournalError> {
-        const PAGE: usize = 1_000;
+        const PAGE: usize = 10_000;
         let (mut deadlines, mut after) = (Vec::new(), None);
         loop {
             let until = Timestamp(i64::MAX as u64);

@@ -6,11 +6,9 @@ use actors::cluster::{
     nats::{ConnectError, NatsTransport, Settings, testing::TestNats},
     transport::{Full, Incoming, MESSAGE_BYTES_MAX, Transport},
 };
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::Duration;
 use tokio::{sync::mpsc, time::timeout};
+use uuid::Uuid;
 
 /// How long anything may take that happens at all.
 const SOON: Duration = Duration::from_secs(10);
@@ -23,10 +21,7 @@ struct Node {
 
 /// Of no other test, though all may share a broker.
 fn incarnation() -> Incarnation {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let n = LAST.fetch_add(1, Ordering::Relaxed);
-    Incarnation(now.as_nanos() as u64 / 1000 * 1000 + n)
+    Incarnation(Uuid::now_v7().as_u64_pair().1)
 }
 
 async fn connect(settings: &Settings, name: &str) -> NatsTransport {

@@ -1,23 +1,26 @@
-"""A node that is started, asked and stopped as the Deployment says, by the real binary on a real Postgres."""
+"""Nodes that are started, asked and stopped as the Deployment says, by the real binary on a real Postgres and NATS."""
 
 import json
 import os
 import re
 import signal
 import subprocess
+import time
+import tomllib
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
-import tomllib
 
 import awaited
 from conftest import one, run, tool
 from facts import ROOT
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-# Not ours, but of what we are built on.
-OTHERS_SETTINGS = {"TOKIO_WORKER_THREADS", "OUTRIDER_CONFIG"}
+# No settings, but read all the same: by the command line, by what we are built on, by other variables.
+NO_SETTINGS = {"OUTRIDER_CONFIG", "TOKIO_WORKER_THREADS", "POD_IP"}
+N_SHARDS = 1024
 
 
 @pytest.fixture(scope="module")
@@ -51,26 +54,29 @@ def world(production, tmp_path_factory, database) -> dict:
     secrets = {
         ("outrider-postgres", "url"): database,
         ("outrider-postgres", "owner-url"): database,
-        ("outrider-nats", "url"): os.environ.get("OUTRIDER_TEST_NATS", ""),
+        ("outrider-nats", "url"): os.environ["OUTRIDER_TEST_NATS"],
     }
-    return {"mounts": {"/etc/outrider": str(etc), "/run/secrets/outrider": str(run_secrets)}, "secrets": secrets}
+    # The broker may be others' too.
+    here = {"OUTRIDER_CLUSTER__NAME": f"manifests-{uuid.uuid4().hex}"}
+    return {"here": here, "mounts": {"/etc/outrider": str(etc), "/run/secrets/outrider": str(run_secrets)}, "secrets": secrets}
 
 
-def environment(container: dict, world: dict) -> dict[str, str]:
-    """A container's variables, as Kubernetes would fill them in."""
-    filled = {}
+def environment(container: dict, world: dict, pod_name: str = "outrider-1") -> dict[str, str]:
+    """A container's variables, as Kubernetes would fill them in for a pod of that name."""
+    filled: dict[str, str] = {}
+    fields = {"metadata.name": pod_name, "metadata.labels['topology.kubernetes.io/zone']": "a", "status.podIP": "127.0.0.1"}
     for variable in container["env"]:
         source = variable.get("valueFrom", {})
         value = variable.get("value", "")
         if "secretKeyRef" in source:
             value = world["secrets"][source["secretKeyRef"]["name"], source["secretKeyRef"]["key"]]
         elif "fieldRef" in source:
-            value = {"metadata.name": "outrider-abc12"}.get(source["fieldRef"]["fieldPath"], "zone-a")
+            value = fields[source["fieldRef"]["fieldPath"]]
         elif "resourceFieldRef" in source:
             value = container["resources"]["requests"]["cpu"]
         for mount in container["volumeMounts"]:
             value = value.replace(mount["mountPath"], world["mounts"][mount["mountPath"]])
-        filled[variable["name"]] = value
+        filled[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda other: filled[other[1]], value)
     return {name: value for name, value in filled.items() if name not in awaited.SETTINGS}
 
 
@@ -104,7 +110,7 @@ def test_containers_are_told_what_the_program_understands(pod, outrider):
 def test_every_variable_is_a_setting(pod, world, outrider):
     for container in pod["containers"] + pod["initContainers"]:
         given = environment(container, world)
-        unknown = [name for name in given if "__" not in name and name not in OTHERS_SETTINGS]
+        unknown = [name for name in given if "__" not in name and name not in NO_SETTINGS]
         assert unknown == [], "the program ignores these"
         understood = outrider("openapi", env=given)
         assert understood.returncode == 0, understood.stdout
@@ -125,42 +131,87 @@ def test_nothing_is_awaited_that_has_come(outrider):
         assert outrider(*command, "--help").returncode != 0, f"{command} has come"
 
 
-def test_a_node_lives_as_the_deployment_says(pod, world, outrider, tmp_path):
-    prepare, serve = pod["initContainers"][0], pod["containers"][0]
-    migrated = outrider(*prepare["args"], env=environment(prepare, world))
-    assert "schema went from version 0" in migrated.stdout, migrated.stdout
+class Running:
+    """A container that runs, and what may be asked of it."""
 
-    # The port of the settings may be somebody else's here.
-    variables = {**environment(serve, world), "OUTRIDER_GATEWAY__LISTEN": "127.0.0.1:0"}
-    with (tmp_path / "log").open("w") as log:
-        node = subprocess.Popen(
-            [tool("outrider_bin"), *serve["args"]],
-            env={"PATH": os.environ["PATH"], **variables}, stdout=subprocess.PIPE, stderr=log, text=True, cwd=tmp_path,
-        )
-        try:
-            said = node.stdout.readline()
-            found = re.match(r"outrider is at (http://\S+)/\n", said)
-            assert found, said + (tmp_path / "log").read_text()
-            url = found[1]
-            for name in PROBES:
-                with urllib.request.urlopen(url + serve[name]["httpGet"]["path"], timeout=10) as answer:
-                    assert answer.status == 200, name
-            address = url.removeprefix("http://")
-            asked = outrider("check", "node", env={**variables, "OUTRIDER_GATEWAY__LISTEN": address})
+    def __init__(self, container: dict, world: dict, name: str, directory: Path):
+        # The port of the settings may be somebody else's here.
+        self.variables = environment(container, world, name) | world["here"] | {"OUTRIDER_GATEWAY__LISTEN": "127.0.0.1:0"}
+        self.log = directory / f"{name}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [tool("outrider_bin"), *container["args"]],
+                env={"PATH": os.environ["PATH"], **self.variables},
+                cwd=directory, stdout=subprocess.PIPE, stderr=log, text=True,
+            )
+        said = self.process.stdout.readline()
+        found = re.match(r"outrider is at (http://(\S+))/\n", said)
+        assert found, said + self.log.read_text()
+        self.url = found[1]
+        self.variables["OUTRIDER_GATEWAY__LISTEN"] = found[2]
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            assert answer.status == 200, path
+            return answer.read().decode()
+
+    def counts(self, metric: str) -> float:
+        """What a gauge without labels stands at."""
+        return float(re.search(rf"^{metric} (\S+)$", self.get("/metrics"), re.M)[1])
+
+
+def until(what, within_s: float = 20) -> None:
+    """Waits until something is so."""
+    ends = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < ends, "it never came to be"
+        time.sleep(0.05)
+
+
+def test_three_pods_live_and_leave_as_the_deployment_says(pod, world, outrider, tmp_path):
+    prepare, serve = pod["initContainers"][0], pod["containers"][0]
+    for said in ("schema went from version 0", "already"):
+        migrated = outrider(*prepare["args"], env=environment(prepare, world))
+        assert said in migrated.stdout, migrated.stdout
+
+    started = []
+    try:
+        for name in ("outrider-1", "outrider-2", "outrider-3"):
+            started.append(Running(serve, world, name, tmp_path))
+        nodes = list(started)
+        for node in nodes:
+            for probe in PROBES:
+                node.get(serve[probe]["httpGet"]["path"])
+            asked = outrider("check", "node", env=node.variables)
             assert asked.returncode == 0, asked.stdout
-            with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
-                exposed = answer.read().decode()
-            node.send_signal(signal.SIGTERM)
-            assert node.wait(timeout=pod["terminationGracePeriodSeconds"]) == 0
-        finally:
-            node.kill()
-            node.wait()
+
+        def shares() -> list[float]:
+            return [node.counts("outrider_cluster_shards_owned") for node in nodes]
+
+        until(lambda: sum(shares()) == N_SHARDS and min(shares()) > N_SHARDS / 6)
+        exposed = nodes[0].get("/metrics")
+
+        leaving = nodes.pop()
+        hook = outrider(*serve["lifecycle"]["preStop"]["exec"]["command"][1:], env=leaving.variables)
+        assert hook.returncode == 0 and "it has left" in hook.stdout, hook.stdout + leaving.log.read_text()
+        assert leaving.process.wait(timeout=1) == 0
+        until(lambda: sum(shares()) == N_SHARDS and {node.counts("outrider_cluster_members") for node in nodes} == {2})
+
+        # Without the hook it is SIGTERM that says so.
+        leaving = nodes.pop()
+        leaving.process.send_signal(signal.SIGTERM)
+        assert leaving.process.wait(timeout=pod["terminationGracePeriodSeconds"]) == 0
+        until(lambda: shares() == [N_SHARDS])
+    finally:
+        for node in started:
+            node.process.kill()
+            node.process.wait()
     assert "outrider_build_info{" in exposed
     # What metrics mean is said on the dashboard, not in the exposition.
     linted = run(tool("promtool"), "check", "metrics", input=exposed).stdout.splitlines()
     assert [line for line in linted if not line.endswith("no help text")] == []
     # A root filesystem that cannot be written was no loss.
-    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".log"}
 
 
 # ── Judges see mistakes ─────────────────────────────────────────────────────────────────────────

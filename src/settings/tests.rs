@@ -46,8 +46,32 @@ fn values_that_make_no_sense_are_refused() {
         "[gateway.session]\nqueue_max = 0",
         "[estimate]\ndetour = 0.5",
         "[gateway]\nlisten = \"nowhere\"",
+        "[cluster]\nttl = \"1s\"",
+        "[cluster]\nrenew = \"0s\"",
+        "[cluster]\nhandovers_max = 0",
     ] {
         assert!(with(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_cluster_needs_a_database_a_broker_and_names() {
+    let member = |more: &str| {
+        let journal = "[journal]\nkind = \"postgres\"\nurl = \"postgresql:///outrider\"";
+        with(&format!("[auth]\nkey_file = \"key.pem\"\n{journal}\n[cluster]\n{more}"))
+    };
+    assert!(with("").unwrap().cluster.is_alone());
+    let settings = member("nats = \"nats://me:secret@one:4222,two\"\nnode = \"pod-1\"").unwrap();
+    assert!(!settings.cluster.is_alone());
+    assert!(!format!("{settings:?}").contains("secret"));
+    let keyless = settings.clone();
+    let keyless =
+        Settings { auth: AuthSettings { key_file: PathBuf::new(), ..keyless.auth }, ..keyless };
+    assert!(keyless.check().is_err(), "each would sign with a key of its own");
+    assert!(with("[cluster]\nnats = \"nats://one\"").is_err(), "SQLite is nobody else's");
+    for bad in ["nats = \"http://one\"", "name = \"a.b\"", "name = \"\"", "node = \"a b\""] {
+        let nats = if bad.starts_with("nats") { "" } else { "nats = \"nats://one\"\n" };
+        assert!(member(&format!("{nats}{bad}")).is_err(), "{bad}");
     }
 }
 

@@ -58,6 +58,7 @@ impl Node {
     pub(crate) fn token(&self, principal: Principal) -> String {
         let role = principal.role().to_string();
         let mut command = command(&self.dir);
+        command.envs(self.settings.iter().cloned());
         command.args(["token", "--role", &role, "--id", &principal.to_string()]);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");

@@ -42,7 +42,7 @@ pub(crate) async fn place_ride(client: &mut Client) -> OrderId {
     done.actor.parse().unwrap()
 }
 
-fn position(at: Point) -> ClientFrame {
+pub(crate) fn position(at: Point) -> ClientFrame {
     ClientFrame::Position(Position {
         at,
         sampled_at: now(),
@@ -52,7 +52,7 @@ fn position(at: Point) -> ClientFrame {
     })
 }
 
-async fn go_on_duty(client: &mut Client, at: Point) {
+pub(crate) async fn go_on_duty(client: &mut Client, at: Point) {
     let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: Vec::new() };
     let action = DriverAction::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle) };
     let outcome = client.wish(Wish::Driver { id: None, action }).await;
@@ -60,7 +60,7 @@ async fn go_on_duty(client: &mut Client, at: Point) {
     client.say(&position(at)).await;
 }
 
-async fn hear_offer(client: &mut Client) -> Offer {
+pub(crate) async fn hear_offer(client: &mut Client) -> Offer {
     client
         .hear_push(|push| match push {
             Push::Offer(offer) => Some(offer),
@@ -69,7 +69,7 @@ async fn hear_offer(client: &mut Client) -> Offer {
         .await
 }
 
-async fn accept(client: &mut Client, offer: &Offer) {
+pub(crate) async fn accept(client: &mut Client, offer: &Offer) {
     let action = DriverAction::AcceptOffer { offer: offer.id };
     let outcome = client.wish(Wish::Driver { id: None, action }).await;
     assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
@@ -82,12 +82,12 @@ async fn accept(client: &mut Client, offer: &Offer) {
     assert_eq!(job, offer.job);
 }
 
-async fn act(client: &mut Client, id: OrderId, action: OrderAction) {
+pub(crate) async fn act(client: &mut Client, id: OrderId, action: OrderAction) {
     let outcome = client.wish(Wish::Order { id, action: action.clone() }).await;
     assert!(matches!(outcome, Outcome::Ok(_)), "{action:?}: {outcome:?}");
 }
 
-async fn hear_status(client: &mut Client, wanted: OrderStatus) {
+pub(crate) async fn hear_status(client: &mut Client, wanted: OrderStatus) {
     client
         .hear_any(|frame| match frame {
             ServerFrame::Order(view) if view.status == wanted => Some(()),

@@ -188,6 +188,8 @@ pub enum Notice {
     BoardWanted,
     /// An entity of a shard that is being handed over.
     Warm(Box<Warm>),
+    /// Is anybody there? If not, the transport says so.
+    Knock,
 }
 
 /// An update on its way.

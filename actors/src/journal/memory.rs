@@ -114,6 +114,22 @@ impl MemoryJournal {
         self.access.as_ref().map_or(Ok(()), |access| access.reach())
     }
 
+    /// Commits as a statement does that was sent under `epoch`, and arrives late: what this node
+    /// believes by now does not count.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn commit_under(&self, epoch: u64, commit: Commit) -> Result<(), CommitError> {
+        self.reach().map_err(CommitError::Unavailable)?;
+        let mut kept = self.kept();
+        let shard = commit.entity.shard();
+        let actual = kept.shards.get(&shard).map_or(0, |it| it.epoch);
+        if epoch != actual && !kept.cluster.is_unfenced {
+            return Err(CommitError::Fenced { shard });
+        }
+        rules::admit(&commit, &*kept)?;
+        kept.write(commit, Some(epoch));
+        Ok(())
+    }
+
     /// Answers `read` of what is kept, unless the journal is closed.
     fn read<T: Send + 'static>(
         &self,
@@ -142,7 +158,7 @@ impl Journal for MemoryJournal {
             }
             rules::admit(&commit, &*kept)?;
             let has_events = !commit.events.is_empty();
-            kept.write(commit);
+            kept.write(commit, None);
             drop(kept);
             if has_events {
                 self.n_commits.send_modify(|n| *n += 1);
@@ -353,8 +369,8 @@ impl Known for Kept {
 }
 
 impl Kept {
-    /// Writes a commit that was admitted.
-    fn write(&mut self, commit: Commit) {
+    /// Writes a commit that was admitted, under the epoch it says or else the newest.
+    fn write(&mut self, commit: Commit, epoch: Option<u64>) {
         self.is_restoring = false;
         let (key, at, version) = (commit.entity, commit.at, commit.version());
         let command = commit.result.as_ref().map(|result| result.command);
@@ -362,7 +378,7 @@ impl Kept {
         let entity = self.entities.entry(key).or_default();
         for (event, version) in commit.events.into_iter().zip(commit.expected.0 + 1..) {
             let recorded = Recorded { version: Version(version), at, event };
-            entity.events.push(shard.append(key, command, recorded));
+            entity.events.push(shard.append(key, command, recorded, epoch));
         }
         if let Some(state) = commit.snapshot {
             entity.snapshot = Some((version, state));
@@ -597,12 +613,13 @@ impl Shard {
         entity: EntityKey,
         command: Option<CommandId>,
         recorded: Recorded,
+        epoch: Option<u64>,
     ) -> Arc<FeedEvent> {
         if !self.is_ours {
             self.begin_epoch(recorded.at, OWNER.to_owned());
         }
         self.head += 1;
-        let (shard, seq, epoch) = (entity.shard(), self.head, self.epoch);
+        let (shard, seq, epoch) = (entity.shard(), self.head, epoch.unwrap_or(self.epoch));
         let event = Arc::new(FeedEvent { shard, seq, epoch, entity, command, recorded });
         self.log.push(Arc::clone(&event));
         event

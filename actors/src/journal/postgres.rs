@@ -20,6 +20,7 @@ mod records;
 mod schema;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod told;
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
@@ -51,6 +52,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use told::Told;
 use tracing::{info, warn};
 
 /// How to reach a database: see [`address`].
@@ -172,6 +174,12 @@ pub fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
     url.parse().map_err(OpenError::Url)
 }
 
+/// Can a member of a cluster be called that? Its sessions are named after it.
+pub fn is_member_name(name: &str) -> bool {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    (1..=NODE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
 /// Brings the schema of a database up to date; returns the versions before and after.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(i64, i64), OpenError> {
     let mut connection = options.connect().await?;
@@ -199,8 +207,7 @@ impl PostgresJournal {
         node: &str,
         settings: Settings,
     ) -> Result<(Self, PostgresArbiter), OpenError> {
-        let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
-        if !(1..=NODE_BYTES_MAX).contains(&node.len()) || !node.bytes().all(is_plain) {
+        if !is_member_name(node) {
             return Err(OpenError::NodeName(node.to_owned()));
         }
         let (journal, session) =
@@ -249,8 +256,9 @@ impl PostgresJournal {
             options: writing(&options, &session, settings),
             ownership,
             role,
-            delivered: Default::default(),
-            has_delivered: Notify::new(),
+            told: Told::default(),
+            forgotten: Default::default(),
+            has_told: (0..settings.committers.clamp(1, 64)).map(|_| Notify::new()).collect(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),
             reachable: watch::Sender::new(true),
@@ -313,8 +321,9 @@ impl PostgresJournal {
             options,
             ownership: Ownership::new(node.to_owned(), 0),
             role: Role::Alone,
-            delivered: Default::default(),
-            has_delivered: Notify::new(),
+            told: Told::default(),
+            forgotten: Default::default(),
+            has_told: Box::default(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),
             reachable: watch::Sender::new(true),
@@ -333,9 +342,20 @@ impl PostgresJournal {
         if self.shared.is_away() {
             return Err(JournalError::Unavailable("the database is away".into()));
         }
-        match entity.filter(|entity| self.shared.ownership.is_ambiguous(*entity)) {
+        match entity.filter(|entity| self.shared.ownership.is_ambiguous(entity.shard())) {
             Some(entity) => {
                 let said = format!("what was written to {} is not known yet", entity.shard());
+                Err(JournalError::Unavailable(said))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same for what entities of these shards have left in the outbox.
+    fn told(&self, shards: &ShardSet) -> Result<(), JournalError> {
+        match shards.iter().find(|shard| self.shared.ownership.is_ambiguous(*shard)) {
+            Some(shard) => {
+                let said = format!("what was written to {shard} is not known yet");
                 Err(JournalError::Unavailable(said))
             }
             None => Ok(()),
@@ -352,7 +372,7 @@ impl PostgresJournal {
                 .await
                 .map_err(|error| CommitError::Unavailable(error.to_string()))?;
         }
-        if self.shared.ownership.is_ambiguous(commit.entity) {
+        if self.shared.ownership.is_ambiguous(commit.entity.shard()) {
             return Err(CommitError::Unavailable("the database is away".into()));
         }
         if self.committers.is_empty() {
@@ -544,13 +564,20 @@ impl Journal for PostgresJournal {
         after: Option<OutboxPosition>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
-        read::undelivered(&self.readers, *shards, after, limit).boxed()
+        let shards = *shards;
+        async move {
+            self.told(&shards)?;
+            let rows = read::undelivered(&self.readers, &self.shared, shards, after, limit).await?;
+            self.told(&shards)?;
+            Ok(rows)
+        }
+        .boxed()
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
         async move {
             self.readable(None)?;
-            self.shared.deliver(effects);
+            self.shared.tell(effects);
             Ok(())
         }
         .boxed()
@@ -616,7 +643,7 @@ impl Journal for PostgresJournal {
         after: Option<Record>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
-        records::dump(&self.readers, part, after, limit).boxed()
+        records::dump(&self.readers, &self.shared, part, after, limit).boxed()
     }
 
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {

@@ -78,6 +78,8 @@ pub(super) async fn run(system: System) {
             Ok(entity) => system.tick(entity),
             Err(Some(due)) => {
                 tokio::select! {
+                    // Both lead to the same, so neither can starve the other.
+                    biased;
                     () = alarm.clock.reaches(due) => {}
                     () = alarm.changed.notified() => {}
                 }

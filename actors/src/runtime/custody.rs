@@ -7,7 +7,10 @@ use std::{
     sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
 
 /// What a node does with a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,8 @@ pub(super) struct Custody {
     holds: Box<[AtomicU8]>,
     waiting: Box<[AtomicU32]>,
     waiting_max: u32,
-    changed: watch::Sender<u64>,
+    /// Wakes those who wait in the order in which they came, which a simulation can repeat.
+    changed: Notify,
     began: Instant,
     /// Milliseconds since `began`.
     live_until: AtomicU64,
@@ -43,7 +47,7 @@ impl Custody {
             holds: all.clone().map(|_| AtomicU8::new(Hold::Away as u8)).collect(),
             waiting: all.map(|_| AtomicU32::new(0)).collect(),
             waiting_max,
-            changed: watch::Sender::new(0),
+            changed: Notify::new(),
             began: Instant::now(),
             live_until: AtomicU64::new(0),
         }
@@ -84,7 +88,7 @@ impl Custody {
 
     /// Lets everyone who waits look again.
     pub(super) fn notice(&self) {
-        self.changed.send_modify(|n| *n += 1);
+        self.changed.notify_waiters();
     }
 
     /// The node is alive until then, by everybody's count.
@@ -114,17 +118,16 @@ impl Custody {
         &self,
         shard: ShardId,
         until: Instant,
-        changed: &mut watch::Receiver<u64>,
+        changed: Notified<'_>,
     ) -> Result<(), Refusal> {
         let _waiting = Waiting::begin(&self.waiting[index(shard)], self.waiting_max)?;
-        // An error would mean that the sender is gone, and `self` holds it.
-        tokio::time::timeout_at(until, changed.changed()).await.ok();
+        tokio::time::timeout_at(until, changed).await.ok();
         Ok(())
     }
 
-    /// To be taken before looking at a hold that may have to be waited for.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Ends with the next change. To be taken before looking at a hold that may have to be waited for.
+    pub(super) fn changes(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// How many wait.

@@ -380,6 +380,8 @@ impl<D: Decider> Awake<D> {
                 Err(error @ (CommitError::Stale { .. } | CommitError::Unknown(_))) => {
                     warn!(entity = %self.key, %error, "reading the journal again");
                     metrics::counter!("outrider_rereads_total").increment(1);
+                    // If it was ours, only the outbox knows of its effects.
+                    self.birth.system.0.relay.missed();
                     self.remember().await?;
                 }
             }

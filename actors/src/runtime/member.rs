@@ -15,6 +15,7 @@ use super::{
 use crate::cluster::{
     Incarnation,
     arbiter::{ArbiterError, Head, Picture, Renewal, Standing},
+    envelope::Notice,
     observer::{Accusation, Observer},
     placement,
 };
@@ -98,6 +99,8 @@ pub(super) async fn look(system: System) {
     let mut is_well = true;
     loop {
         tokio::select! {
+            // All lead to the same, so none can starve another.
+            biased;
             () = tokio::time::sleep(LOOK_EVERY) => {}
             changed = changes.changed() => {
                 if changed.is_err() {
@@ -144,6 +147,7 @@ async fn see(
             state.unheard.retain(|_, at| now - *at < UNHEARD_FOR);
             state.unheard.keys().copied().collect()
         };
+        knock(system, membership, &picture, &unheard);
         let accusations = observer.looked(asked, now, membership.me, &picture, &unheard);
         membership.note_renewals(&picture, now);
         let picture = Arc::new(picture);
@@ -160,6 +164,24 @@ async fn see(
             }
             system.learn(&picture.heads);
             return Ok(picture);
+        }
+    }
+}
+
+/// Whoever has lost its connection to the arbiter may be gone, and a lease need not be waited for: does
+/// its other connection answer?
+fn knock(
+    system: &System,
+    membership: &Membership,
+    picture: &Picture,
+    unheard: &BTreeSet<Incarnation>,
+) {
+    let silent = picture.members.values().filter(|it| !it.has_session);
+    for member in silent.filter(|it| it.standing != Standing::Dead) {
+        let who = member.incarnation;
+        if who != membership.me && !unheard.contains(&who) {
+            // Too much waits for it: then it does not answer either.
+            membership.post.notify(system, who, &Notice::Knock).ok();
         }
     }
 }
@@ -375,14 +397,14 @@ impl System {
         timeout(membership.settings.ttl, told).await.ok();
         let is_empty = async {
             loop {
-                let mut changed = membership.custody.changes();
+                let changed = membership.custody.changes();
                 membership.look.notify_one();
                 let custody = &membership.custody;
                 let held = [Hold::Held, Hold::Sealed, Hold::Adopting];
                 if held.iter().all(|hold| custody.all(*hold).is_empty()) {
                     return;
                 }
-                timeout(LOOK_EVERY, changed.changed()).await.ok();
+                timeout(LOOK_EVERY, changed).await.ok();
             }
         };
         // With nobody to give them to, they are given to nobody at once.

@@ -19,7 +19,7 @@ use crate::{
     Kind,
     cluster::{
         Incarnation,
-        arbiter::{HandedOver, Head},
+        arbiter::{ArbiterError, HandedOver, Head},
         envelope::{Notice, Reply, Request, Warm},
     },
 };
@@ -132,7 +132,14 @@ impl System {
                 membership.look.notify_one();
                 return None;
             }
-            Ok(Err(error)) => warn!(%shard, %to, %error, "hand-over in doubt"),
+            Ok(Err(error @ ArbiterError::Refused(_))) => {
+                info!(%shard, %to, %error, "hand-over refused");
+                self.resume(membership, shard, everyone);
+                return None;
+            }
+            Ok(Err(error @ ArbiterError::Away(_))) => {
+                warn!(%shard, %to, %error, "hand-over in doubt");
+            }
             Err(_) => warn!(%shard, %to, "hand-over in doubt: no answer in time"),
         }
         // It may still happen. A new epoch of our own keeps it from happening later, or shows that it

@@ -119,6 +119,12 @@ impl Relay {
         }
     }
 
+    /// A commit may have left effects in the outbox that nobody has handed in. Newer ones wait there,
+    /// too, until it was read: they must not overtake them.
+    pub(super) fn missed(&self) {
+        self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Returns once everything handed in has been delivered.
     pub(super) async fn idle(&self) {
         loop {
@@ -202,7 +208,7 @@ impl Deliveries {
                         forget_delivered(&system, &mut done).await;
                     }
                 }
-                Some(outgoing) = self.incoming.recv() => self.take_up(outgoing, &mut queues),
+                Some(outgoing) = self.incoming.recv() => self.take_up(&system, outgoing, &mut queues),
             }
         }
     }
@@ -216,8 +222,13 @@ impl Deliveries {
         }
     }
 
-    fn take_up(&self, outgoing: Outgoing, queues: &mut Queues) {
+    fn take_up(&self, system: &System, outgoing: Outgoing, queues: &mut Queues) {
         let n = outgoing.effects.len();
+        // Handed in before its shard moved, and read only now: its new owner has it from the outbox, and
+        // may be telling what came before it.
+        if !system.is_held(outgoing.source.shard()) {
+            return self.progress.close(n);
+        }
         // While behind, newer effects stay in the outbox too, so that order is kept.
         if queues.n_held() + n > HELD_MAX || self.progress.n_missed.load(Ordering::Acquire) > 0 {
             self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
@@ -240,11 +251,13 @@ impl Deliveries {
     async fn catch_up(&self, system: &System, queues: &mut Queues) {
         self.progress.n_missed.store(0, Ordering::Release);
         match read_outbox(system, &system.held()).await {
-            Ok(parcels) => {
-                self.progress.n_open.fetch_add(parcels.len(), Ordering::AcqRel);
+            Ok(mut parcels) => {
                 if parcels.len() >= HELD_MAX {
                     self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
                 }
+                // Some may have moved while we were reading.
+                parcels.retain(|it| system.is_held(it.key.source.shard()));
+                self.progress.n_open.fetch_add(parcels.len(), Ordering::AcqRel);
                 self.add(parcels, queues);
             }
             Err(error) => {

@@ -61,7 +61,7 @@ impl System {
         let Some(membership) = self.membership() else { return Ok(Seat::Here) };
         let mut doubtful_until = None;
         loop {
-            let mut changed = membership.custody.changes();
+            let changed = membership.custody.changes();
             let until = match membership.place(shard) {
                 Place::Here => return Ok(Seat::Here),
                 Place::There(owner, epoch) => return Ok(Seat::There(At { owner, shard, epoch })),
@@ -77,7 +77,7 @@ impl System {
             if Instant::now() >= until {
                 return Err(Refusal::Unavailable);
             }
-            membership.custody.wait(shard, until, &mut changed).await?;
+            membership.custody.wait(shard, until, changed).await?;
         }
     }
 

@@ -255,8 +255,10 @@ fn forward<D: Hosted>(
         let mut n = 0;
         loop {
             let update = tokio::select! {
-                update = timeout(STILL_EVERY, watching.updates.recv()) => update,
+                // Whoever has had enough gets nothing more.
+                biased;
                 () = token.cancelled() => return,
+                update = timeout(STILL_EVERY, watching.updates.recv()) => update,
             };
             let update = match update {
                 Ok(Some(Update::Changed { version, state, events })) => UpdateBytes::Changed {
@@ -337,6 +339,7 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
         }
         Notice::BoardWanted => show_board(system, membership, from),
         Notice::Warm(warm) => system.arrived(*warm),
+        Notice::Knock => {}
     }
 }
 

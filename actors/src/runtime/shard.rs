@@ -17,7 +17,7 @@ use ractor::{
     SupervisionEvent,
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     marker::PhantomData,
     sync::{
         Arc, PoisonError, RwLock,
@@ -194,7 +194,8 @@ impl Forgetful {
 /// Who is awake, findable by either of their names.
 #[derive(Debug)]
 struct Roll<D: Decider> {
-    by_id: HashMap<D::Id, Resident<D>>,
+    /// In order, so that everyone is told of something in the same order each time.
+    by_id: BTreeMap<D::Id, Resident<D>>,
     by_actor: HashMap<ActorId, D::Id>,
     falls: HashMap<D::Id, Vec<Timestamp>>,
     quarantined: HashSet<D::Id>,
@@ -222,7 +223,7 @@ impl<D: Decider> Actor for Shard<D> {
         (): (),
     ) -> Result<Self::State, ActorProcessingErr> {
         Ok(Roll {
-            by_id: HashMap::new(),
+            by_id: BTreeMap::new(),
             by_actor: HashMap::new(),
             falls: HashMap::new(),
             quarantined: HashSet::new(),

@@ -54,6 +54,8 @@ pub(super) struct Cluster {
     members: BTreeMap<Incarnation, Joined>,
     pins: BTreeMap<ShardId, String>,
     writes: u32,
+    /// Commits are not held against their epochs.
+    pub(super) is_unfenced: bool,
     /// Who is told of changes.
     nodes: Vec<Weak<Access>>,
 }
@@ -72,6 +74,13 @@ impl MemoryDatabase {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on it takes every commit of [`MemoryJournal::commit_under`], whoever owns the shard: to
+    /// see that somebody finds out.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn remove_fence(&self) {
+        lock(&self.kept).cluster.is_unfenced = true;
     }
 
     /// Opens it for one start of a node, which owns nothing yet and is no member before it registers.
@@ -110,6 +119,11 @@ impl MemoryArbiter {
     /// As if the node's process were gone: out of reach, and the database knows that it is.
     pub fn kill(&self) {
         self.cut();
+        self.hang_up();
+    }
+
+    /// The database notices that the node's connection is gone. What was sent on it may still come.
+    pub fn hang_up(&self) {
         if let Some(joined) = lock(&self.kept).cluster.members.get_mut(&self.access.incarnation) {
             joined.has_session = false;
         }

@@ -13,17 +13,19 @@
 
 use super::{
     Role,
-    batch::{self, Touched, Write},
+    batch::{self, Outcome, Terms, Touched, Write, entity},
     ownership::Ownership,
+    told::{self, Found, Laggard, Mark, Told},
 };
 use crate::{
+    Version,
     journal::{CommitError, EffectKey},
     runtime::Clock,
 };
-use protocol::{ShardId, Timestamp};
+use protocol::{SHARDS, ShardId, Timestamp};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -35,16 +37,25 @@ use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+use uuid::Uuid;
 
 /// Bytes that share a statement at most, so that one large state does not delay many small ones.
 const N_BYTES_MAX: usize = 4 << 20;
-/// How long a delivery may wait for a commit to share its statement with.
-const DELIVERY_PATIENCE: Duration = Duration::from_millis(50);
-/// Deliveries that share a statement at most.
-const N_DELIVERIES_MAX: usize = 4096;
+/// Writes the marks of shards that no commit takes along.
+const TELL: &str = include_str!("tell.sql");
+/// How long what was told may wait for a commit to take its mark along, when there are no others.
+const TELL_PATIENCE: Duration = Duration::from_millis(50);
+/// How long when there are.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Rows of the outbox that are forgotten at once at most.
+const N_FORGOTTEN_MAX: usize = 4096;
+/// Laggards that are put in the outbox at once at most.
+const N_LAGGARDS_MAX: usize = 256;
 /// How often a statement that lost a race is run again before its commits are tried one by one.
 const RACES_MAX: u32 = 5;
+/// For how many statements nobody is trusted to be accepted, after somebody was not.
+const N_WARY: u32 = 8;
 /// How long to breathe between attempts to reach the database.
 const BREATHER: Duration = Duration::from_millis(100);
 
@@ -61,9 +72,12 @@ pub(super) struct Shared {
     pub(super) options: PgConnectOptions,
     pub(super) ownership: Ownership,
     pub(super) role: Role,
-    /// Effects that can be forgotten: whoever writes next takes them along.
-    pub(super) delivered: Mutex<Vec<EffectKey>>,
-    pub(super) has_delivered: Notify,
+    /// What has been told of what was committed.
+    pub(super) told: Told,
+    /// Effects that were told and may be in the outbox: to be forgotten there.
+    pub(super) forgotten: Mutex<BTreeSet<EffectKey>>,
+    /// By committer: something was told.
+    pub(super) has_told: Box<[Notify]>,
     /// Counts the statements that were committed, for those who follow the feed.
     pub(super) committed: watch::Sender<u64>,
     /// How many committers are without a connection.
@@ -93,20 +107,39 @@ impl Shared {
         });
     }
 
-    fn delivered(&self) -> MutexGuard<'_, Vec<EffectKey>> {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn forgotten(&self) -> MutexGuard<'_, BTreeSet<EffectKey>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_delivered(&self) -> Vec<EffectKey> {
-        let mut all = self.delivered();
-        let rest = all.len().saturating_sub(N_DELIVERIES_MAX);
-        all.split_off(rest)
+    /// Which committer writes to a shard, if there are any.
+    pub(super) fn committer(&self, shard: ShardId) -> Option<usize> {
+        usize::from(shard.0).checked_rem(self.has_told.len())
     }
 
-    /// To be forgotten; nobody waits for that.
-    pub(super) fn deliver(&self, effects: Vec<EffectKey>) {
-        self.delivered().extend(effects);
-        self.has_delivered.notify_one();
+    /// These have been told; nobody waits for that to be written.
+    pub(super) fn tell(&self, effects: Vec<EffectKey>) {
+        let mut touched = BTreeSet::new();
+        for effect in effects {
+            let shard = effect.source.shard();
+            if !self.told.tell(effect, self.ownership.epoch(shard)) {
+                self.forgotten().insert(effect);
+            }
+            touched.extend(self.committer(shard));
+        }
+        touched.into_iter().for_each(|committer| self.has_told[committer].notify_one());
+    }
+
+    /// Has it, as far as this process knows? If it stands with an event, that is number `seq`.
+    pub(super) fn is_told(&self, effect: EffectKey, seq: Option<u64>) -> bool {
+        match seq {
+            Some(seq) => self.told.is_told(effect, seq),
+            None => self.forgotten().contains(&effect),
+        }
+    }
+
+    fn terms(&self, shard: ShardId) -> Terms {
+        let epoch = self.ownership.epoch(shard).unwrap_or(Terms::NOBODYS);
+        Terms { epoch, told: self.told.mark(shard, epoch) }
     }
 }
 
@@ -122,6 +155,10 @@ pub(super) struct Committer {
     /// How many commits the last statement wrote.
     n_last: usize,
     stripe: i16,
+    /// For how many more statements nobody is trusted to be accepted.
+    n_wary: u32,
+    /// When the marks of all its shards were last looked at.
+    told: Instant,
     closing: Vec<oneshot::Sender<()>>,
 }
 
@@ -151,6 +188,8 @@ impl Committer {
             deferred: VecDeque::new(),
             n_last: 0,
             stripe,
+            n_wary: 0,
+            told: Instant::now(),
             closing: Vec::new(),
         }
     }
@@ -158,10 +197,14 @@ impl Committer {
     /// Works until it is asked to close, or nobody is left who could ask.
     pub(super) async fn run(mut self) {
         while let Some(writes) = self.gather().await {
+            let is_idle = writes.is_empty();
             self.write(writes).await;
+            if is_idle || self.told.elapsed() > TELL_EVERY {
+                self.tell().await;
+            }
         }
-        // What is left to forget is forgotten, or delivered again and recognised.
-        self.write(Vec::new()).await;
+        // What is not marked now is told again, and recognised.
+        self.tell().await;
         if let Some(connection) = self.connection.take() {
             connection.close().await.ok();
         }
@@ -170,7 +213,7 @@ impl Committer {
         }
     }
 
-    /// The commits of the next statement, in the order they came; empty when only deliveries wait.
+    /// The commits of the next statement, in the order they came; empty when only marks wait.
     async fn gather(&mut self) -> Option<Vec<Write>> {
         let batch_max = self.shared.settings.batch_max;
         let mut writes: Vec<Write> = self.deferred.drain(..).collect();
@@ -178,12 +221,14 @@ impl Committer {
             let shared = Arc::clone(&self.shared);
             tokio::select! {
                 request = self.requests.recv() => self.take(request?, &mut writes),
-                () = shared.has_delivered.notified() => {
-                    match timeout(DELIVERY_PATIENCE, self.requests.recv()).await {
+                () = shared.has_told[usize::from(self.stripe.cast_unsigned()) - 1].notified() => {
+                    match timeout(TELL_PATIENCE, self.requests.recv()).await {
                         Ok(request) => self.take(request?, &mut writes),
                         Err(_) => return Some(writes),
                     }
                 }
+                // Something may have been open for too long.
+                () = sleep(told::PATIENCE) => return Some(writes),
             }
         }
         while writes.len() < batch_max
@@ -227,17 +272,23 @@ impl Committer {
 
     /// Writes and answers.
     async fn write(&mut self, writes: Vec<Write>) {
-        let delivered = self.shared.take_delivered();
-        if writes.is_empty() && delivered.is_empty() {
+        if writes.is_empty() {
             return;
         }
         metrics::histogram!("outrider_journal_batch_size").record(writes.len() as f64);
         self.n_last = writes.len();
         let mut n_races = 0;
+        let mut swift = self.n_wary == 0;
+        self.n_wary = self.n_wary.saturating_sub(1);
         loop {
             let epochs = self.epochs(&writes);
-            match self.execute(&writes, &delivered).await {
+            match self.execute(&writes, swift).await {
                 Ok(outcomes) => return self.answer(writes, &epochs, outcomes),
+                // Nothing was written, and somebody must be refused: now it must be said who.
+                Err(Failure::Race(_) | Failure::Refused(_)) if swift => {
+                    swift = false;
+                    self.n_wary = N_WARY;
+                }
                 Err(Failure::Race(error)) if n_races < RACES_MAX => {
                     metrics::counter!("outrider_journal_races_total").increment(1);
                     info!(%error, "a batch lost a race and is written again");
@@ -246,21 +297,16 @@ impl Committer {
                 // A row that breaks a rule would take the whole batch with it, again and again.
                 Err(Failure::Race(error) | Failure::Refused(error)) => {
                     warn!(%error, n_commits = writes.len(), "a commit broke its batch");
-                    self.shared.deliver(delivered);
                     return self.write_one_by_one(writes).await;
                 }
                 Err(Failure::Unable(error)) => {
                     warn!(%error, n_commits = writes.len(), "the database cannot write");
                     metrics::counter!("outrider_journal_failures_total").increment(1);
-                    self.shared.deliver(delivered);
                     let outcome = Err(CommitError::Unavailable(error.to_string()));
                     writes.into_iter().for_each(|write| write.answer(outcome.clone()));
                     return;
                 }
-                Err(Failure::Lost(error)) => {
-                    self.shared.deliver(delivered);
-                    return self.recover(writes, error).await;
-                }
+                Err(Failure::Lost(error)) => return self.recover(writes, error).await,
             }
         }
     }
@@ -269,7 +315,7 @@ impl Committer {
         let mut writes = VecDeque::from(writes);
         while let Some(write) = writes.pop_front() {
             let epochs = self.epochs(std::slice::from_ref(&write));
-            match self.execute(std::slice::from_ref(&write), &[]).await {
+            match self.execute(std::slice::from_ref(&write), false).await {
                 Ok(outcomes) => self.answer(vec![write], &epochs, outcomes),
                 // Somebody keeps being first: whoever asked reads again what there is.
                 Err(Failure::Race(error)) => {
@@ -295,39 +341,86 @@ impl Committer {
         shards.map(|shard| self.shared.ownership.epoch(shard)).collect()
     }
 
-    fn answer(
-        &mut self,
-        writes: Vec<Write>,
-        epochs: &[Option<u64>],
-        outcomes: Vec<Result<(), CommitError>>,
-    ) {
+    fn answer(&mut self, writes: Vec<Write>, epochs: &[Option<u64>], outcomes: Vec<Outcome>) {
         self.shared.committed.send_modify(|n| *n += 1);
         for ((write, epoch), outcome) in writes.into_iter().zip(epochs).zip(outcomes) {
-            if let Err(CommitError::Fenced { shard }) = outcome {
-                metrics::counter!("outrider_journal_fenced_total").increment(1);
-                if !self.shared.ownership.lose(shard, *epoch) {
-                    // Its epoch has changed under it, and it is ours: nothing was written yet.
-                    self.deferred.push_back(write);
-                    continue;
+            match &outcome {
+                // Before anybody can tell them.
+                Ok(seq) => self.shared.told.wrote(&write.commit, *seq),
+                Err(CommitError::Fenced { shard }) => {
+                    metrics::counter!("outrider_journal_fenced_total").increment(1);
+                    if !self.shared.ownership.lose(*shard, *epoch) {
+                        // Its epoch has changed under it, and it is ours: nothing was written yet.
+                        self.deferred.push_back(write);
+                        continue;
+                    }
                 }
+                Err(_) => {}
             }
-            write.answer(outcome);
+            write.answer(outcome.map(drop));
         }
     }
 
-    async fn execute(
-        &mut self,
-        writes: &[Write],
-        delivered: &[EffectKey],
-    ) -> Result<Vec<Result<(), CommitError>>, Failure> {
+    async fn execute(&mut self, writes: &[Write], swift: bool) -> Result<Vec<Outcome>, Failure> {
         let Some(connection) = &mut self.connection else {
             return Err(Failure::Lost(sqlx::Error::WorkerCrashed));
         };
-        let ownership = &self.shared.ownership;
-        let statement = batch::execute(connection, ownership, writes, delivered, self.stripe);
+        let shards: BTreeSet<_> = writes.iter().map(|write| write.commit.entity.shard()).collect();
+        let (shared, stripe) = (&self.shared, self.stripe);
+        let statement = async {
+            learn(connection, shared, shards).await?;
+            let terms = |shard| shared.terms(shard);
+            batch::execute(connection, &terms, writes, stripe, swift).await
+        };
         match timeout(self.shared.settings.patience, statement).await {
             Ok(outcome) => outcome.map_err(sort),
             Err(_) => Err(Failure::Lost(sqlx::Error::PoolTimedOut)),
+        }
+    }
+
+    /// Marks what has been told of the shards whose marks no commit took along, and puts in the outbox
+    /// what has been open for too long.
+    async fn tell(&mut self) {
+        self.told = Instant::now();
+        let Some(connection) = &mut self.connection else { return };
+        let shared = Arc::clone(&self.shared);
+        let mine = |shard: &ShardId| shared.committer(*shard) == Some(self.stripe as usize - 1);
+        let (mut marks, mut laggards) = (Vec::new(), Vec::new());
+        for shard in (0..SHARDS).map(ShardId).filter(mine) {
+            if laggards.len() < N_LAGGARDS_MAX
+                && let Some(epoch) = shared.ownership.epoch(shard)
+            {
+                let (mark, late) = shared.told.due(shard, epoch);
+                marks.extend(mark);
+                laggards.extend(late);
+            }
+        }
+        let forgotten: BTreeSet<_> =
+            shared.forgotten().iter().take(N_FORGOTTEN_MAX).copied().collect();
+        if marks.is_empty() && forgotten.is_empty() {
+            return;
+        }
+        laggards.iter().for_each(|laggard| shared.told.doubt(laggard));
+        let statement = write_marks(connection, &marks, &laggards, &forgotten);
+        match timeout(shared.settings.patience, statement).await {
+            Ok(Ok(written)) => {
+                shared.forgotten().retain(|effect| !forgotten.contains(effect));
+                marks.retain(|mark| written.contains(&mark.shard));
+                laggards.retain(|laggard| written.contains(&laggard.shard));
+                marks.into_iter().for_each(|mark| shared.told.written(mark));
+                for laggard in &laggards {
+                    shared.forgotten().extend(shared.told.put_off(laggard));
+                }
+            }
+            // Whether it was written does not matter: it will be, and twice is once. But nothing else
+            // may be sent after a statement that may still run.
+            Ok(Err(error)) => match sort(error) {
+                Failure::Lost(error) => self.recover(Vec::new(), error).await,
+                Failure::Race(error) | Failure::Refused(error) | Failure::Unable(error) => {
+                    warn!(%error, "no marks written");
+                }
+            },
+            Err(_) => self.recover(Vec::new(), sqlx::Error::PoolTimedOut).await,
         }
     }
 
@@ -371,6 +464,110 @@ impl Committer {
         }
         info!(after = ?began.elapsed(), n_shards = shards.len(), "writing again, under a new epoch");
     }
+}
+
+/// Finds out what is open of those shards of which that is not known yet.
+async fn learn(
+    database: &mut PgConnection,
+    shared: &Shared,
+    shards: BTreeSet<ShardId>,
+) -> sqlx::Result<()> {
+    type Row =
+        (i32, i64, i64, Option<i64>, Option<i16>, Option<Uuid>, Option<i64>, Option<Vec<u8>>);
+    // The epoch first: what is read then is all that was written under those before.
+    let epochs: BTreeMap<ShardId, u64> = shards
+        .into_iter()
+        .filter_map(|shard| Some((shard, shared.ownership.epoch(shard)?)))
+        .filter(|(shard, epoch)| !shared.told.knows(*shard, *epoch))
+        .collect();
+    if epochs.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT h.shard, h.told, h.seq, e.seq, e.kind, e.id, e.version, e.effects
+         FROM heads h LEFT JOIN LATERAL (
+             SELECT * FROM events e WHERE e.shard = h.shard AND e.seq > h.told AND e.effects IS NOT NULL
+         ) e ON true
+         WHERE h.shard = ANY ($1)",
+    )
+    .bind(epochs.keys().map(|shard| i32::from(shard.0)).collect::<Vec<_>>())
+    .fetch_all(database)
+    .await?;
+    let mut found: BTreeMap<ShardId, Found> = BTreeMap::new();
+    for (shard, told, head, seq, kind, id, version, effects) in rows {
+        let (told, head) = (told.cast_unsigned(), head.cast_unsigned());
+        let found = found.entry(ShardId(shard as u16));
+        let found = found.or_insert_with(|| Found { told, head, commits: BTreeMap::new() });
+        let (Some(seq), Some(kind), Some(id)) = (seq, kind, id) else { continue };
+        let (Some(version), Some(effects)) = (version, effects) else { continue };
+        let source = entity(kind, id)?;
+        let n = match told::decode(source, &effects) {
+            Ok(effects) => effects.len() as u32,
+            Err(error) => {
+                error!(%error, "effects that nobody can be told");
+                0
+            }
+        };
+        let commit = (source, Version(version.cast_unsigned()), n);
+        found.commits.insert(seq.cast_unsigned(), commit);
+    }
+    for (shard, found) in found {
+        shared.told.learn(shard, epochs[&shard], found);
+    }
+    Ok(())
+}
+
+/// Writes marks, and into the outbox what would hold them back; forgets what is there no more. Returns
+/// the shards whose marks were written.
+async fn write_marks(
+    database: &mut PgConnection,
+    marks: &[Mark],
+    laggards: &[Laggard],
+    forgotten: &BTreeSet<EffectKey>,
+) -> sqlx::Result<BTreeSet<ShardId>> {
+    type Row = (i32, i64, i16, Uuid, i64, i64, Vec<u8>);
+    let mut rows: Vec<Row> = Vec::new();
+    if !laggards.is_empty() {
+        rows = sqlx::query_as(
+            "SELECT e.shard, e.seq, e.kind, e.id, e.version, e.at, e.effects
+             FROM unnest($1::int4[], $2::int8[]) AS l (shard, seq)
+             CROSS JOIN LATERAL (SELECT * FROM events e WHERE e.shard = l.shard AND e.seq = l.seq) e
+             WHERE e.effects IS NOT NULL",
+        )
+        .bind(laggards.iter().map(|it| i32::from(it.shard.0)).collect::<Vec<_>>())
+        .bind(laggards.iter().map(|it| it.seq.cast_signed()).collect::<Vec<_>>())
+        .fetch_all(&mut *database)
+        .await?;
+    }
+    let mut late = Vec::new();
+    for row in &rows {
+        let place = (ShardId(row.0 as u16), row.1.cast_unsigned());
+        let laggard = laggards.iter().find(|it| (it.shard, it.seq) == place);
+        let left = laggard.map(|laggard| &laggard.left).into_iter().flatten();
+        let effects = told::decode(entity(row.2, row.3)?, &row.6).unwrap_or_default();
+        for index in left {
+            let bytes = effects.get(*index as usize).cloned().unwrap_or_default();
+            late.push((row, *index as i32, bytes));
+        }
+    }
+    let written: Vec<i32> = sqlx::query_scalar(TELL)
+        .bind(marks.iter().map(|it| i32::from(it.shard.0)).collect::<Vec<_>>())
+        .bind(marks.iter().map(|it| it.epoch.cast_signed()).collect::<Vec<_>>())
+        .bind(marks.iter().map(|it| it.told.cast_signed()).collect::<Vec<_>>())
+        .bind(late.iter().map(|(row, ..)| row.0).collect::<Vec<_>>())
+        .bind(late.iter().map(|(row, ..)| row.2).collect::<Vec<_>>())
+        .bind(late.iter().map(|(row, ..)| row.3).collect::<Vec<_>>())
+        .bind(late.iter().map(|(row, ..)| row.4).collect::<Vec<_>>())
+        .bind(late.iter().map(|(_, place, _)| *place).collect::<Vec<_>>())
+        .bind(late.iter().map(|(row, ..)| row.5).collect::<Vec<_>>())
+        .bind(late.iter().map(|(.., bytes)| bytes.as_slice()).collect::<Vec<_>>())
+        .bind(forgotten.iter().map(|it| it.source.kind as i16).collect::<Vec<_>>())
+        .bind(forgotten.iter().map(|it| it.source.id).collect::<Vec<_>>())
+        .bind(forgotten.iter().map(|it| it.version.0.cast_signed()).collect::<Vec<_>>())
+        .bind(forgotten.iter().map(|it| it.index.cast_signed()).collect::<Vec<_>>())
+        .fetch_all(database)
+        .await?;
+    Ok(written.into_iter().map(|shard| ShardId(shard as u16)).collect())
 }
 
 /// A connection, once the shards have a new epoch.

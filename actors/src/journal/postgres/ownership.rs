@@ -2,7 +2,6 @@
 //!
 //! A hint: the truth is in `heads`, and every commit is held against it there.
 
-use crate::EntityKey;
 use protocol::{SHARDS, ShardId, Timestamp};
 use sqlx::PgConnection;
 use std::{
@@ -61,9 +60,9 @@ impl Ownership {
         (epoch > 0).then_some(epoch)
     }
 
-    /// May what an entity's rows say still change by a commit of ours that is out of reach?
-    pub(super) fn is_ambiguous(&self, entity: EntityKey) -> bool {
-        self.shard(entity.shard()).is_ambiguous.load(Ordering::Acquire)
+    /// May what the rows of its entities say still change by a commit of ours that is out of reach?
+    pub(super) fn is_ambiguous(&self, shard: ShardId) -> bool {
+        self.shard(shard).is_ambiguous.load(Ordering::Acquire)
     }
 
     /// Nobody may read these as their owner until [`Ownership::bump`] succeeded.

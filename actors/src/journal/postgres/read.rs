@@ -1,6 +1,6 @@
 //! What is asked of the database. Each is one statement, hence one consistent view of it.
 
-use super::{batch::entity as key, millis};
+use super::{batch::entity as key, committer::Shared, millis, told};
 use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
@@ -74,7 +74,36 @@ pub(super) async fn result(
         .await?)
 }
 
+/// First what waits in the outbox, then what still stands with its events, shard by shard.
 pub(super) async fn undelivered(
+    readers: &PgPool,
+    shared: &Shared,
+    shards: ShardSet,
+    after: Option<OutboxPosition>,
+    limit: usize,
+) -> Answer<Vec<OutboxRow>> {
+    let mut page = Vec::new();
+    let mut next = after.and_then(told::place);
+    if next.is_none() {
+        page = in_outbox(readers, shards, after, limit).await?;
+        page.retain(|row| !shared.is_told(row.key, None));
+    }
+    // A page of events may have been told by now, all of it.
+    while page.len() < limit {
+        let (rows, last) = with_events(readers, shards, next, limit).await?;
+        let is_new = |row: &OutboxRow| {
+            let seq = told::place(row.position).map(|(_, seq)| seq);
+            after.is_none_or(|after| row.position > after) && !shared.is_told(row.key, seq)
+        };
+        page.extend(rows.into_iter().filter(is_new));
+        let Some((shard, seq)) = last else { break };
+        next = Some((shard, seq + 1));
+    }
+    page.truncate(limit);
+    Ok(page)
+}
+
+async fn in_outbox(
     readers: &PgPool,
     shards: ShardSet,
     after: Option<OutboxPosition>,
@@ -103,7 +132,51 @@ pub(super) async fn undelivered(
         .collect()
 }
 
-/// The soonest of each shard, by its own part of the index, and of those the soonest.
+/// The effects of at most `limit` events from the given one on, and the last of those events if there
+/// may be more.
+async fn with_events(
+    readers: &PgPool,
+    shards: ShardSet,
+    from: Option<(ShardId, u64)>,
+    limit: usize,
+) -> Answer<(Vec<OutboxRow>, Option<(ShardId, u64)>)> {
+    type Row = (i32, i64, i16, Uuid, i64, i64, Vec<u8>);
+    let (shard, seq) = from.map_or((0, 0), |(shard, seq)| (i32::from(shard.0), seq.cast_signed()));
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT e.* FROM heads h CROSS JOIN LATERAL (
+             SELECT shard, seq, kind, id, version, at, effects FROM events e
+             WHERE e.shard = h.shard AND e.effects IS NOT NULL
+                 AND e.seq > greatest(h.told, CASE WHEN h.shard = $2 THEN $3 - 1 ELSE 0 END)
+             ORDER BY e.seq LIMIT $4
+         ) e
+         WHERE h.shard = ANY ($1) AND h.shard >= $2 AND h.told < h.seq
+         ORDER BY e.shard, e.seq LIMIT $4",
+    )
+    .bind(numbers(shards))
+    .bind(shard)
+    .bind(seq)
+    .bind(count(limit))
+    .fetch_all(readers)
+    .await?;
+    let last = rows.last().filter(|_| rows.len() >= limit);
+    let last = last.map(|row| (ShardId(row.0 as u16), row.1.cast_unsigned()));
+    let mut effects = Vec::new();
+    for (shard, seq, kind, id, version, at, bytes) in rows {
+        let (source, version) = (key(kind, id)?, Version(version.cast_unsigned()));
+        let (shard, seq) = (ShardId(shard as u16), seq.cast_unsigned());
+        for (index, bytes) in (0..).zip(told::decode(source, &bytes)?) {
+            effects.push(OutboxRow {
+                position: told::position(shard, seq, index),
+                key: EffectKey { source, version, index },
+                at: moment(at),
+                bytes,
+            });
+        }
+    }
+    Ok((effects, last))
+}
+
+/// Sorts all that wait in these shards: whoever asks wants all of them, and seldom.
 pub(super) async fn deadlines(
     readers: &PgPool,
     shards: ShardSet,
@@ -115,11 +188,8 @@ pub(super) async fn deadlines(
     let (at, kind, id) =
         after.map_or((-1, 0, Uuid::nil()), |(at, it)| (millis(at), it.kind as i16, it.id));
     let rows: Vec<(i64, i16, Uuid)> = sqlx::query_as(
-        "SELECT d.* FROM unnest($1::int4[]) AS s (shard) CROSS JOIN LATERAL (
-             SELECT deadline, kind, id FROM entities e
-             WHERE e.shard = s.shard AND deadline < $2 AND (deadline, kind, id) > ($3, $4, $5)
-             ORDER BY deadline, kind, id LIMIT $6
-         ) d
+        "SELECT deadline, kind, id FROM entities
+         WHERE waits AND shard = ANY ($1) AND deadline < $2 AND (deadline, kind, id) > ($3, $4, $5)
          ORDER BY deadline, kind, id LIMIT $6",
     )
     .bind(numbers(shards))
@@ -183,41 +253,46 @@ pub(super) async fn views(readers: &PgPool, query: ViewQuery) -> Answer<Vec<(Ent
         .collect()
 }
 
-/// One arm per status: each walks its own index from the newest row and stops, and what little is
-/// left is sorted. With `status IN (…)` every row that ever had one of them would be.
+/// One arm per status: each walks its own part of an index from the newest row and stops, and what
+/// little is left is sorted. With `status IN (…)` every row that ever had one of them would be.
+/// Whoever asks for a person's rows has few to choose from: their index leads.
 fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
     let statuses: BTreeSet<_> = query.statuses.iter().map(Some).collect();
     let arms = if statuses.is_empty() { BTreeSet::from([None]) } else { statuses };
     let (way, beyond) = match query.sort {
-        Sort::Newest => (" DESC", " AND (at, id) < ("),
-        Sort::Oldest => (" ASC", " AND (at, id) > ("),
+        Sort::Newest => (" DESC", " AND (s.at, s.id) < ("),
+        Sort::Oldest => (" ASC", " AND (s.at, s.id) > ("),
     };
     let mut sql = QueryBuilder::new("SELECT * FROM (");
     for (status, n) in arms.into_iter().zip(0..) {
         sql.push(if n == 0 { "(" } else { " UNION ALL (" });
-        sql.push(
-            "SELECT id, status, rider, driver, at, body::text AS body FROM views WHERE kind = ",
-        );
+        let is_listed = status.is_some() && query.rider.is_none() && query.driver.is_none();
+        sql.push(if is_listed {
+            "SELECT s.id, s.status, v.rider, v.driver, s.at, v.body
+             FROM statuses s JOIN views v ON v.kind = s.kind AND v.id = s.id WHERE s.kind = "
+        } else {
+            "SELECT s.id, s.status, s.rider, s.driver, s.at, s.body FROM views s WHERE s.kind = "
+        });
         sql.push_bind(query.kind as i16);
         if let Some(status) = status {
-            sql.push(" AND status = ").push_bind(status.clone());
+            sql.push(" AND s.status = ").push_bind(status.clone());
         }
         if let Some(rider) = query.rider {
-            sql.push(" AND rider = ").push_bind(rider.0);
+            sql.push(" AND s.rider = ").push_bind(rider.0);
         }
         if let Some(driver) = query.driver {
-            sql.push(" AND driver = ").push_bind(driver.0);
+            sql.push(" AND s.driver = ").push_bind(driver.0);
         }
         if let Some(since) = query.since {
-            sql.push(" AND at >= ").push_bind(millis(since));
+            sql.push(" AND s.at >= ").push_bind(millis(since));
         }
         if let Some(until) = query.until {
-            sql.push(" AND at < ").push_bind(millis(until));
+            sql.push(" AND s.at < ").push_bind(millis(until));
         }
         if let Some((at, id)) = query.after {
             sql.push(beyond).push_bind(millis(at)).push(", ").push_bind(id).push(")");
         }
-        sql.push(" ORDER BY at").push(way).push(", id").push(way);
+        sql.push(" ORDER BY s.at").push(way).push(", s.id").push(way);
         sql.push(" LIMIT ").push_bind(count(query.limit)).push(")");
     }
     sql.push(") v ORDER BY at").push(way).push(", id").push(way);

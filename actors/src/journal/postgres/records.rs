@@ -2,15 +2,16 @@
 
 use super::{
     batch::entity as key,
-    committer::now,
+    committer::{Shared, now},
     millis,
     ownership::Ownership,
     read::{EVENT, EventRow, count, feed_event, moment},
+    told,
 };
 use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::CommandResult,
-    journal::{JournalError, Part, Record, RestoreError, record::Key},
+    journal::{JournalError, OutboxPosition, Part, Record, RestoreError, record::Key},
 };
 use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -24,6 +25,7 @@ const NOTHING: (i64, i64) = (-1, -1);
 
 pub(super) async fn dump(
     readers: &PgPool,
+    shared: &Shared,
     part: Part,
     after: Option<Record>,
     limit: usize,
@@ -142,10 +144,15 @@ pub(super) async fn dump(
             rows.into_iter().map(record).collect()
         }
         Part::Effects => {
-            let after = crate::journal::OutboxPosition(numbers.0.max(0).cast_unsigned());
-            let rows =
-                super::read::undelivered(readers, ShardSet::ALL, Some(after), limit as usize)
-                    .await?;
+            let after = OutboxPosition(numbers.0.max(0).cast_unsigned());
+            let rows = super::read::undelivered(
+                readers,
+                shared,
+                ShardSet::ALL,
+                Some(after),
+                limit as usize,
+            )
+            .await?;
             Ok(rows.into_iter().map(Record::from).collect())
         }
         Part::Claims => {
@@ -194,7 +201,7 @@ pub(super) async fn dump(
         Part::Views => {
             type Row = (i16, Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
             let rows: Vec<Row> = sqlx::query_as(
-                "SELECT kind, id, status, rider, driver, at, body::text FROM views
+                "SELECT kind, id, status, rider, driver, at, body FROM views
                  WHERE (kind, id) > ($1, $2) ORDER BY kind, id LIMIT $3",
             )
             .bind(kind)
@@ -329,7 +336,7 @@ async fn write_one(page: &mut PgConnection, record: Record) -> sqlx::Result<()> 
         .bind(millis(*at))
         .bind(owner),
         Record::Head { shard, epoch, seq } => sqlx::query(
-            "UPDATE heads SET epoch = $2, seq = $3, owner = NULL, incarnation = NULL WHERE shard = $1",
+            "UPDATE heads SET epoch = $2, seq = $3, told = $3, owner = NULL, incarnation = NULL WHERE shard = $1",
         )
         .bind(i32::from(shard.0))
         .bind(epoch.cast_signed())
@@ -351,7 +358,8 @@ async fn write_one(page: &mut PgConnection, record: Record) -> sqlx::Result<()> 
             .bind(command.map(|command| command.0))
         }
         Record::Entity { entity, version, deadline } => sqlx::query(
-            "INSERT INTO entities (kind, id, version, deadline, shard) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO entities (kind, id, version, deadline, waits, shard)
+             VALUES ($1, $2, $3, $4, $4 IS NOT NULL, $5)",
         )
         .bind(entity.kind as i16)
         .bind(entity.id)
@@ -376,9 +384,10 @@ async fn write_one(page: &mut PgConnection, record: Record) -> sqlx::Result<()> 
         .bind(bytes),
         Record::Effect { position, source, version, index, at, bytes } => sqlx::query(
             "INSERT INTO outbox (position, kind, id, version, place, at, bytes, shard)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+             VALUES (coalesce($1, (SELECT coalesce(max(position), 0) + 1 FROM outbox)), $2, $3, $4, $5, $6, $7, $8)",
         )
-        .bind(position.cast_signed())
+        // One that stood with its event in another database of this kind comes behind the others.
+        .bind(told::place(OutboxPosition(*position)).is_none().then_some(position.cast_signed()))
         .bind(source.kind as i16)
         .bind(source.id)
         .bind(version.0.cast_signed())
@@ -421,7 +430,8 @@ async fn write_one(page: &mut PgConnection, record: Record) -> sqlx::Result<()> 
         .bind(amount)
         .bind(floor),
         Record::View { entity, row } => sqlx::query(
-            "INSERT INTO views (kind, id, status, rider, driver, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7::json)",
+            "WITH s AS (INSERT INTO statuses (kind, id, status, at) VALUES ($1, $2, $3, $6))
+             INSERT INTO views (kind, id, status, rider, driver, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(entity.kind as i16)
         .bind(entity.id)

@@ -7,8 +7,12 @@ use uuid::Uuid;
 
 /// Each takes a database from the version before to its own; the first makes version 1. Add,
 /// never change.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+pub(super) const MIGRATIONS: [&str; 4] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 /// The migration that wants to know the shard of every entity.
 const NAMES_SHARDS: i64 = 2;
 

@@ -5,22 +5,22 @@
 use super::{
     PostgresJournal, Settings, address,
     arbiter::PostgresArbiter,
-    batch::{self, Write},
+    batch::{self, Needs, Terms, Write},
     ownership::{Ownership, TAKE},
     private::Stop,
     schema,
     testing::TestDatabase,
 };
 use crate::{
-    Commit, EntityKey, Version,
+    Commit, EntityKey, Kind, Version, ViewRow,
     cluster::{
         Incarnation,
         arbiter::{Arbiter, ArbiterError, NodeCard},
     },
     commit::EncodedEvent,
-    journal::{CommitError, EffectKey, Journal},
+    journal::{CommitError, EffectKey, Journal, OutboxRow, ViewQuery, check::check},
 };
-use protocol::{CommandId, OrderId, SHARDS, ShardId, ShardSet, Timestamp};
+use protocol::{CommandId, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, postgres::PgPoolOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
@@ -31,6 +31,8 @@ use uuid::Uuid;
 enum Fence {
     /// Ours: locks the head, looks again at what it locked, and moves it.
     Head,
+    /// Ours, when nobody is expected to be refused: locks the head by moving it.
+    Swift,
     /// Looks, and locks nothing.
     Look,
     /// Takes a lock, then looks: at what was there when the statement began, before it waited.
@@ -50,22 +52,27 @@ enum Interleaving {
 }
 
 impl Fence {
+    fn needs(self) -> Needs {
+        Needs { swift: self == Self::Swift, claims: false, postings: false }
+    }
+
     fn commit(self) -> &'static str {
         let unlocked = || {
-            batch::COMMIT
+            self.needs()
+                .statement()
                 .replace("ORDER BY h.shard FOR UPDATE OF h", "")
                 .replace("AND n.total > 0", "AND false")
                 // Unique numbers, so that nothing but the fence keeps the write out.
                 .replace("a.seq + e.place", "nextval('outbox_positions')")
         };
         match self {
-            Self::Head => batch::COMMIT,
+            Self::Head | Self::Swift => self.needs().statement(),
             Self::Look => unlocked().leak(),
             Self::LockThenLook => unlocked()
                 .replace(
-                    "JOIN (SELECT DISTINCT shard, epoch FROM asked) a",
-                    "JOIN LATERAL (SELECT shard, epoch, pg_advisory_xact_lock_shared(shard)
-                         FROM (SELECT DISTINCT shard, epoch FROM asked) s OFFSET 0) a",
+                    "JOIN unnest($1::int4[], $2::int8[], $3::int8[]) AS a (shard, epoch, told)",
+                    "JOIN LATERAL (SELECT shard, epoch, told, pg_advisory_xact_lock_shared(shard)
+                         FROM unnest($1::int4[], $2::int8[], $3::int8[]) AS s (shard, epoch, told) OFFSET 0) a",
                 )
                 .leak(),
         }
@@ -73,7 +80,7 @@ impl Fence {
 
     fn steal(self) -> &'static str {
         match self {
-            Self::Head | Self::Look => TAKE,
+            Self::Head | Self::Swift | Self::Look => TAKE,
             Self::LockThenLook => TAKE
                 .replace("WITH l AS", "WITH x AS MATERIALIZED (SELECT pg_advisory_xact_lock(s) FROM unnest($1) s), l AS")
                 .replace("WHERE shard = ANY", "WHERE (SELECT count(*) FROM x) > 0 AND shard = ANY")
@@ -113,10 +120,16 @@ impl Session {
         let (ack, _) = oneshot::channel();
         let writes = [Write::new(commit, ack)];
         let statement = self.fence.commit();
-        let (database, epoch) = (&mut self.connection, self.epoch);
-        let outcomes =
-            batch::execute_as(statement, database, &|_| Some(epoch), &writes, &[], 1).await;
-        outcomes.unwrap()[0].is_ok()
+        let terms = |_| Terms { epoch: self.epoch, told: 0 };
+        let (database, needs) = (&mut self.connection, self.fence.needs());
+        let outcomes = batch::execute_as(statement, needs, database, &terms, &writes, 1).await;
+        match outcomes {
+            Err(error) if needs.swift => {
+                assert!(error.as_database_error().is_some(), "refused, not lost: {error}");
+                false
+            }
+            outcomes => outcomes.unwrap()[0].is_ok(),
+        }
     }
 
     async fn steal(&mut self) {
@@ -263,6 +276,7 @@ async fn losses(fence: Fence) -> Vec<Interleaving> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_interleaving_of_write_and_steal_loses_an_accepted_write() {
     assert_eq!(losses(Fence::Head).await, []);
+    assert_eq!(losses(Fence::Swift).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -305,7 +319,14 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
                     Write::new(commit, oneshot::channel().0)
                 })
                 .collect();
-            batch::execute(&mut writer, &owner, &writes, &[], 1).await.unwrap();
+            let terms = |shard| Terms { epoch: owner.epoch(shard).unwrap(), told: 0 };
+            let swift = round % 2 == 0;
+            if let Err(error) = batch::execute(&mut writer, &terms, &writes, 1, swift).await {
+                let code = error.as_database_error().and_then(|it| it.code());
+                let is_refused =
+                    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
+                assert!(swift && is_refused, "{error}");
+            }
         }
     });
     let other = Ownership::new("other".into(), 2);
@@ -382,7 +403,7 @@ async fn closing_does_not_wait_for_a_database_that_is_away() {
     // Two that nobody can write down: one finds out that the database is away, one is left for the end.
     for version in 1..=2 {
         let key = EffectKey { source: entity(1), version: Version(version), index: 0 };
-        journal.shared.deliver(vec![key]);
+        journal.shared.tell(vec![key]);
     }
     let closed = timeout(Duration::from_secs(30), journal.close()).await;
     closed.expect("it closes").unwrap();
@@ -509,6 +530,125 @@ async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
     assert!(arbiter.epoch(other_shard).is_some());
     let fenced = Err(CommitError::Fenced { shard });
     assert_eq!(journal.commit(moved(entity(1))).await, fenced);
+}
+
+/// A database of version 1 with something in every table that changes.
+const OLD: &str = "
+    UPDATE heads SET epoch = 3, seq = 2 WHERE shard = 7;
+    INSERT INTO epochs (shard, epoch, first_seq, owner, incarnation, at) VALUES (7, 3, 1, 'old', 1, 0);
+    INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        VALUES (7, 1, 1, $one, 1, 3, 10, 'a', 'x'), (7, 2, 1, $one, 2, 3, 11, 'b', 'y');
+    INSERT INTO entities (kind, id, version, deadline) VALUES (1, $one, 2, 500), (4, $rider, 0, 400);
+    INSERT INTO results (kind, id, command, at, bytes) VALUES (1, $one, $rider, 11, 'yes');
+    INSERT INTO outbox (kind, id, version, place, at, bytes)
+        VALUES (1, $one, 1, 0, 10, 'first'), (1, $one, 2, 1, 11, 'second');
+    INSERT INTO views (kind, id, status, rider, at, body) VALUES (1, $one, 'searching', $rider, 10, '{ \"fare\": 7 }')";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_first_version_goes_on_where_it_was() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    let (one, rider) = (entity(1), EntityKey::from(RiderId::nth(9)));
+    let old =
+        OLD.replace("$one", &format!("'{}'", one.id)).replace("$rider", &format!("'{}'", rider.id));
+    let sql = [
+        schema::MIGRATIONS[0],
+        "CREATE TABLE schema_version (version int8 PRIMARY KEY); INSERT INTO schema_version VALUES (1)",
+        &old,
+    ];
+    sqlx::raw_sql(AssertSqlSafe(sql.join(";"))).execute(&mut connection).await.unwrap();
+
+    let journal =
+        PostgresJournal::open(database.options(), "new", Settings::default()).await.unwrap();
+    let of = |shards: &[EntityKey]| shards.iter().map(|it| it.shard()).collect::<ShardSet>();
+    let deadlines =
+        |shards: &[EntityKey]| journal.deadlines(&of(shards), Timestamp(1_000), None, 9);
+    let both = deadlines(&[one, rider]).await.unwrap();
+    assert_eq!(both, [(Timestamp(400), rider), (Timestamp(500), one)]);
+    assert_eq!(deadlines(&[one]).await.unwrap(), both[1..]);
+    let effects = journal.undelivered(&of(&[one]), None, 9).await.unwrap();
+    let bytes: Vec<_> = effects.iter().map(|row| row.bytes.as_slice()).collect();
+    assert_eq!(bytes, [&b"first"[..], b"second"]);
+    assert_eq!(journal.undelivered(&of(&[rider]), None, 9).await.unwrap(), []);
+    let searching =
+        ViewQuery { statuses: vec!["searching".into()], ..ViewQuery::newest(Kind::Order, 9) };
+    let views = journal.views(searching.clone()).await.unwrap();
+    assert_eq!(views[0].1.body, serde_json::json!({ "fare": 7 }));
+    let stored = journal.load(one).await.unwrap();
+    assert_eq!((stored.version(), stored.results.len()), (Version(2), 1));
+
+    // And what comes after stands beside what was there.
+    let row = ViewRow { status: "done".into(), ..views[0].1.clone() };
+    let events = vec![EncodedEvent { name: "c".into(), bytes: vec![] }];
+    let commit = Commit {
+        events,
+        effects: vec![b"third".to_vec()],
+        deadline: Some(None),
+        view: Some(row),
+        ..Commit::new(one, Version(2), Timestamp(12))
+    };
+    journal.commit(commit).await.unwrap();
+    journal.delivered(vec![effects[0].key]).await.unwrap();
+    journal.close().await.unwrap();
+    let journal =
+        PostgresJournal::open(database.options(), "new", Settings::default()).await.unwrap();
+    let effects = journal.undelivered(&ShardSet::ALL, None, 9).await.unwrap();
+    let bytes: Vec<_> = effects.iter().map(|row| row.bytes.as_slice()).collect();
+    assert_eq!(bytes, [&b"second"[..], b"third"]);
+    let deadlines = journal.deadlines(&ShardSet::ALL, Timestamp(1_000), None, 9).await;
+    assert_eq!(deadlines.unwrap(), both[..1]);
+    assert_eq!(journal.views(searching).await.unwrap(), []);
+    let report = check(&journal, []).await.unwrap();
+    assert_eq!(report.violations, []);
+    journal.close().await.unwrap();
+}
+
+/// An effect that nobody can be told must not hold back those after it: they are marked as told,
+/// and it waits in the outbox.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_be_reached_holds_nobody_back() {
+    const N: u64 = 300;
+    let database = TestDatabase::start().await;
+    let open = || PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = open().await.unwrap();
+    for version in 0..N {
+        let commit = Commit {
+            events: vec![EncodedEvent { name: "moved".into(), bytes: vec![] }],
+            effects: vec![vec![1], vec![2]],
+            ..Commit::new(entity(1), Version(version), Timestamp(1))
+        };
+        journal.commit(commit).await.unwrap();
+        let told = [0, 1].map(|index| EffectKey {
+            source: entity(1),
+            version: Version(version + 1),
+            index,
+        });
+        // Of the first commit, only the first effect.
+        journal.delivered(told[..if version == 0 { 1 } else { 2 }].to_vec()).await.unwrap();
+    }
+    let waiting = EffectKey { source: entity(1), version: Version(1), index: 1 };
+    let keys = |rows: Vec<OutboxRow>| rows.into_iter().map(|row| row.key).collect::<Vec<_>>();
+    assert_eq!(keys(journal.undelivered(&ShardSet::ALL, None, 9).await.unwrap()), [waiting]);
+    // As after a crash: nothing but what is in the tables.
+    let (told, n_outbox): (i64, i64) = loop {
+        let sql = "SELECT (SELECT told FROM heads WHERE shard = 7), (SELECT count(*) FROM outbox)";
+        let row: (i64, i64) = sqlx::query_as(sql).fetch_one(&journal.readers).await.unwrap();
+        if row.1 > 0 {
+            break row;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(told > 1 && n_outbox == 1, "{told}, {n_outbox}");
+    journal.close().await.unwrap();
+
+    let journal = open().await.unwrap();
+    assert_eq!(keys(journal.undelivered(&ShardSet::ALL, None, 9).await.unwrap()), [waiting]);
+    journal.delivered(vec![waiting]).await.unwrap();
+    assert_eq!(journal.undelivered(&ShardSet::ALL, None, 9).await.unwrap(), []);
+    journal.close().await.unwrap();
+    let journal = open().await.unwrap();
+    assert_eq!(journal.undelivered(&ShardSet::ALL, None, 9).await.unwrap(), []);
+    journal.close().await.unwrap();
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Several nodes behind several addresses: one platform for phones, and operators who can look.
+
+use crate::{
+    client::Client,
+    node::{Node, driver, outrider, rider},
+    ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride, position},
+};
+use actors::{cluster::nats::testing::TestNats, journal::postgres::private::PrivatePostgres};
+use protocol::{OrderStatus, Point, Principal, work::OrderAction};
+use serde_json::Value;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
+
+/// What nodes of one cluster share.
+struct Shared {
+    directory: TempDir,
+    postgres: PrivatePostgres,
+    nats: TestNats,
+}
+
+impl Shared {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // A Postgres of its own does not run as root, and must be able to come in.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let postgres = PrivatePostgres::start(directory.path().join("postgres")).await.unwrap();
+        let minted =
+            outrider(directory.path()).args(["token", "--role", "admin"]).output().unwrap();
+        assert!(minted.status.success(), "{minted:?}");
+        Self { directory, postgres, nats: TestNats::start().await }
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.directory.path().join("development-key.pem")
+    }
+
+    fn node(&self, name: &str) -> Node {
+        // Brokers may be shared with other tests.
+        let cluster = self.directory.path().file_name().unwrap().to_string_lossy().into_owned();
+        Node::with(&[
+            ("JOURNAL__KIND", "postgres"),
+            ("JOURNAL__URL", &self.postgres.url()),
+            ("AUTH__KEY_FILE", &self.key_file().to_string_lossy()),
+            ("CLUSTER__NATS", &self.nats.settings().url),
+            ("CLUSTER__NAME", &cluster.replace('.', "")),
+            ("CLUSTER__NODE", name),
+            ("CLUSTER__SETTLE", "100ms"),
+            ("REGIONS__TICK_MS", "200"),
+            ("REGIONS__WARM_UP_MS", "0"),
+        ])
+    }
+}
+
+/// The cluster as a node shows it to operators, once it is as wanted.
+async fn seen(node: &Node, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let (http, token) = (reqwest::Client::new(), node.token(Principal::Admin));
+    let seen = async {
+        loop {
+            let asked = http.get(node.url("/admin/cluster")).bearer_auth(&token).send().await;
+            let cluster: Value = asked.unwrap().json().await.unwrap();
+            if is_wanted(&cluster) {
+                return cluster;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), seen).await.expect("in time")
+}
+
+/// So many nodes share everything about equally, and nothing moves.
+fn is_shared_by(n: usize) -> impl Fn(&Value) -> bool {
+    move |cluster| {
+        let nodes = cluster["nodes"].as_array().unwrap();
+        let counts: Vec<u64> = nodes.iter().map(|it| it["n_shards"].as_u64().unwrap()).collect();
+        let fair = 1_024 / n as u64;
+        nodes.len() == n
+            && counts.iter().sum::<u64>() == 1_024
+            && counts.iter().all(|it| it.abs_diff(fair) < fair / 3 + 1)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_ride_goes_on_while_nodes_come_leave_and_are_killed() {
+    let shared = Shared::new().await;
+    let (first, second) = (shared.node("first"), shared.node("second"));
+    seen(&first, is_shared_by(2)).await;
+
+    let mut driver = Client::connect(&second, driver(1)).await;
+    go_on_duty(&mut driver, PICKUP.offset_m(60.0, 0.0)).await;
+    let mut rider = Client::connect(&first, rider(1)).await;
+    let order = place_ride(&mut rider).await;
+    let offer = hear_offer(&mut driver).await;
+    accept(&mut driver, &offer).await;
+    hear_status(&mut rider, OrderStatus::Assigned).await;
+
+    // A third takes its share; nobody's socket notices.
+    let third = shared.node("third");
+    seen(&first, is_shared_by(3)).await;
+    driver.say(&position(PICKUP)).await;
+    act(&mut driver, order, OrderAction::Arrive {}).await;
+    hear_status(&mut rider, OrderStatus::AtPickup).await;
+
+    // The driver's node leaves: it says so, ends well, and another one knows everything.
+    second.terminate();
+    let (_, closed) = driver.hear_out().await;
+    assert_eq!(closed.code, 1012, "{closed:?}");
+    assert!(second.wait().success());
+    seen(&first, is_shared_by(2)).await;
+    let mut driver = Client::connect(&third, crate::node::driver(1)).await;
+    act(&mut driver, order, OrderAction::Start { code: None }).await;
+    hear_status(&mut rider, OrderStatus::InProgress).await;
+
+    // And one is killed.
+    drop(third);
+    let mut driver = Client::connect(&first, crate::node::driver(1)).await;
+    let early = OrderAction::Finish { code: None, early_reason: Some("rider_asked".to_owned()) };
+    act(&mut driver, order, early).await;
+    hear_status(&mut rider, OrderStatus::Completed).await;
+    let alone = seen(&first, is_shared_by(1)).await;
+    assert_eq!(alone["n_orphans"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn operators_look_pin_rebalance_and_drain() {
+    let shared = Shared::new().await;
+    let (first, second) = (shared.node("first"), shared.node("second"));
+    let cluster = seen(&first, is_shared_by(2)).await;
+    let told = |args: &[&str]| {
+        let mut command = outrider(shared.directory.path());
+        command.env("OUTRIDER_AUTH__KEY_FILE", shared.key_file());
+        command.args(["cluster", "--at", &first.url("")]).args(args);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
+    };
+
+    let (is_ok, table) = told(&["status"]);
+    assert!(is_ok && table.contains("first*") && table.contains("second"), "{table}");
+    let (is_ok, json) = told(&["status", "--json"]);
+    let same: Value = serde_json::from_str(&json).unwrap();
+    assert!(is_ok && same["shards"].as_array().unwrap().len() == 1_024);
+
+    // A shard of the first goes to the second, and comes back.
+    let me = &cluster["me"];
+    let shards = cluster["shards"].as_array().unwrap();
+    let ours = shards.iter().find(|it| it["owner"] == *me).unwrap()["shard"].as_u64().unwrap();
+    let owner = |cluster: &Value| cluster["shards"][ours as usize]["owner"].clone();
+    assert!(told(&["pin", &ours.to_string(), "second"]).0);
+    let pinned = seen(&first, |it| owner(it) != *me).await;
+    assert_eq!(pinned["pins"][0]["node"], "second");
+    let (is_ok, text) = told(&["rebalance"]);
+    assert!(is_ok && text.contains("1 pins removed"), "{text}");
+    seen(&first, |it| owner(it) == *me).await;
+
+    // What makes no sense, and who may not.
+    let (is_ok, text) = told(&["pin", &ours.to_string(), "nobody"]);
+    assert!(!is_ok && text.contains("no node of this cluster is called that"), "{text}");
+    assert!(!told(&["pin", "1024", "second"]).0);
+    let http = reqwest::Client::new();
+    let by_staff = http.post(second.url("/admin/drain"));
+    let by_staff = by_staff.bearer_auth(second.token(Principal::Dispatcher)).send().await.unwrap();
+    assert_eq!(by_staff.status(), 403);
+
+    let (is_ok, text) = told(&["drain"]);
+    assert!(is_ok && text.contains("it has left after"), "{text}");
+    assert!(first.wait().success());
+    seen(&second, is_shared_by(1)).await;
+}

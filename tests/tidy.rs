@@ -13,6 +13,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("actors", &["protocol"]),
     ("loadtest", &["protocol"]),
+    ("chaos", &["actors", "loadtest", "protocol"]),
     ("outrider", &["actors", "protocol", "loadtest"]),
 ];
 

@@ -534,7 +534,8 @@ impl System {
                 }
             }
             Place::There(owner, _) => self.show_there::<D>(owner, id, &sighting, reply),
-            Place::Soon | Place::Doubtful => {}
+            Place::Soon => self.show_soon::<D>(id, sighting, reply),
+            Place::Doubtful => {}
         }
     }
 

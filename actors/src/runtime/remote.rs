@@ -34,6 +34,9 @@ use tokio::{
 /// the first one is still at work is answered together with it.
 const TRY_MAX: Duration = Duration::from_secs(2);
 
+/// How long a sighting waits for a shard that is moving.
+const MOVING_MAX: Duration = Duration::from_secs(1);
+
 /// Where an entity lives at this moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Seat {
@@ -176,6 +179,23 @@ impl System {
         let Some(membership) = self.membership() else { return };
         let sight = SightBytes { entity: key::<D>(id), bytes: envelope::encode(sighting) };
         membership.post.show(self, owner, sight, reply);
+    }
+
+    /// Lets an entity see something once its shard has moved: what comes meanwhile need not come again. Of
+    /// two that wait, it takes in the newer one in any order.
+    pub(super) fn show_soon<D: Hosted>(
+        &self,
+        id: D::Id,
+        sighting: D::Sighting,
+        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+    ) {
+        let system = self.clone();
+        self.spawn(async move {
+            let until = Instant::now() + MOVING_MAX;
+            if system.seat(key::<D>(id).shard(), until).await.is_ok() {
+                system.show::<D>(id, sighting, reply);
+            }
+        });
     }
 
     /// Tells every node that matches in a listing's region, or in one beside it.

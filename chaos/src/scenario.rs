@@ -28,7 +28,7 @@ const CALM: Duration = Duration::from_secs(2);
 /// How long they are served after all is well again.
 const AFTER: Duration = Duration::from_secs(1);
 /// How long a whole scenario may take.
-const LASTING_MAX: Duration = Duration::from_secs(300);
+const LASTING_MAX: Duration = Duration::from_secs(480);
 
 /// One way to break a cluster.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// How long a cluster may take to be calm once everybody is connected again.
-const WELL: Duration = Duration::from_secs(60);
+const WELL: Duration = Duration::from_secs(100);
 /// How long a cut lasts.
 const CUT: Duration = Duration::from_secs(8);
 /// Three nodes that can be cut off.

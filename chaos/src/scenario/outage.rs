@@ -17,7 +17,7 @@ use std::{
 use tokio::time::sleep;
 
 /// How long a cluster may take to be calm once everything runs again.
-const WELL: Duration = Duration::from_secs(45);
+const WELL: Duration = Duration::from_secs(100);
 /// How long after Postgres is back somebody must hear a yes.
 const FIRST_YES_MAX: Duration = Duration::from_secs(2);
 /// How large the disk is that fills up.

@@ -106,7 +106,7 @@ impl Stage {
     pub(crate) async fn recover(&mut self, within: Duration) -> Outcome<Duration> {
         let began = Instant::now();
         self.fleet.well(within).await?;
-        let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(5));
+        let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(30));
         self.load.everybody_answered(left).await?;
         Ok(began.elapsed())
     }

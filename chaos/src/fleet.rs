@@ -249,14 +249,6 @@ impl Fleet {
         Ok(self.http.get(url).send().await?.text().await?)
     }
 
-    /// Asks a node for something only admins may.
-    pub(crate) async fn command(&self, n: usize, path: &str, body: &serde_json::Value) -> Outcome {
-        let url = format!("http://{}{path}", self.nodes[n].address);
-        let asked = self.http.post(url).bearer_auth(&self.admin).json(body).send().await?;
-        asked.error_for_status()?;
-        Ok(())
-    }
-
     /// Waits until every running node agrees that all shards are served by running nodes, that each
     /// has its share, and that nothing moves; returns how long that took.
     pub(crate) async fn well(&mut self, within: Duration) -> Outcome<Duration> {

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Around here everything happens.
-const MIDDLE: Point = Point { lat: -1.9441, lon: 30.0619 };
+pub(crate) const MIDDLE: Point = Point { lat: -1.9441, lon: 30.0619 };
 /// How far from it people are, at most, in metres: hundreds of regions, on all shards.
 const FAR_M: f64 = 200_000.0;
 /// Near enough to drivers to be offered to them, in metres.

@@ -12,6 +12,7 @@
 mod database;
 mod fleet;
 mod load;
+mod measure;
 mod record;
 mod scenario;
 mod verdict;
@@ -19,6 +20,7 @@ mod verdict;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fleet::Programs;
 use load::Size;
+use measure::Wanted;
 use scenario::{How, Scenario};
 use std::{
     error::Error,
@@ -46,6 +48,8 @@ enum Command {
     List,
     /// Plays scenarios, one after the other.
     Run(RunArgs),
+    /// Measures how long clients wait when nodes die, freeze and leave, and what commands cost.
+    Measure(MeasureArgs),
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +87,14 @@ struct RunArgs {
     /// How long people think between two commands.
     #[arg(long, default_value = "120ms", value_parser = humantime::parse_duration)]
     think: Duration,
+}
+
+#[derive(Debug, Args)]
+struct MeasureArgs {
+    #[command(flatten)]
+    programs: ProgramArgs,
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
 /// Several scenarios.
@@ -123,6 +135,10 @@ async fn obey(cli: Cli) -> Outcome<bool> {
     match cli.command {
         Command::List => list(),
         Command::Run(args) => run(args).await,
+        Command::Measure(MeasureArgs { programs, wanted }) => {
+            measure::run(&programs.programs()?, &wanted).await?;
+            Ok(true)
+        }
     }
 }
 

@@ -157,6 +157,11 @@ impl Record {
         }
     }
 
+    /// How many answers there were.
+    pub(crate) fn n_answered(&self) -> u64 {
+        self.inner().by_client.iter().sum()
+    }
+
     /// How many answers each client has had.
     pub(crate) fn by_client(&self) -> Vec<u64> {
         self.inner().by_client.clone()

@@ -28,7 +28,7 @@ const CALM: Duration = Duration::from_secs(2);
 /// How long they are served after all is well again.
 const AFTER: Duration = Duration::from_secs(1);
 /// How long a whole scenario may take.
-const LASTING_MAX: Duration = Duration::from_secs(300);
+const LASTING_MAX: Duration = Duration::from_secs(480);
 
 /// One way to break a cluster.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +106,7 @@ impl Stage {
     pub(crate) async fn recover(&mut self, within: Duration) -> Outcome<Duration> {
         let began = Instant::now();
         self.fleet.well(within).await?;
-        let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(5));
+        let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(30));
         self.load.everybody_answered(left).await?;
         Ok(began.elapsed())
     }
@@ -210,6 +210,9 @@ async fn play(
     let mut stage = Box::pin(Stage::set(programs, needs, size, seed)).await?;
     let set_at = Instant::now();
     let n_moves = stage.fleet.database.n_moves().await?;
+    // Before anything is broken, so that nothing that waits across the break is counted.
+    let calm_from = set_at.checked_sub(CALM).unwrap_or(began);
+    let calm = stage.load.world.record.stalls(calm_from, Instant::now());
     stage.broken_at = Instant::now();
     let mut outcome = breaking(&mut stage).await;
     if outcome.is_ok() {
@@ -237,7 +240,7 @@ async fn play(
         fault: scenario.fault,
         is_sound: wrong.is_empty(),
         well_ms: well_at.duration_since(broken_at).as_millis() as u64,
-        calm: Some(record.stalls(set_at.checked_sub(CALM).unwrap_or(began), broken_at)),
+        calm: Some(calm),
         broken: Some(record.stalls(broken_at, well_at)),
         n_acked,
         n_refused,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::cluster::{
     Incarnation,
-    arbiter::{ArbiterError, Head, Picture, Renewal, Standing},
+    arbiter::{ArbiterError, Head, Member, Picture, Renewal, Standing},
     envelope::Notice,
     observer::{Accusation, Observer},
     placement,
@@ -41,6 +41,9 @@ const UNHEARD_FOR: Duration = Duration::from_secs(3);
 const ADOPT_GRACE: Duration = Duration::from_millis(500);
 /// How long a shard stays where it is after its hand-over failed.
 const REST: Duration = Duration::from_secs(2);
+/// How long a node must be the one that hears nobody, while others hear each other, before it gives its
+/// shards away. When the broker restarts, everyone is for a moment: some are back before others.
+const DEAF_FOR: Duration = Duration::from_secs(3);
 
 /// Renews the lease, for ever.
 pub(super) async fn renew(system: System) {
@@ -231,6 +234,16 @@ async fn act(system: &System, membership: &Membership, picture: &Picture, moves:
     let mut state = membership.state();
     state.resting.retain(|_, until| *until > now);
     metrics::gauge!("outrider_cluster_handovers_in_flight").set(state.moves.len() as f64);
+    let is_leaving = membership.is_leaving.load(Ordering::Acquire);
+    match is_deaf(membership.me, picture) {
+        true => {
+            let since = *state.deaf_since.get_or_insert(now);
+            if now - since < DEAF_FOR && !is_leaving {
+                return;
+            }
+        }
+        false => state.deaf_since = None,
+    }
     for (shard, to) in plan.hand_over {
         let is_busy = state.moves.contains_key(&shard) || state.resting.contains_key(&shard);
         if state.moves.len() >= membership.settings.handovers_max {
@@ -240,6 +253,13 @@ async fn act(system: &System, membership: &Membership, picture: &Picture, moves:
             start_move(system, &mut state, shard, to, moves);
         }
     }
+}
+
+/// Does `me` hear nobody, while others hear each other?
+fn is_deaf(me: Incarnation, picture: &Picture) -> bool {
+    let hears = |who: &Incarnation| picture.members.get(who).is_some_and(|it| it.hears);
+    let is_up = |it: &Member| it.standing == Standing::Up && it.hears;
+    !hears(&me) && picture.members.values().any(is_up)
 }
 
 fn start_move(

@@ -79,6 +79,8 @@ pub(super) struct State {
     pub(super) arrivals: BTreeMap<ShardId, Arrival>,
     /// Shards whose hand-over failed a moment ago are left alone until then.
     pub(super) resting: BTreeMap<ShardId, Instant>,
+    /// Since when this node hears nobody, while others hear each other.
+    pub(super) deaf_since: Option<Instant>,
     /// Nodes that look at a board, until when.
     pub(super) boards: BTreeMap<Incarnation, Instant>,
     /// How often each node had renewed its lease, and when that was first seen.

@@ -100,9 +100,7 @@ impl Node {
 
     /// How many of its lines say `message`.
     pub(crate) fn n_said(&self, message: &str) -> usize {
-        let is_it = |line: &&Value| {
-            line["fields"]["message"].as_str().is_some_and(|it| it.contains(message))
-        };
+        let is_it = |line: &&Value| line["message"].as_str().is_some_and(|it| it.contains(message));
         self.said().iter().filter(is_it).count()
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::{task::JoinSet, time::sleep};
 
 /// How long a cluster may take to be calm afterwards.
-const WELL: Duration = Duration::from_secs(45);
+const WELL: Duration = Duration::from_secs(100);
 /// How long locks are held.
 const HELD: Duration = Duration::from_secs(4);
 /// A renewal of a lease may take a quarter of its length.

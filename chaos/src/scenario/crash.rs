@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// How long a cluster may take to be calm once everybody runs again.
-const WELL: Duration = Duration::from_secs(45);
+const WELL: Duration = Duration::from_secs(100);
 /// How long a node may take to leave by itself.
 const LEAVING: Duration = Duration::from_secs(30);
 /// How long a zombie may take to find out.

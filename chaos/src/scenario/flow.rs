@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// How long a cluster may take to be calm afterwards.
-const WELL: Duration = Duration::from_secs(60);
+const WELL: Duration = Duration::from_secs(100);
 /// Two nodes, and one that may come.
 const GROWING: Needs = Needs { n_nodes: 2, n_spare: 1, ..Needs::USUAL };
 /// Where libfaketime is, as Debian has it.

@@ -1,6 +1,6 @@
 //! Networks that are cut, in one direction or both, or lose some of what they carry.
 
-use super::{How, Needs, Scenario, Stage, outage::nothing_moved};
+use super::{How, Needs, Scenario, Stage};
 use crate::{
     Outcome,
     fleet::network::{Cut, Far, Network},
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// How long a cluster may take to be calm once everybody is connected again.
-const WELL: Duration = Duration::from_secs(60);
+const WELL: Duration = Duration::from_secs(100);
 /// How long a cut lasts.
 const CUT: Duration = Duration::from_secs(8);
 /// Three nodes that can be cut off.
@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: [Scenario; 6] = [
     Scenario {
         number: "8",
         fault: "one node is cut from the others, all of them reach Postgres",
-        expected: "no shard changes its owner, nobody is declared dead; callers go elsewhere",
+        expected: "nobody is declared dead; what it has it keeps, or gives to those who hear each other",
         how: How::Run(APART, parted, WELL),
         is_quick: false,
     },
@@ -76,7 +76,11 @@ async fn cut_from_others(stage: &mut Stage, how: Cut, lasting: Duration) -> Outc
     stage.note(format!("meanwhile: {stalls}"));
     network(stage)?.heal(n).await?;
     stage.recover(WELL).await?;
-    nothing_moved(stage, n_moves, n_dead).await
+    let n_moves = stage.fleet.database.n_moves().await? - n_moves;
+    stage.note(format!("{n_moves} shards moved"));
+    let n_dead = stage.fleet.database.n_dead().await? - n_dead;
+    stage.expect(n_dead == 0, format!("{n_dead} nodes were declared dead"));
+    Ok(())
 }
 
 fn parted(stage: &mut Stage) -> BoxFuture<'_, Outcome> {

@@ -17,7 +17,7 @@ use std::{
 use tokio::time::sleep;
 
 /// How long a cluster may take to be calm once everything runs again.
-const WELL: Duration = Duration::from_secs(45);
+const WELL: Duration = Duration::from_secs(100);
 /// How long after Postgres is back somebody must hear a yes.
 const FIRST_YES_MAX: Duration = Duration::from_secs(2);
 /// How large the disk is that fills up.
@@ -214,7 +214,7 @@ fn pooled(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
             "[databases]\noutrider = host={server} port=5432 user=outrider dbname=outrider\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\n\
              auth_type = any\nauth_file = {}\npool_mode = transaction\nlogfile = {}\n\
-             ignore_startup_parameters = extra_float_digits,options\nmax_prepared_statements = 0\n",
+             ignore_startup_parameters = extra_float_digits,options\n",
             address.port(),
             users.display(),
             directory.join("log").display(),

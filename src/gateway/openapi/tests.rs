@@ -14,6 +14,7 @@ fn every_route_is_described() {
         .collect();
     described.sort();
     insta::assert_snapshot!(described.join("\n"), @r"
+    GET /admin/cluster
     GET /health
     GET /health/live
     GET /health/ready
@@ -27,6 +28,9 @@ fn every_route_is_described() {
     GET /v1/rescues
     GET /v1/rescues/{id}
     GET /v1/riders/{id}
+    POST /admin/cluster/pins
+    POST /admin/cluster/rebalance
+    POST /admin/drain
     POST /v1/drivers/{id}/actions
     POST /v1/orders
     POST /v1/orders/{id}/actions

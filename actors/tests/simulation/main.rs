@@ -10,6 +10,8 @@
 //! what is expected of it), `node.rs`; then what a node is given instead of the world: `database.rs`,
 //! `wire.rs` and `world.rs`.
 
+#![expect(clippy::print_stdout, reason = "whoever runs a seed wants to read what became of it")]
+
 mod database;
 mod faults;
 mod load;

@@ -202,12 +202,10 @@ impl Host {
         }
         self.socket.try_send_to(&bytes, (to, PORT)).expect("never full");
         if is_doubled {
-            let again = match datagram.clone() {
-                Datagram::Letter { from, to, n, bytes, .. } => {
-                    Datagram::Letter { from, to, n, is_copy: true, bytes }
-                }
-                other => other,
-            };
+            let mut again = datagram.clone();
+            if let Datagram::Letter { is_copy, .. } = &mut again {
+                *is_copy = true;
+            }
             let bytes = rmp_serde::to_vec(&again).expect("plain data");
             self.socket.try_send_to(&bytes, (to, PORT)).expect("never full");
         }

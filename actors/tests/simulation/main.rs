@@ -11,6 +11,8 @@
 //! `wire.rs` and `world.rs`.
 #![expect(clippy::print_stdout, reason = "a seed that fails says how to run it again")]
 
+#![expect(clippy::print_stdout, reason = "whoever runs a seed wants to read what became of it")]
+
 mod database;
 mod faults;
 mod load;

@@ -31,7 +31,7 @@ impl Story {
         digest.update(&(at.as_micros() as u64).to_le_bytes());
         what.iter().for_each(|n| digest.update(&n.to_le_bytes()));
         if self.is_told {
-            print(&format!("{:>9.3} {}", at.as_secs_f64(), words()));
+            println!("{:>9.3} {}", at.as_secs_f64(), words());
         }
     }
 
@@ -39,9 +39,4 @@ impl Story {
     pub(crate) fn digest(&self) -> u64 {
         self.digest.lock().unwrap_or_else(PoisonError::into_inner).digest()
     }
-}
-
-#[expect(clippy::print_stdout, reason = "somebody asked for the story")]
-fn print(line: &str) {
-    println!("{line}");
 }

@@ -9,7 +9,6 @@
 //! Read in this order: `faults.rs` (what goes wrong), `load.rs` (what clients want), `run.rs` (one run, and
 //! what is expected of it), `node.rs`; then what a node is given instead of the world: `database.rs`,
 //! `wire.rs` and `world.rs`.
-#![expect(clippy::print_stdout, reason = "a seed that fails says how to run it again")]
 
 #![expect(clippy::print_stdout, reason = "whoever runs a seed wants to read what became of it")]
 

@@ -42,7 +42,8 @@ pub(super) const SCENARIOS: [Scenario; 10] = [
         number: "15",
         fault: "one node's clock is ten minutes fast, another's ten minutes slow",
         expected: "nothing: leases are told by monotonic clocks, and the fence by none",
-        how: How::Run(Needs::USUAL, skewed, WELL),
+        // Tokens say from when on they are good; that is between a node and who signs them.
+        how: How::Run(Needs { settings: &[("AUTH__LEEWAY", "15m")], ..Needs::USUAL }, skewed, WELL),
         is_quick: true,
     },
     Scenario {
@@ -284,7 +285,7 @@ fn poisoned(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
         }
         stage.fleet.nodes[victim].kill().await?;
         stage.fleet.well(Duration::from_secs(15)).await?;
-        stage.load.everybody_answered(Duration::from_secs(15)).await?;
+        stage.load.everybody_answered(Duration::from_secs(30)).await?;
         let action = OrderAction::Cancel { reason: "is it there?".to_owned() };
         let cancel = Wish::Order { id, action };
         let mut codes = Vec::new();
@@ -301,7 +302,7 @@ fn poisoned(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
         stage.note(format!("the broken order said {codes:?}"));
         let is_aside = codes.contains(&Some(Code::Quarantined));
         stage.expect(is_aside, "the broken order was not set aside");
-        stage.load.everybody_answered(Duration::from_secs(15)).await?;
+        stage.load.everybody_answered(Duration::from_secs(30)).await?;
         // The row is mended before anybody proves the journal sound.
         stage
             .fleet

@@ -276,10 +276,12 @@ async fn enter(door: SocketAddr, key: &DevelopmentKey, me: Principal) -> Option<
     let token = key.token(me).await.ok()?;
     send(&mut socket, &ClientFrame::Identify { token }).await?;
     loop {
-        match next(&mut socket).await? {
-            ServerFrame::Welcome { .. } => return Some(socket),
-            ServerFrame::Hello { .. } => {}
-            _other => return None,
+        let heard = next(&mut socket).await?;
+        if matches!(heard, ServerFrame::Welcome { .. }) {
+            return Some(socket);
+        }
+        if !matches!(heard, ServerFrame::Hello { .. }) {
+            return None;
         }
     }
 }

@@ -194,6 +194,13 @@ impl Record {
         Ok(&self.acks)
     }
 
+    /// How long after `at` the last of those who were waiting then had its answer.
+    pub(crate) fn last_of(&self, at: Instant) -> Duration {
+        let inner = self.inner();
+        let waiting = inner.spans.iter().filter(|it| it.began <= at && it.ended > at);
+        waiting.map(|it| it.ended.duration_since(at)).max().unwrap_or_default()
+    }
+
     /// How long clients waited between two moments.
     pub(crate) fn stalls(&self, from: Instant, to: Instant) -> Stalls {
         self.stalls_of(from, to, |_| true)

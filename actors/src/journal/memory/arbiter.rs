@@ -55,6 +55,7 @@ pub(super) struct Cluster {
     pins: BTreeMap<ShardId, String>,
     writes: u32,
     /// Commits are not held against their epochs.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) is_unfenced: bool,
     /// Who is told of changes.
     nodes: Vec<Weak<Access>>,

@@ -27,6 +27,8 @@ use std::{
 const CALM: Duration = Duration::from_secs(2);
 /// How long they are served after all is well again.
 const AFTER: Duration = Duration::from_secs(1);
+/// Most complaints that are printed.
+const COMPLAINTS_MAX: usize = 12;
 /// How long a whole scenario may take.
 const LASTING_MAX: Duration = Duration::from_secs(480);
 
@@ -229,6 +231,11 @@ async fn play(
     let n_moves = stage.fleet.database.n_moves().await? - n_moves;
     let mut wrong = std::mem::take(&mut stage.wrong);
     wrong.extend(verdict::judge(&stage.fleet, &stage.load).await?);
+    let n_more = wrong.len().saturating_sub(COMPLAINTS_MAX);
+    if n_more > 0 {
+        wrong.truncate(COMPLAINTS_MAX);
+        wrong.push(format!("and {n_more} more"));
+    }
     if !wrong.is_empty() {
         let kept = stage.fleet.keep();
         stage.notes.push(format!("see {}", kept.display()));

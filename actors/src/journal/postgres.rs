@@ -196,7 +196,8 @@ impl PostgresJournal {
         node: &str,
         settings: Settings,
     ) -> Result<Self, OpenError> {
-        let (journal, _) = Self::open_as(Role::Alone, options, node, settings).await?;
+        let (journal, _) =
+            Self::open_as(Role::Alone, options, node, settings).await.map_err(unless_shared)?;
         Ok(journal)
     }
 
@@ -210,8 +211,9 @@ impl PostgresJournal {
         if !is_member_name(node) {
             return Err(OpenError::NodeName(node.to_owned()));
         }
-        let (journal, session) =
-            Self::open_as(Role::Member, options.clone(), node, settings).await?;
+        let (journal, session) = Self::open_as(Role::Member, options.clone(), node, settings)
+            .await
+            .map_err(unless_shared)?;
         let options = reading(&options, &session, settings);
         let arbiter = PostgresArbiter::new(Arc::clone(&journal.shared), options);
         Ok((journal, arbiter))
@@ -473,6 +475,18 @@ async fn prove_session(
     held.rollback().await?;
     second.close().await?;
     if after == before { Ok(()) } else { Err(OpenError::NoSession) }
+}
+
+/// Statements are prepared in sessions. One that is there before it was prepared, or is not there
+/// after it was, says that a pooler lets several of us share one: trying again would not help.
+fn unless_shared(error: OpenError) -> OpenError {
+    const ALREADY_THERE: &str = "42P05";
+    const NOT_THERE: &str = "26000";
+    let OpenError::Database(sqlx::Error::Database(said)) = &error else { return error };
+    match said.code().as_deref() {
+        Some(ALREADY_THERE | NOT_THERE) => OpenError::NoSession,
+        Some(_) | None => error,
+    }
 }
 
 /// Holds the reservation, anew after the connection was lost, and makes room for days to come.

@@ -16,7 +16,7 @@ use actors::{
     policy::DriverPolicy,
     region,
     rider::{Command, Event, Rider},
-    runtime::{Answer, Ask, Clock, Settings, System, Update},
+    runtime::{Answer, Ask, Clock, Settings, System, Update, Watching},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use protocol::{
@@ -549,12 +549,8 @@ async fn a_journal_that_keeps_failing_loses_and_doubles_nothing() {
     assert!(injected.lost_after > 0 && injected.lost_before > 0, "{injected:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_deadline_fires_after_a_restart_and_not_before_it_is_due() {
-    let journal = MemoryJournal::default();
-    let clock = Clock::manual(Timestamp(1_800_000_000_000));
-    let system = start_with(Arc::new(journal.clone()), Settings::default(), clock.clone()).await;
-    let driver = DriverId::nth(1);
+/// For as long as the policy that is returned bears silence.
+async fn go_on_duty(system: &System, driver: DriverId, clock: &Clock) -> DriverPolicy {
     let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: Vec::new() };
     let policy = DriverPolicy::default();
     let command = driver::Command::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle), policy };
@@ -562,6 +558,27 @@ async fn a_deadline_fires_after_a_restart_and_not_before_it_is_due() {
     let id = CommandId::of_effect(b"duty", 1, 0, clock.now());
     let ask = Ask { command, by: Principal::Driver(driver), id };
     system.ask::<Driver>(driver, ask, PATIENCE).await.expect("on duty");
+    policy
+}
+
+async fn until_status(mut watching: Watching<Driver>, wanted: DriverStatus) {
+    loop {
+        let update = tokio::time::timeout(PATIENCE, watching.updates.recv()).await;
+        if let Update::Changed { state, .. } = update.expect("in time").expect("followed")
+            && state.status() == wanted
+        {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deadline_fires_after_a_restart_and_not_before_it_is_due() {
+    let journal = MemoryJournal::default();
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let system = start_with(Arc::new(journal.clone()), Settings::default(), clock.clone()).await;
+    let driver = DriverId::nth(1);
+    let policy = go_on_duty(&system, driver, &clock).await;
     assert!(system.drain(PATIENCE).await);
 
     let system = start_with(Arc::new(journal), Settings::default(), clock.clone()).await;
@@ -572,14 +589,38 @@ async fn a_deadline_fires_after_a_restart_and_not_before_it_is_due() {
     let (before, _) = system.read::<Driver>(driver).await.expect("awake");
     assert_eq!(before, watching.version);
     clock.advance(Duration::from_millis(1));
-    loop {
-        let update = tokio::time::timeout(PATIENCE, watching.updates.recv()).await;
-        if let Update::Changed { state, .. } = update.expect("in time").expect("followed")
-            && state.status() == DriverStatus::Unreachable
-        {
-            break;
-        }
-    }
+    until_status(watching, DriverStatus::Unreachable).await;
+}
+
+/// Its alarm rang when it could neither write nor read, and nobody asks for it.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_outlasts_a_journal_that_is_out_of_reach_when_it_comes() {
+    let faulty = FaultyJournal::new(Arc::new(MemoryJournal::default()), Odds::default());
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let system = start_with(Arc::new(faulty.clone()), Settings::default(), clock.clone()).await;
+    let driver = DriverId::nth(1);
+    let policy = go_on_duty(&system, driver, &clock).await;
+
+    faulty.set_odds(Odds { lost_before: 1.0, load: 1.0, ..Odds::default() });
+    clock.advance(Duration::from_millis(u64::from(policy.stale_ms)));
+    let until_awake = async |wanted| {
+        let reached = async {
+            while system.n_awake() != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("not {wanted}"));
+    };
+    until_awake(0).await;
+    faulty.set_odds(Odds::default());
+
+    clock.advance(Duration::from_secs(1));
+    until_awake(1).await;
+    // Nobody could be heard by one who had fallen, so its patience begins anew.
+    let watching = system.watch::<Driver>(driver).await.expect("watches");
+    assert_eq!(watching.state.status(), DriverStatus::Available);
+    clock.advance(Duration::from_millis(u64::from(policy.stale_ms)));
+    until_status(watching, DriverStatus::Unreachable).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

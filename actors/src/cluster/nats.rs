@@ -259,8 +259,8 @@ async fn publish(
 /// Passes on what arrives for `me`, and what the server says about those who do not listen.
 async fn hear(client: Client, name: Arc<str>, me: Incarnation, to: mpsc::Sender<Incoming>) {
     let subscribed = async {
-        let messages = client.subscribe(format!("{name}.node.{}", me.0)).await?;
         let unheard = client.subscribe(format!("{name}.unheard.{}.*", me.0)).await?;
+        let messages = client.subscribe(format!("{name}.node.{}", me.0)).await?;
         Ok::<(Subscriber, Subscriber), async_nats::SubscribeError>((messages, unheard))
     };
     let (mut messages, mut unheard) = match subscribed.await {

@@ -32,6 +32,9 @@ use uuid::Uuid;
 /// Entities idle for less than this are not even asked whether they want to sleep.
 const IDLE_MIN: Duration = Duration::from_secs(30);
 
+/// How long after its fall an entity is woken: its deadline may have come in its last moment.
+const REVIVED_AFTER: Duration = Duration::from_secs(1);
+
 /// A shard, once it has been needed.
 type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
 
@@ -424,11 +427,13 @@ impl<D: Decider> Shard<D> {
         warn!(entity = %id, %error, "entity fell");
         metrics::counter!("outrider_entity_falls_total", "kind" => D::KIND.to_string())
             .increment(1);
+        let now = self.system.now();
+        let key = EntityKey { kind: D::KIND, id: id.uuid() };
+        self.system.0.alarm.set(key, Some(now + REVIVED_AFTER));
         if let Some(Fall::Unreachable(_)) = error.downcast_ref::<Fall>() {
             return;
         }
         let settings = self.system.0.settings;
-        let now = self.system.now();
         let window = Duration::from_millis(settings.falls_window_ms);
         let falls = roll.falls.entry(id).or_default();
         falls.retain(|fall| now.since(*fall) < window);

@@ -13,7 +13,7 @@ use crate::{
     telemetry,
 };
 use actors::{
-    Context, Decider, Version,
+    Context, Decider, Format, Version,
     driver::{self, Driver},
     journal::{
         Journal, SharedJournal, Stored, memory::MemoryJournal, pressure::probe_disk,
@@ -223,7 +223,7 @@ async fn idle_memory(n: u64) -> Result<(u64, u64), Fault> {
 
 fn on_duty(id: DriverId, now: Timestamp) -> Result<Driver, Fault> {
     let mut driver = Driver::default();
-    let context = Context { id, by: Principal::Driver(id), now };
+    let context = Context { id, by: Principal::Driver(id), now, writes: Format::WRITES };
     for event in driver.decide(&duty(DutyWish::On), &context)? {
         driver.evolve(&event);
     }
@@ -287,7 +287,8 @@ fn decide_evolve() -> f64 {
     let started = Instant::now();
     for n in 0..N {
         let wish = if n.is_multiple_of(2) { DutyWish::On } else { DutyWish::Off };
-        let context = Context { id, by: Principal::Driver(id), now: Timestamp(u64::from(n) + 1) };
+        let (by, now) = (Principal::Driver(id), Timestamp(u64::from(n) + 1));
+        let context = Context { id, by, now, writes: Format::WRITES };
         for event in driver.decide(black_box(&duty(wish)), &context).unwrap_or_default() {
             driver.evolve(&event);
         }

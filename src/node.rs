@@ -7,8 +7,8 @@ use crate::{
     settings::{DrainSettings, Settings},
 };
 use actors::{
+    Format,
     cluster::{
-        self,
         arbiter::NodeCard,
         nats::{ConnectError, NatsTransport},
     },
@@ -128,8 +128,8 @@ async fn join(settings: &Settings) -> Result<(Opened, System), NodeError> {
         zone: cluster.zone.clone(),
         weight: cluster.weight,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        writes: cluster::WRITES,
-        reads: cluster::READS,
+        writes: Format::WRITES.0.into(),
+        reads: Format::READS.0.into(),
     };
     let joining = Joining { arbiter, transport, card, settings: cluster.member() };
     let journal = Arc::clone(&opened.journal);

@@ -24,3 +24,5 @@ mod ride;
 mod session;
 #[path = "gateway/survival.rs"]
 mod survival;
+#[path = "gateway/upgrade.rs"]
+mod upgrade;

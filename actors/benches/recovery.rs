@@ -10,7 +10,7 @@
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures")]
 
 use actors::{
-    Context, Decider, EntityKey,
+    Context, Decider, EntityKey, Format,
     journal::{
         Journal, SharedJournal,
         postgres::{
@@ -123,7 +123,8 @@ async fn fill(server: &PrivatePostgres, args: &Args) {
             let mut state = Order::default();
             // Spread over the next half hour, the longest anybody waits.
             let at = now + Duration::from_millis(n * 1_800_000 / args.orders.max(1));
-            let context = Context { id, by: Principal::Rider(rider), now: at };
+            let context =
+                Context { id, by: Principal::Rider(rider), now: at, writes: Format::WRITES };
             let place = order::Command::Place(Box::new(placement(rider)));
             for event in state.decide(&place, &context).unwrap() {
                 state.evolve(&event);

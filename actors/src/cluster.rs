@@ -27,11 +27,6 @@ pub mod transport;
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
-/// The newest format of events, snapshots and envelopes that this build can read…
-pub const READS: u32 = 1;
-/// …and the newest it writes, once every node can read it.
-pub const WRITES: u32 = 1;
-
 /// One start of a node. A greater one is a later one, of whichever node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

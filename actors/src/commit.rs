@@ -1,6 +1,6 @@
 //! What one yes writes, all of it or nothing.
 
-use crate::{Tell, driver, order, rescue, rider};
+use crate::{Format, Tell, driver, format, order, rescue, rider};
 use protocol::{
     CommandId, Currency, DriverId, Identifier, OrderId, RescueId, RiderId, ShardId, Timestamp,
 };
@@ -166,6 +166,12 @@ impl From<Tell> for Effect {
 }
 
 impl Effect {
+    /// What a build must know to deliver it.
+    pub fn format(&self) -> Format {
+        let if_refused = self.if_refused.as_ref().map_or(Format::FIRST, Tell::format);
+        self.tell.format().max(if_refused)
+    }
+
     /// The same, with an answer to a refusal.
     #[must_use]
     pub fn if_refused(self, tell: Tell) -> Self {
@@ -265,16 +271,16 @@ impl Commit {
 pub struct EncodedEvent {
     /// Its name, for people and lists.
     pub name: String,
-    /// MessagePack with field names.
+    /// As [`format::encode`] wrote it.
     pub bytes: Vec<u8>,
 }
 
 /// An event that this build cannot read.
 #[derive(Debug, Error)]
 pub enum UnreadableEvent {
-    /// Its bytes are of no known event.
-    #[error("not an event of this kind: {0}")]
-    Bytes(#[from] rmp_serde::decode::Error),
+    /// Its bytes are of no event that is known here.
+    #[error("an event that cannot be read: {0}")]
+    Bytes(#[from] format::Unreadable),
     /// It cannot be said in JSON.
     #[error("not JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -286,7 +292,7 @@ impl EncodedEvent {
         fn shown<E: DeserializeOwned + Serialize>(
             bytes: &[u8],
         ) -> Result<serde_json::Value, UnreadableEvent> {
-            Ok(serde_json::to_value(rmp_serde::from_slice::<E>(bytes)?)?)
+            Ok(serde_json::to_value(format::decode::<E>(bytes)?.0)?)
         }
         match kind {
             Kind::Order => shown::<order::Event>(&self.bytes),

@@ -1,6 +1,6 @@
 //! The one thing an entity has to be: a pure function of its past.
 
-use crate::{Claim, Effect, Kind, Listing, Posting, Refusal, Sight, ViewRow};
+use crate::{Claim, Effect, Format, Kind, Listing, Posting, Refusal, Sight, ViewRow};
 use protocol::{Identifier, Principal, Timestamp, view::Mark};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Debug, time::Duration};
@@ -116,6 +116,17 @@ pub trait Decider:
 
     /// The name of an event in lists and metrics: `Assigned` → `assigned`.
     fn event_name(event: &Self::Event) -> &'static str;
+
+    /// What a build must know to read this event whole. No rule may let something happen that needs
+    /// more than [`Context::writes`].
+    fn event_format(_event: &Self::Event) -> Format {
+        Format::FIRST
+    }
+
+    /// The same for a command, which may wait in the outbox until another build delivers it.
+    fn command_format(_command: &Self::Command) -> Format {
+        Format::FIRST
+    }
 }
 
 /// What surrounds a command.
@@ -127,6 +138,8 @@ pub struct Context<Id> {
     pub by: Principal,
     /// When it reached the platform: the only clock a decider ever sees.
     pub now: Timestamp,
+    /// The newest format that may be written: every node can read it.
+    pub writes: Format,
 }
 
 /// What came of a sighting.

@@ -10,6 +10,7 @@ pub mod commit;
 pub mod decider;
 pub mod driver;
 pub mod fare;
+pub mod format;
 pub mod journal;
 pub mod listing;
 pub mod order;
@@ -24,6 +25,7 @@ pub mod tell;
 
 pub use commit::{Claim, Commit, Effect, EntityKey, Kind, Posting, Version, ViewRow};
 pub use decider::{Context, Decider, Seen};
+pub use format::Format;
 pub use listing::{Card, DriverCard, Listing, SearchCard};
 pub use refusal::Refusal;
 pub use tell::{Sight, Tell};

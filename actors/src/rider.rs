@@ -1,5 +1,7 @@
 //! Someone who asks for jobs: which of them are running.
 
+#[cfg(feature = "next")]
+use crate::Format;
 use crate::{Claim, Context, Decider, Effect, Kind, Listing, Refusal, Seen, ViewRow};
 use protocol::{
     JobId, Principal, RiderId, Timestamp,
@@ -13,6 +15,9 @@ mod tests;
 
 /// How long a rider without jobs stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+/// What it takes to know that jobs are counted.
+#[cfg(feature = "next")]
+const COUNTED: Format = Format(2);
 
 /// What can be asked of a rider. The asker is always the platform: jobs say when they begin and end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -48,6 +53,10 @@ pub enum Event {
         job: JobId,
         /** What. */
         work: WorkKind,
+        /** How many they have had, with this one. Needs format 2. */
+        #[cfg(feature = "next")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nth: Option<u32>,
     },
     /// It is over.
     JobClosed {
@@ -55,6 +64,12 @@ pub enum Event {
         at: Timestamp,
         /** Which. */
         job: JobId,
+    },
+    /// Their first job is over, and they are no newcomer any more. Needs format 2.
+    #[cfg(feature = "next")]
+    Settled {
+        /** When. */
+        at: Timestamp,
     },
 }
 
@@ -65,6 +80,17 @@ pub struct Rider {
     /// When something last happened to it; zero for a rider nobody has heard of.
     changed_at: Timestamp,
     jobs: Vec<(JobId, WorkKind)>,
+    /// How many they have had since they are counted.
+    #[cfg(feature = "next")]
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    n_jobs: u32,
+}
+
+/// What an older build would not have written is not written while it is nothing.
+#[cfg(feature = "next")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_none_yet(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Rider {
@@ -99,7 +125,19 @@ impl Decider for Rider {
         let at = context.now;
         Ok(match *command {
             Command::OpenJob { job, .. } if self.has(job) => Vec::new(),
+            #[cfg(not(feature = "next"))]
             Command::OpenJob { job, work } => vec![Event::JobOpened { at, job, work }],
+            #[cfg(feature = "next")]
+            Command::OpenJob { job, work } => {
+                let nth = (context.writes >= COUNTED).then(|| self.n_jobs.saturating_add(1));
+                vec![Event::JobOpened { at, job, work, nth }]
+            }
+            #[cfg(feature = "next")]
+            Command::CloseJob { job } if self.has(job) && self.n_jobs == 1 => {
+                let mut events = vec![Event::JobClosed { at, job }];
+                events.extend((context.writes >= COUNTED).then_some(Event::Settled { at }));
+                events
+            }
             Command::CloseJob { job } if self.has(job) => vec![Event::JobClosed { at, job }],
             Command::CloseJob { .. } => Vec::new(),
         })
@@ -107,10 +145,22 @@ impl Decider for Rider {
 
     fn evolve(&mut self, event: &Event) {
         match *event {
-            Event::JobOpened { at, job, work } => {
+            Event::JobOpened {
+                at,
+                job,
+                work,
+                #[cfg(feature = "next")]
+                nth,
+            } => {
                 self.jobs.push((job, work));
                 self.changed_at = at;
+                #[cfg(feature = "next")]
+                {
+                    self.n_jobs = nth.unwrap_or(self.n_jobs);
+                }
             }
+            #[cfg(feature = "next")]
+            Event::Settled { at } => self.changed_at = at,
             Event::JobClosed { at, job } => {
                 self.jobs.retain(|(it, _)| *it != job);
                 self.changed_at = at;
@@ -166,5 +216,13 @@ impl Decider for Rider {
 
     fn event_name(event: &Event) -> &'static str {
         event.into()
+    }
+
+    #[cfg(feature = "next")]
+    fn event_format(event: &Event) -> Format {
+        match event {
+            Event::JobOpened { nth: Some(_), .. } | Event::Settled { .. } => COUNTED,
+            Event::JobOpened { nth: None, .. } | Event::JobClosed { .. } => Format::FIRST,
+        }
     }
 }

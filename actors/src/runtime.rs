@@ -27,13 +27,12 @@ mod watchers;
 
 pub use clock::Clock;
 pub use entity::Answer;
-pub use membership::{ClusterView, Joining, Move, Phase};
+pub use membership::{ClusterView, JoinError, Joining, Move, Phase};
 pub use publisher::Published;
 pub use watchers::{Update, Watching};
 
 use crate::{
-    Decider, EntityKey, Kind, Listing, Refusal, Sight, Tell, Version,
-    cluster::arbiter::ArbiterError,
+    Decider, EntityKey, Format, Kind, Listing, Refusal, Sight, Tell, Version,
     driver::Driver,
     journal::{JournalError, SharedJournal},
     listing::RegionId,
@@ -140,7 +139,7 @@ pub enum StartError {
     Regions(#[from] ractor::SpawnErr),
     /// The cluster does not take it.
     #[error(transparent)]
-    Arbiter(#[from] ArbiterError),
+    Join(#[from] JoinError),
 }
 
 /// What was wished, in few bytes. The same wish may become different commands: a price depends on the
@@ -337,6 +336,11 @@ impl System {
         let started = Regions::start(regions, surroundings)?;
         system.0.regions.set(started).expect("set only here");
         Ok((system, deliveries))
+    }
+
+    /// The newest format that may be written: everyone can read it.
+    pub fn writes(&self) -> Format {
+        self.membership().map_or(Format::WRITES, Membership::writes)
     }
 
     fn run(&self, deliveries: relay::Deliveries) {

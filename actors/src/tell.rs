@@ -1,6 +1,13 @@
 //! Messages between entities, by receiver. Adding a kind of entity adds a line to each enum.
 
-use crate::{EntityKey, driver, order, rescue, rider, search};
+use crate::{
+    Decider, EntityKey, Format,
+    driver::{self, Driver},
+    order::{self, Order},
+    rescue::{self, Rescue},
+    rider::{self, Rider},
+    search,
+};
 use protocol::{DriverId, JobId, OrderId, RescueId, RiderId};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +51,16 @@ impl Tell {
         match job {
             JobId::Order(to) => Self::Order { to, command: order::Command::Search(command) },
             JobId::Rescue(to) => Self::Rescue { to, command: rescue::Command::Search(command) },
+        }
+    }
+
+    /// What a build must know to deliver it.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Order { command, .. } => Order::command_format(command),
+            Self::Rescue { command, .. } => Rescue::command_format(command),
+            Self::Driver { command, .. } => Driver::command_format(command),
+            Self::Rider { command, .. } => Rider::command_format(command),
         }
     }
 

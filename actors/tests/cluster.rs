@@ -18,7 +18,9 @@ use actors::{
     policy::{DriverPolicy, JobPolicy},
     region,
     rider::{self, Rider},
-    runtime::{Answer, Ask, Clock, Hosted, Joining, Settings, System, Update},
+    runtime::{
+        Answer, Ask, Clock, Hosted, JoinError, Joining, Settings, StartError, System, Update,
+    },
 };
 use futures_util::future::join_all;
 use protocol::{
@@ -76,6 +78,11 @@ impl Fleet {
     }
 
     async fn join(&self, name: &str) -> Node {
+        self.try_join(name, 1).await.expect("joins")
+    }
+
+    /// A build that reads and writes this format.
+    async fn try_join(&self, name: &str, format: u32) -> Result<Node, StartError> {
         let (journal, arbiter) = self.database.open();
         let transport = Arc::new(self.hub.join());
         let card = NodeCard {
@@ -84,8 +91,8 @@ impl Fleet {
             zone: String::new(),
             weight: 100,
             version: "1".to_owned(),
-            writes: 1,
-            reads: 1,
+            writes: format,
+            reads: format,
         };
         let joining = Joining {
             arbiter: Arc::new(arbiter.clone()),
@@ -95,11 +102,9 @@ impl Fleet {
         };
         let regions =
             region::Settings { tick_ms: 50, warm_up_ms: 0, ..region::Settings::default() };
-        let system =
-            System::join(Arc::new(journal), Clock::Machine, Settings::default(), regions, joining)
-                .await
-                .expect("joins");
-        Node { system, arbiter, transport }
+        let (clock, settings) = (Clock::Machine, Settings::default());
+        let system = System::join(Arc::new(journal), clock, settings, regions, joining).await?;
+        Ok(Node { system, arbiter, transport })
     }
 
     /// Every shard is held, by those alive, each of whom has about the same number.
@@ -511,6 +516,17 @@ fn placement(rider: RiderId) -> Placement {
         follows: None,
         excluded: Vec::new(),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_build_that_cannot_read_what_is_written_does_not_join() {
+    let fleet = Fleet::new();
+    let new = fleet.try_join("new", 2).await.expect("joins");
+    let refused = fleet.try_join("old", 1).await.map(|it| it.me()).expect_err("is too old");
+    let (written, reads) = (2, 1);
+    let StartError::Join(JoinError::TooOld { .. }) = refused else { panic!("{refused}") };
+    assert_eq!(refused.to_string(), JoinError::TooOld { written, reads }.to_string());
+    until("it has left", || new.view().picture.members.len() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -4,9 +4,10 @@
 //! thread hides the races.
 
 use actors::{
-    Claim, Effect, EntityKey, Kind, Refusal, Tell, Version, ViewRow,
+    Claim, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Tell, Version, ViewRow,
     commit::{Commit, EncodedEvent},
     driver::{self, Driver},
+    format,
     journal::{
         CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
         OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored, ViewQuery,
@@ -15,7 +16,7 @@ use actors::{
     },
     policy::DriverPolicy,
     region,
-    rider::{Command, Event, Rider},
+    rider::{Command, Rider},
     runtime::{Answer, Ask, Clock, Settings, System, Update, Watching},
 };
 use futures_util::{FutureExt, future::BoxFuture};
@@ -136,6 +137,30 @@ async fn an_entity_whose_past_is_unreadable_is_set_aside_alone_and_can_be_releas
     system.release(bad.into());
     // It falls again, and is set aside again.
     assert_eq!(ask(&system, bad, open(1), CommandId::mint()).await, Err(Refusal::Quarantined));
+}
+
+/// What a newer build writes is whole or nothing: an older one that read half of it would lose the rest
+/// with its next snapshot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_event_of_a_newer_format_is_refused_and_stays_as_it_is() {
+    let journal = MemoryJournal::default();
+    let rider = RiderId::nth(1);
+    let platform = Principal::System;
+    let now = Timestamp(1);
+    let context = Context { id: rider, by: platform, now, writes: Format::FIRST };
+    let opened = Rider::default().decide(&open(1), &context).expect("the platform may ask");
+    let newer = Format(Format::READS.0 + 1);
+    let event =
+        EncodedEvent { name: "job_opened".to_owned(), bytes: format::encode(&opened[0], newer) };
+    let shown = event.to_json(Kind::Rider).expect_err("is not shown");
+    assert!(shown.to_string().contains("needs a build that reads"), "{shown}");
+    let commit = Commit { events: vec![event.clone()], ..rubbish(rider.into()) };
+    journal.commit(commit).await.expect("written");
+    let system = start(Arc::new(journal)).await;
+    assert_eq!(ask(&system, rider, open(2), CommandId::mint()).await, Err(Refusal::Quarantined));
+    let history = system.journal().history(rider.into(), Version(0), 10).await.expect("reads");
+    let events: Vec<_> = history.into_iter().map(|it| it.event).collect();
+    assert_eq!(events, [event]);
 }
 
 fn rubbish(entity: EntityKey) -> Commit {
@@ -582,7 +607,7 @@ async fn a_deadline_fires_after_a_restart_and_not_before_it_is_due() {
     assert!(system.drain(PATIENCE).await);
 
     let system = start_with(Arc::new(journal), Settings::default(), clock.clone()).await;
-    let mut watching = system.watch::<Driver>(driver).await.expect("watches");
+    let watching = system.watch::<Driver>(driver).await.expect("watches");
     assert_eq!(watching.state.status(), DriverStatus::Available);
     // Silent for as long as the policy bears, it becomes unreachable by itself.
     clock.advance(Duration::from_millis(u64::from(policy.stale_ms) - 1));
@@ -630,12 +655,12 @@ async fn an_effect_that_was_committed_and_not_delivered_is_delivered_after_a_res
     let tell = Tell::Rider { to: target, command: open(7) };
     let effect = rmp_serde::to_vec_named(&Effect::from(tell)).expect("plain data");
     // What a node that was killed between commit and delivery leaves behind.
-    let open = rmp_serde::to_vec_named(&Event::JobOpened {
-        at: Timestamp(1),
-        job: JobId::Order(OrderId::nth(1)),
-        work: WorkKind::Delivery,
-    })
-    .expect("plain data");
+    let platform = Principal::System;
+    let (now, writes) = (Timestamp(1), Format::FIRST);
+    let opened = Rider::default()
+        .decide(&open(1), &Context { id: source, by: platform, now, writes })
+        .expect("the platform may ask");
+    let open = rmp_serde::to_vec_named(&opened[0]).expect("plain data");
     let commit = Commit {
         events: vec![EncodedEvent { name: "job_opened".to_owned(), bytes: open }],
         effects: vec![effect],

@@ -23,14 +23,14 @@ use tempfile::TempDir;
 const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
 
 /// What nodes of one cluster share.
-struct Shared {
-    directory: TempDir,
+pub(crate) struct Shared {
+    pub(crate) directory: TempDir,
     postgres: PrivatePostgres,
     nats: TestNats,
 }
 
 impl Shared {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         // A Postgres of its own does not run as root, and must be able to come in.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
@@ -46,24 +46,30 @@ impl Shared {
     }
 
     fn node(&self, name: &str) -> Node {
+        let settings = self.settings(name);
+        Node::with(&settings.each_ref().map(|(key, value)| (*key, value.as_str())))
+    }
+
+    /// What a node of that name is told.
+    pub(crate) fn settings(&self, name: &str) -> [(&'static str, String); 9] {
         // Brokers may be shared with other tests.
         let cluster = self.directory.path().file_name().unwrap().to_string_lossy().into_owned();
-        Node::with(&[
-            ("JOURNAL__KIND", "postgres"),
-            ("JOURNAL__URL", &self.postgres.url()),
-            ("AUTH__KEY_FILE", &self.key_file().to_string_lossy()),
-            ("CLUSTER__NATS", &self.nats.settings().url),
-            ("CLUSTER__NAME", &cluster.replace('.', "")),
-            ("CLUSTER__NODE", name),
-            ("CLUSTER__SETTLE", "100ms"),
-            ("REGIONS__TICK_MS", "200"),
-            ("REGIONS__WARM_UP_MS", "0"),
-        ])
+        [
+            ("JOURNAL__KIND", "postgres".to_owned()),
+            ("JOURNAL__URL", self.postgres.url()),
+            ("AUTH__KEY_FILE", self.key_file().to_string_lossy().into_owned()),
+            ("CLUSTER__NATS", self.nats.settings().url),
+            ("CLUSTER__NAME", cluster.replace('.', "")),
+            ("CLUSTER__NODE", name.to_owned()),
+            ("CLUSTER__SETTLE", "100ms".to_owned()),
+            ("REGIONS__TICK_MS", "200".to_owned()),
+            ("REGIONS__WARM_UP_MS", "0".to_owned()),
+        ]
     }
 }
 
 /// The cluster as a node shows it to operators, once it is as wanted.
-async fn seen(node: &Node, is_wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn seen(node: &Node, is_wanted: impl Fn(&Value) -> bool) -> Value {
     let (http, token) = (reqwest::Client::new(), node.token(Principal::Admin));
     let seen = async {
         loop {
@@ -79,7 +85,7 @@ async fn seen(node: &Node, is_wanted: impl Fn(&Value) -> bool) -> Value {
 }
 
 /// So many nodes share everything about equally, and nothing moves.
-fn is_shared_by(n: usize) -> impl Fn(&Value) -> bool {
+pub(crate) fn is_shared_by(n: usize) -> impl Fn(&Value) -> bool {
     move |cluster| {
         let nodes = cluster["nodes"].as_array().unwrap();
         let counts: Vec<u64> = nodes.iter().map(|it| it["n_shards"].as_u64().unwrap()).collect();

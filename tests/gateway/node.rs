@@ -14,6 +14,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_outrider");
 
 /// A running node; it dies with the test.
 pub(crate) struct Node {
+    program: PathBuf,
     child: Child,
     dir: TempDir,
     settings: Vec<(String, String)>,
@@ -28,13 +29,18 @@ impl Node {
 
     /// One with some settings changed: `("GATEWAY__SESSIONS_MAX", "1")`.
     pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
+        Self::of(Path::new(BINARY), settings)
+    }
+
+    /// One of another build.
+    pub(crate) fn of(program: &Path, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // A Postgres of its own does not run as root, and must be able to come in.
         std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let named = |(key, value): &(&str, &str)| (format!("OUTRIDER_{key}"), (*value).to_owned());
         let settings = settings.iter().map(named).collect::<Vec<_>>();
-        let (child, address) = spawn(&dir, &settings);
-        Self { child, dir, settings, address }
+        let (child, address) = spawn(program, &dir, &settings);
+        Self { program: program.to_owned(), child, dir, settings, address }
     }
 
     /// Kills it as a power cut would, and starts it again on the same address and journal.
@@ -42,7 +48,7 @@ impl Node {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.settings.push(("OUTRIDER_GATEWAY__LISTEN".to_owned(), self.address.clone()));
-        (self.child, self.address) = spawn(&self.dir, &self.settings);
+        (self.child, self.address) = spawn(&self.program, &self.dir, &self.settings);
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -57,7 +63,7 @@ impl Node {
     /// A token this node believes.
     pub(crate) fn token(&self, principal: Principal) -> String {
         let role = principal.role().to_string();
-        let mut command = command(&self.dir);
+        let mut command = command(&self.program, self.dir.path());
         command.envs(self.settings.iter().cloned());
         command.args(["token", "--role", &role, "--id", &principal.to_string()]);
         let output = command.output().unwrap();
@@ -98,8 +104,8 @@ impl Drop for Node {
     }
 }
 
-fn spawn(dir: &TempDir, settings: &[(String, String)]) -> (Child, String) {
-    let mut command = command(dir);
+fn spawn(program: &Path, dir: &TempDir, settings: &[(String, String)]) -> (Child, String) {
+    let mut command = command(program, dir.path());
     command.envs(settings.iter().cloned());
     let mut child = command.arg("serve").stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -113,13 +119,21 @@ fn spawn(dir: &TempDir, settings: &[(String, String)]) -> (Child, String) {
     (child, address)
 }
 
-fn command(dir: &TempDir) -> Command {
-    outrider(dir.path())
-}
-
 /// The binary, with everything it needs to be told to leave other tests alone.
 pub(crate) fn outrider(dir: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    command(Path::new(BINARY), dir)
+}
+
+/// The build that comes after this one, which `./test` makes with the feature `next`.
+pub(crate) fn next_build() -> PathBuf {
+    let target = Path::new(BINARY).parent().and_then(Path::parent).unwrap();
+    let next = target.join("next").join("outrider");
+    assert!(next.exists(), "{} is missing: `./test next` makes it", next.display());
+    next
+}
+
+pub(crate) fn command(program: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(program);
     command
         .env("OUTRIDER_JOURNAL__DIR", dir)
         .env("OUTRIDER_JOURNAL__KIND", "memory")

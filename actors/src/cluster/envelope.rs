@@ -2,26 +2,25 @@
 //!
 //! A message is a bundle of envelopes, each encoded by itself, so that one that a node cannot read (it
 //! is older than its sender) costs that one and not its neighbours: a request is answered
-//! `needs_newer`, a notice is skipped. MessagePack with named fields: fields may be added with defaults.
+//! `needs_newer`, a notice is skipped. MessagePack with named fields. A bundle says which format its
+//! envelopes may need, which is what may be written: nobody alive is sent more than it can read, and
+//! whoever is refuses all of it.
 
 use super::Incarnation;
 use crate::{
-    EntityKey, Refusal, Tell, Version,
+    EntityKey, Format, Refusal, Tell, Version,
     runtime::{Answer, Wished},
 };
 use protocol::{CommandId, Principal, ShardId, Timestamp, view::Mark};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
 
-/// The format of what follows it; raised when an older reader would misunderstand.
-pub const FORMAT: u16 = 1;
-
 /// Envelopes from one node to another.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Bundle {
-    /// How to read it: [`FORMAT`].
+    /// What its reader must know.
     #[serde(rename = "f")]
-    pub format: u16,
+    pub format: Format,
     /// Who wrote it.
     #[serde(rename = "n")]
     pub from: Incarnation,
@@ -254,6 +253,9 @@ pub struct Warm {
     pub version: Version,
     /// How many of them are not in its snapshot.
     pub n_unsnapshot: u32,
+    /// What a snapshot of it needs.
+    #[serde(default)]
+    pub format: Format,
     /// The deadline the journal has.
     pub stored_deadline: Option<Timestamp>,
     /// What is written down.

@@ -64,7 +64,7 @@ impl World {
     }
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<&'static str>, Refusal> {
-        let context = Context { id: me(), by, now: self.now };
+        let context = Context { id: me(), by, now: self.now, writes: crate::Format::WRITES };
         let events = self.driver.decide(&command, &context)?;
         for event in &events {
             self.told.extend(self.driver.effects(me(), event));
@@ -132,7 +132,12 @@ impl World {
     }
 
     fn see(&mut self, sighting: &Sighting) -> Seen<Command> {
-        let context = Context { id: me(), by: Principal::System, now: self.now };
+        let context = Context {
+            id: me(),
+            by: Principal::System,
+            now: self.now,
+            writes: crate::Format::WRITES,
+        };
         let seen = self.driver.see(sighting, &context);
         for command in &seen.asks {
             self.ask(Principal::System, command.clone()).unwrap();
@@ -873,7 +878,10 @@ fn jobs_see_where_their_driver_is() {
 fn only_the_driver_itself_is_seen() {
     let mut world = World::on_duty();
     let by = Principal::Driver(DriverId::nth(8));
-    let seen = world.driver.see(&Sighting::Heartbeat, &Context { id: me(), by, now: world.now });
+    let seen = world.driver.see(
+        &Sighting::Heartbeat,
+        &Context { id: me(), by, now: world.now, writes: crate::Format::WRITES },
+    );
     assert!(matches!(seen.refused, Some(Refusal::NotYours(_))));
 }
 

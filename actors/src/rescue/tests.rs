@@ -151,7 +151,7 @@ impl World {
     }
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<&'static str>, Refusal> {
-        let context = Context { id: id(), by, now: self.now };
+        let context = Context { id: id(), by, now: self.now, writes: crate::Format::WRITES };
         let events = self.rescue.decide(&command, &context)?;
         for event in &events {
             self.told.extend(self.rescue.effects(id(), event));
@@ -201,7 +201,12 @@ impl World {
         let (driver, sampled_at) = (d(n), self.now);
         let position =
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
-        let context = Context { id: id(), by: Principal::System, now: self.now };
+        let context = Context {
+            id: id(),
+            by: Principal::System,
+            now: self.now,
+            writes: crate::Format::WRITES,
+        };
         self.rescue.see(&Sighting::DriverAt { driver, position }, &context).asks
     }
 

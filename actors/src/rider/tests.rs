@@ -7,7 +7,7 @@ use strum::VariantNames;
 const RIDER: u64 = 1;
 
 fn context(by: Principal) -> Context<RiderId> {
-    Context { id: RiderId::nth(RIDER), by, now: Timestamp(1_000) }
+    Context { id: RiderId::nth(RIDER), by, now: Timestamp(1_000), writes: crate::Format::WRITES }
 }
 
 fn decide(rider: &Rider, command: &Command) -> Vec<Event> {

@@ -14,15 +14,17 @@ use super::{
     watchers::{Update, Watchers},
 };
 use crate::{
-    Claim, Commit, Context, Decider, EntityKey, Listing, Refusal, Version,
+    Claim, Commit, Context, Decider, EntityKey, Format, Listing, Refusal, Version,
     cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
+    format,
     journal::{CommitError, JournalError},
 };
 use protocol::{CommandId, Identifier, Principal, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
     borrow::Cow,
+    fmt::Display,
     marker::PhantomData,
     sync::{
         Arc,
@@ -186,6 +188,8 @@ pub(super) struct Awake<D: Decider> {
     /// The deadline the alarm has.
     armed: Option<Timestamp>,
     n_unsnapshot: u32,
+    /// What a build must know to read its state whole: what its events needed.
+    format: Format,
     n_received: u64,
     active_at: Timestamp,
 }
@@ -212,6 +216,7 @@ impl<D: Decider> Actor for Entity<D> {
             stored_deadline: None,
             armed: None,
             n_unsnapshot: 0,
+            format: Format::FIRST,
             n_received: 0,
         }))
     }
@@ -321,7 +326,7 @@ impl<D: Decider> Awake<D> {
             {
                 return Ok(first.repeated(stamp.print));
             }
-            let context = Context { id: self.birth.id, by, now: self.birth.system.now() };
+            let context = self.context(by);
             let (events, refusal) = match self.state.decide(command, &context) {
                 Ok(events) if events.is_empty() => {
                     return Ok(self.keep(stamp, Ok(self.version)));
@@ -341,12 +346,18 @@ impl<D: Decider> Awake<D> {
                 let bytes = recent::encode(&First::new(print, answer.clone()));
                 CommandResult { command, bytes }
             });
-            let (commit, after, outgoing) = self.prepare(&events, result, context.now);
+            let format = events.iter().map(D::event_format).fold(self.format, Format::max);
+            if format > self.format && format > context.writes {
+                error!(entity = %self.key, %format, "a rule writes what not every node can read");
+                return Ok(Err(Refusal::Unavailable));
+            }
+            let (commit, after, outgoing) = self.prepare(&events, format, result, context.now);
             let is_snapshot = commit.snapshot.is_some();
             match self.birth.system.journal().commit(commit).await {
                 Ok(()) => {
                     self.version = version;
                     self.state = after;
+                    self.format = format;
                     self.n_unsnapshot =
                         if is_snapshot { 0 } else { self.n_unsnapshot + events.len() as u32 };
                     self.stored_deadline = self.state.deadline().map(|(due, _)| due);
@@ -436,10 +447,17 @@ impl<D: Decider> Awake<D> {
         answer
     }
 
-    /// Everything `events` write, the state they lead to, and what others are to be told.
+    /// What surrounds a command that is decided now.
+    fn context(&self, by: Principal) -> Context<D::Id> {
+        let system = &self.birth.system;
+        Context { id: self.birth.id, by, now: system.now(), writes: system.writes() }
+    }
+
+    /// Everything `events` write, the state of that format they lead to, and what others are to be told.
     fn prepare(
         &self,
         events: &[D::Event],
+        format: Format,
         result: Option<CommandResult>,
         now: Timestamp,
     ) -> (Commit, D, Outgoing) {
@@ -458,9 +476,9 @@ impl<D: Decider> Awake<D> {
             >= self.birth.system.0.settings.snapshot_every as usize;
         let commit = Commit {
             events: events.iter().map(encode_event::<D>).collect(),
-            snapshot: is_snapshot_due.then(|| encode(&after)),
+            snapshot: is_snapshot_due.then(|| format::encode(&after, format)),
             result,
-            effects: effects.iter().map(encode).collect(),
+            effects: effects.iter().map(|it| format::encode(it, it.format())).collect(),
             deadline: (deadline != self.stored_deadline).then_some(deadline),
             claims_taken: difference(&wanted, &held),
             claims_released: difference(&held, &wanted),
@@ -534,8 +552,7 @@ impl<D: Decider> Awake<D> {
     }
 
     async fn see(&mut self, sighting: D::Sighting) -> Result<Result<(), Refusal>, Fall> {
-        let context =
-            Context { id: self.birth.id, by: Principal::System, now: self.birth.system.now() };
+        let context = self.context(Principal::System);
         let seen = self.state.see(&sighting, &context);
         for sight in seen.passed_on {
             self.birth.system.see(sight);
@@ -608,17 +625,17 @@ impl<D: Decider> Awake<D> {
         self.version = stored.version();
         self.n_unsnapshot = stored.tail.len() as u32;
         self.recent = Recent::of(&stored).map_err(|error| self.unreadable(error))?;
-        let mut state = match &stored.snapshot {
-            Some((_, bytes)) => {
-                rmp_serde::from_slice(bytes).map_err(|error| self.unreadable(error))?
-            }
-            None => D::default(),
+        let (mut state, mut format) = match &stored.snapshot {
+            Some((_, bytes)) => format::decode(bytes).map_err(|error| self.unreadable(error))?,
+            None => (D::default(), Format::FIRST),
         };
         for event in &stored.tail {
-            let event =
-                rmp_serde::from_slice(&event.bytes).map_err(|error| self.unreadable(error))?;
+            let (event, needed) =
+                format::decode(&event.bytes).map_err(|error| self.unreadable(error))?;
             D::evolve(&mut state, &event);
+            format = format.max(needed);
         }
+        self.format = format;
         // The journal keeps the deadline of the durable state, before soft state is renewed.
         self.stored_deadline = state.deadline().map(|(due, _)| due);
         state.wake(self.birth.system.now());
@@ -634,6 +651,7 @@ impl<D: Decider> Awake<D> {
         self.recent = rmp_serde::from_slice(&warm.recent)?;
         self.version = warm.version;
         self.n_unsnapshot = warm.n_unsnapshot;
+        self.format = warm.format;
         self.stored_deadline = warm.stored_deadline;
         self.state = state;
         self.appear();
@@ -647,6 +665,7 @@ impl<D: Decider> Awake<D> {
             epoch: self.birth.system.epoch(self.key.shard()),
             version: self.version,
             n_unsnapshot: self.n_unsnapshot,
+            format: self.format,
             stored_deadline: self.stored_deadline,
             durable: envelope::encode(&self.state),
             soft: envelope::encode(&self.state.soft()),
@@ -690,7 +709,7 @@ impl<D: Decider> Awake<D> {
         if self.n_unsnapshot == 0 {
             return;
         }
-        let snapshot = Some(encode(&self.state));
+        let snapshot = Some(format::encode(&self.state, self.format));
         let commit = Commit { snapshot, ..self.empty_commit(self.birth.system.now()) };
         // Without it the next host reads a few more events.
         if let Err(error) = self.birth.system.journal().commit(commit).await {
@@ -698,17 +717,14 @@ impl<D: Decider> Awake<D> {
         }
     }
 
-    fn unreadable(&self, error: rmp_serde::decode::Error) -> Fall {
+    fn unreadable(&self, error: impl Display) -> Fall {
         Fall::Unreadable(JournalError::Unreadable { entity: self.key, problem: error.to_string() })
     }
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("entities are plain data")
-}
-
 fn encode_event<D: Decider>(event: &D::Event) -> EncodedEvent {
-    EncodedEvent { name: D::event_name(event).to_owned(), bytes: encode(event) }
+    let bytes = format::encode(event, D::event_format(event));
+    EncodedEvent { name: D::event_name(event).to_owned(), bytes }
 }
 
 fn difference(these: &[Claim], those: &[Claim]) -> Vec<Claim> {

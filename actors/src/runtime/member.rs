@@ -67,6 +67,8 @@ pub(super) async fn renew(system: System) {
                 }
                 is_well = true;
             }
+            // By its own word.
+            Ok(Ok(Renewal::Dead)) if membership.has_left() => return,
             Ok(Ok(Renewal::Dead)) => return expel(&system, membership),
             outcome => {
                 if is_well {
@@ -419,9 +421,7 @@ impl System {
             loop {
                 let changed = membership.custody.changes();
                 membership.look.notify_one();
-                let custody = &membership.custody;
-                let held = [Hold::Held, Hold::Sealed, Hold::Adopting];
-                if held.iter().all(|hold| custody.all(*hold).is_empty()) {
+                if membership.has_left() {
                     return;
                 }
                 timeout(LOOK_EVERY, changed).await.ok();

@@ -7,12 +7,15 @@ use super::{
     relay,
     serve::Forwarding,
 };
-use crate::cluster::{
-    Incarnation, Settings,
-    arbiter::{Arbiter, ArbiterError, NodeCard, Picture, Standing},
-    envelope::Warm,
-    routes::Routes,
-    transport::{Incoming, Transport},
+use crate::{
+    Format,
+    cluster::{
+        Incarnation, Settings,
+        arbiter::{Arbiter, ArbiterError, NodeCard, Picture, Standing},
+        envelope::Warm,
+        routes::Routes,
+        transport::{Incoming, Transport},
+    },
 };
 use arc_swap::ArcSwap;
 use protocol::{ShardId, ShardSet, Timestamp};
@@ -25,6 +28,7 @@ use std::{
     },
     time::Duration,
 };
+use thiserror::Error;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::Instant,
@@ -162,14 +166,38 @@ pub(super) enum Place {
     Doubtful,
 }
 
+/// Why a cluster does not take a node.
+#[derive(Debug, Error)]
+pub enum JoinError {
+    /// It cannot be asked, or says no.
+    #[error(transparent)]
+    Arbiter(#[from] ArbiterError),
+    /// What others have written would be lost on it.
+    #[error(
+        "the cluster writes format {written}, and this build reads up to {reads}: start a newer one"
+    )]
+    TooOld {
+        /// What is written there.
+        written: u32,
+        /// What this node reads.
+        reads: u32,
+    },
+}
+
 impl Membership {
     /// Announces the node. `incoming` is where everything arrives that others send to it.
     pub(super) async fn announce(
         joining: Joining,
         incoming: mpsc::Sender<Incoming>,
-    ) -> Result<Self, ArbiterError> {
+    ) -> Result<Self, JoinError> {
         let Joining { arbiter, transport, card, settings } = joining;
         let me = arbiter.register(card.clone()).await?;
+        // From now on nobody writes more than it reads. What was written before is what counts.
+        let picture = arbiter.look().await?;
+        if card.reads < picture.writes {
+            arbiter.leave(me).await?;
+            return Err(JoinError::TooOld { written: picture.writes, reads: card.reads });
+        }
         transport.listen(me, incoming);
         Ok(Self {
             me,
@@ -178,7 +206,7 @@ impl Membership {
             post: Post::new(me, transport),
             routes: Routes::default(),
             custody: Custody::new(settings.waiting_max),
-            picture: ArcSwap::default(),
+            picture: ArcSwap::from_pointee(picture),
             look: Notify::new(),
             is_leaving: AtomicBool::new(false),
             is_over: watch::Sender::new(false),
@@ -186,6 +214,19 @@ impl Membership {
             arbiter,
             settings,
         })
+    }
+
+    /// The newest format that everyone reads and this node writes.
+    pub(super) fn writes(&self) -> Format {
+        let by_all = u8::try_from(self.picture.load().writes).unwrap_or(u8::MAX);
+        Format(by_all).clamp(Format::FIRST, Format::WRITES)
+    }
+
+    /// Is it leaving, and has nothing any more?
+    pub(super) fn has_left(&self) -> bool {
+        let held = [Hold::Held, Hold::Sealed, Hold::Adopting];
+        self.is_leaving.load(Ordering::Acquire)
+            && held.iter().all(|hold| self.custody.all(*hold).is_empty())
     }
 
     /// Where a shard is served, as far as this node knows.

@@ -7,8 +7,7 @@ use crate::{
     cluster::{
         Incarnation,
         envelope::{
-            self, Bundle, Envelope, FORMAT, ListedBytes, Notice, Reply, Request, SightBytes,
-            UpdateBytes,
+            self, Bundle, Envelope, ListedBytes, Notice, Reply, Request, SightBytes, UpdateBytes,
         },
         transport::{Full, MESSAGE_BYTES_MAX, Transport},
     },
@@ -327,7 +326,7 @@ async fn bundle(system: &System, to: Incarnation, mut queue: mpsc::Receiver<Enve
             // One that is too large by itself fails by itself.
             let rest = envelopes.split_off(fits.max(1));
             let bundled = mem::replace(&mut envelopes, rest);
-            let bundle = Bundle { format: FORMAT, from: post.me, envelopes: bundled };
+            let bundle = Bundle { format: system.writes(), from: post.me, envelopes: bundled };
             let message = rmp_serde::to_vec_named(&bundle).expect("plain data");
             if post.transport.send(to, message).is_err() {
                 let calls: Vec<u64> = bundle.envelopes.iter().filter_map(call_of).collect();

@@ -7,7 +7,7 @@
 
 use super::{OWN_PATIENCE, System};
 use crate::{
-    Effect, EntityKey, Refusal, Tell, Version,
+    Effect, EntityKey, Refusal, Tell, Version, format,
     journal::{EffectKey, JournalError, OutboxPosition},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -404,8 +404,8 @@ pub(super) async fn read_outbox(
         let is_last = rows.len() < PAGE;
         after = rows.last().map(|row| row.position);
         for row in rows {
-            match rmp_serde::from_slice(&row.bytes) {
-                Ok(effect) => parcels.push(Parcel { key: row.key, at: row.at, effect }),
+            match format::decode(&row.bytes) {
+                Ok((effect, _)) => parcels.push(Parcel { key: row.key, at: row.at, effect }),
                 Err(error) => error!(source = %row.key.source, %error, "unreadable effect"),
             }
         }

@@ -8,12 +8,12 @@ use super::{
     watchers::{Update, Watching},
 };
 use crate::{
-    EntityKey, Refusal, Tell,
+    EntityKey, Format, Refusal, Tell,
     cluster::{
         Incarnation,
         arbiter::{Head, Standing},
         envelope::{
-            self, Bundle, Envelope, FORMAT, ListedBytes, Notice, PublishedBytes, Reply, Request,
+            self, Bundle, Envelope, ListedBytes, Notice, PublishedBytes, Reply, Request,
             SightBytes, StateBytes, UpdateBytes,
         },
         transport::Incoming,
@@ -64,7 +64,7 @@ pub(super) async fn run(system: System, mut incoming: mpsc::Receiver<Incoming>) 
                 membership.look.notify_one();
             }
             Incoming::Message(bytes) => match envelope::decode::<Bundle>(&bytes) {
-                Some(bundle) if bundle.format == FORMAT => {
+                Some(bundle) if bundle.format <= Format::READS => {
                     for envelope in bundle.envelopes {
                         open(&system, membership, bundle.from, envelope).await;
                     }

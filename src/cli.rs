@@ -131,12 +131,13 @@ pub(crate) enum CliError {
 impl Cli {
     /// Does what was asked, and says what the process should exit with.
     pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
-        let settings = Settings::read(self.config.as_deref())?;
+        let store = match &self.command {
+            Command::Serve(args) => args.store,
+            _ => None,
+        };
+        let settings = Settings::read(self.config.as_deref(), store)?;
         match self.command {
-            Command::Serve(args) => {
-                let kind = args.store.unwrap_or(settings.journal.kind);
-                serve(settings.with_journal(kind)?).await?;
-            }
+            Command::Serve(_) => serve(settings).await?,
             Command::Migrate => {
                 let (before, after) = journal::migrate(&settings.journal).await?;
                 say(&match before == after {

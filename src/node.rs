@@ -5,6 +5,7 @@ use crate::{
     gateway::{Gateway, GatewayError},
     journal::{OpenError, Opened},
     settings::{DrainSettings, Settings},
+    telemetry,
 };
 use actors::{
     Format,
@@ -127,7 +128,7 @@ async fn join(settings: &Settings) -> Result<(Opened, System), NodeError> {
         },
         zone: cluster.zone.clone(),
         weight: cluster.weight,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: telemetry::build(),
         writes: Format::WRITES.0.into(),
         reads: Format::READS.0.into(),
     };

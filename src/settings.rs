@@ -280,8 +280,12 @@ impl From<figment::Error> for SettingsError {
 }
 
 impl Settings {
-    /// Reads the defaults, `file` if there is one, and the environment.
-    pub(crate) fn read(file: Option<&Path>) -> Result<Self, SettingsError> {
+    /// Reads the defaults, `file` if there is one, and the environment; what keeps the journal may have
+    /// been said by hand, whatever those say.
+    pub(crate) fn read(
+        file: Option<&Path>,
+        journal: Option<JournalKind>,
+    ) -> Result<Self, SettingsError> {
         let mut figment = Figment::from(Toml::string(DEFAULT));
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
@@ -290,20 +294,17 @@ impl Settings {
         let environment = Env::prefixed("OUTRIDER_")
             .filter(|key| key == "profile" || key.as_str().contains("__"))
             .split("__");
-        Self::from_figment(&figment.merge(environment))
+        let figment = figment.merge(environment);
+        Self::from_figment(&match journal {
+            Some(kind) => figment.merge(("journal.kind", kind)),
+            None => figment,
+        })
     }
 
     fn from_figment(figment: &Figment) -> Result<Self, SettingsError> {
         let settings: Self = figment.extract()?;
         settings.check()?;
         Ok(settings)
-    }
-
-    /// The same, with another kind of journal.
-    pub(crate) fn with_journal(mut self, kind: JournalKind) -> Result<Self, SettingsError> {
-        self.journal.kind = kind;
-        self.check()?;
-        Ok(self)
     }
 
     /// The brand's choices.

@@ -45,8 +45,22 @@ pub(crate) fn start(settings: &TelemetrySettings) -> Result<PrometheusHandle, Te
         .set_buckets_for_metric(Matcher::Prefix("outrider_cluster_".into()), &CLUSTER_SECONDS)?
         .set_buckets_for_metric(Matcher::Full("outrider_journal_batch_size".into()), &BATCH)?
         .install_recorder()?;
-    let revision = option_env!("OUTRIDER_REVISION").unwrap_or_default();
-    let version = env!("CARGO_PKG_VERSION");
-    metrics::gauge!("outrider_build_info", "version" => version, "revision" => revision).set(1.0);
+    metrics::gauge!("outrider_build_info", "version" => VERSION, "revision" => REVISION).set(1.0);
     Ok(metrics)
+}
+
+/// Which release this is.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Which commit it was built from; empty if its builder did not say.
+const REVISION: &str = match option_env!("OUTRIDER_REVISION") {
+    Some(revision) => revision,
+    None => "",
+};
+
+/// Which build this is, for people: `0.1.0`, or `0.1.0 (de7ed5b)` if its builder said from which commit.
+pub(crate) fn build() -> String {
+    match REVISION {
+        "" => VERSION.to_owned(),
+        revision => format!("{VERSION} ({revision})"),
+    }
 }

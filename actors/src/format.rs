@@ -82,7 +82,6 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Format), Unreadab
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
     use super::*;
 
     const NEWER: Format = Format(Format::READS.0 + 1);

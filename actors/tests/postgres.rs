@@ -13,7 +13,7 @@ use actors::{
 };
 use futures_util::future::join_all;
 use protocol::{CommandId, OrderId, ShardId, ShardSet, Timestamp};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -22,7 +22,11 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    net::{TcpListener, UnixStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 
 async fn in_postgres() -> (SharedJournal, TestDatabase) {
     let database = TestDatabase::start().await;
@@ -254,6 +258,52 @@ async fn while_the_database_is_away_callers_are_refused_at_once() {
     let load = journal.load(order(1)).await;
     assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
     journal.close().await.unwrap();
+}
+
+/// A way to a server that may lead nowhere from one moment to the next, and says nothing.
+struct Tunnel {
+    way: PgConnectOptions,
+    collapse: CancellationToken,
+}
+
+impl Tunnel {
+    async fn dig(options: &PgConnectOptions) -> Self {
+        let socket = options.get_socket().unwrap().join(".s.PGSQL.5432");
+        let entrance = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let way = PgConnectOptions::new()
+            .host("127.0.0.1")
+            .port(entrance.local_addr().unwrap().port())
+            .username(options.get_username())
+            .database(options.get_database().unwrap());
+        let collapse = CancellationToken::new();
+        let collapsed = collapse.clone();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = entrance.accept().await {
+                let (socket, collapsed) = (socket.clone(), collapsed.clone());
+                tokio::spawn(async move {
+                    let mut far = UnixStream::connect(socket).await.unwrap();
+                    let through = tokio::io::copy_bidirectional(&mut near, &mut far);
+                    if collapsed.run_until_cancelled(through).await.is_none() {
+                        // Neither end is told.
+                        std::future::pending().await
+                    }
+                });
+            }
+        });
+        Self { way, collapse }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_nobody_answers_ends() {
+    let database = TestDatabase::start().await;
+    let tunnel = Tunnel::dig(&database.options()).await;
+    let settings = Settings { patience: Duration::from_millis(500), ..Settings::default() };
+    let journal = PostgresJournal::open(tunnel.way, "test", settings).await.unwrap();
+    journal.load(order(1)).await.unwrap();
+    tunnel.collapse.cancel();
+    let load = journal.load(order(1)).await;
+    assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ mod scenario;
 mod verdict;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fleet::Programs;
+use fleet::{Programs, network::Network};
 use load::Size;
 use measure::Wanted;
 use scenario::{How, Scenario};
@@ -100,7 +100,7 @@ struct MeasureArgs {
 /// Several scenarios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Selection {
-    /// About five minutes, for every change.
+    /// About five minutes, for every change. What is late, and nothing worse, is played once more.
     Quick,
     /// All of them.
     All,
@@ -165,20 +165,38 @@ async fn run(args: RunArgs) -> Outcome<bool> {
         false => args.scenarios.iter().any(|number| it.number == *number),
     };
     let size = Size { think: args.think, ..Size::USUAL };
-    let (mut n_passed, mut n_failed) = (0, 0);
+    let (mut n_passed, mut n_failed, mut n_impossible) = (0, 0, 0);
+    // Who names a scenario wants to see it fail.
+    let no_network = match args.scenarios.is_empty() {
+        true => Network::make(1).await.map(drop).err(),
+        false => None,
+    };
     for scenario in all.iter().filter(is_wanted) {
-        let Some(report) = scenario::run(scenario, &programs, size, args.seed).await else {
+        if let (How::Run(needs, ..), Some(problem)) = (scenario.how, &no_network)
+            && needs.has_network
+        {
+            n_impossible += 1;
+            let Scenario { number, fault, .. } = scenario;
+            say(&format!("{number:>5} {fault}: NOT PLAYED, no network can be made: {problem}"))?;
             continue;
-        };
-        if report.is_sound {
-            n_passed += 1
-        } else {
-            n_failed += 1
         }
-        say(report.to_string().trim_end())?;
-        say(&serde_json::to_string(&report)?)?;
+        let mut left = if args.selection == Selection::Quick { 2 } else { 1 };
+        while let Some(report) = scenario::run(scenario, &programs, size, args.seed).await {
+            left -= 1;
+            say(report.to_string().trim_end())?;
+            say(&serde_json::to_string(&report)?)?;
+            if report.is_sound {
+                n_passed += 1;
+            } else if report.is_kept && left > 0 {
+                say("      late, but nothing is lost: once more, for machines stutter")?;
+                continue;
+            } else {
+                n_failed += 1;
+            }
+            break;
+        }
     }
-    say(&format!("{n_passed} passed, {n_failed} failed"))?;
+    say(&format!("{n_passed} passed, {n_failed} failed, {n_impossible} not possible here"))?;
     Ok(n_failed == 0)
 }
 

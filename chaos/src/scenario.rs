@@ -121,6 +121,8 @@ pub(crate) struct Report {
     pub(crate) fault: &'static str,
     /// Is everything as expected?
     pub(crate) is_sound: bool,
+    /// Was anything that was said unsaid? What else is wrong may be the machine's fault.
+    pub(crate) is_kept: bool,
     /// How long from the fault until all was well, in milliseconds.
     pub(crate) well_ms: u64,
     /// Before the fault.
@@ -142,6 +144,7 @@ impl Report {
             scenario: scenario.number,
             fault: scenario.fault,
             is_sound: false,
+            is_kept: true,
             well_ms: 0,
             calm: None,
             broken: None,
@@ -230,7 +233,9 @@ async fn play(
     stage.load.stop().await?;
     let n_moves = stage.fleet.database.n_moves().await? - n_moves;
     let mut wrong = std::mem::take(&mut stage.wrong);
-    wrong.extend(verdict::judge(&stage.fleet, &stage.load).await?);
+    let unsaid = verdict::judge(&stage.fleet, &stage.load).await?;
+    let is_kept = unsaid.is_empty();
+    wrong.extend(unsaid);
     let n_more = wrong.len().saturating_sub(COMPLAINTS_MAX);
     if n_more > 0 {
         wrong.truncate(COMPLAINTS_MAX);
@@ -246,6 +251,7 @@ async fn play(
         scenario: scenario.number,
         fault: scenario.fault,
         is_sound: wrong.is_empty(),
+        is_kept,
         well_ms: well_at.duration_since(broken_at).as_millis() as u64,
         calm: Some(calm),
         broken: Some(record.stalls(broken_at, well_at)),
@@ -318,6 +324,6 @@ const ARGUED: [Scenario; 6] = [
         "28",
         "a snapshot from a newer build is read by an older one",
         "refused for that entity, and the shard moves to a newer node",
-        "needs two builds: a test of the cluster lets nodes of two formats play it in one process",
+        "needs two builds: the test of rolling upgrades (tests/gateway/upgrade.rs) runs them side by side",
     ),
 ];

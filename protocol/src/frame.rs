@@ -14,6 +14,8 @@
 //!   |◄──────────────── order | driver | … ───|  what you subscribe to: a view, then each change
 //!   |── heartbeat ──────────────────────────►|
 //!   |◄────────────────────── heartbeat ──────|
+//!   |── identify {a newer token} ───────────►|
+//!   |◄────────────────────────── welcome ────|  until when it is good now
 //! ```
 //!
 //! Enums are externally tagged and structs are maps with field names in both codecs, so that a new
@@ -42,7 +44,8 @@ pub const SUBPROTOCOL_JSON: &str = "outrider.v1.json";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientFrame {
-    /// Who I am, if the request that opened the socket did not say.
+    /// Who I am, if the request that opened the socket did not say; later, that I still am: a newer token
+    /// of the same principal. Answered by [`ServerFrame::Welcome`].
     Identify {
         /** A signed bearer token. */
         token: String,
@@ -106,6 +109,8 @@ pub enum ServerFrame {
     Welcome {
         /** Who. */
         principal: Principal,
+        /** The session ends then, unless a newer token comes first. */
+        expires_at: Timestamp,
     },
     /// I am still here too.
     Heartbeat {

@@ -5,7 +5,10 @@ use protocol::{
     Money, OfferId, OfferStatus, OrderId, OrderStatus, Place, Point, Principal, Refused, RescueId,
     RescueStatus, RiderId, SessionId, ShardId, Timestamp,
     codec::Codec,
-    frame::{ActorView, Board, ClientFrame, Done, Outcome, Push, ServerFrame, Topic},
+    frame::{
+        ActorView, Board, ClientFrame, Done, Outcome, Push, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK,
+        ServerFrame, Topic,
+    },
     view::{
         Counters, DriverView, Happening, Mark, Offer, OfferView, OrderView, Position, RescueView,
         RiderView, WorkKind,
@@ -17,6 +20,7 @@ use protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Debug};
+use strum::IntoEnumIterator;
 
 const NOON: Timestamp = Timestamp(1_800_000_000_000);
 const HERE: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -278,8 +282,11 @@ fn server_frames() -> Vec<ServerFrame> {
             frame_bytes_max: 65_536,
             frames_per_s: 20,
         },
-        ServerFrame::Welcome { principal: Principal::Rider(rider()) },
-        ServerFrame::Welcome { principal: Principal::Dispatcher },
+        ServerFrame::Welcome {
+            principal: Principal::Rider(rider()),
+            expires_at: Timestamp(3_600_000),
+        },
+        ServerFrame::Welcome { principal: Principal::Dispatcher, expires_at: Timestamp(3_600_000) },
         ServerFrame::Heartbeat { server_time: NOON },
         ServerFrame::Result { id, outcome: Outcome::Ok(done) },
         ServerFrame::Result { id, outcome: Outcome::Refused(refused) },
@@ -387,4 +394,20 @@ fn a_client_that_says_more_than_is_known_is_refused_and_a_server_may() {
     assert!(Codec::Json.decode::<ClientFrame>(more).is_err());
     let more = br#"{"heartbeat":{"server_time":1,"colour":"red"}}"#;
     assert!(Codec::Json.decode::<ServerFrame>(more).is_ok());
+}
+
+/// The page that people read names everything there is.
+#[test]
+fn the_page_names_every_frame_push_and_code() {
+    let page = include_str!("../PROTOCOL.md");
+    let clients = client_frames().iter().map(client_name).collect::<Vec<_>>();
+    let servers = server_frames().iter().map(server_name).collect::<Vec<_>>();
+    let pushes = pushes().iter().map(push_name).collect::<Vec<_>>();
+    let codes = Code::iter().map(|code| code.to_string()).collect::<Vec<_>>();
+    let names = [clients, servers, pushes].concat().into_iter().map(str::to_owned).chain(codes);
+    let missing: Vec<_> = names.filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert_eq!(missing, [""; 0]);
+    for subprotocol in [SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK] {
+        assert!(page.contains(subprotocol));
+    }
 }

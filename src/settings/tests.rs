@@ -27,6 +27,15 @@ fn every_file_in_config_is_understood() {
 }
 
 #[test]
+fn what_keeps_the_journal_may_be_said_by_hand_before_anything_is_judged() {
+    let file = Some(Path::new("config/production.toml"));
+    let problem = |kind| Settings::read(file, kind).unwrap_err().to_string();
+    assert!(problem(None).contains("journal.url"), "{}", problem(None));
+    let by_hand = problem(Some(JournalKind::Sqlite));
+    assert!(by_hand.contains("auth.key_file"), "all else is as it should be: {by_hand}");
+}
+
+#[test]
 fn production_without_a_key_of_its_own_does_not_start() {
     let error = production("journal.url = \"postgresql://here\"").unwrap_err();
     assert!(error.to_string().contains("auth.key_file"), "{error}");

@@ -62,10 +62,15 @@ impl Node {
 
     /// A token this node believes.
     pub(crate) fn token(&self, principal: Principal) -> String {
+        self.token_for(principal, "12h")
+    }
+
+    /// One that it believes for so long.
+    pub(crate) fn token_for(&self, principal: Principal, ttl: &str) -> String {
         let role = principal.role().to_string();
         let mut command = command(&self.program, self.dir.path());
         command.envs(self.settings.iter().cloned());
-        command.args(["token", "--role", &role, "--id", &principal.to_string()]);
+        command.args(["token", "--role", &role, "--id", &principal.to_string(), "--ttl", ttl]);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()

@@ -1,7 +1,7 @@
 //! How sessions begin, refuse and end.
 
 use crate::{
-    client::{Client, Closed, refused, request},
+    client::{Client, Closed, is_welcome, refused, request},
     node::{Node, driver, rider},
 };
 use protocol::{
@@ -30,8 +30,8 @@ async fn both_subprotocols_say_the_same() {
     for codec in [Codec::MsgPack, Codec::Json] {
         let mut client = Client::stranger(&node, codec).await;
         client.identify(&node.token(rider(1))).await;
-        let welcome = ServerFrame::Welcome { principal: rider(1) };
-        assert_eq!(client.hear().await, welcome, "{codec:?}");
+        let welcome = client.hear().await;
+        assert!(is_welcome(&welcome, rider(1)), "{codec:?}: {welcome:?}");
     }
 }
 
@@ -41,6 +41,16 @@ async fn a_client_that_offers_no_subprotocol_is_told_which_there_are() {
     let (status, body) = refused(request(&node, None)).await;
     assert_eq!(status, 400);
     assert!(body.contains("outrider.v1.msgpack") && body.contains("outrider.v1.json"), "{body}");
+}
+
+#[tokio::test]
+async fn compression_is_not_negotiated() {
+    let node = Node::start();
+    let mut offer = request(&node, Some(Codec::Json));
+    let deflate = "permessage-deflate; client_max_window_bits";
+    offer.headers_mut().insert("sec-websocket-extensions", deflate.parse().unwrap());
+    let (_, response) = tokio_tungstenite::connect_async(offer).await.unwrap();
+    assert_eq!(response.headers().get("sec-websocket-extensions"), None);
 }
 
 #[tokio::test]
@@ -82,6 +92,35 @@ async fn a_client_that_does_not_say_who_it_is_is_closed() {
     let (heard, closed) = client.hear_out().await;
     assert!(is_goodbye(heard.last(), Code::Unauthenticated), "{heard:?}");
     assert_eq!(closed, Closed { code: 4401 });
+}
+
+#[tokio::test]
+async fn a_newer_token_keeps_a_session_alive_and_no_other_does() {
+    let node = Node::with(&[("AUTH__LEEWAY", "0s")]);
+    let brief = node.token_for(rider(1), "3s");
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::stranger(&node, Codec::MsgPack).await;
+        client.identify(&brief).await;
+        let welcome = client.hear().await;
+        assert!(is_welcome(&welcome, rider(1)), "{welcome:?}");
+        clients.push(client);
+    }
+    let [mut forgetful, mut careful] = <[Client; 2]>::try_from(clients).ok().unwrap();
+    for (token, wanted) in
+        [(node.token(rider(2)), Code::Forbidden), ("a.b.c".to_owned(), Code::Unauthenticated)]
+    {
+        careful.identify(&token).await;
+        careful.hear_any(|frame| is_refused(&frame, wanted).then_some(())).await;
+    }
+    careful.identify(&node.token(rider(1))).await;
+    careful.hear_any(|frame| is_welcome(&frame, rider(1)).then_some(())).await;
+    let (heard, closed) = forgetful.hear_out().await;
+    assert!(is_goodbye(heard.last(), Code::Unauthenticated), "{heard:?}");
+    assert_eq!(closed, Closed { code: 4401 });
+    careful.say(&ClientFrame::Heartbeat {}).await;
+    let heartbeat = |frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(());
+    careful.hear_any(heartbeat).await;
 }
 
 #[tokio::test]

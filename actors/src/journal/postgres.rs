@@ -64,6 +64,8 @@ const N_QUEUED_MAX: usize = 4096;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long it waits for what it sees.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+/// How much longer than the server's own limit a read is waited for.
+const GRACE: Duration = Duration::from_secs(1);
 /// How often room is made for the next day's answers.
 const DAYS_EVERY: Duration = Duration::from_secs(3600);
 /// The session lock that says a node uses the database: alone, or with others of its cluster.
@@ -364,6 +366,21 @@ impl PostgresJournal {
         }
     }
 
+    /// Waits for a read as long as it may wait for a connection and then for the server, which gives up by
+    /// itself; a connection whose other end is gone never would. Who only looks has all the time there is.
+    fn bounded<'a, T: Send + 'a>(
+        &'a self,
+        read: impl Future<Output = Result<T, JournalError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, JournalError>> {
+        if self.committers.is_empty() {
+            return read.boxed();
+        }
+        let late = |_| Err(JournalError::Unavailable("no answer in time".into()));
+        timeout(2 * self.shared.settings.patience + GRACE, read)
+            .map(move |read| read.unwrap_or_else(late))
+            .boxed()
+    }
+
     async fn enqueue(&self, commit: Commit) -> Result<(), CommitError> {
         rules::sound(&commit)?;
         if self.closed.is_cancelled() {
@@ -546,14 +563,13 @@ async fn in_time<T>(asked: impl Future<Output = sqlx::Result<T>>) -> sqlx::Resul
 
 impl Journal for PostgresJournal {
     fn load(&self, entity: EntityKey) -> BoxFuture<'_, Result<Stored, JournalError>> {
-        async move {
+        self.bounded(async move {
             self.readable(Some(entity))?;
             let stored = read::load(&self.readers, entity).await?;
             // It may have become so while we were reading.
             self.readable(Some(entity))?;
             Ok(stored)
-        }
-        .boxed()
+        })
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
@@ -565,11 +581,10 @@ impl Journal for PostgresJournal {
         entity: EntityKey,
         command: CommandId,
     ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
-        async move {
+        self.bounded(async move {
             self.readable(Some(entity))?;
             read::result(&self.readers, entity, command).await
-        }
-        .boxed()
+        })
     }
 
     fn undelivered(
@@ -579,13 +594,12 @@ impl Journal for PostgresJournal {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
         let shards = *shards;
-        async move {
+        self.bounded(async move {
             self.told(&shards)?;
             let rows = read::undelivered(&self.readers, &self.shared, shards, after, limit).await?;
             self.told(&shards)?;
             Ok(rows)
-        }
-        .boxed()
+        })
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {
@@ -604,11 +618,11 @@ impl Journal for PostgresJournal {
         after: Option<(Timestamp, EntityKey)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
-        read::deadlines(&self.readers, *shards, until, after, limit).boxed()
+        self.bounded(read::deadlines(&self.readers, *shards, until, after, limit))
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {
-        read::holder(&self.readers, claim).boxed()
+        self.bounded(read::holder(&self.readers, claim))
     }
 
     fn history(
@@ -617,14 +631,14 @@ impl Journal for PostgresJournal {
         after: Version,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Recorded>, JournalError>> {
-        read::history(&self.readers, entity, after, limit).boxed()
+        self.bounded(read::history(&self.readers, entity, after, limit))
     }
 
     fn views(
         &self,
         query: ViewQuery,
     ) -> BoxFuture<'_, Result<Vec<(EntityKey, ViewRow)>, JournalError>> {
-        read::views(&self.readers, query).boxed()
+        self.bounded(read::views(&self.readers, query))
     }
 
     fn balance(
@@ -632,7 +646,7 @@ impl Journal for PostgresJournal {
         account: String,
         currency: Currency,
     ) -> BoxFuture<'_, Result<i64, JournalError>> {
-        read::balance(&self.readers, account, currency).boxed()
+        self.bounded(read::balance(&self.readers, account, currency))
     }
 
     fn feed(
@@ -640,7 +654,7 @@ impl Journal for PostgresJournal {
         after: FeedCursor,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
-        read::feed(&self.readers, after, limit).boxed()
+        self.bounded(read::feed(&self.readers, after, limit))
     }
 
     fn watch(&self) -> watch::Receiver<u64> {
@@ -657,7 +671,7 @@ impl Journal for PostgresJournal {
         after: Option<Record>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
-        records::dump(&self.readers, &self.shared, part, after, limit).boxed()
+        self.bounded(records::dump(&self.readers, &self.shared, part, after, limit))
     }
 
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Format;
 use proptest::prelude::*;
 use protocol::{OrderId, RescueId};
 use std::collections::BTreeSet;
@@ -7,7 +8,7 @@ use strum::VariantNames;
 const RIDER: u64 = 1;
 
 fn context(by: Principal) -> Context<RiderId> {
-    Context { id: RiderId::nth(RIDER), by, now: Timestamp(1_000), writes: crate::Format::WRITES }
+    Context { id: RiderId::nth(RIDER), by, now: Timestamp(1_000), writes: Format::WRITES }
 }
 
 fn decide(rider: &Rider, command: &Command) -> Vec<Event> {

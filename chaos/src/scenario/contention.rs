@@ -167,8 +167,8 @@ fn crowded_out(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
         sleep(Duration::from_secs(3)).await;
         for n in 0..2 {
             let metrics = stage.fleet.metrics(n).await?;
-            let renewal = quantile(&metrics, "outrider_cluster_renew_seconds", "0.99");
-            stage.note(format!("node {n} renewed within {renewal:?} s (p99)"));
+            let renewal = quantile(&metrics, "outrider_cluster_renew_seconds", 0.99);
+            stage.note(format!("node {n} renewed within {} s (p99)", renewal.unwrap_or(f64::NAN)));
             let is_quick = renewal.is_some_and(|it| it < RENEWAL_MAX_S);
             stage.expect(is_quick, format!("node {n} renewed within {renewal:?} s"));
         }
@@ -181,10 +181,17 @@ fn crowded_out(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
     .boxed()
 }
 
-/// A quantile of what a node has counted, as Prometheus is told.
-fn quantile(metrics: &str, name: &str, quantile: &str) -> Option<f64> {
-    let line = format!("{name}{{quantile=\"{quantile}\"}} ");
-    metrics.lines().find_map(|it| it.strip_prefix(&line))?.trim().parse().ok()
+/// Within how much a share of what a node has counted lies, as Prometheus is told: the first bucket that
+/// holds so many.
+fn quantile(metrics: &str, name: &str, share: f64) -> Option<f64> {
+    let bucket = format!("{name}_bucket{{le=\"");
+    let buckets: Vec<(f64, f64)> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix(&bucket)?.split_once("\"} "))
+        .filter_map(|(within, n)| Some((within.parse().ok()?, n.parse().ok()?)))
+        .collect();
+    let (_, all) = buckets.last()?;
+    buckets.iter().find(|(_, n)| *n >= share * all).map(|(within, _)| *within)
 }
 
 fn throttled(stage: &mut Stage) -> BoxFuture<'_, Outcome> {

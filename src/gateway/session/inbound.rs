@@ -94,9 +94,9 @@ impl Session {
 
     pub(super) fn heard_from(&mut self, by: Principal, frame: ClientFrame) -> Flow {
         match frame {
-            ClientFrame::Identify { .. } => {
-                self.strike()?;
-                self.refuse(Refused::new(Code::Invalid, "already identified"))
+            ClientFrame::Identify { token } => {
+                count_frame("identify");
+                self.identify_again(by, &token)
             }
             ClientFrame::Heartbeat {} => {
                 count_frame("heartbeat");
@@ -161,12 +161,35 @@ impl Session {
         })
     }
 
-    pub(super) fn welcome(&mut self, identity: Identity) -> Flow {
+    /// A newer token, so that a shift need not end with the old one. A token that is not believed costs
+    /// nothing but a strike: the old one is still good.
+    fn identify_again(&mut self, by: Principal, token: &str) -> Flow {
+        match self.gate.keys.verify(token) {
+            Ok(identity) if identity.principal == by => self.believe(identity),
+            Ok(_) => {
+                self.strike()?;
+                let message = "this socket speaks for somebody else: open another";
+                self.refuse(Refused::new(Code::Forbidden, message))
+            }
+            Err(refused) => {
+                self.strike()?;
+                self.refuse(refused)
+            }
+        }
+    }
+
+    /// Whoever it is may speak until its token expires.
+    fn believe(&mut self, identity: Identity) -> Flow {
         let Identity { principal, expires_at } = identity;
         let left = expires_at.since(self.gate.system.now());
         self.identity = Some(identity);
         self.expires = Instant::now().checked_add(left);
-        self.say(&ServerFrame::Welcome { principal })?;
+        self.say(&ServerFrame::Welcome { principal, expires_at })
+    }
+
+    pub(super) fn welcome(&mut self, identity: Identity) -> Flow {
+        let principal = identity.principal;
+        self.believe(identity)?;
         match principal {
             Principal::Rider(id) => self.follow_own(id.into()),
             Principal::Driver(id) => {

@@ -12,7 +12,7 @@ const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 /// A translator in front of an empty node.
 async fn translator() -> Translator {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Settings::read(None).unwrap();
+    let settings = Settings::read(None, None).unwrap();
     let keys = Keys::open(&settings.auth, Profile::Development, dir.path()).unwrap();
     let preset = PresetSettings { name: "safeboda".to_owned(), file: PathBuf::new() };
     let preset = Arc::new(preset.read().unwrap());

@@ -131,10 +131,7 @@ pub(crate) enum CliError {
 impl Cli {
     /// Does what was asked, and says what the process should exit with.
     pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
-        let store = match &self.command {
-            Command::Serve(args) => args.store,
-            _ => None,
-        };
+        let store = if let Command::Serve(args) = &self.command { args.store } else { None };
         let settings = Settings::read(self.config.as_deref(), store)?;
         match self.command {
             Command::Serve(_) => serve(settings).await?,

@@ -27,6 +27,9 @@ use tokio::time::Instant;
 /// How long to wait before following again what was lost: at first, and at most.
 const REOPEN_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(5)];
 
+/// How long the last word of a job that is over is waited for.
+const LAST_WORD_MAX: Duration = Duration::from_secs(60);
+
 /// One entity that a session follows, and for whom.
 #[derive(Debug)]
 pub(crate) struct Follow {
@@ -40,8 +43,8 @@ pub(crate) struct Follow {
     pub(crate) sighted: Option<Box<ServerFrame>>,
     /// When the last one was.
     pub(crate) sighted_at: Option<Instant>,
-    /// When it is forgotten: a job that is over still has its last word to say.
-    pub(crate) leave_at: Option<Instant>,
+    /// When it may be forgotten.
+    leave_at: Option<Instant>,
     n_reopened: u32,
 }
 
@@ -97,6 +100,9 @@ pub(crate) trait Watched: Debug + Send {
     /// All of it.
     fn whole(&self, events: Vec<String>) -> ActorView;
 
+    /// Has `by` been told all that is to be told of it?
+    fn has_had_its_say(&self, by: Principal) -> bool;
+
     /// How an offer ended, if it remembers.
     fn ended_offer(&self, offer: OfferId) -> Option<OfferStatus>;
 }
@@ -140,6 +146,10 @@ impl<D: Shown> Watched for Watch<D> {
 
     fn whole(&self, events: Vec<String>) -> ActorView {
         actor_view(&*self.watching.state, self.id, self.watching.version, events)
+    }
+
+    fn has_had_its_say(&self, by: Principal) -> bool {
+        self.watching.state.is_over() || self.frame(by).is_none()
     }
 
     fn ended_offer(&self, offer: OfferId) -> Option<OfferStatus> {
@@ -197,6 +207,25 @@ impl Follow {
         wait
     }
 
+    /// It is not the client's own any more, and soon to be forgotten; or it is again, after all.
+    pub(crate) fn leave(&mut self, at: Option<Instant>) {
+        self.leave_at = at;
+    }
+
+    /// May it be forgotten? A job that is over still has its last word to say, however long the way to it
+    /// has to be looked for.
+    pub(crate) fn is_done(&self, by: Principal, now: Instant) -> bool {
+        self.leave_at.is_some_and(|at| {
+            let has_said_all = self.watch.as_ref().is_some_and(|it| it.has_had_its_say(by));
+            now >= at + LAST_WORD_MAX || (now >= at && has_said_all)
+        })
+    }
+
+    /// When to ask for that again, if nothing happens.
+    pub(crate) fn done_at(&self, now: Instant) -> Option<Instant> {
+        self.leave_at.map(|at| if now < at { at } else { at + LAST_WORD_MAX })
+    }
+
     /// It works.
     pub(crate) fn is_well(&mut self) {
         self.n_reopened = 0;
@@ -226,3 +255,6 @@ pub(crate) async fn next_change(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,7 +234,7 @@ impl Session {
 
     /// When something must be done although nothing happens.
     fn due(&self) -> Instant {
-        let limits = &self.gate.session;
+        let (now, limits) = (Instant::now(), &self.gate.session);
         let mut due = self.said_at + limits.heartbeat;
         let mut sooner = |at: Instant| due = due.min(at);
         sooner(self.silent_at());
@@ -247,7 +247,7 @@ impl Session {
             sooner(since + limits.stall_max);
         }
         for follow in &self.follows {
-            follow.leave_at.into_iter().for_each(&mut sooner);
+            follow.done_at(now).into_iter().for_each(&mut sooner);
             if follow.sighted.is_some()
                 && self.socket.is_idle()
                 && let Some(at) = follow.sighted_at
@@ -286,7 +286,9 @@ impl Session {
                 self.say(&push)?;
             }
         }
-        self.follows.retain(|follow| follow.leave_at.is_none_or(|at| now < at));
+        if let Some(Identity { principal, .. }) = self.identity {
+            self.follows.retain(|follow| !follow.is_done(principal, now));
+        }
         self.pass_on_sightings(now)?;
         if now >= self.said_at + limits.heartbeat {
             self.heartbeat()?;

@@ -454,6 +454,11 @@ pub(crate) trait Shown: Hosted {
         prices: &Prices,
     ) -> Option<ServerFrame>;
 
+    /// Has it come to its end? What else may become of it is not waited for.
+    fn is_over(&self) -> bool {
+        true
+    }
+
     /// How an offer ended, if this entity remembers.
     fn ended_offer(&self, _offer: OfferId) -> Option<OfferStatus> {
         None
@@ -479,6 +484,10 @@ impl Shown for Order {
     fn frame(&self, id: OrderId, version: u64, by: Principal) -> Option<ServerFrame> {
         let view = self.order_view(id, version, by).filter(|_| self.concerns(by))?;
         Some(ServerFrame::Order(Box::new(view)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.status().is_none_or(|it| it.is_final())
     }
 
     fn sighted(
@@ -513,6 +522,10 @@ impl Shown for Rescue {
             Principal::Dispatcher | Principal::Admin | Principal::System => true,
         };
         is_related.then(|| ServerFrame::Rescue(Box::new(view)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.status().is_none_or(|it| it.is_final())
     }
 
     fn sighted(

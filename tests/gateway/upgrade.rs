@@ -5,9 +5,9 @@ use crate::{
     client::Client,
     cluster::{Shared, is_shared_by, seen},
     node::{Node, command, next_build, outrider, rider},
-    ride::{act, hear_status, place_ride},
+    ride::{act, place_ride},
 };
-use protocol::{OrderStatus, Principal, work::OrderAction};
+use protocol::{Principal, work::OrderAction};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -109,7 +109,6 @@ async fn a_new_format_is_written_once_every_node_reads_it_and_older_builds_refus
     assert_eq!(opened["job_opened"]["nth"], 1);
     let cancel = OrderAction::Cancel { reason: "changed_mind".to_owned() };
     act(&mut late, new_order, cancel.clone()).await;
-    hear_status(&mut late, OrderStatus::CancelledByRider).await;
 
     // What was begun under the old one goes on.
     let mut early = Client::connect(&second, rider(1)).await;

@@ -67,8 +67,6 @@ pub(super) async fn renew(system: System) {
                 }
                 is_well = true;
             }
-            // By its own word.
-            Ok(Ok(Renewal::Dead)) if membership.has_left() => return,
             Ok(Ok(Renewal::Dead)) => return expel(&system, membership),
             outcome => {
                 if is_well {
@@ -86,9 +84,10 @@ pub(super) async fn renew(system: System) {
     }
 }
 
-/// Others have declared this node dead: nothing it has counts any more.
+/// Others have declared this node dead: nothing it has counts any more. Unless it has left by its own word,
+/// and has nothing: then it may still tell those it serves where to go.
 fn expel(system: &System, membership: &Membership) {
-    if !*membership.is_over.borrow() {
+    if !*membership.is_over.borrow() && !membership.has_left() {
         error!(me = %membership.me, "declared dead by another node: giving up everything");
         system.abandon(&ShardSet::ALL);
         membership.is_over.send_replace(true);
@@ -421,7 +420,7 @@ impl System {
             loop {
                 let changed = membership.custody.changes();
                 membership.look.notify_one();
-                if membership.has_left() {
+                if membership.has_left() && membership.state().moves.is_empty() {
                     return;
                 }
                 timeout(LOOK_EVERY, changed).await.ok();

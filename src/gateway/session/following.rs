@@ -48,7 +48,7 @@ impl Session {
     pub(super) fn follow_own(&mut self, key: EntityKey) {
         let follow = self.follow(key);
         follow.wants.own = true;
-        follow.leave_at = None;
+        follow.leave(None);
     }
 
     pub(super) fn unfollow_own(&mut self, key: EntityKey) {
@@ -56,7 +56,7 @@ impl Session {
             if follow.wants.topic || follow.wants.actor {
                 follow.wants.own = false;
             } else {
-                follow.leave_at = Some(Instant::now() + LAST_WORD);
+                follow.leave(Some(Instant::now() + LAST_WORD));
             }
         }
     }
@@ -85,7 +85,7 @@ impl Session {
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
         let follow = self.follow(key);
-        follow.leave_at = None;
+        follow.leave(None);
         match topic {
             Topic::Actor(_) => follow.wants.actor = true,
             Topic::Order(_) | Topic::Rescue(_) | Topic::Driver(_) | Topic::Board => {

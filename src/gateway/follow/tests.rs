@@ -1,0 +1,74 @@
+use super::*;
+
+/// Something whose end is known, or not yet.
+#[derive(Debug)]
+struct Fake {
+    is_over: bool,
+}
+
+impl Watched for Fake {
+    fn poll_change(&mut self, _: &mut Context<'_>, _: Principal, _: &Prices) -> Poll<Change> {
+        Poll::Pending
+    }
+
+    fn version(&self) -> u64 {
+        1
+    }
+
+    fn frame(&self, _by: Principal) -> Option<ServerFrame> {
+        None
+    }
+
+    fn whole(&self, _events: Vec<String>) -> ActorView {
+        unreachable!("nobody asks for it")
+    }
+
+    fn has_had_its_say(&self, _by: Principal) -> bool {
+        self.is_over
+    }
+
+    fn ended_offer(&self, _offer: OfferId) -> Option<OfferStatus> {
+        None
+    }
+}
+
+fn leaving(now: Instant) -> Follow {
+    let mut follow = Follow::new(OrderId::nth(1).into());
+    follow.leave(Some(now));
+    follow
+}
+
+const BY: Principal = Principal::Dispatcher;
+
+#[test]
+fn what_is_one_s_own_is_never_forgotten() {
+    let now = Instant::now();
+    let mut follow = leaving(now);
+    follow.opened(Box::new(Fake { is_over: true }));
+    follow.leave(None);
+    assert!(!follow.is_done(BY, now + 2 * LAST_WORD_MAX));
+    assert_eq!(follow.done_at(now), None);
+}
+
+#[test]
+fn a_job_that_has_said_its_last_word_is_forgotten_when_it_may_be() {
+    let now = Instant::now();
+    let mut follow = leaving(now + Duration::from_secs(1));
+    follow.opened(Box::new(Fake { is_over: true }));
+    assert!(!follow.is_done(BY, now));
+    assert_eq!(follow.done_at(now), Some(now + Duration::from_secs(1)));
+    assert!(follow.is_done(BY, now + Duration::from_secs(1)));
+}
+
+/// Its rider hears that the job is over by another way, which may be the faster one.
+#[test]
+fn the_last_word_is_waited_for_while_the_way_to_it_is_lost_or_long_but_not_for_ever() {
+    let now = Instant::now();
+    let mut follow = leaving(now);
+    for _ in 0..2 {
+        assert!(!follow.is_done(BY, now + LAST_WORD_MAX / 2));
+        assert_eq!(follow.done_at(now), Some(now + LAST_WORD_MAX), "no sooner, or it would spin");
+        assert!(follow.is_done(BY, now + LAST_WORD_MAX));
+        follow.opened(Box::new(Fake { is_over: false }));
+    }
+}

@@ -83,6 +83,8 @@ pub(super) struct State {
     pub(super) arrivals: BTreeMap<ShardId, Arrival>,
     /// Shards whose hand-over failed a moment ago are left alone until then.
     pub(super) resting: BTreeMap<ShardId, Instant>,
+    /// Shards whose regions everyone awake will be asked to list itself in again.
+    pub(super) relisting: Option<ShardSet>,
     /// Since when this node hears nobody, while others hear each other.
     pub(super) deaf_since: Option<Instant>,
     /// Nodes that look at a board, until when.

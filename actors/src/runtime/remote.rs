@@ -34,6 +34,8 @@ use tokio::{
 /// the first one is still at work is answered together with it.
 const TRY_MAX: Duration = Duration::from_secs(2);
 
+/// How long it may take until entities list themselves where regions are now.
+const RELIST_AFTER: Duration = Duration::from_millis(100);
 /// How long a sighting waits for a shard that is moving.
 const MOVING_MAX: Duration = Duration::from_secs(1);
 
@@ -247,8 +249,30 @@ impl System {
     }
 
     /// Lets entities that regions of `moved` should know list themselves where those are now.
+    ///
+    /// Everyone awake is asked, and shards move hundreds at a time: so not at once, but once for all that
+    /// move within a moment.
     pub(super) fn relist(&self, moved: &ShardSet) {
-        self.to_all_shards(&Instruction::Relist(Forgetful::Shards(Box::new(*moved))));
+        let Some(membership) = self.membership() else { return };
+        let is_asked = {
+            let mut state = membership.state();
+            let is_asked = state.relisting.is_some();
+            let all = state.relisting.get_or_insert_default();
+            for shard in moved.iter() {
+                all.insert(shard);
+            }
+            is_asked
+        };
+        if is_asked {
+            return;
+        }
+        let system = self.clone();
+        self.spawn(async move {
+            tokio::time::sleep(RELIST_AFTER).await;
+            let moved = system.membership().and_then(|it| it.state().relisting.take());
+            let Some(moved) = moved else { return };
+            system.to_all_shards(&Instruction::Relist(Forgetful::Shards(Box::new(moved))));
+        });
     }
 
     /// A region of this node has forgotten everybody.

@@ -4,7 +4,7 @@ use super::{
     Answer, Ask, BREATHER, Hosted, Seat, System, Wished, by_kind,
     membership::{Membership, Place},
     publisher::{Interest, Published},
-    shard::{Forgetful, Instruction},
+    shard::Instruction,
     watchers::{Update, Watching},
 };
 use crate::{
@@ -328,7 +328,7 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
         }
         Notice::RegionUp(region) => {
             if let Some(region) = region_of(region) {
-                system.to_all_shards(&Instruction::Relist(Forgetful::Region(region)));
+                system.relist(&[region.shard()].into_iter().collect());
             }
         }
         Notice::Published(published) => {

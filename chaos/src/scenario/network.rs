@@ -133,7 +133,7 @@ fn forgotten(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
     async move {
         let (n, other) = (0, 1);
         // In silence it asks whether the other end is still there.
-        let port = "SELECT client_port FROM pg_stat_activity
+        let port = "SELECT client_port::int8 FROM pg_stat_activity
             WHERE application_name LIKE 'outrider node-0 %' AND (query LIKE 'LISTEN%' OR query = 'SELECT 1')
             ORDER BY backend_start DESC LIMIT 1";
         let port = stage.fleet.database.number(port).await?;

@@ -144,7 +144,8 @@ impl Report {
             scenario: scenario.number,
             fault: scenario.fault,
             is_sound: false,
-            is_kept: true,
+            // Nobody has judged.
+            is_kept: false,
             well_ms: 0,
             calm: None,
             broken: None,

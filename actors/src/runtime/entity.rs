@@ -689,7 +689,8 @@ impl<D: Decider> Awake<D> {
     /// The same, but only so many at a time where nobody outside waits for it: a restart leaves room
     /// for who does.
     async fn remember_in_turn(&mut self) -> Result<(), Fall> {
-        if let Some(warm) = self.birth.warm.take() {
+        // What a newer build wrote would be read by half.
+        if let Some(warm) = self.birth.warm.take().filter(|it| it.format <= Format::READS) {
             match self.resume(&warm) {
                 Ok(()) => return Ok(()),
                 // The journal has all that matters of it.

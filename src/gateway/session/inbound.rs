@@ -165,7 +165,11 @@ impl Session {
     /// nothing but a strike: the old one is still good.
     fn identify_again(&mut self, by: Principal, token: &str) -> Flow {
         match self.gate.keys.verify(token) {
-            Ok(identity) if identity.principal == by => self.believe(identity),
+            Ok(identity) if identity.principal == by => {
+                // One that was sent before and comes late shortens nothing.
+                let known = self.identity.filter(|it| it.expires_at > identity.expires_at);
+                self.believe(known.unwrap_or(identity))
+            }
             Ok(_) => {
                 self.strike()?;
                 let message = "this socket speaks for somebody else: open another";

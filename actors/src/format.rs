@@ -2,7 +2,7 @@
 //!
 //! Values are MessagePack with named fields, which an older build would read by leaving out what it does
 //! not know, and write again without it. So whatever needs a newer build says so in its first two bytes,
-//! and an older one refuses it whole:
+//! and an older one refuses it whole (a bundle of envelopes says it in a field of its own):
 //!
 //! ```text
 //! format 1    <MessagePack>

@@ -221,20 +221,25 @@ impl Gateway {
 }
 
 impl Gate {
-    /// Does what a client wishes, or says why not.
+    /// Does what a client wishes, or says why not. `waited` is how long it has waited for its turn.
     async fn perform(
         &self,
         wish: Wish,
         by: Principal,
         id: CommandId,
+        waited: Duration,
     ) -> Result<(EntityKey, Version), Refused> {
         let wished = translate::wished(&wish);
         let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_));
+        let patience = self.patience.saturating_sub(waited);
         let done = async {
+            if patience.is_zero() {
+                return Err(unavailable());
+            }
             translate::check_id(id)?;
             let tell = self.translator.command(wish, by, id).await?;
             let to = tell.to();
-            match self.system.grant(wished, tell, by, id, self.patience).await {
+            match self.system.grant(wished, tell, by, id, patience).await {
                 Ok(version) => Ok((to, version)),
                 Err(refusal) => Err(self.translator.hide(refusal.into(), to, by).await),
             }

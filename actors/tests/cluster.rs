@@ -530,6 +530,16 @@ async fn a_build_that_cannot_read_what_is_written_does_not_join() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_build_that_cannot_read_what_is_written_does_not_end_the_node_whose_name_it_takes() {
+    let fleet = Fleet::new();
+    let node = fleet.try_join("node", 2).await.expect("joins");
+    fleet.try_join("node", 1).await.map(|it| it.me()).expect_err("is too old");
+    let picture = node.system.arbiter().expect("a member").look().await.expect("seen");
+    let members: Vec<_> = picture.members.values().map(|it| (it.incarnation, it.standing)).collect();
+    assert_eq!(members, [(node.me(), Standing::Up)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_board_shows_what_is_on_every_node() {
     let (_fleet, nodes) = Fleet::of(3).await;
     let mut board = nodes[0].system.board();

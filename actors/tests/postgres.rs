@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
 
 use actors::{
-    Commit, EntityKey, Version,
+    Commit, EntityKey, Format, Version,
     commit::{CommandResult, EncodedEvent},
     journal::{
         CommitError, FeedCursor, Journal, JournalError, SharedJournal,
@@ -24,9 +24,9 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, UnixStream},
+    sync::watch,
     task::JoinHandle,
 };
-use tokio_util::sync::CancellationToken;
 
 async fn in_postgres() -> (SharedJournal, TestDatabase) {
     let database = TestDatabase::start().await;
@@ -263,7 +263,7 @@ async fn while_the_database_is_away_callers_are_refused_at_once() {
 /// A way to a server that may lead nowhere from one moment to the next, and says nothing.
 struct Tunnel {
     way: PgConnectOptions,
-    collapse: CancellationToken,
+    is_collapsed: watch::Sender<bool>,
 }
 
 impl Tunnel {
@@ -275,22 +275,23 @@ impl Tunnel {
             .port(entrance.local_addr().unwrap().port())
             .username(options.get_username())
             .database(options.get_database().unwrap());
-        let collapse = CancellationToken::new();
-        let collapsed = collapse.clone();
+        let (is_collapsed, collapsed) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((mut near, _)) = entrance.accept().await {
-                let (socket, collapsed) = (socket.clone(), collapsed.clone());
+                let (socket, mut collapsed) = (socket.clone(), collapsed.clone());
                 tokio::spawn(async move {
+                    collapsed.wait_for(|it| !it).await.unwrap();
                     let mut far = UnixStream::connect(socket).await.unwrap();
-                    let through = tokio::io::copy_bidirectional(&mut near, &mut far);
-                    if collapsed.run_until_cancelled(through).await.is_none() {
-                        // Neither end is told.
-                        std::future::pending().await
+                    let collapse = async { collapsed.wait_for(|it| *it).await.is_ok() };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        // Neither end is told, then or later.
+                        _ = collapse => std::future::pending().await,
                     }
                 });
             }
         });
-        Self { way, collapse }
+        Self { way, is_collapsed }
     }
 }
 
@@ -301,9 +302,40 @@ async fn a_read_that_nobody_answers_ends() {
     let settings = Settings { patience: Duration::from_millis(500), ..Settings::default() };
     let journal = PostgresJournal::open(tunnel.way, "test", settings).await.unwrap();
     journal.load(order(1)).await.unwrap();
-    tunnel.collapse.cancel();
-    let load = journal.load(order(1)).await;
-    assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
+    tunnel.is_collapsed.send_replace(true);
+    // As many as there are connections: each loses one.
+    let loads = (0..settings.readers).map(|_| journal.load(order(1)));
+    for load in join_all(loads).await {
+        assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
+    }
+    tunnel.is_collapsed.send_replace(false);
+    let read_again = async {
+        while let Err(error) = journal.load(order(1)).await {
+            assert!(matches!(error, JournalError::Unavailable(_)), "{error}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), read_again).await.expect("soon");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_alone_says_what_it_writes_and_does_not_write_over_what_it_cannot_read() {
+    let database = TestDatabase::start().await;
+    open(&database).await.close().await.unwrap();
+    let mut connection = database.options().connect().await.unwrap();
+    let written: i64 = sqlx::query_scalar("SELECT value FROM cluster_facts WHERE name = 'writes'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(written, i64::from(Format::WRITES.0));
+    let newer = i64::from(Format::READS.0) + 1;
+    sqlx::query("UPDATE cluster_facts SET value = $1 WHERE name = 'writes'")
+        .bind(newer)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let refused = PostgresJournal::open(database.options(), "test", Settings::default()).await;
+    let Err(OpenError::NewerFormat { written, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(written, newer);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -207,6 +207,13 @@ impl Follow {
         wait
     }
 
+    /// It is wanted for something else than its last word, which would have been all.
+    pub(crate) fn stay(&mut self) {
+        if self.leave_at.take().is_some() {
+            self.wants.own = false;
+        }
+    }
+
     /// It is not the client's own any more, and soon to be forgotten; or it is again, after all.
     pub(crate) fn leave(&mut self, at: Option<Instant>) {
         self.leave_at = at;

@@ -186,13 +186,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
 impl Gate {
     async fn wish(&self, by: Principal, Key(key): Key, wish: Wish) -> Result<Done, Answered> {
         let Some(key) = key else {
-            let (to, version) = self.perform(wish, by, CommandId::mint()).await?;
+            let (to, version) = self.perform(wish, by, CommandId::mint(), Duration::ZERO).await?;
             return Ok(translate::done(to, version));
         };
         let wished = translate::wished(&wish);
         let performed = async {
             let id = self.command_id(by, &key, &wish).await;
-            self.perform(wish, by, id).await
+            self.perform(wish, by, id, Duration::ZERO).await
         };
         let (to, version) = self.uses.once(by, &key, wished, Box::pin(performed)).await?;
         Ok(translate::done(to, version))

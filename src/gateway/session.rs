@@ -1,7 +1,7 @@
 //! One connected client: one task that hears its wishes and tells it what becomes of its world.
 //!
 //! ```text
-//!            ┌── hear ── frames ──► wishes ──► actors (answers come back in the order they are ready)
+//!            ┌── hear ── frames ──► wishes ──► lanes ──► actors (one actor answers in the order it was asked)
 //!  socket ◄──┤
 //!            └── say ◄── views, pushes, sightings ◄── what it follows: itself, its jobs, its topics
 //! ```
@@ -11,6 +11,7 @@
 
 mod following;
 mod inbound;
+mod lanes;
 mod outbound;
 mod pushes;
 
@@ -30,6 +31,7 @@ use protocol::{
     Code, CommandId, JobId, OfferId, Refused,
     frame::{ClientFrame, Outcome, ServerFrame},
 };
+use lanes::Lanes;
 use pushes::Pushes;
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
@@ -81,7 +83,12 @@ impl From<Full> for End {
 /// Something that was started and has come to an end.
 #[derive(Debug)]
 enum Deed {
-    Answered { id: CommandId, outcome: Outcome, created: Option<EntityKey> },
+    Answered {
+        id: CommandId,
+        outcome: Outcome,
+        created: Option<EntityKey>,
+        lane: Option<EntityKey>,
+    },
     Opened(EntityKey, Result<Box<dyn Watched>, Refusal>),
     Fed(Option<Feed>),
     Placed(Result<(), Refusal>),
@@ -113,6 +120,7 @@ struct Session {
     strikes: Rate,
     doing: FuturesUnordered<BoxFuture<'static, Deed>>,
     n_commands: usize,
+    lanes: Lanes,
     follows: Vec<Follow>,
     pushes: Pushes,
     /// Offers the driver was told of, and of what.
@@ -164,6 +172,7 @@ impl Session {
             strikes: Rate::new(1, limits.strikes_max),
             doing: FuturesUnordered::new(),
             n_commands: 0,
+            lanes: Lanes::default(),
             follows: Vec::new(),
             pushes: Pushes::default(),
             offers: Vec::new(),
@@ -318,8 +327,8 @@ impl Session {
             while self.n_commands > 0
                 && let Some(deed) = self.doing.next().await
             {
-                if let Deed::Answered { id, outcome, .. } = deed {
-                    self.n_commands -= 1;
+                if let Deed::Answered { id, outcome, lane, .. } = deed {
+                    self.answered(lane);
                     self.answer(id, outcome)?;
                 }
             }

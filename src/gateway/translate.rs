@@ -66,11 +66,7 @@ impl Translator {
                 Ok(Tell::Rescue { to, command: self.rescue_command(action).await? })
             }
             Wish::Driver { id: to, action } => {
-                let to = match (to, by) {
-                    (Some(to), _) => to,
-                    (None, Principal::Driver(to)) => to,
-                    (None, _) => return Err(invalid("id", "which driver?")),
-                };
+                let to = driver_meant(to, by).ok_or_else(|| invalid("id", "which driver?"))?;
                 Ok(Tell::Driver { to, command: self.driver_command(action).await? })
             }
         }
@@ -677,6 +673,24 @@ fn rescue_command(action: RescueAction, area: &Area) -> Result<rescue::Command, 
         RescueAction::Fail { reason } => C::Fail { reason },
         RescueAction::Rate { stars } => C::Rate { stars },
     })
+}
+
+/// Which actor a wish is for; none, if there is none yet.
+pub(crate) fn addressee(wish: &Wish, by: Principal) -> Option<EntityKey> {
+    match wish {
+        Wish::PlaceOrder(_) | Wish::RequestRescue(_) => None,
+        Wish::Order { id, .. } => Some((*id).into()),
+        Wish::Rescue { id, .. } => Some((*id).into()),
+        Wish::Driver { id, .. } => driver_meant(*id, by).map(EntityKey::from),
+    }
+}
+
+/// Drivers mean themselves, unless they say otherwise.
+fn driver_meant(id: Option<DriverId>, by: Principal) -> Option<DriverId> {
+    match (id, by) {
+        (Some(id), _) | (None, Principal::Driver(id)) => Some(id),
+        (None, _) => None,
+    }
 }
 
 /// What a wish is recognised by when it is repeated. To whom it goes, the actor knows: an order, or

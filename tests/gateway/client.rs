@@ -8,7 +8,7 @@ use protocol::{
     frame::{ClientFrame, Outcome, Push, ServerFrame, Topic},
     work::Wish,
 };
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     codec: Codec,
+    /// What came while it waited for an answer, and has not been heard yet.
+    backlog: VecDeque<ServerFrame>,
 }
 
 /// The last a client hears.
@@ -61,7 +63,7 @@ impl Client {
     /// Connected, and not known yet.
     pub(crate) async fn stranger(node: &Node, codec: Codec) -> Self {
         let (socket, _) = connect_async(request(node, Some(codec))).await.unwrap();
-        let mut client = Self { socket, codec };
+        let mut client = Self { socket, codec, backlog: VecDeque::new() };
         let hello = client.hear().await;
         assert!(matches!(hello, ServerFrame::Hello { .. }), "{hello:?}");
         client
@@ -107,6 +109,13 @@ impl Client {
     }
 
     async fn next(&mut self) -> Result<ServerFrame, Closed> {
+        match self.backlog.pop_front() {
+            Some(frame) => Ok(frame),
+            None => self.receive().await,
+        }
+    }
+
+    async fn receive(&mut self) -> Result<ServerFrame, Closed> {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             let bytes = match message.expect("the node said nothing") {
@@ -153,18 +162,19 @@ impl Client {
         }
     }
 
-    /// Wishes something, and waits for what comes of it.
+    /// Wishes something, and waits for what comes of it. What comes before that is heard later.
     pub(crate) async fn wish(&mut self, wish: Wish) -> Outcome {
         self.wish_as(CommandId::mint(), wish).await
     }
 
     pub(crate) async fn wish_as(&mut self, wanted: CommandId, wish: Wish) -> Outcome {
         self.say(&ClientFrame::Command { id: wanted, wish }).await;
-        self.hear_any(|frame| match frame {
-            ServerFrame::Result { id, outcome } if id == wanted => Some(outcome),
-            _ => None,
-        })
-        .await
+        loop {
+            match self.receive().await.expect("the node closed the socket") {
+                ServerFrame::Result { id, outcome } if id == wanted => return outcome,
+                frame => self.backlog.push_back(frame),
+            }
+        }
     }
 
     pub(crate) async fn subscribe(&mut self, topic: Topic) {

@@ -5,17 +5,21 @@ use crate::{
     node::{Node, driver, outrider, rider},
     ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride, position},
 };
-use actors::{cluster::nats::testing::TestNats, journal::postgres::private::PrivatePostgres};
-use protocol::{
-    OrderId, OrderStatus, Point, Principal,
-    frame::Outcome,
-    work::{OrderAction, Wish},
+use actors::{
+    EntityKey, cluster::nats::testing::TestNats, journal::postgres::private::PrivatePostgres,
 };
-use serde_json::Value;
+use protocol::{
+    CommandId, DriverId, OrderId, OrderStatus, Point, Principal,
+    frame::{ClientFrame, Outcome, ServerFrame},
+    work::{DriverAction, OrderAction, Wish},
+};
+use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -46,8 +50,13 @@ impl Shared {
     }
 
     fn node(&self, name: &str) -> Node {
+        self.node_with(name, &[])
+    }
+
+    fn node_with(&self, name: &str, more: &[(&str, &str)]) -> Node {
         let settings = self.settings(name);
-        Node::with(&settings.each_ref().map(|(key, value)| (*key, value.as_str())))
+        let settings = settings.iter().map(|(key, value)| (*key, value.as_str()));
+        Node::with(&settings.chain(more.iter().copied()).collect::<Vec<_>>())
     }
 
     /// What a node of that name is told.
@@ -196,4 +205,65 @@ async fn operators_look_pin_rebalance_and_drain() {
     assert!(is_ok && text.contains("it has left after"), "{text}");
     assert!(first.wait().success());
     seen(&second, is_shared_by(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_one_client_says_to_one_actor_is_done_in_that_order_while_its_shard_moves() {
+    const AT_ONCE: usize = 16;
+    let shared = Shared::new().await;
+    let fast = [
+        ("GATEWAY__SESSION__COMMANDS_PER_S", "100000"),
+        ("GATEWAY__SESSION__COMMANDS_BURST", "100000"),
+        ("GATEWAY__SESSION__FRAMES_PER_S", "100000"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "100000"),
+    ];
+    let first = shared.node_with("first", &fast);
+    let second = shared.node_with("second", &fast);
+    seen(&first, is_shared_by(2)).await;
+    let me = Principal::Driver(DriverId::nth(1));
+    let shard = EntityKey::from(DriverId::nth(1)).shard().0;
+
+    let mut driver = Client::connect(&second, me).await;
+    go_on_duty(&mut driver, PICKUP).await;
+    let has_moved = AtomicBool::new(false);
+    let moving = async {
+        let (http, token) = (reqwest::Client::new(), first.token(Principal::Admin));
+        for name in ["first", "second"].into_iter().cycle().take(10) {
+            let pin = http.post(first.url("/admin/cluster/pins")).bearer_auth(&token);
+            let pinned = pin.json(&json!({ "shard": shard, "node": name })).send().await.unwrap();
+            assert!(pinned.status().is_success(), "{pinned:?}");
+            seen(&first, |cluster| {
+                let owner = &cluster["shards"][usize::from(shard)]["owner"];
+                let nodes = cluster["nodes"].as_array().unwrap();
+                nodes.iter().any(|it| it["node"] == name && it["incarnation"] == *owner)
+            })
+            .await;
+        }
+        has_moved.store(true, Ordering::Release);
+    };
+    let speaking = async {
+        let (mut n, mut last) = (0.0, 0);
+        while !has_moved.load(Ordering::Acquire) {
+            let mut said = Vec::new();
+            for _ in 0..AT_ONCE {
+                n += 1.0;
+                let action = DriverAction::SetDestination { to: Some(PICKUP.offset_m(n, 0.0)) };
+                let (id, wish) = (CommandId::mint(), Wish::Driver { id: None, action });
+                driver.say(&ClientFrame::Command { id, wish }).await;
+                said.push(id);
+            }
+            let mut versions = BTreeMap::new();
+            while versions.len() < AT_ONCE {
+                if let ServerFrame::Result { id, outcome } = driver.hear().await {
+                    let Outcome::Ok(done) = outcome else { panic!("{outcome:?}") };
+                    versions.insert(id, done.version);
+                }
+            }
+            for id in said {
+                assert!(versions[&id] > last, "{} overtook {last}", versions[&id]);
+                last = versions[&id];
+            }
+        }
+    };
+    tokio::join!(moving, speaking);
 }

@@ -26,7 +26,7 @@ use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
     OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery, rules,
 };
-use crate::{Claim, Commit, EntityKey, Version, ViewRow};
+use crate::{Claim, Commit, EntityKey, Format, Version, ViewRow};
 use arbiter::PostgresArbiter;
 use batch::Write;
 use committer::{Committer, Request, Shared, now};
@@ -151,6 +151,14 @@ pub enum OpenError {
         /// What this build writes.
         needed: i64,
     },
+    /// A newer build wrote events here that this one cannot read.
+    #[error("what is written here needs format {written}, this build reads up to {reads}: use a newer build")]
+    NewerFormat {
+        /// What may be written already.
+        written: i64,
+        /// What this build reads.
+        reads: i64,
+    },
     /// Postgres itself is too old.
     #[error("the server is Postgres {major}, 15 or newer is needed", major = .found / 10_000)]
     OldServer {
@@ -253,6 +261,7 @@ impl PostgresJournal {
             .await?;
         let ownership = Ownership::new(node.to_owned(), incarnation);
         if role == Role::Alone {
+            say_format(&mut first).await?;
             ownership.take_all(&mut first, now()).await?;
         }
 
@@ -271,6 +280,13 @@ impl PostgresJournal {
         let readers = PgPoolOptions::new()
             .max_connections(settings.readers.max(1))
             .acquire_timeout(Duration::from_secs(1))
+            // One that does not answer any more makes room for another.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    let late = |_| Err(sqlx::Error::PoolTimedOut);
+                    timeout(GRACE, connection.ping()).await.unwrap_or_else(late).map(|()| true)
+                })
+            })
             .connect_lazy_with(reading(&options, &session, settings));
         let (mut committers, tasks) = (Vec::new(), TaskTracker::new());
         for stripe in 1..=settings.committers.clamp(1, 64) as i16 {
@@ -471,6 +487,17 @@ async fn reserve(connection: &mut PgConnection, role: Role) -> Result<(), OpenEr
     .fetch_one(&mut *connection)
     .await?;
     if lasts { Ok(()) } else { Err(OpenError::NoSession) }
+}
+
+/// Says which format a node that is alone writes from now on, for whoever comes after it. A member leaves
+/// that to its cluster.
+async fn say_format(connection: &mut PgConnection) -> Result<(), OpenError> {
+    const RAISE: &str = "UPDATE cluster_facts SET value = greatest(value, $1) \
+                         WHERE name = 'writes' RETURNING value";
+    let writes = i64::from(Format::WRITES.0);
+    let written: i64 = sqlx::query_scalar(RAISE).bind(writes).fetch_one(connection).await?;
+    let reads = i64::from(Format::READS.0);
+    if written <= reads { Ok(()) } else { Err(OpenError::NewerFormat { written, reads }) }
 }
 
 /// Makes sure that what is said on one connection after the other is heard by one server process. A

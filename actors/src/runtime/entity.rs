@@ -14,7 +14,7 @@ use super::{
     watchers::{Update, Watchers},
 };
 use crate::{
-    Claim, Commit, Context, Decider, EntityKey, Format, Listing, Refusal, Version,
+    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Listing, Refusal, Version,
     cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
     format,
@@ -347,11 +347,12 @@ impl<D: Decider> Awake<D> {
                 CommandResult { command, bytes }
             });
             let format = events.iter().map(D::event_format).fold(self.format, Format::max);
-            if format > self.format && format > context.writes {
-                error!(entity = %self.key, %format, "a rule writes what not every node can read");
+            let (commit, after, outgoing) = self.prepare(&events, format, result, context.now);
+            let told = outgoing.effects.iter().map(Effect::format).max().unwrap_or_default();
+            if (format > self.format && format > context.writes) || context.writes < told {
+                error!(entity = %self.key, %format, %told, "a rule says what not every node can read");
                 return Ok(Err(Refusal::Unavailable));
             }
-            let (commit, after, outgoing) = self.prepare(&events, format, result, context.now);
             let is_snapshot = commit.snapshot.is_some();
             match self.birth.system.journal().commit(commit).await {
                 Ok(()) => {

@@ -420,7 +420,8 @@ impl System {
             loop {
                 let changed = membership.custody.changes();
                 membership.look.notify_one();
-                if membership.has_left() && membership.state().moves.is_empty() {
+                let has_left = membership.has_left() && membership.state().moves.is_empty();
+                if has_left || *membership.is_over.borrow() {
                     return;
                 }
                 timeout(LOOK_EVERY, changed).await.ok();

@@ -193,12 +193,18 @@ impl Membership {
         incoming: mpsc::Sender<Incoming>,
     ) -> Result<Self, JoinError> {
         let Joining { arbiter, transport, card, settings } = joining;
+        let can_read = |written: u32| match card.reads {
+            reads if reads < written => Err(JoinError::TooOld { written, reads }),
+            _ => Ok(()),
+        };
+        // Before it is registered: that would end another node of its name.
+        can_read(arbiter.look().await?.writes)?;
         let me = arbiter.register(card.clone()).await?;
         // From now on nobody writes more than it reads. What was written before is what counts.
         let picture = arbiter.look().await?;
-        if card.reads < picture.writes {
+        if let Err(too_old) = can_read(picture.writes) {
             arbiter.leave(me).await?;
-            return Err(JoinError::TooOld { written: picture.writes, reads: card.reads });
+            return Err(too_old);
         }
         transport.listen(me, incoming);
         Ok(Self {

@@ -95,7 +95,12 @@ impl System {
         until: Instant,
     ) -> Heard<Answer> {
         let Ask { command, by, id } = ask.clone();
-        let request = Request::Ask { tell: D::tell(to, command), by, id, wish };
+        let tell = D::tell(to, command);
+        if tell.format() > self.writes() {
+            // Not before everyone understands it.
+            return Err(Refusal::Unavailable);
+        }
+        let request = Request::Ask { tell, by, id, wish };
         let began = Instant::now();
         let heard = self.hear_from(at, &request, until).await?;
         metrics::histogram!("outrider_cluster_ask_seconds").record(began.elapsed());

@@ -32,8 +32,10 @@ use uuid::Uuid;
 /// Entities idle for less than this are not even asked whether they want to sleep.
 const IDLE_MIN: Duration = Duration::from_secs(30);
 
-/// How long after its fall an entity is woken: its deadline may have come in its last moment.
-const REVIVED_AFTER: Duration = Duration::from_secs(1);
+/// How long after its fall an entity is woken, for its deadline may have come in its last moment: after the
+/// first fall of late, the second, and any other.
+const REVIVED_AFTER: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
 
 /// A shard, once it has been needed.
 type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
@@ -429,15 +431,16 @@ impl<D: Decider> Shard<D> {
             .increment(1);
         let now = self.system.now();
         let key = EntityKey { kind: D::KIND, id: id.uuid() };
-        self.system.0.alarm.set(key, Some(now + REVIVED_AFTER));
+        let revive = |after| self.system.0.alarm.set(key, Some(now + after));
         if let Some(Fall::Unreachable(_)) = error.downcast_ref::<Fall>() {
-            return;
+            return revive(REVIVED_AFTER[0]);
         }
         let settings = self.system.0.settings;
         let window = Duration::from_millis(settings.falls_window_ms);
         let falls = roll.falls.entry(id).or_default();
         falls.retain(|fall| now.since(*fall) < window);
         falls.push(now);
+        revive(REVIVED_AFTER[falls.len().min(REVIVED_AFTER.len()) - 1]);
         if falls.len() >= settings.falls_max as usize {
             error!(entity = %id, "entity set aside after repeated falls");
             metrics::counter!("outrider_quarantined_total", "kind" => D::KIND.to_string())

@@ -85,7 +85,7 @@ impl Session {
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
         let follow = self.follow(key);
-        follow.leave(None);
+        follow.stay();
         match topic {
             Topic::Actor(_) => follow.wants.actor = true,
             Topic::Order(_) | Topic::Rescue(_) | Topic::Driver(_) | Topic::Board => {

@@ -1,12 +1,12 @@
 //! What a session hears: frames, and the wishes in them.
 
-use super::{BUSY_MS, Deed, End, Flow, POSITIONS_MAX, Session, close};
+use super::{BUSY_MS, Deed, End, Flow, POSITIONS_MAX, Session, close, lanes::Said};
 use crate::{
     auth::{Identity, unauthenticated},
     gateway::{limits::rate_limited, socket::Heard, translate},
 };
 use actors::{
-    Sight,
+    EntityKey, Sight,
     driver::{Driver, Sighting},
 };
 use futures_util::FutureExt;
@@ -252,22 +252,48 @@ impl Session {
             return self.answer(id, Outcome::Refused(busy.retry_after_ms(BUSY_MS)));
         }
         self.n_commands += 1;
+        let lane = translate::addressee(&wish, by);
+        let said = Said { id, wish, at: Instant::now() };
+        match lane {
+            None => self.perform(by, said, lane),
+            Some(to) => {
+                if let Some(said) = self.lanes.enter(to, said) {
+                    self.perform(by, said, lane);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, by: Principal, said: Said, lane: Option<EntityKey>) {
+        let Said { id, wish, at } = said;
         let gate = Arc::clone(&self.gate);
         let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_));
         let perform = async move {
-            match gate.perform(wish, by, id).await {
+            match gate.perform(wish, by, id, at.elapsed()).await {
                 Ok((to, version)) => Deed::Answered {
                     id,
                     outcome: Outcome::Ok(translate::done(to, version)),
                     created: creates.then_some(to),
+                    lane,
                 },
                 Err(refused) => {
-                    Deed::Answered { id, outcome: Outcome::Refused(refused), created: None }
+                    Deed::Answered { id, outcome: Outcome::Refused(refused), created: None, lane }
                 }
             }
         };
         self.doing.push(perform.boxed());
-        Ok(())
+    }
+
+    /// A command was answered: it is the turn of whoever waits behind it.
+    pub(super) fn answered(&mut self, lane: Option<EntityKey>) {
+        self.n_commands -= 1;
+        let by = self.identity.map(|identity| identity.principal);
+        if let (Some(to), Some(by)) = (lane, by)
+            && let Some(said) = self.lanes.leave(to)
+        {
+            self.perform(by, said, lane);
+        }
     }
 
     pub(super) fn see_offer(&self, by: Principal, offer: OfferId) {
@@ -275,7 +301,8 @@ impl Session {
         let wish = Wish::Driver { id: None, action: DriverAction::SeeOffer { offer } };
         let perform = async move {
             // An offer that ended meanwhile needs no seeing.
-            if let Err(refused) = gate.perform(wish, by, CommandId::mint()).await {
+            let seen = gate.perform(wish, by, CommandId::mint(), Duration::ZERO).await;
+            if let Err(refused) = seen {
                 debug!(%refused, "offer not seen");
             }
             Deed::Seen
@@ -285,8 +312,8 @@ impl Session {
 
     pub(super) fn did(&mut self, deed: Deed) -> Flow {
         match deed {
-            Deed::Answered { id, outcome, created } => {
-                self.n_commands -= 1;
+            Deed::Answered { id, outcome, created, lane } => {
+                self.answered(lane);
                 self.answer(id, outcome)?;
                 let by = self.identity.map(|identity| identity.principal);
                 let is_ones_own = matches!(by, Some(Principal::Rider(_) | Principal::Driver(_)));

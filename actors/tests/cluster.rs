@@ -535,7 +535,8 @@ async fn a_build_that_cannot_read_what_is_written_does_not_end_the_node_whose_na
     let node = fleet.try_join("node", 2).await.expect("joins");
     fleet.try_join("node", 1).await.map(|it| it.me()).expect_err("is too old");
     let picture = node.system.arbiter().expect("a member").look().await.expect("seen");
-    let members: Vec<_> = picture.members.values().map(|it| (it.incarnation, it.standing)).collect();
+    let members: Vec<_> =
+        picture.members.values().map(|it| (it.incarnation, it.standing)).collect();
     assert_eq!(members, [(node.me(), Standing::Up)]);
 }
 

@@ -296,18 +296,28 @@ impl Tunnel {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_that_nobody_answers_ends() {
+async fn a_read_that_nobody_answers_ends_and_takes_no_connection_with_it() {
     let database = TestDatabase::start().await;
     let tunnel = Tunnel::dig(&database.options()).await;
-    let settings = Settings { patience: Duration::from_millis(500), ..Settings::default() };
+    let patience = Duration::from_millis(500);
+    let settings = Settings { patience, readers: 1, ..Settings::default() };
     let journal = PostgresJournal::open(tunnel.way, "test", settings).await.unwrap();
     journal.load(order(1)).await.unwrap();
-    tunnel.is_collapsed.send_replace(true);
-    // As many as there are connections: each loses one.
-    let loads = (0..settings.readers).map(|_| journal.load(order(1)));
-    for load in join_all(loads).await {
-        assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
-    }
+
+    // The server is asked, and the way collapses before it answers.
+    let mut other = database.options().connect().await.unwrap();
+    let mut holder = database.options().connect().await.unwrap();
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("LOCK TABLE events").execute(&mut *held).await.unwrap();
+    let collapse = async {
+        const IS_ASKED: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)";
+        while !sqlx::query_scalar::<_, bool>(IS_ASKED).fetch_one(&mut other).await.unwrap() {}
+        tunnel.is_collapsed.send_replace(true);
+    };
+    let (load, ()) = tokio::join!(journal.load(order(1)), collapse);
+    assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
+
+    held.rollback().await.unwrap();
     tunnel.is_collapsed.send_replace(false);
     let read_again = async {
         while let Err(error) = journal.load(order(1)).await {

@@ -27,11 +27,11 @@ use crate::{
 };
 use actors::{EntityKey, Refusal};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use lanes::Lanes;
 use protocol::{
     Code, CommandId, JobId, OfferId, Refused,
     frame::{ClientFrame, Outcome, ServerFrame},
 };
-use lanes::Lanes;
 use pushes::Pushes;
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 use tokio::{

@@ -152,7 +152,9 @@ pub enum OpenError {
         needed: i64,
     },
     /// A newer build wrote events here that this one cannot read.
-    #[error("what is written here needs format {written}, this build reads up to {reads}: use a newer build")]
+    #[error(
+        "what is written here needs format {written}, this build reads up to {reads}: use a newer build"
+    )]
     NewerFormat {
         /// What may be written already.
         written: i64,

@@ -13,6 +13,7 @@ mod alarm;
 pub mod clock;
 mod custody;
 mod entity;
+mod front;
 mod member;
 mod membership;
 mod moving;
@@ -27,6 +28,7 @@ mod watchers;
 
 pub use clock::Clock;
 pub use entity::Answer;
+pub use front::Front;
 pub use membership::{ClusterView, JoinError, Joining, Move, Phase};
 pub use publisher::Published;
 pub use watchers::{Update, Watching};
@@ -204,6 +206,8 @@ struct Node {
     regions_seen: Mutex<HashSet<RegionId>>,
     /// Its part in a cluster; none, if it is alone.
     membership: Option<Membership>,
+    /// Who answers what gateways of other nodes ask.
+    front: OnceLock<Arc<dyn Front>>,
     orders: Shards<Order>,
     rescues: Shards<Rescue>,
     drivers: Shards<Driver>,
@@ -324,6 +328,7 @@ impl System {
             regions: OnceLock::new(),
             regions_seen: Mutex::default(),
             membership,
+            front: OnceLock::new(),
             orders: Shards::default(),
             rescues: Shards::default(),
             drivers: Shards::default(),
@@ -398,6 +403,10 @@ impl System {
             if minted + REPEAT_WINDOW < now || minted > now + CLOCK_SKEW_MAX {
                 return Err(Refusal::CommandExpired);
             }
+        }
+        if D::command_format(&ask.command) > self.writes() {
+            // Wherever it is: not before everyone understands it.
+            return Err(Refusal::Unavailable);
         }
         let shard = key::<D>(to).shard();
         loop {
@@ -649,8 +658,22 @@ impl System {
             + self.0.riders.n_awake()
     }
 
-    /// Gives a quarantined entity another chance.
-    pub fn release(&self, entity: EntityKey) {
+    /// Gives a quarantined entity another chance, wherever it is.
+    pub async fn release(&self, entity: EntityKey) -> Result<(), Refusal> {
+        let until = Instant::now() + OWN_PATIENCE;
+        loop {
+            match self.seat(entity.shard(), until).await? {
+                Seat::Here => {
+                    self.release_here(entity);
+                    return Ok(());
+                }
+                Seat::There(at) if self.release_there(at, entity, until).await? => return Ok(()),
+                Seat::There(_) => breathe(until).await?,
+            }
+        }
+    }
+
+    fn release_here(&self, entity: EntityKey) {
         self.to_shard(entity, &Instruction::Release(entity.id));
     }
 

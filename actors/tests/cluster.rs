@@ -11,8 +11,13 @@ use actors::{
     },
     driver::{self, Driver},
     journal::{
+        SharedJournal,
         check::{Ack, check},
-        memory::arbiter::{MemoryArbiter, MemoryDatabase},
+        faulty::{FaultyJournal, Odds},
+        memory::{
+            MemoryJournal,
+            arbiter::{MemoryArbiter, MemoryDatabase},
+        },
     },
     order::{self, Order, Placement},
     policy::{DriverPolicy, JobPolicy},
@@ -83,6 +88,16 @@ impl Fleet {
 
     /// A build that reads and writes this format.
     async fn try_join(&self, name: &str, format: u32) -> Result<Node, StartError> {
+        self.join_with(name, format, |journal| Arc::new(journal)).await
+    }
+
+    /// One that sees its journal through something.
+    async fn join_with(
+        &self,
+        name: &str,
+        format: u32,
+        through: impl FnOnce(MemoryJournal) -> SharedJournal,
+    ) -> Result<Node, StartError> {
         let (journal, arbiter) = self.database.open();
         let transport = Arc::new(self.hub.join());
         let card = NodeCard {
@@ -103,7 +118,7 @@ impl Fleet {
         let regions =
             region::Settings { tick_ms: 50, warm_up_ms: 0, ..region::Settings::default() };
         let (clock, settings) = (Clock::Machine, Settings::default());
-        let system = System::join(Arc::new(journal), clock, settings, regions, joining).await?;
+        let system = System::join(through(journal), clock, settings, regions, joining).await?;
         Ok(Node { system, arbiter, transport })
     }
 
@@ -538,6 +553,30 @@ async fn a_build_that_cannot_read_what_is_written_does_not_end_the_node_whose_na
     let members: Vec<_> =
         picture.members.values().map(|it| (it.incarnation, it.standing)).collect();
     assert_eq!(members, [(node.me(), Standing::Up)]);
+}
+
+/// Whoever is given a shard waits for what its former owner left, however long that cannot be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_shard_that_takes_long_to_adopt_is_adopted_in_the_end() {
+    // Longer than a former owner waits for the word that it is adopted.
+    const TOO_LONG: Duration = Duration::from_secs(11);
+    let fleet = Fleet::new();
+    let first = fleet.join("first").await;
+    fleet.until_settled(&[&first]).await;
+    let mut faulty = None;
+    let second = fleet.join_with("second", 1, |journal| {
+        let journal = FaultyJournal::new(Arc::new(journal), Odds::default());
+        journal.fail_next_scans(u64::MAX);
+        faulty = Some(journal.clone());
+        Arc::new(journal)
+    });
+    let second = second.await.expect("joins");
+    let given = || second.view().picture.heads.iter().any(|it| it.owner == Some(second.me()));
+    until("something was given to it", given).await;
+    tokio::time::sleep(TOO_LONG).await;
+    assert_eq!(second.held(), 0);
+    faulty.expect("opened").heal();
+    fleet.until_settled(&[&first, &second]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -134,7 +134,7 @@ async fn an_entity_whose_past_is_unreadable_is_set_aside_alone_and_can_be_releas
     let system = start(Arc::new(journal)).await;
     assert_eq!(ask(&system, bad, open(1), CommandId::mint()).await, Err(Refusal::Quarantined));
     assert_eq!(ask(&system, good, open(1), CommandId::mint()).await, Ok(Version(1)));
-    system.release(bad.into());
+    system.release(bad.into()).await.expect("released");
     // It falls again, and is set aside again.
     assert_eq!(ask(&system, bad, open(1), CommandId::mint()).await, Err(Refusal::Quarantined));
 }

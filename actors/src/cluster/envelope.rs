@@ -105,6 +105,10 @@ pub enum Request {
         /** So many entities were sent before. */
         n_warm: u32,
     },
+    /// An entity that was set aside gets another chance.
+    Release(EntityKey),
+    /// What one gateway asks of another, in their words.
+    Front(ByteBuf),
 }
 
 /// How a request ended.
@@ -119,6 +123,8 @@ pub enum Reply {
     Seen(Vec<(u32, Refusal)>),
     /// Ready, or done.
     Fine,
+    /// What a gateway says; nothing, if it knows nothing.
+    Front(Option<ByteBuf>),
     /// Not here: ask there.
     Moved {
         /** Who has it, if the answerer knows. */

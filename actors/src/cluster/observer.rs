@@ -32,7 +32,8 @@ pub struct Accusation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Proof {
-    /// Both its connections are gone, to the arbiter and to the other nodes: the process is.
+    /// Both its connections are gone, to the arbiter and to the other nodes: the process is. The first was
+    /// there before, and the judge has been well since.
     Gone,
     /// It has not renewed itself for as long as a lease lasts.
     Still,
@@ -54,6 +55,8 @@ pub struct Observer {
 struct Seen {
     renewals: u64,
     since: Instant,
+    /// It was connected to the arbiter, at a time since which the judge has been well.
+    was_connected: bool,
 }
 
 impl Observer {
@@ -72,6 +75,8 @@ impl Observer {
     /// The arbiter did not answer: whatever stands still may be this node's own fault.
     pub fn failed(&mut self) {
         self.well_since = None;
+        // An arbiter that comes back has lost everybody's connection: some are back before others.
+        self.seen.values_mut().for_each(|seen| seen.was_connected = false);
     }
 
     /// Judges `picture`, seen at `now` after asking for it at `asked`. `unheard` are those whom a
@@ -88,7 +93,7 @@ impl Observer {
             || now - asked > self.gap_max;
         self.looked_at = Some(now);
         if was_away {
-            self.well_since = None;
+            self.failed();
         }
         let well_since = *self.well_since.get_or_insert(now);
         let others = picture.members.values().filter(|it| it.incarnation != me);
@@ -100,11 +105,13 @@ impl Observer {
         let mut accusations = Vec::new();
         for other in &others {
             let (who, renewals) = (other.incarnation, other.renewals);
-            let seen = self.seen.entry(who).or_insert(Seen { renewals, since: now });
+            let new = Seen { renewals, since: now, was_connected: false };
+            let seen = self.seen.entry(who).or_insert(new);
             if seen.renewals != renewals {
-                *seen = Seen { renewals, since: now };
+                (seen.renewals, seen.since) = (renewals, now);
             }
-            if !other.has_session && unheard.contains(&who) {
+            seen.was_connected |= other.has_session;
+            if seen.was_connected && !other.has_session && unheard.contains(&who) {
                 accusations.push(Accusation { who, renewals, proof: Proof::Gone });
                 continue;
             }

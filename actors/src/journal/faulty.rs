@@ -131,6 +131,13 @@ impl FaultyJournal {
         self.plan().n_loads += n;
     }
 
+    /// Whatever was ordered and has not come does not come any more.
+    pub fn heal(&self) {
+        let mut plan = self.plan();
+        plan.commits.clear();
+        (plan.n_loads, plan.n_scans, plan.n_forgets) = (0, 0, 0);
+    }
+
     /// How many faults there were so far.
     pub fn injected(&self) -> Injected {
         self.plan().injected

@@ -263,7 +263,6 @@ impl PostgresJournal {
             .await?;
         let ownership = Ownership::new(node.to_owned(), incarnation);
         if role == Role::Alone {
-            say_format(&mut first).await?;
             ownership.take_all(&mut first, now()).await?;
         }
 
@@ -279,16 +278,9 @@ impl PostgresJournal {
             reachable: watch::Sender::new(true),
             settings,
         });
-        let readers = PgPoolOptions::new()
+        let readers = answering(PgPoolOptions::new(), settings.patience + GRACE)
             .max_connections(settings.readers.max(1))
             .acquire_timeout(Duration::from_secs(1))
-            // One that does not answer any more makes room for another.
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    let late = |_| Err(sqlx::Error::PoolTimedOut);
-                    timeout(GRACE, connection.ping()).await.unwrap_or_else(late).map(|()| true)
-                })
-            })
             .connect_lazy_with(reading(&options, &session, settings));
         let (mut committers, tasks) = (Vec::new(), TaskTracker::new());
         for stripe in 1..=settings.committers.clamp(1, 64) as i16 {
@@ -297,6 +289,9 @@ impl PostgresJournal {
             let committer = Committer::new(Arc::clone(&shared), queue, connection, stripe);
             drop(tasks.spawn(committer.run()));
             committers.push(requests);
+        }
+        if role == Role::Alone {
+            say_format(&mut first).await?;
         }
         let journal = Self {
             committers: committers.into(),
@@ -450,6 +445,17 @@ fn reading(options: &PgConnectOptions, node: &str, settings: Settings) -> PgConn
             ("jit", "off"),
         ])
         .disable_statement_logging()
+}
+
+/// A pool in which a connection that does not answer any more makes room for another. `within` is longer
+/// than what the server may still be doing for whoever had it.
+fn answering(options: PgPoolOptions, within: Duration) -> PgPoolOptions {
+    options.after_release(move |connection, _| {
+        Box::pin(async move {
+            let late = |_| Err(sqlx::Error::PoolTimedOut);
+            timeout(within, connection.ping()).await.unwrap_or_else(late).map(|()| true)
+        })
+    })
 }
 
 /// The one statement is planned once, for tables as they will be and not for the empty ones of a

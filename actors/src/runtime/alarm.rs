@@ -46,6 +46,14 @@ impl Alarm {
         }
     }
 
+    /// Arms an entity's alarm, unless it rings sooner anyway.
+    pub(super) fn set_by_then(&self, entity: EntityKey, due: Timestamp) {
+        let rings_sooner = self.lock().by_entity.get(&entity).is_some_and(|old| *old <= due);
+        if !rings_sooner {
+            self.set(entity, Some(due));
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.lock().by_entity.len()
     }

@@ -224,6 +224,8 @@ async fn act(system: &System, membership: &Membership, picture: &Picture, moves:
     metrics::gauge!("outrider_cluster_orphan_shards").set(plan.n_orphans as f64);
     metrics::gauge!("outrider_cluster_shards_owned")
         .set(membership.custody.all(Hold::Held).len() as f64);
+    metrics::gauge!("outrider_cluster_shards_adopting")
+        .set(membership.custody.all(Hold::Adopting).len() as f64);
     let n_members = picture.members.values().filter(|it| it.standing != Standing::Dead).count();
     metrics::gauge!("outrider_cluster_members").set(n_members as f64);
     metrics::gauge!("outrider_cluster_buffered_messages")

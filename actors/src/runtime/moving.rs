@@ -27,7 +27,7 @@ use protocol::{ShardId, ShardSet};
 use std::{collections::BTreeMap, time::Duration};
 use strum::IntoEnumIterator;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 use tracing::{info, warn};
@@ -229,8 +229,14 @@ impl System {
         warm.dedup_by_key(|it| it.entity);
         let n_warm = warm.len();
         let one: ShardSet = [shard].into_iter().collect();
-        let adopted = self.adopt(&one, BTreeMap::from([(shard, warm)]));
-        if timeout(OWN_PATIENCE, adopted).await.is_err() {
+        let (done, is_done) = oneshot::channel();
+        let system = self.clone();
+        // However long it takes: nobody else will do it.
+        self.spawn(async move {
+            system.adopt(&one, BTreeMap::from([(shard, warm)])).await;
+            done.send(()).ok();
+        });
+        if timeout(OWN_PATIENCE, is_done).await.is_err() {
             warn!(%shard, "adopting takes long");
         }
         info!(%shard, %from, epoch, n_warm, cause = "given", "shard changed hands");

@@ -7,7 +7,8 @@
 
 use super::{OWN_PATIENCE, System};
 use crate::{
-    Effect, EntityKey, Refusal, Tell, Version, format,
+    Effect, EntityKey, Refusal, Tell, Version,
+    format::{self, Unreadable},
     journal::{EffectKey, JournalError, OutboxPosition},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -73,7 +74,7 @@ enum Change {
 /// What is known about effects under way, for a drain and for catching up.
 #[derive(Debug, Default)]
 struct Progress {
-    /// Handed in or read, and not yet delivered.
+    /// Handed in or read, and not yet delivered and out of the outbox.
     n_open: AtomicUsize,
     /// Some were not taken up, and must be read from the outbox.
     n_missed: AtomicUsize,
@@ -125,7 +126,7 @@ impl Relay {
         self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Returns once everything handed in has been delivered.
+    /// Returns once everything handed in has been delivered, and the outbox knows.
     pub(super) async fn idle(&self) {
         loop {
             let changed = self.progress.changed.notified();
@@ -192,7 +193,7 @@ impl Deliveries {
                 () = self.progress.has_changes.notified() => self.change(&mut queues),
                 _ = forget.tick() => {
                     if !done.is_empty() {
-                        forget_delivered(&system, &mut done).await;
+                        forget_delivered(&system, &self.progress, &mut done).await;
                     }
                     metrics::gauge!("outrider_effects_open").set(queues.n_held() as f64);
                     let is_behind = self.progress.n_missed.load(Ordering::Acquire) > 0;
@@ -203,9 +204,8 @@ impl Deliveries {
                 Some((lane, key)) = underway.next() => {
                     queues.finish(lane, key);
                     done.push(key);
-                    self.progress.close(1);
                     if done.len() >= FORGET_MAX {
-                        forget_delivered(&system, &mut done).await;
+                        forget_delivered(&system, &self.progress, &mut done).await;
                     }
                 }
                 Some(outgoing) = self.incoming.recv() => self.take_up(&system, outgoing, &mut queues),
@@ -381,15 +381,16 @@ async fn tell_until_answered(
 
 /// Empties `done`, unless the journal cannot be reached: then soon again, for what stays in the outbox
 /// is delivered again after a restart, and nobody may recognise it by then.
-async fn forget_delivered(system: &System, done: &mut Vec<EffectKey>) {
+async fn forget_delivered(system: &System, progress: &Progress, done: &mut Vec<EffectKey>) {
     match system.journal().delivered(done.clone()).await {
-        Ok(()) => done.clear(),
-        Err(error) if done.len() < HELD_MAX => debug!(%error, "delivered effects kept for now"),
-        Err(error) => {
-            warn!(%error, n = done.len(), "delivered effects kept until the next start");
-            done.clear();
+        Ok(()) => {}
+        Err(error) if done.len() < HELD_MAX => {
+            return debug!(%error, "delivered effects kept for now");
         }
+        Err(error) => warn!(%error, n = done.len(), "delivered effects kept until the next start"),
     }
+    progress.close(done.len());
+    done.clear();
 }
 
 /// What entities of `shards` have committed and nobody has delivered, as much as fits.
@@ -406,7 +407,13 @@ pub(super) async fn read_outbox(
         for row in rows {
             match format::decode(&row.bytes) {
                 Ok((effect, _)) => parcels.push(Parcel { key: row.key, at: row.at, effect }),
-                Err(error) => error!(source = %row.key.source, %error, "unreadable effect"),
+                // Whoever can read it must deliver it, and not find it marked as told.
+                Err(error @ Unreadable::Newer(_)) => {
+                    return Err(JournalError::Unavailable(error.to_string()));
+                }
+                Err(error @ Unreadable::Rubbish(_)) => {
+                    error!(source = %row.key.source, %error, "unreadable effect");
+                }
             }
         }
         if is_last || parcels.len() >= HELD_MAX {

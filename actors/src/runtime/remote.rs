@@ -95,12 +95,7 @@ impl System {
         until: Instant,
     ) -> Heard<Answer> {
         let Ask { command, by, id } = ask.clone();
-        let tell = D::tell(to, command);
-        if tell.format() > self.writes() {
-            // Not before everyone understands it.
-            return Err(Refusal::Unavailable);
-        }
-        let request = Request::Ask { tell, by, id, wish };
+        let request = Request::Ask { tell: D::tell(to, command), by, id, wish };
         let began = Instant::now();
         let heard = self.hear_from(at, &request, until).await?;
         metrics::histogram!("outrider_cluster_ask_seconds").record(began.elapsed());
@@ -108,6 +103,17 @@ impl System {
             Some(Reply::Answered(answer)) => Ok(Some(answer)),
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// Whether it was done; if not, ask again.
+    pub(super) async fn release_there(
+        &self,
+        at: At,
+        entity: EntityKey,
+        until: Instant,
+    ) -> Result<bool, Refusal> {
+        let heard = self.hear_from(at, &Request::Release(entity), until).await?;
+        Ok(matches!(heard, Some(Reply::Fine)))
     }
 
     pub(super) async fn read_there<D: Hosted>(

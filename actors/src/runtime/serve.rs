@@ -125,6 +125,14 @@ async fn answer(system: System, asked: Asked, request: Request) {
     let reply = match request {
         Request::Prepare => system.may_adopt(shard),
         Request::Adopt { epoch, .. } => system.given(shard, epoch, from).await,
+        Request::Release(entity) => match asked.is_served_here(&system).await {
+            Ok(()) => {
+                system.release_here(entity);
+                Reply::Fine
+            }
+            Err(elsewhere) => elsewhere,
+        },
+        Request::Front(question) => system.answer_front(question).await,
         Request::See(sights) => see(&system, sights).await,
         Request::Ask { tell, by, id, wish } => ask(&system, asked, tell, by, id, wish).await,
         Request::Read(entity) => {

@@ -32,10 +32,8 @@ use uuid::Uuid;
 /// Entities idle for less than this are not even asked whether they want to sleep.
 const IDLE_MIN: Duration = Duration::from_secs(30);
 
-/// How long after its fall an entity is woken, for its deadline may have come in its last moment: after the
-/// first fall of late, the second, and any other.
-const REVIVED_AFTER: [Duration; 3] =
-    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
+/// How long after its fall an entity is woken at the latest: its deadline may have come in its last moment.
+const REVIVED_AFTER: Duration = Duration::from_secs(1);
 
 /// A shard, once it has been needed.
 type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
@@ -431,17 +429,20 @@ impl<D: Decider> Shard<D> {
             .increment(1);
         let now = self.system.now();
         let key = EntityKey { kind: D::KIND, id: id.uuid() };
-        let revive = |after| self.system.0.alarm.set(key, Some(now + after));
+        let revive = |after| self.system.0.alarm.set_by_then(key, now + after);
         if let Some(Fall::Unreachable(_)) = error.downcast_ref::<Fall>() {
-            return revive(REVIVED_AFTER[0]);
+            return revive(REVIVED_AFTER);
         }
         let settings = self.system.0.settings;
         let window = Duration::from_millis(settings.falls_window_ms);
         let falls = roll.falls.entry(id).or_default();
         falls.retain(|fall| now.since(*fall) < window);
         falls.push(now);
-        revive(REVIVED_AFTER[falls.len().min(REVIVED_AFTER.len()) - 1]);
-        if falls.len() >= settings.falls_max as usize {
+        if falls.len() < settings.falls_max as usize {
+            // Whoever falls when it wakes does so often enough to be set aside, and not at once.
+            let is_first = falls.len() == 1;
+            revive(if is_first { REVIVED_AFTER } else { window / settings.falls_max });
+        } else {
             error!(entity = %id, "entity set aside after repeated falls");
             metrics::counter!("outrider_quarantined_total", "kind" => D::KIND.to_string())
                 .increment(1);

@@ -103,6 +103,26 @@ fn two_proofs_that_a_process_is_gone_need_no_waiting_and_one_does_not_do() {
 }
 
 #[test]
+fn whoever_is_not_back_yet_after_the_arbiter_was_away_is_not_gone() {
+    let mut scene = Scene::of(3);
+    scene.pass(400, &[2, 3]);
+    scene.observer.failed();
+    // The arbiter is back before their connections to it are, and the broker was away, too.
+    for n in [2, 3] {
+        scene.picture.members.get_mut(&Incarnation(n)).unwrap().has_session = false;
+        scene.unheard.insert(Incarnation(n));
+    }
+    assert_eq!(scene.pass(800, &[]), []);
+    // One comes back, and goes for good.
+    scene.picture.members.get_mut(&Incarnation(2)).unwrap().has_session = true;
+    assert_eq!(scene.look(), []);
+    scene.picture.members.get_mut(&Incarnation(2)).unwrap().has_session = false;
+    let accusations = scene.look();
+    assert_eq!(accusations.len(), 1, "{accusations:?}");
+    assert_eq!((accusations[0].who, accusations[0].proof), (Incarnation(2), Proof::Gone));
+}
+
+#[test]
 fn no_storm_of_accusations() {
     let mut scene = Scene::of(7);
     scene.pass(4_000, &[2, 3, 4, 5, 6, 7]);

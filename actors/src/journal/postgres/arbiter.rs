@@ -13,7 +13,7 @@
 
 mod statements;
 
-use super::{committer::Shared, committer::now, millis};
+use super::{GRACE, answering, committer::Shared, committer::now, millis};
 use crate::cluster::{
     Incarnation,
     arbiter::{
@@ -24,7 +24,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use protocol::{ShardId, ShardSet};
 use serde::{Deserialize, de::DeserializeOwned};
 use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, PgPool,
+    ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use std::{sync::Arc, time::Duration};
@@ -95,18 +95,17 @@ impl PostgresArbiter {
         let lock = (incarnation & i64::from(i32::MAX)) as i32;
         // A renewal that is lost in a crash is a renewal that did not happen: no need to wait for a disk.
         let liveness = options.clone().options([("synchronous_commit", "off")]);
-        let pool = |n_max| {
-            PgPoolOptions::new().max_connections(n_max).acquire_timeout(PATIENCE).min_connections(0)
-        };
+        let acting = answering(PgPoolOptions::new(), PATIENCE + GRACE)
+            .max_connections(N_ACTING_MAX)
+            .acquire_timeout(PATIENCE);
         let changes = watch::Sender::new(0);
         let over = CancellationToken::new();
-        let listening = pool(1).connect_lazy_with(options.clone());
-        drop(tokio::spawn(listen(listening, changes.clone(), over.clone())));
+        drop(tokio::spawn(listen(options.clone(), changes.clone(), over.clone())));
         Self {
             shared,
             liveness: Line::new(liveness, Some(lock)),
             looking: Line::new(options.clone(), None),
-            acting: pool(N_ACTING_MAX).connect_lazy_with(options),
+            acting: acting.connect_lazy_with(options),
             changes,
             _listening: over.drop_guard(),
         }
@@ -140,15 +139,18 @@ impl PostgresArbiter {
         let written = serde_json::to_string(&card).map_err(|it| refused(&it))?;
         let mut n_races = 0;
         let (standing, replaced) = loop {
-            let registered: sqlx::Result<(String, Vec<i64>, i64)> =
-                sqlx::query_as(statements::REGISTER)
-                    .bind(me)
-                    .bind(node)
-                    .bind(&written)
-                    .bind(card.reads.cast_signed())
-                    .bind(card.writes.cast_signed())
-                    .fetch_one(&self.acting)
-                    .await;
+            let register = sqlx::query_as(statements::REGISTER)
+                .bind(me)
+                .bind(node)
+                .bind(&written)
+                .bind(card.reads.cast_signed())
+                .bind(card.writes.cast_signed());
+            let registered: sqlx::Result<(String, Vec<i64>, i64)> = async {
+                let mut turn = self.turn().await?;
+                let registered = register.fetch_one(&mut *turn).await?;
+                turn.commit().await.map(|()| registered)
+            }
+            .await;
             match registered {
                 Ok((standing, replaced, _)) => break (standing, replaced),
                 Err(sqlx::Error::Database(error))
@@ -235,8 +237,24 @@ impl PostgresArbiter {
         renewals: Option<i64>,
         judge: i64,
     ) -> Result<(bool, bool, i64), ArbiterError> {
-        let buried = sqlx::query_as(statements::BURY).bind(who).bind(renewals).bind(judge);
-        buried.fetch_one(&self.acting).await.map_err(away)
+        let bury = sqlx::query_as(statements::BURY).bind(who).bind(renewals).bind(judge);
+        let buried = async {
+            let mut turn = self.turn().await?;
+            let buried = bury.fetch_one(&mut *turn).await?;
+            turn.commit().await.map(|()| buried)
+        };
+        buried.await.map_err(away)
+    }
+
+    /// Begins something that changes who is alive. One after the other: what may be written is what all of
+    /// them read, and two that do not see each other would each get that wrong.
+    async fn turn(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        let mut turn = self.acting.begin().await?;
+        sqlx::query(statements::TURN)
+            .bind(i64::from(statements::SESSIONS))
+            .execute(&mut *turn)
+            .await?;
+        Ok(turn)
     }
 
     async fn steal(&self, me: i64, shards: ShardSet) -> Result<Vec<Head>, ArbiterError> {
@@ -460,17 +478,18 @@ impl From<MemberRow> for Member {
 }
 
 /// Counts what is told, and every time that something may have been missed.
-async fn listen(database: PgPool, changes: watch::Sender<u64>, over: CancellationToken) {
+async fn listen(options: PgConnectOptions, changes: watch::Sender<u64>, over: CancellationToken) {
     let listening = async {
         loop {
-            if let Err(error) = hear(&database, &changes).await {
+            // Each time another: one that is not answered keeps its place for as long as the network wants.
+            let once = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+            if let Err(error) = hear(&once.connect_lazy_with(options.clone()), &changes).await {
                 info!(%error, "changes of the cluster are not heard");
             }
             sleep(BREATHER).await;
         }
     };
     over.run_until_cancelled(listening).await;
-    database.close().await;
 }
 
 /// Listens until the connection is lost.

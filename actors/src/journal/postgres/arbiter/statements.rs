@@ -1,5 +1,5 @@
 //! What the arbiter asks of the database. Each commits by itself, so that a node that stops half-way
-//! holds nothing.
+//! holds nothing; only what changes who is alive takes turns first.
 //!
 //! Whoever locks heads does so in the order of shards, as commits do, and looks at what it has locked:
 //! the conditions are on the locked rows themselves, which Postgres looks at again after it has
@@ -16,6 +16,9 @@ pub(super) const SESSIONS: i32 = 0x6f75_7472;
 
 /// Takes the session lock; shared, so that a new session need not wait for the end of an old one.
 pub(super) const LOCK_SESSION: &str = "SELECT pg_try_advisory_lock_shared($1, $2)";
+
+/// Waits for whoever else changes who is alive, until the transaction ends.
+pub(super) const TURN: &str = "SELECT pg_advisory_xact_lock($1)";
 
 /// `$1` and `$2`: which start of which node. `$3` to `$5`: its card, what it reads and writes. Asked again,
 /// it changes nothing. Returns how the start stands, and which it has replaced.

@@ -68,7 +68,8 @@ for (const tab of document.querySelectorAll(".tabs button")) {
 
 socket.addEventListener("frame", ({ detail: frame }) => {
   if (frame.welcome) {
-    socket.send({ subscribe: "board" });
+    // Where it goes on, the board is still followed.
+    if (!frame.welcome.resumed) socket.send({ subscribe: "board" });
     if (inspector.id) inspector.subscribe();
     else openFromHash();
   }

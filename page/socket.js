@@ -9,6 +9,8 @@ const STALE_AFTER_MS = 6000;
 const GIVE_UP_AFTER_MS = 20_000;
 const BACKOFF_MS = { first: 500, most: 15_000 };
 const CLOSE_UNAUTHENTICATED = 4401;
+// Says that whoever closes means to go on where it was.
+const COME_BACK = 4000;
 
 /** Emits `state` when it changes and `frame` for each frame of the node. */
 export class Socket extends EventTarget {
@@ -32,6 +34,9 @@ export class Socket extends EventTarget {
   #heartbeatMs = HEARTBEAT_MS;
   #retry = null;
   #isRefused = false;
+  // This session, and how many of its frames have come; and where to go on after a drop.
+  #here = null;
+  #at = null;
 
   constructor(url) {
     super();
@@ -78,7 +83,9 @@ export class Socket extends EventTarget {
 
     const socket = new WebSocket(this.#url, SUBPROTOCOL);
     this.#socket = socket;
-    socket.onopen = () => this.send({ identify: { token: this.#token } });
+    const resume = this.#at ?? undefined;
+    this.#here = null;
+    socket.onopen = () => this.send({ identify: { token: this.#token, resume } });
     socket.onmessage = ({ data }) => this.#hear(data);
     socket.onclose = ({ code }) => this.#closed(code);
   }
@@ -86,6 +93,7 @@ export class Socket extends EventTarget {
   #hear(text) {
     this.#lastHeard = performance.now();
     if (typeof text !== "string") return;
+    if (this.#here) this.#here.heard += 1;
     let frame;
     try {
       frame = JSON.parse(text);
@@ -94,6 +102,7 @@ export class Socket extends EventTarget {
     }
     const serverTime = frame.hello?.server_time ?? frame.heartbeat?.server_time ?? frame.board?.server_time;
     if (serverTime) this.clockAheadMs = serverTime - Date.now();
+    if (frame.hello) this.#here = { session: frame.hello.session, heard: 1 };
     if (frame.hello) this.#heartbeatMs = Math.min(HEARTBEAT_MS, frame.hello.heartbeat_ms / 2);
     if (frame.heartbeat && this.#heartbeatSent !== null) {
       this.roundTripMs = performance.now() - this.#heartbeatSent;
@@ -108,6 +117,7 @@ export class Socket extends EventTarget {
       this.#isRefused ||= this.state !== "live" && isAboutWho(frame.refused);
     }
     if (frame.welcome) {
+      this.#at = this.#here;
       this.#attempts = 0;
       this.reason = "";
       this.#become("live");
@@ -143,7 +153,7 @@ export class Socket extends EventTarget {
     this.#socket = null;
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
+    socket.close(COME_BACK);
   }
 
   #watch() {
@@ -161,7 +171,7 @@ export class Socket extends EventTarget {
     const beat = () => {
       if (this.#socket !== socket) return;
       this.#heartbeatSent ??= performance.now();
-      this.send({ heartbeat: {} });
+      this.send({ heartbeat: { heard: this.#at?.heard } });
       setTimeout(beat, this.#heartbeatMs);
     };
     beat();

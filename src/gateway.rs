@@ -19,6 +19,7 @@ mod price;
 mod reprice;
 mod rest;
 mod session;
+mod sessions;
 mod socket;
 mod translate;
 mod uses;
@@ -32,7 +33,10 @@ use crate::{
 use actors::{EntityKey, Version, runtime::System};
 use axum::{
     Router,
-    extract::{ConnectInfo, DefaultBodyLimit, Request, State, ws::WebSocketUpgrade},
+    extract::{
+        ConnectInfo, DefaultBodyLimit, Query, Request, State, rejection::QueryRejection,
+        ws::WebSocketUpgrade,
+    },
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -44,12 +48,14 @@ use live::Live;
 use metrics_exporter_prometheus::PrometheusHandle;
 use price::Prices;
 use protocol::{
-    Code, CommandId, Principal, Refused,
+    Code, CommandId, ParseIdError, Principal, Refused,
     codec::Codec,
-    frame::{FRAME_BYTES_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
+    frame::{FRAME_BYTES_MAX, Resume, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
     work::Wish,
 };
 use rest::Answered;
+use serde::Deserialize;
+use sessions::Sessions;
 use socket::Socket;
 use std::{
     io,
@@ -90,6 +96,7 @@ struct Gate {
     request_timeout: Duration,
     n_sessions: AtomicUsize,
     sessions: TaskTracker,
+    known: Sessions,
     /// The node is leaving: nobody new is let in, and everybody is told.
     drain: CancellationToken,
     /// Over how long they are told, if there are other nodes to go to.
@@ -162,6 +169,7 @@ impl Gateway {
             request_timeout: allowed.request_timeout,
             n_sessions: AtomicUsize::new(0),
             sessions: TaskTracker::new(),
+            known: Sessions::new(allowed.resume_within, allowed.suspended_max),
             uses: Uses::default(),
             system,
             keys,
@@ -171,6 +179,8 @@ impl Gateway {
             metrics,
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
+        drop(tokio::spawn(gate.known.tend()));
+        gate.system.answer_with(Arc::new(gate.known.clone()));
 
         let service =
             router(Arc::clone(&gate), extra).into_make_service_with_connect_info::<SocketAddr>();
@@ -234,7 +244,9 @@ impl Gate {
         let patience = self.patience.saturating_sub(waited);
         let done = async {
             if patience.is_zero() {
-                return Err(unavailable());
+                // Nothing has been done.
+                let refused = Refused::new(Code::Busy, "what was asked before took too long");
+                return Err(refused.retry_after_ms(250));
             }
             translate::check_id(id)?;
             let tell = self.translator.command(wish, by, id).await?;
@@ -246,7 +258,7 @@ impl Gate {
         };
         // What is translated may read from a journal that hangs.
         let done = async {
-            match tokio::time::timeout(self.patience * 2, done).await {
+            match tokio::time::timeout(self.patience + patience, done).await {
                 Ok(outcome) => outcome,
                 Err(_elapsed) => Err(unavailable()),
             }
@@ -283,6 +295,36 @@ impl Gate {
             .map(|(_, token)| token.trim())
             .ok_or_else(unauthenticated)?;
         self.keys.verify(token).map(Some)
+    }
+
+    /// Who opens a socket, and which session it wants to go on with; nobody, if that comes in a frame.
+    fn entering(
+        &self,
+        headers: &HeaderMap,
+        opening: &Opening,
+    ) -> Result<Option<(Identity, Option<Resume>)>, Refused> {
+        let by_query = || opening.token.as_deref().map(|it| self.keys.verify(it)).transpose();
+        let identity = self.identity(headers)?.map_or_else(by_query, |it| Ok(Some(it)))?;
+        let resume = match (&opening.session, opening.heard) {
+            (Some(session), Some(heard)) => {
+                let session = session.parse().map_err(|error: ParseIdError| {
+                    Refused::new(Code::Invalid, format!("session: {error}"))
+                })?;
+                Some(Resume { session, heard })
+            }
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                let message = "session and heard belong together";
+                return Err(Refused::new(Code::Invalid, message));
+            }
+        };
+        match (identity, resume) {
+            (None, Some(_)) => {
+                let message = "without a token, say which session in the first frame";
+                Err(Refused::new(Code::Invalid, message))
+            }
+            (identity, resume) => Ok(identity.map(|identity| (identity, resume))),
+        }
     }
 
     /// Pages may open a socket from where they came from, and from where the settings say.
@@ -347,11 +389,24 @@ async fn within_time(State(gate): State<Arc<Gate>>, request: Request, next: Next
     }
 }
 
+/// What a client may say when it opens a socket, if it cannot say it otherwise.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opening {
+    /// A bearer token, for clients that can set no header. It is in no log of ours.
+    token: Option<String>,
+    /// The session to go on with…
+    session: Option<String>,
+    /// … and how many of its frames arrived.
+    heard: Option<u64>,
+}
+
 /// Opens a session.
 async fn upgrade(
     State(gate): State<Arc<Gate>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
+    query: Result<Query<Opening>, QueryRejection>,
     web: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
     let web = match web {
@@ -370,8 +425,12 @@ async fn upgrade(
     if !gate.is_welcome_origin(&headers) {
         return Answered(translate::forbidden("not from this origin")).into_response();
     }
-    let identity = match gate.identity(&headers) {
-        Ok(identity) => identity,
+    let entering = match query {
+        Ok(Query(opening)) => gate.entering(&headers, &opening),
+        Err(rejection) => Err(Refused::new(Code::Invalid, rejection.body_text())),
+    };
+    let entering = match entering {
+        Ok(entering) => entering,
         Err(refused) => return Answered(refused).into_response(),
     };
     let web = web.protocols([SUBPROTOCOL_MSGPACK, SUBPROTOCOL_JSON]);
@@ -393,7 +452,7 @@ async fn upgrade(
         .max_frame_size(FRAME_BYTES_MAX)
         .on_upgrade(move |web| {
             let session =
-                session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), identity);
+                session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), entering);
             let seated = session.map(move |()| drop(seat));
             // The task that shook hands is larger than a session, and ends here.
             drop(gate.sessions.spawn(seated));

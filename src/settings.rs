@@ -165,6 +165,9 @@ pub(crate) struct GatewaySettings {
     pub(crate) request_timeout: Duration,
     #[serde(with = "humantime_serde")]
     pub(crate) patience: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) resume_within: Duration,
+    pub(crate) suspended_max: usize,
     pub(crate) session: SessionSettings,
 }
 
@@ -189,6 +192,8 @@ pub(crate) struct SessionSettings {
     #[serde(with = "humantime_serde")]
     pub(crate) sighted_every: Duration,
     pub(crate) topics_max: usize,
+    pub(crate) replay_max: usize,
+    pub(crate) replay_bytes_max: usize,
     pub(crate) strikes_max: u32,
 }
 

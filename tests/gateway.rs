@@ -18,6 +18,8 @@ mod node;
 mod postgres;
 #[path = "gateway/rest.rs"]
 mod rest;
+#[path = "gateway/resume.rs"]
+mod resume;
 #[path = "gateway/ride.rs"]
 mod ride;
 #[path = "gateway/session.rs"]

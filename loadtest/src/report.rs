@@ -107,6 +107,8 @@ pub struct Report {
     pub frames: u64,
     /// Connections made again after a loss.
     pub reconnects: u64,
+    /// How many of them went on where they were.
+    pub resumes: u64,
     /// Commands sent again for want of an answer.
     pub resends: u64,
     /// Frames that the server could not read or did not want.
@@ -166,8 +168,8 @@ impl fmt::Display for Report {
         let refused: u64 = self.refused.values().sum();
         writeln!(
             f,
-            "\n{} commands acknowledged, {refused} refused, {} sent again; {} positions, {} reconnects",
-            self.commands_acked, self.resends, self.positions, self.reconnects
+            "\n{} commands acknowledged, {refused} refused, {} sent again; {} positions, {} reconnects, {} of them resumed",
+            self.commands_acked, self.resends, self.positions, self.reconnects, self.resumes
         )?;
         for (code, n) in &self.refused {
             writeln!(f, "  refused {code}: {n}")?;

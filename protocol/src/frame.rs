@@ -12,10 +12,13 @@
 //!   |── ack {n} ────────────────────────────►|
 //!   |── position {…} ───────────────────────►|  no answer; the latest counts
 //!   |◄──────────────── order | driver | … ───|  what you subscribe to: a view, then each change
-//!   |── heartbeat ──────────────────────────►|
+//!   |── heartbeat {heard} ──────────────────►|
 //!   |◄────────────────────── heartbeat ──────|
 //!   |── identify {a newer token} ───────────►|
 //!   |◄────────────────────────── welcome ────|  until when it is good now
+//!   ╳                                        ╳  a tunnel
+//!   |── identify {token, resume} ───────────►|
+//!   |◄───────────── welcome {resumed} ───────|  and what was missed
 //! ```
 //!
 //! Enums are externally tagged and structs are maps with field names in both codecs, so that a new
@@ -49,9 +52,16 @@ pub enum ClientFrame {
     Identify {
         /** A signed bearer token. */
         token: String,
+        /** The session that was cut off, to go on where it was. Only the first time. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<Resume>,
     },
     /// I am still here.
-    Heartbeat {},
+    Heartbeat {
+        /** How many frames of this session I have, of all kinds: they need not be kept for me. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heard: Option<u64>,
+    },
     /// I want this. Answered by exactly one [`ServerFrame::Result`].
     Command {
         /** Minted by the client, and the same when it repeats itself. */
@@ -70,6 +80,16 @@ pub enum ClientFrame {
     Subscribe(Topic),
     /// Tell me no more.
     Unsubscribe(Topic),
+}
+
+/// Where a session was when it was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Which, as its hello said.
+    pub session: SessionId,
+    /// How many of its frames arrived, of all kinds.
+    pub heard: u64,
 }
 
 /// What can be followed.
@@ -111,6 +131,10 @@ pub enum ServerFrame {
         principal: Principal,
         /** The session ends then, unless a newer token comes first. */
         expires_at: Timestamp,
+        /** Does it go on where the other one was? Then what was missed follows, and what was subscribed
+        to still is. If not, everything is told anew to whoever asks. */
+        #[serde(default)]
+        resumed: bool,
     },
     /// I am still here too.
     Heartbeat {

@@ -264,6 +264,27 @@ fn minted_ms(uuid: Uuid) -> u64 {
     (uuid.as_u128() >> 80) as u64
 }
 
+/// How many bits of a session's id say where it is.
+const START_BITS: u32 = 24;
+
+impl SessionId {
+    /// A new session of the node that was the `start`th to be started: its last 24 bits are in the id, so
+    /// that any node finds the one that has it.
+    pub fn mint(start: u64) -> Self {
+        const SHIFT: u32 = 62 - START_BITS;
+        let mask = ((1 << START_BITS) - 1) << SHIFT;
+        let entropy = Uuid::now_v7().as_u128();
+        Self(Uuid::from_u128(entropy & !mask | u128::from(start) << SHIFT & mask))
+    }
+
+    /// Could it be a session of the `start`th node?
+    pub fn is_of(self, start: u64) -> bool {
+        const SHIFT: u32 = 62 - START_BITS;
+        let mask = (1 << START_BITS) - 1;
+        (self.0.as_u128() >> SHIFT) & mask == u128::from(start) & mask
+    }
+}
+
 impl CommandId {
     /// A new wish.
     pub fn mint() -> Self {

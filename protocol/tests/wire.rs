@@ -6,8 +6,8 @@ use protocol::{
     RescueStatus, RiderId, SessionId, ShardId, Timestamp,
     codec::Codec,
     frame::{
-        ActorView, Board, ClientFrame, Done, Outcome, Push, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK,
-        ServerFrame, Topic,
+        ActorView, Board, ClientFrame, Done, Outcome, Push, Resume, SUBPROTOCOL_JSON,
+        SUBPROTOCOL_MSGPACK, ServerFrame, Topic,
     },
     view::{
         Counters, DriverView, Happening, Mark, Offer, OfferView, OrderView, Position, RescueView,
@@ -142,8 +142,13 @@ fn topics() -> [Topic; 5] {
 
 fn client_frames() -> Vec<ClientFrame> {
     let mut frames = vec![
-        ClientFrame::Identify { token: "a.b.c".to_owned() },
-        ClientFrame::Heartbeat {},
+        ClientFrame::Identify { token: "a.b.c".to_owned(), resume: None },
+        ClientFrame::Identify {
+            token: "a.b.c".to_owned(),
+            resume: Some(Resume { session: SessionId::nth(1), heard: 1_234 }),
+        },
+        ClientFrame::Heartbeat { heard: None },
+        ClientFrame::Heartbeat { heard: Some(1_234) },
         ClientFrame::Position(position()),
         ClientFrame::Ack { n: 7 },
     ];
@@ -285,8 +290,13 @@ fn server_frames() -> Vec<ServerFrame> {
         ServerFrame::Welcome {
             principal: Principal::Rider(rider()),
             expires_at: Timestamp(3_600_000),
+            resumed: false,
         },
-        ServerFrame::Welcome { principal: Principal::Dispatcher, expires_at: Timestamp(3_600_000) },
+        ServerFrame::Welcome {
+            principal: Principal::Dispatcher,
+            expires_at: Timestamp(3_600_000),
+            resumed: true,
+        },
         ServerFrame::Heartbeat { server_time: NOON },
         ServerFrame::Result { id, outcome: Outcome::Ok(done) },
         ServerFrame::Result { id, outcome: Outcome::Refused(refused) },
@@ -314,7 +324,7 @@ fn server_frames() -> Vec<ServerFrame> {
 fn client_name(frame: &ClientFrame) -> &'static str {
     match frame {
         ClientFrame::Identify { .. } => "identify",
-        ClientFrame::Heartbeat {} => "heartbeat",
+        ClientFrame::Heartbeat { .. } => "heartbeat",
         ClientFrame::Command { .. } => "command",
         ClientFrame::Position(_) => "position",
         ClientFrame::Ack { .. } => "ack",

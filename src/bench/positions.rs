@@ -166,7 +166,7 @@ impl Phone {
         request.headers_mut().insert("sec-websocket-protocol", subprotocol);
         let (socket, _) = connect_async(request).await?;
         let mut phone = Self(socket);
-        phone.feed(&ClientFrame::Identify { token }).await?;
+        phone.feed(&ClientFrame::Identify { token, resume: None }).await?;
         phone.hear(|frame| matches!(frame, ServerFrame::Welcome { .. })).await?;
         Ok(phone)
     }
@@ -179,7 +179,7 @@ impl Phone {
                 self.feed(&ClientFrame::Position(course.next())).await?;
             }
             n_sent += WINDOW as u64;
-            self.feed(&ClientFrame::Heartbeat {}).await?;
+            self.feed(&ClientFrame::Heartbeat { heard: None }).await?;
             self.hear(|frame| matches!(frame, ServerFrame::Heartbeat { .. })).await?;
         }
         Ok(n_sent)

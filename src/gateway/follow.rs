@@ -7,15 +7,17 @@ use super::{
 use actors::{
     EntityKey, Kind, Refusal, Version,
     driver::Driver,
+    format,
     order::Order,
     rescue::Rescue,
     rider::Rider,
     runtime::{System, Update, Watching},
 };
 use protocol::{
-    DriverId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId, RiderId,
+    DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId, RiderId,
     frame::{ActorView, ServerFrame},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     fmt::Debug,
     future::poll_fn,
@@ -23,9 +25,13 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use tracing::{debug, warn};
 
 /// How long to wait before following again what was lost: at first, and at most.
 const REOPEN_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(5)];
+
+/// Most events of an entity that are read to find out what was missed of it.
+const MISSED_MAX: u64 = 512;
 
 /// How long the last word of a job that is over is waited for.
 const LAST_WORD_MAX: Duration = Duration::from_secs(60);
@@ -39,6 +45,8 @@ pub(crate) struct Follow {
     pub(crate) watch: Option<Box<dyn Watched>>,
     /// The version the client was last shown.
     pub(crate) shown: Option<u64>,
+    /// The last version of which it is known how it came about.
+    pub(crate) known: Option<u64>,
     /// The latest sighting that has not been passed on.
     pub(crate) sighted: Option<Box<ServerFrame>>,
     /// When the last one was.
@@ -49,7 +57,7 @@ pub(crate) struct Follow {
 }
 
 /// Why a session follows an entity.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wants {
     /// It is the session's own rider or driver, or one of their jobs.
     pub(crate) own: bool,
@@ -157,26 +165,72 @@ impl<D: Shown> Watched for Watch<D> {
     }
 }
 
-/// Starts to follow an entity, after a while.
+/// An entity that is followed from now on.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The way to it.
+    pub(crate) watch: Box<dyn Watched>,
+    /// Jobs that were its own and are not any more, and why, since it was last followed.
+    pub(crate) released: Vec<(JobId, String)>,
+}
+
+/// Starts to follow an entity, after a while. `known` is the last version of which it is known how it came
+/// about; none, if that does not matter.
 pub(crate) async fn open(
     system: System,
     key: EntityKey,
     after: Duration,
-) -> Result<Box<dyn Watched>, Refusal> {
+    known: Option<u64>,
+) -> Result<Opened, Refusal> {
     if !after.is_zero() {
         tokio::time::sleep(after).await;
     }
     match key.kind {
-        Kind::Order => open_one::<Order>(&system, OrderId(key.id)).await,
-        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id)).await,
-        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id)).await,
-        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id)).await,
+        Kind::Order => open_one::<Order>(&system, OrderId(key.id), known).await,
+        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id), known).await,
+        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), known).await,
+        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), known).await,
     }
 }
 
-async fn open_one<D: Shown>(system: &System, id: D::Id) -> Result<Box<dyn Watched>, Refusal> {
+async fn open_one<D: Shown>(
+    system: &System,
+    id: D::Id,
+    known: Option<u64>,
+) -> Result<Opened, Refusal> {
     let watching = system.watch::<D>(id).await?;
-    Ok(Box::new(Watch { id, watching }))
+    let now = watching.version.0;
+    let released = match known {
+        Some(known) if D::HAS_RELEASES && known < now => released::<D>(system, id, known, now),
+        Some(_) | None => {
+            return Ok(Opened { watch: Box::new(Watch { id, watching }), released: Vec::new() });
+        }
+    };
+    let released = released.await?;
+    Ok(Opened { watch: Box::new(Watch { id, watching }), released })
+}
+
+/// Which jobs were released between two versions, by the journal.
+async fn released<D: Shown>(
+    system: &System,
+    id: D::Id,
+    known: u64,
+    now: u64,
+) -> Result<Vec<(JobId, String)>, Refusal> {
+    let key = EntityKey { kind: D::KIND, id: id.uuid() };
+    // What is older than that, nobody waits for any more.
+    let after = known.max(now.saturating_sub(MISSED_MAX));
+    let missed = system.journal().history(key, Version(after), (now - after) as usize).await;
+    let missed = missed.map_err(|error| {
+        debug!(%key, %error, "what was missed cannot be read");
+        Refusal::Unavailable
+    })?;
+    let events = missed.iter().map(|it| format::decode::<D::Event>(&it.event.bytes));
+    let events: Vec<_> = events.collect::<Result<_, _>>().map_err(|error| {
+        warn!(%key, %error, "what was missed cannot be understood");
+        Refusal::Unavailable
+    })?;
+    Ok(events.iter().filter_map(|(event, _)| D::released(event)).collect())
 }
 
 impl Follow {
@@ -186,6 +240,7 @@ impl Follow {
             wants: Wants::default(),
             watch: None,
             shown: None,
+            known: None,
             sighted: None,
             sighted_at: None,
             leave_at: None,
@@ -195,6 +250,7 @@ impl Follow {
 
     /// It is open.
     pub(crate) fn opened(&mut self, watch: Box<dyn Watched>) {
+        self.known = Some(watch.version());
         self.watch = Some(watch);
     }
 
@@ -219,6 +275,11 @@ impl Follow {
         self.leave_at = at;
     }
 
+    /// Is only its last word waited for?
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leave_at.is_some()
+    }
+
     /// May it be forgotten? A job that is over still has its last word to say, however long the way to it
     /// has to be looked for.
     pub(crate) fn is_done(&self, by: Principal, now: Instant) -> bool {
@@ -236,6 +297,7 @@ impl Follow {
     /// It works.
     pub(crate) fn is_well(&mut self) {
         self.n_reopened = 0;
+        self.known = self.watch.as_ref().map(|watch| watch.version());
     }
 
     /// Does it exist?

@@ -60,6 +60,7 @@ pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
         .routes(routes!(rest::show_rider))
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
+        .routes(routes!(rest::release_actor))
         .routes(routes!(events::events))
         .routes(routes!(cluster::show))
         .routes(routes!(cluster::pin))

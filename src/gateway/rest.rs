@@ -635,6 +635,28 @@ pub(super) async fn actor_history(
     Ok(Json(rows.collect()))
 }
 
+/// Gives an actor that fell again and again, and was set aside (`quarantined`), another chance. Does
+/// nothing to any other. Admins only.
+#[utoipa::path(
+    post, path = "/v1/actors/{id}/release", tag = "actors", security(("bearer" = [])),
+    params(("id" = String, Path, description = "any id in display form")),
+    responses(
+        (status = 204), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 404, body = Refused), (status = 503, body = Refused)
+    )
+)]
+pub(super) async fn release_actor(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    Named(id): Named,
+) -> Result<StatusCode, Answered> {
+    caller.admin()?;
+    let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    gate.system.release(key).await.map_err(Refused::from)?;
+    tracing::info!(entity = %key, "released from quarantine");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 fn created(path: &str, done: Done) -> Response {
     let location = HeaderValue::from_str(&format!("{path}{}", done.actor));
     let mut response = (StatusCode::CREATED, Json(done)).into_response();

@@ -14,28 +14,37 @@ mod inbound;
 mod lanes;
 mod outbound;
 mod pushes;
+mod replay;
+mod suspended;
+
+pub(crate) use suspended::Suspended;
 
 use crate::{
     auth::{Identity, unauthenticated},
     gateway::{
         Gate,
-        follow::{self, Change, Follow, Watched},
+        follow::{self, Change, Follow},
         limits::Rate,
         live::Feed,
+        sessions::HandIn,
         socket::{Full, Heard, Socket},
     },
 };
 use actors::{EntityKey, Refusal};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use lanes::Lanes;
+use lanes::{Lanes, Said};
 use protocol::{
-    Code, CommandId, JobId, OfferId, Refused,
-    frame::{ClientFrame, Outcome, ServerFrame},
+    Code, CommandId, JobId, OfferId, Refused, SessionId,
+    frame::{ClientFrame, Outcome, Resume, ServerFrame},
 };
 use pushes::Pushes;
+use replay::Replay;
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
-    sync::broadcast::{self, error::RecvError},
+    sync::{
+        broadcast::{self, error::RecvError},
+        oneshot,
+    },
     time::{Instant, Sleep, sleep_until},
 };
 use tracing::debug;
@@ -53,8 +62,10 @@ mod close {
     pub(super) const TOO_LARGE: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
     pub(super) const TRY_LATER: u16 = 1013;
+    pub(super) const NORMAL: u16 = 1000;
     pub(super) const UNAUTHENTICATED: u16 = 4401;
     pub(super) const SILENT: u16 = 4408;
+    pub(super) const ELSEWHERE: u16 = 4409;
 }
 
 /// How a session ends.
@@ -63,13 +74,26 @@ struct End {
     /// What the client is told last; nothing if it is gone.
     goodbye: Option<Refused>,
     code: u16,
+    /// May its client go on where it was?
+    may_resume: bool,
 }
 
 type Flow = Result<(), End>;
 
 impl End {
     fn because(code: u16, refused: Refused) -> Self {
-        Self { goodbye: Some(refused), code }
+        let may_resume = matches!(code, close::RESTART | close::TRY_LATER | close::SILENT);
+        Self { goodbye: Some(refused), code, may_resume }
+    }
+
+    /// The client said goodbye.
+    fn left() -> Self {
+        Self { goodbye: None, code: close::NORMAL, may_resume: false }
+    }
+
+    /// The connection broke.
+    fn cut() -> Self {
+        Self { goodbye: None, code: close::POLICY, may_resume: true }
     }
 }
 
@@ -89,7 +113,7 @@ enum Deed {
         created: Option<EntityKey>,
         lane: Option<EntityKey>,
     },
-    Opened(EntityKey, Result<Box<dyn Watched>, Refusal>),
+    Opened(EntityKey, Result<follow::Opened, Refusal>),
     Fed(Option<Feed>),
     Placed(Result<(), Refusal>),
     Seen,
@@ -104,12 +128,25 @@ enum Turn {
     Board(Result<Arc<protocol::frame::Board>, RecvError>),
     Time,
     Drain,
+    LetGo(HandIn),
+}
+
+/// A client that has shown who it is, and is being let in.
+#[derive(Debug)]
+struct Entering {
+    identity: Identity,
+    resume: Option<Resume>,
 }
 
 #[derive(Debug)]
 struct Session {
     gate: Arc<Gate>,
     socket: Socket,
+    id: SessionId,
+    entering: Option<Box<Entering>>,
+    /// Its client is elsewhere, and wants what is left of it.
+    let_go: Option<oneshot::Receiver<HandIn>>,
+    replay: Replay,
     identity: Option<Identity>,
     began: Instant,
     heard_at: Instant,
@@ -142,16 +179,18 @@ struct Session {
 pub(crate) fn run(
     gate: Arc<Gate>,
     socket: Socket,
-    identity: Option<Identity>,
+    entering: Option<(Identity, Option<Resume>)>,
 ) -> impl Future<Output = ()> + Send {
     let mut session = Session::new(gate, socket);
     async move {
-        let Err(end) = session.serve(identity).await else { return };
+        let entering = entering.map(|(identity, resume)| Entering { identity, resume });
+        let Err(end) = session.serve(entering).await else { return };
         if let Some(refused) = &end.goodbye {
             debug!(code = end.code, reason = %refused, "session ended");
             metrics::counter!("outrider_goodbyes_total", "code" => refused.code.to_string())
                 .increment(1);
         }
+        session.retire(end.may_resume, end.goodbye.is_some());
         let goodbye = end.goodbye.map(|refused| ServerFrame::Goodbye { refused });
         session.socket.close(goodbye.as_ref(), end.code).await;
     }
@@ -161,6 +200,10 @@ impl Session {
     fn new(gate: Arc<Gate>, socket: Socket) -> Self {
         let (now, limits) = (Instant::now(), &gate.session);
         Self {
+            id: SessionId::mint(gate.system.incarnation().0),
+            entering: None,
+            let_go: None,
+            replay: Replay::default(),
             socket,
             identity: None,
             began: now,
@@ -185,14 +228,15 @@ impl Session {
         }
     }
 
-    async fn serve(&mut self, identity: Option<Identity>) -> Flow {
+    async fn serve(&mut self, entering: Option<Entering>) -> Flow {
         self.hello()?;
-        if let Some(identity) = identity {
-            self.welcome(identity)?;
-        }
+        self.entering = entering.map(Box::new);
         let mut drain = Box::pin(Gate::turn_to_leave(Arc::clone(&self.gate)));
         let mut timer = Box::pin(sleep_until(self.due()));
         loop {
+            if let Some(entering) = self.entering.take() {
+                Box::pin(self.enter(*entering)).await?;
+            }
             // An alarm that rings too early costs less than setting it anew for every frame.
             let due = self.due();
             if due < timer.deadline() || timer.is_elapsed() {
@@ -205,6 +249,7 @@ impl Session {
                 Turn::Board(diff) => self.board(diff)?,
                 Turn::Time => {}
                 Turn::Drain => return self.finish().await,
+                Turn::LetGo(to) => return self.hand_in(to),
             }
             self.timely()?;
         }
@@ -216,7 +261,17 @@ impl Session {
         drain: &mut Pin<Box<impl Future<Output = ()>>>,
     ) -> Turn {
         let by = self.identity.map(|identity| identity.principal);
-        let Self { socket, doing, follows, diffs, gate, .. } = self;
+        let Self { socket, doing, follows, diffs, gate, let_go, .. } = self;
+        let asked = async {
+            match let_go {
+                Some(asked) => match asked.await {
+                    Ok(to) => to,
+                    // Nobody knows of it any more.
+                    Err(_) => pending().await,
+                },
+                None => pending().await,
+            }
+        };
         let changed = async {
             match by {
                 Some(by) => follow::next_change(follows, by, &gate.translator.prices).await,
@@ -238,6 +293,7 @@ impl Session {
             diff = board => Turn::Board(diff),
             () = timer.as_mut() => Turn::Time,
             () = drain.as_mut() => Turn::Drain,
+            to = asked => Turn::LetGo(to),
         }
     }
 
@@ -307,6 +363,7 @@ impl Session {
 
     fn pass_on_sightings(&mut self, now: Instant) -> Flow {
         let every = self.gate.session.sighted_every;
+        let mut due = Vec::new();
         for follow in &mut self.follows {
             let is_time = follow.sighted_at.is_none_or(|at| now >= at + every);
             if is_time
@@ -314,15 +371,46 @@ impl Session {
                 && let Some(frame) = follow.sighted.take()
             {
                 follow.sighted_at = Some(now);
-                self.said_at = now;
-                self.socket.say(&frame)?;
+                due.push(frame);
             }
+        }
+        for frame in due {
+            self.say(&frame)?;
         }
         Ok(())
     }
 
+    /// Its client goes on elsewhere, with what is left of this.
+    fn hand_in(&mut self, to: HandIn) -> Flow {
+        if let Some(Identity { principal, .. }) = self.identity {
+            // Whoever asked may have stopped waiting; then it begins anew.
+            drop(to.send(self.suspend(principal)));
+        }
+        let refused = Refused::new(Code::Taken, "this session goes on elsewhere");
+        Err(End::because(close::ELSEWHERE, refused))
+    }
+
+    /// It is over, or waits for its client to come back, who may have heard its goodbye or not.
+    fn retire(&mut self, may_resume: bool, says_goodbye: bool) {
+        let Some(Identity { principal, .. }) = self.identity else { return };
+        let gate = Arc::clone(&self.gate);
+        if may_resume {
+            if says_goodbye {
+                self.replay.said(None, self.room());
+            }
+            gate.known.suspend(self.id, self.suspend(principal));
+        } else {
+            gate.known.close(self.id);
+        }
+    }
+
     /// The node leaves: answers that are nearly there are still given.
     async fn finish(&mut self) -> Flow {
+        for Said { id, .. } in self.lanes.clear() {
+            self.n_commands -= 1;
+            let refused = Refused::new(Code::Draining, "this node is leaving").retry_after_ms(250);
+            self.answer(id, Outcome::Refused(refused))?;
+        }
         let answers = async {
             while self.n_commands > 0
                 && let Some(deed) = self.doing.next().await

@@ -49,7 +49,9 @@ pub(crate) enum Heard<T> {
     Written,
     /// More bytes than any frame has. Nothing can be read after that.
     TooLarge,
-    /// The other side left, or the connection broke.
+    /// The other side said goodbye.
+    Left,
+    /// The connection broke.
     Gone,
 }
 
@@ -59,15 +61,28 @@ impl Socket {
         Self { web, codec, queue, queue_max, is_flushed: true, stalled_since: None }
     }
 
+    /// What it speaks.
+    pub(crate) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// A frame as it is sent; none, if it cannot be written down.
+    pub(crate) fn encode(&self, frame: &ServerFrame) -> Option<Message> {
+        encode(self.codec, frame)
+    }
+
     /// Lets a frame wait for its turn.
-    pub(crate) fn say(&mut self, frame: &ServerFrame) -> Result<(), Full> {
+    pub(crate) fn say(&mut self, message: Message) -> Result<(), Full> {
         if self.queue.len() >= self.queue_max {
             return Err(Full);
         }
-        if let Some(message) = encode(self.codec, frame) {
-            self.queue.push_back(message);
-        }
+        self.queue.push_back(message);
         Ok(())
+    }
+
+    /// The same for what was said before, and is bounded there.
+    pub(crate) fn repeat(&mut self, message: Message) {
+        self.queue.push_back(message);
     }
 
     /// Does nothing wait?
@@ -110,7 +125,10 @@ impl Socket {
                 return Heard::Rubbish("this subprotocol speaks in text messages".to_owned());
             }
             (Message::Ping(_) | Message::Pong(_), _) => return Heard::Sign,
-            (Message::Close(_), _) => return Heard::Gone,
+            (Message::Close(close), _) => {
+                let is_goodbye = close.as_ref().is_none_or(|close| is_goodbye(close.code));
+                return if is_goodbye { Heard::Left } else { Heard::Gone };
+            }
         };
         match self.codec.decode(bytes) {
             Ok(frame) => Heard::Frame(frame),
@@ -168,6 +186,13 @@ impl Socket {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Does whoever closes with that not want to come back to where it was?
+fn is_goodbye(code: u16) -> bool {
+    const NORMAL: u16 = 1000;
+    const GOING_AWAY: u16 = 1001;
+    matches!(code, NORMAL | GOING_AWAY)
 }
 
 fn encode(codec: Codec, frame: &ServerFrame) -> Option<Message> {

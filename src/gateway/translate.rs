@@ -460,6 +460,9 @@ pub(crate) trait Shown: Hosted {
         None
     }
 
+    /// Do its events ever say that a job is no longer its own?
+    const HAS_RELEASES: bool = false;
+
     /// Why the job of an event is no longer this entity's.
     fn released(_event: &Self::Event) -> Option<(JobId, String)> {
         None
@@ -563,6 +566,8 @@ impl Shown for Rescue {
 }
 
 impl Shown for Driver {
+    const HAS_RELEASES: bool = true;
+
     fn frame(&self, id: DriverId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Driver(id) || by.is_staff();
         is_related.then(|| ServerFrame::Driver(Box::new(self.driver_view(id, version))))

@@ -3,9 +3,9 @@
 use crate::node::Node;
 use futures_util::{SinkExt, StreamExt};
 use protocol::{
-    CommandId, Principal, Timestamp,
+    CommandId, Principal, SessionId, Timestamp,
     codec::Codec,
-    frame::{ClientFrame, Outcome, Push, ServerFrame, Topic},
+    frame::{ClientFrame, Outcome, Push, Resume, ServerFrame, Topic},
     work::Wish,
 };
 use std::{collections::VecDeque, time::Duration};
@@ -26,6 +26,8 @@ pub(crate) struct Client {
     codec: Codec,
     /// What came while it waited for an answer, and has not been heard yet.
     backlog: VecDeque<ServerFrame>,
+    /// Which session it is, and how many of its frames arrived.
+    pub(crate) at: Resume,
 }
 
 /// The last a client hears.
@@ -63,10 +65,44 @@ impl Client {
     /// Connected, and not known yet.
     pub(crate) async fn stranger(node: &Node, codec: Codec) -> Self {
         let (socket, _) = connect_async(request(node, Some(codec))).await.unwrap();
-        let mut client = Self { socket, codec, backlog: VecDeque::new() };
+        Self::greeted(socket, codec).await
+    }
+
+    /// Connected by a request of one's own.
+    pub(crate) async fn by(request: Request, codec: Codec) -> Self {
+        let (socket, _) = connect_async(request).await.unwrap();
+        Self::greeted(socket, codec).await
+    }
+
+    async fn greeted(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, codec: Codec) -> Self {
+        let at = Resume { session: SessionId::nth(0), heard: 0 };
+        let mut client = Self { socket, codec, backlog: VecDeque::new(), at };
         let hello = client.hear().await;
-        assert!(matches!(hello, ServerFrame::Hello { .. }), "{hello:?}");
+        let ServerFrame::Hello { session, .. } = hello else { panic!("{hello:?}") };
+        client.at.session = session;
         client
+    }
+
+    /// Connected as `principal`, to go on where another connection was. Says whether it does.
+    pub(crate) async fn resume(node: &Node, principal: Principal, at: Resume) -> (Self, bool) {
+        let mut client = Self::stranger(node, Codec::MsgPack).await;
+        let token = node.token(principal);
+        client.say(&ClientFrame::Identify { token, resume: Some(at) }).await;
+        let ServerFrame::Welcome { resumed, .. } = client.hear().await else {
+            panic!("not let in")
+        };
+        (client, resumed)
+    }
+
+    /// Says goodbye, and hears that it was heard.
+    pub(crate) async fn leave(mut self) {
+        self.socket.close(None).await.unwrap();
+        while self.socket.next().await.is_some() {}
+    }
+
+    /// The connection breaks, without a word.
+    pub(crate) fn cut(self) -> Resume {
+        self.at
     }
 
     /// Connected as `principal`.
@@ -79,7 +115,7 @@ impl Client {
     }
 
     pub(crate) async fn identify(&mut self, token: &str) {
-        self.say(&ClientFrame::Identify { token: token.to_owned() }).await;
+        self.say(&ClientFrame::Identify { token: token.to_owned(), resume: None }).await;
     }
 
     pub(crate) async fn say(&mut self, frame: &ClientFrame) {
@@ -129,6 +165,7 @@ impl Client {
                     return Err(Closed { code: CloseCode::Abnormal.into() });
                 }
             };
+            self.at.heard += 1;
             return Ok(self.codec.decode_unbounded(&bytes).unwrap());
         }
     }

@@ -49,7 +49,7 @@ impl Shared {
         self.directory.path().join("development-key.pem")
     }
 
-    fn node(&self, name: &str) -> Node {
+    pub(crate) fn node(&self, name: &str) -> Node {
         self.node_with(name, &[])
     }
 

@@ -19,7 +19,7 @@ async fn a_hasty_client_is_told_how_long_to_wait() {
     ]);
     let mut client = Client::connect(&node, rider(1)).await;
     for _ in 0..5 {
-        client.say(&ClientFrame::Heartbeat {}).await;
+        client.say(&ClientFrame::Heartbeat { heard: None }).await;
     }
     let refused = client
         .hear_any(|frame| match frame {
@@ -51,10 +51,10 @@ async fn two_sockets_of_one_client_are_not_twice_as_fast() {
     assert_eq!(code_of(other.wish(unknown()).await), Some(Code::NotFound), "someone else");
 
     for _ in 0..2 {
-        first.say(&ClientFrame::Heartbeat {}).await;
+        first.say(&ClientFrame::Heartbeat { heard: None }).await;
         first.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
     }
-    second.say(&ClientFrame::Heartbeat {}).await;
+    second.say(&ClientFrame::Heartbeat { heard: None }).await;
     let answer = second
         .hear_any(|frame| match frame {
             ServerFrame::Refused(refused) => Some(Some(refused.code)),
@@ -86,14 +86,14 @@ async fn a_silent_client_is_closed_and_one_that_beats_is_not() {
                     n_beats += 1;
                     // An answer to every beat would be answered in turn.
                     if n_beats % 2 == 1 {
-                        beating.say(&ClientFrame::Heartbeat {}).await;
+                        beating.say(&ClientFrame::Heartbeat { heard: None }).await;
                     }
                 }
             }
         }
     };
     assert_eq!(closed, Closed { code: 4408 });
-    beating.say(&ClientFrame::Heartbeat {}).await;
+    beating.say(&ClientFrame::Heartbeat { heard: None }).await;
     beating.hear().await;
 }
 
@@ -137,7 +137,7 @@ async fn a_client_that_does_not_read_is_closed_and_others_do_not_notice() {
         }
     }
     assert!(n_said < 400_000, "the node kept everything");
-    other.say(&ClientFrame::Heartbeat {}).await;
+    other.say(&ClientFrame::Heartbeat { heard: None }).await;
     other.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
 }
 
@@ -181,7 +181,7 @@ async fn a_client_that_keeps_changing_its_topics_has_only_so_much_under_way() {
         client.say(&ClientFrame::Subscribe(topic.clone())).await;
         client.say(&ClientFrame::Unsubscribe(topic)).await;
     }
-    client.say(&ClientFrame::Heartbeat {}).await;
+    client.say(&ClientFrame::Heartbeat { heard: None }).await;
     let mut n_busy = 0;
     client
         .hear_any(|frame| match frame {

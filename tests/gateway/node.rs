@@ -55,6 +55,11 @@ impl Node {
         format!("http://{}{path}", self.address)
     }
 
+    /// Where its sockets are opened, with something to say.
+    pub(crate) fn websocket(&self, query: &str) -> String {
+        format!("ws://{}/v1/ws?{query}", self.address)
+    }
+
     /// The key its tokens are signed with, once it has run.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.dir.path().join("development-key.pem")

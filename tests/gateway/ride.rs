@@ -155,11 +155,11 @@ async fn an_offer_is_pushed_again_until_it_is_acknowledged_and_after_a_reconnect
     let (n, offer) = hear_offer_n(&mut second).await;
     assert_eq!(offer, offered.1);
     second.say(&ClientFrame::Ack { n }).await;
-    second.say(&ClientFrame::Heartbeat {}).await;
+    second.say(&ClientFrame::Heartbeat { heard: None }).await;
     let mut n_pushes = 0;
     // A push that was on its way when it was acknowledged may still come.
     for _ in 0..3 {
-        second.say(&ClientFrame::Heartbeat {}).await;
+        second.say(&ClientFrame::Heartbeat { heard: None }).await;
         second
             .hear_any(|frame| match frame {
                 ServerFrame::Push { .. } => {

@@ -118,7 +118,7 @@ async fn a_newer_token_keeps_a_session_alive_and_no_other_does() {
     let (heard, closed) = forgetful.hear_out().await;
     assert!(is_goodbye(heard.last(), Code::Unauthenticated), "{heard:?}");
     assert_eq!(closed, Closed { code: 4401 });
-    careful.say(&ClientFrame::Heartbeat {}).await;
+    careful.say(&ClientFrame::Heartbeat { heard: None }).await;
     let heartbeat = |frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(());
     careful.hear_any(heartbeat).await;
 }
@@ -149,7 +149,7 @@ async fn rubbish_is_refused_and_the_session_goes_on() {
     }
     client.say_message(Message::text("text on a binary subprotocol")).await;
     assert!(is_refused(&client.hear().await, Code::Malformed));
-    client.say(&ClientFrame::Heartbeat {}).await;
+    client.say(&ClientFrame::Heartbeat { heard: None }).await;
     assert!(matches!(client.hear().await, ServerFrame::Heartbeat { .. }));
 }
 

@@ -274,7 +274,7 @@ async fn enter(door: SocketAddr, key: &DevelopmentKey, me: Principal) -> Option<
     request.headers_mut().insert("sec-websocket-protocol", subprotocol);
     let (mut socket, _) = client_async(request, stream).await.ok()?;
     let token = key.token(me).await.ok()?;
-    send(&mut socket, &ClientFrame::Identify { token }).await?;
+    send(&mut socket, &ClientFrame::Identify { token, resume: None }).await?;
     loop {
         let heard = next(&mut socket).await?;
         if matches!(heard, ServerFrame::Welcome { .. }) {

@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use protocol::{
     Code, CommandId, JobId, Principal, Refused,
     codec::Codec,
-    frame::{ClientFrame, Outcome, Push, SUBPROTOCOL_MSGPACK, ServerFrame},
+    frame::{ClientFrame, Outcome, Push, Resume, SUBPROTOCOL_MSGPACK, ServerFrame},
     view::Position,
     work::Wish,
 };
@@ -71,8 +71,9 @@ where
 pub(super) trait Mind: Send + 'static {
     /// Who.
     fn principal(&self) -> Principal;
-    /// The phone is connected, for the first time or again.
-    fn welcomed(&mut self, now: Instant, out: &mut Out);
+    /// The phone is connected, for the first time or again. `resumed`: it goes on where it was, and what
+    /// it missed follows; if not, it is told everything anew.
+    fn welcomed(&mut self, resumed: bool, now: Instant, out: &mut Out);
     /// The phone is not connected any more.
     fn lost(&mut self, now: Instant);
     /// A frame arrived. Answers come by [`Mind::answered`] instead.
@@ -148,6 +149,14 @@ pub(super) struct Client<M> {
     pending: Vec<Pending>,
     out: Out,
     token: Option<String>,
+    /// The session it is in or was cut off from, and how many of its frames arrived.
+    at: Option<Resume>,
+}
+
+/// A connection that has begun.
+struct Entered {
+    heartbeat: Duration,
+    resumed: bool,
 }
 
 type Socket = WebSocketStream<TcpStream>;
@@ -178,6 +187,7 @@ impl<M: Mind> Client<M> {
             pending: Vec::new(),
             out: Out::default(),
             token: None,
+            at: None,
         }
     }
 
@@ -255,10 +265,14 @@ impl<M: Mind> Client<M> {
 
     /// One connection, from hello to the end.
     async fn talk(&mut self, mut socket: Socket, home: &CancellationToken) -> Ended {
-        self.trace.reconnected();
-        let Some(heartbeat) = self.enter(&mut socket).await else {
+        let Some(Entered { heartbeat, resumed }) = self.enter(&mut socket).await else {
             return Ended::Lost;
         };
+        if resumed {
+            self.world.counts.resumes.fetch_add(1, Relaxed);
+        } else {
+            self.trace.reconnected();
+        }
         let present = Present::new(&self.world, self.mind.principal());
         let mut said_at = Instant::now();
         let mut heard_at = Instant::now();
@@ -266,7 +280,7 @@ impl<M: Mind> Client<M> {
         for pending in &mut self.pending {
             pending.send_at = now;
         }
-        self.mind.welcomed(now, &mut self.out);
+        self.mind.welcomed(resumed, now, &mut self.out);
         let ended = loop {
             let now = Instant::now();
             if self.mind.wake_at() <= now {
@@ -288,7 +302,7 @@ impl<M: Mind> Client<M> {
             }
             let beat_at = said_at + heartbeat.mul_f64(0.5);
             if beat_at <= now {
-                self.out.frame(ClientFrame::Heartbeat {});
+                self.out.frame(ClientFrame::Heartbeat { heard: self.at.map(|at| at.heard) });
                 continue;
             }
             let send_at = self.pending.iter().map(|pending| pending.send_at).min();
@@ -300,6 +314,7 @@ impl<M: Mind> Client<M> {
                     heard_at = Instant::now();
                     match message {
                         Some(Ok(Message::Binary(bytes))) => {
+                            self.at = self.at.map(|at| Resume { heard: at.heard + 1, ..at });
                             if self.hear(&bytes).is_break() {
                                 break Ended::Lost;
                             }
@@ -323,19 +338,27 @@ impl<M: Mind> Client<M> {
         ended
     }
 
-    /// Hello, identify, welcome. The answer is how often to say something.
-    async fn enter(&mut self, socket: &mut Socket) -> Option<Duration> {
+    /// Hello, identify, welcome.
+    async fn enter(&mut self, socket: &mut Socket) -> Option<Entered> {
         let token = self.token.clone()?;
         let entering = async {
-            send(socket, &ClientFrame::Identify { token }).await.ok()?;
+            let resume = self.at;
+            send(socket, &ClientFrame::Identify { token, resume }).await.ok()?;
             let mut heartbeat = Duration::from_secs(15);
+            let mut here = None;
+            let mut heard = 0;
             loop {
                 let Message::Binary(bytes) = socket.next().await?.ok()? else { continue };
+                heard += 1;
                 match Codec::MsgPack.decode_unbounded::<ServerFrame>(&bytes).ok()? {
-                    ServerFrame::Hello { heartbeat_ms, .. } => {
+                    ServerFrame::Hello { heartbeat_ms, session, .. } => {
                         heartbeat = Duration::from_millis(heartbeat_ms.max(100));
+                        here = Some(session);
                     }
-                    ServerFrame::Welcome { .. } => return Some(heartbeat),
+                    ServerFrame::Welcome { resumed, .. } => {
+                        self.at = here.map(|session| Resume { session, heard });
+                        return Some(Entered { heartbeat, resumed });
+                    }
                     ServerFrame::Goodbye { refused } | ServerFrame::Refused(refused) => {
                         tracing::debug!(%refused, "not let in");
                         return None;

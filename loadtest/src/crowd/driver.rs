@@ -692,11 +692,14 @@ impl Mind for Driver {
         Principal::Driver(self.id)
     }
 
-    fn welcomed(&mut self, now: Instant, out: &mut Out) {
+    fn welcomed(&mut self, resumed: bool, now: Instant, out: &mut Out) {
         self.drive(now);
         self.report_position(now, out);
-        // What was known may be old: the node shows the driver itself, and its jobs, again.
-        self.status = None;
+        if !resumed {
+            // What was known may be old: the node shows the driver itself, and its jobs and offers, again.
+            self.status = None;
+            self.considered.clear();
+        }
         self.duty_say_at = now + Duration::from_secs(2);
         if !std::mem::replace(&mut self.has_begun, true) {
             self.duty_say_at = now;
@@ -709,7 +712,6 @@ impl Mind for Driver {
 
     fn lost(&mut self, now: Instant) {
         self.world.checker().unreachable(self.id);
-        self.considered.clear();
         self.plan_drop(now);
     }
 

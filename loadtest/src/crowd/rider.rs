@@ -264,7 +264,7 @@ impl Mind for Rider {
         Principal::Rider(self.id)
     }
 
-    fn welcomed(&mut self, now: Instant, out: &mut Out) {
+    fn welcomed(&mut self, _resumed: bool, now: Instant, out: &mut Out) {
         self.heard_at = now;
         self.is_connected = true;
         match self.errand {

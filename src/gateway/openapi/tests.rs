@@ -31,6 +31,7 @@ fn every_route_is_described() {
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain
+    POST /v1/actors/{id}/release
     POST /v1/drivers/{id}/actions
     POST /v1/orders
     POST /v1/orders/{id}/actions

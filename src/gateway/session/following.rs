@@ -2,7 +2,7 @@
 
 use super::{BUSY_MS, Deed, Flow, POSITIONS_MAX, Session};
 use crate::gateway::{
-    follow::{self, Change, Follow, Watched},
+    follow::{self, Change, Follow},
     translate::{self, not_found},
 };
 use actors::{EntityKey, Kind};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a finished job is followed on, so that its last word is heard.
-const LAST_WORD: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORD: Duration = Duration::from_secs(1);
 
 impl Session {
     /// The follow of `key`, begun if there is none.
@@ -34,8 +34,10 @@ impl Session {
     }
 
     pub(super) fn open(&self, key: EntityKey, after: Duration) {
-        let opening = follow::open(self.gate.system.clone(), key, after);
-        self.doing.push(opening.map(move |watch| Deed::Opened(key, watch)).boxed());
+        let follow = self.follows.iter().find(|follow| follow.key == key);
+        let known = follow.filter(|it| it.wants.own).and_then(|it| it.known);
+        let opening = follow::open(self.gate.system.clone(), key, after, known);
+        self.doing.push(opening.map(move |opened| Deed::Opened(key, opened)).boxed());
     }
 
     pub(super) fn reopen(&mut self, key: EntityKey) {
@@ -122,7 +124,8 @@ impl Session {
         self.follows.retain(|follow| follow.wants.is_any());
     }
 
-    pub(super) fn opened(&mut self, key: EntityKey, watch: Box<dyn Watched>) -> Flow {
+    pub(super) fn opened(&mut self, key: EntityKey, opened: follow::Opened) -> Flow {
+        let follow::Opened { watch, released } = opened;
         let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
             return Ok(());
         };
@@ -134,7 +137,7 @@ impl Session {
             return self.drop_topics(key);
         }
         self.show(key, Vec::new())?;
-        self.became(key, &[])
+        self.became(key, &released)
     }
 
     pub(super) fn changed(&mut self, key: EntityKey, change: Change) -> Flow {

@@ -1,6 +1,6 @@
 //! What a session hears: frames, and the wishes in them.
 
-use super::{BUSY_MS, Deed, End, Flow, POSITIONS_MAX, Session, close, lanes::Said};
+use super::{BUSY_MS, Deed, End, Entering, Flow, POSITIONS_MAX, Session, close, lanes::Said};
 use crate::{
     auth::{Identity, unauthenticated},
     gateway::{limits::rate_limited, socket::Heard, translate},
@@ -27,7 +27,8 @@ impl Session {
     pub(super) fn heard(&mut self, heard: Heard<ClientFrame>) -> Flow {
         let frame = match heard {
             Heard::Written => return Ok(()),
-            Heard::Gone => return Err(End { goodbye: None, code: close::POLICY }),
+            Heard::Left => return Err(End::left()),
+            Heard::Gone => return Err(End::cut()),
             Heard::TooLarge => {
                 let refused = Refused::new(Code::TooLarge, "frame too large");
                 self.refuse(refused.clone())?;
@@ -58,7 +59,7 @@ impl Session {
                     self.answer(id, Outcome::Refused(rate_limited(wait)))
                 }
                 ClientFrame::Identify { .. }
-                | ClientFrame::Heartbeat {}
+                | ClientFrame::Heartbeat { .. }
                 | ClientFrame::Position(_)
                 | ClientFrame::Ack { .. }
                 | ClientFrame::Subscribe(_)
@@ -66,10 +67,13 @@ impl Session {
             };
         }
         match (self.identity, frame) {
-            (None, ClientFrame::Identify { token }) => {
+            (None, ClientFrame::Identify { token, resume }) => {
                 count_frame("identify");
                 match self.gate.keys.verify(&token) {
-                    Ok(identity) => self.welcome(identity),
+                    Ok(identity) => {
+                        self.entering = Some(Box::new(Entering { identity, resume }));
+                        Ok(())
+                    }
                     Err(refused) => Err(End::because(close::UNAUTHENTICATED, refused)),
                 }
             }
@@ -79,7 +83,7 @@ impl Session {
             }
             (
                 None,
-                ClientFrame::Heartbeat {}
+                ClientFrame::Heartbeat { .. }
                 | ClientFrame::Position(_)
                 | ClientFrame::Ack { .. }
                 | ClientFrame::Subscribe(_)
@@ -94,13 +98,23 @@ impl Session {
 
     pub(super) fn heard_from(&mut self, by: Principal, frame: ClientFrame) -> Flow {
         match frame {
-            ClientFrame::Identify { token } => {
+            ClientFrame::Identify { token, resume } => {
                 count_frame("identify");
+                if resume.is_some() {
+                    self.strike()?;
+                    let message = "a session goes on with its first word, or not at all";
+                    return self.refuse(Refused::new(Code::Invalid, message));
+                }
                 self.identify_again(by, &token)
             }
-            ClientFrame::Heartbeat {} => {
+            ClientFrame::Heartbeat { heard } => {
                 count_frame("heartbeat");
                 self.sign_of_life(by);
+                if heard.is_some_and(|n| !self.replay.heard(n)) {
+                    self.strike()?;
+                    let message = "heard: there were not so many frames";
+                    return self.refuse(Refused::new(Code::Invalid, message));
+                }
                 self.heartbeat()
             }
             ClientFrame::Command { id, wish } => {
@@ -168,7 +182,7 @@ impl Session {
             Ok(identity) if identity.principal == by => {
                 // One that was sent before and comes late shortens nothing.
                 let known = self.identity.filter(|it| it.expires_at > identity.expires_at);
-                self.believe(known.unwrap_or(identity))
+                self.believe(known.unwrap_or(identity), false)
             }
             Ok(_) => {
                 self.strike()?;
@@ -183,23 +197,37 @@ impl Session {
     }
 
     /// Whoever it is may speak until its token expires.
-    fn believe(&mut self, identity: Identity) -> Flow {
+    fn believe(&mut self, identity: Identity, resumed: bool) -> Flow {
         let Identity { principal, expires_at } = identity;
         let left = expires_at.since(self.gate.system.now());
         self.identity = Some(identity);
         self.expires = Instant::now().checked_add(left);
-        self.say(&ServerFrame::Welcome { principal, expires_at })
+        self.say(&ServerFrame::Welcome { principal, expires_at, resumed })
     }
 
-    pub(super) fn welcome(&mut self, identity: Identity) -> Flow {
+    /// Lets a client in, where it was if that is known. Nothing else is heard meanwhile.
+    pub(super) async fn enter(&mut self, Entering { identity, resume }: Entering) -> Flow {
+        let gate = Arc::clone(&self.gate);
         let principal = identity.principal;
-        self.believe(identity)?;
+        let going = match resume {
+            Some(resume) => {
+                let found = gate.known.find(&gate.system, resume.session, principal).await;
+                let going = found.and_then(|it| it.for_client(self.socket.codec(), resume));
+                let outcome = if going.is_some() { "resumed" } else { "anew" };
+                metrics::counter!("outrider_resumes_total", "outcome" => outcome).increment(1);
+                going
+            }
+            None => None,
+        };
+        self.let_go = Some(gate.known.open(self.id, principal));
+        self.believe(identity, going.is_some())?;
+        self.sign_of_life(principal);
+        if let Some(going) = going {
+            self.go_on(going)?;
+        }
         match principal {
             Principal::Rider(id) => self.follow_own(id.into()),
-            Principal::Driver(id) => {
-                self.sign_of_life(principal);
-                self.follow_own(id.into());
-            }
+            Principal::Driver(id) => self.follow_own(id.into()),
             Principal::Merchant(_)
             | Principal::Dispatcher
             | Principal::Admin
@@ -322,10 +350,13 @@ impl Session {
                 }
                 Ok(())
             }
-            Deed::Opened(key, Ok(watch)) => self.opened(key, watch),
+            Deed::Opened(key, Ok(opened)) => self.opened(key, opened),
             Deed::Opened(key, Err(refusal)) => {
                 debug!(%key, %refusal, "cannot be followed now");
-                self.reopen(key);
+                // Unless it was opened another time.
+                if self.follows.iter().any(|it| it.key == key && it.watch.is_none()) {
+                    self.reopen(key);
+                }
                 Ok(())
             }
             Deed::Fed(feed) => self.fed(feed),

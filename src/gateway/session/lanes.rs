@@ -44,6 +44,11 @@ impl Lanes {
         }
         next
     }
+
+    /// Nothing more will be performed. Returns what was waiting.
+    pub(super) fn clear(&mut self) -> Vec<Said> {
+        self.0.values_mut().flat_map(std::mem::take).collect()
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +78,18 @@ mod tests {
         assert_eq!(lanes.leave(driver(1)).map(|it| it.id), Some(ids[2]));
         assert!(lanes.leave(driver(1)).is_none());
         assert!(lanes.0.is_empty(), "nothing is kept of an actor nobody asks");
+    }
+
+    #[tokio::test]
+    async fn what_waits_when_nothing_more_is_done_is_given_back() {
+        let (mut lanes, all) = (Lanes::default(), [said(), said(), said()]);
+        let ids = all.each_ref().map(|it| it.id);
+        for said in all {
+            lanes.enter(driver(1), said);
+        }
+        let waiting: Vec<_> = lanes.clear().iter().map(|it| it.id).collect();
+        assert_eq!(waiting, ids[1..]);
+        assert!(lanes.leave(driver(1)).is_none(), "the one under way is still answered");
     }
 
     #[tokio::test]

@@ -1,28 +1,38 @@
 //! What a session says: answers, pushes, and what becomes of its own rider or driver.
 
-use super::{Deed, Flow, Session};
+use super::{
+    Deed, Flow, Session,
+    replay::{Room, is_lasting},
+};
 use crate::gateway::{live::Feed, socket::Full};
 use actors::EntityKey;
 use futures_util::FutureExt;
 use protocol::{
-    Code, CommandId, JobId, OfferId, OfferStatus, Principal, Refused, SessionId,
+    Code, CommandId, JobId, OfferId, OfferStatus, Principal, Refused,
     frame::{FRAME_BYTES_MAX, Outcome, Push, ServerFrame, Topic},
     view::DriverView,
 };
 use std::sync::Arc;
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
-use uuid::Uuid;
 
 impl Session {
     pub(super) fn say(&mut self, frame: &ServerFrame) -> Flow {
         self.said_at = Instant::now();
-        Ok(self.socket.say(frame)?)
+        let Some(message) = self.socket.encode(frame) else { return Ok(()) };
+        self.replay.said(Some(&message).filter(|_| is_lasting(frame)), self.room());
+        Ok(self.socket.say(message)?)
+    }
+
+    /// Most that is kept to be said again.
+    pub(super) fn room(&self) -> Room {
+        let limits = &self.gate.session;
+        Room { frames: limits.replay_max, bytes: limits.replay_bytes_max }
     }
 
     pub(super) fn hello(&mut self) -> Flow {
         let limits = &self.gate.session;
         let hello = ServerFrame::Hello {
-            session: SessionId(Uuid::now_v7()),
+            session: self.id,
             server_time: self.gate.system.now(),
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             frame_bytes_max: FRAME_BYTES_MAX as u32,

@@ -36,6 +36,17 @@ impl Pushes {
         Some(ServerFrame::Push { n, push })
     }
 
+    /// As it crosses nodes: the last number, and what was not acknowledged.
+    pub(super) fn pack(self) -> (u64, Vec<(u64, Push)>) {
+        (self.last_n, self.waiting.into_iter().map(|waiting| (waiting.n, waiting.push)).collect())
+    }
+
+    /// The same again; what was not acknowledged is said again then.
+    pub(super) fn unpack(last_n: u64, waiting: Vec<(u64, Push)>, again_at: Instant) -> Self {
+        let waiting = waiting.into_iter().map(|(n, push)| Waiting { n, push, again_at });
+        Self { last_n, waiting: waiting.collect() }
+    }
+
     /// The client has it; says which offer it now can show, if it is one.
     pub(super) fn acknowledge(&mut self, n: u64) -> Option<OfferId> {
         let index = self.waiting.iter().position(|waiting| waiting.n == n)?;

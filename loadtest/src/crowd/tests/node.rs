@@ -157,14 +157,14 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, mut cut: broadcast::
                 let Message::Binary(raw) = message else { continue };
                 let frame = Codec::MsgPack.decode::<ClientFrame>(&raw).unwrap();
                 let mut state = state.lock().unwrap();
-                if let ClientFrame::Identify { token } = &frame {
+                if let ClientFrame::Identify { token, .. } = &frame {
                     let driver = token.parse().ok().map(Principal::Driver);
                     let who = driver.or_else(|| token.parse().ok().map(Principal::Rider));
                     let who = who.expect("a token of this node");
                     me = Some(who);
                     state.n_connections += 1;
                     state.phones.insert(who, sender.clone());
-                    state.say(who, ServerFrame::Welcome { principal: who, expires_at: Timestamp(u64::MAX) });
+                    state.say(who, ServerFrame::Welcome { principal: who, expires_at: Timestamp(u64::MAX), resumed: false });
                     state.welcome(who);
                 } else {
                     state.hear(me.expect("identified first"), frame);
@@ -310,7 +310,7 @@ impl State {
 
     fn hear(&mut self, me: Principal, frame: ClientFrame) {
         match frame {
-            ClientFrame::Heartbeat {} => {
+            ClientFrame::Heartbeat { .. } => {
                 self.say(me, ServerFrame::Heartbeat { server_time: Timestamp(0) });
             }
             ClientFrame::Position(Position { at, .. }) => {

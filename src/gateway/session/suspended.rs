@@ -1,0 +1,149 @@
+//! A session without its socket: what is needed to go on where it was, on this node or another.
+//!
+//! Nothing happens in it. What becomes of its client's world meanwhile is found out when it goes on: whatever
+//! it followed is followed again, and what has a newer version since is said.
+
+use super::{
+    Flow, Session,
+    following::LAST_WORD,
+    pushes::Pushes,
+    replay::{Replay, Said},
+};
+use crate::gateway::follow::{Follow, Wants};
+use actors::EntityKey;
+use protocol::{
+    JobId, OfferId, Principal,
+    codec::Codec,
+    frame::{Push, Resume},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What is left of a session that was cut off.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Suspended {
+    pub(crate) principal: Principal,
+    subprotocol: String,
+    replay: (u64, u64, Vec<(u64, Said)>),
+    last_push: u64,
+    pushes: Vec<(u64, Push)>,
+    offers: Vec<(OfferId, JobId)>,
+    accepting: Vec<(OfferId, JobId)>,
+    jobs: Vec<JobId>,
+    follows: Vec<Followed>,
+    has_board: bool,
+}
+
+/// Something it followed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Followed {
+    key: EntityKey,
+    wants: Wants,
+    /// The version its client was last shown.
+    shown: Option<u64>,
+    /// The version of which it knows what happened.
+    known: Option<u64>,
+    /// Only its last word was waited for.
+    is_leaving: bool,
+}
+
+impl Session {
+    /// What is left of it. It is over.
+    pub(super) fn suspend(&mut self, principal: Principal) -> Suspended {
+        let (last_push, pushes) = std::mem::take(&mut self.pushes).pack();
+        Suspended {
+            principal,
+            subprotocol: self.socket.codec().subprotocol().to_owned(),
+            replay: std::mem::take(&mut self.replay).pack(),
+            last_push,
+            pushes,
+            offers: std::mem::take(&mut self.offers),
+            accepting: std::mem::take(&mut self.accepting),
+            jobs: std::mem::take(&mut self.jobs),
+            follows: std::mem::take(&mut self.follows).iter().map(Followed::of).collect(),
+            has_board: self.diffs.is_some(),
+        }
+    }
+
+    /// Goes on where another session was, after its welcome.
+    pub(super) fn go_on(&mut self, going: GoingOn) -> Flow {
+        let GoingOn { was, missed } = going;
+        for message in missed {
+            self.replay.said(Some(&message), self.room());
+            self.socket.repeat(message);
+        }
+        let again_at = Instant::now() + self.gate.session.push_again;
+        self.pushes = Pushes::unpack(was.last_push, was.pushes, again_at);
+        (self.offers, self.accepting, self.jobs) = (was.offers, was.accepting, was.jobs);
+        for followed in was.follows {
+            let key = followed.key;
+            self.follows.push(followed.again());
+            self.open(key, Duration::ZERO);
+        }
+        if was.has_board {
+            self.feed();
+        }
+        Ok(())
+    }
+}
+
+/// A session that can go on, and what its client has missed.
+#[derive(Debug)]
+pub(super) struct GoingOn {
+    was: Suspended,
+    missed: Vec<axum::extract::ws::Message>,
+}
+
+impl Suspended {
+    /// Whether a client that speaks `codec` and has `heard` so much can go on with it: with all it missed
+    /// or not at all.
+    pub(super) fn for_client(mut self, codec: Codec, resume: Resume) -> Option<GoingOn> {
+        if self.subprotocol != codec.subprotocol() {
+            return None;
+        }
+        let replay = Replay::unpack(std::mem::take(&mut self.replay));
+        Some(GoingOn { missed: replay.missed(resume.heard)?, was: self })
+    }
+}
+
+#[cfg(test)]
+impl Suspended {
+    /// One that followed nothing and said nothing.
+    pub(crate) fn nothing(principal: Principal) -> Self {
+        Self {
+            principal,
+            subprotocol: Codec::Json.subprotocol().to_owned(),
+            replay: (0, 0, Vec::new()),
+            last_push: 0,
+            pushes: Vec::new(),
+            offers: Vec::new(),
+            accepting: Vec::new(),
+            jobs: Vec::new(),
+            follows: Vec::new(),
+            has_board: false,
+        }
+    }
+}
+
+impl Followed {
+    fn of(follow: &Follow) -> Self {
+        Self {
+            key: follow.key,
+            wants: follow.wants,
+            shown: follow.shown,
+            known: follow.known,
+            is_leaving: follow.is_leaving(),
+        }
+    }
+
+    fn again(self) -> Follow {
+        let mut follow = Follow::new(self.key);
+        follow.wants = self.wants;
+        (follow.shown, follow.known) = (self.shown, self.known);
+        if self.is_leaving {
+            follow.leave(Some(Instant::now() + LAST_WORD));
+        }
+        follow
+    }
+}

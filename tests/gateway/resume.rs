@@ -1,0 +1,283 @@
+//! A client that was cut off goes on where it was: nothing is missed, and nothing is said twice.
+
+use crate::{
+    client::{Client, request},
+    cluster::{Shared, is_shared_by, seen},
+    node::{Node, driver, rider},
+    ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride},
+};
+use protocol::{
+    Code, JobId, OrderStatus, Point, Principal,
+    codec::Codec,
+    frame::{ClientFrame, Push, Resume, ServerFrame, Topic},
+    work::{DriverAction, OrderAction, Wish},
+};
+
+const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
+
+/// Whatever is said until the next heartbeat, which is asked for.
+async fn all_until_now(client: &mut Client) -> Vec<ServerFrame> {
+    client.say(&ClientFrame::Heartbeat { heard: None }).await;
+    let mut heard = Vec::new();
+    loop {
+        match client.hear().await {
+            ServerFrame::Heartbeat { .. } => return heard,
+            frame => heard.push(frame),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_and_did_not_arrive_is_said_again_in_its_order() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    place_ride(&mut client).await;
+    hear_status(&mut client, OrderStatus::Searching).await;
+    let at = client.cut();
+    // It has hello and welcome, and nothing since.
+    let early = Resume { heard: 2, ..at };
+    let (mut again, is_resumed) = Client::resume(&node, rider(1), early).await;
+    assert!(is_resumed);
+    let mut said = Vec::new();
+    while said.last() != Some(&"searching") {
+        said.push(match again.hear().await {
+            ServerFrame::Result { .. } => "result",
+            ServerFrame::Rider(_) => "rider",
+            ServerFrame::Order(view) if view.status == OrderStatus::Searching => "searching",
+            ServerFrame::Order(_) => "order",
+            frame => panic!("{frame:?}"),
+        });
+    }
+    assert!(said.contains(&"result") && said.contains(&"rider"), "{said:?}");
+    let more = all_until_now(&mut again).await;
+    assert_eq!(more, [], "nothing is new, so nothing more is said");
+}
+
+#[tokio::test]
+async fn whoever_has_heard_everything_hears_only_what_is_new() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut client).await;
+    hear_status(&mut client, OrderStatus::Searching).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    let cancel = OrderAction::Cancel { reason: "no_driver".to_owned() };
+    let at = client.cut();
+    act(&mut staff, order, cancel).await;
+    let (mut again, is_resumed) = Client::resume(&node, rider(1), at).await;
+    assert!(is_resumed);
+    hear_status(&mut again, OrderStatus::CancelledByAdmin).await;
+    // The next one goes on from there, and has heard it all.
+    let (mut third, is_resumed) = Client::resume(&node, rider(1), again.cut()).await;
+    assert!(is_resumed);
+    let more = all_until_now(&mut third).await;
+    assert!(!more.iter().any(|frame| matches!(frame, ServerFrame::Order(_))), "{more:?}");
+}
+
+#[tokio::test]
+async fn a_driver_in_a_tunnel_hears_of_every_offer_and_of_every_end() {
+    let node = Node::with(&[("GATEWAY__SESSION__PUSH_AGAIN", "60s")]);
+    let mut driving = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driving, PICKUP).await;
+    let at = driving.cut();
+
+    // An offer comes while it is in the tunnel.
+    let mut riding = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut riding).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    staff.subscribe(Topic::Driver(protocol::DriverId::nth(1))).await;
+    let has_offer = |frame| match frame {
+        ServerFrame::Driver(view) => (!view.offers.is_empty()).then_some(()),
+        _ => None,
+    };
+    staff.hear_any(has_offer).await;
+    let (mut driving, is_resumed) = Client::resume(&node, driver(1), at).await;
+    assert!(is_resumed);
+    let offer = hear_offer(&mut driving).await;
+    accept(&mut driving, &offer).await;
+
+    // Its job is taken away while it is in the next one.
+    let at = driving.cut();
+    let unassign = OrderAction::Unassign { reason: "vip".to_owned() };
+    act(&mut staff, order, unassign).await;
+    let is_free = |frame| match frame {
+        ServerFrame::Driver(view) => view.jobs.is_empty().then_some(()),
+        _ => None,
+    };
+    staff.hear_any(is_free).await;
+    let (mut driving, is_resumed) = Client::resume(&node, driver(1), at).await;
+    assert!(is_resumed);
+    let released = driving.hear_push(|push| match push {
+        Push::Released { job, reason } => Some((job, reason)),
+        _ => None,
+    });
+    let (job, reason) = released.await;
+    assert_eq!(job, JobId::Order(order));
+    assert!(!reason.is_empty(), "also why, which only the journal knows by now");
+}
+
+#[tokio::test]
+async fn a_claim_that_was_lost_in_the_tunnel_is_heard_of_after_it() {
+    let node = Node::start();
+    let mut driving = Client::connect(&node, driver(1)).await;
+    // Too far away to be offered anything, or to get what it claims.
+    go_on_duty(&mut driving, PICKUP.offset_m(0.0, 400_000.0)).await;
+    let mut riding = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut riding).await;
+    let at = driving.cut();
+    // The same driver's other device claims, and loses.
+    let mut other = Client::connect(&node, driver(1)).await;
+    let claim = DriverAction::ClaimJob { job: JobId::Order(order) };
+    other.wish(Wish::Driver { id: None, action: claim }).await;
+    let is_lost = |push| match push {
+        Push::ClaimLost { job, .. } => Some(job),
+        _ => None,
+    };
+    other.hear_push(is_lost).await;
+    let (mut driving, is_resumed) = Client::resume(&node, driver(1), at).await;
+    assert!(is_resumed);
+    assert_eq!(driving.hear_push(is_lost).await, JobId::Order(order));
+}
+
+#[tokio::test]
+async fn a_session_is_nobody_elses_and_waits_for_its_own_client() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    place_ride(&mut client).await;
+    let at = client.cut();
+    let (_, is_resumed) = Client::resume(&node, rider(2), at).await;
+    assert!(!is_resumed);
+    let (_, is_resumed) = Client::resume(&node, rider(1), at).await;
+    assert!(is_resumed);
+    let (_, is_resumed) = Client::resume(&node, rider(1), at).await;
+    assert!(!is_resumed, "once");
+}
+
+#[tokio::test]
+async fn who_says_goodbye_does_not_come_back() {
+    let node = Node::start();
+    let client = Client::connect(&node, rider(1)).await;
+    let at = client.at;
+    client.leave().await;
+    let (_, is_resumed) = Client::resume(&node, rider(1), at).await;
+    assert!(!is_resumed);
+}
+
+#[tokio::test]
+async fn a_gap_that_is_too_large_is_not_half_filled() {
+    let node = Node::with(&[("GATEWAY__SESSION__REPLAY_MAX", "1")]);
+    let mut client = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut client).await;
+    hear_status(&mut client, OrderStatus::Searching).await;
+    let early = Resume { heard: 2, ..client.cut() };
+    let (mut again, is_resumed) = Client::resume(&node, rider(1), early).await;
+    assert!(!is_resumed);
+    // It is told as it is now, like whoever comes for the first time.
+    let status = again.hear_any(|frame| match frame {
+        ServerFrame::Order(view) if view.id == order => Some(view.status),
+        _ => None,
+    });
+    assert_eq!(status.await, OrderStatus::Searching);
+}
+
+#[tokio::test]
+async fn topics_are_still_followed() {
+    let node = Node::start();
+    let mut riding = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut riding).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    staff.subscribe(Topic::Order(order)).await;
+    staff.subscribe(Topic::Board).await;
+    hear_status(&mut staff, OrderStatus::Searching).await;
+    let board = |frame| matches!(frame, ServerFrame::Board(_)).then_some(());
+    staff.hear_any(board).await;
+    let (mut staff, is_resumed) = Client::resume(&node, Principal::Dispatcher, staff.cut()).await;
+    assert!(is_resumed);
+    staff.hear_any(board).await;
+    act(&mut riding, order, OrderAction::Cancel { reason: "changed_mind".to_owned() }).await;
+    hear_status(&mut staff, OrderStatus::CancelledByRider).await;
+}
+
+#[tokio::test]
+async fn a_client_may_say_it_all_when_it_opens_the_socket() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    place_ride(&mut client).await;
+    let Resume { session, heard } = client.cut();
+    let token = node.token(rider(1));
+    let mut opening = request(&node, Some(Codec::Json));
+    *opening.uri_mut() = node.websocket(&format!("token={token}")).parse().unwrap();
+    let mut other_codec = Client::by(opening, Codec::Json).await;
+    let welcome = other_codec.hear().await;
+    assert!(matches!(welcome, ServerFrame::Welcome { resumed: false, .. }), "{welcome:?}");
+
+    let mut opening = request(&node, Some(Codec::MsgPack));
+    let query = format!("token={token}&session={session}&heard={heard}");
+    *opening.uri_mut() = node.websocket(&query).parse().unwrap();
+    let mut again = Client::by(opening, Codec::MsgPack).await;
+    let welcome = again.hear().await;
+    assert!(matches!(welcome, ServerFrame::Welcome { resumed: true, .. }), "{welcome:?}");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused() {
+    let node = Node::start();
+    for query in ["session=order-1&heard=1", "heard=1", "token=a.b.c", "tokken=a", "heard=-1"] {
+        let mut opening = request(&node, Some(Codec::MsgPack));
+        *opening.uri_mut() = node.websocket(query).parse().unwrap();
+        let (status, body) = crate::client::refused(opening).await;
+        assert!(matches!(status, 401 | 422), "{query}: {status} {body}");
+    }
+    let mut client = Client::connect(&node, rider(1)).await;
+    client.say(&ClientFrame::Heartbeat { heard: Some(1_000) }).await;
+    let at = Some(client.at);
+    client.say(&ClientFrame::Identify { token: node.token(rider(1)), resume: at }).await;
+    for _ in 0..2 {
+        let refused = client.hear_any(|frame| match frame {
+            ServerFrame::Refused(refused) => Some(refused),
+            _ => None,
+        });
+        assert_eq!(refused.await.code, Code::Invalid);
+    }
+    // A session that nobody knows is no reason not to let somebody in.
+    let unknown = Resume { session: protocol::SessionId::nth(7), heard: u64::MAX };
+    let (_, is_resumed) = Client::resume(&node, rider(1), unknown).await;
+    assert!(!is_resumed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_goes_on_at_any_node_also_before_the_first_one_has_noticed() {
+    let shared = Shared::new().await;
+    let (first, second) = (shared.node("first"), shared.node("second"));
+    seen(&first, is_shared_by(2)).await;
+    let mut client = Client::connect(&first, rider(1)).await;
+    let order = place_ride(&mut client).await;
+    hear_status(&mut client, OrderStatus::Searching).await;
+
+    // The way to the first node leads nowhere, and the first node does not know.
+    let mut lost = client;
+    let (mut client, is_resumed) = Client::resume(&second, rider(1), lost.at).await;
+    assert!(is_resumed);
+    let (_, closed) = lost.hear_out().await;
+    assert_eq!(closed.code, 4409, "{closed:?}");
+    act(&mut client, order, OrderAction::Cancel { reason: "changed_mind".to_owned() }).await;
+    hear_status(&mut client, OrderStatus::CancelledByRider).await;
+
+    // The second is told to leave: whoever it says goodbye to goes on at the first.
+    second.terminate();
+    let (_, closed) = client.hear_out().await;
+    assert_eq!(closed.code, 1012, "{closed:?}");
+    let (mut client, is_resumed) = Client::resume(&first, rider(1), client.at).await;
+    assert!(is_resumed);
+    let more = all_until_now(&mut client).await;
+    assert!(!more.iter().any(|frame| matches!(frame, ServerFrame::Order(_))), "{more:?}");
+    assert!(second.wait().success());
+
+    // Of a node that is gone nothing is left: everything is told anew.
+    let gone = Resume { session: client.at.session, heard: 1 };
+    drop(client);
+    drop(first);
+    let third = shared.node("third");
+    seen(&third, is_shared_by(1)).await;
+    let (_, is_resumed) = Client::resume(&third, rider(1), gone).await;
+    assert!(!is_resumed);
+}

@@ -354,7 +354,7 @@ impl<D: Decider> Awake<D> {
                 return Ok(Err(Refusal::Unavailable));
             }
             let is_snapshot = commit.snapshot.is_some();
-            match self.birth.system.journal().commit(commit).await {
+            match self.birth.system.commit_and_tell(commit, outgoing).await {
                 Ok(()) => {
                     self.version = version;
                     self.state = after;
@@ -363,7 +363,7 @@ impl<D: Decider> Awake<D> {
                         if is_snapshot { 0 } else { self.n_unsnapshot + events.len() as u32 };
                     self.stored_deadline = self.state.deadline().map(|(due, _)| due);
                     let answer = self.keep(stamp, answer);
-                    self.tell_all(events, outgoing);
+                    self.tell_all(events);
                     return Ok(answer);
                 }
                 Err(CommitError::ClaimTaken { claim, holder }) => {
@@ -392,8 +392,6 @@ impl<D: Decider> Awake<D> {
                 Err(error @ (CommitError::Stale { .. } | CommitError::Unknown(_))) => {
                     warn!(entity = %self.key, %error, "reading the journal again");
                     metrics::counter!("outrider_rereads_total").increment(1);
-                    // If it was ours, only the outbox knows of its effects.
-                    self.birth.system.0.relay.missed();
                     self.remember().await?;
                 }
             }
@@ -507,9 +505,8 @@ impl<D: Decider> Awake<D> {
         }
     }
 
-    /// Tells everyone who should know what was just committed.
-    fn tell_all(&mut self, events: Vec<D::Event>, outgoing: Outgoing) {
-        self.birth.system.0.relay.send(outgoing);
+    /// Tells everyone who follows it what was just committed.
+    fn tell_all(&mut self, events: Vec<D::Event>) {
         let names = events.iter().map(|event| Cow::Borrowed(D::event_name(event))).collect();
         for event in &events {
             metrics::counter!("outrider_events_total", "kind" => D::KIND.to_string(), "event" => D::event_name(event))

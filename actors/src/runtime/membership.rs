@@ -11,7 +11,7 @@ use crate::{
     Format,
     cluster::{
         Incarnation, Settings,
-        arbiter::{Arbiter, ArbiterError, NodeCard, Picture, Standing},
+        arbiter::{Arbiter, ArbiterError, Member, NodeCard, Picture, Standing},
         envelope::Warm,
         routes::Routes,
         transport::{Incoming, Transport},
@@ -184,6 +184,12 @@ pub enum JoinError {
         /// What this node reads.
         reads: u32,
     },
+    /// Clients of one would not be believed by the other.
+    #[error("{node} signs with another key: all nodes of a cluster need the same (auth.key_file)")]
+    OtherSecret {
+        /// Who has another one.
+        node: String,
+    },
 }
 
 impl Membership {
@@ -198,7 +204,17 @@ impl Membership {
             _ => Ok(()),
         };
         // Before it is registered: that would end another node of its name.
-        can_read(arbiter.look().await?.writes)?;
+        let before = arbiter.look().await?;
+        can_read(before.writes)?;
+        let mut others = before.members.into_values().filter(|it| it.standing != Standing::Dead);
+        // What stands under its own name may be its former self, with a former key.
+        let differs = |it: &Member| {
+            let is_said = !it.card.secret.is_empty() && !card.secret.is_empty();
+            it.card.node != card.node && is_said && it.card.secret != card.secret
+        };
+        if let Some(other) = others.find(differs) {
+            return Err(JoinError::OtherSecret { node: other.card.node });
+        }
         let me = arbiter.register(card.clone()).await?;
         // From now on nobody writes more than it reads. What was written before is what counts.
         let picture = arbiter.look().await?;
@@ -344,6 +360,12 @@ impl System {
     /// Do a shard's entities live here, or are they about to?
     pub(super) fn is_held(&self, shard: ShardId) -> bool {
         self.membership().is_none_or(|it| it.custody.hold(shard) == Hold::Held)
+    }
+
+    /// Is it neither here nor elsewhere, but may soon be here?
+    pub(super) fn is_coming(&self, shard: ShardId) -> bool {
+        self.membership()
+            .is_some_and(|it| matches!(it.custody.hold(shard), Hold::Adopting | Hold::Sealed))
     }
 
     /// The epoch this node has a shard under; 0 if it has not, or is alone.

@@ -7,9 +7,9 @@
 
 use super::{OWN_PATIENCE, System};
 use crate::{
-    Effect, EntityKey, Refusal, Tell, Version,
+    Commit, Effect, EntityKey, Refusal, Tell, Version,
     format::{self, Unreadable},
-    journal::{EffectKey, JournalError, OutboxPosition},
+    journal::{CommitError, EffectKey, JournalError, OutboxPosition},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{CommandId, Principal, ShardSet, Timestamp};
@@ -22,7 +22,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, warn};
 
 /// Most commits whose effects wait to be taken up.
@@ -88,7 +88,7 @@ impl Relay {
     pub(super) fn new() -> (Self, Deliveries) {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
         let progress = Arc::new(Progress::default());
-        let deliveries = Deliveries { incoming, progress: progress.clone() };
+        let deliveries = Deliveries { incoming, progress: progress.clone(), late: ShardSet::NONE };
         (Self { queue, progress }, deliveries)
     }
 
@@ -156,6 +156,35 @@ impl Progress {
     }
 }
 
+impl System {
+    /// Commits, and hands in what others are to be told of it, also if whoever asked for it is gone by then: its
+    /// successor would not know that it has to be told.
+    pub(super) async fn commit_and_tell(
+        &self,
+        commit: Commit,
+        outgoing: Outgoing,
+    ) -> Result<(), CommitError> {
+        let has_effects = !outgoing.effects.is_empty();
+        let system = self.clone();
+        let committing = async move {
+            let committed = system.journal().commit(commit).await;
+            match &committed {
+                Ok(()) => system.0.relay.send(outgoing),
+                // If it was ours, only the outbox knows of its effects.
+                Err(CommitError::Stale { .. } | CommitError::Unknown(_)) => system.0.relay.missed(),
+                Err(_nothing_was_written) => {}
+            }
+            committed
+        };
+        if !has_effects {
+            return committing.await;
+        }
+        let (done, outcome) = oneshot::channel();
+        self.spawn(async move { drop(done.send(committing.await)) });
+        outcome.await.unwrap_or_else(|_| Err(CommitError::Unknown("the node has stopped".into())))
+    }
+}
+
 /// One effect on its way.
 #[derive(Debug)]
 pub(super) struct Parcel {
@@ -169,6 +198,8 @@ pub(super) struct Parcel {
 pub(super) struct Deliveries {
     incoming: mpsc::Receiver<Outgoing>,
     progress: Arc<Progress>,
+    /// Shards that were being adopted when effects were handed in, which that may have missed.
+    late: ShardSet,
 }
 
 impl Deliveries {
@@ -222,11 +253,16 @@ impl Deliveries {
         }
     }
 
-    fn take_up(&self, system: &System, outgoing: Outgoing, queues: &mut Queues) {
+    fn take_up(&mut self, system: &System, outgoing: Outgoing, queues: &mut Queues) {
         let n = outgoing.effects.len();
+        let shard = outgoing.source.shard();
         // Handed in before its shard moved, and read only now: its new owner has it from the outbox, and
-        // may be telling what came before it.
-        if !system.is_held(outgoing.source.shard()) {
+        // may be telling what came before it. If that is this node, it may have looked too early.
+        if !system.is_held(shard) {
+            if system.is_coming(shard) {
+                self.late.insert(shard);
+                self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+            }
             return self.progress.close(n);
         }
         // While behind, newer effects stay in the outbox too, so that order is kept.
@@ -248,8 +284,13 @@ impl Deliveries {
         self.progress.close(n_known);
     }
 
-    async fn catch_up(&self, system: &System, queues: &mut Queues) {
+    async fn catch_up(&mut self, system: &System, queues: &mut Queues) {
         self.progress.n_missed.store(0, Ordering::Release);
+        self.late = self.late.iter().filter(|shard| system.is_coming(*shard)).collect();
+        if !self.late.is_empty() {
+            // They are not read yet.
+            self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+        }
         match read_outbox(system, &system.held()).await {
             Ok(mut parcels) => {
                 if parcels.len() >= HELD_MAX {

@@ -4,12 +4,16 @@
 //! for a forger to choose. Every bad token gets the same answer.
 
 use crate::settings::{AuthSettings, Profile};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::{
+    digest,
+    signature::{Ed25519KeyPair, KeyPair},
+};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use protocol::{Code, Fare, Principal, Refused, Role, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,6 +38,7 @@ pub(crate) struct Keys {
     issuer: String,
     audience: String,
     quote_ttl: Duration,
+    fingerprint: String,
 }
 
 /// A key does not show.
@@ -137,7 +142,13 @@ impl Keys {
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             quote_ttl: settings.quote_ttl,
+            fingerprint: fingerprint(pair.public_key().as_ref()),
         })
+    }
+
+    /// By what another key is told apart, and nothing else can be told.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// A token for `principal` that is good for `ttl`.
@@ -238,6 +249,12 @@ pub(crate) fn principal_of(role: Role, subject: &str) -> Option<Principal> {
     }
 }
 
+/// The first half of the SHA-256 of a public key, in hexadecimal.
+fn fingerprint(public: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA256, public);
+    digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Writes a new key that only its owner can read.
 fn make_key(dir: &Path, path: &Path) -> Result<(), KeyError> {
     let pair = Ed25519KeyPair::generate().map_err(|_unspecified| KeyError::NotMade)?;
@@ -251,13 +268,17 @@ fn make_key(dir: &Path, path: &Path) -> Result<(), KeyError> {
         // Someone was faster, and theirs is as good.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(KeyError::File { path: path.to_owned(), error }),
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            // Standard error may be closed, and then nobody is listening.
+            drop(writeln!(io::stderr(), "outrider: made a new key: {}", path.display()));
+            Ok(())
+        }
     }
 }
 
 /// All of the file or none of it: a reader must never see half a key.
 fn write_new_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    use std::os::unix::fs::OpenOptionsExt;
     let unfinished = path.with_extension(format!("{}.new", std::process::id()));
     let mut file =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;

@@ -77,9 +77,9 @@ struct ServeArgs {
 #[derive(Debug, Args)]
 struct TokenArgs {
     /// rider, driver, merchant, dispatcher or admin.
-    #[arg(long)]
+    #[arg(long, value_parser = role)]
     role: Role,
-    /// Whose, in display form (`driver-…`); not needed for dispatchers and admins.
+    /// Whose, in display form: `driver-` and any 32 hexadecimal digits. Not needed for dispatchers and admins.
     #[arg(long, default_value = "")]
     id: String,
     /// How long it is good for.
@@ -100,7 +100,9 @@ pub(crate) enum CliError {
     Journal(#[from] OpenError),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("no {role} is called {id:?}; ids look like {role}-0192f3c8…, 32 hexadecimal digits")]
+    #[error(
+        "--id: no {role} is called {id:?}; ids look like {role}-0192f3c8…, 32 hexadecimal digits"
+    )]
     NoPrincipal { role: Role, id: String },
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -124,7 +126,10 @@ pub(crate) enum CliError {
     History(Box<dyn Error>),
     #[error("cluster: {0}")]
     Cluster(Box<dyn Error>),
-    #[error("the other nodes have declared this one dead and taken over; start it again")]
+    #[error(
+        "the other nodes have declared this one dead and taken over; start it again, unless another node of its \
+         name has joined: names must differ"
+    )]
     Expelled,
 }
 
@@ -203,6 +208,10 @@ fn token(settings: &Settings, args: &TokenArgs) -> Result<(), CliError> {
         .ok_or_else(|| CliError::NoPrincipal { role: *role, id: id.clone() })?;
     let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
     say(&keys.mint(principal, *ttl, now())?)
+}
+
+fn role(text: &str) -> Result<Role, &'static str> {
+    text.parse().map_err(|_| "there are rider, driver, merchant, dispatcher and admin")
 }
 
 /// Prints a line for whoever started the process; the log goes to standard error.

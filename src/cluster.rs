@@ -9,7 +9,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use protocol::{Principal, Refused};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -81,7 +81,10 @@ pub(crate) async fn run(settings: &Settings, args: &ClusterArgs) -> Result<(), B
     let at = args.at.clone().unwrap_or_else(|| format!("http://{}", settings.gateway.listen));
     let remote = Remote {
         client: Client::builder().timeout(PATIENCE).build()?,
-        at: at.trim_end_matches('/').to_owned(),
+        at: match at.contains("://") {
+            true => at.trim_end_matches('/').to_owned(),
+            false => format!("http://{}", at.trim_end_matches('/')),
+        },
         token: keys.mint(Principal::Admin, TOKEN_TTL, now())?,
     };
     match &args.command {
@@ -106,13 +109,20 @@ pub(crate) async fn run(settings: &Settings, args: &ClusterArgs) -> Result<(), B
 
 impl Remote {
     async fn ask(&self, method: Method, path: &str) -> Result<Response, Box<dyn Error>> {
-        let request = self.client.request(method, format!("{}{path}", self.at));
-        refused(request.bearer_auth(&self.token).send().await?).await
+        self.send(self.client.request(method, format!("{}{path}", self.at))).await
     }
 
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<Response, Box<dyn Error>> {
-        let request = self.client.post(format!("{}{path}", self.at)).json(body);
-        refused(request.bearer_auth(&self.token).send().await?).await
+        self.send(self.client.post(format!("{}{path}", self.at)).json(body)).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Box<dyn Error>> {
+        let sent = request.bearer_auth(&self.token).send().await;
+        refused(sent.map_err(|error| match error.is_connect() {
+            true => format!("nothing answers at {}: is the node running there? (--at)", self.at),
+            false => error.to_string(),
+        })?)
+        .await
     }
 
     async fn look(&self) -> Result<Cluster, Box<dyn Error>> {
@@ -136,7 +146,10 @@ impl Remote {
     async fn rebalance(&self, within: Duration) -> Result<(), Box<dyn Error>> {
         let rebalanced: Rebalanced =
             self.ask(Method::POST, "/admin/cluster/rebalance").await?.json().await?;
-        say(&format!("{} pins removed", rebalanced.n_unpinned))?;
+        say(&match rebalanced.n_unpinned {
+            1 => "1 pin removed".to_owned(),
+            n => format!("{n} pins removed"),
+        })?;
         let began = Instant::now();
         let (mut before, mut quiet_since) = (BTreeMap::new(), Instant::now());
         while began.elapsed() < within {

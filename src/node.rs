@@ -61,7 +61,7 @@ impl Node {
         let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
         let (opened, system) = match settings.cluster.is_alone() {
             true => begin(&settings).await?,
-            false => join(&settings).await?,
+            false => join(&settings, &keys).await?,
         };
         let gateway = Gateway::open(system.clone(), keys, &settings, metrics, extra).await?;
         Ok(Self { journal: opened, system, gateway, settings })
@@ -111,7 +111,7 @@ async fn begin(settings: &Settings) -> Result<(Opened, System), NodeError> {
 }
 
 /// Actors of a node among others.
-async fn join(settings: &Settings) -> Result<(Opened, System), NodeError> {
+async fn join(settings: &Settings, keys: &Keys) -> Result<(Opened, System), NodeError> {
     let cluster = &settings.cluster;
     let node = match cluster.node.as_str() {
         "" => settings.journal.node_name(),
@@ -131,6 +131,7 @@ async fn join(settings: &Settings) -> Result<(Opened, System), NodeError> {
         version: telemetry::build(),
         writes: Format::WRITES.0.into(),
         reads: Format::READS.0.into(),
+        secret: keys.fingerprint().to_owned(),
     };
     let joining = Joining { arbiter, transport, card, settings: cluster.member() };
     let journal = Arc::clone(&opened.journal);

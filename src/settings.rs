@@ -8,6 +8,7 @@ pub(crate) use cluster::ClusterSettings;
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
+    value::Dict,
 };
 use protocol::{Point, work::OfferPolicy};
 use serde::{Deserialize, Serialize};
@@ -101,7 +102,7 @@ pub(crate) enum JournalKind {
     Sqlite,
     /// The database of the journal's URL.
     Postgres,
-    /// A Postgres of its own, started in the directory of the journal and gone with the node.
+    /// A Postgres of its own, started and stopped with the node; its data stays in the directory of the journal.
     PrivatePostgres,
     /// Nowhere: gone with the process.
     Memory,
@@ -267,6 +268,11 @@ pub(crate) enum SettingsError {
     /// A key is unknown, or a value is of the wrong kind.
     #[error("settings: {0}")]
     Unreadable(#[from] Box<figment::Error>),
+    /// A variable that is not read, and was probably meant to be.
+    #[error(
+        "settings: {name} is not read: levels are joined by two underscores, as in OUTRIDER_GATEWAY__LISTEN"
+    )]
+    Variable { name: String },
     /// A value makes no sense.
     #[error("settings: {key}: {problem}")]
     Senseless { key: &'static str, problem: String },
@@ -284,6 +290,16 @@ impl From<figment::Error> for SettingsError {
     }
 }
 
+/// A variable that begins like one of ours, and goes on as none of them.
+fn mistaken(mut names: impl Iterator<Item = String>) -> Option<String> {
+    let sections: Dict = Figment::from(Toml::string(DEFAULT)).extract().unwrap_or_default();
+    names.find(|name| {
+        let rest = name.strip_prefix("OUTRIDER_").filter(|rest| !rest.contains("__"));
+        let section = rest.and_then(|rest| rest.split_once('_')).map(|(section, _)| section);
+        section.is_some_and(|section| sections.contains_key(&section.to_ascii_lowercase()))
+    })
+}
+
 impl Settings {
     /// Reads the defaults, `file` if there is one, and the environment; what keeps the journal may have
     /// been said by hand, whatever those say.
@@ -291,6 +307,10 @@ impl Settings {
         file: Option<&Path>,
         journal: Option<JournalKind>,
     ) -> Result<Self, SettingsError> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        if let Some(name) = mistaken(names) {
+            return Err(SettingsError::Variable { name });
+        }
         let mut figment = Figment::from(Toml::string(DEFAULT));
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));

@@ -2,6 +2,7 @@
 
 use crate::settings::{LogFormat, TelemetrySettings};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal;
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
@@ -36,6 +37,8 @@ pub(crate) enum TelemetryError {
 pub(crate) fn start(settings: &TelemetrySettings) -> Result<PrometheusHandle, TelemetryError> {
     let filter = EnvFilter::try_new(&settings.filter)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people.
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     match settings.format {
         LogFormat::Text => log.finish().try_init()?,
         LogFormat::Json => log.json().flatten_event(true).finish().try_init()?,

@@ -32,7 +32,7 @@ pub(crate) struct ExportArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     /// What `outrider export` wrote. The journal must be empty.
-    #[arg(value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     from: PathBuf,
 }
 

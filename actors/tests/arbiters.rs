@@ -28,6 +28,7 @@ fn card(node: &str) -> NodeCard {
         version: String::new(),
         writes: 1,
         reads: 1,
+        secret: String::new(),
     }
 }
 

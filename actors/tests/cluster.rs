@@ -88,27 +88,21 @@ impl Fleet {
 
     /// A build that reads and writes this format.
     async fn try_join(&self, name: &str, format: u32) -> Result<Node, StartError> {
-        self.join_with(name, format, |journal| Arc::new(journal)).await
+        self.join_as(card(name, format)).await
+    }
+
+    async fn join_as(&self, card: NodeCard) -> Result<Node, StartError> {
+        self.join_with(card, |journal| Arc::new(journal)).await
     }
 
     /// One that sees its journal through something.
     async fn join_with(
         &self,
-        name: &str,
-        format: u32,
+        card: NodeCard,
         through: impl FnOnce(MemoryJournal) -> SharedJournal,
     ) -> Result<Node, StartError> {
         let (journal, arbiter) = self.database.open();
         let transport = Arc::new(self.hub.join());
-        let card = NodeCard {
-            node: name.to_owned(),
-            address: format!("http://{name}"),
-            zone: String::new(),
-            weight: 100,
-            version: "1".to_owned(),
-            writes: format,
-            reads: format,
-        };
         let joining = Joining {
             arbiter: Arc::new(arbiter.clone()),
             transport: transport.clone(),
@@ -139,6 +133,19 @@ impl Fleet {
         let (journal, _) = self.database.open();
         let report = check(&journal, acks).await.expect("read");
         assert!(report.is_sound(), "{report:#?}");
+    }
+}
+
+fn card(name: &str, format: u32) -> NodeCard {
+    NodeCard {
+        node: name.to_owned(),
+        address: format!("http://{name}"),
+        zone: String::new(),
+        weight: 100,
+        version: "1".to_owned(),
+        writes: format,
+        reads: format,
+        secret: String::new(),
     }
 }
 
@@ -555,6 +562,18 @@ async fn a_build_that_cannot_read_what_is_written_does_not_end_the_node_whose_na
     assert_eq!(members, [(node.me(), Standing::Up)]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_with_another_key_does_not_join() {
+    let fleet = Fleet::new();
+    let first = fleet.join_as(NodeCard { secret: "a".to_owned(), ..card("first", 1) }).await;
+    first.expect("joins");
+    let other = fleet.join_as(NodeCard { secret: "b".to_owned(), ..card("second", 1) }).await;
+    let refused = other.map(|it| it.me()).expect_err("has another key");
+    assert!(matches!(refused, StartError::Join(JoinError::OtherSecret { .. })), "{refused}");
+    let same = fleet.join_as(NodeCard { secret: "a".to_owned(), ..card("second", 1) }).await;
+    same.expect("has the same");
+}
+
 /// Whoever is given a shard waits for what its former owner left, however long that cannot be read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_shard_that_takes_long_to_adopt_is_adopted_in_the_end() {
@@ -564,7 +583,7 @@ async fn a_shard_that_takes_long_to_adopt_is_adopted_in_the_end() {
     let first = fleet.join("first").await;
     fleet.until_settled(&[&first]).await;
     let mut faulty = None;
-    let second = fleet.join_with("second", 1, |journal| {
+    let second = fleet.join_with(card("second", 1), |journal| {
         let journal = FaultyJournal::new(Arc::new(journal), Odds::default());
         journal.fail_next_scans(u64::MAX);
         faulty = Some(journal.clone());

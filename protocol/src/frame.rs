@@ -132,9 +132,10 @@ pub enum ServerFrame {
         /** The session ends then, unless a newer token comes first. */
         expires_at: Timestamp,
         /** Does it go on where the other one was? Then what was missed follows, and what was subscribed
-        to still is. If not, everything is told anew to whoever asks. */
-        #[serde(default)]
-        resumed: bool,
+        to still is. If not, everything is told anew to whoever asks. Absent where it has gone on all along:
+        in the answer to a newer token. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resumed: Option<bool>,
     },
     /// I am still here too.
     Heartbeat {

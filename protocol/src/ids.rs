@@ -11,7 +11,7 @@
 //! bytes.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::{fmt, hash::Hash, str::FromStr};
+use std::{fmt, hash::Hash, ops::RangeInclusive, str::FromStr};
 use thiserror::Error;
 use uuid::Uuid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -104,7 +104,19 @@ impl FromIterator<ShardId> for ShardSet {
 
 impl fmt::Debug for ShardSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter().map(|shard| shard.0)).finish()
+        // In ranges: a node's share would be a long line.
+        let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
+        for ShardId(shard) in self.iter() {
+            match ranges.last_mut() {
+                Some(range) if *range.end() + 1 == shard => *range = *range.start()..=shard,
+                Some(_) | None => ranges.push(shard..=shard),
+            }
+        }
+        let shown = ranges.iter().map(|range| match range.start() == range.end() {
+            true => range.start().to_string(),
+            false => format!("{}-{}", range.start(), range.end()),
+        });
+        write!(f, "{{{}}}", shown.collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -290,12 +290,12 @@ fn server_frames() -> Vec<ServerFrame> {
         ServerFrame::Welcome {
             principal: Principal::Rider(rider()),
             expires_at: Timestamp(3_600_000),
-            resumed: false,
+            resumed: None,
         },
         ServerFrame::Welcome {
             principal: Principal::Dispatcher,
             expires_at: Timestamp(3_600_000),
-            resumed: true,
+            resumed: Some(true),
         },
         ServerFrame::Heartbeat { server_time: NOON },
         ServerFrame::Result { id, outcome: Outcome::Ok(done) },

@@ -2,7 +2,7 @@
 
 use super::{
     price::Prices,
-    translate::{Shown, actor_view, shown},
+    translate::{Release, Shown, actor_view, shown},
 };
 use actors::{
     EntityKey, Kind, Refusal, Version,
@@ -14,7 +14,7 @@ use actors::{
     runtime::{System, Update, Watching},
 };
 use protocol::{
-    DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId, RiderId,
+    DriverId, Identifier, OfferId, OfferStatus, OrderId, Principal, RescueId, RiderId,
     frame::{ActorView, ServerFrame},
 };
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ pub(crate) enum Change {
         /** The names of the events that led to it. */
         events: Vec<String>,
         /** Jobs that are no longer its own, and why. */
-        released: Vec<(JobId, String)>,
+        released: Vec<Release>,
     },
     /// It was seen.
     Sighted(Option<ServerFrame>),
@@ -171,7 +171,7 @@ pub(crate) struct Opened {
     /// The way to it.
     pub(crate) watch: Box<dyn Watched>,
     /// Jobs that were its own and are not any more, and why, since it was last followed.
-    pub(crate) released: Vec<(JobId, String)>,
+    pub(crate) released: Vec<Release>,
 }
 
 /// Starts to follow an entity, after a while. `known` is the last version of which it is known how it came
@@ -216,7 +216,7 @@ async fn released<D: Shown>(
     id: D::Id,
     known: u64,
     now: u64,
-) -> Result<Vec<(JobId, String)>, Refusal> {
+) -> Result<Vec<Release>, Refusal> {
     let key = EntityKey { kind: D::KIND, id: id.uuid() };
     // What is older than that, nobody waits for any more.
     let after = known.max(now.saturating_sub(MISSED_MAX));

@@ -26,7 +26,7 @@ use crate::{
         follow::{self, Change, Follow},
         limits::Rate,
         live::Feed,
-        sessions::HandIn,
+        sessions::{Begun, HandIn},
         socket::{Full, Heard, Socket},
     },
 };
@@ -146,6 +146,7 @@ struct Session {
     entering: Option<Box<Entering>>,
     /// Its client is elsewhere, and wants what is left of it.
     let_go: Option<oneshot::Receiver<HandIn>>,
+    begun: Option<Begun>,
     replay: Replay,
     identity: Option<Identity>,
     began: Instant,
@@ -166,6 +167,8 @@ struct Session {
     accepting: Vec<(OfferId, JobId)>,
     /// Jobs it was told are its own.
     jobs: Vec<JobId>,
+    /// It follows the board; whether there is one to be had is another matter.
+    wants_board: bool,
     diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
     /// Positions whose driver has not said what it thinks of them.
     n_positions: usize,
@@ -190,7 +193,7 @@ pub(crate) fn run(
             metrics::counter!("outrider_goodbyes_total", "code" => refused.code.to_string())
                 .increment(1);
         }
-        session.retire(end.may_resume, end.goodbye.is_some());
+        Box::pin(session.retire(end.may_resume, end.goodbye.is_some())).await;
         let goodbye = end.goodbye.map(|refused| ServerFrame::Goodbye { refused });
         session.socket.close(goodbye.as_ref(), end.code).await;
     }
@@ -203,6 +206,7 @@ impl Session {
             id: SessionId::mint(gate.system.incarnation().0),
             entering: None,
             let_go: None,
+            begun: None,
             replay: Replay::default(),
             socket,
             identity: None,
@@ -221,6 +225,7 @@ impl Session {
             offers: Vec::new(),
             accepting: Vec::new(),
             jobs: Vec::new(),
+            wants_board: false,
             diffs: None,
             n_positions: 0,
             tell_position_at: now,
@@ -382,25 +387,35 @@ impl Session {
 
     /// Its client goes on elsewhere, with what is left of this.
     fn hand_in(&mut self, to: HandIn) -> Flow {
-        if let Some(Identity { principal, .. }) = self.identity {
-            // Whoever asked may have stopped waiting; then it begins anew.
-            drop(to.send(self.suspend(principal)));
+        if let Some(Identity { principal, .. }) = self.identity
+            && let Err(unwanted) = to.send(self.suspend(principal))
+        {
+            // Whoever asked has stopped waiting, and may ask again.
+            self.gate.known.suspend(self.id, unwanted);
         }
         let refused = Refused::new(Code::Taken, "this session goes on elsewhere");
         Err(End::because(close::ELSEWHERE, refused))
     }
 
     /// It is over, or waits for its client to come back, who may have heard its goodbye or not.
-    fn retire(&mut self, may_resume: bool, says_goodbye: bool) {
-        let Some(Identity { principal, .. }) = self.identity else { return };
+    async fn retire(&mut self, may_resume: bool, says_goodbye: bool) {
+        let Some(Identity { principal, .. }) = self.identity.filter(|_| may_resume) else { return };
         let gate = Arc::clone(&self.gate);
-        if may_resume {
-            if says_goodbye {
-                self.replay.said(None, self.room());
+        if says_goodbye {
+            self.replay.said(None, self.room());
+        }
+        let asked = self.let_go.as_mut().and_then(|asked| asked.try_recv().ok());
+        let suspended = self.suspend(principal);
+        let left = match asked {
+            Some(to) => to.send(suspended).err(),
+            None => Some(suspended),
+        };
+        match left {
+            Some(left) if gate.drain.is_cancelled() => {
+                gate.known.entrust(&gate.system, self.id, left).await;
             }
-            gate.known.suspend(self.id, self.suspend(principal));
-        } else {
-            gate.known.close(self.id);
+            Some(left) => gate.known.suspend(self.id, left),
+            None => {}
         }
     }
 

@@ -5,6 +5,8 @@
 //!  open ──► Live ── cut off ──► Suspended ── too late ──► forgotten
 //!             └────── take ──────┴──────────────────────► whoever its client speaks to now
 //! ```
+//!
+//! A node that leaves entrusts its sessions to another one, which any node finds by the session's id.
 
 use super::session::Suspended;
 use actors::{
@@ -55,11 +57,29 @@ enum Entry {
     Suspended(Box<Suspended>),
 }
 
-/// What one node asks another for.
+/// What one node asks of another.
 #[derive(Debug, Serialize, Deserialize)]
-struct Wanted {
-    session: SessionId,
-    by: Principal,
+enum Question {
+    /// Give me what is left of it.
+    Take { session: SessionId, by: Principal },
+    /// Keep this until its client comes: I am leaving.
+    Keep { session: SessionId, suspended: Box<Suspended> },
+}
+
+/// A session that has begun; over when dropped, unless it waits by then.
+#[derive(Debug)]
+pub(super) struct Begun {
+    sessions: Sessions,
+    id: SessionId,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let mut known = self.sessions.known();
+        if matches!(known.by_id.get(&self.id), Some(Entry::Live { .. })) {
+            known.by_id.remove(&self.id);
+        }
+    }
 }
 
 impl Sessions {
@@ -75,15 +95,10 @@ impl Sessions {
     }
 
     /// A session of `by` begins. It hears when it has to let go.
-    pub(super) fn open(&self, id: SessionId, by: Principal) -> oneshot::Receiver<HandIn> {
+    pub(super) fn open(&self, id: SessionId, by: Principal) -> (Begun, oneshot::Receiver<HandIn>) {
         let (let_go, asked) = oneshot::channel();
         self.known().by_id.insert(id, Entry::Live { by, let_go });
-        asked
-    }
-
-    /// A session is over.
-    pub(super) fn close(&self, id: SessionId) {
-        self.known().remove(id);
+        (Begun { sessions: self.clone(), id }, asked)
     }
 
     /// A session is cut off, and waits for its client.
@@ -136,7 +151,36 @@ impl Sessions {
                 Entry::Live { let_go, .. } => let_go.send(hand_in).ok()?,
             }
         }
-        timeout(LET_GO_WITHIN, handed_in).await.ok()?.ok()
+        if let Ok(Ok(suspended)) = timeout(LET_GO_WITHIN, handed_in).await {
+            return Some(suspended);
+        }
+        // It may have been cut off while it was asked.
+        let mut known = self.known();
+        let is_there = matches!(known.by_id.get(&id), Some(Entry::Suspended(_)));
+        match is_there.then(|| known.remove(id)).flatten() {
+            Some(Entry::Suspended(suspended)) => Some(*suspended),
+            Some(Entry::Live { .. }) | None => None,
+        }
+    }
+
+    /// This node leaves: somebody else keeps it. If nobody does, it waits here for as long as it can.
+    pub(super) async fn entrust(&self, system: &System, session: SessionId, suspended: Suspended) {
+        let me = system.incarnation();
+        if let Some(heir) = system.heir(place_of(session), |it| it == me) {
+            let suspended = Box::new(suspended);
+            let question = Question::Keep { session, suspended };
+            let Ok(bytes) = rmp_serde::to_vec_named(&question) else { return };
+            if system.ask_front(heir, bytes, GIVE_UP_WITHIN).await.is_some() {
+                return self.close(session);
+            }
+            let Question::Keep { suspended, .. } = question else { return };
+            return self.suspend(session, *suspended);
+        }
+        self.suspend(session, suspended);
+    }
+
+    fn close(&self, id: SessionId) {
+        self.known().remove(id);
     }
 
     /// The same, wherever it is.
@@ -146,13 +190,25 @@ impl Sessions {
         id: SessionId,
         by: Principal,
     ) -> Option<Suspended> {
-        if id.is_of(system.incarnation().0) {
+        let is_home = |Incarnation(start): Incarnation| id.is_of(start);
+        let me = system.incarnation();
+        if is_home(me) {
             return self.take(id, by).await;
         }
-        let who = system.member(|Incarnation(start)| id.is_of(start))?;
-        let wanted = rmp_serde::to_vec_named(&Wanted { session: id, by }).ok()?;
-        let answer = system.ask_front(who, wanted, GIVE_UP_WITHIN).await?;
-        rmp_serde::from_slice(&answer).ok()
+        let question = rmp_serde::to_vec_named(&Question::Take { session: id, by }).ok()?;
+        let ask = async |who| {
+            let answer = system.ask_front(who, question.clone(), GIVE_UP_WITHIN).await?;
+            rmp_serde::from_slice(&answer).ok()
+        };
+        if let Some(home) = system.member(is_home)
+            && let Some(suspended) = ask(home).await
+        {
+            return Some(suspended);
+        }
+        match system.heir(place_of(id), is_home)? {
+            heir if heir == me => self.take(id, by).await,
+            heir => ask(heir).await,
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -165,9 +221,16 @@ impl Front for Sessions {
     fn answer(&self, question: Vec<u8>) -> BoxFuture<'static, Option<Vec<u8>>> {
         let sessions = self.clone();
         async move {
-            let Wanted { session, by } = rmp_serde::from_slice(&question).ok()?;
-            let suspended = sessions.take(session, by).await?;
-            rmp_serde::to_vec_named(&suspended).ok()
+            match rmp_serde::from_slice(&question).ok()? {
+                Question::Take { session, by } => {
+                    let suspended = sessions.take(session, by).await?;
+                    rmp_serde::to_vec_named(&suspended).ok()
+                }
+                Question::Keep { session, suspended } => {
+                    sessions.suspend(session, *suspended);
+                    Some(Vec::new())
+                }
+            }
         }
         .boxed()
     }
@@ -195,6 +258,12 @@ impl Known {
     fn show(&self) {
         metrics::gauge!("outrider_sessions_suspended").set(self.n_suspended as f64);
     }
+}
+
+/// By what its heir is found.
+fn place_of(session: SessionId) -> u64 {
+    // Random bits.
+    session.0.as_u64_pair().1
 }
 
 #[cfg(test)]

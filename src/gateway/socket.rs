@@ -138,9 +138,7 @@ impl Socket {
 
     /// Sends what waits, and then `last` and the close code, as far as there is time for it.
     pub(crate) async fn close(&mut self, last: Option<&ServerFrame>, code: u16) {
-        if self.queue.len() >= self.queue_max {
-            self.queue.clear();
-        }
+        // However much waits: nothing that was counted may be left out before something that is said.
         let last = last.and_then(|frame| encode(self.codec, frame));
         let close = Message::Close(Some(CloseFrame { code, reason: "".into() }));
         self.queue.extend(last.into_iter().chain([close]));

@@ -464,9 +464,18 @@ pub(crate) trait Shown: Hosted {
     const HAS_RELEASES: bool = false;
 
     /// Why the job of an event is no longer this entity's.
-    fn released(_event: &Self::Event) -> Option<(JobId, String)> {
+    fn released(_event: &Self::Event) -> Option<Release> {
         None
     }
+}
+
+/// A job that is no longer a driver's.
+#[derive(Debug, Clone)]
+pub(crate) struct Release {
+    pub(crate) job: JobId,
+    pub(crate) reason: String,
+    /// It was never quite the driver's own: it had asked for it, or said yes to it.
+    pub(crate) is_claim: bool,
 }
 
 /// What `by` is shown of an entity that exists.
@@ -595,11 +604,12 @@ impl Shown for Driver {
         Self::ended_offer(self, offer)
     }
 
-    fn released(event: &driver::Event) -> Option<(JobId, String)> {
+    fn released(event: &driver::Event) -> Option<Release> {
         if let driver::Event::JobEnded { job, reason, .. }
         | driver::Event::JobAborted { job, reason, .. } = event
         {
-            Some((*job, reason.clone()))
+            let is_claim = matches!(event, driver::Event::JobAborted { .. });
+            Some(Release { job: *job, reason: reason.clone(), is_claim })
         } else {
             None
         }

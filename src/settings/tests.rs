@@ -13,6 +13,17 @@ fn production(environment: &str) -> Result<Settings, SettingsError> {
 }
 
 #[test]
+fn a_variable_with_one_underscore_too_few_is_not_passed_over() {
+    let mistaken = |name: &str| mistaken([name.to_owned()].into_iter());
+    assert_eq!(mistaken("OUTRIDER_GATEWAY_LISTEN"), Some("OUTRIDER_GATEWAY_LISTEN".to_owned()));
+    for fine in
+        ["OUTRIDER_GATEWAY__LISTEN", "OUTRIDER_CONFIG", "OUTRIDER_TEST_NATS", "GATEWAY_LISTEN"]
+    {
+        assert_eq!(mistaken(fine), None);
+    }
+}
+
+#[test]
 fn the_built_in_defaults_are_complete() {
     let settings = with("").unwrap();
     assert_eq!(settings.profile, Profile::Development);

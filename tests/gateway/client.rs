@@ -91,7 +91,7 @@ impl Client {
         let ServerFrame::Welcome { resumed, .. } = client.hear().await else {
             panic!("not let in")
         };
-        (client, resumed)
+        (client, resumed.unwrap())
     }
 
     /// Says goodbye, and hears that it was heard.

@@ -189,7 +189,7 @@ async fn operators_look_pin_rebalance_and_drain() {
     let pinned = seen(&first, |it| owner(it) != *me).await;
     assert_eq!(pinned["pins"][0]["node"], "second");
     let (is_ok, text) = told(&["rebalance"]);
-    assert!(is_ok && text.contains("1 pins removed"), "{text}");
+    assert!(is_ok && text.contains("1 pin removed"), "{text}");
     seen(&first, |it| owner(it) == *me).await;
 
     // What makes no sense, and who may not.

@@ -47,13 +47,13 @@ async fn a_journal_is_checked_moved_and_read() {
     assert!(!again.status.success(), "an export overwrites nothing");
 
     let other = TempDir::new().unwrap();
-    let imported = run(other.path(), &["import", file]);
+    let imported = run(other.path(), &["import", "--from", file]);
     assert!(imported.status.success(), "{imported:?}");
     assert_eq!(text(&run(other.path(), &["history", &order])), text(&history));
     let [before, after] =
         [&dir, &other].map(|dir| text(&run(dir.path(), &["check", "journal", "--json"])));
     assert_eq!(before, after);
-    let twice = run(other.path(), &["import", file]);
+    let twice = run(other.path(), &["import", "--from", file]);
     assert!(!twice.status.success(), "a journal with something in it is no target");
     let second = dir.path().join("second.jsonl");
     let copied = run(other.path(), &["export", "--to", second.to_str().unwrap()]);
@@ -86,7 +86,7 @@ async fn what_is_wrong_with_a_journal_or_a_file_is_said() {
     ] {
         fs::write(&file, broken).unwrap();
         let other = TempDir::new().unwrap();
-        let imported = run(other.path(), &["import", file.to_str().unwrap()]);
+        let imported = run(other.path(), &["import", "--from", file.to_str().unwrap()]);
         let said = String::from_utf8(imported.stderr).unwrap();
         assert!(!imported.status.success() && said.contains(problem), "{said}");
     }

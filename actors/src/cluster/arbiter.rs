@@ -25,6 +25,10 @@ pub struct NodeCard {
     pub writes: u32,
     /// The newest it can read.
     pub reads: u32,
+    /// What all nodes must have in common and nobody may see, such as the key of tokens: its fingerprint.
+    /// Empty if nobody said.
+    #[serde(default)]
+    pub secret: String,
 }
 
 /// How a node stands.

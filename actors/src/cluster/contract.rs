@@ -84,6 +84,7 @@ fn card(node: &str) -> NodeCard {
         version: "0".to_owned(),
         writes: 1,
         reads: 1,
+        secret: String::new(),
     }
 }
 

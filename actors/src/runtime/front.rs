@@ -3,10 +3,12 @@
 use super::{System, post::Outcome};
 use crate::cluster::{
     Incarnation,
+    arbiter::{Member, Standing},
     envelope::{Reply, Request},
+    placement,
 };
 use futures_util::future::BoxFuture;
-use protocol::ShardId;
+use protocol::{SHARDS, ShardId};
 use serde_bytes::ByteBuf;
 use std::{fmt::Debug, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -35,6 +37,15 @@ impl System {
     /// A node that others have not declared dead and whose start `is_meant`.
     pub fn member(&self, is_meant: impl Fn(Incarnation) -> bool) -> Option<Incarnation> {
         self.membership()?.others().into_iter().find(|it| is_meant(*it))
+    }
+
+    /// Who of those who stay keeps what `is_former` leaves behind: every node says the same, as long as they
+    /// see the same.
+    pub fn heir(&self, of: u64, is_former: impl Fn(Incarnation) -> bool) -> Option<Incarnation> {
+        let picture = self.membership()?.picture.load();
+        let stays = |it: &&Member| it.standing == Standing::Up && !is_former(it.incarnation);
+        let staying: Vec<_> = picture.members.values().filter(stays).collect();
+        placement::belongs_to(ShardId((of % u64::from(SHARDS)) as u16), &staying, None)
     }
 
     /// What another node's gateway answers; none, if it has no answer or gives none within `patience`.

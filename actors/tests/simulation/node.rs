@@ -105,6 +105,7 @@ pub(crate) async fn run(world: Arc<World>, slot: Arc<Slot>) {
             version: "1".to_owned(),
             writes: 1,
             reads: 1,
+            secret: String::new(),
         },
         settings: settings(slot.temper),
     };

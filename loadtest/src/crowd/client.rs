@@ -357,6 +357,7 @@ impl<M: Mind> Client<M> {
                     }
                     ServerFrame::Welcome { resumed, .. } => {
                         self.at = here.map(|session| Resume { session, heard });
+                        let resumed = resumed == Some(true);
                         return Some(Entered { heartbeat, resumed });
                     }
                     ServerFrame::Goodbye { refused } | ServerFrame::Refused(refused) => {

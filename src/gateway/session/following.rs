@@ -79,6 +79,7 @@ impl Session {
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
         let Some(key) = key else {
+            self.wants_board = true;
             self.feed();
             return Ok(());
         };
@@ -110,7 +111,7 @@ impl Session {
 
     pub(super) fn unsubscribe(&mut self, topic: &Topic) {
         let Ok(Some(key)) = translate::topic_key(topic) else {
-            self.diffs = None;
+            (self.wants_board, self.diffs) = (false, None);
             return;
         };
         for follow in self.follows.iter_mut().filter(|follow| follow.key == key) {
@@ -136,8 +137,10 @@ impl Session {
         if !follow.exists() && !follow.wants.own {
             return self.drop_topics(key);
         }
-        self.show(key, Vec::new())?;
-        self.became(key, &released)
+        let told = self.show(key, Vec::new());
+        // What must arrive is kept to be said, also if there is no room to say it now.
+        self.became(key, &released)?;
+        told
     }
 
     pub(super) fn changed(&mut self, key: EntityKey, change: Change) -> Flow {
@@ -146,8 +149,9 @@ impl Session {
                 if let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) {
                     follow.is_well();
                 }
-                self.show(key, events)?;
-                self.became(key, &released)
+                let told = self.show(key, events);
+                self.became(key, &released)?;
+                told
             }
             Change::Sighted(frame) => {
                 let follow = self.follows.iter_mut().find(|follow| follow.key == key);

@@ -1,6 +1,9 @@
 //! What a session hears: frames, and the wishes in them.
 
-use super::{BUSY_MS, Deed, End, Entering, Flow, POSITIONS_MAX, Session, close, lanes::Said};
+use super::{
+    BUSY_MS, Deed, End, Entering, Flow, POSITIONS_MAX, Session, close, lanes::Said,
+    suspended::GoingOn,
+};
 use crate::{
     auth::{Identity, unauthenticated},
     gateway::{limits::rate_limited, socket::Heard, translate},
@@ -182,7 +185,7 @@ impl Session {
             Ok(identity) if identity.principal == by => {
                 // One that was sent before and comes late shortens nothing.
                 let known = self.identity.filter(|it| it.expires_at > identity.expires_at);
-                self.believe(known.unwrap_or(identity), false)
+                self.believe(known.unwrap_or(identity), None)
             }
             Ok(_) => {
                 self.strike()?;
@@ -197,7 +200,7 @@ impl Session {
     }
 
     /// Whoever it is may speak until its token expires.
-    fn believe(&mut self, identity: Identity, resumed: bool) -> Flow {
+    fn believe(&mut self, identity: Identity, resumed: Option<bool>) -> Flow {
         let Identity { principal, expires_at } = identity;
         let left = expires_at.since(self.gate.system.now());
         self.identity = Some(identity);
@@ -212,15 +215,21 @@ impl Session {
         let going = match resume {
             Some(resume) => {
                 let found = gate.known.find(&gate.system, resume.session, principal).await;
-                let going = found.and_then(|it| it.for_client(self.socket.codec(), resume));
-                let outcome = if going.is_some() { "resumed" } else { "anew" };
+                let going = found.map(|it| it.for_client(self.socket.codec(), resume));
+                let outcome = match &going {
+                    Some(going) if going.is_whole() => "resumed",
+                    Some(_) => "too_late",
+                    None => "unknown",
+                };
                 metrics::counter!("outrider_resumes_total", "outcome" => outcome).increment(1);
                 going
             }
             None => None,
         };
-        self.let_go = Some(gate.known.open(self.id, principal));
-        self.believe(identity, going.is_some())?;
+        let resumed = going.as_ref().is_some_and(GoingOn::is_whole);
+        let (begun, let_go) = gate.known.open(self.id, principal);
+        (self.begun, self.let_go) = (Some(begun), Some(let_go));
+        self.believe(identity, Some(resumed))?;
         self.sign_of_life(principal);
         if let Some(going) = going {
             self.go_on(going)?;

@@ -1,10 +1,10 @@
 //! What a session says: answers, pushes, and what becomes of its own rider or driver.
 
 use super::{
-    Deed, Flow, Session,
+    Deed, End, Flow, Session,
     replay::{Room, is_lasting},
 };
-use crate::gateway::{live::Feed, socket::Full};
+use crate::gateway::{live::Feed, socket::Full, translate::Release};
 use actors::EntityKey;
 use futures_util::FutureExt;
 use protocol::{
@@ -54,14 +54,18 @@ impl Session {
         self.say(&ServerFrame::Result { id, outcome })
     }
 
-    pub(super) fn push(&mut self, push: Push) -> Flow {
+    /// Keeps all of them to be said again before it says the first: there may be no room for the others.
+    fn push_all(&mut self, pushes: Vec<Push>) -> Flow {
         let again_at = Instant::now() + self.gate.session.push_again;
-        let frame = self.pushes.add(push, again_at).ok_or(Full)?;
-        self.say(&frame)
+        let frames: Option<Vec<_>> =
+            pushes.into_iter().map(|push| self.pushes.add(push, again_at)).collect();
+        // Who comes back with as many would be sent away again.
+        let frames = frames.ok_or_else(|| End { may_resume: false, ..End::from(Full) })?;
+        frames.iter().try_for_each(|frame| self.say(frame))
     }
 
     /// Follows one's own jobs and pushes what a driver must know.
-    pub(super) fn became(&mut self, key: EntityKey, released: &[(JobId, String)]) -> Flow {
+    pub(super) fn became(&mut self, key: EntityKey, released: &[Release]) -> Flow {
         let Some(by) = self.identity.map(|identity| identity.principal) else { return Ok(()) };
         let is_self = match by {
             Principal::Rider(id) => key == id.into(),
@@ -109,51 +113,46 @@ impl Session {
         &mut self,
         view: &DriverView,
         ended: Vec<(OfferId, Option<OfferStatus>)>,
-        released: &[(JobId, String)],
+        released: &[Release],
     ) -> Flow {
         let told = std::mem::take(&mut self.offers);
+        let mut pushes = Vec::new();
         let is_open = |id: OfferId| view.offers.iter().any(|offer| offer.id == id);
         for (offer, job) in told.iter().copied().filter(|(offer, _)| !is_open(*offer)) {
             self.pushes.void(offer);
             let status = ended.iter().find(|(id, _)| *id == offer).and_then(|(_, status)| *status);
             match status {
-                Some(status) => self.push(Push::OfferEnded { offer, status })?,
+                Some(status) => pushes.push(Push::OfferEnded { offer, status }),
                 None => self.accepting.push((offer, job)),
             }
         }
         self.offers = view.offers.iter().map(|offer| (offer.id, offer.job)).collect();
-        for offer in &view.offers {
-            if !told.iter().any(|(id, _)| *id == offer.id) {
-                self.push(Push::Offer(offer.clone()))?;
-            }
-        }
+        let is_told = |id: OfferId| told.iter().any(|(told, _)| *told == id);
+        let new = view.offers.iter().filter(|offer| !is_told(offer.id));
+        pushes.extend(new.cloned().map(Push::Offer));
 
         let had = self.jobs.clone();
         self.follow_jobs(&view.jobs);
         self.jobs.clone_from(&view.jobs);
         for job in view.jobs.iter().copied().filter(|job| !had.contains(job)) {
             self.accepting.retain(|(_, accepted)| *accepted != job);
-            self.push(Push::Assigned { job })?;
+            pushes.push(Push::Assigned { job });
         }
         for job in had.iter().copied().filter(|job| !view.jobs.contains(job)) {
-            let why = released.iter().find(|(id, _)| *id == job);
-            let reason = why.map_or_else(String::new, |(_, reason)| reason.clone());
-            self.push(Push::Released { job, reason })?;
+            let why = released.iter().find(|it| it.job == job);
+            let reason = why.map_or_else(String::new, |it| it.reason.clone());
+            pushes.push(Push::Released { job, reason });
         }
         let was_offered = |job: JobId| self.accepting.iter().any(|(_, accepted)| *accepted == job);
-        let claimed = released.iter().filter(|(job, _)| !had.contains(job) && !was_offered(*job));
-        for (job, reason) in claimed.cloned().collect::<Vec<_>>() {
-            self.push(Push::ClaimLost { job, reason })?;
+        // What came and went while nobody looked was no claim.
+        let claimed = released.iter().filter(|it| it.is_claim && !had.contains(&it.job));
+        for Release { job, reason, .. } in claimed.filter(|it| !was_offered(it.job)) {
+            pushes.push(Push::ClaimLost { job: *job, reason: reason.clone() });
         }
-        let lost: Vec<OfferId> = self
-            .accepting
-            .extract_if(.., |(_, job)| released.iter().any(|(id, _)| id == job))
-            .map(|(offer, _)| offer)
-            .collect();
-        for offer in lost {
-            self.push(Push::OfferEnded { offer, status: OfferStatus::Lost })?;
-        }
-        Ok(())
+        let is_released = |job: JobId| released.iter().any(|it| it.job == job);
+        let lost = self.accepting.extract_if(.., |(_, job)| is_released(*job));
+        pushes.extend(lost.map(|(offer, _)| Push::OfferEnded { offer, status: OfferStatus::Lost }));
+        self.push_all(pushes)
     }
 
     pub(super) fn feed(&self) {
@@ -162,7 +161,15 @@ impl Session {
     }
 
     pub(super) fn fed(&mut self, feed: Option<Feed>) -> Flow {
+        if !self.wants_board {
+            return Ok(());
+        }
         let Some(Feed { full, diffs }) = feed else {
+            if self.gate.drain.is_cancelled() {
+                // There is no board any more, and soon no session.
+                return Ok(());
+            }
+            self.wants_board = false;
             let refused = Refused::new(Code::Busy, "too many viewers").retry_after_ms(1_000);
             return self.say(&ServerFrame::Unsubscribed { topic: Topic::Board, refused });
         };

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::gateway::follow::{Follow, Wants};
 use actors::EntityKey;
+use axum::extract::ws::Message;
 use protocol::{
     JobId, OfferId, Principal,
     codec::Codec,
@@ -32,7 +33,7 @@ pub(crate) struct Suspended {
     accepting: Vec<(OfferId, JobId)>,
     jobs: Vec<JobId>,
     follows: Vec<Followed>,
-    has_board: bool,
+    wants_board: bool,
 }
 
 /// Something it followed.
@@ -62,18 +63,24 @@ impl Session {
             accepting: std::mem::take(&mut self.accepting),
             jobs: std::mem::take(&mut self.jobs),
             follows: std::mem::take(&mut self.follows).iter().map(Followed::of).collect(),
-            has_board: self.diffs.is_some(),
+            wants_board: self.wants_board,
         }
     }
 
     /// Goes on where another session was, after its welcome.
     pub(super) fn go_on(&mut self, going: GoingOn) -> Flow {
-        let GoingOn { was, missed } = going;
+        let GoingOn { mut was, missed } = going;
+        let again_at = Instant::now() + self.gate.session.push_again;
+        let Some(missed) = missed else {
+            // Everything is told anew, but not what has happened and is not to be seen any more.
+            was.pushes.retain(|(_, push)| !is_told_anew(push));
+            self.pushes = Pushes::unpack(was.last_push, was.pushes, Instant::now());
+            return Ok(());
+        };
         for message in missed {
             self.replay.said(Some(&message), self.room());
             self.socket.repeat(message);
         }
-        let again_at = Instant::now() + self.gate.session.push_again;
         self.pushes = Pushes::unpack(was.last_push, was.pushes, again_at);
         (self.offers, self.accepting, self.jobs) = (was.offers, was.accepting, was.jobs);
         for followed in was.follows {
@@ -81,7 +88,8 @@ impl Session {
             self.follows.push(followed.again());
             self.open(key, Duration::ZERO);
         }
-        if was.has_board {
+        if was.wants_board {
+            self.wants_board = true;
             self.feed();
         }
         Ok(())
@@ -92,18 +100,33 @@ impl Session {
 #[derive(Debug)]
 pub(super) struct GoingOn {
     was: Suspended,
-    missed: Vec<axum::extract::ws::Message>,
+    /// None, if not all of it can be said again.
+    missed: Option<Vec<Message>>,
+}
+
+impl GoingOn {
+    /// Does it go on where it was?
+    pub(super) fn is_whole(&self) -> bool {
+        self.missed.is_some()
+    }
+}
+
+/// Is it pushed by itself to whoever comes for the first time?
+fn is_told_anew(push: &Push) -> bool {
+    match push {
+        Push::Offer(_) | Push::Assigned { .. } => true,
+        Push::OfferEnded { .. } | Push::Released { .. } | Push::ClaimLost { .. } => false,
+    }
 }
 
 impl Suspended {
-    /// Whether a client that speaks `codec` and has `heard` so much can go on with it: with all it missed
-    /// or not at all.
-    pub(super) fn for_client(mut self, codec: Codec, resume: Resume) -> Option<GoingOn> {
-        if self.subprotocol != codec.subprotocol() {
-            return None;
-        }
+    /// What a client that speaks `codec` and has heard so much goes on with: with all it missed, or with
+    /// nothing but what would otherwise be lost.
+    pub(super) fn for_client(mut self, codec: Codec, resume: Resume) -> GoingOn {
         let replay = Replay::unpack(std::mem::take(&mut self.replay));
-        Some(GoingOn { missed: replay.missed(resume.heard)?, was: self })
+        let is_same = self.subprotocol == codec.subprotocol();
+        let missed = is_same.then(|| replay.missed(resume.heard)).flatten();
+        GoingOn { missed, was: self }
     }
 }
 
@@ -121,7 +144,7 @@ impl Suspended {
             accepting: Vec::new(),
             jobs: Vec::new(),
             follows: Vec::new(),
-            has_board: false,
+            wants_board: false,
         }
     }
 }

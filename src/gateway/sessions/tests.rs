@@ -42,7 +42,7 @@ async fn the_oldest_makes_room_for_the_newest() {
 async fn one_that_has_not_noticed_lets_go_when_it_is_asked() {
     let sessions = Sessions::new(WITHIN, 10);
     let (id, by) = (SessionId::nth(1), rider(1));
-    let asked = sessions.open(id, by);
+    let (_begun, asked) = sessions.open(id, by);
     let live = tokio::spawn(async move { asked.await.unwrap().send(suspended(by)).is_ok() });
     assert!(sessions.take(id, rider(2)).await.is_none(), "nobody else may ask");
     assert!(sessions.take(id, by).await.is_some());
@@ -53,7 +53,7 @@ async fn one_that_has_not_noticed_lets_go_when_it_is_asked() {
 async fn one_that_does_not_let_go_is_not_waited_for_long() {
     let sessions = Sessions::new(WITHIN, 10);
     let (id, by) = (SessionId::nth(1), rider(1));
-    let _asked = sessions.open(id, by);
+    let _open = sessions.open(id, by);
     assert!(sessions.take(id, by).await.is_none());
 }
 
@@ -62,4 +62,29 @@ async fn nobody_waits_where_nobody_may() {
     let sessions = Sessions::new(Duration::ZERO, 10);
     sessions.suspend(SessionId::nth(1), suspended(rider(1)));
     assert_eq!(sessions.known().by_id.len(), 0);
+}
+
+#[tokio::test]
+async fn one_that_is_over_is_forgotten_whatever_it_ended_with() {
+    let sessions = Sessions::new(WITHIN, 10);
+    let (begun, _asked) = sessions.open(SessionId::nth(1), rider(1));
+    drop(begun);
+    assert_eq!(sessions.known().by_id.len(), 0);
+    let (begun, _asked) = sessions.open(SessionId::nth(2), rider(1));
+    sessions.suspend(SessionId::nth(2), suspended(rider(1)));
+    drop(begun);
+    assert!(sessions.take(SessionId::nth(2), rider(1)).await.is_some(), "that one waits");
+}
+
+#[tokio::test]
+async fn one_that_was_cut_off_while_it_was_asked_is_found_all_the_same() {
+    let sessions = Sessions::new(WITHIN, 10);
+    let (id, by) = (SessionId::nth(1), rider(1));
+    let (_begun, asked) = sessions.open(id, by);
+    let live = sessions.clone();
+    tokio::spawn(async move {
+        drop(asked.await);
+        live.suspend(id, suspended(by));
+    });
+    assert!(sessions.take(id, by).await.is_some());
 }

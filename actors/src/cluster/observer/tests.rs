@@ -47,6 +47,7 @@ fn member(incarnation: Incarnation) -> Member {
         version: String::new(),
         writes: 1,
         reads: 1,
+        secret: String::new(),
     };
     Member {
         incarnation,

@@ -14,6 +14,7 @@ fn member(n: u64) -> Member {
         version: "0.1.0".into(),
         writes: 1,
         reads: 1,
+        secret: String::new(),
     };
     Member {
         incarnation: Incarnation(n),

@@ -425,6 +425,7 @@ async fn member(
         version: String::new(),
         writes: 1,
         reads: 1,
+        secret: String::new(),
     };
     let me = Arbiter::register(&arbiter, card).await.unwrap();
     Arbiter::steal(&arbiter, me, ShardSet::ALL).await.unwrap();

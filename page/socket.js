@@ -113,6 +113,8 @@ export class Socket extends EventTarget {
       this.#isRefused ||= isAboutWho(frame.goodbye.refused);
     }
     if (frame.refused) {
+      // An older node does not know how to go on where another one was.
+      if (this.state !== "live") this.#at = null;
       this.reason = frame.refused.message ?? "";
       this.#isRefused ||= this.state !== "live" && isAboutWho(frame.refused);
     }

@@ -1,6 +1,7 @@
 //! What can be asked of the process on the command line.
 
 use crate::{
+    asyncapi,
     auth::{KeyError, Keys, principal_of},
     bench::{self, BenchArgs},
     check::{self, Check},
@@ -54,6 +55,8 @@ enum Command {
     Token(TokenArgs),
     /// Prints the OpenAPI document of the REST API.
     Openapi,
+    /// Prints the AsyncAPI document of the session protocol.
+    Asyncapi,
     /// Proves that something is sound.
     #[command(subcommand)]
     Check(Check),
@@ -172,6 +175,7 @@ impl Cli {
             Command::Cluster(args) => {
                 cluster::run(&settings, &args).await.map_err(CliError::Cluster)?;
             }
+            Command::Asyncapi => say(&serde_json::to_string_pretty(&asyncapi::document())?)?,
             Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! One process, told in the order it happens: settings, telemetry, journal, actors, gateway, drain.
 
+mod asyncapi;
 mod auth;
 mod bench;
 mod check;

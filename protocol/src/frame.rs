@@ -45,6 +45,7 @@ pub const SUBPROTOCOL_JSON: &str = "outrider.v1.json";
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientFrame {
     /// Who I am, if the request that opened the socket did not say; later, that I still am: a newer token
@@ -84,6 +85,7 @@ pub enum ClientFrame {
 
 /// Where a session was when it was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
     /// Which, as its hello said.
@@ -94,6 +96,7 @@ pub struct Resume {
 
 /// What can be followed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Topic {
     /// An order: its rider, its driver, staff.
@@ -110,6 +113,7 @@ pub enum Topic {
 
 /// What a server says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ServerFrame {
     /// First, before anything else.
@@ -195,6 +199,7 @@ pub enum ServerFrame {
 
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is done and durable.
@@ -215,6 +220,7 @@ pub struct Done {
 
 /// What must arrive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Push {
     /// A job is offered to you.
@@ -249,6 +255,7 @@ pub enum Push {
 
 /// The map and what moved on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Board {
     /// Grows by one with each; a gap means: subscribe again. A full board too large for one frame
     /// goes on in frames that are not `full` and have the same `seq`.
@@ -269,6 +276,7 @@ pub struct Board {
 
 /// One actor, whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActorView {
     /// Its id in display form.
     pub actor: String,
@@ -277,6 +285,7 @@ pub struct ActorView {
     /// Where it lives.
     pub shard: crate::ShardId,
     /// Everything it remembers.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub state: serde_json::Value,
     /// The names of the events since the last view.
     pub events: Vec<String>,

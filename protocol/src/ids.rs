@@ -21,6 +21,7 @@ pub const SHARDS: u16 = 1024;
 
 /// One of [`SHARDS`] parts of the world, each owned by one node at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct ShardId(pub u16);
 

@@ -7,6 +7,7 @@ use std::fmt;
 /// Who is speaking, as their token proves. Whether they may do a thing is decided by the actor they
 /// ask, from its relation to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Principal {
     /// Who asks for a job.

@@ -202,6 +202,7 @@ pub struct Position {
 
 /// One moving or standing mark on the dispatcher's map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// A driver.
@@ -247,6 +248,7 @@ pub enum Mark {
 
 /// Something that happened, as one line of the board's ticker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Happening {
     /// When.
     pub at: Timestamp,
@@ -258,6 +260,7 @@ pub struct Happening {
 
 /// How many of what, now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Counters {
     /// Drivers by status.
     pub drivers: std::collections::BTreeMap<DriverStatus, u32>,

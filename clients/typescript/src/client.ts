@@ -1,0 +1,398 @@
+// One client of a node, for as long as an app lives.
+//
+//   connecting ─► live ─► (cut off, silent) waiting ─► connecting …
+//        └─ token refused twice ─► refused           close() ─► closed
+//
+// Whatever happens to the socket: a command is asked for, with the same id, until it is answered; what was missed
+// is heard after the client has come back; what must arrive is acknowledged when the app has heard it.
+
+import type {
+  ClientFrame, Code, CommandId, Done, Point, Position, Principal, Push, Refused, Resume, ServerFrame, Topic, Wish,
+} from "./frames.js";
+import { mintCommandId } from "./ids.js";
+
+const SUBPROTOCOL = "outrider.v1.json";
+const BACKOFF_MS = { first: 250, most: 15_000 };
+/** Without an answer for this long, a command is asked for again. */
+const ANSWER_MS = 8_000;
+/** How long a socket may take to be welcomed. */
+const WELCOME_MS = 15_000;
+/** Most commands that are under way at once; a node refuses more than 16. */
+const IN_FLIGHT_MAX = 8;
+/** Refusals that say "later" and not "no". */
+const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
+const CLOSE = { normal: 1000, restart: 1012, unauthenticated: 4401, comeBack: 4000 };
+
+/** A socket as browsers have it, and `ws` for Node. */
+export interface SocketLike {
+  readyState: number;
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  send(text: string): void;
+  close(code?: number): void;
+}
+
+export type SocketType = new (url: string, subprotocol: string) => SocketLike;
+
+export interface ClientOptions {
+  /** `wss://…/v1/ws`: of any node, or of what stands before them. */
+  url: string;
+  /** A bearer token; asked for whenever one is needed. */
+  token: () => string | Promise<string>;
+  /** The socket to use; the platform's own, if absent. */
+  WebSocket?: SocketType;
+  /** How long a command that is only told "later" is asked for, in milliseconds; for ever, if absent. */
+  giveUpAfter?: number;
+  /** Between 0 and 1; for tests. */
+  random?: () => number;
+}
+
+export type ClientState = "idle" | "connecting" | "live" | "waiting" | "refused" | "closed";
+
+export interface ClientEvents {
+  /** It has become live, or is not any more. */
+  state: (state: ClientState) => void;
+  /** It is let in. `resumed`: nothing was missed that is not said now; if not, everything is told anew. */
+  welcome: (welcome: { principal: Principal; resumed: boolean }) => void;
+  /** Any frame of the node, answers to commands among them. */
+  frame: (frame: ServerFrame) => void;
+  /** Something that must arrive; acknowledged when all listeners have returned. Each comes once. */
+  push: (push: Push) => void;
+}
+
+/** A command that was refused for good. */
+export class RefusedError extends Error {
+  constructor(readonly refused: Refused) {
+    super(refused.message);
+    this.name = "RefusedError";
+  }
+
+  get code(): Code {
+    return this.refused.code;
+  }
+}
+
+interface Pending {
+  readonly id: CommandId;
+  readonly wish: Wish;
+  readonly since: number;
+  /** When it may be asked for again; 0: at once. */
+  again: number;
+  isUnderWay: boolean;
+  resolve(done: Done): void;
+  reject(error: Error): void;
+}
+
+export class Client {
+  readonly #options: ClientOptions;
+  readonly #Socket: SocketType;
+  readonly #random: () => number;
+  readonly #listeners: { [Name in keyof ClientEvents]: Set<ClientEvents[Name]> } = {
+    state: new Set(), welcome: new Set(), frame: new Set(), push: new Set(),
+  };
+  readonly #pending = new Map<CommandId, Pending>();
+  readonly #topics = new Map<string, Topic>();
+  readonly #heardPushes = new Set<number>();
+
+  #state: ClientState = "idle";
+  #socket: SocketLike | null = null;
+  /** Where to go on after a drop. */
+  #at: Resume | null = null;
+  /** This socket's session, and how many of its frames have come. */
+  #here: Resume | null = null;
+  #attempts = 0;
+  #refusals = 0;
+  #heartbeatMs = 20_000;
+  #lastHeard = 0;
+  #lastSaid = 0;
+  #openedAt = 0;
+  #clockAheadMs = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #ticker: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: ClientOptions) {
+    const Socket = options.WebSocket ?? (globalThis as { WebSocket?: SocketType }).WebSocket;
+    if (!Socket) throw new Error("this platform has no WebSocket: give one, such as that of the package `ws`");
+    this.#options = options;
+    this.#Socket = Socket;
+    this.#random = options.random ?? Math.random;
+  }
+
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** The node's clock, in milliseconds since 1970. */
+  get serverNow(): number {
+    return Date.now() + this.#clockAheadMs;
+  }
+
+  /** How many commands wait for their answers. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** Listens; returns what ends it. */
+  on<Name extends keyof ClientEvents>(name: Name, listener: ClientEvents[Name]): () => void {
+    this.#listeners[name].add(listener);
+    return () => this.#listeners[name].delete(listener);
+  }
+
+  /** Connects, and stays connected until `close`. */
+  connect(): void {
+    if (this.#socket || this.#state === "connecting") return;
+    this.#refusals = 0;
+    this.#ticker ??= setInterval(() => this.#tick(), 250);
+    void this.#open();
+  }
+
+  /** Says goodbye. Commands that were not answered are rejected: their outcome is not known. */
+  close(): void {
+    clearTimeout(this.#retry);
+    clearInterval(this.#ticker);
+    this.#ticker = undefined;
+    this.#at = null;
+    this.#drop(CLOSE.normal);
+    this.#become("closed");
+    for (const pending of this.#pending.values()) pending.reject(new Error("closed before there was an answer"));
+    this.#pending.clear();
+  }
+
+  /**
+   * Wants something. Resolves once it is done and durable, rejects with a `RefusedError` if it is not: however often
+   * the connection breaks meanwhile, it happens once. Pass the `id` of a wish that was not answered before the app
+   * ended to ask for the same again.
+   */
+  command(wish: Wish, id: CommandId = mintCommandId(this.serverNow)): Promise<Done> {
+    const known = this.#pending.get(id);
+    if (known) return Promise.reject(new Error(`${id} is under way already`));
+    return new Promise<Done>((resolve, reject) => {
+      this.#pending.set(id, { id, wish, since: Date.now(), again: 0, isUnderWay: false, resolve, reject });
+      this.#ask();
+    });
+  }
+
+  /** Follows something, now and after every drop. Its views come as frames. */
+  subscribe(topic: Topic): void {
+    this.#topics.set(JSON.stringify(topic), topic);
+    if (this.#state === "live") this.#say({ subscribe: topic });
+  }
+
+  unsubscribe(topic: Topic): void {
+    this.#topics.delete(JSON.stringify(topic));
+    if (this.#state === "live") this.#say({ unsubscribe: topic });
+  }
+
+  /** Says where a driver is. Only the latest counts, so nothing is kept while there is no connection. */
+  position(at: Point, more: Omit<Position, "at" | "sampled_at"> & { sampled_at?: number } = {}): void {
+    if (this.#state !== "live") return;
+    this.#say({ position: { sampled_at: Math.round(this.serverNow), ...more, at } });
+  }
+
+  /** Shows a newer token, so that the session outlasts the old one. */
+  async renew(): Promise<void> {
+    const token = await this.#options.token();
+    if (this.#state === "live") this.#say({ identify: { token } });
+  }
+
+  /** Ends the wait for the next attempt: the network is back, says the platform. */
+  retryNow(): void {
+    if (this.#state === "waiting") void this.#open();
+  }
+
+  async #open(): Promise<void> {
+    clearTimeout(this.#retry);
+    this.#drop(CLOSE.comeBack);
+    this.#become("connecting");
+    let token: string;
+    try {
+      token = await this.#options.token();
+    } catch {
+      return this.#comeBack();
+    }
+    if (this.#state !== "connecting" || this.#socket) return;
+    const socket = new this.#Socket(this.#options.url, SUBPROTOCOL);
+    this.#socket = socket;
+    this.#here = null;
+    this.#openedAt = this.#lastHeard = Date.now();
+    const resume = this.#at;
+    socket.onopen = () => this.#say({ identify: resume ? { token, resume } : { token } });
+    socket.onmessage = ({ data }) => {
+      if (this.#socket === socket) this.#hear(data);
+    };
+    socket.onerror = () => {};
+    socket.onclose = ({ code }) => {
+      if (this.#socket === socket) this.#closed(code);
+    };
+  }
+
+  #hear(data: unknown): void {
+    this.#lastHeard = Date.now();
+    if (this.#here) this.#here.heard += 1;
+    let frame: ServerFrame;
+    try {
+      frame = JSON.parse(String(data)) as ServerFrame;
+    } catch {
+      // Not whole: what follows cannot be trusted either, and is said again.
+      if (this.#here) this.#here.heard -= 1;
+      this.#drop(CLOSE.comeBack);
+      return this.#comeBack();
+    }
+    if ("hello" in frame) {
+      const { session, heartbeat_ms: every, server_time: time } = frame.hello;
+      this.#here = { session, heard: 1 };
+      this.#heartbeatMs = every;
+      this.#clockAheadMs = time - Date.now();
+    } else if ("heartbeat" in frame) {
+      this.#clockAheadMs = frame.heartbeat.server_time - Date.now();
+    } else if ("welcome" in frame) {
+      this.#welcomed(frame.welcome);
+    } else if ("result" in frame) {
+      this.#answered(frame.result.id, frame.result.outcome);
+    } else if ("push" in frame) {
+      const { n, push } = frame.push;
+      if (!this.#heardPushes.has(n)) {
+        this.#heardPushes.add(n);
+        this.#emit("push", push);
+      }
+      this.#say({ ack: { n } });
+    } else if ("refused" in frame && this.#state === "connecting") {
+      // An older node does not know how to go on where another one was: begin anew.
+      this.#at = null;
+    } else if ("unsubscribed" in frame) {
+      this.#topics.delete(JSON.stringify(frame.unsubscribed.topic));
+    }
+    this.#emit("frame", frame);
+  }
+
+  #welcomed({ principal, resumed }: { principal: Principal; resumed?: boolean | null }): void {
+    // The answer to a newer token: nothing begins.
+    if (this.#state === "live") return;
+    this.#at = this.#here;
+    this.#attempts = this.#refusals = 0;
+    if (!resumed) {
+      this.#heardPushes.clear();
+      for (const topic of this.#topics.values()) this.#say({ subscribe: topic });
+    }
+    // What was under way may or may not have happened: asked again, it is answered, and happens once.
+    for (const pending of this.#pending.values()) [pending.isUnderWay, pending.again] = [false, 0];
+    this.#become("live");
+    this.#emit("welcome", { principal, resumed: resumed === true });
+    this.#ask();
+  }
+
+  #answered(id: CommandId, outcome: { ok: Done } | { refused: Refused }): void {
+    const pending = this.#pending.get(id);
+    if (!pending) return;
+    if ("refused" in outcome) {
+      const { refused } = outcome;
+      const isTooLong = Date.now() - pending.since > (this.#options.giveUpAfter ?? Infinity);
+      if (PASSING.has(refused.code) && !isTooLong) {
+        pending.isUnderWay = false;
+        pending.again = Date.now() + (refused.retry_after_ms ?? 250) * (1 + this.#random());
+        return;
+      }
+      this.#pending.delete(id);
+      pending.reject(new RefusedError(refused));
+    } else {
+      this.#pending.delete(id);
+      pending.resolve(outcome.ok);
+    }
+    this.#ask();
+  }
+
+  /** Asks for what was not answered, in the order in which it was wished. */
+  #ask(): void {
+    if (this.#state !== "live") return;
+    const now = Date.now();
+    let n = 0;
+    for (const pending of this.#pending.values()) {
+      if (pending.isUnderWay && now < pending.again) {
+        n += 1;
+      } else if (n < IN_FLIGHT_MAX && now >= pending.again) {
+        n += 1;
+        pending.isUnderWay = true;
+        pending.again = now + ANSWER_MS;
+        this.#say({ command: { id: pending.id, wish: pending.wish } });
+      }
+    }
+  }
+
+  #say(frame: ClientFrame): void {
+    if (this.#socket?.readyState !== 1) return;
+    this.#lastSaid = Date.now();
+    this.#socket.send(JSON.stringify(frame));
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    if (this.#state === "connecting" && this.#socket && now - this.#openedAt > WELCOME_MS) {
+      this.#drop(CLOSE.comeBack);
+      return this.#comeBack();
+    }
+    if (this.#state !== "live") return;
+    // A node says something at least once in a heartbeat.
+    if (now - this.#lastHeard > this.#heartbeatMs * 2.5) {
+      this.#drop(CLOSE.comeBack);
+      return this.#comeBack();
+    }
+    if (now - this.#lastSaid > this.#heartbeatMs / 2) this.#say({ heartbeat: { heard: this.#here?.heard ?? null } });
+    this.#ask();
+  }
+
+  #closed(code: number): void {
+    this.#socket = null;
+    if (code === CLOSE.unauthenticated) {
+      this.#refusals += 1;
+      // One token may have expired on its way; the next one is another.
+      if (this.#refusals >= 2) {
+        clearInterval(this.#ticker);
+        this.#ticker = undefined;
+        return this.#become("refused");
+      }
+    }
+    // Others are there, and wait for this one.
+    if (code === CLOSE.restart) this.#attempts = 0;
+    this.#comeBack();
+  }
+
+  #comeBack(): void {
+    const ceiling = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** this.#attempts);
+    this.#attempts += 1;
+    // Everybody who was cut off at once must not come back at once.
+    const wait = ceiling * (0.5 + this.#random());
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => void this.#open(), wait);
+    this.#become("waiting");
+  }
+
+  #drop(code: number): void {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.onerror = () => {};
+    socket.close(code);
+  }
+
+  #become(state: ClientState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#emit("state", state);
+  }
+
+  #emit<Name extends keyof ClientEvents>(name: Name, ...values: Parameters<ClientEvents[Name]>): void {
+    for (const listener of this.#listeners[name]) {
+      try {
+        (listener as (...values: Parameters<ClientEvents[Name]>) => void)(...values);
+      } catch (error) {
+        // A fault of the app is the app's to see, and keeps nobody else from hearing.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}

@@ -1,0 +1,1722 @@
+// Generated from protocol/asyncapi.json by `npm run generate`. Do not edit.
+
+/**
+ * What a client says.
+ */
+export type ClientFrame =
+  | {
+      /**
+       * Who I am, if the request that opened the socket did not say; later, that I still am: a newer token
+       * of the same principal. Answered by [`ServerFrame::Welcome`].
+       */
+      identify: {
+        resume?: Resume | null;
+        /**
+         * A signed bearer token.
+         */
+        token: string;
+      };
+    }
+  | {
+      /**
+       * I am still here.
+       */
+      heartbeat: {
+        /**
+         * How many frames of this session I have, of all kinds: they need not be kept for me.
+         */
+        heard?: number | null;
+      };
+    }
+  | {
+      /**
+       * I want this. Answered by exactly one [`ServerFrame::Result`].
+       */
+      command: {
+        id: CommandId;
+        wish: Wish;
+      };
+    }
+  | {
+      position: Position;
+    }
+  | {
+      /**
+       * I have push number `n`.
+       */
+      ack: {
+        /**
+         * Which.
+         */
+        n: number;
+      };
+    }
+  | {
+      subscribe: Topic;
+    }
+  | {
+      unsubscribe: Topic;
+    };
+export type SessionId = string;
+export type CommandId = string;
+/**
+ * Anything a client can ask for, over any transport.
+ */
+export type Wish =
+  | {
+      place_order: NewOrder;
+    }
+  | {
+      /**
+       * Something done to an order.
+       */
+      order: {
+        action: OrderAction;
+        id: OrderId;
+      };
+    }
+  | {
+      request_rescue: NewRescue;
+    }
+  | {
+      /**
+       * Something done to a rescue.
+       */
+      rescue: {
+        action: RescueAction;
+        id: RescueId;
+      };
+    }
+  | {
+      /**
+       * Something done to a driver; oneself, if absent.
+       */
+      driver: {
+        action: DriverAction;
+        id?: DriverId | null;
+      };
+    };
+export type DriverId = string;
+/**
+ * What shows that goods changed hands.
+ */
+export type ProofKind = "photo" | "signature" | "pin" | "qr" | "barcode" | "id_document" | "quantity";
+/**
+ * How a commerce order reaches its rider.
+ */
+export type Handoff = "driver" | "collect";
+/**
+ * What is moved.
+ */
+export type OrderKind = "ride" | "delivery" | "commerce";
+export type MerchantId = string;
+/**
+ * What a driver drives.
+ */
+export type VehicleKind = "foot" | "bicycle" | "moto" | "car" | "van" | "tow_truck";
+/**
+ * How and when an order is paid for.
+ */
+export type PaymentTiming = "cash" | "prepay" | "on_completion";
+/**
+ * How a driver is found.
+ */
+export type OfferPolicy =
+  "sequential" | "broadcast_first_wins" | "two_sided" | "batch_optimal" | "auto_assign" | "direct" | "feed";
+export type RiderId = string;
+/**
+ * Milliseconds since the Unix epoch, as read by whoever received the words it is attached to.
+ */
+export type Timestamp = number;
+/**
+ * What may be done to an order. Who may do which, and when, the order decides.
+ */
+export type OrderAction =
+  | {
+      /**
+       * The payment is good for this amount (minor units).
+       */
+      confirm_payment: {
+        /**
+         * Minor units.
+         */
+        amount: number;
+      };
+    }
+  | {
+      /**
+       * The payment failed for good.
+       */
+      fail_payment: {};
+    }
+  | {
+      /**
+       * Change the time of a scheduled order.
+       */
+      reschedule: {
+        start_at: Timestamp;
+      };
+    }
+  | {
+      /**
+       * Staff: look at the price of a scheduled order again.
+       */
+      requote: {};
+    }
+  | {
+      /**
+       * The rider agrees to the new price.
+       */
+      accept_price: {};
+    }
+  | {
+      /**
+       * The rider does not, and the order is called off.
+       */
+      decline_price: {};
+    }
+  | {
+      /**
+       * Change the stops of a running one; the driver must agree.
+       */
+      modify_stops: {
+        /**
+         * The stops still to come.
+         */
+        stops: Place[];
+      };
+    }
+  | {
+      /**
+       * The driver agrees to the new stops.
+       */
+      accept_change: {};
+    }
+  | {
+      /**
+       * The driver does not.
+       */
+      decline_change: {};
+    }
+  | {
+      /**
+       * Two-sided: the rider wants this driver.
+       */
+      confirm_offer: {
+        offer: OfferId;
+      };
+    }
+  | {
+      /**
+       * Two-sided: the rider does not.
+       */
+      reject_offer: {
+        offer: OfferId;
+      };
+    }
+  | {
+      /**
+       * A dispatcher gives it to this driver.
+       */
+      assign: {
+        driver: DriverId;
+        /**
+         * Even if excluded or full.
+         */
+        force?: boolean;
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher takes it from its driver.
+       */
+      unassign: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * Nobody was found: look again for a while, from the feed.
+       */
+      extend_search: {};
+    }
+  | {
+      /**
+       * Nobody was found: the rider collects it from the merchant.
+       */
+      collect_instead: {};
+    }
+  | {
+      /**
+       * The driver sets off.
+       */
+      depart: {};
+    }
+  | {
+      /**
+       * The driver is there. The rider or staff may say so where GPS does not.
+       */
+      arrive: {};
+    }
+  | {
+      /**
+       * The rider is on board (two-sided presets ask).
+       */
+      on_board: {};
+    }
+  | {
+      /**
+       * The ride starts.
+       */
+      start: {
+        /**
+         * What the rider told the driver.
+         */
+        code?: string | null;
+      };
+    }
+  | {
+      /**
+       * The goods are in the driver's hands.
+       */
+      pick_up: {
+        /**
+         * What shows it.
+         */
+        proofs?: Proof[];
+      };
+    }
+  | {
+      /**
+       * At a stop on the way.
+       */
+      arrive_stop: {};
+    }
+  | {
+      /**
+       * Done there.
+       */
+      complete_stop: {
+        /**
+         * What shows it.
+         */
+        proofs?: Proof[];
+      };
+    }
+  | {
+      /**
+       * Not done there.
+       */
+      skip_stop: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * The ride ends.
+       */
+      finish: {
+        /**
+         * The last code, where one is used.
+         */
+        code?: string | null;
+        /**
+         * Why it ends away from the last stop: `rider_asked`, `road_blocked`, `wrong_address`,
+         *         `breakdown`, `unsafe` or `staff_decision`.
+         */
+        early_reason?: string | null;
+      };
+    }
+  | {
+      /**
+       * The goods are handed over.
+       */
+      deliver: {
+        /**
+         * Cash collected, in minor units.
+         */
+        cash?: number | null;
+        /**
+         * What shows it.
+         */
+        proofs?: Proof[];
+      };
+    }
+  | {
+      /**
+       * The goods could not be handed over.
+       */
+      fail: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * Try again to hand the goods over; after nobody was found, as a new order.
+       */
+      retry: {};
+    }
+  | {
+      /**
+       * Take the goods back.
+       */
+      start_return: {};
+    }
+  | {
+      /**
+       * The goods are back.
+       */
+      returned: {
+        /**
+         * What shows it.
+         */
+        proofs?: Proof[];
+      };
+    }
+  | {
+      /**
+       * A dispatcher lets another driver take over the goods.
+       */
+      handover: {
+        driver: DriverId;
+      };
+    }
+  | {
+      /**
+       * The driver tried to reach the rider.
+       */
+      contacted: {};
+    }
+  | {
+      /**
+       * The rider did not come.
+       */
+      no_show: {};
+    }
+  | {
+      /**
+       * Call it off.
+       */
+      cancel: {
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * Ask to call it off after pickup.
+       */
+      request_cancel: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * Answer that.
+       */
+      decide_cancel: {
+        decision: CancelDecision;
+      };
+    }
+  | {
+      /**
+       * Call it off because someone is not safe. Never refused while the order lives.
+       */
+      cancel_safety: {
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * The rider wants out before the last stop.
+       */
+      end_early: {};
+    }
+  | {
+      /**
+       * The driver cannot go on.
+       */
+      cannot_continue: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * The goods are lost or damaged.
+       */
+      report_loss: {
+        /**
+         * How.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * The driver takes this many percent off the fare.
+       */
+      adjust_fare_down: {
+        /**
+         * 1 to 100.
+         */
+        percent: number;
+      };
+    }
+  | {
+      /**
+       * The rider gives something extra, in minor units.
+       */
+      tip: {
+        /**
+         * Minor units.
+         */
+        amount: number;
+      };
+    }
+  | {
+      /**
+       * One to five stars.
+       */
+      rate: {
+        /**
+         * 1 to 5.
+         */
+        stars: number;
+      };
+    }
+  | {
+      /**
+       * The merchant will make it.
+       */
+      merchant_accept: {
+        /**
+         * Minutes until ready.
+         */
+        prep_min: number;
+      };
+    }
+  | {
+      /**
+       * The merchant will not.
+       */
+      merchant_reject: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * The merchant starts.
+       */
+      start_prep: {};
+    }
+  | {
+      /**
+       * It is ready.
+       */
+      ready: {};
+    }
+  | {
+      /**
+       * One item cannot be had.
+       */
+      item_unavailable: {
+        /**
+         * Which, from 0.
+         */
+        item: number;
+      };
+    }
+  | {
+      /**
+       * The rider's answer to that.
+       */
+      decide_item: {
+        /**
+         * Which, from 0.
+         */
+        item: number;
+        /**
+         * Something like it (true), or the money (false).
+         */
+        replace: boolean;
+      };
+    }
+  | {
+      /**
+       * The merchant gave it to the driver.
+       */
+      hand_over: {};
+    }
+  | {
+      /**
+       * The rider collected it.
+       */
+      collected: {
+        /**
+         * The collection code.
+         */
+        code?: string | null;
+      };
+    };
+export type OfferId = string;
+/**
+ * What becomes of goods whose order is called off after pickup.
+ */
+export type CancelDecision = "return" | "complete" | "deny";
+export type OrderId = string;
+/**
+ * What is wrong with a stranded vehicle.
+ */
+export type Issue = "flat_tyre" | "battery_dead" | "out_of_fuel" | "mechanical" | "accident" | "locked_out" | "stuck";
+/**
+ * How bad it is to be stranded there.
+ */
+export type Severity = "minor" | "normal" | "urgent";
+/**
+ * What may be done to a rescue.
+ */
+export type RescueAction =
+  | {
+      /**
+       * The rider, or a dispatcher, says where it is: better than before.
+       */
+      locate: {
+        /**
+         * How well that is known, in metres.
+         */
+        accuracy_m?: number | null;
+        at: Place;
+      };
+    }
+  | {
+      /**
+       * A dispatcher says what is needed.
+       */
+      triage: {
+        needs: Needs;
+      };
+    }
+  | {
+      /**
+       * Two-sided: the rider wants this driver.
+       */
+      confirm_offer: {
+        offer: OfferId;
+      };
+    }
+  | {
+      /**
+       * Two-sided: the rider does not.
+       */
+      reject_offer: {
+        offer: OfferId;
+      };
+    }
+  | {
+      /**
+       * A dispatcher gives it to this driver.
+       */
+      assign: {
+        driver: DriverId;
+        /**
+         * Even if excluded or full.
+         */
+        force?: boolean;
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher takes it from its driver.
+       */
+      unassign: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * The driver sets off: to the scene, or from it once loaded.
+       */
+      depart: {};
+    }
+  | {
+      /**
+       * The driver is there: at the scene, or at the dropoff.
+       */
+      arrive: {};
+    }
+  | {
+      /**
+       * The driver starts to repair.
+       */
+      begin_assist: {};
+    }
+  | {
+      /**
+       * The driver starts to load.
+       */
+      load: {
+        dropoff?: Place | null;
+        /**
+         * What shows how it was.
+         */
+        proofs?: Proof[];
+      };
+    }
+  | {
+      /**
+       * The driver there needs another one.
+       */
+      escalate: {
+        needs: Needs;
+        /**
+         * Does the first driver stay?
+         */
+        stay?: boolean;
+      };
+    }
+  | {
+      /**
+       * The vehicle is off the truck.
+       */
+      unload: {
+        /**
+         * What shows how it is.
+         */
+        proofs?: Proof[];
+      };
+    }
+  | {
+      /**
+       * It runs again.
+       */
+      fixed: {};
+    }
+  | {
+      /**
+       * The rider says whether it does.
+       */
+      confirm_fixed: {
+        /**
+         * Does it?
+         */
+        fixed: boolean;
+      };
+    }
+  | {
+      /**
+       * The driver tried to reach the rider.
+       */
+      contacted: {};
+    }
+  | {
+      /**
+       * The rider is not there.
+       */
+      no_show: {};
+    }
+  | {
+      /**
+       * Call it off.
+       */
+      cancel: {
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * Call it off because someone is not safe. Never refused while the rescue lives.
+       */
+      cancel_safety: {
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * It went wrong beyond repair.
+       */
+      fail: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * One to five stars.
+       */
+      rate: {
+        /**
+         * 1 to 5.
+         */
+        stars: number;
+      };
+    };
+export type RescueId = string;
+/**
+ * What may be done to a driver.
+ */
+export type DriverAction =
+  | {
+      /**
+       * Start, stop or pause work.
+       */
+      set_duty: {
+        duty: DutyWish;
+        vehicle?: Vehicle | null;
+      };
+    }
+  | {
+      /**
+       * Yes to an offer.
+       */
+      accept_offer: {
+        offer: OfferId;
+      };
+    }
+  | {
+      /**
+       * No to an offer.
+       */
+      decline_offer: {
+        offer: OfferId;
+      };
+    }
+  | {
+      /**
+       * The device shows the offer.
+       */
+      see_offer: {
+        offer: OfferId;
+      };
+    }
+  | {
+      /**
+       * Take a job from the feed.
+       */
+      claim_job: {
+        job: JobId;
+      };
+    }
+  | {
+      /**
+       * Give back a job that was assigned without asking.
+       */
+      reject_job: {
+        job: JobId;
+      };
+    }
+  | {
+      /**
+       * Only jobs that lead there, until the shift ends or it is taken back.
+       */
+      set_destination: {
+        to?: Point | null;
+      };
+    }
+  | {
+      /**
+       * Staff: may not work.
+       */
+      suspend: {
+        /**
+         * Why.
+         */
+        reason: string;
+        /**
+         * Also from the jobs it has?
+         */
+        reassign?: boolean;
+      };
+    }
+  | {
+      /**
+       * Staff: may work again.
+       */
+      reinstate: {};
+    };
+/**
+ * Whether a driver works.
+ */
+export type DutyWish = "on" | "off" | "break";
+/**
+ * What a driver can be busy with.
+ */
+export type JobId =
+  | {
+      order: OrderId;
+    }
+  | {
+      rescue: RescueId;
+    };
+/**
+ * What can be followed.
+ */
+export type Topic =
+  | {
+      order: OrderId;
+    }
+  | {
+      rescue: RescueId;
+    }
+  | {
+      driver: DriverId;
+    }
+  | "board"
+  | {
+      /**
+       * One actor's whole state as it changes, by its id in display form. Staff only.
+       */
+      actor: string;
+    };
+/**
+ * What a server says.
+ */
+export type ServerFrame =
+  | {
+      /**
+       * First, before anything else.
+       */
+      hello: {
+        /**
+         * Largest frame accepted, in bytes.
+         */
+        frame_bytes_max: number;
+        /**
+         * Most frames a second, over time.
+         */
+        frames_per_s: number;
+        /**
+         * Say something at least this often, in milliseconds.
+         */
+        heartbeat_ms: number;
+        server_time: Timestamp;
+        session: SessionId;
+      };
+    }
+  | {
+      /**
+       * You are who you say.
+       */
+      welcome: {
+        expires_at: Timestamp;
+        principal: Principal;
+        /**
+         * Does it go on where the other one was? Then what was missed follows, and what was subscribed
+         *         to still is. If not, everything is told anew to whoever asks. Absent where it has gone on all along:
+         *         in the answer to a newer token.
+         */
+        resumed?: boolean | null;
+      };
+    }
+  | {
+      /**
+       * I am still here too.
+       */
+      heartbeat: {
+        server_time: Timestamp;
+      };
+    }
+  | {
+      /**
+       * The answer to a command.
+       */
+      result: {
+        id: CommandId;
+        outcome: Outcome;
+      };
+    }
+  | {
+      /**
+       * Something that must arrive; re-sent until acknowledged or void.
+       */
+      push: {
+        /**
+         * Acknowledge this.
+         */
+        n: number;
+        push: Push;
+      };
+    }
+  | {
+      refused: Refused;
+    }
+  | {
+      order: OrderView;
+    }
+  | {
+      rescue: RescueView;
+    }
+  | {
+      driver: DriverView;
+    }
+  | {
+      rider: RiderView;
+    }
+  | {
+      /**
+       * Where the driver of a job is. Lossy: the latest counts.
+       */
+      sighted: {
+        at: Point;
+        /**
+         * Until the next place it must be, in seconds.
+         */
+        eta_s?: number | null;
+        job: JobId;
+      };
+    }
+  | {
+      board: Board;
+    }
+  | {
+      actor: ActorView;
+    }
+  | {
+      /**
+       * A topic ended: gone, or no longer yours to follow.
+       */
+      unsubscribed: {
+        refused: Refused;
+        topic: Topic;
+      };
+    }
+  | {
+      /**
+       * Last; the close code follows.
+       */
+      goodbye: {
+        refused: Refused;
+      };
+    };
+/**
+ * Who is speaking, as their token proves. Whether they may do a thing is decided by the actor they
+ * ask, from its relation to them.
+ */
+export type Principal =
+  | {
+      rider: RiderId;
+    }
+  | {
+      driver: DriverId;
+    }
+  | {
+      merchant: MerchantId;
+    }
+  | "dispatcher"
+  | "admin"
+  | "system";
+/**
+ * What came of a command.
+ */
+export type Outcome =
+  | {
+      ok: Done;
+    }
+  | {
+      refused: Refused;
+    };
+/**
+ * Why, in one stable word that a program may branch on. Codes are added, never changed or reused.
+ */
+export type Code =
+  | "malformed"
+  | "invalid"
+  | "too_large"
+  | "unauthenticated"
+  | "forbidden"
+  | "not_found"
+  | "illegal_transition"
+  | "taken"
+  | "insufficient_funds"
+  | "offer_gone"
+  | "too_far"
+  | "too_early"
+  | "too_late"
+  | "wrong_code"
+  | "proof_missing"
+  | "not_eligible"
+  | "out_of_area"
+  | "quote_invalid"
+  | "command_expired"
+  | "command_id_reused"
+  | "busy"
+  | "rate_limited"
+  | "quarantined"
+  | "unavailable"
+  | "draining"
+  | "internal";
+/**
+ * What must arrive.
+ */
+export type Push =
+  | {
+      offer: Offer;
+    }
+  | {
+      /**
+       * It no longer is.
+       */
+      offer_ended: {
+        offer: OfferId;
+        status: OfferStatus;
+      };
+    }
+  | {
+      /**
+       * A job is yours.
+       */
+      assigned: {
+        job: JobId;
+      };
+    }
+  | {
+      /**
+       * A job is no longer yours.
+       */
+      released: {
+        job: JobId;
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A job you claimed did not become yours.
+       */
+      claim_lost: {
+        job: JobId;
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    };
+/**
+ * A currency Outrider charges in (ISO 4217).
+ */
+export type Currency = "RWF" | "UGX" | "GHS" | "USD" | "IDR" | "EUR";
+/**
+ * What a job is, as far as a driver's slots care.
+ */
+export type WorkKind = "ride" | "delivery" | "rescue";
+/**
+ * Where an offer is.
+ */
+export type OfferStatus =
+  | "created"
+  | "sent"
+  | "delivered"
+  | "seen"
+  | "accepting"
+  | "driver_confirmed"
+  | "rider_confirmed"
+  | "accepted"
+  | "lost"
+  | "declined"
+  | "expired"
+  | "withdrawn";
+/**
+ * Where the merchant's side of an order is.
+ */
+export type FulfilmentStatus =
+  "none" | "awaiting_merchant" | "confirmed" | "preparing" | "ready" | "handed_over" | "rejected";
+/**
+ * Where an order's transport is. Rides use `in_progress` where deliveries use `picked_up` to
+ * `at_dropoff`; the rest is shared.
+ */
+export type OrderStatus =
+  | "awaiting_payment"
+  | "scheduled"
+  | "waiting"
+  | "searching"
+  | "job_feed"
+  | "assigned"
+  | "en_route_pickup"
+  | "at_pickup"
+  | "in_progress"
+  | "picked_up"
+  | "in_transit"
+  | "at_stop"
+  | "at_dropoff"
+  | "failed_attempt"
+  | "returning"
+  | "completed"
+  | "delivered"
+  | "returned"
+  | "no_driver_found"
+  | "no_show"
+  | "cancelled_by_rider"
+  | "cancelled_by_driver"
+  | "cancelled_by_merchant"
+  | "cancelled_by_system"
+  | "cancelled_by_admin"
+  | "cancelled_safety"
+  | "failed";
+/**
+ * Where a rescue is.
+ */
+export type RescueStatus =
+  | "requested"
+  | "searching"
+  | "accepted"
+  | "en_route"
+  | "on_scene"
+  | "assisting"
+  | "loading"
+  | "in_transit"
+  | "at_dropoff"
+  | "escalated"
+  | "completed"
+  | "rejected_out_of_area"
+  | "no_driver"
+  | "cancelled_by_rider"
+  | "cancelled_by_admin"
+  | "no_show"
+  | "cancelled_safety"
+  | "failed";
+/**
+ * Whether a driver can be given work, as derived from duty, link and load.
+ */
+export type DriverStatus =
+  "blocked" | "offline" | "unreachable" | "on_break" | "offered" | "busy" | "partly_busy" | "available";
+/**
+ * One moving or standing mark on the dispatcher's map.
+ */
+export type Mark =
+  | {
+      /**
+       * A driver.
+       */
+      driver: {
+        at: Point;
+        id: DriverId;
+        /**
+         * What it does.
+         */
+        jobs: JobId[];
+        status: DriverStatus;
+      };
+    }
+  | {
+      /**
+       * An order.
+       */
+      order: {
+        driver?: DriverId | null;
+        dropoff: Point;
+        id: OrderId;
+        kind: OrderKind;
+        pickup: Point;
+        status: OrderStatus;
+      };
+    }
+  | {
+      /**
+       * A rescue.
+       */
+      rescue: {
+        at: Point;
+        driver?: DriverId | null;
+        id: RescueId;
+        issue: Issue;
+        status: RescueStatus;
+      };
+    };
+/**
+ * One of [`SHARDS`] parts of the world, each owned by one node at a time.
+ */
+export type ShardId = number;
+
+export interface Frames {
+  ClientFrame?: ClientFrame;
+  ServerFrame?: ServerFrame;
+}
+/**
+ * Where a session was when it was cut off.
+ */
+export interface Resume {
+  /**
+   * How many of its frames arrived, of all kinds.
+   */
+  heard: number;
+  session: SessionId;
+}
+/**
+ * An order as it is asked for.
+ */
+export interface NewOrder {
+  /**
+   * Cash the driver collects at the dropoff, in minor units; deliveries only.
+   */
+  cash_on_delivery?: number | null;
+  driver?: DriverId | null;
+  /**
+   * Proofs needed at dropoff; deliveries only.
+   */
+  dropoff_proof?: ProofKind[];
+  handoff?: Handoff;
+  kind: OrderKind;
+  merchant?: MerchantId | null;
+  /**
+   * How many items a commerce basket has; each can become unavailable.
+   */
+  n_items?: number | null;
+  needs?: Needs;
+  payment?: PaymentTiming;
+  /**
+   * Proofs needed at pickup; deliveries only.
+   */
+  pickup_proof?: ProofKind[];
+  policy?: OfferPolicy | null;
+  /**
+   * The price promise this order was decided on, from `POST /v1/quotes`.
+   */
+  quote?: string | null;
+  rider?: RiderId | null;
+  start_at?: Timestamp | null;
+  /**
+   * Pickup first, last dropoff last; 2 to 20.
+   */
+  stops: Place[];
+}
+/**
+ * What a driver must bring.
+ */
+export interface Needs {
+  /**
+   * All of these, such as `cold_chain` or `jump_start`.
+   */
+  skills?: string[];
+  /**
+   * Any of these vehicles; empty means any at all.
+   */
+  vehicles?: VehicleKind[];
+  /**
+   * Room for this much, in grams.
+   */
+  weight_g?: number;
+}
+/**
+ * A position a person can find.
+ */
+export interface Place {
+  at: Point;
+  /**
+   * What the rider calls it; at most 200 characters.
+   */
+  label?: string | null;
+}
+/**
+ * A position on the Earth (WGS 84), in degrees. Always finite and in range: a frame with any other
+ * numbers does not decode.
+ */
+export interface Point {
+  /**
+   * Degrees north, −90 to 90.
+   */
+  lat: number;
+  /**
+   * Degrees east, −180 to 180.
+   */
+  lon: number;
+}
+/**
+ * One proof: what it is and where it is kept, or the code itself for a PIN.
+ */
+export interface Proof {
+  kind: ProofKind;
+  /**
+   * A reference to the stored artefact, its hash, or the PIN. At most 200 characters.
+   */
+  value: string;
+}
+/**
+ * A rescue as it is asked for.
+ */
+export interface NewRescue {
+  /**
+   * How well that is known, in metres. One too vague waits until someone has said where it is.
+   */
+  accuracy_m?: number | null;
+  at: Place;
+  dropoff?: Place | null;
+  issue: Issue;
+  policy?: OfferPolicy | null;
+  rider?: RiderId | null;
+  severity?: Severity | null;
+  vehicle?: VehicleKind | null;
+  /**
+   * How heavy it is, in grams.
+   */
+  weight_g?: number;
+}
+/**
+ * What a driver brings.
+ */
+export interface Vehicle {
+  /**
+   * How much it carries, in grams.
+   */
+  capacity_g?: number;
+  kind: VehicleKind;
+  /**
+   * What else it, or its driver, can do.
+   */
+  skills?: string[];
+}
+/**
+ * Where a device was.
+ */
+export interface Position {
+  /**
+   * Radius of the 68 % circle, in metres.
+   */
+  accuracy_m?: number | null;
+  at: Point;
+  /**
+   * Degrees clockwise from north.
+   */
+  heading_deg?: number | null;
+  sampled_at: Timestamp;
+  /**
+   * Metres per second.
+   */
+  speed_mps?: number | null;
+}
+/**
+ * What a command did.
+ */
+export interface Done {
+  /**
+   * To whom, in display form; for a new order or rescue, its id.
+   */
+  actor: string;
+  /**
+   * The version that actor then had.
+   */
+  version: number;
+}
+/**
+ * A refusal on the wire.
+ */
+export interface Refused {
+  /**
+   * For `illegal_transition`: the commands that would not have been refused for that reason.
+   */
+  allowed?: string[];
+  code: Code;
+  /**
+   * For people; may change.
+   */
+  message: string;
+  /**
+   * For `busy`, `rate_limited` and `unavailable`: how long to wait, in milliseconds.
+   */
+  retry_after_ms?: number | null;
+}
+/**
+ * An offer as its driver sees it: enough to decide on.
+ */
+export interface Offer {
+  dropoff?: Place | null;
+  /**
+   * How long it takes to get to the pickup, in seconds.
+   */
+  eta_s: number;
+  expires_at: Timestamp;
+  fare: Money;
+  id: OfferId;
+  job: JobId;
+  pickup: Place;
+  work: WorkKind;
+}
+/**
+ * An amount of one currency.
+ */
+export interface Money {
+  /**
+   * In minor units: cents, or francs where a franc has no cents.
+   */
+  amount: number;
+  currency: Currency;
+}
+/**
+ * An order as its rider, its driver and dispatchers see it.
+ */
+export interface OrderView {
+  changed_at: Timestamp;
+  /**
+   * The code the rider tells the driver; shown to the rider only.
+   */
+  code?: string | null;
+  driver?: DriverId | null;
+  fare: Fare;
+  followed_by?: OrderId | null;
+  follows?: OrderId | null;
+  fulfilment: FulfilmentStatus;
+  id: OrderId;
+  kind: OrderKind;
+  /**
+   * Offers that are still open.
+   */
+  offers: OfferView[];
+  placed_at: Timestamp;
+  policy: OfferPolicy;
+  price_asked?: Fare | null;
+  /**
+   * Why it ended, if it ended badly.
+   */
+  reason?: string | null;
+  rider: RiderId;
+  start_at?: Timestamp | null;
+  status: OrderStatus;
+  /**
+   * Pickup first.
+   */
+  stops: Place[];
+  /**
+   * How many stops are done, pickup included.
+   */
+  stops_done: number;
+  tip?: Money | null;
+  /**
+   * How many events made it so; grows by one with each.
+   */
+  version: number;
+}
+/**
+ * A price and what it is made of. The lines sum to the total.
+ */
+export interface Fare {
+  currency: Currency;
+  /**
+   * In the order they are shown.
+   */
+  lines: FareLine[];
+}
+/**
+ * One reason for part of a price.
+ */
+export interface FareLine {
+  /**
+   * In minor units; negative for a discount.
+   */
+  amount: number;
+  /**
+   * Stable name of the reason: `base`, `distance`, `time`, `surge`, `tax`, `minimum` …
+   */
+  code: string;
+}
+/**
+ * One offer, as its order sees it.
+ */
+export interface OfferView {
+  driver: DriverId;
+  expires_at: Timestamp;
+  id: OfferId;
+  status: OfferStatus;
+}
+/**
+ * A rescue as its requester, its driver and dispatchers see it.
+ */
+export interface RescueView {
+  at: Place;
+  attached?: DriverId | null;
+  changed_at: Timestamp;
+  driver?: DriverId | null;
+  dropoff?: Place | null;
+  fare: Fare;
+  id: RescueId;
+  issue: Issue;
+  /**
+   * Offers that are still open.
+   */
+  offers: OfferView[];
+  /**
+   * Why it ended, or how it was solved.
+   */
+  outcome?: string | null;
+  requested_at: Timestamp;
+  rider: RiderId;
+  status: RescueStatus;
+  /**
+   * How many events made it so.
+   */
+  version: number;
+}
+/**
+ * A driver as itself and dispatchers see it.
+ */
+export interface DriverView {
+  /**
+   * Why it may not work, if it may not.
+   */
+  blocked?: string | null;
+  id: DriverId;
+  /**
+   * What it is busy with.
+   */
+  jobs: JobId[];
+  /**
+   * What it has been offered and not answered.
+   */
+  offers: Offer[];
+  position?: Position | null;
+  status: DriverStatus;
+  vehicle?: Vehicle | null;
+  /**
+   * How many events made it so.
+   */
+  version: number;
+}
+/**
+ * A rider as itself and dispatchers see it.
+ */
+export interface RiderView {
+  id: RiderId;
+  /**
+   * What is being done for it.
+   */
+  jobs: JobId[];
+  /**
+   * How many events made it so.
+   */
+  version: number;
+}
+/**
+ * The map and what moved on it.
+ */
+export interface Board {
+  counters: Counters;
+  /**
+   * Is this everything, and not only what changed?
+   */
+  full: boolean;
+  /**
+   * Gone, in display form.
+   */
+  gone: string[];
+  /**
+   * What happened since the last one, newest last; at most 20.
+   */
+  happenings: Happening[];
+  /**
+   * New or changed.
+   */
+  marks: Mark[];
+  /**
+   * Grows by one with each; a gap means: subscribe again. A full board too large for one frame
+   * goes on in frames that are not `full` and have the same `seq`.
+   */
+  seq: number;
+  server_time: Timestamp;
+}
+/**
+ * How many of what, now.
+ */
+export interface Counters {
+  /**
+   * Deliveries and commerce orders by status, likewise.
+   */
+  deliveries: {
+    [k: string]: number;
+  };
+  /**
+   * Drivers by status.
+   */
+  drivers: {
+    [k: string]: number;
+  };
+  /**
+   * Rescues by status, likewise.
+   */
+  rescues: {
+    [k: string]: number;
+  };
+  /**
+   * Rides by status, those that ended since the node started included.
+   */
+  rides: {
+    [k: string]: number;
+  };
+}
+/**
+ * Something that happened, as one line of the board's ticker.
+ */
+export interface Happening {
+  /**
+   * To whom: an id in display form.
+   */
+  actor: string;
+  at: Timestamp;
+  /**
+   * What: the event's name.
+   */
+  what: string;
+}
+/**
+ * One actor, whole.
+ */
+export interface ActorView {
+  /**
+   * Its id in display form.
+   */
+  actor: string;
+  deadline?: Timestamp | null;
+  /**
+   * The names of the events since the last view.
+   */
+  events: string[];
+  shard: ShardId;
+  /**
+   * Everything it remembers.
+   */
+  state: {};
+  /**
+   * How many events made it so.
+   */
+  version: number;
+}

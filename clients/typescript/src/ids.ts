@@ -1,0 +1,11 @@
+import type { CommandId } from "./frames.js";
+
+/** A new command id: a UUIDv7 in display form. The same wish keeps its id, however often it is asked for. */
+export function mintCommandId(now = Date.now()): CommandId {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  for (let place = 5, rest = now; place >= 0; place -= 1, rest = Math.floor(rest / 256)) bytes[place] = rest % 256;
+  bytes[6] = 0x70 | (bytes[6]! & 0x0f);
+  bytes[8] = 0x80 | (bytes[8]! & 0x3f);
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `command-${hex}`;
+}

@@ -69,7 +69,7 @@ for (const tab of document.querySelectorAll(".tabs button")) {
 socket.addEventListener("frame", ({ detail: frame }) => {
   if (frame.welcome) {
     // Where it goes on, the board is still followed.
-    if (frame.welcome.resumed === false) socket.send({ subscribe: "board" });
+    if (!frame.welcome.resumed) socket.send({ subscribe: "board" });
     if (inspector.id) inspector.subscribe();
     else openFromHash();
   }

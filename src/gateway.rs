@@ -96,6 +96,7 @@ struct Gate {
     request_timeout: Duration,
     n_sessions: AtomicUsize,
     sessions: TaskTracker,
+    /// By their ids: to be found again.
     known: Sessions,
     /// The node is leaving: nobody new is let in, and everybody is told.
     drain: CancellationToken,

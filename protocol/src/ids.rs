@@ -277,24 +277,21 @@ fn minted_ms(uuid: Uuid) -> u64 {
     (uuid.as_u128() >> 80) as u64
 }
 
-/// How many bits of a session's id say where it is.
-const START_BITS: u32 = 24;
+/// Which bits of a session's id say where it is, and how far up they are.
+const START_MASK: u128 = 0xff_ffff;
+const START_SHIFT: u32 = 38;
 
 impl SessionId {
     /// A new session of the node that was the `start`th to be started: its last 24 bits are in the id, so
     /// that any node finds the one that has it.
     pub fn mint(start: u64) -> Self {
-        const SHIFT: u32 = 62 - START_BITS;
-        let mask = ((1 << START_BITS) - 1) << SHIFT;
-        let entropy = Uuid::now_v7().as_u128();
-        Self(Uuid::from_u128(entropy & !mask | u128::from(start) << SHIFT & mask))
+        let entropy = Uuid::now_v7().as_u128() & !(START_MASK << START_SHIFT);
+        Self(Uuid::from_u128(entropy | (u128::from(start) & START_MASK) << START_SHIFT))
     }
 
     /// Could it be a session of the `start`th node?
     pub fn is_of(self, start: u64) -> bool {
-        const SHIFT: u32 = 62 - START_BITS;
-        let mask = (1 << START_BITS) - 1;
-        (self.0.as_u128() >> SHIFT) & mask == u128::from(start) & mask
+        self.0.as_u128() >> START_SHIFT & START_MASK == u128::from(start) & START_MASK
     }
 }
 
@@ -386,6 +383,16 @@ impl fmt::Display for JobId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_says_of_which_start_it_is() {
+        for start in [0, 1, 17, 0xff_ffff, 0x1_0000_0001] {
+            let id = SessionId::mint(start);
+            assert!(id.is_of(start) && !id.is_of(start + 1), "{id}");
+            assert_eq!(id.0.get_version_num(), 7);
+            assert_ne!(SessionId::mint(start), id);
+        }
+    }
 
     #[test]
     fn a_set_of_shards_holds_what_was_put_in_and_nothing_else() {

@@ -14,6 +14,7 @@ pub mod clock;
 mod custody;
 mod entity;
 mod front;
+mod listed;
 mod member;
 mod membership;
 mod moving;
@@ -47,12 +48,13 @@ use crate::{
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
+use listed::Enrolled;
 use membership::{Membership, Place};
 use protocol::{CommandId, JobId, Principal, ShardSet, Timestamp};
 use publisher::{Interest, Publisher};
 use remote::Seat;
 use serde::{Deserialize, Serialize};
-use shard::{Forgetful, Instruction, Shards};
+use shard::{Instruction, Shards};
 use std::{
     collections::HashSet,
     future::pending,
@@ -204,6 +206,7 @@ struct Node {
     background_loads: Arc<Semaphore>,
     regions: OnceLock<Regions>,
     regions_seen: Mutex<HashSet<RegionId>>,
+    enrolled: Arc<Enrolled>,
     /// Its part in a cluster; none, if it is alone.
     membership: Option<Membership>,
     /// Who answers what gateways of other nodes ask.
@@ -327,6 +330,7 @@ impl System {
             background_loads: Arc::new(Semaphore::new(BACKGROUND_LOADS)),
             regions: OnceLock::new(),
             regions_seen: Mutex::default(),
+            enrolled: Arc::default(),
             membership,
             front: OnceLock::new(),
             orders: Shards::default(),
@@ -871,7 +875,7 @@ impl Surroundings for NodeSurroundings {
         };
         // Nobody can have listed itself before a region's first life.
         if !is_first {
-            system.to_all_shards(&Instruction::Relist(Forgetful::Region(region)));
+            system.relist_region(region);
             system.tell_region_up(region);
         }
     }

@@ -23,6 +23,8 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 const CELL_MIN_M: f32 = 50.0;
 /// How far a region's grid reaches: over its own cell and the ring around it.
 const REACH_M: f32 = 30_000.0;
+/// Most cells of a region's grid, for each driver in it.
+const CELLS_PER_DRIVER_MAX: f32 = 2_048.0;
 /// How much longer a driver's way to its destination may become through a job.
 const DETOUR_HOME_MAX: f64 = 1.5;
 /// How often searches that came away empty look further in one round.
@@ -189,7 +191,8 @@ impl Field {
     }
 
     /// Cells with about one driver each: fewer means walking over empty ones, more means comparing
-    /// with drivers who are not near.
+    /// with drivers who are not near. Few drivers get a coarse grid, however near to each other they are:
+    /// a fine one is megabytes, and a node has thousands of regions.
     fn fitting_cell_m(&self) -> f32 {
         let (mut low, mut high) =
             (Point { lat: 90.0, lon: 180.0 }, Point { lat: -90.0, lon: -180.0 });
@@ -199,10 +202,13 @@ impl Field {
         }
         let width_m = low.distance_m(Point { lon: high.lon, ..low });
         let height_m = low.distance_m(Point { lat: high.lat, ..low });
-        let room_m = (width_m * height_m / self.drivers.len().max(1) as f64).sqrt() as f32;
+        let n_drivers = self.drivers.len().max(1) as f64;
+        let room_m = (width_m * height_m / n_drivers).sqrt() as f32;
+        let whole_m = 2.0 * REACH_M;
+        let least_m = whole_m / (n_drivers as f32 * CELLS_PER_DRIVER_MAX).sqrt();
         (0..4)
             .map(|n| CELL_MIN_M * f32::from(1_u8 << n))
-            .find(|it| *it * 1.4 >= room_m)
+            .find(|it| *it * 1.4 >= room_m && *it >= least_m)
             .unwrap_or(CELL_MIN_M * 16.0)
     }
 

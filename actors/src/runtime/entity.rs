@@ -7,14 +7,15 @@
 use super::{
     Ask, BREATHER, System, Wished,
     admission::{Permit, RETRY_AFTER_MS},
+    listed::Listed,
     publisher::Published,
     recent::{self, Fingerprint, First, Known, Recent},
     relay::Outgoing,
-    shard::{Forgetful, ToShard},
+    shard::ToShard,
     watchers::{Update, Watchers},
 };
 use crate::{
-    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Listing, Refusal, Version,
+    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Refusal, Version,
     cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
     format,
@@ -64,8 +65,8 @@ pub(super) enum Message<D: Decider> {
     Watch { updates: mpsc::Sender<Update<D>>, reply: StateReply<D>, permit: Permit },
     /// Somebody wants to see it.
     Read { reply: StateReply<D>, permit: Permit },
-    /// A region has forgotten it, or has moved: which?
-    Relist(Forgetful),
+    /// A region has forgotten it, or has moved.
+    Relist,
     /// A board wants its mark.
     Republish,
     /// It may go to sleep if it has been idle long enough, or at all.
@@ -95,7 +96,7 @@ impl<D: Decider> Message<D> {
             Self::Watch { reply, .. } | Self::Read { reply, .. } => drop(reply.send(Err(refusal))),
             Self::See { .. }
             | Self::Tick
-            | Self::Relist(_)
+            | Self::Relist
             | Self::Republish
             | Self::MayIdle { .. }
             | Self::Sleep
@@ -109,7 +110,7 @@ impl<D: Decider> Message<D> {
             Self::Ask { ask, .. } => ask.by != Principal::System,
             Self::See { .. } | Self::Watch { .. } | Self::Read { .. } => true,
             Self::Tick
-            | Self::Relist(_)
+            | Self::Relist
             | Self::Republish
             | Self::MayIdle { .. }
             | Self::Sleep
@@ -122,7 +123,7 @@ impl<D: Decider> Message<D> {
         match self {
             Self::Ask { .. } | Self::See { .. } | Self::Watch { .. } | Self::Read { .. } => true,
             Self::Tick
-            | Self::Relist(_)
+            | Self::Relist
             | Self::Republish
             | Self::MayIdle { .. }
             | Self::Sleep
@@ -182,7 +183,7 @@ pub(super) struct Awake<D: Decider> {
     state: D,
     recent: Recent,
     /// What its region was last told.
-    listed: Option<Box<Listing>>,
+    listed: Option<Box<Listed>>,
     /// The deadline the journal has.
     stored_deadline: Option<Timestamp>,
     /// The deadline the alarm has.
@@ -283,11 +284,9 @@ impl<D: Decider> Awake<D> {
                 drop(permit);
                 reply.send(Ok((self.version, Arc::new(self.state.clone())))).ok();
             }
-            Message::Relist(forgetful) => {
-                let rings = self.birth.system.regions().rings();
-                let listed = self.listed.as_deref();
-                if let Some(listing) = listed.filter(|it| forgetful.includes(it.region, rings)) {
-                    self.birth.system.list(self.key, None, Some(listing));
+            Message::Relist => {
+                if let Some(listed) = &self.listed {
+                    listed.repeat(&self.birth.system);
                 }
             }
             Message::Republish => self.publish(Vec::new()),
@@ -534,10 +533,7 @@ impl<D: Decider> Awake<D> {
     /// Tells its region what changed, if anything did.
     fn follow_listing(&mut self) {
         let listing = self.state.listing(self.birth.id);
-        if listing.as_ref() != self.listed.as_deref() {
-            self.birth.system.list(self.key, self.listed.as_deref(), listing.as_ref());
-            self.listed = listing.map(Box::new);
-        }
+        Listed::follow(&mut self.listed, &self.birth.system, self.key, listing);
     }
 
     fn publish(&self, events: Vec<Cow<'static, str>>) {

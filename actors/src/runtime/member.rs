@@ -35,6 +35,9 @@ use tracing::{error, info, warn};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// …and how often at most.
 const LOOK_GAP: Duration = Duration::from_millis(10);
+/// Everybody is called to look whenever a shard moves: so that a busy database does not do much else, a node
+/// waits so many times as long as its last look took.
+const LOOK_SHARE: u32 = 4;
 /// How long "nobody heard it" counts.
 const UNHEARD_FOR: Duration = Duration::from_secs(3);
 /// How long a shard that was given to this node waits for the word of its former owner.
@@ -100,27 +103,40 @@ pub(super) async fn look(system: System) {
     let mut observer = Observer::new(&membership.settings);
     let mut changes = membership.arbiter.changes();
     let mut moves = JoinSet::new();
+    let mut elsewhere = Vec::new();
     let mut is_well = true;
+    let mut is_called = false;
+    let mut soonest = Instant::now();
+    let mut latest = soonest + LOOK_EVERY;
     loop {
         tokio::select! {
-            // All lead to the same, so none can starve another.
             biased;
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            changed = changes.changed() => {
+            () = tokio::time::sleep_until(if is_called { soonest } else { latest }) => {}
+            changed = changes.changed(), if !is_called => {
                 if changed.is_err() {
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
+                is_called = true;
+                continue;
             }
-            () = membership.look.notified() => {}
-            Some(_done) = moves.join_next() => {}
+            () = membership.look.notified(), if !is_called => {
+                is_called = true;
+                continue;
+            }
+            Some(_done) = moves.join_next() => {
+                begin_moves(&system, membership, &elsewhere, &mut moves);
+                continue;
+            }
         }
         if *membership.is_over.borrow() {
             return;
         }
+        let began = Instant::now();
         match see(&system, membership, &mut observer).await {
             Ok(picture) => {
                 is_well = true;
-                act(&system, membership, &picture, &mut moves).await;
+                elsewhere = act(&system, membership, &picture).await;
+                begin_moves(&system, membership, &elsewhere, &mut moves);
             }
             Err(error) => {
                 observer.failed();
@@ -130,7 +146,10 @@ pub(super) async fn look(system: System) {
                 is_well = false;
             }
         }
-        tokio::time::sleep(LOOK_GAP).await;
+        let now = Instant::now();
+        is_called = false;
+        soonest = now + ((now - began) * LOOK_SHARE).clamp(LOOK_GAP, LOOK_EVERY);
+        latest = now + LOOK_EVERY;
     }
 }
 
@@ -206,10 +225,15 @@ async fn declare(membership: &Membership, Accusation { who, renewals, proof }: A
     }
 }
 
-/// Takes what is this node's to take, lets go of what is not, hands over what belongs elsewhere.
-async fn act(system: &System, membership: &Membership, picture: &Picture, moves: &mut JoinSet<()>) {
+/// Takes what is this node's to take, lets go of what is not. Returns what belongs elsewhere.
+async fn act(
+    system: &System,
+    membership: &Membership,
+    picture: &Picture,
+) -> Vec<(ShardId, Incarnation)> {
     if picture.members.get(&membership.me).is_none_or(|me| me.standing == Standing::Dead) {
-        return expel(system, membership);
+        expel(system, membership);
+        return Vec::new();
     }
     let (ours, lost) = differences(membership, picture);
     if !lost.is_empty() {
@@ -235,19 +259,31 @@ async fn act(system: &System, membership: &Membership, picture: &Picture, moves:
     }
     let now = Instant::now();
     let mut state = membership.state();
-    state.resting.retain(|_, until| *until > now);
-    metrics::gauge!("outrider_cluster_handovers_in_flight").set(state.moves.len() as f64);
     let is_leaving = membership.is_leaving.load(Ordering::Acquire);
     match is_deaf(membership.me, picture) {
         true => {
             let since = *state.deaf_since.get_or_insert(now);
             if now - since < DEAF_FOR && !is_leaving {
-                return;
+                return Vec::new();
             }
         }
         false => state.deaf_since = None,
     }
-    for (shard, to) in plan.hand_over {
+    plan.hand_over
+}
+
+/// Hands over what belongs elsewhere, so many shards at once.
+fn begin_moves(
+    system: &System,
+    membership: &Membership,
+    elsewhere: &[(ShardId, Incarnation)],
+    moves: &mut JoinSet<()>,
+) {
+    let now = Instant::now();
+    let mut state = membership.state();
+    state.resting.retain(|_, until| *until > now);
+    metrics::gauge!("outrider_cluster_handovers_in_flight").set(state.moves.len() as f64);
+    for &(shard, to) in elsewhere {
         let is_busy = state.moves.contains_key(&shard) || state.resting.contains_key(&shard);
         if state.moves.len() >= membership.settings.handovers_max {
             break;

@@ -9,7 +9,6 @@ use super::{
     key,
     membership::{Membership, Place},
     post::Outcome,
-    shard::{Forgetful, Instruction},
     watchers::{Update, Watching},
 };
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
     },
     listing::RegionId,
 };
-use protocol::{ShardId, ShardSet};
+use protocol::ShardId;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -34,8 +33,6 @@ use tokio::{
 /// the first one is still at work is answered together with it.
 const TRY_MAX: Duration = Duration::from_secs(2);
 
-/// How long it may take until entities list themselves where regions are now.
-const RELIST_AFTER: Duration = Duration::from_millis(100);
 /// How long a sighting waits for a shard that is moving.
 const MOVING_MAX: Duration = Duration::from_secs(1);
 
@@ -256,34 +253,10 @@ impl System {
 
     /// Does this node match in a region, or in one that looks at its roster?
     pub(super) fn sees(&self, region: RegionId) -> bool {
-        self.membership().is_none_or(|it| self.audience(it, region).contains(&it.me))
-    }
-
-    /// Lets entities that regions of `moved` should know list themselves where those are now.
-    ///
-    /// Everyone awake is asked, and shards move hundreds at a time: so not at once, but once for all that
-    /// move within a moment.
-    pub(super) fn relist(&self, moved: &ShardSet) {
-        let Some(membership) = self.membership() else { return };
-        let is_asked = {
-            let mut state = membership.state();
-            let is_asked = state.relisting.is_some();
-            let all = state.relisting.get_or_insert_default();
-            for shard in moved.iter() {
-                all.insert(shard);
-            }
-            is_asked
-        };
-        if is_asked {
-            return;
-        }
-        let system = self.clone();
-        self.spawn(async move {
-            tokio::time::sleep(RELIST_AFTER).await;
-            let moved = system.membership().and_then(|it| it.state().relisting.take());
-            let Some(moved) = moved else { return };
-            system.to_all_shards(&Instruction::Relist(Forgetful::Shards(Box::new(moved))));
-        });
+        let Some(membership) = self.membership() else { return true };
+        let routes = membership.routes.all();
+        let is_ours = |it: RegionId| routes[usize::from(it.shard().0)].owner == Some(membership.me);
+        region.disk(self.regions().rings()).any(is_ours)
     }
 
     /// A region of this node has forgotten everybody.

@@ -336,7 +336,7 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
         }
         Notice::RegionUp(region) => {
             if let Some(region) = region_of(region) {
-                system.relist(&[region.shard()].into_iter().collect());
+                system.relist_region(region);
             }
         }
         Notice::Published(published) => {

@@ -10,8 +10,8 @@ use super::{
     entity::{Birth, Entity, Fall, Message, Waiting},
     watchers::Watchers,
 };
-use crate::{Decider, EntityKey, Refusal, cluster::envelope::Warm, listing::RegionId};
-use protocol::{Identifier, SHARDS, ShardId, ShardSet, Timestamp};
+use crate::{Decider, EntityKey, Refusal, cluster::envelope::Warm};
+use protocol::{Identifier, SHARDS, ShardId, Timestamp};
 use ractor::{
     Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus, SpawnErr,
     SupervisionEvent,
@@ -162,8 +162,8 @@ pub(super) enum ToShard<D: Decider> {
 pub(super) enum Instruction {
     /// Let idle entities sleep; forced: however short they have been idle.
     Sweep { is_forced: bool },
-    /// Regions have forgotten their entities.
-    Relist(Forgetful),
+    /// Regions have forgotten these.
+    Relist(Arc<[Uuid]>),
     /// A board wants all marks.
     Republish,
     /// Give a quarantined entity another chance.
@@ -173,25 +173,6 @@ pub(super) enum Instruction {
     /// Kill an entity where it stands.
     #[cfg(any(test, feature = "testing"))]
     Kill(Uuid),
-}
-
-/// Regions that must be told again.
-#[derive(Debug, Clone)]
-pub(super) enum Forgetful {
-    /// This one fell.
-    Region(RegionId),
-    /// These, and those who look at their rosters, are on other nodes now.
-    Shards(Box<ShardSet>),
-}
-
-impl Forgetful {
-    /// Does it concern who is listed in `region`, which so many rings around it look at?
-    pub(super) fn includes(&self, listed: RegionId, rings: u8) -> bool {
-        match self {
-            Self::Region(region) => *region == listed,
-            Self::Shards(moved) => listed.disk(rings).any(|region| moved.contains(region.shard())),
-        }
-    }
 }
 
 /// Who is awake, findable by either of their names.
@@ -393,8 +374,12 @@ impl<D: Decider> Shard<D> {
                 roll.falls
                     .retain(|_, falls| falls.last().is_some_and(|last| now.since(*last) < window));
             }
-            Instruction::Relist(which) => {
-                roll.by_id.values_mut().for_each(|it| it.send(Message::Relist(which.clone())));
+            Instruction::Relist(ids) => {
+                for id in ids.iter() {
+                    if let Some(resident) = roll.by_id.get_mut(&D::Id::from_uuid(*id)) {
+                        resident.send(Message::Relist);
+                    }
+                }
             }
             Instruction::Republish => {
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Republish));

@@ -55,6 +55,15 @@ fn field(drivers: impl IntoIterator<Item = DriverCard>) -> Field {
     field
 }
 
+#[test]
+fn few_drivers_have_a_coarse_field_however_near_to_each_other_they_are() {
+    let together = |n| (0..n).map(|n| driver(n, 0.0));
+    // A fine one takes megabytes, and a node has a region for every town.
+    assert_eq!(field([]).cell_m, CELL_MIN_M * 16.0);
+    assert_eq!(field(together(1)).cell_m, CELL_MIN_M * 16.0);
+    assert_eq!(field(together(2_000)).cell_m, CELL_MIN_M);
+}
+
 fn settings() -> Settings {
     // Without tie-breaks, so that cases can be worked out by hand.
     Settings { idle_bonus_max_ms: 0, missing_star_ms: 0, ..Settings::default() }

@@ -147,6 +147,8 @@ struct Session {
     /// Its client is elsewhere, and wants what is left of it.
     let_go: Option<oneshot::Receiver<HandIn>>,
     begun: Option<Begun>,
+    /// It was to go on where another was, and could not.
+    is_anew: bool,
     replay: Replay,
     identity: Option<Identity>,
     began: Instant,
@@ -207,6 +209,7 @@ impl Session {
             entering: None,
             let_go: None,
             begun: None,
+            is_anew: false,
             replay: Replay::default(),
             socket,
             identity: None,

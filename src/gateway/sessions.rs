@@ -3,8 +3,11 @@
 //!
 //! ```text
 //!  open ──► Live ── cut off ──► Suspended ── too late ──► forgotten
-//!             └────── take ──────┴──────────────────────► whoever its client speaks to now
+//!             └────── take ──────┴──► Moved ─────────────► whoever its client speaks to now
 //! ```
+//!
+//! A client that is cut off again before it has heard its welcome asks for the session it knows: that one says
+//! where it has moved.
 //!
 //! A node that leaves entrusts its sessions to another one, which any node finds by the session's id.
 
@@ -14,10 +17,10 @@ use actors::{
     runtime::{Front, System},
 };
 use futures_util::{FutureExt, future::BoxFuture};
-use protocol::{Principal, SessionId};
+use protocol::{Principal, SessionId, frame::Resume};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -31,6 +34,10 @@ const LET_GO_WITHIN: Duration = Duration::from_secs(1);
 /// How long another node has to give one up. A client waits for its welcome meanwhile.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(2);
 
+/// How often in a row a client may be cut off before it hears its welcome.
+const HOPS_MAX: usize = 8;
+/// Most sessions of one client that wait for it: nobody takes the room of others.
+const OF_ONE_MAX: usize = 8;
 /// How often those who have waited for too long are forgotten.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 
@@ -44,24 +51,72 @@ pub(super) struct Sessions(Arc<Mutex<Known>>);
 #[derive(Debug)]
 struct Known {
     by_id: HashMap<SessionId, Entry>,
-    /// Those that wait, in the order in which they are forgotten.
+    /// Those that wait or have moved, in the order in which they are forgotten.
     waiting: VecDeque<(Instant, SessionId)>,
+    /// Those of one client that wait, the oldest first. Staff share a name, and have no such limit.
+    of_one: HashMap<Principal, VecDeque<SessionId>>,
     n_suspended: usize,
+    n_moved: usize,
     within: Duration,
     suspended_max: usize,
 }
 
 #[derive(Debug)]
 enum Entry {
+    /// Its client is here.
     Live { by: Principal, let_go: oneshot::Sender<HandIn> },
-    Suspended(Box<Suspended>),
+    /// It waits for its client until then.
+    Suspended { until: Instant, left: Box<Suspended> },
+    /// Its client has come back, and may not know yet.
+    Moved(Box<Moved>),
+}
+
+/// A session that goes on in another one.
+#[derive(Debug)]
+struct Moved {
+    until: Instant,
+    by: Principal,
+    to: SessionId,
+    /// How many frames its client said it had.
+    heard: Option<u64>,
+    /// What was given to another node, which may ask again.
+    given: Option<Suspended>,
+}
+
+/// Which session is taken, for whom, and into which.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Taking {
+    session: SessionId,
+    by: Principal,
+    into: SessionId,
+    /// How many of its frames its client has; none, if that cannot be said.
+    heard: Option<u64>,
+}
+
+/// What there is of a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Taken {
+    /// This.
+    Left(Box<Suspended>),
+    /// It goes on in that one, which knows what somebody misses who had heard so much of this one.
+    Moved { to: SessionId, heard: Option<u64> },
+}
+
+/// What is left of the session a client asks for, or of the one that has taken it over since.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) left: Suspended,
+    /// How many of its frames the client has; none, if that cannot be said.
+    pub(super) heard: Option<u64>,
+    /// Does its client know of it? Else it has not heard its welcome.
+    pub(super) is_known: bool,
 }
 
 /// What one node asks of another.
 #[derive(Debug, Serialize, Deserialize)]
 enum Question {
     /// Give me what is left of it.
-    Take { session: SessionId, by: Principal },
+    Take(Taking),
     /// Keep this until its client comes: I am leaving.
     Keep { session: SessionId, suspended: Box<Suspended> },
 }
@@ -88,7 +143,9 @@ impl Sessions {
         Self(Arc::new(Mutex::new(Known {
             by_id: HashMap::new(),
             waiting: VecDeque::new(),
+            of_one: HashMap::new(),
             n_suspended: 0,
+            n_moved: 0,
             within,
             suspended_max,
         })))
@@ -102,23 +159,31 @@ impl Sessions {
     }
 
     /// A session is cut off, and waits for its client.
-    pub(super) fn suspend(&self, id: SessionId, suspended: Suspended) {
+    pub(super) fn suspend(&self, id: SessionId, left: Suspended) {
         let mut known = self.known();
         known.remove(id);
-        known.forget_late(Instant::now());
+        let now = Instant::now();
+        known.forget_late(now);
         if known.within.is_zero() || known.suspended_max == 0 {
             return;
         }
-        while known.n_suspended >= known.suspended_max
-            && let Some((_, oldest)) = known.waiting.pop_front()
-        {
-            known.remove(oldest);
+        let by = left.principal;
+        if !by.is_staff() {
+            let of_one = known.of_one.entry(by).or_default();
+            of_one.push_back(id);
+            if of_one.len() > OF_ONE_MAX
+                && let Some(oldest) = of_one.pop_front()
+            {
+                known.remove(oldest);
+            }
         }
-        let until = Instant::now() + known.within;
-        known.waiting.push_back((until, id));
-        known.by_id.insert(id, Entry::Suspended(Box::new(suspended)));
-        known.n_suspended += 1;
-        known.show();
+        while known.n_suspended >= known.suspended_max
+            && let Some((until, oldest)) = known.waiting.pop_front()
+        {
+            known.forget(oldest, until);
+        }
+        let until = now + known.within;
+        known.keep(id, until, Entry::Suspended { until, left: Box::new(left) });
     }
 
     /// Forgets sessions that have waited for long enough, as long as there is anybody to look for them.
@@ -132,35 +197,49 @@ impl Sessions {
         }
     }
 
-    /// What is left of a session of `by` on this node; it ends.
-    pub(super) async fn take(&self, id: SessionId, by: Principal) -> Option<Suspended> {
+    /// What there is of a session on this node; it ends here. `is_far`: another node asks, and may ask again.
+    async fn take(&self, taking: Taking, is_far: bool) -> Option<Taken> {
+        let Taking { session: id, by, .. } = taking;
         let (hand_in, handed_in) = oneshot::channel();
-        {
+        let left = {
             let mut known = self.known();
             known.forget_late(Instant::now());
-            let is_its_own = match known.by_id.get(&id)? {
-                Entry::Live { by: whose, .. } => *whose == by,
-                Entry::Suspended(suspended) => suspended.principal == by,
+            let whose = match known.by_id.get(&id)? {
+                Entry::Live { by, .. } => *by,
+                Entry::Suspended { left, .. } => left.principal,
+                Entry::Moved(moved) => moved.by,
             };
-            if !is_its_own {
+            if whose != by {
                 return None;
             }
-            match known.remove(id)? {
-                Entry::Suspended(suspended) => return Some(*suspended),
-                // It may be over already.
-                Entry::Live { let_go, .. } => let_go.send(hand_in).ok()?,
+            if let Some(Entry::Moved(moved)) = known.by_id.get(&id) {
+                return moved.answer(taking.into);
             }
+            let entry = known.remove(id)?;
+            // At once: its client may ask again before it has let go.
+            known.moved(taking);
+            match entry {
+                Entry::Suspended { left, .. } => Some(left),
+                // It may be over already.
+                Entry::Live { let_go, .. } => {
+                    let_go.send(hand_in).ok()?;
+                    None
+                }
+                Entry::Moved(_) => None,
+            }
+        };
+        let left = match left {
+            Some(left) => left,
+            None => match timeout(LET_GO_WITHIN, handed_in).await {
+                Ok(Ok(left)) => Box::new(left),
+                // It may have been cut off while it was asked.
+                Ok(Err(_)) | Err(_) => self.known().take_after_all(taking)?,
+            },
+        };
+        if is_far && let Some(Entry::Moved(moved)) = self.known().by_id.get_mut(&id) {
+            moved.given = Some(Suspended::clone(&left));
         }
-        if let Ok(Ok(suspended)) = timeout(LET_GO_WITHIN, handed_in).await {
-            return Some(suspended);
-        }
-        // It may have been cut off while it was asked.
-        let mut known = self.known();
-        let is_there = matches!(known.by_id.get(&id), Some(Entry::Suspended(_)));
-        match is_there.then(|| known.remove(id)).flatten() {
-            Some(Entry::Suspended(suspended)) => Some(*suspended),
-            Some(Entry::Live { .. }) | None => None,
-        }
+        Some(Taken::Left(left))
     }
 
     /// This node leaves: somebody else keeps it. If nobody does, it waits here for as long as it can.
@@ -183,30 +262,50 @@ impl Sessions {
         self.known().remove(id);
     }
 
-    /// The same, wherever it is.
+    /// What is left of a session, wherever it is, for the session `into` that goes on with it.
     pub(super) async fn find(
         &self,
         system: &System,
-        id: SessionId,
+        Resume { session, heard }: Resume,
         by: Principal,
-    ) -> Option<Suspended> {
+        into: SessionId,
+    ) -> Option<Found> {
+        let mut taking = Taking { session, by, into, heard: Some(heard) };
+        for n_hops in 0..HOPS_MAX {
+            match self.take_anywhere(system, taking).await? {
+                Taken::Left(left) => {
+                    let is_known = n_hops == 0;
+                    return Some(Found { left: *left, heard: taking.heard, is_known });
+                }
+                Taken::Moved { to, heard } => {
+                    // Of that one it has heard nothing; what it missed of this one was said there.
+                    let heard = taking.heard.filter(|_| taking.heard == heard).map(|_| 0);
+                    taking = Taking { session: to, heard, ..taking };
+                }
+            }
+        }
+        None
+    }
+
+    async fn take_anywhere(&self, system: &System, taking: Taking) -> Option<Taken> {
+        let id = taking.session;
         let is_home = |Incarnation(start): Incarnation| id.is_of(start);
         let me = system.incarnation();
         if is_home(me) {
-            return self.take(id, by).await;
+            return self.take(taking, false).await;
         }
-        let question = rmp_serde::to_vec_named(&Question::Take { session: id, by }).ok()?;
+        let question = rmp_serde::to_vec_named(&Question::Take(taking)).ok()?;
         let ask = async |who| {
             let answer = system.ask_front(who, question.clone(), GIVE_UP_WITHIN).await?;
             rmp_serde::from_slice(&answer).ok()
         };
         if let Some(home) = system.member(is_home)
-            && let Some(suspended) = ask(home).await
+            && let Some(taken) = ask(home).await
         {
-            return Some(suspended);
+            return Some(taken);
         }
         match system.heir(place_of(id), is_home)? {
-            heir if heir == me => self.take(id, by).await,
+            heir if heir == me => self.take(taking, false).await,
             heir => ask(heir).await,
         }
     }
@@ -222,9 +321,9 @@ impl Front for Sessions {
         let sessions = self.clone();
         async move {
             match rmp_serde::from_slice(&question).ok()? {
-                Question::Take { session, by } => {
-                    let suspended = sessions.take(session, by).await?;
-                    rmp_serde::to_vec_named(&suspended).ok()
+                Question::Take(taking) => {
+                    let taken = sessions.take(taking, true).await?;
+                    rmp_serde::to_vec_named(&taken).ok()
                 }
                 Question::Keep { session, suspended } => {
                     sessions.suspend(session, *suspended);
@@ -236,22 +335,87 @@ impl Front for Sessions {
     }
 }
 
+impl Moved {
+    /// What whoever takes it into `into` is told; nothing, if it is the one that has it, and has lost it.
+    fn answer(&self, into: SessionId) -> Option<Taken> {
+        if self.to == into {
+            return self.given.clone().map(|left| Taken::Left(Box::new(left)));
+        }
+        Some(Taken::Moved { to: self.to, heard: self.heard })
+    }
+}
+
 impl Known {
+    fn keep(&mut self, id: SessionId, until: Instant, entry: Entry) {
+        self.waiting.push_back((until, id));
+        match &entry {
+            Entry::Live { .. } => {}
+            Entry::Suspended { .. } => self.n_suspended += 1,
+            Entry::Moved(_) => self.n_moved += 1,
+        }
+        self.by_id.insert(id, entry);
+        self.show();
+    }
+
     fn remove(&mut self, id: SessionId) -> Option<Entry> {
         let entry = self.by_id.remove(&id)?;
-        if matches!(entry, Entry::Suspended(_)) {
-            self.n_suspended -= 1;
-            self.show();
+        match &entry {
+            Entry::Live { .. } => {}
+            Entry::Suspended { left, .. } => {
+                self.n_suspended -= 1;
+                if let hash_map::Entry::Occupied(mut of_one) = self.of_one.entry(left.principal) {
+                    of_one.get_mut().retain(|it| *it != id);
+                    if of_one.get().is_empty() {
+                        of_one.remove();
+                    }
+                }
+                self.show();
+            }
+            Entry::Moved(_) => self.n_moved -= 1,
         }
         Some(entry)
     }
 
-    fn forget_late(&mut self, now: Instant) {
-        while let Some((_, late)) = self.waiting.pop_front_if(|(until, _)| *until <= now) {
-            // Unless it has been taken since.
-            if matches!(self.by_id.get(&late), Some(Entry::Suspended(_))) {
-                self.remove(late);
+    /// A session that did not let go when it was asked to, but has been cut off since.
+    fn take_after_all(&mut self, taking: Taking) -> Option<Box<Suspended>> {
+        if !matches!(self.by_id.get(&taking.session)?, Entry::Suspended { .. }) {
+            return None;
+        }
+        match self.remove(taking.session)? {
+            Entry::Suspended { left, .. } => {
+                self.moved(taking);
+                Some(left)
             }
+            Entry::Live { .. } | Entry::Moved(_) => None,
+        }
+    }
+
+    /// A session goes on in another one.
+    fn moved(&mut self, taking: Taking) {
+        let Taking { session, by, into: to, heard } = taking;
+        // Forgotten too early, it costs its client the telling anew.
+        if self.n_moved < self.suspended_max {
+            let until = Instant::now() + self.within;
+            let moved = Moved { until, by, to, heard, given: None };
+            self.keep(session, until, Entry::Moved(Box::new(moved)));
+        }
+    }
+
+    fn forget_late(&mut self, now: Instant) {
+        while let Some((until, late)) = self.waiting.pop_front_if(|(until, _)| *until <= now) {
+            self.forget(late, until);
+        }
+    }
+
+    /// Forgets one that was kept until then, unless it has become something else since.
+    fn forget(&mut self, id: SessionId, kept_until: Instant) {
+        let is_still = match self.by_id.get(&id) {
+            Some(Entry::Suspended { until, .. }) => *until == kept_until,
+            Some(Entry::Moved(moved)) => moved.until == kept_until,
+            Some(Entry::Live { .. }) | None => false,
+        };
+        if is_still {
+            self.remove(id);
         }
     }
 

@@ -94,6 +94,13 @@ impl Client {
         (client, resumed.unwrap())
     }
 
+    /// The same, but cut off before it hears its welcome.
+    pub(crate) async fn resume_in_vain(node: &Node, principal: Principal, at: Resume) {
+        let mut client = Self::stranger(node, Codec::MsgPack).await;
+        let token = node.token(principal);
+        client.say(&ClientFrame::Identify { token, resume: Some(at) }).await;
+    }
+
     /// Says goodbye, and hears that it was heard.
     pub(crate) async fn leave(mut self) {
         self.socket.close(None).await.unwrap();

@@ -63,6 +63,36 @@ async fn what_was_said_and_did_not_arrive_is_said_again_in_its_order() {
 }
 
 #[tokio::test]
+async fn whoever_is_cut_off_again_before_its_welcome_goes_on_all_the_same() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    place_ride(&mut client).await;
+    let first = until_all_is_said(&mut client).await;
+    let early = Resume { heard: 2, ..client.cut() };
+    for _ in 0..3 {
+        Client::resume_in_vain(&node, rider(1), early).await;
+    }
+    let (mut again, is_resumed) = Client::resume(&node, rider(1), early).await;
+    assert!(is_resumed);
+    let second = until_all_is_said(&mut again).await;
+    assert_eq!(second, first);
+    let more = all_until_now(&mut again).await;
+    assert_eq!(more, [], "what was said in vain is said once");
+}
+
+#[tokio::test]
+async fn whoever_was_told_everything_anew_in_vain_is_told_so_again() {
+    let node = Node::with(&[("GATEWAY__SESSION__REPLAY_MAX", "1")]);
+    let mut client = Client::connect(&node, rider(1)).await;
+    place_ride(&mut client).await;
+    until_all_is_said(&mut client).await;
+    let early = Resume { heard: 2, ..client.cut() };
+    Client::resume_in_vain(&node, rider(1), early).await;
+    let (_again, is_resumed) = Client::resume(&node, rider(1), early).await;
+    assert!(!is_resumed, "it has not heard yet that it begins anew");
+}
+
+#[tokio::test]
 async fn whoever_has_heard_everything_hears_only_what_is_new() {
     let node = Node::start();
     let mut client = Client::connect(&node, rider(1)).await;
@@ -155,10 +185,13 @@ async fn a_session_is_nobody_elses_and_waits_for_its_own_client() {
     let at = client.cut();
     let (_, is_resumed) = Client::resume(&node, rider(2), at).await;
     assert!(!is_resumed);
-    let (_, is_resumed) = Client::resume(&node, rider(1), at).await;
+    let (mut again, is_resumed) = Client::resume(&node, rider(1), at).await;
     assert!(is_resumed);
+    let heard = Some(again.at.heard);
+    again.say(&ClientFrame::Heartbeat { heard }).await;
+    again.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
     let (_, is_resumed) = Client::resume(&node, rider(1), at).await;
-    assert!(!is_resumed, "once");
+    assert!(!is_resumed, "it has shown that it knows where it goes on");
 }
 
 #[tokio::test]

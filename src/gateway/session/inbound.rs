@@ -212,10 +212,14 @@ impl Session {
     pub(super) async fn enter(&mut self, Entering { identity, resume }: Entering) -> Flow {
         let gate = Arc::clone(&self.gate);
         let principal = identity.principal;
+        // Before the other one is taken: cut off now, its client is sent here.
+        let (begun, let_go) = gate.known.open(self.id, principal);
+        (self.begun, self.let_go) = (Some(begun), Some(let_go));
         let going = match resume {
             Some(resume) => {
-                let found = gate.known.find(&gate.system, resume.session, principal).await;
-                let going = found.map(|it| it.for_client(self.socket.codec(), resume));
+                let found = gate.known.find(&gate.system, resume, principal, self.id).await;
+                let codec = self.socket.codec();
+                let going = found.map(|it| it.left.for_client(codec, it.heard, it.is_known));
                 let outcome = match &going {
                     Some(going) if going.is_whole() => "resumed",
                     Some(_) => "too_late",
@@ -227,8 +231,7 @@ impl Session {
             None => None,
         };
         let resumed = going.as_ref().is_some_and(GoingOn::is_whole);
-        let (begun, let_go) = gate.known.open(self.id, principal);
-        (self.begun, self.let_go) = (Some(begun), Some(let_go));
+        self.is_anew = resume.is_some() && !resumed;
         self.believe(identity, Some(resumed))?;
         self.sign_of_life(principal);
         if let Some(going) = going {

@@ -28,7 +28,7 @@ pub(super) struct Room {
 }
 
 /// A kept frame on its way to another node.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Said {
     /// As JSON.
     #[serde(rename = "t")]

@@ -12,19 +12,17 @@ use super::{
 use crate::gateway::follow::{Follow, Wants};
 use actors::EntityKey;
 use axum::extract::ws::Message;
-use protocol::{
-    JobId, OfferId, Principal,
-    codec::Codec,
-    frame::{Push, Resume},
-};
+use protocol::{JobId, OfferId, Principal, codec::Codec, frame::Push};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What is left of a session that was cut off.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Suspended {
     pub(crate) principal: Principal,
+    /// Its client was to go on somewhere, and could not: everything was told anew.
+    is_anew: bool,
     subprotocol: String,
     replay: (u64, u64, Vec<(u64, Said)>),
     last_push: u64,
@@ -37,7 +35,7 @@ pub(crate) struct Suspended {
 }
 
 /// Something it followed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Followed {
     key: EntityKey,
     wants: Wants,
@@ -55,6 +53,7 @@ impl Session {
         let (last_push, pushes) = std::mem::take(&mut self.pushes).pack();
         Suspended {
             principal,
+            is_anew: self.is_anew,
             subprotocol: self.socket.codec().subprotocol().to_owned(),
             replay: std::mem::take(&mut self.replay).pack(),
             last_push,
@@ -121,12 +120,18 @@ fn is_told_anew(push: &Push) -> bool {
 
 impl Suspended {
     /// What a client that speaks `codec` and has heard so much goes on with: with all it missed, or with
-    /// nothing but what would otherwise be lost.
-    pub(super) fn for_client(mut self, codec: Codec, resume: Resume) -> GoingOn {
+    /// nothing but what would otherwise be lost. One that does not know of this session has not heard either
+    /// that everything was told anew.
+    pub(super) fn for_client(
+        mut self,
+        codec: Codec,
+        heard: Option<u64>,
+        is_known: bool,
+    ) -> GoingOn {
         let replay = Replay::unpack(std::mem::take(&mut self.replay));
         let is_same = self.subprotocol == codec.subprotocol();
-        let missed = is_same.then(|| replay.missed(resume.heard)).flatten();
-        GoingOn { missed, was: self }
+        let heard = heard.filter(|_| is_same && (is_known || !self.is_anew));
+        GoingOn { missed: heard.and_then(|heard| replay.missed(heard)), was: self }
     }
 }
 
@@ -136,6 +141,7 @@ impl Suspended {
     pub(crate) fn nothing(principal: Principal) -> Self {
         Self {
             principal,
+            is_anew: false,
             subprotocol: Codec::Json.subprotocol().to_owned(),
             replay: (0, 0, Vec::new()),
             last_push: 0,

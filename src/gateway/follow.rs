@@ -2,7 +2,7 @@
 
 use super::{
     price::Prices,
-    translate::{Release, Shown, actor_view, shown},
+    translate::{News, Shown, actor_view, shown},
 };
 use actors::{
     EntityKey, Kind, Refusal, Version,
@@ -84,8 +84,8 @@ pub(crate) enum Change {
     State {
         /** The names of the events that led to it. */
         events: Vec<String>,
-        /** Jobs that are no longer its own, and why. */
-        released: Vec<Release>,
+        /** What they said that the state need not say. */
+        news: News,
     },
     /// It was seen.
     Sighted(Option<ServerFrame>),
@@ -132,10 +132,10 @@ impl<D: Shown> Watched for Watch<D> {
         updates.poll_recv(cx).map(|update| match update {
             Some(Update::Changed { version: now, state: new, events }) => {
                 (*version, *state) = (now, new);
-                Change::State {
-                    events: events.iter().map(|event| D::event_name(event).to_owned()).collect(),
-                    released: events.iter().filter_map(D::released).collect(),
-                }
+                let mut news = News::default();
+                events.iter().for_each(|event| D::news(event, &mut news));
+                let events = events.iter().map(|event| D::event_name(event).to_owned()).collect();
+                Change::State { events, news }
             }
             Some(Update::Seen(sighting)) => {
                 Change::Sighted(state.sighted(self.id, version.0, &sighting, by, prices))
@@ -170,8 +170,8 @@ impl<D: Shown> Watched for Watch<D> {
 pub(crate) struct Opened {
     /// The way to it.
     pub(crate) watch: Box<dyn Watched>,
-    /// Jobs that were its own and are not any more, and why, since it was last followed.
-    pub(crate) released: Vec<Release>,
+    /// What events have said since it was last followed.
+    pub(crate) news: News,
 }
 
 /// Starts to follow an entity, after a while. `known` is the last version of which it is known how it came
@@ -200,23 +200,20 @@ async fn open_one<D: Shown>(
 ) -> Result<Opened, Refusal> {
     let watching = system.watch::<D>(id).await?;
     let now = watching.version.0;
-    let released = match known {
-        Some(known) if D::HAS_RELEASES && known < now => released::<D>(system, id, known, now),
-        Some(_) | None => {
-            return Ok(Opened { watch: Box::new(Watch { id, watching }), released: Vec::new() });
-        }
+    let news = match known {
+        Some(known) if D::HAS_NEWS && known < now => missed::<D>(system, id, known, now).await?,
+        Some(_) | None => News::default(),
     };
-    let released = released.await?;
-    Ok(Opened { watch: Box::new(Watch { id, watching }), released })
+    Ok(Opened { watch: Box::new(Watch { id, watching }), news })
 }
 
-/// Which jobs were released between two versions, by the journal.
-async fn released<D: Shown>(
+/// What happened between two versions, by the journal.
+async fn missed<D: Shown>(
     system: &System,
     id: D::Id,
     known: u64,
     now: u64,
-) -> Result<Vec<Release>, Refusal> {
+) -> Result<News, Refusal> {
     let key = EntityKey { kind: D::KIND, id: id.uuid() };
     // What is older than that, nobody waits for any more.
     let after = known.max(now.saturating_sub(MISSED_MAX));
@@ -230,7 +227,9 @@ async fn released<D: Shown>(
         warn!(%key, %error, "what was missed cannot be understood");
         Refusal::Unavailable
     })?;
-    Ok(events.iter().filter_map(|(event, _)| D::released(event)).collect())
+    let mut news = News::default();
+    events.iter().for_each(|(event, _)| D::news(event, &mut news));
+    Ok(news)
 }
 
 impl Follow {

@@ -460,13 +460,20 @@ pub(crate) trait Shown: Hosted {
         None
     }
 
-    /// Do its events ever say that a job is no longer its own?
-    const HAS_RELEASES: bool = false;
+    /// Do its events ever say what its state soon does not say any more?
+    const HAS_NEWS: bool = false;
 
-    /// Why the job of an event is no longer this entity's.
-    fn released(_event: &Self::Event) -> Option<Release> {
-        None
-    }
+    /// Takes from an event what its client must be told, and a later state need not say.
+    fn news(_event: &Self::Event, _news: &mut News) {}
+}
+
+/// What became of a driver's jobs and offers, as events said it.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Jobs that are no longer its own, and why.
+    pub(crate) released: Vec<Release>,
+    /// How offers ended: a state remembers the last few.
+    pub(crate) ended: Vec<(OfferId, OfferStatus)>,
 }
 
 /// A job that is no longer a driver's.
@@ -575,7 +582,7 @@ impl Shown for Rescue {
 }
 
 impl Shown for Driver {
-    const HAS_RELEASES: bool = true;
+    const HAS_NEWS: bool = true;
 
     fn frame(&self, id: DriverId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Driver(id) || by.is_staff();
@@ -604,14 +611,16 @@ impl Shown for Driver {
         Self::ended_offer(self, offer)
     }
 
-    fn released(event: &driver::Event) -> Option<Release> {
+    fn news(event: &driver::Event, news: &mut News) {
         if let driver::Event::JobEnded { job, reason, .. }
         | driver::Event::JobAborted { job, reason, .. } = event
         {
             let is_claim = matches!(event, driver::Event::JobAborted { .. });
-            Some(Release { job: *job, reason: reason.clone(), is_claim })
-        } else {
-            None
+            news.released.push(Release { job: *job, reason: reason.clone(), is_claim });
+        } else if let driver::Event::OfferDeclined { offer, .. } = event {
+            news.ended.push((*offer, OfferStatus::Declined));
+        } else if let driver::Event::OfferEnded { offer, status, .. } = event {
+            news.ended.push((*offer, *status));
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride},
 };
 use protocol::{
-    Code, JobId, OrderStatus, Point, Principal,
+    Code, JobId, OfferStatus, OrderStatus, Point, Principal,
     codec::Codec,
     frame::{ClientFrame, Push, Resume, ServerFrame, Topic},
     work::{DriverAction, OrderAction, Wish},
@@ -152,6 +152,33 @@ async fn a_driver_in_a_tunnel_hears_of_every_offer_and_of_every_end() {
     let (job, reason) = released.await;
     assert_eq!(job, JobId::Order(order));
     assert!(!reason.is_empty(), "also why, which only the journal knows by now");
+}
+
+#[tokio::test]
+async fn an_offer_that_ended_before_many_others_is_told_as_ended() {
+    let node = Node::with(&[("GATEWAY__SESSION__PUSH_AGAIN", "60s")]);
+    let mut driving = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driving, PICKUP).await;
+    let mut riding = Client::connect(&node, rider(1)).await;
+    place_ride(&mut riding).await;
+    let first = hear_offer(&mut driving).await;
+    let at = driving.cut();
+    // On its other device the driver declines that one, and more than it remembers.
+    let mut other = Client::connect(&node, driver(1)).await;
+    for n in 0..6 {
+        let offer = hear_offer(&mut other).await;
+        assert_eq!(offer.id == first.id, n == 0);
+        let decline = DriverAction::DeclineOffer { offer: offer.id };
+        other.wish(Wish::Driver { id: None, action: decline }).await;
+        place_ride(&mut Client::connect(&node, rider(n + 2)).await).await;
+    }
+    let (mut driving, is_resumed) = Client::resume(&node, driver(1), at).await;
+    assert!(is_resumed);
+    let ended = driving.hear_push(|push| match push {
+        Push::OfferEnded { offer, status } => Some((offer, status)),
+        _ => None,
+    });
+    assert_eq!(ended.await, (first.id, OfferStatus::Declined));
 }
 
 #[tokio::test]

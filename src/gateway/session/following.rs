@@ -126,7 +126,7 @@ impl Session {
     }
 
     pub(super) fn opened(&mut self, key: EntityKey, opened: follow::Opened) -> Flow {
-        let follow::Opened { watch, released } = opened;
+        let follow::Opened { watch, news } = opened;
         let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
             return Ok(());
         };
@@ -139,18 +139,18 @@ impl Session {
         }
         let told = self.show(key, Vec::new());
         // What must arrive is kept to be said, also if there is no room to say it now.
-        self.became(key, &released)?;
+        self.became(key, &news)?;
         told
     }
 
     pub(super) fn changed(&mut self, key: EntityKey, change: Change) -> Flow {
         match change {
-            Change::State { events, released } => {
+            Change::State { events, news } => {
                 if let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) {
                     follow.is_well();
                 }
                 let told = self.show(key, events);
-                self.became(key, &released)?;
+                self.became(key, &news)?;
                 told
             }
             Change::Sighted(frame) => {

@@ -4,7 +4,11 @@ use super::{
     Deed, End, Flow, Session,
     replay::{Room, is_lasting},
 };
-use crate::gateway::{live::Feed, socket::Full, translate::Release};
+use crate::gateway::{
+    live::Feed,
+    socket::Full,
+    translate::{News, Release},
+};
 use actors::EntityKey;
 use futures_util::FutureExt;
 use protocol::{
@@ -65,7 +69,7 @@ impl Session {
     }
 
     /// Follows one's own jobs and pushes what a driver must know.
-    pub(super) fn became(&mut self, key: EntityKey, released: &[Release]) -> Flow {
+    pub(super) fn became(&mut self, key: EntityKey, news: &News) -> Flow {
         let Some(by) = self.identity.map(|identity| identity.principal) else { return Ok(()) };
         let is_self = match by {
             Principal::Rider(id) => key == id.into(),
@@ -87,12 +91,10 @@ impl Session {
                 Ok(())
             }
             Some(ServerFrame::Driver(view)) => {
-                let ended = self
-                    .offers
-                    .iter()
-                    .map(|(offer, _)| (*offer, watch.ended_offer(*offer)))
-                    .collect();
-                self.drove(&view, ended, released)
+                let said = |offer| news.ended.iter().rfind(|(id, _)| *id == offer).map(|it| it.1);
+                let how = |offer| watch.ended_offer(offer).or_else(|| said(offer));
+                let ended = self.offers.iter().map(|(offer, _)| (*offer, how(*offer))).collect();
+                self.drove(&view, ended, &news.released)
             }
             Some(_) | None => Ok(()),
         }

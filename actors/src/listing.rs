@@ -19,6 +19,12 @@ impl RegionId {
         Self(point.to_cell(h3o::Resolution::Five))
     }
 
+    /// The region of this name, as it is displayed.
+    pub fn parse(name: &str) -> Option<Self> {
+        let cell: h3o::CellIndex = name.strip_prefix("region-")?.parse().ok()?;
+        (cell.resolution() == h3o::Resolution::Five).then_some(Self(cell))
+    }
+
     /// It and so many rings around it.
     pub fn disk(self, rings: u8) -> impl Iterator<Item = Self> {
         let cells: Vec<h3o::CellIndex> = self.0.grid_disk(rings.into());

@@ -105,8 +105,12 @@ pub enum Topic {
     Rescue(RescueId),
     /// A driver: itself, staff.
     Driver(DriverId),
+    /// Oneself, if one is a rider or a driver. Told without asking, too; asked for, once more.
+    Me,
     /// All marks of the map, counters and happenings. Staff only.
     Board,
+    /// The marks of one region, by its id in display form: `region-` and an H3 cell of resolution 5. Staff only.
+    Region(String),
     /// One actor's whole state as it changes, by its id in display form. Staff only.
     Actor(String),
 }
@@ -181,6 +185,8 @@ pub enum ServerFrame {
     },
     /// What changed on the map since the last one.
     Board(Box<Board>),
+    /// What changed in a region since the last one.
+    Region(Box<RegionBoard>),
     /// One actor, whole.
     Actor(Box<ActorView>),
     /// A topic ended: gone, or no longer yours to follow.
@@ -272,6 +278,25 @@ pub struct Board {
     pub counters: Counters,
     /// What happened since the last one, newest last; at most 20.
     pub happenings: Vec<Happening>,
+}
+
+/// What is in a region, and what moved in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RegionBoard {
+    /// Which, in display form.
+    pub region: String,
+    /// Grows by one with each. What is too large for one frame goes on in frames that are not `full` and
+    /// have the same `seq`.
+    pub seq: u64,
+    /// Is this everything, and not only what changed?
+    pub full: bool,
+    /// The server's clock.
+    pub server_time: Timestamp,
+    /// New or changed: drivers who are in it, orders that are picked up in it, rescues in it.
+    pub marks: Vec<Mark>,
+    /// Gone from it, in display form.
+    pub gone: Vec<String>,
 }
 
 /// One actor, whole.

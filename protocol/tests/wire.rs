@@ -6,7 +6,7 @@ use protocol::{
     RescueStatus, RiderId, SessionId, ShardId, Timestamp,
     codec::Codec,
     frame::{
-        ActorView, Board, ClientFrame, Done, Outcome, Push, Resume, SUBPROTOCOL_JSON,
+        ActorView, Board, ClientFrame, Done, Outcome, Push, RegionBoard, Resume, SUBPROTOCOL_JSON,
         SUBPROTOCOL_MSGPACK, ServerFrame, Topic,
     },
     view::{
@@ -228,6 +228,17 @@ fn driver_view() -> DriverView {
     }
 }
 
+fn region_board() -> RegionBoard {
+    RegionBoard {
+        region: "region-856a3243fffffff".to_owned(),
+        seq: 2,
+        full: false,
+        server_time: NOON,
+        marks: Vec::new(),
+        gone: vec![driver().to_string()],
+    }
+}
+
 fn board() -> Board {
     let driver =
         Mark::Driver { id: driver(), at: HERE, status: DriverStatus::Available, jobs: Vec::new() };
@@ -311,6 +322,7 @@ fn server_frames() -> Vec<ServerFrame> {
         }),
         ServerFrame::Sighted { job: JobId::Order(order()), at: HERE, eta_s: Some(60) },
         ServerFrame::Board(Box::new(board())),
+        ServerFrame::Region(Box::new(region_board())),
         ServerFrame::Actor(Box::new(actor)),
         ServerFrame::Unsubscribed { topic: Topic::Board, refused: busy.clone() },
         ServerFrame::Goodbye { refused: busy },
@@ -347,6 +359,7 @@ fn server_name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Rider(_) => "rider",
         ServerFrame::Sighted { .. } => "sighted",
         ServerFrame::Board(_) => "board",
+        ServerFrame::Region(_) => "region",
         ServerFrame::Actor(_) => "actor",
         ServerFrame::Unsubscribed { .. } => "unsubscribed",
         ServerFrame::Goodbye { .. } => "goodbye",

@@ -14,6 +14,7 @@ mod inbound;
 mod lanes;
 mod outbound;
 mod pushes;
+mod regional;
 mod replay;
 mod suspended;
 
@@ -38,6 +39,7 @@ use protocol::{
     frame::{ClientFrame, Outcome, Resume, ServerFrame},
 };
 use pushes::Pushes;
+use regional::Regional;
 use replay::Replay;
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
@@ -52,7 +54,7 @@ use tracing::debug;
 /// How long answers that are under way may take when the node leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
 /// Most positions of which it is asked at once what is wrong with them.
-const POSITIONS_MAX: usize = 4;
+const POSITIONS_MAX: u8 = 4;
 /// How long a client with too much under way should wait.
 const BUSY_MS: u64 = 100;
 
@@ -171,9 +173,11 @@ struct Session {
     jobs: Vec<JobId>,
     /// It follows the board; whether there is one to be had is another matter.
     wants_board: bool,
+    /// Regions whose part of it is followed.
+    regions: Vec<Regional>,
     diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
     /// Positions whose driver has not said what it thinks of them.
-    n_positions: usize,
+    n_positions: u8,
     /// When the client may next be told what is wrong with one.
     tell_position_at: Instant,
 }
@@ -229,6 +233,7 @@ impl Session {
             accepting: Vec::new(),
             jobs: Vec::new(),
             wants_board: false,
+            regions: Vec::new(),
             diffs: None,
             n_positions: 0,
             tell_position_at: now,

@@ -750,14 +750,40 @@ pub(crate) fn check_position(position: &Position, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// The entity a topic is about; none for the board. An error if it names nothing.
-pub(crate) fn topic_key(topic: &Topic) -> Result<Option<EntityKey>, Refused> {
+/// What a topic is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Everything on the map.
+    Board,
+    /// What is on it in one region.
+    Region(RegionId),
+    /// One entity.
+    Entity(EntityKey),
+}
+
+/// What a topic is about, if `by` names it.
+pub(crate) fn subject(topic: &Topic, by: Principal) -> Result<Subject, Refused> {
     match topic {
-        Topic::Order(id) => Ok(Some((*id).into())),
-        Topic::Rescue(id) => Ok(Some((*id).into())),
-        Topic::Driver(id) => Ok(Some((*id).into())),
-        Topic::Board => Ok(None),
-        Topic::Actor(text) => EntityKey::parse(text).map(Some).ok_or_else(|| not_found(text)),
+        Topic::Order(id) => Ok(Subject::Entity((*id).into())),
+        Topic::Rescue(id) => Ok(Subject::Entity((*id).into())),
+        Topic::Driver(id) => Ok(Subject::Entity((*id).into())),
+        Topic::Me => match by {
+            Principal::Rider(id) => Ok(Subject::Entity(id.into())),
+            Principal::Driver(id) => Ok(Subject::Entity(id.into())),
+            Principal::Merchant(_)
+            | Principal::Dispatcher
+            | Principal::Admin
+            | Principal::System => {
+                Err(forbidden("only riders and drivers are followed as oneself"))
+            }
+        },
+        Topic::Board => Ok(Subject::Board),
+        Topic::Region(text) => {
+            RegionId::parse(text).map(Subject::Region).ok_or_else(|| not_found(text))
+        }
+        Topic::Actor(text) => {
+            EntityKey::parse(text).map(Subject::Entity).ok_or_else(|| not_found(text))
+        }
     }
 }
 

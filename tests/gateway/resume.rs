@@ -6,6 +6,7 @@ use crate::{
     node::{Node, driver, rider},
     ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride},
 };
+use actors::listing::RegionId;
 use protocol::{
     Code, JobId, OfferStatus, OrderStatus, Point, Principal,
     codec::Codec,
@@ -259,9 +260,14 @@ async fn topics_are_still_followed() {
     hear_status(&mut staff, OrderStatus::Searching).await;
     let board = |frame| matches!(frame, ServerFrame::Board(_)).then_some(());
     staff.hear_any(board).await;
+    let region = RegionId::at(PICKUP).to_string();
+    staff.subscribe(Topic::Region(region)).await;
+    let full = |frame| matches!(frame, ServerFrame::Region(it) if it.full).then_some(());
+    staff.hear_any(full).await;
     let (mut staff, is_resumed) = Client::resume(&node, Principal::Dispatcher, staff.cut()).await;
     assert!(is_resumed);
     staff.hear_any(board).await;
+    staff.hear_any(full).await;
     act(&mut riding, order, OrderAction::Cancel { reason: "changed_mind".to_owned() }).await;
     hear_status(&mut staff, OrderStatus::CancelledByRider).await;
 }

@@ -3,12 +3,15 @@
 use crate::{
     client::{Client, Closed, is_welcome, refused, request},
     node::{Node, driver, rider},
+    ride::go_on_duty,
 };
+use actors::listing::RegionId;
 use protocol::{
-    Code, CommandId, DriverId, OrderId, Principal,
+    Code, CommandId, DriverId, OrderId, Point, Principal,
     codec::Codec,
     frame::{ClientFrame, FRAME_BYTES_MAX, Outcome, ServerFrame, Topic},
-    work::{OrderAction, Wish},
+    view::Mark,
+    work::{DriverAction, DutyWish, OrderAction, Wish},
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -220,7 +223,8 @@ async fn what_is_not_there_and_what_is_not_yours_look_the_same() {
 async fn boards_and_actors_are_for_staff() {
     let node = Node::start();
     let mut client = Client::connect(&node, driver(1)).await;
-    for topic in [Topic::Board, Topic::Actor(driver(1).to_string())] {
+    let region = Topic::Region("region-856a3243fffffff".to_owned());
+    for topic in [Topic::Board, region, Topic::Actor(driver(1).to_string())] {
         client.subscribe(topic.clone()).await;
         let refused = client
             .hear_any(|frame| match frame {
@@ -242,11 +246,85 @@ async fn boards_and_actors_are_for_staff() {
 }
 
 #[tokio::test]
+async fn a_region_shows_who_is_in_it_and_nobody_else() {
+    let node = Node::start();
+    let here = Point { lat: -1.9441, lon: 30.0619 };
+    let region = RegionId::at(here).to_string();
+    let (mut near, mut far) =
+        (Client::connect(&node, driver(1)).await, Client::connect(&node, driver(2)).await);
+    go_on_duty(&mut near, here).await;
+    go_on_duty(&mut far, here.offset_m(0.0, 100_000.0)).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    staff.subscribe(Topic::Region(region.clone())).await;
+    let mut seq = 0;
+    let mut next = async |staff: &mut Client| loop {
+        let board = staff.hear_any(|frame| match frame {
+            ServerFrame::Region(board) => Some(board),
+            _ => None,
+        });
+        let board = board.await;
+        assert_eq!(board.region, region);
+        assert!(board.full || board.seq == seq + 1, "{board:?}");
+        seq = board.seq;
+        for mark in &board.marks {
+            let Mark::Driver { id, .. } = mark else { panic!("{mark:?}") };
+            assert_eq!(*id, DriverId::nth(1), "the other one is elsewhere");
+        }
+        if !board.marks.is_empty() || !board.gone.is_empty() {
+            return board;
+        }
+    };
+    assert_eq!(next(&mut staff).await.marks.len(), 1);
+    let off = DriverAction::SetDuty { duty: DutyWish::Off, vehicle: None };
+    near.wish(Wish::Driver { id: None, action: off }).await;
+    loop {
+        let board = next(&mut staff).await;
+        if !board.gone.is_empty() {
+            assert_eq!(board.gone, [driver(1).to_string()]);
+            break;
+        }
+    }
+    for nowhere in ["region-856a3243ffffff", "region-866a32437ffffff", "856a3243fffffff"] {
+        staff.subscribe(Topic::Region(nowhere.to_owned())).await;
+        let refused = staff.hear_any(|frame| match frame {
+            ServerFrame::Unsubscribed { refused, .. } => Some(refused),
+            _ => None,
+        });
+        assert_eq!(refused.await.code, Code::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn one_may_ask_for_oneself() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut client, Point { lat: -1.9441, lon: 30.0619 }).await;
+    let me = |frame| match frame {
+        ServerFrame::Driver(view) => Some(view),
+        _ => None,
+    };
+    let told = client.hear_any(me).await;
+    client.subscribe(Topic::Me).await;
+    let again = client.hear_any(me).await;
+    assert_eq!((again.id, again.version), (told.id, told.version));
+    client.say(&ClientFrame::Unsubscribe(Topic::Me)).await;
+    client.subscribe(Topic::Me).await;
+    client.hear_any(me).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    staff.subscribe(Topic::Me).await;
+    let refused = staff.hear_any(|frame| match frame {
+        ServerFrame::Unsubscribed { topic: Topic::Me, refused } => Some(refused),
+        _ => None,
+    });
+    assert_eq!(refused.await.code, Code::Forbidden);
+}
+
+#[tokio::test]
 async fn only_drivers_say_where_they_are() {
     let node = Node::start();
     let mut client = Client::connect(&node, rider(1)).await;
     let position = protocol::view::Position {
-        at: protocol::Point::default(),
+        at: Point::default(),
         sampled_at: crate::client::now(),
         heading_deg: None,
         speed_mps: None,
@@ -273,10 +351,7 @@ async fn a_command_id_that_says_no_time_is_told_to_be_none() {
 async fn a_command_from_long_ago_is_refused() {
     let node = Node::start();
     let mut client = Client::connect(&node, driver(1)).await;
-    let action = protocol::work::DriverAction::SetDuty {
-        duty: protocol::work::DutyWish::Off,
-        vehicle: None,
-    };
+    let action = DriverAction::SetDuty { duty: DutyWish::Off, vehicle: None };
     let wish = Wish::Driver { id: None, action };
     let outcome = client.wish_as(CommandId::nth(1), wish).await;
     let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };

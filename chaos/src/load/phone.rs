@@ -253,6 +253,7 @@ impl Phone {
             | ServerFrame::Rider(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Board(_)
+            | ServerFrame::Region(_)
             | ServerFrame::Actor(_)
             | ServerFrame::Unsubscribed { .. } => {}
         }

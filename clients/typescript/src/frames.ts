@@ -902,7 +902,14 @@ export type Topic =
   | {
       driver: DriverId;
     }
+  | "me"
   | "board"
+  | {
+      /**
+       * The marks of one region, by its id in display form: `region-` and an H3 cell of resolution 5. Staff only.
+       */
+      region: string;
+    }
   | {
       /**
        * One actor's whole state as it changes, by its id in display form. Staff only.
@@ -1008,6 +1015,9 @@ export type ServerFrame =
     }
   | {
       board: Board;
+    }
+  | {
+      region: RegionBoard;
     }
   | {
       actor: ActorView;
@@ -1696,6 +1706,33 @@ export interface Happening {
    * What: the event's name.
    */
   what: string;
+}
+/**
+ * What is in a region, and what moved in it.
+ */
+export interface RegionBoard {
+  /**
+   * Is this everything, and not only what changed?
+   */
+  full: boolean;
+  /**
+   * Gone from it, in display form.
+   */
+  gone: string[];
+  /**
+   * New or changed: drivers who are in it, orders that are picked up in it, rescues in it.
+   */
+  marks: Mark[];
+  /**
+   * Which, in display form.
+   */
+  region: string;
+  /**
+   * Grows by one with each. What is too large for one frame goes on in frames that are not `full` and
+   * have the same `seq`.
+   */
+  seq: number;
+  server_time: Timestamp;
 }
 /**
  * One actor, whole.

@@ -373,6 +373,7 @@ impl<M: Mind> Client<M> {
                     | ServerFrame::Rider(_)
                     | ServerFrame::Sighted { .. }
                     | ServerFrame::Board(_)
+                    | ServerFrame::Region(_)
                     | ServerFrame::Actor(_)
                     | ServerFrame::Unsubscribed { .. } => {}
                 }
@@ -467,6 +468,7 @@ impl<M: Mind> Client<M> {
             | ServerFrame::Rider(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Board(_)
+            | ServerFrame::Region(_)
             | ServerFrame::Actor(_)
             | ServerFrame::Unsubscribed { .. } => {}
         }

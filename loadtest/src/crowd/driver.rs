@@ -753,6 +753,7 @@ impl Mind for Driver {
             | ServerFrame::Rider(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Board(_)
+            | ServerFrame::Region(_)
             | ServerFrame::Actor(_)
             | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Goodbye { .. } => {}

@@ -305,6 +305,7 @@ impl Mind for Rider {
             | ServerFrame::Rider(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Board(_)
+            | ServerFrame::Region(_)
             | ServerFrame::Actor(_)
             | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Goodbye { .. } => {}

@@ -1,9 +1,9 @@
 //! What a session follows: itself, its jobs, its topics, and how each is shown.
 
-use super::{BUSY_MS, Deed, Flow, POSITIONS_MAX, Session};
+use super::{BUSY_MS, Deed, Flow, POSITIONS_MAX, Session, regional::Regional};
 use crate::gateway::{
     follow::{self, Change, Follow},
-    translate::{self, not_found},
+    translate::{self, Subject, not_found},
 };
 use actors::{EntityKey, Kind};
 use futures_util::FutureExt;
@@ -64,36 +64,54 @@ impl Session {
     }
 
     pub(super) fn subscribe(&mut self, by: Principal, topic: Topic) -> Flow {
-        let needs_staff = matches!(topic, Topic::Board | Topic::Actor(_));
+        let needs_staff = matches!(topic, Topic::Board | Topic::Region(_) | Topic::Actor(_));
         if needs_staff && !by.is_staff() {
             let refused = translate::forbidden("staff only");
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
-        let key = match translate::topic_key(&topic) {
-            Ok(key) => key,
+        let subject = match translate::subject(&topic, by) {
+            Ok(subject) => subject,
             Err(refused) => return self.say(&ServerFrame::Unsubscribed { topic, refused }),
         };
-        let is_new = self.follows.iter().all(|follow| Some(follow.key) != key);
+        let is_new = match subject {
+            Subject::Board => true,
+            Subject::Region(region) => self.regions.iter().all(|it| it.region() != region),
+            Subject::Entity(key) => self.follows.iter().all(|follow| follow.key != key),
+        };
         if is_new && self.doing.len() >= self.doing_max() {
             let refused = Refused::new(Code::Busy, "too much under way").retry_after_ms(BUSY_MS);
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
-        let Some(key) = key else {
-            self.wants_board = true;
-            self.feed();
-            return Ok(());
-        };
-        if is_new && self.follows.len() >= self.gate.session.topics_max {
+        let n_topics = self.follows.len() + self.regions.len();
+        if is_new && subject != Subject::Board && n_topics >= self.gate.session.topics_max {
             let refused = Refused::new(Code::Busy, "too many topics");
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
+        let key = match subject {
+            Subject::Entity(key) => key,
+            Subject::Board => {
+                self.wants_board = true;
+                self.feed();
+                return Ok(());
+            }
+            Subject::Region(region) => {
+                if is_new {
+                    self.regions.push(Regional::new(region));
+                }
+                self.feed();
+                return Ok(());
+            }
+        };
         let follow = self.follow(key);
         follow.stay();
         match topic {
             Topic::Actor(_) => follow.wants.actor = true,
-            Topic::Order(_) | Topic::Rescue(_) | Topic::Driver(_) | Topic::Board => {
-                follow.wants.topic = true;
-            }
+            Topic::Me => follow.wants.own = true,
+            Topic::Order(_)
+            | Topic::Rescue(_)
+            | Topic::Driver(_)
+            | Topic::Board
+            | Topic::Region(_) => follow.wants.topic = true,
         }
         if follow.watch.is_some() {
             follow.shown = None;
@@ -106,23 +124,39 @@ impl Session {
     /// opened is still being opened.
     pub(super) fn doing_max(&self) -> usize {
         let limits = &self.gate.session;
-        limits.inflight_max + POSITIONS_MAX + limits.topics_max
+        limits.inflight_max + usize::from(POSITIONS_MAX) + limits.topics_max
     }
 
-    pub(super) fn unsubscribe(&mut self, topic: &Topic) {
-        let Ok(Some(key)) = translate::topic_key(topic) else {
-            (self.wants_board, self.diffs) = (false, None);
-            return;
-        };
-        for follow in self.follows.iter_mut().filter(|follow| follow.key == key) {
-            match topic {
-                Topic::Actor(_) => follow.wants.actor = false,
-                Topic::Order(_) | Topic::Rescue(_) | Topic::Driver(_) | Topic::Board => {
-                    follow.wants.topic = false;
+    pub(super) fn unsubscribe(&mut self, by: Principal, topic: &Topic) {
+        match translate::subject(topic, by) {
+            Ok(Subject::Board) => self.wants_board = false,
+            Ok(Subject::Region(region)) => self.regions.retain(|it| it.region() != region),
+            Ok(Subject::Entity(key)) => {
+                for follow in self.follows.iter_mut().filter(|follow| follow.key == key) {
+                    match topic {
+                        Topic::Actor(_) => follow.wants.actor = false,
+                        // That is told to whoever it is, asked for or not.
+                        Topic::Me => {}
+                        Topic::Order(_)
+                        | Topic::Rescue(_)
+                        | Topic::Driver(_)
+                        | Topic::Board
+                        | Topic::Region(_) => follow.wants.topic = false,
+                    }
                 }
+                self.follows.retain(|follow| follow.wants.is_any());
             }
+            // What cannot be followed is not.
+            Err(_) => {}
         }
-        self.follows.retain(|follow| follow.wants.is_any());
+        if !self.wants_diffs() {
+            self.diffs = None;
+        }
+    }
+
+    /// Is anything of the board followed?
+    pub(super) fn wants_diffs(&self) -> bool {
+        self.wants_board || !self.regions.is_empty()
     }
 
     pub(super) fn opened(&mut self, key: EntityKey, opened: follow::Opened) -> Flow {

@@ -141,7 +141,7 @@ impl Session {
             }
             ClientFrame::Unsubscribe(topic) => {
                 count_frame("unsubscribe");
-                self.unsubscribe(&topic);
+                self.unsubscribe(by, &topic);
                 Ok(())
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{
     Deed, End, Flow, Session,
+    regional::Regional,
     replay::{Room, is_lasting},
 };
 use crate::gateway::{
@@ -163,7 +164,7 @@ impl Session {
     }
 
     pub(super) fn fed(&mut self, feed: Option<Feed>) -> Flow {
-        if !self.wants_board {
+        if !self.wants_diffs() {
             return Ok(());
         }
         let Some(Feed { full, diffs }) = feed else {
@@ -171,20 +172,34 @@ impl Session {
                 // There is no board any more, and soon no session.
                 return Ok(());
             }
-            self.wants_board = false;
+            let board = std::mem::take(&mut self.wants_board).then_some(Topic::Board);
+            let regions = std::mem::take(&mut self.regions);
             let refused = Refused::new(Code::Busy, "too many viewers").retry_after_ms(1_000);
-            return self.say(&ServerFrame::Unsubscribed { topic: Topic::Board, refused });
+            for topic in board.into_iter().chain(regions.iter().map(Regional::topic)) {
+                self.say(&ServerFrame::Unsubscribed { topic, refused: refused.clone() })?;
+            }
+            return Ok(());
         };
         self.diffs = Some(diffs);
-        for board in full {
-            self.say(&ServerFrame::Board(Box::new(board)))?;
+        let regions: Vec<_> = self.regions.iter_mut().flat_map(|it| it.full(&full)).collect();
+        if self.wants_board {
+            for board in full {
+                self.say(&ServerFrame::Board(Box::new(board)))?;
+            }
         }
-        Ok(())
+        regions.into_iter().try_for_each(|it| self.say(&ServerFrame::Region(Box::new(it))))
     }
 
     pub(super) fn board(&mut self, diff: Result<Arc<protocol::frame::Board>, RecvError>) -> Flow {
         match diff {
-            Ok(board) => self.say(&ServerFrame::Board(Box::new(Arc::unwrap_or_clone(board)))),
+            Ok(board) => {
+                let regions: Vec<_> =
+                    self.regions.iter_mut().filter_map(|it| it.diff(&board)).collect();
+                if self.wants_board {
+                    self.say(&ServerFrame::Board(Box::new(Arc::unwrap_or_clone(board))))?;
+                }
+                regions.into_iter().try_for_each(|it| self.say(&ServerFrame::Region(Box::new(it))))
+            }
             Err(RecvError::Lagged(_) | RecvError::Closed) => {
                 self.diffs = None;
                 self.feed();

@@ -46,6 +46,7 @@ pub(super) fn is_lasting(frame: &ServerFrame) -> bool {
         | ServerFrame::Heartbeat { .. }
         | ServerFrame::Sighted { .. }
         | ServerFrame::Board(_)
+        | ServerFrame::Region(_)
         | ServerFrame::Goodbye { .. } => false,
         ServerFrame::Result { .. }
         | ServerFrame::Push { .. }

@@ -7,10 +7,11 @@ use super::{
     Flow, Session,
     following::LAST_WORD,
     pushes::Pushes,
+    regional::Regional,
     replay::{Replay, Said},
 };
 use crate::gateway::follow::{Follow, Wants};
-use actors::EntityKey;
+use actors::{EntityKey, listing::RegionId};
 use axum::extract::ws::Message;
 use protocol::{JobId, OfferId, Principal, codec::Codec, frame::Push};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub(crate) struct Suspended {
     jobs: Vec<JobId>,
     follows: Vec<Followed>,
     wants_board: bool,
+    /// Regions, in display form.
+    regions: Vec<String>,
 }
 
 /// Something it followed.
@@ -63,6 +66,7 @@ impl Session {
             jobs: std::mem::take(&mut self.jobs),
             follows: std::mem::take(&mut self.follows).iter().map(Followed::of).collect(),
             wants_board: self.wants_board,
+            regions: self.regions.iter().map(|it| it.region().to_string()).collect(),
         }
     }
 
@@ -87,8 +91,10 @@ impl Session {
             self.follows.push(followed.again());
             self.open(key, Duration::ZERO);
         }
-        if was.wants_board {
-            self.wants_board = true;
+        self.wants_board = was.wants_board;
+        let regions = was.regions.iter().filter_map(|name| RegionId::parse(name));
+        self.regions.extend(regions.map(Regional::new));
+        if self.wants_diffs() {
             self.feed();
         }
         Ok(())
@@ -151,6 +157,7 @@ impl Suspended {
             jobs: Vec::new(),
             follows: Vec::new(),
             wants_board: false,
+            regions: Vec::new(),
         }
     }
 }

@@ -711,8 +711,11 @@ impl Core {
             let before = RENEW_BEFORE.min(left / 10);
             token.renew_at = now.checked_add(left.saturating_sub(before));
         }
-        let Stage::Greeting(line) = std::mem::replace(&mut self.stage, Stage::Closed) else {
+        if !matches!(self.stage, Stage::Greeting(_)) {
             // The answer to a newer token: nothing begins.
+            return;
+        }
+        let Stage::Greeting(line) = std::mem::replace(&mut self.stage, Stage::Closed) else {
             return;
         };
         self.at = line.here;

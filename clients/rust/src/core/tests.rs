@@ -278,6 +278,9 @@ fn a_newer_token_is_shown_before_the_old_one_ends() {
     stage.hear(welcome(stage.clock() + HOUR, None));
     assert_eq!(stage.told, [], "nothing begins");
     assert_eq!((stage.asked_for_tokens, stage.opened.len()), (2, 1));
+    stage.said.clear();
+    stage.pass(Duration::from_millis(HEARTBEAT_MS / 2));
+    assert_eq!(stage.said.len(), 1, "it goes on");
 }
 
 #[test]

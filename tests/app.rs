@@ -209,9 +209,8 @@ async fn an_app_that_starts_again_asks_for_what_was_not_answered() {
     let proxy = Proxy::start(&node.address).await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("commands");
-    let start = || {
-        client(&node, &proxy, rider(1)).keep(JsonLines::open(&path).unwrap()).connect().unwrap()
-    };
+    let start =
+        || client(&node, &proxy, rider(1)).keep(JsonLines::open(&path).unwrap()).connect().unwrap();
     let first = start();
     place(&first).await;
     // One is done and its answer lost, one is not even asked for.

@@ -69,6 +69,8 @@ pub struct Habits {
     pub commands_max: usize,
     /// A command that is only told "later" for this long is given up; none: never.
     pub give_up_after: Option<Duration>,
+    /// So many tokens in a row are shown that are not believed.
+    pub disbelieved_max: u32,
     /// The first pause after a failure is at most this long, each further one twice as long …
     pub pause_first: Duration,
     /// … and none longer than this.
@@ -84,6 +86,8 @@ impl Default for Habits {
             n_addresses: 1,
             commands_max: 256,
             give_up_after: None,
+            // One may have expired on its way; the next one is another.
+            disbelieved_max: 2,
             pause_first: Duration::from_millis(500),
             pause_max: Duration::from_secs(20),
             seed: 0,
@@ -113,7 +117,7 @@ pub enum Why {
     /// It was told to leave.
     #[error("it left")]
     Left,
-    /// Two tokens in a row were not believed.
+    /// Two tokens in a row were not believed, or as many as its habits allow.
     #[error("its tokens are not believed: {0}")]
     Disbelieved(Refused),
     /// Its session goes on at another socket: somebody else has its place.
@@ -184,7 +188,7 @@ pub enum Event {
         /** Nothing was missed that is not said now. If not, everything is told anew. */
         resumed: bool,
     },
-    /// Anything else a node says: views, sightings, boards, refused positions, ended topics.
+    /// Anything else a node says: heartbeats, views, sightings, boards, refused positions, ended topics.
     Frame(ServerFrame),
     /// A frame of a kind that this client does not know yet, and why it could not be read.
     Unreadable(String),
@@ -383,6 +387,13 @@ impl Core {
         }
     }
 
+    /// Says a frame as it is, if there is somebody to hear it; for whoever follows by itself.
+    pub fn say(&mut self, frame: ClientFrame) {
+        if matches!(self.stage, Stage::Open(_)) {
+            self.acts.push_back(Act::Say(frame));
+        }
+    }
+
     /// The app has this push.
     pub fn taken(&mut self, id: PushId) {
         let n = self.pushes.taken(id);
@@ -540,7 +551,10 @@ impl Core {
                 let per_s = f64::from(frames_per_s.max(1)) * COMMANDS_SHARE;
                 self.command_every = Duration::from_secs_f64(1.0 / per_s);
             }
-            ServerFrame::Heartbeat { server_time } => self.clock = Some((now, server_time)),
+            ServerFrame::Heartbeat { server_time } => {
+                self.clock = Some((now, server_time));
+                self.tell(frame);
+            }
             ServerFrame::Welcome { principal, expires_at, resumed } => {
                 self.welcomed(principal, expires_at, resumed, now);
             }
@@ -800,8 +814,7 @@ impl Core {
     fn disbelieved(&mut self, refused: Refused, now: Instant) {
         self.token = None;
         self.n_disbelieved += 1;
-        // One token may have expired on its way; the next one is another.
-        if self.n_disbelieved >= 2 {
+        if self.n_disbelieved >= self.habits.disbelieved_max {
             self.close_for_good(Why::Disbelieved(refused));
         } else {
             self.come_back(None, now);
@@ -913,7 +926,7 @@ fn code_of(code: Code) -> Option<u16> {
 }
 
 /// Does this code mean "the same again, later"? What is quarantined waits for a person, which may be long.
-fn is_passing(code: Code) -> bool {
+pub fn is_passing(code: Code) -> bool {
     match code {
         Code::Busy | Code::RateLimited | Code::Unavailable | Code::Draining => true,
         Code::Malformed

@@ -20,7 +20,9 @@ mod socket;
 mod token;
 
 pub use client::{Builder, Client, Kept, NotBuilt, NotDone, Pushes};
-pub use core::{Act, Answer, Core, Event, Habits, NotOpened, NotTaken, PushId, State, Why};
+pub use core::{
+    Act, Answer, Core, Event, Habits, NotOpened, NotTaken, PushId, State, Why, is_passing,
+};
 pub use follow::{Change, Following, View};
 pub use kept::{JsonLines, Keep};
 pub use link::{Link, Target};

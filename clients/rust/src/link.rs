@@ -12,7 +12,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use protocol::{
     CommandId, Timestamp,
     codec::Codec,
-    frame::{Resume, ServerFrame, Topic},
+    frame::{ClientFrame, Resume, ServerFrame, Topic},
     view::Position,
     work::Wish,
 };
@@ -141,6 +141,11 @@ impl Link {
         self.core.unfollow(topic);
     }
 
+    /// Says a frame as it is, if there is somebody to hear it; for whoever follows by itself.
+    pub fn say(&mut self, frame: ClientFrame) {
+        self.core.say(frame);
+    }
+
     /// The app has this push.
     pub fn taken(&mut self, id: PushId) {
         self.core.taken(id);
@@ -151,8 +156,9 @@ impl Link {
         self.core.retry_now(Instant::now());
     }
 
-    /// Drives into a tunnel, and comes back after a pause.
+    /// Drives into a tunnel, without a word, and comes back after a pause.
     pub fn break_off(&mut self) {
+        self.way = Way::None;
         self.core.break_off(Instant::now());
     }
 

@@ -158,38 +158,34 @@ impl<M: Mind> Client<M> {
     }
 
     /// Lives until its mind is done or everybody goes home.
-    ///
-    /// Not an `async fn`: what is built before the block is kept once, not once more as an argument.
-    pub(super) fn live(mut self, home: CancellationToken) -> impl Future<Output = ()> + Send {
-        async move {
-            loop {
-                let now = Instant::now();
-                if self.present.is_some() {
-                    if self.mind.wake_at() <= now {
-                        self.mind.wake(now, &mut self.out);
-                    }
-                    self.flush();
+    pub(super) async fn live(mut self, home: CancellationToken) {
+        loop {
+            let now = Instant::now();
+            if self.present.is_some() {
+                if self.mind.wake_at() <= now {
+                    self.mind.wake(now, &mut self.out);
                 }
-                if self.mind.is_done() {
-                    break;
-                }
-                let wake_at = self.mind.wake_at() + LATE;
-                tokio::select! {
-                    event = self.link.next() => match event {
-                        Some(event) => self.hear(event, Instant::now()),
-                        None => {
-                            tracing::warn!("a phone is closed for good");
-                            break;
-                        }
-                    },
-                    () = sleep_until(wake_at.into()), if self.present.is_some() => {}
-                    () = home.cancelled() => break,
-                }
+                self.flush();
             }
-            let Self { link, present, .. } = self;
-            drop(present);
-            link.leave().await;
+            if self.mind.is_done() {
+                break;
+            }
+            let wake_at = self.mind.wake_at() + LATE;
+            tokio::select! {
+                event = self.link.next() => match event {
+                    Some(event) => self.hear(event, Instant::now()),
+                    None => {
+                        tracing::warn!("a phone is closed for good");
+                        break;
+                    }
+                },
+                () = sleep_until(wake_at.into()), if self.present.is_some() => {}
+                () = home.cancelled() => break,
+            }
         }
+        let Self { link, present, .. } = self;
+        drop(present);
+        link.leave().await;
     }
 
     /// Says what there is to say.

@@ -12,7 +12,8 @@ use std::{
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("actors", &["protocol"]),
-    ("loadtest", &["protocol"]),
+    ("loadtest", &["outrider-client", "protocol"]),
+    ("outrider-client", &["protocol"]),
     ("chaos", &["actors", "loadtest", "protocol"]),
     ("outrider", &["actors", "protocol", "loadtest"]),
 ];
@@ -153,9 +154,10 @@ fn nothing_knows_the_machine_it_was_written_on() {
     // Pieced together, so that this file does not fail itself.
     let homes = ["work", "root", "home"].map(|dir| format!("/{dir}/"));
     let mut files = Vec::new();
-    for dir in
-        ["src", "protocol", "actors", "loadtest", "chaos", "tests", "page", "config", "e2e", ".ci"]
-    {
+    for dir in [
+        "src", "protocol", "actors", "clients", "loadtest", "chaos", "tests", "page", "config",
+        "e2e", ".ci",
+    ] {
         walk(&root().join(dir), &mut files);
     }
     files.extend(
@@ -254,6 +256,8 @@ fn sources() -> Vec<Source> {
         "src",
         "protocol/src",
         "actors/src",
+        "clients/rust/src",
+        "clients/rust/examples",
         "loadtest/src",
         "chaos/src",
         "tests",

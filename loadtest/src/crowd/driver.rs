@@ -715,21 +715,25 @@ impl Mind for Driver {
         self.plan_drop(now);
     }
 
+    fn pushed(&mut self, push: Push, now: Instant) {
+        match push {
+            Push::Offer(offer) => self.offered(&offer, now),
+            Push::OfferEnded { offer, .. } => {
+                self.considered.retain(|considered| considered.offer != offer);
+            }
+            Push::Assigned { job } => {
+                self.world.checker().assigned(job, self.id, now);
+                self.take_on(job, now);
+            }
+            Push::Released { job, .. } => self.let_go(job),
+            // Nobody in a crowd claims jobs.
+            Push::ClaimLost { .. } => {}
+        }
+        self.wake_at = now;
+    }
+
     fn hear(&mut self, frame: ServerFrame, now: Instant, _out: &mut Out) {
         match frame {
-            ServerFrame::Push { push, .. } => match push {
-                Push::Offer(offer) => self.offered(&offer, now),
-                Push::OfferEnded { offer, .. } => {
-                    self.considered.retain(|considered| considered.offer != offer);
-                }
-                Push::Assigned { job } => {
-                    self.world.checker().assigned(job, self.id, now);
-                    self.take_on(job, now);
-                }
-                Push::Released { job, .. } => self.let_go(job),
-                // Nobody in a crowd claims jobs.
-                Push::ClaimLost { .. } => {}
-            },
             ServerFrame::Driver(view) => self.saw_self(&view, now),
             ServerFrame::Order(view) => {
                 let is_over = OrderStatus::is_final(view.status);
@@ -749,6 +753,7 @@ impl Mind for Driver {
             | ServerFrame::Welcome { .. }
             | ServerFrame::Heartbeat { .. }
             | ServerFrame::Result { .. }
+            | ServerFrame::Push { .. }
             | ServerFrame::Refused(_)
             | ServerFrame::Rider(_)
             | ServerFrame::Sighted { .. }

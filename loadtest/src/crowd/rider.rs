@@ -11,7 +11,7 @@ use crate::{
 };
 use protocol::{
     CommandId, JobId, OfferStatus, OrderStatus, Place, Principal, RescueStatus, RiderId,
-    frame::{ClientFrame, Outcome, ServerFrame, Topic},
+    frame::{ClientFrame, Outcome, Push, ServerFrame, Topic},
     view::{OfferView, OrderView, RescueView},
     work::{
         Handoff, Needs, NewOrder, NewRescue, OrderAction, OrderKind, PaymentTiming, RescueAction,
@@ -284,6 +284,9 @@ impl Mind for Rider {
     fn lost(&mut self, _now: Instant) {
         self.is_connected = false;
     }
+
+    /// Riders are pushed nothing.
+    fn pushed(&mut self, _push: Push, _now: Instant) {}
 
     fn hear(&mut self, frame: ServerFrame, now: Instant, out: &mut Out) {
         match frame {

@@ -240,7 +240,7 @@ async fn what_was_missed_is_told_in_the_order_of_its_versions_and_once() {
     let node = quick_node(&[]);
     let proxy = Proxy::start(&node.address).await;
     let phone = client(&node, &proxy, rider(1)).connect().unwrap();
-    let mut own = phone.follow_own().await.unwrap();
+    let mut own = phone.take_own().unwrap();
     let id = place(&phone).await;
     order(&mut own, |view| view.id == id && view.status == OrderStatus::Searching).await;
     proxy.open(false);

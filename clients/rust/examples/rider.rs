@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: rider <ws://…/v1/ws> <token>".into());
     };
     let client = Client::builder([address], token).connect()?;
-    let mut own = client.follow_own().await?;
+    let mut own = client.take_own().ok_or("nobody else takes it")?;
 
     let done = client.command(Wish::PlaceOrder(Box::new(ride()))).await?;
     let id: OrderId = done.actor.parse()?;

@@ -167,18 +167,20 @@ impl Builder {
         let (positions, at) = watch::channel(None);
         let (pushes, pushed) = mpsc::channel(PUSHES_MAX);
         let ahead_ms = Arc::new(AtomicI64::new(0));
+        let (follower, own) = Follower::new(None);
+        follower.begin_anew();
         let task = Task {
             link,
             keep,
             answers,
-            followers: Vec::new(),
+            followers: vec![follower],
             state,
             pushes,
             principal: None,
             ahead_ms: Arc::clone(&ahead_ms),
         };
         tokio::spawn(task.live(asked, at));
-        let once = Once { pushed: Some(pushed), kept: unanswered };
+        let once = Once { own: Some(own), pushed: Some(pushed), kept: unanswered };
         let shared = Shared { asks, state: seen, positions, ahead_ms, once: Mutex::new(once) };
         Ok(Client { shared: Arc::new(shared) })
     }
@@ -203,6 +205,7 @@ struct Shared {
 /// What only the first who asks gets.
 #[derive(Debug)]
 struct Once {
+    own: Option<Following>,
     pushed: Option<mpsc::Receiver<(PushId, Push)>>,
     kept: Vec<Kept>,
 }
@@ -308,15 +311,10 @@ impl Client {
         Ok(following)
     }
 
-    /// Follows what the node tells by itself: the rider or driver, and their jobs.
-    ///
-    /// # Errors
-    ///
-    /// The client is closed.
-    pub async fn follow_own(&self) -> Result<Following, NotDone> {
-        let (follower, following) = Follower::new(None);
-        self.ask(Ask::Follow(follower)).await?;
-        Ok(following)
+    /// What the node tells by itself, from the beginning: the rider or driver, and their jobs; for the
+    /// first who asks.
+    pub fn take_own(&self) -> Option<Following> {
+        self.shared.once.lock().unwrap_or_else(PoisonError::into_inner).own.take()
     }
 
     /// What must arrive; for the first who asks.

@@ -148,6 +148,8 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     changes: VecDeque<Change>,
+    /// Nothing was told since it began.
+    is_fresh: bool,
     is_closed: bool,
 }
 
@@ -206,6 +208,9 @@ impl Follower {
     /// Everything is told anew from here.
     pub(crate) fn begin_anew(&self) {
         let mut waiting = self.queue.lock();
+        if std::mem::replace(&mut waiting.is_fresh, true) {
+            return;
+        }
         if waiting.changes.len() >= WAITING_MAX {
             waiting.changes.clear();
         }
@@ -230,9 +235,13 @@ impl Follower {
             let Some(older) = older else { return Err(TooSlow) };
             waiting.changes.remove(older);
         }
+        waiting.is_fresh = false;
         waiting.changes.push_back(change);
         drop(waiting);
         self.queue.told.notify_one();
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -446,11 +446,9 @@ async fn a_link_needs_no_task_and_tells_everything() {
     let id = protocol::CommandId::mint();
     link.command(id, delivery()).unwrap();
     let mut told = Vec::new();
-    loop {
-        match timeout(PATIENCE, link.next()).await.unwrap().unwrap() {
-            Event::Answered(answer) if answer.id == id => break,
-            event => told.push(event),
-        }
+    let is_answer = |event: &Event| matches!(event, Event::Answered(answer) if answer.id == id);
+    while !told.last().is_some_and(is_answer) {
+        told.push(timeout(PATIENCE, link.next()).await.unwrap().unwrap());
     }
     let welcome = told.iter().position(|it| matches!(it, Event::Welcome { resumed: false, .. }));
     let asked = told.iter().position(|it| *it == Event::Asked { id, n: 1 });

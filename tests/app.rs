@@ -263,6 +263,7 @@ async fn a_topic_is_followed_through_every_break_and_is_right_in_the_end() {
         let riding = Client::builder([node.websocket("")], node.token(rider(1))).connect().unwrap();
         let id = place(&riding).await;
         let mut following = staff.follow(Topic::Order(id)).await.unwrap();
+        order(&mut following, |view| view.id == id).await;
         let mut dice = StdRng::seed_from_u64(3);
         let (mut n_anew, mut last) = (0, 0);
         for n in 0..8 {
@@ -271,14 +272,12 @@ async fn a_topic_is_followed_through_every_break_and_is_right_in_the_end() {
             } else {
                 proxy.cut();
             }
-            if n == 4 {
-                let cheaper = OrderAction::Cancel { reason: "too_dear".to_owned() };
-                let other = place(&riding).await;
-                riding.command(Wish::Order { id: other, action: cheaper }).await.unwrap();
-            }
             tokio::time::sleep(Duration::from_millis(dice.random_range(0..60))).await;
         }
         proxy.break_down_after(i64::MAX / 2);
+        until_open(&staff).await;
+        proxy.cut();
+        until_away(&staff).await;
         let done = riding.command(cancel(id)).await.unwrap();
         let watching = async {
             loop {
@@ -297,8 +296,8 @@ async fn a_topic_is_followed_through_every_break_and_is_right_in_the_end() {
             }
         };
         timeout(PATIENCE, watching).await.expect("its end is told");
-        // Also a session that waits is not found again by a client that was cut off before its welcome.
-        assert!(n_anew > 1 || within != "0s", "{n_anew} beginnings where no session waits");
+        // Where sessions wait it may, too: for a client that was cut off before its welcome.
+        assert!(n_anew > 0 || within != "0s", "it began anew where no session waits");
     }
 }
 
@@ -447,11 +446,9 @@ async fn a_link_needs_no_task_and_tells_everything() {
     let id = protocol::CommandId::mint();
     link.command(id, delivery()).unwrap();
     let mut told = Vec::new();
-    loop {
-        match timeout(PATIENCE, link.next()).await.unwrap().unwrap() {
-            Event::Answered(answer) if answer.id == id => break,
-            event => told.push(event),
-        }
+    let is_answer = |event: &Event| matches!(event, Event::Answered(answer) if answer.id == id);
+    while !told.last().is_some_and(is_answer) {
+        told.push(timeout(PATIENCE, link.next()).await.unwrap().unwrap());
     }
     let welcome = told.iter().position(|it| matches!(it, Event::Welcome { resumed: false, .. }));
     let asked = told.iter().position(|it| *it == Event::Asked { id, n: 1 });

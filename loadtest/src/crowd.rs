@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A mind ([`driver`], [`rider`]) is plain code that hears frames and says others; a [`client`] is
-//! the phone that keeps it connected, repeats what was not answered and acknowledges what must
-//! arrive. All city times are divided by the speed; the network's times are not.
+//! its phone: the link that apps hold, too, which keeps it connected, repeats what was not answered and
+//! acknowledges what must arrive. All city times are divided by the speed; the network's times are not.
 
 mod client;
 mod driver;

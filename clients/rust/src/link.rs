@@ -158,8 +158,10 @@ impl Link {
 
     /// Drives into a tunnel, without a word, and comes back after a pause.
     pub fn break_off(&mut self) {
-        self.way = Way::None;
-        self.core.break_off(Instant::now());
+        if matches!(self.way, Way::Open(_)) {
+            self.way = Way::None;
+            self.core.break_off(Instant::now());
+        }
     }
 
     /// Asks for a newer token, and shows it.

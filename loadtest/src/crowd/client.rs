@@ -1,4 +1,4 @@
-//! A phone: connects, stays connected, repeats what was not answered, acknowledges what must arrive.
+//! A phone: the link that apps hold, and what its crowd counts and checks on the way.
 
 use super::world::World;
 use crate::{checker::ClientTrace, clock};

@@ -331,6 +331,18 @@ fn commands_have_a_bound_and_are_said_one_after_the_other() {
 }
 
 #[test]
+fn what_was_under_way_is_asked_for_again_as_soon_as_it_is_back() {
+    let mut stage = Stage::open();
+    stage.core.command(CommandId::nth(1), wish(1), stage.now).unwrap();
+    stage.go();
+    stage.close(None);
+    stage.said.clear();
+    stage.pass(stage.pause());
+    stage.enter(Some(true));
+    assert_eq!(n_commands(&stage.said), 1, "and not only when an answer is overdue");
+}
+
+#[test]
 fn what_does_not_fit_into_a_frame_is_refused_here() {
     let mut stage = Stage::open();
     let cancel = OrderAction::Cancel { reason: "x".repeat(FRAME_BYTES_MAX) };

@@ -8,6 +8,7 @@
 
 mod allowed;
 pub(crate) mod cluster;
+mod connections;
 mod events;
 mod follow;
 mod health;
@@ -40,7 +41,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    serve::ListenerExt,
 };
 use futures_util::FutureExt;
 use limits::{Limits, Rates, neighbourhood, rate_limited};
@@ -113,7 +113,7 @@ struct Gate {
 pub(crate) struct Gateway {
     address: SocketAddr,
     gate: Arc<Gate>,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
     close: CancellationToken,
 }
 
@@ -183,18 +183,14 @@ impl Gateway {
         drop(tokio::spawn(gate.known.tend()));
         gate.system.answer_with(Arc::new(gate.known.clone()));
 
-        let service =
-            router(Arc::clone(&gate), extra).into_make_service_with_connect_info::<SocketAddr>();
         let close = CancellationToken::new();
-        let closing = close.clone().cancelled_owned();
-        // Frames are small, and none should wait for the next one.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                warn!(%error, "a connection may be slow");
-            }
-        });
-        let serving = axum::serve(listener, service).with_graceful_shutdown(closing);
-        let server = tokio::spawn(serving.into_future());
+        let connections = connections::Allowed {
+            n_max: allowed.connections_max,
+            head_within: allowed.head_within,
+        };
+        let router = router(Arc::clone(&gate), extra);
+        let serving = connections::serve(listener, router, connections, close.clone());
+        let server = tokio::spawn(serving);
         info!(%address, "listening");
         Ok(Self { address, gate, server, close })
     }
@@ -223,8 +219,7 @@ impl Gateway {
     pub(crate) async fn close(self, within: Duration) {
         self.close.cancel();
         match tokio::time::timeout(within, self.server).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => warn!(%error, "listener failed"),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => error!(%error, "listener fell"),
             Err(_) => warn!("some requests did not end in time"),
         }

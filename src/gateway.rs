@@ -50,7 +50,7 @@ use price::Prices;
 use protocol::{
     Code, CommandId, ParseIdError, Principal, Refused,
     codec::Codec,
-    frame::{FRAME_BYTES_MAX, Resume, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
+    frame::{Resume, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
     work::Wish,
 };
 use rest::Answered;
@@ -76,10 +76,6 @@ use uses::Uses;
 
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
-const READ_BUFFER_BYTES: usize = 512;
-/// Most bytes that wait inside a socket for a slow client, on top of the queue of frames.
-const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1_024;
 
 /// Everything that handlers and sessions share.
 #[derive(Debug)]
@@ -441,19 +437,13 @@ async fn upgrade(
         return Answered(refused).into_response();
     };
     let queue_max = gate.session.queue_max;
-    web.read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(FRAME_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |web| {
-            let session =
-                session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), entering);
-            let seated = session.map(move |()| drop(seat));
-            // The task that shook hands is larger than a session, and ends here.
-            drop(gate.sessions.spawn(seated));
-            std::future::ready(())
-        })
+    socket::bounded(web).on_upgrade(move |web| {
+        let session = session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), entering);
+        let seated = session.map(move |()| drop(seat));
+        // The task that shook hands is larger than a session, and ends here.
+        drop(gate.sessions.spawn(seated));
+        std::future::ready(())
+    })
 }
 
 /// One of the places for sessions; given back when dropped.

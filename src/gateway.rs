@@ -8,6 +8,7 @@
 
 mod allowed;
 pub(crate) mod cluster;
+mod connections;
 mod events;
 mod follow;
 mod health;
@@ -40,7 +41,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    serve::ListenerExt,
 };
 use futures_util::FutureExt;
 use limits::{Limits, Rates, neighbourhood, rate_limited};
@@ -50,7 +50,7 @@ use price::Prices;
 use protocol::{
     Code, CommandId, ParseIdError, Principal, Refused,
     codec::Codec,
-    frame::{FRAME_BYTES_MAX, Resume, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
+    frame::{Resume, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
     work::Wish,
 };
 use rest::Answered;
@@ -76,10 +76,6 @@ use uses::Uses;
 
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
-const READ_BUFFER_BYTES: usize = 512;
-/// Most bytes that wait inside a socket for a slow client, on top of the queue of frames.
-const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1_024;
 
 /// Everything that handlers and sessions share.
 #[derive(Debug)]
@@ -113,7 +109,7 @@ struct Gate {
 pub(crate) struct Gateway {
     address: SocketAddr,
     gate: Arc<Gate>,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
     close: CancellationToken,
 }
 
@@ -183,18 +179,14 @@ impl Gateway {
         drop(tokio::spawn(gate.known.tend()));
         gate.system.answer_with(Arc::new(gate.known.clone()));
 
-        let service =
-            router(Arc::clone(&gate), extra).into_make_service_with_connect_info::<SocketAddr>();
         let close = CancellationToken::new();
-        let closing = close.clone().cancelled_owned();
-        // Frames are small, and none should wait for the next one.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                warn!(%error, "a connection may be slow");
-            }
-        });
-        let serving = axum::serve(listener, service).with_graceful_shutdown(closing);
-        let server = tokio::spawn(serving.into_future());
+        let connections = connections::Allowed {
+            n_max: allowed.connections_max,
+            head_within: allowed.head_within,
+        };
+        let router = router(Arc::clone(&gate), extra);
+        let serving = connections::serve(listener, router, connections, close.clone());
+        let server = tokio::spawn(serving);
         info!(%address, "listening");
         Ok(Self { address, gate, server, close })
     }
@@ -223,8 +215,7 @@ impl Gateway {
     pub(crate) async fn close(self, within: Duration) {
         self.close.cancel();
         match tokio::time::timeout(within, self.server).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => warn!(%error, "listener failed"),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => error!(%error, "listener fell"),
             Err(_) => warn!("some requests did not end in time"),
         }
@@ -446,19 +437,13 @@ async fn upgrade(
         return Answered(refused).into_response();
     };
     let queue_max = gate.session.queue_max;
-    web.read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(FRAME_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |web| {
-            let session =
-                session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), entering);
-            let seated = session.map(move |()| drop(seat));
-            // The task that shook hands is larger than a session, and ends here.
-            drop(gate.sessions.spawn(seated));
-            std::future::ready(())
-        })
+    socket::bounded(web).on_upgrade(move |web| {
+        let session = session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), entering);
+        let seated = session.map(move |()| drop(seat));
+        // The task that shook hands is larger than a session, and ends here.
+        drop(gate.sessions.spawn(seated));
+        std::future::ready(())
+    })
 }
 
 /// One of the places for sessions; given back when dropped.

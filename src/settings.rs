@@ -158,6 +158,9 @@ pub(crate) struct GatewaySettings {
     pub(crate) listen: SocketAddr,
     pub(crate) origins: Vec<String>,
     pub(crate) sessions_max: usize,
+    pub(crate) connections_max: usize,
+    #[serde(with = "humantime_serde")]
+    pub(crate) head_within: Duration,
     pub(crate) handshakes_per_s: u32,
     pub(crate) handshakes_burst: u32,
     pub(crate) requests_per_s: u32,
@@ -364,6 +367,9 @@ impl Settings {
         self.cluster.check(self.journal.kind)?;
         if session.heartbeat < Duration::from_millis(100) {
             return senseless("gateway.session.heartbeat", "at least 100ms");
+        }
+        if self.gateway.connections_max == 0 || self.gateway.head_within.is_zero() {
+            return senseless("gateway", "without connections, or time for them, nobody comes in");
         }
         if session.queue_max < 8 || session.inflight_max == 0 || session.topics_max == 0 {
             return senseless("gateway.session", "queue_max is at least 8, the others at least 1");

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a client picks what it waits for")]
 
+#[path = "gateway/abuse.rs"]
+mod abuse;
 #[path = "gateway/client.rs"]
 mod client;
 #[path = "gateway/cluster.rs"]

@@ -2,10 +2,13 @@
 
 use axum::{
     Error,
-    extract::ws::{CloseFrame, Message, WebSocket},
+    extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
 };
 use futures_util::{Sink, Stream};
-use protocol::{codec::Codec, frame::ServerFrame};
+use protocol::{
+    codec::Codec,
+    frame::{FRAME_BYTES_MAX, ServerFrame},
+};
 use serde::de::DeserializeOwned;
 use std::{
     collections::VecDeque,
@@ -19,6 +22,16 @@ use tokio_tungstenite::tungstenite;
 
 /// How long a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
+const READ_BUFFER_BYTES: usize = 512;
+/// Most bytes that wait inside a socket for a slow client, on top of the queue of frames.
+const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1_024;
+
+/// Close codes of RFC 6455 for what cannot be read on.
+mod close {
+    pub(super) const BROKEN_RULE: u16 = 1002;
+    pub(super) const NOT_UTF8: u16 = 1007;
+}
 
 /// A socket and what waits to be sent on it.
 #[derive(Debug)]
@@ -49,10 +62,21 @@ pub(crate) enum Heard<T> {
     Written,
     /// More bytes than any frame has. Nothing can be read after that.
     TooLarge,
+    /// What no WebSocket may say, and the close code for it. Nothing can be read after that.
+    Broken(u16),
     /// The other side said goodbye.
     Left,
     /// The connection broke.
     Gone,
+}
+
+/// The same upgrade, to a socket with bounds.
+pub(crate) fn bounded(web: WebSocketUpgrade) -> WebSocketUpgrade {
+    web.read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(FRAME_BYTES_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
 }
 
 impl Socket {
@@ -97,6 +121,14 @@ impl Socket {
 
     /// Writes what waits until something comes in. Safe to drop at any point.
     pub(crate) async fn hear<T: DeserializeOwned>(&mut self) -> Heard<T> {
+        self.hear_as(decode).await
+    }
+
+    /// The same, with the way from a text or binary message to a frame.
+    pub(crate) async fn hear_as<T>(
+        &mut self,
+        decode: impl FnOnce(Codec, Message) -> Heard<T>,
+    ) -> Heard<T> {
         let message = poll_fn(|cx| {
             let was_idle = self.is_idle();
             match self.poll_write(cx) {
@@ -108,31 +140,14 @@ impl Socket {
         });
         match message.await {
             None => Heard::Written,
-            Some(Some(Ok(message))) => self.read(&message),
-            Some(Some(Err(error))) if is_too_large(&error) => Heard::TooLarge,
-            Some(Some(Err(_)) | None) => Heard::Gone,
-        }
-    }
-
-    fn read<T: DeserializeOwned>(&self, message: &Message) -> Heard<T> {
-        let bytes = match (message, self.codec) {
-            (Message::Text(text), Codec::Json) => text.as_bytes(),
-            (Message::Binary(bytes), Codec::MsgPack) => bytes,
-            (Message::Text(_), Codec::MsgPack) => {
-                return Heard::Rubbish("this subprotocol speaks in binary messages".to_owned());
-            }
-            (Message::Binary(_), Codec::Json) => {
-                return Heard::Rubbish("this subprotocol speaks in text messages".to_owned());
-            }
-            (Message::Ping(_) | Message::Pong(_), _) => return Heard::Sign,
-            (Message::Close(close), _) => {
+            Some(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => Heard::Sign,
+            Some(Some(Ok(Message::Close(close)))) => {
                 let is_goodbye = close.as_ref().is_none_or(|close| is_goodbye(close.code));
-                return if is_goodbye { Heard::Left } else { Heard::Gone };
+                if is_goodbye { Heard::Left } else { Heard::Gone }
             }
-        };
-        match self.codec.decode(bytes) {
-            Ok(frame) => Heard::Frame(frame),
-            Err(error) => Heard::Rubbish(error.to_string().chars().take(200).collect()),
+            Some(Some(Ok(message))) => decode(self.codec, message),
+            Some(Some(Err(error))) => why_unreadable(&error),
+            Some(None) => Heard::Gone,
         }
     }
 
@@ -143,10 +158,10 @@ impl Socket {
         let close = Message::Close(Some(CloseFrame { code, reason: "".into() }));
         self.queue.extend(last.into_iter().chain([close]));
         let farewell = async {
-            poll_fn(|cx| self.poll_write(cx)).await?;
+            // Nothing more may be said to who said goodbye first; reading on is what answers it.
+            drop(poll_fn(|cx| self.poll_write(cx)).await);
             // Wait for the other side to say the same, or it may never read what was sent.
             while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut self.web).poll_next(cx)).await {}
-            Ok::<_, Error>(())
         };
         // Whoever does not listen any more misses the goodbye.
         drop(tokio::time::timeout(GOODBYE_MAX, farewell).await);
@@ -207,9 +222,33 @@ fn encode(codec: Codec, frame: &ServerFrame) -> Option<Message> {
     }
 }
 
-fn is_too_large(error: &Error) -> bool {
+fn decode<T: DeserializeOwned>(codec: Codec, message: Message) -> Heard<T> {
+    let bytes = match (&message, codec) {
+        (Message::Text(text), Codec::Json) => text.as_bytes(),
+        (Message::Binary(bytes), Codec::MsgPack) => bytes,
+        (Message::Text(_), Codec::MsgPack) => {
+            return Heard::Rubbish("this subprotocol speaks in binary messages".to_owned());
+        }
+        (Message::Binary(_), Codec::Json) => {
+            return Heard::Rubbish("this subprotocol speaks in text messages".to_owned());
+        }
+        (Message::Ping(_) | Message::Pong(_) | Message::Close(_), _) => return Heard::Sign,
+    };
+    match codec.decode(bytes) {
+        Ok(frame) => Heard::Frame(frame),
+        Err(error) => Heard::Rubbish(error.to_string().chars().take(200).collect()),
+    }
+}
+
+fn why_unreadable<T>(error: &Error) -> Heard<T> {
+    use tungstenite::{Error, error::ProtocolError};
     let source = std::error::Error::source(error);
-    source
-        .and_then(|source| source.downcast_ref::<tungstenite::Error>())
-        .is_some_and(|error| matches!(error, tungstenite::Error::Capacity(_)))
+    match source.and_then(|source| source.downcast_ref::<Error>()) {
+        Some(Error::Capacity(_)) => Heard::TooLarge,
+        Some(Error::Utf8(_)) => Heard::Broken(close::NOT_UTF8),
+        // Not a word that was wrong, but one that is missing.
+        Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Heard::Gone,
+        Some(Error::Protocol(_)) => Heard::Broken(close::BROKEN_RULE),
+        Some(_) | None => Heard::Gone,
+    }
 }

@@ -9,17 +9,19 @@ use protocol::{
     work::Wish,
 };
 use std::{collections::VecDeque, time::Duration};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
-        self, Message, client::IntoClientRequest, handshake::client::Request,
-        protocol::frame::coding::CloseCode,
+        self, Message,
+        client::IntoClientRequest,
+        handshake::client::Request,
+        protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
 
 /// Longer than anything here should take.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -107,6 +109,13 @@ impl Client {
         while self.socket.next().await.is_some() {}
     }
 
+    /// Says goodbye with a code, and hears which one comes back.
+    pub(crate) async fn goodbye(mut self, code: u16) -> Closed {
+        let close = CloseFrame { code: code.into(), reason: "".into() };
+        self.say_message(Message::Close(Some(close))).await;
+        self.hear_out().await.1
+    }
+
     /// The connection breaks, without a word.
     pub(crate) fn cut(self) -> Resume {
         self.at
@@ -142,6 +151,12 @@ impl Client {
     pub(crate) async fn say_message(&mut self, message: Message) {
         // The node may have closed already; what it said last is still to be heard.
         drop(self.socket.send(message).await);
+    }
+
+    /// Puts bytes on the line, whatever they are; false when nobody is there any more.
+    pub(crate) async fn say_raw(&mut self, bytes: &[u8]) -> bool {
+        let line = self.socket.get_mut();
+        line.write_all(bytes).await.is_ok() && line.flush().await.is_ok()
     }
 
     /// Says something without ever listening; false when the node does not take it any more.

@@ -14,7 +14,7 @@ use protocol::{
     },
 };
 
-const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
+pub(crate) const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
 
 pub(crate) fn new_ride() -> NewOrder {
     NewOrder {

@@ -182,6 +182,8 @@ impl Session {
             Change::State { events, news } => {
                 if let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) {
                     follow.is_well();
+                    // Whoever was seen may be nobody's business any more; the next sighting is judged anew.
+                    follow.sighted = None;
                 }
                 let told = self.show(key, events);
                 self.became(key, &news)?;

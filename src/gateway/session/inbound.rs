@@ -32,6 +32,10 @@ impl Session {
             Heard::Written => return Ok(()),
             Heard::Left => return Err(End::left()),
             Heard::Gone => return Err(End::cut()),
+            Heard::Broken(code) => {
+                let refused = Refused::new(Code::Malformed, "no message of a WebSocket");
+                return Err(End::because(code, refused));
+            }
             Heard::TooLarge => {
                 let refused = Refused::new(Code::TooLarge, "frame too large");
                 self.refuse(refused.clone())?;

@@ -461,3 +461,34 @@ async fn a_link_needs_no_task_and_tells_everything() {
     assert!(welcome.is_some() && asked > welcome, "{told:?}");
     link.leave().await;
 }
+
+#[tokio::test]
+async fn a_push_is_said_again_until_it_is_taken_and_not_after_that() {
+    let node = quick_node(&[]);
+    let address = node.websocket("").parse().unwrap();
+    let mut link = Link::new(Target::new(vec![address], node.token(driver(1))), Habits::default());
+    let riding = Client::builder([node.websocket("")], node.token(rider(1))).connect().unwrap();
+    link.command(protocol::CommandId::mint(), on_duty()).unwrap();
+    while !matches!(timeout(PATIENCE, link.next()).await.unwrap(), Some(Event::Answered(_))) {}
+    link.position(at(&riding, PICKUP));
+    let placing = tokio::spawn(async move { place(&riding).await });
+    let (mut offered, mut n_again) = (None, 0);
+    while n_again < 3 {
+        match timeout(PATIENCE, link.next()).await.unwrap() {
+            Some(Event::Push { id, push: Push::Offer(_) }) => offered = Some(id),
+            Some(Event::PushedAgain(Push::Offer(_))) => n_again += 1,
+            event => assert!(event.is_some()),
+        }
+    }
+    placing.await.unwrap();
+    link.taken(offered.unwrap());
+    n_again = 0;
+    // As long as several repeats would take.
+    let listening = async {
+        while let Some(event) = link.next().await {
+            n_again += u32::from(matches!(event, Event::PushedAgain(_)));
+        }
+    };
+    assert!(timeout(Duration::from_millis(700), listening).await.is_err());
+    assert!(n_again <= 1, "one may have been on its way; {n_again} were said again");
+}

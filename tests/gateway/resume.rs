@@ -157,7 +157,11 @@ async fn a_driver_in_a_tunnel_hears_of_every_offer_and_of_every_end() {
 
 #[tokio::test]
 async fn an_offer_that_ended_before_many_others_is_told_as_ended() {
-    let node = Node::with(&[("GATEWAY__SESSION__PUSH_AGAIN", "60s"), ("REGIONS__TICK_MS", "100")]);
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__PUSH_AGAIN", "60s"),
+        ("REGIONS__TICK_MS", "100"),
+        ("REGIONS__REPEAT_MS", "200"),
+    ]);
     let mut driving = Client::connect(&node, driver(1)).await;
     go_on_duty(&mut driving, PICKUP).await;
     let mut riding = Client::connect(&node, rider(1)).await;

@@ -85,6 +85,17 @@ interface Pending {
   reject(error: Error): void;
 }
 
+/** Whoever follows one of these has been told by this frame that it is known. */
+function topicsOf(frame: ServerFrame): Topic[] {
+  if ("order" in frame) return [{ order: frame.order.id }];
+  if ("rescue" in frame) return [{ rescue: frame.rescue.id }];
+  if ("driver" in frame) return [{ driver: frame.driver.id }, "me"];
+  if ("rider" in frame) return ["me"];
+  if ("actor" in frame) return [{ actor: frame.actor.actor }];
+  if ("region" in frame) return [{ region: frame.region.region }];
+  return "board" in frame ? ["board"] : [];
+}
+
 export class Client {
   readonly #options: ClientOptions;
   readonly #Socket: SocketType;
@@ -94,6 +105,10 @@ export class Client {
   };
   readonly #pending = new Map<CommandId, Pending>();
   readonly #topics = new Map<string, Topic>();
+  /** Of these nothing has been heard yet: whether the node knows of them is not sure. */
+  readonly #unsure = new Set<string>();
+  /** Those that were left; a session that goes on may not know. */
+  readonly #left = new Map<string, Topic>();
   readonly #heardPushes = new Set<number>();
 
   #state: ClientState = "idle";
@@ -176,12 +191,17 @@ export class Client {
 
   /** Follows something, now and after every drop. Its views come as frames. */
   subscribe(topic: Topic): void {
-    this.#topics.set(JSON.stringify(topic), topic);
+    const key = JSON.stringify(topic);
+    this.#topics.set(key, topic);
+    this.#unsure.add(key);
+    this.#left.delete(key);
     if (this.#state === "live") this.#say({ subscribe: topic });
   }
 
   unsubscribe(topic: Topic): void {
-    this.#topics.delete(JSON.stringify(topic));
+    const key = JSON.stringify(topic);
+    this.#forget(key);
+    this.#left.set(key, topic);
     if (this.#state === "live") this.#say({ unsubscribe: topic });
   }
 
@@ -262,8 +282,9 @@ export class Client {
       // An older node does not know how to go on where another one was: begin anew.
       this.#at = null;
     } else if ("unsubscribed" in frame) {
-      this.#topics.delete(JSON.stringify(frame.unsubscribed.topic));
+      this.#forget(JSON.stringify(frame.unsubscribed.topic));
     }
+    for (const topic of topicsOf(frame)) this.#unsure.delete(JSON.stringify(topic));
     this.#emit("frame", frame);
   }
 
@@ -274,13 +295,22 @@ export class Client {
     this.#attempts = this.#refusals = 0;
     if (!resumed) {
       this.#heardPushes.clear();
-      for (const topic of this.#topics.values()) this.#say({ subscribe: topic });
+      this.#left.clear();
+    }
+    for (const topic of this.#left.values()) this.#say({ unsubscribe: topic });
+    for (const [key, topic] of this.#topics) {
+      if (!resumed || this.#unsure.has(key)) this.#say({ subscribe: topic });
     }
     // What was under way may or may not have happened: asked again, it is answered, and happens once.
     for (const pending of this.#pending.values()) [pending.isUnderWay, pending.again] = [false, 0];
     this.#become("live");
     this.#emit("welcome", { principal, resumed: resumed === true });
     this.#ask();
+  }
+
+  #forget(key: string): void {
+    this.#topics.delete(key);
+    this.#unsure.delete(key);
   }
 
   #answered(id: CommandId, outcome: { ok: Done } | { refused: Refused }): void {

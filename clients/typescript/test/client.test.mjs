@@ -95,6 +95,23 @@ test("what was missed is heard after the client has come back, in order and once
   assert.equal(welcomes.at(-1).resumed, true);
 }));
 
+test("what is subscribed to in a tunnel is told after it", () => staged(async ({ client, proxy, welcomes }) => {
+  const told = [];
+  client.connect();
+  client.on("frame", (frame) => "rider" in frame && told.push(frame.rider.version));
+  await client.command(RIDE);
+  await until("it has heard of itself", () => told.length > 0);
+  proxy.open(false);
+  proxy.cut();
+  await until("it is away", () => client.state !== "live");
+  const before = told.length;
+  client.subscribe("me");
+  proxy.open(true);
+  await until("it has come back", () => welcomes.length === 2);
+  assert.equal(welcomes[1].resumed, true);
+  await until("it is told of itself once more", () => told.length > before);
+}));
+
 test("a way that leads nowhere is noticed", () => staged(async ({ client, proxy, welcomes }) => {
   client.connect();
   await until("it is live", () => client.state === "live");

@@ -151,6 +151,8 @@ struct Session {
     begun: Option<Begun>,
     /// It was to go on where another was, and could not.
     is_anew: bool,
+    /// Its client has said something since its welcome.
+    is_welcomed: bool,
     replay: Replay,
     identity: Option<Identity>,
     began: Instant,
@@ -175,6 +177,8 @@ struct Session {
     wants_board: bool,
     /// Regions whose part of it is followed.
     regions: Vec<Regional>,
+    /// All of it is on its way, for whatever is followed by then.
+    is_feeding: bool,
     diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
     /// Positions whose driver has not said what it thinks of them.
     n_positions: u8,
@@ -214,6 +218,7 @@ impl Session {
             let_go: None,
             begun: None,
             is_anew: false,
+            is_welcomed: false,
             replay: Replay::default(),
             socket,
             identity: None,
@@ -234,6 +239,7 @@ impl Session {
             jobs: Vec::new(),
             wants_board: false,
             regions: Vec::new(),
+            is_feeding: false,
             diffs: None,
             n_positions: 0,
             tell_position_at: now,

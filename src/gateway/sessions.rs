@@ -30,10 +30,12 @@ use tokio::{
 };
 
 /// How long a session that is taken has to let go.
-const LET_GO_WITHIN: Duration = Duration::from_secs(1);
+const LET_GO_WITHIN: Duration = Duration::from_secs(3);
 /// How long another node has to give one up. A client waits for its welcome meanwhile.
-const GIVE_UP_WITHIN: Duration = Duration::from_secs(2);
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(4);
 
+/// How long another node has to take one in, when this one leaves.
+const KEEP_WITHIN: Duration = Duration::from_secs(2);
 /// How often in a row a client may be cut off before it hears its welcome.
 const HOPS_MAX: usize = 8;
 /// Most sessions of one client that wait for it: nobody takes the room of others.
@@ -53,18 +55,48 @@ struct Known {
     by_id: HashMap<SessionId, Entry>,
     /// Those that wait or have moved, in the order in which they are forgotten.
     waiting: VecDeque<(Instant, SessionId)>,
-    /// Those of one client that wait, the oldest first. Staff share a name, and have no such limit.
-    of_one: HashMap<Principal, VecDeque<SessionId>>,
+    suspended_of: OfOne,
+    moved_of: OfOne,
     n_suspended: usize,
     n_moved: usize,
     within: Duration,
     suspended_max: usize,
 }
 
+/// Sessions of each client, the oldest first. Staff share a name, and are not counted.
+#[derive(Debug, Default)]
+struct OfOne(HashMap<Principal, VecDeque<SessionId>>);
+
+impl OfOne {
+    /// One more; which must go, if they are more than `max` now?
+    fn add(&mut self, by: Principal, id: SessionId, max: usize) -> Option<SessionId> {
+        if by.is_staff() {
+            return None;
+        }
+        let all = self.0.entry(by).or_default();
+        all.push_back(id);
+        if all.len() > max { all.pop_front() } else { None }
+    }
+
+    fn remove(&mut self, by: Principal, id: SessionId) {
+        if let hash_map::Entry::Occupied(mut all) = self.0.entry(by) {
+            all.get_mut().retain(|it| *it != id);
+            if all.get().is_empty() {
+                all.remove();
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Entry {
     /// Its client is here.
-    Live { by: Principal, let_go: oneshot::Sender<HandIn> },
+    Live {
+        by: Principal,
+        let_go: oneshot::Sender<HandIn>,
+        /// Its client has shown that it knows of it.
+        is_welcomed: bool,
+    },
     /// It waits for its client until then.
     Suspended { until: Instant, left: Box<Suspended> },
     /// Its client has come back, and may not know yet.
@@ -91,6 +123,9 @@ pub(super) struct Taking {
     into: SessionId,
     /// How many of its frames its client has; none, if that cannot be said.
     heard: Option<u64>,
+    /// Its client has asked for another one that has moved into it. It would know this one by its own name, had
+    /// it heard its welcome: then these are old words on a slow way.
+    is_hop: bool,
 }
 
 /// What there is of a session.
@@ -143,7 +178,8 @@ impl Sessions {
         Self(Arc::new(Mutex::new(Known {
             by_id: HashMap::new(),
             waiting: VecDeque::new(),
-            of_one: HashMap::new(),
+            suspended_of: OfOne::default(),
+            moved_of: OfOne::default(),
             n_suspended: 0,
             n_moved: 0,
             within,
@@ -154,8 +190,15 @@ impl Sessions {
     /// A session of `by` begins. It hears when it has to let go.
     pub(super) fn open(&self, id: SessionId, by: Principal) -> (Begun, oneshot::Receiver<HandIn>) {
         let (let_go, asked) = oneshot::channel();
-        self.known().by_id.insert(id, Entry::Live { by, let_go });
+        self.known().by_id.insert(id, Entry::Live { by, let_go, is_welcomed: false });
         (Begun { sessions: self.clone(), id }, asked)
+    }
+
+    /// Its client has shown that it knows of this session: whoever asks by an older name comes too late.
+    pub(super) fn welcomed(&self, id: SessionId) {
+        if let Some(Entry::Live { is_welcomed, .. }) = self.known().by_id.get_mut(&id) {
+            *is_welcomed = true;
+        }
     }
 
     /// A session is cut off, and waits for its client.
@@ -167,15 +210,8 @@ impl Sessions {
         if known.within.is_zero() || known.suspended_max == 0 {
             return;
         }
-        let by = left.principal;
-        if !by.is_staff() {
-            let of_one = known.of_one.entry(by).or_default();
-            of_one.push_back(id);
-            if of_one.len() > OF_ONE_MAX
-                && let Some(oldest) = of_one.pop_front()
-            {
-                known.remove(oldest);
-            }
+        if let Some(oldest) = known.suspended_of.add(left.principal, id, OF_ONE_MAX) {
+            known.remove(oldest);
         }
         while known.n_suspended >= known.suspended_max
             && let Some((until, oldest)) = known.waiting.pop_front()
@@ -204,12 +240,12 @@ impl Sessions {
         let left = {
             let mut known = self.known();
             known.forget_late(Instant::now());
-            let whose = match known.by_id.get(&id)? {
-                Entry::Live { by, .. } => *by,
-                Entry::Suspended { left, .. } => left.principal,
-                Entry::Moved(moved) => moved.by,
+            let (whose, is_welcomed) = match known.by_id.get(&id)? {
+                Entry::Live { by, is_welcomed, .. } => (*by, *is_welcomed),
+                Entry::Suspended { left, .. } => (left.principal, left.is_welcomed),
+                Entry::Moved(moved) => (moved.by, false),
             };
-            if whose != by {
+            if whose != by || (taking.is_hop && is_welcomed) {
                 return None;
             }
             if let Some(Entry::Moved(moved)) = known.by_id.get(&id) {
@@ -249,7 +285,7 @@ impl Sessions {
             let suspended = Box::new(suspended);
             let question = Question::Keep { session, suspended };
             let Ok(bytes) = rmp_serde::to_vec_named(&question) else { return };
-            if system.ask_front(heir, bytes, GIVE_UP_WITHIN).await.is_some() {
+            if system.ask_front(heir, bytes, KEEP_WITHIN).await.is_some() {
                 return self.close(session);
             }
             let Question::Keep { suspended, .. } = question else { return };
@@ -270,7 +306,11 @@ impl Sessions {
         by: Principal,
         into: SessionId,
     ) -> Option<Found> {
-        let mut taking = Taking { session, by, into, heard: Some(heard) };
+        if session == into {
+            // Nothing was said on it yet.
+            return None;
+        }
+        let mut taking = Taking { session, by, into, heard: Some(heard), is_hop: false };
         for n_hops in 0..HOPS_MAX {
             match self.take_anywhere(system, taking).await? {
                 Taken::Left(left) => {
@@ -280,7 +320,7 @@ impl Sessions {
                 Taken::Moved { to, heard } => {
                     // Of that one it has heard nothing; what it missed of this one was said there.
                     let heard = taking.heard.filter(|_| taking.heard == heard).map(|_| 0);
-                    taking = Taking { session: to, heard, ..taking };
+                    taking = Taking { session: to, heard, is_hop: true, ..taking };
                 }
             }
         }
@@ -363,15 +403,13 @@ impl Known {
             Entry::Live { .. } => {}
             Entry::Suspended { left, .. } => {
                 self.n_suspended -= 1;
-                if let hash_map::Entry::Occupied(mut of_one) = self.of_one.entry(left.principal) {
-                    of_one.get_mut().retain(|it| *it != id);
-                    if of_one.get().is_empty() {
-                        of_one.remove();
-                    }
-                }
+                self.suspended_of.remove(left.principal, id);
                 self.show();
             }
-            Entry::Moved(_) => self.n_moved -= 1,
+            Entry::Moved(moved) => {
+                self.n_moved -= 1;
+                self.moved_of.remove(moved.by, id);
+            }
         }
         Some(entry)
     }
@@ -392,12 +430,16 @@ impl Known {
 
     /// A session goes on in another one.
     fn moved(&mut self, taking: Taking) {
-        let Taking { session, by, into: to, heard } = taking;
+        let Taking { session, by, into: to, heard, .. } = taking;
         // Forgotten too early, it costs its client the telling anew.
         if self.n_moved < self.suspended_max {
             let until = Instant::now() + self.within;
             let moved = Moved { until, by, to, heard, given: None };
             self.keep(session, until, Entry::Moved(Box::new(moved)));
+            // Nobody follows more of them than that.
+            if let Some(oldest) = self.moved_of.add(by, session, HOPS_MAX) {
+                self.remove(oldest);
+            }
         }
     }
 

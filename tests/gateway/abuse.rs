@@ -124,7 +124,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 #[tokio::test]
 async fn those_who_only_hold_a_line_are_few_and_not_for_long() {
     let node = Node::with(&[
-        ("GATEWAY__HEAD_WITHIN", "1500ms"),
+        ("GATEWAY__HEAD_WITHIN", "4s"),
         ("GATEWAY__CONNECTIONS_MAX", "4"),
         ("GATEWAY__SESSION__HEARTBEAT", "10m"),
     ]);
@@ -143,11 +143,8 @@ async fn those_who_only_hold_a_line_are_few_and_not_for_long() {
     let begun = Instant::now();
     let mut one_too_many = TcpStream::connect(&node.address).await.unwrap();
     assert_eq!(all_it_says(&mut one_too_many).await, b"");
-    assert!(
-        begun.elapsed() < Duration::from_millis(1_200),
-        "closed at once: {:?}",
-        begun.elapsed()
-    );
+    // Whoever has a place keeps it for longer than that.
+    assert!(begun.elapsed() < Duration::from_secs(3), "not closed at once: {:?}", begun.elapsed());
     lives(&mut session).await;
 
     for line in &mut idle {
@@ -480,10 +477,7 @@ async fn a_driver_hears_no_more_of_a_job_that_was_taken_away() {
 
 #[tokio::test]
 async fn a_rider_does_not_see_where_the_driver_goes_after_the_ride() {
-    let node = Node::with(&[
-        ("GATEWAY__SESSION__HEARTBEAT", "500ms"),
-        ("GATEWAY__SESSION__SIGHTED_EVERY", "1s"),
-    ]);
+    let node = Node::with(&[("GATEWAY__SESSION__SIGHTED_EVERY", "1s")]);
     let mut driver = Client::connect(&node, driver(1)).await;
     ride::go_on_duty(&mut driver, ride::PICKUP.offset_m(60.0, 0.0)).await;
     let mut rider = Client::connect(&node, rider(1)).await;
@@ -497,21 +491,19 @@ async fn a_rider_does_not_see_where_the_driver_goes_after_the_ride() {
     driver.say(&ride::position(ride::PICKUP.offset_m(40.0, 0.0))).await;
     lives(&mut driver).await;
     ride::act(&mut rider, order, OrderAction::Cancel { reason: "rain".to_owned() }).await;
-    let (mut n_beats, mut is_over) = (0, false);
     rider
         .hear_any(|frame| match frame {
-            ServerFrame::Order(view) => {
-                is_over |= view.status.is_final();
-                None
-            }
-            ServerFrame::Heartbeat { .. } if is_over => {
-                n_beats += 1;
-                (n_beats == 2).then_some(())
-            }
-            frame => {
-                assert!(!is_over || !is_sighted(&frame), "{frame:?}");
-                None
-            }
+            ServerFrame::Order(view) => view.status.is_final().then_some(()),
+            _ => None,
+        })
+        .await;
+    // The second is over, and what waited for its end would have been said.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    rider.say(&ClientFrame::Heartbeat { heard: None }).await;
+    rider
+        .hear_any(|frame| {
+            assert!(!is_sighted(&frame), "{frame:?}");
+            matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())
         })
         .await;
 }

@@ -101,6 +101,8 @@ impl Client {
         let mut client = Self::stranger(node, Codec::MsgPack).await;
         let token = node.token(principal);
         client.say(&ClientFrame::Identify { token, resume: Some(at) }).await;
+        // It is on its way; the client is gone before it comes.
+        client.hear().await;
     }
 
     /// Says goodbye, and hears that it was heard.

@@ -224,6 +224,14 @@ async fn a_session_is_nobody_elses_and_waits_for_its_own_client() {
     again.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
     let (_, is_resumed) = Client::resume(&node, rider(1), at).await;
     assert!(!is_resumed, "it has shown that it knows where it goes on");
+    assert_eq!(all_until_now(&mut again).await, [], "old words do not take it away");
+    // By the name it has just heard, there is nothing to go on with.
+    let mut client = Client::stranger(&node, Codec::MsgPack).await;
+    let (token, own) = (node.token(rider(3)), Some(client.at));
+    client.say(&ClientFrame::Identify { token, resume: own }).await;
+    let welcome = client.hear().await;
+    assert!(matches!(welcome, ServerFrame::Welcome { resumed: Some(false), .. }), "{welcome:?}");
+    assert_eq!(all_until_now(&mut client).await, []);
 }
 
 #[tokio::test]

@@ -139,6 +139,7 @@ pub(super) async fn look(system: System) {
                 begin_moves(&system, membership, &elsewhere, &mut moves);
             }
             Err(error) => {
+                elsewhere.clear();
                 observer.failed();
                 if is_well {
                     warn!(me = %membership.me, %error, "the arbiter is not seen");

@@ -40,6 +40,8 @@ const IN_FLIGHT_MAX: usize = 8;
 const COMMANDS_SHARE: f64 = 0.4;
 /// So many commands may be said at once after a silence.
 const COMMANDS_BURST: u32 = 16;
+/// Most topics that were left and are left once more after a drop: a node allows so many frames at once.
+const LEFT_MAX: usize = 16;
 /// How long a close code may come after its goodbye.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// A new token is asked for so long before the old one ends, or when nine tenths of it are over.
@@ -307,6 +309,8 @@ pub struct Core {
     /// When the commands said so far would all have been said at that pace.
     commands_said_by: Option<Instant>,
     topics: Vec<Followed>,
+    /// Topics that were left; a session that goes on may not know.
+    left: VecDeque<Topic>,
     board_seq: Option<u64>,
     position: Option<Position>,
     pending: VecDeque<Pending>,
@@ -334,6 +338,7 @@ impl Core {
             command_every: Duration::ZERO,
             commands_said_by: None,
             topics: Vec::new(),
+            left: VecDeque::new(),
             board_seq: None,
             position: None,
             pending: VecDeque::new(),
@@ -372,8 +377,9 @@ impl Core {
 
     /// Follows something, now and after every drop. What is followed already is told once more.
     pub fn follow(&mut self, topic: Topic) {
+        self.left.retain(|it| *it != topic);
         match self.topics.iter_mut().find(|it| it.topic == topic) {
-            Some(it) => it.is_said = false,
+            Some(it) => (it.is_said, it.is_sure) = (false, false),
             None => self.topics.push(Followed { topic, is_said: false, is_sure: false }),
         }
     }
@@ -382,9 +388,16 @@ impl Core {
     pub fn unfollow(&mut self, topic: &Topic) {
         let n_before = self.topics.len();
         self.topics.retain(|it| it.topic != *topic);
-        if self.topics.len() < n_before && matches!(self.stage, Stage::Open(_)) {
+        if self.topics.len() == n_before {
+            return;
+        }
+        if matches!(self.stage, Stage::Open(_)) {
             self.acts.push_back(Act::Say(ClientFrame::Unsubscribe(topic.clone())));
         }
+        if self.left.len() == LEFT_MAX {
+            self.left.pop_front();
+        }
+        self.left.push_back(topic.clone());
     }
 
     /// Says a frame as it is, if there is somebody to hear it; for whoever follows by itself.
@@ -741,6 +754,12 @@ impl Core {
         if !resumed {
             self.pushes.begin_anew();
             self.board_seq = None;
+        }
+        if !resumed {
+            self.left.clear();
+        }
+        for topic in &self.left {
+            self.acts.push_back(Act::Say(ClientFrame::Unsubscribe(topic.clone())));
         }
         for it in &mut self.topics {
             // What was said on the broken socket may never have arrived.

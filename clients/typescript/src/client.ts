@@ -19,6 +19,8 @@ const ANSWER_MS = 8_000;
 const WELCOME_MS = 15_000;
 /** Most commands that are under way at once; a node refuses more than 16. */
 const IN_FLIGHT_MAX = 8;
+/** Most topics that were left and are left once more after a drop: a node allows so many frames at once. */
+const LEFT_MAX = 16;
 /** Refusals that say "later" and not "no". */
 const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
 const CLOSE = { normal: 1000, restart: 1012, unauthenticated: 4401, comeBack: 4000 };
@@ -202,6 +204,7 @@ export class Client {
     const key = JSON.stringify(topic);
     this.#forget(key);
     this.#left.set(key, topic);
+    for (const oldest of this.#left.keys()) if (this.#left.size > LEFT_MAX) this.#left.delete(oldest);
     if (this.#state === "live") this.#say({ unsubscribe: topic });
   }
 

@@ -107,7 +107,7 @@ test("what is subscribed to in a tunnel is told after it", () => staged(async ({
   const before = told.length;
   client.subscribe("me");
   proxy.open(true);
-  await until("it has come back", () => welcomes.length === 2);
+  await until("it has come back", () => welcomes.length >= 2);
   assert.equal(welcomes[1].resumed, true);
   await until("it is told of itself once more", () => told.length > before);
 }));
@@ -116,7 +116,7 @@ test("a way that leads nowhere is noticed", () => staged(async ({ client, proxy,
   client.connect();
   await until("it is live", () => client.state === "live");
   proxy.hang();
-  await until("it is live again", () => welcomes.length === 2);
+  await until("it is live again", () => welcomes.length >= 2);
   assert.equal(welcomes[1].resumed, true);
   assert.match((await client.command(RIDE)).actor, /^order-/);
 }));
@@ -138,7 +138,7 @@ test("topics are followed again where a session does not go on", async () => {
     staff.subscribe({ order: actor });
     await until("it is shown", () => status === "searching");
     proxy.cut();
-    await until("it is back", () => welcomes.length === 2);
+    await until("it is back", () => welcomes.length >= 2);
     assert.equal(welcomes[1].resumed, false);
     await rider.command({ order: { id: actor, action: { cancel: { reason: "changed_mind" } } } });
     await until("its end is shown", () => status === "cancelled_by_rider");
@@ -181,15 +181,15 @@ test("a token that is not believed ends it, after a second one", async () => {
 });
 
 test("a session outlasts its token", async () => {
-  const short = await node.token("rider", RIDER, "3s");
   const long = await node.token("rider", RIDER, "1h");
+  const short = await node.token("rider", RIDER, "6s");
   let current = short;
   await staged(async ({ client, welcomes }) => {
     client.connect();
     await until("it is live", () => client.state === "live");
     current = long;
     await client.renew();
-    await new Promise((resolve) => setTimeout(resolve, 4_500));
+    await new Promise((resolve) => setTimeout(resolve, 7_500));
     assert.equal(client.state, "live");
     assert.equal(welcomes.length, 1, "nothing began anew");
   }, { token: () => current });

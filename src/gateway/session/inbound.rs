@@ -99,7 +99,12 @@ impl Session {
                 self.strike()?;
                 self.refuse(unauthenticated())
             }
-            (Some(identity), frame) => self.heard_from(identity.principal, frame),
+            (Some(identity), frame) => {
+                if !std::mem::replace(&mut self.is_welcomed, true) {
+                    self.gate.known.welcomed(self.id);
+                }
+                self.heard_from(identity.principal, frame)
+            }
         }
     }
 

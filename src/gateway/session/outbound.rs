@@ -158,12 +158,17 @@ impl Session {
         self.push_all(pushes)
     }
 
-    pub(super) fn feed(&self) {
+    /// Asks for all of the board. One answer is for everything that is followed by then.
+    pub(super) fn feed(&mut self) {
+        if std::mem::replace(&mut self.is_feeding, true) {
+            return;
+        }
         let live = self.gate.live.clone();
         self.doing.push(async move { Deed::Fed(live.feed().await) }.boxed());
     }
 
     pub(super) fn fed(&mut self, feed: Option<Feed>) -> Flow {
+        self.is_feeding = false;
         if !self.wants_diffs() {
             return Ok(());
         }
@@ -172,6 +177,7 @@ impl Session {
                 // There is no board any more, and soon no session.
                 return Ok(());
             }
+            self.diffs = None;
             let board = std::mem::take(&mut self.wants_board).then_some(Topic::Board);
             let regions = std::mem::take(&mut self.regions);
             let refused = Refused::new(Code::Busy, "too many viewers").retry_after_ms(1_000);

@@ -23,7 +23,11 @@ use tokio::time::Instant;
 pub(crate) struct Suspended {
     pub(crate) principal: Principal,
     /// Its client was to go on somewhere, and could not: everything was told anew.
+    #[serde(default)]
     is_anew: bool,
+    /// Its client knows of it.
+    #[serde(default)]
+    pub(crate) is_welcomed: bool,
     subprotocol: String,
     replay: (u64, u64, Vec<(u64, Said)>),
     last_push: u64,
@@ -34,6 +38,7 @@ pub(crate) struct Suspended {
     follows: Vec<Followed>,
     wants_board: bool,
     /// Regions, in display form.
+    #[serde(default)]
     regions: Vec<String>,
 }
 
@@ -57,6 +62,7 @@ impl Session {
         Suspended {
             principal,
             is_anew: self.is_anew,
+            is_welcomed: self.is_welcomed,
             subprotocol: self.socket.codec().subprotocol().to_owned(),
             replay: std::mem::take(&mut self.replay).pack(),
             last_push,
@@ -148,6 +154,7 @@ impl Suspended {
         Self {
             principal,
             is_anew: false,
+            is_welcomed: false,
             subprotocol: Codec::Json.subprotocol().to_owned(),
             replay: (0, 0, Vec::new()),
             last_push: 0,

@@ -13,7 +13,13 @@ fn suspended(by: Principal) -> Suspended {
 
 /// Session `n`, taken into another one by a client that has heard three of its frames.
 fn taking(n: u64, by: Principal, into: u64) -> Taking {
-    Taking { session: SessionId::nth(n), by, into: SessionId::nth(into), heard: Some(3) }
+    Taking {
+        session: SessionId::nth(n),
+        by,
+        into: SessionId::nth(into),
+        heard: Some(3),
+        is_hop: false,
+    }
 }
 
 impl Sessions {
@@ -35,7 +41,7 @@ async fn a_session_that_was_cut_off_waits_for_its_own_client_and_for_so_long() {
     tokio::time::advance(WITHIN).await;
     assert!(!sessions.takes(2, rider(2)).await, "it was too late");
     let known = sessions.known();
-    assert_eq!((known.by_id.len(), known.of_one.len()), (0, 0));
+    assert_eq!((known.by_id.len(), known.suspended_of.0.len(), known.moved_of.0.len()), (0, 0, 0));
     assert_eq!((known.n_suspended, known.n_moved), (0, 0));
 }
 
@@ -144,4 +150,28 @@ async fn one_client_takes_the_room_of_nobody_else() {
     assert!(!sessions.takes(1, rider(1)).await, "its oldest made room");
     assert!(sessions.takes(200, rider(1)).await);
     assert!(sessions.takes(1_000, rider(2)).await);
+}
+
+#[tokio::test]
+async fn old_words_do_not_take_a_session_from_a_client_that_knows_of_it() {
+    let sessions = Sessions::new(WITHIN, 10);
+    let (id, by) = (SessionId::nth(2), rider(1));
+    let hop = Taking { is_hop: true, ..taking(2, by, 3) };
+    let (_begun, mut asked) = sessions.open(id, by);
+    sessions.welcomed(id);
+    assert!(sessions.take(hop, false).await.is_none());
+    assert!(asked.try_recv().is_err(), "it is not even asked to let go");
+    // By its own name it is found.
+    sessions.suspend(id, suspended(by));
+    assert!(sessions.takes(2, by).await);
+}
+
+#[tokio::test]
+async fn one_client_leaves_few_traces() {
+    let sessions = Sessions::new(WITHIN, 100);
+    for n in 1..=50 {
+        sessions.suspend(SessionId::nth(n), suspended(rider(1)));
+        assert!(sessions.takes(n, rider(1)).await);
+    }
+    assert_eq!(sessions.known().n_moved, HOPS_MAX);
 }

@@ -29,7 +29,7 @@ def left_out(ignored: str, needed: set[str]) -> list[str]:
     lines = [line for line in ignored.splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*", "everything stays out but what is named"
     sent = {line.removeprefix("!") for line in lines[1:]}
-    return sorted(path for path in needed if path.split("/")[0] not in sent)
+    return sorted(path for path in needed if not any(f"{path}/".startswith(f"{it}/") for it in sent))
 
 
 def misunderstood(text: str) -> list[str]:

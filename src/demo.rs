@@ -12,6 +12,7 @@ use axum::{Json, Router, routing::get};
 use clap::Args;
 use loadtest::{
     CancellationToken, City, Demand, Options, Progress, Report, Streets, Target,
+    city::Day,
     trips::{Mix, TimeOfDay, Window},
 };
 use protocol::{Principal, work::OfferPolicy};
@@ -103,8 +104,10 @@ pub(crate) async fn run(mut settings: Settings, args: DemoArgs) -> Result<Report
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
     let city = Arc::new(match &args.roads {
-        Some(folder) => City::load(folder, args.from.map_or(9, |from| (from.0 / 3_600) as u8))
-            .map_err(loadtest::PrepareError::from)?,
+        Some(folder) => {
+            let hour = args.from.map_or(9, |from| (from.0 / 3_600) as u8);
+            City::load(folder, Day::Weekday, hour).map_err(loadtest::PrepareError::from)?
+        }
         None => City::generate(args.seed),
     });
     let keys = Arc::new(Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?);

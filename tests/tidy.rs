@@ -11,15 +11,17 @@ use std::{
 /// Which of our crates `package` may name in its `[dependencies]`.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("protocol", &[]),
-    ("actors", &["protocol"]),
-    ("loadtest", &["outrider-client", "protocol"]),
+    ("matching", &["protocol"]),
+    ("actors", &["matching", "protocol"]),
+    ("loadtest", &["matching", "outrider-client", "protocol"]),
     ("outrider-client", &["protocol"]),
     ("chaos", &["actors", "loadtest", "protocol"]),
     ("outrider", &["actors", "protocol", "loadtest"]),
 ];
 
 /// Rules that are no `Decider` themselves; deciders are built of them, so the same holds for them.
-const RULES: &[&str] = &["actors/src/search.rs", "actors/src/fare.rs", "actors/src/board.rs"];
+const RULES: &[&str] =
+    &["actors/src/search.rs", "actors/src/fare.rs", "actors/src/board.rs", "matching/src"];
 
 /// What rules may not say: they get time, chance and answers as arguments, or not at all.
 const NOT_IN_RULES: &[&str] =
@@ -155,7 +157,7 @@ fn nothing_knows_the_machine_it_was_written_on() {
     let homes = ["work", "root", "home"].map(|dir| format!("/{dir}/"));
     let mut files = Vec::new();
     for dir in [
-        "src", "protocol", "actors", "clients", "loadtest", "chaos", "tests", "page", "config",
+        "src", "protocol", "matching", "actors", "clients", "loadtest", "chaos", "tests", "page", "config",
         "e2e", ".ci",
     ] {
         walk(&root().join(dir), &mut files);
@@ -228,7 +230,7 @@ impl Source {
     /// Is it part of what runs, and not of what tests it?
     fn is_code(&self) -> bool {
         let is_apart =
-            ["tests/", "actors/tests/", "actors/benches/", "benches/", "loadtest/tests/"];
+            ["tests/", "actors/tests/", "actors/benches/", "matching/benches/", "benches/", "loadtest/tests/"];
         !self.is_unit_tests() && !is_apart.iter().any(|dir| self.path.starts_with(dir))
     }
 
@@ -255,6 +257,8 @@ fn sources() -> Vec<Source> {
     for dir in [
         "src",
         "protocol/src",
+        "matching/src",
+        "matching/benches",
         "actors/src",
         "clients/rust/src",
         "clients/rust/examples",

@@ -1,12 +1,10 @@
 //! What regions know of drivers and of jobs that look for one.
 
-use protocol::{
-    DriverId, JobId, Point, RiderId, Timestamp,
-    view::WorkKind,
-    work::{Needs, OfferPolicy, Vehicle},
-};
+pub use matching::{DriverCard, SearchCard};
+
+use protocol::Point;
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 /// One region: an H3 cell of resolution 5 (about 250 km²).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,60 +57,4 @@ pub enum Card {
     Driver(DriverCard),
     /// A job that looks for a driver.
     Search(Box<SearchCard>),
-}
-
-/// A driver who can be offered work. One who cannot is not listed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DriverCard {
-    /// Who.
-    pub id: DriverId,
-    /// Where; moves only with the cell, or every two seconds.
-    pub at: Point,
-    /// When it was there.
-    pub seen_at: Timestamp,
-    /// With what.
-    pub vehicle: Arc<Vehicle>,
-    /// Is it free of all work? Only then can it take a ride or a rescue.
-    pub is_free: bool,
-    /// Does it have room for a delivery?
-    pub has_delivery_slot: bool,
-    /// Is it about to end a ride? Then it can take one more job after it.
-    pub is_nearly_free: bool,
-    /// It wants only jobs that lead there.
-    pub destination: Option<Point>,
-    /// Since when it has had nothing to do.
-    pub idle_since: Timestamp,
-    /// Mean rating in hundredths of a star; 500 if unrated.
-    pub rating: u16,
-}
-
-/// A job that looks for a driver.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SearchCard {
-    /// Which.
-    pub job: JobId,
-    /// What taking it does to a driver's slots.
-    pub work: WorkKind,
-    /// Who waits; never offered to the same person as a driver.
-    pub rider: RiderId,
-    /// Where they wait.
-    pub pickup: Point,
-    /// Where they want to go, if that is known.
-    pub dropoff: Option<Point>,
-    /// What the driver must bring.
-    pub needs: Needs,
-    /// How to choose.
-    pub policy: OfferPolicy,
-    /// When the first round opened: its age drives the hold.
-    pub opened_at: Timestamp,
-    /// The round that proposals answer; grows when the search changes.
-    pub round: u32,
-    /// No driver further away than this, in metres.
-    pub radius_m: u32,
-    /// How many more drivers may be offered it at once.
-    pub n_wanted: u8,
-    /// Drivers not to propose: they declined, cancelled, or hold an offer.
-    pub excluded: Vec<DriverId>,
-    /// The only driver to propose, for `direct`.
-    pub only: Option<DriverId>,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  an entity's listing changes          every tick                     (soft; a job may refuse)
-//!  Regions::list ──► Area.inbox ──► Region actor ──► matching::round ──► Surroundings::propose
+//!  Regions::list ──► Area.inbox ──► Region actor ──► matching::Region ──► Surroundings::propose
 //!                    (latest wins)      │    ▲
 //!                                       ▼    │ rosters of the ring of neighbours
 //!                                  Area.roster
@@ -16,17 +16,15 @@
 //! second offer.
 
 mod area;
-pub mod assignment;
-pub mod grid;
 mod keeper;
 mod live;
-pub mod matching;
 
 use self::{
     area::{Area, Entry},
     keeper::{Keeper, Order},
 };
 use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate};
+use matching::{Field, Router, cost, region::Matching, round::Outcome};
 use protocol::{JobId, ShardSet, Timestamp};
 use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
 use serde::{Deserialize, Serialize};
@@ -64,7 +62,7 @@ pub struct Settings {
     /// How many rings of neighbours a region sees; 0 only to measure what the ring is worth.
     pub rings: u8,
     /// How pairs are valued.
-    pub matching: matching::Settings,
+    pub matching: cost::Settings,
 }
 
 impl Default for Settings {
@@ -75,7 +73,7 @@ impl Default for Settings {
             repeat_ms: 2_000,
             linger_ms: 60_000,
             rings: 1,
-            matching: matching::Settings::default(),
+            matching: cost::Settings::default(),
         }
     }
 }
@@ -112,6 +110,7 @@ pub struct Regions {
 #[derive(Debug)]
 struct World {
     settings: Settings,
+    router: Arc<dyn Router>,
     surroundings: Arc<dyn Surroundings>,
     areas: RwLock<HashMap<RegionId, Arc<Area>>>,
 }
@@ -123,7 +122,8 @@ impl Regions {
         surroundings: Arc<dyn Surroundings>,
     ) -> Result<Self, SpawnErr> {
         let areas = RwLock::default();
-        let world = Arc::new(World { settings, surroundings, areas });
+        let router = Arc::new(settings.matching.straight());
+        let world = Arc::new(World { settings, router, surroundings, areas });
         let (keeper, _started) = ActorRuntime::spawn_instant(None, Keeper, world.clone())?;
         Ok(Self { world, keeper })
     }
@@ -212,6 +212,11 @@ impl Regions {
 }
 
 impl World {
+    /// Does a round with what all regions share.
+    fn run(&self, matching: Matching) -> (Field, Outcome) {
+        matching.run(&*self.router, &self.settings.matching)
+    }
+
     /// The areas around `region` that exist, in the order of their cells.
     fn ring(&self, region: RegionId) -> Vec<Arc<Area>> {
         if self.settings.rings == 0 {

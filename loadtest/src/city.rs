@@ -9,9 +9,10 @@ mod generate;
 mod load;
 mod route;
 
-pub use load::LoadError;
+pub use load::{Day, LoadError};
 pub use route::{Fix, Route};
 
+use matching::router;
 use protocol::Point;
 
 /// How fast a driver goes where there is no street, in metres per second, detours included.
@@ -130,6 +131,19 @@ impl City {
     /// The crossing nearest to a point, and how far that is in metres.
     pub fn nearest(&self, at: Point) -> Option<(u32, f64)> {
         if self.edges.is_empty() { None } else { self.grid.nearest(&self.nodes, at) }
+    }
+
+    /// Its streets as a router takes them: from crossing to crossing, one entry for each direction.
+    pub fn as_roads(&self) -> Vec<router::Road> {
+        let from = 0..self.n_nodes() as u32;
+        let roads = from.flat_map(|from| {
+            self.edges_of(from).iter().map(move |edge| router::Road {
+                from,
+                to: edge.to,
+                ms: (edge.seconds * 1_000.0) as u32,
+            })
+        });
+        roads.collect()
     }
 
     fn edges_of(&self, node: u32) -> &[Edge] {

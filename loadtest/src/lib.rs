@@ -7,12 +7,15 @@
 //!                      a node
 //!                        │ every frame
 //!            checker (promises)   report (counts, times)
+//!
+//!  trips, roads ──► match_sim ──► what policies of matching are worth, without any node
 //! ```
 
 pub mod checker;
 pub mod city;
 mod clock;
 mod crowd;
+pub mod match_sim;
 pub mod report;
 mod table;
 pub mod token;

@@ -1,6 +1,6 @@
-//! The crowd on the command line.
+//! The crowd, and the simulation of matching, on the command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
     CancellationToken, City, Demand, Habits, NoTarget, NoToken, Options, PrepareError, Progress,
@@ -28,6 +28,8 @@ struct Cli {
 enum Command {
     /// Sends a crowd to a node. Exits with 3 if the node broke a promise.
     Run(Box<RunArgs>),
+    /// Replays mornings of real trips through the regions' matching, and compares policies.
+    MatchSim(Box<MatchSimArgs>),
     /// Prints the invented city of a seed as JSON.
     City {
         /// Which.
@@ -110,6 +112,59 @@ struct RunArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct MatchSimArgs {
+    /// Tables of trips, a morning each.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    trips: Vec<PathBuf>,
+    /// A folder of road tables.
+    #[arg(long, value_name = "DIR")]
+    roads: PathBuf,
+    /// How many drivers there are.
+    #[arg(long, num_args = 1.., default_values_t = [5_600])]
+    drivers: Vec<usize>,
+    /// How requests and drivers are brought together; without any, all ways are compared.
+    #[arg(long, value_enum, num_args = 1..)]
+    policy: Vec<Policy>,
+    /// How the city is divided among regions.
+    #[arg(long, value_enum, num_args = 1.., default_values_t = [Shard::Res7])]
+    shard: Vec<Shard>,
+    /// How many rings of neighbours a region sees; 0: its own cell only.
+    #[arg(long, default_value_t = 1)]
+    rings: u32,
+    /// Only trips from this time of day.
+    #[arg(long, value_name = "HH:MM", default_value = "08:00")]
+    from: TimeOfDay,
+    /// Only trips before this time of day.
+    #[arg(long, value_name = "HH:MM", default_value = "12:00", alias = "until")]
+    to: TimeOfDay,
+    /// How many requests a second: the morning's clock is squeezed until so many come. 0: as many as
+    /// there were.
+    #[arg(long, default_value_t = 5.0)]
+    rate: f64,
+    /// Where drivers begin.
+    #[arg(long, num_args = 1.., default_values_t = [1])]
+    seed: Vec<u64>,
+    /// Who has no driver after this long goes away.
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    patience: Duration,
+    /// Requests of the first minutes are served, and not counted: the fleet has only begun.
+    #[arg(long, default_value = "20m", value_parser = humantime::parse_duration)]
+    warm_up: Duration,
+    /// The share of drivers who go where they are told to wait, 0 to 1.
+    #[arg(long, default_value_t = 0.75)]
+    follow: f64,
+    /// How many simulations go on at once; more of them make each other's ticks slower.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Print the figures as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+    /// Draw how long riders waited.
+    #[arg(long, value_name = "FILE.svg")]
+    chart: Option<PathBuf>,
+}
+
 fn speed(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('x').unwrap_or(text);
     match number.parse::<f64>() {
@@ -127,6 +182,10 @@ enum CliError {
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     #[error(transparent)]
+    Sim(#[from] SimError),
+    #[error(transparent)]
+    Chart(#[from] NoChart),
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -143,6 +202,7 @@ async fn main() -> ExitCode {
         .init();
     let done = match Cli::parse().command {
         Command::Run(args) => go(*args).await,
+        Command::MatchSim(args) => compare(&args).map(|()| 0),
         Command::City { seed } => say(&City::generate(seed).to_json().to_string()).map(|()| 0),
     };
     match done {
@@ -177,6 +237,41 @@ async fn go(args: RunArgs) -> Result<u8, CliError> {
         say(&report.to_string())?;
     }
     Ok(report.exit_code())
+}
+
+fn compare(args: &MatchSimArgs) -> Result<(), CliError> {
+    let options = match_sim::Options {
+        trips: args.trips.clone(),
+        roads: args.roads.clone(),
+        window: Window { from: Some(args.from), until: Some(args.to), sample: 1.0 },
+        rate: (args.rate > 0.0).then_some(args.rate),
+        drivers: args.drivers.clone(),
+        policies: if args.policy.is_empty() {
+            Policy::value_variants().to_vec()
+        } else {
+            args.policy.clone()
+        },
+        shards: args.shard.clone(),
+        rings: args.rings,
+        seeds: args.seed.clone(),
+        patience: args.patience,
+        warm_up: args.warm_up,
+        follow: args.follow.clamp(0.0, 1.0),
+        n_threads: args.threads,
+    };
+    let comparison = match_sim::compare(&options, |n_done, n| {
+        // Nobody reads a progress line that cannot be written.
+        drop(writeln!(io::stderr(), "{n_done} of {n} mornings"));
+    })?;
+    if let Some(path) = &args.chart {
+        std::fs::write(path, match_sim::draw(&comparison)?)?;
+    }
+    if args.json {
+        writeln!(io::stderr(), "{comparison}")?;
+        say(&serde_json::to_string(&comparison)?)
+    } else {
+        say(&comparison.to_string())
+    }
 }
 
 fn options(args: RunArgs) -> Options {

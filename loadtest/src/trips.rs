@@ -1,7 +1,7 @@
 //! Who wants to go where, and when: from a table of real trips, or invented around a city's places.
 
 use crate::{
-    city::City,
+    city::{City, Day},
     table::{self, Table, TableError},
 };
 use protocol::{
@@ -120,12 +120,7 @@ pub fn read(path: &Path, window: Window, mix: Mix, seed: u64) -> Result<Vec<Trip
     let mut trips = Vec::new();
     for row in Table::open(path)?.rows(columns)? {
         let [time, from_lat, from_lon, to_lat, to_lon] = row?;
-        // "2016-02-01 08:00:00"
-        let at: TimeOfDay = time
-            .rsplit([' ', 'T'])
-            .next()
-            .and_then(|clock| clock.parse().ok())
-            .ok_or_else(|| TableError::Value { text: time.clone(), wanted: "a time" })?;
+        let at = time_of_day(&time)?;
         let is_inside = window.from.is_none_or(|from| at >= from)
             && window.until.is_none_or(|until| at < until);
         if !is_inside || !rng.random_bool(window.sample.clamp(0.0, 1.0)) {
@@ -158,6 +153,48 @@ pub fn read(path: &Path, window: Window, mix: Mix, seed: u64) -> Result<Vec<Trip
         trip.at_s -= start_s;
     }
     Ok(trips)
+}
+
+/// The clock's part of "2016-02-01 08:00:00".
+fn time_of_day(time: &str) -> Result<TimeOfDay, TableError> {
+    let clock = time.rsplit([' ', 'T']).next();
+    clock
+        .and_then(|clock| clock.parse().ok())
+        .ok_or_else(|| TableError::Value { text: time.to_owned(), wanted: "a time" })
+}
+
+/// The second of the day that is second 0 of the trips that [`read`] gives.
+pub fn start_of(path: &Path, window: Window) -> Result<f64, TableError> {
+    if let Some(from) = window.from {
+        return Ok(f64::from(from.0));
+    }
+    let mut first = None;
+    for row in Table::open(path)?.rows(["pickup_time"])? {
+        let [time] = row?;
+        let at = time_of_day(&time)?;
+        first = Some(first.map_or(at, |first: TimeOfDay| first.min(at)));
+    }
+    Ok(first.map_or(0.0, |first| f64::from(first.0)))
+}
+
+/// The kind of day that a table of trips begins on.
+pub fn day_of(path: &Path) -> Result<Day, TableError> {
+    let Some(row) = Table::open(path)?.rows(["pickup_time"])?.next() else {
+        return Ok(Day::default());
+    };
+    let [time] = row?;
+    let wrong = || TableError::Value { text: time.clone(), wanted: "a day and a time" };
+    let numbers: Vec<u32> =
+        time.split(['-', ' ', 'T']).take(3).filter_map(|it| it.parse().ok()).collect();
+    let [year, month @ 1..=12, day @ 1..=31] = numbers[..] else { return Err(wrong()) };
+    // Sakamoto's rule: Sunday is 0.
+    const SHIFTS: [u32; 12] = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4];
+    let year = if month < 3 { year.saturating_sub(1) } else { year };
+    Ok(match (year + year / 4 - year / 100 + year / 400 + SHIFTS[month as usize - 1] + day) % 7 {
+        0 => Day::Sunday,
+        6 => Day::Saturday,
+        _ => Day::Weekday,
+    })
 }
 
 /// Invents trips for `lasting_s` city seconds: so many an hour, from place to place, in waves.

@@ -3,6 +3,7 @@
 use super::Stats;
 use crate::{Card, DriverCard, EntityKey, SearchCard, listing::RegionId};
 use arc_swap::ArcSwap;
+use matching::region::{Roster, Wanting};
 use metrics::gauge;
 use protocol::ShardSet;
 use std::{
@@ -12,12 +13,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// Drivers of one region, in the order of their ids.
-pub(super) type Roster = Vec<Arc<DriverCard>>;
-
-/// Open searches of one region that wait for a proposal.
-pub(super) type Wanting = Vec<Arc<SearchCard>>;
 
 /// What was listed since the last tick.
 #[derive(Debug, Default)]

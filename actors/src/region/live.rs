@@ -2,15 +2,18 @@
 
 use super::{
     World,
-    area::{Area, Entry, Roster, Wanting},
-    matching::{self, Field, Outcome, Pairing},
+    area::{Area, Entry, Inbox},
 };
-use crate::{DriverCard, EntityKey, Kind, SearchCard};
+use crate::{EntityKey, Kind};
+use matching::{
+    Region as Known,
+    region::{Roster, Wanting},
+    round::Pairing,
+};
 use metrics::{counter, histogram};
 use protocol::{DriverId, JobId, OrderId, Point, RescueId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,23 +42,9 @@ pub(super) struct Region {
 
 /// What a region knows. All of it can be learned again.
 pub(super) struct Memory {
-    drivers: BTreeMap<DriverId, Arc<DriverCard>>,
-    searches: BTreeMap<JobId, Open>,
-    /// Drivers proposed a moment ago, whose listing does not show it yet.
-    proposed: HashMap<DriverId, Timestamp>,
-    /// The middle of the region.
-    middle: Point,
-    /// None before the first round, and while one uses it.
-    field: Option<Field>,
+    known: Known,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
-}
-
-/// An open search.
-struct Open {
-    card: Arc<SearchCard>,
-    /// When drivers were last proposed for it, as it is listed now.
-    proposed_at: Option<Timestamp>,
 }
 
 impl Actor for Region {
@@ -70,13 +59,11 @@ impl Actor for Region {
     ) -> Result<Memory, ActorProcessingErr> {
         let middle = h3o::LatLng::from(self.area.region.0);
         let middle = Point { lat: middle.lat(), lon: middle.lng() };
+        let repeat = Duration::from_millis(self.world.settings.repeat_ms.into());
+        let now = self.world.surroundings.now();
         Ok(Memory {
-            drivers: BTreeMap::new(),
-            searches: BTreeMap::new(),
-            proposed: HashMap::new(),
-            middle,
-            field: None,
-            started_at: self.world.surroundings.now(),
+            known: Known::new(middle, REGION_RADIUS_M, repeat, now),
+            started_at: now,
             empty_since: None,
         })
     }
@@ -136,18 +123,16 @@ impl Region {
     async fn tick(&self, memory: &mut Memory) -> Result<bool, JoinError> {
         let now = self.world.surroundings.now();
         if memory.read(self.area.take()) {
-            self.area.roster.store(Arc::new(memory.roster()));
+            self.area.roster.store(Arc::new(memory.known.roster()));
         }
-        let repeat = Duration::from_millis(self.world.settings.repeat_ms.into());
-        memory.proposed.retain(|_, at| now.since(*at) < repeat);
         let n_held = self.propose(memory, now).await?;
         self.area.record(|stats| {
             stats.n_ticks += 1;
             stats.n_held = n_held;
-            stats.n_drivers = memory.drivers.len();
-            stats.n_searches = memory.searches.len();
+            stats.n_drivers = memory.known.n_drivers();
+            stats.n_searches = memory.known.n_searches();
         });
-        if !memory.drivers.is_empty() || !memory.searches.is_empty() {
+        if !memory.known.is_empty() {
             memory.empty_since = None;
             return Ok(false);
         }
@@ -158,11 +143,7 @@ impl Region {
 
     /// Matches and proposes. Returns how many pairs were held, or how matching fell.
     async fn propose(&self, memory: &mut Memory, now: Timestamp) -> Result<usize, JoinError> {
-        let settings = &self.world.settings;
-        let repeat = Duration::from_millis(settings.repeat_ms.into());
-        let is_due = |open: &&Open| open.proposed_at.is_none_or(|at| now.since(at) >= repeat);
-        let due: Wanting =
-            memory.searches.values().filter(is_due).map(|open| open.card.clone()).collect();
+        let due = memory.known.wanting(now);
         if due.is_empty() {
             if !self.area.wanting.load().is_empty() {
                 self.area.wanting.store(Arc::default());
@@ -177,90 +158,45 @@ impl Region {
         let ring = self.world.ring(self.area.region);
         let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
         let around = rosters.iter().flat_map(|roster| roster.iter());
-        let everyone = memory.drivers.values().chain(around);
-        let free = everyone.filter(|card| !memory.proposed.contains_key(&card.id));
-        let free: Vec<Arc<DriverCard>> = free.cloned().collect();
-        let warm_up = Duration::from_millis(settings.warm_up_ms.into());
+        let rivals: Vec<Arc<Wanting>> = ring.iter().map(|area| area.wanting.load_full()).collect();
+        let warm_up = Duration::from_millis(self.world.settings.warm_up_ms.into());
         let is_warm = now.since(memory.started_at) >= warm_up;
         let pairing = if is_warm { Pairing::Joint } else { Pairing::Greedy };
-        let rivals: Vec<Arc<Wanting>> = ring.iter().map(|area| area.wanting.load_full()).collect();
-        let rivals = rivals.iter().flat_map(|wanting| wanting.iter());
-        let rivals = rivals.filter(|card| {
-            memory.middle.distance_m(card.pickup) <= REGION_RADIUS_M + f64::from(card.radius_m)
-        });
-        let rivals: Wanting = rivals.cloned().collect();
-        let field = memory.field.take().unwrap_or_else(|| Field::new(memory.middle));
-        let world = self.world.clone();
-        let matching = Matching { world, field, free, due, rivals, now, pairing };
-        let is_quick = matching.free.len() + matching.due.len() + matching.rivals.len() < N_QUICK;
+        let (rosters, rivals) = (rosters.iter().map(|it| &**it), rivals.iter().map(|it| &**it));
+        let matching = memory.known.prepare(due, rosters, rivals, now, pairing);
         // Whichever thread it is on, the region reads nothing else before it is done.
-        let (field, outcome) = if is_quick {
-            matching.run()
+        let (field, outcome) = if matching.size() < N_QUICK {
+            self.world.run(matching)
         } else {
-            tokio::task::spawn_blocking(|| matching.run()).await?
+            let world = self.world.clone();
+            tokio::task::spawn_blocking(move || world.run(matching)).await?
         };
-        memory.field = Some(field);
+        memory.known.learn(field, &outcome, now);
         let n_proposals = outcome.proposals.len() as u64;
         self.area.record(|stats| stats.n_proposed += n_proposals);
         counter!("outrider_region_proposals_total").increment(n_proposals);
         for proposal in outcome.proposals {
-            if let Some(open) = memory.searches.get_mut(&proposal.job) {
-                open.proposed_at = Some(now);
-            }
-            memory.proposed.extend(proposal.candidates.iter().map(|it| (it.driver, now)));
             self.world.surroundings.propose(proposal.job, proposal.round, proposal.candidates);
         }
         Ok(outcome.n_held)
     }
 }
 
-/// Everything one round of matching needs, so that it can be done anywhere.
-struct Matching {
-    world: Arc<World>,
-    field: Field,
-    free: Vec<Arc<DriverCard>>,
-    due: Arc<Wanting>,
-    rivals: Wanting,
-    now: Timestamp,
-    pairing: Pairing,
-}
-
-impl Matching {
-    /// Gives the field back, for it is large and used again.
-    fn run(mut self) -> (Field, Outcome) {
-        self.field.fill(self.free);
-        let outcome = matching::round(
-            self.due.iter().map(|card| &**card),
-            self.rivals.iter().map(|card| &**card),
-            &self.field,
-            self.now,
-            &self.world.settings.matching,
-            self.pairing,
-        );
-        (self.field, outcome)
-    }
-}
-
 impl Memory {
     /// Takes in what was listed. Did any driver change?
-    fn read(&mut self, inbox: super::area::Inbox) -> bool {
+    fn read(&mut self, inbox: Inbox) -> bool {
         let mut has_new_roster = false;
         if !inbox.forgotten.is_empty() {
-            let n_before = self.drivers.len();
             let is_kept = |entity: EntityKey| !inbox.forgotten.contains(entity.shard());
-            self.drivers.retain(|driver, _| is_kept((*driver).into()));
-            self.searches.retain(|job, _| is_kept((*job).into()));
-            has_new_roster = self.drivers.len() != n_before;
+            has_new_roster = self.known.retain(|it| is_kept(it.into()), |it| is_kept(it.into()));
         }
         for (entity, entry) in inbox.entries {
             match entry {
                 Some(Entry::Driver(card)) => {
                     has_new_roster = true;
-                    self.drivers.insert(card.id, card);
+                    self.known.put_driver(card);
                 }
-                Some(Entry::Search(card)) => {
-                    self.searches.insert(card.job, Open { card, proposed_at: None });
-                }
+                Some(Entry::Search(card)) => self.known.put_search(card),
                 None => has_new_roster |= self.forget(entity),
             }
         }
@@ -270,19 +206,11 @@ impl Memory {
     /// Was it a driver?
     fn forget(&mut self, entity: EntityKey) -> bool {
         match entity.kind {
-            Kind::Order => drop(self.searches.remove(&JobId::Order(OrderId(entity.id)))),
-            Kind::Rescue => drop(self.searches.remove(&JobId::Rescue(RescueId(entity.id)))),
-            Kind::Driver => {
-                let driver = DriverId(entity.id);
-                self.proposed.remove(&driver);
-                return self.drivers.remove(&driver).is_some();
-            }
+            Kind::Order => self.known.forget_search(JobId::Order(OrderId(entity.id))),
+            Kind::Rescue => self.known.forget_search(JobId::Rescue(RescueId(entity.id))),
+            Kind::Driver => return self.known.forget_driver(DriverId(entity.id)),
             Kind::Rider => {}
         }
         false
-    }
-
-    fn roster(&self) -> Roster {
-        self.drivers.values().cloned().collect()
     }
 }

@@ -1,5 +1,7 @@
 //! What is said to a search, and what happens to it. Old events must stay readable for ever.
 
+pub use matching::Candidate;
+
 use protocol::{DriverId, OfferId, OfferStatus, Timestamp, view::Position};
 use serde::{Deserialize, Serialize};
 
@@ -60,17 +62,6 @@ pub enum Command {
         /** Why. */
         reason: String,
     },
-}
-
-/// A driver proposed for a job.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Who.
-    pub driver: DriverId,
-    /// To the pickup, in seconds.
-    pub eta_s: u32,
-    /// To the pickup, in metres.
-    pub distance_m: u32,
 }
 
 /// What a job sees of its driver.

@@ -25,14 +25,25 @@ pub enum LoadError {
     NoNode(String),
 }
 
+/// Days with a traffic of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Day {
+    #[default]
+    Weekday,
+    Saturday,
+    Sunday,
+}
+
 impl City {
-    /// Reads the roads of a folder, at the traffic of an hour (0 to 23) of a weekday.
+    /// Reads the roads of a folder, at the traffic of an hour (0 to 23) of a day.
     ///
-    /// Understands `nodes.csv.gz` + `edges.csv.gz` + `travel_s_weekday.csv.gz`, or a single
-    /// `links_*.csv.gz`.
-    pub fn load(folder: &Path, hour: u8) -> Result<Self, LoadError> {
+    /// Understands `nodes.csv.gz` + `edges.csv.gz` + `travel_s_weekday.csv.gz` (or `…_saturday`,
+    /// `…_sunday`), or a single `links_*.csv.gz`.
+    pub fn load(folder: &Path, day: Day, hour: u8) -> Result<Self, LoadError> {
         let (nodes, streets) = if folder.join("edges.csv.gz").exists() {
-            nodes_and_edges(folder, hour)?
+            nodes_and_edges(folder, day, hour)?
         } else {
             links(folder)?
         };
@@ -62,7 +73,11 @@ fn plausible_s(seconds: f64, length_m: f64) -> f64 {
     seconds.clamp(length_m / SPEED_MAX_MPS, length_m / SPEED_MIN_MPS).max(0.5)
 }
 
-fn nodes_and_edges(folder: &Path, hour: u8) -> Result<(Vec<Point>, Vec<Street>), LoadError> {
+fn nodes_and_edges(
+    folder: &Path,
+    day: Day,
+    hour: u8,
+) -> Result<(Vec<Point>, Vec<Street>), LoadError> {
     let mut numbers = BTreeMap::new();
     let mut nodes = Vec::new();
     for row in Table::open(&folder.join("nodes.csv.gz"))?.rows(["node", "lat", "lon"])? {
@@ -71,7 +86,7 @@ fn nodes_and_edges(folder: &Path, hour: u8) -> Result<(Vec<Point>, Vec<Street>),
         nodes.push(table::point(&lat, &lon)?);
     }
     let column = format!("h{:02}", hour % 24);
-    let travel = Table::open(&folder.join("travel_s_weekday.csv.gz"))?;
+    let travel = Table::open(&folder.join(format!("travel_s_{day}.csv.gz")))?;
     let mut seconds = BTreeMap::new();
     for row in travel.rows(["edge", &column])? {
         let [edge, travel_s] = row?;

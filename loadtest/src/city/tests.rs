@@ -171,11 +171,11 @@ fn road_tables_become_streets_with_the_traffic_of_the_hour() {
         "travel_s_weekday.csv.gz",
         "edge,h08,h09\n1,100,200\n2,100,200\n3,0,400\n4,1,1\n",
     );
-    let city = City::load(folder.path(), 9).unwrap();
+    let city = City::load(folder.path(), Day::Weekday, 9).unwrap();
     assert_eq!((city.n_nodes(), city.n_edges()), (3, 3));
     let route = city.route(Point { lat: 40.0, lon: -74.0 }, Point { lat: 40.02, lon: -74.0 });
     assert!((route.seconds() - 400.0).abs() < 1.0, "{}", route.seconds());
-    let early = City::load(folder.path(), 8).unwrap();
+    let early = City::load(folder.path(), Day::Weekday, 8).unwrap();
     let back = early.route(Point { lat: 40.02, lon: -74.0 }, Point { lat: 40.0, lon: -74.0 });
     let length_m = back.length_m();
     assert!((back.seconds() - length_m / 20.0).abs() < 1.0, "nobody flies over a noisy edge");
@@ -190,7 +190,7 @@ fn links_with_coordinates_become_streets() {
         "link,from_lat,from_lon,to_lat,to_lon,length_m,travel_s_16h\n\
          1,40.0,-74,40.01,-74,1112,150\n2,40.01,-74,40.0,-74,1112,160\n",
     );
-    let city = City::load(folder.path(), 16).unwrap();
+    let city = City::load(folder.path(), Day::Weekday, 16).unwrap();
     assert_eq!((city.n_nodes(), city.n_edges(), city.roads.len()), (2, 2, 2));
-    assert!(matches!(City::load(&folder.path().join("none"), 16), Err(LoadError::NoRoads(_))));
+    assert!(matches!(City::load(&folder.path().join("none"), Day::Weekday, 16), Err(LoadError::NoRoads(_))));
 }

@@ -1,14 +1,13 @@
 //! How long one matching tick takes, and how fast the grid below it is.
 
-use actors::{
-    DriverCard, SearchCard,
-    region::{
-        assignment::{Edges, assign},
-        grid::Grid,
-        matching::{Field, Pairing, Settings, round},
-    },
-};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use matching::{
+    DriverCard, Field, SearchCard,
+    assignment::{Edges, assign},
+    cost::Settings,
+    grid::Grid,
+    round::{Pairing, Terms, round},
+};
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp,
     view::WorkKind,
@@ -41,6 +40,7 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 destination: None,
                 idle_since: NOW - Duration::from_secs(random.random_range(0..1_200)),
                 rating: random.random_range(400..=500),
+                ending: None,
             })
         })
         .collect()
@@ -101,15 +101,18 @@ fn tick(criterion: &mut Criterion) {
         let drivers = drivers(&mut random, n_drivers);
         let searches = searches(&mut random, n_searches);
         let (mut field, settings) = (Field::new(KIGALI), Settings::default());
-        field.fill(drivers.iter().cloned());
+        let router = settings.straight();
+        let terms =
+            Terms { router: &router, settings: &settings, now: NOW, pairing: Pairing::Joint };
+        field.fill(drivers.iter().cloned(), &router);
         let name = format!("{n_drivers} drivers, {n_searches} searches");
         group.bench_function(&name, |bencher| {
-            bencher.iter(|| round(&searches, [], &field, NOW, &settings, Pairing::Joint));
+            bencher.iter(|| round(&searches, [], &field, &terms));
         });
         group.bench_function(format!("{name}, with filling the field"), |bencher| {
             bencher.iter(|| {
-                field.fill(drivers.iter().cloned());
-                round(&searches, [], &field, NOW, &settings, Pairing::Joint)
+                field.fill(drivers.iter().cloned(), &router);
+                round(&searches, [], &field, &terms)
             });
         });
     }

@@ -1,11 +1,13 @@
 use super::*;
+use crate::DriverCard;
 use proptest::prelude::*;
 use protocol::{
-    OrderId, RiderId,
-    work::{Needs, Vehicle},
+    DriverId, OrderId, Point, RiderId,
+    view::WorkKind,
+    work::{Needs, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -27,6 +29,7 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         destination: None,
         idle_since: NOW,
         rating: 500,
+        ending: None,
     }
 }
 
@@ -51,22 +54,25 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
 
 fn field(drivers: impl IntoIterator<Item = DriverCard>) -> Field {
     let mut field = Field::new(KIGALI);
-    field.fill(drivers.into_iter().map(Arc::new));
+    field.fill(drivers.into_iter().map(Arc::new), &Settings::default().straight());
     field
-}
-
-#[test]
-fn few_drivers_have_a_coarse_field_however_near_to_each_other_they_are() {
-    let together = |n| (0..n).map(|n| driver(n, 0.0));
-    // A fine one takes megabytes, and a node has a region for every town.
-    assert_eq!(field([]).cell_m, CELL_MIN_M * 16.0);
-    assert_eq!(field(together(1)).cell_m, CELL_MIN_M * 16.0);
-    assert_eq!(field(together(2_000)).cell_m, CELL_MIN_M);
 }
 
 fn settings() -> Settings {
     // Without tie-breaks, so that cases can be worked out by hand.
     Settings { idle_bonus_max_ms: 0, missing_star_ms: 0, ..Settings::default() }
+}
+
+fn round_at<'a>(
+    searches: impl IntoIterator<Item = &'a SearchCard>,
+    rivals: impl IntoIterator<Item = &'a SearchCard>,
+    field: &Field,
+    now: Timestamp,
+    settings: &Settings,
+    pairing: Pairing,
+) -> Outcome {
+    let terms = Terms { router: &settings.straight(), settings, now, pairing };
+    round(searches, rivals, field, &terms)
 }
 
 /// Who is proposed, by number of the search; drivers as ids.
@@ -76,7 +82,7 @@ fn proposed(
     now: Timestamp,
     pairing: Pairing,
 ) -> Vec<(JobId, Vec<DriverId>)> {
-    round(searches, [], field, now, &settings(), pairing)
+    round_at(searches, [], field, now, &settings(), pairing)
         .proposals
         .into_iter()
         .map(|it| (it.job, it.candidates.iter().map(|candidate| candidate.driver).collect()))
@@ -166,7 +172,7 @@ fn a_pair_is_held_until_it_is_good_enough_for_its_age() {
         let search = search(1, 0.0, policy);
         let at = |age_ms: u64| {
             let now = NOW + std::time::Duration::from_millis(age_ms);
-            round([&search], [], &field, now, &settings(), Pairing::Joint)
+            round_at([&search], [], &field, now, &settings(), Pairing::Joint)
         };
         assert_eq!(at(0), Outcome { proposals: vec![], n_held: 1 });
         assert_eq!(at(11_900).n_held, 1);
@@ -242,7 +248,7 @@ fn ties_go_to_who_has_waited_longest_then_to_who_is_liked_best() {
     let disliked = DriverCard { rating: 200, ..driver(3, 100.0) };
     let wanted = SearchCard { n_wanted: 3, ..search(1, 0.0, OfferPolicy::BroadcastFirstWins) };
     let field = field([disliked, liked, idle]);
-    let outcome = round([&wanted], [], &field, NOW, &Settings::default(), Pairing::Joint);
+    let outcome = round_at([&wanted], [], &field, NOW, &Settings::default(), Pairing::Joint);
     let order: Vec<_> = outcome.proposals[0].candidates.iter().map(|it| it.driver).collect();
     assert_eq!(order, [1, 2, 3].map(DriverId::nth));
 }
@@ -276,7 +282,7 @@ fn a_rival_gets_its_share_but_no_proposal() {
     let (ours, rival) =
         (search(1, 0.0, OfferPolicy::Sequential), search(2, 400.0, OfferPolicy::Sequential));
     let proposed = |rivals: &[SearchCard]| {
-        round([&ours], rivals, &field, NOW, &settings(), Pairing::Joint).proposals
+        round_at([&ours], rivals, &field, NOW, &settings(), Pairing::Joint).proposals
     };
     let drivers = |rivals: &[SearchCard]| {
         let proposals = proposed(rivals).into_iter().flat_map(|it| it.candidates);
@@ -359,8 +365,8 @@ proptest! {
         let (drivers, searches) = city(seed, n_drivers, n_searches);
         let pairing = if is_joint { Pairing::Joint } else { Pairing::Greedy };
         let settings = Settings::default();
-        let outcome = round(&searches, [], &field(drivers.clone()), NOW, &settings, pairing);
-        prop_assert_eq!(&outcome, &round(&searches, [], &field(drivers.clone()), NOW, &settings, pairing));
+        let outcome = round_at(&searches, [], &field(drivers.clone()), NOW, &settings, pairing);
+        prop_assert_eq!(&outcome, &round_at(&searches, [], &field(drivers.clone()), NOW, &settings, pairing));
         let mut seen = HashSet::new();
         for proposal in outcome.proposals {
             let search = searches.iter().find(|it| it.job == proposal.job).unwrap();

@@ -1,0 +1,98 @@
+//! What is known of drivers and of jobs that look for one, and who is proposed to whom.
+
+use protocol::{
+    DriverId, JobId, Point, RiderId, Timestamp,
+    view::WorkKind,
+    work::{Needs, OfferPolicy, Vehicle},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A driver who can be offered work. One who cannot is not listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriverCard {
+    /// Who.
+    pub id: DriverId,
+    /// Where; moves only with the cell, or every two seconds.
+    pub at: Point,
+    /// When it was there.
+    pub seen_at: Timestamp,
+    /// With what.
+    pub vehicle: Arc<Vehicle>,
+    /// Is it free of all work? Only then can it take a ride or a rescue.
+    pub is_free: bool,
+    /// Does it have room for a delivery?
+    pub has_delivery_slot: bool,
+    /// Is it about to end a ride? Then it can take one more job after it.
+    pub is_nearly_free: bool,
+    /// It wants only jobs that lead there.
+    pub destination: Option<Point>,
+    /// Since when it has had nothing to do.
+    pub idle_since: Timestamp,
+    /// Mean rating in hundredths of a star; 500 if unrated.
+    pub rating: u16,
+    /// Where and when what it is about to end will have ended, if that is known.
+    #[serde(default)]
+    pub ending: Option<Ending>,
+}
+
+/// Where and when a driver will have ended what it does now.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Where.
+    pub at: Point,
+    /// When, as far as one can tell.
+    pub due: Timestamp,
+}
+
+impl DriverCard {
+    /// Where the next job would find it, and from when on.
+    pub fn start(&self) -> (Point, Timestamp) {
+        match self.ending {
+            Some(ending) if self.is_nearly_free && !self.is_free => (ending.at, ending.due),
+            Some(_) | None => (self.at, self.seen_at),
+        }
+    }
+}
+
+/// A job that looks for a driver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchCard {
+    /// Which.
+    pub job: JobId,
+    /// What taking it does to a driver's slots.
+    pub work: WorkKind,
+    /// Who waits; never offered to the same person as a driver.
+    pub rider: RiderId,
+    /// Where they wait.
+    pub pickup: Point,
+    /// Where they want to go, if that is known.
+    pub dropoff: Option<Point>,
+    /// What the driver must bring.
+    pub needs: Needs,
+    /// How to choose.
+    pub policy: OfferPolicy,
+    /// When the first round opened: its age drives the hold.
+    pub opened_at: Timestamp,
+    /// The round that proposals answer; grows when the search changes.
+    pub round: u32,
+    /// No driver further away than this, in metres.
+    pub radius_m: u32,
+    /// How many more drivers may be offered it at once.
+    pub n_wanted: u8,
+    /// Drivers not to propose: they declined, cancelled, or hold an offer.
+    pub excluded: Vec<DriverId>,
+    /// The only driver to propose, for `direct`.
+    pub only: Option<DriverId>,
+}
+
+/// A driver proposed for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Who.
+    pub driver: DriverId,
+    /// To the pickup, in seconds.
+    pub eta_s: u32,
+    /// To the pickup, in metres.
+    pub distance_m: u32,
+}

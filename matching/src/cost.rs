@@ -1,0 +1,74 @@
+//! What it costs to give a search a driver, and how much of that a search may be spared by waiting.
+
+use crate::{
+    DriverCard, SearchCard,
+    router::{Speeds, Straight},
+};
+use protocol::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How pairs are valued.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How many drivers are weighed for each search.
+    pub n_candidates: u16,
+    /// How much longer the road is than the straight line.
+    pub detour: f32,
+    /// How fast vehicles get through.
+    pub speeds: Speeds,
+    /// A pair is held while it takes longer than this to get to the pickup, in milliseconds …
+    pub hold_ms: u32,
+    /// … plus this many times the age of the request.
+    pub hold_per_age: u32,
+    /// A position older than this is no position, in milliseconds (invariant I-11).
+    pub stale_ms: u32,
+    /// How much less, at most, a driver costs for having been idle, in milliseconds of travel.
+    pub idle_bonus_max_ms: u32,
+    /// Idle for this long, a driver has the whole of that bonus, in milliseconds.
+    pub idle_full_ms: u32,
+    /// How much more a driver costs for each star that is missing, in milliseconds of travel.
+    pub missing_star_ms: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            n_candidates: 10,
+            detour: 1.35,
+            speeds: Speeds::default(),
+            hold_ms: 60_000,
+            hold_per_age: 10,
+            stale_ms: 60_000,
+            idle_bonus_max_ms: 5_000,
+            idle_full_ms: 20 * 60_000,
+            missing_star_ms: 1_000,
+        }
+    }
+}
+
+impl Settings {
+    /// The router that knows no more than these settings.
+    pub fn straight(&self) -> Straight {
+        Straight { detour: self.detour, speeds: self.speeds }
+    }
+
+    /// What it costs to give a search this driver, in milliseconds of travel. Ties between drivers
+    /// about as near go to who has waited longest, then to who is liked best.
+    pub(crate) fn cost_ms(&self, driver: &DriverCard, eta_ms: u32, now: Timestamp) -> u32 {
+        let idle_ms = now.since(driver.idle_since).as_millis().min(u128::from(self.idle_full_ms));
+        let bonus = idle_ms as u64 * u64::from(self.idle_bonus_max_ms)
+            / u64::from(self.idle_full_ms.max(1));
+        let missing = u64::from(500_u16.saturating_sub(driver.rating));
+        let malus = missing * u64::from(self.missing_star_ms) / 100;
+        let cost = u64::from(eta_ms) + u64::from(self.idle_bonus_max_ms) - bonus + malus;
+        u32::try_from(cost).unwrap_or(u32::MAX)
+    }
+
+    /// Is the driver near enough for how long the request has waited?
+    pub(crate) fn is_good_enough(&self, search: &SearchCard, eta_ms: u32, now: Timestamp) -> bool {
+        let age_ms = now.since(search.opened_at).as_millis();
+        u128::from(eta_ms)
+            <= u128::from(self.hold_ms) + age_ms.saturating_mul(u128::from(self.hold_per_age))
+    }
+}

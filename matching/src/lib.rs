@@ -1,0 +1,27 @@
+//! Who should be offered what: pure functions over what is known of drivers and of open searches.
+//!
+//! ```text
+//!  cards ──► Region (who is here, who looks, who was just proposed)
+//!               │ one round, with the rosters of the ring around it
+//!               ▼
+//!   Field (grid of drivers) ──► round: fit ─► cost (Router) ─► assignment ─► hold ──► proposals
+//! ```
+//!
+//! Regions (actors) and simulations run the same code: time is an argument, and nothing here waits,
+//! reads a clock or draws lots. The same input gives the same answer.
+
+pub mod assignment;
+pub mod card;
+pub mod cost;
+pub mod demand;
+pub mod field;
+pub mod fit;
+pub mod grid;
+pub mod region;
+pub mod round;
+pub mod router;
+
+pub use card::{Candidate, DriverCard, SearchCard};
+pub use field::Field;
+pub use region::Region;
+pub use router::Router;

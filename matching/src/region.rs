@@ -1,0 +1,247 @@
+//! What one region knows of its drivers and searches, and one round over it.
+//!
+//! Pure: whoever lets it live (an actor, or a simulation) tells it what changed and what time it is,
+//! brings the rosters of the regions around it, and carries its proposals out.
+//!
+//! ```text
+//!  put, forget ──► Region ──wanting──► neighbours ──► their rosters, their wanting
+//!                     └──prepare──► Matching ──run──► Outcome ──► learn
+//! ```
+
+use crate::{
+    DriverCard, Field, Router, SearchCard,
+    cost::Settings,
+    demand::{Demand, Idle, Rates, Spreading, Square, spread},
+    round::{Outcome, Pairing, Terms, round},
+};
+use protocol::{DriverId, JobId, Point, Timestamp};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+/// After this long, a request counts for 1/e of what it counted for the demand around it.
+const DEMAND_MEMORY: Duration = Duration::from_secs(15 * 60);
+/// For so long a driver who was sent somewhere counts as being there.
+const SENT_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Drivers of one region, in the order of their ids.
+pub type Roster = Vec<Arc<DriverCard>>;
+
+/// Open searches of one region that wait for a proposal, in the order of their jobs.
+pub type Wanting = Vec<Arc<SearchCard>>;
+
+/// What one region knows. All of it can be learned again.
+#[derive(Debug)]
+pub struct Region {
+    middle: Point,
+    radius_m: f64,
+    /// How long a proposal is given to show in listings before it is repeated.
+    repeat: Duration,
+    drivers: BTreeMap<DriverId, Arc<DriverCard>>,
+    searches: BTreeMap<JobId, Open>,
+    /// Drivers proposed a moment ago, whose listing does not show it yet.
+    proposed: HashMap<DriverId, Timestamp>,
+    /// None before the first round, and while one uses it.
+    field: Option<Field>,
+    demand: Demand,
+    /// Where idle drivers were last sent, and when.
+    sent: HashMap<DriverId, (Point, Timestamp)>,
+}
+
+/// An open search.
+#[derive(Debug)]
+struct Open {
+    card: Arc<SearchCard>,
+    /// When drivers were last proposed for it, as it is listed now.
+    proposed_at: Option<Timestamp>,
+}
+
+impl Region {
+    /// A region that knows nobody yet. No point of it is further than `radius_m` metres from `middle`.
+    pub fn new(middle: Point, radius_m: f64, repeat: Duration, now: Timestamp) -> Self {
+        Self {
+            middle,
+            radius_m,
+            repeat,
+            drivers: BTreeMap::new(),
+            searches: BTreeMap::new(),
+            proposed: HashMap::new(),
+            field: None,
+            demand: Demand::new(DEMAND_MEMORY, now),
+            sent: HashMap::new(),
+        }
+    }
+
+    /// A driver is here, or has changed.
+    pub fn put_driver(&mut self, card: Arc<DriverCard>) {
+        self.drivers.insert(card.id, card);
+    }
+
+    /// A search is here, or has changed: it waits for a proposal.
+    pub fn put_search(&mut self, card: Arc<SearchCard>) {
+        if !self.searches.contains_key(&card.job) {
+            self.demand.record(card.pickup, card.opened_at);
+        }
+        self.searches.insert(card.job, Open { card, proposed_at: None });
+    }
+
+    /// A driver has left, or can be offered nothing now. Was it here?
+    pub fn forget_driver(&mut self, driver: DriverId) -> bool {
+        self.proposed.remove(&driver);
+        self.sent.remove(&driver);
+        self.drivers.remove(&driver).is_some()
+    }
+
+    /// A search is over, or has left.
+    pub fn forget_search(&mut self, job: JobId) {
+        self.searches.remove(&job);
+    }
+
+    /// Keeps only these drivers and searches. Has any driver gone?
+    pub fn retain(
+        &mut self,
+        is_kept_driver: impl Fn(DriverId) -> bool,
+        is_kept_job: impl Fn(JobId) -> bool,
+    ) -> bool {
+        let n_before = self.drivers.len();
+        self.drivers.retain(|driver, _| is_kept_driver(*driver));
+        self.searches.retain(|job, _| is_kept_job(*job));
+        self.drivers.len() != n_before
+    }
+
+    /// How many drivers it knows.
+    pub fn n_drivers(&self) -> usize {
+        self.drivers.len()
+    }
+
+    /// How many searches it knows.
+    pub fn n_searches(&self) -> usize {
+        self.searches.len()
+    }
+
+    /// Does it know nobody at all?
+    pub fn is_empty(&self) -> bool {
+        self.drivers.is_empty() && self.searches.is_empty()
+    }
+
+    /// Its drivers, as its neighbours may see them.
+    pub fn roster(&self) -> Roster {
+        self.drivers.values().cloned().collect()
+    }
+
+    /// The searches it would propose for now.
+    pub fn wanting(&self, now: Timestamp) -> Wanting {
+        let is_due = |open: &&Open| open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat);
+        self.searches.values().filter(is_due).map(|open| open.card.clone()).collect()
+    }
+
+    /// A round for the searches that are `due`, with the drivers of the ring and what their own regions
+    /// want them for. Nobody who was proposed a moment ago is proposed again.
+    pub fn prepare<'a>(
+        &mut self,
+        due: Arc<Wanting>,
+        rosters: impl IntoIterator<Item = &'a Roster>,
+        rivals: impl IntoIterator<Item = &'a Wanting>,
+        now: Timestamp,
+        pairing: Pairing,
+    ) -> Matching {
+        self.proposed.retain(|_, at| now.since(*at) < self.repeat);
+        let is_free = |card: &&Arc<DriverCard>| !self.proposed.contains_key(&card.id);
+        let mut free: Roster = self.drivers.values().filter(is_free).cloned().collect();
+        free.extend(rosters.into_iter().flatten().filter(is_free).cloned());
+        let (middle, radius_m) = (self.middle, self.radius_m);
+        let rivals = rivals.into_iter().flatten();
+        let rivals = rivals.filter(|card| {
+            middle.distance_m(card.pickup) <= radius_m + f64::from(card.radius_m)
+        });
+        let rivals = rivals.cloned().collect();
+        let field = self.field.take().unwrap_or_else(|| Field::new(self.middle));
+        Matching { field, free, due, rivals, now, pairing }
+    }
+
+    /// Takes note of what a round proposed, and gets the field back, for it is large and used again.
+    pub fn learn(&mut self, field: Field, outcome: &Outcome, now: Timestamp) {
+        self.field = Some(field);
+        for proposal in &outcome.proposals {
+            if let Some(open) = self.searches.get_mut(&proposal.job) {
+                open.proposed_at = Some(now);
+            }
+            self.proposed.extend(proposal.candidates.iter().map(|it| (it.driver, now)));
+        }
+    }
+}
+
+impl Region {
+    /// What is asked in it, for itself and its neighbours.
+    pub fn rates(&mut self, now: Timestamp) -> Rates {
+        self.demand.prune(now);
+        self.demand.rates(now)
+    }
+
+    /// Its drivers who have nothing to do: where each is, or was sent a moment ago.
+    pub fn idle(&self, now: Timestamp, spreading: &Spreading) -> Vec<Idle> {
+        let rest = Duration::from_millis(spreading.rest_ms.into());
+        let free = self.drivers.values().filter(|card| card.is_free && card.destination.is_none());
+        let idle = free.map(|card| {
+            let sent = self.sent.get(&card.id).filter(|(to, at)| {
+                now.since(*at) < SENT_FOR && Square::at(*to) != Square::at(card.at)
+            });
+            let is_movable = sent.is_none() && now.since(card.idle_since) >= rest;
+            Idle { driver: card.id, at: sent.map_or(card.at, |(to, _)| *to), is_movable }
+        });
+        idle.collect()
+    }
+
+    /// Which of its idle drivers had better wait elsewhere, and where, given the idle drivers of the ring
+    /// around it and what is asked there.
+    pub fn spread<'a>(
+        &mut self,
+        around: impl IntoIterator<Item = &'a [Idle]>,
+        rates: impl IntoIterator<Item = &'a Rates>,
+        now: Timestamp,
+        spreading: &Spreading,
+    ) -> Vec<(DriverId, Point)> {
+        let mut all = self.rates(now);
+        for (square, rate) in rates.into_iter().flatten() {
+            *all.entry(*square).or_default() += rate;
+        }
+        let mut idle = self.idle(now, spreading);
+        idle.extend(around.into_iter().flatten());
+        let hints = spread(&idle, &all, spreading);
+        // Those of the ring are sent by their own regions, which come to much the same answer.
+        let ours = hints.into_iter().filter(|hint| self.drivers.contains_key(&hint.driver));
+        let ours: Vec<_> = ours.map(|hint| (hint.driver, hint.to.middle())).collect();
+        self.sent.extend(ours.iter().map(|(driver, to)| (*driver, (*to, now))));
+        ours
+    }
+}
+
+/// Everything one round needs, so that it can be done on any thread.
+#[derive(Debug)]
+pub struct Matching {
+    field: Field,
+    free: Vec<Arc<DriverCard>>,
+    due: Arc<Wanting>,
+    rivals: Wanting,
+    now: Timestamp,
+    pairing: Pairing,
+}
+
+impl Matching {
+    /// How many drivers and searches there are.
+    pub fn size(&self) -> usize {
+        self.free.len() + self.due.len() + self.rivals.len()
+    }
+
+    /// Does the round. Whoever asked hands both to [`Region::learn`].
+    pub fn run(mut self, router: &dyn Router, settings: &Settings) -> (Field, Outcome) {
+        self.field.fill(self.free, router);
+        let terms = Terms { router, settings, now: self.now, pairing: self.pairing };
+        let due = self.due.iter().map(|card| &**card);
+        let rivals = self.rivals.iter().map(|card| &**card);
+        let outcome = round(due, rivals, &self.field, &terms);
+        (self.field, outcome)
+    }
+}

@@ -1,0 +1,97 @@
+use super::*;
+use protocol::work::VehicleKind;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
+
+/// A chain of crossings, quick one way and slow the other.
+fn chain(n: u32) -> Times {
+    let there = (1..n).map(|to| Road { from: to - 1, to, ms: 1_000 });
+    let back = (1..n).map(|to| Road { from: to, to: to - 1, ms: 5_000 });
+    Times::new(n as usize, there.chain(back).collect()).unwrap()
+}
+
+#[test]
+fn one_way_may_take_longer_than_the_other() {
+    let times = chain(5);
+    assert_eq!(times.ms(Spot(0), Spot(4)), Some(4_000));
+    assert_eq!(times.ms(Spot(4), Spot(0)), Some(20_000));
+    assert_eq!(times.ms(Spot(3), Spot(3)), Some(0));
+}
+
+#[test]
+fn where_no_street_leads_there_is_no_way() {
+    let times = Times::new(2, vec![Road { from: 0, to: 1, ms: 10 }]).unwrap();
+    assert_eq!(times.ms(Spot(0), Spot(1)), Some(100));
+    assert_eq!(times.ms(Spot(1), Spot(0)), None);
+    assert_eq!(times.next(Spot(1), Spot(0)), None);
+}
+
+#[test]
+fn every_first_road_leads_along_a_quickest_way() {
+    let mut random = StdRng::seed_from_u64(1);
+    let n = 60;
+    let roads: Vec<Road> = (0..400)
+        .map(|_| Road {
+            from: random.random_range(0..n),
+            to: random.random_range(0..n),
+            ms: random.random_range(1..40) * 100,
+        })
+        .collect();
+    let times = Times::new(n as usize, roads.clone()).unwrap();
+    for (from, to) in (0..n).flat_map(|from| (0..n).map(move |to| (Spot(from), Spot(to)))) {
+        let Some(whole) = times.ms(from, to) else { continue };
+        let (mut at, mut took, mut n_roads) = (from, 0, 0);
+        while let Some(road) = times.next(at, to) {
+            assert!(roads.contains(&road));
+            (at, took, n_roads) = (Spot(road.to), took + road.ms, n_roads + 1);
+            assert!(n_roads <= n, "round in circles");
+        }
+        assert_eq!((at, took), (to, whole));
+    }
+}
+
+#[test]
+fn roads_that_lead_nowhere_are_refused() {
+    assert_eq!(Times::new(0, vec![]).unwrap_err(), NoRoads::Empty);
+    assert_eq!(Times::new(NODES_MAX + 1, vec![]).unwrap_err(), NoRoads::TooMany(NODES_MAX + 1));
+    let nowhere = vec![Road { from: 0, to: 7, ms: 1 }];
+    assert_eq!(Times::new(7, nowhere).unwrap_err(), NoRoads::NoNode(7));
+    assert!(Roads::new(vec![KIGALI], Arc::new(chain(2))).is_err());
+}
+
+#[test]
+fn times_count_from_when_they_begin() {
+    let nodes: Vec<Point> = (0..5).map(|n| KIGALI.offset_m(f64::from(n) * 200.0, 0.0)).collect();
+    let mut roads = Roads::new(nodes.clone(), Arc::new(chain(5))).unwrap();
+    let jam = (1..5).map(|to| Road { from: to - 1, to, ms: 9_000 }).collect();
+    roads.add(Timestamp(1_000), Arc::new(Times::new(5, jam).unwrap())).unwrap();
+    let (from, to) = (roads.spot(nodes[0].offset_m(30.0, 40.0)), roads.spot(nodes[4]));
+    let ms = |at| {
+        let leaving = Timestamp(at);
+        let leg = Leg { from, to, distance_m: 0.0, vehicle: VehicleKind::Car, leaving };
+        roads.eta(&leg).ms
+    };
+    assert_eq!((from, to), (Spot(0), Spot(4)));
+    assert_eq!((ms(999), ms(1_000)), (4_000, 36_000));
+}
+
+#[test]
+fn the_nearest_crossing_is_found_also_from_outside() {
+    let mut random = StdRng::seed_from_u64(2);
+    let mut place = |reach_m: f64| {
+        KIGALI.offset_m(
+            random.random_range(-reach_m..reach_m),
+            random.random_range(-reach_m..reach_m),
+        )
+    };
+    let nodes: Vec<Point> = (0..300).map(|_| place(2_000.0)).collect();
+    let lookup = Lookup::new(&nodes);
+    for _ in 0..2_000 {
+        let at = place(1_900.0);
+        let found = nodes[lookup.nearest(at).0 as usize].distance_m(at);
+        let wanted = nodes.iter().map(|node| node.distance_m(at)).fold(f64::MAX, f64::min);
+        assert!((found - wanted).abs() < 1.0, "{found}, not {wanted}");
+    }
+    assert!(lookup.nearest(KIGALI.offset_m(90_000.0, -90_000.0)).0 < 300);
+}

@@ -157,8 +157,8 @@ fn nothing_knows_the_machine_it_was_written_on() {
     let homes = ["work", "root", "home"].map(|dir| format!("/{dir}/"));
     let mut files = Vec::new();
     for dir in [
-        "src", "protocol", "matching", "actors", "clients", "loadtest", "chaos", "tests", "page", "config",
-        "e2e", ".ci",
+        "src", "protocol", "matching", "actors", "clients", "loadtest", "chaos", "tests", "page",
+        "config", "e2e", ".ci",
     ] {
         walk(&root().join(dir), &mut files);
     }
@@ -229,8 +229,14 @@ impl Source {
 
     /// Is it part of what runs, and not of what tests it?
     fn is_code(&self) -> bool {
-        let is_apart =
-            ["tests/", "actors/tests/", "actors/benches/", "matching/benches/", "benches/", "loadtest/tests/"];
+        let is_apart = [
+            "tests/",
+            "actors/tests/",
+            "actors/benches/",
+            "matching/benches/",
+            "benches/",
+            "loadtest/tests/",
+        ];
         !self.is_unit_tests() && !is_apart.iter().any(|dir| self.path.starts_with(dir))
     }
 

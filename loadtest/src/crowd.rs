@@ -247,7 +247,9 @@ pub async fn run(
 ) -> Result<Report, PrepareError> {
     let city = match &options.streets {
         Streets::Invented => Arc::new(City::generate(options.seed)),
-        Streets::Folder(folder) => Arc::new(City::load(folder, Day::Weekday, hour_of(&options.demand))?),
+        Streets::Folder(folder) => {
+            Arc::new(City::load(folder, Day::Weekday, hour_of(&options.demand))?)
+        }
         Streets::Given(city) => Arc::clone(city),
         Streets::None => Arc::new(City::open_ground(
             "open ground",

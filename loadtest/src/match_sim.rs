@@ -127,7 +127,10 @@ pub struct Row {
     pub summary: Summary,
 }
 
-fn as_text<T: fmt::Display, S: serde::Serializer>(it: &T, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<T: fmt::Display, S: serde::Serializer>(
+    it: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(it)
 }
 
@@ -180,7 +183,8 @@ pub fn compare(
             });
         }
     });
-    let mut figures = done.into_iter().map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let mut figures =
+        done.into_iter().map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
     let mut rows = Vec::new();
     for (n_drivers, shard, policy) in groups {
         let rings = options.rings;
@@ -223,8 +227,24 @@ impl fmt::Display for Comparison {
         let mut table = Table::new();
         table.load_preset(presets::ASCII_MARKDOWN);
         table.set_header([
-            "policy", "shard", "drivers", "trips", "seed", "served %", "wait s", "p95", "ETA s",
-            "p95", "tick ms", "p99", "max", "Gini idle", "earning", "idle %", "sent", "refused",
+            "policy",
+            "shard",
+            "drivers",
+            "trips",
+            "seed",
+            "served %",
+            "wait s",
+            "p95",
+            "ETA s",
+            "p95",
+            "tick ms",
+            "p99",
+            "max",
+            "Gini idle",
+            "earning",
+            "idle %",
+            "sent",
+            "refused",
         ]);
         for row in &self.rows {
             let it = &row.summary;

@@ -21,6 +21,9 @@ pub struct Settings {
     pub hold_ms: u32,
     /// … plus this many times the age of the request.
     pub hold_per_age: u32,
+    /// A driver who is about to end a ride is weighed like others, and held until it ends in less than
+    /// this, in milliseconds.
+    pub bind_ahead_ms: u32,
     /// A position older than this is no position, in milliseconds (invariant I-11).
     pub stale_ms: u32,
     /// How much less, at most, a driver costs for having been idle, in milliseconds of travel.
@@ -39,6 +42,7 @@ impl Default for Settings {
             speeds: Speeds::default(),
             hold_ms: 60_000,
             hold_per_age: 10,
+            bind_ahead_ms: 15_000,
             stale_ms: 60_000,
             idle_bonus_max_ms: 5_000,
             idle_full_ms: 20 * 60_000,

@@ -87,7 +87,8 @@ impl Demand {
     /// How much is asked at present.
     pub fn rates(&self, now: Timestamp) -> Rates {
         // One who has watched for less than the memory lasts has seen only part of it.
-        let seen = 1.0 - (-now.since(self.began_at).as_secs_f64() / self.memory.as_secs_f64()).exp();
+        let seen =
+            1.0 - (-now.since(self.began_at).as_secs_f64() / self.memory.as_secs_f64()).exp();
         let hours = self.memory.as_secs_f64() * seen.max(0.05) / 3_600.0;
         let rate = |level: &Level| level.faded(now, self.memory) / hours;
         self.levels.iter().map(|(square, level)| (*square, rate(level))).collect()
@@ -144,8 +145,11 @@ pub struct Hint {
 /// is asked there. The same input gives the same answer.
 pub fn spread(idle: &[Idle], rates: &Rates, spreading: &Spreading) -> Vec<Hint> {
     let power = f64::from(spreading.gather_percent) / 100.0;
-    let weights: BTreeMap<Square, f64> =
-        rates.iter().filter(|(_, rate)| **rate > 0.5).map(|(at, rate)| (*at, rate.powf(power))).collect();
+    let weights: BTreeMap<Square, f64> = rates
+        .iter()
+        .filter(|(_, rate)| **rate > 0.5)
+        .map(|(at, rate)| (*at, rate.powf(power)))
+        .collect();
     let whole: f64 = weights.values().sum();
     if whole <= 0.0 || idle.is_empty() {
         return Vec::new();
@@ -158,7 +162,8 @@ pub fn spread(idle: &[Idle], rates: &Rates, spreading: &Spreading) -> Vec<Hint> 
     // Whole drivers: a square has too many above its share rounded up, and too few below it rounded down.
     let mut wanted: Vec<Square> = Vec::new();
     for at in weights.keys() {
-        let n_missing = (share(at).floor() as usize).saturating_sub(present.get(at).map_or(0, Vec::len));
+        let n_missing =
+            (share(at).floor() as usize).saturating_sub(present.get(at).map_or(0, Vec::len));
         wanted.extend(std::iter::repeat_n(*at, n_missing));
     }
     let mut spare: Vec<&Idle> = Vec::new();
@@ -176,5 +181,6 @@ pub fn spread(idle: &[Idle], rates: &Rates, spreading: &Spreading) -> Vec<Hint> 
         edges.push_row(ways.filter(|(_, m)| *m <= reach_m).map(|(n, m)| (n, m as u32)));
     }
     let sent = wanted.iter().zip(assign(&edges));
-    sent.filter_map(|(to, n)| n.map(|n| Hint { driver: spare[n as usize].driver, to: *to })).collect()
+    sent.filter_map(|(to, n)| n.map(|n| Hint { driver: spare[n as usize].driver, to: *to }))
+        .collect()
 }

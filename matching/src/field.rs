@@ -1,12 +1,12 @@
 //! The drivers a round may propose, by where they are.
 
-use crate::{
-    DriverCard, Router,
-    grid::Grid,
-    router::Spot,
-};
+use crate::{DriverCard, Router, grid::Grid, router::Spot};
 use protocol::{DriverId, Point};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
 
 /// The side of a field's cells where drivers are dense; doubled up to four times where they are not.
 const CELL_MIN_M: f32 = 50.0;
@@ -14,6 +14,8 @@ const CELL_MIN_M: f32 = 50.0;
 const REACH_M: f32 = 30_000.0;
 /// Most cells of a region's grid, for each driver in it.
 const CELLS_PER_DRIVER_MAX: f32 = 2_048.0;
+/// So many drivers do not fit into the processor's nearest memory: it pays to put them in order.
+const N_CROWD: usize = 2_000;
 
 /// The drivers a round may propose, by where they are.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct Field {
     drivers: Vec<Arc<DriverCard>>,
     /// Where each of them starts, as the router numbers it.
     spots: Vec<Spot>,
-    numbers: HashMap<DriverId, u32>,
+    numbers: HashMap<DriverId, u32, BuildHasherDefault<LastBits>>,
 }
 
 impl Field {
@@ -36,12 +38,11 @@ impl Field {
             cell_m: CELL_MIN_M * 16.0,
             drivers: Vec::new(),
             spots: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
         }
     }
 
     /// Replaces everyone. A driver who comes twice (between two regions) counts where it was seen last.
-    /// Between equals their place decides, and then their ids: never the order in which they come.
     pub fn fill(
         &mut self,
         drivers: impl IntoIterator<Item = Arc<DriverCard>>,
@@ -64,8 +65,10 @@ impl Field {
             self.cell_m = cell_m;
             self.grid = Grid::new(self.centre, REACH_M, cell_m);
         }
-        // Neighbours in the city become neighbours in memory.
-        self.drivers.sort_by_cached_key(|card| (self.grid.place(card.start().0), card.id));
+        if self.drivers.len() >= N_CROWD {
+            // Neighbours in the city become neighbours in memory.
+            self.drivers.sort_by_cached_key(|card| (self.grid.place(card.start().0), card.id));
+        }
         self.spots.clear();
         for (n, card) in (0..).zip(&self.drivers) {
             let (at, _) = card.start();
@@ -124,6 +127,27 @@ impl Field {
     pub(crate) fn spot(&self, n: u32) -> Spot {
         self.spots[n as usize]
     }
+}
+
+/// Ids are random already, at their end: hashing them again would be most of the work of a round.
+#[derive(Debug, Default)]
+struct LastBits(u64);
+
+impl Hasher for LastBits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let mut last = [0; 8];
+        for (to, from) in last.iter_mut().rev().zip(bytes.iter().rev()) {
+            *to ^= *from;
+        }
+        // The table takes the highest bits, where an id says of which kind it is.
+        self.0 = (self.0 ^ u64::from_be_bytes(last)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
 }
 
 #[cfg(test)]

@@ -153,9 +153,8 @@ impl Region {
         free.extend(rosters.into_iter().flatten().filter(is_free).cloned());
         let (middle, radius_m) = (self.middle, self.radius_m);
         let rivals = rivals.into_iter().flatten();
-        let rivals = rivals.filter(|card| {
-            middle.distance_m(card.pickup) <= radius_m + f64::from(card.radius_m)
-        });
+        let rivals = rivals
+            .filter(|card| middle.distance_m(card.pickup) <= radius_m + f64::from(card.radius_m));
         let rivals = rivals.cloned().collect();
         let field = self.field.take().unwrap_or_else(|| Field::new(self.middle));
         Matching { field, free, due, rivals, now, pairing }

@@ -72,6 +72,8 @@ struct Pick {
     driver: u32,
     cost_ms: u32,
     eta_ms: u32,
+    /// How long it is still busy; a part of its ETA.
+    busy_ms: u32,
     distance_m: f32,
 }
 
@@ -210,12 +212,14 @@ impl Round<'_> {
                 vehicle: driver.vehicle.kind,
                 leaving: from_when.max(now),
             };
-            let until_then = from_when.since(now).as_millis() as u32;
-            let eta_ms = router.eta(&leg).ms.saturating_add(until_then);
+            let busy_ms = from_when.since(now).as_millis() as u32;
+            let eta_ms = router.eta(&leg).ms.saturating_add(busy_ms);
             let cost_ms = settings.cost_ms(driver, eta_ms, now);
-            Pick { driver: n, cost_ms, eta_ms, distance_m }
+            Pick { driver: n, cost_ms, eta_ms, busy_ms, distance_m }
         }));
-        picks[start..].sort_unstable_by_key(|pick| (pick.cost_ms, pick.driver));
+        // Never the order in which drivers came: two regions must agree on ties.
+        let by_id = |a: &Pick, b: &Pick| field.card(a.driver).id.cmp(&field.card(b.driver).id);
+        picks[start..].sort_unstable_by(|a, b| a.cost_ms.cmp(&b.cost_ms).then_with(|| by_id(a, b)));
         picks.truncate(start + k);
     }
 
@@ -306,13 +310,18 @@ impl Round<'_> {
         }
     }
 
+    /// Is a pair good enough for the age of its search, and its driver free or nearly so? A busy driver is
+    /// waited for, not bound: until its ride ends, somebody nearer to either may turn up.
+    fn is_ripe(&self, search: &SearchCard, pick: Pick) -> bool {
+        let Terms { settings, now, .. } = *self.terms;
+        pick.busy_ms <= settings.bind_ahead_ms && settings.is_good_enough(search, pick.eta_ms, now)
+    }
+
     fn outcome(mut self) -> Outcome {
         let mut outcome = Outcome::default();
         for (i, search) in self.searches.iter().enumerate() {
             let Some(best) = self.chosen[i] else { continue };
-            if is_held(search.policy)
-                && !self.terms.settings.is_good_enough(search, best.eta_ms, self.terms.now)
-            {
+            if is_held(search.policy) && !self.is_ripe(search, best) {
                 outcome.n_held += usize::from(self.is_ours[i]);
                 continue;
             }

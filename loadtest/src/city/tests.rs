@@ -192,5 +192,8 @@ fn links_with_coordinates_become_streets() {
     );
     let city = City::load(folder.path(), Day::Weekday, 16).unwrap();
     assert_eq!((city.n_nodes(), city.n_edges(), city.roads.len()), (2, 2, 2));
-    assert!(matches!(City::load(&folder.path().join("none"), Day::Weekday, 16), Err(LoadError::NoRoads(_))));
+    assert!(matches!(
+        City::load(&folder.path().join("none"), Day::Weekday, 16),
+        Err(LoadError::NoRoads(_))
+    ));
 }

@@ -51,13 +51,20 @@ pub fn draw(comparison: &Comparison) -> Result<String, NoChart> {
             let it = &row.summary;
             let label = format!(
                 "{} {} {} drivers: mean {:.0} s, p95 {:.0} s, {:.1} % served",
-                row.policy, row.shard, row.n_drivers, it.wait_mean_s, it.wait_p95_s, it.served_percent
+                row.policy,
+                row.shard,
+                row.n_drivers,
+                it.wait_mean_s,
+                it.wait_p95_s,
+                it.served_percent
             );
             chart
                 .draw_series(LineSeries::new(points, colour.stroke_width(2)))
                 .map_err(|error| failed(&error))?
                 .label(label)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
+                });
         }
         chart
             .configure_series_labels()

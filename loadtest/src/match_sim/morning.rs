@@ -42,7 +42,8 @@ impl Morning {
         let day = trips::day_of(trips)?;
         let rides = Mix { deliveries: 0.0, rescues: 0.0 };
         let wishes = trips::read(trips, window, rides, seed)?;
-        let name = trips.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned());
+        let name =
+            trips.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned());
         let (Some(first), Some(last)) = (wishes.first(), wishes.last()) else {
             return Err(SimError::NoTrips(name));
         };
@@ -52,7 +53,8 @@ impl Morning {
         let at = |s: f64| Timestamp((s.max(0.0) / squeeze * 1_000.0) as u64);
 
         let mut graph = None;
-        let (begin_h, end_h) = ((start_s / 3_600.0) as u64, ((start_s + last.at_s) / 3_600.0) as u64);
+        let (begin_h, end_h) =
+            ((start_s / 3_600.0) as u64, ((start_s + last.at_s) / 3_600.0) as u64);
         // Rides that begin in the last hour end in the next.
         for hour in begin_h..=end_h + 1 {
             let city = City::load(roads, day, (hour % 24) as u8)?;

@@ -32,6 +32,8 @@ use uuid::Uuid;
 
 /// No ride is shorter.
 const RIDE_MIN: Duration = Duration::from_secs(60);
+/// Drivers begin within so long: a fleet that is idle all at once matches nobody's morning.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// How often idle drivers are told where to wait.
 const SPREAD_EVERY: Duration = Duration::from_secs(15);
 /// No driver further away is asked, in metres.
@@ -62,6 +64,8 @@ pub(super) struct Conditions {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doing {
+    /// Not at work yet.
+    Away,
     /// Nothing, or driving to where it was told to wait.
     Idle { target: Option<Spot> },
     /// On the way to a pickup.
@@ -128,7 +132,7 @@ impl<'a> World<'a> {
             Driver {
                 spot: morning.requests[somewhere].to,
                 there_at: Timestamp(0),
-                doing: Doing::Idle { target: None },
+                doing: Doing::Away,
                 idle_since: Timestamp(0),
                 follows: rng.random_bool(conditions.follow),
                 turn: 0,
@@ -155,7 +159,10 @@ impl<'a> World<'a> {
             ring,
             spreading: Spreading::default(),
         };
-        (0..world.drivers.len()).for_each(|driver| world.list(driver, Timestamp(0)));
+        for n in 0..world.drivers.len() {
+            let begins_ms = rng.random_range(0..BEGIN_WITHIN.as_millis() as u64);
+            world.plan(n, Timestamp(begins_ms));
+        }
         world
     }
 
@@ -254,7 +261,7 @@ impl<'a> World<'a> {
                 let spot = self.morning.requests[ride].to;
                 Some(Some((spot, driver.there_at)))
             }
-            Doing::Riding { .. } | Doing::Coming { .. } => None,
+            Doing::Riding { .. } | Doing::Coming { .. } | Doing::Away => None,
         };
         let id = DriverId::nth(n as u64);
         let listed = ending.map(|ending| {
@@ -292,6 +299,11 @@ impl<'a> World<'a> {
     /// What a driver was on the way to has come.
     fn arrive(&mut self, n: usize, now: Timestamp) {
         match self.drivers[n].doing {
+            Doing::Away => {
+                self.drivers[n].doing = Doing::Idle { target: None };
+                self.drivers[n].idle_since = now;
+                self.list(n, now);
+            }
             Doing::Idle { target } => self.drive_on(n, target, now),
             Doing::Coming { ride } => self.pick_up(n, ride, now),
             Doing::Riding { ride, next } if self.drivers[n].there_at <= now => {
@@ -427,7 +439,7 @@ impl<'a> World<'a> {
                 self.drivers[n].doing = Doing::Riding { ride: before, next: Some(ride) };
                 self.list(n, now);
             }
-            Doing::Riding { .. } | Doing::Coming { .. } => return false,
+            Doing::Riding { .. } | Doing::Coming { .. } | Doing::Away => return false,
         }
         self.wishes[ride] = Wish::Taken { at: now };
         let home = self.home(ride);
@@ -465,7 +477,7 @@ impl<'a> World<'a> {
         while let Some(Reverse((at, n, turn))) = self.due.pop() {
             let is_wanted = match self.drivers[n].doing {
                 Doing::Coming { .. } | Doing::Riding { next: Some(_), .. } => true,
-                Doing::Riding { next: None, .. } | Doing::Idle { .. } => false,
+                Doing::Riding { next: None, .. } | Doing::Idle { .. } | Doing::Away => false,
             };
             if self.drivers[n].turn == turn && is_wanted {
                 self.arrive(n, at);
@@ -474,7 +486,7 @@ impl<'a> World<'a> {
         for driver in &self.drivers {
             let idle_ms = match driver.doing {
                 Doing::Idle { .. } => now.since(driver.idle_since).as_millis() as u64,
-                Doing::Coming { .. } | Doing::Riding { .. } => 0,
+                Doing::Coming { .. } | Doing::Riding { .. } | Doing::Away => 0,
             };
             self.figures.worked(driver.idle_ms + idle_ms, driver.earning_ms);
         }

@@ -16,7 +16,7 @@ const NO_WAY: u16 = u16::MAX;
 /// Most crossings: the table of so many takes 800 MB.
 const NODES_MAX: usize = 20_000;
 /// The side of the squares in which crossings are looked up, in metres.
-const CELL_M: f64 = 100.0;
+const CELL_M: f64 = 50.0;
 /// Most squares, so that crossings far apart cannot take all memory.
 const CELLS_MAX: f64 = 4_000_000.0;
 /// What traffic leaves of a way at best, one time in ten, in percent.
@@ -257,12 +257,11 @@ impl Lookup {
             let at = Point { lat: low.lat + y / metres.lat, lon: low.lon + x / metres.lon };
             grid.nearest(at, 1, f32::MAX, |_| true, &mut found);
             // Nobody nearer to some point of the square is further from its middle than this.
-            let reach_m = found.first().map_or(0.0, |it| it.distance_m) + cell_m as f32 * 1.5;
+            let reach_m = found.first().map_or(0.0, |it| it.distance_m) + cell_m as f32 * 1.42;
             grid.nearest(at, nodes.len(), reach_m, |_| true, &mut found);
             near.extend(found.iter().map(|it| {
                 let node = nodes[it.n as usize];
-                let (x, y) =
-                    ((node.lon - low.lon) * metres.lon, (node.lat - low.lat) * metres.lat);
+                let (x, y) = ((node.lon - low.lon) * metres.lon, (node.lat - low.lat) * metres.lat);
                 (x as f32, y as f32, it.n)
             }));
             first.push(near.len() as u32);

@@ -456,6 +456,7 @@ impl Decider for Driver {
                 destination: self.destination,
                 idle_since: self.idle_since,
                 rating: self.record.rating(),
+                ending: self.ending(shown.at, shown.seen_at),
             }),
         })
     }

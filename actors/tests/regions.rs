@@ -3,11 +3,12 @@
 use actors::{
     Card, DriverCard, EntityKey, Listing, SearchCard,
     listing::RegionId,
-    region::{
-        Regions, Settings, Surroundings,
-        matching::{Field, Pairing, round},
-    },
+    region::{Regions, Settings, Surroundings},
     search::Candidate,
+};
+use matching::{
+    Field,
+    round::{Pairing, Terms, round},
 };
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp,
@@ -131,6 +132,7 @@ impl Play {
             destination: None,
             idle_since: self.now(),
             rating: 500,
+            ending: None,
         };
         let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
         self.list(DriverId::nth(n).into(), Some(listing));
@@ -260,9 +262,16 @@ async fn served_by_one_who_sees_everyone() -> usize {
         }
     }
     let (mut field, settings) = (Field::new(KIGALI), settings().matching);
+    let router = settings.straight();
     for _ in 0..40 {
-        field.fill(drivers.values().cloned());
-        let outcome = round(rides.values(), [], &field, play.now(), &settings, Pairing::Joint);
+        field.fill(drivers.values().cloned(), &router);
+        let terms = Terms {
+            router: &router,
+            settings: &settings,
+            now: play.now(),
+            pairing: Pairing::Joint,
+        };
+        let outcome = round(rides.values(), [], &field, &terms);
         for proposal in outcome.proposals {
             rides.remove(&proposal.job);
             drivers.remove(&proposal.candidates[0].driver);

@@ -225,7 +225,7 @@ fn conditions(options: &Options, n_drivers: usize, shard: Shard, seed: u64) -> C
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
-        table.load_preset(presets::ASCII_MARKDOWN);
+        table.load_style(presets::ASCII_MARKDOWN);
         table.set_header([
             "policy",
             "shard",

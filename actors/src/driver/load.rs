@@ -2,12 +2,16 @@
 
 use super::{Driver, ms};
 use crate::search;
+use matching::card::Ending;
 use protocol::{
     JobId, OfferId, OfferStatus, Point, Timestamp,
     view::{Offer, WorkKind},
 };
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
+/// How fast a driver gets nearer to where a ride ends, as the crow flies, in metres per second.
+const CROW_MPS: f64 = 5.0;
 /// How long a job may take to decide before it is asked again; twice as long each time.
 const DECISION_MS: u32 = 3_000;
 /// How often that time doubles.
@@ -206,6 +210,14 @@ impl Driver {
         let left_m = position.at.distance_m(way.to);
         let forward_m = self.policy.forward_m;
         is_under_way && forward_m > 0 && left_m <= f64::from(forward_m)
+    }
+
+    /// Where and when the ride ends that is nearly over; none if there is no such ride.
+    pub(super) fn ending(&self, at: Point, seen_at: Timestamp) -> Option<Ending> {
+        let [job] = self.jobs.as_slice() else { return None };
+        let way = job.way.filter(|_| self.is_nearly_free())?;
+        let left = Duration::from_secs_f64(at.distance_m(way.to) / CROW_MPS);
+        Some(Ending { at: way.to, due: seen_at + left })
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&Job> {

@@ -157,7 +157,6 @@ impl Region {
         }
         let ring = self.world.ring(self.area.region);
         let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
-        let around = rosters.iter().flat_map(|roster| roster.iter());
         let rivals: Vec<Arc<Wanting>> = ring.iter().map(|area| area.wanting.load_full()).collect();
         let warm_up = Duration::from_millis(self.world.settings.warm_up_ms.into());
         let is_warm = now.since(memory.started_at) >= warm_up;

@@ -184,3 +184,6 @@ pub fn spread(idle: &[Idle], rates: &Rates, spreading: &Spreading) -> Vec<Hint> 
     sent.filter_map(|(to, n)| n.map(|n| Hint { driver: spare[n as usize].driver, to: *to }))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,7 +107,7 @@ fn follow(
     // Where it is, since when, and from when on it could be told what to do.
     let (mut place, mut since, mut free) = (shift.begins_at, shift.on, shift.on);
     let mut moves = moves.iter().peekable();
-    let mut drive = |place: &mut usize, since: &mut f64, free: &mut f64, it: &Move| {
+    let drive = |place: &mut usize, since: &mut f64, free: &mut f64, it: &Move| {
         if it.from != *place {
             return Err(BrokenRule::Elsewhere(courier, it.from));
         }

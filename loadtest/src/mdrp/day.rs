@@ -209,13 +209,14 @@ impl<'a> Dispatch<'a> {
         let mut meals = Vec::new();
         let (mut place, mut free) = (run.vehicle.place, run.vehicle.free);
         let mut leaves = moments[0] + self.instance.pickup_service_min / 2.0;
-        for at in n_picked..n_picked + n_dropped {
-            let meal = self.meal_of[run.tasks[at].order() as usize];
+        let drops = run.tasks.iter().zip(moments).skip(n_picked).take(n_dropped);
+        for (task, moment) in drops {
+            let meal = self.meal_of[task.order() as usize];
             let diner = self.instance.meals[meal].diner;
             self.day.moves[courier].push(Move { leaves, from: place as usize, to: diner });
-            self.day.dropoffs[meal] = Some(moments[at]);
+            self.day.dropoffs[meal] = Some(*moment);
             meals.push(meal);
-            free = moments[at] + after;
+            free = moment + after;
             place = diner as u32;
             leaves = free;
         }

@@ -76,7 +76,7 @@ impl Instance {
         let columns = ["x", "y", "placement_time", "restaurant", "ready_time"];
         for row in table("orders.txt")?.rows(columns)? {
             let [x, y, placed, restaurant, ready] = row?;
-            let restaurant = *restaurants.get(&restaurant).ok_or_else(|| TableError::Value {
+            let restaurant = *restaurants.get(&restaurant).ok_or(TableError::Value {
                 text: restaurant,
                 wanted: "a restaurant of restaurants.txt",
             })?;

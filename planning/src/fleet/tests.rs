@@ -95,7 +95,8 @@ fn play(all: &[Happens], mixing: Mixing, seed: u64) -> (Fleet, Vec<(usize, Vec<T
                 let (place, free) = (it.place, it.free + f64::from(late));
                 fleet.moved(which, place, free, &streets);
             }
-            _ => {}
+            // Nobody to whom it could happen.
+            Happens::Leave(_) | Happens::Cancel(_) | Happens::Done(_) | Happens::Late(..) => {}
         }
         let before = fleet.cost();
         fleet.improve(5, &streets);

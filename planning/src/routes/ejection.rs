@@ -9,9 +9,6 @@ use crate::chance::Chance;
 /// Which share of all time may be spent here.
 pub(super) const SHARE: f64 = 0.6;
 
-/// How many pairs are thrown out for one at most.
-const OUT_MAX: usize = 2;
-
 /// How many random moves follow each time something was thrown out.
 const SHAKES: usize = 60;
 
@@ -82,7 +79,7 @@ fn any_gap(
     best
 }
 
-/// What to throw out of which route so that `pair` fits: what is easiest to place elsewhere.
+/// What to throw out of which route so that `pair` fits, one or two others: what is easiest to place elsewhere.
 fn cheapest_ejection(
     ground: &Ground,
     routes: &[Route],
@@ -117,14 +114,10 @@ fn cheapest_ejection(
                 }
             });
         };
-        for a in 0..pairs.len() {
-            look(&[pairs[a]]);
-        }
-        if OUT_MAX >= 2 {
-            for a in 0..pairs.len() {
-                for b in 0..a {
-                    look(&[pairs[a], pairs[b]]);
-                }
+        for (at, one) in pairs.iter().enumerate() {
+            look(&[*one]);
+            for other in &pairs[..at] {
+                look(&[*one, *other]);
             }
         }
     }

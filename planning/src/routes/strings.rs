@@ -53,7 +53,7 @@ pub(super) fn shorter(
     }
     let mut kept: Vec<(usize, Route)> = Vec::new();
     loop {
-        if round % 64 == 0 {
+        if round.is_multiple_of(64) {
             let it = (spent() - began) / (1.0 - began).max(1e-9);
             if it >= 1.0 {
                 break;

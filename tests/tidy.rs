@@ -13,15 +13,21 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("matching", &["protocol"]),
     ("actors", &["matching", "protocol"]),
-    ("loadtest", &["matching", "outrider-client", "protocol"]),
+    ("planning", &[]),
+    ("loadtest", &["matching", "outrider-client", "planning", "protocol"]),
     ("outrider-client", &["protocol"]),
     ("chaos", &["actors", "loadtest", "protocol"]),
     ("outrider", &["actors", "protocol", "loadtest"]),
 ];
 
 /// Rules that are no `Decider` themselves; deciders are built of them, so the same holds for them.
-const RULES: &[&str] =
-    &["actors/src/search.rs", "actors/src/fare.rs", "actors/src/board.rs", "matching/src"];
+const RULES: &[&str] = &[
+    "actors/src/search.rs",
+    "actors/src/fare.rs",
+    "actors/src/board.rs",
+    "matching/src",
+    "planning/src",
+];
 
 /// What rules may not say: they get time, chance and answers as arguments, or not at all.
 const NOT_IN_RULES: &[&str] =
@@ -157,8 +163,8 @@ fn nothing_knows_the_machine_it_was_written_on() {
     let homes = ["work", "root", "home"].map(|dir| format!("/{dir}/"));
     let mut files = Vec::new();
     for dir in [
-        "src", "protocol", "matching", "actors", "clients", "loadtest", "chaos", "tests", "page",
-        "config", "e2e", ".ci",
+        "src", "protocol", "matching", "planning", "actors", "clients", "loadtest", "chaos",
+        "tests", "page", "config", "e2e", ".ci",
     ] {
         walk(&root().join(dir), &mut files);
     }
@@ -265,6 +271,7 @@ fn sources() -> Vec<Source> {
         "protocol/src",
         "matching/src",
         "matching/benches",
+        "planning/src",
         "actors/src",
         "clients/rust/src",
         "clients/rust/examples",

@@ -1,4 +1,4 @@
-//! A crowd: simulated riders and drivers. Knows the protocol and nothing else.
+//! A crowd: simulated riders and drivers. Knows the protocol and nothing else of a node.
 //!
 //! ```text
 //! city ──► streets, and how they look     trips ──► who wants to go where, and when
@@ -10,12 +10,18 @@
 //!
 //!  trips, roads ──► match_sim ──► what policies of matching are worth, without any node
 //! ```
+//!
+//! Beside it, without a node, what plans batches and routes is measured on published instances: [`mdrp`] (meals of a
+//! day, as they are ordered) and [`pdptw`] (routes known in advance).
 
 pub mod checker;
 pub mod city;
 mod clock;
+mod cpu;
 mod crowd;
 pub mod match_sim;
+pub mod mdrp;
+pub mod pdptw;
 pub mod report;
 mod table;
 pub mod token;

@@ -4,12 +4,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
     CancellationToken, City, Demand, Habits, NoTarget, NoToken, Options, PrepareError, Progress,
-    Streets, Target, run, token,
+    Streets, TableError, Target, mdrp, pdptw, run, token,
     trips::{Mix, TimeOfDay, Window},
 };
 use std::{
+    fmt, fs,
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -30,6 +31,11 @@ enum Command {
     Run(Box<RunArgs>),
     /// Replays mornings of real trips through the regions' matching, and compares policies.
     MatchSim(Box<MatchSimArgs>),
+    /// Plays days of the Meal Delivery Routing Problem, without a node. Exits with 3 if one broke a rule.
+    Mdrp(MdrpArgs),
+    /// Plans routes for instances of the pickup and delivery problem with time windows, without a node. Exits with 3 if
+    /// routes broke a rule.
+    Pdptw(PdptwArgs),
     /// Prints the invented city of a seed as JSON.
     City {
         /// Which.
@@ -165,6 +171,44 @@ struct MatchSimArgs {
     chart: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct MdrpArgs {
+    /// A folder with a folder for each instance.
+    #[arg(long, value_name = "DIR")]
+    instances: PathBuf,
+    /// Only these of them.
+    #[arg(long = "instance", value_name = "NAME")]
+    names: Vec<String>,
+    /// Repeats a day.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print the report as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct PdptwArgs {
+    /// A folder with `best_known.csv` and the folder `instances`, in the format of Li and Lim.
+    #[arg(long, value_name = "DIR")]
+    instances: PathBuf,
+    /// Only these of them.
+    #[arg(long = "instance", value_name = "NAME")]
+    names: Vec<String>,
+    /// Only instances with so many tasks, as `best_known.csv` counts them.
+    #[arg(long, default_value_t = 100)]
+    tasks: usize,
+    /// Processor time for each, of the one thread that plans.
+    #[arg(long, default_value_t = 15.0)]
+    seconds: f64,
+    /// Where chance begins.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print the report as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
 fn speed(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('x').unwrap_or(text);
     match number.parse::<f64>() {
@@ -186,6 +230,12 @@ enum CliError {
     #[error(transparent)]
     Chart(#[from] NoChart),
     #[error(transparent)]
+    Table(#[from] TableError),
+    #[error("{0}: no instance of that name")]
+    NoInstance(PathBuf),
+    #[error(transparent)]
+    Pdptw(#[from] pdptw::NoInstance),
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -203,6 +253,8 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => go(*args).await,
         Command::MatchSim(args) => compare(&args).map(|()| 0),
+        Command::Mdrp(args) => deliver(&args),
+        Command::Pdptw(args) => route(&args),
         Command::City { seed } => say(&City::generate(seed).to_json().to_string()).map(|()| 0),
     };
     match done {
@@ -272,6 +324,63 @@ fn compare(args: &MatchSimArgs) -> Result<(), CliError> {
     } else {
         say(&comparison.to_string())
     }
+}
+
+fn deliver(args: &MdrpArgs) -> Result<u8, CliError> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(&args.instances)? {
+        let path = entry?.path();
+        if path.join("orders.txt").is_file() && is_wanted(&path, &args.names) {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    if folders.is_empty() || folders.len() < args.names.len() {
+        return Err(CliError::NoInstance(args.instances.clone()));
+    }
+    let mut played = Vec::new();
+    for folder in &folders {
+        played.push(mdrp::play_folder(folder, args.seed)?);
+    }
+    let report = mdrp::Report::of(played);
+    tell(&report, &serde_json::to_string(&report)?, args.json)?;
+    Ok(report.exit_code())
+}
+
+fn route(args: &PdptwArgs) -> Result<u8, CliError> {
+    let known = pdptw::BestKnown::read(&args.instances.join("best_known.csv"))?;
+    let wanted: Vec<&pdptw::BestKnown> = known
+        .iter()
+        .filter(|it| it.tasks == args.tasks && is_wanted(Path::new(&it.instance), &args.names))
+        .collect();
+    if wanted.is_empty() || wanted.len() < args.names.len() {
+        return Err(CliError::NoInstance(args.instances.clone()));
+    }
+    let mut routed = Vec::new();
+    for best in wanted {
+        let file = args.instances.join("instances").join(format!("{}.txt", best.instance));
+        let problem = pdptw::read(&file)?;
+        let it = pdptw::route(&problem, best, args.seconds, args.seed);
+        writeln!(io::stderr(), "{it}")?;
+        routed.push(it);
+    }
+    let report = pdptw::Report::of(routed);
+    tell(&report, &serde_json::to_string(&report)?, args.json)?;
+    Ok(report.exit_code())
+}
+
+fn is_wanted(path: &Path, names: &[String]) -> bool {
+    names.is_empty()
+        || names.iter().any(|it| path.file_name().is_some_and(|name| name == it.as_str()))
+}
+
+/// The table for whoever looks, and one line of JSON for what reads.
+fn tell(report: &impl fmt::Display, json: &str, is_json: bool) -> Result<(), CliError> {
+    if is_json {
+        writeln!(io::stderr(), "{report}")?;
+        return say(json);
+    }
+    say(&report.to_string())
 }
 
 fn options(args: RunArgs) -> Options {

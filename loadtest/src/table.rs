@@ -1,4 +1,4 @@
-//! Tables on disk: comma separated, gzipped or not, with a first row of names.
+//! Tables on disk: comma or tab separated, gzipped or not, with a first row of names.
 
 use flate2::read::MultiGzDecoder;
 use protocol::Point;
@@ -16,7 +16,7 @@ pub enum TableError {
         /// Why.
         error: std::io::Error,
     },
-    /// Not comma separated.
+    /// Not separated as it should be.
     #[error("{path}: {error}")]
     Csv {
         /// Which.
@@ -49,15 +49,25 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Opens a file; `.gz` is unpacked on the way.
+    /// Opens a comma separated file; `.gz` is unpacked on the way.
     pub(crate) fn open(path: &Path) -> Result<Self, TableError> {
+        Self::separated(path, b',')
+    }
+
+    /// Opens a tab separated one.
+    pub(crate) fn open_tabbed(path: &Path) -> Result<Self, TableError> {
+        Self::separated(path, b'\t')
+    }
+
+    fn separated(path: &Path, delimiter: u8) -> Result<Self, TableError> {
         let name = path.display().to_string();
         let file =
             File::open(path).map_err(|error| TableError::Io { path: name.clone(), error })?;
         let is_packed = path.extension().is_some_and(|extension| extension == "gz");
         let bytes: Box<dyn Read> =
             if is_packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        Ok(Self { path: name, reader: csv::Reader::from_reader(bytes) })
+        let reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(bytes);
+        Ok(Self { path: name, reader })
     }
 
     /// The name of the first column that starts with `prefix`.

@@ -452,7 +452,7 @@ impl Bench {
                          'position_changed', decode(repeat('05', 120), 'hex')
                      FROM n JOIN heads h USING (shard)
                  ), i AS (
-                     INSERT INTO entities (id, kind, shard, version) SELECT id, 1, min(shard), count(*) FROM n GROUP BY id
+                     INSERT INTO entities (id, kind, shard) SELECT id, 1, min(shard) FROM n GROUP BY id
                  )
                  UPDATE heads SET seq = seq + {each}, told = seq + {each} WHERE shard BETWEEN {} AND {}",
                 part * 64,

@@ -115,7 +115,8 @@ async fn fill(server: &PrivatePostgres, args: &Args) {
     let now = Clock::Machine.now();
     let pool = PgPool::connect_with(server.options()).await.unwrap();
     for from in (0..args.orders).step_by(5_000) {
-        let (mut ids, mut due, mut states) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ids, mut shards, mut seqs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut due, mut states) = (Vec::new(), Vec::new());
         for n in from..(from + 5_000).min(args.orders) {
             let rider = RiderId::nth(n);
             let shard = ShardId((n % 1024) as u16);
@@ -130,15 +131,30 @@ async fn fill(server: &PrivatePostgres, args: &Args) {
                 state.evolve(&event);
             }
             ids.push(EntityKey::from(id).id);
+            shards.push(i32::from(shard.0));
+            seqs.push((n / 1024 + 1).cast_signed());
             due.push(state.deadline().map(|(due, _)| due.0.cast_signed()));
             states.push(rmp_serde::to_vec_named(&state).unwrap());
         }
         sqlx::query(
-            "WITH n AS (SELECT * FROM unnest($1::uuid[], $2::int8[], $3::bytea[]) AS t (id, due, state)),
-             e AS (INSERT INTO entities (kind, id, version, deadline) SELECT 1, id, 1, due FROM n)
+            "WITH n AS (
+                 SELECT * FROM unnest($1::uuid[], $2::int4[], $3::int8[], $4::int8[], $5::bytea[])
+                     AS t (id, shard, seq, due, state)
+             ), l AS (
+                 INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+                 SELECT shard, seq, 1, id, 1, 0, 0, 'placed', '' FROM n
+             ), h AS (
+                 UPDATE heads h SET seq = m.seq, told = m.seq
+                 FROM (SELECT shard, max(seq) AS seq FROM n GROUP BY shard) m WHERE h.shard = m.shard
+             ), e AS (
+                 INSERT INTO entities (kind, id, shard, deadline, waits)
+                 SELECT 1, id, shard, due, due IS NOT NULL FROM n
+             )
              INSERT INTO snapshots (kind, id, version, bytes) SELECT 1, id, 1, state FROM n",
         )
         .bind(ids)
+        .bind(shards)
+        .bind(seqs)
         .bind(due)
         .bind(states)
         .execute(&pool)
@@ -146,8 +162,9 @@ async fn fill(server: &PrivatePostgres, args: &Args) {
         .unwrap();
     }
     sqlx::query(
-        "INSERT INTO entities (kind, id, version, deadline)
-         SELECT 4, gen_random_uuid(), 1, $1 + n FROM generate_series(1, $2::int8) n",
+        // In any shard: nobody wakes them while this lasts.
+        "INSERT INTO entities (kind, id, shard, deadline, waits)
+         SELECT 4, gen_random_uuid(), n % 1024, $1 + n, true FROM generate_series(1, $2::int8) n",
     )
     .bind((now + Duration::from_secs(86_400)).0.cast_signed())
     .bind(args.deadlines.saturating_sub(args.orders).cast_signed())

@@ -19,6 +19,8 @@ const COMMIT: &str = include_str!("commit.sql");
 pub(super) struct Needs {
     /// Nobody is expected to be refused.
     pub(super) swift: bool,
+    /// Somebody's version has to be looked up all the same.
+    pub(super) strangers: bool,
     /// Keys are taken or given back.
     pub(super) claims: bool,
     /// Money moves.
@@ -26,23 +28,26 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    fn of(writes: &[Write], swift: bool) -> Self {
+    fn of(writes: &[Write], basis: Basis<'_>, swift: bool) -> Self {
         let is_claim = |it: &Commit| !it.claims_taken.is_empty() || !it.claims_released.is_empty();
         let claims = writes.iter().any(|write| is_claim(&write.commit));
         let postings = writes.iter().any(|write| !write.commit.postings.is_empty());
         // Who moves money is refused often enough to look first.
-        Self { swift: swift && !postings, claims, postings }
+        let swift = swift && !postings;
+        let strangers = swift && writes.iter().any(|write| basis.is_stranger(&write.commit));
+        Self { swift, strangers, claims, postings }
     }
 
     /// The statement without what is not needed.
     pub(super) fn statement(self) -> &'static str {
-        static ALL: LazyLock<[String; 8]> = LazyLock::new(|| {
+        static ALL: LazyLock<[String; 16]> = LazyLock::new(|| {
             std::array::from_fn(|n| {
-                let [swift, claims, postings] = [1, 2, 4].map(|bit| n & bit != 0);
-                Needs { swift, claims, postings }.cut(COMMIT)
+                let [swift, strangers, claims, postings] = [1, 2, 4, 8].map(|bit| n & bit != 0);
+                Needs { swift, strangers, claims, postings }.cut(COMMIT)
             })
         });
-        let bits = [(self.swift, 1), (self.claims, 2), (self.postings, 4)];
+        let Self { swift, strangers, claims, postings } = self;
+        let bits = [(swift, 1), (strangers, 2), (claims, 4), (postings, 8)];
         &ALL[bits
             .into_iter()
             .filter(|(is_needed, _)| *is_needed)
@@ -56,6 +61,7 @@ impl Needs {
         for line in source.lines() {
             match line.strip_prefix("--") {
                 Some("if swift") => asked.push(self.swift),
+                Some("if strangers") => asked.push(self.strangers),
                 Some("if claims") => asked.push(self.claims),
                 Some("if postings") => asked.push(self.postings),
                 Some("else") => asked.last_mut().into_iter().for_each(|it| *it = !*it),
@@ -83,6 +89,23 @@ pub(super) struct Terms {
 impl Terms {
     /// No shard ever has this epoch (-1 to the database), so it fences; one that nobody has had yet has 0.
     pub(super) const NOBODYS: u64 = u64::MAX;
+}
+
+/// What is known before a statement is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Basis<'a> {
+    /// What each shard is written under.
+    pub(super) terms: &'a (dyn Fn(ShardId) -> Terms + Sync),
+    /// Is it known that the commit's entity has the version it expects, under this epoch?
+    pub(super) knows: &'a (dyn Fn(&Commit, u64) -> bool + Sync),
+}
+
+impl Basis<'_> {
+    /// Must its version be looked up? Who begins need not: the key of the first event refuses a second.
+    fn is_stranger(self, commit: &Commit) -> bool {
+        let begins = commit.expected == Version(0) && !commit.events.is_empty();
+        !begins && !(self.knows)(commit, (self.terms)(commit.entity.shard()).epoch)
+    }
 }
 
 /// What became of a commit: the number of its last event in its shard's log, or why there is none.
@@ -158,17 +181,17 @@ impl Touched {
     }
 }
 
-/// Runs the statement over `writes`, under the terms of each shard. Every write is answered for, in
-/// order; if `swift`, all of them are written or the statement fails.
+/// Runs the statement over `writes`. Every write is answered for, in order; if `swift`, all of them are
+/// written or the statement fails.
 pub(super) async fn execute(
     database: &mut PgConnection,
-    terms: &(dyn Fn(ShardId) -> Terms + Sync),
+    basis: Basis<'_>,
     writes: &[Write],
     stripe: i16,
     swift: bool,
 ) -> sqlx::Result<Vec<Outcome>> {
-    let needs = Needs::of(writes, swift);
-    execute_as(needs.statement(), needs, database, terms, writes, stripe).await
+    let needs = Needs::of(writes, basis, swift);
+    execute_as(needs.statement(), needs, database, basis, writes, stripe).await
 }
 
 /// The same with any statement that takes the same columns.
@@ -176,124 +199,217 @@ pub(super) async fn execute_as(
     statement: &'static str,
     needs: Needs,
     database: &mut PgConnection,
-    terms: &(dyn Fn(ShardId) -> Terms + Sync),
+    basis: Basis<'_>,
     writes: &[Write],
     stripe: i16,
 ) -> sqlx::Result<Vec<Outcome>> {
-    let rows = bind(sqlx::query(statement), terms, writes, stripe).fetch_all(database).await?;
+    let places = Places::of(writes);
+    let query = bind(sqlx::query(statement), &places, needs, basis, writes, stripe);
+    if needs.swift {
+        let seqs: Vec<i64> = query.fetch_one(database).await?.try_get("seqs")?;
+        return places.outcomes(&seqs);
+    }
+    let rows = query.fetch_all(database).await?;
     if rows.len() != writes.len() {
         return Err(sqlx::Error::Protocol("a row per commit was promised".into()));
-    }
-    if needs.swift {
-        return rows.iter().map(|row| Ok(Ok(row.try_get::<i64, _>(0)?.cast_unsigned()))).collect();
     }
     rows.iter().zip(writes).map(|(row, write)| outcome(row, needs, &write.commit)).collect()
 }
 
+/// Where the events of a batch come to stand in the logs of their shards, if all are written.
+struct Places {
+    /// How many events each shard gets, in the order of shards.
+    totals: BTreeMap<ShardId, i32>,
+    /// Of each write: its shard, how many of the shard's events come before its own, and how many it has.
+    each: Vec<(ShardId, i32, i32)>,
+}
+
+impl Places {
+    fn of(writes: &[Write]) -> Self {
+        let mut totals = BTreeMap::new();
+        let each = writes.iter().map(|write| {
+            let (shard, n) = (write.commit.entity.shard(), write.commit.events.len() as i32);
+            let total = totals.entry(shard).or_default();
+            let n_before = *total;
+            *total += n;
+            (shard, n_before, n)
+        });
+        let each = each.collect();
+        Self { totals, each }
+    }
+
+    /// The number of each write's last event, if the logs of the shards went so far before.
+    fn outcomes(&self, before: &[i64]) -> sqlx::Result<Vec<Outcome>> {
+        if before.len() != self.totals.len() {
+            return Err(sqlx::Error::Protocol("a number per shard was promised".into()));
+        }
+        let before: HashMap<_, _> = self.totals.keys().zip(before).collect();
+        let last = |(shard, n_before, n): &(ShardId, i32, i32)| {
+            Ok((before[shard] + i64::from(n_before + n)).cast_unsigned())
+        };
+        Ok(self.each.iter().map(last).collect())
+    }
+}
+
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// Something to be written: by whom it is accepted, whose it is, and itself.
+struct Entry<'w, T> {
+    by: i32,
+    commit: &'w Commit,
+    it: T,
+}
+
+impl<T> Entry<'_, T> {
+    fn kind(&self) -> i16 {
+        self.commit.entity.kind as i16
+    }
+
+    fn id(&self) -> Uuid {
+        self.commit.entity.id
+    }
+}
+
+/// All of one sort that the writes have.
+fn entries<'w, T, I: IntoIterator<Item = T>>(
+    writes: &'w [Write],
+    swift: bool,
+    of: impl Fn(&'w Write) -> I,
+) -> Vec<Entry<'w, T>> {
+    let each = |(ord, write): (i32, &'w Write)| {
+        let commit = &write.commit;
+        let by = if swift { i32::from(commit.entity.shard().0) } else { ord };
+        of(write).into_iter().map(move |it| Entry { by, commit, it })
+    };
+    (1..).zip(writes).flat_map(each).collect()
+}
+
+/// One column of them.
+fn column<'r, 'w, T, C>(rows: &'r [Entry<'w, T>], of: impl Fn(&'r Entry<'w, T>) -> C) -> Vec<C> {
+    rows.iter().map(of).collect()
+}
 
 /// The columns of all rows, in the order of the statement's parameters.
 fn bind<'q>(
     query: Query<'q>,
-    terms: &dyn Fn(ShardId) -> Terms,
+    places: &Places,
+    needs: Needs,
+    basis: Basis<'_>,
     writes: &'q [Write],
     stripe: i16,
 ) -> Query<'q> {
-    let commits = || writes.iter().map(|write| &write.commit);
-    // How many events each shard gets, and how many of them come before each commit's own.
-    let mut totals: BTreeMap<ShardId, i32> = BTreeMap::new();
-    let n_before: Vec<i32> = commits()
-        .map(|commit| {
-            let total = totals.entry(commit.entity.shard()).or_default();
-            let n_before = *total;
-            *total += commit.events.len() as i32;
-            n_before
-        })
-        .collect();
-    let terms: Vec<Terms> = totals.keys().map(|shard| terms(*shard)).collect();
+    let swift = needs.swift;
+    let terms: Vec<Terms> = places.totals.keys().map(|shard| (basis.terms)(*shard)).collect();
     let query = query
-        .bind(totals.keys().map(|shard| i32::from(shard.0)).collect::<Vec<_>>())
+        .bind(places.totals.keys().map(|shard| i32::from(shard.0)).collect::<Vec<_>>())
         .bind(terms.iter().map(|it| it.epoch.cast_signed()).collect::<Vec<_>>())
         .bind(terms.iter().map(|it| it.told.cast_signed()).collect::<Vec<_>>())
-        .bind(totals.into_values().collect::<Vec<_>>());
+        .bind(places.totals.values().copied().collect::<Vec<_>>());
 
-    let each = |of: fn(&Commit) -> i64| commits().map(of).collect::<Vec<i64>>();
+    let is_asked = |it: &Commit| !swift || (needs.strangers && basis.is_stranger(it));
+    let asked = entries(writes, swift, |write| is_asked(&write.commit).then_some(()));
     let query = query
-        .bind(commits().map(|it| i32::from(it.entity.shard().0)).collect::<Vec<_>>())
-        .bind(commits().map(|it| it.entity.kind as i16).collect::<Vec<_>>())
-        .bind(commits().map(|it| it.entity.id).collect::<Vec<_>>())
-        .bind(each(|it| it.expected.0.cast_signed()))
-        .bind(commits().map(|it| it.events.len() as i32).collect::<Vec<_>>())
-        .bind(n_before)
-        .bind(each(|it| millis(it.at)))
-        .bind(commits().map(|it| it.deadline.is_some()).collect::<Vec<_>>())
-        .bind(commits().map(|it| it.deadline.flatten().map(millis)).collect::<Vec<_>>());
+        .bind(column(&asked, |row| i32::from(row.commit.entity.shard().0)))
+        .bind(column(&asked, Entry::kind))
+        .bind(column(&asked, Entry::id))
+        .bind(column(&asked, |row| row.commit.expected.0.cast_signed()))
+        .bind(column(&asked, |row| row.commit.events.len() as i32));
 
-    let events: Vec<_> = numbered(writes, |commit| &commit.events);
-    let commit_of = |ord: &i64| &writes[*ord as usize - 1].commit;
-    let command = |(ord, ..): &(i64, i32, _)| commit_of(ord).result.as_ref().map(|it| it.command.0);
-    let effects = |(ord, place, _): &(i64, i32, _)| {
-        let Commit { events, effects, .. } = commit_of(ord);
-        if *place + 1 == events.len() as i32 { told::encode(effects) } else { None }
+    // Events count from 1, for the first leads to version 1.
+    let events = entries(writes, swift, |write| (1..).zip(&write.commit.events));
+    let n_before = writes.iter().zip(&places.each).flat_map(|(write, (_, n_before, _))| {
+        write.commit.events.iter().map(move |_| if swift { *n_before } else { 0 })
+    });
+    let place = n_before.zip(&events).map(|(n_before, row)| n_before + row.it.0);
+    let effects = |row: &Entry<'_, (i32, _)>| {
+        let is_last = row.it.0 as usize == row.commit.events.len();
+        is_last.then(|| told::encode(&row.commit.effects)).flatten()
     };
     let query = query
-        .bind(events.iter().map(|(ord, ..)| *ord).collect::<Vec<_>>())
-        // Events count from 1, for the first leads to version 1.
-        .bind(events.iter().map(|(_, place, _)| place + 1).collect::<Vec<_>>())
-        .bind(events.iter().map(|(.., event)| event.name.as_str()).collect::<Vec<_>>())
-        .bind(events.iter().map(|(.., event)| event.bytes.as_slice()).collect::<Vec<_>>())
-        .bind(events.iter().map(command).collect::<Vec<Option<Uuid>>>())
-        .bind(events.iter().map(effects).collect::<Vec<Option<Vec<u8>>>>());
+        .bind(column(&events, |row| row.by))
+        .bind(place.collect::<Vec<_>>())
+        .bind(column(&events, Entry::kind))
+        .bind(column(&events, Entry::id))
+        .bind(column(&events, |row| row.commit.expected.0.cast_signed() + i64::from(row.it.0)))
+        .bind(column(&events, |row| millis(row.commit.at)))
+        .bind(column(&events, |row| row.commit.result.as_ref().map(|it| it.command.0)))
+        .bind(column(&events, |row| row.it.1.name.as_str()))
+        .bind(column(&events, |row| row.it.1.bytes.as_slice()))
+        .bind(column(&events, effects));
 
-    let results: Vec<_> = some(writes, |it| it.commit.result.as_ref());
-    let snapshots: Vec<_> = some(writes, |it| it.commit.snapshot.as_deref());
+    let begins = |it: &Commit| it.expected == Version(0);
+    // If one that begins has a row already, the statement is not swift.
+    let deadlines = entries(writes, swift, |write| {
+        write.commit.deadline.filter(|_| !(swift && begins(&write.commit)))
+    });
+    let new = entries(writes, swift, |write| {
+        let Commit { events, deadline, .. } = &write.commit;
+        let is_new = begins(&write.commit) && (!events.is_empty() || deadline.is_some());
+        is_new.then_some(deadline.flatten())
+    });
     let query = query
-        .bind(results.iter().map(|(ord, _)| *ord).collect::<Vec<_>>())
-        .bind(results.iter().map(|(_, result)| result.command.0).collect::<Vec<_>>())
-        .bind(results.iter().map(|(_, result)| result.bytes.as_slice()).collect::<Vec<_>>())
-        .bind(snapshots.iter().map(|(ord, _)| *ord).collect::<Vec<_>>())
-        .bind(snapshots.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>());
+        .bind(column(&deadlines, |row| row.by))
+        .bind(column(&deadlines, Entry::kind))
+        .bind(column(&deadlines, Entry::id))
+        .bind(column(&deadlines, |row| row.it.map(millis)))
+        .bind(column(&new, |row| row.by))
+        .bind(column(&new, Entry::kind))
+        .bind(column(&new, Entry::id))
+        .bind(column(&new, |row| row.it.map(millis)));
 
-    let views: Vec<_> = some(writes, |it| Some((it.commit.view.as_ref()?, it.body.as_deref()?)));
+    let snapshots = entries(writes, swift, |write| write.commit.snapshot.as_deref());
+    let results = entries(writes, swift, |write| write.commit.result.as_ref());
     let query = query
-        .bind(views.iter().map(|(ord, _)| *ord).collect::<Vec<_>>())
-        .bind(views.iter().map(|(_, (row, _))| row.status.as_str()).collect::<Vec<_>>())
-        .bind(views.iter().map(|(_, (row, _))| row.rider.map(|id| id.0)).collect::<Vec<_>>())
-        .bind(views.iter().map(|(_, (row, _))| row.driver.map(|id| id.0)).collect::<Vec<_>>())
-        .bind(views.iter().map(|(_, (row, _))| millis(row.at)).collect::<Vec<_>>())
-        .bind(views.iter().map(|(_, (_, body))| *body).collect::<Vec<_>>());
+        .bind(column(&snapshots, |row| row.by))
+        .bind(column(&snapshots, Entry::kind))
+        .bind(column(&snapshots, Entry::id))
+        .bind(column(&snapshots, |row| row.commit.version().0.cast_signed()))
+        .bind(column(&snapshots, |row| row.it))
+        .bind(column(&results, |row| row.by))
+        .bind(column(&results, Entry::kind))
+        .bind(column(&results, Entry::id))
+        .bind(column(&results, |row| row.it.command.0))
+        .bind(column(&results, |row| millis(row.commit.at)))
+        .bind(column(&results, |row| row.it.bytes.as_slice()));
 
-    let taken: Vec<_> = numbered(writes, |commit| &commit.claims_taken);
-    let released: Vec<_> = numbered(writes, |commit| &commit.claims_released);
+    let views =
+        entries(writes, swift, |write| Some((write.commit.view.as_ref()?, write.body.as_deref()?)));
     let query = query
-        .bind(taken.iter().map(|(ord, ..)| *ord).collect::<Vec<_>>())
-        .bind(taken.iter().map(|(.., claim)| claim.0.as_str()).collect::<Vec<_>>())
-        .bind(released.iter().map(|(ord, ..)| *ord).collect::<Vec<_>>())
-        .bind(released.iter().map(|(.., claim)| claim.0.as_str()).collect::<Vec<_>>());
+        .bind(column(&views, |row| row.by))
+        .bind(column(&views, Entry::kind))
+        .bind(column(&views, Entry::id))
+        .bind(column(&views, |row| row.it.0.status.as_str()))
+        .bind(column(&views, |row| row.it.0.rider.map(|id| id.0)))
+        .bind(column(&views, |row| row.it.0.driver.map(|id| id.0)))
+        .bind(column(&views, |row| millis(row.it.0.at)))
+        .bind(column(&views, |row| row.it.1));
 
-    let postings: Vec<_> = numbered(writes, |commit| &commit.postings);
+    let taken = entries(writes, swift, |write| &write.commit.claims_taken);
+    let released = entries(writes, swift, |write| &write.commit.claims_released);
+    let query = query
+        .bind(column(&taken, |row| row.by))
+        .bind(column(&taken, Entry::kind))
+        .bind(column(&taken, Entry::id))
+        .bind(column(&taken, |row| row.it.0.as_str()))
+        .bind(column(&released, |row| row.by))
+        .bind(column(&released, Entry::kind))
+        .bind(column(&released, Entry::id))
+        .bind(column(&released, |row| row.it.0.as_str()));
+
+    let postings = entries(writes, swift, |write| &write.commit.postings);
     query
-        .bind(postings.iter().map(|(ord, ..)| *ord).collect::<Vec<_>>())
+        .bind(column(&postings, |row| row.by))
+        .bind(column(&postings, Entry::kind))
+        .bind(column(&postings, Entry::id))
+        .bind(column(&postings, |row| row.commit.version().0.cast_signed()))
+        .bind(column(&postings, |row| millis(row.commit.at)))
         .bind(lines(writes))
-        .bind(postings.iter().map(|(.., it)| it.key.as_str()).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(.., it)| it.account.as_str()).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(.., it)| it.currency.to_string()).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(.., it)| it.amount).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(.., it)| it.floor).collect::<Vec<_>>())
+        .bind(column(&postings, |row| row.it.key.as_str()))
+        .bind(column(&postings, |row| row.it.account.as_str()))
+        .bind(column(&postings, |row| row.it.currency.to_string()))
+        .bind(column(&postings, |row| row.it.amount))
+        .bind(column(&postings, |row| row.it.floor))
         .bind(stripe)
-}
-
-/// What some of the writes have, with their numbers from 1.
-fn some<'w, T>(writes: &'w [Write], of: impl Fn(&'w Write) -> Option<T>) -> Vec<(i64, T)> {
-    (1_i64..).zip(writes).filter_map(|(ord, write)| Some((ord, of(write)?))).collect()
-}
-
-/// Everything of one sort, with its commit's number from 1 and its own from 0.
-fn numbered<'w, T>(writes: &'w [Write], of: fn(&Commit) -> &Vec<T>) -> Vec<(i64, i32, &'w T)> {
-    let rows = |(ord, write): (i64, &'w Write)| {
-        (0_i32..).zip(of(&write.commit)).map(move |(place, row)| (ord, place, row))
-    };
-    (1_i64..).zip(writes).flat_map(rows).collect()
 }
 
 /// The place of each posting among those of its key.

@@ -5,37 +5,48 @@
 -- `--if x` and `--end` are for batches with x, those after `--else` for the others:
 --
 --   swift      nobody is expected to be refused. The heads are locked by moving them, in one step
---              instead of two, and if anyone must be refused after all, the division by zero at the
---              end takes everything back. Then the batch is sent again, not swift.
+--              instead of two, and nothing is asked of the rows one by one. If anyone must be refused
+--              after all, the division by zero at the end (it comes before all writes but that of
+--              the heads) or a key that is there twice takes everything back. Then the batch is sent
+--              again, not swift.
+--   strangers  nobody here remembers which version one of the entities has, so it is looked up
 --   claims     somebody takes or gives back a key
 --   postings   somebody moves money
 --
 -- Swift or not, a head is locked, in the order of shards, before its epoch is compared, and what is
 -- compared is what was locked.
 --
--- Comes back with a row per commit: the number of its last event in its shard's log; if not swift,
--- also the shard's head (absent: fenced), the version the entity has, and what else stands in its
--- way. Those with `passed` are written.
+-- Each row says by whom it is accepted: by its shard if swift, by its commit if not.
+--
+-- Comes back, if swift, with how far the log of each shard went before, in the order of shards. If not,
+-- with a row per commit: the number of its last event in its shard's log, the shard's head (absent:
+-- fenced), the version the entity has, and what else stands in its way. Those with `passed` are
+-- written.
 --
 -- Every table but the locked ones is read as it was when the statement began. That is sound because
 -- an entity's rows are only written under its shard's head, by statements that come one after the
 -- other; what crosses shards (claims, accounts) is locked before it is judged, and where there is
 -- nothing to lock yet, a plain insert fails rather than lose a race.
+--
+-- Columns are unnested side by side in a SELECT list: in a FROM list each would be put down and taken
+-- up again, value by value, at three times the price.
 WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest(
-        $5::int4[], $6::int2[], $7::uuid[], $8::int8[], $9::int4[], $10::int4[], $11::int8[], $12::bool[], $13::int8[]
-    ) WITH ORDINALITY AS t (shard, kind, id, expected, n_events, n_before, at, moves_deadline, deadline, ord)
-), owned AS (
-    -- In the order of shards, as every statement that locks heads does: no two wait for each other.
+    -- Whose version is looked up: if swift, only the strangers'.
+    SELECT generate_series(1, cardinality($5::int4[])) AS ord, unnest($5::int4[]) AS shard, unnest($6::int2[]) AS kind,
+        unnest($7::uuid[]) AS id, unnest($8::int8[]) AS expected, unnest($9::int4[]) AS n_events
 --if swift
+), accepted AS MATERIALIZED (
+    -- In the order of shards, as every statement that locks heads does: no two wait for each other.
     UPDATE heads h SET seq = h.seq + n.total, told = greatest(h.told, n.told)
     FROM (
-        SELECT * FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::int4[]) AS m (shard, epoch, told, total)
-        ORDER BY shard
+        SELECT unnest($1::int4[]) AS shard, unnest($2::int8[]) AS epoch, unnest($3::int8[]) AS told,
+            unnest($4::int4[]) AS total
+        ORDER BY 1
     ) n
     WHERE h.shard = n.shard AND h.epoch = n.epoch
-    RETURNING h.shard, h.epoch, h.seq - n.total AS seq
+    RETURNING h.shard AS by, h.shard, h.epoch, h.seq - n.total AS seq
 --else
+), owned AS MATERIALIZED (
     SELECT h.shard, h.epoch, h.seq, a.told
     FROM heads h JOIN unnest($1::int4[], $2::int8[], $3::int8[]) AS a (shard, epoch, told)
         ON h.shard = a.shard AND h.epoch = a.epoch
@@ -43,33 +54,32 @@ WITH asked AS MATERIALIZED (
 --end
 --if claims
 ), want AS MATERIALIZED (
-    SELECT * FROM unnest($31::int8[], $32::text[]) AS t (ord, claim)
+    SELECT unnest($47::int4[]) AS by, unnest($48::int2[]) AS kind, unnest($49::uuid[]) AS id, unnest($50::text[]) AS claim
 ), held AS MATERIALIZED (
-    SELECT c.claim, c.kind, c.id FROM claims c WHERE c.claim = ANY ($32::text[])
+    SELECT c.claim, c.kind, c.id FROM claims c WHERE c.claim = ANY ($50::text[])
     ORDER BY c.claim FOR UPDATE
+), taken AS MATERIALIZED (
+    SELECT DISTINCT ON (w.by) w.by, w.claim, h.kind, h.id
+    FROM want w JOIN held h ON h.claim = w.claim
+    WHERE (h.kind, h.id) <> (w.kind, w.id) ORDER BY w.by, w.claim
 --end
 --if postings
 ), posting AS MATERIALIZED (
-    SELECT * FROM unnest(
-        $35::int8[], $36::int4[], $37::text[], $38::text[], $39::text[], $40::int8[], $41::int8[]
-    ) AS t (ord, line, key, account, currency, amount, floor)
+    SELECT unnest($55::int4[]) AS by, unnest($56::int2[]) AS kind, unnest($57::uuid[]) AS id, unnest($58::int8[]) AS version,
+        unnest($59::int8[]) AS at, unnest($60::int4[]) AS line, unnest($61::text[]) AS key, unnest($62::text[]) AS account,
+        unnest($63::text[]) AS currency, unnest($64::int8[]) AS amount, unnest($65::int8[]) AS floor
 ), limited AS MATERIALIZED (
-    SELECT ord, account, currency, sum(amount) AS amount, max(floor) AS floor
-    FROM posting GROUP BY ord, account, currency HAVING max(floor) IS NOT NULL
+    SELECT by, account, currency, sum(amount) AS amount, max(floor) AS floor
+    FROM posting GROUP BY by, account, currency HAVING max(floor) IS NOT NULL
 ), purse AS MATERIALIZED (
     SELECT b.account, b.currency, b.amount
     FROM balances b JOIN limited l ON b.account = l.account AND b.currency = l.currency AND b.stripe = 0
     ORDER BY b.account, b.currency FOR UPDATE OF b
 --end
 --if swift
-), accepted AS MATERIALIZED (
-    SELECT a.*, o.epoch, o.seq + a.n_before AS seq,
 --else
 ), judged AS MATERIALIZED (
-    SELECT a.*, o.epoch, o.seq AS head,
---end
-    coalesce(e.version, 0) AS actual, e.ctid AS place,
-        CASE WHEN a.moves_deadline THEN a.deadline ELSE e.deadline END AS due,
+    SELECT a.ord, a.shard, a.n_events, o.epoch, o.seq AS head, coalesce(e.version, 0) AS actual,
 --if claims
         taken.claim, taken.kind AS holder_kind, taken.id AS holder_id,
 --end
@@ -89,45 +99,41 @@ WITH asked AS MATERIALIZED (
     LEFT JOIN owned o ON o.shard = a.shard
     -- One by one, whatever the planner thinks of how many there are: it plans once, and they grow.
     LEFT JOIN LATERAL (
-        SELECT e.version, e.deadline, e.ctid FROM entities e WHERE e.kind = a.kind AND e.id = a.id LIMIT 1
+        SELECT e.version FROM events e WHERE e.shard = a.shard AND e.id = a.id AND e.kind = a.kind
+        ORDER BY e.version DESC LIMIT 1
     ) e ON true
 --if claims
-    LEFT JOIN (
-        SELECT DISTINCT ON (w.ord) w.ord, w.claim, h.kind, h.id
-        FROM want w JOIN held h ON h.claim = w.claim JOIN asked b ON b.ord = w.ord
-        WHERE (h.kind, h.id) <> (b.kind, b.id) ORDER BY w.ord, w.claim
-    ) taken ON taken.ord = a.ord
+    LEFT JOIN taken ON taken.by = a.ord
 --end
 --if postings
     LEFT JOIN (
-        SELECT p.ord, min(p.key) AS key FROM posting p JOIN postings q ON q.key = p.key AND q.line = 0
-        GROUP BY p.ord
-    ) posted ON posted.ord = a.ord
+        SELECT p.by, min(p.key) AS key FROM posting p JOIN postings q ON q.key = p.key AND q.line = 0
+        GROUP BY p.by
+    ) posted ON posted.by = a.ord
     LEFT JOIN (
-        SELECT DISTINCT ON (l.ord) l.ord, l.account, (coalesce(p.amount, 0) + s.amount)::int8 AS balance
+        SELECT DISTINCT ON (l.by) l.by, l.account, (coalesce(p.amount, 0) + s.amount)::int8 AS balance
         FROM limited l
         LEFT JOIN purse p ON p.account = l.account AND p.currency = l.currency
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(b.amount), 0) AS amount FROM balances b
             WHERE b.account = l.account AND b.currency = l.currency AND b.stripe <> 0
         ) s
-        WHERE coalesce(p.amount, 0) + s.amount + l.amount < l.floor ORDER BY l.ord, l.account
-    ) poor ON poor.ord = a.ord
+        WHERE coalesce(p.amount, 0) + s.amount + l.amount < l.floor ORDER BY l.by, l.account
+    ) poor ON poor.by = a.ord
     LEFT JOIN (
         -- What no account can hold, though a stripe could.
-        SELECT p.ord, min(p.account) AS account
-        FROM (SELECT ord, account, currency, sum(amount) AS amount FROM posting GROUP BY 1, 2, 3) p
+        SELECT p.by, min(p.account) AS account
+        FROM (SELECT by, account, currency, sum(amount) AS amount FROM posting GROUP BY 1, 2, 3) p
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(b.amount), 0) AS amount FROM balances b
             WHERE b.account = p.account AND b.currency = p.currency
         ) b
-        WHERE abs(p.amount + b.amount) > 9223372036854775807 GROUP BY p.ord
-    ) vast ON vast.ord = a.ord
+        WHERE abs(p.amount + b.amount) > 9223372036854775807 GROUP BY p.by
+    ) vast ON vast.by = a.ord
 --end
---if swift
---else
 ), accepted AS MATERIALIZED (
-    SELECT *, head + sum(n_events) OVER (PARTITION BY shard ORDER BY ord) - n_events AS seq
+    SELECT ord AS by, shard, epoch, n_events,
+        head + sum(n_events) OVER (PARTITION BY shard ORDER BY ord) - n_events AS seq
     FROM judged WHERE passed
 ), w_heads AS (
     UPDATE heads h SET seq = h.seq + n.total, told = greatest(h.told, o.told)
@@ -136,93 +142,150 @@ WITH asked AS MATERIALIZED (
 --end
 ), w_events AS (
     INSERT INTO events (shard, seq, kind, id, version, epoch, at, command, name, bytes, effects)
-    SELECT a.shard, a.seq + e.place, a.kind, a.id, a.expected + e.place, a.epoch, a.at, e.command, e.name, e.bytes, e.effects
-    FROM unnest($14::int8[], $15::int4[], $16::text[], $17::bytea[], $18::uuid[], $19::bytea[])
-        AS e (ord, place, name, bytes, command, effects)
-    JOIN accepted a ON a.ord = e.ord
-), w_entities AS (
-    -- Found once, by judging; found again by where it lies. An upsert would look the key up a second
-    -- time, past every old version that is not swept up yet. Nobody moves it in between: its shard's
-    -- head is ours, and had somebody, the key of the next event would refuse the batch.
-    UPDATE entities e SET version = a.expected + a.n_events, deadline = a.due, waits = a.due IS NOT NULL
-    FROM accepted a WHERE e.ctid = a.place AND (a.n_events > 0 OR a.moves_deadline)
+    SELECT a.shard, a.seq + e.place, e.kind, e.id, e.version, a.epoch, e.at, e.command, e.name, e.bytes, e.effects
+    FROM (
+        SELECT unnest($10::int4[]) AS by, unnest($11::int4[]) AS place, unnest($12::int2[]) AS kind, unnest($13::uuid[]) AS id,
+            unnest($14::int8[]) AS version, unnest($15::int8[]) AS at, unnest($16::uuid[]) AS command,
+            unnest($17::text[]) AS name, unnest($18::bytea[]) AS bytes, unnest($19::bytea[]) AS effects
+    ) e JOIN accepted a ON a.by = e.by
 ), w_new_entities AS (
-    INSERT INTO entities (id, kind, version, deadline, waits, shard)
-    SELECT id, kind, expected + n_events, due, due IS NOT NULL, shard FROM accepted
-    WHERE place IS NULL AND (n_events > 0 OR moves_deadline)
+    INSERT INTO entities (id, kind, deadline, waits, shard)
+--if swift
+    SELECT n.id, n.kind, n.deadline, n.deadline IS NOT NULL, n.by
+--else
+    SELECT n.id, n.kind, n.deadline, n.deadline IS NOT NULL, a.shard
+--end
+    FROM (
+        SELECT unnest($24::int4[]) AS by, unnest($25::int2[]) AS kind, unnest($26::uuid[]) AS id, unnest($27::int8[]) AS deadline
+    ) n
+--if swift
+    -- What is not expected either is that one without events is there already. Looking costs as much again.
+--else
+    JOIN accepted a ON a.by = n.by ON CONFLICT DO NOTHING
+--end
+), w_deadlines AS (
+    UPDATE entities e SET deadline = d.deadline, waits = d.deadline IS NOT NULL
+    FROM (
+        SELECT unnest($20::int4[]) AS by, unnest($21::int2[]) AS kind, unnest($22::uuid[]) AS id, unnest($23::int8[]) AS deadline
+    ) d
+--if swift
+--else
+    JOIN accepted a ON a.by = d.by
+--end
+    WHERE e.kind = d.kind AND e.id = d.id
 ), w_snapshots AS (
     INSERT INTO snapshots (id, kind, version, bytes)
-    SELECT a.id, a.kind, a.expected + a.n_events, s.bytes
-    FROM unnest($23::int8[], $24::bytea[]) AS s (ord, bytes) JOIN accepted a ON a.ord = s.ord
+    SELECT s.id, s.kind, s.version, s.bytes
+    FROM (
+        SELECT unnest($28::int4[]) AS by, unnest($29::int2[]) AS kind, unnest($30::uuid[]) AS id, unnest($31::int8[]) AS version,
+            unnest($32::bytea[]) AS bytes
+    ) s
+--if swift
+--else
+    JOIN accepted a ON a.by = s.by
+--end
     ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, bytes = excluded.bytes
 ), w_results AS (
-    INSERT INTO results (id, kind, command, at, bytes)
-    SELECT a.id, a.kind, r.command, a.at, r.bytes
-    FROM unnest($20::int8[], $21::uuid[], $22::bytea[]) AS r (ord, command, bytes) JOIN accepted a ON a.ord = r.ord
+    INSERT INTO results (id, kind, command, at, position, bytes)
+    -- One draw for all: it leaves room for as many as a statement can have.
+    SELECT r.id, r.kind, r.command, r.at, (SELECT nextval('result_positions')) + r.place, r.bytes
+    FROM (
+        SELECT unnest($33::int4[]) AS by, unnest($34::int2[]) AS kind, unnest($35::uuid[]) AS id, unnest($36::uuid[]) AS command,
+            unnest($37::int8[]) AS at, unnest($38::bytea[]) AS bytes,
+            generate_series(0, cardinality($33::int4[]) - 1) AS place
+    ) r
 --if swift
-    -- That a command has an answer already is not expected either, and looking first costs as much again.
 --else
-    ORDER BY r.ord ON CONFLICT DO NOTHING
+    JOIN accepted a ON a.by = r.by
+--end
+--if swift
+    -- Nor that a command has an answer already.
+--else
+    ON CONFLICT DO NOTHING
 --end
 ), view AS MATERIALIZED (
-    SELECT v.*, a.kind, a.id, w.ctid AS place, w.status AS old_status, w.at AS old_at,
+    SELECT v.*, w.ctid AS place, w.status AS old_status, w.at AS old_at,
         (w.status, w.at) IS DISTINCT FROM (v.status, v.at) AS moves
-    FROM unnest($25::int8[], $26::text[], $27::uuid[], $28::uuid[], $29::int8[], $30::text[])
-        AS v (ord, status, rider, driver, at, body)
-    JOIN accepted a ON a.ord = v.ord
+    FROM (
+        SELECT unnest($39::int4[]) AS by, unnest($40::int2[]) AS kind, unnest($41::uuid[]) AS id, unnest($42::text[]) AS status,
+            unnest($43::uuid[]) AS rider, unnest($44::uuid[]) AS driver, unnest($45::int8[]) AS at,
+            unnest($46::text[]) AS body
+    ) v
+--if swift
+--else
+    JOIN accepted a ON a.by = v.by
+--end
     LEFT JOIN LATERAL (
-        SELECT w.status, w.at, w.ctid FROM views w WHERE w.kind = a.kind AND w.id = a.id LIMIT 1
+        SELECT w.status, w.at, w.ctid FROM views w WHERE w.kind = v.kind AND w.id = v.id LIMIT 1
     ) w ON true
 ), w_views AS (
+    -- Found once, by its key; found again by where it lies. Nobody moves it in between: its shard's
+    -- head is ours, and had somebody, the key of the next event would refuse the batch.
     UPDATE views w SET status = v.status, rider = v.rider, driver = v.driver, at = v.at, body = v.body
     FROM view v WHERE w.ctid = v.place
 ), w_new_views AS (
     INSERT INTO views (id, kind, status, rider, driver, at, body)
     SELECT id, kind, status, rider, driver, at, body FROM view WHERE place IS NULL
-), w_left AS (
-    DELETE FROM statuses s USING view v
-    WHERE s.kind = v.kind AND s.status = v.old_status AND s.at = v.old_at AND s.id = v.id AND v.moves
-), w_entered AS (
-    INSERT INTO statuses (kind, status, at, id) SELECT kind, status, at, id FROM view WHERE moves
+), w_statuses AS (
+    UPDATE statuses s SET status = v.status, at = v.at
+    FROM view v WHERE s.kind = v.kind AND s.status = v.old_status AND s.at = v.old_at AND s.id = v.id AND v.moves
+), w_new_statuses AS (
+    INSERT INTO statuses (kind, status, at, id) SELECT kind, status, at, id FROM view WHERE place IS NULL
 --if claims
 ), w_released AS (
     DELETE FROM claims c
-    USING unnest($33::int8[], $34::text[]) AS r (ord, claim) JOIN accepted a ON a.ord = r.ord
-    WHERE c.claim = r.claim AND c.kind = a.kind AND c.id = a.id
-        AND NOT EXISTS (SELECT FROM want w WHERE w.ord = r.ord AND w.claim = r.claim)
+    USING (
+        SELECT unnest($51::int4[]) AS by, unnest($52::int2[]) AS kind, unnest($53::uuid[]) AS id, unnest($54::text[]) AS claim
+    ) r JOIN accepted a ON a.by = r.by
+    WHERE c.claim = r.claim AND c.kind = r.kind AND c.id = r.id
+        AND NOT EXISTS (SELECT FROM want w WHERE w.id = r.id AND w.kind = r.kind AND w.claim = r.claim)
 ), w_taken AS (
     INSERT INTO claims (claim, kind, id)
-    SELECT w.claim, a.kind, a.id FROM want w JOIN accepted a ON a.ord = w.ord
+    SELECT w.claim, w.kind, w.id FROM want w JOIN accepted a ON a.by = w.by
     WHERE NOT EXISTS (SELECT FROM held h WHERE h.claim = w.claim) ORDER BY w.claim
 --end
 --if postings
 ), w_postings AS (
     INSERT INTO postings (key, line, kind, id, version, at, account, currency, amount, floor)
-    SELECT p.key, p.line, a.kind, a.id, a.expected + a.n_events, a.at, p.account, p.currency, p.amount, p.floor
-    FROM posting p JOIN accepted a ON a.ord = p.ord ORDER BY p.key, p.line
+    SELECT p.key, p.line, p.kind, p.id, p.version, p.at, p.account, p.currency, p.amount, p.floor
+    FROM posting p JOIN accepted a ON a.by = p.by ORDER BY p.key, p.line
 ), w_purses AS (
     -- A plain insert: of two who found no stripe 0, the second must fail and look again.
     INSERT INTO balances (account, currency, stripe, amount)
-    SELECT l.account, l.currency, 0, l.amount FROM limited l JOIN accepted a ON a.ord = l.ord
+    SELECT l.account, l.currency, 0, l.amount FROM limited l JOIN accepted a ON a.by = l.by
     WHERE NOT EXISTS (SELECT FROM purse p WHERE p.account = l.account AND p.currency = l.currency)
     ORDER BY l.account, l.currency
 ), w_spent AS (
     UPDATE balances b SET amount = b.amount + l.amount
-    FROM limited l JOIN accepted a ON a.ord = l.ord
+    FROM limited l JOIN accepted a ON a.by = l.by
     WHERE b.account = l.account AND b.currency = l.currency AND b.stripe = 0
 ), w_balances AS (
     INSERT INTO balances (account, currency, stripe, amount)
-    SELECT p.account, p.currency, $42::int2, sum(p.amount)
-    FROM posting p JOIN accepted a ON a.ord = p.ord
+    SELECT p.account, p.currency, $66::int2, sum(p.amount)
+    FROM posting p JOIN accepted a ON a.by = p.by
     WHERE NOT EXISTS (
-        SELECT FROM limited l WHERE l.ord = p.ord AND l.account = p.account AND l.currency = p.currency
+        SELECT FROM limited l WHERE l.by = p.by AND l.account = p.account AND l.currency = p.currency
     )
     GROUP BY p.account, p.currency ORDER BY p.account, p.currency
     ON CONFLICT (account, currency, stripe) DO UPDATE SET amount = balances.amount + excluded.amount
 --end
 )
 --if swift
-SELECT seq + n_events / passed::int4 AS seq FROM accepted ORDER BY ord
+SELECT array_agg(seq ORDER BY shard) AS seqs, 1 / (
+    count(*) = cardinality($1::int4[])
+--if claims
+    AND NOT EXISTS (SELECT FROM taken)
+--end
+--if strangers
+    AND NOT EXISTS (
+        SELECT FROM asked q LEFT JOIN LATERAL (
+            SELECT e.version FROM events e WHERE e.shard = q.shard AND e.id = q.id AND e.kind = q.kind
+            ORDER BY e.version DESC LIMIT 1
+        ) e ON true
+        WHERE coalesce(e.version, 0) <> q.expected
+    )
+--end
+)::int4 FROM accepted
 --else
 SELECT j.passed, j.head, j.actual, a.seq + a.n_events AS seq,
 --if claims
@@ -232,5 +295,5 @@ SELECT j.passed, j.head, j.actual, a.seq + a.n_events AS seq,
     j.key, j.account, j.balance, j.vast,
 --end
     j.ord
-FROM judged j LEFT JOIN accepted a ON a.ord = j.ord ORDER BY j.ord
+FROM judged j LEFT JOIN accepted a ON a.by = j.ord ORDER BY j.ord
 --end

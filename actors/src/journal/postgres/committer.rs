@@ -13,9 +13,10 @@
 
 use super::{
     Role,
-    batch::{self, Outcome, Terms, Touched, Write, entity},
+    batch::{self, Basis, Outcome, Terms, Touched, Write, entity},
     ownership::Ownership,
     told::{self, Found, Laggard, Mark, Told},
+    versions::Versions,
 };
 use crate::{
     Version,
@@ -25,7 +26,7 @@ use crate::{
 use protocol::{SHARDS, ShardId, Timestamp};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -152,6 +153,8 @@ pub(super) struct Committer {
     connection: Option<PgConnection>,
     /// Commits that could not share the statement before, oldest first.
     deferred: VecDeque<Write>,
+    /// What this connection has left entities with.
+    versions: Versions,
     /// How many commits the last statement wrote.
     n_last: usize,
     stripe: i16,
@@ -186,6 +189,7 @@ impl Committer {
             requests,
             connection: Some(connection),
             deferred: VecDeque::new(),
+            versions: Versions::default(),
             n_last: 0,
             stripe,
             n_wary: 0,
@@ -346,7 +350,10 @@ impl Committer {
         for ((write, epoch), outcome) in writes.into_iter().zip(epochs).zip(outcomes) {
             match &outcome {
                 // Before anybody can tell them.
-                Ok(seq) => self.shared.told.wrote(&write.commit, *seq),
+                Ok(seq) => {
+                    self.shared.told.wrote(&write.commit, *seq);
+                    self.versions.wrote(&write.commit, epoch.unwrap_or(Terms::NOBODYS));
+                }
                 Err(CommitError::Fenced { shard }) => {
                     metrics::counter!("outrider_journal_fenced_total").increment(1);
                     if !self.shared.ownership.lose(*shard, *epoch) {
@@ -366,11 +373,16 @@ impl Committer {
             return Err(Failure::Lost(sqlx::Error::WorkerCrashed));
         };
         let shards: BTreeSet<_> = writes.iter().map(|write| write.commit.entity.shard()).collect();
-        let (shared, stripe) = (&self.shared, self.stripe);
+        let (shared, versions, stripe) = (&self.shared, &self.versions, self.stripe);
         let statement = async {
-            learn(connection, shared, shards).await?;
-            let terms = |shard| shared.terms(shard);
-            batch::execute(connection, &terms, writes, stripe, swift).await
+            learn(connection, shared, &shards).await?;
+            // Once, so that what is known is known under what is written under.
+            let all: HashMap<_, _> =
+                shards.into_iter().map(|shard| (shard, shared.terms(shard))).collect();
+            let terms = |shard| all[&shard];
+            let knows = |commit: &_, epoch| versions.knows(commit, epoch);
+            let basis = Basis { terms: &terms, knows: &knows };
+            batch::execute(connection, basis, writes, stripe, swift).await
         };
         match timeout(self.shared.settings.patience, statement).await {
             Ok(outcome) => outcome.map_err(sort),
@@ -434,6 +446,7 @@ impl Committer {
         self.shared.ownership.suspect(&shards);
         self.shared.away();
         self.connection = None;
+        self.versions.forget();
         for write in writes {
             write.answer(Err(CommitError::Unknown(error.to_string())));
         }
@@ -470,14 +483,14 @@ impl Committer {
 async fn learn(
     database: &mut PgConnection,
     shared: &Shared,
-    shards: BTreeSet<ShardId>,
+    shards: &BTreeSet<ShardId>,
 ) -> sqlx::Result<()> {
     type Row =
         (i32, i64, i64, Option<i64>, Option<i16>, Option<Uuid>, Option<i64>, Option<Vec<u8>>);
     // The epoch first: what is read then is all that was written under those before.
     let epochs: BTreeMap<ShardId, u64> = shards
-        .into_iter()
-        .filter_map(|shard| Some((shard, shared.ownership.epoch(shard)?)))
+        .iter()
+        .filter_map(|shard| Some((*shard, shared.ownership.epoch(*shard)?)))
         .filter(|(shard, epoch)| !shared.told.knows(*shard, *epoch))
         .collect();
     if epochs.is_empty() {

@@ -98,8 +98,15 @@ pub(super) async fn dump(
         }
         Part::Entities => {
             let rows: Vec<(i16, Uuid, i64, Option<i64>)> = sqlx::query_as(
-                "SELECT kind, id, version, deadline FROM entities WHERE (kind, id) > ($1, $2)
-                 ORDER BY kind, id LIMIT $3",
+                "SELECT n.kind, n.id, coalesce(e.version, 0), n.deadline
+                 FROM (
+                     SELECT * FROM entities WHERE (kind, id) > ($1, $2) ORDER BY kind, id LIMIT $3
+                 ) n
+                 LEFT JOIN LATERAL (
+                     SELECT e.version FROM events e WHERE e.shard = n.shard AND e.id = n.id AND e.kind = n.kind
+                     ORDER BY e.version DESC LIMIT 1
+                 ) e ON true
+                 ORDER BY n.kind, n.id",
             )
             .bind(kind)
             .bind(id)
@@ -357,13 +364,12 @@ async fn write_one(page: &mut PgConnection, record: Record) -> sqlx::Result<()> 
             .bind(bytes)
             .bind(command.map(|command| command.0))
         }
-        Record::Entity { entity, version, deadline } => sqlx::query(
-            "INSERT INTO entities (kind, id, version, deadline, waits, shard)
-             VALUES ($1, $2, $3, $4, $4 IS NOT NULL, $5)",
+        Record::Entity { entity, deadline, .. } => sqlx::query(
+            "INSERT INTO entities (kind, id, deadline, waits, shard)
+             VALUES ($1, $2, $3, $3 IS NOT NULL, $4)",
         )
         .bind(entity.kind as i16)
         .bind(entity.id)
-        .bind(version.0.cast_signed())
         .bind(deadline.map(millis))
         .bind(i32::from(entity.shard().0)),
         Record::Snapshot { entity, version, bytes } => sqlx::query(

@@ -5,7 +5,7 @@
 use super::{
     PostgresJournal, Settings, address,
     arbiter::PostgresArbiter,
-    batch::{self, Needs, Terms, Write},
+    batch::{self, Basis, Needs, Terms, Write},
     ownership::{Ownership, TAKE},
     private::Stop,
     schema,
@@ -53,7 +53,8 @@ enum Interleaving {
 
 impl Fence {
     fn needs(self) -> Needs {
-        Needs { swift: self == Self::Swift, claims: false, postings: false }
+        let swift = self == Self::Swift;
+        Needs { swift, strangers: false, claims: false, postings: false }
     }
 
     fn commit(self) -> &'static str {
@@ -121,8 +122,9 @@ impl Session {
         let writes = [Write::new(commit, ack)];
         let statement = self.fence.commit();
         let terms = |_| Terms { epoch: self.epoch, told: 0 };
+        let basis = Basis { terms: &terms, knows: &|_, _| false };
         let (database, needs) = (&mut self.connection, self.fence.needs());
-        let outcomes = batch::execute_as(statement, needs, database, &terms, &writes, 1).await;
+        let outcomes = batch::execute_as(statement, needs, database, basis, &writes, 1).await;
         match outcomes {
             Err(error) if needs.swift => {
                 assert!(error.as_database_error().is_some(), "refused, not lost: {error}");
@@ -321,7 +323,8 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
                 .collect();
             let terms = |shard| Terms { epoch: owner.epoch(shard).unwrap(), told: 0 };
             let swift = round % 2 == 0;
-            if let Err(error) = batch::execute(&mut writer, &terms, &writes, 1, swift).await {
+            let basis = Basis { terms: &terms, knows: &|_, _| false };
+            if let Err(error) = batch::execute(&mut writer, basis, &writes, 1, swift).await {
                 let code = error.as_database_error().and_then(|it| it.code());
                 let is_refused =
                     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
@@ -367,7 +370,7 @@ async fn answers_that_came_before_their_day_had_room_move_in() {
             .fetch_all(&mut connection)
             .await
             .unwrap();
-    assert_eq!(kept, [("results_15".into(), 1), ("results_else".into(), 2)]);
+    assert_eq!(kept, [("results_15".into(), 1), ("results_else".into(), 65_537)]);
     let forgotten = schema::forget_results(&mut connection, Timestamp(16 * day)).await;
     forgotten.unwrap();
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM results")
@@ -531,6 +534,51 @@ async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
     assert!(arbiter.epoch(other_shard).is_some());
     let fenced = Err(CommitError::Fenced { shard });
     assert_eq!(journal.commit(moved(entity(1))).await, fenced);
+}
+
+/// Whoever is remembered is not looked up; whoever is not, is, also where nobody is expected to be refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_skips_versions_is_refused_by_who_remembers_and_by_who_does_not() {
+    let database = TestDatabase::start().await;
+    let open = || PostgresJournal::open(database.options(), "node", Settings::default());
+    let at = |version, n| Commit { expected: Version(version), ..moved(entity(n)) };
+    let journal = open().await.unwrap();
+    journal.commit(at(0, 1)).await.unwrap();
+    let stale = |version| Err(CommitError::Stale { actual: Version(version) });
+    assert_eq!(journal.commit(at(5, 1)).await, stale(1));
+    journal.close().await.unwrap();
+
+    let journal = open().await.unwrap();
+    assert_eq!(journal.commit(at(5, 1)).await, stale(1));
+    let only_answers = |version, n| Commit { events: vec![], ..at(version, n) };
+    journal.close().await.unwrap();
+    let journal = open().await.unwrap();
+    assert_eq!(journal.commit(only_answers(0, 1)).await, stale(1));
+    journal.close().await.unwrap();
+    let journal = open().await.unwrap();
+    journal.commit(at(1, 1)).await.unwrap();
+    assert_eq!(journal.load(entity(1)).await.unwrap().version(), Version(2));
+    journal.close().await.unwrap();
+}
+
+/// A deadline without an event makes a row; the first event finds it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waited_before_it_began_goes_on_waiting_unless_it_says_otherwise() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    let deadline = |at| Some(Some(Timestamp(at)));
+    for n in [1, 2] {
+        let waits = Commit { events: vec![], deadline: deadline(500), ..moved(entity(n)) };
+        journal.commit(waits).await.unwrap();
+    }
+    journal.commit(moved(entity(1))).await.unwrap();
+    journal.commit(Commit { deadline: deadline(600), ..moved(entity(2)) }).await.unwrap();
+    let waiting = journal.deadlines(&ShardSet::ALL, Timestamp(1_000), None, 9).await.unwrap();
+    assert_eq!(waiting, [(Timestamp(500), entity(1)), (Timestamp(600), entity(2))]);
+    let report = check(&journal, []).await.unwrap();
+    assert_eq!(report.violations, []);
+    journal.close().await.unwrap();
 }
 
 /// A database of version 1 with something in every table that changes.

@@ -1,10 +1,12 @@
-//! The crowd, and the simulation of matching, on the command line.
+//! The crowd, and what is measured without a node, on the command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
     CancellationToken, City, Demand, Habits, NoTarget, NoToken, Options, PrepareError, Progress,
-    Streets, TableError, Target, mdrp, pdptw, run, token,
+    Streets, TableError, Target,
+    match_sim::{self, NoChart, Policy, Shard, SimError},
+    mdrp, pdptw, run, token,
     trips::{Mix, TimeOfDay, Window},
 };
 use std::{
@@ -316,7 +318,7 @@ fn compare(args: &MatchSimArgs) -> Result<(), CliError> {
         drop(writeln!(io::stderr(), "{n_done} of {n} mornings"));
     })?;
     if let Some(path) = &args.chart {
-        std::fs::write(path, match_sim::draw(&comparison)?)?;
+        fs::write(path, match_sim::draw(&comparison)?)?;
     }
     if args.json {
         writeln!(io::stderr(), "{comparison}")?;

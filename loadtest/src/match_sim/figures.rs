@@ -5,6 +5,9 @@ use protocol::Timestamp;
 use serde::Serialize;
 use std::time::Duration;
 
+/// Longer ticks than a minute count as one.
+const TICK_US_MAX: u64 = 60_000_000;
+
 /// What is counted while a morning passes.
 #[derive(Debug, Clone)]
 pub(super) struct Figures {
@@ -27,7 +30,7 @@ impl Figures {
             n_requests,
             waits_s: Vec::with_capacity(n_requests),
             etas_s: Vec::with_capacity(n_requests),
-            ticks_us: Histogram::new(3).expect("three digits are allowed"),
+            ticks_us: Histogram::new_with_max(TICK_US_MAX, 3).expect("three digits are allowed"),
             idle_s: Vec::new(),
             earning_s: Vec::new(),
             n_gone: 0,
@@ -55,7 +58,7 @@ impl Figures {
         self.n_requests += other.n_requests;
         self.waits_s.extend(other.waits_s);
         self.etas_s.extend(other.etas_s);
-        // Both keep three digits, and grow as needed.
+        // Both keep three digits up to the same limit.
         self.ticks_us.add(other.ticks_us).expect("the same kind of histogram");
         self.idle_s.extend(other.idle_s);
         self.earning_s.extend(other.earning_s);

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 /// Most sessions of one generator, of the 20,000 files a process may open.
 const PER_WORKER: u32 = 18_000;
 /// Most handshakes all generators have under way at once.
-const AT_ONCE: u32 = 1_024;
+const AT_ONCE: u32 = 256;
 /// How long everybody is left alone before what they cost is measured.
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long pushes may take that are on their way before the cut.

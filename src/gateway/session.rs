@@ -156,9 +156,9 @@ struct Session {
     is_welcomed: bool,
     replay: Replay,
     identity: Option<Identity>,
-    began: Instant,
     heard_at: Instant,
     said_at: Instant,
+    /// When its client must have shown a token, or a newer one.
     expires: Option<Instant>,
     /// The node leaves, and then it is this session's turn.
     leaves_at: Option<Instant>,
@@ -225,10 +225,9 @@ impl Session {
             replay: Replay::default(),
             socket,
             identity: None,
-            began: now,
             heard_at: now,
             said_at: now,
-            expires: None,
+            expires: Some(now + limits.identify_within),
             leaves_at: None,
             frames: Rate::new(limits.frames_per_s, limits.frames_burst),
             commands: Rate::new(limits.commands_per_s, limits.commands_burst),
@@ -325,9 +324,6 @@ impl Session {
         let mut due = self.said_at + limits.heartbeat;
         let mut sooner = |at: Instant| due = due.min(at);
         sooner(self.silent_at());
-        if self.identity.is_none() {
-            sooner(self.began + limits.identify_within);
-        }
         self.expires.into_iter().for_each(&mut sooner);
         self.leaves_at.into_iter().for_each(&mut sooner);
         self.pushes.due().into_iter().for_each(&mut sooner);
@@ -355,11 +351,11 @@ impl Session {
         let now = Instant::now();
         let gate = Arc::clone(&self.gate);
         let limits = &gate.session;
-        if self.identity.is_none() && now >= self.began + limits.identify_within {
-            return Err(End::because(close::UNAUTHENTICATED, unauthenticated()));
-        }
         if self.expires.is_some_and(|expires| now >= expires) {
-            let refused = Refused::new(Code::Unauthenticated, "the token has expired");
+            let refused = match self.identity {
+                Some(_) => Refused::new(Code::Unauthenticated, "the token has expired"),
+                None => unauthenticated(),
+            };
             return Err(End::because(close::UNAUTHENTICATED, refused));
         }
         if now >= self.silent_at() {

@@ -1,7 +1,7 @@
 //! Pushes that must arrive, and are not acknowledged: nothing may be lost of them when their driver is cut off.
 //!
-//! An order for one driver takes no consent and no luck: its driver is told that it has been assigned. Half of
-//! the drivers are told before the cut, and half while they are away.
+//! An order for one driver takes no luck: that driver is offered it, or has it. Half of the drivers are told before
+//! the cut, and half while they are away.
 
 use super::order::Held;
 use protocol::frame::{Outcome, Push};
@@ -23,7 +23,8 @@ pub(super) struct Holding {
 /// A push, as far as it can be missed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Told {
-    Offered(String),
+    /// An offer, and of which job.
+    Offered(String, String),
     Ended(String),
     Assigned(String),
     Released(String),
@@ -33,7 +34,7 @@ enum Told {
 impl Told {
     fn of(push: Push) -> Self {
         match push {
-            Push::Offer(offer) => Self::Offered(offer.id.to_string()),
+            Push::Offer(offer) => Self::Offered(offer.id.to_string(), offer.job.to_string()),
             Push::OfferEnded { offer, .. } => Self::Ended(offer.to_string()),
             Push::Assigned { job } => Self::Assigned(job.to_string()),
             Push::Released { job, .. } => Self::Released(job.to_string()),
@@ -88,7 +89,7 @@ impl Holding {
             let after = self.after.get(holder).unwrap_or(&nothing);
             let is_void = |told: &Told| match told {
                 // It ended before, or the driver was told that it did.
-                Told::Offered(offer) => {
+                Told::Offered(offer, _) => {
                     let ended = Told::Ended(offer.clone());
                     before.contains(&ended) || after.contains(&ended)
                 }
@@ -98,11 +99,13 @@ impl Holding {
             missed.extend(lost.map(|told| format!("{holder}: {told:?}, held before the cut")));
         }
         for (holder, job) in &self.placed {
-            let was_told = |told: &BTreeMap<u32, BTreeSet<Told>>| {
-                told.get(holder).is_some_and(|it| it.contains(&Told::Assigned(job.clone())))
+            let is_it = |told: &Told| match told {
+                Told::Offered(_, of) | Told::Assigned(of) => of == job,
+                Told::Ended(_) | Told::Released(_) | Told::Lost(_) => false,
             };
-            if !was_told(&self.before) && !was_told(&self.after) {
-                missed.push(format!("{holder}: {job} was never said to be its own"));
+            let all = [&self.before, &self.after].into_iter().filter_map(|told| told.get(holder));
+            if !all.flatten().any(is_it) {
+                missed.push(format!("{holder}: was never told of {job}"));
             }
         }
         let n = |told: &BTreeMap<u32, BTreeSet<Told>>| {

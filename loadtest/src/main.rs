@@ -6,6 +6,7 @@ use loadtest::{
     CancellationToken, City, Demand, Habits, NoTarget, NoToken, Options, PrepareError, Streets,
     TableError, Target,
     connect::{self, ConnectError},
+    match_sim::{self, NoChart, Policy, Shard, SimError},
     mdrp, pdptw, run, token,
     trips::{Mix, TimeOfDay, Window},
 };

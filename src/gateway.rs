@@ -61,19 +61,21 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use thiserror::Error;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{error, info, warn};
 use translate::Translator;
 use uses::Uses;
 
+/// How often durations that were measured are added up.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -137,7 +139,7 @@ impl Gateway {
         let GatewaySettings { listen, .. } = settings.gateway;
         let BoardSettings { every } = settings.board;
         let failed = |error| GatewayError::Listen { listen, error };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listener = connections::listen(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
 
         let drain = CancellationToken::new();
@@ -177,6 +179,7 @@ impl Gateway {
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));
+        drop(tokio::spawn(count_on(Arc::downgrade(&gate))));
         gate.system.answer_with(Arc::new(gate.known.clone()));
 
         let close = CancellationToken::new();
@@ -268,12 +271,11 @@ impl Gate {
         outcome
     }
 
-    /// Returns when it is a session's turn to leave: they do not all knock at the next door at once.
-    async fn turn_to_leave(self: Arc<Self>) {
-        self.drain.cancelled().await;
-        if self.system.cluster_size() > 1 {
-            tokio::time::sleep(self.spread.mul_f32(rand::random())).await;
-        }
+    /// When it is a session's turn to leave: they do not all knock at the next door at once.
+    fn turn_to_leave(&self) -> Instant {
+        let has_others = self.system.cluster_size() > 1;
+        let spread = if has_others { self.spread } else { Duration::ZERO };
+        Instant::now() + spread.mul_f32(rand::random())
     }
 
     /// Who speaks, by the Authorization header; nobody if there is none.
@@ -326,6 +328,16 @@ impl Gate {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let own = origin.split_once("://").map(|(_, host)| host);
         (own.is_some() && own == host) || self.origins.iter().any(|allowed| allowed == origin)
+    }
+}
+
+/// Takes in what was counted, whether or not anybody ever asks for it: every duration that was measured is kept
+/// until then.
+async fn count_on(gate: Weak<Gate>) {
+    while let Some(gate) = gate.upgrade() {
+        gate.metrics.run_upkeep();
+        drop(gate);
+        tokio::time::sleep(COUNT_EVERY).await;
     }
 }
 

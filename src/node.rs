@@ -117,7 +117,12 @@ async fn join(settings: &Settings, keys: &Keys) -> Result<(Opened, System), Node
         "" => settings.journal.node_name(),
         name => name.to_owned(),
     };
-    let opened = Opened::join(&settings.journal, &node).await?;
+    let mut journal = settings.journal.clone();
+    if cluster.weight == 0 {
+        // It hosts nobody: there is nothing to write, and little to read.
+        (journal.postgres.committers, journal.postgres.readers) = (0, 1);
+    }
+    let opened = Opened::join(&journal, &node).await?;
     let arbiter = opened.arbiter.clone().expect("a journal that was joined has one");
     let transport = Arc::new(NatsTransport::connect(&cluster.nats(), &cluster.name, &node).await?);
     let card = NodeCard {

@@ -105,6 +105,11 @@ pub trait Decider:
     /// Knows what its former host knew.
     fn recall(&mut self, soft: Self::Soft);
 
+    /// Does this sighting tell a follower anything?
+    fn is_worth_seeing(_sighting: &Self::Sighting) -> bool {
+        true
+    }
+
     /// It was just read back from the journal: whatever was not written down starts anew.
     fn wake(&mut self, _now: Timestamp) {}
 

@@ -39,7 +39,7 @@ use std::{sync::Arc, time::Duration};
 /// How many offers that have ended are remembered, to say how when the driver answers too late.
 const ENDED_MAX: usize = 4;
 /// How long an off-duty driver stays in memory.
-const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Why a driver rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -509,6 +509,14 @@ impl Decider for Driver {
 
     fn recall(&mut self, soft: Soft) {
         self.soft = soft;
+    }
+
+    fn is_worth_seeing(sighting: &Sighting) -> bool {
+        match sighting {
+            Sighting::At(_) => true,
+            // What follows from silence is told by events.
+            Sighting::Heartbeat => false,
+        }
     }
 
     fn idle_max(&self) -> Option<Duration> {

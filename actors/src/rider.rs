@@ -13,8 +13,9 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// How long a rider without jobs stays in memory.
-const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long a rider without jobs stays in memory. Nothing but its jobs is ever said to it, so it is woken for
+/// little else than to be looked at, which one read of the journal answers.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 /// What it takes to know that jobs are counted.
 #[cfg(feature = "next")]
 const COUNTED: Format = Format(2);

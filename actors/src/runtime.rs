@@ -13,6 +13,7 @@ mod alarm;
 pub mod clock;
 mod custody;
 mod entity;
+mod forwarding;
 mod front;
 mod listed;
 mod member;
@@ -32,7 +33,7 @@ pub use entity::Answer;
 pub use front::Front;
 pub use membership::{ClusterView, JoinError, Joining, Move, Phase};
 pub use publisher::Published;
-pub use watchers::{Update, Watching};
+pub use watchers::{Update, Updates, Watching};
 
 use crate::{
     Decider, EntityKey, Format, Kind, Listing, Refusal, Sight, Tell, Version,
@@ -72,6 +73,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+use watchers::Follower;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How long to wait before asking a fallen entity's successor.
@@ -592,13 +594,21 @@ impl System {
         id: D::Id,
         until: Instant,
     ) -> Result<Option<Watching<D>>, Refusal> {
-        let (updates, receiver) = mpsc::channel(self.0.settings.watch_queue_max);
-        let answer = self
-            .once::<D, _>(id, until, |reply, permit| Message::Watch { updates, reply, permit })
-            .await?;
-        let Some(seen) = answer else { return Ok(None) };
-        let (version, state) = seen?;
-        Ok(Some(Watching { version, state, updates: receiver }))
+        let (to, updates) = Updates::channel(self.0.settings.watch_queue_max);
+        let state = self.follow_here::<D>(id, Follower::Here(to), until).await?;
+        let Some((version, state)) = state else { return Ok(None) };
+        Ok(Some(Watching { version, state, updates }))
+    }
+
+    /// Lets somebody follow an entity that lives here, from this state on.
+    async fn follow_here<D: Hosted>(
+        &self,
+        id: D::Id,
+        follower: Follower<D>,
+        until: Instant,
+    ) -> Result<Option<(Version, Arc<D>)>, Refusal> {
+        let message = |reply, permit| Message::Watch { follower, reply, permit };
+        self.once::<D, _>(id, until, message).await?.transpose()
     }
 
     /// An entity's state now. One that was never created is `D::default()` at version 0.

@@ -17,7 +17,7 @@ use actors::{
     policy::DriverPolicy,
     region,
     rider::{Command, Rider},
-    runtime::{Answer, Ask, Clock, Settings, System, Update, Watching},
+    runtime::{Answer, Ask, Clock, Settings, System, Update, Updates, Watching},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use protocol::{
@@ -213,7 +213,7 @@ async fn a_follower_hears_every_change_across_sleep_and_fall() {
 }
 
 /// Every update before `wanted` must be older.
-async fn until_version(updates: &mut tokio::sync::mpsc::Receiver<Update<Rider>>, wanted: Version) {
+async fn until_version(updates: &mut Updates<Rider>, wanted: Version) {
     loop {
         let update = tokio::time::timeout(PATIENCE, updates.recv()).await.expect("in time");
         match update.expect("still followed") {

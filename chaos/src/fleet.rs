@@ -27,14 +27,17 @@ use std::{
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// How long a fleet may take to come up.
+/// How long a fleet may take to come up, and how much longer for each of its nodes.
 const START_PATIENCE: Duration = Duration::from_secs(90);
+const START_PATIENCE_EACH: Duration = Duration::from_secs(2);
 /// How long to breathe between two looks.
 const BREATHER: Duration = Duration::from_millis(50);
 /// How long one question to a node may take.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// A picture counts as calm when it has not changed for this long.
 const CALM_FOR: Duration = Duration::from_millis(600);
+/// The key they share, in the fleet's directory.
+const KEY: &str = "development-key.pem";
 /// What every node is told; a crowd from one address is no attack here.
 const SETTINGS: [(&str, &str); 11] = [
     ("JOURNAL__KIND", "postgres"),
@@ -64,6 +67,8 @@ pub(crate) struct Needs {
     pub(crate) n_nodes: usize,
     /// How many more there may be later.
     pub(crate) n_spare: usize,
+    /// How many more run from the start that hold no shard and only talk to clients.
+    pub(crate) n_gateways: usize,
     /// Does every node have a network of its own, that can be cut? That takes root.
     pub(crate) has_network: bool,
     /// More settings of the nodes.
@@ -79,6 +84,7 @@ impl Needs {
     pub(crate) const USUAL: Self = Self {
         n_nodes: 3,
         n_spare: 0,
+        n_gateways: 0,
         has_network: false,
         settings: &[],
         postgres: &[],
@@ -118,6 +124,7 @@ pub(crate) struct Member {
     pub(crate) node: String,
     pub(crate) incarnation: u64,
     pub(crate) standing: String,
+    pub(crate) weight: u32,
     pub(crate) n_shards: usize,
 }
 
@@ -140,14 +147,14 @@ impl Fleet {
     /// Starts everything, and waits until all shards are served. On failure nothing is left behind.
     pub(crate) async fn start(programs: &Programs, needs: Needs) -> Outcome<Self> {
         let fleet = Self::prepare(programs, needs).await?;
-        fleet.launch(needs.n_nodes).await
+        fleet.launch(needs.n_nodes + needs.n_gateways).await
     }
 
     /// Starts the database and the broker, and no node yet.
     pub(crate) async fn prepare(programs: &Programs, needs: Needs) -> Outcome<Self> {
         let directory = tempfile::Builder::new().prefix("chaos-").tempdir()?;
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
-        let n_nodes = needs.n_nodes + needs.n_spare;
+        let n_nodes = needs.n_nodes + needs.n_gateways + needs.n_spare;
         let network = match needs.has_network {
             true => Some(Network::make(n_nodes).await?),
             false => None,
@@ -200,6 +207,9 @@ impl Fleet {
             set("CLUSTER__NATS", broker.url());
             set("CLUSTER__NODE", name.clone());
             set("GATEWAY__LISTEN", address.to_string());
+            if (needs.n_nodes..needs.n_nodes + needs.n_gateways).contains(&n) {
+                set("CLUSTER__WEIGHT", "0".to_owned());
+            }
             nodes.push(Node {
                 log: directory.path().join(format!("{name}.log")),
                 name,
@@ -222,8 +232,13 @@ impl Fleet {
         for node in &mut self.nodes[..n_nodes] {
             node.start()?;
         }
-        self.well(START_PATIENCE).await?;
+        self.well(START_PATIENCE + START_PATIENCE_EACH * n_nodes as u32).await?;
         Ok(self)
+    }
+
+    /// The file of the key that signs tokens.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.directory.path().join(KEY)
     }
 
     /// Who signs tokens.
@@ -292,8 +307,14 @@ impl Fleet {
                 );
                 return Err(problem.into());
             }
-            let fair = picture.shards.len() / up.len() / 2;
-            if let Some(poor) = up.iter().find(|it| it.n_shards < fair) {
+            let (hosts, gateways): (Vec<&Member>, Vec<_>) = up.iter().partition(|it| it.weight > 0);
+            if let Some(rich) = gateways.iter().find(|it| it.n_shards > 0) {
+                return Err(
+                    format!("{name} sees {} with shards it must not have", rich.node).into()
+                );
+            }
+            let fair = picture.shards.len() / hosts.len().max(1) / 2;
+            if let Some(poor) = hosts.iter().find(|it| it.n_shards < fair) {
                 let (poor, n_shards) = (&poor.node, poor.n_shards);
                 return Err(format!("{name} sees {poor} with {n_shards} shards").into());
             }
@@ -386,7 +407,7 @@ async fn make_key(programs: &Programs, directory: &Path) -> Outcome<PathBuf> {
     let output = command.output().await;
     let output = output.map_err(|error| format!("{}: {error}", programs.outrider.display()))?;
     match output.status.success() {
-        true => Ok(directory.join("development-key.pem")),
+        true => Ok(directory.join(KEY)),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
     }
 }

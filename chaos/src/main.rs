@@ -11,6 +11,7 @@
 
 mod database;
 mod fleet;
+mod hold;
 mod load;
 mod measure;
 mod record;
@@ -19,7 +20,9 @@ mod verdict;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fleet::{Programs, network::Network};
+use hold::Hold;
 use load::Size;
+use loadtest::connect;
 use measure::Wanted;
 use scenario::{How, Scenario};
 use std::{
@@ -50,6 +53,11 @@ enum Command {
     Run(RunArgs),
     /// Measures how long clients wait when nodes die, freeze and leave, and what commands cost.
     Measure(MeasureArgs),
+    /// Holds as many sessions as asked for: a million take 24 GiB. Or cuts all of them off at once.
+    Hold(HoldArgs),
+    /// One of the processes that hold them.
+    #[command(hide = true)]
+    Generate,
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +105,14 @@ struct MeasureArgs {
     wanted: Wanted,
 }
 
+#[derive(Debug, Args)]
+struct HoldArgs {
+    #[command(flatten)]
+    programs: ProgramArgs,
+    #[command(flatten)]
+    hold: Hold,
+}
+
 /// Several scenarios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Selection {
@@ -107,8 +123,18 @@ enum Selection {
 }
 
 fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Generate = cli.command {
+        return match connect::generate() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                drop(writeln!(io::stderr(), "chaos: generator: {error}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(begin()));
+    let outcome = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(begin(cli)));
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -120,8 +146,7 @@ fn main() -> ExitCode {
 }
 
 /// Does what was asked; what was started for it ends in any case, also when we are told to.
-async fn begin() -> Outcome<bool> {
-    let cli = Cli::parse();
+async fn begin(cli: Cli) -> Outcome<bool> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -139,6 +164,8 @@ async fn obey(cli: Cli) -> Outcome<bool> {
             measure::run(&programs.programs()?, &wanted).await?;
             Ok(true)
         }
+        Command::Hold(HoldArgs { programs, hold }) => hold::run(&programs.programs()?, hold).await,
+        Command::Generate => Ok(true),
     }
 }
 

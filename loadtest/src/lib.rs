@@ -13,10 +13,13 @@
 //!
 //! Beside it, without a node, what plans batches and routes is measured on published instances: [`mdrp`] (meals of a
 //! day, as they are ordered) and [`pdptw`] (routes known in advance).
+//!
+//! `connect` is another crowd: as many sessions as a machine holds, which do little more than to be there.
 
 pub mod checker;
 pub mod city;
 mod clock;
+pub mod connect;
 mod cpu;
 mod crowd;
 pub mod match_sim;

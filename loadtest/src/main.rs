@@ -3,15 +3,19 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
-    CancellationToken, City, Demand, Habits, NoTarget, NoToken, Options, PrepareError, Progress,
-    Streets, TableError, Target,
+    CancellationToken, City, Demand, Habits, NoTarget, NoToken, Options, PrepareError, Streets,
+    TableError, Target,
+    connect::{self, ConnectError},
     match_sim::{self, NoChart, Policy, Shard, SimError},
     mdrp, pdptw, run, token,
     trips::{Mix, TimeOfDay, Window},
 };
+use serde::Serialize;
 use std::{
-    fmt, fs,
+    fmt::{self, Display},
+    fs,
     io::{self, IsTerminal, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -38,6 +42,11 @@ enum Command {
     /// Plans routes for instances of the pickup and delivery problem with time windows, without a node. Exits with 3 if
     /// routes broke a rule.
     Pdptw(PdptwArgs),
+    /// Opens many sessions and holds them. Exits with 3 if one of them died, or did not come back.
+    Connect(Box<ConnectArgs>),
+    /// One of the processes that hold them.
+    #[command(hide = true)]
+    Generate,
     /// Prints the invented city of a seed as JSON.
     City {
         /// Which.
@@ -115,6 +124,58 @@ struct RunArgs {
     /// An endpoint that issues tokens, instead of the key.
     #[arg(long, value_name = "URL")]
     tokens_from: Option<String>,
+    /// Print the report as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ConnectArgs {
+    /// How many.
+    #[arg(long, default_value_t = 10_000)]
+    sessions: u64,
+    /// Where a node is; several, one after the other.
+    #[arg(long = "at", default_value = "127.0.0.1:7070", value_delimiter = ',')]
+    at: Vec<SocketAddr>,
+    /// How many are opened a second.
+    #[arg(long, default_value_t = 1_000.0)]
+    per_s: f64,
+    /// How long all of them are held.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    hold: Duration,
+    /// The longest all of it may take.
+    #[arg(long = "for", default_value = "15m", value_parser = humantime::parse_duration)]
+    lasting: Duration,
+    /// How many of a hundred are drivers; the others are riders.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
+    drivers_percent: u8,
+    /// Let drivers start to work, so that their actors stay awake.
+    #[arg(long)]
+    on_duty: bool,
+    /// Repeats a crowd: the same people.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Then cut all off at once, and wait until they are back.
+    #[arg(long)]
+    storm: bool,
+    /// Drivers among them who are told what they do not acknowledge.
+    #[arg(long, default_value_t = 200, requires = "storm")]
+    holders: u32,
+    /// Drivers who are not cut off.
+    #[arg(long, default_value_t = 100, requires = "storm")]
+    askers: u32,
+    /// How many commands those say a second, together.
+    #[arg(long, default_value_t = 50, requires = "storm")]
+    asks_per_s: u32,
+    /// How long coming back may take.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, requires = "storm")]
+    within: Duration,
+    /// Processes of nodes, to be weighed.
+    #[arg(long = "pid", value_delimiter = ',')]
+    pids: Vec<u32>,
+    /// The nodes' key, to sign tokens with.
+    #[arg(long, value_name = "FILE", default_value = "data/development-key.pem")]
+    key: PathBuf,
     /// Print the report as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -238,13 +299,14 @@ enum CliError {
     #[error(transparent)]
     Pdptw(#[from] pdptw::NoInstance),
     #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
@@ -253,7 +315,9 @@ async fn main() -> ExitCode {
         .with_writer(io::stderr)
         .init();
     let done = match Cli::parse().command {
-        Command::Run(args) => go(*args).await,
+        Command::Run(args) => on_runtime(go(*args)),
+        Command::Connect(args) => on_runtime(hold(*args)),
+        Command::Generate => connect::generate().map(|()| 0).map_err(Into::into),
         Command::MatchSim(args) => compare(&args).map(|()| 0),
         Command::Mdrp(args) => deliver(&args),
         Command::Pdptw(args) => route(&args),
@@ -268,12 +332,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn go(args: RunArgs) -> Result<u8, CliError> {
-    let target = match &args.tokens_from {
-        Some(url) => Target::new(&args.url, token::Endpoint::new(url.clone()))?,
-        None => Target::new(&args.url, token::DevelopmentKey::read(&args.dev_key)?)?,
-    };
-    let is_json = args.json;
+fn on_runtime(doing: impl Future<Output = Result<u8, CliError>>) -> Result<u8, CliError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(doing)
+}
+
+/// Cancelled when somebody interrupts.
+fn interruption() -> CancellationToken {
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
     tokio::spawn(async move {
@@ -281,15 +345,59 @@ async fn go(args: RunArgs) -> Result<u8, CliError> {
             interrupted.cancel();
         }
     });
+    stop
+}
+
+async fn hold(args: ConnectArgs) -> Result<u8, CliError> {
+    let ConnectArgs { holders, askers, asks_per_s, within, .. } = args;
+    let storm = connect::Storm { holders, askers, asks_per_s, within };
+    let plan = connect::Plan {
+        sessions: args.sessions,
+        at: args.at,
+        key: args.key,
+        seed: args.seed,
+        drivers_percent: args.drivers_percent,
+        on_duty: args.on_duty,
+        per_s: args.per_s,
+        hold: args.hold,
+        lasting: args.lasting,
+        storm: args.storm.then_some(storm),
+        pids: args.pids,
+    };
+    let program = std::env::current_exe()?;
+    let generator = || {
+        let mut command = std::process::Command::new(&program);
+        command.arg("generate");
+        command
+    };
     let show = Show::new();
-    let report = run(options(args), target, stop, |progress| show.progress(progress)).await?;
+    let report =
+        connect::run(plan, generator, interruption(), |progress| show.progress(progress)).await?;
     show.end();
+    print(&report, args.json)?;
+    Ok(if report.is_sound() { 0 } else { 3 })
+}
+
+/// For people, or as JSON on the last line.
+fn print(report: &(impl Display + Serialize), is_json: bool) -> Result<(), CliError> {
     if is_json {
         writeln!(io::stderr(), "{report}")?;
-        say(&serde_json::to_string(&report)?)?;
-    } else {
-        say(&report.to_string())?;
+        return say(&serde_json::to_string(report)?);
     }
+    say(&report.to_string())
+}
+
+async fn go(args: RunArgs) -> Result<u8, CliError> {
+    let target = match &args.tokens_from {
+        Some(url) => Target::new(&args.url, token::Endpoint::new(url.clone()))?,
+        None => Target::new(&args.url, token::DevelopmentKey::read(&args.dev_key)?)?,
+    };
+    let is_json = args.json;
+    let show = Show::new();
+    let report =
+        run(options(args), target, interruption(), |progress| show.progress(progress)).await?;
+    show.end();
+    print(&report, is_json)?;
     Ok(report.exit_code())
 }
 
@@ -377,7 +485,7 @@ fn is_wanted(path: &Path, names: &[String]) -> bool {
 }
 
 /// The table for whoever looks, and one line of JSON for what reads.
-fn tell(report: &impl fmt::Display, json: &str, is_json: bool) -> Result<(), CliError> {
+fn tell(report: &impl Display, json: &str, is_json: bool) -> Result<(), CliError> {
     if is_json {
         writeln!(io::stderr(), "{report}")?;
         return say(json);
@@ -433,7 +541,7 @@ impl Show {
         Self { bar }
     }
 
-    fn progress(&self, progress: &Progress) {
+    fn progress(&self, progress: &impl Display) {
         match &self.bar {
             Some(bar) => {
                 bar.set_message(progress.to_string());

@@ -45,7 +45,8 @@ impl DevelopmentKey {
         Ok(Self { key: EncodingKey::from_ed_der(document.as_ref()) })
     }
 
-    fn sign(&self, principal: Principal) -> Result<String, NoToken> {
+    /// A token for this principal.
+    pub(crate) fn sign(&self, principal: Principal) -> Result<String, NoToken> {
         #[expect(clippy::disallowed_methods, reason = "a token says when it ends")]
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let claims = Claims {

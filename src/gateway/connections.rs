@@ -18,9 +18,9 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +28,19 @@ use tracing::{debug, warn};
 
 /// Longest head of a request, in bytes: a token of four KiB, and what proxies add.
 const HEAD_BYTES_MAX: usize = 16 * 1_024;
+
+/// Most connections that wait in the kernel to be let in, if it allows as many. One more is not refused: its
+/// client's kernel asks again after a second.
+const BACKLOG: u32 = 4_096;
+
+/// Lets the kernel take connections in.
+pub(crate) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Whoever was here a moment ago is in nobody's way.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +80,9 @@ pub(crate) async fn serve(
             continue;
         };
         drop(open.spawn(talk(stream, peer, router.clone(), http.clone(), seat, close.clone())));
+        // One newcomer, and then everybody who is here already: when thousands come at once, they wait in the
+        // kernel, where they cost nothing, and not in front of those who are served.
+        tokio::task::yield_now().await;
     }
     drop(listener);
     open.close();

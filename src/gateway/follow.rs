@@ -108,6 +108,9 @@ pub(crate) trait Watched: Debug + Send {
     /// All of it.
     fn whole(&self, events: Vec<String>) -> ActorView;
 
+    /// May it sleep, so that a sign of life would only keep it awake?
+    fn may_sleep(&self) -> bool;
+
     /// Has `by` been told all that is to be told of it?
     fn has_had_its_say(&self, by: Principal) -> bool;
 
@@ -154,6 +157,10 @@ impl<D: Shown> Watched for Watch<D> {
 
     fn whole(&self, events: Vec<String>) -> ActorView {
         actor_view(&*self.watching.state, self.id, self.watching.version, events)
+    }
+
+    fn may_sleep(&self) -> bool {
+        self.watching.state.idle_max().is_some()
     }
 
     fn has_had_its_say(&self, by: Principal) -> bool {

@@ -9,6 +9,7 @@
 //! Nothing in here waits for anything else in here: a slow answer does not keep the client from
 //! speaking, and a slow client is told goodbye.
 
+mod doing;
 mod following;
 mod inbound;
 mod lanes;
@@ -32,7 +33,7 @@ use crate::{
     },
 };
 use actors::{EntityKey, Refusal};
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use doing::Doing;
 use lanes::{Lanes, Said};
 use protocol::{
     Code, CommandId, JobId, OfferId, Refused, SessionId,
@@ -155,14 +156,16 @@ struct Session {
     is_welcomed: bool,
     replay: Replay,
     identity: Option<Identity>,
-    began: Instant,
     heard_at: Instant,
     said_at: Instant,
+    /// When its client must have shown a token, or a newer one.
     expires: Option<Instant>,
+    /// The node leaves, and then it is this session's turn.
+    leaves_at: Option<Instant>,
     frames: Rate,
     commands: Rate,
     strikes: Rate,
-    doing: FuturesUnordered<BoxFuture<'static, Deed>>,
+    doing: Doing,
     n_commands: usize,
     lanes: Lanes,
     follows: Vec<Follow>,
@@ -205,7 +208,7 @@ pub(crate) fn run(
         }
         Box::pin(session.retire(end.may_resume, end.goodbye.is_some())).await;
         let goodbye = end.goodbye.map(|refused| ServerFrame::Goodbye { refused });
-        session.socket.close(goodbye.as_ref(), end.code).await;
+        Box::pin(session.socket.close(goodbye.as_ref(), end.code)).await;
     }
 }
 
@@ -222,14 +225,14 @@ impl Session {
             replay: Replay::default(),
             socket,
             identity: None,
-            began: now,
             heard_at: now,
             said_at: now,
-            expires: None,
+            expires: Some(now + limits.identify_within),
+            leaves_at: None,
             frames: Rate::new(limits.frames_per_s, limits.frames_burst),
             commands: Rate::new(limits.commands_per_s, limits.commands_burst),
             strikes: Rate::new(1, limits.strikes_max),
-            doing: FuturesUnordered::new(),
+            doing: Doing::default(),
             n_commands: 0,
             lanes: Lanes::default(),
             follows: Vec::new(),
@@ -250,7 +253,6 @@ impl Session {
     async fn serve(&mut self, entering: Option<Entering>) -> Flow {
         self.hello()?;
         self.entering = entering.map(Box::new);
-        let mut drain = Box::pin(Gate::turn_to_leave(Arc::clone(&self.gate)));
         let mut timer = Box::pin(sleep_until(self.due()));
         loop {
             if let Some(entering) = self.entering.take() {
@@ -261,25 +263,25 @@ impl Session {
             if due < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(due);
             }
-            match self.turn(&mut timer, &mut drain).await {
+            match self.turn(&mut timer).await {
                 Turn::Heard(heard) => self.heard(heard)?,
                 Turn::Did(deed) => self.did(deed)?,
                 Turn::Changed(key, change) => self.changed(key, change)?,
                 Turn::Board(diff) => self.board(diff)?,
                 Turn::Time => {}
-                Turn::Drain => return self.finish().await,
+                Turn::Drain => self.leaves_at = Some(self.gate.turn_to_leave()),
                 Turn::LetGo(to) => return self.hand_in(to),
+            }
+            if self.leaves_at.is_some_and(|at| Instant::now() >= at) {
+                return Box::pin(self.finish()).await;
             }
             self.timely()?;
         }
     }
 
-    async fn turn(
-        &mut self,
-        timer: &mut Pin<Box<Sleep>>,
-        drain: &mut Pin<Box<impl Future<Output = ()>>>,
-    ) -> Turn {
+    async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Turn {
         let by = self.identity.map(|identity| identity.principal);
+        let is_leaving = self.leaves_at.is_some();
         let Self { socket, doing, follows, diffs, gate, let_go, .. } = self;
         let asked = async {
             match let_go {
@@ -311,7 +313,7 @@ impl Session {
             (key, change) = changed => Turn::Changed(key, change),
             diff = board => Turn::Board(diff),
             () = timer.as_mut() => Turn::Time,
-            () = drain.as_mut() => Turn::Drain,
+            () = gate.drain.cancelled(), if !is_leaving => Turn::Drain,
             to = asked => Turn::LetGo(to),
         }
     }
@@ -322,10 +324,8 @@ impl Session {
         let mut due = self.said_at + limits.heartbeat;
         let mut sooner = |at: Instant| due = due.min(at);
         sooner(self.silent_at());
-        if self.identity.is_none() {
-            sooner(self.began + limits.identify_within);
-        }
         self.expires.into_iter().for_each(&mut sooner);
+        self.leaves_at.into_iter().for_each(&mut sooner);
         self.pushes.due().into_iter().for_each(&mut sooner);
         if let Some(since) = self.socket.stalled_since() {
             sooner(since + limits.stall_max);
@@ -351,11 +351,11 @@ impl Session {
         let now = Instant::now();
         let gate = Arc::clone(&self.gate);
         let limits = &gate.session;
-        if self.identity.is_none() && now >= self.began + limits.identify_within {
-            return Err(End::because(close::UNAUTHENTICATED, unauthenticated()));
-        }
         if self.expires.is_some_and(|expires| now >= expires) {
-            let refused = Refused::new(Code::Unauthenticated, "the token has expired");
+            let refused = match self.identity {
+                Some(_) => Refused::new(Code::Unauthenticated, "the token has expired"),
+                None => unauthenticated(),
+            };
             return Err(End::because(close::UNAUTHENTICATED, refused));
         }
         if now >= self.silent_at() {

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite;
 /// How long a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
-const READ_BUFFER_BYTES: usize = 512;
+const READ_BUFFER_BYTES: usize = 256;
 /// Most bytes that wait inside a socket for a slow client, on top of the queue of frames.
 const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1_024;
 
@@ -188,8 +188,8 @@ impl Socket {
                 Poll::Ready(()) => {
                     self.is_flushed = true;
                     self.stalled_since = None;
-                    // A burst should not be paid for until the end of the session.
-                    self.queue.shrink_to(8);
+                    // Most sessions are idle most of the time.
+                    self.queue = VecDeque::new();
                 }
                 Poll::Pending => {
                     self.stalled_since.get_or_insert_with(Instant::now);

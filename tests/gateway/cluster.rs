@@ -161,6 +161,45 @@ async fn a_ride_goes_on_while_nodes_come_leave_and_are_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_without_weight_is_given_no_shard_and_serves_a_ride() {
+    let shared = Shared::new().await;
+    let owner = shared.node("owner");
+    let gateway = shared.node_with("gateway", &[("CLUSTER__WEIGHT", "0")]);
+    let is_up = |cluster: &Value| cluster["nodes"].as_array().unwrap().len() == 2;
+    seen(&gateway, is_up).await;
+
+    let mut driver = Client::connect(&gateway, driver(1)).await;
+    go_on_duty(&mut driver, PICKUP.offset_m(60.0, 0.0)).await;
+    let mut rider = Client::connect(&gateway, rider(1)).await;
+    let order = place_ride(&mut rider).await;
+    let offer = hear_offer(&mut driver).await;
+    accept(&mut driver, &offer).await;
+    hear_status(&mut rider, OrderStatus::Assigned).await;
+    driver.say(&position(PICKUP)).await;
+    insist(&mut driver, order, OrderAction::Arrive {}).await;
+    hear_status(&mut rider, OrderStatus::AtPickup).await;
+
+    let cluster = seen(&gateway, is_up).await;
+    let nodes = cluster["nodes"].as_array().unwrap();
+    let n_shards = |name: &str| {
+        nodes.iter().find(|it| it["node"] == name).unwrap()["n_shards"].as_u64().unwrap()
+    };
+    assert_eq!((n_shards("owner"), n_shards("gateway")), (1_024, 0));
+
+    // The owner leaves: there is nobody to take what it has, and it is not given to one who must not have it.
+    owner.terminate();
+    assert!(owner.wait().success());
+    let left = seen(&gateway, |it| it["n_orphans"] == 1_024).await;
+    assert!(
+        left["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|it| it["n_shards"] == 0 || it["standing"] == "dead")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn operators_look_pin_rebalance_and_drain() {
     let shared = Shared::new().await;
     let (first, second) = (shared.node("first"), shared.node("second"));

@@ -183,6 +183,9 @@ pub enum Notice {
         /** Did the watcher say so? Numbers are the watcher's. */
         by_watcher: bool,
     },
+    /// These are followed still, by the watcher's numbers, and so much was said of each: what
+    /// does not come then ends the watching. Said every few seconds, for silence ends it, too.
+    Followed(Vec<(u64, u64)>),
     /// What regions should know: of each entity the latest.
     Listed(Vec<ListedBytes>),
     /// A region has forgotten everybody: whoever is listed there lists itself again.

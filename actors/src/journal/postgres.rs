@@ -78,7 +78,8 @@ const NODE_BYTES_MAX: usize = 43;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How many write at once. Two keep a disk busy; more help where each write waits longer.
+    /// How many write at once. Two keep a disk busy; more help where each write waits longer. A member of a
+    /// cluster that is never given a shard has nothing to write, and needs none.
     pub committers: usize,
     /// How many connections only read.
     pub readers: u32,
@@ -115,6 +116,8 @@ pub struct PostgresJournal {
     readers: PgPool,
     closed: CancellationToken,
     tasks: TaskTracker,
+    /// It only looks, and has all the time there is.
+    is_patient: bool,
 }
 
 /// Why a journal could not be opened.
@@ -267,13 +270,17 @@ impl PostgresJournal {
             ownership.take_all(&mut first, now()).await?;
         }
 
+        let n_committers = match role {
+            Role::Alone => settings.committers.clamp(1, 64),
+            Role::Member => settings.committers.min(64),
+        };
         let shared = Arc::new(Shared {
             options: writing(&options, &session, settings),
             ownership,
             role,
             told: Told::default(),
             forgotten: Default::default(),
-            has_told: (0..settings.committers.clamp(1, 64)).map(|_| Notify::new()).collect(),
+            has_told: (0..n_committers).map(|_| Notify::new()).collect(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),
             reachable: watch::Sender::new(true),
@@ -284,7 +291,7 @@ impl PostgresJournal {
             .acquire_timeout(Duration::from_secs(1))
             .connect_lazy_with(reading(&options, &session, settings));
         let (mut committers, tasks) = (Vec::new(), TaskTracker::new());
-        for stripe in 1..=settings.committers.clamp(1, 64) as i16 {
+        for stripe in 1..=n_committers as i16 {
             let (requests, queue) = mpsc::channel(N_QUEUED_MAX);
             let connection = shared.options.connect().await?;
             let committer = Committer::new(Arc::clone(&shared), queue, connection, stripe);
@@ -300,6 +307,7 @@ impl PostgresJournal {
             readers,
             closed: CancellationToken::new(),
             tasks,
+            is_patient: false,
         };
         drop(journal.tasks.spawn(keep_watch(
             first,
@@ -349,7 +357,8 @@ impl PostgresJournal {
         });
         let tasks = TaskTracker::new();
         let closed = CancellationToken::new();
-        Ok(Self { committers: Arc::default(), shared, readers, closed, tasks })
+        let is_patient = true;
+        Ok(Self { committers: Arc::default(), shared, readers, closed, tasks, is_patient })
     }
 
     /// Refuses reads that could miss a commit of ours whose fate is open.
@@ -386,7 +395,7 @@ impl PostgresJournal {
         &'a self,
         read: impl Future<Output = Result<T, JournalError>> + Send + 'a,
     ) -> BoxFuture<'a, Result<T, JournalError>> {
-        if self.committers.is_empty() {
+        if self.is_patient {
             return read.boxed();
         }
         let late = |_| Err(JournalError::Unavailable("no answer in time".into()));

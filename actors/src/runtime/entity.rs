@@ -12,7 +12,7 @@ use super::{
     recent::{self, Fingerprint, First, Known, Recent},
     relay::Outgoing,
     shard::ToShard,
-    watchers::{Update, Watchers},
+    watchers::{Follower, Update, Watchers},
 };
 use crate::{
     Claim, Commit, Context, Decider, Effect, EntityKey, Format, Refusal, Version,
@@ -62,7 +62,7 @@ pub(super) enum Message<D: Decider> {
     /// The deadline may have come.
     Tick,
     /// Somebody wants to follow it.
-    Watch { updates: mpsc::Sender<Update<D>>, reply: StateReply<D>, permit: Permit },
+    Watch { follower: Follower<D>, reply: StateReply<D>, permit: Permit },
     /// Somebody wants to see it.
     Read { reply: StateReply<D>, permit: Permit },
     /// A region has forgotten it, or has moved.
@@ -275,8 +275,8 @@ impl<D: Decider> Awake<D> {
                 }
             }
             Message::Tick => self.tick().await?,
-            Message::Watch { updates, reply, permit } => {
-                self.birth.watchers.add(self.birth.id, updates);
+            Message::Watch { follower, reply, permit } => {
+                self.birth.watchers.add(self.birth.id, follower);
                 drop(permit);
                 reply.send(Ok((self.version, Arc::new(self.state.clone())))).ok();
             }
@@ -512,7 +512,7 @@ impl<D: Decider> Awake<D> {
                 .increment(1);
         }
         self.follow_state();
-        self.birth.watchers.tell(self.birth.id, || Update::Changed {
+        self.birth.watchers.tell(&self.birth.system, self.birth.id, || Update::Changed {
             version: self.version,
             state: Arc::new(self.state.clone()),
             events: events.into(),
@@ -566,7 +566,10 @@ impl<D: Decider> Awake<D> {
             self.armed = Some(due);
             self.birth.system.0.alarm.set(self.key, Some(due));
         }
-        self.birth.watchers.tell(self.birth.id, || Update::Seen(sighting));
+        if D::is_worth_seeing(&sighting) {
+            let tell = || Update::Seen(sighting);
+            self.birth.watchers.tell(&self.birth.system, self.birth.id, tell);
+        }
         self.publish(Vec::new());
         Ok(Ok(()))
     }
@@ -671,7 +674,7 @@ impl<D: Decider> Awake<D> {
     fn appear(&mut self) {
         if self.version > Version::default() {
             self.follow_state();
-            self.birth.watchers.tell(self.birth.id, || Update::Changed {
+            self.birth.watchers.tell(&self.birth.system, self.birth.id, || Update::Changed {
                 version: self.version,
                 state: Arc::new(self.state.clone()),
                 events: Arc::new([]),

@@ -33,6 +33,9 @@ use tracing::{error, info, warn};
 
 /// How often the arbiter is looked at when nothing calls for it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A node that is given no shard takes nothing and gives nothing: it need not know so soon, and there may be
+/// many of them. Whatever moves calls it all the same.
+const LOOK_EVERY_IDLY: Duration = Duration::from_secs(2);
 /// …and how often at most.
 const LOOK_GAP: Duration = Duration::from_millis(10);
 /// Everybody is called to look whenever a shard moves: so that a busy database does not do much else, a node
@@ -106,6 +109,7 @@ pub(super) async fn look(system: System) {
     let mut elsewhere = Vec::new();
     let mut is_well = true;
     let mut is_called = false;
+    let look_every = if membership.card.weight > 0 { LOOK_EVERY } else { LOOK_EVERY_IDLY };
     let mut soonest = Instant::now();
     let mut latest = soonest + LOOK_EVERY;
     loop {
@@ -150,7 +154,7 @@ pub(super) async fn look(system: System) {
         let now = Instant::now();
         is_called = false;
         soonest = now + ((now - began) * LOOK_SHARE).clamp(LOOK_GAP, LOOK_EVERY);
-        latest = now + LOOK_EVERY;
+        latest = now + look_every;
     }
 }
 

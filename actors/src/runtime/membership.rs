@@ -3,9 +3,9 @@
 use super::{
     System,
     custody::{Custody, Hold},
+    forwarding::Forwarding,
     post::Post,
     relay,
-    serve::Forwarding,
 };
 use crate::{
     Format,
@@ -60,6 +60,8 @@ pub(super) struct Membership {
     pub(super) arbiter: Arc<dyn Arbiter>,
     pub(super) hears: watch::Receiver<bool>,
     pub(super) post: Post,
+    /// What others follow here.
+    pub(super) forwarding: Forwarding,
     pub(super) routes: Routes,
     pub(super) custody: Custody,
     /// How everything stood when it was last looked at.
@@ -91,8 +93,6 @@ pub(super) struct State {
     pub(super) boards: BTreeMap<Incarnation, Instant>,
     /// How often each node had renewed its lease, and when that was first seen.
     pub(super) renewed: BTreeMap<Incarnation, (u64, Instant)>,
-    /// What others follow here, by the number they gave it.
-    pub(super) forwarding: BTreeMap<(Incarnation, u64), Forwarding>,
 }
 
 /// A shard that is on its way from here.
@@ -228,6 +228,7 @@ impl Membership {
             card,
             hears: transport.is_connected(),
             post: Post::new(me, transport),
+            forwarding: Forwarding::default(),
             routes: Routes::default(),
             custody: Custody::new(settings.waiting_max),
             picture: ArcSwap::from_pointee(picture),

@@ -90,6 +90,8 @@ struct Stream {
     at: Incarnation,
     entity: EntityKey,
     n: u64,
+    /// How much its owner had said of it when it last counted.
+    said: u64,
     heard_at: Instant,
     /// Takes what comes; does anyone still want more?
     take: Box<dyn FnMut(UpdateBytes) -> bool + Send>,
@@ -260,7 +262,7 @@ impl Post {
         let stream = self.number();
         let heard_at = Instant::now();
         let take = Box::new(take);
-        lock(&self.streams).insert(stream, Stream { at, entity, n: 0, heard_at, take });
+        lock(&self.streams).insert(stream, Stream { at, entity, n: 0, said: 0, heard_at, take });
         stream
     }
 
@@ -279,6 +281,22 @@ impl Post {
         (followed.n, followed.heard_at) = (n, Instant::now());
         // After a gap the follower begins anew, with the state as it then is.
         if is_next && (followed.take)(update) {
+            return false;
+        }
+        streams.remove(&stream);
+        true
+    }
+
+    /// Its owner has said so much of a stream. Does it have to be told that nobody follows it any more?
+    pub(super) fn still(&self, at: Incarnation, stream: u64, n: u64) -> bool {
+        let mut streams = lock(&self.streams);
+        let Some(followed) = streams.get_mut(&stream).filter(|it| it.at == at) else { return true };
+        followed.heard_at = Instant::now();
+        // What was missing the last time, too, does not come any more: it may be counted before it is sent, but
+        // not for so long.
+        let is_lost = followed.said > followed.n;
+        followed.said = n;
+        if !is_lost && (followed.take)(UpdateBytes::Still) {
             return false;
         }
         streams.remove(&stream);

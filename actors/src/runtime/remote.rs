@@ -9,10 +9,10 @@ use super::{
     key,
     membership::{Membership, Place},
     post::Outcome,
-    watchers::{Update, Watching},
+    watchers::{Sender, Update, Updates, Watching},
 };
 use crate::{
-    Card, EntityKey, Listing, Refusal, Version,
+    Card, Decider, EntityKey, Listing, Refusal, Version,
     cluster::{
         Incarnation,
         arbiter::Head,
@@ -24,10 +24,7 @@ use crate::{
 };
 use protocol::ShardId;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
 /// How long one try may take, for the message or its answer may have been lost. A second try while
 /// the first one is still at work is answered together with it.
@@ -133,9 +130,9 @@ impl System {
     ) -> Heard<Watching<D>> {
         let Some(membership) = self.membership() else { return Ok(None) };
         let entity = key::<D>(id);
-        let (to, updates) = mpsc::channel(self.0.settings.watch_queue_max);
+        let (mut to, updates) = Updates::channel(self.0.settings.watch_queue_max);
         let stream =
-            membership.post.follow(at.owner, entity, move |update| pass_on::<D>(&to, &update));
+            membership.post.follow(at.owner, entity, move |update| pass_on::<D>(&mut to, &update));
         let heard = self.hear_from(at, &Request::Watch { entity, stream }, until).await;
         let state = match heard {
             Ok(Some(Reply::State(Ok(state)))) => decoded(&state),
@@ -292,7 +289,7 @@ fn state_of<D: Hosted>(bytes: &StateBytes) -> Option<D> {
 
 /// Hands a follower what came from another node; does it want more? What cannot be read ends the
 /// following, and so does an update there is no room for: the follower begins anew.
-fn pass_on<D: Hosted>(to: &mpsc::Sender<Update<D>>, update: &UpdateBytes) -> bool {
+fn pass_on<D: Hosted>(to: &mut Sender<D>, update: &UpdateBytes) -> bool {
     let update = match update {
         UpdateBytes::Still => return !to.is_closed(),
         UpdateBytes::Seen(bytes) => envelope::decode(bytes).map(Update::Seen),
@@ -306,7 +303,23 @@ fn pass_on<D: Hosted>(to: &mpsc::Sender<Update<D>>, update: &UpdateBytes) -> boo
     let is_lossy = matches!(update, Update::Seen(_));
     match to.try_send(update) {
         Ok(()) => true,
-        Err(mpsc::error::TrySendError::Full(_)) => is_lossy,
-        Err(mpsc::error::TrySendError::Closed(_)) => false,
+        Err(error) => error.is_full() && is_lossy,
     }
+}
+
+/// An update as it goes to another node.
+pub(super) fn update_bytes<D: Decider>(update: &Update<D>) -> UpdateBytes {
+    match update {
+        Update::Changed { version, state, events } => UpdateBytes::Changed {
+            state: encoded(*version, &**state),
+            events: envelope::encode(&**events),
+        },
+        Update::Seen(sighting) => UpdateBytes::Seen(envelope::encode(sighting)),
+    }
+}
+
+/// A state as it goes to another node.
+pub(super) fn encoded<D: Decider>(version: Version, state: &D) -> StateBytes {
+    let (durable, soft) = (envelope::encode(state), envelope::encode(&state.soft()));
+    StateBytes { version, durable, soft }
 }

@@ -4,8 +4,9 @@ use super::{
     Answer, Ask, BREATHER, Hosted, Seat, System, Wished, by_kind,
     membership::{Membership, Place},
     publisher::{Interest, Published},
+    remote::encoded,
     shard::Instruction,
-    watchers::{Update, Watching},
+    watchers::Follower,
 };
 use crate::{
     EntityKey, Format, Refusal, Tell,
@@ -13,8 +14,7 @@ use crate::{
         Incarnation,
         arbiter::{Head, Standing},
         envelope::{
-            self, Bundle, Envelope, ListedBytes, Notice, PublishedBytes, Reply, Request,
-            SightBytes, StateBytes, UpdateBytes,
+            self, Bundle, Envelope, ListedBytes, Notice, PublishedBytes, Reply, Request, SightBytes,
         },
         transport::Incoming,
     },
@@ -29,14 +29,13 @@ use protocol::{CommandId, Identifier, Principal, ShardId};
 use std::{borrow::Cow, time::Duration};
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, timeout},
+    time::{Instant, MissedTickBehavior},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 /// How long a request waits for a shard that is moving here, before its sender is told to ask again.
 const PARKED_MAX: Duration = Duration::from_millis(500);
-/// How often the follower of an entity that does not change hears that it is still followed.
+/// How often another node hears what is still followed here, whatever has become of it.
 const STILL_EVERY: Duration = Duration::from_secs(5);
 /// How long another node is told what boards show after it last asked.
 const BOARD_LEASE: Duration = Duration::from_secs(15);
@@ -46,12 +45,6 @@ const BOARD_EVERY: Duration = Duration::from_millis(250);
 const BOARD_PAGE: usize = 1_000;
 /// How often what others left behind is tidied up.
 const TEND_EVERY: Duration = Duration::from_secs(1);
-
-/// Something that another node follows here; ends when dropped.
-#[derive(Debug)]
-pub(super) struct Forwarding {
-    _until: DropGuard,
-}
 
 /// Reads what other nodes write, for ever.
 pub(super) async fn run(system: System, mut incoming: mpsc::Receiver<Incoming>) {
@@ -139,7 +132,7 @@ async fn answer(system: System, asked: Asked, request: Request) {
             by_kind!(entity.kind, D => read::<D>(&system, asked, entity).await)
         }
         Request::Watch { entity, stream } => {
-            return by_kind!(entity.kind, D => watch::<D>(&system, asked, entity, stream).await);
+            by_kind!(entity.kind, D => watch::<D>(&system, asked, entity, stream).await)
         }
     };
     membership.post.reply(&system, from, asked.call, &reply);
@@ -205,23 +198,24 @@ async fn read<D: Hosted>(system: &System, asked: Asked, entity: EntityKey) -> Re
     }
 }
 
-async fn watch<D: Hosted>(system: &System, asked: Asked, entity: EntityKey, stream: u64) {
-    let Some(membership) = system.membership() else { return };
+/// Answers with the state; what becomes of it is told by whoever knows first: the entity itself.
+async fn watch<D: Hosted>(system: &System, asked: Asked, entity: EntityKey, stream: u64) -> Reply {
+    let Some(membership) = system.membership() else { return Reply::Later };
+    let to = asked.from;
+    membership.forwarding.begin(to, stream);
     let reply = loop {
         if let Err(elsewhere) = asked.is_served_here(system).await {
             break elsewhere;
         }
-        match system.watch_here::<D>(D::Id::from_uuid(entity.id), asked.until).await {
-            Ok(Some(watching)) => {
-                let state = encoded(watching.version, &*watching.state);
-                membership.post.reply(system, asked.from, asked.call, &Reply::State(Ok(state)));
-                return forward(system, membership, asked.from, stream, watching);
-            }
+        let follower = Follower::There { to, stream };
+        match system.follow_here::<D>(D::Id::from_uuid(entity.id), follower, asked.until).await {
+            Ok(Some((version, state))) => return Reply::State(Ok(encoded(version, &*state))),
             Ok(None) => tokio::time::sleep(BREATHER).await,
             Err(refusal) => break Reply::State(Err(refusal)),
         }
     };
-    membership.post.reply(system, asked.from, asked.call, &reply);
+    membership.forwarding.end(to, stream);
+    reply
 }
 
 impl Asked {
@@ -244,53 +238,6 @@ impl Asked {
             Err(_) => Err(Reply::Later),
         }
     }
-}
-
-/// Sends another node what becomes of an entity, until either side has enough.
-fn forward<D: Hosted>(
-    system: &System,
-    membership: &Membership,
-    to: Incarnation,
-    stream: u64,
-    mut watching: Watching<D>,
-) {
-    let token = CancellationToken::new();
-    let forwarding = Forwarding { _until: token.clone().drop_guard() };
-    membership.state().forwarding.insert((to, stream), forwarding);
-    let system = system.clone();
-    system.clone().spawn(async move {
-        let Some(membership) = system.membership() else { return };
-        let mut n = 0;
-        loop {
-            let update = tokio::select! {
-                // Whoever has had enough gets nothing more.
-                biased;
-                () = token.cancelled() => return,
-                update = timeout(STILL_EVERY, watching.updates.recv()) => update,
-            };
-            let update = match update {
-                Ok(Some(Update::Changed { version, state, events })) => UpdateBytes::Changed {
-                    state: encoded(version, &*state),
-                    events: envelope::encode(&*events),
-                },
-                Ok(Some(Update::Seen(sighting))) => UpdateBytes::Seen(envelope::encode(&sighting)),
-                Ok(None) => break,
-                Err(_) => UpdateBytes::Still,
-            };
-            n += 1;
-            let notice = Notice::Update { stream, n, update };
-            if membership.post.notify(&system, to, &notice).is_err() {
-                break;
-            }
-        }
-        membership.post.notify(&system, to, &Notice::End { stream, by_watcher: false }).ok();
-        membership.state().forwarding.remove(&(to, stream));
-    });
-}
-
-fn encoded<D: Hosted>(version: crate::Version, state: &D) -> StateBytes {
-    let (durable, soft) = (envelope::encode(state), envelope::encode(&state.soft()));
-    StateBytes { version, durable, soft }
 }
 
 /// Lets entities see what was seen elsewhere; says which of it was rubbish.
@@ -328,9 +275,17 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
             }
         }
         Notice::End { stream, by_watcher: true } => {
-            membership.state().forwarding.remove(&(from, stream));
+            membership.forwarding.end(from, stream);
         }
         Notice::End { stream, by_watcher: false } => membership.post.unfollow(stream),
+        Notice::Followed(streams) => {
+            for (stream, n) in streams {
+                if membership.post.still(from, stream, n) {
+                    let end = Notice::End { stream, by_watcher: true };
+                    membership.post.notify(system, from, &end).ok();
+                }
+            }
+        }
         Notice::Listed(listed) => {
             listed.into_iter().for_each(|it| listed_by(system, membership, from, &it));
         }
@@ -410,6 +365,7 @@ fn show_board(system: &System, membership: &Membership, to: Incarnation) {
 /// Tidies up what other nodes left behind, for ever.
 pub(super) async fn tend(system: System) {
     let Some(membership) = system.membership() else { return };
+    let mut still_at = Instant::now() + STILL_EVERY;
     loop {
         tokio::time::sleep(TEND_EVERY).await;
         membership.post.sweep();
@@ -417,8 +373,14 @@ pub(super) async fn tend(system: System) {
         let is_gone = |who: &Incarnation| {
             picture.members.get(who).is_none_or(|it| it.standing == Standing::Dead)
         };
+        membership.forwarding.retain(|who| !is_gone(&who));
+        if still_at <= Instant::now() {
+            still_at = Instant::now() + STILL_EVERY;
+            membership.forwarding.pages(|to, page| {
+                membership.post.notify(&system, to, &Notice::Followed(page)).ok();
+            });
+        }
         let mut state = membership.state();
-        state.forwarding.retain(|(who, _), _| !is_gone(who));
         state.boards.retain(|who, _| !is_gone(who));
     }
 }

@@ -235,11 +235,11 @@ impl<D: Decider> Actor for Shard<D> {
             ToShard::Instruct(instruction) => self.instruct(&instruction, &myself, roll),
             ToShard::Arrive(everyone) => self.arrive(everyone, &myself, roll),
             ToShard::Depart(to) => {
-                roll.close();
+                roll.close(&self.system);
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Depart(to.clone())));
             }
             ToShard::Abandon => {
-                roll.close();
+                roll.close(&self.system);
                 roll.by_id.values().for_each(|it| it.actor.kill());
                 self.n_awake.fetch_sub(roll.by_id.len(), Ordering::AcqRel);
                 // Its successor, should the shard come back, starts with nobody.
@@ -369,7 +369,7 @@ impl<D: Decider> Shard<D> {
                         resident.send(Message::MayIdle { is_forced: *is_forced });
                     }
                 }
-                roll.watchers.sweep();
+                roll.watchers.sweep(&self.system);
                 let window = Duration::from_millis(self.system.0.settings.falls_window_ms);
                 roll.falls
                     .retain(|_, falls| falls.last().is_some_and(|last| now.since(*last) < window));
@@ -445,9 +445,9 @@ impl<D: Decider> Shard<D> {
 
 impl<D: Decider> Roll<D> {
     /// Whoever follows one of its entities looks for it elsewhere.
-    fn close(&mut self) {
+    fn close(&mut self, system: &System) {
         self.is_closed = true;
-        self.watchers.clear();
+        self.watchers.clear(system);
     }
 }
 

@@ -1,11 +1,14 @@
 //! Who follows which entity. Kept by the shard, so that a watched entity may sleep or fall.
 
-use crate::{Decider, Version};
+use super::{System, remote};
+use crate::{Decider, Version, cluster::Incarnation};
+use futures_channel::mpsc;
+use futures_util::StreamExt;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
 };
-use tokio::sync::mpsc;
 
 /// An entity being followed. When `updates` ends, the follower was too slow: watch again.
 #[derive(Debug)]
@@ -15,7 +18,29 @@ pub struct Watching<D: Decider> {
     /// The state when following began.
     pub state: Arc<D>,
     /// What came after.
-    pub updates: mpsc::Receiver<Update<D>>,
+    pub updates: Updates<D>,
+}
+
+/// What becomes of an entity, in order.
+#[derive(Debug)]
+pub struct Updates<D: Decider>(mpsc::Receiver<Update<D>>);
+
+impl<D: Decider> Updates<D> {
+    /// A way to a follower for whom at most so many may wait.
+    pub(super) fn channel(max: usize) -> (Sender<D>, Self) {
+        let (to, updates) = mpsc::channel(max);
+        (to, Self(updates))
+    }
+
+    /// The next one; none, if no more will come.
+    pub async fn recv(&mut self) -> Option<Update<D>> {
+        self.0.next().await
+    }
+
+    /// The same, for whoever polls.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update<D>>> {
+        self.0.poll_next_unpin(cx)
+    }
 }
 
 /// What a follower is told.
@@ -46,8 +71,49 @@ impl<D: Decider> Clone for Update<D> {
     }
 }
 
+/// The way to a follower on this node. It takes no room while nothing is on it.
+pub(super) type Sender<D> = mpsc::Sender<Update<D>>;
+
 /// Where a follower's updates go.
-type Follower<D> = mpsc::Sender<Update<D>>;
+#[derive(Debug)]
+pub(super) enum Follower<D: Decider> {
+    /// To somebody on this node.
+    Here(Sender<D>),
+    /// To another node, under the number it gave.
+    There { to: Incarnation, stream: u64 },
+}
+
+impl<D: Decider> Follower<D> {
+    /// Tells it; does it want to hear more? Whoever is full does not, unless it is of a sighting, which the
+    /// next one supersedes.
+    fn tell(&mut self, system: &System, update: &Update<D>) -> bool {
+        match self {
+            Self::Here(to) => match to.try_send(update.clone()) {
+                Ok(()) => true,
+                Err(error) => error.is_full() && matches!(update, Update::Seen(_)),
+            },
+            Self::There { to, stream } => {
+                system.forward(*to, *stream, || remote::update_bytes(update))
+            }
+        }
+    }
+
+    fn is_gone(&self, system: &System) -> bool {
+        match self {
+            Self::Here(to) => to.is_closed(),
+            Self::There { to, stream } => !system.is_forwarded(*to, *stream),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::There { to, stream }, Self::There { to: them, stream: theirs }) => {
+                to == them && stream == theirs
+            }
+            (Self::Here(_), _) | (_, Self::Here(_)) => false,
+        }
+    }
+}
 
 /// The followers of one shard's entities.
 #[derive(Debug)]
@@ -64,36 +130,42 @@ impl<D: Decider> Default for Watchers<D> {
 impl<D: Decider> Watchers<D> {
     pub(super) fn add(&self, id: D::Id, follower: Follower<D>) {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
-        by_id.entry(id).or_default().push(follower);
+        let followers = by_id.entry(id).or_default();
+        // Whoever asks once more, because an entity fell before it answered, is told everything once.
+        if !followers.iter().any(|it| it.is(&follower)) {
+            // Most are followed by one.
+            followers.reserve_exact(1);
+            followers.push(follower);
+        }
     }
 
     /// Builds the update only if somebody follows. Whoever is gone is forgotten; whoever is full is
     /// cut off, unless the update is a sighting, which the next one supersedes.
-    pub(super) fn tell(&self, id: D::Id, make: impl FnOnce() -> Update<D>) {
+    pub(super) fn tell(&self, system: &System, id: D::Id, make: impl FnOnce() -> Update<D>) {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(followers) = by_id.get_mut(&id) else { return };
         let update = make();
-        let is_lossy = matches!(update, Update::Seen(_));
-        followers.retain(|follower| match follower.try_send(update.clone()) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => is_lossy,
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-        });
+        followers.retain_mut(|follower| follower.tell(system, &update));
         if followers.is_empty() {
             by_id.remove(&id);
         }
     }
 
     /// Lets all followers know that nothing more comes from here.
-    pub(super) fn clear(&self) {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    pub(super) fn clear(&self, system: &System) {
+        let all = std::mem::take(&mut *self.by_id.lock().unwrap_or_else(PoisonError::into_inner));
+        for follower in all.into_values().flatten() {
+            if let Follower::There { to, stream } = follower {
+                system.end_forwarding(to, stream);
+            }
+        }
     }
 
     /// Forgets followers that are gone.
-    pub(super) fn sweep(&self) {
+    pub(super) fn sweep(&self, system: &System) {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         by_id.retain(|_, followers| {
-            followers.retain(|follower| !follower.is_closed());
+            followers.retain(|follower| !follower.is_gone(system));
             !followers.is_empty()
         });
     }

@@ -97,6 +97,15 @@ impl Default for Habits {
     }
 }
 
+impl Habits {
+    /// How long to pause after so many failures in a row. Everybody who was cut off at once must not come back
+    /// at once: anywhere from nothing to a ceiling that doubles.
+    pub fn pause(&self, n_failed: u32, rng: &mut impl Rng) -> Duration {
+        let ceiling = self.pause_first.saturating_mul(2_u32.saturating_pow(n_failed));
+        ceiling.min(self.pause_max).mul_f64(rng.random_range(0.0..=1.0))
+    }
+}
+
 /// Where a client stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -843,14 +852,8 @@ impl Core {
 
     /// The connection is over, or never was: the next attempt, after `wait` at the least.
     fn come_back(&mut self, wait: Option<Duration>, now: Instant) {
-        let ceiling = self
-            .habits
-            .pause_first
-            .saturating_mul(2_u32.saturating_pow(self.n_failed))
-            .min(self.habits.pause_max);
+        let jitter = self.habits.pause(self.n_failed, &mut self.rng);
         self.n_failed = self.n_failed.saturating_add(1);
-        // Everybody who was cut off at once must not come back at once: anywhere from nothing to all of it.
-        let jitter = ceiling.mul_f64(self.rng.random_range(0.0..=1.0));
         let until = now + wait.unwrap_or_default() + jitter;
         match std::mem::replace(&mut self.stage, Stage::Waiting { until }) {
             Stage::Open(line) => self.at = line.here,

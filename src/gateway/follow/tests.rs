@@ -23,6 +23,10 @@ impl Watched for Fake {
         unreachable!("nobody asks for it")
     }
 
+    fn may_sleep(&self) -> bool {
+        true
+    }
+
     fn has_had_its_say(&self, _by: Principal) -> bool {
         self.is_over
     }

@@ -33,7 +33,7 @@ impl Session {
         &mut self.follows[index]
     }
 
-    pub(super) fn open(&self, key: EntityKey, after: Duration) {
+    pub(super) fn open(&mut self, key: EntityKey, after: Duration) {
         let follow = self.follows.iter().find(|follow| follow.key == key);
         let known = follow.filter(|it| it.wants.own).and_then(|it| it.known);
         let opening = follow::open(self.gate.system.clone(), key, after, known);

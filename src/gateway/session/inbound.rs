@@ -258,7 +258,11 @@ impl Session {
     }
 
     pub(super) fn sign_of_life(&self, by: Principal) {
-        if let Principal::Driver(id) = by {
+        let Principal::Driver(id) = by else { return };
+        let follow = self.follows.iter().find(|follow| follow.key == id.into());
+        // Nobody asks whether a driver who does not work is there, and to say so would keep its actor awake.
+        let may_sleep = follow.and_then(|it| it.watch.as_ref()).is_some_and(|it| it.may_sleep());
+        if !may_sleep {
             self.gate.system.see(Sight::Driver(id, Sighting::Heartbeat));
         }
     }
@@ -345,7 +349,7 @@ impl Session {
         }
     }
 
-    pub(super) fn see_offer(&self, by: Principal, offer: OfferId) {
+    pub(super) fn see_offer(&mut self, by: Principal, offer: OfferId) {
         let gate = Arc::clone(&self.gate);
         let wish = Wish::Driver { id: None, action: DriverAction::SeeOffer { offer } };
         let perform = async move {

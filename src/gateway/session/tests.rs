@@ -1,4 +1,30 @@
 use super::*;
+use crate::{
+    auth::Keys,
+    gateway::Gateway,
+    node::now,
+    settings::{JournalKind, Settings},
+};
+use actors::{
+    journal::memory::MemoryJournal,
+    runtime::{Clock, System},
+};
+use axum::Router;
+use futures_util::{SinkExt, StreamExt};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use protocol::{
+    DriverId, Principal, RiderId,
+    codec::Codec,
+    work::{DriverAction, DutyWish, Vehicle, VehicleKind, Wish},
+};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+
+/// Longer than anything here should take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a future takes that is made of this.
 fn bytes_of<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
@@ -10,4 +36,107 @@ fn a_session_is_small_for_most_of_them_do_nothing() {
     let (session, task) = (size_of::<Session>(), bytes_of(run));
     assert!(session <= 1_024, "{session}");
     assert!(task <= 2_048, "{task}");
+}
+
+/// A phone that hears and says what it is told to.
+struct Phone(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Phone {
+    async fn connect(gateway: &Gateway, keys: &Keys, principal: Principal) -> Self {
+        let mut request =
+            format!("ws://{}/v1/ws", gateway.address()).into_client_request().unwrap();
+        let token = keys.mint(principal, Duration::from_secs(600), now()).unwrap();
+        let headers = request.headers_mut();
+        headers.insert("sec-websocket-protocol", Codec::MsgPack.subprotocol().parse().unwrap());
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let (socket, _) = connect_async(request).await.unwrap();
+        let mut phone = Self(socket);
+        phone.hear(|frame| matches!(frame, ServerFrame::Welcome { .. })).await;
+        phone
+    }
+
+    async fn say(&mut self, frame: &ClientFrame) {
+        self.0.send(Message::binary(Codec::MsgPack.encode(frame).unwrap())).await.unwrap();
+    }
+
+    async fn hear(&mut self, is_wanted: impl Fn(&ServerFrame) -> bool) {
+        let heard = async {
+            while let Some(message) = self.0.next().await {
+                let Message::Binary(bytes) = message.unwrap() else { continue };
+                if is_wanted(&Codec::MsgPack.decode_unbounded(&bytes).unwrap()) {
+                    return;
+                }
+            }
+            panic!("the socket was closed");
+        };
+        tokio::time::timeout(PATIENCE, heard).await.expect("in time");
+    }
+
+    async fn beat(&mut self) {
+        self.say(&ClientFrame::Heartbeat { heard: None }).await;
+        self.hear(|frame| matches!(frame, ServerFrame::Heartbeat { .. })).await;
+    }
+
+    async fn go_on_duty(&mut self) {
+        let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: Vec::new() };
+        let action = DriverAction::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle) };
+        let (id, wish) = (CommandId::mint(), Wish::Driver { id: None, action });
+        self.say(&ClientFrame::Command { id, wish }).await;
+        self.hear(|frame| matches!(frame, ServerFrame::Result { .. })).await;
+    }
+}
+
+/// Waits until so many are awake; lets everyone sleep meanwhile who may, if that is wanted.
+async fn until_awake(system: &System, n: usize, may_sleep: bool) {
+    let slept = async {
+        while system.n_awake() != n {
+            if may_sleep {
+                system.sleep_all();
+            }
+            // It takes a moment to ask four thousand shards.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, slept).await.expect("in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_only_there_lets_its_actor_sleep_and_who_works_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::read(None, Some(JournalKind::Memory)).unwrap();
+    settings.gateway.listen = "127.0.0.1:0".parse().unwrap();
+    settings.journal.dir = dir.path().to_path_buf();
+    let keys = || Keys::open(&settings.auth, settings.profile, &settings.journal.dir).unwrap();
+    let journal = Arc::new(MemoryJournal::default());
+    let system =
+        System::start(journal, Clock::Machine, settings.runtime, settings.regions()).await.unwrap();
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let gateway =
+        Gateway::open(system.clone(), keys(), &settings, metrics, Router::new()).await.unwrap();
+    let (rider, driver) = (Principal::Rider(RiderId::nth(1)), Principal::Driver(DriverId::nth(1)));
+
+    let mut rider = Phone::connect(&gateway, &keys(), rider).await;
+    let mut driver = Phone::connect(&gateway, &keys(), driver).await;
+    // Both are followed from now on.
+    until_awake(&system, 2, false).await;
+    until_awake(&system, 0, true).await;
+    for phone in [&mut rider, &mut driver] {
+        phone.beat().await;
+        phone.beat().await;
+    }
+    // A heartbeat is answered after it was passed on, so whoever was woken by one is awake by now.
+    assert_eq!(system.n_awake(), 0, "a heartbeat woke somebody");
+
+    driver.go_on_duty().await;
+    driver.beat().await;
+    until_awake(&system, 1, true).await;
+    for _ in 0..10 {
+        system.sleep_all();
+        driver.beat().await;
+    }
+    assert_eq!(system.n_awake(), 1, "a driver on duty may not sleep");
+    drop((rider, driver));
+    gateway.leave(PATIENCE).await;
+    gateway.close(PATIENCE).await;
+    assert!(system.drain(PATIENCE).await);
 }

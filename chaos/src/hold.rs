@@ -1,0 +1,147 @@
+//! As many sessions as the machine holds: owners of shards, gateways without any, and a crowd that is only there.
+//!
+//! A process may open 20,000 files here, so a million sockets take 55 gateways, and as many processes at their
+//! other ends. Nothing is broken, but for the sockets themselves if a storm is asked for.
+
+use crate::{
+    Outcome,
+    fleet::{Fleet, Needs, Programs},
+    say,
+};
+use clap::Args;
+use loadtest::{
+    CancellationToken,
+    connect::{self, Plan, Storm},
+};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+/// Most sessions of one gateway, of the 20,000 files a process may open.
+const PER_GATEWAY: u64 = 19_000;
+/// Connections to the database: five of each gateway, some twenty of each owner.
+const POSTGRES: [&str; 1] = ["max_connections=800"];
+/// A crowd from few addresses is no attack here, and all of it may be cut off. Sixty processes share few cores, so
+/// nobody is declared dead for having been late.
+const SETTINGS: [(&str, &str); 5] = [
+    ("CLUSTER__TTL", "20s"),
+    ("CLUSTER__RENEW", "4s"),
+    ("GATEWAY__HANDSHAKES_PER_S", "100000"),
+    ("GATEWAY__HANDSHAKES_BURST", "100000"),
+    ("TELEMETRY__FILTER", "warn,ractor=error,sqlx=error,async_nats=error"),
+];
+
+/// How many, and where.
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    /// How many sessions.
+    #[arg(long, default_value_t = 18_000)]
+    sessions: u64,
+    /// How many nodes hold the shards.
+    #[arg(long, default_value_t = 1)]
+    owners: usize,
+    /// How many nodes only talk to clients; as many as the sessions take, if nobody says.
+    #[arg(long)]
+    gateways: Option<usize>,
+    /// How many sessions are opened a second.
+    #[arg(long, default_value_t = 1_000.0)]
+    per_s: f64,
+    /// How long all of them are held.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    hold: Duration,
+    /// The longest that opening, holding and the storm may take.
+    #[arg(long = "for", default_value = "40m", value_parser = humantime::parse_duration)]
+    lasting: Duration,
+    /// How many of a hundred are drivers; the others are riders.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
+    drivers_percent: u8,
+    /// Let drivers start to work, so that their actors stay awake.
+    #[arg(long)]
+    on_duty: bool,
+    /// Repeats a crowd: the same people.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Then cut all off at once, and wait until they are back.
+    #[arg(long)]
+    storm: bool,
+    /// Drivers among them who are told what they do not acknowledge.
+    #[arg(long, default_value_t = 200)]
+    holders: u32,
+    /// Drivers who are not cut off.
+    #[arg(long, default_value_t = 100)]
+    askers: u32,
+    /// How many commands those say a second, together.
+    #[arg(long, default_value_t = 50)]
+    asks_per_s: u32,
+    /// How long coming back may take.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    within: Duration,
+    /// Print the report as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Starts a fleet and a crowd, and says what came of it. Everything ends with us.
+pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
+    let n_gateways =
+        hold.gateways.unwrap_or_else(|| hold.sessions.div_ceil(PER_GATEWAY).max(1) as usize);
+    let needs = Needs {
+        n_nodes: hold.owners.max(1),
+        n_gateways,
+        settings: &SETTINGS,
+        postgres: &POSTGRES,
+        ..Needs::USUAL
+    };
+    let mut fleet = Fleet::start(programs, needs).await?;
+    // Without gateways, owners talk to clients themselves.
+    let n_owners = if n_gateways > 0 { needs.n_nodes } else { 0 };
+    let at = fleet.nodes[n_owners..].iter().map(|node| node.address).collect();
+    let pids = fleet.nodes.iter().filter_map(|node| node.pid()).collect();
+    let storm = Storm {
+        holders: hold.holders,
+        askers: hold.askers,
+        asks_per_s: hold.asks_per_s,
+        within: hold.within,
+    };
+    let plan = Plan {
+        sessions: hold.sessions,
+        at,
+        key: fleet.key_file(),
+        seed: hold.seed,
+        drivers_percent: hold.drivers_percent,
+        on_duty: hold.on_duty,
+        per_s: hold.per_s,
+        hold: hold.hold,
+        lasting: hold.lasting,
+        storm: hold.storm.then_some(storm),
+        pids,
+    };
+    let program = std::env::current_exe()?;
+    let generator = || {
+        let mut command = std::process::Command::new(&program);
+        command.arg("generate");
+        command
+    };
+    let show = |progress: &connect::Progress| {
+        // Nobody reads a progress line that cannot be written.
+        drop(writeln!(io::stderr(), "{progress}"));
+    };
+    let report = connect::run(plan, generator, CancellationToken::new(), show).await?;
+    match hold.json {
+        true => {
+            writeln!(io::stderr(), "{report}")?;
+            say(&serde_json::to_string(&report)?)?;
+        }
+        false => say(report.to_string().trim_end())?,
+    }
+    let panics = fleet.panics();
+    for panic in &panics {
+        say(panic)?;
+    }
+    let is_sound = report.is_sound() && panics.is_empty();
+    if !is_sound {
+        say(&format!("logs are in {}", fleet.keep().display()))?;
+    }
+    Ok(is_sound)
+}

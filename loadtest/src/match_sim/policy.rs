@@ -22,8 +22,10 @@ pub enum Policy {
     Hold,
     /// The same every second, among drivers who end a ride soon, too.
     HoldAhead,
-    /// The same, and idle drivers are told where to wait: what a node does.
-    Outrider,
+    /// The closest pair first, and idle drivers are told where to wait.
+    ClosestSpread,
+    /// With hold, and idle drivers are told where to wait. Nodes do not tell them yet.
+    HoldSpread,
 }
 
 impl fmt::Display for Policy {
@@ -73,11 +75,12 @@ impl Policy {
             Self::Optimal10 => rules(10, Pairing::Joint, OfferPolicy::Sequential),
             Self::Optimal30 => rules(30, Pairing::Joint, OfferPolicy::Sequential),
             Self::Hold => rules(2, Pairing::Joint, OfferPolicy::BatchOptimal),
-            Self::HoldAhead | Self::Outrider => Rules {
+            Self::HoldAhead => Rules {
                 ahead: Duration::from_secs(120),
-                spreads: self == Self::Outrider,
                 ..rules(1, Pairing::Joint, OfferPolicy::BatchOptimal)
             },
+            Self::ClosestSpread => Rules { spreads: true, ..Self::ClosestPair.rules() },
+            Self::HoldSpread => Rules { spreads: true, ..Self::Hold.rules() },
         }
     }
 }

@@ -4,8 +4,8 @@ use super::{Eta, Leg, Router, Spot};
 use protocol::{Point, work::VehicleKind};
 use serde::{Deserialize, Serialize};
 
-/// One way in ten takes less than this part of what was expected, in percent; on New York's streets,
-/// with one factor for all of them.
+/// One way in ten takes less than this part of what was expected, in percent. A guess: no trip's duration was
+/// measured against it.
 const LOW_PERCENT: u64 = 65;
 /// One in ten takes more than this.
 const HIGH_PERCENT: u64 = 155;

@@ -10,6 +10,7 @@ use crate::cluster::{
 };
 use std::{
     collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -69,8 +70,8 @@ impl Forwarding {
         loop {
             let page: Vec<_> = {
                 let streams = self.lock();
-                let from = after.map_or((Incarnation(0), 0), |(to, stream)| (to, stream + 1));
-                let mut rest = streams.range(from..).peekable();
+                let from = after.map_or(Unbounded, Excluded);
+                let mut rest = streams.range((from, Unbounded)).peekable();
                 let Some(((first, _), _)) = rest.peek() else { return };
                 let first = *first;
                 let page = rest.take_while(|((to, _), _)| *to == first).take(PAGE);

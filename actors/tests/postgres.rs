@@ -298,6 +298,8 @@ impl Tunnel {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_nobody_answers_ends_and_takes_no_connection_with_it() {
     let database = TestDatabase::start().await;
+    // Tables are made with all the time there is.
+    open(&database).await.close().await.unwrap();
     let tunnel = Tunnel::dig(&database.options()).await;
     let patience = Duration::from_millis(500);
     let settings = Settings { patience, readers: 1, ..Settings::default() };

@@ -172,6 +172,7 @@ pub(crate) struct GatewaySettings {
     #[serde(with = "humantime_serde")]
     pub(crate) resume_within: Duration,
     pub(crate) suspended_max: usize,
+    pub(crate) suspended_bytes_max: usize,
     pub(crate) session: SessionSettings,
 }
 

@@ -384,10 +384,7 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
         .with_state(Arc::clone(&gate))
         .merge(extra)
         .fallback(|| async { Answered(translate::not_found("this path")) })
-        .method_not_allowed_fallback(|| async {
-            let refused = Refused::new(Code::Invalid, "this path knows other methods");
-            (StatusCode::METHOD_NOT_ALLOWED, axum::Json(refused))
-        })
+        .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), within_time))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(|_| {
@@ -399,6 +396,11 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
     router
+}
+
+async fn no_such_method() -> Response {
+    let refused = Refused::new(Code::Invalid, "this path knows other methods");
+    (StatusCode::METHOD_NOT_ALLOWED, axum::Json(refused)).into_response()
 }
 
 /// Answers late requests instead of leaving them to hang.

@@ -188,7 +188,7 @@ pub(crate) struct SessionSettings {
     pub(crate) frames_burst: u32,
     pub(crate) commands_per_s: u32,
     pub(crate) commands_burst: u32,
-    pub(crate) inflight_max: usize,
+    pub(crate) inflight_max: u16,
     pub(crate) queue_max: usize,
     #[serde(with = "humantime_serde")]
     pub(crate) stall_max: Duration,

@@ -1,6 +1,6 @@
 //! The REST routes and their description, which are one and the same list.
 
-use super::{Gate, cluster, events, health, rest, stream};
+use super::{Gate, cluster, events, health, no_such_method, rest, stream};
 use axum::Router;
 use protocol::{Refused, view, work};
 use std::sync::Arc;
@@ -12,7 +12,10 @@ use utoipa::{
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 /// What is said about the API as a whole.
 #[derive(Debug, OpenApi)]
@@ -48,10 +51,10 @@ impl Modify for BearerToken {
 
 /// Every REST route, and the document that describes them. Pages of other origins may open streams as `cross` says.
 pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) {
-    let streams = OpenApiRouter::new()
-        .routes(routes!(stream::open))
-        .routes(routes!(stream::post, stream::leave))
-        .layer(cross);
+    // Asking first is a method of its own, which a fallback of all routes would answer before `cross` sees it.
+    let crossed = |(schemas, paths, methods): UtoipaMethodRouter<Arc<Gate>>| {
+        (schemas, paths, methods.fallback(no_such_method).layer(cross.clone()))
+    };
     let (router, document) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(rest::quote))
         .routes(routes!(rest::place_order, rest::list_orders))
@@ -66,7 +69,8 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
         .routes(routes!(rest::release_actor))
-        .merge(streams)
+        .routes(crossed(routes!(stream::open)))
+        .routes(crossed(routes!(stream::post, stream::leave)))
         .routes(routes!(events::events))
         .routes(routes!(cluster::show))
         .routes(routes!(cluster::pin))

@@ -164,7 +164,7 @@ struct Session {
     commands: Rate,
     strikes: Rate,
     doing: FuturesUnordered<BoxFuture<'static, Deed>>,
-    n_commands: usize,
+    n_commands: u16,
     lanes: Lanes,
     follows: Vec<Follow>,
     pushes: Pushes,

@@ -124,7 +124,7 @@ impl Session {
     /// opened is still being opened.
     pub(super) fn doing_max(&self) -> usize {
         let limits = &self.gate.session;
-        limits.inflight_max + usize::from(POSITIONS_MAX) + limits.topics_max
+        usize::from(limits.inflight_max) + usize::from(POSITIONS_MAX) + limits.topics_max
     }
 
     pub(super) fn unsubscribe(&mut self, by: Principal, topic: &Topic) {

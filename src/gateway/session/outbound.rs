@@ -45,7 +45,7 @@ impl Session {
             frame_bytes_max: few(FRAME_BYTES_MAX),
             frames_per_s: limits.frames_per_s,
             commands_per_s: limits.commands_per_s,
-            commands_max: few(limits.inflight_max),
+            commands_max: limits.inflight_max.into(),
             topics_max: few(limits.topics_max),
             resume_ms: ms(self.gate.known.within()),
         };

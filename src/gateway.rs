@@ -1,7 +1,7 @@
 //! Where the world comes in: WebSocket sessions, REST, health and metrics behind one address.
 //!
 //! ```text
-//! GET /v1/ws ──► session ──┐
+//! GET /v1/ws ──► session ──┐                          (GET and POST /v1/sse, where there can be no WebSocket)
 //!                          ├── wish ──► translate ──► system.tell ──► an actor
 //! POST /v1/… ──► rest ─────┘
 //! ```
@@ -16,12 +16,14 @@ mod limits;
 mod live;
 mod openapi;
 mod page;
+mod presence;
 mod price;
 mod reprice;
 mod rest;
 mod session;
 mod sessions;
 mod socket;
+mod stream;
 mod translate;
 mod uses;
 
@@ -55,7 +57,7 @@ use protocol::{
 };
 use rest::Answered;
 use serde::Deserialize;
-use sessions::Sessions;
+use sessions::{Desk, Room, Sessions};
 use socket::Socket;
 use std::{
     io,
@@ -66,6 +68,7 @@ use std::{
     },
     time::Duration,
 };
+use stream::Streams;
 use thiserror::Error;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -73,6 +76,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use tracing::{error, info, warn};
 use translate::Translator;
 use uses::Uses;
+use utoipa::IntoParams;
 
 /// How often durations that were measured are added up.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -96,6 +100,8 @@ struct Gate {
     sessions: TaskTracker,
     /// By their ids: to be found again.
     known: Sessions,
+    /// Those of them that hear what is posted.
+    streams: Streams,
     /// The node is leaving: nobody new is let in, and everybody is told.
     drain: CancellationToken,
     /// Over how long they are told, if there are other nodes to go to.
@@ -168,7 +174,11 @@ impl Gateway {
             request_timeout: allowed.request_timeout,
             n_sessions: AtomicUsize::new(0),
             sessions: TaskTracker::new(),
-            known: Sessions::new(allowed.resume_within, allowed.suspended_max),
+            known: Sessions::new(
+                allowed.resume_within,
+                Room { sessions: allowed.suspended_max, bytes: allowed.suspended_bytes_max },
+            ),
+            streams: Streams::default(),
             uses: Uses::default(),
             system,
             keys,
@@ -180,7 +190,8 @@ impl Gateway {
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));
         drop(tokio::spawn(count_on(Arc::downgrade(&gate))));
-        gate.system.answer_with(Arc::new(gate.known.clone()));
+        let desk = Desk { sessions: gate.known.clone(), streams: gate.streams.clone() };
+        gate.system.answer_with(Arc::new(desk));
 
         let close = CancellationToken::new();
         let connections = connections::Allowed {
@@ -291,6 +302,23 @@ impl Gate {
         self.keys.verify(token).map(Some)
     }
 
+    /// Whoever knocks at the door of sessions, unless there is a reason to keep it shut.
+    fn let_in(
+        &self,
+        peer: SocketAddr,
+        headers: &HeaderMap,
+        query: Result<Query<Opening>, QueryRejection>,
+    ) -> Result<Option<(Identity, Option<Resume>)>, Refused> {
+        self.limits.handshakes.check(&neighbourhood(peer.ip())).map_err(rate_limited)?;
+        if self.drain.is_cancelled() {
+            return Err(Refused::new(Code::Draining, "this node is leaving"));
+        }
+        if !self.is_welcome_origin(headers) {
+            return Err(translate::forbidden("not from this origin"));
+        }
+        self.entering(headers, &opening(query)?)
+    }
+
     /// Who opens a socket, and which session it wants to go on with; nobody, if that comes in a frame.
     fn entering(
         &self,
@@ -360,7 +388,7 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
         ),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ];
-    let (rest, _document) = openapi::routes();
+    let (rest, _document) = openapi::routes(stream::cross_origin(gate.origins.clone()));
     let mut router = Router::new()
         .merge(rest)
         .route("/v1/ws", axum::routing::get(upgrade))
@@ -368,10 +396,7 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
         .with_state(Arc::clone(&gate))
         .merge(extra)
         .fallback(|| async { Answered(translate::not_found("this path")) })
-        .method_not_allowed_fallback(|| async {
-            let refused = Refused::new(Code::Invalid, "this path knows other methods");
-            (StatusCode::METHOD_NOT_ALLOWED, axum::Json(refused))
-        })
+        .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), within_time))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(|_| {
@@ -385,6 +410,11 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
     router
 }
 
+async fn no_such_method() -> Response {
+    let refused = Refused::new(Code::Invalid, "this path knows other methods");
+    (StatusCode::METHOD_NOT_ALLOWED, axum::Json(refused)).into_response()
+}
+
 /// Answers late requests instead of leaving them to hang.
 async fn within_time(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(gate.request_timeout, next.run(request)).await {
@@ -394,7 +424,8 @@ async fn within_time(State(gate): State<Arc<Gate>>, request: Request, next: Next
 }
 
 /// What a client may say when it opens a socket, if it cannot say it otherwise.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Opening {
     /// A bearer token, for clients that can set no header. It is in no log of ours.
@@ -403,6 +434,18 @@ struct Opening {
     session: Option<String>,
     /// … and how many of its frames arrived.
     heard: Option<u64>,
+}
+
+fn opening(query: Result<Query<Opening>, QueryRejection>) -> Result<Opening, Refused> {
+    match query {
+        Ok(Query(opening)) => Ok(opening),
+        Err(rejection) => Err(Refused::new(Code::Invalid, rejection.body_text())),
+    }
+}
+
+/// There is no seat left.
+fn full() -> Refused {
+    Refused::new(Code::Unavailable, "too many sessions").retry_after_ms(5_000)
 }
 
 /// Opens a session.
@@ -420,20 +463,7 @@ async fn upgrade(
             return (rejection.status(), axum::Json(refused)).into_response();
         }
     };
-    if let Err(wait) = gate.limits.handshakes.check(&neighbourhood(peer.ip())) {
-        return Answered(rate_limited(wait)).into_response();
-    }
-    if gate.drain.is_cancelled() {
-        return Answered(Refused::new(Code::Draining, "this node is leaving")).into_response();
-    }
-    if !gate.is_welcome_origin(&headers) {
-        return Answered(translate::forbidden("not from this origin")).into_response();
-    }
-    let entering = match query {
-        Ok(Query(opening)) => gate.entering(&headers, &opening),
-        Err(rejection) => Err(Refused::new(Code::Invalid, rejection.body_text())),
-    };
-    let entering = match entering {
+    let entering = match gate.let_in(peer, &headers, query) {
         Ok(entering) => entering,
         Err(refused) => return Answered(refused).into_response(),
     };
@@ -444,10 +474,7 @@ async fn upgrade(
         let text = format!("offer the subprotocol {SUBPROTOCOL_MSGPACK} or {SUBPROTOCOL_JSON}");
         return Answered(Refused::new(Code::Malformed, text)).into_response();
     };
-    let Some(seat) = Seat::take(&gate) else {
-        let refused = Refused::new(Code::Unavailable, "too many sessions").retry_after_ms(5_000);
-        return Answered(refused).into_response();
-    };
+    let Some(seat) = Seat::take(&gate) else { return Answered(full()).into_response() };
     let queue_max = gate.session.queue_max;
     socket::bounded(web).on_upgrade(move |web| {
         let session = session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), entering);

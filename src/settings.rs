@@ -172,6 +172,7 @@ pub(crate) struct GatewaySettings {
     #[serde(with = "humantime_serde")]
     pub(crate) resume_within: Duration,
     pub(crate) suspended_max: usize,
+    pub(crate) suspended_bytes_max: usize,
     pub(crate) session: SessionSettings,
 }
 
@@ -187,7 +188,7 @@ pub(crate) struct SessionSettings {
     pub(crate) frames_burst: u32,
     pub(crate) commands_per_s: u32,
     pub(crate) commands_burst: u32,
-    pub(crate) inflight_max: usize,
+    pub(crate) inflight_max: u16,
     pub(crate) queue_max: usize,
     #[serde(with = "humantime_serde")]
     pub(crate) stall_max: Duration,

@@ -18,6 +18,8 @@ mod limits;
 mod node;
 #[path = "gateway/postgres.rs"]
 mod postgres;
+#[path = "gateway/presence.rs"]
+mod presence;
 #[path = "gateway/rest.rs"]
 mod rest;
 #[path = "gateway/resume.rs"]
@@ -26,6 +28,8 @@ mod resume;
 mod ride;
 #[path = "gateway/session.rs"]
 mod session;
+#[path = "gateway/stream.rs"]
+mod stream;
 #[path = "gateway/survival.rs"]
 mod survival;
 #[path = "gateway/upgrade.rs"]

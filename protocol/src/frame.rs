@@ -11,7 +11,8 @@
 //!   |◄───────────────── push {n, offer} ─────|  re-sent until …
 //!   |── ack {n} ────────────────────────────►|
 //!   |── position {…} ───────────────────────►|  no answer; the latest counts
-//!   |◄──────────────── order | driver | … ───|  what you subscribe to: a view, then each change
+//!   |◄──────────────── order | driver | … ───|  what you subscribe to: a view, …
+//!   |◄──────────────────────── changed ──────|  … then each change of it
 //!   |── heartbeat {heard} ──────────────────►|
 //!   |◄────────────────────── heartbeat ──────|
 //!   |── identify {a newer token} ───────────►|
@@ -27,6 +28,7 @@
 
 use crate::{
     CommandId, DriverId, OrderId, Point, Principal, Refused, RescueId, SessionId, Timestamp,
+    changes::Changed,
     view::{
         Counters, DriverView, Happening, Mark, Offer, OrderView, Position, RescueView, RiderView,
     },
@@ -132,6 +134,18 @@ pub enum ServerFrame {
         frame_bytes_max: u32,
         /** Most frames a second, over time. */
         frames_per_s: u32,
+        /** Most commands among them. */
+        #[serde(default)]
+        commands_per_s: u32,
+        /** Most commands under way at once. */
+        #[serde(default)]
+        commands_max: u32,
+        /** Most topics followed at once, one's own jobs among them. */
+        #[serde(default)]
+        topics_max: u32,
+        /** How long the session waits for its client after a drop, in milliseconds. */
+        #[serde(default)]
+        resume_ms: u64,
     },
     /// You are who you say.
     Welcome {
@@ -166,14 +180,16 @@ pub enum ServerFrame {
     },
     /// A position or an unreadable frame was refused; commands are refused in their result.
     Refused(Refused),
-    /// An order changed, or was subscribed to.
+    /// An order, whole: when it is shown for the first time, and after changes that cannot be said otherwise.
     Order(Box<OrderView>),
-    /// A rescue changed, or was subscribed to.
+    /// A rescue, likewise.
     Rescue(Box<RescueView>),
-    /// A driver changed, or was subscribed to.
+    /// A driver, likewise.
     Driver(Box<DriverView>),
-    /// A rider changed.
+    /// A rider, likewise.
     Rider(RiderView),
+    /// Something that was shown changed: the fields that are others now.
+    Changed(Changed),
     /// Where the driver of a job is. Lossy: the latest counts.
     Sighted {
         /** Of which job. */
@@ -182,6 +198,16 @@ pub enum ServerFrame {
         at: Point,
         /** Until the next place it must be, in seconds. */
         eta_s: Option<u32>,
+    },
+    /// Whether the other side of a job can be reached: somebody who has part in it, and is not the client. When it
+    /// is known, and when it changes.
+    Presence {
+        /** Of which job. */
+        job: crate::JobId,
+        /** Who. */
+        who: Principal,
+        /** Was a device of theirs heard of in the last one and a half heartbeats? */
+        reachable: bool,
     },
     /// What changed on the map since the last one.
     Board(Box<Board>),
@@ -201,6 +227,30 @@ pub enum ServerFrame {
         /** Why, and whether to come back. */
         refused: Refused,
     },
+}
+
+impl From<OrderView> for ServerFrame {
+    fn from(view: OrderView) -> Self {
+        Self::Order(Box::new(view))
+    }
+}
+
+impl From<RescueView> for ServerFrame {
+    fn from(view: RescueView) -> Self {
+        Self::Rescue(Box::new(view))
+    }
+}
+
+impl From<DriverView> for ServerFrame {
+    fn from(view: DriverView) -> Self {
+        Self::Driver(Box::new(view))
+    }
+}
+
+impl From<RiderView> for ServerFrame {
+    fn from(view: RiderView) -> Self {
+        Self::Rider(view)
+    }
 }
 
 /// What came of a command.

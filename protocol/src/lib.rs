@@ -4,6 +4,7 @@
 //! quantity so basic that both sides must mean the same thing by it, so that the load tester can
 //! speak to the server without knowing how the server works.
 
+pub mod changes;
 pub mod codec;
 pub mod frame;
 pub mod geo;

@@ -4,6 +4,7 @@ use protocol::{
     Code, CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus, JobId,
     Money, OfferId, OfferStatus, OrderId, OrderStatus, Place, Point, Principal, Refused, RescueId,
     RescueStatus, RiderId, SessionId, ShardId, Timestamp,
+    changes::Changed,
     codec::Codec,
     frame::{
         ActorView, Board, ClientFrame, Done, Outcome, Push, RegionBoard, Resume, SUBPROTOCOL_JSON,
@@ -228,6 +229,14 @@ fn driver_view() -> DriverView {
     }
 }
 
+fn rider_view() -> RiderView {
+    RiderView { id: rider(), version: 1, jobs: vec![JobId::Order(order())] }
+}
+
+fn changed(was: ServerFrame, now: ServerFrame) -> ServerFrame {
+    ServerFrame::Changed(Changed::between(&was, &now).expect("views of the same"))
+}
+
 fn region_board() -> RegionBoard {
     RegionBoard {
         region: "region-856a3243fffffff".to_owned(),
@@ -297,6 +306,10 @@ fn server_frames() -> Vec<ServerFrame> {
             heartbeat_ms: 20_000,
             frame_bytes_max: 65_536,
             frames_per_s: 20,
+            commands_per_s: 10,
+            commands_max: 16,
+            topics_max: 64,
+            resume_ms: 120_000,
         },
         ServerFrame::Welcome {
             principal: Principal::Rider(rider()),
@@ -315,12 +328,32 @@ fn server_frames() -> Vec<ServerFrame> {
         ServerFrame::Order(Box::new(order_view())),
         ServerFrame::Rescue(Box::new(rescue_view())),
         ServerFrame::Driver(Box::new(driver_view())),
-        ServerFrame::Rider(RiderView {
-            id: rider(),
-            version: 1,
-            jobs: vec![JobId::Order(order())],
-        }),
+        ServerFrame::Rider(rider_view()),
+        changed(
+            order_view().into(),
+            OrderView {
+                version: 4,
+                status: OrderStatus::Searching,
+                driver: None,
+                tip: None,
+                start_at: None,
+                offers: vec![offer_view(), offer_view()],
+                ..order_view()
+            }
+            .into(),
+        ),
+        changed(
+            rescue_view().into(),
+            RescueView { version: 3, driver: Some(driver()), ..rescue_view() }.into(),
+        ),
+        changed(driver_view().into(), DriverView { position: None, ..driver_view() }.into()),
+        changed(rider_view().into(), RiderView { version: 2, jobs: vec![], ..rider_view() }.into()),
         ServerFrame::Sighted { job: JobId::Order(order()), at: HERE, eta_s: Some(60) },
+        ServerFrame::Presence {
+            job: JobId::Order(order()),
+            who: Principal::Driver(driver()),
+            reachable: false,
+        },
         ServerFrame::Board(Box::new(board())),
         ServerFrame::Region(Box::new(region_board())),
         ServerFrame::Actor(Box::new(actor)),
@@ -357,7 +390,9 @@ fn server_name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Rescue(_) => "rescue",
         ServerFrame::Driver(_) => "driver",
         ServerFrame::Rider(_) => "rider",
+        ServerFrame::Changed(_) => "changed",
         ServerFrame::Sighted { .. } => "sighted",
+        ServerFrame::Presence { .. } => "presence",
         ServerFrame::Board(_) => "board",
         ServerFrame::Region(_) => "region",
         ServerFrame::Actor(_) => "actor",

@@ -1,8 +1,9 @@
 //! What a session follows: entities whose changes it passes on, whatever their kind.
 
 use super::{
+    presence::{Others, is_same_person},
     price::Prices,
-    translate::{News, Shown, actor_view, shown},
+    translate::{self, News, Shown, actor_view},
 };
 use actors::{
     EntityKey, Kind, Refusal, Version,
@@ -14,13 +15,15 @@ use actors::{
     runtime::{System, Update, Watching},
 };
 use protocol::{
-    DriverId, Identifier, OfferId, OfferStatus, OrderId, Principal, RescueId, RiderId,
+    DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId, RiderId,
+    changes::Changed,
     frame::{ActorView, ServerFrame},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     fmt::Debug,
     future::poll_fn,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -51,6 +54,8 @@ pub(crate) struct Follow {
     pub(crate) sighted: Option<Box<ServerFrame>>,
     /// When the last one was.
     pub(crate) sighted_at: Option<Instant>,
+    /// Who else has part in it.
+    pub(crate) others: Others,
     /// When it may be forgotten.
     leave_at: Option<Instant>,
     n_reopened: u32,
@@ -105,6 +110,10 @@ pub(crate) trait Watched: Debug + Send {
     /// What `by` is shown of it now; nothing if it may not know of it.
     fn frame(&self, by: Principal) -> Option<ServerFrame>;
 
+    /// What is said of it as it is now, which is `whole`, to whom it was last `shown` in that version: what
+    /// changed since, or all of it.
+    fn say(&mut self, whole: ServerFrame, by: Principal, shown: Option<u64>) -> ServerFrame;
+
     /// All of it.
     fn whole(&self, events: Vec<String>) -> ActorView;
 
@@ -116,12 +125,19 @@ pub(crate) trait Watched: Debug + Send {
 
     /// How an offer ended, if it remembers.
     fn ended_offer(&self, offer: OfferId) -> Option<OfferStatus>;
+
+    /// Who has part in it, as long as it goes on.
+    fn parts(&self) -> Vec<Principal>;
 }
 
 #[derive(Debug)]
 struct Watch<D: Shown> {
     id: D::Id,
     watching: Watching<D>,
+    /// As it was said last. While nothing changes, that is the state that is watched, and no other.
+    said: Option<(Version, Arc<D>)>,
+    /// It was seen elsewhere since.
+    is_moved: bool,
 }
 
 impl<D: Shown> Watched for Watch<D> {
@@ -141,6 +157,7 @@ impl<D: Shown> Watched for Watch<D> {
                 Change::State { events, news }
             }
             Some(Update::Seen(sighting)) => {
+                self.is_moved = true;
                 Change::Sighted(state.sighted(self.id, version.0, &sighting, by, prices))
             }
             None => Change::Lost,
@@ -152,7 +169,22 @@ impl<D: Shown> Watched for Watch<D> {
     }
 
     fn frame(&self, by: Principal) -> Option<ServerFrame> {
-        shown(&*self.watching.state, self.id, self.watching.version, by)
+        translate::shown(&*self.watching.state, self.id, self.watching.version, by)
+    }
+
+    fn say(&mut self, whole: ServerFrame, by: Principal, shown: Option<u64>) -> ServerFrame {
+        let now = (self.watching.version, Arc::clone(&self.watching.state));
+        let was = self.said.replace(now).filter(|(version, _)| Some(version.0) == shown);
+        let was = was.and_then(|(version, state)| translate::shown(&*state, self.id, version, by));
+        let mut changed = was.and_then(|was| Changed::between(&was, &whole));
+        let is_moved = std::mem::take(&mut self.is_moved);
+        if let (Some(Changed::Driver(changes)), ServerFrame::Driver(view)) = (&mut changed, &whole)
+            && is_moved
+        {
+            // It may be back where it was, of which the state says nothing.
+            changes.position = Some(view.position);
+        }
+        changed.map_or(whole, ServerFrame::Changed)
     }
 
     fn whole(&self, events: Vec<String>) -> ActorView {
@@ -169,6 +201,10 @@ impl<D: Shown> Watched for Watch<D> {
 
     fn ended_offer(&self, offer: OfferId) -> Option<OfferStatus> {
         self.watching.state.ended_offer(offer)
+    }
+
+    fn parts(&self) -> Vec<Principal> {
+        self.watching.state.parts(self.id)
     }
 }
 
@@ -211,7 +247,8 @@ async fn open_one<D: Shown>(
         Some(known) if D::HAS_NEWS && known < now => missed::<D>(system, id, known, now).await?,
         Some(_) | None => News::default(),
     };
-    Ok(Opened { watch: Box::new(Watch { id, watching }), news })
+    let watch = Box::new(Watch { id, watching, said: None, is_moved: false });
+    Ok(Opened { watch, news })
 }
 
 /// What happened between two versions, by the journal.
@@ -249,6 +286,7 @@ impl Follow {
             known: None,
             sighted: None,
             sighted_at: None,
+            others: Others::default(),
             leave_at: None,
             n_reopened: 0,
         }
@@ -304,6 +342,28 @@ impl Follow {
     pub(crate) fn is_well(&mut self) {
         self.n_reopened = 0;
         self.known = self.watch.as_ref().map(|watch| watch.version());
+    }
+
+    /// Has its client been shown what it is now? Only then does what changes of it mean anything.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.shown.is_some() && self.shown == self.watch.as_ref().map(|watch| watch.version())
+    }
+
+    /// Which job it is, if it is one.
+    pub(crate) fn job(&self) -> Option<JobId> {
+        match self.key.kind {
+            Kind::Order => Some(JobId::Order(OrderId(self.key.id))),
+            Kind::Rescue => Some(JobId::Rescue(RescueId(self.key.id))),
+            Kind::Driver | Kind::Rider => None,
+        }
+    }
+
+    /// Looks who else has part in it now, if its client is shown it.
+    pub(crate) fn look_for_others(&mut self, by: Principal) {
+        let parts = self.watch.as_ref().filter(|_| self.is_shown()).map(|watch| watch.parts());
+        let mut others = parts.unwrap_or_default();
+        others.retain(|who| !is_same_person(*who, by));
+        self.others.are(others, Instant::now());
     }
 
     /// Does it exist?

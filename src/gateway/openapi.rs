@@ -1,9 +1,10 @@
 //! The REST routes and their description, which are one and the same list.
 
-use super::{Gate, cluster, events, health, rest};
+use super::{Gate, cluster, events, health, no_such_method, rest, stream};
 use axum::Router;
 use protocol::{Refused, view, work};
 use std::sync::Arc;
+use tower_http::cors::CorsLayer;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -11,7 +12,10 @@ use utoipa::{
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 /// What is said about the API as a whole.
 #[derive(Debug, OpenApi)]
@@ -45,8 +49,12 @@ impl Modify for BearerToken {
     }
 }
 
-/// Every REST route, and the document that describes them.
-pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
+/// Every REST route, and the document that describes them. Pages of other origins may open streams as `cross` says.
+pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) {
+    // Asking first is a method of its own, which a fallback of all routes would answer before `cross` sees it.
+    let crossed = |(schemas, paths, methods): UtoipaMethodRouter<Arc<Gate>>| {
+        (schemas, paths, methods.fallback(no_such_method).layer(cross.clone()))
+    };
     let (router, document) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(rest::quote))
         .routes(routes!(rest::place_order, rest::list_orders))
@@ -61,6 +69,8 @@ pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
         .routes(routes!(rest::release_actor))
+        .routes(crossed(routes!(stream::open)))
+        .routes(crossed(routes!(stream::post, stream::leave)))
         .routes(routes!(events::events))
         .routes(routes!(cluster::show))
         .routes(routes!(cluster::pin))
@@ -79,7 +89,7 @@ pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
 
 /// The OpenAPI document.
 pub(crate) fn document() -> openapi::OpenApi {
-    routes().1
+    routes(CorsLayer::new()).1
 }
 
 #[cfg(test)]

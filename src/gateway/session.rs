@@ -14,6 +14,7 @@ mod following;
 mod inbound;
 mod lanes;
 mod outbound;
+mod presence;
 mod pushes;
 mod regional;
 mod replay;
@@ -166,7 +167,7 @@ struct Session {
     commands: Rate,
     strikes: Rate,
     doing: Doing,
-    n_commands: usize,
+    n_commands: u16,
     lanes: Lanes,
     follows: Vec<Follow>,
     pushes: Pushes,
@@ -183,6 +184,8 @@ struct Session {
     /// All of it is on its way, for whatever is followed by then.
     is_feeding: bool,
     diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
+    /// When those who follow its jobs were last told that its client is there.
+    present_at: Option<Instant>,
     /// Positions whose driver has not said what it thinks of them.
     n_positions: u8,
     /// When the client may next be told what is wrong with one.
@@ -213,10 +216,12 @@ pub(crate) fn run(
 }
 
 impl Session {
-    fn new(gate: Arc<Gate>, socket: Socket) -> Self {
+    fn new(gate: Arc<Gate>, mut socket: Socket) -> Self {
         let (now, limits) = (Instant::now(), &gate.session);
+        let id = SessionId::mint(gate.system.incarnation().0);
+        socket.begins(id);
         Self {
-            id: SessionId::mint(gate.system.incarnation().0),
+            id,
             entering: None,
             let_go: None,
             begun: None,
@@ -244,6 +249,7 @@ impl Session {
             regions: Vec::new(),
             is_feeding: false,
             diffs: None,
+            present_at: None,
             n_positions: 0,
             tell_position_at: now,
             gate,
@@ -280,6 +286,7 @@ impl Session {
     }
 
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Turn {
+        self.socket.relieve().await;
         let by = self.identity.map(|identity| identity.principal);
         let is_leaving = self.leaves_at.is_some();
         let Self { socket, doing, follows, diffs, gate, let_go, .. } = self;
@@ -308,10 +315,13 @@ impl Session {
             }
         };
         tokio::select! {
-            heard = socket.hear() => Turn::Heard(heard),
+            // What is ready is done first, and what is said of all of it goes out in one write. Nothing here is
+            // ready for ever: it was asked for by what was heard.
+            biased;
             Some(deed) = doing.next(), if !doing.is_empty() => Turn::Did(deed),
             (key, change) = changed => Turn::Changed(key, change),
             diff = board => Turn::Board(diff),
+            heard = socket.hear() => Turn::Heard(heard),
             () = timer.as_mut() => Turn::Time,
             () = gate.drain.cancelled(), if !is_leaving => Turn::Drain,
             to = asked => Turn::LetGo(to),
@@ -321,6 +331,7 @@ impl Session {
     /// When something must be done although nothing happens.
     fn due(&self) -> Instant {
         let (now, limits) = (Instant::now(), &self.gate.session);
+        let grace = self.grace();
         let mut due = self.said_at + limits.heartbeat;
         let mut sooner = |at: Instant| due = due.min(at);
         sooner(self.silent_at());
@@ -332,6 +343,7 @@ impl Session {
         }
         for follow in &self.follows {
             follow.done_at(now).into_iter().for_each(&mut sooner);
+            follow.others.silent_at(grace).into_iter().for_each(&mut sooner);
             if follow.sighted.is_some()
                 && self.socket.is_idle()
                 && let Some(at) = follow.sighted_at
@@ -374,6 +386,7 @@ impl Session {
             self.follows.retain(|follow| !follow.is_done(principal, now));
         }
         self.pass_on_sightings(now)?;
+        self.presence(now)?;
         if now >= self.said_at + limits.heartbeat {
             self.heartbeat()?;
         }

@@ -11,7 +11,10 @@
 //!
 //! A node that leaves entrusts its sessions to another one, which any node finds by the session's id.
 
-use super::session::Suspended;
+use super::{
+    session::Suspended,
+    stream::{Post, Streams},
+};
 use actors::{
     cluster::Incarnation,
     runtime::{Front, System},
@@ -58,9 +61,18 @@ struct Known {
     suspended_of: OfOne,
     moved_of: OfOne,
     n_suspended: usize,
+    /// About how much those take that wait.
+    suspended_bytes: usize,
     n_moved: usize,
     within: Duration,
-    suspended_max: usize,
+    room: Room,
+}
+
+/// Most sessions that wait for their clients.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) sessions: usize,
+    pub(super) bytes: usize,
 }
 
 /// Sessions of each client, the oldest first. Staff share a name, and are not counted.
@@ -149,11 +161,20 @@ pub(super) struct Found {
 
 /// What one node asks of another.
 #[derive(Debug, Serialize, Deserialize)]
-enum Question {
+pub(super) enum Question {
     /// Give me what is left of it.
     Take(Taking),
     /// Keep this until its client comes: I am leaving.
     Keep { session: SessionId, suspended: Box<Suspended> },
+    /// Pass this on. Answered with whether it will be heard.
+    Post(Post),
+}
+
+/// Answers what other nodes ask.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) sessions: Sessions,
+    pub(super) streams: Streams,
 }
 
 /// A session that has begun; over when dropped, unless it waits by then.
@@ -174,17 +195,23 @@ impl Drop for Begun {
 
 impl Sessions {
     /// Sessions wait for their clients for so long, and so many of them.
-    pub(super) fn new(within: Duration, suspended_max: usize) -> Self {
+    pub(super) fn new(within: Duration, room: Room) -> Self {
         Self(Arc::new(Mutex::new(Known {
             by_id: HashMap::new(),
             waiting: VecDeque::new(),
             suspended_of: OfOne::default(),
             moved_of: OfOne::default(),
             n_suspended: 0,
+            suspended_bytes: 0,
             n_moved: 0,
             within,
-            suspended_max,
+            room,
         })))
+    }
+
+    /// How long sessions wait for their clients.
+    pub(super) fn within(&self) -> Duration {
+        self.known().within
     }
 
     /// A session of `by` begins. It hears when it has to let go.
@@ -207,13 +234,14 @@ impl Sessions {
         known.remove(id);
         let now = Instant::now();
         known.forget_late(now);
-        if known.within.is_zero() || known.suspended_max == 0 {
+        let (room, bytes) = (known.room, left.bytes());
+        if known.within.is_zero() || room.sessions == 0 || bytes > room.bytes {
             return;
         }
         if let Some(oldest) = known.suspended_of.add(left.principal, id, OF_ONE_MAX) {
             known.remove(oldest);
         }
-        while known.n_suspended >= known.suspended_max
+        while (known.n_suspended >= room.sessions || known.suspended_bytes + bytes > room.bytes)
             && let Some((until, oldest)) = known.waiting.pop_front()
         {
             known.forget(oldest, until);
@@ -356,9 +384,9 @@ impl Sessions {
     }
 }
 
-impl Front for Sessions {
+impl Front for Desk {
     fn answer(&self, question: Vec<u8>) -> BoxFuture<'static, Option<Vec<u8>>> {
-        let sessions = self.clone();
+        let (sessions, streams) = (self.sessions.clone(), self.streams.clone());
         async move {
             match rmp_serde::from_slice(&question).ok()? {
                 Question::Take(taking) => {
@@ -369,6 +397,7 @@ impl Front for Sessions {
                     sessions.suspend(session, *suspended);
                     Some(Vec::new())
                 }
+                Question::Post(post) => rmp_serde::to_vec_named(&streams.hear(post)).ok(),
             }
         }
         .boxed()
@@ -390,7 +419,10 @@ impl Known {
         self.waiting.push_back((until, id));
         match &entry {
             Entry::Live { .. } => {}
-            Entry::Suspended { .. } => self.n_suspended += 1,
+            Entry::Suspended { left, .. } => {
+                self.n_suspended += 1;
+                self.suspended_bytes += left.bytes();
+            }
             Entry::Moved(_) => self.n_moved += 1,
         }
         self.by_id.insert(id, entry);
@@ -403,6 +435,7 @@ impl Known {
             Entry::Live { .. } => {}
             Entry::Suspended { left, .. } => {
                 self.n_suspended -= 1;
+                self.suspended_bytes -= left.bytes();
                 self.suspended_of.remove(left.principal, id);
                 self.show();
             }
@@ -432,7 +465,7 @@ impl Known {
     fn moved(&mut self, taking: Taking) {
         let Taking { session, by, into: to, heard, .. } = taking;
         // Forgotten too early, it costs its client the telling anew.
-        if self.n_moved < self.suspended_max {
+        if self.n_moved < self.room.sessions {
             let until = Instant::now() + self.within;
             let moved = Moved { until, by, to, heard, given: None };
             self.keep(session, until, Entry::Moved(Box::new(moved)));
@@ -463,6 +496,7 @@ impl Known {
 
     fn show(&self) {
         metrics::gauge!("outrider_sessions_suspended").set(self.n_suspended as f64);
+        metrics::gauge!("outrider_sessions_suspended_bytes").set(self.suspended_bytes as f64);
     }
 }
 

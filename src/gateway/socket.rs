@@ -1,4 +1,5 @@
-//! One WebSocket: reads and writes at the same time in one task, with a bound on what waits.
+//! One client's line, a WebSocket or what stands in for it: reads and writes at the same time in one task, with a
+//! bound on what waits.
 
 use axum::{
     Error,
@@ -6,12 +7,14 @@ use axum::{
 };
 use futures_util::{Sink, Stream};
 use protocol::{
+    SessionId,
     codec::Codec,
     frame::{FRAME_BYTES_MAX, ServerFrame},
 };
 use serde::de::DeserializeOwned;
 use std::{
     collections::VecDeque,
+    fmt,
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
@@ -24,6 +27,11 @@ use tokio_tungstenite::tungstenite;
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
 const READ_BUFFER_BYTES: usize = 256;
+/// So much goes out in one write, and a frame more. A socket never gives back what it has once written from, so
+/// this is memory of every session: enough for the frames that are ready together.
+const WRITE_BUFFER_BYTES: usize = 512;
+/// So many messages are read before what waits is written, as long as they are there.
+const READ_AT_ONCE_MAX: u8 = 16;
 /// Most bytes that wait inside a socket for a slow client, on top of the queue of frames.
 const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1_024;
 
@@ -33,14 +41,30 @@ mod close {
     pub(super) const NOT_UTF8: u16 = 1007;
 }
 
+/// Messages both ways, by another way than a WebSocket.
+pub(crate) trait Wire:
+    Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + fmt::Debug + Send + Unpin
+{
+    /// It is this session's.
+    fn begins(&mut self, session: SessionId);
+}
+
+#[derive(Debug)]
+enum Way {
+    Web(WebSocket),
+    Other(Box<dyn Wire>),
+}
+
 /// A socket and what waits to be sent on it.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    web: WebSocket,
+    way: Way,
     codec: Codec,
     queue: VecDeque<Message>,
-    queue_max: usize,
+    queue_max: u32,
     is_flushed: bool,
+    /// How many messages were read while something waited.
+    n_read_first: u8,
     /// Since when something has been waiting without any of it going out.
     stalled_since: Option<Instant>,
 }
@@ -73,7 +97,7 @@ pub(crate) enum Heard<T> {
 /// The same upgrade, to a socket with bounds.
 pub(crate) fn bounded(web: WebSocketUpgrade) -> WebSocketUpgrade {
     web.read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
@@ -81,8 +105,31 @@ pub(crate) fn bounded(web: WebSocketUpgrade) -> WebSocketUpgrade {
 
 impl Socket {
     pub(crate) fn new(web: WebSocket, codec: Codec, queue_max: usize) -> Self {
-        let queue = VecDeque::new();
-        Self { web, codec, queue, queue_max, is_flushed: true, stalled_since: None }
+        Self::by(Way::Web(web), codec, queue_max)
+    }
+
+    /// One that is no WebSocket.
+    pub(crate) fn over(wire: Box<dyn Wire>, codec: Codec, queue_max: usize) -> Self {
+        Self::by(Way::Other(wire), codec, queue_max)
+    }
+
+    fn by(way: Way, codec: Codec, queue_max: usize) -> Self {
+        Self {
+            way,
+            codec,
+            queue: VecDeque::new(),
+            queue_max: u32::try_from(queue_max).unwrap_or(u32::MAX),
+            is_flushed: true,
+            n_read_first: 0,
+            stalled_since: None,
+        }
+    }
+
+    /// It is this session's.
+    pub(crate) fn begins(&mut self, session: SessionId) {
+        if let Way::Other(wire) = &mut self.way {
+            wire.begins(session);
+        }
     }
 
     /// What it speaks.
@@ -97,7 +144,7 @@ impl Socket {
 
     /// Lets a frame wait for its turn.
     pub(crate) fn say(&mut self, message: Message) -> Result<(), Full> {
-        if self.queue.len() >= self.queue_max {
+        if self.queue.len() >= self.queue_max as usize {
             return Err(Full);
         }
         self.queue.push_back(message);
@@ -112,6 +159,19 @@ impl Socket {
     /// Does nothing wait?
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.is_flushed
+    }
+
+    /// Does much wait, so that it had better be written than kept for one write?
+    fn is_crowded(&self) -> bool {
+        self.queue.len() > self.queue_max as usize / 4
+    }
+
+    /// Writes what can be written at once, if much waits.
+    pub(crate) async fn relieve(&mut self) {
+        if self.is_crowded() {
+            // What is broken is found out by whoever reads on.
+            poll_fn(|cx| Poll::Ready(drop(self.poll_write(cx)))).await;
+        }
     }
 
     /// Since when nothing has gone out although something waits.
@@ -131,12 +191,20 @@ impl Socket {
     ) -> Heard<T> {
         let message = poll_fn(|cx| {
             let was_idle = self.is_idle();
+            // What is said to what is there already goes out with what waits: a write costs more than what is in it.
+            let may_wait = self.n_read_first < READ_AT_ONCE_MAX && !self.is_crowded();
+            let reads_first = was_idle || may_wait;
+            if reads_first && let Poll::Ready(message) = self.way.poll_next(cx) {
+                self.n_read_first = if was_idle { 0 } else { self.n_read_first + 1 };
+                return Poll::Ready(Some(message));
+            }
+            self.n_read_first = 0;
             match self.poll_write(cx) {
                 Poll::Ready(Err(_broken)) => return Poll::Ready(Some(None)),
                 Poll::Ready(Ok(())) if !was_idle => return Poll::Ready(None),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            Pin::new(&mut self.web).poll_next(cx).map(Some)
+            if reads_first { Poll::Pending } else { self.way.poll_next(cx).map(Some) }
         });
         match message.await {
             None => Heard::Written,
@@ -161,7 +229,7 @@ impl Socket {
             // Nothing more may be said to who said goodbye first; reading on is what answers it.
             drop(poll_fn(|cx| self.poll_write(cx)).await);
             // Wait for the other side to say the same, or it may never read what was sent.
-            while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut self.web).poll_next(cx)).await {}
+            while let Some(Ok(_)) = poll_fn(|cx| self.way.poll_next(cx)).await {}
         };
         // Whoever does not listen any more misses the goodbye.
         drop(tokio::time::timeout(GOODBYE_MAX, farewell).await);
@@ -169,10 +237,10 @@ impl Socket {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while !self.queue.is_empty() {
-            match Pin::new(&mut self.web).poll_ready(cx)? {
+            match self.way.poll_ready(cx)? {
                 Poll::Ready(()) => {
                     if let Some(message) = self.queue.pop_front() {
-                        Pin::new(&mut self.web).start_send(message)?;
+                        self.way.start_send(message)?;
                         self.is_flushed = false;
                         self.stalled_since = None;
                     }
@@ -184,7 +252,7 @@ impl Socket {
             }
         }
         if !self.is_flushed {
-            match Pin::new(&mut self.web).poll_flush(cx)? {
+            match self.way.poll_flush(cx)? {
                 Poll::Ready(()) => {
                     self.is_flushed = true;
                     self.stalled_since = None;
@@ -198,6 +266,36 @@ impl Socket {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Way {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        match self {
+            Self::Web(web) => Pin::new(web).poll_next(cx),
+            Self::Other(wire) => Pin::new(wire).poll_next(cx),
+        }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self {
+            Self::Web(web) => Pin::new(web).poll_ready(cx),
+            Self::Other(wire) => Pin::new(wire).poll_ready(cx),
+        }
+    }
+
+    fn start_send(&mut self, message: Message) -> Result<(), Error> {
+        match self {
+            Self::Web(web) => Pin::new(web).start_send(message),
+            Self::Other(wire) => Pin::new(wire).start_send(message),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self {
+            Self::Web(web) => Pin::new(web).poll_flush(cx),
+            Self::Other(wire) => Pin::new(wire).poll_flush(cx),
+        }
     }
 }
 
@@ -250,5 +348,106 @@ fn why_unreadable<T>(error: &Error) -> Heard<T> {
         Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Heard::Gone,
         Some(Error::Protocol(_)) => Heard::Broken(close::BROKEN_RULE),
         Some(_) | None => Heard::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// What was said, and when it was written.
+    type Log = Arc<Mutex<Vec<&'static str>>>;
+
+    /// Has so many messages to be read, and notes what is written.
+    #[derive(Debug)]
+    struct Noted {
+        n_to_read: usize,
+        log: Log,
+    }
+
+    impl Wire for Noted {
+        fn begins(&mut self, _session: SessionId) {}
+    }
+
+    impl Stream for Noted {
+        type Item = Result<Message, Error>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            if self.n_to_read == 0 {
+                return Poll::Pending;
+            }
+            self.n_to_read -= 1;
+            Poll::Ready(Some(Ok(Message::Text("{}".into()))))
+        }
+    }
+
+    impl Sink<Message> for Noted {
+        type Error = Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, _message: Message) -> Result<(), Error> {
+            self.log.lock().unwrap().push("said");
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            self.log.lock().unwrap().push("written");
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    /// How many answers go out in each write, if each of so many messages is answered.
+    async fn writes(n_to_read: usize, queue_max: usize) -> Vec<usize> {
+        let log = Log::default();
+        let wire = Noted { n_to_read, log: Arc::clone(&log) };
+        let mut socket = Socket::over(Box::new(wire), Codec::Json, queue_max);
+        for _ in 0..n_to_read {
+            loop {
+                match socket.hear_as(|_codec, message| Heard::Frame(message)).await {
+                    Heard::Frame(message) => break socket.say(message).expect("there is room"),
+                    Heard::Written => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let last = socket.hear_as(|_codec, message| Heard::Frame(message)).await;
+        assert!(matches!(last, Heard::Written), "{last:?}");
+        assert!(socket.is_idle());
+        let log = log.lock().unwrap();
+        log.split(|it| *it == "written").map(<[_]>::len).filter(|n| *n > 0).collect()
+    }
+
+    #[tokio::test]
+    async fn answers_to_what_is_there_go_out_in_one_write() {
+        assert_eq!(writes(1, 64).await, [1]);
+        assert_eq!(writes(10, 64).await, [10]);
+    }
+
+    #[tokio::test]
+    async fn nothing_waits_for_what_never_ends_and_no_queue_is_filled_for_it() {
+        let most = usize::from(READ_AT_ONCE_MAX) + 1;
+        assert!(writes(200, 1_000).await.iter().all(|n| *n <= most));
+        assert!(writes(200, 8).await.iter().all(|n| *n <= 3));
+    }
+
+    #[tokio::test]
+    async fn what_is_crowded_is_relieved() {
+        let log = Log::default();
+        let wire = Noted { n_to_read: 0, log: Arc::clone(&log) };
+        let mut socket = Socket::over(Box::new(wire), Codec::Json, 8);
+        for n in 1..=3 {
+            socket.say(Message::Text("{}".into())).unwrap();
+            socket.relieve().await;
+            assert_eq!(socket.is_idle(), n == 3);
+        }
+        assert_eq!(*log.lock().unwrap(), ["said", "said", "said", "written"]);
     }
 }

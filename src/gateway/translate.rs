@@ -18,14 +18,15 @@ use actors::{
 use protocol::{
     Code, CommandId, DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Place, Point,
     Principal, Refused, RescueId, RiderId, Timestamp,
+    changes::Changed,
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
-    view::{Position, WorkKind},
+    view::{DriverView, Position, WorkKind},
     work::{
         DriverAction, Handoff, NewOrder, NewRescue, OrderAction, OrderKind, RescueAction,
         STOPS_MAX, TEXT_CHARS_MAX, Wish,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Most elements of any list a client sends.
@@ -460,6 +461,11 @@ pub(crate) trait Shown: Hosted {
         None
     }
 
+    /// Who has part in it, as long as it goes on.
+    fn parts(&self, _id: Self::Id) -> Vec<Principal> {
+        Vec::new()
+    }
+
     /// Do its events ever say what its state soon does not say any more?
     const HAS_NEWS: bool = false;
 
@@ -495,6 +501,17 @@ pub(crate) fn shown<D: Shown>(
     (version > Version(0)).then(|| state.frame(id, version.0, by)).flatten()
 }
 
+/// Somebody's device was heard of. Whether that is anybody's business, and news, is judged by who follows.
+fn present(job: JobId, who: Principal) -> ServerFrame {
+    ServerFrame::Presence { job, who, reachable: true }
+}
+
+/// Who has part in a job.
+fn parts(rider: RiderId, drivers: [Option<DriverId>; 2]) -> Vec<Principal> {
+    let drivers = drivers.into_iter().flatten().map(Principal::Driver);
+    iter::once(Principal::Rider(rider)).chain(drivers).collect()
+}
+
 impl Shown for Order {
     fn frame(&self, id: OrderId, version: u64, by: Principal) -> Option<ServerFrame> {
         let view = self.order_view(id, version, by).filter(|_| self.concerns(by))?;
@@ -513,7 +530,10 @@ impl Shown for Order {
         by: Principal,
         prices: &Prices,
     ) -> Option<ServerFrame> {
-        let search::Sighting::DriverAt { driver, position } = sighting;
+        let (driver, position) = match sighting {
+            search::Sighting::DriverAt { driver, position } => (driver, position),
+            search::Sighting::Connected { who } => return Some(present(JobId::Order(id), *who)),
+        };
         let view = self.order_view(id, version, Principal::System)?;
         if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {
             return None;
@@ -521,6 +541,11 @@ impl Shown for Order {
         let next = view.stops.get(usize::from(view.stops_done));
         let eta_s = next.map(|next| prices.eta_s(position.at, next.at));
         Some(ServerFrame::Sighted { job: JobId::Order(id), at: position.at, eta_s })
+    }
+
+    fn parts(&self, id: OrderId) -> Vec<Principal> {
+        let view = self.order_view(id, 0, Principal::System).filter(|_| !self.is_over());
+        view.map_or_else(Vec::new, |view| parts(view.rider, [view.driver, None]))
     }
 }
 
@@ -552,7 +577,10 @@ impl Shown for Rescue {
         prices: &Prices,
     ) -> Option<ServerFrame> {
         use protocol::RescueStatus as S;
-        let search::Sighting::DriverAt { driver, position } = sighting;
+        let (driver, position) = match sighting {
+            search::Sighting::DriverAt { driver, position } => (driver, position),
+            search::Sighting::Connected { who } => return Some(present(JobId::Rescue(id), *who)),
+        };
         let view = self.rescue_view(id, version)?;
         if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {
             return None;
@@ -579,6 +607,11 @@ impl Shown for Rescue {
         let eta_s = next.map(|next| prices.eta_s(position.at, next));
         Some(ServerFrame::Sighted { job: JobId::Rescue(id), at: position.at, eta_s })
     }
+
+    fn parts(&self, id: RescueId) -> Vec<Principal> {
+        let view = self.rescue_view(id, 0).filter(|_| !self.is_over());
+        view.map_or_else(Vec::new, |view| parts(view.rider, [view.driver, view.attached]))
+    }
 }
 
 impl Shown for Driver {
@@ -599,9 +632,10 @@ impl Shown for Driver {
     ) -> Option<ServerFrame> {
         match sighting {
             driver::Sighting::At(position) if by.is_staff() => {
-                let mut view = self.driver_view(id, version);
-                view.position = Some(*position);
-                Some(ServerFrame::Driver(Box::new(view)))
+                let was = self.driver_view(id, version);
+                let now = DriverView { position: Some(*position), ..was.clone() };
+                let changes = now.changes_since(&was)?;
+                Some(ServerFrame::Changed(Changed::Driver(Box::new(changes))))
             }
             driver::Sighting::At(_) | driver::Sighting::Heartbeat => None,
         }

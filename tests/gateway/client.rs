@@ -1,9 +1,10 @@
 //! A client that says exactly what it is told to, and hears everything.
 
-use crate::node::Node;
+use crate::{node::Node, stream::Events};
 use futures_util::{SinkExt, StreamExt};
 use protocol::{
     CommandId, Principal, SessionId, Timestamp,
+    changes::Shown,
     codec::Codec,
     frame::{ClientFrame, Outcome, Push, Resume, ServerFrame, Topic},
     work::Wish,
@@ -23,13 +24,35 @@ use tokio_tungstenite::{
 /// Longer than anything here should take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
+type Web = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+enum Line {
+    Web(Box<Web>),
+    Events(Box<Events>),
+}
+
 pub(crate) struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    line: Line,
     codec: Codec,
     /// What came while it waited for an answer, and has not been heard yet.
     backlog: VecDeque<ServerFrame>,
     /// Which session it is, and how many of its frames arrived.
     pub(crate) at: Resume,
+    /// What it was shown: it hears changes as whole views.
+    shown: Shown,
+    /// It goes on where another one was, and has forgotten what that one was shown.
+    is_forgetful: bool,
+    pub(crate) counted: Counted,
+}
+
+/// What it heard: how many bytes in how many changes, and how many if every view had been said whole.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counted {
+    pub(crate) n_changes: usize,
+    pub(crate) bytes: usize,
+    pub(crate) bytes_if_whole: usize,
+    pub(crate) view_bytes: usize,
+    pub(crate) view_bytes_if_whole: usize,
 }
 
 /// The last a client hears.
@@ -76,9 +99,37 @@ impl Client {
         Self::greeted(socket, codec).await
     }
 
-    async fn greeted(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, codec: Codec) -> Self {
+    async fn greeted(socket: Web, codec: Codec) -> Self {
+        Self::on(Line::Web(Box::new(socket)), codec).await
+    }
+
+    /// Connected by server-sent events and posts.
+    pub(crate) async fn streaming(events: Events) -> Self {
+        Self::on(Line::Events(Box::new(events)), Codec::Json).await
+    }
+
+    fn web(&mut self) -> &mut Web {
+        match &mut self.line {
+            Line::Web(web) => web,
+            Line::Events(_) => panic!("no WebSocket"),
+        }
+    }
+
+    /// What it posts by, if it does.
+    pub(crate) fn events(&mut self) -> &mut Events {
+        match &mut self.line {
+            Line::Events(events) => events,
+            Line::Web(_) => panic!("a WebSocket"),
+        }
+    }
+
+    async fn on(line: Line, codec: Codec) -> Self {
         let at = Resume { session: SessionId::nth(0), heard: 0 };
-        let mut client = Self { socket, codec, backlog: VecDeque::new(), at };
+        let shown = Shown::default();
+        let backlog = VecDeque::new();
+        let counted = Counted::default();
+        let is_forgetful = false;
+        let mut client = Self { line, codec, backlog, at, shown, is_forgetful, counted };
         let hello = client.hear().await;
         let ServerFrame::Hello { session, .. } = hello else { panic!("{hello:?}") };
         client.at.session = session;
@@ -90,10 +141,15 @@ impl Client {
         let mut client = Self::stranger(node, Codec::MsgPack).await;
         let token = node.token(principal);
         client.say(&ClientFrame::Identify { token, resume: Some(at) }).await;
-        let ServerFrame::Welcome { resumed, .. } = client.hear().await else {
-            panic!("not let in")
-        };
-        (client, resumed.unwrap())
+        let is_resumed = client.is_resumed().await;
+        (client, is_resumed)
+    }
+
+    /// Hears whether it goes on where another one was.
+    pub(crate) async fn is_resumed(&mut self) -> bool {
+        let ServerFrame::Welcome { resumed, .. } = self.hear().await else { panic!("not let in") };
+        self.is_forgetful = resumed.unwrap();
+        self.is_forgetful
     }
 
     /// The same, but cut off before it hears its welcome.
@@ -107,8 +163,9 @@ impl Client {
 
     /// Says goodbye, and hears that it was heard.
     pub(crate) async fn leave(mut self) {
-        self.socket.close(None).await.unwrap();
-        while self.socket.next().await.is_some() {}
+        let web = self.web();
+        web.close(None).await.unwrap();
+        while web.next().await.is_some() {}
     }
 
     /// Says goodbye with a code, and hears which one comes back.
@@ -138,7 +195,10 @@ impl Client {
 
     pub(crate) async fn say(&mut self, frame: &ClientFrame) {
         let bytes = self.codec.encode(frame).unwrap();
-        self.say_bytes(bytes).await;
+        match &mut self.line {
+            Line::Web(_) => self.say_bytes(bytes).await,
+            Line::Events(events) => assert_eq!(events.post(bytes).await, 202),
+        }
     }
 
     /// Says anything at all.
@@ -152,19 +212,19 @@ impl Client {
 
     pub(crate) async fn say_message(&mut self, message: Message) {
         // The node may have closed already; what it said last is still to be heard.
-        drop(self.socket.send(message).await);
+        drop(self.web().send(message).await);
     }
 
     /// Puts bytes on the line, whatever they are; false when nobody is there any more.
     pub(crate) async fn say_raw(&mut self, bytes: &[u8]) -> bool {
-        let line = self.socket.get_mut();
+        let line = self.web().get_mut();
         line.write_all(bytes).await.is_ok() && line.flush().await.is_ok()
     }
 
     /// Says something without ever listening; false when the node does not take it any more.
     pub(crate) async fn try_say(&mut self, frame: &ClientFrame) -> bool {
         let message = Message::binary(self.codec.encode(frame).unwrap());
-        let said = tokio::time::timeout(PATIENCE, self.socket.send(message)).await;
+        let said = tokio::time::timeout(PATIENCE, self.web().send(message)).await;
         matches!(said, Ok(Ok(())))
     }
 
@@ -177,7 +237,13 @@ impl Client {
 
     async fn receive(&mut self) -> Result<ServerFrame, Closed> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            let next = async {
+                match &mut self.line {
+                    Line::Web(web) => web.next().await,
+                    Line::Events(events) => events.next().await.map(Ok),
+                }
+            };
+            let message = tokio::time::timeout(PATIENCE, next).await;
             let bytes = match message.expect("the node said nothing") {
                 Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
                 Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
@@ -190,7 +256,31 @@ impl Client {
                 }
             };
             self.at.heard += 1;
-            return Ok(self.codec.decode_unbounded(&bytes).unwrap());
+            let frame: ServerFrame = self.codec.decode_unbounded(&bytes).unwrap();
+            let is_change = matches!(frame, ServerFrame::Changed(_));
+            let frame = match self.shown.whole(frame.clone()) {
+                Ok(frame) => frame,
+                Err(_) if self.is_forgetful => frame,
+                Err(missing) => panic!("{missing:?} {frame:?}"),
+            };
+            self.count(&frame, is_change, bytes.len());
+            return Ok(frame);
+        }
+    }
+
+    fn count(&mut self, frame: &ServerFrame, is_change: bool, bytes: usize) {
+        let whole = if is_change { self.codec.encode(frame).unwrap().len() } else { bytes };
+        let counted = &mut self.counted;
+        counted.n_changes += usize::from(is_change);
+        counted.bytes += bytes;
+        counted.bytes_if_whole += whole;
+        if let ServerFrame::Order(_)
+        | ServerFrame::Rescue(_)
+        | ServerFrame::Driver(_)
+        | ServerFrame::Rider(_) = frame
+        {
+            counted.view_bytes += bytes;
+            counted.view_bytes_if_whole += whole;
         }
     }
 

@@ -261,6 +261,70 @@ async fn a_gap_that_is_too_large_is_not_half_filled() {
     assert_eq!(status.await, OrderStatus::Searching);
 }
 
+/// How many goodbyes the node has said for a reason.
+async fn n_goodbyes(http: &reqwest::Client, node: &Node, code: &str) -> bool {
+    let metrics = http.get(node.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    metrics.contains(&format!("outrider_goodbyes_total{{code=\"{code}\"}}"))
+}
+
+#[tokio::test]
+async fn whoever_read_too_slowly_goes_on_where_it_was() {
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__FRAMES_PER_S", "1000000"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "1000000"),
+        ("GATEWAY__SESSION__QUEUE_MAX", "16"),
+    ]);
+    let mut riding = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut riding).await;
+    hear_status(&mut riding, OrderStatus::Searching).await;
+    let mut slow = Client::connect(&node, Principal::Dispatcher).await;
+    // Each of these is answered with more than it is, until nobody can keep the answers.
+    let ask = ClientFrame::Subscribe(Topic::Actor(order.to_string()));
+    // No more at a time than leaves time for the goodbye.
+    let http = reqwest::Client::new();
+    while !n_goodbyes(&http, &node, "busy").await {
+        for _ in 0..100 {
+            slow.try_say(&ask).await;
+        }
+    }
+    // It reads on while there is time for a goodbye.
+    let (heard, closed) = slow.hear_out().await;
+    assert_eq!(closed.code, 1013);
+    assert!(matches!(heard.last(), Some(ServerFrame::Goodbye { .. })), "{:?}", heard.last());
+    // The last four before the goodbye have not arrived.
+    let early = Resume { heard: slow.at.heard - 5, ..slow.at };
+    let (mut again, is_resumed) = Client::resume(&node, Principal::Dispatcher, early).await;
+    assert!(is_resumed);
+    for missed in &heard[heard.len() - 5..heard.len() - 1] {
+        assert_eq!(again.hear().await, *missed);
+    }
+    // And it follows what it followed.
+    act(&mut riding, order, OrderAction::Cancel { reason: "changed_mind".to_owned() }).await;
+    again
+        .hear_any(|frame| match frame {
+            ServerFrame::Actor(view) => {
+                view.events.contains(&"cancelled_by_rider".to_owned()).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn whoever_was_silent_for_too_long_goes_on_where_it_was() {
+    let node = Node::with(&[("GATEWAY__SESSION__HEARTBEAT", "200ms")]);
+    let mut client = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut client).await;
+    hear_status(&mut client, OrderStatus::Searching).await;
+    let (_, closed) = client.hear_out().await;
+    assert_eq!(closed.code, 4408);
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    act(&mut staff, order, OrderAction::Cancel { reason: "no_driver".to_owned() }).await;
+    let (mut again, is_resumed) = Client::resume(&node, rider(1), client.cut()).await;
+    assert!(is_resumed);
+    hear_status(&mut again, OrderStatus::CancelledByAdmin).await;
+}
+
 #[tokio::test]
 async fn topics_are_still_followed() {
     let node = Node::start();

@@ -1,7 +1,7 @@
 //! A ride from wish to rating, and what the two phones hear of it.
 
 use crate::{
-    client::{Client, now},
+    client::{Client, Counted, now},
     node::{Node, driver, rider},
 };
 use protocol::{
@@ -96,19 +96,16 @@ pub(crate) async fn hear_status(client: &mut Client, wanted: OrderStatus) {
         .await;
 }
 
-#[tokio::test]
-async fn a_ride_from_wish_to_rating() {
-    let node = Node::start();
-    let mut driver = Client::connect(&node, driver(1)).await;
-    go_on_duty(&mut driver, PICKUP.offset_m(60.0, 0.0)).await;
-    let mut rider = Client::connect(&node, rider(1)).await;
-    let order = place_ride(&mut rider).await;
-    hear_status(&mut rider, OrderStatus::Searching).await;
+/// A ride, with what the two phones hear of it.
+pub(crate) async fn ride(driver: &mut Client, rider: &mut Client) {
+    go_on_duty(driver, PICKUP.offset_m(60.0, 0.0)).await;
+    let order = place_ride(rider).await;
+    hear_status(rider, OrderStatus::Searching).await;
 
-    let offer = hear_offer(&mut driver).await;
+    let offer = hear_offer(driver).await;
     assert_eq!(offer.job, JobId::Order(order));
-    accept(&mut driver, &offer).await;
-    hear_status(&mut rider, OrderStatus::Assigned).await;
+    accept(driver, &offer).await;
+    hear_status(rider, OrderStatus::Assigned).await;
 
     driver.say(&position(PICKUP)).await;
     let (job, eta_s) = rider
@@ -119,18 +116,50 @@ async fn a_ride_from_wish_to_rating() {
         .await;
     assert_eq!((job, eta_s.is_some()), (JobId::Order(order), true));
 
-    act(&mut driver, order, OrderAction::Arrive {}).await;
-    act(&mut driver, order, OrderAction::Start { code: None }).await;
-    hear_status(&mut rider, OrderStatus::InProgress).await;
+    act(driver, order, OrderAction::Arrive {}).await;
+    act(driver, order, OrderAction::Start { code: None }).await;
+    hear_status(rider, OrderStatus::InProgress).await;
     let early = OrderAction::Finish { code: None, early_reason: Some("rider_asked".to_owned()) };
-    act(&mut driver, order, early).await;
-    hear_status(&mut rider, OrderStatus::Completed).await;
+    act(driver, order, early).await;
+    hear_status(rider, OrderStatus::Completed).await;
     let released = driver.hear_push(|push| match push {
         Push::Released { job, .. } => Some(job),
         _ => None,
     });
     assert_eq!(released.await, offer.job);
-    act(&mut rider, order, OrderAction::Rate { stars: 5 }).await;
+    act(rider, order, OrderAction::Rate { stars: 5 }).await;
+}
+
+#[tokio::test]
+async fn a_ride_from_wish_to_rating() {
+    let node = Node::start();
+    let mut driver = Client::connect(&node, driver(1)).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    ride(&mut driver, &mut rider).await;
+}
+
+/// Not a promise but a figure: what a ride's frames take, and what they would take if every view was said whole.
+#[tokio::test]
+async fn views_are_said_in_few_bytes() {
+    let node = Node::start();
+    let mut driver = Client::connect(&node, driver(1)).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    ride(&mut driver, &mut rider).await;
+    for (who, client) in [("driver", &driver), ("rider", &rider)] {
+        let Counted { n_changes, bytes, bytes_if_whole, view_bytes, view_bytes_if_whole } =
+            client.counted;
+        let figure = serde_json::json!({
+            "phone": who,
+            "frames": client.at.heard,
+            "changes": n_changes,
+            "bytes": bytes,
+            "bytes_if_whole": bytes_if_whole,
+            "view_bytes": view_bytes,
+            "view_bytes_if_whole": view_bytes_if_whole,
+        });
+        println!("{figure}");
+        assert!(n_changes > 0 && bytes < bytes_if_whole, "{figure}");
+    }
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ impl Track {
 impl Life {
     /// Takes in a position, and says what the order asks of itself because of it.
     pub(super) fn see(&mut self, sighting: &Sighting, now: Timestamp) -> Vec<Command> {
-        let Sighting::DriverAt { driver, position } = sighting;
+        let Sighting::DriverAt { driver, position } = sighting else { return Vec::new() };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
             return Vec::new();
         }

@@ -63,8 +63,8 @@ pub(super) fn see(
     sighting: &Sighting,
     context: &Context<RescueId>,
 ) -> Seen<Command> {
-    let Sighting::DriverAt { driver, position } = sighting;
     let mut seen = Seen::default();
+    let Sighting::DriverAt { driver, position } = sighting else { return seen };
     let Some(case) = rescue.case.as_deref() else { return seen };
     if case.driver.as_ref().is_none_or(|it| it.driver != *driver) || case.status.is_final() {
         return seen;

@@ -287,12 +287,16 @@ fn state_of<D: Hosted>(bytes: &StateBytes) -> Option<D> {
     Some(state)
 }
 
-/// Hands a follower what came from another node; does it want more? What cannot be read ends the
+/// Hands a follower what came from another node; does it want more? A sighting that cannot be read is one that only
+/// newer builds know, and the latest counts. Anything else that cannot be read ends the
 /// following, and so does an update there is no room for: the follower begins anew.
 fn pass_on<D: Hosted>(to: &mut Sender<D>, update: &UpdateBytes) -> bool {
     let update = match update {
         UpdateBytes::Still => return !to.is_closed(),
-        UpdateBytes::Seen(bytes) => envelope::decode(bytes).map(Update::Seen),
+        UpdateBytes::Seen(bytes) => match envelope::decode(bytes) {
+            Some(sighting) => Some(Update::Seen(sighting)),
+            None => return !to.is_closed(),
+        },
         UpdateBytes::Changed { state: bytes, events } => state_of(bytes).and_then(|state| {
             let events: Vec<D::Event> = envelope::decode(events)?;
             let (version, state) = (bytes.version, Arc::new(state));

@@ -2,7 +2,7 @@
 
 pub use matching::Candidate;
 
-use protocol::{DriverId, OfferId, OfferStatus, Timestamp, view::Position};
+use protocol::{DriverId, OfferId, OfferStatus, Principal, Timestamp, view::Position};
 use serde::{Deserialize, Serialize};
 
 /// What regions and drivers tell a job about its search. The asker is always the platform.
@@ -64,7 +64,7 @@ pub enum Command {
     },
 }
 
-/// What a job sees of its driver.
+/// What a job sees of its people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sighting {
@@ -74,6 +74,11 @@ pub enum Sighting {
         driver: DriverId,
         /** Where. */
         position: Position,
+    },
+    /// A device of somebody who has part in it is connected. For those who follow the job: it does nothing about it.
+    Connected {
+        /** Whose. */
+        who: Principal,
     },
 }
 

@@ -251,7 +251,9 @@ impl Phone {
             | ServerFrame::Rescue(_)
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
+            | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

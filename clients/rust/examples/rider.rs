@@ -57,6 +57,9 @@ fn tell(id: OrderId, change: Change) -> bool {
         Change::View(View::Sighted { at, eta_s, .. }) => {
             println!("the driver is at {}, {}; {eta_s:?} s away", at.lat, at.lon);
         }
+        Change::View(View::Presence { reachable, .. }) => {
+            println!("the driver can {}be reached", if reachable { "" } else { "not " });
+        }
         Change::Anew => println!("everything is told from its beginning"),
         Change::Ended(refused) => println!("no more of that: {refused}"),
         Change::View(

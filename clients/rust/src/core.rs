@@ -17,6 +17,7 @@ pub use pushes::PushId;
 
 use protocol::{
     Code, CommandId, Principal, Refused, Timestamp,
+    changes::{NotShown, Shown},
     codec::Codec,
     frame::{Board, ClientFrame, FRAME_BYTES_MAX, Outcome, Push, Resume, ServerFrame, Topic},
     view::Position,
@@ -199,7 +200,7 @@ pub enum Event {
         /** Nothing was missed that is not said now. If not, everything is told anew. */
         resumed: bool,
     },
-    /// Anything else a node says: heartbeats, views, sightings, boards, refused positions, ended topics.
+    /// Anything else a node says: heartbeats, views (always whole), sightings, boards, refused positions, ended topics.
     Frame(ServerFrame),
     /// A frame of a kind that this client does not know yet, and why it could not be read.
     Unreadable(String),
@@ -321,6 +322,8 @@ pub struct Core {
     /// Topics that were left; a session that goes on may not know.
     left: VecDeque<Topic>,
     board_seq: Option<u64>,
+    /// Views as they were told last: what changes of them is told whole.
+    shown: Shown,
     position: Option<Position>,
     pending: VecDeque<Pending>,
     pushes: Pushes,
@@ -349,6 +352,7 @@ impl Core {
             topics: Vec::new(),
             left: VecDeque::new(),
             board_seq: None,
+            shown: Shown::default(),
             position: None,
             pending: VecDeque::new(),
             pushes: Pushes::default(),
@@ -564,6 +568,21 @@ impl Core {
     /// A frame came.
     pub fn heard(&mut self, frame: ServerFrame, now: Instant) {
         self.count_heard(now);
+        match self.shown.whole(frame) {
+            Ok(frame) => self.heard_whole(frame, now),
+            Err(NotShown { topic }) => self.ask_anew(topic),
+        }
+    }
+
+    /// The app would see something that is not so. Not of a node that keeps its word.
+    fn ask_anew(&mut self, topic: Topic) {
+        match self.topics.iter_mut().find(|it| it.topic == topic) {
+            Some(it) => (it.is_said, it.is_sure) = (false, false),
+            None => self.say(ClientFrame::Subscribe(topic)),
+        }
+    }
+
+    fn heard_whole(&mut self, frame: ServerFrame, now: Instant) {
         let (Stage::Greeting(line) | Stage::Open(line)) = &mut self.stage else { return };
         match frame {
             ServerFrame::Hello { session, server_time, heartbeat_ms, frames_per_s, .. } => {
@@ -608,7 +627,9 @@ impl Core {
                 }
                 self.tell(frame);
             }
-            ServerFrame::Sighted { .. } => self.tell(frame),
+            ServerFrame::Sighted { .. } | ServerFrame::Presence { .. } => self.tell(frame),
+            // It was made whole.
+            ServerFrame::Changed(_) => {}
         }
     }
 
@@ -763,6 +784,7 @@ impl Core {
         if !resumed {
             self.pushes.begin_anew();
             self.board_seq = None;
+            self.shown.forget();
         }
         if !resumed {
             self.left.clear();
@@ -989,8 +1011,14 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
         (Topic::Region(id), ServerFrame::Region(board)) => board.region == *id,
         // Nobody but staff is told of others, and staff have no such topic.
         (Topic::Me, ServerFrame::Driver(_) | ServerFrame::Rider(_)) => true,
-        (Topic::Order(id), ServerFrame::Sighted { job, .. }) => *job == JobId::Order(*id),
-        (Topic::Rescue(id), ServerFrame::Sighted { job, .. }) => *job == JobId::Rescue(*id),
+        (
+            Topic::Order(id),
+            ServerFrame::Sighted { job, .. } | ServerFrame::Presence { job, .. },
+        ) => *job == JobId::Order(*id),
+        (
+            Topic::Rescue(id),
+            ServerFrame::Sighted { job, .. } | ServerFrame::Presence { job, .. },
+        ) => *job == JobId::Rescue(*id),
         (it, ServerFrame::Unsubscribed { topic, .. }) => it == topic,
         (
             Topic::Order(_)

@@ -2,7 +2,7 @@
 
 use crate::core::is_about;
 use protocol::{
-    JobId, Point, Refused,
+    JobId, Point, Principal, Refused,
     frame::{ActorView, Board, RegionBoard, ServerFrame, Topic},
     view::{DriverView, OrderView, RescueView, RiderView},
 };
@@ -52,6 +52,15 @@ pub enum View {
         /** Until the next place it must be, in seconds. */
         eta_s: Option<u32>,
     },
+    /// Whether the other side of a job can be reached.
+    Presence {
+        /** Of which job. */
+        job: JobId,
+        /** Who. */
+        who: Principal,
+        /** Can it? */
+        reachable: bool,
+    },
 }
 
 impl View {
@@ -63,7 +72,7 @@ impl View {
             Self::Driver(view) => Some(view.version),
             Self::Rider(view) => Some(view.version),
             Self::Actor(view) => Some(view.version),
-            Self::Board(_) | Self::Region(_) | Self::Sighted { .. } => None,
+            Self::Board(_) | Self::Region(_) | Self::Sighted { .. } | Self::Presence { .. } => None,
         }
     }
 
@@ -75,6 +84,10 @@ impl View {
             (Self::Driver(it), Self::Driver(older)) => it.id == older.id,
             (Self::Rider(it), Self::Rider(older)) => it.id == older.id,
             (Self::Sighted { job, .. }, Self::Sighted { job: older, .. }) => job == older,
+            (
+                Self::Presence { job, who, .. },
+                Self::Presence { job: older_job, who: older, .. },
+            ) => (job, who) == (older_job, older),
             // Of actors the events since the last view would be missing, of boards what changed.
             (
                 Self::Order(_)
@@ -84,7 +97,8 @@ impl View {
                 | Self::Actor(_)
                 | Self::Board(_)
                 | Self::Region(_)
-                | Self::Sighted { .. },
+                | Self::Sighted { .. }
+                | Self::Presence { .. },
                 _,
             ) => false,
         }
@@ -102,12 +116,17 @@ impl View {
             ServerFrame::Sighted { job, at, eta_s } => {
                 Self::Sighted { job: *job, at: *at, eta_s: *eta_s }
             }
+            ServerFrame::Presence { job, who, reachable } => {
+                Self::Presence { job: *job, who: *who, reachable: *reachable }
+            }
             ServerFrame::Hello { .. }
             | ServerFrame::Welcome { .. }
             | ServerFrame::Heartbeat { .. }
             | ServerFrame::Result { .. }
             | ServerFrame::Push { .. }
             | ServerFrame::Refused(_)
+            // Told whole.
+            | ServerFrame::Changed(_)
             | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Goodbye { .. } => return None,
         })

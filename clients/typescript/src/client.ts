@@ -10,6 +10,8 @@ import type {
   ClientFrame, Code, CommandId, Done, Point, Position, Principal, Push, Refused, Resume, ServerFrame, Topic, Wish,
 } from "./frames.js";
 import { mintCommandId } from "./ids.js";
+import { Shown } from "./shown.js";
+import { EventSocket } from "./stream.js";
 
 const SUBPROTOCOL = "outrider.v1.json";
 const BACKOFF_MS = { first: 250, most: 15_000 };
@@ -21,6 +23,8 @@ const WELCOME_MS = 15_000;
 const IN_FLIGHT_MAX = 8;
 /** Most topics that were left and are left once more after a drop: a node allows so many frames at once. */
 const LEFT_MAX = 16;
+/** So many WebSockets in a row that came to nothing: the network breaks them, and streams may pass. */
+const WEBSOCKETS_MAX = 3;
 /** Refusals that say "later" and not "no". */
 const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
 const CLOSE = { normal: 1000, restart: 1012, unauthenticated: 4401, comeBack: 4000 };
@@ -45,6 +49,13 @@ export interface ClientOptions {
   token: () => string | Promise<string>;
   /** The socket to use; the platform's own, if absent. */
   WebSocket?: SocketType;
+  /**
+   * How: by WebSocket, by server-sent events and posts (`sse`: `/v1/sse` beside the `url`), or, if absent, `auto`: by
+   * events once several WebSockets in a row have come to nothing.
+   */
+  transport?: "auto" | "websocket" | "sse";
+  /** For `sse`; the platform's own, if absent. */
+  fetch?: typeof fetch;
   /** How long a command that is only told "later" is asked for, in milliseconds; for ever, if absent. */
   giveUpAfter?: number;
   /** Between 0 and 1; for tests. */
@@ -100,7 +111,7 @@ function topicsOf(frame: ServerFrame): Topic[] {
 
 export class Client {
   readonly #options: ClientOptions;
-  readonly #Socket: SocketType;
+  readonly #Socket: SocketType | undefined;
   readonly #random: () => number;
   readonly #listeners: { [Name in keyof ClientEvents]: Set<ClientEvents[Name]> } = {
     state: new Set(), welcome: new Set(), frame: new Set(), push: new Set(),
@@ -112,6 +123,7 @@ export class Client {
   /** Those that were left; a session that goes on may not know. */
   readonly #left = new Map<string, Topic>();
   readonly #heardPushes = new Set<number>();
+  readonly #shown = new Shown();
 
   #state: ClientState = "idle";
   #socket: SocketLike | null = null;
@@ -120,6 +132,8 @@ export class Client {
   /** This socket's session, and how many of its frames have come. */
   #here: Resume | null = null;
   #attempts = 0;
+  /** WebSockets in a row that were not welcomed. */
+  #websocketsLost = 0;
   #refusals = 0;
   #heartbeatMs = 20_000;
   #lastHeard = 0;
@@ -131,10 +145,18 @@ export class Client {
 
   constructor(options: ClientOptions) {
     const Socket = options.WebSocket ?? (globalThis as { WebSocket?: SocketType }).WebSocket;
-    if (!Socket) throw new Error("this platform has no WebSocket: give one, such as that of the package `ws`");
+    if (!Socket && options.transport !== "sse") throw new Error("this platform has no WebSocket: give one, such as that of the package `ws`");
     this.#options = options;
     this.#Socket = Socket;
     this.#random = options.random ?? Math.random;
+  }
+
+  /** How it speaks to the node, or is about to. */
+  get transport(): "websocket" | "sse" {
+    const { transport = "auto" } = this.#options;
+    if (this.#socket) return this.#socket instanceof EventSocket ? "sse" : "websocket";
+    if (transport === "auto") return this.#websocketsLost < WEBSOCKETS_MAX ? "websocket" : "sse";
+    return transport;
   }
 
   get state(): ClientState {
@@ -222,6 +244,8 @@ export class Client {
 
   /** Ends the wait for the next attempt: the network is back, says the platform. */
   retryNow(): void {
+    // It may be another one.
+    this.#websocketsLost = 0;
     if (this.#state === "waiting") void this.#open();
   }
 
@@ -236,12 +260,11 @@ export class Client {
       return this.#comeBack();
     }
     if (this.#state !== "connecting" || this.#socket) return;
-    const socket = new this.#Socket(this.#options.url, SUBPROTOCOL);
+    const resume = this.#at;
+    const socket = this.#connected(token, resume);
     this.#socket = socket;
     this.#here = null;
     this.#openedAt = this.#lastHeard = Date.now();
-    const resume = this.#at;
-    socket.onopen = () => this.#say({ identify: resume ? { token, resume } : { token } });
     socket.onmessage = ({ data }) => {
       if (this.#socket === socket) this.#hear(data);
     };
@@ -249,6 +272,21 @@ export class Client {
     socket.onclose = ({ code }) => {
       if (this.#socket === socket) this.#closed(code);
     };
+  }
+
+  #connected(token: string, resume: Resume | null): SocketLike {
+    const { url, fetch = globalThis.fetch } = this.#options;
+    if (this.transport === "sse" || !this.#Socket) {
+      // Should that come to nothing too, it was not the WebSockets: the next one is one again.
+      this.#websocketsLost = WEBSOCKETS_MAX - 1;
+      const events = url.replace(/^ws/, "http").replace(/\/ws(?=$|\?)/, "/sse").replace(/\?.*$/, "");
+      // Browsers let nobody but the window call theirs.
+      return new EventSocket({ url: events, token, resume, fetch: fetch.bind(globalThis) });
+    }
+    this.#websocketsLost += 1;
+    const socket = new this.#Socket(url, SUBPROTOCOL);
+    socket.onopen = () => this.#say({ identify: resume ? { token, resume } : { token } });
+    return socket;
   }
 
   #hear(data: unknown): void {
@@ -263,6 +301,10 @@ export class Client {
       this.#drop(CLOSE.comeBack);
       return this.#comeBack();
     }
+    const shown = this.#shown.whole(frame);
+    // The app would see something that is not so. Not of a node that keeps its word.
+    if ("missing" in shown) return this.#say({ subscribe: shown.missing });
+    frame = shown.frame;
     if ("hello" in frame) {
       const { session, heartbeat_ms: every, server_time: time } = frame.hello;
       this.#here = { session, heard: 1 };
@@ -296,7 +338,9 @@ export class Client {
     if (this.#state === "live") return;
     this.#at = this.#here;
     this.#attempts = this.#refusals = 0;
+    this.#websocketsLost = this.transport === "sse" ? WEBSOCKETS_MAX : 0;
     if (!resumed) {
+      this.#shown.forget();
       this.#heardPushes.clear();
       this.#left.clear();
     }

@@ -926,6 +926,14 @@ export type ServerFrame =
        */
       hello: {
         /**
+         * Most commands under way at once.
+         */
+        commands_max?: number;
+        /**
+         * Most commands among them.
+         */
+        commands_per_s?: number;
+        /**
          * Largest frame accepted, in bytes.
          */
         frame_bytes_max: number;
@@ -937,8 +945,16 @@ export type ServerFrame =
          * Say something at least this often, in milliseconds.
          */
         heartbeat_ms: number;
+        /**
+         * How long the session waits for its client after a drop, in milliseconds.
+         */
+        resume_ms?: number;
         server_time: Timestamp;
         session: SessionId;
+        /**
+         * Most topics followed at once, one's own jobs among them.
+         */
+        topics_max?: number;
       };
     }
   | {
@@ -1001,6 +1017,9 @@ export type ServerFrame =
       rider: RiderView;
     }
   | {
+      changed: Changed;
+    }
+  | {
       /**
        * Where the driver of a job is. Lossy: the latest counts.
        */
@@ -1011,6 +1030,20 @@ export type ServerFrame =
          */
         eta_s?: number | null;
         job: JobId;
+      };
+    }
+  | {
+      /**
+       * Whether the other side of a job can be reached: somebody who has part in it, and is not the client. When it
+       * is known, and when it changes.
+       */
+      presence: {
+        job: JobId;
+        /**
+         * Was a device of theirs heard of in the last one and a half heartbeats?
+         */
+        reachable: boolean;
+        who: Principal;
       };
     }
   | {
@@ -1232,6 +1265,22 @@ export type RescueStatus =
  */
 export type DriverStatus =
   "blocked" | "offline" | "unreachable" | "on_break" | "offered" | "busy" | "partly_busy" | "available";
+/**
+ * What changed of something that was shown before.
+ */
+export type Changed =
+  | {
+      order: OrderChanges;
+    }
+  | {
+      rescue: RescueChanges;
+    }
+  | {
+      driver: DriverChanges;
+    }
+  | {
+      rider: RiderChanges;
+    };
 /**
  * One moving or standing mark on the dispatcher's map.
  */
@@ -1633,6 +1682,133 @@ export interface RiderView {
   jobs: JobId[];
   /**
    * How many events made it so.
+   */
+  version: number;
+}
+/**
+ * What changed of an order.
+ */
+export interface OrderChanges {
+  changed_at?: Timestamp;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  code?: string | null;
+  driver?: DriverId | null;
+  fare?: Fare;
+  followed_by?: OrderId | null;
+  follows?: OrderId | null;
+  /**
+   * Of which version: nothing else can be made of them.
+   */
+  from: number;
+  fulfilment?: FulfilmentStatus;
+  id: OrderId;
+  kind?: OrderKind;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  offers?: OfferView[];
+  placed_at?: Timestamp;
+  policy?: OfferPolicy;
+  price_asked?: Fare | null;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  reason?: string | null;
+  rider?: RiderId;
+  start_at?: Timestamp | null;
+  status?: OrderStatus;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  stops?: Place[];
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  stops_done?: number;
+  tip?: Money | null;
+  /**
+   * What its version is then.
+   */
+  version: number;
+}
+/**
+ * What changed of a rescue.
+ */
+export interface RescueChanges {
+  at?: Place;
+  attached?: DriverId | null;
+  changed_at?: Timestamp;
+  driver?: DriverId | null;
+  dropoff?: Place | null;
+  fare?: Fare;
+  /**
+   * Of which version: nothing else can be made of them.
+   */
+  from: number;
+  id: RescueId;
+  issue?: Issue;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  offers?: OfferView[];
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  outcome?: string | null;
+  requested_at?: Timestamp;
+  rider?: RiderId;
+  status?: RescueStatus;
+  /**
+   * What its version is then.
+   */
+  version: number;
+}
+/**
+ * What changed of a driver. One that is only seen somewhere else keeps its version.
+ */
+export interface DriverChanges {
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  blocked?: string | null;
+  /**
+   * Of which version: nothing else can be made of them.
+   */
+  from: number;
+  id: DriverId;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  jobs?: JobId[];
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  offers?: Offer[];
+  position?: Position | null;
+  status?: DriverStatus;
+  vehicle?: Vehicle | null;
+  /**
+   * What its version is then.
+   */
+  version: number;
+}
+/**
+ * What changed of a rider.
+ */
+export interface RiderChanges {
+  /**
+   * Of which version: nothing else can be made of them.
+   */
+  from: number;
+  id: RiderId;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  jobs?: JobId[];
+  /**
+   * What its version is then.
    */
   version: number;
 }

@@ -150,6 +150,87 @@ test("topics are followed again where a session does not go on", async () => {
   }
 });
 
+test("a network that refuses WebSockets is spoken through all the same, and left when it lets them pass", () => staged(async ({ client, proxy, welcomes }) => {
+  const before = (await orders(node, RIDER)).length;
+  proxy.refuseUpgrades(true);
+  const versions = new Map();
+  client.on("frame", (frame) => {
+    const view = frame.order;
+    if (!view) return;
+    assert.ok(view.version > (versions.get(view.id) ?? 0), `${view.id} went from ${versions.get(view.id)} to ${view.version}`);
+    assert.equal(view.stops.length, 2, "views are whole");
+    versions.set(view.id, view.version);
+  });
+  client.connect();
+  const answers = [];
+  for (let n = 0; n < 20; n += 1) {
+    answers.push(client.command(RIDE));
+    if (n % 7 === 3) {
+      await until("it is live", () => client.state === "live");
+      assert.equal(client.transport, "sse");
+      proxy.cut();
+      await until("it is away", () => client.state !== "live");
+    }
+  }
+  const actors = (await Promise.all(answers)).map(({ actor }) => actor);
+  assert.equal(new Set(actors).size, 20);
+  assert.equal((await orders(node, RIDER)).length, before + 20);
+  assert.ok(welcomes.slice(1).every(({ resumed }) => resumed), JSON.stringify(welcomes));
+  await until("each is shown", () => actors.every((actor) => versions.has(actor)));
+  // Longer than a node waits for somebody who says nothing.
+  const n = welcomes.length;
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  assert.equal(welcomes.length, n, "its heartbeats are heard");
+
+  proxy.refuseUpgrades(false);
+  proxy.cut();
+  await until("it waits", () => client.state === "waiting");
+  client.retryNow();
+  await until("it is back", () => client.state === "live");
+  assert.equal(client.transport, "websocket");
+  assert.equal(welcomes.at(-1).resumed, true, "it is the same session");
+}));
+
+test("a driver works by events and posts", async () => {
+  const driving = await node.token("driver", DRIVER);
+  await staged(async ({ client, proxy }) => {
+    const pushes = [];
+    client.on("push", (push) => pushes.push(Object.keys(push)[0]));
+    client.connect();
+    await client.command({ driver: { action: { set_duty: { duty: "on", vehicle: { kind: "moto", capacity_g: 50_000, skills: [] } } } } });
+    client.position({ lat: -1.95, lon: 30.06 }, { accuracy_m: 5 });
+    assert.equal(client.transport, "sse");
+    const offered = new Promise((resolve) => client.on("push", (push) => push.offer && resolve(push.offer)));
+    const riding = new Client({ url: proxy.url, token: () => token, WebSocket });
+    riding.connect();
+    const { actor } = await riding.command({ place_order: { ...RIDE.place_order, kind: "ride" } });
+    const offer = await offered;
+    await client.command({ driver: { action: { accept_offer: { offer: offer.id } } } });
+    await until("it is the driver's", () => pushes.includes("assigned"));
+    await riding.command({ order: { id: actor, action: { cancel: { reason: "changed_mind" } } } });
+    await until("it is not any more", () => pushes.includes("released"));
+    await client.command({ driver: { action: { set_duty: { duty: "off" } } } });
+    riding.close();
+  }, { token: () => driving, transport: "sse" });
+});
+
+test("a token that is not believed ends a stream too, and goodbye is said", async () => {
+  let n = 0;
+  const url = `ws://127.0.0.1:${node.port}/v1/ws`;
+  const asked = new Client({ url, transport: "sse", token: () => { n += 1; return "a.b.c"; } });
+  asked.connect();
+  await until("it is refused", () => asked.state === "refused");
+  assert.equal(n, 2);
+  asked.close();
+  const client = new Client({ url, transport: "sse", token: () => token });
+  const ends = [];
+  client.on("state", (state) => ends.push(state));
+  client.connect();
+  await until("it is live", () => client.state === "live");
+  client.close();
+  assert.equal(ends.at(-1), "closed");
+});
+
 test("a driver hears each push once and acknowledges it", async () => {
   const driving = await node.token("driver", DRIVER);
   await staged(async ({ client, proxy }) => {

@@ -57,6 +57,7 @@ export async function startProxy(port) {
   let isHanging = false;
   let truncates = false;
   let isOpen = true;
+  let refusesUpgrades = false;
   const server = createServer((near) => {
     if (!isOpen) return near.destroy();
     const far = connect(port, "127.0.0.1");
@@ -64,6 +65,10 @@ export async function startProxy(port) {
     ways.add(way);
     const pass = (from, to) => from.on("data", (bytes) => {
       if (isHanging) return;
+      if (refusesUpgrades && from === near && /\r\nupgrade: websocket\r\n/i.test(String(bytes))) {
+        near.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        return;
+      }
       setTimeout(() => {
         if (to.destroyed) return;
         if (truncates && to === near && bytes.length > 40) {
@@ -94,6 +99,8 @@ export async function startProxy(port) {
     /** The next frame to the client comes in part, and then nothing. */
     truncate: () => (truncates = true),
     slow: (ms) => (delay = ms),
+    /** Requests come through, and WebSockets do not; or they do again. */
+    refuseUpgrades: (does) => (refusesUpgrades = does),
     /** Nobody comes through, or somebody does again. */
     open: (is) => (isOpen = is),
     close() {

@@ -295,7 +295,9 @@ impl<M: Mind> Client<M> {
             | ServerFrame::Result { .. }
             | ServerFrame::Push { .. }
             | ServerFrame::Rider(_)
+            | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

@@ -756,7 +756,9 @@ impl Mind for Driver {
             | ServerFrame::Push { .. }
             | ServerFrame::Refused(_)
             | ServerFrame::Rider(_)
+            | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

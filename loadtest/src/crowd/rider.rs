@@ -306,7 +306,9 @@ impl Mind for Rider {
             | ServerFrame::Refused(_)
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
+            | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

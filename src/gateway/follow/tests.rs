@@ -19,6 +19,10 @@ impl Watched for Fake {
         None
     }
 
+    fn say(&mut self, whole: ServerFrame, _by: Principal, _shown: Option<u64>) -> ServerFrame {
+        whole
+    }
+
     fn whole(&self, _events: Vec<String>) -> ActorView {
         unreachable!("nobody asks for it")
     }
@@ -33,6 +37,10 @@ impl Watched for Fake {
 
     fn ended_offer(&self, _offer: OfferId) -> Option<OfferStatus> {
         None
+    }
+
+    fn parts(&self) -> Vec<Principal> {
+        Vec::new()
     }
 }
 

@@ -8,12 +8,17 @@ fn every_route_is_described() {
         .iter()
         .flat_map(|(path, item)| {
             let has = |name: &'static str, is: bool| is.then(|| format!("{name} {path}"));
-            [has("GET", item.get.is_some()), has("POST", item.post.is_some())]
+            [
+                has("GET", item.get.is_some()),
+                has("POST", item.post.is_some()),
+                has("DELETE", item.delete.is_some()),
+            ]
         })
         .flatten()
         .collect();
     described.sort();
     insta::assert_snapshot!(described.join("\n"), @r"
+    DELETE /v1/sse/{session}
     GET /admin/cluster
     GET /health
     GET /health/live
@@ -28,6 +33,7 @@ fn every_route_is_described() {
     GET /v1/rescues
     GET /v1/rescues/{id}
     GET /v1/riders/{id}
+    GET /v1/sse
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain
@@ -38,6 +44,7 @@ fn every_route_is_described() {
     POST /v1/quotes
     POST /v1/rescues
     POST /v1/rescues/{id}/actions
+    POST /v1/sse/{session}
     ");
 }
 

@@ -124,7 +124,7 @@ impl Session {
     /// opened is still being opened.
     pub(super) fn doing_max(&self) -> usize {
         let limits = &self.gate.session;
-        limits.inflight_max + usize::from(POSITIONS_MAX) + limits.topics_max
+        usize::from(limits.inflight_max) + usize::from(POSITIONS_MAX) + limits.topics_max
     }
 
     pub(super) fn unsubscribe(&mut self, by: Principal, topic: &Topic) {
@@ -189,9 +189,21 @@ impl Session {
                 self.became(key, &news)?;
                 told
             }
+            Change::Sighted(Some(frame @ ServerFrame::Presence { who, .. })) => {
+                let mut follows = self.follows.iter_mut();
+                let follow = follows.find(|follow| follow.key == key);
+                let is_news = follow.is_some_and(|it| it.others.heard(who, Instant::now()));
+                if is_news { self.say(&frame) } else { Ok(()) }
+            }
             Change::Sighted(frame) => {
                 let follow = self.follows.iter_mut().find(|follow| follow.key == key);
-                if let (Some(follow), Some(frame)) = (follow, frame) {
+                let is_for = |follow: &Follow| match &frame {
+                    Some(ServerFrame::Changed(_)) => follow.wants.views() && follow.is_shown(),
+                    Some(_) | None => true,
+                };
+                if let Some(follow) = follow.filter(|it| is_for(it))
+                    && let Some(frame) = frame
+                {
                     follow.sighted = Some(Box::new(frame));
                 }
                 Ok(())
@@ -209,16 +221,16 @@ impl Session {
         let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
             return Ok(());
         };
-        let Some(watch) = &follow.watch else { return Ok(()) };
+        let Some(watch) = &mut follow.watch else { return Ok(()) };
         let version = watch.version();
         let view = follow.wants.views().then(|| watch.frame(by)).flatten();
         let whole = follow.wants.actor.then(|| watch.whole(events));
-        let is_news = follow.shown != Some(version);
         let is_hidden = follow.wants.topic && view.is_none();
-        if view.is_some() {
-            follow.shown = Some(version);
-        }
-        if let Some(view) = view.filter(|_| is_news) {
+        // Whoever is not shown it any more may have forgotten it by the time it is shown again.
+        let shown = std::mem::replace(&mut follow.shown, view.as_ref().map(|_| version));
+        let view = view.filter(|_| shown != Some(version)).map(|view| watch.say(view, by, shown));
+        follow.look_for_others(by);
+        if let Some(view) = view {
             self.say(&view)?;
         }
         if let Some(whole) = whole {

@@ -17,7 +17,7 @@ use protocol::{
     frame::{FRAME_BYTES_MAX, Outcome, Push, ServerFrame, Topic},
     view::DriverView,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
 impl Session {
@@ -36,12 +36,18 @@ impl Session {
 
     pub(super) fn hello(&mut self) -> Flow {
         let limits = &self.gate.session;
+        let ms = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+        let few = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let hello = ServerFrame::Hello {
             session: self.id,
             server_time: self.gate.system.now(),
-            heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
-            frame_bytes_max: FRAME_BYTES_MAX as u32,
+            heartbeat_ms: ms(limits.heartbeat),
+            frame_bytes_max: few(FRAME_BYTES_MAX),
             frames_per_s: limits.frames_per_s,
+            commands_per_s: limits.commands_per_s,
+            commands_max: limits.inflight_max.into(),
+            topics_max: few(limits.topics_max),
+            resume_ms: ms(self.gate.known.within()),
         };
         self.say(&hello)
     }
@@ -102,6 +108,9 @@ impl Session {
     }
 
     pub(super) fn follow_jobs(&mut self, jobs: &[JobId]) {
+        if jobs.iter().any(|job| !self.jobs.contains(job)) {
+            self.present_at = None;
+        }
         for job in jobs {
             self.follow_own((*job).into());
         }

@@ -38,6 +38,16 @@ pub(super) enum Said {
     Binary(ByteBuf),
 }
 
+impl Said {
+    /// How long it is.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// Does it matter to somebody who comes later?
 pub(super) fn is_lasting(frame: &ServerFrame) -> bool {
     match frame {
@@ -55,6 +65,8 @@ pub(super) fn is_lasting(frame: &ServerFrame) -> bool {
         | ServerFrame::Rescue(_)
         | ServerFrame::Driver(_)
         | ServerFrame::Rider(_)
+        | ServerFrame::Changed(_)
+        | ServerFrame::Presence { .. }
         | ServerFrame::Actor(_)
         | ServerFrame::Unsubscribed { .. } => true,
     }

@@ -10,7 +10,10 @@ use super::{
     regional::Regional,
     replay::{Replay, Said},
 };
-use crate::gateway::follow::{Follow, Wants};
+use crate::gateway::{
+    follow::{Follow, Wants},
+    presence::Others,
+};
 use actors::{EntityKey, listing::RegionId};
 use axum::extract::ws::Message;
 use protocol::{JobId, OfferId, Principal, codec::Codec, frame::Push};
@@ -53,6 +56,9 @@ struct Followed {
     known: Option<u64>,
     /// Only its last word was waited for.
     is_leaving: bool,
+    /// Who else has part in it, and whether its client was told that they can be reached.
+    #[serde(default)]
+    others: Vec<(Principal, bool)>,
 }
 
 impl Session {
@@ -147,6 +153,23 @@ impl Suspended {
     }
 }
 
+impl Suspended {
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_each = |n, each| n * each;
+        let (_, _, kept) = &self.replay;
+        size_of::<Self>()
+            + kept.iter().map(|(_, said)| size_of::<(u64, Said)>() + said.bytes()).sum::<usize>()
+            // An offer has text of its own, as long as an address.
+            + of_each(self.pushes.len(), size_of::<(u64, Push)>() + 128)
+            + of_each(self.offers.len() + self.accepting.len(), size_of::<(OfferId, JobId)>())
+            + of_each(self.jobs.len(), size_of::<JobId>())
+            + of_each(self.follows.len(), size_of::<Followed>())
+            + self.follows.iter().map(|it| size_of_val(it.others.as_slice())).sum::<usize>()
+            + self.regions.iter().map(String::len).sum::<usize>()
+    }
+}
+
 #[cfg(test)]
 impl Suspended {
     /// One that followed nothing and said nothing.
@@ -167,6 +190,12 @@ impl Suspended {
             regions: Vec::new(),
         }
     }
+
+    /// The same, with a frame of so many bytes that did not arrive.
+    pub(crate) fn with_frame(mut self, bytes: usize) -> Self {
+        self.replay.2.push((1, Said::Text("x".repeat(bytes))));
+        self
+    }
 }
 
 impl Followed {
@@ -177,6 +206,7 @@ impl Followed {
             shown: follow.shown,
             known: follow.known,
             is_leaving: follow.is_leaving(),
+            others: follow.others.told(),
         }
     }
 
@@ -184,6 +214,7 @@ impl Followed {
         let mut follow = Follow::new(self.key);
         follow.wants = self.wants;
         (follow.shown, follow.known) = (self.shown, self.known);
+        follow.others = Others::again(self.others, Instant::now());
         if self.is_leaving {
             follow.leave(Some(Instant::now() + LAST_WORD));
         }

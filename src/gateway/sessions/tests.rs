@@ -11,6 +11,10 @@ fn suspended(by: Principal) -> Suspended {
     Suspended::nothing(by)
 }
 
+fn room(sessions: usize) -> Room {
+    Room { sessions, bytes: 1_000_000 }
+}
+
 /// Session `n`, taken into another one by a client that has heard three of its frames.
 fn taking(n: u64, by: Principal, into: u64) -> Taking {
     Taking {
@@ -31,7 +35,7 @@ impl Sessions {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_was_cut_off_waits_for_its_own_client_and_for_so_long() {
-    let sessions = Sessions::new(WITHIN, 10);
+    let sessions = Sessions::new(WITHIN, room(10));
     for n in 1..=3 {
         sessions.suspend(SessionId::nth(n), suspended(rider(n)));
     }
@@ -46,8 +50,23 @@ async fn a_session_that_was_cut_off_waits_for_its_own_client_and_for_so_long() {
 }
 
 #[tokio::test]
+async fn what_waits_has_only_so_many_bytes() {
+    let each = suspended(rider(1)).with_frame(10_000).bytes();
+    let sessions = Sessions::new(WITHIN, Room { sessions: 100, bytes: each * 5 / 2 });
+    for n in 1..=3 {
+        sessions.suspend(SessionId::nth(n), suspended(rider(n)).with_frame(10_000));
+    }
+    sessions.suspend(SessionId::nth(4), suspended(rider(4)).with_frame(30_000));
+    assert!(!sessions.takes(1, rider(1)).await, "it made room");
+    assert!(!sessions.takes(4, rider(4)).await, "nobody makes room for what never fits");
+    assert!(sessions.takes(2, rider(2)).await);
+    assert!(sessions.takes(3, rider(3)).await);
+    assert_eq!(sessions.known().suspended_bytes, 0);
+}
+
+#[tokio::test]
 async fn the_oldest_makes_room_for_the_newest() {
-    let sessions = Sessions::new(WITHIN, 2);
+    let sessions = Sessions::new(WITHIN, room(2));
     for n in 1..=3 {
         sessions.suspend(SessionId::nth(n), suspended(rider(n)));
     }
@@ -59,7 +78,7 @@ async fn the_oldest_makes_room_for_the_newest() {
 
 #[tokio::test]
 async fn one_that_has_not_noticed_lets_go_when_it_is_asked() {
-    let sessions = Sessions::new(WITHIN, 10);
+    let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(1), rider(1));
     let (_begun, asked) = sessions.open(id, by);
     let live = tokio::spawn(async move { asked.await.unwrap().send(suspended(by)).is_ok() });
@@ -70,7 +89,7 @@ async fn one_that_has_not_noticed_lets_go_when_it_is_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_does_not_let_go_is_not_waited_for_long() {
-    let sessions = Sessions::new(WITHIN, 10);
+    let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(1), rider(1));
     let _open = sessions.open(id, by);
     assert!(!sessions.takes(1, by).await);
@@ -78,14 +97,14 @@ async fn one_that_does_not_let_go_is_not_waited_for_long() {
 
 #[tokio::test]
 async fn nobody_waits_where_nobody_may() {
-    let sessions = Sessions::new(Duration::ZERO, 10);
+    let sessions = Sessions::new(Duration::ZERO, room(10));
     sessions.suspend(SessionId::nth(1), suspended(rider(1)));
     assert_eq!(sessions.known().by_id.len(), 0);
 }
 
 #[tokio::test]
 async fn one_that_is_over_is_forgotten_whatever_it_ended_with() {
-    let sessions = Sessions::new(WITHIN, 10);
+    let sessions = Sessions::new(WITHIN, room(10));
     let (begun, _asked) = sessions.open(SessionId::nth(1), rider(1));
     drop(begun);
     assert_eq!(sessions.known().by_id.len(), 0);
@@ -97,7 +116,7 @@ async fn one_that_is_over_is_forgotten_whatever_it_ended_with() {
 
 #[tokio::test]
 async fn one_that_was_cut_off_while_it_was_asked_is_found_all_the_same() {
-    let sessions = Sessions::new(WITHIN, 10);
+    let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(1), rider(1));
     let (_begun, asked) = sessions.open(id, by);
     let live = sessions.clone();
@@ -110,7 +129,7 @@ async fn one_that_was_cut_off_while_it_was_asked_is_found_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_has_moved_says_where_for_as_long_as_it_would_have_waited() {
-    let sessions = Sessions::new(WITHIN, 10);
+    let sessions = Sessions::new(WITHIN, room(10));
     sessions.suspend(SessionId::nth(1), suspended(rider(1)));
     assert!(sessions.takes(1, rider(1)).await);
     let asked = |by| sessions.take(taking(1, by, 100), false);
@@ -124,7 +143,7 @@ async fn one_that_has_moved_says_where_for_as_long_as_it_would_have_waited() {
 
 #[tokio::test]
 async fn what_was_given_to_another_node_is_given_again_to_the_same_session_only() {
-    let sessions = Sessions::new(WITHIN, 10);
+    let sessions = Sessions::new(WITHIN, room(10));
     for n in 1..=2 {
         sessions.suspend(SessionId::nth(n), suspended(rider(1)));
     }
@@ -141,7 +160,7 @@ async fn what_was_given_to_another_node_is_given_again_to_the_same_session_only(
 
 #[tokio::test]
 async fn one_client_takes_the_room_of_nobody_else() {
-    let sessions = Sessions::new(WITHIN, 100);
+    let sessions = Sessions::new(WITHIN, room(100));
     sessions.suspend(SessionId::nth(1_000), suspended(rider(2)));
     for n in 1..=200 {
         sessions.suspend(SessionId::nth(n), suspended(rider(1)));
@@ -154,7 +173,7 @@ async fn one_client_takes_the_room_of_nobody_else() {
 
 #[tokio::test]
 async fn old_words_do_not_take_a_session_from_a_client_that_knows_of_it() {
-    let sessions = Sessions::new(WITHIN, 10);
+    let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(2), rider(1));
     let hop = Taking { is_hop: true, ..taking(2, by, 3) };
     let (_begun, mut asked) = sessions.open(id, by);
@@ -168,7 +187,7 @@ async fn old_words_do_not_take_a_session_from_a_client_that_knows_of_it() {
 
 #[tokio::test]
 async fn one_client_leaves_few_traces() {
-    let sessions = Sessions::new(WITHIN, 100);
+    let sessions = Sessions::new(WITHIN, room(100));
     for n in 1..=50 {
         sessions.suspend(SessionId::nth(n), suspended(rider(1)));
         assert!(sessions.takes(n, rider(1)).await);

@@ -1,7 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 use protocol::{
-    DriverId, OfferId, OfferStatus, OrderId, Point, RiderId, SessionId, work::OrderAction,
+    DriverId, JobId, OfferId, OfferStatus, OrderId, Point, RiderId, SessionId, changes::Changed,
+    view::RiderView, work::OrderAction,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -108,6 +109,10 @@ fn hello(session: u64, server_time: Timestamp) -> ServerFrame {
         heartbeat_ms: HEARTBEAT_MS,
         frame_bytes_max: 65_536,
         frames_per_s: 20,
+        commands_per_s: 10,
+        commands_max: 16,
+        topics_max: 64,
+        resume_ms: 120_000,
     }
 }
 
@@ -728,4 +733,45 @@ proptest! {
         }
         prop_assert!(world.pushes.is_empty(), "all were acknowledged");
     }
+}
+
+#[test]
+fn what_changed_of_a_view_is_told_whole() {
+    let view = |version, jobs: &[u64]| RiderView {
+        id: RiderId::nth(1),
+        version,
+        jobs: jobs.iter().map(|n| JobId::Order(OrderId::nth(*n))).collect(),
+    };
+    let changed = |was: &RiderView, now: &RiderView| {
+        ServerFrame::Changed(Changed::Rider(now.changes_since(was).unwrap()))
+    };
+    let told = |stage: &mut Stage| match stage.told.pop() {
+        Some(Event::Frame(frame)) => Some(frame),
+        Some(_) | None => None,
+    };
+    let (first, second, third) = (view(1, &[]), view(2, &[1]), view(3, &[1, 2]));
+    let mut stage = Stage::open();
+    stage.hear(first.clone().into());
+    stage.hear(changed(&first, &second));
+    assert_eq!(told(&mut stage), Some(second.clone().into()));
+    // A session that goes on says again what did not arrive.
+    stage.close(None);
+    stage.come_back(true);
+    stage.hear(changed(&second, &third));
+    assert_eq!(told(&mut stage), Some(third.clone().into()));
+    assert!(!stage.said.iter().any(|frame| matches!(frame, ClientFrame::Subscribe(_))));
+    // One that begins anew says all of it first; whatever does not fit is asked for.
+    stage.close(None);
+    stage.come_back(false);
+    stage.told.clear();
+    stage.hear(changed(&third, &view(4, &[])));
+    assert_eq!(told(&mut stage), None);
+    assert_eq!(stage.said.last(), Some(&ClientFrame::Subscribe(Topic::Me)));
+    stage.core.follow(Topic::Me);
+    stage.go();
+    stage.said.clear();
+    stage.hear(changed(&third, &view(4, &[])));
+    assert_eq!(stage.said, [ClientFrame::Subscribe(Topic::Me)], "as what it follows anyway");
+    stage.hear(view(4, &[]).into());
+    assert_eq!(told(&mut stage), Some(view(4, &[]).into()));
 }

@@ -140,6 +140,10 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, mut cut: broadcast::
         heartbeat_ms: 1_000,
         frame_bytes_max: 65_536,
         frames_per_s: 50,
+        commands_per_s: 50,
+        commands_max: 16,
+        topics_max: 64,
+        resume_ms: 0,
     };
     socket.send(bytes(&hello)).await.unwrap();
     let (sender, mut frames) = mpsc::channel(1_000);

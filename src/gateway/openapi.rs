@@ -1,6 +1,6 @@
 //! The REST routes and their description, which are one and the same list.
 
-use super::{Gate, cluster, events, health, rest};
+use super::{Gate, cluster, events, health, inspect, rest, revocations};
 use axum::Router;
 use protocol::{Refused, view, work};
 use std::sync::Arc;
@@ -66,6 +66,10 @@ pub(super) fn routes() -> (Router<Arc<Gate>>, openapi::OpenApi) {
         .routes(routes!(cluster::pin))
         .routes(routes!(cluster::rebalance))
         .routes(routes!(cluster::drain))
+        .routes(routes!(revocations::revoke, revocations::list))
+        .routes(routes!(revocations::log_out))
+        .routes(routes!(inspect::sessions))
+        .routes(routes!(inspect::frames))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -53,7 +53,7 @@ impl Shared {
         self.node_with(name, &[])
     }
 
-    fn node_with(&self, name: &str, more: &[(&str, &str)]) -> Node {
+    pub(crate) fn node_with(&self, name: &str, more: &[(&str, &str)]) -> Node {
         let settings = self.settings(name);
         let settings = settings.iter().map(|(key, value)| (*key, value.as_str()));
         Node::with(&settings.chain(more.iter().copied()).collect::<Vec<_>>())

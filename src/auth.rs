@@ -1,15 +1,20 @@
 //! Who is speaking: signed tokens, and the key that signs them and the price promises.
 //!
 //! Only one algorithm (EdDSA), one key and one kind of each token are accepted, so there is nothing
-//! for a forger to choose. Every bad token gets the same answer.
+//! for a forger to choose. Every bad token gets the same answer; one that was good, and has been revoked since,
+//! is told so.
+
+pub(crate) mod revoked;
 
 use crate::settings::{AuthSettings, Profile};
+use actors::runtime::Clock;
 use aws_lc_rs::{
     digest,
     signature::{Ed25519KeyPair, KeyPair},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use protocol::{Code, Fare, Principal, Refused, Role, Timestamp};
+use protocol::{Code, Fare, Principal, Refused, Role, Timestamp, TokenId};
+use revoked::Revoked;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fmt, fs,
@@ -18,6 +23,7 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
+use uuid::Uuid;
 
 /// Longest token that is looked at, in bytes.
 pub(crate) const TOKEN_BYTES_MAX: usize = 4 * 1024;
@@ -38,7 +44,9 @@ pub(crate) struct Keys {
     issuer: String,
     audience: String,
     quote_ttl: Duration,
+    token_ttl_max: Duration,
     fingerprint: String,
+    revoked: Revoked,
 }
 
 /// A key does not show.
@@ -66,6 +74,9 @@ pub(crate) enum KeyError {
     /// What should be signed cannot be written.
     #[error("cannot sign: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),
+    /// Nobody would remember for so long that it was revoked.
+    #[error("a token is good for {0:?} at most (auth.token_ttl_max)")]
+    TooLong(Duration),
 }
 
 /// A token that was believed.
@@ -75,6 +86,10 @@ pub(crate) struct Identity {
     pub(crate) principal: Principal,
     /// Until when.
     pub(crate) expires_at: Timestamp,
+    /// Its own name; those of old, and of others who sign, may have none.
+    pub(crate) token: Option<TokenId>,
+    /// Since when, to the second.
+    pub(crate) issued_at: Timestamp,
 }
 
 /// What an access token says. Times in seconds since the Unix epoch.
@@ -87,6 +102,8 @@ struct Claims {
     iat: u64,
     nbf: u64,
     exp: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
 }
 
 /// What a price promise says.
@@ -142,7 +159,9 @@ impl Keys {
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             quote_ttl: settings.quote_ttl,
+            token_ttl_max: settings.token_ttl_max,
             fingerprint: fingerprint(pair.public_key().as_ref()),
+            revoked: Revoked::new(settings.revocations_max),
         })
     }
 
@@ -158,6 +177,9 @@ impl Keys {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<String, KeyError> {
+        if ttl > self.token_ttl_max {
+            return Err(KeyError::TooLong(self.token_ttl_max));
+        }
         let now_s = now.0 / 1_000;
         let claims = Claims {
             iss: self.issuer.clone(),
@@ -167,15 +189,46 @@ impl Keys {
             iat: now_s,
             nbf: now_s,
             exp: now_s + ttl.as_secs(),
+            jti: Some(TokenId(Uuid::now_v7()).to_string()),
         };
         self.sign(ACCESS, &claims)
     }
 
     /// Whom a token speaks for, if it is believed.
     pub(crate) fn verify(&self, token: &str) -> Result<Identity, Refused> {
-        let claims: Claims = self.read(ACCESS, token).ok_or_else(unauthenticated)?;
-        let principal = principal_of(claims.role, &claims.sub).ok_or_else(unauthenticated)?;
-        Ok(Identity { principal, expires_at: Timestamp(claims.exp.saturating_mul(1_000)) })
+        let now = Clock::Machine.now();
+        let identity = self.signed(token, now).ok_or_else(unauthenticated)?;
+        self.revoked.check(&identity, now)?;
+        Ok(identity)
+    }
+
+    /// What a token says that this key has signed and that has not expired, whether it was revoked or not.
+    pub(crate) fn signed(&self, token: &str, now: Timestamp) -> Option<Identity> {
+        let claims: Claims = self.read(ACCESS, token)?;
+        let principal = principal_of(claims.role, &claims.sub)?;
+        let ms = |seconds: u64| Timestamp(seconds.saturating_mul(1_000));
+        // Not after it began to be good, and that was checked: whoever signs with a fast clock issues nothing
+        // that outlives a revocation.
+        let issued_at = ms(claims.iat.min(claims.nbf));
+        let expires_at = ms(claims.exp).min(issued_at + self.token_ttl_max);
+        let has_expired = expires_at + self.leeway() <= now;
+        let token = claims.jti.as_deref().and_then(token_id);
+        (!has_expired).then_some(Identity { principal, expires_at, token, issued_at })
+    }
+
+    /// Which tokens are good no longer.
+    pub(crate) fn revoked(&self) -> &Revoked {
+        &self.revoked
+    }
+
+    /// How much longer than it says it is believed, for clocks differ.
+    pub(crate) fn leeway(&self) -> Duration {
+        Duration::from_secs(self.validation.leeway)
+    }
+
+    /// Longest a token is good for, from when it was issued.
+    pub(crate) fn token_ttl_max(&self) -> Duration {
+        self.token_ttl_max
     }
 
     /// Promises `fare` for a trip, described by a digest, to `principal`; also says until when.
@@ -247,6 +300,19 @@ pub(crate) fn principal_of(role: Role, subject: &str) -> Option<Principal> {
         Role::Admin => Some(Principal::Admin),
         Role::System => None,
     }
+}
+
+/// Who is named in display form: `rider-…`, `dispatcher`.
+pub(crate) fn principal_named(name: &str) -> Option<Principal> {
+    let (role, _) = name.split_once('-').unwrap_or((name, ""));
+    let principal = principal_of(role.parse().ok()?, name)?;
+    // Roles without an id are called by nothing else.
+    (principal.to_string() == name || !principal.is_staff()).then_some(principal)
+}
+
+/// A token's name: `token-…`, or a bare UUID.
+pub(crate) fn token_id(name: &str) -> Option<TokenId> {
+    name.parse().ok().or_else(|| Uuid::try_parse(name).ok().map(TokenId))
 }
 
 /// The first half of the SHA-256 of a public key, in hexadecimal.

@@ -2,15 +2,20 @@
 
 use crate::{
     asyncapi,
-    auth::{KeyError, Keys, principal_of},
+    auth::{KeyError, Keys, principal_of, token_id},
     bench::{self, BenchArgs},
     check::{self, Check},
     cluster::{self, ClusterArgs},
     demo::{self, DemoArgs},
-    gateway,
+    gateway::{
+        self,
+        revocations::{Revoke, Revoked},
+    },
     history::{self, HistoryArgs},
     journal::{self, OpenError},
     node::{Node, NodeError, Over, now},
+    remote::Remote,
+    sessions::{self, SessionsArgs},
     settings::{JournalKind, Settings, SettingsError},
     telemetry::{self, TelemetryError},
     transfer::{self, ExportArgs, ImportArgs},
@@ -51,7 +56,7 @@ enum Command {
     Demo(DemoArgs),
     /// Measures what this machine makes of Outrider.
     Bench(BenchArgs),
-    /// Mints a token that this node's key has signed, for development.
+    /// Mints a token that this node's key has signed, for development; or revokes tokens.
     Token(TokenArgs),
     /// Prints the OpenAPI document of the REST API.
     Openapi,
@@ -68,6 +73,8 @@ enum Command {
     History(HistoryArgs),
     /// Asks a running node about its cluster, or changes who serves what.
     Cluster(ClusterArgs),
+    /// Prints who is connected to a running node and its cluster; or what one of them hears and says.
+    Sessions(SessionsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -78,16 +85,42 @@ struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct TokenArgs {
+    #[command(subcommand)]
+    command: Option<TokenCommand>,
     /// rider, driver, merchant, dispatcher or admin.
-    #[arg(long, value_parser = role)]
-    role: Role,
+    #[arg(long, value_parser = role, required = true)]
+    role: Option<Role>,
     /// Whose, in display form: `driver-` and any 32 hexadecimal digits. Not needed for dispatchers and admins.
     #[arg(long, default_value = "")]
     id: String,
     /// How long it is good for.
     #[arg(long, default_value = "12h", value_parser = humantime::parse_duration)]
     ttl: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Tells a running node that tokens are good no longer, on every node.
+    Revoke(RevokeArgs),
+}
+
+#[derive(Debug, Args)]
+struct RevokeArgs {
+    /// One token: itself, or its `jti`.
+    #[arg(long, required_unless_present = "principal", conflicts_with = "principal")]
+    token: Option<String>,
+    /// All that were issued until now to somebody: rider-…, driver-…, merchant-…; or to all who have a role:
+    /// dispatcher, admin.
+    #[arg(long)]
+    principal: Option<String>,
+    /// Why, for whoever reads it later.
+    #[arg(long)]
+    reason: String,
+    /// Where a node's gateway is; the one of the settings, if absent.
+    #[arg(long, value_name = "URL", env = "OUTRIDER_AT")]
+    at: Option<String>,
 }
 
 /// Why the process ends badly.
@@ -129,6 +162,10 @@ pub(crate) enum CliError {
     History(Box<dyn Error>),
     #[error("cluster: {0}")]
     Cluster(Box<dyn Error>),
+    #[error("sessions: {0}")]
+    Sessions(Box<dyn Error>),
+    #[error("revoke: {0}")]
+    Revoke(Box<dyn Error>),
     #[error(
         "the other nodes have declared this one dead and taken over; start it again, unless another node of its \
          name has joined: names must differ"
@@ -156,6 +193,9 @@ impl Cli {
             Command::Bench(args) => {
                 bench::run(settings, args).await.map_err(|fault| CliError::Bench(fault))?;
             }
+            Command::Token(TokenArgs { command: Some(TokenCommand::Revoke(args)), .. }) => {
+                revoke(&settings, args).await.map_err(CliError::Revoke)?;
+            }
             Command::Token(args) => token(&settings, &args)?,
             Command::Check(what) => {
                 let is_sound = check::run(&settings, &what).await.map_err(CliError::Check)?;
@@ -174,6 +214,9 @@ impl Cli {
             }
             Command::Cluster(args) => {
                 cluster::run(&settings, &args).await.map_err(CliError::Cluster)?;
+            }
+            Command::Sessions(args) => {
+                sessions::run(&settings, &args).await.map_err(CliError::Sessions)?;
             }
             Command::Asyncapi => say(&serde_json::to_string_pretty(&asyncapi::document())?)?,
             Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?)?,
@@ -207,11 +250,35 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
 }
 
 fn token(settings: &Settings, args: &TokenArgs) -> Result<(), CliError> {
-    let TokenArgs { role, id, ttl } = args;
-    let principal = principal_of(*role, id)
-        .ok_or_else(|| CliError::NoPrincipal { role: *role, id: id.clone() })?;
+    let TokenArgs { role, id, ttl, .. } = args;
+    let role = role.expect("required where nothing is revoked");
+    let principal =
+        principal_of(role, id).ok_or_else(|| CliError::NoPrincipal { role, id: id.clone() })?;
     let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
     say(&keys.mint(principal, *ttl, now())?)
+}
+
+async fn revoke(settings: &Settings, args: RevokeArgs) -> Result<(), Box<dyn Error>> {
+    let RevokeArgs { token, principal, reason, at } = args;
+    // A whole token need not go anywhere to say which it is.
+    let token = match token {
+        Some(token) if token_id(&token).is_none() => {
+            let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
+            let identity = keys.signed(&token, now()).ok_or(
+                "--token: neither a jti (token-…, or a UUID) nor a token of this key that is still good",
+            )?;
+            let id = identity.token.ok_or_else(|| {
+                format!("this token has no jti: revoke --principal {}", identity.principal)
+            })?;
+            Some(id.to_string())
+        }
+        token => token,
+    };
+    let remote = Remote::new(settings, at.as_deref())?;
+    let told = remote.post("/admin/revocations", &Revoke { token, principal, reason }).await?;
+    let Revoked { id, n_ended, n_nodes, n_told, .. } = told.json().await?;
+    say(&format!("{id}: {n_ended} sessions ended; {n_told} of {n_nodes} nodes know"))?;
+    Ok(())
 }
 
 fn role(text: &str) -> Result<Role, &'static str> {

@@ -1,28 +1,16 @@
 //! `outrider cluster …`: asks a running node about its cluster, or changes who serves what.
 
 use crate::{
-    auth::Keys,
     gateway::cluster::{Cluster, ClusterPin, Rebalanced},
-    node::now,
+    remote::{Remote, say, table},
     settings::Settings,
 };
 use clap::{Args, Subcommand};
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
-use protocol::{Principal, Refused};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    io::{self, Write},
-    time::Duration,
-};
+use comfy_table::CellAlignment;
+use reqwest::Method;
+use std::{collections::BTreeMap, error::Error, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// How long the token of one command is good for.
-const TOKEN_TTL: Duration = Duration::from_secs(300);
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -68,25 +56,9 @@ enum ClusterCommand {
     },
 }
 
-/// A node, and the right to tell it what to do.
-struct Remote {
-    client: Client,
-    at: String,
-    token: String,
-}
-
 /// Asks, and prints what was answered.
 pub(crate) async fn run(settings: &Settings, args: &ClusterArgs) -> Result<(), Box<dyn Error>> {
-    let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
-    let at = args.at.clone().unwrap_or_else(|| format!("http://{}", settings.gateway.listen));
-    let remote = Remote {
-        client: Client::builder().timeout(PATIENCE).build()?,
-        at: match at.contains("://") {
-            true => at.trim_end_matches('/').to_owned(),
-            false => format!("http://{}", at.trim_end_matches('/')),
-        },
-        token: keys.mint(Principal::Admin, TOKEN_TTL, now())?,
-    };
+    let remote = Remote::new(settings, args.at.as_deref())?;
     match &args.command {
         ClusterCommand::Status { json: true, .. } => {
             say(&serde_json::to_string(&remote.look().await?)?)
@@ -108,34 +80,17 @@ pub(crate) async fn run(settings: &Settings, args: &ClusterArgs) -> Result<(), B
 }
 
 impl Remote {
-    async fn ask(&self, method: Method, path: &str) -> Result<Response, Box<dyn Error>> {
-        self.send(self.client.request(method, format!("{}{path}", self.at))).await
-    }
-
-    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Response, Box<dyn Error>> {
-        self.send(self.client.post(format!("{}{path}", self.at)).json(body)).await
-    }
-
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Box<dyn Error>> {
-        let sent = request.bearer_auth(&self.token).send().await;
-        refused(sent.map_err(|error| match error.is_connect() {
-            true => format!("nothing answers at {}: is the node running there? (--at)", self.at),
-            false => error.to_string(),
-        })?)
-        .await
-    }
-
     async fn look(&self) -> Result<Cluster, Box<dyn Error>> {
         Ok(self.ask(Method::GET, "/admin/cluster").await?.json().await?)
     }
 
     async fn drain(&self, within: Duration) -> Result<(), Box<dyn Error>> {
         self.ask(Method::POST, "/admin/drain").await?;
-        say(&format!("{} is leaving", self.at))?;
+        say(&format!("{} is leaving", self.at()))?;
         let began = Instant::now();
         while began.elapsed() < within {
             // Gone is gone, whatever the connection dies of.
-            if self.client.get(format!("{}/health/live", self.at)).send().await.is_err() {
+            if !self.is_there().await {
                 return say(&format!("it has left after {:.1} s", began.elapsed().as_secs_f64()));
             }
             sleep(LOOK_EVERY).await;
@@ -166,21 +121,6 @@ impl Remote {
             sleep(LOOK_EVERY).await;
         }
         Err("shards are still moving".into())
-    }
-}
-
-/// What the node said, if it said yes.
-async fn refused(response: Response) -> Result<Response, Box<dyn Error>> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    if status == StatusCode::UNAUTHORIZED {
-        return Err("the node does not know this key: use the settings it was started with".into());
-    }
-    match response.json::<Refused>().await {
-        Ok(refused) => Err(refused.message.into()),
-        Err(_) => Err(format!("the node answers {status}").into()),
     }
 }
 
@@ -256,15 +196,4 @@ fn told(cluster: &Cluster, has_shards: bool) -> String {
         cluster.n_orphans, cluster.n_waiting, cluster.writes
     ));
     text.join("\n")
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
-    table
-}
-
-/// Prints for whoever started the process.
-fn say(text: &str) -> Result<(), Box<dyn Error>> {
-    Ok(writeln!(io::stdout().lock(), "{text}")?)
 }

@@ -11,7 +11,9 @@ pub(crate) mod cluster;
 mod connections;
 mod events;
 mod follow;
+mod front;
 mod health;
+pub(crate) mod inspect;
 mod limits;
 mod live;
 mod openapi;
@@ -20,10 +22,12 @@ mod presence;
 mod price;
 mod reprice;
 mod rest;
+pub(crate) mod revocations;
 mod session;
 mod sessions;
 mod socket;
 mod stream;
+pub(crate) mod tap;
 mod translate;
 mod uses;
 
@@ -33,7 +37,7 @@ use crate::{
     auth::{Identity, Keys, unauthenticated},
     settings::{BoardSettings, GatewaySettings, SessionSettings, Settings, SettingsError},
 };
-use actors::{EntityKey, Version, runtime::System};
+use actors::{EntityKey, Version, journal::JournalError, runtime::System};
 use axum::{
     Router,
     extract::{
@@ -45,6 +49,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
+use inspect::Taps;
 use limits::{Limits, Rates, neighbourhood, rate_limited};
 use live::Live;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -110,6 +115,8 @@ struct Gate {
     dismissal: CancellationToken,
     metrics: PrometheusHandle,
     uses: Uses,
+    /// Sessions here that operators on other nodes listen to.
+    taps: Taps,
 }
 
 /// A gateway that is open.
@@ -130,6 +137,9 @@ pub(crate) enum GatewayError {
     /// The preset cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// Nobody knows whom not to let in.
+    #[error("what is revoked cannot be read: {0}")]
+    Revocations(#[from] JournalError),
 }
 
 impl Gateway {
@@ -186,12 +196,15 @@ impl Gateway {
             spread: settings.drain.spread,
             dismissal: CancellationToken::new(),
             metrics,
+            taps: Taps::default(),
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));
         drop(tokio::spawn(count_on(Arc::downgrade(&gate))));
-        let desk = Desk { sessions: gate.known.clone(), streams: gate.streams.clone() };
-        gate.system.answer_with(Arc::new(desk));
+        gate.system.answer_with(Arc::new(front::Desk(Arc::downgrade(&gate))));
+        // Before anybody is let in, and after others can say what is revoked meanwhile.
+        let newest = revocations::load(&gate).await?;
+        drop(tokio::spawn(revocations::follow(Arc::downgrade(&gate), newest)));
 
         let close = CancellationToken::new();
         let connections = connections::Allowed {

@@ -2,7 +2,7 @@
 
 mod cluster;
 
-use actors::{journal::postgres, policy::Preset, region, runtime};
+use actors::{journal::postgres, policy::Preset, region, revocation, runtime};
 use clap::ValueEnum;
 pub(crate) use cluster::ClusterSettings;
 use figment::{
@@ -135,6 +135,9 @@ pub(crate) struct AuthSettings {
     pub(crate) leeway: Duration,
     #[serde(with = "humantime_serde")]
     pub(crate) quote_ttl: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) token_ttl_max: Duration,
+    pub(crate) revocations_max: usize,
 }
 
 /// Where a secret is kept is nobody's business either.
@@ -147,6 +150,8 @@ impl fmt::Debug for AuthSettings {
             .field("key_file", if has_key_file { &"***" } else { &"" })
             .field("leeway", &self.leeway)
             .field("quote_ttl", &self.quote_ttl)
+            .field("token_ttl_max", &self.token_ttl_max)
+            .field("revocations_max", &self.revocations_max)
             .finish()
     }
 }
@@ -393,6 +398,12 @@ impl Settings {
         }
         if !(self.estimate.detour >= 1.0 && self.estimate.speed_kmh > 0.0) {
             return senseless("estimate", "detour is at least 1, speed more than 0");
+        }
+        if self.auth.token_ttl_max.is_zero() || self.auth.token_ttl_max > revocation::LASTS_MAX {
+            return senseless("auth.token_ttl_max", "more than nothing, and a year at most");
+        }
+        if self.auth.revocations_max == 0 {
+            return senseless("auth.revocations_max", "with none nobody could be locked out");
         }
         if !self.cluster.is_alone() && self.auth.key_file.as_os_str().is_empty() {
             return senseless("auth.key_file", "the nodes of a cluster share a signing key");

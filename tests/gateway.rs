@@ -10,6 +10,8 @@ mod client;
 mod cluster;
 #[path = "gateway/feed.rs"]
 mod feed;
+#[path = "gateway/inspect.rs"]
+mod inspect;
 #[path = "gateway/journal.rs"]
 mod journal;
 #[path = "gateway/limits.rs"]
@@ -24,6 +26,8 @@ mod presence;
 mod rest;
 #[path = "gateway/resume.rs"]
 mod resume;
+#[path = "gateway/revoke.rs"]
+mod revoke;
 #[path = "gateway/ride.rs"]
 mod ride;
 #[path = "gateway/session.rs"]

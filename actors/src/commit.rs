@@ -1,8 +1,9 @@
 //! What one yes writes, all of it or nothing.
 
-use crate::{Format, Tell, driver, format, order, rescue, rider};
+use crate::{Format, Tell, driver, format, order, rescue, revocation, rider};
 use protocol::{
-    CommandId, Currency, DriverId, Identifier, OrderId, RescueId, RiderId, ShardId, Timestamp,
+    CommandId, Currency, DriverId, Identifier, OrderId, RescueId, RevocationId, RiderId, ShardId,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -38,6 +39,8 @@ pub enum Kind {
     Driver = 3,
     /// [`crate::rider::Rider`].
     Rider = 4,
+    /// [`crate::revocation::Revocation`]. Needs format 2.
+    Revocation = 5,
 }
 
 /// Which entity, among all kinds.
@@ -68,7 +71,7 @@ impl EntityKey {
         match self.kind {
             Kind::Order => OrderId(self.id).shard(),
             Kind::Rescue => RescueId(self.id).shard(),
-            Kind::Driver | Kind::Rider => ShardId::of(self.id.as_bytes()),
+            Kind::Driver | Kind::Rider | Kind::Revocation => ShardId::of(self.id.as_bytes()),
         }
     }
 
@@ -78,6 +81,7 @@ impl EntityKey {
             .or_else(|| text.parse::<RescueId>().ok().map(Self::from))
             .or_else(|| text.parse::<DriverId>().ok().map(Self::from))
             .or_else(|| text.parse::<RiderId>().ok().map(Self::from))
+            .or_else(|| text.parse::<RevocationId>().ok().map(Self::from))
     }
 }
 
@@ -91,7 +95,10 @@ macro_rules! keys {
     )+};
 }
 
-keys!(OrderId => Order, RescueId => Rescue, DriverId => Driver, RiderId => Rider);
+keys!(
+    OrderId => Order, RescueId => Rescue, DriverId => Driver, RiderId => Rider,
+    RevocationId => Revocation
+);
 
 impl From<protocol::JobId> for EntityKey {
     fn from(job: protocol::JobId) -> Self {
@@ -299,6 +306,7 @@ impl EncodedEvent {
             Kind::Rescue => shown::<rescue::Event>(&self.bytes),
             Kind::Driver => shown::<driver::Event>(&self.bytes),
             Kind::Rider => shown::<rider::Event>(&self.bytes),
+            Kind::Revocation => shown::<revocation::Event>(&self.bytes),
         }
     }
 }

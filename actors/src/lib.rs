@@ -18,6 +18,7 @@ pub mod policy;
 pub mod refusal;
 pub mod region;
 pub mod rescue;
+pub mod revocation;
 pub mod rider;
 pub mod runtime;
 pub mod search;

@@ -43,6 +43,7 @@ use crate::{
     order::Order,
     region::{Regions, Surroundings},
     rescue::Rescue,
+    revocation::Revocation,
     rider::Rider,
     search::{self, Candidate},
 };
@@ -217,6 +218,7 @@ struct Node {
     rescues: Shards<Rescue>,
     drivers: Shards<Driver>,
     riders: Shards<Rider>,
+    revocations: Shards<Revocation>,
     is_draining: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -245,7 +247,9 @@ macro_rules! hosted {
     )+};
 }
 
-hosted!(Order => orders, Rescue => rescues, Driver => drivers, Rider => riders);
+hosted!(
+    Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations
+);
 
 /// The same for the decider of a kind that is only known at run time.
 macro_rules! by_kind {
@@ -265,6 +269,10 @@ macro_rules! by_kind {
             }
             $crate::Kind::Rider => {
                 type $decider = $crate::rider::Rider;
+                $body
+            }
+            $crate::Kind::Revocation => {
+                type $decider = $crate::revocation::Revocation;
                 $body
             }
         }
@@ -339,6 +347,7 @@ impl System {
             rescues: Shards::default(),
             drivers: Shards::default(),
             riders: Shards::default(),
+            revocations: Shards::default(),
             is_draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -514,6 +523,9 @@ impl System {
             Tell::Rider { to, command } => {
                 self.ask_for::<Rider>(to, Ask { command, by, id }, wish, patience).await
             }
+            Tell::Revocation { to, command } => {
+                self.ask_for::<Revocation>(to, Ask { command, by, id }, wish, patience).await
+            }
         }
     }
 
@@ -670,6 +682,7 @@ impl System {
             + self.0.rescues.n_awake()
             + self.0.drivers.n_awake()
             + self.0.riders.n_awake()
+            + self.0.revocations.n_awake()
     }
 
     /// Gives a quarantined entity another chance, wherever it is.

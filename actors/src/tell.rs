@@ -5,10 +5,11 @@ use crate::{
     driver::{self, Driver},
     order::{self, Order},
     rescue::{self, Rescue},
+    revocation::{self, Revocation},
     rider::{self, Rider},
     search,
 };
-use protocol::{DriverId, JobId, OrderId, RescueId, RiderId};
+use protocol::{DriverId, JobId, OrderId, RescueId, RevocationId, RiderId};
 use serde::{Deserialize, Serialize};
 
 /// A command and whom it is for.
@@ -43,6 +44,13 @@ pub enum Tell {
         /** What. */
         command: rider::Command,
     },
+    /// For a revocation.
+    Revocation {
+        /** Which. */
+        to: RevocationId,
+        /** What. */
+        command: revocation::Command,
+    },
 }
 
 impl Tell {
@@ -61,6 +69,7 @@ impl Tell {
             Self::Rescue { command, .. } => Rescue::command_format(command),
             Self::Driver { command, .. } => Driver::command_format(command),
             Self::Rider { command, .. } => Rider::command_format(command),
+            Self::Revocation { command, .. } => Revocation::command_format(command),
         }
     }
 
@@ -71,6 +80,7 @@ impl Tell {
             Self::Rescue { to, .. } => (*to).into(),
             Self::Driver { to, .. } => (*to).into(),
             Self::Rider { to, .. } => (*to).into(),
+            Self::Revocation { to, .. } => (*to).into(),
         }
     }
 }

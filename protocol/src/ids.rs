@@ -262,6 +262,10 @@ ids! {
     CommandId => "command",
     /// One connected client.
     SessionId => "session",
+    /// One bearer token: what its `jti` says.
+    TokenId => "token",
+    /// The word that a token, or a principal's tokens so far, are good no longer.
+    RevocationId => "revocation",
 }
 
 /// A UUIDv7 made of a moment and 74 bits of `entropy`.
@@ -287,6 +291,11 @@ impl SessionId {
     pub fn mint(start: u64) -> Self {
         let entropy = Uuid::now_v7().as_u128() & !(START_MASK << START_SHIFT);
         Self(Uuid::from_u128(entropy | (u128::from(start) & START_MASK) << START_SHIFT))
+    }
+
+    /// When its client connected.
+    pub fn minted_at(self) -> crate::Timestamp {
+        crate::Timestamp(minted_ms(self.0))
     }
 
     /// Could it be a session of the `start`th node?

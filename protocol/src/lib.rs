@@ -20,7 +20,7 @@ pub mod work;
 pub use geo::{Place, Point};
 pub use ids::{
     CommandId, DriverId, Identifier, JobId, MerchantId, OfferId, OrderId, ParseIdError, RescueId,
-    RiderId, SHARDS, SessionId, ShardId, ShardSet,
+    RevocationId, RiderId, SHARDS, SessionId, ShardId, ShardSet, TokenId,
 };
 pub use money::{Currency, Fare, FareLine, Money};
 pub use principal::{Principal, Role};

@@ -11,6 +11,8 @@ fn settings() -> AuthSettings {
         key_file: PathBuf::new(),
         leeway: Duration::from_secs(30),
         quote_ttl: Duration::from_secs(300),
+        token_ttl_max: 24 * HOUR,
+        revocations_max: 10,
     }
 }
 
@@ -20,7 +22,7 @@ fn keys() -> Keys {
 }
 
 fn now() -> Timestamp {
-    actors::runtime::Clock::Machine.now()
+    Clock::Machine.now()
 }
 
 fn driver() -> Principal {

@@ -6,9 +6,10 @@
 
 use super::{
     Gate,
-    rest::{Answered, Caller},
+    rest::{Answered, Bearer},
     unavailable,
 };
+use crate::auth::revoked::revoked;
 use actors::journal::feed::{self, FeedCursor, FeedEvent};
 use axum::{
     Json,
@@ -87,10 +88,10 @@ struct EventRow {
 )]
 pub(super) async fn events(
     State(gate): State<Arc<Gate>>,
-    caller: Caller,
+    bearer: Bearer,
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<EventPage>, Answered> {
-    caller.staff()?;
+    bearer.staff()?;
     let Query(query) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let (most, usual) = PAGE_EVENTS;
@@ -112,6 +113,7 @@ pub(super) async fn events(
         }
         // Whoever waits hears now that there is nothing yet, and asks another node.
         () = gate.drain.cancelled() => Vec::new(),
+        () = gate.keys.revoked().until(&bearer.0) => return Err(revoked().into()),
     };
     events.iter().for_each(|event| cursor.pass(event));
     let events = events.into_iter().map(row).collect::<Result<_, _>>()?;

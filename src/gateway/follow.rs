@@ -11,11 +11,13 @@ use actors::{
     format,
     order::Order,
     rescue::Rescue,
+    revocation::Revocation,
     rider::Rider,
     runtime::{System, Update, Watching},
 };
 use protocol::{
-    DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId, RiderId,
+    DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId, RevocationId,
+    RiderId,
     changes::Changed,
     frame::{ActorView, ServerFrame},
 };
@@ -233,6 +235,7 @@ pub(crate) async fn open(
         Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id), known).await,
         Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), known).await,
         Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), known).await,
+        Kind::Revocation => open_one::<Revocation>(&system, RevocationId(key.id), known).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The REST routes and their description, which are one and the same list.
 
-use super::{Gate, cluster, events, health, no_such_method, rest, stream};
+use super::{Gate, cluster, events, health, inspect, no_such_method, rest, revocations, stream};
 use axum::Router;
 use protocol::{Refused, view, work};
 use std::sync::Arc;
@@ -76,6 +76,10 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(cluster::pin))
         .routes(routes!(cluster::rebalance))
         .routes(routes!(cluster::drain))
+        .routes(routes!(revocations::revoke, revocations::list))
+        .routes(routes!(revocations::log_out))
+        .routes(routes!(inspect::sessions))
+        .routes(routes!(inspect::frames))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -7,7 +7,7 @@ use super::{
     price::{Quote, QuoteRequest},
     translate::{self, command_id, command_id_of, invalid, not_found},
 };
-use crate::auth::unauthenticated;
+use crate::auth::{Identity, unauthenticated};
 use actors::{EntityKey, Kind, Version, journal::ViewQuery};
 use axum::{
     Json,
@@ -106,9 +106,35 @@ impl FromRequestParts<Arc<Gate>> for Caller {
         parts: &mut Parts,
         gate: &Arc<Gate>,
     ) -> Result<Self, Self::Rejection> {
+        let Bearer(identity) = Bearer::from_request_parts(parts, gate).await?;
+        Ok(Self(identity.principal))
+    }
+}
+
+/// The same, and by which token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bearer(pub(super) Identity);
+
+impl FromRequestParts<Arc<Gate>> for Bearer {
+    type Rejection = Answered;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gate: &Arc<Gate>,
+    ) -> Result<Self, Self::Rejection> {
         let identity = gate.identity(&parts.headers)?.ok_or_else(unauthenticated)?;
         gate.limits.requests.check(&identity.principal).map_err(rate_limited)?;
-        Ok(Self(identity.principal))
+        Ok(Self(identity))
+    }
+}
+
+impl Bearer {
+    pub(super) fn staff(self) -> Result<(), Answered> {
+        Caller(self.0.principal).staff()
+    }
+
+    pub(super) fn admin(self) -> Result<(), Answered> {
+        Caller(self.0.principal).admin()
     }
 }
 
@@ -226,7 +252,7 @@ impl Gate {
         Ok(Json(view).into_response())
     }
 
-    async fn list(
+    pub(super) async fn list(
         &self,
         kind: Kind,
         by: Principal,

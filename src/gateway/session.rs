@@ -12,6 +12,7 @@
 mod doing;
 mod following;
 mod inbound;
+mod inspected;
 mod lanes;
 mod outbound;
 mod presence;
@@ -29,8 +30,9 @@ use crate::{
         follow::{self, Change, Follow},
         limits::Rate,
         live::Feed,
-        sessions::{Begun, HandIn},
+        sessions::{Begun, Call, HandIn},
         socket::{Full, Heard, Socket},
+        tap::Tap,
     },
 };
 use actors::{EntityKey, Refusal};
@@ -132,7 +134,7 @@ enum Turn {
     Board(Result<Arc<protocol::frame::Board>, RecvError>),
     Time,
     Drain,
-    LetGo(HandIn),
+    Called(Call),
 }
 
 /// A client that has shown who it is, and is being let in.
@@ -148,8 +150,8 @@ struct Session {
     socket: Socket,
     id: SessionId,
     entering: Option<Box<Entering>>,
-    /// Its client is elsewhere, and wants what is left of it.
-    let_go: Option<oneshot::Receiver<HandIn>>,
+    /// Somebody on this node wants something of it.
+    called: Option<oneshot::Receiver<Call>>,
     begun: Option<Begun>,
     /// It was to go on where another was, and could not.
     is_anew: bool,
@@ -164,8 +166,10 @@ struct Session {
     /// The node leaves, and then it is this session's turn.
     leaves_at: Option<Instant>,
     frames: Rate,
-    commands: Rate,
-    strikes: Rate,
+    /// Of its own, if it is staff's and has wished for something.
+    commands: Option<Box<Rate>>,
+    /// None, for most sessions: nothing was refused yet.
+    strikes: Option<Box<Rate>>,
     doing: Doing,
     n_commands: u16,
     lanes: Lanes,
@@ -188,8 +192,12 @@ struct Session {
     present_at: Option<Instant>,
     /// Positions whose driver has not said what it thinks of them.
     n_positions: u8,
+    /// How many frames it has heard, rubbish among them.
+    n_heard: u32,
     /// When the client may next be told what is wrong with one.
     tell_position_at: Instant,
+    /// An operator who hears what it hears and says.
+    tap: Option<Box<Tap>>,
 }
 
 /// Serves one client until it leaves or must.
@@ -223,7 +231,7 @@ impl Session {
         Self {
             id,
             entering: None,
-            let_go: None,
+            called: None,
             begun: None,
             is_anew: false,
             is_welcomed: false,
@@ -235,8 +243,8 @@ impl Session {
             expires: Some(now + limits.identify_within),
             leaves_at: None,
             frames: Rate::new(limits.frames_per_s, limits.frames_burst),
-            commands: Rate::new(limits.commands_per_s, limits.commands_burst),
-            strikes: Rate::new(1, limits.strikes_max),
+            commands: None,
+            strikes: None,
             doing: Doing::default(),
             n_commands: 0,
             lanes: Lanes::default(),
@@ -251,7 +259,9 @@ impl Session {
             diffs: None,
             present_at: None,
             n_positions: 0,
+            n_heard: 0,
             tell_position_at: now,
+            tap: None,
             gate,
         }
     }
@@ -276,7 +286,7 @@ impl Session {
                 Turn::Board(diff) => self.board(diff)?,
                 Turn::Time => {}
                 Turn::Drain => self.leaves_at = Some(self.gate.turn_to_leave()),
-                Turn::LetGo(to) => return self.hand_in(to),
+                Turn::Called(call) => self.called(call)?,
             }
             if self.leaves_at.is_some_and(|at| Instant::now() >= at) {
                 return Box::pin(self.finish()).await;
@@ -289,16 +299,16 @@ impl Session {
         self.socket.relieve().await;
         let by = self.identity.map(|identity| identity.principal);
         let is_leaving = self.leaves_at.is_some();
-        let Self { socket, doing, follows, diffs, gate, let_go, .. } = self;
-        let asked = async {
-            match let_go {
-                Some(asked) => match asked.await {
-                    Ok(to) => to,
-                    // Nobody knows of it any more.
-                    Err(_) => pending().await,
-                },
-                None => pending().await,
+        let Self { socket, doing, follows, diffs, gate, called, .. } = self;
+        let call = async {
+            if let Some(receiver) = called {
+                if let Ok(call) = receiver.await {
+                    return call;
+                }
+                // Nobody knows of it any more.
+                *called = None;
             }
+            pending().await
         };
         let changed = async {
             match by {
@@ -324,7 +334,7 @@ impl Session {
             heard = socket.hear() => Turn::Heard(heard),
             () = timer.as_mut() => Turn::Time,
             () = gate.drain.cancelled(), if !is_leaving => Turn::Drain,
-            to = asked => Turn::LetGo(to),
+            call = call => Turn::Called(call),
         }
     }
 
@@ -414,8 +424,8 @@ impl Session {
 
     /// Its client goes on elsewhere, with what is left of this.
     fn hand_in(&mut self, to: HandIn) -> Flow {
-        if let Some(Identity { principal, .. }) = self.identity
-            && let Err(unwanted) = to.send(self.suspend(principal))
+        if let Some(identity) = self.identity
+            && let Err(unwanted) = to.send(self.suspend(identity))
         {
             // Whoever asked has stopped waiting, and may ask again.
             self.gate.known.suspend(self.id, unwanted);
@@ -426,16 +436,21 @@ impl Session {
 
     /// It is over, or waits for its client to come back, who may have heard its goodbye or not.
     async fn retire(&mut self, may_resume: bool, says_goodbye: bool) {
-        let Some(Identity { principal, .. }) = self.identity.filter(|_| may_resume) else { return };
+        let Some(identity) = self.identity.filter(|_| may_resume) else { return };
         let gate = Arc::clone(&self.gate);
         if says_goodbye {
             self.replay.said(None, self.room());
         }
-        let asked = self.let_go.as_mut().and_then(|asked| asked.try_recv().ok());
-        let suspended = self.suspend(principal);
-        let left = match asked {
-            Some(to) => to.send(suspended).err(),
-            None => Some(suspended),
+        let mut call = self.called.as_mut().and_then(|called| called.try_recv().ok());
+        while let Some(Call::Look(mut look)) = call {
+            // Nobody looks at what is over.
+            call = look.next.try_recv().ok();
+        }
+        let suspended = self.suspend(identity);
+        let left = match call {
+            Some(Call::LetGo(to)) => to.send(suspended).err(),
+            Some(Call::Revoked) => None,
+            Some(Call::Look(_)) | None => Some(suspended),
         };
         match left {
             Some(left) if gate.drain.is_cancelled() => {

@@ -11,19 +11,13 @@
 //!
 //! A node that leaves entrusts its sessions to another one, which any node finds by the session's id.
 
-use super::{
-    session::Suspended,
-    stream::{Post, Streams},
-};
-use actors::{
-    cluster::Incarnation,
-    runtime::{Front, System},
-};
-use futures_util::{FutureExt, future::BoxFuture};
+use super::{front::Question, inspect::Inspected, session::Suspended, tap::Tap};
+use crate::auth::Identity;
+use actors::{cluster::Incarnation, runtime::System};
 use protocol::{Principal, SessionId, frame::Resume};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{HashMap, VecDeque, hash_map},
+    collections::{BTreeSet, HashMap, VecDeque, hash_map},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -48,6 +42,34 @@ const TEND_EVERY: Duration = Duration::from_secs(5);
 
 /// Where a session hands itself in when its client is elsewhere.
 pub(super) type HandIn = oneshot::Sender<Suspended>;
+
+/// What a session is told by whoever finds it here. It hears one call; one that it goes on after brings the way
+/// on which the next will come, so that a session nobody calls costs no queue.
+#[derive(Debug)]
+pub(super) enum Call {
+    /// Its client is elsewhere, and wants what is left of it.
+    LetGo(HandIn),
+    /// The token it lives by is good no longer.
+    Revoked,
+    /// An operator looks at it.
+    Look(Box<Look>),
+}
+
+/// What an operator wants of a session.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) next: oneshot::Receiver<Call>,
+    pub(super) wants: Wants,
+}
+
+/// See [`Look`].
+#[derive(Debug)]
+pub(super) enum Wants {
+    /// How it is.
+    State(oneshot::Sender<Inspected>),
+    /// What it hears and says from now on. It says no if somebody hears that already.
+    Frames(Tap, oneshot::Sender<bool>),
+}
 
 /// The sessions of this node.
 #[derive(Debug, Clone)]
@@ -104,8 +126,9 @@ impl OfOne {
 enum Entry {
     /// Its client is here.
     Live {
-        by: Principal,
-        let_go: oneshot::Sender<HandIn>,
+        /// By which token.
+        identity: Identity,
+        call: oneshot::Sender<Call>,
         /// Its client has shown that it knows of it.
         is_welcomed: bool,
     },
@@ -130,7 +153,7 @@ struct Moved {
 /// Which session is taken, for whom, and into which.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Taking {
-    session: SessionId,
+    pub(super) session: SessionId,
     by: Principal,
     into: SessionId,
     /// How many of its frames its client has; none, if that cannot be said.
@@ -157,24 +180,6 @@ pub(super) struct Found {
     pub(super) heard: Option<u64>,
     /// Does its client know of it? Else it has not heard its welcome.
     pub(super) is_known: bool,
-}
-
-/// What one node asks of another.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Question {
-    /// Give me what is left of it.
-    Take(Taking),
-    /// Keep this until its client comes: I am leaving.
-    Keep { session: SessionId, suspended: Box<Suspended> },
-    /// Pass this on. Answered with whether it will be heard.
-    Post(Post),
-}
-
-/// Answers what other nodes ask.
-#[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) sessions: Sessions,
-    pub(super) streams: Streams,
 }
 
 /// A session that has begun; over when dropped, unless it waits by then.
@@ -214,11 +219,75 @@ impl Sessions {
         self.known().within
     }
 
-    /// A session of `by` begins. It hears when it has to let go.
-    pub(super) fn open(&self, id: SessionId, by: Principal) -> (Begun, oneshot::Receiver<HandIn>) {
-        let (let_go, asked) = oneshot::channel();
-        self.known().by_id.insert(id, Entry::Live { by, let_go, is_welcomed: false });
-        (Begun { sessions: self.clone(), id }, asked)
+    /// A session begins, by a token. It hears when somebody here wants something of it.
+    pub(super) fn open(
+        &self,
+        id: SessionId,
+        identity: Identity,
+    ) -> (Begun, oneshot::Receiver<Call>) {
+        let (call, called) = oneshot::channel();
+        self.known().by_id.insert(id, Entry::Live { identity, call, is_welcomed: false });
+        (Begun { sessions: self.clone(), id }, called)
+    }
+
+    /// It lives by another token from now on.
+    pub(super) fn renewed(&self, id: SessionId, by: Identity) {
+        if let Some(Entry::Live { identity, .. }) = self.known().by_id.get_mut(&id) {
+            *identity = by;
+        }
+    }
+
+    /// Ends every session that lives by a token that is good no longer, and forgets those that wait for a client
+    /// who had one; returns how many.
+    pub(super) fn end_revoked(&self, is_revoked: impl Fn(&Identity) -> bool) -> usize {
+        let mut known = self.known();
+        let is_over = |entry: &Entry| match entry {
+            Entry::Live { identity, .. } => is_revoked(identity),
+            Entry::Suspended { left, .. } => is_revoked(&left.identity()),
+            Entry::Moved(moved) => {
+                moved.given.as_ref().is_some_and(|given| is_revoked(&given.identity()))
+            }
+        };
+        let over = known.by_id.iter().filter(|(_, entry)| is_over(entry)).map(|(id, _)| *id);
+        let over: Vec<_> = over.collect();
+        for id in &over {
+            if let Some(Entry::Live { call, .. }) = known.remove(*id) {
+                // It may have ended by itself.
+                call.send(Call::Revoked).ok();
+            }
+        }
+        over.len()
+    }
+
+    /// Those that are live here, of one principal or all, in the order of their ids: the first so many after one.
+    pub(super) fn live(
+        &self,
+        of: Option<Principal>,
+        after: Option<SessionId>,
+        n_max: usize,
+    ) -> Vec<SessionId> {
+        let mut first = BTreeSet::new();
+        for (id, entry) in &self.known().by_id {
+            let Entry::Live { identity, .. } = entry else { continue };
+            let is_wanted = of.is_none_or(|of| of == identity.principal)
+                && after.is_none_or(|after| *id > after);
+            if is_wanted {
+                first.insert(*id);
+                if first.len() > n_max {
+                    first.pop_last();
+                }
+            }
+        }
+        first.into_iter().collect()
+    }
+
+    /// Lets a live session hear what an operator wants; false, if there is none of that name.
+    pub(super) fn look(&self, id: SessionId, wants: Wants) -> bool {
+        let mut known = self.known();
+        let Some(Entry::Live { call, .. }) = known.by_id.get_mut(&id) else { return false };
+        let (again, next) = oneshot::channel();
+        let call = std::mem::replace(call, again);
+        call.send(Call::Look(Box::new(Look { next, wants }))).is_ok()
     }
 
     /// Its client has shown that it knows of this session: whoever asks by an older name comes too late.
@@ -262,14 +331,14 @@ impl Sessions {
     }
 
     /// What there is of a session on this node; it ends here. `is_far`: another node asks, and may ask again.
-    async fn take(&self, taking: Taking, is_far: bool) -> Option<Taken> {
+    pub(super) async fn take(&self, taking: Taking, is_far: bool) -> Option<Taken> {
         let Taking { session: id, by, .. } = taking;
         let (hand_in, handed_in) = oneshot::channel();
         let left = {
             let mut known = self.known();
             known.forget_late(Instant::now());
             let (whose, is_welcomed) = match known.by_id.get(&id)? {
-                Entry::Live { by, is_welcomed, .. } => (*by, *is_welcomed),
+                Entry::Live { identity, is_welcomed, .. } => (identity.principal, *is_welcomed),
                 Entry::Suspended { left, .. } => (left.principal, left.is_welcomed),
                 Entry::Moved(moved) => (moved.by, false),
             };
@@ -285,8 +354,8 @@ impl Sessions {
             match entry {
                 Entry::Suspended { left, .. } => Some(left),
                 // It may be over already.
-                Entry::Live { let_go, .. } => {
-                    let_go.send(hand_in).ok()?;
+                Entry::Live { call, .. } => {
+                    call.send(Call::LetGo(hand_in)).ok()?;
                     None
                 }
                 Entry::Moved(_) => None,
@@ -381,26 +450,6 @@ impl Sessions {
     fn known(&self) -> MutexGuard<'_, Known> {
         // Never held across an await or a panic, so poison means nothing here.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Front for Desk {
-    fn answer(&self, question: Vec<u8>) -> BoxFuture<'static, Option<Vec<u8>>> {
-        let (sessions, streams) = (self.sessions.clone(), self.streams.clone());
-        async move {
-            match rmp_serde::from_slice(&question).ok()? {
-                Question::Take(taking) => {
-                    let taken = sessions.take(taking, true).await?;
-                    rmp_serde::to_vec_named(&taken).ok()
-                }
-                Question::Keep { session, suspended } => {
-                    sessions.suspend(session, *suspended);
-                    Some(Vec::new())
-                }
-                Question::Post(post) => rmp_serde::to_vec_named(&streams.hear(post)).ok(),
-            }
-        }
-        .boxed()
     }
 }
 

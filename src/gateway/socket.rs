@@ -156,6 +156,16 @@ impl Socket {
         self.queue.push_back(message);
     }
 
+    /// Forgets what waits: its client may not read it any more.
+    pub(crate) fn forget(&mut self) {
+        self.queue.clear();
+    }
+
+    /// How many frames wait.
+    pub(crate) fn n_waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Does nothing wait?
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.is_flushed

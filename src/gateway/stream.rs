@@ -10,10 +10,10 @@
 
 use super::{
     Gate, Opening, Seat,
+    front::Question,
     limits::rate_limited,
     rest::{Answered, Named},
     session,
-    sessions::Question,
     socket::{self, Socket},
     translate::not_found,
     unavailable,

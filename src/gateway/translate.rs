@@ -11,13 +11,14 @@ use actors::{
     order::{self, Order, Placement},
     policy::Preset,
     rescue::{self, Rescue},
+    revocation::Revocation,
     rider::Rider,
     runtime::{Hosted, System, Wished},
     search,
 };
 use protocol::{
     Code, CommandId, DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Place, Point,
-    Principal, Refused, RescueId, RiderId, Timestamp,
+    Principal, Refused, RescueId, RevocationId, RiderId, Timestamp,
     changes::Changed,
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
     view::{DriverView, Position, WorkKind},
@@ -409,6 +410,7 @@ impl Translator {
             Kind::Rescue => self.show_one::<Rescue>(RescueId(key.id), by).await,
             Kind::Driver => self.show_one::<Driver>(DriverId(key.id), by).await,
             Kind::Rider => self.show_one::<Rider>(RiderId(key.id), by).await,
+            Kind::Revocation => self.show_one::<Revocation>(RevocationId(key.id), by).await,
         }
     }
 
@@ -424,6 +426,7 @@ impl Translator {
             Kind::Rescue => self.whole_one::<Rescue>(RescueId(key.id)).await,
             Kind::Driver => self.whole_one::<Driver>(DriverId(key.id)).await,
             Kind::Rider => self.whole_one::<Rider>(RiderId(key.id)).await,
+            Kind::Revocation => self.whole_one::<Revocation>(RevocationId(key.id)).await,
         }
     }
 
@@ -656,6 +659,24 @@ impl Shown for Driver {
         } else if let driver::Event::OfferEnded { offer, status, .. } = event {
             news.ended.push((*offer, *status));
         }
+    }
+}
+
+/// Nobody follows one but staff, who see it whole.
+impl Shown for Revocation {
+    fn frame(&self, _id: RevocationId, _version: u64, _by: Principal) -> Option<ServerFrame> {
+        None
+    }
+
+    fn sighted(
+        &self,
+        _id: RevocationId,
+        _version: u64,
+        _sighting: &(),
+        _by: Principal,
+        _prices: &Prices,
+    ) -> Option<ServerFrame> {
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use protocol::{DriverId, Principal, RiderId};
 use std::{
-    fs::Permissions,
+    fs::{File, Permissions},
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -11,6 +11,8 @@ use std::{
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_outrider");
+/// Where a node writes that was told what to write.
+const LOG: &str = "log";
 
 /// A running node; it dies with the test.
 pub(crate) struct Node {
@@ -87,6 +89,11 @@ impl Node {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
+    /// What it has logged, if it was told what to log (`TELEMETRY__FILTER`).
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join(LOG)).unwrap()
+    }
+
     /// How much memory it has, in bytes.
     pub(crate) fn rss_bytes(&self) -> usize {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -117,6 +124,10 @@ impl Drop for Node {
 fn spawn(program: &Path, dir: &TempDir, settings: &[(String, String)]) -> (Child, String) {
     let mut command = command(program, dir.path());
     command.envs(settings.iter().cloned());
+    if settings.iter().any(|(key, _)| key == "OUTRIDER_TELEMETRY__FILTER") {
+        // Somebody wants to read it.
+        command.stderr(File::create(dir.path().join(LOG)).unwrap());
+    }
     let mut child = command.arg("serve").stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

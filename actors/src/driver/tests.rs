@@ -183,7 +183,9 @@ fn describe(effect: &Effect) -> String {
             <&'static str>::from(command).to_owned()
         }
         Tell::Driver { command, .. } => <&'static str>::from(command).to_owned(),
-        Tell::Rescue { .. } | Tell::Rider { .. } | Tell::Order { .. } => format!("{tell:?}"),
+        Tell::Rescue { .. } | Tell::Rider { .. } | Tell::Revocation { .. } | Tell::Order { .. } => {
+            format!("{tell:?}")
+        }
     };
     match &effect.if_refused {
         Some(tell) => format!("{} else {}", name(&effect.tell), name(tell)),

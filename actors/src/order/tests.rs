@@ -428,6 +428,7 @@ impl Play {
                     Tell::Rider { command, .. } => command.into(),
                     Tell::Order { command, .. } => command.name(),
                     Tell::Rescue { .. } => "rescue",
+                    Tell::Revocation { .. } => "revocation",
                 };
                 format!("{}: {name}", effect.tell.to().kind)
             })

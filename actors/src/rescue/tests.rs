@@ -229,7 +229,9 @@ impl World {
                 format!("driver {n}: {}", <&'static str>::from(command))
             }
             Tell::Rider { command, .. } => format!("rider: {}", <&'static str>::from(command)),
-            Tell::Order { .. } | Tell::Rescue { .. } => format!("{tell:?}"),
+            Tell::Order { .. } | Tell::Rescue { .. } | Tell::Revocation { .. } => {
+                format!("{tell:?}")
+            }
         };
         self.told.drain(..).map(|effect| name(&effect.tell)).collect()
     }

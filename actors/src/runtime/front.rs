@@ -1,6 +1,6 @@
 //! What the gateways of a cluster ask each other. The words are theirs: here they are bytes.
 
-use super::{System, post::Outcome};
+use super::{System, membership::Membership, post::Outcome};
 use crate::cluster::{
     Incarnation,
     arbiter::{Member, Standing},
@@ -37,6 +37,11 @@ impl System {
     /// A node that others have not declared dead and whose start `is_meant`.
     pub fn member(&self, is_meant: impl Fn(Incarnation) -> bool) -> Option<Incarnation> {
         self.membership()?.others().into_iter().find(|it| is_meant(*it))
+    }
+
+    /// All nodes but this one that others have not declared dead.
+    pub fn others(&self) -> Vec<Incarnation> {
+        self.membership().map_or_else(Vec::new, Membership::others)
     }
 
     /// Who of those who stay keeps what `is_former` leaves behind: every node says the same, as long as they

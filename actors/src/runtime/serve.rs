@@ -22,6 +22,7 @@ use crate::{
     listing::RegionId,
     order::Order,
     rescue::Rescue,
+    revocation::Revocation,
     rider::Rider,
 };
 use futures_util::{future::join_all, poll};
@@ -158,6 +159,9 @@ async fn ask(
         }
         Tell::Rider { to, command } => {
             ask_of::<Rider>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Revocation { to, command } => {
+            ask_of::<Revocation>(system, asked, to, Ask { command, by, id }, wish).await
         }
     };
     answered.map_or_else(|elsewhere| elsewhere, Reply::Answered)

@@ -329,7 +329,7 @@ async fn compare(journal: &SharedJournal, model: &Model) -> Result<(), TestCaseE
 }
 
 async fn compare_views(journal: &SharedJournal, model: &Model) -> Result<(), TestCaseError> {
-    for kind in [Kind::Order, Kind::Rescue, Kind::Driver, Kind::Rider] {
+    for kind in [Kind::Order, Kind::Rescue, Kind::Driver, Kind::Rider, Kind::Revocation] {
         for statuses in [vec![], vec![STATUSES[0]], vec![STATUSES[0], STATUSES[2]]] {
             for (rider, driver) in [(false, false), (true, false), (false, true), (true, true)] {
                 let mut rows: Vec<_> = model

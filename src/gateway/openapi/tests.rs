@@ -20,6 +20,9 @@ fn every_route_is_described() {
     insta::assert_snapshot!(described.join("\n"), @r"
     DELETE /v1/sse/{session}
     GET /admin/cluster
+    GET /admin/revocations
+    GET /admin/sessions
+    GET /admin/sessions/{id}/frames
     GET /health
     GET /health/live
     GET /health/ready
@@ -37,7 +40,9 @@ fn every_route_is_described() {
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain
+    POST /admin/revocations
     POST /v1/actors/{id}/release
+    POST /v1/auth/logout
     POST /v1/drivers/{id}/actions
     POST /v1/orders
     POST /v1/orders/{id}/actions

@@ -267,6 +267,6 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
         Kind::Order => Some(Topic::Order(OrderId(key.id))),
         Kind::Rescue => Some(Topic::Rescue(RescueId(key.id))),
         Kind::Driver => Some(Topic::Driver(DriverId(key.id))),
-        Kind::Rider => None,
+        Kind::Rider | Kind::Revocation => None,
     }
 }

@@ -6,7 +6,11 @@ use super::{
 };
 use crate::{
     auth::{Identity, unauthenticated},
-    gateway::{limits::rate_limited, socket::Heard, translate},
+    gateway::{
+        limits::{Rate, rate_limited},
+        socket::Heard,
+        translate,
+    },
 };
 use actors::{
     EntityKey, Sight,
@@ -28,6 +32,7 @@ const POSITION_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(super) fn heard(&mut self, heard: Heard<ClientFrame>) -> Flow {
+        self.tap_heard(&heard);
         let frame = match heard {
             Heard::Written => return Ok(()),
             Heard::Left => return Err(End::left()),
@@ -80,6 +85,10 @@ impl Session {
                     Ok(identity) => {
                         self.entering = Some(Box::new(Entering { identity, resume }));
                         Ok(())
+                    }
+                    // Another token would not help where no token can be judged.
+                    Err(refused) if refused.code == Code::Unavailable => {
+                        Err(End::because(close::TRY_LATER, refused))
                     }
                     Err(refused) => Err(End::because(close::UNAUTHENTICATED, refused)),
                 }
@@ -166,11 +175,13 @@ impl Session {
     }
 
     /// The same for a command.
-    pub(super) fn may_wish(&self) -> Result<(), Duration> {
-        match self.one_person() {
-            Some(by) => self.gate.limits.commands.check(&by),
-            None => self.commands.check(),
+    pub(super) fn may_wish(&mut self) -> Result<(), Duration> {
+        if let Some(by) = self.one_person() {
+            return self.gate.limits.commands.check(&by);
         }
+        let limits = &self.gate.session;
+        let own = || Box::new(Rate::new(limits.commands_per_s, limits.commands_burst));
+        self.commands.get_or_insert_with(own).check()
     }
 
     /// Who speaks, if that names one client and not a role that many have.
@@ -180,7 +191,9 @@ impl Session {
 
     /// Counts a frame that had to be refused. Now and then is an accident.
     pub(super) fn strike(&mut self) -> Flow {
-        self.strikes.check().map_err(|wait| {
+        let strikes_max = self.gate.session.strikes_max;
+        let strikes = self.strikes.get_or_insert_with(|| Box::new(Rate::new(1, strikes_max)));
+        strikes.check().map_err(|wait| {
             let refused =
                 Refused { message: "too many refused frames".into(), ..rate_limited(wait) };
             End::because(close::POLICY, refused)
@@ -194,7 +207,10 @@ impl Session {
             Ok(identity) if identity.principal == by => {
                 // One that was sent before and comes late shortens nothing.
                 let known = self.identity.filter(|it| it.expires_at > identity.expires_at);
-                self.believe(known.unwrap_or(identity), None)
+                let identity = known.unwrap_or(identity);
+                self.gate.known.renewed(self.id, identity);
+                self.still_good(&identity)?;
+                self.believe(identity, None)
             }
             Ok(_) => {
                 self.strike()?;
@@ -208,9 +224,17 @@ impl Session {
         }
     }
 
+    /// Was a token revoked after it was believed, and before those who revoke knew of this session by it?
+    fn still_good(&mut self, identity: &Identity) -> Flow {
+        match self.gate.keys.revoked().has(identity) {
+            true => self.revoked(),
+            false => Ok(()),
+        }
+    }
+
     /// Whoever it is may speak until its token expires.
     fn believe(&mut self, identity: Identity, resumed: Option<bool>) -> Flow {
-        let Identity { principal, expires_at } = identity;
+        let Identity { principal, expires_at, .. } = identity;
         let left = expires_at.since(self.gate.system.now());
         self.identity = Some(identity);
         self.expires = Instant::now().checked_add(left);
@@ -222,11 +246,13 @@ impl Session {
         let gate = Arc::clone(&self.gate);
         let principal = identity.principal;
         // Before the other one is taken: cut off now, its client is sent here.
-        let (begun, let_go) = gate.known.open(self.id, principal);
-        (self.begun, self.let_go) = (Some(begun), Some(let_go));
+        let (begun, called) = gate.known.open(self.id, identity);
+        (self.begun, self.called) = (Some(begun), Some(called));
         let going = match resume {
             Some(resume) => {
                 let found = gate.known.find(&gate.system, resume, principal, self.id).await;
+                // It was somebody else's, who should be out by now.
+                let found = found.filter(|it| !gate.keys.revoked().has(&it.left.identity()));
                 let codec = self.socket.codec();
                 let going = found.map(|it| it.left.for_client(codec, it.heard, it.is_known));
                 let outcome = match &going {
@@ -239,6 +265,7 @@ impl Session {
             }
             None => None,
         };
+        self.still_good(&identity)?;
         let resumed = going.as_ref().is_some_and(GoingOn::is_whole);
         self.is_anew = resume.is_some() && !resumed;
         self.believe(identity, Some(resumed))?;

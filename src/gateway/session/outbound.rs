@@ -24,6 +24,7 @@ impl Session {
     pub(super) fn say(&mut self, frame: &ServerFrame) -> Flow {
         self.said_at = Instant::now();
         let Some(message) = self.socket.encode(frame) else { return Ok(()) };
+        self.tap_said(&message);
         self.replay.said(Some(&message).filter(|_| is_lasting(frame)), self.room());
         Ok(self.socket.say(message)?)
     }

@@ -87,6 +87,11 @@ impl Replay {
         }
     }
 
+    /// How many frames were said.
+    pub(super) fn n_said(&self) -> u64 {
+        self.n_said
+    }
+
     /// The client has so many: they need not be kept. False if there have not been so many.
     pub(super) fn heard(&mut self, n: u64) -> bool {
         if n > self.n_said {

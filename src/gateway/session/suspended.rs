@@ -10,13 +10,16 @@ use super::{
     regional::Regional,
     replay::{Replay, Said},
 };
-use crate::gateway::{
-    follow::{Follow, Wants},
-    presence::Others,
+use crate::{
+    auth::Identity,
+    gateway::{
+        follow::{Follow, Wants},
+        presence::Others,
+    },
 };
 use actors::{EntityKey, listing::RegionId};
 use axum::extract::ws::Message;
-use protocol::{JobId, OfferId, Principal, codec::Codec, frame::Push};
+use protocol::{JobId, OfferId, Principal, Timestamp, TokenId, codec::Codec, frame::Push};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,6 +28,11 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Suspended {
     pub(crate) principal: Principal,
+    /// The token it lived by.
+    #[serde(default)]
+    token: Option<TokenId>,
+    #[serde(default)]
+    issued_at: Timestamp,
     /// Its client was to go on somewhere, and could not: everything was told anew.
     #[serde(default)]
     is_anew: bool,
@@ -63,10 +71,12 @@ struct Followed {
 
 impl Session {
     /// What is left of it. It is over.
-    pub(super) fn suspend(&mut self, principal: Principal) -> Suspended {
+    pub(super) fn suspend(&mut self, identity: Identity) -> Suspended {
         let (last_push, pushes) = std::mem::take(&mut self.pushes).pack();
         Suspended {
-            principal,
+            principal: identity.principal,
+            token: identity.token,
+            issued_at: identity.issued_at,
             is_anew: self.is_anew,
             is_welcomed: self.is_welcomed,
             subprotocol: self.socket.codec().subprotocol().to_owned(),
@@ -137,6 +147,12 @@ fn is_told_anew(push: &Push) -> bool {
 }
 
 impl Suspended {
+    /// By which token it lived, and nobody knows for how long.
+    pub(crate) fn identity(&self) -> Identity {
+        let Self { principal, token, issued_at, .. } = *self;
+        Identity { principal, token, issued_at, expires_at: Timestamp::default() }
+    }
+
     /// What a client that speaks `codec` and has heard so much goes on with: with all it missed, or with
     /// nothing but what would otherwise be lost. One that does not know of this session has not heard either
     /// that everything was told anew.
@@ -176,6 +192,8 @@ impl Suspended {
     pub(crate) fn nothing(principal: Principal) -> Self {
         Self {
             principal,
+            token: None,
+            issued_at: Timestamp::default(),
             is_anew: false,
             is_welcomed: false,
             subprotocol: Codec::Json.subprotocol().to_owned(),

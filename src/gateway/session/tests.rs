@@ -38,6 +38,13 @@ fn a_session_is_small_for_most_of_them_do_nothing() {
     assert!(task <= 2_048, "{task}");
 }
 
+#[test]
+fn that_it_can_be_looked_at_costs_a_session_next_to_nothing() {
+    // What it is called with, and what it passes frames on to.
+    assert_eq!(size_of::<Option<Call>>(), 16);
+    assert_eq!(size_of::<Option<Box<Tap>>>(), 8);
+}
+
 /// A phone that hears and says what it is told to.
 struct Phone(WebSocketStream<MaybeTlsStream<TcpStream>>);
 

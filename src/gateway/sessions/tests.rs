@@ -1,10 +1,27 @@
 use super::*;
-use protocol::RiderId;
+use protocol::{RiderId, Timestamp};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
 fn rider(n: u64) -> Principal {
     Principal::Rider(RiderId::nth(n))
+}
+
+/// A token of `by`.
+fn token(by: Principal) -> Identity {
+    Identity {
+        principal: by,
+        token: None,
+        issued_at: Timestamp(1_000),
+        expires_at: Timestamp(9_000),
+    }
+}
+
+fn let_go(call: Call) -> HandIn {
+    match call {
+        Call::LetGo(to) => to,
+        Call::Revoked | Call::Look(_) => panic!("not asked to let go: {call:?}"),
+    }
 }
 
 fn suspended(by: Principal) -> Suspended {
@@ -80,8 +97,9 @@ async fn the_oldest_makes_room_for_the_newest() {
 async fn one_that_has_not_noticed_lets_go_when_it_is_asked() {
     let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(1), rider(1));
-    let (_begun, asked) = sessions.open(id, by);
-    let live = tokio::spawn(async move { asked.await.unwrap().send(suspended(by)).is_ok() });
+    let (_begun, asked) = sessions.open(id, token(by));
+    let live =
+        tokio::spawn(async move { let_go(asked.await.unwrap()).send(suspended(by)).is_ok() });
     assert!(!sessions.takes(1, rider(2)).await, "nobody else may ask");
     assert!(sessions.takes(1, by).await);
     assert!(live.await.unwrap());
@@ -91,7 +109,7 @@ async fn one_that_has_not_noticed_lets_go_when_it_is_asked() {
 async fn one_that_does_not_let_go_is_not_waited_for_long() {
     let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(1), rider(1));
-    let _open = sessions.open(id, by);
+    let _open = sessions.open(id, token(by));
     assert!(!sessions.takes(1, by).await);
 }
 
@@ -105,10 +123,10 @@ async fn nobody_waits_where_nobody_may() {
 #[tokio::test]
 async fn one_that_is_over_is_forgotten_whatever_it_ended_with() {
     let sessions = Sessions::new(WITHIN, room(10));
-    let (begun, _asked) = sessions.open(SessionId::nth(1), rider(1));
+    let (begun, _asked) = sessions.open(SessionId::nth(1), token(rider(1)));
     drop(begun);
     assert_eq!(sessions.known().by_id.len(), 0);
-    let (begun, _asked) = sessions.open(SessionId::nth(2), rider(1));
+    let (begun, _asked) = sessions.open(SessionId::nth(2), token(rider(1)));
     sessions.suspend(SessionId::nth(2), suspended(rider(1)));
     drop(begun);
     assert!(sessions.takes(2, rider(1)).await, "that one waits");
@@ -118,7 +136,7 @@ async fn one_that_is_over_is_forgotten_whatever_it_ended_with() {
 async fn one_that_was_cut_off_while_it_was_asked_is_found_all_the_same() {
     let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(1), rider(1));
-    let (_begun, asked) = sessions.open(id, by);
+    let (_begun, asked) = sessions.open(id, token(by));
     let live = sessions.clone();
     tokio::spawn(async move {
         drop(asked.await);
@@ -176,7 +194,7 @@ async fn old_words_do_not_take_a_session_from_a_client_that_knows_of_it() {
     let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(2), rider(1));
     let hop = Taking { is_hop: true, ..taking(2, by, 3) };
-    let (_begun, mut asked) = sessions.open(id, by);
+    let (_begun, mut asked) = sessions.open(id, token(by));
     sessions.welcomed(id);
     assert!(sessions.take(hop, false).await.is_none());
     assert!(asked.try_recv().is_err(), "it is not even asked to let go");
@@ -193,4 +211,79 @@ async fn one_client_leaves_few_traces() {
         assert!(sessions.takes(n, rider(1)).await);
     }
     assert_eq!(sessions.known().n_moved, HOPS_MAX);
+}
+
+#[tokio::test]
+async fn those_whose_token_is_revoked_end_whether_they_live_wait_or_have_moved() {
+    let sessions = Sessions::new(WITHIN, room(10));
+    let (_one, mut lives) = sessions.open(SessionId::nth(1), token(rider(1)));
+    let (_two, mut other) = sessions.open(SessionId::nth(2), token(rider(2)));
+    sessions.suspend(SessionId::nth(3), suspended(rider(1)));
+    sessions.suspend(SessionId::nth(4), suspended(rider(2)));
+    sessions.suspend(SessionId::nth(5), suspended(rider(1)));
+    let far = taking(5, rider(1), 99);
+    assert!(matches!(sessions.take(far, true).await, Some(Taken::Left(_))));
+
+    let n_ended = sessions.end_revoked(|identity| identity.principal == rider(1));
+    assert_eq!(n_ended, 3);
+    assert!(matches!(lives.try_recv(), Ok(Call::Revoked)));
+    assert!(other.try_recv().is_err(), "nobody else hears of it");
+    assert!(!sessions.takes(3, rider(1)).await);
+    assert!(sessions.take(far, true).await.is_none(), "what was given is not given again");
+    assert!(sessions.takes(4, rider(2)).await);
+    assert_eq!(sessions.end_revoked(|identity| identity.principal == rider(1)), 0);
+}
+
+#[tokio::test]
+async fn one_that_lives_by_a_newer_token_does_not_end_with_the_older_one() {
+    let sessions = Sessions::new(WITHIN, room(10));
+    let (id, old) = (SessionId::nth(1), token(rider(1)));
+    let new = Identity { issued_at: Timestamp(2_000), ..old };
+    let (_begun, mut called) = sessions.open(id, old);
+    sessions.renewed(id, new);
+    assert_eq!(sessions.end_revoked(|identity| identity.issued_at == old.issued_at), 0);
+    assert!(called.try_recv().is_err());
+    assert_eq!(sessions.end_revoked(|identity| identity.issued_at == new.issued_at), 1);
+}
+
+#[tokio::test]
+async fn one_is_looked_at_again_and_again_and_then_lets_go() {
+    let sessions = Sessions::new(WITHIN, room(10));
+    let (id, by) = (SessionId::nth(1), rider(1));
+    let (_begun, called) = sessions.open(id, token(by));
+    for _ in 0..3 {
+        let (to, _state) = oneshot::channel();
+        assert!(sessions.look(id, Wants::State(to)), "also before it has heard the look before");
+    }
+    let live = tokio::spawn(async move {
+        let (mut called, mut n_looks) = (called, 0);
+        loop {
+            match called.await.unwrap() {
+                Call::Look(look) => (called, n_looks) = (look.next, n_looks + 1),
+                call @ (Call::LetGo(_) | Call::Revoked) => {
+                    assert!(let_go(call).send(suspended(by)).is_ok());
+                    return n_looks;
+                }
+            }
+        }
+    });
+    assert!(sessions.takes(1, by).await);
+    assert_eq!(live.await.unwrap(), 3);
+    let (to, _state) = oneshot::channel();
+    assert!(!sessions.look(id, Wants::State(to)), "it is over");
+}
+
+#[tokio::test]
+async fn those_that_live_are_listed_in_pages_and_by_whose_they_are() {
+    let sessions = Sessions::new(WITHIN, room(10));
+    let open = |n| sessions.open(SessionId::nth(n), token(rider(n % 2)));
+    let _all: Vec<_> = [5, 1, 4, 2, 3].into_iter().map(open).collect();
+    sessions.suspend(SessionId::nth(6), suspended(rider(1)));
+    let live = |of, after: Option<u64>, n_max| sessions.live(of, after.map(SessionId::nth), n_max);
+    let ids = |all: &[u64]| all.iter().map(|n| SessionId::nth(*n)).collect::<Vec<_>>();
+    assert_eq!(live(None, None, 9), ids(&[1, 2, 3, 4, 5]));
+    assert_eq!(live(None, None, 2), ids(&[1, 2]));
+    assert_eq!(live(None, Some(2), 2), ids(&[3, 4]));
+    assert_eq!(live(Some(rider(1)), Some(1), 9), ids(&[3, 5]));
+    assert_eq!(live(Some(rider(7)), None, 9), ids(&[]));
 }

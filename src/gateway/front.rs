@@ -1,0 +1,76 @@
+//! What gateways of a cluster ask each other, and who answers.
+
+use super::{Gate, inspect::Wanted, session::Suspended, sessions::Taking, stream::Post};
+use actors::{cluster::Incarnation, revocation::InForce, runtime::Front};
+use futures_util::{FutureExt, future::BoxFuture};
+use protocol::SessionId;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{sync::Weak, time::Duration};
+
+/// What one node asks of another. One that knows a question less gives no answer to it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Question {
+    /// Give me what is left of a session.
+    Take(Taking),
+    /// Keep this until its client comes: I am leaving.
+    Keep { session: SessionId, suspended: Box<Suspended> },
+    /// Pass this on. Answered with whether it will be heard.
+    Post(Post),
+    /// This is revoked.
+    Revoked(Vec<InForce>),
+    /// Which sessions are there?
+    Sessions(Wanted),
+    /// Let me hear what a session hears and says, for so long in milliseconds.
+    Tap { session: SessionId, lasts_ms: u64 },
+    /// What has it heard and said since? The `n`th time I ask.
+    Hear { tap: u64, n: u64 },
+}
+
+/// Answers what gateways of other nodes ask. Weak, for the gate owns the node.
+#[derive(Debug)]
+pub(super) struct Desk(pub(super) Weak<Gate>);
+
+impl Front for Desk {
+    fn answer(&self, question: Vec<u8>) -> BoxFuture<'static, Option<Vec<u8>>> {
+        let gate = self.0.upgrade();
+        async move {
+            let gate = gate?;
+            match rmp_serde::from_slice(&question).ok()? {
+                Question::Take(taking) => written(&gate.known.take(taking, true).await?),
+                Question::Keep { session, suspended } => {
+                    gate.known.suspend(session, *suspended);
+                    Some(Vec::new())
+                }
+                Question::Post(post) => written(&gate.streams.hear(post)),
+                Question::Revoked(all) => written(&gate.take_in(&all)),
+                Question::Sessions(wanted) => {
+                    let rows = gate.inspect(wanted).await;
+                    written(&rows)
+                }
+                Question::Tap { session, lasts_ms } => {
+                    written(&gate.tap_for(session, Duration::from_millis(lasts_ms)).await)
+                }
+                Question::Hear { tap, n } => written(&gate.taps.hear(tap, n).await),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn written(answer: &impl Serialize) -> Option<Vec<u8>> {
+    rmp_serde::to_vec_named(answer).ok()
+}
+
+impl Gate {
+    /// What another node's gateway answers; none, if it has no answer, or none in time.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        who: Incarnation,
+        question: &Question,
+        patience: Duration,
+    ) -> Option<T> {
+        let question = written(question)?;
+        let answer = self.system.ask_front(who, question, patience).await?;
+        rmp_serde::from_slice(&answer).ok()
+    }
+}

@@ -62,7 +62,7 @@ use protocol::{
 };
 use rest::Answered;
 use serde::Deserialize;
-use sessions::{Desk, Room, Sessions};
+use sessions::{Room, Sessions};
 use socket::Socket;
 use std::{
     io,

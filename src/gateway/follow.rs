@@ -357,7 +357,7 @@ impl Follow {
         match self.key.kind {
             Kind::Order => Some(JobId::Order(OrderId(self.key.id))),
             Kind::Rescue => Some(JobId::Rescue(RescueId(self.key.id))),
-            Kind::Driver | Kind::Rider => None,
+            Kind::Driver | Kind::Rider | Kind::Revocation => None,
         }
     }
 

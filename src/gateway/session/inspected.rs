@@ -58,7 +58,7 @@ impl Session {
             n_waiting: self.socket.n_waiting(),
             n_heard: u64::from(self.n_heard),
             n_said: self.replay.n_said(),
-            n_under_way: self.n_commands,
+            n_under_way: usize::from(self.n_commands),
             is_tapped: self.tap.as_ref().is_some_and(|tap| !tap.is_over()),
             node: None,
         }

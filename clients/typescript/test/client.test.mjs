@@ -14,8 +14,18 @@ before(async () => {
 });
 after(() => node?.close());
 
-async function staged(body, options = {}) {
-  const proxy = await startProxy(node.port);
+/** On a node that knows nothing of the jobs of other tests. */
+async function alone(body) {
+  const other = await startNode({ OUTRIDER_GATEWAY__SESSION__HEARTBEAT: "400ms" });
+  try {
+    await body(other);
+  } finally {
+    await other.close();
+  }
+}
+
+async function staged(body, { at = node, ...options } = {}) {
+  const proxy = await startProxy(at.port);
   const client = new Client({ url: proxy.url, token: () => token, WebSocket, ...options });
   const welcomes = [];
   client.on("welcome", (welcome) => welcomes.push(welcome));
@@ -150,49 +160,51 @@ test("topics are followed again where a session does not go on", async () => {
   }
 });
 
-test("a network that refuses WebSockets is spoken through all the same, and left when it lets them pass", () => staged(async ({ client, proxy, welcomes }) => {
-  const before = (await orders(node, RIDER)).length;
-  proxy.refuseUpgrades(true);
-  const versions = new Map();
-  client.on("frame", (frame) => {
-    const view = frame.order;
-    if (!view) return;
-    assert.ok(view.version > (versions.get(view.id) ?? 0), `${view.id} went from ${versions.get(view.id)} to ${view.version}`);
-    assert.equal(view.stops.length, 2, "views are whole");
-    versions.set(view.id, view.version);
-  });
-  client.connect();
-  const answers = [];
-  for (let n = 0; n < 20; n += 1) {
-    answers.push(client.command(RIDE));
-    if (n % 7 === 3) {
-      await until("it is live", () => client.state === "live");
-      assert.equal(client.transport, "sse");
-      proxy.cut();
-      await until("it is away", () => client.state !== "live");
+test("a network that refuses WebSockets is spoken through all the same, and left when it lets them pass", () => alone(async (at) => {
+  const riding = await at.token("rider", RIDER);
+  await staged(async ({ client, proxy, welcomes }) => {
+    proxy.refuseUpgrades(true);
+    const versions = new Map();
+    client.on("frame", (frame) => {
+      const view = frame.order;
+      if (!view) return;
+      assert.ok(view.version > (versions.get(view.id) ?? 0), `${view.id} went from ${versions.get(view.id)} to ${view.version}`);
+      assert.equal(view.stops.length, 2, "views are whole");
+      versions.set(view.id, view.version);
+    });
+    client.connect();
+    const answers = [];
+    for (let n = 0; n < 20; n += 1) {
+      answers.push(client.command(RIDE));
+      if (n % 7 === 3) {
+        await until("it is live", () => client.state === "live");
+        assert.equal(client.transport, "sse");
+        proxy.cut();
+        await until("it is away", () => client.state !== "live");
+      }
     }
-  }
-  const actors = (await Promise.all(answers)).map(({ actor }) => actor);
-  assert.equal(new Set(actors).size, 20);
-  assert.equal((await orders(node, RIDER)).length, before + 20);
-  assert.ok(welcomes.slice(1).every(({ resumed }) => resumed), JSON.stringify(welcomes));
-  await until("each is shown", () => actors.every((actor) => versions.has(actor)));
-  // Longer than a node waits for somebody who says nothing.
-  const n = welcomes.length;
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
-  assert.equal(welcomes.length, n, "its heartbeats are heard");
+    const actors = (await Promise.all(answers)).map(({ actor }) => actor);
+    assert.equal(new Set(actors).size, 20);
+    assert.equal((await orders(at, RIDER)).length, 20);
+    assert.ok(welcomes.slice(1).every(({ resumed }) => resumed), JSON.stringify(welcomes));
+    await until("each is shown", () => actors.every((actor) => versions.has(actor)));
+    // Longer than a node waits for somebody who says nothing.
+    const n = welcomes.length;
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    assert.equal(welcomes.length, n, "its heartbeats are heard");
 
-  proxy.refuseUpgrades(false);
-  proxy.cut();
-  await until("it waits", () => client.state === "waiting");
-  client.retryNow();
-  await until("it is back", () => client.state === "live");
-  assert.equal(client.transport, "websocket");
-  assert.equal(welcomes.at(-1).resumed, true, "it is the same session");
+    proxy.refuseUpgrades(false);
+    proxy.cut();
+    await until("it waits", () => client.state === "waiting");
+    client.retryNow();
+    await until("it is back", () => client.state === "live");
+    assert.equal(client.transport, "websocket");
+    assert.equal(welcomes.at(-1).resumed, true, "it is the same session");
+  }, { at, token: () => riding });
 }));
 
-test("a driver works by events and posts", async () => {
-  const driving = await node.token("driver", DRIVER);
+test("a driver works by events and posts", () => alone(async (at) => {
+  const [driving, token] = [await at.token("driver", DRIVER), await at.token("rider", RIDER)];
   await staged(async ({ client, proxy }) => {
     const pushes = [];
     client.on("push", (push) => pushes.push(Object.keys(push)[0]));
@@ -211,8 +223,8 @@ test("a driver works by events and posts", async () => {
     await until("it is not any more", () => pushes.includes("released"));
     await client.command({ driver: { action: { set_duty: { duty: "off" } } } });
     riding.close();
-  }, { token: () => driving, transport: "sse" });
-});
+  }, { at, token: () => driving, transport: "sse" });
+}));
 
 test("a token that is not believed ends a stream too, and goodbye is said", async () => {
   let n = 0;

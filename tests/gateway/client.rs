@@ -236,6 +236,11 @@ impl Client {
     }
 
     async fn receive(&mut self) -> Result<ServerFrame, Closed> {
+        let bytes = self.read().await?;
+        Ok(self.frame(&bytes))
+    }
+
+    async fn read(&mut self) -> Result<Vec<u8>, Closed> {
         loop {
             let next = async {
                 match &mut self.line {
@@ -244,28 +249,29 @@ impl Client {
                 }
             };
             let message = tokio::time::timeout(PATIENCE, next).await;
-            let bytes = match message.expect("the node said nothing") {
-                Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
-                Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
-                Some(Ok(Message::Close(Some(close)))) => {
-                    return Err(Closed { code: close.code.into() });
-                }
+            return match message.expect("the node said nothing") {
+                Some(Ok(Message::Binary(bytes))) => Ok(bytes.to_vec()),
+                Some(Ok(Message::Text(text))) => Ok(text.as_bytes().to_vec()),
+                Some(Ok(Message::Close(Some(close)))) => Err(Closed { code: close.code.into() }),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(None)) | Err(_)) | None => {
-                    return Err(Closed { code: CloseCode::Abnormal.into() });
+                    Err(Closed { code: CloseCode::Abnormal.into() })
                 }
             };
-            self.at.heard += 1;
-            let frame: ServerFrame = self.codec.decode_unbounded(&bytes).unwrap();
-            let is_change = matches!(frame, ServerFrame::Changed(_));
-            let frame = match self.shown.whole(frame.clone()) {
-                Ok(frame) => frame,
-                Err(_) if self.is_forgetful => frame,
-                Err(missing) => panic!("{missing:?} {frame:?}"),
-            };
-            self.count(&frame, is_change, bytes.len());
-            return Ok(frame);
         }
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> ServerFrame {
+        self.at.heard += 1;
+        let frame: ServerFrame = self.codec.decode_unbounded(bytes).unwrap();
+        let is_change = matches!(frame, ServerFrame::Changed(_));
+        let frame = match self.shown.whole(frame.clone()) {
+            Ok(frame) => frame,
+            Err(_) if self.is_forgetful => frame,
+            Err(missing) => panic!("{missing:?} {frame:?}"),
+        };
+        self.count(&frame, is_change, bytes.len());
+        frame
     }
 
     fn count(&mut self, frame: &ServerFrame, is_change: bool, bytes: usize) {
@@ -304,13 +310,17 @@ impl Client {
 
     /// Everything until the node closes, and how it does.
     pub(crate) async fn hear_out(&mut self) -> (Vec<ServerFrame>, Closed) {
-        let mut heard = Vec::new();
-        loop {
-            match self.next().await {
-                Ok(frame) => heard.push(frame),
-                Err(closed) => return (heard, closed),
+        let mut heard: Vec<_> = self.backlog.drain(..).collect();
+        // Read first and understood later: a node gives its goodbye little time.
+        let mut all = Vec::new();
+        let closed = loop {
+            match self.read().await {
+                Ok(bytes) => all.push(bytes),
+                Err(closed) => break closed,
             }
-        }
+        };
+        heard.extend(all.iter().map(|bytes| self.frame(bytes)));
+        (heard, closed)
     }
 
     /// Wishes something, and waits for what comes of it. What comes before that is heard later.

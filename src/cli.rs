@@ -194,7 +194,7 @@ impl Cli {
                 bench::run(settings, args).await.map_err(|fault| CliError::Bench(fault))?;
             }
             Command::Token(TokenArgs { command: Some(TokenCommand::Revoke(args)), .. }) => {
-                revoke(&settings, args).await.map_err(CliError::Revoke)?;
+                Box::pin(revoke(&settings, args)).await.map_err(CliError::Revoke)?;
             }
             Command::Token(args) => token(&settings, &args)?,
             Command::Check(what) => {
@@ -216,7 +216,7 @@ impl Cli {
                 cluster::run(&settings, &args).await.map_err(CliError::Cluster)?;
             }
             Command::Sessions(args) => {
-                sessions::run(&settings, &args).await.map_err(CliError::Sessions)?;
+                Box::pin(sessions::run(&settings, &args)).await.map_err(CliError::Sessions)?;
             }
             Command::Asyncapi => say(&serde_json::to_string_pretty(&asyncapi::document())?)?,
             Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?)?,

@@ -203,7 +203,7 @@ impl Gateway {
         drop(tokio::spawn(count_on(Arc::downgrade(&gate))));
         gate.system.answer_with(Arc::new(front::Desk(Arc::downgrade(&gate))));
         // Before anybody is let in, and after others can say what is revoked meanwhile.
-        let newest = revocations::load(&gate).await?;
+        let newest = Box::pin(revocations::load(&gate)).await?;
         drop(tokio::spawn(revocations::follow(Arc::downgrade(&gate), newest)));
 
         let close = CancellationToken::new();

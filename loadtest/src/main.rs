@@ -12,7 +12,7 @@ use loadtest::{
 };
 use serde::Serialize;
 use std::{
-    fmt::{self, Display},
+    fmt::Display,
     fs,
     io::{self, IsTerminal, Write},
     net::SocketAddr,

@@ -26,7 +26,8 @@ use std::{
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match cli::Cli::parse().run().await {
+    // Kept on the heap: it holds whatever a command holds.
+    match Box::pin(cli::Cli::parse().run()).await {
         Ok(code) => code,
         Err(error) => {
             // Standard error may be closed, and then nobody is listening.

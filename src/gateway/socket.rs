@@ -50,6 +50,10 @@ pub(crate) trait Wire:
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are WebSockets, and there are a million of them"
+)]
 enum Way {
     Web(WebSocket),
     Other(Box<dyn Wire>),
@@ -180,7 +184,11 @@ impl Socket {
     pub(crate) async fn relieve(&mut self) {
         if self.is_crowded() {
             // What is broken is found out by whoever reads on.
-            poll_fn(|cx| Poll::Ready(drop(self.poll_write(cx)))).await;
+            poll_fn(|cx| {
+                drop(self.poll_write(cx));
+                Poll::Ready(())
+            })
+            .await;
         }
     }
 

@@ -140,6 +140,7 @@ async fn a_ride_from_wish_to_rating() {
 
 /// Not a promise but a figure: what a ride's frames take, and what they would take if every view was said whole.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the figure is what it is for")]
 async fn views_are_said_in_few_bytes() {
     let node = Node::start();
     let mut driver = Client::connect(&node, driver(1)).await;

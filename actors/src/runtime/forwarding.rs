@@ -126,7 +126,10 @@ impl System {
 mod tests {
     use super::*;
 
-    fn pages(forwarding: &Forwarding) -> Vec<(u64, usize, Option<(u64, u64)>)> {
+    /// For whom, how many streams, and the first of them.
+    type Page = (u64, usize, Option<(u64, u64)>);
+
+    fn pages(forwarding: &Forwarding) -> Vec<Page> {
         let mut pages = Vec::new();
         forwarding.pages(|to, page| pages.push((to.0, page.len(), page.first().copied())));
         pages

@@ -432,7 +432,12 @@ mod tests {
                 match socket.hear_as(|_codec, message| Heard::Frame(message)).await {
                     Heard::Frame(message) => break socket.say(message).expect("there is room"),
                     Heard::Written => {}
-                    other => panic!("{other:?}"),
+                    other @ (Heard::Rubbish(_)
+                    | Heard::Sign
+                    | Heard::TooLarge
+                    | Heard::Broken(_)
+                    | Heard::Left
+                    | Heard::Gone) => panic!("{other:?}"),
                 }
             }
         }

@@ -37,8 +37,9 @@ beforeEach(async () => {
   await page.addInitScript(() => {
     globalThis.openSockets = [];
     globalThis.WebSocket = class extends WebSocket {
-      constructor(...how) {
-        super(...how);
+      constructor(url, ...how) {
+        // Being offline does not keep a browser from opening sockets.
+        super(globalThis.isCut ? new URL("/nowhere", url) : url, ...how);
         globalThis.openSockets.push(this);
       }
     };
@@ -159,11 +160,15 @@ test("an unknown actor is a clear answer", { timeout: 60_000 }, async () => {
 test("a cut connection shows, and comes back by itself", { timeout: 90_000 }, async () => {
   await openLive();
   await context.setOffline(true);
-  await page.evaluate(() => globalThis.openSockets.forEach((socket) => socket.close()));
+  await page.evaluate(() => {
+    globalThis.isCut = true;
+    globalThis.openSockets.forEach((socket) => socket.close());
+  });
   await until("the badge says reconnecting", async () => (await state()) === "reconnecting");
   assert.match(await page.locator("#badge").textContent(), /Reconnecting/);
   await page.screenshot({ path: `${SHOTS}reconnecting.png` });
   await context.setOffline(false);
+  await page.evaluate(() => (globalThis.isCut = false));
   await isLive();
   await page.evaluate(() => {
     globalThis.frames = 0;

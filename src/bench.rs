@@ -5,6 +5,7 @@
 //! Matching is measured by `cargo bench -p actors`.
 
 mod canned;
+mod near;
 mod positions;
 
 use crate::{
@@ -61,6 +62,9 @@ pub(crate) struct BenchArgs {
     /// Where to put the journal that is measured; a directory that is emptied afterwards.
     #[arg(long, default_value = "data/bench")]
     dir: PathBuf,
+    /// Only what it costs to move a driver and to find the ten nearest, among so many drivers each.
+    #[arg(long, value_delimiter = ',', value_name = "DRIVERS")]
+    near: Vec<u32>,
 }
 
 /// What was measured. Rates are per second, all figures medians.
@@ -101,6 +105,9 @@ type Fault = Box<dyn Error + Send + Sync>;
 
 /// Measures, and prints.
 pub(crate) async fn run(settings: NodeSettings, args: BenchArgs) -> Result<(), Fault> {
+    if !args.near.is_empty() {
+        return near(&args);
+    }
     let (idle_entity_bytes, idle_entities) = idle_memory(args.entities).await?;
     let (mut one, mut many, mut fsync) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.rounds {
@@ -135,6 +142,20 @@ pub(crate) async fn run(settings: NodeSettings, args: BenchArgs) -> Result<(), F
         positions_share_socket,
     };
     print(&figures, args.json)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this command's output")]
+fn near(args: &BenchArgs) -> Result<(), Fault> {
+    let figures = args.near.iter().map(|n| near::among(*n)).collect::<Result<Vec<_>, _>>()?;
+    if args.json {
+        println!("{}", serde_json::to_string(&figures)?);
+        return Ok(());
+    }
+    println!("{:>10} {:>12} {:>16}", "drivers", "move, us", "ten nearest, us");
+    for near::Near { n_drivers, move_us, ten_nearest_us } in figures {
+        println!("{n_drivers:>10} {move_us:>12.3} {ten_nearest_us:>16.3}");
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the report is this command's output")]

@@ -1,5 +1,7 @@
 //! The crowd on the command line.
 
+mod peers;
+
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
@@ -7,6 +9,7 @@ use loadtest::{
     Streets, Target, run, token,
     trips::{Mix, TimeOfDay, Window},
 };
+use peers::PeersArgs;
 use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
@@ -33,6 +36,16 @@ enum Command {
         /// Which.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Measures a node beside what else one could take: a bare socket, and Socket.IO with Redis. Starts all of
+    /// them (node, npm and redis-server must be installed), and stops them again.
+    Peers(PeersArgs),
+    /// A socket that does nothing with what it reads; a part of `peers`.
+    #[command(hide = true)]
+    Bare {
+        /// Send it back.
+        #[arg(long)]
+        echo: bool,
     },
 }
 
@@ -130,6 +143,8 @@ enum CliError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error("peers: {0}")]
+    Peers(peers::Fault),
 }
 
 #[tokio::main]
@@ -144,6 +159,10 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => go(*args).await,
         Command::City { seed } => say(&City::generate(seed).to_json().to_string()).map(|()| 0),
+        Command::Peers(args) => compare(args).await,
+        Command::Bare { echo } => {
+            peers::bare::serve(echo).await.map(|()| 0).map_err(CliError::Peers)
+        }
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -151,6 +170,14 @@ async fn main() -> ExitCode {
             tracing::error!(%error, "the crowd stays at home");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Compares; what was started ends with this, also when it is interrupted.
+async fn compare(args: PeersArgs) -> Result<u8, CliError> {
+    tokio::select! {
+        report = peers::run(args) => say(&report.map_err(CliError::Peers)?).map(|()| 0),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| 130).map_err(CliError::Io),
     }
 }
 

@@ -25,6 +25,7 @@ mod relay;
 mod remote;
 mod serve;
 mod shard;
+mod verdict;
 mod watchers;
 
 pub use clock::Clock;
@@ -32,6 +33,7 @@ pub use entity::Answer;
 pub use front::Front;
 pub use membership::{ClusterView, JoinError, Joining, Move, Phase};
 pub use publisher::Published;
+pub use verdict::Objections;
 pub use watchers::{Update, Watching};
 
 use crate::{
@@ -72,6 +74,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+use verdict::Curious;
+use watchers::{Follower, Wants};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How long to wait before asking a fallen entity's successor.
@@ -533,25 +537,30 @@ impl System {
         sighting: D::Sighting,
     ) -> impl Future<Output = Result<(), Refusal>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        self.show::<D>(id, sighting, Some(reply));
+        self.show::<D>(id, sighting, Some(Curious::Once(reply)));
         async { answer.await.unwrap_or(Ok(())) }
     }
 
-    fn show<D: Hosted>(
+    /// The same for whoever shows much: only what the entity thinks is rubbish is heard of, the latest of it.
+    pub fn see_or_object<D: Hosted>(
         &self,
         id: D::Id,
         sighting: D::Sighting,
-        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+        objections: &Objections,
     ) {
+        self.show::<D>(id, sighting, Some(Curious::Objections(objections.clone())));
+    }
+
+    fn show<D: Hosted>(&self, id: D::Id, sighting: D::Sighting, curious: Option<Curious>) {
         let shard = key::<D>(id).shard();
         match self.place(shard) {
             Place::Here => {
                 if let Ok(permit) = self.0.admission.admit(shard) {
-                    D::shards(self).deliver(self, id, Message::See { sighting, reply, permit });
+                    D::shards(self).deliver(self, id, Message::See { sighting, curious, permit });
                 }
             }
-            Place::There(owner, _) => self.show_there::<D>(owner, id, &sighting, reply),
-            Place::Soon => self.show_soon::<D>(id, sighting, reply),
+            Place::There(owner, _) => self.show_there::<D>(owner, id, &sighting, curious),
+            Place::Soon => self.show_soon::<D>(id, sighting, curious),
             Place::Doubtful => {}
         }
     }
@@ -574,10 +583,19 @@ impl System {
 
     /// Follows an entity: its state now, then each change.
     pub async fn watch<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
+        self.watch_for::<D>(id, Wants::Everything).await
+    }
+
+    /// The same for whoever has no use for sightings. They may come all the same, from another node.
+    pub async fn watch_changes<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
+        self.watch_for::<D>(id, Wants::Changes).await
+    }
+
+    async fn watch_for<D: Hosted>(&self, id: D::Id, wants: Wants) -> Result<Watching<D>, Refusal> {
         let until = Instant::now() + OWN_PATIENCE;
         loop {
             let watching = match self.seat(key::<D>(id).shard(), until).await? {
-                Seat::Here => self.watch_here::<D>(id, until).await?,
+                Seat::Here => self.watch_here::<D>(id, wants, until).await?,
                 Seat::There(at) => self.watch_there::<D>(at, id, until).await?,
             };
             match watching {
@@ -590,11 +608,15 @@ impl System {
     async fn watch_here<D: Hosted>(
         &self,
         id: D::Id,
+        wants: Wants,
         until: Instant,
     ) -> Result<Option<Watching<D>>, Refusal> {
         let (updates, receiver) = mpsc::channel(self.0.settings.watch_queue_max);
         let answer = self
-            .once::<D, _>(id, until, |reply, permit| Message::Watch { updates, reply, permit })
+            .once::<D, _>(id, until, |reply, permit| {
+                let follower = Follower { updates, wants };
+                Message::Watch { follower, reply, permit }
+            })
             .await?;
         let Some(seen) = answer else { return Ok(None) };
         let (version, state) = seen?;

@@ -31,7 +31,7 @@ use crate::{
         socket::{Full, Heard, Socket},
     },
 };
-use actors::{EntityKey, Refusal};
+use actors::{EntityKey, Refusal, runtime::Objections};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use lanes::{Lanes, Said};
 use protocol::{
@@ -41,7 +41,12 @@ use protocol::{
 use pushes::Pushes;
 use regional::Regional;
 use replay::Replay;
-use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -53,8 +58,6 @@ use tracing::debug;
 
 /// How long answers that are under way may take when the node leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
-/// Most positions of which it is asked at once what is wrong with them.
-const POSITIONS_MAX: u8 = 4;
 /// How long a client with too much under way should wait.
 const BUSY_MS: u64 = 100;
 
@@ -117,7 +120,6 @@ enum Deed {
     },
     Opened(EntityKey, Result<follow::Opened, Refusal>),
     Fed(Option<Feed>),
-    Placed(Result<(), Refusal>),
     Seen,
 }
 
@@ -127,6 +129,7 @@ enum Turn {
     Heard(Heard<ClientFrame>),
     Did(Deed),
     Changed(EntityKey, Change),
+    Objected(Refusal),
     Board(Result<Arc<protocol::frame::Board>, RecvError>),
     Time,
     Drain,
@@ -180,8 +183,8 @@ struct Session {
     /// All of it is on its way, for whatever is followed by then.
     is_feeding: bool,
     diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
-    /// Positions whose driver has not said what it thinks of them.
-    n_positions: u8,
+    /// What its driver thinks is wrong with a position; made for the first of them.
+    objections: Option<Objections>,
     /// When the client may next be told what is wrong with one.
     tell_position_at: Instant,
 }
@@ -241,7 +244,7 @@ impl Session {
             regions: Vec::new(),
             is_feeding: false,
             diffs: None,
-            n_positions: 0,
+            objections: None,
             tell_position_at: now,
             gate,
         }
@@ -265,6 +268,7 @@ impl Session {
                 Turn::Heard(heard) => self.heard(heard)?,
                 Turn::Did(deed) => self.did(deed)?,
                 Turn::Changed(key, change) => self.changed(key, change)?,
+                Turn::Objected(refusal) => self.objected(refusal)?,
                 Turn::Board(diff) => self.board(diff)?,
                 Turn::Time => {}
                 Turn::Drain => return self.finish().await,
@@ -280,7 +284,7 @@ impl Session {
         drain: &mut Pin<Box<impl Future<Output = ()>>>,
     ) -> Turn {
         let by = self.identity.map(|identity| identity.principal);
-        let Self { socket, doing, follows, diffs, gate, let_go, .. } = self;
+        let Self { socket, doing, follows, diffs, gate, let_go, objections, .. } = self;
         let asked = async {
             match let_go {
                 Some(asked) => match asked.await {
@@ -297,6 +301,12 @@ impl Session {
                 None => pending().await,
             }
         };
+        let objected = async {
+            match objections {
+                Some(objections) => poll_fn(|cx| objections.poll_next(cx)).await,
+                None => pending().await,
+            }
+        };
         // A dispatcher who reads slowly lags behind here, and then starts again from a full board.
         let may_show_board = socket.is_idle();
         let board = async {
@@ -309,6 +319,7 @@ impl Session {
             heard = socket.hear() => Turn::Heard(heard),
             Some(deed) = doing.next(), if !doing.is_empty() => Turn::Did(deed),
             (key, change) = changed => Turn::Changed(key, change),
+            refusal = objected => Turn::Objected(refusal),
             diff = board => Turn::Board(diff),
             () = timer.as_mut() => Turn::Time,
             () = drain.as_mut() => Turn::Drain,

@@ -440,6 +440,11 @@ pub(crate) trait Shown: Hosted {
     /// What `by` is shown of an existing one; nothing if it may not know of it.
     fn frame(&self, id: Self::Id, version: u64, by: Principal) -> Option<ServerFrame>;
 
+    /// May `by` be shown any of its sightings? Drivers know where they are.
+    fn is_sighted_by(by: Principal) -> bool {
+        !matches!(by, Principal::Driver(_))
+    }
+
     /// What `by` is shown of a sighting.
     fn sighted(
         &self,
@@ -584,6 +589,10 @@ impl Shown for Rescue {
 impl Shown for Driver {
     const HAS_NEWS: bool = true;
 
+    fn is_sighted_by(by: Principal) -> bool {
+        by.is_staff()
+    }
+
     fn frame(&self, id: DriverId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Driver(id) || by.is_staff();
         is_related.then(|| ServerFrame::Driver(Box::new(self.driver_view(id, version))))
@@ -626,6 +635,10 @@ impl Shown for Driver {
 }
 
 impl Shown for Rider {
+    fn is_sighted_by(_by: Principal) -> bool {
+        false
+    }
+
     fn frame(&self, id: RiderId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Rider(id) || by.is_staff();
         is_related.then(|| ServerFrame::Rider(self.rider_view(id, version)))

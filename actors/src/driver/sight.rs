@@ -1,7 +1,7 @@
 //! Signs of life and positions: what is believed, what regions are shown, what jobs are passed.
 
 use super::{Command, Driver, Duty, Job, Link, Sighting, ms};
-use crate::{Context, Refusal, Seen, Sight, search};
+use crate::{Context, Refusal, Seen, Sight, listing::RegionId, search};
 use protocol::{DriverId, JobId, Point, Principal, Timestamp, view::Position};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -35,6 +35,16 @@ pub(super) struct Shown {
     pub(super) seen_at: Timestamp,
     shown_at: Timestamp,
     cell: h3o::CellIndex,
+    /// Where it was in when it came into the cell; nearly that is where it is. None from an older build.
+    #[serde(default)]
+    region: Option<RegionId>,
+}
+
+impl Shown {
+    /// The region that should know.
+    pub(super) fn region(&self) -> RegionId {
+        self.region.unwrap_or_else(|| RegionId::at(self.at))
+    }
 }
 
 impl PartialEq for Soft {
@@ -168,7 +178,10 @@ impl Driver {
         });
         if !is_known {
             let seen_at = position.sampled_at.min(now);
-            self.soft.shown = Some(Shown { at: position.at, seen_at, shown_at: now, cell });
+            // To find out costs about as much as all the rest.
+            let known = self.soft.shown.filter(|shown| shown.cell == cell);
+            let region = Some(known.map_or_else(|| RegionId::at(position.at), |it| it.region()));
+            self.soft.shown = Some(Shown { at: position.at, seen_at, shown_at: now, cell, region });
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     key,
     membership::{Membership, Place},
     post::Outcome,
+    verdict::Curious,
     watchers::{Update, Watching},
 };
 use crate::{
@@ -24,10 +25,7 @@ use crate::{
 };
 use protocol::ShardId;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
 /// How long one try may take, for the message or its answer may have been lost. A second try while
 /// the first one is still at work is answered together with it.
@@ -184,11 +182,11 @@ impl System {
         owner: Incarnation,
         id: D::Id,
         sighting: &D::Sighting,
-        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+        curious: Option<Curious>,
     ) {
         let Some(membership) = self.membership() else { return };
         let sight = SightBytes { entity: key::<D>(id), bytes: envelope::encode(sighting) };
-        membership.post.show(self, owner, sight, reply);
+        membership.post.show(self, owner, sight, curious);
     }
 
     /// Lets an entity see something once its shard has moved: what comes meanwhile need not come again. Of
@@ -197,13 +195,13 @@ impl System {
         &self,
         id: D::Id,
         sighting: D::Sighting,
-        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+        curious: Option<Curious>,
     ) {
         let system = self.clone();
         self.spawn(async move {
             let until = Instant::now() + MOVING_MAX;
             if system.seat(key::<D>(id).shard(), until).await.is_ok() {
-                system.show::<D>(id, sighting, reply);
+                system.show::<D>(id, sighting, curious);
             }
         });
     }

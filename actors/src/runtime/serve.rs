@@ -5,7 +5,7 @@ use super::{
     membership::{Membership, Place},
     publisher::{Interest, Published},
     shard::Instruction,
-    watchers::{Update, Watching},
+    watchers::{Update, Wants, Watching},
 };
 use crate::{
     EntityKey, Format, Refusal, Tell,
@@ -207,11 +207,12 @@ async fn read<D: Hosted>(system: &System, asked: Asked, entity: EntityKey) -> Re
 
 async fn watch<D: Hosted>(system: &System, asked: Asked, entity: EntityKey, stream: u64) {
     let Some(membership) = system.membership() else { return };
+    let id = D::Id::from_uuid(entity.id);
     let reply = loop {
         if let Err(elsewhere) = asked.is_served_here(system).await {
             break elsewhere;
         }
-        match system.watch_here::<D>(D::Id::from_uuid(entity.id), asked.until).await {
+        match system.watch_here::<D>(id, Wants::Everything, asked.until).await {
             Ok(Some(watching)) => {
                 let state = encoded(watching.version, &*watching.state);
                 membership.post.reply(system, asked.from, asked.call, &Reply::State(Ok(state)));

@@ -46,8 +46,22 @@ impl<D: Decider> Clone for Update<D> {
     }
 }
 
-/// Where a follower's updates go.
-type Follower<D> = mpsc::Sender<Update<D>>;
+/// Somebody who follows an entity.
+#[derive(Debug)]
+pub(super) struct Follower<D: Decider> {
+    /// Where its updates go.
+    pub(super) updates: mpsc::Sender<Update<D>>,
+    pub(super) wants: Wants,
+}
+
+/// What a follower is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Changes, and what is seen.
+    Everything,
+    /// Changes only: most of what happens to a driver is that it is seen, and its own session knows that.
+    Changes,
+}
 
 /// The followers of one shard's entities.
 #[derive(Debug)]
@@ -73,11 +87,16 @@ impl<D: Decider> Watchers<D> {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(followers) = by_id.get_mut(&id) else { return };
         let update = make();
-        let is_lossy = matches!(update, Update::Seen(_));
-        followers.retain(|follower| match follower.try_send(update.clone()) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => is_lossy,
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        let is_sighting = matches!(update, Update::Seen(_));
+        followers.retain(|Follower { updates, wants }| {
+            if is_sighting && *wants == Wants::Changes {
+                return true;
+            }
+            match updates.try_send(update.clone()) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Full(_)) => is_sighting,
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+            }
         });
         if followers.is_empty() {
             by_id.remove(&id);
@@ -93,7 +112,7 @@ impl<D: Decider> Watchers<D> {
     pub(super) fn sweep(&self) {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         by_id.retain(|_, followers| {
-            followers.retain(|follower| !follower.is_closed());
+            followers.retain(|follower| !follower.updates.is_closed());
             !followers.is_empty()
         });
     }

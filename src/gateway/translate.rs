@@ -533,6 +533,10 @@ impl Shown for Order {
         by: Principal,
         prices: &Prices,
     ) -> Option<ServerFrame> {
+        // It may have been on its way while the ride ended.
+        if self.is_over() {
+            return None;
+        }
         let (driver, position) = match sighting {
             search::Sighting::DriverAt { driver, position } => (driver, position),
             search::Sighting::Connected { who } => return Some(present(JobId::Order(id), *who)),
@@ -580,6 +584,9 @@ impl Shown for Rescue {
         prices: &Prices,
     ) -> Option<ServerFrame> {
         use protocol::RescueStatus as S;
+        if self.is_over() {
+            return None;
+        }
         let (driver, position) = match sighting {
             search::Sighting::DriverAt { driver, position } => (driver, position),
             search::Sighting::Connected { who } => return Some(present(JobId::Rescue(id), *who)),

@@ -103,7 +103,8 @@ export class Socket extends EventTarget {
     const serverTime = frame.hello?.server_time ?? frame.heartbeat?.server_time ?? frame.board?.server_time;
     if (serverTime) this.clockAheadMs = serverTime - Date.now();
     if (frame.hello) this.#here = { session: frame.hello.session, heard: 1 };
-    if (frame.hello) this.#heartbeatMs = Math.min(HEARTBEAT_MS, frame.hello.heartbeat_ms / 2);
+    const heartbeatMs = frame.hello?.heartbeat_ms ?? frame.heartbeat?.heartbeat_ms;
+    if (heartbeatMs) this.#heartbeatMs = Math.min(HEARTBEAT_MS, heartbeatMs / 2);
     if (frame.heartbeat && this.#heartbeatSent !== null) {
       this.roundTripMs = performance.now() - this.#heartbeatSent;
       this.#heartbeatSent = null;

@@ -188,6 +188,8 @@ pub(crate) struct SessionSettings {
     #[serde(with = "humantime_serde")]
     pub(crate) heartbeat: Duration,
     #[serde(with = "humantime_serde")]
+    pub(crate) heartbeat_at_rest: Duration,
+    #[serde(with = "humantime_serde")]
     pub(crate) identify_within: Duration,
     pub(crate) frames_per_s: u32,
     pub(crate) frames_burst: u32,
@@ -373,6 +375,9 @@ impl Settings {
         self.cluster.check(self.journal.kind)?;
         if session.heartbeat < Duration::from_millis(100) {
             return senseless("gateway.session.heartbeat", "at least 100ms");
+        }
+        if session.heartbeat_at_rest < session.heartbeat {
+            return senseless("gateway.session.heartbeat_at_rest", "no less than `heartbeat`");
         }
         if self.gateway.connections_max == 0 || self.gateway.head_within.is_zero() {
             return senseless("gateway", "without connections, or time for them, nobody comes in");

@@ -163,6 +163,9 @@ pub enum ServerFrame {
     Heartbeat {
         /** The server's clock. */
         server_time: Timestamp,
+        /** From now on this is the heartbeat interval, and no longer what `hello` or another said; in milliseconds. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heartbeat_ms: Option<u64>,
     },
     /// The answer to a command.
     Result {

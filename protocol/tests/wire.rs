@@ -321,7 +321,7 @@ fn server_frames() -> Vec<ServerFrame> {
             expires_at: Timestamp(3_600_000),
             resumed: Some(true),
         },
-        ServerFrame::Heartbeat { server_time: NOON },
+        ServerFrame::Heartbeat { server_time: NOON, heartbeat_ms: Some(60_000) },
         ServerFrame::Result { id, outcome: Outcome::Ok(done) },
         ServerFrame::Result { id, outcome: Outcome::Refused(refused) },
         ServerFrame::Refused(busy.clone()),

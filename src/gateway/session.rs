@@ -15,6 +15,7 @@ mod inbound;
 mod inspected;
 mod lanes;
 mod outbound;
+mod pace;
 mod presence;
 mod pushes;
 mod regional;
@@ -38,6 +39,7 @@ use crate::{
 use actors::{EntityKey, Refusal};
 use doing::Doing;
 use lanes::{Lanes, Said};
+use pace::Pace;
 use protocol::{
     Code, CommandId, JobId, OfferId, Refused, SessionId,
     frame::{ClientFrame, Outcome, Resume, ServerFrame},
@@ -161,6 +163,7 @@ struct Session {
     identity: Option<Identity>,
     heard_at: Instant,
     said_at: Instant,
+    pace: Pace,
     /// When its client must have shown a token, or a newer one.
     expires: Option<Instant>,
     /// The node leaves, and then it is this session's turn.
@@ -240,6 +243,7 @@ impl Session {
             identity: None,
             heard_at: now,
             said_at: now,
+            pace: Pace::new(now),
             expires: Some(now + limits.identify_within),
             leaves_at: None,
             frames: Rate::new(limits.frames_per_s, limits.frames_burst),
@@ -342,7 +346,7 @@ impl Session {
     fn due(&self) -> Instant {
         let (now, limits) = (Instant::now(), &self.gate.session);
         let grace = self.grace();
-        let mut due = self.said_at + limits.heartbeat;
+        let mut due = self.said_at + self.heartbeat_every();
         let mut sooner = |at: Instant| due = due.min(at);
         sooner(self.silent_at());
         self.expires.into_iter().for_each(&mut sooner);
@@ -362,10 +366,6 @@ impl Session {
             }
         }
         due
-    }
-
-    fn silent_at(&self) -> Instant {
-        self.heard_at + self.gate.session.heartbeat * 5 / 2
     }
 
     /// Does what time asks for.
@@ -397,7 +397,8 @@ impl Session {
         }
         self.pass_on_sightings(now)?;
         self.presence(now)?;
-        if now >= self.said_at + limits.heartbeat {
+        self.hurry()?;
+        if now >= self.said_at + self.heartbeat_every() {
             self.heartbeat()?;
         }
         Ok(())

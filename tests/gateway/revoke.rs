@@ -42,7 +42,7 @@ async fn connect(node: &Node, who: Principal, token: &str) -> Client {
 }
 
 /// It ends within a second, and says why.
-async fn assert_ended(client: &mut Client) {
+pub(crate) async fn assert_ended(client: &mut Client) {
     let began = Instant::now();
     let (heard, closed) = timeout(SOON, client.hear_out()).await.expect("closes within a second");
     assert_eq!(closed.code, 4401, "after {:?}", began.elapsed());
@@ -86,7 +86,7 @@ async fn revoke(node: &Node, what: Value) -> Value {
     json_of(response).await
 }
 
-async fn revoke_token(node: &Node, token: &str) -> Value {
+pub(crate) async fn revoke_token(node: &Node, token: &str) -> Value {
     revoke(node, json!({ "token": jti(token), "reason": "a stolen phone" })).await
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     client::{Client, Closed, is_welcome, refused, request},
     node::{Node, driver, rider},
-    ride::go_on_duty,
+    ride::{go_on_duty, place_ride},
 };
 use actors::listing::RegionId;
 use protocol::{
@@ -13,6 +13,7 @@ use protocol::{
     view::Mark,
     work::{DriverAction, DutyWish, OrderAction, Wish},
 };
+use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 fn is_refused(frame: &ServerFrame, wanted: Code) -> bool {
@@ -124,6 +125,30 @@ async fn a_newer_token_keeps_a_session_alive_and_no_other_does() {
     careful.say(&ClientFrame::Heartbeat { heard: None }).await;
     let heartbeat = |frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(());
     careful.hear_any(heartbeat).await;
+}
+
+#[tokio::test]
+async fn whoever_nobody_waits_for_may_be_silent_for_longer_and_is_hurried_when_somebody_does() {
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__HEARTBEAT", "700ms"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "30s"),
+    ]);
+    let paced = |frame| match frame {
+        ServerFrame::Heartbeat { heartbeat_ms, .. } => heartbeat_ms,
+        _ => None,
+    };
+    let mut client = Client::connect(&node, rider(1)).await;
+    client.hear_any(|frame| matches!(frame, ServerFrame::Rider(_)).then_some(())).await;
+    client.say(&ClientFrame::Heartbeat { heard: None }).await;
+    assert_eq!(client.hear_any(paced).await, 30_000);
+    // Two and a half of the short ones pass: that would have been silence.
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    place_ride(&mut client).await;
+    assert_eq!(client.hear_any(paced).await, 700);
+    // Whoever does not hurry is silent again.
+    let (heard, closed) = client.hear_out().await;
+    assert!(is_goodbye(heard.last(), Code::Unavailable), "{heard:?}");
+    assert_eq!(closed, Closed { code: 4408 });
 }
 
 #[tokio::test]

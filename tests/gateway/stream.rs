@@ -4,6 +4,7 @@ use crate::{
     client::{Client, PATIENCE, is_welcome},
     cluster::{Shared, is_shared_by, seen},
     node::{Node, driver, rider},
+    revoke::{assert_ended, revoke_token},
     ride::{act, hear_offer, hear_status, place_ride, ride},
 };
 use protocol::{
@@ -158,6 +159,23 @@ async fn whoever_was_cut_off_goes_on_after_the_last_event_and_hears_nothing_twic
         }
     }
     assert!(n_again >= missed, "{n_again} of {missed}");
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_a_stream_and_is_no_way_into_another() {
+    let node = Node::start();
+    let mut thief = connect(&node, rider(1)).await;
+    let mut owner = connect(&node, rider(1)).await;
+    let stolen = thief.events().token.clone();
+    revoke_token(&node, &stolen).await;
+    assert_ended(&mut thief).await;
+    let (status, body) = thief.events().ask(Method::POST, &stolen, heartbeat()).await;
+    assert_eq!((status, code_of(&body)), (StatusCode::UNAUTHORIZED, Code::Unauthenticated));
+    let last_id = thief.events().last_id.clone();
+    let again = opened(&node, &stolen, last_id.as_deref(), "").await;
+    assert_eq!(again.status(), StatusCode::UNAUTHORIZED);
+    owner.say(&ClientFrame::Heartbeat { heard: None }).await;
+    owner.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
 }
 
 #[tokio::test]

@@ -587,12 +587,13 @@ impl Core {
         match frame {
             ServerFrame::Hello { session, server_time, heartbeat_ms, frames_per_s, .. } => {
                 line.here = Some(Resume { session, heard: 1 });
-                line.heartbeat = Duration::from_millis(heartbeat_ms.max(100));
+                line.heartbeat = heartbeat(heartbeat_ms);
                 self.clock = Some((now, server_time));
                 let per_s = f64::from(frames_per_s.max(1)) * COMMANDS_SHARE;
                 self.command_every = Duration::from_secs_f64(1.0 / per_s);
             }
-            ServerFrame::Heartbeat { server_time } => {
+            ServerFrame::Heartbeat { server_time, heartbeat_ms } => {
+                line.heartbeat = heartbeat_ms.map_or(line.heartbeat, heartbeat);
                 self.clock = Some((now, server_time));
                 self.tell(frame);
             }
@@ -936,6 +937,11 @@ impl Line {
     fn beat_at(&self) -> Instant {
         self.said_at + self.heartbeat / 2
     }
+}
+
+/// What a node asks for, within reason.
+fn heartbeat(ms: u64) -> Duration {
+    Duration::from_millis(ms.max(100))
 }
 
 /// The close code that would have followed this goodbye.

@@ -311,7 +311,9 @@ export class Client {
       this.#heartbeatMs = every;
       this.#clockAheadMs = time - Date.now();
     } else if ("heartbeat" in frame) {
-      this.#clockAheadMs = frame.heartbeat.server_time - Date.now();
+      const { server_time: time, heartbeat_ms: every } = frame.heartbeat;
+      this.#heartbeatMs = every ?? this.#heartbeatMs;
+      this.#clockAheadMs = time - Date.now();
     } else if ("welcome" in frame) {
       this.#welcomed(frame.welcome);
     } else if ("result" in frame) {

@@ -977,6 +977,10 @@ export type ServerFrame =
        * I am still here too.
        */
       heartbeat: {
+        /**
+         * From now on this is the heartbeat interval, and no longer what `hello` or another said; in milliseconds.
+         */
+        heartbeat_ms?: number | null;
         server_time: Timestamp;
       };
     }

@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_frame_tells_its_name() {
-        let frame = ServerFrame::Heartbeat { server_time: Timestamp(1) };
+        let frame = ServerFrame::Heartbeat { server_time: Timestamp(1), heartbeat_ms: None };
         assert_eq!(name(&CODEC.encode(&frame).unwrap()), Some("heartbeat"));
         assert_eq!(name(&[0x81, 0xa5, b'x']), None);
         assert_eq!(name(&[]), None);

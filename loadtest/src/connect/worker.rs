@@ -86,6 +86,8 @@ struct Phone {
     heard_at: u64,
     beat_at: u64,
     due: u64,
+    /// How often it is to be heard of, in milliseconds, as it was told last.
+    heartbeat_ms: u32,
     /// Part of a message.
     rest: Box<[u8]>,
     /// What did not go out.
@@ -110,6 +112,7 @@ impl Phone {
             heard_at: 0,
             beat_at: 0,
             due: u64::MAX,
+            heartbeat_ms: 20_000,
             rest: Box::default(),
             unsaid: Box::default(),
             token: None,
@@ -121,6 +124,16 @@ impl Phone {
             Stage::Opening | Stage::Shaking | Stage::Greeting | Stage::Entering => true,
             Stage::New | Stage::Waiting | Stage::Open | Stage::Gone => false,
         }
+    }
+
+    /// It is to be heard of this often from now on.
+    fn paced(&mut self, heartbeat_ms: u64) {
+        self.heartbeat_ms = u32::try_from(heartbeat_ms).unwrap_or(u32::MAX);
+    }
+
+    /// So many heartbeats, in microseconds.
+    fn heartbeats(&self, n: f64) -> u64 {
+        (f64::from(self.heartbeat_ms) * n * 1_000.0) as u64
     }
 }
 
@@ -137,7 +150,6 @@ struct Worker {
     began: Instant,
     n_begun: u32,
     n_on_their_way: u32,
-    heartbeat: Duration,
     counts: Counts,
     times: AllTimes,
     holding: Holding,
@@ -181,7 +193,6 @@ pub(super) fn run() -> io::Result<()> {
         began: Instant::now(),
         n_begun: 0,
         n_on_their_way: 0,
-        heartbeat: Duration::from_secs(20),
         counts: Counts::default(),
         times: AllTimes::default(),
         asked: HashMap::new(),
@@ -282,7 +293,7 @@ impl Worker {
                 Stage::Waiting if self.n_on_their_way < self.order.at_once => self.open(index),
                 // There is no room for it yet.
                 Stage::Waiting => self.set_due(index, now + 10_000),
-                Stage::Open if now >= phone.heard_at + self.silence() => self.lost(index),
+                Stage::Open if now >= phone.heard_at + phone.heartbeats(2.5) => self.lost(index),
                 Stage::Open => self.beat(index),
                 Stage::Opening | Stage::Shaking | Stage::Greeting | Stage::Entering => {
                     self.counts.failed += 1;
@@ -291,10 +302,6 @@ impl Worker {
                 Stage::New | Stage::Gone => {}
             }
         }
-    }
-
-    fn silence(&self) -> u64 {
-        self.heartbeat.mul_f64(2.5).as_micros() as u64
     }
 
     fn set_due(&mut self, index: u32, due: u64) {
@@ -428,6 +435,11 @@ impl Worker {
         match wire::name(frame) {
             Some("heartbeat") => {
                 self.counts.beats_heard += 1;
+                if let Ok(ServerFrame::Heartbeat { heartbeat_ms: Some(ms), .. }) =
+                    CODEC.decode_unbounded(frame)
+                {
+                    phone.paced(ms);
+                }
                 if phone.beat_at > 0 {
                     self.times.beat.record(Duration::from_micros(now - phone.beat_at));
                     phone.beat_at = 0;
@@ -468,7 +480,7 @@ impl Worker {
     fn greeted(&mut self, index: u32, frame: &[u8]) {
         let hello = CODEC.decode_unbounded(frame);
         let Ok(ServerFrame::Hello { session, heartbeat_ms, .. }) = hello else { return };
-        self.heartbeat = Duration::from_millis(heartbeat_ms);
+        self.phones[index as usize].paced(heartbeat_ms);
         let Some(token) = self.token(index) else { return self.lost(index) };
         let phone = &mut self.phones[index as usize];
         phone.here = Some(session);
@@ -492,8 +504,9 @@ impl Worker {
 
     fn welcomed(&mut self, index: u32, frame: &[u8]) {
         let now = self.now();
-        let beat = self.heartbeat.mul_f64(self.rng.random_range(0.3..BEAT_PART)).as_micros();
+        let part = self.rng.random_range(0.3..BEAT_PART);
         let phone = &mut self.phones[index as usize];
+        let beat = phone.heartbeats(part);
         let Ok(ServerFrame::Welcome { resumed, .. }) = CODEC.decode_unbounded(frame) else {
             return;
         };
@@ -519,7 +532,7 @@ impl Worker {
                 self.times.back.record(Duration::from_micros(now - phone.lost));
             }
         }
-        self.set_due(index, now + beat as u64);
+        self.set_due(index, now + beat);
         let works = match self.order.cast.part(index) {
             Part::Holder | Part::Asker => true,
             Part::Placer(_) => false,
@@ -550,8 +563,9 @@ impl Worker {
         let phone = &mut self.phones[index as usize];
         phone.beat_at = now;
         let heard = Some(u64::from(phone.heard_here));
+        let due = now + phone.heartbeats(BEAT_PART);
         self.counts.beats += 1;
-        self.set_due(index, now + self.heartbeat.mul_f64(BEAT_PART).as_micros() as u64);
+        self.set_due(index, due);
         self.say(index, &ClientFrame::Heartbeat { heard });
         if matches!(self.order.cast.part(index), Part::Holder | Part::Asker) {
             self.position(index);

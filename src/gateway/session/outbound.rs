@@ -53,11 +53,6 @@ impl Session {
         self.say(&hello)
     }
 
-    pub(super) fn heartbeat(&mut self) -> Flow {
-        let server_time = self.gate.system.now();
-        self.say(&ServerFrame::Heartbeat { server_time })
-    }
-
     pub(super) fn refuse(&mut self, refused: Refused) -> Flow {
         self.say(&ServerFrame::Refused(refused))
     }

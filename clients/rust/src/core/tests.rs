@@ -161,7 +161,7 @@ fn pushed(told: &[Event]) -> Vec<(PushId, Push)> {
 #[test]
 fn after_a_drop_it_says_where_it_was() {
     let mut stage = Stage::open();
-    stage.hear(ServerFrame::Heartbeat { server_time: stage.clock() });
+    stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: None });
     stage.core.unreadable("a newer kind of frame".to_owned(), stage.now);
     stage.close(None);
     stage.said.clear();
@@ -269,12 +269,12 @@ fn a_newer_token_is_shown_before_the_old_one_ends() {
     stage.said.clear();
     let beat = Duration::from_millis(HEARTBEAT_MS);
     while stage.now.duration_since(stage.began) < HOUR - RENEW_BEFORE - beat {
-        stage.hear(ServerFrame::Heartbeat { server_time: stage.clock() });
+        stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: None });
         stage.pass(beat);
     }
     assert_eq!(stage.asked_for_tokens, 1);
     for _ in 0..2 {
-        stage.hear(ServerFrame::Heartbeat { server_time: stage.clock() });
+        stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: None });
         stage.pass(beat);
     }
     let identify = ClientFrame::Identify { token: "token 2".to_owned(), resume: None };
@@ -638,7 +638,7 @@ impl World {
             }
             ClientFrame::Ack { n } => drop(self.pushes.remove(&n)),
             ClientFrame::Heartbeat { .. } => {
-                self.say(ServerFrame::Heartbeat { server_time: Timestamp(0) });
+                self.say(ServerFrame::Heartbeat { server_time: Timestamp(0), heartbeat_ms: None });
             }
             ClientFrame::Position(_) | ClientFrame::Subscribe(_) | ClientFrame::Unsubscribe(_) => {}
         }
@@ -774,4 +774,23 @@ fn what_changed_of_a_view_is_told_whole() {
     assert_eq!(stage.said, [ClientFrame::Subscribe(Topic::Me)], "as what it follows anyway");
     stage.hear(view(4, &[]).into());
     assert_eq!(told(&mut stage), Some(view(4, &[]).into()));
+}
+
+#[test]
+fn its_silence_may_be_as_long_as_the_node_says() {
+    let mut stage = Stage::open();
+    let longer = Some(HEARTBEAT_MS * 3);
+    stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: longer });
+    stage.said.clear();
+    stage.pass(Duration::from_millis(HEARTBEAT_MS));
+    assert_eq!(stage.said, []);
+    stage.pass(Duration::from_millis(HEARTBEAT_MS / 2));
+    assert_eq!(stage.said, [ClientFrame::Heartbeat { heard: Some(3) }]);
+    stage.pass(Duration::from_millis(HEARTBEAT_MS * 2));
+    assert_eq!(stage.state(), State::Open);
+    let usual = Some(HEARTBEAT_MS);
+    stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: usual });
+    stage.said.clear();
+    stage.pass(Duration::ZERO);
+    assert_eq!(stage.said, [ClientFrame::Heartbeat { heard: Some(4) }], "it is late already");
 }

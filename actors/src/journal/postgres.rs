@@ -13,6 +13,7 @@
 pub mod arbiter;
 mod batch;
 mod committer;
+mod loader;
 mod ownership;
 pub mod private;
 mod read;
@@ -32,6 +33,7 @@ use arbiter::PostgresArbiter;
 use batch::Write;
 use committer::{Committer, Request, Shared, now};
 use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
+use loader::Load;
 use ownership::Ownership;
 use protocol::{CommandId, Currency, ShardSet, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,8 @@ pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 /// How many commits may wait for one committer.
 const N_QUEUED_MAX: usize = 4096;
+/// Connections that read whole entities: while one waits for the server, the other's answers are taken in.
+const N_LOADERS: usize = 2;
 /// How often the node looks whether it is still the only one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long it waits for what it sees.
@@ -112,6 +116,8 @@ impl Default for Settings {
 #[derive(Debug, Clone)]
 pub struct PostgresJournal {
     committers: Arc<[mpsc::Sender<Request>]>,
+    /// Who reads whole entities; nobody, if it only looks.
+    loaders: Arc<[mpsc::Sender<Load>]>,
     shared: Arc<Shared>,
     readers: PgPool,
     closed: CancellationToken,
@@ -291,6 +297,20 @@ impl PostgresJournal {
             .acquire_timeout(Duration::from_secs(1))
             .connect_lazy_with(reading(&options, &session, settings));
         let (mut committers, tasks) = (Vec::new(), TaskTracker::new());
+        let closed = CancellationToken::new();
+        // Planned as what commits is: the tables of a first start are empty.
+        let patience = settings.patience + GRACE;
+        let connections = answering(PgPoolOptions::new(), patience)
+            .max_connections(N_LOADERS as u32)
+            .acquire_timeout(Duration::from_secs(1))
+            .connect_lazy_with(writing(&options, &session, settings));
+        let loaders = (0..N_LOADERS).map(|_| {
+            let (asks, loads) = mpsc::channel(N_QUEUED_MAX);
+            let closed = closed.clone();
+            drop(tasks.spawn(loader::run(connections.clone(), loads, patience, closed)));
+            asks
+        });
+        let loaders = loaders.collect();
         for stripe in 1..=n_committers as i16 {
             let (requests, queue) = mpsc::channel(N_QUEUED_MAX);
             let connection = shared.options.connect().await?;
@@ -303,9 +323,10 @@ impl PostgresJournal {
         }
         let journal = Self {
             committers: committers.into(),
+            loaders,
             shared,
             readers,
-            closed: CancellationToken::new(),
+            closed,
             tasks,
             is_patient: false,
         };
@@ -358,7 +379,8 @@ impl PostgresJournal {
         let tasks = TaskTracker::new();
         let closed = CancellationToken::new();
         let is_patient = true;
-        Ok(Self { committers: Arc::default(), shared, readers, closed, tasks, is_patient })
+        let (committers, loaders) = (Arc::default(), Arc::default());
+        Ok(Self { committers, loaders, shared, readers, closed, tasks, is_patient })
     }
 
     /// Refuses reads that could miss a commit of ours whose fate is open.
@@ -402,6 +424,17 @@ impl PostgresJournal {
         timeout(2 * self.shared.settings.patience + GRACE, read)
             .map(move |read| read.unwrap_or_else(late))
             .boxed()
+    }
+
+    async fn ask_loader(&self, entity: EntityKey) -> Result<Stored, JournalError> {
+        let lost = || JournalError::Unavailable("closed".into());
+        let Some(nth) = usize::from(entity.shard().0).checked_rem(self.loaders.len()) else {
+            return read::load(&self.readers, &[entity]).await?.pop().ok_or_else(lost);
+        };
+        let (reply, answer) = oneshot::channel();
+        let asked = self.loaders[nth].send(Load { entity, reply }).await;
+        asked.map_err(|_| lost())?;
+        answer.await.map_err(|_| lost())?
     }
 
     async fn enqueue(&self, commit: Commit) -> Result<(), CommitError> {
@@ -610,7 +643,7 @@ impl Journal for PostgresJournal {
     fn load(&self, entity: EntityKey) -> BoxFuture<'_, Result<Stored, JournalError>> {
         self.bounded(async move {
             self.readable(Some(entity))?;
-            let stored = read::load(&self.readers, entity).await?;
+            let stored = self.ask_loader(entity).await?;
             // It may have become so while we were reading.
             self.readable(Some(entity))?;
             Ok(stored)

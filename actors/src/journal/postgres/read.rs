@@ -16,37 +16,46 @@ use uuid::Uuid;
 
 type Answer<T> = Result<T, JournalError>;
 
-/// All parts of [`Stored`], told apart by the first column.
+/// All parts of [`Stored`] of each entity, told apart by the first two columns.
 const LOAD: &str = "
-    SELECT 1::int4, version, ''::text, bytes, NULL::uuid FROM snapshots WHERE id = $1 AND kind = $2
-    UNION ALL
-    SELECT 2, version, name, bytes, NULL FROM events WHERE shard = $3 AND id = $1 AND kind = $2
-        AND version > coalesce((SELECT version FROM snapshots WHERE id = $1 AND kind = $2), 0)
-    UNION ALL
-    SELECT * FROM (
-        SELECT 3, position, '', bytes, command FROM results WHERE id = $1 AND kind = $2
-        ORDER BY position DESC LIMIT $4
-    ) r
-    UNION ALL
-    SELECT * FROM (
-        SELECT 4, 0::int8, '', ''::bytea, command FROM (
-            SELECT command FROM results WHERE id = $1 AND kind = $2
-            ORDER BY position DESC OFFSET $4
-        ) o ORDER BY command DESC LIMIT 1
-    ) m
-    ORDER BY 1, 2";
+    SELECT w.n, p.* FROM unnest($1::uuid[], $2::int2[], $3::int4[]) WITH ORDINALITY AS w (id, kind, shard, n),
+    LATERAL (
+        SELECT 1::int4 AS part, version AS number, ''::text, bytes, NULL::uuid
+        FROM snapshots WHERE id = w.id AND kind = w.kind
+        UNION ALL
+        SELECT 2, version, name, bytes, NULL FROM events WHERE shard = w.shard AND id = w.id AND kind = w.kind
+            AND version > coalesce((SELECT version FROM snapshots WHERE id = w.id AND kind = w.kind), 0)
+        UNION ALL
+        SELECT * FROM (
+            SELECT 3, position, '', bytes, command FROM results WHERE id = w.id AND kind = w.kind
+            ORDER BY position DESC LIMIT $4
+        ) r
+        UNION ALL
+        SELECT * FROM (
+            SELECT 4, 0::int8, '', ''::bytea, command FROM (
+                SELECT command FROM results WHERE id = w.id AND kind = w.kind
+                ORDER BY position DESC OFFSET $4
+            ) o ORDER BY command DESC LIMIT 1
+        ) m
+    ) p
+    ORDER BY w.n, p.part, p.number";
 
-pub(super) async fn load(readers: &PgPool, entity: EntityKey) -> Answer<Stored> {
-    type Row = (i32, i64, String, Vec<u8>, Option<Uuid>);
+/// What there is of each, in the same order.
+pub(super) async fn load(readers: &PgPool, entities: &[EntityKey]) -> Answer<Vec<Stored>> {
+    type Row = (i64, i32, i64, String, Vec<u8>, Option<Uuid>);
     let rows: Vec<Row> = sqlx::query_as(LOAD)
-        .bind(entity.id)
-        .bind(entity.kind as i16)
-        .bind(i32::from(entity.shard().0))
+        .bind(entities.iter().map(|it| it.id).collect::<Vec<_>>())
+        .bind(entities.iter().map(|it| it.kind as i16).collect::<Vec<_>>())
+        .bind(entities.iter().map(|it| i32::from(it.shard().0)).collect::<Vec<_>>())
         .bind(RECENT_RESULTS as i64)
         .fetch_all(readers)
         .await?;
-    let mut stored = Stored::default();
-    for (part, number, name, bytes, id) in rows {
+    let mut found: Vec<_> = entities.iter().map(|_| Stored::default()).collect();
+    for (nth, part, number, name, bytes, id) in rows {
+        let nth = usize::try_from(nth - 1).ok();
+        let Some(stored) = nth.and_then(|nth| found.get_mut(nth)) else {
+            return Err(JournalError::Unavailable("an answer to nothing that was asked".into()));
+        };
         let command = id.map(CommandId);
         match part {
             1 => stored.snapshot = Some((Version(number.cast_unsigned()), bytes)),
@@ -55,7 +64,7 @@ pub(super) async fn load(readers: &PgPool, entity: EntityKey) -> Answer<Stored> 
             _ => stored.older_results_max = command,
         }
     }
-    Ok(stored)
+    Ok(found)
 }
 
 pub(super) async fn result(

@@ -47,6 +47,7 @@ pub(crate) fn start(settings: &TelemetrySettings) -> Result<PrometheusHandle, Te
         .set_buckets(&SECONDS)?
         .set_buckets_for_metric(Matcher::Prefix("outrider_cluster_".into()), &CLUSTER_SECONDS)?
         .set_buckets_for_metric(Matcher::Full("outrider_journal_batch_size".into()), &BATCH)?
+        .set_buckets_for_metric(Matcher::Full("outrider_journal_load_batch_size".into()), &BATCH)?
         .install_recorder()?;
     metrics::gauge!("outrider_build_info", "version" => VERSION, "revision" => REVISION).set(1.0);
     Ok(metrics)

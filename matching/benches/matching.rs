@@ -71,7 +71,7 @@ fn solver(criterion: &mut Criterion) {
     group.sample_size(20);
     let mut random = StdRng::seed_from_u64(1);
     for n in [1_000_u64, 5_000] {
-        let (mut grid, mut near) = (Grid::new(KIGALI, 30_000.0, 100.0), Vec::new());
+        let (mut grid, mut near) = (Grid::new(KIGALI, 30_000.0, 400.0), Vec::new());
         (0..n as u32).for_each(|n| grid.upsert(n, place(&mut random)));
         let pickups: Vec<Point> = (0..n).map(|_| place(&mut random)).collect();
         let mut edges = |grid: &Grid| {
@@ -123,23 +123,32 @@ fn grid(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(10_000));
     let mut random = StdRng::seed_from_u64(3);
     for n in [10_000_u32, 1_000_000] {
-        let mut grid = Grid::new(KIGALI, HALF_M as f32, 50.0);
+        // Two in a cell.
+        let cell_m = (2.0 * HALF_M / (f64::from(n) / 2.0).sqrt()) as f32;
+        let mut grid = Grid::new(KIGALI, HALF_M as f32, cell_m);
         let mut at: Vec<Point> = (0..n).map(|_| place(&mut random)).collect();
         (0..).zip(&at).for_each(|(n, &at)| grid.upsert(n, at));
+        let mut moves = || {
+            let mut step = || {
+                let n = random.random_range(0..n);
+                let step = [(20.0, 0.0), (-20.0, 0.0), (0.0, 20.0), (0.0, -20.0)];
+                let (east, north) = step[random.random_range(0..4)];
+                at[n as usize] = at[n as usize].offset_m(east, north);
+                (n, at[n as usize])
+            };
+            (0..10_000).map(|_| step()).collect::<Vec<_>>()
+        };
         group.bench_function(format!("upsert, each moves 20 m, of {n}"), |bencher| {
             bencher.iter_batched(
-                || {
-                    (0..10_000)
-                        .map(|_| {
-                            let n = random.random_range(0..n);
-                            let step = [(20.0, 0.0), (-20.0, 0.0), (0.0, 20.0), (0.0, -20.0)];
-                            let (east, north) = step[random.random_range(0..4)];
-                            at[n as usize] = at[n as usize].offset_m(east, north);
-                            (n, at[n as usize])
-                        })
-                        .collect::<Vec<_>>()
-                },
+                &mut moves,
                 |moves| moves.iter().for_each(|&(n, at)| grid.upsert(n, at)),
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function(format!("upsert_all, each moves 20 m, of {n}"), |bencher| {
+            bencher.iter_batched(
+                &mut moves,
+                |moves| grid.upsert_all(&moves),
                 BatchSize::SmallInput,
             );
         });

@@ -60,9 +60,9 @@ impl Settings {
     /// What it costs to give a search this driver, in milliseconds of travel. Ties between drivers
     /// about as near go to who has waited longest, then to who is liked best.
     pub(crate) fn cost_ms(&self, driver: &DriverCard, eta_ms: u32, now: Timestamp) -> u32 {
-        let idle_ms = now.since(driver.idle_since).as_millis().min(u128::from(self.idle_full_ms));
-        let bonus = idle_ms as u64 * u64::from(self.idle_bonus_max_ms)
-            / u64::from(self.idle_full_ms.max(1));
+        let idle_ms = now.ms_since(driver.idle_since).min(u64::from(self.idle_full_ms));
+        let bonus =
+            idle_ms * u64::from(self.idle_bonus_max_ms) / u64::from(self.idle_full_ms.max(1));
         let missing = u64::from(500_u16.saturating_sub(driver.rating));
         let malus = missing * u64::from(self.missing_star_ms) / 100;
         let cost = u64::from(eta_ms) + u64::from(self.idle_bonus_max_ms) - bonus + malus;
@@ -71,8 +71,7 @@ impl Settings {
 
     /// Is the driver near enough for how long the request has waited?
     pub(crate) fn is_good_enough(&self, search: &SearchCard, eta_ms: u32, now: Timestamp) -> bool {
-        let age_ms = now.since(search.opened_at).as_millis();
-        u128::from(eta_ms)
-            <= u128::from(self.hold_ms) + age_ms.saturating_mul(u128::from(self.hold_per_age))
+        let patience_ms = now.ms_since(search.opened_at).saturating_mul(self.hold_per_age.into());
+        u64::from(eta_ms) <= patience_ms.saturating_add(self.hold_ms.into())
     }
 }

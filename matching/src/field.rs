@@ -77,7 +77,7 @@ impl Field {
         }
     }
 
-    /// Cells with about one driver each: fewer means walking over empty ones, more means comparing
+    /// Cells with one driver to four each: fewer means walking over empty ones, more means comparing
     /// with drivers who are not near. Few drivers get a coarse grid, however near to each other they are:
     /// a fine one is megabytes, and a node has thousands of regions.
     fn fitting_cell_m(&self) -> f32 {
@@ -95,7 +95,7 @@ impl Field {
         let least_m = whole_m / (n_drivers as f32 * CELLS_PER_DRIVER_MAX).sqrt();
         (0..4)
             .map(|n| CELL_MIN_M * f32::from(1_u8 << n))
-            .find(|it| *it * 1.4 >= room_m && *it >= least_m)
+            .find(|it| *it >= room_m && *it >= least_m)
             .unwrap_or(CELL_MIN_M * 16.0)
     }
 

@@ -15,7 +15,7 @@ pub fn fits(search: &SearchCard, driver: &DriverCard, now: Timestamp, settings: 
     };
     // One person may ride and drive: same number, different kinds of id (invariant I-6).
     let is_same_person = search.rider.0 == driver.id.0;
-    let is_stale = now.since(driver.seen_at).as_millis() > u128::from(settings.stale_ms);
+    let is_stale = now.ms_since(driver.seen_at) > u64::from(settings.stale_ms);
     has_room
         && !is_same_person
         && !is_stale

@@ -1,6 +1,9 @@
 //! Who is near: a grid of square metres around one place, and exact nearest neighbours in it.
 //!
-//! Entries are numbered by the caller, so that a move costs two list operations and no hashing.
+//! Entries are numbered by the caller, so that a move costs two list operations and no hashing. A large grid waits
+//! for memory and for little else, so what is needed of several points is asked for together: a search walks
+//! through the lists of several cells side by side, and many moves are looked up before the first is made.
+//!
 //! Coordinates are metres east and north of the centre on a plane, off by less than half a percent
 //! within 30 km. A point beyond the grid is kept in the border cell nearest to it; distances stay exact,
 //! because moving two points to the nearest point of a box never moves them apart.
@@ -12,6 +15,8 @@ const NONE: u32 = u32::MAX;
 const LAT_DEGREE_M: f64 = 111_194.93;
 /// Rounding of coordinates must not hide a neighbour behind a cell border.
 const SLACK_M: f32 = 0.05;
+/// How many points are looked up together.
+const TOGETHER: usize = 32;
 
 /// Numbered points, findable by where they are.
 #[derive(Debug, Clone)]
@@ -20,6 +25,7 @@ pub struct Grid {
     lon_degree_m: f64,
     half_m: f32,
     cell_m: f32,
+    cells_per_m: f32,
     n_side: usize,
     /// Per cell: the first of its entries.
     heads: Vec<u32>,
@@ -39,6 +45,21 @@ struct Spot {
 }
 
 const NOWHERE: Spot = Spot { x: 0.0, y: 0.0, cell: NONE, next: NONE, before: NONE };
+
+/// A number, and where it is now.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    n: u32,
+    x: f32,
+    y: f32,
+    cell: u32,
+}
+
+/// How far a search is in the lists of several cells.
+struct Cursors {
+    n: [u32; TOGETHER],
+    len: usize,
+}
 
 /// One of the nearest.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,6 +81,7 @@ impl Grid {
             lon_degree_m: LAT_DEGREE_M * centre.lat.to_radians().cos().max(1e-3),
             half_m,
             cell_m,
+            cells_per_m: cell_m.recip(),
             n_side,
             heads: vec![NONE; n_side * n_side],
             spots: Vec::new(),
@@ -91,10 +113,49 @@ impl Grid {
     /// with the largest.
     pub fn upsert(&mut self, n: u32, at: Point) {
         let (x, y) = self.metres(at);
-        let cell = (self.line(y) * self.n_side + self.line(x)) as u32;
+        self.make_room(n);
+        self.put(Step { n, x, y, cell: self.cell(x, y) });
+    }
+
+    /// The same for many, one after the other, and quicker where there are many.
+    pub fn upsert_all(&mut self, moves: &[(u32, Point)]) {
+        self.make_room(moves.iter().map(|(n, _)| *n).max().unwrap_or_default());
+        let mut steps = [Step { n: NONE, x: 0.0, y: 0.0, cell: NONE }; TOGETHER];
+        for some in moves.chunks(TOGETHER) {
+            for (step, &(n, at)) in steps.iter_mut().zip(some) {
+                let (x, y) = self.metres(at);
+                *step = Step { n, x, y, cell: self.cell(x, y) };
+            }
+            let steps = &steps[..some.len()];
+            self.look_up(steps);
+            steps.iter().for_each(|step| self.put(*step));
+        }
+    }
+
+    /// Reads whatever points these steps will change, so that it is at hand then.
+    fn look_up(&self, steps: &[Step]) {
+        let mut others = [NONE; 3 * TOGETHER];
+        let mut n_others = 0;
+        for step in steps {
+            let spot = &self.spots[step.n as usize];
+            let first = self.heads[step.cell as usize];
+            others[n_others..n_others + 3].copy_from_slice(&[spot.next, spot.before, first]);
+            // Without a branch: nobody could guess which way it goes, and guessing wrong would be waiting.
+            n_others += if spot.cell == step.cell { 0 } else { 3 };
+        }
+        let others = others[..n_others].iter();
+        let spots = others.map(|n| self.spots.get(*n as usize).unwrap_or(&NOWHERE));
+        std::hint::black_box(spots.fold(0, |sum, spot| sum ^ spot.cell));
+    }
+
+    /// Numbers up to this one can be looked up.
+    fn make_room(&mut self, n: u32) {
         if self.spots.len() <= n as usize {
             self.spots.resize(n as usize + 1, NOWHERE);
         }
+    }
+
+    fn put(&mut self, Step { n, x, y, cell }: Step) {
         let spot = &mut self.spots[n as usize];
         (spot.x, spot.y) = (x, y);
         if spot.cell != cell {
@@ -106,6 +167,10 @@ impl Grid {
             self.spots[n as usize] = Spot { x, y, cell, next, before: NONE };
             self.n_points += 1;
         }
+    }
+
+    fn cell(&self, x: f32, y: f32) -> u32 {
+        (self.line(y) * self.n_side + self.line(x)) as u32
     }
 
     /// Number `n` is gone; does nothing if it was not here.
@@ -142,16 +207,22 @@ impl Grid {
             return;
         }
         let (x, y) = self.metres(at);
-        let mut best = Best { found, k, limit: radius_m * radius_m };
         let (cx, cy) = (self.line(x), self.line(y));
-        let border_m = self.border_m(x, cx).min(self.border_m(y, cy));
+        // Cells are told apart by their distance from the nearest point of the grid.
+        let inside = (self.inside_m(x), self.inside_m(y));
+        let mut best = Best { found, k, limit: radius_m * radius_m, x, y };
+        let mut cursors = Cursors { n: [0; TOGETHER], len: 0 };
         let last = self.n_side - 1;
         let n_rings = cx.max(last - cx).max(cy).max(last - cy);
         let mut n_cells = 0;
         for ring in 0..=n_rings {
-            let at_least_m = border_m + (ring as f32 - 1.0) * self.cell_m - SLACK_M;
-            if at_least_m > 0.0 && at_least_m * at_least_m > best.limit {
-                break;
+            if ring > 1 {
+                let (east_m, north_m) =
+                    (self.reached_m(inside.0, cx, ring), self.reached_m(inside.1, cy, ring));
+                let reached_m = east_m.min(north_m);
+                if reached_m * reached_m > best.limit {
+                    break;
+                }
             }
             if n_cells > self.n_points {
                 // Looking at everyone is cheaper than looking at more empty cells.
@@ -159,29 +230,63 @@ impl Grid {
                 best.limit = radius_m * radius_m;
                 for (n, spot) in (0..).zip(&self.spots) {
                     if spot.cell != NONE {
-                        best.consider(n, spot, x, y, &mut fits);
+                        best.consider(n, spot, &mut fits);
                     }
                 }
                 break;
             }
             let (west, east) = (cx.saturating_sub(ring), (cx + ring).min(last));
             for row in cy.saturating_sub(ring)..=(cy + ring).min(last) {
+                let north_m = self.gap_m(inside.1, row);
+                let room = best.limit - north_m * north_m;
+                if room < 0.0 {
+                    continue;
+                }
                 let is_full_row = row.abs_diff(cy) == ring;
                 let step = if is_full_row { 1 } else { (2 * ring).max(1) };
                 let first = if is_full_row || cx >= ring { west } else { cx + ring };
                 for column in (first..=east).step_by(step) {
                     n_cells += 1;
-                    let mut n = self.heads[row * self.n_side + column];
-                    while n != NONE {
-                        let spot = &self.spots[n as usize];
-                        best.consider(n, spot, x, y, &mut fits);
-                        n = spot.next;
+                    let n = self.heads[row * self.n_side + column];
+                    if n == NONE {
+                        continue;
+                    }
+                    let east_m = self.gap_m(inside.0, column);
+                    if east_m * east_m > room {
+                        continue;
+                    }
+                    cursors.n[cursors.len] = n;
+                    cursors.len += 1;
+                    if cursors.len == TOGETHER {
+                        self.walk(&mut cursors, &mut best, &mut fits);
                     }
                 }
+            }
+            // One cell is hardly ever enough: its neighbours are looked at together with it.
+            if ring > 0 || n_rings == 0 {
+                self.walk(&mut cursors, &mut best, &mut fits);
             }
         }
         for near in best.found.iter_mut() {
             near.distance_m = near.distance_m.sqrt();
+        }
+    }
+
+    /// Walks through the lists of several cells side by side, to their ends.
+    fn walk(&self, cursors: &mut Cursors, best: &mut Best<'_>, fits: &mut impl FnMut(u32) -> bool) {
+        let mut spots = [NOWHERE; TOGETHER];
+        while cursors.len > 0 {
+            // All are read before any is looked at.
+            for (spot, n) in spots.iter_mut().zip(&cursors.n[..cursors.len]) {
+                *spot = self.spots[*n as usize];
+            }
+            let mut n_left = 0;
+            for i in 0..cursors.len {
+                best.consider(cursors.n[i], &spots[i], fits);
+                cursors.n[n_left] = spots[i].next;
+                n_left += usize::from(spots[i].next != NONE);
+            }
+            cursors.len = n_left;
         }
     }
 
@@ -207,14 +312,27 @@ impl Grid {
     /// The row or column of cells that a coordinate is in, or nearest to.
     fn line(&self, metres: f32) -> usize {
         // A cast saturates: what is west of the grid is in column 0.
-        (((metres + self.half_m) / self.cell_m) as usize).min(self.n_side - 1)
+        let line = ((metres + self.half_m) * self.cells_per_m) as i32;
+        (line.max(0) as usize).min(self.n_side - 1)
     }
 
-    /// How far a coordinate is from the nearer border of its own cell.
-    fn border_m(&self, metres: f32, line: usize) -> f32 {
-        let inside = (metres + self.half_m).clamp(0.0, self.cell_m * self.n_side as f32);
-        let from_low = inside - line as f32 * self.cell_m;
-        from_low.min(self.cell_m - from_low).max(0.0)
+    /// How far a coordinate, or the nearest one in the grid, is from the grid's low side.
+    fn inside_m(&self, metres: f32) -> f32 {
+        (metres + self.half_m).clamp(0.0, self.cell_m * self.n_side as f32)
+    }
+
+    /// How far it is from there to a row or column of cells, at least.
+    fn gap_m(&self, inside_m: f32, line: usize) -> f32 {
+        let low_m = line as f32 * self.cell_m;
+        let gap_m = (low_m - inside_m).max(inside_m - low_m - self.cell_m);
+        (gap_m - SLACK_M).max(0.0)
+    }
+
+    /// How far it is from there, in this row or column, out of all rings before this one, at least.
+    fn reached_m(&self, inside_m: f32, line: usize, ring: usize) -> f32 {
+        let from_low_m = inside_m - line as f32 * self.cell_m;
+        let border_m = from_low_m.min(self.cell_m - from_low_m).max(0.0);
+        (border_m + (ring - 1) as f32 * self.cell_m - SLACK_M).max(0.0)
     }
 }
 
@@ -239,29 +357,35 @@ struct Best<'a> {
     k: usize,
     /// Nobody further away, in square metres, is of interest.
     limit: f32,
+    x: f32,
+    y: f32,
 }
 
 impl Best<'_> {
-    fn consider(
-        &mut self,
-        n: u32,
-        spot: &Spot,
-        x: f32,
-        y: f32,
-        fits: &mut impl FnMut(u32) -> bool,
-    ) {
-        let (dx, dy) = (spot.x - x, spot.y - y);
+    fn consider(&mut self, n: u32, spot: &Spot, fits: &mut impl FnMut(u32) -> bool) {
+        let (dx, dy) = (spot.x - self.x, spot.y - self.y);
         let square = dx * dx + dy * dy;
-        if square > self.limit {
+        if square <= self.limit {
+            self.insert(Near { n, distance_m: square }, fits);
+        }
+    }
+
+    fn insert(&mut self, near: Near, fits: &mut impl FnMut(u32) -> bool) {
+        let is_after = |it: &Near| (it.distance_m, it.n) > (near.distance_m, near.n);
+        let is_full = self.found.len() == self.k;
+        if is_full && !self.found.last().is_some_and(is_after) || !fits(near.n) {
             return;
         }
-        let is_after = |it: &Near| (it.distance_m, it.n) > (square, n);
-        let rank = self.found.iter().rposition(|it| !is_after(it)).map_or(0, |last| last + 1);
-        if rank == self.k || !fits(n) {
-            return;
+        if is_full {
+            self.found.pop();
         }
-        self.found.truncate(self.k - 1);
-        self.found.insert(rank, Near { n, distance_m: square });
+        let mut rank = self.found.len();
+        self.found.push(near);
+        while rank > 0 && is_after(&self.found[rank - 1]) {
+            self.found[rank] = self.found[rank - 1];
+            rank -= 1;
+        }
+        self.found[rank] = near;
         if self.found.len() == self.k {
             self.limit = self.found[self.k - 1].distance_m;
         }

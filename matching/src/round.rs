@@ -212,7 +212,7 @@ impl Round<'_> {
                 vehicle: driver.vehicle.kind,
                 leaving: from_when.max(now),
             };
-            let busy_ms = from_when.since(now).as_millis() as u32;
+            let busy_ms = from_when.ms_since(now) as u32;
             let eta_ms = router.eta(&leg).ms.saturating_add(busy_ms);
             let cost_ms = settings.cost_ms(driver, eta_ms, now);
             Pick { driver: n, cost_ms, eta_ms, busy_ms, distance_m }

@@ -18,7 +18,12 @@ pub struct Timestamp(pub u64);
 impl Timestamp {
     /// How long ago `earlier` was; zero if it has not happened yet.
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+        Duration::from_millis(self.ms_since(earlier))
+    }
+
+    /// The same in milliseconds.
+    pub fn ms_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 }
 

@@ -55,23 +55,27 @@ fn the_date_line_is_no_border() {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum Change {
     Upsert(u32, f64, f64),
+    UpsertAll(Vec<(u32, f64, f64)>),
     Remove(u32),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn changes() -> impl Strategy<Value = Vec<Change>> {
     // Beyond the grid as well, whose half is 2 km.
     let reach = -3_500.0..3_500.0;
-    let upsert = (0..60_u32, reach.clone(), reach).prop_map(|(n, x, y)| Step::Upsert(n, x, y));
-    let step = prop_oneof![4 => upsert, 1 => (0..60_u32).prop_map(Step::Remove)];
-    prop::collection::vec(step, 0..150)
+    let moved = (0..60_u32, reach.clone(), reach);
+    // Some numbers more than once.
+    let many = prop::collection::vec(moved.clone(), 0..100).prop_map(Change::UpsertAll);
+    let upsert = moved.prop_map(|(n, x, y)| Change::Upsert(n, x, y));
+    let change = prop_oneof![12 => upsert, 3 => (0..60_u32).prop_map(Change::Remove), 1 => many];
+    prop::collection::vec(change, 0..150)
 }
 
 proptest! {
     #[test]
     fn finds_exactly_who_a_look_at_everyone_finds(
-        steps in steps(),
+        changes in changes(),
         (east, north) in (-3_500.0..3_500.0, -3_500.0..3_500.0),
         k in 0..12_usize,
         radius_m in prop_oneof![Just(f32::MAX), 0.0..4_000.0_f32],
@@ -80,14 +84,20 @@ proptest! {
     ) {
         let mut grid = Grid::new(KIGALI, 2_000.0, cell_m);
         let mut everyone = std::collections::BTreeMap::new();
-        for step in steps {
-            match step {
-                Step::Upsert(n, x, y) => {
+        for change in changes {
+            match change {
+                Change::Upsert(n, x, y) => {
                     let at = KIGALI.offset_m(x, y);
                     grid.upsert(n, at);
                     everyone.insert(n, at);
                 }
-                Step::Remove(n) => {
+                Change::UpsertAll(many) => {
+                    let many: Vec<_> =
+                        many.into_iter().map(|(n, x, y)| (n, KIGALI.offset_m(x, y))).collect();
+                    grid.upsert_all(&many);
+                    everyone.extend(many);
+                }
+                Change::Remove(n) => {
                     grid.remove(n);
                     everyone.remove(&n);
                 }

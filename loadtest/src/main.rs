@@ -1,5 +1,7 @@
 //! The crowd, and what is measured without a node, on the command line.
 
+mod peers;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
@@ -10,6 +12,7 @@ use loadtest::{
     mdrp, pdptw, run, token,
     trips::{Mix, TimeOfDay, Window},
 };
+use peers::PeersArgs;
 use serde::Serialize;
 use std::{
     fmt::Display,
@@ -52,6 +55,16 @@ enum Command {
         /// Which.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Measures a node beside what else one could take: a bare socket, and Socket.IO with Redis. Starts all of
+    /// them (node, npm and redis-server must be installed), and stops them again.
+    Peers(PeersArgs),
+    /// A socket that does nothing with what it reads; a part of `peers`.
+    #[command(hide = true)]
+    Bare {
+        /// Send it back.
+        #[arg(long)]
+        echo: bool,
     },
 }
 
@@ -304,6 +317,8 @@ enum CliError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error("peers: {0}")]
+    Peers(peers::Fault),
 }
 
 fn main() -> ExitCode {
@@ -322,6 +337,8 @@ fn main() -> ExitCode {
         Command::Mdrp(args) => deliver(&args),
         Command::Pdptw(args) => route(&args),
         Command::City { seed } => say(&City::generate(seed).to_json().to_string()).map(|()| 0),
+        Command::Peers(args) => on_runtime(beside_peers(args)),
+        Command::Bare { echo } => on_runtime(bare(echo)),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -334,6 +351,18 @@ fn main() -> ExitCode {
 
 fn on_runtime(doing: impl Future<Output = Result<u8, CliError>>) -> Result<u8, CliError> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(doing)
+}
+
+/// Compares a node with its peers; what was started ends with this, also when it is interrupted.
+async fn beside_peers(args: PeersArgs) -> Result<u8, CliError> {
+    tokio::select! {
+        report = peers::run(args) => say(&report.map_err(CliError::Peers)?).map(|()| 0),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| 130).map_err(CliError::Io),
+    }
+}
+
+async fn bare(is_echo: bool) -> Result<u8, CliError> {
+    peers::bare::serve(is_echo).await.map(|()| 0).map_err(CliError::Peers)
 }
 
 /// Cancelled when somebody interrupts.

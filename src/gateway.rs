@@ -114,6 +114,8 @@ struct Gate {
     /// Somebody wants the node to leave.
     dismissal: CancellationToken,
     metrics: PrometheusHandle,
+    /// Of all frames, positions are by far the most; to look their counter up costs more than to count.
+    n_positions: metrics::Counter,
     uses: Uses,
     /// Sessions here that operators on other nodes listen to.
     taps: Taps,
@@ -196,6 +198,7 @@ impl Gateway {
             spread: settings.drain.spread,
             dismissal: CancellationToken::new(),
             metrics,
+            n_positions: metrics::counter!("outrider_frames_total", "kind" => "position"),
             taps: Taps::default(),
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));

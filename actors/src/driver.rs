@@ -25,7 +25,7 @@ pub use words::{Command, Event, Sighting};
 
 use crate::{
     Card, Claim, Context, Decider, DriverCard, Effect, Kind, Listing, Refusal, Seen, Tell, ViewRow,
-    listing::RegionId, policy::DriverPolicy, search,
+    policy::DriverPolicy, search,
 };
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, Point, RescueId, Timestamp,
@@ -444,7 +444,7 @@ impl Decider for Driver {
         let shown = self.soft.shown()?;
         let vehicle = self.vehicle.as_ref()?;
         (is_open && (has_delivery_slot || is_nearly_free)).then(|| Listing {
-            region: RegionId::at(shown.at),
+            region: shown.region,
             card: Card::Driver(DriverCard {
                 id,
                 at: shown.at,

@@ -218,7 +218,7 @@ pub struct DriverPolicy {
     pub speed_max_mps: f32,
     /// Positions less accurate than this are ignored, in metres.
     pub accuracy_max_m: f32,
-    /// How often a position that stays in its cell is passed on.
+    /// How often a position near the one before is passed on.
     pub relist_ms: u32,
     /// How long a job that was assigned without asking can be given back.
     pub reject_ms: u32,

@@ -26,6 +26,7 @@ mod relay;
 mod remote;
 mod serve;
 mod shard;
+mod verdict;
 mod watchers;
 
 pub use clock::Clock;
@@ -33,6 +34,7 @@ pub use entity::Answer;
 pub use front::Front;
 pub use membership::{ClusterView, JoinError, Joining, Move, Phase};
 pub use publisher::Published;
+pub use verdict::Objections;
 pub use watchers::{Update, Updates, Watching};
 
 use crate::{
@@ -74,7 +76,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
-use watchers::Follower;
+use verdict::Curious;
+use watchers::{Follower, Wants};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How long to wait before asking a fallen entity's successor.
@@ -547,25 +550,30 @@ impl System {
         sighting: D::Sighting,
     ) -> impl Future<Output = Result<(), Refusal>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        self.show::<D>(id, sighting, Some(reply));
+        self.show::<D>(id, sighting, Some(Curious::Once(reply)));
         async { answer.await.unwrap_or(Ok(())) }
     }
 
-    fn show<D: Hosted>(
+    /// The same for whoever shows much: only what the entity thinks is rubbish is heard of, the latest of it.
+    pub fn see_or_object<D: Hosted>(
         &self,
         id: D::Id,
         sighting: D::Sighting,
-        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+        objections: &Objections,
     ) {
+        self.show::<D>(id, sighting, Some(Curious::Objections(objections.clone())));
+    }
+
+    fn show<D: Hosted>(&self, id: D::Id, sighting: D::Sighting, curious: Option<Curious>) {
         let shard = key::<D>(id).shard();
         match self.place(shard) {
             Place::Here => {
                 if let Ok(permit) = self.0.admission.admit(shard) {
-                    D::shards(self).deliver(self, id, Message::See { sighting, reply, permit });
+                    D::shards(self).deliver(self, id, Message::See { sighting, curious, permit });
                 }
             }
-            Place::There(owner, _) => self.show_there::<D>(owner, id, &sighting, reply),
-            Place::Soon => self.show_soon::<D>(id, sighting, reply),
+            Place::There(owner, _) => self.show_there::<D>(owner, id, &sighting, curious),
+            Place::Soon => self.show_soon::<D>(id, sighting, curious),
             Place::Doubtful => {}
         }
     }
@@ -588,11 +596,20 @@ impl System {
 
     /// Follows an entity: its state now, then each change.
     pub async fn watch<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
+        self.watch_for::<D>(id, Wants::Everything).await
+    }
+
+    /// The same for whoever has no use for sightings, and would only be woken by them.
+    pub async fn watch_changes<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
+        self.watch_for::<D>(id, Wants::Changes).await
+    }
+
+    async fn watch_for<D: Hosted>(&self, id: D::Id, wants: Wants) -> Result<Watching<D>, Refusal> {
         let until = Instant::now() + OWN_PATIENCE;
         loop {
             let watching = match self.seat(key::<D>(id).shard(), until).await? {
-                Seat::Here => self.watch_here::<D>(id, until).await?,
-                Seat::There(at) => self.watch_there::<D>(at, id, until).await?,
+                Seat::Here => self.watch_here::<D>(id, wants, until).await?,
+                Seat::There(at) => self.watch_there::<D>(at, id, wants, until).await?,
             };
             match watching {
                 Some(watching) => return Ok(watching),
@@ -604,10 +621,11 @@ impl System {
     async fn watch_here<D: Hosted>(
         &self,
         id: D::Id,
+        wants: Wants,
         until: Instant,
     ) -> Result<Option<Watching<D>>, Refusal> {
         let (to, updates) = Updates::channel(self.0.settings.watch_queue_max);
-        let state = self.follow_here::<D>(id, Follower::Here(to), until).await?;
+        let state = self.follow_here::<D>(id, Follower::Here { to, wants }, until).await?;
         let Some((version, state)) = state else { return Ok(None) };
         Ok(Some(Watching { version, state, updates }))
     }

@@ -191,6 +191,10 @@ impl Node {
         self.system.ask::<D>(to, Ask { command, by, id }, PATIENCE).await
     }
 
+    async fn read<D: Hosted>(&self, id: D::Id) -> Arc<D> {
+        self.system.read::<D>(id).await.expect("read").1
+    }
+
     async fn until<D: Hosted>(&self, id: D::Id, wanted: impl Fn(&D) -> bool) {
         let mut watching = self.system.watch::<D>(id).await.expect("watched");
         let mut is_found = wanted(&watching.state);
@@ -485,6 +489,43 @@ async fn a_driver_is_found_wherever_driver_order_and_region_live_and_moves_with_
     nodes[0].ask::<Order>(order, place).await.expect("placed");
     offered(&nodes[1], driver).await;
     fleet.is_sound([]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sightings_cross_to_those_who_have_a_use_for_them_and_to_nobody_else() {
+    let (_fleet, nodes) = Fleet::of(2).await;
+    let driver = DriverId::nth(3);
+    on_duty(&nodes[0], driver).await;
+    while nodes[0].read::<Driver>(driver).await.driver_view(driver, 1).position.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // It lives on one of them, and one of each is told by the other.
+    let (mut all, mut changes) = (Vec::new(), Vec::new());
+    for node in &nodes {
+        all.push(node.system.watch::<Driver>(driver).await.expect("watched"));
+        changes.push(node.system.watch_changes::<Driver>(driver).await.expect("watched"));
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let sampled_at = nodes[0].system.now();
+    let here = driver::Sighting::At(Position {
+        at: PICKUP,
+        sampled_at,
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: None,
+    });
+    assert_eq!(nodes[0].system.see_and_tell::<Driver>(driver, here.clone()).await, Ok(()));
+    let (duty, policy) = (DutyWish::Break, DriverPolicy::default());
+    let command = driver::Command::SetDuty { duty, vehicle: None, policy };
+    nodes[0].ask::<Driver>(driver, command).await.expect("a break");
+    for watching in &mut all {
+        let first = watching.updates.recv().await;
+        assert!(matches!(&first, Some(Update::Seen(seen)) if *seen == here), "{first:?}");
+    }
+    for watching in &mut changes {
+        let first = watching.updates.recv().await;
+        assert!(matches!(first, Some(Update::Changed { .. })), "{first:?}");
+    }
 }
 
 async fn on_duty(node: &Node, driver: DriverId) {

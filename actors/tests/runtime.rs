@@ -17,16 +17,16 @@ use actors::{
     policy::DriverPolicy,
     region,
     rider::{Command, Rider},
-    runtime::{Answer, Ask, Clock, Settings, System, Update, Updates, Watching},
+    runtime::{Answer, Ask, Clock, Objections, Settings, System, Update, Updates, Watching},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use protocol::{
-    CommandId, Currency, DriverId, DriverStatus, JobId, OrderId, Principal, RiderId, ShardSet,
-    Timestamp,
-    view::WorkKind,
+    CommandId, Currency, DriverId, DriverStatus, JobId, OrderId, Point, Principal, RiderId,
+    ShardSet, Timestamp,
+    view::{Position, WorkKind},
     work::{DutyWish, Vehicle, VehicleKind},
 };
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -595,6 +595,75 @@ async fn until_status(mut watching: Watching<Driver>, wanted: DriverStatus) {
             break;
         }
     }
+}
+
+fn position(north_m: f64, sampled_at: Timestamp) -> driver::Sighting {
+    driver::Sighting::At(Position {
+        at: Point { lat: -1.9441, lon: 30.0619 }.offset_m(0.0, north_m),
+        sampled_at,
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_has_no_use_for_sightings_is_not_woken_by_them_and_misses_nothing() {
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let journal = Arc::new(MemoryJournal::default());
+    let system = start_with(journal, Settings::default(), clock.clone()).await;
+    let driver = DriverId::nth(1);
+    go_on_duty(&system, driver, &clock).await;
+    let mut all = system.watch::<Driver>(driver).await.expect("watches");
+    let mut changes = system.watch_changes::<Driver>(driver).await.expect("watches");
+    let seen = position(7.0, clock.now());
+    assert_eq!(system.see_and_tell::<Driver>(driver, seen.clone()).await, Ok(()));
+    let command = driver::Command::SetDuty {
+        duty: DutyWish::Break,
+        vehicle: None,
+        policy: DriverPolicy::default(),
+    };
+    let id = CommandId::of_effect(b"duty", 2, 0, clock.now());
+    let ask = Ask { command, by: Principal::Driver(driver), id };
+    system.ask::<Driver>(driver, ask, PATIENCE).await.expect("a break");
+
+    let Some(Update::Seen(first)) = all.updates.recv().await else { panic!("no sighting") };
+    assert_eq!(first, seen);
+    assert!(matches!(all.updates.recv().await, Some(Update::Changed { .. })));
+    let Some(Update::Changed { state, version, .. }) = changes.updates.recv().await else {
+        panic!("a sighting")
+    };
+    // What it was not told of is in the state.
+    let position = state.driver_view(driver, version.0).position;
+    assert_eq!(position.map(driver::Sighting::At), Some(seen));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_positions_only_those_that_are_rubbish_are_heard_of() {
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let journal = Arc::new(MemoryJournal::default());
+    let system = start_with(journal, Settings::default(), clock.clone()).await;
+    let driver = DriverId::nth(1);
+    go_on_duty(&system, driver, &clock).await;
+    let objections = Objections::default();
+    let next = || poll_fn(|cx| objections.poll_next(cx));
+    for n in 1..=50 {
+        clock.advance(Duration::from_secs(1));
+        system.see_or_object::<Driver>(driver, position(f64::from(n), clock.now()), &objections);
+    }
+    // Asked after them, so they have been seen by then.
+    system.read::<Driver>(driver).await.expect("awake");
+    assert_eq!(next().now_or_never(), None);
+    // Another city, a moment later.
+    clock.advance(Duration::from_secs(1));
+    system.see_or_object::<Driver>(driver, position(90_000.0, clock.now()), &objections);
+    let heard = tokio::time::timeout(PATIENCE, next()).await.expect("in time");
+    assert!(heard.to_string().contains("jump"), "{heard}");
+    assert_eq!(next().now_or_never(), None, "once");
+    let (_, state) = system.read::<Driver>(driver).await.expect("awake");
+    let seen = state.driver_view(driver, 1).position.map(driver::Sighting::At);
+    let last = Timestamp(clock.now().0 - 1_000);
+    assert_eq!(seen, Some(position(50.0, last)), "the last good one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -219,11 +219,12 @@ pub(crate) struct Opened {
     pub(crate) news: News,
 }
 
-/// Starts to follow an entity, after a while. `known` is the last version of which it is known how it came
-/// about; none, if that does not matter.
+/// Starts to follow an entity on behalf of `by`, after a while. `known` is the last version of which it is known
+/// how it came about; none, if that does not matter.
 pub(crate) async fn open(
     system: System,
     key: EntityKey,
+    by: Principal,
     after: Duration,
     known: Option<u64>,
 ) -> Result<Opened, Refusal> {
@@ -231,20 +232,24 @@ pub(crate) async fn open(
         tokio::time::sleep(after).await;
     }
     match key.kind {
-        Kind::Order => open_one::<Order>(&system, OrderId(key.id), known).await,
-        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id), known).await,
-        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), known).await,
-        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), known).await,
-        Kind::Revocation => open_one::<Revocation>(&system, RevocationId(key.id), known).await,
+        Kind::Order => open_one::<Order>(&system, OrderId(key.id), by, known).await,
+        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id), by, known).await,
+        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), by, known).await,
+        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), by, known).await,
+        Kind::Revocation => open_one::<Revocation>(&system, RevocationId(key.id), by, known).await,
     }
 }
 
 async fn open_one<D: Shown>(
     system: &System,
     id: D::Id,
+    by: Principal,
     known: Option<u64>,
 ) -> Result<Opened, Refusal> {
-    let watching = system.watch::<D>(id).await?;
+    let watching = match D::is_sighted_by(by) {
+        true => system.watch::<D>(id).await?,
+        false => system.watch_changes::<D>(id).await?,
+    };
     let now = watching.version.0;
     let news = match known {
         Some(known) if D::HAS_NEWS && known < now => missed::<D>(system, id, known, now).await?,

@@ -36,7 +36,7 @@ use crate::{
         tap::Tap,
     },
 };
-use actors::{EntityKey, Refusal};
+use actors::{EntityKey, Refusal, runtime::Objections};
 use doing::Doing;
 use lanes::{Lanes, Said};
 use pace::Pace;
@@ -47,7 +47,12 @@ use protocol::{
 use pushes::Pushes;
 use regional::Regional;
 use replay::Replay;
-use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -59,8 +64,6 @@ use tracing::debug;
 
 /// How long answers that are under way may take when the node leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
-/// Most positions of which it is asked at once what is wrong with them.
-const POSITIONS_MAX: u8 = 4;
 /// How long a client with too much under way should wait.
 const BUSY_MS: u64 = 100;
 
@@ -123,7 +126,6 @@ enum Deed {
     },
     Opened(EntityKey, Result<follow::Opened, Refusal>),
     Fed(Option<Feed>),
-    Placed(Result<(), Refusal>),
     Seen,
 }
 
@@ -133,6 +135,7 @@ enum Turn {
     Heard(Heard<ClientFrame>),
     Did(Deed),
     Changed(EntityKey, Change),
+    Objected(Refusal),
     Board(Result<Arc<protocol::frame::Board>, RecvError>),
     Time,
     Drain,
@@ -193,8 +196,8 @@ struct Session {
     diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
     /// When those who follow its jobs were last told that its client is there.
     present_at: Option<Instant>,
-    /// Positions whose driver has not said what it thinks of them.
-    n_positions: u8,
+    /// What its driver thinks is wrong with a position; made for the first of them.
+    objections: Option<Objections>,
     /// How many frames it has heard, rubbish among them.
     n_heard: u32,
     /// When the client may next be told what is wrong with one.
@@ -262,7 +265,7 @@ impl Session {
             is_feeding: false,
             diffs: None,
             present_at: None,
-            n_positions: 0,
+            objections: None,
             n_heard: 0,
             tell_position_at: now,
             tap: None,
@@ -287,6 +290,7 @@ impl Session {
                 Turn::Heard(heard) => self.heard(heard)?,
                 Turn::Did(deed) => self.did(deed)?,
                 Turn::Changed(key, change) => self.changed(key, change)?,
+                Turn::Objected(refusal) => self.objected(refusal)?,
                 Turn::Board(diff) => self.board(diff)?,
                 Turn::Time => {}
                 Turn::Drain => self.leaves_at = Some(self.gate.turn_to_leave()),
@@ -303,7 +307,7 @@ impl Session {
         self.socket.relieve().await;
         let by = self.identity.map(|identity| identity.principal);
         let is_leaving = self.leaves_at.is_some();
-        let Self { socket, doing, follows, diffs, gate, called, .. } = self;
+        let Self { socket, doing, follows, diffs, gate, called, objections, .. } = self;
         let call = async {
             if let Some(receiver) = called {
                 if let Ok(call) = receiver.await {
@@ -317,6 +321,12 @@ impl Session {
         let changed = async {
             match by {
                 Some(by) => follow::next_change(follows, by, &gate.translator.prices).await,
+                None => pending().await,
+            }
+        };
+        let objected = async {
+            match objections {
+                Some(objections) => poll_fn(|cx| objections.poll_next(cx)).await,
                 None => pending().await,
             }
         };
@@ -334,6 +344,7 @@ impl Session {
             biased;
             Some(deed) = doing.next(), if !doing.is_empty() => Turn::Did(deed),
             (key, change) = changed => Turn::Changed(key, change),
+            refusal = objected => Turn::Objected(refusal),
             diff = board => Turn::Board(diff),
             heard = socket.hear() => Turn::Heard(heard),
             () = timer.as_mut() => Turn::Time,

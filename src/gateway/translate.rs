@@ -444,6 +444,11 @@ pub(crate) trait Shown: Hosted {
     /// What `by` is shown of an existing one; nothing if it may not know of it.
     fn frame(&self, id: Self::Id, version: u64, by: Principal) -> Option<ServerFrame>;
 
+    /// May `by` be shown any of its sightings? Whoever may not is not woken by them.
+    fn is_sighted_by(_by: Principal) -> bool {
+        true
+    }
+
     /// What `by` is shown of a sighting.
     fn sighted(
         &self,
@@ -626,6 +631,11 @@ impl Shown for Rescue {
 
 impl Shown for Driver {
     const HAS_NEWS: bool = true;
+
+    /// Drivers know where they are.
+    fn is_sighted_by(by: Principal) -> bool {
+        by.is_staff()
+    }
 
     fn frame(&self, id: DriverId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Driver(id) || by.is_staff();

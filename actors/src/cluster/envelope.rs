@@ -93,6 +93,9 @@ pub enum Request {
         entity: EntityKey,
         /** The sender's number for what follows. */
         stream: u64,
+        /** It has no use for sightings. */
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        changes_only: bool,
     },
     /// Things seen; of each entity the latest.
     See(Vec<SightBytes>),

@@ -1,7 +1,7 @@
 //! Signs of life and positions: what is believed, what regions are shown, what jobs are passed.
 
 use super::{Command, Driver, Duty, Job, Link, Sighting, ms};
-use crate::{Context, Refusal, Seen, Sight, search};
+use crate::{Context, Refusal, Seen, Sight, listing::RegionId, search};
 use protocol::{DriverId, JobId, Point, Principal, Timestamp, view::Position};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -14,8 +14,9 @@ const PICKUP_M: f64 = 150.0;
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
 /// Shorter jumps are the noise of a standing receiver.
 const JUMP_MIN_M: f64 = 200.0;
-/// Cells of about 0.1 km²: a driver who stays in one is near enough for choosing among drivers.
-const CELL: h3o::Resolution = h3o::Resolution::Nine;
+/// A driver no further than this from where it was, north and east, is near enough for choosing among drivers: two
+/// hundred metres, in degrees. Two subtractions, where to find out the cell of a place costs more than all the rest.
+const NEAR_DEG: f64 = 0.0018;
 
 /// What is known of a driver and not written down. Equal to any other, since a replay cannot know it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -34,7 +35,9 @@ pub(super) struct Shown {
     pub(super) at: Point,
     pub(super) seen_at: Timestamp,
     shown_at: Timestamp,
-    cell: h3o::CellIndex,
+    /// The region that should know: that of `region_of`, which is near.
+    pub(super) region: RegionId,
+    region_of: Point,
 }
 
 impl PartialEq for Soft {
@@ -161,14 +164,25 @@ impl Driver {
 
     /// Lets regions see the position, unless it is as good as the one they know.
     fn show(&mut self, position: &Position, now: Timestamp) {
-        let point = h3o::LatLng::new(position.at.lat, position.at.lon).expect("a Point is finite");
-        let cell = point.to_cell(CELL);
-        let is_known = self.soft.shown.is_some_and(|shown| {
-            shown.cell == cell && now.since(shown.shown_at) < ms(self.policy.relist_ms)
+        let shown = self.soft.shown;
+        let is_known = shown.is_some_and(|shown| {
+            is_near(shown.at, position.at) && now.since(shown.shown_at) < ms(self.policy.relist_ms)
         });
-        if !is_known {
-            let seen_at = position.sampled_at.min(now);
-            self.soft.shown = Some(Shown { at: position.at, seen_at, shown_at: now, cell });
+        if is_known {
+            return;
         }
+        let looked_up = shown.filter(|shown| is_near(shown.region_of, position.at));
+        let (region, region_of) = looked_up.map_or_else(
+            || (RegionId::at(position.at), position.at),
+            |shown| (shown.region, shown.region_of),
+        );
+        let seen_at = position.sampled_at.min(now);
+        self.soft.shown =
+            Some(Shown { at: position.at, seen_at, shown_at: now, region, region_of });
     }
+}
+
+/// At the date line nobody is near: there it is looked up more often, and that is all.
+fn is_near(one: Point, other: Point) -> bool {
+    (one.lat - other.lat).abs() < NEAR_DEG && (one.lon - other.lon).abs() < NEAR_DEG
 }

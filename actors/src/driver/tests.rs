@@ -1,7 +1,7 @@
 //! What a driver promises.
 
 use super::*;
-use crate::Sight;
+use crate::{Sight, listing::RegionId};
 use proptest::prelude::*;
 use protocol::{
     Currency, Money, OrderId, Place, Point, Principal, RescueId,
@@ -806,26 +806,55 @@ fn a_displaced_job_that_cannot_move_keeps_its_driver() {
 // Positions.
 
 #[test]
-fn regions_hear_of_a_driver_when_the_cell_changes_or_every_two_seconds() {
+fn regions_hear_of_a_driver_who_has_got_somewhere_or_every_two_seconds() {
     let mut world = World::on_duty();
     let first = world.card().unwrap();
     world.pass(SECOND);
     world.at(KIGALI.offset_m(3.0, 0.0)).unwrap();
-    assert_eq!(world.card().unwrap(), first, "the same cell, too soon");
+    assert_eq!(world.card().unwrap(), first, "near, and too soon");
     world.pass(SECOND);
-    world.at(KIGALI.offset_m(6.0, 0.0)).unwrap();
-    assert_ne!(world.card().unwrap(), first);
-    let cell = |at: Point| h3o::LatLng::new(at.lat, at.lon).unwrap().to_cell(h3o::Resolution::Nine);
-    let border = (-19..19)
-        .flat_map(|e| (-19..19).map(move |n| (f64::from(e) * 10.0, f64::from(n) * 10.0)))
-        .map(|(east_m, north_m)| KIGALI.offset_m(east_m, north_m))
-        .find(|at| cell(*at) != cell(KIGALI) && at.distance_m(KIGALI) < 190.0)
-        .expect("a cell is smaller than that");
-    world.pass(4 * SECOND);
-    world.at(KIGALI).unwrap();
-    world.pass(SECOND);
-    world.at(border).unwrap();
-    assert_eq!(world.card().unwrap().at, border, "another cell, at once");
+    let second = KIGALI.offset_m(100.0, 0.0);
+    world.at(second).unwrap();
+    assert_eq!(world.card().unwrap().at, second);
+    let mut shown = second;
+    for (half_way, away) in [
+        (second.offset_m(105.0, 0.0), second.offset_m(210.0, 0.0)),
+        (second.offset_m(210.0, -105.0), second.offset_m(210.0, -210.0)),
+    ] {
+        world.pass(SECOND * 9 / 10);
+        world.at(half_way).unwrap();
+        assert_eq!(world.card().unwrap().at, shown, "near, and too soon");
+        world.pass(SECOND * 9 / 10);
+        world.at(away).unwrap();
+        assert_eq!(world.card().unwrap().at, away, "at once");
+        shown = away;
+    }
+}
+
+/// A long way in small steps: the region that is listed is that of a place two hundred metres behind at most.
+#[test]
+fn the_region_is_that_of_a_place_nearby() {
+    let mut world = World::on_duty();
+    let mut at = KIGALI;
+    let mut behind = std::collections::VecDeque::from([RegionId::at(KIGALI)]);
+    let mut regions = BTreeSet::new();
+    for _ in 0..800 {
+        world.pass(2 * SECOND);
+        at = at.offset_m(40.0, 25.0);
+        behind.push_front(RegionId::at(at));
+        behind.truncate(6);
+        world.at(at).unwrap();
+        let region = world.driver.listing(me()).unwrap().region;
+        assert!(behind.contains(&region), "at {at:?}");
+        regions.insert(region);
+    }
+    assert!(regions.len() > 2, "{regions:?}");
+    // Whoever was silent for too long is listed nowhere, and then where it is.
+    world.pass(90 * SECOND);
+    world.hear();
+    assert_eq!(world.driver.listing(me()), None);
+    world.at(at).unwrap();
+    assert_eq!(world.driver.listing(me()).unwrap().region, RegionId::at(at));
 }
 
 #[test]

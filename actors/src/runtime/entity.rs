@@ -12,10 +12,11 @@ use super::{
     recent::{self, Fingerprint, First, Known, Recent},
     relay::Outgoing,
     shard::ToShard,
+    verdict::{Curious, Verdict},
     watchers::{Follower, Update, Watchers},
 };
 use crate::{
-    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Refusal, Version,
+    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Refusal, Seen, Version,
     cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
     format,
@@ -54,11 +55,7 @@ pub(super) enum Message<D: Decider> {
         permit: Permit,
     },
     /// Something seen.
-    See {
-        sighting: D::Sighting,
-        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
-        permit: Permit,
-    },
+    See { sighting: D::Sighting, curious: Option<Curious>, permit: Permit },
     /// The deadline may have come.
     Tick,
     /// Somebody wants to follow it.
@@ -244,8 +241,11 @@ impl<D: Decider> Actor for Entity<D> {
         if is_admitted {
             awake.active_at = awake.birth.system.now();
         }
-        // Boxed, for ractor keeps the largest handler it might await inside every idle actor.
-        let outcome = Box::pin(awake.take(*message, &myself)).await;
+        let outcome = match awake.at_once(*message) {
+            None => Ok(()),
+            // Boxed, for ractor keeps the largest handler it might await inside every idle actor.
+            Some(left) => Box::pin(awake.take(left, &myself)).await,
+        };
         if is_admitted {
             awake.birth.waiting.n.fetch_sub(1, Ordering::AcqRel);
         }
@@ -253,12 +253,57 @@ impl<D: Decider> Actor for Entity<D> {
     }
 }
 
+/// What is left to do of a message, and may have to wait for the journal.
+enum Left<D: Decider> {
+    /// All of it.
+    Message(Message<D>),
+    /// Something was seen that makes the entity ask things of itself.
+    Asks { sighting: D::Sighting, seen: Seen<D::Command>, curious: Option<Curious>, permit: Permit },
+}
+
 impl<D: Decider> Awake<D> {
+    /// Takes in what is seen, unless something must be asked because of it. Most of what an entity is sent is
+    /// that, and needs no future.
+    fn at_once(&mut self, message: Message<D>) -> Option<Left<D>> {
+        let Message::See { sighting, curious, permit } = message else {
+            return Some(Left::Message(message));
+        };
+        let context = self.context(Principal::System);
+        let mut seen = self.state.see(&sighting, &context);
+        for sight in seen.passed_on.drain(..) {
+            self.birth.system.see(sight);
+        }
+        if !seen.asks.is_empty() {
+            return Some(Left::Asks { sighting, seen, curious, permit });
+        }
+        let verdict = self.seen(sighting, seen.refused);
+        drop(permit);
+        if let Some(curious) = curious {
+            curious.hear(verdict);
+        }
+        None
+    }
+
     async fn take(
         &mut self,
-        message: Message<D>,
+        left: Left<D>,
         myself: &ActorRef<Box<Message<D>>>,
     ) -> Result<(), Fall> {
+        let message = match left {
+            Left::Message(message) => message,
+            Left::Asks { sighting, seen, curious, permit } => {
+                for command in &seen.asks {
+                    // A refusal means that the sighting led to nothing; the next one may.
+                    self.ask(command, Principal::System, None).await?.ok();
+                }
+                let verdict = self.seen(sighting, seen.refused);
+                drop(permit);
+                if let Some(curious) = curious {
+                    curious.hear(verdict);
+                }
+                return Ok(());
+            }
+        };
         match message {
             Message::Ask { ask: Ask { command, by, id }, wish, reply, permit } => {
                 let print = Fingerprint::of(by, D::command_name(&command), &command, wish);
@@ -267,13 +312,8 @@ impl<D: Decider> Awake<D> {
                 // A caller that gave up will ask again.
                 reply.send(answer).ok();
             }
-            Message::See { sighting, reply, permit } => {
-                let seen = self.see(sighting).await?;
-                drop(permit);
-                if let Some(reply) = reply {
-                    reply.send(seen).ok();
-                }
-            }
+            // Taken in at once.
+            Message::See { .. } => {}
             Message::Tick => self.tick().await?,
             Message::Watch { follower, reply, permit } => {
                 self.birth.watchers.add(self.birth.id, follower);
@@ -545,18 +585,10 @@ impl<D: Decider> Awake<D> {
         });
     }
 
-    async fn see(&mut self, sighting: D::Sighting) -> Result<Result<(), Refusal>, Fall> {
-        let context = self.context(Principal::System);
-        let seen = self.state.see(&sighting, &context);
-        for sight in seen.passed_on {
-            self.birth.system.see(sight);
-        }
-        for command in &seen.asks {
-            // A refusal means that the sighting led to nothing; the next one may.
-            self.ask(command, Principal::System, None).await?.ok();
-        }
-        if let Some(refusal) = seen.refused {
-            return Ok(Err(refusal));
+    /// Tells all who follow it of what was seen, unless it was refused.
+    fn seen(&mut self, sighting: D::Sighting, refused: Option<Refusal>) -> Verdict {
+        if let Some(refusal) = refused {
+            return Err(refusal);
         }
         self.follow_listing();
         // What was seen usually moves a deadline further away, and then the alarm may ring early.
@@ -571,7 +603,7 @@ impl<D: Decider> Awake<D> {
             self.birth.watchers.tell(&self.birth.system, self.birth.id, tell);
         }
         self.publish(Vec::new());
-        Ok(Ok(()))
+        Ok(())
     }
 
     async fn tick(&mut self) -> Result<(), Fall> {

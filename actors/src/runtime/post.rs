@@ -1,7 +1,7 @@
 //! Writes to other nodes: one queue for each, bundled as they come; calls that are answered, streams
 //! that are followed, and what only needs its latest word.
 
-use super::System;
+use super::{System, verdict::Curious};
 use crate::{
     EntityKey, Refusal,
     cluster::{
@@ -72,11 +72,9 @@ struct Outbox {
 
 #[derive(Debug, Default)]
 struct Conflated {
-    sights: BTreeMap<EntityKey, (SightBytes, Option<SightReply>)>,
+    sights: BTreeMap<EntityKey, (SightBytes, Option<Curious>)>,
     listed: BTreeMap<(u64, EntityKey), ListedBytes>,
 }
-
-type SightReply = oneshot::Sender<Result<(), Refusal>>;
 
 #[derive(Debug)]
 struct Call {
@@ -168,15 +166,15 @@ impl Post {
         system: &System,
         to: Incarnation,
         sight: SightBytes,
-        reply: Option<SightReply>,
+        curious: Option<Curious>,
     ) {
         let outbox = self.outbox(system, to);
         let mut conflated = lock(&outbox.conflated);
         if conflated.sights.len() < CONFLATED_MAX || conflated.sights.contains_key(&sight.entity) {
-            let older = conflated.sights.insert(sight.entity, (sight, reply));
-            if let Some((_, Some(reply))) = older {
+            let older = conflated.sights.insert(sight.entity, (sight, curious));
+            if let Some((_, Some(curious))) = older {
                 // What is superseded was as good as seen.
-                reply.send(Ok(())).ok();
+                curious.hear(Ok(()));
             }
             outbox.has_conflated.notify_one();
         }
@@ -388,7 +386,7 @@ fn flush(system: &System, to: Incarnation, outbox: &Outbox) {
     while !sights.is_empty() {
         let rest = sights.split_off(sights.len().min(CONFLATED_PAGE));
         let page = mem::replace(&mut sights, rest);
-        let (page, replies): (Vec<_>, Vec<_>) = page.into_iter().unzip();
+        let (page, curious): (Vec<_>, Vec<_>) = page.into_iter().unzip();
         let Some(first) = page.first() else { continue };
         let (shard, system) = (first.entity.shard(), system.clone());
         system.clone().spawn(async move {
@@ -400,9 +398,11 @@ fn flush(system: &System, to: Incarnation, outbox: &Outbox) {
                 Outcome::Reply(Reply::Seen(refused)) => refused.into_iter().collect(),
                 Outcome::Reply(_) | Outcome::Lost | Outcome::Full => HashMap::new(),
             };
-            for (place, reply) in (0..).zip(replies) {
+            for (place, curious) in (0..).zip(curious) {
                 let seen = refused.remove(&place).map_or(Ok(()), Err);
-                reply.map(|reply| reply.send(seen));
+                if let Some(curious) = curious {
+                    curious.hear(seen);
+                }
             }
         });
     }

@@ -9,7 +9,8 @@ use super::{
     key,
     membership::{Membership, Place},
     post::Outcome,
-    watchers::{Sender, Update, Updates, Watching},
+    verdict::Curious,
+    watchers::{Sender, Update, Updates, Wants, Watching},
 };
 use crate::{
     Card, Decider, EntityKey, Listing, Refusal, Version,
@@ -24,7 +25,7 @@ use crate::{
 };
 use protocol::ShardId;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 /// How long one try may take, for the message or its answer may have been lost. A second try while
 /// the first one is still at work is answered together with it.
@@ -126,6 +127,7 @@ impl System {
         &self,
         at: At,
         id: D::Id,
+        wants: Wants,
         until: Instant,
     ) -> Heard<Watching<D>> {
         let Some(membership) = self.membership() else { return Ok(None) };
@@ -133,7 +135,9 @@ impl System {
         let (mut to, updates) = Updates::channel(self.0.settings.watch_queue_max);
         let stream =
             membership.post.follow(at.owner, entity, move |update| pass_on::<D>(&mut to, &update));
-        let heard = self.hear_from(at, &Request::Watch { entity, stream }, until).await;
+        let changes_only = wants == Wants::Changes;
+        let request = Request::Watch { entity, stream, changes_only };
+        let heard = self.hear_from(at, &request, until).await;
         let state = match heard {
             Ok(Some(Reply::State(Ok(state)))) => decoded(&state),
             Ok(Some(Reply::State(Err(refusal)))) | Err(refusal) => Err(refusal),
@@ -181,11 +185,11 @@ impl System {
         owner: Incarnation,
         id: D::Id,
         sighting: &D::Sighting,
-        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+        curious: Option<Curious>,
     ) {
         let Some(membership) = self.membership() else { return };
         let sight = SightBytes { entity: key::<D>(id), bytes: envelope::encode(sighting) };
-        membership.post.show(self, owner, sight, reply);
+        membership.post.show(self, owner, sight, curious);
     }
 
     /// Lets an entity see something once its shard has moved: what comes meanwhile need not come again. Of
@@ -194,13 +198,13 @@ impl System {
         &self,
         id: D::Id,
         sighting: D::Sighting,
-        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+        curious: Option<Curious>,
     ) {
         let system = self.clone();
         self.spawn(async move {
             let until = Instant::now() + MOVING_MAX;
             if system.seat(key::<D>(id).shard(), until).await.is_ok() {
-                system.show::<D>(id, sighting, reply);
+                system.show::<D>(id, sighting, curious);
             }
         });
     }

@@ -6,7 +6,7 @@ use super::{
     publisher::{Interest, Published},
     remote::encoded,
     shard::Instruction,
-    watchers::Follower,
+    watchers::{Follower, Wants},
 };
 use crate::{
     EntityKey, Format, Refusal, Tell,
@@ -132,8 +132,9 @@ async fn answer(system: System, asked: Asked, request: Request) {
         Request::Read(entity) => {
             by_kind!(entity.kind, D => read::<D>(&system, asked, entity).await)
         }
-        Request::Watch { entity, stream } => {
-            by_kind!(entity.kind, D => watch::<D>(&system, asked, entity, stream).await)
+        Request::Watch { entity, stream, changes_only } => {
+            let wants = if changes_only { Wants::Changes } else { Wants::Everything };
+            by_kind!(entity.kind, D => watch::<D>(&system, asked, entity, stream, wants).await)
         }
     };
     membership.post.reply(&system, from, asked.call, &reply);
@@ -203,7 +204,13 @@ async fn read<D: Hosted>(system: &System, asked: Asked, entity: EntityKey) -> Re
 }
 
 /// Answers with the state; what becomes of it is told by whoever knows first: the entity itself.
-async fn watch<D: Hosted>(system: &System, asked: Asked, entity: EntityKey, stream: u64) -> Reply {
+async fn watch<D: Hosted>(
+    system: &System,
+    asked: Asked,
+    entity: EntityKey,
+    stream: u64,
+    wants: Wants,
+) -> Reply {
     let Some(membership) = system.membership() else { return Reply::Later };
     let to = asked.from;
     membership.forwarding.begin(to, stream);
@@ -211,7 +218,7 @@ async fn watch<D: Hosted>(system: &System, asked: Asked, entity: EntityKey, stre
         if let Err(elsewhere) = asked.is_served_here(system).await {
             break elsewhere;
         }
-        let follower = Follower::There { to, stream };
+        let follower = Follower::There { to, stream, wants };
         match system.follow_here::<D>(D::Id::from_uuid(entity.id), follower, asked.until).await {
             Ok(Some((version, state))) => return Reply::State(Ok(encoded(version, &*state))),
             Ok(None) => tokio::time::sleep(BREATHER).await,

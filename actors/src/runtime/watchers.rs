@@ -78,21 +78,36 @@ pub(super) type Sender<D> = mpsc::Sender<Update<D>>;
 #[derive(Debug)]
 pub(super) enum Follower<D: Decider> {
     /// To somebody on this node.
-    Here(Sender<D>),
+    Here { to: Sender<D>, wants: Wants },
     /// To another node, under the number it gave.
-    There { to: Incarnation, stream: u64 },
+    There { to: Incarnation, stream: u64, wants: Wants },
+}
+
+/// What a follower is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Changes, and what is seen.
+    Everything,
+    /// Changes only: most of what happens to a driver is that it is seen, and its own session knows that.
+    Changes,
 }
 
 impl<D: Decider> Follower<D> {
+    /// Has it a use for this?
+    fn wants(&self, update: &Update<D>) -> bool {
+        let (Self::Here { wants, .. } | Self::There { wants, .. }) = self;
+        *wants == Wants::Everything || !matches!(update, Update::Seen(_))
+    }
+
     /// Tells it; does it want to hear more? Whoever is full does not, unless it is of a sighting, which the
     /// next one supersedes.
     fn tell(&mut self, system: &System, update: &Update<D>) -> bool {
         match self {
-            Self::Here(to) => match to.try_send(update.clone()) {
+            Self::Here { to, .. } => match to.try_send(update.clone()) {
                 Ok(()) => true,
                 Err(error) => error.is_full() && matches!(update, Update::Seen(_)),
             },
-            Self::There { to, stream } => {
+            Self::There { to, stream, .. } => {
                 system.forward(*to, *stream, || remote::update_bytes(update))
             }
         }
@@ -100,17 +115,17 @@ impl<D: Decider> Follower<D> {
 
     fn is_gone(&self, system: &System) -> bool {
         match self {
-            Self::Here(to) => to.is_closed(),
-            Self::There { to, stream } => !system.is_forwarded(*to, *stream),
+            Self::Here { to, .. } => to.is_closed(),
+            Self::There { to, stream, .. } => !system.is_forwarded(*to, *stream),
         }
     }
 
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::There { to, stream }, Self::There { to: them, stream: theirs }) => {
+            (Self::There { to, stream, .. }, Self::There { to: them, stream: theirs, .. }) => {
                 to == them && stream == theirs
             }
-            (Self::Here(_), _) | (_, Self::Here(_)) => false,
+            (Self::Here { .. }, _) | (_, Self::Here { .. }) => false,
         }
     }
 }
@@ -145,7 +160,7 @@ impl<D: Decider> Watchers<D> {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(followers) = by_id.get_mut(&id) else { return };
         let update = make();
-        followers.retain_mut(|follower| follower.tell(system, &update));
+        followers.retain_mut(|follower| !follower.wants(&update) || follower.tell(system, &update));
         if followers.is_empty() {
             by_id.remove(&id);
         }
@@ -155,7 +170,7 @@ impl<D: Decider> Watchers<D> {
     pub(super) fn clear(&self, system: &System) {
         let all = std::mem::take(&mut *self.by_id.lock().unwrap_or_else(PoisonError::into_inner));
         for follower in all.into_values().flatten() {
-            if let Follower::There { to, stream } = follower {
+            if let Follower::There { to, stream, .. } = follower {
                 system.end_forwarding(to, stream);
             }
         }

@@ -1,6 +1,6 @@
 //! What a session follows: itself, its jobs, its topics, and how each is shown.
 
-use super::{BUSY_MS, Deed, Flow, POSITIONS_MAX, Session, regional::Regional};
+use super::{BUSY_MS, Deed, Flow, Session, regional::Regional};
 use crate::gateway::{
     follow::{self, Change, Follow},
     translate::{self, Subject, not_found},
@@ -34,9 +34,10 @@ impl Session {
     }
 
     pub(super) fn open(&mut self, key: EntityKey, after: Duration) {
+        let Some(by) = self.identity.map(|identity| identity.principal) else { return };
         let follow = self.follows.iter().find(|follow| follow.key == key);
         let known = follow.filter(|it| it.wants.own).and_then(|it| it.known);
-        let opening = follow::open(self.gate.system.clone(), key, after, known);
+        let opening = follow::open(self.gate.system.clone(), key, by, after, known);
         self.doing.push(opening.map(move |opened| Deed::Opened(key, opened)).boxed());
     }
 
@@ -124,7 +125,7 @@ impl Session {
     /// opened is still being opened.
     pub(super) fn doing_max(&self) -> usize {
         let limits = &self.gate.session;
-        usize::from(limits.inflight_max) + usize::from(POSITIONS_MAX) + limits.topics_max
+        usize::from(limits.inflight_max) + limits.topics_max
     }
 
     pub(super) fn unsubscribe(&mut self, by: Principal, topic: &Topic) {

@@ -1,9 +1,6 @@
 //! What a session hears: frames, and the wishes in them.
 
-use super::{
-    BUSY_MS, Deed, End, Entering, Flow, POSITIONS_MAX, Session, close, lanes::Said,
-    suspended::GoingOn,
-};
+use super::{BUSY_MS, Deed, End, Entering, Flow, Session, close, lanes::Said, suspended::GoingOn};
 use crate::{
     auth::{Identity, unauthenticated},
     gateway::{
@@ -13,7 +10,7 @@ use crate::{
     },
 };
 use actors::{
-    EntityKey, Sight,
+    EntityKey, Refusal, Sight,
     driver::{Driver, Sighting},
 };
 use futures_util::FutureExt;
@@ -143,7 +140,7 @@ impl Session {
                 self.command(by, id, wish)
             }
             ClientFrame::Position(position) => {
-                count_frame("position");
+                self.gate.n_positions.increment(1);
                 self.position(by, position)
             }
             ClientFrame::Ack { n } => {
@@ -313,13 +310,18 @@ impl Session {
 
     pub(super) fn pass_on(&mut self, id: DriverId, position: Position) {
         let sighting = Sighting::At(position);
-        let is_told = Instant::now() < self.tell_position_at;
-        if is_told || self.n_positions >= POSITIONS_MAX {
-            return self.gate.system.see(Sight::Driver(id, sighting));
+        let objections = self.objections.get_or_insert_default();
+        self.gate.system.see_or_object::<Driver>(id, sighting, objections);
+    }
+
+    /// Tells the client what is wrong with a position, now and then.
+    pub(super) fn objected(&mut self, refusal: Refusal) -> Flow {
+        let now = Instant::now();
+        if now < self.tell_position_at {
+            return Ok(());
         }
-        self.n_positions += 1;
-        let seen = self.gate.system.see_and_tell::<Driver>(id, sighting).map(Deed::Placed);
-        self.doing.push(seen.boxed());
+        self.tell_position_at = now + POSITION_TOLD_EVERY;
+        self.refuse(refusal.into())
     }
 
     pub(super) fn command(&mut self, by: Principal, id: CommandId, wish: Wish) -> Flow {
@@ -412,17 +414,6 @@ impl Session {
                 Ok(())
             }
             Deed::Fed(feed) => self.fed(feed),
-            Deed::Placed(thought) => {
-                self.n_positions -= 1;
-                let now = Instant::now();
-                match thought {
-                    Err(refusal) if now >= self.tell_position_at => {
-                        self.tell_position_at = now + POSITION_TOLD_EVERY;
-                        self.refuse(refusal.into())
-                    }
-                    Ok(()) | Err(_) => Ok(()),
-                }
-            }
             Deed::Seen => Ok(()),
         }
     }

@@ -38,3 +38,5 @@ mod stream;
 mod survival;
 #[path = "gateway/upgrade.rs"]
 mod upgrade;
+#[path = "gateway/why.rs"]
+mod why;

@@ -188,8 +188,9 @@ impl Search {
     pub fn decide(&self, command: &Command, asked: &Asked) -> Result<Decision, Refusal> {
         match command {
             Command::Propose { round, candidates } => self.propose(*round, candidates, asked),
-            Command::OfferRefused { offer } => {
-                Ok(self.close_if_open(*offer, asked, |offer| Event::OfferRefused { offer }))
+            Command::OfferRefused { offer, why } => {
+                let why = why.clone();
+                Ok(self.close_if_open(*offer, asked, |offer| Event::OfferRefused { offer, why }))
             }
             Command::OfferSeen { offer } => Ok(Decision::from(match self.offer(*offer) {
                 Some(open) if open.status < OfferStatus::Seen => {
@@ -273,7 +274,7 @@ impl Search {
             return Err(Refusal::NotEligible("this driver had it and gave it up".into()));
         }
         let mut events = self.withdraw_all(None);
-        events.push(self.offer_to(driver, 0, 0, false, force, asked));
+        events.push(self.offer_to(driver, None, 0, false, force, asked));
         Ok(Decision::from(events))
     }
 
@@ -344,7 +345,7 @@ impl Search {
                     slots: Vec::new(),
                 });
             }
-            Event::OfferRefused { offer } => {
+            Event::OfferRefused { offer, .. } => {
                 self.n_refused += 1;
                 if let Some(open) = self.end(*offer, OfferStatus::Withdrawn) {
                     self.rest(open.driver);
@@ -382,8 +383,9 @@ impl Search {
     /// What drivers must be told about `event`. `self` is the search before it.
     pub fn effects(&self, terms: &Terms, event: &Event) -> Option<Effect> {
         match event {
-            Event::OfferMade { offer, driver, eta_s, expires_at, consent, force } => {
-                let refused = Tell::job(terms.job, Command::OfferRefused { offer: *offer });
+            Event::OfferMade { offer, driver, eta_s, expires_at, consent, force, .. } => {
+                let refused = Command::OfferRefused { offer: *offer, why: None };
+                let refused = Tell::job(terms.job, refused);
                 let offer = Offer {
                     id: *offer,
                     job: terms.job,
@@ -520,8 +522,8 @@ impl Search {
             if is_wanted && chosen.len() < self.n_wanted(asked.policy).into() {
                 chosen.push(candidate.driver);
                 let nth = events.len() as u32;
-                let Candidate { driver, eta_s, .. } = *candidate;
-                events.push(self.offer_to(driver, eta_s, nth, consent, false, asked));
+                let driver = candidate.driver;
+                events.push(self.offer_to(driver, Some(candidate), nth, consent, false, asked));
             }
         }
         Ok(Decision::from(events))
@@ -679,7 +681,7 @@ impl Search {
     fn offer_to(
         &self,
         driver: DriverId,
-        eta_s: u32,
+        proposed: Option<&Candidate>,
         nth: u32,
         consent: bool,
         force: bool,
@@ -688,10 +690,12 @@ impl Search {
         Event::OfferMade {
             offer: OfferId::of(asked.job, self.n_offers + nth),
             driver,
-            eta_s,
+            eta_s: proposed.map_or(0, |it| it.eta_s),
             expires_at: self.expiry(asked.policy, asked.now),
             consent,
             force,
+            distance_m: proposed.map(|it| it.distance_m),
+            cost_ms: proposed.map(|it| it.cost_ms),
         }
     }
 

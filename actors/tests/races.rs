@@ -75,8 +75,12 @@ impl Stage {
         else {
             return;
         };
-        let candidates =
-            drivers.iter().map(|driver| Candidate { driver: *driver, eta_s: 60, distance_m: 400 });
+        let candidates = drivers.iter().map(|driver| Candidate {
+            driver: *driver,
+            eta_s: 60,
+            distance_m: 400,
+            cost_ms: 0,
+        });
         let command =
             search::Command::Propose { round: card.round, candidates: candidates.collect() };
         let tell = Tell::job(JobId::Order(order), command);

@@ -95,4 +95,7 @@ pub struct Candidate {
     pub eta_s: u32,
     /// To the pickup, in metres.
     pub distance_m: u32,
+    /// What the pair costs, in milliseconds of travel.
+    #[serde(default)]
+    pub cost_ms: u32,
 }

@@ -97,7 +97,7 @@ fn status_of(code: Code) -> StatusCode {
 
 /// Who asks; without a valid token nobody does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caller(Principal);
+pub(super) struct Caller(pub(super) Principal);
 
 impl FromRequestParts<Arc<Gate>> for Caller {
     type Rejection = Answered;
@@ -188,7 +188,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 }
 
 /// The id in the path; text that is none names nothing.
-fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
+pub(super) fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
     text.parse().map_err(|_| not_found(text))
 }
 

@@ -471,7 +471,7 @@ const GOODS_BACK: &[OrderStatus] = &[
 fn propose(round: u32, drivers: &[u64]) -> Command {
     let candidates = drivers
         .iter()
-        .map(|n| Candidate { driver: nth(*n), eta_s: 120, distance_m: 800 })
+        .map(|n| Candidate { driver: nth(*n), eta_s: 120, distance_m: 800, cost_ms: 0 })
         .collect();
     Command::Search(Heard::Propose { round, candidates })
 }

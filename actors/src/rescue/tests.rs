@@ -177,7 +177,8 @@ impl World {
         let Some(Card::Search(card)) = self.rescue.listing(id()).map(|listing| listing.card) else {
             panic!("nobody is looked for");
         };
-        let candidates = vec![Candidate { driver: d(n), eta_s: 240, distance_m: 1_500 }];
+        let candidates =
+            vec![Candidate { driver: d(n), eta_s: 240, distance_m: 1_500, cost_ms: 0 }];
         self.search(Search::Propose { round: card.round, candidates }).unwrap();
         self.open_offer(n).expect("the driver is offered it")
     }
@@ -697,7 +698,7 @@ fn a_driver_who_gave_it_up_is_not_offered_it_again() {
     world.yes(by(1), Command::Cancel { reason: why() });
     let Some(Card::Search(card)) = world.rescue.listing(id()).map(|it| it.card) else { panic!() };
     assert!(card.excluded.contains(&d(1)));
-    let candidates = vec![Candidate { driver: d(1), eta_s: 1, distance_m: 1 }];
+    let candidates = vec![Candidate { driver: d(1), eta_s: 1, distance_m: 1, cost_ms: 0 }];
     assert_eq!(world.search(Search::Propose { round: card.round, candidates }), Ok(vec![]));
     let (driver, force) = (d(1), false);
     let assign = Command::Assign { driver, force, reason: why() };
@@ -905,7 +906,8 @@ impl World {
                 let Some(Card::Search(card)) = self.rescue.listing(id()).map(|it| it.card) else {
                     return Ok(());
                 };
-                let candidates = vec![Candidate { driver: d(*n), eta_s: 60, distance_m: 500 }];
+                let candidates =
+                    vec![Candidate { driver: d(*n), eta_s: 60, distance_m: 500, cost_ms: 0 }];
                 let round = card.round;
                 (system, Command::Search(Search::Propose { round, candidates }))
             }
@@ -914,7 +916,7 @@ impl World {
                 (
                     system,
                     Command::Search(match answer {
-                        OfferAnswer::Refused => Search::OfferRefused { offer },
+                        OfferAnswer::Refused => Search::OfferRefused { offer, why: None },
                         OfferAnswer::Seen => Search::OfferSeen { offer },
                         OfferAnswer::Declined => Search::OfferDeclined { offer },
                         OfferAnswer::Accepted => {

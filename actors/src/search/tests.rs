@@ -108,7 +108,7 @@ fn job() -> JobId {
 }
 
 fn candidate(n: u64) -> Candidate {
-    Candidate { driver: DriverId::nth(n), eta_s: 60, distance_m: 400 }
+    Candidate { driver: DriverId::nth(n), eta_s: 60, distance_m: 400, cost_ms: 0 }
 }
 
 fn made(event: &Event) -> Option<OfferId> {
@@ -190,11 +190,11 @@ fn a_driver_who_could_not_be_reserved_costs_no_attempt() {
     let mut hunt = Hunt::with(policy, None);
     for n in 1..=3 {
         let offers = hunt.propose(&[n]);
-        hunt.hear(&Command::OfferRefused { offer: offers[0] }).unwrap();
+        hunt.hear(&Command::OfferRefused { offer: offers[0], why: None }).unwrap();
         assert!(!hunt.is_exhausted);
     }
     let offers = hunt.propose(&[4]);
-    hunt.hear(&Command::OfferRefused { offer: offers[0] }).unwrap();
+    hunt.hear(&Command::OfferRefused { offer: offers[0], why: None }).unwrap();
     assert!(hunt.is_exhausted, "but it does not go on for ever");
 }
 
@@ -389,7 +389,7 @@ proptest! {
                     hunt.search.decide(&Command::OfferDeclined { offer }, &hunt.asked())
                 }),
                 Word::Refuse(nth) => pick(nth).map(|(offer, _)| {
-                    hunt.search.decide(&Command::OfferRefused { offer }, &hunt.asked())
+                    hunt.search.decide(&Command::OfferRefused { offer, why: None }, &hunt.asked())
                 }),
                 Word::Claim(n) => {
                     let command = Command::Claim { driver: driver(n), slots: vec![1] };
@@ -425,7 +425,7 @@ proptest! {
                 }
                 let end = match event {
                     Event::OfferClosed { offer, status, .. } => Some((*offer, *status)),
-                    Event::OfferRefused { offer } => Some((*offer, OfferStatus::Withdrawn)),
+                    Event::OfferRefused { offer, .. } => Some((*offer, OfferStatus::Withdrawn)),
                     Event::Opened { .. }
                     | Event::TierOpened { .. }
                     | Event::FeedOpened { .. }

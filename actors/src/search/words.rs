@@ -21,6 +21,9 @@ pub enum Command {
     OfferRefused {
         /** Which. */
         offer: OfferId,
+        /** Why not, in words. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The device has, or shows, the offer.
     OfferSeen {
@@ -127,11 +130,20 @@ pub enum Event {
         consent: bool,
         /** Even if the driver is full or resting (dispatcher). */
         force: bool,
+        /** To the pickup, in metres; absent where a person chose the driver. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        distance_m: Option<u32>,
+        /** What the pair costs, in milliseconds of travel; absent where a person chose the driver. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_ms: Option<u32>,
     },
     /// The driver could not be reserved; the offer never reached a person.
     OfferRefused {
         /** Which. */
         offer: OfferId,
+        /** Why not, in words. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The driver's device shows it.
     OfferSeen {

@@ -87,7 +87,7 @@ fn nobody_drives_themselves() {
     let mut play = Play::placed(ride());
     let me = DriverId(rider().0);
     let round = play.round();
-    let candidates = vec![Candidate { driver: me, eta_s: 1, distance_m: 1 }];
+    let candidates = vec![Candidate { driver: me, eta_s: 1, distance_m: 1, cost_ms: 0 }];
     play.yes(SYSTEM, Command::Search(Heard::Propose { round, candidates }));
     assert_eq!(play.order.offers(), []);
     let assign = Command::Assign { driver: me, force: true, reason: "why not".to_owned() };

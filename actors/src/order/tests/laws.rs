@@ -105,7 +105,8 @@ fn offers_end_once_and_in_time(play: &Play) {
         if let SearchEvent::OfferConfirmed { offer, expires_at, .. } = event {
             made.get_mut(offer).unwrap().expires_at = *expires_at;
         }
-        if let SearchEvent::OfferRefused { offer } | SearchEvent::OfferClosed { offer, .. } = event
+        if let SearchEvent::OfferRefused { offer, .. } | SearchEvent::OfferClosed { offer, .. } =
+            event
         {
             let offer = made.get_mut(offer).expect("it was made");
             assert!(!offer.is_over, "it ended twice");

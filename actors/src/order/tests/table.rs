@@ -18,7 +18,8 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
             }
         });
     let (reason, proofs) = ("because".to_owned(), vec![photo()]);
-    let candidates = (1..=3).map(|n| Candidate { driver: nth(n), eta_s: 60, distance_m: 500 });
+    let candidates =
+        (1..=3).map(|n| Candidate { driver: nth(n), eta_s: 60, distance_m: 500, cost_ms: 0 });
     vec![
         Command::Place(Box::new(ride())),
         Command::ConfirmPayment { amount: 2_000 },
@@ -76,7 +77,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Postpone {},
         Command::Tick {},
         Command::Search(Heard::Propose { round, candidates: candidates.collect() }),
-        Command::Search(Heard::OfferRefused { offer }),
+        Command::Search(Heard::OfferRefused { offer, why: None }),
         Command::Search(Heard::OfferSeen { offer }),
         Command::Search(Heard::OfferAccepted { offer, driver: holder, slots: vec![0] }),
         Command::Search(Heard::OfferDeclined { offer }),

@@ -29,9 +29,9 @@ pub use command::{Command, Placement};
 pub use event::{Alert, Event};
 
 use crate::{
-    Claim, Context, Decider, Effect, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow, driver,
-    rider,
-    search::{Asked, Assignment, Search, Terms},
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow,
+    driver, rider,
+    search::{Asked, Assignment, Chosen, Search, Terms},
 };
 use fulfilment::Fulfilment;
 use protocol::{
@@ -284,6 +284,10 @@ impl Decider for Order {
         Some(Duration::from_mins(minutes))
     }
 
+    fn command_format(command: &Command) -> Format {
+        if matches!(command, Command::Reassign { .. }) { Format(2) } else { Format::FIRST }
+    }
+
     fn command_name(command: &Command) -> &'static str {
         command.into()
     }
@@ -350,8 +354,13 @@ impl Life {
                 let decision = self.search.reject(*offer, &self.asked(around))?;
                 Ok(self.searched(decision, around))
             }
-            Command::Assign { driver, force, reason } => {
-                self.assign(*driver, *force, reason, around)
+            Command::Assign { driver, force, reason, against } => {
+                let (driver, force) = (*driver, *force);
+                self.assign(&Chosen { driver, force, reason, against }, around)
+            }
+            Command::Reassign { driver, force, reason, against } => {
+                let (driver, force) = (*driver, *force);
+                self.reassign(&Chosen { driver, force, reason, against }, around)
             }
             Command::Unassign { reason } => self.unassign(reason, around),
             Command::ExtendSearch {} => self.extend_search(around),

@@ -25,7 +25,8 @@ pub use crate::search::Sighting;
 pub use words::{Command, Event, Request};
 
 use crate::{
-    Card, Claim, Context, Decider, Effect, Kind, Listing, Refusal, Seen, Tell, ViewRow, driver,
+    Card, Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow,
+    driver,
     listing::RegionId,
     rider,
     search::{Assignment, Search, Terms},
@@ -41,6 +42,8 @@ use std::time::Duration;
 
 /// How long a dispatcher has to look at a call before the rules alone decide what it needs.
 const TRIAGE_MAX: Duration = Duration::from_secs(60);
+/// What it takes to know that a dispatcher chose a driver.
+const CHOSEN: Format = Format(2);
 /// How long a rescue that is over stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 
@@ -206,6 +209,14 @@ impl Decider for Rescue {
         is_over.then_some(IDLE_MAX)
     }
 
+    fn event_format(event: &Event) -> Format {
+        if matches!(event, Event::DriverChosen { .. }) { CHOSEN } else { Format::FIRST }
+    }
+
+    fn command_format(command: &Command) -> Format {
+        if matches!(command, Command::Reassign { .. }) { CHOSEN } else { Format::FIRST }
+    }
+
     fn command_name(command: &Command) -> &'static str {
         command.into()
     }
@@ -218,6 +229,7 @@ impl Decider for Rescue {
             | Event::Located { .. }
             | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
+            | Event::DriverChosen { .. }
             | Event::Accepted { .. }
             | Event::DriverReleased { .. }
             | Event::Detached { .. }
@@ -265,6 +277,11 @@ impl Rescue {
         })
     }
 
+    /// What its driver must bring; `None` if it was never requested.
+    pub fn wants(&self) -> Option<&Needs> {
+        self.case.as_ref().map(|case| &case.needs)
+    }
+
     /// Does `driver` work on it, or hold an offer of it?
     pub fn concerns(&self, driver: DriverId) -> bool {
         self.case.as_ref().is_some_and(|case| {
@@ -299,7 +316,8 @@ impl Case {
 
     fn evolve(&mut self, event: &Event) {
         match event {
-            Event::Requested { .. } | Event::IncidentOpened { .. } => {}
+            Event::Requested { .. } | Event::IncidentOpened { .. } | Event::DriverChosen { .. } => {
+            }
             Event::Located { place, accuracy_m, .. } => {
                 self.request.at = place.clone();
                 self.request.accuracy_m = *accuracy_m;
@@ -430,6 +448,7 @@ impl Case {
             | Event::Located { .. }
             | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
+            | Event::DriverChosen { .. }
             | Event::Departed { .. }
             | Event::Arrived { .. }
             | Event::AssistStarted { .. }

@@ -19,6 +19,7 @@ pub use words::{Candidate, Command, Event, Side, Sighting};
 use crate::{Claim, Effect, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
 use protocol::{
     DriverId, JobId, Money, OfferId, OfferStatus, Place, Point, RiderId, Timestamp,
+    trace::WhyNot,
     view::{Offer, OfferView, WorkKind},
     work::{Needs, OfferPolicy},
 };
@@ -49,6 +50,28 @@ pub struct Asked<'a> {
     pub assignment: Option<&'a Assignment>,
     /// When.
     pub now: Timestamp,
+}
+
+/// Whom a dispatcher chose for a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen<'a> {
+    /// Whom.
+    pub driver: DriverId,
+    /// Does the dispatcher insist?
+    pub force: bool,
+    /// Why.
+    pub reason: &'a str,
+    /// What speaks against it, as far as that is known outside the job.
+    pub against: &'a [WhyNot],
+}
+
+/// What a search answers to a dispatcher.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// To be journaled in order; nothing, if the driver has been chosen already.
+    pub events: Vec<Event>,
+    /// What spoke against it, and was overruled.
+    pub bypassed: Vec<WhyNot>,
 }
 
 /// What a search answers: what happens to it, and what that means for the job.
@@ -258,24 +281,33 @@ impl Search {
         }))
     }
 
-    /// A dispatcher gives the job to `driver`, without asking; all other offers are taken back. The
-    /// driver's actor still has the last word, unless `force` is given.
-    pub fn assign(
-        &self,
-        driver: DriverId,
-        force: bool,
-        asked: &Asked,
-    ) -> Result<Decision, Refusal> {
+    /// A dispatcher gives the job to a driver, without asking; all other offers are taken back. The
+    /// driver's actor still has the last word: what is known of it may have changed.
+    pub fn assign(&self, chosen: &Chosen, asked: &Asked) -> Result<Given, Refusal> {
+        let Chosen { driver, force, reason, against } = *chosen;
         if self.open.iter().any(|open| open.driver == driver && !open.consent) {
-            return Ok(Decision::from(Vec::new()));
+            return Ok(Given { events: Vec::new(), bypassed: Vec::new() });
         }
-        is_someone_else(driver, asked.rider)?;
-        if !force && self.excluded.contains(&driver) {
-            return Err(Refusal::NotEligible("this driver had it and gave it up".into()));
+        if force && reason.trim().is_empty() {
+            return Err(Refusal::invalid("reason", "forcing needs one"));
+        }
+        let is_same_person = is_someone_else(driver, asked.rider).is_err();
+        let known = [
+            is_same_person.then_some(WhyNot::SamePerson),
+            self.excluded.contains(&driver).then_some(WhyNot::Excluded),
+        ];
+        let mut all: Vec<WhyNot> =
+            known.into_iter().flatten().chain(against.iter().copied()).collect();
+        all.sort_unstable();
+        all.dedup();
+        let (bypassed, standing): (Vec<WhyNot>, Vec<WhyNot>) =
+            all.into_iter().partition(|why| force && why.may_be_overruled());
+        if !standing.is_empty() {
+            return Err(Refusal::Unfit(standing));
         }
         let mut events = self.withdraw_all(None);
         events.push(self.offer_to(driver, None, 0, false, force, asked));
-        Ok(Decision::from(events))
+        Ok(Given { events, bypassed })
     }
 
     /// Does what is due: closes offers, opens tiers, gives up. Nothing, if nothing is.

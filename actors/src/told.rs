@@ -43,8 +43,9 @@ impl Telling {
             self.policy = Some(placement.policy);
         } else if let E::Search(event) = event {
             self.search(at, event);
-        } else if let E::DriverChosen { driver, by, reason, .. } = event {
-            self.steps.push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
+        } else if let E::DriverChosen { driver, by, reason, bypassed, .. } = event {
+            let (driver, bypassed) = (Some(*driver), bypassed.clone());
+            self.steps.push(Step { driver, bypassed, ..step(at, what).by(*by, reason) });
         } else if let E::DriverGone { driver, by, reason, .. } = event {
             self.steps.push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
         } else if let E::Assigned(by) | E::CustodyPassed(by) = event {
@@ -65,7 +66,15 @@ impl Telling {
             E::Accepted { assignment, .. } => {
                 self.steps.push(Step { driver: Some(assignment.driver), ..step(at, what) });
             }
-            E::DriverReleased { driver, reason, .. } | E::Detached { driver, reason, .. } => {
+            E::DriverChosen { driver, by, reason, bypassed, .. } => {
+                let (driver, bypassed) = (Some(*driver), bypassed.clone());
+                self.steps.push(Step { driver, bypassed, ..step(at, what).by(*by, reason) });
+            }
+            E::DriverReleased { driver, reason, by: Some(by), .. } => {
+                self.steps.push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
+            }
+            E::DriverReleased { driver, reason, by: None, .. }
+            | E::Detached { driver, reason, .. } => {
                 let reason = Some(reason.clone());
                 self.steps.push(Step { driver: Some(*driver), reason, ..step(at, what) });
             }

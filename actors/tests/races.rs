@@ -322,8 +322,12 @@ async fn accept_and_a_dispatchers_assignment_at_once_give_one_driver() {
         }
         let order = stage.place(n, OfferPolicy::Sequential).await;
         let offer = stage.offer(order, crew[0]).await;
-        let assign =
-            order::Command::Assign { driver: crew[1], force: false, reason: "nearer".to_owned() };
+        let assign = order::Command::Assign {
+            driver: crew[1],
+            force: false,
+            reason: "nearer".to_owned(),
+            against: Vec::new(),
+        };
         let (_, _) = tokio::join!(
             stage.driver(crew[0], Principal::Driver(crew[0]), accept(offer)),
             stage.order(order, Principal::Dispatcher, assign),

@@ -70,6 +70,37 @@ pub enum WhyNot {
     TooManyDrivers,
 }
 
+impl WhyNot {
+    /// May a dispatcher who says why overrule it? What would only be refused later, or harm somebody, may not
+    /// be.
+    pub fn may_be_overruled(self) -> bool {
+        match self {
+            Self::OnBreak
+            | Self::Leaving
+            | Self::NoPosition
+            | Self::HasOffer
+            | Self::NoRoom
+            | Self::NotTheOne
+            | Self::Vehicle
+            | Self::Capacity
+            | Self::Skill
+            | Self::Excluded
+            | Self::Destination
+            | Self::TooFar
+            | Self::Outranked
+            | Self::Taken
+            | Self::Held
+            | Self::TooManyDrivers => true,
+            Self::Blocked
+            | Self::OffDuty
+            | Self::Unreachable
+            | Self::HasIt
+            | Self::ChangingJobs
+            | Self::SamePerson => false,
+        }
+    }
+}
+
 /// What a round made of one job.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,

@@ -363,7 +363,7 @@ pub enum OrderAction {
     Assign {
         /** To whom. */
         driver: DriverId,
-        /** Even if excluded or full. */
+        /** Even if something speaks against it that may be overruled: excluded, full, resting, unsuitable. */
         #[serde(default)]
         force: bool,
         /** Why. */
@@ -372,6 +372,16 @@ pub enum OrderAction {
     },
     /// A dispatcher takes it from its driver.
     Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver and gives it to this one.
+    Reassign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if something speaks against it. */
+        #[serde(default)]
+        force: bool,
         /** Why. */
         reason: String,
     },
@@ -612,7 +622,7 @@ pub enum RescueAction {
     Assign {
         /** To whom. */
         driver: DriverId,
-        /** Even if excluded or full. */
+        /** Even if something speaks against it that may be overruled: excluded, full, resting, unsuitable. */
         #[serde(default)]
         force: bool,
         /** Why. */
@@ -621,6 +631,16 @@ pub enum RescueAction {
     },
     /// A dispatcher takes it from its driver.
     Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver and gives it to this one.
+    Reassign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if something speaks against it. */
+        #[serde(default)]
+        force: bool,
         /** Why. */
         reason: String,
     },

@@ -69,6 +69,7 @@ fn of_rescue(command: &str, by: Principal) -> bool {
                 | "confirm_fixed"
                 | "assign"
                 | "unassign"
+                | "reassign"
                 | "arrive"
                 | "escalate"
                 | "cancel"

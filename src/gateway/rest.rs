@@ -8,7 +8,10 @@ use super::{
     translate::{self, command_id, command_id_of, invalid, not_found},
 };
 use crate::auth::{Identity, unauthenticated};
-use actors::{EntityKey, Kind, Version, journal::ViewQuery};
+use actors::{
+    EntityKey, Kind, Version,
+    journal::{Recorded, ViewQuery},
+};
 use axum::{
     Json,
     extract::{
@@ -355,6 +358,53 @@ pub(super) struct HistoryRow {
     at: Timestamp,
     /// Its name.
     event: String,
+    /// Whose doing it was, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// About which driver, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver: Option<String>,
+    /// Why, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// What spoke against it, and was overruled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bypassed: Vec<String>,
+}
+
+impl HistoryRow {
+    /// Of what an event says, what tells who did what to whom, and why.
+    fn of(kind: Kind, recorded: Recorded) -> Self {
+        let Recorded { version, at, event } = recorded;
+        // One that only a newer build can read has a name all the same.
+        let said = event.to_json(kind).ok().map(innermost).unwrap_or_default();
+        let text = |field: &str| {
+            let value = said.get(field)?;
+            // A principal with an id is a map of its role to it.
+            let value = value.as_object().and_then(|map| map.values().next()).unwrap_or(value);
+            value.as_str().filter(|it| !it.is_empty()).map(str::to_owned)
+        };
+        let bypassed = said.get("bypassed").and_then(serde_json::Value::as_array);
+        let bypassed = bypassed.into_iter().flatten().filter_map(|it| it.as_str());
+        Self {
+            version: version.0,
+            at,
+            by: text("by"),
+            driver: text("driver"),
+            reason: text("reason"),
+            bypassed: bypassed.map(str::to_owned).collect(),
+            event: event.name,
+        }
+    }
+}
+
+/// What is inside the names of an event: a map of one entry, or of one in another.
+fn innermost(event: serde_json::Value) -> serde_json::Value {
+    let only = event.as_object().filter(|map| map.len() == 1).and_then(|map| map.values().next());
+    match only.filter(|it| it.is_object()).cloned() {
+        Some(inner) => innermost(inner),
+        None => event,
+    }
 }
 
 /// Which part of a history.
@@ -621,7 +671,7 @@ pub(super) async fn show_actor(
     Ok(Json(gate.translator.whole(key).await?).into_response())
 }
 
-/// What happened to one actor, oldest first. Staff only.
+/// What happened to one actor, oldest first: its audit, with who did what and why. Staff only.
 #[utoipa::path(
     get, path = "/v1/actors/{id}/history", tag = "actors", security(("bearer" = [])),
     params(("id" = String, Path, description = "any id in display form"), HistoryQuery),
@@ -653,12 +703,7 @@ pub(super) async fn actor_history(
     if history.is_empty() && after == Version(0) {
         return Err(not_found(&id).into());
     }
-    let rows = history.into_iter().map(|recorded| HistoryRow {
-        version: recorded.version.0,
-        at: recorded.at,
-        event: recorded.event.name,
-    });
-    Ok(Json(rows.collect()))
+    Ok(Json(history.into_iter().map(|recorded| HistoryRow::of(key.kind, recorded)).collect()))
 }
 
 /// Gives an actor that fell again and again, and was set aside (`quarantined`), another chance. Does

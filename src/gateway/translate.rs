@@ -21,6 +21,7 @@ use protocol::{
     Principal, Refused, RescueId, RevocationId, RiderId, Timestamp,
     changes::Changed,
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
+    trace::WhyNot,
     view::{DriverView, Position, WorkKind},
     work::{
         DriverAction, Handoff, NewOrder, NewRescue, OrderAction, OrderKind, RescueAction,
@@ -65,7 +66,7 @@ impl Translator {
             }
             Wish::RequestRescue(rescue) => self.request(*rescue, by, id),
             Wish::Rescue { id: to, action } => {
-                Ok(Tell::Rescue { to, command: self.rescue_command(action).await? })
+                Ok(Tell::Rescue { to, command: self.rescue_command(to, action).await? })
             }
             Wish::Driver { id: to, action } => {
                 let to = driver_meant(to, by).ok_or_else(|| invalid("id", "which driver?"))?;
@@ -214,8 +215,12 @@ impl Translator {
             OrderAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
             OrderAction::RejectOffer { offer } => C::RejectOffer { offer },
             OrderAction::Assign { driver, force, reason } => {
-                self.check_driver(driver).await?;
-                C::Assign { driver, force, reason }
+                let against = self.against(driver, JobId::Order(to)).await?;
+                C::Assign { driver, force, reason, against }
+            }
+            OrderAction::Reassign { driver, force, reason } => {
+                let against = self.against(driver, JobId::Order(to)).await?;
+                C::Reassign { driver, force, reason, against }
             }
             OrderAction::Unassign { reason } => C::Unassign { reason },
             OrderAction::ExtendSearch {} => C::ExtendSearch {},
@@ -261,11 +266,41 @@ impl Translator {
         })
     }
 
-    async fn rescue_command(&self, action: RescueAction) -> Result<rescue::Command, Refused> {
-        if let RescueAction::Assign { driver, .. } = action {
-            self.check_driver(driver).await?;
+    async fn rescue_command(
+        &self,
+        to: RescueId,
+        action: RescueAction,
+    ) -> Result<rescue::Command, Refused> {
+        let against = if let RescueAction::Assign { driver, .. }
+        | RescueAction::Reassign { driver, .. } = action
+        {
+            self.against(driver, JobId::Rescue(to)).await?
+        } else {
+            Vec::new()
+        };
+        rescue_command(action, against, &self.area)
+    }
+
+    /// What speaks against giving a job to a driver, as far as the driver's own state says. Nobody can be
+    /// sent whom nobody has ever heard of.
+    async fn against(&self, driver: DriverId, job: JobId) -> Result<Vec<WhyNot>, Refused> {
+        let (version, state) = self.system.read::<Driver>(driver).await?;
+        if version == Version(0) {
+            return Err(not_found(&driver.to_string()));
         }
-        rescue_command(action, &self.area)
+        let now = self.system.now();
+        let against = match job {
+            JobId::Order(id) => {
+                let (_, order) = self.system.read::<Order>(id).await?;
+                order.wants().map(|(work, needs)| state.against(job, work, needs, now))
+            }
+            JobId::Rescue(id) => {
+                let (_, rescue) = self.system.read::<Rescue>(id).await?;
+                rescue.wants().map(|needs| state.against(job, WorkKind::Rescue, needs, now))
+            }
+        };
+        // A job that does not exist says so itself.
+        Ok(against.unwrap_or_default())
     }
 
     /// Nobody can be sent whom nobody has ever heard of.
@@ -728,7 +763,11 @@ pub(crate) fn actor_view<D: Decider>(
     }
 }
 
-fn rescue_command(action: RescueAction, area: &Area) -> Result<rescue::Command, Refused> {
+fn rescue_command(
+    action: RescueAction,
+    against: Vec<WhyNot>,
+    area: &Area,
+) -> Result<rescue::Command, Refused> {
     use rescue::Command as C;
     Ok(match action {
         RescueAction::Locate { at, accuracy_m } => {
@@ -739,8 +778,13 @@ fn rescue_command(action: RescueAction, area: &Area) -> Result<rescue::Command, 
         RescueAction::Triage { needs } => C::Triage { needs },
         RescueAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
         RescueAction::RejectOffer { offer } => C::RejectOffer { offer },
-        RescueAction::Assign { driver, force, reason } => C::Assign { driver, force, reason },
+        RescueAction::Assign { driver, force, reason } => {
+            C::Assign { driver, force, reason, against }
+        }
         RescueAction::Unassign { reason } => C::Unassign { reason },
+        RescueAction::Reassign { driver, force, reason } => {
+            C::Reassign { driver, force, reason, against }
+        }
         RescueAction::Depart {} => C::Depart {},
         RescueAction::Arrive {} => C::Arrive {},
         RescueAction::BeginAssist {} => C::BeginAssist {},

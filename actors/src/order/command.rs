@@ -3,6 +3,7 @@
 use crate::{policy::JobPolicy, search};
 use protocol::{
     DriverId, Fare, MerchantId, OfferId, OrderId, Place, RiderId, Timestamp,
+    trace::WhyNot,
     work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Proof, ProofKind},
 };
 use serde::{Deserialize, Serialize};
@@ -110,15 +111,30 @@ pub enum Command {
     Assign {
         /** To whom. */
         driver: DriverId,
-        /** Even if excluded or full. */
+        /** Even if something speaks against it. */
         force: bool,
         /** Why. */
         reason: String,
+        /** What speaks against it, as far as the driver's own state says. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        against: Vec<WhyNot>,
     },
     /// A dispatcher takes it from its driver.
     Unassign {
         /** Why. */
         reason: String,
+    },
+    /// A dispatcher takes it from its driver and gives it to this one.
+    Reassign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if something speaks against it. */
+        force: bool,
+        /** Why. */
+        reason: String,
+        /** What speaks against it, as far as the driver's own state says. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        against: Vec<WhyNot>,
     },
     /// Nobody was found by asking: ask again.
     ExtendSearch {},

@@ -4,7 +4,8 @@
 use super::{command::Placement, fulfilment};
 use crate::search::{self, Assignment};
 use protocol::{
-    DriverId, Fare, OrderId, OrderStatus, Place, Principal, Role, Timestamp, work::Proof,
+    DriverId, Fare, OrderId, OrderStatus, Place, Principal, Role, Timestamp, trace::WhyNot,
+    work::Proof,
 };
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,9 @@ pub enum Event {
         reason: String,
         /** When. */
         at: Timestamp,
+        /** What spoke against it, and was overruled. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bypassed: Vec<WhyNot>,
     },
     /// It has a driver.
     Assigned(Assignment),

@@ -4,7 +4,8 @@ use super::{Event, Life, Order, work};
 use crate::{Card, Listing, Posting, ViewRow, listing::RegionId};
 use protocol::{
     DriverId, JobId, Money, OrderId, OrderStatus, Principal, RiderId,
-    view::{Mark, OfferView, OrderView},
+    view::{Mark, OfferView, OrderView, WorkKind},
+    work::Needs,
 };
 
 impl Order {
@@ -58,6 +59,12 @@ impl Order {
             | Principal::System => false,
         };
         is_asked || life.relation(reader) != 0
+    }
+
+    /// What it does to a driver's slots, and what its driver must bring; `None` before it is placed.
+    pub fn wants(&self) -> Option<(WorkKind, &Needs)> {
+        let placement = &self.0.as_ref()?.placement;
+        Some((work(placement.kind), &placement.needs))
     }
 
     /// Where it is in its life; `None` before it is placed.

@@ -114,6 +114,7 @@ pub const TABLE: &[Row] = &[
     row("reject_offer", ANY, &[Searching], RIDER | DISPATCHER),
     row("assign", ANY, &[Searching, JobFeed], DISPATCHER),
     row("unassign", ANY, TO_PICKUP, DISPATCHER),
+    row("reassign", ANY, TO_PICKUP, DISPATCHER),
     row("extend_search", ANY, &[JobFeed], RIDER | MERCHANT | DISPATCHER),
     // It is the rider who would have to go there.
     row("collect_instead", COMMERCE, &[JobFeed], RIDER | DISPATCHER),

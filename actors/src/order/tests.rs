@@ -15,6 +15,7 @@ use crate::{
 };
 use protocol::{
     Currency, Fare, FareLine, MerchantId, OfferId, OfferStatus, Point, RiderId,
+    trace::WhyNot,
     view::Position,
     work::{CancelDecision, Handoff, Needs, OfferPolicy, PaymentTiming, Proof, ProofKind},
 };

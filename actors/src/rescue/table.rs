@@ -13,11 +13,18 @@ pub const fn allowed(status: RescueStatus) -> &'static [&'static str] {
         RescueStatus::Searching => {
             &["confirm_offer", "reject_offer", "assign", "cancel", "cancel_safety", "fail"]
         }
-        RescueStatus::Accepted => {
-            &["depart", "arrive", "contacted", "unassign", "cancel", "cancel_safety", "fail"]
-        }
+        RescueStatus::Accepted => &[
+            "depart",
+            "arrive",
+            "contacted",
+            "unassign",
+            "reassign",
+            "cancel",
+            "cancel_safety",
+            "fail",
+        ],
         RescueStatus::EnRoute => {
-            &["arrive", "contacted", "unassign", "cancel", "cancel_safety", "fail"]
+            &["arrive", "contacted", "unassign", "reassign", "cancel", "cancel_safety", "fail"]
         }
         RescueStatus::OnScene => {
             &["begin_assist", "load", "escalate", "contacted", "no_show", "cancel_safety", "fail"]

@@ -8,6 +8,7 @@ use crate::{
 use proptest::prelude::*;
 use protocol::{
     Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, Place, Point, Principal, RiderId,
+    trace::WhyNot,
     view::Position,
     work::{Issue, OfferPolicy, Proof, ProofKind, Severity, VehicleKind},
 };
@@ -288,9 +289,16 @@ fn command(name: &str) -> (Principal, Command) {
         "reject_offer" => (rider(), Command::RejectOffer { offer }),
         "assign" => {
             let force = false;
-            (Principal::Dispatcher, Command::Assign { driver: d(5), force, reason })
+            (
+                Principal::Dispatcher,
+                Command::Assign { driver: d(5), force, reason, against: Vec::new() },
+            )
         }
         "unassign" => (Principal::Dispatcher, Command::Unassign { reason }),
+        "reassign" => {
+            let (driver, force, against) = (d(5), false, Vec::new());
+            (Principal::Dispatcher, Command::Reassign { driver, force, reason, against })
+        }
         "depart" => (by(1), Command::Depart {}),
         "arrive" => (by(1), Command::Arrive {}),
         "begin_assist" => (by(1), Command::BeginAssist {}),
@@ -535,8 +543,8 @@ fn a_vague_call_waits_for_a_person_but_not_for_long() {
 fn nobody_rescues_oneself() {
     let mut world = World::in_status(RescueStatus::Searching);
     let (driver, force, reason) = (DriverId(RiderId::nth(1).0), true, why());
-    let assign = Command::Assign { driver, force, reason };
-    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::NotEligible(_))));
+    let assign = Command::Assign { driver, force, reason, against: Vec::new() };
+    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::Unfit(_))));
 }
 
 #[test]
@@ -701,8 +709,31 @@ fn a_driver_who_gave_it_up_is_not_offered_it_again() {
     let candidates = vec![Candidate { driver: d(1), eta_s: 1, distance_m: 1, cost_ms: 0 }];
     assert_eq!(world.search(Search::Propose { round: card.round, candidates }), Ok(vec![]));
     let (driver, force) = (d(1), false);
-    let assign = Command::Assign { driver, force, reason: why() };
-    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::NotEligible(_))));
+    let assign = Command::Assign { driver, force, reason: why(), against: Vec::new() };
+    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::Unfit(_))));
+}
+
+#[test]
+fn a_dispatcher_gives_it_to_another_driver_in_one_go() {
+    for status in [RescueStatus::Accepted, RescueStatus::EnRoute] {
+        let mut world = World::in_status(status);
+        world.told();
+        let reassign = |n, force, against: &[WhyNot]| Command::Reassign {
+            driver: d(n),
+            force,
+            reason: why(),
+            against: against.to_vec(),
+        };
+        let refused = world.ask(Principal::Dispatcher, reassign(2, false, &[WhyNot::Skill]));
+        assert_eq!(refused, Err(Refusal::Unfit(vec![WhyNot::Skill])));
+        assert_eq!(world.status(), status, "nothing has changed");
+        let events = world.ask(Principal::Dispatcher, reassign(2, true, &[WhyNot::Skill]));
+        let wanted =
+            ["driver_released", "driver_excluded", "search_opened", "driver_chosen", "offer_made"];
+        assert_eq!(events.unwrap(), wanted);
+        assert_eq!(world.told(), ["driver 1: end_job", "driver 2: reserve_offer"]);
+        assert_eq!(world.status(), RescueStatus::Searching);
+    }
 }
 
 #[test]
@@ -933,7 +964,10 @@ impl World {
             }
             Step::Assign(n, force) => {
                 let (driver, force) = (d(*n), *force);
-                (Principal::Dispatcher, Command::Assign { driver, force, reason: why() })
+                (
+                    Principal::Dispatcher,
+                    Command::Assign { driver, force, reason: why(), against: Vec::new() },
+                )
             }
             Step::Confirm(nth, true) => (rider(), Command::ConfirmOffer { offer: nth_offer(*nth) }),
             Step::Confirm(nth, false) => (rider(), Command::RejectOffer { offer: nth_offer(*nth) }),

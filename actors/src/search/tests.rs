@@ -397,7 +397,12 @@ proptest! {
                 }
                 // Once it has a driver, only a handover would assign; that is the job's affair.
                 Word::Assign(n, force) => (hunt.assignment.is_none() && hunt.search.is_open())
-                    .then(|| hunt.search.assign(driver(n), force, &hunt.asked())),
+                    .then(|| {
+                        let chosen =
+                            Chosen { driver: driver(n), force, reason: "why", against: &[] };
+                        let given = hunt.search.assign(&chosen, &hunt.asked())?;
+                        Ok(Decision::from(given.events))
+                    }),
                 Word::Wait(ms) => {
                     hunt.now = Timestamp(hunt.now.0 + ms);
                     Some(Ok(hunt.search.tick(&hunt.asked())))

@@ -29,12 +29,12 @@ use crate::{
     driver,
     listing::RegionId,
     rider,
-    search::{Assignment, Search, Terms},
+    search::{Assignment, CONTROLLED, Search, Terms},
 };
 use protocol::{
     DriverId, JobId, RescueId, RescueStatus, Timestamp,
     view::{Mark, RescueView, WorkKind},
-    work::Needs,
+    work::{Needs, Priority},
 };
 use serde::{Deserialize, Serialize};
 use sight::Soft;
@@ -42,8 +42,6 @@ use std::time::Duration;
 
 /// How long a dispatcher has to look at a call before the rules alone decide what it needs.
 const TRIAGE_MAX: Duration = Duration::from_secs(60);
-/// What it takes to know that a dispatcher chose a driver.
-const CHOSEN: Format = Format(2);
 /// How long a rescue that is over stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 
@@ -83,6 +81,8 @@ struct Case {
     outcome: Option<String>,
     fee: i64,
     stars: Option<u8>,
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    priority: Priority,
 }
 
 /// How a rescue does against the time it may take.
@@ -151,10 +151,12 @@ impl Decider for Rescue {
     }
 
     fn listing(&self, id: RescueId) -> Option<Listing> {
-        let Case { request, search, needs, .. } = self.case.as_deref()?;
+        let Case { request, search, needs, priority, .. } = self.case.as_deref()?;
         let at = request.at.at;
         let job = JobId::Rescue(id);
-        let card = search.card(job, WorkKind::Rescue, request.rider, at, needs, &request.policy)?;
+        let mut card =
+            search.card(job, WorkKind::Rescue, request.rider, at, needs, &request.policy)?;
+        card.priority = *priority;
         Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
     }
 
@@ -210,11 +212,24 @@ impl Decider for Rescue {
     }
 
     fn event_format(event: &Event) -> Format {
-        if matches!(event, Event::DriverChosen { .. }) { CHOSEN } else { Format::FIRST }
+        if let Event::Search(event) = event {
+            event.format()
+        } else if let Event::DriverChosen { .. } | Event::PrioritySet { .. } = event {
+            CONTROLLED
+        } else {
+            Format::FIRST
+        }
     }
 
     fn command_format(command: &Command) -> Format {
-        if matches!(command, Command::Reassign { .. }) { CHOSEN } else { Format::FIRST }
+        let is_new = matches!(
+            command,
+            Command::Reassign { .. }
+                | Command::Hold { .. }
+                | Command::Resume { .. }
+                | Command::SetPriority { .. }
+        );
+        if is_new { CONTROLLED } else { Format::FIRST }
     }
 
     fn command_name(command: &Command) -> &'static str {
@@ -230,6 +245,7 @@ impl Decider for Rescue {
             | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
             | Event::DriverChosen { .. }
+            | Event::PrioritySet { .. }
             | Event::Accepted { .. }
             | Event::DriverReleased { .. }
             | Event::Detached { .. }
@@ -270,6 +286,8 @@ impl Rescue {
             at: case.request.at.clone(),
             dropoff: case.request.dropoff.clone(),
             fare: case.request.fare.clone(),
+            held: case.search.is_held(),
+            priority: case.priority,
             offers: case.search.offers().collect(),
             outcome: case.outcome.clone(),
             requested_at: case.requested_at,
@@ -311,12 +329,17 @@ impl Case {
             outcome: None,
             fee: 0,
             stars: None,
+            priority: Priority::Normal,
         }
     }
 
     fn evolve(&mut self, event: &Event) {
         match event {
             Event::Requested { .. } | Event::IncidentOpened { .. } | Event::DriverChosen { .. } => {
+            }
+            Event::PrioritySet { at, priority, .. } => {
+                self.priority = *priority;
+                self.changed_at = *at;
             }
             Event::Located { place, accuracy_m, .. } => {
                 self.request.at = place.clone();
@@ -449,6 +472,7 @@ impl Case {
             | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
             | Event::DriverChosen { .. }
+            | Event::PrioritySet { .. }
             | Event::Departed { .. }
             | Event::Arrived { .. }
             | Event::AssistStarted { .. }

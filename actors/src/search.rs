@@ -14,14 +14,14 @@
 
 mod words;
 
-pub use words::{Candidate, Command, Event, Side, Sighting};
+pub use words::{CONTROLLED, Candidate, Command, Event, Side, Sighting};
 
 use crate::{Claim, Effect, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
 use protocol::{
-    DriverId, JobId, Money, OfferId, OfferStatus, Place, Point, RiderId, Timestamp,
+    DriverId, JobId, Money, OfferId, OfferStatus, Place, Point, Principal, RiderId, Timestamp,
     trace::WhyNot,
     view::{Offer, OfferView, WorkKind},
-    work::{Needs, OfferPolicy},
+    work::{Needs, OfferPolicy, Priority},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -174,6 +174,52 @@ enum Phase {
     Feed {
         until: Timestamp,
     },
+    /// What was left of it when a dispatcher stopped it.
+    Held {
+        opened_at: Timestamp,
+        left_ms: u64,
+        tier: u8,
+        next_tier_ms: Option<u64>,
+        only: Option<DriverId>,
+        is_feed: bool,
+    },
+}
+
+impl Phase {
+    fn held(self, at: Timestamp) -> Self {
+        let left_ms = |until: Timestamp| until.since(at).as_millis() as u64;
+        match self {
+            Self::Open { at: opened_at, until, tier, next_tier_at, only } => Self::Held {
+                opened_at,
+                left_ms: left_ms(until),
+                tier,
+                next_tier_ms: next_tier_at.map(left_ms),
+                only,
+                is_feed: false,
+            },
+            Self::Feed { until } => Self::Held {
+                opened_at: at,
+                left_ms: left_ms(until),
+                tier: 0,
+                next_tier_ms: None,
+                only: None,
+                is_feed: true,
+            },
+            Self::Held { .. } | Self::Closed => self,
+        }
+    }
+
+    fn resumed(self, at: Timestamp) -> Self {
+        let after = |ms: u64| at + Duration::from_millis(ms);
+        match self {
+            Self::Held { left_ms, is_feed: true, .. } => Self::Feed { until: after(left_ms) },
+            Self::Held { opened_at, left_ms, tier, next_tier_ms, only, is_feed: false } => {
+                let (until, next_tier_at) = (after(left_ms), next_tier_ms.map(after));
+                Self::Open { at: opened_at, until, tier, next_tier_at, only }
+            }
+            Self::Open { .. } | Self::Feed { .. } | Self::Closed => self,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -310,6 +356,24 @@ impl Search {
         Ok(Given { events, bypassed })
     }
 
+    /// Lets nobody be asked for a while: what is open is taken back. Nothing, if that is so already.
+    pub fn hold(&self, by: Principal, reason: &str, at: Timestamp) -> Vec<Event> {
+        match self.phase {
+            Phase::Open { .. } | Phase::Feed { .. } => {
+                let mut events = self.withdraw_all(None);
+                events.push(Event::Held { at, by, reason: reason.to_owned() });
+                events
+            }
+            Phase::Held { .. } | Phase::Closed => Vec::new(),
+        }
+    }
+
+    /// Goes on with what time was left. Nothing, if it is not held.
+    pub fn resume(&self, by: Principal, reason: &str, at: Timestamp) -> Vec<Event> {
+        let resumed = Event::Resumed { at, by, reason: reason.to_owned() };
+        self.is_held().then_some(resumed).into_iter().collect()
+    }
+
     /// Does what is due: closes offers, opens tiers, gives up. Nothing, if nothing is.
     pub fn tick(&self, asked: &Asked) -> Decision {
         let now = asked.now;
@@ -337,7 +401,7 @@ impl Search {
                 let next_tier_at = next_tier(tier, asked.policy, now);
                 events.push(Event::TierOpened { tier, next_tier_at });
             }
-            Phase::Open { .. } | Phase::Feed { .. } | Phase::Closed => {}
+            Phase::Open { .. } | Phase::Feed { .. } | Phase::Held { .. } | Phase::Closed => {}
         }
         self.unless_exhausted(events, asked)
     }
@@ -408,6 +472,8 @@ impl Search {
                 }
             }
             Event::Excluded { driver } => self.exclude(*driver),
+            Event::Held { at, .. } => self.phase = self.phase.held(*at),
+            Event::Resumed { at, .. } => self.phase = self.phase.resumed(*at),
             Event::Closed {} => self.phase = Phase::Closed,
         }
     }
@@ -451,6 +517,8 @@ impl Search {
             | Event::OfferSeen { .. }
             | Event::OfferConfirmed { .. }
             | Event::Excluded { .. }
+            | Event::Held { .. }
+            | Event::Resumed { .. }
             | Event::Closed {} => None,
         }
     }
@@ -458,7 +526,7 @@ impl Search {
     /// When [`Search::tick`] next has something to do.
     pub fn deadline(&self) -> Option<Timestamp> {
         let of_phase = match self.phase {
-            Phase::Closed => None,
+            Phase::Held { .. } | Phase::Closed => None,
             Phase::Open { until, next_tier_at, .. } => {
                 Some(next_tier_at.unwrap_or(until).min(until))
             }
@@ -497,6 +565,7 @@ impl Search {
             n_wanted: self.n_wanted(policy),
             excluded: self.excluded.iter().chain(&self.resting).copied().chain(holding).collect(),
             only,
+            priority: Priority::Normal,
         })
     }
 
@@ -519,7 +588,15 @@ impl Search {
     pub fn is_in_feed(&self) -> bool {
         match self.phase {
             Phase::Feed { .. } => true,
-            Phase::Open { .. } | Phase::Closed => false,
+            Phase::Open { .. } | Phase::Held { .. } | Phase::Closed => false,
+        }
+    }
+
+    /// Does a dispatcher let nobody be asked?
+    pub fn is_held(&self) -> bool {
+        match self.phase {
+            Phase::Held { .. } => true,
+            Phase::Open { .. } | Phase::Feed { .. } | Phase::Closed => false,
         }
     }
 
@@ -591,7 +668,7 @@ impl Search {
         }
         let is_in_feed = match self.phase {
             Phase::Feed { until } => asked.now < until,
-            Phase::Open { .. } | Phase::Closed => false,
+            Phase::Open { .. } | Phase::Held { .. } | Phase::Closed => false,
         };
         if !is_in_feed {
             return Err(Refusal::TooLate("it is not in the feed".into()));
@@ -735,7 +812,7 @@ impl Search {
     fn expiry(&self, policy: &JobPolicy, now: Timestamp) -> Timestamp {
         let until = match self.phase {
             Phase::Open { until, .. } | Phase::Feed { until } => until,
-            Phase::Closed => now + Duration::MAX,
+            Phase::Held { .. } | Phase::Closed => now + Duration::MAX,
         };
         (now + ms(policy.offer_ttl_ms)).min(until)
     }

@@ -46,6 +46,9 @@ impl Telling {
         } else if let E::DriverChosen { driver, by, reason, bypassed, .. } = event {
             let (driver, bypassed) = (Some(*driver), bypassed.clone());
             self.steps.push(Step { driver, bypassed, ..step(at, what).by(*by, reason) });
+        } else if let E::PrioritySet { priority, by, reason, .. } = event {
+            let what = format!("{what}: {priority}");
+            self.steps.push(step(at, &what).by(*by, reason));
         } else if let E::DriverGone { driver, by, reason, .. } = event {
             self.steps.push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
         } else if let E::Assigned(by) | E::CustodyPassed(by) = event {
@@ -69,6 +72,10 @@ impl Telling {
             E::DriverChosen { driver, by, reason, bypassed, .. } => {
                 let (driver, bypassed) = (Some(*driver), bypassed.clone());
                 self.steps.push(Step { driver, bypassed, ..step(at, what).by(*by, reason) });
+            }
+            E::PrioritySet { priority, by, reason, .. } => {
+                let what = format!("{what}: {priority}");
+                self.steps.push(step(at, &what).by(*by, reason));
             }
             E::DriverReleased { driver, reason, by: Some(by), .. } => {
                 self.steps.push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
@@ -121,6 +128,9 @@ impl Telling {
                 self.steps.push(step);
             }
             E::Closed {} => self.step(at, event, None),
+            E::Held { by, reason, .. } | E::Resumed { by, reason, .. } => {
+                self.steps.push(step(at, event.name()).by(*by, reason));
+            }
             E::OfferMade {
                 offer,
                 driver,

@@ -11,7 +11,7 @@ use matching::{
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp,
     view::WorkKind,
-    work::{Needs, OfferPolicy, Vehicle, VehicleKind},
+    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{hint::black_box, sync::Arc, time::Duration};
@@ -62,6 +62,7 @@ fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
             n_wanted: 1,
             excluded: vec![],
             only: None,
+            priority: Priority::Normal,
         })
         .collect()
 }

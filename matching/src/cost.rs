@@ -4,7 +4,7 @@ use crate::{
     DriverCard, SearchCard,
     router::{Speeds, Straight},
 };
-use protocol::Timestamp;
+use protocol::{Timestamp, work::Priority};
 use serde::{Deserialize, Serialize};
 
 /// How pairs are valued.
@@ -85,7 +85,8 @@ impl Settings {
     /// Is the driver near enough for how long the request has waited?
     pub(crate) fn is_good_enough(&self, search: &SearchCard, eta_ms: u32, now: Timestamp) -> bool {
         let age_ms = now.since(search.opened_at).as_millis();
-        u128::from(eta_ms)
-            <= u128::from(self.hold_ms) + age_ms.saturating_mul(u128::from(self.hold_per_age))
+        search.priority == Priority::Urgent
+            || u128::from(eta_ms)
+                <= u128::from(self.hold_ms) + age_ms.saturating_mul(u128::from(self.hold_per_age))
     }
 }

@@ -100,6 +100,46 @@ pub enum OfferPolicy {
     Feed,
 }
 
+/// What comes before what, where there are too few drivers.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Priority {
+    /// After everything else.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Before everything that is not.
+    High,
+    /// Before everything else, and nobody who fits is waited out for somebody better.
+    Urgent,
+}
+
+impl Priority {
+    /// Is it nothing to speak of?
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
 /// What a driver must bring.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -385,6 +425,25 @@ pub enum OrderAction {
         /** Why. */
         reason: String,
     },
+    /// A dispatcher lets nobody be asked for a while: open offers are taken back, and the time to find somebody
+    /// stands still.
+    Hold {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets drivers be asked again.
+    Resume {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// A dispatcher lets it come before others, or after them.
+    SetPriority {
+        /** Which. */
+        priority: Priority,
+        /** Why. */
+        reason: String,
+    },
     /// Nobody was found: look again for a while, from the feed.
     ExtendSearch {},
     /// Nobody was found: the rider collects it from the merchant.
@@ -641,6 +700,25 @@ pub enum RescueAction {
         /** Even if something speaks against it. */
         #[serde(default)]
         force: bool,
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets nobody be asked for a while: open offers are taken back, and the time to find somebody
+    /// stands still.
+    Hold {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets drivers be asked again.
+    Resume {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// A dispatcher lets it come before others, or after them.
+    SetPriority {
+        /** Which. */
+        priority: Priority,
         /** Why. */
         reason: String,
     },

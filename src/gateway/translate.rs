@@ -223,6 +223,9 @@ impl Translator {
                 C::Reassign { driver, force, reason, against }
             }
             OrderAction::Unassign { reason } => C::Unassign { reason },
+            OrderAction::Hold { reason } => C::Hold { reason },
+            OrderAction::Resume { reason } => C::Resume { reason },
+            OrderAction::SetPriority { priority, reason } => C::SetPriority { priority, reason },
             OrderAction::ExtendSearch {} => C::ExtendSearch {},
             OrderAction::CollectInstead {} => C::CollectInstead {},
             OrderAction::Depart {} => C::Depart {},
@@ -782,6 +785,9 @@ fn rescue_command(
             C::Assign { driver, force, reason, against }
         }
         RescueAction::Unassign { reason } => C::Unassign { reason },
+        RescueAction::Hold { reason } => C::Hold { reason },
+        RescueAction::Resume { reason } => C::Resume { reason },
+        RescueAction::SetPriority { priority, reason } => C::SetPriority { priority, reason },
         RescueAction::Reassign { driver, force, reason } => {
             C::Reassign { driver, force, reason, against }
         }

@@ -206,3 +206,76 @@ async fn a_ride_and_a_rescue_go_from_one_driver_to_another_in_one_go() {
     let trace = json_of(caller.get(&path).await).await;
     assert_eq!(trace["offers"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn a_held_ride_is_offered_to_nobody_until_it_goes_on() {
+    let node = node();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut near = on_duty(&node, 1, 50.0).await;
+    let mut waiting = Client::connect(&node, rider(9)).await;
+    let order = place_ride(&mut waiting).await;
+    let offer = hear_offer(&mut near).await;
+    let actions = format!("/v1/orders/{order}/actions");
+    let hold = json!({ "hold": { "reason": "wrong address" } });
+    assert_refused(Caller::new(&node, rider(9)).post(&actions, &hold).await, 403, "forbidden")
+        .await;
+    done(&staff, &actions, hold).await;
+    let ended = near.hear_push(|push| match push {
+        Push::OfferEnded { id, .. } => Some(id),
+        _ => None,
+    });
+    assert_eq!(ended.await, offer.id);
+    let shown = json_of(staff.get(&format!("/v1/orders/{order}")).await).await;
+    assert_eq!((&shown["held"], &shown["status"]), (&json!(true), &json!("searching")));
+
+    // Another driver comes, and many ticks pass.
+    let mut other = on_duty(&node, 2, 20.0).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let shown = json_of(staff.get(&format!("/v1/orders/{order}")).await).await;
+    assert_eq!(shown["offers"], json!([]));
+    done(&staff, &actions, json!({ "resume": { "reason": "corrected" } })).await;
+    assert_eq!(hear_offer(&mut other).await.job, JobId::Order(order));
+    let history = json_of(staff.get(&format!("/v1/actors/{order}/history")).await).await;
+    assert_eq!(event(&history, "search_held")["reason"], "wrong address");
+    assert_eq!(event(&history, "search_resumed")["by"], "dispatcher");
+}
+
+#[tokio::test]
+async fn of_two_who_wait_for_one_driver_the_one_that_matters_more_gets_it() {
+    let node = node();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut places = Vec::new();
+    for n in [8, 9] {
+        let me = Caller::new(&node, rider(n));
+        let mut order = ride();
+        // Never held for a better pair: who is first would get it.
+        order["policy"] = json!("sequential");
+        order["rider"] = json!(rider(n).to_string());
+        let placed = json_of(staff.post("/v1/orders", &order).await).await;
+        places.push(placed["actor"].as_str().unwrap().to_owned());
+        drop(me);
+    }
+    let actions = format!("/v1/orders/{}/actions", places[1]);
+    let high = json!({ "set_priority": { "priority": "high", "reason": "to a hospital" } });
+    done(&staff, &actions, high).await;
+    let shown = json_of(staff.get(&format!("/v1/orders/{}", places[1])).await).await;
+    assert_eq!(shown["priority"], "high");
+    let mut only = on_duty(&node, 1, 50.0).await;
+    let offer = hear_offer(&mut only).await;
+    assert_eq!(offer.job, JobId::Order(places[1].parse().unwrap()));
+    let history = json_of(staff.get(&format!("/v1/actors/{}/history", places[1])).await).await;
+    assert_eq!(event(&history, "priority_set")["reason"], "to a hospital");
+
+    let stranded = Caller::new(&node, rider(7));
+    let rescue = json!({ "issue": "flat_tyre", "at": ride()["stops"][0] });
+    let placed = json_of(stranded.post("/v1/rescues", &rescue).await).await;
+    let path = format!("/v1/rescues/{}", placed["actor"].as_str().unwrap());
+    for action in [
+        json!({ "set_priority": { "priority": "urgent", "reason": "a motorway" } }),
+        json!({ "hold": { "reason": "police first" } }),
+    ] {
+        done(&staff, &format!("{path}/actions"), action).await;
+    }
+    let shown = json_of(staff.get(&path).await).await;
+    assert_eq!((&shown["held"], &shown["priority"]), (&json!(true), &json!("urgent")));
+}

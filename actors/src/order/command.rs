@@ -4,7 +4,7 @@ use crate::{policy::JobPolicy, search};
 use protocol::{
     DriverId, Fare, MerchantId, OfferId, OrderId, Place, RiderId, Timestamp,
     trace::WhyNot,
-    work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Proof, ProofKind},
+    work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Priority, Proof, ProofKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +121,23 @@ pub enum Command {
     },
     /// A dispatcher takes it from its driver.
     Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets nobody be asked for a while.
+    Hold {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets drivers be asked again.
+    Resume {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets it come before others, or after them.
+    SetPriority {
+        /** Which. */
+        priority: Priority,
         /** Why. */
         reason: String,
     },

@@ -5,7 +5,11 @@ use crate::{
     Refusal,
     search::{self, Chosen, Decision, Given, Outcome},
 };
-use protocol::{DriverId, OrderStatus, Role, trace::WhyNot, work::OfferPolicy};
+use protocol::{
+    DriverId, OrderStatus, Role,
+    trace::WhyNot,
+    work::{OfferPolicy, Priority},
+};
 
 impl Life {
     /// What a region or a driver says about the search.
@@ -98,6 +102,27 @@ impl Life {
         }
         events.extend(after.assign(&Chosen { against: &against, ..*chosen }, around)?);
         Ok(events)
+    }
+
+    pub(super) fn hold(&self, reason: &str, around: &Around) -> Vec<Event> {
+        let held = self.search.hold(around.by, reason, around.now);
+        held.into_iter().map(Event::Search).collect()
+    }
+
+    pub(super) fn resume(&self, reason: &str, around: &Around) -> Vec<Event> {
+        let resumed = self.search.resume(around.by, reason, around.now);
+        resumed.into_iter().map(Event::Search).collect()
+    }
+
+    pub(super) fn set_priority(
+        &self,
+        priority: Priority,
+        reason: &str,
+        around: &Around,
+    ) -> Vec<Event> {
+        let (by, reason, at) = (around.by, reason.to_owned(), around.now);
+        let set = Event::PrioritySet { priority, by, reason, at };
+        (priority != self.priority).then_some(set).into_iter().collect()
     }
 
     pub(super) fn unassign(&self, reason: &str, around: &Around) -> Answer {
@@ -206,6 +231,8 @@ impl Life {
             | search::Event::OfferConfirmed { .. }
             | search::Event::OfferClosed { .. }
             | search::Event::Excluded { .. }
+            | search::Event::Held { .. }
+            | search::Event::Resumed { .. }
             | search::Event::Closed {} => {}
         }
     }

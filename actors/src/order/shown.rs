@@ -29,6 +29,8 @@ impl Order {
             fare: placement.fare.clone(),
             tip: tip.map(|amount| Money { amount, currency: placement.fare.currency }),
             policy: placement.policy.offer,
+            held: life.search.is_held(),
+            priority: life.priority,
             offers: match is_rider || reader.is_staff() {
                 true => life.search.offers().collect(),
                 false => Vec::new(),
@@ -101,6 +103,7 @@ impl Life {
             &placement.policy,
         )?;
         card.dropoff = Some(self.dropoff().at);
+        card.priority = self.priority;
         Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
     }
 

@@ -17,7 +17,9 @@ use protocol::{
     Currency, Fare, FareLine, MerchantId, OfferId, OfferStatus, Point, RiderId,
     trace::WhyNot,
     view::Position,
-    work::{CancelDecision, Handoff, Needs, OfferPolicy, PaymentTiming, Proof, ProofKind},
+    work::{
+        CancelDecision, Handoff, Needs, OfferPolicy, PaymentTiming, Priority, Proof, ProofKind,
+    },
 };
 
 const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };

@@ -1,9 +1,9 @@
 //! Who may do what to a rescue, and what follows.
 
-use super::{CHOSEN, Case, Command, Event, Request, Rescue, Sla, ms, table, triage};
+use super::{Case, Command, Event, Request, Rescue, Sla, ms, table, triage};
 use crate::{
     Context, Decider, Format, Refusal,
-    search::{self, Asked, Assignment, Chosen, Decision, Given, Outcome},
+    search::{self, Asked, Assignment, CONTROLLED, Chosen, Decision, Given, Outcome},
 };
 use protocol::{
     JobId, Place, Principal, RescueId, RescueStatus, Timestamp,
@@ -45,6 +45,19 @@ pub(super) fn decide(
             draft.assign(&Chosen { driver, force, reason, against })?;
         }
         Command::Unassign { reason } => draft.release(reason),
+        Command::Hold { reason } => {
+            let events = case.search.hold(context.by, reason, context.now);
+            draft.add_all(events);
+        }
+        Command::Resume { reason } => {
+            let events = case.search.resume(context.by, reason, context.now);
+            draft.add_all(events);
+        }
+        Command::SetPriority { priority, reason } if *priority != case.priority => {
+            let (at, by, reason) = (context.now, context.by, reason.clone());
+            draft.add(Event::PrioritySet { at, priority: *priority, by, reason });
+        }
+        Command::SetPriority { .. } => {}
         Command::Reassign { driver, force, reason, against } => {
             let (driver, force) = (*driver, *force);
             draft.reassign(&Chosen { driver, force, reason, against })?;
@@ -100,6 +113,9 @@ fn authorise(command: &Command, asker: Asker, by: Principal) -> Result<(), Refus
         | Command::Assign { .. }
         | Command::Unassign { .. }
         | Command::Reassign { .. }
+        | Command::Hold { .. }
+        | Command::Resume { .. }
+        | Command::SetPriority { .. }
         | Command::Fail { .. } => asker.is_staff,
         Command::Search(_) | Command::Tick {} => is_system,
         Command::Locate { .. }
@@ -312,7 +328,7 @@ impl Draft {
             stays.into_iter().chain(chosen.against.iter().copied()).collect();
         let chosen = Chosen { against: &against, ..*chosen };
         let Given { events, bypassed } = case.search.assign(&chosen, &self.asked(case))?;
-        if !events.is_empty() && self.writes >= CHOSEN {
+        if !events.is_empty() && self.writes >= CONTROLLED {
             let (driver, reason) = (chosen.driver, chosen.reason.to_owned());
             let (at, by) = (self.now, self.by);
             self.add(Event::DriverChosen { at, driver, by, reason, bypassed });

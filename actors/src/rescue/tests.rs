@@ -10,7 +10,7 @@ use protocol::{
     Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, Place, Point, Principal, RiderId,
     trace::WhyNot,
     view::Position,
-    work::{Issue, OfferPolicy, Proof, ProofKind, Severity, VehicleKind},
+    work::{Issue, OfferPolicy, Priority, Proof, ProofKind, Severity, VehicleKind},
 };
 use std::collections::BTreeSet;
 use strum::{IntoEnumIterator, VariantNames};
@@ -253,16 +253,22 @@ fn slots() -> Vec<u8> {
 
 /// MODEL section 5.3, by hand: what each status allows.
 const TABLE: [(RescueStatus, &str); 18] = [
-    (RescueStatus::Requested, "locate triage cancel"),
-    (RescueStatus::Searching, "confirm_offer reject_offer assign cancel"),
-    (RescueStatus::Accepted, "depart arrive contacted unassign cancel"),
-    (RescueStatus::EnRoute, "arrive contacted unassign cancel"),
+    (RescueStatus::Requested, "locate triage set_priority cancel"),
+    (
+        RescueStatus::Searching,
+        "confirm_offer reject_offer assign hold resume set_priority cancel",
+    ),
+    (RescueStatus::Accepted, "depart arrive contacted unassign reassign cancel"),
+    (RescueStatus::EnRoute, "arrive contacted unassign reassign cancel"),
     (RescueStatus::OnScene, "begin_assist load escalate contacted no_show"),
     (RescueStatus::Assisting, "load escalate fixed confirm_fixed"),
     (RescueStatus::Loading, "depart escalate"),
     (RescueStatus::InTransit, "arrive"),
     (RescueStatus::AtDropoff, "unload"),
-    (RescueStatus::Escalated, "confirm_offer reject_offer assign"),
+    (
+        RescueStatus::Escalated,
+        "confirm_offer reject_offer assign hold resume set_priority",
+    ),
     (RescueStatus::Completed, "rate"),
     (RescueStatus::RejectedOutOfArea, ""),
     (RescueStatus::NoDriver, ""),
@@ -295,6 +301,11 @@ fn command(name: &str) -> (Principal, Command) {
             )
         }
         "unassign" => (Principal::Dispatcher, Command::Unassign { reason }),
+        "hold" => (Principal::Dispatcher, Command::Hold { reason }),
+        "resume" => (Principal::Dispatcher, Command::Resume { reason }),
+        "set_priority" => {
+            (Principal::Dispatcher, Command::SetPriority { priority: Priority::High, reason })
+        }
         "reassign" => {
             let (driver, force, against) = (d(5), false, Vec::new());
             (Principal::Dispatcher, Command::Reassign { driver, force, reason, against })
@@ -1012,7 +1023,8 @@ impl World {
         if !is_looking {
             prop_assert_eq!(case.search.offers().len(), 0, "I-9: {}", status);
         }
-        let is_asking = is_looking && !case.search.is_in_feed();
+        let is_asking =
+            is_looking && !case.search.is_in_feed() && !case.search.is_held();
         prop_assert_eq!(self.rescue.listing(id()).is_some(), is_asking);
         let drivers: Vec<_> =
             case.driver.iter().chain(&case.attached).map(|it| it.driver).collect();

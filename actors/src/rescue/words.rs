@@ -7,7 +7,7 @@ use crate::{
 use protocol::{
     DriverId, Fare, OfferId, Place, Principal, RescueStatus, RiderId, Timestamp,
     trace::WhyNot,
-    work::{Issue, Needs, Proof, Severity, VehicleKind},
+    work::{Issue, Needs, Priority, Proof, Severity, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,23 @@ pub enum Command {
     },
     /// A dispatcher takes it from its driver.
     Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets nobody be asked for a while.
+    Hold {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets drivers be asked again.
+    Resume {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets it come before others, or after them.
+    SetPriority {
+        /** Which. */
+        priority: Priority,
         /** Why. */
         reason: String,
     },
@@ -224,6 +241,17 @@ pub enum Event {
         /** What spoke against it, and was overruled. */
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         bypassed: Vec<WhyNot>,
+    },
+    /// A dispatcher lets it come before others, or after them. Needs format 2.
+    PrioritySet {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        priority: Priority,
+        /** Who. */
+        by: Principal,
+        /** Why. */
+        reason: String,
     },
     /// Its driver was taken off it, and another one is looked for.
     DriverReleased {

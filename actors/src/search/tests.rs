@@ -302,6 +302,47 @@ fn closing_takes_back_what_is_open_and_only_once() {
     assert_eq!(hunt.search.deadline(), None);
 }
 
+#[test]
+fn a_held_search_asks_nobody_and_goes_on_with_the_time_that_was_left() {
+    let by = Principal::Dispatcher;
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    hunt.propose(&[1]);
+    hunt.now = Timestamp(hunt.now.0 + 5_000);
+    let (next_tier_ms, until_ms) = (15_000, 175_000);
+    let held = hunt.search.hold(by, "the rider phones", hunt.now);
+    assert!(matches!(held[..], [Event::OfferClosed { .. }, Event::Held { .. }]), "{held:?}");
+    hunt.take(Decision::from(held));
+    assert_eq!((hunt.card(), hunt.search.deadline()), (None, None));
+    assert!(hunt.search.hold(by, "again", hunt.now).is_empty(), "already so");
+    assert!(hunt.hear(&Command::Propose { round: 0, candidates: vec![candidate(2)] }).is_err());
+    // However long it takes.
+    assert_eq!(hunt.wait(3_600_000), []);
+
+    let resumed = hunt.search.resume(by, "", hunt.now);
+    hunt.take(Decision::from(resumed));
+    assert!(hunt.search.resume(by, "", hunt.now).is_empty(), "already so");
+    assert_eq!(hunt.search.deadline(), Some(Timestamp(hunt.now.0 + next_tier_ms)));
+    assert_eq!(hunt.propose(&[2]).len(), 1);
+    let end = Timestamp(hunt.now.0 + until_ms);
+    while !hunt.is_exhausted {
+        hunt.now = hunt.search.deadline().unwrap();
+        hunt.tick();
+    }
+    assert!(hunt.now <= end, "{:?} {end:?}", hunt.now);
+}
+
+#[test]
+fn a_held_feed_is_claimed_by_nobody() {
+    let mut hunt = Hunt::open(OfferPolicy::Feed);
+    let held = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
+    hunt.take(Decision::from(held));
+    let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0] };
+    assert!(matches!(hunt.hear(&claim), Err(Refusal::TooLate(_))));
+    let resumed = hunt.search.resume(Principal::Dispatcher, "", hunt.now);
+    hunt.take(Decision::from(resumed));
+    assert!(hunt.hear(&claim).is_ok());
+}
+
 /// What may be said to a search.
 #[derive(Debug, Clone)]
 enum Word {
@@ -313,6 +354,8 @@ enum Word {
     Refuse(prop::sample::Index),
     Claim(u64),
     Assign(u64, bool),
+    Hold,
+    Resume,
     Wait(u64),
     /// Time passes, and the timer is late.
     Doze(u64),
@@ -330,6 +373,8 @@ fn word() -> impl Strategy<Value = Word> {
         2 => index().prop_map(Word::Refuse),
         1 => (0..8_u64).prop_map(Word::Claim),
         1 => (0..8_u64, any::<bool>()).prop_map(|(n, force)| Word::Assign(n, force)),
+        1 => Just(Word::Hold),
+        1 => Just(Word::Resume),
         4 => prop_oneof![0..3_000_u64, 0..30_000_u64].prop_map(Word::Wait),
         1 => (0..30_000_u64).prop_map(Word::Doze),
         1 => Just(Word::Lose),
@@ -403,6 +448,14 @@ proptest! {
                         let given = hunt.search.assign(&chosen, &hunt.asked())?;
                         Ok(Decision::from(given.events))
                     }),
+                Word::Hold => {
+                    let events = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
+                    Some(Ok(Decision::from(events)))
+                }
+                Word::Resume => {
+                    let events = hunt.search.resume(Principal::Dispatcher, "why", hunt.now);
+                    Some(Ok(Decision::from(events)))
+                }
                 Word::Wait(ms) => {
                     hunt.now = Timestamp(hunt.now.0 + ms);
                     Some(Ok(hunt.search.tick(&hunt.asked())))
@@ -422,8 +475,10 @@ proptest! {
             for event in &decision.events {
                 let bytes = rmp_serde::to_vec_named(event).unwrap();
                 prop_assert_eq!(&rmp_serde::from_slice::<Event>(&bytes).unwrap(), event);
-                if let Event::OfferMade { offer, driver, force, .. } = event {
+                if let Event::OfferMade { offer, driver, force, consent, .. } = event {
                     prop_assert!(*force || !excluded.contains(driver));
+                    // Only a dispatcher still gives it to somebody.
+                    prop_assert!(!*consent || !before.search.is_held());
                     prop_assert_ne!(driver.0, RiderId::nth(1).0);
                     prop_assert!(offers.iter().all(|(old, _)| old != offer));
                     offers.push((*offer, *driver));
@@ -438,6 +493,8 @@ proptest! {
                     | Event::OfferSeen { .. }
                     | Event::OfferConfirmed { .. }
                     | Event::Excluded { .. }
+                    | Event::Held { .. }
+                    | Event::Resumed { .. }
                     | Event::Closed {} => None,
                 };
                 if let Some((offer, status)) = end {
@@ -452,7 +509,9 @@ proptest! {
             let n_open = hunt.search.offers().len();
             prop_assert_eq!(n_open + ends.len(), offers.len());
             prop_assert!(n_open == 0 || hunt.search.is_open());
-            prop_assert!(hunt.search.deadline().is_some() == hunt.search.is_open());
+            let waits = hunt.search.is_held() && n_open == 0;
+            prop_assert!(hunt.search.deadline().is_some() == (hunt.search.is_open() && !waits));
+            prop_assert!(!hunt.search.is_held() || hunt.card().is_none());
             let is_due = hunt.search.deadline().is_some_and(|at| at <= hunt.now);
             let ticked = hunt.search.tick(&hunt.asked());
             prop_assert_eq!(ticked != Decision::from(Vec::new()), is_due);

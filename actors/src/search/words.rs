@@ -2,8 +2,12 @@
 
 pub use matching::Candidate;
 
+use crate::Format;
 use protocol::{DriverId, OfferId, OfferStatus, Principal, Timestamp, view::Position};
 use serde::{Deserialize, Serialize};
+
+/// What it takes to know what dispatchers do.
+pub const CONTROLLED: Format = Format(2);
 
 /// What regions and drivers tell a job about its search. The asker is always the platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -176,6 +180,26 @@ pub enum Event {
         /** Who. */
         driver: DriverId,
     },
+    /// A dispatcher lets nobody be asked for a while, and the time stands still. Needs format 2.
+    #[strum(serialize = "search_held")]
+    Held {
+        /** When. */
+        at: Timestamp,
+        /** Who. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// It goes on. Needs format 2.
+    #[strum(serialize = "search_resumed")]
+    Resumed {
+        /** When. */
+        at: Timestamp,
+        /** Who. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
     /// Nobody is looked for any more.
     #[strum(serialize = "search_closed")]
     Closed {},
@@ -185,6 +209,23 @@ impl Event {
     /// Its name in lists and metrics.
     pub fn name(&self) -> &'static str {
         self.into()
+    }
+
+    /// What a build must know to read it.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Held { .. } | Self::Resumed { .. } => CONTROLLED,
+            Self::Opened { .. }
+            | Self::TierOpened { .. }
+            | Self::FeedOpened { .. }
+            | Self::OfferMade { .. }
+            | Self::OfferRefused { .. }
+            | Self::OfferSeen { .. }
+            | Self::OfferConfirmed { .. }
+            | Self::OfferClosed { .. }
+            | Self::Excluded { .. }
+            | Self::Closed {} => Format::FIRST,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use protocol::{
     DriverId, OrderId, Point, RiderId,
     trace::WhyNot,
     view::WorkKind,
-    work::{Needs, Vehicle, VehicleKind},
+    work::{Needs, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{collections::HashSet, sync::Arc};
@@ -50,6 +50,7 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
         n_wanted: 1,
         excluded: vec![],
         only: None,
+        priority: Priority::Normal,
     }
 }
 
@@ -339,6 +340,8 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
                 pickup: place(&mut random),
                 work: if random.random() { WorkKind::Ride } else { WorkKind::Delivery },
                 opened_at: NOW - std::time::Duration::from_secs(random.random_range(0..100)),
+                priority: [Priority::Normal, Priority::Low, Priority::Urgent]
+                    [random.random_range(0..3)],
                 radius_m: random.random_range(500..8_000),
                 n_wanted: random.random_range(0..5),
                 excluded: (0..3)
@@ -393,6 +396,33 @@ fn told_wrong(
     let told: HashSet<JobId> = outcome.traces.iter().map(|(trace, ..)| trace.job).collect();
     let is_untold = |it: &&SearchCard| proposes(it) && !told.contains(&it.job);
     searches.iter().find(is_untold).map(|it| format!("{} is not told of", it.job))
+}
+
+#[test]
+fn where_there_are_too_few_drivers_what_matters_more_gets_them() {
+    for pairing in [Pairing::Joint, Pairing::Greedy] {
+        let field = field([driver(1, 0.0)]);
+        let near = search(1, 10.0, OfferPolicy::Sequential);
+        let later = NOW - std::time::Duration::from_secs(1);
+        let near = SearchCard { opened_at: later, ..near };
+        let far = search(2, 500.0, OfferPolicy::Sequential);
+        let served = |priority| {
+            let far = SearchCard { priority, ..far.clone() };
+            proposed(&[near.clone(), far], &field, NOW, pairing)[0].0
+        };
+        assert_eq!(served(Priority::Low), job(1));
+        assert_eq!(served(Priority::Normal), job(1));
+        assert_eq!(served(Priority::High), job(2));
+        assert_eq!(served(Priority::Urgent), job(2));
+    }
+}
+
+#[test]
+fn what_is_urgent_is_not_held_for_somebody_better() {
+    let field = field([driver(1, 1_000.0)]);
+    let with = |priority| SearchCard { priority, ..search(1, 0.0, OfferPolicy::BatchOptimal) };
+    assert_eq!(jointly(&[with(Priority::High)], &field), []);
+    assert_eq!(jointly(&[with(Priority::Urgent)], &field).len(), 1);
 }
 
 #[test]
@@ -482,7 +512,8 @@ proptest! {
                 prop_assert!(fits(search, driver, NOW, &settings));
                 prop_assert!(candidate.distance_m <= search.radius_m);
                 let age_s = NOW.since(search.opened_at).as_secs() as u32;
-                prop_assert!(!is_held(search.policy) || candidate.eta_s <= 60 + 10 * age_s);
+                let is_urgent = search.priority == Priority::Urgent;
+                prop_assert!(!is_held(search.policy) || is_urgent || candidate.eta_s <= 60 + 10 * age_s);
             }
         }
     }

@@ -666,3 +666,42 @@ fn a_payment_of_much_more_than_is_owed_is_for_something_else() {
     assert!(matches!(play.no(SYSTEM, confirm(4_001)), Refusal::Invalid { .. }));
     play.yes(SYSTEM, confirm(4_000));
 }
+
+#[test]
+fn a_held_order_waits_for_its_dispatcher_and_may_be_called_off() {
+    let hold = || Command::Hold { reason: "the address is wrong".to_owned() };
+    let resume = || Command::Resume { reason: String::new() };
+    let mut play = Play::placed(ride());
+    play.offer_to(1);
+    assert!(matches!(play.no(RIDER, hold()), Refusal::NotYours(_)));
+    play.yes(DISPATCHER, hold());
+    assert_eq!((play.order.offers(), play.order.listing(play.id)), (vec![], None));
+    let view = play.order.order_view(play.id, 1, RIDER).unwrap();
+    assert!(view.held && view.status == OrderStatus::Searching);
+    play.wait(20 * MINUTE);
+    assert_eq!(play.tick(), Vec::<&str>::new());
+    let mut called_off = play.clone();
+    called_off.yes(RIDER, cancel());
+    play.yes(DISPATCHER, assign(2, false, "", &[]));
+    play.yes(DISPATCHER, resume());
+    assert!(!play.order.order_view(play.id, 1, RIDER).unwrap().held);
+    assert!(play.order.listing(play.id).is_some());
+}
+
+#[test]
+fn what_matters_more_is_listed_as_such() {
+    let set = |priority| Command::SetPriority { priority, reason: "a doctor".to_owned() };
+    let mut play = Play::placed(ride());
+    assert!(matches!(play.no(RIDER, set(Priority::Urgent)), Refusal::NotYours(_)));
+    play.yes(DISPATCHER, set(Priority::Urgent));
+    assert_eq!(play.order.order_view(play.id, 1, RIDER).unwrap().priority, Priority::Urgent);
+    let Some(crate::Card::Search(card)) = play.order.listing(play.id).map(|it| it.card) else {
+        panic!("it is listed")
+    };
+    assert_eq!(card.priority, Priority::Urgent);
+    let n_before = play.journal.len();
+    play.yes(DISPATCHER, set(Priority::Urgent));
+    assert_eq!(play.journal.len(), n_before, "already so");
+    play.assign(1);
+    assert!(matches!(play.no(DISPATCHER, set(Priority::Low)), Refusal::IllegalTransition { .. }));
+}

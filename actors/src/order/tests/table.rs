@@ -40,6 +40,9 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
             against: Vec::new(),
         },
         Command::Unassign { reason: reason.clone() },
+        Command::Hold { reason: reason.clone() },
+        Command::Resume { reason: reason.clone() },
+        Command::SetPriority { priority: Priority::High, reason: reason.clone() },
         Command::Reassign {
             driver: nth(5),
             force: false,
@@ -276,14 +279,14 @@ fn listed(kind: OrderKind) -> String {
 #[test]
 fn a_ride_allows() {
     insta::assert_snapshot!(listed(OrderKind::Ride), @r"
-    awaiting_payment: confirm_payment, fail_payment, cancel, cancel_safety
-    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, cancel, cancel_safety
-    waiting: cancel, cancel_safety
-    searching: confirm_offer, reject_offer, assign, cancel, cancel_safety
-    job_feed: assign, extend_search, cancel, cancel_safety
-    assigned: unassign, depart, arrive, cancel, cancel_safety
-    en_route_pickup: unassign, arrive, cancel, cancel_safety
-    at_pickup: unassign, contacted, no_show, on_board, start, cancel, cancel_safety
+    awaiting_payment: confirm_payment, fail_payment, set_priority, cancel, cancel_safety
+    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, cancel, cancel_safety
+    waiting: set_priority, cancel, cancel_safety
+    searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, cancel, cancel_safety
+    job_feed: assign, hold, set_priority, extend_search, cancel, cancel_safety
+    assigned: unassign, reassign, depart, arrive, cancel, cancel_safety
+    en_route_pickup: unassign, reassign, arrive, cancel, cancel_safety
+    at_pickup: unassign, reassign, contacted, no_show, on_board, start, cancel, cancel_safety
     in_progress: modify_stops, accept_change, decline_change, arrive_stop, complete_stop, skip_stop, end_early, cannot_continue, finish, fail, cancel, cancel_safety
     picked_up: cancel_safety
     in_transit: cancel_safety
@@ -300,14 +303,14 @@ fn a_ride_allows() {
 #[test]
 fn a_delivery_allows() {
     insta::assert_snapshot!(listed(OrderKind::Delivery), @r"
-    awaiting_payment: confirm_payment, fail_payment, cancel, cancel_safety
-    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, cancel, cancel_safety
-    waiting: cancel, cancel_safety
-    searching: confirm_offer, reject_offer, assign, cancel, cancel_safety
-    job_feed: assign, extend_search, cancel, cancel_safety
-    assigned: unassign, depart, arrive, report_loss, cancel, cancel_safety
-    en_route_pickup: unassign, arrive, report_loss, cancel, cancel_safety
-    at_pickup: unassign, contacted, pick_up, report_loss, cancel, cancel_safety
+    awaiting_payment: confirm_payment, fail_payment, set_priority, cancel, cancel_safety
+    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, cancel, cancel_safety
+    waiting: set_priority, cancel, cancel_safety
+    searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, cancel, cancel_safety
+    job_feed: assign, hold, set_priority, extend_search, cancel, cancel_safety
+    assigned: unassign, reassign, depart, arrive, report_loss, cancel, cancel_safety
+    en_route_pickup: unassign, reassign, arrive, report_loss, cancel, cancel_safety
+    at_pickup: unassign, reassign, contacted, pick_up, report_loss, cancel, cancel_safety
     in_progress: cancel_safety
     picked_up: depart, handover, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety
     in_transit: arrive, arrive_stop, fail, handover, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety

@@ -7,7 +7,7 @@ use matching::{
 use protocol::{
     OrderId, RiderId,
     view::WorkKind,
-    work::{Needs, OfferPolicy, Vehicle, VehicleKind},
+    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -50,6 +50,7 @@ fn search(n: u64) -> SearchCard {
         n_wanted: 1,
         excluded: vec![],
         only: None,
+        priority: Priority::Normal,
     }
 }
 

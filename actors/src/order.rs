@@ -31,7 +31,7 @@ pub use event::{Alert, Event};
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow,
     driver, rider,
-    search::{Asked, Assignment, CONTROLLED, Chosen, Search, Terms},
+    search::{self, Asked, Assignment, CONTROLLED, Chosen, Search, Terms},
 };
 use fulfilment::Fulfilment;
 use protocol::{
@@ -293,6 +293,7 @@ impl Decider for Order {
                 | Command::Hold { .. }
                 | Command::Resume { .. }
                 | Command::SetPriority { .. }
+                | Command::Search(search::Command::Bar { .. })
         );
         if is_new { CONTROLLED } else { Format::FIRST }
     }

@@ -29,7 +29,7 @@ use crate::{
     driver,
     listing::RegionId,
     rider,
-    search::{Assignment, CONTROLLED, Search, Terms},
+    search::{self, Assignment, CONTROLLED, Search, Terms},
 };
 use protocol::{
     DriverId, JobId, RescueId, RescueStatus, Timestamp,
@@ -228,6 +228,7 @@ impl Decider for Rescue {
                 | Command::Hold { .. }
                 | Command::Resume { .. }
                 | Command::SetPriority { .. }
+                | Command::Search(search::Command::Bar { .. })
         );
         if is_new { CONTROLLED } else { Format::FIRST }
     }

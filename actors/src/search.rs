@@ -157,6 +157,9 @@ pub struct Search {
     ended: Vec<(OfferId, OfferStatus)>,
     excluded: Vec<DriverId>,
     resting: Vec<DriverId>,
+    /// Whom its rider is kept apart from.
+    #[serde(skip_serializing_if = "<[DriverId]>::is_empty")]
+    barred: Box<[DriverId]>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -274,6 +277,7 @@ impl Search {
                 Event::OfferClosed { offer, status: OfferStatus::Declined, driver_knows: true }
             })),
             Command::Settle { .. } => Ok(Decision::from(Vec::new())),
+            Command::Bar { drivers } => Ok(self.unless_exhausted(self.bar(drivers), asked)),
             Command::Claim { driver, slots } => self.claim(*driver, slots, asked),
             Command::DriverLost { driver, .. } => {
                 match self.open.iter().find(|open| open.driver == *driver) {
@@ -341,6 +345,7 @@ impl Search {
         let known = [
             is_same_person.then_some(WhyNot::SamePerson),
             self.excluded.contains(&driver).then_some(WhyNot::Excluded),
+            self.barred.contains(&driver).then_some(WhyNot::PairBlocked),
         ];
         let mut all: Vec<WhyNot> =
             known.into_iter().flatten().chain(against.iter().copied()).collect();
@@ -368,10 +373,14 @@ impl Search {
         }
     }
 
-    /// Goes on with what time was left. Nothing, if it is not held.
-    pub fn resume(&self, by: Principal, reason: &str, at: Timestamp) -> Vec<Event> {
-        let resumed = Event::Resumed { at, by, reason: reason.to_owned() };
-        self.is_held().then_some(resumed).into_iter().collect()
+    /// Goes on with what time was left, and with all attempts. Nothing, if it is not held.
+    pub fn resume(&self, by: Principal, reason: &str, asked: &Asked) -> Decision {
+        if !self.is_held() {
+            return Decision::from(Vec::new());
+        }
+        let resumed = Event::Resumed { at: asked.now, by, reason: reason.to_owned() };
+        // Meanwhile the only one to ask may have been kept apart from the rider.
+        self.unless_exhausted(vec![resumed], asked)
     }
 
     /// Does what is due: closes offers, opens tiers, gives up. Nothing, if nothing is.
@@ -472,8 +481,13 @@ impl Search {
                 }
             }
             Event::Excluded { driver } => self.exclude(*driver),
+            Event::Barred { drivers } => self.barred = drivers.as_slice().into(),
             Event::Held { at, .. } => self.phase = self.phase.held(*at),
-            Event::Resumed { at, .. } => self.phase = self.phase.resumed(*at),
+            Event::Resumed { at, .. } => {
+                self.phase = self.phase.resumed(*at);
+                self.n_offers_at_opening = self.n_offers;
+                self.n_refused = 0;
+            }
             Event::Closed {} => self.phase = Phase::Closed,
         }
     }
@@ -517,6 +531,7 @@ impl Search {
             | Event::OfferSeen { .. }
             | Event::OfferConfirmed { .. }
             | Event::Excluded { .. }
+            | Event::Barred { .. }
             | Event::Held { .. }
             | Event::Resumed { .. }
             | Event::Closed {} => None,
@@ -563,7 +578,7 @@ impl Search {
                 Some(_) | None => policy.tiers_m[usize::from(tier).min(policy.tiers_m.len() - 1)],
             },
             n_wanted: self.n_wanted(policy),
-            excluded: self.excluded.iter().chain(&self.resting).copied().chain(holding).collect(),
+            excluded: self.unwanted().chain(holding).collect(),
             only,
             priority: Priority::Normal,
         })
@@ -608,6 +623,16 @@ impl Search {
     /// Who is not to be offered it again.
     pub fn excluded(&self) -> &[DriverId] {
         &self.excluded
+    }
+
+    /// Is `driver` one who is never asked again?
+    pub fn is_out_of_question(&self, driver: DriverId) -> bool {
+        self.excluded.contains(&driver) || self.barred.contains(&driver)
+    }
+
+    /// Whom its rider is kept apart from.
+    pub fn barred(&self) -> &[DriverId] {
+        &self.barred
     }
 
     fn propose(
@@ -674,8 +699,8 @@ impl Search {
             return Err(Refusal::TooLate("it is not in the feed".into()));
         }
         is_someone_else(driver, asked.rider)?;
-        if self.excluded.contains(&driver) {
-            return Err(Refusal::NotEligible("you had it and gave it up".into()));
+        if self.is_out_of_question(driver) {
+            return Err(Refusal::NotEligible("it is not for you, or you gave it up".into()));
         }
         let mut events = self.withdraw_all(None);
         events.push(Event::Closed {});
@@ -752,7 +777,7 @@ impl Search {
 
     fn is_exhausted(&self, policy: &JobPolicy) -> bool {
         let Phase::Open { only, .. } = self.phase else { return false };
-        let has_lost_the_only = only.is_some_and(|only| self.excluded.contains(&only));
+        let has_lost_the_only = only.is_some_and(|only| self.is_out_of_question(only));
         self.open.is_empty() && (self.n_attempts_left(policy) == 0 || has_lost_the_only)
     }
 
@@ -780,10 +805,26 @@ impl Search {
         n_at_once.saturating_sub(self.open.len() as u8).min(n_left)
     }
 
+    /// Who is not asked, for one reason or another.
+    fn unwanted(&self) -> impl Iterator<Item = DriverId> {
+        self.excluded.iter().chain(&self.resting).chain(self.barred.iter()).copied()
+    }
+
+    /// Whoever is kept apart from the rider does not keep an offer either.
+    fn bar(&self, drivers: &[DriverId]) -> Vec<Event> {
+        if *self.barred == *drivers {
+            return Vec::new();
+        }
+        let is_over = |open: &&OpenOffer| drivers.contains(&open.driver);
+        let mut events: Vec<Event> =
+            self.open.iter().filter(is_over).map(OpenOffer::withdrawn).collect();
+        events.push(Event::Barred { drivers: drivers.to_vec() });
+        events
+    }
+
     fn may_ask(&self, driver: DriverId, rider: RiderId) -> bool {
         is_someone_else(driver, rider).is_ok()
-            && !self.excluded.contains(&driver)
-            && !self.resting.contains(&driver)
+            && self.unwanted().all(|it| it != driver)
             && !self.is_offered_to(driver)
     }
 

@@ -62,7 +62,7 @@ impl Telling {
 
     fn rescue(&mut self, at: Timestamp, event: &rescue::Event) {
         use rescue::Event as E;
-        let what = event.into();
+        let what: &'static str = event.into();
         match event {
             E::Requested { request, .. } => self.policy = Some(request.policy),
             E::Search(event) => self.search(at, event),
@@ -127,7 +127,7 @@ impl Telling {
                 let step = Step { driver: Some(*driver), ..step(at, event.name()) };
                 self.steps.push(step);
             }
-            E::Closed {} => self.step(at, event, None),
+            E::Closed {} | E::Barred { .. } => self.step(at, event, None),
             E::Held { by, reason, .. } | E::Resumed { by, reason, .. } => {
                 self.steps.push(step(at, event.name()).by(*by, reason));
             }

@@ -198,6 +198,7 @@ fn placement(rider: RiderId, policy: OfferPolicy) -> Placement {
         waiting_per_min: 0,
         follows: None,
         excluded: Vec::new(),
+        barred: Box::default(),
     }
 }
 

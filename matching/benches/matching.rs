@@ -110,6 +110,11 @@ fn tick(criterion: &mut Criterion) {
         group.bench_function(&name, |bencher| {
             bencher.iter(|| round(&searches, [], &field, &terms));
         });
+        let silent = Settings { n_told: 0, ..settings.clone() };
+        let in_silence = Terms { settings: &silent, ..terms };
+        group.bench_function(format!("{name}, telling nothing of itself"), |bencher| {
+            bencher.iter(|| round(&searches, [], &field, &in_silence));
+        });
         group.bench_function(format!("{name}, with filling the field"), |bencher| {
             bencher.iter(|| {
                 field.fill(drivers.iter().cloned(), &router);

@@ -415,7 +415,8 @@ impl Round<'_> {
     /// What it saw of our searches.
     fn traces(&self, verdicts: &[Verdict], proposals: &[Proposal]) -> Traces {
         let n_told = usize::from(self.terms.settings.n_told);
-        let mut traces = Traces::default();
+        let n_ours = self.is_ours.iter().filter(|it| **it).count();
+        let mut traces = Traces::with_room(n_ours, n_told);
         // They come in the order of the searches.
         let mut proposals = proposals.iter().peekable();
         for (i, search) in self.searches.iter().enumerate().filter(|(i, _)| self.is_ours[*i]) {

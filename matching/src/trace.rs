@@ -55,6 +55,15 @@ pub(crate) struct Told {
 }
 
 impl Traces {
+    /// With room for so many searches, and for so many drivers of each.
+    pub(crate) fn with_room(n_searches: usize, n_told: usize) -> Self {
+        Self {
+            traces: Vec::with_capacity(n_searches),
+            weighed: Vec::with_capacity(n_searches * (n_told + 1)),
+            unfit: Vec::new(),
+        }
+    }
+
     pub(crate) fn push(
         &mut self,
         told: Told,

@@ -56,6 +56,8 @@ pub enum WhyNot {
     Skill,
     /// It had the job or an offer of it, and gave it up, declined it, or let it pass.
     Excluded,
+    /// It and the rider are kept apart.
+    PairBlocked,
     /// It is on its way somewhere, and the job does not lead there.
     Destination,
     /// It is further away than drivers are looked for.
@@ -96,6 +98,7 @@ impl WhyNot {
             | Self::Unreachable
             | Self::HasIt
             | Self::ChangingJobs
+            | Self::PairBlocked
             | Self::SamePerson => false,
         }
     }

@@ -134,7 +134,6 @@ pub enum Priority {
 
 impl Priority {
     /// Is it nothing to speak of?
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub fn is_normal(&self) -> bool {
         *self == Self::Normal
     }
@@ -856,6 +855,29 @@ pub enum DriverAction {
     Reinstate {},
 }
 
+/// What may be done to a rider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum RiderAction {
+    /// Staff: none of its jobs is offered to this driver any more, or given to it.
+    Block {
+        /** From whom it is kept apart. */
+        driver: DriverId,
+        /** Why. */
+        reason: String,
+    },
+    /// Staff: they may meet again.
+    Unblock {
+        /** From whom it was kept apart. */
+        driver: DriverId,
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+}
+
 /// Anything a client can ask for, over any transport.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -878,6 +900,13 @@ pub enum Wish {
         id: RescueId,
         /** What. */
         action: RescueAction,
+    },
+    /// Something done to a rider.
+    Rider {
+        /** Which. */
+        id: RiderId,
+        /** What. */
+        action: RiderAction,
     },
     /// Something done to a driver; oneself, if absent.
     Driver {

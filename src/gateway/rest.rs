@@ -25,7 +25,7 @@ use protocol::{
     Code, CommandId, DriverId, OrderId, Principal, Refused, RescueId, RiderId, Timestamp,
     frame::Done,
     view::{DriverView, OrderView, RescueView, RiderView},
-    work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, Wish},
+    work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, RiderAction, Wish},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{str::FromStr, sync::Arc, time::Duration};
@@ -650,6 +650,30 @@ pub(super) async fn show_rider(
     Named(id): Named,
 ) -> Result<Response, Answered> {
     gate.show(id_of::<RiderId>(&id)?.into(), by).await
+}
+
+/// Does something to a rider. Staff only.
+#[utoipa::path(
+    post, path = "/v1/riders/{id}/actions", tag = "riders", security(("bearer" = [])),
+    request_body = RiderAction,
+    params(
+        ("id" = String, Path, description = "rider-…"),
+        ("Idempotency-Key" = Option<String>, Header, description = "a UUIDv7, or any text of at most 64 characters")
+    ),
+    responses(
+        (status = 200, body = Done), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 404, body = Refused), (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn act_on_rider(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Named(id): Named,
+    key: Key,
+    Body(action): Body<RiderAction>,
+) -> Result<Json<Done>, Answered> {
+    let id = id_of(&id)?;
+    Ok(Json(gate.wish(by, key, Wish::Rider { id, action }).await?))
 }
 
 /// Everything one actor remembers. Staff only.

@@ -12,7 +12,7 @@ use actors::{
     policy::Preset,
     rescue::{self, Rescue},
     revocation::Revocation,
-    rider::Rider,
+    rider::{self, Rider},
     runtime::{Hosted, System, Wished},
     search,
 };
@@ -25,7 +25,7 @@ use protocol::{
     view::{DriverView, Position, WorkKind},
     work::{
         DriverAction, Handoff, NewOrder, NewRescue, OrderAction, OrderKind, RescueAction,
-        STOPS_MAX, TEXT_CHARS_MAX, Wish,
+        RiderAction, STOPS_MAX, TEXT_CHARS_MAX, Wish,
     },
 };
 use std::{iter, sync::Arc, time::Duration};
@@ -64,9 +64,12 @@ impl Translator {
             Wish::Order { id: to, action } => {
                 Ok(Tell::Order { to, command: self.order_command(to, action).await? })
             }
-            Wish::RequestRescue(rescue) => self.request(*rescue, by, id),
+            Wish::RequestRescue(rescue) => self.request(*rescue, by, id).await,
             Wish::Rescue { id: to, action } => {
                 Ok(Tell::Rescue { to, command: self.rescue_command(to, action).await? })
+            }
+            Wish::Rider { id: to, action } => {
+                Ok(Tell::Rider { to, command: self.rider_command(action).await? })
             }
             Wish::Driver { id: to, action } => {
                 let to = driver_meant(to, by).ok_or_else(|| invalid("id", "which driver?"))?;
@@ -137,11 +140,12 @@ impl Translator {
             waiting_per_min: terms.tariff.waiting_per_min,
             follows: None,
             excluded: Vec::new(),
+            barred: self.barred(rider).await?.into(),
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
 
-    fn request(&self, new: NewRescue, by: Principal, id: CommandId) -> Result<Tell, Refused> {
+    async fn request(&self, new: NewRescue, by: Principal, id: CommandId) -> Result<Tell, Refused> {
         let rider = match (by, new.rider) {
             (Principal::Rider(me), None) => me,
             (Principal::Rider(me), Some(rider)) if rider == me => me,
@@ -183,6 +187,7 @@ impl Translator {
             vehicle: new.vehicle,
             weight_g: new.weight_g,
             policy,
+            barred: self.barred(rider).await?,
         };
         Ok(Tell::Rescue { to, command: rescue::Command::Request(Box::new(request)) })
     }
@@ -326,6 +331,22 @@ impl Translator {
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},
         })
+    }
+
+    async fn rider_command(&self, action: RiderAction) -> Result<rider::Command, Refused> {
+        Ok(match action {
+            RiderAction::Block { driver, reason } => {
+                self.check_driver(driver).await?;
+                rider::Command::Block { driver, reason }
+            }
+            RiderAction::Unblock { driver, reason } => rider::Command::Unblock { driver, reason },
+        })
+    }
+
+    /// Whom a rider is kept apart from.
+    async fn barred(&self, rider: RiderId) -> Result<Vec<DriverId>, Refused> {
+        let (_, state) = self.system.read::<Rider>(rider).await?;
+        Ok(state.blocked().to_vec())
     }
 
     /// What taking a job does to a driver's slots.
@@ -817,6 +838,7 @@ pub(crate) fn addressee(wish: &Wish, by: Principal) -> Option<EntityKey> {
         Wish::PlaceOrder(_) | Wish::RequestRescue(_) => None,
         Wish::Order { id, .. } => Some((*id).into()),
         Wish::Rescue { id, .. } => Some((*id).into()),
+        Wish::Rider { id, .. } => Some((*id).into()),
         Wish::Driver { id, .. } => driver_meant(*id, by).map(EntityKey::from),
     }
 }
@@ -837,6 +859,7 @@ pub(crate) fn wished(wish: &Wish) -> Wished {
         Wish::Order { action, .. } => Wished::new(action),
         Wish::RequestRescue(rescue) => Wished::new(rescue),
         Wish::Rescue { action, .. } => Wished::new(action),
+        Wish::Rider { action, .. } => Wished::new(action),
         Wish::Driver { action, .. } => Wished::new(action),
     }
 }

@@ -234,3 +234,6 @@ fn unreadable(error: UnreadableEvent) -> Refused {
     tracing::error!(%error, "a history that cannot be read");
     Refused::new(Code::Internal, "a fault of ours")
 }
+
+#[cfg(test)]
+mod tests;

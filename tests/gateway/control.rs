@@ -5,6 +5,7 @@ use crate::{
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of, ride},
     ride::{PICKUP, accept, go_on_duty, hear_offer, hear_status, place_ride},
+    why::node_that_looks_often,
 };
 use protocol::{
     Code, DriverId, JobId, OfferStatus, OrderId, OrderStatus, Principal,
@@ -14,10 +15,6 @@ use protocol::{
 };
 use serde_json::{Value, json};
 use std::time::Duration;
-
-fn node() -> Node {
-    Node::with(&[("REGIONS__TICK_MS", "50"), ("REGIONS__WARM_UP_MS", "0")])
-}
 
 fn nth(n: u64) -> DriverId {
     let Principal::Driver(id) = driver(n) else { panic!("a driver") };
@@ -66,7 +63,7 @@ fn event<'v>(history: &'v Value, name: &str) -> &'v Value {
 
 #[tokio::test]
 async fn a_dispatcher_goes_before_a_running_offer_and_the_history_says_who_did_it_and_why() {
-    let node = node();
+    let node = node_that_looks_often();
     let staff = Caller::new(&node, Principal::Dispatcher);
     let mut near = on_duty(&node, 1, 50.0).await;
     let mut far = on_duty(&node, 2, 4_000.0).await;
@@ -78,7 +75,7 @@ async fn a_dispatcher_goes_before_a_running_offer_and_the_history_says_who_did_i
     let assign = json!({ "assign": { "driver": nth(2).to_string(), "reason": "knows them" } });
     done(&staff, &actions, assign).await;
     let ended = near.hear_push(|push| match push {
-        Push::OfferEnded { id, status, .. } => Some((id, status)),
+        Push::OfferEnded { offer, status } => Some((offer, status)),
         _ => None,
     });
     assert_eq!(ended.await, (running.id, OfferStatus::Withdrawn));
@@ -94,7 +91,7 @@ async fn a_dispatcher_goes_before_a_running_offer_and_the_history_says_who_did_i
 
 #[tokio::test]
 async fn who_cannot_have_it_is_named_with_every_reason_and_force_says_what_it_overruled() {
-    let node = node();
+    let node = node_that_looks_often();
     let mut staff = Client::connect(&node, Principal::Dispatcher).await;
     let mut busy = on_duty(&node, 1, 50.0).await;
     let mut first = Client::connect(&node, rider(8)).await;
@@ -146,7 +143,7 @@ async fn who_cannot_have_it_is_named_with_every_reason_and_force_says_what_it_ov
 
 #[tokio::test]
 async fn who_lacks_what_is_needed_is_told_apart_from_who_is_busy() {
-    let node = node();
+    let node = node_that_looks_often();
     let staff = Caller::new(&node, Principal::Dispatcher);
     let me = Caller::new(&node, rider(9));
     let _moto = on_duty(&node, 1, 50.0).await;
@@ -164,7 +161,7 @@ async fn who_lacks_what_is_needed_is_told_apart_from_who_is_busy() {
 
 #[tokio::test]
 async fn a_ride_and_a_rescue_go_from_one_driver_to_another_in_one_go() {
-    let node = node();
+    let node = node_that_looks_often();
     let mut staff = Client::connect(&node, Principal::Dispatcher).await;
     let mut first = on_duty(&node, 1, 50.0).await;
     let mut waiting = Client::connect(&node, rider(9)).await;
@@ -209,7 +206,7 @@ async fn a_ride_and_a_rescue_go_from_one_driver_to_another_in_one_go() {
 
 #[tokio::test]
 async fn a_held_ride_is_offered_to_nobody_until_it_goes_on() {
-    let node = node();
+    let node = node_that_looks_often();
     let staff = Caller::new(&node, Principal::Dispatcher);
     let mut near = on_duty(&node, 1, 50.0).await;
     let mut waiting = Client::connect(&node, rider(9)).await;
@@ -221,7 +218,7 @@ async fn a_held_ride_is_offered_to_nobody_until_it_goes_on() {
         .await;
     done(&staff, &actions, hold).await;
     let ended = near.hear_push(|push| match push {
-        Push::OfferEnded { id, .. } => Some(id),
+        Push::OfferEnded { offer, .. } => Some(offer),
         _ => None,
     });
     assert_eq!(ended.await, offer.id);
@@ -242,18 +239,16 @@ async fn a_held_ride_is_offered_to_nobody_until_it_goes_on() {
 
 #[tokio::test]
 async fn of_two_who_wait_for_one_driver_the_one_that_matters_more_gets_it() {
-    let node = node();
+    let node = node_that_looks_often();
     let staff = Caller::new(&node, Principal::Dispatcher);
     let mut places = Vec::new();
     for n in [8, 9] {
-        let me = Caller::new(&node, rider(n));
         let mut order = ride();
         // Never held for a better pair: who is first would get it.
         order["policy"] = json!("sequential");
         order["rider"] = json!(rider(n).to_string());
         let placed = json_of(staff.post("/v1/orders", &order).await).await;
         places.push(placed["actor"].as_str().unwrap().to_owned());
-        drop(me);
     }
     let actions = format!("/v1/orders/{}/actions", places[1]);
     let high = json!({ "set_priority": { "priority": "high", "reason": "to a hospital" } });
@@ -278,4 +273,48 @@ async fn of_two_who_wait_for_one_driver_the_one_that_matters_more_gets_it() {
     }
     let shown = json_of(staff.get(&path).await).await;
     assert_eq!((&shown["held"], &shown["priority"]), (&json!(true), &json!("urgent")));
+}
+
+#[tokio::test]
+async fn a_rider_and_a_driver_who_are_kept_apart_do_not_meet() {
+    let node = node_that_looks_often();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut near = on_duty(&node, 1, 50.0).await;
+    let mut waiting = Client::connect(&node, rider(9)).await;
+    let first = place_ride(&mut waiting).await;
+    let offer = hear_offer(&mut near).await;
+
+    // What is running already hears of it.
+    let actions = format!("/v1/riders/{}/actions", rider(9));
+    let block = json!({ "block": { "driver": nth(1).to_string(), "reason": "a quarrel" } });
+    let me = Caller::new(&node, rider(9));
+    assert_refused(me.post(&actions, &block).await, 403, "forbidden").await;
+    done(&staff, &actions, block).await;
+    let ended = near.hear_push(|push| match push {
+        Push::OfferEnded { offer, .. } => Some(offer),
+        _ => None,
+    });
+    assert_eq!(ended.await, offer.id);
+    let assign = json!({
+        "assign": { "driver": nth(1).to_string(), "force": true, "reason": "nobody else" }
+    });
+    let answer = staff.post(&format!("/v1/orders/{first}/actions"), &assign).await;
+    assert_eq!(json_of(answer).await["why"], json!(["pair_blocked"]));
+    done(&staff, &format!("/v1/orders/{first}/actions"), json!({ "cancel": {} })).await;
+
+    // So does what is placed later, and other riders are not concerned.
+    let second = place_ride(&mut waiting).await;
+    let mut other = Client::connect(&node, rider(8)).await;
+    let theirs = place_ride(&mut other).await;
+    let offer = hear_offer(&mut near).await;
+    assert_eq!(offer.job, JobId::Order(theirs));
+    accept(&mut near, &offer).await;
+    let trace = json_of(staff.get(&format!("/v1/orders/{second}/match-trace")).await).await;
+    assert_eq!(trace["offers"], json!([]));
+
+    done(&staff, &actions, json!({ "unblock": { "driver": nth(1).to_string() } })).await;
+    let history = json_of(staff.get(&format!("/v1/actors/{}/history", rider(9))).await).await;
+    let blocked = event(&history, "driver_blocked");
+    assert_eq!((&blocked["by"], &blocked["reason"]), (&json!("dispatcher"), &json!("a quarrel")));
+    assert_eq!(event(&history, "driver_unblocked")["driver"], json!(nth(1).to_string()));
 }

@@ -3,16 +3,37 @@
 use crate::{
     client::Client,
     node::{Node, driver, rider},
-    rest::{Caller, assert_refused, json_of},
+    rest::{Caller, assert_refused, json_of, ride},
     ride::{PICKUP, accept, go_on_duty, hear_offer, hear_status, place_ride},
 };
 use protocol::{
-    OrderStatus, Principal,
+    OrderId, OrderStatus, Principal,
     frame::Outcome,
     work::{DriverAction, DutyWish, Wish},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// Rounds are often, and nobody is left out of one for having been proposed in the last.
+pub(crate) fn node_that_looks_often() -> Node {
+    let settings = ["REGIONS__WARM_UP_MS", "REGIONS__REPEAT_MS"].map(|it| (it, "0"));
+    Node::with(&[("REGIONS__TICK_MS", "50"), settings[0], settings[1]])
+}
+
+/// Waits until rounds can see a driver.
+async fn seen(staff: &Caller<'_>, n: u64) {
+    let path = format!("/v1/drivers/{}/why-no-offers", driver(n));
+    until(staff, &path, |it| it["now"] == json!([])).await;
+}
+
+/// A ride that is offered to one driver at a time.
+async fn place_for_one(staff: &Caller<'_>, whose: Principal) -> OrderId {
+    let mut order = ride();
+    order["policy"] = json!("batch_optimal");
+    order["rider"] = json!(whose.to_string());
+    let placed = json_of(staff.post("/v1/orders", &order).await).await;
+    placed["actor"].as_str().unwrap().parse().unwrap()
+}
 
 /// Asks until the answer is what `is_it` wants.
 async fn until(caller: &Caller<'_>, path: &str, is_it: impl Fn(&Value) -> bool) -> Value {
@@ -33,14 +54,16 @@ fn find<'v>(list: &'v Value, key: &str, value: &str) -> &'v Value {
 
 #[tokio::test]
 async fn a_match_trace_tells_who_was_weighed_who_did_not_fit_and_what_was_answered() {
-    let node = Node::with(&[("REGIONS__TICK_MS", "50"), ("REGIONS__WARM_UP_MS", "0")]);
+    let node = node_that_looks_often();
     let staff = Caller::new(&node, Principal::Dispatcher);
     let mut near = Client::connect(&node, driver(1)).await;
     let mut far = Client::connect(&node, driver(2)).await;
     go_on_duty(&mut near, PICKUP.offset_m(60.0, 0.0)).await;
     go_on_duty(&mut far, PICKUP.offset_m(300.0, 0.0)).await;
+    seen(&staff, 1).await;
+    seen(&staff, 2).await;
     let mut waiting = Client::connect(&node, rider(9)).await;
-    let order = place_ride(&mut waiting).await;
+    let order = place_for_one(&staff, rider(9)).await;
     let path = format!("/v1/orders/{order}/match-trace");
 
     let offer = hear_offer(&mut near).await;
@@ -80,7 +103,7 @@ async fn a_match_trace_tells_who_was_weighed_who_did_not_fit_and_what_was_answer
 
 #[tokio::test]
 async fn a_driver_is_told_why_it_gets_no_offers() {
-    let node = Node::with(&[("REGIONS__TICK_MS", "50"), ("REGIONS__WARM_UP_MS", "0")]);
+    let node = node_that_looks_often();
     let me = Caller::new(&node, driver(2));
     let staff = Caller::new(&node, Principal::Dispatcher);
     let mut near = Client::connect(&node, driver(1)).await;
@@ -90,8 +113,9 @@ async fn a_driver_is_told_why_it_gets_no_offers() {
 
     go_on_duty(&mut near, PICKUP.offset_m(60.0, 0.0)).await;
     go_on_duty(&mut far, PICKUP.offset_m(400.0, 0.0)).await;
-    let mut waiting = Client::connect(&node, rider(9)).await;
-    let order = place_ride(&mut waiting).await;
+    seen(&staff, 1).await;
+    seen(&staff, 2).await;
+    let order = place_for_one(&staff, rider(9)).await;
     hear_offer(&mut near).await;
 
     let told = until(&me, path, |it| it["n_jobs"] == 1).await;
@@ -119,8 +143,7 @@ async fn a_driver_is_told_why_it_gets_no_offers() {
 /// Offers and their ends are in the journal; what rounds saw went with the node's memory.
 #[tokio::test]
 async fn what_was_offered_is_told_after_a_power_cut() {
-    let settings = [("REGIONS__TICK_MS", "50"), ("REGIONS__WARM_UP_MS", "0")];
-    let mut node = Node::with(&settings);
+    let mut node = Node::with(&[("JOURNAL__KIND", "sqlite"), ("REGIONS__TICK_MS", "50")]);
     let order = {
         let mut near = Client::connect(&node, driver(1)).await;
         go_on_duty(&mut near, PICKUP.offset_m(60.0, 0.0)).await;

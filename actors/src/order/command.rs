@@ -52,6 +52,9 @@ pub struct Placement {
     /// Drivers it is not offered to.
     #[serde(default)]
     pub excluded: Vec<DriverId>,
+    /// Drivers that its rider is kept apart from.
+    #[serde(default, skip_serializing_if = "<[DriverId]>::is_empty")]
+    pub barred: Box<[DriverId]>,
 }
 
 /// What can be asked of an order. Who asks is [`crate::Context::by`]; the names are those of

@@ -22,6 +22,9 @@ impl Life {
         if let search::Command::Settle { driver, slots } = command {
             return Ok(self.settle(*driver, slots, around));
         }
+        if matches!(command, search::Command::Bar { .. }) && self.status().is_final() {
+            return Ok(Vec::new());
+        }
         let decision = self.search.decide(command, &self.asked(around))?;
         Ok(self.searched(decision, around))
     }
@@ -110,8 +113,7 @@ impl Life {
     }
 
     pub(super) fn resume(&self, reason: &str, around: &Around) -> Vec<Event> {
-        let resumed = self.search.resume(around.by, reason, around.now);
-        resumed.into_iter().map(Event::Search).collect()
+        self.searched(self.search.resume(around.by, reason, &self.asked(around)), around)
     }
 
     pub(super) fn set_priority(
@@ -202,7 +204,10 @@ impl Life {
         let reason = reason.to_owned();
         let gone = Event::DriverGone { driver, by: around.by, reason, at: around.now };
         let excluded = Event::Search(search::Event::Excluded { driver });
-        [gone, excluded].into_iter().chain(self.begin_search(around.now)).collect()
+        let mut after = self.clone();
+        after.evolve(&gone);
+        after.evolve(&excluded);
+        [gone, excluded].into_iter().chain(after.begin_search(around.now)).collect()
     }
 
     /// Not too often, and not if it was for this driver and no other.
@@ -231,6 +236,7 @@ impl Life {
             | search::Event::OfferConfirmed { .. }
             | search::Event::OfferClosed { .. }
             | search::Event::Excluded { .. }
+            | search::Event::Barred { .. }
             | search::Event::Held { .. }
             | search::Event::Resumed { .. }
             | search::Event::Closed {} => {}

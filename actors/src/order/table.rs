@@ -189,6 +189,7 @@ pub const TABLE: &[Row] = &[
     row("unfollow", ANY, &[Completed, NoDriverFound], SYSTEM),
     row("settle", ANY, &[], SYSTEM),
     row("driver_lost", ANY, &[], SYSTEM),
+    row("bar", ANY, &[], SYSTEM),
 ];
 
 impl Row {

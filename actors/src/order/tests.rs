@@ -72,6 +72,7 @@ fn ride() -> Placement {
         waiting_per_min: 0,
         follows: None,
         excluded: Vec::new(),
+        barred: Box::default(),
     }
 }
 
@@ -334,7 +335,7 @@ impl Play {
     }
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<Event>, Refusal> {
-        let around = Context { id: self.id, by, now: self.now, writes: crate::Format::WRITES };
+        let around = Context { id: self.id, by, now: self.now, writes: Format::WRITES };
         let events = match self.order.decide(&command, &around) {
             Ok(events) => events,
             Err(refusal) => {
@@ -398,8 +399,7 @@ impl Play {
             speed_mps: None,
             accuracy_m: None,
         };
-        let around =
-            Context { id: self.id, by: SYSTEM, now: self.now, writes: crate::Format::WRITES };
+        let around = Context { id: self.id, by: SYSTEM, now: self.now, writes: Format::WRITES };
         let seen = self.order.see(&Sighting::DriverAt { driver: nth(n), position }, &around);
         let names = seen.asks.iter().map(Command::name).collect();
         for command in seen.asks {

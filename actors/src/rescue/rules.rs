@@ -50,8 +50,7 @@ pub(super) fn decide(
             draft.add_all(events);
         }
         Command::Resume { reason } => {
-            let events = case.search.resume(context.by, reason, context.now);
-            draft.add_all(events);
+            draft.follow(|case, asked| Ok(case.search.resume(context.by, reason, asked)))?;
         }
         Command::SetPriority { priority, reason } if *priority != case.priority => {
             let (at, by, reason) = (context.now, context.by, reason.clone());
@@ -181,6 +180,9 @@ fn place(
         | Principal::System => None,
     };
     draft.add(Event::Requested { at, request: Box::new(request.clone()), stranded });
+    if !request.barred.is_empty() {
+        draft.add(Event::Search(search::Event::Barred { drivers: request.barred.clone() }));
+    }
     if !request.served {
         draft.end(RescueStatus::RejectedOutOfArea, "nobody serves this place", 0);
         return Ok(draft.events);
@@ -297,6 +299,9 @@ impl Draft {
     }
 
     fn search(&mut self, command: &search::Command) -> Result<(), Refusal> {
+        if matches!(command, search::Command::Bar { .. }) && self.case().status.is_final() {
+            return Ok(());
+        }
         if let search::Command::DriverLost { driver, reason } = command {
             let case = self.case();
             let is = |it: &Option<Assignment>| it.as_ref().is_some_and(|it| it.driver == *driver);

@@ -64,6 +64,7 @@ fn request() -> Request {
             ],
         },
         policy: JobPolicy::rescue(),
+        barred: Vec::new(),
     }
 }
 
@@ -152,7 +153,7 @@ impl World {
     }
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<&'static str>, Refusal> {
-        let context = Context { id: id(), by, now: self.now, writes: crate::Format::WRITES };
+        let context = Context { id: id(), by, now: self.now, writes: Format::WRITES };
         let events = self.rescue.decide(&command, &context)?;
         for event in &events {
             self.told.extend(self.rescue.effects(id(), event));
@@ -203,12 +204,8 @@ impl World {
         let (driver, sampled_at) = (d(n), self.now);
         let position =
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
-        let context = Context {
-            id: id(),
-            by: Principal::System,
-            now: self.now,
-            writes: crate::Format::WRITES,
-        };
+        let context =
+            Context { id: id(), by: Principal::System, now: self.now, writes: Format::WRITES };
         self.rescue.see(&Sighting::DriverAt { driver, position }, &context).asks
     }
 
@@ -254,10 +251,7 @@ fn slots() -> Vec<u8> {
 /// MODEL section 5.3, by hand: what each status allows.
 const TABLE: [(RescueStatus, &str); 18] = [
     (RescueStatus::Requested, "locate triage set_priority cancel"),
-    (
-        RescueStatus::Searching,
-        "confirm_offer reject_offer assign hold resume set_priority cancel",
-    ),
+    (RescueStatus::Searching, "confirm_offer reject_offer assign hold resume set_priority cancel"),
     (RescueStatus::Accepted, "depart arrive contacted unassign reassign cancel"),
     (RescueStatus::EnRoute, "arrive contacted unassign reassign cancel"),
     (RescueStatus::OnScene, "begin_assist load escalate contacted no_show"),
@@ -265,10 +259,7 @@ const TABLE: [(RescueStatus, &str); 18] = [
     (RescueStatus::Loading, "depart escalate"),
     (RescueStatus::InTransit, "arrive"),
     (RescueStatus::AtDropoff, "unload"),
-    (
-        RescueStatus::Escalated,
-        "confirm_offer reject_offer assign hold resume set_priority",
-    ),
+    (RescueStatus::Escalated, "confirm_offer reject_offer assign hold resume set_priority"),
     (RescueStatus::Completed, "rate"),
     (RescueStatus::RejectedOutOfArea, ""),
     (RescueStatus::NoDriver, ""),
@@ -1023,8 +1014,7 @@ impl World {
         if !is_looking {
             prop_assert_eq!(case.search.offers().len(), 0, "I-9: {}", status);
         }
-        let is_asking =
-            is_looking && !case.search.is_in_feed() && !case.search.is_held();
+        let is_asking = is_looking && !case.search.is_in_feed() && !case.search.is_held();
         prop_assert_eq!(self.rescue.listing(id()).is_some(), is_asking);
         let drivers: Vec<_> =
             case.driver.iter().chain(&case.attached).map(|it| it.driver).collect();

@@ -179,6 +179,9 @@ pub struct Request {
     pub fare: Fare,
     /// The rules it is run by from now on.
     pub policy: JobPolicy,
+    /// Drivers that its rider is kept apart from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub barred: Vec<DriverId>,
 }
 
 /// What has happened to a rescue.

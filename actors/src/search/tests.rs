@@ -318,9 +318,9 @@ fn a_held_search_asks_nobody_and_goes_on_with_the_time_that_was_left() {
     // However long it takes.
     assert_eq!(hunt.wait(3_600_000), []);
 
-    let resumed = hunt.search.resume(by, "", hunt.now);
-    hunt.take(Decision::from(resumed));
-    assert!(hunt.search.resume(by, "", hunt.now).is_empty(), "already so");
+    let resumed = hunt.search.resume(by, "", &hunt.asked());
+    hunt.take(resumed);
+    assert!(hunt.search.resume(by, "", &hunt.asked()).events.is_empty(), "already so");
     assert_eq!(hunt.search.deadline(), Some(Timestamp(hunt.now.0 + next_tier_ms)));
     assert_eq!(hunt.propose(&[2]).len(), 1);
     let end = Timestamp(hunt.now.0 + until_ms);
@@ -338,9 +338,27 @@ fn a_held_feed_is_claimed_by_nobody() {
     hunt.take(Decision::from(held));
     let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0] };
     assert!(matches!(hunt.hear(&claim), Err(Refusal::TooLate(_))));
-    let resumed = hunt.search.resume(Principal::Dispatcher, "", hunt.now);
-    hunt.take(Decision::from(resumed));
+    let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked());
+    hunt.take(resumed);
     assert!(hunt.hear(&claim).is_ok());
+}
+
+#[test]
+fn who_is_kept_apart_from_the_rider_is_not_asked_and_cannot_be_forced() {
+    let mut hunt = Hunt::open(OfferPolicy::BroadcastFirstWins);
+    let offers = hunt.propose(&[1, 2]);
+    let bar = Command::Bar { drivers: vec![DriverId::nth(1)] };
+    let events = hunt.hear(&bar).unwrap();
+    assert!(matches!(&events[..], [Event::OfferClosed { offer, .. }, Event::Barred { .. }]
+        if *offer == offers[0]));
+    assert_eq!(hunt.hear(&bar).unwrap(), [], "already so");
+    assert_eq!(hunt.propose(&[1]), []);
+    assert!(hunt.card().unwrap().excluded.contains(&DriverId::nth(1)));
+    let chosen = Chosen { driver: DriverId::nth(1), force: true, reason: "please", against: &[] };
+    let refused = hunt.search.assign(&chosen, &hunt.asked());
+    assert_eq!(refused, Err(Refusal::Unfit(vec![WhyNot::PairBlocked])));
+    hunt.hear(&Command::Bar { drivers: Vec::new() }).unwrap();
+    assert_eq!(hunt.propose(&[1]).len(), 1);
 }
 
 /// What may be said to a search.
@@ -356,6 +374,7 @@ enum Word {
     Assign(u64, bool),
     Hold,
     Resume,
+    Bar(Vec<u64>),
     Wait(u64),
     /// Time passes, and the timer is late.
     Doze(u64),
@@ -375,6 +394,7 @@ fn word() -> impl Strategy<Value = Word> {
         1 => (0..8_u64, any::<bool>()).prop_map(|(n, force)| Word::Assign(n, force)),
         1 => Just(Word::Hold),
         1 => Just(Word::Resume),
+        1 => prop::collection::vec(1..8_u64, 0..3).prop_map(Word::Bar),
         4 => prop_oneof![0..3_000_u64, 0..30_000_u64].prop_map(Word::Wait),
         1 => (0..30_000_u64).prop_map(Word::Doze),
         1 => Just(Word::Lose),
@@ -448,13 +468,16 @@ proptest! {
                         let given = hunt.search.assign(&chosen, &hunt.asked())?;
                         Ok(Decision::from(given.events))
                     }),
+                Word::Bar(drivers) => {
+                    let drivers = drivers.into_iter().map(driver).collect();
+                    Some(hunt.search.decide(&Command::Bar { drivers }, &hunt.asked()))
+                }
                 Word::Hold => {
                     let events = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
                     Some(Ok(Decision::from(events)))
                 }
                 Word::Resume => {
-                    let events = hunt.search.resume(Principal::Dispatcher, "why", hunt.now);
-                    Some(Ok(Decision::from(events)))
+                    Some(Ok(hunt.search.resume(Principal::Dispatcher, "why", &hunt.asked())))
                 }
                 Word::Wait(ms) => {
                     hunt.now = Timestamp(hunt.now.0 + ms);
@@ -477,6 +500,7 @@ proptest! {
                 prop_assert_eq!(&rmp_serde::from_slice::<Event>(&bytes).unwrap(), event);
                 if let Event::OfferMade { offer, driver, force, consent, .. } = event {
                     prop_assert!(*force || !excluded.contains(driver));
+                    prop_assert!(!before.search.barred().contains(driver), "not even by force");
                     // Only a dispatcher still gives it to somebody.
                     prop_assert!(!*consent || !before.search.is_held());
                     prop_assert_ne!(driver.0, RiderId::nth(1).0);
@@ -493,6 +517,7 @@ proptest! {
                     | Event::OfferSeen { .. }
                     | Event::OfferConfirmed { .. }
                     | Event::Excluded { .. }
+                    | Event::Barred { .. }
                     | Event::Held { .. }
                     | Event::Resumed { .. }
                     | Event::Closed {} => None,

@@ -62,6 +62,11 @@ pub enum Command {
         /** Slots of the vehicle. */
         slots: Vec<u8>,
     },
+    /// These are all the drivers that its rider is kept apart from. Needs format 2.
+    Bar {
+        /** Who. */
+        drivers: Vec<DriverId>,
+    },
     /// The driver is gone: forced offline, suspended, or gave it back.
     DriverLost {
         /** Who. */
@@ -180,6 +185,12 @@ pub enum Event {
         /** Who. */
         driver: DriverId,
     },
+    /// These are all the drivers that its rider is kept apart from, now. Needs format 2.
+    #[strum(serialize = "drivers_barred")]
+    Barred {
+        /** Who. */
+        drivers: Vec<DriverId>,
+    },
     /// A dispatcher lets nobody be asked for a while, and the time stands still. Needs format 2.
     #[strum(serialize = "search_held")]
     Held {
@@ -214,7 +225,7 @@ impl Event {
     /// What a build must know to read it.
     pub fn format(&self) -> Format {
         match self {
-            Self::Held { .. } | Self::Resumed { .. } => CONTROLLED,
+            Self::Held { .. } | Self::Resumed { .. } | Self::Barred { .. } => CONTROLLED,
             Self::Opened { .. }
             | Self::TierOpened { .. }
             | Self::FeedOpened { .. }

@@ -8,7 +8,7 @@ use crate::{
     search::{Candidate, Command as Heard},
 };
 use protocol::{
-    Currency, Fare, Identifier, Money, OrderId, Place, Point, RiderId,
+    Currency, DriverId, Fare, Money, OrderId, Place, Point, RiderId,
     view::Offer,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
@@ -77,6 +77,7 @@ fn ride(policy: JobPolicy) -> Command {
         waiting_per_min: 0,
         follows: None,
         excluded: Vec::new(),
+        barred: Box::default(),
     }))
 }
 

@@ -454,8 +454,7 @@ fn a_round_tells_why_nothing_was_proposed() {
     let verdict_of = |nth: usize, searches: &[SearchCard], drivers: Vec<DriverCard>| {
         let field = field(drivers);
         let outcome = round_at(searches, [], &field, NOW, &settings(), Pairing::Joint);
-        let verdict = outcome.traces.iter().nth(nth).unwrap().0.verdict;
-        verdict
+        outcome.traces.iter().nth(nth).unwrap().0.verdict
     };
     let one = [search(1, 0.0, OfferPolicy::BatchOptimal)];
     assert_eq!(verdict_of(0, &one, vec![driver(1, 1_000.0)]), Verdict::HeldTooFar);

@@ -52,6 +52,7 @@ fn every_route_is_described() {
     POST /v1/quotes
     POST /v1/rescues
     POST /v1/rescues/{id}/actions
+    POST /v1/riders/{id}/actions
     POST /v1/sse/{session}
     ");
 }

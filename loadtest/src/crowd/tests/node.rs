@@ -319,7 +319,10 @@ impl State {
     fn hear(&mut self, me: Principal, frame: ClientFrame) {
         match frame {
             ClientFrame::Heartbeat { .. } => {
-                self.say(me, ServerFrame::Heartbeat { server_time: Timestamp(0), heartbeat_ms: None });
+                self.say(
+                    me,
+                    ServerFrame::Heartbeat { server_time: Timestamp(0), heartbeat_ms: None },
+                );
             }
             ClientFrame::Position(Position { at, .. }) => {
                 if let Principal::Driver(id) = me {

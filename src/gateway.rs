@@ -30,6 +30,7 @@ mod stream;
 pub(crate) mod tap;
 mod translate;
 mod uses;
+mod why;
 
 pub(crate) use openapi::document;
 

@@ -8,6 +8,8 @@ mod abuse;
 mod client;
 #[path = "gateway/cluster.rs"]
 mod cluster;
+#[path = "gateway/control.rs"]
+mod control;
 #[path = "gateway/feed.rs"]
 mod feed;
 #[path = "gateway/inspect.rs"]
@@ -38,3 +40,5 @@ mod stream;
 mod survival;
 #[path = "gateway/upgrade.rs"]
 mod upgrade;
+#[path = "gateway/why.rs"]
+mod why;

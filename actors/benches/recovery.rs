@@ -199,5 +199,6 @@ fn placement(rider: RiderId) -> Placement {
         waiting_per_min: 0,
         follows: None,
         excluded: Vec::new(),
+        barred: Box::default(),
     }
 }

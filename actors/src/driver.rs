@@ -15,6 +15,7 @@
 mod load;
 mod rules;
 mod sight;
+mod unfit;
 mod words;
 
 #[cfg(test)]
@@ -353,8 +354,9 @@ impl Decider for Driver {
             Event::OfferDeclined { offer, .. } => {
                 self.tell_about(*offer, ToJob::OfferDeclined { offer: *offer })
             }
-            Event::OfferDropped { offer, .. } => {
-                self.tell_about(*offer, ToJob::OfferRefused { offer: *offer })
+            Event::OfferDropped { offer, reason, .. } => {
+                let why = Some(reason.clone());
+                self.tell_about(*offer, ToJob::OfferRefused { offer: *offer, why })
             }
             Event::OfferAccepted { offer, slots, .. } => self
                 .lease(*offer)
@@ -576,6 +578,16 @@ impl Driver {
             offers: self.open_offers().cloned().collect(),
             position: self.soft.position().copied(),
         }
+    }
+
+    /// How many deliveries it may have at once.
+    pub fn deliveries_max(&self) -> u8 {
+        self.policy.deliveries_max
+    }
+
+    /// Where it last was, if it is on duty and that is known.
+    pub fn position(&self) -> Option<Point> {
+        self.soft.position().map(|position| position.at)
     }
 
     /// Why it may take no work, if it may not.

@@ -23,6 +23,7 @@ pub mod rider;
 pub mod runtime;
 pub mod search;
 pub mod tell;
+pub mod told;
 
 pub use commit::{Claim, Commit, Effect, EntityKey, Kind, Posting, Version, ViewRow};
 pub use decider::{Context, Decider, Seen};

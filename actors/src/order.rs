@@ -29,16 +29,16 @@ pub use command::{Command, Placement};
 pub use event::{Alert, Event};
 
 use crate::{
-    Claim, Context, Decider, Effect, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow, driver,
-    rider,
-    search::{Asked, Assignment, Search, Terms},
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow,
+    driver, rider,
+    search::{self, Asked, Assignment, CONTROLLED, Chosen, Search, Terms},
 };
 use fulfilment::Fulfilment;
 use protocol::{
     DriverId, Fare, FulfilmentStatus, JobId, OrderId, OrderStatus, Place, Principal, Role,
     Timestamp,
     view::{Mark, WorkKind},
-    work::OrderKind,
+    work::{OrderKind, Priority},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -96,6 +96,8 @@ struct Life {
     /// The order that goes on for it.
     #[serde(default)]
     followed_by: Option<OrderId>,
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    priority: Priority,
     #[serde(skip)]
     track: Track,
 }
@@ -284,6 +286,28 @@ impl Decider for Order {
         Some(Duration::from_mins(minutes))
     }
 
+    fn command_format(command: &Command) -> Format {
+        let is_new = matches!(
+            command,
+            Command::Reassign { .. }
+                | Command::Hold { .. }
+                | Command::Resume { .. }
+                | Command::SetPriority { .. }
+                | Command::Search(search::Command::Bar { .. })
+        );
+        if is_new { CONTROLLED } else { Format::FIRST }
+    }
+
+    fn event_format(event: &Event) -> Format {
+        if let Event::Search(event) = event {
+            event.format()
+        } else if let Event::PrioritySet { .. } = event {
+            CONTROLLED
+        } else {
+            Format::FIRST
+        }
+    }
+
     fn command_name(command: &Command) -> &'static str {
         command.into()
     }
@@ -320,6 +344,7 @@ impl Life {
             at_stop_since: None,
             n_wrong_codes: 0,
             followed_by: None,
+            priority: Priority::Normal,
             track: Track::default(),
         }
     }
@@ -350,10 +375,20 @@ impl Life {
                 let decision = self.search.reject(*offer, &self.asked(around))?;
                 Ok(self.searched(decision, around))
             }
-            Command::Assign { driver, force, reason } => {
-                self.assign(*driver, *force, reason, around)
+            Command::Assign { driver, force, reason, against } => {
+                let (driver, force) = (*driver, *force);
+                self.assign(&Chosen { driver, force, reason, against }, around)
+            }
+            Command::Reassign { driver, force, reason, against } => {
+                let (driver, force) = (*driver, *force);
+                self.reassign(&Chosen { driver, force, reason, against }, around)
             }
             Command::Unassign { reason } => self.unassign(reason, around),
+            Command::Hold { reason } => Ok(self.hold(reason, around)),
+            Command::Resume { reason } => Ok(self.resume(reason, around)),
+            Command::SetPriority { priority, reason } => {
+                Ok(self.set_priority(*priority, reason, around))
+            }
             Command::ExtendSearch {} => self.extend_search(around),
             Command::CollectInstead {} => Ok(self.collect_instead(around)),
             Command::Depart {} => {

@@ -1,7 +1,7 @@
 //! Why an entity said no. A refusal is an answer, not a failure.
 
 use crate::{Claim, EntityKey};
-use protocol::{Code, OfferStatus, Refused};
+use protocol::{Code, OfferStatus, Refused, trace::WhyNot};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -68,6 +68,9 @@ pub enum Refusal {
     /// The driver may not work, or not on this.
     #[error("not eligible: {0}")]
     NotEligible(String),
+    /// The driver a dispatcher chose cannot be given the job, because of all of this.
+    #[error("not eligible: {}", listed(.0))]
+    Unfit(Vec<WhyNot>),
     /// A value makes no sense here.
     #[error("{field}: {problem}")]
     Invalid {
@@ -122,7 +125,7 @@ impl Refusal {
             Self::TooLate(_) => Code::TooLate,
             Self::WrongCode => Code::WrongCode,
             Self::ProofMissing(_) => Code::ProofMissing,
-            Self::NotEligible(_) => Code::NotEligible,
+            Self::NotEligible(_) | Self::Unfit(_) => Code::NotEligible,
             Self::Invalid { .. } => Code::Invalid,
             Self::OutOfArea => Code::OutOfArea,
             Self::CommandExpired => Code::CommandExpired,
@@ -140,6 +143,7 @@ impl From<Refusal> for Refused {
         let mut refused = Self::new(refusal.code(), refusal.to_string());
         match refusal {
             Refusal::IllegalTransition { allowed, .. } => refused.allowed = allowed,
+            Refusal::Unfit(why) => refused.why = why,
             Refusal::Busy { retry_after_ms } => refused.retry_after_ms = Some(retry_after_ms),
             Refusal::TooEarly { remaining_ms, .. } => refused.retry_after_ms = Some(remaining_ms),
             Refusal::Unavailable | Refusal::Draining => refused.retry_after_ms = Some(250),
@@ -161,4 +165,8 @@ impl From<Refusal> for Refused {
         }
         refused
     }
+}
+
+fn listed(why: &[WhyNot]) -> String {
+    why.iter().map(WhyNot::to_string).collect::<Vec<_>>().join(", ")
 }

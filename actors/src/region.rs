@@ -18,14 +18,19 @@
 mod area;
 mod keeper;
 mod live;
+mod rounds;
 
 use self::{
     area::{Area, Entry},
     keeper::{Keeper, Order},
+    rounds::Rounds,
 };
 use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate};
 use matching::{Field, Router, cost, region::Matching, round::Outcome};
-use protocol::{JobId, ShardSet, Timestamp};
+use protocol::{
+    DriverId, JobId, Point, ShardSet, Timestamp,
+    trace::{Chance, Seen},
+};
 use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -113,6 +118,8 @@ struct World {
     router: Arc<dyn Router>,
     surroundings: Arc<dyn Surroundings>,
     areas: RwLock<HashMap<RegionId, Arc<Area>>>,
+    /// Of all of them, so that what one saw outlives it.
+    rounds: Rounds,
 }
 
 impl Regions {
@@ -123,7 +130,8 @@ impl Regions {
     ) -> Result<Self, SpawnErr> {
         let areas = RwLock::default();
         let router = Arc::new(settings.matching.straight());
-        let world = Arc::new(World { settings, router, surroundings, areas });
+        let rounds = Rounds::default();
+        let world = Arc::new(World { settings, router, surroundings, areas, rounds });
         let (keeper, _started) = ActorRuntime::spawn_instant(None, Keeper, world.clone())?;
         Ok(Self { world, keeper })
     }
@@ -200,6 +208,22 @@ impl Regions {
         let mut stats: Vec<_> = areas.values().map(|area| (area.region, area.stats())).collect();
         stats.sort_by_key(|(region, _)| *region);
         stats
+    }
+
+    /// What the last rounds here saw of a job, oldest first.
+    pub fn rounds_of(&self, job: JobId) -> Vec<Seen> {
+        self.world.rounds.of_job(job)
+    }
+
+    /// What rounds here made of a driver since then, for each job that looked for one around where it
+    /// is, newest first.
+    pub fn chances_of(
+        &self,
+        driver: DriverId,
+        at: Option<Point>,
+        since: Timestamp,
+    ) -> Vec<(JobId, Chance)> {
+        self.world.rounds.of_driver(driver, at, since)
     }
 
     /// Ends all regions. What is listed afterwards is ignored.

@@ -25,15 +25,16 @@ pub use crate::search::Sighting;
 pub use words::{Command, Event, Request};
 
 use crate::{
-    Card, Claim, Context, Decider, Effect, Kind, Listing, Refusal, Seen, Tell, ViewRow, driver,
+    Card, Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow,
+    driver,
     listing::RegionId,
     rider,
-    search::{Assignment, Search, Terms},
+    search::{self, Assignment, CONTROLLED, Search, Terms},
 };
 use protocol::{
     DriverId, JobId, RescueId, RescueStatus, Timestamp,
     view::{Mark, RescueView, WorkKind},
-    work::Needs,
+    work::{Needs, Priority},
 };
 use serde::{Deserialize, Serialize};
 use sight::Soft;
@@ -80,6 +81,8 @@ struct Case {
     outcome: Option<String>,
     fee: i64,
     stars: Option<u8>,
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    priority: Priority,
 }
 
 /// How a rescue does against the time it may take.
@@ -148,10 +151,12 @@ impl Decider for Rescue {
     }
 
     fn listing(&self, id: RescueId) -> Option<Listing> {
-        let Case { request, search, needs, .. } = self.case.as_deref()?;
+        let Case { request, search, needs, priority, .. } = self.case.as_deref()?;
         let at = request.at.at;
         let job = JobId::Rescue(id);
-        let card = search.card(job, WorkKind::Rescue, request.rider, at, needs, &request.policy)?;
+        let mut card =
+            search.card(job, WorkKind::Rescue, request.rider, at, needs, &request.policy)?;
+        card.priority = *priority;
         Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
     }
 
@@ -206,6 +211,28 @@ impl Decider for Rescue {
         is_over.then_some(IDLE_MAX)
     }
 
+    fn event_format(event: &Event) -> Format {
+        if let Event::Search(event) = event {
+            event.format()
+        } else if let Event::DriverChosen { .. } | Event::PrioritySet { .. } = event {
+            CONTROLLED
+        } else {
+            Format::FIRST
+        }
+    }
+
+    fn command_format(command: &Command) -> Format {
+        let is_new = matches!(
+            command,
+            Command::Reassign { .. }
+                | Command::Hold { .. }
+                | Command::Resume { .. }
+                | Command::SetPriority { .. }
+                | Command::Search(search::Command::Bar { .. })
+        );
+        if is_new { CONTROLLED } else { Format::FIRST }
+    }
+
     fn command_name(command: &Command) -> &'static str {
         command.into()
     }
@@ -218,6 +245,8 @@ impl Decider for Rescue {
             | Event::Located { .. }
             | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
+            | Event::DriverChosen { .. }
+            | Event::PrioritySet { .. }
             | Event::Accepted { .. }
             | Event::DriverReleased { .. }
             | Event::Detached { .. }
@@ -258,11 +287,18 @@ impl Rescue {
             at: case.request.at.clone(),
             dropoff: case.request.dropoff.clone(),
             fare: case.request.fare.clone(),
+            held: case.search.is_held(),
+            priority: case.priority,
             offers: case.search.offers().collect(),
             outcome: case.outcome.clone(),
             requested_at: case.requested_at,
             changed_at: case.changed_at,
         })
+    }
+
+    /// What its driver must bring; `None` if it was never requested.
+    pub fn wants(&self) -> Option<&Needs> {
+        self.case.as_ref().map(|case| &case.needs)
     }
 
     /// Does `driver` work on it, or hold an offer of it?
@@ -294,12 +330,18 @@ impl Case {
             outcome: None,
             fee: 0,
             stars: None,
+            priority: Priority::Normal,
         }
     }
 
     fn evolve(&mut self, event: &Event) {
         match event {
-            Event::Requested { .. } | Event::IncidentOpened { .. } => {}
+            Event::Requested { .. } | Event::IncidentOpened { .. } | Event::DriverChosen { .. } => {
+            }
+            Event::PrioritySet { at, priority, .. } => {
+                self.priority = *priority;
+                self.changed_at = *at;
+            }
             Event::Located { place, accuracy_m, .. } => {
                 self.request.at = place.clone();
                 self.request.accuracy_m = *accuracy_m;
@@ -430,6 +472,8 @@ impl Case {
             | Event::Located { .. }
             | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
+            | Event::DriverChosen { .. }
+            | Event::PrioritySet { .. }
             | Event::Departed { .. }
             | Event::Arrived { .. }
             | Event::AssistStarted { .. }

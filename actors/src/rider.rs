@@ -1,10 +1,11 @@
-//! Someone who asks for jobs: which of them are running.
+//! Someone who asks for jobs: which of them are running, and whom it is kept apart from.
 
-#[cfg(feature = "next")]
-use crate::Format;
-use crate::{Claim, Context, Decider, Effect, Kind, Listing, Refusal, Seen, ViewRow};
+use crate::{
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow,
+    search::{self, CONTROLLED},
+};
 use protocol::{
-    JobId, Principal, RiderId, Timestamp,
+    DriverId, JobId, Principal, RiderId, Timestamp,
     view::{Mark, RiderView, WorkKind},
 };
 use serde::{Deserialize, Serialize};
@@ -16,11 +17,13 @@ mod tests;
 /// How long a rider without jobs stays in memory. Nothing but its jobs is ever said to it, so it is woken for
 /// little else than to be looked at, which one read of the journal answers.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How many drivers a rider can be kept apart from.
+const BLOCKED_MAX: usize = 64;
 /// What it takes to know that jobs are counted.
 #[cfg(feature = "next")]
 const COUNTED: Format = Format(3);
 
-/// What can be asked of a rider. The asker is always the platform: jobs say when they begin and end.
+/// What can be asked of a rider. Jobs say when they begin and end; whom it is kept apart from is for staff.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -36,6 +39,20 @@ pub enum Command {
     CloseJob {
         /** Which. */
         job: JobId,
+    },
+    /// None of its jobs is to be this driver's. Needs format 2.
+    Block {
+        /** Whose. */
+        driver: DriverId,
+        /** Why. */
+        reason: String,
+    },
+    /// They may meet again. Needs format 2.
+    Unblock {
+        /** Whom. */
+        driver: DriverId,
+        /** Why. */
+        reason: String,
     },
 }
 
@@ -66,6 +83,28 @@ pub enum Event {
         /** Which. */
         job: JobId,
     },
+    /// None of its jobs is to be this driver's. Needs format 2.
+    DriverBlocked {
+        /** When. */
+        at: Timestamp,
+        /** Whose. */
+        driver: DriverId,
+        /** Who said so. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// They may meet again. Needs format 2.
+    DriverUnblocked {
+        /** When. */
+        at: Timestamp,
+        /** Whom. */
+        driver: DriverId,
+        /** Who said so. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
     /// Their first job is over, and they are no newcomer any more. Needs format 3.
     #[cfg(feature = "next")]
     Settled {
@@ -81,6 +120,9 @@ pub struct Rider {
     /// When something last happened to it; zero for a rider nobody has heard of.
     changed_at: Timestamp,
     jobs: Vec<(JobId, WorkKind)>,
+    /// Whom it is kept apart from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    blocked: Vec<DriverId>,
     /// How many they have had since they are counted.
     #[cfg(feature = "next")]
     #[serde(default, skip_serializing_if = "is_none_yet")]
@@ -105,6 +147,17 @@ impl Rider {
         self.jobs.iter().map(|(job, _)| *job)
     }
 
+    /// Whom it is kept apart from.
+    pub fn blocked(&self) -> &[DriverId] {
+        &self.blocked
+    }
+
+    /// Tells its jobs whom it is kept apart from.
+    fn bar(&self, drivers: &[DriverId]) -> Vec<Effect> {
+        let told = |job| Tell::job(job, search::Command::Bar { drivers: drivers.to_vec() });
+        self.jobs().map(|job| told(job).into()).collect()
+    }
+
     fn has(&self, job: JobId) -> bool {
         self.jobs().any(|it| it == job)
     }
@@ -119,9 +172,13 @@ impl Decider for Rider {
     type Soft = ();
 
     fn decide(&self, command: &Command, context: &Context<RiderId>) -> Result<Vec<Event>, Refusal> {
-        if context.by != Principal::System {
-            let asker = context.by.role();
-            return Err(Refusal::NotYours(format!("a rider's jobs are not for a {asker} to list")));
+        let is_permitted = match command {
+            Command::OpenJob { .. } | Command::CloseJob { .. } => context.by == Principal::System,
+            Command::Block { .. } | Command::Unblock { .. } => context.by.is_staff(),
+        };
+        if !is_permitted {
+            let (name, asker): (&'static str, _) = (command.into(), context.by.role());
+            return Err(Refusal::NotYours(format!("{asker} may not {name} here")));
         }
         let at = context.now;
         Ok(match *command {
@@ -141,6 +198,20 @@ impl Decider for Rider {
             }
             Command::CloseJob { job } if self.has(job) => vec![Event::JobClosed { at, job }],
             Command::CloseJob { .. } => Vec::new(),
+            Command::Block { driver, .. } if self.blocked.contains(&driver) => Vec::new(),
+            Command::Block { .. } if self.blocked.len() >= BLOCKED_MAX => {
+                let problem = format!("{BLOCKED_MAX} drivers are blocked already");
+                return Err(Refusal::invalid("driver", problem));
+            }
+            Command::Block { driver, ref reason } => {
+                let (by, reason) = (context.by, reason.clone());
+                vec![Event::DriverBlocked { at, driver, by, reason }]
+            }
+            Command::Unblock { driver, ref reason } if self.blocked.contains(&driver) => {
+                let (by, reason) = (context.by, reason.clone());
+                vec![Event::DriverUnblocked { at, driver, by, reason }]
+            }
+            Command::Unblock { .. } => Vec::new(),
         })
     }
 
@@ -166,11 +237,34 @@ impl Decider for Rider {
                 self.jobs.retain(|(it, _)| *it != job);
                 self.changed_at = at;
             }
+            Event::DriverBlocked { at, driver, .. } => {
+                self.blocked.push(driver);
+                self.changed_at = at;
+            }
+            Event::DriverUnblocked { at, driver, .. } => {
+                self.blocked.retain(|it| *it != driver);
+                self.changed_at = at;
+            }
         }
     }
 
-    fn effects(&self, _id: RiderId, _event: &Event) -> Vec<Effect> {
-        Vec::new()
+    /// A job that was placed just before somebody was blocked hears of it from here; one that is placed
+    /// later knows.
+    fn effects(&self, _id: RiderId, event: &Event) -> Vec<Effect> {
+        match *event {
+            Event::DriverBlocked { .. } | Event::DriverUnblocked { .. } => {
+                let mut after = self.clone();
+                after.evolve(event);
+                self.bar(&after.blocked)
+            }
+            Event::JobOpened { job, .. } if !self.blocked.is_empty() => {
+                let drivers = self.blocked.clone();
+                vec![Tell::job(job, search::Command::Bar { drivers }).into()]
+            }
+            Event::JobOpened { .. } | Event::JobClosed { .. } => Vec::new(),
+            #[cfg(feature = "next")]
+            Event::Settled { .. } => Vec::new(),
+        }
     }
 
     fn deadline(&self) -> Option<(Timestamp, Command)> {
@@ -219,11 +313,19 @@ impl Decider for Rider {
         event.into()
     }
 
-    #[cfg(feature = "next")]
     fn event_format(event: &Event) -> Format {
         match event {
+            Event::DriverBlocked { .. } | Event::DriverUnblocked { .. } => CONTROLLED,
+            #[cfg(feature = "next")]
             Event::JobOpened { nth: Some(_), .. } | Event::Settled { .. } => COUNTED,
-            Event::JobOpened { nth: None, .. } | Event::JobClosed { .. } => Format::FIRST,
+            Event::JobOpened { .. } | Event::JobClosed { .. } => Format::FIRST,
+        }
+    }
+
+    fn command_format(command: &Command) -> Format {
+        match command {
+            Command::Block { .. } | Command::Unblock { .. } => CONTROLLED,
+            Command::OpenJob { .. } | Command::CloseJob { .. } => Format::FIRST,
         }
     }
 }

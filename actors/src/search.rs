@@ -14,13 +14,14 @@
 
 mod words;
 
-pub use words::{Candidate, Command, Event, Side, Sighting};
+pub use words::{CONTROLLED, Candidate, Command, Event, Side, Sighting};
 
 use crate::{Claim, Effect, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
 use protocol::{
-    DriverId, JobId, Money, OfferId, OfferStatus, Place, Point, RiderId, Timestamp,
+    DriverId, JobId, Money, OfferId, OfferStatus, Place, Point, Principal, RiderId, Timestamp,
+    trace::WhyNot,
     view::{Offer, OfferView, WorkKind},
-    work::{Needs, OfferPolicy},
+    work::{Needs, OfferPolicy, Priority},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -49,6 +50,28 @@ pub struct Asked<'a> {
     pub assignment: Option<&'a Assignment>,
     /// When.
     pub now: Timestamp,
+}
+
+/// Whom a dispatcher chose for a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen<'a> {
+    /// Whom.
+    pub driver: DriverId,
+    /// Does the dispatcher insist?
+    pub force: bool,
+    /// Why.
+    pub reason: &'a str,
+    /// What speaks against it, as far as that is known outside the job.
+    pub against: &'a [WhyNot],
+}
+
+/// What a search answers to a dispatcher.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// To be journaled in order; nothing, if the driver has been chosen already.
+    pub events: Vec<Event>,
+    /// What spoke against it, and was overruled.
+    pub bypassed: Vec<WhyNot>,
 }
 
 /// What a search answers: what happens to it, and what that means for the job.
@@ -134,6 +157,9 @@ pub struct Search {
     ended: Vec<(OfferId, OfferStatus)>,
     excluded: Vec<DriverId>,
     resting: Vec<DriverId>,
+    /// Whom its rider is kept apart from.
+    #[serde(skip_serializing_if = "<[DriverId]>::is_empty")]
+    barred: Box<[DriverId]>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -151,6 +177,52 @@ enum Phase {
     Feed {
         until: Timestamp,
     },
+    /// What was left of it when a dispatcher stopped it.
+    Held {
+        opened_at: Timestamp,
+        left_ms: u64,
+        tier: u8,
+        next_tier_ms: Option<u64>,
+        only: Option<DriverId>,
+        is_feed: bool,
+    },
+}
+
+impl Phase {
+    fn held(self, at: Timestamp) -> Self {
+        let left_ms = |until: Timestamp| until.since(at).as_millis() as u64;
+        match self {
+            Self::Open { at: opened_at, until, tier, next_tier_at, only } => Self::Held {
+                opened_at,
+                left_ms: left_ms(until),
+                tier,
+                next_tier_ms: next_tier_at.map(left_ms),
+                only,
+                is_feed: false,
+            },
+            Self::Feed { until } => Self::Held {
+                opened_at: at,
+                left_ms: left_ms(until),
+                tier: 0,
+                next_tier_ms: None,
+                only: None,
+                is_feed: true,
+            },
+            Self::Held { .. } | Self::Closed => self,
+        }
+    }
+
+    fn resumed(self, at: Timestamp) -> Self {
+        let after = |ms: u64| at + Duration::from_millis(ms);
+        match self {
+            Self::Held { left_ms, is_feed: true, .. } => Self::Feed { until: after(left_ms) },
+            Self::Held { opened_at, left_ms, tier, next_tier_ms, only, is_feed: false } => {
+                let (until, next_tier_at) = (after(left_ms), next_tier_ms.map(after));
+                Self::Open { at: opened_at, until, tier, next_tier_at, only }
+            }
+            Self::Open { .. } | Self::Feed { .. } | Self::Closed => self,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -188,8 +260,9 @@ impl Search {
     pub fn decide(&self, command: &Command, asked: &Asked) -> Result<Decision, Refusal> {
         match command {
             Command::Propose { round, candidates } => self.propose(*round, candidates, asked),
-            Command::OfferRefused { offer } => {
-                Ok(self.close_if_open(*offer, asked, |offer| Event::OfferRefused { offer }))
+            Command::OfferRefused { offer, why } => {
+                let why = why.clone();
+                Ok(self.close_if_open(*offer, asked, |offer| Event::OfferRefused { offer, why }))
             }
             Command::OfferSeen { offer } => Ok(Decision::from(match self.offer(*offer) {
                 Some(open) if open.status < OfferStatus::Seen => {
@@ -204,6 +277,7 @@ impl Search {
                 Event::OfferClosed { offer, status: OfferStatus::Declined, driver_knows: true }
             })),
             Command::Settle { .. } => Ok(Decision::from(Vec::new())),
+            Command::Bar { drivers } => Ok(self.unless_exhausted(self.bar(drivers), asked)),
             Command::Claim { driver, slots } => self.claim(*driver, slots, asked),
             Command::DriverLost { driver, .. } => {
                 match self.open.iter().find(|open| open.driver == *driver) {
@@ -257,24 +331,56 @@ impl Search {
         }))
     }
 
-    /// A dispatcher gives the job to `driver`, without asking; all other offers are taken back. The
-    /// driver's actor still has the last word, unless `force` is given.
-    pub fn assign(
-        &self,
-        driver: DriverId,
-        force: bool,
-        asked: &Asked,
-    ) -> Result<Decision, Refusal> {
+    /// A dispatcher gives the job to a driver, without asking; all other offers are taken back. The
+    /// driver's actor still has the last word: what is known of it may have changed.
+    pub fn assign(&self, chosen: &Chosen, asked: &Asked) -> Result<Given, Refusal> {
+        let Chosen { driver, force, reason, against } = *chosen;
         if self.open.iter().any(|open| open.driver == driver && !open.consent) {
-            return Ok(Decision::from(Vec::new()));
+            return Ok(Given { events: Vec::new(), bypassed: Vec::new() });
         }
-        is_someone_else(driver, asked.rider)?;
-        if !force && self.excluded.contains(&driver) {
-            return Err(Refusal::NotEligible("this driver had it and gave it up".into()));
+        if force && reason.trim().is_empty() {
+            return Err(Refusal::invalid("reason", "forcing needs one"));
+        }
+        let is_same_person = is_someone_else(driver, asked.rider).is_err();
+        let known = [
+            is_same_person.then_some(WhyNot::SamePerson),
+            self.excluded.contains(&driver).then_some(WhyNot::Excluded),
+            self.barred.contains(&driver).then_some(WhyNot::PairBlocked),
+        ];
+        let mut all: Vec<WhyNot> =
+            known.into_iter().flatten().chain(against.iter().copied()).collect();
+        all.sort_unstable();
+        all.dedup();
+        let (bypassed, standing): (Vec<WhyNot>, Vec<WhyNot>) =
+            all.into_iter().partition(|why| force && why.may_be_overruled());
+        if !standing.is_empty() {
+            return Err(Refusal::Unfit(standing));
         }
         let mut events = self.withdraw_all(None);
-        events.push(self.offer_to(driver, 0, 0, false, force, asked));
-        Ok(Decision::from(events))
+        events.push(self.offer_to(driver, None, 0, false, force, asked));
+        Ok(Given { events, bypassed })
+    }
+
+    /// Lets nobody be asked for a while: what is open is taken back. Nothing, if that is so already.
+    pub fn hold(&self, by: Principal, reason: &str, at: Timestamp) -> Vec<Event> {
+        match self.phase {
+            Phase::Open { .. } | Phase::Feed { .. } => {
+                let mut events = self.withdraw_all(None);
+                events.push(Event::Held { at, by, reason: reason.to_owned() });
+                events
+            }
+            Phase::Held { .. } | Phase::Closed => Vec::new(),
+        }
+    }
+
+    /// Goes on with what time was left, and with all attempts. Nothing, if it is not held.
+    pub fn resume(&self, by: Principal, reason: &str, asked: &Asked) -> Decision {
+        if !self.is_held() {
+            return Decision::from(Vec::new());
+        }
+        let resumed = Event::Resumed { at: asked.now, by, reason: reason.to_owned() };
+        // Meanwhile the only one to ask may have been kept apart from the rider.
+        self.unless_exhausted(vec![resumed], asked)
     }
 
     /// Does what is due: closes offers, opens tiers, gives up. Nothing, if nothing is.
@@ -304,7 +410,7 @@ impl Search {
                 let next_tier_at = next_tier(tier, asked.policy, now);
                 events.push(Event::TierOpened { tier, next_tier_at });
             }
-            Phase::Open { .. } | Phase::Feed { .. } | Phase::Closed => {}
+            Phase::Open { .. } | Phase::Feed { .. } | Phase::Held { .. } | Phase::Closed => {}
         }
         self.unless_exhausted(events, asked)
     }
@@ -344,7 +450,7 @@ impl Search {
                     slots: Vec::new(),
                 });
             }
-            Event::OfferRefused { offer } => {
+            Event::OfferRefused { offer, .. } => {
                 self.n_refused += 1;
                 if let Some(open) = self.end(*offer, OfferStatus::Withdrawn) {
                     self.rest(open.driver);
@@ -375,6 +481,13 @@ impl Search {
                 }
             }
             Event::Excluded { driver } => self.exclude(*driver),
+            Event::Barred { drivers } => self.barred = drivers.as_slice().into(),
+            Event::Held { at, .. } => self.phase = self.phase.held(*at),
+            Event::Resumed { at, .. } => {
+                self.phase = self.phase.resumed(*at);
+                self.n_offers_at_opening = self.n_offers;
+                self.n_refused = 0;
+            }
             Event::Closed {} => self.phase = Phase::Closed,
         }
     }
@@ -382,8 +495,9 @@ impl Search {
     /// What drivers must be told about `event`. `self` is the search before it.
     pub fn effects(&self, terms: &Terms, event: &Event) -> Option<Effect> {
         match event {
-            Event::OfferMade { offer, driver, eta_s, expires_at, consent, force } => {
-                let refused = Tell::job(terms.job, Command::OfferRefused { offer: *offer });
+            Event::OfferMade { offer, driver, eta_s, expires_at, consent, force, .. } => {
+                let refused = Command::OfferRefused { offer: *offer, why: None };
+                let refused = Tell::job(terms.job, refused);
                 let offer = Offer {
                     id: *offer,
                     job: terms.job,
@@ -417,6 +531,9 @@ impl Search {
             | Event::OfferSeen { .. }
             | Event::OfferConfirmed { .. }
             | Event::Excluded { .. }
+            | Event::Barred { .. }
+            | Event::Held { .. }
+            | Event::Resumed { .. }
             | Event::Closed {} => None,
         }
     }
@@ -424,7 +541,7 @@ impl Search {
     /// When [`Search::tick`] next has something to do.
     pub fn deadline(&self) -> Option<Timestamp> {
         let of_phase = match self.phase {
-            Phase::Closed => None,
+            Phase::Held { .. } | Phase::Closed => None,
             Phase::Open { until, next_tier_at, .. } => {
                 Some(next_tier_at.unwrap_or(until).min(until))
             }
@@ -461,8 +578,9 @@ impl Search {
                 Some(_) | None => policy.tiers_m[usize::from(tier).min(policy.tiers_m.len() - 1)],
             },
             n_wanted: self.n_wanted(policy),
-            excluded: self.excluded.iter().chain(&self.resting).copied().chain(holding).collect(),
+            excluded: self.unwanted().chain(holding).collect(),
             only,
+            priority: Priority::Normal,
         })
     }
 
@@ -485,7 +603,15 @@ impl Search {
     pub fn is_in_feed(&self) -> bool {
         match self.phase {
             Phase::Feed { .. } => true,
-            Phase::Open { .. } | Phase::Closed => false,
+            Phase::Open { .. } | Phase::Held { .. } | Phase::Closed => false,
+        }
+    }
+
+    /// Does a dispatcher let nobody be asked?
+    pub fn is_held(&self) -> bool {
+        match self.phase {
+            Phase::Held { .. } => true,
+            Phase::Open { .. } | Phase::Feed { .. } | Phase::Closed => false,
         }
     }
 
@@ -497,6 +623,16 @@ impl Search {
     /// Who is not to be offered it again.
     pub fn excluded(&self) -> &[DriverId] {
         &self.excluded
+    }
+
+    /// Is `driver` one who is never asked again?
+    pub fn is_out_of_question(&self, driver: DriverId) -> bool {
+        self.excluded.contains(&driver) || self.barred.contains(&driver)
+    }
+
+    /// Whom its rider is kept apart from.
+    pub fn barred(&self) -> &[DriverId] {
+        &self.barred
     }
 
     fn propose(
@@ -520,8 +656,8 @@ impl Search {
             if is_wanted && chosen.len() < self.n_wanted(asked.policy).into() {
                 chosen.push(candidate.driver);
                 let nth = events.len() as u32;
-                let Candidate { driver, eta_s, .. } = *candidate;
-                events.push(self.offer_to(driver, eta_s, nth, consent, false, asked));
+                let driver = candidate.driver;
+                events.push(self.offer_to(driver, Some(candidate), nth, consent, false, asked));
             }
         }
         Ok(Decision::from(events))
@@ -557,14 +693,14 @@ impl Search {
         }
         let is_in_feed = match self.phase {
             Phase::Feed { until } => asked.now < until,
-            Phase::Open { .. } | Phase::Closed => false,
+            Phase::Open { .. } | Phase::Held { .. } | Phase::Closed => false,
         };
         if !is_in_feed {
             return Err(Refusal::TooLate("it is not in the feed".into()));
         }
         is_someone_else(driver, asked.rider)?;
-        if self.excluded.contains(&driver) {
-            return Err(Refusal::NotEligible("you had it and gave it up".into()));
+        if self.is_out_of_question(driver) {
+            return Err(Refusal::NotEligible("it is not for you, or you gave it up".into()));
         }
         let mut events = self.withdraw_all(None);
         events.push(Event::Closed {});
@@ -641,7 +777,7 @@ impl Search {
 
     fn is_exhausted(&self, policy: &JobPolicy) -> bool {
         let Phase::Open { only, .. } = self.phase else { return false };
-        let has_lost_the_only = only.is_some_and(|only| self.excluded.contains(&only));
+        let has_lost_the_only = only.is_some_and(|only| self.is_out_of_question(only));
         self.open.is_empty() && (self.n_attempts_left(policy) == 0 || has_lost_the_only)
     }
 
@@ -669,17 +805,33 @@ impl Search {
         n_at_once.saturating_sub(self.open.len() as u8).min(n_left)
     }
 
+    /// Who is not asked, for one reason or another.
+    fn unwanted(&self) -> impl Iterator<Item = DriverId> {
+        self.excluded.iter().chain(&self.resting).chain(self.barred.iter()).copied()
+    }
+
+    /// Whoever is kept apart from the rider does not keep an offer either.
+    fn bar(&self, drivers: &[DriverId]) -> Vec<Event> {
+        if *self.barred == *drivers {
+            return Vec::new();
+        }
+        let is_over = |open: &&OpenOffer| drivers.contains(&open.driver);
+        let mut events: Vec<Event> =
+            self.open.iter().filter(is_over).map(OpenOffer::withdrawn).collect();
+        events.push(Event::Barred { drivers: drivers.to_vec() });
+        events
+    }
+
     fn may_ask(&self, driver: DriverId, rider: RiderId) -> bool {
         is_someone_else(driver, rider).is_ok()
-            && !self.excluded.contains(&driver)
-            && !self.resting.contains(&driver)
+            && self.unwanted().all(|it| it != driver)
             && !self.is_offered_to(driver)
     }
 
     fn offer_to(
         &self,
         driver: DriverId,
-        eta_s: u32,
+        proposed: Option<&Candidate>,
         nth: u32,
         consent: bool,
         force: bool,
@@ -688,10 +840,12 @@ impl Search {
         Event::OfferMade {
             offer: OfferId::of(asked.job, self.n_offers + nth),
             driver,
-            eta_s,
+            eta_s: proposed.map_or(0, |it| it.eta_s),
             expires_at: self.expiry(asked.policy, asked.now),
             consent,
             force,
+            distance_m: proposed.map(|it| it.distance_m),
+            cost_ms: proposed.map(|it| it.cost_ms),
         }
     }
 
@@ -699,7 +853,7 @@ impl Search {
     fn expiry(&self, policy: &JobPolicy, now: Timestamp) -> Timestamp {
         let until = match self.phase {
             Phase::Open { until, .. } | Phase::Feed { until } => until,
-            Phase::Closed => now + Duration::MAX,
+            Phase::Held { .. } | Phase::Closed => now + Duration::MAX,
         };
         (now + ms(policy.offer_ttl_ms)).min(until)
     }

@@ -1,7 +1,7 @@
 //! Messages between entities, by receiver. Adding a kind of entity adds a line to each enum.
 
 use crate::{
-    Decider, EntityKey, Format,
+    Decider, EntityKey, Format, Refusal,
     driver::{self, Driver},
     order::{self, Order},
     rescue::{self, Rescue},
@@ -60,6 +60,23 @@ impl Tell {
             JobId::Order(to) => Self::Order { to, command: order::Command::Search(command) },
             JobId::Rescue(to) => Self::Rescue { to, command: rescue::Command::Search(command) },
         }
+    }
+
+    /// The same, said because of that refusal, where it matters which one it was.
+    #[must_use]
+    pub fn because(mut self, refusal: &Refusal) -> Self {
+        if let Self::Order {
+            command: order::Command::Search(search::Command::OfferRefused { why, .. }),
+            ..
+        }
+        | Self::Rescue {
+            command: rescue::Command::Search(search::Command::OfferRefused { why, .. }),
+            ..
+        } = &mut self
+        {
+            *why = Some(refusal.to_string());
+        }
+        self
     }
 
     /// What a build must know to deliver it.

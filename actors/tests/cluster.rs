@@ -578,6 +578,7 @@ fn placement(rider: RiderId) -> Placement {
         waiting_per_min: 0,
         follows: None,
         excluded: Vec::new(),
+        barred: Box::default(),
     }
 }
 

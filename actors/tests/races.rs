@@ -75,8 +75,12 @@ impl Stage {
         else {
             return;
         };
-        let candidates =
-            drivers.iter().map(|driver| Candidate { driver: *driver, eta_s: 60, distance_m: 400 });
+        let candidates = drivers.iter().map(|driver| Candidate {
+            driver: *driver,
+            eta_s: 60,
+            distance_m: 400,
+            cost_ms: 0,
+        });
         let command =
             search::Command::Propose { round: card.round, candidates: candidates.collect() };
         let tell = Tell::job(JobId::Order(order), command);
@@ -194,6 +198,7 @@ fn placement(rider: RiderId, policy: OfferPolicy) -> Placement {
         waiting_per_min: 0,
         follows: None,
         excluded: Vec::new(),
+        barred: Box::default(),
     }
 }
 
@@ -318,8 +323,12 @@ async fn accept_and_a_dispatchers_assignment_at_once_give_one_driver() {
         }
         let order = stage.place(n, OfferPolicy::Sequential).await;
         let offer = stage.offer(order, crew[0]).await;
-        let assign =
-            order::Command::Assign { driver: crew[1], force: false, reason: "nearer".to_owned() };
+        let assign = order::Command::Assign {
+            driver: crew[1],
+            force: false,
+            reason: "nearer".to_owned(),
+            against: Vec::new(),
+        };
         let (_, _) = tokio::join!(
             stage.driver(crew[0], Principal::Driver(crew[0]), accept(offer)),
             stage.order(order, Principal::Dispatcher, assign),

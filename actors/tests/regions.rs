@@ -13,7 +13,7 @@ use matching::{
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp,
     view::WorkKind,
-    work::{Needs, OfferPolicy, Vehicle, VehicleKind},
+    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -164,6 +164,7 @@ impl Play {
             n_wanted: 1,
             excluded: vec![],
             only: None,
+            priority: Priority::Normal,
         };
         change(&mut card);
         let listing = Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) };

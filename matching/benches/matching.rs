@@ -11,7 +11,7 @@ use matching::{
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp,
     view::WorkKind,
-    work::{Needs, OfferPolicy, Vehicle, VehicleKind},
+    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{hint::black_box, sync::Arc, time::Duration};
@@ -62,6 +62,7 @@ fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
             n_wanted: 1,
             excluded: vec![],
             only: None,
+            priority: Priority::Normal,
         })
         .collect()
 }
@@ -108,6 +109,11 @@ fn tick(criterion: &mut Criterion) {
         let name = format!("{n_drivers} drivers, {n_searches} searches");
         group.bench_function(&name, |bencher| {
             bencher.iter(|| round(&searches, [], &field, &terms));
+        });
+        let silent = Settings { n_told: 0, ..settings.clone() };
+        let in_silence = Terms { settings: &silent, ..terms };
+        group.bench_function(format!("{name}, telling nothing of itself"), |bencher| {
+            bencher.iter(|| round(&searches, [], &field, &in_silence));
         });
         group.bench_function(format!("{name}, with filling the field"), |bencher| {
             bencher.iter(|| {

@@ -3,7 +3,7 @@
 use protocol::{
     DriverId, JobId, Point, RiderId, Timestamp,
     view::WorkKind,
-    work::{Needs, OfferPolicy, Vehicle},
+    work::{Needs, OfferPolicy, Priority, Vehicle},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -84,6 +84,9 @@ pub struct SearchCard {
     pub excluded: Vec<DriverId>,
     /// The only driver to propose, for `direct`.
     pub only: Option<DriverId>,
+    /// What it comes before.
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 /// A driver proposed for a job.
@@ -95,4 +98,7 @@ pub struct Candidate {
     pub eta_s: u32,
     /// To the pickup, in metres.
     pub distance_m: u32,
+    /// What the pair costs, in milliseconds of travel.
+    #[serde(default)]
+    pub cost_ms: u32,
 }

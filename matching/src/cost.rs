@@ -4,7 +4,7 @@ use crate::{
     DriverCard, SearchCard,
     router::{Speeds, Straight},
 };
-use protocol::Timestamp;
+use protocol::{Timestamp, work::Priority};
 use serde::{Deserialize, Serialize};
 
 /// How pairs are valued.
@@ -32,6 +32,9 @@ pub struct Settings {
     pub idle_full_ms: u32,
     /// How much more a driver costs for each star that is missing, in milliseconds of travel.
     pub missing_star_ms: u32,
+    /// How many of the drivers it weighed, and how many that did not fit, a round tells of each search
+    /// for those who ask afterwards; 0: it tells nothing.
+    pub n_told: u8,
 }
 
 impl Default for Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             idle_bonus_max_ms: 5_000,
             idle_full_ms: 20 * 60_000,
             missing_star_ms: 1_000,
+            n_told: 5,
         }
     }
 }
@@ -60,18 +64,28 @@ impl Settings {
     /// What it costs to give a search this driver, in milliseconds of travel. Ties between drivers
     /// about as near go to who has waited longest, then to who is liked best.
     pub(crate) fn cost_ms(&self, driver: &DriverCard, eta_ms: u32, now: Timestamp) -> u32 {
+        let cost = u64::from(eta_ms) + self.idle_ms(driver, now) + self.rating_ms(driver);
+        u32::try_from(cost).unwrap_or(u32::MAX)
+    }
+
+    /// How much more a driver costs for not having been idle for long.
+    pub(crate) fn idle_ms(&self, driver: &DriverCard, now: Timestamp) -> u64 {
         let idle_ms = now.ms_since(driver.idle_since).min(u64::from(self.idle_full_ms));
         let bonus =
             idle_ms * u64::from(self.idle_bonus_max_ms) / u64::from(self.idle_full_ms.max(1));
+        u64::from(self.idle_bonus_max_ms) - bonus
+    }
+
+    /// How much more a driver costs for the stars it misses.
+    pub(crate) fn rating_ms(&self, driver: &DriverCard) -> u64 {
         let missing = u64::from(500_u16.saturating_sub(driver.rating));
-        let malus = missing * u64::from(self.missing_star_ms) / 100;
-        let cost = u64::from(eta_ms) + u64::from(self.idle_bonus_max_ms) - bonus + malus;
-        u32::try_from(cost).unwrap_or(u32::MAX)
+        missing * u64::from(self.missing_star_ms) / 100
     }
 
     /// Is the driver near enough for how long the request has waited?
     pub(crate) fn is_good_enough(&self, search: &SearchCard, eta_ms: u32, now: Timestamp) -> bool {
         let patience_ms = now.ms_since(search.opened_at).saturating_mul(self.hold_per_age.into());
-        u64::from(eta_ms) <= patience_ms.saturating_add(self.hold_ms.into())
+        search.priority == Priority::Urgent
+            || u64::from(eta_ms) <= patience_ms.saturating_add(self.hold_ms.into())
     }
 }

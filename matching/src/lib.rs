@@ -20,6 +20,7 @@ pub mod grid;
 pub mod region;
 pub mod round;
 pub mod router;
+pub mod trace;
 
 pub use card::{Candidate, DriverCard, SearchCard};
 pub use field::Field;

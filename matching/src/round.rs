@@ -1,7 +1,7 @@
 //! Who should be offered what: one round over all open searches of a region, as a pure function.
 //!
-//! Every search first gets one driver, chosen together with all other searches so that the total cost
-//! is least; only then do those that want several get more. No driver is proposed twice in a round. A
+//! Every search first gets one driver, chosen together with all other searches of its priority so that the
+//! total cost is least, after those of a greater one; only then do those that want several get more. No driver is proposed twice in a round. A
 //! pair of `batch_optimal` or `auto_assign` is *held* back until it is good enough for the age of the
 //! request: on real trips waiting for a good pair saved a quarter of all waiting, and solving a short
 //! batch exactly, without the hold, next to nothing.
@@ -10,12 +10,18 @@ use crate::{
     Candidate, Field, Router, SearchCard,
     assignment::{Edges, assign},
     cost::Settings,
-    fit::fits,
+    fit::misfit,
     grid::{Grid, Near},
     router::Leg,
+    trace::{Misfits, Told, Traces},
 };
-use protocol::{JobId, Timestamp, work::OfferPolicy};
-use std::ops::Range;
+use protocol::{
+    JobId, Timestamp,
+    trace::{Fate, Unfit, Verdict, Weighed},
+    work::{OfferPolicy, Priority},
+};
+use std::{cmp::Reverse, ops::Range};
+use strum::IntoEnumIterator;
 
 /// How often searches that came away empty look further in one round.
 const N_HELPINGS: u32 = 3;
@@ -64,6 +70,8 @@ pub struct Outcome {
     pub proposals: Vec<Proposal>,
     /// How many pairs were found and held back as not good enough yet.
     pub n_held: usize,
+    /// What it saw of each search, for those who ask why.
+    pub traces: Traces,
 }
 
 /// A driver as one search sees it.
@@ -90,7 +98,7 @@ pub fn round<'a>(
     let ours = searches.into_iter().map(|card| (card, true));
     let all = ours.chain(rivals.into_iter().map(|card| (card, false)));
     let mut all: Vec<(&SearchCard, bool)> = all.filter(|(card, _)| proposes(card)).collect();
-    all.sort_by_key(|(card, _)| (card.opened_at, card.job));
+    all.sort_by_key(|(card, _)| (Reverse(card.priority), card.opened_at, card.job));
     let (searches, is_ours): (Vec<&SearchCard>, Vec<bool>) = all.into_iter().unzip();
     let mut order: Vec<usize> = (0..searches.len()).collect();
     if pairing != Pairing::Greedy {
@@ -104,6 +112,7 @@ pub fn round<'a>(
         picks: Vec::with_capacity(searches.len() * usize::from(settings.n_candidates)),
         spans: vec![0..0; searches.len()],
         near: Vec::new(),
+        misfits: Misfits::new(settings.n_told, searches.len(), field.len()),
         searches,
         is_ours,
         order,
@@ -179,26 +188,41 @@ struct Round<'a> {
     is_taken: Vec<bool>,
     /// Scratch space.
     near: Vec<Near>,
+    /// Who did not fit, as far as that is told.
+    misfits: Misfits,
 }
 
 impl Round<'_> {
     fn weigh_everyone(&mut self) {
         for n in 0..self.order.len() {
             let (search, start) = (self.order[n], self.picks.len());
+            if self.is_ours[search] {
+                self.misfits.begin(search);
+            }
             self.weigh(&self.field.grid, search);
+            self.misfits.end();
             self.spans[search] = start..self.picks.len();
         }
     }
 
     /// Appends to `picks` the cheapest drivers of `grid` for a search who are not taken.
     fn weigh(&mut self, grid: &Grid, search: usize) {
-        let Self { field, terms, is_taken, near, picks, .. } = self;
+        let Self { field, terms, is_taken, near, picks, misfits, .. } = self;
         let Terms { router, settings, now, .. } = **terms;
         let search = self.searches[search];
         let k = n_candidates(search, settings);
         // Where the way is not simply longer the further away one is, some that are near are far to go.
         let n_near = if router.follows_distance() { k } else { k * usize::from(N_SIFTED) };
-        let fits = |n: u32| !is_taken[n as usize] && fits(search, field.card(n), now, settings);
+        let fits = |n: u32| {
+            if is_taken[n as usize] {
+                return false;
+            }
+            let why = misfit(search, field.card(n), now, settings);
+            if let Some(why) = why {
+                misfits.note(n, why);
+            }
+            why.is_none()
+        };
         grid.nearest(search.pickup, n_near, search.radius_m as f32, fits, near);
         let start = picks.len();
         let to = router.spot(search.pickup);
@@ -230,8 +254,22 @@ impl Round<'_> {
         self.order = order;
     }
 
-    /// Gives these searches a driver each out of these parts of `picks`.
+    /// Gives these searches a driver each out of these parts of `picks`: first those that come before others.
     fn pair(&mut self, searches: &[usize], spans: &[Range<usize>]) {
+        let first = searches.first().map(|&it| self.searches[it].priority);
+        if searches.iter().all(|&it| Some(self.searches[it].priority) == first) {
+            return self.pair_equals(searches, spans);
+        }
+        for priority in Priority::iter().rev() {
+            let of_it = searches.iter().zip(spans);
+            let of_it = of_it.filter(|(it, _)| self.searches[**it].priority == priority);
+            let (searches, spans): (Vec<_>, Vec<_>) =
+                of_it.map(|(it, span)| (*it, span.clone())).unzip();
+            self.pair_equals(&searches, &spans);
+        }
+    }
+
+    fn pair_equals(&mut self, searches: &[usize], spans: &[Range<usize>]) {
         if self.terms.pairing == Pairing::Closest {
             self.pair_closest(searches, spans);
             return;
@@ -239,6 +277,7 @@ impl Round<'_> {
         let mut edges = Edges::new(self.field.len());
         for span in spans {
             let picks = self.picks[span.clone()].iter();
+            let picks = picks.filter(|pick| !self.is_taken[pick.driver as usize]);
             edges.push_row(picks.map(|pick| (pick.driver, pick.cost_ms)));
         }
         for ((&search, span), column) in searches.iter().zip(spans).zip(assign(&edges)) {
@@ -310,22 +349,22 @@ impl Round<'_> {
         }
     }
 
-    /// Is a pair good enough for the age of its search, and its driver free or nearly so? A busy driver is
-    /// waited for, not bound: until its ride ends, somebody nearer to either may turn up.
-    fn is_ripe(&self, search: &SearchCard, pick: Pick) -> bool {
-        let Terms { settings, now, .. } = *self.terms;
-        pick.busy_ms <= settings.bind_ahead_ms && settings.is_good_enough(search, pick.eta_ms, now)
-    }
-
     fn outcome(mut self) -> Outcome {
         let mut outcome = Outcome::default();
-        for (i, search) in self.searches.iter().enumerate() {
-            let Some(best) = self.chosen[i] else { continue };
-            if is_held(search.policy) && !self.is_ripe(search, best) {
-                outcome.n_held += usize::from(self.is_ours[i]);
-                continue;
+        let mut verdicts = Vec::with_capacity(self.searches.len());
+        for i in 0..self.searches.len() {
+            let verdict = self.verdict(i);
+            verdicts.push(verdict);
+            match verdict {
+                Verdict::Proposed => {}
+                Verdict::HeldTooFar | Verdict::HeldBusy => {
+                    outcome.n_held += usize::from(self.is_ours[i]);
+                    continue;
+                }
+                Verdict::Outbid | Verdict::Nobody => continue,
             }
-            let mut picks = vec![best];
+            let search = self.searches[i];
+            let mut picks: Vec<Pick> = self.chosen[i].into_iter().collect();
             if is_shared(search.policy) {
                 for &pick in &self.picks[self.spans[i].clone()] {
                     if picks.len() == usize::from(search.n_wanted) {
@@ -344,6 +383,7 @@ impl Round<'_> {
                 driver: self.field.card(pick.driver).id,
                 eta_s: pick.eta_ms.div_ceil(1_000),
                 distance_m: pick.distance_m.round() as u32,
+                cost_ms: pick.cost_ms,
             });
             outcome.proposals.push(Proposal {
                 job: search.job,
@@ -351,7 +391,83 @@ impl Round<'_> {
                 candidates: candidates.collect(),
             });
         }
+        if self.terms.settings.n_told > 0 {
+            outcome.traces = self.traces(&verdicts, &outcome.proposals);
+        }
         outcome
+    }
+
+    fn verdict(&self, i: usize) -> Verdict {
+        let Terms { settings, now, .. } = *self.terms;
+        let search = self.searches[i];
+        match self.chosen[i] {
+            None if self.spans[i].is_empty() => Verdict::Nobody,
+            None => Verdict::Outbid,
+            Some(_) if !is_held(search.policy) => Verdict::Proposed,
+            // A busy driver is waited for, not bound: until its ride ends, somebody nearer to either may
+            // turn up.
+            Some(pick) if pick.busy_ms > settings.bind_ahead_ms => Verdict::HeldBusy,
+            Some(pick) if settings.is_good_enough(search, pick.eta_ms, now) => Verdict::Proposed,
+            Some(_) => Verdict::HeldTooFar,
+        }
+    }
+
+    /// What it saw of our searches.
+    fn traces(&self, verdicts: &[Verdict], proposals: &[Proposal]) -> Traces {
+        let n_told = usize::from(self.terms.settings.n_told);
+        let n_ours = self.is_ours.iter().filter(|it| **it).count();
+        let mut traces = Traces::with_room(n_ours, n_told);
+        // They come in the order of the searches.
+        let mut proposals = proposals.iter().peekable();
+        for (i, search) in self.searches.iter().enumerate().filter(|(i, _)| self.is_ours[*i]) {
+            let proposed = proposals.next_if(|it| it.job == search.job);
+            let picks = &self.picks[self.spans[i].clone()];
+            let (named, tally) = self.misfits.of(i);
+            let told = Told {
+                job: search.job,
+                pickup: search.pickup,
+                round: search.round,
+                radius_m: search.radius_m,
+                verdict: verdicts[i],
+                n_weighed: picks.len() as u32,
+                tally,
+            };
+            // Whoever was chosen is told of, however many were cheaper.
+            let is_told = |(nth, pick): &(usize, &Pick)| {
+                *nth < n_told || self.chosen[i].is_some_and(|it| it.driver == pick.driver)
+            };
+            let weighed = picks.iter().enumerate().filter(is_told);
+            let weighed = weighed.map(|(_, pick)| self.weighed(i, pick, proposed));
+            let unfit = named.iter().map(|&(n, why)| Unfit { driver: self.field.card(n).id, why });
+            traces.push(told, weighed, unfit);
+        }
+        traces
+    }
+
+    fn weighed(&self, search: usize, pick: &Pick, proposed: Option<&Proposal>) -> Weighed {
+        let Terms { settings, now, .. } = *self.terms;
+        let card = self.field.card(pick.driver);
+        let is_proposed =
+            proposed.is_some_and(|it| it.candidates.iter().any(|it| it.driver == card.id));
+        let fate = if is_proposed {
+            Fate::Proposed
+        } else if self.chosen[search].is_some_and(|it| it.driver == pick.driver) {
+            Fate::Held
+        } else if self.is_taken[pick.driver as usize] {
+            Fate::Taken
+        } else {
+            Fate::Spare
+        };
+        Weighed {
+            driver: card.id,
+            fate,
+            distance_m: pick.distance_m.round() as u32,
+            cost_ms: pick.cost_ms,
+            travel_ms: pick.eta_ms.saturating_sub(pick.busy_ms),
+            busy_ms: pick.busy_ms,
+            idle_ms: settings.idle_ms(card, now) as u32,
+            rating_ms: settings.rating_ms(card) as u32,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     RescueId, RescueStatus, RiderId, Timestamp,
     frame::{ServerFrame, Topic},
     view::{DriverView, Offer, OfferView, OrderView, Position, RescueView, RiderView},
-    work::{Issue, OfferPolicy, OrderKind, Vehicle},
+    work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
@@ -114,6 +114,8 @@ changes! {
         fare: [Fare],
         tip: [Option<Money>],
         policy: [OfferPolicy],
+        held: [bool],
+        priority: [Priority],
         offers: [Vec<OfferView>],
         reason: [Option<String>],
         placed_at: [Timestamp],
@@ -137,6 +139,8 @@ changes! {
         at: [Place],
         dropoff: [Option<Place>],
         fare: [Fare],
+        held: [bool],
+        priority: [Priority],
         offers: [Vec<OfferView>],
         outcome: [Option<String>],
         requested_at: [Timestamp],

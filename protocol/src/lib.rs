@@ -14,6 +14,7 @@ mod principal;
 mod refused;
 mod status;
 mod time;
+pub mod trace;
 pub mod view;
 pub mod work;
 

@@ -1,5 +1,6 @@
 //! How the platform says no.
 
+use crate::trace::WhyNot;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -41,7 +42,7 @@ pub enum Code {
     WrongCode,
     /// A required proof is missing.
     ProofMissing,
-    /// The driver may not work, or not on this; `details` says why.
+    /// The driver may not work, or not on this; `why` says why, where a dispatcher chose it.
     NotEligible,
     /// Nobody serves this place.
     OutOfArea,
@@ -80,12 +81,17 @@ pub struct Refused {
     /// For `busy`, `rate_limited` and `unavailable`: how long to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// For `not_eligible`, where a dispatcher chose a driver: everything that speaks against it and was not,
+    /// or cannot be, overruled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<WhyNot>,
 }
 
 impl Refused {
     /// A refusal without particulars.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), allowed: Vec::new(), retry_after_ms: None }
+        let message = message.into();
+        Self { code, message, allowed: Vec::new(), retry_after_ms: None, why: Vec::new() }
     }
 
     /// The same, for now.

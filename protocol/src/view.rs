@@ -3,9 +3,14 @@
 use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, JobId, Money, OfferId, OfferStatus, OrderId,
     OrderStatus, Place, Point, RescueId, RescueStatus, RiderId, Timestamp,
-    work::{Issue, OfferPolicy, OrderKind, Vehicle},
+    work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Serialize};
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(it: &bool) -> bool {
+    !*it
+}
 
 /// An order as its rider, its driver and dispatchers see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +40,12 @@ pub struct OrderView {
     pub tip: Option<Money>,
     /// How its driver is found.
     pub policy: OfferPolicy,
+    /// Does a dispatcher let nobody be asked for a while?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub held: bool,
+    /// What it comes before, where there are too few drivers.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
     /// Offers that are still open.
     pub offers: Vec<OfferView>,
     /// Why it ended, if it ended badly.
@@ -98,6 +109,12 @@ pub struct RescueView {
     pub dropoff: Option<Place>,
     /// What it costs.
     pub fare: Fare,
+    /// Does a dispatcher let nobody be asked for a while?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub held: bool,
+    /// What it comes before, where there are too few drivers.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
     /// Offers that are still open.
     pub offers: Vec<OfferView>,
     /// Why it ended, or how it was solved.

@@ -100,6 +100,45 @@ pub enum OfferPolicy {
     Feed,
 }
 
+/// What comes before what, where there are too few drivers.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Priority {
+    /// After everything else.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Before everything that is not.
+    High,
+    /// Before everything else, and nobody who fits is waited out for somebody better.
+    Urgent,
+}
+
+impl Priority {
+    /// Is it nothing to speak of?
+    pub fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
 /// What a driver must bring.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -363,7 +402,7 @@ pub enum OrderAction {
     Assign {
         /** To whom. */
         driver: DriverId,
-        /** Even if excluded or full. */
+        /** Even if something speaks against it that may be overruled: excluded, full, resting, unsuitable. */
         #[serde(default)]
         force: bool,
         /** Why. */
@@ -372,6 +411,35 @@ pub enum OrderAction {
     },
     /// A dispatcher takes it from its driver.
     Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver and gives it to this one.
+    Reassign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if something speaks against it. */
+        #[serde(default)]
+        force: bool,
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets nobody be asked for a while: open offers are taken back, and the time to find somebody
+    /// stands still.
+    Hold {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets drivers be asked again.
+    Resume {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// A dispatcher lets it come before others, or after them.
+    SetPriority {
+        /** Which. */
+        priority: Priority,
         /** Why. */
         reason: String,
     },
@@ -612,7 +680,7 @@ pub enum RescueAction {
     Assign {
         /** To whom. */
         driver: DriverId,
-        /** Even if excluded or full. */
+        /** Even if something speaks against it that may be overruled: excluded, full, resting, unsuitable. */
         #[serde(default)]
         force: bool,
         /** Why. */
@@ -621,6 +689,35 @@ pub enum RescueAction {
     },
     /// A dispatcher takes it from its driver.
     Unassign {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver and gives it to this one.
+    Reassign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if something speaks against it. */
+        #[serde(default)]
+        force: bool,
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets nobody be asked for a while: open offers are taken back, and the time to find somebody
+    /// stands still.
+    Hold {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets drivers be asked again.
+    Resume {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// A dispatcher lets it come before others, or after them.
+    SetPriority {
+        /** Which. */
+        priority: Priority,
         /** Why. */
         reason: String,
     },
@@ -758,6 +855,29 @@ pub enum DriverAction {
     Reinstate {},
 }
 
+/// What may be done to a rider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum RiderAction {
+    /// Staff: none of its jobs is offered to this driver any more, or given to it.
+    Block {
+        /** From whom it is kept apart. */
+        driver: DriverId,
+        /** Why. */
+        reason: String,
+    },
+    /// Staff: they may meet again.
+    Unblock {
+        /** From whom it was kept apart. */
+        driver: DriverId,
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+}
+
 /// Anything a client can ask for, over any transport.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -780,6 +900,13 @@ pub enum Wish {
         id: RescueId,
         /** What. */
         action: RescueAction,
+    },
+    /// Something done to a rider.
+    Rider {
+        /** Which. */
+        id: RiderId,
+        /** What. */
+        action: RiderAction,
     },
     /// Something done to a driver; oneself, if absent.
     Driver {

@@ -1,9 +1,11 @@
 //! What gateways of a cluster ask each other, and who answers.
 
-use super::{Gate, inspect::Wanted, session::Suspended, sessions::Taking, stream::Post};
+use super::{
+    Gate, inspect::Wanted, session::Suspended, sessions::Taking, stream::Post, why::Whose,
+};
 use actors::{cluster::Incarnation, revocation::InForce, runtime::Front};
 use futures_util::{FutureExt, future::BoxFuture};
-use protocol::SessionId;
+use protocol::{JobId, SessionId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Weak, time::Duration};
 
@@ -24,6 +26,10 @@ pub(super) enum Question {
     Tap { session: SessionId, lasts_ms: u64 },
     /// What has it heard and said since? The `n`th time I ask.
     Hear { tap: u64, n: u64 },
+    /// What did your rounds see of a job?
+    Rounds(JobId),
+    /// What did they make of a driver?
+    Chances(Whose),
 }
 
 /// Answers what gateways of other nodes ask. Weak, for the gate owns the node.
@@ -51,6 +57,8 @@ impl Front for Desk {
                     written(&gate.tap_for(session, Duration::from_millis(lasts_ms)).await)
                 }
                 Question::Hear { tap, n } => written(&gate.taps.hear(tap, n).await),
+                Question::Rounds(job) => written(&gate.rounds(job)),
+                Question::Chances(whose) => written(&gate.chances(whose)),
             }
         }
         .boxed()

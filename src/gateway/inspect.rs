@@ -469,7 +469,7 @@ impl Gate {
         SessionPage { items, next: last.or(until).map(|id| id.to_string()), silent }
     }
 
-    fn node_names(&self) -> BTreeMap<Incarnation, String> {
+    pub(super) fn node_names(&self) -> BTreeMap<Incarnation, String> {
         let members = self.system.cluster().map(|view| view.picture.members).unwrap_or_default();
         members.into_iter().map(|(who, member)| (who, member.card.node)).collect()
     }

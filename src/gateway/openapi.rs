@@ -1,6 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
-use super::{Gate, cluster, events, health, inspect, no_such_method, rest, revocations, stream};
+use super::{
+    Gate, cluster, events, health, inspect, no_such_method, rest, revocations, stream, why,
+};
 use axum::Router;
 use protocol::{Refused, view, work};
 use std::sync::Arc;
@@ -60,12 +62,16 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rest::place_order, rest::list_orders))
         .routes(routes!(rest::show_order))
         .routes(routes!(rest::act_on_order))
+        .routes(routes!(why::trace_order))
         .routes(routes!(rest::request_rescue, rest::list_rescues))
         .routes(routes!(rest::show_rescue))
         .routes(routes!(rest::act_on_rescue))
+        .routes(routes!(why::trace_rescue))
         .routes(routes!(rest::show_driver))
         .routes(routes!(rest::act_on_driver))
+        .routes(routes!(why::why_no_offers))
         .routes(routes!(rest::show_rider))
+        .routes(routes!(rest::act_on_rider))
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
         .routes(routes!(rest::release_actor))

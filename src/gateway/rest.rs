@@ -8,7 +8,10 @@ use super::{
     translate::{self, command_id, command_id_of, invalid, not_found},
 };
 use crate::auth::{Identity, unauthenticated};
-use actors::{EntityKey, Kind, Version, journal::ViewQuery};
+use actors::{
+    EntityKey, Kind, Version,
+    journal::{Recorded, ViewQuery},
+};
 use axum::{
     Json,
     extract::{
@@ -22,7 +25,7 @@ use protocol::{
     Code, CommandId, DriverId, OrderId, Principal, Refused, RescueId, RiderId, Timestamp,
     frame::Done,
     view::{DriverView, OrderView, RescueView, RiderView},
-    work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, Wish},
+    work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, RiderAction, Wish},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{str::FromStr, sync::Arc, time::Duration};
@@ -97,7 +100,7 @@ fn status_of(code: Code) -> StatusCode {
 
 /// Who asks; without a valid token nobody does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caller(Principal);
+pub(super) struct Caller(pub(super) Principal);
 
 impl FromRequestParts<Arc<Gate>> for Caller {
     type Rejection = Answered;
@@ -188,7 +191,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 }
 
 /// The id in the path; text that is none names nothing.
-fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
+pub(super) fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
     text.parse().map_err(|_| not_found(text))
 }
 
@@ -355,6 +358,53 @@ pub(super) struct HistoryRow {
     at: Timestamp,
     /// Its name.
     event: String,
+    /// Whose doing it was, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// About which driver, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver: Option<String>,
+    /// Why, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// What spoke against it, and was overruled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bypassed: Vec<String>,
+}
+
+impl HistoryRow {
+    /// Of what an event says, what tells who did what to whom, and why.
+    fn of(kind: Kind, recorded: Recorded) -> Self {
+        let Recorded { version, at, event } = recorded;
+        // One that only a newer build can read has a name all the same.
+        let said = event.to_json(kind).ok().map(innermost).unwrap_or_default();
+        let text = |field: &str| {
+            let value = said.get(field)?;
+            // A principal with an id is a map of its role to it.
+            let value = value.as_object().and_then(|map| map.values().next()).unwrap_or(value);
+            value.as_str().filter(|it| !it.is_empty()).map(str::to_owned)
+        };
+        let bypassed = said.get("bypassed").and_then(serde_json::Value::as_array);
+        let bypassed = bypassed.into_iter().flatten().filter_map(|it| it.as_str());
+        Self {
+            version: version.0,
+            at,
+            by: text("by"),
+            driver: text("driver"),
+            reason: text("reason"),
+            bypassed: bypassed.map(str::to_owned).collect(),
+            event: event.name,
+        }
+    }
+}
+
+/// What is inside the names of an event: a map of one entry, or of one in another.
+fn innermost(event: serde_json::Value) -> serde_json::Value {
+    let only = event.as_object().filter(|map| map.len() == 1).and_then(|map| map.values().next());
+    match only.filter(|it| it.is_object()).cloned() {
+        Some(inner) => innermost(inner),
+        None => event,
+    }
 }
 
 /// Which part of a history.
@@ -602,6 +652,30 @@ pub(super) async fn show_rider(
     gate.show(id_of::<RiderId>(&id)?.into(), by).await
 }
 
+/// Does something to a rider. Staff only.
+#[utoipa::path(
+    post, path = "/v1/riders/{id}/actions", tag = "riders", security(("bearer" = [])),
+    request_body = RiderAction,
+    params(
+        ("id" = String, Path, description = "rider-…"),
+        ("Idempotency-Key" = Option<String>, Header, description = "a UUIDv7, or any text of at most 64 characters")
+    ),
+    responses(
+        (status = 200, body = Done), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 404, body = Refused), (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn act_on_rider(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Named(id): Named,
+    key: Key,
+    Body(action): Body<RiderAction>,
+) -> Result<Json<Done>, Answered> {
+    let id = id_of(&id)?;
+    Ok(Json(gate.wish(by, key, Wish::Rider { id, action }).await?))
+}
+
 /// Everything one actor remembers. Staff only.
 #[utoipa::path(
     get, path = "/v1/actors/{id}", tag = "actors", security(("bearer" = [])),
@@ -621,7 +695,7 @@ pub(super) async fn show_actor(
     Ok(Json(gate.translator.whole(key).await?).into_response())
 }
 
-/// What happened to one actor, oldest first. Staff only.
+/// What happened to one actor, oldest first: its audit, with who did what and why. Staff only.
 #[utoipa::path(
     get, path = "/v1/actors/{id}/history", tag = "actors", security(("bearer" = [])),
     params(("id" = String, Path, description = "any id in display form"), HistoryQuery),
@@ -653,12 +727,7 @@ pub(super) async fn actor_history(
     if history.is_empty() && after == Version(0) {
         return Err(not_found(&id).into());
     }
-    let rows = history.into_iter().map(|recorded| HistoryRow {
-        version: recorded.version.0,
-        at: recorded.at,
-        event: recorded.event.name,
-    });
-    Ok(Json(rows.collect()))
+    Ok(Json(history.into_iter().map(|recorded| HistoryRow::of(key.kind, recorded)).collect()))
 }
 
 /// Gives an actor that fell again and again, and was set aside (`quarantined`), another chance. Does

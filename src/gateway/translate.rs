@@ -12,7 +12,7 @@ use actors::{
     policy::Preset,
     rescue::{self, Rescue},
     revocation::Revocation,
-    rider::Rider,
+    rider::{self, Rider},
     runtime::{Hosted, System, Wished},
     search,
 };
@@ -21,10 +21,11 @@ use protocol::{
     Principal, Refused, RescueId, RevocationId, RiderId, Timestamp,
     changes::Changed,
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
+    trace::WhyNot,
     view::{DriverView, Position, WorkKind},
     work::{
         DriverAction, Handoff, NewOrder, NewRescue, OrderAction, OrderKind, RescueAction,
-        STOPS_MAX, TEXT_CHARS_MAX, Wish,
+        RiderAction, STOPS_MAX, TEXT_CHARS_MAX, Wish,
     },
 };
 use std::{iter, sync::Arc, time::Duration};
@@ -63,9 +64,12 @@ impl Translator {
             Wish::Order { id: to, action } => {
                 Ok(Tell::Order { to, command: self.order_command(to, action).await? })
             }
-            Wish::RequestRescue(rescue) => self.request(*rescue, by, id),
+            Wish::RequestRescue(rescue) => self.request(*rescue, by, id).await,
             Wish::Rescue { id: to, action } => {
-                Ok(Tell::Rescue { to, command: self.rescue_command(action).await? })
+                Ok(Tell::Rescue { to, command: self.rescue_command(to, action).await? })
+            }
+            Wish::Rider { id: to, action } => {
+                Ok(Tell::Rider { to, command: self.rider_command(action).await? })
             }
             Wish::Driver { id: to, action } => {
                 let to = driver_meant(to, by).ok_or_else(|| invalid("id", "which driver?"))?;
@@ -136,11 +140,12 @@ impl Translator {
             waiting_per_min: terms.tariff.waiting_per_min,
             follows: None,
             excluded: Vec::new(),
+            barred: self.barred(rider).await?.into(),
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
 
-    fn request(&self, new: NewRescue, by: Principal, id: CommandId) -> Result<Tell, Refused> {
+    async fn request(&self, new: NewRescue, by: Principal, id: CommandId) -> Result<Tell, Refused> {
         let rider = match (by, new.rider) {
             (Principal::Rider(me), None) => me,
             (Principal::Rider(me), Some(rider)) if rider == me => me,
@@ -182,6 +187,7 @@ impl Translator {
             vehicle: new.vehicle,
             weight_g: new.weight_g,
             policy,
+            barred: self.barred(rider).await?,
         };
         Ok(Tell::Rescue { to, command: rescue::Command::Request(Box::new(request)) })
     }
@@ -214,10 +220,17 @@ impl Translator {
             OrderAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
             OrderAction::RejectOffer { offer } => C::RejectOffer { offer },
             OrderAction::Assign { driver, force, reason } => {
-                self.check_driver(driver).await?;
-                C::Assign { driver, force, reason }
+                let against = self.against(driver, JobId::Order(to)).await?;
+                C::Assign { driver, force, reason, against }
+            }
+            OrderAction::Reassign { driver, force, reason } => {
+                let against = self.against(driver, JobId::Order(to)).await?;
+                C::Reassign { driver, force, reason, against }
             }
             OrderAction::Unassign { reason } => C::Unassign { reason },
+            OrderAction::Hold { reason } => C::Hold { reason },
+            OrderAction::Resume { reason } => C::Resume { reason },
+            OrderAction::SetPriority { priority, reason } => C::SetPriority { priority, reason },
             OrderAction::ExtendSearch {} => C::ExtendSearch {},
             OrderAction::CollectInstead {} => C::CollectInstead {},
             OrderAction::Depart {} => C::Depart {},
@@ -261,11 +274,41 @@ impl Translator {
         })
     }
 
-    async fn rescue_command(&self, action: RescueAction) -> Result<rescue::Command, Refused> {
-        if let RescueAction::Assign { driver, .. } = action {
-            self.check_driver(driver).await?;
+    async fn rescue_command(
+        &self,
+        to: RescueId,
+        action: RescueAction,
+    ) -> Result<rescue::Command, Refused> {
+        let against = if let RescueAction::Assign { driver, .. }
+        | RescueAction::Reassign { driver, .. } = action
+        {
+            self.against(driver, JobId::Rescue(to)).await?
+        } else {
+            Vec::new()
+        };
+        rescue_command(action, against, &self.area)
+    }
+
+    /// What speaks against giving a job to a driver, as far as the driver's own state says. Nobody can be
+    /// sent whom nobody has ever heard of.
+    async fn against(&self, driver: DriverId, job: JobId) -> Result<Vec<WhyNot>, Refused> {
+        let (version, state) = self.system.read::<Driver>(driver).await?;
+        if version == Version(0) {
+            return Err(not_found(&driver.to_string()));
         }
-        rescue_command(action, &self.area)
+        let now = self.system.now();
+        let against = match job {
+            JobId::Order(id) => {
+                let (_, order) = self.system.read::<Order>(id).await?;
+                order.wants().map(|(work, needs)| state.against(job, work, needs, now))
+            }
+            JobId::Rescue(id) => {
+                let (_, rescue) = self.system.read::<Rescue>(id).await?;
+                rescue.wants().map(|needs| state.against(job, WorkKind::Rescue, needs, now))
+            }
+        };
+        // A job that does not exist says so itself.
+        Ok(against.unwrap_or_default())
     }
 
     /// Nobody can be sent whom nobody has ever heard of.
@@ -288,6 +331,22 @@ impl Translator {
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},
         })
+    }
+
+    async fn rider_command(&self, action: RiderAction) -> Result<rider::Command, Refused> {
+        Ok(match action {
+            RiderAction::Block { driver, reason } => {
+                self.check_driver(driver).await?;
+                rider::Command::Block { driver, reason }
+            }
+            RiderAction::Unblock { driver, reason } => rider::Command::Unblock { driver, reason },
+        })
+    }
+
+    /// Whom a rider is kept apart from.
+    async fn barred(&self, rider: RiderId) -> Result<Vec<DriverId>, Refused> {
+        let (_, state) = self.system.read::<Rider>(rider).await?;
+        Ok(state.blocked().to_vec())
     }
 
     /// What taking a job does to a driver's slots.
@@ -738,7 +797,11 @@ pub(crate) fn actor_view<D: Decider>(
     }
 }
 
-fn rescue_command(action: RescueAction, area: &Area) -> Result<rescue::Command, Refused> {
+fn rescue_command(
+    action: RescueAction,
+    against: Vec<WhyNot>,
+    area: &Area,
+) -> Result<rescue::Command, Refused> {
     use rescue::Command as C;
     Ok(match action {
         RescueAction::Locate { at, accuracy_m } => {
@@ -749,8 +812,16 @@ fn rescue_command(action: RescueAction, area: &Area) -> Result<rescue::Command, 
         RescueAction::Triage { needs } => C::Triage { needs },
         RescueAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
         RescueAction::RejectOffer { offer } => C::RejectOffer { offer },
-        RescueAction::Assign { driver, force, reason } => C::Assign { driver, force, reason },
+        RescueAction::Assign { driver, force, reason } => {
+            C::Assign { driver, force, reason, against }
+        }
         RescueAction::Unassign { reason } => C::Unassign { reason },
+        RescueAction::Hold { reason } => C::Hold { reason },
+        RescueAction::Resume { reason } => C::Resume { reason },
+        RescueAction::SetPriority { priority, reason } => C::SetPriority { priority, reason },
+        RescueAction::Reassign { driver, force, reason } => {
+            C::Reassign { driver, force, reason, against }
+        }
         RescueAction::Depart {} => C::Depart {},
         RescueAction::Arrive {} => C::Arrive {},
         RescueAction::BeginAssist {} => C::BeginAssist {},
@@ -777,6 +848,7 @@ pub(crate) fn addressee(wish: &Wish, by: Principal) -> Option<EntityKey> {
         Wish::PlaceOrder(_) | Wish::RequestRescue(_) => None,
         Wish::Order { id, .. } => Some((*id).into()),
         Wish::Rescue { id, .. } => Some((*id).into()),
+        Wish::Rider { id, .. } => Some((*id).into()),
         Wish::Driver { id, .. } => driver_meant(*id, by).map(EntityKey::from),
     }
 }
@@ -797,6 +869,7 @@ pub(crate) fn wished(wish: &Wish) -> Wished {
         Wish::Order { action, .. } => Wished::new(action),
         Wish::RequestRescue(rescue) => Wished::new(rescue),
         Wish::Rescue { action, .. } => Wished::new(action),
+        Wish::Rider { action, .. } => Wished::new(action),
         Wish::Driver { action, .. } => Wished::new(action),
     }
 }

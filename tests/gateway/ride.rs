@@ -273,40 +273,6 @@ async fn a_driver_hears_that_a_claim_was_lost_and_why() {
 }
 
 #[tokio::test]
-async fn staff_hear_that_a_driver_could_not_be_given_an_order() {
-    let node = Node::start();
-    let mut resting = Client::connect(&node, driver(1)).await;
-    go_on_duty(&mut resting, PICKUP).await;
-    let off = DriverAction::SetDuty { duty: DutyWish::Off, vehicle: None };
-    let outcome = resting.wish(Wish::Driver { id: None, action: off }).await;
-    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
-    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
-    let mut rider = Client::connect(&node, rider(1)).await;
-    let off_duty = DriverId::nth(1);
-    let mut driver = Client::connect(&node, Principal::Driver(off_duty)).await;
-    go_on_duty(&mut driver, PICKUP).await;
-    let leave = DriverAction::SetDuty { duty: DutyWish::Off, vehicle: None };
-    driver.wish(Wish::Driver { id: None, action: leave }).await;
-    let order = place_ride(&mut rider).await;
-    staff.subscribe(Topic::Actor(order.to_string())).await;
-    let assign =
-        |driver| OrderAction::Assign { driver, force: false, reason: "nearest".to_owned() };
-    let unknown = Wish::Order { id: order, action: assign(DriverId::nth(99)) };
-    let outcome = staff.wish(unknown).await;
-    let Outcome::Refused(refused) = outcome else { panic!("nobody knows them: {outcome:?}") };
-    assert_eq!(refused.code, protocol::Code::NotFound);
-    act(&mut staff, order, assign(off_duty)).await;
-    staff
-        .hear_any(|frame| match frame {
-            ServerFrame::Actor(view) => {
-                view.events.iter().any(|event| event == "offer_refused").then_some(())
-            }
-            _ => None,
-        })
-        .await;
-}
-
-#[tokio::test]
 async fn a_repeated_command_has_one_effect_and_one_answer() {
     let node = Node::start();
     let mut rider = Client::connect(&node, rider(1)).await;

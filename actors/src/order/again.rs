@@ -18,6 +18,7 @@ impl Life {
         let placement = Placement {
             start_at: None,
             follows: Some(around.id),
+            barred: self.search.barred().into(),
             excluded: Vec::new(),
             ..self.placement.clone()
         };
@@ -73,6 +74,7 @@ impl Life {
             },
             driver: None,
             follows: Some(around.id),
+            barred: self.search.barred().into(),
             excluded: vec![driver],
             ..self.placement.clone()
         };

@@ -3,7 +3,8 @@
 use crate::{policy::JobPolicy, search};
 use protocol::{
     DriverId, Fare, MerchantId, OfferId, OrderId, Place, RiderId, Timestamp,
-    work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Proof, ProofKind},
+    trace::WhyNot,
+    work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Priority, Proof, ProofKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,9 @@ pub struct Placement {
     /// Drivers it is not offered to.
     #[serde(default)]
     pub excluded: Vec<DriverId>,
+    /// Drivers that its rider is kept apart from.
+    #[serde(default, skip_serializing_if = "<[DriverId]>::is_empty")]
+    pub barred: Box<[DriverId]>,
 }
 
 /// What can be asked of an order. Who asks is [`crate::Context::by`]; the names are those of
@@ -110,15 +114,47 @@ pub enum Command {
     Assign {
         /** To whom. */
         driver: DriverId,
-        /** Even if excluded or full. */
+        /** Even if something speaks against it. */
         force: bool,
         /** Why. */
         reason: String,
+        /** What speaks against it, as far as the driver's own state says. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        against: Vec<WhyNot>,
     },
     /// A dispatcher takes it from its driver.
     Unassign {
         /** Why. */
         reason: String,
+    },
+    /// A dispatcher lets nobody be asked for a while.
+    Hold {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets drivers be asked again.
+    Resume {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets it come before others, or after them.
+    SetPriority {
+        /** Which. */
+        priority: Priority,
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver and gives it to this one.
+    Reassign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if something speaks against it. */
+        force: bool,
+        /** Why. */
+        reason: String,
+        /** What speaks against it, as far as the driver's own state says. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        against: Vec<WhyNot>,
     },
     /// Nobody was found by asking: ask again.
     ExtendSearch {},

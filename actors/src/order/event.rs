@@ -4,7 +4,9 @@
 use super::{command::Placement, fulfilment};
 use crate::search::{self, Assignment};
 use protocol::{
-    DriverId, Fare, OrderId, OrderStatus, Place, Principal, Role, Timestamp, work::Proof,
+    DriverId, Fare, OrderId, OrderStatus, Place, Principal, Role, Timestamp,
+    trace::WhyNot,
+    work::{Priority, Proof},
 };
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +117,20 @@ pub enum Event {
     DriverChosen {
         /** Whom. */
         driver: DriverId,
+        /** Who. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+        /** When. */
+        at: Timestamp,
+        /** What spoke against it, and was overruled. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bypassed: Vec<WhyNot>,
+    },
+    /// A dispatcher lets it come before others, or after them. Needs format 2.
+    PrioritySet {
+        /** Which. */
+        priority: Priority,
         /** Who. */
         by: Principal,
         /** Why. */
@@ -469,6 +485,7 @@ impl Event {
             | Self::Search(_)
             | Self::DispatchFailed { .. }
             | Self::DriverChosen { .. }
+            | Self::PrioritySet { .. }
             | Self::Assigned(_)
             | Self::Settled { .. }
             | Self::DriverGone { .. }
@@ -520,6 +537,7 @@ impl Event {
             | Self::ChangeDeclined { at, .. }
             | Self::DispatchFailed { at }
             | Self::DriverChosen { at, .. }
+            | Self::PrioritySet { at, .. }
             | Self::Settled { at, .. }
             | Self::DriverGone { at, .. }
             | Self::Departed { at }
@@ -553,7 +571,10 @@ impl Event {
             | Self::SlaBreached { at }
             | Self::Alerted { at, .. }
             | Self::Search(
-                search::Event::Opened { at, .. } | search::Event::FeedOpened { at, .. },
+                search::Event::Opened { at, .. }
+                | search::Event::FeedOpened { at, .. }
+                | search::Event::Held { at, .. }
+                | search::Event::Resumed { at, .. },
             ) => Some(*at),
             Self::Assigned(assignment) | Self::CustodyPassed(assignment) => Some(assignment.at),
             Self::Fulfilment(event) => Some(event.at()),

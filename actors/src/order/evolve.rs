@@ -215,6 +215,7 @@ impl Life {
             Event::SlaBreached { .. } => self.sla = Sla::Breached,
             Event::Alerted { what, .. } => self.apply_alert(*what),
             Event::Fulfilment(event) => self.apply_fulfilment(event),
+            Event::PrioritySet { priority, .. } => self.priority = *priority,
             Event::Placed { .. }
             | Event::DispatchFailed { .. }
             | Event::DriverChosen { .. }

@@ -3,9 +3,13 @@
 use super::{Alert, Answer, Around, Event, Leg, Life, Stage};
 use crate::{
     Refusal,
-    search::{self, Decision, Outcome},
+    search::{self, Chosen, Decision, Given, Outcome},
 };
-use protocol::{DriverId, OrderStatus, Role, work::OfferPolicy};
+use protocol::{
+    DriverId, OrderStatus, Role,
+    trace::WhyNot,
+    work::{OfferPolicy, Priority},
+};
 
 impl Life {
     /// What a region or a driver says about the search.
@@ -17,6 +21,9 @@ impl Life {
         }
         if let search::Command::Settle { driver, slots } = command {
             return Ok(self.settle(*driver, slots, around));
+        }
+        if matches!(command, search::Command::Bar { .. }) && self.status().is_final() {
+            return Ok(Vec::new());
         }
         let decision = self.search.decide(command, &self.asked(around))?;
         Ok(self.searched(decision, around))
@@ -70,23 +77,54 @@ impl Life {
         vec![failed, Event::Search(search::Event::Closed {}), Event::NoDriverFound { at }]
     }
 
-    pub(super) fn assign(
-        &self,
-        driver: DriverId,
-        force: bool,
-        reason: &str,
-        around: &Around,
-    ) -> Answer {
-        if force && reason.trim().is_empty() {
-            return Err(Refusal::invalid("reason", "forcing needs one"));
-        }
-        let decision = self.search.assign(driver, force, &self.asked(around))?;
-        if decision.events.is_empty() {
+    pub(super) fn assign(&self, chosen: &Chosen, around: &Around) -> Answer {
+        let Given { events, bypassed } = self.search.assign(chosen, &self.asked(around))?;
+        if events.is_empty() {
             return Ok(Vec::new());
         }
+        let (driver, reason) = (chosen.driver, chosen.reason.to_owned());
+        let (by, at) = (around.by, around.now);
+        let first = Event::DriverChosen { driver, by, reason, at, bypassed };
+        Ok([first].into_iter().chain(events.into_iter().map(Event::Search)).collect())
+    }
+
+    /// Takes it from its driver and gives it to another one, or does neither.
+    pub(super) fn reassign(&self, chosen: &Chosen, around: &Around) -> Answer {
+        let Some(by) = self.assignment() else { return Err(self.illegal()) };
+        let limits = [
+            (by.driver == chosen.driver, WhyNot::HasIt),
+            (self.was_for_one_only(), WhyNot::NotTheOne),
+            (self.has_lost_too_many(), WhyNot::TooManyDrivers),
+        ];
+        let limits = limits.into_iter().filter(|(is_so, _)| *is_so).map(|(_, why)| why);
+        let against: Vec<WhyNot> = limits.chain(chosen.against.iter().copied()).collect();
+        let mut events = self.let_go(by.driver, chosen.reason, around);
+        let mut after = self.clone();
+        for event in &events {
+            after.evolve(event);
+        }
+        events.extend(after.assign(&Chosen { against: &against, ..*chosen }, around)?);
+        Ok(events)
+    }
+
+    pub(super) fn hold(&self, reason: &str, around: &Around) -> Vec<Event> {
+        let held = self.search.hold(around.by, reason, around.now);
+        held.into_iter().map(Event::Search).collect()
+    }
+
+    pub(super) fn resume(&self, reason: &str, around: &Around) -> Vec<Event> {
+        self.searched(self.search.resume(around.by, reason, &self.asked(around)), around)
+    }
+
+    pub(super) fn set_priority(
+        &self,
+        priority: Priority,
+        reason: &str,
+        around: &Around,
+    ) -> Vec<Event> {
         let (by, reason, at) = (around.by, reason.to_owned(), around.now);
-        let chosen = Event::DriverChosen { driver, by, reason, at };
-        Ok([chosen].into_iter().chain(self.searched(decision, around)).collect())
+        let set = Event::PrioritySet { priority, by, reason, at };
+        (priority != self.priority).then_some(set).into_iter().collect()
     }
 
     pub(super) fn unassign(&self, reason: &str, around: &Around) -> Answer {
@@ -158,17 +196,31 @@ impl Life {
             };
             return self.call_off(status, reason, around);
         }
-        let (driver, reason) = (by.driver, reason.to_owned());
+        self.let_go(by.driver, reason, around)
+    }
+
+    /// The driver is gone, and another one is looked for.
+    fn let_go(&self, driver: DriverId, reason: &str, around: &Around) -> Vec<Event> {
+        let reason = reason.to_owned();
         let gone = Event::DriverGone { driver, by: around.by, reason, at: around.now };
         let excluded = Event::Search(search::Event::Excluded { driver });
-        [gone, excluded].into_iter().chain(self.begin_search(around.now)).collect()
+        let mut after = self.clone();
+        after.evolve(&gone);
+        after.evolve(&excluded);
+        [gone, excluded].into_iter().chain(after.begin_search(around.now)).collect()
     }
 
     /// Not too often, and not if it was for this driver and no other.
     fn may_reassign(&self) -> bool {
-        let was_the_only =
-            self.placement.driver.is_some() && self.placement.driver == self.driver();
-        self.n_reassigns < self.placement.policy.reassigns_max && !was_the_only
+        !self.has_lost_too_many() && !self.was_for_one_only()
+    }
+
+    fn has_lost_too_many(&self) -> bool {
+        self.n_reassigns >= self.placement.policy.reassigns_max
+    }
+
+    fn was_for_one_only(&self) -> bool {
+        self.placement.driver.is_some() && self.placement.driver == self.driver()
     }
 
     pub(super) fn apply_search(&mut self, event: &search::Event) {
@@ -184,6 +236,9 @@ impl Life {
             | search::Event::OfferConfirmed { .. }
             | search::Event::OfferClosed { .. }
             | search::Event::Excluded { .. }
+            | search::Event::Barred { .. }
+            | search::Event::Held { .. }
+            | search::Event::Resumed { .. }
             | search::Event::Closed {} => {}
         }
     }

@@ -18,6 +18,9 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     let excluded = placement.excluded.iter();
     events
         .extend(excluded.map(|driver| Event::Search(search::Event::Excluded { driver: *driver })));
+    if !placement.barred.is_empty() {
+        events.push(Event::Search(search::Event::Barred { drivers: placement.barred.to_vec() }));
+    }
     if placement.payment == PaymentTiming::Prepay {
         let until = around.now + ms(placement.policy.prepay_ms);
         events.push(Event::PaymentAwaited { until });
@@ -65,6 +68,11 @@ fn makes_sense(placement: &Placement) -> Result<(), Refusal> {
         "driver",
         "`direct` needs one",
     )?;
+    require(
+        placement.driver.is_none_or(|it| !placement.barred.contains(&it)),
+        "driver",
+        "cannot be asked for",
+    )?;
     if let Some(cash) = placement.cash_on_delivery {
         require(!is_ride, "cash_on_delivery", "goods only")?;
         let limit = 1..=placement.policy.cod_max;
@@ -95,7 +103,9 @@ impl Life {
 
     pub(super) fn begin_search(&self, now: Timestamp) -> Vec<Event> {
         let Placement { driver, policy, .. } = &self.placement;
-        self.search.open(*driver, policy, now).into_iter().map(Event::Search).collect()
+        // Whoever had it and gave it up is not the one to wait for.
+        let only = driver.filter(|it| !self.search.is_out_of_question(*it));
+        self.search.open(only, policy, now).into_iter().map(Event::Search).collect()
     }
 
     pub(super) fn confirm_payment(&self, amount: i64, around: &Around) -> Answer {

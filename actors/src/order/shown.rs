@@ -4,7 +4,8 @@ use super::{Event, Life, Order, work};
 use crate::{Card, Listing, Posting, ViewRow, listing::RegionId};
 use protocol::{
     DriverId, JobId, Money, OrderId, OrderStatus, Principal, RiderId,
-    view::{Mark, OfferView, OrderView},
+    view::{Mark, OfferView, OrderView, WorkKind},
+    work::Needs,
 };
 
 impl Order {
@@ -28,6 +29,8 @@ impl Order {
             fare: placement.fare.clone(),
             tip: tip.map(|amount| Money { amount, currency: placement.fare.currency }),
             policy: placement.policy.offer,
+            held: life.search.is_held(),
+            priority: life.priority,
             offers: match is_rider || reader.is_staff() {
                 true => life.search.offers().collect(),
                 false => Vec::new(),
@@ -58,6 +61,12 @@ impl Order {
             | Principal::System => false,
         };
         is_asked || life.relation(reader) != 0
+    }
+
+    /// What it does to a driver's slots, and what its driver must bring; `None` before it is placed.
+    pub fn wants(&self) -> Option<(WorkKind, &Needs)> {
+        let placement = &self.0.as_ref()?.placement;
+        Some((work(placement.kind), &placement.needs))
     }
 
     /// Where it is in its life; `None` before it is placed.
@@ -94,6 +103,7 @@ impl Life {
             &placement.policy,
         )?;
         card.dropoff = Some(self.dropoff().at);
+        card.priority = self.priority;
         Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
     }
 

@@ -113,7 +113,11 @@ pub const TABLE: &[Row] = &[
     row("confirm_offer", ANY, &[Searching], RIDER | DISPATCHER),
     row("reject_offer", ANY, &[Searching], RIDER | DISPATCHER),
     row("assign", ANY, &[Searching, JobFeed], DISPATCHER),
+    row("hold", ANY, &[Searching, JobFeed], DISPATCHER),
+    row("resume", ANY, &[Searching], DISPATCHER),
+    row("set_priority", ANY, BEFORE_DRIVER, DISPATCHER),
     row("unassign", ANY, TO_PICKUP, DISPATCHER),
+    row("reassign", ANY, TO_PICKUP, DISPATCHER),
     row("extend_search", ANY, &[JobFeed], RIDER | MERCHANT | DISPATCHER),
     // It is the rider who would have to go there.
     row("collect_instead", COMMERCE, &[JobFeed], RIDER | DISPATCHER),
@@ -185,6 +189,7 @@ pub const TABLE: &[Row] = &[
     row("unfollow", ANY, &[Completed, NoDriverFound], SYSTEM),
     row("settle", ANY, &[], SYSTEM),
     row("driver_lost", ANY, &[], SYSTEM),
+    row("bar", ANY, &[], SYSTEM),
 ];
 
 impl Row {

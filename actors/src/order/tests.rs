@@ -15,8 +15,11 @@ use crate::{
 };
 use protocol::{
     Currency, Fare, FareLine, MerchantId, OfferId, OfferStatus, Point, RiderId,
+    trace::WhyNot,
     view::Position,
-    work::{CancelDecision, Handoff, Needs, OfferPolicy, PaymentTiming, Proof, ProofKind},
+    work::{
+        CancelDecision, Handoff, Needs, OfferPolicy, PaymentTiming, Priority, Proof, ProofKind,
+    },
 };
 
 const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -69,6 +72,7 @@ fn ride() -> Placement {
         waiting_per_min: 0,
         follows: None,
         excluded: Vec::new(),
+        barred: Box::default(),
     }
 }
 
@@ -331,7 +335,7 @@ impl Play {
     }
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<Event>, Refusal> {
-        let around = Context { id: self.id, by, now: self.now, writes: crate::Format::WRITES };
+        let around = Context { id: self.id, by, now: self.now, writes: Format::WRITES };
         let events = match self.order.decide(&command, &around) {
             Ok(events) => events,
             Err(refusal) => {
@@ -395,8 +399,7 @@ impl Play {
             speed_mps: None,
             accuracy_m: None,
         };
-        let around =
-            Context { id: self.id, by: SYSTEM, now: self.now, writes: crate::Format::WRITES };
+        let around = Context { id: self.id, by: SYSTEM, now: self.now, writes: Format::WRITES };
         let seen = self.order.see(&Sighting::DriverAt { driver: nth(n), position }, &around);
         let names = seen.asks.iter().map(Command::name).collect();
         for command in seen.asks {
@@ -471,7 +474,7 @@ const GOODS_BACK: &[OrderStatus] = &[
 fn propose(round: u32, drivers: &[u64]) -> Command {
     let candidates = drivers
         .iter()
-        .map(|n| Candidate { driver: nth(*n), eta_s: 120, distance_m: 800 })
+        .map(|n| Candidate { driver: nth(*n), eta_s: 120, distance_m: 800, cost_ms: 0 })
         .collect();
     Command::Search(Heard::Propose { round, candidates })
 }

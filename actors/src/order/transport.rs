@@ -1,7 +1,7 @@
 //! What a driver does with goods between the pickup and the last stop.
 
 use super::{Answer, Around, Event, Leg, Life, fulfilment};
-use crate::Refusal;
+use crate::{Refusal, search::Chosen};
 use protocol::{
     DriverId, FulfilmentStatus,
     work::{OrderKind, Proof, ProofKind},
@@ -97,8 +97,9 @@ impl Life {
         if self.driver() == Some(driver) {
             return Err(Refusal::invalid("driver", "has the goods already"));
         }
-        let decision = self.search.assign(driver, false, &self.asked(around))?;
-        Ok(self.searched(decision, around))
+        let chosen = Chosen { driver, force: false, reason: "", against: &[] };
+        let given = self.search.assign(&chosen, &self.asked(around))?;
+        Ok(given.events.into_iter().map(Event::Search).collect())
     }
 
     /// The driver cannot go on with the rider or the goods on board.

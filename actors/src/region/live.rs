@@ -171,6 +171,7 @@ impl Region {
             tokio::task::spawn_blocking(move || world.run(matching)).await?
         };
         memory.known.learn(field, &outcome, now);
+        self.world.rounds.record(&outcome.traces, now);
         let n_proposals = outcome.proposals.len() as u64;
         self.area.record(|stats| stats.n_proposed += n_proposals);
         counter!("outrider_region_proposals_total").increment(n_proposals);

@@ -2,11 +2,12 @@
 
 use super::{Case, Command, Event, Request, Rescue, Sla, ms, table, triage};
 use crate::{
-    Context, Decider, Refusal,
-    search::{self, Asked, Assignment, Decision, Outcome},
+    Context, Decider, Format, Refusal,
+    search::{self, Asked, Assignment, CONTROLLED, Chosen, Decision, Given, Outcome},
 };
 use protocol::{
     JobId, Place, Principal, RescueId, RescueStatus, Timestamp,
+    trace::WhyNot,
     work::{Needs, Proof, ProofKind},
 };
 
@@ -39,13 +40,27 @@ pub(super) fn decide(
         Command::RejectOffer { offer } => {
             draft.follow(|case, asked| case.search.reject(*offer, asked))?;
         }
-        Command::Assign { driver, force, .. } => {
-            if draft.case().attached.as_ref().is_some_and(|it| it.driver == *driver) {
-                return Err(Refusal::NotEligible("this driver is there already".to_owned()));
-            }
-            draft.follow(|case, asked| case.search.assign(*driver, *force, asked))?;
+        Command::Assign { driver, force, reason, against } => {
+            let (driver, force) = (*driver, *force);
+            draft.assign(&Chosen { driver, force, reason, against })?;
         }
         Command::Unassign { reason } => draft.release(reason),
+        Command::Hold { reason } => {
+            let events = case.search.hold(context.by, reason, context.now);
+            draft.add_all(events);
+        }
+        Command::Resume { reason } => {
+            draft.follow(|case, asked| Ok(case.search.resume(context.by, reason, asked)))?;
+        }
+        Command::SetPriority { priority, reason } if *priority != case.priority => {
+            let (at, by, reason) = (context.now, context.by, reason.clone());
+            draft.add(Event::PrioritySet { at, priority: *priority, by, reason });
+        }
+        Command::SetPriority { .. } => {}
+        Command::Reassign { driver, force, reason, against } => {
+            let (driver, force) = (*driver, *force);
+            draft.reassign(&Chosen { driver, force, reason, against })?;
+        }
         Command::Depart {} => draft.add(Event::Departed { at: context.now }),
         Command::Arrive {} => draft.arrive(asker)?,
         Command::BeginAssist {} => draft.add(Event::AssistStarted { at: context.now }),
@@ -96,6 +111,10 @@ fn authorise(command: &Command, asker: Asker, by: Principal) -> Result<(), Refus
         | Command::Triage { .. }
         | Command::Assign { .. }
         | Command::Unassign { .. }
+        | Command::Reassign { .. }
+        | Command::Hold { .. }
+        | Command::Resume { .. }
+        | Command::SetPriority { .. }
         | Command::Fail { .. } => asker.is_staff,
         Command::Search(_) | Command::Tick {} => is_system,
         Command::Locate { .. }
@@ -161,6 +180,9 @@ fn place(
         | Principal::System => None,
     };
     draft.add(Event::Requested { at, request: Box::new(request.clone()), stranded });
+    if !request.barred.is_empty() {
+        draft.add(Event::Search(search::Event::Barred { drivers: request.barred.clone() }));
+    }
     if !request.served {
         draft.end(RescueStatus::RejectedOutOfArea, "nobody serves this place", 0);
         return Ok(draft.events);
@@ -179,12 +201,15 @@ struct Draft {
     rescue: Rescue,
     events: Vec<Event>,
     id: RescueId,
+    by: Principal,
     now: Timestamp,
+    writes: Format,
 }
 
 impl Draft {
     fn new(rescue: &Rescue, context: &Context<RescueId>) -> Self {
-        Self { rescue: rescue.clone(), events: Vec::new(), id: context.id, now: context.now }
+        let Context { id, by, now, writes } = *context;
+        Self { rescue: rescue.clone(), events: Vec::new(), id, by, now, writes }
     }
 
     fn add(&mut self, event: Event) {
@@ -274,6 +299,9 @@ impl Draft {
     }
 
     fn search(&mut self, command: &search::Command) -> Result<(), Refusal> {
+        if matches!(command, search::Command::Bar { .. }) && self.case().status.is_final() {
+            return Ok(());
+        }
         if let search::Command::DriverLost { driver, reason } = command {
             let case = self.case();
             let is = |it: &Option<Assignment>| it.as_ref().is_some_and(|it| it.driver == *driver);
@@ -296,19 +324,56 @@ impl Draft {
         self.follow(|case, asked| case.search.decide(command, asked))
     }
 
+    /// A dispatcher gives it to a driver; all offers are taken back.
+    fn assign(&mut self, chosen: &Chosen) -> Result<(), Refusal> {
+        let case = self.case();
+        let is_there = case.attached.as_ref().is_some_and(|it| it.driver == chosen.driver);
+        let stays = is_there.then_some(WhyNot::HasIt);
+        let against: Vec<WhyNot> =
+            stays.into_iter().chain(chosen.against.iter().copied()).collect();
+        let chosen = Chosen { against: &against, ..*chosen };
+        let Given { events, bypassed } = case.search.assign(&chosen, &self.asked(case))?;
+        if !events.is_empty() && self.writes >= CONTROLLED {
+            let (driver, reason) = (chosen.driver, chosen.reason.to_owned());
+            let (at, by) = (self.now, self.by);
+            self.add(Event::DriverChosen { at, driver, by, reason, bypassed });
+        }
+        self.add_all(events);
+        Ok(())
+    }
+
+    /// Takes it from its driver and gives it to another one, or does neither.
+    fn reassign(&mut self, chosen: &Chosen) -> Result<(), Refusal> {
+        let case = self.case();
+        let driver = case.driver.as_ref().expect("a rescue on its way has a driver").driver;
+        let has_lost_too_many = case.n_releases >= case.request.policy.reassigns_max;
+        let limits =
+            [(driver == chosen.driver, WhyNot::HasIt), (has_lost_too_many, WhyNot::TooManyDrivers)];
+        let limits = limits.into_iter().filter(|(is_so, _)| *is_so).map(|(_, why)| why);
+        let against: Vec<WhyNot> = limits.chain(chosen.against.iter().copied()).collect();
+        self.let_go(chosen.reason);
+        self.open_search();
+        self.assign(&Chosen { against: &against, ..*chosen })
+    }
+
     /// Takes the driver off it and looks for another one.
     fn release(&mut self, reason: &str) {
         let case = self.case();
-        let driver = case.driver.as_ref().expect("a rescue on its way has a driver").driver;
         let is_last = case.n_releases >= case.request.policy.reassigns_max;
-        let reason = reason.to_owned();
-        self.add(Event::DriverReleased { at: self.now, driver, reason });
-        self.add(Event::Search(search::Event::Excluded { driver }));
+        self.let_go(reason);
         if is_last {
             self.give_up("it lost too many drivers");
         } else {
             self.open_search();
         }
+    }
+
+    fn let_go(&mut self, reason: &str) {
+        let case = self.case();
+        let driver = case.driver.as_ref().expect("a rescue on its way has a driver").driver;
+        let (at, reason, by) = (self.now, reason.to_owned(), Some(self.by));
+        self.add(Event::DriverReleased { at, driver, reason, by });
+        self.add(Event::Search(search::Event::Excluded { driver }));
     }
 
     fn detach(&mut self, reason: &str) {

@@ -9,15 +9,32 @@ use protocol::RescueStatus;
 /// which find out for themselves whether they still mean anything.
 pub const fn allowed(status: RescueStatus) -> &'static [&'static str] {
     match status {
-        RescueStatus::Requested => &["locate", "triage", "cancel", "cancel_safety", "fail"],
-        RescueStatus::Searching => {
-            &["confirm_offer", "reject_offer", "assign", "cancel", "cancel_safety", "fail"]
+        RescueStatus::Requested => {
+            &["locate", "triage", "set_priority", "cancel", "cancel_safety", "fail"]
         }
-        RescueStatus::Accepted => {
-            &["depart", "arrive", "contacted", "unassign", "cancel", "cancel_safety", "fail"]
-        }
+        RescueStatus::Searching => &[
+            "confirm_offer",
+            "reject_offer",
+            "assign",
+            "hold",
+            "resume",
+            "set_priority",
+            "cancel",
+            "cancel_safety",
+            "fail",
+        ],
+        RescueStatus::Accepted => &[
+            "depart",
+            "arrive",
+            "contacted",
+            "unassign",
+            "reassign",
+            "cancel",
+            "cancel_safety",
+            "fail",
+        ],
         RescueStatus::EnRoute => {
-            &["arrive", "contacted", "unassign", "cancel", "cancel_safety", "fail"]
+            &["arrive", "contacted", "unassign", "reassign", "cancel", "cancel_safety", "fail"]
         }
         RescueStatus::OnScene => {
             &["begin_assist", "load", "escalate", "contacted", "no_show", "cancel_safety", "fail"]
@@ -28,9 +45,16 @@ pub const fn allowed(status: RescueStatus) -> &'static [&'static str] {
         RescueStatus::Loading => &["depart", "escalate", "cancel_safety", "fail"],
         RescueStatus::InTransit => &["arrive", "cancel_safety", "fail"],
         RescueStatus::AtDropoff => &["unload", "cancel_safety", "fail"],
-        RescueStatus::Escalated => {
-            &["confirm_offer", "reject_offer", "assign", "cancel_safety", "fail"]
-        }
+        RescueStatus::Escalated => &[
+            "confirm_offer",
+            "reject_offer",
+            "assign",
+            "hold",
+            "resume",
+            "set_priority",
+            "cancel_safety",
+            "fail",
+        ],
         RescueStatus::Completed => &["rate"],
         RescueStatus::RejectedOutOfArea
         | RescueStatus::NoDriver

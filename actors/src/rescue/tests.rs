@@ -8,8 +8,9 @@ use crate::{
 use proptest::prelude::*;
 use protocol::{
     Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, Place, Point, Principal, RiderId,
+    trace::WhyNot,
     view::Position,
-    work::{Issue, OfferPolicy, Proof, ProofKind, Severity, VehicleKind},
+    work::{Issue, OfferPolicy, Priority, Proof, ProofKind, Severity, VehicleKind},
 };
 use std::collections::BTreeSet;
 use strum::{IntoEnumIterator, VariantNames};
@@ -63,6 +64,7 @@ fn request() -> Request {
             ],
         },
         policy: JobPolicy::rescue(),
+        barred: Vec::new(),
     }
 }
 
@@ -151,7 +153,7 @@ impl World {
     }
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<&'static str>, Refusal> {
-        let context = Context { id: id(), by, now: self.now, writes: crate::Format::WRITES };
+        let context = Context { id: id(), by, now: self.now, writes: Format::WRITES };
         let events = self.rescue.decide(&command, &context)?;
         for event in &events {
             self.told.extend(self.rescue.effects(id(), event));
@@ -177,7 +179,8 @@ impl World {
         let Some(Card::Search(card)) = self.rescue.listing(id()).map(|listing| listing.card) else {
             panic!("nobody is looked for");
         };
-        let candidates = vec![Candidate { driver: d(n), eta_s: 240, distance_m: 1_500 }];
+        let candidates =
+            vec![Candidate { driver: d(n), eta_s: 240, distance_m: 1_500, cost_ms: 0 }];
         self.search(Search::Propose { round: card.round, candidates }).unwrap();
         self.open_offer(n).expect("the driver is offered it")
     }
@@ -201,12 +204,8 @@ impl World {
         let (driver, sampled_at) = (d(n), self.now);
         let position =
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
-        let context = Context {
-            id: id(),
-            by: Principal::System,
-            now: self.now,
-            writes: crate::Format::WRITES,
-        };
+        let context =
+            Context { id: id(), by: Principal::System, now: self.now, writes: Format::WRITES };
         self.rescue.see(&Sighting::DriverAt { driver, position }, &context).asks
     }
 
@@ -251,16 +250,16 @@ fn slots() -> Vec<u8> {
 
 /// MODEL section 5.3, by hand: what each status allows.
 const TABLE: [(RescueStatus, &str); 18] = [
-    (RescueStatus::Requested, "locate triage cancel"),
-    (RescueStatus::Searching, "confirm_offer reject_offer assign cancel"),
-    (RescueStatus::Accepted, "depart arrive contacted unassign cancel"),
-    (RescueStatus::EnRoute, "arrive contacted unassign cancel"),
+    (RescueStatus::Requested, "locate triage set_priority cancel"),
+    (RescueStatus::Searching, "confirm_offer reject_offer assign hold resume set_priority cancel"),
+    (RescueStatus::Accepted, "depart arrive contacted unassign reassign cancel"),
+    (RescueStatus::EnRoute, "arrive contacted unassign reassign cancel"),
     (RescueStatus::OnScene, "begin_assist load escalate contacted no_show"),
     (RescueStatus::Assisting, "load escalate fixed confirm_fixed"),
     (RescueStatus::Loading, "depart escalate"),
     (RescueStatus::InTransit, "arrive"),
     (RescueStatus::AtDropoff, "unload"),
-    (RescueStatus::Escalated, "confirm_offer reject_offer assign"),
+    (RescueStatus::Escalated, "confirm_offer reject_offer assign hold resume set_priority"),
     (RescueStatus::Completed, "rate"),
     (RescueStatus::RejectedOutOfArea, ""),
     (RescueStatus::NoDriver, ""),
@@ -287,9 +286,21 @@ fn command(name: &str) -> (Principal, Command) {
         "reject_offer" => (rider(), Command::RejectOffer { offer }),
         "assign" => {
             let force = false;
-            (Principal::Dispatcher, Command::Assign { driver: d(5), force, reason })
+            (
+                Principal::Dispatcher,
+                Command::Assign { driver: d(5), force, reason, against: Vec::new() },
+            )
         }
         "unassign" => (Principal::Dispatcher, Command::Unassign { reason }),
+        "hold" => (Principal::Dispatcher, Command::Hold { reason }),
+        "resume" => (Principal::Dispatcher, Command::Resume { reason }),
+        "set_priority" => {
+            (Principal::Dispatcher, Command::SetPriority { priority: Priority::High, reason })
+        }
+        "reassign" => {
+            let (driver, force, against) = (d(5), false, Vec::new());
+            (Principal::Dispatcher, Command::Reassign { driver, force, reason, against })
+        }
         "depart" => (by(1), Command::Depart {}),
         "arrive" => (by(1), Command::Arrive {}),
         "begin_assist" => (by(1), Command::BeginAssist {}),
@@ -534,8 +545,8 @@ fn a_vague_call_waits_for_a_person_but_not_for_long() {
 fn nobody_rescues_oneself() {
     let mut world = World::in_status(RescueStatus::Searching);
     let (driver, force, reason) = (DriverId(RiderId::nth(1).0), true, why());
-    let assign = Command::Assign { driver, force, reason };
-    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::NotEligible(_))));
+    let assign = Command::Assign { driver, force, reason, against: Vec::new() };
+    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::Unfit(_))));
 }
 
 #[test]
@@ -697,11 +708,34 @@ fn a_driver_who_gave_it_up_is_not_offered_it_again() {
     world.yes(by(1), Command::Cancel { reason: why() });
     let Some(Card::Search(card)) = world.rescue.listing(id()).map(|it| it.card) else { panic!() };
     assert!(card.excluded.contains(&d(1)));
-    let candidates = vec![Candidate { driver: d(1), eta_s: 1, distance_m: 1 }];
+    let candidates = vec![Candidate { driver: d(1), eta_s: 1, distance_m: 1, cost_ms: 0 }];
     assert_eq!(world.search(Search::Propose { round: card.round, candidates }), Ok(vec![]));
     let (driver, force) = (d(1), false);
-    let assign = Command::Assign { driver, force, reason: why() };
-    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::NotEligible(_))));
+    let assign = Command::Assign { driver, force, reason: why(), against: Vec::new() };
+    assert!(matches!(world.ask(Principal::Dispatcher, assign), Err(Refusal::Unfit(_))));
+}
+
+#[test]
+fn a_dispatcher_gives_it_to_another_driver_in_one_go() {
+    for status in [RescueStatus::Accepted, RescueStatus::EnRoute] {
+        let mut world = World::in_status(status);
+        world.told();
+        let reassign = |n, force, against: &[WhyNot]| Command::Reassign {
+            driver: d(n),
+            force,
+            reason: why(),
+            against: against.to_vec(),
+        };
+        let refused = world.ask(Principal::Dispatcher, reassign(2, false, &[WhyNot::Skill]));
+        assert_eq!(refused, Err(Refusal::Unfit(vec![WhyNot::Skill])));
+        assert_eq!(world.status(), status, "nothing has changed");
+        let events = world.ask(Principal::Dispatcher, reassign(2, true, &[WhyNot::Skill]));
+        let wanted =
+            ["driver_released", "driver_excluded", "search_opened", "driver_chosen", "offer_made"];
+        assert_eq!(events.unwrap(), wanted);
+        assert_eq!(world.told(), ["driver 1: end_job", "driver 2: reserve_offer"]);
+        assert_eq!(world.status(), RescueStatus::Searching);
+    }
 }
 
 #[test]
@@ -905,7 +939,8 @@ impl World {
                 let Some(Card::Search(card)) = self.rescue.listing(id()).map(|it| it.card) else {
                     return Ok(());
                 };
-                let candidates = vec![Candidate { driver: d(*n), eta_s: 60, distance_m: 500 }];
+                let candidates =
+                    vec![Candidate { driver: d(*n), eta_s: 60, distance_m: 500, cost_ms: 0 }];
                 let round = card.round;
                 (system, Command::Search(Search::Propose { round, candidates }))
             }
@@ -914,7 +949,7 @@ impl World {
                 (
                     system,
                     Command::Search(match answer {
-                        OfferAnswer::Refused => Search::OfferRefused { offer },
+                        OfferAnswer::Refused => Search::OfferRefused { offer, why: None },
                         OfferAnswer::Seen => Search::OfferSeen { offer },
                         OfferAnswer::Declined => Search::OfferDeclined { offer },
                         OfferAnswer::Accepted => {
@@ -931,7 +966,10 @@ impl World {
             }
             Step::Assign(n, force) => {
                 let (driver, force) = (d(*n), *force);
-                (Principal::Dispatcher, Command::Assign { driver, force, reason: why() })
+                (
+                    Principal::Dispatcher,
+                    Command::Assign { driver, force, reason: why(), against: Vec::new() },
+                )
             }
             Step::Confirm(nth, true) => (rider(), Command::ConfirmOffer { offer: nth_offer(*nth) }),
             Step::Confirm(nth, false) => (rider(), Command::RejectOffer { offer: nth_offer(*nth) }),
@@ -976,7 +1014,7 @@ impl World {
         if !is_looking {
             prop_assert_eq!(case.search.offers().len(), 0, "I-9: {}", status);
         }
-        let is_asking = is_looking && !case.search.is_in_feed();
+        let is_asking = is_looking && !case.search.is_in_feed() && !case.search.is_held();
         prop_assert_eq!(self.rescue.listing(id()).is_some(), is_asking);
         let drivers: Vec<_> =
             case.driver.iter().chain(&case.attached).map(|it| it.driver).collect();

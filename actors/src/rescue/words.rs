@@ -5,8 +5,9 @@ use crate::{
     search::{self, Assignment},
 };
 use protocol::{
-    DriverId, Fare, OfferId, Place, RescueStatus, RiderId, Timestamp,
-    work::{Issue, Needs, Proof, Severity, VehicleKind},
+    DriverId, Fare, OfferId, Place, Principal, RescueStatus, RiderId, Timestamp,
+    trace::WhyNot,
+    work::{Issue, Needs, Priority, Proof, Severity, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,15 +50,47 @@ pub enum Command {
     Assign {
         /** To whom. */
         driver: DriverId,
-        /** Even if excluded or full. */
+        /** Even if something speaks against it. */
         force: bool,
         /** Why. */
         reason: String,
+        /** What speaks against it, as far as the driver's own state says. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        against: Vec<WhyNot>,
     },
     /// A dispatcher takes it from its driver.
     Unassign {
         /** Why. */
         reason: String,
+    },
+    /// A dispatcher lets nobody be asked for a while.
+    Hold {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets drivers be asked again.
+    Resume {
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher lets it come before others, or after them.
+    SetPriority {
+        /** Which. */
+        priority: Priority,
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher takes it from its driver and gives it to this one.
+    Reassign {
+        /** To whom. */
+        driver: DriverId,
+        /** Even if something speaks against it. */
+        force: bool,
+        /** Why. */
+        reason: String,
+        /** What speaks against it, as far as the driver's own state says. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        against: Vec<WhyNot>,
     },
     /// The driver sets off: to the scene, or from it once loaded.
     Depart {},
@@ -146,6 +179,9 @@ pub struct Request {
     pub fare: Fare,
     /// The rules it is run by from now on.
     pub policy: JobPolicy,
+    /// Drivers that its rider is kept apart from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub barred: Vec<DriverId>,
 }
 
 /// What has happened to a rescue.
@@ -195,6 +231,31 @@ pub enum Event {
         /** Whom, and how. */
         assignment: Assignment,
     },
+    /// A dispatcher chose a driver for it. Needs format 2.
+    DriverChosen {
+        /** When. */
+        at: Timestamp,
+        /** Whom. */
+        driver: DriverId,
+        /** Who did. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+        /** What spoke against it, and was overruled. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bypassed: Vec<WhyNot>,
+    },
+    /// A dispatcher lets it come before others, or after them. Needs format 2.
+    PrioritySet {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        priority: Priority,
+        /** Who. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
     /// Its driver was taken off it, and another one is looked for.
     DriverReleased {
         /** When. */
@@ -203,6 +264,9 @@ pub enum Event {
         driver: DriverId,
         /** Why. */
         reason: String,
+        /** Whose doing it was. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Principal>,
     },
     /// The driver who had stayed with a second one has gone.
     Detached {

@@ -53,6 +53,38 @@ fn nobody_but_the_platform_lists_a_riders_jobs() {
 }
 
 #[test]
+fn staff_keep_a_rider_and_a_driver_apart_and_its_jobs_hear_of_it() {
+    let mut rider = Rider::default();
+    let (first, second) = (JobId::Order(OrderId::nth(1)), JobId::Rescue(RescueId::nth(2)));
+    let driver = DriverId::nth(7);
+    let mut ask = |by, command: &Command| {
+        let events = rider.decide(command, &context(by))?;
+        let mut told = Vec::new();
+        for event in &events {
+            told.extend(rider.effects(RiderId::nth(RIDER), event).into_iter().map(|it| it.tell));
+            rider.evolve(event);
+        }
+        Ok::<_, Refusal>(told)
+    };
+    let bar = |job, drivers: &[DriverId]| {
+        Tell::job(job, search::Command::Bar { drivers: drivers.to_vec() })
+    };
+    let open = |job| Command::OpenJob { job, work: WorkKind::Ride };
+    assert_eq!(ask(Principal::System, &open(first)), Ok(vec![]));
+    let block = Command::Block { driver, reason: "a quarrel".to_owned() };
+    for by in [Principal::Rider(RiderId::nth(RIDER)), Principal::Driver(driver)] {
+        assert!(matches!(ask(by, &block), Err(Refusal::NotYours(_))));
+    }
+    assert_eq!(ask(Principal::Dispatcher, &block), Ok(vec![bar(first, &[driver])]));
+    assert_eq!(ask(Principal::Dispatcher, &block), Ok(vec![]), "already so");
+    assert_eq!(ask(Principal::System, &open(second)), Ok(vec![bar(second, &[driver])]));
+    let unblock = Command::Unblock { driver, reason: String::new() };
+    let both = vec![bar(first, &[]), bar(second, &[])];
+    assert_eq!(ask(Principal::Admin, &unblock), Ok(both));
+    assert_eq!(ask(Principal::Admin, &unblock), Ok(vec![]), "already so");
+}
+
+#[test]
 fn a_rider_nobody_has_heard_of_is_in_no_list() {
     assert_eq!(Rider::default().view(RiderId::nth(RIDER)), None);
 }

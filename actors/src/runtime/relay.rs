@@ -380,6 +380,7 @@ async fn deliver(system: System, lane: Lane, parcel: Parcel) -> (Lane, EffectKey
     if let Err(refusal) = tell_until_answered(&system, tell, key, at, 0).await {
         match if_refused {
             Some(answer) => {
+                let answer = answer.because(&refusal);
                 if let Err(refusal) = tell_until_answered(&system, answer, key, at, 1 << 31).await {
                     // The source has moved on; it knows better.
                     tracing::debug!(source = %key.source, %refusal, "answer to a refusal refused");

@@ -108,7 +108,7 @@ fn job() -> JobId {
 }
 
 fn candidate(n: u64) -> Candidate {
-    Candidate { driver: DriverId::nth(n), eta_s: 60, distance_m: 400 }
+    Candidate { driver: DriverId::nth(n), eta_s: 60, distance_m: 400, cost_ms: 0 }
 }
 
 fn made(event: &Event) -> Option<OfferId> {
@@ -190,11 +190,11 @@ fn a_driver_who_could_not_be_reserved_costs_no_attempt() {
     let mut hunt = Hunt::with(policy, None);
     for n in 1..=3 {
         let offers = hunt.propose(&[n]);
-        hunt.hear(&Command::OfferRefused { offer: offers[0] }).unwrap();
+        hunt.hear(&Command::OfferRefused { offer: offers[0], why: None }).unwrap();
         assert!(!hunt.is_exhausted);
     }
     let offers = hunt.propose(&[4]);
-    hunt.hear(&Command::OfferRefused { offer: offers[0] }).unwrap();
+    hunt.hear(&Command::OfferRefused { offer: offers[0], why: None }).unwrap();
     assert!(hunt.is_exhausted, "but it does not go on for ever");
 }
 
@@ -302,6 +302,65 @@ fn closing_takes_back_what_is_open_and_only_once() {
     assert_eq!(hunt.search.deadline(), None);
 }
 
+#[test]
+fn a_held_search_asks_nobody_and_goes_on_with_the_time_that_was_left() {
+    let by = Principal::Dispatcher;
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    hunt.propose(&[1]);
+    hunt.now = Timestamp(hunt.now.0 + 5_000);
+    let (next_tier_ms, until_ms) = (15_000, 175_000);
+    let held = hunt.search.hold(by, "the rider phones", hunt.now);
+    assert!(matches!(held[..], [Event::OfferClosed { .. }, Event::Held { .. }]), "{held:?}");
+    hunt.take(Decision::from(held));
+    assert_eq!((hunt.card(), hunt.search.deadline()), (None, None));
+    assert!(hunt.search.hold(by, "again", hunt.now).is_empty(), "already so");
+    assert!(hunt.hear(&Command::Propose { round: 0, candidates: vec![candidate(2)] }).is_err());
+    // However long it takes.
+    assert_eq!(hunt.wait(3_600_000), []);
+
+    let resumed = hunt.search.resume(by, "", &hunt.asked());
+    hunt.take(resumed);
+    assert!(hunt.search.resume(by, "", &hunt.asked()).events.is_empty(), "already so");
+    assert_eq!(hunt.search.deadline(), Some(Timestamp(hunt.now.0 + next_tier_ms)));
+    assert_eq!(hunt.propose(&[2]).len(), 1);
+    let end = Timestamp(hunt.now.0 + until_ms);
+    while !hunt.is_exhausted {
+        hunt.now = hunt.search.deadline().unwrap();
+        hunt.tick();
+    }
+    assert!(hunt.now <= end, "{:?} {end:?}", hunt.now);
+}
+
+#[test]
+fn a_held_feed_is_claimed_by_nobody() {
+    let mut hunt = Hunt::open(OfferPolicy::Feed);
+    let held = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
+    hunt.take(Decision::from(held));
+    let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0] };
+    assert!(matches!(hunt.hear(&claim), Err(Refusal::TooLate(_))));
+    let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked());
+    hunt.take(resumed);
+    assert!(hunt.hear(&claim).is_ok());
+}
+
+#[test]
+fn who_is_kept_apart_from_the_rider_is_not_asked_and_cannot_be_forced() {
+    let mut hunt = Hunt::open(OfferPolicy::BroadcastFirstWins);
+    let offers = hunt.propose(&[1, 2]);
+    let bar = Command::Bar { drivers: vec![DriverId::nth(1)] };
+    let events = hunt.hear(&bar).unwrap();
+    assert!(matches!(&events[..], [Event::OfferClosed { offer, .. }, Event::Barred { .. }]
+        if *offer == offers[0]));
+    assert_eq!(hunt.hear(&bar).unwrap(), [], "already so");
+    assert_eq!(hunt.propose(&[1]), []);
+    assert!(hunt.card().unwrap().excluded.contains(&DriverId::nth(1)));
+    let chosen = Chosen { driver: DriverId::nth(1), force: true, reason: "please", against: &[] };
+    let refused = hunt.search.assign(&chosen, &hunt.asked());
+    assert_eq!(refused, Err(Refusal::Unfit(vec![WhyNot::PairBlocked])));
+    hunt.hear(&Command::Bar { drivers: Vec::new() }).unwrap();
+    assert_eq!(hunt.propose(&[1]).len(), 1);
+}
+
 /// What may be said to a search.
 #[derive(Debug, Clone)]
 enum Word {
@@ -313,6 +372,9 @@ enum Word {
     Refuse(prop::sample::Index),
     Claim(u64),
     Assign(u64, bool),
+    Hold,
+    Resume,
+    Bar(Vec<u64>),
     Wait(u64),
     /// Time passes, and the timer is late.
     Doze(u64),
@@ -330,6 +392,9 @@ fn word() -> impl Strategy<Value = Word> {
         2 => index().prop_map(Word::Refuse),
         1 => (0..8_u64).prop_map(Word::Claim),
         1 => (0..8_u64, any::<bool>()).prop_map(|(n, force)| Word::Assign(n, force)),
+        1 => Just(Word::Hold),
+        1 => Just(Word::Resume),
+        1 => prop::collection::vec(1..8_u64, 0..3).prop_map(Word::Bar),
         4 => prop_oneof![0..3_000_u64, 0..30_000_u64].prop_map(Word::Wait),
         1 => (0..30_000_u64).prop_map(Word::Doze),
         1 => Just(Word::Lose),
@@ -389,7 +454,7 @@ proptest! {
                     hunt.search.decide(&Command::OfferDeclined { offer }, &hunt.asked())
                 }),
                 Word::Refuse(nth) => pick(nth).map(|(offer, _)| {
-                    hunt.search.decide(&Command::OfferRefused { offer }, &hunt.asked())
+                    hunt.search.decide(&Command::OfferRefused { offer, why: None }, &hunt.asked())
                 }),
                 Word::Claim(n) => {
                     let command = Command::Claim { driver: driver(n), slots: vec![1] };
@@ -397,7 +462,23 @@ proptest! {
                 }
                 // Once it has a driver, only a handover would assign; that is the job's affair.
                 Word::Assign(n, force) => (hunt.assignment.is_none() && hunt.search.is_open())
-                    .then(|| hunt.search.assign(driver(n), force, &hunt.asked())),
+                    .then(|| {
+                        let chosen =
+                            Chosen { driver: driver(n), force, reason: "why", against: &[] };
+                        let given = hunt.search.assign(&chosen, &hunt.asked())?;
+                        Ok(Decision::from(given.events))
+                    }),
+                Word::Bar(drivers) => {
+                    let drivers = drivers.into_iter().map(driver).collect();
+                    Some(hunt.search.decide(&Command::Bar { drivers }, &hunt.asked()))
+                }
+                Word::Hold => {
+                    let events = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
+                    Some(Ok(Decision::from(events)))
+                }
+                Word::Resume => {
+                    Some(Ok(hunt.search.resume(Principal::Dispatcher, "why", &hunt.asked())))
+                }
                 Word::Wait(ms) => {
                     hunt.now = Timestamp(hunt.now.0 + ms);
                     Some(Ok(hunt.search.tick(&hunt.asked())))
@@ -417,15 +498,18 @@ proptest! {
             for event in &decision.events {
                 let bytes = rmp_serde::to_vec_named(event).unwrap();
                 prop_assert_eq!(&rmp_serde::from_slice::<Event>(&bytes).unwrap(), event);
-                if let Event::OfferMade { offer, driver, force, .. } = event {
+                if let Event::OfferMade { offer, driver, force, consent, .. } = event {
                     prop_assert!(*force || !excluded.contains(driver));
+                    prop_assert!(!before.search.barred().contains(driver), "not even by force");
+                    // Only a dispatcher still gives it to somebody.
+                    prop_assert!(!*consent || !before.search.is_held());
                     prop_assert_ne!(driver.0, RiderId::nth(1).0);
                     prop_assert!(offers.iter().all(|(old, _)| old != offer));
                     offers.push((*offer, *driver));
                 }
                 let end = match event {
                     Event::OfferClosed { offer, status, .. } => Some((*offer, *status)),
-                    Event::OfferRefused { offer } => Some((*offer, OfferStatus::Withdrawn)),
+                    Event::OfferRefused { offer, .. } => Some((*offer, OfferStatus::Withdrawn)),
                     Event::Opened { .. }
                     | Event::TierOpened { .. }
                     | Event::FeedOpened { .. }
@@ -433,6 +517,9 @@ proptest! {
                     | Event::OfferSeen { .. }
                     | Event::OfferConfirmed { .. }
                     | Event::Excluded { .. }
+                    | Event::Barred { .. }
+                    | Event::Held { .. }
+                    | Event::Resumed { .. }
                     | Event::Closed {} => None,
                 };
                 if let Some((offer, status)) = end {
@@ -447,7 +534,9 @@ proptest! {
             let n_open = hunt.search.offers().len();
             prop_assert_eq!(n_open + ends.len(), offers.len());
             prop_assert!(n_open == 0 || hunt.search.is_open());
-            prop_assert!(hunt.search.deadline().is_some() == hunt.search.is_open());
+            let waits = hunt.search.is_held() && n_open == 0;
+            prop_assert!(hunt.search.deadline().is_some() == (hunt.search.is_open() && !waits));
+            prop_assert!(!hunt.search.is_held() || hunt.card().is_none());
             let is_due = hunt.search.deadline().is_some_and(|at| at <= hunt.now);
             let ticked = hunt.search.tick(&hunt.asked());
             prop_assert_eq!(ticked != Decision::from(Vec::new()), is_due);

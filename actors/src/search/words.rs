@@ -2,8 +2,12 @@
 
 pub use matching::Candidate;
 
+use crate::Format;
 use protocol::{DriverId, OfferId, OfferStatus, Principal, Timestamp, view::Position};
 use serde::{Deserialize, Serialize};
+
+/// What it takes to know what dispatchers do.
+pub const CONTROLLED: Format = Format(2);
 
 /// What regions and drivers tell a job about its search. The asker is always the platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -21,6 +25,9 @@ pub enum Command {
     OfferRefused {
         /** Which. */
         offer: OfferId,
+        /** Why not, in words. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The device has, or shows, the offer.
     OfferSeen {
@@ -54,6 +61,11 @@ pub enum Command {
         driver: DriverId,
         /** Slots of the vehicle. */
         slots: Vec<u8>,
+    },
+    /// These are all the drivers that its rider is kept apart from. Needs format 2.
+    Bar {
+        /** Who. */
+        drivers: Vec<DriverId>,
     },
     /// The driver is gone: forced offline, suspended, or gave it back.
     DriverLost {
@@ -127,11 +139,20 @@ pub enum Event {
         consent: bool,
         /** Even if the driver is full or resting (dispatcher). */
         force: bool,
+        /** To the pickup, in metres; absent where a person chose the driver. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        distance_m: Option<u32>,
+        /** What the pair costs, in milliseconds of travel; absent where a person chose the driver. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_ms: Option<u32>,
     },
     /// The driver could not be reserved; the offer never reached a person.
     OfferRefused {
         /** Which. */
         offer: OfferId,
+        /** Why not, in words. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The driver's device shows it.
     OfferSeen {
@@ -164,6 +185,32 @@ pub enum Event {
         /** Who. */
         driver: DriverId,
     },
+    /// These are all the drivers that its rider is kept apart from, now. Needs format 2.
+    #[strum(serialize = "drivers_barred")]
+    Barred {
+        /** Who. */
+        drivers: Vec<DriverId>,
+    },
+    /// A dispatcher lets nobody be asked for a while, and the time stands still. Needs format 2.
+    #[strum(serialize = "search_held")]
+    Held {
+        /** When. */
+        at: Timestamp,
+        /** Who. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// It goes on. Needs format 2.
+    #[strum(serialize = "search_resumed")]
+    Resumed {
+        /** When. */
+        at: Timestamp,
+        /** Who. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
     /// Nobody is looked for any more.
     #[strum(serialize = "search_closed")]
     Closed {},
@@ -173,6 +220,23 @@ impl Event {
     /// Its name in lists and metrics.
     pub fn name(&self) -> &'static str {
         self.into()
+    }
+
+    /// What a build must know to read it.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Held { .. } | Self::Resumed { .. } | Self::Barred { .. } => CONTROLLED,
+            Self::Opened { .. }
+            | Self::TierOpened { .. }
+            | Self::FeedOpened { .. }
+            | Self::OfferMade { .. }
+            | Self::OfferRefused { .. }
+            | Self::OfferSeen { .. }
+            | Self::OfferConfirmed { .. }
+            | Self::OfferClosed { .. }
+            | Self::Excluded { .. }
+            | Self::Closed {} => Format::FIRST,
+        }
     }
 }
 

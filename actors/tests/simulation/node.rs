@@ -198,5 +198,6 @@ fn placement(rider: RiderId, search_ms: u32) -> Placement {
         waiting_per_min: 0,
         follows: None,
         excluded: Vec::new(),
+        barred: Box::default(),
     }
 }

@@ -18,6 +18,8 @@ fn order(version: u64, status: OrderStatus, driver: Option<u64>) -> OrderView {
         fare: Fare { currency: Currency::RWF, lines: Vec::new() },
         tip: None,
         policy: OfferPolicy::Sequential,
+        held: false,
+        priority: protocol::work::Priority::Normal,
         offers: Vec::new(),
         reason: None,
         placed_at: Timestamp(0),

@@ -805,6 +805,7 @@ impl Mind for Driver {
                     | Wish::Order { .. }
                     | Wish::RequestRescue(_)
                     | Wish::Rescue { .. }
+                    | Wish::Rider { .. }
                     | Wish::Driver { .. } => {}
                 }
             }

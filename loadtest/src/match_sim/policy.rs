@@ -63,6 +63,8 @@ impl Policy {
                 stale_ms: u32::MAX,
                 idle_bonus_max_ms: 0,
                 missing_star_ms: 0,
+                // Nobody asks it why.
+                n_told: 0,
                 ..cost::Settings::default()
             },
             ahead: Duration::ZERO,

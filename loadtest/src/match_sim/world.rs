@@ -18,7 +18,7 @@ use matching::{
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp,
     view::WorkKind,
-    work::{Needs, Vehicle, VehicleKind},
+    work::{Needs, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -245,6 +245,7 @@ impl<'a> World<'a> {
             n_wanted: 1,
             excluded: Vec::new(),
             only: None,
+            priority: Priority::Normal,
         };
         let home = self.home(ride);
         self.regions[home].put_search(Arc::new(card));

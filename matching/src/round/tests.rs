@@ -1,10 +1,11 @@
 use super::*;
-use crate::DriverCard;
+use crate::{DriverCard, fit::fits};
 use proptest::prelude::*;
 use protocol::{
     DriverId, OrderId, Point, RiderId,
+    trace::WhyNot,
     view::WorkKind,
-    work::{Needs, Vehicle, VehicleKind},
+    work::{Needs, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{collections::HashSet, sync::Arc};
@@ -49,6 +50,7 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
         n_wanted: 1,
         excluded: vec![],
         only: None,
+        priority: Priority::Normal,
     }
 }
 
@@ -174,7 +176,7 @@ fn a_pair_is_held_until_it_is_good_enough_for_its_age() {
             let now = NOW + std::time::Duration::from_millis(age_ms);
             round_at([&search], [], &field, now, &settings(), Pairing::Joint)
         };
-        assert_eq!(at(0), Outcome { proposals: vec![], n_held: 1 });
+        assert_eq!((at(0).n_held, at(0).proposals.len()), (1, 0));
         assert_eq!(at(11_900).n_held, 1);
         let released = at(12_100);
         assert_eq!((released.n_held, released.proposals.len()), (0, 1));
@@ -338,6 +340,8 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
                 pickup: place(&mut random),
                 work: if random.random() { WorkKind::Ride } else { WorkKind::Delivery },
                 opened_at: NOW - std::time::Duration::from_secs(random.random_range(0..100)),
+                priority: [Priority::Normal, Priority::Low, Priority::Urgent]
+                    [random.random_range(0..3)],
                 radius_m: random.random_range(500..8_000),
                 n_wanted: random.random_range(0..5),
                 excluded: (0..3)
@@ -350,6 +354,133 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
         })
         .collect();
     (drivers, searches)
+}
+
+/// What a round told of itself that is not so.
+fn told_wrong(
+    outcome: &Outcome,
+    drivers: &[DriverCard],
+    searches: &[SearchCard],
+    settings: &Settings,
+) -> Option<String> {
+    let card = |id: DriverId| drivers.iter().find(|it| it.id == id).unwrap();
+    for (trace, weighed, unfit) in outcome.traces.iter() {
+        let search = searches.iter().find(|it| it.job == trace.job).unwrap();
+        let proposal = outcome.proposals.iter().find(|it| it.job == trace.job);
+        if proposal.is_some() != (trace.verdict == Verdict::Proposed) {
+            return Some(format!("{trace:?} {proposal:?}"));
+        }
+        let best = proposal.and_then(|it| it.candidates.first()).map(|it| it.driver);
+        let is_told = |id| weighed.iter().any(|it| it.driver == id && it.fate == Fate::Proposed);
+        if best.is_some_and(|best| search.n_wanted == 1 && !is_told(best)) {
+            return Some(format!("{best:?} is not told of"));
+        }
+        for one in weighed {
+            let cost_ms = one.travel_ms + one.busy_ms + one.idle_ms + one.rating_ms;
+            let is_so = cost_ms == one.cost_ms
+                && one.distance_m <= search.radius_m
+                && fits(search, card(one.driver), NOW, settings);
+            if !is_so {
+                return Some(format!("{one:?}"));
+            }
+        }
+        let is_wrong = |it: &&Unfit| misfit(search, card(it.driver), NOW, settings) != Some(it.why);
+        if let Some(one) = unfit.iter().find(is_wrong) {
+            return Some(format!("{one:?}"));
+        }
+        let n_unfit: usize = trace.tally.iter().map(|n| usize::from(*n)).sum();
+        if n_unfit < unfit.len() || (trace.n_weighed as usize) < weighed.len() {
+            return Some(format!("{trace:?} counts too few"));
+        }
+    }
+    let told: HashSet<JobId> = outcome.traces.iter().map(|(trace, ..)| trace.job).collect();
+    let is_untold = |it: &&SearchCard| proposes(it) && !told.contains(&it.job);
+    searches.iter().find(is_untold).map(|it| format!("{} is not told of", it.job))
+}
+
+#[test]
+fn where_there_are_too_few_drivers_what_matters_more_gets_them() {
+    for pairing in [Pairing::Joint, Pairing::Greedy] {
+        let field = field([driver(1, 0.0)]);
+        let near = search(1, 10.0, OfferPolicy::Sequential);
+        let later = NOW - std::time::Duration::from_secs(1);
+        let near = SearchCard { opened_at: later, ..near };
+        let far = search(2, 500.0, OfferPolicy::Sequential);
+        let served = |priority| {
+            let far = SearchCard { priority, ..far.clone() };
+            proposed(&[near.clone(), far], &field, NOW, pairing)[0].0
+        };
+        assert_eq!(served(Priority::Low), job(1));
+        assert_eq!(served(Priority::Normal), job(1));
+        assert_eq!(served(Priority::High), job(2));
+        assert_eq!(served(Priority::Urgent), job(2));
+    }
+}
+
+#[test]
+fn what_is_urgent_is_not_held_for_somebody_better() {
+    let field = field([driver(1, 1_000.0)]);
+    let with = |priority| SearchCard { priority, ..search(1, 0.0, OfferPolicy::BatchOptimal) };
+    assert_eq!(jointly(&[with(Priority::High)], &field), []);
+    assert_eq!(jointly(&[with(Priority::Urgent)], &field).len(), 1);
+}
+
+#[test]
+fn a_round_tells_whom_it_weighed_and_who_did_not_fit() {
+    let settings = Settings { n_told: 2, ..settings() };
+    let excluded = driver(1, 100.0);
+    let tired = DriverCard { is_free: false, ..driver(2, 150.0) };
+    let far = driver(3, 9_000.0);
+    let others = (4..=7).map(|n| driver(n, n as f64 * 100.0));
+    let field = field([excluded, tired, far].into_iter().chain(others));
+    let search = SearchCard {
+        excluded: vec![DriverId::nth(1)],
+        radius_m: 2_000,
+        ..search(1, 0.0, OfferPolicy::Sequential)
+    };
+    let outcome = round_at([&search], [], &field, NOW, &settings, Pairing::Joint);
+    let (trace, weighed, unfit) = outcome.traces.iter().next().unwrap();
+    assert_eq!((trace.verdict, trace.n_weighed, trace.radius_m), (Verdict::Proposed, 4, 2_000));
+    let fates: Vec<_> = weighed.iter().map(|it| (it.driver, it.fate)).collect();
+    let nth = DriverId::nth;
+    assert_eq!(fates, [(nth(4), Fate::Proposed), (nth(5), Fate::Spare)]);
+    let mut why: Vec<_> = unfit.iter().map(|it| (it.driver, it.why)).collect();
+    why.sort_unstable();
+    assert_eq!(why, [(nth(1), WhyNot::Excluded), (nth(2), WhyNot::NoRoom)]);
+}
+
+#[test]
+fn a_round_tells_why_nothing_was_proposed() {
+    let verdict_of = |nth: usize, searches: &[SearchCard], drivers: Vec<DriverCard>| {
+        let field = field(drivers);
+        let outcome = round_at(searches, [], &field, NOW, &settings(), Pairing::Joint);
+        outcome.traces.iter().nth(nth).unwrap().0.verdict
+    };
+    let one = [search(1, 0.0, OfferPolicy::BatchOptimal)];
+    assert_eq!(verdict_of(0, &one, vec![driver(1, 1_000.0)]), Verdict::HeldTooFar);
+    assert_eq!(verdict_of(0, &one, vec![driver(1, 20_000.0)]), Verdict::Nobody);
+    let busy = DriverCard {
+        is_free: false,
+        is_nearly_free: true,
+        ending: Some(crate::card::Ending {
+            at: KIGALI,
+            due: NOW + std::time::Duration::from_secs(40),
+        }),
+        ..driver(1, 10.0)
+    };
+    assert_eq!(verdict_of(0, &one, vec![busy]), Verdict::HeldBusy);
+    let two = [search(1, 0.0, OfferPolicy::Sequential), search(2, 500.0, OfferPolicy::Sequential)];
+    assert_eq!(verdict_of(1, &two, vec![driver(1, 10.0)]), Verdict::Outbid);
+}
+
+#[test]
+fn nothing_is_told_where_nobody_wants_to_know() {
+    let settings = Settings { n_told: 0, ..settings() };
+    let search = search(1, 0.0, OfferPolicy::Sequential);
+    let field = field([driver(1, 10.0)]);
+    let outcome = round_at([&search], [], &field, NOW, &settings, Pairing::Joint);
+    assert!(outcome.traces.is_empty());
+    assert_eq!(outcome.proposals.len(), 1);
 }
 
 proptest! {
@@ -367,6 +498,7 @@ proptest! {
         let settings = Settings::default();
         let outcome = round_at(&searches, [], &field(drivers.clone()), NOW, &settings, pairing);
         prop_assert_eq!(&outcome, &round_at(&searches, [], &field(drivers.clone()), NOW, &settings, pairing));
+        prop_assert_eq!(told_wrong(&outcome, &drivers, &searches, &settings), None);
         let mut seen = HashSet::new();
         for proposal in outcome.proposals {
             let search = searches.iter().find(|it| it.job == proposal.job).unwrap();
@@ -379,7 +511,8 @@ proptest! {
                 prop_assert!(fits(search, driver, NOW, &settings));
                 prop_assert!(candidate.distance_m <= search.radius_m);
                 let age_s = NOW.since(search.opened_at).as_secs() as u32;
-                prop_assert!(!is_held(search.policy) || candidate.eta_s <= 60 + 10 * age_s);
+                let is_urgent = search.priority == Priority::Urgent;
+                prop_assert!(!is_held(search.policy) || is_urgent || candidate.eta_s <= 60 + 10 * age_s);
             }
         }
     }

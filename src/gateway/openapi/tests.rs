@@ -30,11 +30,14 @@ fn every_route_is_described() {
     GET /v1/actors/{id}
     GET /v1/actors/{id}/history
     GET /v1/drivers/{id}
+    GET /v1/drivers/{id}/why-no-offers
     GET /v1/events
     GET /v1/orders
     GET /v1/orders/{id}
+    GET /v1/orders/{id}/match-trace
     GET /v1/rescues
     GET /v1/rescues/{id}
+    GET /v1/rescues/{id}/match-trace
     GET /v1/riders/{id}
     GET /v1/sse
     POST /admin/cluster/pins
@@ -49,6 +52,7 @@ fn every_route_is_described() {
     POST /v1/quotes
     POST /v1/rescues
     POST /v1/rescues/{id}/actions
+    POST /v1/riders/{id}/actions
     POST /v1/sse/{session}
     ");
 }

@@ -1,6 +1,7 @@
 //! One guard at a time.
 
 use super::*;
+use strum::IntoEnumIterator;
 
 #[test]
 fn a_driver_arrives_only_inside_the_fence_but_a_dispatcher_may_say_so() {
@@ -87,11 +88,12 @@ fn nobody_drives_themselves() {
     let mut play = Play::placed(ride());
     let me = DriverId(rider().0);
     let round = play.round();
-    let candidates = vec![Candidate { driver: me, eta_s: 1, distance_m: 1 }];
+    let candidates = vec![Candidate { driver: me, eta_s: 1, distance_m: 1, cost_ms: 0 }];
     play.yes(SYSTEM, Command::Search(Heard::Propose { round, candidates }));
     assert_eq!(play.order.offers(), []);
-    let assign = Command::Assign { driver: me, force: true, reason: "why not".to_owned() };
-    assert!(matches!(play.no(DISPATCHER, assign), Refusal::NotEligible(_)));
+    let reason = "why not".to_owned();
+    let assign = Command::Assign { driver: me, force: true, reason, against: Vec::new() };
+    assert_eq!(play.no(DISPATCHER, assign), Refusal::Unfit(vec![WhyNot::SamePerson]));
     let mut feed = Play::at(delivery(), OrderStatus::JobFeed);
     let claim = Command::Search(Heard::Claim { driver: me, slots: vec![0] });
     assert!(matches!(feed.no(SYSTEM, claim), Refusal::NotEligible(_)));
@@ -381,20 +383,99 @@ fn payments_that_fail_or_fall_short_or_never_come() {
     assert_eq!(late.tick(), ["cancelled_by_system"]);
 }
 
+fn assign(n: u64, force: bool, reason: &str, against: &[WhyNot]) -> Command {
+    let (reason, against) = (reason.to_owned(), against.to_vec());
+    Command::Assign { driver: nth(n), force, reason, against }
+}
+
+fn reassign(n: u64, force: bool, reason: &str, against: &[WhyNot]) -> Command {
+    let (reason, against) = (reason.to_owned(), against.to_vec());
+    Command::Reassign { driver: nth(n), force, reason, against }
+}
+
+/// What a dispatcher overruled last.
+fn bypassed(play: &Play) -> Vec<WhyNot> {
+    let chosen = play.journal.iter().rev().find_map(|event| {
+        let Event::DriverChosen { by, bypassed, .. } = event else { return None };
+        Some((*by, bypassed.clone()))
+    });
+    let (by, bypassed) = chosen.expect("a driver was chosen");
+    assert_eq!(by, DISPATCHER);
+    bypassed
+}
+
 #[test]
 fn a_dispatcher_may_force_an_excluded_driver_but_must_say_why() {
     let mut play = Play::at(ride(), OrderStatus::Assigned);
     play.yes(driver(1), cancel());
-    let assign =
-        |force, reason: &str| Command::Assign { driver: nth(1), force, reason: reason.to_owned() };
-    assert!(matches!(play.no(DISPATCHER, assign(false, "")), Refusal::NotEligible(_)));
-    assert!(matches!(play.no(DISPATCHER, assign(true, " ")), Refusal::Invalid { .. }));
+    let refused = play.no(DISPATCHER, assign(1, false, "", &[]));
+    assert_eq!(refused, Refusal::Unfit(vec![WhyNot::Excluded]));
+    assert!(matches!(play.no(DISPATCHER, assign(1, true, " ", &[])), Refusal::Invalid { .. }));
     play.offer_to(2);
-    play.yes(DISPATCHER, assign(true, "nobody else is near"));
+    play.yes(DISPATCHER, assign(1, true, "nobody else is near", &[WhyNot::NoRoom]));
+    assert_eq!(bypassed(&play), [WhyNot::NoRoom, WhyNot::Excluded]);
     let offers = play.order.offers();
     assert_eq!(offers.len(), 1, "all other offers are taken back");
     play.yes(SYSTEM, accepted(offers[0].id, 1));
     assert_eq!(play.order.driver(), Some(nth(1)));
+}
+
+#[test]
+fn what_nobody_may_overrule_stands_however_much_a_dispatcher_insists() {
+    let mut play = Play::placed(ride());
+    let all: Vec<WhyNot> = WhyNot::iter().collect();
+    let standing = all.iter().copied().filter(|why| !why.may_be_overruled()).collect();
+    let refused = play.no(DISPATCHER, assign(1, true, "please", &all));
+    assert_eq!(refused, Refusal::Unfit(standing));
+    assert_eq!(play.order.offers(), []);
+    let may: Vec<WhyNot> = all.into_iter().filter(|why| why.may_be_overruled()).collect();
+    play.yes(DISPATCHER, assign(1, true, "please", &may));
+    assert_eq!(bypassed(&play), may);
+}
+
+#[test]
+fn a_dispatcher_gives_it_to_another_driver_in_one_go() {
+    for status in [OrderStatus::Assigned, OrderStatus::EnRoutePickup, OrderStatus::AtPickup] {
+        let mut play = Play::at(ride(), status);
+        assert!(matches!(play.no(driver(1), reassign(2, false, "", &[])), Refusal::NotYours(_)));
+        play.yes(DISPATCHER, reassign(2, false, "nearer", &[]));
+        assert_eq!((play.status(), play.order.driver()), (OrderStatus::Searching, None));
+        let offers = play.order.offers();
+        assert_eq!(offers.len(), 1);
+        play.yes(SYSTEM, accepted(offers[0].id, 2));
+        assert_eq!(play.order.driver(), Some(nth(2)));
+        // Whoever lost it is not offered it again.
+        play.yes(driver(2), cancel());
+        let round = play.round();
+        play.yes(SYSTEM, propose(round, &[1]));
+        assert_eq!(play.order.offers(), []);
+    }
+}
+
+#[test]
+fn who_cannot_have_it_instead_changes_nothing() {
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    let before = play.order.clone();
+    let refused = play.no(DISPATCHER, reassign(2, false, "nearer", &[WhyNot::NoRoom]));
+    assert_eq!(refused, Refusal::Unfit(vec![WhyNot::NoRoom]));
+    let refused = play.no(DISPATCHER, reassign(1, true, "nearer", &[]));
+    assert_eq!(refused, Refusal::Unfit(vec![WhyNot::HasIt]));
+    assert_eq!(play.order, before);
+    play.yes(DISPATCHER, reassign(2, true, "nearer", &[WhyNot::NoRoom]));
+    assert_eq!(bypassed(&play), [WhyNot::NoRoom]);
+}
+
+#[test]
+fn an_order_that_has_lost_too_many_drivers_is_only_given_to_another_by_force() {
+    let mut play = Play::at(ride(), OrderStatus::Assigned);
+    for n in 2..=4 {
+        play.yes(driver(n - 1), cancel());
+        play.assign(n);
+    }
+    let refused = play.no(DISPATCHER, reassign(5, false, "nearer", &[]));
+    assert_eq!(refused, Refusal::Unfit(vec![WhyNot::TooManyDrivers]));
+    play.yes(DISPATCHER, reassign(5, true, "the last try", &[]));
+    assert_eq!(bypassed(&play), [WhyNot::TooManyDrivers]);
 }
 
 #[test]
@@ -584,4 +665,43 @@ fn a_payment_of_much_more_than_is_owed_is_for_something_else() {
     let confirm = |amount| Command::ConfirmPayment { amount };
     assert!(matches!(play.no(SYSTEM, confirm(4_001)), Refusal::Invalid { .. }));
     play.yes(SYSTEM, confirm(4_000));
+}
+
+#[test]
+fn a_held_order_waits_for_its_dispatcher_and_may_be_called_off() {
+    let hold = || Command::Hold { reason: "the address is wrong".to_owned() };
+    let resume = || Command::Resume { reason: String::new() };
+    let mut play = Play::placed(ride());
+    play.offer_to(1);
+    assert!(matches!(play.no(RIDER, hold()), Refusal::NotYours(_)));
+    play.yes(DISPATCHER, hold());
+    assert_eq!((play.order.offers(), play.order.listing(play.id)), (vec![], None));
+    let view = play.order.order_view(play.id, 1, RIDER).unwrap();
+    assert!(view.held && view.status == OrderStatus::Searching);
+    play.wait(20 * MINUTE);
+    assert_eq!(play.tick(), Vec::<&str>::new());
+    let mut called_off = play.clone();
+    called_off.yes(RIDER, cancel());
+    play.yes(DISPATCHER, assign(2, false, "", &[]));
+    play.yes(DISPATCHER, resume());
+    assert!(!play.order.order_view(play.id, 1, RIDER).unwrap().held);
+    assert!(play.order.listing(play.id).is_some());
+}
+
+#[test]
+fn what_matters_more_is_listed_as_such() {
+    let set = |priority| Command::SetPriority { priority, reason: "a doctor".to_owned() };
+    let mut play = Play::placed(ride());
+    assert!(matches!(play.no(RIDER, set(Priority::Urgent)), Refusal::NotYours(_)));
+    play.yes(DISPATCHER, set(Priority::Urgent));
+    assert_eq!(play.order.order_view(play.id, 1, RIDER).unwrap().priority, Priority::Urgent);
+    let Some(crate::Card::Search(card)) = play.order.listing(play.id).map(|it| it.card) else {
+        panic!("it is listed")
+    };
+    assert_eq!(card.priority, Priority::Urgent);
+    let n_before = play.journal.len();
+    play.yes(DISPATCHER, set(Priority::Urgent));
+    assert_eq!(play.journal.len(), n_before, "already so");
+    play.assign(1);
+    assert!(matches!(play.no(DISPATCHER, set(Priority::Low)), Refusal::IllegalTransition { .. }));
 }

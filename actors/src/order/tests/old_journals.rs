@@ -103,7 +103,7 @@ fn the_second_versions_fixture() {
     silent.tick_at_deadline();
     let mut behind = Play::placed(delivery());
     let offer = behind.offer_to(1);
-    let slots = vec![crate::search::NEXT_SLOT];
+    let slots = vec![search::NEXT_SLOT];
     behind.yes(SYSTEM, Command::Search(Heard::OfferAccepted { offer, driver: nth(1), slots }));
     behind.yes(SYSTEM, Command::Search(Heard::Settle { driver: nth(1), slots: vec![0] }));
     let mut lonely = Play::at(ride(), OrderStatus::NoDriverFound);

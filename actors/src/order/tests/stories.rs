@@ -299,7 +299,7 @@ fn two_sided_the_first_pair_wins_and_the_others_are_let_go() {
 fn a_ride_whose_driver_ends_another_one_first_begins_after_that_one() {
     let mut play = Play::placed(ride());
     let offer = play.offer_to(1);
-    let slots = vec![crate::search::NEXT_SLOT];
+    let slots = vec![search::NEXT_SLOT];
     play.yes(SYSTEM, Command::Search(Heard::OfferAccepted { offer, driver: nth(1), slots }));
     let behind = |play: &Play| play.order.claims(play.id)[1].clone();
     assert_eq!(behind(&play), Claim::slot(nth(1), 255), "beside the slots of the ride under way");

@@ -18,7 +18,8 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
             }
         });
     let (reason, proofs) = ("because".to_owned(), vec![photo()]);
-    let candidates = (1..=3).map(|n| Candidate { driver: nth(n), eta_s: 60, distance_m: 500 });
+    let candidates =
+        (1..=3).map(|n| Candidate { driver: nth(n), eta_s: 60, distance_m: 500, cost_ms: 0 });
     vec![
         Command::Place(Box::new(ride())),
         Command::ConfirmPayment { amount: 2_000 },
@@ -32,8 +33,22 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::DeclineChange {},
         Command::ConfirmOffer { offer },
         Command::RejectOffer { offer },
-        Command::Assign { driver: nth(2), force: false, reason: reason.clone() },
+        Command::Assign {
+            driver: nth(2),
+            force: false,
+            reason: reason.clone(),
+            against: Vec::new(),
+        },
         Command::Unassign { reason: reason.clone() },
+        Command::Hold { reason: reason.clone() },
+        Command::Resume { reason: reason.clone() },
+        Command::SetPriority { priority: Priority::High, reason: reason.clone() },
+        Command::Reassign {
+            driver: nth(5),
+            force: false,
+            reason: reason.clone(),
+            against: Vec::new(),
+        },
         Command::ExtendSearch {},
         Command::CollectInstead {},
         Command::Depart {},
@@ -76,13 +91,14 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Postpone {},
         Command::Tick {},
         Command::Search(Heard::Propose { round, candidates: candidates.collect() }),
-        Command::Search(Heard::OfferRefused { offer }),
+        Command::Search(Heard::OfferRefused { offer, why: None }),
         Command::Search(Heard::OfferSeen { offer }),
         Command::Search(Heard::OfferAccepted { offer, driver: holder, slots: vec![0] }),
         Command::Search(Heard::OfferDeclined { offer }),
         Command::Search(Heard::Claim { driver: nth(2), slots: vec![0] }),
         Command::Search(Heard::Settle { driver, slots: vec![0, 1] }),
         Command::Search(Heard::DriverLost { driver, reason }),
+        Command::Search(Heard::Bar { drivers: vec![nth(3)] }),
     ]
 }
 
@@ -264,14 +280,14 @@ fn listed(kind: OrderKind) -> String {
 #[test]
 fn a_ride_allows() {
     insta::assert_snapshot!(listed(OrderKind::Ride), @r"
-    awaiting_payment: confirm_payment, fail_payment, cancel, cancel_safety
-    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, cancel, cancel_safety
-    waiting: cancel, cancel_safety
-    searching: confirm_offer, reject_offer, assign, cancel, cancel_safety
-    job_feed: assign, extend_search, cancel, cancel_safety
-    assigned: unassign, depart, arrive, cancel, cancel_safety
-    en_route_pickup: unassign, arrive, cancel, cancel_safety
-    at_pickup: unassign, contacted, no_show, on_board, start, cancel, cancel_safety
+    awaiting_payment: confirm_payment, fail_payment, set_priority, cancel, cancel_safety
+    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, cancel, cancel_safety
+    waiting: set_priority, cancel, cancel_safety
+    searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, cancel, cancel_safety
+    job_feed: assign, hold, set_priority, extend_search, cancel, cancel_safety
+    assigned: unassign, reassign, depart, arrive, cancel, cancel_safety
+    en_route_pickup: unassign, reassign, arrive, cancel, cancel_safety
+    at_pickup: unassign, reassign, contacted, no_show, on_board, start, cancel, cancel_safety
     in_progress: modify_stops, accept_change, decline_change, arrive_stop, complete_stop, skip_stop, end_early, cannot_continue, finish, fail, cancel, cancel_safety
     picked_up: cancel_safety
     in_transit: cancel_safety
@@ -288,14 +304,14 @@ fn a_ride_allows() {
 #[test]
 fn a_delivery_allows() {
     insta::assert_snapshot!(listed(OrderKind::Delivery), @r"
-    awaiting_payment: confirm_payment, fail_payment, cancel, cancel_safety
-    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, cancel, cancel_safety
-    waiting: cancel, cancel_safety
-    searching: confirm_offer, reject_offer, assign, cancel, cancel_safety
-    job_feed: assign, extend_search, cancel, cancel_safety
-    assigned: unassign, depart, arrive, report_loss, cancel, cancel_safety
-    en_route_pickup: unassign, arrive, report_loss, cancel, cancel_safety
-    at_pickup: unassign, contacted, pick_up, report_loss, cancel, cancel_safety
+    awaiting_payment: confirm_payment, fail_payment, set_priority, cancel, cancel_safety
+    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, cancel, cancel_safety
+    waiting: set_priority, cancel, cancel_safety
+    searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, cancel, cancel_safety
+    job_feed: assign, hold, set_priority, extend_search, cancel, cancel_safety
+    assigned: unassign, reassign, depart, arrive, report_loss, cancel, cancel_safety
+    en_route_pickup: unassign, reassign, arrive, report_loss, cancel, cancel_safety
+    at_pickup: unassign, reassign, contacted, pick_up, report_loss, cancel, cancel_safety
     in_progress: cancel_safety
     picked_up: depart, handover, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety
     in_transit: arrive, arrive_stop, fail, handover, cannot_continue, request_cancel, decide_cancel, report_loss, cancel_safety

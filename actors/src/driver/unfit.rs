@@ -1,0 +1,64 @@
+//! What speaks against giving a driver a job, told to those who ask.
+
+use super::{Driver, Duty, Link, ms};
+use matching::fit;
+use protocol::{JobId, Timestamp, trace::WhyNot, view::WorkKind, work::Needs};
+
+impl Driver {
+    /// What keeps every offer away from it; nothing, if it only takes a job.
+    pub fn why_no_offers(&self, now: Timestamp) -> Vec<WhyNot> {
+        let is_full = self.room_for(WorkKind::Delivery).is_none() && !self.is_nearly_free();
+        let is_shown = self.soft.shown().is_some();
+        let n_leases_max = usize::from(self.policy.parallel_offers);
+        let reasons = [
+            (is_full, WhyNot::NoRoom),
+            (self.leases.len() >= n_leases_max, WhyNot::HasOffer),
+            (self.duty != Duty::Off && !is_shown, WhyNot::NoPosition),
+        ];
+        self.unfit_for_any(now).chain(those(reasons)).collect()
+    }
+
+    /// What speaks against giving it that job; nothing, if it could take it at once.
+    pub fn against(
+        &self,
+        job: JobId,
+        work: WorkKind,
+        needs: &Needs,
+        now: Timestamp,
+    ) -> Vec<WhyNot> {
+        // An offer of the same job makes way.
+        let n_leases = self.leases.iter().filter(|lease| lease.offer.job != job).count();
+        let has_lease = n_leases >= usize::from(self.policy.parallel_offers);
+        let reasons = [
+            (self.job(job).is_some(), WhyNot::HasIt),
+            (has_lease, WhyNot::HasOffer),
+            (self.room_soon(work).is_none(), WhyNot::NoRoom),
+        ];
+        let missing = self.vehicle.as_deref().and_then(|vehicle| fit::missing(needs, vehicle));
+        self.unfit_for_any(now).chain(those(reasons)).chain(missing).collect()
+    }
+
+    /// What speaks against any job at all.
+    fn unfit_for_any(&self, now: Timestamp) -> impl Iterator<Item = WhyNot> {
+        let is_silent =
+            self.link != Link::Live || now.since(self.soft.heard_at()) >= ms(self.policy.stale_ms);
+        let is_changing = self.leases.iter().any(|lease| lease.is_promised)
+            || self.jobs.iter().any(|job| !job.is_current());
+        let duty = match self.duty {
+            Duty::Off => Some(WhyNot::OffDuty),
+            Duty::Break(_) => Some(WhyNot::OnBreak),
+            Duty::Draining(_) => Some(WhyNot::Leaving),
+            Duty::On => None,
+        };
+        let blocked = self.blocked().map(|_| WhyNot::Blocked);
+        let reasons = [
+            (self.duty != Duty::Off && is_silent, WhyNot::Unreachable),
+            (is_changing, WhyNot::ChangingJobs),
+        ];
+        blocked.into_iter().chain(duty).chain(those(reasons))
+    }
+}
+
+fn those<const N: usize>(reasons: [(bool, WhyNot); N]) -> impl Iterator<Item = WhyNot> {
+    reasons.into_iter().filter(|(is_so, _)| *is_so).map(|(_, why)| why)
+}

@@ -1,0 +1,220 @@
+//! What rounds saw of jobs, for those who ask afterwards why it came out as it did.
+//!
+//! In memory, of this node, and bounded: of each job the last few rounds that came to something else, and of
+//! jobs those that were looked at last. What was decided, offers and their ends, is in the journals of jobs.
+
+use matching::trace::{Tally, Trace, Traces};
+use protocol::{
+    DriverId, JobId, Point, Timestamp,
+    trace::{Chance, Fate, Seen, Unfit, Verdict, Weighed, WhyNot},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use strum::IntoEnumIterator;
+
+/// How many rounds of a job are kept.
+const ROUNDS_MAX: usize = 8;
+/// Of how many jobs, at least; of twice as many, at most.
+const JOBS_MIN: usize = 8_192;
+
+/// A driver is told of jobs that were so many times as far away as drivers were looked for.
+const AROUND: u32 = 2;
+
+/// What rounds of this node saw.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    jobs_min: usize,
+    jobs: Mutex<Jobs>,
+}
+
+/// The jobs that were looked at last, and those before them: when there are many of the first, they become
+/// the second, and those are forgotten. So nobody has to keep all of them in an order.
+#[derive(Debug, Default)]
+struct Jobs {
+    late: HashMap<JobId, Job>,
+    early: HashMap<JobId, Job>,
+}
+
+#[derive(Debug, Default)]
+struct Job {
+    pickup: Option<Point>,
+    rounds: VecDeque<Round>,
+}
+
+/// What one round saw of a job; or the last of several in a row that came to the same.
+#[derive(Debug, Clone)]
+struct Round {
+    from: Timestamp,
+    at: Timestamp,
+    n: u32,
+    round: u32,
+    radius_m: u32,
+    verdict: Verdict,
+    n_weighed: u32,
+    tally: Tally,
+    weighed: Vec<Weighed>,
+    unfit: Vec<Unfit>,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { jobs_min: JOBS_MIN, jobs: Mutex::default() }
+    }
+}
+
+impl Rounds {
+    /// Takes note of what a round saw.
+    pub(super) fn record(&self, traces: &Traces, now: Timestamp) {
+        if traces.is_empty() {
+            return;
+        }
+        let mut jobs = self.lock();
+        for (trace, weighed, unfit) in traces.iter() {
+            jobs.job(trace.job, self.jobs_min).note(trace, weighed, unfit, now);
+        }
+    }
+
+    /// What rounds saw of a job, oldest first.
+    pub(super) fn of_job(&self, job: JobId) -> Vec<Seen> {
+        let jobs = self.lock();
+        let known = jobs.late.get(&job).or_else(|| jobs.early.get(&job));
+        known.map(|it| it.rounds.iter().map(Round::seen).collect()).unwrap_or_default()
+    }
+
+    /// What rounds since then made of a driver, for each job that looked for one in reach of where it is,
+    /// newest first.
+    pub(super) fn of_driver(
+        &self,
+        driver: DriverId,
+        at: Option<Point>,
+        since: Timestamp,
+    ) -> Vec<(JobId, Chance)> {
+        let jobs = self.lock();
+        let all = jobs.late.iter().chain(&jobs.early);
+        let chances = all.filter_map(|(job, known)| {
+            let rounds = known.rounds.iter().rev().take_while(|it| it.at >= since);
+            let distance_m = at.zip(known.pickup).map(|(at, pickup)| at.distance_m(pickup) as u32);
+            let told = rounds.filter_map(|it| it.chance(driver, distance_m));
+            // Whatever came of it in the end: that it was proposed is not undone by its answer.
+            let chance = told.reduce(|last, earlier| match earlier.why {
+                None => earlier,
+                Some(_) => last,
+            })?;
+            Some((*job, chance))
+        });
+        let mut chances: Vec<_> = chances.collect();
+        chances.sort_unstable_by_key(|(job, chance)| (std::cmp::Reverse(chance.at), *job));
+        chances
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Jobs {
+    fn job(&mut self, id: JobId, jobs_min: usize) -> &mut Job {
+        let known = self.early.remove(&id);
+        if self.late.len() >= jobs_min && !self.late.contains_key(&id) {
+            self.early = std::mem::take(&mut self.late);
+        }
+        self.late.entry(id).or_insert_with(|| known.unwrap_or_default())
+    }
+}
+
+impl Job {
+    fn note(&mut self, trace: &Trace, weighed: &[Weighed], unfit: &[Unfit], now: Timestamp) {
+        self.pickup = Some(trace.pickup);
+        let is_same = |it: &&mut Round| {
+            (it.round, it.radius_m, it.verdict) == (trace.round, trace.radius_m, trace.verdict)
+        };
+        if let Some(last) = self.rounds.back_mut().filter(is_same) {
+            last.at = now;
+            last.n = last.n.saturating_add(1);
+            last.n_weighed = trace.n_weighed;
+            last.tally = trace.tally;
+            last.weighed.clear();
+            last.weighed.extend_from_slice(weighed);
+            last.unfit.clear();
+            last.unfit.extend_from_slice(unfit);
+            return;
+        }
+        if self.rounds.len() == ROUNDS_MAX {
+            self.rounds.pop_front();
+        }
+        self.rounds.push_back(Round {
+            from: now,
+            at: now,
+            n: 1,
+            round: trace.round,
+            radius_m: trace.radius_m,
+            verdict: trace.verdict,
+            n_weighed: trace.n_weighed,
+            tally: trace.tally,
+            weighed: weighed.to_vec(),
+            unfit: unfit.to_vec(),
+        });
+    }
+}
+
+impl Round {
+    fn seen(&self) -> Seen {
+        let counted = WhyNot::iter().zip(self.tally).filter(|(_, n)| *n > 0);
+        Seen {
+            from: self.from,
+            at: self.at,
+            n: self.n,
+            round: self.round,
+            radius_m: self.radius_m,
+            verdict: self.verdict,
+            n_weighed: self.n_weighed,
+            weighed: self.weighed.clone(),
+            n_unfit: counted.map(|(why, n)| (why, u32::from(n))).collect(),
+            unfit: self.unfit.clone(),
+        }
+    }
+
+    /// What it made of a driver who is that far from the pickup now; nothing, if it cannot have seen it.
+    fn chance(&self, driver: DriverId, distance_m: Option<u32>) -> Option<Chance> {
+        let best = self.weighed.iter().find(|it| match it.fate {
+            Fate::Proposed | Fate::Held => true,
+            Fate::Taken | Fate::Spare => false,
+        });
+        let chance = Chance {
+            job: None,
+            at: self.at,
+            why: None,
+            distance_m,
+            cost_ms: None,
+            best_cost_ms: best.map(|it| it.cost_ms),
+        };
+        if let Some(weighed) = self.weighed.iter().find(|it| it.driver == driver) {
+            let why = match weighed.fate {
+                Fate::Proposed => None,
+                Fate::Held => Some(WhyNot::Held),
+                Fate::Taken => Some(WhyNot::Taken),
+                Fate::Spare => Some(WhyNot::Outranked),
+            };
+            let (distance_m, cost_ms) = (Some(weighed.distance_m), Some(weighed.cost_ms));
+            return Some(Chance { why, distance_m, cost_ms, ..chance });
+        }
+        if let Some(unfit) = self.unfit.iter().find(|it| it.driver == driver) {
+            return Some(Chance { why: Some(unfit.why), ..chance });
+        }
+        let distance_m = distance_m?;
+        if distance_m > self.radius_m.saturating_mul(AROUND) {
+            return None;
+        }
+        if distance_m > self.radius_m {
+            return Some(Chance { why: Some(WhyNot::TooFar), ..chance });
+        }
+        // It may have been there or not; who was weighed was nearer.
+        let furthest_m = self.weighed.iter().map(|it| it.distance_m).max()?;
+        (distance_m > furthest_m).then_some(Chance { why: Some(WhyNot::Outranked), ..chance })
+    }
+}
+
+#[cfg(test)]
+mod tests;

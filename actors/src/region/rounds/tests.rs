@@ -1,0 +1,138 @@
+use super::*;
+use matching::{
+    DriverCard, Field, SearchCard,
+    cost::Settings,
+    round::{Pairing, Terms, round},
+};
+use protocol::{
+    OrderId, RiderId,
+    view::WorkKind,
+    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
+};
+use std::{sync::Arc, time::Duration};
+
+const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
+const START: Timestamp = Timestamp(1_800_000_000_000);
+
+fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] };
+    DriverCard {
+        id: DriverId::nth(n),
+        at: KIGALI.offset_m(east_m, 0.0),
+        seen_at: at,
+        vehicle: Arc::new(vehicle),
+        is_free: true,
+        has_delivery_slot: true,
+        is_nearly_free: false,
+        destination: None,
+        idle_since: START,
+        rating: 500,
+        ending: None,
+    }
+}
+
+fn job(n: u64) -> JobId {
+    JobId::Order(OrderId::nth(n))
+}
+
+fn search(n: u64) -> SearchCard {
+    SearchCard {
+        job: job(n),
+        work: WorkKind::Ride,
+        rider: RiderId::nth(1_000 + n),
+        pickup: KIGALI,
+        dropoff: None,
+        needs: Needs::default(),
+        policy: OfferPolicy::BatchOptimal,
+        opened_at: START,
+        round: 1,
+        radius_m: 3_000,
+        n_wanted: 1,
+        excluded: vec![],
+        only: None,
+        priority: Priority::Normal,
+    }
+}
+
+/// Takes note of a round over these, so many seconds after the start.
+fn hold(rounds: &Rounds, after_s: u64, searches: &[SearchCard], drivers: &[(u64, f64)]) {
+    let now = START + Duration::from_secs(after_s);
+    let settings = Settings::default();
+    let router = settings.straight();
+    let mut field = Field::new(KIGALI);
+    let cards = drivers.iter().map(|(n, east_m)| Arc::new(driver(*n, *east_m, now)));
+    field.fill(cards, &router);
+    let terms = Terms { router: &router, settings: &settings, now, pairing: Pairing::Joint };
+    rounds.record(&round(searches, [], &field, &terms).traces, now);
+}
+
+fn told(rounds: &Rounds, n: u64) -> Vec<(u64, u32, Verdict)> {
+    let after_s = |at: Timestamp| at.since(START).as_secs();
+    rounds.of_job(job(n)).into_iter().map(|it| (after_s(it.at), it.n, it.verdict)).collect()
+}
+
+#[test]
+fn rounds_that_came_to_the_same_are_told_as_one() {
+    let rounds = Rounds::default();
+    // It takes 178 s, which is good enough after 12 s.
+    for after_s in 0..15 {
+        hold(&rounds, after_s, &[search(1)], &[(1, 990.0)]);
+    }
+    hold(&rounds, 15, &[search(1)], &[]);
+    assert_eq!(
+        told(&rounds, 1),
+        [(11, 12, Verdict::HeldTooFar), (14, 3, Verdict::Proposed), (15, 1, Verdict::Nobody)]
+    );
+}
+
+#[test]
+fn of_a_job_the_last_few_rounds_are_kept() {
+    let rounds = Rounds::default();
+    for n in 0..40 {
+        hold(&rounds, n, &[SearchCard { round: n as u32, ..search(1) }], &[]);
+    }
+    let told = rounds.of_job(job(1));
+    assert_eq!(told.iter().map(|it| it.round).collect::<Vec<_>>(), Vec::from_iter(32..40));
+}
+
+#[test]
+fn of_jobs_those_that_were_looked_at_last_are_kept() {
+    let rounds = Rounds { jobs_min: 4, ..Rounds::default() };
+    for n in 1..=100 {
+        hold(&rounds, n, &[search(0), search(n)], &[]);
+    }
+    let kept: Vec<u64> = (0..=100).filter(|n| !told(&rounds, *n).is_empty()).collect();
+    assert!((4..=8).contains(&kept.len()), "{kept:?}");
+    assert!(kept.contains(&0) && kept.contains(&100), "{kept:?}");
+    // What was seen of one that is looked at again and again is not forgotten in between.
+    assert_eq!(told(&rounds, 0), [(100, 100, Verdict::Nobody)]);
+}
+
+#[test]
+fn a_driver_is_told_why_not() {
+    let rounds = Rounds::default();
+    let excluding = SearchCard { excluded: vec![DriverId::nth(3)], ..search(1) };
+    hold(&rounds, 60, &[excluding], &[(1, 100.0), (2, 200.0), (3, 50.0), (4, 2_900.0)]);
+    let why = |n: u64, east_m: f64| {
+        let at = Some(KIGALI.offset_m(east_m, 0.0));
+        let chances = rounds.of_driver(DriverId::nth(n), at, START);
+        chances.first().map(|(_, chance)| chance.why)
+    };
+    assert_eq!(why(1, 100.0), Some(None), "it was proposed");
+    assert_eq!(why(2, 200.0), Some(Some(WhyNot::Outranked)));
+    assert_eq!(why(3, 50.0), Some(Some(WhyNot::Excluded)));
+    assert_eq!(why(5, 3_500.0), Some(Some(WhyNot::TooFar)));
+    assert_eq!(why(5, 9_000.0), None, "that is another part of the city");
+    let later = START + Duration::from_secs(61);
+    assert!(rounds.of_driver(DriverId::nth(2), None, later).is_empty(), "too long ago");
+}
+
+#[test]
+fn that_it_was_proposed_is_not_forgotten_over_what_came_later() {
+    let rounds = Rounds::default();
+    hold(&rounds, 60, &[search(1)], &[(1, 100.0)]);
+    let declined = SearchCard { round: 2, excluded: vec![DriverId::nth(1)], ..search(1) };
+    hold(&rounds, 61, &[declined], &[(1, 100.0)]);
+    let (_, chance) = rounds.of_driver(DriverId::nth(1), None, START)[0];
+    assert_eq!(chance.why, None);
+}

@@ -1,0 +1,358 @@
+//! How a driver was looked for, told afterwards: what rounds saw, who was asked, and what came of it.
+
+use crate::{DriverId, JobId, OfferId, OfferStatus, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Why a driver is not offered a job, or cannot be given it. Where several are true, one is told.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumCount,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum WhyNot {
+    /// It may not work: suspended, or in need of help itself.
+    Blocked,
+    /// It does not work.
+    OffDuty,
+    /// It rests.
+    OnBreak,
+    /// It finishes what it has, and leaves.
+    Leaving,
+    /// It was not heard of for too long.
+    Unreachable,
+    /// Nobody knows where it is, or has for too long not heard.
+    NoPosition,
+    /// It has this job already, or an offer of it.
+    HasIt,
+    /// It is being moved from one job to another.
+    ChangingJobs,
+    /// It has as many open offers as it may.
+    HasOffer,
+    /// It has no room for that work.
+    NoRoom,
+    /// Nobody performs their own job.
+    SamePerson,
+    /// The job is for one driver only, and this is another one.
+    NotTheOne,
+    /// Its vehicle is not of a kind that is needed.
+    Vehicle,
+    /// It cannot carry that much.
+    Capacity,
+    /// Something is needed that it cannot do or has not got.
+    Skill,
+    /// It had the job or an offer of it, and gave it up, declined it, or let it pass.
+    Excluded,
+    /// It and the rider are kept apart.
+    PairBlocked,
+    /// It is on its way somewhere, and the job does not lead there.
+    Destination,
+    /// It is further away than drivers are looked for.
+    TooFar,
+    /// Others would come sooner, or cost less.
+    Outranked,
+    /// Another job was given to it.
+    Taken,
+    /// It was chosen, and held back: a better pair may turn up.
+    Held,
+    /// The job has lost as many drivers as it may.
+    TooManyDrivers,
+}
+
+impl WhyNot {
+    /// May a dispatcher who says why overrule it? What would only be refused later, or harm somebody, may not
+    /// be.
+    pub fn may_be_overruled(self) -> bool {
+        match self {
+            Self::OnBreak
+            | Self::Leaving
+            | Self::NoPosition
+            | Self::HasOffer
+            | Self::NoRoom
+            | Self::NotTheOne
+            | Self::Vehicle
+            | Self::Capacity
+            | Self::Skill
+            | Self::Excluded
+            | Self::Destination
+            | Self::TooFar
+            | Self::Outranked
+            | Self::Taken
+            | Self::Held
+            | Self::TooManyDrivers => true,
+            Self::Blocked
+            | Self::OffDuty
+            | Self::Unreachable
+            | Self::HasIt
+            | Self::ChangingJobs
+            | Self::PairBlocked
+            | Self::SamePerson => false,
+        }
+    }
+}
+
+/// What a round made of one job.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Verdict {
+    /// Drivers were proposed for it.
+    Proposed,
+    /// The best pair takes too long for how long the request has waited: a better one may turn up.
+    HeldTooFar,
+    /// The best driver is still busy for too long to be bound already.
+    HeldBusy,
+    /// Those who fit were given to other jobs.
+    Outbid,
+    /// Nobody who fits was in reach.
+    Nobody,
+}
+
+/// What became of a driver whom a round weighed for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Fate {
+    /// Proposed for this job.
+    Proposed,
+    /// Chosen for this job, and held back.
+    Held,
+    /// Given to another job.
+    Taken,
+    /// Left over: another driver was better.
+    Spare,
+}
+
+/// A driver whom a round weighed for a job, and what it would have cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Weighed {
+    /// Who.
+    pub driver: DriverId,
+    /// What became of it.
+    pub fate: Fate,
+    /// To the pickup, in metres as the crow flies.
+    pub distance_m: u32,
+    /// The whole cost, in milliseconds of travel: the sum of what follows.
+    pub cost_ms: u32,
+    /// The way to the pickup.
+    pub travel_ms: u32,
+    /// How long it is still busy with something else.
+    pub busy_ms: u32,
+    /// Less the longer it has been idle.
+    pub idle_ms: u32,
+    /// More the lower it is rated.
+    pub rating_ms: u32,
+}
+
+/// A driver in reach whom a round did not weigh, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Unfit {
+    /// Who.
+    pub driver: DriverId,
+    /// Why not.
+    pub why: WhyNot,
+}
+
+/// What rounds saw of one job: one of them, or several in a row that came to the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Seen {
+    /// When the first of them was.
+    pub from: Timestamp,
+    /// When the last of them was, which is the one that is told.
+    pub at: Timestamp,
+    /// How many there were.
+    pub n: u32,
+    /// Which round of its search it was.
+    pub round: u32,
+    /// How far away drivers were looked for, in metres.
+    pub radius_m: u32,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// How many drivers were weighed.
+    pub n_weighed: u32,
+    /// The first of them, cheapest first.
+    pub weighed: Vec<Weighed>,
+    /// How many drivers in reach did not fit, by the reason. Nobody further away than those who were
+    /// weighed was looked at.
+    pub n_unfit: BTreeMap<WhyNot, u32>,
+    /// The first of them.
+    pub unfit: Vec<Unfit>,
+}
+
+/// Something that happened to a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Step {
+    /// When.
+    pub at: Timestamp,
+    /// What: the event's name.
+    pub what: String,
+    /// Who did it, if that was a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// About which driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<DriverId>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What spoke against it, and was overruled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypassed: Vec<WhyNot>,
+    /// How far away drivers are looked for from now on, in metres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub radius_m: Option<u32>,
+    /// Until when, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// An offer, and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Offered {
+    /// Which.
+    pub id: OfferId,
+    /// To whom.
+    pub driver: DriverId,
+    /// How far away drivers were looked for, in metres.
+    pub radius_m: Option<u32>,
+    /// To the pickup, in seconds.
+    pub eta_s: u32,
+    /// To the pickup, in metres; absent where a person chose the driver.
+    pub distance_m: Option<u32>,
+    /// What the pair cost, in milliseconds of travel; absent where a person chose the driver.
+    pub cost_ms: Option<u32>,
+    /// Was the driver asked, or told?
+    pub asked: bool,
+    /// Did a dispatcher insist?
+    pub forced: bool,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// When it ends by itself, or would have.
+    pub expires_at: Timestamp,
+    /// When the driver's device showed it.
+    pub seen_at: Option<Timestamp>,
+    /// Two-sided: when the driver said yes.
+    pub driver_yes_at: Option<Timestamp>,
+    /// Two-sided: when the rider said yes.
+    pub rider_yes_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How; absent while it is open.
+    pub outcome: Option<OfferStatus>,
+    /// Why the driver could not be reserved, if that is how it ended.
+    pub refused: Option<String>,
+}
+
+/// How a driver was looked for. Steps and offers are kept as long as the job is; what rounds saw is in the
+/// memory of the node that held them, and the last few of them are told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MatchTrace {
+    /// For which job.
+    pub job: JobId,
+    /// What happened to its search, oldest first.
+    pub steps: Vec<Step>,
+    /// Whom it was offered, oldest first.
+    pub offers: Vec<Offered>,
+    /// What rounds saw, oldest first.
+    pub rounds: Vec<Seen>,
+    /// Nodes that did not say in time what their rounds saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
+}
+
+/// What rounds made of a driver for one job that looked for one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Chance {
+    /// Which job; for staff only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// When a round last looked at both.
+    pub at: Timestamp,
+    /// Why it was not offered; absent if it was proposed.
+    pub why: Option<WhyNot>,
+    /// To the pickup, in metres, if that is known.
+    pub distance_m: Option<u32>,
+    /// What the driver would have cost, in milliseconds of travel, if it was weighed…
+    pub cost_ms: Option<u32>,
+    /// … and the best.
+    pub best_cost_ms: Option<u32>,
+}
+
+/// A time in which a driver could be offered nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Spell {
+    /// Since when; absent if that is longer ago than was looked.
+    pub from: Option<Timestamp>,
+    /// Until when; absent while it lasts.
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub why: WhyNot,
+}
+
+/// An offer that a driver was made, and what it made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Made {
+    /// Which.
+    pub id: OfferId,
+    /// Of which job.
+    pub job: JobId,
+    /// When.
+    pub at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How; absent while it is open.
+    pub outcome: Option<OfferStatus>,
+}
+
+/// Why a driver gets no offers, or why it got so few.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WhyNoOffers {
+    /// Who.
+    pub driver: DriverId,
+    /// Since when it was looked; half an hour ago.
+    pub since: Timestamp,
+    /// What keeps every offer away just now; nothing, if it only takes a job.
+    pub now: Vec<WhyNot>,
+    /// When something did, oldest first.
+    pub spells: Vec<Spell>,
+    /// The offers it was made, oldest first.
+    pub offers: Vec<Made>,
+    /// How many jobs rounds looked at that looked for a driver around it.
+    pub n_jobs: u32,
+    /// For how many of them it was proposed.
+    pub n_proposed: u32,
+    /// Why not for the others.
+    pub why: BTreeMap<WhyNot, u32>,
+    /// The latest of them, newest first.
+    pub chances: Vec<Chance>,
+    /// Nodes that did not say in time what their rounds saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
+}

@@ -18,7 +18,7 @@ mod tests;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// What it takes to know that jobs are counted.
 #[cfg(feature = "next")]
-const COUNTED: Format = Format(3);
+const COUNTED: Format = Format(4);
 
 /// What can be asked of a rider. The asker is always the platform: jobs say when they begin and end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -54,7 +54,7 @@ pub enum Event {
         job: JobId,
         /** What. */
         work: WorkKind,
-        /** How many they have had, with this one. Needs format 3. */
+        /** How many they have had, with this one. Needs format 4. */
         #[cfg(feature = "next")]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nth: Option<u32>,
@@ -66,7 +66,7 @@ pub enum Event {
         /** Which. */
         job: JobId,
     },
-    /// Their first job is over, and they are no newcomer any more. Needs format 3.
+    /// Their first job is over, and they are no newcomer any more. Needs format 4.
     #[cfg(feature = "next")]
     Settled {
         /** When. */

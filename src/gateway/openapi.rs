@@ -1,6 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
-use super::{Gate, cluster, events, health, inspect, no_such_method, rest, revocations, stream};
+use super::{
+    Gate, cluster, events, health, incidents, inspect, no_such_method, rest, revocations, stream,
+};
 use axum::Router;
 use protocol::{Refused, view, work};
 use std::sync::Arc;
@@ -32,7 +34,8 @@ use utoipa_axum::{
         view::OrderView,
         view::RescueView,
         view::DriverView,
-        view::RiderView
+        view::RiderView,
+        view::IncidentView
     )),
     modifiers(&BearerToken)
 )]
@@ -66,6 +69,10 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rest::show_driver))
         .routes(routes!(rest::act_on_driver))
         .routes(routes!(rest::show_rider))
+        .routes(routes!(incidents::raise_sos))
+        .routes(routes!(incidents::list_incidents))
+        .routes(routes!(incidents::show_incident))
+        .routes(routes!(incidents::act_on_incident))
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
         .routes(routes!(rest::release_actor))

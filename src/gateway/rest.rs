@@ -128,6 +128,22 @@ impl FromRequestParts<Arc<Gate>> for Bearer {
     }
 }
 
+/// Who asks, however often: for those who may be in danger.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Urgent(pub(super) Principal);
+
+impl FromRequestParts<Arc<Gate>> for Urgent {
+    type Rejection = Answered;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gate: &Arc<Gate>,
+    ) -> Result<Self, Self::Rejection> {
+        let identity = gate.identity(&parts.headers)?.ok_or_else(unauthenticated)?;
+        Ok(Self(identity.principal))
+    }
+}
+
 impl Bearer {
     pub(super) fn staff(self) -> Result<(), Answered> {
         Caller(self.0.principal).staff()
@@ -188,7 +204,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 }
 
 /// The id in the path; text that is none names nothing.
-fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
+pub(super) fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
     text.parse().map_err(|_| not_found(text))
 }
 
@@ -210,7 +226,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
 }
 
 impl Gate {
-    async fn wish(&self, by: Principal, Key(key): Key, wish: Wish) -> Result<Done, Answered> {
+    pub(super) async fn wish(
+        &self,
+        by: Principal,
+        Key(key): Key,
+        wish: Wish,
+    ) -> Result<Done, Answered> {
         let Some(key) = key else {
             let (to, version) = self.perform(wish, by, CommandId::mint(), Duration::ZERO).await?;
             return Ok(translate::done(to, version));
@@ -222,6 +243,19 @@ impl Gate {
         };
         let (to, version) = self.uses.once(by, &key, wished, Box::pin(performed)).await?;
         Ok(translate::done(to, version))
+    }
+
+    /// Does what a request wishes that was let in without asking how often it came. Only what is urgent needs not ask.
+    async fn wish_in_time(
+        &self,
+        Urgent(by): Urgent,
+        key: Key,
+        wish: Wish,
+    ) -> Result<Done, Answered> {
+        if !wish.is_urgent() {
+            self.limits.requests.check(&by).map_err(rate_limited)?;
+        }
+        self.wish(by, key, wish).await
     }
 
     /// The command id a key stands for.
@@ -242,7 +276,7 @@ impl Gate {
         command_id_of(&author, key, span)
     }
 
-    async fn show(&self, key: EntityKey, by: Principal) -> Result<Response, Answered> {
+    pub(super) async fn show(&self, key: EntityKey, by: Principal) -> Result<Response, Answered> {
         let frame = self.translator.show(key, by).await?;
         // A frame is a map of one entry, named after what it shows.
         let view = serde_json::to_value(&frame)
@@ -470,13 +504,13 @@ pub(super) async fn show_order(
 )]
 pub(super) async fn act_on_order(
     State(gate): State<Arc<Gate>>,
-    Caller(by): Caller,
+    asker: Urgent,
     Named(id): Named,
     key: Key,
     Body(action): Body<OrderAction>,
 ) -> Result<Json<Done>, Answered> {
     let id = id_of(&id)?;
-    Ok(Json(gate.wish(by, key, Wish::Order { id, action }).await?))
+    Ok(Json(gate.wish_in_time(asker, key, Wish::Order { id, action }).await?))
 }
 
 /// Asks for help.
@@ -541,13 +575,13 @@ pub(super) async fn show_rescue(
 )]
 pub(super) async fn act_on_rescue(
     State(gate): State<Arc<Gate>>,
-    Caller(by): Caller,
+    asker: Urgent,
     Named(id): Named,
     key: Key,
     Body(action): Body<RescueAction>,
 ) -> Result<Json<Done>, Answered> {
     let id = id_of(&id)?;
-    Ok(Json(gate.wish(by, key, Wish::Rescue { id, action }).await?))
+    Ok(Json(gate.wish_in_time(asker, key, Wish::Rescue { id, action }).await?))
 }
 
 /// One driver: oneself, or anyone for staff.
@@ -683,7 +717,7 @@ pub(super) async fn release_actor(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn created(path: &str, done: Done) -> Response {
+pub(super) fn created(path: &str, done: Done) -> Response {
     let location = HeaderValue::from_str(&format!("{path}{}", done.actor));
     let mut response = (StatusCode::CREATED, Json(done)).into_response();
     if let Ok(location) = location {

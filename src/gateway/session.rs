@@ -9,6 +9,7 @@
 //! Nothing in here waits for anything else in here: a slow answer does not keep the client from
 //! speaking, and a slow client is told goodbye.
 
+mod alarms;
 mod doing;
 mod following;
 mod inbound;
@@ -29,6 +30,7 @@ use crate::{
     gateway::{
         Gate,
         follow::{self, Change, Follow},
+        incidents::Hearing,
         limits::Rate,
         live::Feed,
         sessions::{Begun, Call, HandIn},
@@ -37,6 +39,7 @@ use crate::{
     },
 };
 use actors::{EntityKey, Refusal};
+use alarms::Alarms;
 use doing::Doing;
 use lanes::{Lanes, Said};
 use pace::Pace;
@@ -61,6 +64,8 @@ use tracing::debug;
 const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
 /// Most positions of which it is asked at once what is wrong with them.
 const POSITIONS_MAX: u8 = 4;
+/// Most commands of somebody in danger that are under way beside others.
+const URGENT_MAX: u16 = 16;
 /// How long a client with too much under way should wait.
 const BUSY_MS: u64 = 100;
 
@@ -123,6 +128,7 @@ enum Deed {
     },
     Opened(EntityKey, Result<follow::Opened, Refusal>),
     Fed(Option<Feed>),
+    Alarmed(Option<Hearing>),
     Placed(Result<(), Refusal>),
     Seen,
 }
@@ -190,7 +196,10 @@ struct Session {
     regions: Vec<Regional>,
     /// All of it is on its way, for whatever is followed by then.
     is_feeding: bool,
-    diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
+    /// In a box: few sessions look at a board.
+    diffs: Option<Box<broadcast::Receiver<Arc<protocol::frame::Board>>>>,
+    /// Which incidents it was told of, if it is staff's.
+    alarms: Option<Box<Alarms>>,
     /// When those who follow its jobs were last told that its client is there.
     present_at: Option<Instant>,
     /// Positions whose driver has not said what it thinks of them.
@@ -261,6 +270,7 @@ impl Session {
             regions: Vec::new(),
             is_feeding: false,
             diffs: None,
+            alarms: None,
             present_at: None,
             n_positions: 0,
             n_heard: 0,

@@ -216,6 +216,7 @@ impl Life {
             Event::Alerted { what, .. } => self.apply_alert(*what),
             Event::Fulfilment(event) => self.apply_fulfilment(event),
             Event::Placed { .. }
+            | Event::IncidentOpened { .. }
             | Event::DispatchFailed { .. }
             | Event::DriverChosen { .. }
             | Event::Returned { .. }

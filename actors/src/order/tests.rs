@@ -331,7 +331,7 @@ impl Play {
     }
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<Event>, Refusal> {
-        let around = Context { id: self.id, by, now: self.now, writes: crate::Format::WRITES };
+        let around = Context { id: self.id, by, now: self.now, writes: Format::WRITES };
         let events = match self.order.decide(&command, &around) {
             Ok(events) => events,
             Err(refusal) => {
@@ -395,8 +395,7 @@ impl Play {
             speed_mps: None,
             accuracy_m: None,
         };
-        let around =
-            Context { id: self.id, by: SYSTEM, now: self.now, writes: crate::Format::WRITES };
+        let around = Context { id: self.id, by: SYSTEM, now: self.now, writes: Format::WRITES };
         let seen = self.order.see(&Sighting::DriverAt { driver: nth(n), position }, &around);
         let names = seen.asks.iter().map(Command::name).collect();
         for command in seen.asks {
@@ -429,6 +428,7 @@ impl Play {
                     Tell::Order { command, .. } => command.name(),
                     Tell::Rescue { .. } => "rescue",
                     Tell::Revocation { .. } => "revocation",
+                    Tell::Incident { command, .. } => command.into(),
                 };
                 format!("{}: {name}", effect.tell.to().kind)
             })

@@ -119,7 +119,11 @@ impl Desk {
             Wish::Order { id, action } => {
                 self.http.post(format!("http://{door}/v1/orders/{id}/actions")).json(action)
             }
-            Wish::RequestRescue(_) | Wish::Rescue { .. } | Wish::Driver { .. } => {
+            Wish::RequestRescue(_)
+            | Wish::Rescue { .. }
+            | Wish::Driver { .. }
+            | Wish::Sos(_)
+            | Wish::Incident { .. } => {
                 return Heard::No(StatusCode::NOT_IMPLEMENTED, None);
             }
         };

@@ -95,6 +95,18 @@ export type Wish =
         action: DriverAction;
         id?: DriverId | null;
       };
+    }
+  | {
+      sos: Sos;
+    }
+  | {
+      /**
+       * Something done to an incident.
+       */
+      incident: {
+        action: IncidentAction;
+        id: IncidentId;
+      };
     };
 export type DriverId = string;
 /**
@@ -890,6 +902,71 @@ export type JobId =
       rescue: RescueId;
     };
 /**
+ * What staff may do to an incident.
+ */
+export type IncidentAction =
+  | {
+      /**
+       * I see to it.
+       */
+      ack: {};
+    }
+  | {
+      /**
+       * Somebody is on the way.
+       */
+      add_responder: {
+        /**
+         * Who, in words.
+         */
+        name: string;
+      };
+    }
+  | {
+      /**
+       * More is needed: call everybody again.
+       */
+      escalate: {
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * A question is answered.
+       */
+      check: {
+        /**
+         * Yes or no.
+         */
+        answer: boolean;
+        item: CheckItem;
+      };
+    }
+  | {
+      /**
+       * It is over.
+       */
+      resolve: {
+        /**
+         * What is to be known of it later.
+         */
+        note?: string;
+        resolution: Resolution;
+      };
+    };
+/**
+ * What is asked about an incident, and must be answered of an accident before it is closed.
+ */
+export type CheckItem = "caller_safe" | "anybody_hurt" | "authorities_called" | "vehicle_secured";
+/**
+ * How an incident ended.
+ */
+export type Resolution = "helped" | "false";
+export type IncidentId = string;
+/**
  * What can be followed.
  */
 export type Topic =
@@ -901,6 +978,9 @@ export type Topic =
     }
   | {
       driver: DriverId;
+    }
+  | {
+      incident: IncidentId;
     }
   | "me"
   | "board"
@@ -1019,6 +1099,9 @@ export type ServerFrame =
     }
   | {
       rider: RiderView;
+    }
+  | {
+      incident: IncidentView;
     }
   | {
       changed: Changed;
@@ -1180,6 +1263,17 @@ export type Push =
          */
         reason: string;
       };
+    }
+  | {
+      incident: IncidentView;
+    }
+  | {
+      /**
+       * Staff: somebody has, or it is over.
+       */
+      incident_heeded: {
+        incident: IncidentId;
+      };
     };
 /**
  * A currency Outrider charges in (ISO 4217).
@@ -1205,6 +1299,14 @@ export type OfferStatus =
   | "declined"
   | "expired"
   | "withdrawn";
+/**
+ * What an incident is.
+ */
+export type IncidentKind = "sos" | "cancelled_safety" | "accident" | "danger";
+/**
+ * Where an incident is.
+ */
+export type IncidentStatus = "open" | "acked" | "responding" | "resolved" | "false" | "closed";
 /**
  * Where the merchant's side of an order is.
  */
@@ -1471,6 +1573,17 @@ export interface Vehicle {
   skills?: string[];
 }
 /**
+ * A call for help. It is never refused for being too fast, too much or too many.
+ */
+export interface Sos {
+  job?: JobId | null;
+  /**
+   * It is a drill.
+   */
+  mock?: boolean;
+  position?: Position | null;
+}
+/**
  * Where a device was.
  */
 export interface Position {
@@ -1545,6 +1658,62 @@ export interface Money {
    */
   amount: number;
   currency: Currency;
+}
+/**
+ * An incident as whoever raised it and staff see it. The other side of the job sees nothing of it.
+ */
+export interface IncidentView {
+  acked_at?: Timestamp | null;
+  /**
+   * Does it call for somebody? From when it is raised, and again from each escalation, until it is acked.
+   */
+  calling: boolean;
+  changed_at: Timestamp;
+  /**
+   * What was asked and answered; shown to staff only.
+   */
+  checklist?: CheckView[];
+  /**
+   * How often it has been escalated.
+   */
+  escalations: number;
+  id: IncidentId;
+  job?: JobId | null;
+  kind: IncidentKind;
+  /**
+   * It is a drill.
+   */
+  mock: boolean;
+  /**
+   * What staff wrote last, on escalating or resolving it; shown to staff only.
+   */
+  note?: string | null;
+  opened_at: Timestamp;
+  /**
+   * Who else has part in the job; shown to staff only.
+   */
+  others?: Principal[];
+  position?: Position | null;
+  raised_by: Principal;
+  /**
+   * Who helps, in words.
+   */
+  responders?: string[];
+  status: IncidentStatus;
+  /**
+   * How many events made it so.
+   */
+  version: number;
+}
+/**
+ * One answered question of an incident's checklist.
+ */
+export interface CheckView {
+  /**
+   * Yes or no.
+   */
+  answer: boolean;
+  item: CheckItem;
 }
 /**
  * An order as its rider, its driver and dispatchers see it.

@@ -31,6 +31,8 @@ fn every_route_is_described() {
     GET /v1/actors/{id}/history
     GET /v1/drivers/{id}
     GET /v1/events
+    GET /v1/incidents
+    GET /v1/incidents/{id}
     GET /v1/orders
     GET /v1/orders/{id}
     GET /v1/rescues
@@ -44,11 +46,13 @@ fn every_route_is_described() {
     POST /v1/actors/{id}/release
     POST /v1/auth/logout
     POST /v1/drivers/{id}/actions
+    POST /v1/incidents/{id}/actions
     POST /v1/orders
     POST /v1/orders/{id}/actions
     POST /v1/quotes
     POST /v1/rescues
     POST /v1/rescues/{id}/actions
+    POST /v1/sos
     POST /v1/sse/{session}
     ");
 }

@@ -45,7 +45,7 @@ fn events_survive_the_journal(play: &Play, events: &[Event]) {
 }
 
 fn asking_again_changes_nothing(play: &Play, command: &Command, by: Principal) {
-    let around = Context { id: play.id, by, now: play.now, writes: crate::Format::WRITES };
+    let around = Context { id: play.id, by, now: play.now, writes: Format::WRITES };
     if let Ok(events) = play.order.decide(command, &around) {
         assert_eq!(events, [], "{command:?} again");
     }
@@ -148,7 +148,7 @@ fn at_most_one_driver(play: &Play) {
 }
 
 fn an_early_tick_is_already_so(play: &Play) {
-    let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: crate::Format::WRITES };
+    let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
     let due = play.order.deadline().is_some_and(|(at, _)| at <= play.now);
     let events = play.order.decide(&Command::Tick {}, &around).unwrap();
     assert_eq!(!events.is_empty(), due, "{events:?}");

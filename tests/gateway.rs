@@ -10,6 +10,8 @@ mod client;
 mod cluster;
 #[path = "gateway/feed.rs"]
 mod feed;
+#[path = "gateway/incident.rs"]
+mod incident;
 #[path = "gateway/inspect.rs"]
 mod inspect;
 #[path = "gateway/journal.rs"]

@@ -109,6 +109,8 @@ export class Socket extends EventTarget {
       this.roundTripMs = performance.now() - this.#heartbeatSent;
       this.#heartbeatSent = null;
     }
+    // Told again until it is here. What a page has no place for is no reason to hear it for ever.
+    if (frame.push) this.send({ ack: { n: frame.push.n } });
     if (frame.goodbye) {
       this.reason = frame.goodbye.refused?.message ?? "";
       this.#isRefused ||= isAboutWho(frame.goodbye.refused);

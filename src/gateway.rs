@@ -13,6 +13,7 @@ mod events;
 mod follow;
 mod front;
 mod health;
+mod incidents;
 pub(crate) mod inspect;
 mod limits;
 mod live;
@@ -38,7 +39,7 @@ use crate::{
     auth::{Identity, Keys, unauthenticated},
     settings::{BoardSettings, GatewaySettings, SessionSettings, Settings, SettingsError},
 };
-use actors::{EntityKey, Version, journal::JournalError, runtime::System};
+use actors::{EntityKey, Kind, Version, journal::JournalError, runtime::System};
 use axum::{
     Router,
     extract::{
@@ -50,6 +51,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
+use incidents::Incidents;
 use inspect::Taps;
 use limits::{Limits, Rates, neighbourhood, rate_limited};
 use live::Live;
@@ -120,6 +122,8 @@ struct Gate {
     uses: Uses,
     /// Sessions here that operators on other nodes listen to.
     taps: Taps,
+    /// Which incidents call for somebody.
+    incidents: Arc<Incidents>,
 }
 
 /// A gateway that is open.
@@ -201,6 +205,7 @@ impl Gateway {
             metrics,
             n_positions: metrics::counter!("outrider_frames_total", "kind" => "position"),
             taps: Taps::default(),
+            incidents: Arc::default(),
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));
@@ -209,6 +214,8 @@ impl Gateway {
         // Before anybody is let in, and after others can say what is revoked meanwhile.
         let newest = Box::pin(revocations::load(&gate)).await?;
         drop(tokio::spawn(revocations::follow(Arc::downgrade(&gate), newest)));
+        let incidents = Arc::clone(&gate.incidents);
+        drop(tokio::spawn(incidents::follow(Arc::downgrade(&gate), incidents)));
 
         let close = CancellationToken::new();
         let connections = connections::Allowed {
@@ -266,6 +273,9 @@ impl Gate {
         let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_));
         let patience = self.patience.saturating_sub(waited);
         let done = async {
+            if let Wish::Sos(sos) = wish {
+                return Box::pin(self.raise(sos, by, id, self.patience)).await;
+            }
             if patience.is_zero() {
                 // Nothing has been done.
                 let refused = Refused::new(Code::Busy, "what was asked before took too long");
@@ -292,6 +302,9 @@ impl Gate {
         } else {
             done.await
         };
+        if matches!(&outcome, Ok((to, _)) if to.kind == Kind::Incident) {
+            self.alarm();
+        }
         if let Err(refused) = &outcome {
             metrics::counter!("outrider_refusals_total", "code" => refused.code.to_string())
                 .increment(1);

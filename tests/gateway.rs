@@ -12,6 +12,8 @@ mod cluster;
 mod control;
 #[path = "gateway/feed.rs"]
 mod feed;
+#[path = "gateway/incident.rs"]
+mod incident;
 #[path = "gateway/inspect.rs"]
 mod inspect;
 #[path = "gateway/journal.rs"]

@@ -1,9 +1,9 @@
 //! What one yes writes, all of it or nothing.
 
-use crate::{Format, Tell, driver, format, order, rescue, revocation, rider};
+use crate::{Format, Tell, driver, format, incident, order, rescue, revocation, rider};
 use protocol::{
-    CommandId, Currency, DriverId, Identifier, OrderId, RescueId, RevocationId, RiderId, ShardId,
-    Timestamp,
+    CommandId, Currency, DriverId, Identifier, IncidentId, OrderId, RescueId, RevocationId,
+    RiderId, ShardId, Timestamp,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -41,6 +41,8 @@ pub enum Kind {
     Rider = 4,
     /// [`crate::revocation::Revocation`]. Needs format 2.
     Revocation = 5,
+    /// [`crate::incident::Incident`]. Needs format 3.
+    Incident = 6,
 }
 
 /// Which entity, among all kinds.
@@ -71,7 +73,9 @@ impl EntityKey {
         match self.kind {
             Kind::Order => OrderId(self.id).shard(),
             Kind::Rescue => RescueId(self.id).shard(),
-            Kind::Driver | Kind::Rider | Kind::Revocation => ShardId::of(self.id.as_bytes()),
+            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident => {
+                ShardId::of(self.id.as_bytes())
+            }
         }
     }
 
@@ -82,6 +86,7 @@ impl EntityKey {
             .or_else(|| text.parse::<DriverId>().ok().map(Self::from))
             .or_else(|| text.parse::<RiderId>().ok().map(Self::from))
             .or_else(|| text.parse::<RevocationId>().ok().map(Self::from))
+            .or_else(|| text.parse::<IncidentId>().ok().map(Self::from))
     }
 }
 
@@ -97,7 +102,7 @@ macro_rules! keys {
 
 keys!(
     OrderId => Order, RescueId => Rescue, DriverId => Driver, RiderId => Rider,
-    RevocationId => Revocation
+    RevocationId => Revocation, IncidentId => Incident
 );
 
 impl From<protocol::JobId> for EntityKey {
@@ -307,6 +312,7 @@ impl EncodedEvent {
             Kind::Driver => shown::<driver::Event>(&self.bytes),
             Kind::Rider => shown::<rider::Event>(&self.bytes),
             Kind::Revocation => shown::<revocation::Event>(&self.bytes),
+            Kind::Incident => shown::<incident::Event>(&self.bytes),
         }
     }
 }

@@ -119,6 +119,11 @@ pub trait Decider:
     /// The name of a command, as a refusal's `allowed` lists it.
     fn command_name(command: &Self::Command) -> &'static str;
 
+    /// Is somebody in danger who asks this? Then there is room for it where there is none for others.
+    fn is_urgent(_command: &Self::Command) -> bool {
+        false
+    }
+
     /// The name of an event in lists and metrics: `Assigned` → `assigned`.
     fn event_name(event: &Self::Event) -> &'static str;
 

@@ -11,6 +11,7 @@ pub mod decider;
 pub mod driver;
 pub mod fare;
 pub mod format;
+pub mod incident;
 pub mod journal;
 pub mod listing;
 pub mod order;

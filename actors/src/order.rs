@@ -30,18 +30,19 @@ pub use event::{Alert, Event};
 
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow,
-    driver, rider,
+    driver, incident, rider,
     search::{self, Asked, Assignment, CONTROLLED, Chosen, Search, Terms},
 };
 use fulfilment::Fulfilment;
+use incident::Opening;
 use protocol::{
     DriverId, Fare, FulfilmentStatus, JobId, OrderId, OrderStatus, Place, Principal, Role,
     Timestamp,
     view::{Mark, WorkKind},
-    work::{OrderKind, Priority},
+    work::{IncidentKind, OrderKind, Priority},
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{iter, time::Duration};
 use track::Track;
 
 /// What a rule answers.
@@ -303,6 +304,8 @@ impl Decider for Order {
             event.format()
         } else if let Event::PrioritySet { .. } = event {
             CONTROLLED
+        } else if let Event::IncidentOpened { .. } = event {
+            incident::KNOWN
         } else {
             Format::FIRST
         }
@@ -314,6 +317,10 @@ impl Decider for Order {
 
     fn event_name(event: &Event) -> &'static str {
         event.name()
+    }
+
+    fn is_urgent(command: &Command) -> bool {
+        matches!(command, Command::CancelSafety { .. })
     }
 }
 
@@ -525,6 +532,10 @@ impl Life {
                 .into_iter()
                 .chain([by.commit(job)])
                 .collect()
+        } else if let Event::IncidentOpened { by, at: _ } = event {
+            let parties = Some(self.parties());
+            let opening = Opening::of_job(IncidentKind::CancelledSafety, *by, job);
+            vec![Tell::incident(Opening { parties, ..opening }).into()]
         } else if let Event::DriverGone { reason, .. } = event {
             before.map(|by| by.end(job, reason)).into_iter().collect()
         } else if let Event::Alerted { what: Alert::DriverLost, .. } = event {
@@ -593,6 +604,14 @@ impl Life {
             | Stage::Waiting { .. }
             | Stage::Looking => None,
         }
+    }
+
+    /// Its people: whose it is, who performs it, who prepares it.
+    fn parties(&self) -> Vec<Principal> {
+        let rider = Principal::Rider(self.placement.rider);
+        let driver = self.driver().map(Principal::Driver);
+        let merchant = self.placement.merchant.map(Principal::Merchant);
+        iter::once(rider).chain(driver).chain(merchant).collect()
     }
 
     fn assignment(&self) -> Option<&Assignment> {

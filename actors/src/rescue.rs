@@ -27,13 +27,14 @@ pub use words::{Command, Event, Request};
 use crate::{
     Card, Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow,
     driver,
+    incident::{self, Opening, Report},
     listing::RegionId,
     rider,
     search::{self, Assignment, CONTROLLED, Search, Terms},
 };
 use protocol::{
-    DriverId, JobId, RescueId, RescueStatus, Timestamp,
-    view::{Mark, RescueView, WorkKind},
+    DriverId, JobId, Principal, RescueId, RescueStatus, Timestamp,
+    view::{Mark, Position, RescueView, WorkKind},
     work::{Needs, Priority},
 };
 use serde::{Deserialize, Serialize};
@@ -216,6 +217,8 @@ impl Decider for Rescue {
             event.format()
         } else if let Event::DriverChosen { .. } | Event::PrioritySet { .. } = event {
             CONTROLLED
+        } else if let Event::IncidentOpened { report: Some(_), .. } = event {
+            incident::KNOWN
         } else {
             Format::FIRST
         }
@@ -265,6 +268,10 @@ impl Decider for Rescue {
             | Event::Rated { .. } => event.into(),
         }
     }
+
+    fn is_urgent(command: &Command) -> bool {
+        matches!(command, Command::CancelSafety { .. })
+    }
 }
 
 impl Rescue {
@@ -299,6 +306,11 @@ impl Rescue {
     /// What its driver must bring; `None` if it was never requested.
     pub fn wants(&self) -> Option<&Needs> {
         self.case.as_ref().map(|case| &case.needs)
+    }
+
+    /// Its people: whose it is, and who performs it; nobody if it was never requested.
+    pub fn parties(&self) -> Vec<Principal> {
+        self.case.as_ref().map(|case| case.parties()).unwrap_or_default()
     }
 
     /// Does `driver` work on it, or hold an offer of it?
@@ -446,6 +458,21 @@ impl Case {
                 };
                 self.search.effects(&terms, event).into_iter().collect()
             }
+            Event::IncidentOpened { at, report: Some(Report { kind, by }) } => {
+                let position = Position {
+                    at: self.request.at.at,
+                    sampled_at: *at,
+                    heading_deg: None,
+                    speed_mps: None,
+                    accuracy_m: self.request.accuracy_m.map(|it| it as f32),
+                };
+                let opening = Opening {
+                    parties: Some(self.parties()),
+                    position: Some(position),
+                    ..Opening::of_job(*kind, *by, job)
+                };
+                vec![Tell::incident(opening).into()]
+            }
             Event::Accepted { assignment, .. } => vec![assignment.commit(job)],
             Event::DriverReleased { reason, .. } => end(job, &self.driver, reason),
             Event::Detached { reason, .. } => end(job, &self.attached, reason),
@@ -471,7 +498,7 @@ impl Case {
             Event::Requested { .. }
             | Event::Located { .. }
             | Event::Triaged { .. }
-            | Event::IncidentOpened { .. }
+            | Event::IncidentOpened { report: None, .. }
             | Event::DriverChosen { .. }
             | Event::PrioritySet { .. }
             | Event::Departed { .. }
@@ -487,6 +514,13 @@ impl Case {
             | Event::SlaAtRisk { .. }
             | Event::SlaBreached { .. } => Vec::new(),
         }
+    }
+
+    fn parties(&self) -> Vec<Principal> {
+        let rider = Principal::Rider(self.request.rider);
+        let assigned = self.driver.iter().chain(&self.attached);
+        let drivers = assigned.map(|it| it.driver).chain(self.stranded);
+        std::iter::once(rider).chain(drivers.map(Principal::Driver)).collect()
     }
 
     fn deadline(&self) -> Option<Timestamp> {

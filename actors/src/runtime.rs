@@ -40,6 +40,7 @@ pub use watchers::{Update, Updates, Watching};
 use crate::{
     Decider, EntityKey, Format, Kind, Listing, Refusal, Sight, Tell, Version,
     driver::Driver,
+    incident::Incident,
     journal::{JournalError, SharedJournal},
     listing::RegionId,
     order::Order,
@@ -222,6 +223,7 @@ struct Node {
     drivers: Shards<Driver>,
     riders: Shards<Rider>,
     revocations: Shards<Revocation>,
+    incidents: Shards<Incident>,
     is_draining: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -251,7 +253,8 @@ macro_rules! hosted {
 }
 
 hosted!(
-    Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations
+    Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations,
+    Incident => incidents
 );
 
 /// The same for the decider of a kind that is only known at run time.
@@ -276,6 +279,10 @@ macro_rules! by_kind {
             }
             $crate::Kind::Revocation => {
                 type $decider = $crate::revocation::Revocation;
+                $body
+            }
+            $crate::Kind::Incident => {
+                type $decider = $crate::incident::Incident;
                 $body
             }
         }
@@ -351,6 +358,7 @@ impl System {
             drivers: Shards::default(),
             riders: Shards::default(),
             revocations: Shards::default(),
+            incidents: Shards::default(),
             is_draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -456,8 +464,9 @@ impl System {
             }
         }
         let ask = ask.clone();
-        self.once::<D, _>(to, until, |reply, permit| Message::Ask { ask, wish, reply, permit })
-            .await
+        let is_urgent = D::is_urgent(&ask.command);
+        let message = |reply, permit| Message::Ask { ask, wish, reply, permit };
+        self.once::<D, _>(to, is_urgent, until, message).await
     }
 
     /// Sends an entity that lives here one message and waits for its reply, which is none if it fell
@@ -465,10 +474,11 @@ impl System {
     async fn once<D: Hosted, T>(
         &self,
         to: D::Id,
+        is_urgent: bool,
         until: Instant,
         message: impl FnOnce(oneshot::Sender<T>, Permit) -> Message<D>,
     ) -> Result<Option<T>, Refusal> {
-        let permit = self.0.admission.admit(key::<D>(to).shard())?;
+        let permit = self.0.admission.admit(key::<D>(to).shard(), is_urgent)?;
         let (reply, answer) = oneshot::channel();
         D::shards(self).deliver(self, to, message(reply, permit));
         tokio::select! {
@@ -529,6 +539,9 @@ impl System {
             Tell::Revocation { to, command } => {
                 self.ask_for::<Revocation>(to, Ask { command, by, id }, wish, patience).await
             }
+            Tell::Incident { to, command } => {
+                self.ask_for::<Incident>(to, Ask { command, by, id }, wish, patience).await
+            }
         }
     }
 
@@ -568,7 +581,7 @@ impl System {
         let shard = key::<D>(id).shard();
         match self.place(shard) {
             Place::Here => {
-                if let Ok(permit) = self.0.admission.admit(shard) {
+                if let Ok(permit) = self.0.admission.admit(shard, false) {
                     D::shards(self).deliver(self, id, Message::See { sighting, curious, permit });
                 }
             }
@@ -638,7 +651,7 @@ impl System {
         until: Instant,
     ) -> Result<Option<(Version, Arc<D>)>, Refusal> {
         let message = |reply, permit| Message::Watch { follower, reply, permit };
-        self.once::<D, _>(id, until, message).await?.transpose()
+        self.once::<D, _>(id, false, until, message).await?.transpose()
     }
 
     /// An entity's state now. One that was never created is `D::default()` at version 0.
@@ -661,7 +674,10 @@ impl System {
         id: D::Id,
         until: Instant,
     ) -> Result<Option<Result<(Version, Arc<D>), Refusal>>, Refusal> {
-        self.once::<D, _>(id, until, |reply, permit| Message::Read { reply, permit }).await
+        // Who calls for help asks first whether it has.
+        let is_urgent = D::KIND == Kind::Incident;
+        self.once::<D, _>(id, is_urgent, until, |reply, permit| Message::Read { reply, permit })
+            .await
     }
 
     /// Everything published from now on, and soon the mark of every entity that is awake here; of other
@@ -701,6 +717,7 @@ impl System {
             + self.0.drivers.n_awake()
             + self.0.riders.n_awake()
             + self.0.revocations.n_awake()
+            + self.0.incidents.n_awake()
     }
 
     /// Gives a quarantined entity another chance, wherever it is.

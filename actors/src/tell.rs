@@ -3,13 +3,14 @@
 use crate::{
     Decider, EntityKey, Format, Refusal,
     driver::{self, Driver},
+    incident::{self, Incident},
     order::{self, Order},
     rescue::{self, Rescue},
     revocation::{self, Revocation},
     rider::{self, Rider},
     search,
 };
-use protocol::{DriverId, JobId, OrderId, RescueId, RevocationId, RiderId};
+use protocol::{DriverId, IncidentId, JobId, OrderId, RescueId, RevocationId, RiderId};
 use serde::{Deserialize, Serialize};
 
 /// A command and whom it is for.
@@ -51,6 +52,13 @@ pub enum Tell {
         /** What. */
         command: revocation::Command,
     },
+    /// For an incident.
+    Incident {
+        /** Which. */
+        to: IncidentId,
+        /** What. */
+        command: incident::Command,
+    },
 }
 
 impl Tell {
@@ -79,6 +87,11 @@ impl Tell {
         self
     }
 
+    /// That somebody needs help.
+    pub fn incident(opening: incident::Opening) -> Self {
+        Self::Incident { to: opening.id(), command: incident::Command::Open(Box::new(opening)) }
+    }
+
     /// What a build must know to deliver it.
     pub fn format(&self) -> Format {
         match self {
@@ -87,6 +100,7 @@ impl Tell {
             Self::Driver { command, .. } => Driver::command_format(command),
             Self::Rider { command, .. } => Rider::command_format(command),
             Self::Revocation { command, .. } => Revocation::command_format(command),
+            Self::Incident { command, .. } => Incident::command_format(command),
         }
     }
 
@@ -98,6 +112,7 @@ impl Tell {
             Self::Driver { to, .. } => (*to).into(),
             Self::Rider { to, .. } => (*to).into(),
             Self::Revocation { to, .. } => (*to).into(),
+            Self::Incident { to, .. } => (*to).into(),
         }
     }
 }

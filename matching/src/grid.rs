@@ -281,10 +281,10 @@ impl Grid {
                 *spot = self.spots[*n as usize];
             }
             let mut n_left = 0;
-            for i in 0..cursors.len {
-                best.consider(cursors.n[i], &spots[i], fits);
-                cursors.n[n_left] = spots[i].next;
-                n_left += usize::from(spots[i].next != NONE);
+            for (i, spot) in spots.iter().enumerate().take(cursors.len) {
+                best.consider(cursors.n[i], spot, fits);
+                cursors.n[n_left] = spot.next;
+                n_left += usize::from(spot.next != NONE);
             }
             cursors.len = n_left;
         }

@@ -265,6 +265,8 @@ impl Shown {
             | ServerFrame::Result { .. }
             | ServerFrame::Push { .. }
             | ServerFrame::Refused(_)
+            // Never said by what changed of it.
+            | ServerFrame::Incident(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
             | ServerFrame::Board(_)

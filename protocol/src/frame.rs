@@ -27,10 +27,12 @@
 //! must be read by ignoring them.
 
 use crate::{
-    CommandId, DriverId, OrderId, Point, Principal, Refused, RescueId, SessionId, Timestamp,
+    CommandId, DriverId, IncidentId, OrderId, Point, Principal, Refused, RescueId, SessionId,
+    Timestamp,
     changes::Changed,
     view::{
-        Counters, DriverView, Happening, Mark, Offer, OrderView, Position, RescueView, RiderView,
+        Counters, DriverView, Happening, IncidentView, Mark, Offer, OrderView, Position,
+        RescueView, RiderView,
     },
     work::Wish,
 };
@@ -107,6 +109,8 @@ pub enum Topic {
     Rescue(RescueId),
     /// A driver: itself, staff.
     Driver(DriverId),
+    /// An incident: whoever raised it, staff.
+    Incident(IncidentId),
     /// Oneself, if one is a rider or a driver. Told without asking, too; asked for, once more.
     Me,
     /// All marks of the map, counters and happenings. Staff only.
@@ -191,6 +195,8 @@ pub enum ServerFrame {
     Driver(Box<DriverView>),
     /// A rider, likewise.
     Rider(RiderView),
+    /// An incident, always whole.
+    Incident(Box<IncidentView>),
     /// Something that was shown changed: the fields that are others now.
     Changed(Changed),
     /// Where the driver of a job is. Lossy: the latest counts.
@@ -247,6 +253,12 @@ impl From<RescueView> for ServerFrame {
 impl From<DriverView> for ServerFrame {
     fn from(view: DriverView) -> Self {
         Self::Driver(Box::new(view))
+    }
+}
+
+impl From<IncidentView> for ServerFrame {
+    fn from(view: IncidentView) -> Self {
+        Self::Incident(Box::new(view))
     }
 }
 
@@ -309,6 +321,13 @@ pub enum Push {
         job: crate::JobId,
         /** Why. */
         reason: String,
+    },
+    /// Staff: somebody needs help, and nobody has taken it on yet. Again with each escalation.
+    Incident(Box<IncidentView>),
+    /// Staff: somebody has, or it is over.
+    IncidentHeeded {
+        /** Which. */
+        incident: IncidentId,
     },
 }
 

@@ -266,6 +266,8 @@ ids! {
     TokenId => "token",
     /// The word that a token, or a principal's tokens so far, are good no longer.
     RevocationId => "revocation",
+    /// A safety case: somebody called for help, or a job was called off because someone is not safe.
+    IncidentId => "incident",
 }
 
 /// A UUIDv7 made of a moment and 74 bits of `entropy`.

@@ -20,11 +20,13 @@ pub mod work;
 
 pub use geo::{Place, Point};
 pub use ids::{
-    CommandId, DriverId, Identifier, JobId, MerchantId, OfferId, OrderId, ParseIdError, RescueId,
-    RevocationId, RiderId, SHARDS, SessionId, ShardId, ShardSet, TokenId,
+    CommandId, DriverId, Identifier, IncidentId, JobId, MerchantId, OfferId, OrderId, ParseIdError,
+    RescueId, RevocationId, RiderId, SHARDS, SessionId, ShardId, ShardSet, TokenId,
 };
 pub use money::{Currency, Fare, FareLine, Money};
 pub use principal::{Principal, Role};
 pub use refused::{Code, Refused};
-pub use status::{DriverStatus, FulfilmentStatus, OfferStatus, OrderStatus, RescueStatus};
+pub use status::{
+    DriverStatus, FulfilmentStatus, IncidentStatus, OfferStatus, OrderStatus, RescueStatus,
+};
 pub use time::Timestamp;

@@ -134,6 +134,22 @@ statuses! {
         Failed,
     }
 
+    /// Where an incident is.
+    IncidentStatus {
+        /// Nobody has taken it on.
+        Open,
+        /// Somebody sees to it.
+        Acked,
+        /// Help is on its way.
+        Responding,
+        /// It was seen to; whoever raised it may call again.
+        Resolved,
+        /// It was none; likewise.
+        False,
+        /// Nothing is left to be done or answered. Final.
+        Closed,
+    }
+
     /// Whether a driver can be given work, as derived from duty, link and load.
     DriverStatus {
         /// May not work.
@@ -204,6 +220,13 @@ impl RescueStatus {
     /// Does it have a driver working on it?
     pub fn has_driver(self) -> bool {
         (Self::Accepted..=Self::Escalated).contains(&self)
+    }
+}
+
+impl IncidentStatus {
+    /// Does it need nobody any more?
+    pub fn is_over(self) -> bool {
+        self >= Self::Resolved
     }
 }
 

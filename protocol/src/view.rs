@@ -1,9 +1,10 @@
 //! What people are shown of the platform's state.
 
 use crate::{
-    DriverId, DriverStatus, Fare, FulfilmentStatus, JobId, Money, OfferId, OfferStatus, OrderId,
-    OrderStatus, Place, Point, RescueId, RescueStatus, RiderId, Timestamp,
-    work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
+    DriverId, DriverStatus, Fare, FulfilmentStatus, IncidentId, IncidentStatus, JobId, Money,
+    OfferId, OfferStatus, OrderId, OrderStatus, Place, Point, Principal, RescueId, RescueStatus,
+    RiderId, Timestamp,
+    work::{CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +158,61 @@ pub struct RiderView {
     pub version: u64,
     /// What is being done for it.
     pub jobs: Vec<JobId>,
+}
+
+/// An incident as whoever raised it and staff see it. The other side of the job sees nothing of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IncidentView {
+    /// Which.
+    pub id: IncidentId,
+    /// How many events made it so.
+    pub version: u64,
+    /// What it is.
+    pub kind: IncidentKind,
+    /// It is a drill.
+    pub mock: bool,
+    /// Where it is in its life.
+    pub status: IncidentStatus,
+    /// Who raised it.
+    pub raised_by: Principal,
+    /// What they were busy with.
+    pub job: Option<JobId>,
+    /// Where they last said that they are.
+    pub position: Option<Position>,
+    /// When it was raised.
+    pub opened_at: Timestamp,
+    /// When something last happened to it.
+    pub changed_at: Timestamp,
+    /// Does it call for somebody? From when it is raised, and again from each escalation, until it is acked.
+    pub calling: bool,
+    /// How often it has been escalated.
+    pub escalations: u8,
+    /// When somebody last took it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acked_at: Option<Timestamp>,
+    /// Who helps, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responders: Vec<String>,
+    /// Who else has part in the job; shown to staff only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Principal>,
+    /// What was asked and answered; shown to staff only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checklist: Vec<CheckView>,
+    /// What staff wrote last, on escalating or resolving it; shown to staff only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// One answered question of an incident's checklist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CheckView {
+    /// Which.
+    pub item: CheckItem,
+    /// Yes or no.
+    pub answer: bool,
 }
 
 /// An offer as its driver sees it: enough to decide on.

@@ -1,7 +1,9 @@
 //! What clients ask for: new jobs, and what may be done to them.
 
-use crate::{DriverId, MerchantId, OfferId, Place, Point, RiderId, Timestamp};
-use crate::{JobId, OrderId, RescueId};
+use crate::{
+    DriverId, IncidentId, JobId, MerchantId, OfferId, OrderId, Place, Point, RescueId, RiderId,
+    Timestamp, view::Position,
+};
 use serde::{Deserialize, Serialize};
 
 /// Most stops of one order, first and last included.
@@ -878,6 +880,119 @@ pub enum RiderAction {
     },
 }
 
+/// A call for help. It is never refused for being too fast, too much or too many.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Sos {
+    /// What the caller is busy with; nothing, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// Where the caller is. Of a driver the last position is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// It is a drill.
+    #[serde(default)]
+    pub mock: bool,
+}
+
+/// What an incident is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum IncidentKind {
+    /// Somebody called for help.
+    Sos,
+    /// A job was called off because someone is not safe.
+    CancelledSafety,
+    /// A rescue was asked for after an accident.
+    Accident,
+    /// A rescue was asked for by someone in danger.
+    Danger,
+}
+
+/// What is asked about an incident, and must be answered of an accident before it is closed.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum CheckItem {
+    /// Is whoever raised it safe?
+    CallerSafe,
+    /// Was anybody hurt?
+    AnybodyHurt,
+    /// Were the authorities called?
+    AuthoritiesCalled,
+    /// Is the vehicle secured?
+    VehicleSecured,
+}
+
+/// How an incident ended.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Resolution {
+    /// Whoever needed help has had it.
+    Helped,
+    /// Nobody needed help.
+    False,
+}
+
+/// What staff may do to an incident.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum IncidentAction {
+    /// I see to it.
+    Ack {},
+    /// Somebody is on the way.
+    AddResponder {
+        /** Who, in words. */
+        name: String,
+    },
+    /// More is needed: call everybody again.
+    Escalate {
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+    },
+    /// A question is answered.
+    Check {
+        /** Which. */
+        item: CheckItem,
+        /** Yes or no. */
+        answer: bool,
+    },
+    /// It is over.
+    Resolve {
+        /** How. */
+        resolution: Resolution,
+        /** What is to be known of it later. */
+        #[serde(default)]
+        note: String,
+    },
+}
+
 /// Anything a client can ask for, over any transport.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -916,4 +1031,29 @@ pub enum Wish {
         /** What. */
         action: DriverAction,
     },
+    /// Help.
+    Sos(Sos),
+    /// Something done to an incident.
+    Incident {
+        /** Which. */
+        id: IncidentId,
+        /** What. */
+        action: IncidentAction,
+    },
+}
+
+impl Wish {
+    /// Is somebody in danger? Such a wish waits for nobody, and is never refused for being too fast or too much.
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Self::Sos(_) => true,
+            Self::Order { action, .. } => matches!(action, OrderAction::CancelSafety { .. }),
+            Self::Rescue { action, .. } => matches!(action, RescueAction::CancelSafety { .. }),
+            Self::PlaceOrder(_)
+            | Self::RequestRescue(_)
+            | Self::Driver { .. }
+            | Self::Incident { .. }
+            | Self::Rider { .. } => false,
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! The bytes of every frame, written down: whoever changes one changes what phones in the field say.
 
 use protocol::{
-    Code, CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus, JobId,
-    Money, OfferId, OfferStatus, OrderId, OrderStatus, Place, Point, Principal, Refused, RescueId,
-    RescueStatus, RiderId, SessionId, ShardId, Timestamp,
+    Code, CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus,
+    IncidentId, IncidentStatus, JobId, Money, OfferId, OfferStatus, OrderId, OrderStatus, Place,
+    Point, Principal, Refused, RescueId, RescueStatus, RiderId, SessionId, ShardId, Timestamp,
     changes::Changed,
     codec::Codec,
     frame::{
@@ -11,12 +11,13 @@ use protocol::{
         SUBPROTOCOL_MSGPACK, ServerFrame, Topic,
     },
     view::{
-        Counters, DriverView, Happening, Mark, Offer, OfferView, OrderView, Position, RescueView,
-        RiderView, WorkKind,
+        CheckView, Counters, DriverView, Happening, IncidentView, Mark, Offer, OfferView,
+        OrderView, Position, RescueView, RiderView, WorkKind,
     },
     work::{
-        DriverAction, Handoff, Issue, Needs, NewOrder, NewRescue, OfferPolicy, OrderAction,
-        OrderKind, PaymentTiming, RescueAction, Severity, Vehicle, VehicleKind, Wish,
+        CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
+        NewRescue, OfferPolicy, OrderAction, OrderKind, PaymentTiming, RescueAction, Severity, Sos,
+        Vehicle, VehicleKind, Wish,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,6 +34,10 @@ fn order() -> OrderId {
 
 fn rescue() -> RescueId {
     RescueId::nth(1)
+}
+
+fn incident() -> IncidentId {
+    IncidentId::nth(1)
 }
 
 fn driver() -> DriverId {
@@ -128,14 +133,26 @@ fn wishes() -> Vec<Wish> {
             id: Some(driver()),
             action: DriverAction::ClaimJob { job: JobId::Rescue(rescue()) },
         },
+        Wish::Sos(Sos {
+            job: Some(JobId::Order(order())),
+            position: Some(position()),
+            mock: false,
+        }),
+        Wish::Sos(Sos::default()),
+        Wish::Incident { id: incident(), action: IncidentAction::Ack {} },
+        Wish::Incident {
+            id: incident(),
+            action: IncidentAction::AddResponder { name: "police".to_owned() },
+        },
     ]
 }
 
-fn topics() -> [Topic; 5] {
+fn topics() -> [Topic; 6] {
     [
         Topic::Order(order()),
         Topic::Rescue(rescue()),
         Topic::Driver(driver()),
+        Topic::Incident(incident()),
         Topic::Board,
         Topic::Actor(order().to_string()),
     ]
@@ -168,6 +185,8 @@ fn pushes() -> Vec<Push> {
         Push::Assigned { job },
         Push::Released { job, reason: "completed".to_owned() },
         Push::ClaimLost { job, reason: "refused".to_owned() },
+        Push::Incident(Box::new(incident_view())),
+        Push::IncidentHeeded { incident: incident() },
     ]
 }
 
@@ -230,6 +249,28 @@ fn driver_view() -> DriverView {
         jobs: vec![JobId::Order(order())],
         offers: vec![offered()],
         position: Some(position()),
+    }
+}
+
+fn incident_view() -> IncidentView {
+    IncidentView {
+        id: incident(),
+        version: 2,
+        kind: IncidentKind::Sos,
+        mock: false,
+        status: IncidentStatus::Open,
+        raised_by: Principal::Rider(rider()),
+        job: Some(JobId::Order(order())),
+        position: Some(position()),
+        opened_at: NOON,
+        changed_at: NOON,
+        calling: true,
+        escalations: 1,
+        acked_at: None,
+        responders: vec!["police".to_owned()],
+        others: vec![Principal::Driver(driver())],
+        checklist: vec![CheckView { item: CheckItem::CallerSafe, answer: true }],
+        note: Some("nobody has taken it on".to_owned()),
     }
 }
 
@@ -333,6 +374,16 @@ fn server_frames() -> Vec<ServerFrame> {
         ServerFrame::Rescue(Box::new(rescue_view())),
         ServerFrame::Driver(Box::new(driver_view())),
         ServerFrame::Rider(rider_view()),
+        ServerFrame::Incident(Box::new(incident_view())),
+        ServerFrame::Incident(Box::new(IncidentView {
+            position: None,
+            acked_at: Some(NOON),
+            responders: Vec::new(),
+            others: Vec::new(),
+            checklist: Vec::new(),
+            note: None,
+            ..incident_view()
+        })),
         changed(
             order_view().into(),
             OrderView {
@@ -394,6 +445,7 @@ fn server_name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Rescue(_) => "rescue",
         ServerFrame::Driver(_) => "driver",
         ServerFrame::Rider(_) => "rider",
+        ServerFrame::Incident(_) => "incident",
         ServerFrame::Changed(_) => "changed",
         ServerFrame::Sighted { .. } => "sighted",
         ServerFrame::Presence { .. } => "presence",
@@ -412,6 +464,8 @@ fn push_name(push: &Push) -> &'static str {
         Push::Assigned { .. } => "assigned",
         Push::Released { .. } => "released",
         Push::ClaimLost { .. } => "claim_lost",
+        Push::Incident(_) => "incident",
+        Push::IncidentHeeded { .. } => "incident_heeded",
     }
 }
 
@@ -446,7 +500,15 @@ fn what_the_server_says() {
     insta::assert_snapshot!(written(&server_frames(), server_name));
     assert_eq!(
         pushes().iter().map(push_name).collect::<Vec<_>>(),
-        ["offer", "offer_ended", "assigned", "released", "claim_lost"]
+        [
+            "offer",
+            "offer_ended",
+            "assigned",
+            "released",
+            "claim_lost",
+            "incident",
+            "incident_heeded"
+        ]
     );
 }
 

@@ -9,6 +9,7 @@ use actors::{
     EntityKey, Kind, Refusal, Version,
     driver::Driver,
     format,
+    incident::Incident,
     order::Order,
     rescue::Rescue,
     revocation::Revocation,
@@ -16,8 +17,8 @@ use actors::{
     runtime::{System, Update, Watching},
 };
 use protocol::{
-    DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId, RevocationId,
-    RiderId,
+    DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId,
+    RevocationId, RiderId,
     changes::Changed,
     frame::{ActorView, ServerFrame},
 };
@@ -237,6 +238,7 @@ pub(crate) async fn open(
         Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), by, known).await,
         Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), by, known).await,
         Kind::Revocation => open_one::<Revocation>(&system, RevocationId(key.id), by, known).await,
+        Kind::Incident => open_one::<Incident>(&system, IncidentId(key.id), by, known).await,
     }
 }
 
@@ -362,7 +364,7 @@ impl Follow {
         match self.key.kind {
             Kind::Order => Some(JobId::Order(OrderId(self.key.id))),
             Kind::Rescue => Some(JobId::Rescue(RescueId(self.key.id))),
-            Kind::Driver | Kind::Rider | Kind::Revocation => None,
+            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident => None,
         }
     }
 

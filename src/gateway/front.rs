@@ -20,6 +20,8 @@ pub(super) enum Question {
     Post(Post),
     /// This is revoked.
     Revoked(Vec<InForce>),
+    /// Something has happened to an incident: look.
+    Incidents,
     /// Which sessions are there?
     Sessions(Wanted),
     /// Let me hear what a session hears and says, for so long in milliseconds.
@@ -49,6 +51,10 @@ impl Front for Desk {
                 }
                 Question::Post(post) => written(&gate.streams.hear(post)),
                 Question::Revoked(all) => written(&gate.take_in(&all)),
+                Question::Incidents => {
+                    gate.incidents.look();
+                    written(&())
+                }
                 Question::Sessions(wanted) => {
                     let rows = gate.inspect(wanted).await;
                     written(&rows)

@@ -1,7 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, events, health, inspect, no_such_method, rest, revocations, stream, why,
+    Gate, cluster, events, health, incidents, inspect, no_such_method, rest, revocations, stream,
+    why,
 };
 use axum::Router;
 use protocol::{Refused, view, work};
@@ -34,7 +35,8 @@ use utoipa_axum::{
         view::OrderView,
         view::RescueView,
         view::DriverView,
-        view::RiderView
+        view::RiderView,
+        view::IncidentView
     )),
     modifiers(&BearerToken)
 )]
@@ -72,6 +74,10 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(why::why_no_offers))
         .routes(routes!(rest::show_rider))
         .routes(routes!(rest::act_on_rider))
+        .routes(routes!(incidents::raise_sos))
+        .routes(routes!(incidents::list_incidents))
+        .routes(routes!(incidents::show_incident))
+        .routes(routes!(incidents::act_on_incident))
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
         .routes(routes!(rest::release_actor))

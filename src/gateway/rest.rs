@@ -131,6 +131,22 @@ impl FromRequestParts<Arc<Gate>> for Bearer {
     }
 }
 
+/// Who asks, however often: for those who may be in danger.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Urgent(pub(super) Principal);
+
+impl FromRequestParts<Arc<Gate>> for Urgent {
+    type Rejection = Answered;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gate: &Arc<Gate>,
+    ) -> Result<Self, Self::Rejection> {
+        let identity = gate.identity(&parts.headers)?.ok_or_else(unauthenticated)?;
+        Ok(Self(identity.principal))
+    }
+}
+
 impl Bearer {
     pub(super) fn staff(self) -> Result<(), Answered> {
         Caller(self.0.principal).staff()
@@ -213,7 +229,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
 }
 
 impl Gate {
-    async fn wish(&self, by: Principal, Key(key): Key, wish: Wish) -> Result<Done, Answered> {
+    pub(super) async fn wish(
+        &self,
+        by: Principal,
+        Key(key): Key,
+        wish: Wish,
+    ) -> Result<Done, Answered> {
         let Some(key) = key else {
             let (to, version) = self.perform(wish, by, CommandId::mint(), Duration::ZERO).await?;
             return Ok(translate::done(to, version));
@@ -225,6 +246,19 @@ impl Gate {
         };
         let (to, version) = self.uses.once(by, &key, wished, Box::pin(performed)).await?;
         Ok(translate::done(to, version))
+    }
+
+    /// Does what a request wishes that was let in without asking how often it came. Only what is urgent needs not ask.
+    async fn wish_in_time(
+        &self,
+        Urgent(by): Urgent,
+        key: Key,
+        wish: Wish,
+    ) -> Result<Done, Answered> {
+        if !wish.is_urgent() {
+            self.limits.requests.check(&by).map_err(rate_limited)?;
+        }
+        self.wish(by, key, wish).await
     }
 
     /// The command id a key stands for.
@@ -245,7 +279,7 @@ impl Gate {
         command_id_of(&author, key, span)
     }
 
-    async fn show(&self, key: EntityKey, by: Principal) -> Result<Response, Answered> {
+    pub(super) async fn show(&self, key: EntityKey, by: Principal) -> Result<Response, Answered> {
         let frame = self.translator.show(key, by).await?;
         // A frame is a map of one entry, named after what it shows.
         let view = serde_json::to_value(&frame)
@@ -520,13 +554,13 @@ pub(super) async fn show_order(
 )]
 pub(super) async fn act_on_order(
     State(gate): State<Arc<Gate>>,
-    Caller(by): Caller,
+    asker: Urgent,
     Named(id): Named,
     key: Key,
     Body(action): Body<OrderAction>,
 ) -> Result<Json<Done>, Answered> {
     let id = id_of(&id)?;
-    Ok(Json(gate.wish(by, key, Wish::Order { id, action }).await?))
+    Ok(Json(gate.wish_in_time(asker, key, Wish::Order { id, action }).await?))
 }
 
 /// Asks for help.
@@ -591,13 +625,13 @@ pub(super) async fn show_rescue(
 )]
 pub(super) async fn act_on_rescue(
     State(gate): State<Arc<Gate>>,
-    Caller(by): Caller,
+    asker: Urgent,
     Named(id): Named,
     key: Key,
     Body(action): Body<RescueAction>,
 ) -> Result<Json<Done>, Answered> {
     let id = id_of(&id)?;
-    Ok(Json(gate.wish(by, key, Wish::Rescue { id, action }).await?))
+    Ok(Json(gate.wish_in_time(asker, key, Wish::Rescue { id, action }).await?))
 }
 
 /// One driver: oneself, or anyone for staff.
@@ -752,7 +786,7 @@ pub(super) async fn release_actor(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn created(path: &str, done: Done) -> Response {
+pub(super) fn created(path: &str, done: Done) -> Response {
     let location = HeaderValue::from_str(&format!("{path}{}", done.actor));
     let mut response = (StatusCode::CREATED, Json(done)).into_response();
     if let Ok(location) = location {

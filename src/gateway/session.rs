@@ -9,6 +9,7 @@
 //! Nothing in here waits for anything else in here: a slow answer does not keep the client from
 //! speaking, and a slow client is told goodbye.
 
+mod alarms;
 mod doing;
 mod following;
 mod inbound;
@@ -29,6 +30,7 @@ use crate::{
     gateway::{
         Gate,
         follow::{self, Change, Follow},
+        incidents::Hearing,
         limits::Rate,
         live::Feed,
         sessions::{Begun, Call, HandIn},
@@ -37,6 +39,7 @@ use crate::{
     },
 };
 use actors::{EntityKey, Refusal, runtime::Objections};
+use alarms::Alarms;
 use doing::Doing;
 use lanes::{Lanes, Said};
 use pace::Pace;
@@ -64,6 +67,8 @@ use tracing::debug;
 
 /// How long answers that are under way may take when the node leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
+/// Most commands of somebody in danger that are under way beside others.
+const URGENT_MAX: u16 = 16;
 /// How long a client with too much under way should wait.
 const BUSY_MS: u64 = 100;
 
@@ -126,6 +131,7 @@ enum Deed {
     },
     Opened(EntityKey, Result<follow::Opened, Refusal>),
     Fed(Option<Feed>),
+    Alarmed(Option<Hearing>),
     Seen,
 }
 
@@ -193,7 +199,10 @@ struct Session {
     regions: Vec<Regional>,
     /// All of it is on its way, for whatever is followed by then.
     is_feeding: bool,
-    diffs: Option<broadcast::Receiver<Arc<protocol::frame::Board>>>,
+    /// In a box: few sessions look at a board.
+    diffs: Option<Box<broadcast::Receiver<Arc<protocol::frame::Board>>>>,
+    /// Which incidents it was told of, if it is staff's.
+    alarms: Option<Box<Alarms>>,
     /// When those who follow its jobs were last told that its client is there.
     present_at: Option<Instant>,
     /// What its driver thinks is wrong with a position; made for the first of them.
@@ -264,6 +273,7 @@ impl Session {
             regions: Vec::new(),
             is_feeding: false,
             diffs: None,
+            alarms: None,
             present_at: None,
             objections: None,
             n_heard: 0,

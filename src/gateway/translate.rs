@@ -7,6 +7,7 @@ use crate::settings::Area;
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
     driver::{self, Driver},
+    incident::{self, Incident, Opening},
     listing::RegionId,
     order::{self, Order, Placement},
     policy::Preset,
@@ -17,15 +18,15 @@ use actors::{
     search,
 };
 use protocol::{
-    Code, CommandId, DriverId, Identifier, JobId, OfferId, OfferStatus, OrderId, Place, Point,
-    Principal, Refused, RescueId, RevocationId, RiderId, Timestamp,
+    Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Place,
+    Point, Principal, Refused, RescueId, RevocationId, RiderId, Timestamp,
     changes::Changed,
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
     trace::WhyNot,
     view::{DriverView, Position, WorkKind},
     work::{
-        DriverAction, Handoff, NewOrder, NewRescue, OrderAction, OrderKind, RescueAction,
-        RiderAction, STOPS_MAX, TEXT_CHARS_MAX, Wish,
+        DriverAction, Handoff, IncidentAction, IncidentKind, NewOrder, NewRescue, OrderAction,
+        OrderKind, RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish,
     },
 };
 use std::{iter, sync::Arc, time::Duration};
@@ -37,6 +38,8 @@ const LIST_MAX: usize = 32;
 const BEHIND_MAX: Duration = Duration::from_secs(10 * 60);
 /// How far ahead an order may be scheduled.
 const AHEAD_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
+/// How long somebody who calls for help waits for what others know about it.
+const ASKED_WITHIN: Duration = Duration::from_millis(500);
 /// How far ahead of ours a device's clock may be when it says where it is.
 const SAMPLED_AHEAD_MAX: Duration = Duration::from_secs(60);
 
@@ -75,7 +78,91 @@ impl Translator {
                 let to = driver_meant(to, by).ok_or_else(|| invalid("id", "which driver?"))?;
                 Ok(Tell::Driver { to, command: self.driver_command(action).await? })
             }
+            Wish::Sos(sos) => Ok(Tell::incident(self.opening(&sos, by, id).await?)),
+            Wish::Incident { id: to, action } => {
+                Ok(Tell::Incident { to, command: incident_command(action) })
+            }
         }
+    }
+
+    /// What is known of a call for help. What cannot be found out in time stops nobody.
+    async fn opening(
+        &self,
+        sos: &Sos,
+        by: Principal,
+        command: CommandId,
+    ) -> Result<Opening, Refused> {
+        let (parties, position) =
+            tokio::join!(self.parties(sos.job), self.whereabouts(sos.position, by));
+        let mut opening = Opening {
+            kind: IncidentKind::Sos,
+            raised_by: by,
+            job: sos.job,
+            nth: 0,
+            parties: parties?,
+            position,
+            mock: sos.mock,
+            command: Some(command),
+        };
+        opening.nth = self.nth_call(&opening, command).await?;
+        Ok(opening)
+    }
+
+    /// Who has part in a job; none, if there is no job, or if it cannot be asked.
+    async fn parties(&self, job: Option<JobId>) -> Result<Option<Vec<Principal>>, Refused> {
+        let Some(job) = job else { return Ok(None) };
+        let read = async {
+            match job {
+                JobId::Order(id) => {
+                    self.system.read::<Order>(id).await.map(|(_, order)| order.parties())
+                }
+                JobId::Rescue(id) => {
+                    self.system.read::<Rescue>(id).await.map(|(_, rescue)| rescue.parties())
+                }
+            }
+        };
+        match tokio::time::timeout(ASKED_WITHIN, read).await {
+            Ok(Ok(parties)) if parties.is_empty() => Err(not_found(&job.to_string())),
+            Ok(Ok(parties)) => Ok(Some(parties)),
+            Ok(Err(_)) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Where somebody says that they are, or is known to have been last.
+    async fn whereabouts(&self, said: Option<Position>, by: Principal) -> Option<Position> {
+        let now = self.system.now();
+        let said = said.filter(|position| check_position(position, now).is_ok());
+        let (None, Principal::Driver(id)) = (said, by) else { return said };
+        let read = tokio::time::timeout(ASKED_WITHIN, self.system.read::<Driver>(id)).await;
+        let (version, driver) = read.ok()?.ok()?;
+        driver.driver_view(id, version.0).position
+    }
+
+    /// Which call it is: the one this command made, the one that is open, or the next. All before one that is not over
+    /// are, so it is found by doubling and halving.
+    async fn nth_call(&self, opening: &Opening, command: CommandId) -> Result<u32, Refused> {
+        let (mut first, mut step) = (0_u32, 1_u32);
+        while self.call(opening, first + step - 1).await?.is_over() {
+            (first, step) = (first + step, step.saturating_mul(2));
+        }
+        let mut last = first + step - 1;
+        while first < last {
+            let middle = first.midpoint(last);
+            match self.call(opening, middle).await?.is_over() {
+                true => first = middle + 1,
+                false => last = middle,
+            }
+        }
+        let before = match first.checked_sub(1) {
+            Some(before) => self.call(opening, before).await?.is_raised_by(command),
+            None => false,
+        };
+        Ok(if before { first - 1 } else { first })
+    }
+
+    async fn call(&self, opening: &Opening, nth: u32) -> Result<Arc<Incident>, Refused> {
+        let id = Opening { nth, ..opening.clone() }.id();
+        Ok(self.system.read::<Incident>(id).await?.1)
     }
 
     async fn place(&self, new: NewOrder, by: Principal, id: CommandId) -> Result<Tell, Refused> {
@@ -470,6 +557,7 @@ impl Translator {
             Kind::Driver => self.show_one::<Driver>(DriverId(key.id), by).await,
             Kind::Rider => self.show_one::<Rider>(RiderId(key.id), by).await,
             Kind::Revocation => self.show_one::<Revocation>(RevocationId(key.id), by).await,
+            Kind::Incident => self.show_one::<Incident>(IncidentId(key.id), by).await,
         }
     }
 
@@ -486,6 +574,7 @@ impl Translator {
             Kind::Driver => self.whole_one::<Driver>(DriverId(key.id)).await,
             Kind::Rider => self.whole_one::<Rider>(RiderId(key.id)).await,
             Kind::Revocation => self.whole_one::<Revocation>(RevocationId(key.id)).await,
+            Kind::Incident => self.whole_one::<Incident>(IncidentId(key.id)).await,
         }
     }
 
@@ -756,6 +845,28 @@ impl Shown for Revocation {
     }
 }
 
+/// Whoever raised one follows it, and staff; to the other side of the job it is not there.
+impl Shown for Incident {
+    fn frame(&self, id: IncidentId, _version: u64, by: Principal) -> Option<ServerFrame> {
+        Some(ServerFrame::Incident(Box::new(self.incident_view(id, by)?)))
+    }
+
+    fn is_over(&self) -> bool {
+        Self::is_over(self)
+    }
+
+    fn sighted(
+        &self,
+        _id: IncidentId,
+        _version: u64,
+        _sighting: &(),
+        _by: Principal,
+        _prices: &Prices,
+    ) -> Option<ServerFrame> {
+        None
+    }
+}
+
 impl Shown for Rider {
     fn frame(&self, id: RiderId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Rider(id) || by.is_staff();
@@ -842,10 +953,22 @@ fn rescue_command(
     })
 }
 
-/// Which actor a wish is for; none, if there is none yet.
+fn incident_command(action: IncidentAction) -> incident::Command {
+    use incident::Command as C;
+    match action {
+        IncidentAction::Ack {} => C::Ack {},
+        IncidentAction::AddResponder { name } => C::AddResponder { name },
+        IncidentAction::Escalate { reason } => C::Escalate { reason },
+        IncidentAction::Check { item, answer } => C::Check { item, answer },
+        IncidentAction::Resolve { resolution, note } => C::Resolve { resolution, note },
+    }
+}
+
+/// Which actor a wish is for; none, if there is none yet, or if nothing is to be waited for.
 pub(crate) fn addressee(wish: &Wish, by: Principal) -> Option<EntityKey> {
     match wish {
-        Wish::PlaceOrder(_) | Wish::RequestRescue(_) => None,
+        Wish::PlaceOrder(_) | Wish::RequestRescue(_) | Wish::Sos(_) => None,
+        Wish::Incident { id, .. } => Some((*id).into()),
         Wish::Order { id, .. } => Some((*id).into()),
         Wish::Rescue { id, .. } => Some((*id).into()),
         Wish::Rider { id, .. } => Some((*id).into()),
@@ -871,6 +994,8 @@ pub(crate) fn wished(wish: &Wish) -> Wished {
         Wish::Rescue { action, .. } => Wished::new(action),
         Wish::Rider { action, .. } => Wished::new(action),
         Wish::Driver { action, .. } => Wished::new(action),
+        Wish::Sos(sos) => Wished::new(sos),
+        Wish::Incident { action, .. } => Wished::new(action),
     }
 }
 
@@ -912,6 +1037,7 @@ pub(crate) fn subject(topic: &Topic, by: Principal) -> Result<Subject, Refused> 
         Topic::Order(id) => Ok(Subject::Entity((*id).into())),
         Topic::Rescue(id) => Ok(Subject::Entity((*id).into())),
         Topic::Driver(id) => Ok(Subject::Entity((*id).into())),
+        Topic::Incident(id) => Ok(Subject::Entity((*id).into())),
         Topic::Me => match by {
             Principal::Rider(id) => Ok(Subject::Entity(id.into())),
             Principal::Driver(id) => Ok(Subject::Entity(id.into())),

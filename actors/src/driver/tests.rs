@@ -183,7 +183,11 @@ fn describe(effect: &Effect) -> String {
             <&'static str>::from(command).to_owned()
         }
         Tell::Driver { command, .. } => <&'static str>::from(command).to_owned(),
-        Tell::Rescue { .. } | Tell::Rider { .. } | Tell::Revocation { .. } | Tell::Order { .. } => {
+        Tell::Rescue { .. }
+        | Tell::Rider { .. }
+        | Tell::Revocation { .. }
+        | Tell::Incident { .. }
+        | Tell::Order { .. } => {
             format!("{tell:?}")
         }
     };

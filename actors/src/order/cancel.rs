@@ -1,7 +1,7 @@
 //! How an order is called off, and what that costs.
 
 use super::{Answer, Around, Event, Leg, Life};
-use crate::{Refusal, policy::JobPolicy};
+use crate::{Refusal, incident, policy::JobPolicy};
 use protocol::{
     OrderStatus, Role, Timestamp,
     work::{CancelDecision, OrderKind},
@@ -43,9 +43,13 @@ impl Life {
         Ok(self.end_with(Event::Cancelled { status, by, reason, fee, refund, at }))
     }
 
-    /// Nobody owes anything, whoever asks and wherever the order is.
+    /// Nobody owes anything, whoever asks and wherever the order is; and somebody is told.
     pub(super) fn cancel_safety(&self, reason: &str, around: &Around) -> Vec<Event> {
-        self.call_off(OrderStatus::CancelledSafety, reason, around)
+        let incident = Event::IncidentOpened { by: around.by, at: around.now };
+        // Not before every node can read it; that is no reason to wait.
+        let incident = (around.writes >= incident::KNOWN).then_some(incident);
+        let end = self.call_off(OrderStatus::CancelledSafety, reason, around);
+        incident.into_iter().chain(end).collect()
     }
 
     pub(super) fn request_cancel(&self, reason: &str, around: &Around) -> Vec<Event> {

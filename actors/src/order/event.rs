@@ -353,6 +353,13 @@ pub enum Event {
         /** When. */
         at: Timestamp,
     },
+    /// Somebody is not safe: the incident is raised that says so. Needs format 3.
+    IncidentOpened {
+        /** Who calls the order off for it. */
+        by: Principal,
+        /** When. */
+        at: Timestamp,
+    },
     /// It was called off. Final.
     Cancelled {
         /** Which kind of end that is. */
@@ -507,6 +514,7 @@ impl Event {
             | Self::CancelAsked { .. }
             | Self::CancelDenied { .. }
             | Self::CancelEscalated { .. }
+            | Self::IncidentOpened { .. }
             | Self::FareLowered { .. }
             | Self::Tipped { .. }
             | Self::Rated { .. }
@@ -557,6 +565,7 @@ impl Event {
             | Self::CancelAsked { at, .. }
             | Self::CancelDenied { at, .. }
             | Self::CancelEscalated { at }
+            | Self::IncidentOpened { at, .. }
             | Self::Completed { at, .. }
             | Self::Delivered { at, .. }
             | Self::Returned { at, .. }

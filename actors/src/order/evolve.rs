@@ -217,6 +217,7 @@ impl Life {
             Event::Fulfilment(event) => self.apply_fulfilment(event),
             Event::PrioritySet { priority, .. } => self.priority = *priority,
             Event::Placed { .. }
+            | Event::IncidentOpened { .. }
             | Event::DispatchFailed { .. }
             | Event::DriverChosen { .. }
             | Event::Returned { .. }

@@ -84,6 +84,11 @@ impl Order {
         self.0.as_ref()?.driver()
     }
 
+    /// Its people; nobody before it is placed.
+    pub fn parties(&self) -> Vec<Principal> {
+        self.0.as_ref().map(|life| life.parties()).unwrap_or_default()
+    }
+
     /// The offers that are open.
     pub fn offers(&self) -> Vec<OfferView> {
         self.0.as_ref().map(|life| life.search.offers().collect()).unwrap_or_default()

@@ -432,6 +432,7 @@ impl Play {
                     Tell::Order { command, .. } => command.name(),
                     Tell::Rescue { .. } => "rescue",
                     Tell::Revocation { .. } => "revocation",
+                    Tell::Incident { command, .. } => command.into(),
                 };
                 format!("{}: {name}", effect.tell.to().kind)
             })

@@ -209,7 +209,7 @@ impl Memory {
             Kind::Order => self.known.forget_search(JobId::Order(OrderId(entity.id))),
             Kind::Rescue => self.known.forget_search(JobId::Rescue(RescueId(entity.id))),
             Kind::Driver => return self.known.forget_driver(DriverId(entity.id)),
-            Kind::Rider | Kind::Revocation => {}
+            Kind::Rider | Kind::Revocation | Kind::Incident => {}
         }
         false
     }

@@ -3,12 +3,13 @@
 use super::{Case, Command, Event, Request, Rescue, Sla, ms, table, triage};
 use crate::{
     Context, Decider, Format, Refusal,
+    incident::{self, Report},
     search::{self, Asked, Assignment, CONTROLLED, Chosen, Decision, Given, Outcome},
 };
 use protocol::{
     JobId, Place, Principal, RescueId, RescueStatus, Timestamp,
     trace::WhyNot,
-    work::{Needs, Proof, ProofKind},
+    work::{IncidentKind, Needs, Proof, ProofKind},
 };
 
 pub(super) fn decide(
@@ -72,7 +73,10 @@ pub(super) fn decide(
         Command::Contacted {} => draft.contacted(),
         Command::NoShow {} => draft.no_show()?,
         Command::Cancel { reason } => draft.cancel(asker, reason),
-        Command::CancelSafety { reason } => draft.end(RescueStatus::CancelledSafety, reason, 0),
+        Command::CancelSafety { reason } => {
+            draft.report(IncidentKind::CancelledSafety);
+            draft.end(RescueStatus::CancelledSafety, reason, 0);
+        }
         Command::Fail { reason } => draft.end(RescueStatus::Failed, reason, 0),
         Command::Rate { stars } => draft.rate(*stars)?,
         Command::Tick {} => draft.tick()?,
@@ -187,8 +191,8 @@ fn place(
         draft.end(RescueStatus::RejectedOutOfArea, "nobody serves this place", 0);
         return Ok(draft.events);
     }
-    if triage::is_incident(request) {
-        draft.add(Event::IncidentOpened { at });
+    if let Some(kind) = triage::incident(request) {
+        draft.report(kind);
     }
     if !triage::needs_a_person(request) {
         draft.triage(triage::needs(request));
@@ -229,6 +233,13 @@ impl Draft {
             assignment: case.driver.as_ref(),
             now: self.now,
         }
+    }
+
+    /// Somebody may be hurt, or is not safe: an incident is raised, once every node can read one.
+    fn report(&mut self, kind: IncidentKind) {
+        let report = Report { kind, by: self.by };
+        let report = (self.writes >= incident::KNOWN).then_some(report);
+        self.add(Event::IncidentOpened { at: self.now, report });
     }
 
     fn triage(&mut self, needs: Needs) {

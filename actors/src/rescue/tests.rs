@@ -10,7 +10,7 @@ use protocol::{
     Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, Place, Point, Principal, RiderId,
     trace::WhyNot,
     view::Position,
-    work::{Issue, OfferPolicy, Priority, Proof, ProofKind, Severity, VehicleKind},
+    work::{IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity, VehicleKind},
 };
 use std::collections::BTreeSet;
 use strum::{IntoEnumIterator, VariantNames};
@@ -228,6 +228,9 @@ impl World {
                 format!("driver {n}: {}", <&'static str>::from(command))
             }
             Tell::Rider { command, .. } => format!("rider: {}", <&'static str>::from(command)),
+            Tell::Incident { command, .. } => {
+                format!("incident: {}", <&'static str>::from(command))
+            }
             Tell::Order { .. } | Tell::Rescue { .. } | Tell::Revocation { .. } => {
                 format!("{tell:?}")
             }
@@ -492,8 +495,10 @@ fn a_stranded_driver_is_spared_other_work_until_it_is_over() {
 
 #[test]
 fn an_accident_is_an_incident_and_needs_something_to_carry_it_away() {
-    let world = World::requested(Request { issue: Issue::Accident, ..request() });
-    assert!(matches!(world.journal[1], Event::IncidentOpened { .. }));
+    let mut world = World::requested(Request { issue: Issue::Accident, ..request() });
+    let report = Some(Report { kind: IncidentKind::Accident, by: rider() });
+    assert_eq!(world.journal[1], Event::IncidentOpened { at: START, report });
+    assert!(world.told().contains(&"incident: open".to_owned()));
     let needs = &world.case().needs;
     assert_eq!(needs.vehicles, [VehicleKind::Van, VehicleKind::TowTruck]);
     assert_eq!(needs.weight_g, 150_000);
@@ -687,6 +692,9 @@ fn whoever_feels_unsafe_can_end_it_in_every_active_status() {
             world.yes(by, Command::CancelSafety { reason: why() });
             assert_eq!((world.status(), world.case().fee), (RescueStatus::CancelledSafety, 0));
             assert_eq!(world.rescue.claims(id()), []);
+            let told = world.told();
+            let n_incidents = told.iter().filter(|it| *it == "incident: open").count();
+            assert_eq!(n_incidents, 1, "{by} while {status}: {told:?}");
         }
     }
 }

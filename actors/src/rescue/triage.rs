@@ -1,7 +1,7 @@
 //! What a stranded vehicle needs, judged by rules alone.
 
 use super::Request;
-use protocol::work::{Issue, Needs, OfferPolicy, Severity, VehicleKind};
+use protocol::work::{IncidentKind, Issue, Needs, OfferPolicy, Severity, VehicleKind};
 
 /// A caller who may be this far off, in metres, must be spoken to first.
 const ACCURACY_MAX_M: u32 = 1_000;
@@ -20,9 +20,19 @@ pub(super) fn scene_fence_m(request: &Request) -> u32 {
     request.policy.pickup_fence_m.max(vague_m)
 }
 
-/// Does somebody have to be told that people may be hurt?
-pub(super) fn is_incident(request: &Request) -> bool {
-    request.issue == Issue::Accident || is_urgent(request)
+/// Does somebody have to be told that people may be hurt, and of what kind of incident?
+pub(super) fn incident(request: &Request) -> Option<IncidentKind> {
+    match request.issue {
+        Issue::Accident => Some(IncidentKind::Accident),
+        Issue::FlatTyre
+        | Issue::BatteryDead
+        | Issue::OutOfFuel
+        | Issue::Mechanical
+        | Issue::LockedOut
+        | Issue::Stuck => {
+            (request.severity == Some(Severity::Urgent)).then_some(IncidentKind::Danger)
+        }
+    }
 }
 
 /// The request as it is run: who is in danger is not left to wait for one driver after the other.
@@ -37,10 +47,6 @@ pub(super) fn hurried(request: &Request) -> Request {
         policy.tier_ms /= 2;
     }
     request
-}
-
-fn is_urgent(request: &Request) -> bool {
-    request.severity == Some(Severity::Urgent)
 }
 
 /// What the driver must bring: tools where it can be repaired on the spot, else a truck.

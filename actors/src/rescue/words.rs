@@ -1,6 +1,7 @@
 //! What can be asked of a rescue, and what can happen to it.
 
 use crate::{
+    incident::Report,
     policy::JobPolicy,
     search::{self, Assignment},
 };
@@ -217,10 +218,13 @@ pub enum Event {
         /** What. */
         needs: Needs,
     },
-    /// Somebody may be hurt: a person must look at it.
+    /// Somebody may be hurt, or is not safe: a person must look at it.
     IncidentOpened {
         /** When. */
         at: Timestamp,
+        /** The incident that is raised. Needs format 3. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<Report>,
     },
     /// About its search.
     Search(search::Event),

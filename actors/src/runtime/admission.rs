@@ -45,14 +45,17 @@ impl Admission {
         }
     }
 
-    /// Lets one more message wait, or says [`Refusal::Busy`].
-    pub(super) fn admit(&self, shard: ShardId) -> Result<Permit, Refusal> {
+    /// Lets one more message wait, or says [`Refusal::Busy`]. For urgent ones there is as much room again.
+    pub(super) fn admit(&self, shard: ShardId, is_urgent: bool) -> Result<Permit, Refusal> {
+        let room = if is_urgent { 2 } else { 1 };
+        let node_max = self.node_max.saturating_mul(room);
+        let shard_max = self.shard_max.saturating_mul(room);
         let in_node = self.counts.node.fetch_add(1, Ordering::AcqRel);
         let in_shard = self.counts.shards[usize::from(shard.0)].fetch_add(1, Ordering::AcqRel);
         // From here on the counts are right whichever way this returns.
         let permit = Permit { counts: self.counts.clone(), shard };
-        if in_node >= self.node_max || in_shard >= self.shard_max {
-            metrics::counter!("outrider_busy_total", "bound" => if in_node >= self.node_max { "node" } else { "shard" })
+        if in_node >= node_max || in_shard >= shard_max {
+            metrics::counter!("outrider_busy_total", "bound" => if in_node >= node_max { "node" } else { "shard" })
                 .increment(1);
             return Err(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS });
         }
@@ -76,6 +79,27 @@ impl Drop for Permit {
         self.counts.shards[usize::from(self.shard.0)].fetch_sub(1, Ordering::AcqRel);
         if self.counts.node.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.counts.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_in_danger_is_let_in_where_others_are_not_and_there_is_a_bound_all_the_same() {
+        let bounds = [
+            Settings { shard_inflight_max: 1, ..Settings::default() },
+            Settings { node_inflight_max: 1, ..Settings::default() },
+        ];
+        for settings in bounds {
+            let admission = Admission::new(settings);
+            let is_busy = |is_urgent| admission.admit(ShardId(1), is_urgent).is_err();
+            let _usual = admission.admit(ShardId(1), false).unwrap();
+            assert!(is_busy(false));
+            let _urgent = admission.admit(ShardId(1), true).unwrap();
+            assert!(is_busy(true) && is_busy(false));
         }
     }
 }

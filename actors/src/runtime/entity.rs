@@ -115,6 +115,22 @@ impl<D: Decider> Message<D> {
         }
     }
 
+    /// Is there room for it where there is none for others?
+    pub(super) fn is_urgent(&self) -> bool {
+        match self {
+            Self::Ask { ask, .. } => D::is_urgent(&ask.command),
+            Self::See { .. }
+            | Self::Watch { .. }
+            | Self::Read { .. }
+            | Self::Tick
+            | Self::Relist
+            | Self::Republish
+            | Self::MayIdle { .. }
+            | Self::Sleep
+            | Self::Depart(_) => false,
+        }
+    }
+
     /// Does it count against the bound of what may wait for one entity?
     pub(super) fn is_admitted(&self) -> bool {
         match self {

@@ -19,6 +19,7 @@ use crate::{
         transport::Incoming,
     },
     driver::Driver,
+    incident::Incident,
     listing::RegionId,
     order::Order,
     rescue::Rescue,
@@ -163,6 +164,9 @@ async fn ask(
         }
         Tell::Revocation { to, command } => {
             ask_of::<Revocation>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Incident { to, command } => {
+            ask_of::<Incident>(system, asked, to, Ask { command, by, id }, wish).await
         }
     };
     answered.map_or_else(|elsewhere| elsewhere, Reply::Answered)

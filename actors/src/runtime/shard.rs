@@ -297,7 +297,8 @@ impl<D: Decider> Shard<D> {
         let resident = roll.by_id.get_mut(&to).expect("inserted above if it was not there");
         if message.is_admitted() {
             resident.active_at = now;
-            let max = self.system.0.settings.entity_inflight_max;
+            let room = if message.is_urgent() { 2 } else { 1 };
+            let max = self.system.0.settings.entity_inflight_max.saturating_mul(room);
             if resident.waiting.n.load(Ordering::Acquire) >= max {
                 metrics::counter!("outrider_busy_total", "bound" => "entity").increment(1);
                 return message.refuse(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS });

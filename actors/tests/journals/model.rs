@@ -11,6 +11,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
+use strum::IntoEnumIterator;
 
 const CURRENCIES: [Currency; 2] = [Currency::RWF, Currency::USD];
 const STATUSES: [&str; 3] = ["searching", "assigned", "done"];
@@ -329,7 +330,7 @@ async fn compare(journal: &SharedJournal, model: &Model) -> Result<(), TestCaseE
 }
 
 async fn compare_views(journal: &SharedJournal, model: &Model) -> Result<(), TestCaseError> {
-    for kind in [Kind::Order, Kind::Rescue, Kind::Driver, Kind::Rider, Kind::Revocation] {
+    for kind in Kind::iter() {
         for statuses in [vec![], vec![STATUSES[0]], vec![STATUSES[0], STATUSES[2]]] {
             for (rider, driver) in [(false, false), (true, false), (false, true), (true, true)] {
                 let mut rows: Vec<_> = model

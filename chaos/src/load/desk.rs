@@ -122,7 +122,9 @@ impl Desk {
             Wish::RequestRescue(_)
             | Wish::Rescue { .. }
             | Wish::Rider { .. }
-            | Wish::Driver { .. } => {
+            | Wish::Driver { .. }
+            | Wish::Sos(_)
+            | Wish::Incident { .. } => {
                 return Heard::No(StatusCode::NOT_IMPLEMENTED, None);
             }
         };

@@ -251,6 +251,7 @@ impl Phone {
             | ServerFrame::Rescue(_)
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
+            | ServerFrame::Incident(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }

@@ -90,6 +90,8 @@ fn wish(push: Push) -> Option<Wish> {
         Push::Released { job, reason } | Push::ClaimLost { job, reason } => {
             println!("{job} is not ours: {reason}");
         }
+        // Dispatchers hear of them.
+        Push::Incident(_) | Push::IncidentHeeded { .. } => {}
     }
     None
 }

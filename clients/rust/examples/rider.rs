@@ -67,6 +67,7 @@ fn tell(id: OrderId, change: Change) -> bool {
             | View::Rescue(_)
             | View::Driver(_)
             | View::Rider(_)
+            | View::Incident(_)
             | View::Actor(_)
             | View::Board(_)
             | View::Region(_),

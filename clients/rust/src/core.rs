@@ -621,6 +621,7 @@ impl Core {
             | ServerFrame::Rescue(_)
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
+            | ServerFrame::Incident(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_) => {
                 if let Some(it) = self.topics.iter_mut().find(|it| is_about(&frame, &it.topic)) {
@@ -1012,6 +1013,7 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
         (Topic::Order(id), ServerFrame::Order(view)) => view.id == *id,
         (Topic::Rescue(id), ServerFrame::Rescue(view)) => view.id == *id,
         (Topic::Driver(id), ServerFrame::Driver(view)) => view.id == *id,
+        (Topic::Incident(id), ServerFrame::Incident(view)) => view.id == *id,
         (Topic::Actor(id), ServerFrame::Actor(view)) => view.actor == *id,
         (Topic::Board, ServerFrame::Board(_)) => true,
         (Topic::Region(id), ServerFrame::Region(board)) => board.region == *id,
@@ -1030,6 +1032,7 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
             Topic::Order(_)
             | Topic::Rescue(_)
             | Topic::Driver(_)
+            | Topic::Incident(_)
             | Topic::Me
             | Topic::Actor(_)
             | Topic::Board

@@ -4,7 +4,7 @@ use crate::core::is_about;
 use protocol::{
     JobId, Point, Principal, Refused,
     frame::{ActorView, Board, RegionBoard, ServerFrame, Topic},
-    view::{DriverView, OrderView, RescueView, RiderView},
+    view::{DriverView, IncidentView, OrderView, RescueView, RiderView},
 };
 use std::{
     collections::VecDeque,
@@ -37,6 +37,8 @@ pub enum View {
     Driver(Box<DriverView>),
     /// A rider.
     Rider(RiderView),
+    /// An incident.
+    Incident(Box<IncidentView>),
     /// One actor, whole.
     Actor(Box<ActorView>),
     /// The map, whole (`full`) or what changed on it. Without gaps: after one it is whole.
@@ -71,6 +73,7 @@ impl View {
             Self::Rescue(view) => Some(view.version),
             Self::Driver(view) => Some(view.version),
             Self::Rider(view) => Some(view.version),
+            Self::Incident(view) => Some(view.version),
             Self::Actor(view) => Some(view.version),
             Self::Board(_) | Self::Region(_) | Self::Sighted { .. } | Self::Presence { .. } => None,
         }
@@ -83,6 +86,7 @@ impl View {
             (Self::Rescue(it), Self::Rescue(older)) => it.id == older.id,
             (Self::Driver(it), Self::Driver(older)) => it.id == older.id,
             (Self::Rider(it), Self::Rider(older)) => it.id == older.id,
+            (Self::Incident(it), Self::Incident(older)) => it.id == older.id,
             (Self::Sighted { job, .. }, Self::Sighted { job: older, .. }) => job == older,
             (
                 Self::Presence { job, who, .. },
@@ -94,6 +98,7 @@ impl View {
                 | Self::Rescue(_)
                 | Self::Driver(_)
                 | Self::Rider(_)
+                | Self::Incident(_)
                 | Self::Actor(_)
                 | Self::Board(_)
                 | Self::Region(_)
@@ -110,6 +115,7 @@ impl View {
             ServerFrame::Rescue(view) => Self::Rescue(view.clone()),
             ServerFrame::Driver(view) => Self::Driver(view.clone()),
             ServerFrame::Rider(view) => Self::Rider(view.clone()),
+            ServerFrame::Incident(view) => Self::Incident(view.clone()),
             ServerFrame::Actor(view) => Self::Actor(view.clone()),
             ServerFrame::Board(board) => Self::Board(board.clone()),
             ServerFrame::Region(board) => Self::Region(board.clone()),

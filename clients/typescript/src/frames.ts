@@ -89,11 +89,32 @@ export type Wish =
     }
   | {
       /**
+       * Something done to a rider.
+       */
+      rider: {
+        action: RiderAction;
+        id: RiderId;
+      };
+    }
+  | {
+      /**
        * Something done to a driver; oneself, if absent.
        */
       driver: {
         action: DriverAction;
         id?: DriverId | null;
+      };
+    }
+  | {
+      sos: Sos;
+    }
+  | {
+      /**
+       * Something done to an incident.
+       */
+      incident: {
+        action: IncidentAction;
+        id: IncidentId;
       };
     };
 export type DriverId = string;
@@ -221,7 +242,7 @@ export type OrderAction =
       assign: {
         driver: DriverId;
         /**
-         * Even if excluded or full.
+         * Even if something speaks against it that may be overruled: excluded, full, resting, unsuitable.
          */
         force?: boolean;
         /**
@@ -235,6 +256,57 @@ export type OrderAction =
        * A dispatcher takes it from its driver.
        */
       unassign: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher takes it from its driver and gives it to this one.
+       */
+      reassign: {
+        driver: DriverId;
+        /**
+         * Even if something speaks against it.
+         */
+        force?: boolean;
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher lets nobody be asked for a while: open offers are taken back, and the time to find somebody
+       * stands still.
+       */
+      hold: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher lets drivers be asked again.
+       */
+      resume: {
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher lets it come before others, or after them.
+       */
+      set_priority: {
+        priority: Priority;
         /**
          * Why.
          */
@@ -587,6 +659,10 @@ export type OrderAction =
     };
 export type OfferId = string;
 /**
+ * What comes before what, where there are too few drivers.
+ */
+export type Priority = "low" | "normal" | "high" | "urgent";
+/**
  * What becomes of goods whose order is called off after pickup.
  */
 export type CancelDecision = "return" | "complete" | "deny";
@@ -646,7 +722,7 @@ export type RescueAction =
       assign: {
         driver: DriverId;
         /**
-         * Even if excluded or full.
+         * Even if something speaks against it that may be overruled: excluded, full, resting, unsuitable.
          */
         force?: boolean;
         /**
@@ -660,6 +736,57 @@ export type RescueAction =
        * A dispatcher takes it from its driver.
        */
       unassign: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher takes it from its driver and gives it to this one.
+       */
+      reassign: {
+        driver: DriverId;
+        /**
+         * Even if something speaks against it.
+         */
+        force?: boolean;
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher lets nobody be asked for a while: open offers are taken back, and the time to find somebody
+       * stands still.
+       */
+      hold: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher lets drivers be asked again.
+       */
+      resume: {
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher lets it come before others, or after them.
+       */
+      set_priority: {
+        priority: Priority;
         /**
          * Why.
          */
@@ -794,6 +921,34 @@ export type RescueAction =
     };
 export type RescueId = string;
 /**
+ * What may be done to a rider.
+ */
+export type RiderAction =
+  | {
+      /**
+       * Staff: none of its jobs is offered to this driver any more, or given to it.
+       */
+      block: {
+        driver: DriverId;
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * Staff: they may meet again.
+       */
+      unblock: {
+        driver: DriverId;
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    };
+/**
  * What may be done to a driver.
  */
 export type DriverAction =
@@ -890,6 +1045,71 @@ export type JobId =
       rescue: RescueId;
     };
 /**
+ * What staff may do to an incident.
+ */
+export type IncidentAction =
+  | {
+      /**
+       * I see to it.
+       */
+      ack: {};
+    }
+  | {
+      /**
+       * Somebody is on the way.
+       */
+      add_responder: {
+        /**
+         * Who, in words.
+         */
+        name: string;
+      };
+    }
+  | {
+      /**
+       * More is needed: call everybody again.
+       */
+      escalate: {
+        /**
+         * Why.
+         */
+        reason?: string;
+      };
+    }
+  | {
+      /**
+       * A question is answered.
+       */
+      check: {
+        /**
+         * Yes or no.
+         */
+        answer: boolean;
+        item: CheckItem;
+      };
+    }
+  | {
+      /**
+       * It is over.
+       */
+      resolve: {
+        /**
+         * What is to be known of it later.
+         */
+        note?: string;
+        resolution: Resolution;
+      };
+    };
+/**
+ * What is asked about an incident, and must be answered of an accident before it is closed.
+ */
+export type CheckItem = "caller_safe" | "anybody_hurt" | "authorities_called" | "vehicle_secured";
+/**
+ * How an incident ended.
+ */
+export type Resolution = "helped" | "false";
+export type IncidentId = string;
+/**
  * What can be followed.
  */
 export type Topic =
@@ -901,6 +1121,9 @@ export type Topic =
     }
   | {
       driver: DriverId;
+    }
+  | {
+      incident: IncidentId;
     }
   | "me"
   | "board"
@@ -1021,6 +1244,9 @@ export type ServerFrame =
       rider: RiderView;
     }
   | {
+      incident: IncidentView;
+    }
+  | {
       changed: Changed;
     }
   | {
@@ -1134,6 +1360,33 @@ export type Code =
   | "draining"
   | "internal";
 /**
+ * Why a driver is not offered a job, or cannot be given it. Where several are true, one is told.
+ */
+export type WhyNot =
+  | "blocked"
+  | "off_duty"
+  | "on_break"
+  | "leaving"
+  | "unreachable"
+  | "no_position"
+  | "has_it"
+  | "changing_jobs"
+  | "has_offer"
+  | "no_room"
+  | "same_person"
+  | "not_the_one"
+  | "vehicle"
+  | "capacity"
+  | "skill"
+  | "excluded"
+  | "pair_blocked"
+  | "destination"
+  | "too_far"
+  | "outranked"
+  | "taken"
+  | "held"
+  | "too_many_drivers";
+/**
  * What must arrive.
  */
 export type Push =
@@ -1180,6 +1433,17 @@ export type Push =
          */
         reason: string;
       };
+    }
+  | {
+      incident: IncidentView;
+    }
+  | {
+      /**
+       * Staff: somebody has, or it is over.
+       */
+      incident_heeded: {
+        incident: IncidentId;
+      };
     };
 /**
  * A currency Outrider charges in (ISO 4217).
@@ -1205,6 +1469,14 @@ export type OfferStatus =
   | "declined"
   | "expired"
   | "withdrawn";
+/**
+ * What an incident is.
+ */
+export type IncidentKind = "sos" | "cancelled_safety" | "accident" | "danger";
+/**
+ * Where an incident is.
+ */
+export type IncidentStatus = "open" | "acked" | "responding" | "resolved" | "false" | "closed";
 /**
  * Where the merchant's side of an order is.
  */
@@ -1471,6 +1743,17 @@ export interface Vehicle {
   skills?: string[];
 }
 /**
+ * A call for help. It is never refused for being too fast, too much or too many.
+ */
+export interface Sos {
+  job?: JobId | null;
+  /**
+   * It is a drill.
+   */
+  mock?: boolean;
+  position?: Position | null;
+}
+/**
  * Where a device was.
  */
 export interface Position {
@@ -1519,6 +1802,11 @@ export interface Refused {
    * For `busy`, `rate_limited` and `unavailable`: how long to wait, in milliseconds.
    */
   retry_after_ms?: number | null;
+  /**
+   * For `not_eligible`, where a dispatcher chose a driver: everything that speaks against it and was not,
+   * or cannot be, overruled.
+   */
+  why?: WhyNot[];
 }
 /**
  * An offer as its driver sees it: enough to decide on.
@@ -1547,6 +1835,62 @@ export interface Money {
   currency: Currency;
 }
 /**
+ * An incident as whoever raised it and staff see it. The other side of the job sees nothing of it.
+ */
+export interface IncidentView {
+  acked_at?: Timestamp | null;
+  /**
+   * Does it call for somebody? From when it is raised, and again from each escalation, until it is acked.
+   */
+  calling: boolean;
+  changed_at: Timestamp;
+  /**
+   * What was asked and answered; shown to staff only.
+   */
+  checklist?: CheckView[];
+  /**
+   * How often it has been escalated.
+   */
+  escalations: number;
+  id: IncidentId;
+  job?: JobId | null;
+  kind: IncidentKind;
+  /**
+   * It is a drill.
+   */
+  mock: boolean;
+  /**
+   * What staff wrote last, on escalating or resolving it; shown to staff only.
+   */
+  note?: string | null;
+  opened_at: Timestamp;
+  /**
+   * Who else has part in the job; shown to staff only.
+   */
+  others?: Principal[];
+  position?: Position | null;
+  raised_by: Principal;
+  /**
+   * Who helps, in words.
+   */
+  responders?: string[];
+  status: IncidentStatus;
+  /**
+   * How many events made it so.
+   */
+  version: number;
+}
+/**
+ * One answered question of an incident's checklist.
+ */
+export interface CheckView {
+  /**
+   * Yes or no.
+   */
+  answer: boolean;
+  item: CheckItem;
+}
+/**
  * An order as its rider, its driver and dispatchers see it.
  */
 export interface OrderView {
@@ -1560,6 +1904,10 @@ export interface OrderView {
   followed_by?: OrderId | null;
   follows?: OrderId | null;
   fulfilment: FulfilmentStatus;
+  /**
+   * Does a dispatcher let nobody be asked for a while?
+   */
+  held?: boolean;
   id: OrderId;
   kind: OrderKind;
   /**
@@ -1569,6 +1917,7 @@ export interface OrderView {
   placed_at: Timestamp;
   policy: OfferPolicy;
   price_asked?: Fare | null;
+  priority?: Priority;
   /**
    * Why it ended, if it ended badly.
    */
@@ -1632,6 +1981,10 @@ export interface RescueView {
   driver?: DriverId | null;
   dropoff?: Place | null;
   fare: Fare;
+  /**
+   * Does a dispatcher let nobody be asked for a while?
+   */
+  held?: boolean;
   id: RescueId;
   issue: Issue;
   /**
@@ -1642,6 +1995,7 @@ export interface RescueView {
    * Why it ended, or how it was solved.
    */
   outcome?: string | null;
+  priority?: Priority;
   requested_at: Timestamp;
   rider: RiderId;
   status: RescueStatus;
@@ -1707,6 +2061,10 @@ export interface OrderChanges {
    */
   from: number;
   fulfilment?: FulfilmentStatus;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  held?: boolean;
   id: OrderId;
   kind?: OrderKind;
   /**
@@ -1716,6 +2074,7 @@ export interface OrderChanges {
   placed_at?: Timestamp;
   policy?: OfferPolicy;
   price_asked?: Fare | null;
+  priority?: Priority;
   /**
    * As in the view, if it is another now; null: it has none any more.
    */
@@ -1751,6 +2110,10 @@ export interface RescueChanges {
    * Of which version: nothing else can be made of them.
    */
   from: number;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  held?: boolean;
   id: RescueId;
   issue?: Issue;
   /**
@@ -1761,6 +2124,7 @@ export interface RescueChanges {
    * As in the view, if it is another now; null: it has none any more.
    */
   outcome?: string | null;
+  priority?: Priority;
   requested_at?: Timestamp;
   rider?: RiderId;
   status?: RescueStatus;

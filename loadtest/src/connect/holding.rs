@@ -29,6 +29,7 @@ enum Told {
     Assigned(String),
     Released(String),
     Lost(String),
+    Incident(String),
 }
 
 impl Told {
@@ -39,6 +40,8 @@ impl Told {
             Push::Assigned { job } => Self::Assigned(job.to_string()),
             Push::Released { job, .. } => Self::Released(job.to_string()),
             Push::ClaimLost { job, .. } => Self::Lost(job.to_string()),
+            Push::Incident(view) => Self::Incident(view.id.to_string()),
+            Push::IncidentHeeded { incident } => Self::Incident(incident.to_string()),
         }
     }
 }
@@ -93,7 +96,11 @@ impl Holding {
                     let ended = Told::Ended(offer.clone());
                     before.contains(&ended) || after.contains(&ended)
                 }
-                Told::Ended(_) | Told::Assigned(_) | Told::Released(_) | Told::Lost(_) => false,
+                Told::Ended(_)
+                | Told::Assigned(_)
+                | Told::Released(_)
+                | Told::Lost(_)
+                | Told::Incident(_) => false,
             };
             let lost = before.iter().filter(|told| !after.contains(told) && !is_void(told));
             missed.extend(lost.map(|told| format!("{holder}: {told:?}, held before the cut")));
@@ -101,7 +108,7 @@ impl Holding {
         for (holder, job) in &self.placed {
             let is_it = |told: &Told| match told {
                 Told::Offered(_, of) | Told::Assigned(of) => of == job,
-                Told::Ended(_) | Told::Released(_) | Told::Lost(_) => false,
+                Told::Ended(_) | Told::Released(_) | Told::Lost(_) | Told::Incident(_) => false,
             };
             let all = [&self.before, &self.after].into_iter().filter_map(|told| told.get(holder));
             if !all.flatten().any(is_it) {

@@ -295,6 +295,7 @@ impl<M: Mind> Client<M> {
             | ServerFrame::Result { .. }
             | ServerFrame::Push { .. }
             | ServerFrame::Rider(_)
+            | ServerFrame::Incident(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
@@ -311,7 +312,11 @@ impl<M: Mind> Client<M> {
         match &push {
             Push::Offer(offer) => self.world.report_broken(self.trace.offered(offer.id)),
             Push::OfferEnded { offer, .. } => self.trace.voided(*offer),
-            Push::Assigned { .. } | Push::Released { .. } | Push::ClaimLost { .. } => {}
+            Push::Assigned { .. }
+            | Push::Released { .. }
+            | Push::ClaimLost { .. }
+            | Push::Incident(_)
+            | Push::IncidentHeeded { .. } => {}
         }
         self.mind.pushed(push, now);
     }

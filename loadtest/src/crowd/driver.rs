@@ -728,6 +728,8 @@ impl Mind for Driver {
             Push::Released { job, .. } => self.let_go(job),
             // Nobody in a crowd claims jobs.
             Push::ClaimLost { .. } => {}
+            // Dispatchers hear of them.
+            Push::Incident(_) | Push::IncidentHeeded { .. } => {}
         }
         self.wake_at = now;
     }
@@ -756,6 +758,7 @@ impl Mind for Driver {
             | ServerFrame::Push { .. }
             | ServerFrame::Refused(_)
             | ServerFrame::Rider(_)
+            | ServerFrame::Incident(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
@@ -806,7 +809,9 @@ impl Mind for Driver {
                     | Wish::RequestRescue(_)
                     | Wish::Rescue { .. }
                     | Wish::Rider { .. }
-                    | Wish::Driver { .. } => {}
+                    | Wish::Driver { .. }
+                    | Wish::Sos(_)
+                    | Wish::Incident { .. } => {}
                 }
             }
             Outcome::Refused(refused) => {

@@ -306,6 +306,7 @@ impl Mind for Rider {
             | ServerFrame::Refused(_)
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
+            | ServerFrame::Incident(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }

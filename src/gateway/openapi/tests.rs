@@ -32,6 +32,8 @@ fn every_route_is_described() {
     GET /v1/drivers/{id}
     GET /v1/drivers/{id}/why-no-offers
     GET /v1/events
+    GET /v1/incidents
+    GET /v1/incidents/{id}
     GET /v1/orders
     GET /v1/orders/{id}
     GET /v1/orders/{id}/match-trace
@@ -47,12 +49,14 @@ fn every_route_is_described() {
     POST /v1/actors/{id}/release
     POST /v1/auth/logout
     POST /v1/drivers/{id}/actions
+    POST /v1/incidents/{id}/actions
     POST /v1/orders
     POST /v1/orders/{id}/actions
     POST /v1/quotes
     POST /v1/rescues
     POST /v1/rescues/{id}/actions
     POST /v1/riders/{id}/actions
+    POST /v1/sos
     POST /v1/sse/{session}
     ");
 }

@@ -1,6 +1,6 @@
 //! What a session follows: itself, its jobs, its topics, and how each is shown.
 
-use super::{BUSY_MS, Deed, Flow, Session, regional::Regional};
+use super::{BUSY_MS, Deed, Flow, Session, URGENT_MAX, regional::Regional};
 use crate::gateway::{
     follow::{self, Change, Follow},
     translate::{self, Subject, not_found},
@@ -8,7 +8,7 @@ use crate::gateway::{
 use actors::{EntityKey, Kind};
 use futures_util::FutureExt;
 use protocol::{
-    Code, DriverId, OrderId, Principal, Refused, RescueId,
+    Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId,
     frame::{ServerFrame, Topic},
 };
 use std::time::Duration;
@@ -111,6 +111,7 @@ impl Session {
             Topic::Order(_)
             | Topic::Rescue(_)
             | Topic::Driver(_)
+            | Topic::Incident(_)
             | Topic::Board
             | Topic::Region(_) => follow.wants.topic = true,
         }
@@ -125,7 +126,9 @@ impl Session {
     /// opened is still being opened.
     pub(super) fn doing_max(&self) -> usize {
         let limits = &self.gate.session;
-        usize::from(limits.inflight_max) + limits.topics_max
+        let n_commands = usize::from(limits.inflight_max) + usize::from(URGENT_MAX);
+        // And of staff, that somebody calls for help.
+        n_commands + limits.topics_max + 1
     }
 
     pub(super) fn unsubscribe(&mut self, by: Principal, topic: &Topic) {
@@ -141,6 +144,7 @@ impl Session {
                         Topic::Order(_)
                         | Topic::Rescue(_)
                         | Topic::Driver(_)
+                        | Topic::Incident(_)
                         | Topic::Board
                         | Topic::Region(_) => follow.wants.topic = false,
                     }
@@ -268,6 +272,7 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
         Kind::Order => Some(Topic::Order(OrderId(key.id))),
         Kind::Rescue => Some(Topic::Rescue(RescueId(key.id))),
         Kind::Driver => Some(Topic::Driver(DriverId(key.id))),
+        Kind::Incident => Some(Topic::Incident(IncidentId(key.id))),
         Kind::Rider | Kind::Revocation => None,
     }
 }

@@ -1,6 +1,8 @@
 //! What a session hears: frames, and the wishes in them.
 
-use super::{BUSY_MS, Deed, End, Entering, Flow, Session, close, lanes::Said, suspended::GoingOn};
+use super::{
+    BUSY_MS, Deed, End, Entering, Flow, Session, URGENT_MAX, close, lanes::Said, suspended::GoingOn,
+};
 use crate::{
     auth::{Identity, unauthenticated},
     gateway::{
@@ -59,7 +61,10 @@ impl Session {
             Heard::Frame(frame) => frame,
         };
         self.heard_at = Instant::now();
-        if let Err(wait) = self.may_speak() {
+        let is_urgent = matches!(&frame, ClientFrame::Command { wish, .. } if wish.is_urgent());
+        if let Err(wait) = self.may_speak()
+            && !is_urgent
+        {
             count_frame("too_fast");
             self.strike()?;
             return match frame {
@@ -148,7 +153,8 @@ impl Session {
                 if let Some(offer) = self.pushes.acknowledge(n) {
                     self.see_offer(by, offer);
                 }
-                Ok(())
+                // There may be room for what had to wait.
+                self.sound()
             }
             ClientFrame::Subscribe(topic) => {
                 count_frame("subscribe");
@@ -273,10 +279,8 @@ impl Session {
         match principal {
             Principal::Rider(id) => self.follow_own(id.into()),
             Principal::Driver(id) => self.follow_own(id.into()),
-            Principal::Merchant(_)
-            | Principal::Dispatcher
-            | Principal::Admin
-            | Principal::System => {}
+            Principal::Dispatcher | Principal::Admin => self.hear_of_incidents(),
+            Principal::Merchant(_) | Principal::System => {}
         }
         Ok(())
     }
@@ -325,16 +329,26 @@ impl Session {
     }
 
     pub(super) fn command(&mut self, by: Principal, id: CommandId, wish: Wish) -> Flow {
-        if let Err(wait) = self.may_wish() {
+        let is_urgent = wish.is_urgent();
+        if let Err(wait) = self.may_wish()
+            && !is_urgent
+        {
             self.strike()?;
             return self.answer(id, Outcome::Refused(rate_limited(wait)));
         }
-        if self.n_commands >= self.gate.session.inflight_max {
+        let inflight_max = self.gate.session.inflight_max;
+        let inflight_max = if is_urgent { inflight_max + URGENT_MAX } else { inflight_max };
+        if self.n_commands >= inflight_max {
+            // So many calls for help are under way; it is not the next that brings it.
+            if is_urgent {
+                self.strike()?;
+            }
             let busy = Refused::new(Code::Busy, "too many commands under way");
             return self.answer(id, Outcome::Refused(busy.retry_after_ms(BUSY_MS)));
         }
         self.n_commands += 1;
-        let lane = translate::addressee(&wish, by);
+        // Whoever is in danger does not wait for what they asked before.
+        let lane = translate::addressee(&wish, by).filter(|_| !is_urgent);
         let said = Said { id, wish, at: Instant::now() };
         match lane {
             None => self.perform(by, said, lane),
@@ -350,7 +364,7 @@ impl Session {
     fn perform(&mut self, by: Principal, said: Said, lane: Option<EntityKey>) {
         let Said { id, wish, at } = said;
         let gate = Arc::clone(&self.gate);
-        let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_));
+        let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_) | Wish::Sos(_));
         let perform = async move {
             match gate.perform(wish, by, id, at.elapsed()).await {
                 Ok((to, version)) => Deed::Answered {
@@ -414,6 +428,7 @@ impl Session {
                 Ok(())
             }
             Deed::Fed(feed) => self.fed(feed),
+            Deed::Alarmed(hearing) => self.alarmed(hearing),
             Deed::Seen => Ok(()),
         }
     }

@@ -6,11 +6,12 @@ use super::{
     replay::{Room, is_lasting},
 };
 use crate::gateway::{
+    follow::Follow,
     live::Feed,
     socket::Full,
     translate::{News, Release},
 };
-use actors::EntityKey;
+use actors::{EntityKey, Kind};
 use futures_util::FutureExt;
 use protocol::{
     Code, CommandId, JobId, OfferId, OfferStatus, Principal, Refused,
@@ -62,7 +63,7 @@ impl Session {
     }
 
     /// Keeps all of them to be said again before it says the first: there may be no room for the others.
-    fn push_all(&mut self, pushes: Vec<Push>) -> Flow {
+    pub(super) fn push_all(&mut self, pushes: Vec<Push>) -> Flow {
         let again_at = Instant::now() + self.gate.session.push_again;
         let frames: Option<Vec<_>> =
             pushes.into_iter().map(|push| self.pushes.add(push, again_at)).collect();
@@ -74,6 +75,14 @@ impl Session {
     /// Follows one's own jobs and pushes what a driver must know.
     pub(super) fn became(&mut self, key: EntityKey, news: &News) -> Flow {
         let Some(by) = self.identity.map(|identity| identity.principal) else { return Ok(()) };
+        let has_had_its_say =
+            |follow: &Follow| follow.watch.as_ref().is_some_and(|watch| watch.has_had_its_say(by));
+        if key.kind == Kind::Incident
+            && self.follows.iter().any(|follow| follow.key == key && has_had_its_say(follow))
+        {
+            // Nothing but an end and what staff write down comes of it now.
+            self.unfollow_own(key);
+        }
         let is_self = match by {
             Principal::Rider(id) => key == id.into(),
             Principal::Driver(id) => key == id.into(),
@@ -191,7 +200,7 @@ impl Session {
             }
             return Ok(());
         };
-        self.diffs = Some(diffs);
+        self.diffs = Some(Box::new(diffs));
         let regions: Vec<_> = self.regions.iter_mut().flat_map(|it| it.full(&full)).collect();
         if self.wants_board {
             for board in full {

@@ -1,7 +1,7 @@
 //! What must arrive: said again until the client has it, or until it no longer matters.
 
 use protocol::{
-    OfferId, Timestamp,
+    IncidentId, OfferId, Timestamp,
     frame::{Push, ServerFrame},
 };
 use std::time::Duration;
@@ -55,7 +55,9 @@ impl Pushes {
             Push::OfferEnded { .. }
             | Push::Assigned { .. }
             | Push::Released { .. }
-            | Push::ClaimLost { .. } => None,
+            | Push::ClaimLost { .. }
+            | Push::Incident(_)
+            | Push::IncidentHeeded { .. } => None,
         }
     }
 
@@ -63,6 +65,16 @@ impl Pushes {
     pub(super) fn void(&mut self, ended: OfferId) {
         self.waiting
             .retain(|waiting| !matches!(&waiting.push, Push::Offer(offer) if offer.id == ended));
+    }
+
+    /// Somebody has taken an incident on, or it calls louder: nobody needs to hear that it called as it did.
+    pub(super) fn void_call(&mut self, heeded: IncidentId) {
+        self.waiting.retain(|it| !matches!(&it.push, Push::Incident(view) if view.id == heeded));
+    }
+
+    /// How many more may wait.
+    pub(super) fn room(&self) -> usize {
+        WAITING_MAX.saturating_sub(self.waiting.len())
     }
 
     /// When the next one is to be said again.

@@ -65,6 +65,7 @@ pub(super) fn is_lasting(frame: &ServerFrame) -> bool {
         | ServerFrame::Rescue(_)
         | ServerFrame::Driver(_)
         | ServerFrame::Rider(_)
+        | ServerFrame::Incident(_)
         | ServerFrame::Changed(_)
         | ServerFrame::Presence { .. }
         | ServerFrame::Actor(_)

@@ -5,6 +5,7 @@
 
 use super::{
     Flow, Session,
+    alarms::{Alarm, Alarms},
     following::LAST_WORD,
     pushes::Pushes,
     regional::Regional,
@@ -51,6 +52,9 @@ pub(crate) struct Suspended {
     /// Regions, in display form.
     #[serde(default)]
     regions: Vec<String>,
+    /// Incidents it was told of, and how often each had been escalated.
+    #[serde(default)]
+    alarms: Vec<Alarm>,
 }
 
 /// Something it followed.
@@ -89,6 +93,7 @@ impl Session {
             follows: std::mem::take(&mut self.follows).iter().map(Followed::of).collect(),
             wants_board: self.wants_board,
             regions: self.regions.iter().map(|it| it.region().to_string()).collect(),
+            alarms: self.alarms.take().map_or_else(Vec::new, |it| it.told()),
         }
     }
 
@@ -108,6 +113,7 @@ impl Session {
         }
         self.pushes = Pushes::unpack(was.last_push, was.pushes, again_at);
         (self.offers, self.accepting, self.jobs) = (was.offers, was.accepting, was.jobs);
+        self.alarms = Alarms::again(was.alarms);
         for followed in was.follows {
             let key = followed.key;
             self.follows.push(followed.again());
@@ -141,8 +147,11 @@ impl GoingOn {
 /// Is it pushed by itself to whoever comes for the first time?
 fn is_told_anew(push: &Push) -> bool {
     match push {
-        Push::Offer(_) | Push::Assigned { .. } => true,
-        Push::OfferEnded { .. } | Push::Released { .. } | Push::ClaimLost { .. } => false,
+        Push::Offer(_) | Push::Assigned { .. } | Push::Incident(_) => true,
+        Push::OfferEnded { .. }
+        | Push::Released { .. }
+        | Push::ClaimLost { .. }
+        | Push::IncidentHeeded { .. } => false,
     }
 }
 
@@ -183,6 +192,7 @@ impl Suspended {
             + of_each(self.follows.len(), size_of::<Followed>())
             + self.follows.iter().map(|it| size_of_val(it.others.as_slice())).sum::<usize>()
             + self.regions.iter().map(String::len).sum::<usize>()
+            + of_each(self.alarms.len(), size_of::<Alarm>())
     }
 }
 
@@ -206,6 +216,7 @@ impl Suspended {
             follows: Vec::new(),
             wants_board: false,
             regions: Vec::new(),
+            alarms: Vec::new(),
         }
     }
 

@@ -153,8 +153,8 @@ struct Observer(PgPool);
 
 impl Observer {
     async fn has(&self, n: u64) -> bool {
-        let stored = super::read::load(&self.0, entity(n)).await.unwrap();
-        stored.version() > Version(0)
+        let stored = super::read::load(&self.0, &[entity(n)]).await.unwrap();
+        stored[0].version() > Version(0)
     }
 
     /// Returns once `task`, which runs in the session of `pid`, has ended or waits for a lock.

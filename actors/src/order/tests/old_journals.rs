@@ -70,6 +70,22 @@ fn the_second_versions_journals_replay() {
     );
 }
 
+/// What the third version added: the incident that an order raises.
+const V3: &str = include_str!("../../../tests/journals/order-v3.jsonl");
+
+#[test]
+fn the_third_versions_journals_replay() {
+    let events: Vec<Event> = V3.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut order = Order::default();
+    let mut told = 0;
+    for event in &events {
+        let effects = order.effects(OrderId::nth(1), event);
+        told += effects.iter().filter(|it| matches!(it.tell, Tell::Incident { .. })).count();
+        order.evolve(event);
+    }
+    assert_eq!((order.status(), told), (Some(OrderStatus::CancelledSafety), 1));
+}
+
 /// Prints the second version's fixture, as below.
 #[test]
 #[ignore = "for writing a new fixture, when events have been added"]

@@ -257,13 +257,48 @@ fn cancelling_for_safety_is_possible_wherever_the_order_lives() {
                 let mut play = play.clone();
                 play.yes(by, Command::CancelSafety { reason: String::new() });
                 assert_eq!(play.status(), OrderStatus::CancelledSafety);
+                raises_one_incident(&play, by);
             }
             if let Some(id) = play.order.driver() {
                 let by = Principal::Driver(id);
                 play.yes(by, Command::CancelSafety { reason: String::new() });
+                raises_one_incident(&play, by);
             }
         }
     }
+}
+
+/// MODEL row 25: an incident, once, and no fee.
+fn raises_one_incident(play: &Play, by: Principal) {
+    let mut opened = play.effects.iter().filter_map(|effect| {
+        let Tell::Incident { command: incident::Command::Open(opening), .. } = &effect.tell else {
+            return None;
+        };
+        Some(opening)
+    });
+    let opening = opened.next().expect("an incident is raised");
+    let people = opening.parties.as_ref().expect("an order knows its people");
+    assert!(people.contains(&RIDER), "{people:?}");
+    let has_driver = people.iter().any(|it| matches!(it, Principal::Driver(_)));
+    assert_eq!(has_driver, play.order.driver().is_some());
+    assert_eq!((opening.kind, opening.raised_by), (IncidentKind::CancelledSafety, by));
+    assert_eq!(opened.next(), None, "and no other");
+    let has_fee = |event: &Event| matches!(event, Event::Cancelled { fee, .. } if *fee != 0);
+    assert!(!play.journal.iter().any(has_fee));
+}
+
+#[test]
+fn what_not_every_node_can_read_keeps_nobody_from_being_safe() {
+    let play = Play::at(ride(), OrderStatus::InProgress);
+    let old = Context { id: play.id, by: RIDER, now: play.now, writes: Format(2) };
+    let command = Command::CancelSafety { reason: String::new() };
+    let events = play.order.decide(&command, &old).unwrap();
+    assert_eq!(events.iter().map(Event::name).collect::<Vec<_>>(), ["cancelled_safety"]);
+    let formats = |events: &[Event]| events.iter().map(Order::event_format).max();
+    assert_eq!(formats(&events), Some(Format::FIRST));
+    let now = Context { writes: Format::WRITES, ..old };
+    let events = play.order.decide(&command, &now).unwrap();
+    assert_eq!(formats(&events), Some(incident::KNOWN));
 }
 
 fn listed(kind: OrderKind) -> String {

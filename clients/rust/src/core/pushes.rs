@@ -3,7 +3,7 @@
 //! Within a session a push is known by its number. A session that does not go on where it was counts
 //! anew and says again what was not acknowledged; what was delivered before is then known by what it says.
 
-use protocol::{JobId, OfferId, frame::Push};
+use protocol::{IncidentId, JobId, OfferId, frame::Push};
 use std::collections::VecDeque;
 
 /// Most that are remembered, and most that wait to be taken. More are left to be said again.
@@ -46,6 +46,7 @@ enum Subject {
     Offer(OfferId),
     OfferEnded(OfferId),
     Job(JobId),
+    Incident(IncidentId),
 }
 
 fn subject(push: &Push) -> Subject {
@@ -55,7 +56,14 @@ fn subject(push: &Push) -> Subject {
         Push::Assigned { job } | Push::Released { job, .. } | Push::ClaimLost { job, .. } => {
             Subject::Job(*job)
         }
+        Push::Incident(view) => Subject::Incident(view.id),
+        Push::IncidentHeeded { incident } => Subject::Incident(*incident),
     }
+}
+
+/// How loud an incident calls, if it does.
+fn call(push: &Push) -> Option<u8> {
+    if let Push::Incident(view) = push { Some(view.escalations) } else { None }
 }
 
 impl Pushes {
@@ -97,6 +105,7 @@ impl Pushes {
         let is_same = match about {
             Subject::Offer(_) | Subject::OfferEnded(_) => true,
             Subject::Job(_) => it.push == *push,
+            Subject::Incident(_) => call(&it.push) == call(push),
         };
         (it.n.is_none() && is_same).then_some(last)
     }

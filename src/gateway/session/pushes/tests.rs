@@ -1,7 +1,8 @@
 use super::*;
 use protocol::{
-    Currency, JobId, Money, OrderId, Place, Point,
-    view::{Offer, WorkKind},
+    Currency, IncidentStatus, JobId, Money, OrderId, Place, Point, Principal,
+    view::{IncidentView, Offer, WorkKind},
+    work::IncidentKind,
 };
 
 const AGAIN: Duration = Duration::from_secs(3);
@@ -64,4 +65,38 @@ fn what_waits_is_bounded() {
     let (mut pushes, now) = (Pushes::default(), Instant::now());
     assert!((0..WAITING_MAX).all(|_| pushes.add(assigned(), now).is_some()));
     assert!(pushes.add(assigned(), now).is_none());
+}
+
+fn call(n: u64) -> Push {
+    Push::Incident(Box::new(IncidentView {
+        id: IncidentId::nth(n),
+        version: 1,
+        kind: IncidentKind::Sos,
+        mock: false,
+        status: IncidentStatus::Open,
+        raised_by: Principal::Dispatcher,
+        job: None,
+        position: None,
+        opened_at: Timestamp(0),
+        changed_at: Timestamp(0),
+        calling: true,
+        escalations: 0,
+        acked_at: None,
+        responders: Vec::new(),
+        others: Vec::new(),
+        checklist: Vec::new(),
+        note: None,
+    }))
+}
+
+#[test]
+fn a_call_is_said_again_until_it_is_void_and_others_are_not_touched() {
+    let (mut pushes, now) = (Pushes::default(), Instant::now());
+    let [first, second] = [1, 2].map(|n| pushes.add(call(n), now).unwrap());
+    assert_eq!(pushes.room(), WAITING_MAX - 2);
+    assert_eq!(pushes.again(now, AGAIN, Timestamp(u64::MAX)), [first, second.clone()]);
+    pushes.void_call(IncidentId::nth(1));
+    assert_eq!(pushes.again(now + AGAIN, AGAIN, Timestamp(0)), [second]);
+    assert_eq!(pushes.acknowledge(2), None);
+    assert_eq!((pushes.due(), pushes.room()), (None, WAITING_MAX));
 }

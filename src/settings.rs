@@ -376,9 +376,6 @@ impl Settings {
         if session.heartbeat < Duration::from_millis(100) {
             return senseless("gateway.session.heartbeat", "at least 100ms");
         }
-        if session.heartbeat_at_rest < session.heartbeat {
-            return senseless("gateway.session.heartbeat_at_rest", "no less than `heartbeat`");
-        }
         if self.gateway.connections_max == 0 || self.gateway.head_within.is_zero() {
             return senseless("gateway", "without connections, or time for them, nobody comes in");
         }

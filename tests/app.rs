@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 fn quick_node(more: &[(&str, &str)]) -> Node {
     let settings = [
         ("GATEWAY__SESSION__HEARTBEAT", "400ms"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "400ms"),
         ("GATEWAY__SESSION__PUSH_AGAIN", "150ms"),
         ("GATEWAY__SESSION__COMMANDS_PER_S", "1000"),
         ("GATEWAY__SESSION__COMMANDS_BURST", "1000"),

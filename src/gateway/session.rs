@@ -177,7 +177,8 @@ struct Session {
     expires: Option<Instant>,
     /// The node leaves, and then it is this session's turn.
     leaves_at: Option<Instant>,
-    frames: Rate,
+    /// Of its own, if it is staff's or nobody's yet, and has said something.
+    frames: Option<Box<Rate>>,
     /// Of its own, if it is staff's and has wished for something.
     commands: Option<Box<Rate>>,
     /// None, for most sessions: nothing was refused yet.
@@ -258,7 +259,7 @@ impl Session {
             pace: Pace::new(now),
             expires: Some(now + limits.identify_within),
             leaves_at: None,
-            frames: Rate::new(limits.frames_per_s, limits.frames_burst),
+            frames: None,
             commands: None,
             strikes: None,
             doing: Doing::default(),

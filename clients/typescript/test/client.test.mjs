@@ -6,17 +6,23 @@ import WebSocket from "ws";
 import { Client, RefusedError, mintCommandId } from "../dist/index.js";
 import { DRIVER, RIDE, RIDER, orders, startNode, startProxy, until } from "./stage.mjs";
 
+/** Silence is noticed within a second, whoever's it is. */
+const QUICK = {
+  OUTRIDER_GATEWAY__SESSION__HEARTBEAT: "400ms",
+  OUTRIDER_GATEWAY__SESSION__HEARTBEAT_AT_REST: "400ms",
+};
+
 let node;
 let token;
 before(async () => {
-  node = await startNode({ OUTRIDER_GATEWAY__SESSION__HEARTBEAT: "400ms" });
+  node = await startNode(QUICK);
   token = await node.token("rider", RIDER);
 });
 after(() => node?.close());
 
 /** On a node that knows nothing of the jobs of other tests. */
 async function alone(body) {
-  const other = await startNode({ OUTRIDER_GATEWAY__SESSION__HEARTBEAT: "400ms" });
+  const other = await startNode(QUICK);
   try {
     await body(other);
   } finally {

@@ -170,11 +170,14 @@ impl Session {
 
     /// One more frame; or how long to wait. A client has one budget for all its sockets; staff have
     /// one for each, for a dispatcher's token does not say which dispatcher.
-    pub(super) fn may_speak(&self) -> Result<(), Duration> {
-        match self.one_person() {
-            Some(by) => self.gate.limits.frames.check(&by),
-            None => self.frames.check(),
+    pub(super) fn may_speak(&mut self) -> Result<(), Duration> {
+        if let Some(by) = self.one_person() {
+            self.frames = None;
+            return self.gate.limits.frames.check(&by);
         }
+        let limits = &self.gate.session;
+        let own = || Box::new(Rate::new(limits.frames_per_s, limits.frames_burst));
+        self.frames.get_or_insert_with(own).check()
     }
 
     /// The same for a command.

@@ -27,7 +27,10 @@ impl Session {
     /// times as long.
     pub(super) fn heartbeat_every(&self) -> Duration {
         let limits = &self.gate.session;
-        if self.pace.is_at_rest { limits.heartbeat_at_rest } else { limits.heartbeat }
+        match self.pace.is_at_rest {
+            true => limits.heartbeat_at_rest.max(limits.heartbeat),
+            false => limits.heartbeat,
+        }
     }
 
     /// When its client has been silent for too long. It had no reason to say more before it was told of another pace.

@@ -1,7 +1,7 @@
 //! Reads entities for whoever wakes. All who ask while one statement runs share the next.
 //!
 //! When a crowd comes at once, each with a statement of its own, most of them wait for a connection until they give
-//! up, and ask again: thousands then took longer than for ever.
+//! up, and ask again, and hardly any come through.
 
 use super::read;
 use crate::{

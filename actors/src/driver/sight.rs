@@ -24,6 +24,9 @@ pub struct Soft {
     heard_at: Timestamp,
     position: Option<Position>,
     received_at: Timestamp,
+    /// Written under another name, for an earlier build writes something else as `shown`. To each of them the other has
+    /// shown nothing yet, and shows its next position.
+    #[serde(rename = "listed", default)]
     shown: Option<Shown>,
     /// At the pickup of which job it was last.
     pickup_of: Option<JobId>,

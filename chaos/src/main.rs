@@ -192,7 +192,7 @@ async fn run(args: RunArgs) -> Outcome<bool> {
         false => args.scenarios.iter().any(|number| it.number == *number),
     };
     let size = Size { think: args.think, ..Size::USUAL };
-    let (mut n_passed, mut n_failed, mut n_impossible) = (0, 0, 0);
+    let (mut n_passed, mut failed, mut n_impossible) = (0, Vec::new(), 0);
     // Who names a scenario wants to see it fail.
     let no_network = match args.scenarios.is_empty() {
         true => Network::make(1).await.map(drop).err(),
@@ -218,13 +218,18 @@ async fn run(args: RunArgs) -> Outcome<bool> {
                 say("      late, but nothing is lost: once more, for machines stutter")?;
                 continue;
             } else {
-                n_failed += 1;
+                failed.push(report);
             }
             break;
         }
     }
+    // Again and last, for whoever sees only the end of it.
+    for report in &failed {
+        say(report.to_string().trim_end())?;
+    }
+    let n_failed = failed.len();
     say(&format!("{n_passed} passed, {n_failed} failed, {n_impossible} not possible here"))?;
-    Ok(n_failed == 0)
+    Ok(failed.is_empty())
 }
 
 fn say(text: &str) -> Outcome {

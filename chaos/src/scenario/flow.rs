@@ -216,17 +216,29 @@ fn doubted(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
         stage.broken_at = Instant::now();
         let n_dead = stage.fleet.database.n_dead().await?;
         let mut n_broken = 0;
-        // Sessions that write at this moment: some have committed, and cannot say so.
-        let breaking = "SELECT count(pg_terminate_backend(pid)) FROM (
-            SELECT pid FROM pg_stat_activity
-            WHERE application_name LIKE 'outrider node-%' AND backend_xid IS NOT NULL
-                AND query NOT LIKE '%members%' LIMIT 1) one";
+        // Sessions that write at this moment: some have committed, and cannot say so. Looked for where they are: a
+        // commit is over sooner than a question from here is asked.
+        let watching = "CREATE FUNCTION chaos_break() RETURNS bigint LANGUAGE plpgsql AS $$
+            DECLARE
+                n_broken bigint := 0;
+                until CONSTANT timestamptz := clock_timestamp() + interval '1 s';
+            BEGIN
+                WHILE n_broken = 0 AND clock_timestamp() < until LOOP
+                    PERFORM pg_sleep(0.001), pg_stat_clear_snapshot();
+                    SELECT count(pg_terminate_backend(pid)) INTO n_broken FROM (
+                        SELECT pid FROM pg_stat_activity
+                        WHERE application_name LIKE 'outrider node-%' AND backend_xid IS NOT NULL
+                            AND query NOT LIKE '%members%' LIMIT 1) one;
+                END LOOP;
+                RETURN n_broken;
+            END $$";
+        stage.fleet.database.execute(watching).await?;
         while stage.broken_at.elapsed() < Duration::from_secs(10) {
-            let n = stage.fleet.database.number(breaking).await?;
-            n_broken += n;
-            let pause = if n == 0 { 1 } else { stage.dice.random_range(20..150) };
+            n_broken += stage.fleet.database.number("SELECT chaos_break()").await?;
+            let pause = stage.dice.random_range(20..150);
             sleep(Duration::from_millis(pause)).await;
         }
+        stage.fleet.database.execute("DROP FUNCTION chaos_break()").await?;
         stage.note(format!("{n_broken} connections broke while they wrote"));
         stage.expect(n_broken > 10, format!("only {n_broken} connections broke"));
         stage.recover(WELL).await?;

@@ -43,8 +43,8 @@ const WORDS_MAX: usize = 8;
 const READ_BYTES: usize = 64 * 1_024;
 /// How often it is said how it goes.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// A phone says something after this part of a heartbeat, for the node says something after a whole one.
-const BEAT_PART: f64 = 0.95;
+/// A phone says something after this part of a heartbeat, as both clients do.
+const BEAT_PART: f64 = 0.5;
 /// What a connection that has been begun and is not there yet answers.
 const IN_PROGRESS: i32 = 115;
 /// Where everybody is.
@@ -504,7 +504,7 @@ impl Worker {
 
     fn welcomed(&mut self, index: u32, frame: &[u8]) {
         let now = self.now();
-        let part = self.rng.random_range(0.3..BEAT_PART);
+        let part = self.rng.random_range(0.1..BEAT_PART);
         let phone = &mut self.phones[index as usize];
         let beat = phone.heartbeats(part);
         let Ok(ServerFrame::Welcome { resumed, .. }) = CODEC.decode_unbounded(frame) else {

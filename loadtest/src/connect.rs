@@ -260,7 +260,9 @@ impl fmt::Display for Report {
             counts.beats, counts.beats_heard, beat_ms.p50, beat_ms.p99
         )?;
         let owners = self.owners.iter().map(|it| ("owners", it));
-        for (name, it) in [("nodes", nodes)].into_iter().chain(owners).chain([("generators", generators)]) {
+        for (name, it) in
+            [("nodes", nodes)].into_iter().chain(owners).chain([("generators", generators)])
+        {
             writeln!(
                 f,
                 "{name} ({}): {} bytes and {:.0} us per session, {:.2} % of a core without any, idle {:.2} % per 100,000 ({:.1} us per heartbeat)",

@@ -345,8 +345,11 @@ impl Worker {
                         return self.come_back(index, None);
                     }
                     phone.stage = Stage::Shaking;
-                    let hello = wire::handshake(self.order.target(index));
-                    self.write(index, &hello);
+                    let heard = u64::from(phone.heard);
+                    let resume = phone.at.map(|session| Resume { session, heard });
+                    let Some(token) = self.token(index) else { return self.lost(index) };
+                    let ask = wire::handshake(self.order.target(index), &token, resume);
+                    self.write(index, &ask);
                 }
                 _ => self.flush(index),
             }
@@ -480,14 +483,10 @@ impl Worker {
     fn greeted(&mut self, index: u32, frame: &[u8]) {
         let hello = CODEC.decode_unbounded(frame);
         let Ok(ServerFrame::Hello { session, heartbeat_ms, .. }) = hello else { return };
-        self.phones[index as usize].paced(heartbeat_ms);
-        let Some(token) = self.token(index) else { return self.lost(index) };
         let phone = &mut self.phones[index as usize];
+        phone.paced(heartbeat_ms);
         phone.here = Some(session);
         phone.stage = Stage::Entering;
-        let heard = u64::from(phone.heard);
-        let resume = phone.at.map(|session| Resume { session, heard });
-        self.say(index, &ClientFrame::Identify { token, resume });
     }
 
     fn token(&mut self, index: u32) -> Option<String> {

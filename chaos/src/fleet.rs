@@ -71,6 +71,8 @@ pub(crate) struct Needs {
     pub(crate) n_gateways: usize,
     /// Does every node have a network of its own, that can be cut? That takes root.
     pub(crate) has_network: bool,
+    /// How many threads each node works with, if not one for each core.
+    pub(crate) n_threads: Option<usize>,
     /// More settings of the nodes.
     pub(crate) settings: &'static [(&'static str, &'static str)],
     /// More settings of Postgres.
@@ -86,6 +88,7 @@ impl Needs {
         n_spare: 0,
         n_gateways: 0,
         has_network: false,
+        n_threads: None,
         settings: &[],
         postgres: &[],
         disk_mib: None,
@@ -209,6 +212,9 @@ impl Fleet {
             set("GATEWAY__LISTEN", address.to_string());
             if (needs.n_nodes..needs.n_nodes + needs.n_gateways).contains(&n) {
                 set("CLUSTER__WEIGHT", "0".to_owned());
+            }
+            if let Some(n) = needs.n_threads {
+                environment.push(("TOKIO_WORKER_THREADS".to_owned(), n.to_string()));
             }
             nodes.push(Node {
                 log: directory.path().join(format!("{name}.log")),

@@ -5,7 +5,7 @@
 
 use crate::{
     Outcome,
-    fleet::{Fleet, Needs, Programs},
+    fleet::{Fleet, Needs, Programs, node::Node},
     say,
 };
 use clap::Args;
@@ -22,6 +22,8 @@ use std::{
 const PER_GATEWAY: u64 = 19_000;
 /// Connections to the database: five of each gateway, some twenty of each owner.
 const POSTGRES: [&str; 1] = ["max_connections=800"];
+/// With more gateways than this, cores are shared by many.
+const MACHINES: usize = 3;
 /// A crowd from few addresses is no attack here, and all of it may be cut off. Sixty processes share few cores, so
 /// nobody is declared dead for having been late.
 const SETTINGS: [(&str, &str); 5] = [
@@ -90,14 +92,17 @@ pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
         n_nodes: hold.owners.max(1),
         n_gateways,
         settings: &SETTINGS,
+        // Each of many has a thread and not a machine.
+        n_threads: (n_gateways > MACHINES).then_some(1),
         postgres: &POSTGRES,
         ..Needs::USUAL
     };
     let mut fleet = Fleet::start(programs, needs).await?;
     // Without gateways, owners talk to clients themselves.
     let n_owners = if n_gateways > 0 { needs.n_nodes } else { 0 };
-    let at = fleet.nodes[n_owners..].iter().map(|node| node.address).collect();
-    let pids = fleet.nodes.iter().filter_map(|node| node.pid()).collect();
+    let (owners, gateways) = fleet.nodes.split_at(n_owners);
+    let at = gateways.iter().map(|node| node.address).collect();
+    let pids = |nodes: &[Node]| nodes.iter().filter_map(Node::pid).collect();
     let storm = Storm {
         holders: hold.holders,
         askers: hold.askers,
@@ -115,7 +120,8 @@ pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
         hold: hold.hold,
         lasting: hold.lasting,
         storm: hold.storm.then_some(storm),
-        pids,
+        pids: pids(gateways),
+        owners: pids(owners),
     };
     let program = std::env::current_exe()?;
     let generator = || {

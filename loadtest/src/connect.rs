@@ -80,8 +80,10 @@ pub struct Plan {
     pub lasting: Duration,
     /// Cut all off, once they have been held.
     pub storm: Option<Storm>,
-    /// Processes whose memory and time are weighed: the nodes.
+    /// Processes whose memory and time are weighed: the nodes to which sessions go.
     pub pids: Vec<u32>,
+    /// The same of nodes to which none go: those whose actors are spoken to by way of others.
+    pub owners: Vec<u32>,
 }
 
 /// How everybody is cut off.
@@ -170,6 +172,8 @@ pub struct Report {
     pub generators: Cost,
     /// What nodes cost; nothing, if none was named.
     pub nodes: Cost,
+    /// What nodes cost whose actors those sessions are of, if that was asked.
+    pub owners: Option<Cost>,
     /// By how much less memory was free once all were held, in bytes for each session: everything, the kernel's
     /// ends of the sockets included. Others on the machine count, too.
     pub machine_bytes_per_session: u64,
@@ -192,7 +196,9 @@ pub struct Cost {
     pub bytes_per_session: u64,
     /// Processor time for each session until it was let in, in microseconds.
     pub cpu_us_per_connect: f64,
-    /// Share of one core for 100,000 sessions while they were held, in percent.
+    /// Share of one core that they took before the first session, in percent.
+    pub base_percent: f64,
+    /// The same for 100,000 sessions while they were held, what they took before among it.
     pub idle_percent_per_100k: f64,
     /// Processor time for each heartbeat heard while they were held, in microseconds.
     pub cpu_us_per_beat: f64,
@@ -253,13 +259,17 @@ impl fmt::Display for Report {
             "{} heartbeats said, {} heard; p50 {:.1} ms, p99 {:.1} ms",
             counts.beats, counts.beats_heard, beat_ms.p50, beat_ms.p99
         )?;
-        for (name, it) in [("nodes", nodes), ("generators", generators)] {
+        let owners = self.owners.iter().map(|it| ("owners", it));
+        for (name, it) in
+            [("nodes", nodes)].into_iter().chain(owners).chain([("generators", generators)])
+        {
             writeln!(
                 f,
-                "{name} ({}): {} bytes and {:.0} us per session, idle {:.2} % of a core per 100,000 ({:.1} us per heartbeat)",
+                "{name} ({}): {} bytes and {:.0} us per session, {:.2} % of a core without any, idle {:.2} % per 100,000 ({:.1} us per heartbeat)",
                 it.n,
                 it.bytes_per_session,
                 it.cpu_us_per_connect,
+                it.base_percent,
                 it.idle_percent_per_100k,
                 it.cpu_us_per_beat
             )?;
@@ -327,10 +337,11 @@ pub async fn run(
         return Err(ConnectError::TooSmall(fatal.to_string()));
     }
     let too_small: Vec<_> = too_small.iter().map(ToString::to_string).collect();
+    let base = Base::of(&plan).await;
     let mut crowd = Crowd::start(&plan, &generator, show).await?;
     let lasting = plan.lasting;
     let done = tokio::select! {
-        done = timeout(lasting, crowd.act(&plan, too_small)) => done,
+        done = timeout(lasting, crowd.act(&plan, &base, too_small)) => done,
         () = stop.cancelled() => return Err(ConnectError::Interrupted),
     };
     let report = done.map_err(|_| {
@@ -369,6 +380,7 @@ struct Mark {
     at: Instant,
     counts: Counts,
     nodes: Weight,
+    owners: Weight,
     generators: Weight,
 }
 
@@ -407,7 +419,12 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         Ok(Self { workers, lines, wanted, times, held, n_awaited: 0, began, show, shown: began })
     }
 
-    async fn act(&mut self, plan: &Plan, too_small: Vec<String>) -> Result<Report, ConnectError> {
+    async fn act(
+        &mut self,
+        plan: &Plan,
+        base: &Base,
+        too_small: Vec<String>,
+    ) -> Result<Report, ConnectError> {
         let available = weigh::available();
         let start = self.mark(plan);
         self.listen("opening", |counts, wanted| counts.alive >= wanted, plan.lasting).await?;
@@ -424,6 +441,7 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         let beat_ms = self.times.beat.spread();
         let ramp_s = open.at.duration_since(start.at).as_secs_f64();
         let n = self.wanted.max(1);
+        let marks = [&start, &open, &settled, &held];
         let mut report = Report {
             wanted: self.wanted,
             held: held.counts.alive,
@@ -433,10 +451,10 @@ impl<F: FnMut(&Progress)> Crowd<F> {
             welcome_ms,
             beat_ms,
             hold_s: held.at.duration_since(settled.at).as_secs_f64(),
-            generators: cost(self.workers.len(), n, [&start, &open, &settled, &held], |mark| {
-                mark.generators
-            }),
-            nodes: cost(plan.pids.len(), n, [&start, &open, &settled, &held], |mark| mark.nodes),
+            generators: cost(self.workers.len(), n, 0.0, marks, |mark| mark.generators),
+            nodes: cost(plan.pids.len(), n, base.nodes, marks, |mark| mark.nodes),
+            owners: (!plan.owners.is_empty())
+                .then(|| cost(plan.owners.len(), n, base.owners, marks, |mark| mark.owners)),
             machine_bytes_per_session: machine / n,
             too_small,
             storm: None,
@@ -486,7 +504,10 @@ impl<F: FnMut(&Progress)> Crowd<F> {
                 after.counts.busy - before.counts.busy,
             ],
             pushes: std::mem::take(&mut self.held),
-            node_cpu_us_per_session: (after.nodes - before.nodes).cpu_s * 1e6 / n,
+            node_cpu_us_per_session: ((after.nodes - before.nodes).cpu_s
+                + (after.owners - before.owners).cpu_s)
+                * 1e6
+                / n,
         })
     }
 
@@ -567,6 +588,7 @@ impl<F: FnMut(&Progress)> Crowd<F> {
             at: Instant::now(),
             counts: self.counts(),
             nodes: Weight::of(&plan.pids),
+            owners: Weight::of(&plan.owners),
             generators: Weight::of(&pids),
         }
     }
@@ -627,7 +649,30 @@ fn orders(plan: &Plan) -> Vec<Order> {
     orders
 }
 
-fn cost(n: usize, sessions: u64, marks: [&Mark; 4], of: impl Fn(&Mark) -> Weight) -> Cost {
+/// What processes take while there is nobody, as shares of one core in percent.
+struct Base {
+    nodes: f64,
+    owners: f64,
+}
+
+impl Base {
+    async fn of(plan: &Plan) -> Self {
+        let weigh = || (Weight::of(&plan.pids), Weight::of(&plan.owners));
+        let (began, (nodes, owners)) = (Instant::now(), weigh());
+        tokio::time::sleep(SETTLE).await;
+        let (s, now) = (began.elapsed().as_secs_f64(), weigh());
+        let percent = |cpu_s: f64| cpu_s / s * 100.0;
+        Self { nodes: percent((now.0 - nodes).cpu_s), owners: percent((now.1 - owners).cpu_s) }
+    }
+}
+
+fn cost(
+    n: usize,
+    sessions: u64,
+    base_percent: f64,
+    marks: [&Mark; 4],
+    of: impl Fn(&Mark) -> Weight,
+) -> Cost {
     let [start, open, settled, held] = marks;
     let per_session = |it: f64| it / sessions as f64;
     let hold_s = held.at.duration_since(settled.at).as_secs_f64().max(1e-3);
@@ -639,6 +684,7 @@ fn cost(n: usize, sessions: u64, marks: [&Mark; 4], of: impl Fn(&Mark) -> Weight
         bytes_held: of(held).bytes,
         bytes_per_session: (of(held) - of(start)).bytes / sessions,
         cpu_us_per_connect: per_session((of(open) - of(start)).cpu_s * 1e6),
+        base_percent,
         idle_percent_per_100k: per_session(idle_s / hold_s * 100.0 * 1e5),
         cpu_us_per_beat: idle_s * 1e6 / n_beats,
     }
@@ -661,6 +707,7 @@ mod tests {
             lasting: Duration::from_secs(1),
             storm,
             pids: Vec::new(),
+            owners: Vec::new(),
         }
     }
 

@@ -392,6 +392,7 @@ async fn hold(args: ConnectArgs) -> Result<u8, CliError> {
         lasting: args.lasting,
         storm: args.storm.then_some(storm),
         pids: args.pids,
+        owners: Vec::new(),
     };
     let program = std::env::current_exe()?;
     let generator = || {

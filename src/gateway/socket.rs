@@ -136,6 +136,11 @@ impl Socket {
         }
     }
 
+    /// Is it no stand-in?
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(self.way, Way::Web(_))
+    }
+
     /// What it speaks.
     pub(crate) fn codec(&self) -> Codec {
         self.codec

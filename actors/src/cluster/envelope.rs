@@ -96,6 +96,9 @@ pub enum Request {
         /** It has no use for sightings. */
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         changes_only: bool,
+        /** It bears some silence between two words that it is followed still. Builds that do not say so bear a few seconds. */
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_patient: bool,
     },
     /// Things seen; of each entity the latest.
     See(Vec<SightBytes>),
@@ -187,7 +190,8 @@ pub enum Notice {
         by_watcher: bool,
     },
     /// These are followed still, by the watcher's numbers, and so much was said of each: what
-    /// does not come then ends the watching. Said every few seconds, for silence ends it, too.
+    /// does not come then ends the watching. Said for a while after something was told, and now and then of all,
+    /// for silence ends it, too.
     Followed(Vec<(u64, u64)>),
     /// What regions should know: of each entity the latest.
     Listed(Vec<ListedBytes>),

@@ -38,7 +38,7 @@ const CONFLATED_MAX: usize = 65_536;
 /// Most sightings or listings in one envelope.
 const CONFLATED_PAGE: usize = 500;
 /// A stream that has been silent for this long has ended: its owner says something more often.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(15);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// How a call ended.
 #[derive(Debug)]

@@ -136,7 +136,7 @@ impl System {
         let stream =
             membership.post.follow(at.owner, entity, move |update| pass_on::<D>(&mut to, &update));
         let changes_only = wants == Wants::Changes;
-        let request = Request::Watch { entity, stream, changes_only };
+        let request = Request::Watch { entity, stream, changes_only, is_patient: true };
         let heard = self.hear_from(at, &request, until).await;
         let state = match heard {
             Ok(Some(Reply::State(Ok(state)))) => decoded(&state),

@@ -37,8 +37,10 @@ use tracing::warn;
 
 /// How long a request waits for a shard that is moving here, before its sender is told to ask again.
 const PARKED_MAX: Duration = Duration::from_millis(500);
-/// How often another node hears what is still followed here, whatever has become of it.
+/// How often another node hears how much it was told, where it was told something.
 const STILL_EVERY: Duration = Duration::from_secs(5);
+/// How often it hears of everything it follows here. A million clients follow what says nothing for hours.
+const STILL_ALL_EVERY: Duration = Duration::from_secs(20);
 /// How long another node is told what boards show after it last asked.
 const BOARD_LEASE: Duration = Duration::from_secs(15);
 /// How often it is told.
@@ -133,9 +135,15 @@ async fn answer(system: System, asked: Asked, request: Request) {
         Request::Read(entity) => {
             by_kind!(entity.kind, D => read::<D>(&system, asked, entity).await)
         }
-        Request::Watch { entity, stream, changes_only } => {
+        Request::Watch { entity, stream, changes_only, is_patient } => {
             let wants = if changes_only { Wants::Changes } else { Wants::Everything };
-            by_kind!(entity.kind, D => watch::<D>(&system, asked, entity, stream, wants).await)
+            membership.forwarding.begin(from, stream, is_patient);
+            let reply =
+                by_kind!(entity.kind, D => watch::<D>(&system, asked, entity, stream, wants).await);
+            if !matches!(reply, Reply::State(Ok(_))) {
+                membership.forwarding.end(from, stream);
+            }
+            reply
         }
     };
     membership.post.reply(&system, from, asked.call, &reply);
@@ -215,22 +223,17 @@ async fn watch<D: Hosted>(
     stream: u64,
     wants: Wants,
 ) -> Reply {
-    let Some(membership) = system.membership() else { return Reply::Later };
-    let to = asked.from;
-    membership.forwarding.begin(to, stream);
-    let reply = loop {
+    loop {
         if let Err(elsewhere) = asked.is_served_here(system).await {
-            break elsewhere;
+            return elsewhere;
         }
-        let follower = Follower::There { to, stream, wants };
+        let follower = Follower::There { to: asked.from, stream, wants };
         match system.follow_here::<D>(D::Id::from_uuid(entity.id), follower, asked.until).await {
             Ok(Some((version, state))) => return Reply::State(Ok(encoded(version, &*state))),
             Ok(None) => tokio::time::sleep(BREATHER).await,
-            Err(refusal) => break Reply::State(Err(refusal)),
+            Err(refusal) => return Reply::State(Err(refusal)),
         }
-    };
-    membership.forwarding.end(to, stream);
-    reply
+    }
 }
 
 impl Asked {
@@ -381,19 +384,25 @@ fn show_board(system: &System, membership: &Membership, to: Incarnation) {
 pub(super) async fn tend(system: System) {
     let Some(membership) = system.membership() else { return };
     let mut still_at = Instant::now() + STILL_EVERY;
+    let mut all_at = Instant::now() + STILL_ALL_EVERY;
     loop {
         tokio::time::sleep(TEND_EVERY).await;
-        membership.post.sweep();
         let picture = membership.picture.load_full();
         let is_gone = |who: &Incarnation| {
             picture.members.get(who).is_none_or(|it| it.standing == Standing::Dead)
         };
         membership.forwarding.retain(|who| !is_gone(&who));
-        if still_at <= Instant::now() {
-            still_at = Instant::now() + STILL_EVERY;
-            membership.forwarding.pages(|to, page| {
+        let now = Instant::now();
+        if still_at <= now {
+            still_at = now + STILL_EVERY;
+            let all = all_at <= now;
+            if all {
+                all_at = now + STILL_ALL_EVERY;
+            }
+            membership.forwarding.pages(all, |to, page| {
                 membership.post.notify(&system, to, &Notice::Followed(page)).ok();
             });
+            membership.post.sweep();
         }
         let mut state = membership.state();
         state.boards.retain(|who, _| !is_gone(who));

@@ -33,6 +33,9 @@ use thiserror::Error;
 
 /// How long a token, or a socket and its welcome, may take.
 const WELCOME_MAX: Duration = Duration::from_secs(15);
+/// Nothing at all for this long after something that is answered was said: the way leads nowhere, however long
+/// a node may be silent of its own accord.
+const UNHEARD_MAX: Duration = Duration::from_secs(20);
 /// Without an answer for this long, a command is asked for again.
 const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// Most commands that are under way at once; a node refuses more than 16.
@@ -278,6 +281,8 @@ struct Line {
     heartbeat: Duration,
     heard_at: Instant,
     said_at: Instant,
+    /// When something was said that is answered, if nothing was heard since.
+    asked_at: Option<Instant>,
     /// What was said last, and until when the close code may come.
     goodbye: Option<(Refused, Instant)>,
 }
@@ -514,6 +519,7 @@ impl Core {
             heartbeat: WELCOME_MAX,
             heard_at: now,
             said_at: now,
+            asked_at: None,
             goodbye: None,
         });
     }
@@ -639,10 +645,14 @@ impl Core {
     pub fn next(&mut self, now: Instant) -> Option<Act> {
         loop {
             if let Some(act) = self.acts.pop_front() {
-                if let (Act::Say(_), Stage::Greeting(line) | Stage::Open(line)) =
+                if let (Act::Say(frame), Stage::Greeting(line) | Stage::Open(line)) =
                     (&act, &mut self.stage)
                 {
                     line.said_at = now;
+                    if matches!(frame, ClientFrame::Heartbeat { .. } | ClientFrame::Command { .. })
+                    {
+                        line.asked_at.get_or_insert(now);
+                    }
                 }
                 return Some(act);
             }
@@ -912,7 +922,7 @@ impl Core {
 
     fn count_heard(&mut self, now: Instant) {
         if let Stage::Greeting(line) | Stage::Open(line) = &mut self.stage {
-            line.heard_at = now;
+            (line.heard_at, line.asked_at) = (now, None);
             if let Some(here) = &mut line.here {
                 here.heard += 1;
             }
@@ -932,6 +942,7 @@ impl Line {
     /// A node says something at least once in a heartbeat; after its goodbye, nothing but the close code.
     fn ends_at(&self) -> Instant {
         let silent = self.heard_at + self.heartbeat.mul_f64(2.5);
+        let silent = self.asked_at.map_or(silent, |at| silent.min(at + UNHEARD_MAX));
         self.goodbye.as_ref().map_or(silent, |(_, until)| silent.min(*until))
     }
 

@@ -17,6 +17,8 @@ const SUBPROTOCOL = "outrider.v1.json";
 const BACKOFF_MS = { first: 250, most: 15_000 };
 /** Without an answer for this long, a command is asked for again. */
 const ANSWER_MS = 8_000;
+/** Nothing at all for this long after something that is answered was said: the way leads nowhere, however long a node may be silent. */
+const UNHEARD_MS = 20_000;
 /** How long a socket may take to be welcomed. */
 const WELCOME_MS = 15_000;
 /** Most commands that are under way at once; a node refuses more than 16. */
@@ -139,6 +141,8 @@ export class Client {
   #heartbeatMs = 20_000;
   #lastHeard = 0;
   #lastSaid = 0;
+  /** When something was said that is answered, if nothing was heard since. */
+  #askedAt: number | null = null;
   #openedAt = 0;
   #clockAheadMs = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -266,6 +270,7 @@ export class Client {
     this.#socket = socket;
     this.#here = null;
     this.#openedAt = this.#lastHeard = Date.now();
+    this.#askedAt = null;
     socket.onmessage = ({ data }) => {
       if (this.#socket === socket) this.#hear(data);
     };
@@ -292,6 +297,7 @@ export class Client {
 
   #hear(data: unknown): void {
     this.#lastHeard = Date.now();
+    this.#askedAt = null;
     if (this.#here) this.#here.heard += 1;
     let frame: ServerFrame;
     try {
@@ -403,6 +409,7 @@ export class Client {
   #say(frame: ClientFrame): void {
     if (this.#socket?.readyState !== 1) return;
     this.#lastSaid = Date.now();
+    if ("heartbeat" in frame || "command" in frame) this.#askedAt ??= this.#lastSaid;
     this.#socket.send(JSON.stringify(frame));
   }
 
@@ -414,7 +421,8 @@ export class Client {
     }
     if (this.#state !== "live") return;
     // A node says something at least once in a heartbeat.
-    if (now - this.#lastHeard > this.#heartbeatMs * 2.5) {
+    const isUnheard = this.#askedAt !== null && now - this.#askedAt > UNHEARD_MS;
+    if (isUnheard || now - this.#lastHeard > this.#heartbeatMs * 2.5) {
       this.#drop(CLOSE.comeBack);
       return this.#comeBack();
     }

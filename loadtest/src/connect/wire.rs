@@ -4,7 +4,7 @@
 //! is right for a node and a gigabyte here; what a node says is never masked nor in fragments, so that reading
 //! it takes a few lines. The clients apps hold are tested elsewhere.
 
-use protocol::codec::Codec;
+use protocol::{codec::Codec, frame::Resume};
 use std::{net::SocketAddr, time::Duration};
 
 /// Larger than the answer to any handshake.
@@ -47,12 +47,16 @@ pub(super) enum Message<'a> {
     Close(Option<u16>),
 }
 
-/// Asks to open a socket. The key is always the same: what it proves, that the other side is no cache, is
+/// Asks to open a socket, with a token as apps can that are no pages: a node need not read it as a frame, of whose
+/// size its buffer would stay. The key is always the same: what it proves, that the other side is no cache, is
 /// known here.
-pub(super) fn handshake(to: SocketAddr) -> Vec<u8> {
+pub(super) fn handshake(to: SocketAddr, token: &str, resume: Option<Resume>) -> Vec<u8> {
     let subprotocol = CODEC.subprotocol();
+    let query = resume.map(|Resume { session, heard }| format!("?session={session}&heard={heard}"));
+    let query = query.unwrap_or_default();
     format!(
-        "GET /v1/ws HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /v1/ws{query} HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Authorization: Bearer {token}\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
     )

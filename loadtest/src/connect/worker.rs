@@ -43,8 +43,8 @@ const WORDS_MAX: usize = 8;
 const READ_BYTES: usize = 64 * 1_024;
 /// How often it is said how it goes.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// A phone says something after this part of a heartbeat, for the node says something after a whole one.
-const BEAT_PART: f64 = 0.95;
+/// A phone says something after this part of a heartbeat, as both clients do.
+const BEAT_PART: f64 = 0.5;
 /// What a connection that has been begun and is not there yet answers.
 const IN_PROGRESS: i32 = 115;
 /// Where everybody is.
@@ -345,8 +345,11 @@ impl Worker {
                         return self.come_back(index, None);
                     }
                     phone.stage = Stage::Shaking;
-                    let hello = wire::handshake(self.order.target(index));
-                    self.write(index, &hello);
+                    let heard = u64::from(phone.heard);
+                    let resume = phone.at.map(|session| Resume { session, heard });
+                    let Some(token) = self.token(index) else { return self.lost(index) };
+                    let ask = wire::handshake(self.order.target(index), &token, resume);
+                    self.write(index, &ask);
                 }
                 _ => self.flush(index),
             }
@@ -480,14 +483,10 @@ impl Worker {
     fn greeted(&mut self, index: u32, frame: &[u8]) {
         let hello = CODEC.decode_unbounded(frame);
         let Ok(ServerFrame::Hello { session, heartbeat_ms, .. }) = hello else { return };
-        self.phones[index as usize].paced(heartbeat_ms);
-        let Some(token) = self.token(index) else { return self.lost(index) };
         let phone = &mut self.phones[index as usize];
+        phone.paced(heartbeat_ms);
         phone.here = Some(session);
         phone.stage = Stage::Entering;
-        let heard = u64::from(phone.heard);
-        let resume = phone.at.map(|session| Resume { session, heard });
-        self.say(index, &ClientFrame::Identify { token, resume });
     }
 
     fn token(&mut self, index: u32) -> Option<String> {
@@ -504,7 +503,7 @@ impl Worker {
 
     fn welcomed(&mut self, index: u32, frame: &[u8]) {
         let now = self.now();
-        let part = self.rng.random_range(0.3..BEAT_PART);
+        let part = self.rng.random_range(0.1..BEAT_PART);
         let phone = &mut self.phones[index as usize];
         let beat = phone.heartbeats(part);
         let Ok(ServerFrame::Welcome { resumed, .. }) = CODEC.decode_unbounded(frame) else {

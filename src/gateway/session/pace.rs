@@ -51,6 +51,10 @@ impl Session {
             )
             | None => return false,
         };
+        if !self.socket.is_websocket() {
+            // What keeps proxies from closing the stream in its place is what the node says.
+            return false;
+        }
         let follow = self.follows.iter().find(|follow| follow.key == own);
         let watch = follow.and_then(|follow| follow.watch.as_ref());
         self.jobs.is_empty() && watch.is_some_and(|watch| watch.may_sleep())

@@ -299,6 +299,23 @@ fn silence_is_noticed_and_none_is_kept() {
 }
 
 #[test]
+fn an_unanswered_word_ends_the_line_long_before_silence_does() {
+    let longer = Some(600_000);
+    let mut stage = Stage::open();
+    stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: longer });
+    stage.pass(UNHEARD_MAX * 2);
+    assert_eq!(stage.state(), State::Open, "nobody was asked anything");
+    stage.core.command(CommandId::nth(1), wish(1), stage.now).unwrap();
+    stage.go();
+    stage.pass(UNHEARD_MAX - Duration::from_secs(1));
+    stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: None });
+    stage.pass(UNHEARD_MAX - Duration::from_secs(1));
+    assert_eq!(stage.state(), State::Open, "something was heard meanwhile");
+    stage.pass(UNHEARD_MAX);
+    assert!(matches!(stage.state(), State::Waiting { .. }));
+}
+
+#[test]
 fn only_the_latest_position_waits_and_it_goes_before_commands() {
     let mut stage = Stage::new(Habits::default());
     stage.go();

@@ -10,7 +10,7 @@ use crate::cluster::{
 };
 use std::{
     collections::BTreeMap,
-    ops::Bound::{Excluded, Included, Unbounded},
+    ops::Bound::{Excluded, Unbounded},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -80,25 +80,24 @@ impl Forwarding {
     /// Those of which something was told lately and those whose followers are not patient, or `all` of them: in pages
     /// for each node, with how much was told.
     pub(super) fn pages(&self, all: bool, mut take: impl FnMut(Incarnation, Vec<(u64, u64)>)) {
-        let mut after = Some((Incarnation(0), 0));
-        let mut from = Included;
-        while let Some(last) = after {
-            let mut page = None;
+        let mut from = Unbounded;
+        loop {
+            let (mut page, mut last) = (None, None);
             let mut streams = self.lock();
-            after = None;
-            for (key, told) in streams.range_mut((from(last), Unbounded)) {
+            for (key, told) in streams.range_mut((from, Unbounded)) {
                 let (to, page) = page.get_or_insert_with(|| (key.0, Vec::new()));
                 if *to != key.0 || page.len() >= PAGE {
                     break;
                 }
-                after = Some(*key);
+                last = Some(*key);
                 if all || !told.is_patient || told.n_times > 0 {
                     told.n_times = told.n_times.saturating_sub(1);
                     page.push((key.1, told.n));
                 }
             }
             drop(streams);
-            from = Excluded;
+            let Some(last) = last else { return };
+            from = Excluded(last);
             if let Some((to, page)) = page.filter(|(_, page)| !page.is_empty()) {
                 take(to, page);
             }

@@ -21,6 +21,7 @@ mod openapi;
 mod page;
 mod presence;
 mod price;
+mod replica;
 mod reprice;
 mod rest;
 pub(crate) mod revocations;
@@ -32,6 +33,7 @@ pub(crate) mod tap;
 mod translate;
 mod uses;
 mod why;
+mod zones;
 
 pub(crate) use openapi::document;
 
@@ -58,12 +60,13 @@ use live::Live;
 use metrics_exporter_prometheus::PrometheusHandle;
 use price::Prices;
 use protocol::{
-    Code, CommandId, ParseIdError, Principal, Refused,
+    Code, CommandId, ParseIdError, Principal, Refused, ZoneId,
     codec::Codec,
     frame::{Resume, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
     work::Wish,
 };
 use rest::Answered;
+use revocations::Revocations;
 use serde::Deserialize;
 use sessions::{Room, Sessions};
 use socket::Socket;
@@ -85,6 +88,7 @@ use tracing::{error, info, warn};
 use translate::Translator;
 use uses::Uses;
 use utoipa::IntoParams;
+use zones::Zones;
 
 /// How often durations that were measured are added up.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -144,9 +148,9 @@ pub(crate) enum GatewayError {
     /// The preset cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Nobody knows whom not to let in.
-    #[error("what is revoked cannot be read: {0}")]
-    Revocations(#[from] JournalError),
+    /// Nobody knows whom not to let in, or what not to allow.
+    #[error("what is revoked, or paused, cannot be read: {0}")]
+    Unread(#[from] JournalError),
 }
 
 impl Gateway {
@@ -212,8 +216,10 @@ impl Gateway {
         drop(tokio::spawn(count_on(Arc::downgrade(&gate))));
         gate.system.answer_with(Arc::new(front::Desk(Arc::downgrade(&gate))));
         // Before anybody is let in, and after others can say what is revoked meanwhile.
-        let newest = Box::pin(revocations::load(&gate)).await?;
-        drop(tokio::spawn(revocations::follow(Arc::downgrade(&gate), newest)));
+        let newest = Box::pin(replica::load::<Revocations>(&gate)).await?;
+        drop(tokio::spawn(replica::follow::<Revocations>(Arc::downgrade(&gate), newest)));
+        let newest = Box::pin(replica::load::<Zones>(&gate)).await?;
+        drop(tokio::spawn(replica::follow::<Zones>(Arc::downgrade(&gate), newest)));
         let incidents = Arc::clone(&gate.incidents);
         drop(tokio::spawn(incidents::follow(Arc::downgrade(&gate), incidents)));
 
@@ -302,8 +308,12 @@ impl Gate {
         } else {
             done.await
         };
-        if matches!(&outcome, Ok((to, _)) if to.kind == Kind::Incident) {
-            self.alarm();
+        match &outcome {
+            Ok((to, _)) if to.kind == Kind::Incident => self.alarm(),
+            Ok((to, _)) if to.kind == Kind::Zone => {
+                Box::pin(self.zone_changed(ZoneId(to.id))).await;
+            }
+            Ok(_) | Err(_) => {}
         }
         if let Err(refused) = &outcome {
             metrics::counter!("outrider_refusals_total", "code" => refused.code.to_string())

@@ -44,3 +44,5 @@ mod survival;
 mod upgrade;
 #[path = "gateway/why.rs"]
 mod why;
+#[path = "gateway/zones.rs"]
+mod zones;

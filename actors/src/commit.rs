@@ -1,9 +1,9 @@
 //! What one yes writes, all of it or nothing.
 
-use crate::{Format, Tell, driver, format, incident, order, rescue, revocation, rider};
+use crate::{Format, Tell, driver, format, incident, order, rescue, revocation, rider, zone};
 use protocol::{
     CommandId, Currency, DriverId, Identifier, IncidentId, OrderId, RescueId, RevocationId,
-    RiderId, ShardId, Timestamp,
+    RiderId, ShardId, Timestamp, ZoneId,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -43,6 +43,8 @@ pub enum Kind {
     Revocation = 5,
     /// [`crate::incident::Incident`]. Needs format 3.
     Incident = 6,
+    /// [`crate::zone::Zone`]. Needs format 4.
+    Zone = 7,
 }
 
 /// Which entity, among all kinds.
@@ -73,7 +75,7 @@ impl EntityKey {
         match self.kind {
             Kind::Order => OrderId(self.id).shard(),
             Kind::Rescue => RescueId(self.id).shard(),
-            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident => {
+            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => {
                 ShardId::of(self.id.as_bytes())
             }
         }
@@ -87,6 +89,7 @@ impl EntityKey {
             .or_else(|| text.parse::<RiderId>().ok().map(Self::from))
             .or_else(|| text.parse::<RevocationId>().ok().map(Self::from))
             .or_else(|| text.parse::<IncidentId>().ok().map(Self::from))
+            .or_else(|| text.parse::<ZoneId>().ok().map(Self::from))
     }
 }
 
@@ -102,7 +105,7 @@ macro_rules! keys {
 
 keys!(
     OrderId => Order, RescueId => Rescue, DriverId => Driver, RiderId => Rider,
-    RevocationId => Revocation, IncidentId => Incident
+    RevocationId => Revocation, IncidentId => Incident, ZoneId => Zone
 );
 
 impl From<protocol::JobId> for EntityKey {
@@ -313,6 +316,7 @@ impl EncodedEvent {
             Kind::Rider => shown::<rider::Event>(&self.bytes),
             Kind::Revocation => shown::<revocation::Event>(&self.bytes),
             Kind::Incident => shown::<incident::Event>(&self.bytes),
+            Kind::Zone => shown::<zone::Event>(&self.bytes),
         }
     }
 }

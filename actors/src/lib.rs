@@ -16,6 +16,7 @@ pub mod journal;
 pub mod listing;
 pub mod order;
 pub mod policy;
+pub mod reason;
 pub mod refusal;
 pub mod region;
 pub mod rescue;
@@ -25,6 +26,7 @@ pub mod runtime;
 pub mod search;
 pub mod tell;
 pub mod told;
+pub mod zone;
 
 pub use commit::{Claim, Commit, Effect, EntityKey, Kind, Posting, Version, ViewRow};
 pub use decider::{Context, Decider, Seen};

@@ -288,13 +288,15 @@ impl Decider for Order {
     }
 
     fn command_format(command: &Command) -> Format {
+        if let Command::Search(command) = command {
+            return command.format();
+        }
         let is_new = matches!(
             command,
             Command::Reassign { .. }
                 | Command::Hold { .. }
                 | Command::Resume { .. }
                 | Command::SetPriority { .. }
-                | Command::Search(search::Command::Bar { .. })
         );
         if is_new { CONTROLLED } else { Format::FIRST }
     }
@@ -302,6 +304,8 @@ impl Decider for Order {
     fn event_format(event: &Event) -> Format {
         if let Event::Search(event) = event {
             event.format()
+        } else if let Event::DriverChosen { bypassed, .. } = event {
+            search::format_of(bypassed)
         } else if let Event::PrioritySet { .. } = event {
             CONTROLLED
         } else if let Event::IncidentOpened { .. } = event {
@@ -392,7 +396,7 @@ impl Life {
             }
             Command::Unassign { reason } => self.unassign(reason, around),
             Command::Hold { reason } => Ok(self.hold(reason, around)),
-            Command::Resume { reason } => Ok(self.resume(reason, around)),
+            Command::Resume { reason } => self.resume(reason, around),
             Command::SetPriority { priority, reason } => {
                 Ok(self.set_priority(*priority, reason, around))
             }

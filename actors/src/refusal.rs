@@ -1,7 +1,7 @@
 //! Why an entity said no. A refusal is an answer, not a failure.
 
 use crate::{Claim, EntityKey};
-use protocol::{Code, OfferStatus, Refused, trace::WhyNot};
+use protocol::{Code, OfferStatus, Refused, trace::WhyNot, view::ZonePause};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -82,6 +82,9 @@ pub enum Refusal {
     /// Nobody serves this place.
     #[error("nobody serves this place")]
     OutOfArea,
+    /// Staff let nothing begin there for a while.
+    #[error("{}", paused(.0))]
+    ZonePaused(Box<ZonePause>),
     /// The command id is outside the window in which repeats are recognised.
     #[error("command id is older than the repeat window, or from the future")]
     CommandExpired,
@@ -128,6 +131,7 @@ impl Refusal {
             Self::NotEligible(_) | Self::Unfit(_) => Code::NotEligible,
             Self::Invalid { .. } => Code::Invalid,
             Self::OutOfArea => Code::OutOfArea,
+            Self::ZonePaused(_) => Code::ZonePaused,
             Self::CommandExpired => Code::CommandExpired,
             Self::CommandIdReused => Code::CommandIdReused,
             Self::Busy { .. } => Code::Busy,
@@ -144,6 +148,7 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::IllegalTransition { allowed, .. } => refused.allowed = allowed,
             Refusal::Unfit(why) => refused.why = why,
+            Refusal::ZonePaused(pause) => refused.zone = Some(pause),
             Refusal::Busy { retry_after_ms } => refused.retry_after_ms = Some(retry_after_ms),
             Refusal::TooEarly { remaining_ms, .. } => refused.retry_after_ms = Some(remaining_ms),
             Refusal::Unavailable | Refusal::Draining => refused.retry_after_ms = Some(250),
@@ -165,6 +170,10 @@ impl From<Refusal> for Refused {
         }
         refused
     }
+}
+
+fn paused(pause: &ZonePause) -> String {
+    format!("this zone is paused: {}", pause.reason)
 }
 
 fn listed(why: &[WhyNot]) -> String {

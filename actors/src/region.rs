@@ -25,11 +25,12 @@ use self::{
     keeper::{Keeper, Order},
     rounds::Rounds,
 };
-use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate};
+use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate, zone::Zones};
 use matching::{Field, Router, cost, region::Matching, round::Outcome};
 use protocol::{
     DriverId, JobId, Point, ShardSet, Timestamp,
     trace::{Chance, Seen},
+    view::ZonePause,
 };
 use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ use tracing::warn;
 pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     /// Proposes drivers, best first, for a round of a job's search. The job decides.
     fn propose(&self, job: JobId, round: u32, candidates: Vec<Candidate>);
+    /// The zone of a job's pickup is paused, or (none) not any more. The job decides what that means.
+    fn pause(&self, job: JobId, pause: Option<ZonePause>);
     /// A region has started with an empty memory: whoever is listed there should list itself again.
     fn region_up(&self, region: RegionId);
     /// Does this node match in it? If not, it only keeps its roster, for neighbours that it does match in.
@@ -120,6 +123,8 @@ struct World {
     areas: RwLock<HashMap<RegionId, Arc<Area>>>,
     /// Of all of them, so that what one saw outlives it.
     rounds: Rounds,
+    /// Where nothing begins.
+    zones: Zones,
 }
 
 impl Regions {
@@ -131,7 +136,8 @@ impl Regions {
         let areas = RwLock::default();
         let router = Arc::new(settings.matching.straight());
         let rounds = Rounds::default();
-        let world = Arc::new(World { settings, router, surroundings, areas, rounds });
+        let zones = Zones::default();
+        let world = Arc::new(World { settings, router, surroundings, areas, rounds, zones });
         let (keeper, _started) = ActorRuntime::spawn_instant(None, Keeper, world.clone())?;
         Ok(Self { world, keeper })
     }
@@ -208,6 +214,11 @@ impl Regions {
         let mut stats: Vec<_> = areas.values().map(|area| (area.region, area.stats())).collect();
         stats.sort_by_key(|(region, _)| *region);
         stats
+    }
+
+    /// Where nothing begins, as this node knows it: whoever hears of a pause takes it in here.
+    pub fn zones(&self) -> &Zones {
+        &self.world.zones
     }
 
     /// What the last rounds here saw of a job, oldest first.

@@ -215,7 +215,9 @@ impl Decider for Rescue {
     fn event_format(event: &Event) -> Format {
         if let Event::Search(event) = event {
             event.format()
-        } else if let Event::DriverChosen { .. } | Event::PrioritySet { .. } = event {
+        } else if let Event::DriverChosen { bypassed, .. } = event {
+            search::format_of(bypassed).max(CONTROLLED)
+        } else if let Event::PrioritySet { .. } = event {
             CONTROLLED
         } else if let Event::IncidentOpened { report: Some(_), .. } = event {
             incident::KNOWN
@@ -225,13 +227,15 @@ impl Decider for Rescue {
     }
 
     fn command_format(command: &Command) -> Format {
+        if let Command::Search(command) = command {
+            return command.format();
+        }
         let is_new = matches!(
             command,
             Command::Reassign { .. }
                 | Command::Hold { .. }
                 | Command::Resume { .. }
                 | Command::SetPriority { .. }
-                | Command::Search(search::Command::Bar { .. })
         );
         if is_new { CONTROLLED } else { Format::FIRST }
     }

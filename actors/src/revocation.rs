@@ -9,7 +9,9 @@
 //! One of these for each token and one for each principal, so that saying it again moves the one there is. Nodes
 //! keep what is in force in memory, and read it from the list when they start: see the gateway.
 
-use crate::{Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, ViewRow};
+use crate::{
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, ViewRow, reason,
+};
 use protocol::{Principal, RevocationId, Timestamp, TokenId, view::Mark};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -21,8 +23,6 @@ mod tests;
 
 /// Longest a token may be good for, and with it a revocation.
 pub const LASTS_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
-/// Longest reason, in characters.
-pub const REASON_CHARS_MAX: usize = 200;
 /// The status of one that holds, in lists.
 pub const IN_FORCE: &str = "in_force";
 /// The status of one that nobody needs any more.
@@ -163,15 +163,6 @@ fn may_revoke(by: Principal, target: Target, whose: Option<Principal>) -> bool {
     }
 }
 
-fn check_reason(reason: &str) -> Result<(), Refusal> {
-    let is_said = !reason.trim().is_empty() && reason.chars().count() <= REASON_CHARS_MAX;
-    if !is_said || reason.chars().any(char::is_control) {
-        let problem = format!("1 to {REASON_CHARS_MAX} characters on one line");
-        return Err(Refusal::invalid("reason", problem));
-    }
-    Ok(())
-}
-
 impl Decider for Revocation {
     const KIND: Kind = Kind::Revocation;
     type Id = RevocationId;
@@ -195,7 +186,7 @@ impl Decider for Revocation {
                 if target.id() != context.id {
                     return Err(Refusal::invalid("target", "it is said under another id"));
                 }
-                check_reason(reason)?;
+                reason::check(reason)?;
                 if *lapses_at <= at {
                     return Err(Refusal::TooLate("what it is about has expired".to_owned()));
                 }

@@ -21,7 +21,7 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const BLOCKED_MAX: usize = 64;
 /// What it takes to know that jobs are counted.
 #[cfg(feature = "next")]
-const COUNTED: Format = Format(4);
+const COUNTED: Format = Format(5);
 
 /// What can be asked of a rider. Jobs say when they begin and end; whom it is kept apart from is for staff.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -71,7 +71,7 @@ pub enum Event {
         job: JobId,
         /** What. */
         work: WorkKind,
-        /** How many they have had, with this one. Needs format 4. */
+        /** How many they have had, with this one. Needs format 5. */
         #[cfg(feature = "next")]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nth: Option<u32>,
@@ -105,7 +105,7 @@ pub enum Event {
         /** Why. */
         reason: String,
     },
-    /// Their first job is over, and they are no newcomer any more. Needs format 4.
+    /// Their first job is over, and they are no newcomer any more. Needs format 5.
     #[cfg(feature = "next")]
     Settled {
         /** When. */

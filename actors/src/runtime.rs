@@ -49,13 +49,14 @@ use crate::{
     revocation::Revocation,
     rider::Rider,
     search::{self, Candidate},
+    zone::Zone,
 };
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
 use listed::Enrolled;
 use membership::{Membership, Place};
-use protocol::{CommandId, JobId, Principal, ShardSet, Timestamp};
+use protocol::{CommandId, JobId, Principal, ShardSet, Timestamp, view::ZonePause};
 use publisher::{Interest, Publisher};
 use remote::Seat;
 use serde::{Deserialize, Serialize};
@@ -224,6 +225,7 @@ struct Node {
     riders: Shards<Rider>,
     revocations: Shards<Revocation>,
     incidents: Shards<Incident>,
+    zones: Shards<Zone>,
     is_draining: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -254,7 +256,7 @@ macro_rules! hosted {
 
 hosted!(
     Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations,
-    Incident => incidents
+    Incident => incidents, Zone => zones
 );
 
 /// The same for the decider of a kind that is only known at run time.
@@ -283,6 +285,10 @@ macro_rules! by_kind {
             }
             $crate::Kind::Incident => {
                 type $decider = $crate::incident::Incident;
+                $body
+            }
+            $crate::Kind::Zone => {
+                type $decider = $crate::zone::Zone;
                 $body
             }
         }
@@ -359,6 +365,7 @@ impl System {
             riders: Shards::default(),
             revocations: Shards::default(),
             incidents: Shards::default(),
+            zones: Shards::default(),
             is_draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -541,6 +548,9 @@ impl System {
             }
             Tell::Incident { to, command } => {
                 self.ask_for::<Incident>(to, Ask { command, by, id }, wish, patience).await
+            }
+            Tell::Zone { to, command } => {
+                self.ask_for::<Zone>(to, Ask { command, by, id }, wish, patience).await
             }
         }
     }
@@ -921,6 +931,20 @@ impl Surroundings for NodeSurroundings {
         system.spawn(async move {
             let tell = Tell::job(job, search::Command::Propose { round, candidates });
             // Refused when the search moved on meanwhile; the next tick proposes anew.
+            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+        });
+    }
+
+    fn pause(&self, job: JobId, pause: Option<ZonePause>) {
+        let Some(system) = self.0.upgrade().map(System) else { return };
+        let asking = system.clone();
+        system.spawn(async move {
+            let command = match pause {
+                Some(pause) => search::Command::Pause { pause },
+                None => search::Command::Unpause {},
+            };
+            // Refused when the search is over; otherwise it is told again.
+            let tell = Tell::job(job, command);
             asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
         });
     }

@@ -14,13 +14,13 @@
 
 mod words;
 
-pub use words::{CONTROLLED, Candidate, Command, Event, Side, Sighting};
+pub use words::{CONTROLLED, Candidate, Command, Event, Side, Sighting, ZONED};
 
-use crate::{Claim, Effect, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
+use crate::{Claim, Effect, Format, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
 use protocol::{
     DriverId, JobId, Money, OfferId, OfferStatus, Place, Point, Principal, RiderId, Timestamp,
     trace::WhyNot,
-    view::{Offer, OfferView, WorkKind},
+    view::{Offer, OfferView, WorkKind, ZonePause},
     work::{Needs, OfferPolicy, Priority},
 };
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,10 @@ const RESTING_MAX: usize = 8;
 const REFUSED_PER_ATTEMPT_MAX: u32 = 4;
 /// How many ended offers are remembered, so that a late answer is told how its offer ended.
 const ENDED_MAX: usize = 64;
+
+/// For how long a search believes that its zone is paused without being told again: nobody waits for ever for a word
+/// that was lost.
+const PAUSE_MAX: Duration = Duration::from_secs(240);
 
 /// In place of a slot: the job begins when the one its driver is on has ended.
 pub const NEXT_SLOT: u8 = u8::MAX;
@@ -160,6 +164,26 @@ pub struct Search {
     /// Whom its rider is kept apart from.
     #[serde(skip_serializing_if = "<[DriverId]>::is_empty")]
     barred: Box<[DriverId]>,
+    /// Why it stands still, if its zone is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<Box<Paused>>,
+}
+
+/// That a search stands still because of its zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Paused {
+    pause: ZonePause,
+    /// It goes on by itself then.
+    until: Timestamp,
+}
+
+impl Paused {
+    /// As regions are told.
+    fn card(&self) -> matching::Paused {
+        let ZonePause { zone, until, .. } = self.pause;
+        let stale_at = (until != Some(self.until)).then(|| self.until - PAUSE_MAX / 2);
+        matching::Paused { zone, until, stale_at }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -177,7 +201,7 @@ enum Phase {
     Feed {
         until: Timestamp,
     },
-    /// What was left of it when a dispatcher stopped it.
+    /// What was left of it when a dispatcher, or its zone, stopped it.
     Held {
         opened_at: Timestamp,
         left_ms: u64,
@@ -278,6 +302,8 @@ impl Search {
             })),
             Command::Settle { .. } => Ok(Decision::from(Vec::new())),
             Command::Bar { drivers } => Ok(self.unless_exhausted(self.bar(drivers), asked)),
+            Command::Pause { pause } => Ok(Decision::from(self.pause(pause, asked.now))),
+            Command::Unpause {} => Ok(self.unpause(asked)),
             Command::Claim { driver, slots } => self.claim(*driver, slots, asked),
             Command::DriverLost { driver, .. } => {
                 match self.open.iter().find(|open| open.driver == *driver) {
@@ -346,6 +372,7 @@ impl Search {
             is_same_person.then_some(WhyNot::SamePerson),
             self.excluded.contains(&driver).then_some(WhyNot::Excluded),
             self.barred.contains(&driver).then_some(WhyNot::PairBlocked),
+            self.paused.is_some().then_some(WhyNot::ZonePaused),
         ];
         let mut all: Vec<WhyNot> =
             known.into_iter().flatten().chain(against.iter().copied()).collect();
@@ -369,18 +396,56 @@ impl Search {
                 events.push(Event::Held { at, by, reason: reason.to_owned() });
                 events
             }
+            // From now on its zone alone does not let it go on.
+            Phase::Held { .. } if self.paused.is_some() => {
+                vec![Event::Held { at, by, reason: reason.to_owned() }]
+            }
             Phase::Held { .. } | Phase::Closed => Vec::new(),
         }
     }
 
     /// Goes on with what time was left, and with all attempts. Nothing, if it is not held.
-    pub fn resume(&self, by: Principal, reason: &str, asked: &Asked) -> Decision {
+    pub fn resume(&self, by: Principal, reason: &str, asked: &Asked) -> Result<Decision, Refusal> {
+        if let Some(paused) = &self.paused {
+            return Err(Refusal::ZonePaused(Box::new(paused.pause.clone())));
+        }
         if !self.is_held() {
-            return Decision::from(Vec::new());
+            return Ok(Decision::from(Vec::new()));
         }
         let resumed = Event::Resumed { at: asked.now, by, reason: reason.to_owned() };
         // Meanwhile the only one to ask may have been kept apart from the rider.
-        self.unless_exhausted(vec![resumed], asked)
+        Ok(self.unless_exhausted(vec![resumed], asked))
+    }
+
+    /// Stands still because of its zone; what is open is taken back. Only while drivers are asked: a job in the feed is
+    /// not listed, and whom a dispatcher holds goes on by a dispatcher's word.
+    fn pause(&self, pause: &ZonePause, at: Timestamp) -> Vec<Event> {
+        let is_meant = match self.phase {
+            Phase::Open { .. } => true,
+            Phase::Held { .. } => self.paused.is_some(),
+            Phase::Feed { .. } | Phase::Closed => false,
+        };
+        if !is_meant || !pause.lasts(at) {
+            return Vec::new();
+        }
+        let until = at + PAUSE_MAX;
+        let until = pause.until.map_or(until, |end| end.min(until));
+        let paused = Paused { pause: pause.clone(), until };
+        let is_fresh = |it: &Paused| it.card().stale_at.is_none_or(|stale_at| at < stale_at);
+        if self.paused.as_deref().is_some_and(|it| it.pause == paused.pause && is_fresh(it)) {
+            return Vec::new();
+        }
+        let mut events = self.withdraw_asked();
+        events.push(Event::Paused { at, pause: paused.pause, until });
+        events
+    }
+
+    /// Goes on with what time was left, and with all attempts. Nothing, if its zone is not what keeps it.
+    fn unpause(&self, asked: &Asked) -> Decision {
+        match self.paused {
+            Some(_) => self.unless_exhausted(vec![Event::Unpaused { at: asked.now }], asked),
+            None => Decision::from(Vec::new()),
+        }
     }
 
     /// Does what is due: closes offers, opens tiers, gives up. Nothing, if nothing is.
@@ -410,6 +475,9 @@ impl Search {
                 let next_tier_at = next_tier(tier, asked.policy, now);
                 events.push(Event::TierOpened { tier, next_tier_at });
             }
+            Phase::Held { .. } if self.paused.as_ref().is_some_and(|it| it.until <= now) => {
+                events.push(Event::Unpaused { at: now });
+            }
             Phase::Open { .. } | Phase::Feed { .. } | Phase::Held { .. } | Phase::Closed => {}
         }
         self.unless_exhausted(events, asked)
@@ -430,6 +498,7 @@ impl Search {
                 self.n_offers_at_opening = self.n_offers;
                 self.n_refused = 0;
                 self.resting.clear();
+                self.paused = None;
             }
             Event::TierOpened { tier: wider, next_tier_at: then } => {
                 if let Phase::Open { tier, next_tier_at, .. } = &mut self.phase {
@@ -438,7 +507,10 @@ impl Search {
                 }
                 self.resting.clear();
             }
-            Event::FeedOpened { until, .. } => self.phase = Phase::Feed { until: *until },
+            Event::FeedOpened { until, .. } => {
+                self.phase = Phase::Feed { until: *until };
+                self.paused = None;
+            }
             Event::OfferMade { offer, driver, expires_at, consent, .. } => {
                 self.n_offers += 1;
                 self.open.push(OpenOffer {
@@ -482,13 +554,24 @@ impl Search {
             }
             Event::Excluded { driver } => self.exclude(*driver),
             Event::Barred { drivers } => self.barred = drivers.as_slice().into(),
-            Event::Held { at, .. } => self.phase = self.phase.held(*at),
-            Event::Resumed { at, .. } => {
+            Event::Held { at, .. } => {
+                self.phase = self.phase.held(*at);
+                self.paused = None;
+            }
+            Event::Paused { at, pause, until } => {
+                self.phase = self.phase.held(*at);
+                self.paused = Some(Box::new(Paused { pause: pause.clone(), until: *until }));
+            }
+            Event::Resumed { at, .. } | Event::Unpaused { at } => {
                 self.phase = self.phase.resumed(*at);
                 self.n_offers_at_opening = self.n_offers;
                 self.n_refused = 0;
+                self.paused = None;
             }
-            Event::Closed {} => self.phase = Phase::Closed,
+            Event::Closed {} => {
+                self.phase = Phase::Closed;
+                self.paused = None;
+            }
         }
     }
 
@@ -534,6 +617,8 @@ impl Search {
             | Event::Barred { .. }
             | Event::Held { .. }
             | Event::Resumed { .. }
+            | Event::Paused { .. }
+            | Event::Unpaused { .. }
             | Event::Closed {} => None,
         }
     }
@@ -541,7 +626,8 @@ impl Search {
     /// When [`Search::tick`] next has something to do.
     pub fn deadline(&self) -> Option<Timestamp> {
         let of_phase = match self.phase {
-            Phase::Held { .. } | Phase::Closed => None,
+            Phase::Held { .. } => self.paused.as_ref().map(|it| it.until),
+            Phase::Closed => None,
             Phase::Open { until, next_tier_at, .. } => {
                 Some(next_tier_at.unwrap_or(until).min(until))
             }
@@ -550,7 +636,7 @@ impl Search {
         self.open.iter().map(|open| open.expires_at).chain(of_phase).min()
     }
 
-    /// What the region should know while drivers are asked; `None` otherwise.
+    /// What the region should know while drivers are asked, or would be but for its zone; `None` otherwise.
     pub fn card(
         &self,
         job: JobId,
@@ -560,7 +646,13 @@ impl Search {
         needs: &Needs,
         policy: &JobPolicy,
     ) -> Option<SearchCard> {
-        let Phase::Open { at, tier, only, .. } = self.phase else { return None };
+        let (at, tier, only) = match (self.phase, &self.paused) {
+            (Phase::Open { at, tier, only, .. }, _) => (at, tier, only),
+            (Phase::Held { opened_at, tier, only, is_feed: false, .. }, Some(_)) => {
+                (opened_at, tier, only)
+            }
+            (Phase::Held { .. } | Phase::Feed { .. } | Phase::Closed, _) => return None,
+        };
         let holding = self.open.iter().map(|open| open.driver);
         Some(SearchCard {
             job,
@@ -577,10 +669,11 @@ impl Search {
                 Some(_) if policy.offer == OfferPolicy::AutoAssign => policy.pickup_fence_m,
                 Some(_) | None => policy.tiers_m[usize::from(tier).min(policy.tiers_m.len() - 1)],
             },
-            n_wanted: self.n_wanted(policy),
+            n_wanted: if self.paused.is_some() { 0 } else { self.n_wanted(policy) },
             excluded: self.unwanted().chain(holding).collect(),
             only,
             priority: Priority::Normal,
+            paused: self.paused.as_ref().map(|it| it.card()),
         })
     }
 
@@ -610,9 +703,14 @@ impl Search {
     /// Does a dispatcher let nobody be asked?
     pub fn is_held(&self) -> bool {
         match self.phase {
-            Phase::Held { .. } => true,
+            Phase::Held { .. } => self.paused.is_none(),
             Phase::Open { .. } | Phase::Feed { .. } | Phase::Closed => false,
         }
+    }
+
+    /// Why nobody is asked, if its zone is why.
+    pub fn pause_of_zone(&self) -> Option<&ZonePause> {
+        self.paused.as_ref().map(|it| &it.pause)
     }
 
     /// Does `driver` hold an open offer of it?
@@ -864,6 +962,11 @@ impl Search {
         self.open.iter().filter(is_left).map(OpenOffer::withdrawn).collect()
     }
 
+    /// Takes back what drivers are asked, but not what one is told: a dispatcher may have given it to them all the same.
+    fn withdraw_asked(&self) -> Vec<Event> {
+        self.open.iter().filter(|open| open.consent).map(OpenOffer::withdrawn).collect()
+    }
+
     fn offer(&self, id: OfferId) -> Option<&OpenOffer> {
         self.open.iter().find(|open| open.id == id)
     }
@@ -917,6 +1020,11 @@ pub fn is_someone_else(driver: DriverId, rider: RiderId) -> Result<(), Refusal> 
         return Err(Refusal::NotEligible("nobody performs their own job".into()));
     }
     Ok(())
+}
+
+/// What a build must know to read which reasons were overruled.
+pub fn format_of(bypassed: &[WhyNot]) -> Format {
+    if bypassed.contains(&WhyNot::ZonePaused) { ZONED } else { Format::FIRST }
 }
 
 /// Lets drivers claim a job that nobody is asked about any more.

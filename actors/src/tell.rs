@@ -9,8 +9,9 @@ use crate::{
     revocation::{self, Revocation},
     rider::{self, Rider},
     search,
+    zone::{self, Zone},
 };
-use protocol::{DriverId, IncidentId, JobId, OrderId, RescueId, RevocationId, RiderId};
+use protocol::{DriverId, IncidentId, JobId, OrderId, RescueId, RevocationId, RiderId, ZoneId};
 use serde::{Deserialize, Serialize};
 
 /// A command and whom it is for.
@@ -59,6 +60,13 @@ pub enum Tell {
         /** What. */
         command: incident::Command,
     },
+    /// For a zone.
+    Zone {
+        /** Which. */
+        to: ZoneId,
+        /** What. */
+        command: zone::Command,
+    },
 }
 
 impl Tell {
@@ -101,6 +109,7 @@ impl Tell {
             Self::Rider { command, .. } => Rider::command_format(command),
             Self::Revocation { command, .. } => Revocation::command_format(command),
             Self::Incident { command, .. } => Incident::command_format(command),
+            Self::Zone { command, .. } => Zone::command_format(command),
         }
     }
 
@@ -113,6 +122,7 @@ impl Tell {
             Self::Rider { to, .. } => (*to).into(),
             Self::Revocation { to, .. } => (*to).into(),
             Self::Incident { to, .. } => (*to).into(),
+            Self::Zone { to, .. } => (*to).into(),
         }
     }
 }

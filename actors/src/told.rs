@@ -128,6 +128,11 @@ impl Telling {
                 self.steps.push(step);
             }
             E::Closed {} | E::Barred { .. } => self.step(at, event, None),
+            E::Paused { pause, .. } => {
+                let reason = Some(format!("{}: {}", pause.zone, pause.reason));
+                self.steps.push(Step { reason, until: pause.until, ..step(at, event.name()) });
+            }
+            E::Unpaused { .. } => self.step(at, event, None),
             E::Held { by, reason, .. } | E::Resumed { by, reason, .. } => {
                 self.steps.push(step(at, event.name()).by(*by, reason));
             }

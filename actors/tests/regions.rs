@@ -5,14 +5,16 @@ use actors::{
     listing::RegionId,
     region::{Regions, Settings, Surroundings},
     search::Candidate,
+    zone::{Standing, zones_at},
 };
 use matching::{
-    Field,
+    Field, Paused,
     round::{Pairing, Terms, round},
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, RiderId, Timestamp,
-    view::WorkKind,
+    DriverId, JobId, OrderId, Point, RiderId, Timestamp, ZoneId,
+    trace::{Verdict, WhyNot},
+    view::{WorkKind, ZonePause},
     work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -34,6 +36,7 @@ const START: u64 = 1_800_000_000_000;
 struct Stage {
     now: AtomicU64,
     proposals: Mutex<Vec<(JobId, Vec<DriverId>)>>,
+    pauses: Mutex<Vec<(JobId, Option<ZonePause>)>>,
     ups: mpsc::Sender<RegionId>,
     falls_at_next_proposal: AtomicBool,
     /// How often other tasks of the node had their turn: so far, when a region last looked at the
@@ -49,6 +52,10 @@ impl Surroundings for Stage {
         assert!(!self.falls_at_next_proposal.swap(false, Ordering::SeqCst), "the stage said so");
         let drivers = candidates.iter().map(|it| it.driver).collect();
         self.proposals.lock().expect("no test panics holding it").push((job, drivers));
+    }
+
+    fn pause(&self, job: JobId, pause: Option<ZonePause>) {
+        self.pauses.lock().expect("no test panics holding it").push((job, pause));
     }
 
     fn region_up(&self, region: RegionId) {
@@ -85,6 +92,7 @@ impl Play {
         let stage = Arc::new(Stage {
             now: AtomicU64::new(START),
             proposals: Mutex::default(),
+            pauses: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
             turns: AtomicU64::new(0),
@@ -165,6 +173,7 @@ impl Play {
             excluded: vec![],
             only: None,
             priority: Priority::Normal,
+            paused: None,
         };
         change(&mut card);
         let listing = Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) };
@@ -222,6 +231,61 @@ async fn a_driver_on_the_other_side_of_a_border_is_proposed() {
     // A roster shows up a tick later at most, whichever region is first.
     let proposals = [play.tick().await, play.tick().await].concat();
     assert_eq!(proposals, [pair(1, 1)]);
+}
+
+fn paused(zone: ZoneId, until: Option<Timestamp>) -> Standing {
+    let reason = "a flood".to_owned();
+    Standing { nth: 1, pause: Some(ZonePause { zone, since: Timestamp(START), until, reason }) }
+}
+
+/// What jobs were told of their zones since the last time.
+fn told(play: &Play) -> Vec<(JobId, Option<String>)> {
+    let told = std::mem::take(&mut *play.stage.pauses.lock().expect("no test panics holding it"));
+    told.into_iter().map(|(job, pause)| (job, pause.map(|it| it.reason))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_paused_zone_nobody_is_proposed_and_jobs_are_told_until_they_show_it() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    play.ride_with(2, KIGALI, OfferPolicy::Sequential, |card| card.work = WorkKind::Rescue);
+    let zone = zones_at(KIGALI).nth(3).expect("a zone of a few square kilometres");
+    let end = Timestamp(START) + Duration::from_secs(60);
+    play.regions.zones().take_in([(zone, paused(zone, Some(end)))]);
+    assert_eq!(play.tick().await, [pair(2, 1)], "a rescue is not kept waiting");
+    let flood = Some("a flood".to_owned());
+    assert_eq!(told(&play), [(job(1), flood.clone())]);
+    assert_eq!((play.tick().await, told(&play)), (vec![], vec![]), "it is given time to show it");
+    let seen = play.regions.rounds_of(job(1));
+    assert_eq!(seen.last().map(|it| it.verdict), Some(Verdict::ZonePaused));
+    let at = Some(KIGALI.offset_m(100.0, 0.0));
+    let chances = play.regions.chances_of(DriverId::nth(2), at, Timestamp(START));
+    let why = chances.iter().find(|(it, _)| *it == job(1)).and_then(|(_, chance)| chance.why);
+    assert_eq!(why, Some(WhyNot::ZonePaused));
+
+    play.later(2_000);
+    play.tick().await;
+    assert_eq!(told(&play), [(job(1), flood)], "it has not shown it: told again");
+    let knows = Paused { zone, until: Some(end), stale_at: None };
+    let wait = |card: &mut SearchCard| (card.n_wanted, card.paused) = (0, Some(knows));
+    play.ride_with(1, KIGALI, OfferPolicy::Sequential, wait);
+    play.ride_gone(2);
+    assert_eq!((play.tick().await, told(&play)), (vec![], vec![]), "it knows");
+
+    // A node that does not know yet what is paused lets nobody go on.
+    let mut fresh = Play::new();
+    fresh.driver(1, KIGALI);
+    fresh.ride_with(1, KIGALI, OfferPolicy::Sequential, |card| card.paused = Some(knows));
+    assert_eq!((fresh.tick().await, told(&fresh)), (vec![], vec![]));
+
+    // Over, or resumed before that.
+    play.regions.zones().take_in([(zone, Standing { nth: 2, pause: None })]);
+    assert_eq!((play.tick().await, told(&play)), (vec![], vec![(job(1), None)]));
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    play.driver(1, KIGALI);
+    play.later(2_000);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
 }
 
 /// How many rides of a random city over several regions are served within 40 seconds. Each has the

@@ -63,6 +63,7 @@ fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
             excluded: vec![],
             only: None,
             priority: Priority::Normal,
+            paused: None,
         })
         .collect()
 }

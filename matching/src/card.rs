@@ -1,7 +1,7 @@
 //! What is known of drivers and of jobs that look for one, and who is proposed to whom.
 
 use protocol::{
-    DriverId, JobId, Point, RiderId, Timestamp,
+    DriverId, JobId, Point, RiderId, Timestamp, ZoneId,
     view::WorkKind,
     work::{Needs, OfferPolicy, Priority, Vehicle},
 };
@@ -87,6 +87,20 @@ pub struct SearchCard {
     /// What it comes before.
     #[serde(default)]
     pub priority: Priority,
+    /// What it knows of its zone being paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
+}
+
+/// What keeps a search from asking anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Which zone.
+    pub zone: ZoneId,
+    /// Until when, at most.
+    pub until: Option<Timestamp>,
+    /// From when on it must be told that it is still so; never, if it goes on by itself when the pause ends.
+    pub stale_at: Option<Timestamp>,
 }
 
 /// A driver proposed for a job.

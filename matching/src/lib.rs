@@ -22,7 +22,7 @@ pub mod round;
 pub mod router;
 pub mod trace;
 
-pub use card::{Candidate, DriverCard, SearchCard};
+pub use card::{Candidate, DriverCard, Paused, SearchCard};
 pub use field::Field;
 pub use region::Region;
 pub use router::Router;

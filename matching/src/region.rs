@@ -13,13 +13,19 @@ use crate::{
     cost::Settings,
     demand::{Demand, Idle, Rates, Spreading, Square, spread},
     round::{Outcome, Pairing, Terms, round},
+    trace::{Told, Traces},
 };
-use protocol::{DriverId, JobId, Point, Timestamp};
+use protocol::{
+    DriverId, JobId, Point, Timestamp,
+    trace::{Verdict, WhyNot},
+    view::{WorkKind, ZonePause},
+};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
+use strum::EnumCount;
 
 /// After this long, a request counts for 1/e of what it counted for the demand around it.
 const DEMAND_MEMORY: Duration = Duration::from_secs(15 * 60);
@@ -56,6 +62,10 @@ struct Open {
     card: Arc<SearchCard>,
     /// When drivers were last proposed for it, as it is listed now.
     proposed_at: Option<Timestamp>,
+    /// When it was last told of its zone, as it is listed now.
+    told_at: Option<Timestamp>,
+    /// Its zone is paused, or it does not know yet that it is not any more.
+    is_paused: bool,
 }
 
 impl Region {
@@ -84,7 +94,8 @@ impl Region {
         if !self.searches.contains_key(&card.job) {
             self.demand.record(card.pickup, card.opened_at);
         }
-        self.searches.insert(card.job, Open { card, proposed_at: None });
+        let is_paused = card.paused.is_some();
+        self.searches.insert(card.job, Open { card, proposed_at: None, told_at: None, is_paused });
     }
 
     /// A driver has left, or can be offered nothing now. Was it here?
@@ -133,8 +144,60 @@ impl Region {
 
     /// The searches it would propose for now.
     pub fn wanting(&self, now: Timestamp) -> Wanting {
-        let is_due = |open: &&Open| open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat);
+        let is_due = |open: &&Open| {
+            !open.is_paused && open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat)
+        };
         self.searches.values().filter(is_due).map(|open| open.card.clone()).collect()
+    }
+
+    /// Which jobs must be told of the zone of their pickup: that it is paused, still is, or is not any more. Each is
+    /// told again until its listing shows it, and asks for nobody before it goes on. Rescues are never kept waiting.
+    pub fn pauses<Z: AsRef<ZonePause>>(
+        &mut self,
+        now: Timestamp,
+        pause_of: impl Fn(Point) -> Option<Z>,
+    ) -> Vec<(JobId, Option<Z>)> {
+        let repeat = self.repeat;
+        let not_rescues =
+            self.searches.iter_mut().filter(|(_, open)| open.card.work != WorkKind::Rescue);
+        let told = not_rescues.filter_map(|(job, open)| {
+            let pause = pause_of(open.card.pickup);
+            let known = open.card.paused;
+            open.is_paused = pause.is_some() || known.is_some();
+            let is_known = match (&pause, known) {
+                (None, None) => true,
+                (Some(pause), Some(known)) => {
+                    let pause = pause.as_ref();
+                    (pause.zone, pause.until) == (known.zone, known.until)
+                        && known.stale_at.is_none_or(|at| now < at)
+                }
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            if is_known || open.told_at.is_some_and(|at| now.since(at) < repeat) {
+                return None;
+            }
+            open.told_at = Some(now);
+            Some((*job, pause))
+        });
+        told.collect()
+    }
+
+    /// The searches that ask for nobody because of their zone, for those who ask why.
+    pub fn paused(&self) -> Traces {
+        let mut traces = Traces::default();
+        for card in self.searches.values().filter(|it| it.is_paused).map(|it| &it.card) {
+            let told = Told {
+                job: card.job,
+                pickup: card.pickup,
+                round: card.round,
+                radius_m: card.radius_m,
+                verdict: Verdict::ZonePaused,
+                n_weighed: 0,
+                tally: [0; WhyNot::COUNT],
+            };
+            traces.push(told, std::iter::empty(), std::iter::empty());
+        }
+        traces
     }
 
     /// A round for the searches that are `due`, with the drivers of the ring and what their own regions

@@ -361,7 +361,7 @@ impl Round<'_> {
                     outcome.n_held += usize::from(self.is_ours[i]);
                     continue;
                 }
-                Verdict::Outbid | Verdict::Nobody => continue,
+                Verdict::Outbid | Verdict::Nobody | Verdict::ZonePaused => continue,
             }
             let search = self.searches[i];
             let mut picks: Vec<Pick> = self.chosen[i].into_iter().collect();

@@ -11,7 +11,7 @@ use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, JobId, Money, OrderId, OrderStatus, Place,
     RescueId, RescueStatus, RiderId, Timestamp,
     frame::{ServerFrame, Topic},
-    view::{DriverView, Offer, OfferView, OrderView, Position, RescueView, RiderView},
+    view::{DriverView, Offer, OfferView, OrderView, Position, RescueView, RiderView, ZonePause},
     work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -115,6 +115,7 @@ changes! {
         tip: [Option<Money>],
         policy: [OfferPolicy],
         held: [bool],
+        paused: [Option<ZonePause>],
         priority: [Priority],
         offers: [Vec<OfferView>],
         reason: [Option<String>],

@@ -268,6 +268,10 @@ ids! {
     RevocationId => "revocation",
     /// A safety case: somebody called for help, or a job was called off because someone is not safe.
     IncidentId => "incident",
+    /// A part of the world that can be paused: the H3 index of its cell, with zeros before it.
+    ZoneId => "zone",
+    /// An organisation with drivers of its own: its fleet.
+    PartnerId => "partner",
 }
 
 /// A UUIDv7 made of a moment and 74 bits of `entropy`.
@@ -360,6 +364,21 @@ macro_rules! placed {
 }
 
 placed!(OrderId, RescueId);
+
+impl ZoneId {
+    /// The zone of the cell with this H3 index.
+    pub fn of_cell(index: u64) -> Self {
+        Self(Uuid::from_u64_pair(0, index))
+    }
+
+    /// The H3 index of its cell, if that may be one.
+    pub fn cell(self) -> Option<u64> {
+        match self.0.as_u64_pair() {
+            (0, index) => Some(index),
+            (_, _) => None,
+        }
+    }
+}
 
 /// What a driver can be busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

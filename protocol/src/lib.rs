@@ -21,7 +21,8 @@ pub mod work;
 pub use geo::{Place, Point};
 pub use ids::{
     CommandId, DriverId, Identifier, IncidentId, JobId, MerchantId, OfferId, OrderId, ParseIdError,
-    RescueId, RevocationId, RiderId, SHARDS, SessionId, ShardId, ShardSet, TokenId,
+    PartnerId, RescueId, RevocationId, RiderId, SHARDS, SessionId, ShardId, ShardSet, TokenId,
+    ZoneId,
 };
 pub use money::{Currency, Fare, FareLine, Money};
 pub use principal::{Principal, Role};

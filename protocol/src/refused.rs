@@ -1,6 +1,6 @@
 //! How the platform says no.
 
-use crate::trace::WhyNot;
+use crate::{trace::WhyNot, view::ZonePause};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -46,6 +46,8 @@ pub enum Code {
     NotEligible,
     /// Nobody serves this place.
     OutOfArea,
+    /// Staff let nothing begin there for a while; `zone` says why, and until when.
+    ZonePaused,
     /// The price promise is no longer valid, or was for something else.
     QuoteInvalid,
     /// The command id is older than the 24 h in which repeats are recognised, or from the future.
@@ -78,20 +80,24 @@ pub struct Refused {
     /// For `illegal_transition`: the commands that would not have been refused for that reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<String>,
-    /// For `busy`, `rate_limited` and `unavailable`: how long to wait, in milliseconds.
+    /// For `busy`, `rate_limited`, `unavailable`, and `zone_paused` where the end is known: how long to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
     /// For `not_eligible`, where a dispatcher chose a driver: everything that speaks against it and was not,
     /// or cannot be, overruled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<WhyNot>,
+    /// For `zone_paused`: the zone, why, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Box<ZonePause>>,
 }
 
 impl Refused {
     /// A refusal without particulars.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { code, message, allowed: Vec::new(), retry_after_ms: None, why: Vec::new() }
+        let (allowed, why) = (Vec::new(), Vec::new());
+        Self { code, message, allowed, retry_after_ms: None, why, zone: None }
     }
 
     /// The same, for now.

@@ -70,6 +70,8 @@ pub enum WhyNot {
     Held,
     /// The job has lost as many drivers as it may.
     TooManyDrivers,
+    /// The zone of the job's pickup is paused.
+    ZonePaused,
 }
 
 impl WhyNot {
@@ -92,7 +94,8 @@ impl WhyNot {
             | Self::Outranked
             | Self::Taken
             | Self::Held
-            | Self::TooManyDrivers => true,
+            | Self::TooManyDrivers
+            | Self::ZonePaused => true,
             Self::Blocked
             | Self::OffDuty
             | Self::Unreachable
@@ -122,6 +125,8 @@ pub enum Verdict {
     Outbid,
     /// Nobody who fits was in reach.
     Nobody,
+    /// The zone of its pickup is paused: nobody was looked for.
+    ZonePaused,
 }
 
 /// What became of a driver whom a round weighed for a job.

@@ -3,7 +3,7 @@
 use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, IncidentId, IncidentStatus, JobId, Money,
     OfferId, OfferStatus, OrderId, OrderStatus, Place, Point, Principal, RescueId, RescueStatus,
-    RiderId, Timestamp,
+    RiderId, Timestamp, ZoneId,
     work::{CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct OrderView {
     /// Does a dispatcher let nobody be asked for a while?
     #[serde(default, skip_serializing_if = "is_false")]
     pub held: bool,
+    /// The zone of its pickup is paused, so nobody is asked meanwhile, and the time stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<ZonePause>,
     /// What it comes before, where there are too few drivers.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
@@ -70,6 +73,28 @@ pub struct OrderView {
     /// The code the rider tells the driver; shown to the rider only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+}
+
+/// Why nothing begins in a zone for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ZonePause {
+    /// Which.
+    pub zone: ZoneId,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, unless it is resumed before; until it is resumed, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Why, in words that riders are shown.
+    pub reason: String,
+}
+
+impl ZonePause {
+    /// Does it still last?
+    pub fn lasts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// One offer, as its order sees it.

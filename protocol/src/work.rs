@@ -2,7 +2,7 @@
 
 use crate::{
     DriverId, IncidentId, JobId, MerchantId, OfferId, OrderId, Place, Point, RescueId, RiderId,
-    Timestamp, view::Position,
+    Timestamp, ZoneId, view::Position,
 };
 use serde::{Deserialize, Serialize};
 
@@ -993,6 +993,28 @@ pub enum IncidentAction {
     },
 }
 
+/// What staff may do to a zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum ZoneAction {
+    /// Nothing begins there for a while: rides and deliveries that would be picked up there are refused, and nobody
+    /// is looked for who would. Rescues are never kept waiting. Said again, this is what holds.
+    Pause {
+        /** Why, on one line, in words that riders are shown. */
+        reason: String,
+        /** Until when; until it is resumed, if absent. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// It goes on.
+    Resume {
+        /** Why, on one line. */
+        reason: String,
+    },
+}
+
 /// Anything a client can ask for, over any transport.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -1040,6 +1062,13 @@ pub enum Wish {
         /** What. */
         action: IncidentAction,
     },
+    /// Something done to a zone.
+    Zone {
+        /** Which: `zone-` and the H3 index of its cell, with zeros before it. */
+        id: ZoneId,
+        /** What. */
+        action: ZoneAction,
+    },
 }
 
 impl Wish {
@@ -1053,6 +1082,7 @@ impl Wish {
             | Self::RequestRescue(_)
             | Self::Driver { .. }
             | Self::Incident { .. }
+            | Self::Zone { .. }
             | Self::Rider { .. } => false,
         }
     }

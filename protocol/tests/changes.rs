@@ -85,6 +85,7 @@ fn order_view(d: Dice) -> ServerFrame {
         tip: maybe(d[9], |n| Money { amount: n.into(), currency: Currency::RWF }),
         policy: [OfferPolicy::Feed, OfferPolicy::Direct][usize::from(d[10]) % 2],
         held: false,
+        paused: None,
         priority: protocol::work::Priority::Normal,
         offers: few(d[11], offer_view),
         reason: maybe(d[12], text),

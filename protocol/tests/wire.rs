@@ -4,6 +4,7 @@ use protocol::{
     Code, CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus,
     IncidentId, IncidentStatus, JobId, Money, OfferId, OfferStatus, OrderId, OrderStatus, Place,
     Point, Principal, Refused, RescueId, RescueStatus, RiderId, SessionId, ShardId, Timestamp,
+    ZoneId,
     changes::Changed,
     codec::Codec,
     frame::{
@@ -12,12 +13,12 @@ use protocol::{
     },
     view::{
         CheckView, Counters, DriverView, Happening, IncidentView, Mark, Offer, OfferView,
-        OrderView, Position, RescueView, RiderView, WorkKind,
+        OrderView, Position, RescueView, RiderView, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
         NewRescue, OfferPolicy, OrderAction, OrderKind, PaymentTiming, RescueAction, Severity, Sos,
-        Vehicle, VehicleKind, Wish,
+        Vehicle, VehicleKind, Wish, ZoneAction,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,6 +39,14 @@ fn rescue() -> RescueId {
 
 fn incident() -> IncidentId {
     IncidentId::nth(1)
+}
+
+fn zone() -> ZoneId {
+    ZoneId::of_cell(0x0872_8308_28ff_ffff)
+}
+
+fn pause() -> ZonePause {
+    ZonePause { zone: zone(), since: NOON, until: None, reason: "a flood".to_owned() }
 }
 
 fn driver() -> DriverId {
@@ -144,6 +153,11 @@ fn wishes() -> Vec<Wish> {
             id: incident(),
             action: IncidentAction::AddResponder { name: "police".to_owned() },
         },
+        Wish::Zone {
+            id: zone(),
+            action: ZoneAction::Pause { reason: "a flood".to_owned(), until: Some(NOON) },
+        },
+        Wish::Zone { id: zone(), action: ZoneAction::Resume { reason: "dry again".to_owned() } },
     ]
 }
 
@@ -205,6 +219,7 @@ fn order_view() -> OrderView {
         tip: Some(money(100)),
         policy: OfferPolicy::BatchOptimal,
         held: false,
+        paused: None,
         priority: protocol::work::Priority::Normal,
         offers: vec![offer_view()],
         reason: None,
@@ -335,6 +350,8 @@ fn server_frames() -> Vec<ServerFrame> {
     let done = Done { actor: order().to_string(), version: 1 };
     let mut refused = Refused::new(Code::IllegalTransition, "not while searching");
     refused.allowed = vec!["cancel".to_owned()];
+    let mut paused = Refused::new(Code::ZonePaused, "this zone is paused: a flood");
+    paused.zone = Some(Box::new(pause()));
     let busy = Refused::new(Code::Busy, "too many commands at once").retry_after_ms(100);
     let actor = ActorView {
         actor: order().to_string(),
@@ -369,6 +386,7 @@ fn server_frames() -> Vec<ServerFrame> {
         ServerFrame::Heartbeat { server_time: NOON, heartbeat_ms: Some(60_000) },
         ServerFrame::Result { id, outcome: Outcome::Ok(done) },
         ServerFrame::Result { id, outcome: Outcome::Refused(refused) },
+        ServerFrame::Result { id, outcome: Outcome::Refused(paused) },
         ServerFrame::Refused(busy.clone()),
         ServerFrame::Order(Box::new(order_view())),
         ServerFrame::Rescue(Box::new(rescue_view())),
@@ -396,6 +414,10 @@ fn server_frames() -> Vec<ServerFrame> {
                 ..order_view()
             }
             .into(),
+        ),
+        changed(
+            order_view().into(),
+            OrderView { version: 4, paused: Some(pause()), ..order_view() }.into(),
         ),
         changed(
             rescue_view().into(),

@@ -15,10 +15,11 @@ use actors::{
     revocation::Revocation,
     rider::Rider,
     runtime::{System, Update, Watching},
+    zone::Zone,
 };
 use protocol::{
     DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId,
-    RevocationId, RiderId,
+    RevocationId, RiderId, ZoneId,
     changes::Changed,
     frame::{ActorView, ServerFrame},
 };
@@ -239,6 +240,7 @@ pub(crate) async fn open(
         Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), by, known).await,
         Kind::Revocation => open_one::<Revocation>(&system, RevocationId(key.id), by, known).await,
         Kind::Incident => open_one::<Incident>(&system, IncidentId(key.id), by, known).await,
+        Kind::Zone => open_one::<Zone>(&system, ZoneId(key.id), by, known).await,
     }
 }
 
@@ -364,7 +366,7 @@ impl Follow {
         match self.key.kind {
             Kind::Order => Some(JobId::Order(OrderId(self.key.id))),
             Kind::Rescue => Some(JobId::Rescue(RescueId(self.key.id))),
-            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident => None,
+            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => None,
         }
     }
 

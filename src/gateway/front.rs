@@ -3,9 +3,9 @@
 use super::{
     Gate, inspect::Wanted, session::Suspended, sessions::Taking, stream::Post, why::Whose,
 };
-use actors::{cluster::Incarnation, revocation::InForce, runtime::Front};
+use actors::{cluster::Incarnation, revocation::InForce, runtime::Front, zone::Standing};
 use futures_util::{FutureExt, future::BoxFuture};
-use protocol::{JobId, SessionId};
+use protocol::{JobId, SessionId, ZoneId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Weak, time::Duration};
 
@@ -20,6 +20,8 @@ pub(super) enum Question {
     Post(Post),
     /// This is revoked.
     Revoked(Vec<InForce>),
+    /// This has become of zones.
+    Zones(Vec<(ZoneId, Standing)>),
     /// Something has happened to an incident: look.
     Incidents,
     /// Which sessions are there?
@@ -51,6 +53,10 @@ impl Front for Desk {
                 }
                 Question::Post(post) => written(&gate.streams.hear(post)),
                 Question::Revoked(all) => written(&gate.take_in(&all)),
+                Question::Zones(all) => {
+                    gate.take_in_zones(all);
+                    written(&())
+                }
                 Question::Incidents => {
                     gate.incidents.look();
                     written(&())

@@ -2,7 +2,7 @@
 
 use super::{
     Gate, cluster, events, health, incidents, inspect, no_such_method, rest, revocations, stream,
-    why,
+    why, zones,
 };
 use axum::Router;
 use protocol::{Refused, view, work};
@@ -74,6 +74,9 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(why::why_no_offers))
         .routes(routes!(rest::show_rider))
         .routes(routes!(rest::act_on_rider))
+        .routes(routes!(zones::list_zones))
+        .routes(routes!(zones::zones_at))
+        .routes(routes!(zones::act_on_zone))
         .routes(routes!(incidents::raise_sos))
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(incidents::show_incident))

@@ -22,7 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use protocol::{
-    Code, CommandId, DriverId, OrderId, Principal, Refused, RescueId, RiderId, Timestamp,
+    Code, CommandId, DriverId, OrderId, Point, Principal, Refused, RescueId, RiderId, Timestamp,
     frame::Done,
     view::{DriverView, OrderView, RescueView, RiderView},
     work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, RiderAction, Wish},
@@ -82,7 +82,8 @@ fn status_of(code: Code) -> StatusCode {
         | Code::InsufficientFunds
         | Code::TooEarly
         | Code::TooLate
-        | Code::NotEligible => StatusCode::CONFLICT,
+        | Code::NotEligible
+        | Code::ZonePaused => StatusCode::CONFLICT,
         Code::OfferGone => StatusCode::GONE,
         Code::Invalid
         | Code::TooFar
@@ -356,6 +357,28 @@ pub(super) struct ListQuery {
     before: Option<String>,
 }
 
+/// Where a place is.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Whereabouts {
+    /// Degrees north.
+    pub(super) lat: f64,
+    /// Degrees east.
+    pub(super) lon: f64,
+}
+
+impl Whereabouts {
+    pub(super) fn point(&self) -> Result<Point, Refused> {
+        let is_on_earth =
+            (-90.0..=90.0).contains(&self.lat) && (-180.0..=180.0).contains(&self.lon);
+        match is_on_earth {
+            true => Ok(Point { lat: self.lat, lon: self.lon }),
+            false => Err(invalid("lat, lon", "not on earth")),
+        }
+    }
+}
+
 /// A page of a list, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Page {
@@ -485,6 +508,7 @@ pub(super) async fn quote(
     translate::check_start(request.start_at, gate.system.now())?;
     translator.check_stops(&request.stops, 2)?;
     translator.check_area(request.stops[0].at)?;
+    translator.check_zone(request.stops[0].at, request.start_at)?;
     let quote = translator.prices.promise(&request, by, gate.system.now()).map_err(|error| {
         tracing::error!(%error, "no quote could be signed");
         Refused::new(Code::Internal, "a fault of ours")

@@ -1,27 +1,19 @@
 //! Revoking tokens, and knowing on every node which are revoked.
 //!
-//! ```text
-//!  admin ── revoke ──► entity ── commit ──► journal ◄── every second: anything new? ── other nodes
-//!                         │                                                            ▲
-//!                         └──► this node: the set, then its sessions ── told ──────────┘
-//! ```
-//!
-//! A revocation is an entity like any other, so it is durable before anybody hears yes. Each node keeps those that
-//! are in force in memory (`auth/revoked.rs`), where every token is looked up when it is verified. It reads all of
-//! them before it lets anybody in. After that it hears of new ones from the node that revoked, and finds those it
-//! was not told of when it looks at the list. One that could not look for a minute believes nobody new:
-//! somebody may have been locked out meanwhile.
+//! Those in force are in memory (`auth/revoked.rs`), where every token is looked up when it is verified, and kept up to
+//! date as `replica.rs` says. A node that could not look for a minute believes nobody new: somebody may have been
+//! locked out meanwhile.
 
 use super::{
     Gate,
     front::Question,
+    replica::Replica,
     rest::{Answered, Bearer, Body, ListQuery, Page},
     translate::invalid,
 };
 use crate::auth::{Identity, principal_named, token_id};
 use actors::{
-    Kind,
-    journal::{JournalError, Sort, ViewQuery},
+    EntityKey, Kind, ViewRow,
     revocation::{Command, IN_FORCE, InForce, Revocation, Target},
     runtime::Ask,
 };
@@ -32,32 +24,14 @@ use axum::{
 use futures_util::future::join_all;
 use protocol::{Code, CommandId, Refused, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
-use tokio::time::{Instant, sleep, timeout};
-use tracing::{info, warn};
+use std::{sync::Arc, time::Duration};
+use tracing::info;
 use utoipa::ToSchema;
 
-/// How often a node of several looks for what it was not told.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How far back it looks: longer than a commit takes, and than the clocks of two nodes differ.
-const LOOK_BACK: Duration = Duration::from_secs(60);
-/// How often it reads all of it again, whatever the clocks said.
-const READ_ALL_EVERY: Duration = Duration::from_secs(300);
-/// How often it forgets what has lapsed.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// How long one look may take.
-const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a node believes newcomers without having looked.
 const BLIND_MAX: Duration = Duration::from_secs(60);
-/// How long a start waits for the journal.
-const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long another node has to say that it knows.
 const TELL_WITHIN: Duration = Duration::from_millis(900);
-/// Rows of one read.
-const PAGE_ROWS: usize = 1_000;
 
 /// What is to be revoked: one of `token` and `principal`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -242,98 +216,38 @@ impl Gate {
         }
         n_ended
     }
-
-    /// Reads what is in force since then; returns the newest moment that was read.
-    async fn read_revoked(&self, since: Timestamp) -> Result<Timestamp, JournalError> {
-        let (mut newest, mut after) = (since, None);
-        loop {
-            let query = ViewQuery {
-                statuses: vec![IN_FORCE.to_owned()],
-                since: Some(since),
-                sort: Sort::Oldest,
-                after,
-                ..ViewQuery::newest(Kind::Revocation, PAGE_ROWS)
-            };
-            let read = timeout(LOOK_WITHIN, self.system.journal().views(query)).await;
-            let rows = read.unwrap_or_else(|_elapsed| {
-                Err(JournalError::Unavailable("no answer in time".to_owned()))
-            })?;
-            let is_last = rows.len() < PAGE_ROWS;
-            after = rows.last().map(|(key, row)| (row.at, key.id));
-            newest = newest.max(after.map_or(since, |(at, _)| at));
-            let all: Vec<_> = rows.iter().filter_map(|(_, row)| InForce::of_row(row)).collect();
-            self.take_in(&all);
-            if is_last {
-                return Ok(newest);
-            }
-        }
-    }
-
-    /// Is it one of several, who are told by others what is revoked?
-    fn has_others(&self) -> bool {
-        self.system.arbiter().is_some()
-    }
-
-    fn has_looked(&self) {
-        if self.has_others() {
-            self.keys.revoked().is_known_until(self.system.now() + BLIND_MAX);
-        }
-    }
 }
 
-/// Reads all that is in force, before anybody is let in; returns the newest moment. A node that cannot is of no use:
-/// it would let in whom others have locked out.
-pub(super) async fn load(gate: &Arc<Gate>) -> Result<Timestamp, JournalError> {
-    let until = Instant::now() + START_PATIENCE;
-    loop {
-        match gate.read_revoked(Timestamp::default()).await {
-            Ok(newest) => {
-                gate.has_looked();
-                info!(n = gate.keys.revoked().len(), "revocations read");
-                return Ok(newest);
-            }
-            Err(error) if Instant::now() < until => {
-                warn!(%error, "what is revoked cannot be read; trying again");
-                sleep(LOOK_EVERY).await;
-            }
-            Err(error) => return Err(error),
+/// Revocations, as every node knows them.
+#[derive(Debug)]
+pub(super) struct Revocations;
+
+impl Replica for Revocations {
+    const KIND: Kind = Kind::Revocation;
+    const WHAT: &'static str = "revocations";
+    const STATUSES: &'static [&'static str] = &[IN_FORCE];
+
+    fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
+        let all: Vec<_> = rows.iter().filter_map(|(_, row)| InForce::of_row(row)).collect();
+        gate.take_in(&all);
+    }
+
+    fn n_known(gate: &Gate) -> usize {
+        gate.keys.revoked().len()
+    }
+
+    /// Whoever is told by others what is revoked believes newcomers only as long as it knows.
+    fn has_looked(gate: &Gate) {
+        if gate.has_others() {
+            gate.keys.revoked().is_known_until(gate.system.now() + BLIND_MAX);
         }
     }
-}
 
-/// Finds what this node was not told, and forgets what has lapsed, as long as there is a gate.
-pub(super) async fn follow(gate: Weak<Gate>, mut newest: Timestamp) {
-    let mut read_all_at = Instant::now() + READ_ALL_EVERY;
-    let mut forget_at = Instant::now() + FORGET_EVERY;
-    let mut is_blind = false;
-    loop {
-        sleep(LOOK_EVERY).await;
-        let Some(gate) = gate.upgrade() else { return };
+    fn tend(gate: &Gate) {
         gate.taps.forget_gone();
-        if Instant::now() >= forget_at {
-            forget_at = Instant::now() + FORGET_EVERY;
-            gate.keys.revoked().forget_lapsed(gate.system.now());
-        }
-        // Alone, nobody revokes anything but this node.
-        if !gate.has_others() {
-            continue;
-        }
-        let is_due = Instant::now() >= read_all_at;
-        let since = if is_due { Timestamp::default() } else { newest - LOOK_BACK };
-        match gate.read_revoked(since).await {
-            Ok(read) => {
-                newest = newest.max(read);
-                gate.has_looked();
-                if is_due {
-                    read_all_at = Instant::now() + READ_ALL_EVERY;
-                }
-                is_blind = false;
-            }
-            Err(error) if !is_blind => {
-                is_blind = true;
-                warn!(%error, "what is revoked cannot be read; trying again every second");
-            }
-            Err(_) => {}
-        }
+    }
+
+    fn forget(gate: &Gate) {
+        gate.keys.revoked().forget_lapsed(gate.system.now());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Wishes become commands for one actor; states become views; what one may not see is not there.
 
-use super::{allowed, price::Prices};
+use super::{allowed, price::Prices, zones};
 use crate::settings::Area;
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
@@ -16,17 +16,19 @@ use actors::{
     rider::{self, Rider},
     runtime::{Hosted, System, Wished},
     search,
+    zone::{self, Zone},
 };
 use protocol::{
-    Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Place,
-    Point, Principal, Refused, RescueId, RevocationId, RiderId, Timestamp,
+    Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId,
+    OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, Timestamp,
+    ZoneId,
     changes::Changed,
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
     trace::WhyNot,
     view::{DriverView, Position, WorkKind},
     work::{
         DriverAction, Handoff, IncidentAction, IncidentKind, NewOrder, NewRescue, OrderAction,
-        OrderKind, RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish,
+        OrderKind, RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish, ZoneAction,
     },
 };
 use std::{iter, sync::Arc, time::Duration};
@@ -82,6 +84,8 @@ impl Translator {
             Wish::Incident { id: to, action } => {
                 Ok(Tell::Incident { to, command: incident_command(action) })
             }
+            Wish::Zone { .. } if !by.is_staff() => Err(forbidden("zones are paused by staff")),
+            Wish::Zone { id: to, action } => Ok(Tell::Zone { to, command: zone_command(action) }),
         }
     }
 
@@ -190,6 +194,11 @@ impl Translator {
             return Err(forbidden("only staff may choose how a driver is found"));
         }
         let to = OrderId::created_by(author, id, RegionId::at(pickup).shard());
+        match self.check_zone(pickup, *start_at) {
+            // It was placed before the zone was paused: its first answer still stands.
+            Err(_) if self.exists::<Order>(to).await => {}
+            checked => checked?,
+        }
         let terms = self.preset.order(*kind);
         let mut policy = terms.policy;
         if let Some(offer) = new.policy {
@@ -412,7 +421,7 @@ impl Translator {
             DriverAction::AcceptOffer { offer } => C::AcceptOffer { offer },
             DriverAction::DeclineOffer { offer } => C::DeclineOffer { offer },
             DriverAction::SeeOffer { offer } => C::SeeOffer { offer },
-            DriverAction::ClaimJob { job } => C::ClaimJob { job, work: self.work_of(job).await? },
+            DriverAction::ClaimJob { job } => C::ClaimJob { job, work: self.claimed(job).await? },
             DriverAction::SetDestination { to } => C::SetDestination { to },
             DriverAction::RejectJob { job } => C::RejectJob { job },
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
@@ -436,8 +445,8 @@ impl Translator {
         Ok(state.blocked().to_vec())
     }
 
-    /// What taking a job does to a driver's slots.
-    async fn work_of(&self, job: JobId) -> Result<WorkKind, Refused> {
+    /// What taking a job from the feed does to a driver's slots. Nothing is begun where its zone is paused.
+    async fn claimed(&self, job: JobId) -> Result<WorkKind, Refused> {
         match job {
             JobId::Rescue(_) => Ok(WorkKind::Rescue),
             JobId::Order(id) => {
@@ -445,6 +454,11 @@ impl Translator {
                 let view = order
                     .order_view(id, version.0, Principal::System)
                     .ok_or_else(|| not_found(&id.to_string()))?;
+                let is_claimable = view.status == OrderStatus::JobFeed;
+                view.stops
+                    .first()
+                    .filter(|_| is_claimable)
+                    .map_or(Ok(()), |pickup| self.check_zone(pickup.at, None))?;
                 Ok(match view.kind {
                     OrderKind::Ride => WorkKind::Ride,
                     OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,
@@ -506,6 +520,16 @@ impl Translator {
         }
     }
 
+    /// Refuses a pickup in a zone that is paused then. When one that has no end is over, nobody knows.
+    pub(crate) fn check_zone(&self, at: Point, start_at: Option<Timestamp>) -> Result<(), Refused> {
+        let now = self.system.now();
+        let then = start_at.map_or(now, |start_at| start_at.max(now));
+        match self.system.regions().zones().paused().at(at, then) {
+            Some(pause) => Err(zones::paused((*pause).clone(), now)),
+            None => Ok(()),
+        }
+    }
+
     async fn exists<D: Hosted>(&self, id: D::Id) -> bool {
         self.system.read::<D>(id).await.is_ok_and(|(version, _)| version > Version(0))
     }
@@ -529,6 +553,7 @@ impl Translator {
             | Code::ProofMissing
             | Code::NotEligible
             | Code::OutOfArea
+            | Code::ZonePaused
             | Code::QuoteInvalid
             | Code::CommandExpired
             | Code::CommandIdReused
@@ -558,6 +583,7 @@ impl Translator {
             Kind::Rider => self.show_one::<Rider>(RiderId(key.id), by).await,
             Kind::Revocation => self.show_one::<Revocation>(RevocationId(key.id), by).await,
             Kind::Incident => self.show_one::<Incident>(IncidentId(key.id), by).await,
+            Kind::Zone => self.show_one::<Zone>(ZoneId(key.id), by).await,
         }
     }
 
@@ -575,6 +601,7 @@ impl Translator {
             Kind::Rider => self.whole_one::<Rider>(RiderId(key.id)).await,
             Kind::Revocation => self.whole_one::<Revocation>(RevocationId(key.id)).await,
             Kind::Incident => self.whole_one::<Incident>(IncidentId(key.id)).await,
+            Kind::Zone => self.whole_one::<Zone>(ZoneId(key.id)).await,
         }
     }
 
@@ -845,6 +872,24 @@ impl Shown for Revocation {
     }
 }
 
+/// Nobody follows one but staff, who see it whole.
+impl Shown for Zone {
+    fn frame(&self, _id: ZoneId, _version: u64, _by: Principal) -> Option<ServerFrame> {
+        None
+    }
+
+    fn sighted(
+        &self,
+        _id: ZoneId,
+        _version: u64,
+        _sighting: &(),
+        _by: Principal,
+        _prices: &Prices,
+    ) -> Option<ServerFrame> {
+        None
+    }
+}
+
 /// Whoever raised one follows it, and staff; to the other side of the job it is not there.
 impl Shown for Incident {
     fn frame(&self, id: IncidentId, _version: u64, by: Principal) -> Option<ServerFrame> {
@@ -964,11 +1009,19 @@ fn incident_command(action: IncidentAction) -> incident::Command {
     }
 }
 
+fn zone_command(action: ZoneAction) -> zone::Command {
+    match action {
+        ZoneAction::Pause { reason, until } => zone::Command::Pause { reason, until },
+        ZoneAction::Resume { reason } => zone::Command::Resume { reason },
+    }
+}
+
 /// Which actor a wish is for; none, if there is none yet, or if nothing is to be waited for.
 pub(crate) fn addressee(wish: &Wish, by: Principal) -> Option<EntityKey> {
     match wish {
         Wish::PlaceOrder(_) | Wish::RequestRescue(_) | Wish::Sos(_) => None,
         Wish::Incident { id, .. } => Some((*id).into()),
+        Wish::Zone { id, .. } => Some((*id).into()),
         Wish::Order { id, .. } => Some((*id).into()),
         Wish::Rescue { id, .. } => Some((*id).into()),
         Wish::Rider { id, .. } => Some((*id).into()),
@@ -996,6 +1049,7 @@ pub(crate) fn wished(wish: &Wish) -> Wished {
         Wish::Driver { action, .. } => Wished::new(action),
         Wish::Sos(sos) => Wished::new(sos),
         Wish::Incident { action, .. } => Wished::new(action),
+        Wish::Zone { action, .. } => Wished::new(action),
     }
 }
 

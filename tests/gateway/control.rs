@@ -16,13 +16,13 @@ use protocol::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn nth(n: u64) -> DriverId {
+pub(crate) fn nth(n: u64) -> DriverId {
     let Principal::Driver(id) = driver(n) else { panic!("a driver") };
     id
 }
 
 /// A driver on duty, so many metres from the pickup.
-async fn on_duty(node: &Node, n: u64, east_m: f64) -> Client {
+pub(crate) async fn on_duty(node: &Node, n: u64, east_m: f64) -> Client {
     let mut client = Client::connect(node, driver(n)).await;
     go_on_duty(&mut client, PICKUP.offset_m(east_m, 0.0)).await;
     client
@@ -50,13 +50,13 @@ async fn refused(client: &mut Client, id: OrderId, action: OrderAction) -> (Code
     (refused.code, refused.why)
 }
 
-async fn done(caller: &Caller<'_>, path: &str, action: Value) {
+pub(crate) async fn done(caller: &Caller<'_>, path: &str, action: Value) {
     let response = caller.post(path, &action).await;
     let (status, body) = (response.status().as_u16(), json_of(response).await);
     assert_eq!(status, 200, "{action}: {body}");
 }
 
-fn event<'v>(history: &'v Value, name: &str) -> &'v Value {
+pub(crate) fn event<'v>(history: &'v Value, name: &str) -> &'v Value {
     let all = history.as_array().unwrap();
     all.iter().rev().find(|it| it["event"] == name).unwrap_or_else(|| panic!("{name}: {history}"))
 }

@@ -36,7 +36,11 @@ async fn place_for_one(staff: &Caller<'_>, whose: Principal) -> OrderId {
 }
 
 /// Asks until the answer is what `is_it` wants.
-async fn until(caller: &Caller<'_>, path: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(
+    caller: &Caller<'_>,
+    path: &str,
+    is_it: impl Fn(&Value) -> bool,
+) -> Value {
     for _ in 0..60 {
         let answer = json_of(caller.get(path).await).await;
         if is_it(&answer) {

@@ -187,6 +187,7 @@ fn describe(effect: &Effect) -> String {
         | Tell::Rider { .. }
         | Tell::Revocation { .. }
         | Tell::Incident { .. }
+        | Tell::Zone { .. }
         | Tell::Order { .. } => {
             format!("{tell:?}")
         }

@@ -583,7 +583,9 @@ impl Event {
                 search::Event::Opened { at, .. }
                 | search::Event::FeedOpened { at, .. }
                 | search::Event::Held { at, .. }
-                | search::Event::Resumed { at, .. },
+                | search::Event::Resumed { at, .. }
+                | search::Event::Paused { at, .. }
+                | search::Event::Unpaused { at },
             ) => Some(*at),
             Self::Assigned(assignment) | Self::CustodyPassed(assignment) => Some(assignment.at),
             Self::Fulfilment(event) => Some(event.at()),

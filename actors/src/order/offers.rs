@@ -22,7 +22,13 @@ impl Life {
         if let search::Command::Settle { driver, slots } = command {
             return Ok(self.settle(*driver, slots, around));
         }
-        if matches!(command, search::Command::Bar { .. }) && self.status().is_final() {
+        let is_no_news = matches!(
+            command,
+            search::Command::Bar { .. }
+                | search::Command::Pause { .. }
+                | search::Command::Unpause {}
+        );
+        if is_no_news && self.status().is_final() {
             return Ok(Vec::new());
         }
         let decision = self.search.decide(command, &self.asked(around))?;
@@ -112,8 +118,8 @@ impl Life {
         held.into_iter().map(Event::Search).collect()
     }
 
-    pub(super) fn resume(&self, reason: &str, around: &Around) -> Vec<Event> {
-        self.searched(self.search.resume(around.by, reason, &self.asked(around)), around)
+    pub(super) fn resume(&self, reason: &str, around: &Around) -> Answer {
+        Ok(self.searched(self.search.resume(around.by, reason, &self.asked(around))?, around))
     }
 
     pub(super) fn set_priority(
@@ -239,6 +245,8 @@ impl Life {
             | search::Event::Barred { .. }
             | search::Event::Held { .. }
             | search::Event::Resumed { .. }
+            | search::Event::Paused { .. }
+            | search::Event::Unpaused { .. }
             | search::Event::Closed {} => {}
         }
     }

@@ -30,6 +30,7 @@ impl Order {
             tip: tip.map(|amount| Money { amount, currency: placement.fare.currency }),
             policy: placement.policy.offer,
             held: life.search.is_held(),
+            paused: life.search.pause_of_zone().cloned(),
             priority: life.priority,
             offers: match is_rider || reader.is_staff() {
                 true => life.search.offers().collect(),

@@ -433,6 +433,7 @@ impl Play {
                     Tell::Rescue { .. } => "rescue",
                     Tell::Revocation { .. } => "revocation",
                     Tell::Incident { command, .. } => command.into(),
+                    Tell::Zone { command, .. } => command.into(),
                 };
                 format!("{}: {name}", effect.tell.to().kind)
             })

@@ -125,6 +125,7 @@ impl Region {
         if memory.read(self.area.take()) {
             self.area.roster.store(Arc::new(memory.known.roster()));
         }
+        self.pause(memory, now);
         let n_held = self.propose(memory, now).await?;
         self.area.record(|stats| {
             stats.n_ticks += 1;
@@ -139,6 +140,23 @@ impl Region {
         let empty_since = *memory.empty_since.get_or_insert(now);
         let linger = Duration::from_millis(self.world.settings.linger_ms.into());
         Ok(now.since(empty_since) >= linger && self.world.close(&self.area))
+    }
+
+    /// Tells jobs that their zone is paused, or not any more, and keeps those that wait out of rounds.
+    fn pause(&self, memory: &mut Memory, now: Timestamp) {
+        // A node that has just started does not let anybody go on for not having read yet what is paused.
+        if !self.world.zones.is_known() {
+            return;
+        }
+        let paused = self.world.zones.paused();
+        let news = memory.known.pauses(now, |pickup| paused.at(pickup, now));
+        if !self.world.surroundings.is_ours(self.area.region) {
+            return;
+        }
+        self.world.rounds.record(&memory.known.paused(), now);
+        for (job, pause) in news {
+            self.world.surroundings.pause(job, pause.map(Arc::unwrap_or_clone));
+        }
     }
 
     /// Matches and proposes. Returns how many pairs were held, or how matching fell.
@@ -209,7 +227,7 @@ impl Memory {
             Kind::Order => self.known.forget_search(JobId::Order(OrderId(entity.id))),
             Kind::Rescue => self.known.forget_search(JobId::Rescue(RescueId(entity.id))),
             Kind::Driver => return self.known.forget_driver(DriverId(entity.id)),
-            Kind::Rider | Kind::Revocation | Kind::Incident => {}
+            Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => {}
         }
         false
     }

@@ -204,6 +204,9 @@ impl Round {
             return Some(Chance { why: Some(unfit.why), ..chance });
         }
         let distance_m = distance_m?;
+        if self.verdict == Verdict::ZonePaused && distance_m <= self.radius_m {
+            return Some(Chance { why: Some(WhyNot::ZonePaused), ..chance });
+        }
         if distance_m > self.radius_m.saturating_mul(AROUND) {
             return None;
         }

@@ -51,7 +51,7 @@ pub(super) fn decide(
             draft.add_all(events);
         }
         Command::Resume { reason } => {
-            draft.follow(|case, asked| Ok(case.search.resume(context.by, reason, asked)))?;
+            draft.follow(|case, asked| case.search.resume(context.by, reason, asked))?;
         }
         Command::SetPriority { priority, reason } if *priority != case.priority => {
             let (at, by, reason) = (context.now, context.by, reason.clone());
@@ -311,6 +311,10 @@ impl Draft {
 
     fn search(&mut self, command: &search::Command) -> Result<(), Refusal> {
         if matches!(command, search::Command::Bar { .. }) && self.case().status.is_final() {
+            return Ok(());
+        }
+        // Safety before everything: nobody who is stranded waits because of a zone.
+        if let search::Command::Pause { .. } = command {
             return Ok(());
         }
         if let search::Command::DriverLost { driver, reason } = command {

@@ -231,7 +231,10 @@ impl World {
             Tell::Incident { command, .. } => {
                 format!("incident: {}", <&'static str>::from(command))
             }
-            Tell::Order { .. } | Tell::Rescue { .. } | Tell::Revocation { .. } => {
+            Tell::Order { .. }
+            | Tell::Rescue { .. }
+            | Tell::Revocation { .. }
+            | Tell::Zone { .. } => {
                 format!("{tell:?}")
             }
         };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::reason::REASON_CHARS_MAX;
 use proptest::prelude::*;
 use protocol::{DriverId, MerchantId, RiderId};
 use std::collections::BTreeSet;

@@ -25,6 +25,7 @@ use crate::{
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
+    zone::Zone,
 };
 use futures_util::{future::join_all, poll};
 use protocol::{CommandId, Identifier, Principal, ShardId};
@@ -175,6 +176,9 @@ async fn ask(
         }
         Tell::Incident { to, command } => {
             ask_of::<Incident>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Zone { to, command } => {
+            ask_of::<Zone>(system, asked, to, Ask { command, by, id }, wish).await
         }
     };
     answered.map_or_else(|elsewhere| elsewhere, Reply::Answered)

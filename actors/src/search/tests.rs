@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use protocol::{Currency, OrderId};
+use protocol::{Currency, OrderId, ZoneId};
 use std::collections::HashMap;
 
 const TTL: u64 = 15_000;
@@ -318,9 +318,10 @@ fn a_held_search_asks_nobody_and_goes_on_with_the_time_that_was_left() {
     // However long it takes.
     assert_eq!(hunt.wait(3_600_000), []);
 
-    let resumed = hunt.search.resume(by, "", &hunt.asked());
+    let resumed = hunt.search.resume(by, "", &hunt.asked()).unwrap();
     hunt.take(resumed);
-    assert!(hunt.search.resume(by, "", &hunt.asked()).events.is_empty(), "already so");
+    let again = hunt.search.resume(by, "", &hunt.asked()).unwrap();
+    assert!(again.events.is_empty(), "already so");
     assert_eq!(hunt.search.deadline(), Some(Timestamp(hunt.now.0 + next_tier_ms)));
     assert_eq!(hunt.propose(&[2]).len(), 1);
     let end = Timestamp(hunt.now.0 + until_ms);
@@ -338,9 +339,83 @@ fn a_held_feed_is_claimed_by_nobody() {
     hunt.take(Decision::from(held));
     let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0] };
     assert!(matches!(hunt.hear(&claim), Err(Refusal::TooLate(_))));
-    let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked());
+    let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked()).unwrap();
     hunt.take(resumed);
     assert!(hunt.hear(&claim).is_ok());
+}
+
+fn pause(until: Option<Timestamp>) -> ZonePause {
+    let reason = "a flood".to_owned();
+    ZonePause { zone: ZoneId::of_cell(7), since: Timestamp(900_000), until, reason }
+}
+
+fn is_paused(hunt: &Hunt) -> bool {
+    hunt.card().is_some_and(|it| it.paused.is_some())
+}
+
+#[test]
+fn a_search_in_a_paused_zone_stands_still_and_goes_on_with_the_time_that_was_left() {
+    let mut hunt = Hunt::open(OfferPolicy::BroadcastFirstWins);
+    let end = hunt.search.deadline().unwrap();
+    let offers = hunt.propose(&[1, 2]);
+    let told = Command::Pause { pause: pause(None) };
+    let events = hunt.hear(&told).unwrap();
+    assert_eq!(events.len(), offers.len() + 1, "{events:?}");
+    assert!(is_paused(&hunt) && hunt.search.is_open() && !hunt.search.is_held());
+    assert_eq!(hunt.search.pause_of_zone().unwrap().reason, "a flood");
+    assert_eq!(hunt.hear(&told).unwrap(), [], "already so");
+    let proposed = Command::Propose { round: hunt.search.round, candidates: vec![candidate(3)] };
+    assert!(matches!(hunt.hear(&proposed), Err(Refusal::TooLate(_))), "nobody is asked");
+
+    hunt.now = hunt.now + PAUSE_MAX / 4;
+    assert_eq!(hunt.hear(&Command::Unpause {}).unwrap().len(), 1);
+    assert_eq!(hunt.hear(&Command::Unpause {}).unwrap(), []);
+    assert!(hunt.search.deadline().unwrap() > end, "what was left of it");
+    assert_eq!(hunt.propose(&[3]).len(), 1);
+}
+
+/// A region that is gone tells nobody that the zone is open again.
+#[test]
+fn a_search_that_is_not_told_again_that_its_zone_is_paused_goes_on_by_itself() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    let told = Command::Pause { pause: pause(None) };
+    hunt.hear(&told).unwrap();
+    hunt.now = hunt.now + PAUSE_MAX / 2;
+    let card = hunt.card().unwrap();
+    assert!(card.paused.unwrap().stale_at.unwrap() <= hunt.now, "it wants to hear it again");
+    assert_eq!(hunt.hear(&told).unwrap().len(), 1);
+    hunt.wait(PAUSE_MAX.as_millis() as u64 - 1);
+    assert!(is_paused(&hunt));
+    hunt.wait(1);
+    assert!(!is_paused(&hunt) && hunt.propose(&[1]).len() == 1);
+    // One whose end is near is not told again.
+    let soon = hunt.now + PAUSE_MAX / 4;
+    hunt.hear(&Command::Pause { pause: pause(Some(soon)) }).unwrap();
+    assert_eq!(hunt.card().unwrap().paused.unwrap().stale_at, None);
+    assert_eq!(hunt.search.deadline(), Some(soon));
+}
+
+#[test]
+fn of_a_dispatcher_and_a_zone_the_dispatcher_has_the_last_word_only_while_the_zone_is_open() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    hunt.hear(&Command::Pause { pause: pause(None) }).unwrap();
+    let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked());
+    assert!(matches!(resumed, Err(Refusal::ZonePaused(_))), "{resumed:?}");
+    let chosen =
+        |force| Chosen { driver: DriverId::nth(1), force, reason: "a doctor", against: &[] };
+    let refused = hunt.search.assign(&chosen(false), &hunt.asked());
+    assert_eq!(refused, Err(Refusal::Unfit(vec![WhyNot::ZonePaused])));
+    let forced = hunt.search.assign(&chosen(true), &hunt.asked()).unwrap();
+    assert_eq!(forced.bypassed, [WhyNot::ZonePaused]);
+    assert_eq!(format_of(&forced.bypassed), ZONED);
+
+    // Whom a dispatcher holds does not go on because the zone does.
+    let held = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
+    hunt.take(Decision::from(held));
+    assert!(hunt.search.is_held() && hunt.search.pause_of_zone().is_none());
+    assert_eq!(hunt.hear(&Command::Unpause {}).unwrap(), []);
+    assert_eq!(hunt.hear(&Command::Pause { pause: pause(None) }).unwrap(), []);
+    assert!(hunt.search.is_held() && hunt.card().is_none());
 }
 
 #[test]
@@ -374,6 +449,8 @@ enum Word {
     Assign(u64, bool),
     Hold,
     Resume,
+    Pause(u64),
+    Unpause,
     Bar(Vec<u64>),
     Wait(u64),
     /// Time passes, and the timer is late.
@@ -394,6 +471,8 @@ fn word() -> impl Strategy<Value = Word> {
         1 => (0..8_u64, any::<bool>()).prop_map(|(n, force)| Word::Assign(n, force)),
         1 => Just(Word::Hold),
         1 => Just(Word::Resume),
+        1 => prop_oneof![Just(0), 1..400_000_u64].prop_map(Word::Pause),
+        1 => Just(Word::Unpause),
         1 => prop::collection::vec(1..8_u64, 0..3).prop_map(Word::Bar),
         4 => prop_oneof![0..3_000_u64, 0..30_000_u64].prop_map(Word::Wait),
         1 => (0..30_000_u64).prop_map(Word::Doze),
@@ -477,8 +556,14 @@ proptest! {
                     Some(Ok(Decision::from(events)))
                 }
                 Word::Resume => {
-                    Some(Ok(hunt.search.resume(Principal::Dispatcher, "why", &hunt.asked())))
+                    Some(hunt.search.resume(Principal::Dispatcher, "why", &hunt.asked()))
                 }
+                Word::Pause(ms) => {
+                    let until = (ms > 0).then(|| Timestamp(hunt.now.0 + ms));
+                    let command = Command::Pause { pause: pause(until) };
+                    Some(hunt.search.decide(&command, &hunt.asked()))
+                }
+                Word::Unpause => Some(hunt.search.decide(&Command::Unpause {}, &hunt.asked())),
                 Word::Wait(ms) => {
                     hunt.now = Timestamp(hunt.now.0 + ms);
                     Some(Ok(hunt.search.tick(&hunt.asked())))
@@ -502,7 +587,8 @@ proptest! {
                     prop_assert!(*force || !excluded.contains(driver));
                     prop_assert!(!before.search.barred().contains(driver), "not even by force");
                     // Only a dispatcher still gives it to somebody.
-                    prop_assert!(!*consent || !before.search.is_held());
+                    let stands = before.search.is_held() || before.search.pause_of_zone().is_some();
+                    prop_assert!(!*consent || !stands);
                     prop_assert_ne!(driver.0, RiderId::nth(1).0);
                     prop_assert!(offers.iter().all(|(old, _)| old != offer));
                     offers.push((*offer, *driver));
@@ -520,6 +606,8 @@ proptest! {
                     | Event::Barred { .. }
                     | Event::Held { .. }
                     | Event::Resumed { .. }
+                    | Event::Paused { .. }
+                    | Event::Unpaused { .. }
                     | Event::Closed {} => None,
                 };
                 if let Some((offer, status)) = end {
@@ -537,6 +625,13 @@ proptest! {
             let waits = hunt.search.is_held() && n_open == 0;
             prop_assert!(hunt.search.deadline().is_some() == (hunt.search.is_open() && !waits));
             prop_assert!(!hunt.search.is_held() || hunt.card().is_none());
+            if let Some(card) = hunt.card().filter(|it| it.paused.is_some()) {
+                // Its region must be able to tell it that it may go on, and proposes nobody.
+                prop_assert_eq!(card.n_wanted, 0);
+                prop_assert!(hunt.search.pause_of_zone().is_some());
+            } else {
+                prop_assert!(hunt.search.pause_of_zone().is_none());
+            }
             let is_due = hunt.search.deadline().is_some_and(|at| at <= hunt.now);
             let ticked = hunt.search.tick(&hunt.asked());
             prop_assert_eq!(ticked != Decision::from(Vec::new()), is_due);

@@ -3,11 +3,17 @@
 pub use matching::Candidate;
 
 use crate::Format;
-use protocol::{DriverId, OfferId, OfferStatus, Principal, Timestamp, view::Position};
+use protocol::{
+    DriverId, OfferId, OfferStatus, Principal, Timestamp,
+    view::{Position, ZonePause},
+};
 use serde::{Deserialize, Serialize};
 
 /// What it takes to know what dispatchers do.
 pub const CONTROLLED: Format = Format(2);
+
+/// What it takes to know of zones.
+pub const ZONED: Format = Format(4);
 
 /// What regions and drivers tell a job about its search. The asker is always the platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -67,6 +73,13 @@ pub enum Command {
         /** Who. */
         drivers: Vec<DriverId>,
     },
+    /// The zone of its pickup is paused: nobody is to be asked. Needs format 4.
+    Pause {
+        /** Why, and until when. */
+        pause: ZonePause,
+    },
+    /// The zone of its pickup is not paused any more. Needs format 4.
+    Unpause {},
     /// The driver is gone: forced offline, suspended, or gave it back.
     DriverLost {
         /** Who. */
@@ -211,9 +224,43 @@ pub enum Event {
         /** Why. */
         reason: String,
     },
+    /// The zone of its pickup is paused: nobody is asked, and the time stands still. Needs format 4.
+    #[strum(serialize = "search_paused")]
+    Paused {
+        /** When. */
+        at: Timestamp,
+        /** Why, and until when. */
+        pause: ZonePause,
+        /** It goes on by itself then, unless it is told again that it may not. */
+        until: Timestamp,
+    },
+    /// The zone of its pickup is not paused any more. Needs format 4.
+    #[strum(serialize = "search_unpaused")]
+    Unpaused {
+        /** When. */
+        at: Timestamp,
+    },
     /// Nobody is looked for any more.
     #[strum(serialize = "search_closed")]
     Closed {},
+}
+
+impl Command {
+    /// What a build must know to be asked it.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Pause { .. } | Self::Unpause {} => ZONED,
+            Self::Bar { .. } => CONTROLLED,
+            Self::Propose { .. }
+            | Self::OfferRefused { .. }
+            | Self::OfferSeen { .. }
+            | Self::OfferAccepted { .. }
+            | Self::OfferDeclined { .. }
+            | Self::Claim { .. }
+            | Self::Settle { .. }
+            | Self::DriverLost { .. } => Format::FIRST,
+        }
+    }
 }
 
 impl Event {
@@ -226,6 +273,7 @@ impl Event {
     pub fn format(&self) -> Format {
         match self {
             Self::Held { .. } | Self::Resumed { .. } | Self::Barred { .. } => CONTROLLED,
+            Self::Paused { .. } | Self::Unpaused { .. } => ZONED,
             Self::Opened { .. }
             | Self::TierOpened { .. }
             | Self::FeedOpened { .. }

@@ -124,7 +124,8 @@ impl Desk {
             | Wish::Rider { .. }
             | Wish::Driver { .. }
             | Wish::Sos(_)
-            | Wish::Incident { .. } => {
+            | Wish::Incident { .. }
+            | Wish::Zone { .. } => {
                 return Heard::No(StatusCode::NOT_IMPLEMENTED, None);
             }
         };

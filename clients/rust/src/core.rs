@@ -977,6 +977,7 @@ fn code_of(code: Code) -> Option<u16> {
         | Code::ProofMissing
         | Code::NotEligible
         | Code::OutOfArea
+        | Code::ZonePaused
         | Code::QuoteInvalid
         | Code::CommandExpired
         | Code::CommandIdReused
@@ -1009,6 +1010,7 @@ pub fn is_passing(code: Code) -> bool {
         | Code::ProofMissing
         | Code::NotEligible
         | Code::OutOfArea
+        | Code::ZonePaused
         | Code::QuoteInvalid
         | Code::CommandExpired
         | Code::CommandIdReused

@@ -19,6 +19,7 @@ fn order(version: u64, status: OrderStatus, driver: Option<u64>) -> OrderView {
         tip: None,
         policy: OfferPolicy::Sequential,
         held: false,
+        paused: None,
         priority: protocol::work::Priority::Normal,
         offers: Vec::new(),
         reason: None,

@@ -614,6 +614,7 @@ impl Driver {
             | Code::NotEligible
             | Code::InsufficientFunds
             | Code::OutOfArea
+            | Code::ZonePaused
             | Code::QuoteInvalid
             | Code::CommandExpired
             | Code::CommandIdReused
@@ -811,7 +812,8 @@ impl Mind for Driver {
                     | Wish::Rider { .. }
                     | Wish::Driver { .. }
                     | Wish::Sos(_)
-                    | Wish::Incident { .. } => {}
+                    | Wish::Incident { .. }
+                    | Wish::Zone { .. } => {}
                 }
             }
             Outcome::Refused(refused) => {

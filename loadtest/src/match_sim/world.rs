@@ -246,6 +246,7 @@ impl<'a> World<'a> {
             excluded: Vec::new(),
             only: None,
             priority: Priority::Normal,
+            paused: None,
         };
         let home = self.home(ride);
         self.regions[home].put_search(Arc::new(card));

@@ -51,6 +51,7 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
         excluded: vec![],
         only: None,
         priority: Priority::Normal,
+        paused: None,
     }
 }
 

@@ -42,6 +42,8 @@ fn every_route_is_described() {
     GET /v1/rescues/{id}/match-trace
     GET /v1/riders/{id}
     GET /v1/sse
+    GET /v1/zones
+    GET /v1/zones/at
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain
@@ -58,6 +60,7 @@ fn every_route_is_described() {
     POST /v1/riders/{id}/actions
     POST /v1/sos
     POST /v1/sse/{session}
+    POST /v1/zones/{id}/actions
     ");
 }
 

@@ -273,6 +273,6 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
         Kind::Rescue => Some(Topic::Rescue(RescueId(key.id))),
         Kind::Driver => Some(Topic::Driver(DriverId(key.id))),
         Kind::Incident => Some(Topic::Incident(IncidentId(key.id))),
-        Kind::Rider | Kind::Revocation => None,
+        Kind::Rider | Kind::Revocation | Kind::Zone => None,
     }
 }

@@ -86,6 +86,25 @@ fn the_third_versions_journals_replay() {
     assert_eq!((order.status(), told), (Some(OrderStatus::CancelledSafety), 1));
 }
 
+/// What the fourth version added: zones that are paused.
+const V4: &str = include_str!("../../../tests/journals/order-v4.jsonl");
+
+#[test]
+fn the_fourth_versions_journals_replay() {
+    let events: Vec<Event> = V4.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut order = Order::default();
+    let mut stood_still = Vec::new();
+    for event in &events {
+        order.evolve(event);
+        let view = order.order_view(OrderId::nth(1), 1, RIDER).unwrap();
+        stood_still.extend(view.paused.map(|it| it.reason));
+    }
+    assert_eq!(stood_still, ["a flood"]);
+    // A minute later than it would have been.
+    let due = order.deadline().map(|(at, _)| at);
+    assert_eq!(due, Some(Timestamp(1_000_000_000 + 80_000)));
+}
+
 /// Prints the second version's fixture, as below.
 #[test]
 #[ignore = "for writing a new fixture, when events have been added"]

@@ -51,6 +51,7 @@ fn search(n: u64) -> SearchCard {
         excluded: vec![],
         only: None,
         priority: Priority::Normal,
+        paused: None,
     }
 }
 

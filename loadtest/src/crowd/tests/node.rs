@@ -213,6 +213,7 @@ impl Job {
                 tip: None,
                 policy: OfferPolicy::Sequential,
                 held: false,
+                paused: None,
                 priority: protocol::work::Priority::Normal,
                 offers: Vec::new(),
                 reason: None,

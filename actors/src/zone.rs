@@ -1,0 +1,397 @@
+//! A zone, in which nothing begins while staff have paused it.
+//!
+//! ```text
+//! open ── pause ──► paused ── resume, or lapse by itself ──► open
+//!                    │  ▲ pause: this is what holds
+//!                    └──┘
+//! ```
+//!
+//! A zone is one cell of the H3 grid, of about 1,800 km² down to 0.1 km² (resolutions 4 to 9), so that nobody has
+//! to draw one before it can be paused. They may lie in each other; a place is in all that cover it. What is paused is
+//! known in memory on every node ([`Zones`]): regions let searches there stand still, gateways refuse what is new.
+
+use crate::{
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, ViewRow, reason,
+    search::ZONED,
+};
+use arc_swap::ArcSwap;
+use h3o::{CellIndex, LatLng, Resolution};
+use protocol::{
+    Point, Principal, Timestamp, ZoneId,
+    view::{Mark, ZonePause},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How large zones may be: H3 resolutions, of which 4 is the largest cell.
+pub const RESOLUTIONS: RangeInclusive<u8> = 4..=9;
+/// Longest that a pause with an end may last.
+pub const LASTS_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+/// The status of one that is paused, in lists.
+pub const PAUSED: &str = "paused";
+/// The status of one that was, and is not any more.
+pub const OPEN: &str = "open";
+/// How long one stays in memory that nobody speaks to.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// What can be asked of a zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Command {
+    /// Nothing begins there for a while. For staff.
+    Pause {
+        /** Why. */
+        reason: String,
+        /** Until when; until it is resumed, if absent. */
+        until: Option<Timestamp>,
+    },
+    /// It goes on. For staff.
+    Resume {
+        /** Why. */
+        reason: String,
+    },
+    /// Its time is over. The platform asks.
+    Lapse {},
+}
+
+/// What has happened to a zone. All of it needs format 4.
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Event {
+    /// Nothing begins there from now on.
+    #[strum(serialize = "zone_paused")]
+    Paused {
+        /** When. */
+        at: Timestamp,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+        /** Until when. */
+        until: Option<Timestamp>,
+    },
+    /// It goes on.
+    #[strum(serialize = "zone_resumed")]
+    Resumed {
+        /** When. */
+        at: Timestamp,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// The time of the pause was over.
+    #[strum(serialize = "zone_pause_lapsed")]
+    Lapsed {
+        /** When. */
+        at: Timestamp,
+    },
+}
+
+/// A zone, as far as its rules care.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Zone {
+    pause: Option<Pause>,
+    /// How much has happened to it; nothing before anybody has paused it.
+    nth: u32,
+    /// When something last happened to it.
+    changed_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Pause {
+    since: Timestamp,
+    until: Option<Timestamp>,
+    by: Principal,
+    reason: String,
+}
+
+impl Zone {
+    /// What nodes must know of it.
+    pub fn standing(&self, id: ZoneId) -> Standing {
+        let pause = self.pause.as_ref().map(|it| ZonePause {
+            zone: id,
+            since: it.since,
+            until: it.until,
+            reason: it.reason.clone(),
+        });
+        Standing { nth: self.nth, pause }
+    }
+
+    fn has_pause(&self, asked: &Command) -> bool {
+        let Command::Pause { reason, until } = asked else { return false };
+        self.pause.as_ref().is_some_and(|it| (&it.reason, &it.until) == (reason, until))
+    }
+}
+
+/// The cell of a zone, if it is one that can be paused.
+pub fn cell_of(id: ZoneId) -> Option<CellIndex> {
+    let cell = CellIndex::try_from(id.cell()?).ok()?;
+    RESOLUTIONS.contains(&u8::from(cell.resolution())).then_some(cell)
+}
+
+/// The zones a place is in, the largest first.
+pub fn zones_at(at: Point) -> impl Iterator<Item = ZoneId> {
+    let at = LatLng::new(at.lat, at.lon).expect("a Point is finite");
+    let resolutions = RESOLUTIONS.filter_map(|it| Resolution::try_from(it).ok());
+    resolutions.map(move |it| ZoneId::of_cell(at.to_cell(it).into()))
+}
+
+fn staff_only(by: Principal) -> Result<(), Refusal> {
+    match by {
+        Principal::Dispatcher | Principal::Admin => Ok(()),
+        Principal::Rider(_) | Principal::Driver(_) | Principal::Merchant(_) | Principal::System => {
+            Err(Refusal::NotYours("zones are paused by staff".to_owned()))
+        }
+    }
+}
+
+fn check_end(until: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
+    match until {
+        Some(until) if until <= now => Err(Refusal::invalid("until", "in the past")),
+        Some(until) if until > now + LASTS_MAX => {
+            Err(Refusal::invalid("until", "a month away at most"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl Decider for Zone {
+    const KIND: Kind = Kind::Zone;
+    type Id = ZoneId;
+    type Command = Command;
+    type Event = Event;
+    type Sighting = ();
+    type Soft = ();
+
+    fn decide(&self, command: &Command, context: &Context<ZoneId>) -> Result<Vec<Event>, Refusal> {
+        let (at, by) = (context.now, context.by);
+        match command {
+            Command::Pause { reason, until } => {
+                staff_only(by)?;
+                cell_of(context.id).ok_or_else(|| Refusal::Unknown("zone".to_owned()))?;
+                reason::check(reason)?;
+                if self.has_pause(command) {
+                    return Ok(Vec::new());
+                }
+                check_end(*until, at)?;
+                Ok(vec![Event::Paused { at, by, reason: reason.clone(), until: *until }])
+            }
+            Command::Resume { reason } => {
+                staff_only(by)?;
+                reason::check(reason)?;
+                let resumed = Event::Resumed { at, by, reason: reason.clone() };
+                Ok(self.pause.iter().map(|_| resumed.clone()).collect())
+            }
+            Command::Lapse {} => {
+                if by != Principal::System {
+                    return Err(Refusal::NotYours("it lapses by itself".to_owned()));
+                }
+                // One that was prolonged meanwhile goes on.
+                let is_over = |it: &&Pause| it.until.is_some_and(|until| until <= at);
+                Ok(self.pause.iter().filter(is_over).map(|_| Event::Lapsed { at }).collect())
+            }
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        self.nth = self.nth.saturating_add(1);
+        match event {
+            Event::Paused { at, by, reason, until } => {
+                // Said in other words, it has been so since the first.
+                let since = self.pause.as_ref().map_or(*at, |it| it.since);
+                let (by, reason, until) = (*by, reason.clone(), *until);
+                self.pause = Some(Pause { since, until, by, reason });
+                self.changed_at = *at;
+            }
+            Event::Resumed { at, .. } | Event::Lapsed { at } => {
+                self.pause = None;
+                self.changed_at = *at;
+            }
+        }
+    }
+
+    fn effects(&self, _id: ZoneId, _event: &Event) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    fn deadline(&self) -> Option<(Timestamp, Command)> {
+        Some((self.pause.as_ref()?.until?, Command::Lapse {}))
+    }
+
+    fn claims(&self, _id: ZoneId) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    fn listing(&self, _id: ZoneId) -> Option<Listing> {
+        None
+    }
+
+    fn view(&self, id: ZoneId) -> Option<ViewRow> {
+        (self.nth > 0).then(|| {
+            let Standing { nth, pause } = self.standing(id);
+            ViewRow {
+                status: if pause.is_some() { PAUSED } else { OPEN }.to_owned(),
+                rider: None,
+                driver: None,
+                at: self.changed_at,
+                body: serde_json::json!({
+                    "nth": nth, "pause": pause, "by": self.pause.as_ref().map(|it| it.by),
+                }),
+            }
+        })
+    }
+
+    fn mark(&self, _id: ZoneId) -> Option<Mark> {
+        None
+    }
+
+    fn see(&mut self, _sighting: &(), _context: &Context<ZoneId>) -> Seen<Command> {
+        Seen::default()
+    }
+
+    fn soft(&self) {}
+
+    fn recall(&mut self, (): ()) {}
+
+    fn idle_max(&self) -> Option<Duration> {
+        Some(IDLE_MAX)
+    }
+
+    fn command_name(command: &Command) -> &'static str {
+        command.into()
+    }
+
+    fn event_name(event: &Event) -> &'static str {
+        event.into()
+    }
+
+    fn event_format(_event: &Event) -> Format {
+        ZONED
+    }
+
+    fn command_format(_command: &Command) -> Format {
+        ZONED
+    }
+}
+
+/// What a node knows of a zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// How much had happened to it: what is known of a later moment is not undone by what is told of an earlier one.
+    pub nth: u32,
+    /// Why nothing begins there, if that is so.
+    pub pause: Option<ZonePause>,
+}
+
+impl Standing {
+    /// The same as a row of a list says it; none, if that is another kind of row.
+    pub fn of_row(row: &ViewRow) -> Option<Self> {
+        let nth = serde_json::from_value(row.body.get("nth")?.clone()).ok()?;
+        let pause = serde_json::from_value(row.body.get("pause")?.clone()).ok()?;
+        Some(Self { nth, pause })
+    }
+}
+
+/// Which zones are paused, as far as this node knows.
+#[derive(Debug, Default)]
+pub struct Zones {
+    /// Has anybody said what is paused?
+    is_known: AtomicBool,
+    known: Mutex<HashMap<ZoneId, Standing>>,
+    paused: ArcSwap<Paused>,
+}
+
+/// The zones that are paused at some moment.
+#[derive(Debug, Clone, Default)]
+pub struct Paused {
+    by_cell: HashMap<CellIndex, Arc<ZonePause>>,
+    /// Of how large zones there are any.
+    resolutions: BTreeSet<Resolution>,
+}
+
+impl Zones {
+    /// Takes in what is known of zones; was any of it news?
+    pub fn take_in(&self, all: impl IntoIterator<Item = (ZoneId, Standing)>) -> bool {
+        // Never held across an await or a panic, so poison means nothing here.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_news = false;
+        for (id, standing) in all {
+            if known.get(&id).is_none_or(|it| it.nth < standing.nth) {
+                known.insert(id, standing);
+                has_news = true;
+            }
+        }
+        self.is_known.store(true, Ordering::Release);
+        if has_news {
+            let pauses = known.values().filter_map(|it| it.pause.clone());
+            self.paused.store(Arc::new(pauses.collect()));
+        }
+        has_news
+    }
+
+    /// Has anybody said yet what is paused? Before that nobody goes on because nothing seems to be.
+    pub fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Acquire)
+    }
+
+    /// Those that are paused.
+    pub fn paused(&self) -> Arc<Paused> {
+        self.paused.load_full()
+    }
+}
+
+impl FromIterator<ZonePause> for Paused {
+    fn from_iter<T: IntoIterator<Item = ZonePause>>(all: T) -> Self {
+        let cells = all.into_iter().filter_map(|it| Some((cell_of(it.zone)?, Arc::new(it))));
+        let by_cell: HashMap<_, _> = cells.collect();
+        let resolutions = by_cell.keys().map(|cell| cell.resolution()).collect();
+        Self { by_cell, resolutions }
+    }
+}
+
+impl Paused {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_cell.len()
+    }
+
+    /// Is none?
+    pub fn is_empty(&self) -> bool {
+        self.by_cell.is_empty()
+    }
+
+    /// Why nothing begins in this very zone then.
+    pub fn of(&self, zone: ZoneId, now: Timestamp) -> Option<&Arc<ZonePause>> {
+        self.by_cell.get(&cell_of(zone)?).filter(|it| it.lasts(now))
+    }
+
+    /// Why nothing begins at a place then; of several reasons the one that lasts longest.
+    pub fn at(&self, at: Point, now: Timestamp) -> Option<Arc<ZonePause>> {
+        if self.is_empty() {
+            return None;
+        }
+        let at = LatLng::new(at.lat, at.lon).expect("a Point is finite");
+        let cells = self.resolutions.iter().map(|it| at.to_cell(*it));
+        let pauses = cells.filter_map(|cell| self.by_cell.get(&cell));
+        let lasting = pauses.filter(|it| it.lasts(now));
+        // One without an end lasts longest, and of two such the larger zone's is told.
+        let end = |it: &Arc<ZonePause>| it.until.unwrap_or(Timestamp(u64::MAX));
+        lasting.max_by_key(|it| (end(it), it.zone)).cloned()
+    }
+}

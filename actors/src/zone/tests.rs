@@ -1,0 +1,248 @@
+use super::*;
+use proptest::prelude::*;
+use protocol::{DriverId, MerchantId, RiderId};
+use strum::VariantNames;
+
+const NOW: Timestamp = Timestamp(1_000_000);
+const HOUR: Duration = Duration::from_secs(3_600);
+const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
+
+fn zone(resolution: u8) -> ZoneId {
+    zones_at(KIGALI).nth(usize::from(resolution - RESOLUTIONS.start())).unwrap()
+}
+
+fn at(id: ZoneId, by: Principal, now: Timestamp) -> Context<ZoneId> {
+    Context { id, by, now, writes: Format::WRITES }
+}
+
+fn pause(reason: &str, until: Option<Timestamp>) -> Command {
+    Command::Pause { reason: reason.to_owned(), until }
+}
+
+fn resume() -> Command {
+    Command::Resume { reason: "dry again".to_owned() }
+}
+
+fn after(said: &[(Command, Principal, Timestamp)]) -> Zone {
+    let mut state = Zone::default();
+    for (command, by, now) in said {
+        let events = state.decide(command, &at(zone(7), *by, *now)).unwrap();
+        events.iter().for_each(|event| state.evolve(event));
+    }
+    state
+}
+
+fn paused(until: Option<Timestamp>) -> Zone {
+    after(&[(pause("a flood", until), Principal::Dispatcher, NOW)])
+}
+
+#[test]
+fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
+    let id = zone(7);
+    let state = paused(None);
+    let known = ZonePause { zone: id, since: NOW, until: None, reason: "a flood".to_owned() };
+    let standing = Standing { nth: 1, pause: Some(known) };
+    assert_eq!(state.standing(id), standing);
+    assert_eq!(state.deadline(), None);
+    let row = state.view(id).unwrap();
+    assert_eq!(row.status, PAUSED);
+    assert_eq!(Standing::of_row(&row), Some(standing));
+
+    let staff = Principal::Admin;
+    let open = after(&[
+        (pause("a flood", None), Principal::Dispatcher, NOW),
+        (resume(), staff, NOW + HOUR),
+    ]);
+    let row = open.view(id).unwrap();
+    assert_eq!((row.status.as_str(), row.at), (OPEN, NOW + HOUR));
+    assert_eq!(Standing::of_row(&row), Some(Standing { nth: 2, pause: None }));
+    let again = open.decide(&resume(), &at(id, staff, NOW + HOUR));
+    assert_eq!(again, Ok(vec![]), "it is already so");
+    assert_eq!(Zone::default().view(id), None, "nobody has ever paused it");
+}
+
+#[test]
+fn a_pause_with_an_end_lapses_by_itself_then_and_not_before() {
+    let id = zone(7);
+    let mut state = paused(Some(NOW + HOUR));
+    assert_eq!(state.deadline(), Some((NOW + HOUR, Command::Lapse {})));
+    let early = state.decide(&Command::Lapse {}, &at(id, Principal::System, NOW));
+    assert_eq!(early, Ok(vec![]));
+    let by_hand = state.decide(&Command::Lapse {}, &at(id, Principal::Admin, NOW + HOUR));
+    assert!(matches!(by_hand, Err(Refusal::NotYours(_))), "{by_hand:?}");
+    let due = state.decide(&Command::Lapse {}, &at(id, Principal::System, NOW + HOUR)).unwrap();
+    due.iter().for_each(|event| state.evolve(event));
+    assert_eq!((state.deadline(), state.standing(id).pause), (None, None));
+}
+
+#[test]
+fn said_again_in_other_words_those_hold_and_it_has_been_so_since_the_first() {
+    let staff = Principal::Dispatcher;
+    let (id, later) = (zone(7), NOW + HOUR);
+    let same = paused(None).decide(&pause("a flood", None), &at(id, staff, later));
+    assert_eq!(same, Ok(vec![]));
+    let longer = after(&[
+        (pause("a flood", Some(NOW + HOUR)), staff, NOW),
+        (pause("a storm", Some(NOW + 2 * HOUR)), staff, NOW + HOUR / 2),
+    ]);
+    let known = longer.standing(id).pause.unwrap();
+    assert_eq!((known.since, known.until), (NOW, Some(NOW + 2 * HOUR)));
+    assert_eq!(known.reason, "a storm");
+}
+
+/// Who may, and what makes no sense.
+#[test]
+fn staff_pause_zones_with_a_reason_and_an_end_that_is_ahead() {
+    let others = [
+        Principal::Rider(RiderId::nth(1)),
+        Principal::Driver(DriverId::nth(1)),
+        Principal::Merchant(MerchantId::nth(1)),
+        Principal::System,
+    ];
+    for by in others {
+        for command in [pause("a flood", None), resume()] {
+            let refused = paused(None).decide(&command, &at(zone(7), by, NOW));
+            assert!(matches!(refused, Err(Refusal::NotYours(_))), "{by}: {refused:?}");
+        }
+    }
+    let asked =
+        |command: Command, id| Zone::default().decide(&command, &at(id, Principal::Admin, NOW));
+    for command in [
+        pause("", None),
+        pause("two\nlines", None),
+        pause("a flood", Some(NOW)),
+        pause("a flood", Some(NOW + LASTS_MAX + HOUR)),
+    ] {
+        let refused = asked(command.clone(), zone(7));
+        assert!(matches!(refused, Err(Refusal::Invalid { .. })), "{command:?}: {refused:?}");
+    }
+    let cell = |resolution| {
+        let at = LatLng::new(KIGALI.lat, KIGALI.lon).unwrap();
+        ZoneId::of_cell(at.to_cell(resolution).into())
+    };
+    let nowhere =
+        [cell(Resolution::Three), cell(Resolution::Ten), ZoneId::nth(1), ZoneId::of_cell(7)];
+    for id in nowhere {
+        let refused = asked(pause("a flood", None), id);
+        assert!(matches!(refused, Err(Refusal::Unknown(_))), "{id}: {refused:?}");
+    }
+    for resolution in RESOLUTIONS {
+        assert!(asked(pause("a flood", None), zone(resolution)).is_ok());
+    }
+}
+
+#[test]
+fn a_place_is_in_the_zones_that_cover_it_and_the_longest_pause_is_told() {
+    let far = KIGALI.offset_m(60_000.0, 0.0);
+    let said = |resolution, until| ZonePause {
+        zone: zone(resolution),
+        since: NOW,
+        until,
+        reason: format!("at {resolution}"),
+    };
+    let why = |paused: &Paused, at, now| paused.at(at, now).map(|it| it.reason.clone());
+    let two: Paused = [said(9, None), said(5, Some(NOW + HOUR))].into_iter().collect();
+    assert_eq!(why(&two, KIGALI, NOW), Some("at 9".to_owned()));
+    assert_eq!(why(&two, KIGALI.offset_m(2_000.0, 0.0), NOW), Some("at 5".to_owned()));
+    assert_eq!(why(&two, KIGALI.offset_m(2_000.0, 0.0), NOW + HOUR), None, "its time is over");
+    assert_eq!(why(&two, far, NOW), None);
+    assert_eq!(why(&Paused::default(), KIGALI, NOW), None);
+}
+
+#[test]
+fn what_was_told_of_an_earlier_moment_undoes_nothing() {
+    let zones = Zones::default();
+    assert!(
+        !zones.is_known() && !zones.take_in([]) && zones.is_known(),
+        "that nothing is, is said"
+    );
+    let first = paused(None).standing(zone(7));
+    let second = Standing { nth: 2, pause: None };
+    assert!(zones.take_in([(zone(7), first.clone())]));
+    assert!(!zones.take_in([(zone(7), first.clone())]), "no news");
+    assert_eq!(zones.paused().len(), 1);
+    assert!(zones.take_in([(zone(7), second)]));
+    assert!(!zones.take_in([(zone(7), first)]), "it came late");
+    assert!(zones.paused().is_empty());
+}
+
+#[test]
+fn all_of_it_needs_the_format_in_which_it_came() {
+    assert_eq!(Zone::event_format(&Event::Lapsed { at: NOW }), ZONED);
+    assert_eq!(Zone::command_format(&Command::Lapse {}), ZONED);
+    assert_eq!(Event::VARIANTS, ["zone_paused", "zone_resumed", "zone_pause_lapsed"]);
+}
+
+/// Every kind of event there is, as the first version wrote them. Never edit; add.
+const GOLDEN: &str = include_str!("../../tests/journals/zone-v1.jsonl");
+
+#[test]
+fn a_journal_of_its_first_version_still_replays() {
+    let mut state = Zone::default();
+    let mut names = BTreeSet::new();
+    for line in GOLDEN.lines() {
+        let event: Event = serde_json::from_str(line).unwrap();
+        names.insert(Zone::event_name(&event));
+        state.evolve(&event);
+    }
+    assert_eq!(names, Event::VARIANTS.iter().copied().collect());
+    let pause = state.standing(zone(7)).pause.unwrap();
+    assert_eq!((pause.since, pause.reason.as_str()), (Timestamp(9_000), "another race"));
+}
+
+#[derive(Debug, Clone)]
+enum Word {
+    Pause(u8, Option<u64>),
+    Resume,
+    Lapse,
+    Wait(u64),
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    prop_oneof![
+        (0..3_u8, proptest::option::of(1..10_000_000_u64)).prop_map(|(n, ms)| Word::Pause(n, ms)),
+        Just(Word::Resume),
+        Just(Word::Lapse),
+        (0..5_000_000_u64).prop_map(Word::Wait),
+    ]
+}
+
+proptest! {
+    /// The laws of every entity: what is replayed is what lives, what is so is not done again, and what is due happens.
+    #[test]
+    fn the_journal_tells_all_and_saying_it_again_changes_nothing(
+        words in proptest::collection::vec(word(), 1..40)
+    ) {
+        let id = zone(7);
+        let (mut state, mut now, mut journal) = (Zone::default(), NOW, Vec::new());
+        for word in words {
+            let (command, by) = match word {
+                Word::Wait(ms) => {
+                    now = Timestamp(now.0 + ms);
+                    continue;
+                }
+                Word::Pause(n, ms) => {
+                    let until = ms.map(|ms| Timestamp(now.0 + ms));
+                    (pause(&format!("reason {n}"), until), Principal::Dispatcher)
+                }
+                Word::Resume => (resume(), Principal::Admin),
+                Word::Lapse => (Command::Lapse {}, Principal::System),
+            };
+            let around = at(id, by, now);
+            let events = state.decide(&command, &around).unwrap();
+            for event in &events {
+                let bytes = rmp_serde::to_vec_named(event).unwrap();
+                prop_assert_eq!(&rmp_serde::from_slice::<Event>(&bytes).unwrap(), event);
+                state.evolve(event);
+            }
+            journal.extend(events);
+            prop_assert_eq!(state.decide(&command, &around), Ok(vec![]));
+            let lapses = state.decide(&Command::Lapse {}, &at(id, Principal::System, now)).unwrap();
+            let is_due = state.deadline().is_some_and(|(due, _)| due <= now);
+            prop_assert_eq!(!lapses.is_empty(), is_due);
+        }
+        let mut replayed = Zone::default();
+        journal.iter().for_each(|event| replayed.evolve(event));
+        prop_assert_eq!(replayed, state);
+    }
+}

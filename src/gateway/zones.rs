@@ -1,0 +1,170 @@
+//! Pausing zones, and knowing on every node which are paused.
+//!
+//! What is paused is known in memory (`actors/src/zone.rs`), kept up to date as `replica.rs` says: regions let searches
+//! stand still, and what is new is refused here.
+
+use super::{
+    Gate,
+    front::Question,
+    replica::Replica,
+    rest::{Answered, Body, Caller, Key, ListQuery, Named, Page, Whereabouts, id_of},
+};
+use actors::{
+    EntityKey, Kind, Refusal, ViewRow,
+    zone::{self, OPEN, PAUSED, Standing, Zone},
+};
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use futures_util::future::join_all;
+use protocol::{
+    Code, Refused, Timestamp, ZoneId,
+    frame::Done,
+    view::ZonePause,
+    work::{Wish, ZoneAction},
+};
+use serde::Serialize;
+use std::{sync::Arc, time::Duration};
+use tracing::warn;
+use utoipa::ToSchema;
+
+/// How long another node has to hear what has become of a zone.
+const TELL_WITHIN: Duration = Duration::from_millis(900);
+
+/// Zones, as every node knows them.
+#[derive(Debug)]
+pub(super) struct Zones;
+
+impl Replica for Zones {
+    const KIND: Kind = Kind::Zone;
+    const WHAT: &'static str = "zones";
+    const STATUSES: &'static [&'static str] = &[PAUSED, OPEN];
+
+    fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
+        let all = rows.iter().filter_map(|(key, row)| {
+            let standing = Standing::of_row(row);
+            if standing.is_none() {
+                warn!(%key, "a row that is no zone");
+            }
+            Some((ZoneId(key.id), standing?))
+        });
+        gate.take_in_zones(all);
+    }
+
+    fn n_known(gate: &Gate) -> usize {
+        gate.system.regions().zones().paused().len()
+    }
+}
+
+impl Gate {
+    /// Takes in what has become of zones.
+    pub(super) fn take_in_zones(&self, all: impl IntoIterator<Item = (ZoneId, Standing)>) {
+        let zones = self.system.regions().zones();
+        if zones.take_in(all) {
+            metrics::gauge!("outrider_zones_paused").set(zones.paused().len() as f64);
+        }
+    }
+
+    /// Something has happened to a zone: this node knows at once, and the others are told. One that does not hear it
+    /// finds it within a second.
+    pub(super) async fn zone_changed(&self, id: ZoneId) {
+        let (_, zone) = match self.system.read::<Zone>(id).await {
+            Ok(read) => read,
+            // The list has it.
+            Err(error) => {
+                warn!(%id, %error, "what became of a zone cannot be read");
+                return;
+            }
+        };
+        let standing = zone.standing(id);
+        self.take_in_zones([(id, standing.clone())]);
+        let question = Question::Zones(vec![(id, standing)]);
+        let others = self.system.others().into_iter();
+        join_all(others.map(|who| self.ask::<()>(who, &question, TELL_WITHIN))).await;
+    }
+}
+
+/// What whoever wants something there is told.
+pub(super) fn paused(pause: ZonePause, now: Timestamp) -> Refused {
+    let left_ms = pause.until.map(|until| until.ms_since(now));
+    let refused = Refused::from(Refusal::ZonePaused(Box::new(pause)));
+    Refused { retry_after_ms: left_ms, ..refused }
+}
+
+/// Zones that are paused (`status=paused`), or were (`open`), the latest change first. Staff only.
+#[utoipa::path(
+    get, path = "/v1/zones", tag = "zones", security(("bearer" = [])), params(ListQuery),
+    responses(
+        (status = 200, body = Page), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn list_zones(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page>, Answered> {
+    caller.staff()?;
+    gate.list(Kind::Zone, caller.0, query).await
+}
+
+/// A zone that a place is in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ZoneAt {
+    /// Which.
+    id: ZoneId,
+    /// How large: the resolution of its H3 cell, of which 4 is about 1,800 km², 7 about 5, and 9 a tenth of one.
+    resolution: u8,
+    /// Why nothing begins there, if it is this one that is paused.
+    paused: Option<ZonePause>,
+}
+
+/// The zones that a place is in, the largest first, and which of them are paused. Staff only.
+#[utoipa::path(
+    get, path = "/v1/zones/at", tag = "zones", security(("bearer" = [])), params(Whereabouts),
+    responses(
+        (status = 200, body = Vec<ZoneAt>), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn zones_at(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    query: Result<Query<Whereabouts>, QueryRejection>,
+) -> Result<Json<Vec<ZoneAt>>, Answered> {
+    caller.staff()?;
+    let Query(at) =
+        query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
+    let (paused, now) = (gate.system.regions().zones().paused(), gate.system.now());
+    let zones = zone::RESOLUTIONS.zip(zone::zones_at(at.point()?));
+    let told = zones.map(|(resolution, id)| {
+        let paused = paused.of(id, now).map(|pause| (*pause).clone());
+        ZoneAt { id, resolution, paused }
+    });
+    Ok(Json(told.collect()))
+}
+
+/// Pauses a zone, or lets it go on. Staff only. What was done to it is in `/v1/actors/{id}/history`.
+#[utoipa::path(
+    post, path = "/v1/zones/{id}/actions", tag = "zones", security(("bearer" = [])),
+    request_body = ZoneAction,
+    params(
+        ("id" = String, Path, description = "zone-…: the H3 index of its cell, with zeros before it"),
+        ("Idempotency-Key" = Option<String>, Header, description = "a UUIDv7, or any text of at most 64 characters")
+    ),
+    responses(
+        (status = 200, body = Done), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 404, body = Refused), (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn act_on_zone(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Named(id): Named,
+    key: Key,
+    Body(action): Body<ZoneAction>,
+) -> Result<Json<Done>, Answered> {
+    let id = id_of(&id)?;
+    Ok(Json(gate.wish(by, key, Wish::Zone { id, action }).await?))
+}

@@ -200,5 +200,6 @@ fn placement(rider: RiderId) -> Placement {
         follows: None,
         excluded: Vec::new(),
         barred: Box::default(),
+        fleet: None,
     }
 }

@@ -22,14 +22,17 @@ mod words;
 mod tests;
 
 pub use load::{Job, Lease, Phase, Slots, Way};
+pub use unfit::Asks;
 pub use words::{Command, Event, Sighting};
 
 use crate::{
-    Card, Claim, Context, Decider, DriverCard, Effect, Kind, Listing, Refusal, Seen, Tell, ViewRow,
-    policy::DriverPolicy, search,
+    Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Tell,
+    ViewRow,
+    policy::DriverPolicy,
+    search::{self, FLEETS},
 };
 use protocol::{
-    DriverId, DriverStatus, JobId, OfferId, OfferStatus, Point, RescueId, Timestamp,
+    DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, Timestamp,
     view::{DriverView, Mark, Offer, WorkKind},
     work::Vehicle,
 };
@@ -169,6 +172,9 @@ pub struct Driver {
     /// It wants only jobs that lead there.
     #[serde(default)]
     destination: Option<Point>,
+    /// Whose fleet it drives for, if it does for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fleet: Option<PartnerId>,
     #[serde(skip)]
     soft: Soft,
 }
@@ -336,6 +342,10 @@ impl Decider for Driver {
                 self.ban = None;
                 self.changed_at = *at;
             }
+            Event::FleetSet { at, fleet, .. } => {
+                self.fleet = *fleet;
+                self.changed_at = *at;
+            }
             Event::Rated { at, job, stars } => {
                 self.record.n_rated += 1;
                 self.record.stars += u32::from(*stars);
@@ -371,7 +381,8 @@ impl Decider for Driver {
                 .into_iter()
                 .collect(),
             Event::JobClaimed { job, slots, .. } => {
-                let claim = ToJob::Claim { driver: id, slots: slots.iter().collect() };
+                let slots = slots.iter().collect();
+                let claim = ToJob::Claim { driver: id, slots, fleet: self.fleet };
                 vec![or_abort(id, *job, None, claim)]
             }
             Event::JobAsked { job, .. } => self
@@ -380,7 +391,7 @@ impl Decider for Driver {
                     let slots = it.slots.iter().collect();
                     let told = match it.offer {
                         Some(offer) => ToJob::OfferAccepted { offer, driver: id, slots },
-                        None => ToJob::Claim { driver: id, slots },
+                        None => ToJob::Claim { driver: id, slots, fleet: self.fleet },
                     };
                     or_abort(id, *job, it.offer, told)
                 })
@@ -415,6 +426,7 @@ impl Decider for Driver {
             | Event::Unstranded { .. }
             | Event::Suspended { .. }
             | Event::Reinstated { .. }
+            | Event::FleetSet { .. }
             | Event::Rated { .. } => Vec::new(),
         }
     }
@@ -459,6 +471,7 @@ impl Decider for Driver {
                 idle_since: self.idle_since,
                 rating: self.record.rating(),
                 ending: self.ending(shown.at, shown.seen_at),
+                fleet: self.fleet,
             }),
         })
     }
@@ -474,6 +487,7 @@ impl Decider for Driver {
                 "vehicle": self.vehicle.as_ref().map(|vehicle| vehicle.kind),
                 "jobs": self.current_jobs(),
                 "blocked": self.blocked(),
+                "fleet": self.fleet,
                 "rating": self.record.rating(),
                 "offers": {
                     "made": self.record.n_offered,
@@ -523,6 +537,14 @@ impl Decider for Driver {
 
     fn idle_max(&self) -> Option<Duration> {
         (self.duty == Duty::Off).then_some(IDLE_MAX)
+    }
+
+    fn command_format(command: &Command) -> Format {
+        if let Command::SetFleet { .. } = command { FLEETS } else { Format::FIRST }
+    }
+
+    fn event_format(event: &Event) -> Format {
+        if let Event::FleetSet { .. } = event { FLEETS } else { Format::FIRST }
     }
 
     fn command_name(command: &Command) -> &'static str {
@@ -577,6 +599,7 @@ impl Driver {
             jobs: self.current_jobs(),
             offers: self.open_offers().cloned().collect(),
             position: self.soft.position().copied(),
+            fleet: self.fleet,
         }
     }
 

@@ -31,7 +31,7 @@ pub use event::{Alert, Event};
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow,
     driver, incident, rider,
-    search::{self, Asked, Assignment, CONTROLLED, Chosen, Search, Terms},
+    search::{self, Asked, Assignment, CONTROLLED, Chosen, FLEETS, Search, Terms},
 };
 use fulfilment::Fulfilment;
 use incident::Opening;
@@ -291,6 +291,14 @@ impl Decider for Order {
         if let Command::Search(command) = command {
             return command.format();
         }
+        let is_kept = if let Command::Place(placement) = command {
+            placement.fleet.is_some()
+        } else {
+            matches!(command, Command::SetFleet { .. })
+        };
+        if is_kept {
+            return FLEETS;
+        }
         let is_new = matches!(
             command,
             Command::Reassign { .. }
@@ -304,6 +312,8 @@ impl Decider for Order {
     fn event_format(event: &Event) -> Format {
         if let Event::Search(event) = event {
             event.format()
+        } else if let Event::Placed { placement, .. } | Event::Continued { placement, .. } = event {
+            if placement.fleet.is_some() { FLEETS } else { Format::FIRST }
         } else if let Event::DriverChosen { bypassed, .. } = event {
             search::format_of(bypassed)
         } else if let Event::PrioritySet { .. } = event {
@@ -400,6 +410,7 @@ impl Life {
             Command::SetPriority { priority, reason } => {
                 Ok(self.set_priority(*priority, reason, around))
             }
+            Command::SetFleet { fleet, reason } => self.set_fleet(*fleet, reason, around),
             Command::ExtendSearch {} => self.extend_search(around),
             Command::CollectInstead {} => Ok(self.collect_instead(around)),
             Command::Depart {} => {

@@ -26,11 +26,11 @@ pub use words::{Command, Event, Request};
 
 use crate::{
     Card, Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow,
-    driver,
+    driver::{self, Asks},
     incident::{self, Opening, Report},
     listing::RegionId,
     rider,
-    search::{self, Assignment, CONTROLLED, Search, Terms},
+    search::{self, Assignment, CONTROLLED, FLEETS, Search, Terms},
 };
 use protocol::{
     DriverId, JobId, Principal, RescueId, RescueStatus, Timestamp,
@@ -230,6 +230,9 @@ impl Decider for Rescue {
         if let Command::Search(command) = command {
             return command.format();
         }
+        if let Command::SetFleet { .. } = command {
+            return FLEETS;
+        }
         let is_new = matches!(
             command,
             Command::Reassign { .. }
@@ -300,6 +303,7 @@ impl Rescue {
             fare: case.request.fare.clone(),
             held: case.search.is_held(),
             priority: case.priority,
+            fleet: case.search.fleet(),
             offers: case.search.offers().collect(),
             outcome: case.outcome.clone(),
             requested_at: case.requested_at,
@@ -307,9 +311,11 @@ impl Rescue {
         })
     }
 
-    /// What its driver must bring; `None` if it was never requested.
-    pub fn wants(&self) -> Option<&Needs> {
-        self.case.as_ref().map(|case| &case.needs)
+    /// What it asks of its driver; `None` if it was never requested.
+    pub fn asks(&self) -> Option<Asks<'_>> {
+        let case = self.case.as_ref()?;
+        let (needs, fleet) = (&case.needs, case.search.fleet());
+        Some(Asks { work: WorkKind::Rescue, needs, fleet })
     }
 
     /// Its people: whose it is, and who performs it; nobody if it was never requested.

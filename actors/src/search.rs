@@ -14,11 +14,13 @@
 
 mod words;
 
-pub use words::{CONTROLLED, Candidate, Command, Event, Side, Sighting, ZONED};
+pub use words::{CONTROLLED, Candidate, Command, Event, FLEETS, Side, Sighting, ZONED};
 
 use crate::{Claim, Effect, Format, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
+use matching::fit::is_of_other_fleet;
 use protocol::{
-    DriverId, JobId, Money, OfferId, OfferStatus, Place, Point, Principal, RiderId, Timestamp,
+    DriverId, JobId, Money, OfferId, OfferStatus, PartnerId, Place, Point, Principal, RiderId,
+    Timestamp,
     trace::WhyNot,
     view::{Offer, OfferView, WorkKind, ZonePause},
     work::{Needs, OfferPolicy, Priority},
@@ -164,6 +166,9 @@ pub struct Search {
     /// Whom its rider is kept apart from.
     #[serde(skip_serializing_if = "<[DriverId]>::is_empty")]
     barred: Box<[DriverId]>,
+    /// Whose drivers it is kept to, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<PartnerId>,
     /// Why it stands still, if its zone is why.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<Box<Paused>>,
@@ -304,7 +309,7 @@ impl Search {
             Command::Bar { drivers } => Ok(self.unless_exhausted(self.bar(drivers), asked)),
             Command::Pause { pause } => Ok(Decision::from(self.pause(pause, asked.now))),
             Command::Unpause {} => Ok(self.unpause(asked)),
-            Command::Claim { driver, slots } => self.claim(*driver, slots, asked),
+            Command::Claim { driver, slots, fleet } => self.claim(*driver, slots, *fleet, asked),
             Command::DriverLost { driver, .. } => {
                 match self.open.iter().find(|open| open.driver == *driver) {
                     Some(open) => {
@@ -415,6 +420,28 @@ impl Search {
         let resumed = Event::Resumed { at: asked.now, by, reason: reason.to_owned() };
         // Meanwhile the only one to ask may have been kept apart from the rider.
         Ok(self.unless_exhausted(vec![resumed], asked))
+    }
+
+    /// Keeps it to the drivers of one fleet, or frees it. Who is being asked may drive for another one, so all offers are
+    /// taken back, but for what a dispatcher gave somebody. Nothing, if that is so already.
+    pub fn keep_to(
+        &self,
+        fleet: Option<PartnerId>,
+        by: Principal,
+        reason: &str,
+        asked: &Asked,
+    ) -> Decision {
+        if self.fleet == fleet {
+            return Decision::from(Vec::new());
+        }
+        let mut events = if fleet.is_some() { self.withdraw_asked() } else { Vec::new() };
+        events.push(Event::FleetSet { at: asked.now, fleet, by, reason: reason.to_owned() });
+        self.unless_exhausted(events, asked)
+    }
+
+    /// Whose drivers it is kept to, if it is.
+    pub fn fleet(&self) -> Option<PartnerId> {
+        self.fleet
     }
 
     /// Stands still because of its zone; what is open is taken back. Only while drivers are asked: a job in the feed is
@@ -553,6 +580,7 @@ impl Search {
                 }
             }
             Event::Excluded { driver } => self.exclude(*driver),
+            Event::FleetSet { fleet, .. } => self.fleet = *fleet,
             Event::Barred { drivers } => self.barred = drivers.as_slice().into(),
             Event::Held { at, .. } => {
                 self.phase = self.phase.held(*at);
@@ -615,6 +643,7 @@ impl Search {
             | Event::OfferConfirmed { .. }
             | Event::Excluded { .. }
             | Event::Barred { .. }
+            | Event::FleetSet { .. }
             | Event::Held { .. }
             | Event::Resumed { .. }
             | Event::Paused { .. }
@@ -673,6 +702,7 @@ impl Search {
             excluded: self.unwanted().chain(holding).collect(),
             only,
             priority: Priority::Normal,
+            fleet: self.fleet,
             paused: self.paused.as_ref().map(|it| it.card()),
         })
     }
@@ -785,7 +815,13 @@ impl Search {
         Ok(self.half_yes(offer, Side::Driver, slots.to_vec(), expires_at))
     }
 
-    fn claim(&self, driver: DriverId, slots: &[u8], asked: &Asked) -> Result<Decision, Refusal> {
+    fn claim(
+        &self,
+        driver: DriverId,
+        slots: &[u8],
+        fleet: Option<PartnerId>,
+        asked: &Asked,
+    ) -> Result<Decision, Refusal> {
         if asked.assignment.is_some_and(|it| it.driver == driver && it.offer.is_none()) {
             return Ok(Decision::from(Vec::new()));
         }
@@ -799,6 +835,9 @@ impl Search {
         is_someone_else(driver, asked.rider)?;
         if self.is_out_of_question(driver) {
             return Err(Refusal::NotEligible("it is not for you, or you gave it up".into()));
+        }
+        if is_of_other_fleet(self.fleet, fleet) {
+            return Err(Refusal::NotEligible("it is kept to another fleet".into()));
         }
         let mut events = self.withdraw_all(None);
         events.push(Event::Closed {});
@@ -1024,7 +1063,34 @@ pub fn is_someone_else(driver: DriverId, rider: RiderId) -> Result<(), Refusal> 
 
 /// What a build must know to read which reasons were overruled.
 pub fn format_of(bypassed: &[WhyNot]) -> Format {
-    if bypassed.contains(&WhyNot::ZonePaused) { ZONED } else { Format::FIRST }
+    let format = |why: &WhyNot| match why {
+        WhyNot::ZonePaused => ZONED,
+        WhyNot::OtherFleet => FLEETS,
+        WhyNot::Blocked
+        | WhyNot::OffDuty
+        | WhyNot::OnBreak
+        | WhyNot::Leaving
+        | WhyNot::Unreachable
+        | WhyNot::NoPosition
+        | WhyNot::HasIt
+        | WhyNot::ChangingJobs
+        | WhyNot::HasOffer
+        | WhyNot::NoRoom
+        | WhyNot::SamePerson
+        | WhyNot::NotTheOne
+        | WhyNot::Vehicle
+        | WhyNot::Capacity
+        | WhyNot::Skill
+        | WhyNot::Excluded
+        | WhyNot::PairBlocked
+        | WhyNot::Destination
+        | WhyNot::TooFar
+        | WhyNot::Outranked
+        | WhyNot::Taken
+        | WhyNot::Held
+        | WhyNot::TooManyDrivers => Format::FIRST,
+    };
+    bypassed.iter().map(format).max().unwrap_or(Format::FIRST)
 }
 
 /// Lets drivers claim a job that nobody is asked about any more.

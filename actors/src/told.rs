@@ -133,6 +133,13 @@ impl Telling {
                 self.steps.push(Step { reason, until: pause.until, ..step(at, event.name()) });
             }
             E::Unpaused { .. } => self.step(at, event, None),
+            E::FleetSet { fleet, by, reason, .. } => {
+                let what = match fleet {
+                    Some(fleet) => format!("{}: {fleet}", event.name()),
+                    None => event.name().to_owned(),
+                };
+                self.steps.push(step(at, &what).by(*by, reason));
+            }
             E::Held { by, reason, .. } | E::Resumed { by, reason, .. } => {
                 self.steps.push(step(at, event.name()).by(*by, reason));
             }
@@ -319,6 +326,7 @@ impl Shift {
             | E::DestinationSet { .. }
             | E::JobLeft { .. }
             | E::JobKept { .. }
+            | E::FleetSet { .. }
             | E::Rated { .. } => {}
         }
     }

@@ -579,6 +579,7 @@ fn placement(rider: RiderId) -> Placement {
         follows: None,
         excluded: Vec::new(),
         barred: Box::default(),
+        fleet: None,
     }
 }
 

@@ -199,6 +199,7 @@ fn placement(rider: RiderId, policy: OfferPolicy) -> Placement {
         follows: None,
         excluded: Vec::new(),
         barred: Box::default(),
+        fleet: None,
     }
 }
 

@@ -141,6 +141,7 @@ impl Play {
             idle_since: self.now(),
             rating: 500,
             ending: None,
+            fleet: None,
         };
         let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
         self.list(DriverId::nth(n).into(), Some(listing));
@@ -173,6 +174,7 @@ impl Play {
             excluded: vec![],
             only: None,
             priority: Priority::Normal,
+            fleet: None,
             paused: None,
         };
         change(&mut card);

@@ -41,6 +41,7 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 idle_since: NOW - Duration::from_secs(random.random_range(0..1_200)),
                 rating: random.random_range(400..=500),
                 ending: None,
+                fleet: None,
             })
         })
         .collect()
@@ -63,6 +64,7 @@ fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
             excluded: vec![],
             only: None,
             priority: Priority::Normal,
+            fleet: None,
             paused: None,
         })
         .collect()

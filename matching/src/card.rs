@@ -1,7 +1,7 @@
 //! What is known of drivers and of jobs that look for one, and who is proposed to whom.
 
 use protocol::{
-    DriverId, JobId, Point, RiderId, Timestamp, ZoneId,
+    DriverId, JobId, PartnerId, Point, RiderId, Timestamp, ZoneId,
     view::WorkKind,
     work::{Needs, OfferPolicy, Priority, Vehicle},
 };
@@ -34,6 +34,9 @@ pub struct DriverCard {
     /// Where and when what it is about to end will have ended, if that is known.
     #[serde(default)]
     pub ending: Option<Ending>,
+    /// Whose fleet it drives for, if it does for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PartnerId>,
 }
 
 /// Where and when a driver will have ended what it does now.
@@ -87,6 +90,9 @@ pub struct SearchCard {
     /// What it comes before.
     #[serde(default)]
     pub priority: Priority,
+    /// Whose drivers it is kept to, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PartnerId>,
     /// What it knows of its zone being paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,

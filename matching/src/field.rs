@@ -180,6 +180,7 @@ mod tests {
                     idle_since: Timestamp(0),
                     rating: 500,
                     ending: None,
+                    fleet: None,
                 })
             });
             field.fill(together, &Settings::default().straight());

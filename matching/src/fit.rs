@@ -2,7 +2,7 @@
 
 use crate::{DriverCard, SearchCard, cost::Settings};
 use protocol::{
-    Point, Timestamp,
+    PartnerId, Point, Timestamp,
     trace::WhyNot,
     view::WorkKind,
     work::{Needs, Vehicle},
@@ -39,6 +39,8 @@ pub fn misfit(
         Some(WhyNot::NoPosition)
     } else if search.only.is_some_and(|only| only != driver.id) {
         Some(WhyNot::NotTheOne)
+    } else if is_of_other_fleet(search.fleet, driver.fleet) {
+        Some(WhyNot::OtherFleet)
     } else if let Some(missing) = missing(&search.needs, &driver.vehicle) {
         Some(missing)
     } else if search.excluded.contains(&driver.id) {
@@ -48,6 +50,11 @@ pub fn misfit(
     } else {
         None
     }
+}
+
+/// Is a job that is kept to one fleet not for who drives for that one?
+pub fn is_of_other_fleet(kept_to: Option<PartnerId>, fleet: Option<PartnerId>) -> bool {
+    kept_to.is_some_and(|wanted| fleet != Some(wanted))
 }
 
 /// What of `needs` this vehicle does not bring; nothing, if it brings all.

@@ -8,8 +8,8 @@
 //! A field that changed is said whole, also if it is a list or has fields of its own.
 
 use crate::{
-    DriverId, DriverStatus, Fare, FulfilmentStatus, JobId, Money, OrderId, OrderStatus, Place,
-    RescueId, RescueStatus, RiderId, Timestamp,
+    DriverId, DriverStatus, Fare, FulfilmentStatus, JobId, Money, OrderId, OrderStatus, PartnerId,
+    Place, RescueId, RescueStatus, RiderId, Timestamp,
     frame::{ServerFrame, Topic},
     view::{DriverView, Offer, OfferView, OrderView, Position, RescueView, RiderView, ZonePause},
     work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
@@ -117,6 +117,7 @@ changes! {
         held: [bool],
         paused: [Option<ZonePause>],
         priority: [Priority],
+        fleet: [Option<PartnerId>],
         offers: [Vec<OfferView>],
         reason: [Option<String>],
         placed_at: [Timestamp],
@@ -142,6 +143,7 @@ changes! {
         fare: [Fare],
         held: [bool],
         priority: [Priority],
+        fleet: [Option<PartnerId>],
         offers: [Vec<OfferView>],
         outcome: [Option<String>],
         requested_at: [Timestamp],
@@ -158,6 +160,7 @@ changes! {
         jobs: [Vec<JobId>],
         offers: [Vec<Offer>],
         position: [Option<Position>],
+        fleet: [Option<PartnerId>],
     }
 }
 

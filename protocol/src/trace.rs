@@ -72,6 +72,8 @@ pub enum WhyNot {
     TooManyDrivers,
     /// The zone of the job's pickup is paused.
     ZonePaused,
+    /// The job is kept to the drivers of one fleet, and this driver is none of them.
+    OtherFleet,
 }
 
 impl WhyNot {
@@ -95,7 +97,8 @@ impl WhyNot {
             | Self::Taken
             | Self::Held
             | Self::TooManyDrivers
-            | Self::ZonePaused => true,
+            | Self::ZonePaused
+            | Self::OtherFleet => true,
             Self::Blocked
             | Self::OffDuty
             | Self::Unreachable

@@ -2,8 +2,8 @@
 
 use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, IncidentId, IncidentStatus, JobId, Money,
-    OfferId, OfferStatus, OrderId, OrderStatus, Place, Point, Principal, RescueId, RescueStatus,
-    RiderId, Timestamp, ZoneId,
+    OfferId, OfferStatus, OrderId, OrderStatus, PartnerId, Place, Point, Principal, RescueId,
+    RescueStatus, RiderId, Timestamp, ZoneId,
     work::{CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,9 @@ pub struct OrderView {
     /// What it comes before, where there are too few drivers.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
+    /// Whose drivers it is kept to, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PartnerId>,
     /// Offers that are still open.
     pub offers: Vec<OfferView>,
     /// Why it ended, if it ended badly.
@@ -141,6 +144,9 @@ pub struct RescueView {
     /// What it comes before, where there are too few drivers.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
+    /// Whose drivers it is kept to, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PartnerId>,
     /// Offers that are still open.
     pub offers: Vec<OfferView>,
     /// Why it ended, or how it was solved.
@@ -171,6 +177,9 @@ pub struct DriverView {
     pub offers: Vec<Offer>,
     /// Where it last was.
     pub position: Option<Position>,
+    /// Whose fleet it drives for, if it does for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PartnerId>,
 }
 
 /// A rider as itself and dispatchers see it.

@@ -1,8 +1,8 @@
 //! What clients ask for: new jobs, and what may be done to them.
 
 use crate::{
-    DriverId, IncidentId, JobId, MerchantId, OfferId, OrderId, Place, Point, RescueId, RiderId,
-    Timestamp, ZoneId, view::Position,
+    DriverId, IncidentId, JobId, MerchantId, OfferId, OrderId, PartnerId, Place, Point, RescueId,
+    RiderId, Timestamp, ZoneId, view::Position,
 };
 use serde::{Deserialize, Serialize};
 
@@ -445,6 +445,14 @@ pub enum OrderAction {
         /** Why. */
         reason: String,
     },
+    /// A dispatcher keeps it to the drivers of one fleet, or frees it again.
+    SetFleet {
+        /** Whose; anybody's, if absent. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fleet: Option<PartnerId>,
+        /** Why. */
+        reason: String,
+    },
     /// Nobody was found: look again for a while, from the feed.
     ExtendSearch {},
     /// Nobody was found: the rider collects it from the merchant.
@@ -723,6 +731,14 @@ pub enum RescueAction {
         /** Why. */
         reason: String,
     },
+    /// A dispatcher keeps it to the drivers of one fleet, or frees it again.
+    SetFleet {
+        /** Whose; anybody's, if absent. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fleet: Option<PartnerId>,
+        /** Why. */
+        reason: String,
+    },
     /// The driver sets off: to the scene, or from it once loaded.
     Depart {},
     /// The driver is there: at the scene, or at the dropoff.
@@ -844,6 +860,14 @@ pub enum DriverAction {
         /** Where; any job again, if absent. */
         #[serde(default)]
         to: Option<Point>,
+    },
+    /// Staff: drives for this partner, or for none.
+    SetFleet {
+        /** Whose fleet; none, if absent. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fleet: Option<PartnerId>,
+        /** Why. */
+        reason: String,
     },
     /// Staff: may not work.
     Suspend {

@@ -87,6 +87,7 @@ fn order_view(d: Dice) -> ServerFrame {
         held: false,
         paused: None,
         priority: protocol::work::Priority::Normal,
+        fleet: None,
         offers: few(d[11], offer_view),
         reason: maybe(d[12], text),
         placed_at: time(d[13]),
@@ -114,6 +115,7 @@ fn rescue_view(d: Dice) -> ServerFrame {
         fare: fare(d[8]),
         held: false,
         priority: protocol::work::Priority::Normal,
+        fleet: None,
         offers: few(d[9], offer_view),
         outcome: maybe(d[10], text),
         requested_at: time(d[11]),
@@ -141,6 +143,7 @@ fn driver_view(d: Dice) -> ServerFrame {
         jobs: few(d[4], job),
         offers: few(d[5], offer),
         position: maybe(d[6], position),
+        fleet: None,
     }
     .into()
 }

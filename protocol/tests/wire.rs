@@ -221,6 +221,7 @@ fn order_view() -> OrderView {
         held: false,
         paused: None,
         priority: protocol::work::Priority::Normal,
+        fleet: None,
         offers: vec![offer_view()],
         reason: None,
         placed_at: NOON,
@@ -247,6 +248,7 @@ fn rescue_view() -> RescueView {
         fare: fare(),
         held: false,
         priority: protocol::work::Priority::Normal,
+        fleet: None,
         offers: Vec::new(),
         outcome: None,
         requested_at: NOON,
@@ -264,6 +266,7 @@ fn driver_view() -> DriverView {
         jobs: vec![JobId::Order(order())],
         offers: vec![offered()],
         position: Some(position()),
+        fleet: None,
     }
 }
 

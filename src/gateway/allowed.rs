@@ -74,6 +74,7 @@ fn of_rescue(command: &str, by: Principal) -> bool {
                 | "hold"
                 | "resume"
                 | "set_priority"
+                | "set_fleet"
                 | "arrive"
                 | "escalate"
                 | "cancel"
@@ -97,7 +98,7 @@ fn of_driver(command: &str, by: Principal) -> bool {
         ),
         Principal::Rider(_) | Principal::Merchant(_) => false,
         Principal::Dispatcher | Principal::Admin | Principal::System => {
-            matches!(command, "set_duty" | "suspend" | "reinstate")
+            matches!(command, "set_duty" | "set_fleet" | "suspend" | "reinstate")
         }
     }
 }

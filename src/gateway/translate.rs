@@ -237,6 +237,7 @@ impl Translator {
             follows: None,
             excluded: Vec::new(),
             barred: self.barred(rider).await?.into(),
+            fleet: None,
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -327,6 +328,7 @@ impl Translator {
             OrderAction::Hold { reason } => C::Hold { reason },
             OrderAction::Resume { reason } => C::Resume { reason },
             OrderAction::SetPriority { priority, reason } => C::SetPriority { priority, reason },
+            OrderAction::SetFleet { fleet, reason } => C::SetFleet { fleet, reason },
             OrderAction::ExtendSearch {} => C::ExtendSearch {},
             OrderAction::CollectInstead {} => C::CollectInstead {},
             OrderAction::Depart {} => C::Depart {},
@@ -396,11 +398,11 @@ impl Translator {
         let against = match job {
             JobId::Order(id) => {
                 let (_, order) = self.system.read::<Order>(id).await?;
-                order.wants().map(|(work, needs)| state.against(job, work, needs, now))
+                order.asks().map(|asks| state.against(job, &asks, now))
             }
             JobId::Rescue(id) => {
                 let (_, rescue) = self.system.read::<Rescue>(id).await?;
-                rescue.wants().map(|needs| state.against(job, WorkKind::Rescue, needs, now))
+                rescue.asks().map(|asks| state.against(job, &asks, now))
             }
         };
         // A job that does not exist says so itself.
@@ -424,6 +426,7 @@ impl Translator {
             DriverAction::ClaimJob { job } => C::ClaimJob { job, work: self.claimed(job).await? },
             DriverAction::SetDestination { to } => C::SetDestination { to },
             DriverAction::RejectJob { job } => C::RejectJob { job },
+            DriverAction::SetFleet { fleet, reason } => C::SetFleet { fleet, reason },
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},
         })
@@ -975,6 +978,7 @@ fn rescue_command(
         RescueAction::Hold { reason } => C::Hold { reason },
         RescueAction::Resume { reason } => C::Resume { reason },
         RescueAction::SetPriority { priority, reason } => C::SetPriority { priority, reason },
+        RescueAction::SetFleet { fleet, reason } => C::SetFleet { fleet, reason },
         RescueAction::Reassign { driver, force, reason } => {
             C::Reassign { driver, force, reason, against }
         }

@@ -5,10 +5,10 @@ use crate::{
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of, ride},
     ride::{PICKUP, accept, go_on_duty, hear_offer, hear_status, place_ride},
-    why::node_that_looks_often,
+    why::{node_that_looks_often, until},
 };
 use protocol::{
-    Code, DriverId, JobId, OfferStatus, OrderId, OrderStatus, Principal,
+    Code, DriverId, JobId, OfferStatus, OrderId, OrderStatus, PartnerId, Principal,
     frame::{Outcome, Push},
     trace::WhyNot,
     work::{OrderAction, Wish},
@@ -317,4 +317,55 @@ async fn a_rider_and_a_driver_who_are_kept_apart_do_not_meet() {
     let blocked = event(&history, "driver_blocked");
     assert_eq!((&blocked["by"], &blocked["reason"]), (&json!("dispatcher"), &json!("a quarrel")));
     assert_eq!(event(&history, "driver_unblocked")["driver"], json!(nth(1).to_string()));
+}
+
+#[tokio::test]
+async fn a_job_that_is_kept_to_a_fleet_is_for_its_drivers_until_it_is_freed() {
+    let node = node_that_looks_often();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let fleet = PartnerId::nth(1).to_string();
+    let mut own = on_duty(&node, 1, 300.0).await;
+    let hire = json!({ "set_fleet": { "fleet": fleet, "reason": "hired" } });
+    let theirs = format!("/v1/drivers/{}/actions", nth(1));
+    let me = Caller::new(&node, driver(1));
+    assert_refused(me.post(&theirs, &hire).await, 403, "forbidden").await;
+    done(&staff, &theirs, hire).await;
+
+    let mut waiting = Client::connect(&node, rider(9)).await;
+    let order = place_ride(&mut waiting).await;
+    hear_offer(&mut own).await;
+    let actions = format!("/v1/orders/{order}/actions");
+    let keep = json!({ "set_fleet": { "fleet": fleet, "reason": "their contract" } });
+    done(&staff, &actions, keep).await;
+    let shown = json_of(staff.get(&format!("/v1/orders/{order}")).await).await;
+    assert_eq!(shown["fleet"], json!(fleet));
+    hear_offer(&mut own).await;
+    let decline = json!({ "set_duty": { "duty": "off" } });
+    done(&me, &theirs, decline).await;
+
+    // A driver of nobody's is nearer, and is not asked.
+    let mut near = on_duty(&node, 2, 20.0).await;
+    let why = format!("/v1/drivers/{}/why-no-offers", nth(2));
+    let told = until(&staff, &why, |it| it["why"]["other_fleet"] == 1).await;
+    assert_eq!(told["n_proposed"], 0, "{told}");
+    let assign = |force: bool| json!({ "assign": { "driver": nth(2).to_string(), "force": force, "reason": "nobody else" } });
+    let refused = json_of(staff.post(&actions, &assign(false)).await).await;
+    assert_eq!(
+        (&refused["code"], &refused["why"]),
+        (&json!("not_eligible"), &json!(["other_fleet"]))
+    );
+    done(&staff, &actions, json!({ "set_fleet": { "reason": "they are all busy" } })).await;
+    assert_eq!(hear_offer(&mut near).await.job, JobId::Order(order));
+
+    // Kept to it again, it is given to somebody else all the same, and that is written down.
+    let keep = json!({ "set_fleet": { "fleet": fleet, "reason": "not so busy" } });
+    done(&staff, &actions, keep).await;
+    done(&staff, &actions, assign(true)).await;
+    hear_assigned(&mut near, JobId::Order(order)).await;
+    let history = json_of(staff.get(&format!("/v1/actors/{order}/history")).await).await;
+    assert_eq!(event(&history, "driver_chosen")["bypassed"], json!(["other_fleet"]));
+    assert_eq!(event(&history, "fleet_set")["reason"], "not so busy");
+    let trace = json_of(staff.get(&format!("/v1/orders/{order}/match-trace")).await).await;
+    let steps = trace["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|it| it["what"] == format!("fleet_set: {fleet}")), "{trace}");
 }

@@ -1,15 +1,15 @@
 //! What a driver may do, and what follows.
 
 use super::{Break, Command, Driver, Duty, Event, Job, Lease, Leave, Link, Phase, ms};
-use crate::{Context, Decider, Refusal, policy::DriverPolicy};
+use crate::{Context, Decider, Refusal, policy::DriverPolicy, reason};
 use protocol::{
-    DriverId, JobId, OfferId, OfferStatus, Point, Principal, RescueId, Timestamp,
+    DriverId, JobId, OfferId, OfferStatus, PartnerId, Point, Principal, RescueId, Timestamp,
     view::{Offer, WorkKind},
     work::{DutyWish, Vehicle},
 };
 
 /// The commands that find out for themselves whether they still mean anything.
-const ALWAYS: [&str; 15] = [
+const ALWAYS: [&str; 16] = [
     "set_duty",
     "withdraw_offer",
     "see_offer",
@@ -23,6 +23,7 @@ const ALWAYS: [&str; 15] = [
     "record_rating",
     "strand",
     "unstrand",
+    "set_fleet",
     "suspend",
     "reinstate",
 ];
@@ -44,7 +45,10 @@ pub(super) fn decide(
     context: &Context<DriverId>,
 ) -> Result<Vec<Event>, Refusal> {
     authorise(command, context)?;
-    let is_about_work = matches!(command, Command::Suspend { .. } | Command::Reinstate {});
+    let is_about_work = matches!(
+        command,
+        Command::Suspend { .. } | Command::Reinstate {} | Command::SetFleet { .. }
+    );
     if is_about_work && driver.changed_at == Timestamp::default() {
         return Err(Refusal::Unknown("driver".to_owned()));
     }
@@ -75,6 +79,7 @@ pub(super) fn decide(
         Command::Unstrand { rescue } => draft.unstrand(*rescue),
         Command::Suspend { reason, reassign } => draft.suspend(reason, *reassign),
         Command::Reinstate {} => draft.reinstate(),
+        Command::SetFleet { fleet, reason } => draft.set_fleet(*fleet, reason, context.by)?,
         Command::SetDestination { to } => draft.set_destination(*to),
         Command::Tick {} => draft.tick(),
     }
@@ -93,7 +98,9 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::ClaimJob { .. }
         | Command::SetDestination { .. }
         | Command::RejectJob { .. } => is_driver,
-        Command::Suspend { .. } | Command::Reinstate {} => context.by.is_staff(),
+        Command::Suspend { .. } | Command::Reinstate {} | Command::SetFleet { .. } => {
+            context.by.is_staff()
+        }
         Command::ReserveOffer { .. }
         | Command::WithdrawOffer { .. }
         | Command::CommitJob { .. }
@@ -535,6 +542,20 @@ impl Draft {
         if self.driver.ban.is_some() {
             self.add(Event::Reinstated { at: self.now });
         }
+    }
+
+    /// What it has goes on, whomever it is kept to.
+    fn set_fleet(
+        &mut self,
+        fleet: Option<PartnerId>,
+        reason: &str,
+        by: Principal,
+    ) -> Result<(), Refusal> {
+        reason::check(reason)?;
+        if self.driver.fleet != fleet {
+            self.add(Event::FleetSet { at: self.now, fleet, by, reason: reason.to_owned() });
+        }
+        Ok(())
     }
 
     /// Does whatever is due by now.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{Sight, listing::RegionId};
 use proptest::prelude::*;
 use protocol::{
-    Currency, Money, OrderId, Place, Point, Principal, RescueId,
+    Currency, Money, OrderId, PartnerId, Place, Point, Principal, RescueId,
     view::Position,
     work::{DutyWish, VehicleKind},
 };
@@ -969,6 +969,27 @@ fn a_driver_on_a_job_fits_into_a_kilobyte() {
     assert!(stack + heap <= 1_024, "{stack} + {heap}");
 }
 
+#[test]
+fn who_drives_for_a_fleet_is_listed_so_and_a_job_kept_to_another_speaks_against_it() {
+    let mut world = World::on_duty();
+    let fleet = Some(PartnerId::nth(1));
+    let set = |fleet, reason: &str| Command::SetFleet { fleet, reason: reason.to_owned() };
+    assert!(matches!(world.ask(own(), set(fleet, "why")), Err(Refusal::NotYours(_))));
+    assert!(matches!(world.ask(Principal::Admin, set(fleet, "")), Err(Refusal::Invalid { .. })));
+    world.ask(Principal::Dispatcher, set(fleet, "hired")).unwrap();
+    assert_eq!(world.ask(Principal::Dispatcher, set(fleet, "again")).unwrap().len(), 0);
+    assert_eq!(world.driver.driver_view(me(), 1).fleet, fleet);
+    let needs = protocol::work::Needs::default();
+    let against = |fleet| {
+        let asks = Asks { work: WorkKind::Ride, needs: &needs, fleet };
+        world.driver.against(ride(1), &asks, world.now).contains(&WhyNot::OtherFleet)
+    };
+    assert_eq!(
+        (against(None), against(fleet), against(Some(PartnerId::nth(2)))),
+        (false, false, true)
+    );
+}
+
 // Old journals.
 
 /// Event by event, every kind of event there is, as the first version wrote them. Never edit; add.
@@ -988,6 +1009,7 @@ fn a_journal_of_version_1_still_replays() {
     insta::assert_json_snapshot!(driver.view(me()).unwrap().body, @r#"
     {
       "blocked": "papers",
+      "fleet": "partner-0192f3c8aaaa7000800000000000eeee",
       "jobs": [],
       "offers": {
         "accepted": 2,
@@ -1059,6 +1081,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (text(), any::<bool>())
             .prop_map(|(reason, reassign)| Command::Suspend { reason, reassign }),
         2 => Just(Command::Reinstate {}),
+        1 => (prop::option::of(Just(PartnerId::nth(1))), text())
+            .prop_map(|(fleet, reason)| Command::SetFleet { fleet, reason }),
         1 => a_job().prop_map(|n| Command::Strand { rescue: RescueId::nth(n as u64) }),
         1 => a_job().prop_map(|n| Command::Unstrand { rescue: RescueId::nth(n as u64) }),
         1 => prop::option::of(Just(KIGALI)).prop_map(|to| Command::SetDestination { to }),

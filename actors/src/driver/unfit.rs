@@ -2,7 +2,18 @@
 
 use super::{Driver, Duty, Link, ms};
 use matching::fit;
-use protocol::{JobId, Timestamp, trace::WhyNot, view::WorkKind, work::Needs};
+use protocol::{JobId, PartnerId, Timestamp, trace::WhyNot, view::WorkKind, work::Needs};
+
+/// What a job asks of its driver.
+#[derive(Debug, Clone, Copy)]
+pub struct Asks<'a> {
+    /// What it does to the driver's slots.
+    pub work: WorkKind,
+    /// What must be brought.
+    pub needs: &'a Needs,
+    /// Whose drivers it is kept to, if it is.
+    pub fleet: Option<PartnerId>,
+}
 
 impl Driver {
     /// What keeps every offer away from it; nothing, if it only takes a job.
@@ -19,13 +30,8 @@ impl Driver {
     }
 
     /// What speaks against giving it that job; nothing, if it could take it at once.
-    pub fn against(
-        &self,
-        job: JobId,
-        work: WorkKind,
-        needs: &Needs,
-        now: Timestamp,
-    ) -> Vec<WhyNot> {
+    pub fn against(&self, job: JobId, asks: &Asks, now: Timestamp) -> Vec<WhyNot> {
+        let Asks { work, needs, fleet } = *asks;
         // An offer of the same job makes way.
         let n_leases = self.leases.iter().filter(|lease| lease.offer.job != job).count();
         let has_lease = n_leases >= usize::from(self.policy.parallel_offers);
@@ -33,6 +39,7 @@ impl Driver {
             (self.job(job).is_some(), WhyNot::HasIt),
             (has_lease, WhyNot::HasOffer),
             (self.room_soon(work).is_none(), WhyNot::NoRoom),
+            (fit::is_of_other_fleet(fleet, self.fleet), WhyNot::OtherFleet),
         ];
         let missing = self.vehicle.as_deref().and_then(|vehicle| fit::missing(needs, vehicle));
         self.unfit_for_any(now).chain(those(reasons)).chain(missing).collect()

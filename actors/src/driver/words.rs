@@ -3,7 +3,7 @@
 use super::{Break, Leave, Slots};
 use crate::policy::DriverPolicy;
 use protocol::{
-    JobId, OfferId, OfferStatus, Point, RescueId, Timestamp,
+    JobId, OfferId, OfferStatus, PartnerId, Point, Principal, RescueId, Timestamp,
     view::{Offer, Position, WorkKind},
     work::{DutyWish, Vehicle},
 };
@@ -116,6 +116,13 @@ pub enum Command {
     Unstrand {
         /** Which. */
         rescue: RescueId,
+    },
+    /// Drives for this partner, or for none. Needs format 4.
+    SetFleet {
+        /** Whose fleet. */
+        fleet: Option<PartnerId>,
+        /** Why. */
+        reason: String,
     },
     /// May not work.
     Suspend {
@@ -357,6 +364,17 @@ pub enum Event {
     Reinstated {
         /** When. */
         at: Timestamp,
+    },
+    /// Drives for this partner, or for none. Needs format 4.
+    FleetSet {
+        /** When. */
+        at: Timestamp,
+        /** Whose fleet. */
+        fleet: Option<PartnerId>,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
     },
     /// A job was rated.
     Rated {

@@ -19,6 +19,7 @@ impl Life {
             start_at: None,
             follows: Some(around.id),
             barred: self.search.barred().into(),
+            fleet: self.search.fleet(),
             excluded: Vec::new(),
             ..self.placement.clone()
         };
@@ -75,6 +76,7 @@ impl Life {
             driver: None,
             follows: Some(around.id),
             barred: self.search.barred().into(),
+            fleet: self.search.fleet(),
             excluded: vec![driver],
             ..self.placement.clone()
         };

@@ -2,7 +2,7 @@
 
 use crate::{policy::JobPolicy, search};
 use protocol::{
-    DriverId, Fare, MerchantId, OfferId, OrderId, Place, RiderId, Timestamp,
+    DriverId, Fare, MerchantId, OfferId, OrderId, PartnerId, Place, RiderId, Timestamp,
     trace::WhyNot,
     work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Priority, Proof, ProofKind},
 };
@@ -55,6 +55,9 @@ pub struct Placement {
     /// Drivers that its rider is kept apart from.
     #[serde(default, skip_serializing_if = "<[DriverId]>::is_empty")]
     pub barred: Box<[DriverId]>,
+    /// Whose drivers it is kept to, if it is. Needs format 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PartnerId>,
 }
 
 /// What can be asked of an order. Who asks is [`crate::Context::by`]; the names are those of
@@ -141,6 +144,13 @@ pub enum Command {
     SetPriority {
         /** Which. */
         priority: Priority,
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher keeps it to the drivers of one fleet, or frees it. Needs format 4.
+    SetFleet {
+        /** Whose; anybody's, if absent. */
+        fleet: Option<PartnerId>,
         /** Why. */
         reason: String,
     },

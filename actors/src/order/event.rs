@@ -584,6 +584,7 @@ impl Event {
                 | search::Event::FeedOpened { at, .. }
                 | search::Event::Held { at, .. }
                 | search::Event::Resumed { at, .. }
+                | search::Event::FleetSet { at, .. }
                 | search::Event::Paused { at, .. }
                 | search::Event::Unpaused { at },
             ) => Some(*at),

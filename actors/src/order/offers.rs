@@ -2,11 +2,11 @@
 
 use super::{Alert, Answer, Around, Event, Leg, Life, Stage};
 use crate::{
-    Refusal,
+    Refusal, reason,
     search::{self, Chosen, Decision, Given, Outcome},
 };
 use protocol::{
-    DriverId, OrderStatus, Role,
+    DriverId, OrderStatus, PartnerId, Role,
     trace::WhyNot,
     work::{OfferPolicy, Priority},
 };
@@ -133,6 +133,17 @@ impl Life {
         (priority != self.priority).then_some(set).into_iter().collect()
     }
 
+    pub(super) fn set_fleet(
+        &self,
+        fleet: Option<PartnerId>,
+        reason: &str,
+        around: &Around,
+    ) -> Answer {
+        reason::check(reason)?;
+        let decision = self.search.keep_to(fleet, around.by, reason, &self.asked(around));
+        Ok(self.searched(decision, around))
+    }
+
     pub(super) fn unassign(&self, reason: &str, around: &Around) -> Answer {
         if !self.may_reassign() {
             return Err(Refusal::TooLate("it has lost too many drivers; call it off".to_owned()));
@@ -245,6 +256,7 @@ impl Life {
             | search::Event::Barred { .. }
             | search::Event::Held { .. }
             | search::Event::Resumed { .. }
+            | search::Event::FleetSet { .. }
             | search::Event::Paused { .. }
             | search::Event::Unpaused { .. }
             | search::Event::Closed {} => {}

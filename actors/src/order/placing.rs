@@ -21,6 +21,11 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     if !placement.barred.is_empty() {
         events.push(Event::Search(search::Event::Barred { drivers: placement.barred.to_vec() }));
     }
+    if placement.fleet.is_some() {
+        let (at, fleet, by) = (around.now, placement.fleet, around.by);
+        let reason = "as the order it goes on for".to_owned();
+        events.push(Event::Search(search::Event::FleetSet { at, fleet, by, reason }));
+    }
     if placement.payment == PaymentTiming::Prepay {
         let until = around.now + ms(placement.policy.prepay_ms);
         events.push(Event::PaymentAwaited { until });

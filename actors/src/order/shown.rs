@@ -1,11 +1,10 @@
 //! What others are told of an order: regions, lists, maps, its people and the ledger.
 
 use super::{Event, Life, Order, work};
-use crate::{Card, Listing, Posting, ViewRow, listing::RegionId};
+use crate::{Card, Listing, Posting, ViewRow, driver::Asks, listing::RegionId};
 use protocol::{
     DriverId, JobId, Money, OrderId, OrderStatus, Principal, RiderId,
-    view::{Mark, OfferView, OrderView, WorkKind},
-    work::Needs,
+    view::{Mark, OfferView, OrderView},
 };
 
 impl Order {
@@ -32,6 +31,7 @@ impl Order {
             held: life.search.is_held(),
             paused: life.search.pause_of_zone().cloned(),
             priority: life.priority,
+            fleet: life.search.fleet(),
             offers: match is_rider || reader.is_staff() {
                 true => life.search.offers().collect(),
                 false => Vec::new(),
@@ -64,10 +64,11 @@ impl Order {
         is_asked || life.relation(reader) != 0
     }
 
-    /// What it does to a driver's slots, and what its driver must bring; `None` before it is placed.
-    pub fn wants(&self) -> Option<(WorkKind, &Needs)> {
-        let placement = &self.0.as_ref()?.placement;
-        Some((work(placement.kind), &placement.needs))
+    /// What it asks of its driver; `None` before it is placed.
+    pub fn asks(&self) -> Option<Asks<'_>> {
+        let life = self.0.as_ref()?;
+        let (needs, fleet) = (&life.placement.needs, life.search.fleet());
+        Some(Asks { work: work(life.placement.kind), needs, fleet })
     }
 
     /// Where it is in its life; `None` before it is placed.

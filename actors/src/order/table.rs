@@ -116,6 +116,7 @@ pub const TABLE: &[Row] = &[
     row("hold", ANY, &[Searching, JobFeed], DISPATCHER),
     row("resume", ANY, &[Searching], DISPATCHER),
     row("set_priority", ANY, BEFORE_DRIVER, DISPATCHER),
+    row("set_fleet", ANY, BEFORE_DRIVER, DISPATCHER),
     row("unassign", ANY, TO_PICKUP, DISPATCHER),
     row("reassign", ANY, TO_PICKUP, DISPATCHER),
     row("extend_search", ANY, &[JobFeed], RIDER | MERCHANT | DISPATCHER),
@@ -190,6 +191,8 @@ pub const TABLE: &[Row] = &[
     row("settle", ANY, &[], SYSTEM),
     row("driver_lost", ANY, &[], SYSTEM),
     row("bar", ANY, &[], SYSTEM),
+    row("pause", ANY, &[], SYSTEM),
+    row("unpause", ANY, &[], SYSTEM),
 ];
 
 impl Row {

@@ -14,9 +14,9 @@ use crate::{
     search::{Candidate, Command as Heard, Event as SearchEvent},
 };
 use protocol::{
-    Currency, Fare, FareLine, MerchantId, OfferId, OfferStatus, Point, RiderId,
+    Currency, Fare, FareLine, MerchantId, OfferId, OfferStatus, PartnerId, Point, RiderId, ZoneId,
     trace::WhyNot,
-    view::Position,
+    view::{Position, ZonePause},
     work::{
         CancelDecision, Handoff, Needs, OfferPolicy, PaymentTiming, Priority, Proof, ProofKind,
     },
@@ -39,6 +39,12 @@ fn nth(n: u64) -> DriverId {
 
 fn driver(n: u64) -> Principal {
     Principal::Driver(nth(n))
+}
+
+/// Why nothing begins where orders are picked up.
+fn flood(until: Option<Timestamp>) -> ZonePause {
+    let reason = "a flood".to_owned();
+    ZonePause { zone: ZoneId::of_cell(7), since: Timestamp(1), until, reason }
 }
 
 fn merchant() -> Principal {
@@ -73,6 +79,7 @@ fn ride() -> Placement {
         follows: None,
         excluded: Vec::new(),
         barred: Box::default(),
+        fleet: None,
     }
 }
 

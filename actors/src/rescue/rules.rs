@@ -4,6 +4,7 @@ use super::{Case, Command, Event, Request, Rescue, Sla, ms, table, triage};
 use crate::{
     Context, Decider, Format, Refusal,
     incident::{self, Report},
+    reason,
     search::{self, Asked, Assignment, CONTROLLED, Chosen, Decision, Given, Outcome},
 };
 use protocol::{
@@ -58,6 +59,11 @@ pub(super) fn decide(
             draft.add(Event::PrioritySet { at, priority: *priority, by, reason });
         }
         Command::SetPriority { .. } => {}
+        Command::SetFleet { fleet, reason } => {
+            reason::check(reason)?;
+            draft
+                .follow(|case, asked| Ok(case.search.keep_to(*fleet, context.by, reason, asked)))?;
+        }
         Command::Reassign { driver, force, reason, against } => {
             let (driver, force) = (*driver, *force);
             draft.reassign(&Chosen { driver, force, reason, against })?;
@@ -119,6 +125,7 @@ fn authorise(command: &Command, asker: Asker, by: Principal) -> Result<(), Refus
         | Command::Hold { .. }
         | Command::Resume { .. }
         | Command::SetPriority { .. }
+        | Command::SetFleet { .. }
         | Command::Fail { .. } => asker.is_staff,
         Command::Search(_) | Command::Tick {} => is_system,
         Command::Locate { .. }

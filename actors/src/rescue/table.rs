@@ -10,7 +10,7 @@ use protocol::RescueStatus;
 pub const fn allowed(status: RescueStatus) -> &'static [&'static str] {
     match status {
         RescueStatus::Requested => {
-            &["locate", "triage", "set_priority", "cancel", "cancel_safety", "fail"]
+            &["locate", "triage", "set_priority", "set_fleet", "cancel", "cancel_safety", "fail"]
         }
         RescueStatus::Searching => &[
             "confirm_offer",
@@ -19,6 +19,7 @@ pub const fn allowed(status: RescueStatus) -> &'static [&'static str] {
             "hold",
             "resume",
             "set_priority",
+            "set_fleet",
             "cancel",
             "cancel_safety",
             "fail",
@@ -52,6 +53,7 @@ pub const fn allowed(status: RescueStatus) -> &'static [&'static str] {
             "hold",
             "resume",
             "set_priority",
+            "set_fleet",
             "cancel_safety",
             "fail",
         ],

@@ -7,9 +7,10 @@ use crate::{
 };
 use proptest::prelude::*;
 use protocol::{
-    Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, Place, Point, Principal, RiderId,
+    Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, PartnerId, Place, Point, Principal,
+    RiderId, ZoneId,
     trace::WhyNot,
-    view::Position,
+    view::{Position, ZonePause},
     work::{IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity, VehicleKind},
 };
 use std::collections::BTreeSet;
@@ -256,8 +257,11 @@ fn slots() -> Vec<u8> {
 
 /// MODEL section 5.3, by hand: what each status allows.
 const TABLE: [(RescueStatus, &str); 18] = [
-    (RescueStatus::Requested, "locate triage set_priority cancel"),
-    (RescueStatus::Searching, "confirm_offer reject_offer assign hold resume set_priority cancel"),
+    (RescueStatus::Requested, "locate triage set_priority set_fleet cancel"),
+    (
+        RescueStatus::Searching,
+        "confirm_offer reject_offer assign hold resume set_priority set_fleet cancel",
+    ),
     (RescueStatus::Accepted, "depart arrive contacted unassign reassign cancel"),
     (RescueStatus::EnRoute, "arrive contacted unassign reassign cancel"),
     (RescueStatus::OnScene, "begin_assist load escalate contacted no_show"),
@@ -265,7 +269,10 @@ const TABLE: [(RescueStatus, &str); 18] = [
     (RescueStatus::Loading, "depart escalate"),
     (RescueStatus::InTransit, "arrive"),
     (RescueStatus::AtDropoff, "unload"),
-    (RescueStatus::Escalated, "confirm_offer reject_offer assign hold resume set_priority"),
+    (
+        RescueStatus::Escalated,
+        "confirm_offer reject_offer assign hold resume set_priority set_fleet",
+    ),
     (RescueStatus::Completed, "rate"),
     (RescueStatus::RejectedOutOfArea, ""),
     (RescueStatus::NoDriver, ""),
@@ -302,6 +309,10 @@ fn command(name: &str) -> (Principal, Command) {
         "resume" => (Principal::Dispatcher, Command::Resume { reason }),
         "set_priority" => {
             (Principal::Dispatcher, Command::SetPriority { priority: Priority::High, reason })
+        }
+        "set_fleet" => {
+            let fleet = Some(PartnerId::nth(1));
+            (Principal::Dispatcher, Command::SetFleet { fleet, reason })
         }
         "reassign" => {
             let (driver, force, against) = (d(5), false, Vec::new());
@@ -356,6 +367,17 @@ fn a_refusal_says_where_it_is_and_what_is_possible() {
     let allowed = ["arrive", "cancel_safety", "fail"].map(str::to_owned).to_vec();
     let state = "in_transit".to_owned();
     assert_eq!(refused, Err(Refusal::IllegalTransition { state, allowed }));
+}
+
+#[test]
+fn nobody_who_is_stranded_waits_because_of_a_zone() {
+    let mut world = World::new();
+    world.line_of_request(request());
+    let (zone, reason) = (ZoneId::of_cell(7), "a flood".to_owned());
+    let pause = ZonePause { zone, since: Timestamp(1), until: None, reason };
+    let told = Command::Search(search::Command::Pause { pause });
+    assert_eq!(world.ask(Principal::System, told), Ok(vec![]));
+    world.win(1);
 }
 
 #[test]
@@ -973,7 +995,8 @@ impl World {
                 (system, Command::Search(Search::DriverLost { driver: d(*n), reason: why() }))
             }
             Step::Claim(n) => {
-                (system, Command::Search(Search::Claim { driver: d(*n), slots: slots() }))
+                let (driver, slots) = (d(*n), slots());
+                (system, Command::Search(Search::Claim { driver, slots, fleet: None }))
             }
             Step::Assign(n, force) => {
                 let (driver, force) = (d(*n), *force);

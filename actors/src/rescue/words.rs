@@ -6,7 +6,7 @@ use crate::{
     search::{self, Assignment},
 };
 use protocol::{
-    DriverId, Fare, OfferId, Place, Principal, RescueStatus, RiderId, Timestamp,
+    DriverId, Fare, OfferId, PartnerId, Place, Principal, RescueStatus, RiderId, Timestamp,
     trace::WhyNot,
     work::{Issue, Needs, Priority, Proof, Severity, VehicleKind},
 };
@@ -78,6 +78,13 @@ pub enum Command {
     SetPriority {
         /** Which. */
         priority: Priority,
+        /** Why. */
+        reason: String,
+    },
+    /// A dispatcher keeps it to the drivers of one fleet, or frees it. Needs format 4.
+    SetFleet {
+        /** Whose; anybody's, if absent. */
+        fleet: Option<PartnerId>,
         /** Why. */
         reason: String,
     },

@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use protocol::{Currency, OrderId, ZoneId};
+use protocol::{Currency, OrderId, PartnerId, ZoneId};
 use std::collections::HashMap;
 
 const TTL: u64 = 15_000;
@@ -285,7 +285,7 @@ fn a_feed_asks_nobody_and_the_first_claim_wins() {
     let mut hunt = Hunt::open(OfferPolicy::Feed);
     assert!(hunt.search.is_in_feed());
     assert_eq!(hunt.card(), None);
-    let claim = |n| Command::Claim { driver: DriverId::nth(n), slots: vec![2] };
+    let claim = |n| Command::Claim { driver: DriverId::nth(n), slots: vec![2], fleet: None };
     hunt.hear(&claim(1)).unwrap();
     assert_eq!(hunt.hear(&claim(1)), Ok(vec![]));
     assert!(matches!(hunt.hear(&claim(2)), Err(Refusal::TooLate(_))));
@@ -337,11 +337,43 @@ fn a_held_feed_is_claimed_by_nobody() {
     let mut hunt = Hunt::open(OfferPolicy::Feed);
     let held = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
     hunt.take(Decision::from(held));
-    let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0] };
+    let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet: None };
     assert!(matches!(hunt.hear(&claim), Err(Refusal::TooLate(_))));
     let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked()).unwrap();
     hunt.take(resumed);
     assert!(hunt.hear(&claim).is_ok());
+}
+
+#[test]
+fn a_job_that_is_kept_to_a_fleet_is_asked_of_nobody_else_until_it_is_freed() {
+    let mut hunt = Hunt::open(OfferPolicy::BroadcastFirstWins);
+    let offers = hunt.propose(&[1, 2]);
+    let fleet = Some(PartnerId::nth(1));
+    let keep_to = |hunt: &mut Hunt, fleet| {
+        let said = hunt.search.keep_to(fleet, Principal::Dispatcher, "why", &hunt.asked());
+        hunt.take(said)
+    };
+    let events = keep_to(&mut hunt, fleet);
+    assert_eq!(events.len(), offers.len() + 1, "they may drive for another one: {events:?}");
+    assert!(events.iter().all(|event| event.format() <= FLEETS));
+    assert_eq!(keep_to(&mut hunt, fleet), [], "already so");
+    assert_eq!(hunt.card().unwrap().fleet, fleet);
+    assert_eq!(hunt.propose(&[3]).len(), 1);
+    assert_eq!(keep_to(&mut hunt, None).len(), 1, "who is asked may answer all the same");
+    assert_eq!(hunt.card().unwrap().fleet, None);
+}
+
+#[test]
+fn a_job_in_the_feed_that_is_kept_to_a_fleet_is_claimed_by_its_drivers_only() {
+    let mut hunt = Hunt::open(OfferPolicy::Feed);
+    let fleet = Some(PartnerId::nth(1));
+    let said = hunt.search.keep_to(fleet, Principal::Dispatcher, "why", &hunt.asked());
+    hunt.take(said);
+    let claim = |fleet| Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet };
+    for other in [None, Some(PartnerId::nth(2))] {
+        assert!(matches!(hunt.hear(&claim(other)), Err(Refusal::NotEligible(_))));
+    }
+    assert!(hunt.hear(&claim(fleet)).is_ok());
 }
 
 fn pause(until: Option<Timestamp>) -> ZonePause {
@@ -451,6 +483,7 @@ enum Word {
     Resume,
     Pause(u64),
     Unpause,
+    KeepTo(Option<u64>),
     Bar(Vec<u64>),
     Wait(u64),
     /// Time passes, and the timer is late.
@@ -473,6 +506,7 @@ fn word() -> impl Strategy<Value = Word> {
         1 => Just(Word::Resume),
         1 => prop_oneof![Just(0), 1..400_000_u64].prop_map(Word::Pause),
         1 => Just(Word::Unpause),
+        1 => prop::option::of(1..3_u64).prop_map(Word::KeepTo),
         1 => prop::collection::vec(1..8_u64, 0..3).prop_map(Word::Bar),
         4 => prop_oneof![0..3_000_u64, 0..30_000_u64].prop_map(Word::Wait),
         1 => (0..30_000_u64).prop_map(Word::Doze),
@@ -536,7 +570,7 @@ proptest! {
                     hunt.search.decide(&Command::OfferRefused { offer, why: None }, &hunt.asked())
                 }),
                 Word::Claim(n) => {
-                    let command = Command::Claim { driver: driver(n), slots: vec![1] };
+                    let command = Command::Claim { driver: driver(n), slots: vec![1], fleet: None };
                     Some(hunt.search.decide(&command, &hunt.asked()))
                 }
                 // Once it has a driver, only a handover would assign; that is the job's affair.
@@ -562,6 +596,15 @@ proptest! {
                     let until = (ms > 0).then(|| Timestamp(hunt.now.0 + ms));
                     let command = Command::Pause { pause: pause(until) };
                     Some(hunt.search.decide(&command, &hunt.asked()))
+                }
+                Word::KeepTo(fleet) => {
+                    let fleet = fleet.map(PartnerId::nth);
+                    Some(Ok(hunt.search.keep_to(
+                        fleet,
+                        Principal::Dispatcher,
+                        "why",
+                        &hunt.asked(),
+                    )))
                 }
                 Word::Unpause => Some(hunt.search.decide(&Command::Unpause {}, &hunt.asked())),
                 Word::Wait(ms) => {
@@ -604,6 +647,7 @@ proptest! {
                     | Event::OfferConfirmed { .. }
                     | Event::Excluded { .. }
                     | Event::Barred { .. }
+                    | Event::FleetSet { .. }
                     | Event::Held { .. }
                     | Event::Resumed { .. }
                     | Event::Paused { .. }

@@ -4,7 +4,7 @@ pub use matching::Candidate;
 
 use crate::Format;
 use protocol::{
-    DriverId, OfferId, OfferStatus, Principal, Timestamp,
+    DriverId, OfferId, OfferStatus, PartnerId, Principal, Timestamp,
     view::{Position, ZonePause},
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ pub const CONTROLLED: Format = Format(2);
 
 /// What it takes to know of zones.
 pub const ZONED: Format = Format(4);
+/// What it takes to know of fleets.
+pub const FLEETS: Format = Format(4);
 
 /// What regions and drivers tell a job about its search. The asker is always the platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -60,6 +62,9 @@ pub enum Command {
         driver: DriverId,
         /** Slots of the vehicle. */
         slots: Vec<u8>,
+        /** Whose fleet it drives for. Needs format 4, as the driver's being in it does. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fleet: Option<PartnerId>,
     },
     /// The job its driver was on has ended, and this one begins in these slots.
     Settle {
@@ -224,6 +229,18 @@ pub enum Event {
         /** Why. */
         reason: String,
     },
+    /// It is kept to the drivers of one fleet, or for everybody again. Needs format 4.
+    #[strum(serialize = "fleet_set")]
+    FleetSet {
+        /** When. */
+        at: Timestamp,
+        /** Whose; anybody's, if absent. */
+        fleet: Option<PartnerId>,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
     /// The zone of its pickup is paused: nobody is asked, and the time stands still. Needs format 4.
     #[strum(serialize = "search_paused")]
     Paused {
@@ -250,13 +267,14 @@ impl Command {
     pub fn format(&self) -> Format {
         match self {
             Self::Pause { .. } | Self::Unpause {} => ZONED,
+            Self::Claim { fleet: Some(_), .. } => FLEETS,
             Self::Bar { .. } => CONTROLLED,
             Self::Propose { .. }
             | Self::OfferRefused { .. }
             | Self::OfferSeen { .. }
             | Self::OfferAccepted { .. }
             | Self::OfferDeclined { .. }
-            | Self::Claim { .. }
+            | Self::Claim { fleet: None, .. }
             | Self::Settle { .. }
             | Self::DriverLost { .. } => Format::FIRST,
         }
@@ -274,6 +292,7 @@ impl Event {
         match self {
             Self::Held { .. } | Self::Resumed { .. } | Self::Barred { .. } => CONTROLLED,
             Self::Paused { .. } | Self::Unpaused { .. } => ZONED,
+            Self::FleetSet { .. } => FLEETS,
             Self::Opened { .. }
             | Self::TierOpened { .. }
             | Self::FeedOpened { .. }

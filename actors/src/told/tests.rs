@@ -78,6 +78,7 @@ fn ride(policy: JobPolicy) -> Command {
         follows: None,
         excluded: Vec::new(),
         barred: Box::default(),
+        fleet: None,
     }))
 }
 

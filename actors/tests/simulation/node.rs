@@ -199,5 +199,6 @@ fn placement(rider: RiderId, search_ms: u32) -> Placement {
         follows: None,
         excluded: Vec::new(),
         barred: Box::default(),
+        fleet: None,
     }
 }

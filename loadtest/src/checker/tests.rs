@@ -21,6 +21,7 @@ fn order(version: u64, status: OrderStatus, driver: Option<u64>) -> OrderView {
         held: false,
         paused: None,
         priority: protocol::work::Priority::Normal,
+        fleet: None,
         offers: Vec::new(),
         reason: None,
         placed_at: Timestamp(0),
@@ -43,6 +44,7 @@ fn driver(version: u64, jobs: &[JobId]) -> DriverView {
         jobs: jobs.to_vec(),
         offers: Vec::new(),
         position: None,
+        fleet: None,
     }
 }
 

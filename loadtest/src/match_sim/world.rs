@@ -246,6 +246,7 @@ impl<'a> World<'a> {
             excluded: Vec::new(),
             only: None,
             priority: Priority::Normal,
+            fleet: None,
             paused: None,
         };
         let home = self.home(ride);
@@ -281,6 +282,7 @@ impl<'a> World<'a> {
                 idle_since: driver.idle_since,
                 rating: 500,
                 ending: ending.map(|(_, due)| Ending { at, due }),
+                fleet: None,
             };
             (self.region_of[spot.0 as usize], card)
         });

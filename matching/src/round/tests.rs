@@ -31,6 +31,7 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         idle_since: NOW,
         rating: 500,
         ending: None,
+        fleet: None,
     }
 }
 
@@ -51,6 +52,7 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
         excluded: vec![],
         only: None,
         priority: Priority::Normal,
+        fleet: None,
         paused: None,
     }
 }
@@ -226,6 +228,13 @@ fn who_does_not_fit_is_not_proposed() {
     assert!(!is_proposed(&excluded, &fit));
     let elsewhere = SearchCard { radius_m: 90, ..ride.clone() };
     assert!(!is_proposed(&elsewhere, &fit));
+    let partner = |n| Some(protocol::PartnerId::nth(n));
+    let kept = SearchCard { fleet: partner(1), ..ride.clone() };
+    let drives_for = |fleet| DriverCard { fleet, ..fit.clone() };
+    assert!(is_proposed(&kept, &drives_for(partner(1))));
+    assert!(!is_proposed(&kept, &drives_for(partner(2))));
+    assert!(!is_proposed(&kept, &fit), "nor who drives for nobody");
+    assert!(is_proposed(&ride, &drives_for(partner(2))), "it is kept to nobody");
     let someone_else = SearchCard { only: Some(DriverId::nth(9)), ..ride.clone() };
     assert!(!is_proposed(&someone_else, &fit));
 

@@ -95,7 +95,7 @@ fn nobody_drives_themselves() {
     let assign = Command::Assign { driver: me, force: true, reason, against: Vec::new() };
     assert_eq!(play.no(DISPATCHER, assign), Refusal::Unfit(vec![WhyNot::SamePerson]));
     let mut feed = Play::at(delivery(), OrderStatus::JobFeed);
-    let claim = Command::Search(Heard::Claim { driver: me, slots: vec![0] });
+    let claim = Command::Search(Heard::Claim { driver: me, slots: vec![0], fleet: None });
     assert!(matches!(feed.no(SYSTEM, claim), Refusal::NotEligible(_)));
 }
 
@@ -686,6 +686,54 @@ fn a_held_order_waits_for_its_dispatcher_and_may_be_called_off() {
     play.yes(DISPATCHER, resume());
     assert!(!play.order.order_view(play.id, 1, RIDER).unwrap().held);
     assert!(play.order.listing(play.id).is_some());
+}
+
+#[test]
+fn an_order_in_a_paused_zone_stands_still_shows_it_and_may_be_called_off() {
+    let pause = |until| Command::Search(Heard::Pause { pause: flood(until) });
+    let mut play = Play::placed(ride());
+    play.offer_to(1);
+    play.yes(SYSTEM, pause(None));
+    assert_eq!(play.order.offers(), []);
+    let view = play.order.order_view(play.id, 1, RIDER).unwrap();
+    assert_eq!(view.paused, Some(flood(None)));
+    assert!(!view.held && view.status == OrderStatus::Searching);
+    let Some(crate::Card::Search(card)) = play.order.listing(play.id).map(|it| it.card) else {
+        panic!("its region must be able to let it go on")
+    };
+    assert!(card.n_wanted == 0 && card.paused.is_some());
+    let mut called_off = play.clone();
+    called_off.yes(RIDER, cancel());
+    called_off.yes(SYSTEM, pause(None));
+    let resumed = play.no(DISPATCHER, Command::Resume { reason: String::new() });
+    assert!(matches!(resumed, Refusal::ZonePaused(_)), "{resumed:?}");
+    play.yes(SYSTEM, Command::Search(Heard::Unpause {}));
+    assert_eq!(play.order.order_view(play.id, 1, RIDER).unwrap().paused, None);
+    play.assign(1);
+    let n_before = play.journal.len();
+    play.yes(SYSTEM, pause(None));
+    assert_eq!(play.journal.len(), n_before, "what has begun goes on");
+}
+
+#[test]
+fn an_order_that_goes_on_as_another_is_kept_to_the_same_fleet() {
+    let fleet = Some(PartnerId::nth(1));
+    let keep = |reason: &str| Command::SetFleet { fleet, reason: reason.to_owned() };
+    let mut play = Play::placed(ride());
+    assert!(matches!(play.no(RIDER, keep("why")), Refusal::NotYours(_)));
+    assert!(matches!(play.no(DISPATCHER, keep(" ")), Refusal::Invalid { .. }));
+    play.yes(DISPATCHER, keep("their contract"));
+    assert_eq!(play.order.asks().unwrap().fleet, fleet);
+    play.drive_to(OrderStatus::NoDriverFound);
+    play.yes(RIDER, Command::Retry {});
+    let Some(Event::Continued { placement, .. }) = play.journal.last() else {
+        panic!("tried again")
+    };
+    assert_eq!(placement.fleet, fleet);
+    let next = Play::placed((**placement).clone());
+    assert_eq!(next.order.asks().unwrap().fleet, fleet);
+    let formats = next.journal.iter().map(Order::event_format);
+    assert_eq!(formats.max(), Some(search::FLEETS));
 }
 
 #[test]

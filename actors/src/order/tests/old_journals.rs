@@ -86,7 +86,7 @@ fn the_third_versions_journals_replay() {
     assert_eq!((order.status(), told), (Some(OrderStatus::CancelledSafety), 1));
 }
 
-/// What the fourth version added: zones that are paused.
+/// What the fourth version added: zones that are paused, and fleets.
 const V4: &str = include_str!("../../../tests/journals/order-v4.jsonl");
 
 #[test]
@@ -100,6 +100,8 @@ fn the_fourth_versions_journals_replay() {
         stood_still.extend(view.paused.map(|it| it.reason));
     }
     assert_eq!(stood_still, ["a flood"]);
+    let fleet = order.order_view(OrderId::nth(1), 1, RIDER).unwrap().fleet;
+    assert_eq!(fleet, "partner-0192f3c8aaaa7000800000000000eeee".parse().ok());
     // A minute later than it would have been.
     let due = order.deadline().map(|(at, _)| at);
     assert_eq!(due, Some(Timestamp(1_000_000_000 + 80_000)));

@@ -236,7 +236,7 @@ fn goods_pass_from_one_driver_to_another() {
 #[test]
 fn a_delivery_nobody_was_found_for_goes_to_the_feed_and_is_claimed() {
     let mut play = Play::at(delivery(), OrderStatus::JobFeed);
-    let claim = |n| Command::Search(Heard::Claim { driver: nth(n), slots: vec![3] });
+    let claim = |n| Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None });
     play.yes(SYSTEM, claim(2));
     let late = play.no(SYSTEM, claim(3));
     assert_eq!(late, Refusal::TooLate("it is not in the feed".to_owned()));

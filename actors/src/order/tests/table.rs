@@ -43,6 +43,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Hold { reason: reason.clone() },
         Command::Resume { reason: reason.clone() },
         Command::SetPriority { priority: Priority::High, reason: reason.clone() },
+        Command::SetFleet { fleet: Some(PartnerId::nth(1)), reason: reason.clone() },
         Command::Reassign {
             driver: nth(5),
             force: false,
@@ -95,10 +96,12 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Search(Heard::OfferSeen { offer }),
         Command::Search(Heard::OfferAccepted { offer, driver: holder, slots: vec![0] }),
         Command::Search(Heard::OfferDeclined { offer }),
-        Command::Search(Heard::Claim { driver: nth(2), slots: vec![0] }),
+        Command::Search(Heard::Claim { driver: nth(2), slots: vec![0], fleet: None }),
         Command::Search(Heard::Settle { driver, slots: vec![0, 1] }),
         Command::Search(Heard::DriverLost { driver, reason }),
         Command::Search(Heard::Bar { drivers: vec![nth(3)] }),
+        Command::Search(Heard::Pause { pause: flood(None) }),
+        Command::Search(Heard::Unpause {}),
     ]
 }
 
@@ -315,11 +318,11 @@ fn listed(kind: OrderKind) -> String {
 #[test]
 fn a_ride_allows() {
     insta::assert_snapshot!(listed(OrderKind::Ride), @r"
-    awaiting_payment: confirm_payment, fail_payment, set_priority, cancel, cancel_safety
-    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, cancel, cancel_safety
-    waiting: set_priority, cancel, cancel_safety
-    searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, cancel, cancel_safety
-    job_feed: assign, hold, set_priority, extend_search, cancel, cancel_safety
+    awaiting_payment: confirm_payment, fail_payment, set_priority, set_fleet, cancel, cancel_safety
+    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, set_fleet, cancel, cancel_safety
+    waiting: set_priority, set_fleet, cancel, cancel_safety
+    searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, set_fleet, cancel, cancel_safety
+    job_feed: assign, hold, set_priority, set_fleet, extend_search, cancel, cancel_safety
     assigned: unassign, reassign, depart, arrive, cancel, cancel_safety
     en_route_pickup: unassign, reassign, arrive, cancel, cancel_safety
     at_pickup: unassign, reassign, contacted, no_show, on_board, start, cancel, cancel_safety
@@ -339,11 +342,11 @@ fn a_ride_allows() {
 #[test]
 fn a_delivery_allows() {
     insta::assert_snapshot!(listed(OrderKind::Delivery), @r"
-    awaiting_payment: confirm_payment, fail_payment, set_priority, cancel, cancel_safety
-    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, cancel, cancel_safety
-    waiting: set_priority, cancel, cancel_safety
-    searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, cancel, cancel_safety
-    job_feed: assign, hold, set_priority, extend_search, cancel, cancel_safety
+    awaiting_payment: confirm_payment, fail_payment, set_priority, set_fleet, cancel, cancel_safety
+    scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, set_fleet, cancel, cancel_safety
+    waiting: set_priority, set_fleet, cancel, cancel_safety
+    searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, set_fleet, cancel, cancel_safety
+    job_feed: assign, hold, set_priority, set_fleet, extend_search, cancel, cancel_safety
     assigned: unassign, reassign, depart, arrive, report_loss, cancel, cancel_safety
     en_route_pickup: unassign, reassign, arrive, report_loss, cancel, cancel_safety
     at_pickup: unassign, reassign, contacted, pick_up, report_loss, cancel, cancel_safety

@@ -28,6 +28,7 @@ fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
         idle_since: START,
         rating: 500,
         ending: None,
+        fleet: None,
     }
 }
 
@@ -51,6 +52,7 @@ fn search(n: u64) -> SearchCard {
         excluded: vec![],
         only: None,
         priority: Priority::Normal,
+        fleet: None,
         paused: None,
     }
 }

@@ -20,6 +20,7 @@ fn driver(n: u64, version: u64) -> ServerFrame {
         jobs: Vec::new(),
         offers: Vec::new(),
         position: None,
+        fleet: None,
     }))
 }
 

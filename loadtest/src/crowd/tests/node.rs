@@ -215,6 +215,7 @@ impl Job {
                 held: false,
                 paused: None,
                 priority: protocol::work::Priority::Normal,
+                fleet: None,
                 offers: Vec::new(),
                 reason: None,
                 placed_at: Timestamp(0),
@@ -238,6 +239,7 @@ impl Job {
                 fare: self.fare(),
                 held: false,
                 priority: protocol::work::Priority::Normal,
+                fleet: None,
                 offers: Vec::new(),
                 outcome: None,
                 requested_at: Timestamp(0),
@@ -305,6 +307,7 @@ impl State {
             jobs: driver.job.into_iter().collect(),
             offers: Vec::new(),
             position: None,
+            fleet: None,
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }

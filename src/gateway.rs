@@ -9,6 +9,7 @@
 mod allowed;
 pub(crate) mod cluster;
 mod connections;
+mod demand;
 mod events;
 mod follow;
 mod front;

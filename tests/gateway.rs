@@ -10,6 +10,8 @@ mod client;
 mod cluster;
 #[path = "gateway/control.rs"]
 mod control;
+#[path = "gateway/demand.rs"]
+mod demand;
 #[path = "gateway/feed.rs"]
 mod feed;
 #[path = "gateway/incident.rs"]

@@ -33,7 +33,7 @@ use crate::{
 };
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, Timestamp,
-    view::{DriverView, Mark, Offer, WorkKind},
+    view::{DriverView, Hint, Mark, Offer, WorkKind},
     work::Vehicle,
 };
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,16 @@ struct Hours {
     since: Timestamp,
 }
 
+/// A better place to wait, and when the driver was told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Hinted {
+    at: Timestamp,
+    to: Point,
+    until: Timestamp,
+    /// It has had something else to do since.
+    is_over: bool,
+}
+
 /// A driver, as far as its rules care.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Driver {
@@ -175,6 +185,9 @@ pub struct Driver {
     /// Whose fleet it drives for, if it does for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fleet: Option<PartnerId>,
+    /// Where it had better wait, and when it was told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hint: Option<Box<Hinted>>,
     #[serde(skip)]
     soft: Soft,
 }
@@ -234,6 +247,7 @@ impl Decider for Driver {
                 self.link = Link::Live;
                 self.soft.forget();
                 self.destination = None;
+                self.forget_hint();
                 self.changed_at = *at;
             }
             Event::OfferReserved { at, offer, consent, force } => {
@@ -272,12 +286,14 @@ impl Decider for Driver {
             Event::OfferAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
                 self.jobs.push(lease.into_job(*slots, *at));
+                self.forget_hint();
                 self.record.n_accepted += 1;
                 self.n_silent = 0;
                 self.changed_at = *at;
             }
             Event::JobClaimed { at, job, work, slots } => {
                 self.jobs.push(Job::claimed(*job, *work, *slots, *at));
+                self.forget_hint();
                 self.n_silent = 0;
                 self.heard(*at);
             }
@@ -341,6 +357,11 @@ impl Decider for Driver {
             Event::Reinstated { at } => {
                 self.ban = None;
                 self.changed_at = *at;
+            }
+            Event::Hinted { at, to, until } => {
+                let (at, to, until) = (*at, *to, *until);
+                self.hint = Some(Box::new(Hinted { at, to, until, is_over: false }));
+                self.changed_at = at;
             }
             Event::FleetSet { at, fleet, .. } => {
                 self.fleet = *fleet;
@@ -426,6 +447,7 @@ impl Decider for Driver {
             | Event::Unstranded { .. }
             | Event::Suspended { .. }
             | Event::Reinstated { .. }
+            | Event::Hinted { .. }
             | Event::FleetSet { .. }
             | Event::Rated { .. } => Vec::new(),
         }
@@ -472,6 +494,7 @@ impl Decider for Driver {
                 rating: self.record.rating(),
                 ending: self.ending(shown.at, shown.seen_at),
                 fleet: self.fleet,
+                takes_hints: self.policy.hints_every_ms > 0,
             }),
         })
     }
@@ -540,11 +563,17 @@ impl Decider for Driver {
     }
 
     fn command_format(command: &Command) -> Format {
-        if let Command::SetFleet { .. } = command { FLEETS } else { Format::FIRST }
+        let is_new = matches!(command, Command::SetFleet { .. } | Command::Hint { .. });
+        if is_new { FLEETS } else { Format::FIRST }
     }
 
     fn event_format(event: &Event) -> Format {
-        if let Event::FleetSet { .. } = event { FLEETS } else { Format::FIRST }
+        let is_new = if let Event::WentOn { policy, .. } = event {
+            policy.hints_every_ms > 0
+        } else {
+            matches!(event, Event::FleetSet { .. } | Event::Hinted { .. })
+        };
+        if is_new { FLEETS } else { Format::FIRST }
     }
 
     fn command_name(command: &Command) -> &'static str {
@@ -600,7 +629,14 @@ impl Driver {
             offers: self.open_offers().cloned().collect(),
             position: self.soft.position().copied(),
             fleet: self.fleet,
+            hint: self.hint(),
         }
+    }
+
+    /// Where it had better wait, as long as it has nothing else to do.
+    fn hint(&self) -> Option<Hint> {
+        let hint = self.hint.as_deref().filter(|hint| !hint.is_over)?;
+        Some(Hint { to: hint.to, until: hint.until })
     }
 
     /// How many deliveries it may have at once.
@@ -678,6 +714,13 @@ impl Driver {
             (Duty::On | Duty::Break(_) | Duty::Draining(_), Link::Stale) => self.policy.lost_ms,
         };
         Some(self.soft.heard_at() + ms(patience_ms))
+    }
+
+    /// It has something else to do than to wait; when it was told is remembered.
+    fn forget_hint(&mut self) {
+        if let Some(hint) = &mut self.hint {
+            hint.is_over = true;
+        }
     }
 
     /// Notes something the driver itself did.

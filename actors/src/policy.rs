@@ -224,6 +224,14 @@ pub struct DriverPolicy {
     pub reject_ms: u32,
     /// How near to the end of a ride a driver may be given one more job, in metres; 0 for never.
     pub forward_m: u32,
+    /// How often, at most, a driver with nothing to do is told of a better place to wait; 0 for never. Needs format 4.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hints_every_ms: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Default for DriverPolicy {
@@ -243,6 +251,7 @@ impl Default for DriverPolicy {
             relist_ms: 2_000,
             reject_ms: 10_000,
             forward_m: 0,
+            hints_every_ms: 0,
         }
     }
 }

@@ -26,9 +26,9 @@ use self::{
     rounds::Rounds,
 };
 use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate, zone::Zones};
-use matching::{Field, Router, cost, region::Matching, round::Outcome};
+use matching::{Field, Router, cost, demand::Spreading, region::Matching, round::Outcome, surge};
 use protocol::{
-    DriverId, JobId, Point, ShardSet, Timestamp,
+    DriverId, JobId, Point, ShardSet, Timestamp, ZoneId,
     trace::{Chance, Seen},
     view::ZonePause,
 };
@@ -46,6 +46,8 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn propose(&self, job: JobId, round: u32, candidates: Vec<Candidate>);
     /// The zone of a job's pickup is paused, or (none) not any more. The job decides what that means.
     fn pause(&self, job: JobId, pause: Option<ZonePause>);
+    /// A driver with nothing to do had better wait there. The driver decides whether that is news.
+    fn hint(&self, driver: DriverId, to: Point);
     /// A region has started with an empty memory: whoever is listed there should list itself again.
     fn region_up(&self, region: RegionId);
     /// Does this node match in it? If not, it only keeps its roster, for neighbours that it does match in.
@@ -71,6 +73,10 @@ pub struct Settings {
     pub rings: u8,
     /// How pairs are valued.
     pub matching: cost::Settings,
+    /// How scarcity becomes a multiplier.
+    pub surge: surge::Settings,
+    /// How drivers with nothing to do are spread, whose presets let them be told.
+    pub spreading: Spreading,
 }
 
 impl Default for Settings {
@@ -82,6 +88,8 @@ impl Default for Settings {
             linger_ms: 60_000,
             rings: 1,
             matching: cost::Settings::default(),
+            surge: surge::Settings::default(),
+            spreading: Spreading::default(),
         }
     }
 }
@@ -214,6 +222,23 @@ impl Regions {
         let mut stats: Vec<_> = areas.values().map(|area| (area.region, area.stats())).collect();
         stats.sort_by_key(|(region, _)| *region);
         stats
+    }
+
+    /// What is counted of each zone by the regions that are matched here, and its multiplier.
+    pub fn demand(&self) -> Vec<(ZoneId, surge::Cell)> {
+        let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
+        let ours = areas.values().filter(|area| self.world.surroundings.is_ours(area.region));
+        ours.flat_map(|area| area.demand.load().iter().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Which in the queue of its region a job is, from 1, and how many there are; none if it does not look for a driver
+    /// here.
+    pub fn place_of(&self, job: JobId, pickup: Point) -> Option<(usize, usize)> {
+        let region = RegionId::at(pickup);
+        let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
+        let area = areas.get(&region).filter(|_| self.world.surroundings.is_ours(region))?;
+        let queue = area.queue.load();
+        Some((queue.iter().position(|it| *it == job)? + 1, queue.len()))
     }
 
     /// Where nothing begins, as this node knows it: whoever hears of a pause takes it in here.

@@ -39,7 +39,7 @@ pub use watchers::{Update, Updates, Watching};
 
 use crate::{
     Decider, EntityKey, Format, Kind, Listing, Refusal, Sight, Tell, Version,
-    driver::Driver,
+    driver::{self, Driver},
     incident::Incident,
     journal::{JournalError, SharedJournal},
     listing::RegionId,
@@ -56,7 +56,9 @@ use alarm::Alarm;
 use entity::Message;
 use listed::Enrolled;
 use membership::{Membership, Place};
-use protocol::{CommandId, JobId, Principal, ShardSet, Timestamp, view::ZonePause};
+use protocol::{
+    CommandId, DriverId, JobId, Point, Principal, ShardSet, Timestamp, view::ZonePause,
+};
 use publisher::{Interest, Publisher};
 use remote::Seat;
 use serde::{Deserialize, Serialize};
@@ -945,6 +947,16 @@ impl Surroundings for NodeSurroundings {
             };
             // Refused when the search is over; otherwise it is told again.
             let tell = Tell::job(job, command);
+            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+        });
+    }
+
+    fn hint(&self, driver: DriverId, to: Point) {
+        let Some(system) = self.0.upgrade().map(System) else { return };
+        let asking = system.clone();
+        system.spawn(async move {
+            let tell = Tell::Driver { to: driver, command: driver::Command::Hint { to } };
+            // Nobody misses one that does not arrive.
             asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
         });
     }

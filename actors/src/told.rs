@@ -326,6 +326,7 @@ impl Shift {
             | E::DestinationSet { .. }
             | E::JobLeft { .. }
             | E::JobKept { .. }
+            | E::Hinted { .. }
             | E::FleetSet { .. }
             | E::Rated { .. } => {}
         }

@@ -152,6 +152,18 @@ pub fn zones_at(at: Point) -> impl Iterator<Item = ZoneId> {
     resolutions.map(move |it| ZoneId::of_cell(at.to_cell(it).into()))
 }
 
+/// The zone of about five square kilometres that a place is in: where demand is counted.
+pub fn neighbourhood(at: Point) -> ZoneId {
+    let at = LatLng::new(at.lat, at.lon).expect("a Point is finite");
+    ZoneId::of_cell(at.to_cell(Resolution::Seven).into())
+}
+
+/// The middle of a zone, if it is one.
+pub fn middle_of(id: ZoneId) -> Option<Point> {
+    let middle = LatLng::from(cell_of(id)?);
+    Some(Point { lat: middle.lat(), lon: middle.lng() })
+}
+
 fn staff_only(by: Principal) -> Result<(), Refusal> {
     match by {
         Principal::Dispatcher | Principal::Admin => Ok(()),

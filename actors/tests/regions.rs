@@ -37,6 +37,7 @@ struct Stage {
     now: AtomicU64,
     proposals: Mutex<Vec<(JobId, Vec<DriverId>)>>,
     pauses: Mutex<Vec<(JobId, Option<ZonePause>)>>,
+    hints: Mutex<Vec<(DriverId, Point)>>,
     ups: mpsc::Sender<RegionId>,
     falls_at_next_proposal: AtomicBool,
     /// How often other tasks of the node had their turn: so far, when a region last looked at the
@@ -56,6 +57,10 @@ impl Surroundings for Stage {
 
     fn pause(&self, job: JobId, pause: Option<ZonePause>) {
         self.pauses.lock().expect("no test panics holding it").push((job, pause));
+    }
+
+    fn hint(&self, driver: DriverId, to: Point) {
+        self.hints.lock().expect("no test panics holding it").push((driver, to));
     }
 
     fn region_up(&self, region: RegionId) {
@@ -93,6 +98,7 @@ impl Play {
             now: AtomicU64::new(START),
             proposals: Mutex::default(),
             pauses: Mutex::default(),
+            hints: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
             turns: AtomicU64::new(0),
@@ -142,6 +148,7 @@ impl Play {
             rating: 500,
             ending: None,
             fleet: None,
+            takes_hints: false,
         };
         let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
         self.list(DriverId::nth(n).into(), Some(listing));

@@ -42,6 +42,7 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 rating: random.random_range(400..=500),
                 ending: None,
                 fleet: None,
+                takes_hints: false,
             })
         })
         .collect()

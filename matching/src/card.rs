@@ -37,6 +37,9 @@ pub struct DriverCard {
     /// Whose fleet it drives for, if it does for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<PartnerId>,
+    /// Would it be told of a better place to wait?
+    #[serde(default)]
+    pub takes_hints: bool,
 }
 
 /// Where and when a driver will have ended what it does now.

@@ -181,6 +181,7 @@ mod tests {
                     rating: 500,
                     ending: None,
                     fleet: None,
+                    takes_hints: false,
                 })
             });
             field.fill(together, &Settings::default().straight());

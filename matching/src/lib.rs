@@ -16,10 +16,12 @@ pub mod cost;
 pub mod demand;
 pub mod field;
 pub mod fit;
+pub mod forecast;
 pub mod grid;
 pub mod region;
 pub mod round;
 pub mod router;
+pub mod surge;
 pub mod trace;
 
 pub use card::{Candidate, DriverCard, Paused, SearchCard};

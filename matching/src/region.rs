@@ -12,7 +12,9 @@ use crate::{
     DriverCard, Field, Router, SearchCard,
     cost::Settings,
     demand::{Demand, Idle, Rates, Spreading, Square, spread},
+    forecast::Profile,
     round::{Outcome, Pairing, Terms, round},
+    surge::Count,
     trace::{Told, Traces},
 };
 use protocol::{
@@ -21,6 +23,7 @@ use protocol::{
     view::{WorkKind, ZonePause},
 };
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
@@ -52,6 +55,8 @@ pub struct Region {
     /// None before the first round, and while one uses it.
     field: Option<Field>,
     demand: Demand,
+    /// How much is usually asked, over all of it.
+    profile: Profile,
     /// Where idle drivers were last sent, and when.
     sent: HashMap<DriverId, (Point, Timestamp)>,
 }
@@ -80,6 +85,7 @@ impl Region {
             proposed: HashMap::new(),
             field: None,
             demand: Demand::new(DEMAND_MEMORY, now),
+            profile: Profile::new(now),
             sent: HashMap::new(),
         }
     }
@@ -93,6 +99,7 @@ impl Region {
     pub fn put_search(&mut self, card: Arc<SearchCard>) {
         if !self.searches.contains_key(&card.job) {
             self.demand.record(card.pickup, card.opened_at);
+            self.profile.record(card.opened_at);
         }
         let is_paused = card.paused.is_some();
         self.searches.insert(card.job, Open { card, proposed_at: None, told_at: None, is_paused });
@@ -242,6 +249,41 @@ impl Region {
         self.demand.rates(now)
     }
 
+    /// What is counted of each of its cells: who waits, who is free, how much is asked, and how much after so long.
+    /// A cell of the ring around it may be among them, for the squares of demand are no part of cells.
+    pub fn census<C: Copy + Ord>(
+        &mut self,
+        now: Timestamp,
+        ahead: Duration,
+        cell_of: impl Fn(Point) -> C,
+    ) -> BTreeMap<C, Count> {
+        let mut counts: BTreeMap<C, Count> = BTreeMap::new();
+        let waiting = self.searches.values().filter(|open| !open.is_paused);
+        for open in waiting {
+            counts.entry(cell_of(open.card.pickup)).or_default().n_waiting += 1;
+        }
+        for card in self.drivers.values().filter(|card| card.is_free && card.destination.is_none())
+        {
+            counts.entry(cell_of(card.at)).or_default().n_free += 1;
+        }
+        self.profile.roll(now);
+        for (square, rate) in self.rates(now) {
+            let count = counts.entry(cell_of(square.middle())).or_default();
+            count.per_hour += rate;
+            count.per_hour_soon += self.profile.forecast(rate, now, ahead);
+        }
+        counts
+    }
+
+    /// Who waits for a driver, in the order in which they are served where there are too few: what matters more, then
+    /// who came first.
+    pub fn queue(&self) -> Vec<JobId> {
+        let waiting = self.searches.values().filter(|open| !open.is_paused);
+        let mut open: Vec<&SearchCard> = waiting.map(|open| &*open.card).collect();
+        open.sort_by_key(|card| (Reverse(card.priority), card.opened_at, card.job));
+        open.into_iter().map(|card| card.job).collect()
+    }
+
     /// Its drivers who have nothing to do: where each is, or was sent a moment ago.
     pub fn idle(&self, now: Timestamp, spreading: &Spreading) -> Vec<Idle> {
         let rest = Duration::from_millis(spreading.rest_ms.into());
@@ -250,7 +292,8 @@ impl Region {
             let sent = self.sent.get(&card.id).filter(|(to, at)| {
                 now.since(*at) < SENT_FOR && Square::at(*to) != Square::at(card.at)
             });
-            let is_movable = sent.is_none() && now.since(card.idle_since) >= rest;
+            let is_rested = now.since(card.idle_since) >= rest;
+            let is_movable = card.takes_hints && sent.is_none() && is_rested;
             Idle { driver: card.id, at: sent.map_or(card.at, |(to, _)| *to), is_movable }
         });
         idle.collect()

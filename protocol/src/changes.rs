@@ -11,7 +11,9 @@ use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, JobId, Money, OrderId, OrderStatus, PartnerId,
     Place, RescueId, RescueStatus, RiderId, Timestamp,
     frame::{ServerFrame, Topic},
-    view::{DriverView, Offer, OfferView, OrderView, Position, RescueView, RiderView, ZonePause},
+    view::{
+        DriverView, Hint, Offer, OfferView, OrderView, Position, RescueView, RiderView, ZonePause,
+    },
     work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -161,6 +163,7 @@ changes! {
         offers: [Vec<Offer>],
         position: [Option<Position>],
         fleet: [Option<PartnerId>],
+        hint: [Option<Hint>],
     }
 }
 

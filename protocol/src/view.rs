@@ -180,6 +180,19 @@ pub struct DriverView {
     /// Whose fleet it drives for, if it does for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<PartnerId>,
+    /// Where it had better wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Hint>,
+}
+
+/// A better place to wait for work. Nobody must go there.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Hint {
+    /// Where.
+    pub to: Point,
+    /// Until when that is worth anything.
+    pub until: Timestamp,
 }
 
 /// A rider as itself and dispatchers see it.

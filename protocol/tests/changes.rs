@@ -144,6 +144,7 @@ fn driver_view(d: Dice) -> ServerFrame {
         offers: few(d[5], offer),
         position: maybe(d[6], position),
         fleet: None,
+        hint: None,
     }
     .into()
 }

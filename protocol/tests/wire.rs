@@ -267,6 +267,7 @@ fn driver_view() -> DriverView {
         offers: vec![offered()],
         position: Some(position()),
         fleet: None,
+        hint: None,
     }
 }
 

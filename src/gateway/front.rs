@@ -5,7 +5,7 @@ use super::{
 };
 use actors::{cluster::Incarnation, revocation::InForce, runtime::Front, zone::Standing};
 use futures_util::{FutureExt, future::BoxFuture};
-use protocol::{JobId, SessionId, ZoneId};
+use protocol::{JobId, Point, SessionId, ZoneId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Weak, time::Duration};
 
@@ -34,6 +34,10 @@ pub(super) enum Question {
     Rounds(JobId),
     /// What did they make of a driver?
     Chances(Whose),
+    /// What do your regions count in their zones?
+    Demand,
+    /// Where is a job, with this pickup, in the queue of its region?
+    Place(JobId, Point),
 }
 
 /// Answers what gateways of other nodes ask. Weak, for the gate owns the node.
@@ -71,6 +75,8 @@ impl Front for Desk {
                 Question::Hear { tap, n } => written(&gate.taps.hear(tap, n).await),
                 Question::Rounds(job) => written(&gate.rounds(job)),
                 Question::Chances(whose) => written(&gate.chances(whose)),
+                Question::Demand => written(&gate.demand()),
+                Question::Place(job, pickup) => written(&gate.place_of(job, pickup)),
             }
         }
         .boxed()

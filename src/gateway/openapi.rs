@@ -1,8 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, events, health, incidents, inspect, no_such_method, rest, revocations, stream,
-    why, zones,
+    Gate, cluster, demand, events, health, incidents, inspect, no_such_method, rest, revocations,
+    stream, why, zones,
 };
 use axum::Router;
 use protocol::{Refused, view, work};
@@ -65,10 +65,12 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rest::show_order))
         .routes(routes!(rest::act_on_order))
         .routes(routes!(why::trace_order))
+        .routes(routes!(demand::queue_of_order))
         .routes(routes!(rest::request_rescue, rest::list_rescues))
         .routes(routes!(rest::show_rescue))
         .routes(routes!(rest::act_on_rescue))
         .routes(routes!(why::trace_rescue))
+        .routes(routes!(demand::queue_of_rescue))
         .routes(routes!(rest::show_driver))
         .routes(routes!(rest::act_on_driver))
         .routes(routes!(why::why_no_offers))
@@ -76,6 +78,7 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rest::act_on_rider))
         .routes(routes!(zones::list_zones))
         .routes(routes!(zones::zones_at))
+        .routes(routes!(demand::around))
         .routes(routes!(zones::act_on_zone))
         .routes(routes!(incidents::raise_sos))
         .routes(routes!(incidents::list_incidents))

@@ -178,7 +178,10 @@ impl Gate {
     }
 
     /// What the other nodes answer, and the names of those that do not.
-    async fn elsewhere<T: DeserializeOwned>(&self, question: &Question) -> (Vec<T>, Vec<String>) {
+    pub(super) async fn elsewhere<T: DeserializeOwned>(
+        &self,
+        question: &Question,
+    ) -> (Vec<T>, Vec<String>) {
         let others = self.system.others().into_iter();
         let asked =
             others.map(|who| async move { (who, self.ask::<T>(who, question, ASK_WITHIN).await) });

@@ -1,15 +1,16 @@
 //! What a driver may do, and what follows.
 
 use super::{Break, Command, Driver, Duty, Event, Job, Lease, Leave, Link, Phase, ms};
-use crate::{Context, Decider, Refusal, policy::DriverPolicy, reason};
+use crate::{Context, Decider, Refusal, policy::DriverPolicy, reason, search::FLEETS};
 use protocol::{
     DriverId, JobId, OfferId, OfferStatus, PartnerId, Point, Principal, RescueId, Timestamp,
     view::{Offer, WorkKind},
     work::{DutyWish, Vehicle},
 };
+use std::time::Duration;
 
 /// The commands that find out for themselves whether they still mean anything.
-const ALWAYS: [&str; 16] = [
+const ALWAYS: [&str; 17] = [
     "set_duty",
     "withdraw_offer",
     "see_offer",
@@ -23,10 +24,14 @@ const ALWAYS: [&str; 16] = [
     "record_rating",
     "strand",
     "unstrand",
+    "hint",
     "set_fleet",
     "suspend",
     "reinstate",
 ];
+
+/// How long a place is a better one to wait at.
+const HINT_LASTS: Duration = Duration::from_secs(600);
 
 /// Those, and the ones that depend on the duty. (`tick` is nobody's business but the platform's.)
 pub(super) fn allowed(duty: Duty) -> Vec<&'static str> {
@@ -59,7 +64,11 @@ pub(super) fn decide(
     let mut draft = Draft { driver: driver.clone(), events: Vec::new(), now: context.now };
     match command {
         Command::SetDuty { duty, vehicle, policy } => {
-            draft.set_duty(*duty, vehicle.as_ref(), policy, context.by)?;
+            // A shift that not every node can read begins without hints.
+            let is_known = context.writes >= FLEETS;
+            let hints_every_ms = if is_known { policy.hints_every_ms } else { 0 };
+            let policy = DriverPolicy { hints_every_ms, ..*policy };
+            draft.set_duty(*duty, vehicle.as_ref(), &policy, context.by)?;
         }
         Command::ReserveOffer { offer, consent, force } => {
             draft.reserve(offer, *consent, *force)?
@@ -79,6 +88,7 @@ pub(super) fn decide(
         Command::Unstrand { rescue } => draft.unstrand(*rescue),
         Command::Suspend { reason, reassign } => draft.suspend(reason, *reassign),
         Command::Reinstate {} => draft.reinstate(),
+        Command::Hint { to } => draft.hint(*to),
         Command::SetFleet { fleet, reason } => draft.set_fleet(*fleet, reason, context.by)?,
         Command::SetDestination { to } => draft.set_destination(*to),
         Command::Tick {} => draft.tick(),
@@ -110,6 +120,7 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::RecordRating { .. }
         | Command::Strand { .. }
         | Command::Unstrand { .. }
+        | Command::Hint { .. }
         | Command::Tick {} => context.by == Principal::System,
     };
     if is_permitted {
@@ -541,6 +552,22 @@ impl Draft {
     fn reinstate(&mut self) {
         if self.driver.ban.is_some() {
             self.add(Event::Reinstated { at: self.now });
+        }
+    }
+
+    /// Only who waits is told where, and not too often.
+    fn hint(&mut self, to: Point) {
+        let driver = &self.driver;
+        let waits = driver.duty == Duty::On
+            && driver.link == Link::Live
+            && driver.blocked().is_none()
+            && driver.jobs.is_empty()
+            && driver.leases.is_empty()
+            && driver.destination.is_none();
+        let every = ms(driver.policy.hints_every_ms);
+        let is_due = driver.hint.as_ref().is_none_or(|hint| self.now.since(hint.at) >= every);
+        if waits && is_due && !every.is_zero() {
+            self.add(Event::Hinted { at: self.now, to, until: self.now + HINT_LASTS });
         }
     }
 

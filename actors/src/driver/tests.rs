@@ -990,6 +990,38 @@ fn who_drives_for_a_fleet_is_listed_so_and_a_job_kept_to_another_speaks_against_
     );
 }
 
+#[test]
+fn who_waits_is_told_of_a_better_place_but_not_too_often_and_not_while_it_has_work() {
+    let told = |world: &World| world.driver.driver_view(me(), 1).hint.map(|it| it.to);
+    let hint = || Command::Hint { to: KIGALI };
+    let mut unasked = World::on_duty();
+    assert_eq!(unasked.ask(Principal::System, hint()), Ok(vec![]), "its preset does not want it");
+
+    let policy = DriverPolicy { hints_every_ms: 600_000, ..DriverPolicy::default() };
+    let mut world = World::new(policy);
+    world.go_on().unwrap();
+    world.at(KIGALI).unwrap();
+    assert!(world.journal.iter().any(|event| Driver::event_format(event) == FLEETS));
+    assert!(matches!(world.ask(own(), hint()), Err(Refusal::NotYours(_))));
+    assert_eq!(world.ask(Principal::System, hint()), Ok(vec!["hinted"]));
+    assert_eq!(told(&world), Some(KIGALI));
+    assert_eq!(world.ask(Principal::System, hint()), Ok(vec![]), "just now");
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    assert_eq!(told(&world), None, "it has something else to do");
+    assert_eq!(world.ask(Principal::System, hint()), Ok(vec![]));
+}
+
+#[test]
+fn a_shift_that_not_every_node_can_read_begins_without_hints() {
+    let policy = DriverPolicy { hints_every_ms: 600_000, ..DriverPolicy::default() };
+    let command = Command::SetDuty { duty: DutyWish::On, vehicle: Some(moto()), policy };
+    let context = Context { id: me(), by: own(), now: START, writes: crate::Format(3) };
+    let events = Driver::default().decide(&command, &context).unwrap();
+    assert!(events.iter().all(|event| Driver::event_format(event) <= crate::Format(3)));
+}
+
 // Old journals.
 
 /// Event by event, every kind of event there is, as the first version wrote them. Never edit; add.
@@ -1081,6 +1113,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (text(), any::<bool>())
             .prop_map(|(reason, reassign)| Command::Suspend { reason, reassign }),
         2 => Just(Command::Reinstate {}),
+        1 => Just(Command::Hint { to: KIGALI }),
         1 => (prop::option::of(Just(PartnerId::nth(1))), text())
             .prop_map(|(fleet, reason)| Command::SetFleet { fleet, reason }),
         1 => a_job().prop_map(|n| Command::Strand { rescue: RescueId::nth(n as u64) }),

@@ -117,6 +117,11 @@ pub enum Command {
         /** Which. */
         rescue: RescueId,
     },
+    /// A region knows a better place to wait. Needs format 4.
+    Hint {
+        /** Where. */
+        to: Point,
+    },
     /// Drives for this partner, or for none. Needs format 4.
     SetFleet {
         /** Whose fleet. */
@@ -364,6 +369,15 @@ pub enum Event {
     Reinstated {
         /** When. */
         at: Timestamp,
+    },
+    /// It was told of a better place to wait. Needs format 4.
+    Hinted {
+        /** When. */
+        at: Timestamp,
+        /** Where. */
+        to: Point,
+        /** Until when that is worth anything. */
+        until: Timestamp,
     },
     /// Drives for this partner, or for none. Needs format 4.
     FleetSet {

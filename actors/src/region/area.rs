@@ -3,9 +3,13 @@
 use super::Stats;
 use crate::{Card, DriverCard, EntityKey, SearchCard, listing::RegionId};
 use arc_swap::ArcSwap;
-use matching::region::{Roster, Wanting};
+use matching::{
+    demand::{Idle, Rates},
+    region::{Roster, Wanting},
+    surge,
+};
 use metrics::gauge;
-use protocol::ShardSet;
+use protocol::{JobId, ShardSet, ZoneId};
 use std::{
     collections::HashMap,
     sync::{
@@ -48,6 +52,12 @@ pub(super) struct Area {
     pub(super) roster: ArcSwap<Roster>,
     /// Whom neighbours must leave something for.
     pub(super) wanting: ArcSwap<Wanting>,
+    /// Who waits, in the order in which they are served.
+    pub(super) queue: ArcSwap<Vec<JobId>>,
+    /// Its drivers with nothing to do, and what is asked in it, when that was last counted.
+    pub(super) idle: ArcSwap<(Vec<Idle>, Rates)>,
+    /// What was counted of its zones last.
+    pub(super) demand: ArcSwap<Vec<(ZoneId, surge::Cell)>>,
     stats: Mutex<Stats>,
 }
 
@@ -69,6 +79,9 @@ impl Area {
             n_listed: AtomicU64::new(0),
             roster: ArcSwap::default(),
             wanting: ArcSwap::default(),
+            queue: ArcSwap::default(),
+            idle: ArcSwap::default(),
+            demand: ArcSwap::default(),
             stats: Mutex::new(stats),
         }
     }

@@ -4,20 +4,22 @@ use super::{
     World,
     area::{Area, Entry, Inbox},
 };
-use crate::{EntityKey, Kind};
+use crate::{EntityKey, Kind, zone::neighbourhood};
 use matching::{
     Region as Known,
     region::{Roster, Wanting},
     round::Pairing,
+    surge::{Change, Surge},
 };
 use metrics::{counter, histogram};
-use protocol::{DriverId, JobId, OrderId, Point, RescueId, Timestamp};
+use protocol::{DriverId, JobId, OrderId, Point, RescueId, Timestamp, ZoneId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::JoinError;
+use tracing::info;
 
 /// No point of a region is further from its middle, in metres.
 const REGION_RADIUS_M: f64 = 12_000.0;
@@ -43,6 +45,8 @@ pub(super) struct Region {
 /// What a region knows. All of it can be learned again.
 pub(super) struct Memory {
     known: Known,
+    surge: Surge<ZoneId>,
+    counted_at: Timestamp,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
 }
@@ -63,6 +67,8 @@ impl Actor for Region {
         let now = self.world.surroundings.now();
         Ok(Memory {
             known: Known::new(middle, REGION_RADIUS_M, repeat, now),
+            surge: Surge::default(),
+            counted_at: now,
             started_at: now,
             empty_since: None,
         })
@@ -76,6 +82,9 @@ impl Actor for Region {
         // What a predecessor left may name drivers and searches that are gone by now.
         self.area.roster.store(Arc::default());
         self.area.wanting.store(Arc::default());
+        self.area.queue.store(Arc::default());
+        self.area.demand.store(Arc::default());
+        self.area.idle.store(Arc::default());
         self.world.surroundings.region_up(self.area.region);
         self.schedule(&myself, self.period() + self.rest);
         Ok(())
@@ -126,6 +135,7 @@ impl Region {
             self.area.roster.store(Arc::new(memory.known.roster()));
         }
         self.pause(memory, now);
+        self.count(memory, now);
         let n_held = self.propose(memory, now).await?;
         self.area.record(|stats| {
             stats.n_ticks += 1;
@@ -156,6 +166,60 @@ impl Region {
         self.world.rounds.record(&memory.known.paused(), now);
         for (job, pause) in news {
             self.world.surroundings.pause(job, pause.map(Arc::unwrap_or_clone));
+        }
+    }
+
+    /// Lines up who waits, and counts, when it is time, what is asked and who is free.
+    fn count(&self, memory: &mut Memory, now: Timestamp) {
+        let queue = memory.known.queue();
+        if **self.area.queue.load() != queue {
+            self.area.queue.store(Arc::new(queue));
+        }
+        let every = Duration::from_millis(self.world.settings.surge.every_ms.into());
+        if now.since(memory.counted_at) < every {
+            return;
+        }
+        memory.counted_at = now;
+        // For neighbours that are matched here, also where this one is not.
+        let idle = memory.known.idle(now, &self.world.settings.spreading);
+        self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
+        if self.world.surroundings.is_ours(self.area.region) {
+            self.surge(memory, now);
+            self.spread(memory, now);
+        }
+    }
+
+    /// Moves the multiplier of each of its zones to where it should be.
+    fn surge(&self, memory: &mut Memory, now: Timestamp) {
+        let settings = &self.world.settings.surge;
+        let ahead = Duration::from_millis(settings.ahead_ms.into());
+        let counts = memory.known.census(now, ahead, neighbourhood);
+        for (zone, change) in memory.surge.step(&counts, now, settings) {
+            let Change { from_percent, to_percent, ratio, count, .. } = change;
+            info!(%zone, from_percent, to_percent, ratio, ?count, "multiplier changed");
+            counter!("outrider_surge_changes_total").increment(1);
+        }
+        let cells = memory.surge.cells().map(|(zone, cell)| (*zone, cell.clone()));
+        self.area.demand.store(Arc::new(cells.collect()));
+    }
+
+    /// Tells those of its drivers who have nothing to do where they had better wait. Where there are so many that to
+    /// find that out would take long, there is somebody everywhere.
+    fn spread(&self, memory: &mut Memory, now: Timestamp) {
+        let areas = self.world.ring(self.area.region);
+        let ring: Vec<_> = areas.iter().map(|area| area.idle.load_full()).collect();
+        let n_idle =
+            self.area.idle.load().0.len() + ring.iter().map(|it| it.0.len()).sum::<usize>();
+        let has_movable = self.area.idle.load().0.iter().any(|it| it.is_movable);
+        if !has_movable || n_idle > N_QUICK {
+            return;
+        }
+        let spreading = &self.world.settings.spreading;
+        let around = ring.iter().map(|it| it.0.as_slice());
+        let hints = memory.known.spread(around, ring.iter().map(|it| &it.1), now, spreading);
+        counter!("outrider_hints_total").increment(hints.len() as u64);
+        for (driver, to) in hints {
+            self.world.surroundings.hint(driver, to);
         }
     }
 

@@ -45,6 +45,7 @@ fn driver(version: u64, jobs: &[JobId]) -> DriverView {
         offers: Vec::new(),
         position: None,
         fleet: None,
+        hint: None,
     }
 }
 

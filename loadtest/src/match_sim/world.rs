@@ -283,6 +283,7 @@ impl<'a> World<'a> {
                 rating: 500,
                 ending: ending.map(|(_, due)| Ending { at, due }),
                 fleet: None,
+                takes_hints: true,
             };
             (self.region_of[spot.0 as usize], card)
         });

@@ -32,6 +32,7 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         rating: 500,
         ending: None,
         fleet: None,
+        takes_hints: false,
     }
 }
 

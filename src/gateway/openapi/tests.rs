@@ -29,6 +29,7 @@ fn every_route_is_described() {
     GET /metrics
     GET /v1/actors/{id}
     GET /v1/actors/{id}/history
+    GET /v1/demand
     GET /v1/drivers/{id}
     GET /v1/drivers/{id}/why-no-offers
     GET /v1/events
@@ -37,9 +38,11 @@ fn every_route_is_described() {
     GET /v1/orders
     GET /v1/orders/{id}
     GET /v1/orders/{id}/match-trace
+    GET /v1/orders/{id}/queue
     GET /v1/rescues
     GET /v1/rescues/{id}
     GET /v1/rescues/{id}/match-trace
+    GET /v1/rescues/{id}/queue
     GET /v1/riders/{id}
     GET /v1/sse
     GET /v1/zones

@@ -29,6 +29,7 @@ fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
         rating: 500,
         ending: None,
         fleet: None,
+        takes_hints: false,
     }
 }
 

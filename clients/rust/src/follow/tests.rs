@@ -21,6 +21,7 @@ fn driver(n: u64, version: u64) -> ServerFrame {
         offers: Vec::new(),
         position: None,
         fleet: None,
+        hint: None,
     }))
 }
 

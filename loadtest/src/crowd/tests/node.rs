@@ -308,6 +308,7 @@ impl State {
             offers: Vec::new(),
             position: None,
             fleet: None,
+            hint: None,
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }

@@ -1,0 +1,110 @@
+use super::*;
+use proptest::prelude::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn at(n: u32) -> Timestamp {
+    Timestamp(1_000_000) + MINUTE * n
+}
+
+fn count(n_waiting: u32, n_free: u32) -> Count {
+    Count { n_waiting, n_free, ..Count::default() }
+}
+
+fn percent(surge: &Surge<u8>) -> u32 {
+    surge.cells().next().map_or(USUAL, |(_, cell)| cell.percent)
+}
+
+/// One cell over so many minutes; what it was after each.
+fn run(surge: &mut Surge<u8>, from: u32, counts: &[Count]) -> Vec<u32> {
+    let settings = Settings::default();
+    let steps = (from..).zip(counts).map(|(n, count)| {
+        surge.step(&BTreeMap::from([(0, *count)]), at(n), &settings);
+        percent(surge)
+    });
+    steps.collect()
+}
+
+#[test]
+fn it_rises_slowly_where_many_wait_and_falls_back_when_they_do_not() {
+    let mut surge = Surge::default();
+    let risen = run(&mut surge, 0, &[count(9, 3); 12]);
+    assert_eq!(risen[0], 130, "no more at once than may be");
+    assert!(risen.is_sorted() && risen[11] == 180, "{risen:?}");
+    let fallen = run(&mut surge, 12, &[count(0, 3); 20]);
+    assert!(fallen.is_sorted_by(|a, b| a >= b) && fallen[19] == USUAL, "{fallen:?}");
+    let (_, cell) = surge.cells().next().unwrap();
+    let audit = cell.changes.iter().map(|it| (it.from_percent, it.to_percent));
+    assert!(audit.clone().all(|(from, to)| from != to));
+    assert!(audit.clone().zip(audit.skip(1)).all(|((_, to), (from, _))| to == from));
+    assert_eq!(cell.changes[0].count, count(9, 3));
+}
+
+#[test]
+fn a_little_more_or_less_changes_nothing() {
+    let mut surge = Surge::default();
+    assert_eq!(run(&mut surge, 0, &[count(6, 5), count(4, 5), count(6, 5)]), [USUAL; 3]);
+    assert_eq!(percent(&surge), USUAL);
+}
+
+#[test]
+fn what_is_expected_counts_as_what_is_there() {
+    let settings = Settings::default();
+    let expected = Count { n_free: 2, per_hour_soon: 48.0, ..Count::default() };
+    assert!((expected.ratio(&settings) - 2.0).abs() < 1e-9);
+    assert!(count(1, 0).ratio(&settings) > count(1, 1).ratio(&settings));
+    assert!(Count::default().ratio(&settings).abs() < 1e-9, "nobody asks");
+}
+
+#[test]
+fn where_nothing_is_unusual_any_more_is_forgotten_after_a_while() {
+    let (mut surge, settings) = (Surge::default(), Settings::default());
+    surge.step(&BTreeMap::from([(0, count(9, 1))]), at(0), &settings);
+    for n in 1..40 {
+        surge.step(&BTreeMap::new(), at(n), &settings);
+    }
+    assert_eq!(percent(&surge), USUAL);
+    assert_eq!(surge.cells().len(), 1, "what became of it can still be asked");
+    surge.step(&BTreeMap::new(), at(200), &settings);
+    assert_eq!(surge.cells().len(), 0);
+}
+
+proptest! {
+    #[test]
+    fn it_stays_within_its_cap_moves_in_steps_and_every_change_is_told(
+        seen in prop::collection::vec((0..40_u32, 0..20_u32, 0.0..900.0_f64), 1..60),
+        percent_max in 50..400_u32,
+        grain_percent in 0..30_u32,
+        follow_percent in 0..120_u8,
+    ) {
+        let settings =
+            Settings { percent_max, grain_percent, follow_percent, ..Settings::default() };
+        let (mut surge, mut before) = (Surge::<u8>::default(), USUAL);
+        for (n, (n_waiting, n_free, per_hour_soon)) in (0..).zip(seen) {
+            let count = Count { per_hour_soon, ..count(n_waiting, n_free) };
+            let changes = surge.step(&BTreeMap::from([(0, count)]), at(n), &settings);
+            let now = percent(&surge);
+            prop_assert!((USUAL..=percent_max.max(USUAL)).contains(&now));
+            prop_assert_eq!(changes.len(), usize::from(now != before));
+            if let Some((_, change)) = changes.first() {
+                prop_assert_eq!((change.from_percent, change.to_percent), (before, now));
+                let is_at_cap = now == percent_max.max(USUAL);
+                prop_assert!(is_at_cap || (now - USUAL).is_multiple_of(grain_percent.max(1)));
+            }
+            before = now;
+        }
+    }
+
+    #[test]
+    fn more_who_wait_or_fewer_drivers_never_lower_the_target(
+        n_waiting in 0..50_u32, n_free in 0..50_u32, per_hour_soon in 0.0..900.0_f64,
+    ) {
+        let settings = Settings::default();
+        let aim = |count: Count| target(count.ratio(&settings), &settings);
+        let now = Count { per_hour_soon, ..count(n_waiting, n_free) };
+        let (one_more, one_free) = (n_waiting + 1, n_free + 1);
+        let more = aim(Count { n_waiting: one_more, ..now });
+        let freer = aim(Count { n_free: one_free, ..now });
+        prop_assert!(more >= aim(now) && freer <= aim(now));
+    }
+}

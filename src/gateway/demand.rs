@@ -1,0 +1,237 @@
+//! How scarce drivers are, zone by zone, and where somebody is in the queue: told from the regions of whatever node
+//! matches in them.
+#![expect(unused_qualifications, reason = "utoipa writes query types with their path")]
+
+use super::{
+    Gate,
+    front::Question,
+    rest::{Answered, Caller, Named, Whereabouts, id_of},
+    translate::{invalid, not_found},
+};
+use actors::{EntityKey, zone::middle_of};
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use protocol::{
+    Code, JobId, OrderId, Point, Principal, Refused, RescueId, Timestamp, ZoneId,
+    frame::ServerFrame,
+    trace::{Fate, Seen},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+/// Most zones that are told at once.
+const ZONES_MAX: usize = 500;
+/// How far around a place zones are told, if nobody says otherwise, in metres.
+const AROUND_M: u32 = 5_000;
+/// … and at most.
+const AROUND_M_MAX: u32 = 50_000;
+
+/// Around which place.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Around {
+    /// Degrees north.
+    lat: f64,
+    /// Degrees east.
+    lon: f64,
+    /// How far, in metres; 5,000 if absent, 50,000 at most.
+    within_m: Option<u32>,
+}
+
+/// How scarce drivers are in a zone.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(super) struct Demand {
+    /// Which: a cell of about five square kilometres.
+    zone: ZoneId,
+    /// Its middle.
+    at: Point,
+    /// Searches that waited for a driver when it was last counted.
+    n_waiting: u32,
+    /// Drivers who had nothing to do.
+    n_free: u32,
+    /// How much was asked of late, in requests an hour.
+    per_hour: f64,
+    /// How much is expected a few minutes later.
+    per_hour_soon: f64,
+    /// How many requests there are, or soon will be, for each free driver.
+    ratio: f64,
+    /// The multiplier, in percent; 100 where drivers are not scarce. No price follows it yet.
+    surge_percent: u32,
+    /// How it came to be what it is, oldest first.
+    changes: Vec<SurgeChange>,
+}
+
+/// A multiplier that became another one, and why.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(super) struct SurgeChange {
+    /// When.
+    at: Timestamp,
+    /// What it was, in percent.
+    from_percent: u32,
+    /// What it became.
+    to_percent: u32,
+    /// How many requests there were for each free driver…
+    ratio: f64,
+    /// … of so many who waited, …
+    n_waiting: u32,
+    /// … so many who were free, …
+    n_free: u32,
+    /// … and so many requests an hour that were expected.
+    per_hour_soon: f64,
+}
+
+/// What is waiting for a driver.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Waiting {
+    /// Which of those who wait around there it is, from 1. Who is nearer to a driver may be served before.
+    position: usize,
+    /// How many wait.
+    n_waiting: usize,
+    /// How long the driver who would come if one had to be chosen now would take, in seconds; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta_s: Option<u64>,
+}
+
+/// How scarce drivers are in the zones around a place, nearest first: what is counted, what is expected, the multiplier and how
+/// it came about. Staff only.
+#[utoipa::path(
+    get, path = "/v1/demand", tag = "zones", security(("bearer" = [])), params(Around),
+    responses(
+        (status = 200, body = Vec<Demand>), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn around(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    query: Result<Query<Around>, QueryRejection>,
+) -> Result<Json<Vec<Demand>>, Answered> {
+    caller.staff()?;
+    let Query(Around { lat, lon, within_m }) =
+        query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
+    let from = Whereabouts { lat, lon }.point()?;
+    let within_m = within_m.unwrap_or(AROUND_M);
+    if within_m > AROUND_M_MAX {
+        return Err(invalid("within_m", "50,000 at most").into());
+    }
+    let (there, _silent) = gate.elsewhere::<Vec<Demand>>(&Question::Demand).await;
+    let all = there.into_iter().flatten().chain(gate.demand());
+    let distance_m = |it: &Demand| from.distance_m(it.at);
+    let mut near: Vec<Demand> = all.filter(|it| distance_m(it) <= f64::from(within_m)).collect();
+    near.sort_by(|a, b| distance_m(a).total_cmp(&distance_m(b)));
+    near.truncate(ZONES_MAX);
+    Ok(Json(near))
+}
+
+/// Where an order is among those who wait for a driver around there, and how far away the next driver is. For whoever
+/// may see it; not found once it has a driver.
+#[utoipa::path(
+    get, path = "/v1/orders/{id}/queue", tag = "orders", security(("bearer" = [])),
+    params(("id" = String, Path, description = "order-…")),
+    responses((status = 200, body = Waiting), (status = 401, body = Refused), (status = 404, body = Refused))
+)]
+pub(super) async fn queue_of_order(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Named(id): Named,
+) -> Result<Json<Waiting>, Answered> {
+    let id = id_of::<OrderId>(&id)?;
+    Ok(Json(gate.waiting(JobId::Order(id), id.into(), by).await?))
+}
+
+/// The same of a rescue.
+#[utoipa::path(
+    get, path = "/v1/rescues/{id}/queue", tag = "rescues", security(("bearer" = [])),
+    params(("id" = String, Path, description = "rescue-…")),
+    responses((status = 200, body = Waiting), (status = 401, body = Refused), (status = 404, body = Refused))
+)]
+pub(super) async fn queue_of_rescue(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Named(id): Named,
+) -> Result<Json<Waiting>, Answered> {
+    let id = id_of::<RescueId>(&id)?;
+    Ok(Json(gate.waiting(JobId::Rescue(id), id.into(), by).await?))
+}
+
+/// Where a job is in its region's queue, and the last that rounds saw of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Place {
+    position: usize,
+    n_waiting: usize,
+    seen: Option<Seen>,
+}
+
+impl Gate {
+    /// What is counted by the regions that are matched here.
+    pub(super) fn demand(&self) -> Vec<Demand> {
+        let all = self.system.regions().demand().into_iter();
+        all.filter_map(|(zone, cell)| {
+            let changes = cell.changes.iter().map(|it| SurgeChange {
+                at: it.at,
+                from_percent: it.from_percent,
+                to_percent: it.to_percent,
+                ratio: it.ratio,
+                n_waiting: it.count.n_waiting,
+                n_free: it.count.n_free,
+                per_hour_soon: it.count.per_hour_soon,
+            });
+            Some(Demand {
+                zone,
+                at: middle_of(zone)?,
+                n_waiting: cell.count.n_waiting,
+                n_free: cell.count.n_free,
+                per_hour: cell.count.per_hour,
+                per_hour_soon: cell.count.per_hour_soon,
+                ratio: cell.ratio,
+                surge_percent: cell.percent,
+                changes: changes.collect(),
+            })
+        })
+        .collect()
+    }
+
+    /// Where a job is in the queue of its region, if that is matched here.
+    pub(super) fn place_of(&self, job: JobId, pickup: Point) -> Option<Place> {
+        let regions = self.system.regions();
+        let (position, n_waiting) = regions.place_of(job, pickup)?;
+        Some(Place { position, n_waiting, seen: regions.rounds_of(job).pop() })
+    }
+
+    async fn waiting(&self, job: JobId, key: EntityKey, by: Principal) -> Result<Waiting, Refused> {
+        let shown = self.translator.show(key, by).await?;
+        let pickup = if let ServerFrame::Order(view) = &shown {
+            view.stops.first().map(|it| it.at)
+        } else if let ServerFrame::Rescue(view) = &shown {
+            Some(view.at.at)
+        } else {
+            None
+        };
+        let pickup = pickup.ok_or_else(|| not_found(&key.to_string()))?;
+        let place = match self.place_of(job, pickup) {
+            Some(place) => Some(place),
+            None => {
+                let question = Question::Place(job, pickup);
+                let (there, _silent) = self.elsewhere::<Option<Place>>(&question).await;
+                there.into_iter().flatten().next()
+            }
+        };
+        let Place { position, n_waiting, seen } =
+            place.ok_or_else(|| Refused::new(Code::NotFound, "it does not wait for a driver"))?;
+        Ok(Waiting { position, n_waiting, eta_s: seen.as_ref().and_then(eta_s) })
+    }
+}
+
+/// How long the best driver a round weighed would take, unless another job has it.
+fn eta_s(seen: &Seen) -> Option<u64> {
+    let is_left = |fate: Fate| match fate {
+        Fate::Proposed | Fate::Held | Fate::Spare => true,
+        Fate::Taken => false,
+    };
+    let best = seen.weighed.iter().find(|it| is_left(it.fate))?;
+    Some(u64::from(best.travel_ms + best.busy_ms).div_ceil(1_000))
+}

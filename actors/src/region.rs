@@ -26,7 +26,9 @@ use self::{
     rounds::Rounds,
 };
 use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate, zone::Zones};
-use matching::{Field, Router, cost, demand::Spreading, region::Matching, round::Outcome, surge};
+use matching::{
+    Field, Router, cost, demand::Spreading, rank::Rank, region::Matching, round::Outcome, surge,
+};
 use protocol::{
     DriverId, JobId, Point, ShardSet, Timestamp, ZoneId,
     trace::{Chance, Seen},
@@ -77,6 +79,8 @@ pub struct Settings {
     pub surge: surge::Settings,
     /// How drivers with nothing to do are spread, whose presets let them be told.
     pub spreading: Spreading,
+    /// Where drivers line up. Each belongs to the region its middle is in.
+    pub ranks: Vec<Rank>,
 }
 
 impl Default for Settings {
@@ -90,6 +94,7 @@ impl Default for Settings {
             matching: cost::Settings::default(),
             surge: surge::Settings::default(),
             spreading: Spreading::default(),
+            ranks: Vec::new(),
         }
     }
 }
@@ -239,6 +244,20 @@ impl Regions {
         let area = areas.get(&region).filter(|_| self.world.surroundings.is_ours(region))?;
         let queue = area.queue.load();
         Some((queue.iter().position(|it| *it == job)? + 1, queue.len()))
+    }
+
+    /// At which rank a driver stands in line here, as which, from 1, and of how many; none if it does not.
+    pub fn turn_of(&self, driver: DriverId) -> Option<(String, usize, usize)> {
+        let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
+        areas.values().filter(|area| self.world.surroundings.is_ours(area.region)).find_map(
+            |area| {
+                let lines = area.lines.load();
+                let at = |line: &[DriverId]| line.iter().position(|it| *it == driver);
+                lines
+                    .iter()
+                    .find_map(|(rank, line)| Some((rank.clone(), at(line)? + 1, line.len())))
+            },
+        )
     }
 
     /// Where nothing begins, as this node knows it: whoever hears of a pause takes it in here.

@@ -9,6 +9,7 @@ use actors::{
 };
 use matching::{
     Field, Paused,
+    rank::Rank,
     round::{Pairing, Terms, round},
 };
 use protocol::{
@@ -295,6 +296,27 @@ async fn in_a_paused_zone_nobody_is_proposed_and_jobs_are_told_until_they_show_i
     play.driver(1, KIGALI);
     play.later(2_000);
     assert_eq!(play.tick().await, [pair(1, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_drivers_line_up_who_came_first_is_asked_first_and_knows_its_turn() {
+    let (lat, lon) = (KIGALI.lat, KIGALI.lon);
+    let rank = Rank { name: "airport".to_owned(), lat, lon, radius_m: 400, grace_ms: 60_000 };
+    let mut play = Play::with(Settings { ranks: vec![rank], ..settings() });
+    play.driver(1, KIGALI.offset_m(300.0, 0.0));
+    play.tick().await;
+    play.later(1_000);
+    play.driver(2, KIGALI);
+    play.tick().await;
+    let turn = |play: &Play, n| play.regions.turn_of(DriverId::nth(n)).map(|(_, at, of)| (at, of));
+    assert_eq!((turn(&play, 1), turn(&play, 2)), (Some((1, 2)), Some((2, 2))));
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)], "not who is nearest");
+    play.ride_gone(1);
+    play.driver_gone(1);
+    play.ride(2, KIGALI, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(2, 2)]);
+    assert_eq!(turn(&play, 1), None);
 }
 
 /// How many rides of a random city over several regions are served within 40 seconds. Each has the

@@ -18,6 +18,7 @@ pub mod field;
 pub mod fit;
 pub mod forecast;
 pub mod grid;
+pub mod rank;
 pub mod region;
 pub mod round;
 pub mod router;

@@ -13,6 +13,7 @@ use crate::{
     cost::Settings,
     demand::{Demand, Idle, Rates, Spreading, Square, spread},
     forecast::Profile,
+    rank::{Line, Rank, choose},
     round::{Outcome, Pairing, Terms, round},
     surge::Count,
     trace::{Told, Traces},
@@ -57,6 +58,8 @@ pub struct Region {
     demand: Demand,
     /// How much is usually asked, over all of it.
     profile: Profile,
+    /// Where drivers line up in it, and who does.
+    ranks: Vec<(Rank, Line)>,
     /// Where idle drivers were last sent, and when.
     sent: HashMap<DriverId, (Point, Timestamp)>,
 }
@@ -86,8 +89,16 @@ impl Region {
             field: None,
             demand: Demand::new(DEMAND_MEMORY, now),
             profile: Profile::new(now),
+            ranks: Vec::new(),
             sent: HashMap::new(),
         }
+    }
+
+    /// The same, with places in it where drivers line up.
+    #[must_use]
+    pub fn with_ranks(self, ranks: impl IntoIterator<Item = Rank>) -> Self {
+        let ranks = ranks.into_iter().map(|rank| (rank, Line::default())).collect();
+        Self { ranks, ..self }
     }
 
     /// A driver is here, or has changed.
@@ -155,6 +166,27 @@ impl Region {
             !open.is_paused && open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat)
         };
         self.searches.values().filter(is_due).map(|open| open.card.clone()).collect()
+    }
+
+    /// The same searches, but each that is picked up at a rank only for the driver whose turn it is there, if it is
+    /// anybody's.
+    pub fn line_up(&mut self, mut due: Wanting, now: Timestamp, settings: &Settings) -> Wanting {
+        for (rank, line) in &mut self.ranks {
+            let free = self.drivers.values().filter(|card| card.is_free);
+            let there = free.filter(|card| rank.holds(card.at)).map(|card| card.id);
+            line.see(there, now, Duration::from_millis(rank.grace_ms.into()));
+            let order = line.order().into_iter().filter(|it| !self.proposed.contains_key(it));
+            let standing: Roster = order.filter_map(|it| self.drivers.get(&it).cloned()).collect();
+            for (n, driver) in choose(&due, rank, &standing, now, settings) {
+                due[n] = Arc::new(SearchCard { only: Some(driver), ..(*due[n]).clone() });
+            }
+        }
+        due
+    }
+
+    /// Who stands in line at each of its ranks, first come first.
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = (&str, Vec<DriverId>)> {
+        self.ranks.iter().map(|(rank, line)| (rank.name.as_str(), line.order()))
     }
 
     /// Which jobs must be told of the zone of their pickup: that it is paused, still is, or is not any more. Each is

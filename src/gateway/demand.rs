@@ -7,6 +7,7 @@ use super::{
     front::Question,
     rest::{Answered, Caller, Named, Whereabouts, id_of},
     translate::{invalid, not_found},
+    why::driver_named,
 };
 use actors::{EntityKey, zone::middle_of};
 use axum::{
@@ -14,7 +15,7 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
 };
 use protocol::{
-    Code, JobId, OrderId, Point, Principal, Refused, RescueId, Timestamp, ZoneId,
+    Code, DriverId, JobId, OrderId, Point, Principal, Refused, RescueId, Timestamp, ZoneId,
     frame::ServerFrame,
     trace::{Fate, Seen},
 };
@@ -158,6 +159,43 @@ pub(super) async fn queue_of_rescue(
     Ok(Json(gate.waiting(JobId::Rescue(id), id.into(), by).await?))
 }
 
+/// Where a driver stands in line.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct Turn {
+    /// At which rank: an airport, a station.
+    rank: String,
+    /// Whose turn it is before: 1 is next.
+    position: usize,
+    /// How many stand there.
+    n_waiting: usize,
+}
+
+/// Where a driver stands in line, where drivers are asked in turn. A driver of itself (`me`), staff of anyone.
+#[utoipa::path(
+    get, path = "/v1/drivers/{id}/queue", tag = "drivers", security(("bearer" = [])),
+    params(("id" = String, Path, description = "driver-…, or `me`")),
+    responses(
+        (status = 200, body = Turn), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 404, body = Refused)
+    )
+)]
+pub(super) async fn queue_of_driver(
+    State(gate): State<Arc<Gate>>,
+    Caller(by): Caller,
+    Named(id): Named,
+) -> Result<Json<Turn>, Answered> {
+    let driver = driver_named(&id, by)?;
+    let turn = match gate.turn_of(driver) {
+        Some(turn) => Some(turn),
+        None => {
+            let (there, _silent) = gate.elsewhere::<Option<Turn>>(&Question::Turn(driver)).await;
+            there.into_iter().flatten().next()
+        }
+    };
+    let refused = || Refused::new(Code::NotFound, "it stands in no line");
+    Ok(Json(turn.ok_or_else(refused)?))
+}
+
 /// Where a job is in its region's queue, and the last that rounds saw of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Place {
@@ -193,6 +231,12 @@ impl Gate {
             })
         })
         .collect()
+    }
+
+    /// Where a driver stands in line, if that is here.
+    pub(super) fn turn_of(&self, driver: DriverId) -> Option<Turn> {
+        let (rank, position, n_waiting) = self.system.regions().turn_of(driver)?;
+        Some(Turn { rank, position, n_waiting })
     }
 
     /// Where a job is in the queue of its region, if that is matched here.

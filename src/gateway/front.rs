@@ -5,7 +5,7 @@ use super::{
 };
 use actors::{cluster::Incarnation, revocation::InForce, runtime::Front, zone::Standing};
 use futures_util::{FutureExt, future::BoxFuture};
-use protocol::{JobId, Point, SessionId, ZoneId};
+use protocol::{DriverId, JobId, Point, SessionId, ZoneId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Weak, time::Duration};
 
@@ -36,6 +36,8 @@ pub(super) enum Question {
     Chances(Whose),
     /// What do your regions count in their zones?
     Demand,
+    /// Where does a driver stand in line?
+    Turn(DriverId),
     /// Where is a job, with this pickup, in the queue of its region?
     Place(JobId, Point),
 }
@@ -76,6 +78,7 @@ impl Front for Desk {
                 Question::Rounds(job) => written(&gate.rounds(job)),
                 Question::Chances(whose) => written(&gate.chances(whose)),
                 Question::Demand => written(&gate.demand()),
+                Question::Turn(driver) => written(&gate.turn_of(driver)),
                 Question::Place(job, pickup) => written(&gate.place_of(job, pickup)),
             }
         }

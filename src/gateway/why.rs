@@ -104,14 +104,18 @@ pub(super) async fn why_no_offers(
     Caller(by): Caller,
     Named(id): Named,
 ) -> Result<Json<WhyNoOffers>, Answered> {
-    let driver = match (id.as_str(), by) {
-        ("me", Principal::Driver(me)) => me,
-        ("me", _) => return Err(forbidden("only a driver is one").into()),
-        (id, Principal::Driver(me)) if id_of::<DriverId>(id)? == me => me,
-        (id, by) if by.is_staff() => id_of(id)?,
-        (id, _) => return Err(not_found(id).into()),
-    };
-    Ok(Json(gate.why_no_offers(driver, by).await?))
+    Ok(Json(gate.why_no_offers(driver_named(&id, by)?, by).await?))
+}
+
+/// The driver somebody means: a driver itself, staff anyone.
+pub(super) fn driver_named(id: &str, by: Principal) -> Result<DriverId, Refused> {
+    match (id, by) {
+        ("me", Principal::Driver(me)) => Ok(me),
+        ("me", _) => Err(forbidden("only a driver is one")),
+        (id, Principal::Driver(me)) if id_of::<DriverId>(id)? == me => Ok(me),
+        (id, by) if by.is_staff() => id_of(id),
+        (id, _) => Err(not_found(id)),
+    }
 }
 
 impl Gate {

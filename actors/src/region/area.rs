@@ -9,7 +9,7 @@ use matching::{
     surge,
 };
 use metrics::gauge;
-use protocol::{JobId, ShardSet, ZoneId};
+use protocol::{DriverId, JobId, ShardSet, ZoneId};
 use std::{
     collections::HashMap,
     sync::{
@@ -54,6 +54,8 @@ pub(super) struct Area {
     pub(super) wanting: ArcSwap<Wanting>,
     /// Who waits, in the order in which they are served.
     pub(super) queue: ArcSwap<Vec<JobId>>,
+    /// Who stands in line at its ranks, first come first.
+    pub(super) lines: ArcSwap<Vec<(String, Vec<DriverId>)>>,
     /// Its drivers with nothing to do, and what is asked in it, when that was last counted.
     pub(super) idle: ArcSwap<(Vec<Idle>, Rates)>,
     /// What was counted of its zones last.
@@ -80,6 +82,7 @@ impl Area {
             roster: ArcSwap::default(),
             wanting: ArcSwap::default(),
             queue: ArcSwap::default(),
+            lines: ArcSwap::default(),
             idle: ArcSwap::default(),
             demand: ArcSwap::default(),
             stats: Mutex::new(stats),

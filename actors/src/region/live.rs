@@ -4,9 +4,10 @@ use super::{
     World,
     area::{Area, Entry, Inbox},
 };
-use crate::{EntityKey, Kind, zone::neighbourhood};
+use crate::{EntityKey, Kind, listing::RegionId, zone::neighbourhood};
 use matching::{
     Region as Known,
+    rank::Rank,
     region::{Roster, Wanting},
     round::Pairing,
     surge::{Change, Surge},
@@ -65,8 +66,11 @@ impl Actor for Region {
         let middle = Point { lat: middle.lat(), lon: middle.lng() };
         let repeat = Duration::from_millis(self.world.settings.repeat_ms.into());
         let now = self.world.surroundings.now();
+        let ours =
+            |it: &&Rank| RegionId::at(Point { lat: it.lat, lon: it.lon }) == self.area.region;
+        let ranks = self.world.settings.ranks.iter().filter(ours);
         Ok(Memory {
-            known: Known::new(middle, REGION_RADIUS_M, repeat, now),
+            known: Known::new(middle, REGION_RADIUS_M, repeat, now).with_ranks(ranks.cloned()),
             surge: Surge::default(),
             counted_at: now,
             started_at: now,
@@ -85,6 +89,7 @@ impl Actor for Region {
         self.area.queue.store(Arc::default());
         self.area.demand.store(Arc::default());
         self.area.idle.store(Arc::default());
+        self.area.lines.store(Arc::default());
         self.world.surroundings.region_up(self.area.region);
         self.schedule(&myself, self.period() + self.rest);
         Ok(())
@@ -226,6 +231,12 @@ impl Region {
     /// Matches and proposes. Returns how many pairs were held, or how matching fell.
     async fn propose(&self, memory: &mut Memory, now: Timestamp) -> Result<usize, JoinError> {
         let due = memory.known.wanting(now);
+        let due = memory.known.line_up(due, now, &self.world.settings.matching);
+        let lines: Vec<_> =
+            memory.known.lines().map(|(rank, line)| (rank.to_owned(), line)).collect();
+        if **self.area.lines.load() != lines {
+            self.area.lines.store(Arc::new(lines));
+        }
         if due.is_empty() {
             if !self.area.wanting.load().is_empty() {
                 self.area.wanting.store(Arc::default());

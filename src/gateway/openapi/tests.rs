@@ -31,6 +31,7 @@ fn every_route_is_described() {
     GET /v1/actors/{id}/history
     GET /v1/demand
     GET /v1/drivers/{id}
+    GET /v1/drivers/{id}/queue
     GET /v1/drivers/{id}/why-no-offers
     GET /v1/events
     GET /v1/incidents

@@ -117,7 +117,7 @@ impl City {
     #[must_use]
     pub fn moved_east(mut self, degrees: f64) -> Self {
         let shift = |at: &mut Point| *at = moved_east(*at, degrees);
-        [&mut self.center, &mut self.south_west, &mut self.north_east].map(shift);
+        [&mut self.center, &mut self.south_west, &mut self.north_east].into_iter().for_each(shift);
         self.nodes.iter_mut().for_each(shift);
         self.roads.iter_mut().flat_map(|road| &mut road.line).for_each(shift);
         self.water.iter_mut().chain(&mut self.parks).flatten().for_each(shift);

@@ -21,7 +21,6 @@ pub use timeline::{NodeSlot, Slot, Timeline};
 pub use times::{Spread, Times};
 
 pub(crate) use host::{Host, Share};
-#[cfg(test)]
 pub(crate) use timeline::coarsen;
 
 use protocol::Code;
@@ -348,7 +347,7 @@ impl Meter {
     pub(crate) fn second(&mut self) -> Slot {
         let mut slot = std::mem::take(&mut self.now);
         for (op, mut times) in std::mem::take(&mut self.now_took) {
-            slot.took.insert(op, timeline::coarsen(times.take()));
+            slot.took.insert(op, coarsen(times.take()));
         }
         slot.lag_us = self.now_lag.spread().p99_us();
         self.now_lag = Times::default();

@@ -231,8 +231,7 @@ async fn hold(
 ) -> Result<Record, CliError> {
     let at = args.to.target()?.addresses();
     let at: Vec<SocketAddr> = at.into_iter().filter(SocketAddr::is_ipv4).collect();
-    let plan =
-        Plan { pids: args.pids.clone(), ..sessions.plan(at, args.to.dev_key.clone()) };
+    let plan = Plan { pids: args.pids.clone(), ..sessions.plan(at, args.to.dev_key.clone()) };
     let program = std::env::current_exe()?;
     let generator = || {
         let mut command = std::process::Command::new(&program);

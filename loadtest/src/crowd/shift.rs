@@ -111,10 +111,11 @@ mod tests {
     fn drivers_have_shifts_as_their_shares_say() {
         let day = Shift { from_s: 6.0 * H, until_s: 14.0 * H, share: 0.5 };
         for n_drivers in [40, 1_000] {
-            let of = |wanted: Option<Shift>| {
-                (0..n_drivers).filter(|n| super::of(&[day, NIGHT], *n) == wanted).count() as f64
+            let n_in = |wanted: Option<Shift>| {
+                (0..n_drivers).filter(|n| of(&[day, NIGHT], *n) == wanted).count() as f64
             };
-            let shares = [of(Some(day)), of(Some(NIGHT)), of(None)].map(|n| n / n_drivers as f64);
+            let shares =
+                [n_in(Some(day)), n_in(Some(NIGHT)), n_in(None)].map(|n| n / n_drivers as f64);
             for (share, wanted) in shares.into_iter().zip([0.5, 0.25, 0.25]) {
                 assert!((share - wanted).abs() < 0.06, "{shares:?} of {n_drivers}");
             }

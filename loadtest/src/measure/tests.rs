@@ -70,7 +70,7 @@ fn slots() -> impl Strategy<Value = Vec<Slot>> {
     let slot = slot.prop_map(|(done, drivers, counts)| Slot {
         done,
         drivers,
-        took: [(Op::Place, timeline::coarsen(counts))].into(),
+        took: [(Op::Place, coarsen(counts))].into(),
         ..Slot::default()
     });
     prop::collection::vec(slot, 0..2_000)

@@ -52,7 +52,7 @@ use std::{
     time::{Duration, Instant},
 };
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, interval_at, sleep, sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use world::World;
 
@@ -517,7 +517,9 @@ impl Crowd {
             }
         };
         let watch = async {
-            let mut seconds = interval(Duration::from_secs(1));
+            // The first second is over when it is.
+            let second = Duration::from_secs(1);
+            let mut seconds = interval_at(tokio::time::Instant::now() + second, second);
             seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {
                 seconds.tick().await;

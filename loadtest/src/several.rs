@@ -35,7 +35,7 @@ use std::{
 use thiserror::Error;
 use tokio::{
     sync::mpsc,
-    time::{interval, timeout},
+    time::{interval, interval_at, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -216,7 +216,8 @@ pub async fn lead(
     let names = gather(meeting, scenario, n.max(1), &mut heard, &stop, gathering).await?;
     meeting.say("word", &Word::Start).await?;
     let mut band = Band::new(names, nodes);
-    let mut seconds = interval(Duration::from_secs(1));
+    let second = Duration::from_secs(1);
+    let mut seconds = interval_at(tokio::time::Instant::now() + second, second);
     let mut stop_told = false;
     loop {
         tokio::select! {

@@ -5,6 +5,7 @@ use crate::{Sight, listing::RegionId};
 use proptest::prelude::*;
 use protocol::{
     Currency, Money, OrderId, PartnerId, Place, Point, Principal, RescueId,
+    trace::WhyNot,
     view::Position,
     work::{DutyWish, VehicleKind},
 };

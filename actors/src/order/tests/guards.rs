@@ -724,7 +724,7 @@ fn an_order_that_goes_on_as_another_is_kept_to_the_same_fleet() {
     assert!(matches!(play.no(DISPATCHER, keep(" ")), Refusal::Invalid { .. }));
     play.yes(DISPATCHER, keep("their contract"));
     assert_eq!(play.order.asks().unwrap().fleet, fleet);
-    play.drive_to(OrderStatus::NoDriverFound);
+    play.exhaust();
     play.yes(RIDER, Command::Retry {});
     let Some(Event::Continued { placement, .. }) = play.journal.last() else {
         panic!("tried again")

@@ -163,7 +163,7 @@ fn options(args: &DemoArgs, city: &Arc<City>) -> Options {
         drain: args.drain,
         streets: Streets::Given(Arc::clone(city)),
         demand,
-        mix: Mix { deliveries: args.deliveries, rescues: args.rescues },
+        mix: Mix { deliveries: args.deliveries, rescues: args.rescues, ..Mix::default() },
         riders_max: riders_max(args.drivers),
         pids: vec![std::process::id()],
         ..Options::default()

@@ -11,12 +11,9 @@ use crate::{
 use clap::Args;
 use loadtest::{
     CancellationToken,
-    connect::{self, Plan, Storm},
+    connect::{self, Plan, Sessions},
 };
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io::{self, Write};
 
 /// Most sessions of one gateway, of the 20,000 files a process may open.
 const PER_GATEWAY: u64 = 19_000;
@@ -37,48 +34,14 @@ const SETTINGS: [(&str, &str); 5] = [
 /// How many, and where.
 #[derive(Debug, Args)]
 pub(crate) struct Hold {
-    /// How many sessions.
-    #[arg(long, default_value_t = 18_000)]
-    sessions: u64,
+    #[command(flatten)]
+    sessions: Sessions,
     /// How many nodes hold the shards.
     #[arg(long, default_value_t = 1)]
     owners: usize,
     /// How many nodes only talk to clients; as many as the sessions take, if nobody says.
     #[arg(long)]
     gateways: Option<usize>,
-    /// How many sessions are opened a second.
-    #[arg(long, default_value_t = 1_000.0)]
-    per_s: f64,
-    /// How long all of them are held.
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
-    hold: Duration,
-    /// The longest that opening, holding and the storm may take.
-    #[arg(long = "for", default_value = "40m", value_parser = humantime::parse_duration)]
-    lasting: Duration,
-    /// How many of a hundred are drivers; the others are riders.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
-    drivers_percent: u8,
-    /// Let drivers start to work, so that their actors stay awake.
-    #[arg(long)]
-    on_duty: bool,
-    /// Repeats a crowd: the same people.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Then cut all off at once, and wait until they are back.
-    #[arg(long)]
-    storm: bool,
-    /// Drivers among them who are told what they do not acknowledge.
-    #[arg(long, default_value_t = 200)]
-    holders: u32,
-    /// Drivers who are not cut off.
-    #[arg(long, default_value_t = 100)]
-    askers: u32,
-    /// How many commands those say a second, together.
-    #[arg(long, default_value_t = 50)]
-    asks_per_s: u32,
-    /// How long coming back may take.
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
-    within: Duration,
     /// Print the report as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -86,8 +49,9 @@ pub(crate) struct Hold {
 
 /// Starts a fleet and a crowd, and says what came of it. Everything ends with us.
 pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
-    let n_gateways =
-        hold.gateways.unwrap_or_else(|| hold.sessions.div_ceil(PER_GATEWAY).max(1) as usize);
+    let n_gateways = hold
+        .gateways
+        .unwrap_or_else(|| hold.sessions.sessions.div_ceil(PER_GATEWAY).max(1) as usize);
     let needs = Needs {
         n_nodes: hold.owners.max(1),
         n_gateways,
@@ -103,25 +67,10 @@ pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
     let (owners, gateways) = fleet.nodes.split_at(n_owners);
     let at = gateways.iter().map(|node| node.address).collect();
     let pids = |nodes: &[Node]| nodes.iter().filter_map(Node::pid).collect();
-    let storm = Storm {
-        holders: hold.holders,
-        askers: hold.askers,
-        asks_per_s: hold.asks_per_s,
-        within: hold.within,
-    };
     let plan = Plan {
-        sessions: hold.sessions,
-        at,
-        key: fleet.key_file(),
-        seed: hold.seed,
-        drivers_percent: hold.drivers_percent,
-        on_duty: hold.on_duty,
-        per_s: hold.per_s,
-        hold: hold.hold,
-        lasting: hold.lasting,
-        storm: hold.storm.then_some(storm),
         pids: pids(gateways),
         owners: pids(owners),
+        ..hold.sessions.plan(at, fleet.key_file())
     };
     let program = std::env::current_exe()?;
     let generator = || {

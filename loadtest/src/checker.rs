@@ -19,7 +19,7 @@ use protocol::{
     view::{DriverView, OrderView, RescueView},
     work::OrderKind,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
@@ -35,7 +35,7 @@ pub const DETAILS_MAX: usize = 200;
 const VERSIONS_KEPT: usize = 8;
 
 /// Which promise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Broken {
@@ -60,7 +60,7 @@ pub enum Broken {
 }
 
 /// A broken promise.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Violation {
     /// Which.
     pub broken: Broken,
@@ -313,7 +313,7 @@ impl Checker {
 }
 
 /// The job with this display form.
-fn job_of(actor: &str) -> Option<JobId> {
+pub(crate) fn job_of(actor: &str) -> Option<JobId> {
     let order = || actor.parse().ok().map(JobId::Order);
     order().or_else(|| actor.parse().ok().map(JobId::Rescue))
 }

@@ -113,6 +113,20 @@ impl City {
         Self::assemble(name, corners, Vec::new())
     }
 
+    /// The same city so many degrees further east: as large, and nobody there meets anybody here.
+    #[must_use]
+    pub fn moved_east(mut self, degrees: f64) -> Self {
+        let shift = |at: &mut Point| *at = moved_east(*at, degrees);
+        [&mut self.center, &mut self.south_west, &mut self.north_east].into_iter().for_each(shift);
+        self.nodes.iter_mut().for_each(shift);
+        self.roads.iter_mut().flat_map(|road| &mut road.line).for_each(shift);
+        self.water.iter_mut().chain(&mut self.parks).flatten().for_each(shift);
+        self.places.iter_mut().for_each(|place| shift(&mut place.at));
+        self.shapes.iter_mut().flat_map(|shape| shape.iter_mut()).for_each(shift);
+        self.grid = Grid::new(&self.nodes, self.south_west, self.north_east);
+        self
+    }
+
     /// How many crossings it has.
     pub fn n_nodes(&self) -> usize {
         if self.edges.is_empty() { 0 } else { self.nodes.len() }
@@ -215,6 +229,11 @@ impl City {
             speed_max_mps: speed_max_mps * 1.001,
         }
     }
+}
+
+/// So many degrees further east, once around the world if need be.
+pub(crate) fn moved_east(at: Point, degrees: f64) -> Point {
+    Point { lat: at.lat, lon: (at.lon + degrees + 180.0).rem_euclid(360.0) - 180.0 }
 }
 
 /// The corners of the box around some points; the origin twice for none.

@@ -10,6 +10,7 @@
 //!
 //! What a generator does is in `worker.rs`; here they are started, told what to do, and added up.
 
+mod args;
 mod holding;
 mod limits;
 mod order;
@@ -18,8 +19,10 @@ mod weigh;
 mod wire;
 mod worker;
 
+pub use crate::measure::Spread;
+pub use args::Sessions;
 pub use order::Held;
-pub use tally::{Counts, Spread};
+pub use tally::{AllTimes, Counts};
 pub use weigh::Weight;
 
 use limits::{Kernel, Need};
@@ -32,7 +35,6 @@ use std::{
     process::Stdio,
     time::{Duration, Instant},
 };
-use tally::AllTimes;
 use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -181,6 +183,9 @@ pub struct Report {
     pub too_small: Vec<String>,
     /// What came of the cut.
     pub storm: Option<StormReport>,
+    /// All times, for whoever adds them up.
+    #[serde(skip)]
+    pub times: AllTimes,
 }
 
 /// What processes cost.
@@ -432,7 +437,8 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         self.listen("settling", |_, _| false, SETTLE).await?;
         let settled = self.mark(plan);
         self.tell(Word::Tell).await?;
-        let welcome_ms = self.times.welcome.spread();
+        let welcome = self.times.welcome.clone();
+        let welcome_ms = welcome.spread();
         self.times = AllTimes::default();
         self.listen("holding", |_, _| false, plan.hold).await?;
         let held = self.mark(plan);
@@ -458,9 +464,12 @@ impl<F: FnMut(&Progress)> Crowd<F> {
             machine_bytes_per_session: machine / n,
             too_small,
             storm: None,
+            times: AllTimes { welcome, beat: self.times.beat.clone(), ..AllTimes::default() },
         };
         if let Some(storm) = plan.storm {
             report.storm = Some(self.storm(plan, storm).await?);
+            report.times.back = self.times.back.clone();
+            report.times.command = self.times.command.clone();
             report.counts = self.counts();
         }
         Ok(report)

@@ -9,35 +9,50 @@
 //!                                      node          every view, push and answer ──► checker, book
 //! ```
 //!
-//! A mind ([`driver`], [`rider`]) is plain code that hears frames and says others; a [`client`] is
+//! A mind ([`driver`], [`rider`], [`merchant`]) is plain code that hears frames and says others; a [`client`] is
 //! its phone: the link that apps hold, too, which keeps it connected, repeats what was not answered and
 //! acknowledges what must arrive. All city times are divided by the speed; the network's times are not.
+//!
+//! Who asks when is fixed before the first of them does, and kept whatever the node does: see [`crate::measure`].
 
+mod auditor;
 mod client;
 mod driver;
+mod merchant;
+mod network;
 mod rider;
+mod shift;
 mod world;
 
+pub use auditor::Audit;
 pub use client::{NoToken, TokenSource};
+pub use network::Network;
+pub use shift::Shift;
 
 use crate::{
-    city::{City, Day, LoadError},
-    report::{Phase, Progress, Report},
+    city::{self, City, Day, LoadError},
+    curve::{self, Curve, Pacing},
+    measure::PULSE,
+    nodes::Nodes,
+    record::Record,
+    report::{Glance, Phase, Progress, Report},
     table::TableError,
     trips::{self, Mix, Trip, Window},
 };
+use outrider_client::Address;
 use protocol::Point;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval, sleep};
-use tokio_tungstenite::tungstenite::http::Uri;
+use tokio::time::{MissedTickBehavior, interval, interval_at, sleep, sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use world::World;
 
@@ -52,6 +67,8 @@ pub struct Options {
     pub speed: f64,
     /// How long riders ask, in real time.
     pub lasting: Duration,
+    /// What is asked for in the first part of that is served, and not counted.
+    pub warm_up: Duration,
     /// How long running trips may then take to end, in real time.
     pub drain: Duration,
     /// Where the streets come from.
@@ -65,13 +82,77 @@ pub struct Options {
     /// Most riders at once; trips beyond are turned away and counted.
     pub riders_max: usize,
     /// How many drivers connect per second.
-    pub gather_per_s: u32,
+    pub gather_per_s: f64,
     /// How often a moving driver says where it is, in real time.
     pub position_every: Duration,
     /// How many loopback addresses clients come from; one serves about 25,000 of them.
     pub sources: u8,
     /// Processes whose memory is watched.
     pub pids: Vec<u32>,
+    /// How many shops prepare baskets, in each hand's town.
+    pub shops: usize,
+    /// The second of the day at which riders begin to ask.
+    pub starts_at_s: f64,
+    /// Who drives only at some hours; the rest of the drivers does all day.
+    pub shifts: Vec<Shift>,
+    /// What is wrong with some phones' networks.
+    pub network: Option<Network>,
+    /// When phones are cut off, all at once; in that order.
+    pub cuts: Vec<Cut>,
+    /// Which part of the crowd this is.
+    pub hand: Hand,
+    /// Does somebody read anew, in the end, what nobody has read since it was acknowledged?
+    pub audits: bool,
+}
+
+/// Phones that are cut off at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cut {
+    /// When: so long after riders began to ask, in real time.
+    pub after: Duration,
+    /// Of all phones, how many, 0 to 1.
+    pub share: f64,
+    /// How long they cannot come back, in real time.
+    pub dark: Duration,
+}
+
+/// One of several generators: who of the crowd is its part, and which town it plays in.
+///
+/// Everybody is dealt like cards: of one schedule, and one fleet. Riders and drivers of one job say things to each other
+/// without a phone, so they must be in one process, and none of them may meet another's: each hand's town is as large as
+/// the first's and lies further east.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hand {
+    /// Which, from 0.
+    pub n: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+impl Default for Hand {
+    fn default() -> Self {
+        Self { n: 0, of: 1 }
+    }
+}
+
+/// How far apart the towns of two hands are: at Kigali's latitude, some 110 km.
+const TOWNS_APART_DEG: f64 = 1.0;
+
+impl Hand {
+    /// Is the `n`th of everybody dealt to this hand?
+    pub fn holds(self, n: usize) -> bool {
+        n % self.of.max(1) as usize == self.n as usize
+    }
+
+    /// The number among everybody of this hand's `n`th.
+    pub(crate) fn nth(self, n: usize) -> usize {
+        n * self.of.max(1) as usize + self.n as usize
+    }
+
+    /// How far east its town is, in degrees.
+    fn east_deg(self) -> f64 {
+        f64::from(self.n) * TOWNS_APART_DEG
+    }
 }
 
 impl Default for Options {
@@ -87,10 +168,18 @@ impl Default for Options {
             mix: Mix::default(),
             habits: Habits::default(),
             riders_max: 8_000,
-            gather_per_s: 400,
+            gather_per_s: 400.0,
             position_every: Duration::from_secs(2),
             sources: 1,
             pids: Vec::new(),
+            warm_up: Duration::ZERO,
+            shops: 0,
+            starts_at_s: 8.0 * 3_600.0,
+            shifts: Vec::new(),
+            network: None,
+            cuts: Vec::new(),
+            hand: Hand::default(),
+            audits: false,
         }
     }
 }
@@ -115,6 +204,13 @@ pub enum Demand {
     Invented {
         /** Trips per driver and city hour. */
         per_driver_hour: f64,
+    },
+    /// As many as a curve says, from place to place of the city.
+    Curve {
+        /** How many an hour, over time. */
+        curve: Curve,
+        /** How they come at that rate. */
+        pacing: Pacing,
     },
     /// A table of real ones.
     File {
@@ -148,6 +244,12 @@ pub struct Habits {
     pub rest_s: f64,
     /// Mean time between two losses of a driver's connection; 0 for never.
     pub drop_s: f64,
+    /// How long it then cannot come back.
+    pub tunnel_s: f64,
+    /// By how much phones are wrong about where they are: the standard deviation in each direction, in metres.
+    pub gps_noise_m: f64,
+    /// How drivers' batteries are; none: never flat.
+    pub battery: Option<Battery>,
     /// A rider changes its mind at some moment before pickup.
     pub cancel: f64,
     /// How long a rider waits for a driver before it gives up.
@@ -165,6 +267,9 @@ impl Default for Habits {
             duty_s: 4.0 * 3_600.0,
             rest_s: 15.0 * 60.0,
             drop_s: 3.0 * 3_600.0,
+            tunnel_s: 0.0,
+            gps_noise_m: 0.0,
+            battery: None,
             cancel: 0.05,
             patience_s: 15.0 * 60.0,
             rate: 0.6,
@@ -172,19 +277,34 @@ impl Default for Habits {
     }
 }
 
+/// A phone's battery; times in city seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Battery {
+    /// How long it lasts, from full to flat. A phone that is nearly flat says half as often where it is.
+    pub lasts_s: f64,
+    /// How long a flat one is away.
+    pub recharge_s: f64,
+}
+
 /// Where the crowd goes.
 #[derive(Clone)]
 pub struct Target {
-    /// Where phones connect to.
-    address: SocketAddr,
-    /// The request's address, as given.
-    url: String,
+    nodes: Vec<Node>,
     tokens: Arc<dyn TokenSource>,
+}
+
+/// One node phones connect to.
+#[derive(Debug, Clone)]
+struct Node {
+    /// As apps are told.
+    url: Address,
+    /// Where that is.
+    at: SocketAddr,
 }
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Target").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Target").field("nodes", &self.nodes).finish_non_exhaustive()
     }
 }
 
@@ -195,35 +315,74 @@ pub enum NoTarget {
     #[error("{0:?} is not an address such as ws://127.0.0.1:7070/v1/ws")]
     Malformed(String),
     /// A crowd is a weapon elsewhere.
-    #[error("{0:?} is not on this machine; a crowd stays on the loopback")]
+    #[error(
+        "{0:?} is not on this machine; a crowd stays on the loopback, unless it is told that the nodes are yours"
+    )]
     NotHere(String),
+    /// Nobody is named.
+    #[error("not one node is named")]
+    Nowhere,
+}
+
+/// How far a crowd may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nodes on this machine.
+    Loopback,
+    /// Nodes anywhere: whoever says this says that they are theirs.
+    Anywhere,
 }
 
 impl Target {
     /// A node on this machine, and who issues tokens for it.
     pub fn new(url: &str, tokens: impl TokenSource) -> Result<Self, NoTarget> {
-        let malformed = || NoTarget::Malformed(url.to_owned());
-        let uri: Uri = url.parse().map_err(|_| malformed())?;
-        let (Some("ws"), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return Err(malformed());
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let address = (host, uri.port_u16().unwrap_or(80))
-            .to_socket_addrs()
-            .map_err(|_| malformed())?
-            .find(|address| address.ip().is_loopback())
-            .ok_or_else(|| NoTarget::NotHere(url.to_owned()))?;
-        Ok(Self { address, url: url.to_owned(), tokens: Arc::new(tokens) })
+        Self::of(&[url.to_owned()], Reach::Loopback, tokens)
+    }
+
+    /// Nodes of one cluster, and who issues tokens for them. A phone begins at one of them, and tries the others when it
+    /// is gone.
+    pub fn of(urls: &[String], reach: Reach, tokens: impl TokenSource) -> Result<Self, NoTarget> {
+        let nodes: Vec<Node> = urls.iter().map(|url| node(url, reach)).collect::<Result<_, _>>()?;
+        if nodes.is_empty() {
+            return Err(NoTarget::Nowhere);
+        }
+        Ok(Self { nodes, tokens: Arc::new(tokens) })
+    }
+
+    /// Where nodes answer HTTP: `host:port`.
+    pub fn authorities(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("{}:{}", node.url.host(), node.url.port())).collect()
+    }
+
+    /// Where they are.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.at).collect()
     }
 
     /// A loopback address for the `n`th client, if there is a choice.
     fn source(&self, n: usize, n_sources: u8) -> Option<SocketAddr> {
-        let is_v4 = self.address.is_ipv4();
-        (is_v4 && n_sources > 1).then(|| {
+        let is_here = self.nodes.iter().all(|node| node.at.is_ipv4() && node.at.ip().is_loopback());
+        (is_here && n_sources > 1).then(|| {
             let last = (n % usize::from(n_sources)) as u8;
             SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last.saturating_add(2))), 0)
         })
     }
+}
+
+fn node(url: &str, reach: Reach) -> Result<Node, NoTarget> {
+    let malformed = || NoTarget::Malformed(url.to_owned());
+    let address: Address = url.parse().map_err(|_| malformed())?;
+    if !url.starts_with("ws://") {
+        return Err(malformed());
+    }
+    let host = address.host().trim_start_matches('[').trim_end_matches(']');
+    let mut found = (host, address.port()).to_socket_addrs().map_err(|_| malformed())?;
+    let at = match reach {
+        Reach::Loopback => found.find(|at| at.ip().is_loopback()),
+        Reach::Anywhere => found.next(),
+    };
+    let at = at.ok_or_else(|| NoTarget::NotHere(url.to_owned()))?;
+    Ok(Node { url: address, at })
 }
 
 /// A crowd that cannot go out.
@@ -235,6 +394,9 @@ pub enum PrepareError {
     /// No trips.
     #[error("trips: {0}")]
     Trips(#[from] TableError),
+    /// No way to reach the node badly.
+    #[error("relays: {0}")]
+    Relays(#[from] io::Error),
 }
 
 /// Sends a crowd to a node and says how it went. Ends after `lasting` and at most `drain`, or soon
@@ -245,55 +407,103 @@ pub async fn run(
     stop: CancellationToken,
     progress: impl Fn(&Progress) + Send,
 ) -> Result<Report, PrepareError> {
-    let city = match &options.streets {
-        Streets::Invented => Arc::new(City::generate(options.seed)),
-        Streets::Folder(folder) => {
-            Arc::new(City::load(folder, Day::Weekday, hour_of(&options.demand))?)
-        }
-        Streets::Given(city) => Arc::clone(city),
-        Streets::None => Arc::new(City::open_ground(
-            "open ground",
-            Point { lat: -1.9441, lon: 30.0619 },
-            6_000.0,
-        )),
-    };
-    let lasting_s = options.lasting.as_secs_f64() * options.speed;
-    let mut trips = match &options.demand {
-        Demand::Invented { per_driver_hour } => {
-            let per_hour = per_driver_hour * options.drivers as f64;
-            trips::invent(&city, per_hour, lasting_s, options.mix, options.seed)
-        }
-        Demand::File { path, window } => trips::read(path, *window, options.mix, options.seed)?,
-        Demand::Given(trips) => trips.clone(),
-    };
-    trips.retain(|trip| trip.at_s < lasting_s);
-    let hot_spots = trips.iter().map(|trip| trip.from).collect();
-    let world = Arc::new(World::new(options, target, city, hot_spots));
-    Ok(Crowd { world, trips }.go(stop, progress).await)
+    let crowd = Crowd::prepare(options, target, Nodes::default(), CancellationToken::new()).await?;
+    let world = crowd.go(stop, move |glance| progress(&glance.progress)).await;
+    Ok(world.report())
 }
 
-fn hour_of(demand: &Demand) -> u8 {
-    match demand {
-        Demand::File { window, .. } => window.from.map_or(9, |from| (from.0 / 3_600) as u8),
-        Demand::Invented { .. } | Demand::Given(_) => 9,
-    }
+/// The same, and everything that was measured. `nodes` are looked at from outside meanwhile.
+pub async fn play(
+    options: Options,
+    target: Target,
+    nodes: Nodes,
+    stop: CancellationToken,
+    show: impl Fn(&Glance) + Send,
+) -> Result<Record, PrepareError> {
+    let crowd = Crowd::prepare(options, target, nodes, CancellationToken::new()).await?;
+    Ok(crowd.go(stop, show).await.record())
 }
 
+fn hour_of(options: &Options) -> u8 {
+    let from = match &options.demand {
+        Demand::File { window, .. } => window.from.map(|from| f64::from(from.0)),
+        Demand::Curve { .. } => Some(options.starts_at_s),
+        Demand::Invented { .. } | Demand::Given(_) => None,
+    };
+    from.map_or(9, |from_s| (from_s / 3_600.0) as u8)
+}
+
+/// Who is in the crowd, ready to go.
 struct Crowd {
     world: Arc<World>,
     trips: Vec<Trip>,
+    home: CancellationToken,
 }
 
 impl Crowd {
-    async fn go(self, stop: CancellationToken, progress: impl Fn(&Progress) + Send) -> Report {
-        let Self { world, trips } = self;
-        let home = CancellationToken::new();
+    async fn prepare(
+        options: Options,
+        mut target: Target,
+        nodes: Nodes,
+        home: CancellationToken,
+    ) -> Result<Self, PrepareError> {
+        let lasting_s = options.lasting.as_secs_f64() * options.speed;
+        let city = match &options.streets {
+            Streets::Invented => Arc::new(City::generate(options.seed)),
+            Streets::Folder(folder) => {
+                Arc::new(City::load(folder, Day::Weekday, hour_of(&options))?)
+            }
+            Streets::Given(city) => Arc::clone(city),
+            Streets::None => Arc::new(City::open_ground(
+                "open ground",
+                Point { lat: -1.9441, lon: 30.0619 },
+                6_000.0,
+            )),
+        };
+        let mut trips = match &options.demand {
+            Demand::Invented { per_driver_hour } => {
+                let per_hour = per_driver_hour * options.drivers as f64;
+                trips::invent(&city, per_hour, lasting_s, options.mix, options.seed)
+            }
+            Demand::Curve { curve, pacing } => {
+                let seconds = curve::arrivals(curve, lasting_s, *pacing, options.seed);
+                trips::invent_at(&city, &seconds, options.mix, options.seed)
+            }
+            Demand::File { path, window } => trips::read(path, *window, options.mix, options.seed)?,
+            Demand::Given(trips) => trips.clone(),
+        };
+        trips.retain(|trip| trip.at_s < lasting_s);
+        let (city, trips) = dealt(options.hand, city, trips);
+        let hot_spots = trips.iter().map(|trip| trip.from).collect();
+        let relays = match options.network {
+            None => Vec::new(),
+            Some(network) => {
+                let nodes: Vec<SocketAddr> = target.nodes.iter().map(|node| node.at).collect();
+                network::relays(network, &nodes, options.seed, &home).await?
+            }
+        };
+        // The same list for everybody, in another order for each generator: nothing to be fair about.
+        let n_nodes = target.nodes.len().max(1);
+        target.nodes.rotate_left(options.hand.n as usize % n_nodes);
+        let world =
+            Arc::new(World::new(options, target, relays, city, hot_spots, nodes, trips.len()));
+        Ok(Self { world, trips, home })
+    }
+
+    async fn go(self, stop: CancellationToken, show: impl Fn(&Glance) + Send) -> Arc<World> {
+        let Self { world, trips, home } = self;
         let (drivers, riders) = (TaskTracker::new(), TaskTracker::new());
         let work = async {
             gather(&world, &drivers, &home).await;
-            world.set_phase(Phase::Out);
-            let began = Instant::now();
-            ask(&world, trips, &riders, &home, began).await;
+            let began = world.go_out();
+            let latecomers = shift::relieve(&world, &drivers, &home, began);
+            let cutting = cut(&world, began);
+            let asking = ask(&world, trips, &riders, &home, began);
+            tokio::select! {
+                () = asking => {}
+                // They end when there is nothing more to do, and that is not the end.
+                () = async { tokio::join!(latecomers, cutting); std::future::pending().await } => {}
+            }
             world.set_phase(Phase::Draining);
             riders.close();
             let patience = sleep(world.options.drain);
@@ -301,21 +511,28 @@ impl Crowd {
                 () = riders.wait() => {}
                 () = patience => {}
             }
+            if world.options.audits {
+                world.set_phase(Phase::Auditing);
+                auditor::audit(&world, &home).await;
+            }
         };
         let watch = async {
-            let mut seconds = interval(Duration::from_secs(1));
+            // The first second is over when it is.
+            let second = Duration::from_secs(1);
+            let mut seconds = interval_at(tokio::time::Instant::now() + second, second);
             seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {
                 seconds.tick().await;
-                world.second();
-                progress(&world.progress());
+                show(&world.second());
             }
         };
         tokio::select! {
             () = work => {}
             () = stop.cancelled() => {}
             () = watch => {}
+            () = pulse(&world) => {}
         }
+        world.stop_counting();
         home.cancel();
         drivers.close();
         riders.close();
@@ -328,29 +545,79 @@ impl Crowd {
             tracing::info!("some of the crowd did not leave in time");
         }
         world.second();
-        world.report()
+        world
     }
 }
 
-/// Connects all drivers, a few at a time.
+/// What of a city and its trips is this hand's.
+fn dealt(hand: Hand, city: Arc<City>, trips: Vec<Trip>) -> (Arc<City>, Vec<Trip>) {
+    let mine = trips.into_iter().enumerate().filter(|(n, _)| hand.holds(*n)).map(|(_, trip)| trip);
+    if hand.n == 0 {
+        return (city, mine.collect());
+    }
+    let east_deg = hand.east_deg();
+    let there = mine.map(|trip| Trip {
+        from: city::moved_east(trip.from, east_deg),
+        to: city::moved_east(trip.to, east_deg),
+        ..trip
+    });
+    let there = there.collect();
+    (Arc::new(Arc::unwrap_or_clone(city).moved_east(east_deg)), there)
+}
+
+/// Connects all drivers that work at this hour and all shops, a few at a time.
 async fn gather(world: &Arc<World>, drivers: &TaskTracker, home: &CancellationToken) {
     const BATCH_MS: u64 = 50;
-    let per_batch = (u64::from(world.options.gather_per_s) * BATCH_MS / 1_000).max(1) as usize;
+    let options = &world.options;
+    let share = 1.0 / f64::from(options.hand.of.max(1));
+    let per_batch = options.gather_per_s * share * BATCH_MS as f64 / 1_000.0;
     let mut batches = interval(Duration::from_millis(BATCH_MS));
     batches.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for n in 0..world.options.drivers {
-        if n % per_batch == 0 {
-            batches.tick().await;
+    let mut room = per_batch.max(1.0);
+    for n in (0..options.shops).map(|n| options.hand.nth(n)) {
+        let mind = merchant::Shop::new(Arc::clone(world), n);
+        drivers.spawn(client::Client::new(Arc::clone(world), mind, n).live(home.clone()));
+    }
+    for n in (0..options.drivers).filter(|n| options.hand.holds(*n)) {
+        let shift = shift::of(&options.shifts, n);
+        if shift.is_some_and(|it| !it.is_at(options.starts_at_s)) {
+            continue;
         }
-        let mind = driver::Driver::new(Arc::clone(world), n);
-        let client = client::Client::new(Arc::clone(world), mind, n);
-        drivers.spawn(client.live(home.clone()));
+        while room < 1.0 {
+            batches.tick().await;
+            room += per_batch;
+        }
+        room -= 1.0;
+        send(world, drivers, home, n);
     }
     // Let the last of them be seen before the first rider asks.
     sleep(Duration::from_millis(500)).await;
 }
 
-/// Starts every trip at its moment.
+/// Sends the `n`th driver to work.
+fn send(world: &Arc<World>, drivers: &TaskTracker, home: &CancellationToken, n: usize) {
+    let mind = driver::Driver::new(Arc::clone(world), n);
+    drivers.spawn(client::Client::new(Arc::clone(world), mind, n).live(home.clone()));
+}
+
+/// Cuts phones off when their time has come.
+async fn cut(world: &Arc<World>, began: Instant) {
+    for cut in world.options.cuts.clone() {
+        sleep_until((began + cut.after).into()).await;
+        world.cut(cut);
+    }
+}
+
+/// Notices when the generator itself is late: somebody else has the processor, or it does too much.
+async fn pulse(world: &Arc<World>) {
+    loop {
+        let due = Instant::now() + PULSE;
+        sleep_until(due.into()).await;
+        world.meter().lagged(due, Instant::now());
+    }
+}
+
+/// Starts every trip at its moment, whatever became of those before it.
 async fn ask(
     world: &Arc<World>,
     trips: Vec<Trip>,
@@ -359,14 +626,18 @@ async fn ask(
     began: Instant,
 ) {
     let mut dice = ChaCha8Rng::seed_from_u64(world.options.seed ^ 0xa5c);
+    let hand = world.options.hand;
     for (n, trip) in trips.into_iter().enumerate() {
-        let moment = began + world.real(trip.at_s);
-        sleep(moment.saturating_duration_since(Instant::now())).await;
+        let due = began + world.real(trip.at_s);
+        sleep(due.saturating_duration_since(Instant::now())).await;
         if riders.len() >= world.options.riders_max {
-            world.counts.turned_away.fetch_add(1, Relaxed);
+            world.turn_away();
             continue;
         }
-        let mind = rider::Rider::new(Arc::clone(world), n, trip, dice.random());
+        world.start(due);
+        // Nobody is the same person as another hand's.
+        let n = hand.nth(n);
+        let mind = rider::Rider::new(Arc::clone(world), n, trip, due, dice.random());
         let client = client::Client::new(Arc::clone(world), mind, n);
         riders.spawn(client.live(home.clone()));
     }

@@ -1,18 +1,23 @@
 //! The crowd, and what is measured without a node, on the command line.
 
+mod dashboard;
 mod peers;
+mod play;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
-    CancellationToken, City, Demand, Habits, NoTarget, NoToken, Options, PrepareError, Streets,
-    TableError, Target,
-    connect::{self, ConnectError},
+    CancellationToken, City, NoTarget, NoToken, PrepareError, TableError,
+    connect::{self, ConnectError, Plan, Sessions},
     match_sim::{self, NoChart, Policy, Shard, SimError},
-    mdrp, pdptw, run, token,
-    trips::{Mix, TimeOfDay, Window},
+    mdrp, pdptw,
+    record::NoRecord,
+    scenario::NoScenario,
+    several::NotTogether,
+    trips::{TimeOfDay, Window},
 };
 use peers::PeersArgs;
+use play::{CompareArgs, JoinArgs, PageArgs, RunArgs, ScenariosArgs};
 use serde::Serialize;
 use std::{
     fmt::Display,
@@ -26,18 +31,53 @@ use std::{
 };
 use thiserror::Error;
 
-/// A crowd of riders and drivers for one Outrider node on this machine.
+/// A crowd of riders and drivers for Outrider, and what is measured without a node.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+/// What one would want to do, and how.
+const EXAMPLES: &str = "\
+Does a node on this machine work at all? (`outrider serve` runs in this folder)
+  loadtest run
+
+What is there to play, and how is one's own written?
+  loadtest scenarios
+  loadtest scenarios smoke > mine.toml      # every key: config/scenarios/README.md
+  loadtest run --scenario mine.toml
+
+A busier day, with a report to send on
+  loadtest run --scenario city-day --set fleet.drivers=1000 --set arrivals.per_hour=2500 --html report.html
+
+Did the last change make it slower?
+  loadtest run --json > before.json;  loadtest run --json > after.json;  loadtest compare before.json after.json
+
+In CI: 0 all is well, 2 a threshold was missed, 3 a promise was broken, 4 the generator was saturated, 1 it could not be played
+  loadtest run --scenario mine.toml --plain --json > record.json
+
+What happens when a node of three leaves? (and `outrider cluster drain node-2` meanwhile)
+  loadtest run --scenario rolling-restart --url ws://127.0.0.1:7071/v1/ws,ws://127.0.0.1:7072/v1/ws,ws://127.0.0.1:7073/v1/ws
+
+More than one machine can ask for (on each generator the second line, with a key that the nodes believe)
+  loadtest run --scenario city-day --lead nats://10.0.0.5:4222 --generators 3 --anywhere --url ws://10.0.0.7:7070/v1/ws
+  loadtest join nats://10.0.0.5:4222 --anywhere --url ws://10.0.0.7:7070/v1/ws";
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sends a crowd to a node. Exits with 3 if the node broke a promise.
+    /// Plays a scenario: sends a crowd to a node, and reports. Exits with 2 if something does not hold that was to, 3 if
+    /// the node broke a promise, 4 if the generator was saturated.
     Run(Box<RunArgs>),
+    /// Plays its share of a scenario that somebody else leads (`run --lead`).
+    Join(JoinArgs),
+    /// Lists the scenarios that are ready, or prints one.
+    Scenarios(ScenariosArgs),
+    /// Compares two runs. Exits with 2 if something got worse, beyond noise.
+    Compare(CompareArgs),
+    /// Draws the page of a run again, from its record.
+    Page(PageArgs),
     /// Replays mornings of real trips through the regions' matching, and compares policies.
     MatchSim(Box<MatchSimArgs>),
     /// Plays days of the Meal Delivery Routing Problem, without a node. Exits with 3 if one broke a rule.
@@ -69,120 +109,12 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct RunArgs {
-    /// The node's WebSocket.
-    #[arg(long, default_value = "ws://127.0.0.1:7070/v1/ws")]
-    url: String,
-    /// How many drivers.
-    #[arg(long, default_value_t = 200)]
-    drivers: usize,
-    /// A table of trips (`pickup_time,…,pickup_lat,pickup_lon,dropoff_lat,dropoff_lon`), packed or
-    /// not; without one, trips are invented.
-    #[arg(long, value_name = "FILE")]
-    trips: Option<PathBuf>,
-    /// Only trips from this time of day; the crowd's clock starts here.
-    #[arg(long, value_name = "HH:MM", requires = "trips")]
-    from: Option<TimeOfDay>,
-    /// Only trips before this time of day.
-    #[arg(long, value_name = "HH:MM", requires = "trips")]
-    until: Option<TimeOfDay>,
-    /// Only this share of the trips, 0 to 1.
-    #[arg(long, default_value_t = 1.0, requires = "trips")]
-    sample: f64,
-    /// A folder of road tables; without one, a city is invented, or with --trips there are none.
-    #[arg(long, value_name = "DIR")]
-    roads: Option<PathBuf>,
-    /// How much quicker than life: 10x.
-    #[arg(long, default_value = "1x", value_parser = speed)]
-    speed: f64,
-    /// How long riders ask, in real time.
-    #[arg(long = "for", default_value = "60s", value_parser = humantime::parse_duration)]
-    lasting: Duration,
-    /// How long running trips may then take to end, in real time.
-    #[arg(long, default_value = "90s", value_parser = humantime::parse_duration)]
-    drain: Duration,
-    /// Repeats a crowd.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Invented trips per driver and city hour.
-    #[arg(long, default_value_t = 2.5)]
-    per_driver_hour: f64,
-    /// Share of deliveries, 0 to 1.
-    #[arg(long, default_value_t = Mix::default().deliveries)]
-    deliveries: f64,
-    /// Share of rescues, 0 to 1.
-    #[arg(long, default_value_t = Mix::default().rescues)]
-    rescues: f64,
-    /// Odds that a driver takes an offer.
-    #[arg(long, default_value_t = Habits::default().accept)]
-    accept: f64,
-    /// Odds that a rider changes its mind.
-    #[arg(long, default_value_t = Habits::default().cancel)]
-    cancel: f64,
-    /// How many drivers connect per second.
-    #[arg(long, default_value_t = 400)]
-    gather_per_s: u32,
-    /// Most riders at once.
-    #[arg(long, default_value_t = 8_000)]
-    riders_max: usize,
-    /// How many loopback addresses to come from.
-    #[arg(long, default_value_t = 1)]
-    sources: u8,
-    /// Processes whose memory is watched.
-    #[arg(long = "pid")]
-    pids: Vec<u32>,
-    /// The node's development key, to sign tokens with.
-    #[arg(long, value_name = "FILE", default_value = "data/development-key.pem")]
-    dev_key: PathBuf,
-    /// An endpoint that issues tokens, instead of the key.
-    #[arg(long, value_name = "URL")]
-    tokens_from: Option<String>,
-    /// Print the report as one JSON object on the last line.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
 struct ConnectArgs {
-    /// How many.
-    #[arg(long, default_value_t = 10_000)]
-    sessions: u64,
+    #[command(flatten)]
+    sessions: Sessions,
     /// Where a node is; several, one after the other.
     #[arg(long = "at", default_value = "127.0.0.1:7070", value_delimiter = ',')]
     at: Vec<SocketAddr>,
-    /// How many are opened a second.
-    #[arg(long, default_value_t = 1_000.0)]
-    per_s: f64,
-    /// How long all of them are held.
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
-    hold: Duration,
-    /// The longest all of it may take.
-    #[arg(long = "for", default_value = "15m", value_parser = humantime::parse_duration)]
-    lasting: Duration,
-    /// How many of a hundred are drivers; the others are riders.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
-    drivers_percent: u8,
-    /// Let drivers start to work, so that their actors stay awake.
-    #[arg(long)]
-    on_duty: bool,
-    /// Repeats a crowd: the same people.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Then cut all off at once, and wait until they are back.
-    #[arg(long)]
-    storm: bool,
-    /// Drivers among them who are told what they do not acknowledge.
-    #[arg(long, default_value_t = 200, requires = "storm")]
-    holders: u32,
-    /// Drivers who are not cut off.
-    #[arg(long, default_value_t = 100, requires = "storm")]
-    askers: u32,
-    /// How many commands those say a second, together.
-    #[arg(long, default_value_t = 50, requires = "storm")]
-    asks_per_s: u32,
-    /// How long coming back may take.
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, requires = "storm")]
-    within: Duration,
     /// Processes of nodes, to be weighed.
     #[arg(long = "pid", value_delimiter = ',')]
     pids: Vec<u32>,
@@ -314,6 +246,12 @@ enum CliError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
+    Scenario(#[from] NoScenario),
+    #[error(transparent)]
+    Record(#[from] NoRecord),
+    #[error(transparent)]
+    Together(#[from] NotTogether),
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -322,15 +260,30 @@ enum CliError {
 }
 
 fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Nobody reads help that cannot be written. 2 is what a missed threshold says, and this is none.
+            drop(error.print());
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    // On a dashboard there is no room for lines.
+    let has_dashboard = matches!(&command, Command::Run(args) if args.has_dashboard());
+    let usual = if has_dashboard { "off" } else { "warn" };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual)),
         )
         .with_writer(io::stderr)
         .init();
-    let done = match Cli::parse().command {
-        Command::Run(args) => on_runtime(go(*args)),
+    let done = match command {
+        Command::Run(args) => on_runtime(play::run(*args)),
+        Command::Join(args) => on_runtime(play::join(args)),
+        Command::Scenarios(args) => play::scenarios(&args),
+        Command::Compare(args) => play::compared(&args),
+        Command::Page(args) => play::drawn(&args),
         Command::Connect(args) => on_runtime(hold(*args)),
         Command::Generate => connect::generate().map(|()| 0).map_err(Into::into),
         Command::MatchSim(args) => compare(&args).map(|()| 0),
@@ -343,7 +296,8 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            tracing::error!(%error, "the crowd stays at home");
+            // A log line may be filtered; why there was no run may not.
+            drop(writeln!(io::stderr(), "loadtest: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -378,22 +332,7 @@ fn interruption() -> CancellationToken {
 }
 
 async fn hold(args: ConnectArgs) -> Result<u8, CliError> {
-    let ConnectArgs { holders, askers, asks_per_s, within, .. } = args;
-    let storm = connect::Storm { holders, askers, asks_per_s, within };
-    let plan = connect::Plan {
-        sessions: args.sessions,
-        at: args.at,
-        key: args.key,
-        seed: args.seed,
-        drivers_percent: args.drivers_percent,
-        on_duty: args.on_duty,
-        per_s: args.per_s,
-        hold: args.hold,
-        lasting: args.lasting,
-        storm: args.storm.then_some(storm),
-        pids: args.pids,
-        owners: Vec::new(),
-    };
+    let plan = Plan { pids: args.pids, ..args.sessions.plan(args.at, args.key) };
     let program = std::env::current_exe()?;
     let generator = || {
         let mut command = std::process::Command::new(&program);
@@ -414,21 +353,7 @@ fn print(report: &(impl Display + Serialize), is_json: bool) -> Result<(), CliEr
         writeln!(io::stderr(), "{report}")?;
         return say(&serde_json::to_string(report)?);
     }
-    say(&report.to_string())
-}
-
-async fn go(args: RunArgs) -> Result<u8, CliError> {
-    let target = match &args.tokens_from {
-        Some(url) => Target::new(&args.url, token::Endpoint::new(url.clone()))?,
-        None => Target::new(&args.url, token::DevelopmentKey::read(&args.dev_key)?)?,
-    };
-    let is_json = args.json;
-    let show = Show::new();
-    let report =
-        run(options(args), target, interruption(), |progress| show.progress(progress)).await?;
-    show.end();
-    print(&report, is_json)?;
-    Ok(report.exit_code())
+    say(report.to_string().trim_end())
 }
 
 fn compare(args: &MatchSimArgs) -> Result<(), CliError> {
@@ -521,37 +446,6 @@ fn tell(report: &impl Display, json: &str, is_json: bool) -> Result<(), CliError
         return say(json);
     }
     say(&report.to_string())
-}
-
-fn options(args: RunArgs) -> Options {
-    let streets = match (args.roads, &args.trips) {
-        (Some(folder), _) => Streets::Folder(folder),
-        (None, Some(_)) => Streets::None,
-        (None, None) => Streets::Invented,
-    };
-    let demand = match args.trips {
-        Some(path) => Demand::File {
-            path,
-            window: Window { from: args.from, until: args.until, sample: args.sample },
-        },
-        None => Demand::Invented { per_driver_hour: args.per_driver_hour },
-    };
-    Options {
-        seed: args.seed,
-        drivers: args.drivers,
-        speed: args.speed,
-        lasting: args.lasting,
-        drain: args.drain,
-        streets,
-        demand,
-        mix: Mix { deliveries: args.deliveries, rescues: args.rescues },
-        habits: Habits { accept: args.accept, cancel: args.cancel, ..Habits::default() },
-        riders_max: args.riders_max,
-        gather_per_s: args.gather_per_s,
-        sources: args.sources,
-        pids: args.pids,
-        ..Options::default()
-    }
 }
 
 /// The progress line: one that moves on a terminal, one a second elsewhere.

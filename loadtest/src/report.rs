@@ -1,9 +1,14 @@
 //! What a crowd lived through: counts, waiting times, broken promises.
 
-use crate::{checker::Violation, trips::Want};
+use crate::{
+    checker::Violation,
+    measure::{Op, Sample, Slot},
+    record::Seen,
+    trips::Want,
+};
 use hdrhistogram::Histogram;
-use protocol::{Code, JobId, OrderStatus, RescueStatus, work::OrderKind};
-use serde::Serialize;
+use protocol::{Code, JobId, OrderStatus, RescueStatus, RiderId, work::OrderKind};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -11,7 +16,7 @@ use std::{
 };
 
 /// How jobs of one kind went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcomes {
     /// Acknowledged.
     pub created: u64,
@@ -40,7 +45,9 @@ impl Outcomes {
         }
     }
 
-    pub(crate) fn plus(self, other: Self) -> Self {
+    /// Together with another's.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
         Self {
             created: self.created + other.created,
             assigned: self.assigned + other.assigned,
@@ -188,7 +195,7 @@ impl fmt::Display for Report {
 }
 
 /// How things stand while the crowd is out.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Since the first driver connected, in seconds.
     pub after_s: f64,
@@ -211,7 +218,7 @@ pub struct Progress {
 }
 
 /// What the crowd is doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, strum::Display)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Phase {
@@ -222,6 +229,52 @@ pub enum Phase {
     Out,
     /// Nobody asks any more; what runs may end.
     Draining,
+    /// What was acknowledged is read anew.
+    Auditing,
+}
+
+/// How things stand, and what the last second was like.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Glance {
+    /// How things stand.
+    pub progress: Progress,
+    /// Riders there are to be.
+    pub planned: u64,
+    /// Riders who have begun to ask.
+    pub started: u64,
+    /// Riders who had no place.
+    pub turned_away: u64,
+    /// For how long what is due has counted, in seconds.
+    pub counted_s: f64,
+    /// For how long riders ask, in seconds.
+    pub lasting_s: f64,
+    /// For how long they have, in seconds.
+    pub asking_s: f64,
+    /// The last second.
+    pub slot: Slot,
+    /// What was noticed, the latest last.
+    pub events: Vec<Seen>,
+}
+
+impl Glance {
+    /// Takes in how things stand at another generator.
+    pub fn merge(&mut self, other: Self) {
+        let Self { progress, planned, started, turned_away, slot, events, .. } = other;
+        let ours = &mut self.progress;
+        ours.after_s = ours.after_s.max(progress.after_s);
+        ours.drivers += progress.drivers;
+        ours.riders += progress.riders;
+        ours.jobs = ours.jobs.plus(progress.jobs);
+        ours.commands_acked += progress.commands_acked;
+        ours.positions += progress.positions;
+        ours.violations += progress.violations;
+        ours.assign_p50_ms = ours.assign_p50_ms.max(progress.assign_p50_ms);
+        self.planned += planned;
+        self.started += started;
+        self.turned_away += turned_away;
+        self.slot.beside(slot);
+        self.events.extend(events);
+    }
 }
 
 impl fmt::Display for Progress {
@@ -325,11 +378,28 @@ pub(crate) struct Book {
 #[derive(Debug, Default)]
 struct Entry {
     want: Option<Want>,
+    rider: Option<RiderId>,
+    /// When its rider should have asked for it.
+    due: Option<Instant>,
     sent_at: Option<Instant>,
     acked_at: Option<Instant>,
     offered_at: Option<Instant>,
     assigned_at: Option<Instant>,
     ending: Option<Ending>,
+    /// A driver's step that its rider has not been shown yet: the version it made, when it was due, and said.
+    stepped: Option<(u64, [Instant; 2])>,
+    /// What its rider was shown last, and when that was first.
+    shown: Option<(u64, Instant)>,
+    /// Up to this version, everything was read once more after it was acknowledged.
+    looked: u64,
+}
+
+impl Entry {
+    /// What its rider has waited for since it was due.
+    fn waited(&self, op: Op, since: Option<Instant>, at: Instant) -> Option<Sample> {
+        let due = self.due?;
+        Some(Sample { op, due, said: since.unwrap_or(due).min(at), at })
+    }
 }
 
 impl Book {
@@ -345,38 +415,94 @@ impl Book {
         }
     }
 
-    pub(crate) fn created(&mut self, job: JobId, want: Want, sent_at: Instant, now: Instant) {
+    pub(crate) fn created(
+        &mut self,
+        job: JobId,
+        by: RiderId,
+        want: Want,
+        [due, sent_at, now]: [Instant; 3],
+    ) -> Vec<Sample> {
         let entry = self.jobs.entry(job).or_default();
         entry.want = Some(want);
+        entry.rider = Some(by);
+        entry.due = Some(due);
         entry.sent_at = Some(sent_at);
+        let mut samples = Vec::new();
         if entry.acked_at.is_none() {
             entry.acked_at = Some(now);
             // The offer may have been quicker than the acknowledgement.
-            if entry.offered_at.is_some() {
+            if let Some(at) = entry.offered_at {
                 self.offer_ms.saturating_record(1);
+                samples.extend(entry.waited(Op::FirstOffer, Some(at), at));
             }
-            if entry.assigned_at.is_some() {
+            if let Some(at) = entry.assigned_at {
                 self.assign_ms.saturating_record(1);
                 record(&mut self.wait_ms, entry.sent_at, now);
+                samples.extend(entry.waited(Op::DriverFound, Some(at), at));
+            }
+        }
+        samples
+    }
+
+    pub(crate) fn offered(&mut self, job: JobId, now: Instant) -> Option<Sample> {
+        let entry = self.jobs.entry(job).or_default();
+        if entry.offered_at.is_some() {
+            return None;
+        }
+        entry.offered_at = Some(now);
+        record(&mut self.offer_ms, entry.acked_at, now);
+        entry.waited(Op::FirstOffer, entry.acked_at, now)
+    }
+
+    pub(crate) fn assigned(&mut self, job: JobId, now: Instant) -> Option<Sample> {
+        let entry = self.jobs.entry(job).or_default();
+        if entry.assigned_at.is_some() {
+            return None;
+        }
+        entry.assigned_at = Some(now);
+        record(&mut self.assign_ms, entry.acked_at, now);
+        record(&mut self.wait_ms, entry.sent_at, now);
+        entry.waited(Op::DriverFound, entry.acked_at, now)
+    }
+
+    pub(crate) fn stepped(
+        &mut self,
+        job: JobId,
+        version: u64,
+        [due, said]: [Instant; 2],
+    ) -> Option<Sample> {
+        let entry = self.jobs.entry(job).or_default();
+        match entry.shown {
+            // The rider was quicker than the acknowledgement.
+            Some((shown, at)) if shown == version => {
+                Some(Sample { op: Op::Heard, due, said, at: at.max(said) })
+            }
+            Some((shown, _)) if shown > version => None,
+            Some(_) | None => {
+                entry.stepped = Some((version, [due, said]));
+                None
             }
         }
     }
 
-    pub(crate) fn offered(&mut self, job: JobId, now: Instant) {
+    pub(crate) fn shown(&mut self, job: JobId, version: u64, now: Instant) -> Option<Sample> {
         let entry = self.jobs.entry(job).or_default();
-        if entry.offered_at.is_none() {
-            entry.offered_at = Some(now);
-            record(&mut self.offer_ms, entry.acked_at, now);
+        if entry.shown.is_none_or(|(shown, _)| version > shown) {
+            entry.shown = Some((version, now));
         }
+        let (_, [due, said]) = entry.stepped.take_if(|(stepped, _)| *stepped <= version)?;
+        Some(Sample { op: Op::Heard, due, said, at: now })
     }
 
-    pub(crate) fn assigned(&mut self, job: JobId, now: Instant) {
+    pub(crate) fn looked(&mut self, job: JobId, version: u64) {
         let entry = self.jobs.entry(job).or_default();
-        if entry.assigned_at.is_none() {
-            entry.assigned_at = Some(now);
-            record(&mut self.assign_ms, entry.acked_at, now);
-            record(&mut self.wait_ms, entry.sent_at, now);
-        }
+        entry.looked = entry.looked.max(version);
+    }
+
+    /// All jobs of this crowd, whose they are, and up to which version they were read once more.
+    pub(crate) fn looked_at(&self) -> Vec<(JobId, RiderId, u64)> {
+        let jobs = self.jobs.iter();
+        jobs.filter_map(|(job, entry)| Some((*job, entry.rider?, entry.looked))).collect()
     }
 
     pub(crate) fn ended(&mut self, job: JobId, ending: Ending) {

@@ -10,6 +10,7 @@ use protocol::{
 };
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Deserializer};
 use std::{fmt, path::Path, str::FromStr};
 use thiserror::Error;
 
@@ -48,11 +49,13 @@ pub struct Mix {
     pub deliveries: f64,
     /// Share of rescues, 0 to 1.
     pub rescues: f64,
+    /// Share of baskets that a shop prepares, 0 to 1.
+    pub merchants: f64,
 }
 
 impl Default for Mix {
     fn default() -> Self {
-        Self { deliveries: 0.25, rescues: 0.05 }
+        Self { deliveries: 0.25, rescues: 0.05, merchants: 0.0 }
     }
 }
 
@@ -85,6 +88,13 @@ impl FromStr for TimeOfDay {
             }
             (Some(_) | None, Some(_) | None, Some(_) | None) => Err(wrong()),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOfDay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -128,10 +138,13 @@ pub fn read(path: &Path, window: Window, mix: Mix, seed: u64) -> Result<Vec<Trip
         }
         let from = table::point(&from_lat, &from_lon)?;
         let to = table::point(&to_lat, &to_lon)?;
-        let want = match rng.random_bool(mix.deliveries.clamp(0.0, 1.0)) {
-            true => Want::Order(OrderKind::Delivery),
-            false => Want::Order(OrderKind::Ride),
+        let dice = rng.random::<f64>();
+        let kind = match dice - mix.deliveries {
+            delivery if delivery < 0.0 => OrderKind::Delivery,
+            basket if basket < mix.merchants => OrderKind::Commerce,
+            _ => OrderKind::Ride,
         };
+        let want = Want::Order(kind);
         trips.push(Trip { at_s: f64::from(at.0), want, from, to });
         // Rescues come on top: a taxi trip is never one.
         if rng.random_bool(mix.rescues.clamp(0.0, 1.0)) {
@@ -212,23 +225,35 @@ pub fn invent(city: &City, per_hour: f64, lasting_s: f64, mix: Mix, seed: u64) -
         if at_s >= lasting_s {
             break;
         }
-        let from = somewhere(city, &mut rng);
-        let reach_m = TRIP_M_MAX * rng.random_range(0.35..1.0);
-        let to = (0..12)
-            .map(|_| somewhere(city, &mut rng))
-            .find(|to| (TRIP_M_MIN..reach_m).contains(&from.distance_m(*to)))
-            .unwrap_or_else(|| from.towards(city.center, 0.5).offset_m(500.0, 300.0));
-        let dice = rng.random::<f64>();
-        let want = if dice < mix.rescues {
-            Want::Rescue(issue(&mut rng))
-        } else if dice < mix.rescues + mix.deliveries {
-            Want::Order(OrderKind::Delivery)
-        } else {
-            Want::Order(OrderKind::Ride)
-        };
-        trips.push(Trip { at_s, want, from, to });
+        trips.push(invented(city, at_s, mix, &mut rng));
     }
     trips
+}
+
+/// Invents a trip for each of these city seconds.
+pub fn invent_at(city: &City, seconds: &[f64], mix: Mix, seed: u64) -> Vec<Trip> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x1237_e001);
+    seconds.iter().map(|&at_s| invented(city, at_s, mix, &mut rng)).collect()
+}
+
+fn invented(city: &City, at_s: f64, mix: Mix, rng: &mut impl Rng) -> Trip {
+    let from = somewhere(city, rng);
+    let reach_m = TRIP_M_MAX * rng.random_range(0.35..1.0);
+    let to = (0..12)
+        .map(|_| somewhere(city, rng))
+        .find(|to| (TRIP_M_MIN..reach_m).contains(&from.distance_m(*to)))
+        .unwrap_or_else(|| from.towards(city.center, 0.5).offset_m(500.0, 300.0));
+    let dice = rng.random::<f64>();
+    let want = if dice < mix.rescues {
+        Want::Rescue(issue(rng))
+    } else if dice < mix.rescues + mix.deliveries {
+        Want::Order(OrderKind::Delivery)
+    } else if dice < mix.rescues + mix.deliveries + mix.merchants {
+        Want::Order(OrderKind::Commerce)
+    } else {
+        Want::Order(OrderKind::Ride)
+    };
+    Trip { at_s, want, from, to }
 }
 
 /// A door in the city: near a crossing, near one of its places, more often near the busy ones.

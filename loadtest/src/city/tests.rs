@@ -182,6 +182,16 @@ fn road_tables_become_streets_with_the_traffic_of_the_hour() {
 }
 
 #[test]
+fn a_city_further_east_is_the_same_city() {
+    let here = City::generate(4);
+    let there = here.clone().moved_east(3.0);
+    let to = |city: &City| city.route(city.center, city.places[2].at).seconds();
+    assert!((to(&here) - to(&there)).abs() < 1.0, "{} {}", to(&here), to(&there));
+    assert!((there.places[0].at.lon - here.places[0].at.lon - 3.0).abs() < 1e-9);
+    assert!(there.moved_east(330.0).center.lon.abs() < 180.0, "once around the world");
+}
+
+#[test]
 fn links_with_coordinates_become_streets() {
     let folder = tempfile::tempdir().unwrap();
     packed(

@@ -17,7 +17,7 @@ pub struct Weight {
 
 impl Weight {
     /// What these processes hold now; those that are gone count for nothing.
-    pub(super) fn of(pids: &[u32]) -> Self {
+    pub(crate) fn of(pids: &[u32]) -> Self {
         let mut all = Self::default();
         for pid in pids {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -1,24 +1,35 @@
 //! A phone: the link that apps hold, and what its crowd counts and checks on the way.
 
-use super::world::World;
-use crate::{checker::ClientTrace, clock};
+use super::{Cut, world::World};
+use crate::{
+    checker::{self, ClientTrace},
+    clock,
+    measure::Op,
+};
 use futures_util::FutureExt;
-use outrider_client::{Event, Habits, Link, State};
+use outrider_client::{Address, Event, Habits, Link, State};
 use protocol::{
-    CommandId, JobId, Principal, Refused,
+    CommandId, JobId, Point, Principal, Refused,
     frame::{ClientFrame, Outcome, Push, ServerFrame},
     view::Position,
-    work::Wish,
+    work::{DriverAction, OrderAction, RescueAction, Wish},
 };
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::{
     future::Future,
+    io,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 use thiserror::Error;
 use tokio::{
     net::{TcpSocket, TcpStream},
+    sync::watch,
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
@@ -76,6 +87,10 @@ pub(super) trait Mind: Send + 'static {
     fn wake(&mut self, now: Instant, out: &mut Out);
     /// When it wants to be woken.
     fn wake_at(&self) -> Instant;
+    /// When it should have taken out its phone, if that was on a schedule.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
     /// Does it put its phone away for good?
     fn is_done(&self) -> bool;
 }
@@ -91,19 +106,47 @@ pub(super) struct Answer {
 }
 
 /// What a mind wants to say.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Out {
     frames: Vec<ClientFrame>,
     position: Option<Position>,
-    commands: Vec<(CommandId, Wish)>,
-    wants_drop: bool,
+    commands: Vec<(Said, Wish)>,
+    /// How long the phone is away.
+    dark: Option<Duration>,
+    /// When what is said now should have been.
+    due: Instant,
+}
+
+/// A command, from when it is due until it is answered.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    id: CommandId,
+    op: Op,
+    due: Instant,
+    /// When it went out first.
+    at: Option<Instant>,
+    /// Was it counted as wanted before there was anybody to say it?
+    is_counted: bool,
 }
 
 impl Out {
+    fn new(due: Instant) -> Self {
+        Self { frames: Vec::new(), position: None, commands: Vec::new(), dark: None, due }
+    }
+
     /// Sends a command until it is answered.
     pub(super) fn command(&mut self, wish: Wish) -> CommandId {
         let id = CommandId::mint();
-        self.commands.push((id, wish));
+        let said = Said { id, op: op_of(&wish), due: self.due, at: None, is_counted: false };
+        self.commands.push((said, wish));
+        id
+    }
+
+    /// Sends the command that somebody came for, who was due then and counted.
+    pub(super) fn errand(&mut self, wish: Wish, due: Instant) -> CommandId {
+        let id = CommandId::mint();
+        let said = Said { id, op: op_of(&wish), due, at: None, is_counted: true };
+        self.commands.push((said, wish));
         id
     }
 
@@ -117,9 +160,49 @@ impl Out {
         self.position = Some(position);
     }
 
-    /// Drives into a tunnel.
-    pub(super) fn drop_connection(&mut self) {
-        self.wants_drop = true;
+    /// Drives into a tunnel, or has a flat battery: cannot be reached for so long.
+    pub(super) fn go_dark(&mut self, lasting: Duration) {
+        self.dark = Some(lasting);
+    }
+}
+
+/// What somebody waits for who has said this.
+fn op_of(wish: &Wish) -> Op {
+    use {DriverAction as D, OrderAction as O, RescueAction as R};
+    let is_choice =
+        matches!(wish, Wish::Driver { action: D::AcceptOffer { .. } | D::DeclineOffer { .. }, .. });
+    let is_step = matches!(
+        wish,
+        Wish::Order {
+            action: O::Depart {}
+                | O::Arrive {}
+                | O::Start { .. }
+                | O::PickUp { .. }
+                | O::ArriveStop {}
+                | O::CompleteStop { .. }
+                | O::Deliver { .. }
+                | O::Finish { .. },
+            ..
+        } | Wish::Rescue {
+            action: R::Depart {}
+                | R::Arrive {}
+                | R::BeginAssist {}
+                | R::Fixed {}
+                | R::Load { .. }
+                | R::Unload { .. },
+            ..
+        }
+    );
+    match wish {
+        Wish::PlaceOrder(_) | Wish::RequestRescue(_) => Op::Place,
+        Wish::Driver { .. } if is_choice => Op::Accept,
+        Wish::Order { .. } | Wish::Rescue { .. } if is_step => Op::Step,
+        Wish::Driver { .. }
+        | Wish::Order { .. }
+        | Wish::Rescue { .. }
+        | Wish::Rider { .. }
+        | Wish::Sos(_)
+        | Wish::Incident { .. } => Op::Other,
     }
 }
 
@@ -130,8 +213,44 @@ pub(super) struct Client<M> {
     link: Link,
     trace: ClientTrace,
     out: Out,
+    /// What was not answered yet.
+    said: Vec<Said>,
     /// While it is connected.
     present: Option<Present>,
+    cuts: watch::Receiver<Option<Cut>>,
+    dice: ChaCha8Rng,
+    /// Until when it has no network.
+    dark: Dark,
+    /// Since when it wants to be connected, and why it is not.
+    wants: (Instant, Op),
+    /// When it last tried.
+    tried_at: Instant,
+    /// Was its connection lost because we wanted it?
+    is_cut: bool,
+    /// What its mind would have done next when the connection was lost, and nobody wanted that: due all the while.
+    owes: Option<Instant>,
+}
+
+/// Until when a phone has no network: shared with whoever dials for it, in microseconds after some moment.
+#[derive(Debug, Clone)]
+struct Dark {
+    began: Instant,
+    until_us: Arc<AtomicU64>,
+}
+
+impl Dark {
+    fn new(began: Instant) -> Self {
+        Self { began, until_us: Arc::default() }
+    }
+
+    fn extend(&self, until: Instant) {
+        let us = until.saturating_duration_since(self.began).as_micros();
+        self.until_us.fetch_max(us as u64, Relaxed);
+    }
+
+    fn until(&self) -> Instant {
+        self.began + Duration::from_micros(self.until_us.load(Relaxed))
+    }
 }
 
 impl<M: Mind> Client<M> {
@@ -152,9 +271,28 @@ impl<M: Mind> Client<M> {
             seed: world.options.seed ^ (n as u64) << 8 ^ role << 60,
             ..Habits::default()
         };
-        let link = Link::new(target(&world, mind.principal(), n), habits);
-        let (trace, out) = (ClientTrace::default(), Out::default());
-        Self { world, mind, link, trace, out, present: None }
+        let now = Instant::now();
+        let (dark, mut dice) = (Dark::new(now), ChaCha8Rng::seed_from_u64(habits.seed ^ 0xda4c));
+        let is_bad = world.options.network.is_some_and(|it| dice.random_bool(it.share));
+        let link = Link::new(target(&world, mind.principal(), n, is_bad, dark.clone()), habits);
+        let cuts = world.cuts();
+        let wants = (mind.due().unwrap_or(now), Op::Welcome);
+        Self {
+            world,
+            mind,
+            link,
+            trace: ClientTrace::default(),
+            out: Out::new(now),
+            said: Vec::new(),
+            present: None,
+            cuts,
+            dice,
+            dark,
+            wants,
+            tried_at: now,
+            is_cut: false,
+            owes: None,
+        }
     }
 
     /// Lives until its mind is done or everybody goes home.
@@ -162,10 +300,14 @@ impl<M: Mind> Client<M> {
         loop {
             let now = Instant::now();
             if self.present.is_some() {
-                if self.mind.wake_at() <= now {
+                let due = self.mind.wake_at();
+                if due <= now {
+                    let due = self.owes.take().map_or(due, |owed| owed.min(due));
+                    // That we sleep a little longer than we must is nobody's fault, nor is a tunnel.
+                    self.out.due = (due + LATE).max(self.dark.until()).min(now);
                     self.mind.wake(now, &mut self.out);
                 }
-                self.flush();
+                self.flush(now);
             }
             if self.mind.is_done() {
                 break;
@@ -173,13 +315,18 @@ impl<M: Mind> Client<M> {
             let wake_at = self.mind.wake_at() + LATE;
             tokio::select! {
                 event = self.link.next() => match event {
-                    Some(event) => self.hear(event, Instant::now()),
+                    Some(event) => {
+                        let now = Instant::now();
+                        self.out.due = now;
+                        self.hear(event, now);
+                    }
                     None => {
                         tracing::warn!("a phone is closed for good");
                         break;
                     }
                 },
                 () = sleep_until(wake_at.into()), if self.present.is_some() => {}
+                Ok(()) = self.cuts.changed() => self.cut(Instant::now()),
                 () = home.cancelled() => break,
             }
         }
@@ -188,8 +335,24 @@ impl<M: Mind> Client<M> {
         link.leave().await;
     }
 
+    /// Is cut off with others, or not.
+    fn cut(&mut self, now: Instant) {
+        let Some(Cut { share, dark, .. }) = *self.cuts.borrow_and_update() else { return };
+        if self.present.is_some() && self.dice.random_bool(share) {
+            self.go_dark(now + dark, Op::Back);
+        }
+    }
+
+    /// Has no network until then.
+    fn go_dark(&mut self, until: Instant, why: Op) {
+        self.dark.extend(until);
+        self.is_cut = true;
+        self.wants = (self.dark.until(), why);
+        self.link.break_off();
+    }
+
     /// Says what there is to say.
-    fn flush(&mut self) {
+    fn flush(&mut self, now: Instant) {
         // Positions before commands: "I am there" must not overtake where one is.
         for frame in self.out.frames.drain(..) {
             self.link.say(frame);
@@ -198,13 +361,18 @@ impl<M: Mind> Client<M> {
             self.world.counts.positions.fetch_add(1, Relaxed);
             self.link.position(position);
         }
-        for (id, wish) in self.out.commands.drain(..) {
+        for (said, wish) in self.out.commands.drain(..) {
+            if !said.is_counted {
+                self.world.meter().wanted(said.due);
+            }
+            let id = said.id;
+            self.said.push(said);
             if let Err(error) = self.link.command(id, wish) {
                 tracing::error!(%error, %id, "a command cannot be said");
             }
         }
-        if std::mem::take(&mut self.out.wants_drop) {
-            self.link.break_off();
+        if let Some(lasting) = self.out.dark.take() {
+            self.go_dark(now + lasting, Op::Welcome);
         }
     }
 
@@ -213,16 +381,26 @@ impl<M: Mind> Client<M> {
             Event::State(State::Waiting { .. }) => {
                 if self.present.take().is_some() {
                     self.world.counts.reconnects.fetch_add(1, Relaxed);
+                    if self.is_cut {
+                        self.world.counts.cut.fetch_add(1, Relaxed);
+                    } else {
+                        self.wants = (now, Op::Welcome);
+                        self.owes = Some(self.mind.wake_at().max(now));
+                    }
                     self.mind.lost(now);
                 }
             }
-            Event::State(State::Connecting | State::Open | State::Closed(_)) => {}
+            Event::State(State::Connecting) => self.tried_at = now,
+            Event::State(State::Open | State::Closed(_)) => {}
             Event::Welcome { principal, resumed } => {
                 if resumed {
                     self.world.counts.resumes.fetch_add(1, Relaxed);
                 } else {
                     self.trace.reconnected();
                 }
+                let (due, op) = self.wants;
+                self.world.welcomed(op, due, self.tried_at, now);
+                self.is_cut = false;
                 self.present = Some(Present::new(&self.world, principal));
                 self.mind.welcomed(resumed, now, &mut self.out);
             }
@@ -244,12 +422,19 @@ impl<M: Mind> Client<M> {
             Event::PushedAgain(push) => self.pushed(push, now),
             Event::Asked { id, n } => {
                 self.trace.sent(id);
+                if let Some(said) = self.said.iter_mut().find(|said| said.id == id) {
+                    said.at.get_or_insert(now);
+                }
                 if n > 1 {
                     self.world.counts.resends.fetch_add(1, Relaxed);
+                    self.world.meter().resent();
                 }
             }
             // "Ask again" is no answer yet, so it cannot contradict one.
-            Event::Later { .. } => self.count_frame(),
+            Event::Later { .. } => {
+                self.count_frame();
+                self.world.meter().put_off();
+            }
             Event::AnsweredAgain { id, outcome } => self.check(id, &outcome),
             Event::Answered(answer) => {
                 let outrider_client::Answer { id, wish, since, outcome } = *answer;
@@ -263,9 +448,27 @@ impl<M: Mind> Client<M> {
                     Outcome::Refused(refused) => Some(refused.code),
                 };
                 self.world.book().answered(now.duration_since(since), refused);
+                self.measure(id, since, &outcome, now);
                 let answer = Answer { id, wish, sent_at: since, outcome };
                 self.mind.answered(answer, now, &mut self.out);
             }
+        }
+    }
+
+    /// Measures how long a command took, counted in both ways.
+    fn measure(&mut self, id: CommandId, since: Instant, outcome: &Outcome, now: Instant) {
+        let Some(n) = self.said.iter().position(|said| said.id == id) else { return };
+        let Said { op, due, at, .. } = self.said.swap_remove(n);
+        let said = at.unwrap_or(since);
+        let refused = match outcome {
+            Outcome::Ok(_) => None,
+            Outcome::Refused(refused) => Some(refused.code),
+        };
+        self.world.answered(op, [due, said, now], refused);
+        if let (Op::Step, Outcome::Ok(done)) = (op, outcome)
+            && let Some(job) = checker::job_of(&done.actor)
+        {
+            self.world.stepped(job, done.version, [due, said]);
         }
     }
 
@@ -333,8 +536,14 @@ impl<M: Mind> Client<M> {
     }
 }
 
-/// Where the `n`th phone connects to, and from where.
-fn target(world: &Arc<World>, principal: Principal, n: usize) -> outrider_client::Target {
+/// Where the `n`th phone connects to, and from where; without a network, nowhere.
+fn target(
+    world: &Arc<World>,
+    principal: Principal,
+    n: usize,
+    is_bad: bool,
+    dark: Dark,
+) -> outrider_client::Target {
     let tokens = Arc::clone(&world.target.tokens);
     let tokens = move || {
         let tokens = Arc::clone(&tokens);
@@ -343,11 +552,17 @@ fn target(world: &Arc<World>, principal: Principal, n: usize) -> outrider_client
             token.map_err(|NoToken(why)| outrider_client::NoToken(why))
         }
     };
-    let address = world.target.url.parse().expect("an address that was looked up");
-    let mut target = outrider_client::Target::new(vec![address], tokens);
-    let (to, from) = (world.target.address, world.target.source(n, world.options.sources));
-    target.dial = Arc::new(move |_| {
+    let urls: Vec<Address> = world.target.nodes.iter().map(|node| node.url.clone()).collect();
+    let mut target = outrider_client::Target::new(urls, tokens);
+    let from = world.target.source(n, world.options.sources);
+    let world = Arc::clone(world);
+    target.dial = Arc::new(move |url: &Address| {
+        let node = world.target.nodes.iter().position(|node| node.url == *url);
+        let to = node.and_then(|node| world.way_to(node, is_bad));
+        let is_dark = Instant::now() < dark.until();
         let dialling = async move {
+            let nowhere = || io::Error::from(io::ErrorKind::NetworkUnreachable);
+            let to = to.filter(|_| !is_dark).ok_or_else(nowhere)?;
             let Some(from) = from else { return TcpStream::connect(to).await };
             let socket = TcpSocket::new_v4()?;
             socket.bind(from)?;
@@ -372,7 +587,7 @@ impl Present {
         present
     }
 
-    fn count(&self) -> &std::sync::atomic::AtomicU64 {
+    fn count(&self) -> &AtomicU64 {
         let counts = &self.world.counts;
         if self.is_driver { &counts.drivers } else { &counts.riders }
     }
@@ -384,14 +599,15 @@ impl Drop for Present {
     }
 }
 
-/// A position as a phone reports it. The speed is the city's: no speedometer shows more, however
-/// quick life is.
-pub(super) fn position(fix: crate::city::Fix) -> Position {
+/// A position as a phone reports it, which is wrong by so many metres to the east and to the north. The speed is the
+/// city's: no speedometer shows more, however quick life is.
+pub(super) fn position(fix: crate::city::Fix, wrong_m: [f64; 2]) -> Position {
+    let at: Point = fix.at.offset_m(wrong_m[0], wrong_m[1]);
     Position {
-        at: fix.at,
+        at,
         sampled_at: clock::now(),
         heading_deg: Some(fix.heading_deg),
         speed_mps: Some(fix.speed_mps),
-        accuracy_m: Some(8.0),
+        accuracy_m: Some(8.0_f64.max(wrong_m[0].hypot(wrong_m[1])) as f32),
     }
 }

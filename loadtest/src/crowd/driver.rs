@@ -6,12 +6,13 @@
 use super::{
     client::{Answer, Mind, Out, position},
     rider::topic,
+    shift,
     world::World,
 };
 use crate::city::{Fix, Route};
 use protocol::{
-    Code, CommandId, DriverId, DriverStatus, JobId, OfferId, OrderStatus, Point, Principal,
-    RescueStatus,
+    Code, CommandId, DriverId, DriverStatus, FulfilmentStatus, JobId, OfferId, OrderStatus, Point,
+    Principal, RescueStatus,
     frame::{ClientFrame, Outcome, Push, ServerFrame},
     view::{DriverView, Offer, OrderView, RescueView},
     work::{
@@ -36,6 +37,8 @@ const VIEW_MAX: Duration = Duration::from_secs(3);
 const SETTLE: Duration = Duration::from_millis(if cfg!(test) { 30 } else { 300 });
 /// How long after "too far" to try again.
 const NUDGE: Duration = Duration::from_millis(700);
+/// With less than this share of its charge, a phone saves what is left.
+const SAVES_BELOW: f64 = 0.2;
 /// A step refused this often is given up with its job.
 const REFUSALS_MAX: u32 = 12;
 
@@ -141,6 +144,7 @@ fn order_step(
         }
         OrderStatus::AtPickup => match view.kind {
             OrderKind::Ride => at(pickup, 25.0, OrderAction::Start { code }),
+            OrderKind::Commerce if !is_ready(view) => Step::Wait,
             OrderKind::Delivery | OrderKind::Commerce => {
                 at(pickup, 40.0, OrderAction::PickUp { proofs })
             }
@@ -178,6 +182,18 @@ fn order_step(
         | OrderStatus::CancelledByAdmin
         | OrderStatus::CancelledSafety
         | OrderStatus::Failed => Step::Wait,
+    }
+}
+
+/// Has the shop packed it?
+fn is_ready(view: &OrderView) -> bool {
+    match view.fulfilment {
+        FulfilmentStatus::Ready | FulfilmentStatus::HandedOver => true,
+        FulfilmentStatus::None
+        | FulfilmentStatus::AwaitingMerchant
+        | FulfilmentStatus::Confirmed
+        | FulfilmentStatus::Preparing
+        | FulfilmentStatus::Rejected => false,
     }
 }
 
@@ -259,6 +275,11 @@ pub(super) struct Driver {
     position_at: Instant,
     told_at: Option<Instant>,
     drop_at: Option<Instant>,
+    /// When the phone's battery is flat, if ever.
+    flat_at: Option<Instant>,
+    /// When the shift ends, if it does not drive all day.
+    leaves_at: Option<Instant>,
+    has_left: bool,
     wake_at: Instant,
 }
 
@@ -276,6 +297,11 @@ impl Driver {
         let vehicle = vehicle(&mut rng, world.options.mix.rescues);
         let habits = world.options.habits;
         let duty_s = exponential(&mut rng, habits.duty_s);
+        let charge = rng.random_range(0.3..1.0);
+        let flat_at = habits.battery.map(|it| now + world.real(it.lasts_s * charge));
+        let second = world.second_of_day(now);
+        let leaves_at =
+            shift::of(&world.options.shifts, n).map(|shift| now + world.real(shift.left_s(second)));
         let mut driver = Self {
             id: DriverId::nth(world.options.seed << 32 | n as u64),
             vehicle,
@@ -293,6 +319,9 @@ impl Driver {
             position_at: now,
             told_at: None,
             drop_at: None,
+            flat_at,
+            leaves_at,
+            has_left: false,
             wake_at: now,
             world,
             rng,
@@ -390,7 +419,7 @@ impl Driver {
     }
 
     fn offered(&mut self, offer: &Offer, now: Instant) {
-        self.world.book().offered(offer.job, now);
+        self.world.offered(offer.job, now);
         if self.considered.iter().any(|considered| considered.offer == offer.id) {
             return;
         }
@@ -502,10 +531,26 @@ impl Driver {
             return;
         }
         self.told_at = Some(now);
-        out.position(position(self.here));
+        let noise_m = self.world.options.habits.gps_noise_m;
+        // The sum of three dice is near enough to a bell, and as wide as one of these.
+        let mut bell = || (0..3).map(|_| self.rng.random_range(-1.0..1.0)).sum::<f64>() * noise_m;
+        let wrong_m = if noise_m > 0.0 { [bell(), bell()] } else { [0.0; 2] };
+        out.position(position(self.here, wrong_m));
         let is_moving = self.motion.is_some();
-        let every = if is_moving { self.world.options.position_every } else { PARKED_EVERY };
+        let every = if is_moving { self.moving_every(now) } else { PARKED_EVERY };
         self.position_at = now + every.mul_f64(self.rng.random_range(0.8..1.2));
+    }
+
+    /// How often it says where it is on its way: half as often, when its battery is nearly flat.
+    fn moving_every(&self, now: Instant) -> Duration {
+        let every = self.world.options.position_every;
+        let is_low = |lasts_s: f64, flat_at: Instant| {
+            flat_at.saturating_duration_since(now) < self.world.real(lasts_s * SAVES_BELOW)
+        };
+        match (self.world.options.habits.battery, self.flat_at) {
+            (Some(battery), Some(flat_at)) if is_low(battery.lasts_s, flat_at) => every * 2,
+            (_, Some(_) | None) => every,
+        }
     }
 
     /// Wanders, parks, or goes where people ask.
@@ -530,7 +575,13 @@ impl Driver {
 
     /// Goes on or off duty as it wants and as the node does not know yet.
     fn mind_duty(&mut self, now: Instant, out: &mut Out) -> Instant {
-        if now >= self.duty_change_at && self.tasks.is_empty() && self.considered.is_empty() {
+        let is_free = self.tasks.is_empty() && self.considered.is_empty();
+        if is_free && self.leaves_at.is_some_and(|at| now >= at) {
+            if self.wants_work {
+                (self.wants_work, self.duty_say_at) = (false, now);
+            }
+            self.has_left = matches!(self.status, Some(DriverStatus::Offline));
+        } else if now >= self.duty_change_at && is_free {
             self.wants_work = !self.wants_work;
             self.duty_say_at = now;
             let habits = self.world.options.habits;
@@ -830,9 +881,17 @@ impl Mind for Driver {
     }
 
     fn wake(&mut self, now: Instant, out: &mut Out) {
+        if self.flat_at.is_some_and(|at| now >= at)
+            && let Some(battery) = self.world.options.habits.battery
+        {
+            let away = self.world.real(battery.recharge_s);
+            self.flat_at = Some(now + away + self.world.real(battery.lasts_s));
+            out.go_dark(away);
+            return;
+        }
         if self.drop_at.is_some_and(|at| now >= at) {
             self.plan_drop(now);
-            out.drop_connection();
+            out.go_dark(self.world.real(self.world.options.habits.tunnel_s));
             return;
         }
         self.drive(now);
@@ -846,6 +905,9 @@ impl Mind for Driver {
             self.report_position(now, out);
         }
         let mut wake_at = offers_at.min(duty_at).min(work_at).min(self.position_at);
+        if let Some(leaves_at) = self.leaves_at.filter(|at| *at > now) {
+            wake_at = wake_at.min(leaves_at);
+        }
         if let Some(motion) = &self.motion {
             let is_for_job = motion.goal.is_some();
             let arrival = motion.began + self.world.real(motion.route.seconds());
@@ -853,7 +915,7 @@ impl Mind for Driver {
                 wake_at = wake_at.min(arrival);
             }
             // A parked driver's interval is too long for one that has just set off.
-            let soon = now + self.world.options.position_every;
+            let soon = now + self.moving_every(now);
             self.position_at = self.position_at.min(soon);
             wake_at = wake_at.min(self.position_at);
         }
@@ -861,10 +923,12 @@ impl Mind for Driver {
     }
 
     fn wake_at(&self) -> Instant {
-        self.wake_at.min(self.drop_at.unwrap_or(self.wake_at))
+        let others = [self.drop_at, self.flat_at];
+        others.into_iter().flatten().fold(self.wake_at, Instant::min)
     }
 
+    /// Its shift is over, and the node knows.
     fn is_done(&self) -> bool {
-        false
+        self.has_left
     }
 }

@@ -51,7 +51,11 @@ enum Errand {
 pub(super) struct Rider {
     world: Arc<World>,
     id: RiderId,
+    /// Its number in the crowd.
+    n: usize,
     trip: Trip,
+    /// When the schedule has it ask.
+    due: Instant,
     rng: ChaCha8Rng,
     errand: Errand,
     /// When it changes its mind, if it will.
@@ -69,7 +73,7 @@ pub(super) struct Rider {
 }
 
 impl Rider {
-    pub(super) fn new(world: Arc<World>, n: usize, trip: Trip, seed: u64) -> Self {
+    pub(super) fn new(world: Arc<World>, n: usize, trip: Trip, due: Instant, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let now = Instant::now();
         let habits = world.options.habits;
@@ -82,7 +86,9 @@ impl Rider {
         Self {
             world,
             id,
+            n,
             trip,
+            due,
             rng,
             errand: Errand::New,
             cancel_at,
@@ -100,23 +106,27 @@ impl Rider {
     fn wish(&mut self) -> Wish {
         let (from, to) = (Place::from(self.trip.from), Place::from(self.trip.to));
         match self.trip.want {
-            Want::Order(kind) => Wish::PlaceOrder(Box::new(NewOrder {
-                kind,
-                stops: vec![from, to],
-                rider: None,
-                start_at: None,
-                payment: PaymentTiming::Cash,
-                needs: self.needs(kind),
-                quote: None,
-                merchant: None,
-                handoff: Handoff::Driver,
-                driver: None,
-                policy: None,
-                pickup_proof: Vec::new(),
-                dropoff_proof: Vec::new(),
-                cash_on_delivery: None,
-                n_items: None,
-            })),
+            Want::Order(kind) => {
+                let is_basket = kind == OrderKind::Commerce;
+                let shop = is_basket.then(|| self.world.shop(self.world.shop_for(self.n)));
+                Wish::PlaceOrder(Box::new(NewOrder {
+                    kind,
+                    stops: vec![from, to],
+                    rider: None,
+                    start_at: None,
+                    payment: PaymentTiming::Cash,
+                    needs: self.needs(kind),
+                    quote: None,
+                    merchant: shop,
+                    handoff: Handoff::Driver,
+                    driver: None,
+                    policy: None,
+                    pickup_proof: Vec::new(),
+                    dropoff_proof: Vec::new(),
+                    cash_on_delivery: None,
+                    n_items: is_basket.then_some(3),
+                }))
+            }
             Want::Rescue(issue) => Wish::RequestRescue(Box::new(NewRescue {
                 issue,
                 at: from,
@@ -186,8 +196,9 @@ impl Rider {
         out: &mut Out,
     ) {
         self.has_driver = has_driver;
+        self.world.shown(job, version, now);
         if has_driver {
-            self.world.book().assigned(job, now);
+            self.world.assigned(job, now);
         }
         let willing = offers.iter().find(|offer| offer.status == OfferStatus::DriverConfirmed);
         if let Some(offer) = willing.map(|offer| offer.id)
@@ -202,7 +213,7 @@ impl Rider {
         }
         match (&self.errand, ending) {
             (Errand::Served(_), Some(ending)) => {
-                self.world.book().ended(job, ending);
+                self.world.ended(job, ending);
                 self.world.forget_words(job);
                 let rates = ending == Ending::Completed
                     && self.rng.random_bool(self.world.options.habits.rate.clamp(0.0, 1.0));
@@ -220,6 +231,7 @@ impl Rider {
                 }
             }
             (Errand::Looking { wanted, .. }, _) if version >= *wanted => {
+                self.world.looked(job, version);
                 self.errand = Errand::Done;
             }
             (
@@ -270,7 +282,7 @@ impl Mind for Rider {
         match self.errand {
             Errand::New => {
                 let wish = self.wish();
-                self.errand = Errand::Asked(out.command(wish));
+                self.errand = Errand::Asked(out.errand(wish, self.due));
             }
             Errand::Looking { job, .. } => self.look(job, now, out),
             // It may have ended meanwhile, and what has ended is not followed by itself.
@@ -334,7 +346,12 @@ impl Mind for Rider {
                     self.errand = Errand::Done;
                     return;
                 };
-                self.world.book().created(job, self.trip.want, answer.sent_at, now);
+                let moments = [self.due, answer.sent_at, now];
+                self.world.created(job, self.id, self.trip.want, moments);
+                if let (Want::Order(OrderKind::Commerce), JobId::Order(id)) = (self.trip.want, job)
+                {
+                    self.world.ask_of_shop(self.world.shop_for(self.n), id);
+                }
                 self.errand = Errand::Served(job);
                 self.heard_at = now;
                 // Frames that came before this answer were not known to be ours.
@@ -417,6 +434,10 @@ impl Mind for Rider {
             | Errand::Looking { .. }
             | Errand::Done => Instant::now() + Duration::from_secs(60),
         }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(self.due)
     }
 
     fn is_done(&self) -> bool {

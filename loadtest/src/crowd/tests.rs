@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     checker::Broken,
+    measure::Op,
     trips::{Trip, Want},
 };
 use node::{Flaws, Node};
@@ -43,6 +44,12 @@ const DELIVERY: Want = Want::Order(OrderKind::Delivery);
 async fn go(node: &Node, options: Options) -> Report {
     let target = Target::new(&node.url, node::token).unwrap();
     run(options, target, CancellationToken::new(), |_| {}).await.unwrap()
+}
+
+async fn measured(node: &Node, options: Options) -> Record {
+    let target = Target::new(&node.url, node::token).unwrap();
+    let stop = CancellationToken::new();
+    play(options, target, Nodes::default(), stop, |_| {}).await.unwrap()
 }
 
 fn broken(report: &Report) -> Vec<Broken> {
@@ -114,6 +121,92 @@ async fn a_busy_node_is_asked_again_with_the_same_command() {
     assert_eq!(report.violation_details, []);
     assert_eq!(report.all().completed, 2, "{report}");
     assert!(report.resends >= report.commands_acked);
+}
+
+#[tokio::test]
+async fn a_wait_begins_when_a_rider_was_due() {
+    let node = Node::start(Flaws { is_busy_at_first: true, ..Flaws::default() }).await;
+    let record = measured(&node, options(trips(&[RIDE; 8]))).await;
+    let schedule = record.schedule;
+    assert_eq!((schedule.planned, schedule.started, schedule.turned_away), (8, 8, 0));
+    assert!(record.commands.put_off > 0 && record.commands.errors() < 1e-9, "{record}");
+    let place = &record.took[&Op::Place];
+    let (corrected, service) = (place.corrected.spread(), place.service.spread());
+    assert_eq!((corrected.n, service.n), (8, 8));
+    // "Later" is no answer: at least the pause until it was asked again is in it, and connecting only in one of them.
+    assert!(service.p50 > 50.0 && corrected.p50 >= service.p50, "{corrected:?} {service:?}");
+    for op in [Op::FirstOffer, Op::DriverFound, Op::Step, Op::Heard, Op::Welcome] {
+        assert!(record.took[&op].corrected.n() > 0, "{op}");
+    }
+    let done: u64 = record.timeline.slots.iter().map(|slot| slot.done).sum();
+    assert_eq!(done, record.audit.acked, "a chart shows every answer");
+}
+
+#[tokio::test]
+async fn phones_that_are_cut_off_come_back_when_there_is_a_network() {
+    let node = Node::start(Flaws::default()).await;
+    let dark = Duration::from_millis(700);
+    let cut = Cut { after: Duration::from_millis(200), share: 1.0, dark };
+    let record = measured(&node, Options { cuts: vec![cut], ..options(trips(&[RIDE; 4])) }).await;
+    assert_eq!(record.violation_details, []);
+    assert!(record.traffic.cut >= 6 && record.traffic.lost == record.traffic.cut, "{record}");
+    assert!(record.took[&Op::Back].corrected.n() >= 6);
+    assert_eq!(record.jobs.all().completed, 4, "{record}");
+    assert!(record.events[0].what.starts_with("100 % of phones cut off"), "{:?}", record.events);
+}
+
+#[tokio::test]
+async fn phones_with_bad_networks_wait_longer_and_lose_nothing() {
+    let node = Node::start(Flaws::default()).await;
+    let delay = Duration::from_millis(60);
+    let network = Network {
+        share: 1.0,
+        delay,
+        jitter: Duration::ZERO,
+        stall_every: Duration::ZERO,
+        stall: Duration::ZERO,
+    };
+    let record =
+        measured(&node, Options { network: Some(network), ..options(trips(&[RIDE; 3])) }).await;
+    assert_eq!(record.violation_details, []);
+    assert_eq!(record.jobs.all().completed, 3, "{record}");
+    let service = record.took[&Op::Place].service.spread();
+    assert!(service.p50 >= 119.0, "there and back: {service:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_has_read_since_is_read_by_the_audit() {
+    let node = Node::start(Flaws { has_no_matching: true, ..Flaws::default() }).await;
+    let waiting = Options {
+        drain: Duration::from_millis(100),
+        audits: true,
+        habits: Habits { patience_s: 1e6, ..options(Vec::new()).habits },
+        ..options(trips(&[RIDE, DELIVERY]))
+    };
+    let record = measured(&node, waiting).await;
+    let Audit { jobs, confirmed, reread, missing, unread, .. } = record.audit;
+    assert_eq!((jobs, confirmed, reread, missing, unread), (2, 2, 2, 0, 0), "{record}");
+}
+
+#[test]
+fn hands_play_all_of_a_crowd_and_nobody_twice() {
+    let city = Arc::new(City::generate(2));
+    let trips = trips::invent(&city, 3_000.0, 100.0, Mix::default(), 2);
+    let mut seconds: Vec<f64> = Vec::new();
+    for n in 0..3 {
+        let (town, mine) = dealt(Hand { n, of: 3 }, Arc::clone(&city), trips.clone());
+        let east = town.center.lon - city.center.lon;
+        assert!((east - f64::from(n)).abs() < 1e-9, "{east}");
+        for trip in &mine {
+            let near = town.nearest(trip.from).map(|(_, far_m)| far_m);
+            assert!(near.is_some_and(|far_m| far_m < 500.0), "{near:?}");
+        }
+        seconds.extend(mine.iter().map(|trip| trip.at_s));
+    }
+    seconds.sort_by(f64::total_cmp);
+    assert_eq!(seconds, trips.iter().map(|trip| trip.at_s).collect::<Vec<_>>());
+    let riders = |n| (0..50).map(move |k| Hand { n, of: 3 }.nth(k)).collect::<Vec<_>>();
+    assert!(riders(0).iter().all(|it| !riders(1).contains(it)));
 }
 
 #[tokio::test]
@@ -196,7 +289,7 @@ async fn the_crowd_goes_home_when_told() {
 
 #[test]
 fn a_crowd_stays_on_its_machine() {
-    let target = |url: &str| Target::new(url, node::token).map(|target| target.address.port());
+    let target = |url: &str| Target::new(url, node::token).map(|target| target.nodes[0].at.port());
     assert_eq!(target("ws://127.0.0.1:7070/v1/ws"), Ok(7070));
     assert_eq!(target("ws://127.9.9.9/v1/ws"), Ok(80));
     let far = "ws://192.0.2.1:7070/v1/ws";

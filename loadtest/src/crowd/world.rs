@@ -1,22 +1,28 @@
-//! What all clients of one crowd share: the city, the options, the checker, the book.
+//! What all clients of one crowd share: the city, the options, the checker, the book, the meter.
 
-use super::{Options, Target};
+use super::{Audit, Cut, Options, Target};
 use crate::{
     checker::{Broken, Checker},
     city::City,
-    report::{Book, Phase, Progress, Report},
-    trips,
+    clock,
+    measure::{Generator, Host, Meter, Op, Sample, Share, Slot, Timeline},
+    nodes::Nodes,
+    record::{self, Record, Seen},
+    report::{Book, Ending, Glance, Phase, Progress, Report},
+    trips::{self, Want},
 };
-use protocol::{JobId, Point};
+use protocol::{Code, JobId, MerchantId, OrderId, Point, RiderId, Timestamp};
 use rand::{Rng, seq::IndexedRandom};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// Counted without a lock, because often.
 #[derive(Debug, Default)]
@@ -26,11 +32,38 @@ pub(super) struct Counts {
     pub(super) frames: AtomicU64,
     pub(super) frames_refused: AtomicU64,
     pub(super) reconnects: AtomicU64,
+    /// Of these, how many we wanted.
+    pub(super) cut: AtomicU64,
     pub(super) resumes: AtomicU64,
     pub(super) resends: AtomicU64,
     pub(super) turned_away: AtomicU64,
     pub(super) drivers: AtomicU64,
     pub(super) riders: AtomicU64,
+    started: AtomicU64,
+    created: AtomicU64,
+    completed: AtomicU64,
+}
+
+/// What had been counted at the end of a second.
+#[derive(Debug, Default)]
+struct Counted {
+    positions: u64,
+    frames: u64,
+    created: u64,
+    completed: u64,
+    reconnects: u64,
+    cut: u64,
+}
+
+/// The run so far, second by second.
+#[derive(Debug)]
+struct Line {
+    timeline: Timeline,
+    counted: Counted,
+    /// How many seconds are in it.
+    n_s: u64,
+    host: Host,
+    events: Vec<Seen>,
 }
 
 /// What rider and driver of a job say to each other without a phone.
@@ -52,9 +85,28 @@ pub(super) struct World {
     checker: Mutex<Checker>,
     book: Mutex<Book>,
     words: Mutex<HashMap<JobId, Words>>,
+    /// Baskets that shops have not heard of yet, by shop.
+    asked: Mutex<HashMap<usize, VecDeque<OrderId>>>,
     phase: Mutex<Phase>,
     rss_max: AtomicU64,
     began: Instant,
+    began_at: Timestamp,
+    /// When riders began to ask.
+    out_at: OnceLock<Instant>,
+    meter: Mutex<Meter>,
+    line: Mutex<Line>,
+    host_at_first: Host,
+    nodes: Nodes,
+    /// Ways to nodes that are bad, in the order of the nodes.
+    relays: Vec<SocketAddr>,
+    cuts: watch::Sender<Option<Cut>>,
+    /// How many riders there are to be.
+    planned: u64,
+    /// Jobs of which the audit has read all.
+    audited: AtomicU64,
+    not_audited: AtomicU64,
+    /// Jobs that the audit was to read.
+    to_audit: AtomicU64,
 }
 
 /// A client that panicked while writing has spoilt at most its own entry.
@@ -66,9 +118,20 @@ impl World {
     pub(super) fn new(
         options: Options,
         target: Target,
+        relays: Vec<SocketAddr>,
         city: std::sync::Arc<City>,
         hot_spots: Vec<Point>,
+        nodes: Nodes,
+        n_trips: usize,
     ) -> Self {
+        let host = Host::look();
+        let line = Line {
+            timeline: Timeline::default(),
+            counted: Counted::default(),
+            n_s: 0,
+            host,
+            events: Vec::new(),
+        };
         Self {
             options,
             target,
@@ -78,10 +141,207 @@ impl World {
             checker: Mutex::default(),
             book: Mutex::new(Book::new()),
             words: Mutex::default(),
+            asked: Mutex::default(),
             phase: Mutex::default(),
             rss_max: AtomicU64::new(0),
             began: Instant::now(),
+            began_at: clock::now(),
+            out_at: OnceLock::new(),
+            meter: Mutex::new(Meter::new()),
+            line: Mutex::new(line),
+            host_at_first: host,
+            nodes,
+            relays,
+            cuts: watch::Sender::new(None),
+            planned: n_trips as u64,
+            audited: AtomicU64::new(0),
+            not_audited: AtomicU64::new(0),
+            to_audit: AtomicU64::new(0),
         }
+    }
+
+    /// Riders begin to ask: what is due after the warm-up counts, until they stop.
+    pub(super) fn go_out(&self) -> Instant {
+        let now = *self.out_at.get_or_init(Instant::now);
+        self.set_phase(Phase::Out);
+        let mut meter = self.meter();
+        meter.count_from(now + self.options.warm_up);
+        meter.count_until(now + self.options.lasting);
+        now
+    }
+
+    /// Somebody wants no more of it, perhaps before it is over.
+    pub(super) fn stop_counting(&self) {
+        self.meter().stop(Instant::now());
+    }
+
+    pub(super) fn meter(&self) -> MutexGuard<'_, Meter> {
+        lock(&self.meter)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        lock(&self.line)
+    }
+
+    fn note(&self, samples: impl IntoIterator<Item = Sample>) {
+        let mut meter = self.meter();
+        samples.into_iter().for_each(|sample| meter.took(sample));
+    }
+
+    /// A rider who is due starts.
+    pub(super) fn start(&self, due: Instant) {
+        self.counts.started.fetch_add(1, Relaxed);
+        let mut meter = self.meter();
+        meter.started(due, Instant::now());
+        meter.wanted(due);
+    }
+
+    /// A rider who is due has no place.
+    pub(super) fn turn_away(&self) {
+        self.counts.turned_away.fetch_add(1, Relaxed);
+    }
+
+    /// Somebody is let in, who was to be then, and tried at last when `said`.
+    pub(super) fn welcomed(&self, op: Op, due: Instant, said: Instant, at: Instant) {
+        self.note([Sample { op, due, said, at }]);
+    }
+
+    /// A command that was due then, and said, is answered now.
+    pub(super) fn answered(&self, op: Op, [due, said, at]: [Instant; 3], refused: Option<Code>) {
+        let mut meter = self.meter();
+        meter.answered(due, refused);
+        meter.took(Sample { op, due, said, at });
+    }
+
+    /// A job came into being.
+    pub(super) fn created(
+        &self,
+        job: JobId,
+        by: RiderId,
+        want: Want,
+        [due, said, now]: [Instant; 3],
+    ) {
+        self.counts.created.fetch_add(1, Relaxed);
+        let samples = self.book().created(job, by, want, [due, said, now]);
+        self.note(samples);
+    }
+
+    /// A driver's phone shows an offer of it.
+    pub(super) fn offered(&self, job: JobId, now: Instant) {
+        let sample = self.book().offered(job, now);
+        self.note(sample);
+    }
+
+    /// Its rider sees a driver.
+    pub(super) fn assigned(&self, job: JobId, now: Instant) {
+        let sample = self.book().assigned(job, now);
+        self.note(sample);
+    }
+
+    /// A driver's step for it, said then, was acknowledged.
+    pub(super) fn stepped(&self, job: JobId, version: u64, [due, said]: [Instant; 2]) {
+        let sample = self.book().stepped(job, version, [due, said]);
+        self.note(sample);
+    }
+
+    /// Its rider was shown this version of it.
+    pub(super) fn shown(&self, job: JobId, version: u64, now: Instant) {
+        let sample = self.book().shown(job, version, now);
+        self.note(sample);
+    }
+
+    /// It has ended.
+    pub(super) fn ended(&self, job: JobId, ending: Ending) {
+        self.counts.completed.fetch_add(u64::from(ending == Ending::Completed), Relaxed);
+        self.book().ended(job, ending);
+    }
+
+    /// Everything that was acknowledged of it up to this version was read again.
+    pub(super) fn looked(&self, job: JobId, version: u64) {
+        self.book().looked(job, version);
+    }
+
+    /// Jobs that nobody has read since something was acknowledged of them, whose they are, and what should be read.
+    pub(super) fn unseen(&self) -> Vec<(JobId, RiderId, u64)> {
+        let jobs = self.book().looked_at();
+        let checker = self.checker();
+        let unseen: Vec<_> = jobs
+            .into_iter()
+            .map(|(job, rider, looked)| (job, rider, looked, checker.acked_version(job)))
+            .filter(|(_, _, looked, acked)| looked < acked)
+            .map(|(job, rider, _, acked)| (job, rider, acked))
+            .collect();
+        self.to_audit.store(unseen.len() as u64, Relaxed);
+        unseen
+    }
+
+    /// The audit has read a job.
+    pub(super) fn audited(&self, job: JobId, version: u64) {
+        self.audited.fetch_add(1, Relaxed);
+        self.looked(job, version);
+    }
+
+    /// The audit has not read what it should have.
+    pub(super) fn not_audited(&self, broken: Broken, detail: String) {
+        self.not_audited.fetch_add(1, Relaxed);
+        self.report_broken(Some((broken, detail)));
+    }
+
+    /// Phones are cut off.
+    pub(super) fn cut(&self, cut: Cut) {
+        let (percent, dark) = (cut.share * 100.0, humantime::format_duration(cut.dark));
+        self.event("the crowd", format!("{percent:.0} % of phones cut off for {dark}"));
+        self.cuts.send_replace(Some(cut));
+    }
+
+    /// Hears of cuts.
+    pub(super) fn cuts(&self) -> watch::Receiver<Option<Cut>> {
+        self.cuts.subscribe()
+    }
+
+    fn event(&self, who: &str, what: String) {
+        let after_s = self.began.elapsed().as_secs_f64();
+        self.line().events.push(Seen { after_s, who: who.to_owned(), what });
+    }
+
+    /// Where the `n`th node is reached by a phone: badly, if that is how its network is.
+    pub(super) fn way_to(&self, n: usize, is_bad: bool) -> Option<SocketAddr> {
+        match self.relays.get(n).filter(|_| is_bad) {
+            Some(relay) => Some(*relay),
+            None => self.target.nodes.get(n).map(|node| node.at),
+        }
+    }
+
+    /// When the city's clock says this second of a day, counted from the first midnight.
+    pub(super) fn second_of_day(&self, now: Instant) -> f64 {
+        let out_at = self.out_at.get().copied().unwrap_or(now);
+        self.options.starts_at_s + self.city_s(out_at, now)
+    }
+
+    /// Who the `n`th shop is.
+    pub(super) fn shop(&self, n: usize) -> MerchantId {
+        MerchantId::nth(self.options.seed << 32 | n as u64)
+    }
+
+    /// A shop for the `n`th rider.
+    pub(super) fn shop_for(&self, n: usize) -> usize {
+        self.options.hand.nth(n % self.options.shops.max(1))
+    }
+
+    /// A rider tells a shop what it has ordered.
+    pub(super) fn ask_of_shop(&self, shop: usize, order: OrderId) {
+        lock(&self.asked).entry(shop).or_default().push_back(order);
+    }
+
+    /// What a shop was asked for since it last looked.
+    pub(super) fn asked_of_shop(&self, shop: usize) -> VecDeque<OrderId> {
+        lock(&self.asked).remove(&shop).unwrap_or_default()
+    }
+
+    /// How many drivers are this hand's.
+    fn n_drivers(&self) -> u64 {
+        let hand = self.options.hand;
+        (0..self.options.drivers).filter(|n| hand.holds(*n)).count() as u64
     }
 
     /// How long so many city seconds really take.
@@ -136,11 +396,68 @@ impl World {
         }
     }
 
-    /// What must be looked at every second.
-    pub(super) fn second(&self) {
-        self.checker().sweep(Instant::now());
+    /// A second is over: what must be looked at then, and how things stand.
+    pub(super) fn second(&self) -> Glance {
+        let now = Instant::now();
+        self.checker().sweep(now);
         let rss_bytes = self.options.pids.iter().filter_map(|pid| rss_bytes(*pid)).sum();
         self.rss_max.fetch_max(rss_bytes, Relaxed);
+        let mut slot = self.meter().second();
+        let counts = &self.counts;
+        let counted_s = self.meter().counted(now).as_secs_f64();
+        let (host, sights) = (Host::look(), self.nodes.look());
+        let progress = self.progress();
+        let counted = Counted {
+            positions: counts.positions.load(Relaxed),
+            frames: counts.frames.load(Relaxed),
+            created: counts.created.load(Relaxed),
+            completed: counts.completed.load(Relaxed),
+            reconnects: counts.reconnects.load(Relaxed),
+            cut: counts.cut.load(Relaxed),
+        };
+        let mut line = self.line();
+        let before = std::mem::replace(&mut line.counted, counted);
+        let after = &line.counted;
+        slot.positions = after.positions - before.positions;
+        slot.frames = after.frames - before.frames;
+        slot.created = after.created - before.created;
+        slot.completed = after.completed - before.completed;
+        slot.lost = after.reconnects - before.reconnects;
+        slot.cut = after.cut - before.cut;
+        (slot.drivers, slot.riders) = (progress.drivers, progress.riders);
+        slot.cpu_share = host.since(&line.host).ours;
+        line.host = host;
+        slot.nodes = sights.slots;
+        let began_s = self.began.elapsed().as_secs_f64();
+        line.events.extend(sights.events.into_iter().map(|(who, what)| Seen {
+            after_s: began_s,
+            who,
+            what,
+        }));
+        // Seconds that were missed were not without people.
+        let n_s = (self.began.elapsed().as_secs_f64().round() as u64).max(line.n_s + 1);
+        let quiet = Slot {
+            drivers: slot.drivers,
+            riders: slot.riders,
+            nodes: slot.nodes.clone(),
+            ..Slot::default()
+        };
+        for _ in line.n_s + 1..n_s {
+            line.timeline.second(quiet.clone());
+        }
+        line.timeline.second(slot.clone());
+        line.n_s = n_s;
+        Glance {
+            progress,
+            planned: self.planned,
+            started: counts.started.load(Relaxed),
+            turned_away: counts.turned_away.load(Relaxed),
+            counted_s,
+            lasting_s: self.options.lasting.as_secs_f64(),
+            asking_s: self.out_at.get().map_or(0.0, |at| now.duration_since(*at).as_secs_f64()),
+            slot,
+            events: line.events.iter().rev().take(8).rev().cloned().collect(),
+        }
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -172,7 +489,7 @@ impl World {
             commands_acked: counts.acked.load(Relaxed),
             violations,
             violation_details,
-            drivers: self.options.drivers as u64,
+            drivers: self.n_drivers(),
             riders_turned_away: counts.turned_away.load(Relaxed),
             positions: counts.positions.load(Relaxed),
             frames: counts.frames.load(Relaxed),
@@ -185,6 +502,76 @@ impl World {
             seed: self.options.seed,
             rss_bytes: self.rss_max.load(Relaxed),
             ..self.book().report()
+        }
+    }
+    /// Everything that was measured.
+    pub(super) fn record(&self) -> Record {
+        let report = self.report();
+        let counts = &self.counts;
+        let turned_away = counts.turned_away.load(Relaxed);
+        let share: Share = Host::look().since(&self.host_at_first);
+        let jobs = self.book().looked_at();
+        let audit = {
+            let checker = self.checker();
+            let is_read =
+                |(job, _, looked): &&(JobId, RiderId, u64)| *looked >= checker.acked_version(*job);
+            let (reread, missing) = (self.audited.load(Relaxed), self.not_audited.load(Relaxed));
+            Audit {
+                acked: report.commands_acked,
+                jobs: jobs.len() as u64,
+                confirmed: jobs.iter().filter(is_read).count() as u64,
+                reread,
+                missing,
+                unread: self.to_audit.load(Relaxed).saturating_sub(reread + missing),
+            }
+        };
+        let meter = self.meter();
+        let generator = Generator {
+            lag: meter.lag.clone(),
+            schedule_lag: meter.schedule_lag.clone(),
+            cpu_share: share.ours,
+            machine_share: share.machine,
+            saturated: Vec::new(),
+        };
+        let line = self.line();
+        let after_s = |at: Instant| at.saturating_duration_since(self.began).as_secs_f64();
+        let (from, until) = meter.window();
+        Record {
+            began_at: self.began_at,
+            seed: self.options.seed,
+            speed: self.options.speed,
+            lasted_s: self.began.elapsed().as_secs_f64(),
+            counted_from_s: from.map_or(0.0, after_s),
+            counted_until_s: until.map_or(0.0, after_s),
+            schedule: record::Schedule {
+                planned: self.planned,
+                started: counts.started.load(Relaxed),
+                turned_away,
+            },
+            commands: meter.commands.clone(),
+            took: meter.took.clone(),
+            jobs: record::Jobs {
+                rides: report.orders,
+                deliveries: report.deliveries,
+                rescues: report.rescues,
+            },
+            traffic: record::Traffic {
+                drivers: report.drivers,
+                positions: report.positions,
+                frames: report.frames,
+                frames_refused: report.frames_refused,
+                lost: report.reconnects,
+                cut: counts.cut.load(Relaxed),
+                resumed: report.resumes,
+            },
+            audit,
+            violations: report.violations,
+            violation_details: report.violation_details,
+            generator: generator.judge(self.planned, turned_away),
+            nodes: self.nodes.sides(),
+            timeline: line.timeline.clone(),
+            events: line.events.clone(),
+            ..Record::default()
         }
     }
 }

@@ -40,7 +40,7 @@ impl Morning {
         seed: u64,
     ) -> Result<Self, SimError> {
         let day = trips::day_of(trips)?;
-        let rides = Mix { deliveries: 0.0, rescues: 0.0 };
+        let rides = Mix { deliveries: 0.0, rescues: 0.0, merchants: 0.0 };
         let wishes = trips::read(trips, window, rides, seed)?;
         let name =
             trips.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned());

@@ -11,7 +11,7 @@ fn a_day() -> Book {
     let (mut book, start) = (Book::new(), Instant::now());
     let after = |ms| start + Duration::from_millis(ms);
     for n in 1..=4 {
-        book.created(ride(n), RIDE, start, after(20));
+        book.created(ride(n), RiderId::nth(n), RIDE, [start, start, after(20)]);
     }
     book.offered(ride(1), after(40));
     book.offered(ride(1), after(900));
@@ -21,7 +21,7 @@ fn a_day() -> Book {
     book.ended(ride(3), Ending::NoDriver);
     let rescue = JobId::Rescue(RescueId::nth(1));
     book.assigned(rescue, start);
-    book.created(rescue, Want::Rescue(Issue::Stuck), start, after(10));
+    book.created(rescue, RiderId::nth(9), Want::Rescue(Issue::Stuck), [start, start, after(10)]);
     book.answered(Duration::from_millis(3), None);
     book.answered(Duration::from_millis(5), Some(Code::TooFar));
     book
@@ -85,4 +85,49 @@ fn broken_promises_are_the_exit_code() {
 fn the_summary_can_be_read_by_people() {
     let text = a_day().report().to_string();
     assert!(text.contains("rides") && text.contains("40.0 % completed"), "{text}");
+}
+
+#[test]
+fn a_rider_waits_from_when_it_was_due_to_ask() {
+    let (mut book, start) = (Book::new(), Instant::now());
+    let after = |ms| start + Duration::from_millis(ms);
+    let job = ride(1);
+    assert_eq!(book.created(job, RiderId::nth(1), RIDE, [start, after(400), after(500)]), []);
+    let offered = book.offered(job, after(900)).unwrap();
+    assert_eq!((offered.due, offered.said, offered.at), (start, after(500), after(900)));
+    assert_eq!(book.offered(job, after(950)), None);
+    // Seen before the answer came: as it was, not as it was heard of.
+    let early = ride(2);
+    assert_eq!(book.assigned(early, after(700)), None);
+    let [found] = book.created(early, RiderId::nth(2), RIDE, [start, after(600), after(800)])[..]
+    else {
+        panic!("one wait has ended");
+    };
+    assert_eq!((found.op, found.at), (Op::DriverFound, after(700)));
+}
+
+#[test]
+fn a_step_is_heard_when_its_rider_is_shown_that_version_or_a_later_one() {
+    let (mut book, start) = (Book::new(), Instant::now());
+    let after = |ms| start + Duration::from_millis(ms);
+    let heard = |sample: Option<Sample>| sample.map(|it| it.at.duration_since(it.said).as_millis());
+    assert_eq!(heard(book.stepped(ride(1), 5, [start, start])), None);
+    assert_eq!(heard(book.shown(ride(1), 4, after(10))), None);
+    assert_eq!(heard(book.shown(ride(1), 6, after(30))), Some(30));
+    assert_eq!(heard(book.shown(ride(1), 7, after(40))), None, "once");
+    assert_eq!(
+        heard(book.stepped(ride(1), 7, [after(35), after(35)])),
+        Some(5),
+        "shown before it was answered"
+    );
+    assert_eq!(heard(book.stepped(ride(1), 3, [start, start])), None, "shown with what came after");
+}
+
+#[test]
+fn what_was_acknowledged_after_the_last_look_is_still_to_be_read() {
+    let (mut book, now) = (Book::new(), Instant::now());
+    book.created(ride(1), RiderId::nth(1), RIDE, [now; 3]);
+    book.looked(ride(1), 7);
+    book.looked(ride(1), 5);
+    assert_eq!(book.looked_at(), [(ride(1), RiderId::nth(1), 7)]);
 }

@@ -17,7 +17,7 @@ fn packed(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-const RIDES_ONLY: Mix = Mix { deliveries: 0.0, rescues: 0.0 };
+const RIDES_ONLY: Mix = Mix { deliveries: 0.0, rescues: 0.0, merchants: 0.0 };
 
 #[test]
 fn taxi_trips_become_rides_from_second_zero() {
@@ -43,7 +43,7 @@ fn a_window_starts_the_clock_at_its_start() {
 #[test]
 fn trips_can_be_deliveries_and_rescues_come_on_top() {
     let file = packed(TAXIS);
-    let mix = Mix { deliveries: 1.0, rescues: 1.0 };
+    let mix = Mix { deliveries: 1.0, rescues: 1.0, merchants: 0.0 };
     let trips = read(file.path(), Window::default(), mix, 1).unwrap();
     let n_rescues = trips.iter().filter(|trip| matches!(trip.want, Want::Rescue(_))).count();
     assert_eq!((trips.len(), n_rescues), (6, 3));
@@ -72,7 +72,7 @@ fn times_of_day_are_read_and_nonsense_is_not() {
 #[test]
 fn invented_trips_are_as_many_and_as_mixed_as_asked() {
     let city = City::generate(1);
-    let mix = Mix { deliveries: 0.3, rescues: 0.1 };
+    let mix = Mix { deliveries: 0.3, rescues: 0.1, merchants: 0.0 };
     let trips = invent(&city, 3_000.0, 3_600.0, mix, 7);
     assert!((2_600..3_400).contains(&trips.len()), "{}", trips.len());
     assert_eq!(trips, invent(&city, 3_000.0, 3_600.0, mix, 7));

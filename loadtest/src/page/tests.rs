@@ -1,0 +1,54 @@
+use super::*;
+use crate::record::{Seen, tests::a_run};
+
+#[test]
+fn a_page_is_one_file_and_asks_nobody() {
+    let page = page(&a_run());
+    assert!(page.starts_with("<!doctype html>"));
+    let elsewhere = page.replace("http://www.w3.org/2000/svg", "");
+    for banned in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!elsewhere.contains(banned), "{banned}");
+    }
+    for shown in
+        ["Over time", "Waiting", "Sessions", "How rare is how long", "place.p99 &lt; 500ms"]
+    {
+        assert!(page.contains(shown), "{shown}");
+    }
+}
+
+#[test]
+fn nothing_that_was_read_becomes_markup() {
+    let evil = "<script>alert(\"1\")</script>'";
+    let mut run = a_run();
+    run.scenario = evil.to_owned();
+    run.about = evil.to_owned();
+    run.beside = Some(evil.to_owned());
+    run.events.push(Seen { after_s: 3.0, who: evil.to_owned(), what: evil.to_owned() });
+    run.generator.saturated.push(evil.to_owned());
+    let page = page(&run);
+    assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert(&quot;1&quot;)"));
+    assert_eq!(page.matches("<script").count(), 1);
+}
+
+#[test]
+fn an_empty_run_has_a_page_too() {
+    let page = page(&Record::default());
+    assert!(page.contains("No promise broken") && !page.contains("NaN"));
+}
+
+#[test]
+fn numbers_are_as_people_read_them() {
+    let said = [0.0, 0.126, 3.0, 12.34, 123.4, 1_234.5, 1_000_000.0].map(number);
+    assert_eq!(said, ["0", "0.13", "3", "12.3", "123", "1\u{202f}234", "1\u{202f}000\u{202f}000"]);
+    assert_eq!((clock(65.4), clock(3_725.0)), ("1:05".to_owned(), "1:02:05".to_owned()));
+    assert_eq!(moment(0), "1970-01-01 00:00 UTC");
+}
+
+#[test]
+fn a_slots_quantile_is_that_of_its_counts() {
+    let counts = [(1_000, 98), (5_000, 1), (9_000, 1)];
+    assert_eq!(at(&counts, 0.5), Some(1.0));
+    assert_eq!(at(&counts, 0.99), Some(5.0));
+    assert_eq!(at(&counts, 1.0), Some(9.0));
+    assert_eq!(at(&[], 0.5), None);
+}

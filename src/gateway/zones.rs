@@ -140,7 +140,7 @@ pub(super) async fn zones_at(
     let zones = zone::RESOLUTIONS.zip(zone::zones_at(at.point()?));
     let told = zones.map(|(resolution, id)| {
         let paused = paused.of(id, now).map(|pause| (*pause).clone());
-        ZoneAt { id, resolution, paused }
+        ZoneAt { id, resolution, paused: paused.map(Arc::unwrap_or_clone) }
     });
     Ok(Json(told.collect()))
 }

@@ -139,8 +139,8 @@ pub(super) async fn zones_at(
     let (paused, now) = (gate.system.regions().zones().paused(), gate.system.now());
     let zones = zone::RESOLUTIONS.zip(zone::zones_at(at.point()?));
     let told = zones.map(|(resolution, id)| {
-        let paused = paused.of(id, now).map(|pause| (*pause).clone());
-        ZoneAt { id, resolution, paused: paused.map(Arc::unwrap_or_clone) }
+        let paused = paused.of(id, now).map(|pause| ZonePause::clone(pause));
+        ZoneAt { id, resolution, paused }
     });
     Ok(Json(told.collect()))
 }

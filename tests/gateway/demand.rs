@@ -37,7 +37,11 @@ async fn where_many_wait_the_multiplier_rises_and_everybody_knows_their_place() 
     let zones = until(&staff, &around(), is_scarce).await;
     let zone = &zones[0];
     assert_eq!((&zone["n_waiting"], &zone["n_free"]), (&json!(2), &json!(0)), "{zone}");
-    assert!(zone["per_hour"].as_f64() > Some(0.0) && zone["ratio"].as_f64() > Some(2.0), "{zone}");
+    assert!(zone["ratio"].as_f64() > Some(2.0), "{zone}");
+    // What was asked is counted by squares, whose middles may lie in the next zone.
+    let all = zones.as_array().unwrap().iter();
+    let per_hour: f64 = all.filter_map(|it| it["per_hour"].as_f64()).sum();
+    assert!(per_hour > 0.0, "{zones}");
     let change = &zone["changes"][0];
     assert_eq!((&change["from_percent"], &change["n_waiting"]), (&json!(100), &json!(2)), "{zone}");
 

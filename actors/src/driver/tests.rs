@@ -65,7 +65,7 @@ impl World {
     }
 
     fn ask(&mut self, by: Principal, command: Command) -> Result<Vec<&'static str>, Refusal> {
-        let context = Context { id: me(), by, now: self.now, writes: crate::Format::WRITES };
+        let context = Context { id: me(), by, now: self.now, writes: Format::WRITES };
         let events = self.driver.decide(&command, &context)?;
         for event in &events {
             self.told.extend(self.driver.effects(me(), event));
@@ -133,12 +133,8 @@ impl World {
     }
 
     fn see(&mut self, sighting: &Sighting) -> Seen<Command> {
-        let context = Context {
-            id: me(),
-            by: Principal::System,
-            now: self.now,
-            writes: crate::Format::WRITES,
-        };
+        let context =
+            Context { id: me(), by: Principal::System, now: self.now, writes: Format::WRITES };
         let seen = self.driver.see(sighting, &context);
         for command in &seen.asks {
             self.ask(Principal::System, command.clone()).unwrap();
@@ -917,7 +913,7 @@ fn only_the_driver_itself_is_seen() {
     let by = Principal::Driver(DriverId::nth(8));
     let seen = world.driver.see(
         &Sighting::Heartbeat,
-        &Context { id: me(), by, now: world.now, writes: crate::Format::WRITES },
+        &Context { id: me(), by, now: world.now, writes: Format::WRITES },
     );
     assert!(matches!(seen.refused, Some(Refusal::NotYours(_))));
 }
@@ -1018,9 +1014,9 @@ fn who_waits_is_told_of_a_better_place_but_not_too_often_and_not_while_it_has_wo
 fn a_shift_that_not_every_node_can_read_begins_without_hints() {
     let policy = DriverPolicy { hints_every_ms: 600_000, ..DriverPolicy::default() };
     let command = Command::SetDuty { duty: DutyWish::On, vehicle: Some(moto()), policy };
-    let context = Context { id: me(), by: own(), now: START, writes: crate::Format(3) };
+    let context = Context { id: me(), by: own(), now: START, writes: Format(3) };
     let events = Driver::default().decide(&command, &context).unwrap();
-    assert!(events.iter().all(|event| Driver::event_format(event) <= crate::Format(3)));
+    assert!(events.iter().all(|event| Driver::event_format(event) <= Format(3)));
 }
 
 // Old journals.

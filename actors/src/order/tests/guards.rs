@@ -733,7 +733,7 @@ fn an_order_that_goes_on_as_another_is_kept_to_the_same_fleet() {
     let next = Play::placed((**placement).clone());
     assert_eq!(next.order.asks().unwrap().fleet, fleet);
     let formats = next.journal.iter().map(Order::event_format);
-    assert_eq!(formats.max(), Some(search::FLEETS));
+    assert_eq!(formats.max(), Some(FLEETS));
 }
 
 #[test]

@@ -198,6 +198,7 @@ pub(crate) fn is_fault(code: Code) -> bool {
         | Code::ProofMissing
         | Code::NotEligible
         | Code::OutOfArea
+        | Code::ZonePaused
         | Code::QuoteInvalid
         | Code::CommandExpired
         | Code::CommandIdReused => false,

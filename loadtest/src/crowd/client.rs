@@ -202,7 +202,8 @@ fn op_of(wish: &Wish) -> Op {
         | Wish::Rescue { .. }
         | Wish::Rider { .. }
         | Wish::Sos(_)
-        | Wish::Incident { .. } => Op::Other,
+        | Wish::Incident { .. }
+        | Wish::Zone { .. } => Op::Other,
     }
 }
 

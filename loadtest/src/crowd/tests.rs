@@ -158,7 +158,10 @@ async fn phones_that_are_cut_off_come_back_when_there_is_a_network() {
     let node = Node::start(Flaws::default()).await;
     let dark = Duration::from_millis(700);
     let cut = Cut { after: Duration::from_millis(200), share: 1.0, dark };
-    let record = measured(&node, Options { cuts: vec![cut], ..options(trips(&[RIDE; 4])) }).await;
+    // Long enough that whoever was cut off is due back while it counts.
+    let lasting = Duration::from_secs(2);
+    let cut_off = Options { cuts: vec![cut], lasting, ..options(trips(&[RIDE; 4])) };
+    let record = measured(&node, cut_off).await;
     assert_eq!(record.violation_details, []);
     assert!(record.traffic.cut >= 6 && record.traffic.lost == record.traffic.cut, "{record}");
     assert!(record.took[&Op::Back].corrected.n() >= 6);

@@ -443,7 +443,7 @@ struct Crowd {
 impl Crowd {
     async fn prepare(
         options: Options,
-        mut target: Target,
+        target: Target,
         nodes: Nodes,
         home: CancellationToken,
     ) -> Result<Self, PrepareError> {
@@ -482,9 +482,6 @@ impl Crowd {
                 network::relays(network, &nodes, options.seed, &home).await?
             }
         };
-        // The same list for everybody, in another order for each generator: nothing to be fair about.
-        let n_nodes = target.nodes.len().max(1);
-        target.nodes.rotate_left(options.hand.n as usize % n_nodes);
         let world =
             Arc::new(World::new(options, target, relays, city, hot_spots, nodes, trips.len()));
         Ok(Self { world, trips, home })

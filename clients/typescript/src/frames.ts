@@ -116,6 +116,15 @@ export type Wish =
         action: IncidentAction;
         id: IncidentId;
       };
+    }
+  | {
+      /**
+       * Something done to a zone.
+       */
+      zone: {
+        action: ZoneAction;
+        id: ZoneId;
+      };
     };
 export type DriverId = string;
 /**
@@ -307,6 +316,18 @@ export type OrderAction =
        */
       set_priority: {
         priority: Priority;
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher keeps it to the drivers of one fleet, or frees it again.
+       */
+      set_fleet: {
+        fleet?: PartnerId | null;
         /**
          * Why.
          */
@@ -662,6 +683,7 @@ export type OfferId = string;
  * What comes before what, where there are too few drivers.
  */
 export type Priority = "low" | "normal" | "high" | "urgent";
+export type PartnerId = string;
 /**
  * What becomes of goods whose order is called off after pickup.
  */
@@ -787,6 +809,18 @@ export type RescueAction =
        */
       set_priority: {
         priority: Priority;
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * A dispatcher keeps it to the drivers of one fleet, or frees it again.
+       */
+      set_fleet: {
+        fleet?: PartnerId | null;
         /**
          * Why.
          */
@@ -1011,6 +1045,18 @@ export type DriverAction =
     }
   | {
       /**
+       * Staff: drives for this partner, or for none.
+       */
+      set_fleet: {
+        fleet?: PartnerId | null;
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
        * Staff: may not work.
        */
       suspend: {
@@ -1109,6 +1155,35 @@ export type CheckItem = "caller_safe" | "anybody_hurt" | "authorities_called" | 
  */
 export type Resolution = "helped" | "false";
 export type IncidentId = string;
+/**
+ * What staff may do to a zone.
+ */
+export type ZoneAction =
+  | {
+      /**
+       * Nothing begins there for a while: rides and deliveries that would be picked up there are refused, and nobody
+       * is looked for who would. Rescues are never kept waiting. Said again, this is what holds.
+       */
+      pause: {
+        /**
+         * Why, on one line, in words that riders are shown.
+         */
+        reason: string;
+        until?: Timestamp | null;
+      };
+    }
+  | {
+      /**
+       * It goes on.
+       */
+      resume: {
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
+    };
+export type ZoneId = string;
 /**
  * What can be followed.
  */
@@ -1350,6 +1425,7 @@ export type Code =
   | "proof_missing"
   | "not_eligible"
   | "out_of_area"
+  | "zone_paused"
   | "quote_invalid"
   | "command_expired"
   | "command_id_reused"
@@ -1385,7 +1461,9 @@ export type WhyNot =
   | "outranked"
   | "taken"
   | "held"
-  | "too_many_drivers";
+  | "too_many_drivers"
+  | "zone_paused"
+  | "other_fleet";
 /**
  * What must arrive.
  */
@@ -1799,7 +1877,7 @@ export interface Refused {
    */
   message: string;
   /**
-   * For `busy`, `rate_limited` and `unavailable`: how long to wait, in milliseconds.
+   * For `busy`, `rate_limited`, `unavailable`, and `zone_paused` where the end is known: how long to wait, in milliseconds.
    */
   retry_after_ms?: number | null;
   /**
@@ -1807,6 +1885,19 @@ export interface Refused {
    * or cannot be, overruled.
    */
   why?: WhyNot[];
+  zone?: ZonePause | null;
+}
+/**
+ * Why nothing begins in a zone for a while.
+ */
+export interface ZonePause {
+  /**
+   * Why, in words that riders are shown.
+   */
+  reason: string;
+  since: Timestamp;
+  until?: Timestamp | null;
+  zone: ZoneId;
 }
 /**
  * An offer as its driver sees it: enough to decide on.
@@ -1901,6 +1992,7 @@ export interface OrderView {
   code?: string | null;
   driver?: DriverId | null;
   fare: Fare;
+  fleet?: PartnerId | null;
   followed_by?: OrderId | null;
   follows?: OrderId | null;
   fulfilment: FulfilmentStatus;
@@ -1914,6 +2006,7 @@ export interface OrderView {
    * Offers that are still open.
    */
   offers: OfferView[];
+  paused?: ZonePause | null;
   placed_at: Timestamp;
   policy: OfferPolicy;
   price_asked?: Fare | null;
@@ -1981,6 +2074,7 @@ export interface RescueView {
   driver?: DriverId | null;
   dropoff?: Place | null;
   fare: Fare;
+  fleet?: PartnerId | null;
   /**
    * Does a dispatcher let nobody be asked for a while?
    */
@@ -2012,6 +2106,8 @@ export interface DriverView {
    * Why it may not work, if it may not.
    */
   blocked?: string | null;
+  fleet?: PartnerId | null;
+  hint?: Hint | null;
   id: DriverId;
   /**
    * What it is busy with.
@@ -2028,6 +2124,13 @@ export interface DriverView {
    * How many events made it so.
    */
   version: number;
+}
+/**
+ * A better place to wait for work. Nobody must go there.
+ */
+export interface Hint {
+  to: Point;
+  until: Timestamp;
 }
 /**
  * A rider as itself and dispatchers see it.
@@ -2054,6 +2157,7 @@ export interface OrderChanges {
   code?: string | null;
   driver?: DriverId | null;
   fare?: Fare;
+  fleet?: PartnerId | null;
   followed_by?: OrderId | null;
   follows?: OrderId | null;
   /**
@@ -2071,6 +2175,7 @@ export interface OrderChanges {
    * As in the view, if it is another now; null: it has none any more.
    */
   offers?: OfferView[];
+  paused?: ZonePause | null;
   placed_at?: Timestamp;
   policy?: OfferPolicy;
   price_asked?: Fare | null;
@@ -2106,6 +2211,7 @@ export interface RescueChanges {
   driver?: DriverId | null;
   dropoff?: Place | null;
   fare?: Fare;
+  fleet?: PartnerId | null;
   /**
    * Of which version: nothing else can be made of them.
    */
@@ -2141,10 +2247,12 @@ export interface DriverChanges {
    * As in the view, if it is another now; null: it has none any more.
    */
   blocked?: string | null;
+  fleet?: PartnerId | null;
   /**
    * Of which version: nothing else can be made of them.
    */
   from: number;
+  hint?: Hint | null;
   id: DriverId;
   /**
    * As in the view, if it is another now; null: it has none any more.

@@ -135,11 +135,22 @@ async fn a_wait_begins_when_a_rider_was_due() {
     assert_eq!((corrected.n, service.n), (8, 8));
     // "Later" is no answer: at least the pause until it was asked again is in it, and connecting only in one of them.
     assert!(service.p50 > 50.0 && corrected.p50 >= service.p50, "{corrected:?} {service:?}");
-    for op in [Op::FirstOffer, Op::DriverFound, Op::Step, Op::Heard, Op::Welcome] {
-        assert!(record.took[&op].corrected.n() > 0, "{op}");
+    for op in [Op::FirstOffer, Op::DriverFound] {
+        assert_eq!(record.took[&op].corrected.n(), 8, "{op}");
     }
     let done: u64 = record.timeline.slots.iter().map(|slot| slot.done).sum();
     assert_eq!(done, record.audit.acked, "a chart shows every answer");
+}
+
+#[tokio::test]
+async fn what_drivers_do_is_measured_until_their_riders_see_it() {
+    let node = Node::start(Flaws::default()).await;
+    let lasting = Duration::from_secs(2);
+    let record = measured(&node, Options { lasting, ..options(trips(&[RIDE; 3])) }).await;
+    for op in [Op::Accept, Op::Step, Op::Heard, Op::Welcome] {
+        let measured = record.took.get(&op).map_or(0, |took| took.corrected.n());
+        assert!(measured > 0, "{op}: {record}");
+    }
 }
 
 #[tokio::test]
@@ -147,7 +158,10 @@ async fn phones_that_are_cut_off_come_back_when_there_is_a_network() {
     let node = Node::start(Flaws::default()).await;
     let dark = Duration::from_millis(700);
     let cut = Cut { after: Duration::from_millis(200), share: 1.0, dark };
-    let record = measured(&node, Options { cuts: vec![cut], ..options(trips(&[RIDE; 4])) }).await;
+    // Long enough that whoever was cut off is due back while it counts.
+    let lasting = Duration::from_secs(2);
+    let cut_off = Options { cuts: vec![cut], lasting, ..options(trips(&[RIDE; 4])) };
+    let record = measured(&node, cut_off).await;
     assert_eq!(record.violation_details, []);
     assert!(record.traffic.cut >= 6 && record.traffic.lost == record.traffic.cut, "{record}");
     assert!(record.took[&Op::Back].corrected.n() >= 6);

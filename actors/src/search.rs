@@ -168,7 +168,7 @@ pub struct Search {
     barred: Box<[DriverId]>,
     /// Whose drivers it is kept to, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fleet: Option<PartnerId>,
+    fleet: Option<Box<PartnerId>>,
     /// Why it stands still, if its zone is why.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<Box<Paused>>,
@@ -431,7 +431,7 @@ impl Search {
         reason: &str,
         asked: &Asked,
     ) -> Decision {
-        if self.fleet == fleet {
+        if self.fleet() == fleet {
             return Decision::from(Vec::new());
         }
         let mut events = if fleet.is_some() { self.withdraw_asked() } else { Vec::new() };
@@ -441,7 +441,7 @@ impl Search {
 
     /// Whose drivers it is kept to, if it is.
     pub fn fleet(&self) -> Option<PartnerId> {
-        self.fleet
+        self.fleet.as_deref().copied()
     }
 
     /// Stands still because of its zone; what is open is taken back. Only while drivers are asked: a job in the feed is
@@ -580,7 +580,7 @@ impl Search {
                 }
             }
             Event::Excluded { driver } => self.exclude(*driver),
-            Event::FleetSet { fleet, .. } => self.fleet = *fleet,
+            Event::FleetSet { fleet, .. } => self.fleet = fleet.map(Box::new),
             Event::Barred { drivers } => self.barred = drivers.as_slice().into(),
             Event::Held { at, .. } => {
                 self.phase = self.phase.held(*at);
@@ -702,7 +702,7 @@ impl Search {
             excluded: self.unwanted().chain(holding).collect(),
             only,
             priority: Priority::Normal,
-            fleet: self.fleet,
+            fleet: self.fleet(),
             paused: self.paused.as_ref().map(|it| it.card()),
         })
     }
@@ -836,7 +836,7 @@ impl Search {
         if self.is_out_of_question(driver) {
             return Err(Refusal::NotEligible("it is not for you, or you gave it up".into()));
         }
-        if is_of_other_fleet(self.fleet, fleet) {
+        if is_of_other_fleet(self.fleet(), fleet) {
             return Err(Refusal::NotEligible("it is kept to another fleet".into()));
         }
         let mut events = self.withdraw_all(None);

@@ -19,7 +19,7 @@ impl Life {
             start_at: None,
             follows: Some(around.id),
             barred: self.search.barred().into(),
-            fleet: self.search.fleet(),
+            fleet: self.search.fleet().map(Box::new),
             excluded: Vec::new(),
             ..self.placement.clone()
         };
@@ -76,7 +76,7 @@ impl Life {
             driver: None,
             follows: Some(around.id),
             barred: self.search.barred().into(),
-            fleet: self.search.fleet(),
+            fleet: self.search.fleet().map(Box::new),
             excluded: vec![driver],
             ..self.placement.clone()
         };

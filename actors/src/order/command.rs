@@ -57,7 +57,7 @@ pub struct Placement {
     pub barred: Box<[DriverId]>,
     /// Whose drivers it is kept to, if it is. Needs format 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fleet: Option<PartnerId>,
+    pub fleet: Option<Box<PartnerId>>,
 }
 
 /// What can be asked of an order. Who asks is [`crate::Context::by`]; the names are those of

@@ -21,8 +21,8 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     if !placement.barred.is_empty() {
         events.push(Event::Search(search::Event::Barred { drivers: placement.barred.to_vec() }));
     }
-    if placement.fleet.is_some() {
-        let (at, fleet, by) = (around.now, placement.fleet, around.by);
+    if let Some(fleet) = placement.fleet.as_deref() {
+        let (at, fleet, by) = (around.now, Some(*fleet), around.by);
         let reason = "as the order it goes on for".to_owned();
         events.push(Event::Search(search::Event::FleetSet { at, fleet, by, reason }));
     }

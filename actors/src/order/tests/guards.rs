@@ -559,7 +559,7 @@ fn the_meter_counts_movement_once_and_ignores_trembling() {
 fn a_typical_order_is_small() {
     let play = Play::at(ride(), OrderStatus::InProgress);
     let bytes = size_of::<Life>();
-    assert!(bytes <= 1_200, "{bytes} bytes without its lists");
+    assert!(bytes <= 1_224, "{bytes} bytes without its lists");
     let written = rmp_serde::to_vec_named(&play.order).unwrap().len();
     assert!(written <= 3_100, "{written} bytes in a snapshot");
 }
@@ -729,7 +729,7 @@ fn an_order_that_goes_on_as_another_is_kept_to_the_same_fleet() {
     let Some(Event::Continued { placement, .. }) = play.journal.last() else {
         panic!("tried again")
     };
-    assert_eq!(placement.fleet, fleet);
+    assert_eq!(placement.fleet.as_deref().copied(), fleet);
     let next = Play::placed((**placement).clone());
     assert_eq!(next.order.asks().unwrap().fleet, fleet);
     let formats = next.journal.iter().map(Order::event_format);

@@ -160,7 +160,8 @@ async fn phones_that_are_cut_off_come_back_when_there_is_a_network() {
     let cut = Cut { after: Duration::from_millis(200), share: 1.0, dark };
     // Long enough that whoever was cut off is due back while it counts.
     let lasting = Duration::from_secs(2);
-    let cut_off = Options { cuts: vec![cut], lasting, ..options(trips(&[RIDE; 4])) };
+    let habits = Habits { patience_s: 1e6, ..options(Vec::new()).habits };
+    let cut_off = Options { cuts: vec![cut], lasting, habits, ..options(trips(&[RIDE; 4])) };
     let record = measured(&node, cut_off).await;
     assert_eq!(record.violation_details, []);
     assert!(record.traffic.cut >= 6 && record.traffic.lost == record.traffic.cut, "{record}");

@@ -126,7 +126,8 @@ async fn a_busy_node_is_asked_again_with_the_same_command() {
 #[tokio::test]
 async fn a_wait_begins_when_a_rider_was_due() {
     let node = Node::start(Flaws { is_busy_at_first: true, ..Flaws::default() }).await;
-    let record = measured(&node, options(trips(&[RIDE; 8]))).await;
+    let habits = Habits { patience_s: 1e6, ..options(Vec::new()).habits };
+    let record = measured(&node, Options { habits, ..options(trips(&[RIDE; 8])) }).await;
     let schedule = record.schedule;
     assert_eq!((schedule.planned, schedule.started, schedule.turned_away), (8, 8, 0));
     assert!(record.commands.put_off > 0 && record.commands.errors() < 1e-9, "{record}");
@@ -160,7 +161,8 @@ async fn phones_that_are_cut_off_come_back_when_there_is_a_network() {
     let cut = Cut { after: Duration::from_millis(200), share: 1.0, dark };
     // Long enough that whoever was cut off is due back while it counts.
     let lasting = Duration::from_secs(2);
-    let cut_off = Options { cuts: vec![cut], lasting, ..options(trips(&[RIDE; 4])) };
+    let habits = Habits { patience_s: 1e6, ..options(Vec::new()).habits };
+    let cut_off = Options { cuts: vec![cut], lasting, habits, ..options(trips(&[RIDE; 4])) };
     let record = measured(&node, cut_off).await;
     assert_eq!(record.violation_details, []);
     assert!(record.traffic.cut >= 6 && record.traffic.lost == record.traffic.cut, "{record}");

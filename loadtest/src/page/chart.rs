@@ -184,8 +184,10 @@ impl Field {
         }
         match scale {
             Scale::Linear => {
-                let step = nice(high.max(1e-9) / 4.0);
-                Self { low: 0.0, high: (high / step).ceil().max(1.0) * step, scale }
+                // A chart of nothing has room for one.
+                let high = if high > 0.0 { high } else { 1.0 };
+                let step = nice(high / 4.0);
+                Self { low: 0.0, high: (high / step).ceil() * step, scale }
             }
             Scale::Log => {
                 let low = if low.is_finite() { low } else { 1.0 };

@@ -20,6 +20,7 @@ mod limits;
 mod live;
 mod openapi;
 mod page;
+mod past;
 mod presence;
 mod price;
 mod replica;

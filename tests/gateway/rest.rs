@@ -455,6 +455,28 @@ async fn the_node_says_how_it_is() {
     assert!(document["paths"]["/v1/orders"]["post"].is_object());
 }
 
+#[tokio::test]
+async fn every_node_has_the_console() {
+    let node = Node::start();
+    let http = Client::new();
+    let page = http.get(node.url("/console")).send().await.unwrap();
+    assert_eq!(page.url().path(), "/console/");
+    assert!(
+        page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'")
+    );
+    assert!(page.text().await.unwrap().contains("console.js"));
+    let script = || http.get(node.url("/console/console.js"));
+    let whole = script().send().await.unwrap();
+    assert!(whole.headers().get("content-encoding").is_none());
+    let tag = whole.headers()["etag"].clone();
+    let packed = script().header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let (whole, packed) = (whole.bytes().await.unwrap(), packed.bytes().await.unwrap());
+    assert!(packed.len() * 2 < whole.len(), "{} of {}", packed.len(), whole.len());
+    let known = script().header("if-none-match", tag).send().await.unwrap();
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+}
+
 #[test]
 fn a_container_without_a_shell_asks_how_its_node_is() {
     let node = Node::start();

@@ -1,7 +1,8 @@
-// A node that is not one: serves the page and speaks its side of the protocol for a made-up city, so
-// that the page can be worked on and tested without building anything.
+// A node that is not one: serves the page and the console, and speaks its side of the protocol for a made-up city of any
+// size, so that they can be worked on, and the console's map measured, without building anything. What is asked over
+// HTTP, and commands, it refuses.
 //
-//   node mock.mjs [--port 7070] [--drivers 400] [--city FILE] [--no-city] [--no-demo]
+//   node mock.mjs [--port 7070] [--drivers 400] [--jobs 40] [--city FILE] [--no-city] [--no-demo]
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -10,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { WebSocketServer } from "ws";
 
 const PAGE = fileURLToPath(new URL("../page/", import.meta.url));
+const CONSOLE = fileURLToPath(new URL("../console/dist/", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const GOOD_TOKEN = "a-good-token";
@@ -19,10 +21,10 @@ const M_PER_LON = M_PER_LAT * Math.cos((CENTER.lat * Math.PI) / 180);
 const ISSUES = ["flat_tyre", "battery_dead", "out_of_fuel", "accident", "locked_out"];
 
 /** Starts it; resolves to {url, cancel, cut, close}. */
-export async function startMock({ port = 0, drivers = 400, hasCity = true, isDemo = true, seed = 7, drawn = null } = {}) {
+export async function startMock({ port = 0, drivers = 400, jobs = 40, hasCity = true, isDemo = true, seed = 7, drawn = null } = {}) {
   const random = mulberry(seed);
   const city = drawn ? readCity(drawn) : makeCity(random);
-  const world = makeWorld(city, drivers, random);
+  const world = makeWorld(city, drivers, jobs, random);
   const server = createServer((request, response) => serve(request, response, { city, hasCity, isDemo }));
   const sockets = new WebSocketServer({ server, path: "/v1/ws", maxPayload: 65_536, handleProtocols: (offered) => offered.has("outrider.v1.json") && "outrider.v1.json" });
   sockets.on("connection", (socket) => session(socket, world));
@@ -46,9 +48,10 @@ async function serve(request, response, { city, hasCity, isDemo }) {
   const send = (status, type, body) => response.writeHead(status, { "content-type": type, "content-security-policy": CSP, "x-content-type-options": "nosniff" }).end(body);
   if (path === "/city.json" && hasCity) return send(200, "application/json", JSON.stringify(city.json));
   if (path === "/demo/token" && isDemo) return send(200, "application/json", JSON.stringify({ token: GOOD_TOKEN }));
-  const file = normalize(path === "/" ? "/index.html" : path);
+  const [folder, inside] = path.startsWith("/console/") ? [CONSOLE, path.slice("/console".length)] : [PAGE, path];
+  const file = normalize(inside === "/" ? "/index.html" : inside);
   try {
-    send(200, TYPES[extname(file)] ?? "application/octet-stream", await readFile(join(PAGE, file)));
+    send(200, TYPES[extname(file)] ?? "application/octet-stream", await readFile(join(folder, file)));
   } catch {
     send(404, "text/plain", "no such thing\n");
   }
@@ -63,7 +66,7 @@ function session(socket, world) {
     const frame = JSON.parse(data);
     if (frame.identify) {
       isKnown = frame.identify.token === GOOD_TOKEN;
-      if (isKnown) return send({ welcome: { principal: "dispatcher" } });
+      if (isKnown) return send({ welcome: { principal: "dispatcher", expires_at: Date.now() + 3_600_000 } });
       send({ goodbye: { refused: { code: "unauthenticated", message: "the token is not valid" } } });
       return socket.close(4401);
     }
@@ -159,8 +162,10 @@ function readCity(json) {
 }
 
 /** Drivers that wander, and jobs that live their life. */
-function makeWorld(city, nDrivers, random) {
-  const hex = () => Array.from({ length: 32 }, () => Math.floor(random() * 16).toString(16)).join("");
+function makeWorld(city, nDrivers, nJobs, random) {
+  const digits = (n) => Array.from({ length: n }, () => Math.floor(random() * 16).toString(16)).join("");
+  /** A UUIDv7 of `agoMs` ago. */
+  const hex = (agoMs = 0) => `${Math.round(Date.now() - agoMs).toString(16).padStart(12, "0")}7${digits(3)}8${digits(15)}`;
   const pick = (list) => list[Math.floor(random() * list.length)];
   const point = ({ x, y }) => ({ lat: CENTER.lat + y / M_PER_LAT, lon: CENTER.lon + x / M_PER_LON });
   const boardListeners = new Set();
@@ -191,10 +196,10 @@ function makeWorld(city, nDrivers, random) {
   const LIFE = { assigned: "en_route_pickup", en_route_pickup: "at_pickup", at_pickup: "on", on: "end" };
   const RESCUE_LIFE = { accepted: "en_route", en_route: "on_scene", on_scene: "assisting", assisting: "end" };
 
-  function place() {
+  function place(agoMs = 0) {
     const sort = random() < 0.62 ? "ride" : random() < 0.85 ? "delivery" : "rescue";
     const node = city.nodes[Math.floor(random() * city.nodes.length)];
-    const job = { sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex()}`, pickup: node, dropoff: pick(city.nodes), status: "searching", driver: null, issue: pick(ISSUES), rider: `rider-${hex()}` };
+    const job = { sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex(agoMs)}`, pickup: node, dropoff: pick(city.nodes), status: "searching", driver: null, issue: pick(ISSUES), rider: `rider-${hex()}` };
     jobs.set(job.id, job);
     become(job, "searching", sort === "rescue" ? "requested" : "placed");
   }
@@ -223,7 +228,9 @@ function makeWorld(city, nDrivers, random) {
     if (job.status === "searching") {
       if (random() < 0.012) return end(job, random() < 0.6 ? "cancelled_by_rider" : job.sort === "rescue" ? "no_driver" : "no_driver_found");
       if (random() > 0.16) return;
-      const free = drivers.filter((it) => it.status === "available").map((it) => [Math.hypot(it.x - job.pickup.x, it.y - job.pickup.y), it]).sort((a, b) => a[0] - b[0])[0]?.[1];
+      // The nearest of some: in a city of thousands nobody looks at all of them.
+      const some = nDrivers <= 500 ? drivers : Array.from({ length: 60 }, () => pick(drivers));
+      const free = some.filter((it) => it.status === "available").map((it) => [apart(it, job.pickup), it]).sort((a, b) => a[0] - b[0])[0]?.[1];
       if (!free) return;
       if (random() < 0.5) {
         free.status = "offered";
@@ -324,7 +331,7 @@ function makeWorld(city, nDrivers, random) {
   const frame = (marks, extra) => ({ seq, full: false, server_time: Date.now(), marks, gone: [], counters: counters(), happenings: [], ...extra });
   const chunks = (marks) => Array.from({ length: Math.max(1, Math.ceil(marks.length / 200)) }, (_, i) => marks.slice(i * 200, (i + 1) * 200));
 
-  for (let i = 0; i < 40; i += 1) place();
+  for (let i = 0; i < nJobs; i += 1) place(random() * 240_000);
   return {
     hex,
     actor,
@@ -333,6 +340,8 @@ function makeWorld(city, nDrivers, random) {
       jobs.forEach((job) => live(job));
       if (random() < 0.8) place();
       if (random() < 0.3) place();
+      // Of many jobs, as many come as end.
+      if (nJobs > 40) for (let open = [...jobs.values()].filter((it) => !it.endedAt).length; open < nJobs; open += 1) place();
       const marks = [...changed].map(mark).filter((it) => it !== null);
       const parts = chunks(marks).map((part, i) => {
         seq += 1;
@@ -377,6 +386,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   };
   const file = process.argv[process.argv.indexOf("--city") + 1];
   const drawn = process.argv.includes("--city") ? JSON.parse(await readFile(file, "utf8")) : null;
-  const mock = await startMock({ drawn, port: option("port", 7070), drivers: option("drivers", 400), hasCity: !process.argv.includes("--no-city"), isDemo: !process.argv.includes("--no-demo") });
+  const mock = await startMock({ drawn, port: option("port", 7070), drivers: option("drivers", 400), jobs: option("jobs", 40), hasCity: !process.argv.includes("--no-city"), isDemo: !process.argv.includes("--no-demo") });
   console.log(mock.url);
 }

@@ -9,6 +9,7 @@
 mod allowed;
 pub(crate) mod cluster;
 mod connections;
+mod console;
 mod demand;
 mod events;
 mod follow;
@@ -20,6 +21,7 @@ mod limits;
 mod live;
 mod openapi;
 mod page;
+mod past;
 mod presence;
 mod price;
 mod replica;
@@ -434,6 +436,7 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
         .merge(rest)
         .route("/v1/ws", axum::routing::get(upgrade))
         .merge(page::routes())
+        .merge(console::routes())
         .with_state(Arc::clone(&gate))
         .merge(extra)
         .fallback(|| async { Answered(translate::not_found("this path")) })

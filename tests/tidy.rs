@@ -163,8 +163,21 @@ fn nothing_knows_the_machine_it_was_written_on() {
     let homes = ["work", "root", "home"].map(|dir| format!("/{dir}/"));
     let mut files = Vec::new();
     for dir in [
-        "src", "protocol", "matching", "planning", "actors", "clients", "loadtest", "chaos",
-        "tests", "page", "config", "e2e", ".ci",
+        "src",
+        "protocol",
+        "matching",
+        "planning",
+        "actors",
+        "clients",
+        "loadtest",
+        "chaos",
+        "tests",
+        "page",
+        "console/src",
+        "console/test",
+        "config",
+        "e2e",
+        ".ci",
     ] {
         walk(&root().join(dir), &mut files);
     }
@@ -208,6 +221,49 @@ fn the_page_asks_nobody_but_its_node() {
                 text.contains("<style") || text.contains(" style=") || text.contains(" onclick=");
             assert!(!has_inline, "{} has inline code, which its policy forbids", path.display());
         }
+    }
+}
+
+#[test]
+fn the_console_asks_nobody_but_its_node() {
+    let mut files = Vec::new();
+    for dir in ["console/src", "console/dist"] {
+        walk(&root().join(dir), &mut files);
+    }
+    files.push(root().join("console/index.html"));
+    assert!(files.len() > 20, "the console has modules: {files:?}");
+    for path in files {
+        let text = fs::read_to_string(&path).expect("readable");
+        let is_ours = !path.starts_with(root().join("console/dist"));
+        // Preact knows a way to set markup, which nothing of ours takes.
+        let banned: &[&str] = match is_ours {
+            true => &["https://", "innerHTML", "outerHTML", "insertAdjacentHTML", "eval("],
+            false => &["https://", "insertAdjacentHTML", "eval("],
+        };
+        for banned in banned {
+            assert!(!text.contains(banned), "{} may not contain {banned}", path.display());
+        }
+        let known = ["http://www.w3.org/", "http://${"];
+        let elsewhere = text
+            .match_indices("http://")
+            .find(|(at, _)| !known.iter().any(|known| text[*at..].starts_with(known)));
+        assert_eq!(elsewhere, None, "{} names another host", path.display());
+        if path.extension().is_some_and(|it| it == "html") {
+            let has_inline =
+                text.contains("<style") || text.contains(" style=") || text.contains(" onclick=");
+            assert!(!has_inline, "{} has inline code, which its policy forbids", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_binary_has_all_of_the_console() {
+    let served = fs::read_to_string(root().join("src/gateway/console.rs")).expect("readable");
+    let mut files = Vec::new();
+    walk(&root().join("console/dist"), &mut files);
+    for path in files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        assert!(served.contains(&format!("{name:?} =>")), "console.rs does not serve {name}");
     }
 }
 

@@ -734,23 +734,39 @@ pub(super) async fn act_on_rider(
     Ok(Json(gate.wish(by, key, Wish::Rider { id, action }).await?))
 }
 
-/// Everything one actor remembers. Staff only.
+/// Which moment of an actor.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ActorQuery {
+    /// As of this version, made anew from its events; as it is now, if absent.
+    version: Option<u64>,
+}
+
+/// Everything one actor remembers, or remembered. Staff only.
 #[utoipa::path(
     get, path = "/v1/actors/{id}", tag = "actors", security(("bearer" = [])),
-    params(("id" = String, Path, description = "any id in display form")),
+    params(("id" = String, Path, description = "any id in display form"), ActorQuery),
     responses(
         (status = 200, body = Object), (status = 401, body = Refused), (status = 403, body = Refused),
-        (status = 404, body = Refused)
+        (status = 404, body = Refused), (status = 413, body = Refused), (status = 422, body = Refused)
     )
 )]
 pub(super) async fn show_actor(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
     Named(id): Named,
+    query: Result<Query<ActorQuery>, QueryRejection>,
 ) -> Result<Response, Answered> {
     caller.staff()?;
+    let Query(query) =
+        query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
-    Ok(Json(gate.translator.whole(key).await?).into_response())
+    let view = match query.version {
+        Some(version) => gate.as_of(key, Version(version)).await?,
+        None => gate.translator.whole(key).await?,
+    };
+    Ok(Json(view).into_response())
 }
 
 /// What happened to one actor, oldest first: its audit, with who did what and why. Staff only.

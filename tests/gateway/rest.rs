@@ -406,6 +406,35 @@ async fn pages_of_a_list_follow_each_other() {
 }
 
 #[tokio::test]
+async fn staff_are_told_what_an_actor_was() {
+    let node = Node::start();
+    let me = Caller::new(&node, rider(1));
+    let order = me.place().await;
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let cancelled = me
+        .post(&format!("/v1/orders/{order}/actions"), &json!({"cancel": {"reason": "too late"}}))
+        .await;
+    assert_eq!(cancelled.status(), StatusCode::OK);
+
+    let now = json_of(staff.get(&format!("/v1/actors/{order}")).await).await;
+    let version = now["version"].as_u64().unwrap();
+    assert!(version > 1, "{now}");
+    let as_of =
+        async |version: u64| staff.get(&format!("/v1/actors/{order}?version={version}")).await;
+    let same = json_of(as_of(version).await).await;
+    assert_eq!((&same["state"], &same["version"]), (&now["state"], &now["version"]));
+    let first = json_of(as_of(1).await).await;
+    assert_eq!((first["version"].as_u64(), &first["events"]), (Some(1), &json!(["placed"])));
+    assert_ne!(first["state"], now["state"]);
+    for never in [0, version + 1] {
+        assert_refused(as_of(never).await, 404, "not_found").await;
+    }
+    assert_refused(as_of(1_000_000).await, 413, "too_large").await;
+    let path = format!("/v1/actors/{order}?version=1");
+    assert_refused(me.get(&path).await, 403, "forbidden").await;
+}
+
+#[tokio::test]
 async fn the_node_says_how_it_is() {
     let node = Node::start();
     let http = Client::new();
@@ -424,6 +453,28 @@ async fn the_node_says_how_it_is() {
     assert!(page.text().await.unwrap().contains("<title>Outrider</title>"));
     let document = json_of(http.get(node.url("/v1/openapi.json")).send().await.unwrap()).await;
     assert!(document["paths"]["/v1/orders"]["post"].is_object());
+}
+
+#[tokio::test]
+async fn every_node_has_the_console() {
+    let node = Node::start();
+    let http = Client::new();
+    let page = http.get(node.url("/console")).send().await.unwrap();
+    assert_eq!(page.url().path(), "/console/");
+    assert!(
+        page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'")
+    );
+    assert!(page.text().await.unwrap().contains("console.js"));
+    let script = || http.get(node.url("/console/console.js"));
+    let whole = script().send().await.unwrap();
+    assert!(whole.headers().get("content-encoding").is_none());
+    let tag = whole.headers()["etag"].clone();
+    let packed = script().header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let (whole, packed) = (whole.bytes().await.unwrap(), packed.bytes().await.unwrap());
+    assert!(packed.len() * 2 < whole.len(), "{} of {}", packed.len(), whole.len());
+    let known = script().header("if-none-match", tag).send().await.unwrap();
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
 }
 
 #[test]

@@ -329,8 +329,9 @@ async fn every_node_of_a_cluster_knows_within_a_second_and_whoever_starts_later(
     let mut driving = connect(&second, driver(2), &all).await;
 
     let done = revoke_token(&first, &stolen).await;
-    let told = (&done["n_ended"], &done["n_told"], &done["n_nodes"]);
-    assert_eq!(told, (&json!(2), &json!(2), &json!(2)));
+    assert_eq!((&done["n_told"], &done["n_nodes"]), (&json!(2), &json!(2)));
+    // The other node may have found out by itself, a moment before it was told.
+    assert!((1..=2).contains(&done["n_ended"].as_u64().unwrap()), "{done}");
     assert_ended(&mut there).await;
     assert_ended(&mut here).await;
     assert_locked_out(&second, &stolen).await;

@@ -60,6 +60,11 @@ export interface ClientOptions {
   fetch?: typeof fetch;
   /** How long a command that is only told "later" is asked for, in milliseconds; for ever, if absent. */
   giveUpAfter?: number;
+  /**
+   * Most time between two heartbeats, in milliseconds; half of what the node asks for, if absent. Each is answered, so a
+   * screen that must notice soon that nothing comes any more asks more often.
+   */
+  heartbeatEvery?: number;
   /** Between 0 and 1; for tests. */
   random?: () => number;
 }
@@ -145,6 +150,10 @@ export class Client {
   #askedAt: number | null = null;
   #openedAt = 0;
   #clockAheadMs = 0;
+  /** When a heartbeat was said that is not answered yet; 0: none. */
+  #beatAt = 0;
+  #roundTripMs: number | null = null;
+  #retryAt = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
 
@@ -171,6 +180,21 @@ export class Client {
   /** The node's clock, in milliseconds since 1970. */
   get serverNow(): number {
     return Date.now() + this.#clockAheadMs;
+  }
+
+  /** How long ago the node last said anything, in milliseconds. */
+  get silentMs(): number {
+    return Date.now() - this.#lastHeard;
+  }
+
+  /** How long the last heartbeat took there and back, in milliseconds; null before the first. */
+  get roundTripMs(): number | null {
+    return this.#roundTripMs;
+  }
+
+  /** How long it still waits until the next attempt, in milliseconds. */
+  get retryInMs(): number {
+    return this.#state === "waiting" ? Math.max(0, this.#retryAt - Date.now()) : 0;
   }
 
   /** How many commands wait for their answers. */
@@ -321,6 +345,8 @@ export class Client {
       const { server_time: time, heartbeat_ms: every } = frame.heartbeat;
       this.#heartbeatMs = every ?? this.#heartbeatMs;
       this.#clockAheadMs = time - Date.now();
+      if (this.#beatAt > 0) this.#roundTripMs = performance.now() - this.#beatAt;
+      this.#beatAt = 0;
     } else if ("welcome" in frame) {
       this.#welcomed(frame.welcome);
     } else if ("result" in frame) {
@@ -346,6 +372,7 @@ export class Client {
     // The answer to a newer token: nothing begins.
     if (this.#state === "live") return;
     this.#at = this.#here;
+    this.#beatAt = 0;
     this.#attempts = this.#refusals = 0;
     this.#websocketsLost = this.transport === "sse" ? WEBSOCKETS_MAX : 0;
     if (!resumed) {
@@ -426,7 +453,10 @@ export class Client {
       this.#drop(CLOSE.comeBack);
       return this.#comeBack();
     }
-    if (now - this.#lastSaid > this.#heartbeatMs / 2) this.#say({ heartbeat: { heard: this.#here?.heard ?? null } });
+    if (now - this.#lastSaid > Math.min(this.#heartbeatMs / 2, this.#options.heartbeatEvery ?? Infinity)) {
+      if (this.#beatAt === 0) this.#beatAt = performance.now();
+      this.#say({ heartbeat: { heard: this.#here?.heard ?? null } });
+    }
     this.#ask();
   }
 
@@ -452,6 +482,7 @@ export class Client {
     // Everybody who was cut off at once must not come back at once.
     const wait = ceiling * (0.5 + this.#random());
     clearTimeout(this.#retry);
+    this.#retryAt = Date.now() + wait;
     this.#retry = setTimeout(() => void this.#open(), wait);
     this.#become("waiting");
   }

@@ -67,6 +67,17 @@ test("what is wished without a connection is asked for when there is one", () =>
   assert.match((await done).actor, /^order-/);
 }));
 
+test("a screen that asks often knows how far the node is, how long it has been silent, and when it tries again", () => staged(async ({ client, proxy }) => {
+  assert.equal(client.roundTripMs, null);
+  client.connect();
+  await until("a heartbeat is answered", () => client.roundTripMs !== null);
+  assert.ok(client.roundTripMs >= 0 && client.roundTripMs < 5000, String(client.roundTripMs));
+  proxy.hang();
+  await until("the silence is seen", () => client.silentMs > 300);
+  proxy.open(false);
+  await until("it waits for its next attempt", () => client.state === "waiting" && client.retryInMs > 0);
+}, { heartbeatEvery: 100 }));
+
 test("however often the connection breaks, each command happens once", () => staged(async ({ client, proxy, welcomes }) => {
   const before = (await orders(node, RIDER)).length;
   client.connect();

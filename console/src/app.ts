@@ -1,0 +1,161 @@
+// What the parts of the console share, and how they hear of changes.
+
+import { createContext } from "preact";
+import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
+import type { Refused, Topic } from "@outrider/client";
+import type { Late } from "./jobs.js";
+import type { Live, Told } from "./live.js";
+import type { Camera, Projection } from "./map/camera.js";
+import type { City } from "./map/ground.js";
+import type { Marks } from "./map/marks.js";
+import type { Streets } from "./map/streets.js";
+import type { Answer, Rest } from "./rest.js";
+import type { Token } from "./token.js";
+
+export interface App {
+  live: Live;
+  rest: Rest;
+  token: Token;
+  /** The city as the node draws it; null if nobody has, and until it has arrived. */
+  city: City | null;
+  projection: Projection;
+  /** Done when the city is here, or known not to come. */
+  arrived: Promise<void>;
+  camera: Camera;
+  /** The drawn streets, from when they are first asked for. */
+  streets: () => Streets | null;
+  /** The map's marks, once it is there. */
+  marks: Marks | null;
+  /** What the node has said of jobs being late. */
+  late: Map<string, Late>;
+  /** Whom the map keeps in its middle. */
+  followed: Value<string | null>;
+}
+
+export const AppContext = createContext<App>(null!);
+
+export function useApp(): App {
+  return useContext(AppContext);
+}
+
+/** Something that changes and says so. */
+export class Value<T> {
+  readonly #listeners = new Set<() => void>();
+
+  constructor(private it: T) {}
+
+  get(): T {
+    return this.it;
+  }
+
+  set(next: T): void {
+    if (next === this.it) return;
+    this.it = next;
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  on(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+export function useValue<T>(value: Value<T>): T {
+  useHeard((again) => value.on(again), [value]);
+  return value.get();
+}
+
+/** Draws anew whenever `listen` hears something; `listen` returns what ends it. */
+export function useHeard(listen: (again: () => void) => () => void, of: unknown[] = []): void {
+  const [, again] = useReducer((n: number, _: void) => n + 1, 0);
+  useEffect(() => {
+    const end = listen(() => again());
+    // What has changed between drawing and listening was not heard.
+    again();
+    return end;
+  }, of);
+}
+
+/** Draws anew every so many milliseconds. */
+export function useTick(everyMs: number): void {
+  useHeard((again) => {
+    const timer = setInterval(again, everyMs);
+    return () => clearInterval(timer);
+  }, [everyMs]);
+}
+
+/** Follows a topic as long as this is shown; null while nothing has come of it, or without one. */
+export function useFollowed<T>(topic: Topic | null): { view: T } | { refused: Refused } | null {
+  const { live } = useApp();
+  const key = topic === null ? null : JSON.stringify(topic);
+  const [told, setTold] = useState<{ key: string; told: Told } | null>(null);
+  useEffect(() => {
+    if (topic === null || key === null) return undefined;
+    return live.follow(topic, (it) => setTold({ key, told: it }));
+  }, [key]);
+  return told !== null && told.key === key ? (told.told as { view: T } | { refused: Refused }) : null;
+}
+
+/** What a request answered: asked when `path` is another and when `of` changes, the last answer shown meanwhile. */
+export function useFetched<T>(path: string | null, of: unknown = null): Answer<T> | null {
+  const { rest } = useApp();
+  const [answered, setAnswered] = useState<{ path: string; answer: Answer<T> } | null>(null);
+  useEffect(() => {
+    if (path === null) return undefined;
+    let isWanted = true;
+    void rest.get<T>(path).then((answer) => isWanted && setAnswered({ path, answer }));
+    return () => {
+      isWanted = false;
+    };
+  }, [path, of]);
+  return answered !== null && answered.path === path ? answered.answer : null;
+}
+
+/** The same, again and again as long as this is shown and the page is looked at. */
+export function usePolled<T>(path: string | null, everyMs: number): Answer<T> | null {
+  const [n, again] = useReducer((it: number, _: void) => it + 1, 0);
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || again(), everyMs);
+    return () => clearInterval(timer);
+  }, [everyMs]);
+  const latest = useRef<{ path: string | null; answer: Answer<T> } | null>(null);
+  const answer = useFetched<T>(path, n);
+  if (answer) latest.current = { path, answer };
+  return latest.current?.path === path ? latest.current.answer : null;
+}
+
+// ── Where in the console we are: #/dispatch/order-…, #/actors/driver-…, #/cluster ──
+
+export type View = "dispatch" | "actors" | "cluster";
+const VIEWS: readonly View[] = ["dispatch", "actors", "cluster"];
+
+export interface Route {
+  view: View;
+  id: string | null;
+}
+
+export function routeOf(hash: string): Route {
+  const [view, id] = decodeURIComponent(hash.replace(/^#\/?/, "")).split("/");
+  if (VIEWS.includes(view as View)) return { view: view as View, id: id || null };
+  // As the page before the console wrote it: only an id.
+  return { view: "dispatch", id: view || null };
+}
+
+export function go(view: View, id: string | null = null): void {
+  const hash = `#/${view}${id ? `/${id}` : ""}`;
+  if (location.hash === hash) return;
+  history.pushState(null, "", hash);
+  dispatchEvent(new HashChangeEvent("hashchange"));
+}
+
+export function useRoute(): Route {
+  useHeard((again) => {
+    addEventListener("hashchange", again);
+    addEventListener("popstate", again);
+    return () => {
+      removeEventListener("hashchange", again);
+      removeEventListener("popstate", again);
+    };
+  });
+  return routeOf(location.hash);
+}

@@ -1,0 +1,63 @@
+// The console in order: theme and words, the token, the connection, the city, the page.
+
+import { render } from "preact";
+import { AppContext, Value, type App } from "./app.js";
+import { Live } from "./live.js";
+import { Camera, Projection } from "./map/camera.js";
+import type { City } from "./map/ground.js";
+import { Streets } from "./map/streets.js";
+import { Rest, at } from "./rest.js";
+import { Shell } from "./shell.js";
+import "./style.css";
+import { startTheme } from "./theme.js";
+import { Token } from "./token.js";
+import { remember } from "./views/activity.js";
+import { startWords } from "./words.js";
+
+const KIGALI = { lat: -1.9441, lon: 30.0619 };
+
+startTheme();
+startWords();
+const token = new Token();
+const bearer = (): Promise<string> => token.get();
+const live = new Live(at("/v1/ws").replace(/^http/, "ws"), bearer);
+const rest = new Rest(bearer);
+let streets: Streets | null = null;
+const app: App = {
+  live, rest, token,
+  city: null,
+  projection: new Projection(KIGALI),
+  arrived: drawnCity().then((city) => {
+    if (!city) return;
+    app.city = city;
+    app.projection = new Projection(city.center);
+  }),
+  camera: new Camera(),
+  streets: () => (app.city ? streets ??= new Streets(app.city, app.projection) : null),
+  marks: null,
+  late: new Map(),
+  followed: new Value<string | null>(null),
+};
+remember(live.board);
+live.board.on("happenings", ({ happenings }) => {
+  for (const { actor, what } of happenings) {
+    if (what === "sla_at_risk") app.late.set(actor, "at_risk");
+    if (what === "sla_breached") app.late.set(actor, "breached");
+  }
+});
+live.board.on("marks", ({ gone }) => {
+  for (const id of gone) app.late.delete(id);
+});
+// For tests, and for whoever opens the browser's tools.
+Object.assign(globalThis, { outrider: app });
+live.connect();
+render(<AppContext.Provider value={app}><Shell /></AppContext.Provider>, document.getElementById("console")!);
+
+async function drawnCity(): Promise<City | null> {
+  try {
+    const answer = await fetch(at("/city.json"));
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,318 @@
+// The map as something to touch: drag, wheel, pinch and keys move the camera; a click picks a mark.
+
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { useApp, useValue, type App } from "../app.js";
+import { DRIVER, SHAPE, type Sort } from "../status.js";
+import { themed } from "../theme.js";
+import { Glyph, IconButton, described } from "../ui.js";
+import { metres, number, t, word } from "../words.js";
+import { Crowds } from "./crowds.js";
+import { Ground, niceStep } from "./ground.js";
+import { Marks } from "./marks.js";
+
+const PAN_PX = 80;
+const CLICK_PX = 5;
+const SORTS: readonly { sort: Sort; shape: number }[] = [
+  { sort: "ride", shape: SHAPE.ring }, { sort: "delivery", shape: SHAPE.square }, { sort: "rescue", shape: SHAPE.triangle },
+];
+/** Statuses that are listed only when somebody has them. */
+const RARE: readonly string[] = ["on_break", "unreachable", "offline", "blocked", "partly_busy"];
+
+interface Props {
+  /** Who is ringed. */
+  selected: string | null;
+  /** Called with whom was picked, or null for bare ground. */
+  onPick: (id: string | null) => void;
+}
+
+export function MapView({ selected, onPick }: Props): JSX.Element {
+  const app = useApp();
+  const root = useRef<HTMLDivElement>(null);
+  const [ground, marks, crowds, tip, scaleBar, scaleText] = [
+    useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
+    useRef<HTMLSpanElement>(null), useRef<HTMLSpanElement>(null),
+  ];
+  const pick = useRef(onPick);
+  pick.current = onPick;
+  const [fault, setFault] = useState("");
+
+  useEffect(() => void app.arrived.then(() => {
+    let layer: Marks;
+    try {
+      layer = new Marks(marks.current!, app.camera, app.projection, app.live.board);
+    } catch (error) {
+      setFault(error instanceof Error ? error.message : String(error));
+      return;
+    }
+    app.marks = layer;
+    const bottom = new Ground(ground.current!, app.camera, app.projection, app.city);
+    const bubbles = new Crowds(crowds.current!, app.camera);
+    layer.oncrowds = (them) => bubbles.show(them);
+    themed.addEventListener("change", () => {
+      bottom.recolour();
+      bubbles.recolour();
+      layer.recolour();
+    });
+    frameCity(app);
+    touch(app, layer, bubbles, root.current!, tip.current!, (id) => pick.current(id));
+    app.camera.addEventListener("change", () => {
+      const length = niceStep(60 / app.camera.zoom);
+      scaleBar.current!.style.width = `${length * app.camera.zoom}px`;
+      const text = length >= 1000 ? `${length / 1000} km` : `${length} m`;
+      if (scaleText.current!.textContent !== text) scaleText.current!.textContent = text;
+    });
+    layer.select(ringed.current);
+  }), []);
+  const ringed = useRef(selected);
+  ringed.current = selected;
+  useEffect(() => app.marks?.select(selected), [selected]);
+
+  return (
+    <div ref={root} id="map" class="map" tabIndex={0} role="application" aria-roledescription={t("map.role")} aria-label={t("map.label")} aria-describedby="map-keys">
+      <canvas ref={ground} aria-hidden="true" />
+      <canvas ref={marks} class="marks" aria-hidden="true" />
+      <canvas ref={crowds} class="marks" aria-hidden="true" />
+      <p id="map-keys" class="unseen">{t("map.keys")}</p>
+      <div ref={tip} class="tip" hidden />
+      {fault ? <div class="notice" role="alert">{t("map.fault", { why: fault })}</div> : <Waiting />}
+      <Filters />
+      <Following />
+      <div class="scale" aria-hidden="true"><span ref={scaleBar} class="scale-bar" /><span ref={scaleText} /></div>
+      <div class="zoom" role="group" aria-label={t("map.view")}>
+        <IconButton icon="plus" label={t("map.zoom_in")} onClick={() => app.camera.zoomAt(1.6)} />
+        <IconButton icon="minus" label={t("map.zoom_out")} onClick={() => app.camera.zoomAt(1 / 1.6)} />
+        <IconButton icon="fit" label={t("map.fit")} onClick={() => { app.followed.set(null); app.camera.fit(); }} />
+      </div>
+    </div>
+  );
+}
+
+/** Until the first board is here, and when there is nobody on it. */
+function Waiting(): JSX.Element | null {
+  const { live } = useApp();
+  const [text, setText] = useState(live.board.isKnown ? "" : t("map.waiting"));
+  useEffect(() => {
+    const judge = (): void => setText(!live.board.isKnown ? t("map.waiting") : live.board.marks.size === 0 ? t("map.empty") : "");
+    const ends = [live.board.on("counters", judge), live.board.on("gap", judge)];
+    judge();
+    return () => ends.forEach((end) => end());
+  }, []);
+  return text ? <div class="notice" role="status">{text}</div> : null;
+}
+
+function Following(): JSX.Element | null {
+  const app = useApp();
+  const id = useValue(app.followed);
+  if (id === null) return null;
+  return (
+    <button type="button" class="following" onClick={() => app.followed.set(null)}>
+      <span class="following-dot" aria-hidden="true" />{t("map.following", { who: described(id, app.live.board.marks.get(id)).title })}<span aria-hidden="true">×</span>
+    </button>
+  );
+}
+
+/** What is drawn, with how many there are of each; also the legend. */
+function Filters(): JSX.Element {
+  const { live: { board }, marks } = useApp();
+  const [isOpen, setOpen] = useState(false);
+  const [hiddenDrivers, hideDrivers] = useState<ReadonlySet<string>>(new Set());
+  const [hiddenSorts, hideSorts] = useState<ReadonlySet<Sort>>(new Set());
+  const [counters, setCounters] = useState(board.counters);
+  const app = useApp();
+  useEffect(() => {
+    if (!isOpen) return undefined;
+    setCounters(board.counters);
+    return board.on("counters", () => setCounters(board.counters));
+  }, [isOpen]);
+  useEffect(() => (app.marks ?? marks)?.filter({ hiddenDrivers, hiddenSorts }), [hiddenDrivers, hiddenSorts]);
+  const nHidden = hiddenDrivers.size + hiddenSorts.size;
+  const open = (column: "rides" | "deliveries" | "rescues"): number => {
+    const { searching, active } = board.stages(column);
+    return searching + active;
+  };
+  const columns = { ride: "rides", delivery: "deliveries", rescue: "rescues" } as const;
+  return (
+    <div class={`filters ${isOpen ? "is-open" : ""}`} onPointerDown={(event) => event.stopPropagation()} onWheel={(event) => event.stopPropagation()}>
+      <IconButton icon="filter" label={t("filter.title")} isPressed={isOpen} onClick={() => setOpen(!isOpen)} />
+      {nHidden > 0 && !isOpen ? <button type="button" class="chip" onClick={() => { hideDrivers(new Set()); hideSorts(new Set()); }}>{t("filter.hidden", { n: nHidden })} ×</button> : null}
+      {isOpen ? (
+        <div class="filters-body" role="group" aria-label={t("filter.title")}>
+          <h3>{t("filter.jobs")}</h3>
+          <ul class="legend">
+            {SORTS.map(({ sort, shape }) => (
+              <li key={sort}>
+                <Toggle isOn={!hiddenSorts.has(sort)} onToggle={() => hideSorts(toggled(hiddenSorts, sort))}>
+                  <Glyph shape={shape} colour={sort} /><span class="name">{t(`sort.${sort}`)}</span><span class="count">{number(open(columns[sort]))}</span>
+                </Toggle>
+              </li>
+            ))}
+          </ul>
+          <h3>{t("filter.drivers")}</h3>
+          <ul class="legend">
+            {Object.entries(DRIVER).filter(([status]) => (counters.drivers[status] ?? 0) > 0 || !RARE.includes(status) || hiddenDrivers.has(status)).map(([status, { shape, colour }]) => (
+              <li key={status}>
+                <Toggle isOn={!hiddenDrivers.has(status)} onToggle={() => hideDrivers(toggled(hiddenDrivers, status))}>
+                  <Glyph shape={shape} colour={colour} /><span class="name">{word("status", status)}</span><span class="count">{number(counters.drivers[status] ?? 0)}</span>
+                </Toggle>
+              </li>
+            ))}
+          </ul>
+        </div>
+      ) : null}
+    </div>
+  );
+}
+
+function Toggle({ isOn, onToggle, children }: { isOn: boolean; onToggle: () => void; children: JSX.Element[] }): JSX.Element {
+  return <button type="button" aria-pressed={isOn} onClick={onToggle}>{children}</button>;
+}
+
+function toggled<T>(set: ReadonlySet<T>, it: T): ReadonlySet<T> {
+  const next = new Set(set);
+  if (!next.delete(it)) next.add(it);
+  return next;
+}
+
+/** Where the whole city is: as it is drawn, or around the first marks. */
+function frameCity({ camera, projection, city, live: { board } }: App): void {
+  if (city) {
+    const { south, west, north, east } = city.bounds;
+    camera.setBounds({ west: projection.x(west), east: projection.x(east), south: projection.y(south), north: projection.y(north) });
+    return;
+  }
+  const MARGIN_M = 1500;
+  const end = board.on("marks", () => {
+    const places = [...board.marks.values()].map(({ at }) => [projection.x(at.lon), projection.y(at.lat)] as const);
+    if (places.length === 0) return;
+    end();
+    const least = (axis: 0 | 1): number => places.reduce((it, place) => Math.min(it, place[axis]), Infinity);
+    const most = (axis: 0 | 1): number => places.reduce((it, place) => Math.max(it, place[axis]), -Infinity);
+    camera.setBounds({ west: least(0) - MARGIN_M, east: most(0) + MARGIN_M, south: least(1) - MARGIN_M, north: most(1) + MARGIN_M });
+  });
+}
+
+type At = [x: number, y: number];
+
+/** Lets pointers and keys move the camera and pick marks. */
+function touch(app: App, marks: Marks, crowds: Crowds, root: HTMLElement, tip: HTMLElement, onPick: (id: string | null) => void): void {
+  const { camera, live: { board }, followed } = app;
+  const pointers = new Map<number, At>();
+  let [travelled, hoverAt] = [0, null as At | null];
+  const at = (event: MouseEvent): At => {
+    const box = root.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
+  const isControl = (event: Event): boolean => (event.target as HTMLElement).closest("button, .filters") !== null;
+  const letGo = (): void => followed.set(null);
+
+  const hover = (id: string | null): void => {
+    const mark = id === null ? undefined : board.marks.get(id);
+    root.classList.toggle("is-over", mark !== undefined);
+    tip.hidden = mark === undefined;
+    const place = id === null ? null : marks.where(id);
+    if (!mark || !place) return;
+    const { title, status } = described(mark.id, mark);
+    const text = `${title} · ${status}`;
+    if (tip.textContent !== text) tip.textContent = text;
+    const left = Math.min(camera.width - tip.offsetWidth - 8, Math.max(8, camera.screenX(place[0]) - tip.offsetWidth / 2));
+    const above = camera.screenY(place[1]) - tip.offsetHeight - 14;
+    tip.style.transform = `translate(${left}px, ${above < 8 ? above + tip.offsetHeight + 30 : above}px)`;
+  };
+
+  new ResizeObserver(() => camera.resize(root.clientWidth, root.clientHeight)).observe(root);
+  root.addEventListener("pointerdown", (event) => {
+    if (isControl(event) || event.button > 0) return;
+    root.setPointerCapture(event.pointerId);
+    if (pointers.size === 0) travelled = 0;
+    pointers.set(event.pointerId, at(event));
+    hover(null);
+  });
+  root.addEventListener("pointermove", (event) => {
+    const now = at(event);
+    const before = pointers.get(event.pointerId);
+    if (!before) {
+      if (event.pointerType === "mouse") hoverAt = isControl(event) ? null : now;
+      return;
+    }
+    pointers.set(event.pointerId, now);
+    const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
+    travelled += Math.hypot(dx, dy);
+    if (pointers.size === 1) {
+      if (travelled < CLICK_PX) return;
+      letGo();
+      camera.pan(dx, dy);
+      return;
+    }
+    const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
+    if (!other) return;
+    const [far, wasFar] = [apart(now, other), apart(before, other)];
+    letGo();
+    camera.pan(dx / 2, dy / 2);
+    if (wasFar > 10) camera.zoomAt(far / wasFar, (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+  });
+  root.addEventListener("pointerup", (event) => {
+    const wasAlone = pointers.size === 1;
+    if (!pointers.delete(event.pointerId) || !wasAlone || travelled >= CLICK_PX) return;
+    const [x, y] = at(event);
+    const id = marks.pick(x, y, event.pointerType === "touch" ? 22 : 12);
+    const crowd = id === null ? crowds.at(x, y) : null;
+    // A crowd is looked at more closely.
+    if (crowd) camera.flyTo(crowd.x, crowd.y, camera.zoom * 2.4);
+    else onPick(id);
+  });
+  root.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
+  root.addEventListener("pointerleave", () => {
+    hoverAt = null;
+    hover(null);
+  });
+  root.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    // A wheel that counts lines says 3 where one that counts pixels says 100.
+    const pixels = event.deltaY * (event.deltaMode === 1 ? 33 : 1);
+    camera.zoomAt(Math.exp(-Math.max(-240, Math.min(240, pixels)) * 0.0022), ...at(event));
+  }, { passive: false });
+  root.addEventListener("dblclick", (event) => {
+    if (!isControl(event)) camera.zoomAt(2, ...at(event));
+  });
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target !== root) return;
+    const pans: Record<string, At> = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    const pan = pans[event.key];
+    if (pan) {
+      letGo();
+      camera.pan(pan[0] * PAN_PX, pan[1] * PAN_PX);
+    } else if (event.key === "+" || event.key === "=") {
+      camera.zoomAt(1.4);
+    } else if (event.key === "-" || event.key === "_") {
+      camera.zoomAt(1 / 1.4);
+    } else if (event.key === "0") {
+      letGo();
+      camera.fit();
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  // Whom a still pointer is over changes as they move; a few times a second is enough to say so.
+  let judgedAt = 0;
+  marks.onframe = () => {
+    const id = followed.get();
+    const place = id === null ? null : marks.where(id);
+    if (place) camera.follow(...place);
+    const now = performance.now();
+    if (!hoverAt || pointers.size > 0 || now - judgedAt < 60) return;
+    judgedAt = now;
+    hover(marks.pick(hoverAt[0], hoverAt[1], 9));
+  };
+}
+
+function apart(a: At, b: At): number {
+  return Math.hypot(a[0] - b[0], a[1] - b[1]);
+}
+
+/** How far it is between two places, in words. */
+export function far(app: App, a: { lat: number; lon: number }, b: { lat: number; lon: number }): string {
+  return metres(app.projection.apart(a, b));
+}

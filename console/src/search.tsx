@@ -1,0 +1,91 @@
+// Finds an actor by any part of its id, its sort, its status.
+
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { go, useApp, useRoute } from "./app.js";
+import { kindOf } from "./status.js";
+import { Glyph, Icon, described, isTyping } from "./ui.js";
+import { t } from "./words.js";
+
+const MATCHES_MAX = 8;
+
+export function Search(): JSX.Element {
+  const { live: { board } } = useApp();
+  const { view } = useRoute();
+  const [text, setText] = useState("");
+  const [isOpen, setOpen] = useState(false);
+  const [at, setAt] = useState(0);
+  const field = useRef<HTMLInputElement>(null);
+
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent): void => {
+      if (event.key !== "/" || isTyping(event)) return;
+      event.preventDefault();
+      field.current!.focus();
+      field.current!.select();
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, []);
+
+  const asked = text.trim().toLowerCase();
+  const ids = isOpen && asked.length >= 2 ? matching(asked) : [];
+  const chosen = Math.min(at, ids.length - 1);
+
+  function matching(query: string): string[] {
+    if (kindOf(query)) return [query];
+    const words = query.split(/[\s-]+/);
+    const found: string[] = [];
+    for (const mark of board.marks.values()) {
+      const { title, status } = described(mark.id, mark);
+      const hay = `${mark.id} ${mark.status} ${mark.kind === "driver" ? "" : `${mark.sort} ${mark.issue ?? ""}`} ${title} ${status}`.toLowerCase();
+      if (words.every((word) => hay.includes(word))) found.push(mark.id);
+      if (found.length === MATCHES_MAX) break;
+    }
+    return found;
+  }
+
+  const open = (id: string | undefined): void => {
+    if (!id) return;
+    const isOnMap = board.marks.has(id);
+    go(view === "actors" || !isOnMap ? "actors" : "dispatch", id);
+    setText("");
+    setOpen(false);
+    field.current!.blur();
+  };
+  const pressed = (event: KeyboardEvent): void => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (ids.length > 0) setAt((chosen + (event.key === "ArrowDown" ? 1 : -1) + ids.length) % ids.length);
+    } else if (event.key === "Escape") {
+      event.stopPropagation();
+      setText("");
+      field.current!.blur();
+    }
+  };
+  const isListed = isOpen && asked.length >= 2;
+  return (
+    <form class="search" role="search" autocomplete="off" onSubmit={(event) => { event.preventDefault(); open(ids[chosen]); }}>
+      <Icon name="search" />
+      <input ref={field} id="query" type="text" role="combobox" aria-expanded={isListed} aria-controls="matches" aria-autocomplete="list"
+        aria-label={t("search.label")} placeholder={t("search.placeholder")} spellcheck={false} autocapitalize="off" value={text}
+        {...(ids.length > 0 ? { "aria-activedescendant": `match-${chosen}` } : {})}
+        onInput={(event) => { setText(event.currentTarget.value); setAt(0); setOpen(true); }} onFocus={() => setOpen(true)}
+        onBlur={() => setOpen(false)} onKeyDown={pressed} />
+      <kbd aria-hidden="true">/</kbd>
+      {isListed ? (
+        <ul id="matches" class="matches" role="listbox" aria-label={t("search.matches")}>
+          {ids.map((id, i) => {
+            const { title, status, colour, shape } = described(id, board.marks.get(id));
+            return (
+              <li key={id} id={`match-${i}`} role="option" aria-selected={i === chosen} onPointerDown={(event) => { event.preventDefault(); open(id); }}>
+                <Glyph shape={shape} colour={colour} /><span class="name">{title}</span><span class="status">{status || t("search.not_on_map")}</span>
+              </li>
+            );
+          })}
+          {ids.length === 0 ? <li class="none" role="presentation">{t("search.none")}</li> : null}
+        </ul>
+      ) : null}
+    </form>
+  );
+}

@@ -1,0 +1,206 @@
+// What is always there: where we are, whether it is true, who calls for help, what came of what was asked.
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { go, useApp, useHeard, useRoute, useTick, type View } from "./app.js";
+import type { Asked, Trust } from "./live.js";
+import { Search } from "./search.js";
+import { SignIn } from "./sign_in.js";
+import { Sos } from "./sos.js";
+import { choice, choose, type Choice } from "./theme.js";
+import { Dialog, Icon, IconButton, Refusal, described, isTyping, type IconName } from "./ui.js";
+import { Actors } from "./views/actors.js";
+import { Cluster } from "./views/cluster.js";
+import { Dispatch } from "./views/dispatch.js";
+import { LANGUAGES, currentLanguage, speak, t, timeOfDay, type Key, type Language } from "./words.js";
+
+const VIEWS: readonly { view: View; icon: IconName; label: Key; key: string }[] = [
+  { view: "dispatch", icon: "map", label: "nav.dispatch", key: "1" },
+  { view: "actors", icon: "actor", label: "nav.actors", key: "2" },
+  { view: "cluster", icon: "cluster", label: "nav.cluster", key: "3" },
+];
+
+export function Shell(): JSX.Element {
+  const { live, token } = useApp();
+  const { view, id } = useRoute();
+  const [isHelpOpen, setHelpOpen] = useState(false);
+  useHeard((again) => live.on("trust", again));
+  useHeard((again) => {
+    token.onwanted = again;
+    return () => {};
+  });
+  const isOld = live.trust === "stale" || live.trust === "reconnecting";
+
+  useEffect(() => {
+    // Two tokens were not believed: another one is needed. A demo that has begun anew gives one.
+    if (live.trust !== "refused") return;
+    token.renew();
+    live.connect();
+  }, [live.trust]);
+
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent): void => {
+      if (isTyping(event)) return;
+      if (event.key === "?") setHelpOpen(true);
+      const chosen = VIEWS.find(({ key }) => key === event.key);
+      if (chosen) go(chosen.view, chosen.view === "cluster" ? null : id);
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [id]);
+
+  return (
+    <div class={`shell ${isOld ? "is-old" : ""}`} data-view={view}>
+      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>{t("skip")}</a>
+      <Sos />
+      <header class="bar">
+        <Brand />
+        <Search />
+        <div class="bar-end">
+          <Clock />
+          <Badge />
+          <Settings onHelp={() => setHelpOpen(true)} />
+        </div>
+      </header>
+      <nav class="rail" aria-label={t("nav")}>
+        {VIEWS.map(({ view: it, icon, label, key }) => (
+          <a key={it} href={`#/${it}`} title={`${t(label)} (${key})`} {...(it === view ? { "aria-current": "page" as const } : {})}
+            onClick={(event) => { event.preventDefault(); go(it, it === "cluster" ? null : id); }}>
+            <Icon name={icon} /><span>{t(label)}</span>
+          </a>
+        ))}
+      </nav>
+      <main id="main" class="main" tabIndex={-1}>
+        <Dispatch id={view === "dispatch" ? id : null} isShown={view === "dispatch"} />
+        {view === "actors" ? <Actors id={id} /> : null}
+        {view === "cluster" ? <Cluster /> : null}
+      </main>
+      <Toasts />
+      {token.isWanted ? <SignIn reason={live.reason} /> : null}
+      {isHelpOpen ? <Help onClose={() => setHelpOpen(false)} /> : null}
+      <Announcer trust={live.trust} />
+    </div>
+  );
+}
+
+function Brand(): JSX.Element {
+  const app = useApp();
+  useHeard((again) => {
+    void app.arrived.then(again);
+    return () => {};
+  });
+  const { city } = app;
+  return (
+    <div class="brand">
+      <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 2.500 20.500 21 12 16.600 3.500 21Z" /></svg>
+      <h1>Outrider</h1>
+      {city?.name ? <span class="city">{city.name}</span> : null}
+    </div>
+  );
+}
+
+function Clock(): JSX.Element {
+  const { live } = useApp();
+  useTick(1000);
+  const now = live.client.serverNow;
+  return <time class="clock" dateTime={new Date(now).toISOString()}>{timeOfDay(now)}</time>;
+}
+
+/** Whether what is shown is true now; never silently stale. */
+function Badge(): JSX.Element {
+  const { live, token } = useApp();
+  useTick(500);
+  const { silentMs, roundTripMs, retryInMs } = live.client;
+  const trust = token.isWanted ? "refused" : live.trust;
+  const text: Record<Trust, () => string> = {
+    connecting: () => t("trust.connecting"),
+    live: () => (roundTripMs === null ? t("trust.live") : t("trust.live.ms", { ms: roundTripMs < 10 ? roundTripMs.toFixed(1) : Math.round(roundTripMs) })),
+    stale: () => t("trust.stale", { s: Math.round(silentMs / 1000) }),
+    reconnecting: () => (retryInMs > 0 ? t("trust.reconnecting.in", { s: Math.ceil(retryInMs / 1000) }) : t("trust.reconnecting")),
+    refused: () => t("trust.refused"),
+  };
+  return (
+    <button id="badge" type="button" class="badge" data-state={trust} title={trust === "reconnecting" ? t("trust.retry") : t(`trust.said.${trust}`)} onClick={() => live.client.retryNow()}>
+      <span class="dot" aria-hidden="true" /><span class="badge-text">{text[trust]()}</span>
+    </button>
+  );
+}
+
+/** Tells those who cannot see the badge. */
+function Announcer({ trust }: { trust: Trust }): JSX.Element {
+  return <p class="unseen" role="status" aria-live="polite">{t(`trust.said.${trust}`)}</p>;
+}
+
+const NEXT: Record<Choice, Choice> = { auto: "dark", dark: "light", light: "auto" };
+const THEME_ICON: Record<Choice, IconName> = { auto: "auto", dark: "moon", light: "sun" };
+
+function Settings({ onHelp }: { onHelp: () => void }): JSX.Element {
+  const { live, token } = useApp();
+  const [theme, setTheme] = useState(choice());
+  const turn = (): void => {
+    choose(NEXT[theme]);
+    setTheme(NEXT[theme]);
+  };
+  return (
+    <div class="settings">
+      <IconButton icon={THEME_ICON[theme]} label={t(`theme.${theme}`)} onClick={turn} />
+      <label class="language">
+        <span class="unseen">{t("language")}</span>
+        <select value={currentLanguage()} onChange={(event) => speak(event.currentTarget.value as Language)}>
+          {Object.entries(LANGUAGES).map(([code, name]) => <option key={code} value={code} aria-label={name}>{code.toUpperCase()}</option>)}
+        </select>
+      </label>
+      <IconButton icon="keys" label={t("help.title")} class="only-wide" onClick={onHelp} />
+      {live.principal ? (
+        <IconButton icon="out" label={t("sign_out", { who: String(live.principal) })} onClick={() => { token.forget(); location.reload(); }} />
+      ) : null}
+    </div>
+  );
+}
+
+/** What came of what was asked: a refusal stays until it is read. */
+function Toasts(): JSX.Element {
+  const { live } = useApp();
+  useHeard((again) => live.on("asked", again));
+  return (
+    <ol class="toasts" aria-live="polite">
+      {live.asked.map((asked) => <Toast key={asked.id} asked={asked} />)}
+    </ol>
+  );
+}
+
+function Toast({ asked }: { asked: Asked }): JSX.Element {
+  const { live } = useApp();
+  const { title } = described(asked.actor, live.board.marks.get(asked.actor));
+  const isWaiting = asked.state === "asked" && live.trust !== "live";
+  return (
+    <li class={`toast is-${asked.state}`}>
+      <div class="toast-head">
+        <span class="toast-mark" aria-hidden="true" />
+        <strong>{t(asked.what as Key)}</strong>
+        <span class="soft">{title}</span>
+        {asked.state === "asked" ? null : <IconButton icon="close" label={t("close")} onClick={() => live.dismiss(asked.id)} />}
+      </div>
+      {isWaiting ? <p class="soft">{t("asked.waiting")}</p> : null}
+      {asked.state === "refused" && asked.refused ? <Refusal refused={asked.refused} /> : null}
+    </li>
+  );
+}
+
+const KEYS: readonly [string, Key][] = [
+  ["1 2 3", "keys.views"], ["/", "keys.search"], ["j k ↑ ↓", "keys.move"], ["Enter", "keys.open"], ["Esc", "keys.close"],
+  ["a", "keys.assign"], ["h", "keys.hold"], ["p", "keys.priority"], ["x", "keys.cancel"], ["f", "keys.follow"],
+  ["+ − 0", "keys.zoom"], ["?", "keys.help"],
+];
+
+function Help({ onClose }: { onClose: () => void }): JSX.Element {
+  return (
+    <Dialog title={t("help.title")} onClose={onClose}>
+      <dl class="keys">
+        {KEYS.map(([keys, says]) => (
+          <div key={keys}><dt>{keys.split(" ").map((key) => <kbd key={key}>{key}</kbd>)}</dt><dd>{t(says)}</dd></div>
+        ))}
+      </dl>
+    </Dialog>
+  );
+}

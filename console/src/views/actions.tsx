@@ -1,0 +1,231 @@
+// What a dispatcher may do to an order or a rescue. The node judges; what it refuses is said in its words, and what may
+// be overruled can be, with a reason.
+
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Priority, Refused, Wish } from "@outrider/client";
+import { useApp, useFetched } from "../app.js";
+import { isAwaited, short, stageOf } from "../status.js";
+import { Dialog, Glyph, Refusal, described, isTyping } from "../ui.js";
+import { metres, span, t, word, type Key } from "../words.js";
+import type { JobView } from "./job.js";
+import { traceOf, type MatchTrace } from "./matching.js";
+
+/** Reasons against a driver that a dispatcher may not overrule (protocol/PROTOCOL.md). */
+const ABSOLUTE: ReadonlySet<string> = new Set(["off_duty", "unreachable", "blocked", "changing_jobs", "has_it", "same_person", "pair_blocked"]);
+const PRIORITIES: readonly Priority[] = ["low", "normal", "high", "urgent"];
+const CANDIDATES_MAX = 40;
+
+type Action = "assign" | "reassign" | "unassign" | "hold" | "resume" | "priority" | "cancel" | "block";
+type Open = Exclude<Action, "resume">;
+
+/** What a wish does to a job, order and rescue alike. */
+type Done = { [key: string]: object };
+
+export function wishOf(view: { kind: "order" | "rescue"; id: string }, action: Done): Wish {
+  return { [view.kind]: { id: view.id, action } } as unknown as Wish;
+}
+
+export function possible(view: JobView): Action[] {
+  const stage = stageOf(view.kind, view.status);
+  if (stage === "completed" || stage === "cancelled") return [];
+  const isLooking = stage === "searching" && view.status !== "scheduled" && view.status !== "awaiting_payment";
+  const actions: Action[] = [];
+  if (isLooking) actions.push("assign", view.held ? "resume" : "hold", "priority");
+  if (isAwaited(view.kind, view.status)) actions.push("reassign", "unassign");
+  if (stage !== "no_driver") actions.push("cancel");
+  if (view.driver !== null || view.offers.length > 0) actions.push("block");
+  return actions;
+}
+
+const KEYS: Record<string, readonly Action[]> = { a: ["assign", "reassign"], h: ["hold", "resume"], p: ["priority"], x: ["cancel"] };
+
+export function Actions({ view, isListening }: { view: JobView; isListening: boolean }): JSX.Element | null {
+  const { live } = useApp();
+  const [open, setOpen] = useState<Open | null>(null);
+  const actions = possible(view);
+  const start = (action: Action): void => {
+    if (action === "resume") void live.ask(view.id, "act.resume", wishOf(view, { resume: { reason: "" } }));
+    else setOpen(action);
+  };
+  const starting = useRef(start);
+  starting.current = start;
+  const key = actions.join();
+  useEffect(() => {
+    if (!isListening) return undefined;
+    const pressed = (event: KeyboardEvent): void => {
+      if (isTyping(event)) return;
+      const action = KEYS[event.key]?.find((it) => actions.includes(it));
+      if (!action) return;
+      event.preventDefault();
+      starting.current(action);
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [isListening, key]);
+  if (actions.length === 0) return null;
+  const close = (): void => setOpen(null);
+  return (
+    <div class="actions" role="group" aria-label={t("act")}>
+      {actions.map((action, i) => (
+        <button key={action} type="button" class={i === 0 && action !== "cancel" ? "primary" : action === "cancel" ? "ghost danger" : "ghost"} onClick={() => start(action)}>{t(`act.${action}`)}</button>
+      ))}
+      {open === "assign" || open === "reassign" ? <Assign view={view} isAnother={open === "reassign"} onClose={close} /> : null}
+      {open === "unassign" ? <Reason title="act.unassign" go="act.unassign" suggestions={["reason.driver_late", "reason.wrong_driver", "reason.rider_asked"]} isDanger onClose={close}
+        onGive={(reason) => void live.ask(view.id, "act.unassign", wishOf(view, { unassign: { reason } }))} /> : null}
+      {open === "hold" ? <Reason title="act.hold" go="act.hold" says="act.hold.says" suggestions={["reason.rider_not_ready", "reason.checking", "reason.weather"]} onClose={close}
+        onGive={(reason) => void live.ask(view.id, "act.hold", wishOf(view, { hold: { reason } }))} /> : null}
+      {open === "priority" ? <SetPriority view={view} onClose={close} /> : null}
+      {open === "cancel" ? <Cancel view={view} onClose={close} /> : null}
+      {open === "block" ? <Block view={view} onClose={close} /> : null}
+    </div>
+  );
+}
+
+/** Asks why, in the dispatcher's words or some that are at hand. */
+function Reason({ title, go, says, suggestions, isDanger = false, isOptional = false, children, onGive, onClose }: {
+  title: Key; go: Key; says?: Key; suggestions: Key[]; isDanger?: boolean; isOptional?: boolean; children?: JSX.Element | null;
+  onGive: (reason: string) => void; onClose: () => void;
+}): JSX.Element {
+  const [reason, setReason] = useState("");
+  const isMissing = reason.trim() === "" && !isOptional;
+  const give = (event: SubmitEvent): void => {
+    event.preventDefault();
+    if (isMissing) return;
+    onGive(reason.trim());
+    onClose();
+  };
+  return (
+    <Dialog title={t(title)} onClose={onClose}>
+      <form class="form" onSubmit={give}>
+        {says ? <p class="soft">{t(says)}</p> : null}
+        {children}
+        <label for="reason">{t("act.reason")}</label>
+        <input id="reason" class="field" value={reason} maxLength={200} required={!isOptional} autofocus onInput={(event) => setReason(event.currentTarget.value)} />
+        <div class="chips">{suggestions.map((it) => <button key={it} type="button" onClick={() => setReason(t(it))}>{t(it)}</button>)}</div>
+        <div class="form-end"><button type="button" class="ghost" onClick={onClose}>{t("act.not")}</button><button type="submit" class={isDanger ? "primary danger" : "primary"} disabled={isMissing}>{t(go)}</button></div>
+      </form>
+    </Dialog>
+  );
+}
+
+function Cancel({ view, onClose }: { view: JobView; onClose: () => void }): JSX.Element {
+  const { live } = useApp();
+  const [isUnsafe, setUnsafe] = useState(false);
+  return (
+    <Reason title="act.cancel.title" go="act.cancel" suggestions={["reason.rider_asked", "reason.duplicate", "reason.no_driver_near", "reason.wrong_address"]} isDanger onClose={onClose}
+      onGive={(reason) => void live.ask(view.id, "act.cancel", wishOf(view, isUnsafe ? { cancel_safety: { reason } } : { cancel: { reason } }))}>
+      <label class="check"><input type="checkbox" checked={isUnsafe} onChange={(event) => setUnsafe(event.currentTarget.checked)} /><span>{t("act.cancel.safety")}</span></label>
+    </Reason>
+  );
+}
+
+function SetPriority({ view, onClose }: { view: JobView; onClose: () => void }): JSX.Element {
+  const { live } = useApp();
+  const [priority, setPriority] = useState<Priority>(view.priority === "normal" ? "high" : "normal");
+  return (
+    <Reason title="act.priority" go="act.priority.go" says="act.priority.says" suggestions={["reason.waited_long", "reason.medical", "reason.appointment"]} onClose={onClose}
+      onGive={(reason) => void live.ask(view.id, "act.priority", wishOf(view, { set_priority: { priority, reason } }))}>
+      <div class="segments" role="radiogroup" aria-label={t("act.priority")}>
+        {PRIORITIES.map((it) => <label key={it}><input type="radio" name="priority" checked={it === priority} onChange={() => setPriority(it)} /><span>{word("priority", it)}</span></label>)}
+      </div>
+    </Reason>
+  );
+}
+
+function Block({ view, onClose }: { view: JobView; onClose: () => void }): JSX.Element {
+  const { live } = useApp();
+  const drivers = [...new Set([...(view.driver ? [view.driver] : []), ...view.offers.map((it) => it.driver)])];
+  const [driver, setDriver] = useState(drivers[0]!);
+  return (
+    <Reason title="act.block" go="act.block.go" says="act.block.says" suggestions={["reason.complaint", "reason.dispute"]} isDanger onClose={onClose}
+      onGive={(reason) => void live.ask(view.rider, "act.block", { rider: { id: view.rider, action: { block: { driver, reason } } } })}>
+      <div class="segments" role="radiogroup" aria-label={t("job.driver")}>
+        {drivers.map((it) => <label key={it}><input type="radio" name="driver" checked={it === driver} onChange={() => setDriver(it)} /><span>{t("title.driver", { id: short(it) })}</span></label>)}
+      </div>
+    </Reason>
+  );
+}
+
+interface Candidate {
+  id: string;
+  status: string;
+  far: number;
+  costMs: number | null;
+}
+
+/** Chooses a driver: those who are near, what the last round made of them, and, where the node says no, why. */
+function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolean; onClose: () => void }): JSX.Element {
+  const app = useApp();
+  const { live } = app;
+  const [text, setText] = useState("");
+  const [chosen, setChosen] = useState<string | null>(null);
+  const [reason, setReason] = useState("");
+  const [refused, setRefused] = useState<Refused | null>(null);
+  const [isAsking, setAsking] = useState(false);
+  const trace = useFetched<MatchTrace>(traceOf(view));
+  const weighed = trace && "ok" in trace ? trace.ok.rounds.at(-1)?.weighed ?? [] : [];
+  const at = view.stops[0]!.at;
+
+  const candidates = useMemo(() => {
+    const all: Candidate[] = [];
+    for (const mark of live.board.marks.values()) {
+      if (mark.kind !== "driver" || mark.id === view.driver || ["offline", "blocked"].includes(mark.status)) continue;
+      all.push({ id: mark.id, status: mark.status, far: app.projection.apart(mark.at, at), costMs: weighed.find((it) => it.driver === mark.id)?.cost_ms ?? null });
+    }
+    const rank = ({ status }: Candidate): number => (status === "available" ? 0 : status === "partly_busy" || status === "offered" ? 1 : 2);
+    return all.sort((a, b) => rank(a) - rank(b) || a.far - b.far);
+  }, [weighed.length]);
+  const asked = text.trim().toLowerCase();
+  const rows = candidates.filter(({ id, status }) => asked === "" || `${id} ${status} ${word("status", status)}`.toLowerCase().includes(asked)).slice(0, CANDIDATES_MAX);
+
+  const mayBeForced = refused?.code === "not_eligible" && (refused.why ?? []).every((why) => !ABSOLUTE.has(why));
+  const isReasonDue = isAnother || refused !== null;
+  const assign = async (isForced: boolean): Promise<void> => {
+    if (chosen === null) return;
+    setAsking(true);
+    const given = { driver: chosen, force: isForced, reason: reason.trim() };
+    const what = isForced ? "act.force" : isAnother ? "act.reassign" : "act.assign";
+    const done = await live.ask(view.id, what, wishOf(view, isAnother ? { reassign: given } : { assign: given }));
+    setAsking(false);
+    if (done) return onClose();
+    const answer = live.asked.findLast((it) => it.actor === view.id);
+    setRefused(answer?.refused ?? null);
+    // It is said here, and need not be said twice.
+    if (answer) live.dismiss(answer.id);
+  };
+  return (
+    <Dialog title={t(isAnother ? "act.reassign.title" : "act.assign.title")} class="assign" onClose={onClose}>
+      <form class="form" onSubmit={(event) => { event.preventDefault(); void assign(false); }}>
+        <input type="search" class="field" autofocus placeholder={t("act.assign.search")} aria-label={t("act.assign.search")} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+        <ul class="candidates" role="listbox" aria-label={t("act.assign.list")}>
+          {rows.map(({ id, status, far, costMs }) => {
+            const look = described(id, live.board.driver(id));
+            return (
+              <li key={id} role="presentation">
+                <button type="button" role="option" aria-selected={id === chosen} onClick={() => { setChosen(id); setRefused(null); }} onDblClick={() => void assign(false)}>
+                  <Glyph shape={look.shape} colour={look.colour} /><span class="name">{look.title}</span><span class="soft">{word("status", status)}</span>
+                  <span class="soft">{costMs === null ? "" : t("act.assign.cost", { span: span(costMs) })}</span><span class="far">{metres(far)}</span>
+                </button>
+              </li>
+            );
+          })}
+          {rows.length === 0 ? <li class="empty">{t("act.assign.none")}</li> : null}
+        </ul>
+        {refused ? <Refusal refused={refused} /> : null}
+        {refused?.code === "not_eligible" && !mayBeForced ? <p class="soft">{t("act.force.not")}</p> : null}
+        {isReasonDue ? (
+          <>
+            <label for="reason">{t("act.reason")}</label>
+            <input id="reason" class="field" value={reason} maxLength={200} onInput={(event) => setReason(event.currentTarget.value)} />
+          </>
+        ) : null}
+        <div class="form-end">
+          <button type="button" class="ghost" onClick={onClose}>{t("act.not")}</button>
+          {mayBeForced ? <button type="button" class="primary danger" disabled={isAsking || reason.trim() === ""} onClick={() => void assign(true)}>{t("act.force")}</button> : null}
+          {mayBeForced ? null : <button type="submit" class="primary" disabled={chosen === null || isAsking || isAnother && reason.trim() === ""}>{t(isAnother ? "act.reassign" : "act.assign")}</button>}
+        </div>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,83 @@
+// What happened, newest first; each line leads to whom it happened.
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { Happening } from "@outrider/client";
+import { useApp, useHeard } from "../app.js";
+import { kindOf } from "../status.js";
+import { Empty, Glyph, described } from "../ui.js";
+import { t, timeOfDay, word } from "../words.js";
+
+const LINES_MAX = 80;
+const KEPT_MAX = 400;
+const PILES = ["jobs", "rescues", "drivers", "all"] as const;
+type Pile = (typeof PILES)[number];
+const isIn: Record<Pile, (id: string) => boolean> = {
+  jobs: (id) => ["order", "rescue"].includes(String(kindOf(id))),
+  rescues: (id) => ["rescue", "incident"].includes(String(kindOf(id))),
+  drivers: (id) => kindOf(id) === "driver",
+  all: () => true,
+};
+const GOOD = /complet|delivered|finish|solved|fixed/;
+const BAD = /cancel|fail|no_driver|no_show|reject|lost|expired|unreachable|declin|at_risk|breach|incident|forced/;
+
+/** What happened, and how often in a row. */
+type Line = Happening & { n: number; times: number };
+
+export function Activity({ onOpen }: { onOpen: (id: string) => void }): JSX.Element {
+  const { live: { board } } = useApp();
+  const kept = usedHere(board);
+  const [pile, setPile] = useState<Pile>("jobs");
+  // Whoever is reading does not want the lines to run away.
+  const [frozen, setFrozen] = useState<Line[] | null>(null);
+  const lines = (frozen ?? kept).filter(({ actor }) => isIn[pile](actor)).slice(0, LINES_MAX);
+  return (
+    <div class="activity">
+      <div class="chips" role="group" aria-label={t("activity.piles")}>
+        {PILES.map((it) => <button key={it} type="button" aria-pressed={it === pile} onClick={() => setPile(it)}>{t(`activity.${it}`)}</button>)}
+      </div>
+      {lines.length === 0 ? <Empty>{t("activity.empty")}</Empty> : null}
+      <ol class="ticker" id="ticker" aria-label={t("activity.label")} onPointerEnter={() => setFrozen(kept)} onPointerLeave={() => setFrozen(null)}
+        onFocusIn={() => setFrozen(kept)} onFocusOut={() => setFrozen(null)}>
+        {lines.map(({ n, at, actor, what, times }) => {
+          const mark = board.marks.get(actor);
+          const { title, status, colour, shape } = described(actor, mark);
+          // That it ended is half the news; how it did is what its status says.
+          const said = what === "ended" && status && kindOf(actor) !== "driver" ? status : word("event", what);
+          const tone = said === status && (colour === "good" || colour === "bad") ? colour : GOOD.test(what) ? "good" : BAD.test(what) ? "bad" : "plain";
+          return (
+            <li key={n}>
+              <button type="button" title={actor} onClick={() => onOpen(actor)}>
+                <Glyph shape={shape} colour={mark?.kind === "driver" ? "away" : colour} />
+                <span class={`what t-${tone}`}>{said}{times > 1 ? <span class="count">×{times}</span> : null}</span><span class="whom">{title}</span>
+                <time dateTime={new Date(at).toISOString()}>{timeOfDay(at)}</time>
+              </button>
+            </li>
+          );
+        })}
+      </ol>
+    </div>
+  );
+}
+
+/** What has happened since the console was opened, also while nobody looked. */
+const memory = new WeakMap<object, { lines: Line[]; n: number }>();
+
+export function remember(board: ReturnType<typeof useApp>["live"]["board"]): void {
+  const kept: { lines: Line[]; n: number } = { lines: [], n: 0 };
+  memory.set(board, kept);
+  board.on("happenings", ({ happenings, isPast }) => {
+    const lines = isPast ? [] : [...kept.lines];
+    for (const it of happenings) {
+      const last = lines[0];
+      if (last?.actor === it.actor && last.what === it.what) lines[0] = { ...last, at: it.at, times: last.times + 1 };
+      else lines.unshift({ ...it, n: kept.n += 1, times: 1 });
+    }
+    kept.lines = lines.slice(0, KEPT_MAX);
+  });
+}
+
+function usedHere(board: ReturnType<typeof useApp>["live"]["board"]): Line[] {
+  useHeard((again) => board.on("happenings", again));
+  return memory.get(board)?.lines ?? [];
+}

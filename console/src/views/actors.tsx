@@ -1,0 +1,200 @@
+// Any actor by its id: what it remembers, as it changes; what happened to it; and what it was, version by version.
+
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { ActorView, CheckItem, IncidentView } from "@outrider/client";
+import { go, useApp, useFetched, useFollowed, useTick } from "../app.js";
+import { kindOf, short, type Kind } from "../status.js";
+import { Tree, changesBetween } from "../tree.js";
+import { ActorLink, Copy, Empty, Glyph, Loading, Refusal, described } from "../ui.js";
+import { span, t, timeOfDay, word } from "../words.js";
+import { historyOf, type HistoryRow } from "./job.js";
+
+const RECENT_MAX = 14;
+const KEY = "outrider.recent";
+/** The kinds whose past the node can make anew from their events. */
+const TRAVELLED: readonly Kind[] = ["order", "rescue", "driver", "rider", "incident", "zone"];
+
+export function Actors({ id }: { id: string | null }): JSX.Element {
+  const { live: { board } } = useApp();
+  const [recent, setRecent] = useState<string[]>(() => JSON.parse(sessionStorage.getItem(KEY) ?? "[]"));
+  const isActor = id !== null && kindOf(id) !== null;
+  useEffect(() => {
+    if (!isActor) return;
+    const next = [id, ...recent.filter((it) => it !== id)].slice(0, RECENT_MAX);
+    sessionStorage.setItem(KEY, JSON.stringify(next));
+    setRecent(next);
+  }, [id]);
+  const open = (next: string): void => go("actors", next);
+  return (
+    <div class="actors">
+      <aside class="actors-side">
+        <form onSubmit={(event) => { event.preventDefault(); const text = new FormData(event.currentTarget).get("id"); if (typeof text === "string" && kindOf(text.trim())) open(text.trim()); }}>
+          <label for="actor-id">{t("actors.by_id")}</label>
+          <input id="actor-id" name="id" class="field" placeholder="order-0192f3c8…" spellcheck={false} autocomplete="off" pattern="\s*(order|rescue|driver|rider|incident|revocation|zone)-[0-9a-f]{32}\s*" title={t("actors.pattern")} />
+        </form>
+        <h3>{t("actors.recent")}</h3>
+        {recent.length === 0 ? <Empty>{t("actors.recent_none")}</Empty> : (
+          <ul class="recent">{recent.map((it) => <li key={it} {...(it === id ? { "aria-current": "true" as const } : {})}><ActorLink id={it} mark={board.marks.get(it)} onOpen={open} /></li>)}</ul>
+        )}
+      </aside>
+      {isActor ? <Actor key={id} id={id} onOpen={open} /> : <div class="actors-none"><Glyph shape={1} colour="away" /><p>{t(id === null ? "actors.none" : "actors.no_id")}</p></div>}
+    </div>
+  );
+}
+
+function Actor({ id, onOpen }: { id: string; onOpen: (id: string) => void }): JSX.Element {
+  const { live } = useApp();
+  const told = useFollowed<ActorView>({ actor: id });
+  useTick(1000);
+  const mark = live.board.marks.get(id);
+  const look = described(id, mark);
+  const kind = kindOf(id)!;
+  const view = told && "view" in told ? told.view : null;
+  return (
+    <section class="actor" aria-label={look.title} id="inspector">
+      <header class="actor-head">
+        <Glyph shape={look.shape} colour={look.colour} />
+        <h2>{look.title}</h2>
+        {look.status ? <span class={`pill t-${look.colour}`}>{look.status}</span> : null}
+        <Copy text={id} />
+        {kind === "order" || kind === "rescue" || kind === "driver" ? <button type="button" class="ghost" onClick={() => go("dispatch", id)}>{t("actors.on_map")}</button> : null}
+      </header>
+      {told === null ? <Loading rows={10} /> : "refused" in told ? <Refused id={id} code={told.refused.code}><Refusal refused={told.refused} /></Refused> : null}
+      {view ? <Remembered id={id} view={view} onOpen={onOpen} /> : null}
+    </section>
+  );
+}
+
+/** It is not shown; if it was set aside, an admin may give it another chance. */
+function Refused({ id, code, children }: { id: string; code: string; children: JSX.Element }): JSX.Element {
+  const { live, rest } = useApp();
+  const [said, setSaid] = useState<JSX.Element | null>(null);
+  const release = async (): Promise<void> => {
+    const answer = await rest.post(`/v1/actors/${id}/release`);
+    if ("refused" in answer) return setSaid(<Refusal refused={answer.refused} />);
+    setSaid(null);
+    live.again({ actor: id });
+  };
+  return (
+    <div class="actor-refused">
+      {children}
+      {code === "quarantined" ? (
+        live.isAdmin ? <button type="button" class="primary" onClick={() => void release()}>{t("actors.release")}</button> : <p class="soft">{t("actors.release_admins")}</p>
+      ) : <button type="button" class="ghost" onClick={() => live.again({ actor: id })}>{t("again")}</button>}
+      {said}
+    </div>
+  );
+}
+
+function Remembered({ id, view, onOpen }: { id: string; view: ActorView; onOpen: (id: string) => void }): JSX.Element {
+  const { live } = useApp();
+  // Which version is looked at; null: the latest, as it changes.
+  const [version, setVersion] = useState<number | null>(null);
+  const isPast = version !== null && version < view.version;
+  const past = useFetched<ActorView>(isPast ? `/v1/actors/${id}?version=${version}` : null);
+  const before = useFetched<ActorView>(isPast && version > 1 ? `/v1/actors/${id}?version=${version - 1}` : null);
+  const history = useFetched<HistoryRow[]>(historyOf(id, view.version), view.version);
+  const rows = history && "ok" in history ? history.ok : [];
+  const changes = useChanges(view);
+  const shown = isPast ? (past && "ok" in past ? past.ok : null) : view;
+  const canTravel = TRAVELLED.includes(kindOf(id)!) && view.version > 1;
+  const isIncident = kindOf(id) === "incident";
+  return (
+    <div class="remembered">
+      <div class="remembered-state">
+        <dl class="actor-facts">
+          <div><dt>{t("actors.version")}</dt><dd>{view.version}</dd></div>
+          <div><dt>{t("actors.shard")}</dt><dd>{view.shard}</dd></div>
+          <div><dt>{t("actors.next")}</dt><dd>{view.deadline ? <Countdown at={view.deadline} now={live.client.serverNow} /> : t("actors.nothing_planned")}</dd></div>
+          <div><dt>{t("actors.born")}</dt><dd>{rows[0]?.version === 1 ? timeOfDay(rows[0].at) : "–"}</dd></div>
+        </dl>
+        {isIncident ? <Incident id={id} /> : null}
+        {canTravel ? (
+          <div class={`travel ${isPast ? "is-past" : ""}`}>
+            <label for="version">{t("actors.travel")}</label>
+            <input id="version" type="range" min={1} max={view.version} value={version ?? view.version} aria-valuetext={t("actors.as_of", { n: version ?? view.version })}
+              onInput={(event) => { const n = event.currentTarget.valueAsNumber; setVersion(n >= view.version ? null : n); }} />
+            <output>{isPast ? `v${version}` : t("actors.now")}</output>
+            {isPast ? <button type="button" class="ghost" onClick={() => setVersion(null)}>{t("actors.back")}</button> : null}
+          </div>
+        ) : null}
+        <h3>{isPast ? t("actors.as_of", { n: version }) : t("actors.state")}</h3>
+        {isPast && past && "refused" in past ? <Refusal refused={past.refused} /> : null}
+        {shown === null ? (isPast && past && "refused" in past ? null : <Loading rows={10} />) : (
+          <Tree value={shown.state} changed={isPast ? (before && "ok" in before ? changesBetween(before.ok.state, shown.state) : new Set()) : changes} isLasting={isPast} onOpen={onOpen} />
+        )}
+      </div>
+      <div class="remembered-history">
+        <h3>{t("actors.history")}</h3>
+        {history === null ? <Loading rows={8} /> : "refused" in history ? <Refusal refused={history.refused} /> : (
+          <ol class="history">
+            {[...rows].reverse().map((row) => (
+              <li key={row.version}>
+                <button type="button" disabled={!canTravel} aria-pressed={row.version === (version ?? view.version)} onClick={() => setVersion(row.version >= view.version ? null : row.version)}>
+                  <span class="n">v{row.version}</span><span class="what">{word("event", row.event)}</span><time>{timeOfDay(row.at)}</time>
+                  {row.by || row.reason || row.driver ? (
+                    <span class="more">{[row.by ? (kindOf(row.by) ? `${word("kind", kindOf(row.by)!)} ${short(row.by)}` : row.by) : null, row.driver && kindOf(row.driver) ? `→ ${short(row.driver)}` : null, row.reason ? `“${row.reason}”` : null].filter(Boolean).join(" · ")}</span>
+                  ) : null}
+                </button>
+              </li>
+            ))}
+          </ol>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** Paths of the state that have just changed. */
+function useChanges(view: ActorView): ReadonlySet<string> {
+  const before = useRef<ActorView | null>(null);
+  const changes = useRef<{ version: number; paths: Set<string> }>({ version: view.version, paths: new Set() });
+  if (before.current !== view) {
+    if (before.current !== null) changes.current = { version: view.version, paths: changesBetween(before.current.state, view.state) };
+    before.current = view;
+  }
+  return changes.current.paths;
+}
+
+function Countdown({ at, now }: { at: number; now: number }): JSX.Element {
+  const left = at - now;
+  return <span class={left < 10_000 ? "countdown is-soon" : "countdown"}>{left > 0 ? t("actors.in", { span: span(left) }) : t("actors.due")}</span>;
+}
+
+const CHECKS: readonly CheckItem[] = ["caller_safe", "anybody_hurt", "authorities_called", "vehicle_secured"];
+
+/** What staff may do about a call for help. */
+function Incident({ id }: { id: string }): JSX.Element | null {
+  const { live } = useApp();
+  const told = useFollowed<IncidentView>({ incident: id });
+  const [note, setNote] = useState("");
+  const view = told && "view" in told ? told.view : null;
+  if (!view || ["resolved", "false", "closed"].includes(view.status)) return null;
+  const act = (what: "act.ack" | "act.escalate" | "act.resolve" | "act.check", action: object): void => {
+    void live.ask(id, what, { incident: { id, action } } as never);
+  };
+  return (
+    <section class="incident">
+      <fieldset>
+        <legend>{t("incident.checklist")}</legend>
+        {CHECKS.map((item) => {
+          const answer = view.checklist?.find((it) => it.item === item)?.answer;
+          return (
+            <div key={item} class="incident-check"><span>{t(`incident.${item}`)}</span>
+              <span class="segments"><button type="button" aria-pressed={answer === true} onClick={() => act("act.check", { check: { item, answer: true } })}>{t("yes")}</button><button type="button" aria-pressed={answer === false} onClick={() => act("act.check", { check: { item, answer: false } })}>{t("no")}</button></span>
+            </div>
+          );
+        })}
+      </fieldset>
+      <label for="note">{t("incident.note")}</label>
+      <input id="note" class="field" maxLength={200} value={note} onInput={(event) => setNote(event.currentTarget.value)} />
+      <div class="form-end">
+        {view.calling ? <button type="button" class="primary" onClick={() => act("act.ack", { ack: {} })}>{t("act.ack")}</button> : null}
+        <button type="button" class="ghost" onClick={() => act("act.escalate", { escalate: { reason: note } })}>{t("act.escalate")}</button>
+        <button type="button" class="ghost" onClick={() => act("act.resolve", { resolve: { resolution: "helped", note } })}>{t("incident.helped")}</button>
+        <button type="button" class="ghost" onClick={() => act("act.resolve", { resolve: { resolution: "false", note } })}>{t("incident.false")}</button>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,91 @@
+// One driver: what it does, what it was offered, and why it gets nothing.
+
+import type { JSX } from "preact";
+import type { DriverView } from "@outrider/client";
+import { go, useApp, useFetched, useFollowed, useTick, useValue } from "../app.js";
+import { jobId } from "../board.js";
+import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described } from "../ui.js";
+import { metres, number, span, t, timeOfDay, word } from "../words.js";
+
+interface WhyNoOffers {
+  since: number;
+  now: string[];
+  spells: { from: number | null; until: number | null; why: string }[];
+  offers: { id: string; job: { order: string } | { rescue: string }; at: number; ended_at: number | null; outcome: string | null }[];
+  n_jobs: number;
+  n_proposed: number;
+  why: Record<string, number>;
+}
+
+export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string) => void }): JSX.Element {
+  const app = useApp();
+  const { live } = app;
+  const told = useFollowed<DriverView>({ driver: id });
+  const followed = useValue(app.followed);
+  useTick(1000);
+  const mark = live.board.driver(id);
+  const view = told && "view" in told ? told.view : null;
+  const look = described(id, mark);
+  const now = live.client.serverNow;
+  return (
+    <>
+      <header class="details-head">
+        <Glyph shape={look.shape} colour={look.colour} />
+        <div class="details-name">
+          <h2>{look.title}</h2>
+          <div class="details-pills"><Pill tone={look.colour}>{word("status", view?.status ?? mark?.status ?? "")}</Pill></div>
+        </div>
+      </header>
+      <div class="details-id">
+        <Copy text={id} />
+        <button type="button" class="ghost" aria-pressed={followed === id} onClick={() => app.followed.set(followed === id ? null : id)}>{t(followed === id ? "driver.following" : "driver.follow")}</button>
+        <button type="button" class="ghost" onClick={() => go("actors", id)}>{t("job.inspect")}</button>
+      </div>
+      <div class="details-body">
+        {told === null ? <Loading /> : "refused" in told ? <Refusal refused={told.refused} /> : null}
+        {view ? (
+          <dl class="facts">
+            <dt>{t("driver.vehicle")}</dt><dd>{view.vehicle ? `${word("kind", view.vehicle.kind)}${view.vehicle.capacity_g ? ` · ${number(view.vehicle.capacity_g / 1000)} kg` : ""}${view.vehicle.skills?.length ? ` · ${view.vehicle.skills.join(", ")}` : ""}` : "–"}</dd>
+            <dt>{t("driver.jobs")}</dt><dd>{view.jobs.length === 0 ? <span class="soft">{t("driver.free")}</span> : view.jobs.map(jobId).map((job) => <ActorLink key={job} id={job} mark={live.board.marks.get(job)} onOpen={onOpen} />)}</dd>
+            {view.position ? <><dt>{t("driver.seen")}</dt><dd>{t("job.ago", { span: span(now - view.position.sampled_at) })}{view.position.accuracy_m ? ` · ±${metres(view.position.accuracy_m)}` : ""}</dd></> : null}
+            {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd>{view.blocked}</dd></> : null}
+          </dl>
+        ) : null}
+        {view && view.offers.length > 0 ? (
+          <section class="offers">
+            <h3>{t("driver.offers")}</h3>
+            <ul>{view.offers.map((offer) => (
+              <li key={offer.id}><ActorLink id={jobId(offer.job)} mark={live.board.marks.get(jobId(offer.job))} onOpen={onOpen} /><span class="soft">{span(offer.eta_s * 1000)}</span><span class="countdown">{span(offer.expires_at - now)}</span></li>
+            ))}</ul>
+          </section>
+        ) : null}
+        <WhyNone id={id} version={view?.version ?? 0} onOpen={onOpen} />
+      </div>
+    </>
+  );
+}
+
+function WhyNone({ id, version, onOpen }: { id: string; version: number; onOpen: (id: string) => void }): JSX.Element {
+  const { live } = useApp();
+  const answer = useFetched<WhyNoOffers>(`/v1/drivers/${id}/why-no-offers`, version);
+  if (answer === null) return <Loading rows={4} />;
+  if ("refused" in answer) return <Refusal refused={answer.refused} />;
+  const { now, why, n_jobs: nJobs, n_proposed: nProposed, offers, since } = answer.ok;
+  return (
+    <>
+      <h3>{t("driver.why")}</h3>
+      {now.length > 0 ? <p>{t("driver.why_now")} <strong>{now.map((it) => word("why", it)).join(", ")}</strong></p> : <p class="soft">{t("driver.why_nothing")}</p>}
+      <p class="soft">{t("driver.why_jobs", { jobs: nJobs, proposed: nProposed, since: timeOfDay(since) })}</p>
+      {Object.keys(why).length > 0 ? <ul class="tags">{Object.entries(why).sort((a, b) => b[1] - a[1]).map(([reason, n]) => <li key={reason}>{word("why", reason)} <strong>{n}</strong></li>)}</ul> : null}
+      <h3>{t("driver.made")}</h3>
+      {offers.length === 0 ? <Empty>{t("driver.made_none")}</Empty> : (
+        <ol class="offered">
+          {[...offers].reverse().slice(0, 12).map((it) => (
+            <li key={it.id}><time>{timeOfDay(it.at)}</time><div><ActorLink id={jobId(it.job)} mark={live.board.marks.get(jobId(it.job))} onOpen={onOpen} />
+              <span class={`outcome o-${it.outcome ?? "open"}`}>{it.outcome === null ? t("matching.open") : word("offer", it.outcome)}</span></div></li>
+          ))}
+        </ol>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,286 @@
+// One order or rescue: where it stands, what happened to it, how a driver was looked for, and what may be done.
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import type { Fare, OfferView, OrderView, Place, RescueView } from "@outrider/client";
+import { go, useApp, useFetched, useFollowed, useHeard, useTick, type App } from "../app.js";
+import { JobClock } from "./queue.js";
+import { Actions } from "./actions.js";
+import { Matching } from "./matching.js";
+import { jobOf } from "../jobs.js";
+import type { Asked } from "../live.js";
+import { lengthOf, type XY } from "../map/streets.js";
+import { isAwaited, kindOf, stageOf, type Colour, type Sort } from "../status.js";
+import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, Tabs, described } from "../ui.js";
+import { metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
+
+type Tab = "now" | "timeline" | "matching";
+const TABS: readonly Tab[] = ["now", "timeline", "matching"];
+
+/** An order or a rescue, as far as both are the same. */
+export interface JobView {
+  id: string;
+  kind: "order" | "rescue";
+  sort: Sort;
+  /** Whether it is a ride, a delivery or from a shop, or what is wrong. */
+  what: string;
+  status: string;
+  rider: string;
+  driver: string | null;
+  held: boolean;
+  priority: string;
+  policy: string | null;
+  offers: OfferView[];
+  stops: Place[];
+  stopsDone: number;
+  fare: Fare;
+  reason: string | null;
+  at: number;
+  version: number;
+}
+
+export function jobView(view: OrderView | RescueView): JobView {
+  if ("issue" in view) {
+    const stops = view.dropoff ? [view.at, view.dropoff] : [view.at];
+    return {
+      id: view.id, kind: "rescue", sort: "rescue", what: word("issue", view.issue), status: view.status, rider: view.rider, driver: view.driver ?? null,
+      held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, stops, stopsDone: 0, fare: view.fare,
+      reason: view.outcome ?? null, at: view.requested_at, version: view.version,
+    };
+  }
+  return {
+    id: view.id, kind: "order", sort: view.kind === "ride" ? "ride" : "delivery", what: word("kind", view.kind), status: view.status, rider: view.rider,
+    driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, stops: view.stops,
+    stopsDone: view.stops_done, fare: view.fare, reason: view.reason ?? null, at: view.placed_at, version: view.version,
+  };
+}
+
+/** A job as it will be if the node says yes to everything that was asked. */
+export function expected(view: JobView, asked: readonly Asked[]): JobView {
+  return asked.reduce((it, { wish }) => {
+    const action = Object.values(wish as Record<string, { action?: object }>)[0]?.action ?? {};
+    if ("hold" in action) return { ...it, held: true };
+    if ("resume" in action) return { ...it, held: false };
+    if ("set_priority" in action) return { ...it, priority: (action.set_priority as { priority: string }).priority };
+    if ("cancel" in action) return { ...it, status: "cancelled_by_admin" };
+    if ("cancel_safety" in action) return { ...it, status: "cancelled_safety" };
+    return it;
+  }, view);
+}
+
+export function JobDetails({ id, isListening, onOpen }: { id: string; isListening: boolean; onOpen: (id: string) => void }): JSX.Element {
+  const app = useApp();
+  const { live } = app;
+  const kind = kindOf(id) === "rescue" ? "rescue" : "order";
+  const told = useFollowed<OrderView | RescueView>(kind === "rescue" ? { rescue: id } : { order: id });
+  const [tab, setTab] = useState<Tab>("now");
+  useTick(1000);
+  useHeard((again) => live.on("asked", again), [live]);
+  const asked = live.underWay(id);
+  const known = told && "view" in told ? jobView(told.view) : null;
+  const view = known && expected(known, asked);
+  useWay(app, known);
+  /** Is this so, or only asked for? */
+  const sure = (isSo: boolean): string => (isSo ? "" : "is-expected");
+
+  const mark = live.board.job(id);
+  const shown = described(id, mark);
+  const status = view?.status ?? mark?.status ?? "";
+  const stage = status ? stageOf(kind, status) : null;
+  const tone: Colour = stage === "completed" ? "good" : stage === "cancelled" || stage === "no_driver" ? "bad" : view?.sort ?? mark?.sort ?? "away";
+  const job = mark ? jobOf({ ...mark, status }, live.client.serverNow, app.late.get(id)) : null;
+
+  return (
+    <>
+      <header class="details-head">
+        <Glyph shape={shown.shape} colour={shown.colour} />
+        <div class="details-name">
+          <h2>{shown.title}</h2>
+          <div class="details-pills">
+            {status ? <Pill tone={tone} class={sure(!known || known.status === status)}>{word("status", status)}</Pill> : null}
+            {view?.held ? <Pill tone="offered" class={sure(known!.held)}>{t("job.held")}</Pill> : null}
+            {view && view.priority !== "normal" ? <Pill tone={view.priority === "low" ? "away" : "rescue"} class={sure(known!.priority === view.priority)}>{word("priority", view.priority)}</Pill> : null}
+            {job ? <JobClock job={job} /> : null}
+          </div>
+        </div>
+      </header>
+      <div class="details-id"><Copy text={id} /><button type="button" class="ghost" onClick={() => go("actors", id)}>{t("job.inspect")}</button></div>
+      <UnderWay asked={asked} />
+      {told === null ? <Loading /> : "refused" in told ? <Refusal refused={told.refused} /> : view ? (
+        <>
+          <Actions view={view} isListening={isListening} />
+          <Tabs label={t("job.tabs")} current={tab} onChoose={setTab} names={TABS.map((name) => ({ name, label: t(`job.tab.${name}`) }))} />
+          <div class="details-body">
+            {tab === "now" ? <Now view={view} driver={view.driver} onOpen={onOpen} /> : null}
+            {tab === "timeline" ? <Timeline id={id} version={view.version} onOpen={onOpen} /> : null}
+            {tab === "matching" ? <Matching view={view} onOpen={onOpen} /> : null}
+          </div>
+        </>
+      ) : null}
+    </>
+  );
+}
+
+/** What was asked and is not answered: shown as if it were so, and said that it is not yet. */
+function UnderWay({ asked }: { asked: readonly Asked[] }): JSX.Element | null {
+  if (asked.length === 0) return null;
+  return <p class="under-way" role="status"><span class="spinner" aria-hidden="true" />{asked.map((it) => t(it.what as Key)).join(", ")}…</p>;
+}
+
+function Now({ view, driver, onOpen }: { view: JobView; driver: string | null; onOpen: (id: string) => void }): JSX.Element {
+  const { live } = useApp();
+  return (
+    <>
+      {view.offers.length > 0 ? <Offers offers={view.offers} onOpen={onOpen} /> : null}
+      <dl class="facts">
+        <dt>{t("job.what")}</dt><dd>{view.what}</dd>
+        <dt>{t("job.rider")}</dt><dd><ActorLink id={view.rider} onOpen={(id) => go("actors", id)} /></dd>
+        <dt>{t("job.driver")}</dt><dd>{driver ? <DriverLine id={driver} view={view} onOpen={onOpen} /> : <span class="soft">{t("job.nobody")}</span>}</dd>
+        <dt>{t("job.asked_at")}</dt><dd>{timeOfDay(view.at)} <span class="soft">{t("job.ago", { span: span(live.client.serverNow - view.at) })}</span></dd>
+        <dt>{t("job.fare")}</dt><dd><FareLines fare={view.fare} /></dd>
+        {view.policy ? <><dt>{t("job.policy")}</dt><dd>{word("policy", view.policy)}</dd></> : null}
+        {view.reason ? <><dt>{t("job.reason")}</dt><dd>{view.reason}</dd></> : null}
+      </dl>
+      <h3>{t("job.stops")}</h3>
+      <ol class="stops">
+        {view.stops.map((stop, i) => (
+          <li key={i} class={i < view.stopsDone ? "is-done" : i === view.stopsDone ? "is-next" : ""}>
+            <span class="stop-name">{stop.label || t(view.kind === "rescue" ? (i === 0 ? "job.scene" : "job.tow_to") : i === 0 ? "job.pickup" : i === view.stops.length - 1 ? "job.dropoff" : "job.stop")}</span>
+            <span class="soft">{stop.at.lat.toFixed(5)}, {stop.at.lon.toFixed(5)}</span>
+          </li>
+        ))}
+      </ol>
+      <Nearby view={view} />
+    </>
+  );
+}
+
+function DriverLine({ id, view, onOpen }: { id: string; view: JobView; onOpen: (id: string) => void }): JSX.Element {
+  const app = useApp();
+  const mark = app.live.board.driver(id);
+  const at = view.stops[Math.min(view.stopsDone, view.stops.length - 1)]!.at;
+  return (
+    <span class="driver-line">
+      <ActorLink id={id} mark={mark} onOpen={onOpen} />
+      {mark && isAwaited(view.kind, view.status) ? <span class="soft">{t("job.driver_away", { far: metres(app.projection.apart(mark.at, at)) })}</span> : null}
+    </span>
+  );
+}
+
+/** How many free drivers there are around where somebody must come. */
+function Nearby({ view }: { view: JobView }): JSX.Element | null {
+  const app = useApp();
+  if (stageOf(view.kind, view.status) !== "searching") return null;
+  const near = [1000, 3000].map((m) => {
+    let n = 0;
+    for (const mark of app.live.board.marks.values()) {
+      if (mark.kind === "driver" && mark.status === "available" && app.projection.apart(mark.at, view.stops[0]!.at) <= m) n += 1;
+    }
+    return t("job.near", { n, far: metres(m) });
+  });
+  return <p class="soft">{near.join(" · ")}</p>;
+}
+
+function FareLines({ fare }: { fare: Fare }): JSX.Element {
+  const total = fare.lines.reduce((sum, it) => sum + it.amount, 0);
+  return (
+    <details class="fare">
+      <summary>{money({ amount: total, currency: fare.currency })}</summary>
+      <ul>{fare.lines.map((line) => <li key={line.code}><span>{line.code}</span><span>{money({ amount: line.amount, currency: fare.currency })}</span></li>)}</ul>
+    </details>
+  );
+}
+
+/** Who is being asked just now, and for how much longer. */
+function Offers({ offers, onOpen }: { offers: OfferView[]; onOpen: (id: string) => void }): JSX.Element {
+  const { live } = useApp();
+  return (
+    <section class="offers" aria-label={t("job.offers")}>
+      <h3>{t("job.offers")}</h3>
+      <ul>
+        {offers.map((offer) => {
+          const left = offer.expires_at - live.client.serverNow;
+          return (
+            <li key={offer.id}>
+              <ActorLink id={offer.driver} mark={live.board.driver(offer.driver)} onOpen={onOpen} />
+              <span class="soft">{word("offer", offer.status)}</span>
+              <span class={`countdown ${left < 5000 ? "is-soon" : ""}`}>{left > 0 ? span(left) : t("job.offer_due")}</span>
+            </li>
+          );
+        })}
+      </ul>
+    </section>
+  );
+}
+
+export interface HistoryRow {
+  version: number;
+  at: number;
+  event: string;
+  by?: string;
+  driver?: string;
+  reason?: string;
+  bypassed?: string[];
+}
+
+/** The path of the latest 400 to 500 events of an actor; another one only every hundred versions. */
+export function historyOf(id: string, version: number): string {
+  return `/v1/actors/${id}/history?limit=500&after=${Math.max(0, Math.floor((version - 400) / 100) * 100)}`;
+}
+
+/** What happened, from the journal, newest first. */
+export function Timeline({ id, version, onOpen }: { id: string; version: number; onOpen: (id: string) => void }): JSX.Element {
+  const { live } = useApp();
+  const answer = useFetched<HistoryRow[]>(historyOf(id, version), version);
+  if (answer === null) return <Loading rows={8} />;
+  if ("refused" in answer) return <Refusal refused={answer.refused} />;
+  if (answer.ok.length === 0) return <Empty>{t("timeline.empty")}</Empty>;
+  const first = answer.ok[0]!.at;
+  return (
+    <ol class="timeline">
+      {[...answer.ok].reverse().map((row) => (
+        <li key={row.version}>
+          <span class="timeline-when"><time dateTime={new Date(row.at).toISOString()}>{timeOfDay(row.at)}</time><span class="soft">+{span(row.at - first)}</span></span>
+          <div>
+            <strong>{word("event", row.event)}</strong>
+            {row.by ? <span class="soft"> {t("timeline.by", { who: kindOf(row.by) ? described(row.by, undefined).title : row.by })}</span> : null}
+            {row.driver && kindOf(row.driver) ? <ActorLink id={row.driver} mark={live.board.driver(row.driver)} onOpen={onOpen} /> : null}
+            {row.reason ? <q>{row.reason}</q> : null}
+            {row.bypassed && row.bypassed.length > 0 ? <span class="soft">{t("timeline.bypassed", { what: row.bypassed.map((it) => word("why", it)).join(", ") })}</span> : null}
+          </div>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+/** Draws the way of a job as long as it is looked at, and looks where all of it is, once. */
+function useWay(app: App, view: JobView | null): void {
+  const isOpen = view !== null && ["searching", "active"].includes(stageOf(view.kind, view.status));
+  const key = isOpen ? `${view.id} ${view.stopsDone} ${view.driver} ${isAwaited(view.kind, view.status)}` : null;
+  useEffect(() => {
+    if (view === null || key === null) return undefined;
+    const draw = (): void => app.marks?.route(legsOf(app, view));
+    draw();
+    // A driver moves: the way to the pickup is another one a little later.
+    const timer = setInterval(draw, 4000);
+    return () => {
+      clearInterval(timer);
+      app.marks?.route([]);
+    };
+  }, [key]);
+}
+
+function legsOf(app: App, view: JobView): { points: XY[]; sort: Sort; isAhead: boolean }[] {
+  const streets = app.streets();
+  const way = (a: XY, b: XY): XY[] => streets?.way(a, b) ?? [a, b];
+  const xy = ({ at }: Place): XY => [app.projection.x(at.lon), app.projection.y(at.lat)];
+  const stops = view.stops.map(xy);
+  const driver = view.driver ? app.marks?.where(view.driver) ?? null : null;
+  const isDriven = stageOf(view.kind, view.status) === "active";
+  const legs: { points: XY[]; sort: Sort; isAhead: boolean }[] = [];
+  const next = view.kind === "rescue" ? 0 : Math.min(view.stopsDone, stops.length - 1);
+  if (driver && isDriven) legs.push({ points: way(driver, stops[next]!), sort: view.sort, isAhead: false });
+  for (let i = next; i + 1 < stops.length; i += 1) legs.push({ points: way(stops[i]!, stops[i + 1]!), sort: view.sort, isAhead: driver !== null && isDriven });
+  return legs.filter(({ points }) => lengthOf(points) > 1);
+}

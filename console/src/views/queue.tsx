@@ -1,0 +1,158 @@
+// Orders and rescues by urgency, each with the clock that runs for it. Thousands of rows: only those in view are there.
+
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useApp, useHeard, useTick } from "../app.js";
+import { byUrgency, clockFace, jobOf, type Job } from "../jobs.js";
+import { short } from "../status.js";
+import { Empty, Glyph, Loading, described, isTyping } from "../ui.js";
+import { span, t, word, type Key } from "../words.js";
+
+/** As in the style sheet. */
+const ROW_PX = 56;
+const SPARE_ROWS = 4;
+
+type Pile = "open" | "waiting" | "late" | "rescues";
+const PILES: readonly Pile[] = ["open", "waiting", "late", "rescues"];
+
+const isIn: Record<Pile, (job: Job) => boolean> = {
+  open: (job) => job.phase !== "over",
+  waiting: (job) => job.phase === "waiting",
+  late: (job) => job.heat === "late" || job.heat === "soon",
+  rescues: (job) => job.mark.sort === "rescue" && job.phase !== "over",
+};
+
+interface Props {
+  selected: string | null;
+  isShown: boolean;
+  /** Are keys for it? */
+  isListening: boolean;
+  onOpen: (id: string) => void;
+  /** Told how many are late or soon will be. */
+  onCount: (n: number) => void;
+}
+
+export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props): JSX.Element | null {
+  const { live, late } = useApp();
+  const { board } = live;
+  const [pile, setPile] = useState<Pile>("open");
+  const [text, setText] = useState("");
+  const [top, setTop] = useState(0);
+  const [height, setHeight] = useState(600);
+  const list = useRef<HTMLDivElement>(null);
+  useTick(1000);
+  useHeard((again) => live.on("asked", again));
+  const second = Math.floor(live.client.serverNow / 1000);
+
+  const jobs = useMemo(() => {
+    const now = live.client.serverNow;
+    const all: Job[] = [];
+    for (const mark of board.marks.values()) if (mark.kind !== "driver") all.push(jobOf(mark, now, late.get(mark.id)));
+    return all.sort(byUrgency);
+  }, [second, board.isKnown]);
+  const counts = useMemo(() => PILES.map((it) => jobs.filter(isIn[it]).length), [jobs]);
+  const words = text.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = jobs.filter((job) => isIn[pile](job) && (words.length === 0 || matches(job, words)));
+  useEffect(() => onCount(counts[PILES.indexOf("late")]!), [counts]);
+
+  useEffect(() => {
+    if (!list.current) return undefined;
+    const box = list.current;
+    const observer = new ResizeObserver(() => setHeight(box.clientHeight));
+    observer.observe(box);
+    return () => observer.disconnect();
+  }, [isShown]);
+
+  const at = rows.findIndex((job) => job.mark.id === selected);
+  const reveal = (row: number): void => {
+    const box = list.current;
+    if (!box) return;
+    if (row * ROW_PX < box.scrollTop) box.scrollTop = row * ROW_PX;
+    else if ((row + 1) * ROW_PX > box.scrollTop + box.clientHeight) box.scrollTop = (row + 1) * ROW_PX - box.clientHeight;
+  };
+  const move = (step: number): void => {
+    if (rows.length === 0) return;
+    const next = at < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, at + step));
+    reveal(next);
+    onOpen(rows[next]!.mark.id);
+  };
+  const moving = useRef(move);
+  moving.current = move;
+  useEffect(() => {
+    if (!isListening) return undefined;
+    const pressed = (event: KeyboardEvent): void => {
+      if (isTyping(event)) return;
+      const isInList = list.current?.contains(document.activeElement) === true;
+      const step = event.key === "j" || isInList && event.key === "ArrowDown" ? 1 : event.key === "k" || isInList && event.key === "ArrowUp" ? -1 : 0;
+      if (step === 0) return;
+      event.preventDefault();
+      moving.current(step);
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [isListening]);
+
+  if (!isShown) return null;
+  const first = Math.max(0, Math.floor(top / ROW_PX) - SPARE_ROWS);
+  const last = Math.min(rows.length, Math.ceil((top + height) / ROW_PX) + SPARE_ROWS);
+  return (
+    <div class="queue">
+      <div class="queue-head">
+        <input type="search" class="field" placeholder={t("queue.search")} aria-label={t("queue.search")} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+        <div class="chips" role="group" aria-label={t("queue.piles")}>
+          {PILES.map((it, i) => (
+            <button key={it} type="button" aria-pressed={it === pile} onClick={() => setPile(it)}>{t(`queue.${it}`)}<span class="count">{counts[i]}</span></button>
+          ))}
+        </div>
+      </div>
+      {!board.isKnown ? <Loading rows={9} /> : rows.length === 0 ? <Empty>{t(words.length > 0 ? "queue.no_match" : `queue.empty.${pile}` as Key)}</Empty> : null}
+      <div ref={list} class="rows" role="listbox" tabIndex={rows.length > 0 ? 0 : -1} aria-label={t("queue.list")} onScroll={(event) => setTop(event.currentTarget.scrollTop)}
+        hidden={rows.length === 0} {...(at >= first && at < last ? { "aria-activedescendant": `row-${selected}` } : {})}>
+        <div class="rows-all" style={{ height: `${rows.length * ROW_PX}px` }}>
+          {rows.slice(first, last).map((job, i) => (
+            <Row key={job.mark.id} job={job} top={(first + i) * ROW_PX} isSelected={job.mark.id === selected} onOpen={onOpen} />
+          ))}
+        </div>
+      </div>
+    </div>
+  );
+}
+
+function Row({ job, top, isSelected, onOpen }: { job: Job; top: number; isSelected: boolean; onOpen: (id: string) => void }): JSX.Element {
+  const { live } = useApp();
+  const { mark } = job;
+  const { title, status, colour, shape } = described(mark.id, mark);
+  const asked = live.underWay(mark.id).at(-1);
+  const what = mark.issue ? word("issue", mark.issue) : mark.driver ? t("queue.with", { driver: short(mark.driver) }) : "";
+  return (
+    <div id={`row-${mark.id}`} class={`row h-${job.heat}`} role="option" aria-selected={isSelected} style={{ transform: `translateY(${top}px)` }} onClick={() => onOpen(mark.id)}>
+      <Glyph shape={shape} colour={colour} />
+      <span class="row-title">{title}</span>
+      <span class="row-status">{asked ? <em class="asked">{t(asked.what as Key)}…</em> : status}{what ? ` · ${what}` : ""}</span>
+      <JobClock job={job} />
+    </div>
+  );
+}
+
+/** How long it has waited, and how that compares with what was meant. */
+export function JobClock({ job }: { job: Job }): JSX.Element | null {
+  const { live } = useApp();
+  const now = live.client.serverNow;
+  const { since, due, heat } = job;
+  if (since === null || job.phase === "over") return null;
+  const share = due === null ? 0 : Math.min(1, (now - since) / (due - since));
+  const title = due === null ? t("clock.since", { span: span(now - since) })
+    : now < due ? t("clock.left", { span: span(due - now) }) : t("clock.over", { span: span(now - due) });
+  return (
+    <span class={`clock-pill h-${heat}`} title={title}>
+      <svg viewBox="0 0 14 14" aria-hidden="true"><circle cx="7" cy="7" r="5.5" pathLength="1" /><circle class="done" cx="7" cy="7" r="5.5" pathLength="1" style={{ strokeDasharray: `${share} 1` }} /></svg>
+      <span>{clockFace(now - since)}</span><span class="unseen">{title}</span>
+    </span>
+  );
+}
+
+function matches({ mark }: Job, words: string[]): boolean {
+  const { title, status } = described(mark.id, mark);
+  const hay = `${mark.id} ${mark.sort} ${mark.status} ${mark.issue ?? ""} ${mark.driver ?? ""} ${title} ${status}`.toLowerCase();
+  return words.every((it) => hay.includes(it));
+}

@@ -1,0 +1,80 @@
+// What the console says, in the language of whoever reads it.
+
+import { en } from "./words/en.js";
+import { fr } from "./words/fr.js";
+import { rw } from "./words/rw.js";
+import { spoken } from "./status.js";
+
+export type Key = keyof typeof en;
+export type Words = Record<Key, string>;
+export type Language = "en" | "fr" | "rw";
+
+const CATALOGUES: Record<Language, Words> = { en, fr, rw };
+export const LANGUAGES: Record<Language, string> = { en: "English", fr: "Français", rw: "Kinyarwanda" };
+const KEY = "outrider.language";
+
+let language: Language = preferred();
+
+export function currentLanguage(): Language {
+  return language;
+}
+
+/** Speaks another one from the next load on, which it begins. */
+export function speak(next: Language): void {
+  localStorage.setItem(KEY, next);
+  location.reload();
+}
+
+export function startWords(): void {
+  document.documentElement.lang = language;
+}
+
+/** The words for a key, with `{name}` replaced by what `values` says. */
+export function t(key: Key, values: Record<string, string | number> = {}): string {
+  return CATALOGUES[language][key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
+}
+
+/** Of a word the node uses: what the catalogue has under `group.word`, or the word itself. */
+export function word(group: "status" | "event" | "why" | "code" | "fate" | "verdict" | "issue" | "offer" | "policy" | "priority" | "incident" | "kind", name: string): string {
+  const key = `${group}.${name}`;
+  return Object.hasOwn(en, key) ? CATALOGUES[language][key as Key] : spoken(name);
+}
+
+export function number(value: number, digits = 0): string {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+}
+
+export function percent(share: number): string {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(share);
+}
+
+/** `14:03:27` in the viewer's time zone. */
+export function timeOfDay(at: number): string {
+  return new Date(at).toLocaleTimeString("en-GB");
+}
+
+/** An amount in the smallest unit of its currency, as people write it. */
+export function money({ amount, currency }: { amount: number; currency: string }): string {
+  const format = new Intl.NumberFormat(language, { style: "currency", currency });
+  return format.format(amount / 10 ** (format.resolvedOptions().maximumFractionDigits ?? 2));
+}
+
+/** `4 s`, `3 min 20 s`, `2 h 5 min`. */
+export function span(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return s % 60 === 0 ? `${Math.floor(s / 60)} min` : `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+/** `340 m`, `2.1 km`. */
+export function metres(m: number): string {
+  return m < 950 ? `${Math.round(m / 10) * 10} m` : `${number(m / 1000, 1)} km`;
+}
+
+function preferred(): Language {
+  const kept = localStorage.getItem(KEY);
+  if (kept !== null && Object.hasOwn(CATALOGUES, kept)) return kept as Language;
+  const spokenHere = navigator.languages.map((it) => it.slice(0, 2)).find((it) => Object.hasOwn(CATALOGUES, it));
+  return (spokenHere as Language | undefined) ?? "en";
+}

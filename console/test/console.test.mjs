@@ -1,0 +1,175 @@
+// What the console makes of what the node says, without a browser.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startModules } from "./stage.mjs";
+
+let modules;
+let Board;
+let jobs;
+let metrics;
+let status;
+let Streets;
+
+before(async () => {
+  // What modules read as they are loaded.
+  // (Node 20 has no navigator.)
+  globalThis.navigator ??= { languages: ["en"] };
+  globalThis.localStorage = { getItem: () => null, setItem: () => {} };
+  globalThis.matchMedia = () => ({ matches: false, addEventListener: () => {} });
+  modules = await startModules();
+  ({ Board } = await modules.load("/src/board.ts"));
+  jobs = await modules.load("/src/jobs.ts");
+  metrics = await modules.load("/src/metrics.ts");
+  status = await modules.load("/src/status.ts");
+  ({ Streets } = await modules.load("/src/map/streets.ts"));
+});
+
+after(() => modules.close());
+
+const driver = (id, is = "available") => ({ driver: { id, at: { lat: 0, lon: 0 }, status: is, jobs: [] } });
+const frame = (seq, marks, more = {}) => ({
+  seq, full: false, server_time: 1000 * seq, marks, gone: [], happenings: [],
+  counters: { drivers: {}, rides: {}, deliveries: {}, rescues: {} }, ...more,
+});
+
+function known() {
+  const board = new Board();
+  board.apply(frame(7, [driver("driver-1")], { full: true }));
+  return board;
+}
+
+test("a full board in several frames is one board", () => {
+  const board = known();
+  board.apply(frame(7, [driver("driver-2")]));
+  assert.deepEqual([...board.marks.keys()], ["driver-1", "driver-2"]);
+});
+
+test("a diff changes and removes", () => {
+  const board = known();
+  board.apply(frame(8, [driver("driver-2", "busy")], { gone: ["driver-1"] }));
+  assert.deepEqual([...board.marks.values()].map((it) => [it.id, it.status]), [["driver-2", "busy"]]);
+});
+
+test("a gap asks for everything again, once, and until then nothing is believed", () => {
+  const board = known();
+  let gaps = 0;
+  board.on("gap", () => (gaps += 1));
+  board.apply(frame(9, [driver("driver-9")]));
+  assert.equal(gaps, 1);
+  assert.equal(board.isKnown, false);
+  assert.ok(!board.marks.has("driver-9"));
+  board.apply(frame(10, []));
+  assert.equal(gaps, 1, "the answer to the first is on its way");
+  board.apply(frame(10, [driver("driver-3")], { full: true }));
+  assert.deepEqual([...board.marks.keys()], ["driver-3"]);
+});
+
+test("what a newer node puts on the board is left out", () => {
+  const board = known();
+  board.apply(frame(8, [{ drone: { id: "drone-1" } }]));
+  assert.deepEqual([...board.marks.keys()], ["driver-1"]);
+});
+
+test("requests a minute follow the counters", () => {
+  const board = new Board();
+  for (let s = 0; s <= 30; s += 1) {
+    board.apply(frame(s, [], { full: s === 0, counters: { drivers: {}, rides: { searching: 2 * s }, deliveries: {}, rescues: {} } }));
+  }
+  assert.equal(Math.round(board.rates().at(-1).rate), 120);
+});
+
+test("stages cover what the node says, and what it will say one day ends badly", () => {
+  assert.equal(status.stageOf("order", "en_route_pickup"), "active");
+  assert.equal(status.stageOf("rescue", "escalated"), "searching");
+  assert.equal(status.stageOf("order", "cancelled_by_rider"), "cancelled");
+  assert.equal(status.stageOf("order", "constructor"), "cancelled");
+});
+
+test("only whole ids are ids, and a UUIDv7 says when it was minted", () => {
+  const id = `order-${(1_764_300_000_000).toString(16).padStart(12, "0")}7000800000000000aaaa`;
+  assert.equal(status.kindOf(id), "order");
+  assert.equal(status.kindOf("order-1"), null);
+  assert.equal(status.mintedAt(id), 1_764_300_000_000);
+  assert.equal(status.mintedAt(`rider-${"4".repeat(32)}`), null);
+});
+
+const NOW = 1_764_300_000_000;
+const job = (sort, is, agoMs, late) => {
+  const hex = `${(NOW - agoMs).toString(16).padStart(12, "0")}7000800000000000${String(agoMs % 10_000).padStart(4, "0")}`;
+  const mark = { kind: sort === "rescue" ? "rescue" : "order", sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex}`, status: is, at: { lat: 0, lon: 0 }, dropoff: null, driver: null, issue: null };
+  return jobs.jobOf(mark, NOW, late);
+};
+
+test("a clock runs while somebody waits, warns, and is late; what the node says of being late goes first", () => {
+  assert.equal(job("ride", "searching", 10_000).heat, "fine");
+  assert.equal(job("ride", "searching", 130_000).heat, "soon");
+  assert.equal(job("ride", "searching", 181_000).heat, "late");
+  assert.equal(job("ride", "in_progress", 3_600_000).heat, "none");
+  assert.equal(job("ride", "scheduled", 3_600_000).heat, "none");
+  assert.equal(job("rescue", "requested", 1000, "at_risk").heat, "soon");
+  assert.equal(job("rescue", "en_route", 1000, "breached").heat, "late");
+});
+
+test("the queue begins with what is late, then rescues, then what is due soonest", () => {
+  const all = [
+    job("ride", "completed", 1), job("ride", "in_progress", 2), job("delivery", "searching", 3), job("ride", "searching", 20_004),
+    job("rescue", "requested", 5), job("ride", "searching", 200_006),
+  ];
+  const order = all.sort(jobs.byUrgency).map(({ mark }) => [mark.sort, mark.status]);
+  assert.deepEqual(order, [
+    ["ride", "searching"], ["rescue", "requested"], ["ride", "searching"], ["delivery", "searching"], ["ride", "in_progress"], ["ride", "completed"],
+  ]);
+});
+
+test("a clock's face is short", () => {
+  assert.deepEqual([0, 61_000, 3_725_000].map(jobs.clockFace), ["0:00", "1:01", "1:02:05"]);
+});
+
+test("quantiles are of what was measured between two looks", () => {
+  const look = (fast, slow) => metrics.parseMetrics([
+    "# HELP it_seconds how long", `it_seconds_bucket{le="0.01"} ${fast}`, `it_seconds_bucket{le="0.1"} ${fast + slow}`, `it_seconds_bucket{le="+Inf"} ${fast + slow}`,
+    'asked_total{kind="order",outcome="a \\"yes\\""} 3', 'asked_total{kind="rider"} 4', "rubbish",
+  ].join("\n"));
+  const [before, now] = [look(100, 0), look(100, 10)];
+  assert.equal(Math.round(metrics.quantileMs(null, now, "it_seconds", 0.5)), 6);
+  assert.equal(Math.round(metrics.quantileMs(before, now, "it_seconds", 0.5)), 55);
+  assert.equal(metrics.quantileMs(now, now, "it_seconds", 0.5), null);
+  assert.equal(metrics.total(now, "asked_total"), 7);
+  assert.equal(metrics.total(now, "asked_total", { kind: "rider" }), 4);
+  assert.equal(metrics.total(now, "nothing"), null);
+});
+
+test("a way follows the streets, and is straight where there are none", () => {
+  const projection = { x: (lon) => lon * 1000, y: (lat) => lat * 1000 };
+  const city = { roads: [{ class: "street", line: [[0, 0], [0, 1], [1, 1]] }, { class: "street", line: [[5, 5], [6, 5]] }] };
+  const streets = new Streets(city, projection);
+  assert.deepEqual(streets.way([10, 0], [1000, 990]), [[10, 0], [0, 0], [0, 1000], [1000, 1000], [1000, 990]]);
+  assert.deepEqual(streets.way([0, 0], [90_000, 0]), [[0, 0], [90_000, 0]], "far from any");
+  assert.deepEqual(streets.way([0, 0], [5000, 5000]), [[0, 0], [5000, 5000]], "nothing leads there");
+});
+
+test("what changed of a state is named by its path", async () => {
+  const { changesBetween } = await modules.load("/src/tree.tsx");
+  const before = { a: 1, b: { c: [1, 2] }, d: null };
+  assert.deepEqual([...changesBetween(before, { a: 1, b: { c: [1, 3, 4] }, d: { e: 1 } })], ["/b/c/1", "/b/c/2", "/d"]);
+});
+
+test("what was asked is shown as if it were so, and what is not known to come of it is not", async () => {
+  globalThis.sessionStorage = { getItem: () => null, setItem: () => {} };
+  const { expected } = await modules.load("/src/views/job.tsx");
+  const view = { held: false, priority: "normal", status: "searching", driver: null };
+  const asked = (action) => ({ wish: { order: { id: "order-1", action } } });
+  assert.deepEqual(expected(view, [asked({ hold: { reason: "x" } }), asked({ set_priority: { priority: "high", reason: "x" } })]), { ...view, held: true, priority: "high" });
+  assert.equal(expected(view, [asked({ hold: { reason: "x" } }), asked({ resume: {} })]).held, false);
+  assert.equal(expected(view, [asked({ cancel: { reason: "x" } })]).status, "cancelled_by_admin");
+  assert.deepEqual(expected(view, [asked({ assign: { driver: "driver-1" } })]), view);
+});
+
+test("all catalogues fill in the same names", async () => {
+  const [{ en }, { fr }, { rw }] = await Promise.all(["en", "fr", "rw"].map((it) => modules.load(`/src/words/${it}.ts`)));
+  const names = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((it) => it[1]).sort();
+  for (const [language, words] of [["fr", fr], ["rw", rw]]) {
+    for (const key of Object.keys(en)) assert.deepEqual(names(words[key]), names(en[key]), `${language} ${key}`);
+  }
+});

@@ -1,0 +1,482 @@
+// What a dispatcher relies on, tried in a real browser against a real node.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { until } from "./browser.mjs";
+import { startBrowser, startDemo, startQuiet } from "./nodes.mjs";
+
+const SHOTS = fileURLToPath(new URL("../target/e2e/", import.meta.url));
+/** What a node without a crowd and a city does not have, and is asked for all the same. */
+const OF_DEMOS = /\/(demo\/token|city\.json)$/;
+const RIDE = { kind: "ride", stops: [{ at: { lat: -1.95, lon: 30.06 }, label: "<img src=x onerror=alert(1)>" }, { at: { lat: -1.93, lon: 30.1 } }] };
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** A console that was built after the program: as the node would serve it. */
+const serveFrom = (dist) => async (route) => {
+  const headers = (await route.fetch()).headers();
+  const name = new URL(route.request().url()).pathname.split("/").pop() || "index.html";
+  const { "content-encoding": _, "content-length": __, ...rest } = headers;
+  await route.fulfill({ headers: rest, body: await readFile(`${dist}/${name}`) });
+};
+
+/** The city with its crowd, and a node where only tests do anything. */
+let demo;
+let quiet;
+let browser;
+let context;
+let page;
+let complaints;
+
+before(async () => {
+  await mkdir(SHOTS, { recursive: true });
+  [demo, quiet, browser] = await Promise.all([startDemo(), startQuiet(), startBrowser()]);
+}, { timeout: 90_000 });
+
+after(async () => {
+  await browser?.close();
+  await Promise.all([demo?.close(), quiet?.close()]);
+});
+
+async function open({ colorScheme = "dark", ...more } = {}) {
+  context = await browser.newContext({ viewport: { width: 1366, height: 768 }, colorScheme, locale: "en", ...more });
+  page = await context.newPage();
+  complaints = [];
+  page.on("console", (message) => message.type() === "error" && !OF_DEMOS.test(message.location().url) && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => {
+    const { origin, protocol } = new URL(request.url());
+    const own = [demo, quiet].some(({ url }) => origin.replace(/^ws/, "http") === new URL(url).origin);
+    if (!own && protocol !== "data:") complaints.push(`asked ${request.url()}`);
+  });
+  if (process.env.CONSOLE_DIST) await context.route("**/console/*", serveFrom(process.env.CONSOLE_DIST));
+  await page.addInitScript(() => {
+    globalThis.openSockets = [];
+    globalThis.WebSocket = class extends WebSocket {
+      constructor(url, ...how) {
+        // What browsers do with sockets while they are told to be offline differs between their versions.
+        super(globalThis.isCut ? new URL("/nowhere", url) : url, ...how);
+        globalThis.openSockets.push(this);
+      }
+    };
+  });
+}
+
+beforeEach(() => open());
+afterEach(() => context?.close());
+
+const state = () => page.locator("#badge").getAttribute("data-state");
+const isLive = () => until("the badge says live", async () => (await state()) === "live");
+const hasMarks = (n) => until(`${n} marks are known`, () => page.evaluate((least) => globalThis.outrider?.marks && globalThis.outrider.live.board.marks.size >= least, n));
+const shot = (name) => page.screenshot({ path: `${SHOTS}${name}.png` });
+const go = (hash) => page.evaluate((it) => { location.hash = it; }, hash);
+
+async function openDemo(hash = "") {
+  await page.goto(`${demo.url}console/${hash}`);
+  await isLive();
+  await hasMarks(10);
+}
+
+/** Signs in to the quiet node as `role`. */
+async function openQuiet(role = "dispatcher") {
+  await page.goto(`${quiet.url}console/`);
+  await page.locator("#sign-in[open]").waitFor();
+  await page.fill("#token", await quiet.token(role));
+  await page.keyboard.press("Enter");
+  await isLive();
+}
+
+/** The token of somebody who has asked for nothing yet. */
+const somebody = () => quiet.token("rider", `rider-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`);
+
+/** Somebody asks for a ride where nobody drives; resolves to its id. */
+async function place() {
+  const { status, body } = await quiet.ask(await somebody(), "v1/orders", RIDE);
+  assert.equal(status, 201, JSON.stringify(body));
+  return body.actor;
+}
+
+async function call(id, reason = "a test is over") {
+  await quiet.ask(await quiet.token("dispatcher"), `v1/orders/${id}/actions`, { cancel: { reason } });
+}
+
+test("it loads without complaint, and asks nobody else", { timeout: 60_000 }, async (t) => {
+  const start = performance.now();
+  await page.goto(`${demo.url}console`, { waitUntil: "load" });
+  await page.locator("#badge").waitFor();
+  // Said, not asserted: a busy machine is slow and not wrong.
+  t.diagnostic(`loaded in ${Math.round(performance.now() - start)} ms`);
+  assert.equal(new URL(page.url()).pathname, "/console/");
+  await isLive();
+  await hasMarks(10);
+  await until("the map draws", () => page.evaluate(() => globalThis.outrider.marks.frames > 0));
+  await until("the queue has rows", () => page.locator(".row").count());
+  await shot("dispatch");
+  assert.deepEqual(complaints, []);
+});
+
+test("drivers move, and glide between two words from the node", { timeout: 60_000 }, async (t) => {
+  await openDemo();
+  const positions = () => page.evaluate(() => {
+    const { live, marks } = globalThis.outrider;
+    return [...live.board.marks.values()].filter(({ kind }) => kind === "driver").map(({ id }) => [id, marks.where(id)]);
+  });
+  const before = new Map(await positions());
+  await until("a fifth of the drivers moved", async () => {
+    const moved = (await positions()).filter(([id, at]) => {
+      const was = before.get(id);
+      return was && at && Math.hypot(at[0] - was[0], at[1] - was[1]) > 5;
+    });
+    return moved.length > before.size / 5;
+  });
+  t.diagnostic(`drawing takes ${(await page.evaluate(() => globalThis.outrider.marks.frameMs)).toFixed(2)} ms of script a frame`);
+  assert.deepEqual(complaints, []);
+});
+
+test("a click on a mark opens it, and the map follows a driver and hides who is not wanted", { timeout: 90_000 }, async () => {
+  await openDemo();
+  // Somebody on the map, away from the edges and from others, so that the click means them.
+  const found = await until("a driver stands alone", () => page.evaluate(() => {
+    const { live: { board }, camera, marks } = globalThis.outrider;
+    const places = [...board.marks.values()].map((mark) => [mark, marks.where(mark.id)]).filter(([, at]) => at)
+      .map(([mark, at]) => ({ id: mark.id, kind: mark.kind, x: camera.screenX(at[0]), y: camera.screenY(at[1]) }));
+    const isLonely = (it) => places.every((other) => other === it || Math.hypot(other.x - it.x, other.y - it.y) > 30);
+    return places.find((it) => it.kind === "driver" && it.x > 80 && it.y > 80 && it.x < camera.width - 80 && it.y < camera.height - 130 && isLonely(it));
+  }));
+  const box = await page.locator("#map").boundingBox();
+  await page.mouse.click(box.x + found.x, box.y + found.y);
+  await page.locator("#details h2").waitFor();
+  assert.match(await page.locator("#details h2").textContent(), /^Driver/);
+  await until("it is said why it is offered nothing", () => page.locator("#details .tags, #details .empty").count());
+  await page.keyboard.press("f");
+  await page.locator(".following").waitFor();
+  await shot("driver");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator("#details").count(), 0, "Escape closes it");
+
+  await page.locator(".filters > .icon-button").click();
+  await page.locator(".filters-body button", { hasText: "Available" }).click();
+  await until("nobody available is drawn", () => page.evaluate(() => {
+    const { live: { board }, marks, camera } = globalThis.outrider;
+    const it = [...board.marks.values()].find((mark) => mark.kind === "driver" && mark.status === "available");
+    const at = it && marks.where(it.id);
+    return at && marks.pick(camera.screenX(at[0]), camera.screenY(at[1]), 0) !== it.id;
+  }));
+  assert.deepEqual(complaints, []);
+});
+
+test("the queue is walked by keys; a job tells its way, its timeline and how a driver was looked for", { timeout: 90_000 }, async () => {
+  await openDemo();
+  await until("the queue has rows", () => page.locator(".row").count());
+  await page.keyboard.press("j");
+  await page.locator("#details h2").waitFor();
+  const first = await page.evaluate(() => location.hash);
+  await page.keyboard.press("j");
+  await until("the next one is open", async () => (await page.evaluate(() => location.hash)) !== first);
+  // One that has a driver has a story.
+  const id = await until("a driver is on the way", () => page.evaluate(() => [...globalThis.outrider.live.board.marks.values()].find(({ kind, status }) => kind === "order" && ["en_route_pickup", "at_pickup"].includes(status))?.id));
+  await go(`#/dispatch/${id}`);
+  await until("its way is known", () => page.locator("#details .stops li").count());
+  await page.locator('#details [data-tab="timeline"]').click();
+  await until("its timeline has lines", () => page.locator(".timeline li").count());
+  await shot("timeline");
+  await page.locator('#details [data-tab="matching"]').click();
+  await until("it is told who was asked", () => page.locator(".offered li").count());
+  await shot("matching");
+  assert.deepEqual(complaints, []);
+});
+
+test("what a dispatcher does is shown at once, done by the node, and written down", { timeout: 120_000 }, async () => {
+  await openQuiet();
+  const id = await place();
+  await page.locator(`#row-${id}`).click();
+  await page.locator("#details .actions").waitFor();
+
+  await page.keyboard.press("h");
+  await page.fill("#reason", "checking with the rider");
+  await page.keyboard.press("Enter");
+  await page.locator(".details-pills .pill:not(.is-expected)", { hasText: "Held" }).waitFor();
+  await page.keyboard.press("h");
+  await until("it is looked for somebody again", async () => (await page.locator(".details-pills .pill, .under-way", { hasText: /Held|Resume/ }).count()) === 0);
+
+  await page.keyboard.press("p");
+  await page.locator(".segments label", { hasText: "Urgent" }).click();
+  await page.fill("#reason", "a clinic waits");
+  await page.keyboard.press("Enter");
+  await page.locator(".details-pills .pill:not(.is-expected)", { hasText: "Urgent" }).waitFor();
+
+  await page.keyboard.press("a");
+  await page.locator(".candidates .empty").waitFor();
+  await page.keyboard.press("Escape");
+  await shot("acting");
+  await page.keyboard.press("x");
+  await page.fill("#reason", "asked for twice");
+  await page.keyboard.press("Enter");
+  await page.locator(".details-pills .pill:not(.is-expected)", { hasText: "Cancelled by staff" }).waitFor();
+  await page.locator('#details [data-tab="timeline"]').click();
+  for (const reason of ["checking with the rider", "a clinic waits", "asked for twice"]) await page.locator(".timeline q", { hasText: reason }).first().waitFor();
+  assert.equal(await page.locator("#details img").count(), 0, "what people wrote stays text");
+  assert.deepEqual(complaints, []);
+});
+
+test("what the node refuses is said in words, and nothing pretends to have happened", { timeout: 60_000 }, async () => {
+  await openQuiet();
+  const id = await place();
+  await page.locator(`#row-${id}`).click();
+  await page.locator("#details .actions").waitFor();
+  await page.evaluate((it) => globalThis.outrider.live.ask(it, "act.unassign", { order: { id: it, action: { unassign: { reason: "a test" } } } }), id);
+  await page.locator(".toast.is-refused", { hasText: "Not in this state" }).waitFor();
+  assert.equal(await page.locator(".under-way").count(), 0);
+  assert.match(await page.locator(".details-pills .pill").first().textContent(), /Searching/);
+  await shot("refused");
+  await call(id);
+});
+
+test("a driver whom the node finds unfit is named with what speaks against them, and may be forced with a reason", { timeout: 120_000 }, async () => {
+  await openDemo();
+  await until("a busy driver is refused", async () => {
+    const id = await page.evaluate(() => [...globalThis.outrider.live.board.marks.values()].findLast(({ kind, sort, status }) => kind === "order" && sort === "ride" && ["assigned", "en_route_pickup"].includes(status))?.id);
+    if (!id) return false;
+    await go(`#/dispatch/${id}`);
+    await page.locator(".actions button", { hasText: "Reassign" }).click({ timeout: 3000 }).catch(() => {});
+    if (await page.locator(".candidates").count() === 0) return false;
+    await page.fill(".assign input[type=search]", "busy");
+    const busy = page.locator(".candidates button", { hasText: /Busy/ }).first();
+    if (await busy.count() === 0) return page.keyboard.press("Escape").then(() => false);
+    await busy.click();
+    await page.fill("#reason", "a test insists");
+    await page.locator(".assign .primary").click();
+    const isRefused = await until("an answer", async () => {
+      if (await page.locator(".assign .refusal").count() > 0) return "refused";
+      return await page.locator(".assign").count() === 0 ? "over" : null;
+    });
+    return isRefused === "refused" && await page.locator(".assign .refusal li").count() > 0;
+  }, 90_000);
+  await shot("unfit");
+  assert.ok(await page.locator(".assign .danger, .assign .form .soft").count() > 0, "it can be forced, or it is said that it cannot");
+});
+
+test("a call for help is loud on every view until somebody sees to it", { timeout: 60_000 }, async () => {
+  await openQuiet();
+  const { status, body } = await quiet.ask(await somebody(), "v1/sos", { position: { at: { lat: -1.95, lon: 30.06 }, sampled_at: Date.now() } });
+  assert.equal(status, 201, JSON.stringify(body));
+  const banner = page.locator(".sos");
+  await banner.waitFor();
+  await go("#/cluster");
+  assert.ok(await banner.isVisible());
+  await until("the title says so", async () => /Call for help/.test(await page.title()));
+  await shot("sos");
+  await banner.locator(".sos-ack").click();
+  await until("it is quiet again", async () => (await banner.count()) === 0);
+  await go(`#/actors/${body.actor}`);
+  await page.locator(".incident .ghost", { hasText: "false alarm" }).click();
+  await until("it is over", async () => (await page.locator(".incident").count()) === 0);
+  assert.deepEqual(complaints, []);
+});
+
+test("the inspector follows an actor, marks what changes, and shows what it was", { timeout: 90_000 }, async () => {
+  await openQuiet();
+  const id = await place();
+  await go(`#/actors/${id}`);
+  await until("its state is shown", () => page.locator(".tree .leaf").count());
+  const version = async () => Number(await page.locator(".actor-facts dd").first().textContent());
+  const first = await version();
+  const token = await quiet.token("dispatcher");
+  await quiet.ask(token, `v1/orders/${id}/actions`, { set_priority: { priority: "urgent", reason: "a test" } });
+  await until("it has gone on", async () => (await version()) > first);
+  assert.ok(await page.locator(".tree .is-changed").count() > 0, "what changed is marked");
+  await until("the history has it", () => page.locator(".history li", { hasText: "a test" }).count());
+  await page.locator(".history button").last().click();
+  await page.locator("h3", { hasText: "As of version 1" }).waitFor();
+  await until("its first state is shown", () => page.locator(".tree.is-lasting .leaf").count());
+  assert.equal(await page.locator(".tree.is-lasting", { hasText: "urgent" }).count(), 0, "it was not urgent then");
+  await shot("actor");
+  await page.locator(".travel .ghost").click();
+  await until("back in the present", () => page.locator(".tree", { hasText: "urgent" }).count());
+  assert.deepEqual(complaints, []);
+  await call(id);
+});
+
+test("an unknown actor is a clear answer", { timeout: 60_000 }, async () => {
+  await page.goto(`${demo.url}console/#/actors/order-${"0".repeat(32)}`);
+  await page.locator(".actor .refusal", { hasText: "No such thing" }).waitFor();
+});
+
+test("search finds a driver by the end of its id", { timeout: 60_000 }, async () => {
+  await openDemo();
+  const id = await page.evaluate(() => [...globalThis.outrider.live.board.marks.values()].find(({ kind }) => kind === "driver").id);
+  await page.keyboard.press("/");
+  await page.keyboard.type(id.slice(-8));
+  await page.locator("#matches [role=option]").first().waitFor();
+  await page.keyboard.press("Enter");
+  await until("it is open", async () => (await page.evaluate(() => location.hash)) === `#/dispatch/${id}`);
+});
+
+test("counters grow and the activity lists what happened", { timeout: 90_000 }, async () => {
+  await openDemo();
+  const total = () => page.evaluate(() => {
+    const { counters } = globalThis.outrider.live.board;
+    return [counters.rides, counters.deliveries, counters.rescues].flatMap((it) => Object.values(it)).reduce((a, b) => a + b, 0);
+  });
+  const before = await total();
+  await until("more was asked for", async () => (await total()) > before, 45_000);
+  await page.locator('.side [data-tab="city"]').click();
+  assert.ok(Number((await page.locator("#on-duty").textContent()).replaceAll(",", "")) > 0, "somebody is on duty");
+  await page.locator('.side [data-tab="activity"]').click();
+  await until("the activity has lines", () => page.locator("#ticker li").count());
+});
+
+test("a cut connection shows, and comes back by itself", { timeout: 90_000 }, async () => {
+  await openDemo();
+  await page.evaluate(() => {
+    globalThis.isCut = true;
+    globalThis.openSockets.forEach((socket) => socket.close());
+  });
+  await until("the badge says reconnecting", async () => (await state()) === "reconnecting");
+  await page.evaluate(() => (globalThis.isCut = false));
+  await isLive();
+  await page.evaluate(() => {
+    globalThis.changes = 0;
+    globalThis.outrider.live.board.on("marks", () => (globalThis.changes += 1));
+  });
+  await until("the board goes on", () => page.evaluate(() => globalThis.changes > 2));
+});
+
+test("a silent node is stale, a killed one is missed, and what was asked meanwhile is done when it is back", { timeout: 120_000 }, async () => {
+  await openQuiet();
+  const id = await place();
+  await page.locator(`#row-${id}`).click();
+  await page.locator("#details .actions").waitFor();
+  quiet.signal("SIGSTOP");
+  await until("the badge says stale", async () => (await state()) === "stale");
+  await shot("stale");
+  quiet.signal("SIGCONT");
+  await isLive();
+
+  await quiet.kill();
+  await until("the badge says reconnecting", async () => (await state()) === "reconnecting");
+  await page.keyboard.press("x");
+  await page.fill("#reason", "while the node was away");
+  await page.keyboard.press("Enter");
+  await page.locator(".under-way").waitFor();
+  await page.locator(".details-pills .pill.is-expected", { hasText: "Cancelled by staff" }).waitFor();
+  await shot("reconnecting");
+  await quiet.start();
+  await isLive();
+  await page.locator(".details-pills .pill:not(.is-expected)", { hasText: "Cancelled by staff" }).waitFor();
+});
+
+test("rubbish instead of a token is refused in words, and a good one then does", { timeout: 60_000 }, async () => {
+  await page.goto(`${quiet.url}console/`);
+  await page.locator("#sign-in[open]").waitFor();
+  await page.fill("#token", "rubbish");
+  await page.keyboard.press("Enter");
+  await until("it says why", async () => /refused this token/.test(await page.locator("#sign-in-error").textContent().catch(() => "")));
+  await shot("sign-in");
+  await page.fill("#token", await quiet.token("dispatcher"));
+  await page.keyboard.press("Enter");
+  await isLive();
+});
+
+test("nodes and shards are an admin's to see, and to pin", { timeout: 60_000 }, async () => {
+  await openQuiet("dispatcher");
+  await go("#/cluster");
+  await page.locator(".cluster-closed").waitFor();
+  await until("the node's own figures are there", () => page.locator(".figures-strip .figure").count());
+  await context.close();
+
+  await open();
+  await openQuiet("admin");
+  await go("#/cluster");
+  await page.locator(".card", { hasText: "This node is alone" }).waitFor();
+  await page.locator(".sessions .tags li", { hasText: "Admin" }).waitFor();
+  assert.deepEqual(complaints, []);
+
+  // What a cluster of three says; that nodes say it is tested where there are three (tests/gateway).
+  const nodes = ["node-1", "node-2", "node-3"].map((node, i) => ({
+    node, incarnation: i + 1, standing: i === 2 ? "draining" : "up", address: `127.0.0.1:${7070 + i}`, zone: "a", weight: 1, version: "0.1.0", reads: 3, hears: true,
+    age_ms: 60_000, lease_left_ms: 4000 - i * 1500, n_shards: 341,
+  }));
+  const shards = Array.from({ length: 1024 }, (_, shard) => ({ shard, owner: shard === 7 ? null : (shard % 3) + 1, epoch: 4 }));
+  const cluster = { me: 1, nodes, shards, moves: [{ shard: 8, to: 1, phase: "transfer", since: Date.now() }], pins: [{ shard: 9, node: "node-1" }], n_orphans: 1, n_waiting: 0, writes: 3 };
+  let pinned = null;
+  await page.route("**/admin/cluster", (route) => route.fulfill({ json: cluster }));
+  await page.route("**/admin/cluster/pins", (route) => {
+    pinned = route.request().postDataJSON();
+    return route.fulfill({ status: 204, body: "" });
+  });
+  await until("all shards are there", async () => (await page.locator(".matrix button").count()) === 1024);
+  assert.equal(await page.locator(".nodes tbody tr").count(), 3);
+  await page.locator('.matrix [data-shard="12"]').click();
+  await page.locator(".segments label", { hasText: "node-2" }).click();
+  await shot("cluster");
+  await page.locator(".dialog .primary").click();
+  await until("it is pinned", () => pinned !== null);
+  assert.deepEqual(pinned, { shard: 12, node: "node-2" });
+});
+
+test("it speaks French and Kinyarwanda, and remembers which", { timeout: 60_000 }, async () => {
+  await openDemo();
+  for (const [language, queue] of [["fr", "File"], ["rw", "Umurongo"]]) {
+    await Promise.all([page.waitForEvent("load"), page.locator(".language select").selectOption(language)]);
+    await page.locator('.side [data-tab="queue"]', { hasText: queue }).waitFor();
+    assert.equal(await page.locator("html").getAttribute("lang"), language);
+    await isLive();
+    await shot(`language-${language}`);
+  }
+});
+
+test("on a phone the map stays usable and everything is a tap away", { timeout: 60_000 }, async () => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await openDemo();
+  for (const [name, hash] of [["phone", "#/dispatch"], ["phone-actors", "#/actors"], ["phone-cluster", "#/cluster"]]) {
+    await go(hash);
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(overflow <= 0, `${name}: ${overflow} px too wide`);
+    await shot(name);
+  }
+  await go("#/dispatch");
+  await page.locator(".row").first().click();
+  await page.locator("#details h2").waitFor();
+  await until("its way is known", () => page.locator("#details .facts").count());
+  await shot("phone-details");
+});
+
+for (const colorScheme of ["dark", "light"]) {
+  test(`nothing stands in the way of who cannot see well or uses keys (${colorScheme})`, { timeout: 120_000 }, async () => {
+    await context.close();
+    await open({ colorScheme });
+    await openDemo();
+    await until("the queue has rows", () => page.locator(".row").count());
+    const judge = async (where) => {
+      // What glows or pulses is judged as it is when it is still.
+      await page.emulateMedia({ reducedMotion: "reduce" });
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+      const grave = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 4).map(({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ""}`).join("\n    ")}`);
+      assert.deepEqual(grave, [], where);
+    };
+    await judge("queue");
+    await page.locator(".row").first().click();
+    await until("its way is known", () => page.locator("#details .facts").count());
+    await judge("details");
+    for (const tab of ["timeline", "matching"]) {
+      await page.locator(`#details [data-tab="${tab}"]`).click();
+      await until("it is there", () => page.locator("#details .details-body > :not(.skeleton)").count());
+      await judge(tab);
+    }
+    await page.locator('.side [data-tab="city"]').click();
+    await page.locator(".filters > .icon-button").click();
+    await judge("city and filters");
+    await go(`#/actors/${(await page.evaluate(() => location.hash)).split("/").pop()}`);
+    await until("its state is shown", () => page.locator(".tree .leaf").count());
+    await judge("actors");
+    await go("#/cluster");
+    await until("figures are there", () => page.locator(".figures-strip .figure").count());
+    await judge("cluster");
+    await shot(`${colorScheme}`);
+  });
+}

@@ -1,0 +1,101 @@
+// What the console's tests stand on: real nodes, and a browser.
+
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { chromium } from "playwright-core";
+import { until } from "./browser.mjs";
+
+const FLAGS = [
+  "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run",
+  // Of a page that a test answers for itself, browsers do not know that it comes from here.
+  "--disable-features=LocalNetworkAccessChecks",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
+];
+const run = promisify(execFile);
+
+/** A node with a crowd, which gives a dispatcher's token away. */
+export function startDemo() {
+  return startNode(["demo", "--for", "10m"], "demo/token");
+}
+
+/** A node with nobody on it, which is killed and started again at will and remembers. */
+export function startQuiet() {
+  return startNode(["serve"], "health/ready");
+}
+
+/**
+ * Starts the program that OUTRIDER_BIN names, and waits until `ready` is answered. Resolves to {url, token, ask, signal, kill,
+ * start, close}: `token(role, id)` signs one, `ask(token, path, body)` asks over HTTP, `signal` sends one, `kill` ends it with
+ * SIGKILL and `start` starts it where it was.
+ */
+async function startNode(args, ready) {
+  const binary = process.env.OUTRIDER_BIN;
+  if (!binary) throw new Error("OUTRIDER_BIN must name the program that is tested");
+  const data = await mkdtemp(join(tmpdir(), "outrider-e2e-"));
+  const port = await freePort();
+  const env = { ...process.env, OUTRIDER_GATEWAY__LISTEN: `127.0.0.1:${port}`, OUTRIDER_JOURNAL__DIR: data };
+  const url = `http://127.0.0.1:${port}/`;
+  let [node, ended, said] = [null, null, ""];
+
+  const start = async () => {
+    node = spawn(binary, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [node.stdout, node.stderr]) stream.on("data", (text) => (said = (said + text).slice(-4000)));
+    ended = new Promise((resolve) => node.on("exit", resolve));
+    await until(`the node answers ${ready}`, async () => {
+      if (node.exitCode !== null) throw new Error(`the node ended:\n${said}`);
+      return (await fetch(`${url}${ready}`).catch(() => null))?.ok;
+    }, 60_000);
+  };
+  const end = async (signal) => {
+    node.kill(signal);
+    const late = setTimeout(() => node.kill("SIGKILL"), 15_000);
+    await ended;
+    clearTimeout(late);
+  };
+  const close = async () => {
+    await end("SIGTERM");
+    await rm(data, { recursive: true, force: true });
+  };
+  try {
+    await start();
+  } catch (error) {
+    await close();
+    throw new Error(`${error.message}\n${said}`);
+  }
+  return {
+    url, close, start,
+    kill: () => end("SIGKILL"),
+    signal: (name) => node.kill(name),
+    token: async (role, id) => {
+      // A demo keeps its key with its journal.
+      const dir = args[0] === "demo" ? join(data, "demo") : data;
+      const { stdout } = await run(binary, ["token", "--role", role, ...(id ? ["--id", id] : [])], { env: { ...env, OUTRIDER_JOURNAL__DIR: dir } });
+      return stdout.trim();
+    },
+    ask: async (token, path, body) => {
+      const answer = await fetch(`${url}${path}`, {
+        method: body === undefined ? "GET" : "POST",
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: answer.status, body: await answer.json().catch(() => null) };
+    },
+  };
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+export function startBrowser() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+}

@@ -103,7 +103,7 @@ pub(crate) enum Change {
 }
 
 /// A watch of one entity, of any kind.
-pub(crate) trait Watched: Debug + Send {
+pub(crate) trait Watched: Debug + Send + Sync {
     /// What becomes of it next.
     fn poll_change(&mut self, cx: &mut Context<'_>, by: Principal, prices: &Prices)
     -> Poll<Change>;

@@ -28,6 +28,7 @@ mod replica;
 mod reprice;
 mod rest;
 pub(crate) mod revocations;
+mod runs;
 mod session;
 mod sessions;
 mod socket;

@@ -29,10 +29,12 @@ use crate::{
     Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Tell,
     ViewRow,
     policy::DriverPolicy,
+    run,
     search::{self, FLEETS},
 };
 use protocol::{
-    DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, Timestamp,
+    DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
+    Timestamp,
     view::{DriverView, Hint, Mark, Offer, WorkKind},
     work::Vehicle,
 };
@@ -291,6 +293,14 @@ impl Decider for Driver {
                 self.n_silent = 0;
                 self.changed_at = *at;
             }
+            Event::RunAccepted { at, offer, slots } => {
+                let lease = self.end_lease(*offer, OfferStatus::Accepting);
+                self.jobs.extend(lease.into_jobs(slots, *at));
+                self.forget_hint();
+                self.record.n_accepted += 1;
+                self.n_silent = 0;
+                self.changed_at = *at;
+            }
             Event::JobClaimed { at, job, work, slots } => {
                 self.jobs.push(Job::claimed(*job, *work, *slots, *at));
                 self.forget_hint();
@@ -379,15 +389,30 @@ impl Decider for Driver {
     fn effects(&self, id: DriverId, event: &Event) -> Vec<Effect> {
         use search::Command as ToJob;
         match event {
+            // To a run it makes no difference.
             Event::OfferSeen { offer, .. } => {
-                self.tell_about(*offer, ToJob::OfferSeen { offer: *offer })
+                self.tell_about(*offer, ToJob::OfferSeen { offer: *offer }, None)
             }
             Event::OfferDeclined { offer, .. } => {
-                self.tell_about(*offer, ToJob::OfferDeclined { offer: *offer })
+                let run = run::Command::DeclineOffer { offer: *offer };
+                self.tell_about(*offer, ToJob::OfferDeclined { offer: *offer }, Some(run))
             }
             Event::OfferDropped { offer, reason, .. } => {
+                let run = run::Command::RefuseOffer { offer: *offer, why: reason.clone() };
                 let why = Some(reason.clone());
-                self.tell_about(*offer, ToJob::OfferRefused { offer: *offer, why })
+                self.tell_about(*offer, ToJob::OfferRefused { offer: *offer, why }, Some(run))
+            }
+            Event::RunAccepted { offer, slots, .. } => {
+                let run = self.lease(*offer).and_then(|lease| lease.offer.run.as_ref());
+                let told = run.map(|it| {
+                    let (offer, slots) = (*offer, slots.clone());
+                    let accept = run::Command::AcceptOffer { offer, driver: id, slots };
+                    let reason = "the run goes on without the driver, or is over".to_owned();
+                    let abort =
+                        Tell::Driver { to: id, command: Command::AbortRun { offer, reason } };
+                    Effect::from(Tell::Run { to: it.run, command: accept }).if_refused(abort)
+                });
+                told.into_iter().collect()
             }
             Event::OfferAccepted { offer, slots, .. } => self
                 .lease(*offer)
@@ -409,6 +434,11 @@ impl Decider for Driver {
             Event::JobAsked { job, .. } => self
                 .job(*job)
                 .map(|it| {
+                    if let (Some(to), JobId::Order(order), Some(offer)) = (it.run, *job, it.offer) {
+                        let slots = vec![(order, it.slots.first)];
+                        let command = run::Command::AcceptOffer { offer, driver: id, slots };
+                        return abort_if_refused(id, *job, it.offer, Tell::Run { to, command });
+                    }
                     let slots = it.slots.iter().collect();
                     let told = match it.offer {
                         Some(offer) => ToJob::OfferAccepted { offer, driver: id, slots },
@@ -475,6 +505,7 @@ impl Decider for Driver {
             && self.blocked().is_none()
             && self.leases.len() < usize::from(self.policy.parallel_offers)
             && !self.leases.iter().any(|lease| lease.is_promised);
+        let n_slots = self.rooms_for(usize::from(u8::MAX)).len();
         let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
         let is_nearly_free = self.is_nearly_free();
         let shown = self.soft.shown()?;
@@ -495,6 +526,7 @@ impl Decider for Driver {
                 ending: self.ending(shown.at, shown.seen_at),
                 fleet: self.fleet,
                 takes_hints: self.policy.hints_every_ms > 0,
+                n_slots: u8::try_from(n_slots).unwrap_or(u8::MAX),
             }),
         })
     }
@@ -563,11 +595,27 @@ impl Decider for Driver {
     }
 
     fn command_format(command: &Command) -> Format {
+        if let Command::ReserveOffer { offer, .. } = command
+            && offer.run.is_some()
+        {
+            return run::KNOWN;
+        }
+        if let Command::AbortRun { .. } = command {
+            return run::KNOWN;
+        }
         let is_new = matches!(command, Command::SetFleet { .. } | Command::Hint { .. });
         if is_new { FLEETS } else { Format::FIRST }
     }
 
     fn event_format(event: &Event) -> Format {
+        let is_of_run = if let Event::OfferReserved { offer, .. } = event {
+            offer.run.is_some()
+        } else {
+            matches!(event, Event::RunAccepted { .. })
+        };
+        if is_of_run {
+            return run::KNOWN;
+        }
         let is_new = if let Event::WentOn { policy, .. } = event {
             policy.hints_every_ms > 0
         } else {
@@ -590,9 +638,13 @@ impl Decider for Driver {
 
 /// Tells a job that the driver wants it, and the driver if it may not have it.
 fn or_abort(id: DriverId, job: JobId, offer: Option<OfferId>, told: search::Command) -> Effect {
+    abort_if_refused(id, job, offer, Tell::job(job, told))
+}
+
+fn abort_if_refused(id: DriverId, job: JobId, offer: Option<OfferId>, told: Tell) -> Effect {
     let reason = "the job went to someone else, or is over".to_owned();
     let abort = Tell::Driver { to: id, command: Command::AbortJob { job, offer, reason } };
-    Effect::from(Tell::job(job, told)).if_refused(abort)
+    Effect::from(told).if_refused(abort)
 }
 
 impl Driver {
@@ -630,7 +682,13 @@ impl Driver {
             position: self.soft.position().copied(),
             fleet: self.fleet,
             hint: self.hint(),
+            run: self.current_run(),
         }
+    }
+
+    /// The run it is on; one that is still deciding is not told of.
+    fn current_run(&self) -> Option<RunId> {
+        self.jobs.iter().filter(|job| job.is_current()).find_map(|job| job.run)
     }
 
     /// Where it had better wait, as long as it has nothing else to do.
@@ -738,9 +796,19 @@ impl Driver {
         self.ended.push((offer, status));
     }
 
-    /// One about the offer to the job that made it.
-    fn tell_about(&self, offer: OfferId, told: search::Command) -> Vec<Effect> {
-        self.lease(offer).map(|lease| Tell::job(lease.offer.job, told).into()).into_iter().collect()
+    /// One about the offer to the job that made it, or another to the run that did.
+    fn tell_about(
+        &self,
+        offer: OfferId,
+        to_job: search::Command,
+        to_run: Option<run::Command>,
+    ) -> Vec<Effect> {
+        let Some(lease) = self.lease(offer) else { return Vec::new() };
+        let told = match &lease.offer.run {
+            None => Some(Tell::job(lease.offer.job, to_job)),
+            Some(run) => to_run.map(|command| Tell::Run { to: run.run, command }),
+        };
+        told.into_iter().map(Effect::from).collect()
     }
 }
 

@@ -22,6 +22,7 @@ pub mod region;
 pub mod rescue;
 pub mod revocation;
 pub mod rider;
+pub mod run;
 pub mod runtime;
 pub mod search;
 pub mod tell;

@@ -110,6 +110,14 @@ pub struct JobPolicy {
     pub cod_max: i64,
     /// Is a job that loses its driver after pickup impossible to reassign without a handover?
     pub handover: bool,
+    /// May a delivery be brought with others? Needs format 5.
+    #[serde(skip_serializing_if = "is_false")]
+    pub batch: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 impl Default for JobPolicy {
@@ -165,6 +173,7 @@ impl Default for JobPolicy {
             rate_ms: 7 * 24 * 3_600_000,
             cod_max: 1_000_000,
             handover: true,
+            batch: false,
         }
     }
 }

@@ -27,7 +27,8 @@ use self::{
 };
 use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate, zone::Zones};
 use matching::{
-    Field, Router, cost, demand::Spreading, rank::Rank, region::Matching, round::Outcome, surge,
+    Field, Router, batch, cost, demand::Spreading, rank::Rank, region::Matching, round::Outcome,
+    surge,
 };
 use protocol::{
     DriverId, JobId, Point, ShardSet, Timestamp, ZoneId,
@@ -50,6 +51,8 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn pause(&self, job: JobId, pause: Option<ZonePause>);
     /// A driver with nothing to do had better wait there. The driver decides whether that is news.
     fn hint(&self, driver: DriverId, to: Point);
+    /// Some deliveries had better be brought together. They, the run and its driver decide.
+    fn batch(&self, region: RegionId, proposal: batch::Proposal, settings: &batch::Settings);
     /// A region has started with an empty memory: whoever is listed there should list itself again.
     fn region_up(&self, region: RegionId);
     /// Does this node match in it? If not, it only keeps its roster, for neighbours that it does match in.
@@ -79,6 +82,8 @@ pub struct Settings {
     pub surge: surge::Settings,
     /// How drivers with nothing to do are spread, whose presets let them be told.
     pub spreading: Spreading,
+    /// What is brought together, of those deliveries whose presets allow it.
+    pub batches: batch::Settings,
     /// Where drivers line up. Each belongs to the region its middle is in.
     pub ranks: Vec<Rank>,
 }
@@ -94,6 +99,7 @@ impl Default for Settings {
             matching: cost::Settings::default(),
             surge: surge::Settings::default(),
             spreading: Spreading::default(),
+            batches: batch::Settings::default(),
             ranks: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use actors::{
     zone::{Standing, zones_at},
 };
 use matching::{
-    Field, Paused,
+    Field, Paused, batch,
     rank::Rank,
     round::{Pairing, Terms, round},
 };
@@ -38,6 +38,7 @@ struct Stage {
     now: AtomicU64,
     proposals: Mutex<Vec<(JobId, Vec<DriverId>)>>,
     pauses: Mutex<Vec<(JobId, Option<ZonePause>)>>,
+    batches: Mutex<Vec<batch::Proposal>>,
     hints: Mutex<Vec<(DriverId, Point)>>,
     ups: mpsc::Sender<RegionId>,
     falls_at_next_proposal: AtomicBool,
@@ -58,6 +59,10 @@ impl Surroundings for Stage {
 
     fn pause(&self, job: JobId, pause: Option<ZonePause>) {
         self.pauses.lock().expect("no test panics holding it").push((job, pause));
+    }
+
+    fn batch(&self, _region: RegionId, proposal: batch::Proposal, _settings: &batch::Settings) {
+        self.batches.lock().expect("no test panics holding it").push(proposal);
     }
 
     fn hint(&self, driver: DriverId, to: Point) {
@@ -99,6 +104,7 @@ impl Play {
             now: AtomicU64::new(START),
             proposals: Mutex::default(),
             pauses: Mutex::default(),
+            batches: Mutex::default(),
             hints: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
@@ -150,6 +156,7 @@ impl Play {
             ending: None,
             fleet: None,
             takes_hints: false,
+            n_slots: 5,
         };
         let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
         self.list(DriverId::nth(n).into(), Some(listing));
@@ -184,6 +191,7 @@ impl Play {
             priority: Priority::Normal,
             fleet: None,
             paused: None,
+            batch: None,
         };
         change(&mut card);
         let listing = Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) };
@@ -230,6 +238,48 @@ fn border() -> (Point, Point) {
     let sides = (far.offset_m(-100.0, 0.0), far.offset_m(100.0, 0.0));
     assert_ne!(RegionId::at(sides.0), RegionId::at(sides.1));
     sides
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_are_kept_for_company_but_not_for_long() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    let batch = |now: Timestamp| batch::Batch { asked: now, ready: now, promise: None };
+    let delivery = |play: &mut Play, n: u64| {
+        let (now, at) = (play.now(), KIGALI.offset_m(100.0 * n as f64, 0.0));
+        play.ride_with(n, at, OfferPolicy::BatchOptimal, |card| {
+            card.work = WorkKind::Delivery;
+            card.dropoff = Some(KIGALI.offset_m(2_000.0, 50.0 * n as f64));
+            card.batch = Some(batch(now));
+        });
+    };
+    delivery(&mut play, 1);
+    assert_eq!(play.tick().await, [], "somebody may come along");
+    let hold_ms = u64::from(batch::Settings::default().hold_ms);
+    play.later(hold_ms);
+    play.driver(1, KIGALI);
+    assert_eq!(play.tick().await, [pair(1, 1)], "nobody did");
+    play.ride_gone(1);
+    // Two that come together are brought together, and asked about neither alone nor to anybody else.
+    play.later(60_000);
+    play.driver(1, KIGALI);
+    delivery(&mut play, 2);
+    delivery(&mut play, 3);
+    assert_eq!(play.tick().await, []);
+    let proposed = std::mem::take(&mut *play.stage.batches.lock().unwrap());
+    let [batch::Proposal::Run(together)] = proposed.as_slice() else { panic!("{proposed:?}") };
+    let orders: Vec<_> = together.orders.iter().map(|(order, round)| (*order, *round)).collect();
+    assert_eq!((together.driver, orders.len()), (DriverId::nth(1), 2));
+    assert!(orders.contains(&(OrderId::nth(2), 1)) && orders.contains(&(OrderId::nth(3), 1)));
+    // It came to nothing: after the hold each is on its own again.
+    play.later(hold_ms);
+    play.driver(1, KIGALI);
+    play.driver(2, KIGALI);
+    play.regions.tick().await;
+    let alone = std::mem::take(&mut *play.stage.proposals.lock().unwrap());
+    let again = std::mem::take(&mut *play.stage.batches.lock().unwrap());
+    assert!(alone.len() == 2 || again.len() == 1, "{alone:?} {again:?}");
+    play.regions.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,7 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 ending: None,
                 fleet: None,
                 takes_hints: false,
+                n_slots: 0,
             })
         })
         .collect()
@@ -67,6 +68,7 @@ fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
             priority: Priority::Normal,
             fleet: None,
             paused: None,
+            batch: None,
         })
         .collect()
 }

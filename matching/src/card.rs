@@ -1,5 +1,6 @@
 //! What is known of drivers and of jobs that look for one, and who is proposed to whom.
 
+use crate::batch::Batch;
 use protocol::{
     DriverId, JobId, PartnerId, Point, RiderId, Timestamp, ZoneId,
     view::WorkKind,
@@ -40,6 +41,9 @@ pub struct DriverCard {
     /// Would it be told of a better place to wait?
     #[serde(default)]
     pub takes_hints: bool,
+    /// For how many deliveries it has room; none, as far as a node knows that is older than runs.
+    #[serde(default)]
+    pub n_slots: u8,
 }
 
 /// Where and when a driver will have ended what it does now.
@@ -99,6 +103,9 @@ pub struct SearchCard {
     /// What it knows of its zone being paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
+    /// It may be brought with others, if it may, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
 /// What keeps a search from asking anybody.

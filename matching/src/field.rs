@@ -182,6 +182,7 @@ mod tests {
                     ending: None,
                     fleet: None,
                     takes_hints: false,
+                    n_slots: 0,
                 })
             });
             field.fill(together, &Settings::default().straight());

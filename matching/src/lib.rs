@@ -11,6 +11,7 @@
 //! reads a clock or draws lots. The same input gives the same answer.
 
 pub mod assignment;
+pub mod batch;
 pub mod card;
 pub mod cost;
 pub mod demand;

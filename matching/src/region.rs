@@ -10,6 +10,7 @@
 
 use crate::{
     DriverCard, Field, Router, SearchCard,
+    batch::{self, Proposal, RunCard},
     cost::Settings,
     demand::{Demand, Idle, Rates, Spreading, Square, spread},
     forecast::Profile,
@@ -19,7 +20,7 @@ use crate::{
     trace::{Told, Traces},
 };
 use protocol::{
-    DriverId, JobId, Point, Timestamp,
+    DriverId, JobId, Point, RunId, Timestamp,
     trace::{Verdict, WhyNot},
     view::{WorkKind, ZonePause},
 };
@@ -51,6 +52,10 @@ pub struct Region {
     repeat: Duration,
     drivers: BTreeMap<DriverId, Arc<DriverCard>>,
     searches: BTreeMap<JobId, Open>,
+    /// Runs that may take more along.
+    runs: BTreeMap<RunId, Arc<RunCard>>,
+    /// How long a delivery that may be brought with others is kept for company.
+    hold: Duration,
     /// Drivers proposed a moment ago, whose listing does not show it yet.
     proposed: HashMap<DriverId, Timestamp>,
     /// None before the first round, and while one uses it.
@@ -85,6 +90,8 @@ impl Region {
             repeat,
             drivers: BTreeMap::new(),
             searches: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            hold: Duration::ZERO,
             proposed: HashMap::new(),
             field: None,
             demand: Demand::new(DEMAND_MEMORY, now),
@@ -99,6 +106,23 @@ impl Region {
     pub fn with_ranks(self, ranks: impl IntoIterator<Item = Rank>) -> Self {
         let ranks = ranks.into_iter().map(|rank| (rank, Line::default())).collect();
         Self { ranks, ..self }
+    }
+
+    /// The same, in which deliveries that may be brought with others are kept for company for so long, and no longer,
+    /// before their own searches begin.
+    #[must_use]
+    pub fn with_hold(self, hold: Duration) -> Self {
+        Self { hold, ..self }
+    }
+
+    /// A run is here that may take more along, or has changed.
+    pub fn put_run(&mut self, card: Arc<RunCard>) {
+        self.runs.insert(card.run, card);
+    }
+
+    /// A run takes nothing more along, or is over.
+    pub fn forget_run(&mut self, run: RunId) {
+        self.runs.remove(&run);
     }
 
     /// A driver is here, or has changed.
@@ -128,12 +152,14 @@ impl Region {
         self.searches.remove(&job);
     }
 
-    /// Keeps only these drivers and searches. Has any driver gone?
+    /// Keeps only these drivers, searches and runs. Has any driver gone?
     pub fn retain(
         &mut self,
         is_kept_driver: impl Fn(DriverId) -> bool,
         is_kept_job: impl Fn(JobId) -> bool,
+        is_kept_run: impl Fn(RunId) -> bool,
     ) -> bool {
+        self.runs.retain(|run, _| is_kept_run(*run));
         let n_before = self.drivers.len();
         self.drivers.retain(|driver, _| is_kept_driver(*driver));
         self.searches.retain(|job, _| is_kept_job(*job));
@@ -152,7 +178,7 @@ impl Region {
 
     /// Does it know nobody at all?
     pub fn is_empty(&self) -> bool {
-        self.drivers.is_empty() && self.searches.is_empty()
+        self.drivers.is_empty() && self.searches.is_empty() && self.runs.is_empty()
     }
 
     /// Its drivers, as its neighbours may see them.
@@ -163,9 +189,59 @@ impl Region {
     /// The searches it would propose for now.
     pub fn wanting(&self, now: Timestamp) -> Wanting {
         let is_due = |open: &&Open| {
-            !open.is_paused && open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat)
+            !open.is_paused
+                && open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat)
+                && !self.waits_for_company(&open.card, now)
         };
         self.searches.values().filter(is_due).map(|open| open.card.clone()).collect()
+    }
+
+    /// Does it wait for company still?
+    fn waits_for_company(&self, card: &SearchCard, now: Timestamp) -> bool {
+        card.batch.is_some() && now.since(card.opened_at) < self.hold
+    }
+
+    /// Everything a look at what may be brought together needs. Nobody who was proposed a moment ago is proposed again.
+    pub fn prepare_batches<'a>(
+        &mut self,
+        rosters: impl IntoIterator<Item = &'a Roster>,
+        now: Timestamp,
+    ) -> Batching {
+        self.proposed.retain(|_, at| now.since(*at) < self.repeat);
+        let is_due = |open: &&Open| {
+            !open.is_paused
+                && open.card.batch.is_some()
+                && open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat)
+        };
+        let waiting: Wanting =
+            self.searches.values().filter(is_due).map(|open| open.card.clone()).collect();
+        if waiting.is_empty() {
+            return Batching { waiting, drivers: Vec::new(), runs: Vec::new(), now };
+        }
+        let is_free =
+            |card: &&Arc<DriverCard>| card.n_slots > 0 && !self.proposed.contains_key(&card.id);
+        let mut drivers: Roster = self.drivers.values().filter(is_free).cloned().collect();
+        drivers.extend(rosters.into_iter().flatten().filter(is_free).cloned());
+        let runs = self.runs.values().cloned().collect();
+        Batching { waiting, drivers, runs, now }
+    }
+
+    /// Takes note of what was proposed to be brought together.
+    pub fn learn_batches(&mut self, proposals: &[Proposal], now: Timestamp) {
+        for proposal in proposals {
+            let (driver, orders) = match proposal {
+                Proposal::Run(together) => (Some(together.driver), together.orders.clone()),
+                Proposal::Insert { run, order, .. } => {
+                    (self.runs.get(run).map(|it| it.driver), vec![*order])
+                }
+            };
+            self.proposed.extend(driver.map(|it| (it, now)));
+            for (order, _) in orders {
+                if let Some(open) = self.searches.get_mut(&JobId::Order(order)) {
+                    open.proposed_at = Some(now);
+                }
+            }
+        }
     }
 
     /// The same searches, but each that is picked up at a rank only for the driver whose turn it is there, if it is
@@ -352,6 +428,32 @@ impl Region {
         let ours: Vec<_> = ours.map(|hint| (hint.driver, hint.to.middle())).collect();
         self.sent.extend(ours.iter().map(|(driver, to)| (*driver, (*to, now))));
         ours
+    }
+}
+
+/// Everything one look at what may be brought together needs, so that it can be done on any thread.
+#[derive(Debug)]
+pub struct Batching {
+    waiting: Wanting,
+    drivers: Roster,
+    runs: Vec<Arc<RunCard>>,
+    now: Timestamp,
+}
+
+impl Batching {
+    /// Is there nothing to look at?
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() || self.drivers.is_empty()
+    }
+
+    /// How many deliveries and runs there are.
+    pub fn size(&self) -> usize {
+        self.waiting.len() + self.runs.len()
+    }
+
+    /// Looks. Whoever asked hands the answer to [`Region::learn_batches`].
+    pub fn run(&self, settings: &batch::Settings, costs: &Settings) -> Vec<Proposal> {
+        batch::plan(&self.waiting, &self.drivers, &self.runs, self.now, settings, costs)
     }
 }
 

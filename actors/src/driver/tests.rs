@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use protocol::{
     Currency, Money, OrderId, PartnerId, Place, Point, Principal, RescueId,
     trace::WhyNot,
-    view::Position,
+    view::{Position, RunOffer, RunPay, RunStop, StopKind},
     work::{DutyWish, VehicleKind},
 };
 use std::collections::BTreeSet;
@@ -96,6 +96,7 @@ impl World {
             fare: money(2_500),
             eta_s: 120,
             expires_at: self.now + Duration::from_secs(15),
+            run: None,
         }
     }
 
@@ -164,7 +165,7 @@ impl World {
     fn card(&self) -> Option<DriverCard> {
         match self.driver.listing(me())?.card {
             Card::Driver(card) => Some(card),
-            Card::Search(_) => None,
+            Card::Search(_) | Card::Run(_) => None,
         }
     }
 
@@ -185,6 +186,7 @@ fn describe(effect: &Effect) -> String {
         | Tell::Revocation { .. }
         | Tell::Incident { .. }
         | Tell::Zone { .. }
+        | Tell::Run { .. }
         | Tell::Order { .. } => {
             format!("{tell:?}")
         }
@@ -1010,6 +1012,79 @@ fn who_waits_is_told_of_a_better_place_but_not_too_often_and_not_while_it_has_wo
     assert_eq!(world.ask(Principal::System, hint()), Ok(vec![]));
 }
 
+/// A run of the first orders, as it is offered.
+fn run_offer(world: &World, n: u64) -> Offer {
+    let orders: Vec<OrderId> = (1..=n).map(OrderId::nth).collect();
+    let pays = orders.iter().map(|order| RunPay { order: *order, fare: money(1_000) }).collect();
+    let stop = |what| {
+        let due = world.now;
+        move |order: &OrderId| RunStop { order: *order, what, at: KIGALI.into(), due }
+    };
+    let pickups = orders.iter().map(stop(StopKind::Pickup));
+    let stops = pickups.chain(orders.iter().map(stop(StopKind::Dropoff))).collect();
+    let run = Some(Box::new(RunOffer { run: RunId::nth(1), orders: pays, stops }));
+    let id = OfferId::of_run(RunId::nth(1), 0);
+    Offer { id, run, ..world.offer(0, orders[0].into(), WorkKind::Delivery) }
+}
+
+#[test]
+fn a_yes_to_a_run_is_a_job_for_each_of_its_orders_and_each_decides_for_itself() {
+    let mut world = World::on_duty();
+    let offer = run_offer(&world, 3);
+    assert_eq!(world.reserve(&offer), Ok(vec!["offer_reserved"]));
+    assert_eq!(world.reserve(&offer), Ok(vec![]));
+    assert_eq!(world.ask(own(), Command::SeeOffer { offer: offer.id }), Ok(vec!["offer_seen"]));
+    assert_eq!(world.told(), [""; 0], "to a run it makes no difference");
+    let accept = Command::AcceptOffer { offer: offer.id };
+    assert_eq!(world.ask(own(), accept.clone()), Ok(vec!["run_accepted"]));
+    assert_eq!(world.ask(own(), accept), Ok(vec![]));
+    assert!(
+        world
+            .told()
+            .pop()
+            .is_some_and(|it| it.contains("AcceptOffer") && it.ends_with("abort_run"))
+    );
+    let job = |n| JobId::Order(OrderId::nth(n));
+    for n in [3, 1] {
+        world.ask(Principal::System, Command::CommitJob { job: job(n) }).unwrap();
+    }
+    let abort = |n| Command::AbortJob { job: job(n), offer: Some(offer.id), reason: String::new() };
+    world.ask(Principal::System, abort(2)).unwrap();
+    assert_eq!(world.ask(Principal::System, abort(1)), Ok(vec![]), "that one is the driver's");
+    let view = world.driver.driver_view(me(), 1);
+    assert_eq!((view.jobs, view.run), (vec![job(1), job(3)], Some(RunId::nth(1))));
+    let other =
+        Offer { run: run_offer(&world, 2).run, ..world.offer(1, job(8), WorkKind::Delivery) };
+    assert!(matches!(world.reserve(&other), Err(Refusal::NotEligible(_))), "it has one of these");
+    world.end(job(1)).unwrap();
+    world.end(job(3)).unwrap();
+    assert_eq!(world.driver.driver_view(me(), 1).run, None);
+}
+
+#[test]
+fn a_run_needs_room_for_all_of_it_and_comes_to_nothing_as_a_whole() {
+    let mut world = World::on_duty();
+    let offer = run_offer(&world, 6);
+    assert_eq!(world.reserve(&offer), Err(Refusal::NotEligible("has no room".to_owned())));
+    let offer = run_offer(&world, 2);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    world.told();
+    world.pass(60_000);
+    world.hear();
+    assert_eq!(world.tick(), ["job_asked", "job_asked"], "nobody has decided");
+    assert!(world.told().iter().all(|it| it.contains("AcceptOffer") && it.ends_with("abort_job")));
+    let abort = Command::AbortRun { offer: offer.id, reason: "dissolved".to_owned() };
+    assert_eq!(world.ask(Principal::System, abort.clone()), Ok(vec!["job_aborted", "job_aborted"]));
+    assert_eq!(world.ask(Principal::System, abort), Ok(vec![]));
+    assert_eq!(world.status(), DriverStatus::Available);
+    assert_eq!(world.card().map(|card| card.n_slots), Some(5));
+    assert_eq!(
+        Driver::command_format(&Command::ReserveOffer { offer, consent: true, force: false }),
+        Format(5)
+    );
+}
+
 #[test]
 fn a_shift_that_not_every_node_can_read_begins_without_hints() {
     let policy = DriverPolicy { hints_every_ms: 600_000, ..DriverPolicy::default() };
@@ -1041,10 +1116,10 @@ fn a_journal_of_version_1_still_replays() {
       "fleet": "partner-0192f3c8aaaa7000800000000000eeee",
       "jobs": [],
       "offers": {
-        "accepted": 2,
+        "accepted": 3,
         "declined": 1,
         "ignored": 1,
-        "made": 5
+        "made": 6
       },
       "rating": 400,
       "status": "blocked",

@@ -13,7 +13,7 @@ use matching::{
     surge::{Change, Surge},
 };
 use metrics::{counter, histogram};
-use protocol::{DriverId, JobId, OrderId, Point, RescueId, Timestamp, ZoneId};
+use protocol::{DriverId, JobId, OrderId, Point, RescueId, RunId, Timestamp, ZoneId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
     sync::Arc,
@@ -27,6 +27,8 @@ const REGION_RADIUS_M: f64 = 12_000.0;
 /// So many drivers and searches together are matched in about a millisecond. More of them are matched
 /// on a thread of their own: sessions and entities must not wait for a region.
 const N_QUICK: usize = 2_000;
+/// The same for deliveries that may be brought together and runs that may take one along.
+const N_QUICK_BATCHES: usize = 20;
 
 /// Match now.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ pub(super) struct Memory {
     known: Known,
     surge: Surge<ZoneId>,
     counted_at: Timestamp,
+    batched_at: Timestamp,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
 }
@@ -69,10 +72,17 @@ impl Actor for Region {
         let ours =
             |it: &&Rank| RegionId::at(Point { lat: it.lat, lon: it.lon }) == self.area.region;
         let ranks = self.world.settings.ranks.iter().filter(ours);
+        let batches = self.world.settings.batches;
+        // Where nobody plans, nobody waits for it.
+        let hold_ms = if batches.every_ms > 0 { batches.hold_ms } else { 0 };
+        let hold = Duration::from_millis(hold_ms.into());
         Ok(Memory {
-            known: Known::new(middle, REGION_RADIUS_M, repeat, now).with_ranks(ranks.cloned()),
+            known: Known::new(middle, REGION_RADIUS_M, repeat, now)
+                .with_ranks(ranks.cloned())
+                .with_hold(hold),
             surge: Surge::default(),
             counted_at: now,
+            batched_at: now,
             started_at: now,
             empty_since: None,
         })
@@ -141,6 +151,7 @@ impl Region {
         }
         self.pause(memory, now);
         self.count(memory, now);
+        self.batch(memory, now).await?;
         let n_held = self.propose(memory, now).await?;
         self.area.record(|stats| {
             stats.n_ticks += 1;
@@ -228,6 +239,35 @@ impl Region {
         }
     }
 
+    /// Proposes, when it is time, what had better be brought together, and what may be brought along.
+    async fn batch(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
+        let settings = self.world.settings.batches;
+        let every = Duration::from_millis(settings.every_ms.into());
+        let is_due = !every.is_zero() && now.since(memory.batched_at) >= every;
+        if !is_due || !self.world.surroundings.is_ours(self.area.region) {
+            return Ok(());
+        }
+        memory.batched_at = now;
+        let ring = self.world.ring(self.area.region);
+        let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
+        let batching = memory.known.prepare_batches(rosters.iter().map(|it| &**it), now);
+        if batching.is_idle() {
+            return Ok(());
+        }
+        let costs = self.world.settings.matching.clone();
+        let proposals = if batching.size() < N_QUICK_BATCHES {
+            batching.run(&settings, &costs)
+        } else {
+            tokio::task::spawn_blocking(move || batching.run(&settings, &costs)).await?
+        };
+        memory.known.learn_batches(&proposals, now);
+        counter!("outrider_region_batches_total").increment(proposals.len() as u64);
+        for proposal in proposals {
+            self.world.surroundings.batch(self.area.region, proposal, &settings);
+        }
+        Ok(())
+    }
+
     /// Matches and proposes. Returns how many pairs were held, or how matching fell.
     async fn propose(&self, memory: &mut Memory, now: Timestamp) -> Result<usize, JoinError> {
         let due = memory.known.wanting(now);
@@ -281,7 +321,11 @@ impl Memory {
         let mut has_new_roster = false;
         if !inbox.forgotten.is_empty() {
             let is_kept = |entity: EntityKey| !inbox.forgotten.contains(entity.shard());
-            has_new_roster = self.known.retain(|it| is_kept(it.into()), |it| is_kept(it.into()));
+            has_new_roster = self.known.retain(
+                |it| is_kept(it.into()),
+                |it| is_kept(it.into()),
+                |it| is_kept(it.into()),
+            );
         }
         for (entity, entry) in inbox.entries {
             match entry {
@@ -290,6 +334,7 @@ impl Memory {
                     self.known.put_driver(card);
                 }
                 Some(Entry::Search(card)) => self.known.put_search(card),
+                Some(Entry::Run(card)) => self.known.put_run(card),
                 None => has_new_roster |= self.forget(entity),
             }
         }
@@ -302,6 +347,7 @@ impl Memory {
             Kind::Order => self.known.forget_search(JobId::Order(OrderId(entity.id))),
             Kind::Rescue => self.known.forget_search(JobId::Rescue(RescueId(entity.id))),
             Kind::Driver => return self.known.forget_driver(DriverId(entity.id)),
+            Kind::Run => self.known.forget_run(RunId(entity.id)),
             Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => {}
         }
         false

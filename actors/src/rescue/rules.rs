@@ -303,7 +303,7 @@ impl Draft {
     }
 
     fn close_search(&mut self) {
-        let events = self.case().search.close();
+        let events = self.case().search.close(self.now);
         self.add_all(events);
     }
 

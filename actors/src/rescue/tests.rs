@@ -235,7 +235,8 @@ impl World {
             Tell::Order { .. }
             | Tell::Rescue { .. }
             | Tell::Revocation { .. }
-            | Tell::Zone { .. } => {
+            | Tell::Zone { .. }
+            | Tell::Run { .. } => {
                 format!("{tell:?}")
             }
         };

@@ -811,6 +811,7 @@ impl Mind for Driver {
             | ServerFrame::Refused(_)
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
@@ -864,7 +865,8 @@ impl Mind for Driver {
                     | Wish::Driver { .. }
                     | Wish::Sos(_)
                     | Wish::Incident { .. }
-                    | Wish::Zone { .. } => {}
+                    | Wish::Zone { .. }
+                    | Wish::Run { .. } => {}
                 }
             }
             Outcome::Refused(refused) => {

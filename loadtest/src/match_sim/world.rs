@@ -248,6 +248,7 @@ impl<'a> World<'a> {
             priority: Priority::Normal,
             fleet: None,
             paused: None,
+            batch: None,
         };
         let home = self.home(ride);
         self.regions[home].put_search(Arc::new(card));
@@ -284,6 +285,7 @@ impl<'a> World<'a> {
                 ending: ending.map(|(_, due)| Ending { at, due }),
                 fleet: None,
                 takes_hints: true,
+                n_slots: 0,
             };
             (self.region_of[spot.0 as usize], card)
         });

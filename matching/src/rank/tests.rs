@@ -41,6 +41,7 @@ fn driver(n: u64) -> Arc<DriverCard> {
         ending: None,
         fleet: None,
         takes_hints: false,
+        n_slots: 0,
     })
 }
 
@@ -62,6 +63,7 @@ fn search(n: u64, opened_s: u64) -> SearchCard {
         priority: Priority::Normal,
         fleet: None,
         paused: None,
+        batch: None,
     }
 }
 

@@ -33,6 +33,7 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         ending: None,
         fleet: None,
         takes_hints: false,
+        n_slots: 0,
     }
 }
 
@@ -55,6 +56,7 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
         priority: Priority::Normal,
         fleet: None,
         paused: None,
+        batch: None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::gateway::{
 use actors::{EntityKey, Kind};
 use futures_util::FutureExt;
 use protocol::{
-    Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId,
+    Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId, RunId,
     frame::{ServerFrame, Topic},
 };
 use std::time::Duration;
@@ -112,6 +112,7 @@ impl Session {
             | Topic::Rescue(_)
             | Topic::Driver(_)
             | Topic::Incident(_)
+            | Topic::Run(_)
             | Topic::Board
             | Topic::Region(_) => follow.wants.topic = true,
         }
@@ -145,6 +146,7 @@ impl Session {
                         | Topic::Rescue(_)
                         | Topic::Driver(_)
                         | Topic::Incident(_)
+                        | Topic::Run(_)
                         | Topic::Board
                         | Topic::Region(_) => follow.wants.topic = false,
                     }
@@ -273,6 +275,7 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
         Kind::Rescue => Some(Topic::Rescue(RescueId(key.id))),
         Kind::Driver => Some(Topic::Driver(DriverId(key.id))),
         Kind::Incident => Some(Topic::Incident(IncidentId(key.id))),
+        Kind::Run => Some(Topic::Run(RunId(key.id))),
         Kind::Rider | Kind::Revocation | Kind::Zone => None,
     }
 }

@@ -224,6 +224,7 @@ impl Job {
                 price_asked: None,
                 follows: None,
                 followed_by: None,
+                run: None,
                 code: None,
             })),
             JobId::Rescue(id) => ServerFrame::Rescue(Box::new(RescueView {
@@ -309,6 +310,7 @@ impl State {
             position: None,
             fleet: None,
             hint: None,
+            run: None,
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }
@@ -457,6 +459,7 @@ impl State {
                 fare: Money { amount: 1, currency: Currency::RWF },
                 eta_s: 1,
                 expires_at: Timestamp(0),
+                run: None,
             };
             self.push(driver, Push::Offer(offer));
         }

@@ -14,7 +14,7 @@ use crate::{
     view::{
         DriverView, Hint, Offer, OfferView, OrderView, Position, RescueView, RiderView, ZonePause,
     },
-    work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
+    work::{Alternative, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
@@ -148,6 +148,7 @@ changes! {
         fleet: [Option<PartnerId>],
         offers: [Vec<OfferView>],
         outcome: [Option<String>],
+        alternatives: [Vec<Alternative>],
         requested_at: [Timestamp],
         changed_at: [Timestamp],
     }

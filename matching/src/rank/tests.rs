@@ -1,4 +1,5 @@
 use super::*;
+use crate::Standing;
 use proptest::prelude::*;
 use protocol::{
     JobId, OrderId, RiderId,
@@ -41,6 +42,8 @@ fn driver(n: u64) -> Arc<DriverCard> {
         ending: None,
         fleet: None,
         takes_hints: false,
+        standing: Standing::default(),
+        came: None,
     })
 }
 

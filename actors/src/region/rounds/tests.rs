@@ -1,6 +1,6 @@
 use super::*;
 use matching::{
-    DriverCard, Field, SearchCard,
+    DriverCard, Field, SearchCard, Standing,
     cost::Settings,
     round::{Pairing, Terms, round},
 };
@@ -30,6 +30,8 @@ fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
         ending: None,
         fleet: None,
         takes_hints: false,
+        standing: Standing::default(),
+        came: None,
     }
 }
 

@@ -77,10 +77,16 @@ pub fn misfit(
         Some(WhyNot::Excluded)
     } else if driver.destination.is_some_and(|to| !leads_there(search, driver.at, to)) {
         Some(WhyNot::Destination)
-    } else if driver.standing.until.is_some_and(|until| !ends_by(search, driver, until, now, settings))
+    } else if driver
+        .standing
+        .until
+        .is_some_and(|until| !ends_by(search, driver, until, now, settings))
     {
         Some(WhyNot::Hours)
-    } else if settings.permits.iter().any(|it| it.is_asked_by(search) && !it.is_held_by(&driver.vehicle))
+    } else if settings
+        .permits
+        .iter()
+        .any(|it| it.is_asked_by(search) && !it.is_held_by(&driver.vehicle))
     {
         Some(WhyNot::Permit)
     } else {

@@ -355,7 +355,11 @@ impl Region {
     }
 
     /// Whoever was not proposed a moment ago, here and in the ring.
-    fn free<'a>(&mut self, rosters: impl IntoIterator<Item = &'a Roster>, now: Timestamp) -> Roster {
+    fn free<'a>(
+        &mut self,
+        rosters: impl IntoIterator<Item = &'a Roster>,
+        now: Timestamp,
+    ) -> Roster {
         self.proposed.retain(|_, at| now.since(*at) < self.repeat);
         let is_free = |card: &&Arc<DriverCard>| !self.proposed.contains_key(&card.id);
         let mut free: Roster = self.drivers.values().filter(is_free).cloned().collect();
@@ -510,3 +514,6 @@ impl Matching {
         (self.field, outcome)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,8 +240,8 @@ impl Region {
     fn is_split(&self, memory: &mut Memory) -> bool {
         let split_at = self.world.settings.split_at as usize;
         let size = memory.known.n_drivers() + memory.known.n_searches();
-        let is_split = split_at > 0
-            && (size >= split_at || (memory.is_split && size >= split_at.div_ceil(2)));
+        let is_split =
+            split_at > 0 && (size >= split_at || (memory.is_split && size >= split_at.div_ceil(2)));
         if is_split != memory.is_split {
             memory.is_split = is_split;
             let region = self.area.region;

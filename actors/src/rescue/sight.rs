@@ -44,8 +44,11 @@ impl Soft {
     fn first_sight(&self, it: &Assignment, case: &Case, now: Timestamp) -> Option<Waited> {
         let is_known = self.seen.is_some_and(|(driver, _, at)| driver == it.driver && at >= it.at);
         let at_most = Duration::from_millis(case.request.policy.eta_within_ms.into());
-        (!is_known && case.status == RescueStatus::Accepted)
-            .then(|| Waited { what: "eta", took: now.since(it.at), at_most })
+        (!is_known && case.status == RescueStatus::Accepted).then(|| Waited {
+            what: "eta",
+            took: now.since(it.at),
+            at_most,
+        })
     }
 
     /// Refuses unless `driver` is within `limit_m` of `point`.

@@ -836,7 +836,10 @@ fn who_is_stranded_where_nobody_of_ours_goes_is_told_who_does() {
     let told = |request: Request| {
         World::requested(request).rescue.rescue_view(id(), 1).unwrap().alternatives
     };
-    assert_eq!(told(Request { served: false, elsewhere: elsewhere.clone(), ..request() }), [partner]);
+    assert_eq!(
+        told(Request { served: false, elsewhere: elsewhere.clone(), ..request() }),
+        [partner]
+    );
     let somebody_comes = Request { elsewhere, ..request() };
     assert_eq!(told(somebody_comes), []);
 }

@@ -16,7 +16,8 @@ use super::{
     watchers::{Follower, Update, Watchers},
 };
 use crate::{
-    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Seen, Version, Waited,
+    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Seen, Version,
+    Waited,
     cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
     format,

@@ -62,8 +62,7 @@ pub fn learn(trips: &[PathBuf], roads: &PathBuf, window: Window) -> Result<Repor
             let Some(took_ms) = morning.roads.times(request.at).ms(request.from, request.to) else {
                 continue;
             };
-            let (from, to) =
-                (morning.roads.point(request.from), morning.roads.point(request.to));
+            let (from, to) = (morning.roads.point(request.from), morning.roads.point(request.to));
             let known = known.get_or_insert_with(|| Ways::new(from));
             let learned = Learned { router: &straight, ways: known };
             let leg = Leg {
@@ -157,8 +156,7 @@ mod tests {
 
     #[test]
     fn a_line_is_found_again() {
-        let line =
-            |n: u32| Way { distance_m: f64::from(n), took_s: 40.0 + 0.25 * f64::from(n) };
+        let line = |n: u32| Way { distance_m: f64::from(n), took_s: 40.0 + 0.25 * f64::from(n) };
         let (a, b) = fit(&(0..100).map(line).collect::<Vec<_>>());
         assert!((a - 40.0).abs() < 1e-6 && (b - 0.25).abs() < 1e-9);
         assert_eq!(fit(&[]), (0.0, 0.0));

@@ -84,8 +84,10 @@ impl Ways {
     /// Nothing is known yet. Places further than 128 km from `middle` are all the same to it.
     pub fn new(middle: Point) -> Self {
         let lon_degree_m = LAT_DEGREE_M * middle.lat.to_radians().cos().max(1e-3);
-        let origin =
-            (middle.lat * LAT_DEGREE_M / SIDE_M - 128.0, middle.lon * lon_degree_m / SIDE_M - 128.0);
+        let origin = (
+            middle.lat * LAT_DEGREE_M / SIDE_M - 128.0,
+            middle.lon * lon_degree_m / SIDE_M - 128.0,
+        );
         Self {
             origin,
             lon_degree_m,

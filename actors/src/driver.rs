@@ -32,6 +32,7 @@ use crate::{
     run,
     search::{self, FLEETS},
 };
+use matching::Standing;
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
     Timestamp,
@@ -46,6 +47,9 @@ use std::{sync::Arc, time::Duration};
 const ENDED_MAX: usize = 4;
 /// How long an off-duty driver stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// How many jobs make whoever took them more experienced, level by level.
+const LEVELS: [u32; Standing::LEVEL_MAX as usize] = [10, 50, 200, 1_000, 5_000];
 
 /// Why a driver rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +139,18 @@ impl Record {
             0 => 500,
             n => (u64::from(self.stars) * 100 / u64::from(n)) as u16,
         }
+    }
+
+    /// How many of a hundred offers it takes. One of whom little is known counts as one who takes nine of ten.
+    pub fn acceptance(&self) -> u8 {
+        let n_answered =
+            [self.n_accepted, self.n_declined, self.n_ignored].iter().map(|n| u64::from(*n));
+        ((u64::from(self.n_accepted) + 9) * 100 / (n_answered.sum::<u64>() + 10)) as u8
+    }
+
+    /// How experienced it is: by how many jobs it took.
+    pub fn level(&self) -> u8 {
+        LEVELS.partition_point(|n| *n <= self.n_accepted) as u8
     }
 }
 
@@ -288,6 +304,7 @@ impl Decider for Driver {
             Event::OfferAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
                 self.jobs.push(lease.into_job(*slots, *at));
+                self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.record.n_accepted += 1;
                 self.n_silent = 0;
@@ -303,6 +320,7 @@ impl Decider for Driver {
             }
             Event::JobClaimed { at, job, work, slots } => {
                 self.jobs.push(Job::claimed(*job, *work, *slots, *at));
+                self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
                 self.heard(*at);
@@ -314,11 +332,15 @@ impl Decider for Driver {
             Event::JobCommitted { at, job } => {
                 let reject_ms = self.policy.reject_ms;
                 let offer = self.job_mut(*job).commit(*at, reject_ms);
+                if self.jobs.len() == 1 {
+                    self.soft.sets_out(*job, *at);
+                }
                 self.say_ended(offer, OfferStatus::Accepted);
                 self.changed_at = *at;
             }
             Event::NextStarted { at, job, slots } => {
                 self.job_mut(*job).slots = *slots;
+                self.soft.sets_out(*job, *at);
                 self.changed_at = *at;
             }
             Event::DestinationSet { at, to } => {
@@ -527,6 +549,8 @@ impl Decider for Driver {
                 fleet: self.fleet,
                 takes_hints: self.policy.hints_every_ms > 0,
                 n_slots: u8::try_from(n_slots).unwrap_or(u8::MAX),
+                standing: self.standing(shown.seen_at, shown.heading_deg),
+                came: self.soft.came().cloned(),
             }),
         })
     }
@@ -740,6 +764,7 @@ impl Driver {
         let rested = at.since(self.hours.since);
         if rested >= ms(rest_ms) {
             self.hours.worked_ms = 0;
+            self.soft.is_rested();
         }
         self.hours.since = at;
         self.changed_at = at;
@@ -756,6 +781,19 @@ impl Driver {
         let running = if self.is_working() { now.since(self.hours.since) } else { Duration::ZERO };
         let running = u32::try_from(running.as_millis()).unwrap_or(u32::MAX);
         self.hours.worked_ms.saturating_add(running)
+    }
+
+    /// What speaks for it or against it, where several would do.
+    fn standing(&self, now: Timestamp, heading_deg: Option<u16>) -> Standing {
+        let worked_ms = u64::from(self.worked_ms(now));
+        let busy_percent = u64::from(self.soft.busy_ms(now)) * 100 / worked_ms.max(1);
+        Standing {
+            acceptance: self.record.acceptance(),
+            level: self.record.level(),
+            busy_percent: busy_percent.min(100) as u8,
+            heading_deg,
+            until: self.fatigue_due(),
+        }
     }
 
     /// When it must rest.

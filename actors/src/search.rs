@@ -1237,6 +1237,12 @@ pub fn format_of(bypassed: &[WhyNot]) -> Format {
         | WhyNot::Taken
         | WhyNot::Held
         | WhyNot::TooManyDrivers => Format::FIRST,
+        // Nobody may overrule these, so that they are never written.
+        WhyNot::ColdChain
+        | WhyNot::Certificate
+        | WhyNot::Gender
+        | WhyNot::Permit
+        | WhyNot::Hours => Format::FIRST,
     };
     bypassed.iter().map(format).max().unwrap_or(Format::FIRST)
 }

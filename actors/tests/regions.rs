@@ -8,7 +8,7 @@ use actors::{
     zone::{Standing, zones_at},
 };
 use matching::{
-    Field, Paused, batch,
+    Field, Paused, Standing as Stands, batch,
     rank::Rank,
     round::{Pairing, Terms, round},
 };
@@ -157,6 +157,8 @@ impl Play {
             fleet: None,
             takes_hints: false,
             n_slots: 5,
+            standing: Stands::default(),
+            came: None,
         };
         let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
         self.list(DriverId::nth(n).into(), Some(listing));
@@ -494,6 +496,71 @@ async fn a_region_survives_falling_again_and_again() {
     play.driver(1, KIGALI);
     play.ride(1, KIGALI, OfferPolicy::Sequential);
     assert_eq!(play.tick().await, [pair(1, 1)]);
+}
+
+/// The last points of the middle region on the way from its middle to the west and to the east.
+fn ends() -> (Point, Point) {
+    let home = RegionId::at(KIGALI);
+    let last = |step_m: f64| {
+        let way = (0..).map(|n| KIGALI.offset_m(f64::from(n) * step_m, 0.0));
+        way.take_while(|it| RegionId::at(*it) == home).last().expect("it is in it itself")
+    };
+    (last(-100.0), last(100.0))
+}
+
+/// In how many parts each region was matched last.
+fn n_parts(play: &Play) -> usize {
+    play.regions.stats().iter().map(|(_, stats)| stats.n_parts).max().expect("there is one")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_region_is_matched_in_parts_until_it_has_cooled_and_no_search_is_lost() {
+    let mut play = Play::with(Settings { split_at: 100, ..settings() });
+    let (west, east) = ends();
+    let mut random = StdRng::seed_from_u64(9);
+    let mut place = || west.towards(east, random.random_range(0.0..1.0));
+    for n in 0..60 {
+        play.driver(n, place());
+        play.ride_with(n, place(), OfferPolicy::Sequential, |card| card.radius_m = 30_000);
+    }
+    let (mut served, mut busy) = (HashSet::new(), HashSet::new());
+    let mut was_split = false;
+    for _ in 0..6 {
+        for (job, drivers) in play.tick().await {
+            assert!(served.insert(job), "{job} twice");
+            assert!(busy.insert(drivers[0]), "{} twice", drivers[0]);
+            play.list(job.into(), None);
+            play.list(drivers[0].into(), None);
+        }
+        was_split |= n_parts(&play) > 1;
+        play.later(1_000);
+    }
+    assert!(was_split);
+    assert_eq!((served.len(), play.n_listed()), (60, (0, 0)), "each ride has a driver of its own");
+
+    // It has cooled down: what comes now is matched at once.
+    play.driver(100, west);
+    play.ride_with(100, east, OfferPolicy::Sequential, |card| card.radius_m = 30_000);
+    assert_eq!(play.tick().await, [pair(100, 100)]);
+    assert_eq!(n_parts(&play), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_driver_is_in_no_part_near_is_served_all_the_same_in_the_same_tick() {
+    let mut play = Play::with(Settings { split_at: 40, ..settings() });
+    let (west, east) = ends();
+    for n in 0..40 {
+        play.driver(n, east);
+    }
+    for n in 0..3 {
+        play.ride_with(n, west, OfferPolicy::Sequential, |card| card.radius_m = 30_000);
+        play.ride_with(10 + n, east, OfferPolicy::Sequential, |card| card.radius_m = 30_000);
+    }
+    let proposals = play.tick().await;
+    assert_eq!(n_parts(&play), 2);
+    let jobs: HashSet<JobId> = proposals.iter().map(|(job, _)| *job).collect();
+    let drivers: HashSet<DriverId> = proposals.iter().map(|(_, drivers)| drivers[0]).collect();
+    assert_eq!((jobs.len(), drivers.len()), (6, 6));
 }
 
 /// On one thread, where nothing else has a turn unless the region lets go of it.

@@ -2,7 +2,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use matching::{
-    DriverCard, Field, SearchCard,
+    DriverCard, Field, SearchCard, Standing,
     assignment::{Edges, assign},
     cost::Settings,
     grid::Grid,
@@ -44,6 +44,8 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 fleet: None,
                 takes_hints: false,
                 n_slots: 0,
+                standing: Standing::default(),
+                came: None,
             })
         })
         .collect()

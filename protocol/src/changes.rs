@@ -15,7 +15,7 @@ use crate::{
         DriverView, Hint, Offer, OfferView, OrderView, Position, RescueView, RiderView, RunOrder,
         RunStop, RunView, ZonePause,
     },
-    work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
+    work::{Alternative, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
@@ -152,6 +152,7 @@ changes! {
         fleet: [Option<PartnerId>],
         offers: [Vec<OfferView>],
         outcome: [Option<String>],
+        alternatives: [Vec<Alternative>],
         requested_at: [Timestamp],
         changed_at: [Timestamp],
     }

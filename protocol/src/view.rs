@@ -4,7 +4,9 @@ use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, IncidentId, IncidentStatus, JobId,
     MemberStatus, Money, OfferId, OfferStatus, OrderId, OrderStatus, PartnerId, Place, Point,
     Principal, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp, ZoneId,
-    work::{CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
+    work::{
+        Alternative, CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +156,9 @@ pub struct RescueView {
     pub offers: Vec<OfferView>,
     /// Why it ended, or how it was solved.
     pub outcome: Option<String>,
+    /// Who may help instead, nearest first, if nobody of ours serves the place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
     /// When it was asked for.
     pub requested_at: Timestamp,
     /// When its status last changed.

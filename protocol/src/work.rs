@@ -326,6 +326,16 @@ pub enum Severity {
     Urgent,
 }
 
+/// Who may help where the platform does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Alternative {
+    /// Who.
+    pub name: String,
+    /// How to reach them.
+    pub phone: String,
+}
+
 /// A rescue as it is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

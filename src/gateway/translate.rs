@@ -202,7 +202,7 @@ impl Translator {
             checked => checked?,
         }
         let terms = self.preset.order(*kind);
-        let mut policy = terms.policy;
+        let mut policy = self.preset.policy_at(work(*kind), pickup);
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }
@@ -271,16 +271,21 @@ impl Translator {
             }
         }
         let to = RescueId::created_by(rider.0, id, RegionId::at(new.at.at).shard());
-        let mut policy = self.preset.rescue.policy;
+        let mut policy = self.preset.policy_at(WorkKind::Rescue, new.at.at);
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }
+        let served = self.area.serves(new.at.at);
+        // One that says vaguely where it is may turn out to be outside.
+        let may_be_outside = !served || new.accuracy_m.is_some();
+        let elsewhere = if may_be_outside { self.area.elsewhere(new.at.at) } else { Vec::new() };
         let request = rescue::Request {
             rider,
             issue: new.issue,
             accuracy_m: new.accuracy_m,
             severity: new.severity,
-            served: self.area.serves(new.at.at),
+            served,
+            elsewhere,
             fare: self.prices.rescue(&new.at, new.dropoff.as_ref(), self.system.now()),
             at: new.at,
             dropoff: new.dropoff,

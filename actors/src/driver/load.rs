@@ -303,6 +303,7 @@ impl Driver {
         let job = self.jobs.remove(index);
         self.changed_at = at;
         if self.jobs.is_empty() {
+            self.soft.is_idle_from(at);
             self.idle_since = at;
             // A rest begins when the work is done, not when it should have been.
             if !self.is_working() {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{Sight, listing::RegionId};
+use matching::Came;
 use proptest::prelude::*;
 use protocol::{
     Currency, Money, OrderId, PartnerId, Place, Point, Principal, RescueId,
@@ -1316,4 +1317,74 @@ proptest! {
         let restored: Driver = rmp_serde::from_slice(&bytes).unwrap();
         prop_assert_eq!(&restored, &world.driver, "and so does a snapshot");
     }
+}
+
+// What speaks for it.
+
+#[test]
+fn how_its_way_to_a_pickup_went_is_told_with_where_it_waits_next() {
+    let mut world = World::on_duty();
+    let from = KIGALI.offset_m(-1_500.0, 0.0);
+    world.pass(5 * MINUTE);
+    world.at(from).unwrap();
+    let job = world.on_job(1, WorkKind::Ride);
+    let left_at = world.now;
+    world.pass(4 * MINUTE);
+    world.at(KIGALI.offset_m(-100.0, 0.0)).unwrap();
+    world.pass(MINUTE);
+    world.at(KIGALI).unwrap();
+    world.end(job).unwrap();
+    let came = world.card().unwrap().came.unwrap();
+    let (to, took_ms) = (KIGALI, 4 * 60_000);
+    assert_eq!(*came, Came { from, to, left_at, took_ms });
+    world.set(DutyWish::Off).unwrap();
+    world.go_on().unwrap();
+    world.at(KIGALI).unwrap();
+    assert_eq!(world.card().unwrap().came, None, "nobody tracks who is off duty");
+}
+
+#[test]
+fn it_stands_better_the_more_it_takes_and_worse_the_more_it_has_had_to_do() {
+    let mut world = World::on_duty();
+    let standing = |world: &World| world.card().unwrap().standing;
+    let fresh = standing(&world);
+    assert_eq!((fresh.acceptance, fresh.level, fresh.busy_percent), (90, 0, 0));
+    assert_eq!(fresh.until, Some(START + Duration::from_secs(12 * 3_600)));
+
+    // Ten jobs, each of which takes half of the time.
+    for n in 0..10 {
+        world.pass(2 * MINUTE);
+        world.hear();
+        let job = world.on_job(n, WorkKind::Ride);
+        world.pass(2 * MINUTE - SECOND);
+        world.hear();
+        world.end(job).unwrap();
+        world.pass(SECOND);
+    }
+    world.at(KIGALI).unwrap();
+    let busy = standing(&world);
+    assert_eq!((busy.acceptance, busy.level), (95, 1));
+    assert!((48..=50).contains(&busy.busy_percent), "{busy:?}");
+
+    let offer = world.offer(0, ride(99), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::DeclineOffer { offer: offer.id }).unwrap();
+    assert_eq!(standing(&world).acceptance, 90, "19 of 21");
+}
+
+#[test]
+fn it_heads_somewhere_only_while_it_moves() {
+    let mut world = World::on_duty();
+    let mut headed = |speed_mps| {
+        world.pass(5 * SECOND);
+        let position = Position {
+            heading_deg: Some(270.4),
+            speed_mps: Some(speed_mps),
+            ..world.position(KIGALI)
+        };
+        assert!(world.see(&Sighting::At(position)).refused.is_none());
+        world.card().unwrap().standing.heading_deg
+    };
+    assert_eq!(headed(8.0), Some(270));
+    assert_eq!(headed(0.3), None);
 }

@@ -75,6 +75,7 @@ impl Area {
             n_searches: 0,
             n_listed: 0,
             n_held: 0,
+            n_parts: 1,
             n_proposed: 0,
             n_ticks: 0,
             n_falls: 0,

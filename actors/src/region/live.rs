@@ -6,16 +6,17 @@ use super::{
 };
 use crate::{EntityKey, Kind, listing::RegionId, zone::neighbourhood};
 use matching::{
-    Region as Known,
+    Field, Region as Known,
     rank::Rank,
-    region::{Roster, Wanting},
-    round::Pairing,
+    region::{Matching, Roster, Wanting},
+    round::{Outcome, Pairing},
     surge::{Change, Surge},
 };
 use metrics::{counter, histogram};
 use protocol::{DriverId, JobId, OrderId, Point, RescueId, RunId, Timestamp, ZoneId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,6 +30,9 @@ const REGION_RADIUS_M: f64 = 12_000.0;
 const N_QUICK: usize = 2_000;
 /// The same for deliveries that may be brought together and runs that may take one along.
 const N_QUICK_BATCHES: usize = 20;
+
+/// The cells that a hot region is matched in: children of its own, about 36 km² each.
+const PART: h3o::Resolution = h3o::Resolution::Six;
 
 /// Match now.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ pub(super) struct Memory {
     batched_at: Timestamp,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
+    /// Is it matched in parts?
+    is_split: bool,
 }
 
 impl Actor for Region {
@@ -85,6 +91,7 @@ impl Actor for Region {
             batched_at: now,
             started_at: now,
             empty_since: None,
+            is_split: false,
         })
     }
 
@@ -148,6 +155,7 @@ impl Region {
         let now = self.world.surroundings.now();
         if memory.read(self.area.take()) {
             self.area.roster.store(Arc::new(memory.known.roster()));
+            memory.known.learn_ways(&*self.world.router, now);
         }
         self.pause(memory, now);
         self.count(memory, now);
@@ -268,6 +276,42 @@ impl Region {
         Ok(())
     }
 
+    /// Is it so hot that it is matched in parts? Once it is, it stays so until it has cooled down to half of that.
+    fn is_split(&self, memory: &mut Memory) -> bool {
+        let split_at = self.world.settings.split_at as usize;
+        let size = memory.known.n_drivers() + memory.known.n_searches();
+        let is_split =
+            split_at > 0 && (size >= split_at || (memory.is_split && size >= split_at.div_ceil(2)));
+        if is_split != memory.is_split {
+            memory.is_split = is_split;
+            let region = self.area.region;
+            info!(%region, size, is_split, "matched in parts, or at once again");
+        }
+        if !is_split {
+            self.area.record(|stats| stats.n_parts = 1);
+        }
+        is_split
+    }
+
+    /// Does parts of a round, each on a thread of its own if there are several, or if it is large. Whichever threads they
+    /// are on, the region reads nothing else before they are done.
+    async fn run(&self, parts: Vec<Matching>) -> Result<Vec<(Field, Outcome)>, JoinError> {
+        let is_quick = parts.iter().map(Matching::size).sum::<usize>() < N_QUICK;
+        if is_quick {
+            return Ok(parts.into_iter().map(|it| self.world.run(it)).collect());
+        }
+        let parts = parts.into_iter().map(|part| {
+            let world = self.world.clone();
+            tokio::task::spawn_blocking(move || world.run(part))
+        });
+        let parts: Vec<_> = parts.collect();
+        let mut done = Vec::with_capacity(parts.len());
+        for part in parts {
+            done.push(part.await?);
+        }
+        Ok(done)
+    }
+
     /// Matches and proposes. Returns how many pairs were held, or how matching fell.
     async fn propose(&self, memory: &mut Memory, now: Timestamp) -> Result<usize, JoinError> {
         let due = memory.known.wanting(now);
@@ -295,15 +339,30 @@ impl Region {
         let is_warm = now.since(memory.started_at) >= warm_up;
         let pairing = if is_warm { Pairing::Joint } else { Pairing::Greedy };
         let (rosters, rivals) = (rosters.iter().map(|it| &**it), rivals.iter().map(|it| &**it));
-        let matching = memory.known.prepare(due, rosters, rivals, now, pairing);
-        // Whichever thread it is on, the region reads nothing else before it is done.
-        let (field, outcome) = if matching.size() < N_QUICK {
-            self.world.run(matching)
+        let is_split = self.is_split(memory);
+        let mut outcome = if is_split {
+            let parts = (part_of, around);
+            let parts =
+                memory.known.divide(&due, rosters.clone(), rivals.clone(), now, pairing, parts);
+            let n_parts = parts.len();
+            self.area.record(|stats| stats.n_parts = n_parts);
+            let done = self.run(parts).await?;
+            memory.known.learn(done, now)
         } else {
-            let world = self.world.clone();
-            tokio::task::spawn_blocking(move || world.run(matching)).await?
+            Outcome::default()
         };
-        memory.known.learn(field, &outcome, now);
+        // Not split at all, or only for those who found nobody in their part of it.
+        let empty: HashSet<JobId> = outcome.empty.drain(..).collect();
+        let mut left = due;
+        if is_split {
+            let rest = left.iter().filter(|it| empty.contains(&it.job)).cloned();
+            left = Arc::new(rest.collect());
+        }
+        if !left.is_empty() {
+            let whole = memory.known.prepare(left, rosters, rivals, now, pairing);
+            let done = self.run(vec![whole]).await?;
+            outcome.add(memory.known.learn(done, now));
+        }
         self.world.rounds.record(&outcome.traces, now);
         let n_proposals = outcome.proposals.len() as u64;
         self.area.record(|stats| stats.n_proposed += n_proposals);
@@ -313,6 +372,16 @@ impl Region {
         }
         Ok(outcome.n_held)
     }
+}
+
+/// The part of a hot region that a place is in: the child of its cell.
+fn part_of(at: Point) -> h3o::CellIndex {
+    h3o::LatLng::new(at.lat, at.lon).expect("a Point is finite").to_cell(PART)
+}
+
+/// A part and those beside it.
+fn around(part: h3o::CellIndex) -> Vec<h3o::CellIndex> {
+    part.grid_disk(1)
 }
 
 impl Memory {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Standing;
 use proptest::prelude::*;
 use protocol::{
     JobId, OrderId, RiderId,
@@ -42,6 +43,8 @@ fn driver(n: u64) -> Arc<DriverCard> {
         fleet: None,
         takes_hints: false,
         n_slots: 0,
+        standing: Standing::default(),
+        came: None,
     })
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use matching::{
-    DriverCard, Field, SearchCard,
+    DriverCard, Field, SearchCard, Standing,
     cost::Settings,
     round::{Pairing, Terms, round},
 };
@@ -31,6 +31,8 @@ fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
         fleet: None,
         takes_hints: false,
         n_slots: 0,
+        standing: Standing::default(),
+        came: None,
     }
 }
 

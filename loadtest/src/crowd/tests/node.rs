@@ -243,6 +243,7 @@ impl Job {
                 fleet: None,
                 offers: Vec::new(),
                 outcome: None,
+                alternatives: Vec::new(),
                 requested_at: Timestamp(0),
                 changed_at: Timestamp(0),
             })),

@@ -143,9 +143,8 @@ impl Record {
 
     /// How many of a hundred offers it takes. One of whom little is known counts as one who takes nine of ten.
     pub fn acceptance(&self) -> u8 {
-        let n_answered =
-            [self.n_accepted, self.n_declined, self.n_ignored].iter().map(|n| u64::from(*n));
-        ((u64::from(self.n_accepted) + 9) * 100 / (n_answered.sum::<u64>() + 10)) as u8
+        let n_answered = [self.n_accepted, self.n_declined, self.n_ignored].map(u64::from);
+        ((u64::from(self.n_accepted) + 9) * 100 / (n_answered.iter().sum::<u64>() + 10)) as u8
     }
 
     /// How experienced it is: by how many jobs it took.

@@ -124,6 +124,7 @@ fn rescue_view(d: Dice) -> ServerFrame {
         fleet: None,
         offers: few(d[9], offer_view),
         outcome: maybe(d[10], text),
+        alternatives: Vec::new(),
         requested_at: time(d[11]),
         changed_at: time(d[12]),
     }

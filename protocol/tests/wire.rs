@@ -271,6 +271,7 @@ fn rescue_view() -> RescueView {
         fleet: None,
         offers: Vec::new(),
         outcome: None,
+        alternatives: Vec::new(),
         requested_at: NOON,
         changed_at: NOON,
     }

@@ -8,7 +8,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use matching::router::{Gone, Learned, Leg, Router, Straight, Ways};
 use protocol::{Timestamp, work::VehicleKind};
 use serde::Serialize;
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How far what was expected is off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -49,7 +53,7 @@ struct Way {
 ///
 /// # Errors
 /// If the tables cannot be read.
-pub fn learn(trips: &[PathBuf], roads: &PathBuf, window: Window) -> Result<Report, SimError> {
+pub fn learn(trips: &[PathBuf], roads: &Path, window: Window) -> Result<Report, SimError> {
     let straight = Straight::default();
     let mut known: Option<Ways> = None;
     let (mut ways, mut expected) = (Vec::new(), Vec::new());

@@ -71,6 +71,8 @@ impl Node {
             false => join(&settings, &keys).await?,
         };
         let gateway = Gateway::open(system.clone(), keys, &settings, metrics, extra).await?;
+        // A load test asks, or it would drive more quickly than it is believed.
+        metrics::gauge!("outrider_simulation_speed").set(settings.simulation.speed);
         Ok(Self { journal: opened, system, gateway, settings })
     }
 

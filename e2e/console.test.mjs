@@ -6,8 +6,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { until } from "./browser.mjs";
-import { startBrowser, startDemo, startQuiet } from "./nodes.mjs";
+import { startBrowser, startDemo, startQuiet, until } from "./nodes.mjs";
 
 const SHOTS = fileURLToPath(new URL("../target/e2e/", import.meta.url));
 /** What a node without a crowd and a city does not have, and is asked for all the same. */

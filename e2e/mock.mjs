@@ -1,4 +1,4 @@
-// A node that is not one: serves the page and the console, and speaks its side of the protocol for a made-up city of any
+// A node that is not one: serves the console, and speaks its side of the protocol for a made-up city of any
 // size, so that they can be worked on, and the console's map measured, without building anything. What is asked over
 // HTTP, and commands, it refuses.
 //
@@ -10,7 +10,6 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { WebSocketServer } from "ws";
 
-const PAGE = fileURLToPath(new URL("../page/", import.meta.url));
 const CONSOLE = fileURLToPath(new URL("../console/dist/", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -48,10 +47,10 @@ async function serve(request, response, { city, hasCity, isDemo }) {
   const send = (status, type, body) => response.writeHead(status, { "content-type": type, "content-security-policy": CSP, "x-content-type-options": "nosniff" }).end(body);
   if (path === "/city.json" && hasCity) return send(200, "application/json", JSON.stringify(city.json));
   if (path === "/demo/token" && isDemo) return send(200, "application/json", JSON.stringify({ token: GOOD_TOKEN }));
-  const [folder, inside] = path.startsWith("/console/") ? [CONSOLE, path.slice("/console".length)] : [PAGE, path];
-  const file = normalize(inside === "/" ? "/index.html" : inside);
+  if (!path.startsWith("/console/")) return response.writeHead(307, { location: "/console/" }).end();
+  const file = normalize(path === "/console/" ? "/index.html" : path.slice("/console".length));
   try {
-    send(200, TYPES[extname(file)] ?? "application/octet-stream", await readFile(join(folder, file)));
+    send(200, TYPES[extname(file)] ?? "application/octet-stream", await readFile(join(CONSOLE, file)));
   } catch {
     send(404, "text/plain", "no such thing\n");
   }

@@ -20,7 +20,6 @@ pub(crate) mod inspect;
 mod limits;
 mod live;
 mod openapi;
-mod page;
 mod past;
 mod presence;
 mod price;
@@ -435,7 +434,6 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
     let mut router = Router::new()
         .merge(rest)
         .route("/v1/ws", axum::routing::get(upgrade))
-        .merge(page::routes())
         .merge(console::routes())
         .with_state(Arc::clone(&gate))
         .merge(extra)

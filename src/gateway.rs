@@ -7,6 +7,7 @@
 //! ```
 
 mod allowed;
+mod attendance;
 pub(crate) mod cluster;
 mod connections;
 mod console;
@@ -44,6 +45,7 @@ use crate::{
     settings::{BoardSettings, GatewaySettings, SessionSettings, Settings, SettingsError},
 };
 use actors::{EntityKey, Kind, Version, journal::JournalError, runtime::System};
+use attendance::Attendance;
 use axum::{
     Router,
     extract::{
@@ -130,6 +132,8 @@ struct Gate {
     taps: Taps,
     /// Which incidents call for somebody.
     incidents: Arc<Incidents>,
+    /// Who of staff has which job open.
+    attendance: Arc<Attendance>,
 }
 
 /// A gateway that is open.
@@ -212,10 +216,12 @@ impl Gateway {
             n_positions: metrics::counter!("outrider_frames_total", "kind" => "position"),
             taps: Taps::default(),
             incidents: Arc::default(),
+            attendance: Arc::default(),
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));
         drop(tokio::spawn(count_on(Arc::downgrade(&gate))));
+        drop(tokio::spawn(attendance::tell(Arc::downgrade(&gate), Arc::clone(&gate.attendance))));
         gate.system.answer_with(Arc::new(front::Desk(Arc::downgrade(&gate))));
         // Before anybody is let in, and after others can say what is revoked meanwhile.
         let newest = Box::pin(replica::load::<Revocations>(&gate)).await?;

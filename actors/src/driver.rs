@@ -367,6 +367,7 @@ impl Decider for Driver {
                 self.fleet = *fleet;
                 self.changed_at = *at;
             }
+            Event::Messaged { at, .. } => self.changed_at = *at,
             Event::Rated { at, job, stars } => {
                 self.record.n_rated += 1;
                 self.record.stars += u32::from(*stars);
@@ -449,6 +450,7 @@ impl Decider for Driver {
             | Event::Reinstated { .. }
             | Event::Hinted { .. }
             | Event::FleetSet { .. }
+            | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
         }
     }
@@ -529,6 +531,7 @@ impl Decider for Driver {
             at: position.at,
             status: self.status(),
             jobs: self.current_jobs(),
+            vehicle: self.vehicle.as_ref().map(|vehicle| vehicle.kind),
         })
     }
 
@@ -563,7 +566,10 @@ impl Decider for Driver {
     }
 
     fn command_format(command: &Command) -> Format {
-        let is_new = matches!(command, Command::SetFleet { .. } | Command::Hint { .. });
+        let is_new = matches!(
+            command,
+            Command::SetFleet { .. } | Command::Hint { .. } | Command::Message { .. }
+        );
         if is_new { FLEETS } else { Format::FIRST }
     }
 
@@ -571,7 +577,10 @@ impl Decider for Driver {
         let is_new = if let Event::WentOn { policy, .. } = event {
             policy.hints_every_ms > 0
         } else {
-            matches!(event, Event::FleetSet { .. } | Event::Hinted { .. })
+            matches!(
+                event,
+                Event::FleetSet { .. } | Event::Hinted { .. } | Event::Messaged { .. }
+            )
         };
         if is_new { FLEETS } else { Format::FIRST }
     }

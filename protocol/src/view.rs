@@ -4,7 +4,7 @@ use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, IncidentId, IncidentStatus, JobId, Money,
     OfferId, OfferStatus, OrderId, OrderStatus, PartnerId, Place, Point, Principal, RescueId,
     RescueStatus, RiderId, Timestamp, ZoneId,
-    work::{CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
+    work::{CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -320,6 +320,21 @@ pub struct Position {
     pub accuracy_m: Option<f32>,
 }
 
+/// What staff write to a rider or a driver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Message {
+    /// About which job, if about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// One line, for people.
+    pub text: String,
+    /// Who wrote it.
+    pub by: Principal,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// One moving or standing mark on the dispatcher's map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -335,6 +350,9 @@ pub enum Mark {
         status: DriverStatus,
         /** What it does. */
         jobs: Vec<JobId>,
+        /** What it drives, if that is known. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vehicle: Option<VehicleKind>,
     },
     /// An order.
     Order {

@@ -9,10 +9,10 @@ use protocol::{
     codec::Codec,
     frame::{
         ActorView, Board, ClientFrame, Done, Outcome, Push, RegionBoard, Resume, SUBPROTOCOL_JSON,
-        SUBPROTOCOL_MSGPACK, ServerFrame, Topic,
+        SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
     },
     view::{
-        CheckView, Counters, DriverView, Happening, IncidentView, Mark, Offer, OfferView,
+        CheckView, Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OfferView,
         OrderView, Position, RescueView, RiderView, WorkKind, ZonePause,
     },
     work::{
@@ -147,6 +147,10 @@ fn wishes() -> Vec<Wish> {
             position: Some(position()),
             mock: false,
         }),
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::Message { job: None, text: "come in, please".to_owned() },
+        },
         Wish::Sos(Sos::default()),
         Wish::Incident { id: incident(), action: IncidentAction::Ack {} },
         Wish::Incident {
@@ -161,7 +165,7 @@ fn wishes() -> Vec<Wish> {
     ]
 }
 
-fn topics() -> [Topic; 6] {
+fn topics() -> [Topic; 7] {
     [
         Topic::Order(order()),
         Topic::Rescue(rescue()),
@@ -169,6 +173,12 @@ fn topics() -> [Topic; 6] {
         Topic::Incident(incident()),
         Topic::Board,
         Topic::Actor(order().to_string()),
+        Topic::Viewport(Viewport {
+            south: -2_050_000,
+            west: 29_950_000,
+            north: -1_850_000,
+            east: 30_200_000,
+        }),
     ]
 }
 
@@ -201,6 +211,12 @@ fn pushes() -> Vec<Push> {
         Push::ClaimLost { job, reason: "refused".to_owned() },
         Push::Incident(Box::new(incident_view())),
         Push::IncidentHeeded { incident: incident() },
+        Push::Message(Message {
+            job: Some(job),
+            text: "the gate is open".to_owned(),
+            by: Principal::Dispatcher,
+            at: NOON,
+        }),
     ]
 }
 
@@ -314,7 +330,7 @@ fn region_board() -> RegionBoard {
 
 fn board() -> Board {
     let driver =
-        Mark::Driver { id: driver(), at: HERE, status: DriverStatus::Available, jobs: Vec::new() };
+        Mark::Driver { id: driver(), at: HERE, status: DriverStatus::Available, jobs: Vec::new(), vehicle: None };
     let order = Mark::Order {
         id: order(),
         kind: OrderKind::Delivery,
@@ -346,6 +362,8 @@ fn board() -> Board {
         gone: vec![actor],
         counters,
         happenings,
+        attending: None,
+        left_out: 0,
     }
 }
 
@@ -492,6 +510,7 @@ fn push_name(push: &Push) -> &'static str {
         Push::ClaimLost { .. } => "claim_lost",
         Push::Incident(_) => "incident",
         Push::IncidentHeeded { .. } => "incident_heeded",
+        Push::Message(_) => "message",
     }
 }
 

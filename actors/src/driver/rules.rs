@@ -10,7 +10,7 @@ use protocol::{
 use std::time::Duration;
 
 /// The commands that find out for themselves whether they still mean anything.
-const ALWAYS: [&str; 17] = [
+const ALWAYS: [&str; 18] = [
     "set_duty",
     "withdraw_offer",
     "see_offer",
@@ -26,6 +26,7 @@ const ALWAYS: [&str; 17] = [
     "unstrand",
     "hint",
     "set_fleet",
+    "message",
     "suspend",
     "reinstate",
 ];
@@ -52,7 +53,10 @@ pub(super) fn decide(
     authorise(command, context)?;
     let is_about_work = matches!(
         command,
-        Command::Suspend { .. } | Command::Reinstate {} | Command::SetFleet { .. }
+        Command::Suspend { .. }
+            | Command::Reinstate {}
+            | Command::SetFleet { .. }
+            | Command::Message { .. }
     );
     if is_about_work && driver.changed_at == Timestamp::default() {
         return Err(Refusal::Unknown("driver".to_owned()));
@@ -90,6 +94,7 @@ pub(super) fn decide(
         Command::Reinstate {} => draft.reinstate(),
         Command::Hint { to } => draft.hint(*to),
         Command::SetFleet { fleet, reason } => draft.set_fleet(*fleet, reason, context.by)?,
+        Command::Message { job, text } => draft.message(*job, text, context.by)?,
         Command::SetDestination { to } => draft.set_destination(*to),
         Command::Tick {} => draft.tick(),
     }
@@ -108,9 +113,10 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::ClaimJob { .. }
         | Command::SetDestination { .. }
         | Command::RejectJob { .. } => is_driver,
-        Command::Suspend { .. } | Command::Reinstate {} | Command::SetFleet { .. } => {
-            context.by.is_staff()
-        }
+        Command::Suspend { .. }
+        | Command::Reinstate {}
+        | Command::SetFleet { .. }
+        | Command::Message { .. } => context.by.is_staff(),
         Command::ReserveOffer { .. }
         | Command::WithdrawOffer { .. }
         | Command::CommitJob { .. }
@@ -582,6 +588,13 @@ impl Draft {
         if self.driver.fleet != fleet {
             self.add(Event::FleetSet { at: self.now, fleet, by, reason: reason.to_owned() });
         }
+        Ok(())
+    }
+
+    /// Whatever it does: somebody wants it to know.
+    fn message(&mut self, job: Option<JobId>, text: &str, by: Principal) -> Result<(), Refusal> {
+        reason::check_line("text", text)?;
+        self.add(Event::Messaged { at: self.now, job, by, text: text.to_owned() });
         Ok(())
     }
 

@@ -30,6 +30,7 @@ enum Told {
     Released(String),
     Lost(String),
     Incident(String),
+    Message(String),
 }
 
 impl Told {
@@ -42,6 +43,7 @@ impl Told {
             Push::ClaimLost { job, .. } => Self::Lost(job.to_string()),
             Push::Incident(view) => Self::Incident(view.id.to_string()),
             Push::IncidentHeeded { incident } => Self::Incident(incident.to_string()),
+            Push::Message(message) => Self::Message(message.text),
         }
     }
 }

@@ -577,10 +577,7 @@ impl Decider for Driver {
         let is_new = if let Event::WentOn { policy, .. } = event {
             policy.hints_every_ms > 0
         } else {
-            matches!(
-                event,
-                Event::FleetSet { .. } | Event::Hinted { .. } | Event::Messaged { .. }
-            )
+            matches!(event, Event::FleetSet { .. } | Event::Hinted { .. } | Event::Messaged { .. })
         };
         if is_new { FLEETS } else { Format::FIRST }
     }

@@ -290,7 +290,9 @@ impl Decider for Rider {
                 let drivers = self.blocked.clone();
                 vec![Tell::job(job, search::Command::Bar { drivers }).into()]
             }
-            Event::JobOpened { .. } | Event::JobClosed { .. } | Event::Messaged { .. } => Vec::new(),
+            Event::JobOpened { .. } | Event::JobClosed { .. } | Event::Messaged { .. } => {
+                Vec::new()
+            }
             #[cfg(feature = "next")]
             Event::Settled { .. } => Vec::new(),
         }

@@ -5,6 +5,8 @@ import { AppContext, Value, type App } from "./app.js";
 import { Live } from "./live.js";
 import { Camera, Projection } from "./map/camera.js";
 import type { City } from "./map/ground.js";
+import type { Layer } from "./map/hexes.js";
+import { EVERYTHING } from "./map/marks.js";
 import { Streets } from "./map/streets.js";
 import { Rest, at } from "./rest.js";
 import { Shell } from "./shell.js";
@@ -37,6 +39,8 @@ const app: App = {
   marks: null,
   late: new Map(),
   followed: new Value<string | null>(null),
+  layer: new Value<Layer>("none"),
+  filter: new Value(EVERYTHING),
 };
 remember(live.board);
 live.board.on("happenings", ({ happenings }) => {

@@ -4,7 +4,9 @@ use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, IncidentId, IncidentStatus, JobId, Money,
     OfferId, OfferStatus, OrderId, OrderStatus, PartnerId, Place, Point, Principal, RescueId,
     RescueStatus, RiderId, Timestamp, ZoneId,
-    work::{CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle, VehicleKind},
+    work::{
+        CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle, VehicleKind,
+    },
 };
 use serde::{Deserialize, Serialize};
 

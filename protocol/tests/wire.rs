@@ -329,8 +329,13 @@ fn region_board() -> RegionBoard {
 }
 
 fn board() -> Board {
-    let driver =
-        Mark::Driver { id: driver(), at: HERE, status: DriverStatus::Available, jobs: Vec::new(), vehicle: None };
+    let driver = Mark::Driver {
+        id: driver(),
+        at: HERE,
+        status: DriverStatus::Available,
+        jobs: Vec::new(),
+        vehicle: None,
+    };
     let order = Mark::Order {
         id: order(),
         kind: OrderKind::Delivery,

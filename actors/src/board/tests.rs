@@ -1,18 +1,19 @@
 use super::*;
 use proptest::prelude::*;
-use protocol::{DriverId, JobId, OrderId, RescueId, RiderId, codec::Codec, work::Issue, work::VehicleKind};
+use protocol::{
+    DriverId, JobId, OrderId, RescueId, RiderId, codec::Codec, work::Issue, work::VehicleKind,
+};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 fn driver(n: u64, status: DriverStatus) -> Published {
-    let mark =
-        Mark::Driver {
-            id: DriverId::nth(n),
-            at: Point::default(),
-            status,
-            jobs: Vec::new(),
-            vehicle: None,
-        };
+    let mark = Mark::Driver {
+        id: DriverId::nth(n),
+        at: Point::default(),
+        status,
+        jobs: Vec::new(),
+        vehicle: None,
+    };
     published(DriverId::nth(n).into(), mark, vec![])
 }
 

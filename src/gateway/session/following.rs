@@ -65,10 +65,8 @@ impl Session {
     }
 
     pub(super) fn subscribe(&mut self, by: Principal, topic: Topic) -> Flow {
-        let needs_staff = matches!(
-            topic,
-            Topic::Board | Topic::Region(_) | Topic::Viewport(_) | Topic::Actor(_)
-        );
+        let needs_staff =
+            matches!(topic, Topic::Board | Topic::Region(_) | Topic::Viewport(_) | Topic::Actor(_));
         if needs_staff && !by.is_staff() {
             let refused = translate::forbidden("staff only");
             return self.say(&ServerFrame::Unsubscribed { topic, refused });

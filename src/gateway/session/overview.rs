@@ -90,8 +90,11 @@ impl Overview {
             first.happenings.retain(|it| it.at > said_at);
         }
         first.attending = self.news(attendance);
-        let more = Board { full: false, marks: Vec::new(), happenings: Vec::new(), ..first.clone() };
-        parts.extend(gone.chunks(GONE_MAX).map(|gone| Board { gone: gone.to_vec(), ..more.clone() }));
+        let more =
+            Board { full: false, marks: Vec::new(), happenings: Vec::new(), ..first.clone() };
+        parts.extend(
+            gone.chunks(GONE_MAX).map(|gone| Board { gone: gone.to_vec(), ..more.clone() }),
+        );
         let left_out = self.n_left_out();
         for part in &mut parts {
             part.left_out = left_out;
@@ -115,7 +118,8 @@ impl Overview {
                 Judged::Hidden => {}
             }
         }
-        let left = board.gone.iter().filter(|id| EntityKey::parse(id).is_some_and(|it| self.forget(it)));
+        let left =
+            board.gone.iter().filter(|id| EntityKey::parse(id).is_some_and(|it| self.forget(it)));
         gone.extend(left.cloned());
         self.said_at = board.server_time;
         Board {

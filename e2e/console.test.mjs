@@ -403,12 +403,13 @@ test("the inspector follows an actor, marks what changes, and shows what it was"
   const id = await place();
   await go(`#/actors/${id}`);
   await until("its state is shown", () => page.locator(".tree .leaf").count());
-  const version = async () => Number(await page.locator(".actor-facts dd").first().textContent());
+  const version = async () => Number(await page.locator(".remembered .actor-facts dd").first().textContent());
   const first = await version();
   const token = await quiet.token("dispatcher");
   await quiet.ask(token, `v1/orders/${id}/actions`, { set_priority: { priority: "urgent", reason: "a test" } });
   await until("it has gone on", async () => (await version()) > first);
   assert.ok(await page.locator(".tree .is-changed").count() > 0, "what changed is marked");
+  await page.locator(".actor-living dt", { hasText: "Mailbox" }).waitFor();
   await until("the history has it", () => page.locator(".history li", { hasText: "a test" }).count());
   await page.locator(".history button").last().click();
   await page.locator("h3", { hasText: "As of version 1" }).waitFor();

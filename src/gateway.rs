@@ -26,6 +26,7 @@ mod presence;
 mod price;
 mod replica;
 mod reprice;
+mod residence;
 mod rest;
 pub(crate) mod revocations;
 mod session;

@@ -1,8 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, demand, events, health, incidents, inspect, no_such_method, rest, revocations,
-    stream, why, zones,
+    Gate, cluster, demand, events, health, incidents, inspect, no_such_method, residence, rest,
+    revocations, stream, why, zones,
 };
 use axum::Router;
 use protocol::{Refused, view, work};
@@ -88,6 +88,7 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(incidents::act_on_incident))
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
+        .routes(routes!(residence::residence))
         .routes(routes!(rest::release_actor))
         .routes(crossed(routes!(stream::open)))
         .routes(crossed(routes!(stream::post, stream::leave)))

@@ -426,6 +426,9 @@ async fn staff_are_told_what_an_actor_was() {
     let first = json_of(as_of(1).await).await;
     assert_eq!((first["version"].as_u64(), &first["events"]), (Some(1), &json!(["placed"])));
     assert_ne!(first["state"], now["state"]);
+    let there = json_of(staff.get(&format!("/v1/actors/{order}/residence")).await).await;
+    assert_eq!(there["shard"], now["shard"]);
+    assert_eq!((&there["waiting"], &there["quarantined"]), (&json!(0), &json!(false)), "{there}");
     for never in [0, version + 1] {
         assert_refused(as_of(never).await, 404, "not_found").await;
     }

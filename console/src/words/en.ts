@@ -155,4 +155,5 @@ export const en = {
   "reason.papers": "papers", "message.where": "Where are you?", "message.call_rider": "Please call the rider.", "message.wait": "Please wait, we are looking into it.",
   "message.coming": "Your driver is on the way.", "message.driver_late": "Your driver is late, sorry.", "message.go_to_pickup": "Please come to the pickup point.",
   "keys.message": "Message the rider or driver", "event.messaged": "Message", "event.fleet_set": "Fleet set",
+  "actors.node": "Node", "actors.hosted": "Hosted", "actors.silent": "its node did not say", "actors.quarantined": "set aside after faults", "actors.awake": "awake", "actors.asleep": "asleep in the journal", "actors.mailbox": "Mailbox", "actors.falls": "Falls lately", "actors.sessions": "Sessions", "actors.sessions_none": "none",
 };

@@ -157,4 +157,5 @@ export const rw: Words = {
   "message.wait": "Tegereza gato, turabikurikirana.", "message.coming": "Umushoferi wawe ari mu nzira.", "message.driver_late": "Umushoferi wawe yatinze, mutwihanganire.",
   "message.go_to_pickup": "Ngwino aho bagufatira.", "keys.message": "Andikira umugenzi cyangwa umushoferi", "event.messaged": "Ubutumwa",
   "event.fleet_set": "Itsinda ryashyizweho",
+  "actors.node": "Seriveri", "actors.hosted": "Aho iri", "actors.silent": "seriveri yayo ntiyasubije", "actors.quarantined": "yashyizwe ku ruhande", "actors.awake": "iri maso", "actors.asleep": "irasinziriye", "actors.mailbox": "Agasanduku", "actors.falls": "Kugwa vuba", "actors.sessions": "Imiyoboro", "actors.sessions_none": "nta na umwe",
 };

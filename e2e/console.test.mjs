@@ -555,7 +555,8 @@ test("of several nodes, what moves is shown, and one that is killed while the pa
     await until("leases are shown", () => page.locator(".lease-ms").count());
     await until("commits are measured", async () => /ms/.test(await page.locator(".figures-strip").textContent()));
     // A shard of the other one is wanted here.
-    const shard = await page.evaluate(() => document.querySelector(`.matrix .${[...document.querySelectorAll(".nodes .owner")][1].classList[1]}`).dataset.shard);
+    const owner = await page.locator(".nodes tbody tr", { hasText: "node-2" }).locator(".owner").getAttribute("class");
+    const shard = await page.locator(`.matrix .${owner.split(" ")[1]}`).first().getAttribute("data-shard");
     await page.locator(`.matrix [data-shard="${shard}"]`).click();
     await page.locator(".segments label", { hasText: "node-1" }).click();
     await page.locator(".dialog .primary").click();

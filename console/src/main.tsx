@@ -8,6 +8,7 @@ import type { City } from "./map/ground.js";
 import type { Layer } from "./map/hexes.js";
 import { EVERYTHING } from "./map/marks.js";
 import { Streets } from "./map/streets.js";
+import { NOWHERE } from "./map/viewport.js";
 import { Rest, at } from "./rest.js";
 import { Shell } from "./shell.js";
 import "./style.css";
@@ -54,6 +55,7 @@ live.board.on("marks", ({ gone }) => {
 });
 // For tests, and for whoever opens the browser's tools.
 Object.assign(globalThis, { outrider: app });
+live.look(NOWHERE);
 live.connect();
 render(<AppContext.Provider value={app}><Shell /></AppContext.Provider>, document.getElementById("console")!);
 

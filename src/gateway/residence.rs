@@ -77,7 +77,9 @@ impl Gate {
                 .ask::<Option<Residence>>(owner, &Question::Residence(key), ASK_WITHIN)
                 .await
                 .flatten(),
-            Some(_) | None => self.system.residence(key).await,
+            Some(_) | None => {
+                tokio::time::timeout(ASK_WITHIN, self.system.residence(key)).await.ok().flatten()
+            }
         };
         Resident {
             shard,

@@ -12,6 +12,8 @@ const SETTLE_MS = 200;
 const LAT_MOST = 90_000_000;
 const LON_MOST = 180_000_000;
 
+/** Before it is known where the city is: every job, and no drivers. */
+export const NOWHERE: Viewport = { south: 0, west: 0, north: 1, east: 1 };
 export const WORLD: Viewport = { south: -LAT_MOST, west: -LON_MOST, north: LAT_MOST, east: LON_MOST };
 
 /** What `camera` sees, and so much more on each side, in millionths of a degree. */

@@ -82,16 +82,17 @@ impl Overview {
                 parts.push(part);
             }
         }
-        let gone = was.iter().filter(|key| !self.drivers.contains(key) && !self.jobs.contains(key));
+        let is_shown = |key: &EntityKey| self.drivers.contains(key) || self.jobs.contains(key);
+        let gone = was.iter().filter(|key| !is_shown(key));
         let gone: Vec<String> = gone.map(EntityKey::to_string).collect();
         let Some(first) = parts.first_mut() else { return parts };
         first.full = is_new;
         if !is_new {
             first.happenings.retain(|it| it.at > said_at);
         }
-        first.attending = self.news(attendance);
         let more =
             Board { full: false, marks: Vec::new(), happenings: Vec::new(), ..first.clone() };
+        first.attending = self.news(attendance);
         parts.extend(
             gone.chunks(GONE_MAX).map(|gone| Board { gone: gone.to_vec(), ..more.clone() }),
         );
@@ -187,7 +188,7 @@ impl Session {
 
     /// Looks no more, unless it looks elsewhere by now.
     pub(super) fn look_away(&mut self, viewport: Viewport) {
-        self.overview.take_if(|overview| overview.viewport == viewport);
+        drop(self.overview.take_if(|overview| overview.viewport == viewport));
     }
 
     /// Lets other dispatchers know which jobs this one has open.

@@ -398,6 +398,7 @@ impl Decider for Driver {
                 self.fleet = *fleet;
                 self.changed_at = *at;
             }
+            Event::Messaged { at, .. } => self.changed_at = *at,
             Event::Rated { at, job, stars } => {
                 self.record.n_rated += 1;
                 self.record.stars += u32::from(*stars);
@@ -500,6 +501,7 @@ impl Decider for Driver {
             | Event::Reinstated { .. }
             | Event::Hinted { .. }
             | Event::FleetSet { .. }
+            | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
         }
     }
@@ -584,6 +586,7 @@ impl Decider for Driver {
             at: position.at,
             status: self.status(),
             jobs: self.current_jobs(),
+            vehicle: self.vehicle.as_ref().map(|vehicle| vehicle.kind),
         })
     }
 
@@ -623,7 +626,7 @@ impl Decider for Driver {
         {
             return run::KNOWN;
         }
-        if let Command::AbortRun { .. } = command {
+        if let Command::AbortRun { .. } | Command::Message { .. } = command {
             return run::KNOWN;
         }
         let is_new = matches!(command, Command::SetFleet { .. } | Command::Hint { .. });
@@ -631,12 +634,12 @@ impl Decider for Driver {
     }
 
     fn event_format(event: &Event) -> Format {
-        let is_of_run = if let Event::OfferReserved { offer, .. } = event {
+        let came_with_runs = if let Event::OfferReserved { offer, .. } = event {
             offer.run.is_some()
         } else {
-            matches!(event, Event::RunAccepted { .. })
+            matches!(event, Event::RunAccepted { .. } | Event::Messaged { .. })
         };
-        if is_of_run {
+        if came_with_runs {
             return run::KNOWN;
         }
         let is_new = if let Event::WentOn { policy, .. } = event {

@@ -34,6 +34,7 @@ pub use entity::Answer;
 pub use front::Front;
 pub use membership::{ClusterView, JoinError, Joining, Move, Phase};
 pub use publisher::Published;
+pub use shard::Residence;
 pub use verdict::Objections;
 pub use watchers::{Update, Updates, Watching};
 
@@ -757,6 +758,19 @@ impl System {
                 Seat::There(_) => breathe(until).await?,
             }
         }
+    }
+
+    /// How an entity is, if its shard is on this node. Wakes nobody.
+    pub async fn residence(&self, entity: EntityKey) -> Option<Residence> {
+        let until = Instant::now() + OWN_PATIENCE;
+        match self.seat(entity.shard(), until).await {
+            Ok(Seat::Here) => {}
+            Ok(Seat::There(_)) | Err(_) => return None,
+        }
+        let (reply, mut found) = mpsc::channel(1);
+        self.to_shard(entity, &Instruction::Look(entity.id, reply));
+        // Where no shard runs, nobody is awake.
+        Some(found.recv().await.unwrap_or_default())
     }
 
     fn release_here(&self, entity: EntityKey) {

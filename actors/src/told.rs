@@ -342,6 +342,7 @@ impl Shift {
             | E::JobKept { .. }
             | E::Hinted { .. }
             | E::FleetSet { .. }
+            | E::Messaged { .. }
             | E::Rated { .. } => {}
         }
     }

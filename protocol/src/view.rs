@@ -6,6 +6,7 @@ use crate::{
     Principal, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp, ZoneId,
     work::{
         Alternative, CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle,
+        VehicleKind,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -433,6 +434,21 @@ pub struct Position {
     pub accuracy_m: Option<f32>,
 }
 
+/// What staff write to a rider or a driver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Message {
+    /// About which job, if about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// One line, for people.
+    pub text: String,
+    /// Who wrote it.
+    pub by: Principal,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// One moving or standing mark on the dispatcher's map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -448,6 +464,9 @@ pub enum Mark {
         status: DriverStatus,
         /** What it does. */
         jobs: Vec<JobId>,
+        /** What it drives, if that is known. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vehicle: Option<VehicleKind>,
     },
     /// An order.
     Order {

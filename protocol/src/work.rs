@@ -880,6 +880,14 @@ pub enum DriverAction {
         /** Why. */
         reason: String,
     },
+    /// Staff: has something to tell it. Pushed to its device, and kept in its history.
+    Message {
+        /** About which job, if about one. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobId>,
+        /** What, on one line of at most 200 characters. */
+        text: String,
+    },
     /// Staff: may not work.
     Suspend {
         /** Why. */
@@ -912,6 +920,14 @@ pub enum RiderAction {
         /** Why. */
         #[serde(default)]
         reason: String,
+    },
+    /// Staff: has something to tell it. Pushed to its device, and kept in its history.
+    Message {
+        /** About which job, if about one. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobId>,
+        /** What, on one line of at most 200 characters. */
+        text: String,
     },
 }
 

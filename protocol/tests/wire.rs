@@ -9,10 +9,10 @@ use protocol::{
     codec::Codec,
     frame::{
         ActorView, Board, ClientFrame, Done, Outcome, Push, RegionBoard, Resume, SUBPROTOCOL_JSON,
-        SUBPROTOCOL_MSGPACK, ServerFrame, Topic,
+        SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
     },
     view::{
-        CheckView, Counters, DriverView, Happening, IncidentView, Mark, Offer, OfferView,
+        CheckView, Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OfferView,
         OrderView, Position, RescueView, RiderView, RunOffer, RunOrder, RunPay, RunStop, RunView,
         StopKind, WorkKind, ZonePause,
     },
@@ -149,6 +149,10 @@ fn wishes() -> Vec<Wish> {
             position: Some(position()),
             mock: false,
         }),
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::Message { job: None, text: "come in, please".to_owned() },
+        },
         Wish::Sos(Sos::default()),
         Wish::Incident { id: incident(), action: IncidentAction::Ack {} },
         Wish::Incident {
@@ -178,7 +182,7 @@ fn wishes() -> Vec<Wish> {
     ]
 }
 
-fn topics() -> [Topic; 7] {
+fn topics() -> [Topic; 8] {
     [
         Topic::Order(order()),
         Topic::Rescue(rescue()),
@@ -187,6 +191,12 @@ fn topics() -> [Topic; 7] {
         Topic::Run(run()),
         Topic::Board,
         Topic::Actor(order().to_string()),
+        Topic::Viewport(Viewport {
+            south: -2_050_000,
+            west: 29_950_000,
+            north: -1_850_000,
+            east: 30_200_000,
+        }),
     ]
 }
 
@@ -220,6 +230,12 @@ fn pushes() -> Vec<Push> {
         Push::ClaimLost { job, reason: "refused".to_owned() },
         Push::Incident(Box::new(incident_view())),
         Push::IncidentHeeded { incident: incident() },
+        Push::Message(Message {
+            job: Some(job),
+            text: "the gate is open".to_owned(),
+            by: Principal::Dispatcher,
+            at: NOON,
+        }),
     ]
 }
 
@@ -366,8 +382,13 @@ fn region_board() -> RegionBoard {
 }
 
 fn board() -> Board {
-    let driver =
-        Mark::Driver { id: driver(), at: HERE, status: DriverStatus::Available, jobs: Vec::new() };
+    let driver = Mark::Driver {
+        id: driver(),
+        at: HERE,
+        status: DriverStatus::Available,
+        jobs: Vec::new(),
+        vehicle: None,
+    };
     let order = Mark::Order {
         id: order(),
         kind: OrderKind::Delivery,
@@ -399,6 +420,8 @@ fn board() -> Board {
         gone: vec![actor],
         counters,
         happenings,
+        attending: None,
+        left_out: 0,
     }
 }
 
@@ -551,6 +574,7 @@ fn push_name(push: &Push) -> &'static str {
         Push::ClaimLost { .. } => "claim_lost",
         Push::Incident(_) => "incident",
         Push::IncidentHeeded { .. } => "incident_heeded",
+        Push::Message(_) => "message",
     }
 }
 

@@ -24,9 +24,9 @@ use protocol::{
     OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, RunId,
     Timestamp, ZoneId,
     changes::Changed,
-    frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
+    frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic, Viewport},
     trace::WhyNot,
-    view::{DriverView, Position, WorkKind},
+    view::{DriverView, Message, Position, WorkKind},
     work::{
         DriverAction, Handoff, IncidentAction, IncidentKind, NewOrder, NewRescue, OrderAction,
         OrderKind, RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish, ZoneAction,
@@ -435,6 +435,7 @@ impl Translator {
             DriverAction::SetDestination { to } => C::SetDestination { to },
             DriverAction::RejectJob { job } => C::RejectJob { job },
             DriverAction::SetFleet { fleet, reason } => C::SetFleet { fleet, reason },
+            DriverAction::Message { job, text } => C::Message { job, text },
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},
         })
@@ -447,6 +448,7 @@ impl Translator {
                 rider::Command::Block { driver, reason }
             }
             RiderAction::Unblock { driver, reason } => rider::Command::Unblock { driver, reason },
+            RiderAction::Message { job, text } => rider::Command::Message { job, text },
         })
     }
 
@@ -669,9 +671,11 @@ pub(crate) trait Shown: Hosted {
     fn news(_event: &Self::Event, _news: &mut News) {}
 }
 
-/// What became of a driver's jobs and offers, as events said it.
+/// What became of a driver's jobs and offers, and what staff wrote to it or to a rider, as events said it.
 #[derive(Debug, Default)]
 pub(crate) struct News {
+    /// What staff wrote.
+    pub(crate) messages: Vec<Message>,
     /// Jobs that are no longer its own, and why.
     pub(crate) released: Vec<Release>,
     /// How offers ended: a state remembers the last few.
@@ -863,6 +867,8 @@ impl Shown for Driver {
             news.ended.push((*offer, OfferStatus::Declined));
         } else if let driver::Event::OfferEnded { offer, status, .. } = event {
             news.ended.push((*offer, *status));
+        } else if let driver::Event::Messaged { at, job, by, text } = event {
+            news.messages.push(Message { job: *job, text: text.clone(), by: *by, at: *at });
         }
     }
 }
@@ -948,6 +954,14 @@ impl Shown for Incident {
 }
 
 impl Shown for Rider {
+    const HAS_NEWS: bool = true;
+
+    fn news(event: &rider::Event, news: &mut News) {
+        if let rider::Event::Messaged { at, job, by, text } = event {
+            news.messages.push(Message { job: *job, text: text.clone(), by: *by, at: *at });
+        }
+    }
+
     fn frame(&self, id: RiderId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Rider(id) || by.is_staff();
         is_related.then(|| ServerFrame::Rider(self.rider_view(id, version)))
@@ -1119,6 +1133,8 @@ pub(crate) enum Subject {
     Board,
     /// What is on it in one region.
     Region(RegionId),
+    /// All jobs on it, and drivers in one part of it.
+    Viewport(Viewport),
     /// One entity.
     Entity(EntityKey),
 }
@@ -1145,6 +1161,10 @@ pub(crate) fn subject(topic: &Topic, by: Principal) -> Result<Subject, Refused> 
         Topic::Region(text) => {
             RegionId::parse(text).map(Subject::Region).ok_or_else(|| not_found(text))
         }
+        Topic::Viewport(viewport) if viewport.south < viewport.north => {
+            Ok(Subject::Viewport(*viewport))
+        }
+        Topic::Viewport(_) => Err(invalid("viewport", "its south is north of its north")),
         Topic::Actor(text) => {
             EntityKey::parse(text).map(Subject::Entity).ok_or_else(|| not_found(text))
         }

@@ -28,6 +28,7 @@ const ALWAYS: [&str; 18] = [
     "unstrand",
     "hint",
     "set_fleet",
+    "message",
     "suspend",
     "reinstate",
 ];
@@ -54,7 +55,10 @@ pub(super) fn decide(
     authorise(command, context)?;
     let is_about_work = matches!(
         command,
-        Command::Suspend { .. } | Command::Reinstate {} | Command::SetFleet { .. }
+        Command::Suspend { .. }
+            | Command::Reinstate {}
+            | Command::SetFleet { .. }
+            | Command::Message { .. }
     );
     if is_about_work && driver.changed_at == Timestamp::default() {
         return Err(Refusal::Unknown("driver".to_owned()));
@@ -93,6 +97,7 @@ pub(super) fn decide(
         Command::Reinstate {} => draft.reinstate(),
         Command::Hint { to } => draft.hint(*to),
         Command::SetFleet { fleet, reason } => draft.set_fleet(*fleet, reason, context.by)?,
+        Command::Message { job, text } => draft.message(*job, text, context.by)?,
         Command::SetDestination { to } => draft.set_destination(*to),
         Command::Tick {} => draft.tick(),
     }
@@ -111,9 +116,10 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::ClaimJob { .. }
         | Command::SetDestination { .. }
         | Command::RejectJob { .. } => is_driver,
-        Command::Suspend { .. } | Command::Reinstate {} | Command::SetFleet { .. } => {
-            context.by.is_staff()
-        }
+        Command::Suspend { .. }
+        | Command::Reinstate {}
+        | Command::SetFleet { .. }
+        | Command::Message { .. } => context.by.is_staff(),
         Command::ReserveOffer { .. }
         | Command::WithdrawOffer { .. }
         | Command::CommitJob { .. }
@@ -621,6 +627,13 @@ impl Draft {
         if self.driver.fleet != fleet {
             self.add(Event::FleetSet { at: self.now, fleet, by, reason: reason.to_owned() });
         }
+        Ok(())
+    }
+
+    /// Whatever it does: somebody wants it to know.
+    fn message(&mut self, job: Option<JobId>, text: &str, by: Principal) -> Result<(), Refusal> {
+        reason::check_line("text", text)?;
+        self.add(Event::Messaged { at: self.now, job, by, text: text.to_owned() });
         Ok(())
     }
 

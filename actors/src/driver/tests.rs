@@ -991,6 +991,16 @@ fn who_drives_for_a_fleet_is_listed_so_and_a_job_kept_to_another_speaks_against_
 }
 
 #[test]
+fn staff_write_to_a_driver_whatever_it_does() {
+    let mut world = World::on_duty();
+    let message = |text: &str| Command::Message { job: None, text: text.to_owned() };
+    assert!(matches!(world.ask(own(), message("hello")), Err(Refusal::NotYours(_))));
+    assert!(matches!(world.ask(Principal::Admin, message(" ")), Err(Refusal::Invalid { .. })));
+    assert_eq!(world.ask(Principal::Dispatcher, message("hello")), Ok(vec!["messaged"]));
+    assert!(world.journal.iter().any(|event| Driver::event_format(event) == run::KNOWN));
+}
+
+#[test]
 fn who_waits_is_told_of_a_better_place_but_not_too_often_and_not_while_it_has_work() {
     let told = |world: &World| world.driver.driver_view(me(), 1).hint.map(|it| it.to);
     let hint = || Command::Hint { to: KIGALI };

@@ -136,6 +136,13 @@ pub enum Command {
         /** Why. */
         reason: String,
     },
+    /// Staff have something to tell it. Needs format 4.
+    Message {
+        /** About which job. */
+        job: Option<JobId>,
+        /** What. */
+        text: String,
+    },
     /// May not work.
     Suspend {
         /** Why. */
@@ -405,6 +412,17 @@ pub enum Event {
         by: Principal,
         /** Why. */
         reason: String,
+    },
+    /// Staff had something to tell it. Needs format 4.
+    Messaged {
+        /** When. */
+        at: Timestamp,
+        /** About which job. */
+        job: Option<JobId>,
+        /** Who wrote it. */
+        by: Principal,
+        /** What. */
+        text: String,
     },
     /// A job was rated.
     Rated {

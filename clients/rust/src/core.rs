@@ -862,14 +862,14 @@ impl Core {
         let goes_on = self.board_seq.is_some_and(|seq| board.seq == seq || board.seq == seq + 1);
         if board.full || goes_on {
             self.board_seq = Some(board.seq);
-            for it in self.topics.iter_mut().filter(|it| it.topic == Topic::Board) {
+            for it in self.topics.iter_mut().filter(|it| shows_board(&it.topic)) {
                 it.is_sure = true;
             }
             return self.tell(ServerFrame::Board(board));
         }
         // A gap: the map is only whole again when all of it was told. Once, until that has come.
         if self.board_seq.take().is_some() {
-            for it in self.topics.iter_mut().filter(|it| it.topic == Topic::Board) {
+            for it in self.topics.iter_mut().filter(|it| shows_board(&it.topic)) {
                 it.is_said = false;
             }
         }
@@ -1020,6 +1020,11 @@ pub fn is_passing(code: Code) -> bool {
     }
 }
 
+/// Is it told in frames of the board?
+fn shows_board(topic: &Topic) -> bool {
+    matches!(topic, Topic::Board | Topic::Viewport(_))
+}
+
 /// Is this what whoever follows the topic wants to hear?
 pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
     use protocol::JobId;
@@ -1030,7 +1035,7 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
         (Topic::Incident(id), ServerFrame::Incident(view)) => view.id == *id,
         (Topic::Run(id), ServerFrame::Run(view)) => view.id == *id,
         (Topic::Actor(id), ServerFrame::Actor(view)) => view.actor == *id,
-        (Topic::Board, ServerFrame::Board(_)) => true,
+        (Topic::Board | Topic::Viewport(_), ServerFrame::Board(_)) => true,
         (Topic::Region(id), ServerFrame::Region(board)) => board.region == *id,
         // Nobody but staff is told of others, and staff have no such topic.
         (Topic::Me, ServerFrame::Driver(_) | ServerFrame::Rider(_)) => true,
@@ -1052,7 +1057,8 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
             | Topic::Me
             | Topic::Actor(_)
             | Topic::Board
-            | Topic::Region(_),
+            | Topic::Region(_)
+            | Topic::Viewport(_),
             _,
         ) => false,
     }

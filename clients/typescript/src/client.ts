@@ -366,6 +366,8 @@ export class Client {
       this.#forget(JSON.stringify(frame.unsubscribed.topic));
     }
     for (const topic of topicsOf(frame)) this.#unsure.delete(JSON.stringify(topic));
+    // A board does not say of which viewport it is; there is one at a time.
+    if ("board" in frame) for (const [key, topic] of this.#topics) if (typeof topic === "object" && "viewport" in topic) this.#unsure.delete(key);
     this.#emit("frame", frame);
   }
 

@@ -981,11 +981,23 @@ export type RiderAction =
          */
         reason?: string;
       };
+    }
+  | {
+      message: {
+        job?: JobId | null;
+        text: string;
+      };
     };
 /**
  * What may be done to a driver.
  */
 export type DriverAction =
+  | {
+      message: {
+        job?: JobId | null;
+        text: string;
+      };
+    }
   | {
       /**
        * Start, stop or pause work.
@@ -1209,11 +1221,31 @@ export type Topic =
       region: string;
     }
   | {
+      viewport: Viewport;
+    }
+  | {
       /**
        * One actor's whole state as it changes, by its id in display form. Staff only.
        */
       actor: string;
     };
+export interface Viewport {
+  east: number;
+  north: number;
+  south: number;
+  west: number;
+}
+export interface Attending {
+  by: Principal;
+  job: JobId;
+  session: SessionId;
+}
+export interface Message {
+  at: Timestamp;
+  by: Principal;
+  job?: JobId | null;
+  text: string;
+}
 /**
  * What a server says.
  */
@@ -1656,6 +1688,7 @@ export type Mark =
          */
         jobs: JobId[];
         status: DriverStatus;
+        vehicle?: VehicleKind | null;
       };
     }
   | {
@@ -2323,6 +2356,8 @@ export interface Board {
    * Is this everything, and not only what changed?
    */
   full: boolean;
+  attending?: Attending[] | null;
+  left_out?: number;
   /**
    * Gone, in display form.
    */

@@ -540,7 +540,8 @@ impl<M: Mind> Client<M> {
             | Push::Released { .. }
             | Push::ClaimLost { .. }
             | Push::Incident(_)
-            | Push::IncidentHeeded { .. } => {}
+            | Push::IncidentHeeded { .. }
+            | Push::Message(_) => {}
         }
         self.mind.pushed(push, now);
     }

@@ -781,7 +781,7 @@ impl Mind for Driver {
             // Nobody in a crowd claims jobs.
             Push::ClaimLost { .. } => {}
             // Dispatchers hear of them.
-            Push::Incident(_) | Push::IncidentHeeded { .. } => {}
+            Push::Incident(_) | Push::IncidentHeeded { .. } | Push::Message(_) => {}
         }
         self.wake_at = now;
     }

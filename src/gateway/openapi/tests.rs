@@ -29,6 +29,7 @@ fn every_route_is_described() {
     GET /metrics
     GET /v1/actors/{id}
     GET /v1/actors/{id}/history
+    GET /v1/actors/{id}/residence
     GET /v1/demand
     GET /v1/drivers/{id}
     GET /v1/drivers/{id}/queue
@@ -50,6 +51,7 @@ fn every_route_is_described() {
     GET /v1/sse
     GET /v1/zones
     GET /v1/zones/at
+    GET /v1/zones/{id}
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain

@@ -100,13 +100,14 @@ impl Session {
             Some(ServerFrame::Rider(view)) => {
                 self.follow_jobs(&view.jobs);
                 self.jobs = view.jobs;
-                Ok(())
+                self.push_all(messages(news))
             }
             Some(ServerFrame::Driver(view)) => {
                 let said = |offer| news.ended.iter().rfind(|(id, _)| *id == offer).map(|it| it.1);
                 let how = |offer| watch.ended_offer(offer).or_else(|| said(offer));
                 let ended = self.offers.iter().map(|(offer, _)| (*offer, how(*offer))).collect();
-                self.drove(&view, ended, &news.released)
+                self.drove(&view, ended, &news.released)?;
+                self.push_all(messages(news))
             }
             Some(_) | None => Ok(()),
         }
@@ -218,18 +219,24 @@ impl Session {
             self.diffs = None;
             let board = std::mem::take(&mut self.wants_board).then_some(Topic::Board);
             let regions = std::mem::take(&mut self.regions);
+            let viewport = self.overview.take().map(|it| Topic::Viewport(it.viewport()));
             let refused = Refused::new(Code::Busy, "too many viewers").retry_after_ms(1_000);
-            for topic in board.into_iter().chain(regions.iter().map(Regional::topic)) {
+            let regions = regions.iter().map(Regional::topic);
+            for topic in board.into_iter().chain(regions).chain(viewport) {
                 self.say(&ServerFrame::Unsubscribed { topic, refused: refused.clone() })?;
             }
             return Ok(());
         };
         self.diffs = Some(Box::new(diffs));
         let regions: Vec<_> = self.regions.iter_mut().flat_map(|it| it.full(&full)).collect();
+        let seen = self.overview.as_mut().map(|it| it.full(&full, &self.gate.attendance));
         if self.wants_board {
             for board in full {
                 self.say(&ServerFrame::Board(Box::new(board)))?;
             }
+        }
+        for board in seen.into_iter().flatten() {
+            self.say(&ServerFrame::Board(Box::new(board)))?;
         }
         regions.into_iter().try_for_each(|it| self.say(&ServerFrame::Region(Box::new(it))))
     }
@@ -239,6 +246,10 @@ impl Session {
             Ok(board) => {
                 let regions: Vec<_> =
                     self.regions.iter_mut().filter_map(|it| it.diff(&board)).collect();
+                let seen = self.overview.as_mut().map(|it| it.diff(&board, &self.gate.attendance));
+                if let Some(board) = seen {
+                    self.say(&ServerFrame::Board(Box::new(board)))?;
+                }
                 if self.wants_board {
                     self.say(&ServerFrame::Board(Box::new(Arc::unwrap_or_clone(board))))?;
                 }
@@ -251,4 +262,9 @@ impl Session {
             }
         }
     }
+}
+
+/// What staff wrote, to be pushed.
+fn messages(news: &News) -> Vec<Push> {
+    news.messages.iter().cloned().map(Push::Message).collect()
 }

@@ -21,7 +21,11 @@ use crate::{
 };
 use actors::{EntityKey, listing::RegionId};
 use axum::extract::ws::Message;
-use protocol::{JobId, OfferId, Principal, Timestamp, TokenId, codec::Codec, frame::Push};
+use protocol::{
+    JobId, OfferId, Principal, Timestamp, TokenId,
+    codec::Codec,
+    frame::{Push, Viewport},
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -53,6 +57,8 @@ pub(crate) struct Suspended {
     /// Regions, in display form.
     #[serde(default)]
     regions: Vec<String>,
+    #[serde(default)]
+    viewport: Option<Viewport>,
     /// Incidents it was told of, and how often each had been escalated.
     #[serde(default)]
     alarms: Vec<Alarm>,
@@ -111,6 +117,7 @@ impl Session {
             follows: std::mem::take(&mut self.follows).into_iter().map(Followed::of).collect(),
             wants_board: self.wants_board,
             regions: self.regions.iter().map(|it| it.region().to_string()).collect(),
+            viewport: self.overview.take().map(|it| it.viewport()),
             alarms: self.alarms.take().map_or_else(Vec::new, |it| it.told()),
         }
     }
@@ -150,9 +157,13 @@ impl Session {
         self.wants_board = was.wants_board;
         let regions = was.regions.iter().filter_map(|name| RegionId::parse(name));
         self.regions.extend(regions.map(Regional::new));
+        if let Some(viewport) = was.viewport {
+            self.look_at(viewport);
+        }
         if self.wants_diffs() {
             self.feed();
         }
+        self.attend();
         Ok(())
     }
 }
@@ -179,7 +190,8 @@ fn is_told_anew(push: &Push) -> bool {
         Push::OfferEnded { .. }
         | Push::Released { .. }
         | Push::ClaimLost { .. }
-        | Push::IncidentHeeded { .. } => false,
+        | Push::IncidentHeeded { .. }
+        | Push::Message(_) => false,
     }
 }
 
@@ -244,6 +256,7 @@ impl Suspended {
             follows: Vec::new(),
             wants_board: false,
             regions: Vec::new(),
+            viewport: None,
             alarms: Vec::new(),
         }
     }

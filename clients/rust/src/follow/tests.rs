@@ -35,6 +35,8 @@ fn board(seq: u64) -> ServerFrame {
         gone: Vec::new(),
         counters: Counters::default(),
         happenings: Vec::new(),
+        attending: None,
+        left_out: 0,
     }))
 }
 

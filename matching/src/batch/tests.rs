@@ -1,5 +1,5 @@
 use super::*;
-use crate::{DriverCard, SearchCard, cost};
+use crate::{DriverCard, SearchCard, Standing, cost};
 use proptest::prelude::*;
 use protocol::{
     JobId, OrderId, RiderId,
@@ -58,6 +58,8 @@ fn driver(n: u64, at: Point) -> DriverCard {
         fleet: None,
         takes_hints: false,
         n_slots: 5,
+        standing: Standing::default(),
+        came: None,
     }
 }
 

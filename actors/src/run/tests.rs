@@ -128,7 +128,7 @@ impl Play {
 
     #[track_caller]
     fn yes(&mut self, command: Command) {
-        let by = if super::rules::authorise(&command, SYSTEM).is_ok() { SYSTEM } else { STAFF };
+        let by = if rules::authorise(&command, SYSTEM).is_ok() { SYSTEM } else { STAFF };
         let answer = self.ask(by, &command);
         assert!(answer.as_ref().is_ok_and(|it| !it.is_empty()), "{command:?}: {answer:?}");
     }

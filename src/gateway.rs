@@ -29,6 +29,7 @@ mod reprice;
 mod residence;
 mod rest;
 pub(crate) mod revocations;
+mod runs;
 mod session;
 mod sessions;
 mod socket;

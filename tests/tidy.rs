@@ -11,7 +11,7 @@ use std::{
 /// Which of our crates `package` may name in its `[dependencies]`.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("protocol", &[]),
-    ("matching", &["protocol"]),
+    ("matching", &["planning", "protocol"]),
     ("actors", &["matching", "protocol"]),
     ("planning", &[]),
     ("loadtest", &["matching", "outrider-client", "planning", "protocol"]),

@@ -2,7 +2,8 @@
 
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow, reason,
-    search::{self, CONTROLLED, FLEETS},
+    run,
+    search::{self, CONTROLLED},
 };
 use protocol::{
     DriverId, JobId, Principal, RiderId, Timestamp,
@@ -21,7 +22,7 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const BLOCKED_MAX: usize = 64;
 /// What it takes to know that jobs are counted.
 #[cfg(feature = "next")]
-const COUNTED: Format = Format(5);
+const COUNTED: Format = Format(6);
 
 /// What can be asked of a rider. Jobs say when they begin and end; whom it is kept apart from is for staff.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -347,7 +348,7 @@ impl Decider for Rider {
     fn event_format(event: &Event) -> Format {
         match event {
             Event::DriverBlocked { .. } | Event::DriverUnblocked { .. } => CONTROLLED,
-            Event::Messaged { .. } => FLEETS,
+            Event::Messaged { .. } => run::KNOWN,
             #[cfg(feature = "next")]
             Event::JobOpened { nth: Some(_), .. } | Event::Settled { .. } => COUNTED,
             Event::JobOpened { .. } | Event::JobClosed { .. } => Format::FIRST,
@@ -357,7 +358,7 @@ impl Decider for Rider {
     fn command_format(command: &Command) -> Format {
         match command {
             Command::Block { .. } | Command::Unblock { .. } => CONTROLLED,
-            Command::Message { .. } => FLEETS,
+            Command::Message { .. } => run::KNOWN,
             Command::OpenJob { .. } | Command::CloseJob { .. } => Format::FIRST,
         }
     }

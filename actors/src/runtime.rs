@@ -49,6 +49,7 @@ use crate::{
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
+    run::{self, Run},
     search::{self, Candidate},
     zone::Zone,
 };
@@ -56,6 +57,7 @@ use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
 use listed::Enrolled;
+use matching::batch::{self, Proposal};
 use membership::{Membership, Place};
 use protocol::{
     CommandId, DriverId, JobId, Point, Principal, ShardSet, Timestamp, view::ZonePause,
@@ -229,6 +231,7 @@ struct Node {
     revocations: Shards<Revocation>,
     incidents: Shards<Incident>,
     zones: Shards<Zone>,
+    runs: Shards<Run>,
     is_draining: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -259,7 +262,7 @@ macro_rules! hosted {
 
 hosted!(
     Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations,
-    Incident => incidents, Zone => zones
+    Incident => incidents, Zone => zones, Run => runs
 );
 
 /// The same for the decider of a kind that is only known at run time.
@@ -292,6 +295,10 @@ macro_rules! by_kind {
             }
             $crate::Kind::Zone => {
                 type $decider = $crate::zone::Zone;
+                $body
+            }
+            $crate::Kind::Run => {
+                type $decider = $crate::run::Run;
                 $body
             }
         }
@@ -369,6 +376,7 @@ impl System {
             revocations: Shards::default(),
             incidents: Shards::default(),
             zones: Shards::default(),
+            runs: Shards::default(),
             is_draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -555,6 +563,9 @@ impl System {
             Tell::Zone { to, command } => {
                 self.ask_for::<Zone>(to, Ask { command, by, id }, wish, patience).await
             }
+            Tell::Run { to, command } => {
+                self.ask_for::<Run>(to, Ask { command, by, id }, wish, patience).await
+            }
         }
     }
 
@@ -731,6 +742,7 @@ impl System {
             + self.0.riders.n_awake()
             + self.0.revocations.n_awake()
             + self.0.incidents.n_awake()
+            + self.0.runs.n_awake()
     }
 
     /// Gives a quarantined entity another chance, wherever it is.
@@ -971,6 +983,16 @@ impl Surroundings for NodeSurroundings {
         system.spawn(async move {
             let tell = Tell::Driver { to: driver, command: driver::Command::Hint { to } };
             // Nobody misses one that does not arrive.
+            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+        });
+    }
+
+    fn batch(&self, region: RegionId, proposal: Proposal, settings: &batch::Settings) {
+        let Some(system) = self.0.upgrade().map(System) else { return };
+        let tell = run::proposed(region, proposal, settings, CommandId::mint());
+        let asking = system.clone();
+        system.spawn(async move {
+            // Whatever is refused waits on, each search for itself; the next look proposes anew.
             asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
         });
     }

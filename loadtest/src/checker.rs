@@ -57,6 +57,8 @@ pub enum Broken {
     OtherAnswer,
     /// An offer came back after its end was acknowledged.
     OfferRevived,
+    /// What must arrive did not, although whoever it is for came back.
+    PushMissed,
 }
 
 /// A broken promise.

@@ -9,7 +9,7 @@ mod generate;
 mod load;
 mod route;
 
-pub use load::{Day, LoadError};
+pub use load::{Day, LoadError, router};
 pub use route::{Fix, Route};
 
 use matching::router;

@@ -122,6 +122,7 @@ fn unlike(before: &Record, after: &Record) -> Vec<String> {
         }
     };
     say("scenario", before.scenario.clone(), after.scenario.clone());
+    say("set", before.set.join(", "), after.set.join(", "));
     say("seed", before.seed.to_string(), after.seed.to_string());
     say("speed", before.speed.to_string(), after.speed.to_string());
     say("planned", before.schedule.planned.to_string(), after.schedule.planned.to_string());
@@ -129,6 +130,9 @@ fn unlike(before: &Record, after: &Record) -> Vec<String> {
     say("processors", before.machine.cores.to_string(), after.machine.cores.to_string());
     say("processor", before.machine.model.clone(), after.machine.model.clone());
     for (which, run) in [("first", before), ("second", after)] {
+        if run.is_interrupted {
+            unlike.push(format!("the {which} run was interrupted"));
+        }
         let why = run.generator.saturated.iter();
         unlike.extend(why.map(|why| format!("the {which} run's generator was saturated: {why}")));
     }

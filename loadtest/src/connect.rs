@@ -25,6 +25,7 @@ pub use order::Held;
 pub use tally::{AllTimes, Counts};
 pub use weigh::Weight;
 
+use crate::measure::Times;
 use limits::{Kernel, Need};
 use order::{Cast, Order, Said, Word};
 use serde::Serialize;
@@ -48,14 +49,18 @@ use tokio_util::sync::CancellationToken;
 const PER_WORKER: u32 = 18_000;
 /// Most handshakes all generators have under way at once.
 const AT_ONCE: u32 = 256;
-/// How long everybody is left alone before what they cost is measured.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long nodes are looked at before anybody comes.
+const BASE: Duration = Duration::from_secs(5);
 /// How long pushes may take that are on their way before the cut.
 const PLACED_WITHIN: Duration = Duration::from_secs(4);
 /// How long the cut has been when the other half of the orders is placed.
 const MEANWHILE: Duration = Duration::from_millis(300);
+/// How long generators may take to say how long things took, when somebody wants no more of it.
+const TELL_WITHIN: Duration = Duration::from_secs(3);
 /// How long a generator may take to end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(20);
+/// What is being done while sessions are let in.
+pub(crate) const OPENING: &str = "opening";
 /// Most lines of generators that wait.
 const LINES_MAX: usize = 256;
 
@@ -76,7 +81,10 @@ pub struct Plan {
     pub on_duty: bool,
     /// How many are opened a second.
     pub per_s: f64,
-    /// How long all of them are held.
+    /// How long everybody is left alone before what they cost is measured. Nodes need a minute until whoever does
+    /// nothing is at rest.
+    pub settle: Duration,
+    /// How long all of them are held after that.
     pub hold: Duration,
     /// The longest all of it may take.
     pub lasting: Duration,
@@ -119,9 +127,6 @@ pub enum ConnectError {
     /// There is nobody to speak to.
     #[error("not one node is given that is on this machine's loopback: {0:?}")]
     Nowhere(Vec<SocketAddr>),
-    /// Somebody wants no more of it.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 /// How it goes.
@@ -158,6 +163,8 @@ pub struct Report {
     pub wanted: u64,
     /// How many were there at the end of the hold.
     pub held: u64,
+    /// Did somebody end it before it was over? Then this is what was until then.
+    pub is_interrupted: bool,
     /// All counts at the end.
     pub counts: Counts,
     /// How long it took to open all of them, in seconds.
@@ -242,13 +249,16 @@ impl Report {
         let storm = self.storm.as_ref().is_none_or(|storm| {
             storm.all_back_s.is_some() && storm.anew == 0 && storm.pushes.missed.is_empty()
         });
-        self.held == self.wanted && self.counts.died == 0 && storm
+        self.held == self.wanted && self.counts.died == 0 && storm && !self.is_interrupted
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { wanted, held, counts, welcome_ms, beat_ms, nodes, generators, .. } = self;
+        if self.is_interrupted {
+            writeln!(f, "INTERRUPTED: what was until then")?;
+        }
         writeln!(
             f,
             "{held} of {wanted} sessions held for {:.0} s, {} died",
@@ -346,15 +356,17 @@ pub async fn run(
     let mut crowd = Crowd::start(&plan, &generator, show).await?;
     let lasting = plan.lasting;
     let done = tokio::select! {
-        done = timeout(lasting, crowd.act(&plan, &base, too_small)) => done,
-        () = stop.cancelled() => return Err(ConnectError::Interrupted),
+        done = timeout(lasting, crowd.act(&plan, &base, too_small.clone())) => Some(done),
+        () = stop.cancelled() => None,
     };
-    let report = done.map_err(|_| {
-        ConnectError::Io(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "not done in the time it may take",
-        ))
-    })??;
+    let report = match done {
+        Some(Ok(report)) => report?,
+        Some(Err(_)) => {
+            let says = "not done in the time it may take";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, says).into());
+        }
+        None => crowd.so_far(too_small).await,
+    };
     crowd.leave().await?;
     Ok(report)
 }
@@ -365,6 +377,8 @@ struct Crowd<F> {
     lines: mpsc::Receiver<(usize, Option<String>)>,
     wanted: u64,
     times: AllTimes,
+    /// How long it took to be let in, once all were.
+    welcome: Times,
     held: Held,
     /// How many answers are still to come.
     n_awaited: usize,
@@ -402,6 +416,8 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         for (n, order) in orders.iter().enumerate() {
             let mut command = Command::from(generator());
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+            // Who interrupts us on a terminal interrupts our whole group, and generators are to say what was.
+            command.process_group(0);
             let mut child = command.spawn()?;
             let gone = || io::Error::other("a generator without pipes");
             let mut words = child.stdin.take().ok_or_else(gone)?;
@@ -421,7 +437,18 @@ impl<F: FnMut(&Progress)> Crowd<F> {
             workers.push(Worker { child, words, counts: Counts::default() });
         }
         let (times, held, began) = (AllTimes::default(), Held::default(), Instant::now());
-        Ok(Self { workers, lines, wanted, times, held, n_awaited: 0, began, show, shown: began })
+        Ok(Self {
+            workers,
+            lines,
+            wanted,
+            times,
+            welcome: Times::default(),
+            held,
+            n_awaited: 0,
+            began,
+            show,
+            shown: began,
+        })
     }
 
     async fn act(
@@ -432,14 +459,15 @@ impl<F: FnMut(&Progress)> Crowd<F> {
     ) -> Result<Report, ConnectError> {
         let available = weigh::available();
         let start = self.mark(plan);
-        self.listen("opening", |counts, wanted| counts.alive >= wanted, plan.lasting).await?;
+        self.listen(OPENING, |counts, wanted| counts.alive >= wanted, plan.lasting).await?;
         let open = self.mark(plan);
-        self.listen("settling", |_, _| false, SETTLE).await?;
+        self.listen("settling", |_, _| false, plan.settle).await?;
         let settled = self.mark(plan);
         self.tell(Word::Tell).await?;
         let welcome = self.times.welcome.clone();
         let welcome_ms = welcome.spread();
         self.times = AllTimes::default();
+        self.welcome.clone_from(&welcome);
         self.listen("holding", |_, _| false, plan.hold).await?;
         let held = self.mark(plan);
         let machine = available.saturating_sub(weigh::available());
@@ -451,6 +479,7 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         let mut report = Report {
             wanted: self.wanted,
             held: held.counts.alive,
+            is_interrupted: false,
             counts: held.counts,
             ramp_s,
             ramp_per_s: self.wanted as f64 / ramp_s.max(1e-3),
@@ -475,6 +504,32 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         Ok(report)
     }
 
+    /// What was until somebody wanted no more of it. What it cost is not known of less than all of it.
+    async fn so_far(&mut self, too_small: Vec<String>) -> Report {
+        // Who does not say it in time has nothing to say.
+        timeout(TELL_WITHIN, self.tell(Word::Tell)).await.ok();
+        self.times.welcome.merge(&self.welcome);
+        let (counts, ramp_s) = (self.counts(), self.began.elapsed().as_secs_f64());
+        Report {
+            wanted: self.wanted,
+            held: counts.alive,
+            is_interrupted: true,
+            counts,
+            ramp_s,
+            ramp_per_s: counts.alive as f64 / ramp_s.max(1e-3),
+            welcome_ms: self.times.welcome.spread(),
+            beat_ms: self.times.beat.spread(),
+            hold_s: 0.0,
+            generators: Cost { n: self.workers.len(), ..Cost::default() },
+            nodes: Cost::default(),
+            owners: None,
+            machine_bytes_per_session: 0,
+            too_small,
+            storm: None,
+            times: std::mem::take(&mut self.times),
+        }
+    }
+
     async fn storm(&mut self, plan: &Plan, storm: Storm) -> Result<StormReport, ConnectError> {
         self.say(Word::Place).await?;
         self.listen("before the cut", |_, _| false, PLACED_WITHIN).await?;
@@ -487,11 +542,11 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         self.say(Word::Place).await?;
         // What was counted before it was cut is no news of it.
         self.listen("cut", |_, _| false, Duration::from_millis(1_500)).await?;
-        let n_cut = self.counts().reconnects + self.counts().cut - before.counts.reconnects;
         let is_back = |counts: &Counts, wanted| counts.alive >= wanted && counts.cut == 0;
         self.listen("coming back", is_back, storm.within).await?;
         let all_back = is_back(&self.counts(), self.wanted);
         let after = self.mark(plan);
+        let n_cut = after.counts.reconnects + after.counts.cut - before.counts.reconnects;
         self.tell(Word::Tell).await?;
         let (back_ms, commands_meanwhile_ms) =
             (self.times.back.spread(), self.times.command.spread());
@@ -549,7 +604,7 @@ impl<F: FnMut(&Progress)> Crowd<F> {
                 Said::Counts(counts) => self.workers[n].counts = counts,
                 Said::Took(taken) => {
                     self.times.add(&taken);
-                    self.n_awaited -= 1;
+                    self.n_awaited = self.n_awaited.saturating_sub(1);
                 }
                 Said::Held(Held { n_placed, n_not_placed, n_held, n_heard_after, missed }) => {
                     self.held.n_placed += n_placed;
@@ -557,7 +612,7 @@ impl<F: FnMut(&Progress)> Crowd<F> {
                     self.held.n_held += n_held;
                     self.held.n_heard_after += n_heard_after;
                     self.held.missed.extend(missed);
-                    self.n_awaited -= 1;
+                    self.n_awaited = self.n_awaited.saturating_sub(1);
                 }
             },
             Some((n, None)) => return Err(ConnectError::Ended(n)),
@@ -668,7 +723,7 @@ impl Base {
     async fn of(plan: &Plan) -> Self {
         let weigh = || (Weight::of(&plan.pids), Weight::of(&plan.owners));
         let (began, (nodes, owners)) = (Instant::now(), weigh());
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(BASE).await;
         let (s, now) = (began.elapsed().as_secs_f64(), weigh());
         let percent = |cpu_s: f64| cpu_s / s * 100.0;
         Self { nodes: percent((now.0 - nodes).cpu_s), owners: percent((now.1 - owners).cpu_s) }
@@ -712,6 +767,7 @@ mod tests {
             drivers_percent: 10,
             on_duty: false,
             per_s: 1_000.0,
+            settle: Duration::ZERO,
             hold: Duration::ZERO,
             lasting: Duration::from_secs(1),
             storm,

@@ -18,6 +18,7 @@
 mod auditor;
 mod client;
 mod driver;
+mod knock;
 mod merchant;
 mod network;
 mod rider;
@@ -26,6 +27,7 @@ mod world;
 
 pub use auditor::Audit;
 pub use client::{NoToken, TokenSource};
+pub use knock::NoEntry;
 pub use network::Network;
 pub use shift::Shift;
 
@@ -65,6 +67,8 @@ pub struct Options {
     pub drivers: usize,
     /// How much quicker than life: 10 makes an hour six minutes.
     pub speed: f64,
+    /// How much quicker than vehicles the day passes: 4 makes a day of 24 hours one of six, with as many who ask a second.
+    pub compress: f64,
     /// How long riders ask, in real time.
     pub lasting: Duration,
     /// What is asked for in the first part of that is served, and not counted.
@@ -161,6 +165,7 @@ impl Default for Options {
             seed: 1,
             drivers: 200,
             speed: 1.0,
+            compress: 1.0,
             lasting: Duration::from_secs(60),
             drain: Duration::from_secs(60),
             streets: Streets::Invented,
@@ -394,6 +399,9 @@ pub enum PrepareError {
     /// No trips.
     #[error("trips: {0}")]
     Trips(#[from] TableError),
+    /// There are trips, and none of them is wanted.
+    #[error("trips: none of {0} is between `from` and `until`, or in the sample")]
+    NoTrips(PathBuf),
     /// No way to reach the node badly.
     #[error("relays: {0}")]
     Relays(#[from] io::Error),
@@ -442,7 +450,7 @@ struct Crowd {
 
 impl Crowd {
     async fn prepare(
-        options: Options,
+        mut options: Options,
         target: Target,
         nodes: Nodes,
         home: CancellationToken,
@@ -472,6 +480,15 @@ impl Crowd {
             Demand::File { path, window } => trips::read(path, *window, options.mix, options.seed)?,
             Demand::Given(trips) => trips.clone(),
         };
+        if let Demand::File { path, window } = &options.demand {
+            if trips.is_empty() {
+                return Err(PrepareError::NoTrips(path.clone()));
+            }
+            if !options.shifts.is_empty() {
+                // They begin by the clock of the table.
+                options.starts_at_s = trips::start_of(path, *window)?;
+            }
+        }
         trips.retain(|trip| trip.at_s < lasting_s);
         let (city, trips) = dealt(options.hand, city, trips);
         let hot_spots = trips.iter().map(|trip| trip.from).collect();
@@ -525,7 +542,7 @@ impl Crowd {
         };
         tokio::select! {
             () = work => {}
-            () = stop.cancelled() => {}
+            () = stop.cancelled() => world.interrupt(),
             () = watch => {}
             () = pulse(&world) => {}
         }

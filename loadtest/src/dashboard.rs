@@ -4,7 +4,7 @@ use loadtest::{
     CancellationToken, Glance,
     measure::{CPU_SHARE_MAX, LAG_P99_MAX, Op, Slot},
     report::Phase,
-    scenario::Scenario,
+    scenario::{Play, Scenario},
 };
 use ratatui::{
     DefaultTerminal, Frame,
@@ -43,7 +43,8 @@ impl Dashboard {
     pub(crate) fn open(scenario: &Scenario, stop: CancellationToken) -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
         let (glances, shown) = mpsc::sync_channel(WAITING_MAX);
-        let view = View::new(&scenario.name, &scenario.about);
+        let is_crowd = matches!(scenario.play, Play::Crowd(_));
+        let view = View::new(&scenario.name, &scenario.about, is_crowd);
         let drawing = std::thread::spawn(move || draw_all(terminal, &shown, view, &stop));
         Ok(Self { glances: Some(glances), drawing: Some(drawing) })
     }
@@ -107,16 +108,19 @@ struct View {
     about: String,
     glance: Glance,
     seconds: VecDeque<Slot>,
+    /// Or are they sessions that are only there?
+    is_crowd: bool,
     is_leaving: bool,
 }
 
 impl View {
-    fn new(name: &str, about: &str) -> Self {
+    fn new(name: &str, about: &str, is_crowd: bool) -> Self {
         Self {
             name: name.to_owned(),
             about: about.to_owned(),
             glance: Glance::default(),
             seconds: VecDeque::new(),
+            is_crowd,
             is_leaving: false,
         }
     }
@@ -146,24 +150,28 @@ impl View {
         let [answers, waits] = halves(upper);
         let [sessions, trouble] = halves(lower);
         let done = |slot: &Slot| slot.done;
-        self.draw_line(frame, answers, "commands done a second", Color::Green, done);
-        let p99 = |slot: &Slot| quantile([slot], Op::Place, 0.99).map_or(0, |ms| ms as u64);
-        self.draw_line(
-            frame,
-            waits,
-            "order placed, p99 in ms, from when it was due",
-            Color::Blue,
-            p99,
-        );
+        if self.is_crowd {
+            self.draw_line(frame, answers, "commands done a second", Color::Green, done);
+            let says = "order placed, p99 in ms, from when it was due";
+            let p99 = |slot: &Slot| quantile([slot], Op::Place, 0.99).map_or(0, |ms| ms as u64);
+            self.draw_line(frame, waits, says, Color::Blue, p99);
+        } else {
+            self.draw_line(frame, answers, "heartbeats heard a second", Color::Green, done);
+            self.draw_line(frame, waits, "let in a second", Color::Blue, |slot| slot.asked);
+        }
         let there = |slot: &Slot| slot.drivers + slot.riders;
         self.draw_line(frame, sessions, "sessions", Color::Magenta, there);
         let troubles =
             |slot: &Slot| slot.failed + slot.put_off + (slot.lost - slot.cut.min(slot.lost));
         self.draw_line(frame, trouble, "failed, put off, lost a second", Color::Red, troubles);
-        let [table, counts] =
-            Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(jobs);
-        frame.render_widget(self.waits(), table);
-        frame.render_widget(self.counts(), counts);
+        if self.is_crowd {
+            let [table, counts] =
+                Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(jobs);
+            frame.render_widget(self.waits(), table);
+            frame.render_widget(self.counts(), counts);
+        } else {
+            frame.render_widget(self.nodes(), jobs);
+        }
         frame.render_widget(self.events(), events);
         frame.render_widget(self.foot(), foot);
     }
@@ -183,7 +191,8 @@ impl View {
     fn draw_progress(&self, frame: &mut Frame<'_>, area: Rect) {
         let Glance { asking_s, lasting_s, started, planned, .. } = self.glance;
         let share = if lasting_s > 0.0 { (asking_s / lasting_s).clamp(0.0, 1.0) } else { 0.0 };
-        let label = format!("{started} of {planned} have asked");
+        let what = if self.is_crowd { "have asked" } else { "sessions are there" };
+        let label = format!("{started} of {planned} {what}");
         let gauge =
             Gauge::default().ratio(share).label(label).gauge_style(Style::new().fg(Color::Blue));
         frame.render_widget(gauge, area);
@@ -259,6 +268,30 @@ impl View {
         Paragraph::new(lines).block(Block::bordered().title(" so far "))
     }
 
+    /// What nodes say of themselves.
+    fn nodes(&self) -> Table<'_> {
+        let rows = self.glance.slot.nodes.iter().map(|(name, node)| {
+            let state = match (node.is_up, node.is_ready) {
+                (true, true) => Span::from("wants work").fg(Color::Green),
+                (true, false) => Span::from("wants no more work").fg(Color::Yellow),
+                (false, _) => Span::from("does not answer").fg(Color::Red),
+            };
+            let count = |n: u64| Span::from(n.to_string());
+            Row::new(vec![
+                Span::from(name.as_str()),
+                state,
+                count(node.sessions),
+                count(node.awake),
+                count(node.shards),
+            ])
+        });
+        let [name, state] = [Constraint::Fill(1), Constraint::Length(20)];
+        let number = Constraint::Length(10);
+        Table::new(rows, [name, state, number, number, number])
+            .header(Row::new(vec!["", "", "sessions", "awake", "shards"]).dim())
+            .block(Block::bordered().title(" nodes, by their own count "))
+    }
+
     fn events(&self) -> Paragraph<'_> {
         let slot = &self.glance.slot;
         let mut lines = Vec::new();
@@ -312,7 +345,7 @@ fn quantile<'a>(seconds: impl IntoIterator<Item = &'a Slot>, op: Op, quantile: f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadtest::{Progress, record::Seen};
+    use loadtest::{Progress, measure::NodeSlot, record::Seen};
     use ratatui::{Terminal, backend::TestBackend};
 
     fn drawn(view: &View, width: u16, height: u16) -> String {
@@ -322,7 +355,7 @@ mod tests {
     }
 
     fn view() -> View {
-        let mut view = View::new("smoke", "a minute of everything");
+        let mut view = View::new("smoke", "a minute of everything", true);
         let slot = Slot {
             done: 41,
             drivers: 30,
@@ -370,7 +403,25 @@ mod tests {
     fn it_can_be_drawn_on_any_terminal() {
         for (width, height) in [(1, 1), (20, 5), (80, 24), (300, 100)] {
             drawn(&view(), width, height);
-            drawn(&View::new("", ""), width, height);
+            for is_crowd in [true, false] {
+                drawn(&View::new("", "", is_crowd), width, height);
+            }
+        }
+    }
+
+    #[test]
+    fn sessions_that_are_only_there_are_shown_with_their_nodes() {
+        let mut view = View { is_crowd: false, ..view() };
+        let node = NodeSlot { is_up: true, sessions: 8_123, ..NodeSlot::default() };
+        view.glance.slot.nodes = [("127.0.0.1:7070".to_owned(), node)].into();
+        let text = drawn(&view, 120, 42);
+        for shown in [
+            "25 of 100 sessions are there",
+            "heartbeats heard a second: 41",
+            "8123",
+            "wants no more work",
+        ] {
+            assert!(text.contains(shown), "{shown}\n{text}");
         }
     }
 }

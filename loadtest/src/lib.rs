@@ -44,8 +44,8 @@ pub mod trips;
 pub use city::City;
 pub use clock::now;
 pub use crowd::{
-    Audit, Battery, Cut, Demand, Habits, Hand, Network, NoTarget, NoToken, Options, PrepareError,
-    Reach, Shift, Streets, Target, TokenSource, play, run,
+    Audit, Battery, Cut, Demand, Habits, Hand, Network, NoEntry, NoTarget, NoToken, Options,
+    PrepareError, Reach, Shift, Streets, Target, TokenSource, play, run,
 };
 pub use page::page;
 pub use record::Record;

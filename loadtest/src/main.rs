@@ -7,7 +7,7 @@ mod play;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
-    CancellationToken, City, NoTarget, NoToken, PrepareError, TableError,
+    CancellationToken, City, NoEntry, NoTarget, NoToken, PrepareError, TableError,
     connect::{self, ConnectError, Plan, Sessions},
     match_sim::{self, NoChart, Policy, Shard, SimError},
     mdrp, pdptw,
@@ -30,6 +30,7 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A crowd of riders and drivers for Outrider, and what is measured without a node.
 #[derive(Debug, Parser)]
@@ -51,12 +52,17 @@ What is there to play, and how is one's own written?
 
 A busier day, with a report to send on
   loadtest run --scenario city-day --set fleet.drivers=1000 --set arrivals.per_hour=2500 --html report.html
+  loadtest run --scenario city-day --compress 4      # all of it in six minutes, with as many who ask a second
 
 Did the last change make it slower?
   loadtest run --json > before.json;  loadtest run --json > after.json;  loadtest compare before.json after.json
 
-In CI: 0 all is well, 2 a threshold was missed, 3 a promise was broken, 4 the generator was saturated, 1 it could not be played
+In CI: 0 all is well, 2 a threshold was missed, 3 a promise was broken, 4 nobody can tell (the generator was saturated, or the
+audit could not read everything), 130 it was interrupted and reported what was until then, 1 it could not be played
   loadtest run --scenario mine.toml --plain --json > record.json
+
+What do the nodes take meanwhile, and is memory given back? (processes on this machine; charts of both are in the report)
+  loadtest run --scenario soak --compress 100 --pid $(pgrep -x outrider) --html report.html
 
 What happens when a node of three leaves? (and `outrider cluster drain node-2` meanwhile)
   loadtest run --scenario rolling-restart --url ws://127.0.0.1:7071/v1/ws,ws://127.0.0.1:7072/v1/ws,ws://127.0.0.1:7073/v1/ws
@@ -67,8 +73,8 @@ More than one machine can ask for (on each generator the second line, with a key
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Plays a scenario: sends a crowd to a node, and reports. Exits with 2 if something does not hold that was to, 3 if
-    /// the node broke a promise, 4 if the generator was saturated.
+    /// Plays a scenario: sends a crowd to a node, and reports, also when it is interrupted. Exits with 2 if something does
+    /// not hold that was to, 3 if the node broke a promise, 4 if nobody can tell, 130 if it was interrupted.
     Run(Box<RunArgs>),
     /// Plays its share of a scenario that somebody else leads (`run --lead`).
     Join(JoinArgs),
@@ -80,6 +86,8 @@ enum Command {
     Page(PageArgs),
     /// Replays mornings of real trips through the regions' matching, and compares policies.
     MatchSim(Box<MatchSimArgs>),
+    /// Asks of mornings of real trips how well regions learn how long ways take.
+    Ways(WaysArgs),
     /// Plays days of the Meal Delivery Routing Problem, without a node. Exits with 3 if one broke a rule.
     Mdrp(MdrpArgs),
     /// Plans routes for instances of the pickup and delivery problem with time windows, without a node. Exits with 3 if
@@ -180,6 +188,19 @@ struct MatchSimArgs {
 }
 
 #[derive(Debug, Args)]
+struct WaysArgs {
+    /// Tables of trips, a morning each, in the order in which they are learned from.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    trips: Vec<PathBuf>,
+    /// A folder of road tables.
+    #[arg(long, value_name = "DIR")]
+    roads: PathBuf,
+    /// Print the report as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct MdrpArgs {
     /// A folder with a folder for each instance.
     #[arg(long, value_name = "DIR")]
@@ -231,6 +252,8 @@ enum CliError {
     Target(#[from] NoTarget),
     #[error(transparent)]
     Token(#[from] NoToken),
+    #[error(transparent)]
+    Entry(#[from] NoEntry),
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     #[error(transparent)]
@@ -287,6 +310,7 @@ fn main() -> ExitCode {
         Command::Connect(args) => on_runtime(hold(*args)),
         Command::Generate => connect::generate().map(|()| 0).map_err(Into::into),
         Command::MatchSim(args) => compare(&args).map(|()| 0),
+        Command::Ways(args) => learn(&args).map(|()| 0),
         Command::Mdrp(args) => deliver(&args),
         Command::Pdptw(args) => route(&args),
         Command::City { seed } => say(&City::generate(seed).to_json().to_string()).map(|()| 0),
@@ -298,7 +322,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // A log line may be filtered; why there was no run may not.
             drop(writeln!(io::stderr(), "loadtest: {error}"));
-            ExitCode::FAILURE
+            let is_interrupted = matches!(error, CliError::Together(NotTogether::Interrupted));
+            if is_interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -311,7 +336,7 @@ fn on_runtime(doing: impl Future<Output = Result<u8, CliError>>) -> Result<u8, C
 async fn beside_peers(args: PeersArgs) -> Result<u8, CliError> {
     tokio::select! {
         report = peers::run(args) => say(&report.map_err(CliError::Peers)?).map(|()| 0),
-        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| 130).map_err(CliError::Io),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| INTERRUPTED).map_err(CliError::Io),
     }
 }
 
@@ -319,16 +344,30 @@ async fn bare(is_echo: bool) -> Result<u8, CliError> {
     peers::bare::serve(is_echo).await.map(|()| 0).map_err(CliError::Peers)
 }
 
-/// Cancelled when somebody interrupts.
+/// What a process exits with that was interrupted.
+const INTERRUPTED: u8 = 130;
+
+/// Cancelled when somebody interrupts, or wants us to end. Whoever does so twice does not wait for a report.
 fn interruption() -> CancellationToken {
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if end_wanted().await.is_ok() {
             interrupted.cancel();
+            if end_wanted().await.is_ok() {
+                std::process::exit(INTERRUPTED.into());
+            }
         }
     });
     stop
+}
+
+async fn end_wanted() -> io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
+    }
 }
 
 async fn hold(args: ConnectArgs) -> Result<u8, CliError> {
@@ -344,7 +383,11 @@ async fn hold(args: ConnectArgs) -> Result<u8, CliError> {
         connect::run(plan, generator, interruption(), |progress| show.progress(progress)).await?;
     show.end();
     print(&report, args.json)?;
-    Ok(if report.is_sound() { 0 } else { 3 })
+    Ok(match (report.is_interrupted, report.is_sound()) {
+        (true, _) => INTERRUPTED,
+        (false, true) => 0,
+        (false, false) => 3,
+    })
 }
 
 /// For people, or as JSON on the last line.
@@ -389,6 +432,11 @@ fn compare(args: &MatchSimArgs) -> Result<(), CliError> {
     } else {
         say(&comparison.to_string())
     }
+}
+
+fn learn(args: &WaysArgs) -> Result<(), CliError> {
+    let report = match_sim::ways::learn(&args.trips, &args.roads, Window::default())?;
+    tell(&report, &serde_json::to_string(&report)?, args.json)
 }
 
 fn deliver(args: &MdrpArgs) -> Result<u8, CliError> {

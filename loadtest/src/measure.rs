@@ -141,13 +141,16 @@ pub struct Commands {
     pub put_off: u64,
     /// How often something was said again for want of an answer.
     pub resent: u64,
+    /// Under way when somebody interrupted it: nobody knows what would have come of them.
+    #[serde(default)]
+    pub under_way: u64,
 }
 
 impl Commands {
     /// Neither answered, nor refused, when everybody went home.
     pub fn unanswered(&self) -> u64 {
         let refused: u64 = self.refused.values().sum();
-        self.wanted.saturating_sub(self.done + refused)
+        self.wanted.saturating_sub(self.done + refused + self.under_way)
     }
 
     /// The share that failed or was never answered; 0 of none.
@@ -160,12 +163,13 @@ impl Commands {
 
     /// Takes in another's.
     pub fn merge(&mut self, other: &Self) {
-        let Self { wanted, done, refused, failed, put_off, resent } = other;
+        let Self { wanted, done, refused, failed, put_off, resent, under_way } = other;
         self.wanted += wanted;
         self.done += done;
         self.failed += failed;
         self.put_off += put_off;
         self.resent += resent;
+        self.under_way += under_way;
         for (code, n) in refused {
             *self.refused.entry(code.clone()).or_default() += n;
         }

@@ -23,12 +23,12 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A node that takes longer to say how it is counts as silent.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// What nodes measure of themselves: what people call it, and the histogram it is in.
-const INSIDE: [(&str, &str); 4] = [
-    ("command answered", "outrider_ask_seconds"),
-    ("commit written", "outrider_journal_commit_seconds"),
-    ("asked another node", "outrider_cluster_ask_seconds"),
-    ("matching round", "outrider_region_tick_seconds"),
+/// What nodes measure of themselves: how thresholds call it, what people call it, and the histogram it is in.
+pub(crate) const INSIDE: [(&str, &str, &str); 4] = [
+    ("command", "command answered", "outrider_ask_seconds"),
+    ("commit", "commit written", "outrider_journal_commit_seconds"),
+    ("ask", "asked another node", "outrider_cluster_ask_seconds"),
+    ("tick", "matching round", "outrider_region_tick_seconds"),
 ];
 
 /// Nodes that are looked at; by default none.
@@ -46,11 +46,21 @@ struct Node {
     version: String,
     first: Option<Scrape>,
     last: Option<Scrape>,
+    counting: Counting,
     slot: Option<NodeSlot>,
     /// What happened since somebody asked.
     news: Vec<String>,
     /// How often it began anew: what was counted before is gone.
     n_restarts: u64,
+}
+
+/// Does what a node does now count?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Counting {
+    #[default]
+    NotYet,
+    Now,
+    NoMore,
 }
 
 /// What was seen since the last look.
@@ -61,7 +71,7 @@ pub(crate) struct Sights {
     pub(crate) events: Vec<(String, String)>,
 }
 
-/// What a node says of itself after a run.
+/// What a node says of itself, while it counted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSide {
@@ -93,6 +103,9 @@ pub struct Inside {
     pub p95: f64,
     /// 99 of a hundred.
     pub p99: f64,
+    /// The bound of the bucket with the longest of them; none, if one took longer than all bounds.
+    #[serde(default)]
+    pub max: Option<f64>,
 }
 
 impl Nodes {
@@ -123,7 +136,23 @@ impl Nodes {
         sights
     }
 
-    /// What they say of themselves, from the first look to the last.
+    /// What they do from now on counts: the warm-up is over.
+    pub(crate) fn begin_counting(&self) {
+        for node in self.seen().iter_mut().filter(|it| it.counting == Counting::NotYet) {
+            node.counting = Counting::Now;
+            node.first.clone_from(&node.last);
+            node.n_restarts = 0;
+        }
+    }
+
+    /// What they do from now on does not count any more.
+    pub(crate) fn end_counting(&self) {
+        for node in self.seen().iter_mut() {
+            node.counting = Counting::NoMore;
+        }
+    }
+
+    /// What they say of themselves, of what counted.
     pub(crate) fn sides(&self) -> Vec<NodeSide> {
         self.seen().iter().map(Node::side).collect()
     }
@@ -145,6 +174,9 @@ impl Node {
         };
         self.news.extend(news(self.slot, slot, began_anew));
         self.slot = Some(slot);
+        if self.counting == Counting::NoMore {
+            return;
+        }
         let Some(scrape) = scrape else { return };
         if let Some(version) = scrape.label("outrider_build_info", "version") {
             self.version = version;
@@ -163,7 +195,7 @@ impl Node {
         let (Some(first), Some(last)) = (&self.first, &self.last) else {
             return NodeSide { name: self.name.clone(), ..NodeSide::default() };
         };
-        let inside = INSIDE.iter().filter_map(|(says, name)| {
+        let inside = INSIDE.iter().filter_map(|(_, says, name)| {
             let inside = last.times(name).since(&first.times(name)).inside();
             (inside.n > 0).then(|| ((*says).to_owned(), inside))
         });
@@ -184,6 +216,13 @@ impl Node {
                 .saturating_sub(first.number("outrider_busy_total")),
         }
     }
+}
+
+/// How much quicker than life a node (`host:port`) takes vehicles to be; none, if it does not say so.
+pub async fn speed_of(authority: &str) -> Option<f64> {
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().ok()?;
+    let text = client.get(format!("http://{authority}/metrics")).send().await.ok()?.text().await;
+    Scrape::read(&text.ok()?).value("outrider_simulation_speed")
 }
 
 /// What is worth telling of two looks at a node.

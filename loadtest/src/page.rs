@@ -46,6 +46,7 @@ pub fn page(record: &Record) -> String {
 fn ending(record: &Record) -> (&'static str, String) {
     let missed = record.verdicts.iter().filter(|verdict| !verdict.is_kept).count();
     match record.exit_code() {
+        130 => ("fair", "Interrupted".to_owned()),
         0 if record.verdicts.is_empty() => ("good", "No promise broken".to_owned()),
         0 => ("good", "Passed".to_owned()),
         3 => ("bad", "A promise was broken".to_owned()),
@@ -57,7 +58,12 @@ fn ending(record: &Record) -> (&'static str, String) {
 fn head(record: &Record) -> String {
     let (class, words) = ending(record);
     let machine = &record.machine;
+    let set = match record.set.is_empty() {
+        true => "as it stands".to_owned(),
+        false => format!("with <code>{}</code>", escape(&record.set.join(", "))),
+    };
     let facts = [
+        set,
         moment(record.began_at.0),
         format!("{} long", span(record.lasted_s)),
         format!("{}× as quick as life", number(record.speed)),
@@ -232,6 +238,18 @@ fn charts(record: &Record) -> String {
             Line::thin("cut by us", 'c', rate(|slot| slot.cut)),
         ],
     });
+    if record.watched.is_some() {
+        all.push(Chart {
+            title: "Watched processes",
+            about: "Memory of their own, in MB, and how many hundredths of a processor they kept busy (--pid).",
+            unit: "",
+            scale: Scale::Linear,
+            lines: vec![
+                Line::area("memory, MB", 'e', level(|slot| slot.watched_bytes as f64 / 1e6)),
+                Line::thin("busy, % of one", 'c', level(|slot| slot.watched_cores * 100.0)),
+            ],
+        });
+    }
     if record.sessions.is_none() {
         all.push(Chart {
             title: "The generator itself",
@@ -349,12 +367,13 @@ fn nodes(record: &Record) -> String {
             if node.busy > 0 { format!(" · {} times too busy", node.busy) } else { String::new() };
         let _ = write!(
             rows,
-            "<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"6\">{} <small>{}{restarts}{busy}</small></th></tr>",
+            "<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"7\">{} <small>{}{restarts}{busy}</small></th></tr>",
             escape(&node.name),
             escape(&node.version)
         );
         for (what, it) in &node.inside {
-            let cells = [it.mean, it.p50, it.p95, it.p99].map(cell).concat();
+            let mut cells = [it.mean, it.p50, it.p95, it.p99].map(cell).concat();
+            cells.push_str(&it.max.map_or_else(|| "<td>more</td>".to_owned(), cell));
             let _ = write!(
                 rows,
                 "<tr><th scope=\"row\">{}</th><td>{}</td>{cells}</tr>",
@@ -365,9 +384,9 @@ fn nodes(record: &Record) -> String {
     }
     format!(
         "<section><h2>What nodes measured of themselves, in milliseconds</h2><p class=\"note\">By their own clocks, to the \
-         bounds of their buckets. What is more above is the network, the queue in front of a socket, and the generator.</p>\
-         <div class=\"wide\"><table><thead><tr><th></th><th>n</th><th>mean</th><th>p50 ≤</th><th>p95 ≤</th><th>p99 ≤</th></tr>\
-         </thead><tbody>{rows}</tbody></table></div></section>\n"
+         bounds of their buckets, while it counted. What is more above is the network, the queue in front of a socket, and the generator.</p>\
+         <div class=\"wide\"><table><thead><tr><th></th><th>n</th><th>mean</th><th>p50 ≤</th><th>p95 ≤</th><th>p99 ≤</th>\
+         <th>max ≤</th></tr></thead><tbody>{rows}</tbody></table></div></section>\n"
     )
 }
 
@@ -408,6 +427,10 @@ fn outcomes(record: &Record) -> String {
             count("done", commands.done),
             refused,
             count("never answered", commands.unanswered()),
+            match commands.under_way {
+                0 => String::new(),
+                n => count("under way when it was interrupted", n),
+            },
             count("put off, and asked again", commands.put_off),
             count("said again for want of an answer", commands.resent),
             count("acknowledged, the whole time", audit.acked),
@@ -435,11 +458,12 @@ fn outcomes(record: &Record) -> String {
 fn foot(record: &Record) -> String {
     let generator = &record.generator;
     let schedule = record.schedule;
+    let watched = record.watched.map_or_else(String::new, |it| format!("<p>{it}</p>"));
     format!(
-        "<footer><p>{} of {} who were due started, {:.1} ms late at most times (p99); the generator's tasks ran {:.1} ms late \
+        "<footer>{watched}<p>{} of {} who were due started, {:.1} ms late at most times (p99); the generator's tasks ran {:.1} ms late \
          (p99) and took {:.0} % of its processors, the machine was {:.0} % busy. {} positions, {} frames, {} connections lost \
          ({} of them by us), {} went on where they were.</p><p>loadtest {}, record format {}. The same again: \
-         <code>loadtest run --scenario {} --set seed={}</code></p></footer>\n",
+         <code>loadtest run --scenario {}{}</code></p></footer>\n",
         number(schedule.started as f64),
         number(schedule.planned as f64),
         generator.schedule_lag.spread().p99,
@@ -454,8 +478,16 @@ fn foot(record: &Record) -> String {
         escape(&record.version),
         record.format,
         escape(&record.scenario),
-        record.seed
+        escape(&again(record))
     )
+}
+
+/// What is to be set to play the same again.
+fn again(record: &Record) -> String {
+    let seed = format!("seed={}", record.seed);
+    let is_said = record.set.iter().any(|it| it.starts_with("seed="));
+    let set = record.set.iter().chain((!is_said).then_some(&seed));
+    set.map(|it| format!(" --set '{it}'")).collect()
 }
 
 /// Minutes and seconds of a run; hours, if it is long.

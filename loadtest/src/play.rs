@@ -1,16 +1,18 @@
 //! Scenarios on the command line: played, alone or with others, shown while they are, reported, and compared.
 
-use crate::{CliError, Show, dashboard::Dashboard, interruption, print, say};
+use crate::{CliError, INTERRUPTED, Show, dashboard::Dashboard, interruption, print, say};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use loadtest::{
-    CancellationToken, Glance, Options, Reach, Record, Target, compare,
+    CancellationToken, Glance, NoToken, Options, Reach, Record, Target, compare,
     connect::{self, Plan},
-    nodes::Nodes,
+    nodes::{self, Nodes},
     page,
+    record::{Holding, Seen},
     scenario::{Play, READY, Scenario},
     several::{self, Meeting},
     token,
 };
+use protocol::Principal;
 use std::{
     cell::RefCell,
     fs,
@@ -32,7 +34,7 @@ pub(crate) struct RunArgs {
     /// How many drivers: --set fleet.drivers=…
     #[arg(long, value_name = "N")]
     drivers: Option<usize>,
-    /// How long riders ask: --set lasts=…
+    /// How long riders ask, or sessions are held: --set lasts=… or sessions.hold=…
     #[arg(long = "for", value_name = "60s", value_parser = humantime::parse_duration)]
     lasting: Option<Duration>,
     /// How much quicker than life, such as 10x: --set speed=…
@@ -41,6 +43,9 @@ pub(crate) struct RunArgs {
     /// Repeats a crowd: --set seed=…
     #[arg(long)]
     seed: Option<u64>,
+    /// Play it in so much less time, with as many who ask a second: --set compress=…
+    #[arg(long, value_name = "TIMES")]
+    compress: Option<f64>,
     #[command(flatten)]
     to: ToArgs,
     /// Processes whose memory is watched, or weighed.
@@ -134,11 +139,24 @@ pub(crate) struct PageArgs {
 }
 
 impl ToArgs {
+    fn reach(&self) -> Reach {
+        if self.anywhere { Reach::Anywhere } else { Reach::Loopback }
+    }
+
     fn target(&self) -> Result<Target, CliError> {
-        let reach = if self.anywhere { Reach::Anywhere } else { Reach::Loopback };
+        let reach = self.reach();
+        let why_needed = |NoToken(why)| {
+            NoToken(format!(
+                "{why}; tokens are signed with the nodes' key, which `outrider serve` keeps in its data directory (--dev-key says where)"
+            ))
+        };
         Ok(match &self.tokens_from {
             Some(url) => Target::of(&self.urls, reach, token::Endpoint::new(url.clone()))?,
-            None => Target::of(&self.urls, reach, token::DevelopmentKey::read(&self.dev_key)?)?,
+            None => Target::of(
+                &self.urls,
+                reach,
+                token::DevelopmentKey::read(&self.dev_key).map_err(why_needed)?,
+            )?,
         })
     }
 }
@@ -152,9 +170,17 @@ impl RunArgs {
     fn scenario(&self) -> Result<Scenario, CliError> {
         let mut set = self.set.clone();
         set.extend(self.drivers.map(|it| format!("fleet.drivers={it}")));
-        set.extend(self.lasting.map(|it| format!("lasts=\"{}\"", humantime::format_duration(it))));
+        if let Some(lasting) = self.lasting.map(humantime::format_duration) {
+            let is_crowd = |it: Scenario| matches!(it.play, Play::Crowd(_));
+            let key = match Scenario::open(&self.scenario, &[]).map(is_crowd) {
+                Ok(false) => "sessions.hold",
+                Ok(true) | Err(_) => "lasts",
+            };
+            set.push(format!("{key}=\"{lasting}\""));
+        }
         set.extend(self.speed.map(|it| format!("speed={it:?}")));
         set.extend(self.seed.map(|it| format!("seed={it}")));
+        set.extend(self.compress.map(|it| format!("compress={it:?}")));
         Ok(Scenario::open(&self.scenario, &set)?)
     }
 }
@@ -171,20 +197,49 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, CliError> {
         (Play::Crowd(options), None) => {
             let options = Options { pids: args.pids.clone(), ..Options::clone(options) };
             let target = args.to.target()?;
+            admitted(&target).await?;
+            let mut events = paces(&target, options.speed).await;
             let nodes = Nodes::watch(&target.authorities());
             let screen = Screen::open(&args, &scenario, &stop)?;
             let playing =
                 loadtest::play(options, target, nodes, stop, |glance| screen.show(glance));
-            let record = playing.await?;
+            let mut record = playing.await?;
             drop(screen);
+            events.append(&mut record.events);
+            record.events = events;
             record.of(&scenario)
         }
         (Play::Sessions(sessions), None) => {
-            hold(&args, sessions.clone(), stop).await?.of(&scenario)
+            hold(&args, &scenario, sessions.clone(), stop).await?.of(&scenario)
         }
     };
     report(&record, &args.report)?;
     Ok(record.exit_code())
+}
+
+/// Knocks before anybody sets out, and says which nodes are not there.
+async fn admitted(target: &Target) -> Result<(), CliError> {
+    for shut in target.knock().await? {
+        writeln!(io::stderr(), "not all are there: {shut}")?;
+    }
+    Ok(())
+}
+
+/// Nodes that take vehicles to be quicker or slower than they are: they would take their positions for jumps.
+async fn paces(target: &Target, speed: f64) -> Vec<Seen> {
+    let mut unlike = Vec::new();
+    for who in target.authorities() {
+        let theirs = nodes::speed_of(&who).await;
+        if let Some(theirs) = theirs.filter(|it| (it - speed).abs() > speed * 0.01) {
+            let what = format!(
+                "takes vehicles to be {theirs} times as quick as life, and here they are {speed} times: it expects them late, and may take their positions for jumps; start it with OUTRIDER_SIMULATION__SPEED={speed}"
+            );
+            // Nobody reads a line that cannot be written.
+            drop(writeln!(io::stderr(), "{who} {what}"));
+            unlike.push(Seen { after_s: 0.0, who, what });
+        }
+    }
+    unlike
 }
 
 /// Leads generators on other machines.
@@ -196,7 +251,9 @@ async fn lead(
 ) -> Result<Record, CliError> {
     let n = args.generators.unwrap_or(1);
     let meeting = Meeting::at(nats, &args.meeting).await?;
-    let target = args.to.target()?;
+    // Whoever leads speaks to no node, and needs no key.
+    let nobody = |_: Principal| String::new();
+    let target = Target::of(&args.to.urls, args.to.reach(), nobody)?;
     let nodes = Nodes::watch(&target.authorities());
     // Nobody reads a line that cannot be written.
     let say = |line: &str| drop(writeln!(io::stderr(), "{line}"));
@@ -226,11 +283,13 @@ async fn lead(
 /// Opens sessions that are only there.
 async fn hold(
     args: &RunArgs,
+    scenario: &Scenario,
     sessions: connect::Sessions,
     stop: CancellationToken,
 ) -> Result<Record, CliError> {
-    let at = args.to.target()?.addresses();
-    let at: Vec<SocketAddr> = at.into_iter().filter(SocketAddr::is_ipv4).collect();
+    let target = args.to.target()?;
+    admitted(&target).await?;
+    let at = target.addresses().into_iter().filter(SocketAddr::is_ipv4).collect();
     let plan = Plan { pids: args.pids.clone(), ..sessions.plan(at, args.to.dev_key.clone()) };
     let program = std::env::current_exe()?;
     let generator = || {
@@ -238,15 +297,21 @@ async fn hold(
         command.arg("generate");
         command
     };
-    let (show, seconds) = (Show::new(), RefCell::new(Vec::new()));
+    let nodes = Nodes::watch(&target.authorities());
+    let screen = Screen::open(args, scenario, &stop)?;
     let began_at = loadtest::now();
+    let holding = RefCell::new(Holding::new(nodes));
     let report = connect::run(plan, generator, stop, |progress| {
-        seconds.borrow_mut().push(progress.counts);
-        show.progress(progress);
+        let mut holding = holding.borrow_mut();
+        let glance = holding.second(progress);
+        match &screen {
+            Screen::Dashboard(dashboard) => dashboard.show(&glance),
+            Screen::Lines => drop(writeln!(io::stderr(), "{progress}")),
+        }
     })
     .await?;
-    show.end();
-    Ok(Record::of_sessions(&report, &seconds.into_inner(), began_at))
+    drop(screen);
+    Ok(holding.into_inner().record(&report, began_at))
 }
 
 /// Plays what a leader says.
@@ -254,6 +319,7 @@ pub(crate) async fn join(args: JoinArgs) -> Result<u8, CliError> {
     let me = args.me.clone().unwrap_or_else(|| format!("{}-{}", host(), std::process::id()));
     let meeting = Meeting::at(&args.nats, &args.meeting).await?;
     let target = args.to.target()?;
+    admitted(&target).await?;
     writeln!(io::stderr(), "{me} waits for a leader in meeting {}", args.meeting)?;
     let play = |scenario: Scenario, glances: mpsc::Sender<Glance>, stop| async move {
         let Play::Crowd(options) = scenario.play else { return Err("no crowd".to_owned()) };
@@ -269,7 +335,11 @@ pub(crate) async fn join(args: JoinArgs) -> Result<u8, CliError> {
     };
     let record = several::join(&meeting, &me, interruption(), play).await?;
     writeln!(io::stderr(), "played; the leader has what was measured")?;
-    Ok(if record.violations > 0 { 3 } else { 0 })
+    Ok(match (record.violations, record.is_interrupted) {
+        (0, false) => 0,
+        (0, true) => INTERRUPTED,
+        (1.., _) => 3,
+    })
 }
 
 /// The machine's name, as far as it can be part of a subject.

@@ -4,11 +4,15 @@
 //! Its shape is [`FORMAT`]. What is added to it later has a default, so that old records are read; what is changed or
 //! taken away counts the number up.
 
+mod holding;
+
+pub use holding::Holding;
+
 use crate::{
-    checker::{DETAILS_MAX, Violation},
+    checker::{Broken, DETAILS_MAX, Violation},
     connect,
     crowd::Audit,
-    measure::{Commands, Generator, Machine, Op, Slot, Timeline, Took},
+    measure::{Commands, Generator, Machine, Op, Timeline, Took},
     nodes::NodeSide,
     report::Outcomes,
     scenario::{Measured, Scenario, Threshold, Verdict},
@@ -35,6 +39,8 @@ pub struct Record {
     pub scenario: String,
     /// What that is for.
     pub about: String,
+    /// What was set otherwise than it says: `fleet.drivers=500`.
+    pub set: Vec<String>,
     /// What somebody else was to do meanwhile.
     pub beside: Option<String>,
     /// Which build of the load tester.
@@ -51,6 +57,8 @@ pub struct Record {
     pub machine: Machine,
     /// How long it took, in seconds.
     pub lasted_s: f64,
+    /// Did somebody end it before it was over? Then this is what was until then.
+    pub is_interrupted: bool,
     /// What was due from then on counted, in seconds after the beginning …
     pub counted_from_s: f64,
     /// … up to then.
@@ -77,6 +85,8 @@ pub struct Record {
     pub generator: Generator,
     /// What nodes measured of themselves, by their own clocks.
     pub nodes: Vec<NodeSide>,
+    /// What watched processes (`--pid`) took; none, if none was named.
+    pub watched: Option<Watched>,
     /// The whole of it, slot by slot.
     pub timeline: Timeline,
     /// What happened when.
@@ -91,6 +101,7 @@ impl Default for Record {
             format: FORMAT,
             scenario: String::new(),
             about: String::new(),
+            set: Vec::new(),
             beside: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             began_at: Timestamp(0),
@@ -99,6 +110,7 @@ impl Default for Record {
             generators: 1,
             machine: Machine::default(),
             lasted_s: 0.0,
+            is_interrupted: false,
             counted_from_s: 0.0,
             counted_until_s: 0.0,
             schedule: Schedule::default(),
@@ -112,6 +124,7 @@ impl Default for Record {
             violation_details: Vec::new(),
             generator: Generator::default(),
             nodes: Vec::new(),
+            watched: None,
             timeline: Timeline::default(),
             events: Vec::new(),
             verdicts: Vec::new(),
@@ -186,6 +199,51 @@ pub struct Held {
     pub node_bytes: u64,
 }
 
+/// What some processes took while it counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watched {
+    /// How many there were.
+    pub n: u64,
+    /// How many processors they kept busy, in the mean.
+    pub cores: f64,
+    /// What they held when it began to count, in bytes of their own.
+    pub bytes_before: u64,
+    /// What they held when it counted no more.
+    pub bytes_after: u64,
+    /// The most they held at once.
+    pub bytes_max: u64,
+}
+
+impl Watched {
+    /// Together with those on another machine.
+    #[must_use]
+    fn plus(self, other: Self) -> Self {
+        Self {
+            n: self.n + other.n,
+            cores: self.cores + other.cores,
+            bytes_before: self.bytes_before + other.bytes_before,
+            bytes_after: self.bytes_after + other.bytes_after,
+            bytes_max: self.bytes_max + other.bytes_max,
+        }
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        write!(
+            f,
+            "{} watched: {:.2} processors in the mean; {:.0} MB of memory, in the end {:.0} MB, {:.0} MB at most",
+            self.n,
+            self.cores,
+            mb(self.bytes_before),
+            mb(self.bytes_after),
+            mb(self.bytes_max)
+        )
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -250,6 +308,7 @@ impl Record {
         let record = Self {
             scenario: scenario.name.clone(),
             about: scenario.about.clone(),
+            set: scenario.set.clone(),
             beside: scenario.beside.clone(),
             machine: Machine::here(),
             ..self
@@ -269,6 +328,12 @@ impl Record {
             Measured::Time { op, is_service, of } => {
                 let took = self.took.get(&op)?;
                 of.of(if is_service { &took.service } else { &took.corrected })
+            }
+            Measured::Inside { what, of } => {
+                let sides = self.nodes.iter().filter_map(|node| node.inside.get(what));
+                let all: Vec<Option<f64>> = sides.map(|it| of.inside(it)).collect();
+                // If one of them cannot tell, nobody knows which is the slowest.
+                all.into_iter().collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::max)
             }
             Measured::Errors => Some(self.commands.errors()),
             Measured::Completed => Some(self.jobs.all().satisfied()),
@@ -309,6 +374,11 @@ impl Record {
         let theirs = other.generator.saturated.into_iter();
         self.generator.saturated.extend(theirs.map(|why| format!("generator {which}: {why}")));
         self.generators += other.generators;
+        self.is_interrupted |= other.is_interrupted;
+        self.watched = match (self.watched, other.watched) {
+            (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
         self.lasted_s = self.lasted_s.max(other.lasted_s);
         self.counted_from_s = self.counted_from_s.max(other.counted_from_s);
         self.counted_until_s = self.counted_until_s.max(other.counted_until_s);
@@ -353,28 +423,9 @@ impl Record {
         self.events.sort_by(|a, b| a.after_s.total_cmp(&b.after_s));
     }
 
-    /// The record of sessions that were only to be there: what came of them, and how it went, second by second.
-    pub fn of_sessions(
-        report: &connect::Report,
-        seconds: &[connect::Counts],
-        began_at: Timestamp,
-    ) -> Self {
-        let mut timeline = Timeline::default();
-        let mut before = connect::Counts::default();
-        for counts in seconds {
-            timeline.second(Slot {
-                wanted: (counts.commands - before.commands) + (counts.beats - before.beats),
-                done: (counts.done - before.done) + (counts.beats_heard - before.beats_heard),
-                refused: counts.commands_refused - before.commands_refused,
-                put_off: (counts.too_fast + counts.busy) - (before.too_fast + before.busy),
-                failed: counts.failed - before.failed,
-                lost: (counts.died + counts.cut).saturating_sub(before.died + before.cut),
-                cut: counts.cut.saturating_sub(before.cut),
-                riders: counts.alive,
-                ..Slot::default()
-            });
-            before = *counts;
-        }
+    /// The record of sessions that were only to be there: what came of them, and how it went.
+    fn of_sessions(report: &connect::Report, timeline: Timeline, began_at: Timestamp) -> Self {
+        let lasted_s = timeline.n_s as f64;
         let took = |times: &crate::measure::Times| Took {
             corrected: times.clone(),
             service: times.clone(),
@@ -386,10 +437,11 @@ impl Record {
             (Op::Other, took(&report.times.command)),
         ]);
         all.retain(|_, took| took.service.n() > 0);
+        let missed = report.storm.as_ref().map_or(&[][..], |storm| &storm.pushes.missed);
         Self {
             began_at,
-            lasted_s: seconds.len() as f64,
-            counted_until_s: seconds.len() as f64,
+            lasted_s,
+            counted_until_s: lasted_s,
             commands: Commands {
                 wanted: report.counts.commands,
                 done: report.counts.done,
@@ -397,6 +449,9 @@ impl Record {
                 ..Commands::default()
             },
             took: all,
+            is_interrupted: report.is_interrupted,
+            violations: missed.len() as u64,
+            violation_details: missed.iter().take(DETAILS_MAX).map(|it| missed_push(it)).collect(),
             sessions: Some(Held {
                 wanted: report.wanted,
                 held: report.held,
@@ -415,26 +470,42 @@ impl Record {
     }
 
     /// What the process should exit with: 0 all is well, 2 something that was to hold does not, 3 a promise was broken,
-    /// 4 nobody can tell, for the generator was saturated.
+    /// 4 nobody can tell, for the generator was saturated or the audit could not read everything, 130 somebody
+    /// interrupted it.
     pub fn exit_code(&self) -> u8 {
         let is_kept = self.verdicts.iter().all(|verdict| verdict.is_kept);
         if self.violations > 0 || self.audit.missing > 0 {
             3
+        } else if self.is_interrupted {
+            130
         } else if !self.generator.saturated.is_empty() && !self.verdicts.is_empty() {
             4
-        } else if is_kept {
-            0
-        } else {
+        } else if !is_kept {
             2
+        } else if self.audit.unread > 0 {
+            4
+        } else {
+            0
         }
     }
+}
+
+/// A push that must arrive and did not.
+fn missed_push(missed: &str) -> Violation {
+    Violation { broken: Broken::PushMissed, detail: missed.to_owned() }
 }
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.scenario, self.about)?;
+        if !self.set.is_empty() {
+            writeln!(f, "with {}", self.set.join(", "))?;
+        }
         if let Some(beside) = &self.beside {
             writeln!(f, "beside it: {beside}")?;
+        }
+        if self.is_interrupted {
+            writeln!(f, "INTERRUPTED after {:.0} s: what was until then", self.lasted_s)?;
         }
         if let Some(it) = &self.sessions {
             writeln!(
@@ -489,10 +560,11 @@ impl fmt::Display for Record {
                 node.name, node.version
             )?;
             for (what, it) in &node.inside {
+                let max = it.max.map_or_else(|| "more".to_owned(), |max| format!("{max:.1}"));
                 writeln!(
                     f,
-                    "  {what:<31} {:>8} {:>9.1} {:>9.1} {:>9.1}   mean {:.2}",
-                    it.n, it.p50, it.p95, it.p99, it.mean
+                    "  {what:<31} {:>8} {:>9.1} {:>9.1} {:>9.1} {:>9} {max:>9}   mean {:.2}",
+                    it.n, it.p50, it.p95, it.p99, "", it.mean
                 )?;
             }
         }
@@ -509,6 +581,9 @@ impl fmt::Display for Record {
             commands.unanswered(),
             commands.errors() * 100.0
         )?;
+        if commands.under_way > 0 {
+            writeln!(f, "{} were under way when it was interrupted", commands.under_way)?;
+        }
         writeln!(
             f,
             "{} put off, {} said again; {} positions; {} connections lost, {} of them by us, {} resumed",
@@ -543,6 +618,9 @@ impl fmt::Display for Record {
             generator.cpu_share * 100.0,
             generator.machine_share * 100.0
         )?;
+        if let Some(watched) = &self.watched {
+            writeln!(f, "{watched}")?;
+        }
         for why in &generator.saturated {
             writeln!(
                 f,

@@ -395,10 +395,11 @@ struct Entry {
 }
 
 impl Entry {
-    /// What its rider has waited for since it was due.
-    fn waited(&self, op: Op, since: Option<Instant>, at: Instant) -> Option<Sample> {
+    /// What its rider has waited for since it was due, and since it was first asked for: before the node had accepted it, so
+    /// that no late answer makes the wait look shorter.
+    fn waited(&self, op: Op, at: Instant) -> Option<Sample> {
         let due = self.due?;
-        Some(Sample { op, due, said: since.unwrap_or(due).min(at), at })
+        Some(Sample { op, due, said: self.sent_at.unwrap_or(due).min(at), at })
     }
 }
 
@@ -433,12 +434,12 @@ impl Book {
             // The offer may have been quicker than the acknowledgement.
             if let Some(at) = entry.offered_at {
                 self.offer_ms.saturating_record(1);
-                samples.extend(entry.waited(Op::FirstOffer, Some(at), at));
+                samples.extend(entry.waited(Op::FirstOffer, at));
             }
             if let Some(at) = entry.assigned_at {
                 self.assign_ms.saturating_record(1);
                 record(&mut self.wait_ms, entry.sent_at, now);
-                samples.extend(entry.waited(Op::DriverFound, Some(at), at));
+                samples.extend(entry.waited(Op::DriverFound, at));
             }
         }
         samples
@@ -451,7 +452,7 @@ impl Book {
         }
         entry.offered_at = Some(now);
         record(&mut self.offer_ms, entry.acked_at, now);
-        entry.waited(Op::FirstOffer, entry.acked_at, now)
+        entry.waited(Op::FirstOffer, now)
     }
 
     pub(crate) fn assigned(&mut self, job: JobId, now: Instant) -> Option<Sample> {
@@ -462,7 +463,7 @@ impl Book {
         entry.assigned_at = Some(now);
         record(&mut self.assign_ms, entry.acked_at, now);
         record(&mut self.wait_ms, entry.sent_at, now);
-        entry.waited(Op::DriverFound, entry.acked_at, now)
+        entry.waited(Op::DriverFound, now)
     }
 
     pub(crate) fn stepped(

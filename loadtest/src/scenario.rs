@@ -10,6 +10,7 @@
 //! What happens in the city (curves, shifts, patience) is in city time, which a speed makes shorter; what is measured
 //! and what networks do is in real time. Every key is explained in `config/scenarios/README.md`.
 
+mod place;
 mod text;
 mod threshold;
 
@@ -20,19 +21,20 @@ use crate::{
     connect::Sessions,
     crowd::{Battery, Cut, Hand, Network, Shift},
     curve::{Curve, DAY},
-    trips::{Mix, Window},
+    trips::{Mix, TimeOfDay, Window},
 };
+use place::Place;
 use std::{
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
-use text::{Arrivals, StreetsText, Text};
+use text::{Arrivals, CurveText, StreetsText, Text};
 use thiserror::Error;
 use toml::{Table, Value};
 
 /// Those that are ready: their names, and what they say.
-pub const READY: [(&str, &str); 7] = [
+pub const READY: [(&str, &str); 8] = [
     ("smoke", include_str!("../../config/scenarios/smoke.toml")),
     ("city-day", include_str!("../../config/scenarios/city-day.toml")),
     ("new-year-spike", include_str!("../../config/scenarios/new-year-spike.toml")),
@@ -40,6 +42,7 @@ pub const READY: [(&str, &str); 7] = [
     ("rolling-restart", include_str!("../../config/scenarios/rolling-restart.toml")),
     ("soak", include_str!("../../config/scenarios/soak.toml")),
     ("million-sessions", include_str!("../../config/scenarios/million-sessions.toml")),
+    ("service-level", include_str!("../../config/scenarios/service-level.toml")),
 ];
 
 /// What a run is to be like.
@@ -57,6 +60,8 @@ pub struct Scenario {
     pub play: Play,
     /// Everything it says, with what was set; what other generators are given.
     pub text: String,
+    /// What was set: `fleet.drivers=500`.
+    pub set: Vec<String>,
 }
 
 /// What a scenario does.
@@ -83,28 +88,33 @@ pub enum NoScenario {
         error: io::Error,
     },
     /// It is not TOML, or has a key or a value that nobody knows.
-    #[error("{name}: {error}")]
+    #[error("{place}: {error}")]
     Text {
-        /// Which.
-        name: String,
-        /// What is wrong, and where.
+        /// Which file and line, or what was set.
+        place: String,
+        /// What is wrong, and what there may be.
         error: String,
     },
     /// A value that cannot be.
-    #[error("{name}: {key} is {value}; {wanted}")]
+    #[error("{place}: {key} is {value}; {wanted}")]
     Value {
-        /// Which scenario.
-        name: String,
+        /// Which file and line, or what was set.
+        place: String,
         /// Which key.
         key: String,
         /// What it says.
         value: String,
         /// What it may be.
-        wanted: &'static str,
+        wanted: String,
     },
     /// Something was to be set that cannot be.
     #[error("--set {0:?}: say it like fleet.drivers=500 or behaviour.tunnel=\"20s\"")]
     Set(String),
+    /// Generators on several machines were to hold sessions that are only there.
+    #[error(
+        "{0}: sessions that are only there are held from one machine; several generators play crowds"
+    )]
+    NotShared(String),
 }
 
 fn names() -> String {
@@ -126,28 +136,45 @@ impl Scenario {
                 fs::read_to_string(path).map_err(failed)?
             }
         };
+        let scenario = Self::read(name, &text, set)?;
         let stem = Path::new(name).file_stem().and_then(|it| it.to_str()).unwrap_or(name);
-        Self::read(stem, &text, set)
+        Ok(Self { name: stem.to_owned(), ..scenario })
     }
 
-    /// Reads one, and sets what is to be otherwise.
+    /// Reads one, and sets what is to be otherwise. Mistakes are told by `name` and line.
     pub fn read(name: &str, text: &str, set: &[String]) -> Result<Self, NoScenario> {
-        let wrong = |error: String| NoScenario::Text { name: name.to_owned(), error };
-        let text = match set {
-            // As it stands, so that an error shows its line.
-            [] => text.to_owned(),
-            set => {
-                let mut tree: Table =
-                    text.parse().map_err(|it: toml::de::Error| wrong(it.to_string()))?;
-                set.iter().try_for_each(|it| put(&mut tree, it))?;
-                toml::to_string(&tree).map_err(|it| wrong(it.to_string()))?
-            }
-        };
-        let read: Text =
-            toml::from_str(&text).map_err(|it| wrong(it.to_string().trim_end().to_owned()))?;
-        let check = Check { name };
-        check.all(read, text)
+        let place = Place { name, text, set };
+        // As it stands, so that a mistake in it is told by its line.
+        let as_it_stands: Text = toml::from_str(text).map_err(|it| place.shape(&it))?;
+        let tree: Table = text.parse().map_err(|it| place.shape(&it))?;
+        if set.is_empty() {
+            return Check { place, tree: &tree }.all(as_it_stands, text.to_owned());
+        }
+        let (tree, read) = with(&tree, set)?.map_err(|error| {
+            let others = |skip: usize| {
+                let all = set.iter().enumerate().filter(|(n, _)| *n != skip);
+                all.map(|(_, it)| it.clone()).collect::<Vec<_>>()
+            };
+            // Whichever it would be well without; keys that need each other may be set together.
+            let is_to_blame = |n: &usize| matches!(with(&tree, &others(*n)), Ok(Ok(_)));
+            let guilty = (0..set.len()).find(is_to_blame).map(|n| set[n].clone());
+            let place = format!("--set {}", guilty.unwrap_or_else(|| set.join(" --set ")));
+            NoScenario::Text { place, error: error.message().to_owned() }
+        })?;
+        let said = toml::to_string(&tree)
+            .map_err(|it| NoScenario::Text { place: name.to_owned(), error: it.to_string() })?;
+        Check { place, tree: &tree }.all(read, said)
     }
+}
+
+/// A scenario in which something is set otherwise: all it says, and what that means, if it means anything.
+fn with(
+    tree: &Table,
+    set: &[String],
+) -> Result<Result<(Table, Text), toml::de::Error>, NoScenario> {
+    let mut tree = tree.clone();
+    set.iter().try_for_each(|it| put(&mut tree, it))?;
+    Ok(Value::Table(tree.clone()).try_into().map(|text| (tree, text)))
 }
 
 /// Sets `a.b.c=value` in a tree; a value that is no TOML is taken as text.
@@ -169,13 +196,15 @@ fn put(tree: &mut Table, set: &str) -> Result<(), NoScenario> {
 
 /// Checks values, and says which is wrong.
 struct Check<'a> {
-    name: &'a str,
+    place: Place<'a>,
+    /// Everything that is said.
+    tree: &'a Table,
 }
 
 impl Check<'_> {
-    fn wrong(&self, key: &str, value: impl ToString, wanted: &'static str) -> NoScenario {
-        let (name, key, value) = (self.name.to_owned(), key.to_owned(), value.to_string());
-        NoScenario::Value { name, key, value, wanted }
+    fn wrong(&self, key: &str, value: impl ToString, wanted: impl Into<String>) -> NoScenario {
+        let (place, value) = (self.place.of(key), value.to_string());
+        NoScenario::Value { place, key: key.to_owned(), value, wanted: wanted.into() }
     }
 
     fn within(
@@ -199,6 +228,19 @@ impl Check<'_> {
         self.within(key, value, [0.0, 1e8], "a rate is 0 to 100,000,000 an hour")
     }
 
+    fn lasting(
+        &self,
+        key: &str,
+        value: Duration,
+        least: Duration,
+        wanted: &'static str,
+    ) -> Result<Duration, NoScenario> {
+        match value >= least {
+            true => Ok(value),
+            false => Err(self.wrong(key, humantime::format_duration(value), wanted)),
+        }
+    }
+
     fn all(&self, text: Text, said: String) -> Result<Scenario, NoScenario> {
         let mut thresholds = Vec::new();
         for (n, it) in text.thresholds.iter().enumerate() {
@@ -209,23 +251,19 @@ impl Check<'_> {
         }
         let (about, beside) = (text.about.clone(), text.beside.clone());
         let play = match &text.sessions {
-            Some(sessions) => {
-                let is_crowd = text.fleet.is_some() || text.arrivals.is_some();
-                if is_crowd {
-                    return Err(self.wrong(
-                        "sessions",
-                        "there",
-                        "a crowd (fleet, arrivals) is another scenario",
-                    ));
-                }
-                Play::Sessions(self.sessions(sessions, text.seed)?)
-            }
+            Some(sessions) => Play::Sessions(self.sessions(sessions, text.seed)?),
             None => Play::Crowd(Box::new(self.crowd(text)?)),
         };
-        Ok(Scenario { name: self.name.to_owned(), about, beside, thresholds, play, text: said })
+        let (name, set) = (self.place.name.to_owned(), self.place.set.to_vec());
+        Ok(Scenario { name, about, beside, thresholds, play, text: said, set })
     }
 
     fn sessions(&self, it: &text::SessionsText, seed: u64) -> Result<Sessions, NoScenario> {
+        const ALSO: [&str; 5] = ["about", "beside", "seed", "thresholds", "sessions"];
+        if let Some(key) = self.tree.keys().find(|key| !ALSO.contains(&key.as_str())) {
+            let wanted = "sessions that are only there have no crowd; beside [sessions] there may be about, beside, seed and thresholds (for how long: sessions.hold)";
+            return Err(self.wrong(key, "there", wanted));
+        }
         self.within("sessions.n", it.n as f64, [1.0, 1e8], "1 to 100,000,000")?;
         self.within("sessions.per_s", it.per_s, [1.0, 1e6], "1 to 1,000,000 a second")?;
         self.within(
@@ -233,6 +271,13 @@ impl Check<'_> {
             it.drivers_percent.into(),
             [0.0, 100.0],
             "0 to 100",
+        )?;
+        let opening = Duration::from_secs_f64(it.n as f64 / it.per_s);
+        self.lasting(
+            "sessions.lasts",
+            it.lasts,
+            opening + it.hold,
+            "to open all of them (n / per_s) and to hold them takes longer",
         )?;
         Ok(Sessions {
             sessions: it.n,
@@ -249,16 +294,36 @@ impl Check<'_> {
 
     fn crowd(&self, text: Text) -> Result<Options, NoScenario> {
         let usual = Options::default();
+        self.within("speed", text.speed, [0.1, 10_000.0], "a speed is 0.1 to 10000")?;
+        self.within(
+            "compress",
+            text.compress,
+            [1.0, 1_000.0],
+            "a run is compressed 1 to 1000 times",
+        )?;
+        let text = text.compressed();
         let Text { city, mix, behaviour, network, .. } = &text;
         let fleet = text.fleet.clone().unwrap_or_default();
-        let arrivals = text.arrivals.clone().unwrap_or_default();
-        self.within("speed", text.speed, [0.1, 10_000.0], "a speed is 0.1 to 10000")?;
+        let arrivals = text.arrivals.clone().unwrap_or_else(|| Arrivals::constant(500.0));
+        self.within("fleet.drivers", fleet.drivers as f64, [0.0, 1e6], "0 to 1,000,000 drivers")?;
         self.within("fleet.per_s", fleet.per_s, [0.1, 1e5], "0.1 to 100,000 drivers a second")?;
+        self.within(
+            "fleet.sources",
+            fleet.sources.into(),
+            [1.0, 250.0],
+            "1 to 250 loopback addresses",
+        )?;
+        self.lasting("lasts", text.lasts, Duration::from_millis(1), "riders ask for a while")?;
         if text.warm_up >= text.lasts {
             let warm_up = humantime::format_duration(text.warm_up);
             return Err(self.wrong("warm_up", warm_up, "it is shorter than `lasts`"));
         }
-        let starts_at_s = f64::from(city.starts_at.0);
+        if let (Some(_), Some(streets)) = (&city.roads, city.streets) {
+            let streets = format!("{streets:?}").to_lowercase();
+            return Err(self.wrong("city.streets", streets, "`roads` says where the streets are"));
+        }
+        let starts_at = self.starts_at(city.starts_at, &arrivals)?;
+        let starts_at_s = f64::from(starts_at.unwrap_or(TimeOfDay(8 * 3_600)).0);
         let city_s = text.lasts.as_secs_f64() * text.speed;
         let shares = [
             self.odds("mix.deliveries", mix.deliveries)?,
@@ -275,16 +340,68 @@ impl Check<'_> {
         if mix.merchants > 0.0 && mix.shops == 0 {
             return Err(self.wrong("mix.shops", 0, "merchants need a shop"));
         }
-        let mut habits = usual.habits;
+        self.within("mix.shops", mix.shops as f64, [0.0, 1e5], "0 to 100,000 shops")?;
+        let cuts = self.cuts(&text)?;
+        let shifts = self.shifts(&fleet.shifts)?;
+        let position_every = self.lasting(
+            "behaviour.position_every",
+            behaviour.position_every,
+            Duration::from_millis(100),
+            "at least 100ms",
+        )?;
+        Ok(Options {
+            seed: text.seed,
+            drivers: fleet.drivers,
+            speed: text.speed,
+            compress: text.compress,
+            lasting: text.lasts,
+            warm_up: text.warm_up,
+            drain: text.drain,
+            streets: match (&city.roads, city.streets, arrivals.curve) {
+                (Some(folder), _, _) => Streets::Folder(folder.clone()),
+                (None, Some(StreetsText::None), _) | (None, _, CurveText::Replay) => Streets::None,
+                (None, Some(StreetsText::Invented) | None, _) => Streets::Invented,
+            },
+            demand: self.demand(&arrivals, starts_at, starts_at_s, [city_s, text.compress])?,
+            mix: Mix { deliveries: mix.deliveries, rescues: mix.rescues, merchants: mix.merchants },
+            shops: mix.shops,
+            habits: self.habits(behaviour)?,
+            riders_max: fleet.riders_max,
+            gather_per_s: fleet.per_s,
+            position_every,
+            sources: fleet.sources,
+            starts_at_s,
+            shifts,
+            network: network.as_ref().map(|it| self.network(it)).transpose()?,
+            cuts,
+            audits: true,
+            ..usual
+        })
+    }
+
+    /// When riders begin to ask. What is replayed begins when it is replayed from.
+    fn starts_at(
+        &self,
+        starts_at: Option<TimeOfDay>,
+        arrivals: &Arrivals,
+    ) -> Result<Option<TimeOfDay>, NoScenario> {
+        match (starts_at, arrivals.from) {
+            (Some(starts_at), Some(from)) if starts_at != from => Err(self.wrong(
+                "arrivals.from",
+                from,
+                "it is the same moment as city.starts_at; say one of them",
+            )),
+            (starts_at, from) => Ok(from.or(starts_at)),
+        }
+    }
+
+    fn habits(&self, behaviour: &text::Behaviour) -> Result<crate::Habits, NoScenario> {
+        let mut habits = Options::default().habits;
         habits.accept = self.odds("behaviour.accept", behaviour.accept)?;
         habits.decline = self.odds("behaviour.decline", behaviour.decline)?;
         if habits.accept + habits.decline > 1.0 + 1e-9 {
-            let both = habits.accept + habits.decline;
-            return Err(self.wrong(
-                "behaviour.accept + decline",
-                both,
-                "together they are at most 1",
-            ));
+            let said = format!("{} beside accept = {}", habits.decline, habits.accept);
+            return Err(self.wrong("behaviour.decline", said, "together they are at most 1"));
         }
         habits.cancel = self.odds("behaviour.cancel", behaviour.cancel)?;
         habits.rate = self.odds("behaviour.rate", behaviour.rate)?;
@@ -300,33 +417,63 @@ impl Check<'_> {
             [0.0, 500.0],
             "noise is 0 to 500 metres",
         )?;
-        habits.battery = behaviour.battery.map(|it| Battery {
-            lasts_s: it.lasts.as_secs_f64().max(60.0),
-            recharge_s: it.recharge.as_secs_f64(),
-        });
-        let network = network.as_ref().map(|it| {
-            self.odds("network.share", it.share).map(|share| Network {
-                share,
-                delay: it.delay,
-                jitter: it.jitter,
-                stall_every: it.stall_every,
-                stall: it.stall,
-            })
-        });
+        if let Some(it) = behaviour.battery {
+            let lasts = self.lasting(
+                "behaviour.battery.lasts",
+                it.lasts,
+                Duration::from_secs(1),
+                "a battery lasts a second at least",
+            )?;
+            habits.battery = Some(Battery {
+                lasts_s: lasts.as_secs_f64(),
+                recharge_s: it.recharge.as_secs_f64(),
+            });
+        }
+        Ok(habits)
+    }
+
+    fn network(&self, it: &text::NetworkText) -> Result<Network, NoScenario> {
+        let stalls = !it.stall_every.is_zero();
+        if it.stall > it.stall_every || stalls && it.stall.is_zero() {
+            let stall = humantime::format_duration(it.stall);
+            return Err(self.wrong(
+                "network.stall",
+                stall,
+                "nothing arrives for so long of each `stall_every`: longer than nothing, and at most all of it",
+            ));
+        }
+        Ok(Network {
+            share: self.odds("network.share", it.share)?,
+            delay: it.delay,
+            jitter: it.jitter,
+            stall_every: it.stall_every,
+            stall: it.stall,
+            drop_every: it.drop_every,
+            bytes_per_s: it.bytes_per_s,
+        })
+    }
+
+    fn cuts(&self, text: &Text) -> Result<Vec<Cut>, NoScenario> {
         let mut cuts = Vec::new();
         for (n, it) in text.cuts.iter().enumerate() {
             let share = self.odds(&format!("cuts[{n}].share"), it.share)?;
+            if it.at >= text.lasts {
+                let at = humantime::format_duration(it.at);
+                let wanted = "by then nobody asks any more: it is before `lasts`";
+                return Err(self.wrong(&format!("cuts[{n}].at"), at, wanted));
+            }
             cuts.push(Cut { after: it.at, share, dark: it.dark });
         }
         cuts.sort_by_key(|cut| cut.after);
+        Ok(cuts)
+    }
+
+    fn shifts(&self, said: &[text::ShiftText]) -> Result<Vec<Shift>, NoScenario> {
         let mut shifts = Vec::new();
-        for (n, it) in fleet.shifts.iter().enumerate() {
+        for (n, it) in said.iter().enumerate() {
             let share = self.odds(&format!("fleet.shifts[{n}].share"), it.share)?;
-            shifts.push(Shift {
-                from_s: f64::from(it.from.0),
-                until_s: f64::from(it.until.0),
-                share,
-            });
+            let (from_s, until_s) = (f64::from(it.from.0), f64::from(it.until.0));
+            shifts.push(Shift { from_s, until_s, share });
         }
         if shifts.iter().map(|it| it.share).sum::<f64>() > 1.0 + 1e-9 {
             return Err(self.wrong(
@@ -335,91 +482,96 @@ impl Check<'_> {
                 "all shares together are at most 1",
             ));
         }
-        let position_every = behaviour.position_every;
-        if position_every < Duration::from_millis(100) {
-            let every = humantime::format_duration(position_every);
-            return Err(self.wrong("behaviour.position_every", every, "at least 100ms"));
+        Ok(shifts)
+    }
+
+    /// Does this curve have the keys it needs, and no other?
+    fn shape(&self, arrivals: &Arrivals) -> Result<(), NoScenario> {
+        let [needed, allowed] = arrivals.curve.keys();
+        let keys = || needed.iter().chain(allowed).copied().collect::<Vec<_>>().join(", ");
+        let curve = arrivals.curve;
+        if let Some(key) = arrivals.said().find(|it| !needed.contains(it) && !allowed.contains(it))
+        {
+            let wanted = format!("curve = \"{curve}\" has {}", keys());
+            return Err(self.wrong(&format!("arrivals.{key}"), "there", wanted));
         }
-        Ok(Options {
-            seed: text.seed,
-            drivers: fleet.drivers,
-            speed: text.speed,
-            lasting: text.lasts,
-            warm_up: text.warm_up,
-            drain: text.drain,
-            streets: match (&city.roads, city.streets, &arrivals) {
-                (Some(folder), _, _) => Streets::Folder(folder.clone()),
-                (None, StreetsText::None, _) | (None, _, Arrivals::Replay { .. }) => Streets::None,
-                (None, StreetsText::Invented, _) => Streets::Invented,
-            },
-            demand: self.demand(&arrivals, starts_at_s, city_s)?,
-            mix: Mix { deliveries: mix.deliveries, rescues: mix.rescues, merchants: mix.merchants },
-            shops: mix.shops,
-            habits,
-            riders_max: fleet.riders_max,
-            gather_per_s: fleet.per_s,
-            position_every,
-            sources: fleet.sources.max(1),
-            starts_at_s,
-            shifts,
-            network: network.transpose()?,
-            cuts,
-            audits: true,
-            ..usual
-        })
+        let is_said = |key: &str| arrivals.said().any(|it| it == key);
+        match needed.iter().find(|key| !is_said(key)) {
+            Some(key) => {
+                let wanted = format!("curve = \"{curve}\" has {}", keys());
+                Err(self.wrong(&format!("arrivals.{key}"), "missing", wanted))
+            }
+            None => Ok(()),
+        }
     }
 
     fn demand(
         &self,
         arrivals: &Arrivals,
+        starts_at: Option<TimeOfDay>,
         starts_at_s: f64,
-        city_s: f64,
+        [city_s, compress]: [f64; 2],
     ) -> Result<Demand, NoScenario> {
-        let rate = |per_hour: f64| self.rate("arrivals.per_hour", per_hour);
-        Ok(match arrivals {
-            Arrivals::Constant { per_hour, pacing } => {
-                Demand::Curve { curve: Curve::constant(rate(*per_hour)?), pacing: *pacing }
+        self.shape(arrivals)?;
+        let rate = |key: &str, per_hour: Option<f64>| {
+            self.rate(&format!("arrivals.{key}"), per_hour.unwrap_or(0.0))
+        };
+        let per_hour = rate("per_hour", arrivals.per_hour)?;
+        let curve = match arrivals.curve {
+            CurveText::Constant => Curve::constant(per_hour),
+            CurveText::Day => {
+                let hours = self.hours(arrivals.hours.as_deref())?;
+                Curve::days(per_hour, &hours, starts_at_s, city_s * compress).compressed(compress)
             }
-            Arrivals::Day { per_hour, hours, pacing } => {
-                let hours: [f64; 24] = match hours {
-                    None => DAY,
-                    Some(hours) => hours.as_slice().try_into().map_err(|_| {
-                        self.wrong(
-                            "arrivals.hours",
-                            format!("{} numbers", hours.len()),
-                            "a day has 24",
-                        )
-                    })?,
-                };
-                for (n, hour) in hours.iter().enumerate() {
-                    self.rate(&format!("arrivals.hours[{n}]"), *hour)?;
+            CurveText::Spike => {
+                let times = arrivals.times.unwrap_or(1.0);
+                self.within("arrivals.times", times, [0.0, 1_000.0], "0 to 1000 times")?;
+                let [at_s, rise_s, hold_s, fall_s] =
+                    [arrivals.at, arrivals.rise, arrivals.hold, arrivals.fall]
+                        .map(|it| it.unwrap_or_default().as_secs_f64());
+                if at_s >= city_s {
+                    let at = humantime::format_duration(arrivals.at.unwrap_or_default());
+                    let wanted = "by then nobody asks any more: it is before `lasts` times `speed`";
+                    return Err(self.wrong("arrivals.at", at, wanted));
                 }
-                let curve = Curve::days(rate(*per_hour)?, &hours, starts_at_s, city_s);
-                Demand::Curve { curve, pacing: *pacing }
+                Curve::spike(per_hour, times, at_s, [rise_s, hold_s, fall_s])
             }
-            Arrivals::Spike { per_hour, times, at, rise, hold, fall, pacing } => {
-                self.within("arrivals.times", *times, [0.0, 1_000.0], "0 to 1000 times")?;
-                let lasting = [rise, hold, fall].map(Duration::as_secs_f64);
-                let curve = Curve::spike(rate(*per_hour)?, *times, at.as_secs_f64(), lasting);
-                Demand::Curve { curve, pacing: *pacing }
-            }
-            Arrivals::Stages { from_per_hour, stages, pacing } => {
-                self.rate("arrivals.from_per_hour", *from_per_hour)?;
+            CurveText::Stages => {
+                let from = rate("from_per_hour", arrivals.from_per_hour)?;
+                let stages = arrivals.stages.as_deref().unwrap_or_default();
+                if stages.is_empty() {
+                    return Err(self.wrong("arrivals.stages", "empty", "one stage at least"));
+                }
                 for (n, stage) in stages.iter().enumerate() {
                     self.rate(&format!("arrivals.stages[{n}].per_hour"), stage.per_hour)?;
                 }
-                let stages = stages.iter().map(|it| (it.lasts.as_secs_f64(), it.per_hour));
-                Demand::Curve { curve: Curve::stages(*from_per_hour, stages), pacing: *pacing }
+                Curve::stages(from, stages.iter().map(|it| (it.lasts.as_secs_f64(), it.per_hour)))
             }
-            Arrivals::Replay { trips, from, until, sample } => {
-                let window = Window {
-                    from: *from,
-                    until: *until,
-                    sample: self.odds("arrivals.sample", *sample)?,
-                };
-                Demand::File { path: trips.clone(), window }
+            CurveText::Replay => {
+                if compress > 1.0 {
+                    let wanted = "what is replayed is made shorter by `until` and `lasts`";
+                    return Err(self.wrong("compress", compress, wanted));
+                }
+                let sample = self.odds("arrivals.sample", arrivals.sample.unwrap_or(1.0))?;
+                let window = Window { from: starts_at, until: arrivals.until, sample };
+                return Ok(Demand::File {
+                    path: arrivals.trips.clone().unwrap_or_default(),
+                    window,
+                });
             }
-        })
+        };
+        Ok(Demand::Curve { curve, pacing: arrivals.pacing.unwrap_or_default() })
+    }
+
+    fn hours(&self, said: Option<&[f64]>) -> Result<[f64; 24], NoScenario> {
+        let Some(said) = said else { return Ok(DAY) };
+        let hours: [f64; 24] = said.try_into().map_err(|_| {
+            self.wrong("arrivals.hours", format!("{} numbers", said.len()), "a day has 24")
+        })?;
+        for (n, hour) in hours.iter().enumerate() {
+            self.rate(&format!("arrivals.hours[{n}]"), *hour)?;
+        }
+        Ok(hours)
     }
 }
 
@@ -434,12 +586,7 @@ impl Scenario {
                 options.hand = hand;
                 Ok(self)
             }
-            Play::Sessions(_) => Err(NoScenario::Value {
-                name: self.name,
-                key: "sessions".to_owned(),
-                value: "there".to_owned(),
-                wanted: "generators on several machines play crowds only",
-            }),
+            Play::Sessions(_) => Err(NoScenario::NotShared(self.name)),
         }
     }
 }

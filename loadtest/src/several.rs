@@ -213,7 +213,12 @@ pub async fn lead(
     scenario.clone().hand(first)?;
     let mut heard = meeting.listen("from.*").await?;
     let mut parts = meeting.listen("part.*.*").await?;
-    let names = gather(meeting, scenario, n.max(1), &mut heard, &stop, gathering).await?;
+    let gathered = gather(meeting, scenario, n.max(1), &mut heard, &stop, gathering).await;
+    if gathered.is_err() {
+        // Whoever is ready waits for a word.
+        meeting.say("word", &Word::Stop).await?;
+    }
+    let names = gathered?;
     meeting.say("word", &Word::Start).await?;
     let mut band = Band::new(names, nodes);
     let second = Duration::from_secs(1);
@@ -366,6 +371,13 @@ impl Band {
     /// A second is over: how nodes are, and who has fallen silent.
     fn second(&mut self) {
         let after_s = self.began.elapsed().as_secs_f64();
+        let glances = || self.players.values().filter_map(|it| it.glance.as_ref());
+        if glances().any(|it| it.counted_s > 0.0) {
+            self.nodes.begin_counting();
+        }
+        if glances().any(|it| it.lasting_s > 0.0 && it.asking_s >= it.lasting_s) {
+            self.nodes.end_counting();
+        }
         let sights = self.nodes.look();
         self.timeline.second(Slot { nodes: sights.slots, ..Slot::default() });
         let seen = sights.events.into_iter().map(|(who, what)| Seen { after_s, who, what });

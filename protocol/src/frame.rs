@@ -27,12 +27,12 @@
 //! must be read by ignoring them.
 
 use crate::{
-    CommandId, DriverId, IncidentId, OrderId, Point, Principal, Refused, RescueId, SessionId,
-    Timestamp,
+    CommandId, DriverId, IncidentId, OrderId, Point, Principal, Refused, RescueId, RunId,
+    SessionId, Timestamp,
     changes::Changed,
     view::{
         Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OrderView, Position,
-        RescueView, RiderView,
+        RescueView, RiderView, RunView,
     },
     work::Wish,
 };
@@ -111,6 +111,8 @@ pub enum Topic {
     Driver(DriverId),
     /// An incident: whoever raised it, staff.
     Incident(IncidentId),
+    /// A run: its driver, staff. A driver is told of its own without asking.
+    Run(RunId),
     /// Oneself, if one is a rider or a driver. Told without asking, too; asked for, once more.
     Me,
     /// All marks of the map, counters and happenings. Staff only.
@@ -227,6 +229,8 @@ pub enum ServerFrame {
     Rider(RiderView),
     /// An incident, always whole.
     Incident(Box<IncidentView>),
+    /// A run, likewise as an order.
+    Run(Box<RunView>),
     /// Something that was shown changed: the fields that are others now.
     Changed(Changed),
     /// Where the driver of a job is. Lossy: the latest counts.
@@ -289,6 +293,12 @@ impl From<DriverView> for ServerFrame {
 impl From<IncidentView> for ServerFrame {
     fn from(view: IncidentView) -> Self {
         Self::Incident(Box::new(view))
+    }
+}
+
+impl From<RunView> for ServerFrame {
+    fn from(view: RunView) -> Self {
+        Self::Run(Box::new(view))
     }
 }
 

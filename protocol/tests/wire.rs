@@ -2,9 +2,9 @@
 
 use protocol::{
     Code, CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus,
-    IncidentId, IncidentStatus, JobId, Money, OfferId, OfferStatus, OrderId, OrderStatus, Place,
-    Point, Principal, Refused, RescueId, RescueStatus, RiderId, SessionId, ShardId, Timestamp,
-    ZoneId,
+    IncidentId, IncidentStatus, JobId, MemberStatus, Money, OfferId, OfferStatus, OrderId,
+    OrderStatus, Place, Point, Principal, Refused, RescueId, RescueStatus, RiderId, RunId,
+    RunStatus, SessionId, ShardId, Timestamp, ZoneId,
     changes::Changed,
     codec::Codec,
     frame::{
@@ -13,12 +13,13 @@ use protocol::{
     },
     view::{
         CheckView, Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OfferView,
-        OrderView, Position, RescueView, RiderView, WorkKind, ZonePause,
+        OrderView, Position, RescueView, RiderView, RunOffer, RunOrder, RunPay, RunStop, RunView,
+        StopKind, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
-        NewRescue, OfferPolicy, OrderAction, OrderKind, PaymentTiming, RescueAction, Severity, Sos,
-        Vehicle, VehicleKind, Wish, ZoneAction,
+        NewRescue, OfferPolicy, OrderAction, OrderKind, PaymentTiming, RescueAction, RunAction,
+        RunErrand, Severity, Sos, Vehicle, VehicleKind, Wish, ZoneAction,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -98,6 +99,7 @@ fn offered() -> Offer {
         fare: money(350),
         eta_s: 120,
         expires_at: NOON,
+        run: None,
     }
 }
 
@@ -162,15 +164,31 @@ fn wishes() -> Vec<Wish> {
             action: ZoneAction::Pause { reason: "a flood".to_owned(), until: Some(NOON) },
         },
         Wish::Zone { id: zone(), action: ZoneAction::Resume { reason: "dry again".to_owned() } },
+        Wish::Run {
+            id: run(),
+            action: RunAction::Reorder {
+                stops: vec![RunErrand { order: order(), what: StopKind::Pickup }],
+                reason: "the street is closed".to_owned(),
+            },
+        },
+        Wish::Run {
+            id: run(),
+            action: RunAction::Split {
+                orders: vec![order()],
+                driver: driver(),
+                reason: "too much for one".to_owned(),
+            },
+        },
     ]
 }
 
-fn topics() -> [Topic; 7] {
+fn topics() -> [Topic; 8] {
     [
         Topic::Order(order()),
         Topic::Rescue(rescue()),
         Topic::Driver(driver()),
         Topic::Incident(incident()),
+        Topic::Run(run()),
         Topic::Board,
         Topic::Actor(order().to_string()),
         Topic::Viewport(Viewport {
@@ -205,6 +223,7 @@ fn pushes() -> Vec<Push> {
     let job = JobId::Order(order());
     vec![
         Push::Offer(offered()),
+        Push::Offer(Offer { work: WorkKind::Delivery, run: Some(run_offer()), ..offered() }),
         Push::OfferEnded { offer: offer(), status: OfferStatus::Withdrawn },
         Push::Assigned { job },
         Push::Released { job, reason: "completed".to_owned() },
@@ -246,6 +265,7 @@ fn order_view() -> OrderView {
         price_asked: None,
         follows: Some(order()),
         followed_by: None,
+        run: None,
         code: Some("0042".to_owned()),
     }
 }
@@ -267,6 +287,7 @@ fn rescue_view() -> RescueView {
         fleet: None,
         offers: Vec::new(),
         outcome: None,
+        alternatives: Vec::new(),
         requested_at: NOON,
         changed_at: NOON,
     }
@@ -284,6 +305,7 @@ fn driver_view() -> DriverView {
         position: Some(position()),
         fleet: None,
         hint: None,
+        run: None,
     }
 }
 
@@ -306,6 +328,37 @@ fn incident_view() -> IncidentView {
         others: vec![Principal::Driver(driver())],
         checklist: vec![CheckView { item: CheckItem::CallerSafe, answer: true }],
         note: Some("nobody has taken it on".to_owned()),
+    }
+}
+
+fn run() -> RunId {
+    RunId::nth(1)
+}
+
+fn run_stops() -> Vec<RunStop> {
+    let stop = |what, at: Point| RunStop { order: order(), what, at: at.into(), due: NOON };
+    vec![stop(StopKind::Pickup, HERE), stop(StopKind::Dropoff, THERE)]
+}
+
+fn run_offer() -> Box<RunOffer> {
+    let orders = vec![RunPay { order: order(), fare: money(350) }];
+    Box::new(RunOffer { run: run(), orders, stops: run_stops() })
+}
+
+fn run_view() -> RunView {
+    let order = RunOrder { order: order(), status: MemberStatus::Waiting, fare: Some(money(350)) };
+    RunView {
+        id: run(),
+        version: 7,
+        status: RunStatus::Active,
+        driver: driver(),
+        orders: vec![order],
+        stops: run_stops(),
+        fare: Some(money(350)),
+        saving_percent: 38,
+        reason: None,
+        planned_at: NOON,
+        changed_at: NOON,
     }
 }
 
@@ -452,6 +505,11 @@ fn server_frames() -> Vec<ServerFrame> {
         ),
         changed(driver_view().into(), DriverView { position: None, ..driver_view() }.into()),
         changed(rider_view().into(), RiderView { version: 2, jobs: vec![], ..rider_view() }.into()),
+        ServerFrame::Run(Box::new(run_view())),
+        changed(
+            run_view().into(),
+            RunView { version: 8, stops: run_view().stops.split_off(1), ..run_view() }.into(),
+        ),
         ServerFrame::Sighted { job: JobId::Order(order()), at: HERE, eta_s: Some(60) },
         ServerFrame::Presence {
             job: JobId::Order(order()),
@@ -495,6 +553,7 @@ fn server_name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Driver(_) => "driver",
         ServerFrame::Rider(_) => "rider",
         ServerFrame::Incident(_) => "incident",
+        ServerFrame::Run(_) => "run",
         ServerFrame::Changed(_) => "changed",
         ServerFrame::Sighted { .. } => "sighted",
         ServerFrame::Presence { .. } => "presence",
@@ -551,6 +610,7 @@ fn what_the_server_says() {
     assert_eq!(
         pushes().iter().map(push_name).collect::<Vec<_>>(),
         [
+            "offer",
             "offer",
             "offer_ended",
             "assigned",

@@ -2,7 +2,7 @@
 
 use super::{
     Gate, cluster, demand, events, health, incidents, inspect, no_such_method, residence, rest,
-    revocations, stream, why, zones,
+    revocations, runs, stream, why, zones,
 };
 use axum::Router;
 use protocol::{Refused, view, work};
@@ -82,6 +82,9 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(zones::show_zone))
         .routes(routes!(demand::around))
         .routes(routes!(zones::act_on_zone))
+        .routes(routes!(runs::list_runs))
+        .routes(routes!(runs::show_run))
+        .routes(routes!(runs::act_on_run))
         .routes(routes!(incidents::raise_sos))
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(incidents::show_incident))

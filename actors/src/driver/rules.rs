@@ -3,7 +3,8 @@
 use super::{Break, Command, Driver, Duty, Event, Job, Lease, Leave, Link, Phase, ms};
 use crate::{Context, Decider, Refusal, policy::DriverPolicy, reason, search::FLEETS};
 use protocol::{
-    DriverId, JobId, OfferId, OfferStatus, PartnerId, Point, Principal, RescueId, Timestamp,
+    DriverId, JobId, OfferId, OfferStatus, OrderId, PartnerId, Point, Principal, RescueId,
+    Timestamp,
     view::{Offer, WorkKind},
     work::{DutyWish, Vehicle},
 };
@@ -19,6 +20,7 @@ const ALWAYS: [&str; 18] = [
     "reject_job",
     "commit_job",
     "abort_job",
+    "abort_run",
     "end_job",
     "keep_job",
     "record_rating",
@@ -85,6 +87,7 @@ pub(super) fn decide(
         Command::RejectJob { job } => draft.reject(*job)?,
         Command::CommitJob { job } => draft.commit(*job)?,
         Command::AbortJob { job, offer, reason } => draft.abort(*job, *offer, reason),
+        Command::AbortRun { offer, reason } => draft.abort_all(*offer, reason),
         Command::EndJob { job, reason } => draft.end(*job, reason),
         Command::KeepJob { job } => draft.keep(*job),
         Command::RecordRating { job, stars } => draft.rate(*job, *stars)?,
@@ -121,6 +124,7 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::WithdrawOffer { .. }
         | Command::CommitJob { .. }
         | Command::AbortJob { .. }
+        | Command::AbortRun { .. }
         | Command::EndJob { .. }
         | Command::KeepJob { .. }
         | Command::RecordRating { .. }
@@ -275,9 +279,14 @@ impl Draft {
         if self.now >= offer.expires_at {
             return Err(Refusal::OfferGone(OfferStatus::Expired));
         }
-        let has_lease_of_job = driver.leases.iter().any(|lease| lease.offer.job == offer.job);
-        if has_lease_of_job || driver.job(offer.job).is_some() {
+        let is_asked =
+            |job: JobId| driver.leases.iter().any(|it| it.offer.jobs().any(|of| of == job));
+        if offer.jobs().any(|job| is_asked(job) || driver.job(job).is_some()) {
             return Err(not_eligible("already has this job"));
+        }
+        let run = offer.run.as_ref().map(|run| run.run);
+        if run.is_some() && driver.run().is_some_and(|it| Some(it) != run) {
+            return Err(not_eligible("is on another run"));
         }
         if let Some(why) = driver.blocked() {
             return Err(not_eligible(why));
@@ -299,7 +308,12 @@ impl Draft {
             if driver.duty != Duty::On {
                 return Err(illegal(driver.duty));
             }
-            if driver.room_soon(offer.work).is_none() {
+            let n_orders = offer.run.as_ref().map_or(0, |run| run.orders.len());
+            let has_room = match n_orders {
+                0 => driver.room_soon(offer.work).is_some(),
+                n => driver.rooms_for(n).len() == n,
+            };
+            if !has_room {
                 return Err(not_eligible("has no room"));
             }
             if driver.leases.len() >= usize::from(driver.policy.parallel_offers) {
@@ -313,6 +327,10 @@ impl Draft {
     /// Turns a lease into a job, or into the promise of one.
     fn take(&mut self, offer: OfferId) -> Result<(), Refusal> {
         let lease = self.driver.lease(offer).ok_or_else(|| not_eligible("has no such offer"))?;
+        let orders = lease.orders();
+        if !orders.is_empty() {
+            return self.take_run(offer, &orders);
+        }
         let (work, is_forced) = (lease.offer.work, lease.force);
         let room = match is_forced {
             true => self.driver.room_for(work),
@@ -328,13 +346,29 @@ impl Draft {
             }
             return Ok(());
         };
+        self.drop_others(offer);
+        self.add(Event::OfferAccepted { at: self.now, offer, slots });
+        Ok(())
+    }
+
+    /// Turns a lease on a run into a job for each of its orders: all of them, or none.
+    fn take_run(&mut self, offer: OfferId, orders: &[OrderId]) -> Result<(), Refusal> {
+        let rooms = self.driver.rooms_for(orders.len());
+        if rooms.len() < orders.len() {
+            return Err(not_eligible("has no room"));
+        }
+        self.drop_others(offer);
+        let slots = orders.iter().copied().zip(rooms).collect();
+        self.add(Event::RunAccepted { at: self.now, offer, slots });
+        Ok(())
+    }
+
+    fn drop_others(&mut self, offer: OfferId) {
         let others = self.driver.leases.iter().map(|lease| lease.offer.id);
         for other in others.filter(|other| *other != offer).collect::<Vec<_>>() {
             let reason = "took another job".to_owned();
             self.add(Event::OfferDropped { at: self.now, offer: other, reason });
         }
-        self.add(Event::OfferAccepted { at: self.now, offer, slots });
-        Ok(())
     }
 
     fn withdraw(&mut self, offer: OfferId, status: OfferStatus) {
@@ -342,10 +376,15 @@ impl Draft {
             self.add(Event::OfferEnded { at: self.now, offer, status });
             self.rest_if_silent();
         }
+        self.abort_all(offer, &format!("offer is {status}"));
+    }
+
+    /// What was wanted by this offer, and has not decided, is not the driver's.
+    fn abort_all(&mut self, offer: OfferId, reason: &str) {
         let undecided =
-            self.driver.jobs.iter().find(|job| job.offer == Some(offer) && !job.is_current());
-        if let Some(job) = undecided.map(|job| job.id) {
-            self.add(Event::JobAborted { at: self.now, job, reason: format!("offer is {status}") });
+            self.driver.jobs.iter().filter(|job| job.offer == Some(offer) && !job.is_current());
+        for job in undecided.map(|job| job.id).collect::<Vec<_>>() {
+            self.add(Event::JobAborted { at: self.now, job, reason: reason.to_owned() });
             self.after_release();
         }
     }

@@ -3,7 +3,7 @@
 use super::{Break, Leave, Slots};
 use crate::policy::DriverPolicy;
 use protocol::{
-    JobId, OfferId, OfferStatus, PartnerId, Point, Principal, RescueId, Timestamp,
+    JobId, OfferId, OfferStatus, OrderId, PartnerId, Point, Principal, RescueId, Timestamp,
     view::{Offer, Position, WorkKind},
     work::{DutyWish, Vehicle},
 };
@@ -80,6 +80,13 @@ pub enum Command {
         /** By which offer it was wanted; none, if it was claimed from the feed. */
         #[serde(default)]
         offer: Option<OfferId>,
+        /** Why. */
+        reason: String,
+    },
+    /// None of what was wanted by this offer of a run is the driver's after all. Needs format 5.
+    AbortRun {
+        /** By which. */
+        offer: OfferId,
         /** Why. */
         reason: String,
     },
@@ -260,6 +267,15 @@ pub enum Event {
         offer: OfferId,
         /** The room kept for it. */
         slots: Slots,
+    },
+    /// The driver said yes to a run, and its orders are deciding, each for itself. Needs format 5.
+    RunAccepted {
+        /** When. */
+        at: Timestamp,
+        /** Which offer. */
+        offer: OfferId,
+        /** The slot kept for each order. */
+        slots: Vec<(OrderId, u8)>,
     },
     /// The driver wants a job from the feed, and the job is deciding.
     JobClaimed {

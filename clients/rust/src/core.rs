@@ -628,6 +628,7 @@ impl Core {
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_) => {
                 if let Some(it) = self.topics.iter_mut().find(|it| is_about(&frame, &it.topic)) {
@@ -1032,6 +1033,7 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
         (Topic::Rescue(id), ServerFrame::Rescue(view)) => view.id == *id,
         (Topic::Driver(id), ServerFrame::Driver(view)) => view.id == *id,
         (Topic::Incident(id), ServerFrame::Incident(view)) => view.id == *id,
+        (Topic::Run(id), ServerFrame::Run(view)) => view.id == *id,
         (Topic::Actor(id), ServerFrame::Actor(view)) => view.actor == *id,
         (Topic::Board | Topic::Viewport(_), ServerFrame::Board(_)) => true,
         (Topic::Region(id), ServerFrame::Region(board)) => board.region == *id,
@@ -1051,6 +1053,7 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
             | Topic::Rescue(_)
             | Topic::Driver(_)
             | Topic::Incident(_)
+            | Topic::Run(_)
             | Topic::Me
             | Topic::Actor(_)
             | Topic::Board

@@ -110,6 +110,7 @@ function topicsOf(frame: ServerFrame): Topic[] {
   if ("order" in frame) return [{ order: frame.order.id }];
   if ("rescue" in frame) return [{ rescue: frame.rescue.id }];
   if ("incident" in frame) return [{ incident: frame.incident.id }];
+  if ("run" in frame) return [{ run: frame.run.id }];
   if ("driver" in frame) return [{ driver: frame.driver.id }, "me"];
   if ("rider" in frame) return ["me"];
   if ("actor" in frame) return [{ actor: frame.actor.actor }];

@@ -1490,7 +1490,12 @@ export type WhyNot =
   | "held"
   | "too_many_drivers"
   | "zone_paused"
-  | "other_fleet";
+  | "other_fleet"
+  | "cold_chain"
+  | "certificate"
+  | "gender"
+  | "permit"
+  | "hours";
 /**
  * What must arrive.
  */
@@ -2132,6 +2137,10 @@ export interface OfferView {
  * A rescue as its requester, its driver and dispatchers see it.
  */
 export interface RescueView {
+  /**
+   * Who may help instead, nearest first, if nobody of ours serves the place.
+   */
+  alternatives?: Alternative[];
   at: Place;
   attached?: DriverId | null;
   changed_at: Timestamp;
@@ -2161,6 +2170,19 @@ export interface RescueView {
    * How many events made it so.
    */
   version: number;
+}
+/**
+ * Who may help where the platform does not.
+ */
+export interface Alternative {
+  /**
+   * Who.
+   */
+  name: string;
+  /**
+   * How to reach them.
+   */
+  phone: string;
 }
 /**
  * A driver as itself and dispatchers see it.
@@ -2269,6 +2291,10 @@ export interface OrderChanges {
  * What changed of a rescue.
  */
 export interface RescueChanges {
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  alternatives?: Alternative[];
   at?: Place;
   attached?: DriverId | null;
   changed_at?: Timestamp;

@@ -1,6 +1,6 @@
 //! What a generator has seen, and how the figures of many are one.
 
-use crate::measure::Times;
+use crate::measure::{Slot, Times};
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
@@ -37,6 +37,24 @@ pub struct Counts {
     pub done: u64,
     /// Commands refused.
     pub commands_refused: u64,
+}
+
+impl Counts {
+    /// What happened since an earlier look, as a second of a run. Whoever is let in has been asked for.
+    pub fn slot_since(&self, before: &Self) -> Slot {
+        Slot {
+            asked: self.alive.saturating_sub(before.alive),
+            wanted: (self.commands + self.beats).saturating_sub(before.commands + before.beats),
+            done: (self.done + self.beats_heard).saturating_sub(before.done + before.beats_heard),
+            refused: self.commands_refused.saturating_sub(before.commands_refused),
+            put_off: (self.too_fast + self.busy).saturating_sub(before.too_fast + before.busy),
+            failed: self.failed.saturating_sub(before.failed),
+            lost: (self.died + self.cut).saturating_sub(before.died + before.cut),
+            cut: self.cut.saturating_sub(before.cut),
+            riders: self.alive,
+            ..Slot::default()
+        }
+    }
 }
 
 impl AddAssign for Counts {

@@ -203,7 +203,8 @@ fn op_of(wish: &Wish) -> Op {
         | Wish::Rider { .. }
         | Wish::Sos(_)
         | Wish::Incident { .. }
-        | Wish::Zone { .. } => Op::Other,
+        | Wish::Zone { .. }
+        | Wish::Run { .. } => Op::Other,
     }
 }
 
@@ -228,6 +229,9 @@ pub(super) struct Client<M> {
     tried_at: Instant,
     /// Was its connection lost because we wanted it?
     is_cut: bool,
+    /// When its bad network loses its connection, if it does.
+    drops_at: Option<Instant>,
+    is_bad: bool,
     /// What its mind would have done next when the connection was lost, and nobody wanted that: due all the while.
     owes: Option<Instant>,
 }
@@ -292,6 +296,8 @@ impl<M: Mind> Client<M> {
             wants,
             tried_at: now,
             is_cut: false,
+            drops_at: None,
+            is_bad,
             owes: None,
         }
     }
@@ -327,6 +333,10 @@ impl<M: Mind> Client<M> {
                     }
                 },
                 () = sleep_until(wake_at.into()), if self.present.is_some() => {}
+                () = until(self.drops_at) => {
+                    self.drops_at = None;
+                    self.go_dark(Instant::now(), Op::Welcome);
+                }
                 Ok(()) = self.cuts.changed() => self.cut(Instant::now()),
                 () = home.cancelled() => break,
             }
@@ -342,6 +352,13 @@ impl<M: Mind> Client<M> {
         if self.present.is_some() && self.dice.random_bool(share) {
             self.go_dark(now + dark, Op::Back);
         }
+    }
+
+    /// A bad network loses connections from time to time.
+    fn plan_drop(&mut self, now: Instant) {
+        let network = self.world.options.network.filter(|_| self.is_bad);
+        let after = network.and_then(|it| it.drops_after(self.dice.random()));
+        self.drops_at = after.map(|after| now + after);
     }
 
     /// Has no network until then.
@@ -380,6 +397,7 @@ impl<M: Mind> Client<M> {
     fn hear(&mut self, event: Event, now: Instant) {
         match event {
             Event::State(State::Waiting { .. }) => {
+                self.drops_at = None;
                 if self.present.take().is_some() {
                     self.world.counts.reconnects.fetch_add(1, Relaxed);
                     if self.is_cut {
@@ -402,6 +420,7 @@ impl<M: Mind> Client<M> {
                 let (due, op) = self.wants;
                 self.world.welcomed(op, due, self.tried_at, now);
                 self.is_cut = false;
+                self.plan_drop(now);
                 self.present = Some(Present::new(&self.world, principal));
                 self.mind.welcomed(resumed, now, &mut self.out);
             }
@@ -500,6 +519,7 @@ impl<M: Mind> Client<M> {
             | ServerFrame::Push { .. }
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
@@ -535,6 +555,14 @@ impl<M: Mind> Client<M> {
             Outcome::Refused(_) => None,
         };
         self.world.report_broken(self.trace.answered(id, done));
+    }
+}
+
+/// Then, if ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -300,8 +300,8 @@ impl Driver {
         let charge = rng.random_range(0.3..1.0);
         let flat_at = habits.battery.map(|it| now + world.real(it.lasts_s * charge));
         let second = world.second_of_day(now);
-        let leaves_at =
-            shift::of(&world.options.shifts, n).map(|shift| now + world.real(shift.left_s(second)));
+        let leaves_at = shift::of(&world.options.shifts, n)
+            .map(|shift| now + world.real_of_day(shift.left_s(second)));
         let mut driver = Self {
             id: DriverId::nth(world.options.seed << 32 | n as u64),
             vehicle,
@@ -811,6 +811,7 @@ impl Mind for Driver {
             | ServerFrame::Refused(_)
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
@@ -864,7 +865,8 @@ impl Mind for Driver {
                     | Wish::Driver { .. }
                     | Wish::Sos(_)
                     | Wish::Incident { .. }
-                    | Wish::Zone { .. } => {}
+                    | Wish::Zone { .. }
+                    | Wish::Run { .. } => {}
                 }
             }
             Outcome::Refused(refused) => {

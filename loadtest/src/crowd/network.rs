@@ -39,6 +39,10 @@ pub struct Network {
     pub stall_every: Duration,
     /// For how long.
     pub stall: Duration,
+    /// How often a connection is lost, in the mean; zero for never. The phone comes back at once.
+    pub drop_every: Duration,
+    /// How many bytes a second pass in each direction; 0: as many as there are.
+    pub bytes_per_s: u64,
 }
 
 impl Network {
@@ -53,6 +57,20 @@ impl Network {
         let stall = self.stall.min(self.stall_every);
         let stops_at = self.stall_every - stall;
         if into >= stops_at { arrival + (self.stall_every - into) } else { arrival }
+    }
+
+    /// How long so many bytes take to pass.
+    fn passing(&self, n_bytes: usize) -> Duration {
+        match self.bytes_per_s {
+            0 => Duration::ZERO,
+            per_s => Duration::from_secs_f64(n_bytes as f64 / per_s as f64),
+        }
+    }
+
+    /// When a phone whose connection is there now loses it, as dice from 0 to 1 will have it; none: never.
+    pub(super) fn drops_after(&self, dice: f64) -> Option<Duration> {
+        let is_lasting = self.drop_every.is_zero();
+        (!is_lasting).then(|| self.drop_every.mul_f64(-(1.0 - dice).max(1e-9).ln()))
     }
 }
 
@@ -126,14 +144,16 @@ async fn carry(
     let (into, mut out) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY_MAX);
     let take = async move {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
-        let mut last = began;
+        let (mut last, mut free_at) = (began, began);
         loop {
             let mut bytes = vec![0; CHUNK];
             match from.read(&mut bytes).await {
                 Ok(n) if n > 0 => bytes.truncate(n),
                 Ok(_) | Err(_) => return,
             }
-            let sent = phase + began.elapsed();
+            // Its turn comes when what was before it has passed.
+            free_at = free_at.max(Instant::now()) + network.passing(bytes.len());
+            let sent = phase + free_at.saturating_duration_since(began);
             let arrival = began + (network.arrival(sent, dice.random()) - phase);
             // Nothing overtakes what was sent before it.
             last = last.max(arrival);
@@ -169,6 +189,8 @@ mod tests {
         jitter: ms(40),
         stall_every: ms(1_000),
         stall: ms(300),
+        drop_every: Duration::ZERO,
+        bytes_per_s: 0,
     };
 
     #[test]
@@ -177,7 +199,9 @@ mod tests {
         assert_eq!(BAD.arrival(ms(100), 1.0), ms(220));
         assert_eq!(BAD.arrival(ms(2_700), 0.0), ms(3_080));
         assert_eq!(BAD.arrival(ms(2_999), 0.5), ms(3_100));
-        let steady = Network { stall_every: Duration::ZERO, ..BAD };
+        assert_eq!(BAD.drops_after(0.5), None);
+        let steady = Network { stall_every: Duration::ZERO, drop_every: ms(1_000), ..BAD };
+        assert!(steady.drops_after(0.5).is_some_and(|it| (ms(690)..ms(700)).contains(&it)));
         assert_eq!(steady.arrival(ms(2_999), 0.0), ms(3_079));
     }
 
@@ -212,5 +236,32 @@ mod tests {
         assert!(heard == said, "{} bytes of {}", heard.len(), said.len());
         assert!(began.elapsed() >= ms(160), "there and back: {:?}", began.elapsed());
         echo.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_narrow_way_takes_its_time() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let node = listener.local_addr().unwrap();
+        let home = CancellationToken::new();
+        let network = Network {
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            stall_every: Duration::ZERO,
+            bytes_per_s: 40_000,
+            ..BAD
+        };
+        let relay = relays(network, &[node], 1, &home).await.unwrap()[0];
+        let take = tokio::spawn(async move {
+            let (mut phone, _) = listener.accept().await.unwrap();
+            let mut all = Vec::new();
+            phone.read_to_end(&mut all).await.unwrap();
+            all.len()
+        });
+        let began = Instant::now();
+        let mut phone = TcpStream::connect(relay).await.unwrap();
+        phone.write_all(&[7; 8_000]).await.unwrap();
+        phone.shutdown().await.unwrap();
+        assert_eq!(take.await.unwrap(), 8_000);
+        assert!(began.elapsed() >= ms(200), "{:?}", began.elapsed());
     }
 }

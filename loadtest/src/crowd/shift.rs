@@ -66,7 +66,7 @@ pub(super) async fn relieve(
     began: Instant,
 ) {
     let options = &world.options;
-    let lasting_s = options.lasting.as_secs_f64() * options.speed;
+    let lasting_s = options.lasting.as_secs_f64() * options.speed * options.compress;
     let mut all: Vec<(f64, usize)> = Vec::new();
     for n in (0..options.drivers).filter(|n| options.hand.holds(*n)) {
         let Some(shift) = of(&options.shifts, n) else { continue };
@@ -79,7 +79,7 @@ pub(super) async fn relieve(
     let mut free_at = began;
     for (at_s, n) in all {
         // They do not all open their doors in the same moment.
-        let at = (began + world.real(at_s)).max(free_at);
+        let at = (began + world.real_of_day(at_s)).max(free_at);
         free_at = at + std::time::Duration::from_secs_f64(pause_s);
         sleep_until(at.into()).await;
         send(world, drivers, home, n);

@@ -9,6 +9,7 @@ use protocol::{
     Principal,
     work::{DriverAction, Issue, OrderAction, OrderKind, RescueAction, Wish},
 };
+use tokio::net::TcpListener;
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "this node refuses whatever it does not know")]
 mod node;
@@ -181,6 +182,8 @@ async fn phones_with_bad_networks_wait_longer_and_lose_nothing() {
         jitter: Duration::ZERO,
         stall_every: Duration::ZERO,
         stall: Duration::ZERO,
+        drop_every: Duration::from_secs(2),
+        bytes_per_s: 100_000,
     };
     let record =
         measured(&node, Options { network: Some(network), ..options(trips(&[RIDE; 3])) }).await;
@@ -188,6 +191,8 @@ async fn phones_with_bad_networks_wait_longer_and_lose_nothing() {
     assert_eq!(record.jobs.all().completed, 3, "{record}");
     let service = record.took[&Op::Place].service.spread();
     assert!(service.p50 >= 119.0, "there and back: {service:?}");
+    let traffic = record.traffic;
+    assert!(traffic.lost > 0 && traffic.lost == traffic.cut, "lost, and by us: {traffic:?}");
 }
 
 #[tokio::test]
@@ -301,6 +306,91 @@ async fn the_crowd_goes_home_when_told() {
     let report = run(options(trips(&[RIDE])), target, stop, |_| {}).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(report.violations, 0);
+}
+
+#[tokio::test]
+async fn a_node_that_lets_people_in_is_found() {
+    let node = Node::start(Flaws::default()).await;
+    let target = Target::new(&node.url, node::token).unwrap();
+    assert_eq!(target.knock().await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn an_absent_node_is_named_and_does_not_matter_if_another_is_there() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = gone.local_addr().unwrap();
+    drop(gone);
+    let absent = format!("ws://{at}/v1/ws");
+    let alone = Target::new(&absent, node::token).unwrap().knock().await;
+    assert!(matches!(&alone, Err(NoEntry::Absent { at: named, .. }) if *named == at.to_string()));
+    let node = Node::start(Flaws::default()).await;
+    let both = Target::of(&[absent, node.url.clone()], Reach::Loopback, node::token);
+    assert_eq!(both.unwrap().knock().await.map(|shut| shut.len()), Ok(1));
+}
+
+#[tokio::test]
+async fn whoever_answers_and_is_no_node_is_told_apart() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/v1/ws", silent.local_addr().unwrap());
+    let shut = Target::new(&url, node::token).unwrap().knock().await;
+    assert!(matches!(shut, Err(NoEntry::Shut { .. })), "{shut:?}");
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_believed_or_not_to_be_had_are_told_at_once() {
+    let node = Node::start(Flaws { believes_nobody: true, ..Flaws::default() }).await;
+    let shut = Target::new(&node.url, node::token).unwrap().knock().await;
+    assert!(matches!(shut, Err(NoEntry::Disbelieved { .. })), "{shut:?}");
+    let none = crate::token::Endpoint::new("http://127.0.0.1:1/token".to_owned());
+    let shut = Target::new(&node.url, none).unwrap().knock().await;
+    assert!(matches!(shut, Err(NoEntry::Token(_))), "{shut:?}");
+}
+
+#[tokio::test]
+async fn whoever_interrupts_hears_what_was_until_then() {
+    let node = Node::start(Flaws { has_no_matching: true, ..Flaws::default() }).await;
+    let target = Target::new(&node.url, node::token).unwrap();
+    let stop = CancellationToken::new();
+    let habits = Habits { patience_s: 1e6, ..options(Vec::new()).habits };
+    let endless = Options {
+        lasting: Duration::from_secs(60),
+        audits: true,
+        habits,
+        ..options(trips(&[RIDE, RIDE, DELIVERY]))
+    };
+    let enough = |glance: &Glance| {
+        if glance.progress.jobs.created == 3 {
+            stop.cancel();
+        }
+    };
+    let record = play(endless, target, Nodes::default(), stop.clone(), enough).await.unwrap();
+    assert!(record.is_interrupted && record.lasted_s < 30.0);
+    assert_eq!((record.jobs.all().created, record.jobs.all().open), (3, 3));
+    let Audit { jobs, unread, missing, .. } = record.audit;
+    assert_eq!((jobs, unread, missing), (3, 3, 0), "nobody had the time to read them");
+    assert!(record.commands.errors() < 1e-9, "who was interrupted was not let down: {record}");
+    assert_eq!(record.exit_code(), 130);
+}
+
+#[tokio::test]
+async fn a_node_that_falls_in_the_middle_is_an_error_and_not_an_end() {
+    let node = Node::start(Flaws::default()).await;
+    let target = Target::new(&node.url, node::token).unwrap();
+    let lasting = Duration::from_secs(2);
+    let options =
+        Options { lasting, drain: Duration::from_millis(200), ..options(trips(&[RIDE; 30])) };
+    let falling = async {
+        sleep(Duration::from_millis(700)).await;
+        node.fall();
+    };
+    let stop = CancellationToken::new();
+    let playing = play(options, target, Nodes::default(), stop, |_| {});
+    let (record, ()) = tokio::join!(playing, falling);
+    let record = record.unwrap();
+    assert!(!record.is_interrupted);
+    assert_eq!(record.schedule.started, 30, "an open model asks on");
+    assert!(record.commands.unanswered() > 0 && record.commands.errors() > 0.1, "{record}");
+    assert!(record.traffic.lost > record.traffic.cut);
 }
 
 #[test]

@@ -5,9 +5,10 @@ use crate::{
     checker::{Broken, Checker},
     city::City,
     clock,
+    connect::Weight,
     measure::{Generator, Host, Meter, Op, Sample, Share, Slot, Timeline},
     nodes::Nodes,
-    record::{self, Record, Seen},
+    record::{self, Record, Seen, Watched},
     report::{Book, Ending, Glance, Phase, Progress, Report},
     trips::{self, Want},
 };
@@ -18,7 +19,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -64,6 +65,48 @@ struct Line {
     n_s: u64,
     host: Host,
     events: Vec<Seen>,
+    watch: Watch,
+}
+
+/// What watched processes hold and have spent.
+#[derive(Debug, Default)]
+struct Watch {
+    /// At the last look.
+    last: Option<(Instant, Weight)>,
+    /// When it began to count, and when it was last seen to.
+    counted: Option<[(Instant, Weight); 2]>,
+    bytes_max: u64,
+}
+
+impl Watch {
+    /// Another look: what they hold, and how many processors they have kept busy since the one before.
+    fn saw(&mut self, now: Instant, weight: Weight, is_counting: bool) -> (u64, f64) {
+        let before = self.last.replace((now, weight));
+        let cores = before.map_or(0.0, |before| cores([before, (now, weight)]));
+        if is_counting {
+            let [_, last] = self.counted.get_or_insert([(now, weight); 2]);
+            *last = (now, weight);
+            self.bytes_max = self.bytes_max.max(weight.bytes);
+        }
+        (weight.bytes, cores)
+    }
+
+    fn watched(&self, n: usize) -> Option<Watched> {
+        let [before, after] = self.counted?;
+        Some(Watched {
+            n: n as u64,
+            cores: cores([before, after]),
+            bytes_before: before.1.bytes,
+            bytes_after: after.1.bytes,
+            bytes_max: self.bytes_max,
+        })
+    }
+}
+
+/// How many processors were kept busy between two looks.
+fn cores([(then, before), (now, after)]: [(Instant, Weight); 2]) -> f64 {
+    let s = now.saturating_duration_since(then).as_secs_f64();
+    if s > 0.0 { (after - before).cpu_s / s } else { 0.0 }
 }
 
 /// What rider and driver of a job say to each other without a phone.
@@ -105,6 +148,7 @@ pub(super) struct World {
     /// Jobs of which the audit has read all.
     audited: AtomicU64,
     not_audited: AtomicU64,
+    is_interrupted: AtomicBool,
     /// Jobs that the audit was to read.
     to_audit: AtomicU64,
 }
@@ -131,6 +175,7 @@ impl World {
             n_s: 0,
             host,
             events: Vec::new(),
+            watch: Watch::default(),
         };
         Self {
             options,
@@ -156,6 +201,7 @@ impl World {
             planned: n_trips as u64,
             audited: AtomicU64::new(0),
             not_audited: AtomicU64::new(0),
+            is_interrupted: AtomicBool::new(false),
             to_audit: AtomicU64::new(0),
         }
     }
@@ -170,7 +216,12 @@ impl World {
         now
     }
 
-    /// Somebody wants no more of it, perhaps before it is over.
+    /// Somebody wants no more of it, before it is over.
+    pub(super) fn interrupt(&self) {
+        self.is_interrupted.store(true, Relaxed);
+    }
+
+    /// Nobody is there any more.
     pub(super) fn stop_counting(&self) {
         self.meter().stop(Instant::now());
     }
@@ -312,10 +363,15 @@ impl World {
         }
     }
 
-    /// When the city's clock says this second of a day, counted from the first midnight.
+    /// Which second of a day it is now, counted from the first midnight.
     pub(super) fn second_of_day(&self, now: Instant) -> f64 {
         let out_at = self.out_at.get().copied().unwrap_or(now);
-        self.options.starts_at_s + self.city_s(out_at, now)
+        self.options.starts_at_s + self.city_s(out_at, now) * self.options.compress
+    }
+
+    /// How long so many seconds of a day really take: vehicles may be slower than the day.
+    pub(super) fn real_of_day(&self, day_s: f64) -> Duration {
+        self.real(day_s / self.options.compress)
     }
 
     /// Who the `n`th shop is.
@@ -405,6 +461,15 @@ impl World {
         let mut slot = self.meter().second();
         let counts = &self.counts;
         let counted_s = self.meter().counted(now).as_secs_f64();
+        let (from, until) = self.meter().window();
+        let has_begun = from.is_some_and(|from| now >= from);
+        let is_over = until.is_some_and(|until| now >= until);
+        if has_begun {
+            self.nodes.begin_counting();
+        }
+        if is_over {
+            self.nodes.end_counting();
+        }
         let (host, sights) = (Host::look(), self.nodes.look());
         let progress = self.progress();
         let counted = Counted {
@@ -425,6 +490,11 @@ impl World {
         slot.lost = after.reconnects - before.reconnects;
         slot.cut = after.cut - before.cut;
         (slot.drivers, slot.riders) = (progress.drivers, progress.riders);
+        if !self.options.pids.is_empty() {
+            let weight = Weight::of(&self.options.pids);
+            let is_counting = has_begun && !is_over;
+            (slot.watched_bytes, slot.watched_cores) = line.watch.saw(now, weight, is_counting);
+        }
         slot.cpu_share = host.since(&line.host).ours;
         line.host = host;
         slot.nodes = sights.slots;
@@ -439,6 +509,7 @@ impl World {
         let quiet = Slot {
             drivers: slot.drivers,
             riders: slot.riders,
+            watched_bytes: slot.watched_bytes,
             nodes: slot.nodes.clone(),
             ..Slot::default()
         };
@@ -511,19 +582,20 @@ impl World {
         let turned_away = counts.turned_away.load(Relaxed);
         let share: Share = Host::look().since(&self.host_at_first);
         let jobs = self.book().looked_at();
+        let is_interrupted = self.is_interrupted.load(Relaxed);
         let audit = {
             let checker = self.checker();
             let is_read =
                 |(job, _, looked): &&(JobId, RiderId, u64)| *looked >= checker.acked_version(*job);
             let (reread, missing) = (self.audited.load(Relaxed), self.not_audited.load(Relaxed));
-            Audit {
-                acked: report.commands_acked,
-                jobs: jobs.len() as u64,
-                confirmed: jobs.iter().filter(is_read).count() as u64,
-                reread,
-                missing,
-                unread: self.to_audit.load(Relaxed).saturating_sub(reread + missing),
-            }
+            let (n_jobs, confirmed) =
+                (jobs.len() as u64, jobs.iter().filter(is_read).count() as u64);
+            // Whoever was still driving during an audit may have been acknowledged more after it.
+            let unread = match is_interrupted {
+                true => n_jobs.saturating_sub(confirmed + missing),
+                false => self.to_audit.load(Relaxed).saturating_sub(reread + missing),
+            };
+            Audit { acked: report.commands_acked, jobs: n_jobs, confirmed, reread, missing, unread }
         };
         let meter = self.meter();
         let generator = Generator {
@@ -536,6 +608,10 @@ impl World {
         let line = self.line();
         let after_s = |at: Instant| at.saturating_duration_since(self.began).as_secs_f64();
         let (from, until) = meter.window();
+        let mut commands = meter.commands.clone();
+        if is_interrupted {
+            commands.under_way = commands.unanswered();
+        }
         Record {
             began_at: self.began_at,
             seed: self.options.seed,
@@ -548,7 +624,8 @@ impl World {
                 started: counts.started.load(Relaxed),
                 turned_away,
             },
-            commands: meter.commands.clone(),
+            is_interrupted,
+            commands,
             took: meter.took.clone(),
             jobs: record::Jobs {
                 rides: report.orders,
@@ -569,6 +646,7 @@ impl World {
             violation_details: report.violation_details,
             generator: generator.judge(self.planned, turned_away),
             nodes: self.nodes.sides(),
+            watched: line.watch.watched(self.options.pids.len()),
             timeline: line.timeline.clone(),
             events: line.events.clone(),
             ..Record::default()

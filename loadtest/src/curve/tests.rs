@@ -83,3 +83,14 @@ fn without_a_rate_nobody_comes() {
     assert_eq!(arrivals(&Curve::constant(0.0), 100.0, Pacing::Poisson, 1), Vec::<f64>::new());
     assert_eq!(Curve::through([]).per_s(5.0), 0.0);
 }
+
+#[test]
+fn a_compressed_curve_has_the_same_rates_for_a_shorter_while() {
+    let curve = Curve::days(100.0, &DAY, 0.0, 24.0 * HOUR_S);
+    let short = curve.clone().compressed(4.0);
+    for hour in [0.5, 3.5, 8.5, 18.5] {
+        let (long_s, short_s) = (hour * HOUR_S, hour * HOUR_S / 4.0);
+        assert!((curve.per_s(long_s) - short.per_s(short_s)).abs() < 1e-9, "{hour}");
+    }
+    assert!((short.asked_by(6.0 * HOUR_S) - 600.0).abs() < 1.0);
+}

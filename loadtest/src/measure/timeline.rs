@@ -50,6 +50,10 @@ pub struct Slot {
     pub lag_us: u64,
     /// How busy the generator kept its processors in its worst second, 0 to 1.
     pub cpu_share: f64,
+    /// What watched processes held at the end of it, in bytes.
+    pub watched_bytes: u64,
+    /// How many processors they kept busy in its worst second.
+    pub watched_cores: f64,
     /// How long what ended in it had taken, counted from when it was due.
     pub took: BTreeMap<Op, Counts>,
     /// What nodes said of themselves, by name.
@@ -75,10 +79,11 @@ pub struct NodeSlot {
 impl Slot {
     /// What came after it, as one slot.
     fn then(&mut self, later: Self) {
-        let Self { drivers, riders, ref nodes, .. } = later;
-        let nodes = nodes.clone();
+        let Self { drivers, riders, watched_bytes, watched_cores, ref nodes, .. } = later;
+        let (nodes, worst_cores) = (nodes.clone(), self.watched_cores.max(watched_cores));
         self.beside(later);
         (self.drivers, self.riders) = (drivers, riders);
+        (self.watched_bytes, self.watched_cores) = (watched_bytes, worst_cores);
         if !nodes.is_empty() {
             self.nodes = nodes;
         }
@@ -104,6 +109,8 @@ impl Slot {
             riders,
             lag_us,
             cpu_share,
+            watched_bytes,
+            watched_cores,
             took,
             nodes,
         } = other;
@@ -124,6 +131,8 @@ impl Slot {
         self.riders += riders;
         self.lag_us = self.lag_us.max(lag_us);
         self.cpu_share = self.cpu_share.max(cpu_share);
+        self.watched_bytes += watched_bytes;
+        self.watched_cores += watched_cores;
         for (op, counts) in took {
             let all = self.took.entry(op).or_default();
             all.extend(counts);

@@ -38,6 +38,11 @@ impl Scrape {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Its first line; none, if there is none.
+    pub(super) fn value(&self, name: &str) -> Option<f64> {
+        self.lines(name).first().map(|line| line.value)
+    }
+
     /// The sum over all labels.
     pub(super) fn number(&self, name: &str) -> u64 {
         self.lines(name).iter().map(|line| line.value).sum::<f64>().max(0.0) as u64
@@ -116,6 +121,7 @@ impl Buckets {
             let bucket = self.at_most.iter().find(|(_, n)| *n >= wanted);
             bucket.and_then(|(bound, _)| finite(*bound)).unwrap_or(longest) * 1e3
         };
+        let all = self.at_most.iter().find(|(_, n)| *n >= self.n);
         match self.n {
             0 => Inside::default(),
             n => Inside {
@@ -124,6 +130,7 @@ impl Buckets {
                 p50: at(0.5),
                 p95: at(0.95),
                 p99: at(0.99),
+                max: all.and_then(|(bound, _)| finite(*bound)).map(|bound| bound * 1e3),
             },
         }
     }

@@ -44,8 +44,37 @@ fn a_side_is_what_was_added_from_the_first_look_to_the_last() {
     );
     let ask = side.inside["command answered"];
     assert_eq!((ask.n, ask.p50, ask.p95, ask.p99), (200, 5.0, 50.0, 50.0));
+    assert_eq!(ask.max, None, "ten took longer than all bounds");
     assert!((ask.mean - 5.5).abs() < 1e-9, "{ask:?}");
     assert_eq!(node.slot.map(|it| it.sessions), Some(9));
+}
+
+#[test]
+fn what_a_node_does_in_the_warm_up_and_after_the_end_does_not_count() {
+    let nodes = Nodes { seen: Arc::new(Mutex::new(vec![Node::default()])), _looking: None };
+    let saw = |text| nodes.seen()[0].saw(Some(true), Some(Scrape::read(text)));
+    let answered = || nodes.sides()[0].inside.get("command answered").map(|it| it.n);
+    saw("outrider_ask_seconds_count 0");
+    saw(BEFORE);
+    assert_eq!(answered(), Some(10));
+    nodes.begin_counting();
+    assert_eq!(answered(), None);
+    saw(AFTER);
+    nodes.begin_counting();
+    assert_eq!(answered(), Some(200), "it begins once");
+    nodes.end_counting();
+    saw("outrider_ask_seconds_count 900\noutrider_commands_total 900");
+    assert_eq!(answered(), Some(200));
+    assert_eq!(nodes.look().slots.len(), 1, "how it is can still be seen");
+}
+
+#[test]
+fn the_longest_is_at_most_the_bound_of_its_bucket() {
+    let scrape = Scrape::read(
+        "a_bucket{le=\"0.5\"} 3\na_bucket{le=\"1\"} 5\na_bucket{le=\"5\"} 5\na_bucket{le=\"+Inf\"} 5\na_sum 2\na_count 5",
+    );
+    assert_eq!(scrape.times("a").inside().max, Some(1_000.0));
+    assert_eq!(scrape.value("a_sum"), Some(2.0));
 }
 
 #[test]

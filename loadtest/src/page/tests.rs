@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::{Seen, tests::a_run};
+use crate::record::{Seen, Watched, tests::a_run};
 
 #[test]
 fn a_page_is_one_file_and_asks_nobody() {
@@ -28,6 +28,23 @@ fn nothing_that_was_read_becomes_markup() {
     let page = page(&run);
     assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert(&quot;1&quot;)"));
     assert_eq!(page.matches("<script").count(), 1);
+}
+
+#[test]
+fn what_was_interrupted_and_what_was_watched_is_said() {
+    let watched = Watched { n: 1, cores: 0.4, bytes_max: 7_000_000, ..Watched::default() };
+    let set = vec!["fleet.drivers=7".to_owned()];
+    let run = Record { is_interrupted: true, watched: Some(watched), set, ..a_run() };
+    let page = page(&run);
+    for shown in [
+        "--set &#39;fleet.drivers=7&#39; --set &#39;seed=0&#39;",
+        "with <code>fleet.drivers=7</code>",
+        "Interrupted</span>",
+        "Watched processes",
+        "0.40 processors in the mean",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
 }
 
 #[test]

@@ -1,5 +1,9 @@
 use super::*;
-use crate::{checker::Broken, measure::Times, scenario::Scenario};
+use crate::{
+    measure::{Slot, Times},
+    nodes::{Inside, NodeSide},
+    scenario::Scenario,
+};
 use std::{io::Write, time::Duration};
 
 /// Two minutes of a node that is well, as a crowd of one generator has it.
@@ -95,6 +99,11 @@ fn what_a_run_exits_with() {
     let mut saturated = missed;
     saturated.generator.saturated.push("it ran late".to_owned());
     assert_eq!(saturated.exit_code(), 4, "nobody can tell whether it was missed");
+    let interrupted = Record { is_interrupted: true, ..saturated.clone() };
+    assert_eq!(interrupted.exit_code(), 130, "whoever interrupts it knows why");
+    let mut unread = a_run();
+    unread.audit.unread = 1;
+    assert_eq!(unread.exit_code(), 4, "what nobody could read may be there, or not");
     saturated.violations = 1;
     assert_eq!(saturated.exit_code(), 3, "a broken promise is one, whoever was busy");
 }
@@ -136,4 +145,33 @@ fn the_summary_can_be_read_by_people() {
             && text.contains("kept   place.p99 < 500ms"),
         "{text}"
     );
+}
+
+#[test]
+fn what_nodes_measure_of_themselves_is_judged_by_the_slowest() {
+    let inside = |max| Inside { n: 5, p99: 250.0, max, ..Default::default() };
+    let node = |max| NodeSide {
+        inside: [("matching round".to_owned(), inside(max))].into(),
+        ..Default::default()
+    };
+    let judged = |nodes: Vec<NodeSide>| {
+        let run = Record { nodes, ..a_run() };
+        let wanted =
+            "[\"node.tick.max <= 1s\", \"node.tick.p99 <= 250ms\", \"node.commit.p99 < 1s\"]";
+        run.judge(&scenario(wanted).thresholds).iter().map(|it| it.is_kept).collect::<Vec<_>>()
+    };
+    assert_eq!(judged(vec![node(Some(500.0)), node(Some(1_000.0))]), [true, true, false]);
+    assert_eq!(judged(vec![node(Some(500.0)), node(Some(5_000.0))]), [false, true, false]);
+    assert_eq!(judged(vec![node(Some(500.0)), node(None)]), [false, true, false]);
+    assert_eq!(judged(Vec::new()), [false; 3], "what was not measured is not kept");
+}
+
+#[test]
+fn watched_processes_are_added_up() {
+    let watched = Watched { n: 1, cores: 0.5, bytes_before: 1, bytes_after: 2, bytes_max: 3 };
+    let mut run = Record { watched: Some(watched), ..a_run() };
+    run.merge(Record { watched: None, ..a_run() });
+    run.merge(Record { watched: Some(watched), ..a_run() });
+    assert_eq!(run.watched.map(|it| (it.n, it.bytes_max)), Some((2, 6)));
+    assert!(run.to_string().contains("2 watched: 1.00 processors"), "{run}");
 }

@@ -13,8 +13,10 @@ pub(super) struct Text {
     pub(super) beside: Option<String>,
     #[serde(default = "seed")]
     pub(super) seed: u64,
-    #[serde(default = "speed")]
+    #[serde(default = "whole")]
     pub(super) speed: f64,
+    #[serde(default = "whole")]
+    pub(super) compress: f64,
     #[serde(default = "minute", with = "humantime_serde")]
     pub(super) lasts: Duration,
     #[serde(default, with = "humantime_serde")]
@@ -41,8 +43,35 @@ fn seed() -> u64 {
     1
 }
 
-fn speed() -> f64 {
-    1.0
+impl Text {
+    /// The same in less time: whatever is on a schedule comes `compress` times as quickly. How quick vehicles, thumbs and
+    /// networks are does not change, nor how many ask in a second.
+    ///
+    /// Times of day (`starts_at`, shifts, the hours of a curve) stay as they are: the day is what passes more quickly.
+    pub(super) fn compressed(mut self) -> Self {
+        let short = |it: &mut Duration, by: f64| *it = it.div_f64(by);
+        let by = self.compress;
+        let behaviour = &mut self.behaviour;
+        let all = [
+            &mut self.lasts,
+            &mut self.warm_up,
+            &mut behaviour.duty,
+            &mut behaviour.rest,
+            &mut behaviour.tunnel_every,
+        ];
+        all.into_iter().for_each(|it| short(it, by));
+        if let Some(battery) = &mut behaviour.battery {
+            short(&mut battery.lasts, by);
+            short(&mut battery.recharge, by);
+        }
+        self.cuts.iter_mut().for_each(|cut| short(&mut cut.at, by));
+        if let Some(arrivals) = &mut self.arrivals {
+            let Arrivals { at, rise, hold, fall, stages, .. } = arrivals;
+            [at, rise, hold, fall].into_iter().flatten().for_each(|it| short(it, by));
+            stages.iter_mut().flatten().for_each(|stage| short(&mut stage.lasts, by));
+        }
+        self
+    }
 }
 
 fn minute() -> Duration {
@@ -50,18 +79,12 @@ fn minute() -> Duration {
 }
 
 /// Where it is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CityText {
-    pub(super) streets: StreetsText,
+    pub(super) streets: Option<StreetsText>,
     pub(super) roads: Option<PathBuf>,
-    pub(super) starts_at: TimeOfDay,
-}
-
-impl Default for CityText {
-    fn default() -> Self {
-        Self { streets: StreetsText::Invented, roads: None, starts_at: TimeOfDay(8 * 3_600) }
-    }
+    pub(super) starts_at: Option<TimeOfDay>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -96,54 +119,100 @@ pub(super) struct ShiftText {
     pub(super) share: f64,
 }
 
-/// Who asks, and when.
+/// Who asks, and when. One table for all curves, so that a mistake is told by its own line; which key is whose is
+/// checked afterwards.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "curve", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Arrivals {
-    Constant {
-        per_hour: f64,
-        #[serde(default)]
-        pacing: Pacing,
-    },
-    Day {
-        per_hour: f64,
-        hours: Option<Vec<f64>>,
-        #[serde(default)]
-        pacing: Pacing,
-    },
-    Spike {
-        per_hour: f64,
-        times: f64,
-        #[serde(with = "humantime_serde")]
-        at: Duration,
-        #[serde(with = "humantime_serde")]
-        rise: Duration,
-        #[serde(with = "humantime_serde")]
-        hold: Duration,
-        #[serde(with = "humantime_serde")]
-        fall: Duration,
-        #[serde(default)]
-        pacing: Pacing,
-    },
-    Stages {
-        #[serde(default)]
-        from_per_hour: f64,
-        stages: Vec<Stage>,
-        #[serde(default)]
-        pacing: Pacing,
-    },
-    Replay {
-        trips: PathBuf,
-        from: Option<TimeOfDay>,
-        until: Option<TimeOfDay>,
-        #[serde(default = "whole")]
-        sample: f64,
-    },
+#[serde(deny_unknown_fields)]
+pub(super) struct Arrivals {
+    pub(super) curve: CurveText,
+    pub(super) pacing: Option<Pacing>,
+    pub(super) per_hour: Option<f64>,
+    pub(super) hours: Option<Vec<f64>>,
+    pub(super) times: Option<f64>,
+    #[serde(default, with = "humantime_serde")]
+    pub(super) at: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    pub(super) rise: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    pub(super) hold: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    pub(super) fall: Option<Duration>,
+    pub(super) from_per_hour: Option<f64>,
+    pub(super) stages: Option<Vec<Stage>>,
+    pub(super) trips: Option<PathBuf>,
+    pub(super) from: Option<TimeOfDay>,
+    pub(super) until: Option<TimeOfDay>,
+    pub(super) sample: Option<f64>,
 }
 
-impl Default for Arrivals {
-    fn default() -> Self {
-        Self::Constant { per_hour: 500.0, pacing: Pacing::default() }
+impl Arrivals {
+    /// A steady rate.
+    pub(super) fn constant(per_hour: f64) -> Self {
+        Self {
+            curve: CurveText::Constant,
+            per_hour: Some(per_hour),
+            pacing: None,
+            hours: None,
+            times: None,
+            at: None,
+            rise: None,
+            hold: None,
+            fall: None,
+            from_per_hour: None,
+            stages: None,
+            trips: None,
+            from: None,
+            until: None,
+            sample: None,
+        }
+    }
+
+    /// The keys it says, whatever its curve makes of them.
+    pub(super) fn said(&self) -> impl Iterator<Item = &'static str> {
+        let Self { curve: _, pacing, per_hour, hours, times, at, rise, hold, fall, .. } = self;
+        let Self { from_per_hour, stages, trips, from, until, sample, .. } = self;
+        let keys = [
+            ("pacing", pacing.is_some()),
+            ("per_hour", per_hour.is_some()),
+            ("hours", hours.is_some()),
+            ("times", times.is_some()),
+            ("at", at.is_some()),
+            ("rise", rise.is_some()),
+            ("hold", hold.is_some()),
+            ("fall", fall.is_some()),
+            ("from_per_hour", from_per_hour.is_some()),
+            ("stages", stages.is_some()),
+            ("trips", trips.is_some()),
+            ("from", from.is_some()),
+            ("until", until.is_some()),
+            ("sample", sample.is_some()),
+        ];
+        keys.into_iter().filter(|(_, is_said)| *is_said).map(|(key, _)| key)
+    }
+}
+
+/// The shape of arrivals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum CurveText {
+    Constant,
+    Day,
+    Spike,
+    Stages,
+    Replay,
+}
+
+impl CurveText {
+    /// The keys it needs, and those it may have besides.
+    pub(super) fn keys(self) -> [&'static [&'static str]; 2] {
+        match self {
+            Self::Constant => [&["per_hour"], &["pacing"]],
+            Self::Day => [&["per_hour"], &["hours", "pacing"]],
+            Self::Spike => [&["per_hour", "times", "at", "rise", "hold", "fall"], &["pacing"]],
+            Self::Stages => [&["stages"], &["from_per_hour", "pacing"]],
+            Self::Replay => [&["trips"], &["from", "until", "sample"]],
+        }
     }
 }
 
@@ -243,6 +312,10 @@ pub(super) struct NetworkText {
     pub(super) stall_every: Duration,
     #[serde(default, with = "humantime_serde")]
     pub(super) stall: Duration,
+    #[serde(default, with = "humantime_serde")]
+    pub(super) drop_every: Duration,
+    #[serde(default)]
+    pub(super) bytes_per_s: u64,
 }
 
 /// When phones are cut off, all at once.

@@ -1,6 +1,9 @@
 //! What must hold of a run, as one says it: `place.p99 < 500ms`, `errors < 0.1%`, `completed > 95%`, `violations == 0`.
 
-use crate::measure::{Op, Times};
+use crate::{
+    measure::{Op, Times},
+    nodes::{INSIDE, Inside},
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, time::Duration};
 use thiserror::Error;
@@ -26,6 +29,13 @@ pub enum Measured {
         /** Counted from when it was said, rather than from when it was due? */
         is_service: bool,
         /** Which part of them: a quantile, or all there were. */
+        of: Part,
+    },
+    /// How long something took inside the slowest node by its own clock, in milliseconds.
+    Inside {
+        /** What. */
+        what: &'static str,
+        /** Which part of them: half, 95 or 99 of a hundred, the mean, or all there were. */
         of: Part,
     },
     /// The share of commands that failed or were never answered.
@@ -62,6 +72,22 @@ impl Part {
             Self::Max => spread.max,
             Self::Mean => spread.mean,
         })
+    }
+}
+
+impl Part {
+    /// This part of what a node measured of itself, in milliseconds; none of none, and of what its buckets do not tell.
+    pub(crate) fn inside(self, it: &Inside) -> Option<f64> {
+        let is_known = it.n > 0;
+        let value = match self {
+            Self::Quantile(0.5) => Some(it.p50),
+            Self::Quantile(0.95) => Some(it.p95),
+            Self::Quantile(0.99) => Some(it.p99),
+            Self::Quantile(_) => None,
+            Self::Max => it.max,
+            Self::Mean => Some(it.mean),
+        };
+        value.filter(|_| is_known)
     }
 }
 
@@ -103,6 +129,7 @@ impl Threshold {
         });
         let measured = value.map(|value| match self.what {
             Measured::Time { .. } => format!("{value:.1} ms"),
+            Measured::Inside { .. } => format!("{value:.1} ms at most"),
             Measured::Errors | Measured::Completed | Measured::Held => {
                 format!("{:.3} %", value * 100.0)
             }
@@ -150,7 +177,8 @@ impl FromStr for Measured {
         const NAMES: NoThreshold = NoThreshold(
             "what is measured is errors, completed, lost, done_per_s, violations, held, or a time: place, first_offer, \
              driver_found, accept, step, other, heard, welcome, back or beat with .p50, .p90, .p95, .p99, .p999, .mean \
-             or .max (and .service before it, to count from when it was said)",
+             or .max (and .service before it, to count from when it was said); or what nodes measured of themselves: \
+             node.command, node.commit, node.ask or node.tick with .p50, .p95, .p99, .mean or .max",
         );
         let parts: Vec<&str> = name.split('.').collect();
         let time = |op: &str, is_service, of: &str| {
@@ -167,6 +195,18 @@ impl FromStr for Measured {
             };
             Ok(Self::Time { op, is_service, of })
         };
+        let inside = |name: &str, of: &str| {
+            let (_, what, _) = *INSIDE.iter().find(|(it, ..)| *it == name).ok_or(NAMES)?;
+            let of = match of {
+                "p50" => Part::Quantile(0.5),
+                "p95" => Part::Quantile(0.95),
+                "p99" => Part::Quantile(0.99),
+                "max" => Part::Max,
+                "mean" => Part::Mean,
+                _ => return Err(NAMES),
+            };
+            Ok(Self::Inside { what, of })
+        };
         match parts[..] {
             ["errors"] => Ok(Self::Errors),
             ["completed"] => Ok(Self::Completed),
@@ -174,6 +214,7 @@ impl FromStr for Measured {
             ["done_per_s"] => Ok(Self::DonePerS),
             ["violations"] => Ok(Self::Violations),
             ["held"] => Ok(Self::Held),
+            ["node", name, of] => inside(name, of),
             [op, of] => time(op, false, of),
             [op, "service", of] => time(op, true, of),
             _ => Err(NAMES),
@@ -185,7 +226,7 @@ impl Measured {
     /// The bound, in the unit of what it bounds.
     fn bound(self, text: &str) -> Result<f64, NoThreshold> {
         match self {
-            Self::Time { .. } => humantime::parse_duration(text)
+            Self::Time { .. } | Self::Inside { .. } => humantime::parse_duration(text)
                 .map(|it: Duration| it.as_secs_f64() * 1e3)
                 .map_err(|_| NoThreshold("a time is bounded by a time, such as 500ms or 2s")),
             Self::Errors | Self::Completed | Self::Held => {
@@ -229,6 +270,8 @@ mod tests {
             ("place.p99", "say it like"),
             ("place.p98 < 1s", "what is measured is"),
             ("luck > 7", "what is measured is"),
+            ("node.tick.p90 < 1s", "node.tick with .p50"),
+            ("node.luck.max < 1s", "what is measured is"),
             ("place.p99 < 500", "bounded by a time"),
             ("errors < 0.1", "bounded by one"),
             ("violations == none", "by a number"),

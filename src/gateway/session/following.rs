@@ -8,7 +8,7 @@ use crate::gateway::{
 use actors::{EntityKey, Kind};
 use futures_util::FutureExt;
 use protocol::{
-    Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId,
+    Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId, RunId,
     frame::{ServerFrame, Topic},
 };
 use std::time::Duration;
@@ -123,6 +123,7 @@ impl Session {
             | Topic::Rescue(_)
             | Topic::Driver(_)
             | Topic::Incident(_)
+            | Topic::Run(_)
             | Topic::Board
             | Topic::Region(_)
             | Topic::Viewport(_) => follow.wants.topic = true,
@@ -160,6 +161,7 @@ impl Session {
                         | Topic::Rescue(_)
                         | Topic::Driver(_)
                         | Topic::Incident(_)
+                        | Topic::Run(_)
                         | Topic::Board
                         | Topic::Region(_)
                         | Topic::Viewport(_) => follow.wants.topic = false,
@@ -291,6 +293,7 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
         Kind::Rescue => Some(Topic::Rescue(RescueId(key.id))),
         Kind::Driver => Some(Topic::Driver(DriverId(key.id))),
         Kind::Incident => Some(Topic::Incident(IncidentId(key.id))),
+        Kind::Run => Some(Topic::Run(RunId(key.id))),
         Kind::Rider | Kind::Revocation | Kind::Zone => None,
     }
 }

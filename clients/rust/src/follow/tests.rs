@@ -22,6 +22,7 @@ fn driver(n: u64, version: u64) -> ServerFrame {
         position: None,
         fleet: None,
         hint: None,
+        run: None,
     }))
 }
 

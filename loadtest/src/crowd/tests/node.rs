@@ -19,6 +19,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{broadcast, mpsc},
+    task::AbortHandle,
 };
 use tokio_tungstenite::{
     accept_hdr_async,
@@ -26,6 +27,7 @@ use tokio_tungstenite::{
         Message,
         handshake::server::{Request, Response},
         http::HeaderValue,
+        protocol::CloseFrame,
     },
 };
 
@@ -39,6 +41,8 @@ pub(super) struct Flaws {
     pub(super) is_busy_at_first: bool,
     /// Never finds a driver.
     pub(super) has_no_matching: bool,
+    /// Lets nobody in, whatever they show.
+    pub(super) believes_nobody: bool,
 }
 
 struct Job {
@@ -80,6 +84,7 @@ struct State {
 /// A node on a free port of the loopback.
 pub(super) struct Node {
     state: Arc<Mutex<State>>,
+    accepting: AbortHandle,
     cut: broadcast::Sender<()>,
     pub(super) url: String,
 }
@@ -91,17 +96,23 @@ impl Node {
         let state = Arc::new(Mutex::new(State { flaws, ..State::default() }));
         let (cut, _) = broadcast::channel(1);
         let (shared, cutter) = (Arc::clone(&state), cut.clone());
-        tokio::spawn(async move {
+        let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, Arc::clone(&shared), cutter.subscribe()));
             }
         });
-        Self { state, cut, url }
+        Self { state, accepting: accepting.abort_handle(), cut, url }
     }
 
     /// Cuts every connection.
     pub(super) fn cut(&self) {
         self.cut.send(()).ok();
+    }
+
+    /// Is gone, and does not come back.
+    pub(super) fn fall(&self) {
+        self.accepting.abort();
+        self.cut();
     }
 
     pub(super) fn n_connections(&self) -> u64 {
@@ -160,6 +171,11 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, mut cut: broadcast::
                 let Some(Ok(message)) = message else { return };
                 let Message::Binary(raw) = message else { continue };
                 let frame = Codec::MsgPack.decode::<ClientFrame>(&raw).unwrap();
+                if state.lock().unwrap().flaws.believes_nobody {
+                    let unauthenticated = CloseFrame { code: 4_401.into(), reason: "".into() };
+                    socket.close(Some(unauthenticated)).await.ok();
+                    return;
+                }
                 let mut state = state.lock().unwrap();
                 if let ClientFrame::Identify { token, .. } = &frame {
                     let driver = token.parse().ok().map(Principal::Driver);
@@ -224,6 +240,7 @@ impl Job {
                 price_asked: None,
                 follows: None,
                 followed_by: None,
+                run: None,
                 code: None,
             })),
             JobId::Rescue(id) => ServerFrame::Rescue(Box::new(RescueView {
@@ -242,6 +259,7 @@ impl Job {
                 fleet: None,
                 offers: Vec::new(),
                 outcome: None,
+                alternatives: Vec::new(),
                 requested_at: Timestamp(0),
                 changed_at: Timestamp(0),
             })),
@@ -309,6 +327,7 @@ impl State {
             position: None,
             fleet: None,
             hint: None,
+            run: None,
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }
@@ -457,6 +476,7 @@ impl State {
                 fare: Money { amount: 1, currency: Currency::RWF },
                 eta_s: 1,
                 expires_at: Timestamp(0),
+                run: None,
             };
             self.push(driver, Push::Offer(offer));
         }

@@ -57,6 +57,8 @@ fn driver(n: u64, at: Point) -> DriverCard {
         ending: None,
         fleet: None,
         takes_hints: false,
+        standing: crate::Standing::default(),
+        came: None,
         n_slots: 5,
         standing: Standing::default(),
         came: None,
@@ -169,7 +171,10 @@ fn a_run_under_way_takes_along_what_lies_on_its_way_and_nothing_that_makes_it_la
         []
     );
     let full = RunCard { n_more: 0, ..card(3_600) };
-    assert_eq!(planned(std::slice::from_ref(&on_the_way), &[busy], &[full]), []);
+    assert_eq!(
+        planned(std::slice::from_ref(&on_the_way), std::slice::from_ref(&busy), &[full]),
+        []
+    );
     assert_eq!(planned(&[on_the_way], &[], &[card(3_600)]), [], "nobody knows where it is");
 }
 

@@ -72,6 +72,8 @@ pub struct Outcome {
     pub proposals: Vec<Proposal>,
     /// How many pairs were found and held back as not good enough yet.
     pub n_held: usize,
+    /// The searches whose pair was held: they have drivers all the same.
+    pub held: Vec<JobId>,
     /// The searches that came away empty: nobody who fits was near, or others had them.
     pub empty: Vec<JobId>,
     /// What it saw of each search, for those who ask why.
@@ -83,6 +85,7 @@ impl Outcome {
     pub fn add(&mut self, other: Self) {
         self.proposals.extend(other.proposals);
         self.n_held += other.n_held;
+        self.held.extend(other.held);
         self.empty.extend(other.empty);
         self.traces.add(other.traces);
     }
@@ -392,6 +395,7 @@ impl Round<'_> {
                 Verdict::Proposed => {}
                 Verdict::HeldTooFar | Verdict::HeldBusy => {
                     outcome.n_held += usize::from(self.is_ours[i]);
+                    outcome.held.extend(self.is_ours[i].then_some(self.searches[i].job));
                     continue;
                 }
                 Verdict::Outbid | Verdict::Nobody | Verdict::ZonePaused => {

@@ -24,8 +24,6 @@ use std::{cmp::Reverse, ops::Range};
 
 /// How often searches that came away empty look further in one round.
 const N_HELPINGS: u32 = 3;
-/// How many of the nearest are asked for their way, for each that is weighed.
-const N_SIFTED: u8 = 3;
 
 /// Not worked out yet.
 const UNKNOWN_MS: u32 = u32::MAX;
@@ -231,8 +229,7 @@ impl Round<'_> {
         let Terms { router, settings, now, .. } = **terms;
         let search = self.searches[search];
         let k = n_candidates(search, settings);
-        // Where the way is not simply longer the further away one is, some that are near are far to go.
-        let n_near = if router.follows_distance() { k } else { k * usize::from(N_SIFTED) };
+        let n_near = k * router.sifts();
         let fits = |n: u32| {
             if is_taken[n as usize] {
                 return false;

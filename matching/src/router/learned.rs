@@ -214,8 +214,9 @@ impl Router for Learned<'_> {
         Eta { ms: ms(log_times), low_ms, high_ms }
     }
 
-    fn follows_distance(&self) -> bool {
-        self.ways.is_empty() && self.router.follows_distance()
+    fn sifts(&self) -> usize {
+        // What is learned is not much beside what distance says.
+        if self.ways.is_empty() { self.router.sifts() } else { self.router.sifts().max(2) }
     }
 }
 

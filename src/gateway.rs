@@ -87,7 +87,7 @@ use std::{
 };
 use stream::Streams;
 use thiserror::Error;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{error, info, warn};
@@ -98,6 +98,9 @@ use zones::Zones;
 
 /// How often durations that were measured are added up.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// Most sessions that were cut off and are put away at the same time. A network that fails cuts off thousands at once: they leave
+/// one after the other, so that those who are still there are not kept waiting.
+const RETIRING_MAX: usize = 4;
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -118,6 +121,8 @@ struct Gate {
     sessions: TaskTracker,
     /// By their ids: to be found again.
     known: Sessions,
+    /// Whose turn it is to be put away, of those that were cut off.
+    retiring: Semaphore,
     /// Those of them that hear what is posted.
     streams: Streams,
     /// The node is leaving: nobody new is let in, and everybody is told.
@@ -208,6 +213,7 @@ impl Gateway {
                 allowed.resume_within,
                 Room { sessions: allowed.suspended_max, bytes: allowed.suspended_bytes_max },
             ),
+            retiring: Semaphore::new(RETIRING_MAX),
             streams: Streams::default(),
             uses: Uses::default(),
             system,

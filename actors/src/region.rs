@@ -216,6 +216,11 @@ impl Regions {
         }
     }
 
+    /// How pairs are valued, and what may be offered to whom.
+    pub fn costs(&self) -> &cost::Settings {
+        &self.world.settings.matching
+    }
+
     /// How many rings of neighbours a region sees.
     pub(crate) fn rings(&self) -> u8 {
         self.world.settings.rings

@@ -33,6 +33,7 @@ use crate::{
     rider,
     search::{self, Assignment, CONTROLLED, FLEETS, Search, Terms},
 };
+use matching::fit::Way;
 use protocol::{
     DriverId, JobId, Principal, RescueId, RescueStatus, Timestamp,
     view::{Mark, Position, RescueView, WorkKind},
@@ -328,7 +329,9 @@ impl Rescue {
     pub fn asks(&self) -> Option<Asks<'_>> {
         let case = self.case.as_ref()?;
         let (needs, fleet) = (&case.needs, case.search.fleet());
-        Some(Asks { work: WorkKind::Rescue, needs, fleet })
+        let Request { at, dropoff, .. } = &case.request;
+        let way = Way { pickup: at.at, dropoff: dropoff.as_ref().map(|it| it.at) };
+        Some(Asks { work: WorkKind::Rescue, needs, fleet, way })
     }
 
     /// Its people: whose it is, and who performs it; nobody if it was never requested.

@@ -1240,7 +1240,8 @@ pub fn format_of(bypassed: &[WhyNot]) -> Format {
         | WhyNot::Taken
         | WhyNot::Held
         | WhyNot::TooManyDrivers => Format::FIRST,
-        // Nobody may overrule these, so that they are never written.
+        // Nobody may overrule these, so that no event has them. Answers do, once every node knows them (`against`, in
+        // the gateway).
         WhyNot::ColdChain
         | WhyNot::Certificate
         | WhyNot::Gender

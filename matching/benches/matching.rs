@@ -7,6 +7,7 @@ use matching::{
     cost::Settings,
     grid::Grid,
     round::{Pairing, Terms, round},
+    router::{Gone, Learned, Leg, Router, Straight, Ways},
 };
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp,
@@ -102,6 +103,25 @@ fn solver(criterion: &mut Criterion) {
     }
 }
 
+/// What a region knows after ten thousand ways.
+fn learned(random: &mut StdRng, router: &Straight) -> Ways {
+    let mut ways = Ways::new(KIGALI);
+    for _ in 0..10_000 {
+        let (from, to) = (place(random), place(random));
+        let learned = Learned { router, ways: &ways };
+        let leg = Leg {
+            from: learned.spot(from),
+            to: learned.spot(to),
+            distance_m: from.distance_m(to) as f32,
+            vehicle: VehicleKind::Moto,
+            leaving: NOW,
+        };
+        let took_ms = (f64::from(router.eta(&leg).ms) * random.random_range(0.7..1.6)) as u32;
+        ways.learn(&Gone { leg, took_ms }, router);
+    }
+    ways
+}
+
 fn tick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("round");
     group.sample_size(20);
@@ -122,6 +142,14 @@ fn tick(criterion: &mut Criterion) {
         let in_silence = Terms { settings: &silent, ..terms };
         group.bench_function(format!("{name}, telling nothing of itself"), |bencher| {
             bencher.iter(|| round(&searches, [], &field, &in_silence));
+        });
+        let ways = learned(&mut random, &router);
+        let learned = Learned { router: &router, ways: &ways };
+        let with_ways = Terms { router: &learned, ..terms };
+        let mut field_with_ways = Field::new(KIGALI);
+        field_with_ways.fill(drivers.iter().cloned(), &learned);
+        group.bench_function(format!("{name}, with ways that were learned"), |bencher| {
+            bencher.iter(|| round(&searches, [], &field_with_ways, &with_ways));
         });
         group.bench_function(format!("{name}, with filling the field"), |bencher| {
             bencher.iter(|| {

@@ -45,7 +45,7 @@ pub struct DriverCard {
     #[serde(default)]
     pub n_slots: u8,
     /// What else speaks for it or against it.
-    #[serde(default)]
+    #[serde(default = "Standing::of_a_stranger")]
     pub standing: Standing,
     /// How its last way to a pickup went, if it has had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,10 +71,16 @@ pub struct Standing {
 impl Standing {
     /// As experienced as one can be.
     pub const LEVEL_MAX: u8 = 5;
+
+    /// Of whom nothing is known: as of somebody who has not driven yet, so that nobody gains by being listed by a node
+    /// that does not say.
+    pub fn of_a_stranger() -> Self {
+        Self { acceptance: 90, level: 0, ..Self::default() }
+    }
 }
 
 impl Default for Standing {
-    /// Nothing speaks against who is not known.
+    /// Nothing speaks against it.
     fn default() -> Self {
         Self {
             acceptance: 100,

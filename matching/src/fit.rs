@@ -1,11 +1,11 @@
 //! Who may be offered what at all.
 
-use crate::{DriverCard, SearchCard, cost::Settings};
+use crate::{DriverCard, SearchCard, cost::Settings, router::Straight};
 use protocol::{
     PartnerId, Point, Timestamp,
     trace::WhyNot,
     view::WorkKind,
-    work::{Needs, Vehicle},
+    work::{Needs, Vehicle, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -27,12 +27,27 @@ pub struct Permit {
     pub radius_m: u32,
 }
 
+/// Where a job begins, and where it ends, if that is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Way {
+    /// Where it begins.
+    pub pickup: Point,
+    /// Where it ends.
+    pub dropoff: Option<Point>,
+}
+
+impl Way {
+    fn of(search: &SearchCard) -> Self {
+        Self { pickup: search.pickup, dropoff: search.dropoff }
+    }
+}
+
 impl Permit {
     /// Does the job begin or end there?
-    fn is_asked_by(&self, search: &SearchCard) -> bool {
+    fn is_asked_by(&self, way: &Way) -> bool {
         let middle = Point { lat: self.lat, lon: self.lon };
         let is_there = |at: Point| middle.distance_m(at) <= f64::from(self.radius_m);
-        is_there(search.pickup) || search.dropoff.is_some_and(is_there)
+        is_there(way.pickup) || way.dropoff.is_some_and(is_there)
     }
 
     fn is_held_by(&self, vehicle: &Vehicle) -> bool {
@@ -61,6 +76,12 @@ pub fn misfit(
     // One person may ride and drive: same number, different kinds of id (invariant I-6).
     let is_same_person = search.rider.0 == driver.id.0;
     let is_stale = now.ms_since(driver.seen_at) > u64::from(settings.stale_ms);
+    let straight = settings.straight();
+    let is_done_by = |search: &SearchCard, driver: &DriverCard, until: Timestamp| {
+        let (from, free_at) = driver.start();
+        let start = (from, free_at.max(now));
+        ends_by(&Way::of(search), start, driver.vehicle.kind, until, &straight)
+    };
     if !has_room {
         Some(WhyNot::NoRoom)
     } else if is_same_person {
@@ -77,17 +98,9 @@ pub fn misfit(
         Some(WhyNot::Excluded)
     } else if driver.destination.is_some_and(|to| !leads_there(search, driver.at, to)) {
         Some(WhyNot::Destination)
-    } else if driver
-        .standing
-        .until
-        .is_some_and(|until| !ends_by(search, driver, until, now, settings))
-    {
+    } else if driver.standing.until.is_some_and(|until| !is_done_by(search, driver, until)) {
         Some(WhyNot::Hours)
-    } else if settings
-        .permits
-        .iter()
-        .any(|it| it.is_asked_by(search) && !it.is_held_by(&driver.vehicle))
-    {
+    } else if lacks_permit(&settings.permits, &Way::of(search), &driver.vehicle) {
         Some(WhyNot::Permit)
     } else {
         None
@@ -121,20 +134,24 @@ fn lacking(skill: &str) -> WhyNot {
     }
 }
 
-/// Would the driver have done the job by then, as far as one can tell from straight lines? Of a job that says not where
-/// it ends only the way to its pickup is known.
-fn ends_by(
-    search: &SearchCard,
-    driver: &DriverCard,
+/// Does the job begin or end where one with this vehicle has no permit to drive?
+pub fn lacks_permit(permits: &[Permit], way: &Way, vehicle: &Vehicle) -> bool {
+    permits.iter().any(|it| it.is_asked_by(way) && !it.is_held_by(vehicle))
+}
+
+/// Would one who starts there and then have done the job by `until`, as far as one can tell from straight lines? Of a job
+/// that says not where it ends only the way to its pickup is known.
+pub fn ends_by(
+    way: &Way,
+    (from, at): (Point, Timestamp),
+    vehicle: VehicleKind,
     until: Timestamp,
-    now: Timestamp,
-    settings: &Settings,
+    straight: &Straight,
 ) -> bool {
-    let (from, free_at) = driver.start();
-    let there_m = from.distance_m(search.pickup);
-    let on_m = search.dropoff.map_or(0.0, |to| search.pickup.distance_m(to));
-    let takes_ms = settings.straight().ms(driver.vehicle.kind, (there_m + on_m) as f32);
-    free_at.max(now) + Duration::from_millis(takes_ms.into()) <= until
+    let there_m = from.distance_m(way.pickup);
+    let on_m = way.dropoff.map_or(0.0, |to| way.pickup.distance_m(to));
+    let takes_ms = straight.ms(vehicle, (there_m + on_m) as f32);
+    at + Duration::from_millis(takes_ms.into()) <= until
 }
 
 /// Does the job lead to where the driver wants to go, without too much of a detour?

@@ -141,7 +141,9 @@ impl Region {
 
     /// A driver is here, or has changed.
     pub fn put_driver(&mut self, card: Arc<DriverCard>) {
+        // Each way is learned from where it ended, wherever its driver is listed afterwards.
         if let Some(came) = &card.came
+            && self.middle.distance_m(came.to) <= self.radius_m
             && self.left_at.get(&card.id).is_none_or(|before| *before < came.left_at)
         {
             self.left_at.insert(card.id, came.left_at);
@@ -166,6 +168,8 @@ impl Region {
             return;
         }
         self.left_at.retain(|_, left_at| now.since(*left_at) < CAME_WITHIN);
+        // Whichever was listed first: the same ways are learned from in the same order.
+        self.came.sort_unstable_by_key(|(came, _)| (came.left_at, came.took_ms));
         let ways = Arc::make_mut(&mut self.ways);
         for (came, vehicle) in self.came.drain(..) {
             if now.since(came.left_at) >= CAME_WITHIN {
@@ -453,7 +457,7 @@ impl Region {
     }
 
     /// Takes note of what the parts of a round proposed, and gets their fields back. Of two parts that came to the same
-    /// driver, the first has it. Returns all of it together.
+    /// driver, the first has it, and the other search came away empty. Returns all of it together.
     pub fn learn(
         &mut self,
         parts: impl IntoIterator<Item = (Field, Outcome)>,
@@ -463,8 +467,12 @@ impl Region {
         let mut taken = HashSet::new();
         for (field, mut outcome) in parts {
             self.fields.push(field);
+            let empty = &mut outcome.empty;
             outcome.proposals.retain_mut(|proposal| {
                 proposal.candidates.retain(|it| !taken.contains(&it.driver));
+                if proposal.candidates.is_empty() {
+                    empty.push(proposal.job);
+                }
                 !proposal.candidates.is_empty()
             });
             for proposal in &outcome.proposals {

@@ -24,8 +24,6 @@ use std::{cmp::Reverse, ops::Range};
 
 /// How often searches that came away empty look further in one round.
 const N_HELPINGS: u32 = 3;
-/// How many of the nearest are asked for their way, for each that is weighed.
-const N_SIFTED: u8 = 3;
 
 /// Not worked out yet.
 const UNKNOWN_MS: u32 = u32::MAX;
@@ -72,6 +70,8 @@ pub struct Outcome {
     pub proposals: Vec<Proposal>,
     /// How many pairs were found and held back as not good enough yet.
     pub n_held: usize,
+    /// The searches whose pair was held: they have drivers all the same.
+    pub held: Vec<JobId>,
     /// The searches that came away empty: nobody who fits was near, or others had them.
     pub empty: Vec<JobId>,
     /// What it saw of each search, for those who ask why.
@@ -83,6 +83,7 @@ impl Outcome {
     pub fn add(&mut self, other: Self) {
         self.proposals.extend(other.proposals);
         self.n_held += other.n_held;
+        self.held.extend(other.held);
         self.empty.extend(other.empty);
         self.traces.add(other.traces);
     }
@@ -228,8 +229,7 @@ impl Round<'_> {
         let Terms { router, settings, now, .. } = **terms;
         let search = self.searches[search];
         let k = n_candidates(search, settings);
-        // Where the way is not simply longer the further away one is, some that are near are far to go.
-        let n_near = if router.follows_distance() { k } else { k * usize::from(N_SIFTED) };
+        let n_near = k * router.sifts();
         let fits = |n: u32| {
             if is_taken[n as usize] {
                 return false;
@@ -392,6 +392,7 @@ impl Round<'_> {
                 Verdict::Proposed => {}
                 Verdict::HeldTooFar | Verdict::HeldBusy => {
                     outcome.n_held += usize::from(self.is_ours[i]);
+                    outcome.held.extend(self.is_ours[i].then_some(self.searches[i].job));
                     continue;
                 }
                 Verdict::Outbid | Verdict::Nobody | Verdict::ZonePaused => {

@@ -50,8 +50,9 @@ pub trait Router: fmt::Debug + Send + Sync {
     fn spot(&self, at: Point) -> Spot;
     /// How long a way takes.
     fn eta(&self, leg: &Leg) -> Eta;
-    /// Is a way always longer, the further away its end is? Then the nearest need not be compared.
-    fn follows_distance(&self) -> bool {
-        false
+    /// How many of the nearest are asked for their way, for each that is weighed: one, where a way is always longer the
+    /// further away its end is; more where some that are near are far to go.
+    fn sifts(&self) -> usize {
+        3
     }
 }

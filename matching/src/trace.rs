@@ -7,7 +7,7 @@ use protocol::{
     JobId, Point,
     trace::{Unfit, Verdict, Weighed, WhyNot},
 };
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 use strum::EnumCount;
 
 /// How often each reason was one, in the order of [`WhyNot`].
@@ -85,6 +85,11 @@ impl Traces {
             weighed: starts.0..self.weighed.len() as u32,
             unfit: starts.1..self.unfit.len() as u32,
         });
+    }
+
+    /// Without what was seen of these searches.
+    pub fn forget(&mut self, jobs: &HashSet<JobId>) {
+        self.traces.retain(|it| !jobs.contains(&it.job));
     }
 
     /// Adds what another part of the same round saw.

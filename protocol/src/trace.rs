@@ -87,6 +87,30 @@ pub enum WhyNot {
 }
 
 impl WhyNot {
+    /// Does it say that the driver, or what it drives, is not what the job needs or the law asks for?
+    pub fn is_of_fit(self) -> bool {
+        matches!(
+            self,
+            Self::Vehicle
+                | Self::Capacity
+                | Self::Skill
+                | Self::ColdChain
+                | Self::Certificate
+                | Self::Gender
+                | Self::Permit
+                | Self::Hours
+        )
+    }
+
+    /// The nearest reason that builds of format 4 know.
+    #[must_use]
+    pub fn as_known_before(self) -> Self {
+        if matches!(self, Self::ColdChain | Self::Certificate | Self::Gender | Self::Permit) {
+            return Self::Skill;
+        }
+        if self == Self::Hours { Self::OffDuty } else { self }
+    }
+
     /// May a dispatcher who says why overrule it? What would only be refused later, or harm somebody, may not
     /// be.
     pub fn may_be_overruled(self) -> bool {

@@ -60,6 +60,7 @@ use std::{
 };
 use tokio::{
     sync::{
+        SemaphorePermit,
         broadcast::{self, error::RecvError},
         oneshot,
     },
@@ -237,7 +238,15 @@ pub(crate) fn run(
             metrics::counter!("outrider_goodbyes_total", "code" => refused.code.to_string())
                 .increment(1);
         }
-        Box::pin(session.retire(end.may_resume, end.goodbye.is_some())).await;
+        let is_cut = end.may_resume && end.goodbye.is_none();
+        let gate = Arc::clone(&session.gate);
+        let (turn, call) = match is_cut {
+            true => Box::pin(session.turn_to_retire(&gate)).await,
+            false => (None, None),
+        };
+        Box::pin(session.retire(end.may_resume, end.goodbye.is_some(), call)).await;
+        // A goodbye may take seconds.
+        drop(turn);
         let goodbye = end.goodbye.map(|refused| ServerFrame::Goodbye { refused });
         Box::pin(session.socket.close(goodbye.as_ref(), end.code)).await;
     }
@@ -462,14 +471,36 @@ impl Session {
         Err(End::because(close::ELSEWHERE, refused))
     }
 
-    /// It is over, or waits for its client to come back, who may have heard its goodbye or not.
-    async fn retire(&mut self, may_resume: bool, says_goodbye: bool) {
+    /// Waits for its turn to be put away; whom somebody calls meanwhile has it at once.
+    async fn turn_to_retire<'a>(
+        &mut self,
+        gate: &'a Gate,
+    ) -> (Option<SemaphorePermit<'a>>, Option<Call>) {
+        let called = self.called.as_mut();
+        let called = async {
+            match called {
+                Some(called) => called.await.ok(),
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // Nobody closes it.
+            turn = gate.retiring.acquire() => (turn.ok(), None),
+            call = called => (None, call),
+        }
+    }
+
+    /// It is over, or waits for its client to come back, who may have heard its goodbye or not. `call` is what somebody
+    /// here wants of it, if that was heard already.
+    async fn retire(&mut self, may_resume: bool, says_goodbye: bool, call: Option<Call>) {
         let Some(identity) = self.identity.filter(|_| may_resume) else { return };
         let gate = Arc::clone(&self.gate);
         if says_goodbye {
             self.replay.said(None, self.room());
         }
-        let mut call = self.called.as_mut().and_then(|called| called.try_recv().ok());
+        let heard = || self.called.as_mut().and_then(|called| called.try_recv().ok());
+        let mut call = call.or_else(heard);
         while let Some(Call::Look(mut look)) = call {
             // Nobody looks at what is over.
             call = look.next.try_recv().ok();

@@ -79,6 +79,9 @@ impl Translator {
             }
             Wish::Driver { id: to, action } => {
                 let to = driver_meant(to, by).ok_or_else(|| invalid("id", "which driver?"))?;
+                if let DriverAction::ClaimJob { job: job @ JobId::Order(_) } = action {
+                    self.check_claim(to, job).await?;
+                }
                 Ok(Tell::Driver { to, command: self.driver_command(action).await? })
             }
             Wish::Sos(sos) => Ok(Tell::incident(self.opening(&sos, by, id).await?)),
@@ -202,7 +205,7 @@ impl Translator {
             checked => checked?,
         }
         let terms = self.preset.order(*kind);
-        let mut policy = self.preset.policy_at(order::work(*kind), pickup);
+        let mut policy = self.preset.order_policy_at(*kind, pickup);
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }
@@ -402,19 +405,39 @@ impl Translator {
         if version == Version(0) {
             return Err(not_found(&driver.to_string()));
         }
-        let now = self.system.now();
+        let (now, costs) = (self.system.now(), self.system.regions().costs());
         let against = match job {
             JobId::Order(id) => {
                 let (_, order) = self.system.read::<Order>(id).await?;
-                order.asks().map(|asks| state.against(job, &asks, now))
+                order.asks().map(|asks| state.against(job, &asks, now, costs))
             }
             JobId::Rescue(id) => {
                 let (_, rescue) = self.system.read::<Rescue>(id).await?;
-                rescue.asks().map(|asks| state.against(job, &asks, now))
+                rescue.asks().map(|asks| state.against(job, &asks, now, costs))
             }
         };
         // A job that does not exist says so itself.
-        Ok(against.unwrap_or_default())
+        let against = against.unwrap_or_default();
+        // They are kept in its answer, which a build that knows less must be able to read.
+        let knows_all = self.system.writes() >= run::KNOWN;
+        let known = |why: WhyNot| if knows_all { why } else { why.as_known_before() };
+        Ok(against.into_iter().map(known).collect())
+    }
+
+    /// Refuses a driver who takes from the feed what nobody may offer it.
+    async fn check_claim(&self, driver: DriverId, job: JobId) -> Result<(), Refused> {
+        let against = self.against(driver, job).await?;
+        // It was claimed before: the first answer still stands.
+        if against.contains(&WhyNot::HasIt) {
+            return Ok(());
+        }
+        match against.into_iter().find(|why| why.is_of_fit()) {
+            Some(why) => {
+                let refused = Refused::new(Code::NotEligible, "it needs what you have not got");
+                Err(Refused { why: vec![why], ..refused })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Nobody can be sent whom nobody has ever heard of.

@@ -118,6 +118,13 @@ pub(super) fn driver_named(id: &str, by: Principal) -> Result<DriverId, Refused>
     }
 }
 
+/// Whoever asked for a driver of another gender, and where they wait, is no business of drivers.
+fn discreet(chance: &mut Chance) {
+    if chance.why == Some(WhyNot::Gender) {
+        (chance.why, chance.distance_m) = (Some(WhyNot::Skill), None);
+    }
+}
+
 impl Gate {
     async fn match_trace(&self, job: JobId) -> Result<MatchTrace, Refused> {
         let recorded = self.events(job.into(), Version(0)).await?;
@@ -147,7 +154,10 @@ impl Gate {
         let here = self.chances(whose);
         let (there, silent) =
             self.elsewhere::<Vec<(JobId, Chance)>>(&Question::Chances(whose)).await;
-        let all = latest(there.into_iter().flatten().chain(here));
+        let mut all = latest(there.into_iter().flatten().chain(here));
+        if !by.is_staff() {
+            all.iter_mut().for_each(|(_, chance)| discreet(chance));
+        }
         let mut why: BTreeMap<WhyNot, u32> = BTreeMap::new();
         for reason in all.iter().filter_map(|(_, chance)| chance.why) {
             *why.entry(reason).or_default() += 1;

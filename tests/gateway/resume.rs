@@ -222,7 +222,7 @@ async fn a_claim_that_was_lost_in_the_tunnel_is_heard_of_after_it() {
     let node = Node::start();
     let mut driving = Client::connect(&node, driver(1)).await;
     // Too far away to be offered anything, or to get what it claims.
-    go_on_duty(&mut driving, PICKUP.offset_m(0.0, 400_000.0)).await;
+    go_on_duty(&mut driving, PICKUP.offset_m(0.0, 100_000.0)).await;
     let mut riding = Client::connect(&node, rider(1)).await;
     let order = place_ride(&mut riding).await;
     let at = driving.cut();

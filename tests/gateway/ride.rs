@@ -256,7 +256,7 @@ async fn a_driver_hears_that_a_claim_was_lost_and_why() {
     let node = Node::start();
     let mut driver = Client::connect(&node, driver(1)).await;
     // Too far away to be offered anything.
-    go_on_duty(&mut driver, PICKUP.offset_m(0.0, 400_000.0)).await;
+    go_on_duty(&mut driver, PICKUP.offset_m(0.0, 100_000.0)).await;
     let mut rider = Client::connect(&node, rider(1)).await;
     let order = place_ride(&mut rider).await;
     let claim = DriverAction::ClaimJob { job: JobId::Order(order) };
@@ -270,6 +270,24 @@ async fn a_driver_hears_that_a_claim_was_lost_and_why() {
         .await;
     assert_eq!(job, JobId::Order(order));
     assert!(!reason.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_driver_may_not_be_offered_it_may_not_claim_either() {
+    let node = Node::start();
+    let mut driver = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driver, PICKUP).await;
+    let mut rider = Client::connect(&node, rider(1)).await;
+    let needs = Needs { skills: vec!["certificate.hazmat".to_owned()], ..Needs::default() };
+    let order = NewOrder { needs, ..new_ride() };
+    let outcome = rider.wish(Wish::PlaceOrder(Box::new(order))).await;
+    let Outcome::Ok(done) = outcome else { panic!("{outcome:?}") };
+    let job = JobId::Order(done.actor.parse().unwrap());
+    let claim = Wish::Driver { id: None, action: DriverAction::ClaimJob { job } };
+    let outcome = driver.wish(claim).await;
+    let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.code, protocol::Code::NotEligible);
+    assert_eq!(refused.why, [protocol::trace::WhyNot::Certificate]);
 }
 
 #[tokio::test]

@@ -981,8 +981,10 @@ fn who_drives_for_a_fleet_is_listed_so_and_a_job_kept_to_another_speaks_against_
     assert_eq!(world.driver.driver_view(me(), 1).fleet, fleet);
     let needs = protocol::work::Needs::default();
     let against = |fleet| {
-        let asks = Asks { work: WorkKind::Ride, needs: &needs, fleet };
-        world.driver.against(ride(1), &asks, world.now).contains(&WhyNot::OtherFleet)
+        let way = matching::fit::Way { pickup: KIGALI, dropoff: None };
+        let asks = Asks { work: WorkKind::Ride, needs: &needs, fleet, way };
+        let costs = matching::cost::Settings::default();
+        world.driver.against(ride(1), &asks, world.now, &costs).contains(&WhyNot::OtherFleet)
     };
     assert_eq!(
         (against(None), against(fleet), against(Some(PartnerId::nth(2)))),
@@ -1397,4 +1399,28 @@ fn it_heads_somewhere_only_while_it_moves() {
     };
     assert_eq!(headed(8.0), Some(270));
     assert_eq!(headed(0.3), None);
+}
+
+#[test]
+fn what_the_law_says_against_a_job_is_said_to_dispatchers_too() {
+    let mut world = World::on_duty();
+    let needs = protocol::work::Needs::default();
+    let Point { lat, lon } = KIGALI.offset_m(6_000.0, 0.0);
+    let permit = matching::fit::Permit { name: "old-town".to_owned(), lat, lon, radius_m: 500 };
+    let costs = matching::cost::Settings { permits: vec![permit], ..Default::default() };
+    let against = |world: &World, dropoff| {
+        let way = matching::fit::Way { pickup: KIGALI, dropoff };
+        let asks = Asks { work: WorkKind::Ride, needs: &needs, fleet: None, way };
+        world.driver.against(ride(1), &asks, world.now, &costs)
+    };
+    let there = Some(Point { lat, lon });
+    assert_eq!(against(&world, there), [WhyNot::Permit]);
+    assert_eq!(against(&world, None), []);
+    // Six kilometres take eighteen minutes, of which five are left.
+    for _ in 0..11 * 60 + 55 {
+        world.pass(MINUTE);
+        world.hear();
+    }
+    assert_eq!(against(&world, there), [WhyNot::Hours, WhyNot::Permit]);
+    assert_eq!(against(&world, None), []);
 }

@@ -1,7 +1,7 @@
 //! What speaks against giving a driver a job, told to those who ask.
 
 use super::{Driver, Duty, Link, ms};
-use matching::fit;
+use matching::{cost, fit};
 use protocol::{JobId, PartnerId, Timestamp, trace::WhyNot, view::WorkKind, work::Needs};
 
 /// What a job asks of its driver.
@@ -13,6 +13,8 @@ pub struct Asks<'a> {
     pub needs: &'a Needs,
     /// Whose drivers it is kept to, if it is.
     pub fleet: Option<PartnerId>,
+    /// Where it begins and ends.
+    pub way: fit::Way,
 }
 
 impl Driver {
@@ -30,8 +32,14 @@ impl Driver {
     }
 
     /// What speaks against giving it that job; nothing, if it could take it at once.
-    pub fn against(&self, job: JobId, asks: &Asks, now: Timestamp) -> Vec<WhyNot> {
-        let Asks { work, needs, fleet } = *asks;
+    pub fn against(
+        &self,
+        job: JobId,
+        asks: &Asks,
+        now: Timestamp,
+        costs: &cost::Settings,
+    ) -> Vec<WhyNot> {
+        let Asks { work, needs, fleet, way } = *asks;
         // An offer of the same job makes way.
         let n_leases = self.leases.iter().filter(|lease| lease.offer.job != job).count();
         let has_lease = n_leases >= usize::from(self.policy.parallel_offers);
@@ -41,8 +49,16 @@ impl Driver {
             (self.room_soon(work).is_none(), WhyNot::NoRoom),
             (fit::is_of_other_fleet(fleet, self.fleet), WhyNot::OtherFleet),
         ];
-        let missing = self.vehicle.as_deref().and_then(|vehicle| fit::missing(needs, vehicle));
-        self.unfit_for_any(now).chain(those(reasons)).chain(missing).collect()
+        let vehicle = self.vehicle.as_deref();
+        let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle));
+        let from = self.soft.position().map_or(way.pickup, |position| position.at);
+        let is_too_long = self.fatigue_due().zip(vehicle).is_some_and(|(until, vehicle)| {
+            !fit::ends_by(&way, (from, now), vehicle.kind, until, &costs.straight())
+        });
+        let lacks_permit =
+            vehicle.is_some_and(|vehicle| fit::lacks_permit(&costs.permits, &way, vehicle));
+        let of_law = [(is_too_long, WhyNot::Hours), (lacks_permit, WhyNot::Permit)];
+        self.unfit_for_any(now).chain(those(reasons)).chain(missing).chain(those(of_law)).collect()
     }
 
     /// What speaks against any job at all.

@@ -2,6 +2,7 @@
 
 use super::{Event, Life, Order, work};
 use crate::{Card, Listing, Posting, ViewRow, driver::Asks, listing::RegionId};
+use matching::fit::Way;
 use protocol::{
     DriverId, JobId, Money, OrderId, OrderStatus, Principal, RiderId,
     view::{Mark, OfferView, OrderView},
@@ -69,7 +70,8 @@ impl Order {
     pub fn asks(&self) -> Option<Asks<'_>> {
         let life = self.0.as_ref()?;
         let (needs, fleet) = (&life.placement.needs, life.search.fleet());
-        Some(Asks { work: work(life.placement.kind), needs, fleet })
+        let way = Way { pickup: life.pickup().at, dropoff: Some(life.dropoff().at) };
+        Some(Asks { work: work(life.placement.kind), needs, fleet, way })
     }
 
     /// Where it is in its life; `None` before it is placed.

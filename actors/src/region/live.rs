@@ -353,12 +353,16 @@ impl Region {
         };
         // Not split at all, or only for those who found nobody in their part of it.
         let empty: HashSet<JobId> = outcome.empty.drain(..).collect();
-        let mut left = due;
-        if is_split {
-            let rest = left.iter().filter(|it| empty.contains(&it.job)).cloned();
-            left = Arc::new(rest.collect());
-        }
+        outcome.traces.forget(&empty);
+        // Whose pair is held keeps its share of the drivers.
+        let held: HashSet<JobId> = outcome.held.iter().copied().collect();
+        let those = |of: &HashSet<JobId>| -> Wanting {
+            due.iter().filter(|it| of.contains(&it.job)).cloned().collect()
+        };
+        let held = those(&held);
+        let left = if is_split { Arc::new(those(&empty)) } else { due };
         if !left.is_empty() {
+            let rivals = rivals.chain(std::iter::once(&held));
             let whole = memory.known.prepare(left, rosters, rivals, now, pairing);
             let done = self.run(vec![whole]).await?;
             outcome.add(memory.known.learn(done, now));

@@ -57,8 +57,6 @@ fn driver(n: u64, at: Point) -> DriverCard {
         ending: None,
         fleet: None,
         takes_hints: false,
-        standing: crate::Standing::default(),
-        came: None,
         n_slots: 5,
         standing: Standing::default(),
         came: None,

@@ -21,8 +21,12 @@ const SIDE_M: f64 = 1_000.0;
 const LAT_DEGREE_M: f64 = 111_194.93;
 /// So many ways count before older ones begin to fade.
 const MEMORY: f32 = 200.0;
-/// So many ways that went as the parts before it say are thought beside those that were seen.
-const PRIOR: f32 = 4.0;
+/// More than so many are not counted.
+const N_MAX: f32 = 10_000.0;
+/// So many ways that went as the parts before it say are thought beside those that were seen: for what is true of every
+/// way, of which one alone says little, and for places.
+const PRIOR: f32 = 20.0;
+const PRIOR_OF_PLACES: f32 = 4.0;
 /// Most places and pairs of them that are kept.
 const PLACES_MAX: usize = 16_384;
 /// Fewer ways than this say too little of how far they scatter.
@@ -31,6 +35,8 @@ const SCATTER_MIN: f32 = 20.0;
 const ONE_IN_TEN: f32 = 1.6;
 /// Ways that took so many times more, or less, are not believed.
 const TIMES_MAX: f32 = 8.0;
+/// The most that is learned: the logarithm of two and a half times as long, or as short.
+const LIMIT: f32 = 0.916;
 /// Shorter ways are not learned from, in milliseconds.
 const MS_MIN: u32 = 10_000;
 /// Bands of how long a way is expected to take: each is half as long again as the one before.
@@ -47,13 +53,13 @@ struct Mean {
 
 impl Mean {
     fn record(&mut self, it: f32) {
-        self.n = (self.n + 1.0).min(MEMORY);
-        self.mean += (it - self.mean) / self.n;
+        self.n = (self.n + 1.0).min(N_MAX);
+        self.mean += (it - self.mean) / self.n.min(MEMORY);
     }
 
     /// As far as so few can be believed.
-    fn believed(self) -> f32 {
-        self.mean * self.n / (self.n + PRIOR)
+    fn believed(self, prior: f32) -> f32 {
+        self.mean * self.n / (self.n + prior)
     }
 }
 
@@ -121,17 +127,18 @@ impl Ways {
         if !(1.0 / TIMES_MAX..=TIMES_MAX).contains(&times) {
             return;
         }
-        let whole = times.ln();
+        let whole = times.ln().clamp(-LIMIT, LIMIT);
         if !self.is_empty() {
             let off = whole - self.log_times(&gone.leg, expected.ms);
             self.scatter.record(off.abs());
         }
-        self.n = (self.n + 1.0).min(MEMORY);
+        self.n = (self.n + 1.0).min(N_MAX);
         self.all.record(whole);
-        let mut rest = whole - self.all.believed();
+        // What a part has seen but is not believed yet is not left to those after it: together they would say it twice.
+        let mut rest = whole - self.all.mean;
         let mut part = |mean: &mut Mean| {
             mean.record(rest);
-            rest -= mean.believed();
+            rest -= mean.mean;
         };
         part(&mut self.bands[band(expected.ms)]);
         part(&mut self.hours[hour(gone.leg.leaving)]);
@@ -147,10 +154,11 @@ impl Ways {
     /// The logarithm of how many times as long as expected a way takes.
     fn log_times(&self, leg: &Leg, expected_ms: u32) -> f32 {
         let places = keys(leg).into_iter().filter_map(|key| self.places.get(&key));
-        self.all.believed()
-            + self.bands[band(expected_ms)].believed()
-            + self.hours[hour(leg.leaving)].believed()
-            + places.map(|it| it.believed()).sum::<f32>()
+        let sum = self.all.believed(PRIOR)
+            + self.bands[band(expected_ms)].believed(PRIOR)
+            + self.hours[hour(leg.leaving)].believed(PRIOR)
+            + places.map(|it| it.believed(PRIOR_OF_PLACES)).sum::<f32>();
+        sum.clamp(-LIMIT, LIMIT)
     }
 
     /// Forgets half of them, those that were seen least, once there are too many.
@@ -206,8 +214,9 @@ impl Router for Learned<'_> {
         Eta { ms: ms(log_times), low_ms, high_ms }
     }
 
-    fn follows_distance(&self) -> bool {
-        self.ways.is_empty() && self.router.follows_distance()
+    fn sifts(&self) -> usize {
+        // What is learned is not much beside what distance says.
+        if self.ways.is_empty() { self.router.sifts() } else { self.router.sifts().max(2) }
     }
 }
 

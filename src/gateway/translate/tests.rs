@@ -4,7 +4,7 @@ use crate::{
     settings::{PresetSettings, Profile, Settings},
 };
 use actors::{journal::memory::MemoryJournal, region, runtime};
-use protocol::work::{Issue, OfferPolicy, PaymentTiming};
+use protocol::work::{Issue, OfferPolicy, OrderKind, PaymentTiming};
 use std::path::PathBuf;
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };

@@ -80,16 +80,33 @@ impl Life {
         self.members.iter().filter(is_left).collect()
     }
 
+    /// What is late already keeps nobody else from being in time: it is to be no later than it will be anyway.
     fn trip(&self, known: &[&Member], now: Timestamp) -> Trip {
+        let mut parcels = self.promised(known);
+        let n_max = self.plan.orders_max;
+        let cart = Cart { at: self.at, free: now, n_max, ..self.plan.cart };
+        let trip = Trip::new(cart, &parcels);
+        let errands = self.errands(known);
+        let late = match trip.moments(&errands) {
+            Some(_) => return trip,
+            None => trip.moments_late(&errands).unwrap_or_default(),
+        };
+        for (errand, moment) in errands.iter().zip(late).filter(|(errand, _)| !errand.is_pickup) {
+            if let Some(parcel) = parcels.get_mut(errand.parcel as usize) {
+                parcel.times.promise = parcel.times.promise.map(|promise| promise.max(moment));
+            }
+        }
+        Trip::new(cart, &parcels)
+    }
+
+    fn promised(&self, known: &[&Member]) -> Vec<Parcel> {
         let parcels = known.iter().filter_map(|it| {
             let parcel = it.part.as_deref()?.parcel();
             // Whoever decides for a driver decides that it is late, too.
             let promise = parcel.times.promise.filter(|_| self.plan.consent);
             Some(Parcel { times: Batch { promise, ..parcel.times }, ..parcel })
         });
-        let parcels: Vec<Parcel> = parcels.collect();
-        let n_max = self.plan.orders_max;
-        Trip::new(Cart { at: self.at, free: now, n_max, ..self.plan.cart }, &parcels)
+        parcels.collect()
     }
 
     fn errands(&self, known: &[&Member]) -> Vec<batch::Errand> {

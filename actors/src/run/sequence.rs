@@ -4,6 +4,7 @@ use super::{Errand, Life, Member, Stop};
 use crate::Refusal;
 use matching::batch::{self, Batch, Cart, Parcel, Trip};
 use protocol::{MemberStatus, OrderId, RunStatus, Timestamp, view::StopKind};
+use std::time::Duration;
 
 impl Life {
     /// Everything that is left to be done, with all that has joined, in the best order; and what of that cannot be
@@ -93,7 +94,9 @@ impl Life {
         };
         for (errand, moment) in errands.iter().zip(late).filter(|(errand, _)| !errand.is_pickup) {
             if let Some(parcel) = parcels.get_mut(errand.parcel as usize) {
-                parcel.times.promise = parcel.times.promise.map(|promise| promise.max(moment));
+                // A moment is told to the millisecond, and no later than it is.
+                let by_then = moment + Duration::from_millis(1);
+                parcel.times.promise = parcel.times.promise.map(|promise| promise.max(by_then));
             }
         }
         Trip::new(cart, &parcels)

@@ -49,7 +49,7 @@ impl Life {
         now: Timestamp,
     ) -> Result<Vec<Stop>, Refusal> {
         let known = self.known();
-        let trip = self.trip(&known, now);
+        let trip = Trip::new(self.cart(now), &self.promised(&known));
         let index = |it: &Errand| batch::Errand {
             parcel: known.iter().position(|member| member.order == it.order).unwrap_or(0) as u32,
             is_pickup: it.what == StopKind::Pickup,
@@ -84,8 +84,7 @@ impl Life {
     /// What is late already keeps nobody else from being in time: it is to be no later than it will be anyway.
     fn trip(&self, known: &[&Member], now: Timestamp) -> Trip {
         let mut parcels = self.promised(known);
-        let n_max = self.plan.orders_max;
-        let cart = Cart { at: self.at, free: now, n_max, ..self.plan.cart };
+        let cart = self.cart(now);
         let trip = Trip::new(cart, &parcels);
         let errands = self.errands(known);
         let late = match trip.moments(&errands) {
@@ -100,6 +99,11 @@ impl Life {
             }
         }
         Trip::new(cart, &parcels)
+    }
+
+    /// From where it goes on.
+    fn cart(&self, now: Timestamp) -> Cart {
+        Cart { at: self.at, free: now, n_max: self.plan.orders_max, ..self.plan.cart }
     }
 
     fn promised(&self, known: &[&Member]) -> Vec<Parcel> {

@@ -476,6 +476,14 @@ impl Decider for Driver {
                 let keep = Tell::Driver { to: id, command: Command::KeepJob { job: *job } };
                 vec![Effect::from(Tell::job(*job, lost)).if_refused(keep)]
             }
+            // A run that could not take the yes need not wait until its offer ends by itself.
+            Event::JobAborted { job, reason, .. } => {
+                let refused = self.job(*job).and_then(|it| {
+                    let (to, offer, why) = (it.run?, it.offer?, reason.clone());
+                    Some(Tell::Run { to, command: run::Command::RefuseOffer { offer, why } })
+                });
+                refused.into_iter().map(Effect::from).collect()
+            }
             Event::NextStarted { job, slots, .. } => {
                 let settle = ToJob::Settle { driver: id, slots: slots.iter().collect() };
                 vec![Tell::job(*job, settle).into()]
@@ -490,7 +498,6 @@ impl Decider for Driver {
             | Event::OfferEnded { .. }
             | Event::OfferPromised { .. }
             | Event::JobCommitted { .. }
-            | Event::JobAborted { .. }
             | Event::JobKept { .. }
             | Event::JobEnded { .. }
             | Event::WentStale { .. }
@@ -529,7 +536,7 @@ impl Decider for Driver {
             && self.blocked().is_none()
             && self.leases.len() < usize::from(self.policy.parallel_offers)
             && !self.leases.iter().any(|lease| lease.is_promised);
-        let n_slots = self.rooms_for(usize::from(u8::MAX)).len();
+        let n_slots = self.n_rooms();
         let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
         let is_nearly_free = self.is_nearly_free();
         let shown = self.soft.shown()?;
@@ -711,6 +718,11 @@ impl Driver {
             hint: self.hint(),
             run: self.current_run(),
         }
+    }
+
+    /// For how many more deliveries it has room.
+    pub fn n_rooms(&self) -> usize {
+        self.rooms_for(usize::from(u8::MAX)).len()
     }
 
     /// The run it is on; one that is still deciding is not told of.

@@ -80,6 +80,9 @@ struct Member {
     offer: Option<OfferId>,
     /// It was asked to leave, and has not answered.
     is_leaving: bool,
+    /// Who was last to take it over from on board.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handed_to: Option<DriverId>,
 }
 
 /// An offer that the driver has not answered.
@@ -274,9 +277,12 @@ impl Life {
             }
             Event::RemovalAsked { orders, .. }
             | Event::SplitAsked { orders, .. }
-            | Event::HandoverAsked { orders, .. }
             | Event::MergeAsked { orders, .. } => self.leaving(orders, true),
-            Event::OrdersStayed { orders, .. } => self.leaving(orders, false),
+            Event::HandoverAsked { orders, driver, .. } => self.handing(orders, Some(*driver)),
+            Event::OrdersStayed { orders, .. } => {
+                self.leaving(orders, false);
+                self.handing(orders, None);
+            }
             Event::Completed { .. } => self.end(RunStatus::Completed, None),
             Event::Dissolved { reason, .. } => self.end(RunStatus::Dissolved, Some(reason)),
             Event::Abandoned { reason, .. } => self.end(RunStatus::Abandoned, Some(reason)),
@@ -310,6 +316,12 @@ impl Life {
     fn leaving(&mut self, orders: &[OrderId], is_leaving: bool) {
         for member in self.members.iter_mut().filter(|it| orders.contains(&it.order)) {
             member.is_leaving = is_leaving;
+        }
+    }
+
+    fn handing(&mut self, orders: &[OrderId], to: Option<DriverId>) {
+        for member in self.members.iter_mut().filter(|it| orders.contains(&it.order)) {
+            member.handed_to = to;
         }
     }
 
@@ -375,12 +387,15 @@ impl Life {
             Event::HandoverAsked { orders, driver, .. } => {
                 let pass = |order: &OrderId| {
                     let command = order::Command::Handover { driver: *driver };
-                    Tell::Order { to: *order, command }.into()
+                    let stay = Command::Stay { orders: vec![*order] };
+                    Effect::from(Tell::Order { to: *order, command })
+                        .if_refused(Tell::Run { to: id, command: stay })
                 };
                 orders.iter().map(pass).collect()
             }
-            Event::Dissolved { status, .. } => {
-                self.members.iter().map(|it| leave(id, it.order, *status)).collect()
+            Event::Dissolved { status, reason, .. } => {
+                let each = |it: &Member| self.let_go(id, it.order, *status, false, reason);
+                self.members.iter().flat_map(each).collect()
             }
             Event::Abandoned { reason, .. } => self.abandon(id, reason),
             Event::Planned { .. }
@@ -471,15 +486,22 @@ impl Life {
             let (offer, status) = (open.id, OfferStatus::Withdrawn);
             tell_driver(driver, driver::Command::WithdrawOffer { offer, status })
         });
+        let lost = |order: OrderId| {
+            let reason = reason.to_owned();
+            let lost = search::Command::DriverLost { driver, reason };
+            Effect::from(Tell::job(order.into(), lost))
+        };
         let members = self.members.iter().flat_map(|it| match it.status {
-            MemberStatus::Asked | MemberStatus::Joined | MemberStatus::Assigning => {
+            MemberStatus::Asked | MemberStatus::Joined => {
                 self.let_go(id, it.order, OfferStatus::Withdrawn, false, reason)
             }
-            MemberStatus::Waiting | MemberStatus::Aboard => {
-                let reason = reason.to_owned();
-                let lost = search::Command::DriverLost { driver, reason };
-                vec![Tell::job(it.order.into(), lost).into()]
+            // It may have its driver by now, and not be allowed to look for another one.
+            MemberStatus::Assigning => {
+                let mut told = self.let_go(id, it.order, OfferStatus::Withdrawn, false, reason);
+                told.push(lost(it.order));
+                told
             }
+            MemberStatus::Waiting | MemberStatus::Aboard => vec![lost(it.order)],
             MemberStatus::Done => Vec::new(),
         });
         withdraw.chain(members).collect()
@@ -519,6 +541,7 @@ impl Member {
             from: wanted.from,
             offer: None,
             is_leaving: false,
+            handed_to: None,
         }
     }
 }

@@ -39,7 +39,7 @@ const REFUSED_PER_ATTEMPT_MAX: u32 = 4;
 /// How many ended offers are remembered, so that a late answer is told how its offer ended.
 const ENDED_MAX: usize = 64;
 
-/// How often one that waits for a driver may join runs that come to nothing, before it is left to itself.
+/// How often drivers may not want it with others, before it is left to itself.
 const RUNS_MAX: u8 = 2;
 
 /// For how long a search believes that its zone is paused without being told again: nobody waits for ever for a word
@@ -181,7 +181,7 @@ pub struct Search {
     /// The run it waits for, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     joined: Option<Box<Joined>>,
-    /// How many came to nothing since it was opened.
+    /// How many runs it waited for came to nothing, for their drivers did not want them, since it was opened.
     #[serde(skip_serializing_if = "is_zero")]
     n_runs: u8,
 }
@@ -313,9 +313,18 @@ impl Search {
         self.joined.as_ref().map(|joined| joined.run)
     }
 
-    /// May it be brought with others? Not again and again, if nothing comes of it.
+    /// May it be brought with others? Not while somebody is asked about it alone, and not again and again, if drivers do not
+    /// want it so.
     pub fn may_join(&self) -> bool {
-        self.joined.is_none() && self.n_runs < RUNS_MAX
+        self.joined.is_none() && self.open.is_empty() && self.n_runs < RUNS_MAX
+    }
+
+    /// When it gives up, while drivers are asked.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Open { until, .. } => Some(until),
+            Phase::Feed { .. } | Phase::Held { .. } | Phase::Closed => None,
+        }
     }
 
     /// Judges what a region or a driver says.
@@ -661,7 +670,9 @@ impl Search {
             }
             Event::LeftRun { status, .. } => {
                 let Some(joined) = self.joined.take() else { return };
-                self.n_runs = self.n_runs.saturating_add(1);
+                // What came to nothing before anybody was asked is no reason to be left alone.
+                let was_unwanted = matches!(status, OfferStatus::Declined | OfferStatus::Expired);
+                self.n_runs = self.n_runs.saturating_add(was_unwanted.into());
                 if *status == OfferStatus::Declined {
                     self.exclude(joined.driver);
                 }
@@ -1087,7 +1098,7 @@ impl Search {
     }
 
     /// Waits for its run no more; nothing, if it does not anyway.
-    fn left_run(&self, status: OfferStatus, run_knows: bool, at: Timestamp) -> Option<Event> {
+    pub fn left_run(&self, status: OfferStatus, run_knows: bool, at: Timestamp) -> Option<Event> {
         self.run().map(|run| Event::LeftRun { at, run, status, run_knows })
     }
 

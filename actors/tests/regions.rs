@@ -246,7 +246,8 @@ fn border() -> (Point, Point) {
 async fn deliveries_are_kept_for_company_but_not_for_long() {
     let mut play = Play::new();
     play.driver(1, KIGALI);
-    let batch = |now: Timestamp| batch::Batch { asked: now, ready: now, promise: None };
+    let until = Timestamp(START + 600_000);
+    let batch = |now: Timestamp| batch::Batch { asked: now, ready: now, promise: None, until };
     let delivery = |play: &mut Play, n: u64| {
         let (now, at) = (play.now(), KIGALI.offset_m(100.0 * n as f64, 0.0));
         play.ride_with(n, at, OfferPolicy::BatchOptimal, |card| {

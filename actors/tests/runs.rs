@@ -386,7 +386,7 @@ async fn a_run_takes_along_what_comes_later_and_gives_a_part_to_another_driver()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_node_that_falls_between_yes_and_the_assignments_makes_good_on_it() {
+async fn a_node_that_falls_right_after_a_yes_makes_good_on_it() {
     let mut stage = Stage::new().await;
     let orders = [stage.place(1).await, stage.place(2).await, stage.place(3).await];
     let driver = stage.on_duty(1).await;

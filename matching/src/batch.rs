@@ -19,6 +19,7 @@ use planning::batch::{
 };
 use protocol::{DriverId, Point, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What counts: that somebody waits, that something is ready and waits to be fetched, that a vehicle drives.
 const WEIGHTS: Weights = Weights { door: 1.0, shelf: 0.5, driving: 0.5 };
@@ -51,6 +52,16 @@ pub struct Settings {
     pub offer_ms: u32,
 }
 
+/// How long an order waits on when the driver's time to answer is over: what was said in time may come late.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+impl Settings {
+    /// How long an order waits for a run, at most.
+    pub fn waits(&self) -> Duration {
+        Duration::from_millis(u64::from(self.join_ms) + u64::from(self.offer_ms)) + GRACE
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -78,6 +89,9 @@ pub struct Batch {
     pub ready: Timestamp,
     /// Until when it was promised to be there.
     pub promise: Option<Timestamp>,
+    /// When it gives up looking for a driver: for no run it waits longer.
+    #[serde(default)]
+    pub until: Timestamp,
 }
 
 /// What is fetched at one place and brought to another.

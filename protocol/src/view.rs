@@ -227,7 +227,7 @@ pub struct RunView {
     pub fare: Option<Money>,
     /// How much less is driven than if each were brought alone, in percent, when it was planned.
     pub saving_percent: u8,
-    /// Why it ended, if it ended badly, or why it was last changed.
+    /// Why it ended, if it ended badly, or why it was last changed; shown to staff only.
     pub reason: Option<String>,
     /// When it was planned.
     pub planned_at: Timestamp,

@@ -3,12 +3,12 @@
 use super::{
     Gate,
     rest::{Answered, Body, Caller, Key, ListQuery, Named, Page, id_of},
-    translate::{Translator, forbidden},
+    translate::{Translator, forbidden, invalid, not_found},
 };
 use actors::{
-    Kind, Tell,
+    Kind, Refusal, Tell,
     driver::Driver,
-    run::{self, Wanted},
+    run::{self, Run, Wanted},
 };
 use axum::{
     Json,
@@ -16,8 +16,9 @@ use axum::{
     response::Response,
 };
 use protocol::{
-    CommandId, DriverId, Principal, Refused, RunId,
+    CommandId, DriverId, JobId, MemberStatus, OrderId, Point, Principal, Refused, RunId,
     frame::Done,
+    trace::WhyNot,
     view::RunView,
     work::{RunAction, Wish},
 };
@@ -38,6 +39,8 @@ impl Translator {
         }
         let command = match action {
             RunAction::Insert { order, reason } => {
+                let (driver, _, _) = self.run_as_it_is(to).await?;
+                self.check_taker(driver, &[order], 1).await?;
                 let orders = vec![Wanted { order, round: None, from: None }];
                 C::Insert { orders, place: None, reason: Some(reason) }
             }
@@ -48,21 +51,78 @@ impl Translator {
             }
             RunAction::Split { orders, driver, reason } => {
                 if orders.is_empty() {
-                    return Err(super::translate::invalid("orders", "which?"));
+                    return Err(invalid("orders", "which?"));
                 }
+                self.check_taker(driver, &orders, orders.len()).await?;
+                self.check_free_of_runs(driver).await?;
                 let taker = self.taker(driver).await?;
                 let into = RunId::created_by(to.0, command, to.shard());
                 taker.split(orders, into, false, reason)
             }
             RunAction::HandOver { driver, reason } => {
+                let (_, waiting, aboard) = self.run_as_it_is(to).await?;
+                let all = [waiting, aboard].concat();
+                self.check_taker(driver, &all, all.len()).await?;
+                self.check_free_of_runs(driver).await?;
                 let taker = self.taker(driver).await?;
                 let into = RunId::created_by(to.0, command, to.shard());
                 taker.split(Vec::new(), into, true, reason)
             }
-            RunAction::Merge { into, reason } => C::Merge { into, reason },
+            RunAction::Merge { into, reason } => {
+                let (_, waiting, _) = self.run_as_it_is(to).await?;
+                let (driver, _, _) = self.run_as_it_is(into).await?;
+                self.check_taker(driver, &waiting, waiting.len()).await?;
+                C::Merge { into, reason }
+            }
             RunAction::Abandon { reason } => C::Abandon { reason },
         };
         Ok(Tell::Run { to, command })
+    }
+
+    /// Whose a run is, what of it is not fetched yet, and what is on board.
+    async fn run_as_it_is(
+        &self,
+        id: RunId,
+    ) -> Result<(DriverId, Vec<OrderId>, Vec<OrderId>), Refused> {
+        let (version, run) = self.system.read::<Run>(id).await?;
+        let view = run.run_view(id, version.0, Principal::System);
+        let view = view.ok_or_else(|| not_found(&id.to_string()))?;
+        let those = |status: MemberStatus| {
+            view.orders.iter().filter(|it| it.status == status).map(|it| it.order).collect()
+        };
+        Ok((view.driver, those(MemberStatus::Waiting), those(MemberStatus::Aboard)))
+    }
+
+    /// Refuses a driver who could not have these orders, for nobody is to lose the driver it has for one who cannot come.
+    /// What a dispatcher may overrule of one order, is not of several. The driver's actor still has the last word.
+    async fn check_taker(
+        &self,
+        driver: DriverId,
+        orders: &[OrderId],
+        n_more: usize,
+    ) -> Result<(), Refused> {
+        let mut against = Vec::new();
+        for order in orders {
+            against.extend(self.against(driver, JobId::Order(*order)).await?);
+        }
+        let (_, state) = self.system.read::<Driver>(driver).await?;
+        if state.n_rooms() < n_more {
+            against.push(WhyNot::NoRoom);
+        }
+        against.sort_unstable();
+        against.dedup();
+        match against.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::Unfit(against).into()),
+        }
+    }
+
+    async fn check_free_of_runs(&self, driver: DriverId) -> Result<(), Refused> {
+        let (version, state) = self.system.read::<Driver>(driver).await?;
+        match state.driver_view(driver, version.0).run {
+            None => Ok(()),
+            Some(run) => Err(Refusal::NotEligible(format!("is on {run}; merge into it")).into()),
+        }
     }
 
     async fn taker(&self, id: DriverId) -> Result<Taker, Refused> {
@@ -79,14 +139,14 @@ impl Translator {
 /// Who is to take a run over, or a part of it.
 struct Taker {
     driver: DriverId,
-    place: Option<protocol::Point>,
+    place: Option<Point>,
     capacity_g: u32,
 }
 
 impl Taker {
     fn split(
         self,
-        orders: Vec<protocol::OrderId>,
+        orders: Vec<OrderId>,
         into: RunId,
         with_goods: bool,
         reason: String,

@@ -400,7 +400,11 @@ impl Translator {
 
     /// What speaks against giving a job to a driver, as far as the driver's own state says. Nobody can be
     /// sent whom nobody has ever heard of.
-    async fn against(&self, driver: DriverId, job: JobId) -> Result<Vec<WhyNot>, Refused> {
+    pub(super) async fn against(
+        &self,
+        driver: DriverId,
+        job: JobId,
+    ) -> Result<Vec<WhyNot>, Refused> {
         let (version, state) = self.system.read::<Driver>(driver).await?;
         if version == Version(0) {
             return Err(not_found(&driver.to_string()));

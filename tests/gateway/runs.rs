@@ -8,7 +8,7 @@ use crate::{
     ride::{PICKUP, act, go_on_duty, hear_offer, hear_status, new_ride, position},
 };
 use protocol::{
-    JobId, OrderId, OrderStatus, Point, Principal, RunId, RunStatus,
+    DriverId, JobId, OrderId, OrderStatus, Point, Principal, RunId, RunStatus,
     frame::{Outcome, Push, ServerFrame},
     view::{RunView, StopKind},
     work::{DriverAction, NewOrder, OrderAction, OrderKind, Wish},
@@ -120,6 +120,11 @@ async fn three_deliveries_are_offered_as_one_and_brought_through_a_kill_of_the_n
         "stops": stops.concat().into_iter().rev().collect::<Vec<_>>(), "reason": "never mind" } });
     assert_refused(staff.post(&path, &backwards).await, 422, "invalid").await;
 
+    // Nobody loses its driver for one who cannot come.
+    let stranger = DriverId::nth(9);
+    let split =
+        json!({ "split": { "orders": [orders[0]], "driver": stranger, "reason": "why not" } });
+    assert_refused(staff.post(&path, &split).await, 404, "not_found").await;
     phone.say(&position(here())).await;
     for (n, order) in [(2, orders[2]), (0, orders[0])] {
         bring(&mut phone, order).await;

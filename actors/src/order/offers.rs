@@ -6,7 +6,7 @@ use crate::{
     search::{self, Chosen, Decision, Given, Outcome},
 };
 use protocol::{
-    DriverId, OrderStatus, PartnerId, Role,
+    DriverId, OfferStatus, OrderStatus, PartnerId, Role,
     trace::WhyNot,
     work::{OfferPolicy, Priority},
 };
@@ -136,7 +136,13 @@ impl Life {
     ) -> Vec<Event> {
         let (by, reason, at) = (around.by, reason.to_owned(), around.now);
         let set = Event::PrioritySet { priority, by, reason, at };
-        (priority != self.priority).then_some(set).into_iter().collect()
+        if priority == self.priority {
+            return Vec::new();
+        }
+        // What is urgent is brought alone.
+        let is_urgent = priority == Priority::Urgent;
+        let left = self.search.left_run(OfferStatus::Withdrawn, false, around.now);
+        left.filter(|_| is_urgent).map(Event::Search).into_iter().chain([set]).collect()
     }
 
     pub(super) fn set_fleet(

@@ -43,7 +43,8 @@ impl Life {
     fn times(&self) -> Batch {
         let asked = self.placement.start_at.unwrap_or(self.placed_at).max(self.placed_at);
         let ready = self.fulfilment.as_ref().and_then(super::Fulfilment::ready_at);
-        Batch { asked, ready: ready.unwrap_or(asked), promise: self.promised() }
+        let until = self.search.until().unwrap_or_default();
+        Batch { asked, ready: ready.unwrap_or(asked), promise: self.promised(), until }
     }
 
     /// What it is, as far as a run cares.
@@ -79,6 +80,9 @@ impl Life {
             return Err(Refusal::TooLate("it is fetched, or has lost too many drivers".to_owned()));
         }
         let mut events = self.let_go(by.driver, "goes with another run", around);
+        // It was no fault of that driver's.
+        let is_blame = |it: &Event| matches!(it, Event::Search(search::Event::Excluded { .. }));
+        events.retain(|it| !is_blame(it));
         let mut after = self.clone();
         events.iter().for_each(|event| after.evolve(event));
         events.extend(after.hear_of_run(command, around)?);

@@ -2,14 +2,13 @@
 
 use super::{Command, Errand, Event, Life, Member, Plan, Run, Wanted};
 use crate::{Context, Decider, Refusal, reason};
+use matching::batch::GRACE;
 use protocol::{
     DriverId, MemberStatus, OfferId, OfferStatus, OrderId, Point, Principal, RunId, RunStatus,
     Timestamp, view::StopKind,
 };
 use std::time::Duration;
 
-/// How long an order waits on when the driver's time to answer is over: what was said in time may come late.
-const GRACE: Duration = Duration::from_secs(5);
 /// An offer that nobody would have time to read is not made.
 const OFFER_MIN: Duration = Duration::from_secs(3);
 /// How long to wait while the driver has an offer of the run.
@@ -253,11 +252,15 @@ impl Draft<'_> {
         }
     }
 
-    /// An order is out, by its own word.
+    /// An order is out, by its own word; or it could not be assigned, and does not know that it is out.
     fn leave(&mut self, order: OrderId, why: &str) {
-        if !self.life().status.is_final() {
-            self.out(order, OfferStatus::Withdrawn, true, why);
+        let life = self.life();
+        if life.status.is_final() {
+            return;
         }
+        let status = life.member(order).map(|it| it.status);
+        let order_knows = status != Some(MemberStatus::Assigning);
+        self.out(order, OfferStatus::Withdrawn, order_knows, why);
     }
 
     /// Takes an order out, and sees to what that changes.
@@ -295,8 +298,10 @@ impl Draft<'_> {
     }
 
     fn stay(&mut self, orders: &[OrderId]) {
-        let is_leaving =
-            |it: &&OrderId| self.life().member(**it).is_some_and(|member| member.is_leaving);
+        let is_leaving = |it: &&OrderId| {
+            let member = self.life().member(**it);
+            member.is_some_and(|member| member.is_leaving || member.handed_to.is_some())
+        };
         let orders: Vec<OrderId> = orders.iter().filter(is_leaving).copied().collect();
         if !orders.is_empty() && !self.life().status.is_final() {
             self.add(Event::OrdersStayed { orders, at: self.now() });
@@ -529,7 +534,10 @@ impl Draft<'_> {
         let all = life.in_status(MemberStatus::Waiting);
         let orders = self.movable(if orders.is_empty() { &all } else { orders })?;
         let mut goods = if with_goods { life.in_status(MemberStatus::Aboard) } else { Vec::new() };
-        goods.retain(|it| life.member(*it).is_some_and(|member| !member.is_leaving));
+        // Said again, it is on its way to that driver already.
+        goods.retain(|it| {
+            life.member(*it).is_some_and(|member| member.handed_to != Some(to.driver))
+        });
         let (by, at) = (self.around.by, self.now());
         if orders.is_empty() && goods.is_empty() {
             return Ok(());

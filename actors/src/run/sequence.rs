@@ -4,6 +4,7 @@ use super::{Errand, Life, Member, Stop};
 use crate::Refusal;
 use matching::batch::{self, Batch, Cart, Parcel, Trip};
 use protocol::{MemberStatus, OrderId, RunStatus, Timestamp, view::StopKind};
+use std::time::Duration;
 
 impl Life {
     /// Everything that is left to be done, with all that has joined, in the best order; and what of that cannot be
@@ -48,7 +49,7 @@ impl Life {
         now: Timestamp,
     ) -> Result<Vec<Stop>, Refusal> {
         let known = self.known();
-        let trip = self.trip(&known, now);
+        let trip = Trip::new(self.cart(now), &self.promised(&known));
         let index = |it: &Errand| batch::Errand {
             parcel: known.iter().position(|member| member.order == it.order).unwrap_or(0) as u32,
             is_pickup: it.what == StopKind::Pickup,
@@ -80,16 +81,39 @@ impl Life {
         self.members.iter().filter(is_left).collect()
     }
 
+    /// What is late already keeps nobody else from being in time: it is to be no later than it will be anyway.
     fn trip(&self, known: &[&Member], now: Timestamp) -> Trip {
+        let mut parcels = self.promised(known);
+        let cart = self.cart(now);
+        let trip = Trip::new(cart, &parcels);
+        let errands = self.errands(known);
+        let late = match trip.moments(&errands) {
+            Some(_) => return trip,
+            None => trip.moments_late(&errands).unwrap_or_default(),
+        };
+        for (errand, moment) in errands.iter().zip(late).filter(|(errand, _)| !errand.is_pickup) {
+            if let Some(parcel) = parcels.get_mut(errand.parcel as usize) {
+                // A moment is told to the millisecond, and no later than it is.
+                let by_then = moment + Duration::from_millis(1);
+                parcel.times.promise = parcel.times.promise.map(|promise| promise.max(by_then));
+            }
+        }
+        Trip::new(cart, &parcels)
+    }
+
+    /// From where it goes on.
+    fn cart(&self, now: Timestamp) -> Cart {
+        Cart { at: self.at, free: now, n_max: self.plan.orders_max, ..self.plan.cart }
+    }
+
+    fn promised(&self, known: &[&Member]) -> Vec<Parcel> {
         let parcels = known.iter().filter_map(|it| {
             let parcel = it.part.as_deref()?.parcel();
             // Whoever decides for a driver decides that it is late, too.
             let promise = parcel.times.promise.filter(|_| self.plan.consent);
             Some(Parcel { times: Batch { promise, ..parcel.times }, ..parcel })
         });
-        let parcels: Vec<Parcel> = parcels.collect();
-        let n_max = self.plan.orders_max;
-        Trip::new(Cart { at: self.at, free: now, n_max, ..self.plan.cart }, &parcels)
+        parcels.collect()
     }
 
     fn errands(&self, known: &[&Member]) -> Vec<batch::Errand> {

@@ -15,7 +15,7 @@ impl Run {
         let is_driver = reader == Principal::Driver(life.plan.driver);
         // Who said no to it has nothing to do with it.
         let may_see = reader.is_staff() || is_driver && life.is_seen_by_driver();
-        may_see.then(|| life.shown(id, version))
+        may_see.then(|| life.shown(id, version, reader))
     }
 
     /// Where it is in its life; `None` before it is planned.
@@ -41,7 +41,7 @@ impl Life {
         }
     }
 
-    fn shown(&self, id: RunId, version: u64) -> RunView {
+    fn shown(&self, id: RunId, version: u64, reader: Principal) -> RunView {
         let orders = self.members.iter().map(|it| RunOrder {
             order: it.order,
             status: it.status,
@@ -61,7 +61,8 @@ impl Life {
             stops: stops.iter().filter_map(|it| self.shown_stop(it)).collect(),
             fare: self.fare(),
             saving_percent: self.plan.saving_percent,
-            reason: self.reason.clone(),
+            // It may be what a dispatcher wrote about somebody else.
+            reason: self.reason.clone().filter(|_| reader.is_staff()),
             planned_at: self.planned_at,
             changed_at: self.changed_at,
         }
@@ -86,7 +87,7 @@ impl Life {
         ViewRow {
             status: self.status.to_string(),
             rider: None,
-            driver: Some(self.plan.driver),
+            driver: self.is_seen_by_driver().then_some(self.plan.driver),
             at: self.planned_at,
             body: serde_json::json!({
                 "id": id.to_string(),
@@ -96,7 +97,6 @@ impl Life {
                 "n_stops": self.stops.len(),
                 "fare": self.fare(),
                 "saving_percent": self.plan.saving_percent,
-                "reason": self.reason,
                 "planned_at": self.planned_at,
             }),
         }

@@ -64,7 +64,12 @@ fn part(n: u64) -> Part {
         dropoff: at(3_000.0 + 100.0 * n as f64),
         fare: Money { amount: 1_000 + n as i64, currency: Currency::RWF },
         weight_g: 1_000,
-        times: Batch { asked: NOW, ready: NOW, promise: Some(NOW + secs(3_600)) },
+        times: Batch {
+            asked: NOW,
+            ready: NOW,
+            promise: Some(NOW + secs(3_600)),
+            until: NOW + secs(180),
+        },
     }
 }
 
@@ -404,6 +409,46 @@ fn a_run_under_way_takes_one_more_along_if_its_driver_wants_to() {
     play.yes(Command::Join { order: nth(3), part: Box::new(far) });
     assert_eq!(play.life().offer, None);
     assert!(play.run.listing(play.id).is_some());
+}
+
+#[test]
+fn what_is_late_already_keeps_nothing_else_from_being_taken_along() {
+    let mut play = Play::active(&[1, 2]);
+    play.now = NOW + secs(7_200);
+    play.yes(insert(3));
+    let times = Batch { promise: Some(play.now + secs(3_600)), ..part(3).times };
+    play.yes(Command::Join { order: nth(3), part: Box::new(Part { times, ..part(3) }) });
+    assert!(play.life().offer.is_some());
+    // But it is not made later still.
+    let stops: Vec<_> = play.life().offer.as_ref().unwrap().stops.clone();
+    let at = |n| stops.iter().position(|it| (it.order, it.what) == (nth(n), StopKind::Dropoff));
+    assert!(at(1) < at(3) && at(2) < at(3), "{stops:?}");
+}
+
+#[test]
+fn goods_that_one_driver_could_not_take_over_may_go_to_another() {
+    let hand_over = |to: u64| Command::Split {
+        orders: Vec::new(),
+        driver: DriverId::nth(to),
+        into: RunId::nth(to),
+        place: None,
+        capacity_g: 0,
+        with_goods: true,
+        reason: because(),
+    };
+    let mut play = Play::active(&[1, 2]);
+    play.yes(done(1, StopKind::Pickup));
+    play.yes(done(2, StopKind::Pickup));
+    play.told();
+    play.yes(hand_over(2));
+    assert_eq!(play.told_orders(), [1, 2].map(|n| (nth(n), "handover")));
+    assert_eq!(play.ask(STAFF, &hand_over(2)), Ok(vec![]));
+    play.yes(hand_over(3));
+    // Or to the same one, if an order has said no.
+    play.yes(Command::Stay { orders: vec![nth(2)] });
+    play.told();
+    play.yes(hand_over(3));
+    assert_eq!(play.told_orders(), [(nth(2), "handover")]);
 }
 
 #[test]

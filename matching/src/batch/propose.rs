@@ -48,12 +48,13 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn of(card: &'a SearchCard, settings: &Settings) -> Option<Self> {
+    fn of(card: &'a SearchCard, now: Timestamp, settings: &Settings) -> Option<Self> {
         let (JobId::Order(order), Some(times), Some(to)) = (card.job, card.batch, card.dropoff)
         else {
             return None;
         };
-        let is_free = card.n_wanted > 0 && card.only.is_none();
+        let has_time = now + settings.waits() <= times.until;
+        let is_free = card.n_wanted > 0 && card.only.is_none() && has_time;
         // What must be there in time is planned to be there sooner.
         let slack = Duration::from_millis(settings.slack_ms.into());
         let promise = times.promise.map(|it| it - slack);
@@ -85,7 +86,7 @@ pub fn plan(
     costs: &cost::Settings,
 ) -> Vec<Proposal> {
     let mut all: Vec<Waiting<'_>> =
-        waiting.iter().filter_map(|card| Waiting::of(card, settings)).collect();
+        waiting.iter().filter_map(|card| Waiting::of(card, now, settings)).collect();
     all.sort_by_key(|it| (it.card.opened_at, it.order));
     let mut left: Vec<usize> = (0..all.len()).collect();
     let mut busy: HashSet<DriverId> = HashSet::new();

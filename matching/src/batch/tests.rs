@@ -16,7 +16,8 @@ fn at(east_m: f64, north_m: f64) -> Point {
 }
 
 fn times(promise_s: u64) -> Batch {
-    Batch { asked: NOW, ready: NOW, promise: Some(NOW + Duration::from_secs(promise_s)) }
+    let promise = Some(NOW + Duration::from_secs(promise_s));
+    Batch { asked: NOW, ready: NOW, promise, until: NOW + Duration::from_secs(180) }
 }
 
 fn waiting(n: u64, from: Point, to: Point) -> SearchCard {
@@ -97,7 +98,7 @@ fn neighbours_are_brought_together_by_who_is_near() {
 #[test]
 fn what_breaks_a_limit_is_not_brought_together() {
     let all = neighbours();
-    let cases: [(&str, SearchCard); 7] = [
+    let cases: [(&str, SearchCard); 8] = [
         ("fetched elsewhere", SearchCard { pickup: at(2_500.0, 0.0), ..all[1].clone() }),
         ("brought elsewhere", SearchCard { dropoff: Some(at(-2_000.0, 0.0)), ..all[1].clone() }),
         (
@@ -109,6 +110,13 @@ fn what_breaks_a_limit_is_not_brought_together() {
         ),
         ("nobody is in time", SearchCard { batch: Some(times(200)), ..all[1].clone() }),
         ("not to be batched", SearchCard { batch: None, ..all[1].clone() }),
+        (
+            "its search ends before",
+            SearchCard {
+                batch: Some(Batch { until: NOW + Duration::from_secs(30), ..times(3_600) }),
+                ..all[1].clone()
+            },
+        ),
         ("being offered", SearchCard { n_wanted: 0, ..all[1].clone() }),
         (
             "too heavy",

@@ -6,8 +6,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { until } from "./browser.mjs";
-import { startBrowser, startDemo, startQuiet } from "./nodes.mjs";
+import { startBrowser, startCluster, startDemo, startQuiet, until } from "./nodes.mjs";
 
 const SHOTS = fileURLToPath(new URL("../target/e2e/", import.meta.url));
 /** What a node without a crowd and a city does not have, and is asked for all the same. */
@@ -26,6 +25,8 @@ const serveFrom = (dist) => async (route) => {
 /** The city with its crowd, and a node where only tests do anything. */
 let demo;
 let quiet;
+/** Two nodes, as long as a test needs them. */
+let cluster = null;
 let browser;
 let context;
 let page;
@@ -41,6 +42,9 @@ after(async () => {
   await Promise.all([demo?.close(), quiet?.close()]);
 });
 
+/** Whose requests are the console's own. */
+const known = () => [demo, quiet, ...(cluster?.nodes ?? [])].filter(Boolean);
+
 async function open({ colorScheme = "dark", ...more } = {}) {
   context = await browser.newContext({ viewport: { width: 1366, height: 768 }, colorScheme, locale: "en", ...more });
   page = await context.newPage();
@@ -49,7 +53,7 @@ async function open({ colorScheme = "dark", ...more } = {}) {
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => {
     const { origin, protocol } = new URL(request.url());
-    const own = [demo, quiet].some(({ url }) => origin.replace(/^ws/, "http") === new URL(url).origin);
+    const own = known().some(({ url }) => origin.replace(/^ws/, "http") === new URL(url).origin);
     if (!own && protocol !== "data:") complaints.push(`asked ${request.url()}`);
   });
   if (process.env.CONSOLE_DIST) await context.route("**/console/*", serveFrom(process.env.CONSOLE_DIST));
@@ -80,11 +84,11 @@ async function openDemo(hash = "") {
   await hasMarks(10);
 }
 
-/** Signs in to the quiet node as `role`. */
-async function openQuiet(role = "dispatcher") {
-  await page.goto(`${quiet.url}console/`);
+/** Signs in to a node without a crowd as `role`. */
+async function openQuiet(role = "dispatcher", node = quiet) {
+  await page.goto(`${node.url}console/`);
   await page.locator("#sign-in[open]").waitFor();
-  await page.fill("#token", await quiet.token(role));
+  await page.fill("#token", await node.token(role));
   await page.keyboard.press("Enter");
   await isLive();
 }
@@ -103,18 +107,72 @@ async function call(id, reason = "a test is over") {
   await quiet.ask(await quiet.token("dispatcher"), `v1/orders/${id}/actions`, { cancel: { reason } });
 }
 
-test("it loads without complaint, and asks nobody else", { timeout: 60_000 }, async (t) => {
-  const start = performance.now();
-  await page.goto(`${demo.url}console`, { waitUntil: "load" });
+test("a node shows it at its door; it loads without complaint, and asks nobody else", { timeout: 60_000 }, async () => {
+  await page.goto(demo.url, { waitUntil: "load" });
   await page.locator("#badge").waitFor();
-  // Said, not asserted: a busy machine is slow and not wrong.
-  t.diagnostic(`loaded in ${Math.round(performance.now() - start)} ms`);
   assert.equal(new URL(page.url()).pathname, "/console/");
   await isLive();
   await hasMarks(10);
   await until("the map draws", () => page.evaluate(() => globalThis.outrider.marks.frames > 0));
   await until("the queue has rows", () => page.locator(".row").count());
   await shot("dispatch");
+  assert.deepEqual(complaints, []);
+});
+
+/** How long until somebody can work with it, in milliseconds: the best of three, for others use the machine, too. */
+async function loads(throttled) {
+  let best = Infinity;
+  for (let i = 0; i < 3; i += 1) {
+    await context.close();
+    await open();
+    if (throttled) {
+      const tools = await context.newCDPSession(page);
+      await tools.send("Network.enable");
+      await tools.send("Network.emulateNetworkConditions", { offline: false, latency: 300, downloadThroughput: 1_600_000 / 8, uploadThroughput: 750_000 / 8 });
+    }
+    const start = performance.now();
+    await page.goto(`${demo.url}console/`, { waitUntil: "load" });
+    await page.locator(".row").first().waitFor();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+test("the queue is there within 1.5 s, and within 3 s on a slow line", { timeout: 90_000 }, async (t) => {
+  for (const [name, throttled, most] of [["here", false, 1500], ["1.6 Mbit/s and 300 ms", true, 3000]]) {
+    const took = await loads(throttled);
+    t.diagnostic(`${name}: ${Math.round(took)} ms`);
+    assert.ok(took <= most, `${name}: ${Math.round(took)} ms`);
+  }
+});
+
+test("the node tells the drivers that are looked at, and every job", { timeout: 60_000 }, async () => {
+  await openDemo();
+  const told = () => page.evaluate(() => {
+    const { live: { board }, camera, projection } = globalThis.outrider;
+    const all = [...board.marks.values()];
+    const drivers = all.filter(({ kind }) => kind === "driver");
+    const onDuty = Object.values(board.counters.drivers).reduce((a, b) => a + b, 0);
+    const isSeen = ({ at }) => Math.abs(projection.x(at.lon) - camera.x) * camera.zoom <= camera.width / 2 && Math.abs(projection.y(at.lat) - camera.y) * camera.zoom <= camera.height / 2;
+    return { drivers: drivers.length, seen: drivers.filter(isSeen).length, onDuty, jobs: all.length - drivers.length };
+  });
+  const city = await told();
+  await page.evaluate(() => globalThis.outrider.camera.zoomAt(8));
+  const street = await until("those elsewhere are told no more", async () => {
+    const now = await told();
+    return now.drivers < city.drivers / 2 && now.jobs > 0 ? now : null;
+  });
+  assert.ok(street.onDuty > street.drivers, "they are counted all the same");
+  await page.evaluate(() => {
+    const { camera } = globalThis.outrider;
+    const [x, y] = [camera.x, camera.y];
+    globalThis.before = new Set([...globalThis.outrider.live.board.marks.keys()]);
+    camera.flyTo(x + 3000, y + 1500);
+  });
+  await until("others are told where it pans to", () => page.evaluate(() => {
+    const { live: { board } } = globalThis.outrider;
+    return board.isKnown && [...board.marks.values()].some((mark) => mark.kind === "driver" && !globalThis.before.has(mark.id));
+  }));
   assert.deepEqual(complaints, []);
 });
 
@@ -222,6 +280,69 @@ test("what a dispatcher does is shown at once, done by the node, and written dow
   assert.deepEqual(complaints, []);
 });
 
+test("who asked for a job can be written to, and a job kept to a fleet", { timeout: 90_000 }, async () => {
+  await openQuiet();
+  const id = await place();
+  await page.locator(`#row-${id}`).click();
+  await page.locator("#details .actions").waitFor();
+  await page.keyboard.press("m");
+  await page.fill("#reason", "the gate is open");
+  await shot("message");
+  await page.keyboard.press("Enter");
+  await page.locator(".toast.is-done", { hasText: "Message" }).waitFor();
+  const token = await quiet.token("dispatcher");
+  const { body } = await quiet.ask(token, `v1/orders/${id}`);
+  const history = await quiet.ask(token, `v1/actors/${body.rider}/history`);
+  assert.ok(history.body.some(({ event, by, reason }) => event === "messaged" && by === "dispatcher" && reason === "the gate is open"), JSON.stringify(history.body));
+
+  await page.locator(".actions button", { hasText: "Fleet" }).click();
+  await page.fill("#fleet", "partner-0192f3c8aaaa7000800000000000eeee");
+  await page.fill("#reason", "by contract");
+  await page.keyboard.press("Enter");
+  await page.locator(".facts dt", { hasText: "Kept to fleet" }).waitFor();
+  await until("the node has it", async () => (await quiet.ask(token, `v1/orders/${id}`)).body.fleet === "partner-0192f3c8aaaa7000800000000000eeee");
+  assert.deepEqual(complaints, []);
+  await call(id);
+});
+
+test("two dispatchers see each other before they act", { timeout: 90_000 }, async () => {
+  await openQuiet();
+  const id = await place();
+  await page.locator(`#row-${id}`).click();
+  await page.locator("#details .actions").waitFor();
+  const [first, firstContext] = [page, context];
+  await open();
+  await openQuiet("admin");
+  await page.locator(`#row-${id} .row-others`).waitFor();
+  await page.locator(`#row-${id}`).click();
+  await page.locator("#details > .others", { hasText: "dispatcher" }).waitFor();
+  await first.locator("#details > .others", { hasText: "admin" }).waitFor();
+  await first.keyboard.press("x");
+  await first.locator(".dialog .others").waitFor();
+  await first.screenshot({ path: `${SHOTS}others.png` });
+  await page.keyboard.press("Escape");
+  await until("the other has left it", async () => (await first.locator(".others").count()) === 0);
+  await firstContext.close();
+  assert.deepEqual(complaints, []);
+  await call(id);
+});
+
+test("a zone is paused from the map, shown as paused, and goes on", { timeout: 90_000 }, async () => {
+  await openQuiet();
+  await page.locator(".filters > .icon-button").click();
+  await page.locator(".filters-zone").click();
+  await page.fill("#zone-reason", "a flood");
+  await page.locator(".zone-card .primary").click();
+  await page.locator(".zone-paused", { hasText: "a flood" }).waitFor();
+  await shot("zone");
+  const token = await quiet.token("dispatcher");
+  const paused = async () => (await quiet.ask(token, "v1/zones?status=paused")).body.items;
+  assert.equal((await paused()).length, 1);
+  await page.locator(".zone-paused button").click();
+  await until("it goes on", async () => (await paused()).length === 0 && (await page.locator(".zone-paused").count()) === 0);
+  assert.deepEqual(complaints, []);
+});
+
 test("what the node refuses is said in words, and nothing pretends to have happened", { timeout: 60_000 }, async () => {
   await openQuiet();
   const id = await place();
@@ -282,12 +403,13 @@ test("the inspector follows an actor, marks what changes, and shows what it was"
   const id = await place();
   await go(`#/actors/${id}`);
   await until("its state is shown", () => page.locator(".tree .leaf").count());
-  const version = async () => Number(await page.locator(".actor-facts dd").first().textContent());
+  const version = async () => Number(await page.locator(".remembered .actor-facts dd").first().textContent());
   const first = await version();
   const token = await quiet.token("dispatcher");
   await quiet.ask(token, `v1/orders/${id}/actions`, { set_priority: { priority: "urgent", reason: "a test" } });
   await until("it has gone on", async () => (await version()) > first);
   assert.ok(await page.locator(".tree .is-changed").count() > 0, "what changed is marked");
+  await page.locator(".actor-living dt", { hasText: "Mailbox" }).waitFor();
   await until("the history has it", () => page.locator(".history li", { hasText: "a test" }).count());
   await page.locator(".history button").last().click();
   await page.locator("h3", { hasText: "As of version 1" }).waitFor();
@@ -416,6 +538,78 @@ test("nodes and shards are an admin's to see, and to pin", { timeout: 60_000 }, 
   await page.locator(".dialog .primary").click();
   await until("it is pinned", () => pinned !== null);
   assert.deepEqual(pinned, { shard: 12, node: "node-2" });
+});
+
+test("of several nodes, what moves is shown, and one that is killed while the page is open", { timeout: 120_000 }, async (t) => {
+  cluster = await startCluster(["node-1", "node-2"]);
+  if (!cluster) return t.skip("no OUTRIDER_TEST_POSTGRES and OUTRIDER_TEST_NATS");
+  try {
+    const [one, two] = cluster.nodes;
+    await openQuiet("admin", one);
+    await go("#/cluster");
+    const shares = () => page.locator(".nodes tbody tr td:nth-child(3) strong").allTextContents();
+    await until("both have their half", async () => {
+      const [a, b] = (await shares()).map(Number);
+      return a > 400 && b > 400 && a + b === 1024;
+    }, 40_000);
+    await until("leases are shown", () => page.locator(".lease-ms").count());
+    await until("commits are measured", async () => /ms/.test(await page.locator(".figures-strip").textContent()));
+    // A shard of the other one is wanted here.
+    const owner = await page.locator(".nodes tbody tr", { hasText: "node-2" }).locator(".owner").getAttribute("class");
+    const shard = await page.locator(`.matrix .${owner.split(" ")[1]}`).first().getAttribute("data-shard");
+    await page.locator(`.matrix [data-shard="${shard}"]`).click();
+    await page.locator(".segments label", { hasText: "node-1" }).click();
+    await page.locator(".dialog .primary").click();
+    await until("it has moved, and that is told", () => page.locator(".moves li", { hasText: `${shard}` }).count());
+    await shot("cluster-two");
+
+    // Somebody looks at the other one, where an order is, when it dies.
+    const first = [page, context];
+    await open();
+    await openQuiet("dispatcher", two);
+    const rider = await two.token("rider", `rider-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`);
+    const { body } = await one.ask(rider, "v1/orders", RIDE);
+    await page.locator(`#row-${body.actor}`).click();
+    await page.locator("#details .actions").waitFor();
+    await first[0].bringToFront();
+    await two.kill();
+    await until("who looked at it is told", async () => (await state()) === "reconnecting");
+    await shot("cluster-killed-there");
+    [page, context] = first;
+    await until("the other has everything", async () => (await shares()).map(Number).includes(1024), 40_000);
+    await isLive();
+    await go(`#/dispatch/${body.actor}`);
+    await page.locator("#details .actions").waitFor();
+    await shot("cluster-killed");
+  } finally {
+    await cluster.close();
+    cluster = null;
+  }
+});
+
+test("demand and surge are drawn by zone", { timeout: 120_000 }, async () => {
+  await openDemo();
+  await page.locator(".filters > .icon-button").click();
+  const answer = page.waitForResponse((it) => it.url().includes("/v1/demand") && it.ok(), { timeout: 30_000 });
+  await page.locator(".filters .segments label", { hasText: "Demand" }).click();
+  assert.ok(Array.isArray(await (await answer).json()));
+  // Regions count once a minute.
+  await until("zones are painted", () => page.evaluate(() => {
+    const canvas = document.querySelectorAll("#map canvas")[1];
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((it, i) => i % 4 === 3 && it > 0);
+  }), 90_000);
+  await page.locator(".filters > .icon-button").click();
+  await shot("demand");
+  await page.evaluate(() => globalThis.outrider.camera.zoomAt(3));
+  const box = await page.locator("#map").boundingBox();
+  await until("a click on bare ground opens its zone", async () => {
+    await page.mouse.click(box.x + box.width * (0.3 + 0.4 * Math.random()), box.y + box.height * (0.3 + 0.4 * Math.random()));
+    return page.locator(".zone-card").count();
+  });
+  await page.locator(".zone-card #zone-size").waitFor();
+  await shot("zone-demand");
+  assert.deepEqual(complaints, []);
 });
 
 test("it speaks French and Kinyarwanda, and remembers which", { timeout: 60_000 }, async () => {

@@ -12,8 +12,8 @@
 
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { startBrowser, until } from "./browser.mjs";
 import { startMock } from "./mock.mjs";
+import { startBrowser, until } from "./nodes.mjs";
 
 const SHOTS = fileURLToPath(new URL("../target/e2e/", import.meta.url));
 const option = (name, otherwise) => {

@@ -1,4 +1,4 @@
-// A node that is not one: serves the page and the console, and speaks its side of the protocol for a made-up city of any
+// A node that is not one: serves the console, and speaks its side of the protocol for a made-up city of any
 // size, so that they can be worked on, and the console's map measured, without building anything. What is asked over
 // HTTP, and commands, it refuses.
 //
@@ -10,7 +10,6 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { WebSocketServer } from "ws";
 
-const PAGE = fileURLToPath(new URL("../page/", import.meta.url));
 const CONSOLE = fileURLToPath(new URL("../console/dist/", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -48,10 +47,10 @@ async function serve(request, response, { city, hasCity, isDemo }) {
   const send = (status, type, body) => response.writeHead(status, { "content-type": type, "content-security-policy": CSP, "x-content-type-options": "nosniff" }).end(body);
   if (path === "/city.json" && hasCity) return send(200, "application/json", JSON.stringify(city.json));
   if (path === "/demo/token" && isDemo) return send(200, "application/json", JSON.stringify({ token: GOOD_TOKEN }));
-  const [folder, inside] = path.startsWith("/console/") ? [CONSOLE, path.slice("/console".length)] : [PAGE, path];
-  const file = normalize(inside === "/" ? "/index.html" : inside);
+  if (!path.startsWith("/console/")) return response.writeHead(307, { location: "/console/" }).end();
+  const file = normalize(path === "/console/" ? "/index.html" : path.slice("/console".length));
   try {
-    send(200, TYPES[extname(file)] ?? "application/octet-stream", await readFile(join(folder, file)));
+    send(200, TYPES[extname(file)] ?? "application/octet-stream", await readFile(join(CONSOLE, file)));
   } catch {
     send(404, "text/plain", "no such thing\n");
   }
@@ -72,17 +71,26 @@ function session(socket, world) {
     }
     if (!isKnown) return socket.close(4401);
     if (frame.heartbeat) return send({ heartbeat: { server_time: Date.now() } });
-    if (frame.subscribe === "board") {
-      world.full().forEach((board) => send({ board }));
-      topics.set("board", world.onboard((board) => send({ board })));
+    if (frame.subscribe === "board" || frame.subscribe?.viewport) {
+      const viewport = frame.subscribe.viewport ?? null;
+      // One that takes the place of another is told what is new in it and what is there no more.
+      const was = topics.get("view");
+      const view = was?.view ?? world.view();
+      was?.end();
+      view.full(viewport, !was).forEach((board) => send({ board }));
+      topics.set("view", Object.assign(world.onboard((board) => send({ board: view.diff(board) })), { view, key: JSON.stringify(frame.subscribe) }));
+      topics.get("view").end = topics.get("view");
     } else if (frame.subscribe?.actor) {
       const id = frame.subscribe.actor;
       const actor = world.actor(id, []);
       if (!actor) return send({ unsubscribed: { topic: { actor: id }, refused: { code: "not_found", message: `no such ${id.split("-")[0]}` } } });
       send({ actor });
       topics.set(id, world.onactor(id, (view) => send({ actor: view })));
-    } else if (frame.unsubscribe) {
-      topics.get(frame.unsubscribe.actor ?? "board")?.();
+    } else if (frame.unsubscribe?.actor) {
+      topics.get(frame.unsubscribe.actor)?.();
+    } else if (topics.get("view")?.key === JSON.stringify(frame.unsubscribe)) {
+      topics.get("view").end();
+      topics.delete("view");
     }
   });
   socket.on("close", () => topics.forEach((end) => end()));
@@ -293,7 +301,7 @@ function makeWorld(city, nDrivers, nJobs, random) {
   const ref = (job) => ({ [job.sort === "rescue" ? "rescue" : "order"]: job.id });
   function mark(id) {
     const driver = byId.get(id);
-    if (driver) return { driver: { id, at: point(driver), status: driver.status, jobs: driver.job ? [ref(driver.job)] : [] } };
+    if (driver) return { driver: { id, at: point(driver), status: driver.status, jobs: driver.job ? [ref(driver.job)] : [], vehicle: "moto" } };
     const job = jobs.get(id);
     if (!job) return null;
     if (job.sort === "rescue") return { rescue: { id, issue: job.issue, status: job.status, at: point(job.pickup), driver: job.driver?.id ?? null } };
@@ -350,9 +358,36 @@ function makeWorld(city, nDrivers, nJobs, random) {
       [changed, gone, happenings] = [new Set(), [], []];
       boardListeners.forEach((tell) => parts.forEach((part) => tell(part)));
     },
-    full() {
-      const ids = [...byId.keys(), ...jobs.keys()];
-      return chunks(ids.map(mark)).map((part, i) => frame(part, { full: i === 0 }));
+    /** What one viewer is shown: all jobs, and the drivers of a part of the map, or all of them. */
+    view() {
+      let [viewport, shown, n] = [null, new Set(), 0];
+      const isWanted = (it) => {
+        const at = it.driver?.at;
+        if (!at || viewport === null) return true;
+        const [lat, lon] = [at.lat * 1e6, at.lon * 1e6];
+        return lat >= viewport.south && lat <= viewport.north && lon >= viewport.west && lon <= viewport.east;
+      };
+      const idOf = (it) => Object.values(it)[0].id;
+      return {
+        full(next, isNew) {
+          viewport = next;
+          n += 1;
+          const marks = [...byId.keys(), ...jobs.keys()].map(mark).filter(isWanted);
+          const ids = new Set(marks.map(idOf));
+          const left = [...shown].filter((id) => !ids.has(id));
+          shown = ids;
+          const parts = chunks(marks).map((part, i) => frame(part, { seq: n, full: isNew && i === 0, attending: [] }));
+          for (let i = 0; i < left.length; i += 1000) parts.push(frame([], { seq: n, gone: left.slice(i, i + 1000) }));
+          return parts;
+        },
+        diff(board) {
+          n += 1;
+          const marks = board.marks.filter(isWanted);
+          const left = board.marks.filter((it) => !isWanted(it)).map(idOf).concat(board.gone).filter((id) => shown.delete(id));
+          marks.forEach((it) => shown.add(idOf(it)));
+          return { ...board, seq: n, marks, gone: left };
+        },
+      };
     },
     onboard: (tell) => (boardListeners.add(tell), () => boardListeners.delete(tell)),
     onactor(id, tell) {

@@ -1,13 +1,13 @@
 // What the console's tests stand on: real nodes, and a browser.
 
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
-import { until } from "./browser.mjs";
 
 const FLAGS = [
   "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run",
@@ -28,16 +28,42 @@ export function startQuiet() {
 }
 
 /**
+ * Starts nodes that share a database of their own in OUTRIDER_TEST_POSTGRES, the broker of OUTRIDER_TEST_NATS and a key. Resolves
+ * to {nodes, close}; null, if there are no such servers.
+ */
+export async function startCluster(names) {
+  const { OUTRIDER_TEST_POSTGRES: server, OUTRIDER_TEST_NATS: nats, OUTRIDER_BIN: binary } = process.env;
+  if (!server || !nats) return null;
+  const dir = await mkdtemp(join(tmpdir(), "outrider-e2e-"));
+  const name = `console_${randomBytes(6).toString("hex")}`;
+  await run("psql", ["--no-psqlrc", "--quiet", "--dbname", server, "--command", `CREATE DATABASE ${name}`]);
+  const key = join(dir, "key.pem");
+  await writeFile(key, generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  const shared = {
+    OUTRIDER_JOURNAL__KIND: "postgres", OUTRIDER_JOURNAL__URL: server.replace("/postgres?", `/${name}?`), OUTRIDER_AUTH__KEY_FILE: key,
+    OUTRIDER_CLUSTER__NATS: nats, OUTRIDER_CLUSTER__NAME: name, OUTRIDER_CLUSTER__SETTLE: "100ms",
+  };
+  await run(binary, ["migrate"], { env: { ...process.env, ...shared, OUTRIDER_JOURNAL__DIR: dir } });
+  const nodes = await Promise.all(names.map((node) => startNode(["serve"], "health/ready", { ...shared, OUTRIDER_CLUSTER__NODE: node })));
+  const close = async () => {
+    await Promise.all(nodes.map((node) => node.close()));
+    await run("psql", ["--no-psqlrc", "--quiet", "--dbname", server, "--command", `DROP DATABASE ${name} WITH (FORCE)`]);
+    await rm(dir, { recursive: true, force: true });
+  };
+  return { nodes, close };
+}
+
+/**
  * Starts the program that OUTRIDER_BIN names, and waits until `ready` is answered. Resolves to {url, token, ask, signal, kill,
  * start, close}: `token(role, id)` signs one, `ask(token, path, body)` asks over HTTP, `signal` sends one, `kill` ends it with
  * SIGKILL and `start` starts it where it was.
  */
-async function startNode(args, ready) {
+async function startNode(args, ready, more = {}) {
   const binary = process.env.OUTRIDER_BIN;
   if (!binary) throw new Error("OUTRIDER_BIN must name the program that is tested");
   const data = await mkdtemp(join(tmpdir(), "outrider-e2e-"));
   const port = await freePort();
-  const env = { ...process.env, OUTRIDER_GATEWAY__LISTEN: `127.0.0.1:${port}`, OUTRIDER_JOURNAL__DIR: data };
+  const env = { ...process.env, OUTRIDER_GATEWAY__LISTEN: `127.0.0.1:${port}`, OUTRIDER_JOURNAL__DIR: data, ...more };
   const url = `http://127.0.0.1:${port}/`;
   let [node, ended, said] = [null, null, ""];
 
@@ -51,6 +77,7 @@ async function startNode(args, ready) {
     }, 60_000);
   };
   const end = async (signal) => {
+    if (node.exitCode !== null || node.signalCode !== null) return;
     node.kill(signal);
     const late = setTimeout(() => node.kill("SIGKILL"), 15_000);
     await ended;
@@ -98,4 +125,15 @@ function freePort() {
 
 export function startBrowser() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+}
+
+/** Resolves once `check` is truthy; fails after `patience` milliseconds, saying what for. */
+export async function until(what, check, patience = 20_000) {
+  const end = performance.now() + patience;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (performance.now() > end) throw new Error(`not within ${patience} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }

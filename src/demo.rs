@@ -171,7 +171,7 @@ fn options(args: &DemoArgs, city: &Arc<City>) -> Options {
 }
 
 /// How many riders can be connected beside the drivers: each end of a socket is an open file, both
-/// ends are in this process, and the journal and the page need some too.
+/// ends are in this process, and the journal and the console need some too.
 fn riders_max(drivers: usize) -> usize {
     const OTHERS: usize = 500;
     (open_files_max().saturating_sub(OTHERS) / 2).saturating_sub(drivers)
@@ -189,7 +189,7 @@ fn open_files_max() -> usize {
         .unwrap_or(USUAL)
 }
 
-/// What the page needs of a demo: the city to draw, and a token to look at it with.
+/// What the console needs of a demo: the city to draw, and a token to look at it with.
 fn routes(city: &City, keys: &Arc<Keys>) -> Router {
     let drawn = Json(city.to_json());
     let keys = Arc::clone(keys);

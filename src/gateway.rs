@@ -7,6 +7,7 @@
 //! ```
 
 mod allowed;
+mod attendance;
 pub(crate) mod cluster;
 mod connections;
 mod console;
@@ -20,14 +21,15 @@ pub(crate) mod inspect;
 mod limits;
 mod live;
 mod openapi;
-mod page;
 mod past;
 mod presence;
 mod price;
 mod replica;
 mod reprice;
+mod residence;
 mod rest;
 pub(crate) mod revocations;
+mod runs;
 mod session;
 mod sessions;
 mod socket;
@@ -45,6 +47,7 @@ use crate::{
     settings::{BoardSettings, GatewaySettings, SessionSettings, Settings, SettingsError},
 };
 use actors::{EntityKey, Kind, Version, journal::JournalError, runtime::System};
+use attendance::Attendance;
 use axum::{
     Router,
     extract::{
@@ -131,6 +134,8 @@ struct Gate {
     taps: Taps,
     /// Which incidents call for somebody.
     incidents: Arc<Incidents>,
+    /// Who of staff has which job open.
+    attendance: Arc<Attendance>,
 }
 
 /// A gateway that is open.
@@ -213,10 +218,12 @@ impl Gateway {
             n_positions: metrics::counter!("outrider_frames_total", "kind" => "position"),
             taps: Taps::default(),
             incidents: Arc::default(),
+            attendance: Arc::default(),
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));
         drop(tokio::spawn(count_on(Arc::downgrade(&gate))));
+        drop(tokio::spawn(attendance::tell(Arc::downgrade(&gate), Arc::clone(&gate.attendance))));
         gate.system.answer_with(Arc::new(front::Desk(Arc::downgrade(&gate))));
         // Before anybody is let in, and after others can say what is revoked meanwhile.
         let newest = Box::pin(replica::load::<Revocations>(&gate)).await?;
@@ -435,7 +442,6 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
     let mut router = Router::new()
         .merge(rest)
         .route("/v1/ws", axum::routing::get(upgrade))
-        .merge(page::routes())
         .merge(console::routes())
         .with_state(Arc::clone(&gate))
         .merge(extra)

@@ -4,7 +4,7 @@ use crate::{
     auth::{KeyError, Keys},
     gateway::{Gateway, GatewayError},
     journal::{OpenError, Opened},
-    settings::{DrainSettings, Settings},
+    settings::{DrainSettings, RoadSettings, Settings, SettingsError},
     telemetry,
 };
 use actors::{
@@ -13,6 +13,7 @@ use actors::{
         arbiter::NodeCard,
         nats::{ConnectError, NatsTransport},
     },
+    region::{self, Atlas},
     runtime::{Clock, Joining, StartError, System},
 };
 use axum::Router;
@@ -43,6 +44,12 @@ pub(crate) enum NodeError {
     /// Other nodes can never be reached with these settings.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// It does not know its brand.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// It cannot read the streets it is to know.
+    #[error("roads: {0}")]
+    Roads(#[from] loadtest::city::LoadError),
     /// It has no key to believe tokens with.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -107,9 +114,20 @@ impl Node {
 async fn begin(settings: &Settings) -> Result<(Opened, System), NodeError> {
     let opened = Opened::open(&settings.journal).await?;
     let journal = Arc::clone(&opened.journal);
-    let (runtime, regions) = (settings.runtime, settings.regions());
+    let (runtime, regions) = (settings.runtime, regions(settings)?);
     let system = System::start(journal, Clock::Machine, runtime, regions).await?;
     Ok((opened, system))
+}
+
+/// How regions match, and by which streets, if those are known.
+fn regions(settings: &Settings) -> Result<region::Settings, NodeError> {
+    let mut regions = settings.regions()?;
+    let RoadSettings { folder, hour } = &settings.roads;
+    if !folder.as_os_str().is_empty() {
+        let roads = loadtest::city::router(folder, *hour, regions.matching.speeds)?;
+        regions.atlas = Atlas(Some(roads));
+    }
+    Ok(regions)
 }
 
 /// Actors of a node among others.
@@ -142,7 +160,7 @@ async fn join(settings: &Settings, keys: &Keys) -> Result<(Opened, System), Node
     };
     let joining = Joining { arbiter, transport, card, settings: cluster.member() };
     let journal = Arc::clone(&opened.journal);
-    let (runtime, regions) = (settings.runtime, settings.regions());
+    let (runtime, regions) = (settings.runtime, regions(settings)?);
     let system = System::join(journal, Clock::Machine, runtime, regions, joining).await?;
     Ok((opened, system))
 }

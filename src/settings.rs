@@ -10,7 +10,10 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
     value::Dict,
 };
-use protocol::{Point, work::OfferPolicy};
+use protocol::{
+    Point,
+    work::{Alternative, OfferPolicy},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -23,6 +26,8 @@ use thiserror::Error;
 /// The file of defaults; it names and explains every key.
 const DEFAULT: &str = include_str!("../config/default.toml");
 
+/// So many of those who may help instead are told.
+const ALTERNATIVES_MAX: usize = 3;
 /// The presets that come with the binary, by name.
 const PRESETS: [(&str, &str); 5] = [
     ("riderguy", include_str!("../config/presets/riderguy.toml")),
@@ -46,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) preset: PresetSettings,
     pub(crate) estimate: EstimateSettings,
     pub(crate) area: Area,
+    pub(crate) roads: RoadSettings,
     pub(crate) drain: DrainSettings,
     pub(crate) runtime: runtime::Settings,
     pub(crate) regions: region::Settings,
@@ -240,6 +246,29 @@ pub(crate) struct EstimateSettings {
 pub(crate) struct Area {
     pub(crate) circles: Vec<Circle>,
     pub(crate) boxes: Vec<Bounds>,
+    /// Who may help outside of it.
+    pub(crate) partners: Vec<Partner>,
+}
+
+/// The streets of a city, for regions that know them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RoadSettings {
+    /// A folder of road tables; none if empty.
+    pub(crate) folder: PathBuf,
+    /// At the traffic of which hour of a weekday they are read.
+    pub(crate) hour: u8,
+}
+
+/// Somebody who helps stranded people where we do not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Partner {
+    pub(crate) name: String,
+    pub(crate) phone: String,
+    pub(crate) lat: f64,
+    pub(crate) lon: f64,
+    pub(crate) radius_km: f64,
 }
 
 /// Around a point.
@@ -352,15 +381,19 @@ impl Settings {
             for terms in [&mut preset.ride, &mut preset.delivery, &mut preset.rescue] {
                 terms.policy.offer = policy;
             }
+            for place in &mut preset.places {
+                place.offer = Some(policy);
+            }
         }
         Ok(preset)
     }
 
-    /// How regions match.
-    pub(crate) fn regions(&self) -> region::Settings {
+    /// How regions match; what counts beside the way is the brand's choice.
+    pub(crate) fn regions(&self) -> Result<region::Settings, SettingsError> {
         let mut regions = self.regions.clone();
         regions.matching.speeds = regions.matching.speeds.times(self.simulation.speed);
-        regions
+        regions.matching.weights = self.preset.read()?.weights;
+        Ok(regions)
     }
 
     fn check(&self) -> Result<(), SettingsError> {
@@ -373,6 +406,9 @@ impl Settings {
         let senseless =
             |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
         self.cluster.check(self.journal.kind)?;
+        if self.roads.hour > 23 {
+            return senseless("roads.hour", "0 to 23");
+        }
         if session.heartbeat < Duration::from_millis(100) {
             return senseless("gateway.session.heartbeat", "at least 100ms");
         }
@@ -461,6 +497,16 @@ impl Area {
         is_everywhere
             || self.circles.iter().any(|circle| circle.holds(at))
             || self.boxes.iter().any(|bounds| bounds.holds(at))
+    }
+
+    /// Who helps there instead, the nearest first.
+    pub(crate) fn elsewhere(&self, at: Point) -> Vec<Alternative> {
+        let away_m = |it: &Partner| Point { lat: it.lat, lon: it.lon }.distance_m(at);
+        let mut near: Vec<&Partner> =
+            self.partners.iter().filter(|it| away_m(it) <= it.radius_km * 1_000.0).collect();
+        near.sort_by(|a, b| away_m(a).total_cmp(&away_m(b)));
+        let told = near.into_iter().take(ALTERNATIVES_MAX);
+        told.map(|it| Alternative { name: it.name.clone(), phone: it.phone.clone() }).collect()
     }
 }
 

@@ -36,6 +36,8 @@ mod resume;
 mod revoke;
 #[path = "gateway/ride.rs"]
 mod ride;
+#[path = "gateway/runs.rs"]
+mod runs;
 #[path = "gateway/session.rs"]
 mod session;
 #[path = "gateway/stream.rs"]

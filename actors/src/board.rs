@@ -184,6 +184,8 @@ impl Board {
             gone: Vec::new(),
             counters: self.counters.clone(),
             happenings: Vec::new(),
+            attending: None,
+            left_out: 0,
         };
         let mut parts = Vec::new();
         let mut part = empty();
@@ -315,7 +317,7 @@ fn rounded(mut mark: Mark) -> Mark {
 /// No mark of this kind takes more in JSON, whatever its numbers and statuses are. Checked by test.
 fn json_bytes_max(mark: &Mark) -> usize {
     match mark {
-        Mark::Driver { jobs, .. } => 144 + 56 * jobs.len(),
+        Mark::Driver { jobs, .. } => 168 + 56 * jobs.len(),
         Mark::Order { .. } => 288,
         Mark::Rescue { .. } => 224,
     }

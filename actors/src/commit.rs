@@ -1,9 +1,9 @@
 //! What one yes writes, all of it or nothing.
 
-use crate::{Format, Tell, driver, format, incident, order, rescue, revocation, rider, zone};
+use crate::{Format, Tell, driver, format, incident, order, rescue, revocation, rider, run, zone};
 use protocol::{
     CommandId, Currency, DriverId, Identifier, IncidentId, OrderId, RescueId, RevocationId,
-    RiderId, ShardId, Timestamp, ZoneId,
+    RiderId, RunId, ShardId, Timestamp, ZoneId,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -45,6 +45,8 @@ pub enum Kind {
     Incident = 6,
     /// [`crate::zone::Zone`]. Needs format 4.
     Zone = 7,
+    /// [`crate::run::Run`]. Needs format 5.
+    Run = 8,
 }
 
 /// Which entity, among all kinds.
@@ -70,11 +72,12 @@ impl EntityKey {
         Some(Self { kind: Kind::from_repr(*kind)?, id: Uuid::from_slice(id).ok()? })
     }
 
-    /// Where it lives: embedded in the id of an order or a rescue, hashed for the others.
+    /// Where it lives: embedded in the id of an order, a rescue or a run, hashed for the others.
     pub fn shard(self) -> ShardId {
         match self.kind {
             Kind::Order => OrderId(self.id).shard(),
             Kind::Rescue => RescueId(self.id).shard(),
+            Kind::Run => RunId(self.id).shard(),
             Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => {
                 ShardId::of(self.id.as_bytes())
             }
@@ -90,6 +93,7 @@ impl EntityKey {
             .or_else(|| text.parse::<RevocationId>().ok().map(Self::from))
             .or_else(|| text.parse::<IncidentId>().ok().map(Self::from))
             .or_else(|| text.parse::<ZoneId>().ok().map(Self::from))
+            .or_else(|| text.parse::<RunId>().ok().map(Self::from))
     }
 }
 
@@ -105,7 +109,7 @@ macro_rules! keys {
 
 keys!(
     OrderId => Order, RescueId => Rescue, DriverId => Driver, RiderId => Rider,
-    RevocationId => Revocation, IncidentId => Incident, ZoneId => Zone
+    RevocationId => Revocation, IncidentId => Incident, ZoneId => Zone, RunId => Run
 );
 
 impl From<protocol::JobId> for EntityKey {
@@ -145,6 +149,11 @@ impl Claim {
     /// Room for one job of a driver. A job that fills the vehicle claims all of its slots.
     pub fn slot(driver: DriverId, slot: u8) -> Self {
         Self(format!("driver/{}/slot/{slot}", driver.0.simple()))
+    }
+
+    /// The only run that a driver brings.
+    pub fn run(driver: DriverId) -> Self {
+        Self(format!("driver/{}/run", driver.0.simple()))
     }
 
     /// A rider's only active ride.
@@ -317,6 +326,7 @@ impl EncodedEvent {
             Kind::Revocation => shown::<revocation::Event>(&self.bytes),
             Kind::Incident => shown::<incident::Event>(&self.bytes),
             Kind::Zone => shown::<zone::Event>(&self.bytes),
+            Kind::Run => shown::<run::Event>(&self.bytes),
         }
     }
 }

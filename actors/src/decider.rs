@@ -85,6 +85,11 @@ pub trait Decider:
     /// Its mark on the dispatcher's map in this state; `None` for "not there".
     fn mark(&self, id: Self::Id) -> Option<Mark>;
 
+    /// How long somebody waited for `event`, where a service level says for how long at most. `self` is the state after.
+    fn waited(&self, _event: &Self::Event) -> Option<Waited> {
+        None
+    }
+
     /// The money `event` moves: lines that sum to zero per currency. `self` is the state before.
     fn postings(&self, _id: Self::Id, _event: &Self::Event) -> Vec<Posting> {
         Vec::new()
@@ -152,6 +157,17 @@ pub struct Context<Id> {
     pub writes: Format,
 }
 
+/// How long somebody waited for something, and for how long they should have at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waited {
+    /// For what, as metrics call it.
+    pub what: &'static str,
+    /// How long.
+    pub took: Duration,
+    /// How long at most; zero where nothing is promised.
+    pub at_most: Duration,
+}
+
 /// What came of a sighting.
 #[derive(Debug)]
 pub struct Seen<C> {
@@ -161,10 +177,12 @@ pub struct Seen<C> {
     pub passed_on: Vec<Sight>,
     /// What to say to whoever sent it, if it was rubbish.
     pub refused: Option<Refusal>,
+    /// What somebody waited for, and was shown by it.
+    pub waited: Option<Waited>,
 }
 
 impl<C> Default for Seen<C> {
     fn default() -> Self {
-        Self { asks: Vec::new(), passed_on: Vec::new(), refused: None }
+        Self { asks: Vec::new(), passed_on: Vec::new(), refused: None, waited: None }
     }
 }

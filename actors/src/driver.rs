@@ -29,10 +29,13 @@ use crate::{
     Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Tell,
     ViewRow,
     policy::DriverPolicy,
+    run,
     search::{self, FLEETS},
 };
+use matching::Standing;
 use protocol::{
-    DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, Timestamp,
+    DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
+    Timestamp,
     view::{DriverView, Hint, Mark, Offer, WorkKind},
     work::Vehicle,
 };
@@ -44,6 +47,9 @@ use std::{sync::Arc, time::Duration};
 const ENDED_MAX: usize = 4;
 /// How long an off-duty driver stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// How many jobs make whoever took them more experienced, level by level.
+const LEVELS: [u32; Standing::LEVEL_MAX as usize] = [10, 50, 200, 1_000, 5_000];
 
 /// Why a driver rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +139,17 @@ impl Record {
             0 => 500,
             n => (u64::from(self.stars) * 100 / u64::from(n)) as u16,
         }
+    }
+
+    /// How many of a hundred offers it takes. One of whom little is known counts as one who takes nine of ten.
+    pub fn acceptance(&self) -> u8 {
+        let n_answered = [self.n_accepted, self.n_declined, self.n_ignored].map(u64::from);
+        ((u64::from(self.n_accepted) + 9) * 100 / (n_answered.iter().sum::<u64>() + 10)) as u8
+    }
+
+    /// How experienced it is: by how many jobs it took.
+    pub fn level(&self) -> u8 {
+        LEVELS.partition_point(|n| *n <= self.n_accepted) as u8
     }
 }
 
@@ -286,6 +303,15 @@ impl Decider for Driver {
             Event::OfferAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
                 self.jobs.push(lease.into_job(*slots, *at));
+                self.soft.is_busy_from(*at);
+                self.forget_hint();
+                self.record.n_accepted += 1;
+                self.n_silent = 0;
+                self.changed_at = *at;
+            }
+            Event::RunAccepted { at, offer, slots } => {
+                let lease = self.end_lease(*offer, OfferStatus::Accepting);
+                self.jobs.extend(lease.into_jobs(slots, *at));
                 self.forget_hint();
                 self.record.n_accepted += 1;
                 self.n_silent = 0;
@@ -293,6 +319,7 @@ impl Decider for Driver {
             }
             Event::JobClaimed { at, job, work, slots } => {
                 self.jobs.push(Job::claimed(*job, *work, *slots, *at));
+                self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
                 self.heard(*at);
@@ -304,11 +331,15 @@ impl Decider for Driver {
             Event::JobCommitted { at, job } => {
                 let reject_ms = self.policy.reject_ms;
                 let offer = self.job_mut(*job).commit(*at, reject_ms);
+                if self.jobs.len() == 1 {
+                    self.soft.sets_out(*job, *at);
+                }
                 self.say_ended(offer, OfferStatus::Accepted);
                 self.changed_at = *at;
             }
             Event::NextStarted { at, job, slots } => {
                 self.job_mut(*job).slots = *slots;
+                self.soft.sets_out(*job, *at);
                 self.changed_at = *at;
             }
             Event::DestinationSet { at, to } => {
@@ -367,6 +398,7 @@ impl Decider for Driver {
                 self.fleet = *fleet;
                 self.changed_at = *at;
             }
+            Event::Messaged { at, .. } => self.changed_at = *at,
             Event::Rated { at, job, stars } => {
                 self.record.n_rated += 1;
                 self.record.stars += u32::from(*stars);
@@ -379,15 +411,30 @@ impl Decider for Driver {
     fn effects(&self, id: DriverId, event: &Event) -> Vec<Effect> {
         use search::Command as ToJob;
         match event {
+            // To a run it makes no difference.
             Event::OfferSeen { offer, .. } => {
-                self.tell_about(*offer, ToJob::OfferSeen { offer: *offer })
+                self.tell_about(*offer, ToJob::OfferSeen { offer: *offer }, None)
             }
             Event::OfferDeclined { offer, .. } => {
-                self.tell_about(*offer, ToJob::OfferDeclined { offer: *offer })
+                let run = run::Command::DeclineOffer { offer: *offer };
+                self.tell_about(*offer, ToJob::OfferDeclined { offer: *offer }, Some(run))
             }
             Event::OfferDropped { offer, reason, .. } => {
+                let run = run::Command::RefuseOffer { offer: *offer, why: reason.clone() };
                 let why = Some(reason.clone());
-                self.tell_about(*offer, ToJob::OfferRefused { offer: *offer, why })
+                self.tell_about(*offer, ToJob::OfferRefused { offer: *offer, why }, Some(run))
+            }
+            Event::RunAccepted { offer, slots, .. } => {
+                let run = self.lease(*offer).and_then(|lease| lease.offer.run.as_ref());
+                let told = run.map(|it| {
+                    let (offer, slots) = (*offer, slots.clone());
+                    let accept = run::Command::AcceptOffer { offer, driver: id, slots };
+                    let reason = "the run goes on without the driver, or is over".to_owned();
+                    let abort =
+                        Tell::Driver { to: id, command: Command::AbortRun { offer, reason } };
+                    Effect::from(Tell::Run { to: it.run, command: accept }).if_refused(abort)
+                });
+                told.into_iter().collect()
             }
             Event::OfferAccepted { offer, slots, .. } => self
                 .lease(*offer)
@@ -409,6 +456,11 @@ impl Decider for Driver {
             Event::JobAsked { job, .. } => self
                 .job(*job)
                 .map(|it| {
+                    if let (Some(to), JobId::Order(order), Some(offer)) = (it.run, *job, it.offer) {
+                        let slots = vec![(order, it.slots.first)];
+                        let command = run::Command::AcceptOffer { offer, driver: id, slots };
+                        return abort_if_refused(id, *job, it.offer, Tell::Run { to, command });
+                    }
                     let slots = it.slots.iter().collect();
                     let told = match it.offer {
                         Some(offer) => ToJob::OfferAccepted { offer, driver: id, slots },
@@ -449,6 +501,7 @@ impl Decider for Driver {
             | Event::Reinstated { .. }
             | Event::Hinted { .. }
             | Event::FleetSet { .. }
+            | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
         }
     }
@@ -475,6 +528,7 @@ impl Decider for Driver {
             && self.blocked().is_none()
             && self.leases.len() < usize::from(self.policy.parallel_offers)
             && !self.leases.iter().any(|lease| lease.is_promised);
+        let n_slots = self.rooms_for(usize::from(u8::MAX)).len();
         let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
         let is_nearly_free = self.is_nearly_free();
         let shown = self.soft.shown()?;
@@ -495,6 +549,9 @@ impl Decider for Driver {
                 ending: self.ending(shown.at, shown.seen_at),
                 fleet: self.fleet,
                 takes_hints: self.policy.hints_every_ms > 0,
+                n_slots: u8::try_from(n_slots).unwrap_or(u8::MAX),
+                standing: self.standing(shown.seen_at, shown.heading_deg),
+                came: self.soft.came().cloned(),
             }),
         })
     }
@@ -529,6 +586,7 @@ impl Decider for Driver {
             at: position.at,
             status: self.status(),
             jobs: self.current_jobs(),
+            vehicle: self.vehicle.as_ref().map(|vehicle| vehicle.kind),
         })
     }
 
@@ -563,11 +621,27 @@ impl Decider for Driver {
     }
 
     fn command_format(command: &Command) -> Format {
+        if let Command::ReserveOffer { offer, .. } = command
+            && offer.run.is_some()
+        {
+            return run::KNOWN;
+        }
+        if let Command::AbortRun { .. } | Command::Message { .. } = command {
+            return run::KNOWN;
+        }
         let is_new = matches!(command, Command::SetFleet { .. } | Command::Hint { .. });
         if is_new { FLEETS } else { Format::FIRST }
     }
 
     fn event_format(event: &Event) -> Format {
+        let came_with_runs = if let Event::OfferReserved { offer, .. } = event {
+            offer.run.is_some()
+        } else {
+            matches!(event, Event::RunAccepted { .. } | Event::Messaged { .. })
+        };
+        if came_with_runs {
+            return run::KNOWN;
+        }
         let is_new = if let Event::WentOn { policy, .. } = event {
             policy.hints_every_ms > 0
         } else {
@@ -590,9 +664,13 @@ impl Decider for Driver {
 
 /// Tells a job that the driver wants it, and the driver if it may not have it.
 fn or_abort(id: DriverId, job: JobId, offer: Option<OfferId>, told: search::Command) -> Effect {
+    abort_if_refused(id, job, offer, Tell::job(job, told))
+}
+
+fn abort_if_refused(id: DriverId, job: JobId, offer: Option<OfferId>, told: Tell) -> Effect {
     let reason = "the job went to someone else, or is over".to_owned();
     let abort = Tell::Driver { to: id, command: Command::AbortJob { job, offer, reason } };
-    Effect::from(Tell::job(job, told)).if_refused(abort)
+    Effect::from(told).if_refused(abort)
 }
 
 impl Driver {
@@ -630,7 +708,13 @@ impl Driver {
             position: self.soft.position().copied(),
             fleet: self.fleet,
             hint: self.hint(),
+            run: self.current_run(),
         }
+    }
+
+    /// The run it is on; one that is still deciding is not told of.
+    fn current_run(&self) -> Option<RunId> {
+        self.jobs.iter().filter(|job| job.is_current()).find_map(|job| job.run)
     }
 
     /// Where it had better wait, as long as it has nothing else to do.
@@ -682,6 +766,7 @@ impl Driver {
         let rested = at.since(self.hours.since);
         if rested >= ms(rest_ms) {
             self.hours.worked_ms = 0;
+            self.soft.is_rested();
         }
         self.hours.since = at;
         self.changed_at = at;
@@ -698,6 +783,19 @@ impl Driver {
         let running = if self.is_working() { now.since(self.hours.since) } else { Duration::ZERO };
         let running = u32::try_from(running.as_millis()).unwrap_or(u32::MAX);
         self.hours.worked_ms.saturating_add(running)
+    }
+
+    /// What speaks for it or against it, where several would do.
+    fn standing(&self, now: Timestamp, heading_deg: Option<u16>) -> Standing {
+        let worked_ms = u64::from(self.worked_ms(now));
+        let busy_percent = u64::from(self.soft.busy_ms(now)) * 100 / worked_ms.max(1);
+        Standing {
+            acceptance: self.record.acceptance(),
+            level: self.record.level(),
+            busy_percent: busy_percent.min(100) as u8,
+            heading_deg,
+            until: self.fatigue_due(),
+        }
     }
 
     /// When it must rest.
@@ -738,9 +836,19 @@ impl Driver {
         self.ended.push((offer, status));
     }
 
-    /// One about the offer to the job that made it.
-    fn tell_about(&self, offer: OfferId, told: search::Command) -> Vec<Effect> {
-        self.lease(offer).map(|lease| Tell::job(lease.offer.job, told).into()).into_iter().collect()
+    /// One about the offer to the job that made it, or another to the run that did.
+    fn tell_about(
+        &self,
+        offer: OfferId,
+        to_job: search::Command,
+        to_run: Option<run::Command>,
+    ) -> Vec<Effect> {
+        let Some(lease) = self.lease(offer) else { return Vec::new() };
+        let told = match &lease.offer.run {
+            None => Some(Tell::job(lease.offer.job, to_job)),
+            Some(run) => to_run.map(|command| Tell::Run { to: run.run, command }),
+        };
+        told.into_iter().map(Effect::from).collect()
     }
 }
 

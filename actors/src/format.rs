@@ -32,9 +32,9 @@ impl Format {
     /// What every build can read.
     pub const FIRST: Self = Self(1);
     /// The newest that this build reads…
-    pub const READS: Self = if cfg!(feature = "next") { Self(5) } else { Self(4) };
+    pub const READS: Self = if cfg!(feature = "next") { Self(6) } else { Self(5) };
     /// …and the newest that it writes, once everyone can read it.
-    pub const WRITES: Self = if cfg!(feature = "next") { Self(5) } else { Self(4) };
+    pub const WRITES: Self = if cfg!(feature = "next") { Self(6) } else { Self(5) };
 }
 
 impl Default for Format {

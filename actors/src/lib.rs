@@ -22,6 +22,7 @@ pub mod region;
 pub mod rescue;
 pub mod revocation;
 pub mod rider;
+pub mod run;
 pub mod runtime;
 pub mod search;
 pub mod tell;
@@ -29,7 +30,7 @@ pub mod told;
 pub mod zone;
 
 pub use commit::{Claim, Commit, Effect, EntityKey, Kind, Posting, Version, ViewRow};
-pub use decider::{Context, Decider, Seen};
+pub use decider::{Context, Decider, Seen, Waited};
 pub use format::Format;
 pub use listing::{Card, DriverCard, Listing, SearchCard};
 pub use refusal::Refusal;

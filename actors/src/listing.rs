@@ -1,6 +1,6 @@
 //! What regions know of drivers and of jobs that look for one.
 
-pub use matching::{DriverCard, SearchCard};
+pub use matching::{DriverCard, SearchCard, batch::RunCard};
 
 use protocol::Point;
 use serde::{Deserialize, Serialize};
@@ -58,4 +58,6 @@ pub enum Card {
     Driver(DriverCard),
     /// A job that looks for a driver.
     Search(Box<SearchCard>),
+    /// A run that may take more along. Needs format 5, as the run does.
+    Run(Box<RunCard>),
 }

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `order/table.rs` (what is allowed), this file (what an order is), and then by
 //! relation: `ride.rs`, `transport.rs`, `fulfilment.rs` (the work), `offers.rs` (its driver),
-//! `cancel.rs` (its bad ends), `later.rs` (orders for later), `waiting.rs` (what waiting costs),
+//! `run.rs` (what it is brought with), `cancel.rs` (its bad ends), `later.rs` (orders for later), `waiting.rs` (what waiting costs),
 //! `again.rs` (orders that go on as another one), `timers.rs` and `track.rs` (what it does by itself), `evolve.rs`
 //! (what it remembers of all that), `shown.rs` (what others are told).
 
@@ -17,6 +17,7 @@ mod later;
 mod offers;
 mod placing;
 mod ride;
+mod run;
 mod shown;
 pub mod table;
 mod timers;
@@ -36,7 +37,7 @@ use crate::{
 use fulfilment::Fulfilment;
 use incident::Opening;
 use protocol::{
-    DriverId, Fare, FulfilmentStatus, JobId, OrderId, OrderStatus, Place, Principal, Role,
+    DriverId, Fare, FulfilmentStatus, JobId, OrderId, OrderStatus, Place, Principal, Role, RunId,
     Timestamp,
     view::{Mark, WorkKind},
     work::{IncidentKind, OrderKind, Priority},
@@ -99,6 +100,9 @@ struct Life {
     followed_by: Option<OrderId>,
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     priority: Priority,
+    /// The run whose driver has it, if it is brought with others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<RunId>,
     #[serde(skip)]
     track: Track,
 }
@@ -291,12 +295,10 @@ impl Decider for Order {
         if let Command::Search(command) = command {
             return command.format();
         }
-        let is_kept = if let Command::Place(placement) = command {
-            placement.fleet.is_some()
-        } else {
-            matches!(command, Command::SetFleet { .. })
-        };
-        if is_kept {
+        if let Command::Place(placement) = command {
+            return placement.format();
+        }
+        if let Command::SetFleet { .. } = command {
             return FLEETS;
         }
         let is_new = matches!(
@@ -313,7 +315,7 @@ impl Decider for Order {
         if let Event::Search(event) = event {
             event.format()
         } else if let Event::Placed { placement, .. } | Event::Continued { placement, .. } = event {
-            if placement.fleet.is_some() { FLEETS } else { Format::FIRST }
+            placement.format()
         } else if let Event::DriverChosen { bypassed, .. } = event {
             search::format_of(bypassed)
         } else if let Event::PrioritySet { .. } = event {
@@ -366,6 +368,7 @@ impl Life {
             n_wrong_codes: 0,
             followed_by: None,
             priority: Priority::Normal,
+            run: None,
             track: Track::default(),
         }
     }
@@ -524,6 +527,12 @@ impl Life {
     }
 
     fn effects(&self, id: OrderId, event: &Event) -> Vec<Effect> {
+        let mut effects = self.effects_on_people(id, event);
+        effects.extend(self.effects_on_run(id, event));
+        effects
+    }
+
+    fn effects_on_people(&self, id: OrderId, event: &Event) -> Vec<Effect> {
         let job = JobId::Order(id);
         if let Some(status) = event.ends_with() {
             let end = self.assignment().map(|by| by.end(job, status.into()));

@@ -1,7 +1,9 @@
 //! The numbers and choices that presets make. Each job and each shift pins the ones it began with.
 
+use matching::cost::Weights;
 use protocol::{
-    Currency,
+    Currency, Point,
+    view::WorkKind,
     work::{OfferPolicy, OrderKind},
 };
 use serde::{Deserialize, Serialize};
@@ -110,6 +112,20 @@ pub struct JobPolicy {
     pub cod_max: i64,
     /// Is a job that loses its driver after pickup impossible to reassign without a handover?
     pub handover: bool,
+    /// May a delivery be brought with others? Needs format 5.
+    #[serde(skip_serializing_if = "is_false")]
+    pub batch: bool,
+    /// How soon after it was asked for a driver should have accepted; 0 where nothing is promised.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub driver_within_ms: u32,
+    /// How soon after that it should be known when the driver comes; 0 where nothing is promised.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub eta_within_ms: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 impl Default for JobPolicy {
@@ -165,6 +181,9 @@ impl Default for JobPolicy {
             rate_ms: 7 * 24 * 3_600_000,
             cod_max: 1_000_000,
             handover: true,
+            batch: false,
+            driver_within_ms: 0,
+            eta_within_ms: 0,
         }
     }
 }
@@ -189,6 +208,8 @@ impl JobPolicy {
             offer_ttl_ms: 20_000,
             search_ms: 10 * 60_000,
             no_show_ms: 10 * 60_000,
+            driver_within_ms: 2 * 60_000,
+            eta_within_ms: 60_000,
             ..Self::default()
         }
     }
@@ -306,6 +327,72 @@ pub struct Preset {
     /// How shifts are run.
     #[serde(default)]
     pub driver: DriverPolicy,
+    /// What counts beside the way, where several drivers would do.
+    #[serde(default)]
+    pub weights: Weights,
+    /// Where drivers are found in another way; of several that reach a pickup, the first counts.
+    #[serde(default)]
+    pub places: Vec<Locally>,
+}
+
+/// Another way to find drivers for jobs that are picked up around a place. What it does not say is as everywhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Locally {
+    /// What the place is called.
+    pub name: String,
+    /// Its middle.
+    pub lat: f64,
+    /// Its middle.
+    pub lon: f64,
+    /// How far it reaches, in metres.
+    pub radius_m: u32,
+    /// For which kinds of work; all, if empty.
+    #[serde(default)]
+    pub kinds: Vec<WorkKind>,
+    /// How a driver is found.
+    #[serde(default)]
+    pub offer: Option<OfferPolicy>,
+    /// How far away a driver may be, tier by tier.
+    #[serde(default)]
+    pub tiers_m: Option<[u32; 3]>,
+    /// After how long the next tier opens.
+    #[serde(default)]
+    pub tier_ms: Option<u32>,
+    /// Most offers made before giving up.
+    #[serde(default)]
+    pub attempts_max: Option<u32>,
+    /// Most offers open at once.
+    #[serde(default)]
+    pub parallel_max: Option<u8>,
+    /// How long an offer stands.
+    #[serde(default)]
+    pub offer_ttl_ms: Option<u32>,
+    /// How long a search lasts.
+    #[serde(default)]
+    pub search_ms: Option<u32>,
+    /// How long the job may wait in the feed after a search without a driver.
+    #[serde(default)]
+    pub feed_ms: Option<u32>,
+}
+
+impl Locally {
+    fn holds(&self, work: WorkKind, at: Point) -> bool {
+        let middle = Point { lat: self.lat, lon: self.lon };
+        (self.kinds.is_empty() || self.kinds.contains(&work))
+            && middle.distance_m(at) <= f64::from(self.radius_m)
+    }
+
+    fn changes(&self, policy: &mut JobPolicy) {
+        policy.offer = self.offer.unwrap_or(policy.offer);
+        policy.tiers_m = self.tiers_m.unwrap_or(policy.tiers_m);
+        policy.tier_ms = self.tier_ms.unwrap_or(policy.tier_ms);
+        policy.attempts_max = self.attempts_max.unwrap_or(policy.attempts_max);
+        policy.parallel_max = self.parallel_max.unwrap_or(policy.parallel_max);
+        policy.offer_ttl_ms = self.offer_ttl_ms.unwrap_or(policy.offer_ttl_ms);
+        policy.search_ms = self.search_ms.unwrap_or(policy.search_ms);
+        policy.feed_ms = self.feed_ms.unwrap_or(policy.feed_ms);
+    }
 }
 
 /// How one kind of job is run and what it costs.
@@ -325,5 +412,83 @@ impl Preset {
             OrderKind::Ride => self.ride,
             OrderKind::Delivery | OrderKind::Commerce => self.delivery,
         }
+    }
+
+    /// How a job of this kind is run that is picked up there.
+    pub fn policy_at(&self, work: WorkKind, at: Point) -> JobPolicy {
+        let mut policy = match work {
+            WorkKind::Ride => self.ride.policy,
+            WorkKind::Delivery => self.delivery.policy,
+            WorkKind::Rescue => self.rescue.policy,
+        };
+        if let Some(place) = self.places.iter().find(|place| place.holds(work, at)) {
+            place.changes(&mut policy);
+        }
+        policy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn around_a_place_drivers_are_found_in_another_way_and_the_rest_is_as_everywhere() {
+        let terms = |policy| {
+            let round_to = 1;
+            let (base, per_km, per_min, minimum) = (100, 10, 1, 100);
+            let (waiting_per_min, night_percent, tax_bp) = (0, 0, 0);
+            let tariff = Tariff {
+                base,
+                per_km,
+                per_min,
+                waiting_per_min,
+                minimum,
+                night_percent,
+                tax_bp,
+                round_to,
+            };
+            JobTerms { tariff, policy }
+        };
+        let airport = Point { lat: -1.9686, lon: 30.1395 };
+        let place = Locally {
+            name: "airport".to_owned(),
+            lat: airport.lat,
+            lon: airport.lon,
+            radius_m: 1_000,
+            kinds: vec![WorkKind::Ride],
+            offer: Some(OfferPolicy::Sequential),
+            tiers_m: Some([1_000, 2_000, 3_000]),
+            tier_ms: None,
+            attempts_max: None,
+            parallel_max: None,
+            offer_ttl_ms: Some(60_000),
+            search_ms: None,
+            feed_ms: None,
+        };
+        let preset = Preset {
+            name: "here".to_owned(),
+            currency: Currency::RWF,
+            utc_offset_min: 0,
+            ride: terms(JobPolicy::default()),
+            delivery: terms(JobPolicy::delivery()),
+            rescue: terms(JobPolicy::rescue()),
+            driver: DriverPolicy::default(),
+            weights: Weights::default(),
+            places: vec![place],
+        };
+        let near = airport.offset_m(900.0, 0.0);
+        let there = preset.policy_at(WorkKind::Ride, near);
+        let everywhere = JobPolicy::default();
+        let wanted = JobPolicy {
+            offer: OfferPolicy::Sequential,
+            tiers_m: [1_000, 2_000, 3_000],
+            offer_ttl_ms: 60_000,
+            ..everywhere
+        };
+        assert_eq!(there, wanted);
+        let away = airport.offset_m(1_100.0, 0.0);
+        assert_eq!(preset.policy_at(WorkKind::Ride, away), everywhere);
+        assert_eq!(preset.policy_at(WorkKind::Delivery, near), JobPolicy::delivery());
     }
 }

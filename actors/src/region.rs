@@ -27,7 +27,8 @@ use self::{
 };
 use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate, zone::Zones};
 use matching::{
-    Field, Router, cost, demand::Spreading, rank::Rank, region::Matching, round::Outcome, surge,
+    Field, Router, batch, cost, demand::Spreading, rank::Rank, region::Matching, round::Outcome,
+    surge,
 };
 use protocol::{
     DriverId, JobId, Point, ShardSet, Timestamp, ZoneId,
@@ -50,6 +51,8 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn pause(&self, job: JobId, pause: Option<ZonePause>);
     /// A driver with nothing to do had better wait there. The driver decides whether that is news.
     fn hint(&self, driver: DriverId, to: Point);
+    /// Some deliveries had better be brought together. They, the run and its driver decide.
+    fn batch(&self, region: RegionId, proposal: batch::Proposal, settings: &batch::Settings);
     /// A region has started with an empty memory: whoever is listed there should list itself again.
     fn region_up(&self, region: RegionId);
     /// Does this node match in it? If not, it only keeps its roster, for neighbours that it does match in.
@@ -71,6 +74,9 @@ pub struct Settings {
     pub repeat_ms: u32,
     /// How long an empty region stays, in milliseconds.
     pub linger_ms: u32,
+    /// With so many drivers and searches a region is matched in parts, its H3 children, and at once again with half as
+    /// many; 0: never in parts.
+    pub split_at: u32,
     /// How many rings of neighbours a region sees; 0 only to measure what the ring is worth.
     pub rings: u8,
     /// How pairs are valued.
@@ -79,8 +85,28 @@ pub struct Settings {
     pub surge: surge::Settings,
     /// How drivers with nothing to do are spread, whose presets let them be told.
     pub spreading: Spreading,
+    /// What is brought together, of those deliveries whose presets allow it.
+    pub batches: batch::Settings,
     /// Where drivers line up. Each belongs to the region its middle is in.
     pub ranks: Vec<Rank>,
+    /// What knows how long ways take.
+    #[serde(skip)]
+    pub atlas: Atlas,
+}
+
+/// What knows how long ways take; none: the straight line, and what is learned of it.
+#[derive(Debug, Clone, Default)]
+pub struct Atlas(pub Option<Arc<dyn Router>>);
+
+impl PartialEq for Atlas {
+    /// Is it the very same?
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -90,11 +116,14 @@ impl Default for Settings {
             warm_up_ms: 3_000,
             repeat_ms: 2_000,
             linger_ms: 60_000,
+            split_at: 10_000,
             rings: 1,
             matching: cost::Settings::default(),
             surge: surge::Settings::default(),
             spreading: Spreading::default(),
+            batches: batch::Settings::default(),
             ranks: Vec::new(),
+            atlas: Atlas::default(),
         }
     }
 }
@@ -110,6 +139,8 @@ pub struct Stats {
     pub n_listed: u64,
     /// How many pairs its last tick held back.
     pub n_held: usize,
+    /// In how many parts its last tick matched.
+    pub n_parts: usize,
     /// How many searches it has proposed drivers for since it was created.
     pub n_proposed: u64,
     /// How often it has matched since it was created.
@@ -147,7 +178,8 @@ impl Regions {
         surroundings: Arc<dyn Surroundings>,
     ) -> Result<Self, SpawnErr> {
         let areas = RwLock::default();
-        let router = Arc::new(settings.matching.straight());
+        let straight = || Arc::new(settings.matching.straight()) as Arc<dyn Router>;
+        let router = settings.atlas.0.clone().unwrap_or_else(straight);
         let rounds = Rounds::default();
         let zones = Zones::default();
         let world = Arc::new(World { settings, router, surroundings, areas, rounds, zones });

@@ -26,6 +26,7 @@ pub use words::{Command, Event, Request};
 
 use crate::{
     Card, Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow,
+    Waited,
     driver::{self, Asks},
     incident::{self, Opening, Report},
     listing::RegionId,
@@ -226,6 +227,13 @@ impl Decider for Rescue {
         }
     }
 
+    fn waited(&self, event: &Event) -> Option<Waited> {
+        let case = self.case.as_deref()?;
+        let Event::Accepted { at, .. } = event else { return None };
+        let at_most = ms(case.request.policy.driver_within_ms);
+        Some(Waited { what: "driver", took: at.since(case.requested_at), at_most })
+    }
+
     fn command_format(command: &Command) -> Format {
         if let Command::Search(command) = command {
             return command.format();
@@ -306,6 +314,11 @@ impl Rescue {
             fleet: case.search.fleet(),
             offers: case.search.offers().collect(),
             outcome: case.outcome.clone(),
+            alternatives: if case.status == RescueStatus::RejectedOutOfArea {
+                case.request.elsewhere.clone()
+            } else {
+                Vec::new()
+            },
             requested_at: case.requested_at,
             changed_at: case.changed_at,
         })

@@ -1,7 +1,8 @@
 //! Someone who asks for jobs: which of them are running, and whom it is kept apart from.
 
 use crate::{
-    Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow,
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow, reason,
+    run,
     search::{self, CONTROLLED},
 };
 use protocol::{
@@ -21,7 +22,7 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const BLOCKED_MAX: usize = 64;
 /// What it takes to know that jobs are counted.
 #[cfg(feature = "next")]
-const COUNTED: Format = Format(5);
+const COUNTED: Format = Format(6);
 
 /// What can be asked of a rider. Jobs say when they begin and end; whom it is kept apart from is for staff.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -53,6 +54,13 @@ pub enum Command {
         driver: DriverId,
         /** Why. */
         reason: String,
+    },
+    /// Staff have something to tell it. Needs format 4.
+    Message {
+        /** About which job. */
+        job: Option<JobId>,
+        /** What. */
+        text: String,
     },
 }
 
@@ -104,6 +112,18 @@ pub enum Event {
         by: Principal,
         /** Why. */
         reason: String,
+    },
+    /// Staff had something to tell it. Needs format 4.
+    Messaged {
+        /** When. */
+        at: Timestamp,
+        /** About which job. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobId>,
+        /** Who wrote it. */
+        by: Principal,
+        /** What. */
+        text: String,
     },
     /// Their first job is over, and they are no newcomer any more. Needs format 5.
     #[cfg(feature = "next")]
@@ -174,7 +194,9 @@ impl Decider for Rider {
     fn decide(&self, command: &Command, context: &Context<RiderId>) -> Result<Vec<Event>, Refusal> {
         let is_permitted = match command {
             Command::OpenJob { .. } | Command::CloseJob { .. } => context.by == Principal::System,
-            Command::Block { .. } | Command::Unblock { .. } => context.by.is_staff(),
+            Command::Block { .. } | Command::Unblock { .. } | Command::Message { .. } => {
+                context.by.is_staff()
+            }
         };
         if !is_permitted {
             let (name, asker): (&'static str, _) = (command.into(), context.by.role());
@@ -212,6 +234,13 @@ impl Decider for Rider {
                 vec![Event::DriverUnblocked { at, driver, by, reason }]
             }
             Command::Unblock { .. } => Vec::new(),
+            Command::Message { .. } if self.changed_at == Timestamp::default() => {
+                return Err(Refusal::Unknown("rider".to_owned()));
+            }
+            Command::Message { job, ref text } => {
+                reason::check_line("text", text)?;
+                vec![Event::Messaged { at, job, by: context.by, text: text.clone() }]
+            }
         })
     }
 
@@ -245,6 +274,7 @@ impl Decider for Rider {
                 self.blocked.retain(|it| *it != driver);
                 self.changed_at = at;
             }
+            Event::Messaged { at, .. } => self.changed_at = at,
         }
     }
 
@@ -261,7 +291,9 @@ impl Decider for Rider {
                 let drivers = self.blocked.clone();
                 vec![Tell::job(job, search::Command::Bar { drivers }).into()]
             }
-            Event::JobOpened { .. } | Event::JobClosed { .. } => Vec::new(),
+            Event::JobOpened { .. } | Event::JobClosed { .. } | Event::Messaged { .. } => {
+                Vec::new()
+            }
             #[cfg(feature = "next")]
             Event::Settled { .. } => Vec::new(),
         }
@@ -316,6 +348,7 @@ impl Decider for Rider {
     fn event_format(event: &Event) -> Format {
         match event {
             Event::DriverBlocked { .. } | Event::DriverUnblocked { .. } => CONTROLLED,
+            Event::Messaged { .. } => run::KNOWN,
             #[cfg(feature = "next")]
             Event::JobOpened { nth: Some(_), .. } | Event::Settled { .. } => COUNTED,
             Event::JobOpened { .. } | Event::JobClosed { .. } => Format::FIRST,
@@ -325,6 +358,7 @@ impl Decider for Rider {
     fn command_format(command: &Command) -> Format {
         match command {
             Command::Block { .. } | Command::Unblock { .. } => CONTROLLED,
+            Command::Message { .. } => run::KNOWN,
             Command::OpenJob { .. } | Command::CloseJob { .. } => Format::FIRST,
         }
     }

@@ -34,6 +34,7 @@ pub use entity::Answer;
 pub use front::Front;
 pub use membership::{ClusterView, JoinError, Joining, Move, Phase};
 pub use publisher::Published;
+pub use shard::Residence;
 pub use verdict::Objections;
 pub use watchers::{Update, Updates, Watching};
 
@@ -48,6 +49,7 @@ use crate::{
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
+    run::{self, Run},
     search::{self, Candidate},
     zone::Zone,
 };
@@ -55,6 +57,7 @@ use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
 use listed::Enrolled;
+use matching::batch::{self, Proposal};
 use membership::{Membership, Place};
 use protocol::{
     CommandId, DriverId, JobId, Point, Principal, ShardSet, Timestamp, view::ZonePause,
@@ -228,6 +231,7 @@ struct Node {
     revocations: Shards<Revocation>,
     incidents: Shards<Incident>,
     zones: Shards<Zone>,
+    runs: Shards<Run>,
     is_draining: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -258,7 +262,7 @@ macro_rules! hosted {
 
 hosted!(
     Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations,
-    Incident => incidents, Zone => zones
+    Incident => incidents, Zone => zones, Run => runs
 );
 
 /// The same for the decider of a kind that is only known at run time.
@@ -291,6 +295,10 @@ macro_rules! by_kind {
             }
             $crate::Kind::Zone => {
                 type $decider = $crate::zone::Zone;
+                $body
+            }
+            $crate::Kind::Run => {
+                type $decider = $crate::run::Run;
                 $body
             }
         }
@@ -368,6 +376,7 @@ impl System {
             revocations: Shards::default(),
             incidents: Shards::default(),
             zones: Shards::default(),
+            runs: Shards::default(),
             is_draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -554,6 +563,9 @@ impl System {
             Tell::Zone { to, command } => {
                 self.ask_for::<Zone>(to, Ask { command, by, id }, wish, patience).await
             }
+            Tell::Run { to, command } => {
+                self.ask_for::<Run>(to, Ask { command, by, id }, wish, patience).await
+            }
         }
     }
 
@@ -730,6 +742,7 @@ impl System {
             + self.0.riders.n_awake()
             + self.0.revocations.n_awake()
             + self.0.incidents.n_awake()
+            + self.0.runs.n_awake()
     }
 
     /// Gives a quarantined entity another chance, wherever it is.
@@ -745,6 +758,19 @@ impl System {
                 Seat::There(_) => breathe(until).await?,
             }
         }
+    }
+
+    /// How an entity is, if its shard is on this node. Wakes nobody.
+    pub async fn residence(&self, entity: EntityKey) -> Option<Residence> {
+        let until = Instant::now() + OWN_PATIENCE;
+        match self.seat(entity.shard(), until).await {
+            Ok(Seat::Here) => {}
+            Ok(Seat::There(_)) | Err(_) => return None,
+        }
+        let (reply, mut found) = mpsc::channel(1);
+        self.to_shard(entity, &Instruction::Look(entity.id, reply));
+        // Where no shard runs, nobody is awake.
+        Some(found.recv().await.unwrap_or_default())
     }
 
     fn release_here(&self, entity: EntityKey) {
@@ -957,6 +983,16 @@ impl Surroundings for NodeSurroundings {
         system.spawn(async move {
             let tell = Tell::Driver { to: driver, command: driver::Command::Hint { to } };
             // Nobody misses one that does not arrive.
+            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+        });
+    }
+
+    fn batch(&self, region: RegionId, proposal: Proposal, settings: &batch::Settings) {
+        let Some(system) = self.0.upgrade().map(System) else { return };
+        let tell = run::proposed(region, proposal, settings, CommandId::mint());
+        let asking = system.clone();
+        system.spawn(async move {
+            // Whatever is refused waits on, each search for itself; the next look proposes anew.
             asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
         });
     }

@@ -20,7 +20,7 @@ use crate::{Claim, Effect, Format, Refusal, SearchCard, Tell, driver, policy::Jo
 use matching::fit::is_of_other_fleet;
 use protocol::{
     DriverId, JobId, Money, OfferId, OfferStatus, PartnerId, Place, Point, Principal, RiderId,
-    Timestamp,
+    RunId, Timestamp,
     trace::WhyNot,
     view::{Offer, OfferView, WorkKind, ZonePause},
     work::{Needs, OfferPolicy, Priority},
@@ -35,6 +35,9 @@ const RESTING_MAX: usize = 8;
 const REFUSED_PER_ATTEMPT_MAX: u32 = 4;
 /// How many ended offers are remembered, so that a late answer is told how its offer ended.
 const ENDED_MAX: usize = 64;
+
+/// How often one that waits for a driver may join runs that come to nothing, before it is left to itself.
+const RUNS_MAX: u8 = 2;
 
 /// For how long a search believes that its zone is paused without being told again: nobody waits for ever for a word
 /// that was lost.
@@ -172,6 +175,25 @@ pub struct Search {
     /// Why it stands still, if its zone is why.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<Box<Paused>>,
+    /// The run it waits for, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined: Option<Box<Joined>>,
+    /// How many came to nothing since it was opened.
+    #[serde(skip_serializing_if = "is_zero")]
+    n_runs: u8,
+}
+
+/// That a search waits for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Joined {
+    run: RunId,
+    driver: DriverId,
+    until: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u8) -> bool {
+    *n == 0
 }
 
 /// That a search stands still because of its zone.
@@ -275,12 +297,22 @@ impl Search {
     }
 
     /// Ends it: whatever is open is taken back. Nothing, if nothing was open.
-    pub fn close(&self) -> Vec<Event> {
-        let mut events = self.withdraw_all(None);
+    pub fn close(&self, now: Timestamp) -> Vec<Event> {
+        let mut events = self.withdraw_all(now);
         if self.phase != Phase::Closed {
             events.push(Event::Closed {});
         }
         events
+    }
+
+    /// The run it waits for, if it does.
+    pub fn run(&self) -> Option<RunId> {
+        self.joined.as_ref().map(|joined| joined.run)
+    }
+
+    /// May it be brought with others? Not again and again, if nothing comes of it.
+    pub fn may_join(&self) -> bool {
+        self.joined.is_none() && self.n_runs < RUNS_MAX
     }
 
     /// Judges what a region or a driver says.
@@ -306,9 +338,25 @@ impl Search {
                 Event::OfferClosed { offer, status: OfferStatus::Declined, driver_knows: true }
             })),
             Command::Settle { .. } => Ok(Decision::from(Vec::new())),
-            Command::Bar { drivers } => Ok(self.unless_exhausted(self.bar(drivers), asked)),
+            Command::Bar { drivers } => {
+                Ok(self.unless_exhausted(self.bar(drivers, asked.now), asked))
+            }
             Command::Pause { pause } => Ok(Decision::from(self.pause(pause, asked.now))),
             Command::Unpause {} => Ok(self.unpause(asked)),
+            Command::JoinRun { run, driver, round, from: _, until } => {
+                let joined = Joined { run: *run, driver: *driver, until: *until };
+                self.join(joined, *round, asked)
+            }
+            Command::LeaveRun { run, status } => Ok(match self.run() {
+                Some(joined) if joined == *run => {
+                    let left = self.left_run(*status, true, asked.now);
+                    self.unless_exhausted(left.into_iter().collect(), asked)
+                }
+                Some(_) | None => Decision::from(Vec::new()),
+            }),
+            Command::TakeByRun { run, offer, driver, slots } => {
+                self.take(*run, *offer, *driver, slots, asked)
+            }
             Command::Claim { driver, slots, fleet } => self.claim(*driver, slots, *fleet, asked),
             Command::DriverLost { driver, .. } => {
                 match self.open.iter().find(|open| open.driver == *driver) {
@@ -388,7 +436,7 @@ impl Search {
         if !standing.is_empty() {
             return Err(Refusal::Unfit(standing));
         }
-        let mut events = self.withdraw_all(None);
+        let mut events = self.withdraw_all(asked.now);
         events.push(self.offer_to(driver, None, 0, false, force, asked));
         Ok(Given { events, bypassed })
     }
@@ -397,7 +445,7 @@ impl Search {
     pub fn hold(&self, by: Principal, reason: &str, at: Timestamp) -> Vec<Event> {
         match self.phase {
             Phase::Open { .. } | Phase::Feed { .. } => {
-                let mut events = self.withdraw_all(None);
+                let mut events = self.withdraw_all(at);
                 events.push(Event::Held { at, by, reason: reason.to_owned() });
                 events
             }
@@ -434,7 +482,7 @@ impl Search {
         if self.fleet() == fleet {
             return Decision::from(Vec::new());
         }
-        let mut events = if fleet.is_some() { self.withdraw_asked() } else { Vec::new() };
+        let mut events = if fleet.is_some() { self.withdraw_asked(asked.now) } else { Vec::new() };
         events.push(Event::FleetSet { at: asked.now, fleet, by, reason: reason.to_owned() });
         self.unless_exhausted(events, asked)
     }
@@ -462,7 +510,7 @@ impl Search {
         if self.paused.as_deref().is_some_and(|it| it.pause == paused.pause && is_fresh(it)) {
             return Vec::new();
         }
-        let mut events = self.withdraw_asked();
+        let mut events = self.withdraw_asked(at);
         events.push(Event::Paused { at, pause: paused.pause, until });
         events
     }
@@ -489,9 +537,16 @@ impl Search {
                 driver_knows: open.status != OfferStatus::DriverConfirmed,
             })
             .collect();
+        if self.joined.as_ref().is_some_and(|joined| joined.until <= now) {
+            events.extend(self.left_run(OfferStatus::Expired, false, now));
+        }
         match self.phase {
             Phase::Open { until, .. } if until <= now => {
-                events.extend(self.withdraw_all(Some(now)));
+                let is_left = |open: &&OpenOffer| now < open.expires_at;
+                events.extend(self.open.iter().filter(is_left).map(OpenOffer::withdrawn));
+                if self.joined.as_ref().is_some_and(|joined| now < joined.until) {
+                    events.extend(self.left_run(OfferStatus::Withdrawn, false, now));
+                }
                 return Decision { events, outcome: Some(Outcome::Exhausted) };
             }
             Phase::Feed { until } if until <= now => {
@@ -524,6 +579,7 @@ impl Search {
                 };
                 self.n_offers_at_opening = self.n_offers;
                 self.n_refused = 0;
+                self.n_runs = 0;
                 self.resting.clear();
                 self.paused = None;
             }
@@ -596,6 +652,20 @@ impl Search {
                 self.n_refused = 0;
                 self.paused = None;
             }
+            Event::JoinedRun { run, driver, until, .. } => {
+                let (run, driver, until) = (*run, *driver, *until);
+                self.joined = Some(Box::new(Joined { run, driver, until }));
+            }
+            Event::LeftRun { status, .. } => {
+                let Some(joined) = self.joined.take() else { return };
+                self.n_runs = self.n_runs.saturating_add(1);
+                if *status == OfferStatus::Declined {
+                    self.exclude(joined.driver);
+                }
+                if *status == OfferStatus::Expired {
+                    self.rest(joined.driver);
+                }
+            }
             Event::Closed {} => {
                 self.phase = Phase::Closed;
                 self.paused = None;
@@ -618,6 +688,7 @@ impl Search {
                     fare: terms.fare,
                     eta_s: *eta_s,
                     expires_at: *expires_at,
+                    run: None,
                 };
                 let (consent, force) = (*consent, *force);
                 let reserve = driver::Command::ReserveOffer { offer, consent, force };
@@ -648,6 +719,9 @@ impl Search {
             | Event::Resumed { .. }
             | Event::Paused { .. }
             | Event::Unpaused { .. }
+            // What runs are told, the order says: they must know more of it.
+            | Event::JoinedRun { .. }
+            | Event::LeftRun { .. }
             | Event::Closed {} => None,
         }
     }
@@ -662,7 +736,8 @@ impl Search {
             }
             Phase::Feed { until } => Some(until),
         };
-        self.open.iter().map(|open| open.expires_at).chain(of_phase).min()
+        let of_run = self.joined.as_ref().map(|joined| joined.until);
+        self.open.iter().map(|open| open.expires_at).chain(of_phase).chain(of_run).min()
     }
 
     /// What the region should know while drivers are asked, or would be but for its zone; `None` otherwise.
@@ -704,6 +779,7 @@ impl Search {
             priority: Priority::Normal,
             fleet: self.fleet(),
             paused: self.paused.as_ref().map(|it| it.card()),
+            batch: None,
         })
     }
 
@@ -772,6 +848,9 @@ impl Search {
         let Phase::Open { only, until, .. } = self.phase else {
             return Err(Refusal::TooLate("nobody is being asked".into()));
         };
+        if self.joined.is_some() {
+            return Err(Refusal::TooLate("it waits for a run".into()));
+        }
         if round != self.round || until <= asked.now {
             return Err(Refusal::TooLate(format!("round {round} is over")));
         }
@@ -839,7 +918,7 @@ impl Search {
         if is_of_other_fleet(self.fleet(), fleet) {
             return Err(Refusal::NotEligible("it is kept to another fleet".into()));
         }
-        let mut events = self.withdraw_all(None);
+        let mut events = self.withdraw_all(asked.now);
         events.push(Event::Closed {});
         let slots = slots.to_vec();
         let won = Assignment { driver, offer: None, slots, at: asked.now };
@@ -927,7 +1006,7 @@ impl Search {
 
     fn n_wanted(&self, policy: &JobPolicy) -> u8 {
         let is_being_assigned = self.open.iter().any(|open| !open.consent);
-        if is_being_assigned {
+        if is_being_assigned || self.joined.is_some() {
             return 0;
         }
         let n_at_once = match policy.offer {
@@ -948,13 +1027,16 @@ impl Search {
     }
 
     /// Whoever is kept apart from the rider does not keep an offer either.
-    fn bar(&self, drivers: &[DriverId]) -> Vec<Event> {
+    fn bar(&self, drivers: &[DriverId], now: Timestamp) -> Vec<Event> {
         if *self.barred == *drivers {
             return Vec::new();
         }
         let is_over = |open: &&OpenOffer| drivers.contains(&open.driver);
         let mut events: Vec<Event> =
             self.open.iter().filter(is_over).map(OpenOffer::withdrawn).collect();
+        if self.joined.as_ref().is_some_and(|joined| drivers.contains(&joined.driver)) {
+            events.extend(self.left_run(OfferStatus::Withdrawn, false, now));
+        }
         events.push(Event::Barred { drivers: drivers.to_vec() });
         events
     }
@@ -995,15 +1077,81 @@ impl Search {
         (now + ms(policy.offer_ttl_ms)).min(until)
     }
 
-    /// Takes back what is open; with `expired_by`, only what that moment leaves open.
-    fn withdraw_all(&self, expired_by: Option<Timestamp>) -> Vec<Event> {
-        let is_left = |open: &&OpenOffer| expired_by.is_none_or(|now| now < open.expires_at);
-        self.open.iter().filter(is_left).map(OpenOffer::withdrawn).collect()
+    /// Takes back what is open, and waits for no run.
+    fn withdraw_all(&self, now: Timestamp) -> Vec<Event> {
+        let offers = self.open.iter().map(OpenOffer::withdrawn);
+        offers.chain(self.left_run(OfferStatus::Withdrawn, false, now)).collect()
+    }
+
+    /// Waits for its run no more; nothing, if it does not anyway.
+    fn left_run(&self, status: OfferStatus, run_knows: bool, at: Timestamp) -> Option<Event> {
+        self.run().map(|run| Event::LeftRun { at, run, status, run_knows })
+    }
+
+    /// Waits to be brought with others, if nobody is asked about it alone, and no longer than its own search lasts.
+    fn join(
+        &self,
+        wanted: Joined,
+        answers: Option<u32>,
+        asked: &Asked,
+    ) -> Result<Decision, Refusal> {
+        if self.run() == Some(wanted.run) {
+            return Ok(Decision::from(Vec::new()));
+        }
+        let not_eligible = |why: &str| Err(Refusal::NotEligible(why.to_owned()));
+        let Phase::Open { only, until, .. } = self.phase else {
+            return Err(Refusal::TooLate("nobody is being asked".into()));
+        };
+        if answers.is_some_and(|round| round != self.round) {
+            return Err(Refusal::TooLate("its search has moved on".into()));
+        }
+        if until < wanted.until || wanted.until <= asked.now {
+            return Err(Refusal::TooLate("its own search ends before".into()));
+        }
+        if self.joined.is_some() || !self.open.is_empty() {
+            return not_eligible("it is being offered already");
+        }
+        let is_other = only.is_some_and(|only| only != wanted.driver);
+        if is_other || !self.may_ask(wanted.driver, asked.rider) {
+            return not_eligible("it is not for this driver");
+        }
+        let Joined { run, driver, until } = wanted;
+        Ok(Decision::from(vec![Event::JoinedRun { at: asked.now, run, driver, until }]))
+    }
+
+    /// The run it waits for has its driver.
+    fn take(
+        &self,
+        run: RunId,
+        offer: OfferId,
+        driver: DriverId,
+        slots: &[u8],
+        asked: &Asked,
+    ) -> Result<Decision, Refusal> {
+        let is_so = |it: &Assignment| it.driver == driver && it.offer == Some(offer);
+        if asked.assignment.is_some_and(is_so) {
+            return Ok(Decision::from(Vec::new()));
+        }
+        let waits = |joined: &Joined| joined.run == run && joined.driver == driver;
+        match self.joined.as_deref().filter(|joined| waits(joined)) {
+            None => Err(Refusal::OfferGone(OfferStatus::Withdrawn)),
+            Some(joined) if joined.until <= asked.now => {
+                Err(Refusal::OfferGone(OfferStatus::Expired))
+            }
+            Some(_) => {
+                let left = self.left_run(OfferStatus::Accepted, true, asked.now);
+                let events = left.into_iter().chain([Event::Closed {}]).collect();
+                let (offer, slots, at) = (Some(offer), slots.to_vec(), asked.now);
+                let won = Assignment { driver, offer, slots, at };
+                Ok(Decision { events, outcome: Some(Outcome::Won(won)) })
+            }
+        }
     }
 
     /// Takes back what drivers are asked, but not what one is told: a dispatcher may have given it to them all the same.
-    fn withdraw_asked(&self) -> Vec<Event> {
-        self.open.iter().filter(|open| open.consent).map(OpenOffer::withdrawn).collect()
+    fn withdraw_asked(&self, now: Timestamp) -> Vec<Event> {
+        let asked = self.open.iter().filter(|open| open.consent).map(OpenOffer::withdrawn);
+        asked.chain(self.left_run(OfferStatus::Withdrawn, false, now)).collect()
     }
 
     fn offer(&self, id: OfferId) -> Option<&OpenOffer> {
@@ -1089,6 +1237,12 @@ pub fn format_of(bypassed: &[WhyNot]) -> Format {
         | WhyNot::Taken
         | WhyNot::Held
         | WhyNot::TooManyDrivers => Format::FIRST,
+        // Nobody may overrule these, so that they are never written.
+        WhyNot::ColdChain
+        | WhyNot::Certificate
+        | WhyNot::Gender
+        | WhyNot::Permit
+        | WhyNot::Hours => Format::FIRST,
     };
     bypassed.iter().map(format).max().unwrap_or(Format::FIRST)
 }

@@ -8,10 +8,13 @@ use crate::{
     rescue::{self, Rescue},
     revocation::{self, Revocation},
     rider::{self, Rider},
+    run::{self, Run},
     search,
     zone::{self, Zone},
 };
-use protocol::{DriverId, IncidentId, JobId, OrderId, RescueId, RevocationId, RiderId, ZoneId};
+use protocol::{
+    DriverId, IncidentId, JobId, OrderId, RescueId, RevocationId, RiderId, RunId, ZoneId,
+};
 use serde::{Deserialize, Serialize};
 
 /// A command and whom it is for.
@@ -67,6 +70,13 @@ pub enum Tell {
         /** What. */
         command: zone::Command,
     },
+    /// For a run.
+    Run {
+        /** Which. */
+        to: RunId,
+        /** What. */
+        command: run::Command,
+    },
 }
 
 impl Tell {
@@ -92,6 +102,9 @@ impl Tell {
         {
             *why = Some(refusal.to_string());
         }
+        if let Self::Run { command, .. } = &mut self {
+            command.because(refusal);
+        }
         self
     }
 
@@ -110,6 +123,7 @@ impl Tell {
             Self::Revocation { command, .. } => Revocation::command_format(command),
             Self::Incident { command, .. } => Incident::command_format(command),
             Self::Zone { command, .. } => Zone::command_format(command),
+            Self::Run { command, .. } => Run::command_format(command),
         }
     }
 
@@ -123,6 +137,7 @@ impl Tell {
             Self::Revocation { to, .. } => (*to).into(),
             Self::Incident { to, .. } => (*to).into(),
             Self::Zone { to, .. } => (*to).into(),
+            Self::Run { to, .. } => (*to).into(),
         }
     }
 }

@@ -133,6 +133,14 @@ impl Telling {
                 self.steps.push(Step { reason, until: pause.until, ..step(at, event.name()) });
             }
             E::Unpaused { .. } => self.step(at, event, None),
+            E::JoinedRun { run, driver, until, .. } => {
+                let (driver, until, reason) = (Some(*driver), Some(*until), Some(run.to_string()));
+                self.steps.push(Step { driver, until, reason, ..step(at, event.name()) });
+            }
+            E::LeftRun { run, status, .. } => {
+                let reason = Some(format!("{run}: {status}"));
+                self.steps.push(Step { reason, ..step(at, event.name()) });
+            }
             E::FleetSet { fleet, by, reason, .. } => {
                 let what = match fleet {
                     Some(fleet) => format!("{}: {fleet}", event.name()),
@@ -309,6 +317,12 @@ impl Shift {
                 self.answered(*offer, OfferStatus::Accepting, at);
                 self.counts_room(at);
             }
+            E::RunAccepted { offer, slots, .. } => {
+                let jobs = slots.iter().map(|(order, _)| ((*order).into(), WorkKind::Delivery));
+                self.jobs.extend(jobs);
+                self.answered(*offer, OfferStatus::Accepting, at);
+                self.counts_room(at);
+            }
             E::JobClaimed { job, work, .. } => {
                 self.jobs.push((*job, *work));
                 self.counts_room(at);
@@ -328,6 +342,7 @@ impl Shift {
             | E::JobKept { .. }
             | E::Hinted { .. }
             | E::FleetSet { .. }
+            | E::Messaged { .. }
             | E::Rated { .. } => {}
         }
     }

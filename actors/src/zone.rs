@@ -164,6 +164,12 @@ pub fn middle_of(id: ZoneId) -> Option<Point> {
     Some(Point { lat: middle.lat(), lon: middle.lng() })
 }
 
+/// The corners of a zone, in order, if it is one.
+pub fn outline_of(id: ZoneId) -> Option<Vec<Point>> {
+    let corner = |it: &LatLng| Point { lat: it.lat(), lon: it.lng() };
+    Some(cell_of(id)?.boundary().iter().map(corner).collect())
+}
+
 fn staff_only(by: Principal) -> Result<(), Refusal> {
     match by {
         Principal::Dispatcher | Principal::Admin => Ok(()),

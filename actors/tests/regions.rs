@@ -8,7 +8,7 @@ use actors::{
     zone::{Standing, zones_at},
 };
 use matching::{
-    Field, Paused,
+    Field, Paused, Standing as Stands, batch,
     rank::Rank,
     round::{Pairing, Terms, round},
 };
@@ -38,6 +38,7 @@ struct Stage {
     now: AtomicU64,
     proposals: Mutex<Vec<(JobId, Vec<DriverId>)>>,
     pauses: Mutex<Vec<(JobId, Option<ZonePause>)>>,
+    batches: Mutex<Vec<batch::Proposal>>,
     hints: Mutex<Vec<(DriverId, Point)>>,
     ups: mpsc::Sender<RegionId>,
     falls_at_next_proposal: AtomicBool,
@@ -58,6 +59,10 @@ impl Surroundings for Stage {
 
     fn pause(&self, job: JobId, pause: Option<ZonePause>) {
         self.pauses.lock().expect("no test panics holding it").push((job, pause));
+    }
+
+    fn batch(&self, _region: RegionId, proposal: batch::Proposal, _settings: &batch::Settings) {
+        self.batches.lock().expect("no test panics holding it").push(proposal);
     }
 
     fn hint(&self, driver: DriverId, to: Point) {
@@ -99,6 +104,7 @@ impl Play {
             now: AtomicU64::new(START),
             proposals: Mutex::default(),
             pauses: Mutex::default(),
+            batches: Mutex::default(),
             hints: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
@@ -150,6 +156,9 @@ impl Play {
             ending: None,
             fleet: None,
             takes_hints: false,
+            n_slots: 5,
+            standing: Stands::default(),
+            came: None,
         };
         let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
         self.list(DriverId::nth(n).into(), Some(listing));
@@ -184,6 +193,7 @@ impl Play {
             priority: Priority::Normal,
             fleet: None,
             paused: None,
+            batch: None,
         };
         change(&mut card);
         let listing = Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) };
@@ -230,6 +240,48 @@ fn border() -> (Point, Point) {
     let sides = (far.offset_m(-100.0, 0.0), far.offset_m(100.0, 0.0));
     assert_ne!(RegionId::at(sides.0), RegionId::at(sides.1));
     sides
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_are_kept_for_company_but_not_for_long() {
+    let mut play = Play::new();
+    play.driver(1, KIGALI);
+    let batch = |now: Timestamp| batch::Batch { asked: now, ready: now, promise: None };
+    let delivery = |play: &mut Play, n: u64| {
+        let (now, at) = (play.now(), KIGALI.offset_m(100.0 * n as f64, 0.0));
+        play.ride_with(n, at, OfferPolicy::BatchOptimal, |card| {
+            card.work = WorkKind::Delivery;
+            card.dropoff = Some(KIGALI.offset_m(2_000.0, 50.0 * n as f64));
+            card.batch = Some(batch(now));
+        });
+    };
+    delivery(&mut play, 1);
+    assert_eq!(play.tick().await, [], "somebody may come along");
+    let hold_ms = u64::from(batch::Settings::default().hold_ms);
+    play.later(hold_ms);
+    play.driver(1, KIGALI);
+    assert_eq!(play.tick().await, [pair(1, 1)], "nobody did");
+    play.ride_gone(1);
+    // Two that come together are brought together, and asked about neither alone nor to anybody else.
+    play.later(60_000);
+    play.driver(1, KIGALI);
+    delivery(&mut play, 2);
+    delivery(&mut play, 3);
+    assert_eq!(play.tick().await, []);
+    let proposed = std::mem::take(&mut *play.stage.batches.lock().unwrap());
+    let [batch::Proposal::Run(together)] = proposed.as_slice() else { panic!("{proposed:?}") };
+    let orders: Vec<_> = together.orders.iter().map(|(order, round)| (*order, *round)).collect();
+    assert_eq!((together.driver, orders.len()), (DriverId::nth(1), 2));
+    assert!(orders.contains(&(OrderId::nth(2), 1)) && orders.contains(&(OrderId::nth(3), 1)));
+    // It came to nothing: after the hold each is on its own again.
+    play.later(hold_ms);
+    play.driver(1, KIGALI);
+    play.driver(2, KIGALI);
+    play.regions.tick().await;
+    let alone = std::mem::take(&mut *play.stage.proposals.lock().unwrap());
+    let again = std::mem::take(&mut *play.stage.batches.lock().unwrap());
+    assert!(alone.len() == 2 || again.len() == 1, "{alone:?} {again:?}");
+    play.regions.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -444,6 +496,71 @@ async fn a_region_survives_falling_again_and_again() {
     play.driver(1, KIGALI);
     play.ride(1, KIGALI, OfferPolicy::Sequential);
     assert_eq!(play.tick().await, [pair(1, 1)]);
+}
+
+/// The last points of the middle region on the way from its middle to the west and to the east.
+fn ends() -> (Point, Point) {
+    let home = RegionId::at(KIGALI);
+    let last = |step_m: f64| {
+        let way = (0..).map(|n| KIGALI.offset_m(f64::from(n) * step_m, 0.0));
+        way.take_while(|it| RegionId::at(*it) == home).last().expect("it is in it itself")
+    };
+    (last(-100.0), last(100.0))
+}
+
+/// In how many parts each region was matched last.
+fn n_parts(play: &Play) -> usize {
+    play.regions.stats().iter().map(|(_, stats)| stats.n_parts).max().expect("there is one")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_region_is_matched_in_parts_until_it_has_cooled_and_no_search_is_lost() {
+    let mut play = Play::with(Settings { split_at: 100, ..settings() });
+    let (west, east) = ends();
+    let mut random = StdRng::seed_from_u64(9);
+    let mut place = || west.towards(east, random.random_range(0.0..1.0));
+    for n in 0..60 {
+        play.driver(n, place());
+        play.ride_with(n, place(), OfferPolicy::Sequential, |card| card.radius_m = 30_000);
+    }
+    let (mut served, mut busy) = (HashSet::new(), HashSet::new());
+    let mut was_split = false;
+    for _ in 0..6 {
+        for (job, drivers) in play.tick().await {
+            assert!(served.insert(job), "{job} twice");
+            assert!(busy.insert(drivers[0]), "{} twice", drivers[0]);
+            play.list(job.into(), None);
+            play.list(drivers[0].into(), None);
+        }
+        was_split |= n_parts(&play) > 1;
+        play.later(1_000);
+    }
+    assert!(was_split);
+    assert_eq!((served.len(), play.n_listed()), (60, (0, 0)), "each ride has a driver of its own");
+
+    // It has cooled down: what comes now is matched at once.
+    play.driver(100, west);
+    play.ride_with(100, east, OfferPolicy::Sequential, |card| card.radius_m = 30_000);
+    assert_eq!(play.tick().await, [pair(100, 100)]);
+    assert_eq!(n_parts(&play), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_driver_is_in_no_part_near_is_served_all_the_same_in_the_same_tick() {
+    let mut play = Play::with(Settings { split_at: 40, ..settings() });
+    let (west, east) = ends();
+    for n in 0..40 {
+        play.driver(n, east);
+    }
+    for n in 0..3 {
+        play.ride_with(n, west, OfferPolicy::Sequential, |card| card.radius_m = 30_000);
+        play.ride_with(10 + n, east, OfferPolicy::Sequential, |card| card.radius_m = 30_000);
+    }
+    let proposals = play.tick().await;
+    assert_eq!(n_parts(&play), 2);
+    let jobs: HashSet<JobId> = proposals.iter().map(|(job, _)| *job).collect();
+    let drivers: HashSet<DriverId> = proposals.iter().map(|(_, drivers)| drivers[0]).collect();
+    assert_eq!((jobs.len(), drivers.len()), (6, 6));
 }
 
 /// On one thread, where nothing else has a turn unless the region lets go of it.

@@ -73,6 +73,8 @@ pub(crate) struct Needs {
     pub(crate) has_network: bool,
     /// How many threads each node works with, if not one for each core.
     pub(crate) n_threads: Option<usize>,
+    /// How seldom whoever nobody waits for is heard of, if not as seldom as nodes usually want.
+    pub(crate) at_rest: Option<Duration>,
     /// More settings of the nodes.
     pub(crate) settings: &'static [(&'static str, &'static str)],
     /// More settings of Postgres.
@@ -89,6 +91,7 @@ impl Needs {
         n_gateways: 0,
         has_network: false,
         n_threads: None,
+        at_rest: None,
         settings: &[],
         postgres: &[],
         disk_mib: None,
@@ -212,6 +215,10 @@ impl Fleet {
             set("GATEWAY__LISTEN", address.to_string());
             if (needs.n_nodes..needs.n_nodes + needs.n_gateways).contains(&n) {
                 set("CLUSTER__WEIGHT", "0".to_owned());
+            }
+            if let Some(at_rest) = needs.at_rest {
+                let at_rest = humantime::format_duration(at_rest).to_string();
+                set("GATEWAY__SESSION__HEARTBEAT_AT_REST", at_rest);
             }
             if let Some(n) = needs.n_threads {
                 environment.push(("TOKIO_WORKER_THREADS".to_owned(), n.to_string()));

@@ -13,7 +13,10 @@ use loadtest::{
     CancellationToken,
     connect::{self, Plan, Sessions},
 };
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 /// Most sessions of one gateway, of the 20,000 files a process may open.
 const PER_GATEWAY: u64 = 19_000;
@@ -42,6 +45,9 @@ pub(crate) struct Hold {
     /// How many nodes only talk to clients; as many as the sessions take, if nobody says.
     #[arg(long)]
     gateways: Option<usize>,
+    /// How seldom phones at rest are heard of, if not as seldom as nodes want by themselves.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    at_rest: Option<Duration>,
     /// Print the report as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -56,6 +62,7 @@ pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
         n_nodes: hold.owners.max(1),
         n_gateways,
         settings: &SETTINGS,
+        at_rest: hold.at_rest,
         // Each of many has a thread and not a machine.
         n_threads: (n_gateways > MACHINES).then_some(1),
         postgres: &POSTGRES,

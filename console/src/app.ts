@@ -7,7 +7,8 @@ import type { Late } from "./jobs.js";
 import type { Live, Told } from "./live.js";
 import type { Camera, Projection } from "./map/camera.js";
 import type { City } from "./map/ground.js";
-import type { Marks } from "./map/marks.js";
+import type { Layer } from "./map/hexes.js";
+import type { Filter, Marks } from "./map/marks.js";
 import type { Streets } from "./map/streets.js";
 import type { Answer, Rest } from "./rest.js";
 import type { Token } from "./token.js";
@@ -30,6 +31,10 @@ export interface App {
   late: Map<string, Late>;
   /** Whom the map keeps in its middle. */
   followed: Value<string | null>;
+  /** What the map shows of zones. */
+  layer: Value<Layer>;
+  /** What is left out of the map and, of other regions, of the queue. */
+  filter: Value<Filter>;
 }
 
 export const AppContext = createContext<App>(null!);

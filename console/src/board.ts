@@ -1,6 +1,6 @@
 // The city as this console knows it: full boards and diffs folded into marks, counters and happenings.
 
-import type { Board as BoardFrame, Counters, Happening, JobId, Mark as WireMark, Point } from "@outrider/client";
+import type { Attending, Board as BoardFrame, Counters, Happening, JobId, Mark as WireMark, Point } from "@outrider/client";
 import { stageOf, type Sort, type Stage } from "./status.js";
 
 const RATE_WINDOW_MS = 15_000;
@@ -15,6 +15,7 @@ export interface DriverMark {
   at: Point;
   /** Ids in display form. */
   jobs: string[];
+  vehicle: string | null;
 }
 
 export interface JobMark {
@@ -42,19 +43,25 @@ interface BoardEvents {
   marks: Change;
   counters: null;
   happenings: { happenings: Happening[]; isPast: boolean };
+  /** Others have other jobs open. */
+  attending: null;
   /** Something was missed: subscribe again. */
   gap: null;
 }
 
-/** Emits `marks`, `counters`, `happenings` and `gap`. */
+/** Emits `marks`, `counters`, `happenings`, `attending` and `gap`. */
 export class Board {
   readonly marks = new Map<string, Mark>();
   counters: Counters = { drivers: {}, rides: {}, deliveries: {}, rescues: {} };
+  /** Which sessions of staff have which job open, by job. */
+  attending: ReadonlyMap<string, readonly Attending[]> = new Map();
+  /** How many marks the node does not tell, for there are too many in view. */
+  leftOut = 0;
   /** Has anything arrived yet? */
   isKnown = false;
 
   readonly #listeners: { [Name in keyof BoardEvents]: Set<(detail: BoardEvents[Name]) => void> } = {
-    marks: new Set(), counters: new Set(), happenings: new Set(), gap: new Set(),
+    marks: new Set(), counters: new Set(), happenings: new Set(), attending: new Set(), gap: new Set(),
   };
   #seq = 0;
   /** How many requests there had been, by when, oldest first. */
@@ -90,6 +97,13 @@ export class Board {
     for (const id of gone) this.marks.delete(id);
 
     this.counters = frame.counters;
+    this.leftOut = frame.left_out ?? 0;
+    if (frame.attending) {
+      const byJob = new Map<string, Attending[]>();
+      for (const it of frame.attending) byJob.set(jobId(it.job), [...(byJob.get(jobId(it.job)) ?? []), it]);
+      this.attending = byJob;
+      this.#emit("attending", null);
+    }
     this.#sample(frame.server_time);
     if (changed.length > 0 || gone.length > 0) this.#emit("marks", { changed, gone });
     this.#emit("counters", null);
@@ -169,8 +183,8 @@ export function wireJob(id: string): JobId {
 
 function untagged(tagged: WireMark): Mark | null {
   if ("driver" in tagged) {
-    const { id, at, status, jobs } = tagged.driver;
-    return { kind: "driver", id, at, status, jobs: jobs.map(jobId) };
+    const { id, at, status, jobs, vehicle } = tagged.driver;
+    return { kind: "driver", id, at, status, jobs: jobs.map(jobId), vehicle: vehicle ?? null };
   }
   if ("order" in tagged) {
     const { id, kind, status, pickup, dropoff, driver } = tagged.order;

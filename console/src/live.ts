@@ -6,7 +6,7 @@
 
 import {
   Client, RefusedError, mintCommandId,
-  type ClientState, type Done, type IncidentView, type Principal, type Refused, type ServerFrame, type Topic, type Wish,
+  type Attending, type ClientState, type Done, type IncidentView, type Principal, type Refused, type ServerFrame, type Topic, type Viewport, type Wish,
 } from "@outrider/client";
 import { Board } from "./board.js";
 
@@ -57,6 +57,10 @@ export class Live {
   /** Why the node last said no to this token. */
   reason = "";
 
+  /** What of the board is followed: all of it, or a viewport. Nothing until somebody looks. */
+  #looking: Topic | null = null;
+  /** This connection, as others see it. */
+  #session = "";
   readonly #followed = new Map<string, Followed>();
   readonly #listeners: Record<Changed, Set<() => void>> = { trust: new Set(), incidents: new Set(), asked: new Set() };
 
@@ -75,10 +79,10 @@ export class Live {
       if ("incident_heeded" in push) this.#heeded(push.incident_heeded.incident);
     });
     this.board.on("gap", () => {
-      this.client.unsubscribe("board");
-      this.client.subscribe("board");
+      if (this.#looking === null) return;
+      this.client.unsubscribe(this.#looking);
+      this.client.subscribe(this.#looking);
     });
-    this.client.subscribe("board");
     setInterval(() => this.#judge(), 500);
     addEventListener("online", () => this.client.retryNow());
   }
@@ -95,6 +99,24 @@ export class Live {
   on(what: Changed, listener: () => void): () => void {
     this.#listeners[what].add(listener);
     return () => this.#listeners[what].delete(listener);
+  }
+
+  /** Looks at this part of the map from now on; the queue is the whole board's all the same. */
+  look(viewport: Viewport): void {
+    this.#look({ viewport });
+  }
+
+  /** Who else of staff has this job open. */
+  others(job: string): readonly Attending[] {
+    return (this.board.attending.get(job) ?? []).filter(({ session }) => session !== this.#session);
+  }
+
+  #look(topic: Topic): void {
+    const before = this.#looking;
+    this.#looking = topic;
+    this.client.subscribe(topic);
+    // Only now: what has been shown is not forgotten in between.
+    if (before !== null && JSON.stringify(before) !== JSON.stringify(topic)) this.client.unsubscribe(before);
   }
 
   /** Follows something until the returned function is called. Several may follow the same. */
@@ -161,8 +183,13 @@ export class Live {
   }
 
   #hear(frame: ServerFrame): void {
-    if ("board" in frame) {
+    if ("hello" in frame) {
+      this.#session = frame.hello.session;
+    } else if ("board" in frame) {
       this.board.apply(frame.board);
+    } else if ("refused" in frame) {
+      // A node of an older build knows no viewports.
+      if (frame.refused.code === "malformed" && this.#looking !== "board" && !this.board.isKnown) this.#look("board");
     } else if ("actor" in frame) {
       this.#tell({ actor: frame.actor.actor }, { view: frame.actor });
     } else if ("unsubscribed" in frame) {

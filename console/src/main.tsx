@@ -5,7 +5,10 @@ import { AppContext, Value, type App } from "./app.js";
 import { Live } from "./live.js";
 import { Camera, Projection } from "./map/camera.js";
 import type { City } from "./map/ground.js";
+import type { Layer } from "./map/hexes.js";
+import { EVERYTHING } from "./map/marks.js";
 import { Streets } from "./map/streets.js";
+import { NOWHERE } from "./map/viewport.js";
 import { Rest, at } from "./rest.js";
 import { Shell } from "./shell.js";
 import "./style.css";
@@ -37,6 +40,8 @@ const app: App = {
   marks: null,
   late: new Map(),
   followed: new Value<string | null>(null),
+  layer: new Value<Layer>("none"),
+  filter: new Value(EVERYTHING),
 };
 remember(live.board);
 live.board.on("happenings", ({ happenings }) => {
@@ -50,6 +55,7 @@ live.board.on("marks", ({ gone }) => {
 });
 // For tests, and for whoever opens the browser's tools.
 Object.assign(globalThis, { outrider: app });
+live.look(NOWHERE);
 live.connect();
 render(<AppContext.Provider value={app}><Shell /></AppContext.Provider>, document.getElementById("console")!);
 

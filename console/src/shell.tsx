@@ -189,7 +189,7 @@ function Toast({ asked }: { asked: Asked }): JSX.Element {
 
 const KEYS: readonly [string, Key][] = [
   ["1 2 3", "keys.views"], ["/", "keys.search"], ["j k ↑ ↓", "keys.move"], ["Enter", "keys.open"], ["Esc", "keys.close"],
-  ["a", "keys.assign"], ["h", "keys.hold"], ["p", "keys.priority"], ["x", "keys.cancel"], ["f", "keys.follow"],
+  ["a", "keys.assign"], ["h", "keys.hold"], ["p", "keys.priority"], ["m", "keys.message"], ["x", "keys.cancel"], ["f", "keys.follow"],
   ["+ − 0", "keys.zoom"], ["?", "keys.help"],
 ];
 

@@ -10,6 +10,9 @@ let jobs;
 let metrics;
 let status;
 let Streets;
+let viewport;
+let hexes;
+let marks;
 
 before(async () => {
   // What modules read as they are loaded.
@@ -23,6 +26,9 @@ before(async () => {
   metrics = await modules.load("/src/metrics.ts");
   status = await modules.load("/src/status.ts");
   ({ Streets } = await modules.load("/src/map/streets.ts"));
+  viewport = await modules.load("/src/map/viewport.ts");
+  hexes = await modules.load("/src/map/hexes.ts");
+  marks = await modules.load("/src/map/marks.ts");
 });
 
 after(() => modules.close());
@@ -69,6 +75,45 @@ test("what a newer node puts on the board is left out", () => {
   const board = known();
   board.apply(frame(8, [{ drone: { id: "drone-1" } }]));
   assert.deepEqual([...board.marks.keys()], ["driver-1"]);
+});
+
+test("who has which job open is kept until it is said anew, and nobody is told of themselves", () => {
+  const board = known();
+  const open = { job: { order: "order-1" }, session: "session-1", by: "dispatcher" };
+  board.apply(frame(8, [], { attending: [open], left_out: 3 }));
+  board.apply(frame(9, []));
+  assert.deepEqual(board.attending.get("order-1"), [open]);
+  assert.equal(board.leftOut, 0);
+  board.apply(frame(10, [], { attending: [] }));
+  assert.equal(board.attending.get("order-1"), undefined);
+});
+
+test("another part of the map is asked for when what is seen leaves it, or is much less", () => {
+  const box = (south, west, north, east) => ({ south, west, north, east });
+  const asked = box(0, 0, 100, 100);
+  assert.ok(viewport.stillDoes(asked, box(10, 10, 60, 60), box(0, 0, 80, 80)), "a small drag");
+  assert.ok(!viewport.stillDoes(asked, box(60, 60, 110, 110), box(40, 40, 130, 130)), "it sees what it has not asked for");
+  assert.ok(!viewport.stillDoes(asked, box(50, 50, 60, 60), box(45, 45, 65, 65)), "it has zoomed in");
+});
+
+test("a place is in an outline or not", () => {
+  const outline = [[0, 0], [0, 4], [4, 4], [4, 0]].map(([lat, lon]) => ({ lat, lon }));
+  assert.ok(hexes.isWithin(outline, { lat: 1, lon: 3 }));
+  assert.ok(!hexes.isWithin(outline, { lat: 5, lon: 3 }));
+  assert.ok(!hexes.isWithin([], { lat: 1, lon: 1 }));
+});
+
+test("what is hidden is hidden by status, vehicle, sort, progress and region", () => {
+  const region = { id: "zone-1", name: "1", outline: [[0, 0], [0, 4], [4, 4], [4, 0]].map(([lat, lon]) => ({ lat, lon })) };
+  const mark = { kind: "driver", id: "driver-1", status: "busy", vehicle: "moto", at: { lat: 1, lon: 1 }, jobs: [] };
+  const order = { kind: "order", sort: "ride", id: "order-1", status: "searching", at: { lat: 1, lon: 1 } };
+  const { EVERYTHING, isDriverHidden, isJobHidden } = marks;
+  assert.ok(!isDriverHidden(EVERYTHING, mark) && !isJobHidden(EVERYTHING, order));
+  assert.ok(isDriverHidden({ ...EVERYTHING, hiddenVehicles: new Set(["moto"]) }, mark));
+  assert.ok(isJobHidden({ ...EVERYTHING, hiddenProgress: new Set(["waiting"]) }, order));
+  assert.ok(!isJobHidden({ ...EVERYTHING, hiddenProgress: new Set(["underway"]) }, order));
+  assert.ok(!isJobHidden({ ...EVERYTHING, region }, order));
+  assert.ok(isDriverHidden({ ...EVERYTHING, region }, { ...mark, at: { lat: 9, lon: 9 } }));
 });
 
 test("requests a minute follow the counters", () => {
@@ -158,7 +203,7 @@ test("what changed of a state is named by its path", async () => {
 test("what was asked is shown as if it were so, and what is not known to come of it is not", async () => {
   globalThis.sessionStorage = { getItem: () => null, setItem: () => {} };
   const { expected } = await modules.load("/src/views/job.tsx");
-  const view = { held: false, priority: "normal", status: "searching", driver: null };
+  const view = { held: false, priority: "normal", fleet: null, status: "searching", driver: null };
   const asked = (action) => ({ wish: { order: { id: "order-1", action } } });
   assert.deepEqual(expected(view, [asked({ hold: { reason: "x" } }), asked({ set_priority: { priority: "high", reason: "x" } })]), { ...view, held: true, priority: "high" });
   assert.equal(expected(view, [asked({ hold: { reason: "x" } }), asked({ resume: {} })]).held, false);

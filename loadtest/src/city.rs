@@ -2,14 +2,14 @@
 //!
 //! One structure, three origins: [`City::generate`] invents one from a seed, [`City::load`] reads
 //! road tables from a folder, [`City::open_ground`] has no streets at all and everybody drives
-//! straight. Drivers and the page use the same one, so vehicles follow the streets that are drawn.
+//! straight. Drivers and the console use the same one, so vehicles follow the streets that are drawn.
 
 mod draw;
 mod generate;
 mod load;
 mod route;
 
-pub use load::{Day, LoadError};
+pub use load::{Day, LoadError, router};
 pub use route::{Fix, Route};
 
 use matching::router;

@@ -49,8 +49,8 @@ use tokio_util::sync::CancellationToken;
 const PER_WORKER: u32 = 18_000;
 /// Most handshakes all generators have under way at once.
 const AT_ONCE: u32 = 256;
-/// How long everybody is left alone before what they cost is measured.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long nodes are looked at before anybody comes.
+const BASE: Duration = Duration::from_secs(5);
 /// How long pushes may take that are on their way before the cut.
 const PLACED_WITHIN: Duration = Duration::from_secs(4);
 /// How long the cut has been when the other half of the orders is placed.
@@ -81,7 +81,10 @@ pub struct Plan {
     pub on_duty: bool,
     /// How many are opened a second.
     pub per_s: f64,
-    /// How long all of them are held.
+    /// How long everybody is left alone before what they cost is measured. Nodes need a minute until whoever does
+    /// nothing is at rest.
+    pub settle: Duration,
+    /// How long all of them are held after that.
     pub hold: Duration,
     /// The longest all of it may take.
     pub lasting: Duration,
@@ -458,7 +461,7 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         let start = self.mark(plan);
         self.listen(OPENING, |counts, wanted| counts.alive >= wanted, plan.lasting).await?;
         let open = self.mark(plan);
-        self.listen("settling", |_, _| false, SETTLE).await?;
+        self.listen("settling", |_, _| false, plan.settle).await?;
         let settled = self.mark(plan);
         self.tell(Word::Tell).await?;
         let welcome = self.times.welcome.clone();
@@ -539,11 +542,11 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         self.say(Word::Place).await?;
         // What was counted before it was cut is no news of it.
         self.listen("cut", |_, _| false, Duration::from_millis(1_500)).await?;
-        let n_cut = self.counts().reconnects + self.counts().cut - before.counts.reconnects;
         let is_back = |counts: &Counts, wanted| counts.alive >= wanted && counts.cut == 0;
         self.listen("coming back", is_back, storm.within).await?;
         let all_back = is_back(&self.counts(), self.wanted);
         let after = self.mark(plan);
+        let n_cut = after.counts.reconnects + after.counts.cut - before.counts.reconnects;
         self.tell(Word::Tell).await?;
         let (back_ms, commands_meanwhile_ms) =
             (self.times.back.spread(), self.times.command.spread());
@@ -720,7 +723,7 @@ impl Base {
     async fn of(plan: &Plan) -> Self {
         let weigh = || (Weight::of(&plan.pids), Weight::of(&plan.owners));
         let (began, (nodes, owners)) = (Instant::now(), weigh());
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(BASE).await;
         let (s, now) = (began.elapsed().as_secs_f64(), weigh());
         let percent = |cpu_s: f64| cpu_s / s * 100.0;
         Self { nodes: percent((now.0 - nodes).cpu_s), owners: percent((now.1 - owners).cpu_s) }
@@ -764,6 +767,7 @@ mod tests {
             drivers_percent: 10,
             on_duty: false,
             per_s: 1_000.0,
+            settle: Duration::ZERO,
             hold: Duration::ZERO,
             lasting: Duration::from_secs(1),
             storm,

@@ -86,6 +86,8 @@ enum Command {
     Page(PageArgs),
     /// Replays mornings of real trips through the regions' matching, and compares policies.
     MatchSim(Box<MatchSimArgs>),
+    /// Asks of mornings of real trips how well regions learn how long ways take.
+    Ways(WaysArgs),
     /// Plays days of the Meal Delivery Routing Problem, without a node. Exits with 3 if one broke a rule.
     Mdrp(MdrpArgs),
     /// Plans routes for instances of the pickup and delivery problem with time windows, without a node. Exits with 3 if
@@ -183,6 +185,19 @@ struct MatchSimArgs {
     /// Draw how long riders waited.
     #[arg(long, value_name = "FILE.svg")]
     chart: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct WaysArgs {
+    /// Tables of trips, a morning each, in the order in which they are learned from.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    trips: Vec<PathBuf>,
+    /// A folder of road tables.
+    #[arg(long, value_name = "DIR")]
+    roads: PathBuf,
+    /// Print the report as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -295,6 +310,7 @@ fn main() -> ExitCode {
         Command::Connect(args) => on_runtime(hold(*args)),
         Command::Generate => connect::generate().map(|()| 0).map_err(Into::into),
         Command::MatchSim(args) => compare(&args).map(|()| 0),
+        Command::Ways(args) => learn(&args).map(|()| 0),
         Command::Mdrp(args) => deliver(&args),
         Command::Pdptw(args) => route(&args),
         Command::City { seed } => say(&City::generate(seed).to_json().to_string()).map(|()| 0),
@@ -416,6 +432,11 @@ fn compare(args: &MatchSimArgs) -> Result<(), CliError> {
     } else {
         say(&comparison.to_string())
     }
+}
+
+fn learn(args: &WaysArgs) -> Result<(), CliError> {
+    let report = match_sim::ways::learn(&args.trips, &args.roads, Window::default())?;
+    tell(&report, &serde_json::to_string(&report)?, args.json)
 }
 
 fn deliver(args: &MdrpArgs) -> Result<u8, CliError> {

@@ -4,11 +4,14 @@
 //!  trips, roads ──► Morning ──┐
 //!  policy ──► Rules ──────────┴─► World ──► Figures ──► table, JSON, chart
 //! ```
+//!
+//! [`ways`] asks of the same mornings how well regions learn how long ways take.
 
 mod chart;
 mod figures;
 mod morning;
 mod policy;
+pub mod ways;
 mod world;
 
 pub use chart::{NoChart, draw};

@@ -2,7 +2,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use matching::{
-    DriverCard, Field, SearchCard,
+    DriverCard, Field, SearchCard, Standing,
     assignment::{Edges, assign},
     cost::Settings,
     grid::Grid,
@@ -43,6 +43,9 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 ending: None,
                 fleet: None,
                 takes_hints: false,
+                n_slots: 0,
+                standing: Standing::default(),
+                came: None,
             })
         })
         .collect()
@@ -67,6 +70,7 @@ fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
             priority: Priority::Normal,
             fleet: None,
             paused: None,
+            batch: None,
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! What is known of drivers and of jobs that look for one, and who is proposed to whom.
 
+use crate::batch::Batch;
 use protocol::{
     DriverId, JobId, PartnerId, Point, RiderId, Timestamp, ZoneId,
     view::WorkKind,
@@ -40,6 +41,62 @@ pub struct DriverCard {
     /// Would it be told of a better place to wait?
     #[serde(default)]
     pub takes_hints: bool,
+    /// For how many deliveries it has room; none, as far as a node knows that is older than runs.
+    #[serde(default)]
+    pub n_slots: u8,
+    /// What else speaks for it or against it.
+    #[serde(default)]
+    pub standing: Standing,
+    /// How its last way to a pickup went, if it has had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<Arc<Came>>,
+}
+
+/// What speaks for a driver or against it, beside where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standing {
+    /// How many of a hundred offers it takes.
+    pub acceptance: u8,
+    /// How experienced it is, from 0 to [`Standing::LEVEL_MAX`].
+    pub level: u8,
+    /// How many percent of its time on duty it has had something to do.
+    pub busy_percent: u8,
+    /// Where it heads, in degrees clockwise from north; none while it stands.
+    pub heading_deg: Option<u16>,
+    /// When it must have ended what it does: it has then worked for as long as it may.
+    pub until: Option<Timestamp>,
+}
+
+impl Standing {
+    /// As experienced as one can be.
+    pub const LEVEL_MAX: u8 = 5;
+}
+
+impl Default for Standing {
+    /// Nothing speaks against who is not known.
+    fn default() -> Self {
+        Self {
+            acceptance: 100,
+            level: Self::LEVEL_MAX,
+            busy_percent: 0,
+            heading_deg: None,
+            until: None,
+        }
+    }
+}
+
+/// How a way to a pickup went.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Came {
+    /// Where from.
+    pub from: Point,
+    /// Where to.
+    pub to: Point,
+    /// When it set out.
+    pub left_at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub took_ms: u32,
 }
 
 /// Where and when a driver will have ended what it does now.
@@ -99,6 +156,9 @@ pub struct SearchCard {
     /// What it knows of its zone being paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
+    /// It may be brought with others, if it may, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
 /// What keeps a search from asking anybody.

@@ -131,7 +131,7 @@ impl Field {
 
 /// Ids are random already, at their end: hashing them again would be most of the work of a round.
 #[derive(Debug, Default)]
-struct LastBits(u64);
+pub(crate) struct LastBits(u64);
 
 impl Hasher for LastBits {
     fn finish(&self) -> u64 {
@@ -153,7 +153,7 @@ impl Hasher for LastBits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::Settings;
+    use crate::{Standing, cost::Settings};
     use protocol::{
         Timestamp,
         work::{Vehicle, VehicleKind},
@@ -182,6 +182,9 @@ mod tests {
                     ending: None,
                     fleet: None,
                     takes_hints: false,
+                    n_slots: 0,
+                    standing: Standing::default(),
+                    came: None,
                 })
             });
             field.fill(together, &Settings::default().straight());

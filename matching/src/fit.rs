@@ -7,9 +7,39 @@ use protocol::{
     view::WorkKind,
     work::{Needs, Vehicle},
 };
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How much longer a driver's way to its destination may become through a job.
 const DETOUR_HOME_MAX: f64 = 1.5;
+
+/// A place where nobody drives without a permit: a driver has it who says the skill `permit.NAME`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permit {
+    /// Its name.
+    pub name: String,
+    /// Its middle.
+    pub lat: f64,
+    /// Its middle.
+    pub lon: f64,
+    /// How far it reaches, in metres.
+    pub radius_m: u32,
+}
+
+impl Permit {
+    /// Does the job begin or end there?
+    fn is_asked_by(&self, search: &SearchCard) -> bool {
+        let middle = Point { lat: self.lat, lon: self.lon };
+        let is_there = |at: Point| middle.distance_m(at) <= f64::from(self.radius_m);
+        is_there(search.pickup) || search.dropoff.is_some_and(is_there)
+    }
+
+    fn is_held_by(&self, vehicle: &Vehicle) -> bool {
+        let held = vehicle.skills.iter().filter_map(|skill| skill.strip_prefix("permit."));
+        held.into_iter().any(|name| name == self.name)
+    }
+}
 
 /// May this driver be offered this job?
 pub fn fits(search: &SearchCard, driver: &DriverCard, now: Timestamp, settings: &Settings) -> bool {
@@ -47,6 +77,18 @@ pub fn misfit(
         Some(WhyNot::Excluded)
     } else if driver.destination.is_some_and(|to| !leads_there(search, driver.at, to)) {
         Some(WhyNot::Destination)
+    } else if driver
+        .standing
+        .until
+        .is_some_and(|until| !ends_by(search, driver, until, now, settings))
+    {
+        Some(WhyNot::Hours)
+    } else if settings
+        .permits
+        .iter()
+        .any(|it| it.is_asked_by(search) && !it.is_held_by(&driver.vehicle))
+    {
+        Some(WhyNot::Permit)
     } else {
         None
     }
@@ -63,11 +105,36 @@ pub fn missing(needs: &Needs, vehicle: &Vehicle) -> Option<WhyNot> {
         Some(WhyNot::Vehicle)
     } else if needs.weight_g > vehicle.capacity_g {
         Some(WhyNot::Capacity)
-    } else if !needs.skills.iter().all(|skill| vehicle.skills.contains(skill)) {
-        Some(WhyNot::Skill)
     } else {
-        None
+        needs.skills.iter().find(|skill| !vehicle.skills.contains(skill)).map(|it| lacking(it))
     }
+}
+
+/// What it means not to have this skill: what stands in front of a dot says of what kind it is.
+fn lacking(skill: &str) -> WhyNot {
+    match skill.split_once('.').map_or(skill, |(kind, _)| kind) {
+        "cold_chain" => WhyNot::ColdChain,
+        "certificate" => WhyNot::Certificate,
+        "gender" => WhyNot::Gender,
+        "permit" => WhyNot::Permit,
+        _ => WhyNot::Skill,
+    }
+}
+
+/// Would the driver have done the job by then, as far as one can tell from straight lines? Of a job that says not where
+/// it ends only the way to its pickup is known.
+fn ends_by(
+    search: &SearchCard,
+    driver: &DriverCard,
+    until: Timestamp,
+    now: Timestamp,
+    settings: &Settings,
+) -> bool {
+    let (from, free_at) = driver.start();
+    let there_m = from.distance_m(search.pickup);
+    let on_m = search.dropoff.map_or(0.0, |to| search.pickup.distance_m(to));
+    let takes_ms = settings.straight().ms(driver.vehicle.kind, (there_m + on_m) as f32);
+    free_at.max(now) + Duration::from_millis(takes_ms.into()) <= until
 }
 
 /// Does the job lead to where the driver wants to go, without too much of a detour?

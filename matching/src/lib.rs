@@ -11,6 +11,7 @@
 //! reads a clock or draws lots. The same input gives the same answer.
 
 pub mod assignment;
+pub mod batch;
 pub mod card;
 pub mod cost;
 pub mod demand;
@@ -25,7 +26,7 @@ pub mod router;
 pub mod surge;
 pub mod trace;
 
-pub use card::{Candidate, DriverCard, Paused, SearchCard};
+pub use card::{Came, Candidate, DriverCard, Paused, SearchCard, Standing};
 pub use field::Field;
 pub use region::Region;
 pub use router::Router;

@@ -9,23 +9,26 @@
 //! ```
 
 use crate::{
-    DriverCard, Field, Router, SearchCard,
+    Came, DriverCard, Field, Router, SearchCard,
+    batch::{self, Proposal, RunCard},
     cost::Settings,
     demand::{Demand, Idle, Rates, Spreading, Square, spread},
     forecast::Profile,
     rank::{Line, Rank, choose},
     round::{Outcome, Pairing, Terms, round},
+    router::{Gone, Learned, Leg, Ways},
     surge::Count,
     trace::{Told, Traces},
 };
 use protocol::{
-    DriverId, JobId, Point, Timestamp,
+    DriverId, JobId, Point, RunId, Timestamp,
     trace::{Verdict, WhyNot},
     view::{WorkKind, ZonePause},
+    work::VehicleKind,
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -35,6 +38,9 @@ use strum::EnumCount;
 const DEMAND_MEMORY: Duration = Duration::from_secs(15 * 60);
 /// For so long a driver who was sent somewhere counts as being there.
 const SENT_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// A way that was gone longer ago teaches nothing about how ways are.
+const CAME_WITHIN: Duration = Duration::from_secs(2 * 3_600);
 
 /// Drivers of one region, in the order of their ids.
 pub type Roster = Vec<Arc<DriverCard>>;
@@ -51,10 +57,14 @@ pub struct Region {
     repeat: Duration,
     drivers: BTreeMap<DriverId, Arc<DriverCard>>,
     searches: BTreeMap<JobId, Open>,
+    /// Runs that may take more along.
+    runs: BTreeMap<RunId, Arc<RunCard>>,
+    /// How long a delivery that may be brought with others is kept for company.
+    hold: Duration,
     /// Drivers proposed a moment ago, whose listing does not show it yet.
     proposed: HashMap<DriverId, Timestamp>,
-    /// None before the first round, and while one uses it.
-    field: Option<Field>,
+    /// Empty before the first round, and while one uses them: large, and used again.
+    fields: Vec<Field>,
     demand: Demand,
     /// How much is usually asked, over all of it.
     profile: Profile,
@@ -62,6 +72,12 @@ pub struct Region {
     ranks: Vec<(Rank, Line)>,
     /// Where idle drivers were last sent, and when.
     sent: HashMap<DriverId, (Point, Timestamp)>,
+    /// How ways in it really go.
+    ways: Arc<Ways>,
+    /// Ways that drivers told of, and were not learned from yet.
+    came: Vec<(Arc<Came>, VehicleKind)>,
+    /// When each driver set out on the last of them.
+    left_at: HashMap<DriverId, Timestamp>,
 }
 
 /// An open search.
@@ -85,12 +101,17 @@ impl Region {
             repeat,
             drivers: BTreeMap::new(),
             searches: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            hold: Duration::ZERO,
             proposed: HashMap::new(),
-            field: None,
+            fields: Vec::new(),
             demand: Demand::new(DEMAND_MEMORY, now),
             profile: Profile::new(now),
             ranks: Vec::new(),
             sent: HashMap::new(),
+            ways: Arc::new(Ways::new(middle)),
+            came: Vec::new(),
+            left_at: HashMap::new(),
         }
     }
 
@@ -101,8 +122,31 @@ impl Region {
         Self { ranks, ..self }
     }
 
+    /// The same, in which deliveries that may be brought with others are kept for company for so long, and no longer,
+    /// before their own searches begin.
+    #[must_use]
+    pub fn with_hold(self, hold: Duration) -> Self {
+        Self { hold, ..self }
+    }
+
+    /// A run is here that may take more along, or has changed.
+    pub fn put_run(&mut self, card: Arc<RunCard>) {
+        self.runs.insert(card.run, card);
+    }
+
+    /// A run takes nothing more along, or is over.
+    pub fn forget_run(&mut self, run: RunId) {
+        self.runs.remove(&run);
+    }
+
     /// A driver is here, or has changed.
     pub fn put_driver(&mut self, card: Arc<DriverCard>) {
+        if let Some(came) = &card.came
+            && self.left_at.get(&card.id).is_none_or(|before| *before < came.left_at)
+        {
+            self.left_at.insert(card.id, came.left_at);
+            self.came.push((came.clone(), card.vehicle.kind));
+        }
         self.drivers.insert(card.id, card);
     }
 
@@ -114,6 +158,35 @@ impl Region {
         }
         let is_paused = card.paused.is_some();
         self.searches.insert(card.job, Open { card, proposed_at: None, told_at: None, is_paused });
+    }
+
+    /// Learns of the ways that its drivers told of since it last did. `router` is what rounds are held with.
+    pub fn learn_ways(&mut self, router: &dyn Router, now: Timestamp) {
+        if self.came.is_empty() {
+            return;
+        }
+        self.left_at.retain(|_, left_at| now.since(*left_at) < CAME_WITHIN);
+        let ways = Arc::make_mut(&mut self.ways);
+        for (came, vehicle) in self.came.drain(..) {
+            if now.since(came.left_at) >= CAME_WITHIN {
+                continue;
+            }
+            let Came { from, to, left_at, took_ms } = *came;
+            let learned = Learned { router, ways };
+            let leg = Leg {
+                from: learned.spot(from),
+                to: learned.spot(to),
+                distance_m: from.distance_m(to) as f32,
+                vehicle,
+                leaving: left_at,
+            };
+            ways.learn(&Gone { leg, took_ms }, router);
+        }
+    }
+
+    /// What it knows of how ways really go.
+    pub fn ways(&self) -> &Ways {
+        &self.ways
     }
 
     /// A driver has left, or can be offered nothing now. Was it here?
@@ -128,12 +201,14 @@ impl Region {
         self.searches.remove(&job);
     }
 
-    /// Keeps only these drivers and searches. Has any driver gone?
+    /// Keeps only these drivers, searches and runs. Has any driver gone?
     pub fn retain(
         &mut self,
         is_kept_driver: impl Fn(DriverId) -> bool,
         is_kept_job: impl Fn(JobId) -> bool,
+        is_kept_run: impl Fn(RunId) -> bool,
     ) -> bool {
+        self.runs.retain(|run, _| is_kept_run(*run));
         let n_before = self.drivers.len();
         self.drivers.retain(|driver, _| is_kept_driver(*driver));
         self.searches.retain(|job, _| is_kept_job(*job));
@@ -152,7 +227,7 @@ impl Region {
 
     /// Does it know nobody at all?
     pub fn is_empty(&self) -> bool {
-        self.drivers.is_empty() && self.searches.is_empty()
+        self.drivers.is_empty() && self.searches.is_empty() && self.runs.is_empty()
     }
 
     /// Its drivers, as its neighbours may see them.
@@ -163,9 +238,59 @@ impl Region {
     /// The searches it would propose for now.
     pub fn wanting(&self, now: Timestamp) -> Wanting {
         let is_due = |open: &&Open| {
-            !open.is_paused && open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat)
+            !open.is_paused
+                && open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat)
+                && !self.waits_for_company(&open.card, now)
         };
         self.searches.values().filter(is_due).map(|open| open.card.clone()).collect()
+    }
+
+    /// Does it wait for company still?
+    fn waits_for_company(&self, card: &SearchCard, now: Timestamp) -> bool {
+        card.batch.is_some() && now.since(card.opened_at) < self.hold
+    }
+
+    /// Everything a look at what may be brought together needs. Nobody who was proposed a moment ago is proposed again.
+    pub fn prepare_batches<'a>(
+        &mut self,
+        rosters: impl IntoIterator<Item = &'a Roster>,
+        now: Timestamp,
+    ) -> Batching {
+        self.proposed.retain(|_, at| now.since(*at) < self.repeat);
+        let is_due = |open: &&Open| {
+            !open.is_paused
+                && open.card.batch.is_some()
+                && open.proposed_at.is_none_or(|at| now.since(at) >= self.repeat)
+        };
+        let waiting: Wanting =
+            self.searches.values().filter(is_due).map(|open| open.card.clone()).collect();
+        if waiting.is_empty() {
+            return Batching { waiting, drivers: Vec::new(), runs: Vec::new(), now };
+        }
+        let is_free =
+            |card: &&Arc<DriverCard>| card.n_slots > 0 && !self.proposed.contains_key(&card.id);
+        let mut drivers: Roster = self.drivers.values().filter(is_free).cloned().collect();
+        drivers.extend(rosters.into_iter().flatten().filter(is_free).cloned());
+        let runs = self.runs.values().cloned().collect();
+        Batching { waiting, drivers, runs, now }
+    }
+
+    /// Takes note of what was proposed to be brought together.
+    pub fn learn_batches(&mut self, proposals: &[Proposal], now: Timestamp) {
+        for proposal in proposals {
+            let (driver, orders) = match proposal {
+                Proposal::Run(together) => (Some(together.driver), together.orders.clone()),
+                Proposal::Insert { run, order, .. } => {
+                    (self.runs.get(run).map(|it| it.driver), vec![*order])
+                }
+            };
+            self.proposed.extend(driver.map(|it| (it, now)));
+            for (order, _) in orders {
+                if let Some(open) = self.searches.get_mut(&JobId::Order(order)) {
+                    open.proposed_at = Some(now);
+                }
+            }
+        }
     }
 
     /// The same searches, but each that is picked up at a rank only for the driver whose turn it is there, if it is
@@ -249,28 +374,109 @@ impl Region {
         now: Timestamp,
         pairing: Pairing,
     ) -> Matching {
+        let free = self.free(rosters, now);
+        let rivals = self.rivals(rivals);
+        self.matching(free, due, rivals, now, pairing)
+    }
+
+    /// The same in parts, to be run side by side, for a region that is too hot to be matched at once. Each part is given
+    /// its own searches and the drivers of the parts `around` it (itself among them), whose searches are its rivals.
+    /// Two parts may come to the same driver: [`Region::learn`] sees to that.
+    pub fn divide<'a, C: Copy + Ord>(
+        &mut self,
+        due: &Wanting,
+        rosters: impl IntoIterator<Item = &'a Roster>,
+        rivals: impl IntoIterator<Item = &'a Wanting>,
+        now: Timestamp,
+        pairing: Pairing,
+        (part_of, around): (impl Fn(Point) -> C, impl Fn(C) -> Vec<C>),
+    ) -> Vec<Matching> {
+        let mut free: BTreeMap<C, Roster> = BTreeMap::new();
+        for card in self.free(rosters, now) {
+            free.entry(part_of(card.start().0)).or_default().push(card);
+        }
+        let mut wanting: BTreeMap<C, Wanting> = BTreeMap::new();
+        for card in due {
+            wanting.entry(part_of(card.pickup)).or_default().push(card.clone());
+        }
+        let mut foreign: BTreeMap<C, Wanting> = BTreeMap::new();
+        for card in self.rivals(rivals) {
+            foreign.entry(part_of(card.pickup)).or_default().push(card);
+        }
+        let mut parts = Vec::with_capacity(wanting.len());
+        for (part, due) in &wanting {
+            let around = around(*part);
+            let here = |of: &BTreeMap<C, Roster>| -> Roster {
+                around.iter().filter_map(|it| of.get(it)).flatten().cloned().collect()
+            };
+            let ours = around.iter().filter(|it| *it != part).filter_map(|it| wanting.get(it));
+            let others = around.iter().filter_map(|it| foreign.get(it));
+            let rivals = ours.chain(others).flatten().cloned().collect();
+            parts.push((here(&free), Arc::new(due.clone()), rivals));
+        }
+        let parts = parts.into_iter();
+        parts.map(|(free, due, rivals)| self.matching(free, due, rivals, now, pairing)).collect()
+    }
+
+    fn matching(
+        &mut self,
+        free: Roster,
+        due: Arc<Wanting>,
+        rivals: Wanting,
+        now: Timestamp,
+        pairing: Pairing,
+    ) -> Matching {
+        let field = self.fields.pop().unwrap_or_else(|| Field::new(self.middle));
+        Matching { field, free, due, rivals, now, pairing, ways: self.ways.clone() }
+    }
+
+    /// Whoever was not proposed a moment ago, here and in the ring.
+    fn free<'a>(
+        &mut self,
+        rosters: impl IntoIterator<Item = &'a Roster>,
+        now: Timestamp,
+    ) -> Roster {
         self.proposed.retain(|_, at| now.since(*at) < self.repeat);
         let is_free = |card: &&Arc<DriverCard>| !self.proposed.contains_key(&card.id);
         let mut free: Roster = self.drivers.values().filter(is_free).cloned().collect();
         free.extend(rosters.into_iter().flatten().filter(is_free).cloned());
-        let (middle, radius_m) = (self.middle, self.radius_m);
-        let rivals = rivals.into_iter().flatten();
-        let rivals = rivals
-            .filter(|card| middle.distance_m(card.pickup) <= radius_m + f64::from(card.radius_m));
-        let rivals = rivals.cloned().collect();
-        let field = self.field.take().unwrap_or_else(|| Field::new(self.middle));
-        Matching { field, free, due, rivals, now, pairing }
+        free
     }
 
-    /// Takes note of what a round proposed, and gets the field back, for it is large and used again.
-    pub fn learn(&mut self, field: Field, outcome: &Outcome, now: Timestamp) {
-        self.field = Some(field);
-        for proposal in &outcome.proposals {
-            if let Some(open) = self.searches.get_mut(&proposal.job) {
-                open.proposed_at = Some(now);
+    /// Who of the ring may want drivers that it wants.
+    fn rivals<'a>(&self, rivals: impl IntoIterator<Item = &'a Wanting>) -> Wanting {
+        let (middle, radius_m) = (self.middle, self.radius_m);
+        let reaches = |card: &&Arc<SearchCard>| {
+            middle.distance_m(card.pickup) <= radius_m + f64::from(card.radius_m)
+        };
+        rivals.into_iter().flatten().filter(reaches).cloned().collect()
+    }
+
+    /// Takes note of what the parts of a round proposed, and gets their fields back. Of two parts that came to the same
+    /// driver, the first has it. Returns all of it together.
+    pub fn learn(
+        &mut self,
+        parts: impl IntoIterator<Item = (Field, Outcome)>,
+        now: Timestamp,
+    ) -> Outcome {
+        let mut whole = Outcome::default();
+        let mut taken = HashSet::new();
+        for (field, mut outcome) in parts {
+            self.fields.push(field);
+            outcome.proposals.retain_mut(|proposal| {
+                proposal.candidates.retain(|it| !taken.contains(&it.driver));
+                !proposal.candidates.is_empty()
+            });
+            for proposal in &outcome.proposals {
+                if let Some(open) = self.searches.get_mut(&proposal.job) {
+                    open.proposed_at = Some(now);
+                }
+                taken.extend(proposal.candidates.iter().map(|it| it.driver));
             }
-            self.proposed.extend(proposal.candidates.iter().map(|it| (it.driver, now)));
+            whole.add(outcome);
         }
+        self.proposed.extend(taken.into_iter().map(|driver| (driver, now)));
+        whole
     }
 }
 
@@ -355,6 +561,32 @@ impl Region {
     }
 }
 
+/// Everything one look at what may be brought together needs, so that it can be done on any thread.
+#[derive(Debug)]
+pub struct Batching {
+    waiting: Wanting,
+    drivers: Roster,
+    runs: Vec<Arc<RunCard>>,
+    now: Timestamp,
+}
+
+impl Batching {
+    /// Is there nothing to look at?
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() || self.drivers.is_empty()
+    }
+
+    /// How many deliveries and runs there are.
+    pub fn size(&self) -> usize {
+        self.waiting.len() + self.runs.len()
+    }
+
+    /// Looks. Whoever asked hands the answer to [`Region::learn_batches`].
+    pub fn run(&self, settings: &batch::Settings, costs: &Settings) -> Vec<Proposal> {
+        batch::plan(&self.waiting, &self.drivers, &self.runs, self.now, settings, costs)
+    }
+}
+
 /// Everything one round needs, so that it can be done on any thread.
 #[derive(Debug)]
 pub struct Matching {
@@ -364,6 +596,7 @@ pub struct Matching {
     rivals: Wanting,
     now: Timestamp,
     pairing: Pairing,
+    ways: Arc<Ways>,
 }
 
 impl Matching {
@@ -372,13 +605,17 @@ impl Matching {
         self.free.len() + self.due.len() + self.rivals.len()
     }
 
-    /// Does the round. Whoever asked hands both to [`Region::learn`].
+    /// Does the round, with what was learned about the router. Whoever asked hands both to [`Region::learn`].
     pub fn run(mut self, router: &dyn Router, settings: &Settings) -> (Field, Outcome) {
-        self.field.fill(self.free, router);
-        let terms = Terms { router, settings, now: self.now, pairing: self.pairing };
+        let learned = Learned { router, ways: &self.ways };
+        self.field.fill(self.free, &learned);
+        let terms = Terms { router: &learned, settings, now: self.now, pairing: self.pairing };
         let due = self.due.iter().map(|card| &**card);
         let rivals = self.rivals.iter().map(|card| &**card);
         let outcome = round(due, rivals, &self.field, &terms);
         (self.field, outcome)
     }
 }
+
+#[cfg(test)]
+mod tests;

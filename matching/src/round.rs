@@ -9,7 +9,7 @@
 use crate::{
     Candidate, Field, Router, SearchCard,
     assignment::{Edges, assign},
-    cost::Settings,
+    cost::{Parts, Settings},
     fit::misfit,
     grid::{Grid, Near},
     router::Leg,
@@ -21,12 +21,14 @@ use protocol::{
     work::{OfferPolicy, Priority},
 };
 use std::{cmp::Reverse, ops::Range};
-use strum::IntoEnumIterator;
 
 /// How often searches that came away empty look further in one round.
 const N_HELPINGS: u32 = 3;
 /// How many of the nearest are asked for their way, for each that is weighed.
 const N_SIFTED: u8 = 3;
+
+/// Not worked out yet.
+const UNKNOWN_MS: u32 = u32::MAX;
 
 /// How searches share drivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +68,24 @@ pub struct Proposal {
 /// What came out of a round.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
-    /// At most one per search, the oldest search first.
+    /// At most one per search, the oldest search of each part of the round first.
     pub proposals: Vec<Proposal>,
     /// How many pairs were found and held back as not good enough yet.
     pub n_held: usize,
+    /// The searches that came away empty: nobody who fits was near, or others had them.
+    pub empty: Vec<JobId>,
     /// What it saw of each search, for those who ask why.
     pub traces: Traces,
+}
+
+impl Outcome {
+    /// Adds what came out of another part of the same round.
+    pub fn add(&mut self, other: Self) {
+        self.proposals.extend(other.proposals);
+        self.n_held += other.n_held;
+        self.empty.extend(other.empty);
+        self.traces.add(other.traces);
+    }
 }
 
 /// A driver as one search sees it.
@@ -109,6 +123,7 @@ pub fn round<'a>(
         terms,
         chosen: vec![None; searches.len()],
         is_taken: vec![false; field.len()],
+        standing_ms: vec![UNKNOWN_MS; field.len()],
         picks: Vec::with_capacity(searches.len() * usize::from(settings.n_candidates)),
         spans: vec![0..0; searches.len()],
         near: Vec::new(),
@@ -186,6 +201,8 @@ struct Round<'a> {
     chosen: Vec<Option<Pick>>,
     /// Per driver.
     is_taken: Vec<bool>,
+    /// Per driver: what it costs beside the way, whoever is picked up; worked out when it is first needed.
+    standing_ms: Vec<u32>,
     /// Scratch space.
     near: Vec<Near>,
     /// Who did not fit, as far as that is told.
@@ -207,7 +224,7 @@ impl Round<'_> {
 
     /// Appends to `picks` the cheapest drivers of `grid` for a search who are not taken.
     fn weigh(&mut self, grid: &Grid, search: usize) {
-        let Self { field, terms, is_taken, near, picks, misfits, .. } = self;
+        let Self { field, terms, is_taken, standing_ms, near, picks, misfits, .. } = self;
         let Terms { router, settings, now, .. } = **terms;
         let search = self.searches[search];
         let k = n_candidates(search, settings);
@@ -238,7 +255,14 @@ impl Round<'_> {
             };
             let busy_ms = from_when.ms_since(now) as u32;
             let eta_ms = router.eta(&leg).ms.saturating_add(busy_ms);
-            let cost_ms = settings.cost_ms(driver, eta_ms, now);
+            let standing_ms = &mut standing_ms[n as usize];
+            if *standing_ms == UNKNOWN_MS {
+                *standing_ms = settings.weights.of_driver(driver, now).sum_ms();
+            }
+            let (excess_ms, turn_ms) = settings.weights.of_pair(search, driver);
+            let cost_ms = [*standing_ms, excess_ms, turn_ms]
+                .iter()
+                .fold(eta_ms, |sum, part_ms| sum.saturating_add(*part_ms));
             Pick { driver: n, cost_ms, eta_ms, busy_ms, distance_m }
         }));
         // Never the order in which drivers came: two regions must agree on ties.
@@ -256,17 +280,26 @@ impl Round<'_> {
 
     /// Gives these searches a driver each out of these parts of `picks`: first those that come before others.
     fn pair(&mut self, searches: &[usize], spans: &[Range<usize>]) {
-        let first = searches.first().map(|&it| self.searches[it].priority);
-        if searches.iter().all(|&it| Some(self.searches[it].priority) == first) {
+        let mut ranks: Vec<(Priority, bool)> = searches.iter().map(|it| self.rank(*it)).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        if ranks.len() <= 1 {
             return self.pair_equals(searches, spans);
         }
-        for priority in Priority::iter().rev() {
-            let of_it = searches.iter().zip(spans);
-            let of_it = of_it.filter(|(it, _)| self.searches[**it].priority == priority);
+        for rank in ranks.into_iter().rev() {
+            let of_it = searches.iter().zip(spans).filter(|(it, _)| self.rank(**it) == rank);
             let (searches, spans): (Vec<_>, Vec<_>) =
                 of_it.map(|(it, span)| (*it, span.clone())).unzip();
             self.pair_equals(&searches, &spans);
         }
+    }
+
+    /// What comes before what: priority, and then whether it has waited for too long.
+    fn rank(&self, search: usize) -> (Priority, bool) {
+        let Terms { settings, now, .. } = *self.terms;
+        let search = self.searches[search];
+        let is_overdue = is_held(search.policy) && settings.is_overdue(search, now);
+        (search.priority, is_overdue)
     }
 
     fn pair_equals(&mut self, searches: &[usize], spans: &[Range<usize>]) {
@@ -361,7 +394,10 @@ impl Round<'_> {
                     outcome.n_held += usize::from(self.is_ours[i]);
                     continue;
                 }
-                Verdict::Outbid | Verdict::Nobody | Verdict::ZonePaused => continue,
+                Verdict::Outbid | Verdict::Nobody | Verdict::ZonePaused => {
+                    outcome.empty.extend(self.is_ours[i].then_some(self.searches[i].job));
+                    continue;
+                }
             }
             let search = self.searches[i];
             let mut picks: Vec<Pick> = self.chosen[i].into_iter().collect();
@@ -458,6 +494,9 @@ impl Round<'_> {
         } else {
             Fate::Spare
         };
+        let parts = settings.weights.parts(self.searches[search], card, now);
+        let Parts { idle_ms, rating_ms, level_ms, refusal_ms, excess_ms, fairness_ms, turn_ms } =
+            parts;
         Weighed {
             driver: card.id,
             fate,
@@ -465,8 +504,13 @@ impl Round<'_> {
             cost_ms: pick.cost_ms,
             travel_ms: pick.eta_ms.saturating_sub(pick.busy_ms),
             busy_ms: pick.busy_ms,
-            idle_ms: settings.idle_ms(card, now) as u32,
-            rating_ms: settings.rating_ms(card) as u32,
+            idle_ms,
+            rating_ms,
+            level_ms,
+            refusal_ms,
+            excess_ms,
+            fairness_ms,
+            turn_ms,
         }
     }
 }

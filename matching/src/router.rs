@@ -3,9 +3,11 @@
 //! A router numbers places once ([`Router::spot`]), because one round asks about the same few
 //! thousand places again and again; after that an answer is a look into a table or a product.
 
+mod learned;
 mod roads;
 mod straight;
 
+pub use learned::{Gone, Learned, Ways};
 pub use roads::{NoRoads, Road, Roads, Times};
 pub use straight::{Speeds, Straight};
 

@@ -87,6 +87,19 @@ impl Traces {
         });
     }
 
+    /// Adds what another part of the same round saw.
+    pub(crate) fn add(&mut self, other: Self) {
+        let (n_weighed, n_unfit) = (self.weighed.len() as u32, self.unfit.len() as u32);
+        self.weighed.extend(other.weighed);
+        self.unfit.extend(other.unfit);
+        let moved = |range: Range<u32>, by: u32| range.start + by..range.end + by;
+        self.traces.extend(other.traces.into_iter().map(|it| Trace {
+            weighed: moved(it.weighed, n_weighed),
+            unfit: moved(it.unfit, n_unfit),
+            ..it
+        }));
+    }
+
     /// Is there nothing to tell?
     pub fn is_empty(&self) -> bool {
         self.traces.is_empty()

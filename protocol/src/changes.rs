@@ -9,12 +9,13 @@
 
 use crate::{
     DriverId, DriverStatus, Fare, FulfilmentStatus, JobId, Money, OrderId, OrderStatus, PartnerId,
-    Place, RescueId, RescueStatus, RiderId, Timestamp,
+    Place, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Hint, Offer, OfferView, OrderView, Position, RescueView, RiderView, ZonePause,
+        DriverView, Hint, Offer, OfferView, OrderView, Position, RescueView, RiderView, RunOrder,
+        RunStop, RunView, ZonePause,
     },
-    work::{Issue, OfferPolicy, OrderKind, Priority, Vehicle},
+    work::{Alternative, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
@@ -36,6 +37,8 @@ pub enum Changed {
     Driver(Box<DriverChanges>),
     /// A rider.
     Rider(RiderChanges),
+    /// A run: another sequence of stops, for one.
+    Run(Box<RunChanges>),
 }
 
 /// Changes of another version than the one they were applied to, or of something else.
@@ -128,6 +131,7 @@ changes! {
         price_asked: [Option<Fare>],
         follows: [Option<OrderId>],
         followed_by: [Option<OrderId>],
+        run: [Option<RunId>],
         code: [Option<String>],
     }
 }
@@ -148,6 +152,7 @@ changes! {
         fleet: [Option<PartnerId>],
         offers: [Vec<OfferView>],
         outcome: [Option<String>],
+        alternatives: [Vec<Alternative>],
         requested_at: [Timestamp],
         changed_at: [Timestamp],
     }
@@ -164,6 +169,22 @@ changes! {
         position: [Option<Position>],
         fleet: [Option<PartnerId>],
         hint: [Option<Hint>],
+        run: [Option<RunId>],
+    }
+}
+
+changes! {
+    /// What changed of a run.
+    RunChanges of RunView, RunId {
+        status: [RunStatus],
+        driver: [DriverId],
+        orders: [Vec<RunOrder>],
+        stops: [Vec<RunStop>],
+        fare: [Option<Money>],
+        saving_percent: [u8],
+        reason: [Option<String>],
+        planned_at: [Timestamp],
+        changed_at: [Timestamp],
     }
 }
 
@@ -190,6 +211,9 @@ impl Changed {
             (ServerFrame::Rider(was), ServerFrame::Rider(now)) => {
                 now.changes_since(was).map(Self::Rider)
             }
+            (ServerFrame::Run(was), ServerFrame::Run(now)) => {
+                now.changes_since(was).map(|it| Self::Run(Box::new(it)))
+            }
             (_, _) => None,
         }
     }
@@ -201,6 +225,7 @@ impl Changed {
             (Self::Rescue(changes), ServerFrame::Rescue(view)) => view.apply(*changes),
             (Self::Driver(changes), ServerFrame::Driver(view)) => view.apply(*changes),
             (Self::Rider(changes), ServerFrame::Rider(view)) => view.apply(changes),
+            (Self::Run(changes), ServerFrame::Run(view)) => view.apply(*changes),
             (_, _) => Err(OtherVersion),
         }
     }
@@ -212,6 +237,7 @@ impl Changed {
             Self::Rescue(changes) => Topic::Rescue(changes.id),
             Self::Driver(changes) => Topic::Driver(changes.id),
             Self::Rider(_) => Topic::Me,
+            Self::Run(changes) => Topic::Run(changes.id),
         }
     }
 
@@ -221,6 +247,7 @@ impl Changed {
             (Self::Rescue(changes), ServerFrame::Rescue(view)) => changes.id == view.id,
             (Self::Driver(changes), ServerFrame::Driver(view)) => changes.id == view.id,
             (Self::Rider(changes), ServerFrame::Rider(view)) => changes.id == view.id,
+            (Self::Run(changes), ServerFrame::Run(view)) => changes.id == view.id,
             (_, _) => false,
         }
     }
@@ -258,7 +285,8 @@ impl Shown {
             ServerFrame::Order(_)
             | ServerFrame::Rescue(_)
             | ServerFrame::Driver(_)
-            | ServerFrame::Rider(_) => {
+            | ServerFrame::Rider(_)
+            | ServerFrame::Run(_) => {
                 self.views.retain(|view| !is_same(view, &frame));
                 if self.views.len() >= SHOWN_MAX {
                     self.views.pop_front();
@@ -297,6 +325,7 @@ fn is_same(one: &ServerFrame, other: &ServerFrame) -> bool {
         (ServerFrame::Rescue(one), ServerFrame::Rescue(other)) => one.id == other.id,
         (ServerFrame::Driver(one), ServerFrame::Driver(other)) => one.id == other.id,
         (ServerFrame::Rider(one), ServerFrame::Rider(other)) => one.id == other.id,
+        (ServerFrame::Run(one), ServerFrame::Run(other)) => one.id == other.id,
         (_, _) => false,
     }
 }

@@ -27,12 +27,12 @@
 //! must be read by ignoring them.
 
 use crate::{
-    CommandId, DriverId, IncidentId, OrderId, Point, Principal, Refused, RescueId, SessionId,
-    Timestamp,
+    CommandId, DriverId, IncidentId, OrderId, Point, Principal, Refused, RescueId, RunId,
+    SessionId, Timestamp,
     changes::Changed,
     view::{
-        Counters, DriverView, Happening, IncidentView, Mark, Offer, OrderView, Position,
-        RescueView, RiderView,
+        Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OrderView, Position,
+        RescueView, RiderView, RunView,
     },
     work::Wish,
 };
@@ -111,14 +111,46 @@ pub enum Topic {
     Driver(DriverId),
     /// An incident: whoever raised it, staff.
     Incident(IncidentId),
+    /// A run: its driver, staff. A driver is told of its own without asking.
+    Run(RunId),
     /// Oneself, if one is a rider or a driver. Told without asking, too; asked for, once more.
     Me,
     /// All marks of the map, counters and happenings. Staff only.
     Board,
     /// The marks of one region, by its id in display form: `region-` and an H3 cell of resolution 5. Staff only.
     Region(String),
+    /// As `board`, with drivers of one part of the map only; another one takes its place. Staff only.
+    Viewport(Viewport),
     /// One actor's whole state as it changes, by its id in display form. Staff only.
     Actor(String),
+}
+
+/// A part of the map, in millionths of a degree: whole numbers, so that it can be named again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Viewport {
+    /// From this latitude…
+    pub south: i32,
+    /// … and this longitude, …
+    pub west: i32,
+    /// … to this latitude…
+    pub north: i32,
+    /// … and this longitude. Less than `west`, if the 180th meridian is in it.
+    pub east: i32,
+}
+
+impl Viewport {
+    /// Is a place in it?
+    pub fn contains(&self, at: Point) -> bool {
+        let Self { south, west, north, east } = *self;
+        let [lat, lon] = [at.lat, at.lon].map(|degrees| (degrees * 1e6).round() as i32);
+        let is_between = match west <= east {
+            true => (west..=east).contains(&lon),
+            false => lon >= west || lon <= east,
+        };
+        (south..=north).contains(&lat) && is_between
+    }
 }
 
 /// What a server says.
@@ -197,6 +229,8 @@ pub enum ServerFrame {
     Rider(RiderView),
     /// An incident, always whole.
     Incident(Box<IncidentView>),
+    /// A run, likewise as an order.
+    Run(Box<RunView>),
     /// Something that was shown changed: the fields that are others now.
     Changed(Changed),
     /// Where the driver of a job is. Lossy: the latest counts.
@@ -259,6 +293,12 @@ impl From<DriverView> for ServerFrame {
 impl From<IncidentView> for ServerFrame {
     fn from(view: IncidentView) -> Self {
         Self::Incident(Box::new(view))
+    }
+}
+
+impl From<RunView> for ServerFrame {
+    fn from(view: RunView) -> Self {
+        Self::Run(Box::new(view))
     }
 }
 
@@ -329,6 +369,8 @@ pub enum Push {
         /** Which. */
         incident: IncidentId,
     },
+    /// Staff have something to say to you.
+    Message(Message),
 }
 
 /// The map and what moved on it.
@@ -350,6 +392,29 @@ pub struct Board {
     pub counters: Counters,
     /// What happened since the last one, newest last; at most 20.
     pub happenings: Vec<Happening>,
+    /// Of a viewport: who of staff has which job open, all of it, if it is not as it was said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attending: Option<Vec<Attending>>,
+    /// Of a viewport: how many marks are not told, for there are too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(it: &u32) -> bool {
+    *it == 0
+}
+
+/// A job that somebody of staff has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Attending {
+    /// Which.
+    pub job: crate::JobId,
+    /// On which connection, for tokens of staff name only their role.
+    pub session: SessionId,
+    /// In which role.
+    pub by: Principal,
 }
 
 /// What is in a region, and what moved in it.

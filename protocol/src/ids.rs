@@ -1,6 +1,6 @@
 //! One type per kind of id, so a driver can never be passed where a rider is expected.
 //!
-//! Every id is a UUIDv7: sortable by the moment it was minted. Orders and rescues also carry their
+//! Every id is a UUIDv7: sortable by the moment it was minted. Orders, rescues and runs also carry their
 //! shard, in the ten high bits of `rand_a`, so that whoever holds the id knows where it lives:
 //!
 //! ```text
@@ -272,6 +272,8 @@ ids! {
     ZoneId => "zone",
     /// An organisation with drivers of its own: its fleet.
     PartnerId => "partner",
+    /// Several deliveries that one driver brings together.
+    RunId => "run",
 }
 
 /// A UUIDv7 made of a moment and 74 bits of `entropy`.
@@ -332,7 +334,15 @@ impl CommandId {
 impl OfferId {
     /// The `n`th offer made for `job`.
     pub fn of(job: JobId, n: u32) -> Self {
-        let uuid = job.uuid();
+        Self::made_by(job.uuid(), n)
+    }
+
+    /// The `n`th offer made of `run`.
+    pub fn of_run(run: RunId, n: u32) -> Self {
+        Self::made_by(run.0, n)
+    }
+
+    fn made_by(uuid: Uuid, n: u32) -> Self {
         let name = [uuid.as_bytes().as_slice(), &n.to_be_bytes()].concat();
         Self(uuid_v7(minted_ms(uuid), xxh3_128(&name)))
     }
@@ -363,7 +373,7 @@ macro_rules! placed {
     )+};
 }
 
-placed!(OrderId, RescueId);
+placed!(OrderId, RescueId, RunId);
 
 impl ZoneId {
     /// The zone of the cell with this H3 index.
@@ -398,6 +408,12 @@ impl JobId {
             Self::Order(id) => id.0,
             Self::Rescue(id) => id.0,
         }
+    }
+}
+
+impl From<OrderId> for JobId {
+    fn from(id: OrderId) -> Self {
+        Self::Order(id)
     }
 }
 

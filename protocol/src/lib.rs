@@ -21,13 +21,14 @@ pub mod work;
 pub use geo::{Place, Point};
 pub use ids::{
     CommandId, DriverId, Identifier, IncidentId, JobId, MerchantId, OfferId, OrderId, ParseIdError,
-    PartnerId, RescueId, RevocationId, RiderId, SHARDS, SessionId, ShardId, ShardSet, TokenId,
-    ZoneId,
+    PartnerId, RescueId, RevocationId, RiderId, RunId, SHARDS, SessionId, ShardId, ShardSet,
+    TokenId, ZoneId,
 };
 pub use money::{Currency, Fare, FareLine, Money};
 pub use principal::{Principal, Role};
 pub use refused::{Code, Refused};
 pub use status::{
-    DriverStatus, FulfilmentStatus, IncidentStatus, OfferStatus, OrderStatus, RescueStatus,
+    DriverStatus, FulfilmentStatus, IncidentStatus, MemberStatus, OfferStatus, OrderStatus,
+    RescueStatus, RunStatus,
 };
 pub use time::Timestamp;

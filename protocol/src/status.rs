@@ -197,6 +197,38 @@ statuses! {
         /// The platform took it back. Final.
         Withdrawn,
     }
+    /// Where a run is.
+    RunStatus {
+        /// Its orders are asked whether they join.
+        Planned,
+        /// It is offered to its driver, whole.
+        Offered,
+        /// The driver said yes, and its orders are being assigned.
+        Accepted,
+        /// The driver brings them.
+        Active,
+        /// Everything is where it should be. Final.
+        Completed,
+        /// It came to nothing, and its orders look for a driver each on their own. Final.
+        Dissolved,
+        /// Its driver could not go on: what was not fetched looks for another one. Final.
+        Abandoned,
+    }
+    /// Where one order of a run is.
+    MemberStatus {
+        /// It has not said yet whether it joins.
+        Asked,
+        /// It waits for the driver's answer.
+        Joined,
+        /// The driver said yes, and the order is deciding.
+        Assigning,
+        /// It is to be fetched.
+        Waiting,
+        /// The driver has it.
+        Aboard,
+        /// It was brought.
+        Done,
+    }
 }
 
 impl OrderStatus {
@@ -227,6 +259,13 @@ impl IncidentStatus {
     /// Does it need nobody any more?
     pub fn is_over(self) -> bool {
         self >= Self::Resolved
+    }
+}
+
+impl RunStatus {
+    /// Can nothing more happen to it?
+    pub fn is_final(self) -> bool {
+        self >= Self::Completed
     }
 }
 

@@ -74,6 +74,16 @@ pub enum WhyNot {
     ZonePaused,
     /// The job is kept to the drivers of one fleet, and this driver is none of them.
     OtherFleet,
+    /// What is brought must stay cold, and it cannot keep it so.
+    ColdChain,
+    /// It has not got a certificate that is needed.
+    Certificate,
+    /// The rider asked for a driver of another gender.
+    Gender,
+    /// The job begins or ends where it has no permit to drive.
+    Permit,
+    /// It would have worked for longer than it may before the job is done.
+    Hours,
 }
 
 impl WhyNot {
@@ -105,7 +115,12 @@ impl WhyNot {
             | Self::HasIt
             | Self::ChangingJobs
             | Self::PairBlocked
-            | Self::SamePerson => false,
+            | Self::SamePerson
+            | Self::ColdChain
+            | Self::Certificate
+            | Self::Gender
+            | Self::Permit
+            | Self::Hours => false,
         }
     }
 }
@@ -168,6 +183,26 @@ pub struct Weighed {
     pub idle_ms: u32,
     /// More the lower it is rated.
     pub rating_ms: u32,
+    /// More the less experienced it is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub level_ms: u32,
+    /// More the more offers it declines.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refusal_ms: u32,
+    /// More for a vehicle that is larger than must be.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub excess_ms: u32,
+    /// More the more of its time it has had something to do.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fairness_ms: u32,
+    /// More the further it must turn.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turn_ms: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// A driver in reach whom a round did not weigh, and why.

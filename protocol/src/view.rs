@@ -1,10 +1,13 @@
 //! What people are shown of the platform's state.
 
 use crate::{
-    DriverId, DriverStatus, Fare, FulfilmentStatus, IncidentId, IncidentStatus, JobId, Money,
-    OfferId, OfferStatus, OrderId, OrderStatus, PartnerId, Place, Point, Principal, RescueId,
-    RescueStatus, RiderId, Timestamp, ZoneId,
-    work::{CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
+    DriverId, DriverStatus, Fare, FulfilmentStatus, IncidentId, IncidentStatus, JobId,
+    MemberStatus, Money, OfferId, OfferStatus, OrderId, OrderStatus, PartnerId, Place, Point,
+    Principal, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp, ZoneId,
+    work::{
+        Alternative, CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle,
+        VehicleKind,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +76,9 @@ pub struct OrderView {
     /// The order that goes on for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed_by: Option<OrderId>,
+    /// The run it is brought with, if it is, or waits to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// The code the rider tells the driver; shown to the rider only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -151,6 +157,9 @@ pub struct RescueView {
     pub offers: Vec<OfferView>,
     /// Why it ended, or how it was solved.
     pub outcome: Option<String>,
+    /// Who may help instead, nearest first, if nobody of ours serves the place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
     /// When it was asked for.
     pub requested_at: Timestamp,
     /// When its status last changed.
@@ -183,6 +192,9 @@ pub struct DriverView {
     /// Where it had better wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
+    /// Which run it is on, if it brings several deliveries as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
 }
 
 /// A better place to wait for work. Nobody must go there.
@@ -193,6 +205,96 @@ pub struct Hint {
     pub to: Point,
     /// Until when that is worth anything.
     pub until: Timestamp,
+}
+
+/// Several deliveries that one driver brings together, as that driver and dispatchers see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunView {
+    /// Which.
+    pub id: RunId,
+    /// How many events made it so.
+    pub version: u64,
+    /// Where it is in its life.
+    pub status: RunStatus,
+    /// Who is asked to bring it, or does.
+    pub driver: DriverId,
+    /// What is brought, in the order in which it joined.
+    pub orders: Vec<RunOrder>,
+    /// What is still to be done, in the order in which it should be.
+    pub stops: Vec<RunStop>,
+    /// What all of it pays.
+    pub fare: Option<Money>,
+    /// How much less is driven than if each were brought alone, in percent, when it was planned.
+    pub saving_percent: u8,
+    /// Why it ended, if it ended badly, or why it was last changed.
+    pub reason: Option<String>,
+    /// When it was planned.
+    pub planned_at: Timestamp,
+    /// When something last happened to it.
+    pub changed_at: Timestamp,
+}
+
+/// One order of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunOrder {
+    /// Which.
+    pub order: OrderId,
+    /// Where it is.
+    pub status: MemberStatus,
+    /// What its rider pays; none before it has joined.
+    pub fare: Option<Money>,
+}
+
+/// Where a run has something to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunStop {
+    /// For which order.
+    pub order: OrderId,
+    /// What.
+    pub what: StopKind,
+    /// Where.
+    pub at: Place,
+    /// When, as it was planned.
+    pub due: Timestamp,
+}
+
+/// What is done where a run stops.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum StopKind {
+    /// Something is fetched.
+    Pickup,
+    /// Something is handed over.
+    Dropoff,
+}
+
+/// A run as its driver is offered it: all of it, or nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunOffer {
+    /// Which.
+    pub run: RunId,
+    /// What each order pays. Only those that the driver does not have yet.
+    pub orders: Vec<RunPay>,
+    /// Everything that would then be to be done, in order.
+    pub stops: Vec<RunStop>,
+}
+
+/// What an order of a run pays.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunPay {
+    /// Which.
+    pub order: OrderId,
+    /// How much its rider pays.
+    pub fare: Money,
 }
 
 /// A rider as itself and dispatchers see it.
@@ -282,6 +384,18 @@ pub struct Offer {
     pub eta_s: u32,
     /// When it ends by itself (server clock).
     pub expires_at: Timestamp,
+    /// Several deliveries as one, if it is that: what stands above is of the first, but the fare, which is of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Box<RunOffer>>,
+}
+
+impl Offer {
+    /// What becomes the driver's who says yes.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> {
+        let all = self.run.iter().flat_map(|run| run.orders.iter().map(|it| it.order.into()));
+        let alone = self.run.is_none().then_some(self.job);
+        all.chain(alone)
+    }
 }
 
 /// What a job is, as far as a driver's slots care.
@@ -320,6 +434,21 @@ pub struct Position {
     pub accuracy_m: Option<f32>,
 }
 
+/// What staff write to a rider or a driver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Message {
+    /// About which job, if about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// One line, for people.
+    pub text: String,
+    /// Who wrote it.
+    pub by: Principal,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// One moving or standing mark on the dispatcher's map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -335,6 +464,9 @@ pub enum Mark {
         status: DriverStatus,
         /** What it does. */
         jobs: Vec<JobId>,
+        /** What it drives, if that is known. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vehicle: Option<VehicleKind>,
     },
     /// An order.
     Order {

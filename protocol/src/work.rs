@@ -2,7 +2,8 @@
 
 use crate::{
     DriverId, IncidentId, JobId, MerchantId, OfferId, OrderId, PartnerId, Place, Point, RescueId,
-    RiderId, Timestamp, ZoneId, view::Position,
+    RiderId, RunId, Timestamp, ZoneId,
+    view::{Position, StopKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -323,6 +324,16 @@ pub enum Severity {
     Normal,
     /// Someone is in danger: several drivers are asked at once, and a dispatcher looks at it.
     Urgent,
+}
+
+/// Who may help where the platform does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Alternative {
+    /// Who.
+    pub name: String,
+    /// How to reach them.
+    pub phone: String,
 }
 
 /// A rescue as it is asked for.
@@ -869,6 +880,14 @@ pub enum DriverAction {
         /** Why. */
         reason: String,
     },
+    /// Staff: has something to tell it. Pushed to its device, and kept in its history.
+    Message {
+        /** About which job, if about one. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobId>,
+        /** What, on one line of at most 200 characters. */
+        text: String,
+    },
     /// Staff: may not work.
     Suspend {
         /** Why. */
@@ -901,6 +920,14 @@ pub enum RiderAction {
         /** Why. */
         #[serde(default)]
         reason: String,
+    },
+    /// Staff: has something to tell it. Pushed to its device, and kept in its history.
+    Message {
+        /** About which job, if about one. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobId>,
+        /** What, on one line of at most 200 characters. */
+        text: String,
     },
 }
 
@@ -1039,6 +1066,75 @@ pub enum ZoneAction {
     },
 }
 
+/// What staff may do to a run. What is fetched already stays with its driver, whatever is said; it changes hands by
+/// [`OrderAction::Handover`] alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum RunAction {
+    /// One order that looks for a driver is brought along, if no promise is broken by it. The driver is asked.
+    Insert {
+        /** Which. */
+        order: OrderId,
+        /** Why, on one line. */
+        reason: String,
+    },
+    /// One order that is not fetched yet looks for a driver on its own.
+    Remove {
+        /** Which. */
+        order: OrderId,
+        /** Why, on one line. */
+        reason: String,
+    },
+    /// What is still to be done is done in this order.
+    Reorder {
+        /** All of it. */
+        stops: Vec<RunErrand>,
+        /** Why, on one line. */
+        reason: String,
+    },
+    /// Some orders that are not fetched yet become a run of another driver, who is not asked.
+    Split {
+        /** Which. */
+        orders: Vec<OrderId>,
+        /** To whom. */
+        driver: DriverId,
+        /** Why, on one line. */
+        reason: String,
+    },
+    /// Everything that is not fetched yet joins another run, as far as that breaks no promise there. Its driver is asked.
+    Merge {
+        /** Which. */
+        into: RunId,
+        /** Why, on one line. */
+        reason: String,
+    },
+    /// Everything goes to another driver, who is not asked: what is not fetched yet as a run, what is on board by a handover of each.
+    HandOver {
+        /** To whom. */
+        driver: DriverId,
+        /** Why, on one line. */
+        reason: String,
+    },
+    /// Its driver cannot go on: what is not fetched looks for another one, what is on board needs a dispatcher.
+    Abandon {
+        /** Why, on one line. */
+        reason: String,
+    },
+}
+
+/// One thing that a run has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RunErrand {
+    /// For which order.
+    pub order: OrderId,
+    /// What.
+    pub what: StopKind,
+}
+
 /// Anything a client can ask for, over any transport.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -1093,6 +1189,13 @@ pub enum Wish {
         /** What. */
         action: ZoneAction,
     },
+    /// Something done to a run. Staff only.
+    Run {
+        /** Which. */
+        id: RunId,
+        /** What. */
+        action: RunAction,
+    },
 }
 
 impl Wish {
@@ -1107,6 +1210,7 @@ impl Wish {
             | Self::Driver { .. }
             | Self::Incident { .. }
             | Self::Zone { .. }
+            | Self::Run { .. }
             | Self::Rider { .. } => false,
         }
     }

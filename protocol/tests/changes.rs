@@ -2,12 +2,16 @@
 
 use proptest::prelude::*;
 use protocol::{
-    Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus, JobId, Money, OfferId,
-    OfferStatus, OrderId, OrderStatus, Place, Point, RescueId, RescueStatus, RiderId, Timestamp,
+    Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus, JobId, MemberStatus, Money,
+    OfferId, OfferStatus, OrderId, OrderStatus, Place, Point, RescueId, RescueStatus, RiderId,
+    RunId, RunStatus, Timestamp,
     changes::{Changed, NotShown, OtherVersion, Shown},
     codec::Codec,
     frame::{ServerFrame, Topic},
-    view::{DriverView, Offer, OfferView, OrderView, Position, RescueView, RiderView, WorkKind},
+    view::{
+        DriverView, Offer, OfferView, OrderView, Position, RescueView, RiderView, RunOrder,
+        RunStop, RunView, StopKind, WorkKind,
+    },
     work::{Issue, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
 use strum::IntoEnumIterator;
@@ -67,6 +71,7 @@ fn offer(n: u8) -> Offer {
         fare: Money { amount: n.into(), currency: Currency::RWF },
         eta_s: n.into(),
         expires_at: time(n),
+        run: None,
     }
 }
 
@@ -96,6 +101,7 @@ fn order_view(d: Dice) -> ServerFrame {
         price_asked: maybe(d[16], fare),
         follows: maybe(d[17], |n| OrderId::nth(n.into())),
         followed_by: maybe(d[18], |n| OrderId::nth(n.into())),
+        run: None,
         code: maybe(d[19], text),
     }
     .into()
@@ -118,6 +124,7 @@ fn rescue_view(d: Dice) -> ServerFrame {
         fleet: None,
         offers: few(d[9], offer_view),
         outcome: maybe(d[10], text),
+        alternatives: Vec::new(),
         requested_at: time(d[11]),
         changed_at: time(d[12]),
     }
@@ -145,6 +152,7 @@ fn driver_view(d: Dice) -> ServerFrame {
         position: maybe(d[6], position),
         fleet: None,
         hint: None,
+        run: None,
     }
     .into()
 }
@@ -153,9 +161,39 @@ fn rider_view(d: Dice) -> ServerFrame {
     RiderView { id: RiderId::nth(1), version: d[0].into(), jobs: few(d[1], job) }.into()
 }
 
+fn run_view(d: Dice) -> ServerFrame {
+    let money = |n: u8| Money { amount: n.into(), currency: Currency::RWF };
+    let order = |n: u8| RunOrder {
+        order: OrderId::nth(n.into()),
+        status: pick::<MemberStatus>(n),
+        fare: maybe(n, money),
+    };
+    let stop = |n: u8| RunStop {
+        order: OrderId::nth(n.into()),
+        what: [StopKind::Pickup, StopKind::Dropoff][usize::from(n) % 2],
+        at: place(n),
+        due: time(n),
+    };
+    RunView {
+        id: RunId::nth(1),
+        version: d[0].into(),
+        status: pick::<RunStatus>(d[1]),
+        driver: driver(d[2]),
+        orders: few(d[3], order),
+        stops: few(d[4], stop),
+        fare: maybe(d[5], money),
+        saving_percent: d[6],
+        reason: maybe(d[7], text),
+        planned_at: time(d[8]),
+        changed_at: time(d[9]),
+    }
+    .into()
+}
+
 /// Two views of one thing.
 fn two_views() -> impl Strategy<Value = (ServerFrame, ServerFrame)> {
-    let kinds: [fn(Dice) -> ServerFrame; 4] = [order_view, rescue_view, driver_view, rider_view];
+    let kinds: [fn(Dice) -> ServerFrame; 5] =
+        [order_view, rescue_view, driver_view, rider_view, run_view];
     let dice = || prop::array::uniform20(0_u8..4);
     // Most of a view stays what it was.
     let few_changed = (dice(), dice(), dice()).prop_map(|(was, other, is_other)| {

@@ -2,23 +2,24 @@
 
 use protocol::{
     Code, CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, FulfilmentStatus,
-    IncidentId, IncidentStatus, JobId, Money, OfferId, OfferStatus, OrderId, OrderStatus, Place,
-    Point, Principal, Refused, RescueId, RescueStatus, RiderId, SessionId, ShardId, Timestamp,
-    ZoneId,
+    IncidentId, IncidentStatus, JobId, MemberStatus, Money, OfferId, OfferStatus, OrderId,
+    OrderStatus, Place, Point, Principal, Refused, RescueId, RescueStatus, RiderId, RunId,
+    RunStatus, SessionId, ShardId, Timestamp, ZoneId,
     changes::Changed,
     codec::Codec,
     frame::{
         ActorView, Board, ClientFrame, Done, Outcome, Push, RegionBoard, Resume, SUBPROTOCOL_JSON,
-        SUBPROTOCOL_MSGPACK, ServerFrame, Topic,
+        SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
     },
     view::{
-        CheckView, Counters, DriverView, Happening, IncidentView, Mark, Offer, OfferView,
-        OrderView, Position, RescueView, RiderView, WorkKind, ZonePause,
+        CheckView, Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OfferView,
+        OrderView, Position, RescueView, RiderView, RunOffer, RunOrder, RunPay, RunStop, RunView,
+        StopKind, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
-        NewRescue, OfferPolicy, OrderAction, OrderKind, PaymentTiming, RescueAction, Severity, Sos,
-        Vehicle, VehicleKind, Wish, ZoneAction,
+        NewRescue, OfferPolicy, OrderAction, OrderKind, PaymentTiming, RescueAction, RunAction,
+        RunErrand, Severity, Sos, Vehicle, VehicleKind, Wish, ZoneAction,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -98,6 +99,7 @@ fn offered() -> Offer {
         fare: money(350),
         eta_s: 120,
         expires_at: NOON,
+        run: None,
     }
 }
 
@@ -147,6 +149,10 @@ fn wishes() -> Vec<Wish> {
             position: Some(position()),
             mock: false,
         }),
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::Message { job: None, text: "come in, please".to_owned() },
+        },
         Wish::Sos(Sos::default()),
         Wish::Incident { id: incident(), action: IncidentAction::Ack {} },
         Wish::Incident {
@@ -158,17 +164,39 @@ fn wishes() -> Vec<Wish> {
             action: ZoneAction::Pause { reason: "a flood".to_owned(), until: Some(NOON) },
         },
         Wish::Zone { id: zone(), action: ZoneAction::Resume { reason: "dry again".to_owned() } },
+        Wish::Run {
+            id: run(),
+            action: RunAction::Reorder {
+                stops: vec![RunErrand { order: order(), what: StopKind::Pickup }],
+                reason: "the street is closed".to_owned(),
+            },
+        },
+        Wish::Run {
+            id: run(),
+            action: RunAction::Split {
+                orders: vec![order()],
+                driver: driver(),
+                reason: "too much for one".to_owned(),
+            },
+        },
     ]
 }
 
-fn topics() -> [Topic; 6] {
+fn topics() -> [Topic; 8] {
     [
         Topic::Order(order()),
         Topic::Rescue(rescue()),
         Topic::Driver(driver()),
         Topic::Incident(incident()),
+        Topic::Run(run()),
         Topic::Board,
         Topic::Actor(order().to_string()),
+        Topic::Viewport(Viewport {
+            south: -2_050_000,
+            west: 29_950_000,
+            north: -1_850_000,
+            east: 30_200_000,
+        }),
     ]
 }
 
@@ -195,12 +223,19 @@ fn pushes() -> Vec<Push> {
     let job = JobId::Order(order());
     vec![
         Push::Offer(offered()),
+        Push::Offer(Offer { work: WorkKind::Delivery, run: Some(run_offer()), ..offered() }),
         Push::OfferEnded { offer: offer(), status: OfferStatus::Withdrawn },
         Push::Assigned { job },
         Push::Released { job, reason: "completed".to_owned() },
         Push::ClaimLost { job, reason: "refused".to_owned() },
         Push::Incident(Box::new(incident_view())),
         Push::IncidentHeeded { incident: incident() },
+        Push::Message(Message {
+            job: Some(job),
+            text: "the gate is open".to_owned(),
+            by: Principal::Dispatcher,
+            at: NOON,
+        }),
     ]
 }
 
@@ -230,6 +265,7 @@ fn order_view() -> OrderView {
         price_asked: None,
         follows: Some(order()),
         followed_by: None,
+        run: None,
         code: Some("0042".to_owned()),
     }
 }
@@ -251,6 +287,7 @@ fn rescue_view() -> RescueView {
         fleet: None,
         offers: Vec::new(),
         outcome: None,
+        alternatives: Vec::new(),
         requested_at: NOON,
         changed_at: NOON,
     }
@@ -268,6 +305,7 @@ fn driver_view() -> DriverView {
         position: Some(position()),
         fleet: None,
         hint: None,
+        run: None,
     }
 }
 
@@ -293,6 +331,37 @@ fn incident_view() -> IncidentView {
     }
 }
 
+fn run() -> RunId {
+    RunId::nth(1)
+}
+
+fn run_stops() -> Vec<RunStop> {
+    let stop = |what, at: Point| RunStop { order: order(), what, at: at.into(), due: NOON };
+    vec![stop(StopKind::Pickup, HERE), stop(StopKind::Dropoff, THERE)]
+}
+
+fn run_offer() -> Box<RunOffer> {
+    let orders = vec![RunPay { order: order(), fare: money(350) }];
+    Box::new(RunOffer { run: run(), orders, stops: run_stops() })
+}
+
+fn run_view() -> RunView {
+    let order = RunOrder { order: order(), status: MemberStatus::Waiting, fare: Some(money(350)) };
+    RunView {
+        id: run(),
+        version: 7,
+        status: RunStatus::Active,
+        driver: driver(),
+        orders: vec![order],
+        stops: run_stops(),
+        fare: Some(money(350)),
+        saving_percent: 38,
+        reason: None,
+        planned_at: NOON,
+        changed_at: NOON,
+    }
+}
+
 fn rider_view() -> RiderView {
     RiderView { id: rider(), version: 1, jobs: vec![JobId::Order(order())] }
 }
@@ -313,8 +382,13 @@ fn region_board() -> RegionBoard {
 }
 
 fn board() -> Board {
-    let driver =
-        Mark::Driver { id: driver(), at: HERE, status: DriverStatus::Available, jobs: Vec::new() };
+    let driver = Mark::Driver {
+        id: driver(),
+        at: HERE,
+        status: DriverStatus::Available,
+        jobs: Vec::new(),
+        vehicle: None,
+    };
     let order = Mark::Order {
         id: order(),
         kind: OrderKind::Delivery,
@@ -346,6 +420,8 @@ fn board() -> Board {
         gone: vec![actor],
         counters,
         happenings,
+        attending: None,
+        left_out: 0,
     }
 }
 
@@ -429,6 +505,11 @@ fn server_frames() -> Vec<ServerFrame> {
         ),
         changed(driver_view().into(), DriverView { position: None, ..driver_view() }.into()),
         changed(rider_view().into(), RiderView { version: 2, jobs: vec![], ..rider_view() }.into()),
+        ServerFrame::Run(Box::new(run_view())),
+        changed(
+            run_view().into(),
+            RunView { version: 8, stops: run_view().stops.split_off(1), ..run_view() }.into(),
+        ),
         ServerFrame::Sighted { job: JobId::Order(order()), at: HERE, eta_s: Some(60) },
         ServerFrame::Presence {
             job: JobId::Order(order()),
@@ -472,6 +553,7 @@ fn server_name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Driver(_) => "driver",
         ServerFrame::Rider(_) => "rider",
         ServerFrame::Incident(_) => "incident",
+        ServerFrame::Run(_) => "run",
         ServerFrame::Changed(_) => "changed",
         ServerFrame::Sighted { .. } => "sighted",
         ServerFrame::Presence { .. } => "presence",
@@ -492,6 +574,7 @@ fn push_name(push: &Push) -> &'static str {
         Push::ClaimLost { .. } => "claim_lost",
         Push::Incident(_) => "incident",
         Push::IncidentHeeded { .. } => "incident_heeded",
+        Push::Message(_) => "message",
     }
 }
 
@@ -527,6 +610,7 @@ fn what_the_server_says() {
     assert_eq!(
         pushes().iter().map(push_name).collect::<Vec<_>>(),
         [
+            "offer",
             "offer",
             "offer_ended",
             "assigned",

@@ -15,7 +15,7 @@ pub(crate) fn for_asker(
         (Kind::Order, ServerFrame::Order(order)) => of_order(name, order, by),
         (Kind::Rescue, _) => of_rescue(name, by),
         (Kind::Driver, _) => of_driver(name, by),
-        (Kind::Incident, _) => by.is_staff(),
+        (Kind::Incident | Kind::Run, _) => by.is_staff(),
         (Kind::Order | Kind::Rider | Kind::Revocation | Kind::Zone, _) => false,
     });
     Refused { allowed: allowed.cloned().collect(), ..refused }

@@ -31,8 +31,9 @@ const FILES: [(&str, &str, &[u8]); 4] = files![
 ];
 
 pub(super) fn routes() -> Router<Arc<Gate>> {
-    // Relative, so that a node may stand below another path.
-    let router = Router::new().route("/console", get(|| async { Redirect::temporary("console/") }));
+    // Relative, so that a node may stand below another path. Browsers keep what stands behind the `#`.
+    let there = || get(|| async { Redirect::temporary("console/") });
+    let router = Router::new().route("/", there()).route("/console", there());
     FILES.into_iter().fold(router, |router, (name, kind, content)| {
         let path = if name == "index.html" { "" } else { name };
         router.route(&format!("/console/{path}"), file(kind, content))

@@ -9,7 +9,10 @@ use super::{
     translate::{invalid, not_found},
     why::driver_named,
 };
-use actors::{EntityKey, zone::middle_of};
+use actors::{
+    EntityKey,
+    zone::{middle_of, outline_of},
+};
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
@@ -64,6 +67,9 @@ pub(super) struct Demand {
     surge_percent: u32,
     /// How it came to be what it is, oldest first.
     changes: Vec<SurgeChange>,
+    /// Its corners, in order.
+    #[serde(default)]
+    outline: Vec<Point>,
 }
 
 /// A multiplier that became another one, and why.
@@ -125,6 +131,10 @@ pub(super) async fn around(
     let mut near: Vec<Demand> = all.filter(|it| distance_m(it) <= f64::from(within_m)).collect();
     near.sort_by(|a, b| distance_m(a).total_cmp(&distance_m(b)));
     near.truncate(ZONES_MAX);
+    // Only here, so that nodes need not tell each other.
+    for it in &mut near {
+        it.outline = outline_of(it.zone).unwrap_or_default();
+    }
     Ok(Json(near))
 }
 
@@ -228,6 +238,7 @@ impl Gate {
                 ratio: cell.ratio,
                 surge_percent: cell.percent,
                 changes: changes.collect(),
+                outline: Vec::new(),
             })
         })
         .collect()

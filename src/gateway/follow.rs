@@ -14,12 +14,13 @@ use actors::{
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
+    run::Run,
     runtime::{System, Update, Watching},
     zone::Zone,
 };
 use protocol::{
     DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId,
-    RevocationId, RiderId, ZoneId,
+    RevocationId, RiderId, RunId, ZoneId,
     changes::Changed,
     frame::{ActorView, ServerFrame},
 };
@@ -103,7 +104,7 @@ pub(crate) enum Change {
 }
 
 /// A watch of one entity, of any kind.
-pub(crate) trait Watched: Debug + Send {
+pub(crate) trait Watched: Debug + Send + Sync {
     /// What becomes of it next.
     fn poll_change(&mut self, cx: &mut Context<'_>, by: Principal, prices: &Prices)
     -> Poll<Change>;
@@ -241,6 +242,7 @@ pub(crate) async fn open(
         Kind::Revocation => open_one::<Revocation>(&system, RevocationId(key.id), by, known).await,
         Kind::Incident => open_one::<Incident>(&system, IncidentId(key.id), by, known).await,
         Kind::Zone => open_one::<Zone>(&system, ZoneId(key.id), by, known).await,
+        Kind::Run => open_one::<Run>(&system, RunId(key.id), by, known).await,
     }
 }
 
@@ -366,7 +368,12 @@ impl Follow {
         match self.key.kind {
             Kind::Order => Some(JobId::Order(OrderId(self.key.id))),
             Kind::Rescue => Some(JobId::Rescue(RescueId(self.key.id))),
-            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => None,
+            Kind::Driver
+            | Kind::Rider
+            | Kind::Revocation
+            | Kind::Incident
+            | Kind::Zone
+            | Kind::Run => None,
         }
     }
 

@@ -3,9 +3,11 @@
 use super::{
     Gate, inspect::Wanted, session::Suspended, sessions::Taking, stream::Post, why::Whose,
 };
-use actors::{cluster::Incarnation, revocation::InForce, runtime::Front, zone::Standing};
+use actors::{
+    EntityKey, cluster::Incarnation, revocation::InForce, runtime::Front, zone::Standing,
+};
 use futures_util::{FutureExt, future::BoxFuture};
-use protocol::{DriverId, JobId, Point, SessionId, ZoneId};
+use protocol::{DriverId, JobId, Point, SessionId, ZoneId, frame::Attending};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Weak, time::Duration};
 
@@ -40,6 +42,10 @@ pub(super) enum Question {
     Turn(DriverId),
     /// Where is a job, with this pickup, in the queue of its region?
     Place(JobId, Point),
+    /// How is this entity there?
+    Residence(EntityKey),
+    /// These jobs are open before staff who are connected here. I am this incarnation.
+    Attending(u64, Vec<Attending>),
 }
 
 /// Answers what gateways of other nodes ask. Weak, for the gate owns the node.
@@ -80,6 +86,11 @@ impl Front for Desk {
                 Question::Demand => written(&gate.demand()),
                 Question::Turn(driver) => written(&gate.turn_of(driver)),
                 Question::Place(job, pickup) => written(&gate.place_of(job, pickup)),
+                Question::Residence(key) => written(&gate.system.residence(key).await),
+                Question::Attending(who, all) => {
+                    gate.attendance.elsewhere(who, all);
+                    written(&())
+                }
             }
         }
         .boxed()

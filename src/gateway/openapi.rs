@@ -1,8 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, demand, events, health, incidents, inspect, no_such_method, rest, revocations,
-    stream, why, zones,
+    Gate, cluster, demand, events, health, incidents, inspect, no_such_method, residence, rest,
+    revocations, runs, stream, why, zones,
 };
 use axum::Router;
 use protocol::{Refused, view, work};
@@ -79,14 +79,19 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rest::act_on_rider))
         .routes(routes!(zones::list_zones))
         .routes(routes!(zones::zones_at))
+        .routes(routes!(zones::show_zone))
         .routes(routes!(demand::around))
         .routes(routes!(zones::act_on_zone))
+        .routes(routes!(runs::list_runs))
+        .routes(routes!(runs::show_run))
+        .routes(routes!(runs::act_on_run))
         .routes(routes!(incidents::raise_sos))
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(incidents::show_incident))
         .routes(routes!(incidents::act_on_incident))
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
+        .routes(routes!(residence::residence))
         .routes(routes!(rest::release_actor))
         .routes(crossed(routes!(stream::open)))
         .routes(crossed(routes!(stream::post, stream::leave)))

@@ -7,11 +7,11 @@ use super::{
 };
 use actors::{
     Decider, EntityKey, Kind, Version, driver::Driver, format, incident::Incident, order::Order,
-    rescue::Rescue, revocation::Revocation, rider::Rider, zone::Zone,
+    rescue::Rescue, revocation::Revocation, rider::Rider, run::Run, zone::Zone,
 };
 use protocol::{
     Code, DriverId, Identifier, IncidentId, OrderId, Refused, RescueId, RevocationId, RiderId,
-    ZoneId, frame::ActorView,
+    RunId, ZoneId, frame::ActorView,
 };
 
 /// Most events that are folded for one answer: whoever has had more is looked at from its history.
@@ -34,6 +34,7 @@ impl Gate {
             Kind::Revocation => self.folded::<Revocation>(RevocationId(key.id), version).await,
             Kind::Incident => self.folded::<Incident>(IncidentId(key.id), version).await,
             Kind::Zone => self.folded::<Zone>(ZoneId(key.id), version).await,
+            Kind::Run => self.folded::<Run>(RunId(key.id), version).await,
         }
     }
 

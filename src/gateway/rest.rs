@@ -448,7 +448,8 @@ impl HistoryRow {
             at,
             by: text("by"),
             driver: text("driver"),
-            reason: text("reason"),
+            // What people wrote is why somebody was told.
+            reason: text("reason").or_else(|| text("text")),
             bypassed: bypassed.map(str::to_owned).collect(),
             event: event.name,
         }

@@ -16,6 +16,7 @@ mod inbound;
 mod inspected;
 mod lanes;
 mod outbound;
+mod overview;
 mod pace;
 mod presence;
 mod pushes;
@@ -42,6 +43,7 @@ use actors::{EntityKey, Refusal, runtime::Objections};
 use alarms::Alarms;
 use doing::Doing;
 use lanes::{Lanes, Said};
+use overview::Overview;
 use pace::Pace;
 use protocol::{
     Code, CommandId, JobId, OfferId, Refused, SessionId,
@@ -198,6 +200,8 @@ struct Session {
     wants_board: bool,
     /// Regions whose part of it is followed.
     regions: Vec<Regional>,
+    /// What a dispatcher's map and queue show of it; in a box, for few sessions have one.
+    overview: Option<Box<Overview>>,
     /// All of it is on its way, for whatever is followed by then.
     is_feeding: bool,
     /// In a box: few sessions look at a board.
@@ -272,6 +276,7 @@ impl Session {
             jobs: Vec::new(),
             wants_board: false,
             regions: Vec::new(),
+            overview: None,
             is_feeding: false,
             diffs: None,
             alarms: None,

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite;
 
 /// How long a goodbye may take.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
 const READ_BUFFER_BYTES: usize = 256;
 /// So much goes out in one write, and a frame more. A socket never gives back what it has once written from, so

@@ -14,18 +14,19 @@ use actors::{
     rescue::{self, Rescue},
     revocation::Revocation,
     rider::{self, Rider},
+    run::{self, Run},
     runtime::{Hosted, System, Wished},
     search,
     zone::{self, Zone},
 };
 use protocol::{
     Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId,
-    OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, Timestamp,
-    ZoneId,
+    OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, RunId,
+    Timestamp, ZoneId,
     changes::Changed,
-    frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic},
+    frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic, Viewport},
     trace::WhyNot,
-    view::{DriverView, Position, WorkKind},
+    view::{DriverView, Message, Position, WorkKind},
     work::{
         DriverAction, Handoff, IncidentAction, IncidentKind, NewOrder, NewRescue, OrderAction,
         OrderKind, RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish, ZoneAction,
@@ -86,6 +87,7 @@ impl Translator {
             }
             Wish::Zone { .. } if !by.is_staff() => Err(forbidden("zones are paused by staff")),
             Wish::Zone { id: to, action } => Ok(Tell::Zone { to, command: zone_command(action) }),
+            Wish::Run { id: to, action } => self.run_command(to, action, by, id).await,
         }
     }
 
@@ -200,10 +202,11 @@ impl Translator {
             checked => checked?,
         }
         let terms = self.preset.order(*kind);
-        let mut policy = terms.policy;
+        let mut policy = self.preset.policy_at(work(*kind), pickup);
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }
+        policy.batch &= self.system.writes() >= run::KNOWN;
         let fare = match &new.quote {
             None => self.prices.order(*kind, stops, start_at.unwrap_or(now)),
             Some(quote) => match self.prices.promised(quote, *kind, stops, *start_at, by) {
@@ -268,16 +271,21 @@ impl Translator {
             }
         }
         let to = RescueId::created_by(rider.0, id, RegionId::at(new.at.at).shard());
-        let mut policy = self.preset.rescue.policy;
+        let mut policy = self.preset.policy_at(WorkKind::Rescue, new.at.at);
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }
+        let served = self.area.serves(new.at.at);
+        // One that says vaguely where it is may turn out to be outside.
+        let may_be_outside = !served || new.accuracy_m.is_some();
+        let elsewhere = if may_be_outside { self.area.elsewhere(new.at.at) } else { Vec::new() };
         let request = rescue::Request {
             rider,
             issue: new.issue,
             accuracy_m: new.accuracy_m,
             severity: new.severity,
-            served: self.area.serves(new.at.at),
+            served,
+            elsewhere,
             fare: self.prices.rescue(&new.at, new.dropoff.as_ref(), self.system.now()),
             at: new.at,
             dropoff: new.dropoff,
@@ -427,6 +435,7 @@ impl Translator {
             DriverAction::SetDestination { to } => C::SetDestination { to },
             DriverAction::RejectJob { job } => C::RejectJob { job },
             DriverAction::SetFleet { fleet, reason } => C::SetFleet { fleet, reason },
+            DriverAction::Message { job, text } => C::Message { job, text },
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},
         })
@@ -439,6 +448,7 @@ impl Translator {
                 rider::Command::Block { driver, reason }
             }
             RiderAction::Unblock { driver, reason } => rider::Command::Unblock { driver, reason },
+            RiderAction::Message { job, text } => rider::Command::Message { job, text },
         })
     }
 
@@ -587,6 +597,7 @@ impl Translator {
             Kind::Revocation => self.show_one::<Revocation>(RevocationId(key.id), by).await,
             Kind::Incident => self.show_one::<Incident>(IncidentId(key.id), by).await,
             Kind::Zone => self.show_one::<Zone>(ZoneId(key.id), by).await,
+            Kind::Run => self.show_one::<Run>(RunId(key.id), by).await,
         }
     }
 
@@ -605,6 +616,7 @@ impl Translator {
             Kind::Revocation => self.whole_one::<Revocation>(RevocationId(key.id)).await,
             Kind::Incident => self.whole_one::<Incident>(IncidentId(key.id)).await,
             Kind::Zone => self.whole_one::<Zone>(ZoneId(key.id)).await,
+            Kind::Run => self.whole_one::<Run>(RunId(key.id)).await,
         }
     }
 
@@ -659,9 +671,11 @@ pub(crate) trait Shown: Hosted {
     fn news(_event: &Self::Event, _news: &mut News) {}
 }
 
-/// What became of a driver's jobs and offers, as events said it.
+/// What became of a driver's jobs and offers, and what staff wrote to it or to a rider, as events said it.
 #[derive(Debug, Default)]
 pub(crate) struct News {
+    /// What staff wrote.
+    pub(crate) messages: Vec<Message>,
     /// Jobs that are no longer its own, and why.
     pub(crate) released: Vec<Release>,
     /// How offers ended: a state remembers the last few.
@@ -853,6 +867,8 @@ impl Shown for Driver {
             news.ended.push((*offer, OfferStatus::Declined));
         } else if let driver::Event::OfferEnded { offer, status, .. } = event {
             news.ended.push((*offer, *status));
+        } else if let driver::Event::Messaged { at, job, by, text } = event {
+            news.messages.push(Message { job: *job, text: text.clone(), by: *by, at: *at });
         }
     }
 }
@@ -893,6 +909,28 @@ impl Shown for Zone {
     }
 }
 
+/// Its driver follows it, and staff.
+impl Shown for Run {
+    fn frame(&self, id: RunId, version: u64, by: Principal) -> Option<ServerFrame> {
+        Some(ServerFrame::Run(Box::new(self.run_view(id, version, by)?)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.status().is_none_or(|it| it.is_final())
+    }
+
+    fn sighted(
+        &self,
+        _id: RunId,
+        _version: u64,
+        _sighting: &(),
+        _by: Principal,
+        _prices: &Prices,
+    ) -> Option<ServerFrame> {
+        None
+    }
+}
+
 /// Whoever raised one follows it, and staff; to the other side of the job it is not there.
 impl Shown for Incident {
     fn frame(&self, id: IncidentId, _version: u64, by: Principal) -> Option<ServerFrame> {
@@ -916,6 +954,14 @@ impl Shown for Incident {
 }
 
 impl Shown for Rider {
+    const HAS_NEWS: bool = true;
+
+    fn news(event: &rider::Event, news: &mut News) {
+        if let rider::Event::Messaged { at, job, by, text } = event {
+            news.messages.push(Message { job: *job, text: text.clone(), by: *by, at: *at });
+        }
+    }
+
     fn frame(&self, id: RiderId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Rider(id) || by.is_staff();
         is_related.then(|| ServerFrame::Rider(self.rider_view(id, version)))
@@ -1026,6 +1072,7 @@ pub(crate) fn addressee(wish: &Wish, by: Principal) -> Option<EntityKey> {
         Wish::PlaceOrder(_) | Wish::RequestRescue(_) | Wish::Sos(_) => None,
         Wish::Incident { id, .. } => Some((*id).into()),
         Wish::Zone { id, .. } => Some((*id).into()),
+        Wish::Run { id, .. } => Some((*id).into()),
         Wish::Order { id, .. } => Some((*id).into()),
         Wish::Rescue { id, .. } => Some((*id).into()),
         Wish::Rider { id, .. } => Some((*id).into()),
@@ -1054,6 +1101,7 @@ pub(crate) fn wished(wish: &Wish) -> Wished {
         Wish::Sos(sos) => Wished::new(sos),
         Wish::Incident { action, .. } => Wished::new(action),
         Wish::Zone { action, .. } => Wished::new(action),
+        Wish::Run { action, .. } => Wished::new(action),
     }
 }
 
@@ -1085,6 +1133,8 @@ pub(crate) enum Subject {
     Board,
     /// What is on it in one region.
     Region(RegionId),
+    /// All jobs on it, and drivers in one part of it.
+    Viewport(Viewport),
     /// One entity.
     Entity(EntityKey),
 }
@@ -1096,6 +1146,7 @@ pub(crate) fn subject(topic: &Topic, by: Principal) -> Result<Subject, Refused> 
         Topic::Rescue(id) => Ok(Subject::Entity((*id).into())),
         Topic::Driver(id) => Ok(Subject::Entity((*id).into())),
         Topic::Incident(id) => Ok(Subject::Entity((*id).into())),
+        Topic::Run(id) => Ok(Subject::Entity((*id).into())),
         Topic::Me => match by {
             Principal::Rider(id) => Ok(Subject::Entity(id.into())),
             Principal::Driver(id) => Ok(Subject::Entity(id.into())),
@@ -1110,6 +1161,10 @@ pub(crate) fn subject(topic: &Topic, by: Principal) -> Result<Subject, Refused> 
         Topic::Region(text) => {
             RegionId::parse(text).map(Subject::Region).ok_or_else(|| not_found(text))
         }
+        Topic::Viewport(viewport) if viewport.south < viewport.north => {
+            Ok(Subject::Viewport(*viewport))
+        }
+        Topic::Viewport(_) => Err(invalid("viewport", "its south is north of its north")),
         Topic::Actor(text) => {
             EntityKey::parse(text).map(Subject::Entity).ok_or_else(|| not_found(text))
         }

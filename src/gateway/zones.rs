@@ -8,6 +8,7 @@ use super::{
     front::Question,
     replica::Replica,
     rest::{Answered, Body, Caller, Key, ListQuery, Named, Page, Whereabouts, id_of},
+    translate::not_found,
 };
 use actors::{
     EntityKey, Kind, Refusal, ViewRow,
@@ -19,7 +20,7 @@ use axum::{
 };
 use futures_util::future::join_all;
 use protocol::{
-    Code, Refused, Timestamp, ZoneId,
+    Code, Point, Refused, Timestamp, ZoneId,
     frame::Done,
     view::ZonePause,
     work::{Wish, ZoneAction},
@@ -64,6 +65,14 @@ impl Gate {
         if zones.take_in(all) {
             metrics::gauge!("outrider_zones_paused").set(zones.paused().len() as f64);
         }
+    }
+
+    /// What this node knows of a zone; none, if it is no cell.
+    fn zone_as_it_is(&self, id: ZoneId) -> Option<ZoneAt> {
+        let (paused, now) = (self.system.regions().zones().paused(), self.system.now());
+        let paused = paused.of(id, now).map(|pause| ZonePause::clone(pause));
+        let resolution = zone::cell_of(id)?.resolution().into();
+        Some(ZoneAt { id, resolution, paused, outline: zone::outline_of(id)? })
     }
 
     /// Something has happened to a zone: this node knows at once, and the others are told. One that does not hear it
@@ -118,6 +127,8 @@ pub(super) struct ZoneAt {
     resolution: u8,
     /// Why nothing begins there, if it is this one that is paused.
     paused: Option<ZonePause>,
+    /// Its corners, in order.
+    outline: Vec<Point>,
 }
 
 /// The zones that a place is in, the largest first, and which of them are paused. Staff only.
@@ -136,13 +147,27 @@ pub(super) async fn zones_at(
     caller.staff()?;
     let Query(at) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
-    let (paused, now) = (gate.system.regions().zones().paused(), gate.system.now());
-    let zones = zone::RESOLUTIONS.zip(zone::zones_at(at.point()?));
-    let told = zones.map(|(resolution, id)| {
-        let paused = paused.of(id, now).map(|pause| ZonePause::clone(pause));
-        ZoneAt { id, resolution, paused }
-    });
+    let told = zone::zones_at(at.point()?).filter_map(|id| gate.zone_as_it_is(id));
     Ok(Json(told.collect()))
+}
+
+/// Where a zone is, and whether it is paused. Staff only.
+#[utoipa::path(
+    get, path = "/v1/zones/{id}", tag = "zones", security(("bearer" = [])),
+    params(("id" = String, Path, description = "zone-…")),
+    responses(
+        (status = 200, body = ZoneAt), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 404, body = Refused)
+    )
+)]
+pub(super) async fn show_zone(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    Named(id): Named,
+) -> Result<Json<ZoneAt>, Answered> {
+    caller.staff()?;
+    let zone = gate.zone_as_it_is(id_of(&id)?);
+    Ok(Json(zone.ok_or_else(|| not_found(&id))?))
 }
 
 /// Pauses a zone, or lets it go on. Staff only. What was done to it is in `/v1/actors/{id}/history`.

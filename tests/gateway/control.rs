@@ -369,3 +369,29 @@ async fn a_job_that_is_kept_to_a_fleet_is_for_its_drivers_until_it_is_freed() {
     let steps = trace["steps"].as_array().unwrap();
     assert!(steps.iter().any(|it| it["what"] == format!("fleet_set: {fleet}")), "{trace}");
 }
+
+#[tokio::test]
+async fn what_staff_write_is_pushed_to_whom_it_is_for_and_stays_in_their_history() {
+    let node = Node::start();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut drives = on_duty(&node, 1, 50.0).await;
+    let mut rides = Client::connect(&node, rider(9)).await;
+    let order = place_ride(&mut rides).await;
+    let job = JobId::Order(order);
+    let about = json!({ "message": { "job": job, "text": "the gate is open" } });
+    done(&staff, &format!("/v1/riders/{}/actions", rider(9)), about).await;
+    let plain = json!({ "message": { "text": "come in, please" } });
+    done(&staff, &format!("/v1/drivers/{}/actions", nth(1)), plain.clone()).await;
+    let message = |push| if let Push::Message(message) = push { Some(message) } else { None };
+    let told = rides.hear_push(message).await;
+    assert_eq!((told.job, told.text.as_str()), (Some(job), "the gate is open"));
+    let told = drives.hear_push(message).await;
+    assert_eq!((told.by, told.text.as_str()), (Principal::Dispatcher, "come in, please"));
+
+    let history = json_of(staff.get(&format!("/v1/actors/{}/history", nth(1))).await).await;
+    let kept = event(&history, "messaged");
+    assert_eq!((&kept["by"], &kept["reason"]), (&json!("dispatcher"), &json!("come in, please")));
+    let me = Caller::new(&node, driver(1));
+    let own = me.post(&format!("/v1/drivers/{}/actions", nth(1)), &plain).await;
+    assert_refused(own, 403, "forbidden").await;
+}

@@ -426,6 +426,9 @@ async fn staff_are_told_what_an_actor_was() {
     let first = json_of(as_of(1).await).await;
     assert_eq!((first["version"].as_u64(), &first["events"]), (Some(1), &json!(["placed"])));
     assert_ne!(first["state"], now["state"]);
+    let there = json_of(staff.get(&format!("/v1/actors/{order}/residence")).await).await;
+    assert_eq!(there["shard"], now["shard"]);
+    assert_eq!((&there["waiting"], &there["quarantined"]), (&json!(0), &json!(false)), "{there}");
     for never in [0, version + 1] {
         assert_refused(as_of(never).await, 404, "not_found").await;
     }
@@ -446,11 +449,6 @@ async fn the_node_says_how_it_is() {
     Caller::new(&node, rider(1)).place().await;
     let metrics = http.get(node.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("outrider_commands_total"), "{metrics}");
-    let page = http.get(node.url("/")).send().await.unwrap();
-    assert!(
-        page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'")
-    );
-    assert!(page.text().await.unwrap().contains("<title>Outrider</title>"));
     let document = json_of(http.get(node.url("/v1/openapi.json")).send().await.unwrap()).await;
     assert!(document["paths"]["/v1/orders"]["post"].is_object());
 }
@@ -459,12 +457,15 @@ async fn the_node_says_how_it_is() {
 async fn every_node_has_the_console() {
     let node = Node::start();
     let http = Client::new();
+    let at_the_door = http.get(node.url("/")).send().await.unwrap();
+    assert_eq!(at_the_door.url().path(), "/console/");
     let page = http.get(node.url("/console")).send().await.unwrap();
     assert_eq!(page.url().path(), "/console/");
     assert!(
         page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'")
     );
-    assert!(page.text().await.unwrap().contains("console.js"));
+    let text = page.text().await.unwrap();
+    assert!(text.contains("console.js") && text.contains("<title>Outrider</title>"), "{text}");
     let script = || http.get(node.url("/console/console.js"));
     let whole = script().send().await.unwrap();
     assert!(whole.headers().get("content-encoding").is_none());

@@ -9,6 +9,7 @@ use crate::{
 use actors::listing::RegionId;
 use protocol::{
     Code, JobId, OfferStatus, OrderStatus, Point, Principal,
+    changes::Changed,
     codec::Codec,
     frame::{ClientFrame, Push, Resume, ServerFrame, Topic},
     work::{DriverAction, OrderAction, Wish},
@@ -111,6 +112,36 @@ async fn whoever_has_heard_everything_hears_only_what_is_new() {
     assert!(is_resumed);
     let more = all_until_now(&mut third).await;
     assert!(!more.iter().any(|frame| matches!(frame, ServerFrame::Order(_))), "{more:?}");
+}
+
+#[tokio::test]
+async fn whoever_did_nothing_is_asked_nothing_anew_and_hears_all_the_same_what_came_meanwhile() {
+    let node = Node::start();
+    let mut client = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut client).await;
+    act(&mut client, order, OrderAction::Cancel { reason: "changed_mind".to_owned() }).await;
+    let is_at_rest = |frame| match frame {
+        ServerFrame::Rider(view) => view.jobs.is_empty().then_some(()),
+        ServerFrame::Changed(Changed::Rider(changes)) => changes.jobs?.is_empty().then_some(()),
+        _ => None,
+    };
+    client.hear_any(is_at_rest).await;
+    let at = client.cut();
+    // Its other phone is not in the tunnel.
+    let mut other = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut other).await;
+    let (mut again, is_resumed) = Client::resume(&node, rider(1), at).await;
+    assert!(is_resumed);
+    let hears_of_it = |frame| match frame {
+        ServerFrame::Order(view) => (view.id == order).then_some(()),
+        _ => None,
+    };
+    again.hear_any(hears_of_it).await;
+    let metrics = reqwest::get(node.url("/metrics")).await.unwrap().text().await.unwrap();
+    let ways = metrics.lines().filter(|it| it.starts_with("outrider_resumed_follows_total"));
+    let ways: Vec<_> = ways.collect();
+    // Itself, and the ride that is over.
+    assert_eq!(ways, ["outrider_resumed_follows_total{way=\"kept\"} 2"]);
 }
 
 #[tokio::test]

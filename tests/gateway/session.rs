@@ -7,9 +7,9 @@ use crate::{
 };
 use actors::listing::RegionId;
 use protocol::{
-    Code, CommandId, DriverId, OrderId, Point, Principal,
+    Code, CommandId, DriverId, JobId, OrderId, Point, Principal,
     codec::Codec,
-    frame::{ClientFrame, FRAME_BYTES_MAX, Outcome, ServerFrame, Topic},
+    frame::{ClientFrame, FRAME_BYTES_MAX, Outcome, ServerFrame, Topic, Viewport},
     view::Mark,
     work::{DriverAction, DutyWish, OrderAction, Wish},
 };
@@ -323,6 +323,93 @@ async fn a_region_shows_who_is_in_it_and_nobody_else() {
         });
         assert_eq!(refused.await.code, Code::NotFound);
     }
+}
+
+/// So many metres around a place.
+fn around(at: Point, m: f64) -> Viewport {
+    let [(south, west), (north, east)] = [-m, m].map(|m| {
+        let corner = at.offset_m(m, m);
+        ((corner.lat * 1e6) as i32, (corner.lon * 1e6) as i32)
+    });
+    Viewport { south, west, north, east }
+}
+
+#[tokio::test]
+async fn a_viewport_shows_its_drivers_and_every_job_and_follows_whoever_pans() {
+    let node = Node::start();
+    let here = Point { lat: -1.9441, lon: 30.0619 };
+    let there = here.offset_m(0.0, 100_000.0);
+    let (mut near, mut far) =
+        (Client::connect(&node, driver(1)).await, Client::connect(&node, driver(2)).await);
+    go_on_duty(&mut near, here).await;
+    go_on_duty(&mut far, there).await;
+    let order = place_ride(&mut Client::connect(&node, rider(9)).await).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    let (mut seq, mut shown) = (0, std::collections::BTreeSet::new());
+    let mut see = async |staff: &mut Client, wanted: &[String]| {
+        while !shown.iter().eq(wanted) {
+            let board = staff.hear_any(|frame| match frame {
+                ServerFrame::Board(board) => Some(board),
+                _ => None,
+            });
+            let board = board.await;
+            assert!(board.full || board.seq == seq || board.seq == seq + 1, "{board:?}");
+            seq = board.seq;
+            for mark in &board.marks {
+                shown.insert(match mark {
+                    Mark::Driver { id, .. } => id.to_string(),
+                    Mark::Order { id, .. } => id.to_string(),
+                    Mark::Rescue { id, .. } => id.to_string(),
+                });
+            }
+            for id in &board.gone {
+                shown.remove(id);
+            }
+        }
+    };
+    let (first, second) = (around(here, 5_000.0), around(there, 5_000.0));
+    staff.subscribe(Topic::Viewport(first)).await;
+    see(&mut staff, &[driver(1).to_string(), order.to_string()]).await;
+    staff.subscribe(Topic::Viewport(second)).await;
+    // What is looked at no more was not this one.
+    staff.say(&ClientFrame::Unsubscribe(Topic::Viewport(first))).await;
+    see(&mut staff, &[driver(2).to_string(), order.to_string()]).await;
+    let nowhere = Viewport { south: 1, north: 0, ..first };
+    staff.subscribe(Topic::Viewport(nowhere)).await;
+    let refused = staff.hear_any(|frame| match frame {
+        ServerFrame::Unsubscribed { refused, .. } => Some(refused),
+        _ => None,
+    });
+    assert_eq!(refused.await.code, Code::Invalid);
+}
+
+#[tokio::test]
+async fn two_dispatchers_see_which_job_the_other_has_open() {
+    let node = Node::start();
+    let here = around(Point { lat: -1.9441, lon: 30.0619 }, 5_000.0);
+    let order = place_ride(&mut Client::connect(&node, rider(9)).await).await;
+    let mut one = Client::connect(&node, Principal::Dispatcher).await;
+    let mut other = Client::connect(&node, Principal::Admin).await;
+    for staff in [&mut one, &mut other] {
+        staff.subscribe(Topic::Viewport(here)).await;
+    }
+    let open = async |staff: &mut Client, n: usize| {
+        let all = staff.hear_any(|frame| match frame {
+            ServerFrame::Board(board) => board.attending.filter(|all| all.len() == n),
+            _ => None,
+        });
+        all.await
+    };
+    assert!(open(&mut one, 0).await.is_empty());
+    other.subscribe(Topic::Order(order)).await;
+    let [it] = open(&mut one, 1).await.try_into().unwrap();
+    assert_eq!((it.job, it.by), (JobId::Order(order), Principal::Admin));
+    other.say(&ClientFrame::Unsubscribe(Topic::Order(order))).await;
+    assert!(open(&mut one, 0).await.is_empty());
+    one.subscribe(Topic::Order(order)).await;
+    assert_eq!(open(&mut other, 1).await.len(), 1);
+    one.leave().await;
+    assert!(open(&mut other, 0).await.is_empty());
 }
 
 #[tokio::test]

@@ -95,7 +95,19 @@ async fn a_match_trace_tells_who_was_weighed_who_did_not_fit_and_what_was_answer
     assert_eq!(find(&first["weighed"], "fate", "spare")["driver"], names[1]);
     let best = find(&then["weighed"], "fate", "proposed");
     assert_eq!(best["driver"], names[1]);
-    let parts = ["travel_ms", "busy_ms", "idle_ms", "rating_ms"].map(|it| best[it].as_u64());
+    // Parts that do not apply are not told.
+    let parts = [
+        "travel_ms",
+        "busy_ms",
+        "idle_ms",
+        "rating_ms",
+        "level_ms",
+        "refusal_ms",
+        "excess_ms",
+        "fairness_ms",
+        "turn_ms",
+    ];
+    let parts = parts.map(|it| best[it].as_u64());
     assert_eq!(parts.into_iter().flatten().sum::<u64>(), best["cost_ms"].as_u64().unwrap());
     assert_eq!(find(&then["unfit"], "driver", driver(1).to_string().as_str())["why"], "excluded");
 

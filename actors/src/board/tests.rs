@@ -1,12 +1,19 @@
 use super::*;
 use proptest::prelude::*;
-use protocol::{DriverId, JobId, OrderId, RescueId, RiderId, codec::Codec, work::Issue};
+use protocol::{
+    DriverId, JobId, OrderId, RescueId, RiderId, codec::Codec, work::Issue, work::VehicleKind,
+};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 fn driver(n: u64, status: DriverStatus) -> Published {
-    let mark =
-        Mark::Driver { id: DriverId::nth(n), at: Point::default(), status, jobs: Vec::new() };
+    let mark = Mark::Driver {
+        id: DriverId::nth(n),
+        at: Point::default(),
+        status,
+        jobs: Vec::new(),
+        vehicle: None,
+    };
     published(DriverId::nth(n).into(), mark, vec![])
 }
 
@@ -142,8 +149,9 @@ fn a_city_of_ten_thousand_is_told_in_frames_that_fit() {
     for n in 0..4_000 {
         let jobs = (0..n % 4).map(|job| JobId::Rescue(RescueId::nth(job))).collect();
         let id = DriverId::nth(n);
-        let status = DriverStatus::Unreachable;
-        board.hear(published(id.into(), Mark::Driver { id, at, status, jobs }, vec!["duty_began"]));
+        let (status, vehicle) = (DriverStatus::Unreachable, Some(VehicleKind::TowTruck));
+        let mark = Mark::Driver { id, at, status, jobs, vehicle };
+        board.hear(published(id.into(), mark, vec!["duty_began"]));
         let id = OrderId::nth(n);
         let mark = Mark::Order {
             id,

@@ -4,8 +4,8 @@ use super::{Driver, ms};
 use crate::search;
 use matching::card::Ending;
 use protocol::{
-    JobId, OfferId, OfferStatus, Point, Timestamp,
-    view::{Offer, WorkKind},
+    JobId, OfferId, OfferStatus, OrderId, Point, RunId, Timestamp,
+    view::{Offer, RunStop, WorkKind},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -56,8 +56,38 @@ impl Lease {
         Self { offer, consent, force, is_seen: false, is_promised: false }
     }
 
+    /// The orders of the run it is an offer of; none, if it is of one job.
+    pub(super) fn orders(&self) -> Vec<OrderId> {
+        self.offer.run.iter().flat_map(|run| run.orders.iter().map(|it| it.order)).collect()
+    }
+
+    /// What becomes of a yes to a run: a job for each of its orders.
+    pub(super) fn into_jobs(self, slots: &[(OrderId, u8)], at: Timestamp) -> Vec<Job> {
+        let Some(run) = self.offer.run.as_deref() else { return Vec::new() };
+        let place = |it: &RunStop| it.at.at;
+        let job = |(order, slot): &(OrderId, u8)| {
+            let mut stops = run.stops.iter().filter(|it| it.order == *order);
+            let (from, to) = (stops.next().map(place), stops.next().map(place));
+            Job {
+                id: (*order).into(),
+                work: WorkKind::Delivery,
+                slots: Slots { first: *slot, n: 1 },
+                offer: Some(self.offer.id),
+                way: from.zip(to).map(|(from, to)| Way { from, to }),
+                phase: Phase::Committing {
+                    since: at.max(self.offer.expires_at),
+                    n_asked: 0,
+                    is_rejectable: false,
+                },
+                run: Some(run.run),
+            }
+        };
+        slots.iter().map(job).collect()
+    }
+
     pub(super) fn into_job(self, slots: Slots, at: Timestamp) -> Job {
         Job {
+            run: None,
             id: self.offer.job,
             work: self.offer.work,
             slots,
@@ -93,6 +123,9 @@ pub struct Job {
     pub way: Option<Way>,
     /// How far.
     pub phase: Phase,
+    /// The run it came with, if it came with others. Needs format 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
 }
 
 /// From where to where a job goes.
@@ -129,7 +162,7 @@ pub enum Phase {
 impl Job {
     pub(super) fn claimed(id: JobId, work: WorkKind, slots: Slots, at: Timestamp) -> Self {
         let phase = Phase::Committing { since: at, n_asked: 0, is_rejectable: false };
-        Self { id, work, slots, offer: None, way: None, phase }
+        Self { id, work, slots, offer: None, way: None, phase, run: None }
     }
 
     /// Is the driver on it?
@@ -192,6 +225,18 @@ impl Driver {
                 is_shared.then_some(Slots { first: lowest, n: 1 })
             }
         }
+    }
+
+    /// The slots that so many more deliveries would get, each one; fewer, if there is no room for all of them.
+    pub(super) fn rooms_for(&self, n: usize) -> Vec<u8> {
+        let is_shared = self.jobs.iter().all(|job| job.work == WorkKind::Delivery);
+        let is_free = |slot: &u8| is_shared && self.jobs.iter().all(|job| job.slots.first != *slot);
+        (0..self.policy.deliveries_max.max(1)).filter(is_free).take(n).collect()
+    }
+
+    /// The run it is on, or said yes to.
+    pub(super) fn run(&self) -> Option<RunId> {
+        self.jobs.iter().find_map(|job| job.run)
     }
 
     /// The slots that one more job would get: at once, or after a ride that is nearly over.
@@ -258,6 +303,7 @@ impl Driver {
         let job = self.jobs.remove(index);
         self.changed_at = at;
         if self.jobs.is_empty() {
+            self.soft.is_idle_from(at);
             self.idle_since = at;
             // A rest begins when the work is done, not when it should have been.
             if !self.is_working() {

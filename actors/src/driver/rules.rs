@@ -3,14 +3,15 @@
 use super::{Break, Command, Driver, Duty, Event, Job, Lease, Leave, Link, Phase, ms};
 use crate::{Context, Decider, Refusal, policy::DriverPolicy, reason, search::FLEETS};
 use protocol::{
-    DriverId, JobId, OfferId, OfferStatus, PartnerId, Point, Principal, RescueId, Timestamp,
+    DriverId, JobId, OfferId, OfferStatus, OrderId, PartnerId, Point, Principal, RescueId,
+    Timestamp,
     view::{Offer, WorkKind},
     work::{DutyWish, Vehicle},
 };
 use std::time::Duration;
 
 /// The commands that find out for themselves whether they still mean anything.
-const ALWAYS: [&str; 17] = [
+const ALWAYS: [&str; 18] = [
     "set_duty",
     "withdraw_offer",
     "see_offer",
@@ -19,6 +20,7 @@ const ALWAYS: [&str; 17] = [
     "reject_job",
     "commit_job",
     "abort_job",
+    "abort_run",
     "end_job",
     "keep_job",
     "record_rating",
@@ -26,6 +28,7 @@ const ALWAYS: [&str; 17] = [
     "unstrand",
     "hint",
     "set_fleet",
+    "message",
     "suspend",
     "reinstate",
 ];
@@ -52,7 +55,10 @@ pub(super) fn decide(
     authorise(command, context)?;
     let is_about_work = matches!(
         command,
-        Command::Suspend { .. } | Command::Reinstate {} | Command::SetFleet { .. }
+        Command::Suspend { .. }
+            | Command::Reinstate {}
+            | Command::SetFleet { .. }
+            | Command::Message { .. }
     );
     if is_about_work && driver.changed_at == Timestamp::default() {
         return Err(Refusal::Unknown("driver".to_owned()));
@@ -81,6 +87,7 @@ pub(super) fn decide(
         Command::RejectJob { job } => draft.reject(*job)?,
         Command::CommitJob { job } => draft.commit(*job)?,
         Command::AbortJob { job, offer, reason } => draft.abort(*job, *offer, reason),
+        Command::AbortRun { offer, reason } => draft.abort_all(*offer, reason),
         Command::EndJob { job, reason } => draft.end(*job, reason),
         Command::KeepJob { job } => draft.keep(*job),
         Command::RecordRating { job, stars } => draft.rate(*job, *stars)?,
@@ -90,6 +97,7 @@ pub(super) fn decide(
         Command::Reinstate {} => draft.reinstate(),
         Command::Hint { to } => draft.hint(*to),
         Command::SetFleet { fleet, reason } => draft.set_fleet(*fleet, reason, context.by)?,
+        Command::Message { job, text } => draft.message(*job, text, context.by)?,
         Command::SetDestination { to } => draft.set_destination(*to),
         Command::Tick {} => draft.tick(),
     }
@@ -108,13 +116,15 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::ClaimJob { .. }
         | Command::SetDestination { .. }
         | Command::RejectJob { .. } => is_driver,
-        Command::Suspend { .. } | Command::Reinstate {} | Command::SetFleet { .. } => {
-            context.by.is_staff()
-        }
+        Command::Suspend { .. }
+        | Command::Reinstate {}
+        | Command::SetFleet { .. }
+        | Command::Message { .. } => context.by.is_staff(),
         Command::ReserveOffer { .. }
         | Command::WithdrawOffer { .. }
         | Command::CommitJob { .. }
         | Command::AbortJob { .. }
+        | Command::AbortRun { .. }
         | Command::EndJob { .. }
         | Command::KeepJob { .. }
         | Command::RecordRating { .. }
@@ -269,9 +279,14 @@ impl Draft {
         if self.now >= offer.expires_at {
             return Err(Refusal::OfferGone(OfferStatus::Expired));
         }
-        let has_lease_of_job = driver.leases.iter().any(|lease| lease.offer.job == offer.job);
-        if has_lease_of_job || driver.job(offer.job).is_some() {
+        let is_asked =
+            |job: JobId| driver.leases.iter().any(|it| it.offer.jobs().any(|of| of == job));
+        if offer.jobs().any(|job| is_asked(job) || driver.job(job).is_some()) {
             return Err(not_eligible("already has this job"));
+        }
+        let run = offer.run.as_ref().map(|run| run.run);
+        if run.is_some() && driver.run().is_some_and(|it| Some(it) != run) {
+            return Err(not_eligible("is on another run"));
         }
         if let Some(why) = driver.blocked() {
             return Err(not_eligible(why));
@@ -293,7 +308,12 @@ impl Draft {
             if driver.duty != Duty::On {
                 return Err(illegal(driver.duty));
             }
-            if driver.room_soon(offer.work).is_none() {
+            let n_orders = offer.run.as_ref().map_or(0, |run| run.orders.len());
+            let has_room = match n_orders {
+                0 => driver.room_soon(offer.work).is_some(),
+                n => driver.rooms_for(n).len() == n,
+            };
+            if !has_room {
                 return Err(not_eligible("has no room"));
             }
             if driver.leases.len() >= usize::from(driver.policy.parallel_offers) {
@@ -307,6 +327,10 @@ impl Draft {
     /// Turns a lease into a job, or into the promise of one.
     fn take(&mut self, offer: OfferId) -> Result<(), Refusal> {
         let lease = self.driver.lease(offer).ok_or_else(|| not_eligible("has no such offer"))?;
+        let orders = lease.orders();
+        if !orders.is_empty() {
+            return self.take_run(offer, &orders);
+        }
         let (work, is_forced) = (lease.offer.work, lease.force);
         let room = match is_forced {
             true => self.driver.room_for(work),
@@ -322,13 +346,29 @@ impl Draft {
             }
             return Ok(());
         };
+        self.drop_others(offer);
+        self.add(Event::OfferAccepted { at: self.now, offer, slots });
+        Ok(())
+    }
+
+    /// Turns a lease on a run into a job for each of its orders: all of them, or none.
+    fn take_run(&mut self, offer: OfferId, orders: &[OrderId]) -> Result<(), Refusal> {
+        let rooms = self.driver.rooms_for(orders.len());
+        if rooms.len() < orders.len() {
+            return Err(not_eligible("has no room"));
+        }
+        self.drop_others(offer);
+        let slots = orders.iter().copied().zip(rooms).collect();
+        self.add(Event::RunAccepted { at: self.now, offer, slots });
+        Ok(())
+    }
+
+    fn drop_others(&mut self, offer: OfferId) {
         let others = self.driver.leases.iter().map(|lease| lease.offer.id);
         for other in others.filter(|other| *other != offer).collect::<Vec<_>>() {
             let reason = "took another job".to_owned();
             self.add(Event::OfferDropped { at: self.now, offer: other, reason });
         }
-        self.add(Event::OfferAccepted { at: self.now, offer, slots });
-        Ok(())
     }
 
     fn withdraw(&mut self, offer: OfferId, status: OfferStatus) {
@@ -336,10 +376,15 @@ impl Draft {
             self.add(Event::OfferEnded { at: self.now, offer, status });
             self.rest_if_silent();
         }
+        self.abort_all(offer, &format!("offer is {status}"));
+    }
+
+    /// What was wanted by this offer, and has not decided, is not the driver's.
+    fn abort_all(&mut self, offer: OfferId, reason: &str) {
         let undecided =
-            self.driver.jobs.iter().find(|job| job.offer == Some(offer) && !job.is_current());
-        if let Some(job) = undecided.map(|job| job.id) {
-            self.add(Event::JobAborted { at: self.now, job, reason: format!("offer is {status}") });
+            self.driver.jobs.iter().filter(|job| job.offer == Some(offer) && !job.is_current());
+        for job in undecided.map(|job| job.id).collect::<Vec<_>>() {
+            self.add(Event::JobAborted { at: self.now, job, reason: reason.to_owned() });
             self.after_release();
         }
     }
@@ -582,6 +627,13 @@ impl Draft {
         if self.driver.fleet != fleet {
             self.add(Event::FleetSet { at: self.now, fleet, by, reason: reason.to_owned() });
         }
+        Ok(())
+    }
+
+    /// Whatever it does: somebody wants it to know.
+    fn message(&mut self, job: Option<JobId>, text: &str, by: Principal) -> Result<(), Refusal> {
+        reason::check_line("text", text)?;
+        self.add(Event::Messaged { at: self.now, job, by, text: text.to_owned() });
         Ok(())
     }
 

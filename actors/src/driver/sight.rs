@@ -2,9 +2,10 @@
 
 use super::{Command, Driver, Duty, Job, Link, Sighting, ms};
 use crate::{Context, Refusal, Seen, Sight, listing::RegionId, search};
+use matching::Came;
 use protocol::{DriverId, JobId, Point, Principal, Timestamp, view::Position};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// A position older than this is none.
 const POSITION_AGE_MAX: Duration = Duration::from_secs(60);
@@ -14,6 +15,8 @@ const PICKUP_M: f64 = 150.0;
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
 /// Shorter jumps are the noise of a standing receiver.
 const JUMP_MIN_M: f64 = 200.0;
+/// Whoever is slower heads nowhere, in metres per second.
+const MOVING_MPS: f32 = 2.0;
 /// A driver no further than this from where it was, north and east, is near enough for choosing among drivers: two
 /// hundred metres, in degrees. Two subtractions, where to find out the cell of a place costs more than all the rest.
 const NEAR_DEG: f64 = 0.0018;
@@ -30,6 +33,26 @@ pub struct Soft {
     shown: Option<Shown>,
     /// At the pickup of which job it was last.
     pickup_of: Option<JobId>,
+    /// The way to a pickup that it is on.
+    #[serde(default)]
+    set_out: Option<Box<SetOut>>,
+    /// How the last such way went.
+    #[serde(default)]
+    came: Option<Arc<Came>>,
+    /// How long it has had something to do since it last rested properly, up to `busy_since`.
+    #[serde(default)]
+    busy_ms: u32,
+    /// Since when it has; none while it has not.
+    #[serde(default)]
+    busy_since: Option<Timestamp>,
+}
+
+/// A way to a pickup that is not over.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct SetOut {
+    job: JobId,
+    from: Point,
+    at: Timestamp,
 }
 
 /// The position that regions were last shown.
@@ -38,6 +61,9 @@ pub(super) struct Shown {
     pub(super) at: Point,
     pub(super) seen_at: Timestamp,
     shown_at: Timestamp,
+    /// Where it headed; none if it stood, or nobody knows.
+    #[serde(default)]
+    pub(super) heading_deg: Option<u16>,
     /// The region that should know: that of `region_of`, which is near.
     pub(super) region: RegionId,
     region_of: Point,
@@ -75,6 +101,54 @@ impl Soft {
     pub(super) fn forget(&mut self) {
         self.position = None;
         self.shown = None;
+        self.set_out = None;
+        self.came = None;
+    }
+
+    /// It goes to the pickup of a job, and nowhere else before.
+    pub(super) fn sets_out(&mut self, job: JobId, at: Timestamp) {
+        let from = self.position.map(|position| position.at);
+        self.set_out = from.map(|from| Box::new(SetOut { job, from, at }));
+    }
+
+    /// It is where a job begins.
+    fn arrives(&mut self, job: JobId, to: Point, now: Timestamp) {
+        if self.pickup_of == Some(job) {
+            return;
+        }
+        self.pickup_of = Some(job);
+        let Some(set_out) = self.set_out.take().filter(|it| it.job == job) else { return };
+        let SetOut { from, at: left_at, .. } = *set_out;
+        let took_ms = u32::try_from(now.ms_since(left_at)).unwrap_or(u32::MAX);
+        self.came = Some(Arc::new(Came { from, to, left_at, took_ms }));
+    }
+
+    /// How its last way to a pickup went, if it has had one since it went on duty.
+    pub(super) fn came(&self) -> Option<&Arc<Came>> {
+        self.came.as_ref()
+    }
+
+    /// It has something to do from now on.
+    pub(super) fn is_busy_from(&mut self, at: Timestamp) {
+        self.busy_since.get_or_insert(at);
+    }
+
+    /// It has nothing to do any more.
+    pub(super) fn is_idle_from(&mut self, at: Timestamp) {
+        self.busy_ms = self.busy_ms(at);
+        self.busy_since = None;
+    }
+
+    /// It has rested properly.
+    pub(super) fn is_rested(&mut self) {
+        self.busy_ms = 0;
+    }
+
+    /// How long it has had something to do since it last rested properly, in milliseconds. Only what was seen: a restart
+    /// forgets it.
+    pub(super) fn busy_ms(&self, now: Timestamp) -> u32 {
+        let running = self.busy_since.map_or(0, |since| now.ms_since(since));
+        self.busy_ms.saturating_add(u32::try_from(running).unwrap_or(u32::MAX))
     }
 }
 
@@ -118,8 +192,9 @@ pub(super) fn see(
                     !job.is_next()
                         && job.way.is_some_and(|way| way.from.distance_m(position.at) <= PICKUP_M)
                 };
-                if let Some(job) = driver.jobs.iter().find(is_there) {
-                    driver.soft.pickup_of = Some(job.id);
+                let there = driver.jobs.iter().find(is_there);
+                if let Some((job, way)) = there.and_then(|job| Some((job.id, job.way?))) {
+                    driver.soft.arrives(job, way.from, context.now);
                 }
                 let on_job = driver.jobs.iter().filter(|job| job.is_current() && !job.is_next());
                 seen.passed_on.extend(on_job.map(|job| {
@@ -180,8 +255,11 @@ impl Driver {
             |shown| (shown.region, shown.region_of),
         );
         let seen_at = position.sampled_at.min(now);
+        let moves = position.speed_mps.is_some_and(|speed_mps| speed_mps >= MOVING_MPS);
+        let heading_deg = position.heading_deg.filter(|_| moves);
+        let heading_deg = heading_deg.map(|deg| deg.rem_euclid(360.0) as u16);
         self.soft.shown =
-            Some(Shown { at: position.at, seen_at, shown_at: now, region, region_of });
+            Some(Shown { at: position.at, seen_at, shown_at: now, heading_deg, region, region_of });
     }
 }
 

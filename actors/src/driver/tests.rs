@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::{Sight, listing::RegionId};
+use matching::Came;
 use proptest::prelude::*;
 use protocol::{
     Currency, Money, OrderId, PartnerId, Place, Point, Principal, RescueId,
     trace::WhyNot,
-    view::Position,
+    view::{Position, RunOffer, RunPay, RunStop, StopKind},
     work::{DutyWish, VehicleKind},
 };
 use std::collections::BTreeSet;
@@ -96,6 +97,7 @@ impl World {
             fare: money(2_500),
             eta_s: 120,
             expires_at: self.now + Duration::from_secs(15),
+            run: None,
         }
     }
 
@@ -164,7 +166,7 @@ impl World {
     fn card(&self) -> Option<DriverCard> {
         match self.driver.listing(me())?.card {
             Card::Driver(card) => Some(card),
-            Card::Search(_) => None,
+            Card::Search(_) | Card::Run(_) => None,
         }
     }
 
@@ -185,6 +187,7 @@ fn describe(effect: &Effect) -> String {
         | Tell::Revocation { .. }
         | Tell::Incident { .. }
         | Tell::Zone { .. }
+        | Tell::Run { .. }
         | Tell::Order { .. } => {
             format!("{tell:?}")
         }
@@ -988,6 +991,16 @@ fn who_drives_for_a_fleet_is_listed_so_and_a_job_kept_to_another_speaks_against_
 }
 
 #[test]
+fn staff_write_to_a_driver_whatever_it_does() {
+    let mut world = World::on_duty();
+    let message = |text: &str| Command::Message { job: None, text: text.to_owned() };
+    assert!(matches!(world.ask(own(), message("hello")), Err(Refusal::NotYours(_))));
+    assert!(matches!(world.ask(Principal::Admin, message(" ")), Err(Refusal::Invalid { .. })));
+    assert_eq!(world.ask(Principal::Dispatcher, message("hello")), Ok(vec!["messaged"]));
+    assert!(world.journal.iter().any(|event| Driver::event_format(event) == run::KNOWN));
+}
+
+#[test]
 fn who_waits_is_told_of_a_better_place_but_not_too_often_and_not_while_it_has_work() {
     let told = |world: &World| world.driver.driver_view(me(), 1).hint.map(|it| it.to);
     let hint = || Command::Hint { to: KIGALI };
@@ -1008,6 +1021,79 @@ fn who_waits_is_told_of_a_better_place_but_not_too_often_and_not_while_it_has_wo
     world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
     assert_eq!(told(&world), None, "it has something else to do");
     assert_eq!(world.ask(Principal::System, hint()), Ok(vec![]));
+}
+
+/// A run of the first orders, as it is offered.
+fn run_offer(world: &World, n: u64) -> Offer {
+    let orders: Vec<OrderId> = (1..=n).map(OrderId::nth).collect();
+    let pays = orders.iter().map(|order| RunPay { order: *order, fare: money(1_000) }).collect();
+    let stop = |what| {
+        let due = world.now;
+        move |order: &OrderId| RunStop { order: *order, what, at: KIGALI.into(), due }
+    };
+    let pickups = orders.iter().map(stop(StopKind::Pickup));
+    let stops = pickups.chain(orders.iter().map(stop(StopKind::Dropoff))).collect();
+    let run = Some(Box::new(RunOffer { run: RunId::nth(1), orders: pays, stops }));
+    let id = OfferId::of_run(RunId::nth(1), 0);
+    Offer { id, run, ..world.offer(0, orders[0].into(), WorkKind::Delivery) }
+}
+
+#[test]
+fn a_yes_to_a_run_is_a_job_for_each_of_its_orders_and_each_decides_for_itself() {
+    let mut world = World::on_duty();
+    let offer = run_offer(&world, 3);
+    assert_eq!(world.reserve(&offer), Ok(vec!["offer_reserved"]));
+    assert_eq!(world.reserve(&offer), Ok(vec![]));
+    assert_eq!(world.ask(own(), Command::SeeOffer { offer: offer.id }), Ok(vec!["offer_seen"]));
+    assert_eq!(world.told(), [""; 0], "to a run it makes no difference");
+    let accept = Command::AcceptOffer { offer: offer.id };
+    assert_eq!(world.ask(own(), accept.clone()), Ok(vec!["run_accepted"]));
+    assert_eq!(world.ask(own(), accept), Ok(vec![]));
+    assert!(
+        world
+            .told()
+            .pop()
+            .is_some_and(|it| it.contains("AcceptOffer") && it.ends_with("abort_run"))
+    );
+    let job = |n| JobId::Order(OrderId::nth(n));
+    for n in [3, 1] {
+        world.ask(Principal::System, Command::CommitJob { job: job(n) }).unwrap();
+    }
+    let abort = |n| Command::AbortJob { job: job(n), offer: Some(offer.id), reason: String::new() };
+    world.ask(Principal::System, abort(2)).unwrap();
+    assert_eq!(world.ask(Principal::System, abort(1)), Ok(vec![]), "that one is the driver's");
+    let view = world.driver.driver_view(me(), 1);
+    assert_eq!((view.jobs, view.run), (vec![job(1), job(3)], Some(RunId::nth(1))));
+    let other =
+        Offer { run: run_offer(&world, 2).run, ..world.offer(1, job(8), WorkKind::Delivery) };
+    assert!(matches!(world.reserve(&other), Err(Refusal::NotEligible(_))), "it has one of these");
+    world.end(job(1)).unwrap();
+    world.end(job(3)).unwrap();
+    assert_eq!(world.driver.driver_view(me(), 1).run, None);
+}
+
+#[test]
+fn a_run_needs_room_for_all_of_it_and_comes_to_nothing_as_a_whole() {
+    let mut world = World::on_duty();
+    let offer = run_offer(&world, 6);
+    assert_eq!(world.reserve(&offer), Err(Refusal::NotEligible("has no room".to_owned())));
+    let offer = run_offer(&world, 2);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    world.told();
+    world.pass(60_000);
+    world.hear();
+    assert_eq!(world.tick(), ["job_asked", "job_asked"], "nobody has decided");
+    assert!(world.told().iter().all(|it| it.contains("AcceptOffer") && it.ends_with("abort_job")));
+    let abort = Command::AbortRun { offer: offer.id, reason: "dissolved".to_owned() };
+    assert_eq!(world.ask(Principal::System, abort.clone()), Ok(vec!["job_aborted", "job_aborted"]));
+    assert_eq!(world.ask(Principal::System, abort), Ok(vec![]));
+    assert_eq!(world.status(), DriverStatus::Available);
+    assert_eq!(world.card().map(|card| card.n_slots), Some(5));
+    assert_eq!(
+        Driver::command_format(&Command::ReserveOffer { offer, consent: true, force: false }),
+        Format(5)
+    );
 }
 
 #[test]
@@ -1041,10 +1127,10 @@ fn a_journal_of_version_1_still_replays() {
       "fleet": "partner-0192f3c8aaaa7000800000000000eeee",
       "jobs": [],
       "offers": {
-        "accepted": 2,
+        "accepted": 3,
         "declined": 1,
         "ignored": 1,
-        "made": 5
+        "made": 6
       },
       "rating": 400,
       "status": "blocked",
@@ -1241,4 +1327,74 @@ proptest! {
         let restored: Driver = rmp_serde::from_slice(&bytes).unwrap();
         prop_assert_eq!(&restored, &world.driver, "and so does a snapshot");
     }
+}
+
+// What speaks for it.
+
+#[test]
+fn how_its_way_to_a_pickup_went_is_told_with_where_it_waits_next() {
+    let mut world = World::on_duty();
+    let from = KIGALI.offset_m(-1_500.0, 0.0);
+    world.pass(5 * MINUTE);
+    world.at(from).unwrap();
+    let job = world.on_job(1, WorkKind::Ride);
+    let left_at = world.now;
+    world.pass(4 * MINUTE);
+    world.at(KIGALI.offset_m(-100.0, 0.0)).unwrap();
+    world.pass(MINUTE);
+    world.at(KIGALI).unwrap();
+    world.end(job).unwrap();
+    let came = world.card().unwrap().came.unwrap();
+    let (to, took_ms) = (KIGALI, 4 * 60_000);
+    assert_eq!(*came, Came { from, to, left_at, took_ms });
+    world.set(DutyWish::Off).unwrap();
+    world.go_on().unwrap();
+    world.at(KIGALI).unwrap();
+    assert_eq!(world.card().unwrap().came, None, "nobody tracks who is off duty");
+}
+
+#[test]
+fn it_stands_better_the_more_it_takes_and_worse_the_more_it_has_had_to_do() {
+    let mut world = World::on_duty();
+    let standing = |world: &World| world.card().unwrap().standing;
+    let fresh = standing(&world);
+    assert_eq!((fresh.acceptance, fresh.level, fresh.busy_percent), (90, 0, 0));
+    assert_eq!(fresh.until, Some(START + Duration::from_secs(12 * 3_600)));
+
+    // Ten jobs, each of which takes half of the time.
+    for n in 0..10 {
+        world.pass(2 * MINUTE);
+        world.hear();
+        let job = world.on_job(n, WorkKind::Ride);
+        world.pass(2 * MINUTE - SECOND);
+        world.hear();
+        world.end(job).unwrap();
+        world.pass(SECOND);
+    }
+    world.at(KIGALI).unwrap();
+    let busy = standing(&world);
+    assert_eq!((busy.acceptance, busy.level), (95, 1));
+    assert!((48..=50).contains(&busy.busy_percent), "{busy:?}");
+
+    let offer = world.offer(0, ride(99), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::DeclineOffer { offer: offer.id }).unwrap();
+    assert_eq!(standing(&world).acceptance, 90, "19 of 21");
+}
+
+#[test]
+fn it_heads_somewhere_only_while_it_moves() {
+    let mut world = World::on_duty();
+    let mut headed = |speed_mps| {
+        world.pass(5 * SECOND);
+        let position = Position {
+            heading_deg: Some(270.4),
+            speed_mps: Some(speed_mps),
+            ..world.position(KIGALI)
+        };
+        assert!(world.see(&Sighting::At(position)).refused.is_none());
+        world.card().unwrap().standing.heading_deg
+    };
+    assert_eq!(headed(8.0), Some(270));
+    assert_eq!(headed(0.3), None);
 }

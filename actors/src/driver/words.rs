@@ -3,7 +3,7 @@
 use super::{Break, Leave, Slots};
 use crate::policy::DriverPolicy;
 use protocol::{
-    JobId, OfferId, OfferStatus, PartnerId, Point, Principal, RescueId, Timestamp,
+    JobId, OfferId, OfferStatus, OrderId, PartnerId, Point, Principal, RescueId, Timestamp,
     view::{Offer, Position, WorkKind},
     work::{DutyWish, Vehicle},
 };
@@ -83,6 +83,13 @@ pub enum Command {
         /** Why. */
         reason: String,
     },
+    /// None of what was wanted by this offer of a run is the driver's after all. Needs format 5.
+    AbortRun {
+        /** By which. */
+        offer: OfferId,
+        /** Why. */
+        reason: String,
+    },
     /// The job is over, or someone else's.
     EndJob {
         /** Which. */
@@ -128,6 +135,13 @@ pub enum Command {
         fleet: Option<PartnerId>,
         /** Why. */
         reason: String,
+    },
+    /// Staff have something to tell it. Needs format 4.
+    Message {
+        /** About which job. */
+        job: Option<JobId>,
+        /** What. */
+        text: String,
     },
     /// May not work.
     Suspend {
@@ -253,6 +267,15 @@ pub enum Event {
         offer: OfferId,
         /** The room kept for it. */
         slots: Slots,
+    },
+    /// The driver said yes to a run, and its orders are deciding, each for itself. Needs format 5.
+    RunAccepted {
+        /** When. */
+        at: Timestamp,
+        /** Which offer. */
+        offer: OfferId,
+        /** The slot kept for each order. */
+        slots: Vec<(OrderId, u8)>,
     },
     /// The driver wants a job from the feed, and the job is deciding.
     JobClaimed {
@@ -389,6 +412,17 @@ pub enum Event {
         by: Principal,
         /** Why. */
         reason: String,
+    },
+    /// Staff had something to tell it. Needs format 4.
+    Messaged {
+        /** When. */
+        at: Timestamp,
+        /** About which job. */
+        job: Option<JobId>,
+        /** Who wrote it. */
+        by: Principal,
+        /** What. */
+        text: String,
     },
     /// A job was rated.
     Rated {

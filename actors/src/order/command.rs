@@ -1,6 +1,6 @@
 //! What can be asked of an order.
 
-use crate::{policy::JobPolicy, search};
+use crate::{Format, policy::JobPolicy, run, search};
 use protocol::{
     DriverId, Fare, MerchantId, OfferId, OrderId, PartnerId, Place, RiderId, Timestamp,
     trace::WhyNot,
@@ -58,6 +58,19 @@ pub struct Placement {
     /// Whose drivers it is kept to, if it is. Needs format 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<Box<PartnerId>>,
+}
+
+impl Placement {
+    /// What a build must know to read it whole.
+    pub(super) fn format(&self) -> Format {
+        if self.policy.batch {
+            run::KNOWN
+        } else if self.fleet.is_some() {
+            search::FLEETS
+        } else {
+            Format::FIRST
+        }
+    }
 }
 
 /// What can be asked of an order. Who asks is [`crate::Context::by`]; the names are those of

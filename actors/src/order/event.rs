@@ -586,7 +586,9 @@ impl Event {
                 | search::Event::Resumed { at, .. }
                 | search::Event::FleetSet { at, .. }
                 | search::Event::Paused { at, .. }
-                | search::Event::Unpaused { at },
+                | search::Event::Unpaused { at }
+                | search::Event::JoinedRun { at, .. }
+                | search::Event::LeftRun { at, .. },
             ) => Some(*at),
             Self::Assigned(assignment) | Self::CustodyPassed(assignment) => Some(assignment.at),
             Self::Fulfilment(event) => Some(event.at()),

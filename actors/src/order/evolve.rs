@@ -11,6 +11,7 @@ impl Life {
     pub(super) fn evolve(&mut self, event: &Event) {
         let before = self.status();
         self.apply(event);
+        self.apply_run(event);
         if let Some(status) = event.ends_with() {
             let at = event.at().unwrap_or(self.changed_at);
             self.stage = Stage::Ended { status, at, by: self.driver() };

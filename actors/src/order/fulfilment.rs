@@ -132,6 +132,20 @@ impl Fulfilment {
         self.status
     }
 
+    /// When it should be ready, while it is being made and not late.
+    pub(super) fn ready_at(&self) -> Option<Timestamp> {
+        match self.status {
+            FulfilmentStatus::Confirmed | FulfilmentStatus::Preparing => {
+                self.due.map(|due| due - OVERDUE)
+            }
+            FulfilmentStatus::None
+            | FulfilmentStatus::AwaitingMerchant
+            | FulfilmentStatus::Ready
+            | FulfilmentStatus::HandedOver
+            | FulfilmentStatus::Rejected => None,
+        }
+    }
+
     pub(super) fn confirmed_at(&self) -> Option<Timestamp> {
         self.confirmed_at
     }

@@ -22,6 +22,12 @@ impl Life {
         if let search::Command::Settle { driver, slots } = command {
             return Ok(self.settle(*driver, slots, around));
         }
+        if let search::Command::JoinRun { .. } = command {
+            return self.join_run(command, around);
+        }
+        if let search::Command::LeaveRun { run, .. } = command {
+            return self.leave_run(*run, command, around);
+        }
         let is_no_news = matches!(
             command,
             search::Command::Bar { .. }
@@ -157,7 +163,7 @@ impl Life {
         }
         Ok(self
             .search
-            .close()
+            .close(around.now)
             .into_iter()
             .map(Event::Search)
             .chain(self.begin_search(around.now))
@@ -167,7 +173,8 @@ impl Life {
     /// The merchant keeps it until its rider comes.
     pub(super) fn collect_instead(&self, around: &Around) -> Vec<Event> {
         let chosen = Event::CollectionChosen { by: around.by, at: around.now };
-        self.search.close().into_iter().map(Event::Search).chain([chosen]).collect()
+        let closed = self.search.close(around.now).into_iter().map(Event::Search);
+        closed.chain([chosen]).collect()
     }
 
     /// Before the pickup another driver is looked for; after it only a person can help, and the
@@ -217,7 +224,7 @@ impl Life {
     }
 
     /// The driver is gone, and another one is looked for.
-    fn let_go(&self, driver: DriverId, reason: &str, around: &Around) -> Vec<Event> {
+    pub(super) fn let_go(&self, driver: DriverId, reason: &str, around: &Around) -> Vec<Event> {
         let reason = reason.to_owned();
         let gone = Event::DriverGone { driver, by: around.by, reason, at: around.now };
         let excluded = Event::Search(search::Event::Excluded { driver });
@@ -228,7 +235,7 @@ impl Life {
     }
 
     /// Not too often, and not if it was for this driver and no other.
-    fn may_reassign(&self) -> bool {
+    pub(super) fn may_reassign(&self) -> bool {
         !self.has_lost_too_many() && !self.was_for_one_only()
     }
 
@@ -259,6 +266,8 @@ impl Life {
             | search::Event::FleetSet { .. }
             | search::Event::Paused { .. }
             | search::Event::Unpaused { .. }
+            | search::Event::JoinedRun { .. }
+            | search::Event::LeftRun { .. }
             | search::Event::Closed {} => {}
         }
     }

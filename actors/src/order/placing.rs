@@ -1,7 +1,7 @@
 //! How an order comes into being, waits for its money and its time, and begins to look for a driver.
 
 use super::{Answer, Around, Event, Life, Placement, Stage, fulfilment, ms};
-use crate::{Refusal, search};
+use crate::{Refusal, run, search};
 use protocol::{
     OrderStatus, Place, Principal, Timestamp,
     work::{Handoff, OfferPolicy, OrderKind, PaymentTiming, STOPS_MAX},
@@ -14,6 +14,10 @@ const OVERPAID_MAX: i64 = 2;
 pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     may_place(placement, around.by)?;
     makes_sense(placement)?;
+    let mut placement = placement.clone();
+    // One that not every node can read is brought alone.
+    placement.policy.batch &= around.writes >= run::KNOWN;
+    let placement = &placement;
     let mut events = vec![Event::Placed { placement: Box::new(placement.clone()), at: around.now }];
     let excluded = placement.excluded.iter();
     events

@@ -278,6 +278,7 @@ impl Life {
     /// The last events of an order: no offer outlives it.
     pub(super) fn end_with(&self, end: Event) -> Vec<Event> {
         debug_assert!(end.ends_with().is_some_and(OrderStatus::is_final), "{end:?} ends nothing");
-        self.search.close().into_iter().map(Event::Search).chain([end]).collect()
+        let at = end.at().unwrap_or(self.changed_at);
+        self.search.close(at).into_iter().map(Event::Search).chain([end]).collect()
     }
 }

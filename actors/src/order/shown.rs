@@ -43,6 +43,7 @@ impl Order {
             price_asked: life.price_asked.as_ref().map(|asked| asked.fare.clone()),
             follows: placement.follows,
             followed_by: life.followed_by,
+            run: life.in_run(),
             code: placement.code.clone().filter(|_| is_rider),
         })
     }
@@ -111,6 +112,7 @@ impl Life {
         )?;
         card.dropoff = Some(self.dropoff().at);
         card.priority = self.priority;
+        card.batch = self.batch();
         Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
     }
 

@@ -153,7 +153,7 @@ pub const TABLE: &[Row] = &[
     row("retry", GOODS, &[FailedAttempt], DRIVER | RIDER | DISPATCHER),
     row("start_return", GOODS, &[FailedAttempt], DISPATCHER | SYSTEM),
     row("returned", GOODS, &[Returning], DRIVER | DISPATCHER),
-    row("handover", GOODS, WITH_GOODS, DISPATCHER),
+    row("handover", GOODS, WITH_GOODS, DISPATCHER | SYSTEM),
     row("cannot_continue", GOODS, WITH_GOODS, DRIVER),
     row("request_cancel", GOODS, GOODS_OUT, DRIVER | RIDER),
     row("decide_cancel", GOODS, GOODS_OUT, DRIVER | RIDER | DISPATCHER),
@@ -193,6 +193,9 @@ pub const TABLE: &[Row] = &[
     row("bar", ANY, &[], SYSTEM),
     row("pause", ANY, &[], SYSTEM),
     row("unpause", ANY, &[], SYSTEM),
+    row("join_run", ANY, &[], SYSTEM),
+    row("leave_run", ANY, &[], SYSTEM),
+    row("take_by_run", ANY, &[], SYSTEM),
 ];
 
 impl Row {

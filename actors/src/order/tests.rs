@@ -5,6 +5,7 @@ mod guards;
 mod later;
 mod laws;
 mod old_journals;
+mod run;
 mod stories;
 mod table;
 
@@ -14,7 +15,8 @@ use crate::{
     search::{Candidate, Command as Heard, Event as SearchEvent},
 };
 use protocol::{
-    Currency, Fare, FareLine, MerchantId, OfferId, OfferStatus, PartnerId, Point, RiderId, ZoneId,
+    Currency, Fare, FareLine, MerchantId, OfferId, OfferStatus, PartnerId, Point, RiderId, RunId,
+    ZoneId,
     trace::WhyNot,
     view::{Position, ZonePause},
     work::{
@@ -39,6 +41,17 @@ fn nth(n: u64) -> DriverId {
 
 fn driver(n: u64) -> Principal {
     Principal::Driver(nth(n))
+}
+
+/// The `n`th run asks whether it joins, and waits for its first driver.
+fn join_run(n: u64, round: u32, now: Timestamp) -> Command {
+    Command::Search(Heard::JoinRun {
+        run: RunId::nth(n),
+        driver: nth(1),
+        round: Some(round),
+        from: None,
+        until: now + Duration::from_secs(40),
+    })
 }
 
 /// Why nothing begins where orders are picked up.
@@ -337,7 +350,7 @@ impl Play {
     fn round(&self) -> u32 {
         match self.order.listing(self.id).expect("it is listed").card {
             crate::Card::Search(card) => card.round,
-            crate::Card::Driver(_) => panic!("an order is not a driver"),
+            crate::Card::Driver(_) | crate::Card::Run(_) => panic!("it is an order"),
         }
     }
 
@@ -441,6 +454,7 @@ impl Play {
                     Tell::Revocation { .. } => "revocation",
                     Tell::Incident { command, .. } => command.into(),
                     Tell::Zone { command, .. } => command.into(),
+                    Tell::Run { command, .. } => command.into(),
                 };
                 format!("{}: {name}", effect.tell.to().kind)
             })

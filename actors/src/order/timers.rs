@@ -146,6 +146,11 @@ impl Life {
         (promised_ms > 0).then(|| from + Duration::from_millis(promised_ms * percent / 100))
     }
 
+    /// Until when it was promised to be done, if it was.
+    pub(super) fn promised(&self) -> Option<Timestamp> {
+        self.sla_at(100)
+    }
+
     fn stuck_at(&self) -> Option<Timestamp> {
         Some(self.moved_at? + ms(self.placement.policy.stuck_ms))
     }

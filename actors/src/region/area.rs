@@ -1,7 +1,10 @@
 //! What outlives a region's actor: its inbox, the roster its neighbours read, and its figures.
 
 use super::Stats;
-use crate::{Card, DriverCard, EntityKey, SearchCard, listing::RegionId};
+use crate::{
+    Card, DriverCard, EntityKey, SearchCard,
+    listing::{RegionId, RunCard},
+};
 use arc_swap::ArcSwap;
 use matching::{
     demand::{Idle, Rates},
@@ -32,6 +35,7 @@ pub(super) struct Inbox {
 pub(super) enum Entry {
     Driver(Arc<DriverCard>),
     Search(Arc<SearchCard>),
+    Run(Arc<RunCard>),
 }
 
 impl Entry {
@@ -39,6 +43,7 @@ impl Entry {
         match card {
             Card::Driver(card) => Self::Driver(Arc::new(card.clone())),
             Card::Search(card) => Self::Search(Arc::new((**card).clone())),
+            Card::Run(card) => Self::Run(Arc::new((**card).clone())),
         }
     }
 }
@@ -70,6 +75,7 @@ impl Area {
             n_searches: 0,
             n_listed: 0,
             n_held: 0,
+            n_parts: 1,
             n_proposed: 0,
             n_ticks: 0,
             n_falls: 0,

@@ -6,16 +6,17 @@ use super::{
 };
 use crate::{EntityKey, Kind, listing::RegionId, zone::neighbourhood};
 use matching::{
-    Region as Known,
+    Field, Region as Known,
     rank::Rank,
-    region::{Roster, Wanting},
-    round::Pairing,
+    region::{Matching, Roster, Wanting},
+    round::{Outcome, Pairing},
     surge::{Change, Surge},
 };
 use metrics::{counter, histogram};
-use protocol::{DriverId, JobId, OrderId, Point, RescueId, Timestamp, ZoneId};
+use protocol::{DriverId, JobId, OrderId, Point, RescueId, RunId, Timestamp, ZoneId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,6 +28,11 @@ const REGION_RADIUS_M: f64 = 12_000.0;
 /// So many drivers and searches together are matched in about a millisecond. More of them are matched
 /// on a thread of their own: sessions and entities must not wait for a region.
 const N_QUICK: usize = 2_000;
+/// The same for deliveries that may be brought together and runs that may take one along.
+const N_QUICK_BATCHES: usize = 20;
+
+/// The cells that a hot region is matched in: children of its own, about 36 km² each.
+const PART: h3o::Resolution = h3o::Resolution::Six;
 
 /// Match now.
 #[derive(Debug)]
@@ -48,8 +54,11 @@ pub(super) struct Memory {
     known: Known,
     surge: Surge<ZoneId>,
     counted_at: Timestamp,
+    batched_at: Timestamp,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
+    /// Is it matched in parts?
+    is_split: bool,
 }
 
 impl Actor for Region {
@@ -69,12 +78,20 @@ impl Actor for Region {
         let ours =
             |it: &&Rank| RegionId::at(Point { lat: it.lat, lon: it.lon }) == self.area.region;
         let ranks = self.world.settings.ranks.iter().filter(ours);
+        let batches = self.world.settings.batches;
+        // Where nobody plans, nobody waits for it.
+        let hold_ms = if batches.every_ms > 0 { batches.hold_ms } else { 0 };
+        let hold = Duration::from_millis(hold_ms.into());
         Ok(Memory {
-            known: Known::new(middle, REGION_RADIUS_M, repeat, now).with_ranks(ranks.cloned()),
+            known: Known::new(middle, REGION_RADIUS_M, repeat, now)
+                .with_ranks(ranks.cloned())
+                .with_hold(hold),
             surge: Surge::default(),
             counted_at: now,
+            batched_at: now,
             started_at: now,
             empty_since: None,
+            is_split: false,
         })
     }
 
@@ -138,9 +155,11 @@ impl Region {
         let now = self.world.surroundings.now();
         if memory.read(self.area.take()) {
             self.area.roster.store(Arc::new(memory.known.roster()));
+            memory.known.learn_ways(&*self.world.router, now);
         }
         self.pause(memory, now);
         self.count(memory, now);
+        self.batch(memory, now).await?;
         let n_held = self.propose(memory, now).await?;
         self.area.record(|stats| {
             stats.n_ticks += 1;
@@ -228,6 +247,71 @@ impl Region {
         }
     }
 
+    /// Proposes, when it is time, what had better be brought together, and what may be brought along.
+    async fn batch(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
+        let settings = self.world.settings.batches;
+        let every = Duration::from_millis(settings.every_ms.into());
+        let is_due = !every.is_zero() && now.since(memory.batched_at) >= every;
+        if !is_due || !self.world.surroundings.is_ours(self.area.region) {
+            return Ok(());
+        }
+        memory.batched_at = now;
+        let ring = self.world.ring(self.area.region);
+        let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
+        let batching = memory.known.prepare_batches(rosters.iter().map(|it| &**it), now);
+        if batching.is_idle() {
+            return Ok(());
+        }
+        let costs = self.world.settings.matching.clone();
+        let proposals = if batching.size() < N_QUICK_BATCHES {
+            batching.run(&settings, &costs)
+        } else {
+            tokio::task::spawn_blocking(move || batching.run(&settings, &costs)).await?
+        };
+        memory.known.learn_batches(&proposals, now);
+        counter!("outrider_region_batches_total").increment(proposals.len() as u64);
+        for proposal in proposals {
+            self.world.surroundings.batch(self.area.region, proposal, &settings);
+        }
+        Ok(())
+    }
+
+    /// Is it so hot that it is matched in parts? Once it is, it stays so until it has cooled down to half of that.
+    fn is_split(&self, memory: &mut Memory) -> bool {
+        let split_at = self.world.settings.split_at as usize;
+        let size = memory.known.n_drivers() + memory.known.n_searches();
+        let is_split =
+            split_at > 0 && (size >= split_at || (memory.is_split && size >= split_at.div_ceil(2)));
+        if is_split != memory.is_split {
+            memory.is_split = is_split;
+            let region = self.area.region;
+            info!(%region, size, is_split, "matched in parts, or at once again");
+        }
+        if !is_split {
+            self.area.record(|stats| stats.n_parts = 1);
+        }
+        is_split
+    }
+
+    /// Does parts of a round, each on a thread of its own if there are several, or if it is large. Whichever threads they
+    /// are on, the region reads nothing else before they are done.
+    async fn run(&self, parts: Vec<Matching>) -> Result<Vec<(Field, Outcome)>, JoinError> {
+        let is_quick = parts.iter().map(Matching::size).sum::<usize>() < N_QUICK;
+        if is_quick {
+            return Ok(parts.into_iter().map(|it| self.world.run(it)).collect());
+        }
+        let parts = parts.into_iter().map(|part| {
+            let world = self.world.clone();
+            tokio::task::spawn_blocking(move || world.run(part))
+        });
+        let parts: Vec<_> = parts.collect();
+        let mut done = Vec::with_capacity(parts.len());
+        for part in parts {
+            done.push(part.await?);
+        }
+        Ok(done)
+    }
+
     /// Matches and proposes. Returns how many pairs were held, or how matching fell.
     async fn propose(&self, memory: &mut Memory, now: Timestamp) -> Result<usize, JoinError> {
         let due = memory.known.wanting(now);
@@ -255,15 +339,30 @@ impl Region {
         let is_warm = now.since(memory.started_at) >= warm_up;
         let pairing = if is_warm { Pairing::Joint } else { Pairing::Greedy };
         let (rosters, rivals) = (rosters.iter().map(|it| &**it), rivals.iter().map(|it| &**it));
-        let matching = memory.known.prepare(due, rosters, rivals, now, pairing);
-        // Whichever thread it is on, the region reads nothing else before it is done.
-        let (field, outcome) = if matching.size() < N_QUICK {
-            self.world.run(matching)
+        let is_split = self.is_split(memory);
+        let mut outcome = if is_split {
+            let parts = (part_of, around);
+            let parts =
+                memory.known.divide(&due, rosters.clone(), rivals.clone(), now, pairing, parts);
+            let n_parts = parts.len();
+            self.area.record(|stats| stats.n_parts = n_parts);
+            let done = self.run(parts).await?;
+            memory.known.learn(done, now)
         } else {
-            let world = self.world.clone();
-            tokio::task::spawn_blocking(move || world.run(matching)).await?
+            Outcome::default()
         };
-        memory.known.learn(field, &outcome, now);
+        // Not split at all, or only for those who found nobody in their part of it.
+        let empty: HashSet<JobId> = outcome.empty.drain(..).collect();
+        let mut left = due;
+        if is_split {
+            let rest = left.iter().filter(|it| empty.contains(&it.job)).cloned();
+            left = Arc::new(rest.collect());
+        }
+        if !left.is_empty() {
+            let whole = memory.known.prepare(left, rosters, rivals, now, pairing);
+            let done = self.run(vec![whole]).await?;
+            outcome.add(memory.known.learn(done, now));
+        }
         self.world.rounds.record(&outcome.traces, now);
         let n_proposals = outcome.proposals.len() as u64;
         self.area.record(|stats| stats.n_proposed += n_proposals);
@@ -275,13 +374,27 @@ impl Region {
     }
 }
 
+/// The part of a hot region that a place is in: the child of its cell.
+fn part_of(at: Point) -> h3o::CellIndex {
+    h3o::LatLng::new(at.lat, at.lon).expect("a Point is finite").to_cell(PART)
+}
+
+/// A part and those beside it.
+fn around(part: h3o::CellIndex) -> Vec<h3o::CellIndex> {
+    part.grid_disk(1)
+}
+
 impl Memory {
     /// Takes in what was listed. Did any driver change?
     fn read(&mut self, inbox: Inbox) -> bool {
         let mut has_new_roster = false;
         if !inbox.forgotten.is_empty() {
             let is_kept = |entity: EntityKey| !inbox.forgotten.contains(entity.shard());
-            has_new_roster = self.known.retain(|it| is_kept(it.into()), |it| is_kept(it.into()));
+            has_new_roster = self.known.retain(
+                |it| is_kept(it.into()),
+                |it| is_kept(it.into()),
+                |it| is_kept(it.into()),
+            );
         }
         for (entity, entry) in inbox.entries {
             match entry {
@@ -290,6 +403,7 @@ impl Memory {
                     self.known.put_driver(card);
                 }
                 Some(Entry::Search(card)) => self.known.put_search(card),
+                Some(Entry::Run(card)) => self.known.put_run(card),
                 None => has_new_roster |= self.forget(entity),
             }
         }
@@ -302,6 +416,7 @@ impl Memory {
             Kind::Order => self.known.forget_search(JobId::Order(OrderId(entity.id))),
             Kind::Rescue => self.known.forget_search(JobId::Rescue(RescueId(entity.id))),
             Kind::Driver => return self.known.forget_driver(DriverId(entity.id)),
+            Kind::Run => self.known.forget_run(RunId(entity.id)),
             Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => {}
         }
         false

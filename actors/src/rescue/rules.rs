@@ -176,8 +176,10 @@ fn place(
         return Err(Refusal::NotYours("only for oneself".to_owned()));
     }
     if let Some(case) = rescue.case.as_deref() {
+        // Who helps elsewhere may have changed meanwhile.
+        let (accuracy_m, elsewhere) = (case.request.accuracy_m, case.request.elsewhere.clone());
         let is_same = Request { at: request.at.clone(), ..case.request.clone() }
-            == Request { accuracy_m: case.request.accuracy_m, ..triage::hurried(request) };
+            == Request { accuracy_m, elsewhere, ..triage::hurried(request) };
         return if is_same { Ok(Vec::new()) } else { Err(illegal(case.status)) };
     }
     let mut draft = Draft::new(rescue, context);
@@ -303,7 +305,7 @@ impl Draft {
     }
 
     fn close_search(&mut self) {
-        let events = self.case().search.close();
+        let events = self.case().search.close(self.now);
         self.add_all(events);
     }
 

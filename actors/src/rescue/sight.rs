@@ -1,7 +1,7 @@
 //! What a rescue makes of its driver's positions: whether it is there, stays there, or sets off.
 
 use super::{Case, Command, Rescue, Sighting, triage};
-use crate::{Context, Refusal, Seen};
+use crate::{Context, Refusal, Seen, Waited, search::Assignment};
 use protocol::{DriverId, Point, RescueId, RescueStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -40,6 +40,17 @@ impl Soft {
         self.outside_at.map_or(arrived_at, |left_at| left_at.max(arrived_at))
     }
 
+    /// How long its rider waited to be told when the driver comes, if nobody had seen it on this job before.
+    fn first_sight(&self, it: &Assignment, case: &Case, now: Timestamp) -> Option<Waited> {
+        let is_known = self.seen.is_some_and(|(driver, _, at)| driver == it.driver && at >= it.at);
+        let at_most = Duration::from_millis(case.request.policy.eta_within_ms.into());
+        (!is_known && case.status == RescueStatus::Accepted).then(|| Waited {
+            what: "eta",
+            took: now.since(it.at),
+            at_most,
+        })
+    }
+
     /// Refuses unless `driver` is within `limit_m` of `point`.
     pub(super) fn require_near(
         &self,
@@ -70,6 +81,7 @@ pub(super) fn see(
         return seen;
     }
     let soft = &mut rescue.soft;
+    seen.waited = case.driver.as_ref().and_then(|it| soft.first_sight(it, case, context.now));
     soft.seen = Some((*driver, position.at, context.now));
     let to_scene_m = position.at.distance_m(case.request.at.at);
     if to_scene_m > f64::from(triage::scene_fence_m(&case.request)) {

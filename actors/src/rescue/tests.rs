@@ -11,7 +11,10 @@ use protocol::{
     RiderId, ZoneId,
     trace::WhyNot,
     view::{Position, ZonePause},
-    work::{IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity, VehicleKind},
+    work::{
+        Alternative, IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity,
+        VehicleKind,
+    },
 };
 use std::collections::BTreeSet;
 use strum::{IntoEnumIterator, VariantNames};
@@ -66,6 +69,7 @@ fn request() -> Request {
         },
         policy: JobPolicy::rescue(),
         barred: Vec::new(),
+        elsewhere: Vec::new(),
     }
 }
 
@@ -235,7 +239,8 @@ impl World {
             Tell::Order { .. }
             | Tell::Rescue { .. }
             | Tell::Revocation { .. }
-            | Tell::Zone { .. } => {
+            | Tell::Zone { .. }
+            | Tell::Run { .. } => {
                 format!("{tell:?}")
             }
         };
@@ -823,6 +828,49 @@ fn a_second_driver_who_gives_up_leaves_the_first_one_waiting() {
     assert_eq!(world.status(), RescueStatus::Escalated);
     let view = world.rescue.rescue_view(id(), 3).unwrap();
     assert_eq!((view.driver, view.attached), (None, Some(d(1))));
+}
+
+#[test]
+fn who_is_stranded_where_nobody_of_ours_goes_is_told_who_does() {
+    let partner = Alternative { name: "Roadside".to_owned(), phone: "+250 788 000 000".to_owned() };
+    let elsewhere = vec![partner.clone()];
+    let told = |request: Request| {
+        World::requested(request).rescue.rescue_view(id(), 1).unwrap().alternatives
+    };
+    assert_eq!(
+        told(Request { served: false, elsewhere: elsewhere.clone(), ..request() }),
+        [partner]
+    );
+    let somebody_comes = Request { elsewhere, ..request() };
+    assert_eq!(told(somebody_comes), []);
+}
+
+#[test]
+fn how_long_somebody_waited_for_a_driver_and_to_know_when_it_comes_is_told_once() {
+    let mut world = World::in_status(RescueStatus::Searching);
+    world.pass(90_000);
+    world.win(1);
+    let is_it = |it: &&Event| matches!(it, Event::Accepted { .. });
+    let accepted = world.journal.iter().rfind(is_it).unwrap().clone();
+    let at_most = Duration::from_secs(120);
+    let took = Duration::from_secs(90);
+    assert_eq!(world.rescue.waited(&accepted), Some(Waited { what: "driver", took, at_most }));
+
+    world.pass(70_000);
+    let position = Position {
+        at: SCENE.offset_m(900.0, 0.0),
+        sampled_at: world.now,
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: None,
+    };
+    let sighting = Sighting::DriverAt { driver: d(1), position };
+    let (by, now, writes) = (Principal::System, world.now, Format::WRITES);
+    let context = Context { id: id(), by, now, writes };
+    let waited = world.rescue.see(&sighting, &context).waited;
+    let (took, at_most) = (Duration::from_secs(70), Duration::from_secs(60));
+    assert_eq!(waited, Some(Waited { what: "eta", took, at_most }));
+    assert_eq!(world.rescue.see(&sighting, &context).waited, None, "it is known by now");
 }
 
 #[test]

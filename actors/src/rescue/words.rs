@@ -8,7 +8,7 @@ use crate::{
 use protocol::{
     DriverId, Fare, OfferId, PartnerId, Place, Principal, RescueStatus, RiderId, Timestamp,
     trace::WhyNot,
-    work::{Issue, Needs, Priority, Proof, Severity, VehicleKind},
+    work::{Alternative, Issue, Needs, Priority, Proof, Severity, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -190,6 +190,9 @@ pub struct Request {
     /// Drivers that its rider is kept apart from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub barred: Vec<DriverId>,
+    /// Who may help where nobody of ours does, nearest first; asked for only where that may be needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Alternative>,
 }
 
 /// What has happened to a rescue.

@@ -85,6 +85,25 @@ fn staff_keep_a_rider_and_a_driver_apart_and_its_jobs_hear_of_it() {
 }
 
 #[test]
+fn staff_write_to_a_rider_who_is_known_and_nobody_else_does() {
+    let mut rider = Rider::default();
+    let message = |text: &str| Command::Message { job: None, text: text.to_owned() };
+    let staff = context(Principal::Dispatcher);
+    assert_eq!(rider.decide(&message("hello"), &staff), Err(Refusal::Unknown("rider".to_owned())));
+    let job = JobId::Order(OrderId::nth(1));
+    for event in decide(&rider, &Command::OpenJob { job, work: WorkKind::Ride }) {
+        rider.evolve(&event);
+    }
+    let told = rider.decide(&message("hello"), &staff).unwrap();
+    assert!(
+        matches!(&told[..], [Event::Messaged { by: Principal::Dispatcher, text, .. }] if text == "hello")
+    );
+    assert!(matches!(rider.decide(&message("two\nlines"), &staff), Err(Refusal::Invalid { .. })));
+    let own = context(Principal::Rider(RiderId::nth(RIDER)));
+    assert!(matches!(rider.decide(&message("hello"), &own), Err(Refusal::NotYours(_))));
+}
+
+#[test]
 fn a_rider_nobody_has_heard_of_is_in_no_list() {
     assert_eq!(Rider::default().view(RiderId::nth(RIDER)), None);
 }

@@ -16,7 +16,8 @@ use super::{
     watchers::{Follower, Update, Watchers},
 };
 use crate::{
-    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Refusal, Seen, Version,
+    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Seen, Version,
+    Waited,
     cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
     format,
@@ -286,6 +287,9 @@ impl<D: Decider> Awake<D> {
         };
         let context = self.context(Principal::System);
         let mut seen = self.state.see(&sighting, &context);
+        if let Some(waited) = seen.waited {
+            count(D::KIND, &waited);
+        }
         for sight in seen.passed_on.drain(..) {
             self.birth.system.see(sight);
         }
@@ -566,6 +570,9 @@ impl<D: Decider> Awake<D> {
         for event in &events {
             metrics::counter!("outrider_events_total", "kind" => D::KIND.to_string(), "event" => D::event_name(event))
                 .increment(1);
+            if let Some(waited) = self.state.waited(event) {
+                count(D::KIND, &waited);
+            }
         }
         self.follow_state();
         self.birth.watchers.tell(&self.birth.system, self.birth.id, || Update::Changed {
@@ -771,6 +778,18 @@ impl<D: Decider> Awake<D> {
 fn encode_event<D: Decider>(event: &D::Event) -> EncodedEvent {
     let bytes = format::encode(event, D::event_format(event));
     EncodedEvent { name: D::event_name(event).to_owned(), bytes }
+}
+
+/// Says in metrics how long somebody waited, and whether that was as promised.
+fn count(kind: Kind, waited: &Waited) {
+    let Waited { what, took, at_most } = *waited;
+    metrics::histogram!("outrider_wait_seconds", "kind" => kind.to_string(), "for" => what)
+        .record(took);
+    if !at_most.is_zero() {
+        let kept = if took <= at_most { "yes" } else { "no" };
+        metrics::counter!("outrider_service_level_total", "kind" => kind.to_string(), "for" => what, "kept" => kept)
+            .increment(1);
+    }
 }
 
 fn difference(these: &[Claim], those: &[Claim]) -> Vec<Claim> {

@@ -25,6 +25,7 @@ use crate::{
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
+    run::Run,
     zone::Zone,
 };
 use futures_util::{future::join_all, poll};
@@ -179,6 +180,9 @@ async fn ask(
         }
         Tell::Zone { to, command } => {
             ask_of::<Zone>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Run { to, command } => {
+            ask_of::<Run>(system, asked, to, Ask { command, by, id }, wish).await
         }
     };
     answered.map_or_else(|elsewhere| elsewhere, Reply::Answered)

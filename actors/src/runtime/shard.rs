@@ -16,6 +16,7 @@ use ractor::{
     Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus, SpawnErr,
     SupervisionEvent,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     marker::PhantomData,
@@ -157,6 +158,19 @@ pub(super) enum ToShard<D: Decider> {
     Abandon,
 }
 
+/// How an entity is on the node that has its shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residence {
+    /// Does an actor host it? Others sleep in the journal.
+    pub is_awake: bool,
+    /// How many messages wait in its mailbox.
+    pub n_waiting: u32,
+    /// How often it fell lately.
+    pub n_falls: usize,
+    /// Was it set aside because it fell too often?
+    pub is_quarantined: bool,
+}
+
 /// What the node instructs its shards to do.
 #[derive(Debug, Clone)]
 pub(super) enum Instruction {
@@ -168,6 +182,8 @@ pub(super) enum Instruction {
     Republish,
     /// Give a quarantined entity another chance.
     Release(Uuid),
+    /// Say how an entity is, without waking it.
+    Look(Uuid, mpsc::Sender<Residence>),
     /// Put everyone to sleep.
     Drain,
     /// Kill an entity where it stands.
@@ -392,6 +408,18 @@ impl<D: Decider> Shard<D> {
                     // Its alarm may have rung meanwhile.
                     self.deliver(id, Box::new(Message::Tick), myself, roll);
                 }
+            }
+            Instruction::Look(id, reply) => {
+                let id = D::Id::from_uuid(*id);
+                let resident = roll.by_id.get(&id);
+                let found = Residence {
+                    is_awake: resident.is_some(),
+                    n_waiting: resident.map_or(0, |it| it.waiting.n.load(Ordering::Acquire)),
+                    n_falls: roll.falls.get(&id).map_or(0, Vec::len),
+                    is_quarantined: roll.quarantined.contains(&id),
+                };
+                // Whoever asked may have given up.
+                drop(reply.try_send(found));
             }
             Instruction::Drain => {
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Sleep));

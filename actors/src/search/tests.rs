@@ -295,10 +295,10 @@ fn a_feed_asks_nobody_and_the_first_claim_wins() {
 fn closing_takes_back_what_is_open_and_only_once() {
     let mut hunt = Hunt::open(OfferPolicy::BroadcastFirstWins);
     hunt.propose(&[1, 2]);
-    let closed = hunt.search.close();
+    let closed = hunt.search.close(hunt.now);
     assert_eq!(closed.len(), 3);
     hunt.take(Decision::from(closed));
-    assert_eq!(hunt.search.close(), []);
+    assert_eq!(hunt.search.close(hunt.now), []);
     assert_eq!(hunt.search.deadline(), None);
 }
 

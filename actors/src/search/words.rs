@@ -2,9 +2,9 @@
 
 pub use matching::Candidate;
 
-use crate::Format;
+use crate::{Format, run::KNOWN as RUNS};
 use protocol::{
-    DriverId, OfferId, OfferStatus, PartnerId, Principal, Timestamp,
+    DriverId, OfferId, OfferStatus, PartnerId, Principal, RunId, Timestamp,
     view::{Position, ZonePause},
 };
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,37 @@ pub enum Command {
     },
     /// The zone of its pickup is not paused any more. Needs format 4.
     Unpause {},
+    /// A run that it would be brought with asks whether it joins, and waits. Needs format 5.
+    JoinRun {
+        /** Which. */
+        run: RunId,
+        /** Who would bring it. */
+        driver: DriverId,
+        /** The round it answers; whichever, if a dispatcher says so. */
+        round: Option<u32>,
+        /** The run it is in now, and would leave. */
+        from: Option<RunId>,
+        /** How long it would wait. */
+        until: Timestamp,
+    },
+    /// It is in that run no more. Needs format 5.
+    LeaveRun {
+        /** Which. */
+        run: RunId,
+        /** How what its driver was offered ended. */
+        status: OfferStatus,
+    },
+    /// The driver said yes to the run it waits for, and keeps these slots for it. Needs format 5.
+    TakeByRun {
+        /** Which. */
+        run: RunId,
+        /** By which offer. */
+        offer: OfferId,
+        /** Who. */
+        driver: DriverId,
+        /** Slots of the vehicle. */
+        slots: Vec<u8>,
+    },
     /// The driver is gone: forced offline, suspended, or gave it back.
     DriverLost {
         /** Who. */
@@ -257,6 +288,30 @@ pub enum Event {
         /** When. */
         at: Timestamp,
     },
+    /// It waits to be brought with others, and nobody is asked about it alone meanwhile. Needs format 5.
+    #[strum(serialize = "run_joined")]
+    JoinedRun {
+        /** When. */
+        at: Timestamp,
+        /** Which run. */
+        run: RunId,
+        /** Who would bring it. */
+        driver: DriverId,
+        /** How long it waits. */
+        until: Timestamp,
+    },
+    /// It waits for the run no more: its driver has it (`accepted`), or somebody is looked for as before. Needs format 5.
+    #[strum(serialize = "run_left")]
+    LeftRun {
+        /** When. */
+        at: Timestamp,
+        /** Which run. */
+        run: RunId,
+        /** How what its driver was offered ended. */
+        status: OfferStatus,
+        /** Does the run know already? */
+        run_knows: bool,
+    },
     /// Nobody is looked for any more.
     #[strum(serialize = "search_closed")]
     Closed {},
@@ -269,6 +324,7 @@ impl Command {
             Self::Pause { .. } | Self::Unpause {} => ZONED,
             Self::Claim { fleet: Some(_), .. } => FLEETS,
             Self::Bar { .. } => CONTROLLED,
+            Self::JoinRun { .. } | Self::LeaveRun { .. } | Self::TakeByRun { .. } => RUNS,
             Self::Propose { .. }
             | Self::OfferRefused { .. }
             | Self::OfferSeen { .. }
@@ -293,6 +349,7 @@ impl Event {
             Self::Held { .. } | Self::Resumed { .. } | Self::Barred { .. } => CONTROLLED,
             Self::Paused { .. } | Self::Unpaused { .. } => ZONED,
             Self::FleetSet { .. } => FLEETS,
+            Self::JoinedRun { .. } | Self::LeftRun { .. } => RUNS,
             Self::Opened { .. }
             | Self::TierOpened { .. }
             | Self::FeedOpened { .. }

@@ -184,6 +184,7 @@ fn offer(n: u64, at: Timestamp) -> Offer {
         fare: Money { amount: 1, currency: Currency::RWF },
         eta_s: 60,
         expires_at: at + Duration::from_secs(15),
+        run: None,
     }
 }
 

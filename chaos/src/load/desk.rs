@@ -125,7 +125,8 @@ impl Desk {
             | Wish::Driver { .. }
             | Wish::Sos(_)
             | Wish::Incident { .. }
-            | Wish::Zone { .. } => {
+            | Wish::Zone { .. }
+            | Wish::Run { .. } => {
                 return Heard::No(StatusCode::NOT_IMPLEMENTED, None);
             }
         };

@@ -252,6 +252,7 @@ impl Phone {
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }

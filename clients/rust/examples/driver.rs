@@ -91,6 +91,7 @@ fn wish(push: Push) -> Option<Wish> {
             println!("{job} is not ours: {reason}");
         }
         // Dispatchers hear of them.
+        Push::Message(message) => println!("dispatch says: {}", message.text),
         Push::Incident(_) | Push::IncidentHeeded { .. } => {}
     }
     None

@@ -628,6 +628,7 @@ impl Core {
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_) => {
                 if let Some(it) = self.topics.iter_mut().find(|it| is_about(&frame, &it.topic)) {
@@ -861,14 +862,14 @@ impl Core {
         let goes_on = self.board_seq.is_some_and(|seq| board.seq == seq || board.seq == seq + 1);
         if board.full || goes_on {
             self.board_seq = Some(board.seq);
-            for it in self.topics.iter_mut().filter(|it| it.topic == Topic::Board) {
+            for it in self.topics.iter_mut().filter(|it| shows_board(&it.topic)) {
                 it.is_sure = true;
             }
             return self.tell(ServerFrame::Board(board));
         }
         // A gap: the map is only whole again when all of it was told. Once, until that has come.
         if self.board_seq.take().is_some() {
-            for it in self.topics.iter_mut().filter(|it| it.topic == Topic::Board) {
+            for it in self.topics.iter_mut().filter(|it| shows_board(&it.topic)) {
                 it.is_said = false;
             }
         }
@@ -1019,6 +1020,11 @@ pub fn is_passing(code: Code) -> bool {
     }
 }
 
+/// Is it told in frames of the board?
+fn shows_board(topic: &Topic) -> bool {
+    matches!(topic, Topic::Board | Topic::Viewport(_))
+}
+
 /// Is this what whoever follows the topic wants to hear?
 pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
     use protocol::JobId;
@@ -1027,8 +1033,9 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
         (Topic::Rescue(id), ServerFrame::Rescue(view)) => view.id == *id,
         (Topic::Driver(id), ServerFrame::Driver(view)) => view.id == *id,
         (Topic::Incident(id), ServerFrame::Incident(view)) => view.id == *id,
+        (Topic::Run(id), ServerFrame::Run(view)) => view.id == *id,
         (Topic::Actor(id), ServerFrame::Actor(view)) => view.actor == *id,
-        (Topic::Board, ServerFrame::Board(_)) => true,
+        (Topic::Board | Topic::Viewport(_), ServerFrame::Board(_)) => true,
         (Topic::Region(id), ServerFrame::Region(board)) => board.region == *id,
         // Nobody but staff is told of others, and staff have no such topic.
         (Topic::Me, ServerFrame::Driver(_) | ServerFrame::Rider(_)) => true,
@@ -1046,10 +1053,12 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
             | Topic::Rescue(_)
             | Topic::Driver(_)
             | Topic::Incident(_)
+            | Topic::Run(_)
             | Topic::Me
             | Topic::Actor(_)
             | Topic::Board
-            | Topic::Region(_),
+            | Topic::Region(_)
+            | Topic::Viewport(_),
             _,
         ) => false,
     }

@@ -4,7 +4,7 @@ use crate::core::is_about;
 use protocol::{
     JobId, Point, Principal, Refused,
     frame::{ActorView, Board, RegionBoard, ServerFrame, Topic},
-    view::{DriverView, IncidentView, OrderView, RescueView, RiderView},
+    view::{DriverView, IncidentView, OrderView, RescueView, RiderView, RunView},
 };
 use std::{
     collections::VecDeque,
@@ -39,6 +39,8 @@ pub enum View {
     Rider(RiderView),
     /// An incident.
     Incident(Box<IncidentView>),
+    /// A run.
+    Run(Box<RunView>),
     /// One actor, whole.
     Actor(Box<ActorView>),
     /// The map, whole (`full`) or what changed on it. Without gaps: after one it is whole.
@@ -74,6 +76,7 @@ impl View {
             Self::Driver(view) => Some(view.version),
             Self::Rider(view) => Some(view.version),
             Self::Incident(view) => Some(view.version),
+            Self::Run(view) => Some(view.version),
             Self::Actor(view) => Some(view.version),
             Self::Board(_) | Self::Region(_) | Self::Sighted { .. } | Self::Presence { .. } => None,
         }
@@ -87,6 +90,7 @@ impl View {
             (Self::Driver(it), Self::Driver(older)) => it.id == older.id,
             (Self::Rider(it), Self::Rider(older)) => it.id == older.id,
             (Self::Incident(it), Self::Incident(older)) => it.id == older.id,
+            (Self::Run(it), Self::Run(older)) => it.id == older.id,
             (Self::Sighted { job, .. }, Self::Sighted { job: older, .. }) => job == older,
             (
                 Self::Presence { job, who, .. },
@@ -99,6 +103,7 @@ impl View {
                 | Self::Driver(_)
                 | Self::Rider(_)
                 | Self::Incident(_)
+                | Self::Run(_)
                 | Self::Actor(_)
                 | Self::Board(_)
                 | Self::Region(_)
@@ -116,6 +121,7 @@ impl View {
             ServerFrame::Driver(view) => Self::Driver(view.clone()),
             ServerFrame::Rider(view) => Self::Rider(view.clone()),
             ServerFrame::Incident(view) => Self::Incident(view.clone()),
+            ServerFrame::Run(view) => Self::Run(view.clone()),
             ServerFrame::Actor(view) => Self::Actor(view.clone()),
             ServerFrame::Board(board) => Self::Board(board.clone()),
             ServerFrame::Region(board) => Self::Region(board.clone()),

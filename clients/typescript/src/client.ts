@@ -110,6 +110,7 @@ function topicsOf(frame: ServerFrame): Topic[] {
   if ("order" in frame) return [{ order: frame.order.id }];
   if ("rescue" in frame) return [{ rescue: frame.rescue.id }];
   if ("incident" in frame) return [{ incident: frame.incident.id }];
+  if ("run" in frame) return [{ run: frame.run.id }];
   if ("driver" in frame) return [{ driver: frame.driver.id }, "me"];
   if ("rider" in frame) return ["me"];
   if ("actor" in frame) return [{ actor: frame.actor.actor }];
@@ -365,6 +366,8 @@ export class Client {
       this.#forget(JSON.stringify(frame.unsubscribed.topic));
     }
     for (const topic of topicsOf(frame)) this.#unsure.delete(JSON.stringify(topic));
+    // A board does not say of which viewport it is; there is one at a time.
+    if ("board" in frame) for (const [key, topic] of this.#topics) if (typeof topic === "object" && "viewport" in topic) this.#unsure.delete(key);
     this.#emit("frame", frame);
   }
 

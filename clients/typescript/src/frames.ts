@@ -981,11 +981,23 @@ export type RiderAction =
          */
         reason?: string;
       };
+    }
+  | {
+      message: {
+        job?: JobId | null;
+        text: string;
+      };
     };
 /**
  * What may be done to a driver.
  */
 export type DriverAction =
+  | {
+      message: {
+        job?: JobId | null;
+        text: string;
+      };
+    }
   | {
       /**
        * Start, stop or pause work.
@@ -1209,11 +1221,31 @@ export type Topic =
       region: string;
     }
   | {
+      viewport: Viewport;
+    }
+  | {
       /**
        * One actor's whole state as it changes, by its id in display form. Staff only.
        */
       actor: string;
     };
+export interface Viewport {
+  east: number;
+  north: number;
+  south: number;
+  west: number;
+}
+export interface Attending {
+  by: Principal;
+  job: JobId;
+  session: SessionId;
+}
+export interface Message {
+  at: Timestamp;
+  by: Principal;
+  job?: JobId | null;
+  text: string;
+}
 /**
  * What a server says.
  */
@@ -1463,7 +1495,12 @@ export type WhyNot =
   | "held"
   | "too_many_drivers"
   | "zone_paused"
-  | "other_fleet";
+  | "other_fleet"
+  | "cold_chain"
+  | "certificate"
+  | "gender"
+  | "permit"
+  | "hours";
 /**
  * What must arrive.
  */
@@ -1651,6 +1688,7 @@ export type Mark =
          */
         jobs: JobId[];
         status: DriverStatus;
+        vehicle?: VehicleKind | null;
       };
     }
   | {
@@ -2068,6 +2106,10 @@ export interface OfferView {
  * A rescue as its requester, its driver and dispatchers see it.
  */
 export interface RescueView {
+  /**
+   * Who may help instead, nearest first, if nobody of ours serves the place.
+   */
+  alternatives?: Alternative[];
   at: Place;
   attached?: DriverId | null;
   changed_at: Timestamp;
@@ -2097,6 +2139,19 @@ export interface RescueView {
    * How many events made it so.
    */
   version: number;
+}
+/**
+ * Who may help where the platform does not.
+ */
+export interface Alternative {
+  /**
+   * Who.
+   */
+  name: string;
+  /**
+   * How to reach them.
+   */
+  phone: string;
 }
 /**
  * A driver as itself and dispatchers see it.
@@ -2205,6 +2260,10 @@ export interface OrderChanges {
  * What changed of a rescue.
  */
 export interface RescueChanges {
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  alternatives?: Alternative[];
   at?: Place;
   attached?: DriverId | null;
   changed_at?: Timestamp;
@@ -2297,6 +2356,8 @@ export interface Board {
    * Is this everything, and not only what changed?
    */
   full: boolean;
+  attending?: Attending[] | null;
+  left_out?: number;
   /**
    * Gone, in display form.
    */

@@ -4,7 +4,7 @@ import type { Changed, ServerFrame, Topic } from "./frames.js";
 
 /** Most views that are kept: more than a node lets one session follow. */
 const SHOWN_MAX = 128;
-const KINDS = ["order", "rescue", "driver", "rider"] as const;
+const KINDS = ["order", "rescue", "driver", "rider", "run"] as const;
 
 interface View {
   readonly id: string;

@@ -1,21 +1,30 @@
 // The map as something to touch: drag, wheel, pinch and keys move the camera; a click picks a mark.
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { useApp, useValue, type App } from "../app.js";
+import { useApp, useHeard, useValue, type App } from "../app.js";
 import { DRIVER, SHAPE, type Sort } from "../status.js";
 import { themed } from "../theme.js";
 import { Glyph, IconButton, described } from "../ui.js";
 import { metres, number, t, word } from "../words.js";
+import type { LatLon } from "./camera.js";
 import { Crowds } from "./crowds.js";
 import { Ground, niceStep } from "./ground.js";
-import { Marks } from "./marks.js";
+import { Hexes, type Layer } from "./hexes.js";
+import { EVERYTHING, Marks, type Filter, type Progress } from "./marks.js";
+import { regionsOf, type Region } from "./regions.js";
+import { WORLD, watchFrom } from "./viewport.js";
+import { Zones } from "./zones.js";
 
 const PAN_PX = 80;
 const CLICK_PX = 5;
 const SORTS: readonly { sort: Sort; shape: number }[] = [
   { sort: "ride", shape: SHAPE.ring }, { sort: "delivery", shape: SHAPE.square }, { sort: "rescue", shape: SHAPE.triangle },
 ];
+const PROGRESS: readonly { progress: Progress; shape: number }[] = [{ progress: "waiting", shape: SHAPE.ring }, { progress: "underway", shape: SHAPE.flag }];
+const LAYERS: readonly Layer[] = ["none", "demand", "surge"];
+/** So many marks tell which regions there are. */
+const SAMPLED = 400;
 /** Statuses that are listed only when somebody has them. */
 const RARE: readonly string[] = ["on_break", "unreachable", "offline", "blocked", "partly_busy"];
 
@@ -29,13 +38,18 @@ interface Props {
 export function MapView({ selected, onPick }: Props): JSX.Element {
   const app = useApp();
   const root = useRef<HTMLDivElement>(null);
-  const [ground, marks, crowds, tip, scaleBar, scaleText] = [
-    useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
+  const [ground, cells, marks, crowds, tip, scaleBar, scaleText] = [
+    useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
     useRef<HTMLSpanElement>(null), useRef<HTMLSpanElement>(null),
   ];
+  const [hexes, setHexes] = useState<Hexes | null>(null);
+  // The place whose zone is looked at.
+  const [place, setPlace] = useState<LatLon | null>(null);
   const pick = useRef(onPick);
   pick.current = onPick;
   const [fault, setFault] = useState("");
+  const choose = useRef<(at: LatLon) => void>(() => {});
+  choose.current = (at) => (app.layer.get() === "none" ? pick.current(null) : setPlace(at));
 
   useEffect(() => void app.arrived.then(() => {
     let layer: Marks;
@@ -43,19 +57,25 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
       layer = new Marks(marks.current!, app.camera, app.projection, app.live.board);
     } catch (error) {
       setFault(error instanceof Error ? error.message : String(error));
+      app.live.look(WORLD);
       return;
     }
     app.marks = layer;
     const bottom = new Ground(ground.current!, app.camera, app.projection, app.city);
     const bubbles = new Crowds(crowds.current!, app.camera);
+    const zones = new Hexes(cells.current!, app.camera, app.projection);
+    setHexes(zones);
     layer.oncrowds = (them) => bubbles.show(them);
+    app.filter.on(() => layer.filter(app.filter.get()));
     themed.addEventListener("change", () => {
       bottom.recolour();
       bubbles.recolour();
+      zones.recolour();
       layer.recolour();
     });
-    frameCity(app);
-    touch(app, layer, bubbles, root.current!, tip.current!, (id) => pick.current(id));
+    app.camera.resize(root.current!.clientWidth, root.current!.clientHeight);
+    frameCity(app, () => watchFrom(app.camera, app.projection, (viewport) => app.live.look(viewport)));
+    touch(app, layer, bubbles, root.current!, tip.current!, (id) => pick.current(id), (at) => choose.current(at));
     app.camera.addEventListener("change", () => {
       const length = niceStep(60 / app.camera.zoom);
       scaleBar.current!.style.width = `${length * app.camera.zoom}px`;
@@ -71,12 +91,15 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
   return (
     <div ref={root} id="map" class="map" tabIndex={0} role="application" aria-roledescription={t("map.role")} aria-label={t("map.label")} aria-describedby="map-keys">
       <canvas ref={ground} aria-hidden="true" />
+      <canvas ref={cells} class="marks" aria-hidden="true" />
       <canvas ref={marks} class="marks" aria-hidden="true" />
       <canvas ref={crowds} class="marks" aria-hidden="true" />
       <p id="map-keys" class="unseen">{t("map.keys")}</p>
       <div ref={tip} class="tip" hidden />
       {fault ? <div class="notice" role="alert">{t("map.fault", { why: fault })}</div> : <Waiting />}
-      <Filters />
+      <LeftOut />
+      <Filters onZone={() => setPlace({ lat: app.projection.lat(app.camera.y), lon: app.projection.lon(app.camera.x) })} />
+      <Zones hexes={hexes} place={place} onClose={() => setPlace(null)} />
       <Following />
       <div class="scale" aria-hidden="true"><span ref={scaleBar} class="scale-bar" /><span ref={scaleText} /></div>
       <div class="zoom" role="group" aria-label={t("map.view")}>
@@ -101,6 +124,13 @@ function Waiting(): JSX.Element | null {
   return text ? <div class="notice" role="status">{text}</div> : null;
 }
 
+/** Too many are in view for all of them to be told. */
+function LeftOut(): JSX.Element | null {
+  const { live: { board } } = useApp();
+  useHeard((again) => board.on("counters", again));
+  return board.leftOut > 0 ? <p class="left-out" role="status">{t("map.left_out", { n: number(board.leftOut) })}</p> : null;
+}
+
 function Following(): JSX.Element | null {
   const app = useApp();
   const id = useValue(app.followed);
@@ -113,58 +143,116 @@ function Following(): JSX.Element | null {
 }
 
 /** What is drawn, with how many there are of each; also the legend. */
-function Filters(): JSX.Element {
-  const { live: { board }, marks } = useApp();
-  const [isOpen, setOpen] = useState(false);
-  const [hiddenDrivers, hideDrivers] = useState<ReadonlySet<string>>(new Set());
-  const [hiddenSorts, hideSorts] = useState<ReadonlySet<Sort>>(new Set());
-  const [counters, setCounters] = useState(board.counters);
+function Filters({ onZone }: { onZone: () => void }): JSX.Element {
   const app = useApp();
+  const { live: { board } } = app;
+  const [isOpen, setOpen] = useState(false);
+  const [counters, setCounters] = useState(board.counters);
+  const filter = useValue(app.filter);
+  const layer = useValue(app.layer);
+  const set = (changed: Partial<Filter>): void => app.filter.set({ ...filter, ...changed });
   useEffect(() => {
     if (!isOpen) return undefined;
     setCounters(board.counters);
     return board.on("counters", () => setCounters(board.counters));
   }, [isOpen]);
-  useEffect(() => (app.marks ?? marks)?.filter({ hiddenDrivers, hiddenSorts }), [hiddenDrivers, hiddenSorts]);
-  const nHidden = hiddenDrivers.size + hiddenSorts.size;
-  const open = (column: "rides" | "deliveries" | "rescues"): number => {
-    const { searching, active } = board.stages(column);
-    return searching + active;
-  };
-  const columns = { ride: "rides", delivery: "deliveries", rescue: "rescues" } as const;
+  const nHidden = filter.hiddenDrivers.size + filter.hiddenSorts.size + filter.hiddenVehicles.size + filter.hiddenProgress.size + (filter.region ? 1 : 0);
+  const stages = { ride: board.stages("rides"), delivery: board.stages("deliveries"), rescue: board.stages("rescues") };
+  const progress: Record<Progress, number> = { waiting: 0, underway: 0 };
+  for (const { searching, active } of Object.values(stages)) [progress.waiting, progress.underway] = [progress.waiting + searching, progress.underway + active];
   return (
     <div class={`filters ${isOpen ? "is-open" : ""}`} onPointerDown={(event) => event.stopPropagation()} onWheel={(event) => event.stopPropagation()}>
       <IconButton icon="filter" label={t("filter.title")} isPressed={isOpen} onClick={() => setOpen(!isOpen)} />
-      {nHidden > 0 && !isOpen ? <button type="button" class="chip" onClick={() => { hideDrivers(new Set()); hideSorts(new Set()); }}>{t("filter.hidden", { n: nHidden })} ×</button> : null}
+      {nHidden > 0 && !isOpen ? <button type="button" class="chip" onClick={() => app.filter.set(EVERYTHING)}>{t("filter.hidden", { n: nHidden })} ×</button> : null}
       {isOpen ? (
         <div class="filters-body" role="group" aria-label={t("filter.title")}>
+          <h3>{t("filter.zones")}</h3>
+          <div class="segments" role="radiogroup" aria-label={t("filter.zones")}>
+            {LAYERS.map((it) => <label key={it}><input type="radio" name="layer" checked={it === layer} onChange={() => app.layer.set(it)} /><span>{t(`layer.${it}`)}</span></label>)}
+          </div>
+          <button type="button" class="ghost filters-zone" onClick={onZone}>{t("zones.here")}</button>
           <h3>{t("filter.jobs")}</h3>
           <ul class="legend">
             {SORTS.map(({ sort, shape }) => (
               <li key={sort}>
-                <Toggle isOn={!hiddenSorts.has(sort)} onToggle={() => hideSorts(toggled(hiddenSorts, sort))}>
-                  <Glyph shape={shape} colour={sort} /><span class="name">{t(`sort.${sort}`)}</span><span class="count">{number(open(columns[sort]))}</span>
+                <Toggle isOn={!filter.hiddenSorts.has(sort)} onToggle={() => set({ hiddenSorts: toggled(filter.hiddenSorts, sort) })}>
+                  <Glyph shape={shape} colour={sort} /><span class="name">{t(`sort.${sort}`)}</span><span class="count">{number(stages[sort].searching + stages[sort].active)}</span>
+                </Toggle>
+              </li>
+            ))}
+            {PROGRESS.map(({ progress: it, shape }) => (
+              <li key={it}>
+                <Toggle isOn={!filter.hiddenProgress.has(it)} onToggle={() => set({ hiddenProgress: toggled(filter.hiddenProgress, it) })}>
+                  <Glyph shape={shape} colour="away" /><span class="name">{t(`filter.${it}`)}</span><span class="count">{number(progress[it])}</span>
                 </Toggle>
               </li>
             ))}
           </ul>
           <h3>{t("filter.drivers")}</h3>
           <ul class="legend">
-            {Object.entries(DRIVER).filter(([status]) => (counters.drivers[status] ?? 0) > 0 || !RARE.includes(status) || hiddenDrivers.has(status)).map(([status, { shape, colour }]) => (
+            {Object.entries(DRIVER).filter(([status]) => (counters.drivers[status] ?? 0) > 0 || !RARE.includes(status) || filter.hiddenDrivers.has(status)).map(([status, { shape, colour }]) => (
               <li key={status}>
-                <Toggle isOn={!hiddenDrivers.has(status)} onToggle={() => hideDrivers(toggled(hiddenDrivers, status))}>
+                <Toggle isOn={!filter.hiddenDrivers.has(status)} onToggle={() => set({ hiddenDrivers: toggled(filter.hiddenDrivers, status) })}>
                   <Glyph shape={shape} colour={colour} /><span class="name">{word("status", status)}</span><span class="count">{number(counters.drivers[status] ?? 0)}</span>
                 </Toggle>
               </li>
             ))}
           </ul>
+          <Vehicles hidden={filter.hiddenVehicles} onHide={(hiddenVehicles) => set({ hiddenVehicles })} />
+          <Regions region={filter.region} onChoose={(region) => set({ region })} />
         </div>
       ) : null}
     </div>
   );
 }
 
-function Toggle({ isOn, onToggle, children }: { isOn: boolean; onToggle: () => void; children: JSX.Element[] }): JSX.Element {
+/** What those in view drive. */
+function Vehicles({ hidden, onHide }: { hidden: ReadonlySet<string>; onHide: (hidden: ReadonlySet<string>) => void }): JSX.Element | null {
+  const { live: { board } } = useApp();
+  const counts = new Map<string, number>([...hidden].map((it) => [it, 0]));
+  for (const mark of board.marks.values()) if (mark.kind === "driver" && mark.vehicle) counts.set(mark.vehicle, (counts.get(mark.vehicle) ?? 0) + 1);
+  if (counts.size === 0) return null;
+  return (
+    <>
+      <h3>{t("filter.vehicles")}</h3>
+      <ul class="legend">
+        {[...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([vehicle, n]) => (
+          <li key={vehicle}>
+            <Toggle isOn={!hidden.has(vehicle)} onToggle={() => onHide(toggled(hidden, vehicle))}>
+              <Glyph shape={SHAPE.dot} colour="away" /><span class="name">{word("kind", vehicle)}</span><span class="count">{number(n)}</span>
+            </Toggle>
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+/** The regions that what is known lies in. */
+function Regions({ region, onChoose }: { region: Region | null; onChoose: (region: Region | null) => void }): JSX.Element | null {
+  const { live: { board }, rest } = useApp();
+  const [regions, setRegions] = useState<readonly Region[]>(region ? [region] : []);
+  useEffect(() => {
+    let isWanted = true;
+    const places = [...board.marks.values()].slice(0, SAMPLED).map(({ at }) => at);
+    void regionsOf(places, regions, rest).then((found) => isWanted && setRegions(found));
+    return () => {
+      isWanted = false;
+    };
+  }, []);
+  if (regions.length < 2 && region === null) return null;
+  return (
+    <>
+      <h3>{t("filter.region")}</h3>
+      <div class="chips">
+        <button type="button" aria-pressed={region === null} onClick={() => onChoose(null)}>{t("filter.all_regions")}</button>
+        {regions.map((it) => <button key={it.id} type="button" aria-pressed={it.id === region?.id} title={it.id} onClick={() => onChoose(it)}>{it.name}</button>)}
+      </div>
+    </>
+  );
+}
+
+function Toggle({ isOn, onToggle, children }: { isOn: boolean; onToggle: () => void; children: ComponentChildren }): JSX.Element {
   return <button type="button" aria-pressed={isOn} onClick={onToggle}>{children}</button>;
 }
 
@@ -174,14 +262,16 @@ function toggled<T>(set: ReadonlySet<T>, it: T): ReadonlySet<T> {
   return next;
 }
 
-/** Where the whole city is: as it is drawn, or around the first marks. */
-function frameCity({ camera, projection, city, live: { board } }: App): void {
+/** Where the whole city is: as it is drawn, or around the first marks. Calls `then` when that is known. */
+function frameCity({ camera, projection, city, live }: App, then: () => void): void {
+  const { board } = live;
   if (city) {
     const { south, west, north, east } = city.bounds;
     camera.setBounds({ west: projection.x(west), east: projection.x(east), south: projection.y(south), north: projection.y(north) });
-    return;
+    return then();
   }
   const MARGIN_M = 1500;
+  live.look(WORLD);
   const end = board.on("marks", () => {
     const places = [...board.marks.values()].map(({ at }) => [projection.x(at.lon), projection.y(at.lat)] as const);
     if (places.length === 0) return;
@@ -189,13 +279,14 @@ function frameCity({ camera, projection, city, live: { board } }: App): void {
     const least = (axis: 0 | 1): number => places.reduce((it, place) => Math.min(it, place[axis]), Infinity);
     const most = (axis: 0 | 1): number => places.reduce((it, place) => Math.max(it, place[axis]), -Infinity);
     camera.setBounds({ west: least(0) - MARGIN_M, east: most(0) + MARGIN_M, south: least(1) - MARGIN_M, north: most(1) + MARGIN_M });
+    then();
   });
 }
 
 type At = [x: number, y: number];
 
 /** Lets pointers and keys move the camera and pick marks. */
-function touch(app: App, marks: Marks, crowds: Crowds, root: HTMLElement, tip: HTMLElement, onPick: (id: string | null) => void): void {
+function touch(app: App, marks: Marks, crowds: Crowds, root: HTMLElement, tip: HTMLElement, onPick: (id: string | null) => void, onGround: (at: LatLon) => void): void {
   const { camera, live: { board }, followed } = app;
   const pointers = new Map<number, At>();
   let [travelled, hoverAt] = [0, null as At | null];
@@ -203,7 +294,7 @@ function touch(app: App, marks: Marks, crowds: Crowds, root: HTMLElement, tip: H
     const box = root.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
-  const isControl = (event: Event): boolean => (event.target as HTMLElement).closest("button, .filters") !== null;
+  const isControl = (event: Event): boolean => (event.target as HTMLElement).closest("button, .filters, .zone-card") !== null;
   const letGo = (): void => followed.set(null);
 
   const hover = (id: string | null): void => {
@@ -259,6 +350,7 @@ function touch(app: App, marks: Marks, crowds: Crowds, root: HTMLElement, tip: H
     const crowd = id === null ? crowds.at(x, y) : null;
     // A crowd is looked at more closely.
     if (crowd) camera.flyTo(crowd.x, crowd.y, camera.zoom * 2.4);
+    else if (id === null) onGround({ lat: app.projection.lat(camera.worldY(y)), lon: app.projection.lon(camera.worldX(x)) });
     else onPick(id);
   });
   root.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));

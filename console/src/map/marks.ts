@@ -3,7 +3,9 @@
 
 import type { Board, Change, DriverMark, JobMark } from "../board.js";
 import { COLOURS, DRIVER, SHAPE, isAwaited, stageOf, type Colour, type Sort } from "../status.js";
-import type { Camera, Projection } from "./camera.js";
+import type { Camera, LatLon, Projection } from "./camera.js";
+import { isWithin } from "./hexes.js";
+import type { Region } from "./regions.js";
 import { Batch, LINE_CORNERS, LINE_FLOATS, SPRITE_CORNERS, SPRITE_FLOATS, Stage, growth, type Layer } from "./sprites.js";
 
 /** More jobs than this that wait, and only rescues pulse. */
@@ -33,12 +35,40 @@ export interface Crowd {
   nWorking: number;
 }
 
+/** How far a job is, as the map tells them apart. */
+export type Progress = "waiting" | "underway";
+
 /** What of the board is drawn. */
 export interface Filter {
   /** Statuses of drivers that are not. */
   hiddenDrivers: ReadonlySet<string>;
+  /** Vehicles whose drivers are not. */
+  hiddenVehicles: ReadonlySet<string>;
   /** Sorts of jobs that are not. */
   hiddenSorts: ReadonlySet<Sort>;
+  /** How far jobs are that are not. */
+  hiddenProgress: ReadonlySet<Progress>;
+  /** The only one whose marks are; none, if all are. */
+  region: Region | null;
+}
+
+export const EVERYTHING: Filter = { hiddenDrivers: new Set(), hiddenVehicles: new Set(), hiddenSorts: new Set(), hiddenProgress: new Set(), region: null };
+
+/** Does it lie where the filter looks? */
+export function isInRegion({ region }: Filter, at: LatLon): boolean {
+  return region === null || isWithin(region.outline, at);
+}
+
+/** Is a driver left out? */
+export function isDriverHidden(filter: Filter, { status, vehicle, at }: DriverMark): boolean {
+  return filter.hiddenDrivers.has(status) || (vehicle !== null && filter.hiddenVehicles.has(vehicle)) || !isInRegion(filter, at);
+}
+
+/** Is a job left out? */
+export function isJobHidden(filter: Filter, { sort, kind, status, at }: JobMark): boolean {
+  const stage = stageOf(kind, status);
+  const progress: Progress | null = stage === "searching" ? "waiting" : stage === "active" ? "underway" : null;
+  return filter.hiddenSorts.has(sort) || (progress !== null && filter.hiddenProgress.has(progress)) || !isInRegion(filter, at);
 }
 
 export class Marks {
@@ -58,7 +88,7 @@ export class Marks {
   readonly #selection: Batch;
   /** When each driver last moved, in seconds. */
   readonly #movedAt = new Map<string, number>();
-  #filter: Filter = { hiddenDrivers: new Set(), hiddenSorts: new Set() };
+  #filter: Filter = EVERYTHING;
   #selected: string | null = null;
   #isStill = matchMedia("(prefers-reduced-motion: reduce)");
   #drawnAt = 0;
@@ -106,7 +136,7 @@ export class Marks {
     this.#stage.recolour();
   }
 
-  /** Shows and hides by status and sort. */
+  /** Shows and hides. */
   filter(filter: Filter): void {
     this.#filter = filter;
     this.#take({ changed: [...this.#board.marks.values()], gone: [] });
@@ -179,7 +209,8 @@ export class Marks {
   }
 
   /** Starts a driver's glide from where it is drawn to where it was seen. */
-  #put({ id, at, status }: DriverMark): void {
+  #put(mark: DriverMark): void {
+    const { id, at, status } = mark;
     const now = seconds();
     const known = this.#driver(id);
     const [x, y] = [this.#projection.x(at.lon), this.#projection.y(at.lat)];
@@ -200,7 +231,7 @@ export class Marks {
     }
     const look = DRIVER[status as keyof typeof DRIVER] ?? DRIVER.offline;
     const isAway = look.colour === "away";
-    const size = this.#filter.hiddenDrivers.has(status) ? 0 : look.shape === SHAPE.arrow ? 8.6 : isAway ? 4.6 : look.shape === SHAPE.dot ? 5 : 6;
+    const size = isDriverHidden(this.#filter, mark) ? 0 : look.shape === SHAPE.arrow ? 8.6 : isAway ? 4.6 : look.shape === SHAPE.dot ? 5 : 6;
     const isWorking = look.shape === SHAPE.arrow || look.shape === SHAPE.diamond;
     (isWorking ? this.#drivers : this.#idle).set(id, [fromX, fromY, x, y, now, duration, heading, size, look.shape, colour[look.colour], 0, isAway ? 0.75 : 1]);
     (isWorking ? this.#idle : this.#drivers).remove(id);
@@ -236,7 +267,7 @@ export class Marks {
       cancelled: ["bad", 0, 5, 0.7] as [Colour, number, number, number],
       no_driver: ["bad", 0, 5.5, 0.9] as [Colour, number, number, number],
     }[stage];
-    const shown = this.#filter.hiddenSorts.has(mark.sort) ? 0 : size;
+    const shown = isJobHidden(this.#filter, mark) ? 0 : size;
     const [here, elsewhere] = stage === "active" && !isRescue ? [this.#underway, this.#jobs] : [this.#jobs, this.#underway];
     here.set(mark.id, [x, y, x, y, 0, 0, 0, shown, shape, colour[tint], pulse, opacity]);
     elsewhere.remove(mark.id);

@@ -3,20 +3,22 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { Priority, Refused, Wish } from "@outrider/client";
-import { useApp, useFetched } from "../app.js";
+import type { JobId, Priority, Refused, Wish } from "@outrider/client";
+import { useApp, useFetched, useHeard } from "../app.js";
+import { jobId } from "../board.js";
 import { isAwaited, short, stageOf } from "../status.js";
 import { Dialog, Glyph, Refusal, described, isTyping } from "../ui.js";
 import { metres, span, t, word, type Key } from "../words.js";
 import type { JobView } from "./job.js";
 import { traceOf, type MatchTrace } from "./matching.js";
+import { Others } from "./others.js";
 
 /** Reasons against a driver that a dispatcher may not overrule (protocol/PROTOCOL.md). */
 const ABSOLUTE: ReadonlySet<string> = new Set(["off_duty", "unreachable", "blocked", "changing_jobs", "has_it", "same_person", "pair_blocked"]);
 const PRIORITIES: readonly Priority[] = ["low", "normal", "high", "urgent"];
 const CANDIDATES_MAX = 40;
 
-type Action = "assign" | "reassign" | "unassign" | "hold" | "resume" | "priority" | "cancel" | "block";
+type Action = "assign" | "reassign" | "unassign" | "hold" | "resume" | "priority" | "fleet" | "message" | "cancel" | "block";
 type Open = Exclude<Action, "resume">;
 
 /** What a wish does to a job, order and rescue alike. */
@@ -31,14 +33,15 @@ export function possible(view: JobView): Action[] {
   if (stage === "completed" || stage === "cancelled") return [];
   const isLooking = stage === "searching" && view.status !== "scheduled" && view.status !== "awaiting_payment";
   const actions: Action[] = [];
-  if (isLooking) actions.push("assign", view.held ? "resume" : "hold", "priority");
+  if (isLooking) actions.push("assign", view.held ? "resume" : "hold", "priority", "fleet");
   if (isAwaited(view.kind, view.status)) actions.push("reassign", "unassign");
+  actions.push("message");
   if (stage !== "no_driver") actions.push("cancel");
   if (view.driver !== null || view.offers.length > 0) actions.push("block");
   return actions;
 }
 
-const KEYS: Record<string, readonly Action[]> = { a: ["assign", "reassign"], h: ["hold", "resume"], p: ["priority"], x: ["cancel"] };
+const KEYS: Record<string, readonly Action[]> = { a: ["assign", "reassign"], h: ["hold", "resume"], p: ["priority"], m: ["message"], x: ["cancel"] };
 
 export function Actions({ view, isListening }: { view: JobView; isListening: boolean }): JSX.Element | null {
   const { live } = useApp();
@@ -71,24 +74,26 @@ export function Actions({ view, isListening }: { view: JobView; isListening: boo
         <button key={action} type="button" class={i === 0 && action !== "cancel" ? "primary" : action === "cancel" ? "ghost danger" : "ghost"} onClick={() => start(action)}>{t(`act.${action}`)}</button>
       ))}
       {open === "assign" || open === "reassign" ? <Assign view={view} isAnother={open === "reassign"} onClose={close} /> : null}
-      {open === "unassign" ? <Reason title="act.unassign" go="act.unassign" suggestions={["reason.driver_late", "reason.wrong_driver", "reason.rider_asked"]} isDanger onClose={close}
+      {open === "unassign" ? <Reason title="act.unassign" go="act.unassign" suggestions={["reason.driver_late", "reason.wrong_driver", "reason.rider_asked"]} isDanger job={view.id} onClose={close}
         onGive={(reason) => void live.ask(view.id, "act.unassign", wishOf(view, { unassign: { reason } }))} /> : null}
-      {open === "hold" ? <Reason title="act.hold" go="act.hold" says="act.hold.says" suggestions={["reason.rider_not_ready", "reason.checking", "reason.weather"]} onClose={close}
+      {open === "hold" ? <Reason title="act.hold" go="act.hold" says="act.hold.says" suggestions={["reason.rider_not_ready", "reason.checking", "reason.weather"]} job={view.id} onClose={close}
         onGive={(reason) => void live.ask(view.id, "act.hold", wishOf(view, { hold: { reason } }))} /> : null}
       {open === "priority" ? <SetPriority view={view} onClose={close} /> : null}
+      {open === "fleet" ? <SetFleet job={view.id} fleet={view.fleet} says="act.fleet.says" onClose={close} wish={(given) => wishOf(view, { set_fleet: given })} /> : null}
+      {open === "message" ? <Write to={[view.rider, ...(view.driver ? [view.driver] : [])]} job={view.kind === "rescue" ? { rescue: view.id } : { order: view.id }} onClose={close} /> : null}
       {open === "cancel" ? <Cancel view={view} onClose={close} /> : null}
       {open === "block" ? <Block view={view} onClose={close} /> : null}
     </div>
   );
 }
 
-/** Asks why, in the dispatcher's words or some that are at hand. */
-function Reason({ title, go, says, suggestions, isDanger = false, isOptional = false, children, onGive, onClose }: {
-  title: Key; go: Key; says?: Key; suggestions: Key[]; isDanger?: boolean; isOptional?: boolean; children?: JSX.Element | null;
+/** Asks why, in the dispatcher's words or some that are at hand; or, under another `label`, what to say. */
+export function Reason({ title, go, says, label = "act.reason", suggestions, job, isDanger = false, children, onGive, onClose }: {
+  title: Key; go: Key; says?: Key; label?: Key; suggestions: Key[]; job?: string | undefined; isDanger?: boolean; children?: JSX.Element | null;
   onGive: (reason: string) => void; onClose: () => void;
 }): JSX.Element {
   const [reason, setReason] = useState("");
-  const isMissing = reason.trim() === "" && !isOptional;
+  const isMissing = reason.trim() === "";
   const give = (event: SubmitEvent): void => {
     event.preventDefault();
     if (isMissing) return;
@@ -98,10 +103,11 @@ function Reason({ title, go, says, suggestions, isDanger = false, isOptional = f
   return (
     <Dialog title={t(title)} onClose={onClose}>
       <form class="form" onSubmit={give}>
+        {job ? <Others job={job} /> : null}
         {says ? <p class="soft">{t(says)}</p> : null}
         {children}
-        <label for="reason">{t("act.reason")}</label>
-        <input id="reason" class="field" value={reason} maxLength={200} required={!isOptional} autofocus onInput={(event) => setReason(event.currentTarget.value)} />
+        <label for="reason">{t(label)}</label>
+        <input id="reason" class="field" value={reason} maxLength={200} required autofocus onInput={(event) => setReason(event.currentTarget.value)} />
         <div class="chips">{suggestions.map((it) => <button key={it} type="button" onClick={() => setReason(t(it))}>{t(it)}</button>)}</div>
         <div class="form-end"><button type="button" class="ghost" onClick={onClose}>{t("act.not")}</button><button type="submit" class={isDanger ? "primary danger" : "primary"} disabled={isMissing}>{t(go)}</button></div>
       </form>
@@ -113,7 +119,7 @@ function Cancel({ view, onClose }: { view: JobView; onClose: () => void }): JSX.
   const { live } = useApp();
   const [isUnsafe, setUnsafe] = useState(false);
   return (
-    <Reason title="act.cancel.title" go="act.cancel" suggestions={["reason.rider_asked", "reason.duplicate", "reason.no_driver_near", "reason.wrong_address"]} isDanger onClose={onClose}
+    <Reason title="act.cancel.title" go="act.cancel" suggestions={["reason.rider_asked", "reason.duplicate", "reason.no_driver_near", "reason.wrong_address"]} isDanger job={view.id} onClose={onClose}
       onGive={(reason) => void live.ask(view.id, "act.cancel", wishOf(view, isUnsafe ? { cancel_safety: { reason } } : { cancel: { reason } }))}>
       <label class="check"><input type="checkbox" checked={isUnsafe} onChange={(event) => setUnsafe(event.currentTarget.checked)} /><span>{t("act.cancel.safety")}</span></label>
     </Reason>
@@ -124,7 +130,7 @@ function SetPriority({ view, onClose }: { view: JobView; onClose: () => void }):
   const { live } = useApp();
   const [priority, setPriority] = useState<Priority>(view.priority === "normal" ? "high" : "normal");
   return (
-    <Reason title="act.priority" go="act.priority.go" says="act.priority.says" suggestions={["reason.waited_long", "reason.medical", "reason.appointment"]} onClose={onClose}
+    <Reason title="act.priority" go="act.priority.go" says="act.priority.says" suggestions={["reason.waited_long", "reason.medical", "reason.appointment"]} job={view.id} onClose={onClose}
       onGive={(reason) => void live.ask(view.id, "act.priority", wishOf(view, { set_priority: { priority, reason } }))}>
       <div class="segments" role="radiogroup" aria-label={t("act.priority")}>
         {PRIORITIES.map((it) => <label key={it}><input type="radio" name="priority" checked={it === priority} onChange={() => setPriority(it)} /><span>{word("priority", it)}</span></label>)}
@@ -142,6 +148,43 @@ function Block({ view, onClose }: { view: JobView; onClose: () => void }): JSX.E
       onGive={(reason) => void live.ask(view.rider, "act.block", { rider: { id: view.rider, action: { block: { driver, reason } } } })}>
       <div class="segments" role="radiogroup" aria-label={t("job.driver")}>
         {drivers.map((it) => <label key={it}><input type="radio" name="driver" checked={it === driver} onChange={() => setDriver(it)} /><span>{t("title.driver", { id: short(it) })}</span></label>)}
+      </div>
+    </Reason>
+  );
+}
+
+/** Keeps a job to the drivers of a partner, or says whose driver somebody is; or frees it. */
+export function SetFleet({ job, fleet: known, says, wish, onClose }: {
+  job: string; fleet: string | null; says: Key; wish: (given: { fleet?: string; reason: string }) => Wish; onClose: () => void;
+}): JSX.Element {
+  const { live } = useApp();
+  const [fleet, setFleet] = useState(known ?? "");
+  const isId = /^partner-[0-9a-f]{32}$/.test(fleet.trim());
+  return (
+    <Reason title="act.fleet" go="act.fleet.go" says={says} suggestions={["reason.contract", "reason.hired", "reason.over"]} job={job} onClose={onClose}
+      onGive={(reason) => void live.ask(job, "act.fleet", wish({ reason, ...(isId ? { fleet: fleet.trim() } : {}) }))}>
+      <>
+        <label for="fleet">{t("act.fleet.whose")}</label>
+        <input id="fleet" class="field" placeholder="partner-0192f3c8…" spellcheck={false} autocomplete="off" pattern="\s*(partner-[0-9a-f]{32})?\s*" value={fleet} onInput={(event) => setFleet(event.currentTarget.value)} />
+      </>
+    </Reason>
+  );
+}
+
+/** Writes to somebody's device. */
+export function Write({ to, job, onClose }: { to: string[]; job?: JobId; onClose: () => void }): JSX.Element {
+  const { live } = useApp();
+  const [whom, setWhom] = useState(to[0]!);
+  const isDriver = whom.startsWith("driver-");
+  const write = (text: string): void => {
+    const message = { text, ...(job ? { job } : {}) };
+    void live.ask(whom, "act.message", isDriver ? { driver: { id: whom, action: { message } } } : { rider: { id: whom, action: { message } } });
+  };
+  return (
+    <Reason title="act.message" go="act.message.go" label="act.message.text" says="act.message.says" job={job ? jobId(job) : undefined} onClose={onClose} onGive={write}
+      suggestions={isDriver ? ["message.where", "message.call_rider", "message.wait"] : ["message.coming", "message.driver_late", "message.go_to_pickup"]}>
+      <div class="segments" role="radiogroup" aria-label={t("act.message.to")}>
+        {to.map((it) => <label key={it}><input type="radio" name="whom" checked={it === whom} onChange={() => setWhom(it)} /><span>{described(it, undefined).title}</span></label>)}
       </div>
     </Reason>
   );
@@ -166,6 +209,13 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
   const trace = useFetched<MatchTrace>(traceOf(view));
   const weighed = trace && "ok" in trace ? trace.ok.rounds.at(-1)?.weighed ?? [] : [];
   const at = view.stops[0]!.at;
+  useEffect(() => {
+    // Who drives there is known only where somebody looks.
+    const [x, y] = [app.projection.x(at.lon), app.projection.y(at.lat)];
+    const [px, py] = [app.camera.screenX(x), app.camera.screenY(y)];
+    if (px < 0 || py < 0 || px > app.camera.width || py > app.camera.height) app.camera.flyTo(x, y);
+  }, []);
+  useHeard((again) => live.board.on("marks", again));
 
   const candidates = useMemo(() => {
     const all: Candidate[] = [];
@@ -175,7 +225,7 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
     }
     const rank = ({ status }: Candidate): number => (status === "available" ? 0 : status === "partly_busy" || status === "offered" ? 1 : 2);
     return all.sort((a, b) => rank(a) - rank(b) || a.far - b.far);
-  }, [weighed.length]);
+  }, [weighed.length, live.board.marks.size]);
   const asked = text.trim().toLowerCase();
   const rows = candidates.filter(({ id, status }) => asked === "" || `${id} ${status} ${word("status", status)}`.toLowerCase().includes(asked)).slice(0, CANDIDATES_MAX);
 
@@ -197,6 +247,7 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
   return (
     <Dialog title={t(isAnother ? "act.reassign.title" : "act.assign.title")} class="assign" onClose={onClose}>
       <form class="form" onSubmit={(event) => { event.preventDefault(); void assign(false); }}>
+        <Others job={view.id} />
         <input type="search" class="field" autofocus placeholder={t("act.assign.search")} aria-label={t("act.assign.search")} value={text} onInput={(event) => setText(event.currentTarget.value)} />
         <ul class="candidates" role="listbox" aria-label={t("act.assign.list")}>
           {rows.map(({ id, status, far, costMs }) => {

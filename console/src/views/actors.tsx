@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ActorView, CheckItem, IncidentView } from "@outrider/client";
-import { go, useApp, useFetched, useFollowed, useTick } from "../app.js";
+import { go, useApp, useFetched, useFollowed, usePolled, useTick } from "../app.js";
 import { kindOf, short, type Kind } from "../status.js";
 import { Tree, changesBetween } from "../tree.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Refusal, described } from "../ui.js";
@@ -14,6 +14,23 @@ const RECENT_MAX = 14;
 const KEY = "outrider.recent";
 /** The kinds whose past the node can make anew from their events. */
 const TRAVELLED: readonly Kind[] = ["order", "rescue", "driver", "rider", "incident", "zone"];
+
+const LOOK_MS = 2000;
+
+/** Where an actor lives, and how it is there. */
+interface Residence {
+  shard: number;
+  node?: string;
+  epoch?: number;
+  awake?: boolean;
+  waiting?: number;
+  falls?: number;
+  quarantined?: boolean;
+}
+
+interface SessionPage {
+  items: { id: string; node?: string }[];
+}
 
 export function Actors({ id }: { id: string | null }): JSX.Element {
   const { live: { board } } = useApp();
@@ -60,9 +77,30 @@ function Actor({ id, onOpen }: { id: string; onOpen: (id: string) => void }): JS
         <Copy text={id} />
         {kind === "order" || kind === "rescue" || kind === "driver" ? <button type="button" class="ghost" onClick={() => go("dispatch", id)}>{t("actors.on_map")}</button> : null}
       </header>
+      <Living id={id} />
       {told === null ? <Loading rows={10} /> : "refused" in told ? <Refused id={id} code={told.refused.code}><Refusal refused={told.refused} /></Refused> : null}
       {view ? <Remembered id={id} view={view} onOpen={onOpen} /> : null}
     </section>
+  );
+}
+
+/** Its node, its mailbox, its falls and, to admins, the devices of whoever it is. */
+function Living({ id }: { id: string }): JSX.Element | null {
+  const { live } = useApp();
+  const isPerson = kindOf(id) === "rider" || kindOf(id) === "driver";
+  const answer = usePolled<Residence>(`/v1/actors/${id}/residence`, LOOK_MS);
+  const devices = usePolled<SessionPage>(live.isAdmin && isPerson ? `/admin/sessions?principal=${id}&limit=20` : null, LOOK_MS * 2);
+  if (answer === null || "refused" in answer) return null;
+  const { node, epoch, awake, waiting, falls, quarantined } = answer.ok;
+  const sessions = devices && "ok" in devices ? devices.ok.items : null;
+  return (
+    <dl class="actor-facts actor-living">
+      {node ? <div><dt>{t("actors.node")}</dt><dd>{node}{epoch === undefined ? null : <span class="soft"> · {t("cluster.epoch", { n: epoch })}</span>}</dd></div> : null}
+      <div><dt>{t("actors.hosted")}</dt><dd>{awake === undefined ? t("actors.silent") : quarantined ? t("actors.quarantined") : t(awake ? "actors.awake" : "actors.asleep")}</dd></div>
+      {waiting === undefined ? null : <div><dt>{t("actors.mailbox")}</dt><dd class={waiting > 8 ? "countdown is-soon" : ""}>{waiting}</dd></div>}
+      {falls ? <div><dt>{t("actors.falls")}</dt><dd>{falls}</dd></div> : null}
+      {sessions === null ? null : <div><dt>{t("actors.sessions")}</dt><dd>{sessions.length === 0 ? t("actors.sessions_none") : sessions.map((it) => `${short(it.id)}${it.node ? ` (${it.node})` : ""}`).join(", ")}</dd></div>}
+    </dl>
   );
 }
 

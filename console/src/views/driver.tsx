@@ -1,11 +1,14 @@
 // One driver: what it does, what it was offered, and why it gets nothing.
 
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 import type { DriverView } from "@outrider/client";
 import { go, useApp, useFetched, useFollowed, useTick, useValue } from "../app.js";
 import { jobId } from "../board.js";
+import { short } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described } from "../ui.js";
 import { metres, number, span, t, timeOfDay, word } from "../words.js";
+import { Reason, SetFleet, Write } from "./actions.js";
 
 interface WhyNoOffers {
   since: number;
@@ -41,6 +44,7 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
         <button type="button" class="ghost" aria-pressed={followed === id} onClick={() => app.followed.set(followed === id ? null : id)}>{t(followed === id ? "driver.following" : "driver.follow")}</button>
         <button type="button" class="ghost" onClick={() => go("actors", id)}>{t("job.inspect")}</button>
       </div>
+      {view ? <DriverActions view={view} /> : null}
       <div class="details-body">
         {told === null ? <Loading /> : "refused" in told ? <Refusal refused={told.refused} /> : null}
         {view ? (
@@ -48,6 +52,7 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
             <dt>{t("driver.vehicle")}</dt><dd>{view.vehicle ? `${word("kind", view.vehicle.kind)}${view.vehicle.capacity_g ? ` · ${number(view.vehicle.capacity_g / 1000)} kg` : ""}${view.vehicle.skills?.length ? ` · ${view.vehicle.skills.join(", ")}` : ""}` : "–"}</dd>
             <dt>{t("driver.jobs")}</dt><dd>{view.jobs.length === 0 ? <span class="soft">{t("driver.free")}</span> : view.jobs.map(jobId).map((job) => <ActorLink key={job} id={job} mark={live.board.marks.get(job)} onOpen={onOpen} />)}</dd>
             {view.position ? <><dt>{t("driver.seen")}</dt><dd>{t("job.ago", { span: span(now - view.position.sampled_at) })}{view.position.accuracy_m ? ` · ±${metres(view.position.accuracy_m)}` : ""}</dd></> : null}
+            {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
             {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd>{view.blocked}</dd></> : null}
           </dl>
         ) : null}
@@ -62,6 +67,27 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
         <WhyNone id={id} version={view?.version ?? 0} onOpen={onOpen} />
       </div>
     </>
+  );
+}
+
+/** What staff may do about a driver. */
+function DriverActions({ view }: { view: DriverView }): JSX.Element {
+  const { live } = useApp();
+  const [open, setOpen] = useState<"message" | "fleet" | "suspend" | null>(null);
+  const close = (): void => setOpen(null);
+  const wish = (action: object): never => ({ driver: { id: view.id, action } }) as never;
+  return (
+    <div class="actions" role="group" aria-label={t("act")}>
+      <button type="button" class="primary" onClick={() => setOpen("message")}>{t("act.message")}</button>
+      <button type="button" class="ghost" onClick={() => setOpen("fleet")}>{t("act.fleet")}</button>
+      {view.blocked
+        ? <button type="button" class="ghost" onClick={() => void live.ask(view.id, "act.reinstate", wish({ reinstate: {} }))}>{t("act.reinstate")}</button>
+        : <button type="button" class="ghost danger" onClick={() => setOpen("suspend")}>{t("act.suspend")}</button>}
+      {open === "message" ? <Write to={[view.id]} onClose={close} /> : null}
+      {open === "fleet" ? <SetFleet job={view.id} fleet={view.fleet ?? null} says="act.fleet.driver_says" wish={(given) => wish({ set_fleet: given })} onClose={close} /> : null}
+      {open === "suspend" ? <Reason title="act.suspend" go="act.suspend" says="act.suspend.says" suggestions={["reason.complaint", "reason.papers", "reason.unsafe"]} isDanger onClose={close}
+        onGive={(reason) => void live.ask(view.id, "act.suspend", wish({ suspend: { reason, reassign: false } }))} /> : null}
+    </div>
   );
 }
 

@@ -7,10 +7,11 @@ import { go, useApp, useFetched, useFollowed, useHeard, useTick, type App } from
 import { JobClock } from "./queue.js";
 import { Actions } from "./actions.js";
 import { Matching } from "./matching.js";
+import { Others } from "./others.js";
 import { jobOf } from "../jobs.js";
 import type { Asked } from "../live.js";
 import { lengthOf, type XY } from "../map/streets.js";
-import { isAwaited, kindOf, stageOf, type Colour, type Sort } from "../status.js";
+import { isAwaited, kindOf, short, stageOf, type Colour, type Sort } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, Tabs, described } from "../ui.js";
 import { metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
 
@@ -31,6 +32,8 @@ export interface JobView {
   priority: string;
   policy: string | null;
   offers: OfferView[];
+  /** Whose drivers it is kept to. */
+  fleet: string | null;
   stops: Place[];
   stopsDone: number;
   fare: Fare;
@@ -44,13 +47,13 @@ export function jobView(view: OrderView | RescueView): JobView {
     const stops = view.dropoff ? [view.at, view.dropoff] : [view.at];
     return {
       id: view.id, kind: "rescue", sort: "rescue", what: word("issue", view.issue), status: view.status, rider: view.rider, driver: view.driver ?? null,
-      held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, stops, stopsDone: 0, fare: view.fare,
+      held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, stops, stopsDone: 0, fare: view.fare,
       reason: view.outcome ?? null, at: view.requested_at, version: view.version,
     };
   }
   return {
     id: view.id, kind: "order", sort: view.kind === "ride" ? "ride" : "delivery", what: word("kind", view.kind), status: view.status, rider: view.rider,
-    driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, stops: view.stops,
+    driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, fleet: view.fleet ?? null, stops: view.stops,
     stopsDone: view.stops_done, fare: view.fare, reason: view.reason ?? null, at: view.placed_at, version: view.version,
   };
 }
@@ -61,6 +64,7 @@ export function expected(view: JobView, asked: readonly Asked[]): JobView {
     const action = Object.values(wish as Record<string, { action?: object }>)[0]?.action ?? {};
     if ("hold" in action) return { ...it, held: true };
     if ("resume" in action) return { ...it, held: false };
+    if ("set_fleet" in action) return { ...it, fleet: (action.set_fleet as { fleet?: string }).fleet ?? null };
     if ("set_priority" in action) return { ...it, priority: (action.set_priority as { priority: string }).priority };
     if ("cancel" in action) return { ...it, status: "cancelled_by_admin" };
     if ("cancel_safety" in action) return { ...it, status: "cancelled_safety" };
@@ -105,6 +109,7 @@ export function JobDetails({ id, isListening, onOpen }: { id: string; isListenin
         </div>
       </header>
       <div class="details-id"><Copy text={id} /><button type="button" class="ghost" onClick={() => go("actors", id)}>{t("job.inspect")}</button></div>
+      <Others job={id} />
       <UnderWay asked={asked} />
       {told === null ? <Loading /> : "refused" in told ? <Refusal refused={told.refused} /> : view ? (
         <>
@@ -138,6 +143,7 @@ function Now({ view, driver, onOpen }: { view: JobView; driver: string | null; o
         <dt>{t("job.driver")}</dt><dd>{driver ? <DriverLine id={driver} view={view} onOpen={onOpen} /> : <span class="soft">{t("job.nobody")}</span>}</dd>
         <dt>{t("job.asked_at")}</dt><dd>{timeOfDay(view.at)} <span class="soft">{t("job.ago", { span: span(live.client.serverNow - view.at) })}</span></dd>
         <dt>{t("job.fare")}</dt><dd><FareLines fare={view.fare} /></dd>
+        {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
         {view.policy ? <><dt>{t("job.policy")}</dt><dd>{word("policy", view.policy)}</dd></> : null}
         {view.reason ? <><dt>{t("job.reason")}</dt><dd>{view.reason}</dd></> : null}
       </dl>

@@ -2,11 +2,13 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { useApp, useHeard, useTick } from "../app.js";
+import { useApp, useHeard, useTick, useValue } from "../app.js";
 import { byUrgency, clockFace, jobOf, type Job } from "../jobs.js";
+import { isInRegion } from "../map/marks.js";
 import { short } from "../status.js";
-import { Empty, Glyph, Loading, described, isTyping } from "../ui.js";
+import { Empty, Glyph, Icon, Loading, described, isTyping } from "../ui.js";
 import { span, t, word, type Key } from "../words.js";
+import { useOthers } from "./others.js";
 
 /** As in the style sheet. */
 const ROW_PX = 56;
@@ -33,8 +35,9 @@ interface Props {
 }
 
 export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props): JSX.Element | null {
-  const { live, late } = useApp();
+  const { live, late, filter: filtered } = useApp();
   const { board } = live;
+  const filter = useValue(filtered);
   const [pile, setPile] = useState<Pile>("open");
   const [text, setText] = useState("");
   const [top, setTop] = useState(0);
@@ -47,9 +50,9 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
   const jobs = useMemo(() => {
     const now = live.client.serverNow;
     const all: Job[] = [];
-    for (const mark of board.marks.values()) if (mark.kind !== "driver") all.push(jobOf(mark, now, late.get(mark.id)));
+    for (const mark of board.marks.values()) if (mark.kind !== "driver" && isInRegion(filter, mark.at)) all.push(jobOf(mark, now, late.get(mark.id)));
     return all.sort(byUrgency);
-  }, [second, board.isKnown]);
+  }, [second, board.isKnown, filter.region]);
   const counts = useMemo(() => PILES.map((it) => jobs.filter(isIn[it]).length), [jobs]);
   const words = text.trim().toLowerCase().split(/\s+/).filter(Boolean);
   const rows = jobs.filter((job) => isIn[pile](job) && (words.length === 0 || matches(job, words)));
@@ -123,11 +126,12 @@ function Row({ job, top, isSelected, onOpen }: { job: Job; top: number; isSelect
   const { mark } = job;
   const { title, status, colour, shape } = described(mark.id, mark);
   const asked = live.underWay(mark.id).at(-1);
+  const others = useOthers(mark.id);
   const what = mark.issue ? word("issue", mark.issue) : mark.driver ? t("queue.with", { driver: short(mark.driver) }) : "";
   return (
     <div id={`row-${mark.id}`} class={`row h-${job.heat}`} role="option" aria-selected={isSelected} style={{ transform: `translateY(${top}px)` }} onClick={() => onOpen(mark.id)}>
       <Glyph shape={shape} colour={colour} />
-      <span class="row-title">{title}</span>
+      <span class="row-title">{title}{others ? <span class="row-others" title={t("job.others", { who: others })}><Icon name="eye" /><span class="unseen">{t("job.others", { who: others })}</span></span> : null}</span>
       <span class="row-status">{asked ? <em class="asked">{t(asked.what as Key)}…</em> : status}{what ? ` · ${what}` : ""}</span>
       <JobClock job={job} />
     </div>

@@ -30,6 +30,7 @@ fn order(version: u64, status: OrderStatus, driver: Option<u64>) -> OrderView {
         price_asked: None,
         follows: None,
         followed_by: None,
+        run: None,
         code: None,
     }
 }
@@ -46,6 +47,7 @@ fn driver(version: u64, jobs: &[JobId]) -> DriverView {
         position: None,
         fleet: None,
         hint: None,
+        run: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The city as the page draws it.
+//! The city as the console draws it.
 
 use super::{City, RoadClass};
 use protocol::Point;

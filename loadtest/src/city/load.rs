@@ -2,8 +2,9 @@
 
 use super::{City, Road, RoadClass, Street, generate::districts_of_nodes};
 use crate::table::{self, Table};
+use matching::router::{NoRoads, Roads, Speeds, Times};
 use protocol::Point;
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 use thiserror::Error;
 
 /// No street is driven faster than this, whatever a noisy table says, in metres per second.
@@ -23,6 +24,9 @@ pub enum LoadError {
     /// Edges without a node.
     #[error("edge {0} ends at a node that does not exist")]
     NoNode(String),
+    /// Roads of which no table can be made.
+    #[error("no table of ways: {0}")]
+    NoTable(#[from] NoRoads),
 }
 
 /// Days with a traffic of their own.
@@ -67,6 +71,16 @@ impl City {
         city.places = districts_of_nodes(&city);
         Ok(city)
     }
+}
+
+/// Reads the roads of a folder as a node's regions can be given them: the quickest way between any two crossings, at the
+/// traffic of an hour (0 to 23) of a weekday. What is different at other hours, regions learn. Takes a second or two for
+/// some thousands of crossings.
+pub fn router(folder: &Path, hour: u8, speeds: Speeds) -> Result<Arc<Roads>, LoadError> {
+    let city = City::load(folder, Day::Weekday, hour)?;
+    let nodes: Vec<Point> = (0..city.n_nodes()).filter_map(|n| city.node(n)).collect();
+    let times = Times::new(nodes.len(), city.as_roads())?;
+    Ok(Arc::new(Roads::new(nodes, Arc::new(times))?.with_speeds(speeds)))
 }
 
 fn plausible_s(seconds: f64, length_m: f64) -> f64 {

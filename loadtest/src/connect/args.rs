@@ -13,7 +13,10 @@ pub struct Sessions {
     /// How many are opened a second.
     #[arg(long, default_value_t = 1_000.0)]
     pub per_s: f64,
-    /// How long all of them are held.
+    /// How long everybody is left alone before what they cost is measured: a minute, for those who are at rest.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
+    /// How long all of them are held after that.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub hold: Duration,
     /// The longest that opening, holding and the storm may take.
@@ -50,6 +53,7 @@ impl Default for Sessions {
         Self {
             sessions: 10_000,
             per_s: 1_000.0,
+            settle: Duration::from_secs(5),
             hold: Duration::from_secs(60),
             lasting: Duration::from_secs(40 * 60),
             drivers_percent: 10,
@@ -76,6 +80,7 @@ impl Sessions {
             drivers_percent: self.drivers_percent,
             on_duty: self.on_duty,
             per_s: self.per_s,
+            settle: self.settle,
             hold: self.hold,
             lasting: self.lasting,
             storm: self.storm.then_some(Storm { holders, askers, asks_per_s, within }),

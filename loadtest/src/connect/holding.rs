@@ -30,6 +30,7 @@ enum Told {
     Released(String),
     Lost(String),
     Incident(String),
+    Message(String),
 }
 
 impl Told {
@@ -42,6 +43,7 @@ impl Told {
             Push::ClaimLost { job, .. } => Self::Lost(job.to_string()),
             Push::Incident(view) => Self::Incident(view.id.to_string()),
             Push::IncidentHeeded { incident } => Self::Incident(incident.to_string()),
+            Push::Message(message) => Self::Message(message.text),
         }
     }
 }
@@ -100,7 +102,8 @@ impl Holding {
                 | Told::Assigned(_)
                 | Told::Released(_)
                 | Told::Lost(_)
-                | Told::Incident(_) => false,
+                | Told::Incident(_)
+                | Told::Message(_) => false,
             };
             let lost = before.iter().filter(|told| !after.contains(told) && !is_void(told));
             missed.extend(lost.map(|told| format!("{holder}: {told:?}, held before the cut")));
@@ -108,7 +111,11 @@ impl Holding {
         for (holder, job) in &self.placed {
             let is_it = |told: &Told| match told {
                 Told::Offered(_, of) | Told::Assigned(of) => of == job,
-                Told::Ended(_) | Told::Released(_) | Told::Lost(_) | Told::Incident(_) => false,
+                Told::Ended(_)
+                | Told::Released(_)
+                | Told::Lost(_)
+                | Told::Incident(_)
+                | Told::Message(_) => false,
             };
             let all = [&self.before, &self.after].into_iter().filter_map(|told| told.get(holder));
             if !all.flatten().any(is_it) {

@@ -26,7 +26,7 @@ use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, HashMap, VecDeque},
     io::{self, BufRead, Read, Write},
     sync::{
         Arc,
@@ -147,6 +147,8 @@ struct Worker {
     phones: Vec<Phone>,
     /// Who is due when; what is not true any more is passed over.
     due: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Who would come back if there were room, the longest first.
+    queue: VecDeque<u32>,
     began: Instant,
     n_begun: u32,
     n_on_their_way: u32,
@@ -190,6 +192,7 @@ pub(super) fn run() -> io::Result<()> {
         poll,
         phones,
         due: BinaryHeap::new(),
+        queue: VecDeque::new(),
         began: Instant::now(),
         n_begun: 0,
         n_on_their_way: 0,
@@ -290,9 +293,7 @@ impl Worker {
                 continue;
             }
             match phone.stage {
-                Stage::Waiting if self.n_on_their_way < self.order.at_once => self.open(index),
-                // There is no room for it yet.
-                Stage::Waiting => self.set_due(index, now + 10_000),
+                Stage::Waiting => self.queue.push_back(index),
                 Stage::Open if now >= phone.heard_at + phone.heartbeats(2.5) => self.lost(index),
                 Stage::Open => self.beat(index),
                 Stage::Opening | Stage::Shaking | Stage::Greeting | Stage::Entering => {
@@ -301,6 +302,11 @@ impl Worker {
                 }
                 Stage::New | Stage::Gone => {}
             }
+        }
+        while self.n_on_their_way < self.order.at_once
+            && let Some(index) = self.queue.pop_front()
+        {
+            self.open(index);
         }
     }
 

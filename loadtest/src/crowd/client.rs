@@ -203,7 +203,8 @@ fn op_of(wish: &Wish) -> Op {
         | Wish::Rider { .. }
         | Wish::Sos(_)
         | Wish::Incident { .. }
-        | Wish::Zone { .. } => Op::Other,
+        | Wish::Zone { .. }
+        | Wish::Run { .. } => Op::Other,
     }
 }
 
@@ -518,6 +519,7 @@ impl<M: Mind> Client<M> {
             | ServerFrame::Push { .. }
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
@@ -538,7 +540,8 @@ impl<M: Mind> Client<M> {
             | Push::Released { .. }
             | Push::ClaimLost { .. }
             | Push::Incident(_)
-            | Push::IncidentHeeded { .. } => {}
+            | Push::IncidentHeeded { .. }
+            | Push::Message(_) => {}
         }
         self.mind.pushed(push, now);
     }

@@ -781,7 +781,7 @@ impl Mind for Driver {
             // Nobody in a crowd claims jobs.
             Push::ClaimLost { .. } => {}
             // Dispatchers hear of them.
-            Push::Incident(_) | Push::IncidentHeeded { .. } => {}
+            Push::Incident(_) | Push::IncidentHeeded { .. } | Push::Message(_) => {}
         }
         self.wake_at = now;
     }
@@ -811,6 +811,7 @@ impl Mind for Driver {
             | ServerFrame::Refused(_)
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
@@ -864,7 +865,8 @@ impl Mind for Driver {
                     | Wish::Driver { .. }
                     | Wish::Sos(_)
                     | Wish::Incident { .. }
-                    | Wish::Zone { .. } => {}
+                    | Wish::Zone { .. }
+                    | Wish::Run { .. } => {}
                 }
             }
             Outcome::Refused(refused) => {

@@ -319,6 +319,7 @@ impl Mind for Rider {
             | ServerFrame::Driver(_)
             | ServerFrame::Rider(_)
             | ServerFrame::Incident(_)
+            | ServerFrame::Run(_)
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }

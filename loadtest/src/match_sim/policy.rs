@@ -1,7 +1,7 @@
 //! The policies that are compared, in the terms of the regions' matching.
 
 use clap::ValueEnum;
-use matching::{cost, round::Pairing};
+use matching::{cost, demand::Spreading, round::Pairing, surge};
 use protocol::work::OfferPolicy;
 use std::{fmt, time::Duration};
 
@@ -24,8 +24,8 @@ pub enum Policy {
     HoldAhead,
     /// The closest pair first, and idle drivers are told where to wait.
     ClosestSpread,
-    /// With hold, and idle drivers are told where to wait. Nodes do not tell them yet.
-    HoldSpread,
+    /// As nodes do: with hold, every second, and idle drivers are told where to wait.
+    Node,
 }
 
 impl fmt::Display for Policy {
@@ -47,8 +47,30 @@ pub(super) struct Rules {
     pub(super) settings: cost::Settings,
     /// A driver is listed this long before its ride ends.
     pub(super) ahead: Duration,
-    /// Are idle drivers told where to wait?
-    pub(super) spreads: bool,
+    /// How idle drivers are told where to wait; none if they are not.
+    pub(super) hints: Option<Hints>,
+}
+
+/// How idle drivers are told where to wait.
+#[derive(Debug, Clone)]
+pub(super) struct Hints {
+    /// How often regions look.
+    pub(super) every: Duration,
+    /// How often each driver is told, at most.
+    pub(super) again: Duration,
+    pub(super) spreading: Spreading,
+}
+
+impl Hints {
+    /// As regions and presets have it (`driver.hints_every_ms`).
+    fn of_nodes() -> Self {
+        let every_ms = surge::Settings::default().every_ms;
+        Self {
+            every: Duration::from_millis(every_ms.into()),
+            again: Duration::from_secs(300),
+            spreading: Spreading::default(),
+        }
+    }
 }
 
 impl Policy {
@@ -61,14 +83,13 @@ impl Policy {
             // A simulation's positions are never old, and ties between people are not what is compared.
             settings: cost::Settings {
                 stale_ms: u32::MAX,
-                idle_bonus_max_ms: 0,
-                missing_star_ms: 0,
+                weights: cost::Weights::NONE,
                 // Nobody asks it why.
                 n_told: 0,
                 ..cost::Settings::default()
             },
             ahead: Duration::ZERO,
-            spreads: false,
+            hints: None,
         };
         match self {
             Self::FirstCome => rules(1, Pairing::Greedy, OfferPolicy::Sequential),
@@ -81,8 +102,13 @@ impl Policy {
                 ahead: Duration::from_secs(120),
                 ..rules(1, Pairing::Joint, OfferPolicy::BatchOptimal)
             },
-            Self::ClosestSpread => Rules { spreads: true, ..Self::ClosestPair.rules() },
-            Self::HoldSpread => Rules { spreads: true, ..Self::Hold.rules() },
+            Self::ClosestSpread => {
+                Rules { hints: Some(Hints::of_nodes()), ..Self::ClosestPair.rules() }
+            }
+            Self::Node => Rules {
+                hints: Some(Hints::of_nodes()),
+                ..rules(1, Pairing::Joint, OfferPolicy::BatchOptimal)
+            },
         }
     }
 }

@@ -7,11 +7,15 @@
 //! What a real node does with messages happens here at once: a driver who is proposed takes the ride,
 //! unless another region was quicker, in which case the search is listed again.
 
-use super::{figures::Figures, morning::Morning, policy::Rules};
+use super::{
+    figures::Figures,
+    morning::Morning,
+    policy::{Hints, Rules},
+};
 use matching::{
-    DriverCard, Region, SearchCard,
+    DriverCard, Region, SearchCard, Standing,
     card::Ending,
-    demand::{Idle, Rates, Spreading},
+    demand::{Idle, Rates},
     region::{Roster, Wanting},
     router::{Router, Spot},
 };
@@ -34,8 +38,6 @@ use uuid::Uuid;
 const RIDE_MIN: Duration = Duration::from_secs(60);
 /// Drivers begin within so long: a fleet that is idle all at once matches nobody's morning.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10 * 60);
-/// How often idle drivers are told where to wait.
-const SPREAD_EVERY: Duration = Duration::from_secs(15);
 /// No driver further away is asked, in metres.
 const RADIUS_M: u32 = 10_000;
 
@@ -83,6 +85,8 @@ struct Driver {
     doing: Doing,
     idle_since: Timestamp,
     follows: bool,
+    /// When it was last told where to wait.
+    told_at: Option<Timestamp>,
     /// Makes events of what it no longer does void.
     turn: u32,
     /// In which region.
@@ -118,7 +122,6 @@ pub(super) struct World<'a> {
     /// Of each region, without itself.
     ring: Vec<Vec<usize>>,
     figures: Figures,
-    spreading: Spreading,
 }
 
 impl<'a> World<'a> {
@@ -135,6 +138,7 @@ impl<'a> World<'a> {
                 doing: Doing::Away,
                 idle_since: Timestamp(0),
                 follows: rng.random_bool(conditions.follow),
+                told_at: None,
                 turn: 0,
                 listed: None,
                 idle_ms: 0,
@@ -157,7 +161,6 @@ impl<'a> World<'a> {
             regions,
             region_of,
             ring,
-            spreading: Spreading::default(),
         };
         for n in 0..world.drivers.len() {
             let begins_ms = rng.random_range(0..BEGIN_WITHIN.as_millis() as u64);
@@ -208,9 +211,9 @@ impl<'a> World<'a> {
             }
             self.publish();
             n_open -= self.match_all(now);
-            if self.rules.spreads && now >= spread_at {
-                self.spread(now);
-                spread_at = now + SPREAD_EVERY;
+            if let Some(hints) = self.rules.hints.as_ref().filter(|_| now >= spread_at) {
+                self.spread(hints, now);
+                spread_at = now + hints.every;
             }
         }
         self.settle(now)
@@ -248,6 +251,7 @@ impl<'a> World<'a> {
             priority: Priority::Normal,
             fleet: None,
             paused: None,
+            batch: None,
         };
         let home = self.home(ride);
         self.regions[home].put_search(Arc::new(card));
@@ -284,6 +288,9 @@ impl<'a> World<'a> {
                 ending: ending.map(|(_, due)| Ending { at, due }),
                 fleet: None,
                 takes_hints: true,
+                n_slots: 0,
+                standing: Standing::default(),
+                came: None,
             };
             (self.region_of[spot.0 as usize], card)
         });
@@ -413,8 +420,8 @@ impl<'a> World<'a> {
             let rivals = self.ring[n].iter().map(|it| &*wanting[*it]);
             let region = &mut self.regions[n];
             let matching = region.prepare(due.clone(), rosters, rivals, now, self.rules.pairing);
-            let (field, outcome) = matching.run(&self.morning.roads, &self.rules.settings);
-            region.learn(field, &outcome, now);
+            let done = matching.run(&self.morning.roads, &self.rules.settings);
+            let outcome = region.learn([done], now);
             self.figures.ticked(began.elapsed());
             proposals.extend(outcome.proposals);
         }
@@ -453,20 +460,23 @@ impl<'a> World<'a> {
     }
 
     /// Tells idle drivers where to wait.
-    fn spread(&mut self, now: Timestamp) {
+    fn spread(&mut self, hints: &Hints, now: Timestamp) {
+        let Hints { again, spreading, .. } = hints;
         let idle: Vec<Vec<Idle>> =
-            self.regions.iter().map(|region| region.idle(now, &self.spreading)).collect();
+            self.regions.iter().map(|region| region.idle(now, spreading)).collect();
         let rates: Vec<Rates> = self.regions.iter_mut().map(|region| region.rates(now)).collect();
         for n in 0..self.regions.len() {
             let around = self.ring[n].iter().map(|it| &*idle[*it]);
             let rates = self.ring[n].iter().map(|it| &rates[*it]);
-            let hints = self.regions[n].spread(around, rates, now, &self.spreading);
+            let hints = self.regions[n].spread(around, rates, now, spreading);
             for (driver, to) in hints {
                 let n = number_of(driver.0);
                 let to = self.morning.roads.spot(to);
                 let driver = &mut self.drivers[n];
                 let Doing::Idle { target } = driver.doing else { continue };
-                if driver.follows {
+                let is_due = driver.told_at.is_none_or(|at| now.since(at) >= *again);
+                if driver.follows && is_due {
+                    driver.told_at = Some(now);
                     self.figures.n_sent += 1;
                     driver.doing = Doing::Idle { target: Some(to) };
                     if target.is_none() {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Standing;
 use proptest::prelude::*;
 use protocol::{
     JobId, OrderId, RiderId,
@@ -41,6 +42,9 @@ fn driver(n: u64) -> Arc<DriverCard> {
         ending: None,
         fleet: None,
         takes_hints: false,
+        n_slots: 0,
+        standing: Standing::default(),
+        came: None,
     })
 }
 
@@ -62,6 +66,7 @@ fn search(n: u64, opened_s: u64) -> SearchCard {
         priority: Priority::Normal,
         fleet: None,
         paused: None,
+        batch: None,
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{DriverCard, fit::fits};
+use crate::{DriverCard, Standing, cost::Weights, fit::fits};
 use proptest::prelude::*;
 use protocol::{
     DriverId, OrderId, Point, RiderId,
@@ -33,6 +33,9 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         ending: None,
         fleet: None,
         takes_hints: false,
+        n_slots: 0,
+        standing: Standing::default(),
+        came: None,
     }
 }
 
@@ -55,6 +58,7 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
         priority: Priority::Normal,
         fleet: None,
         paused: None,
+        batch: None,
     }
 }
 
@@ -66,7 +70,7 @@ fn field(drivers: impl IntoIterator<Item = DriverCard>) -> Field {
 
 fn settings() -> Settings {
     // Without tie-breaks, so that cases can be worked out by hand.
-    Settings { idle_bonus_max_ms: 0, missing_star_ms: 0, ..Settings::default() }
+    Settings { weights: Weights::NONE, ..Settings::default() }
 }
 
 fn round_at<'a>(
@@ -266,6 +270,117 @@ fn ties_go_to_who_has_waited_longest_then_to_who_is_liked_best() {
     assert_eq!(order, [1, 2, 3].map(DriverId::nth));
 }
 
+/// Whom a ride among these drivers is given, where this alone counts beside the way.
+fn chosen(drivers: [DriverCard; 2], needs: Needs, weights: Weights) -> DriverId {
+    let search = SearchCard { needs, ..search(1, 0.0, OfferPolicy::Sequential) };
+    let settings = Settings { weights, ..Settings::default() };
+    let field = field(drivers);
+    let outcome = round_at([&search], [], &field, NOW, &settings, Pairing::Joint);
+    outcome.proposals[0].candidates[0].driver
+}
+
+#[test]
+fn each_weight_lets_a_better_driver_come_from_further_away_but_not_from_anywhere() {
+    let standing = Standing::default();
+    // Ten seconds further away.
+    let far = driver(2, 155.0);
+    let near = driver(1, 100.0);
+    let with = |standing| DriverCard { standing, ..near.clone() };
+    let busy = with(Standing { busy_percent: 100, ..standing });
+    let picky = with(Standing { acceptance: 0, ..standing });
+    let green = with(Standing { level: 0, ..standing });
+    let away = with(Standing { heading_deg: Some(90), ..standing });
+    let van = Vehicle { kind: VehicleKind::Van, capacity_g: 500_000, skills: vec![] };
+    let large = DriverCard { vehicle: Arc::new(van), ..near.clone() };
+    let disliked = DriverCard { rating: 400, ..near.clone() };
+    let long_idle = DriverCard { idle_since: Timestamp(0), ..far.clone() };
+    let either = Needs { vehicles: vec![VehicleKind::Moto, VehicleKind::Van], ..Needs::default() };
+    let none = Weights::NONE;
+    type Case = (DriverCard, DriverCard, Needs, fn(u32, Weights) -> Weights);
+    let cases: [Case; 7] = [
+        (busy, far.clone(), Needs::default(), |fairness_ms, of| Weights { fairness_ms, ..of }),
+        (picky, far.clone(), Needs::default(), |refusal_ms, of| Weights { refusal_ms, ..of }),
+        (green, far.clone(), Needs::default(), |ms, of| Weights { level_ms: ms / 5, ..of }),
+        (away, far.clone(), Needs::default(), |turn_ms, of| Weights { turn_ms, ..of }),
+        (large, far.clone(), either, |excess_ms, of| Weights { excess_ms, ..of }),
+        (disliked, far.clone(), Needs::default(), |star_ms, of| Weights { star_ms, ..of }),
+        (near, long_idle, Needs::default(), |idle_ms, of| Weights {
+            idle_ms,
+            idle_full_ms: 60_000,
+            ..of
+        }),
+    ];
+    for (n, (near, far, needs, weigh)) in cases.into_iter().enumerate() {
+        let with = |ms| chosen([near.clone(), far.clone()], needs.clone(), weigh(ms, none));
+        assert_eq!(with(0), DriverId::nth(1), "{n}: the way alone counts");
+        assert_eq!(with(5_000), DriverId::nth(1), "{n}: so much further it may not be");
+        assert_eq!(with(15_000), DriverId::nth(2), "{n}");
+    }
+}
+
+#[test]
+fn what_the_law_and_the_rider_ask_for_is_no_matter_of_cost() {
+    let search = search(1, 0.0, OfferPolicy::Sequential);
+    let settings = settings();
+    let why = |search: &SearchCard, driver: &DriverCard, settings: &Settings| {
+        misfit(search, driver, NOW, settings)
+    };
+    let needing = |skill: &str| SearchCard {
+        needs: Needs { skills: vec![skill.to_owned()], ..Needs::default() },
+        ..search.clone()
+    };
+    let having = |skill: &str| DriverCard {
+        vehicle: Arc::new(Vehicle { skills: vec![skill.to_owned()], ..(*moto()).clone() }),
+        ..driver(1, 100.0)
+    };
+    for (skill, reason) in [
+        ("cold_chain", WhyNot::ColdChain),
+        ("certificate.hazmat", WhyNot::Certificate),
+        ("gender.female", WhyNot::Gender),
+        ("permit.airport", WhyNot::Permit),
+        ("winch", WhyNot::Skill),
+    ] {
+        assert_eq!(why(&needing(skill), &driver(1, 100.0), &settings), Some(reason));
+        assert_eq!(why(&needing(skill), &having(skill), &settings), None);
+        assert_eq!(why(&needing(skill), &having("gender.male"), &settings), Some(reason));
+        assert!(reason == WhyNot::Skill || !reason.may_be_overruled());
+    }
+    let Point { lat, lon } = KIGALI.offset_m(5_000.0, 0.0);
+    let permit = crate::fit::Permit { name: "airport".to_owned(), lat, lon, radius_m: 800 };
+    let settings = Settings { permits: vec![permit], ..settings };
+    let there = SearchCard { dropoff: Some(Point { lat, lon }), ..search.clone() };
+    assert_eq!(why(&search, &driver(1, 100.0), &settings), None);
+    assert_eq!(why(&there, &driver(1, 100.0), &settings), Some(WhyNot::Permit));
+    assert_eq!(why(&there, &having("permit.airport"), &settings), None);
+
+    let until = |s| DriverCard {
+        standing: Standing {
+            until: Some(NOW + std::time::Duration::from_secs(s)),
+            ..Standing::default()
+        },
+        ..having("permit.airport")
+    };
+    // Five kilometres and a hundred metres, at 7.5 m/s on streets that are a third longer: 918 s.
+    assert_eq!(why(&there, &until(917), &settings), Some(WhyNot::Hours));
+    assert_eq!(why(&there, &until(919), &settings), None);
+    assert_eq!(why(&search, &until(19), &settings), None, "nobody knows where to");
+    assert_eq!(why(&search, &until(17), &settings), Some(WhyNot::Hours));
+}
+
+#[test]
+fn who_has_waited_for_too_long_is_not_outbid_again_and_again() {
+    let field = field([driver(1, 100.0)]);
+    let fresh = search(1, 0.0, OfferPolicy::BatchOptimal);
+    let waiting = |s| SearchCard {
+        opened_at: NOW - std::time::Duration::from_secs(s),
+        ..search(2, 3_000.0, OfferPolicy::BatchOptimal)
+    };
+    assert_eq!(jointly(&[fresh.clone(), waiting(239)], &field)[0].0, job(1));
+    assert_eq!(jointly(&[fresh.clone(), waiting(240)], &field)[0].0, job(2));
+    let urgent = SearchCard { priority: Priority::Urgent, ..fresh };
+    assert_eq!(jointly(&[urgent, waiting(240)], &field)[0].0, job(1));
+}
+
 #[test]
 fn a_faster_vehicle_may_beat_a_nearer_one() {
     let on_foot = Vehicle { kind: VehicleKind::Foot, capacity_g: 1, skills: vec![] };
@@ -331,6 +446,15 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
             is_free: random.random_bool(0.7),
             has_delivery_slot: random.random_bool(0.7),
             rating: random.random_range(300..=500),
+            standing: Standing {
+                acceptance: random.random_range(0..=100),
+                level: random.random_range(0..=Standing::LEVEL_MAX),
+                busy_percent: random.random_range(0..=100),
+                heading_deg: random.random_bool(0.5).then(|| random.random_range(0..360)),
+                until: random
+                    .random_bool(0.3)
+                    .then(|| NOW + std::time::Duration::from_secs(random.random_range(0..3_600))),
+            },
             ..driver(n, 0.0)
         })
         .collect();
@@ -387,7 +511,9 @@ fn told_wrong(
             return Some(format!("{best:?} is not told of"));
         }
         for one in weighed {
-            let cost_ms = one.travel_ms + one.busy_ms + one.idle_ms + one.rating_ms;
+            let way_ms = one.travel_ms + one.busy_ms;
+            let person_ms = one.idle_ms + one.rating_ms + one.level_ms + one.refusal_ms;
+            let cost_ms = way_ms + person_ms + one.excess_ms + one.fairness_ms + one.turn_ms;
             let is_so = cost_ms == one.cost_ms
                 && one.distance_m <= search.radius_m
                 && fits(search, card(one.driver), NOW, settings);
@@ -506,7 +632,13 @@ proptest! {
     ) {
         let (drivers, searches) = city(seed, n_drivers, n_searches);
         let pairing = if is_joint { Pairing::Joint } else { Pairing::Greedy };
-        let settings = Settings::default();
+        let weights = Weights {
+            level_ms: 3_000,
+            refusal_ms: 20_000,
+            fairness_ms: 10_000,
+            ..Weights::default()
+        };
+        let settings = Settings { weights, ..Settings::default() };
         let outcome = round_at(&searches, [], &field(drivers.clone()), NOW, &settings, pairing);
         prop_assert_eq!(&outcome, &round_at(&searches, [], &field(drivers.clone()), NOW, &settings, pairing));
         prop_assert_eq!(told_wrong(&outcome, &drivers, &searches, &settings), None);

@@ -4,7 +4,7 @@
 //! and no cleverer structure answers faster than looking something up. Times are kept by destination, so
 //! that all drivers near one pickup are found in one row.
 
-use super::{Eta, Leg, Router, Spot};
+use super::{Eta, Leg, Router, Speeds, Spot};
 use crate::grid::Grid;
 use protocol::{Point, Timestamp};
 use std::{cmp::Reverse, collections::BinaryHeap, fmt, sync::Arc};
@@ -161,6 +161,8 @@ pub struct Roads {
     lookup: Lookup,
     /// By when they begin to count.
     periods: Vec<(Timestamp, Arc<Times>)>,
+    /// How fast vehicles get through: tables are of cars at their usual speed.
+    speeds: Speeds,
 }
 
 impl Roads {
@@ -173,7 +175,14 @@ impl Roads {
             return Err(NoRoads::NoNode(nodes.len().min(first.n_nodes) as u32));
         }
         let lookup = Lookup::new(&nodes);
-        Ok(Self { nodes, lookup, periods: vec![(Timestamp(0), first)] })
+        let (periods, speeds) = (vec![(Timestamp(0), first)], Speeds::default());
+        Ok(Self { nodes, lookup, periods, speeds })
+    }
+
+    /// The same, for vehicles that are this fast where a car usually is as [`Speeds::default`] says.
+    #[must_use]
+    pub fn with_speeds(self, speeds: Speeds) -> Self {
+        Self { speeds, ..self }
     }
 
     /// Other times count from then on, until still later ones do.
@@ -208,6 +217,9 @@ impl Router for Roads {
         let ms = self.times(leg.leaving).ms(leg.from, leg.to);
         // Where no street leads, nobody is sent.
         let ms = ms.unwrap_or(u32::from(NO_WAY) * UNIT_MS);
+        let times = Speeds::default().car / self.speeds.of(leg.vehicle);
+        // Most are cars, and need no arithmetic.
+        let ms = if times == 1.0 { ms } else { (ms as f32 * times) as u32 };
         Eta { ms, low_ms: ms / 100 * LOW_PERCENT, high_ms: ms / 100 * HIGH_PERCENT }
     }
 }

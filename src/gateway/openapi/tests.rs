@@ -29,6 +29,7 @@ fn every_route_is_described() {
     GET /metrics
     GET /v1/actors/{id}
     GET /v1/actors/{id}/history
+    GET /v1/actors/{id}/residence
     GET /v1/demand
     GET /v1/drivers/{id}
     GET /v1/drivers/{id}/queue
@@ -45,9 +46,12 @@ fn every_route_is_described() {
     GET /v1/rescues/{id}/match-trace
     GET /v1/rescues/{id}/queue
     GET /v1/riders/{id}
+    GET /v1/runs
+    GET /v1/runs/{id}
     GET /v1/sse
     GET /v1/zones
     GET /v1/zones/at
+    GET /v1/zones/{id}
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain
@@ -62,6 +66,7 @@ fn every_route_is_described() {
     POST /v1/rescues
     POST /v1/rescues/{id}/actions
     POST /v1/riders/{id}/actions
+    POST /v1/runs/{id}/actions
     POST /v1/sos
     POST /v1/sse/{session}
     POST /v1/zones/{id}/actions

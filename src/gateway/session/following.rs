@@ -8,7 +8,7 @@ use crate::gateway::{
 use actors::{EntityKey, Kind};
 use futures_util::FutureExt;
 use protocol::{
-    Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId,
+    Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId, RunId,
     frame::{ServerFrame, Topic},
 };
 use std::time::Duration;
@@ -65,7 +65,8 @@ impl Session {
     }
 
     pub(super) fn subscribe(&mut self, by: Principal, topic: Topic) -> Flow {
-        let needs_staff = matches!(topic, Topic::Board | Topic::Region(_) | Topic::Actor(_));
+        let needs_staff =
+            matches!(topic, Topic::Board | Topic::Region(_) | Topic::Viewport(_) | Topic::Actor(_));
         if needs_staff && !by.is_staff() {
             let refused = translate::forbidden("staff only");
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
@@ -75,7 +76,7 @@ impl Session {
             Err(refused) => return self.say(&ServerFrame::Unsubscribed { topic, refused }),
         };
         let is_new = match subject {
-            Subject::Board => true,
+            Subject::Board | Subject::Viewport(_) => true,
             Subject::Region(region) => self.regions.iter().all(|it| it.region() != region),
             Subject::Entity(key) => self.follows.iter().all(|follow| follow.key != key),
         };
@@ -84,7 +85,11 @@ impl Session {
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
         let n_topics = self.follows.len() + self.regions.len();
-        if is_new && subject != Subject::Board && n_topics >= self.gate.session.topics_max {
+        let is_one_of_many = match subject {
+            Subject::Board | Subject::Viewport(_) => false,
+            Subject::Region(_) | Subject::Entity(_) => is_new,
+        };
+        if is_one_of_many && n_topics >= self.gate.session.topics_max {
             let refused = Refused::new(Code::Busy, "too many topics");
             return self.say(&ServerFrame::Unsubscribed { topic, refused });
         }
@@ -102,6 +107,12 @@ impl Session {
                 self.feed();
                 return Ok(());
             }
+            Subject::Viewport(viewport) => {
+                self.look_at(viewport);
+                self.feed();
+                self.attend();
+                return Ok(());
+            }
         };
         let follow = self.follow(key);
         follow.stay();
@@ -112,13 +123,17 @@ impl Session {
             | Topic::Rescue(_)
             | Topic::Driver(_)
             | Topic::Incident(_)
+            | Topic::Run(_)
             | Topic::Board
-            | Topic::Region(_) => follow.wants.topic = true,
+            | Topic::Region(_)
+            | Topic::Viewport(_) => follow.wants.topic = true,
         }
         if follow.watch.is_some() {
             follow.shown = None;
+            self.attend();
             return self.show(key, Vec::new());
         }
+        self.attend();
         Ok(())
     }
 
@@ -135,6 +150,7 @@ impl Session {
         match translate::subject(topic, by) {
             Ok(Subject::Board) => self.wants_board = false,
             Ok(Subject::Region(region)) => self.regions.retain(|it| it.region() != region),
+            Ok(Subject::Viewport(viewport)) => self.look_away(viewport),
             Ok(Subject::Entity(key)) => {
                 for follow in self.follows.iter_mut().filter(|follow| follow.key == key) {
                     match topic {
@@ -145,11 +161,14 @@ impl Session {
                         | Topic::Rescue(_)
                         | Topic::Driver(_)
                         | Topic::Incident(_)
+                        | Topic::Run(_)
                         | Topic::Board
-                        | Topic::Region(_) => follow.wants.topic = false,
+                        | Topic::Region(_)
+                        | Topic::Viewport(_) => follow.wants.topic = false,
                     }
                 }
                 self.follows.retain(|follow| follow.wants.is_any());
+                self.attend();
             }
             // What cannot be followed is not.
             Err(_) => {}
@@ -161,7 +180,7 @@ impl Session {
 
     /// Is anything of the board followed?
     pub(super) fn wants_diffs(&self) -> bool {
-        self.wants_board || !self.regions.is_empty()
+        self.wants_board || !self.regions.is_empty() || self.overview.is_some()
     }
 
     pub(super) fn opened(&mut self, key: EntityKey, opened: follow::Opened) -> Flow {
@@ -256,6 +275,7 @@ impl Session {
         }
         let lost_actor = was.actor && !follow.wants.actor;
         self.follows.retain(|follow| follow.wants.is_any());
+        self.attend();
         let topic = if was.topic { topic_of(key) } else { None };
         let actor = lost_actor.then(|| Topic::Actor(key.to_string()));
         for topic in topic.into_iter().chain(actor) {
@@ -273,6 +293,7 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
         Kind::Rescue => Some(Topic::Rescue(RescueId(key.id))),
         Kind::Driver => Some(Topic::Driver(DriverId(key.id))),
         Kind::Incident => Some(Topic::Incident(IncidentId(key.id))),
+        Kind::Run => Some(Topic::Run(RunId(key.id))),
         Kind::Rider | Kind::Revocation | Kind::Zone => None,
     }
 }

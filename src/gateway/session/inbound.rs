@@ -275,10 +275,10 @@ impl Session {
         let resumed = going.as_ref().is_some_and(GoingOn::is_whole);
         self.is_anew = resume.is_some() && !resumed;
         self.believe(identity, Some(resumed))?;
-        self.sign_of_life(principal);
         if let Some(going) = going {
             self.go_on(going)?;
         }
+        self.sign_of_life(principal);
         match principal {
             Principal::Rider(id) => self.follow_own(id.into()),
             Principal::Driver(id) => self.follow_own(id.into()),

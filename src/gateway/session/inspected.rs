@@ -54,7 +54,10 @@ impl Session {
             since: self.id.minted_at(),
             heard_at: wall - now.saturating_duration_since(self.heard_at),
             speaks: self.socket.codec().subprotocol().to_owned(),
-            n_followed: n_followed + self.regions.len() + usize::from(self.wants_board),
+            n_followed: n_followed
+                + self.regions.len()
+                + usize::from(self.wants_board)
+                + usize::from(self.overview.is_some()),
             n_waiting: self.socket.n_waiting(),
             n_heard: u64::from(self.n_heard),
             n_said: self.replay.n_said(),

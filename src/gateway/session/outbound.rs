@@ -14,9 +14,9 @@ use crate::gateway::{
 use actors::{EntityKey, Kind};
 use futures_util::FutureExt;
 use protocol::{
-    Code, CommandId, JobId, OfferId, OfferStatus, Principal, Refused,
+    Code, CommandId, JobId, OfferId, OfferStatus, Principal, Refused, RunId,
     frame::{FRAME_BYTES_MAX, Outcome, Push, ServerFrame, Topic},
-    view::DriverView,
+    view::{DriverView, Offer},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
@@ -100,13 +100,14 @@ impl Session {
             Some(ServerFrame::Rider(view)) => {
                 self.follow_jobs(&view.jobs);
                 self.jobs = view.jobs;
-                Ok(())
+                self.push_all(messages(news))
             }
             Some(ServerFrame::Driver(view)) => {
                 let said = |offer| news.ended.iter().rfind(|(id, _)| *id == offer).map(|it| it.1);
                 let how = |offer| watch.ended_offer(offer).or_else(|| said(offer));
                 let ended = self.offers.iter().map(|(offer, _)| (*offer, how(*offer))).collect();
-                self.drove(&view, ended, &news.released)
+                self.drove(&view, ended, &news.released)?;
+                self.push_all(messages(news))
             }
             Some(_) | None => Ok(()),
         }
@@ -126,6 +127,19 @@ impl Session {
         }
     }
 
+    /// A driver sees the sequence of its run without asking.
+    fn follow_run(&mut self, run: Option<RunId>) {
+        let run = run.map(EntityKey::from);
+        let is_own = |it: &&Follow| it.key.kind == Kind::Run && it.wants.own && !it.is_leaving();
+        let had: Vec<EntityKey> = self.follows.iter().filter(is_own).map(|it| it.key).collect();
+        for key in run.into_iter().filter(|key| !had.contains(key)) {
+            self.follow_own(key);
+        }
+        for key in had.into_iter().filter(|key| Some(*key) != run) {
+            self.unfollow_own(key);
+        }
+    }
+
     pub(super) fn drove(
         &mut self,
         view: &DriverView,
@@ -138,21 +152,27 @@ impl Session {
         for (offer, job) in told.iter().copied().filter(|(offer, _)| !is_open(*offer)) {
             self.pushes.void(offer);
             let status = ended.iter().find(|(id, _)| *id == offer).and_then(|(_, status)| *status);
-            match status {
-                Some(status) => pushes.push(Push::OfferEnded { offer, status }),
+            match status.map(|status| Push::OfferEnded { offer, status }) {
+                // Of a run it is said once, not of each job.
+                Some(push) if pushes.last() == Some(&push) => {}
+                Some(push) => pushes.push(push),
                 None => self.accepting.push((offer, job)),
             }
         }
-        self.offers = view.offers.iter().map(|offer| (offer.id, offer.job)).collect();
+        let each = |offer: &Offer| offer.jobs().map(|job| (offer.id, job)).collect::<Vec<_>>();
+        self.offers = view.offers.iter().flat_map(each).collect();
         let is_told = |id: OfferId| told.iter().any(|(told, _)| *told == id);
         let new = view.offers.iter().filter(|offer| !is_told(offer.id));
         pushes.extend(new.cloned().map(Push::Offer));
 
+        self.follow_run(view.run);
         let had = self.jobs.clone();
         self.follow_jobs(&view.jobs);
         self.jobs.clone_from(&view.jobs);
         for job in view.jobs.iter().copied().filter(|job| !had.contains(job)) {
-            self.accepting.retain(|(_, accepted)| *accepted != job);
+            // Of a run one job is enough to know that the offer came in time.
+            let won = self.accepting.iter().find(|(_, accepted)| *accepted == job).map(|it| it.0);
+            self.accepting.retain(|(offer, _)| Some(*offer) != won);
             pushes.push(Push::Assigned { job });
         }
         for job in had.iter().copied().filter(|job| !view.jobs.contains(job)) {
@@ -167,8 +187,13 @@ impl Session {
             pushes.push(Push::ClaimLost { job: *job, reason: reason.clone() });
         }
         let is_released = |job: JobId| released.iter().any(|it| it.job == job);
-        let lost = self.accepting.extract_if(.., |(_, job)| is_released(*job));
-        pushes.extend(lost.map(|(offer, _)| Push::OfferEnded { offer, status: OfferStatus::Lost }));
+        let mut lost: Vec<OfferId> =
+            self.accepting.extract_if(.., |(_, job)| is_released(*job)).map(|it| it.0).collect();
+        lost.dedup();
+        lost.retain(|offer| self.accepting.iter().all(|(left, _)| left != offer));
+        pushes.extend(
+            lost.into_iter().map(|offer| Push::OfferEnded { offer, status: OfferStatus::Lost }),
+        );
         self.push_all(pushes)
     }
 
@@ -194,18 +219,24 @@ impl Session {
             self.diffs = None;
             let board = std::mem::take(&mut self.wants_board).then_some(Topic::Board);
             let regions = std::mem::take(&mut self.regions);
+            let viewport = self.overview.take().map(|it| Topic::Viewport(it.viewport()));
             let refused = Refused::new(Code::Busy, "too many viewers").retry_after_ms(1_000);
-            for topic in board.into_iter().chain(regions.iter().map(Regional::topic)) {
+            let regions = regions.iter().map(Regional::topic);
+            for topic in board.into_iter().chain(regions).chain(viewport) {
                 self.say(&ServerFrame::Unsubscribed { topic, refused: refused.clone() })?;
             }
             return Ok(());
         };
         self.diffs = Some(Box::new(diffs));
         let regions: Vec<_> = self.regions.iter_mut().flat_map(|it| it.full(&full)).collect();
+        let seen = self.overview.as_mut().map(|it| it.full(&full, &self.gate.attendance));
         if self.wants_board {
             for board in full {
                 self.say(&ServerFrame::Board(Box::new(board)))?;
             }
+        }
+        for board in seen.into_iter().flatten() {
+            self.say(&ServerFrame::Board(Box::new(board)))?;
         }
         regions.into_iter().try_for_each(|it| self.say(&ServerFrame::Region(Box::new(it))))
     }
@@ -215,6 +246,10 @@ impl Session {
             Ok(board) => {
                 let regions: Vec<_> =
                     self.regions.iter_mut().filter_map(|it| it.diff(&board)).collect();
+                let seen = self.overview.as_mut().map(|it| it.diff(&board, &self.gate.attendance));
+                if let Some(board) = seen {
+                    self.say(&ServerFrame::Board(Box::new(board)))?;
+                }
                 if self.wants_board {
                     self.say(&ServerFrame::Board(Box::new(Arc::unwrap_or_clone(board))))?;
                 }
@@ -227,4 +262,9 @@ impl Session {
             }
         }
     }
+}
+
+/// What staff wrote, to be pushed.
+fn messages(news: &News) -> Vec<Push> {
+    news.messages.iter().cloned().map(Push::Message).collect()
 }

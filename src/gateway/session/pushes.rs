@@ -57,7 +57,8 @@ impl Pushes {
             | Push::Released { .. }
             | Push::ClaimLost { .. }
             | Push::Incident(_)
-            | Push::IncidentHeeded { .. } => None,
+            | Push::IncidentHeeded { .. }
+            | Push::Message(_) => None,
         }
     }
 

@@ -77,7 +77,7 @@ impl Regional {
     }
 }
 
-fn place_of(mark: &Mark) -> Point {
+pub(super) fn place_of(mark: &Mark) -> Point {
     match mark {
         Mark::Driver { at, .. } | Mark::Rescue { at, .. } => *at,
         Mark::Order { pickup, .. } => *pickup,
@@ -101,7 +101,7 @@ mod tests {
 
     fn driver(n: u64, at: Point) -> Mark {
         let status = DriverStatus::Available;
-        Mark::Driver { id: DriverId::nth(n), at, status, jobs: Vec::new() }
+        Mark::Driver { id: DriverId::nth(n), at, status, jobs: Vec::new(), vehicle: None }
     }
 
     fn board(marks: Vec<Mark>, gone: &[u64]) -> Board {
@@ -113,6 +113,8 @@ mod tests {
             gone: gone.iter().map(|n| DriverId::nth(*n).to_string()).collect(),
             counters: Counters::default(),
             happenings: Vec::new(),
+            attending: None,
+            left_out: 0,
         }
     }
 

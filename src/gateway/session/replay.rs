@@ -66,6 +66,7 @@ pub(super) fn is_lasting(frame: &ServerFrame) -> bool {
         | ServerFrame::Driver(_)
         | ServerFrame::Rider(_)
         | ServerFrame::Incident(_)
+        | ServerFrame::Run(_)
         | ServerFrame::Changed(_)
         | ServerFrame::Presence { .. }
         | ServerFrame::Actor(_)

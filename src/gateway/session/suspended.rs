@@ -14,13 +14,18 @@ use super::{
 use crate::{
     auth::Identity,
     gateway::{
-        follow::{Follow, Wants},
+        follow::{Follow, Opened, Wants, Watched},
         presence::Others,
+        translate::News,
     },
 };
 use actors::{EntityKey, listing::RegionId};
 use axum::extract::ws::Message;
-use protocol::{JobId, OfferId, Principal, Timestamp, TokenId, codec::Codec, frame::Push};
+use protocol::{
+    JobId, OfferId, Principal, Timestamp, TokenId,
+    codec::Codec,
+    frame::{Push, Viewport},
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -52,6 +57,8 @@ pub(crate) struct Suspended {
     /// Regions, in display form.
     #[serde(default)]
     regions: Vec<String>,
+    #[serde(default)]
+    viewport: Option<Viewport>,
     /// Incidents it was told of, and how often each had been escalated.
     #[serde(default)]
     alarms: Vec<Alarm>,
@@ -71,7 +78,24 @@ struct Followed {
     /// Who else has part in it, and whether its client was told that they can be reached.
     #[serde(default)]
     others: Vec<(Principal, bool)>,
+    /// The way to it, as long as it waits on the node where it was.
+    #[serde(skip)]
+    at_hand: AtHand,
 }
+
+/// A way that is kept to somebody who does nothing, so that thousands who come back at once need not ask for it.
+/// There is one of it: a copy has none.
+#[derive(Debug, Default)]
+struct AtHand(Option<Box<dyn Watched>>);
+
+impl Clone for AtHand {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+/// About how much memory a way takes that is kept, and the state at its end.
+const AT_HAND_BYTES: usize = 512;
 
 impl Session {
     /// What is left of it. It is over.
@@ -90,9 +114,10 @@ impl Session {
             offers: std::mem::take(&mut self.offers),
             accepting: std::mem::take(&mut self.accepting),
             jobs: std::mem::take(&mut self.jobs),
-            follows: std::mem::take(&mut self.follows).iter().map(Followed::of).collect(),
+            follows: std::mem::take(&mut self.follows).into_iter().map(Followed::of).collect(),
             wants_board: self.wants_board,
             regions: self.regions.iter().map(|it| it.region().to_string()).collect(),
+            viewport: self.overview.take().map(|it| it.viewport()),
             alarms: self.alarms.take().map_or_else(Vec::new, |it| it.told()),
         }
     }
@@ -114,17 +139,31 @@ impl Session {
         self.pushes = Pushes::unpack(was.last_push, was.pushes, again_at);
         (self.offers, self.accepting, self.jobs) = (was.offers, was.accepting, was.jobs);
         self.alarms = Alarms::again(was.alarms);
+        let mut ways = Vec::with_capacity(was.follows.len());
         for followed in was.follows {
-            let key = followed.key;
-            self.follows.push(followed.again());
-            self.open(key, Duration::ZERO);
+            let (follow, way) = followed.again();
+            ways.push((follow.key, way));
+            self.follows.push(follow);
+        }
+        for (key, way) in ways {
+            let kept = if way.is_some() { "kept" } else { "asked" };
+            metrics::counter!("outrider_resumed_follows_total", "way" => kept).increment(1);
+            match way {
+                // What came by it meanwhile is heard next; should it have been lost, that too.
+                Some(watch) => self.opened(key, Opened { watch, news: News::default() })?,
+                None => self.open(key, Duration::ZERO),
+            }
         }
         self.wants_board = was.wants_board;
         let regions = was.regions.iter().filter_map(|name| RegionId::parse(name));
         self.regions.extend(regions.map(Regional::new));
+        if let Some(viewport) = was.viewport {
+            self.look_at(viewport);
+        }
         if self.wants_diffs() {
             self.feed();
         }
+        self.attend();
         Ok(())
     }
 }
@@ -151,7 +190,8 @@ fn is_told_anew(push: &Push) -> bool {
         Push::OfferEnded { .. }
         | Push::Released { .. }
         | Push::ClaimLost { .. }
-        | Push::IncidentHeeded { .. } => false,
+        | Push::IncidentHeeded { .. }
+        | Push::Message(_) => false,
     }
 }
 
@@ -190,7 +230,7 @@ impl Suspended {
             + of_each(self.offers.len() + self.accepting.len(), size_of::<(OfferId, JobId)>())
             + of_each(self.jobs.len(), size_of::<JobId>())
             + of_each(self.follows.len(), size_of::<Followed>())
-            + self.follows.iter().map(|it| size_of_val(it.others.as_slice())).sum::<usize>()
+            + self.follows.iter().map(Followed::bytes).sum::<usize>()
             + self.regions.iter().map(String::len).sum::<usize>()
             + of_each(self.alarms.len(), size_of::<Alarm>())
     }
@@ -216,6 +256,7 @@ impl Suspended {
             follows: Vec::new(),
             wants_board: false,
             regions: Vec::new(),
+            viewport: None,
             alarms: Vec::new(),
         }
     }
@@ -228,8 +269,11 @@ impl Suspended {
 }
 
 impl Followed {
-    fn of(follow: &Follow) -> Self {
+    fn of(mut follow: Follow) -> Self {
+        // Of whoever does something, more would come than is worth keeping.
+        let at_hand = AtHand(follow.watch.take().filter(|watch| watch.may_sleep()));
         Self {
+            at_hand,
             key: follow.key,
             wants: follow.wants,
             shown: follow.shown,
@@ -239,7 +283,14 @@ impl Followed {
         }
     }
 
-    fn again(self) -> Follow {
+    /// What it takes beside itself.
+    fn bytes(&self) -> usize {
+        let way = self.at_hand.0.as_ref().map_or(0, |_| AT_HAND_BYTES);
+        size_of_val(self.others.as_slice()) + way
+    }
+
+    /// It is followed again, by the way that was kept, if one was.
+    fn again(self) -> (Follow, Option<Box<dyn Watched>>) {
         let mut follow = Follow::new(self.key);
         follow.wants = self.wants;
         (follow.shown, follow.known) = (self.shown, self.known);
@@ -247,6 +298,6 @@ impl Followed {
         if self.is_leaving {
             follow.leave(Some(Instant::now() + LAST_WORD));
         }
-        follow
+        (follow, self.at_hand.0)
     }
 }

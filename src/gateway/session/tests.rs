@@ -115,8 +115,8 @@ async fn who_is_only_there_lets_its_actor_sleep_and_who_works_does_not() {
     settings.journal.dir = dir.path().to_path_buf();
     let keys = || Keys::open(&settings.auth, settings.profile, &settings.journal.dir).unwrap();
     let journal = Arc::new(MemoryJournal::default());
-    let system =
-        System::start(journal, Clock::Machine, settings.runtime, settings.regions()).await.unwrap();
+    let regions = settings.regions().unwrap();
+    let system = System::start(journal, Clock::Machine, settings.runtime, regions).await.unwrap();
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let gateway =
         Gateway::open(system.clone(), keys(), &settings, metrics, Router::new()).await.unwrap();

@@ -123,7 +123,17 @@ async fn trips_that_nobody_can_mean_are_refused() {
 #[tokio::test]
 async fn an_order_from_outside_the_area_is_refused_and_a_rescue_says_so() {
     let elsewhere = crate::settings::Circle { lat: 0.0, lon: 0.0, radius_km: 1.0 };
-    let area = Area { circles: vec![elsewhere], boxes: Vec::new() };
+    let partner = |name: &str, east_m, radius_km| {
+        let Point { lat, lon } = KIGALI.offset_m(east_m, 0.0);
+        let (name, phone) = (name.to_owned(), "112".to_owned());
+        crate::settings::Partner { name, phone, lat, lon, radius_km }
+    };
+    let partners = vec![
+        partner("far", 9_000.0, 50.0),
+        partner("not here", 0.0, -1.0),
+        partner("near", 0.0, 5.0),
+    ];
+    let area = Area { circles: vec![elsewhere], boxes: Vec::new(), partners };
     let translator = Translator { area: Arc::new(area), ..translator().await };
     let told = translator.command(place(ride()), rider(1), CommandId::mint()).await;
     assert_eq!(told.unwrap_err().code, Code::OutOfArea);
@@ -145,6 +155,8 @@ async fn an_order_from_outside_the_area_is_refused_and_a_rescue_says_so() {
         panic!("{told:?}")
     };
     assert!(!request.served, "who is stranded is told by the rescue, which remembers it");
+    let told: Vec<&str> = request.elsewhere.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(told, ["near", "far"], "and who may help there");
 }
 
 #[tokio::test]

@@ -107,6 +107,25 @@ fn the_fourth_versions_journals_replay() {
     assert_eq!(due, Some(Timestamp(1_000_000_000 + 80_000)));
 }
 
+/// What the fifth version added: orders that are brought with others.
+const V5: &str = include_str!("../../../tests/journals/order-v5.jsonl");
+
+#[test]
+fn the_fifth_versions_journals_replay() {
+    let mut order = Order::default();
+    let mut runs = Vec::new();
+    for event in V5.lines().map(|line| serde_json::from_str(line).unwrap()) {
+        order.evolve(&event);
+        let view = order.order_view(OrderId::nth(1), 1, RIDER).unwrap();
+        if runs.last() != Some(&view.run) {
+            runs.push(view.run);
+        }
+    }
+    let run = |n: u8| format!("run-0192f3c8aaaa70008000000000000{n:03x}").parse().ok();
+    assert_eq!(runs, [None, run(1), None, run(2)]);
+    assert_eq!(order.status(), Some(OrderStatus::Assigned));
+}
+
 /// Prints the second version's fixture, as below.
 #[test]
 #[ignore = "for writing a new fixture, when events have been added"]

@@ -14,7 +14,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         play.order.0.is_some().then(|| play.order.listing(play.id)).flatten().map_or(0, |it| {
             match it.card {
                 crate::Card::Search(card) => card.round,
-                crate::Card::Driver(_) => 0,
+                crate::Card::Driver(_) | crate::Card::Run(_) => 0,
             }
         });
     let (reason, proofs) = ("because".to_owned(), vec![photo()]);
@@ -102,6 +102,14 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Search(Heard::Bar { drivers: vec![nth(3)] }),
         Command::Search(Heard::Pause { pause: flood(None) }),
         Command::Search(Heard::Unpause {}),
+        join_run(1, round, play.now),
+        Command::Search(Heard::LeaveRun { run: RunId::nth(1), status: OfferStatus::Declined }),
+        Command::Search(Heard::TakeByRun {
+            run: RunId::nth(1),
+            offer: OfferId::of_run(RunId::nth(1), 0),
+            driver: nth(1),
+            slots: vec![1],
+        }),
     ]
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use matching::{
-    DriverCard, Field, SearchCard,
+    DriverCard, Field, SearchCard, Standing,
     cost::Settings,
     round::{Pairing, Terms, round},
 };
@@ -30,6 +30,9 @@ fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
         ending: None,
         fleet: None,
         takes_hints: false,
+        n_slots: 0,
+        standing: Standing::default(),
+        came: None,
     }
 }
 
@@ -55,6 +58,7 @@ fn search(n: u64) -> SearchCard {
         priority: Priority::Normal,
         fleet: None,
         paused: None,
+        batch: None,
     }
 }
 

@@ -47,6 +47,7 @@ enum Subject {
     OfferEnded(OfferId),
     Job(JobId),
     Incident(IncidentId),
+    Message,
 }
 
 fn subject(push: &Push) -> Subject {
@@ -58,6 +59,7 @@ fn subject(push: &Push) -> Subject {
         }
         Push::Incident(view) => Subject::Incident(view.id),
         Push::IncidentHeeded { incident } => Subject::Incident(*incident),
+        Push::Message(_) => Subject::Message,
     }
 }
 
@@ -104,7 +106,7 @@ impl Pushes {
         // An offer is made once, and ends once; what is said of a job may be said twice in truth.
         let is_same = match about {
             Subject::Offer(_) | Subject::OfferEnded(_) => true,
-            Subject::Job(_) => it.push == *push,
+            Subject::Job(_) | Subject::Message => it.push == *push,
             Subject::Incident(_) => call(&it.push) == call(push),
         };
         (it.n.is_none() && is_same).then_some(last)

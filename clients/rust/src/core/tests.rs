@@ -446,6 +446,8 @@ fn board(seq: u64, full: bool) -> ServerFrame {
         gone: Vec::new(),
         counters: protocol::view::Counters::default(),
         happenings: Vec::new(),
+        attending: None,
+        left_out: 0,
     }))
 }
 

@@ -22,6 +22,7 @@ fn driver(n: u64, version: u64) -> ServerFrame {
         position: None,
         fleet: None,
         hint: None,
+        run: None,
     }))
 }
 
@@ -34,6 +35,8 @@ fn board(seq: u64) -> ServerFrame {
         gone: Vec::new(),
         counters: Counters::default(),
         happenings: Vec::new(),
+        attending: None,
+        left_out: 0,
     }))
 }
 

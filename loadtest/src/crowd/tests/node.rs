@@ -240,6 +240,7 @@ impl Job {
                 price_asked: None,
                 follows: None,
                 followed_by: None,
+                run: None,
                 code: None,
             })),
             JobId::Rescue(id) => ServerFrame::Rescue(Box::new(RescueView {
@@ -258,6 +259,7 @@ impl Job {
                 fleet: None,
                 offers: Vec::new(),
                 outcome: None,
+                alternatives: Vec::new(),
                 requested_at: Timestamp(0),
                 changed_at: Timestamp(0),
             })),
@@ -325,6 +327,7 @@ impl State {
             position: None,
             fleet: None,
             hint: None,
+            run: None,
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }
@@ -473,6 +476,7 @@ impl State {
                 fare: Money { amount: 1, currency: Currency::RWF },
                 eta_s: 1,
                 expires_at: Timestamp(0),
+                run: None,
             };
             self.push(driver, Push::Offer(offer));
         }

@@ -95,3 +95,19 @@ fn the_nearest_crossing_is_found_also_from_outside() {
     }
     assert!(lookup.nearest(KIGALI.offset_m(90_000.0, -90_000.0)).0 < 300);
 }
+
+#[test]
+fn a_slower_vehicle_takes_longer_on_the_same_roads() {
+    let nodes: Vec<Point> = (0..5).map(|n| KIGALI.offset_m(f64::from(n) * 200.0, 0.0)).collect();
+    let usual = Speeds::default();
+    let roads = Roads::new(nodes.clone(), Arc::new(chain(5))).unwrap();
+    let ms = |roads: &Roads, vehicle| {
+        let (from, to) = (roads.spot(nodes[0]), roads.spot(nodes[4]));
+        let leg = Leg { from, to, distance_m: 800.0, vehicle, leaving: Timestamp(0) };
+        roads.eta(&leg).ms
+    };
+    assert_eq!(ms(&roads, VehicleKind::Car), 4_000);
+    assert_eq!(ms(&roads, VehicleKind::Foot), 20_000, "a fifth of a car's speed");
+    let twice = roads.with_speeds(usual.times(2.0));
+    assert_eq!(ms(&twice, VehicleKind::Car), 2_000);
+}

@@ -18,6 +18,7 @@ fn offer(n: u32, expires_at: u64) -> Push {
         fare: Money { amount: 1, currency: Currency::RWF },
         eta_s: 60,
         expires_at: Timestamp(expires_at),
+        run: None,
     })
 }
 

@@ -1,0 +1,242 @@
+//! Orders that are brought with others: they wait for a run without losing anything by it, and stay their own judges.
+
+use super::*;
+use crate::run;
+use protocol::view::StopKind;
+
+fn batched() -> Placement {
+    let placement = delivery();
+    Placement { policy: JobPolicy { batch: true, ..placement.policy }, ..placement }
+}
+
+fn leave(n: u64, status: OfferStatus) -> Command {
+    Command::Search(Heard::LeaveRun { run: RunId::nth(n), status })
+}
+
+fn offer_of(n: u64) -> OfferId {
+    OfferId::of_run(RunId::nth(n), 0)
+}
+
+fn take(n: u64) -> Command {
+    let (run, offer) = (RunId::nth(n), offer_of(n));
+    Command::Search(Heard::TakeByRun { run, offer, driver: nth(1), slots: vec![2] })
+}
+
+impl Play {
+    fn joined(n: u64) -> Self {
+        let mut play = Self::placed(batched());
+        let join = join_run(n, play.round(), play.now);
+        play.yes(SYSTEM, join);
+        play
+    }
+
+    fn in_run(n: u64) -> Self {
+        let mut play = Self::joined(n);
+        play.yes(SYSTEM, take(n));
+        play
+    }
+
+    fn card(&self) -> crate::SearchCard {
+        match self.order.listing(self.id).expect("it is listed").card {
+            crate::Card::Search(card) => *card,
+            crate::Card::Driver(_) | crate::Card::Run(_) => panic!("it is an order"),
+        }
+    }
+
+    fn run(&self) -> Option<RunId> {
+        self.order.order_view(self.id, 1, RIDER).expect("it is placed").run
+    }
+
+    /// What runs were told, in order.
+    fn told_runs(&self) -> Vec<run::Command> {
+        let mut told = Vec::new();
+        for effect in &self.effects {
+            if let Tell::Run { command, .. } = &effect.tell {
+                told.push(command.clone());
+            }
+        }
+        told
+    }
+}
+
+#[test]
+fn one_that_waits_for_a_run_is_asked_about_by_nobody_else() {
+    let mut play = Play::placed(batched());
+    assert!(play.card().batch.is_some(), "regions may bring it with others");
+    let join = join_run(1, play.round(), play.now);
+    play.yes(SYSTEM, join);
+    assert_eq!((play.status(), play.run()), (OrderStatus::Searching, Some(RunId::nth(1))));
+    let card = play.card();
+    assert_eq!((card.n_wanted, card.batch), (0, None));
+    let round = play.round();
+    assert!(matches!(play.ask(SYSTEM, propose(round, &[2])), Err(Refusal::TooLate(_))));
+    let other = join_run(2, round, play.now);
+    assert!(matches!(play.ask(SYSTEM, other), Err(Refusal::NotEligible(_))));
+    let told = play.told_runs();
+    let [run::Command::Join { part, .. }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(
+        (part.fare.amount, part.times.promise),
+        (2_000, Some(play.now + Duration::from_hours(1)))
+    );
+}
+
+#[test]
+fn what_cannot_or_need_not_be_brought_with_others_does_not_join() {
+    let late = |play: &Play| join_run(1, play.round() + 1, play.now);
+    let mut play = Play::placed(batched());
+    let command = late(&play);
+    assert!(matches!(play.ask(SYSTEM, command), Err(Refusal::TooLate(_))), "another round");
+    play.offer_to(2);
+    let command = join_run(1, play.round(), play.now);
+    assert!(matches!(play.ask(SYSTEM, command), Err(Refusal::NotEligible(_))), "it is offered");
+    let mut ride = Play::placed(ride());
+    let command = join_run(1, ride.round(), ride.now);
+    assert!(matches!(ride.ask(SYSTEM, command), Err(Refusal::NotEligible(_))));
+    let stops = vec![place_at(0.0), place_at(2_000.0), place_at(5_000.0)];
+    let mut via = Play::placed(Placement { stops, ..batched() });
+    assert_eq!(via.card().batch, None);
+    let command = join_run(1, via.round(), via.now);
+    assert!(matches!(via.ask(SYSTEM, command), Err(Refusal::NotEligible(_))), "it has three stops");
+    assert_eq!(Play::placed(delivery()).card().batch, None, "its brand does not want it");
+    // None waits longer than it would look on its own.
+    let mut soon = Play::placed(batched());
+    soon.wait(u64::from(soon.placement().policy.search_ms) - 10_000);
+    if soon.order.deadline().is_some_and(|(at, _)| at <= soon.now) {
+        soon.tick();
+    }
+    let command = join_run(1, soon.round(), soon.now);
+    assert!(matches!(soon.ask(SYSTEM, command), Err(Refusal::TooLate(_))));
+    let barred = Placement { barred: vec![nth(1)].into(), ..batched() };
+    let mut barred = Play::placed(barred);
+    let command = join_run(1, barred.round(), barred.now);
+    assert!(matches!(barred.ask(SYSTEM, command), Err(Refusal::NotEligible(_))));
+}
+
+#[test]
+fn a_run_that_comes_to_nothing_leaves_the_search_as_it_was_and_twice_is_enough() {
+    let mut play = Play::joined(1);
+    play.yes(SYSTEM, leave(1, OfferStatus::Declined));
+    assert_eq!((play.status(), play.run()), (OrderStatus::Searching, None));
+    assert_eq!(
+        play.card().excluded,
+        [nth(1)],
+        "who declined it with others is not asked about it alone"
+    );
+    assert!(play.card().batch.is_some());
+    let join = Command::Search(Heard::JoinRun {
+        run: RunId::nth(2),
+        driver: nth(2),
+        round: Some(play.round()),
+        from: None,
+        until: play.now + Duration::from_secs(40),
+    });
+    play.yes(SYSTEM, join);
+    // The run says nothing any more: it goes on by itself, and tells it so.
+    play.wait(40_000);
+    play.tick();
+    assert_eq!((play.run(), play.card().n_wanted), (None, 1));
+    assert!(matches!(play.told_runs().last(), Some(run::Command::Leave { .. })));
+    assert_eq!(play.card().batch, None);
+    assert_eq!(play.ask(SYSTEM, leave(2, OfferStatus::Declined)), Ok(vec![]));
+}
+
+#[test]
+fn a_cancel_and_a_dispatchers_word_win_over_a_run() {
+    let assign = Command::Assign {
+        driver: nth(2),
+        force: false,
+        reason: String::new(),
+        against: Vec::new(),
+    };
+    let hold = Command::Hold { reason: "a flood".to_owned() };
+    let pause = Command::Search(Heard::Pause { pause: flood(None) });
+    for (by, command) in
+        [(RIDER, cancel()), (DISPATCHER, assign), (DISPATCHER, hold), (SYSTEM, pause)]
+    {
+        let mut play = Play::joined(1);
+        play.yes(by, command.clone());
+        assert_eq!(play.run(), None, "{command:?}");
+        assert!(matches!(play.told_runs().last(), Some(run::Command::Leave { .. })));
+        assert!(matches!(play.ask(SYSTEM, take(1)), Err(Refusal::OfferGone(_))));
+    }
+}
+
+#[test]
+fn the_driver_of_the_run_gets_it_and_the_run_hears_what_becomes_of_it() {
+    let mut play = Play::in_run(1);
+    assert_eq!((play.status(), play.order.driver()), (OrderStatus::Assigned, Some(nth(1))));
+    assert_eq!(play.order.claims(play.id), [Claim::slot(nth(1), 2)]);
+    assert_eq!(play.run(), Some(RunId::nth(1)));
+    assert_eq!(play.told_runs().last(), Some(&run::Command::NoteAssigned { order: play.id }));
+    for step in GOODS {
+        play.drive_to(*step);
+    }
+    let done = |what| run::Command::StopDone { order: OrderId::nth(1), what };
+    assert_eq!(play.told_runs()[2..], [done(StopKind::Pickup), done(StopKind::Dropoff)]);
+    let mut gone = Play::in_run(1);
+    gone.yes(DISPATCHER, Command::Unassign { reason: "a flat tyre".to_owned() });
+    assert_eq!((gone.status(), gone.run()), (OrderStatus::Searching, None));
+    assert!(matches!(gone.told_runs().last(), Some(run::Command::Leave { .. })));
+    let mut late = Play::joined(1);
+    late.wait(40_000);
+    assert!(
+        matches!(late.ask(SYSTEM, take(1)), Err(Refusal::OfferGone(_))),
+        "nobody waits for ever"
+    );
+}
+
+#[test]
+fn one_that_is_not_fetched_goes_with_another_run_and_one_that_is_stays() {
+    let other = |play: &Play| {
+        Command::Search(Heard::JoinRun {
+            run: RunId::nth(2),
+            driver: nth(2),
+            round: None,
+            from: Some(RunId::nth(1)),
+            until: play.now + Duration::from_secs(40),
+        })
+    };
+    let mut play = Play::in_run(1);
+    let join = other(&play);
+    play.yes(SYSTEM, join);
+    assert_eq!((play.status(), play.run()), (OrderStatus::Searching, Some(RunId::nth(2))));
+    let told = play.told_runs();
+    let [.., run::Command::Leave { .. }, run::Command::Join { .. }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    let mut fetched = Play::in_run(1);
+    fetched.drive_to(OrderStatus::EnRoutePickup);
+    fetched.drive_to(OrderStatus::AtPickup);
+    fetched.drive_to(OrderStatus::PickedUp);
+    let join = other(&fetched);
+    assert!(matches!(fetched.ask(SYSTEM, join), Err(Refusal::TooLate(_))));
+    assert!(matches!(
+        fetched.ask(SYSTEM, leave(1, OfferStatus::Withdrawn)),
+        Err(Refusal::TooLate(_))
+    ));
+    assert_eq!(fetched.run(), Some(RunId::nth(1)));
+    let mut taken_out = Play::in_run(1);
+    taken_out.yes(SYSTEM, leave(1, OfferStatus::Withdrawn));
+    assert_eq!((taken_out.status(), taken_out.run()), (OrderStatus::Searching, None));
+}
+
+#[test]
+fn on_board_of_a_lost_driver_it_calls_for_a_dispatcher_and_tells_its_run() {
+    let mut play = Play::in_run(1);
+    for step in [OrderStatus::EnRoutePickup, OrderStatus::AtPickup, OrderStatus::PickedUp] {
+        play.drive_to(step);
+    }
+    let lost = Heard::DriverLost { driver: nth(1), reason: "a flat tyre".to_owned() };
+    play.yes(SYSTEM, Command::Search(lost));
+    assert_eq!((play.status(), play.order.driver()), (OrderStatus::PickedUp, Some(nth(1))));
+    assert!(matches!(play.told_runs().last(), Some(run::Command::LoseDriver { .. })));
+}
+
+#[test]
+fn one_that_not_every_node_can_read_is_brought_alone() {
+    let around = Context { id: OrderId::nth(1), by: RIDER, now: Timestamp(1), writes: Format(4) };
+    let events = Order::default().decide(&Command::Place(Box::new(batched())), &around).unwrap();
+    assert!(events.iter().all(|event| Order::event_format(event) <= Format(4)));
+    let play = Play::joined(1);
+    assert!(play.journal.iter().any(|event| Order::event_format(event) == run::KNOWN));
+}

@@ -1,0 +1,299 @@
+//! Batches: what one driver brings, in which order and when. What is known of places and moments, in the words of
+//! `planning`.
+//!
+//! ```text
+//!  Parcel (from, to, until when) ─┐
+//!  Cart (where, what is on board) ┼─► Trip ──► best order · one more · is it in time
+//!  Pace (how fast, how long)     ─┘
+//! ```
+//!
+//! [`plan`] looks at what waits in a region and proposes which of it is brought together; the run that comes of it
+//! (an actor) judges with the same functions.
+
+mod propose;
+
+pub use propose::{Proposal, Together, plan};
+
+use planning::batch::{
+    Mixing, Order, Rules, Run, Service, Task, Terms, Travel, Vehicle, Weights, insertion, sequence,
+};
+use protocol::{DriverId, Point, RunId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What counts: that somebody waits, that something is ready and waits to be fetched, that a vehicle drives.
+const WEIGHTS: Weights = Weights { door: 1.0, shelf: 0.5, driving: 0.5 };
+
+/// What is brought together, and when it is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How often a region plans, in milliseconds; 0: never.
+    pub every_ms: u32,
+    /// How long a delivery that may be batched is kept for company before its own search begins, in milliseconds.
+    pub hold_ms: u32,
+    /// How far apart what is brought together is fetched, at most, in metres.
+    pub pickups_m: u32,
+    /// How far apart it is brought to, at most, in metres.
+    pub dropoffs_m: u32,
+    /// How far apart in time it is ready, at most, in milliseconds.
+    pub window_ms: u32,
+    /// How much less must be driven than if each were brought alone, in percent.
+    pub saving_percent: u8,
+    /// Most orders of one run.
+    pub orders_max: u8,
+    /// How long a driver needs where something is fetched or handed over, in seconds.
+    pub stop_s: u16,
+    /// How much earlier than promised everything must be planned to be there, in milliseconds.
+    pub slack_ms: u32,
+    /// How long the orders of a run may take to say whether they join, in milliseconds.
+    pub join_ms: u32,
+    /// How long a run is offered to its driver, in milliseconds.
+    pub offer_ms: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            every_ms: 5_000,
+            hold_ms: 10_000,
+            pickups_m: 2_000,
+            dropoffs_m: 3_000,
+            window_ms: 60 * 60_000,
+            saving_percent: 15,
+            orders_max: 5,
+            stop_s: 60,
+            slack_ms: 120_000,
+            join_ms: 3_000,
+            offer_ms: 30_000,
+        }
+    }
+}
+
+/// What a delivery says to those who may bring it with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Since when somebody waits for it.
+    pub asked: Timestamp,
+    /// From when on it can be fetched.
+    pub ready: Timestamp,
+    /// Until when it was promised to be there.
+    pub promise: Option<Timestamp>,
+}
+
+/// What is fetched at one place and brought to another.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Parcel {
+    /// Where it is fetched.
+    pub from: Point,
+    /// Where it is brought to.
+    pub to: Point,
+    /// When.
+    pub times: Batch,
+    /// How heavy it is, in grams.
+    pub weight_g: u32,
+}
+
+/// How fast somebody gets along.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// As the crow flies, in metres per second.
+    pub crow_mps: f32,
+    /// At each stop, in seconds.
+    pub stop_s: u16,
+}
+
+/// Who brings, from where and when.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Cart {
+    /// Where it is, or was last.
+    pub at: Point,
+    /// From when on it drives on.
+    pub free: Timestamp,
+    /// How much it carries, in grams.
+    pub capacity_g: u32,
+    /// How many parcels at once.
+    pub n_max: u8,
+    /// How it gets along.
+    pub pace: Pace,
+}
+
+/// A run under way, as regions see it: can something more be brought along?
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunCard {
+    /// Which.
+    pub run: RunId,
+    /// Whose.
+    pub driver: DriverId,
+    /// What it brings.
+    pub parcels: Vec<Parcel>,
+    /// What is still to be done: which parcel, and is it fetched (or handed over)?
+    pub errands: Vec<Errand>,
+    /// How many more it may take.
+    pub n_more: u8,
+    /// How much the vehicle carries, in grams.
+    pub capacity_g: u32,
+    /// How it gets along.
+    pub pace: Pace,
+}
+
+/// To fetch a parcel, or to hand it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// Which, by its index among the parcels.
+    pub parcel: u32,
+    /// Is it fetched, rather than handed over?
+    pub is_pickup: bool,
+}
+
+impl Errand {
+    /// To fetch it and to hand it over.
+    pub fn both(parcel: u32) -> [Self; 2] {
+        [Self { parcel, is_pickup: true }, Self { parcel, is_pickup: false }]
+    }
+
+    fn task(self) -> Task {
+        if self.is_pickup { Task::pickup(self.parcel) } else { Task::dropoff(self.parcel) }
+    }
+}
+
+impl From<Task> for Errand {
+    fn from(task: Task) -> Self {
+        Self { parcel: task.order(), is_pickup: task.is_pickup() }
+    }
+}
+
+/// One driver's deliveries. Places are numbered: where the cart is, then where each parcel comes from and goes to.
+#[derive(Debug)]
+pub struct Trip {
+    places: Vec<Point>,
+    orders: Vec<Order>,
+    rules: Rules,
+    cart: Cart,
+}
+
+/// How long ways take, over the places of a trip.
+struct Crow<'a> {
+    places: &'a [Point],
+    mps: f64,
+}
+
+impl Travel for Crow<'_> {
+    fn time(&self, from: u32, to: u32) -> f64 {
+        let place = |it: u32| self.places[it as usize];
+        if from == to { 0.0 } else { place(from).distance_m(place(to)) / self.mps }
+    }
+}
+
+/// Moments are counted in seconds from when the cart is free.
+fn seconds(at: Timestamp, from: Timestamp) -> f64 {
+    (at.0 as f64 - from.0 as f64) / 1_000.0
+}
+
+impl Trip {
+    /// What `cart` brings.
+    pub fn new(cart: Cart, parcels: &[Parcel]) -> Self {
+        let mut places = vec![cart.at];
+        let mut orders = Vec::with_capacity(parcels.len());
+        for parcel in parcels {
+            // What is fetched at one place in a row is one visit, so the same place has one number.
+            let mut place_of = |at: Point| match places.iter().position(|it| *it == at) {
+                Some(known) => known as u32,
+                None => {
+                    places.push(at);
+                    places.len() as u32 - 1
+                }
+            };
+            let (pickup, dropoff) = (place_of(parcel.from), place_of(parcel.to));
+            let at = |it: Timestamp| seconds(it, cart.free);
+            orders.push(Order {
+                pickup,
+                dropoff,
+                asked: at(parcel.times.asked),
+                ready: at(parcel.times.ready),
+                pickup_until: f64::INFINITY,
+                promise: parcel.times.promise.map_or(f64::INFINITY, at),
+                load: parcel.weight_g,
+            });
+        }
+        let stop = Service {
+            before: f64::from(cart.pace.stop_s) / 2.0,
+            after: f64::from(cart.pace.stop_s) / 2.0,
+        };
+        let rules = Rules {
+            pickup: stop,
+            dropoff: stop,
+            mixing: Mixing::Free,
+            aboard_max: cart.n_max.into(),
+            weights: WEIGHTS,
+        };
+        Self { places, orders, rules, cart }
+    }
+
+    /// These errands in the best order there is, the first `n_fixed` of them as they are; none if a promise would be
+    /// broken in any.
+    pub fn best(&self, errands: &[Errand], n_fixed: usize) -> Option<Vec<Errand>> {
+        let run = sequence::resequence(&self.terms(&self.crow()), &self.run(errands, n_fixed))?;
+        Some(run.tasks.into_iter().map(Errand::from).collect())
+    }
+
+    /// The same with one parcel more, where that costs least.
+    pub fn with(&self, errands: &[Errand], n_fixed: usize, parcel: u32) -> Option<Vec<Errand>> {
+        let crow = self.crow();
+        let run = insertion::insert(&self.terms(&crow), &self.run(errands, n_fixed), parcel)?;
+        Some(run.tasks.into_iter().map(Errand::from).collect())
+    }
+
+    /// When each of them happens; none if they cannot be done in this order, or not in time.
+    pub fn moments(&self, errands: &[Errand]) -> Option<Vec<Timestamp>> {
+        let run = self.run(errands, 0);
+        let schedule = self.terms(&self.crow()).schedule(&run.vehicle, &run.tasks).ok()?;
+        let at = |s: &f64| Timestamp(self.cart.free.0.saturating_add_signed((s * 1_000.0) as i64));
+        Some(schedule.moments.iter().map(at).collect())
+    }
+
+    /// The same, whatever was promised.
+    pub fn moments_late(&self, errands: &[Errand]) -> Option<Vec<Timestamp>> {
+        let mut late = Self {
+            places: self.places.clone(),
+            orders: self.orders.clone(),
+            rules: self.rules.clone(),
+            cart: self.cart,
+        };
+        late.orders.iter_mut().for_each(|it| it.promise = f64::INFINITY);
+        late.moments(errands)
+    }
+
+    /// How long is driven, in seconds; none as above.
+    pub fn driving_s(&self, errands: &[Errand]) -> Option<f64> {
+        let run = self.run(errands, 0);
+        Some(self.terms(&self.crow()).schedule(&run.vehicle, &run.tasks).ok()?.driving)
+    }
+
+    fn crow(&self) -> Crow<'_> {
+        Crow { places: &self.places, mps: f64::from(self.cart.pace.crow_mps).max(0.1) }
+    }
+
+    fn terms<'a>(&'a self, crow: &'a Crow<'a>) -> Terms<'a, Crow<'a>> {
+        Terms { orders: &self.orders, rules: &self.rules, travel: crow }
+    }
+
+    /// What is only handed over is on board.
+    fn run(&self, errands: &[Errand], n_fixed: usize) -> Run {
+        let is_fetched = |it: &&Errand| {
+            !it.is_pickup && !errands.contains(&Errand { parcel: it.parcel, is_pickup: true })
+        };
+        let aboard = errands.iter().filter(is_fetched).map(|it| it.parcel).collect();
+        let vehicle = Vehicle {
+            place: 0,
+            free: 0.0,
+            until: f64::INFINITY,
+            capacity: self.cart.capacity_g,
+            aboard,
+        };
+        let tasks: Vec<Task> = errands.iter().map(|it| it.task()).collect();
+        Run { vehicle, fixed: n_fixed.min(tasks.len()), tasks }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! Which of what waits in a region is brought together, and what is brought along by who is under way.
+
+use super::{Batch, Cart, Errand, Pace, Parcel, RunCard, Settings, Trip};
+use crate::{DriverCard, SearchCard, cost, fit::fits};
+use protocol::{DriverId, JobId, OrderId, Point, RunId, Timestamp};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+/// How many drivers, nearest first, are weighed for one run.
+const DRIVERS_MAX: usize = 3;
+/// How many others, nearest first, are weighed for one run.
+const OTHERS_MAX: usize = 12;
+
+/// What a region proposes. The orders, the run and the driver decide.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Proposal {
+    /// These, together.
+    Run(Together),
+    /// One more, for a run that is under way.
+    Insert {
+        /** Which run. */
+        run: RunId,
+        /** Which order, and the round of its search that this answers. */
+        order: (OrderId, u32),
+        /** Where the run's driver is. */
+        at: Point,
+    },
+}
+
+/// Orders that one driver brings together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Together {
+    /// Who.
+    pub driver: DriverId,
+    /// Which, each with the round of its search that this answers.
+    pub orders: Vec<(OrderId, u32)>,
+    /// From where, and how.
+    pub cart: Cart,
+    /// How much less is driven than if each were brought alone, in percent.
+    pub saving_percent: u8,
+}
+
+/// A delivery that waits and may be brought with others.
+struct Waiting<'a> {
+    card: &'a SearchCard,
+    order: OrderId,
+    parcel: Parcel,
+    times: Batch,
+}
+
+impl<'a> Waiting<'a> {
+    fn of(card: &'a SearchCard, settings: &Settings) -> Option<Self> {
+        let (JobId::Order(order), Some(times), Some(to)) = (card.job, card.batch, card.dropoff)
+        else {
+            return None;
+        };
+        let is_free = card.n_wanted > 0 && card.only.is_none();
+        // What must be there in time is planned to be there sooner.
+        let slack = Duration::from_millis(settings.slack_ms.into());
+        let promise = times.promise.map(|it| it - slack);
+        let parcel = Parcel {
+            from: card.pickup,
+            to,
+            times: Batch { promise, ..times },
+            weight_g: card.needs.weight_g,
+        };
+        is_free.then_some(Self { card, order, parcel, times })
+    }
+
+    fn goes_with(&self, other: &Self, settings: &Settings) -> bool {
+        let apart_ms = self.times.ready.0.abs_diff(other.times.ready.0);
+        self.parcel.from.distance_m(other.parcel.from) <= f64::from(settings.pickups_m)
+            && self.parcel.to.distance_m(other.parcel.to) <= f64::from(settings.dropoffs_m)
+            && apart_ms <= u64::from(settings.window_ms)
+    }
+}
+
+/// What had better be brought together, of what waits, by these drivers, or along by these runs. Who waits longest is
+/// looked at first. The same input gives the same answer.
+pub fn plan(
+    waiting: &[Arc<SearchCard>],
+    drivers: &[Arc<DriverCard>],
+    runs: &[Arc<RunCard>],
+    now: Timestamp,
+    settings: &Settings,
+    costs: &cost::Settings,
+) -> Vec<Proposal> {
+    let mut all: Vec<Waiting<'_>> =
+        waiting.iter().filter_map(|card| Waiting::of(card, settings)).collect();
+    all.sort_by_key(|it| (it.card.opened_at, it.order));
+    let mut left: Vec<usize> = (0..all.len()).collect();
+    let mut busy: HashSet<DriverId> = HashSet::new();
+    let mut proposals = Vec::new();
+    for run in runs {
+        if let Some((which, at)) = along(&all, &left, drivers, run, now, settings, costs) {
+            left.retain(|it| *it != which);
+            busy.insert(run.driver);
+            let order = (all[which].order, all[which].card.round);
+            proposals.push(Proposal::Insert { run: run.run, order, at });
+        }
+    }
+    while let Some(first) = left.first().copied() {
+        left.remove(0);
+        if let Some((chosen, together)) =
+            around(&all, first, &left, drivers, &busy, now, settings, costs)
+        {
+            left.retain(|it| !chosen.contains(it));
+            busy.insert(together.driver);
+            proposals.push(Proposal::Run(together));
+        }
+    }
+    proposals
+}
+
+/// The order that a run under way brings along at least cost, and where its driver is; none if none saves enough.
+fn along(
+    all: &[Waiting<'_>],
+    left: &[usize],
+    drivers: &[Arc<DriverCard>],
+    run: &RunCard,
+    now: Timestamp,
+    settings: &Settings,
+    costs: &cost::Settings,
+) -> Option<(usize, Point)> {
+    let driver = drivers.iter().find(|it| it.id == run.driver && it.n_slots > 0)?;
+    if run.n_more == 0 {
+        return None;
+    }
+    let n = run.parcels.len();
+    let cart = Cart {
+        at: driver.at,
+        free: now,
+        capacity_g: run.capacity_g,
+        n_max: settings.orders_max,
+        pace: run.pace,
+    };
+    let before = Trip::new(cart, &run.parcels).driving_s(&run.errands)?;
+    let mut best: Option<(f64, usize)> = None;
+    for which in left.iter().copied() {
+        let it = &all[which];
+        let is_near = run.parcels.iter().any(|other| {
+            other.from.distance_m(it.parcel.from) <= f64::from(settings.pickups_m)
+                || other.to.distance_m(it.parcel.from) <= f64::from(settings.pickups_m)
+        });
+        if !is_near || !fits(it.card, driver, now, costs) {
+            continue;
+        }
+        let parcels: Vec<Parcel> = run.parcels.iter().copied().chain([it.parcel]).collect();
+        let trip = Trip::new(cart, &parcels);
+        let Some(errands) = trip.with(&run.errands, 1, n as u32) else { continue };
+        let (Some(with), Some(alone)) =
+            (trip.driving_s(&errands), trip.driving_s(&Errand::both(n as u32)))
+        else {
+            continue;
+        };
+        let more = with - before;
+        let saves = alone > 0.0 && 1.0 - more / alone >= f64::from(settings.saving_percent) / 100.0;
+        if saves && best.is_none_or(|(least, _)| more < least) {
+            best = Some((more, which));
+        }
+    }
+    best.map(|(_, which)| (which, driver.at))
+}
+
+/// The run that begins with one order, and which others are in it; none if nothing goes with it.
+#[expect(clippy::too_many_arguments, reason = "what waits, who is there, and what holds")]
+fn around(
+    all: &[Waiting<'_>],
+    first: usize,
+    left: &[usize],
+    drivers: &[Arc<DriverCard>],
+    busy: &HashSet<DriverId>,
+    now: Timestamp,
+    settings: &Settings,
+    costs: &cost::Settings,
+) -> Option<(Vec<usize>, Together)> {
+    let seed = &all[first];
+    let far = |it: &usize| seed.parcel.from.distance_m(all[*it].parcel.from);
+    let mut others: Vec<usize> =
+        left.iter().copied().filter(|it| seed.goes_with(&all[*it], settings)).collect();
+    others.sort_by(|a, b| far(a).total_cmp(&far(b)).then(a.cmp(b)));
+    others.truncate(OTHERS_MAX);
+    if others.is_empty() {
+        return None;
+    }
+    let may = |it: &&Arc<DriverCard>| {
+        it.is_free
+            && it.n_slots >= 2
+            && !busy.contains(&it.id)
+            && fits(seed.card, it, now, costs)
+            && it.at.distance_m(seed.parcel.from) <= f64::from(seed.card.radius_m)
+    };
+    let mut near: Vec<&Arc<DriverCard>> = drivers.iter().filter(may).collect();
+    let to_seed = |it: &DriverCard| it.at.distance_m(seed.parcel.from);
+    near.sort_by(|a, b| to_seed(a).total_cmp(&to_seed(b)).then(a.id.cmp(&b.id)));
+    let found = near
+        .into_iter()
+        .take(DRIVERS_MAX)
+        .filter_map(|driver| gather(all, first, &others, driver, now, settings, costs));
+    // More together first; of equals the nearest driver's.
+    found.fold(None, |best: Option<(Vec<usize>, Together)>, it| match best {
+        Some(best) if best.0.len() >= it.0.len() => Some(best),
+        Some(_) | None => Some(it),
+    })
+}
+
+fn gather(
+    all: &[Waiting<'_>],
+    first: usize,
+    others: &[usize],
+    driver: &DriverCard,
+    now: Timestamp,
+    settings: &Settings,
+    costs: &cost::Settings,
+) -> Option<(Vec<usize>, Together)> {
+    let crow_mps = costs.speeds.of(driver.vehicle.kind) / costs.detour.max(0.1);
+    let pace = Pace { crow_mps, stop_s: settings.stop_s };
+    let n_max = settings.orders_max.min(driver.n_slots);
+    let capacity_g = driver.vehicle.capacity_g;
+    let cart = Cart { at: driver.at, free: now, capacity_g, n_max, pace };
+    let mut chosen = vec![first];
+    let mut saving = 0.0;
+    for other in others.iter().copied() {
+        if chosen.len() >= usize::from(n_max) {
+            break;
+        }
+        let goes = chosen.iter().all(|it| all[*it].goes_with(&all[other], settings));
+        if !goes || !fits(all[other].card, driver, now, costs) {
+            continue;
+        }
+        let mut more = chosen.clone();
+        more.push(other);
+        let parcels: Vec<Parcel> = more.iter().map(|it| all[*it].parcel).collect();
+        if let Some(saves) = saving_of(cart, &parcels)
+            && saves * 100.0 >= f64::from(settings.saving_percent)
+        {
+            (chosen, saving) = (more, saves);
+        }
+    }
+    let orders = chosen.iter().map(|it| (all[*it].order, all[*it].card.round)).collect();
+    let saving_percent = (saving * 100.0).clamp(0.0, 100.0) as u8;
+    (chosen.len() > 1)
+        .then(|| (chosen, Together { driver: driver.id, orders, cart, saving_percent }))
+}
+
+/// By which share less is driven than if each were brought alone from where the cart is; none if it cannot be done in
+/// time.
+fn saving_of(cart: Cart, parcels: &[Parcel]) -> Option<f64> {
+    let trip = Trip::new(cart, parcels);
+    let errands: Vec<Errand> = (0..parcels.len() as u32).flat_map(Errand::both).collect();
+    let together = trip.driving_s(&trip.best(&errands, 0)?)?;
+    let alone: f64 = parcels
+        .iter()
+        .map(|it| Trip::new(cart, &[*it]).driving_s(&Errand::both(0)))
+        .sum::<Option<f64>>()?;
+    Some(if alone > 0.0 { 1.0 - together / alone } else { 0.0 })
+}

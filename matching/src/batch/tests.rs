@@ -1,0 +1,241 @@
+use super::*;
+use crate::{DriverCard, SearchCard, cost};
+use proptest::prelude::*;
+use protocol::{
+    JobId, OrderId, RiderId,
+    view::WorkKind,
+    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
+};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+const KIGALI: Point = Point { lat: -1.95, lon: 30.06 };
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+fn at(east_m: f64, north_m: f64) -> Point {
+    KIGALI.offset_m(east_m, north_m)
+}
+
+fn times(promise_s: u64) -> Batch {
+    Batch { asked: NOW, ready: NOW, promise: Some(NOW + Duration::from_secs(promise_s)) }
+}
+
+fn waiting(n: u64, from: Point, to: Point) -> SearchCard {
+    SearchCard {
+        job: JobId::Order(OrderId::nth(n)),
+        work: WorkKind::Delivery,
+        rider: RiderId::nth(100 + n),
+        pickup: from,
+        dropoff: Some(to),
+        needs: Needs::default(),
+        policy: OfferPolicy::BatchOptimal,
+        opened_at: Timestamp(NOW.0 + n),
+        round: n as u32,
+        radius_m: 5_000,
+        n_wanted: 1,
+        excluded: Vec::new(),
+        only: None,
+        priority: Priority::Normal,
+        fleet: None,
+        paused: None,
+        batch: Some(times(3_600)),
+    }
+}
+
+fn driver(n: u64, at: Point) -> DriverCard {
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: Vec::new() };
+    DriverCard {
+        id: DriverId::nth(n),
+        at,
+        seen_at: NOW,
+        vehicle: Arc::new(vehicle),
+        is_free: true,
+        has_delivery_slot: true,
+        is_nearly_free: false,
+        destination: None,
+        idle_since: NOW,
+        rating: 500,
+        ending: None,
+        fleet: None,
+        takes_hints: false,
+        n_slots: 5,
+    }
+}
+
+fn planned(waiting: &[SearchCard], drivers: &[DriverCard], runs: &[RunCard]) -> Vec<Proposal> {
+    let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
+    let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
+    let runs: Vec<_> = runs.iter().cloned().map(Arc::new).collect();
+    plan(&waiting, &drivers, &runs, NOW, &Settings::default(), &cost::Settings::default())
+}
+
+fn orders_of(proposals: &[Proposal]) -> Vec<Vec<OrderId>> {
+    let orders = proposals.iter().map(|it| match it {
+        Proposal::Run(together) => together.orders.iter().map(|it| it.0).collect(),
+        Proposal::Insert { order, .. } => vec![order.0],
+    });
+    orders.collect()
+}
+
+/// Three from one street to the next one, two kilometres on.
+fn neighbours() -> [SearchCard; 3] {
+    [1, 2, 3].map(|n| waiting(n, at(50.0 * n as f64, 0.0), at(2_000.0, 100.0 * n as f64)))
+}
+
+#[test]
+fn neighbours_are_brought_together_by_who_is_near() {
+    let drivers = [driver(1, at(-3_000.0, 0.0)), driver(2, at(-300.0, 0.0))];
+    let proposals = planned(&neighbours(), &drivers, &[]);
+    assert_eq!(orders_of(&proposals), [[1, 2, 3].map(OrderId::nth)]);
+    let Proposal::Run(together) = &proposals[0] else { panic!("{proposals:?}") };
+    assert_eq!(together.driver, DriverId::nth(2));
+    assert_eq!(together.orders[1], (OrderId::nth(2), 2), "with the rounds they answer");
+    assert!(together.saving_percent >= 50, "{}", together.saving_percent);
+}
+
+#[test]
+fn what_breaks_a_limit_is_not_brought_together() {
+    let all = neighbours();
+    let cases: [(&str, SearchCard); 7] = [
+        ("fetched elsewhere", SearchCard { pickup: at(2_500.0, 0.0), ..all[1].clone() }),
+        ("brought elsewhere", SearchCard { dropoff: Some(at(-2_000.0, 0.0)), ..all[1].clone() }),
+        (
+            "ready an hour later",
+            SearchCard {
+                batch: Some(Batch { ready: NOW + Duration::from_secs(3_700), ..times(9_000) }),
+                ..all[1].clone()
+            },
+        ),
+        ("nobody is in time", SearchCard { batch: Some(times(200)), ..all[1].clone() }),
+        ("not to be batched", SearchCard { batch: None, ..all[1].clone() }),
+        ("being offered", SearchCard { n_wanted: 0, ..all[1].clone() }),
+        (
+            "too heavy",
+            SearchCard { needs: Needs { weight_g: 30_000, ..Needs::default() }, ..all[1].clone() },
+        ),
+    ];
+    for (why, other) in cases {
+        let proposals = planned(&[all[0].clone(), other], &[driver(1, at(-300.0, 0.0))], &[]);
+        assert_eq!(proposals, [], "{why}");
+    }
+    let busy = DriverCard { is_free: false, ..driver(1, at(-300.0, 0.0)) };
+    assert_eq!(planned(&all, &[busy], &[]), [], "who has other work is not given a run");
+    let declined = SearchCard { excluded: vec![DriverId::nth(1)], ..all[2].clone() };
+    let some = [all[0].clone(), all[1].clone(), declined];
+    let proposals = planned(&some, &[driver(1, at(-300.0, 0.0))], &[]);
+    assert_eq!(orders_of(&proposals), [[1, 2].map(OrderId::nth)], "who declined one");
+}
+
+#[test]
+fn what_is_too_heavy_together_is_not_fetched_together() {
+    let heavy = neighbours()
+        .map(|it| SearchCard { needs: Needs { weight_g: 15_000, ..Needs::default() }, ..it });
+    // One after the other saves next to nothing.
+    assert_eq!(planned(&heavy, &[driver(1, at(-300.0, 0.0))], &[]), []);
+}
+
+#[test]
+fn a_run_under_way_takes_along_what_lies_on_its_way_and_nothing_that_makes_it_late() {
+    let parcel = |promise_s| Parcel {
+        from: at(500.0, 0.0),
+        to: at(3_000.0, 0.0),
+        times: times(promise_s),
+        weight_g: 0,
+    };
+    let card = |promise_s| RunCard {
+        run: RunId::nth(1),
+        driver: DriverId::nth(1),
+        parcels: vec![parcel(promise_s)],
+        errands: Errand::both(0).to_vec(),
+        n_more: 4,
+        capacity_g: 20_000,
+        pace: Pace { crow_mps: 5.5, stop_s: 60 },
+    };
+    let on_the_way = waiting(1, at(600.0, 0.0), at(2_500.0, 50.0));
+    let somewhere = waiting(2, at(600.0, 0.0), at(-4_000.0, 0.0));
+    let busy = DriverCard { is_free: false, ..driver(1, at(0.0, 0.0)) };
+    let proposals =
+        planned(&[somewhere.clone(), on_the_way.clone()], &[busy.clone()], &[card(3_600)]);
+    let insert =
+        Proposal::Insert { run: RunId::nth(1), order: (OrderId::nth(1), 1), at: at(0.0, 0.0) };
+    assert_eq!(proposals, [insert]);
+    // Alone it takes 546 s and two stops; with the other it is late.
+    assert_eq!(planned(&[on_the_way.clone()], &[busy.clone()], &[card(640)]), []);
+    let full = RunCard { n_more: 0, ..card(3_600) };
+    assert_eq!(planned(&[on_the_way.clone()], &[busy], &[full]), []);
+    assert_eq!(planned(&[on_the_way], &[], &[card(3_600)]), [], "nobody knows where it is");
+}
+
+#[test]
+fn what_is_on_board_is_handed_over_in_time() {
+    let cart = Cart {
+        at: at(0.0, 0.0),
+        free: NOW,
+        capacity_g: 1,
+        n_max: 5,
+        pace: Pace { crow_mps: 10.0, stop_s: 60 },
+    };
+    let parcel =
+        Parcel { from: at(9.0, 9.0), to: at(1_000.0, 0.0), times: times(200), weight_g: 1 };
+    let aboard = [Errand { parcel: 0, is_pickup: false }];
+    let trip = Trip::new(cart, &[parcel]);
+    let moments = trip.moments(&aboard).unwrap();
+    let took = moments[0].since(NOW).as_secs_f64();
+    assert!((took - 130.0).abs() < 1.0, "100 s to drive, 30 to the door: {took}");
+    let late = Cart { free: NOW + Duration::from_secs(100), ..cart };
+    let trip = Trip::new(late, &[parcel]);
+    assert_eq!(trip.moments(&aboard), None);
+    assert!(trip.moments_late(&aboard).is_some(), "it is brought all the same");
+}
+
+fn any_card() -> impl Strategy<Value = (f64, f64, f64, f64, u64, u32)> {
+    (0.0..3_000.0, 0.0..3_000.0, 0.0..4_000.0, 0.0..4_000.0, 600..5_000_u64, 0..12_000_u32)
+}
+
+proptest! {
+    /// Whatever waits: nobody is in two proposals, every limit is kept, every promise can be, and it is the same again.
+    #[test]
+    fn no_plan_breaks_a_limit(
+        cards in prop::collection::vec(any_card(), 0..14),
+        places in prop::collection::vec((0.0..3_000.0, 0.0..3_000.0), 0..5),
+    ) {
+        let settings = Settings::default();
+        let cards: Vec<SearchCard> = cards.into_iter().enumerate().map(|(n, it)| {
+            let (e1, n1, e2, n2, promise_s, weight_g) = it;
+            SearchCard {
+                batch: Some(times(promise_s)),
+                needs: Needs { weight_g, ..Needs::default() },
+                ..waiting(n as u64, at(e1, n1), at(e2, n2))
+            }
+        }).collect();
+        let drivers: Vec<DriverCard> =
+            places.iter().enumerate().map(|(n, it)| driver(n as u64, at(it.0, it.1))).collect();
+        let proposals = planned(&cards, &drivers, &[]);
+        prop_assert_eq!(&proposals, &planned(&cards, &drivers, &[]));
+        let (mut seen, mut who) = (HashSet::new(), HashSet::new());
+        for proposal in &proposals {
+            let Proposal::Run(it) = proposal else { panic!("there is no run to insert into") };
+            prop_assert!(who.insert(it.driver));
+            prop_assert!((2..=5).contains(&it.orders.len()));
+            let mut parcels = Vec::new();
+            for (order, _) in &it.orders {
+                prop_assert!(seen.insert(*order), "{} is in two", order);
+                let card = cards.iter().find(|card| card.job == JobId::Order(*order)).unwrap();
+                let (to, times) = (card.dropoff.unwrap(), card.batch.unwrap());
+                parcels.push(Parcel { from: card.pickup, to, times, weight_g: card.needs.weight_g });
+            }
+            for (one, other) in parcels.iter().flat_map(|a| parcels.iter().map(move |b| (a, b))) {
+                prop_assert!(one.from.distance_m(other.from) <= f64::from(settings.pickups_m));
+                prop_assert!(one.to.distance_m(other.to) <= f64::from(settings.dropoffs_m));
+            }
+            let trip = Trip::new(it.cart, &parcels);
+            let errands: Vec<_> = (0..parcels.len() as u32).flat_map(Errand::both).collect();
+            let best = trip.best(&errands, 0).expect("every promise can be kept");
+            let moments = trip.moments(&best).unwrap();
+            for (errand, moment) in best.iter().zip(moments) {
+                let promise = parcels[errand.parcel as usize].times.promise.unwrap();
+                prop_assert!(errand.is_pickup || moment <= promise);
+            }
+            prop_assert!(it.saving_percent >= settings.saving_percent);
+        }
+    }
+}

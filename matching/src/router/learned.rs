@@ -1,0 +1,236 @@
+//! What ways really took, against what a router expected: it learns as ways are gone, and forgets as slowly.
+//!
+//! ```text
+//!  log(took / expected)  ≈  all ways + how long it is + hour of the week + where from + where to + from there to there
+//! ```
+//!
+//! Each part is a mean of what the parts before it leave, and counts the less the fewer ways it has seen. Places are
+//! squares of a kilometre. All of it is soft, and bounded in memory.
+
+use super::{Eta, Leg, Router, Spot};
+use crate::field::LastBits;
+use protocol::{Point, Timestamp};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::BuildHasherDefault,
+};
+
+/// The side of the squares places are told apart by, in metres.
+const SIDE_M: f64 = 1_000.0;
+/// Metres per degree of latitude.
+const LAT_DEGREE_M: f64 = 111_194.93;
+/// So many ways count before older ones begin to fade.
+const MEMORY: f32 = 200.0;
+/// So many ways that went as the parts before it say are thought beside those that were seen.
+const PRIOR: f32 = 4.0;
+/// Most places and pairs of them that are kept.
+const PLACES_MAX: usize = 16_384;
+/// Fewer ways than this say too little of how far they scatter.
+const SCATTER_MIN: f32 = 20.0;
+/// From the mean deviation to where one in ten lies beyond.
+const ONE_IN_TEN: f32 = 1.6;
+/// Ways that took so many times more, or less, are not believed.
+const TIMES_MAX: f32 = 8.0;
+/// Shorter ways are not learned from, in milliseconds.
+const MS_MIN: u32 = 10_000;
+/// Bands of how long a way is expected to take: each is half as long again as the one before.
+const BANDS: usize = 16;
+const HOURS: usize = 168;
+const HOUR_MS: u64 = 3_600_000;
+
+/// A mean that fades.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    n: f32,
+    mean: f32,
+}
+
+impl Mean {
+    fn record(&mut self, it: f32) {
+        self.n = (self.n + 1.0).min(MEMORY);
+        self.mean += (it - self.mean) / self.n;
+    }
+
+    /// As far as so few can be believed.
+    fn believed(self) -> f32 {
+        self.mean * self.n / (self.n + PRIOR)
+    }
+}
+
+/// What was learned of ways, around one place.
+#[derive(Debug, Clone)]
+pub struct Ways {
+    origin: (f64, f64),
+    lon_degree_m: f64,
+    n: f32,
+    all: Mean,
+    bands: [Mean; BANDS],
+    hours: Box<[Mean; HOURS]>,
+    places: HashMap<u64, Mean, BuildHasherDefault<LastBits>>,
+    /// How far ways are off that was expected of them then, whichever way.
+    scatter: Mean,
+}
+
+/// A way that has been gone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gone {
+    /// As it was expected.
+    pub leg: Leg,
+    /// How long it took, in milliseconds.
+    pub took_ms: u32,
+}
+
+impl Ways {
+    /// Nothing is known yet. Places further than 128 km from `middle` are all the same to it.
+    pub fn new(middle: Point) -> Self {
+        let lon_degree_m = LAT_DEGREE_M * middle.lat.to_radians().cos().max(1e-3);
+        let origin = (
+            middle.lat * LAT_DEGREE_M / SIDE_M - 128.0,
+            middle.lon * lon_degree_m / SIDE_M - 128.0,
+        );
+        Self {
+            origin,
+            lon_degree_m,
+            n: 0.0,
+            all: Mean::default(),
+            bands: [Mean::default(); BANDS],
+            hours: Box::new([Mean::default(); HOURS]),
+            places: HashMap::default(),
+            scatter: Mean::default(),
+        }
+    }
+
+    /// Does it know nothing yet?
+    pub fn is_empty(&self) -> bool {
+        self.n == 0.0
+    }
+
+    /// How many places and pairs of them it keeps.
+    pub fn n_places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Takes note of how long a way took. `router` is what is to be bettered, and numbered the places with
+    /// [`Learned::spot`].
+    pub fn learn(&mut self, gone: &Gone, router: &dyn Router) {
+        let expected = router.eta(&under(&gone.leg));
+        if expected.ms < MS_MIN || gone.took_ms < MS_MIN {
+            return;
+        }
+        let times = gone.took_ms as f32 / expected.ms as f32;
+        if !(1.0 / TIMES_MAX..=TIMES_MAX).contains(&times) {
+            return;
+        }
+        let whole = times.ln();
+        if !self.is_empty() {
+            let off = whole - self.log_times(&gone.leg, expected.ms);
+            self.scatter.record(off.abs());
+        }
+        self.n = (self.n + 1.0).min(MEMORY);
+        self.all.record(whole);
+        let mut rest = whole - self.all.believed();
+        let mut part = |mean: &mut Mean| {
+            mean.record(rest);
+            rest -= mean.believed();
+        };
+        part(&mut self.bands[band(expected.ms)]);
+        part(&mut self.hours[hour(gone.leg.leaving)]);
+        self.make_room();
+        for key in keys(&gone.leg) {
+            match self.places.entry(key) {
+                Entry::Occupied(known) => part(known.into_mut()),
+                Entry::Vacant(free) => part(free.insert(Mean::default())),
+            }
+        }
+    }
+
+    /// The logarithm of how many times as long as expected a way takes.
+    fn log_times(&self, leg: &Leg, expected_ms: u32) -> f32 {
+        let places = keys(leg).into_iter().filter_map(|key| self.places.get(&key));
+        self.all.believed()
+            + self.bands[band(expected_ms)].believed()
+            + self.hours[hour(leg.leaving)].believed()
+            + places.map(|it| it.believed()).sum::<f32>()
+    }
+
+    /// Forgets half of them, those that were seen least, once there are too many.
+    fn make_room(&mut self) {
+        if self.places.len() + 3 <= PLACES_MAX {
+            return;
+        }
+        let mut n_least = 1.0;
+        while self.places.len() > PLACES_MAX / 2 {
+            self.places.retain(|_, it| it.n > n_least);
+            n_least *= 2.0;
+        }
+    }
+
+    /// The number of the square a point is in: sixteen bits.
+    fn square(&self, at: Point) -> u32 {
+        let part = |it: f64| it.floor().clamp(0.0, 255.0) as u32;
+        let row = part(at.lat * LAT_DEGREE_M / SIDE_M - self.origin.0);
+        let column = part(at.lon * self.lon_degree_m / SIDE_M - self.origin.1);
+        row << 8 | column
+    }
+}
+
+/// A router, and what was learned about it. Its numbers of places hold both: a square, and below it what the router
+/// beneath calls the place, which has no more than 65,536 of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Learned<'a> {
+    /// Expects.
+    pub router: &'a dyn Router,
+    /// Knows better.
+    pub ways: &'a Ways,
+}
+
+impl Router for Learned<'_> {
+    fn spot(&self, at: Point) -> Spot {
+        Spot(self.ways.square(at) << 16 | self.router.spot(at).0 & 0xffff)
+    }
+
+    fn eta(&self, leg: &Leg) -> Eta {
+        let expected = self.router.eta(&under(leg));
+        if self.ways.is_empty() {
+            return expected;
+        }
+        let log_times = self.ways.log_times(leg, expected.ms);
+        let ms = |log: f32| (expected.ms as f32 * log.exp()) as u32;
+        let (low_ms, high_ms) = if self.ways.scatter.n < SCATTER_MIN {
+            let times = log_times.exp();
+            ((expected.low_ms as f32 * times) as u32, (expected.high_ms as f32 * times) as u32)
+        } else {
+            let reach = self.ways.scatter.mean * ONE_IN_TEN;
+            (ms(log_times - reach), ms(log_times + reach))
+        };
+        Eta { ms: ms(log_times), low_ms, high_ms }
+    }
+
+    fn follows_distance(&self) -> bool {
+        self.ways.is_empty() && self.router.follows_distance()
+    }
+}
+
+/// The way as the router beneath sees it.
+fn under(leg: &Leg) -> Leg {
+    let below = |spot: Spot| Spot(spot.0 & 0xffff);
+    Leg { from: below(leg.from), to: below(leg.to), ..*leg }
+}
+
+/// Under which numbers a way's places are kept: where from, where to, and both.
+fn keys(leg: &Leg) -> [u64; 3] {
+    let (from, to) = (u64::from(leg.from.0 >> 16), u64::from(leg.to.0 >> 16));
+    [1 << 32 | from, 2 << 32 | to, 3 << 32 | from << 16 | to]
+}
+
+fn band(ms: u32) -> usize {
+    let n = (ms as f32 / 20_000.0).max(1.0).ln() / 1.5_f32.ln();
+    (n as usize).min(BANDS - 1)
+}
+
+fn hour(at: Timestamp) -> usize {
+    (at.0 / HOUR_MS % HOURS as u64) as usize
+}
+
+#[cfg(test)]
+mod tests;

@@ -181,6 +181,7 @@ impl Gateway {
         let keys = Arc::new(keys);
         let prices = Prices::new(Arc::clone(&preset), settings.estimate, Arc::clone(&keys));
         let allowed = &settings.gateway;
+        let attendance = Arc::<Attendance>::default();
         let session = &allowed.session;
         let gate = Arc::new(Gate {
             translator: Translator {
@@ -189,7 +190,7 @@ impl Gateway {
                 area: Arc::new(settings.area.clone()),
                 prices,
             },
-            live: Live::start(system.clone(), every, drain.clone()),
+            live: Live::start(system.clone(), every, Arc::clone(&attendance), drain.clone()),
             limits: Limits {
                 handshakes: Rates::new(allowed.handshakes_per_s, allowed.handshakes_burst),
                 requests: Rates::new(allowed.requests_per_s, allowed.requests_burst),
@@ -218,7 +219,7 @@ impl Gateway {
             n_positions: metrics::counter!("outrider_frames_total", "kind" => "position"),
             taps: Taps::default(),
             incidents: Arc::default(),
-            attendance: Arc::default(),
+            attendance,
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));

@@ -73,6 +73,11 @@ impl Board {
         }
     }
 
+    /// There is something to tell that is not on it: the next diff is told, whatever changed.
+    pub fn speak(&mut self) {
+        self.are_counters_new = true;
+    }
+
     /// Everything, for someone who knows nothing: one `full` frame and, if it does not fit, further
     /// ones with the same `seq` that add to it.
     pub fn full(&self, now: Timestamp) -> Vec<frame::Board> {

@@ -312,6 +312,7 @@ impl Decider for Driver {
             Event::RunAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
                 self.jobs.extend(lease.into_jobs(slots, *at));
+                self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.record.n_accepted += 1;
                 self.n_silent = 0;

@@ -699,7 +699,7 @@ impl Life {
 }
 
 /// What an order does to a driver's slots.
-fn work(kind: OrderKind) -> WorkKind {
+pub fn work(kind: OrderKind) -> WorkKind {
     match kind {
         OrderKind::Ride => WorkKind::Ride,
         OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,

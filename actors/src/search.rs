@@ -9,6 +9,9 @@
 //!  timer  ── Tick ──► Search ── TierOpened | OfferClosed | Outcome::Exhausted ──► job
 //! ```
 //!
+//! One that waits for a run (`run.rs`) is asked about by nobody else meanwhile, but its clock runs on: what it loses by
+//! that, it never loses for long.
+//!
 //! It survives its own end: a job that loses its driver opens the same search again, and whoever
 //! was excluded stays excluded.
 

@@ -407,6 +407,7 @@ async fn served_by_one_who_sees_everyone() -> usize {
         match listing.card {
             Card::Driver(card) => drop(drivers.insert(card.id, Arc::new(card))),
             Card::Search(card) => drop(rides.insert(card.job, *card)),
+            Card::Run(_) => {}
         }
     }
     let (mut field, settings) = (Field::new(KIGALI), settings().matching);

@@ -83,7 +83,7 @@ export function described(id: string, mark: Mark | undefined): { title: string; 
   }
   const kind = kindOf(id);
   const shape = kind === "rescue" || kind === "incident" ? SHAPE.triangle : kind === "driver" ? SHAPE.arrow : kind === "order" ? SHAPE.ring : SHAPE.dot;
-  const titles: Partial<Record<string, Key>> = { order: "title.order", rescue: "title.rescue", driver: "title.driver", rider: "title.rider", incident: "title.incident", zone: "title.zone" };
+  const titles: Partial<Record<string, Key>> = { order: "title.order", rescue: "title.rescue", driver: "title.driver", rider: "title.rider", incident: "title.incident", zone: "title.zone", run: "title.run" };
   const title = kind && titles[kind] ? t(titles[kind]!, { id: name }) : id;
   return { title, status: "", colour: kind === "rescue" || kind === "incident" ? "rescue" : "away", shape };
 }

@@ -144,15 +144,15 @@ fn wishes() -> Vec<Wish> {
             id: Some(driver()),
             action: DriverAction::ClaimJob { job: JobId::Rescue(rescue()) },
         },
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::Message { job: None, text: "come in, please".to_owned() },
+        },
         Wish::Sos(Sos {
             job: Some(JobId::Order(order())),
             position: Some(position()),
             mock: false,
         }),
-        Wish::Driver {
-            id: Some(driver()),
-            action: DriverAction::Message { job: None, text: "come in, please".to_owned() },
-        },
         Wish::Sos(Sos::default()),
         Wish::Incident { id: incident(), action: IncidentAction::Ack {} },
         Wish::Incident {

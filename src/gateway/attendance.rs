@@ -58,6 +58,11 @@ impl Attendance {
         Some((known.n, known.here().chain(elsewhere).take(TOLD_MAX).collect()))
     }
 
+    /// How often it has changed.
+    pub(super) fn n_changes(&self) -> u64 {
+        self.known().n
+    }
+
     /// Another node says what is so there.
     pub(super) fn elsewhere(&self, who: u64, all: Vec<Attending>) {
         let mut known = self.known();

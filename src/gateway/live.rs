@@ -5,6 +5,7 @@
 //!                └── full ──► a session that has just come, or was too slow
 //! ```
 
+use super::attendance::Attendance;
 use actors::{
     board::Board,
     runtime::{Published, System},
@@ -44,9 +45,14 @@ pub(crate) struct Feed {
 
 impl Live {
     /// Starts to fold and to tell, until `stop`.
-    pub(crate) fn start(system: System, every: Duration, stop: CancellationToken) -> Self {
+    pub(super) fn start(
+        system: System,
+        every: Duration,
+        attendance: Arc<Attendance>,
+        stop: CancellationToken,
+    ) -> Self {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
-        tokio::spawn(run(system, every, receiver, stop));
+        tokio::spawn(run(system, every, attendance, receiver, stop));
         Self { requests }
     }
 
@@ -61,6 +67,7 @@ impl Live {
 async fn run(
     system: System,
     every: Duration,
+    attendance: Arc<Attendance>,
     mut requests: mpsc::Receiver<oneshot::Sender<Feed>>,
     stop: CancellationToken,
 ) {
@@ -69,6 +76,7 @@ async fn run(
     let mut widen = interval_at(Instant::now() + WIDEN_EVERY, WIDEN_EVERY);
     widen.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut batch: Vec<Published> = Vec::new();
+    let mut n_attended = 0;
     loop {
         // A board that could not keep up has missed something: start again, and so must its viewers.
         let mut board = Board::new();
@@ -90,6 +98,12 @@ async fn run(
                     }
                 }
                 _ = ticks.tick() => {
+                    // Each session adds to a diff who has which job open.
+                    let n = attendance.n_changes();
+                    if n != n_attended {
+                        n_attended = n;
+                        board.speak();
+                    }
                     for diff in board.diff(system.now()) {
                         // Nobody may be watching, and that is fine.
                         let _n_viewers = diffs.send(Arc::new(diff));

@@ -29,7 +29,7 @@ use protocol::{
     view::{DriverView, Message, Position, WorkKind},
     work::{
         DriverAction, Handoff, IncidentAction, IncidentKind, NewOrder, NewRescue, OrderAction,
-        OrderKind, RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish, ZoneAction,
+        RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish, ZoneAction,
     },
 };
 use std::{iter, sync::Arc, time::Duration};
@@ -202,7 +202,7 @@ impl Translator {
             checked => checked?,
         }
         let terms = self.preset.order(*kind);
-        let mut policy = self.preset.policy_at(work(*kind), pickup);
+        let mut policy = self.preset.policy_at(order::work(*kind), pickup);
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }
@@ -472,10 +472,7 @@ impl Translator {
                     .first()
                     .filter(|_| is_claimable)
                     .map_or(Ok(()), |pickup| self.check_zone(pickup.at, None))?;
-                Ok(match view.kind {
-                    OrderKind::Ride => WorkKind::Ride,
-                    OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,
-                })
+                Ok(order::work(view.kind))
             }
         }
     }

@@ -128,9 +128,8 @@ async fn three_deliveries_are_offered_as_one_and_brought_through_a_kill_of_the_n
         rider.say(&frame).await;
         hear_status(&mut rider, OrderStatus::Delivered).await;
     }
-    let is_over =
-        crate::why::until(&staff, &format!("/v1/runs/{run}"), |it| it["status"] == "completed");
-    let ended = is_over.await;
+    let path = format!("/v1/runs/{run}");
+    let ended = crate::why::until(&staff, &path, |it| it["status"] == "completed").await;
     assert_eq!((ended["stops"].clone(), ended["orders"].as_array().unwrap().len()), (json!([]), 2));
     let listed = json_of(staff.get("/v1/runs?status=completed").await).await;
     assert_eq!(listed["items"][0]["id"], json!(run), "{listed}");

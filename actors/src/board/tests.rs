@@ -132,6 +132,15 @@ fn only_the_newest_happenings_are_told_and_a_new_viewer_hears_none_twice() {
 }
 
 #[test]
+fn who_has_something_to_tell_is_told_the_next_diff_though_nothing_changed() {
+    let mut board = Board::new();
+    assert!(board.diff(NOW).is_empty());
+    board.speak();
+    assert_eq!(board.diff(NOW).len(), 1);
+    assert!(board.diff(NOW).is_empty());
+}
+
+#[test]
 fn an_entity_without_a_mark_still_happens() {
     let mut board = Board::new();
     let entity = RiderId::nth(1).into();

@@ -11,7 +11,7 @@ use protocol::{
 use std::time::Duration;
 
 /// The commands that find out for themselves whether they still mean anything.
-const ALWAYS: [&str; 18] = [
+const ALWAYS: [&str; 19] = [
     "set_duty",
     "withdraw_offer",
     "see_offer",

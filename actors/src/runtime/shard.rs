@@ -419,7 +419,7 @@ impl<D: Decider> Shard<D> {
                     is_quarantined: roll.quarantined.contains(&id),
                 };
                 // Whoever asked may have given up.
-                drop(reply.try_send(found));
+                reply.try_send(found).ok();
             }
             Instruction::Drain => {
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Sleep));

@@ -652,6 +652,8 @@ proptest! {
                     | Event::Resumed { .. }
                     | Event::Paused { .. }
                     | Event::Unpaused { .. }
+                    | Event::JoinedRun { .. }
+                    | Event::LeftRun { .. }
                     | Event::Closed {} => None,
                 };
                 if let Some((offer, status)) = end {

@@ -68,6 +68,7 @@ fn tell(id: OrderId, change: Change) -> bool {
             | View::Driver(_)
             | View::Rider(_)
             | View::Incident(_)
+            | View::Run(_)
             | View::Actor(_)
             | View::Board(_)
             | View::Region(_),

@@ -983,21 +983,31 @@ export type RiderAction =
       };
     }
   | {
+      /**
+       * Staff: has something to tell it. Pushed to its device, and kept in its history.
+       */
       message: {
         job?: JobId | null;
+        /**
+         * What, on one line of at most 200 characters.
+         */
         text: string;
       };
+    };
+/**
+ * What a driver can be busy with.
+ */
+export type JobId =
+  | {
+      order: OrderId;
+    }
+  | {
+      rescue: RescueId;
     };
 /**
  * What may be done to a driver.
  */
 export type DriverAction =
-  | {
-      message: {
-        job?: JobId | null;
-        text: string;
-      };
-    }
   | {
       /**
        * Start, stop or pause work.
@@ -1069,6 +1079,18 @@ export type DriverAction =
     }
   | {
       /**
+       * Staff: has something to tell it. Pushed to its device, and kept in its history.
+       */
+      message: {
+        job?: JobId | null;
+        /**
+         * What, on one line of at most 200 characters.
+         */
+        text: string;
+      };
+    }
+  | {
+      /**
        * Staff: may not work.
        */
       suspend: {
@@ -1092,16 +1114,6 @@ export type DriverAction =
  * Whether a driver works.
  */
 export type DutyWish = "on" | "off" | "break";
-/**
- * What a driver can be busy with.
- */
-export type JobId =
-  | {
-      order: OrderId;
-    }
-  | {
-      rescue: RescueId;
-    };
 /**
  * What staff may do to an incident.
  */
@@ -1229,23 +1241,6 @@ export type Topic =
        */
       actor: string;
     };
-export interface Viewport {
-  east: number;
-  north: number;
-  south: number;
-  west: number;
-}
-export interface Attending {
-  by: Principal;
-  job: JobId;
-  session: SessionId;
-}
-export interface Message {
-  at: Timestamp;
-  by: Principal;
-  job?: JobId | null;
-  text: string;
-}
 /**
  * What a server says.
  */
@@ -1559,6 +1554,9 @@ export type Push =
       incident_heeded: {
         incident: IncidentId;
       };
+    }
+  | {
+      message: Message;
     };
 /**
  * A currency Outrider charges in (ISO 4217).
@@ -1889,6 +1887,27 @@ export interface Position {
   speed_mps?: number | null;
 }
 /**
+ * A part of the map, in millionths of a degree: whole numbers, so that it can be named again.
+ */
+export interface Viewport {
+  /**
+   * … and this longitude. Less than `west`, if the 180th meridian is in it.
+   */
+  east: number;
+  /**
+   * … to this latitude…
+   */
+  north: number;
+  /**
+   * From this latitude…
+   */
+  south: number;
+  /**
+   * … and this longitude, …
+   */
+  west: number;
+}
+/**
  * What a command did.
  */
 export interface Done {
@@ -2018,6 +2037,18 @@ export interface CheckView {
    */
   answer: boolean;
   item: CheckItem;
+}
+/**
+ * What staff write to a rider or a driver.
+ */
+export interface Message {
+  at: Timestamp;
+  by: Principal;
+  job?: JobId | null;
+  /**
+   * One line, for people.
+   */
+  text: string;
 }
 /**
  * An order as its rider, its driver and dispatchers see it.
@@ -2351,13 +2382,15 @@ export interface RiderChanges {
  * The map and what moved on it.
  */
 export interface Board {
+  /**
+   * Of a viewport: who of staff has which job open, all of it, if it is not as it was said last.
+   */
+  attending?: Attending[] | null;
   counters: Counters;
   /**
    * Is this everything, and not only what changed?
    */
   full: boolean;
-  attending?: Attending[] | null;
-  left_out?: number;
   /**
    * Gone, in display form.
    */
@@ -2366,6 +2399,10 @@ export interface Board {
    * What happened since the last one, newest last; at most 20.
    */
   happenings: Happening[];
+  /**
+   * Of a viewport: how many marks are not told, for there are too many.
+   */
+  left_out?: number;
   /**
    * New or changed.
    */
@@ -2376,6 +2413,14 @@ export interface Board {
    */
   seq: number;
   server_time: Timestamp;
+}
+/**
+ * A job that somebody of staff has open.
+ */
+export interface Attending {
+  by: Principal;
+  job: JobId;
+  session: SessionId;
 }
 /**
  * How many of what, now.

@@ -156,4 +156,5 @@ export const en = {
   "message.coming": "Your driver is on the way.", "message.driver_late": "Your driver is late, sorry.", "message.go_to_pickup": "Please come to the pickup point.",
   "keys.message": "Message the rider or driver", "event.messaged": "Message", "event.fleet_set": "Fleet set",
   "actors.node": "Node", "actors.hosted": "Hosted", "actors.silent": "its node did not say", "actors.quarantined": "set aside after faults", "actors.awake": "awake", "actors.asleep": "asleep in the journal", "actors.mailbox": "Mailbox", "actors.falls": "Falls lately", "actors.sessions": "Sessions", "actors.sessions_none": "none",
+  "title.run": "Run {id}", "kind.run": "Run",
 };

@@ -158,4 +158,5 @@ export const fr: Words = {
   "message.go_to_pickup": "Rejoignez le point de prise en charge, s’il vous plaît.", "keys.message": "Écrire au passager ou au chauffeur", "event.messaged": "Message",
   "event.fleet_set": "Flotte fixée",
   "actors.node": "Nœud", "actors.hosted": "Hébergé", "actors.silent": "son nœud n’a pas répondu", "actors.quarantined": "mis de côté après des pannes", "actors.awake": "éveillé", "actors.asleep": "endormi dans le journal", "actors.mailbox": "Boîte", "actors.falls": "Chutes récentes", "actors.sessions": "Sessions", "actors.sessions_none": "aucune",
+  "title.run": "Tournée {id}", "kind.run": "Tournée",
 };

@@ -158,4 +158,5 @@ export const rw: Words = {
   "message.go_to_pickup": "Ngwino aho bagufatira.", "keys.message": "Andikira umugenzi cyangwa umushoferi", "event.messaged": "Ubutumwa",
   "event.fleet_set": "Itsinda ryashyizweho",
   "actors.node": "Seriveri", "actors.hosted": "Aho iri", "actors.silent": "seriveri yayo ntiyasubije", "actors.quarantined": "yashyizwe ku ruhande", "actors.awake": "iri maso", "actors.asleep": "irasinziriye", "actors.mailbox": "Agasanduku", "actors.falls": "Kugwa vuba", "actors.sessions": "Imiyoboro", "actors.sessions_none": "nta na umwe",
+  "title.run": "Urugendo {id}", "kind.run": "Urugendo",
 };

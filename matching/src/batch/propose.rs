@@ -238,8 +238,8 @@ fn gather(
     }
     let orders = chosen.iter().map(|it| (all[*it].order, all[*it].card.round)).collect();
     let saving_percent = (saving * 100.0).clamp(0.0, 100.0) as u8;
-    (chosen.len() > 1)
-        .then(|| (chosen, Together { driver: driver.id, orders, cart, saving_percent }))
+    let together = Together { driver: driver.id, orders, cart, saving_percent };
+    (chosen.len() > 1).then_some((chosen, together))
 }
 
 /// By which share less is driven than if each were brought alone from where the cart is; none if it cannot be done in

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{DriverCard, SearchCard, cost};
+use crate::{DriverCard, SearchCard, Standing, cost};
 use proptest::prelude::*;
 use protocol::{
     JobId, OrderId, RiderId,
@@ -57,7 +57,11 @@ fn driver(n: u64, at: Point) -> DriverCard {
         ending: None,
         fleet: None,
         takes_hints: false,
+        standing: crate::Standing::default(),
+        came: None,
         n_slots: 5,
+        standing: Standing::default(),
+        came: None,
     }
 }
 
@@ -153,15 +157,24 @@ fn a_run_under_way_takes_along_what_lies_on_its_way_and_nothing_that_makes_it_la
     let on_the_way = waiting(1, at(600.0, 0.0), at(2_500.0, 50.0));
     let somewhere = waiting(2, at(600.0, 0.0), at(-4_000.0, 0.0));
     let busy = DriverCard { is_free: false, ..driver(1, at(0.0, 0.0)) };
-    let proposals =
-        planned(&[somewhere.clone(), on_the_way.clone()], &[busy.clone()], &[card(3_600)]);
+    let proposals = planned(
+        &[somewhere.clone(), on_the_way.clone()],
+        std::slice::from_ref(&busy),
+        &[card(3_600)],
+    );
     let insert =
         Proposal::Insert { run: RunId::nth(1), order: (OrderId::nth(1), 1), at: at(0.0, 0.0) };
     assert_eq!(proposals, [insert]);
     // Alone it takes 546 s and two stops; with the other it is late.
-    assert_eq!(planned(&[on_the_way.clone()], &[busy.clone()], &[card(640)]), []);
+    assert_eq!(
+        planned(std::slice::from_ref(&on_the_way), std::slice::from_ref(&busy), &[card(640)]),
+        []
+    );
     let full = RunCard { n_more: 0, ..card(3_600) };
-    assert_eq!(planned(&[on_the_way.clone()], &[busy], &[full]), []);
+    assert_eq!(
+        planned(std::slice::from_ref(&on_the_way), std::slice::from_ref(&busy), &[full]),
+        []
+    );
     assert_eq!(planned(&[on_the_way], &[], &[card(3_600)]), [], "nobody knows where it is");
 }
 

@@ -27,6 +27,7 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         ending: None,
         fleet: None,
         takes_hints: false,
+        n_slots: 0,
         standing: Standing::default(),
         came: None,
     }
@@ -50,6 +51,7 @@ fn ride(n: u64, east_m: f64) -> SearchCard {
         priority: Priority::Normal,
         fleet: None,
         paused: None,
+        batch: None,
     }
 }
 

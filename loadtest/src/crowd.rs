@@ -55,7 +55,10 @@ use std::{
 };
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval, interval_at, sleep, sleep_until};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use world::World;
 
 /// How the crowd behaves.
@@ -446,6 +449,8 @@ struct Crowd {
     world: Arc<World>,
     trips: Vec<Trip>,
     home: CancellationToken,
+    /// Bad ways are there until everybody is home, or who is on one would seem to have lost its connection.
+    ways: DropGuard,
 }
 
 impl Crowd {
@@ -492,20 +497,21 @@ impl Crowd {
         trips.retain(|trip| trip.at_s < lasting_s);
         let (city, trips) = dealt(options.hand, city, trips);
         let hot_spots = trips.iter().map(|trip| trip.from).collect();
+        let ways = CancellationToken::new();
         let relays = match options.network {
             None => Vec::new(),
             Some(network) => {
                 let nodes: Vec<SocketAddr> = target.nodes.iter().map(|node| node.at).collect();
-                network::relays(network, &nodes, options.seed, &home).await?
+                network::relays(network, &nodes, options.seed, &ways).await?
             }
         };
         let world =
             Arc::new(World::new(options, target, relays, city, hot_spots, nodes, trips.len()));
-        Ok(Self { world, trips, home })
+        Ok(Self { world, trips, home, ways: ways.drop_guard() })
     }
 
     async fn go(self, stop: CancellationToken, show: impl Fn(&Glance) + Send) -> Arc<World> {
-        let Self { world, trips, home } = self;
+        let Self { world, trips, home, ways } = self;
         let (drivers, riders) = (TaskTracker::new(), TaskTracker::new());
         let work = async {
             gather(&world, &drivers, &home).await;
@@ -558,6 +564,7 @@ impl Crowd {
         if tokio::time::timeout(Duration::from_secs(3), leave).await.is_err() {
             tracing::info!("some of the crowd did not leave in time");
         }
+        drop(ways);
         world.second();
         world
     }

@@ -254,6 +254,8 @@ impl View {
             _ => Line::from(violations).bold().fg(Color::Red),
         };
         let lines = vec![
+            // First, for a small terminal shows no more than the first lines.
+            violations,
             Line::from(format!("{} drivers, {} riders", progress.drivers, progress.riders)),
             Line::from(format!("{} jobs, {} had a driver", jobs.created, jobs.assigned)),
             Line::from(format!(
@@ -262,7 +264,6 @@ impl View {
             )),
             Line::from(format!("{} commands acknowledged", progress.commands_acked)),
             Line::from(format!("{} positions a second", slot.positions)),
-            violations,
             Line::from(format!("{counted_s:.0} s counted, {turned_away} turned away")).dim(),
         ];
         Paragraph::new(lines).block(Block::bordered().title(" so far "))

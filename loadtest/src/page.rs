@@ -459,11 +459,23 @@ fn foot(record: &Record) -> String {
     let generator = &record.generator;
     let schedule = record.schedule;
     let watched = record.watched.map_or_else(String::new, |it| format!("<p>{it}</p>"));
+    let again = format!(
+        "<p>loadtest {}, record format {}. The same again: <code>loadtest run --scenario {}{}</code></p>",
+        escape(&record.version),
+        record.format,
+        escape(&record.scenario),
+        escape(&again(record))
+    );
+    if record.sessions.is_some() {
+        let percent = generator.machine_share * 100.0;
+        return format!(
+            "<footer><p>The machine, generators and all, was {percent:.0} % busy.</p>{again}</footer>\n"
+        );
+    }
     format!(
         "<footer>{watched}<p>{} of {} who were due started, {:.1} ms late at most times (p99); the generator's tasks ran {:.1} ms late \
          (p99) and took {:.0} % of its processors, the machine was {:.0} % busy. {} positions, {} frames, {} connections lost \
-         ({} of them by us), {} went on where they were.</p><p>loadtest {}, record format {}. The same again: \
-         <code>loadtest run --scenario {}{}</code></p></footer>\n",
+         ({} of them by us), {} went on where they were.</p>{again}</footer>\n",
         number(schedule.started as f64),
         number(schedule.planned as f64),
         generator.schedule_lag.spread().p99,
@@ -474,11 +486,7 @@ fn foot(record: &Record) -> String {
         number(record.traffic.frames as f64),
         number(record.traffic.lost as f64),
         number(record.traffic.cut as f64),
-        number(record.traffic.resumed as f64),
-        escape(&record.version),
-        record.format,
-        escape(&record.scenario),
-        escape(&again(record))
+        number(record.traffic.resumed as f64)
     )
 }
 

@@ -610,14 +610,19 @@ impl fmt::Display for Record {
             writeln!(f, "  {}: {}", violation.broken, violation.detail)?;
         }
         let generator = &self.generator;
-        writeln!(
-            f,
-            "generator: tasks {:.1} ms late (p99), schedule kept to {:.1} ms (p99), {:.0} % of its processors, the machine {:.0} % busy",
-            generator.lag.spread().p99,
-            generator.schedule_lag.spread().p99,
-            generator.cpu_share * 100.0,
-            generator.machine_share * 100.0
-        )?;
+        if self.sessions.is_some() {
+            let percent = generator.machine_share * 100.0;
+            writeln!(f, "the machine, generators and all, was {percent:.0} % busy")?;
+        } else {
+            writeln!(
+                f,
+                "generator: tasks {:.1} ms late (p99), schedule kept to {:.1} ms (p99), {:.0} % of its processors, the machine {:.0} % busy",
+                generator.lag.spread().p99,
+                generator.schedule_lag.spread().p99,
+                generator.cpu_share * 100.0,
+                generator.machine_share * 100.0
+            )?;
+        }
         if let Some(watched) = &self.watched {
             writeln!(f, "{watched}")?;
         }

@@ -159,7 +159,7 @@ impl Scenario {
             let is_to_blame = |n: &usize| matches!(with(&tree, &others(*n)), Ok(Ok(_)));
             let guilty = (0..set.len()).find(is_to_blame).map(|n| set[n].clone());
             let place = format!("--set {}", guilty.unwrap_or_else(|| set.join(" --set ")));
-            NoScenario::Text { place, error: error.message().to_owned() }
+            NoScenario::Text { place, error: place::plain(error.message()) }
         })?;
         let said = toml::to_string(&tree)
             .map_err(|it| NoScenario::Text { place: name.to_owned(), error: it.to_string() })?;

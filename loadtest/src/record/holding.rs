@@ -3,26 +3,33 @@
 use super::{Record, Seen};
 use crate::{
     connect::{self, Counts},
-    measure::Timeline,
+    measure::{Generator, Host, Slot, Timeline},
     nodes::Nodes,
     report::{Glance, Phase, Progress},
 };
 use protocol::Timestamp;
 
 /// Sessions that are held, and the nodes that hold them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Holding {
     nodes: Nodes,
     timeline: Timeline,
     events: Vec<Seen>,
     before: Counts,
+    host_at_first: Host,
 }
 
 impl Holding {
     /// Nobody is there yet.
     pub fn new(nodes: Nodes) -> Self {
         nodes.begin_counting();
-        Self { nodes, ..Self::default() }
+        Self {
+            nodes,
+            timeline: Timeline::default(),
+            events: Vec::new(),
+            before: Counts::default(),
+            host_at_first: Host::look(),
+        }
     }
 
     /// A second is over: how things stand.
@@ -35,6 +42,11 @@ impl Holding {
         let mut slot = counts.slot_since(&self.before);
         slot.nodes = sights.slots;
         self.before = counts;
+        // Seconds that were missed were not without sessions.
+        while self.timeline.n_s + 1 < after_s.round() as u64 {
+            let nodes = slot.nodes.clone();
+            self.timeline.second(Slot { riders: slot.riders, nodes, ..Slot::default() });
+        }
         self.timeline.second(slot.clone());
         Glance {
             progress: Progress {
@@ -59,7 +71,10 @@ impl Holding {
     pub fn record(self, report: &connect::Report, began_at: Timestamp) -> Record {
         self.nodes.end_counting();
         let record = Record::of_sessions(report, self.timeline, began_at);
-        Record { events: self.events, nodes: self.nodes.sides(), ..record }
+        // Generators are processes of their own: only the whole machine tells whether they had room.
+        let machine_share = Host::look().since(&self.host_at_first).machine;
+        let generator = Generator { machine_share, ..Generator::default() };
+        Record { events: self.events, nodes: self.nodes.sides(), generator, ..record }
     }
 }
 
@@ -72,7 +87,7 @@ mod tests {
     fn seconds_show_what_happened_in_them() {
         let mut holding = Holding::new(Nodes::default());
         let second = |holding: &mut Holding, counts| {
-            let after = Duration::from_secs(1);
+            let after = Duration::from_secs(holding.timeline.n_s + 2);
             holding.second(&connect::Progress { doing: "holding", after, wanted: 10, counts })
         };
         let counts = Counts { alive: 4, beats: 3, beats_heard: 2, ..Counts::default() };
@@ -81,6 +96,6 @@ mod tests {
             second(&mut holding, Counts { alive: 3, died: 1, beats: 5, beats_heard: 5, ..counts });
         assert_eq!((glance.slot.riders, glance.slot.lost, glance.slot.done), (3, 1, 3));
         assert_eq!((glance.started, glance.planned), (3, 10));
-        assert_eq!(holding.timeline.slots.len(), 2);
+        assert_eq!(holding.timeline.n_s, 4, "a second between them was missed, twice");
     }
 }

@@ -37,9 +37,20 @@ impl Place<'_> {
         let says = line.and_then(|line| self.text.lines().nth(line - 1)).map(str::trim);
         let says = says.filter(|it| !it.is_empty());
         let says = says.map_or_else(String::new, |it| format!(" (it says: {it})"));
-        let error = error.message().trim_end().replace('\n', ", ");
-        NoScenario::Text { place, error: format!("{error}{says}") }
+        NoScenario::Text { place, error: format!("{}{says}", plain(error.message())) }
     }
+}
+
+/// A parser's message on one line, in words of whoever writes a scenario.
+pub(super) fn plain(message: &str) -> String {
+    let kinds = [
+        ("expected usize", "expected a whole number from 0 on"),
+        ("expected u64", "expected a whole number from 0 on"),
+        ("expected u8", "expected a whole number from 0 to 255"),
+        ("expected f64", "expected a number"),
+    ];
+    let message = message.trim_end().replace('\n', ", ");
+    kinds.into_iter().fold(message, |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
 /// Is a key within a table, an array, or the same?
@@ -89,6 +100,12 @@ mod tests {
             assert_eq!(line_of(TEXT, key), Some(line), "{key}");
         }
         assert_eq!(line_of(TEXT, "mix.shops"), None);
+    }
+
+    #[test]
+    fn kinds_are_told_in_plain_words() {
+        let said = plain("invalid value: integer `-1`, expected usize\n");
+        assert_eq!(said, "invalid value: integer `-1`, expected a whole number from 0 on");
     }
 
     #[test]

@@ -302,7 +302,7 @@ impl Decider for Driver {
             }
             Event::OfferAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
-                self.jobs.push(lease.into_job(*slots, *at));
+                self.take_on([lease.into_job(*slots, *at)]);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.record.n_accepted += 1;
@@ -311,7 +311,7 @@ impl Decider for Driver {
             }
             Event::RunAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
-                self.jobs.extend(lease.into_jobs(slots, *at));
+                self.take_on(lease.into_jobs(slots, *at));
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.record.n_accepted += 1;
@@ -319,7 +319,7 @@ impl Decider for Driver {
                 self.changed_at = *at;
             }
             Event::JobClaimed { at, job, work, slots } => {
-                self.jobs.push(Job::claimed(*job, *work, *slots, *at));
+                self.take_on([Job::claimed(*job, *work, *slots, *at)]);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
@@ -723,6 +723,13 @@ impl Driver {
     /// For how many more deliveries it has room.
     pub fn n_rooms(&self) -> usize {
         self.rooms_for(usize::from(u8::MAX)).len()
+    }
+
+    /// Most have one job; a `Vec` would make room for four.
+    fn take_on(&mut self, jobs: impl IntoIterator<Item = Job, IntoIter: ExactSizeIterator>) {
+        let jobs = jobs.into_iter();
+        self.jobs.reserve_exact(jobs.len());
+        self.jobs.extend(jobs);
     }
 
     /// The run it is on; one that is still deciding is not told of.

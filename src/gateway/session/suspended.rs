@@ -145,15 +145,6 @@ impl Session {
             ways.push((follow.key, way));
             self.follows.push(follow);
         }
-        for (key, way) in ways {
-            let kept = if way.is_some() { "kept" } else { "asked" };
-            metrics::counter!("outrider_resumed_follows_total", "way" => kept).increment(1);
-            match way {
-                // What came by it meanwhile is heard next; should it have been lost, that too.
-                Some(watch) => self.opened(key, Opened { watch, news: News::default() })?,
-                None => self.open(key, Duration::ZERO),
-            }
-        }
         self.wants_board = was.wants_board;
         let regions = was.regions.iter().filter_map(|name| RegionId::parse(name));
         self.regions.extend(regions.map(Regional::new));
@@ -164,6 +155,16 @@ impl Session {
             self.feed();
         }
         self.attend();
+        // Last, for it may come to an end in the middle: then all the rest is known.
+        for (key, way) in ways {
+            let kept = if way.is_some() { "kept" } else { "asked" };
+            metrics::counter!("outrider_resumed_follows_total", "way" => kept).increment(1);
+            match way {
+                // What came by it meanwhile is heard next; should it have been lost, that too.
+                Some(watch) => self.opened(key, Opened { watch, news: News::default() })?,
+                None => self.open(key, Duration::ZERO),
+            }
+        }
         Ok(())
     }
 }
@@ -270,8 +271,9 @@ impl Suspended {
 
 impl Followed {
     fn of(mut follow: Follow) -> Self {
-        // Of whoever does something, more would come than is worth keeping.
-        let at_hand = AtHand(follow.watch.take().filter(|watch| watch.may_sleep()));
+        // Of whoever does something, or is on the way, more would come than is worth keeping, and it would be old.
+        let is_quiet = |watch: &Box<dyn Watched>| watch.may_sleep() && watch.parts().is_empty();
+        let at_hand = AtHand(follow.watch.take().filter(is_quiet));
         Self {
             at_hand,
             key: follow.key,

@@ -125,6 +125,15 @@ export type Wish =
         action: ZoneAction;
         id: ZoneId;
       };
+    }
+  | {
+      /**
+       * Something done to a run. Staff only.
+       */
+      run: {
+        action: RunAction;
+        id: RunId;
+      };
     };
 export type DriverId = string;
 /**
@@ -1209,6 +1218,106 @@ export type ZoneAction =
     };
 export type ZoneId = string;
 /**
+ * What staff may do to a run. What is fetched already stays with its driver, whatever is said; it changes hands by
+ * [`OrderAction::Handover`] alone.
+ */
+export type RunAction =
+  | {
+      /**
+       * One order that looks for a driver is brought along, if no promise is broken by it. The driver is asked.
+       */
+      insert: {
+        order: OrderId;
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * One order that is not fetched yet looks for a driver on its own.
+       */
+      remove: {
+        order: OrderId;
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * What is still to be done is done in this order.
+       */
+      reorder: {
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+        /**
+         * All of it.
+         */
+        stops: RunErrand[];
+      };
+    }
+  | {
+      /**
+       * Some orders that are not fetched yet become a run of another driver, who is not asked.
+       */
+      split: {
+        driver: DriverId;
+        /**
+         * Which.
+         */
+        orders: OrderId[];
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * Everything that is not fetched yet joins another run, as far as that breaks no promise there. Its driver is asked.
+       */
+      merge: {
+        into: RunId;
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * Everything goes to another driver, who is not asked: what is not fetched yet as a run, what is on board by a handover of each.
+       */
+      hand_over: {
+        driver: DriverId;
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * Its driver cannot go on: what is not fetched looks for another one, what is on board needs a dispatcher.
+       */
+      abandon: {
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
+    };
+/**
+ * What is done where a run stops.
+ */
+export type StopKind = "pickup" | "dropoff";
+export type RunId = string;
+/**
  * What can be followed.
  */
 export type Topic =
@@ -1223,6 +1332,9 @@ export type Topic =
     }
   | {
       incident: IncidentId;
+    }
+  | {
+      run: RunId;
     }
   | "me"
   | "board"
@@ -1347,6 +1459,9 @@ export type ServerFrame =
     }
   | {
       incident: IncidentView;
+    }
+  | {
+      run: RunView;
     }
   | {
       changed: Changed;
@@ -1655,6 +1770,14 @@ export type RescueStatus =
 export type DriverStatus =
   "blocked" | "offline" | "unreachable" | "on_break" | "offered" | "busy" | "partly_busy" | "available";
 /**
+ * Where one order of a run is.
+ */
+export type MemberStatus = "asked" | "joined" | "assigning" | "waiting" | "aboard" | "done";
+/**
+ * Where a run is.
+ */
+export type RunStatus = "planned" | "offered" | "accepted" | "active" | "completed" | "dissolved" | "abandoned";
+/**
  * What changed of something that was shown before.
  */
 export type Changed =
@@ -1669,6 +1792,9 @@ export type Changed =
     }
   | {
       rider: RiderChanges;
+    }
+  | {
+      run: RunChanges;
     };
 /**
  * One moving or standing mark on the dispatcher's map.
@@ -1887,6 +2013,13 @@ export interface Position {
   speed_mps?: number | null;
 }
 /**
+ * One thing that a run has to do.
+ */
+export interface RunErrand {
+  order: OrderId;
+  what: StopKind;
+}
+/**
  * A part of the map, in millionths of a degree: whole numbers, so that it can be named again.
  */
 export interface Viewport {
@@ -1970,6 +2103,7 @@ export interface Offer {
   id: OfferId;
   job: JobId;
   pickup: Place;
+  run?: RunOffer | null;
   work: WorkKind;
 }
 /**
@@ -1981,6 +2115,36 @@ export interface Money {
    */
   amount: number;
   currency: Currency;
+}
+/**
+ * A run as its driver is offered it: all of it, or nothing.
+ */
+export interface RunOffer {
+  /**
+   * What each order pays. Only those that the driver does not have yet.
+   */
+  orders: RunPay[];
+  run: RunId;
+  /**
+   * Everything that would then be to be done, in order.
+   */
+  stops: RunStop[];
+}
+/**
+ * What an order of a run pays.
+ */
+export interface RunPay {
+  fare: Money;
+  order: OrderId;
+}
+/**
+ * Where a run has something to do.
+ */
+export interface RunStop {
+  at: Place;
+  due: Timestamp;
+  order: OrderId;
+  what: StopKind;
 }
 /**
  * An incident as whoever raised it and staff see it. The other side of the job sees nothing of it.
@@ -2085,6 +2249,7 @@ export interface OrderView {
    */
   reason?: string | null;
   rider: RiderId;
+  run?: RunId | null;
   start_at?: Timestamp | null;
   status: OrderStatus;
   /**
@@ -2204,6 +2369,7 @@ export interface DriverView {
    */
   offers: Offer[];
   position?: Position | null;
+  run?: RunId | null;
   status: DriverStatus;
   vehicle?: Vehicle | null;
   /**
@@ -2231,6 +2397,45 @@ export interface RiderView {
    * How many events made it so.
    */
   version: number;
+}
+/**
+ * Several deliveries that one driver brings together, as that driver and dispatchers see it.
+ */
+export interface RunView {
+  changed_at: Timestamp;
+  driver: DriverId;
+  fare?: Money | null;
+  id: RunId;
+  /**
+   * What is brought, in the order in which it joined.
+   */
+  orders: RunOrder[];
+  planned_at: Timestamp;
+  /**
+   * Why it ended, if it ended badly, or why it was last changed; shown to staff only.
+   */
+  reason?: string | null;
+  /**
+   * How much less is driven than if each were brought alone, in percent, when it was planned.
+   */
+  saving_percent: number;
+  status: RunStatus;
+  /**
+   * What is still to be done, in the order in which it should be.
+   */
+  stops: RunStop[];
+  /**
+   * How many events made it so.
+   */
+  version: number;
+}
+/**
+ * One order of a run.
+ */
+export interface RunOrder {
+  fare?: Money | null;
+  order: OrderId;
+  status: MemberStatus;
 }
 /**
  * What changed of an order.
@@ -2271,6 +2476,7 @@ export interface OrderChanges {
    */
   reason?: string | null;
   rider?: RiderId;
+  run?: RunId | null;
   start_at?: Timestamp | null;
   status?: OrderStatus;
   /**
@@ -2353,6 +2559,7 @@ export interface DriverChanges {
    */
   offers?: Offer[];
   position?: Position | null;
+  run?: RunId | null;
   status?: DriverStatus;
   vehicle?: Vehicle | null;
   /**
@@ -2373,6 +2580,41 @@ export interface RiderChanges {
    * As in the view, if it is another now; null: it has none any more.
    */
   jobs?: JobId[];
+  /**
+   * What its version is then.
+   */
+  version: number;
+}
+/**
+ * What changed of a run.
+ */
+export interface RunChanges {
+  changed_at?: Timestamp;
+  driver?: DriverId;
+  fare?: Money | null;
+  /**
+   * Of which version: nothing else can be made of them.
+   */
+  from: number;
+  id: RunId;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  orders?: RunOrder[];
+  planned_at?: Timestamp;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  reason?: string | null;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  saving_percent?: number;
+  status?: RunStatus;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  stops?: RunStop[];
   /**
    * What its version is then.
    */

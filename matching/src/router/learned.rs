@@ -8,12 +8,9 @@
 //! squares of a kilometre. All of it is soft, and bounded in memory.
 
 use super::{Eta, Leg, Router, Spot};
-use crate::field::LastBits;
+use foldhash::fast::FixedState;
 use protocol::{Point, Timestamp};
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::BuildHasherDefault,
-};
+use std::collections::{HashMap, hash_map::Entry};
 
 /// The side of the squares places are told apart by, in metres.
 const SIDE_M: f64 = 1_000.0;
@@ -72,7 +69,7 @@ pub struct Ways {
     all: Mean,
     bands: [Mean; BANDS],
     hours: Box<[Mean; HOURS]>,
-    places: HashMap<u64, Mean, BuildHasherDefault<LastBits>>,
+    places: HashMap<u64, Mean, FixedState>,
     /// How far ways are off that was expected of them then, whichever way.
     scatter: Mean,
 }

@@ -131,7 +131,7 @@ impl Field {
 
 /// Ids are random already, at their end: hashing them again would be most of the work of a round.
 #[derive(Debug, Default)]
-pub(crate) struct LastBits(u64);
+struct LastBits(u64);
 
 impl Hasher for LastBits {
     fn finish(&self) -> u64 {

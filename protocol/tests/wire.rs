@@ -617,7 +617,8 @@ fn what_the_server_says() {
             "released",
             "claim_lost",
             "incident",
-            "incident_heeded"
+            "incident_heeded",
+            "message"
         ]
     );
 }

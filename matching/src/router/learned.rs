@@ -8,12 +8,9 @@
 //! squares of a kilometre. All of it is soft, and bounded in memory.
 
 use super::{Eta, Leg, Router, Spot};
-use crate::field::LastBits;
+use foldhash::fast::FixedState;
 use protocol::{Point, Timestamp};
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::BuildHasherDefault,
-};
+use std::collections::{HashMap, hash_map::Entry};
 
 /// The side of the squares places are told apart by, in metres.
 const SIDE_M: f64 = 1_000.0;
@@ -72,7 +69,7 @@ pub struct Ways {
     all: Mean,
     bands: [Mean; BANDS],
     hours: Box<[Mean; HOURS]>,
-    places: HashMap<u64, Mean, BuildHasherDefault<LastBits>>,
+    places: HashMap<u64, Mean, FixedState>,
     /// How far ways are off that was expected of them then, whichever way.
     scatter: Mean,
 }
@@ -229,7 +226,9 @@ fn under(leg: &Leg) -> Leg {
 /// Under which numbers a way's places are kept: where from, where to, and both.
 fn keys(leg: &Leg) -> [u64; 3] {
     let (from, to) = (u64::from(leg.from.0 >> 16), u64::from(leg.to.0 >> 16));
-    [1 << 32 | from, 2 << 32 | to, 3 << 32 | from << 16 | to]
+    // A table looks at the last bits first, and many ways end in one place: all bits must have a part in them.
+    let spread = |key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    [1 << 32 | from, 2 << 32 | to, 3 << 32 | from << 16 | to].map(spread)
 }
 
 fn band(ms: u32) -> usize {

@@ -117,7 +117,7 @@ fn it_stays_small_however_many_places_there_are() {
     let straight = Straight::default();
     let mut random = StdRng::seed_from_u64(12);
     let mut ways = Ways::new(KIGALI);
-    for _ in 0..20_000 {
+    for _ in 0..8_000 {
         let mut part = || random.random_range(-100_000.0..100_000.0);
         let (from, to) = (KIGALI.offset_m(part(), part()), KIGALI.offset_m(part(), part()));
         let learned = Learned { router: &straight, ways: &ways };

@@ -192,7 +192,8 @@ async fn phones_with_bad_networks_wait_longer_and_lose_nothing() {
     let service = record.took[&Op::Place].service.spread();
     assert!(service.p50 >= 119.0, "there and back: {service:?}");
     let traffic = record.traffic;
-    assert!(traffic.lost > 0 && traffic.lost == traffic.cut, "lost, and by us: {traffic:?}");
+    // This node says nothing by itself, and whoever hears nothing for too long breaks off, too.
+    assert!(traffic.cut > 0 && traffic.lost >= traffic.cut, "lost, and by us: {traffic:?}");
 }
 
 #[tokio::test]

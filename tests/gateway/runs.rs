@@ -9,11 +9,12 @@ use crate::{
 };
 use protocol::{
     DriverId, JobId, OrderId, OrderStatus, Point, Principal, RunId, RunStatus,
-    frame::{Outcome, Push, ServerFrame},
+    frame::{ClientFrame, Outcome, Push, ServerFrame},
     view::{RunView, StopKind},
     work::{DriverAction, NewOrder, OrderAction, OrderKind, Wish},
 };
 use serde_json::json;
+use std::time::Duration;
 
 /// Near enough to every shop and every door: nobody has to move in this test.
 fn here() -> Point {
@@ -31,12 +32,33 @@ async fn place_delivery(client: &mut Client, n: u8) -> OrderId {
 
 /// Until the driver sees its run like this.
 async fn hear_run(client: &mut Client, is_it: impl Fn(&RunView) -> bool) -> RunView {
-    client
-        .hear_any(|frame| match frame {
-            ServerFrame::Run(view) if is_it(&view) => Some(*view),
-            _ => None,
-        })
-        .await
+    hear_pushes_and_run(client, 0, |_| false, is_it).await
+}
+
+/// Until the driver was told this so many times and sees its run like this, whichever it hears first.
+async fn hear_pushes_and_run(
+    client: &mut Client,
+    n_pushes: usize,
+    is_told: impl Fn(&Push) -> bool,
+    is_it: impl Fn(&RunView) -> bool,
+) -> RunView {
+    let (mut n_told, mut last, mut seen) = (0, None, None);
+    let hearing = async {
+        while n_told < n_pushes || seen.is_none() {
+            match client.hear().await {
+                ServerFrame::Push { n, push } => {
+                    client.say(&ClientFrame::Ack { n }).await;
+                    n_told += usize::from(is_told(&push));
+                }
+                ServerFrame::Run(view) if is_it(&view) => seen = Some(*view),
+                ServerFrame::Run(view) => last = Some(view),
+                _ => {}
+            }
+        }
+    };
+    let is_heard = tokio::time::timeout(Duration::from_secs(8), hearing).await.is_ok();
+    assert!(is_heard, "told {n_told} of {n_pushes} times, and of the run: {seen:?}, or {last:?}");
+    seen.expect("heard")
 }
 
 async fn bring(client: &mut Client, order: OrderId) {
@@ -77,10 +99,9 @@ async fn three_deliveries_are_offered_as_one_and_brought_through_a_kill_of_the_n
     let accept = DriverAction::AcceptOffer { offer: offer.id };
     let outcome = phone.wish(Wish::Driver { id: None, action: accept }).await;
     assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
-    for _ in 0..3 {
-        phone.hear_push(|push| matches!(push, Push::Assigned { .. }).then_some(())).await;
-    }
-    hear_run(&mut phone, |it| it.status == RunStatus::Active && it.stops.len() == 6).await;
+    let is_assigned = |push: &Push| matches!(push, Push::Assigned { .. });
+    let is_active = |it: &RunView| it.status == RunStatus::Active && it.stops.len() == 6;
+    hear_pushes_and_run(&mut phone, 3, is_assigned, is_active).await;
 
     tokio::task::block_in_place(|| node.kill_and_restart());
     let mut phone = Client::connect(&node, driver(1)).await;
@@ -96,12 +117,10 @@ async fn three_deliveries_are_offered_as_one_and_brought_through_a_kill_of_the_n
     // One is called off: the driver sees what is left, and why it is left with it.
     let mut second = Client::connect(&node, rider(1)).await;
     act(&mut second, orders[1], OrderAction::Cancel { reason: "rain".to_owned() }).await;
-    let released = phone.hear_push(|push| match push {
-        Push::Released { job, .. } => Some(job),
-        _ => None,
-    });
-    assert_eq!(released.await, JobId::Order(orders[1]));
-    let view = hear_run(&mut phone, |it| it.stops.len() == 4).await;
+    let called_off = JobId::Order(orders[1]);
+    let is_released =
+        |push: &Push| matches!(push, Push::Released { job, .. } if *job == called_off);
+    let view = hear_pushes_and_run(&mut phone, 1, is_released, |it| it.stops.len() == 4).await;
     assert!(view.stops.iter().all(|it| it.order != orders[1]));
 
     // A dispatcher has another sequence in mind; riders have no say in it.
@@ -129,7 +148,7 @@ async fn three_deliveries_are_offered_as_one_and_brought_through_a_kill_of_the_n
     for (n, order) in [(2, orders[2]), (0, orders[0])] {
         bring(&mut phone, order).await;
         let mut rider = Client::connect(&node, rider(n)).await;
-        let frame = protocol::frame::ClientFrame::Subscribe(protocol::frame::Topic::Order(order));
+        let frame = ClientFrame::Subscribe(protocol::frame::Topic::Order(order));
         rider.say(&frame).await;
         hear_status(&mut rider, OrderStatus::Delivered).await;
     }

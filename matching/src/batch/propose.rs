@@ -218,8 +218,9 @@ fn gather(
     let n_max = settings.orders_max.min(driver.n_slots);
     let capacity_g = driver.vehicle.capacity_g;
     let cart = Cart { at: driver.at, free: now, capacity_g, n_max, pace };
-    let mut chosen = vec![first];
-    let mut saving = 0.0;
+    let (mut chosen, mut parcels) = (vec![first], vec![all[first].parcel]);
+    let mut errands = Errand::both(0).to_vec();
+    let (mut alone_s, mut saving) = (driven_alone_s(cart, parcels[0])?, 0.0);
     for other in others.iter().copied() {
         if chosen.len() >= usize::from(n_max) {
             break;
@@ -228,13 +229,22 @@ fn gather(
         if !goes || !fits(all[other].card, driver, now, costs) {
             continue;
         }
-        let mut more = chosen.clone();
-        more.push(other);
-        let parcels: Vec<Parcel> = more.iter().map(|it| all[*it].parcel).collect();
-        if let Some(saves) = saving_of(cart, &parcels)
-            && saves * 100.0 >= f64::from(settings.saving_percent)
-        {
-            (chosen, saving) = (more, saves);
+        let Some(more_s) = driven_alone_s(cart, all[other].parcel) else { continue };
+        parcels.push(all[other].parcel);
+        // The run itself looks for the best order: here it is enough to know that there is one.
+        let trip = Trip::new(cart, &parcels);
+        let with = trip.with(&errands, 0, chosen.len() as u32);
+        let saves = with.as_ref().and_then(|it| trip.driving_s(it));
+        let saves = saves.map(|together_s| 1.0 - together_s / (alone_s + more_s).max(1.0));
+        match (with, saves) {
+            (Some(with), Some(saves)) if saves * 100.0 >= f64::from(settings.saving_percent) => {
+                (errands, saving) = (with, saves);
+                alone_s += more_s;
+                chosen.push(other);
+            }
+            (_, _) => {
+                parcels.pop();
+            }
         }
     }
     let orders = chosen.iter().map(|it| (all[*it].order, all[*it].card.round)).collect();
@@ -243,15 +253,7 @@ fn gather(
     (chosen.len() > 1).then_some((chosen, together))
 }
 
-/// By which share less is driven than if each were brought alone from where the cart is; none if it cannot be done in
-/// time.
-fn saving_of(cart: Cart, parcels: &[Parcel]) -> Option<f64> {
-    let trip = Trip::new(cart, parcels);
-    let errands: Vec<Errand> = (0..parcels.len() as u32).flat_map(Errand::both).collect();
-    let together = trip.driving_s(&trip.best(&errands, 0)?)?;
-    let alone: f64 = parcels
-        .iter()
-        .map(|it| Trip::new(cart, &[*it]).driving_s(&Errand::both(0)))
-        .sum::<Option<f64>>()?;
-    Some(if alone > 0.0 { 1.0 - together / alone } else { 0.0 })
+/// How long is driven, in seconds, to bring it alone from where the cart is; none if it cannot be there in time.
+fn driven_alone_s(cart: Cart, parcel: Parcel) -> Option<f64> {
+    Trip::new(cart, &[parcel]).driving_s(&Errand::both(0))
 }

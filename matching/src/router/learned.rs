@@ -226,9 +226,7 @@ fn under(leg: &Leg) -> Leg {
 /// Under which numbers a way's places are kept: where from, where to, and both.
 fn keys(leg: &Leg) -> [u64; 3] {
     let (from, to) = (u64::from(leg.from.0 >> 16), u64::from(leg.to.0 >> 16));
-    // A table looks at the last bits first, and many ways end in one place: all bits must have a part in them.
-    let spread = |key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    [1 << 32 | from, 2 << 32 | to, 3 << 32 | from << 16 | to].map(spread)
+    [1 << 32 | from, 2 << 32 | to, 3 << 32 | from << 16 | to]
 }
 
 fn band(ms: u32) -> usize {

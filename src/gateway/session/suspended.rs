@@ -272,8 +272,8 @@ impl Suspended {
 impl Followed {
     fn of(mut follow: Follow) -> Self {
         // Of whoever does something, or is on the way, more would come than is worth keeping, and it would be old.
-        let is_quiet = |watch: &Box<dyn Watched>| watch.may_sleep() && watch.parts().is_empty();
-        let at_hand = AtHand(follow.watch.take().filter(is_quiet));
+        let way = follow.watch.take();
+        let at_hand = AtHand(way.filter(|it| it.may_sleep() && it.parts().is_empty()));
         Self {
             at_hand,
             key: follow.key,

@@ -48,7 +48,9 @@ const known = () => [demo, quiet, ...(cluster?.nodes ?? [])].filter(Boolean);
 async function open({ colorScheme = "dark", ...more } = {}) {
   context = await browser.newContext({ viewport: { width: 1366, height: 768 }, colorScheme, locale: "en", ...more });
   page = await context.newPage();
-  complaints = [];
+  // A page of the test before may still complain.
+  const heard = [];
+  complaints = heard;
   page.on("console", (message) => message.type() === "error" && !OF_DEMOS.test(message.location().url) && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => {

@@ -51,12 +51,12 @@ async function open({ colorScheme = "dark", ...more } = {}) {
   // A page of the test before may still complain.
   const heard = [];
   complaints = heard;
-  page.on("console", (message) => message.type() === "error" && !OF_DEMOS.test(message.location().url) && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && !OF_DEMOS.test(message.location().url) && heard.push(message.text()));
+  page.on("pageerror", (error) => heard.push(String(error)));
   page.on("request", (request) => {
     const { origin, protocol } = new URL(request.url());
     const own = known().some(({ url }) => origin.replace(/^ws/, "http") === new URL(url).origin);
-    if (!own && protocol !== "data:") complaints.push(`asked ${request.url()}`);
+    if (!own && protocol !== "data:") heard.push(`asked ${request.url()}`);
   });
   if (process.env.CONSOLE_DIST) await context.route("**/console/*", serveFrom(process.env.CONSOLE_DIST));
   await page.addInitScript(() => {

@@ -211,9 +211,6 @@ fn any_card() -> impl Strategy<Value = (f64, f64, f64, f64, u64, u32)> {
 }
 
 proptest! {
-    // Each plans many times over.
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
     /// Whatever waits: nobody is in two proposals, every limit is kept, every promise can be, and it is the same again.
     #[test]
     fn no_plan_breaks_a_limit(

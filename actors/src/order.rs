@@ -65,7 +65,8 @@ struct Life {
     changed_at: Timestamp,
     stage: Stage,
     search: Search,
-    fulfilment: Option<Fulfilment>,
+    /// In a box: rides have none.
+    fulfilment: Option<Box<Fulfilment>>,
     /// How often it has lost a driver.
     n_reassigns: u8,
     /// Has a dispatcher been told that the driver cannot go on?
@@ -343,7 +344,8 @@ impl Decider for Order {
 impl Life {
     fn new(placement: Placement, at: Timestamp) -> Self {
         let fulfilment = (placement.kind == OrderKind::Commerce)
-            .then(|| Fulfilment::new(placement.policy.merchant_ms, at));
+            .then(|| Fulfilment::new(placement.policy.merchant_ms, at))
+            .map(Box::new);
         Self {
             placement,
             placed_at: at,
@@ -615,7 +617,7 @@ impl Life {
     }
 
     fn fulfilment_status(&self) -> FulfilmentStatus {
-        self.fulfilment.as_ref().map_or(FulfilmentStatus::None, Fulfilment::status)
+        self.fulfilment.as_deref().map_or(FulfilmentStatus::None, Fulfilment::status)
     }
 
     /// Who performs it, or did when it ended.

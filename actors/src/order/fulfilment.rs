@@ -344,7 +344,7 @@ impl Life {
     /// What part of the price of a basket comes back when the rider calls it off, in percent.
     pub(super) fn basket_refund_percent(&self, now: Timestamp) -> u8 {
         let policy = &self.placement.policy;
-        let confirmed_at = self.fulfilment.as_ref().and_then(Fulfilment::confirmed_at);
+        let confirmed_at = self.fulfilment.as_deref().and_then(Fulfilment::confirmed_at);
         match (self.fulfilment_status(), confirmed_at) {
             (FulfilmentStatus::Confirmed, Some(at)) => {
                 cancel::confirmed_refund(policy, now.since(at))

@@ -42,7 +42,7 @@ impl Life {
 
     fn times(&self) -> Batch {
         let asked = self.placement.start_at.unwrap_or(self.placed_at).max(self.placed_at);
-        let ready = self.fulfilment.as_ref().and_then(super::Fulfilment::ready_at);
+        let ready = self.fulfilment.as_deref().and_then(super::Fulfilment::ready_at);
         let until = self.search.until().unwrap_or_default();
         Batch { asked, ready: ready.unwrap_or(asked), promise: self.promised(), until }
     }

@@ -196,6 +196,8 @@ pub(crate) struct SessionSettings {
     #[serde(with = "humantime_serde")]
     pub(crate) heartbeat_at_rest: Duration,
     #[serde(with = "humantime_serde")]
+    pub(crate) heartbeat_at_rest_max: Duration,
+    #[serde(with = "humantime_serde")]
     pub(crate) identify_within: Duration,
     pub(crate) frames_per_s: u32,
     pub(crate) frames_burst: u32,

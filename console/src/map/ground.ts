@@ -224,7 +224,7 @@ export class Ground {
   /** Lines of latitude and longitude, for a city nobody has drawn. */
   #graticule(context: CanvasRenderingContext2D, width: number, height: number): void {
     const camera = this.#camera;
-    const step = niceStep(110 / camera.zoom / this.#projection.mPerLat);
+    const step = niceStep(110 / camera.zoom / this.#projection.mPerLon);
     const digits = Math.max(0, Math.ceil(-Math.log10(step)));
     context.strokeStyle = this.#ink.mapGrid;
     context.fillStyle = this.#ink.mapLabel;

@@ -13,6 +13,8 @@ import { styleOf, type Drawn } from "./street_style.js";
 
 /** So many tiles in a row that cannot be had, and none of them can. */
 const FAULTS_MAX = 4;
+/** What has not been drawn after so long will not be, whether or not anybody says why: its worker, say, did not come. */
+const PATIENCE_MS = 30_000;
 
 const archives = new Protocol();
 addProtocol("pmtiles", archives.tile);
@@ -46,7 +48,9 @@ export class Basemap {
   #nArrived = 0;
   #nFaults = 0;
   #lastFault: unknown = null;
+  #isShown = false;
   #isOver = false;
+  #patience: ReturnType<typeof setInterval> | undefined;
 
   /** Draws what `source` has; rejects if its archive cannot be read, or nothing can be drawn here at all. */
   static async open(source: BasemapSource, place: Place, heard: Listener): Promise<Basemap> {
@@ -85,13 +89,14 @@ export class Basemap {
   end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    clearInterval(this.#patience);
     this.#place.camera.removeEventListener("change", this.#follow);
     this.#credits.onRemove();
     this.map.remove();
   }
 
   #listen(): void {
-    let [hasStyle, isShown] = [false, false];
+    let hasStyle = false;
     this.map.once("style.load", () => (hasStyle = true));
     this.map.on("sourcedata", ({ tile }) => {
       if (tile) [this.#nArrived, this.#nFaults] = [this.#nArrived + 1, 0];
@@ -100,19 +105,22 @@ export class Basemap {
       this.#nFaults += 1;
       this.#lastFault = event.error;
       // A sprite or a glyph may be missing: without a style there is nothing, and without tiles.
-      if (!hasStyle || (isShown && "tile" in event && this.#nFaults >= FAULTS_MAX)) this.#fail();
+      if (!hasStyle || (this.#isShown && "tile" in event && this.#nFaults >= FAULTS_MAX)) this.#fail();
     });
     this.map.once("load", () => {
+      clearInterval(this.#patience);
+      if (this.#isOver) return;
       if (this.#nArrived === 0 && this.#nFaults > 0) return this.#fail();
-      isShown = true;
-      if (!this.#isOver) this.#heard.shown();
+      this.#isShown = true;
+      this.#heard.shown();
     });
-    this.map.on("webglcontextlost", () => this.#fail());
+    this.map.on("webglcontextlost", () => this.#fail(new Error("the graphics card is gone")));
+    // Nobody draws on a page that nobody sees.
+    this.#patience = setInterval(() => document.hidden || this.#fail(), PATIENCE_MS);
   }
 
   /** Says so, once; and not from within the map, which may not be ended before it has done what it is at. */
-  #fail(): void {
-    const why = this.#lastFault ?? new Error("the graphics card is gone");
+  #fail(why = this.#lastFault ?? new Error("nothing came")): void {
     setTimeout(() => this.#isOver || this.#heard.failed(why), 0);
   }
 

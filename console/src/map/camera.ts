@@ -29,10 +29,17 @@ export interface Bounds {
  */
 export class Projection {
   /** How many metres a degree of longitude is, everywhere on this map. */
-  readonly mPerLon: number;
-  readonly #originY: number;
+  mPerLon = 0;
+  origin: LatLon = { lat: 0, lon: 0 };
+  #originY = 0;
 
-  constructor(readonly origin: LatLon) {
+  constructor(origin: LatLon) {
+    this.moveTo(origin);
+  }
+
+  /** Takes another origin: all that was placed is elsewhere then. */
+  moveTo(origin: LatLon): void {
+    this.origin = origin;
     this.mPerLon = M_PER_DEGREE * Math.cos(origin.lat * RADIANS);
     this.#originY = stretched(origin.lat);
   }

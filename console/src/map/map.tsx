@@ -271,7 +271,7 @@ function toggled<T>(set: ReadonlySet<T>, it: T): ReadonlySet<T> {
 }
 
 /** Where the whole city is: as it is drawn, or around the first marks. Calls `then` when that is known. */
-function frameCity({ camera, projection, city, live }: App, then: () => void): void {
+function frameCity({ camera, projection, city, live, marks, filter }: App, then: () => void): void {
   const { board } = live;
   if (city) {
     const { south, west, north, east } = city.bounds;
@@ -281,9 +281,13 @@ function frameCity({ camera, projection, city, live }: App, then: () => void): v
   const MARGIN_M = 1500;
   live.look(WORLD);
   const end = board.on("marks", () => {
-    const places = [...board.marks.values()].map(({ at }) => [projection.x(at.lon), projection.y(at.lat)] as const);
-    if (places.length === 0) return;
+    const [first] = board.marks.values();
+    if (!first) return;
     end();
+    // Wherever on Earth that is: far from its origin a map's metres are none.
+    projection.moveTo(first.at);
+    marks?.filter(filter.get());
+    const places = [...board.marks.values()].map(({ at }) => [projection.x(at.lon), projection.y(at.lat)] as const);
     const least = (axis: 0 | 1): number => places.reduce((it, place) => Math.min(it, place[axis]), Infinity);
     const most = (axis: 0 | 1): number => places.reduce((it, place) => Math.max(it, place[axis]), -Infinity);
     camera.setBounds({ west: least(0) - MARGIN_M, east: most(0) + MARGIN_M, south: least(1) - MARGIN_M, north: most(1) + MARGIN_M });

@@ -242,7 +242,7 @@ function makeWorld(city, nDrivers, nJobs, random) {
       if (!free) return;
       if (random() < 0.5) {
         free.status = "offered";
-        happen(free.id, "offer_received");
+        happen(free.id, "offer_reserved");
         setTimeout(() => free.status === "offered" && ((free.status = "available"), happen(free.id, "offer_declined")), 1500);
         return happen(job.id, "offer_made");
       }

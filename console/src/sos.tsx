@@ -71,7 +71,7 @@ function Call({ incident }: { incident: IncidentView }): JSX.Element {
 
 /** `driver 3f2a1b`. */
 export function who(principal: Principal): string {
-  if (typeof principal === "string") return principal;
+  if (typeof principal === "string") return word("kind", principal);
   const [role, id] = Object.entries(principal)[0]!;
   return `${word("kind", role)} ${short(id)}`;
 }

@@ -218,3 +218,21 @@ test("all catalogues fill in the same names", async () => {
     for (const key of Object.keys(en)) assert.deepEqual(names(words[key]), names(en[key]), `${language} ${key}`);
   }
 });
+
+test("what the node names is said in words, what ends a job by its status, and what nobody knows as the node says it", async () => {
+  const { because, happened, word } = await modules.load("/src/words.ts");
+  assert.equal(word("why", "hours"), "would work for too long");
+  assert.equal(word("skill", "certificate.child_seat"), "Certificate.child seat");
+  assert.equal(happened("search_paused"), "Waits: its zone is paused");
+  assert.equal(happened("cancelled_by_rider"), "Cancelled by rider");
+  assert.equal(happened("teleported"), "Teleported");
+  assert.equal(because("fixed_on_scene"), "fixed on the scene");
+  assert.equal(because("the rider_asked twice"), "the rider_asked twice");
+});
+
+test("of a cost those parts are told that are something", async () => {
+  const { partsOf } = await modules.load("/src/views/matching.tsx");
+  const weighed = { driver: "driver-1", fate: "spare", distance_m: 900, cost_ms: 70_000, travel_ms: 60_000, busy_ms: 0, idle_ms: 3000, rating_ms: 0, turn_ms: 7000 };
+  assert.deepEqual(partsOf(weighed).map(({ part }) => part), ["travel", "idle", "turn"]);
+  assert.equal(partsOf(weighed).reduce((sum, { ms }) => sum + ms, 0), weighed.cost_ms);
+});

@@ -323,8 +323,8 @@ fn rounded(mut mark: Mark) -> Mark {
 fn json_bytes_max(mark: &Mark) -> usize {
     match mark {
         Mark::Driver { jobs, .. } => 168 + 56 * jobs.len(),
-        Mark::Order { .. } => 288,
-        Mark::Rescue { .. } => 224,
+        Mark::Order { .. } => 376,
+        Mark::Rescue { .. } => 312,
     }
 }
 

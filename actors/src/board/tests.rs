@@ -1,7 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 use protocol::{
-    DriverId, JobId, OrderId, RescueId, RiderId, codec::Codec, work::Issue, work::VehicleKind,
+    DriverId, JobId, OrderId, RescueId, RiderId,
+    codec::Codec,
+    work::{Issue, Priority, VehicleKind},
 };
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -25,6 +27,10 @@ fn order(n: u64, kind: OrderKind, status: OrderStatus) -> Published {
         pickup: Point::default(),
         dropoff: Point::default(),
         driver: None,
+        priority: Priority::Normal,
+        held: false,
+        since: None,
+        due: None,
     };
     published(OrderId::nth(n).into(), mark, vec!["placed"])
 }
@@ -169,6 +175,10 @@ fn a_city_of_ten_thousand_is_told_in_frames_that_fit() {
             pickup: at,
             dropoff: at,
             driver: Some(DriverId::nth(n)),
+            priority: Priority::Urgent,
+            held: true,
+            since: Some(NOW),
+            due: Some(NOW),
         };
         board.hear(published(id.into(), mark, vec![]));
         let id = RescueId::nth(n);
@@ -178,6 +188,10 @@ fn a_city_of_ten_thousand_is_told_in_frames_that_fit() {
             status: RescueStatus::RejectedOutOfArea,
             at,
             driver: Some(DriverId::nth(n)),
+            priority: Priority::Urgent,
+            held: true,
+            since: Some(NOW),
+            due: Some(NOW),
         };
         board.hear(published(id.into(), mark, vec![]));
     }

@@ -1,6 +1,6 @@
 // The city as this console knows it: full boards and diffs folded into marks, counters and happenings.
 
-import type { Attending, Board as BoardFrame, Counters, Happening, JobId, Mark as WireMark, Point } from "@outrider/client";
+import type { Attending, Board as BoardFrame, Counters, Happening, JobId, Mark as WireMark, Point, Priority } from "@outrider/client";
 import { stageOf, type Sort, type Stage } from "./status.js";
 
 const RATE_WINDOW_MS = 15_000;
@@ -28,6 +28,12 @@ export interface JobMark {
   dropoff: Point | null;
   driver: string | null;
   issue: string | null;
+  priority: Priority;
+  /** Is nobody asked for a while? */
+  isHeld: boolean;
+  /** Since when somebody waits, and until when it was promised to be done, in milliseconds since 1970; null if the node does not say. */
+  since: number | null;
+  due: number | null;
 }
 
 export type Mark = DriverMark | JobMark;
@@ -188,12 +194,19 @@ function untagged(tagged: WireMark): Mark | null {
   }
   if ("order" in tagged) {
     const { id, kind, status, pickup, dropoff, driver } = tagged.order;
-    return { kind: "order", sort: kind === "ride" ? "ride" : "delivery", id, status, at: pickup, dropoff, driver: driver ?? null, issue: null };
+    return { kind: "order", sort: kind === "ride" ? "ride" : "delivery", id, status, at: pickup, dropoff, driver: driver ?? null, issue: null, ...urgency(tagged.order) };
   }
   if ("rescue" in tagged) {
     const { id, issue, status, at, driver } = tagged.rescue;
-    return { kind: "rescue", sort: "rescue", id, status, at, dropoff: null, driver: driver ?? null, issue };
+    return { kind: "rescue", sort: "rescue", id, status, at, dropoff: null, driver: driver ?? null, issue, ...urgency(tagged.rescue) };
   }
   // Of a newer node.
   return null;
+}
+
+/** What orders and rescues say alike of how urgent they are; nodes of older builds say none of it. */
+function urgency({ priority = "normal", held = false, since = null, due = null }: {
+  priority?: Priority; held?: boolean; since?: number | null; due?: number | null;
+}): Pick<JobMark, "priority" | "isHeld" | "since" | "due"> {
+  return { priority, isHeld: held, since, due };
 }

@@ -140,20 +140,25 @@ test("only whole ids are ids, and a UUIDv7 says when it was minted", () => {
 });
 
 const NOW = 1_764_300_000_000;
-const job = (sort, is, agoMs, late) => {
+const job = (sort, is, agoMs, urgency = {}) => {
   const hex = `${(NOW - agoMs).toString(16).padStart(12, "0")}7000800000000000${String(agoMs % 10_000).padStart(4, "0")}`;
-  const mark = { kind: sort === "rescue" ? "rescue" : "order", sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex}`, status: is, at: { lat: 0, lon: 0 }, dropoff: null, driver: null, issue: null };
-  return jobs.jobOf(mark, NOW, late);
+  const mark = { kind: sort === "rescue" ? "rescue" : "order", sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex}`, status: is, at: { lat: 0, lon: 0 }, dropoff: null, driver: null, issue: null, priority: "normal", isHeld: false, since: null, due: null, ...urgency };
+  return jobs.jobOf(mark, NOW);
 };
 
-test("a clock runs while somebody waits, warns, and is late; what the node says of being late goes first", () => {
+test("a clock runs while somebody waits, warns, and is late: of a target of its own, and of what was promised", () => {
   assert.equal(job("ride", "searching", 10_000).heat, "fine");
   assert.equal(job("ride", "searching", 130_000).heat, "soon");
   assert.equal(job("ride", "searching", 181_000).heat, "late");
   assert.equal(job("ride", "in_progress", 3_600_000).heat, "none");
   assert.equal(job("ride", "scheduled", 3_600_000).heat, "none");
-  assert.equal(job("rescue", "requested", 1000, "at_risk").heat, "soon");
-  assert.equal(job("rescue", "en_route", 1000, "breached").heat, "late");
+  const promised = (leftMs) => ({ since: NOW - 1000, due: NOW + leftMs });
+  assert.equal(job("rescue", "requested", 1000, promised(200)).heat, "soon");
+  assert.equal(job("rescue", "en_route", 1000, promised(-1)).heat, "late");
+  assert.equal(job("ride", "in_progress", 1000, promised(60_000)).heat, "fine");
+  assert.equal(job("ride", "searching", 1000, { due: NOW + 10 ** 7 }).due, NOW - 1000 + jobs.TARGET.ride.found, "the first of both");
+  assert.equal(job("ride", "searching", 181_000, { isHeld: true }).heat, "none", "nobody is asked");
+  assert.equal(job("ride", "searching", 10 ** 9, { since: NOW - 5000 }).since, NOW - 5000, "an id may be older than what it names");
 });
 
 test("the queue begins with what is late, then rescues, then what is due soonest", () => {
@@ -165,6 +170,17 @@ test("the queue begins with what is late, then rescues, then what is due soonest
   assert.deepEqual(order, [
     ["ride", "searching"], ["rescue", "requested"], ["ride", "searching"], ["delivery", "searching"], ["ride", "in_progress"], ["ride", "completed"],
   ]);
+  const urgent = [job("ride", "searching", 20_004), job("ride", "searching", 7, { priority: "urgent" })].sort(jobs.byUrgency);
+  assert.equal(urgent[0].mark.priority, "urgent");
+});
+
+test("what a board says of urgency is known, and what an older node leaves out is as usual", () => {
+  const board = new Board();
+  const order = { id: "order-1", kind: "ride", status: "searching", pickup: { lat: 0, lon: 0 }, dropoff: { lat: 0, lon: 0 }, driver: null };
+  board.apply(frame(1, [{ order }, { order: { ...order, id: "order-2", priority: "high", held: true, since: 5, due: 9 } }], { full: true }));
+  const told = (id) => (({ priority, isHeld, since, due }) => [priority, isHeld, since, due])(board.job(id));
+  assert.deepEqual(told("order-1"), ["normal", false, null, null]);
+  assert.deepEqual(told("order-2"), ["high", true, 5, 9]);
 });
 
 test("a clock's face is short", () => {

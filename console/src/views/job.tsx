@@ -99,7 +99,7 @@ export function JobDetails({ id, isListening, onOpen }: { id: string; isListenin
   const status = view?.status ?? mark?.status ?? "";
   const stage = status ? stageOf(kind, status) : null;
   const tone: Colour = stage === "completed" ? "good" : stage === "cancelled" || stage === "no_driver" ? "bad" : view?.sort ?? mark?.sort ?? "away";
-  const job = mark ? jobOf({ ...mark, status }, live.client.serverNow, app.late.get(id)) : null;
+  const job = mark ? jobOf({ ...mark, status, isHeld: view?.held ?? mark.isHeld }, live.client.serverNow) : null;
 
   return (
     <>
@@ -141,6 +141,7 @@ function UnderWay({ asked }: { asked: readonly Asked[] }): JSX.Element | null {
 
 function Now({ view, driver, onOpen }: { view: JobView; driver: string | null; onOpen: (id: string) => void }): JSX.Element {
   const { live } = useApp();
+  const due = live.board.job(view.id)?.due ?? null;
   return (
     <>
       {view.offers.length > 0 ? <Offers offers={view.offers} onOpen={onOpen} /> : null}
@@ -149,6 +150,7 @@ function Now({ view, driver, onOpen }: { view: JobView; driver: string | null; o
         <dt>{t("job.rider")}</dt><dd><ActorLink id={view.rider} onOpen={(id) => go("actors", id)} /></dd>
         <dt>{t("job.driver")}</dt><dd>{driver ? <DriverLine id={driver} view={view} onOpen={onOpen} /> : <span class="soft">{t("job.nobody")}</span>}</dd>
         <dt>{t("job.asked_at")}</dt><dd>{timeOfDay(view.at)} <span class="soft">{t("job.ago", { span: span(live.client.serverNow - view.at) })}</span></dd>
+        {due ? <><dt>{t("job.promised")}</dt><dd>{timeOfDay(due)} <span class="soft">{t(due > live.client.serverNow ? "clock.left" : "clock.over", { span: span(Math.abs(due - live.client.serverNow)) })}</span></dd></> : null}
         <dt>{t("job.fare")}</dt><dd><FareLines fare={view.fare} /></dd>
         {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
         {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(id) => go("actors", id)} /></dd></> : null}

@@ -46,7 +46,7 @@ export const en = {
   "filter.title": "What the map shows", "filter.hidden": "{n} hidden", "filter.jobs": "Jobs", "filter.drivers": "Drivers",
 
   "job.tabs": "About this job", "job.tab.now": "Now", "job.tab.timeline": "Timeline", "job.tab.matching": "Matching", "job.inspect": "Inspect", "job.held": "Held",
-  "job.what": "What", "job.rider": "Rider", "job.driver": "Driver", "job.nobody": "nobody yet", "job.asked_at": "Asked for", "job.ago": "{span} ago", "job.fare": "Fare",
+  "job.what": "What", "job.rider": "Rider", "job.driver": "Driver", "job.nobody": "nobody yet", "job.asked_at": "Asked for", "job.promised": "Promised by", "job.ago": "{span} ago", "job.fare": "Fare",
   "job.policy": "Offers", "job.reason": "Reason", "job.stops": "Way", "job.pickup": "Pickup", "job.dropoff": "Dropoff", "job.stop": "Stop", "job.scene": "Scene", "job.tow_to": "Tow to",
   "job.driver_away": "{far} away", "job.near": "{n} free within {far}", "job.offers": "Offers in flight", "job.offer_due": "due",
   "timeline.empty": "Nothing has happened to it yet.", "timeline.by": "by {who}", "timeline.bypassed": "overruled: {what}",

@@ -45,7 +45,7 @@ export const rw: Words = {
   "filter.title": "Ibyo ikarita yerekana", "filter.hidden": "{n} bihishe", "filter.jobs": "Akazi", "filter.drivers": "Abashoferi",
 
   "job.tabs": "Ibyerekeye aka kazi", "job.tab.now": "Ubu", "job.tab.timeline": "Amateka", "job.tab.matching": "Guhuza", "job.inspect": "Genzura", "job.held": "Byahagaze",
-  "job.what": "Icyo ari cyo", "job.rider": "Umugenzi", "job.driver": "Umushoferi", "job.nobody": "nta we uraboneka", "job.asked_at": "Byasabwe", "job.ago": "hashize {span}", "job.fare": "Igiciro",
+  "job.what": "Icyo ari cyo", "job.rider": "Umugenzi", "job.driver": "Umushoferi", "job.nobody": "nta we uraboneka", "job.asked_at": "Byasabwe", "job.promised": "Byasezeranyijwe", "job.ago": "hashize {span}", "job.fare": "Igiciro",
   "job.policy": "Uko bitangwa", "job.reason": "Impamvu", "job.stops": "Inzira", "job.pickup": "Aho bafatira", "job.dropoff": "Aho bagera", "job.stop": "Aho bahagarara", "job.scene": "Aho byabereye", "job.tow_to": "Kujyana",
   "job.driver_away": "ari kuri {far}", "job.near": "{n} badafite akazi muri {far}", "job.offers": "Abarimo kubazwa", "job.offer_due": "igihe cyageze",
   "timeline.empty": "Nta kirabaho kuri aka kazi.", "timeline.by": "na {who}", "timeline.bypassed": "byirengagijwe: {what}",

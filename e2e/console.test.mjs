@@ -661,6 +661,13 @@ for (const colorScheme of ["dark", "light"]) {
     await page.locator(".row").first().click();
     await until("its way is known", () => page.locator("#details .facts").count());
     await judge("details");
+    const write = page.locator("#details .actions button", { hasText: "Message" });
+    // Unless it has ended meanwhile.
+    if ((await write.count()) > 0) {
+      await write.click();
+      await judge("message");
+      await page.keyboard.press("Escape");
+    }
     for (const tab of ["timeline", "matching"]) {
       await page.locator(`#details [data-tab="${tab}"]`).click();
       await until("it is there", () => page.locator("#details .details-body > :not(.skeleton)").count());
@@ -669,6 +676,11 @@ for (const colorScheme of ["dark", "light"]) {
     await page.locator('.side [data-tab="city"]').click();
     await page.locator(".filters > .icon-button").click();
     await judge("city and filters");
+    await page.locator(".filters-zone").click();
+    await page.locator(".zone-card #zone-size").waitFor();
+    await judge("zone");
+    await page.keyboard.press("Escape");
+    await until("it is closed by a key", async () => (await page.locator(".zone-card").count()) === 0);
     await go(`#/actors/${(await page.evaluate(() => location.hash)).split("/").pop()}`);
     await until("its state is shown", () => page.locator(".tree .leaf").count());
     await judge("actors");

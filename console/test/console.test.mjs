@@ -1,6 +1,7 @@
 // What the console makes of what the node says, without a browser.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { startModules } from "./stage.mjs";
 
@@ -251,4 +252,29 @@ test("of a cost those parts are told that are something", async () => {
   const weighed = { driver: "driver-1", fate: "spare", distance_m: 900, cost_ms: 70_000, travel_ms: 60_000, busy_ms: 0, idle_ms: 3000, rating_ms: 0, turn_ms: 7000 };
   assert.deepEqual(partsOf(weighed).map(({ part }) => part), ["travel", "idle", "turn"]);
   assert.equal(partsOf(weighed).reduce((sum, { ms }) => sum + ms, 0), weighed.cost_ms);
+});
+
+test("text can be read on its ground, and marks, fields and owners be told from theirs, dark and light", async () => {
+  const css = await readFile(new URL("../src/style.css", import.meta.url), "utf8");
+  const colours = (selector) => Object.fromEntries([...css.slice(css.indexOf(selector)).split("}")[0].matchAll(/--([\w-]+): (#[0-9a-f]{6});/g)].map((it) => [it[1], it[2]]));
+  const light = (hex) => {
+    const [r, g, b] = [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16) / 255).map((it) => (it <= 0.03928 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (a, b) => {
+    const [low, high] = [light(a), light(b)].sort((x, y) => x - y);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const dark = colours(":root {");
+  for (const [theme, of] of [["dark", dark], ["light", { ...dark, ...colours(':root[data-theme="light"]') }]]) {
+    const named = (prefix) => Object.keys(of).filter((it) => it.startsWith(prefix));
+    const holds = (texts, grounds, least) => {
+      for (const text of texts) for (const ground of grounds) assert.ok(contrast(of[text], of[ground]) >= least, `${theme}: --${text} on --${ground} is ${contrast(of[text], of[ground]).toFixed(2)}`);
+    };
+    holds(["text", "soft", "faint", "danger", "warn", "focus", ...named("c-")], ["panel", "raised", "sunk", "bg"], 4.5);
+    holds(["on-primary"], ["c-available"], 4.5);
+    holds([...named("c-"), "map-label", "map-place"], ["map-ground"], 3);
+    holds([...named("o-"), "edge"], ["panel"], 3);
+    holds(["edge"], ["raised"], 3);
+  }
 });

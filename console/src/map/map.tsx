@@ -128,7 +128,7 @@ function Waiting(): JSX.Element | null {
 function LeftOut(): JSX.Element | null {
   const { live: { board } } = useApp();
   useHeard((again) => board.on("counters", again));
-  return board.leftOut > 0 ? <p class="left-out" role="status">{t("map.left_out", { n: number(board.leftOut) })}</p> : null;
+  return board.leftOut > 0 ? <p class="left-out">{t("map.left_out", { n: number(board.leftOut) })}</p> : null;
 }
 
 function Following(): JSX.Element | null {

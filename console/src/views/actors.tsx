@@ -203,12 +203,13 @@ function Countdown({ at, now }: { at: number; now: number }): JSX.Element {
 const CHECKS: readonly CheckItem[] = ["caller_safe", "anybody_hurt", "authorities_called", "vehicle_secured"];
 
 /** What staff may do about a call for help. */
-function Incident({ id }: { id: string }): JSX.Element | null {
+function Incident({ id }: { id: string }): JSX.Element {
   const { live } = useApp();
   const told = useFollowed<IncidentView>({ incident: id });
   const [note, setNote] = useState("");
-  const view = told && "view" in told ? told.view : null;
-  if (!view) return null;
+  if (told === null) return <Loading rows={4} />;
+  if ("refused" in told) return <Refusal refused={told.refused} />;
+  const { view } = told;
   const status = <p class="incident-status"><Pill tone={view.calling ? "rescue" : "away"}>{word("case", view.status)}</Pill> {word("incident", view.kind)}{view.mock ? ` · ${t("sos.drill")}` : ""}</p>;
   if (["resolved", "false", "closed"].includes(view.status)) return status;
   const act = (what: "act.ack" | "act.escalate" | "act.resolve" | "act.check", action: object): void => {
@@ -241,11 +242,12 @@ function Incident({ id }: { id: string }): JSX.Element | null {
 }
 
 /** What several deliveries are, brought as one: whose, how far each has come, and what is still to be done. */
-function Run({ id, onOpen }: { id: string; onOpen: (id: string) => void }): JSX.Element | null {
+function Run({ id, onOpen }: { id: string; onOpen: (id: string) => void }): JSX.Element {
   const { live: { board } } = useApp();
   const told = useFollowed<RunView>({ run: id });
-  const view = told && "view" in told ? told.view : null;
-  if (!view) return null;
+  if (told === null) return <Loading rows={4} />;
+  if ("refused" in told) return <Refusal refused={told.refused} />;
+  const { view } = told;
   return (
     <section class="run" aria-label={t("runs.facts")}>
       <dl class="facts">

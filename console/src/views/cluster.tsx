@@ -300,6 +300,7 @@ interface Figure {
 function Figures(): JSX.Element {
   const { rest } = useApp();
   const [figures, setFigures] = useState<Figure[] | null>(null);
+  const [isSilent, setSilent] = useState(false);
   const series = useRef<Record<string, number[]>>({});
   useEffect(() => {
     const looks: Moment[] = [];
@@ -307,7 +308,9 @@ function Figures(): JSX.Element {
     const look = async (): Promise<void> => {
       if (document.hidden) return;
       const text = await rest.text("/metrics");
-      if (isOver || text === null) return;
+      if (isOver) return;
+      setSilent(text === null);
+      if (text === null) return;
       const now = { at: performance.now(), samples: parseMetrics(text) };
       setFigures(figuresOf(looks, now, series.current));
       looks.push(now);
@@ -322,7 +325,7 @@ function Figures(): JSX.Element {
   }, []);
   return (
     <section class="figures-strip" aria-label={t("figures")}>
-      {figures === null ? <Loading rows={2} /> : figures.map((it) => (
+      {figures === null ? isSilent ? <Empty>{t("figures.silent")}</Empty> : <Loading rows={2} /> : figures.map((it) => (
         <div key={it.key} class="card figure">
           <h3>{t(it.key)}</h3><p><strong>{it.value}</strong></p>
           <Spark values={it.series} label={t(it.key)} />

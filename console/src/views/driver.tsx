@@ -29,6 +29,7 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
   const mark = live.board.driver(id);
   const view = told && "view" in told ? told.view : null;
   const look = described(id, mark);
+  const status = view?.status ?? mark?.status;
   const now = live.client.serverNow;
   return (
     <>
@@ -36,7 +37,7 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
         <Glyph shape={look.shape} colour={look.colour} />
         <div class="details-name">
           <h2>{look.title}</h2>
-          <div class="details-pills"><Pill tone={look.colour}>{word("status", view?.status ?? mark?.status ?? "")}</Pill></div>
+          <div class="details-pills">{status ? <Pill tone={look.colour}>{word("status", status)}</Pill> : null}</div>
         </div>
       </header>
       <div class="details-id">

@@ -96,7 +96,7 @@ export const en = {
   "cluster.pin": "Pin", "cluster.pin.none": "Wherever it belongs", "cluster.pin.says": "Where should this shard be, as long as that node is there?", "cluster.sessions": "Sessions",
   "cluster.sessions.first": "the first {n} of more",
   "figures": "What this node counts", "figures.sessions": "Sessions here", "figures.awake": "Actors awake", "figures.commands": "Commands", "figures.frames": "Frames heard",
-  "figures.commit": "Commit p50 / p99", "figures.effects": "Effects open",
+  "figures.commit": "Commit p50 / p99", "figures.silent": "This node does not tell what it counts.", "figures.effects": "Effects open",
 
   "help.title": "Keyboard", "keys.views": "Dispatch, actors, cluster", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
   "keys.assign": "Assign or reassign", "keys.hold": "Hold or resume", "keys.priority": "Priority", "keys.cancel": "Cancel", "keys.follow": "Follow the driver", "keys.zoom": "Zoom; the whole city",
@@ -135,7 +135,8 @@ export const en = {
 
   "title.zone": "Zone {id}", "map.left_out": "{n} more are in view and not shown: zoom in", "filter.zones": "Zones", "filter.waiting": "Waiting",
   "filter.underway": "Under way", "filter.vehicles": "Vehicles", "filter.region": "Region", "filter.all_regions": "All", "layer.none": "Off", "layer.demand": "Demand",
-  "layer.surge": "Surge", "zones.here": "Zone in the middle…", "zones.card": "Zone", "zones.waiting": "Waiting", "zones.free": "Free", "zones.per_hour": "Requests an hour",
+  "layer.surge": "Surge", "layer.demand.says": "Who waits : who is free, zone by zone; red where drivers are scarce", "layer.surge.says": "What a price would be multiplied with, zone by zone; no price follows it yet",
+  "zones.none": "No zone in view has been counted yet; regions count once a minute.", "zones.here": "Zone in the middle…", "zones.card": "Zone", "zones.waiting": "Waiting", "zones.free": "Free", "zones.per_hour": "Requests an hour",
   "zones.surge": "Multiplier", "zones.surge_since": "since {at}; no price follows it yet", "zones.paused": "Paused ({size}):", "zones.until": "until {at}",
   "zones.size": "How much around here", "zones.reason": "Reason, which riders are shown", "zones.how_long": "For how long", "zones.until_resumed": "until resumed",
   "zones.km2": "{n} km²", "act.pause_zone": "Pause zone", "act.resume_zone": "Resume zone", "job.others": "Also open before {who}", "job.fleet": "Kept to fleet",

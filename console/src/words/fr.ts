@@ -95,7 +95,7 @@ export const fr: Words = {
   "cluster.pin": "Épingler", "cluster.pin.none": "Où il doit être", "cluster.pin.says": "Où ce fragment doit-il être, tant que ce nœud est là ?", "cluster.sessions": "Sessions",
   "cluster.sessions.first": "les {n} premières",
   "figures": "Ce que compte ce nœud", "figures.sessions": "Sessions ici", "figures.awake": "Acteurs éveillés", "figures.commands": "Commandes", "figures.frames": "Trames reçues",
-  "figures.commit": "Écriture p50 / p99", "figures.effects": "Effets ouverts",
+  "figures.commit": "Écriture p50 / p99", "figures.silent": "Ce nœud ne dit pas ce qu’il compte.", "figures.effects": "Effets ouverts",
 
   "help.title": "Clavier", "keys.views": "Régulation, acteurs, grappe", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
   "keys.assign": "Attribuer ou réattribuer", "keys.hold": "Suspendre ou reprendre", "keys.priority": "Priorité", "keys.cancel": "Annuler", "keys.follow": "Suivre le chauffeur", "keys.zoom": "Échelle ; toute la ville",
@@ -134,7 +134,8 @@ export const fr: Words = {
 
   "title.zone": "Zone {id}", "map.left_out": "{n} de plus en vue, non affichés : agrandissez", "filter.zones": "Zones", "filter.waiting": "En attente",
   "filter.underway": "En cours", "filter.vehicles": "Véhicules", "filter.region": "Région", "filter.all_regions": "Toutes", "layer.none": "Non", "layer.demand": "Demande",
-  "layer.surge": "Tension", "zones.here": "Zone au centre…", "zones.card": "Zone", "zones.waiting": "En attente", "zones.free": "Libres",
+  "layer.surge": "Tension", "layer.demand.says": "Qui attend : qui est libre, par zone ; rouge où les chauffeurs manquent", "layer.surge.says": "Ce par quoi un prix serait multiplié, par zone ; aucun prix ne le suit encore",
+  "zones.none": "Aucune zone visible n’a encore été comptée ; les régions comptent une fois par minute.", "zones.here": "Zone au centre…", "zones.card": "Zone", "zones.waiting": "En attente", "zones.free": "Libres",
   "zones.per_hour": "Demandes par heure", "zones.surge": "Multiplicateur", "zones.surge_since": "depuis {at} ; aucun prix ne le suit encore",
   "zones.paused": "En pause ({size}) :", "zones.until": "jusqu’à {at}", "zones.size": "Étendue", "zones.reason": "Raison, montrée aux passagers", "zones.how_long": "Durée",
   "zones.until_resumed": "jusqu’à reprise", "zones.km2": "{n} km²", "act.pause_zone": "Mettre en pause", "act.resume_zone": "Reprendre la zone",

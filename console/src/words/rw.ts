@@ -95,7 +95,7 @@ export const rw: Words = {
   "cluster.pin": "Gena", "cluster.pin.none": "Aho gikwiye", "cluster.pin.says": "Iki gice cyaba he, igihe iyo seriveri ihari?", "cluster.sessions": "Abahujwe",
   "cluster.sessions.first": "{n} ba mbere",
   "figures": "Ibyo iyi seriveri ibara", "figures.sessions": "Abahujwe hano", "figures.awake": "Abakinnyi bakangutse", "figures.commands": "Amategeko", "figures.frames": "Ubutumwa bwumviswe",
-  "figures.commit": "Kwandika p50 / p99", "figures.effects": "Ibitararangira",
+  "figures.commit": "Kwandika p50 / p99", "figures.silent": "Iyi seriveri ntivuga ibyo ibara.", "figures.effects": "Ibitararangira",
 
   "help.title": "Mwandikisho", "keys.views": "Kohereza, abakinnyi, seriveri", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
   "keys.assign": "Genera cyangwa hindura", "keys.hold": "Hagarika gato cyangwa komeza", "keys.priority": "Icyihutirwa", "keys.cancel": "Hagarika", "keys.follow": "Kurikira umushoferi", "keys.zoom": "Ingano; umujyi wose",
@@ -134,7 +134,8 @@ export const rw: Words = {
 
   "title.zone": "Akarere {id}", "map.left_out": "Hari abandi {n} bataboneka: egereza", "filter.zones": "Uturere", "filter.waiting": "Birategereje",
   "filter.underway": "Birakorwa", "filter.vehicles": "Ibinyabiziga", "filter.region": "Intara", "filter.all_regions": "Zose", "layer.none": "Oya", "layer.demand": "Ibisabwa",
-  "layer.surge": "Ubwiyongere", "zones.here": "Akarere ko hagati…", "zones.card": "Akarere", "zones.waiting": "Bategereje", "zones.free": "Bahari",
+  "layer.surge": "Ubwiyongere", "layer.demand.says": "Abategereje : abahari, buri karere; umutuku aho abashoferi ari bake", "layer.surge.says": "Icyo igiciro cyakubwa, buri karere; nta giciro kigikurikira",
+  "zones.none": "Nta karere kagaragara karabarwa; bibarwa rimwe ku munota.", "zones.here": "Akarere ko hagati…", "zones.card": "Akarere", "zones.waiting": "Bategereje", "zones.free": "Bahari",
   "zones.per_hour": "Ibisabwa ku isaha", "zones.surge": "Igikuba", "zones.surge_since": "kuva {at}; nta giciro kigikurikira", "zones.paused": "Karahagaze ({size}):",
   "zones.until": "kugeza {at}", "zones.size": "Ubunini", "zones.reason": "Impamvu, yerekwa abagenzi", "zones.how_long": "Igihe", "zones.until_resumed": "kugeza gasubukuwe",
   "zones.km2": "{n} km²", "act.pause_zone": "Hagarika akarere", "act.resume_zone": "Subukura akarere", "job.others": "Byafunguwe na {who}", "job.fleet": "Bigenewe itsinda",

@@ -177,6 +177,18 @@ test("the node tells the drivers that are looked at, and every job", { timeout: 
   assert.deepEqual(complaints, []);
 });
 
+test("who is not in view is found by a part of an id", { timeout: 60_000 }, async () => {
+  await openDemo();
+  const id = await until("somebody is on the map", () => page.evaluate(() => [...globalThis.outrider.live.board.marks.values()].find(({ kind }) => kind === "driver")?.id));
+  await page.evaluate(() => globalThis.outrider.camera.flyTo(40_000, 40_000, 0.5));
+  await until("they are told no more", () => page.evaluate((it) => !globalThis.outrider.live.board.marks.has(it), id));
+  await page.locator("#query").fill(id.slice(-8));
+  await until("the node has found them", async () => (await page.locator('.matches [role="option"]').count()) === 1);
+  await page.keyboard.press("Enter");
+  await until("they are looked at", () => page.evaluate((it) => location.hash === `#/dispatch/${it}` && globalThis.outrider.live.board.marks.has(it), id));
+  assert.deepEqual(complaints, []);
+});
+
 test("drivers move, and glide between two words from the node", { timeout: 60_000 }, async (t) => {
   await openDemo();
   const positions = () => page.evaluate(() => {

@@ -94,7 +94,7 @@ export class Board {
 
     const changed: Mark[] = [];
     for (const tagged of frame.marks) {
-      const mark = untagged(tagged);
+      const mark = markOf(tagged);
       if (!mark) continue;
       this.marks.set(mark.id, mark);
       changed.push(mark);
@@ -187,7 +187,8 @@ export function wireJob(id: string): JobId {
   return id.startsWith("rescue-") ? { rescue: id } : { order: id };
 }
 
-function untagged(tagged: WireMark): Mark | null {
+/** A mark as this console knows it; null if it is of a newer node. */
+export function markOf(tagged: WireMark): Mark | null {
   if ("driver" in tagged) {
     const { id, at, status, jobs, vehicle } = tagged.driver;
     return { kind: "driver", id, at, status, jobs: jobs.map(jobId), vehicle: vehicle ?? null };
@@ -200,7 +201,6 @@ function untagged(tagged: WireMark): Mark | null {
     const { id, issue, status, at, driver } = tagged.rescue;
     return { kind: "rescue", sort: "rescue", id, status, at, dropoff: null, driver: driver ?? null, issue, ...urgency(tagged.rescue) };
   }
-  // Of a newer node.
   return null;
 }
 

@@ -58,6 +58,24 @@ fn a_new_viewer_is_shown_everything() {
 }
 
 #[test]
+fn who_is_on_it_is_found_by_words() {
+    let mut board = Board::new();
+    for n in 1..=3 {
+        board.hear(driver(n, DriverStatus::Available));
+    }
+    board.hear(driver(4, DriverStatus::Busy));
+    board.hear(order(4, OrderKind::Ride, OrderStatus::Searching));
+    let found = |text: &str, most: usize| {
+        let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        board.find(&words, most).len()
+    };
+    assert_eq!((found("available", 9), found("available", 2)), (3, 2));
+    assert_eq!((found("ride searching", 9), found("ride busy", 9)), (1, 0));
+    let id = DriverId::nth(2).to_string();
+    assert_eq!(found(&id[id.len() - 6..], 9), 1);
+}
+
+#[test]
 fn a_quiet_board_says_nothing() {
     let mut board = Board::new();
     assert!(board.diff(NOW).is_empty());

@@ -6,7 +6,7 @@ use actors::{
 };
 use protocol::{
     DriverId,
-    trace::{Fate, Verdict, Weighed},
+    trace::{Fate, Verdict, Weighed, WhyNot},
 };
 use serde_json::Value;
 use std::{
@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use strum::VariantNames;
+use strum::{IntoEnumIterator, VariantNames};
 
 /// Which of our crates `package` may name in its `[dependencies]`.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
@@ -305,6 +305,16 @@ fn the_console_has_a_word_for_all_that_is_named() {
         for name in names {
             assert!(has(group, name), "the console has no word for the {group} {name}");
         }
+    }
+}
+
+#[test]
+fn the_console_lets_force_what_may_be_overruled() {
+    let path = root().join("console/src/views/actions.tsx");
+    let actions = fs::read_to_string(path).expect("readable");
+    for why in WhyNot::iter() {
+        let says = format!(" {why}: {},", why.may_be_overruled());
+        assert!(actions.contains(&says), "actions.tsx does not say{says}");
     }
 }
 

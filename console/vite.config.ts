@@ -11,13 +11,19 @@ export default defineConfig({
     target: "es2022",
     // Each name is a line in src/gateway/console.rs; the node says by a hash when one has changed.
     rollupOptions: {
-      output: { entryFileNames: "console.js", chunkFileNames: "[name].js", assetFileNames: "console[extname]" },
+      output: {
+        entryFileNames: "console.js", chunkFileNames: "[name].js",
+        // One style sheet; what else there is (MapLibre's worker) keeps its name.
+        assetFileNames: ({ names }) => (names.some((it) => it.endsWith(".css")) ? "console.css" : "[name][extname]"),
+      },
     },
     assetsInlineLimit: 0,
-    modulePreload: { polyfill: false },
+    modulePreload: false,
+    // MapLibre is a megabyte, which only a map with real streets asks for.
+    chunkSizeWarningLimit: 1200,
     reportCompressedSize: false,
   },
   server: {
-    proxy: Object.fromEntries(["/v1", "/admin", "/metrics", "/health", "/city.json", "/demo"].map((path) => [path, { target: NODE, ws: path === "/v1" }])),
+    proxy: Object.fromEntries(["/v1", "/admin", "/metrics", "/health", "/city.json", "/console/basemap", "/demo"].map((path) => [path, { target: NODE, ws: path === "/v1" }])),
   },
 });

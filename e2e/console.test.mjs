@@ -2,13 +2,19 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { startBrowser, startCluster, startDemo, startQuiet, until } from "./nodes.mjs";
+import { writeStreets } from "./streets.mjs";
 
 const SHOTS = fileURLToPath(new URL("../target/e2e/", import.meta.url));
+/** The streets of a real city, beside the repository. */
+const ROADS = fileURLToPath(new URL("../../shared/data/road_manhattan", import.meta.url));
 /** What a node without a crowd and a city does not have, and is asked for all the same. */
 const OF_DEMOS = /\/(demo\/token|city\.json)$/;
 const RIDE = { kind: "ride", stops: [{ at: { lat: -1.95, lon: 30.06 }, label: "<img src=x onerror=alert(1)>" }, { at: { lat: -1.93, lon: 30.1 } }] };
@@ -16,17 +22,20 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 
 /** A console that was built after the program: as the node would serve it. */
 const serveFrom = (dist) => async (route) => {
-  const headers = (await route.fetch()).headers();
   const name = new URL(route.request().url()).pathname.split("/").pop() || "index.html";
-  const { "content-encoding": _, "content-length": __, ...rest } = headers;
-  await route.fulfill({ headers: rest, body: await readFile(`${dist}/${name}`) });
+  const body = await readFile(`${dist}/${name}`).catch(() => null);
+  // What only the node knows.
+  if (body === null) return route.continue();
+  const { "content-encoding": _, "content-length": __, ...rest } = (await route.fetch()).headers();
+  await route.fulfill({ headers: rest, body });
 };
 
 /** The city with its crowd, and a node where only tests do anything. */
 let demo;
 let quiet;
-/** Two nodes, as long as a test needs them. */
+/** Two nodes, as long as a test needs them; and one with real streets. */
 let cluster = null;
+let streets = null;
 let browser;
 let context;
 let page;
@@ -43,7 +52,7 @@ after(async () => {
 });
 
 /** Whose requests are the console's own. */
-const known = () => [demo, quiet, ...(cluster?.nodes ?? [])].filter(Boolean);
+const known = () => [demo, quiet, streets, ...(cluster?.nodes ?? [])].filter(Boolean);
 
 async function open({ colorScheme = "dark", ...more } = {}) {
   context = await browser.newContext({ viewport: { width: 1366, height: 768 }, colorScheme, locale: "en", ...more });
@@ -626,6 +635,171 @@ test("demand and surge are drawn by zone", { timeout: 120_000 }, async () => {
   await page.locator(".zone-card #zone-size").waitFor();
   await shot("zone-demand");
   assert.deepEqual(complaints, []);
+});
+
+test("of real streets, a node without any sends nothing, and draws as ever", { timeout: 60_000 }, async () => {
+  const asked = [];
+  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  await openDemo();
+  await until("the map draws", () => page.evaluate(() => globalThis.outrider.marks.frames > 10));
+  assert.deepEqual(asked.filter((it) => /basemap|maplibre|pmtiles/.test(it)), ["/console/basemap.json"]);
+  assert.equal(await page.evaluate(() => globalThis.outrider.basemap), null);
+  assert.ok(await page.locator("#map canvas").first().isVisible(), "the drawn city is there");
+  assert.deepEqual(complaints, []);
+});
+
+test("real streets lie beneath the marks, from the node's own archive and from nobody else", { timeout: 180_000 }, async (t) => {
+  if (!existsSync(ROADS)) return t.skip("no ../shared/data/road_manhattan");
+  const dir = await mkdtemp(join(tmpdir(), "outrider-e2e-"));
+  const archive = join(dir, "streets.pmtiles");
+  try {
+    const { center, crossings } = await writeStreets(ROADS, archive);
+    streets = await startQuiet({ OUTRIDER_MAP__ARCHIVE: archive });
+    await drawsThem(center, crossings);
+    await doesWithout();
+  } finally {
+    await streets?.close();
+    streets = null;
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+async function drawsThem(center, crossings) {
+  const part = await fetch(`${streets.url}console/basemap.pmtiles`, { headers: { range: "bytes=0-6" } });
+  assert.deepEqual([part.status, await part.text()], [206, "PMTiles"]);
+  // Somebody waits at a corner in the middle of the city.
+  const far = ({ lat, lon }) => Math.hypot(lat - center.lat, lon - center.lon);
+  const corner = crossings.toSorted((a, b) => far(a) - far(b))[0];
+  const rider = await streets.token("rider", `rider-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`);
+  const ride = { kind: "ride", stops: [{ at: corner }, { at: crossings[0] }] };
+  const { status, body } = await streets.ask(rider, "v1/orders", ride);
+  assert.equal(status, 201, JSON.stringify(body));
+
+  const asked = [];
+  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  await openQuiet("dispatcher", streets);
+  await hasMarks(1);
+  await page.locator(".streets.is-shown").waitFor({ state: "attached" });
+  const isDrawn = () => until("all tiles are there", () => page.evaluate(() => globalThis.outrider.basemap.map.loaded()));
+  await isDrawn();
+  for (const file of ["basemap.js", "maplibre-gl-worker.mjs", "basemap.pmtiles"]) assert.ok(asked.includes(`/console/${file}`), `${file} is asked for`);
+  assert.ok(!(await page.locator("#map > canvas").first().isVisible()), "the grid has made room");
+  await page.locator(".credits", { hasText: "OpenStreetMap" }).waitFor();
+  await until("the city's name is on it, in a font of the browser's", () => page.evaluate(() => globalThis.outrider.basemap.map.queryRenderedFeatures({ layers: ["places"] }).some(({ properties }) => properties.name === "Manhattan")));
+
+  // Wherever the camera goes, both maps have every crossing in one place, there and back.
+  const apart = (places) => page.evaluate((them) => {
+    const { basemap: { map }, camera, projection } = globalThis.outrider;
+    return Math.max(...them.map(({ lat, lon }) => {
+      const [x, y] = [camera.screenX(projection.x(lon)), camera.screenY(projection.y(lat))];
+      const theirs = map.project([lon, lat]);
+      const back = map.unproject([x, y]);
+      const again = [camera.screenX(projection.x(back.lng)), camera.screenY(projection.y(back.lat))];
+      return Math.max(Math.hypot(theirs.x - x, theirs.y - y), Math.hypot(again[0] - x, again[1] - y));
+    }));
+  }, places);
+  const some = crossings.filter((_, i) => i % 100 === 0);
+  for (const factor of [1, 3, 5, 0.02]) {
+    await page.evaluate((it) => {
+      globalThis.outrider.camera.zoomAt(it);
+      globalThis.outrider.camera.pan(137, -61);
+    }, factor);
+    // A flight is over when it is over; these are none.
+    assert.ok(await apart(some) < 1, `${await apart(some)} px apart at ×${factor}`);
+  }
+  await page.setViewportSize({ width: 1100, height: 700 });
+  await until("it has the new size", () => page.evaluate(() => globalThis.outrider.basemap.map.getCanvas().clientWidth === globalThis.outrider.camera.width));
+  assert.ok(await apart(some) < 1, "after another size, too");
+  await page.setViewportSize({ width: 1366, height: 768 });
+
+  // The mark stands on the crossing, and there is a street.
+  await page.evaluate(({ lat, lon }) => {
+    const { camera, projection } = globalThis.outrider;
+    camera.flyTo(projection.x(lon), projection.y(lat), 0.6);
+  }, corner);
+  await until("the flight is over", () => page.evaluate(() => Math.abs(globalThis.outrider.camera.zoom - 0.6) < 1e-6));
+  await isDrawn();
+  const there = await page.evaluate(({ id, lat, lon }) => {
+    const { basemap: { map }, camera, marks } = globalThis.outrider;
+    const at = marks.where(id);
+    const { x, y } = map.project([lon, lat]);
+    return {
+      apart: Math.hypot(camera.screenX(at[0]) - x, camera.screenY(at[1]) - y),
+      roads: map.queryRenderedFeatures([[x - 1, y - 1], [x + 1, y + 1]], { layers: ["street", "collector"] }).length,
+    };
+  }, { id: body.actor, ...corner });
+  assert.ok(there.apart < 1, `the mark is ${there.apart} px from its corner`);
+  assert.ok(there.roads > 0, "streets meet beneath it");
+  await shot("streets-close");
+
+  await page.evaluate(() => globalThis.outrider.camera.zoomAt(0.12));
+  await isDrawn();
+  assert.ok(await painted() > 0.02, "streets are painted");
+  await shot("streets");
+  await page.emulateMedia({ colorScheme: "light" });
+  const ground = await page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue("--map-ground").trim());
+  await until("it is as light as the page", () => page.evaluate((it) => globalThis.outrider.basemap.map.getPaintProperty("ground", "background-color") === it, ground));
+  await isDrawn();
+  await shot("streets-light");
+  assert.deepEqual(complaints, []);
+}
+
+/** What part of the canvas with streets is not as its first pixel is. */
+function painted() {
+  return page.evaluate(() => new Promise((resolve) => {
+    const { map } = globalThis.outrider.basemap;
+    // What is drawn can be read only until it is shown.
+    map.once("render", () => {
+      const { width, height } = map.getCanvas();
+      const context = new OffscreenCanvas(width, height).getContext("2d");
+      context.drawImage(map.getCanvas(), 0, 0);
+      const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
+      resolve(pixels.filter((it) => it !== pixels[0]).length / pixels.length);
+    });
+    map.triggerRepaint();
+  }));
+}
+
+/** Where the archive cannot be had the grid is back, and it is said so; until it can. */
+async function doesWithout() {
+  await context.route("**/basemap.pmtiles", (route) => route.abort());
+  await page.reload();
+  await page.locator(".no-streets").waitFor();
+  assert.ok(await page.locator("#map > canvas").first().isVisible(), "the grid is drawn");
+  await shot("streets-missing");
+  await context.unroute("**/basemap.pmtiles");
+  await page.locator(".streets.is-shown").waitFor({ state: "attached", timeout: 30_000 });
+  assert.equal(await page.locator(".no-streets").count(), 0);
+}
+
+test("a node that cannot show the streets it was given does not start, and says why", { timeout: 60_000 }, async () => {
+  const dir = await mkdtemp(join(tmpdir(), "outrider-e2e-"));
+  const file = join(dir, "streets.pmtiles");
+  try {
+    await assert.rejects(startQuiet({ OUTRIDER_MAP__ARCHIVE: file }), /map\.archive: .* cannot be read/);
+    await writeFile(file, "not what it is called".repeat(20));
+    await assert.rejects(startQuiet({ OUTRIDER_MAP__ARCHIVE: file }), /map\.archive: .* is no PMTiles archive/);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+test("a style is asked for where it is, and nothing elsewhere", { timeout: 90_000 }, async () => {
+  const elsewhere = "http://maps.example";
+  streets = await startQuiet({ MAP_STYLE_URL: `${elsewhere}/{theme}.json` });
+  try {
+    const policy = (await fetch(`${streets.url}console/`)).headers.get("content-security-policy");
+    assert.match(policy, /connect-src 'self' http:\/\/maps\.example;/);
+    const style = { version: 8, sources: {}, layers: [{ id: "ground", type: "background", paint: { "background-color": "#123456" } }] };
+    await context.route(`${elsewhere}/**`, (route) => route.fulfill({ json: style, headers: { "access-control-allow-origin": "*" } }));
+    await openQuiet("dispatcher", streets);
+    await page.locator(".streets.is-shown").waitFor({ state: "attached" });
+    assert.equal(await page.evaluate(() => globalThis.outrider.basemap.map.getPaintProperty("ground", "background-color")), "#123456");
+    assert.deepEqual(complaints, [`asked ${elsewhere}/dark.json`]);
+  } finally {
+    await streets?.close();
+    streets = null;
+  }
 });
 
 test("it speaks French and Kinyarwanda, and remembers which", { timeout: 60_000 }, async () => {

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { WebSocketServer } from "ws";
 
 const CONSOLE = fileURLToPath(new URL("../console/dist/", import.meta.url));
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
+const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const GOOD_TOKEN = "a-good-token";
 const CENTER = { lat: -1.9441, lon: 30.0619 };
@@ -46,6 +46,8 @@ async function serve(request, response, { city, hasCity, isDemo }) {
   const path = new URL(request.url, "http://node").pathname;
   const send = (status, type, body) => response.writeHead(status, { "content-type": type, "content-security-policy": CSP, "x-content-type-options": "nosniff" }).end(body);
   if (path === "/city.json" && hasCity) return send(200, "application/json", JSON.stringify(city.json));
+  // It has no real streets.
+  if (path === "/console/basemap.json") return send(200, "application/json", "null");
   if (path === "/demo/token" && isDemo) return send(200, "application/json", JSON.stringify({ token: GOOD_TOKEN }));
   if (!path.startsWith("/console/")) return response.writeHead(307, { location: "/console/" }).end();
   const file = normalize(path === "/console/" ? "/index.html" : path.slice("/console".length));

@@ -22,9 +22,9 @@ export function startDemo() {
   return startNode(["demo", "--for", "10m"], "demo/token");
 }
 
-/** A node with nobody on it, which is killed and started again at will and remembers. */
-export function startQuiet() {
-  return startNode(["serve"], "health/ready");
+/** A node with nobody on it, which is killed and started again at will and remembers; `more` are settings of its own. */
+export function startQuiet(more = {}) {
+  return startNode(["serve"], "health/ready", more);
 }
 
 /**

@@ -8,6 +8,7 @@
 
 mod allowed;
 mod attendance;
+mod basemap;
 pub(crate) mod cluster;
 mod connections;
 mod console;
@@ -59,6 +60,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use basemap::{ArchiveError, Basemap};
 use futures_util::FutureExt;
 use incidents::Incidents;
 use inspect::Taps;
@@ -80,6 +82,7 @@ use socket::Socket;
 use std::{
     io,
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -162,6 +165,9 @@ pub(crate) enum GatewayError {
     /// The preset cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The streets it is to show cannot be shown.
+    #[error("map.archive: {archive} {error}")]
+    Basemap { archive: PathBuf, error: ArchiveError },
     /// Nobody knows whom not to let in, or what not to allow.
     #[error("what is revoked, or paused, cannot be read: {0}")]
     Unread(#[from] JournalError),
@@ -177,6 +183,10 @@ impl Gateway {
         extra: Router,
     ) -> Result<Self, GatewayError> {
         let preset = Arc::new(settings.preset()?);
+        let basemap = Basemap::open(&settings.map).map_err(|error| GatewayError::Basemap {
+            archive: settings.map.archive.clone(),
+            error,
+        })?;
         let GatewaySettings { listen, .. } = settings.gateway;
         let BoardSettings { every } = settings.board;
         let failed = |error| GatewayError::Listen { listen, error };
@@ -246,7 +256,7 @@ impl Gateway {
             n_max: allowed.connections_max,
             head_within: allowed.head_within,
         };
-        let router = router(Arc::clone(&gate), extra);
+        let router = router(Arc::clone(&gate), &basemap, extra);
         let serving = connections::serve(listener, router, connections, close.clone());
         let server = tokio::spawn(serving);
         info!(%address, "listening");
@@ -433,24 +443,21 @@ fn unavailable() -> Refused {
     refused.retry_after_ms(250)
 }
 
-fn router(gate: Arc<Gate>, extra: Router) -> Router {
+fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Router) -> Router {
+    let fixed = HeaderValue::from_static;
     let headers = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-             connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'",
-        ),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
+        (header::X_FRAME_OPTIONS, fixed("DENY")),
+        (header::REFERRER_POLICY, fixed("no-referrer")),
+        (header::CONTENT_SECURITY_POLICY, basemap.policy()),
+        (HeaderName::from_static("cross-origin-opener-policy"), fixed("same-origin")),
     ];
     let (rest, _document) = openapi::routes(stream::cross_origin(gate.origins.clone()));
     let mut router = Router::new()
         .merge(rest)
         .route("/v1/ws", axum::routing::get(upgrade))
         .merge(console::routes())
+        .merge(basemap.routes())
         .with_state(Arc::clone(&gate))
         .merge(extra)
         .fallback(|| async { Answered(translate::not_found("this path")) })
@@ -462,7 +469,6 @@ fn router(gate: Arc<Gate>, extra: Router) -> Router {
             Answered(Refused::new(Code::Internal, "a fault of ours")).into_response()
         }));
     for (name, value) in headers {
-        let value = HeaderValue::from_static(value);
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
     router

@@ -1,6 +1,7 @@
 //! Everything that can be set, read once: the built-in defaults, then a file, then the environment.
 
 mod cluster;
+mod map;
 
 use actors::{journal::postgres, policy::Preset, region, revocation, runtime};
 use clap::ValueEnum;
@@ -10,6 +11,7 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
     value::Dict,
 };
+pub(crate) use map::MapSettings;
 use protocol::{
     Point,
     work::{Alternative, OfferPolicy},
@@ -48,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) auth: AuthSettings,
     pub(crate) gateway: GatewaySettings,
     pub(crate) board: BoardSettings,
+    pub(crate) map: MapSettings,
     pub(crate) preset: PresetSettings,
     pub(crate) estimate: EstimateSettings,
     pub(crate) area: Area,
@@ -195,6 +198,8 @@ pub(crate) struct SessionSettings {
     pub(crate) heartbeat: Duration,
     #[serde(with = "humantime_serde")]
     pub(crate) heartbeat_at_rest: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(crate) heartbeat_at_rest_max: Duration,
     #[serde(with = "humantime_serde")]
     pub(crate) identify_within: Duration,
     pub(crate) frames_per_s: u32,
@@ -355,11 +360,13 @@ impl Settings {
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
         }
+        // The only one without our name: what a style is given by to whatever draws maps.
+        let style = Env::raw().only(&["MAP_STYLE_URL"]).map(|_| "map.style_url".into());
         // A variable with one level (OUTRIDER_BIN) belongs to someone else.
         let environment = Env::prefixed("OUTRIDER_")
             .filter(|key| key == "profile" || key.as_str().contains("__"))
             .split("__");
-        let figment = figment.merge(environment);
+        let figment = figment.merge(style).merge(environment);
         Self::from_figment(&match journal {
             Some(kind) => figment.merge(("journal.kind", kind)),
             None => figment,
@@ -406,6 +413,7 @@ impl Settings {
         let senseless =
             |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
         self.cluster.check(self.journal.kind)?;
+        self.map.check()?;
         if self.roads.hour > 23 {
             return senseless("roads.hour", "0 to 23");
         }

@@ -219,6 +219,11 @@ fn the_console_asks_nobody_but_its_node() {
     for dir in ["console/src", "console/dist"] {
         walk(&root().join(dir), &mut files);
     }
+    // MapLibre, its worker and the reader of archives know addresses of their makers, and nobody asks there: what is asked when
+    // streets are drawn is tested in a browser, whose policy forbids the rest. What of that file is ours is among the sources.
+    files.retain(|it| {
+        !it.ends_with("dist/basemap.js") && !it.ends_with("dist/maplibre-gl-worker.mjs")
+    });
     files.push(root().join("console/index.html"));
     assert!(files.len() > 20, "the console has modules: {files:?}");
     for path in files {

@@ -4,8 +4,9 @@ import { createContext } from "preact";
 import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
 import type { Refused, Topic } from "@outrider/client";
 import type { Live, Told } from "./live.js";
+import type { Basemap } from "./map/basemap.js";
 import type { Camera, Projection } from "./map/camera.js";
-import type { City } from "./map/ground.js";
+import type { BasemapSource, City } from "./map/ground.js";
 import type { Layer } from "./map/hexes.js";
 import type { Filter, Marks } from "./map/marks.js";
 import type { Streets } from "./map/streets.js";
@@ -18,14 +19,18 @@ export interface App {
   token: Token;
   /** The city as the node draws it; null if nobody has, and until it has arrived. */
   city: City | null;
+  /** The real streets the node has to show; null if it has none, and until that is known. */
+  streetSource: BasemapSource | null;
   projection: Projection;
-  /** Done when the city is here, or known not to come. */
+  /** Done when both are here, or known not to come. */
   arrived: Promise<void>;
   camera: Camera;
   /** The drawn streets, from when they are first asked for. */
   streets: () => Streets | null;
   /** The map's marks, once it is there. */
   marks: Marks | null;
+  /** The real streets below the marks, while they are drawn. */
+  basemap: Basemap | null;
   /** Whom the map keeps in its middle. */
   followed: Value<string | null>;
   /** What the map shows of zones. */

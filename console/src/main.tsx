@@ -4,7 +4,7 @@ import { render } from "preact";
 import { AppContext, Value, type App } from "./app.js";
 import { Live } from "./live.js";
 import { Camera, Projection } from "./map/camera.js";
-import type { City } from "./map/ground.js";
+import type { BasemapSource, City } from "./map/ground.js";
 import type { Layer } from "./map/hexes.js";
 import { EVERYTHING } from "./map/marks.js";
 import { Streets } from "./map/streets.js";
@@ -29,15 +29,18 @@ let streets: Streets | null = null;
 const app: App = {
   live, rest, token,
   city: null,
+  streetSource: null,
   projection: new Projection(KIGALI),
-  arrived: drawnCity().then((city) => {
-    if (!city) return;
+  arrived: Promise.all([told<City>("/city.json"), told<BasemapSource>("/console/basemap.json")]).then(([city, source]) => {
     app.city = city;
-    app.projection = new Projection(city.center);
+    app.streetSource = source;
+    const center = city?.center ?? (source && "archive" in source ? source.archive.center : null);
+    if (center) app.projection = new Projection(center);
   }),
   camera: new Camera(),
   streets: () => (app.city ? streets ??= new Streets(app.city, app.projection) : null),
   marks: null,
+  basemap: null,
   followed: new Value<string | null>(null),
   layer: new Value<Layer>("none"),
   filter: new Value(EVERYTHING),
@@ -49,9 +52,10 @@ live.look(NOWHERE);
 live.connect();
 render(<AppContext.Provider value={app}><Shell /></AppContext.Provider>, document.getElementById("console")!);
 
-async function drawnCity(): Promise<City | null> {
+/** What the node tells of itself to anybody; null if it has nothing to tell. */
+async function told<T>(path: string): Promise<T | null> {
   try {
-    const answer = await fetch(at("/city.json"));
+    const answer = await fetch(at(path));
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;

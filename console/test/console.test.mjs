@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
+import { createExpression, featureFilter, latest, validateStyleMin } from "@maplibre/maplibre-gl-style-spec";
 import { startModules } from "./stage.mjs";
 
 let modules;
@@ -209,6 +210,58 @@ test("a way follows the streets, and is straight where there are none", () => {
   assert.deepEqual(streets.way([10, 0], [1000, 990]), [[10, 0], [0, 0], [0, 1000], [1000, 1000], [1000, 990]]);
   assert.deepEqual(streets.way([0, 0], [90_000, 0]), [[0, 0], [90_000, 0]], "far from any");
   assert.deepEqual(streets.way([0, 0], [5000, 5000]), [[0, 0], [5000, 5000]], "nothing leads there");
+});
+
+test("the map is the one that tiles are made for, and a metre at its origin is one", async () => {
+  const { Camera, Projection } = await modules.load("/src/map/camera.ts");
+  const projection = new Projection({ lat: 40.7872, lon: -73.9646 });
+  const camera = new Camera();
+  camera.resize(1366, 768);
+  Object.assign(camera, { x: 1200, y: -800, zoom: 0.2 });
+  // Where a map of tiles has the same place, that looks at the same: the world is 512 * 2^zoom pixels wide, and its north is up.
+  const zoom = projection.tileZoom(camera.zoom);
+  const world = ({ lat, lon }) => [lon / 360 + 0.5, 0.5 - Math.asinh(Math.tan((lat * Math.PI) / 180)) / (2 * Math.PI)].map((it) => it * 512 * 2 ** zoom);
+  const center = world({ lat: projection.lat(camera.y), lon: projection.lon(camera.x) });
+  for (const place of [{ lat: 40.7012, lon: -74.0179 }, { lat: 40.8732, lon: -73.9112 }, { lat: -33.9, lon: 18.4 }]) {
+    const [x, y] = [projection.x(place.lon), projection.y(place.lat)];
+    const theirs = world(place);
+    assert.ok(Math.abs(camera.screenX(x) - (theirs[0] - center[0] + 683)) < 0.01, "as far to the east");
+    assert.ok(Math.abs(camera.screenY(y) - (theirs[1] - center[1] + 384)) < 0.01, "as far to the north");
+    assert.ok(Math.abs(projection.lat(y) - place.lat) < 1e-9 && Math.abs(projection.lon(x) - place.lon) < 1e-9, "and back");
+  }
+  const north = projection.apart(projection.origin, { ...projection.origin, lat: projection.lat(100) });
+  assert.ok(Math.abs(north - 100) < 0.01, `100 m are ${north}`);
+});
+
+test("real streets are drawn in a style that is one, of what an archive has", async () => {
+  const { styleOf } = await modules.load("/src/map/street_style.ts");
+  const names = ["mapGround", "mapWater", "mapPark", "mapStreet", "mapCollector", "mapArterial", "mapCasing", "mapLabel", "mapPlace", "mapHalo", "mapGrid"];
+  const ink = Object.fromEntries(names.map((name, i) => [name, `#00000${i.toString(16)}`]));
+  const drawn = (layers) => styleOf({ tiles: { type: "vector", tiles: ["pmtiles://here/{z}/{x}/{y}"] }, layers, zoomAt: (pxPerM) => Math.log2(pxPerM * 78_000) }, ink);
+  for (const layers of [null, new Set(["roads"]), new Set(["earth", "landuse", "water", "buildings", "roads", "places"])]) {
+    const style = drawn(layers);
+    assert.deepEqual(validateStyleMin(style).map(({ message }) => message), []);
+    assert.ok(!("glyphs" in style || "sprite" in style), "nobody is asked for anything else");
+  }
+  const only = drawn(new Set(["roads"]));
+  assert.ok(only.layers.every((it) => it.type === "background" || it["source-layer"] === "roads"));
+  assert.equal(only.layers[0].paint["background-color"], ink.mapGround);
+  assert.equal(drawn(new Set(["earth"])).layers[0].paint["background-color"], ink.mapWater, "around the land is water");
+
+  // Which layers draw a road, and how wide, where a metre is a pixel and a half.
+  const zoom = Math.log2(1.5 * 78_000);
+  const lines = only.layers.filter(({ type }) => type === "line").map((it) => ({ ...it, takes: featureFilter(it.filter, `${it.id}.filter`).filter }));
+  const drawnBy = (properties) => lines.filter(({ takes }) => takes({ zoom }, { type: 2, properties })).map(({ id }) => id);
+  assert.deepEqual(drawnBy({ kind: "minor_road", kind_detail: "residential" }), ["street"]);
+  assert.deepEqual(drawnBy({ kind: "major_road", kind_detail: "secondary" }), ["collector"]);
+  assert.deepEqual(drawnBy({ kind: "major_road", kind_detail: "primary" }), ["arterial-casing", "arterial"]);
+  assert.deepEqual(drawnBy({ kind: "highway" }), ["arterial-casing", "arterial"]);
+  assert.deepEqual(drawnBy({ kind: "rail", kind_detail: "subway" }), []);
+  assert.deepEqual(drawnBy({}), ["street"], "of other archives at least that it is a road");
+  const widthOf = (id) => createExpression(lines.find((it) => it.id === id).paint["line-width"], `${id}.paint.line-width`, latest.paint_line["line-width"]).value.evaluate({ zoom });
+  assert.equal(Math.round(widthOf("street") * 1000), 7500);
+  assert.equal(Math.round(widthOf("arterial") * 1000), 22_500);
+  assert.equal(Math.round(widthOf("arterial-casing") * 1000), 24_500);
 });
 
 test("what changed of a state is named by its path", async () => {

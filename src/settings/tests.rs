@@ -69,6 +69,10 @@ fn values_that_make_no_sense_are_refused() {
         "[cluster]\nttl = \"1s\"",
         "[cluster]\nrenew = \"0s\"",
         "[cluster]\nhandovers_max = 0",
+        "[map]\nstyle_url = \"maps.example.org/style.json\"",
+        "[map]\nstyle_url = \"https://a;script-src *\"",
+        "[map]\nstyle_url = \"https://maps.example.org/\"\narchive = \"city.pmtiles\"",
+        "[map]\nstyle_origins = [\"https://tiles.example.org/\"]",
     ] {
         assert!(with(bad).is_err(), "{bad}");
     }
@@ -93,6 +97,17 @@ fn a_cluster_needs_a_database_a_broker_and_names() {
         let nats = if bad.starts_with("nats") { "" } else { "nats = \"nats://one\"\n" };
         assert!(member(&format!("{nats}{bad}")).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn browsers_are_sent_nowhere_without_a_style() {
+    let origins = |more: &str| {
+        let others = "style_origins = [\"https://tiles.example.org\"]";
+        with(&format!("[map]\n{others}\n{more}")).unwrap().map.origins()
+    };
+    assert!(origins("").is_empty() && origins("archive = \"city.pmtiles\"").is_empty());
+    let style = origins("style_url = \"https://maps.example.org/{theme}.json?key=1\"");
+    assert_eq!(style, ["https://maps.example.org", "https://tiles.example.org"]);
 }
 
 #[test]

@@ -158,6 +158,45 @@ async fn whoever_nobody_waits_for_may_be_silent_for_longer_and_is_hurried_when_s
 }
 
 #[tokio::test]
+async fn whoever_is_at_rest_is_asked_ever_less_often_until_the_way_to_it_breaks() {
+    let least = 300;
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__HEARTBEAT", "200ms"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "300ms"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST_MAX", "1m"),
+    ]);
+    let heartbeat = |frame| match frame {
+        ServerFrame::Heartbeat { heartbeat_ms, .. } => Some(heartbeat_ms),
+        _ => None,
+    };
+    async fn silent_for_half_of(every: u64) {
+        tokio::time::sleep(Duration::from_millis(every / 2)).await;
+    }
+    let mut client = Client::connect(&node, rider(1)).await;
+    let (mut every, mut told) = (100, Vec::new());
+    while every < 8 * least {
+        silent_for_half_of(every).await;
+        client.say(&ClientFrame::Heartbeat { heard: None }).await;
+        if let Some(ms) = client.hear_any(heartbeat).await {
+            (every, _) = (ms, told.push(ms));
+        }
+    }
+    assert!(told.is_sorted() && told.len() > 2 && told[0] >= least, "{told:?}");
+    // It is silent for as long as it may, and then its way is gone.
+    silent_for_half_of(every).await;
+    let (mut again, is_resumed) = Client::resume(&node, rider(1), client.cut()).await;
+    assert!(is_resumed);
+    let after = loop {
+        again.say(&ClientFrame::Heartbeat { heard: None }).await;
+        if let Some(ms) = again.hear_any(heartbeat).await {
+            break ms;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(after > told[0] && after < every, "{told:?}, then {after}");
+}
+
+#[tokio::test]
 async fn a_stranger_wishes_in_vain() {
     let node = Node::start();
     let mut client = Client::stranger(&node, Codec::MsgPack).await;

@@ -2,6 +2,11 @@
 
 const EARTH_RADIUS_M = 6_371_008.8;
 const RADIANS = Math.PI / 180;
+const M_PER_DEGREE = EARTH_RADIUS_M * RADIANS;
+/** Nearer to a pole Mercator draws nothing: there its square world ends. */
+const LAT_MOST = 85.051129;
+/** What a tile measures on the screen at its own zoom, in CSS pixels. */
+const TILE_PX = 512;
 /** CSS pixels per metre: a whole region, and a doorstep. */
 const ZOOM = { least: 0.004, most: 4 };
 const FLIGHT_MS = 450;
@@ -18,13 +23,25 @@ export interface Bounds {
   north: number;
 }
 
-/** A flat map good for one city: x metres east and y metres north of an origin. */
+/**
+ * A flat map good for one city: x metres east and y metres north of an origin. It is Web Mercator, drawn as large as the ground is at
+ * the origin, so that it lies exactly on the tiles of any other map; some kilometres away a metre is longer by a few thousandths.
+ */
 export class Projection {
-  readonly mPerLat = EARTH_RADIUS_M * RADIANS;
-  readonly mPerLon: number;
+  /** How many metres a degree of longitude is, everywhere on this map. */
+  mPerLon = 0;
+  origin: LatLon = { lat: 0, lon: 0 };
+  #originY = 0;
 
-  constructor(readonly origin: LatLon) {
-    this.mPerLon = this.mPerLat * Math.cos(origin.lat * RADIANS);
+  constructor(origin: LatLon) {
+    this.moveTo(origin);
+  }
+
+  /** Takes another origin: all that was placed is elsewhere then. */
+  moveTo(origin: LatLon): void {
+    this.origin = origin;
+    this.mPerLon = M_PER_DEGREE * Math.cos(origin.lat * RADIANS);
+    this.#originY = stretched(origin.lat);
   }
 
   x(lon: number): number {
@@ -32,7 +49,7 @@ export class Projection {
   }
 
   y(lat: number): number {
-    return (lat - this.origin.lat) * this.mPerLat;
+    return (stretched(lat) - this.#originY) * this.mPerLon;
   }
 
   lon(x: number): number {
@@ -40,13 +57,25 @@ export class Projection {
   }
 
   lat(y: number): number {
-    return this.origin.lat + y / this.mPerLat;
+    return Math.atan(Math.sinh((this.#originY + y / this.mPerLon) * RADIANS)) / RADIANS;
+  }
+
+  /** The zoom, as maps of tiles count it (the world is 512 CSS pixels wide at 0), at which a metre of this one is so many CSS pixels. */
+  tileZoom(pxPerM: number): number {
+    return Math.log2((pxPerM * this.mPerLon * 360) / TILE_PX);
   }
 
   /** Metres between two places. */
   apart(a: LatLon, b: LatLon): number {
-    return Math.hypot((a.lon - b.lon) * this.mPerLon, (a.lat - b.lat) * this.mPerLat);
+    const lon = (a.lon - b.lon) * Math.cos(((a.lat + b.lat) / 2) * RADIANS);
+    return Math.hypot(lon, a.lat - b.lat) * M_PER_DEGREE;
   }
+}
+
+/** Where Mercator draws a latitude: how far from the equator, in degrees of longitude. */
+function stretched(lat: number): number {
+  const drawn = Math.min(LAT_MOST, Math.max(-LAT_MOST, lat));
+  return Math.asinh(Math.tan(drawn * RADIANS)) / RADIANS;
 }
 
 /** Emits `change` whenever it looks elsewhere. */

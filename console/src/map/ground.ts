@@ -16,10 +16,14 @@ export interface City {
   places?: { name: string; at: LonLat }[];
 }
 
+/** Real streets that the node has to show, as `/console/basemap.json` tells: an archive of tiles of its own, or somebody's style. */
+export type BasemapSource = { archive: { center: LatLon } } | { style: string };
+
 /** A shape is a ring of points; something richer carries its ring by name. */
 type Shape = LonLat[] | { ring?: LonLat[]; line?: LonLat[] };
 
-const ROADS = [
+/** How wide each class of road is in metres, and in CSS pixels at least; and from how many of those to the metre on it is drawn. */
+export const ROADS = [
   { cls: "street", width: 5, least: 0.7, from: 0.02 },
   { cls: "collector", width: 9, least: 1, from: 0 },
   { cls: "arterial", width: 15, least: 1.8, from: 0 },
@@ -50,6 +54,7 @@ export class Ground {
   readonly #hasCity: boolean;
   #ink: Ink = ink();
   #isDue = false;
+  #isShown = true;
 
   constructor(canvas: HTMLCanvasElement, camera: Camera, projection: Projection, city: City | null) {
     this.#canvas = canvas;
@@ -65,6 +70,13 @@ export class Ground {
   /** Reads the colours from the style sheet again. */
   recolour(): void {
     this.#ink = ink();
+    this.#schedule();
+  }
+
+  /** Shows it, or makes room for another ground. */
+  show(isShown: boolean): void {
+    this.#isShown = isShown;
+    this.#canvas.hidden = !isShown;
     this.#schedule();
   }
 
@@ -115,7 +127,7 @@ export class Ground {
   }
 
   #schedule(): void {
-    if (this.#isDue) return;
+    if (this.#isDue || !this.#isShown) return;
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
@@ -224,7 +236,7 @@ export class Ground {
   /** Lines of latitude and longitude, for a city nobody has drawn. */
   #graticule(context: CanvasRenderingContext2D, width: number, height: number): void {
     const camera = this.#camera;
-    const step = niceStep(110 / camera.zoom / this.#projection.mPerLat);
+    const step = niceStep(110 / camera.zoom / this.#projection.mPerLon);
     const digits = Math.max(0, Math.ceil(-Math.log10(step)));
     context.strokeStyle = this.#ink.mapGrid;
     context.fillStyle = this.#ink.mapLabel;

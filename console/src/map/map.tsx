@@ -7,6 +7,7 @@ import { DRIVER, SHAPE, type Sort } from "../status.js";
 import { themed } from "../theme.js";
 import { Glyph, IconButton, described } from "../ui.js";
 import { metres, number, t, word } from "../words.js";
+import { layStreets } from "./beneath.js";
 import type { LatLon } from "./camera.js";
 import { Crowds } from "./crowds.js";
 import { Ground, niceStep } from "./ground.js";
@@ -38,8 +39,8 @@ interface Props {
 export function MapView({ selected, onPick }: Props): JSX.Element {
   const app = useApp();
   const root = useRef<HTMLDivElement>(null);
-  const [ground, cells, marks, crowds, tip, scaleBar, scaleText] = [
-    useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
+  const [ground, streets, credits, cells, marks, crowds, tip, scaleBar, scaleText] = [
+    useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
     useRef<HTMLSpanElement>(null), useRef<HTMLSpanElement>(null),
   ];
   const [hexes, setHexes] = useState<Hexes | null>(null);
@@ -48,6 +49,7 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
   const pick = useRef(onPick);
   pick.current = onPick;
   const [fault, setFault] = useState("");
+  const [missing, setMissing] = useState<string | null>(null);
   const choose = useRef<(at: LatLon) => void>(() => {});
   choose.current = (at) => (app.layer.get() === "none" ? pick.current(null) : setPlace(at));
 
@@ -73,6 +75,7 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
       zones.recolour();
       layer.recolour();
     });
+    if (app.streetSource) lift.current = layStreets(app, app.streetSource, bottom, streets.current!, credits.current!, setMissing);
     app.camera.resize(root.current!.clientWidth, root.current!.clientHeight);
     frameCity(app, () => watchFrom(app.camera, app.projection, (viewport) => app.live.look(viewport)));
     touch(app, layer, bubbles, root.current!, tip.current!, (id) => pick.current(id), (at) => choose.current(at));
@@ -84,6 +87,8 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
     });
     layer.select(ringed.current);
   }), []);
+  const lift = useRef(() => {});
+  useEffect(() => () => lift.current(), []);
   const ringed = useRef(selected);
   ringed.current = selected;
   useEffect(() => app.marks?.select(selected), [selected]);
@@ -91,6 +96,7 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
   return (
     <div ref={root} id="map" class="map" tabIndex={0} role="application" aria-roledescription={t("map.role")} aria-label={t("map.label")} aria-describedby="map-keys">
       <canvas ref={ground} aria-hidden="true" />
+      <div ref={streets} class="streets" aria-hidden="true" />
       <canvas ref={cells} class="marks" aria-hidden="true" />
       <canvas ref={marks} class="marks" aria-hidden="true" />
       <canvas ref={crowds} class="marks" aria-hidden="true" />
@@ -101,6 +107,8 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
       <Filters onZone={() => setPlace({ lat: app.projection.lat(app.camera.y), lon: app.projection.lon(app.camera.x) })} />
       <Zones hexes={hexes} place={place} onClose={() => setPlace(null)} />
       <Following />
+      {missing !== null ? <p class="no-streets" role="status" title={missing}>{t("map.no_streets")}</p> : null}
+      <div ref={credits} class="credits" />
       <div class="scale" aria-hidden="true"><span ref={scaleBar} class="scale-bar" /><span ref={scaleText} /></div>
       <div class="zoom" role="group" aria-label={t("map.view")}>
         <IconButton icon="plus" label={t("map.zoom_in")} onClick={() => app.camera.zoomAt(1.6)} />
@@ -263,7 +271,7 @@ function toggled<T>(set: ReadonlySet<T>, it: T): ReadonlySet<T> {
 }
 
 /** Where the whole city is: as it is drawn, or around the first marks. Calls `then` when that is known. */
-function frameCity({ camera, projection, city, live }: App, then: () => void): void {
+function frameCity({ camera, projection, city, live, marks, filter }: App, then: () => void): void {
   const { board } = live;
   if (city) {
     const { south, west, north, east } = city.bounds;
@@ -273,9 +281,13 @@ function frameCity({ camera, projection, city, live }: App, then: () => void): v
   const MARGIN_M = 1500;
   live.look(WORLD);
   const end = board.on("marks", () => {
-    const places = [...board.marks.values()].map(({ at }) => [projection.x(at.lon), projection.y(at.lat)] as const);
-    if (places.length === 0) return;
+    const [first] = board.marks.values();
+    if (!first) return;
     end();
+    // Wherever on Earth that is: far from its origin a map's metres are none.
+    projection.moveTo(first.at);
+    marks?.filter(filter.get());
+    const places = [...board.marks.values()].map(({ at }) => [projection.x(at.lon), projection.y(at.lat)] as const);
     const least = (axis: 0 | 1): number => places.reduce((it, place) => Math.min(it, place[axis]), Infinity);
     const most = (axis: 0 | 1): number => places.reduce((it, place) => Math.max(it, place[axis]), -Infinity);
     camera.setBounds({ west: least(0) - MARGIN_M, east: most(0) + MARGIN_M, south: least(1) - MARGIN_M, north: most(1) + MARGIN_M });
@@ -294,7 +306,7 @@ function touch(app: App, marks: Marks, crowds: Crowds, root: HTMLElement, tip: H
     const box = root.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
-  const isControl = (event: Event): boolean => (event.target as HTMLElement).closest("button, .filters, .zone-card") !== null;
+  const isControl = (event: Event): boolean => (event.target as HTMLElement).closest("button, .filters, .zone-card, .credits") !== null;
   const letGo = (): void => followed.set(null);
 
   const hover = (id: string | null): void => {

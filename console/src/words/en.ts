@@ -42,7 +42,7 @@ export const en = {
 
   "map.role": "live map", "map.label": "Live map of the city", "map.view": "Map view", "map.zoom_in": "Zoom in (+)", "map.zoom_out": "Zoom out (−)", "map.fit": "Show the whole city (0)",
   "map.keys": "Arrow keys move the map, plus and minus zoom, zero shows the whole city.", "map.waiting": "Waiting for the node…", "map.empty": "Nobody is on the map yet.",
-  "map.fault": "The map cannot be drawn: {why}.", "map.following": "Following {who}",
+  "map.fault": "The map cannot be drawn: {why}.", "map.following": "Following {who}", "map.no_streets": "Real streets cannot be shown just now",
   "filter.title": "What the map shows", "filter.hidden": "{n} hidden", "filter.jobs": "Jobs", "filter.drivers": "Drivers",
 
   "job.tabs": "About this job", "job.tab.now": "Now", "job.tab.timeline": "Timeline", "job.tab.matching": "Matching", "job.inspect": "Inspect", "job.held": "Held",

@@ -41,7 +41,7 @@ export const fr: Words = {
 
   "map.role": "carte en direct", "map.label": "Carte de la ville en direct", "map.view": "Vue de la carte", "map.zoom_in": "Agrandir (+)", "map.zoom_out": "Réduire (−)", "map.fit": "Toute la ville (0)",
   "map.keys": "Les flèches déplacent la carte, plus et moins changent l’échelle, zéro montre toute la ville.", "map.waiting": "En attente du nœud…", "map.empty": "Personne n’est encore sur la carte.",
-  "map.fault": "La carte ne peut être dessinée : {why}.", "map.following": "Suivi : {who}",
+  "map.fault": "La carte ne peut être dessinée : {why}.", "map.following": "Suivi : {who}", "map.no_streets": "Les rues réelles ne peuvent être affichées pour l’instant",
   "filter.title": "Ce que montre la carte", "filter.hidden": "{n} masqués", "filter.jobs": "Missions", "filter.drivers": "Chauffeurs",
 
   "job.tabs": "Cette mission", "job.tab.now": "Maintenant", "job.tab.timeline": "Historique", "job.tab.matching": "Appariement", "job.inspect": "Inspecter", "job.held": "Suspendu",

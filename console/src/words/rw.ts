@@ -41,7 +41,7 @@ export const rw: Words = {
 
   "map.role": "ikarita y’ako kanya", "map.label": "Ikarita y’umujyi y’ako kanya", "map.view": "Uko ikarita igaragara", "map.zoom_in": "Egereza (+)", "map.zoom_out": "Higiza (−)", "map.fit": "Umujyi wose (0)",
   "map.keys": "Utwambi twimura ikarita, guteranya no gukuramo birahindura ingano, zero yerekana umujyi wose.", "map.waiting": "Dutegereje seriveri…", "map.empty": "Nta n’umwe uri ku ikarita.",
-  "map.fault": "Ikarita ntishobora gushushanywa: {why}.", "map.following": "Gukurikira {who}",
+  "map.fault": "Ikarita ntishobora gushushanywa: {why}.", "map.following": "Gukurikira {who}", "map.no_streets": "Imihanda nyayo ntishobora kugaragara ubu",
   "filter.title": "Ibyo ikarita yerekana", "filter.hidden": "{n} bihishe", "filter.jobs": "Akazi", "filter.drivers": "Abashoferi",
 
   "job.tabs": "Ibyerekeye aka kazi", "job.tab.now": "Ubu", "job.tab.timeline": "Amateka", "job.tab.matching": "Guhuza", "job.inspect": "Genzura", "job.held": "Byahagaze",

@@ -28,6 +28,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
     io::{self, BufRead, Read, Write},
+    ops::Range,
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError, sync_channel},
@@ -47,6 +48,9 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const BEAT_PART: f64 = 0.5;
 /// What a connection that has been begun and is not there yet answers.
 const IN_PROGRESS: i32 = 115;
+/// So many are cut off in a row before those who are left are listened to again: what their answers take must not be
+/// what cutting off takes.
+const CUT_IN_A_ROW: u32 = 32;
 /// Where everybody is.
 const HERE: Point = Point { lat: -1.9441, lon: 30.0619 };
 
@@ -149,6 +153,8 @@ struct Worker {
     due: BinaryHeap<Reverse<(u64, u32)>>,
     /// Who would come back if there were room, the longest first.
     queue: VecDeque<u32>,
+    /// Who is still to be cut off.
+    cutting: Range<u32>,
     began: Instant,
     n_begun: u32,
     n_on_their_way: u32,
@@ -193,6 +199,7 @@ pub(super) fn run() -> io::Result<()> {
         phones,
         due: BinaryHeap::new(),
         queue: VecDeque::new(),
+        cutting: 0..0,
         began: Instant::now(),
         n_begun: 0,
         n_on_their_way: 0,
@@ -225,6 +232,7 @@ impl Worker {
                     Err(TryRecvError::Empty) => break,
                 }
             }
+            self.cut_some();
             self.begin_some();
             self.act_in_time();
             self.ask();
@@ -240,6 +248,9 @@ impl Worker {
     }
 
     fn patience(&self, tell_at: Instant) -> Duration {
+        if !self.cutting.is_empty() {
+            return Duration::ZERO;
+        }
         let now = self.now();
         let mut until = now + tell_at.saturating_duration_since(Instant::now()).as_micros() as u64;
         if let Some(Reverse((due, _))) = self.due.peek() {
@@ -262,7 +273,10 @@ impl Worker {
                     self.place(placer, holder);
                 }
             }
-            Word::Cut => self.cut(),
+            Word::Cut => {
+                self.holding.cut();
+                self.cutting = 0..self.order.n;
+            }
             Word::Tell => say(&Said::Took(self.times.take()))?,
             Word::Judge => say(&Said::Held(self.holding.judge()))?,
             Word::Leave => {}
@@ -684,10 +698,12 @@ impl Worker {
         self.set_due(index, now + (wait.unwrap_or_default() + pause).as_micros() as u64);
     }
 
-    /// Cuts everybody off at once, as a network would: without a word.
-    fn cut(&mut self) {
-        self.holding.cut();
-        for index in 0..self.order.n {
+    /// Cuts off the next of those who are to be, as a network would: without a word.
+    fn cut_some(&mut self) {
+        let Range { start, end } = self.cutting;
+        let next = (start + CUT_IN_A_ROW).min(end);
+        self.cutting = next..end;
+        for index in start..next {
             match self.order.cast.part(index) {
                 Part::Placer(_) | Part::Asker => continue,
                 Part::Extra | Part::Holder => {}

@@ -46,21 +46,21 @@ impl Session {
                 return Err(End::because(close::TOO_LARGE, refused));
             }
             Heard::Sign => {
-                self.heard_at = Instant::now();
+                self.is_heard();
                 return match self.may_speak() {
                     Ok(()) => Ok(()),
                     Err(_) => self.strike(),
                 };
             }
             Heard::Rubbish(why) => {
-                self.heard_at = Instant::now();
+                self.is_heard();
                 count_frame("rubbish");
                 self.strike()?;
                 return self.refuse(Refused::new(Code::Malformed, why));
             }
             Heard::Frame(frame) => frame,
         };
-        self.heard_at = Instant::now();
+        self.is_heard();
         let is_urgent = matches!(&frame, ClientFrame::Command { wish, .. } if wish.is_urgent());
         if let Err(wait) = self.may_speak()
             && !is_urgent

@@ -7,6 +7,7 @@ use super::{
     Flow, Session,
     alarms::{Alarm, Alarms},
     following::LAST_WORD,
+    pace::Way,
     pushes::Pushes,
     regional::Regional,
     replay::{Replay, Said},
@@ -62,6 +63,8 @@ pub(crate) struct Suspended {
     /// Incidents it was told of, and how often each had been escalated.
     #[serde(default)]
     alarms: Vec<Alarm>,
+    #[serde(default)]
+    way: Way,
 }
 
 /// Something it followed.
@@ -101,6 +104,7 @@ impl Session {
     /// What is left of it. It is over.
     pub(super) fn suspend(&mut self, identity: Identity) -> Suspended {
         let (last_push, pushes) = std::mem::take(&mut self.pushes).pack();
+        let way = self.way_lost();
         Suspended {
             principal: identity.principal,
             token: identity.token,
@@ -119,6 +123,7 @@ impl Session {
             regions: self.regions.iter().map(|it| it.region().to_string()).collect(),
             viewport: self.overview.take().map(|it| it.viewport()),
             alarms: self.alarms.take().map_or_else(Vec::new, |it| it.told()),
+            way,
         }
     }
 
@@ -126,6 +131,7 @@ impl Session {
     pub(super) fn go_on(&mut self, going: GoingOn) -> Flow {
         let GoingOn { mut was, missed } = going;
         let again_at = Instant::now() + self.gate.session.push_again;
+        self.goes_the_way(was.way);
         let Some(missed) = missed else {
             // Everything is told anew, but not what has happened and is not to be seen any more.
             was.pushes.retain(|(_, push)| !is_told_anew(push));
@@ -259,6 +265,7 @@ impl Suspended {
             regions: Vec::new(),
             viewport: None,
             alarms: Vec::new(),
+            way: Way::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 // graphics card, over the whole city (crowds) and in a district (each by itself).
 //
 //   frame_ms          script in one frame: what draws (mean, and the quantiles of frames)
+//   gl_ms             how much of it is calls of WebGL, which wait where the processor draws
 //   script_ms_per_s   all script of a second, of the node's frames that are read and folded and the queue that is sorted, too
 //   at_60_ms          the same for each frame of a screen that shows sixty
 //
@@ -53,7 +54,7 @@ try {
 
 /** Runs in the page, before it: adds up all script, and what of it draws, frame by frame. */
 function measure() {
-  let [all, drawing, frames, isOn, drawn, began, marks, depth] = [0, 0, [], false, 0, 0, 0, 0];
+  let [all, drawing, gl, frames, isOn, drawn, began, marks, depth] = [0, 0, 0, [], false, 0, 0, 0, 0];
   const timed = (call, isDrawing = false) => function (...given) {
     if (depth > 0) return call.apply(this, given);
     depth += 1;
@@ -78,6 +79,17 @@ function measure() {
   Promise.prototype.then = function (yes, no) {
     return then.call(this, typeof yes === "function" ? timed(yes) : yes, typeof no === "function" ? timed(no) : no);
   };
+  const methods = Object.entries(Object.getOwnPropertyDescriptors(WebGL2RenderingContext.prototype)).filter(([name, { value }]) => name !== "constructor" && typeof value === "function");
+  for (const [name, { value: call }] of methods) {
+    WebGL2RenderingContext.prototype[name] = function (...given) {
+      const start = performance.now();
+      try {
+        return call.apply(this, given);
+      } finally {
+        gl += performance.now() - start;
+      }
+    };
+  }
   const message = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
   Object.defineProperty(WebSocket.prototype, "onmessage", {
     ...message,
@@ -92,24 +104,26 @@ function measure() {
   const tick = () => {
     const n = globalThis.outrider?.marks?.frames ?? 0;
     // Only frames in which the map was drawn are frames.
-    if (isOn && n > drawn) frames.push(drawing);
-    if (n > drawn) [drawing, drawn] = [0, n];
+    if (isOn && n > drawn) frames.push({ drawing, gl });
+    if (n > drawn) [drawing, gl, drawn] = [0, 0, n];
     raf(tick);
   };
   raf(tick);
   globalThis.spent = {
     begin() {
-      [all, drawing, frames, isOn, marks, began, drawn] = [0, 0, [], true, 0, performance.now(), globalThis.outrider.marks.frames];
+      [all, drawing, gl, frames, isOn, marks, began, drawn] = [0, 0, 0, [], true, 0, performance.now(), globalThis.outrider.marks.frames];
     },
     end() {
       isOn = false;
       const took = (performance.now() - began) / 1000;
-      const sorted = [...frames].sort((a, b) => a - b);
       const round = (value) => Number(value.toFixed(2));
-      const at = (q) => round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))]);
-      const mean = round(frames.reduce((a, b) => a + b, 0) / frames.length);
+      const summed = (times) => {
+        const sorted = times.sort((a, b) => a - b);
+        const at = (q) => round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))]);
+        return { mean: round(sorted.reduce((a, b) => a + b, 0) / sorted.length), p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+      };
       return {
-        frame_ms: { mean, p50: at(0.5), p95: at(0.95), p99: at(0.99) }, script_ms_per_s: round(all / took), at_60_ms: round(all / took / 60),
+        frame_ms: summed(frames.map((it) => it.drawing)), gl_ms: summed(frames.map((it) => it.gl)), script_ms_per_s: round(all / took), at_60_ms: round(all / took / 60),
         fps: round(frames.length / took), marks_per_s: Math.round(marks / took),
       };
     },

@@ -209,7 +209,7 @@ function makeWorld(city, nDrivers, nJobs, random) {
   function place(agoMs = 0) {
     const sort = random() < 0.62 ? "ride" : random() < 0.85 ? "delivery" : "rescue";
     const node = city.nodes[Math.floor(random() * city.nodes.length)];
-    const job = { sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex(agoMs)}`, pickup: node, dropoff: pick(city.nodes), status: "searching", driver: null, issue: pick(ISSUES), rider: `rider-${hex()}` };
+    const job = { sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex(agoMs)}`, pickup: node, dropoff: pick(city.nodes), status: "searching", driver: null, issue: pick(ISSUES), rider: `rider-${hex()}`, priority: random() < 0.04 ? "urgent" : random() < 0.08 ? "high" : "normal", asked: Math.round(Date.now() - agoMs) };
     jobs.set(job.id, job);
     become(job, "searching", sort === "rescue" ? "requested" : "placed");
   }
@@ -244,7 +244,7 @@ function makeWorld(city, nDrivers, nJobs, random) {
       if (!free) return;
       if (random() < 0.5) {
         free.status = "offered";
-        happen(free.id, "offer_received");
+        happen(free.id, "offer_reserved");
         setTimeout(() => free.status === "offered" && ((free.status = "available"), happen(free.id, "offer_declined")), 1500);
         return happen(job.id, "offer_made");
       }
@@ -301,13 +301,14 @@ function makeWorld(city, nDrivers, nJobs, random) {
 
   const byId = new Map(drivers.map((it) => [it.id, it]));
   const ref = (job) => ({ [job.sort === "rescue" ? "rescue" : "order"]: job.id });
+  const urgency = ({ priority, asked }) => ({ ...(priority === "normal" ? {} : { priority }), since: asked, due: asked + 60 * 60_000 });
   function mark(id) {
     const driver = byId.get(id);
     if (driver) return { driver: { id, at: point(driver), status: driver.status, jobs: driver.job ? [ref(driver.job)] : [], vehicle: "moto" } };
     const job = jobs.get(id);
     if (!job) return null;
-    if (job.sort === "rescue") return { rescue: { id, issue: job.issue, status: job.status, at: point(job.pickup), driver: job.driver?.id ?? null } };
-    return { order: { id, kind: job.sort, status: job.status, pickup: point(job.pickup), dropoff: point(job.dropoff), driver: job.driver?.id ?? null } };
+    if (job.sort === "rescue") return { rescue: { id, issue: job.issue, status: job.status, at: point(job.pickup), driver: job.driver?.id ?? null, ...urgency(job) } };
+    return { order: { id, kind: job.sort, status: job.status, pickup: point(job.pickup), dropoff: point(job.dropoff), driver: job.driver?.id ?? null, ...urgency(job) } };
   }
 
   function actor(id, events) {

@@ -21,6 +21,7 @@ mod incidents;
 pub(crate) mod inspect;
 mod limits;
 mod live;
+mod marks;
 mod openapi;
 mod past;
 mod presence;

@@ -22,6 +22,8 @@ mod inspect;
 mod journal;
 #[path = "gateway/limits.rs"]
 mod limits;
+#[path = "gateway/marks.rs"]
+mod marks;
 #[path = "gateway/node.rs"]
 mod node;
 #[path = "gateway/postgres.rs"]

@@ -1,5 +1,13 @@
 //! The architecture, as tests. If one fails, either the code or ARCHITECTURE.md is wrong.
 
+use actors::{
+    cluster::arbiter::Standing, driver, incident, order, rescue, revocation, rider, run,
+    runtime::Phase, search, zone,
+};
+use protocol::{
+    DriverId,
+    trace::{Fate, Verdict, Weighed, WhyNot},
+};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -7,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+use strum::{IntoEnumIterator, VariantNames};
 
 /// Which of our crates `package` may name in its `[dependencies]`.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
@@ -46,6 +55,9 @@ const SQL: &[&str] = &[
     "CREATE UNIQUE ",
     "PRAGMA ",
 ];
+
+/// Events that go by another name: that of what is inside them, or of the status they lead to.
+const NAMED_OTHERWISE: &[&str] = &["search", "fulfilment", "alerted", "cancelled", "ended"];
 
 const UNBOUNDED: &[&str] = &["unbounded_channel", "mpsc::unbounded", "UnboundedSender", "flume::"];
 
@@ -235,6 +247,79 @@ fn the_console_asks_nobody_but_its_node() {
                 text.contains("<style") || text.contains(" style=") || text.contains(" onclick=");
             assert!(!has_inline, "{} has inline code, which its policy forbids", path.display());
         }
+    }
+}
+
+/// What sessions are told is held by the compiler of TypeScript; this is what only REST, or a name alone, tells.
+#[test]
+fn the_console_has_a_word_for_all_that_is_named() {
+    let catalogue =
+        fs::read_to_string(root().join("console/src/words/en.ts")).expect("a catalogue");
+    let has = |group: &str, name: &str| catalogue.contains(&format!("\"{group}.{name}\": "));
+
+    let events: [&[&str]; 12] = [
+        order::Event::VARIANTS,
+        order::Alert::VARIANTS,
+        order::fulfilment::Event::VARIANTS,
+        search::Event::VARIANTS,
+        rescue::Event::VARIANTS,
+        driver::Event::VARIANTS,
+        &["forced_offline"],
+        rider::Event::VARIANTS,
+        incident::Event::VARIANTS,
+        zone::Event::VARIANTS,
+        run::Event::VARIANTS,
+        revocation::Event::VARIANTS,
+    ];
+    for event in events.into_iter().flatten().filter(|it| !NAMED_OTHERWISE.contains(it)) {
+        let is_said = has("event", event) || has("status", event);
+        assert!(is_said, "the console has no word for the event {event}");
+    }
+
+    let of_staff = order::table::DISPATCHER | order::table::ADMIN;
+    let rows = order::table::TABLE.iter().filter(|row| row.who & of_staff != 0);
+    let commands: Vec<&str> = rows.map(|row| row.command).collect();
+    let weighed = Weighed {
+        driver: DriverId::nth(1),
+        fate: Fate::Spare,
+        distance_m: 1,
+        cost_ms: 9,
+        travel_ms: 1,
+        busy_ms: 1,
+        idle_ms: 1,
+        rating_ms: 1,
+        level_ms: 1,
+        refusal_ms: 1,
+        excess_ms: 1,
+        fairness_ms: 1,
+        turn_ms: 1,
+    };
+    let weighed = serde_json::to_value(weighed).expect("plain data");
+    let fields = weighed.as_object().expect("a map of its fields").keys();
+    let parts: Vec<&str> =
+        fields.filter_map(|it| it.strip_suffix("_ms")).filter(|it| *it != "cost").collect();
+    let named: [(&str, &[&str]); 6] = [
+        ("verdict", Verdict::VARIANTS),
+        ("fate", Fate::VARIANTS),
+        ("standing", Standing::VARIANTS),
+        ("phase", Phase::VARIANTS),
+        ("command", &commands),
+        ("cost", &parts),
+    ];
+    for (group, names) in named {
+        for name in names {
+            assert!(has(group, name), "the console has no word for the {group} {name}");
+        }
+    }
+}
+
+#[test]
+fn the_console_lets_force_what_may_be_overruled() {
+    let path = root().join("console/src/views/actions.tsx");
+    let actions = fs::read_to_string(path).expect("readable");
+    for why in WhyNot::iter() {
+        let says = format!(" {why}: {},", why.may_be_overruled());
+        assert!(actions.contains(&says), "actions.tsx does not say{says}");
     }
 }
 

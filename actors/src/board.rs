@@ -73,6 +73,17 @@ impl Board {
         }
     }
 
+    /// The first `most` marks that all of these words name, in small letters: by any part of an id, a kind, a status, a
+    /// vehicle or of what is wrong.
+    pub fn find(&self, words: &[String], most: usize) -> Vec<Mark> {
+        let is_named = |entity: &EntityKey, mark: &Mark| {
+            let said = said_of(entity, mark);
+            words.iter().all(|word| said.contains(word.as_str()))
+        };
+        let found = self.marks.iter().filter(|(entity, mark)| is_named(entity, mark));
+        found.take(most).map(|(_, mark)| mark.clone()).collect()
+    }
+
     /// There is something to tell that is not on it: the next diff is told, whatever changed.
     pub fn speak(&mut self) {
         self.are_counters_new = true;
@@ -303,6 +314,18 @@ fn push_bounded(happenings: &mut VecDeque<Happening>, happening: Happening) {
     happenings.push_back(happening);
 }
 
+/// What words can be found in.
+fn said_of(entity: &EntityKey, mark: &Mark) -> String {
+    match mark {
+        Mark::Driver { status, vehicle: Some(vehicle), .. } => {
+            format!("{entity} {status} {vehicle}")
+        }
+        Mark::Driver { status, vehicle: None, .. } => format!("{entity} {status}"),
+        Mark::Order { kind, status, .. } => format!("{entity} {kind} {status}"),
+        Mark::Rescue { issue, status, .. } => format!("{entity} {issue} {status}"),
+    }
+}
+
 /// The same mark to a tenth of a metre: more digits are noise, and half of a frame's bytes.
 fn rounded(mut mark: Mark) -> Mark {
     let round = |point: &mut Point| {
@@ -323,8 +346,8 @@ fn rounded(mut mark: Mark) -> Mark {
 fn json_bytes_max(mark: &Mark) -> usize {
     match mark {
         Mark::Driver { jobs, .. } => 168 + 56 * jobs.len(),
-        Mark::Order { .. } => 288,
-        Mark::Rescue { .. } => 224,
+        Mark::Order { .. } => 376,
+        Mark::Rescue { .. } => 312,
     }
 }
 

@@ -190,6 +190,10 @@ impl Decider for Rescue {
             status: case.status,
             at: case.request.at.at,
             driver: case.driver.as_ref().map(|it| it.driver),
+            priority: case.priority,
+            held: case.search.is_held(),
+            since: Some(case.requested_at),
+            due: Some(case.promised()),
         })
     }
 
@@ -569,12 +573,16 @@ impl Case {
 
     /// When it is next too slow: nearly, then truly.
     fn sla_due(&self) -> Option<Timestamp> {
-        let whole = ms(self.request.policy.sla_ms);
         match self.sla {
-            Sla::Kept => Some(self.requested_at + whole * 4 / 5),
-            Sla::AtRisk => Some(self.requested_at + whole),
+            Sla::Kept => Some(self.requested_at + ms(self.request.policy.sla_ms) * 4 / 5),
+            Sla::AtRisk => Some(self.promised()),
             Sla::Breached => None,
         }
+    }
+
+    /// Until when it was promised to be over.
+    fn promised(&self) -> Timestamp {
+        self.requested_at + ms(self.request.policy.sla_ms)
     }
 
     /// What ending it late costs its rider: the base of the fare.

@@ -3,7 +3,6 @@
 import { createContext } from "preact";
 import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
 import type { Refused, Topic } from "@outrider/client";
-import type { Late } from "./jobs.js";
 import type { Live, Told } from "./live.js";
 import type { Basemap } from "./map/basemap.js";
 import type { Camera, Projection } from "./map/camera.js";
@@ -32,8 +31,6 @@ export interface App {
   marks: Marks | null;
   /** The real streets below the marks, while they are drawn. */
   basemap: Basemap | null;
-  /** What the node has said of jobs being late. */
-  late: Map<string, Late>;
   /** Whom the map keeps in its middle. */
   followed: Value<string | null>;
   /** What the map shows of zones. */

@@ -1,6 +1,6 @@
 // The city as this console knows it: full boards and diffs folded into marks, counters and happenings.
 
-import type { Attending, Board as BoardFrame, Counters, Happening, JobId, Mark as WireMark, Point } from "@outrider/client";
+import type { Attending, Board as BoardFrame, Counters, Happening, JobId, Mark as WireMark, Point, Priority } from "@outrider/client";
 import { stageOf, type Sort, type Stage } from "./status.js";
 
 const RATE_WINDOW_MS = 15_000;
@@ -28,6 +28,12 @@ export interface JobMark {
   dropoff: Point | null;
   driver: string | null;
   issue: string | null;
+  priority: Priority;
+  /** Is nobody asked for a while? */
+  isHeld: boolean;
+  /** Since when somebody waits, and until when it was promised to be done, in milliseconds since 1970; null if the node does not say. */
+  since: number | null;
+  due: number | null;
 }
 
 export type Mark = DriverMark | JobMark;
@@ -88,7 +94,7 @@ export class Board {
 
     const changed: Mark[] = [];
     for (const tagged of frame.marks) {
-      const mark = untagged(tagged);
+      const mark = markOf(tagged);
       if (!mark) continue;
       this.marks.set(mark.id, mark);
       changed.push(mark);
@@ -181,19 +187,26 @@ export function wireJob(id: string): JobId {
   return id.startsWith("rescue-") ? { rescue: id } : { order: id };
 }
 
-function untagged(tagged: WireMark): Mark | null {
+/** A mark as this console knows it; null if it is of a newer node. */
+export function markOf(tagged: WireMark): Mark | null {
   if ("driver" in tagged) {
     const { id, at, status, jobs, vehicle } = tagged.driver;
     return { kind: "driver", id, at, status, jobs: jobs.map(jobId), vehicle: vehicle ?? null };
   }
   if ("order" in tagged) {
     const { id, kind, status, pickup, dropoff, driver } = tagged.order;
-    return { kind: "order", sort: kind === "ride" ? "ride" : "delivery", id, status, at: pickup, dropoff, driver: driver ?? null, issue: null };
+    return { kind: "order", sort: kind === "ride" ? "ride" : "delivery", id, status, at: pickup, dropoff, driver: driver ?? null, issue: null, ...urgency(tagged.order) };
   }
   if ("rescue" in tagged) {
     const { id, issue, status, at, driver } = tagged.rescue;
-    return { kind: "rescue", sort: "rescue", id, status, at, dropoff: null, driver: driver ?? null, issue };
+    return { kind: "rescue", sort: "rescue", id, status, at, dropoff: null, driver: driver ?? null, issue, ...urgency(tagged.rescue) };
   }
-  // Of a newer node.
   return null;
+}
+
+/** What orders and rescues say alike of how urgent they are; nodes of older builds say none of it. */
+function urgency({ priority = "normal", held = false, since = null, due = null }: {
+  priority?: Priority; held?: boolean; since?: number | null; due?: number | null;
+}): Pick<JobMark, "priority" | "isHeld" | "since" | "due"> {
+  return { priority, isHeld: held, since, due };
 }

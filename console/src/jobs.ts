@@ -1,22 +1,22 @@
 // What waits for somebody, and how urgently: orders and rescues with the clock that runs for each.
 
-import { stageOf, isAwaited, mintedAt, type Sort } from "./status.js";
+import type { Priority } from "@outrider/client";
 import type { JobMark } from "./board.js";
+import { stageOf, isAwaited, mintedAt, type Sort } from "./status.js";
 
 const MIN = 60_000;
 
 /**
- * How long a job may be looked for a driver, and how long until somebody is there, from when it was asked for. The
- * node does not tell its promises on the board, so these are the console's own; what a job's rules say of being late
- * (`sla_at_risk`, `sla_breached`) overrules them.
+ * How long a job may be looked for a driver, and how long until somebody is there, from when somebody waits. Of that the
+ * node promises nothing, so these are the console's own; its promise is when all of it is done.
  */
 export const TARGET: Record<Sort, { found: number; there: number }> = {
   rescue: { found: 2 * MIN, there: 20 * MIN },
   ride: { found: 3 * MIN, there: 12 * MIN },
   delivery: { found: 8 * MIN, there: 25 * MIN },
 };
-/** From this share of its time on, a clock is a warning. */
-const AT_RISK = 0.66;
+/** From this share of its time on, a clock is a warning: of a target, and of a promise, as the node has it. */
+const AT_RISK = { target: 0.66, promise: 0.8 };
 
 export type Heat = "late" | "soon" | "fine" | "none";
 export type Phase = "waiting" | "coming" | "underway" | "later" | "over";
@@ -25,22 +25,19 @@ export interface Job {
   mark: JobMark;
   phase: Phase;
   heat: Heat;
-  /** Since when it waits, in milliseconds since 1970; null if its id does not say. */
+  /** Since when somebody waits, in milliseconds since 1970, which may be still to come; null if nobody says. */
   since: number | null;
   /** Until when it should have got further; null if nothing is due. */
   due: number | null;
 }
 
-/** What the node has said of a job being late. */
-export type Late = "at_risk" | "breached";
-
 /** A job as it stands at `now` (the node's clock, in milliseconds since 1970). */
-export function jobOf(mark: JobMark, now: number, late: Late | undefined): Job {
-  const since = mintedAt(mark.id);
+export function jobOf(mark: JobMark, now: number): Job {
+  const since = mark.since ?? mintedAt(mark.id);
   const phase = phaseOf(mark);
-  const target = TARGET[mark.sort];
-  const due = since === null ? null : phase === "waiting" ? since + target.found : phase === "coming" ? since + target.there : null;
-  return { mark, phase, since, due, heat: heatOf(phase, since, due, now, late) };
+  const target = since === null || mark.isHeld ? null : phase === "waiting" ? since + TARGET[mark.sort].found : phase === "coming" ? since + TARGET[mark.sort].there : null;
+  const dues = [target, mark.due].filter((it) => it !== null);
+  return { mark, phase, since, due: dues.length > 0 ? Math.min(...dues) : null, heat: heatOf(phase, since, target, mark.due, now) };
 }
 
 function phaseOf({ kind, status }: JobMark): Phase {
@@ -51,18 +48,20 @@ function phaseOf({ kind, status }: JobMark): Phase {
   return isAwaited(kind, status) ? "coming" : "underway";
 }
 
-function heatOf(phase: Phase, since: number | null, due: number | null, now: number, late: Late | undefined): Heat {
-  if (phase === "over" || phase === "later") return "none";
-  if (late === "breached") return "late";
-  if (due === null || since === null) return late ? "soon" : "none";
-  if (now >= due) return "late";
-  return late || now - since >= (due - since) * AT_RISK ? "soon" : "fine";
+function heatOf(phase: Phase, since: number | null, target: number | null, promise: number | null, now: number): Heat {
+  if (phase === "over" || phase === "later" || since === null) return "none";
+  const clocks = ([[target, AT_RISK.target], [promise, AT_RISK.promise]] as const).filter(([due]) => due !== null) as [number, number][];
+  if (clocks.some(([due]) => now >= due)) return "late";
+  if (clocks.some(([due, share]) => now - since >= (due - since) * share)) return "soon";
+  return clocks.length > 0 ? "fine" : "none";
 }
 
 const PHASES: Record<Phase, number> = { waiting: 0, coming: 1, underway: 2, later: 3, over: 4 };
 const HEATS: Record<Heat, number> = { late: 0, soon: 1, fine: 2, none: 3 };
 
-/** The order in which jobs are seen to: what is late, rescues first, then what is due soonest. */
+const PRIORITIES: Record<Priority, number> = { urgent: 0, high: 1, normal: 2, low: 3 };
+
+/** The order in which jobs are seen to: what is late, rescues first, then what waits for a driver, by its priority, then what is due soonest. */
 export function byUrgency(a: Job, b: Job): number {
   const isOver = (job: Job): number => (job.phase === "over" ? 1 : 0);
   const isRescue = (job: Job): number => (job.mark.sort === "rescue" && job.phase !== "underway" ? 0 : 1);
@@ -70,6 +69,7 @@ export function byUrgency(a: Job, b: Job): number {
     || HEATS[a.heat] - HEATS[b.heat]
     || isRescue(a) - isRescue(b)
     || PHASES[a.phase] - PHASES[b.phase]
+    || PRIORITIES[a.mark.priority] - PRIORITIES[b.mark.priority]
     || (a.due ?? Infinity) - (b.due ?? Infinity)
     || (a.mark.id < b.mark.id ? -1 : 1);
 }

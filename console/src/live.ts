@@ -43,7 +43,7 @@ interface Followed {
   told: Told | null;
 }
 
-const VIEWS = ["order", "rescue", "driver", "incident"] as const;
+const VIEWS = ["order", "rescue", "driver", "incident", "run"] as const;
 
 export class Live {
   readonly client: Client;

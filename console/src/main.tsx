@@ -41,21 +41,11 @@ const app: App = {
   streets: () => (app.city ? streets ??= new Streets(app.city, app.projection) : null),
   marks: null,
   basemap: null,
-  late: new Map(),
   followed: new Value<string | null>(null),
   layer: new Value<Layer>("none"),
   filter: new Value(EVERYTHING),
 };
 remember(live.board);
-live.board.on("happenings", ({ happenings }) => {
-  for (const { actor, what } of happenings) {
-    if (what === "sla_at_risk") app.late.set(actor, "at_risk");
-    if (what === "sla_breached") app.late.set(actor, "breached");
-  }
-});
-live.board.on("marks", ({ gone }) => {
-  for (const id of gone) app.late.delete(id);
-});
 // For tests, and for whoever opens the browser's tools.
 Object.assign(globalThis, { outrider: app });
 live.look(NOWHERE);

@@ -1,16 +1,24 @@
-// Finds an actor by any part of its id, its sort, its status.
+// Finds an actor by any part of its id, its sort, its status: here at once, and then on the whole map, which the node knows.
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { go, useApp, useRoute } from "./app.js";
+import type { Mark as WireMark } from "@outrider/client";
+import { go, useApp, useFetched, useRoute } from "./app.js";
+import { markOf, type Mark } from "./board.js";
 import { kindOf } from "./status.js";
 import { Glyph, Icon, described, isTyping } from "./ui.js";
 import { t } from "./words.js";
 
 const MATCHES_MAX = 8;
+/** What is asked of the node: not less, and not before somebody has stopped writing. */
+const ASKED_CHARS_MIN = 3;
+const PAUSE_MS = 250;
+/** So close one looks at whom one has found, in pixels per metre. */
+const CLOSE = 0.18;
 
 export function Search(): JSX.Element {
-  const { live: { board } } = useApp();
+  const app = useApp();
+  const { board } = app.live;
   const { view } = useRoute();
   const [text, setText] = useState("");
   const [isOpen, setOpen] = useState(false);
@@ -29,7 +37,10 @@ export function Search(): JSX.Element {
   }, []);
 
   const asked = text.trim().toLowerCase();
-  const ids = isOpen && asked.length >= 2 ? matching(asked) : [];
+  const here = isOpen && asked.length >= 2 ? matching(asked) : [];
+  const elsewhere = useElsewhere(isOpen && here.length < MATCHES_MAX && kindOf(asked) === null ? asked : "").filter(({ id }) => !here.includes(id));
+  const ids = [...here, ...elsewhere.map(({ id }) => id)].slice(0, MATCHES_MAX);
+  const markOfId = (id: string): Mark | undefined => board.marks.get(id) ?? elsewhere.find((it) => it.id === id);
   const chosen = Math.min(at, ids.length - 1);
 
   function matching(query: string): string[] {
@@ -47,8 +58,14 @@ export function Search(): JSX.Element {
 
   const open = (id: string | undefined): void => {
     if (!id) return;
-    const isOnMap = board.marks.has(id);
-    go(view === "actors" || !isOnMap ? "actors" : "dispatch", id);
+    const mark = markOfId(id);
+    const isLookedAt = view !== "actors" && mark !== undefined;
+    go(isLookedAt ? "dispatch" : "actors", id);
+    if (isLookedAt) {
+      // Whoever is not in view is told of once they are.
+      app.followed.set(null);
+      app.camera.flyTo(app.projection.x(mark.at.lon), app.projection.y(mark.at.lat), Math.max(app.camera.zoom, CLOSE));
+    }
     setText("");
     setOpen(false);
     field.current!.blur();
@@ -76,7 +93,7 @@ export function Search(): JSX.Element {
       {isListed ? (
         <ul id="matches" class="matches" role="listbox" aria-label={t("search.matches")}>
           {ids.map((id, i) => {
-            const { title, status, colour, shape } = described(id, board.marks.get(id));
+            const { title, status, colour, shape } = described(id, markOfId(id));
             return (
               <li key={id} id={`match-${i}`} role="option" aria-selected={i === chosen} onPointerDown={(event) => { event.preventDefault(); open(id); }}>
                 <Glyph shape={shape} colour={colour} /><span class="name">{title}</span><span class="status">{status || t("search.not_on_map")}</span>
@@ -88,4 +105,16 @@ export function Search(): JSX.Element {
       ) : null}
     </form>
   );
+}
+
+/** Whom the node finds that this text names; nobody for one that is too short, and until somebody has stopped writing. */
+function useElsewhere(text: string): Mark[] {
+  const [sought, seek] = useState("");
+  useEffect(() => {
+    const timer = setTimeout(() => seek(text), PAUSE_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
+  const isAsked = sought === text && text.length >= ASKED_CHARS_MIN;
+  const answer = useFetched<WireMark[]>(isAsked ? `/v1/marks?text=${encodeURIComponent(text)}&limit=${MATCHES_MAX}` : null);
+  return answer !== null && "ok" in answer ? answer.ok.map(markOf).filter((it) => it !== null) : [];
 }

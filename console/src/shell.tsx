@@ -6,7 +6,7 @@ import { go, useApp, useHeard, useRoute, useTick, type View } from "./app.js";
 import type { Asked, Trust } from "./live.js";
 import { Search } from "./search.js";
 import { SignIn } from "./sign_in.js";
-import { Sos } from "./sos.js";
+import { Sos, who } from "./sos.js";
 import { choice, choose, type Choice } from "./theme.js";
 import { Dialog, Icon, IconButton, Refusal, described, isTyping, type IconName } from "./ui.js";
 import { Actors } from "./views/actors.js";
@@ -152,7 +152,7 @@ function Settings({ onHelp }: { onHelp: () => void }): JSX.Element {
       </label>
       <IconButton icon="keys" label={t("help.title")} class="only-wide" onClick={onHelp} />
       {live.principal ? (
-        <IconButton icon="out" label={t("sign_out", { who: String(live.principal) })} onClick={() => { token.forget(); location.reload(); }} />
+        <IconButton icon="out" label={t("sign_out", { who: who(live.principal) })} onClick={() => { token.forget(); location.reload(); }} />
       ) : null}
     </div>
   );

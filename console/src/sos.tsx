@@ -60,7 +60,7 @@ function Call({ incident }: { incident: IncidentView }): JSX.Element {
       <span class="sos-icon"><Icon name="siren" /></span>
       <div class="sos-text">
         <strong>{incident.mock ? t("sos.drill") : word("incident", incident.kind)}{incident.escalations > 0 ? ` · ${t("sos.escalated", { n: incident.escalations })}` : ""}</strong>
-        <span>{t("sos.by", { who: who(incident.raised_by) })} · <time>{clockFace(live.client.serverNow - incident.opened_at)}</time></span>
+        <span>{t("sos.by", { who: who(incident.raised_by) })} · <time aria-live="off">{clockFace(live.client.serverNow - incident.opened_at)}</time></span>
       </div>
       <button type="button" class="sos-ack" disabled={isAsked} onClick={ack}>{t(isAsked ? "sos.acking" : "act.ack")}</button>
       {incident.job ? <button type="button" onClick={() => go("dispatch", jobId(incident.job!))}>{t("sos.show_job")}</button> : null}
@@ -71,7 +71,7 @@ function Call({ incident }: { incident: IncidentView }): JSX.Element {
 
 /** `driver 3f2a1b`. */
 export function who(principal: Principal): string {
-  if (typeof principal === "string") return principal;
+  if (typeof principal === "string") return word("kind", principal);
   const [role, id] = Object.entries(principal)[0]!;
   return `${word("kind", role)} ${short(id)}`;
 }

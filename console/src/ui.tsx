@@ -83,7 +83,7 @@ export function described(id: string, mark: Mark | undefined): { title: string; 
   }
   const kind = kindOf(id);
   const shape = kind === "rescue" || kind === "incident" ? SHAPE.triangle : kind === "driver" ? SHAPE.arrow : kind === "order" ? SHAPE.ring : SHAPE.dot;
-  const titles: Partial<Record<string, Key>> = { order: "title.order", rescue: "title.rescue", driver: "title.driver", rider: "title.rider", incident: "title.incident", zone: "title.zone", run: "title.run" };
+  const titles: Partial<Record<string, Key>> = { order: "title.order", rescue: "title.rescue", driver: "title.driver", rider: "title.rider", incident: "title.incident", zone: "title.zone", run: "title.run", revocation: "title.revocation" };
   const title = kind && titles[kind] ? t(titles[kind]!, { id: name }) : id;
   return { title, status: "", colour: kind === "rescue" || kind === "incident" ? "rescue" : "away", shape };
 }
@@ -136,7 +136,7 @@ export function Refusal({ refused }: { refused: Refused }): JSX.Element {
       <strong>{word("code", refused.code)}</strong>
       <span>{refused.message}</span>
       {refused.why && refused.why.length > 0 ? <ul>{refused.why.map((why) => <li key={why}>{word("why", why)}</li>)}</ul> : null}
-      {refused.allowed && refused.allowed.length > 0 ? <span class="soft">{t("refused.allowed", { what: refused.allowed.join(", ") })}</span> : null}
+      {refused.allowed && refused.allowed.length > 0 ? <span class="soft">{t("refused.allowed", { what: refused.allowed.map((it) => word("command", it)).join(", ") })}</span> : null}
     </div>
   );
 }

@@ -2,6 +2,7 @@
 
 import { en } from "./words/en.js";
 import { fr } from "./words/fr.js";
+import type { Named, OpenGroup } from "./words/named.js";
 import { rw } from "./words/rw.js";
 import { spoken } from "./status.js";
 
@@ -34,10 +35,23 @@ export function t(key: Key, values: Record<string, string | number> = {}): strin
   return CATALOGUES[language][key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
 }
 
-/** Of a word the node uses: what the catalogue has under `group.word`, or the word itself. */
-export function word(group: "status" | "event" | "why" | "code" | "fate" | "verdict" | "issue" | "offer" | "policy" | "priority" | "incident" | "kind", name: string): string {
-  const key = `${group}.${name}`;
-  return Object.hasOwn(en, key) ? CATALOGUES[language][key as Key] : spoken(name);
+/** Of a word the node uses: what the catalogue has under `group.word`, or the word itself, of a newer node. */
+export function word(group: keyof Named | OpenGroup, name: string): string {
+  return known(`${group}.${name}`) ?? spoken(name);
+}
+
+/** What happened. An event that ends a job is called by the status it leads to. */
+export function happened(event: string): string {
+  return known(`event.${event}`) ?? word("status", event);
+}
+
+/** Why, as people wrote it; what the platform says in one word is said in the reader's language. */
+export function because(reason: string): string {
+  return known(`reason.${reason}`) ?? reason;
+}
+
+function known(key: string): string | null {
+  return Object.hasOwn(en, key) ? CATALOGUES[language][key as Key] : null;
 }
 
 export function number(value: number, digits = 0): string {

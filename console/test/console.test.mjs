@@ -1,6 +1,7 @@
 // What the console makes of what the node says, without a browser.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { createExpression, featureFilter, latest, validateStyleMin } from "@maplibre/maplibre-gl-style-spec";
 import { startModules } from "./stage.mjs";
@@ -141,20 +142,25 @@ test("only whole ids are ids, and a UUIDv7 says when it was minted", () => {
 });
 
 const NOW = 1_764_300_000_000;
-const job = (sort, is, agoMs, late) => {
+const job = (sort, is, agoMs, urgency = {}) => {
   const hex = `${(NOW - agoMs).toString(16).padStart(12, "0")}7000800000000000${String(agoMs % 10_000).padStart(4, "0")}`;
-  const mark = { kind: sort === "rescue" ? "rescue" : "order", sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex}`, status: is, at: { lat: 0, lon: 0 }, dropoff: null, driver: null, issue: null };
-  return jobs.jobOf(mark, NOW, late);
+  const mark = { kind: sort === "rescue" ? "rescue" : "order", sort, id: `${sort === "rescue" ? "rescue" : "order"}-${hex}`, status: is, at: { lat: 0, lon: 0 }, dropoff: null, driver: null, issue: null, priority: "normal", isHeld: false, since: null, due: null, ...urgency };
+  return jobs.jobOf(mark, NOW);
 };
 
-test("a clock runs while somebody waits, warns, and is late; what the node says of being late goes first", () => {
+test("a clock runs while somebody waits, warns, and is late: of a target of its own, and of what was promised", () => {
   assert.equal(job("ride", "searching", 10_000).heat, "fine");
   assert.equal(job("ride", "searching", 130_000).heat, "soon");
   assert.equal(job("ride", "searching", 181_000).heat, "late");
   assert.equal(job("ride", "in_progress", 3_600_000).heat, "none");
   assert.equal(job("ride", "scheduled", 3_600_000).heat, "none");
-  assert.equal(job("rescue", "requested", 1000, "at_risk").heat, "soon");
-  assert.equal(job("rescue", "en_route", 1000, "breached").heat, "late");
+  const promised = (leftMs) => ({ since: NOW - 1000, due: NOW + leftMs });
+  assert.equal(job("rescue", "requested", 1000, promised(200)).heat, "soon");
+  assert.equal(job("rescue", "en_route", 1000, promised(-1)).heat, "late");
+  assert.equal(job("ride", "in_progress", 1000, promised(60_000)).heat, "fine");
+  assert.equal(job("ride", "searching", 1000, { due: NOW + 10 ** 7 }).due, NOW - 1000 + jobs.TARGET.ride.found, "the first of both");
+  assert.equal(job("ride", "searching", 181_000, { isHeld: true }).heat, "none", "nobody is asked");
+  assert.equal(job("ride", "searching", 10 ** 9, { since: NOW - 5000 }).since, NOW - 5000, "an id may be older than what it names");
 });
 
 test("the queue begins with what is late, then rescues, then what is due soonest", () => {
@@ -166,6 +172,17 @@ test("the queue begins with what is late, then rescues, then what is due soonest
   assert.deepEqual(order, [
     ["ride", "searching"], ["rescue", "requested"], ["ride", "searching"], ["delivery", "searching"], ["ride", "in_progress"], ["ride", "completed"],
   ]);
+  const urgent = [job("ride", "searching", 20_004), job("ride", "searching", 7, { priority: "urgent" })].sort(jobs.byUrgency);
+  assert.equal(urgent[0].mark.priority, "urgent");
+});
+
+test("what a board says of urgency is known, and what an older node leaves out is as usual", () => {
+  const board = new Board();
+  const order = { id: "order-1", kind: "ride", status: "searching", pickup: { lat: 0, lon: 0 }, dropoff: { lat: 0, lon: 0 }, driver: null };
+  board.apply(frame(1, [{ order }, { order: { ...order, id: "order-2", priority: "high", held: true, since: 5, due: 9 } }], { full: true }));
+  const told = (id) => (({ priority, isHeld, since, due }) => [priority, isHeld, since, due])(board.job(id));
+  assert.deepEqual(told("order-1"), ["normal", false, null, null]);
+  assert.deepEqual(told("order-2"), ["high", true, 5, 9]);
 });
 
 test("a clock's face is short", () => {
@@ -269,5 +286,48 @@ test("all catalogues fill in the same names", async () => {
   const names = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((it) => it[1]).sort();
   for (const [language, words] of [["fr", fr], ["rw", rw]]) {
     for (const key of Object.keys(en)) assert.deepEqual(names(words[key]), names(en[key]), `${language} ${key}`);
+  }
+});
+
+test("what the node names is said in words, what ends a job by its status, and what nobody knows as the node says it", async () => {
+  const { because, happened, word } = await modules.load("/src/words.ts");
+  assert.equal(word("why", "hours"), "would work for too long");
+  assert.equal(word("skill", "certificate.child_seat"), "Certificate.child seat");
+  assert.equal(happened("search_paused"), "Waits: its zone is paused");
+  assert.equal(happened("cancelled_by_rider"), "Cancelled by rider");
+  assert.equal(happened("teleported"), "Teleported");
+  assert.equal(because("fixed_on_scene"), "fixed on the scene");
+  assert.equal(because("the rider_asked twice"), "the rider_asked twice");
+});
+
+test("of a cost those parts are told that are something", async () => {
+  const { partsOf } = await modules.load("/src/views/matching.tsx");
+  const weighed = { driver: "driver-1", fate: "spare", distance_m: 900, cost_ms: 70_000, travel_ms: 60_000, busy_ms: 0, idle_ms: 3000, rating_ms: 0, turn_ms: 7000 };
+  assert.deepEqual(partsOf(weighed).map(({ part }) => part), ["travel", "idle", "turn"]);
+  assert.equal(partsOf(weighed).reduce((sum, { ms }) => sum + ms, 0), weighed.cost_ms);
+});
+
+test("text can be read on its ground, and marks, fields and owners be told from theirs, dark and light", async () => {
+  const css = await readFile(new URL("../src/style.css", import.meta.url), "utf8");
+  const colours = (selector) => Object.fromEntries([...css.slice(css.indexOf(selector)).split("}")[0].matchAll(/--([\w-]+): (#[0-9a-f]{6});/g)].map((it) => [it[1], it[2]]));
+  const light = (hex) => {
+    const [r, g, b] = [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16) / 255).map((it) => (it <= 0.03928 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (a, b) => {
+    const [low, high] = [light(a), light(b)].sort((x, y) => x - y);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const dark = colours(":root {");
+  for (const [theme, of] of [["dark", dark], ["light", { ...dark, ...colours(':root[data-theme="light"]') }]]) {
+    const named = (prefix) => Object.keys(of).filter((it) => it.startsWith(prefix));
+    const holds = (texts, grounds, least) => {
+      for (const text of texts) for (const ground of grounds) assert.ok(contrast(of[text], of[ground]) >= least, `${theme}: --${text} on --${ground} is ${contrast(of[text], of[ground]).toFixed(2)}`);
+    };
+    holds(["text", "soft", "faint", "danger", "warn", "focus", ...named("c-")], ["panel", "raised", "sunk", "bg"], 4.5);
+    holds(["on-primary"], ["c-available"], 4.5);
+    holds([...named("c-"), "map-label", "map-place"], ["map-ground"], 3);
+    holds([...named("o-"), "edge"], ["panel"], 3);
+    holds(["edge"], ["raised"], 3);
   }
 });

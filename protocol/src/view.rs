@@ -482,6 +482,18 @@ pub enum Mark {
         dropoff: Point,
         /** Who performs it. */
         driver: Option<DriverId>,
+        /** What it comes before, where there are too few drivers. */
+        #[serde(default, skip_serializing_if = "Priority::is_normal")]
+        priority: Priority,
+        /** Does a dispatcher let nobody be asked for a while? */
+        #[serde(default, skip_serializing_if = "is_false")]
+        held: bool,
+        /** Since when somebody waits: when it was placed, or when it is to start; absent from older builds. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+        /** Until when it was promised to be done, if it was. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Timestamp>,
     },
     /// A rescue.
     Rescue {
@@ -495,6 +507,18 @@ pub enum Mark {
         at: Point,
         /** Who helps. */
         driver: Option<DriverId>,
+        /** What it comes before, where there are too few drivers. */
+        #[serde(default, skip_serializing_if = "Priority::is_normal")]
+        priority: Priority,
+        /** Does a dispatcher let nobody be asked for a while? */
+        #[serde(default, skip_serializing_if = "is_false")]
+        held: bool,
+        /** Since when somebody waits; absent from older builds. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+        /** Until when it was promised to be done, if it was. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Timestamp>,
     },
 }
 

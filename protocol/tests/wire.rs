@@ -18,8 +18,8 @@ use protocol::{
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
-        NewRescue, OfferPolicy, OrderAction, OrderKind, PaymentTiming, RescueAction, RunAction,
-        RunErrand, Severity, Sos, Vehicle, VehicleKind, Wish, ZoneAction,
+        NewRescue, OfferPolicy, OrderAction, OrderKind, PaymentTiming, Priority, RescueAction,
+        RunAction, RunErrand, Severity, Sos, Vehicle, VehicleKind, Wish, ZoneAction,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -255,7 +255,7 @@ fn order_view() -> OrderView {
         policy: OfferPolicy::BatchOptimal,
         held: false,
         paused: None,
-        priority: protocol::work::Priority::Normal,
+        priority: Priority::Normal,
         fleet: None,
         offers: vec![offer_view()],
         reason: None,
@@ -283,7 +283,7 @@ fn rescue_view() -> RescueView {
         dropoff: Some(THERE.into()),
         fare: fare(),
         held: false,
-        priority: protocol::work::Priority::Normal,
+        priority: Priority::Normal,
         fleet: None,
         offers: Vec::new(),
         outcome: None,
@@ -396,6 +396,10 @@ fn board() -> Board {
         pickup: HERE,
         dropoff: THERE,
         driver: None,
+        priority: Priority::Urgent,
+        held: true,
+        since: Some(NOON),
+        due: Some(NOON),
     };
     let rescue = Mark::Rescue {
         id: rescue(),
@@ -403,6 +407,10 @@ fn board() -> Board {
         status: RescueStatus::OnScene,
         at: HERE,
         driver: None,
+        priority: Priority::Normal,
+        held: false,
+        since: None,
+        due: None,
     };
     let counters = Counters {
         drivers: BTreeMap::from([(DriverStatus::Available, 1)]),

@@ -10,7 +10,7 @@ use actors::{
     board::Board,
     runtime::{Published, System},
 };
-use protocol::frame;
+use protocol::{frame, view::Mark};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -31,7 +31,16 @@ const WIDEN_EVERY: Duration = Duration::from_secs(5);
 /// The way to the board.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
-    requests: mpsc::Sender<oneshot::Sender<Feed>>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// What is asked of the board.
+#[derive(Debug)]
+enum Request {
+    /// All of it, and what follows.
+    Feed(oneshot::Sender<Feed>),
+    /// The first marks that all of these words name.
+    Find { words: Vec<String>, most: usize, found: oneshot::Sender<Vec<Mark>> },
 }
 
 /// What a new viewer gets.
@@ -59,8 +68,15 @@ impl Live {
     /// Everything and what follows; nothing if too many are asking.
     pub(crate) async fn feed(&self) -> Option<Feed> {
         let (reply, feed) = oneshot::channel();
-        self.requests.try_send(reply).ok()?;
+        self.requests.try_send(Request::Feed(reply)).ok()?;
         feed.await.ok()
+    }
+
+    /// At most so many marks that all of these words name, in small letters; nothing if too many are asking.
+    pub(super) async fn find(&self, words: Vec<String>, most: usize) -> Option<Vec<Mark>> {
+        let (found, marks) = oneshot::channel();
+        self.requests.try_send(Request::Find { words, most, found }).ok()?;
+        marks.await.ok()
     }
 }
 
@@ -68,7 +84,7 @@ async fn run(
     system: System,
     every: Duration,
     attendance: Arc<Attendance>,
-    mut requests: mpsc::Receiver<oneshot::Sender<Feed>>,
+    mut requests: mpsc::Receiver<Request>,
     stop: CancellationToken,
 ) {
     let mut ticks = interval_at(Instant::now() + every, every);
@@ -115,14 +131,21 @@ async fn run(
                     }
                     system.widen_boards();
                 }
-                Some(reply) = requests.recv() => {
+                Some(request) = requests.recv() => {
                     if !is_wide {
                         is_wide = system.cluster_size() > 1;
                         system.widen_boards();
                     }
-                    let feed = Feed { full: board.full(system.now()), diffs: diffs.subscribe() };
-                    // The viewer may have left meanwhile.
-                    drop(reply.send(feed));
+                    // Whoever asked may have left meanwhile.
+                    match request {
+                        Request::Feed(reply) => {
+                            let full = board.full(system.now());
+                            drop(reply.send(Feed { full, diffs: diffs.subscribe() }));
+                        }
+                        Request::Find { words, most, found } => {
+                            drop(found.send(board.find(&words, most)));
+                        }
+                    }
                 }
             }
         }

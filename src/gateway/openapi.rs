@@ -1,8 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, demand, events, health, incidents, inspect, no_such_method, residence, rest,
-    revocations, runs, stream, why, zones,
+    Gate, cluster, demand, events, health, incidents, inspect, marks, no_such_method, residence,
+    rest, revocations, runs, stream, why, zones,
 };
 use axum::Router;
 use protocol::{Refused, view, work};
@@ -89,6 +89,7 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(incidents::show_incident))
         .routes(routes!(incidents::act_on_incident))
+        .routes(routes!(marks::find_marks))
         .routes(routes!(rest::show_actor))
         .routes(routes!(rest::actor_history))
         .routes(routes!(residence::residence))

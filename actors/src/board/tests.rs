@@ -1,7 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 use protocol::{
-    DriverId, JobId, OrderId, RescueId, RiderId, codec::Codec, work::Issue, work::VehicleKind,
+    DriverId, JobId, OrderId, RescueId, RiderId,
+    codec::Codec,
+    work::{Issue, Priority, VehicleKind},
 };
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -25,6 +27,10 @@ fn order(n: u64, kind: OrderKind, status: OrderStatus) -> Published {
         pickup: Point::default(),
         dropoff: Point::default(),
         driver: None,
+        priority: Priority::Normal,
+        held: false,
+        since: None,
+        due: None,
     };
     published(OrderId::nth(n).into(), mark, vec!["placed"])
 }
@@ -49,6 +55,24 @@ fn a_new_viewer_is_shown_everything() {
     assert_eq!((full.seq, full.marks.len(), full.server_time), (0, 2, NOW));
     assert_eq!(full.counters.drivers, counters(&[(DriverStatus::Available, 1)]));
     assert_eq!(full.counters.rides, counters(&[(OrderStatus::Searching, 1)]));
+}
+
+#[test]
+fn who_is_on_it_is_found_by_words() {
+    let mut board = Board::new();
+    for n in 1..=3 {
+        board.hear(driver(n, DriverStatus::Available));
+    }
+    board.hear(driver(4, DriverStatus::Busy));
+    board.hear(order(4, OrderKind::Ride, OrderStatus::Searching));
+    let found = |text: &str, most: usize| {
+        let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        board.find(&words, most).len()
+    };
+    assert_eq!((found("available", 9), found("available", 2)), (3, 2));
+    assert_eq!((found("ride searching", 9), found("ride busy", 9)), (1, 0));
+    let id = DriverId::nth(2).to_string();
+    assert_eq!(found(&id[id.len() - 6..], 9), 1);
 }
 
 #[test]
@@ -169,6 +193,10 @@ fn a_city_of_ten_thousand_is_told_in_frames_that_fit() {
             pickup: at,
             dropoff: at,
             driver: Some(DriverId::nth(n)),
+            priority: Priority::Urgent,
+            held: true,
+            since: Some(NOW),
+            due: Some(NOW),
         };
         board.hear(published(id.into(), mark, vec![]));
         let id = RescueId::nth(n);
@@ -178,6 +206,10 @@ fn a_city_of_ten_thousand_is_told_in_frames_that_fit() {
             status: RescueStatus::RejectedOutOfArea,
             at,
             driver: Some(DriverId::nth(n)),
+            priority: Priority::Urgent,
+            held: true,
+            since: Some(NOW),
+            due: Some(NOW),
         };
         board.hear(published(id.into(), mark, vec![]));
     }

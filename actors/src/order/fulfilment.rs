@@ -18,7 +18,9 @@ const OVERDUE: Duration = Duration::from_mins(10);
 const PREP_MIN: u16 = 15;
 
 /// What has happened on the merchant's side.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Event {

@@ -152,6 +152,10 @@ impl Life {
             pickup: self.pickup().at,
             dropoff: self.dropoff().at,
             driver: self.driver(),
+            priority: self.priority,
+            held: self.search.is_held(),
+            since: Some(self.awaited_from()),
+            due: self.promised(),
         })
     }
 

@@ -142,8 +142,13 @@ impl Life {
     /// When that many percent of the promised time are over.
     fn sla_at(&self, percent: u64) -> Option<Timestamp> {
         let promised_ms = u64::from(self.placement.policy.sla_ms);
-        let from = self.placement.start_at.unwrap_or(self.placed_at).max(self.placed_at);
+        let from = self.awaited_from();
         (promised_ms > 0).then(|| from + Duration::from_millis(promised_ms * percent / 100))
+    }
+
+    /// Since when somebody waits for it: when it was placed, or when it is to start, if that is later.
+    pub(super) fn awaited_from(&self) -> Timestamp {
+        self.placement.start_at.unwrap_or(self.placed_at).max(self.placed_at)
     }
 
     /// Until when it was promised to be done, if it was.

@@ -1822,9 +1822,16 @@ export type Mark =
       order: {
         driver?: DriverId | null;
         dropoff: Point;
+        due?: Timestamp | null;
+        /**
+         * Does a dispatcher let nobody be asked for a while?
+         */
+        held?: boolean;
         id: OrderId;
         kind: OrderKind;
         pickup: Point;
+        priority?: Priority;
+        since?: Timestamp | null;
         status: OrderStatus;
       };
     }
@@ -1835,8 +1842,15 @@ export type Mark =
       rescue: {
         at: Point;
         driver?: DriverId | null;
+        due?: Timestamp | null;
+        /**
+         * Does a dispatcher let nobody be asked for a while?
+         */
+        held?: boolean;
         id: RescueId;
         issue: Issue;
+        priority?: Priority;
+        since?: Timestamp | null;
         status: RescueStatus;
       };
     };

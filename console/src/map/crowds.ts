@@ -3,62 +3,40 @@
 import { colourOf, ink } from "../theme.js";
 import type { Camera } from "./camera.js";
 import type { Crowd } from "./marks.js";
+import { Sheet } from "./sheet.js";
 
 const FONT = '600 12px Inter, ui-sans-serif, system-ui, "Segoe UI", sans-serif';
 
 export class Crowds {
-  readonly #canvas: HTMLCanvasElement;
-  readonly #context: CanvasRenderingContext2D;
+  readonly #sheet: Sheet;
   readonly #camera: Camera;
-  #crowds: Crowd[] | null = null;
-  #isDue = false;
+  #crowds: readonly Crowd[] = [];
   #colours = { panel: "", line: "", text: "", available: "", busy: "" };
 
   constructor(canvas: HTMLCanvasElement, camera: Camera) {
-    this.#canvas = canvas;
-    this.#context = canvas.getContext("2d")!;
     this.#camera = camera;
-    camera.addEventListener("change", () => this.#schedule());
+    this.#sheet = new Sheet(canvas, camera, { isEmpty: () => this.#crowds.length === 0, paint: (context) => this.#paint(context) });
     this.recolour();
   }
 
   recolour(): void {
     const { panel, line, text } = ink();
     this.#colours = { panel, line, text, available: colourOf("available"), busy: colourOf("busy") };
-    this.#schedule();
+    this.#sheet.repaint();
   }
 
-  show(crowds: Crowd[] | null): void {
-    this.#crowds = crowds;
-    this.#schedule();
+  /** Shows these; null, if everybody is drawn as themselves. */
+  show(crowds: readonly Crowd[] | null): void {
+    this.#crowds = crowds ?? [];
+    this.#sheet.repaint();
   }
 
   /** The crowd at a point on the screen, or null. */
   at(px: number, py: number): Crowd | null {
-    return this.#crowds?.find((it) => Math.hypot(this.#camera.screenX(it.x) - px, this.#camera.screenY(it.y) - py) < radius(it)) ?? null;
+    return this.#crowds.find((it) => Math.hypot(this.#camera.screenX(it.x) - px, this.#camera.screenY(it.y) - py) < radius(it)) ?? null;
   }
 
-  #schedule(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    requestAnimationFrame(() => {
-      this.#isDue = false;
-      this.#paint();
-    });
-  }
-
-  #paint(): void {
-    const { width, height } = this.#camera;
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.#canvas.width !== wide || this.#canvas.height !== high) {
-      this.#canvas.width = wide;
-      this.#canvas.height = high;
-    }
-    const context = this.#context;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
-    if (!this.#crowds) return;
+  #paint(context: CanvasRenderingContext2D): void {
     const { panel, line, text, available, busy } = this.#colours;
     context.font = FONT;
     context.textAlign = "center";

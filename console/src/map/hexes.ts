@@ -2,6 +2,7 @@
 
 import { colourOf, ink } from "../theme.js";
 import type { Camera, LatLon, Projection } from "./camera.js";
+import { Sheet } from "./sheet.js";
 
 const FONT = '600 11px Inter, ui-sans-serif, system-ui, "Segoe UI", sans-serif';
 /** Cells smaller than this carry no text, in CSS pixels across. */
@@ -60,54 +61,31 @@ export function isWithin(outline: readonly LatLon[], { lat, lon }: LatLon): bool
 }
 
 export class Hexes {
-  readonly #canvas: HTMLCanvasElement;
-  readonly #context: CanvasRenderingContext2D;
+  readonly #sheet: Sheet;
   readonly #camera: Camera;
   readonly #projection: Projection;
   #shown: Shown = { layer: "none", demand: [], paused: [], chosen: null };
-  #isDue = false;
   #colours = { cold: "", hot: "", paused: "", text: "", halo: "", accent: "" };
 
   constructor(canvas: HTMLCanvasElement, camera: Camera, projection: Projection) {
-    this.#canvas = canvas;
-    this.#context = canvas.getContext("2d")!;
     this.#camera = camera;
     this.#projection = projection;
-    camera.addEventListener("change", () => this.#schedule());
+    this.#sheet = new Sheet(canvas, camera, { isEmpty: () => isNothing(this.#shown), paint: (context) => this.#paint(context) });
     this.recolour();
   }
 
   recolour(): void {
     const { text, mapHalo } = ink();
     this.#colours = { cold: colourOf("busy"), hot: colourOf("rescue"), paused: colourOf("offered"), text, halo: mapHalo, accent: colourOf("accent") };
-    this.#schedule();
+    this.#sheet.repaint();
   }
 
   show(shown: Shown): void {
     this.#shown = shown;
-    this.#schedule();
+    this.#sheet.repaint();
   }
 
-  #schedule(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    requestAnimationFrame(() => {
-      this.#isDue = false;
-      this.#paint();
-    });
-  }
-
-  #paint(): void {
-    const { width, height } = this.#camera;
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.#canvas.width !== wide || this.#canvas.height !== high) {
-      this.#canvas.width = wide;
-      this.#canvas.height = high;
-    }
-    const context = this.#context;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
+  #paint(context: CanvasRenderingContext2D): void {
     const { layer, demand, paused, chosen } = this.#shown;
     if (layer !== "none") for (const it of demand) this.#cell(context, it, layer);
     context.lineWidth = 2.5;
@@ -142,8 +120,8 @@ export class Hexes {
     context.globalAlpha = 1;
     const px = this.#camera.screenX(this.#projection.x(it.at.lon));
     const py = this.#camera.screenY(this.#projection.y(it.at.lat));
-    const across = it.outline.length > 0 ? 2 * Math.abs(this.#camera.screenX(this.#projection.x(it.outline[0]!.lon)) - px) : 0;
-    if (across < TEXT_FROM_PX && Math.abs(this.#camera.zoom) < 0.05) return;
+    const across = it.outline.reduce((most, { lon }) => Math.max(most, 2 * Math.abs(this.#camera.screenX(this.#projection.x(lon)) - px)), 0);
+    if (across < TEXT_FROM_PX) return;
     const says = layer === "surge" ? (it.surge_percent > 100 ? `×${(it.surge_percent / 100).toFixed(1)}` : "") : it.n_waiting + it.n_free > 0 ? `${it.n_waiting} : ${it.n_free}` : "";
     context.font = FONT;
     context.textAlign = "center";
@@ -165,4 +143,8 @@ export class Hexes {
     });
     context.closePath();
   }
+}
+
+function isNothing({ layer, demand, paused, chosen }: Shown): boolean {
+  return (layer === "none" || demand.length === 0) && paused.length === 0 && chosen === null;
 }

@@ -136,7 +136,7 @@ function Waiting(): JSX.Element | null {
 function LeftOut(): JSX.Element | null {
   const { live: { board } } = useApp();
   useHeard((again) => board.on("counters", again));
-  return board.leftOut > 0 ? <p class="left-out" role="status">{t("map.left_out", { n: number(board.leftOut) })}</p> : null;
+  return board.leftOut > 0 ? <p class="left-out">{t("map.left_out", { n: number(board.leftOut) })}</p> : null;
 }
 
 function Following(): JSX.Element | null {
@@ -167,9 +167,15 @@ function Filters({ onZone }: { onZone: () => void }): JSX.Element {
   const nHidden = filter.hiddenDrivers.size + filter.hiddenSorts.size + filter.hiddenVehicles.size + filter.hiddenProgress.size + (filter.region ? 1 : 0);
   const stages = { ride: board.stages("rides"), delivery: board.stages("deliveries"), rescue: board.stages("rescues") };
   const progress: Record<Progress, number> = { waiting: 0, underway: 0 };
+  const left = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape" || !isOpen) return;
+    event.stopPropagation();
+    setOpen(false);
+    (event.currentTarget as HTMLElement).querySelector("button")?.focus();
+  };
   for (const { searching, active } of Object.values(stages)) [progress.waiting, progress.underway] = [progress.waiting + searching, progress.underway + active];
   return (
-    <div class={`filters ${isOpen ? "is-open" : ""}`} onPointerDown={(event) => event.stopPropagation()} onWheel={(event) => event.stopPropagation()}>
+    <div class={`filters ${isOpen ? "is-open" : ""}`} onKeyDown={left} onPointerDown={(event) => event.stopPropagation()} onWheel={(event) => event.stopPropagation()}>
       <IconButton icon="filter" label={t("filter.title")} isPressed={isOpen} onClick={() => setOpen(!isOpen)} />
       {nHidden > 0 && !isOpen ? <button type="button" class="chip" onClick={() => app.filter.set(EVERYTHING)}>{t("filter.hidden", { n: nHidden })} ×</button> : null}
       {isOpen ? (

@@ -24,6 +24,9 @@ const SLOW = { frameMs: 28, drawEveryMs: 48 };
 /** More drivers than this in view, and closer together than this, in pixels per metre, are drawn as crowds. */
 const CROWD = { drivers: 600, zoom: 0.16, cellPx: 76, everyMs: 500 };
 
+/** So many frames are timed. */
+const TIMED_MAX = 128;
+
 const colour = Object.fromEntries(COLOURS.map((name, i) => [name, i])) as Record<Colour, number>;
 
 /** Drivers drawn as one: where, how many, and how many of them are available and at work. */
@@ -86,6 +89,7 @@ export class Marks {
   readonly #idle: Batch;
   readonly #drivers: Batch;
   readonly #selection: Batch;
+  readonly #ring = new Float32Array(SPRITE_FLOATS.reduce((sum, n) => sum + n));
   /** When each driver last moved, in seconds. */
   readonly #movedAt = new Map<string, number>();
   #filter: Filter = EVERYTHING;
@@ -101,9 +105,9 @@ export class Marks {
   oncrowds: (crowds: Crowd[] | null) => void = () => {};
   /** Called before each frame. */
   onframe: () => void = () => {};
-  /** Milliseconds of script per frame, lately. */
-  frameMs = 0;
   frames = 0;
+  readonly #scriptMs = new Float32Array(TIMED_MAX);
+  readonly #glMs = new Float32Array(TIMED_MAX);
 
   constructor(canvas: HTMLCanvasElement, camera: Camera, projection: Projection, board: Board) {
     this.#stage = new Stage(canvas);
@@ -181,15 +185,28 @@ export class Marks {
       ? [[this.#jobs, 0], [this.#underway, 1]]
       : [[this.#jobs, 0], [this.#underway, 0], [this.#drivers, 1], [this.#idle, 2]];
     for (const [batch, handicap] of layers) {
+      // Whoever points has thousands looked at many times a second: their numbers are read in place.
+      const { floats, stride } = batch;
       for (let slot = 0; slot < batch.n; slot += 1) {
-        const floats = batch.at(slot);
-        if (floats[7] === 0) continue;
-        const [x, y] = whereNow(floats, now);
-        const far = Math.hypot(this.#camera.screenX(x) - px, this.#camera.screenY(y) - py) + handicap;
+        const at = slot * stride;
+        if (floats[at + 7] === 0) continue;
+        const k = glidden(floats, now, at);
+        const dx = this.#camera.screenX(floats[at]! + (floats[at + 2]! - floats[at]!) * k) - px;
+        const dy = this.#camera.screenY(floats[at + 1]! + (floats[at + 3]! - floats[at + 1]!) * k) - py;
+        const far = Math.hypot(dx, dy) + handicap;
         if (far < nearest) [best, nearest] = [batch.ids()[slot]!, far];
       }
     }
     return best;
+  }
+
+  /**
+   * What half of the last frames took at most, in milliseconds: of script, and how much of it in calls of WebGL. Those wait for
+   * the processor where it draws, and on a busy machine for everybody else.
+   */
+  took(): { script: number; gl: number } {
+    const median = (times: Float32Array): number => times.slice(0, Math.min(this.frames, TIMED_MAX)).sort()[Math.min(this.frames, TIMED_MAX) >> 1] ?? 0;
+    return { script: median(this.#scriptMs), gl: median(this.#glMs) };
   }
 
   #take({ changed, gone }: Change): void {
@@ -311,9 +328,9 @@ export class Marks {
     }
     const floats = this.#selected ? this.#driver(this.#selected) ?? this.#job(this.#selected) : undefined;
     if (floats) {
-      const ring = Float32Array.from(floats);
-      ring.set([0, 11, SHAPE.target, colour.accent, this.#isStill.matches ? 0 : PULSE.rescue, 1], 6);
-      this.#selection.set("selected", ring);
+      this.#ring.set(floats);
+      this.#ring.set([0, 11, SHAPE.target, colour.accent, this.#isStill.matches ? 0 : PULSE.rescue, 1], 6);
+      this.#selection.set("selected", this.#ring);
     } else {
       this.#selection.remove("selected");
     }
@@ -324,9 +341,12 @@ export class Marks {
       [this.#drivers, isCrowded ? 0 : 1], [this.#selection, 1],
     ];
     const calm = this.#jobs.n > PULSES_MAX ? PULSE.waits + 0.1 : 0;
+    const drawing = performance.now();
     this.#stage.draw(this.#camera, seconds(), calm, lines, sprites);
+    const end = performance.now();
+    const at = this.frames % TIMED_MAX;
+    [this.#scriptMs[at], this.#glMs[at]] = [end - start, end - drawing];
     this.frames += 1;
-    this.frameMs += (performance.now() - start - this.frameMs) * 0.1;
   }
 
   /** Adds drivers up by cells of the map, if there are too many to be told apart. */
@@ -373,8 +393,14 @@ function seconds(): number {
   return performance.now() / 1000;
 }
 
+/** Which share of its way what stands at `at` has glidden by now. */
+function glidden(floats: Float32Array, now: number, at = 0): number {
+  const duration = floats[at + 5]!;
+  return duration > 0 ? Math.min(1, Math.max(0, (now - floats[at + 4]!) / duration)) : 1;
+}
+
 function whereNow(floats: Float32Array, now: number): [number, number] {
-  const k = floats[5]! > 0 ? Math.min(1, Math.max(0, (now - floats[4]!) / floats[5]!)) : 1;
+  const k = glidden(floats, now);
   return [floats[0]! + (floats[2]! - floats[0]!) * k, floats[1]! + (floats[3]! - floats[1]!) * k];
 }
 

@@ -308,15 +308,10 @@ export class Batch {
   /** The floats of an instance, or undefined. */
   get(id: string): Float32Array | undefined {
     const slot = this.#slots.get(id);
-    return slot === undefined ? undefined : this.at(slot);
+    return slot === undefined ? undefined : this.#data.subarray(slot * this.#floats, (slot + 1) * this.#floats);
   }
 
-  /** The floats of the `slot`th instance, in the order of `ids()`. */
-  at(slot: number): Float32Array {
-    return this.#data.subarray(slot * this.#floats, (slot + 1) * this.#floats);
-  }
-
-  /** All floats, for whoever reads many: `stride` of them are one instance. */
+  /** All floats, for whoever reads many: `stride` of them are one instance, in the order of `ids()`. */
   get floats(): Float32Array {
     return this.#data;
   }
@@ -327,7 +322,9 @@ export class Batch {
 
   set(id: string, values: ArrayLike<number>): void {
     let slot = this.#slots.get(id);
-    if (slot === undefined) {
+    if (slot !== undefined) {
+      if (this.#holds(slot, values)) return;
+    } else {
       slot = this.#ids.length;
       this.#ids.push(id);
       this.#slots.set(id, slot);
@@ -375,6 +372,12 @@ export class Batch {
     this.#dirty = [0, 0];
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, n);
     gl.bindVertexArray(null);
+  }
+
+  #holds(slot: number, values: ArrayLike<number>): boolean {
+    const at = slot * this.#floats;
+    for (let i = 0; i < this.#floats; i += 1) if (this.#data[at + i] !== Math.fround(values[i]!)) return false;
+    return true;
   }
 
   #soil(slot: number): void {

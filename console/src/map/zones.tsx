@@ -1,11 +1,11 @@
 // Zones to look at and to pause: what is counted in them, drawn beneath the marks, and a card for the one that is looked at.
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useApp, useFetched, useHeard, usePolled, useValue } from "../app.js";
 import type { Answer } from "../rest.js";
 import { IconButton, Loading, Refusal, Spark } from "../ui.js";
-import { number, t, timeOfDay } from "../words.js";
+import { number, t, timeOfDay, word } from "../words.js";
 import type { LatLon } from "./camera.js";
 import { isWithin, type Demand, type Hexes, type Zone } from "./hexes.js";
 
@@ -22,7 +22,7 @@ interface ZonePage {
 }
 
 /** Keeps the layer of zones up to date. Draws nothing itself but what is to be clicked. */
-export function Zones({ hexes, place, onClose }: { hexes: Hexes | null; place: LatLon | null; onClose: () => void }): JSX.Element | null {
+export function Zones({ hexes, place, onClose }: { hexes: Hexes | null; place: LatLon | null; onClose: () => void }): JSX.Element {
   const app = useApp();
   const layer = useValue(app.layer);
   const [middle, setMiddle] = useState<{ lat: number; lon: number; m: number } | null>(null);
@@ -49,10 +49,29 @@ export function Zones({ hexes, place, onClose }: { hexes: Hexes | null; place: L
   useHeard((again) => app.live.on("asked", again));
   const nAsked = app.live.asked.filter(({ what, state }) => what.endsWith("_zone") && state !== "asked").length;
   useEffect(() => setTurn((it) => it + 1), [nAsked]);
-  if (place === null) return null;
-  const counted = kept.find((it) => isWithin(it.outline, place)) ?? null;
   return (
-    <section class="zone-card" aria-label={t("zones.card")} onPointerDown={(event) => event.stopPropagation()} onWheel={(event) => event.stopPropagation()}>
+    <>
+      {layer === "none" ? null : <p class="zone-note" role="status">{noteOf(layer, told, kept)}</p>}
+      {place === null ? null : <ZoneCard here={here} counted={kept.find((it) => isWithin(it.outline, place)) ?? null} onClose={onClose} />}
+    </>
+  );
+}
+
+/** The zone of a place: what is counted in it, and what may be done about it. */
+function ZoneCard({ here, counted, onClose }: { here: Answer<Zone[]> | null; counted: Demand | null; onClose: () => void }): JSX.Element {
+  const card = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // Who has asked for it by its button goes on in it; who has clicked on the map goes on there.
+    if (document.activeElement?.closest(".filters")) card.current!.focus();
+  }, []);
+  const pressed = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    onClose();
+    document.getElementById("map")?.focus({ preventScroll: true });
+  };
+  return (
+    <section ref={card} class="zone-card" aria-label={t("zones.card")} tabIndex={-1} onKeyDown={pressed} onPointerDown={(event) => event.stopPropagation()} onWheel={(event) => event.stopPropagation()}>
       <header><h3>{t("zones.card")}</h3><IconButton icon="close" label={t("close")} onClick={onClose} /></header>
       {here === null ? <Loading rows={3} /> : "refused" in here ? <Refusal refused={here.refused} /> : (
         <>
@@ -62,6 +81,13 @@ export function Zones({ hexes, place, onClose }: { hexes: Hexes | null; place: L
       )}
     </section>
   );
+}
+
+/** What the layer shows, or why it shows nothing. */
+function noteOf(layer: "demand" | "surge", told: Answer<Demand[]> | null, kept: readonly Demand[]): string {
+  if (told !== null && "refused" in told) return `${word("code", told.refused.code)}: ${told.refused.message}`;
+  if (kept.length > 0) return t(`layer.${layer}.says`);
+  return t(told === null ? "loading" : "zones.none");
 }
 
 function Counted({ it }: { it: Demand }): JSX.Element {

@@ -3,7 +3,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { JobId, Priority, Refused, Wish } from "@outrider/client";
+import type { JobId, Priority, Refused, WhyNot, Wish } from "@outrider/client";
 import { useApp, useFetched, useHeard } from "../app.js";
 import { jobId } from "../board.js";
 import { isAwaited, short, stageOf } from "../status.js";
@@ -13,8 +13,13 @@ import type { JobView } from "./job.js";
 import { traceOf, type MatchTrace } from "./matching.js";
 import { Others } from "./others.js";
 
-/** Reasons against a driver that a dispatcher may not overrule (protocol/PROTOCOL.md). */
-const ABSOLUTE: ReadonlySet<string> = new Set(["off_duty", "unreachable", "blocked", "changing_jobs", "has_it", "same_person", "pair_blocked"]);
+/** May a dispatcher overrule that this speaks against a driver? As protocol/PROTOCOL.md has it. */
+const MAY_BE_OVERRULED: Record<WhyNot, boolean> = {
+  on_break: true, leaving: true, no_position: true, has_offer: true, no_room: true, not_the_one: true, vehicle: true, capacity: true, skill: true, excluded: true,
+  destination: true, too_far: true, outranked: true, taken: true, held: true, too_many_drivers: true, zone_paused: true, other_fleet: true,
+  blocked: false, off_duty: false, unreachable: false, has_it: false, changing_jobs: false, pair_blocked: false, same_person: false,
+  cold_chain: false, certificate: false, gender: false, permit: false, hours: false,
+};
 const PRIORITIES: readonly Priority[] = ["low", "normal", "high", "urgent"];
 const CANDIDATES_MAX = 40;
 
@@ -229,7 +234,10 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
   const asked = text.trim().toLowerCase();
   const rows = candidates.filter(({ id, status }) => asked === "" || `${id} ${status} ${word("status", status)}`.toLowerCase().includes(asked)).slice(0, CANDIDATES_MAX);
 
-  const mayBeForced = refused?.code === "not_eligible" && (refused.why ?? []).every((why) => !ABSOLUTE.has(why));
+  // Of all of them one is reached by Tab; the arrow keys lead to the others.
+  const reached = rows.some(({ id }) => id === chosen) ? chosen : null;
+
+  const mayBeForced = refused?.code === "not_eligible" && (refused.why ?? []).every((why) => MAY_BE_OVERRULED[why] ?? false);
   const isReasonDue = isAnother || refused !== null;
   const assign = async (isForced: boolean): Promise<void> => {
     if (chosen === null) return;
@@ -249,12 +257,12 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
       <form class="form" onSubmit={(event) => { event.preventDefault(); void assign(false); }}>
         <Others job={view.id} />
         <input type="search" class="field" autofocus placeholder={t("act.assign.search")} aria-label={t("act.assign.search")} value={text} onInput={(event) => setText(event.currentTarget.value)} />
-        <ul class="candidates" role="listbox" aria-label={t("act.assign.list")}>
-          {rows.map(({ id, status, far, costMs }) => {
+        <ul class="candidates" role="listbox" aria-label={t("act.assign.list")} onKeyDown={moveAmongOptions}>
+          {rows.map(({ id, status, far, costMs }, i) => {
             const look = described(id, live.board.driver(id));
             return (
               <li key={id} role="presentation">
-                <button type="button" role="option" aria-selected={id === chosen} onClick={() => { setChosen(id); setRefused(null); }} onDblClick={() => void assign(false)}>
+                <button type="button" role="option" aria-selected={id === chosen} tabIndex={id === reached || reached === null && i === 0 ? 0 : -1} onClick={() => { setChosen(id); setRefused(null); }} onDblClick={() => void assign(false)}>
                   <Glyph shape={look.shape} colour={look.colour} /><span class="name">{look.title}</span><span class="soft">{word("status", status)}</span>
                   <span class="soft">{costMs === null ? "" : t("act.assign.cost", { span: span(costMs) })}</span><span class="far">{metres(far)}</span>
                 </button>
@@ -279,4 +287,13 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
       </form>
     </Dialog>
   );
+}
+
+/** Leads the keyboard from one option of a list to the next. */
+function moveAmongOptions(event: KeyboardEvent): void {
+  const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+  if (step === 0) return;
+  event.preventDefault();
+  const options = [...(event.currentTarget as HTMLElement).querySelectorAll<HTMLElement>('[role="option"]')];
+  options[options.indexOf(document.activeElement as HTMLElement) + step]?.focus();
 }

@@ -6,7 +6,7 @@ import type { Happening } from "@outrider/client";
 import { useApp, useHeard } from "../app.js";
 import { kindOf } from "../status.js";
 import { Empty, Glyph, described } from "../ui.js";
-import { t, timeOfDay, word } from "../words.js";
+import { happened, t, timeOfDay } from "../words.js";
 
 const LINES_MAX = 80;
 const KEPT_MAX = 400;
@@ -18,8 +18,8 @@ const isIn: Record<Pile, (id: string) => boolean> = {
   drivers: (id) => kindOf(id) === "driver",
   all: () => true,
 };
-const GOOD = /complet|delivered|finish|solved|fixed/;
-const BAD = /cancel|fail|no_driver|no_show|reject|lost|expired|unreachable|declin|at_risk|breach|incident|forced/;
+const GOOD = /complet|delivered|resolved/;
+const BAD = /cancel|fail|no_driver|no_show|reject|lost|declin|at_risk|breach|incident|forced|overdue|locked|wrong|stuck|abandon|suspend|^stranded/;
 
 /** What happened, and how often in a row. */
 type Line = Happening & { n: number; times: number };
@@ -41,15 +41,13 @@ export function Activity({ onOpen }: { onOpen: (id: string) => void }): JSX.Elem
         onFocusIn={() => setFrozen(kept)} onFocusOut={() => setFrozen(null)}>
         {lines.map(({ n, at, actor, what, times }) => {
           const mark = board.marks.get(actor);
-          const { title, status, colour, shape } = described(actor, mark);
-          // That it ended is half the news; how it did is what its status says.
-          const said = what === "ended" && status && kindOf(actor) !== "driver" ? status : word("event", what);
-          const tone = said === status && (colour === "good" || colour === "bad") ? colour : GOOD.test(what) ? "good" : BAD.test(what) ? "bad" : "plain";
+          const { title, colour, shape } = described(actor, mark);
+          const tone = GOOD.test(what) ? "good" : BAD.test(what) ? "bad" : "plain";
           return (
             <li key={n}>
               <button type="button" title={actor} onClick={() => onOpen(actor)}>
                 <Glyph shape={shape} colour={mark?.kind === "driver" ? "away" : colour} />
-                <span class={`what t-${tone}`}>{said}{times > 1 ? <span class="count">×{times}</span> : null}</span><span class="whom">{title}</span>
+                <span class={`what t-${tone}`}>{happened(what)}{times > 1 ? <span class="count">×{times}</span> : null}</span><span class="whom">{title}</span>
                 <time dateTime={new Date(at).toISOString()}>{timeOfDay(at)}</time>
               </button>
             </li>

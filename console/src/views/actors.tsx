@@ -2,13 +2,13 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { ActorView, CheckItem, IncidentView } from "@outrider/client";
+import type { ActorView, CheckItem, IncidentView, RunView } from "@outrider/client";
 import { go, useApp, useFetched, useFollowed, usePolled, useTick } from "../app.js";
 import { kindOf, short, type Kind } from "../status.js";
 import { Tree, changesBetween } from "../tree.js";
-import { ActorLink, Copy, Empty, Glyph, Loading, Refusal, described } from "../ui.js";
-import { span, t, timeOfDay, word } from "../words.js";
-import { historyOf, type HistoryRow } from "./job.js";
+import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described } from "../ui.js";
+import { because, happened, percent, span, t, timeOfDay, word } from "../words.js";
+import { called, historyOf, type HistoryRow } from "./job.js";
 
 const RECENT_MAX = 14;
 const KEY = "outrider.recent";
@@ -137,7 +137,6 @@ function Remembered({ id, view, onOpen }: { id: string; view: ActorView; onOpen:
   const changes = useChanges(view);
   const shown = isPast ? (past && "ok" in past ? past.ok : null) : view;
   const canTravel = TRAVELLED.includes(kindOf(id)!) && view.version > 1;
-  const isIncident = kindOf(id) === "incident";
   return (
     <div class="remembered">
       <div class="remembered-state">
@@ -147,7 +146,8 @@ function Remembered({ id, view, onOpen }: { id: string; view: ActorView; onOpen:
           <div><dt>{t("actors.next")}</dt><dd>{view.deadline ? <Countdown at={view.deadline} now={live.client.serverNow} /> : t("actors.nothing_planned")}</dd></div>
           <div><dt>{t("actors.born")}</dt><dd>{rows[0]?.version === 1 ? timeOfDay(rows[0].at) : "–"}</dd></div>
         </dl>
-        {isIncident ? <Incident id={id} /> : null}
+        {kindOf(id) === "incident" ? <Incident id={id} /> : null}
+        {kindOf(id) === "run" ? <Run id={id} onOpen={onOpen} /> : null}
         {canTravel ? (
           <div class={`travel ${isPast ? "is-past" : ""}`}>
             <label for="version">{t("actors.travel")}</label>
@@ -170,9 +170,9 @@ function Remembered({ id, view, onOpen }: { id: string; view: ActorView; onOpen:
             {[...rows].reverse().map((row) => (
               <li key={row.version}>
                 <button type="button" disabled={!canTravel} aria-pressed={row.version === (version ?? view.version)} onClick={() => setVersion(row.version >= view.version ? null : row.version)}>
-                  <span class="n">v{row.version}</span><span class="what">{word("event", row.event)}</span><time>{timeOfDay(row.at)}</time>
+                  <span class="n">v{row.version}</span><span class="what">{happened(row.event)}</span><time>{timeOfDay(row.at)}</time>
                   {row.by || row.reason || row.driver ? (
-                    <span class="more">{[row.by ? (kindOf(row.by) ? `${word("kind", kindOf(row.by)!)} ${short(row.by)}` : row.by) : null, row.driver && kindOf(row.driver) ? `→ ${short(row.driver)}` : null, row.reason ? `“${row.reason}”` : null].filter(Boolean).join(" · ")}</span>
+                    <span class="more">{[row.by ? called(row.by) : null, row.driver && kindOf(row.driver) ? `→ ${short(row.driver)}` : null, row.reason ? `“${because(row.reason)}”` : null].filter(Boolean).join(" · ")}</span>
                   ) : null}
                 </button>
               </li>
@@ -203,17 +203,21 @@ function Countdown({ at, now }: { at: number; now: number }): JSX.Element {
 const CHECKS: readonly CheckItem[] = ["caller_safe", "anybody_hurt", "authorities_called", "vehicle_secured"];
 
 /** What staff may do about a call for help. */
-function Incident({ id }: { id: string }): JSX.Element | null {
+function Incident({ id }: { id: string }): JSX.Element {
   const { live } = useApp();
   const told = useFollowed<IncidentView>({ incident: id });
   const [note, setNote] = useState("");
-  const view = told && "view" in told ? told.view : null;
-  if (!view || ["resolved", "false", "closed"].includes(view.status)) return null;
+  if (told === null) return <Loading rows={4} />;
+  if ("refused" in told) return <Refusal refused={told.refused} />;
+  const { view } = told;
+  const status = <p class="incident-status"><Pill tone={view.calling ? "rescue" : "away"}>{word("case", view.status)}</Pill> {word("incident", view.kind)}{view.mock ? ` · ${t("sos.drill")}` : ""}</p>;
+  if (["resolved", "false", "closed"].includes(view.status)) return status;
   const act = (what: "act.ack" | "act.escalate" | "act.resolve" | "act.check", action: object): void => {
     void live.ask(id, what, { incident: { id, action } } as never);
   };
   return (
     <section class="incident">
+      {status}
       <fieldset>
         <legend>{t("incident.checklist")}</legend>
         {CHECKS.map((item) => {
@@ -233,6 +237,35 @@ function Incident({ id }: { id: string }): JSX.Element | null {
         <button type="button" class="ghost" onClick={() => act("act.resolve", { resolve: { resolution: "helped", note } })}>{t("incident.helped")}</button>
         <button type="button" class="ghost" onClick={() => act("act.resolve", { resolve: { resolution: "false", note } })}>{t("incident.false")}</button>
       </div>
+    </section>
+  );
+}
+
+/** What several deliveries are, brought as one: whose, how far each has come, and what is still to be done. */
+function Run({ id, onOpen }: { id: string; onOpen: (id: string) => void }): JSX.Element {
+  const { live: { board } } = useApp();
+  const told = useFollowed<RunView>({ run: id });
+  if (told === null) return <Loading rows={4} />;
+  if ("refused" in told) return <Refusal refused={told.refused} />;
+  const { view } = told;
+  return (
+    <section class="run" aria-label={t("runs.facts")}>
+      <dl class="facts">
+        <dt>{t("runs.status")}</dt><dd>{word("run", view.status)}</dd>
+        <dt>{t("job.driver")}</dt><dd><ActorLink id={view.driver} mark={board.driver(view.driver)} onOpen={onOpen} /></dd>
+        <dt>{t("runs.saving")}</dt><dd>{percent(view.saving_percent / 100)}</dd>
+        {view.reason ? <><dt>{t("job.reason")}</dt><dd>{because(view.reason)}</dd></> : null}
+        <dt>{t("runs.orders")}</dt>
+        <dd><ul>{view.orders.map(({ order, status }) => <li key={order}><ActorLink id={order} mark={board.marks.get(order)} onOpen={onOpen} /> <span class="soft">{word("member", status)}</span></li>)}</ul></dd>
+        {view.stops.length > 0 ? (
+          <>
+            <dt>{t("runs.stops")}</dt>
+            <dd><ol>{view.stops.map(({ order, what, at, due }) => (
+              <li key={`${order}.${what}`}>{word("errand", what)} {short(order)}{at.label ? ` · ${at.label}` : ""} <span class="soft">{t("runs.due", { at: timeOfDay(due) })}</span></li>
+            ))}</ol></dd>
+          </>
+        ) : null}
+      </dl>
     </section>
   );
 }

@@ -121,7 +121,7 @@ function Nodes({ view, hue }: { view: ClusterView; hue: Map<number, number> }): 
             return (
               <tr key={it.incarnation}>
                 <th scope="row"><span class={`owner o-${hue.get(it.incarnation)}`} aria-hidden="true" />{it.node}{isMe ? <span class="soft"> · {t("cluster.me")}</span> : null}<span class="soft node-address">{it.address}{it.zone ? ` · ${it.zone}` : ""}</span></th>
-                <td><Pill tone={it.standing === "up" ? "good" : it.standing === "draining" ? "offered" : "bad"}>{t(`cluster.standing.${it.standing}` as Key)}</Pill></td>
+                <td><Pill tone={it.standing === "up" ? "good" : it.standing === "draining" ? "offered" : "bad"}>{word("standing", it.standing)}</Pill></td>
                 <td><strong>{it.n_shards}</strong> <span class="soft">{t("cluster.of_all", { share: Math.round((100 * it.n_shards) / SHARDS) })}</span></td>
                 <td><span class={`lease ${it.lease_left_ms < LEASE_SHORT_MS ? "is-short" : ""}`}><span style={{ width: `${(100 * it.lease_left_ms) / longest}%` }} /></span><span class="lease-ms">{span(it.lease_left_ms)}</span></td>
                 <td>{t(it.hears ? "yes" : "no")}</td>
@@ -185,7 +185,7 @@ function Matrix({ view, hue, names, onChoose }: { view: ClusterView; hue: Map<nu
       {view.shards.map(({ shard, owner, epoch }) => {
         const on = owner === null ? t("cluster.nobody") : names.get(owner) ?? String(owner);
         const way = moving.get(shard);
-        const says = `${t("cluster.shard", { n: shard })}: ${on}, ${t("cluster.epoch", { n: epoch })}${way ? ` → ${names.get(way.to) ?? way.to} (${way.phase})` : ""}${pinned.has(shard) ? `, ${t("cluster.pinned")}` : ""}`;
+        const says = `${t("cluster.shard", { n: shard })}: ${on}, ${t("cluster.epoch", { n: epoch })}${way ? ` → ${names.get(way.to) ?? way.to} (${word("phase", way.phase)})` : ""}${pinned.has(shard) ? `, ${t("cluster.pinned")}` : ""}`;
         return (
           <button key={`${shard}.${came.has(shard) ? epoch : ""}`} type="button" data-shard={shard} tabIndex={shard === at ? 0 : -1} aria-label={says} title={says} onFocus={() => setAt(shard)} onClick={() => onChoose(shard)}
             class={`${owner === null ? "o-none" : `o-${hue.get(owner) ?? 0}`} ${way ? "is-moving" : ""} ${came.has(shard) ? "has-come" : ""} ${pinned.has(shard) ? "is-pinned" : ""}`} />
@@ -211,7 +211,7 @@ function Moves({ view, names, now }: { view: ClusterView; names: Map<number, str
   return (
     <ol class="moves">
       {view.moves.map((it) => (
-        <li key={`m${it.shard}`} class="is-moving"><span>{t("cluster.shard", { n: it.shard })}</span><span>→ {called(it.to)}</span><span class="soft">{it.phase} · {span(now - it.since)}</span></li>
+        <li key={`m${it.shard}`} class="is-moving"><span>{t("cluster.shard", { n: it.shard })}</span><span>→ {called(it.to)}</span><span class="soft">{word("phase", it.phase)} · {span(now - it.since)}</span></li>
       ))}
       {seen.current.log.slice(0, 12).map((it) => (
         <li key={`${it.shard}.${it.at}`}><span>{t("cluster.shard", { n: it.shard })}</span><span>{called(it.from)} → {called(it.to)}</span><span class="soft">{t("job.ago", { span: span(Date.now() - it.at) })}</span></li>
@@ -300,6 +300,7 @@ interface Figure {
 function Figures(): JSX.Element {
   const { rest } = useApp();
   const [figures, setFigures] = useState<Figure[] | null>(null);
+  const [isSilent, setSilent] = useState(false);
   const series = useRef<Record<string, number[]>>({});
   useEffect(() => {
     const looks: Moment[] = [];
@@ -307,7 +308,9 @@ function Figures(): JSX.Element {
     const look = async (): Promise<void> => {
       if (document.hidden) return;
       const text = await rest.text("/metrics");
-      if (isOver || text === null) return;
+      if (isOver) return;
+      setSilent(text === null);
+      if (text === null) return;
       const now = { at: performance.now(), samples: parseMetrics(text) };
       setFigures(figuresOf(looks, now, series.current));
       looks.push(now);
@@ -322,7 +325,7 @@ function Figures(): JSX.Element {
   }, []);
   return (
     <section class="figures-strip" aria-label={t("figures")}>
-      {figures === null ? <Loading rows={2} /> : figures.map((it) => (
+      {figures === null ? isSilent ? <Empty>{t("figures.silent")}</Empty> : <Loading rows={2} /> : figures.map((it) => (
         <div key={it.key} class="card figure">
           <h3>{t(it.key)}</h3><p><strong>{it.value}</strong></p>
           <Spark values={it.series} label={t(it.key)} />

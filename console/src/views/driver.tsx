@@ -7,7 +7,7 @@ import { go, useApp, useFetched, useFollowed, useTick, useValue } from "../app.j
 import { jobId } from "../board.js";
 import { short } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described } from "../ui.js";
-import { metres, number, span, t, timeOfDay, word } from "../words.js";
+import { because, metres, number, span, t, timeOfDay, word } from "../words.js";
 import { Reason, SetFleet, Write } from "./actions.js";
 
 interface WhyNoOffers {
@@ -29,6 +29,7 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
   const mark = live.board.driver(id);
   const view = told && "view" in told ? told.view : null;
   const look = described(id, mark);
+  const status = view?.status ?? mark?.status;
   const now = live.client.serverNow;
   return (
     <>
@@ -36,7 +37,7 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
         <Glyph shape={look.shape} colour={look.colour} />
         <div class="details-name">
           <h2>{look.title}</h2>
-          <div class="details-pills"><Pill tone={look.colour}>{word("status", view?.status ?? mark?.status ?? "")}</Pill></div>
+          <div class="details-pills">{status ? <Pill tone={look.colour}>{word("status", status)}</Pill> : null}</div>
         </div>
       </header>
       <div class="details-id">
@@ -49,11 +50,12 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
         {told === null ? <Loading /> : "refused" in told ? <Refusal refused={told.refused} /> : null}
         {view ? (
           <dl class="facts">
-            <dt>{t("driver.vehicle")}</dt><dd>{view.vehicle ? `${word("kind", view.vehicle.kind)}${view.vehicle.capacity_g ? ` · ${number(view.vehicle.capacity_g / 1000)} kg` : ""}${view.vehicle.skills?.length ? ` · ${view.vehicle.skills.join(", ")}` : ""}` : "–"}</dd>
+            <dt>{t("driver.vehicle")}</dt><dd>{view.vehicle ? `${word("kind", view.vehicle.kind)}${view.vehicle.capacity_g ? ` · ${number(view.vehicle.capacity_g / 1000)} kg` : ""}${view.vehicle.skills?.length ? ` · ${view.vehicle.skills.map((it) => word("skill", it)).join(", ")}` : ""}` : "–"}</dd>
             <dt>{t("driver.jobs")}</dt><dd>{view.jobs.length === 0 ? <span class="soft">{t("driver.free")}</span> : view.jobs.map(jobId).map((job) => <ActorLink key={job} id={job} mark={live.board.marks.get(job)} onOpen={onOpen} />)}</dd>
             {view.position ? <><dt>{t("driver.seen")}</dt><dd>{t("job.ago", { span: span(now - view.position.sampled_at) })}{view.position.accuracy_m ? ` · ±${metres(view.position.accuracy_m)}` : ""}</dd></> : null}
             {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
-            {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd>{view.blocked}</dd></> : null}
+            {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(run) => go("actors", run)} /></dd></> : null}
+            {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd>{because(view.blocked)}</dd></> : null}
           </dl>
         ) : null}
         {view && view.offers.length > 0 ? (

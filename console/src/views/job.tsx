@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { Fare, OfferView, OrderView, Place, RescueView } from "@outrider/client";
+import type { Fare, FulfilmentStatus, OfferView, OrderView, Place, RescueView } from "@outrider/client";
 import { go, useApp, useFetched, useFollowed, useHeard, useTick, type App } from "../app.js";
 import { JobClock } from "./queue.js";
 import { Actions } from "./actions.js";
@@ -13,7 +13,7 @@ import type { Asked } from "../live.js";
 import { lengthOf, type XY } from "../map/streets.js";
 import { isAwaited, kindOf, short, stageOf, type Colour, type Sort } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, Tabs, described } from "../ui.js";
-import { metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
+import { because, happened, metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
 
 type Tab = "now" | "timeline" | "matching";
 const TABS: readonly Tab[] = ["now", "timeline", "matching"];
@@ -34,6 +34,12 @@ export interface JobView {
   offers: OfferView[];
   /** Whose drivers it is kept to. */
   fleet: string | null;
+  /** What it is brought with. */
+  run: string | null;
+  /** Of an order from a shop, where that is with it. */
+  fulfilment: FulfilmentStatus;
+  /** Why nobody is looked for where it begins. */
+  paused: string | null;
   stops: Place[];
   stopsDone: number;
   fare: Fare;
@@ -48,13 +54,14 @@ export function jobView(view: OrderView | RescueView): JobView {
     return {
       id: view.id, kind: "rescue", sort: "rescue", what: word("issue", view.issue), status: view.status, rider: view.rider, driver: view.driver ?? null,
       held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, stops, stopsDone: 0, fare: view.fare,
-      reason: view.outcome ?? null, at: view.requested_at, version: view.version,
+      reason: view.outcome ?? null, at: view.requested_at, version: view.version, run: null, fulfilment: "none", paused: null,
     };
   }
   return {
     id: view.id, kind: "order", sort: view.kind === "ride" ? "ride" : "delivery", what: word("kind", view.kind), status: view.status, rider: view.rider,
     driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, fleet: view.fleet ?? null, stops: view.stops,
     stopsDone: view.stops_done, fare: view.fare, reason: view.reason ?? null, at: view.placed_at, version: view.version,
+    run: view.run ?? null, fulfilment: view.fulfilment, paused: view.paused?.reason ?? null,
   };
 }
 
@@ -92,7 +99,7 @@ export function JobDetails({ id, isListening, onOpen }: { id: string; isListenin
   const status = view?.status ?? mark?.status ?? "";
   const stage = status ? stageOf(kind, status) : null;
   const tone: Colour = stage === "completed" ? "good" : stage === "cancelled" || stage === "no_driver" ? "bad" : view?.sort ?? mark?.sort ?? "away";
-  const job = mark ? jobOf({ ...mark, status }, live.client.serverNow, app.late.get(id)) : null;
+  const job = mark ? jobOf({ ...mark, status, isHeld: view?.held ?? mark.isHeld }, live.client.serverNow) : null;
 
   return (
     <>
@@ -134,6 +141,7 @@ function UnderWay({ asked }: { asked: readonly Asked[] }): JSX.Element | null {
 
 function Now({ view, driver, onOpen }: { view: JobView; driver: string | null; onOpen: (id: string) => void }): JSX.Element {
   const { live } = useApp();
+  const due = live.board.job(view.id)?.due ?? null;
   return (
     <>
       {view.offers.length > 0 ? <Offers offers={view.offers} onOpen={onOpen} /> : null}
@@ -142,10 +150,14 @@ function Now({ view, driver, onOpen }: { view: JobView; driver: string | null; o
         <dt>{t("job.rider")}</dt><dd><ActorLink id={view.rider} onOpen={(id) => go("actors", id)} /></dd>
         <dt>{t("job.driver")}</dt><dd>{driver ? <DriverLine id={driver} view={view} onOpen={onOpen} /> : <span class="soft">{t("job.nobody")}</span>}</dd>
         <dt>{t("job.asked_at")}</dt><dd>{timeOfDay(view.at)} <span class="soft">{t("job.ago", { span: span(live.client.serverNow - view.at) })}</span></dd>
+        {due ? <><dt>{t("job.promised")}</dt><dd>{timeOfDay(due)} <span class="soft">{t(due > live.client.serverNow ? "clock.left" : "clock.over", { span: span(Math.abs(due - live.client.serverNow)) })}</span></dd></> : null}
         <dt>{t("job.fare")}</dt><dd><FareLines fare={view.fare} /></dd>
         {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
+        {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(id) => go("actors", id)} /></dd></> : null}
+        {view.fulfilment === "none" ? null : <><dt>{t("job.shop")}</dt><dd>{word("fulfilment", view.fulfilment)}</dd></>}
+        {view.paused ? <><dt>{t("job.zone_paused")}</dt><dd>{view.paused}</dd></> : null}
         {view.policy ? <><dt>{t("job.policy")}</dt><dd>{word("policy", view.policy)}</dd></> : null}
-        {view.reason ? <><dt>{t("job.reason")}</dt><dd>{view.reason}</dd></> : null}
+        {view.reason ? <><dt>{t("job.reason")}</dt><dd>{because(view.reason)}</dd></> : null}
       </dl>
       <h3>{t("job.stops")}</h3>
       <ol class="stops">
@@ -192,7 +204,7 @@ function FareLines({ fare }: { fare: Fare }): JSX.Element {
   return (
     <details class="fare">
       <summary>{money({ amount: total, currency: fare.currency })}</summary>
-      <ul>{fare.lines.map((line) => <li key={line.code}><span>{line.code}</span><span>{money({ amount: line.amount, currency: fare.currency })}</span></li>)}</ul>
+      <ul>{fare.lines.map((line) => <li key={line.code}><span>{word("fare", line.code)}</span><span>{money({ amount: line.amount, currency: fare.currency })}</span></li>)}</ul>
     </details>
   );
 }
@@ -234,6 +246,11 @@ export function historyOf(id: string, version: number): string {
   return `/v1/actors/${id}/history?limit=500&after=${Math.max(0, Math.floor((version - 400) / 100) * 100)}`;
 }
 
+/** Whoever did something, as the history names them: by an id, or by a role. */
+export function called(who: string): string {
+  return kindOf(who) ? described(who, undefined).title : word("kind", who);
+}
+
 /** What happened, from the journal, newest first. */
 export function Timeline({ id, version, onOpen }: { id: string; version: number; onOpen: (id: string) => void }): JSX.Element {
   const { live } = useApp();
@@ -248,10 +265,10 @@ export function Timeline({ id, version, onOpen }: { id: string; version: number;
         <li key={row.version}>
           <span class="timeline-when"><time dateTime={new Date(row.at).toISOString()}>{timeOfDay(row.at)}</time><span class="soft">+{span(row.at - first)}</span></span>
           <div>
-            <strong>{word("event", row.event)}</strong>
-            {row.by ? <span class="soft"> {t("timeline.by", { who: kindOf(row.by) ? described(row.by, undefined).title : row.by })}</span> : null}
+            <strong>{happened(row.event)}</strong>
+            {row.by ? <span class="soft"> {t("timeline.by", { who: called(row.by) })}</span> : null}
             {row.driver && kindOf(row.driver) ? <ActorLink id={row.driver} mark={live.board.driver(row.driver)} onOpen={onOpen} /> : null}
-            {row.reason ? <q>{row.reason}</q> : null}
+            {row.reason ? <q>{because(row.reason)}</q> : null}
             {row.bypassed && row.bypassed.length > 0 ? <span class="soft">{t("timeline.bypassed", { what: row.bypassed.map((it) => word("why", it)).join(", ") })}</span> : null}
           </div>
         </li>

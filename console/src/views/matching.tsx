@@ -2,20 +2,23 @@
 
 import type { JSX } from "preact";
 import { useApp, useFetched, usePolled } from "../app.js";
-import { stageOf } from "../status.js";
+import { stageOf, type Colour } from "../status.js";
 import { ActorLink, Empty, Loading, Refusal } from "../ui.js";
 import { metres, span, t, timeOfDay, word } from "../words.js";
+import type { CostPart, Fate, Verdict } from "../words/named.js";
 import type { JobView } from "./job.js";
 
-export interface Weighed {
-  driver: string;
-  fate: string;
-  distance_m: number;
-  cost_ms: number;
-  travel_ms: number;
-  busy_ms: number;
-  idle_ms: number;
-  rating_ms: number;
+/** Of the parts of the cost, those that are nothing may be left out. */
+export type Weighed = { driver: string; fate: Fate; distance_m: number; cost_ms: number } & Partial<Record<`${CostPart}_ms`, number>>;
+
+/** What a cost is made of, in the order in which it is drawn, with the colour of each. */
+const PARTS: Record<CostPart, Colour> = {
+  travel: "busy", busy: "ride", idle: "available", rating: "resting", level: "delivery", refusal: "rescue", excess: "offered", fairness: "partly", turn: "bad",
+};
+
+/** The parts of a cost that are something, in milliseconds. */
+export function partsOf(weighed: Weighed): { part: CostPart; ms: number }[] {
+  return (Object.keys(PARTS) as CostPart[]).map((part) => ({ part, ms: weighed[`${part}_ms`] ?? 0 })).filter(({ ms }) => ms > 0);
 }
 
 interface Seen {
@@ -24,7 +27,7 @@ interface Seen {
   n: number;
   round: number;
   radius_m: number;
-  verdict: string;
+  verdict: Verdict;
   n_weighed: number;
   weighed: Weighed[];
   n_unfit: Record<string, number>;
@@ -96,7 +99,8 @@ export function Matching({ view, onOpen }: { view: JobView; onOpen: (id: string)
 
 function Round({ seen, onOpen }: { seen: Seen; onOpen: (id: string) => void }): JSX.Element {
   const { live: { board } } = useApp();
-  const most = Math.max(1, ...seen.weighed.map((it) => it.cost_ms + it.idle_ms));
+  const most = Math.max(1, ...seen.weighed.map((it) => it.cost_ms));
+  const drawn = new Set(seen.weighed.flatMap((it) => partsOf(it).map(({ part }) => part)));
   return (
     <section class="round">
       <header>
@@ -111,19 +115,17 @@ function Round({ seen, onOpen }: { seen: Seen; onOpen: (id: string) => void }): 
             {seen.weighed.map((it) => (
               <tr key={it.driver} class={`f-${it.fate}`}>
                 <td><ActorLink id={it.driver} mark={board.driver(it.driver)} onOpen={onOpen} /><span class="soft">{metres(it.distance_m)}</span></td>
-                <td title={t("matching.cost_of", { travel: span(it.travel_ms), busy: span(it.busy_ms), idle: span(it.idle_ms), rating: span(it.rating_ms) })}>
-                  <span class="cost" aria-hidden="true">
-                    <span class="cost-travel" style={{ flexGrow: it.travel_ms / most }} /><span class="cost-busy" style={{ flexGrow: it.busy_ms / most }} />
-                    <span class="cost-rating" style={{ flexGrow: it.rating_ms / most }} />
-                    <span style={{ flexGrow: Math.max(0, 1 - (it.travel_ms + it.busy_ms + it.rating_ms) / most) }} />
-                  </span>
-                  {span(it.cost_ms)}
-                </td>
+                <td><Cost of={it} most={most} /></td>
                 <td>{word("fate", it.fate)}</td>
               </tr>
             ))}
           </tbody>
         </table>
+      ) : null}
+      {drawn.size > 0 ? (
+        <ul class="parts" aria-label={t("matching.parts")}>
+          {(Object.keys(PARTS) as CostPart[]).filter((part) => drawn.has(part)).map((part) => <li key={part}><span class={`swatch b-${PARTS[part]}`} aria-hidden="true" />{word("cost", part)}</li>)}
+        </ul>
       ) : null}
       {Object.keys(seen.n_unfit).length > 0 ? (
         <>
@@ -132,6 +134,21 @@ function Round({ seen, onOpen }: { seen: Seen; onOpen: (id: string) => void }): 
         </>
       ) : null}
     </section>
+  );
+}
+
+/** What a driver would have cost, and of what that is made up: drawn, and in words for whoever points at it or hears it. */
+function Cost({ of, most }: { of: Weighed; most: number }): JSX.Element {
+  const parts = partsOf(of);
+  const says = parts.map(({ part, ms }) => `${word("cost", part)} ${span(ms)}`).join(" + ");
+  return (
+    <div title={says}>
+      <span class="cost" aria-hidden="true">
+        {parts.map(({ part, ms }) => <span key={part} class={`b-${PARTS[part]}`} style={{ flexGrow: ms / most }} />)}
+        <span style={{ flexGrow: Math.max(0, 1 - of.cost_ms / most) }} />
+      </span>
+      {span(of.cost_ms)}<span class="unseen">: {says}</span>
+    </div>
   );
 }
 

@@ -35,7 +35,7 @@ interface Props {
 }
 
 export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props): JSX.Element | null {
-  const { live, late, filter: filtered } = useApp();
+  const { live, filter: filtered } = useApp();
   const { board } = live;
   const filter = useValue(filtered);
   const [pile, setPile] = useState<Pile>("open");
@@ -50,7 +50,7 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
   const jobs = useMemo(() => {
     const now = live.client.serverNow;
     const all: Job[] = [];
-    for (const mark of board.marks.values()) if (mark.kind !== "driver" && isInRegion(filter, mark.at)) all.push(jobOf(mark, now, late.get(mark.id)));
+    for (const mark of board.marks.values()) if (mark.kind !== "driver" && isInRegion(filter, mark.at)) all.push(jobOf(mark, now));
     return all.sort(byUrgency);
   }, [second, board.isKnown, filter.region]);
   const counts = useMemo(() => PILES.map((it) => jobs.filter(isIn[it]).length), [jobs]);
@@ -131,7 +131,7 @@ function Row({ job, top, isSelected, onOpen }: { job: Job; top: number; isSelect
   return (
     <div id={`row-${mark.id}`} class={`row h-${job.heat}`} role="option" aria-selected={isSelected} style={{ transform: `translateY(${top}px)` }} onClick={() => onOpen(mark.id)}>
       <Glyph shape={shape} colour={colour} />
-      <span class="row-title">{title}{others ? <span class="row-others" title={t("job.others", { who: others })}><Icon name="eye" /><span class="unseen">{t("job.others", { who: others })}</span></span> : null}</span>
+      <span class="row-title">{title}{mark.priority === "normal" ? null : <span class={`row-tag p-${mark.priority}`}>{word("priority", mark.priority)}</span>}{mark.isHeld ? <span class="row-tag">{t("job.held")}</span> : null}{others ? <span class="row-others" title={t("job.others", { who: others })}><Icon name="eye" /><span class="unseen">{t("job.others", { who: others })}</span></span> : null}</span>
       <span class="row-status">{asked ? <em class="asked">{t(asked.what as Key)}…</em> : status}{what ? ` · ${what}` : ""}</span>
       <JobClock job={job} />
     </div>
@@ -144,6 +144,7 @@ export function JobClock({ job }: { job: Job }): JSX.Element | null {
   const now = live.client.serverNow;
   const { since, due, heat } = job;
   if (since === null || job.phase === "over") return null;
+  if (since > now) return <span class="clock-pill h-none">{t("actors.in", { span: span(since - now) })}</span>;
   const share = due === null ? 0 : Math.min(1, (now - since) / (due - since));
   const title = due === null ? t("clock.since", { span: span(now - since) })
     : now < due ? t("clock.left", { span: span(due - now) }) : t("clock.over", { span: span(now - due) });
@@ -157,6 +158,7 @@ export function JobClock({ job }: { job: Job }): JSX.Element | null {
 
 function matches({ mark }: Job, words: string[]): boolean {
   const { title, status } = described(mark.id, mark);
-  const hay = `${mark.id} ${mark.sort} ${mark.status} ${mark.issue ?? ""} ${mark.driver ?? ""} ${title} ${status}`.toLowerCase();
+  const said = [mark.priority === "normal" ? "" : word("priority", mark.priority), mark.isHeld ? t("job.held") : "", mark.issue ? word("issue", mark.issue) : ""];
+  const hay = [mark.id, mark.sort, mark.status, mark.issue ?? "", mark.driver ?? "", title, status, ...said].join(" ").toLowerCase();
   return words.every((it) => hay.includes(it));
 }

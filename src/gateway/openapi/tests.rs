@@ -37,6 +37,7 @@ fn every_route_is_described() {
     GET /v1/events
     GET /v1/incidents
     GET /v1/incidents/{id}
+    GET /v1/marks
     GET /v1/orders
     GET /v1/orders/{id}
     GET /v1/orders/{id}/match-trace

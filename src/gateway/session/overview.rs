@@ -214,7 +214,9 @@ fn key_of(mark: &Mark) -> EntityKey {
 mod tests {
     use super::*;
     use protocol::{
-        DriverId, DriverStatus, OrderId, OrderStatus, Point, view::Counters, work::OrderKind,
+        DriverId, DriverStatus, OrderId, OrderStatus, Point,
+        view::Counters,
+        work::{OrderKind, Priority},
     };
 
     const HERE: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -237,6 +239,10 @@ mod tests {
             pickup: at,
             dropoff: at,
             driver: None,
+            priority: Priority::Normal,
+            held: false,
+            since: None,
+            due: None,
         }
     }
 

@@ -36,7 +36,7 @@ use tokio::sync::{
     mpsc::{self, error::SendTimeoutError},
     oneshot, watch,
 };
-use writer::{Birth, Request, Write, Writer};
+use writer::{Birth, Request, Write};
 
 /// How many requests may wait for the writer.
 const N_QUEUED_MAX: usize = 4096;
@@ -81,6 +81,9 @@ pub enum OpenError {
         /// The newest this build can read.
         known: i64,
     },
+    /// The system gives it no thread.
+    #[error("cannot start the thread that writes the journal")]
+    Thread(#[source] io::Error),
     /// SQLite refused.
     #[error("cannot open the journal")]
     Database(#[from] sqlx::Error),
@@ -88,7 +91,7 @@ pub enum OpenError {
 
 impl SqliteJournal {
     /// Opens the journal in `directory`, which is made if it does not exist. Must be called within
-    /// a tokio runtime: the writer lives there until the last clone is gone.
+    /// a tokio runtime. The writer has a thread of its own until the last clone is gone.
     pub async fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
         let directory = directory.as_ref();
         let lock = lock(directory)?;
@@ -122,7 +125,7 @@ impl SqliteJournal {
             n_grown,
             lock,
         };
-        drop(tokio::spawn(Writer::new(birth).run()));
+        writer::start(birth).map_err(OpenError::Thread)?;
         Ok(Self { requests, readers, n_grown: grown })
     }
 

@@ -13,8 +13,9 @@ use sqlx::{
     ConnectOptions, Connection, SqliteConnection, SqlitePool, error::ErrorKind,
     sqlite::SqliteConnectOptions,
 };
-use std::{collections::VecDeque, fs::File, time::Duration};
+use std::{collections::VecDeque, fs::File, io, thread, time::Duration};
 use tokio::{
+    runtime,
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
@@ -116,8 +117,19 @@ pub(super) struct Birth {
     pub(super) lock: File,
 }
 
+/// Lets a writer work on a thread of its own until it is asked to close, or nobody is left who could ask.
+///
+/// A transaction is some sixty statements, and each is a word to the thread that SQLite has, and back. Among the tasks of a busy
+/// node every one of these words would wait for its turn: commits would take a second while the disk does nothing.
+pub(super) fn start(birth: Birth) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let work = move || runtime.block_on(Writer::new(birth).run());
+    thread::Builder::new().name("journal".to_owned()).spawn(work)?;
+    Ok(())
+}
+
 impl Writer {
-    pub(super) fn new(birth: Birth) -> Self {
+    fn new(birth: Birth) -> Self {
         let Birth { options, connection, readers, requests, epoch, n_grown, lock } = birth;
         Self {
             options,
@@ -135,7 +147,7 @@ impl Writer {
     }
 
     /// Works until it is asked to close, or nobody is left who could ask.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         let mut requests = Vec::with_capacity(N_BATCH_MAX);
         let (mut restoring, mut closing) = (Vec::new(), Vec::new());
         loop {

@@ -239,6 +239,9 @@ pub(crate) fn run(
                 .increment(1);
         }
         let is_cut = end.may_resume && end.goodbye.is_none();
+        if is_cut || end.code == close::SILENT {
+            session.way_breaks();
+        }
         let gate = Arc::clone(&session.gate);
         let (turn, call) = match is_cut {
             true => Box::pin(session.turn_to_retire(&gate)).await,
@@ -461,6 +464,8 @@ impl Session {
 
     /// Its client goes on elsewhere, with what is left of this.
     fn hand_in(&mut self, to: HandIn) -> Flow {
+        // It noticed before we did.
+        self.way_breaks();
         if let Some(identity) = self.identity
             && let Err(unwanted) = to.send(self.suspend(identity))
         {

@@ -458,14 +458,22 @@ impl Worker {
         match wire::name(frame) {
             Some("heartbeat") => {
                 self.counts.beats_heard += 1;
+                let mut is_hurried = None;
                 if let Ok(ServerFrame::Heartbeat { heartbeat_ms: Some(ms), .. }) =
                     CODEC.decode_unbounded(frame)
                 {
                     phone.paced(ms);
+                    let due = now + phone.heartbeats(BEAT_PART);
+                    if phone.stage == Stage::Open && due < phone.due {
+                        is_hurried = Some(due);
+                    }
                 }
                 if phone.beat_at > 0 {
                     self.times.beat.record(Duration::from_micros(now - phone.beat_at));
                     phone.beat_at = 0;
+                }
+                if let Some(due) = is_hurried {
+                    self.set_due(index, due);
                 }
             }
             Some("hello") => self.greeted(index, frame),
@@ -701,7 +709,8 @@ impl Worker {
     /// Cuts off the next of those who are to be, as a network would: without a word.
     fn cut_some(&mut self) {
         let Range { start, end } = self.cutting;
-        let next = (start + CUT_IN_A_ROW).min(end);
+        // Whoever holds pushes first, and all at once: what is heard afterwards was said again.
+        let next = (start + CUT_IN_A_ROW).max(self.order.cast.n_holders).min(end);
         self.cutting = next..end;
         for index in start..next {
             match self.order.cast.part(index) {

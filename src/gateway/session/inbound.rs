@@ -138,7 +138,7 @@ impl Session {
                     let message = "heard: there were not so many frames";
                     return self.refuse(Refused::new(Code::Invalid, message));
                 }
-                self.heartbeat()
+                self.answer_heartbeat()
             }
             ClientFrame::Command { id, wish } => {
                 count_frame("command");

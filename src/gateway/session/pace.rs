@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How much longer than the interval its client may be silent, at most.
+const GRACE_MAX: Duration = Duration::from_secs(120);
+/// A client notices so long after it spoke that its way leads nowhere: 20 seconds, and a little.
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+
 /// What its client was told last, and what is known of the way to it.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -37,14 +42,22 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// Its client was heard after a silence.
+    /// Its client was heard after a silence. Once a way has broken, its limit is near: what is borne by chance beyond what
+    /// was borne before would in the end lead there again and again.
     fn bears(&mut self, silence: Duration) {
-        self.bore_ms = self.bore_ms.max(ms(silence));
+        if !self.has_broken {
+            self.bore_ms = self.bore_ms.max(ms(silence));
+        }
     }
 
-    /// It was lost after a silence, and not the first of that length.
+    /// It was lost after a silence. If that was none, something else was the cause; if it was one that is asked of a way that
+    /// has broken before, even that is too long.
     fn breaks(&mut self, silence: Duration) {
-        self.has_broken |= ms(silence) > self.bore_ms;
+        let silence_ms = ms(silence);
+        if self.has_broken && silence_ms >= self.bore_ms / 4 * 3 {
+            self.bore_ms = self.bore_ms / 4 * 3;
+        }
+        self.has_broken |= silence_ms > self.bore_ms;
     }
 
     /// The interval to try, in milliseconds. Clients say something after half of it, so that four times what the way
@@ -60,8 +73,7 @@ fn ms(it: Duration) -> u32 {
 }
 
 impl Session {
-    /// The longest that either side may be silent, as its client was told. Both sides give up after two and a half
-    /// times as long.
+    /// The longest that either side may be silent, as its client was told.
     pub(super) fn heartbeat_every(&self) -> Duration {
         match self.pace.at_rest_ms {
             0 => self.gate.session.heartbeat,
@@ -69,9 +81,11 @@ impl Session {
         }
     }
 
-    /// When its client has been silent for too long. It had no reason to say more before it was told of another pace.
+    /// When its client has been silent for too long: for two and a half times the interval, and for no more than two
+    /// minutes longer than that. It had no reason to say more before it was told of another pace.
     pub(super) fn silent_at(&self) -> Instant {
-        self.heard_at.max(self.pace.since) + self.heartbeat_every() * 5 / 2
+        let every = self.heartbeat_every();
+        self.heard_at.max(self.pace.since) + every + (every * 3 / 2).min(GRACE_MAX)
     }
 
     /// Its client is there.
@@ -86,11 +100,15 @@ impl Session {
         now.saturating_duration_since(self.heard_at.max(self.said_at))
     }
 
-    /// What is known of the way to its client, now that it is lost.
-    pub(super) fn way_lost(&self) -> Way {
-        let mut way = self.pace.way;
-        way.breaks(self.silence(Instant::now()));
-        way
+    /// The way to its client is lost now.
+    pub(super) fn way_breaks(&mut self) {
+        let silence = self.silence(Instant::now());
+        self.pace.way.breaks(silence);
+    }
+
+    /// What is known of the way to its client.
+    pub(super) fn way(&self) -> Way {
+        self.pace.way
     }
 
     /// It goes on on a way like the one that was lost.
@@ -128,14 +146,25 @@ impl Session {
         }
         let limits = &self.gate.session;
         let least = limits.heartbeat_at_rest.max(limits.heartbeat);
-        let wanted = self.pace.way.interval_ms(least, limits.heartbeat_at_rest_max);
+        // A client that was cut off without a word notices when it next speaks, and must still find its session then.
+        let most = self.gate.known.within().saturating_sub(NOTICED_WITHIN) * 2;
+        let wanted = self.pace.way.interval_ms(least, most.min(limits.heartbeat_at_rest_max));
         let told = self.pace.at_rest_ms;
         if wanted / 4 * 3 < told && told <= wanted { told } else { wanted }
     }
 
-    /// Says that it is still there, and how often to, if that is new.
+    /// Answers its client's heartbeat, and says how often to send one, if that is new.
+    pub(super) fn answer_heartbeat(&mut self) -> Flow {
+        self.heartbeat_with(self.at_rest_ms())
+    }
+
+    /// Says that it is still there, and how often to, if that is more often than before: of a client that says nothing, nothing
+    /// is known that would let it be silent for longer.
     pub(super) fn heartbeat(&mut self) -> Flow {
-        let at_rest_ms = self.at_rest_ms();
+        self.heartbeat_with(self.at_rest_ms().min(self.pace.at_rest_ms))
+    }
+
+    fn heartbeat_with(&mut self, at_rest_ms: u32) -> Flow {
         let is_new = self.pace.at_rest_ms != at_rest_ms;
         if is_new {
             (self.pace.at_rest_ms, self.pace.since) = (at_rest_ms, Instant::now());
@@ -174,6 +203,21 @@ mod tests {
         }
         way.bears(secs(10));
         assert_eq!(interval(way), 480_000);
+    }
+
+    #[test]
+    fn a_way_that_breaks_at_what_it_bore_is_asked_for_less_each_time() {
+        let mut way = Way::default();
+        way.bears(secs(100));
+        way.breaks(secs(150));
+        for _ in 0..5 {
+            way.bears(secs(120));
+        }
+        assert_eq!(way.interval_ms(LEAST, MOST), 200_000, "it does not creep up to where it breaks");
+        way.breaks(secs(100));
+        assert_eq!(way.interval_ms(LEAST, MOST), 150_000);
+        way.breaks(secs(1));
+        assert_eq!(way.interval_ms(LEAST, MOST), 150_000);
     }
 
     #[test]

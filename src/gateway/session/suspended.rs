@@ -104,7 +104,7 @@ impl Session {
     /// What is left of it. It is over.
     pub(super) fn suspend(&mut self, identity: Identity) -> Suspended {
         let (last_push, pushes) = std::mem::take(&mut self.pushes).pack();
-        let way = self.way_lost();
+        let way = self.way();
         Suspended {
             principal: identity.principal,
             token: identity.token,

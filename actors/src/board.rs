@@ -18,6 +18,7 @@ use protocol::{
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     mem,
+    ops::Bound,
     time::Duration,
 };
 
@@ -25,6 +26,8 @@ use std::{
 pub const LINGER: Duration = Duration::from_secs(8);
 /// Most happenings told at a time; older ones are left out.
 pub const HAPPENINGS_MAX: usize = 20;
+/// How many marks a search looks at before it is somebody else's turn.
+const LOOKED_AT_MAX: usize = 4_096;
 /// How many ended orders and rescues are remembered, so that a late word (a tip, a rating) does not
 /// count them a second time.
 const ENDED_MAX: usize = 100_000;
@@ -47,6 +50,15 @@ pub struct Board {
     leaving: VecDeque<(Timestamp, EntityKey)>,
     ended: Ended,
     are_counters_new: bool,
+}
+
+/// What a part of the map had of what was looked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Whom the words name, in the order of their keys.
+    pub marks: Vec<Mark>,
+    /// After whom to go on, if there are others.
+    pub up_to: Option<EntityKey>,
 }
 
 impl Board {
@@ -73,15 +85,23 @@ impl Board {
         }
     }
 
-    /// The first `most` marks that all of these words name, in small letters: by any part of an id, a kind, a status, a
-    /// vehicle or of what is wrong.
-    pub fn find(&self, words: &[String], most: usize) -> Vec<Mark> {
-        let is_named = |entity: &EntityKey, mark: &Mark| {
+    /// The first `most` marks behind `after` that all of these words name, in small letters: by any part of an id, a
+    /// kind, a status, a vehicle or of what is wrong. Looks at some thousands of marks, and says where it stopped.
+    pub fn find(&self, words: &[String], most: usize, after: Option<EntityKey>) -> Found {
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut found = Found { marks: Vec::new(), up_to: None };
+        let others = self.marks.range((behind, Bound::Unbounded));
+        for (n_looked_at, (entity, mark)) in others.enumerate() {
+            if n_looked_at == LOOKED_AT_MAX || found.marks.len() == most {
+                return found;
+            }
             let said = said_of(entity, mark);
-            words.iter().all(|word| said.contains(word.as_str()))
-        };
-        let found = self.marks.iter().filter(|(entity, mark)| is_named(entity, mark));
-        found.take(most).map(|(_, mark)| mark.clone()).collect()
+            if words.iter().all(|word| said.contains(word.as_str())) {
+                found.marks.push(mark.clone());
+            }
+            found.up_to = Some(*entity);
+        }
+        Found { up_to: None, ..found }
     }
 
     /// There is something to tell that is not on it: the next diff is told, whatever changed.

@@ -705,8 +705,8 @@ impl System {
     }
 
     /// Everything published from now on, and soon the mark of every entity that is awake here; of other
-    /// nodes, while [`System::widen_boards`] says so. At most 65,536 wait; a reader who is slower is cut
-    /// off and should start again.
+    /// nodes, from [`System::widen_new_board`] on and as long as [`System::widen_boards`] says so. At most
+    /// 65,536 wait; a reader who is slower is cut off and should start again.
     pub fn board(&self) -> mpsc::Receiver<Published> {
         let receiver = self.0.publisher.subscribe(Interest::Everything);
         self.to_all_shards(&Instruction::Republish);

@@ -5,16 +5,17 @@
 //!                └── full ──► a session that has just come, or was too slow
 //! ```
 
-use super::attendance::Attendance;
+use super::{attendance::Attendance, limits::Rate, unavailable};
 use actors::{
-    board::Board,
+    EntityKey,
+    board::{Board, Found},
     runtime::{Published, System},
 };
-use protocol::{frame, view::Mark};
+use protocol::{Code, Refused, frame, view::Mark};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -25,13 +26,22 @@ const DIFFS_MAX: usize = 32;
 const REQUESTS_MAX: usize = 64;
 /// Most publications that are folded before anyone else gets a turn.
 const BATCH: usize = 1_024;
-/// How often other nodes hear that somebody still looks. Without viewers, the board shows this node only.
+/// How often other nodes hear that the board is still wanted. One that is not shows this node only.
 const WIDEN_EVERY: Duration = Duration::from_secs(5);
+/// For how long it is wanted after somebody last looked at it, or searched it.
+const WANTED_FOR: Duration = Duration::from_secs(30);
+/// Other nodes that were not asked for so long tell nothing any more.
+const UNTOLD_AFTER: Duration = Duration::from_secs(16);
+/// How long it may take until a board has all that it was to be told.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+/// How many searches there may be, a second and at once: each looks at everybody.
+const SEARCHES: (u32, u32) = (10, 20);
 
 /// The way to the board.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     requests: mpsc::Sender<Request>,
+    searches: Arc<Rate>,
 }
 
 /// What is asked of the board.
@@ -39,8 +49,13 @@ pub(crate) struct Live {
 enum Request {
     /// All of it, and what follows.
     Feed(oneshot::Sender<Feed>),
-    /// The first marks that all of these words name.
-    Find { words: Vec<String>, most: usize, found: oneshot::Sender<Vec<Mark>> },
+    /// The first marks behind one that all of these words name; or when to ask again, if not everybody is there yet.
+    Find {
+        words: Arc<[String]>,
+        most: usize,
+        after: Option<EntityKey>,
+        found: oneshot::Sender<Result<Found, Instant>>,
+    },
 }
 
 /// What a new viewer gets.
@@ -62,7 +77,8 @@ impl Live {
     ) -> Self {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         tokio::spawn(run(system, every, attendance, receiver, stop));
-        Self { requests }
+        let (per_s, burst) = SEARCHES;
+        Self { requests, searches: Arc::new(Rate::new(per_s, burst)) }
     }
 
     /// Everything and what follows; nothing if too many are asking.
@@ -72,11 +88,85 @@ impl Live {
         feed.await.ok()
     }
 
-    /// At most so many marks that all of these words name, in small letters; nothing if too many are asking.
-    pub(super) async fn find(&self, words: Vec<String>, most: usize) -> Option<Vec<Mark>> {
-        let (found, marks) = oneshot::channel();
-        self.requests.try_send(Request::Find { words, most, found }).ok()?;
-        marks.await.ok()
+    /// At most so many marks, whichever node has them, that all of these words name, in small letters.
+    ///
+    /// # Errors
+    /// `busy`: too many are searching. `unavailable`: too many are asking.
+    pub(super) async fn find(&self, words: Vec<String>, most: usize) -> Result<Vec<Mark>, Refused> {
+        self.searches.check().map_err(busy)?;
+        let words: Arc<[String]> = words.into();
+        let (mut marks, mut after) = (Vec::new(), None);
+        while marks.len() < most {
+            let (found, answer) = oneshot::channel();
+            let (words, most) = (Arc::clone(&words), most - marks.len());
+            let request = Request::Find { words, most, after, found };
+            self.requests.try_send(request).ok().ok_or_else(unavailable)?;
+            match answer.await.ok().ok_or_else(unavailable)? {
+                Ok(found) => {
+                    marks.extend(found.marks);
+                    after = found.up_to;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                Err(told_at) => sleep_until(told_at).await,
+            }
+        }
+        Ok(marks)
+    }
+}
+
+fn busy(wait: Duration) -> Refused {
+    let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    Refused::new(Code::Busy, "too many are searching").retry_after_ms(ms)
+}
+
+/// How far a board reaches: as long as nobody asks other nodes, it shows its own.
+#[derive(Debug)]
+struct Reach {
+    /// When others were last asked to tell what they have.
+    asked_at: Option<Instant>,
+    /// When all that it was to be told is there.
+    told_at: Instant,
+    /// When somebody last looked at it, or searched it.
+    wanted_at: Instant,
+}
+
+impl Reach {
+    /// That of a board which begins now.
+    fn new(now: Instant) -> Self {
+        Self { asked_at: None, told_at: now + TOLD_WITHIN, wanted_at: now }
+    }
+
+    /// Somebody wants it; are others to tell everything for that? Those that were asked a moment ago just go on.
+    fn begins(&mut self, now: Instant) -> bool {
+        self.wanted_at = now;
+        let begins = self.asked_at.is_none_or(|at| now >= at + 2 * WIDEN_EVERY);
+        if begins {
+            (self.asked_at, self.told_at) = (Some(now), now + TOLD_WITHIN);
+        }
+        begins
+    }
+
+    /// Are others to go on?
+    fn goes_on(&mut self, now: Instant) -> bool {
+        let goes_on = self.asked_at.is_some() && now < self.wanted_at + WANTED_FOR;
+        if goes_on {
+            self.asked_at = Some(now);
+        }
+        goes_on
+    }
+
+    /// Does it show what others have had, and nobody says whether it is still so?
+    fn is_past(&self, now: Instant) -> bool {
+        self.asked_at.is_some_and(|at| now >= at + UNTOLD_AFTER)
+    }
+}
+
+/// Somebody wants the board.
+fn widen(reach: &mut Reach, system: &System) {
+    if system.cluster_size() > 1 && reach.begins(Instant::now()) {
+        system.widen_new_board();
     }
 }
 
@@ -89,8 +179,8 @@ async fn run(
 ) {
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut widen = interval_at(Instant::now() + WIDEN_EVERY, WIDEN_EVERY);
-    widen.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = interval_at(Instant::now() + WIDEN_EVERY, WIDEN_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut batch: Vec<Published> = Vec::new();
     let mut n_attended = 0;
     loop {
@@ -98,8 +188,7 @@ async fn run(
         let mut board = Board::new();
         let mut published = system.board();
         let (diffs, _) = broadcast::channel(DIFFS_MAX);
-        // What other nodes last said may be long ago: the first viewer gets a new board.
-        let mut is_wide = false;
+        let mut reach = Reach::new(Instant::now());
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -125,29 +214,73 @@ async fn run(
                         let _n_viewers = diffs.send(Arc::new(diff));
                     }
                 }
-                _ = widen.tick(), if is_wide => {
-                    if diffs.receiver_count() == 0 {
+                _ = looks.tick() => {
+                    if diffs.receiver_count() > 0 {
+                        widen(&mut reach, &system);
+                    }
+                    let now = Instant::now();
+                    if reach.goes_on(now) {
+                        system.widen_boards();
+                    } else if reach.is_past(now) {
                         break;
                     }
-                    system.widen_boards();
                 }
                 Some(request) = requests.recv() => {
-                    if !is_wide {
-                        is_wide = system.cluster_size() > 1;
-                        system.widen_boards();
-                    }
+                    widen(&mut reach, &system);
                     // Whoever asked may have left meanwhile.
                     match request {
                         Request::Feed(reply) => {
                             let full = board.full(system.now());
                             drop(reply.send(Feed { full, diffs: diffs.subscribe() }));
                         }
-                        Request::Find { words, most, found } => {
-                            drop(found.send(board.find(&words, most)));
+                        Request::Find { words, most, after, found } => {
+                            let told_at = reach.told_at;
+                            let is_told = Instant::now() >= told_at;
+                            let search = || board.find(&words, most, after);
+                            drop(found.send(is_told.then(search).ok_or(told_at)));
                         }
                     }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn others_tell_a_board_for_as_long_as_it_is_wanted_and_then_it_is_over() {
+        let now = Instant::now();
+        let mut reach = Reach::new(now);
+        assert!(!reach.goes_on(now) && !reach.is_past(now + secs(999)), "it has its own only");
+        let at = now + secs(100);
+        assert!(reach.begins(at));
+        assert_eq!(reach.told_at, at + TOLD_WITHIN);
+        for s in [5, 10, 15, 20, 25] {
+            assert!(reach.goes_on(at + secs(s)), "{s}");
+        }
+        assert!(!reach.goes_on(at + secs(30)) && !reach.is_past(at + secs(30)));
+        assert!(reach.is_past(at + secs(25) + UNTOLD_AFTER));
+    }
+
+    #[test]
+    fn who_wants_it_while_others_tell_it_need_not_wait_and_who_comes_later_must() {
+        let now = Instant::now();
+        let mut reach = Reach::new(now);
+        assert!(reach.begins(now));
+        assert!(!reach.begins(now + secs(3)));
+        assert!(reach.goes_on(now + secs(5)));
+        assert!(!reach.begins(now + secs(14)));
+        assert_eq!(reach.told_at, now + TOLD_WITHIN);
+        // Others may have stopped.
+        let late = now + secs(5) + 2 * WIDEN_EVERY;
+        assert!(reach.begins(late));
+        assert_eq!(reach.told_at, late + TOLD_WITHIN);
     }
 }

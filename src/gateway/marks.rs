@@ -5,7 +5,6 @@ use super::{
     Gate,
     rest::{Answered, Caller},
     translate::invalid,
-    unavailable,
 };
 use axum::{
     Json,
@@ -16,8 +15,10 @@ use serde::Deserialize;
 use std::{ops::RangeInclusive, sync::Arc};
 use utoipa::IntoParams;
 
-/// How long what is looked for may be, in characters: fewer name everybody.
+/// How long what is looked for may be, in characters, one of its words included: fewer name everybody.
 const TEXT_CHARS: RangeInclusive<usize> = 3..=100;
+/// How many words it may have.
+const WORDS_MAX: usize = 8;
 /// How many marks are told: the most, and what is usual.
 const MARKS: (usize, usize) = (50, 20);
 
@@ -26,7 +27,8 @@ const MARKS: (usize, usize) = (50, 20);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Sought {
-    /// Parts of an id, a kind, a status or a vehicle, with spaces between them: all of them must be there. 3 to 100 characters.
+    /// Parts of an id, a kind, a status or a vehicle, with spaces between them: all of them must be there. Up to 100 characters
+    /// and 8 words, one of them of at least 3 characters.
     text: String,
     /// At most this many; 1 to 50, 20 if absent.
     limit: Option<usize>,
@@ -37,7 +39,7 @@ pub(super) struct Sought {
     get, path = "/v1/marks", tag = "actors", security(("bearer" = [])), params(Sought),
     responses(
         (status = 200, body = Vec<Mark>), (status = 401, body = Refused), (status = 403, body = Refused),
-        (status = 422, body = Refused), (status = 503, body = Refused)
+        (status = 422, body = Refused), (status = 429, body = Refused), (status = 503, body = Refused)
     )
 )]
 pub(super) async fn find_marks(
@@ -53,9 +55,12 @@ pub(super) async fn find_marks(
     if !(1..=most).contains(&limit) {
         return Err(invalid("limit", "1 to 50").into());
     }
-    if !TEXT_CHARS.contains(&text.trim().chars().count()) {
-        return Err(invalid("text", "3 to 100 characters").into());
+    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+    let n_chars = |text: &str| text.chars().count();
+    let names_some = words.iter().any(|word| n_chars(word) >= *TEXT_CHARS.start());
+    if !names_some || !TEXT_CHARS.contains(&n_chars(text.trim())) || words.len() > WORDS_MAX {
+        let problem = "3 to 100 characters, in at most 8 words, one of them of 3 or more";
+        return Err(invalid("text", problem).into());
     }
-    let words = text.split_whitespace().map(str::to_lowercase).collect();
-    Ok(Json(gate.live.find(words, limit).await.ok_or_else(unavailable)?))
+    Ok(Json(gate.live.find(words, limit).await?))
 }

@@ -2,15 +2,19 @@
 
 use crate::{
     client::Client,
+    control::on_duty,
+    marks::is_someone,
     node::{Node, driver, outrider, rider},
+    rest::{Caller, json_of},
     ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride, position},
+    why::until,
 };
 use actors::{
     EntityKey, cluster::nats::testing::TestNats, journal::postgres::private::PrivatePostgres,
 };
 use protocol::{
     CommandId, DriverId, OrderId, OrderStatus, Point, Principal,
-    frame::{ClientFrame, Outcome, ServerFrame},
+    frame::{ClientFrame, Outcome, ServerFrame, Topic},
     work::{DriverAction, OrderAction, Wish},
 };
 use serde_json::{Value, json};
@@ -197,6 +201,36 @@ async fn a_node_without_weight_is_given_no_shard_and_serves_a_ride() {
             .iter()
             .all(|it| it["n_shards"] == 0 || it["standing"] == "dead")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whom_another_node_has_is_found_though_nobody_looks_at_a_board() {
+    /// Longer than it takes until a node asks again whether anybody still looks.
+    const A_WHILE: Duration = Duration::from_secs(6);
+    let shared = Shared::new().await;
+    let (first, second) = (shared.node("first"), shared.node("second"));
+    let cluster = seen(&first, is_shared_by(2)).await;
+    let shard = usize::from(EntityKey::from(DriverId::nth(1)).shard().0);
+    let is_of_first = cluster["shards"][shard]["owner"] == cluster["me"];
+    let (owner, other) = if is_of_first { (&first, &second) } else { (&second, &first) };
+    let _waiting = on_duty(owner, 1, 1_800.0).await;
+    let path = format!("/v1/marks?text={}", driver(1));
+    until(&Caller::new(owner, Principal::Dispatcher), &path, is_someone).await;
+
+    let staff = Caller::new(other, Principal::Dispatcher);
+    for _ in 0..3 {
+        let found = json_of(staff.get(&path).await).await;
+        assert!(is_someone(&found), "{found}");
+        tokio::time::sleep(A_WHILE / 2).await;
+    }
+    // Whoever opens a board there is told everything, too.
+    let mut looking = Client::connect(other, Principal::Dispatcher).await;
+    looking.subscribe(Topic::Board).await;
+    let is_shown = |frame| match frame {
+        ServerFrame::Board(board) if !board.marks.is_empty() => Some(()),
+        _ => None,
+    };
+    tokio::time::timeout(A_WHILE, looking.hear_any(is_shown)).await.expect("in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

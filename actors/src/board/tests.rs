@@ -67,12 +67,28 @@ fn who_is_on_it_is_found_by_words() {
     board.hear(order(4, OrderKind::Ride, OrderStatus::Searching));
     let found = |text: &str, most: usize| {
         let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
-        board.find(&words, most).len()
+        board.find(&words, most, None).marks.len()
     };
     assert_eq!((found("available", 9), found("available", 2)), (3, 2));
     assert_eq!((found("ride searching", 9), found("ride busy", 9)), (1, 0));
     let id = DriverId::nth(2).to_string();
     assert_eq!(found(&id[id.len() - 6..], 9), 1);
+}
+
+#[test]
+fn a_large_one_is_looked_through_in_turns() {
+    let mut board = Board::new();
+    let looked_at_max = u64::try_from(LOOKED_AT_MAX).unwrap();
+    for n in 1..=looked_at_max + 2 {
+        board.hear(driver(n, DriverStatus::Available));
+    }
+    let words = ["available".to_owned()];
+    let first = board.find(&words, usize::MAX, None);
+    assert_eq!((first.marks.len(), first.up_to.is_some()), (LOOKED_AT_MAX, true));
+    let rest = board.find(&words, usize::MAX, first.up_to);
+    assert_eq!((rest.marks.len(), rest.up_to), (2, None));
+    assert_eq!(board.find(&words, 3, None).marks, first.marks[..3]);
+    assert_eq!(board.find(&["busy".to_owned()], 3, None).marks, []);
 }
 
 #[test]

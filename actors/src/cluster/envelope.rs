@@ -201,6 +201,9 @@ pub enum Notice {
     Published(Vec<PublishedBytes>),
     /// Somebody looks at a board: publish for another while.
     BoardWanted,
+    /// And it is a new one, which knows nothing of what an earlier one was told: publish everything once more.
+    /// [`Notice::BoardWanted`] follows, for whoever does not know this yet.
+    BoardBegun,
     /// An entity of a shard that is being handed over.
     Warm(Box<Warm>),
     /// Is anybody there? If not, the transport says so.

@@ -271,6 +271,13 @@ impl System {
         self.tell_others(&Notice::BoardWanted);
     }
 
+    /// The same for a board that is new, or was not wanted for a while: other nodes tell it everything, even if
+    /// they have told an earlier one.
+    pub fn widen_new_board(&self) {
+        self.tell_others(&Notice::BoardBegun);
+        self.widen_boards();
+    }
+
     fn tell_others(&self, notice: &Notice) {
         let Some(membership) = self.membership() else { return };
         for node in membership.others() {

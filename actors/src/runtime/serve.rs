@@ -327,6 +327,13 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
             }
         }
         Notice::BoardWanted => show_board(system, membership, from),
+        Notice::BoardBegun => {
+            let is_shown = membership.state().boards.contains_key(&from);
+            show_board(system, membership, from);
+            if is_shown {
+                system.to_all_shards(&Instruction::Republish);
+            }
+        }
         Notice::Warm(warm) => system.arrived(*warm),
         Notice::Knock => {}
     }

@@ -1,7 +1,7 @@
 // Finds an actor by any part of its id, its sort, its status: here at once, and then on the whole map, which the node knows.
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import type { Mark as WireMark } from "@outrider/client";
 import { go, useApp, useFetched, useRoute } from "./app.js";
 import { markOf, type Mark } from "./board.js";
@@ -10,7 +10,7 @@ import { Glyph, Icon, described, isTyping } from "./ui.js";
 import { t } from "./words.js";
 
 const MATCHES_MAX = 8;
-/** What is asked of the node: not less, and not before somebody has stopped writing. */
+/** What is asked of the node: no text without a word of so many, and not before somebody has stopped writing. */
 const ASKED_CHARS_MIN = 3;
 const PAUSE_MS = 250;
 /** So close one looks at whom one has found, in pixels per metre. */
@@ -114,7 +114,15 @@ function useElsewhere(text: string): Mark[] {
     const timer = setTimeout(() => seek(text), PAUSE_MS);
     return () => clearTimeout(timer);
   }, [text]);
-  const isAsked = sought === text && text.length >= ASKED_CHARS_MIN;
-  const answer = useFetched<WireMark[]>(isAsked ? `/v1/marks?text=${encodeURIComponent(text)}&limit=${MATCHES_MAX}` : null);
+  const isAsked = sought === text && text.split(/\s+/).some((word) => word.length >= ASKED_CHARS_MIN);
+  const [n, again] = useReducer((it: number, _: void) => it + 1, 0);
+  const answer = useFetched<WireMark[]>(isAsked ? `/v1/marks?text=${encodeURIComponent(text)}&limit=${MATCHES_MAX}` : null, n);
+  // Too many were searching.
+  const pauseMs = answer !== null && "refused" in answer ? answer.refused.retry_after_ms ?? null : null;
+  useEffect(() => {
+    if (pauseMs === null) return undefined;
+    const timer = setTimeout(() => again(), Math.max(PAUSE_MS, pauseMs));
+    return () => clearTimeout(timer);
+  }, [answer, pauseMs]);
   return answer !== null && "ok" in answer ? answer.ok.map(markOf).filter((it) => it !== null) : [];
 }

@@ -13,8 +13,9 @@ use flate2::{Compression, write::GzEncoder};
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
 macro_rules! files {
     ($($name:literal => $kind:literal),+ $(,)?) => {
@@ -43,17 +44,17 @@ pub(super) fn routes() -> Router<Arc<Gate>> {
 }
 
 fn file(kind: &'static str, content: &'static [u8]) -> MethodRouter<Arc<Gate>> {
-    let served = Arc::new(LazyLock::new(move || Served::new(kind, content)));
+    let served = Arc::new(OnceCell::new());
     get(move |asked: HeaderMap| {
         let served = Arc::clone(&served);
-        let packing = Arc::clone(&served);
         async move {
             // A megabyte takes as long to compress as hundreds of commands take to be done: not where those are done.
-            let packed = tokio::task::spawn_blocking(move || {
-                LazyLock::force(&packing);
-            });
-            drop(packed.await);
-            served.answer(&asked)
+            // Whoever asks meanwhile waits, and keeps no thread for that.
+            let packing = || spawn_blocking(move || Served::new(kind, content));
+            match served.get_or_try_init(packing).await {
+                Ok(served) => served.answer(&asked),
+                Err(_fell) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
         }
     })
 }

@@ -4,6 +4,8 @@
 
 #[path = "gateway/abuse.rs"]
 mod abuse;
+#[path = "gateway/basemap.rs"]
+mod basemap;
 #[path = "gateway/client.rs"]
 mod client;
 #[path = "gateway/cluster.rs"]

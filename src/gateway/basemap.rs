@@ -5,10 +5,13 @@ use super::Gate;
 use crate::settings::MapSettings;
 use axum::{
     Json, Router,
-    http::{HeaderValue, header},
-    routing::get,
+    extract::Request,
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, get_service},
 };
-use protocol::Point;
+use protocol::{Code, Point, Refused};
 use serde::Serialize;
 use std::{
     fs::File,
@@ -34,6 +37,9 @@ const MVT: u8 = 1;
 /// What it shows first, in ten-millionths of a degree.
 const CENTER_LON: usize = 119;
 const CENTER_LAT: usize = 123;
+
+/// The largest piece of an archive that is sent at once, in bytes: a tile, or a directory of tiles, is hardly ever a quarter of it.
+const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What there is to draw beneath the marks.
 #[derive(Debug)]
@@ -91,7 +97,9 @@ impl Basemap {
         let router = Router::new().route("/console/basemap.json", get(move || async move { told }));
         let router = match &self.source {
             Some(Source::Archive { .. }) => {
-                router.route_service("/console/basemap.pmtiles", ServeFile::new(&self.archive))
+                let archive = get_service(ServeFile::new(&self.archive));
+                let archive = archive.route_layer(middleware::from_fn(by_pieces));
+                router.route("/console/basemap.pmtiles", archive)
             }
             Some(Source::Style(_)) | None => router,
         };
@@ -110,6 +118,25 @@ impl Basemap {
         );
         HeaderValue::from_str(&policy).expect("origins that were checked are fit for a header")
     }
+}
+
+/// Sends nobody all of it: an archive may be of gigabytes, and those who read them slowly would keep others out.
+async fn by_pieces(request: Request, next: Next) -> Response {
+    let range = request.headers().get(header::RANGE).and_then(|it| it.to_str().ok());
+    let is_piece = range.and_then(piece_bytes).is_some_and(|n| n <= PIECE_BYTES_MAX);
+    if request.method() == Method::HEAD || is_piece {
+        return next.run(request).await;
+    }
+    let message = format!("ask for a range of at most {PIECE_BYTES_MAX} bytes");
+    let refused = Refused::new(Code::Invalid, message);
+    (StatusCode::RANGE_NOT_SATISFIABLE, Json(refused)).into_response()
+}
+
+/// How many bytes a range has; nothing, if it is several, or does not say where it begins and ends.
+fn piece_bytes(range: &str) -> Option<u64> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    last.checked_sub(first)?.checked_add(1)
 }
 
 /// Where the map in this file begins.
@@ -190,6 +217,16 @@ mod tests {
         assert!(matches!(open(file), ArchiveError::Foreign));
         assert!(matches!(open(dir.path().join("none")), ArchiveError::Unread(_)));
         assert!(matches!(open(dir.path().to_owned()), ArchiveError::Unread(_)));
+    }
+
+    #[test]
+    fn a_piece_says_where_it_begins_and_ends() {
+        assert_eq!(piece_bytes("bytes=0-126"), Some(127));
+        assert_eq!(piece_bytes("bytes=9-9"), Some(1));
+        for range in ["bytes=9-", "bytes=-9", "bytes=9-8", "bytes=0-1,4-5", "0-9", "bytes=a-b"] {
+            assert_eq!(piece_bytes(range), None, "{range}");
+        }
+        assert_eq!(piece_bytes(&format!("bytes=0-{}", u64::MAX)), None);
     }
 
     #[test]

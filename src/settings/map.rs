@@ -30,10 +30,12 @@ impl MapSettings {
             |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
         if !self.style_url.is_empty() {
             if !self.archive.as_os_str().is_empty() {
-                return senseless("map", "an archive or a style, and not both");
+                let problem = "an archive or a style (also by MAP_STYLE_URL), and not both";
+                return senseless("map", problem);
             }
             if origin_of(&self.style_url).is_none() {
-                return senseless("map.style_url", "such as https://maps.example.org/style.json");
+                let problem = "such as https://maps.example.org/style.json (also by MAP_STYLE_URL)";
+                return senseless("map.style_url", problem);
             }
         }
         if self.style_origins.iter().any(|it| origin_of(it).as_ref() != Some(it)) {

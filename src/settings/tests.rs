@@ -111,6 +111,12 @@ fn browsers_are_sent_nowhere_without_a_style() {
 }
 
 #[test]
+fn whoever_has_two_maps_is_told_where_the_other_one_may_be_from() {
+    let both = with("[map]\nstyle_url = \"https://maps.example.org/\"\narchive = \"city.pmtiles\"");
+    assert!(both.unwrap_err().to_string().contains("MAP_STYLE_URL"));
+}
+
+#[test]
 fn where_the_key_is_does_not_show() {
     let settings = with("[auth]\nkey_file = \"very-secret-place.pem\"").unwrap();
     assert!(!format!("{settings:?}").contains("very-secret-place"));

@@ -334,6 +334,18 @@ fn the_binary_has_all_of_the_console() {
     }
 }
 
+/// While nodes are replaced a browser may have one half of the console from a node of another build, where what the halves
+/// export to each other is called otherwise.
+#[test]
+fn what_draws_streets_stands_on_its_own() {
+    let path = root().join("console/dist/basemap.js");
+    let basemap = fs::read_to_string(path).expect("readable");
+    for quote in ['"', '\'', '`'] {
+        let console = format!("{quote}./console.js{quote}");
+        assert!(!basemap.contains(&console), "basemap.js imports what console.js exports");
+    }
+}
+
 #[test]
 fn the_documents_exist() {
     for (file, least) in [("README.md", 500), ("ARCHITECTURE.md", 2000)] {

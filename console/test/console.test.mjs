@@ -235,9 +235,10 @@ test("the map is the one that tiles are made for, and a metre at its origin is o
 
 test("real streets are drawn in a style that is one, of what an archive has", async () => {
   const { styleOf } = await modules.load("/src/map/street_style.ts");
+  const { ROADS: classes } = await modules.load("/src/map/ground.ts");
   const names = ["mapGround", "mapWater", "mapPark", "mapStreet", "mapCollector", "mapArterial", "mapCasing", "mapLabel", "mapPlace", "mapHalo", "mapGrid"];
   const ink = Object.fromEntries(names.map((name, i) => [name, `#00000${i.toString(16)}`]));
-  const drawn = (layers) => styleOf({ tiles: { type: "vector", tiles: ["pmtiles://here/{z}/{x}/{y}"] }, layers, zoomAt: (pxPerM) => Math.log2(pxPerM * 78_000) }, ink);
+  const drawn = (layers) => styleOf({ tiles: { type: "vector", tiles: ["pmtiles://here/{z}/{x}/{y}"] }, layers, zoomAt: (pxPerM) => Math.log2(pxPerM * 78_000), classes }, ink);
   for (const layers of [null, new Set(["roads"]), new Set(["earth", "landuse", "water", "buildings", "roads", "places"])]) {
     const style = drawn(layers);
     assert.deepEqual(validateStyleMin(style).map(({ message }) => message), []);

@@ -1,14 +1,14 @@
 // Real streets below the marks: MapLibre draws them from tiles and follows the camera; nobody touches it. Its code is large, and only
-// loaded where there are such tiles (beneath.ts).
+// loaded where there are such tiles (beneath.ts). It imports nothing of the console but types: what it needs of it, it is given. While nodes
+// are replaced, it may come from another one than the console did, and what modules of one build export to each other has no lasting names.
 
 import { AttributionControl, Map as TileMap, addProtocol, setWorkerUrl, type StyleSpecification } from "maplibre-gl";
 // As a file of the node's own: a worker made of text would need a policy that allows scripts made of text.
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import { PMTiles, Protocol, type Header } from "pmtiles";
-import { at } from "../rest.js";
-import { ink } from "../theme.js";
+import type { Ink } from "../theme.js";
 import type { Camera, Projection } from "./camera.js";
-import type { BasemapSource } from "./ground.js";
+import type { BasemapSource, Roads } from "./ground.js";
 import { styleOf, type Drawn } from "./street_style.js";
 
 /** So many tiles in a row that cannot be had, and none of them can. */
@@ -37,6 +37,15 @@ export interface Place {
   projection: Projection;
 }
 
+/** How it is drawn, if it comes from an archive of the node's. */
+export interface Look {
+  /** Where that archive is. */
+  archive: string;
+  /** The colours of the page as it is now. */
+  ink: () => Ink;
+  roads: Roads;
+}
+
 export class Basemap {
   readonly map: TileMap;
   readonly #place: Place;
@@ -53,13 +62,13 @@ export class Basemap {
   #patience: ReturnType<typeof setInterval> | undefined;
 
   /** Draws what `source` has; rejects if its archive cannot be read, or nothing can be drawn here at all. */
-  static async open(source: BasemapSource, place: Place, heard: Listener): Promise<Basemap> {
+  static async open(source: BasemapSource, place: Place, look: Look, heard: Listener): Promise<Basemap> {
     if ("style" in source) {
       const { style } = source;
       return new Basemap(() => style.replaceAll("{theme}", document.documentElement.dataset.theme ?? "dark"), place, heard);
     }
-    const drawn = await readArchive(at("/console/basemap.pmtiles"), place.projection);
-    return new Basemap(() => styleOf(drawn, ink()), place, heard);
+    const drawn = await readArchive(look.archive, place.projection, look.roads);
+    return new Basemap(() => styleOf(drawn, look.ink()), place, heard);
   }
 
   private constructor(style: () => string | StyleSpecification, place: Place, heard: Listener) {
@@ -145,7 +154,7 @@ interface Metadata {
 }
 
 /** What there is to draw in an archive. */
-async function readArchive(url: string, projection: Projection): Promise<Drawn> {
+async function readArchive(url: string, projection: Projection, classes: Roads): Promise<Drawn> {
   const archive = new PMTiles(url);
   archives.add(archive);
   const [header, metadata] = [await archive.getHeader(), (await archive.getMetadata()) as Metadata];
@@ -158,6 +167,7 @@ async function readArchive(url: string, projection: Projection): Promise<Drawn> 
     },
     layers: layers ? new Set(layers.map(({ id }) => id)) : null,
     zoomAt: (pxPerM) => projection.tileZoom(pxPerM),
+    classes,
   };
 }
 

@@ -1,9 +1,10 @@
 // What lies beneath the marks: real streets, where the node has some and as long as they can be had; else the drawn ground.
 
 import type { App } from "../app.js";
-import { themed } from "../theme.js";
+import { at } from "../rest.js";
+import { ink, themed } from "../theme.js";
 import type { Basemap } from "./basemap.js";
-import type { BasemapSource, Ground } from "./ground.js";
+import { ROADS, type BasemapSource, type Ground } from "./ground.js";
 
 /** After how long streets that could not be had are asked for again: twice as long each time. */
 const AGAIN_MS = { least: 5_000, most: 120_000 };
@@ -45,7 +46,9 @@ export function layStreets(app: App, source: BasemapSource, ground: Ground, into
   const lay = async (): Promise<void> => {
     try {
       const module = await import("./basemap.js");
-      const basemap: Basemap = await module.Basemap.open(source, { into, credits, camera: app.camera, projection: app.projection }, { shown, failed: miss });
+      const place = { into, credits, camera: app.camera, projection: app.projection };
+      const look = { archive: at("/console/basemap.pmtiles"), ink, roads: ROADS };
+      const basemap: Basemap = await module.Basemap.open(source, place, look, { shown, failed: miss });
       if (isOver) basemap.end();
       else app.basemap = basemap;
     } catch (error) {

@@ -28,6 +28,7 @@ export const ROADS = [
   { cls: "collector", width: 9, least: 1, from: 0 },
   { cls: "arterial", width: 15, least: 1.8, from: 0 },
 ] as const;
+export type Roads = typeof ROADS;
 /** A name stands about this far from its road's next name, in metres. */
 const LABEL_M = 900;
 const FONT = 'Inter, ui-sans-serif, system-ui, "Segoe UI", Roboto, sans-serif';
@@ -46,7 +47,7 @@ export class Ground {
   readonly #context: CanvasRenderingContext2D;
   readonly #camera: Camera;
   readonly #projection: Projection;
-  readonly #roads: { cls: (typeof ROADS)[number]["cls"]; width: number; least: number; from: number; path: Path2D }[] = [];
+  readonly #roads: { cls: Roads[number]["cls"]; width: number; least: number; from: number; path: Path2D }[] = [];
   readonly #named: Named[] = [];
   readonly #water = new Path2D();
   readonly #parks = new Path2D();

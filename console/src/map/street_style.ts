@@ -4,7 +4,7 @@
 
 import type { ExpressionSpecification, LayerSpecification, StyleSpecification, VectorSourceSpecification } from "maplibre-gl";
 import type { Ink } from "../theme.js";
-import { ROADS } from "./ground.js";
+import type { Roads } from "./ground.js";
 
 /** The only source of the style. */
 const SOURCE = "streets";
@@ -32,10 +32,12 @@ export interface Drawn {
   layers: ReadonlySet<string> | null;
   /** The zoom at which a metre is so many CSS pixels. */
   zoomAt: (pxPerM: number) => number;
+  /** How wide each class of road is drawn, and from where on. */
+  classes: Roads;
 }
 
 /** The style for tiles, in these colours. */
-export function styleOf({ tiles, layers, zoomAt }: Drawn, ink: Ink): StyleSpecification {
+export function styleOf({ tiles, layers, zoomAt, classes }: Drawn, ink: Ink): StyleSpecification {
   const has = (layer: string): boolean => layers?.has(layer) ?? layer !== "earth";
   const of = (layer: string, drawn: readonly LayerSpecification[]): readonly LayerSpecification[] => (has(layer) ? drawn : []);
   const part = (id: string, layer = id): { id: string; source: string; "source-layer": string } => ({ id, source: SOURCE, "source-layer": layer });
@@ -49,7 +51,7 @@ export function styleOf({ tiles, layers, zoomAt }: Drawn, ink: Ink): StyleSpecif
       ...of("landuse", [{ ...part("green", "landuse"), type: "fill", filter: ["all", isArea, ["in", kind, ["literal", GREEN]]], paint: { "fill-color": ink.mapPark } }]),
       ...of("water", [{ ...part("water"), type: "fill", filter: isArea, paint: { "fill-color": ink.mapWater } }]),
       ...of("buildings", [{ ...part("buildings"), type: "fill", minzoom: 14, filter: isArea, paint: { "fill-color": ink.mapGrid, "fill-opacity": 0.6 } }]),
-      ...of("roads", roads(ink, zoomAt, part)),
+      ...of("roads", roads(classes, ink, zoomAt, part)),
       ...of("places", [{
         ...part("places"), type: "symbol", maxzoom: zoomAt(0.9), filter: ["all", ["has", "name"], ["in", kind, ["literal", SETTLEMENTS]]],
         layout: {
@@ -67,18 +69,18 @@ const isArea: ExpressionSpecification = ["==", ["geometry-type"], "Polygon"];
 type Part = (id: string, layer?: string) => { id: string; source: string; "source-layer": string };
 
 /** The lesser ones below the greater ones, and names above all. */
-function roads(ink: Ink, zoomAt: Drawn["zoomAt"], part: Part): LayerSpecification[] {
+function roads(classes: Roads, ink: Ink, zoomAt: Drawn["zoomAt"], part: Part): LayerSpecification[] {
   const colours = { street: ink.mapStreet, collector: ink.mapCollector, arterial: ink.mapArterial };
   const round = { "line-cap": "round", "line-join": "round" } as const;
   const is = (cls: string): ExpressionSpecification => ["==", roadClass, cls];
-  return ROADS.flatMap(({ cls, width, least, from }): LayerSpecification[] => {
+  return classes.flatMap(({ cls, width, least, from }): LayerSpecification[] => {
     const line = (more: number): ExpressionSpecification => wide(width, least, more, zoomAt);
     const shown = from > 0 ? { minzoom: zoomAt(from) } : {};
     const casing: LayerSpecification[] = cls !== "arterial" ? [] : [
       { ...part(`${cls}-casing`, "roads"), type: "line", minzoom: zoomAt(0.05), filter: is(cls), layout: round, paint: { "line-color": ink.mapCasing, "line-width": line(2) } },
     ];
     return [...casing, { ...part(cls, "roads"), type: "line", ...shown, filter: is(cls), layout: round, paint: { "line-color": colours[cls], "line-width": line(0) } }];
-  }).concat(ROADS.map(({ cls }): LayerSpecification => ({
+  }).concat(classes.map(({ cls }): LayerSpecification => ({
     ...part(`${cls}-names`, "roads"), type: "symbol", minzoom: zoomAt(cls === "arterial" ? 0.05 : 0.14), filter: ["all", ["has", "name"], is(cls)],
     layout: {
       "symbol-placement": "line", "symbol-spacing": 380, "text-field": ["get", "name"], "text-font": FONT, "text-size": 11, "text-letter-spacing": 0.02,

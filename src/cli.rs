@@ -188,7 +188,7 @@ impl Cli {
                 })?;
             }
             Command::Demo(args) => {
-                return Ok(demo::run(settings, args).await?.exit_code().into());
+                return Ok(Box::pin(demo::run(settings, args)).await?.exit_code().into());
             }
             Command::Bench(args) => {
                 bench::run(settings, args).await.map_err(|fault| CliError::Bench(fault))?;

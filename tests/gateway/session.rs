@@ -150,7 +150,13 @@ async fn whoever_nobody_waits_for_may_be_silent_for_longer_and_is_hurried_when_s
     // Two and a half of the short ones pass: that would have been silence.
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     place_ride(&mut client).await;
-    assert_eq!(client.hear_any(paced).await, Some(700));
+    let hurried = loop {
+        // It may have been told that it is at rest before it asked, and is answered all the same.
+        if let Some(ms) = client.hear_any(paced).await {
+            break ms;
+        }
+    };
+    assert_eq!(hurried, 700);
     // Whoever does not hurry is silent again.
     let (heard, closed) = client.hear_out().await;
     assert!(is_goodbye(heard.last(), Code::Unavailable), "{heard:?}");

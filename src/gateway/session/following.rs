@@ -198,7 +198,8 @@ impl Session {
         let told = self.show(key, Vec::new());
         // What must arrive is kept to be said, also if there is no room to say it now.
         self.became(key, &news)?;
-        told
+        told?;
+        self.rest()
     }
 
     pub(super) fn changed(&mut self, key: EntityKey, change: Change) -> Flow {

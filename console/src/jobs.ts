@@ -5,6 +5,8 @@ import type { JobMark } from "./board.js";
 import { stageOf, isAwaited, mintedAt, type Sort } from "./status.js";
 
 const MIN = 60_000;
+/** What begins in less than this has begun: the node's clock is known here by what frames say of it, which are under way for a while. */
+const SKEW = 2_000;
 
 /**
  * How long a job may be looked for a driver, and how long until somebody is there, from when somebody waits. Of that the
@@ -33,7 +35,8 @@ export interface Job {
 
 /** A job as it stands at `now` (the node's clock, in milliseconds since 1970). */
 export function jobOf(mark: JobMark, now: number): Job {
-  const since = mark.since ?? mintedAt(mark.id);
+  const said = mark.since ?? mintedAt(mark.id);
+  const since = said !== null && said > now && said < now + SKEW ? now : said;
   const phase = phaseOf(mark);
   const target = since === null || mark.isHeld ? null : phase === "waiting" ? since + TARGET[mark.sort].found : phase === "coming" ? since + TARGET[mark.sort].there : null;
   const dues = [target, mark.due].filter((it) => it !== null);

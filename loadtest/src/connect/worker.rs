@@ -458,21 +458,21 @@ impl Worker {
         match wire::name(frame) {
             Some("heartbeat") => {
                 self.counts.beats_heard += 1;
-                let mut is_hurried = None;
+                let mut next = None;
                 if let Ok(ServerFrame::Heartbeat { heartbeat_ms: Some(ms), .. }) =
                     CODEC.decode_unbounded(frame)
                 {
                     phone.paced(ms);
                     let due = now + phone.heartbeats(BEAT_PART);
-                    if phone.stage == Stage::Open && due < phone.due {
-                        is_hurried = Some(due);
+                    if phone.stage == Stage::Open {
+                        next = Some(due);
                     }
                 }
                 if phone.beat_at > 0 {
                     self.times.beat.record(Duration::from_micros(now - phone.beat_at));
                     phone.beat_at = 0;
                 }
-                if let Some(due) = is_hurried {
+                if let Some(due) = next {
                     self.set_due(index, due);
                 }
             }

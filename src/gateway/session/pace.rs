@@ -178,7 +178,11 @@ impl Session {
     /// Lets a client that has just come know that nobody waits for it, in one write with what it is shown: it would have to
     /// speak once or twice more to hear that, as would all others that come at the same time.
     pub(super) fn rest(&mut self) -> Flow {
-        if self.pace.at_rest_ms == 0 && self.is_at_rest() { self.answer_heartbeat() } else { Ok(()) }
+        if self.pace.at_rest_ms == 0 && self.is_at_rest() {
+            self.answer_heartbeat()
+        } else {
+            Ok(())
+        }
     }
 
     /// Lets a client know at once that somebody waits for it now. That nobody does any more can wait.

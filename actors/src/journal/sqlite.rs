@@ -104,7 +104,7 @@ impl SqliteJournal {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             // A hundred commits of as many entities touch a thousand pages here and there, most of them again in the next
-            // transaction. A checkpoint writes each once, so one of 128 MiB writes a fraction of what thirty of 4 MiB do.
+            // transaction. A checkpoint writes each once, so one of 128 MiB writes a fraction of what eight of 16 MiB do.
             .pragma("wal_autocheckpoint", "32768")
             .pragma("temp_store", "MEMORY")
             .statement_cache_capacity(batch::N_STATEMENTS_MAX)

@@ -76,7 +76,6 @@ fn code_of(outcome: Outcome) -> Option<Code> {
 async fn a_silent_client_is_closed_and_one_that_beats_is_not() {
     let node = Node::with(&[
         ("GATEWAY__SESSION__HEARTBEAT", "200ms"),
-        ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "200ms"),
     ]);
     let mut beating = Client::connect(&node, rider(2)).await;
     let mut silent = Client::connect(&node, rider(1)).await;

@@ -158,6 +158,8 @@ pub(crate) fn command(program: &Path, dir: &Path) -> Command {
     command
         .env("OUTRIDER_JOURNAL__DIR", dir)
         .env("OUTRIDER_JOURNAL__KIND", "memory")
+        // A heartbeat that is heard is an answer to one, unless a test is about how often they come.
+        .env("OUTRIDER_GATEWAY__SESSION__HEARTBEAT_AT_REST_MAX", "0s")
         .env("OUTRIDER_GATEWAY__LISTEN", "127.0.0.1:0")
         .env("OUTRIDER_TELEMETRY__FILTER", "warn");
     command

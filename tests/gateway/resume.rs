@@ -345,7 +345,6 @@ async fn whoever_read_too_slowly_goes_on_where_it_was() {
 async fn whoever_was_silent_for_too_long_goes_on_where_it_was() {
     let node = Node::with(&[
         ("GATEWAY__SESSION__HEARTBEAT", "200ms"),
-        ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "200ms"),
     ]);
     let mut client = Client::connect(&node, rider(1)).await;
     let order = place_ride(&mut client).await;

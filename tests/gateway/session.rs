@@ -132,6 +132,7 @@ async fn whoever_nobody_waits_for_may_be_silent_for_longer_and_is_hurried_when_s
     let node = Node::with(&[
         ("GATEWAY__SESSION__HEARTBEAT", "700ms"),
         ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "30s"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST_MAX", "30s"),
     ]);
     let paced = |frame| match frame {
         ServerFrame::Heartbeat { heartbeat_ms, .. } => Some(heartbeat_ms),

@@ -145,6 +145,9 @@ impl Session {
             return 0;
         }
         let limits = &self.gate.session;
+        if limits.heartbeat_at_rest_max <= limits.heartbeat {
+            return 0;
+        }
         let least = limits.heartbeat_at_rest.max(limits.heartbeat);
         // A client that was cut off without a word notices when it next speaks, and must still find its session then.
         let most = self.gate.known.within().saturating_sub(NOTICED_WITHIN) * 2;
@@ -178,7 +181,7 @@ impl Session {
     /// Lets a client that has just come know that nobody waits for it, in one write with what it is shown: it would have to
     /// speak once or twice more to hear that, as would all others that come at the same time.
     pub(super) fn rest(&mut self) -> Flow {
-        if self.pace.at_rest_ms == 0 && self.is_at_rest() {
+        if self.pace.at_rest_ms == 0 && self.at_rest_ms() > 0 {
             self.answer_heartbeat()
         } else {
             Ok(())

@@ -200,9 +200,7 @@ async fn pieces_of_more_than_a_frame_are_too_large() {
 
 #[tokio::test]
 async fn empty_pieces_without_end_are_silence() {
-    let node = Node::with(&[
-        ("GATEWAY__SESSION__HEARTBEAT", "200ms"),
-    ]);
+    let node = Node::with(&[("GATEWAY__SESSION__HEARTBEAT", "200ms")]);
     let mut client = Client::connect(&node, rider(1)).await;
     client.say_raw(&on_the_line(BINARY, b"")).await;
     let piece = on_the_line(MORE, b"").repeat(100);

@@ -74,9 +74,7 @@ fn code_of(outcome: Outcome) -> Option<Code> {
 
 #[tokio::test]
 async fn a_silent_client_is_closed_and_one_that_beats_is_not() {
-    let node = Node::with(&[
-        ("GATEWAY__SESSION__HEARTBEAT", "200ms"),
-    ]);
+    let node = Node::with(&[("GATEWAY__SESSION__HEARTBEAT", "200ms")]);
     let mut beating = Client::connect(&node, rider(2)).await;
     let mut silent = Client::connect(&node, rider(1)).await;
     let (mut n_beats, mut waiting) = (0, Box::pin(silent.hear_out()));

@@ -343,9 +343,7 @@ async fn whoever_read_too_slowly_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn whoever_was_silent_for_too_long_goes_on_where_it_was() {
-    let node = Node::with(&[
-        ("GATEWAY__SESSION__HEARTBEAT", "200ms"),
-    ]);
+    let node = Node::with(&[("GATEWAY__SESSION__HEARTBEAT", "200ms")]);
     let mut client = Client::connect(&node, rider(1)).await;
     let order = place_ride(&mut client).await;
     hear_status(&mut client, OrderStatus::Searching).await;

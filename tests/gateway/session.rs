@@ -165,6 +165,25 @@ async fn whoever_nobody_waits_for_may_be_silent_for_longer_and_is_hurried_when_s
 }
 
 #[tokio::test]
+async fn all_speak_equally_often_where_nobody_is_to_rest() {
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "30s"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST_MAX", "20s"),
+    ]);
+    let mut client = Client::connect(&node, rider(1)).await;
+    let paced = |frame| match frame {
+        ServerFrame::Heartbeat { heartbeat_ms, .. } => Some(heartbeat_ms),
+        _ => None,
+    };
+    // Only when it is shown what it is, is that known.
+    client.hear_any(|frame| matches!(frame, ServerFrame::Rider(_)).then_some(())).await;
+    for _ in 0..3 {
+        client.say(&ClientFrame::Heartbeat { heard: None }).await;
+        assert_eq!(client.hear_any(paced).await, None);
+    }
+}
+
+#[tokio::test]
 async fn whoever_is_at_rest_is_asked_ever_less_often_until_the_way_to_it_breaks() {
     let least = 300;
     let node = Node::with(&[

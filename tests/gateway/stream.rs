@@ -296,9 +296,7 @@ async fn what_cannot_be_heard_is_refused_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_stream_ends_with_its_code() {
-    let node = Node::with(&[
-        ("GATEWAY__SESSION__HEARTBEAT", "100ms"),
-    ]);
+    let node = Node::with(&[("GATEWAY__SESSION__HEARTBEAT", "100ms")]);
     // Nothing is heard of it.
     let (heard, closed) = connect(&node, rider(1)).await.hear_out().await;
     assert!(matches!(heard.last(), Some(ServerFrame::Goodbye { .. })), "{heard:?}");

@@ -20,6 +20,7 @@ mod health;
 mod incidents;
 pub(crate) mod inspect;
 mod limits;
+mod line;
 mod live;
 mod marks;
 mod openapi;
@@ -38,6 +39,7 @@ mod socket;
 mod stream;
 pub(crate) mod tap;
 mod translate;
+mod turns;
 mod uses;
 mod why;
 mod zones;
@@ -52,19 +54,16 @@ use actors::{EntityKey, Kind, Version, journal::JournalError, runtime::System};
 use attendance::Attendance;
 use axum::{
     Router,
-    extract::{
-        ConnectInfo, DefaultBodyLimit, Query, Request, State, rejection::QueryRejection,
-        ws::WebSocketUpgrade,
-    },
+    extract::{ConnectInfo, DefaultBodyLimit, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use basemap::{ArchiveError, Basemap};
-use futures_util::FutureExt;
 use incidents::Incidents;
 use inspect::Taps;
 use limits::{Limits, Rates, neighbourhood, rate_limited};
+use line::Handshake;
 use live::Live;
 use metrics_exporter_prometheus::PrometheusHandle;
 use price::Prices;
@@ -91,20 +90,21 @@ use std::{
 };
 use stream::Streams;
 use thiserror::Error;
-use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{error, info, warn};
 use translate::Translator;
+use turns::Turns;
 use uses::Uses;
 use utoipa::IntoParams;
 use zones::Zones;
 
 /// How often durations that were measured are added up.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// Most sessions that were cut off and are put away at the same time. A network that fails cuts off thousands at once: they leave
-/// one after the other, so that those who are still there are not kept waiting.
-const RETIRING_MAX: usize = 4;
+/// How long after each other sessions are put away that were cut off. A network that fails cuts off thousands at once, and to put
+/// all of them away would keep those who are still there waiting; whoever comes back meanwhile waits for nothing.
+const RETIRE_EVERY: Duration = Duration::from_micros(500);
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -126,7 +126,7 @@ struct Gate {
     /// By their ids: to be found again.
     known: Sessions,
     /// Whose turn it is to be put away, of those that were cut off.
-    retiring: Semaphore,
+    retiring: Turns,
     /// Those of them that hear what is posted.
     streams: Streams,
     /// The node is leaving: nobody new is let in, and everybody is told.
@@ -224,7 +224,7 @@ impl Gateway {
                 allowed.resume_within,
                 Room { sessions: allowed.suspended_max, bytes: allowed.suspended_bytes_max },
             ),
-            retiring: Semaphore::new(RETIRING_MAX),
+            retiring: Turns::new(RETIRE_EVERY),
             streams: Streams::default(),
             uses: Uses::default(),
             system,
@@ -516,37 +516,42 @@ fn full() -> Refused {
 async fn upgrade(
     State(gate): State<Arc<Gate>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     query: Result<Query<Opening>, QueryRejection>,
-    web: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    mut request: Request,
 ) -> Response {
-    let web = match web {
-        Ok(web) => web,
-        Err(rejection) => {
-            let refused = Refused::new(Code::Malformed, rejection.body_text());
-            return (rejection.status(), axum::Json(refused)).into_response();
+    let handshake = match Handshake::of(&mut request) {
+        Ok(handshake) => handshake,
+        Err(error) => {
+            return Answered(Refused::new(Code::Malformed, error.to_string())).into_response();
         }
     };
-    let entering = match gate.let_in(peer, &headers, query) {
+    let entering = match gate.let_in(peer, request.headers(), query) {
         Ok(entering) => entering,
         Err(refused) => return Answered(refused).into_response(),
     };
-    let web = web.protocols([SUBPROTOCOL_MSGPACK, SUBPROTOCOL_JSON]);
-    let codec =
-        web.selected_protocol().and_then(|name| name.to_str().ok()).and_then(Codec::of_subprotocol);
-    let Some(codec) = codec else {
+    let Some(codec) = offered(request.headers()) else {
         let text = format!("offer the subprotocol {SUBPROTOCOL_MSGPACK} or {SUBPROTOCOL_JSON}");
         return Answered(Refused::new(Code::Malformed, text)).into_response();
     };
     let Some(seat) = Seat::take(&gate) else { return Answered(full()).into_response() };
-    let queue_max = gate.session.queue_max;
-    socket::bounded(web).on_upgrade(move |web| {
-        let session = session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), entering);
-        let seated = session.map(move |()| drop(seat));
+    let (response, opening) = handshake.answer(Some(codec.subprotocol()));
+    drop(tokio::spawn(async move {
+        // Whoever is gone by now was not there.
+        let Some(line) = opening.await else { return };
+        let socket = Socket::new(line, codec, gate.session.queue_max);
+        let session = session::run(Arc::clone(&gate), socket, entering, seat);
         // The task that shook hands is larger than a session, and ends here.
-        drop(gate.sessions.spawn(seated));
-        std::future::ready(())
-    })
+        drop(gate.sessions.spawn(session));
+    }));
+    response
+}
+
+/// What a client offers to speak; the shorter of both, if it speaks both.
+fn offered(headers: &HeaderMap) -> Option<Codec> {
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let names = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    let names: Vec<&str> = names.map(str::trim).collect();
+    [Codec::MsgPack, Codec::Json].into_iter().find(|codec| names.contains(&codec.subprotocol()))
 }
 
 /// One of the places for sessions; given back when dropped.

@@ -286,7 +286,7 @@ impl Worker {
 
     /// Opens as many as the pace allows by now.
     fn begin_some(&mut self) {
-        let allowed = self.began.elapsed().as_secs_f64() * self.order.per_s + 1.0;
+        let allowed = self.order.n_allowed(self.began.elapsed().as_secs_f64());
         while self.n_begun < self.order.n
             && f64::from(self.n_begun) < allowed
             && self.n_on_their_way < self.order.at_once

@@ -104,7 +104,7 @@ use zones::Zones;
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How long after each other sessions are put away that were cut off. A network that fails cuts off thousands at once, and to put
 /// all of them away would keep those who are still there waiting; whoever comes back meanwhile waits for nothing.
-const RETIRE_EVERY: Duration = Duration::from_micros(500);
+const RETIRE_EVERY: Duration = Duration::from_millis(1);
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -122,6 +122,8 @@ struct Gate {
     patience: Duration,
     request_timeout: Duration,
     n_sessions: AtomicUsize,
+    /// The same for metrics: to look it up for everybody who comes and goes costs more than to set it.
+    n_sessions_shown: metrics::Gauge,
     sessions: TaskTracker,
     /// By their ids: to be found again.
     known: Sessions,
@@ -219,6 +221,7 @@ impl Gateway {
             patience: allowed.patience,
             request_timeout: allowed.request_timeout,
             n_sessions: AtomicUsize::new(0),
+            n_sessions_shown: metrics::gauge!("outrider_sessions"),
             sessions: TaskTracker::new(),
             known: Sessions::new(
                 allowed.resume_within,
@@ -359,15 +362,13 @@ impl Gate {
 
     /// Who speaks, by the Authorization header; nobody if there is none.
     fn identity(&self, headers: &HeaderMap) -> Result<Option<Identity>, Refused> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-        let token = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(unauthenticated)?;
-        self.keys.verify(token).map(Some)
+        bearer(headers)?.map(|token| self.keys.verify(token)).transpose()
+    }
+
+    /// Whom a token speaks for, who may want to go on with a session of this node.
+    fn believe(&self, token: &str, resume: Option<&Resume>) -> Result<Identity, Refused> {
+        let known = resume.and_then(|it| self.known.identity_of(it.session));
+        self.keys.recognise(token, known)
     }
 
     /// Whoever knocks at the door of sessions, unless there is a reason to keep it shut.
@@ -393,22 +394,11 @@ impl Gate {
         headers: &HeaderMap,
         opening: &Opening,
     ) -> Result<Option<(Identity, Option<Resume>)>, Refused> {
-        let by_query = || opening.token.as_deref().map(|it| self.keys.verify(it)).transpose();
-        let identity = self.identity(headers)?.map_or_else(by_query, |it| Ok(Some(it)))?;
-        let resume = match (&opening.session, opening.heard) {
-            (Some(session), Some(heard)) => {
-                let session = session.parse().map_err(|error: ParseIdError| {
-                    Refused::new(Code::Invalid, format!("session: {error}"))
-                })?;
-                Some(Resume { session, heard })
-            }
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => {
-                let message = "session and heard belong together";
-                return Err(Refused::new(Code::Invalid, message));
-            }
-        };
-        match (identity, resume) {
+        let resume = opening.resume();
+        let token = bearer(headers)?.or(opening.token.as_deref());
+        let wanted = resume.as_ref().ok().and_then(Option::as_ref);
+        let identity = token.map(|token| self.believe(token, wanted)).transpose()?;
+        match (identity, resume?) {
             (None, Some(_)) => {
                 let message = "without a token, say which session in the first frame";
                 Err(Refused::new(Code::Invalid, message))
@@ -455,7 +445,6 @@ fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Router) -> Router {
     let (rest, _document) = openapi::routes(stream::cross_origin(gate.origins.clone()));
     let mut router = Router::new()
         .merge(rest)
-        .route("/v1/ws", axum::routing::get(upgrade))
         .merge(console::routes())
         .merge(basemap.routes())
         .with_state(Arc::clone(&gate))
@@ -471,7 +460,12 @@ fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Router) -> Router {
     for (name, value) in headers {
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
-    router
+    // Past all of that, which is for whoever waits for a page: thousands may knock at this door at once.
+    let socket = Router::new()
+        .route("/v1/ws", axum::routing::get(upgrade))
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(gate);
+    router.merge(socket)
 }
 
 async fn no_such_method() -> Response {
@@ -498,6 +492,37 @@ struct Opening {
     session: Option<String>,
     /// … and how many of its frames arrived.
     heard: Option<u64>,
+}
+
+impl Opening {
+    /// The session to go on with, if one is named.
+    fn resume(&self) -> Result<Option<Resume>, Refused> {
+        match (&self.session, self.heard) {
+            (Some(session), Some(heard)) => {
+                let session = session.parse().map_err(|error: ParseIdError| {
+                    Refused::new(Code::Invalid, format!("session: {error}"))
+                })?;
+                Ok(Some(Resume { session, heard }))
+            }
+            (None, None) => Ok(None),
+            (Some(_), None) | (None, Some(_)) => {
+                let message = "session and heard belong together";
+                Err(Refused::new(Code::Invalid, message))
+            }
+        }
+    }
+}
+
+/// The token of the Authorization header, if there is one.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
+    token.map(Some).ok_or_else(unauthenticated)
 }
 
 fn opening(query: Result<Query<Opening>, QueryRejection>) -> Result<Opening, Refused> {
@@ -562,7 +587,7 @@ impl Seat {
     fn take(gate: &Arc<Gate>) -> Option<Self> {
         let taken = gate.n_sessions.fetch_add(1, Ordering::AcqRel);
         let seat = Self(Arc::clone(gate));
-        metrics::gauge!("outrider_sessions").set(taken as f64 + 1.0);
+        gate.n_sessions_shown.set(taken as f64 + 1.0);
         (taken < gate.sessions_max).then_some(seat)
     }
 }
@@ -570,6 +595,6 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let left = self.0.n_sessions.fetch_sub(1, Ordering::AcqRel) - 1;
-        metrics::gauge!("outrider_sessions").set(left as f64);
+        self.0.n_sessions_shown.set(left as f64);
     }
 }

@@ -83,7 +83,7 @@ impl Session {
         match (self.identity, frame) {
             (None, ClientFrame::Identify { token, resume }) => {
                 count_frame("identify");
-                match self.gate.keys.verify(&token) {
+                match self.gate.believe(&token, resume.as_ref()) {
                     Ok(identity) => {
                         self.entering = Some(Box::new(Entering { identity, resume }));
                         Ok(())

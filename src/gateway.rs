@@ -60,6 +60,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use basemap::{ArchiveError, Basemap};
+use futures_util::FutureExt;
 use incidents::Incidents;
 use inspect::Taps;
 use limits::{Limits, Rates, neighbourhood, rate_limited};
@@ -564,9 +565,10 @@ async fn upgrade(
         // Whoever is gone by now was not there.
         let Some(line) = opening.await else { return };
         let socket = Socket::new(line, codec, gate.session.queue_max);
-        let session = session::run(Arc::clone(&gate), socket, entering, seat);
+        let session = session::run(Arc::clone(&gate), socket, entering);
+        let seated = session.map(move |()| drop(seat));
         // The task that shook hands is larger than a session, and ends here.
-        drop(gate.sessions.spawn(session));
+        drop(gate.sessions.spawn(seated));
     }));
     response
 }

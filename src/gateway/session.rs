@@ -29,7 +29,7 @@ pub(crate) use suspended::Suspended;
 use crate::{
     auth::{Identity, unauthenticated},
     gateway::{
-        Gate, Seat,
+        Gate,
         follow::{self, Change, Follow},
         incidents::Hearing,
         limits::Rate,
@@ -227,7 +227,6 @@ pub(crate) fn run(
     gate: Arc<Gate>,
     socket: Socket,
     entering: Option<(Identity, Option<Resume>)>,
-    seat: Seat,
 ) -> impl Future<Output = ()> + Send {
     let mut session = Session::new(gate, socket);
     async move {
@@ -242,8 +241,6 @@ pub(crate) fn run(
         if is_cut || end.code == close::SILENT {
             session.way_breaks();
         }
-        // Whoever is cut off and comes back finds a seat, though this may not have been put away by then.
-        let seat = Some(seat).filter(|_| !is_cut);
         let call = match is_cut {
             true => Box::pin(session.turn_to_retire()).await,
             false => None,
@@ -251,7 +248,6 @@ pub(crate) fn run(
         Box::pin(session.retire(end.may_resume, end.goodbye.is_some(), call)).await;
         let goodbye = end.goodbye.map(|refused| ServerFrame::Goodbye { refused });
         Box::pin(session.socket.close(goodbye.as_ref(), end.code)).await;
-        drop(seat);
     }
 }
 

@@ -303,8 +303,8 @@ pub(super) async fn open(
     let seat = Seat::take(&gate).ok_or_else(super::full)?;
     let (events, body) = EventStream::new(identity.principal, gate.streams.clone());
     let socket = Socket::over(Box::new(events), Codec::Json, gate.session.queue_max);
-    let session = session::run(Arc::clone(&gate), socket, Some((identity, resume)), seat);
-    drop(gate.sessions.spawn(session));
+    let session = session::run(Arc::clone(&gate), socket, Some((identity, resume)));
+    drop(gate.sessions.spawn(session.map(move |()| drop(seat))));
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),

@@ -27,7 +27,7 @@ use tokio_tungstenite::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a future takes that is made of this.
-fn bytes_of<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+fn bytes_of<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
     size_of::<F>()
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Order {
     pub(super) at_once: u32,
     /// How many are begun at the same moment, at the same node.
     pub(super) at_a_time: u32,
+    /// At multiples of how many microseconds its phones say something; 0: whenever it is time.
+    pub(super) step_us: u64,
     /// Does it keep tokens, to come back with?
     pub(super) keeps_tokens: bool,
     /// Those among them who do more than to be there.
@@ -113,6 +115,14 @@ impl Order {
         self.at[(n % self.at.len() as u64) as usize]
     }
 
+    /// When a phone says something that is to say it then, in microseconds of a clock that all generators share.
+    pub(super) fn in_step(&self, due_us: u64) -> u64 {
+        match self.step_us {
+            0 => due_us,
+            step_us => due_us.div_ceil(step_us) * step_us,
+        }
+    }
+
     /// How many may have been begun by then, in seconds since the start.
     pub(super) fn n_allowed(&self, at_s: f64) -> f64 {
         let at_a_time = f64::from(self.at_a_time.max(1));
@@ -181,6 +191,7 @@ mod tests {
             per_s: 1.0,
             at_once: 1,
             at_a_time: 1,
+            step_us: 0,
             keeps_tokens: false,
             cast,
         }
@@ -220,6 +231,9 @@ mod tests {
         let targets: Vec<_> = (0..12).map(|n| order.target(n)).collect();
         assert!(targets.chunks(4).all(|four| four.iter().all(|it| *it == four[0])));
         assert!(targets[0] != targets[4] && targets[0] == targets[8]);
+        assert_eq!([0, 999].map(|due_us| order.in_step(due_us)), [0, 999]);
+        let slow = Order { step_us: 250, ..order.clone() };
+        assert_eq!([0, 1, 250, 251].map(|due_us| slow.in_step(due_us)), [0, 250, 250, 500]);
         let allowed = [0.0, 0.4, 0.5, 0.9, 1.0].map(|at_s| order.n_allowed(at_s));
         assert_eq!(allowed, [4.0, 4.0, 8.0, 8.0, 12.0]);
     }

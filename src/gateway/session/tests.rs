@@ -123,9 +123,8 @@ async fn who_is_only_there_lets_its_actor_sleep_and_who_works_does_not() {
     let mut rider = Phone::connect(&gateway, &keys(), rider).await;
     let mut driver = Phone::connect(&gateway, &keys(), driver).await;
     // Both are followed from now on, as is seen by what they are told: that nobody waits for them.
-    let is_at_rest = |frame: &ServerFrame| {
-        matches!(frame, ServerFrame::Heartbeat { heartbeat_ms: Some(_), .. })
-    };
+    let is_at_rest =
+        |frame: &ServerFrame| matches!(frame, ServerFrame::Heartbeat { heartbeat_ms: Some(_), .. });
     rider.hear(is_at_rest).await;
     driver.hear(is_at_rest).await;
     assert_eq!(system.n_awake(), 0, "to be followed wakes nobody");

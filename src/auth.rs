@@ -90,6 +90,19 @@ pub(crate) struct Identity {
     pub(crate) token: Option<TokenId>,
     /// Since when, to the second.
     pub(crate) issued_at: Timestamp,
+    /// By what the same token is recognised.
+    pub(crate) print: Print,
+}
+
+/// The first half of a token's SHA-256: nobody can make another token that has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Print([u8; 16]);
+
+impl Print {
+    fn of(token: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, token.as_bytes());
+        Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
+    }
 }
 
 /// What an access token says. Times in seconds since the Unix epoch.
@@ -202,9 +215,28 @@ impl Keys {
         Ok(identity)
     }
 
+    /// The same, of somebody who may come back with the token by which they are `known` here. To see that it is the same takes a
+    /// hundredth of what a signature takes, and thousands come back at once.
+    pub(crate) fn recognise(
+        &self,
+        token: &str,
+        known: Option<Identity>,
+    ) -> Result<Identity, Refused> {
+        let now = Clock::Machine.now();
+        let is_good = |it: &Identity| it.expires_at + self.leeway() > now;
+        match known.filter(|it| is_good(it) && it.print == Print::of(token)) {
+            Some(identity) => {
+                self.revoked.check(&identity, now)?;
+                Ok(identity)
+            }
+            None => self.verify(token),
+        }
+    }
+
     /// What a token says that this key has signed and that has not expired, whether it was revoked or not.
     pub(crate) fn signed(&self, token: &str, now: Timestamp) -> Option<Identity> {
         let claims: Claims = self.read(ACCESS, token)?;
+        let print = Print::of(token);
         let principal = principal_of(claims.role, &claims.sub)?;
         let ms = |seconds: u64| Timestamp(seconds.saturating_mul(1_000));
         // Not after it began to be good, and that was checked: whoever signs with a fast clock issues nothing
@@ -213,7 +245,7 @@ impl Keys {
         let expires_at = ms(claims.exp).min(issued_at + self.token_ttl_max);
         let has_expired = expires_at + self.leeway() <= now;
         let token = claims.jti.as_deref().and_then(token_id);
-        (!has_expired).then_some(Identity { principal, expires_at, token, issued_at })
+        (!has_expired).then_some(Identity { principal, expires_at, token, issued_at, print })
     }
 
     /// Which tokens are good no longer.

@@ -20,6 +20,7 @@ mod health;
 mod incidents;
 pub(crate) mod inspect;
 mod limits;
+mod line;
 mod live;
 mod marks;
 mod openapi;
@@ -38,6 +39,7 @@ mod socket;
 mod stream;
 pub(crate) mod tap;
 mod translate;
+mod turns;
 mod uses;
 mod why;
 mod zones;
@@ -52,10 +54,7 @@ use actors::{EntityKey, Kind, Version, journal::JournalError, runtime::System};
 use attendance::Attendance;
 use axum::{
     Router,
-    extract::{
-        ConnectInfo, DefaultBodyLimit, Query, Request, State, rejection::QueryRejection,
-        ws::WebSocketUpgrade,
-    },
+    extract::{ConnectInfo, DefaultBodyLimit, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -65,6 +64,7 @@ use futures_util::FutureExt;
 use incidents::Incidents;
 use inspect::Taps;
 use limits::{Limits, Rates, neighbourhood, rate_limited};
+use line::Handshake;
 use live::Live;
 use metrics_exporter_prometheus::PrometheusHandle;
 use price::Prices;
@@ -91,20 +91,21 @@ use std::{
 };
 use stream::Streams;
 use thiserror::Error;
-use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{error, info, warn};
 use translate::Translator;
+use turns::Turns;
 use uses::Uses;
 use utoipa::IntoParams;
 use zones::Zones;
 
 /// How often durations that were measured are added up.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// Most sessions that were cut off and are put away at the same time. A network that fails cuts off thousands at once: they leave
-/// one after the other, so that those who are still there are not kept waiting.
-const RETIRING_MAX: usize = 4;
+/// How long after each other sessions are put away that were cut off. A network that fails cuts off thousands at once, and to put
+/// all of them away would keep those who are still there waiting; whoever comes back meanwhile waits for nothing.
+const RETIRE_EVERY: Duration = Duration::from_millis(1);
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -122,11 +123,13 @@ struct Gate {
     patience: Duration,
     request_timeout: Duration,
     n_sessions: AtomicUsize,
+    /// The same for metrics: to look it up for everybody who comes and goes costs more than to set it.
+    n_sessions_shown: metrics::Gauge,
     sessions: TaskTracker,
     /// By their ids: to be found again.
     known: Sessions,
     /// Whose turn it is to be put away, of those that were cut off.
-    retiring: Semaphore,
+    retiring: Turns,
     /// Those of them that hear what is posted.
     streams: Streams,
     /// The node is leaving: nobody new is let in, and everybody is told.
@@ -219,12 +222,13 @@ impl Gateway {
             patience: allowed.patience,
             request_timeout: allowed.request_timeout,
             n_sessions: AtomicUsize::new(0),
+            n_sessions_shown: metrics::gauge!("outrider_sessions"),
             sessions: TaskTracker::new(),
             known: Sessions::new(
                 allowed.resume_within,
                 Room { sessions: allowed.suspended_max, bytes: allowed.suspended_bytes_max },
             ),
-            retiring: Semaphore::new(RETIRING_MAX),
+            retiring: Turns::new(RETIRE_EVERY),
             streams: Streams::default(),
             uses: Uses::default(),
             system,
@@ -359,15 +363,13 @@ impl Gate {
 
     /// Who speaks, by the Authorization header; nobody if there is none.
     fn identity(&self, headers: &HeaderMap) -> Result<Option<Identity>, Refused> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-        let token = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(unauthenticated)?;
-        self.keys.verify(token).map(Some)
+        bearer(headers)?.map(|token| self.keys.verify(token)).transpose()
+    }
+
+    /// Whom a token speaks for, who may want to go on with a session of this node.
+    fn believe(&self, token: &str, resume: Option<&Resume>) -> Result<Identity, Refused> {
+        let known = resume.and_then(|it| self.known.identity_of(it.session));
+        self.keys.recognise(token, known)
     }
 
     /// Whoever knocks at the door of sessions, unless there is a reason to keep it shut.
@@ -393,22 +395,11 @@ impl Gate {
         headers: &HeaderMap,
         opening: &Opening,
     ) -> Result<Option<(Identity, Option<Resume>)>, Refused> {
-        let by_query = || opening.token.as_deref().map(|it| self.keys.verify(it)).transpose();
-        let identity = self.identity(headers)?.map_or_else(by_query, |it| Ok(Some(it)))?;
-        let resume = match (&opening.session, opening.heard) {
-            (Some(session), Some(heard)) => {
-                let session = session.parse().map_err(|error: ParseIdError| {
-                    Refused::new(Code::Invalid, format!("session: {error}"))
-                })?;
-                Some(Resume { session, heard })
-            }
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => {
-                let message = "session and heard belong together";
-                return Err(Refused::new(Code::Invalid, message));
-            }
-        };
-        match (identity, resume) {
+        let resume = opening.resume();
+        let token = bearer(headers)?.or(opening.token.as_deref());
+        let wanted = resume.as_ref().ok().and_then(Option::as_ref);
+        let identity = token.map(|token| self.believe(token, wanted)).transpose()?;
+        match (identity, resume?) {
             (None, Some(_)) => {
                 let message = "without a token, say which session in the first frame";
                 Err(Refused::new(Code::Invalid, message))
@@ -455,7 +446,6 @@ fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Router) -> Router {
     let (rest, _document) = openapi::routes(stream::cross_origin(gate.origins.clone()));
     let mut router = Router::new()
         .merge(rest)
-        .route("/v1/ws", axum::routing::get(upgrade))
         .merge(console::routes())
         .merge(basemap.routes())
         .with_state(Arc::clone(&gate))
@@ -471,7 +461,12 @@ fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Router) -> Router {
     for (name, value) in headers {
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
-    router
+    // Past all of that, which is for whoever waits for a page: thousands may knock at this door at once.
+    let socket = Router::new()
+        .route("/v1/ws", axum::routing::get(upgrade))
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(gate);
+    router.merge(socket)
 }
 
 async fn no_such_method() -> Response {
@@ -500,6 +495,37 @@ struct Opening {
     heard: Option<u64>,
 }
 
+impl Opening {
+    /// The session to go on with, if one is named.
+    fn resume(&self) -> Result<Option<Resume>, Refused> {
+        match (&self.session, self.heard) {
+            (Some(session), Some(heard)) => {
+                let session = session.parse().map_err(|error: ParseIdError| {
+                    Refused::new(Code::Invalid, format!("session: {error}"))
+                })?;
+                Ok(Some(Resume { session, heard }))
+            }
+            (None, None) => Ok(None),
+            (Some(_), None) | (None, Some(_)) => {
+                let message = "session and heard belong together";
+                Err(Refused::new(Code::Invalid, message))
+            }
+        }
+    }
+}
+
+/// The token of the Authorization header, if there is one.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
+    token.map(Some).ok_or_else(unauthenticated)
+}
+
 fn opening(query: Result<Query<Opening>, QueryRejection>) -> Result<Opening, Refused> {
     match query {
         Ok(Query(opening)) => Ok(opening),
@@ -516,37 +542,43 @@ fn full() -> Refused {
 async fn upgrade(
     State(gate): State<Arc<Gate>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     query: Result<Query<Opening>, QueryRejection>,
-    web: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    mut request: Request,
 ) -> Response {
-    let web = match web {
-        Ok(web) => web,
-        Err(rejection) => {
-            let refused = Refused::new(Code::Malformed, rejection.body_text());
-            return (rejection.status(), axum::Json(refused)).into_response();
+    let handshake = match Handshake::of(&mut request) {
+        Ok(handshake) => handshake,
+        Err(error) => {
+            return Answered(Refused::new(Code::Malformed, error.to_string())).into_response();
         }
     };
-    let entering = match gate.let_in(peer, &headers, query) {
+    let entering = match gate.let_in(peer, request.headers(), query) {
         Ok(entering) => entering,
         Err(refused) => return Answered(refused).into_response(),
     };
-    let web = web.protocols([SUBPROTOCOL_MSGPACK, SUBPROTOCOL_JSON]);
-    let codec =
-        web.selected_protocol().and_then(|name| name.to_str().ok()).and_then(Codec::of_subprotocol);
-    let Some(codec) = codec else {
+    let Some(codec) = offered(request.headers()) else {
         let text = format!("offer the subprotocol {SUBPROTOCOL_MSGPACK} or {SUBPROTOCOL_JSON}");
         return Answered(Refused::new(Code::Malformed, text)).into_response();
     };
     let Some(seat) = Seat::take(&gate) else { return Answered(full()).into_response() };
-    let queue_max = gate.session.queue_max;
-    socket::bounded(web).on_upgrade(move |web| {
-        let session = session::run(Arc::clone(&gate), Socket::new(web, codec, queue_max), entering);
+    let (response, opening) = handshake.answer(Some(codec.subprotocol()));
+    drop(tokio::spawn(async move {
+        // Whoever is gone by now was not there.
+        let Some(line) = opening.await else { return };
+        let socket = Socket::new(line, codec, gate.session.queue_max);
+        let session = session::run(Arc::clone(&gate), socket, entering);
         let seated = session.map(move |()| drop(seat));
         // The task that shook hands is larger than a session, and ends here.
         drop(gate.sessions.spawn(seated));
-        std::future::ready(())
-    })
+    }));
+    response
+}
+
+/// What a client offers to speak; the shorter of both, if it speaks both.
+fn offered(headers: &HeaderMap) -> Option<Codec> {
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let names = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    let names: Vec<&str> = names.map(str::trim).collect();
+    [Codec::MsgPack, Codec::Json].into_iter().find(|codec| names.contains(&codec.subprotocol()))
 }
 
 /// One of the places for sessions; given back when dropped.
@@ -557,7 +589,7 @@ impl Seat {
     fn take(gate: &Arc<Gate>) -> Option<Self> {
         let taken = gate.n_sessions.fetch_add(1, Ordering::AcqRel);
         let seat = Self(Arc::clone(gate));
-        metrics::gauge!("outrider_sessions").set(taken as f64 + 1.0);
+        gate.n_sessions_shown.set(taken as f64 + 1.0);
         (taken < gate.sessions_max).then_some(seat)
     }
 }
@@ -565,6 +597,6 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let left = self.0.n_sessions.fetch_sub(1, Ordering::AcqRel) - 1;
-        metrics::gauge!("outrider_sessions").set(left as f64);
+        self.0.n_sessions_shown.set(left as f64);
     }
 }

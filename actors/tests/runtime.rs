@@ -764,3 +764,46 @@ async fn what_was_delivered_while_the_journal_was_away_leaves_the_outbox_when_it
     }
     assert!(system.drain(PATIENCE).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_follows_somebody_who_sleeps_wakes_nobody_and_misses_nothing() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let rider = RiderId::nth(1);
+    ask(&system, rider, open(1), CommandId::mint()).await.expect("opens");
+    ask(&system, rider, close(1), CommandId::mint()).await.expect("closes");
+    until_asleep(&system).await;
+    let mut followed = Vec::new();
+    for _ in 0..3 {
+        followed.push(system.watch::<Rider>(rider).await.expect("watches"));
+    }
+    assert!(followed.iter().all(|it| it.version == Version(2)));
+    assert_eq!(system.n_awake(), 0);
+    ask(&system, rider, open(2), CommandId::mint()).await.expect("opens");
+    for watching in &mut followed {
+        until_version(&mut watching.updates, Version(3)).await;
+    }
+    assert!(system.drain(PATIENCE).await);
+}
+
+/// Followers and commands come at the same moment, in any order, while it falls asleep again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_change_is_missed_between_a_look_and_waking() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    for n in 1..=100 {
+        let rider = RiderId::nth(n);
+        let asking = tokio::spawn({
+            let system = system.clone();
+            async move {
+                ask(&system, rider, open(1), CommandId::mint()).await.expect("opens");
+                ask(&system, rider, close(1), CommandId::mint()).await.expect("closes");
+            }
+        });
+        let mut watching = system.watch::<Rider>(rider).await.expect("watches");
+        system.sleep_all();
+        if watching.version < Version(2) {
+            until_version(&mut watching.updates, Version(2)).await;
+        }
+        asking.await.expect("asks");
+    }
+    assert!(system.drain(PATIENCE).await);
+}

@@ -69,7 +69,7 @@ const LINES_MAX: usize = 256;
 pub struct Plan {
     /// How many sessions.
     pub sessions: u64,
-    /// Where nodes are; sessions go to each in turn.
+    /// Where nodes are; sessions go to each in turn, as many at a time as begin together.
     pub at: Vec<SocketAddr>,
     /// The key that signs tokens which nodes believe.
     pub key: PathBuf,
@@ -86,6 +86,8 @@ pub struct Plan {
     pub settle: Duration,
     /// How long all of them are held after that.
     pub hold: Duration,
+    /// Phones begin and say something at multiples of this; whenever it is time for each, if it is nothing.
+    pub in_step: Duration,
     /// The longest all of it may take.
     pub lasting: Duration,
     /// Cut all off, once they have been held.
@@ -686,6 +688,8 @@ fn orders(plan: &Plan) -> Vec<Order> {
     let n_workers = n_extra.div_ceil(PER_WORKER.into()).max(1);
     let share = |n: u64| n_extra / n_workers + u64::from(n < n_extra % n_workers);
     let n_all = n_workers + u64::from(cast.n() > 0);
+    let per_s = |n: u64| plan.per_s * n as f64 / plan.sessions.max(1) as f64;
+    let at_a_time = |n: u64| (per_s(n) * plan.in_step.as_secs_f64()).round().max(1.0) as u32;
     let order = |worker: u64, first: u64, n: u64, cast: Cast| Order {
         worker: worker as u32,
         first,
@@ -695,8 +699,10 @@ fn orders(plan: &Plan) -> Vec<Order> {
         seed: plan.seed,
         drivers_percent: plan.drivers_percent,
         on_duty: plan.on_duty,
-        per_s: plan.per_s * n as f64 / plan.sessions.max(1) as f64,
+        per_s: per_s(n),
         at_once: (AT_ONCE / n_all as u32).max(16),
+        at_a_time: at_a_time(n),
+        step_us: plan.in_step.as_micros() as u64,
         keeps_tokens: plan.storm.is_some(),
         cast,
     };
@@ -769,6 +775,7 @@ mod tests {
             per_s: 1_000.0,
             settle: Duration::ZERO,
             hold: Duration::ZERO,
+            in_step: Duration::ZERO,
             lasting: Duration::from_secs(1),
             storm,
             pids: Vec::new(),

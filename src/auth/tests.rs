@@ -66,6 +66,22 @@ fn a_minted_token_is_believed_until_it_expires() {
 }
 
 #[test]
+fn who_is_known_is_recognised_by_the_same_token_until_it_expires_and_by_no_other() {
+    let (ours, others) = (keys(), keys());
+    let token = others.mint(driver(), HOUR, now()).unwrap();
+    let known = others.verify(&token).unwrap();
+    assert_eq!(ours.recognise(&token, None), Err(unauthenticated()), "somebody else signed it");
+    assert_eq!(ours.recognise(&token, Some(known)), Ok(known), "no signature is looked at");
+    let forged = format!("{token}x");
+    assert_eq!(ours.recognise(&forged, Some(known)), Err(unauthenticated()));
+    let late = Identity { expires_at: now() - ours.leeway(), ..known };
+    assert_eq!(ours.recognise(&token, Some(late)), Err(unauthenticated()));
+    // One that was never believed here, but elsewhere.
+    let far = Identity { expires_at: Timestamp::default(), print: Print::default(), ..known };
+    assert_eq!(ours.recognise(&token, Some(far)), Err(unauthenticated()));
+}
+
+#[test]
 fn claims_that_are_not_ours_are_refused() {
     let keys = keys();
     let now_s = now().0 / 1_000;

@@ -60,7 +60,6 @@ use std::{
 };
 use tokio::{
     sync::{
-        SemaphorePermit,
         broadcast::{self, error::RecvError},
         oneshot,
     },
@@ -242,14 +241,11 @@ pub(crate) fn run(
         if is_cut || end.code == close::SILENT {
             session.way_breaks();
         }
-        let gate = Arc::clone(&session.gate);
-        let (turn, call) = match is_cut {
-            true => Box::pin(session.turn_to_retire(&gate)).await,
-            false => (None, None),
+        let call = match is_cut {
+            true => Box::pin(session.turn_to_retire()).await,
+            false => None,
         };
         Box::pin(session.retire(end.may_resume, end.goodbye.is_some(), call)).await;
-        // A goodbye may take seconds.
-        drop(turn);
         let goodbye = end.goodbye.map(|refused| ServerFrame::Goodbye { refused });
         Box::pin(session.socket.close(goodbye.as_ref(), end.code)).await;
     }
@@ -476,13 +472,14 @@ impl Session {
         Err(End::because(close::ELSEWHERE, refused))
     }
 
-    /// Waits for its turn to be put away; whom somebody calls meanwhile has it at once.
-    async fn turn_to_retire<'a>(
-        &mut self,
-        gate: &'a Gate,
-    ) -> (Option<SemaphorePermit<'a>>, Option<Call>) {
-        let called = self.called.as_mut();
-        let called = async {
+    /// Waits for its turn to be put away; whom somebody calls meanwhile, or whose node leaves, has it at once.
+    async fn turn_to_retire(&mut self) -> Option<Call> {
+        let turn = self.gate.retiring.next();
+        if turn <= Instant::now() {
+            return None;
+        }
+        let Self { gate, called, .. } = self;
+        let call = async {
             match called {
                 Some(called) => called.await.ok(),
                 None => pending().await,
@@ -490,9 +487,9 @@ impl Session {
         };
         tokio::select! {
             biased;
-            // Nobody closes it.
-            turn = gate.retiring.acquire() => (turn.ok(), None),
-            call = called => (None, call),
+            call = call => call,
+            () = gate.drain.cancelled() => None,
+            () = sleep_until(turn) => None,
         }
     }
 

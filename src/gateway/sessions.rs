@@ -88,6 +88,8 @@ struct Known {
     n_moved: usize,
     within: Duration,
     room: Room,
+    /// How many wait, and how much they take, for metrics.
+    shown: [metrics::Gauge; 2],
 }
 
 /// Most sessions that wait for their clients.
@@ -211,6 +213,10 @@ impl Sessions {
             n_moved: 0,
             within,
             room,
+            shown: [
+                metrics::gauge!("outrider_sessions_suspended"),
+                metrics::gauge!("outrider_sessions_suspended_bytes"),
+            ],
         })))
     }
 
@@ -288,6 +294,15 @@ impl Sessions {
         let (again, next) = oneshot::channel();
         let call = std::mem::replace(call, again);
         call.send(Call::Look(Box::new(Look { next, wants }))).is_ok()
+    }
+
+    /// By which token a session lives, or lived until it was cut off; nothing, if it is not here.
+    pub(super) fn identity_of(&self, id: SessionId) -> Option<Identity> {
+        match self.known().by_id.get(&id)? {
+            Entry::Live { identity, .. } => Some(*identity),
+            Entry::Suspended { left, .. } => Some(left.identity()),
+            Entry::Moved(_) => None,
+        }
     }
 
     /// Its client has shown that it knows of this session: whoever asks by an older name comes too late.
@@ -544,8 +559,9 @@ impl Known {
     }
 
     fn show(&self) {
-        metrics::gauge!("outrider_sessions_suspended").set(self.n_suspended as f64);
-        metrics::gauge!("outrider_sessions_suspended_bytes").set(self.suspended_bytes as f64);
+        let [n, bytes] = &self.shown;
+        n.set(self.n_suspended as f64);
+        bytes.set(self.suspended_bytes as f64);
     }
 }
 

@@ -1,16 +1,13 @@
 //! One client's line, a WebSocket or what stands in for it: reads and writes at the same time in one task, with a
 //! bound on what waits.
 
+use super::line::Line;
 use axum::{
     Error,
-    extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    extract::ws::{CloseFrame, Message},
 };
 use futures_util::{Sink, Stream};
-use protocol::{
-    SessionId,
-    codec::Codec,
-    frame::{FRAME_BYTES_MAX, ServerFrame},
-};
+use protocol::{SessionId, codec::Codec, frame::ServerFrame};
 use serde::de::DeserializeOwned;
 use std::{
     collections::VecDeque,
@@ -25,15 +22,8 @@ use tokio_tungstenite::tungstenite;
 
 /// How long a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
-/// What a socket reads at a time. The default of 128 KiB would be most of a session's memory.
-const READ_BUFFER_BYTES: usize = 256;
-/// So much goes out in one write, and a frame more. A socket never gives back what it has once written from, so
-/// this is memory of every session: enough for the frames that are ready together.
-const WRITE_BUFFER_BYTES: usize = 512;
 /// So many messages are read before what waits is written, as long as they are there.
 const READ_AT_ONCE_MAX: u8 = 16;
-/// Most bytes that wait inside a socket for a slow client, on top of the queue of frames.
-const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1_024;
 
 /// Close codes of RFC 6455 for what cannot be read on.
 mod close {
@@ -50,12 +40,8 @@ pub(crate) trait Wire:
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are WebSockets, and there are a million of them"
-)]
 enum Way {
-    Web(WebSocket),
+    Web(Line),
     Other(Box<dyn Wire>),
 }
 
@@ -67,6 +53,10 @@ pub(crate) struct Socket {
     queue: VecDeque<Message>,
     queue_max: u32,
     is_flushed: bool,
+    /// Its client is seldom heard of: between two messages it keeps nothing of a WebSocket.
+    may_rest: bool,
+    /// The connection is no more.
+    is_gone: bool,
     /// How many messages were read while something waited.
     n_read_first: u8,
     /// Since when something has been waiting without any of it going out.
@@ -98,17 +88,8 @@ pub(crate) enum Heard<T> {
     Gone,
 }
 
-/// The same upgrade, to a socket with bounds.
-pub(crate) fn bounded(web: WebSocketUpgrade) -> WebSocketUpgrade {
-    web.read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(FRAME_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX)
-}
-
 impl Socket {
-    pub(crate) fn new(web: WebSocket, codec: Codec, queue_max: usize) -> Self {
+    pub(crate) fn new(web: Line, codec: Codec, queue_max: usize) -> Self {
         Self::by(Way::Web(web), codec, queue_max)
     }
 
@@ -124,6 +105,8 @@ impl Socket {
             queue: VecDeque::new(),
             queue_max: u32::try_from(queue_max).unwrap_or(u32::MAX),
             is_flushed: true,
+            may_rest: false,
+            is_gone: false,
             n_read_first: 0,
             stalled_since: None,
         }
@@ -139,6 +122,11 @@ impl Socket {
     /// Is it no stand-in?
     pub(crate) fn is_websocket(&self) -> bool {
         matches!(self.way, Way::Web(_))
+    }
+
+    /// Will its client be silent for long? Then what it takes between two messages is given back.
+    pub(crate) fn may_rest(&mut self, may_rest: bool) {
+        self.may_rest = may_rest;
     }
 
     /// What it speaks.
@@ -227,7 +215,11 @@ impl Socket {
                 Poll::Ready(Ok(())) if !was_idle => return Poll::Ready(None),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            if reads_first { Poll::Pending } else { self.way.poll_next(cx).map(Some) }
+            let lies_down = was_idle && self.may_rest && self.way.rests_now(cx);
+            if reads_first && !lies_down {
+                return Poll::Pending;
+            }
+            self.way.poll_next(cx).map(Some)
         });
         match message.await {
             None => Heard::Written,
@@ -237,13 +229,23 @@ impl Socket {
                 if is_goodbye { Heard::Left } else { Heard::Gone }
             }
             Some(Some(Ok(message))) => decode(self.codec, message),
-            Some(Some(Err(error))) => why_unreadable(&error),
-            Some(None) => Heard::Gone,
+            Some(Some(Err(error))) => {
+                let heard = why_unreadable(&error);
+                self.is_gone = matches!(heard, Heard::Gone);
+                heard
+            }
+            Some(None) => {
+                self.is_gone = true;
+                Heard::Gone
+            }
         }
     }
 
     /// Sends what waits, and then `last` and the close code, as far as there is time for it.
     pub(crate) async fn close(&mut self, last: Option<&ServerFrame>, code: u16) {
+        if self.is_gone {
+            return;
+        }
         // However much waits: nothing that was counted may be left out before something that is said.
         let last = last.and_then(|frame| encode(self.codec, frame));
         let close = Message::Close(Some(CloseFrame { code, reason: "".into() }));
@@ -295,28 +297,36 @@ impl Socket {
 impl Way {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         match self {
-            Self::Web(web) => Pin::new(web).poll_next(cx),
+            Self::Web(web) => web.poll_next(cx),
             Self::Other(wire) => Pin::new(wire).poll_next(cx),
+        }
+    }
+
+    /// Does it give back what it took, so that it has to be polled anew?
+    fn rests_now(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Web(web) => web.rests_now(cx),
+            Self::Other(_) => false,
         }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self {
-            Self::Web(web) => Pin::new(web).poll_ready(cx),
+            Self::Web(web) => web.poll_ready(cx),
             Self::Other(wire) => Pin::new(wire).poll_ready(cx),
         }
     }
 
     fn start_send(&mut self, message: Message) -> Result<(), Error> {
         match self {
-            Self::Web(web) => Pin::new(web).start_send(message),
+            Self::Web(web) => web.start_send(message),
             Self::Other(wire) => Pin::new(wire).start_send(message),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self {
-            Self::Web(web) => Pin::new(web).poll_flush(cx),
+            Self::Web(web) => web.poll_flush(cx),
             Self::Other(wire) => Pin::new(wire).poll_flush(cx),
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
     format,
-    journal::{CommitError, JournalError},
+    journal::{CommitError, JournalError, Stored},
 };
 use protocol::{CommandId, Identifier, Principal, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -100,6 +100,27 @@ impl<D: Decider> Message<D> {
             | Self::Sleep
             | Self::Depart(_) => {}
         }
+    }
+
+    /// Answers whoever would follow an entity that sleeps, and is so.
+    pub(super) fn follow(
+        self,
+        watchers: &Watchers<D>,
+        id: D::Id,
+        version: Version,
+        state: &Arc<D>,
+    ) {
+        if let Self::Watch { follower, reply, permit } = self {
+            watchers.add(id, follower);
+            drop(permit);
+            // Whoever is gone needs no answer.
+            reply.send(Ok((version, Arc::clone(state)))).ok();
+        }
+    }
+
+    /// Does somebody only want to follow it?
+    pub(super) fn is_watch(&self) -> bool {
+        matches!(self, Self::Watch { .. })
     }
 
     /// Does somebody outside wait for it, and not only the platform?
@@ -467,7 +488,7 @@ impl<D: Decider> Awake<D> {
                     Ok(None) => Ok(None),
                     Ok(Some(bytes)) => match recent::decode(&bytes) {
                         Ok(answer) => Ok(Some(answer)),
-                        Err(error) => Err(self.unreadable(error)),
+                        Err(error) => Err(unreadable(self.key, error)),
                     },
                     // Without knowing, the only safe answer is none.
                     Err(error) => Err(Fall::Unreachable(error.to_string())),
@@ -658,35 +679,11 @@ impl<D: Decider> Awake<D> {
 
     /// Becomes what the journal says. Whatever was not written down starts anew.
     async fn remember(&mut self) -> Result<(), Fall> {
-        let mut tries = 0;
-        let stored = loop {
-            match self.birth.system.journal().load(self.key).await {
-                Ok(stored) => break stored,
-                Err(JournalError::Unavailable(error)) if tries == LOAD_TRIES => {
-                    return Err(Fall::Unreachable(error));
-                }
-                Err(JournalError::Unavailable(_)) => {
-                    tries += 1;
-                    tokio::time::sleep(BREATHER * tries).await;
-                }
-                Err(error @ JournalError::Unreadable { .. }) => {
-                    return Err(Fall::Unreadable(error));
-                }
-            }
-        };
+        let stored = stored(&self.birth.system, self.key).await?;
         self.version = stored.version();
         self.n_unsnapshot = stored.tail.len() as u32;
-        self.recent = Recent::of(&stored).map_err(|error| self.unreadable(error))?;
-        let (mut state, mut format) = match &stored.snapshot {
-            Some((_, bytes)) => format::decode(bytes).map_err(|error| self.unreadable(error))?,
-            None => (D::default(), Format::FIRST),
-        };
-        for event in &stored.tail {
-            let (event, needed) =
-                format::decode(&event.bytes).map_err(|error| self.unreadable(error))?;
-            D::evolve(&mut state, &event);
-            format = format.max(needed);
-        }
+        self.recent = Recent::of(&stored).map_err(|error| unreadable(self.key, error))?;
+        let (mut state, format) = durable::<D>(self.key, &stored)?;
         self.format = format;
         // The journal keeps the deadline of the durable state, before soft state is renewed.
         self.stored_deadline = state.deadline().map(|(due, _)| due);
@@ -769,10 +766,52 @@ impl<D: Decider> Awake<D> {
             warn!(entity = %self.key, %error, "no snapshot on sleep");
         }
     }
+}
 
-    fn unreadable(&self, error: impl Display) -> Fall {
-        Fall::Unreadable(JournalError::Unreadable { entity: self.key, problem: error.to_string() })
+/// How somebody is who sleeps: as it would be if it woke.
+pub(super) async fn asleep<D: Decider>(system: &System, id: D::Id) -> Result<(Version, D), Fall> {
+    let key = EntityKey { kind: D::KIND, id: id.uuid() };
+    let stored = stored(system, key).await?;
+    let (mut state, _) = durable::<D>(key, &stored)?;
+    state.wake(system.now());
+    Ok((stored.version(), state))
+}
+
+/// What the journal has of an entity; asked again, for a while, where it cannot be reached.
+async fn stored(system: &System, key: EntityKey) -> Result<Stored, Fall> {
+    let mut tries = 0;
+    loop {
+        match system.journal().load(key).await {
+            Ok(stored) => return Ok(stored),
+            Err(JournalError::Unavailable(error)) if tries == LOAD_TRIES => {
+                return Err(Fall::Unreachable(error));
+            }
+            Err(JournalError::Unavailable(_)) => {
+                tries += 1;
+                tokio::time::sleep(BREATHER * tries).await;
+            }
+            Err(error @ JournalError::Unreadable { .. }) => return Err(Fall::Unreadable(error)),
+        }
     }
+}
+
+/// The state that was written down, and what a build must know to read it whole.
+fn durable<D: Decider>(key: EntityKey, stored: &Stored) -> Result<(D, Format), Fall> {
+    let (mut state, mut format) = match &stored.snapshot {
+        Some((_, bytes)) => format::decode(bytes).map_err(|error| unreadable(key, error))?,
+        None => (D::default(), Format::FIRST),
+    };
+    for event in &stored.tail {
+        let (event, needed) =
+            format::decode(&event.bytes).map_err(|error| unreadable(key, error))?;
+        D::evolve(&mut state, &event);
+        format = format.max(needed);
+    }
+    Ok((state, format))
+}
+
+fn unreadable(entity: EntityKey, error: impl Display) -> Fall {
+    Fall::Unreadable(JournalError::Unreadable { entity, problem: error.to_string() })
 }
 
 fn encode_event<D: Decider>(event: &D::Event) -> EncodedEvent {

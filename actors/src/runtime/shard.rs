@@ -7,10 +7,10 @@
 use super::{
     System,
     admission::RETRY_AFTER_MS,
-    entity::{Birth, Entity, Fall, Message, Waiting},
+    entity::{Birth, Entity, Fall, Message, Waiting, asleep},
     watchers::Watchers,
 };
-use crate::{Decider, EntityKey, Refusal, cluster::envelope::Warm};
+use crate::{Decider, EntityKey, Kind, Refusal, Version, cluster::envelope::Warm};
 use protocol::{Identifier, SHARDS, ShardId, Timestamp};
 use ractor::{
     Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus, SpawnErr,
@@ -148,6 +148,8 @@ pub(super) enum ToShard<D: Decider> {
     Deliver { to: D::Id, message: Box<Message<D>> },
     /// An entity would like to sleep, having received so many messages.
     Drowsy { id: D::Id, n_received: u64 },
+    /// How an entity was when it slept, for those who asked before the `n`th look.
+    Looked { id: D::Id, n: u64, seen: Box<Result<(Version, D), Fall>> },
     /// Something for all.
     Instruct(Instruction),
     /// They moved here from another node.
@@ -200,8 +202,18 @@ struct Roll<D: Decider> {
     falls: HashMap<D::Id, Vec<Timestamp>>,
     quarantined: HashSet<D::Id>,
     watchers: Arc<Watchers<D>>,
+    /// Who is looked at in the journal, and by whom.
+    looks: HashMap<D::Id, Look<D>>,
+    n_looks: u64,
     /// No longer of this node: nobody is woken.
     is_closed: bool,
+}
+
+/// Those who would follow somebody who sleeps.
+#[derive(Debug)]
+struct Look<D: Decider> {
+    n: u64,
+    waiting: Vec<Message<D>>,
 }
 
 #[derive(Debug)]
@@ -228,6 +240,8 @@ impl<D: Decider> Actor for Shard<D> {
             falls: HashMap::new(),
             quarantined: HashSet::new(),
             watchers: Arc::default(),
+            looks: HashMap::new(),
+            n_looks: 0,
             is_closed: false,
         })
     }
@@ -248,6 +262,7 @@ impl<D: Decider> Actor for Shard<D> {
                     resident.actor.send_message(Box::new(Message::Sleep)).ok();
                 }
             }
+            ToShard::Looked { id, n, seen } => self.looked(id, n, *seen, &myself, roll),
             ToShard::Instruct(instruction) => self.instruct(&instruction, &myself, roll),
             ToShard::Arrive(everyone) => self.arrive(everyone, &myself, roll),
             ToShard::Depart(to) => {
@@ -300,7 +315,73 @@ impl<D: Decider> Shard<D> {
         if roll.quarantined.contains(&to) {
             return message.refuse(Refusal::Quarantined);
         }
-        let now = self.system.now();
+        if is_looked_at(D::KIND) && message.is_watch() && !roll.by_id.contains_key(&to) {
+            return self.look(to, message, myself, roll);
+        }
+        self.hand_over(to, message, myself, roll);
+    }
+
+    /// Lets somebody follow an entity that sleeps and may sleep on: one read says how it is.
+    fn look(
+        &self,
+        id: D::Id,
+        message: Box<Message<D>>,
+        myself: &ActorRef<ToShard<D>>,
+        roll: &mut Roll<D>,
+    ) {
+        if let Some(look) = roll.looks.get_mut(&id) {
+            look.waiting.push(*message);
+            return;
+        }
+        roll.n_looks += 1;
+        let n = roll.n_looks;
+        roll.looks.insert(id, Look { n, waiting: vec![*message] });
+        let (system, shard) = (self.system.clone(), myself.clone());
+        self.system.spawn(async move {
+            let seen = Box::new(asleep::<D>(&system, id).await);
+            // Fails only when the shard is gone, and everybody who waits with it.
+            shard.send_message(ToShard::Looked { id, n, seen }).ok();
+        });
+    }
+
+    /// It has been read how somebody is who sleeps. Nobody else may have changed that meanwhile, for that takes an entity
+    /// that is awake, and whoever wakes takes those who wait for this along.
+    fn looked(
+        &self,
+        id: D::Id,
+        n: u64,
+        seen: Result<(Version, D), Fall>,
+        myself: &ActorRef<ToShard<D>>,
+        roll: &mut Roll<D>,
+    ) {
+        if roll.looks.get(&id).is_none_or(|look| look.n != n) {
+            return;
+        }
+        let waiting = roll.looks.remove(&id).map(|look| look.waiting).unwrap_or_default();
+        match seen {
+            Ok((version, state)) if state.idle_max().is_some() => {
+                let state = Arc::new(state);
+                for message in waiting {
+                    message.follow(&roll.watchers, id, version, &state);
+                }
+            }
+            // Who may not sleep is awake from now on; who cannot be read falls as ever.
+            Ok(_) | Err(_) => {
+                for message in waiting {
+                    self.hand_over(id, Box::new(message), myself, roll);
+                }
+            }
+        }
+    }
+
+    /// Hands an entity a message, and wakes it for that.
+    fn hand_over(
+        &self,
+        to: D::Id,
+        message: Box<Message<D>>,
+        myself: &ActorRef<ToShard<D>>,
+        roll: &mut Roll<D>,
+    ) {
         let is_alive =
             roll.by_id.get(&to).is_some_and(|it| it.actor.get_status() < ActorStatus::Stopping);
         if !is_alive {
@@ -310,7 +391,13 @@ impl<D: Decider> Shard<D> {
                 return message.refuse(Refusal::Unavailable);
             }
         }
-        let resident = roll.by_id.get_mut(&to).expect("inserted above if it was not there");
+        self.send(to, message, roll);
+    }
+
+    /// Sends somebody who is awake a message, if there is room for it.
+    fn send(&self, to: D::Id, message: Box<Message<D>>, roll: &mut Roll<D>) {
+        let now = self.system.now();
+        let Some(resident) = roll.by_id.get_mut(&to) else { return };
         if message.is_admitted() {
             resident.active_at = now;
             let room = if message.is_urgent() { 2 } else { 1 };
@@ -356,6 +443,9 @@ impl<D: Decider> Shard<D> {
         roll.by_actor.insert(actor.get_id(), id);
         let active_at = self.system.now();
         roll.by_id.insert(id, Resident { actor, n_sent: 0, waiting, active_at });
+        for message in roll.looks.remove(&id).map(|look| look.waiting).unwrap_or_default() {
+            self.send(id, Box::new(message), roll);
+        }
         Ok(())
     }
 
@@ -472,10 +562,17 @@ impl<D: Decider> Shard<D> {
     }
 }
 
+/// Are entities of this kind followed for hours by somebody who asks nothing of them? So are riders and drivers by their own
+/// phones. Whoever looks at a job soon asks something of it.
+fn is_looked_at(kind: Kind) -> bool {
+    matches!(kind, Kind::Rider | Kind::Driver)
+}
+
 impl<D: Decider> Roll<D> {
     /// Whoever follows one of its entities looks for it elsewhere.
     fn close(&mut self, system: &System) {
         self.is_closed = true;
+        self.looks.clear();
         self.watchers.clear(system);
     }
 }

@@ -19,6 +19,11 @@ pub struct Sessions {
     /// How long all of them are held after that.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub hold: Duration,
+    /// Let phones begin and say something at multiples of this only: a process that is woken for one then does what many want. Where
+    /// many share few cores, waking them takes most of what there is; but what nodes then spend is less than on phones that keep no
+    /// step.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub in_step: Option<Duration>,
     /// The longest that opening, holding and the storm may take.
     #[arg(long = "for", default_value = "40m", value_parser = humantime::parse_duration)]
     pub lasting: Duration,
@@ -55,6 +60,7 @@ impl Default for Sessions {
             per_s: 1_000.0,
             settle: Duration::from_secs(5),
             hold: Duration::from_secs(60),
+            in_step: None,
             lasting: Duration::from_secs(40 * 60),
             drivers_percent: 10,
             on_duty: false,
@@ -82,6 +88,7 @@ impl Sessions {
             per_s: self.per_s,
             settle: self.settle,
             hold: self.hold,
+            in_step: self.in_step.unwrap_or_default(),
             lasting: self.lasting,
             storm: self.storm.then_some(Storm { holders, askers, asks_per_s, within }),
             pids: Vec::new(),

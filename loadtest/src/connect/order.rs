@@ -32,6 +32,10 @@ pub(super) struct Order {
     pub(super) per_s: f64,
     /// How many it opens at once.
     pub(super) at_once: u32,
+    /// How many are begun at the same moment, at the same node.
+    pub(super) at_a_time: u32,
+    /// At multiples of how many microseconds its phones say something; 0: whenever it is time.
+    pub(super) step_us: u64,
     /// Does it keep tokens, to come back with?
     pub(super) keeps_tokens: bool,
     /// Those among them who do more than to be there.
@@ -106,8 +110,23 @@ impl Order {
 
     /// Where the `index`th goes.
     pub(super) fn target(&self, index: u32) -> SocketAddr {
-        let n = self.first + u64::from(index);
+        let at_a_time = u64::from(self.at_a_time.max(1));
+        let n = self.first / at_a_time + u64::from(index) / at_a_time;
         self.at[(n % self.at.len() as u64) as usize]
+    }
+
+    /// When a phone says something that is to say it then, in microseconds of a clock that all generators share.
+    pub(super) fn in_step(&self, due_us: u64) -> u64 {
+        match self.step_us {
+            0 => due_us,
+            step_us => due_us.div_ceil(step_us) * step_us,
+        }
+    }
+
+    /// How many may have been begun by then, in seconds since the start.
+    pub(super) fn n_allowed(&self, at_s: f64) -> f64 {
+        let at_a_time = f64::from(self.at_a_time.max(1));
+        ((at_s * self.per_s / at_a_time).floor() + 1.0) * at_a_time
     }
 }
 
@@ -171,6 +190,8 @@ mod tests {
             on_duty: false,
             per_s: 1.0,
             at_once: 1,
+            at_a_time: 1,
+            step_us: 0,
             keeps_tokens: false,
             cast,
         }
@@ -202,5 +223,18 @@ mod tests {
         assert_eq!(order.source(1).to_string(), "127.1.1.12:0");
         assert_eq!(order.source(2), order.source(0));
         assert_ne!(order.target(0), order.target(1));
+    }
+
+    #[test]
+    fn those_who_begin_together_go_to_the_same_node() {
+        let order = Order { at_a_time: 4, per_s: 8.0, ..order(Cast::default()) };
+        let targets: Vec<_> = (0..12).map(|n| order.target(n)).collect();
+        assert!(targets.chunks(4).all(|four| four.iter().all(|it| *it == four[0])));
+        assert!(targets[0] != targets[4] && targets[0] == targets[8]);
+        assert_eq!([0, 999].map(|due_us| order.in_step(due_us)), [0, 999]);
+        let slow = Order { step_us: 250, ..order.clone() };
+        assert_eq!([0, 1, 250, 251].map(|due_us| slow.in_step(due_us)), [0, 250, 250, 500]);
+        let allowed = [0.0, 0.4, 0.5, 0.9, 1.0].map(|at_s| order.n_allowed(at_s));
+        assert_eq!(allowed, [4.0, 4.0, 8.0, 8.0, 12.0]);
     }
 }

@@ -156,6 +156,8 @@ struct Worker {
     /// Who is still to be cut off.
     cutting: Range<u32>,
     began: Instant,
+    /// When that was, in microseconds of the clock on the wall: the same for all generators.
+    began_us: u64,
     n_begun: u32,
     n_on_their_way: u32,
     counts: Counts,
@@ -201,6 +203,7 @@ pub(super) fn run() -> io::Result<()> {
         queue: VecDeque::new(),
         cutting: 0..0,
         began: Instant::now(),
+        began_us: clock::now().0 * 1_000,
         n_begun: 0,
         n_on_their_way: 0,
         counts: Counts::default(),
@@ -286,7 +289,7 @@ impl Worker {
 
     /// Opens as many as the pace allows by now.
     fn begin_some(&mut self) {
-        let allowed = self.began.elapsed().as_secs_f64() * self.order.per_s + 1.0;
+        let allowed = self.order.n_allowed(self.began.elapsed().as_secs_f64());
         while self.n_begun < self.order.n
             && f64::from(self.n_begun) < allowed
             && self.n_on_their_way < self.order.at_once
@@ -322,6 +325,12 @@ impl Worker {
         {
             self.open(index);
         }
+    }
+
+    /// Lets a phone say something then, in step with others.
+    fn speaks_at(&mut self, index: u32, due: u64) {
+        let due = self.order.in_step(self.began_us + due) - self.began_us;
+        self.set_due(index, due);
     }
 
     fn set_due(&mut self, index: u32, due: u64) {
@@ -473,7 +482,7 @@ impl Worker {
                     phone.beat_at = 0;
                 }
                 if let Some(due) = next {
-                    self.set_due(index, due);
+                    self.speaks_at(index, due);
                 }
             }
             Some("hello") => self.greeted(index, frame),
@@ -559,7 +568,7 @@ impl Worker {
                 self.times.back.record(Duration::from_micros(now - phone.lost));
             }
         }
-        self.set_due(index, now + beat);
+        self.speaks_at(index, now + beat);
         let works = match self.order.cast.part(index) {
             Part::Holder | Part::Asker => true,
             Part::Placer(_) => false,
@@ -592,7 +601,7 @@ impl Worker {
         let heard = Some(u64::from(phone.heard_here));
         let due = now + phone.heartbeats(BEAT_PART);
         self.counts.beats += 1;
-        self.set_due(index, due);
+        self.speaks_at(index, due);
         self.say(index, &ClientFrame::Heartbeat { heard });
         if matches!(self.order.cast.part(index), Part::Holder | Part::Asker) {
             self.position(index);

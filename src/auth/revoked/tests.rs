@@ -15,6 +15,7 @@ fn identity(principal: Principal, token: Option<u64>, issued_ms: u64) -> Identit
         token: token.map(TokenId::nth),
         issued_at: Timestamp(issued_ms),
         expires_at: LATER,
+        print: crate::auth::Print::default(),
     }
 }
 

@@ -195,6 +195,11 @@ impl Session {
         if !follow.exists() && !follow.wants.own {
             return self.drop_topics(key);
         }
+        if let Some(by @ Principal::Driver(id)) = self.identity.map(|it| it.principal)
+            && key == id.into()
+        {
+            self.sign_of_life(by);
+        }
         let told = self.show(key, Vec::new());
         // What must arrive is kept to be said, also if there is no room to say it now.
         self.became(key, &news)?;

@@ -83,7 +83,7 @@ impl Session {
         match (self.identity, frame) {
             (None, ClientFrame::Identify { token, resume }) => {
                 count_frame("identify");
-                match self.gate.keys.verify(&token) {
+                match self.gate.believe(&token, resume.as_ref()) {
                     Ok(identity) => {
                         self.entering = Some(Box::new(Entering { identity, resume }));
                         Ok(())
@@ -278,7 +278,6 @@ impl Session {
         if let Some(going) = going {
             self.go_on(going)?;
         }
-        self.sign_of_life(principal);
         match principal {
             Principal::Rider(id) => self.follow_own(id.into()),
             Principal::Driver(id) => self.follow_own(id.into()),
@@ -288,12 +287,14 @@ impl Session {
         Ok(())
     }
 
+    /// Lets a driver's actor know that its client is there.
     pub(super) fn sign_of_life(&self, by: Principal) {
         let Principal::Driver(id) = by else { return };
         let follow = self.follows.iter().find(|follow| follow.key == id.into());
-        // Nobody asks whether a driver who does not work is there, and to say so would keep its actor awake.
-        let may_sleep = follow.and_then(|it| it.watch.as_ref()).is_some_and(|it| it.may_sleep());
-        if !may_sleep {
+        // Nobody asks whether a driver who does not work is there, and to say so would keep its actor awake. Of one that
+        // is not known yet, it is said once it is.
+        let works = follow.and_then(|it| it.watch.as_ref()).is_some_and(|it| !it.may_sleep());
+        if works {
             self.gate.system.see(Sight::Driver(id, Sighting::Heartbeat));
         }
     }

@@ -171,6 +171,7 @@ impl Session {
         let is_new = self.pace.at_rest_ms != at_rest_ms;
         if is_new {
             (self.pace.at_rest_ms, self.pace.since) = (at_rest_ms, Instant::now());
+            self.socket.may_rest(at_rest_ms > 0);
         }
         let every = self.heartbeat_every().as_millis();
         let heartbeat_ms = is_new.then(|| u64::try_from(every).unwrap_or(u64::MAX));

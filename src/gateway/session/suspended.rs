@@ -13,7 +13,7 @@ use super::{
     replay::{Replay, Said},
 };
 use crate::{
-    auth::Identity,
+    auth::{Identity, Print},
     gateway::{
         follow::{Follow, Opened, Wants, Watched},
         presence::Others,
@@ -40,6 +40,9 @@ pub(crate) struct Suspended {
     token: Option<TokenId>,
     #[serde(default)]
     issued_at: Timestamp,
+    /// By what that is recognised, and until when it is good; as long as it waits on the node where it was.
+    #[serde(skip)]
+    recognised_by: Option<(Print, Timestamp)>,
     /// Its client was to go on somewhere, and could not: everything was told anew.
     #[serde(default)]
     is_anew: bool,
@@ -109,6 +112,7 @@ impl Session {
             principal: identity.principal,
             token: identity.token,
             issued_at: identity.issued_at,
+            recognised_by: Some((identity.print, identity.expires_at)),
             is_anew: self.is_anew,
             is_welcomed: self.is_welcomed,
             subprotocol: self.socket.codec().subprotocol().to_owned(),
@@ -203,10 +207,11 @@ fn is_told_anew(push: &Push) -> bool {
 }
 
 impl Suspended {
-    /// By which token it lived, and nobody knows for how long.
+    /// By which token it lived. Elsewhere nobody knows for how long.
     pub(crate) fn identity(&self) -> Identity {
-        let Self { principal, token, issued_at, .. } = *self;
-        Identity { principal, token, issued_at, expires_at: Timestamp::default() }
+        let Self { principal, token, issued_at, recognised_by, .. } = *self;
+        let (print, expires_at) = recognised_by.unwrap_or_default();
+        Identity { principal, token, issued_at, expires_at, print }
     }
 
     /// What a client that speaks `codec` and has heard so much goes on with: with all it missed, or with
@@ -251,6 +256,7 @@ impl Suspended {
             principal,
             token: None,
             issued_at: Timestamp::default(),
+            recognised_by: None,
             is_anew: false,
             is_welcomed: false,
             subprotocol: Codec::Json.subprotocol().to_owned(),

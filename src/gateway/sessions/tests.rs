@@ -14,6 +14,7 @@ fn token(by: Principal) -> Identity {
         token: None,
         issued_at: Timestamp(1_000),
         expires_at: Timestamp(9_000),
+        print: crate::auth::Print::default(),
     }
 }
 

@@ -292,6 +292,7 @@ test("what a dispatcher does is shown at once, done by the node, and written dow
   await page.keyboard.press("a");
   await page.locator(".candidates .empty").waitFor();
   await page.keyboard.press("Escape");
+  await page.locator(".dialog").waitFor({ state: "detached" });
   await shot("acting");
   await page.keyboard.press("x");
   await page.fill("#reason", "asked for twice");

@@ -8,7 +8,7 @@ import { Search } from "./search.js";
 import { SignIn } from "./sign_in.js";
 import { Sos, who } from "./sos.js";
 import { choice, choose, type Choice } from "./theme.js";
-import { Dialog, Icon, IconButton, Refusal, described, isTyping, type IconName } from "./ui.js";
+import { Dialog, Icon, IconButton, Refusal, described, useKeys, type IconName } from "./ui.js";
 import { Actors } from "./views/actors.js";
 import { Cluster } from "./views/cluster.js";
 import { Dispatch } from "./views/dispatch.js";
@@ -38,16 +38,11 @@ export function Shell(): JSX.Element {
     live.connect();
   }, [live.trust]);
 
-  useEffect(() => {
-    const pressed = (event: KeyboardEvent): void => {
-      if (isTyping(event)) return;
-      if (event.key === "?") setHelpOpen(true);
-      const chosen = VIEWS.find(({ key }) => key === event.key);
-      if (chosen) go(chosen.view, chosen.view === "cluster" ? null : id);
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, [id]);
+  useKeys((event) => {
+    if (event.key === "?") setHelpOpen(true);
+    const chosen = VIEWS.find(({ key }) => key === event.key);
+    if (chosen) go(chosen.view, chosen.view === "cluster" ? null : id);
+  });
 
   return (
     <div class={`shell ${isOld ? "is-old" : ""}`} data-view={view}>

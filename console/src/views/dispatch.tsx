@@ -1,11 +1,11 @@
 // What a dispatcher looks at all day: what waits, where it is, and what to do about it.
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { go, useApp } from "../app.js";
 import { MapView } from "../map/map.js";
 import { kindOf } from "../status.js";
-import { IconButton, Tabs, isTyping } from "../ui.js";
+import { IconButton, Tabs, useKeys } from "../ui.js";
 import { t } from "../words.js";
 import { Activity } from "./activity.js";
 import { City } from "./city.js";
@@ -28,16 +28,10 @@ export function Dispatch({ id, isShown }: { id: string | null; isShown: boolean 
     const at = app.marks?.where(next);
     if (at) app.camera.flyTo(at[0], at[1], Math.max(app.camera.zoom, 0.18));
   };
-  useEffect(() => {
-    if (!isShown) return undefined;
-    const pressed = (event: KeyboardEvent): void => {
-      if (isTyping(event)) return;
-      if (event.key === "Escape" && id !== null) go("dispatch");
-      if (event.key === "f" && id !== null && kindOf(id) === "driver") app.followed.set(app.followed.get() === id ? null : id);
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, [id, isShown]);
+  useKeys((event) => {
+    if (event.key === "Escape" && id !== null) go("dispatch");
+    if (event.key === "f" && id !== null && kindOf(id) === "driver") app.followed.set(app.followed.get() === id ? null : id);
+  }, isShown);
 
   return (
     <div class={`dispatch ${isDetailed ? "is-detailed" : ""}`} hidden={!isShown}>

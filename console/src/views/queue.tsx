@@ -6,7 +6,7 @@ import { useApp, useHeard, useTick, useValue } from "../app.js";
 import { byUrgency, clockFace, jobOf, type Job } from "../jobs.js";
 import { isInRegion } from "../map/marks.js";
 import { short } from "../status.js";
-import { Empty, Glyph, Icon, Loading, described, isTyping } from "../ui.js";
+import { Empty, Glyph, Icon, Loading, described, useKeys } from "../ui.js";
 import { span, t, word, type Key } from "../words.js";
 import { useOthers } from "./others.js";
 
@@ -79,21 +79,13 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
     reveal(next);
     onOpen(rows[next]!.mark.id);
   };
-  const moving = useRef(move);
-  moving.current = move;
-  useEffect(() => {
-    if (!isListening) return undefined;
-    const pressed = (event: KeyboardEvent): void => {
-      if (isTyping(event)) return;
-      const isInList = list.current?.contains(document.activeElement) === true;
-      const step = event.key === "j" || isInList && event.key === "ArrowDown" ? 1 : event.key === "k" || isInList && event.key === "ArrowUp" ? -1 : 0;
-      if (step === 0) return;
-      event.preventDefault();
-      moving.current(step);
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, [isListening]);
+  useKeys((event) => {
+    const isInList = list.current?.contains(document.activeElement) === true;
+    const step = event.key === "j" || isInList && event.key === "ArrowDown" ? 1 : event.key === "k" || isInList && event.key === "ArrowUp" ? -1 : 0;
+    if (step === 0) return;
+    event.preventDefault();
+    move(step);
+  }, isListening);
 
   if (!isShown) return null;
   const first = Math.max(0, Math.floor(top / ROW_PX) - SPARE_ROWS);

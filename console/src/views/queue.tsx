@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useApp, useHeard, useTick, useValue } from "../app.js";
+import type { Board } from "../board.js";
 import { byUrgency, clockFace, jobOf, type Job } from "../jobs.js";
 import { isInRegion } from "../map/marks.js";
 import { short } from "../status.js";
@@ -45,6 +46,8 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
   const list = useRef<HTMLDivElement>(null);
   useTick(1000);
   useHeard((again) => live.on("asked", again));
+  // What somebody waits for is shown when it is there, and not with the next second.
+  useHeard((again) => onKnown(board, again), [board]);
   const second = Math.floor(live.client.serverNow / 1000);
 
   const jobs = useMemo(() => {
@@ -146,6 +149,18 @@ export function JobClock({ job }: { job: Job }): JSX.Element | null {
       <span>{clockFace(now - since)}</span><span class="unseen">{title}</span>
     </span>
   );
+}
+
+/** Calls `again` whenever it has become known what is on the board, or is not any more; returns what ends it. */
+function onKnown(board: Board, again: () => void): () => void {
+  let { isKnown } = board;
+  const judge = (): void => {
+    if (board.isKnown === isKnown) return;
+    ({ isKnown } = board);
+    again();
+  };
+  const ends = [board.on("counters", judge), board.on("gap", judge)];
+  return () => ends.forEach((end) => end());
 }
 
 function matches({ mark }: Job, words: string[]): boolean {

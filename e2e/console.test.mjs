@@ -27,7 +27,9 @@ const serveFrom = (dist) => async (route) => {
   // What only the node knows.
   if (body === null) return route.continue();
   const { "content-encoding": _, "content-length": __, ...rest } = (await route.fetch()).headers();
-  await route.fulfill({ headers: rest, body });
+  // What is called by its content the program may not have.
+  const type = name.endsWith(".js") ? { "content-type": "text/javascript" } : {};
+  await route.fulfill({ headers: { ...rest, ...type }, body });
 };
 
 /** The city with its crowd, and a node where only tests do anything. */
@@ -643,7 +645,7 @@ test("of real streets, a node without any sends nothing, and draws as ever", { t
   page.on("request", (request) => asked.push(new URL(request.url()).pathname));
   await openDemo();
   await until("the map draws", () => page.evaluate(() => globalThis.outrider.marks.frames > 10));
-  assert.deepEqual(asked.filter((it) => /basemap|maplibre|pmtiles/.test(it)), ["/console/basemap.json"]);
+  assert.deepEqual([...new Set(asked.filter((it) => /basemap|maplibre|pmtiles/.test(it)))], ["/console/basemap.json"]);
   assert.equal(await page.evaluate(() => globalThis.outrider.basemap), null);
   assert.ok(await page.locator("#map canvas").first().isVisible(), "the drawn city is there");
   assert.deepEqual(complaints, []);
@@ -812,6 +814,40 @@ test("it speaks French and Kinyarwanda, and remembers which", { timeout: 60_000 
     await isLive();
     await shot(`language-${language}`);
   }
+});
+
+test("words that cannot be had change nothing, and it is said which; from the start on it is English", { timeout: 60_000 }, async () => {
+  await openDemo();
+  await context.route("**/console/fr-*.js", (route) => route.abort());
+  const missing = page.locator(".language-missing", { hasText: "Français" });
+  await page.locator(".language select").selectOption("fr");
+  await missing.waitFor();
+  assert.equal(await page.locator(".language select").inputValue(), "en");
+  await missing.locator("button").click();
+  await missing.waitFor({ state: "detached" });
+  await page.evaluate(() => localStorage.setItem("outrider.language", "fr"));
+  await page.reload();
+  await missing.waitFor();
+  await isLive();
+  assert.equal(await page.locator("html").getAttribute("lang"), "en");
+  await shot("language-missing");
+  // It is asked for again by whoever wants it again.
+  await context.unroute("**/console/fr-*.js");
+  await page.reload();
+  await page.locator('.side [data-tab="queue"]', { hasText: "File" }).waitFor();
+});
+
+test("a view that cannot be had is missed, and shown once it can", { timeout: 60_000 }, async () => {
+  await context.route("**/console/views-*.js", (route) => route.abort());
+  await openDemo();
+  await until("the queue has rows", () => page.locator(".row").count());
+  await go("#/cluster");
+  await page.locator("#main > .refusal").waitFor();
+  await shot("view-missing");
+  await context.unroute("**/console/views-*.js");
+  await page.locator("#main > .refusal button").click();
+  await page.locator(".figures-strip").waitFor();
+  assert.equal(await page.evaluate(() => location.hash), "#/cluster");
 });
 
 test("on a phone the map stays usable and everything is a tap away", { timeout: 60_000 }, async () => {

@@ -17,40 +17,48 @@ use std::{
 };
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-macro_rules! files {
-    ($($name:literal => $kind:literal),+ $(,)?) => {
-        [$(($name, $kind, include_bytes!(concat!("../../console/dist/", $name)) as &[u8])),+]
-    };
-}
+/// Name, content, and whether another content would have another name; as Vite lists what it made.
+const FILES: &[(&str, &[u8], bool)] = include!("../../console/dist/files.rs");
 
-/// Name, type and content. `tests/tidy.rs` sees to it that these are all there are.
-const FILES: [(&str, &str, &[u8]); 6] = files![
-    "basemap.js" => "text/javascript; charset=utf-8",
-    "console.css" => "text/css; charset=utf-8",
-    "console.js" => "text/javascript; charset=utf-8",
-    "favicon.svg" => "image/svg+xml",
-    "index.html" => "text/html; charset=utf-8",
-    "maplibre-gl-worker.mjs" => "text/javascript; charset=utf-8",
-];
+/// Names stay the same while contents change: whoever has one asks whether it is still so.
+const ASKS: &str = "no-cache";
+/// Of what is called by its content there is no other.
+const KEEPS: &str = "public, max-age=31536000, immutable";
 
 pub(super) fn routes() -> Router<Arc<Gate>> {
     // Relative, so that a node may stand below another path. Browsers keep what stands behind the `#`.
     let there = || get(|| async { Redirect::temporary("console/") });
     let router = Router::new().route("/", there()).route("/console", there());
-    FILES.into_iter().fold(router, |router, (name, kind, content)| {
+    FILES.iter().fold(router, |router, &(name, content, is_lasting)| {
         let path = if name == "index.html" { "" } else { name };
-        router.route(&format!("/console/{path}"), file(kind, content))
+        let keeping = if is_lasting { KEEPS } else { ASKS };
+        router.route(&format!("/console/{path}"), file(kind(name), content, keeping))
     })
 }
 
-fn file(kind: &'static str, content: &'static [u8]) -> MethodRouter<Arc<Gate>> {
+/// What browsers are told that it is.
+fn kind(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("css") => "text/css; charset=utf-8",
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some(_) | None => "application/octet-stream",
+    }
+}
+
+fn file(
+    kind: &'static str,
+    content: &'static [u8],
+    keeping: &'static str,
+) -> MethodRouter<Arc<Gate>> {
     let served = Arc::new(OnceCell::new());
     get(move |asked: HeaderMap| {
         let served = Arc::clone(&served);
         async move {
             // A megabyte takes as long to compress as hundreds of commands take to be done: not where those are done.
             // Whoever asks meanwhile waits, and keeps no thread for that.
-            let packing = || spawn_blocking(move || Served::new(kind, content));
+            let packing = || spawn_blocking(move || Served::new(kind, content, keeping));
             match served.get_or_try_init(packing).await {
                 Ok(served) => served.answer(&asked),
                 Err(_fell) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -68,15 +76,17 @@ struct Served {
     packed: Option<Bytes>,
     /// What it is, for whoever has it already.
     tag: HeaderValue,
+    /// For how long whoever has it need not ask.
+    keeping: &'static str,
 }
 
 impl Served {
-    fn new(kind: &'static str, content: &'static [u8]) -> Self {
+    fn new(kind: &'static str, content: &'static [u8], keeping: &'static str) -> Self {
         let mut hasher = DefaultHasher::new();
         content.hash(&mut hasher);
         let tag = format!("W/\"{:016x}\"", hasher.finish());
         let tag = HeaderValue::from_str(&tag).expect("hexadecimal digits are fit for a header");
-        Self { kind, content, packed: packed(content).ok(), tag }
+        Self { kind, content, packed: packed(content).ok(), tag, keeping }
     }
 
     fn answer(&self, asked: &HeaderMap) -> Response {
@@ -85,8 +95,7 @@ impl Served {
         let is_known = said(header::IF_NONE_MATCH).is_some_and(|known| known.contains(tag));
         let about = [
             (header::CONTENT_TYPE, HeaderValue::from_static(self.kind)),
-            // Names stay the same while contents change: whoever has one asks whether it is still so.
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+            (header::CACHE_CONTROL, HeaderValue::from_static(self.keeping)),
             (header::VARY, HeaderValue::from_static("accept-encoding")),
             (header::ETAG, self.tag.clone()),
         ];
@@ -134,12 +143,20 @@ mod tests {
 
     #[test]
     fn what_is_known_is_not_sent_again() {
-        let served = Served::new("text/plain", b"what changes has another tag");
+        let served = Served::new("text/plain", b"what changes has another tag", ASKS);
         let mut asked = HeaderMap::new();
         assert_eq!(served.answer(&asked).status(), StatusCode::OK);
         asked.insert(header::IF_NONE_MATCH, served.tag.clone());
         assert_eq!(served.answer(&asked).status(), StatusCode::NOT_MODIFIED);
-        let other = Served::new("text/plain", b"and is sent");
+        let other = Served::new("text/plain", b"and is sent", ASKS);
         assert_eq!(other.answer(&asked).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn browsers_know_what_each_file_is() {
+        for (name, _, is_lasting) in FILES {
+            assert_ne!(kind(name), "application/octet-stream", "{name}");
+            assert!(!is_lasting || *name != "console.js", "nodes of two builds call it the same");
+        }
     }
 }

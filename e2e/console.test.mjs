@@ -132,6 +132,22 @@ test("a node shows it at its door; it loads without complaint, and asks nobody e
   assert.deepEqual(complaints, []);
 });
 
+test("what the console is made of is asked for once, and what its script needs before that is there", { timeout: 60_000 }, async () => {
+  const asked = [];
+  // What a page has already does not pass here.
+  await context.route(/\/(console\/[^/]*|city\.json|demo\/token)$/, async (route) => {
+    asked.push(new URL(route.request().url()).pathname);
+    await route.fallback();
+  });
+  await openDemo();
+  const early = ["/city.json", "/console/basemap.json", "/demo/token"];
+  await until("the views came, too", () => asked.some((it) => it.startsWith("/console/views-")));
+  for (const path of [...early, "/console/", "/console/console.js", "/console/console.css"]) assert.equal(asked.filter((it) => it === path).length, 1, `${path} of ${asked}`);
+  const startedAt = (path) => page.evaluate((it) => performance.getEntriesByType("resource").find(({ name }) => name.endsWith(it)).startTime, path);
+  const scriptCame = await page.evaluate(() => performance.getEntriesByType("resource").find(({ name }) => name.endsWith("/console.js")).responseEnd);
+  for (const path of early) assert.ok(await startedAt(path) < scriptCame, `${path} is asked for together with the script`);
+});
+
 /** How long until somebody can work with it, in milliseconds: the best of three, for others use the machine, too. */
 async function loads(throttled) {
   let best = Infinity;

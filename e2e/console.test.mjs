@@ -27,7 +27,9 @@ const serveFrom = (dist) => async (route) => {
   // What only the node knows.
   if (body === null) return route.continue();
   const { "content-encoding": _, "content-length": __, ...rest } = (await route.fetch()).headers();
-  await route.fulfill({ headers: rest, body });
+  // What is called by its content the program may not have.
+  const type = name.endsWith(".js") ? { "content-type": "text/javascript" } : {};
+  await route.fulfill({ headers: { ...rest, ...type }, body });
 };
 
 /** The city with its crowd, and a node where only tests do anything. */
@@ -128,6 +130,22 @@ test("a node shows it at its door; it loads without complaint, and asks nobody e
   await until("the queue has rows", () => page.locator(".row").count());
   await shot("dispatch");
   assert.deepEqual(complaints, []);
+});
+
+test("what the console is made of is asked for once, and what its script needs before that is there", { timeout: 60_000 }, async () => {
+  const asked = [];
+  // What a page has already does not pass here.
+  await context.route(/\/(console\/[^/]*|city\.json|demo\/token)$/, async (route) => {
+    asked.push(new URL(route.request().url()).pathname);
+    await route.fallback();
+  });
+  await openDemo();
+  const early = ["/city.json", "/console/basemap.json", "/demo/token"];
+  await until("the views came, too", () => asked.some((it) => it.startsWith("/console/views-")));
+  for (const path of [...early, "/console/", "/console/console.js", "/console/console.css"]) assert.equal(asked.filter((it) => it === path).length, 1, `${path} of ${asked}`);
+  const startedAt = (path) => page.evaluate((it) => performance.getEntriesByType("resource").find(({ name }) => name.endsWith(it)).startTime, path);
+  const scriptCame = await page.evaluate(() => performance.getEntriesByType("resource").find(({ name }) => name.endsWith("/console.js")).responseEnd);
+  for (const path of early) assert.ok(await startedAt(path) < scriptCame, `${path} is asked for together with the script`);
 });
 
 /** How long until somebody can work with it, in milliseconds: the best of three, for others use the machine, too. */
@@ -292,6 +310,7 @@ test("what a dispatcher does is shown at once, done by the node, and written dow
   await page.keyboard.press("a");
   await page.locator(".candidates .empty").waitFor();
   await page.keyboard.press("Escape");
+  await page.locator(".dialog").waitFor({ state: "detached" });
   await shot("acting");
   await page.keyboard.press("x");
   await page.fill("#reason", "asked for twice");
@@ -642,7 +661,7 @@ test("of real streets, a node without any sends nothing, and draws as ever", { t
   page.on("request", (request) => asked.push(new URL(request.url()).pathname));
   await openDemo();
   await until("the map draws", () => page.evaluate(() => globalThis.outrider.marks.frames > 10));
-  assert.deepEqual(asked.filter((it) => /basemap|maplibre|pmtiles/.test(it)), ["/console/basemap.json"]);
+  assert.deepEqual([...new Set(asked.filter((it) => /basemap|maplibre|pmtiles/.test(it)))], ["/console/basemap.json"]);
   assert.equal(await page.evaluate(() => globalThis.outrider.basemap), null);
   assert.ok(await page.locator("#map canvas").first().isVisible(), "the drawn city is there");
   assert.deepEqual(complaints, []);
@@ -811,6 +830,40 @@ test("it speaks French and Kinyarwanda, and remembers which", { timeout: 60_000 
     await isLive();
     await shot(`language-${language}`);
   }
+});
+
+test("words that cannot be had change nothing, and it is said which; from the start on it is English", { timeout: 60_000 }, async () => {
+  await openDemo();
+  await context.route("**/console/fr-*.js", (route) => route.abort());
+  const missing = page.locator(".language-missing", { hasText: "Français" });
+  await page.locator(".language select").selectOption("fr");
+  await missing.waitFor();
+  assert.equal(await page.locator(".language select").inputValue(), "en");
+  await missing.locator("button").click();
+  await missing.waitFor({ state: "detached" });
+  await page.evaluate(() => localStorage.setItem("outrider.language", "fr"));
+  await page.reload();
+  await missing.waitFor();
+  await isLive();
+  assert.equal(await page.locator("html").getAttribute("lang"), "en");
+  await shot("language-missing");
+  // It is asked for again by whoever wants it again.
+  await context.unroute("**/console/fr-*.js");
+  await page.reload();
+  await page.locator('.side [data-tab="queue"]', { hasText: "File" }).waitFor();
+});
+
+test("a view that cannot be had is missed, and shown once it can", { timeout: 60_000 }, async () => {
+  await context.route("**/console/views-*.js", (route) => route.abort());
+  await openDemo();
+  await until("the queue has rows", () => page.locator(".row").count());
+  await go("#/cluster");
+  await page.locator("#main > .refusal").waitFor();
+  await shot("view-missing");
+  await context.unroute("**/console/views-*.js");
+  await page.locator("#main > .refusal button").click();
+  await page.locator(".figures-strip").waitFor();
+  assert.equal(await page.evaluate(() => location.hash), "#/cluster");
 });
 
 test("on a phone the map stays usable and everything is a tap away", { timeout: 60_000 }, async () => {

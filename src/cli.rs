@@ -8,7 +8,7 @@ use crate::{
     cluster::{self, ClusterArgs},
     demo::{self, DemoArgs},
     gateway::{
-        self,
+        self, Extra,
         revocations::{Revoke, Revoked},
     },
     history::{self, HistoryArgs},
@@ -20,7 +20,6 @@ use crate::{
     telemetry::{self, TelemetryError},
     transfer::{self, ExportArgs, ImportArgs},
 };
-use axum::Router;
 use clap::{Args, Parser, Subcommand};
 use protocol::Role;
 use std::{
@@ -235,7 +234,7 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
     let metrics = telemetry::start(&settings.telemetry)?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let node = Node::start(settings, metrics, Router::new()).await?;
+    let node = Node::start(settings, metrics, Extra::default()).await?;
     say(&format!("outrider is at http://{}/", node.address()))?;
     tokio::select! {
         _ = terminate.recv() => info!("told to terminate"),

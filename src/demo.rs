@@ -3,12 +3,13 @@
 use crate::{
     auth::Keys,
     cli::CliError,
+    gateway::{ASKS, Extra, Sent, served},
     node::{Node, now},
     resident,
     settings::Settings,
     telemetry,
 };
-use axum::{Json, Router, routing::get};
+use axum::{Json, Router, http::header, routing::get};
 use clap::Args;
 use loadtest::{
     CancellationToken, City, Demand, Options, Progress, Report, Streets, Target,
@@ -111,7 +112,7 @@ pub(crate) async fn run(mut settings: Settings, args: DemoArgs) -> Result<Report
         None => City::generate(args.seed),
     });
     let keys = Arc::new(Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?);
-    let node = Node::start(settings, metrics, routes(&city, &keys)).await?;
+    let node = Node::start(settings, metrics, extra(&city, &keys)).await?;
     let address = node.address();
     say(&format!("\n  Outrider is at http://{address}/\n"))?;
 
@@ -190,16 +191,21 @@ fn open_files_max() -> usize {
 }
 
 /// What the console needs of a demo: the city to draw, and a token to look at it with.
-fn routes(city: &City, keys: &Arc<Keys>) -> Router {
-    let drawn = Json(city.to_json());
+fn extra(city: &City, keys: &Arc<Keys>) -> Extra {
+    let drawn = Sent {
+        kind: "application/json",
+        content: city.to_json().to_string().into(),
+        keeping: ASKS,
+        next: None,
+    };
     let keys = Arc::clone(keys);
-    Router::new().route("/city.json", get(move || async move { drawn })).route(
-        "/demo/token",
-        get(move || async move {
-            let token = keys.mint(Principal::Dispatcher, TOKEN_TTL, now());
-            Json(json!({ "token": token.unwrap_or_default() }))
-        }),
-    )
+    let token = get(move || async move {
+        let token = keys.mint(Principal::Dispatcher, TOKEN_TTL, now());
+        let given = Json(json!({ "token": token.unwrap_or_default() }));
+        ([(header::CACHE_CONTROL, "no-store")], given)
+    });
+    let routes = Router::new().route("/city.json", served(drawn)).route("/demo/token", token);
+    Extra { routes, early: &["/city.json", "/demo/token"] }
 }
 
 /// One line that renews itself on a terminal, one every ten seconds elsewhere.

@@ -33,6 +33,7 @@ mod residence;
 mod rest;
 pub(crate) mod revocations;
 mod runs;
+mod served;
 mod session;
 mod sessions;
 mod socket;
@@ -45,6 +46,7 @@ mod why;
 mod zones;
 
 pub(crate) use openapi::document;
+pub(crate) use served::{ASKS, Sent, served};
 
 use crate::{
     auth::{Identity, Keys, unauthenticated},
@@ -150,6 +152,14 @@ struct Gate {
     attendance: Arc<Attendance>,
 }
 
+/// What a process serves beside what every gateway does.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) routes: Router,
+    /// Paths of these routes that the console asks for first of all.
+    pub(crate) early: &'static [&'static str],
+}
+
 /// A gateway that is open.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -177,13 +187,13 @@ pub(crate) enum GatewayError {
 }
 
 impl Gateway {
-    /// Opens the gateway to `system`; `extra` routes are served beside its own.
+    /// Opens the gateway to `system`; what is `extra` is served beside its own.
     pub(crate) async fn open(
         system: System,
         keys: Keys,
         settings: &Settings,
         metrics: PrometheusHandle,
-        extra: Router,
+        extra: Extra,
     ) -> Result<Self, GatewayError> {
         let preset = Arc::new(settings.preset()?);
         let basemap = Basemap::open(&settings.map).map_err(|error| GatewayError::Basemap {
@@ -434,7 +444,7 @@ fn unavailable() -> Refused {
     refused.retry_after_ms(250)
 }
 
-fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Router) -> Router {
+fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Extra) -> Router {
     let fixed = HeaderValue::from_static;
     let headers = [
         (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
@@ -446,10 +456,10 @@ fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Router) -> Router {
     let (rest, _document) = openapi::routes(stream::cross_origin(gate.origins.clone()));
     let mut router = Router::new()
         .merge(rest)
-        .merge(console::routes())
+        .merge(console::routes(extra.early))
         .merge(basemap.routes())
         .with_state(Arc::clone(&gate))
-        .merge(extra)
+        .merge(extra.routes)
         .fallback(|| async { Answered(translate::not_found("this path")) })
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), within_time))

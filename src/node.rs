@@ -2,7 +2,7 @@
 
 use crate::{
     auth::{KeyError, Keys},
-    gateway::{Gateway, GatewayError},
+    gateway::{Extra, Gateway, GatewayError},
     journal::{OpenError, Opened},
     settings::{DrainSettings, RoadSettings, Settings, SettingsError},
     telemetry,
@@ -16,7 +16,6 @@ use actors::{
     region::{self, Atlas},
     runtime::{Clock, Joining, StartError, System},
 };
-use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::Timestamp;
 use std::{net::SocketAddr, sync::Arc};
@@ -59,11 +58,11 @@ pub(crate) enum NodeError {
 }
 
 impl Node {
-    /// Journal, actors, gateway; `extra` routes are served beside the gateway's own.
+    /// Journal, actors, gateway; what is `extra` is served beside the gateway's own.
     pub(crate) async fn start(
         settings: Settings,
         metrics: PrometheusHandle,
-        extra: Router,
+        extra: Extra,
     ) -> Result<Self, NodeError> {
         let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
         let (opened, system) = match settings.cluster.is_alone() {

@@ -325,24 +325,31 @@ fn the_console_lets_force_what_may_be_overruled() {
 
 #[test]
 fn the_binary_has_all_of_the_console() {
-    let served = fs::read_to_string(root().join("src/gateway/console.rs")).expect("readable");
+    let listed = fs::read_to_string(root().join("console/dist/files.rs")).expect("readable");
     let mut files = Vec::new();
     walk(&root().join("console/dist"), &mut files);
+    files.retain(|it| !it.ends_with("files.rs"));
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        assert!(served.contains(&format!("{name:?} =>")), "console.rs does not serve {name}");
+        assert!(listed.contains(&format!("({name:?}, include_bytes!({name:?})")), "{name}");
     }
 }
 
 /// While nodes are replaced a browser may have one half of the console from a node of another build, where what the halves
-/// export to each other is called otherwise.
+/// export to each other is called otherwise. So whatever imports of the console is called by its content, and that node has it not.
 #[test]
-fn what_draws_streets_stands_on_its_own() {
-    let path = root().join("console/dist/basemap.js");
-    let basemap = fs::read_to_string(path).expect("readable");
-    for quote in ['"', '\'', '`'] {
-        let console = format!("{quote}./console.js{quote}");
-        assert!(!basemap.contains(&console), "basemap.js imports what console.js exports");
+fn no_half_of_the_console_meets_one_of_another_build() {
+    let listed = fs::read_to_string(root().join("console/dist/files.rs")).expect("readable");
+    let mut files = Vec::new();
+    walk(&root().join("console/dist"), &mut files);
+    for path in files.iter().filter(|it| it.extension().is_some_and(|ending| ending == "js")) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let script = fs::read_to_string(path).expect("readable");
+        let is_lasting = listed.contains(&format!("include_bytes!({name:?}) as &[u8], true"));
+        let imports = ['"', '\'', '`']
+            .iter()
+            .any(|quote| script.contains(&format!("{quote}./console.js{quote}")));
+        assert!(is_lasting || !imports, "{name} imports what console.js exports");
     }
 }
 

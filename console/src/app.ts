@@ -9,7 +9,6 @@ import type { Camera, Projection } from "./map/camera.js";
 import type { BasemapSource, City } from "./map/ground.js";
 import type { Layer } from "./map/hexes.js";
 import type { Filter, Marks } from "./map/marks.js";
-import type { Streets } from "./map/streets.js";
 import type { Answer, Rest } from "./rest.js";
 import type { Token } from "./token.js";
 
@@ -25,8 +24,6 @@ export interface App {
   /** Done when both are here, or known not to come. */
   arrived: Promise<void>;
   camera: Camera;
-  /** The drawn streets, from when they are first asked for. */
-  streets: () => Streets | null;
   /** The map's marks, once it is there. */
   marks: Marks | null;
   /** The real streets below the marks, while they are drawn. */

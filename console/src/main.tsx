@@ -4,10 +4,10 @@ import { render } from "preact";
 import { AppContext, Value, type App } from "./app.js";
 import { Live } from "./live.js";
 import { Camera, Projection } from "./map/camera.js";
+import { fetchViews } from "./later.js";
 import type { BasemapSource, City } from "./map/ground.js";
 import type { Layer } from "./map/hexes.js";
 import { EVERYTHING } from "./map/marks.js";
-import { Streets } from "./map/streets.js";
 import { NOWHERE } from "./map/viewport.js";
 import { Rest, at } from "./rest.js";
 import { Shell } from "./shell.js";
@@ -20,12 +20,11 @@ import { startWords } from "./words.js";
 const KIGALI = { lat: -1.9441, lon: 30.0619 };
 
 startTheme();
-startWords();
+const worded = startWords();
 const token = new Token();
 const bearer = (): Promise<string> => token.get();
 const live = new Live(at("/v1/ws").replace(/^http/, "ws"), bearer);
 const rest = new Rest(bearer);
-let streets: Streets | null = null;
 const app: App = {
   live, rest, token,
   city: null,
@@ -38,7 +37,6 @@ const app: App = {
     if (center) app.projection = new Projection(center);
   }),
   camera: new Camera(),
-  streets: () => (app.city ? streets ??= new Streets(app.city, app.projection) : null),
   marks: null,
   basemap: null,
   followed: new Value<string | null>(null),
@@ -50,7 +48,12 @@ remember(live.board);
 Object.assign(globalThis, { outrider: app });
 live.look(NOWHERE);
 live.connect();
-render(<AppContext.Provider value={app}><Shell /></AppContext.Provider>, document.getElementById("console")!);
+// Once there is something to look at, the rest comes. Whoever wants some of it and finds that it did not come is told so.
+const end = live.board.on("counters", () => {
+  end();
+  fetchViews().catch(() => {});
+});
+void worded.then(() => render(<AppContext.Provider value={app}><Shell /></AppContext.Provider>, document.getElementById("console")!));
 
 /** What the node tells of itself to anybody; null if it has nothing to tell. */
 async function told<T>(path: string): Promise<T | null> {

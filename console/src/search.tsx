@@ -6,7 +6,7 @@ import type { Mark as WireMark } from "@outrider/client";
 import { go, useApp, useFetched, useRoute } from "./app.js";
 import { markOf, type Mark } from "./board.js";
 import { kindOf } from "./status.js";
-import { Glyph, Icon, described, isTyping } from "./ui.js";
+import { Glyph, Icon, described, useKeys } from "./ui.js";
 import { t } from "./words.js";
 
 const MATCHES_MAX = 8;
@@ -25,16 +25,12 @@ export function Search(): JSX.Element {
   const [at, setAt] = useState(0);
   const field = useRef<HTMLInputElement>(null);
 
-  useEffect(() => {
-    const pressed = (event: KeyboardEvent): void => {
-      if (event.key !== "/" || isTyping(event)) return;
-      event.preventDefault();
-      field.current!.focus();
-      field.current!.select();
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, []);
+  useKeys((event) => {
+    if (event.key !== "/") return;
+    event.preventDefault();
+    field.current!.focus();
+    field.current!.select();
+  });
 
   const asked = text.trim().toLowerCase();
   const here = isOpen && asked.length >= 2 ? matching(asked) : [];

@@ -3,16 +3,15 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { go, useApp, useHeard, useRoute, useTick, type View } from "./app.js";
+import { Later } from "./later.js";
 import type { Asked, Trust } from "./live.js";
 import { Search } from "./search.js";
 import { SignIn } from "./sign_in.js";
 import { Sos, who } from "./sos.js";
 import { choice, choose, type Choice } from "./theme.js";
-import { Dialog, Icon, IconButton, Refusal, described, isTyping, type IconName } from "./ui.js";
-import { Actors } from "./views/actors.js";
-import { Cluster } from "./views/cluster.js";
+import { Dialog, Icon, IconButton, Refusal, described, useKeys, type IconName } from "./ui.js";
 import { Dispatch } from "./views/dispatch.js";
-import { LANGUAGES, currentLanguage, speak, t, timeOfDay, type Key, type Language } from "./words.js";
+import { LANGUAGES, currentLanguage, missingLanguage, speak, t, timeOfDay, type Key, type Language } from "./words.js";
 
 const VIEWS: readonly { view: View; icon: IconName; label: Key; key: string }[] = [
   { view: "dispatch", icon: "map", label: "nav.dispatch", key: "1" },
@@ -38,16 +37,11 @@ export function Shell(): JSX.Element {
     live.connect();
   }, [live.trust]);
 
-  useEffect(() => {
-    const pressed = (event: KeyboardEvent): void => {
-      if (isTyping(event)) return;
-      if (event.key === "?") setHelpOpen(true);
-      const chosen = VIEWS.find(({ key }) => key === event.key);
-      if (chosen) go(chosen.view, chosen.view === "cluster" ? null : id);
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, [id]);
+  useKeys((event) => {
+    if (event.key === "?") setHelpOpen(true);
+    const chosen = VIEWS.find(({ key }) => key === event.key);
+    if (chosen) go(chosen.view, chosen.view === "cluster" ? null : id);
+  });
 
   return (
     <div class={`shell ${isOld ? "is-old" : ""}`} data-view={view}>
@@ -72,8 +66,8 @@ export function Shell(): JSX.Element {
       </nav>
       <main id="main" class="main" tabIndex={-1}>
         <Dispatch id={view === "dispatch" ? id : null} isShown={view === "dispatch"} />
-        {view === "actors" ? <Actors id={id} /> : null}
-        {view === "cluster" ? <Cluster /> : null}
+        {view === "actors" ? <Later>{({ Actors }) => <Actors id={id} />}</Later> : null}
+        {view === "cluster" ? <Later>{({ Cluster }) => <Cluster />}</Later> : null}
       </main>
       <Toasts />
       {token.isWanted ? <SignIn reason={live.reason} /> : null}
@@ -137,19 +131,26 @@ const THEME_ICON: Record<Choice, IconName> = { auto: "auto", dark: "moon", light
 function Settings({ onHelp }: { onHelp: () => void }): JSX.Element {
   const { live, token } = useApp();
   const [theme, setTheme] = useState(choice());
+  const [missing, setMissing] = useState(() => ({ language: missingLanguage() }));
   const turn = (): void => {
     choose(NEXT[theme]);
     setTheme(NEXT[theme]);
   };
+  const turnTo = (language: Language): void => void speak(language).then((isSpoken) => isSpoken || setMissing({ language }));
   return (
     <div class="settings">
       <IconButton icon={THEME_ICON[theme]} label={t(`theme.${theme}`)} onClick={turn} />
       <label class="language">
         <span class="unseen">{t("language")}</span>
-        <select value={currentLanguage()} onChange={(event) => speak(event.currentTarget.value as Language)}>
+        <select value={currentLanguage()} onChange={(event) => turnTo(event.currentTarget.value as Language)}>
           {Object.entries(LANGUAGES).map(([code, name]) => <option key={code} value={code} aria-label={name}>{code.toUpperCase()}</option>)}
         </select>
       </label>
+      {missing.language ? (
+        <p class="language-missing" role="alert">
+          {t("language.missing", { language: LANGUAGES[missing.language] })}<IconButton icon="close" label={t("close")} onClick={() => setMissing({ language: null })} />
+        </p>
+      ) : null}
       <IconButton icon="keys" label={t("help.title")} class="only-wide" onClick={onHelp} />
       {live.principal ? (
         <IconButton icon="out" label={t("sign_out", { who: who(live.principal) })} onClick={() => { token.forget(); location.reload(); }} />

@@ -1,7 +1,7 @@
 // A person brings a token, for a role that may look and act.
 
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { useApp } from "./app.js";
 import { t } from "./words.js";
 
@@ -10,7 +10,7 @@ export function SignIn({ reason }: { reason: string }): JSX.Element {
   const { token } = useApp();
   const dialog = useRef<HTMLDialogElement>(null);
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     dialog.current!.showModal();
     field.current!.focus();
   }, []);

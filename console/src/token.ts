@@ -36,7 +36,8 @@ export class Token {
   async #fromDemo(): Promise<void> {
     if (this.#token) return;
     try {
-      const answer = await fetch(at("/demo/token"), { headers: { accept: "application/json" }, cache: "no-store" });
+      // As browsers ask who were told that this comes next (src/gateway/console.rs): asked for otherwise, it would be asked for twice.
+      const answer = await fetch(at("/demo/token"));
       const { token } = answer.ok ? await answer.json() : { token: null };
       if (typeof token === "string") this.#use(token);
     } catch {

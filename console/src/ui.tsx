@@ -1,7 +1,7 @@
 // Small parts that all views are made of.
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Refused } from "@outrider/client";
 import type { Mark } from "./board.js";
 import { DRIVER, SHAPE, kindOf, short, stageOf, type Colour } from "./status.js";
@@ -146,10 +146,15 @@ export function Dialog({ title, onClose, children, class: extra = "" }: {
   title: string; onClose: () => void; children: ComponentChildren; class?: string;
 }): JSX.Element {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    const before = document.activeElement as HTMLElement | null;
-    ref.current!.showModal();
-    return () => before?.isConnected ? before.focus({ preventScroll: true }) : undefined;
+  // From the moment it is there: what is typed meanwhile would be keys for what lies below.
+  useLayoutEffect(() => {
+    const [dialog, before] = [ref.current!, document.activeElement as HTMLElement | null];
+    dialog.showModal();
+    return () => {
+      // As long as it is open, nobody else can have the focus.
+      dialog.close();
+      if (before?.isConnected) before.focus({ preventScroll: true });
+    };
   }, []);
   return (
     <dialog ref={ref} class={`dialog ${extra}`} aria-label={title} onCancel={(event) => { event.preventDefault(); onClose(); }}
@@ -200,8 +205,25 @@ export function Spark({ values, label, most }: { values: readonly number[]; labe
   );
 }
 
+/**
+ * Hears keys as long as this is shown and `isListening`, unless somebody is typing: from the moment it is there, and not from a frame or
+ * two later, for whoever sees what a key is for may press it.
+ */
+export function useKeys(pressed: (event: KeyboardEvent) => void, isListening = true): void {
+  const latest = useRef(pressed);
+  latest.current = pressed;
+  useLayoutEffect(() => {
+    if (!isListening) return undefined;
+    const heard = (event: KeyboardEvent): void => {
+      if (!isTyping(event)) latest.current(event);
+    };
+    addEventListener("keydown", heard);
+    return () => removeEventListener("keydown", heard);
+  }, [isListening]);
+}
+
 /** Is the keyboard writing text just now? */
-export function isTyping(event: KeyboardEvent): boolean {
+function isTyping(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement;
   return event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog") !== null;
 }

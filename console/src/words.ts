@@ -1,38 +1,61 @@
-// What the console says, in the language of whoever reads it.
+// What the console says, in the language of whoever reads it. English is always there; what another one says is loaded where it is spoken.
 
 import { en } from "./words/en.js";
-import { fr } from "./words/fr.js";
 import type { Named, OpenGroup } from "./words/named.js";
-import { rw } from "./words/rw.js";
 import { spoken } from "./status.js";
 
 export type Key = keyof typeof en;
 export type Words = Record<Key, string>;
 export type Language = "en" | "fr" | "rw";
 
-const CATALOGUES: Record<Language, Words> = { en, fr, rw };
+const CATALOGUES: Record<Language, () => Promise<Words>> = {
+  en: () => Promise.resolve(en),
+  fr: async () => (await import("./words/fr.js")).fr,
+  rw: async () => (await import("./words/rw.js")).rw,
+};
 export const LANGUAGES: Record<Language, string> = { en: "English", fr: "Français", rw: "Kinyarwanda" };
 const KEY = "outrider.language";
+/** Nobody looks at an empty page for longer, only to read it in another language. */
+const PATIENCE_MS = 6_000;
 
-let language: Language = preferred();
+let [language, words]: [Language, Words] = ["en", en];
+let missing: Language | null = null;
 
 export function currentLanguage(): Language {
   return language;
 }
 
-/** Speaks another one from the next load on, which it begins. */
-export function speak(next: Language): void {
-  localStorage.setItem(KEY, next);
-  location.reload();
+/** The language that was wanted when the page began, and whose words could not be had; or null. */
+export function missingLanguage(): Language | null {
+  return missing;
 }
 
-export function startWords(): void {
+/** Fetches the words of whoever reads. If they cannot be had, it is said in English, and `missingLanguage` names what was wanted. */
+export async function startWords(catalogues = CATALOGUES): Promise<void> {
+  const wanted = preferred();
+  try {
+    [words, language, missing] = [await soon(catalogues[wanted]()), wanted, null];
+  } catch {
+    missing = wanted;
+  }
   document.documentElement.lang = language;
+}
+
+/** Speaks another one from the next load on, which it begins; resolves to false if its words cannot be had, and all stays as it is. */
+export async function speak(next: Language): Promise<boolean> {
+  try {
+    await soon(CATALOGUES[next]());
+  } catch {
+    return false;
+  }
+  localStorage.setItem(KEY, next);
+  location.reload();
+  return true;
 }
 
 /** The words for a key, with `{name}` replaced by what `values` says. */
 export function t(key: Key, values: Record<string, string | number> = {}): string {
-  return CATALOGUES[language][key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
+  return words[key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
 }
 
 /** Of a word the node uses: what the catalogue has under `group.word`, or the word itself, of a newer node. */
@@ -51,7 +74,7 @@ export function because(reason: string): string {
 }
 
 function known(key: string): string | null {
-  return Object.hasOwn(en, key) ? CATALOGUES[language][key as Key] : null;
+  return Object.hasOwn(en, key) ? words[key as Key] : null;
 }
 
 export function number(value: number, digits = 0): string {
@@ -84,6 +107,14 @@ export function span(ms: number): string {
 /** `340 m`, `2.1 km`. */
 export function metres(m: number): string {
   return m < 950 ? `${Math.round(m / 10) * 10} m` : `${number(m / 1000, 1)} km`;
+}
+
+/** The same, unless it takes too long. */
+function soon(catalogue: Promise<Words>): Promise<Words> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error("it takes too long")), PATIENCE_MS);
+    catalogue.then(resolve, reject).finally(() => clearTimeout(late));
+  });
 }
 
 function preferred(): Language {

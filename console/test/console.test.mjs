@@ -290,6 +290,36 @@ test("all catalogues fill in the same names", async () => {
   }
 });
 
+test("only what is spoken is loaded; if it cannot be had it is said in English, and which one is missing", async () => {
+  const { currentLanguage, missingLanguage, startWords, t } = await modules.load("/src/words.ts");
+  const kept = globalThis.localStorage;
+  const said = () => [currentLanguage(), missingLanguage(), t("nav.dispatch"), document.documentElement.lang];
+  let loaded = [];
+  const { en } = await modules.load("/src/words/en.ts");
+  const has = (name, words) => async () => {
+    loaded.push(name);
+    return words;
+  };
+  try {
+    globalThis.document = { documentElement: {} };
+    globalThis.localStorage = { ...kept, getItem: () => "fr" };
+    const lacks = async () => {
+      throw new Error("no such file");
+    };
+    await startWords({ en: has("en", en), fr: lacks, rw: has("rw", en) });
+    assert.deepEqual(said(), ["en", "fr", "Dispatch", "en"]);
+    await startWords();
+    assert.deepEqual(said(), ["fr", null, "Régulation", "fr"]);
+    globalThis.localStorage = { ...kept, getItem: () => "en" };
+    await startWords({ en: has("en", en), fr: has("fr", en), rw: has("rw", en) });
+    assert.deepEqual(said(), ["en", null, "Dispatch", "en"]);
+    assert.deepEqual(loaded, ["en"]);
+  } finally {
+    globalThis.localStorage = kept;
+    delete globalThis.document;
+  }
+});
+
 test("what the node names is said in words, what ends a job by its status, and what nobody knows as the node says it", async () => {
   const { because, happened, word } = await modules.load("/src/words.ts");
   assert.equal(word("why", "hours"), "would work for too long");

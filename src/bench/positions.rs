@@ -4,14 +4,18 @@
 //! and can be counted there. In life a driver who stays in its cell is passed on every two seconds.
 
 use super::{Fault, duty, system};
-use crate::{auth::Keys, gateway::Gateway, node::now, settings::Settings};
+use crate::{
+    auth::Keys,
+    gateway::{Extra, Gateway},
+    node::now,
+    settings::Settings,
+};
 use actors::{
     driver::{Command, Driver, Sighting},
     journal::memory::MemoryJournal,
     policy::DriverPolicy,
     runtime::{Ask, System},
 };
-use axum::Router;
 use futures_util::{SinkExt, StreamExt, future::try_join_all};
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::{
@@ -77,7 +81,7 @@ pub(super) async fn over_sockets(
     let keys = || Keys::open(&settings.auth, settings.profile, &settings.journal.dir);
     let minting = keys()?;
     let gateway =
-        Gateway::open(system.clone(), keys()?, settings, metrics.clone(), Router::new()).await?;
+        Gateway::open(system.clone(), keys()?, settings, metrics.clone(), Extra::default()).await?;
     let address = gateway.address();
     let phones = (0..n).map(|n| {
         let token = minting.mint(Principal::Driver(DriverId::nth(n)), TOKEN_TTL, now());

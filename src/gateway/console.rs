@@ -1,121 +1,53 @@
-//! The dispatcher's console: what Vite made of `console/`, as part of the binary. Compressed once, when somebody first
-//! asks for it.
+//! The dispatcher's console: what Vite made of `console/`, as part of the binary.
 
-use super::Gate;
-use axum::{
-    Router,
-    body::Bytes,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Redirect, Response},
-    routing::{MethodRouter, get},
+use super::{
+    Gate,
+    served::{ASKS, KEEPS, Sent, served},
 };
-use flate2::{Compression, write::GzEncoder};
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Write},
-    sync::Arc,
-};
-use tokio::{sync::OnceCell, task::spawn_blocking};
+use axum::{Router, body::Bytes, http::HeaderValue, response::Redirect, routing::get};
+use std::{iter, sync::Arc};
 
-macro_rules! files {
-    ($($name:literal => $kind:literal),+ $(,)?) => {
-        [$(($name, $kind, include_bytes!(concat!("../../console/dist/", $name)) as &[u8])),+]
-    };
-}
+/// Name, content, and whether another content would have another name; as Vite lists what it made.
+const FILES: &[(&str, &[u8], bool)] = include!("../../console/dist/files.rs");
 
-/// Name, type and content. `tests/tidy.rs` sees to it that these are all there are.
-const FILES: [(&str, &str, &[u8]); 6] = files![
-    "basemap.js" => "text/javascript; charset=utf-8",
-    "console.css" => "text/css; charset=utf-8",
-    "console.js" => "text/javascript; charset=utf-8",
-    "favicon.svg" => "image/svg+xml",
-    "index.html" => "text/html; charset=utf-8",
-    "maplibre-gl-worker.mjs" => "text/javascript; charset=utf-8",
-];
-
-pub(super) fn routes() -> Router<Arc<Gate>> {
+/// `early`: what its script asks for first of all beside what every node has, by paths from the root.
+pub(super) fn routes(early: &[&str]) -> Router<Arc<Gate>> {
     // Relative, so that a node may stand below another path. Browsers keep what stands behind the `#`.
     let there = || get(|| async { Redirect::temporary("console/") });
     let router = Router::new().route("/", there()).route("/console", there());
-    FILES.into_iter().fold(router, |router, (name, kind, content)| {
-        let path = if name == "index.html" { "" } else { name };
-        router.route(&format!("/console/{path}"), file(kind, content))
+    FILES.iter().fold(router, |router, &(name, content, is_lasting)| {
+        let is_page = name == "index.html";
+        let sent = Sent {
+            kind: kind(name),
+            content: Bytes::from_static(content),
+            keeping: if is_lasting { KEEPS } else { ASKS },
+            next: is_page.then(|| next(early)),
+        };
+        let path = if is_page { "" } else { name };
+        router.route(&format!("/console/{path}"), served(sent))
     })
 }
 
-fn file(kind: &'static str, content: &'static [u8]) -> MethodRouter<Arc<Gate>> {
-    let served = Arc::new(OnceCell::new());
-    get(move |asked: HeaderMap| {
-        let served = Arc::clone(&served);
-        async move {
-            // A megabyte takes as long to compress as hundreds of commands take to be done: not where those are done.
-            // Whoever asks meanwhile waits, and keeps no thread for that.
-            let packing = || spawn_blocking(move || Served::new(kind, content));
-            match served.get_or_try_init(packing).await {
-                Ok(served) => served.answer(&asked),
-                Err(_fell) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            }
-        }
-    })
+/// What the page's script asks for as soon as it is there. So browsers ask for it together with the script: a round trip
+/// less. As `fetch` asks, or they would ask twice.
+fn next(early: &[&str]) -> HeaderValue {
+    let ours = iter::once("basemap.json".to_owned());
+    let links: Vec<String> = ours
+        .chain(early.iter().map(|path| format!("..{path}")))
+        .map(|path| format!("<{path}>; rel=preload; as=fetch; crossorigin=anonymous"))
+        .collect();
+    HeaderValue::from_str(&links.join(", ")).expect("our own paths are fit for a header")
 }
 
-/// A file as it is sent.
-#[derive(Debug)]
-struct Served {
-    kind: &'static str,
-    content: &'static [u8],
-    /// The same, compressed; none if that could not be done.
-    packed: Option<Bytes>,
-    /// What it is, for whoever has it already.
-    tag: HeaderValue,
-}
-
-impl Served {
-    fn new(kind: &'static str, content: &'static [u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        content.hash(&mut hasher);
-        let tag = format!("W/\"{:016x}\"", hasher.finish());
-        let tag = HeaderValue::from_str(&tag).expect("hexadecimal digits are fit for a header");
-        Self { kind, content, packed: packed(content).ok(), tag }
+/// What browsers are told that it is.
+fn kind(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("css") => "text/css; charset=utf-8",
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some(_) | None => "application/octet-stream",
     }
-
-    fn answer(&self, asked: &HeaderMap) -> Response {
-        let said = |name| asked.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
-        let tag = self.tag.to_str().unwrap_or_default();
-        let is_known = said(header::IF_NONE_MATCH).is_some_and(|known| known.contains(tag));
-        let about = [
-            (header::CONTENT_TYPE, HeaderValue::from_static(self.kind)),
-            // Names stay the same while contents change: whoever has one asks whether it is still so.
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (header::VARY, HeaderValue::from_static("accept-encoding")),
-            (header::ETAG, self.tag.clone()),
-        ];
-        if is_known {
-            return (StatusCode::NOT_MODIFIED, about).into_response();
-        }
-        match &self.packed {
-            Some(packed) if said(header::ACCEPT_ENCODING).is_some_and(takes_gzip) => {
-                (about, [(header::CONTENT_ENCODING, "gzip")], packed.clone()).into_response()
-            }
-            Some(_) | None => (about, self.content).into_response(),
-        }
-    }
-}
-
-fn packed(content: &[u8]) -> io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(content)?;
-    Ok(encoder.finish()?.into())
-}
-
-/// Does an `Accept-Encoding` list gzip, and not only to refuse it?
-fn takes_gzip(accepted: &str) -> bool {
-    accepted.split(',').any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let is_refused = parts.any(|it| matches!(it, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        is_gzip && !is_refused
-    })
 }
 
 #[cfg(test)]
@@ -123,23 +55,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_taken_by_whoever_lists_it_without_refusing_it() {
-        for accepted in ["gzip", "br, gzip;q=0.8", "deflate,GZIP ; q=1"] {
-            assert!(takes_gzip(accepted), "{accepted}");
-        }
-        for accepted in ["", "br", "gzip;q=0", "x-gzip", "identity, gzip; q=0.0"] {
-            assert!(!takes_gzip(accepted), "{accepted}");
+    fn browsers_know_what_each_file_is() {
+        for (name, _, is_lasting) in FILES {
+            assert_ne!(kind(name), "application/octet-stream", "{name}");
+            assert!(!is_lasting || *name != "console.js", "nodes of two builds call it the same");
         }
     }
 
     #[test]
-    fn what_is_known_is_not_sent_again() {
-        let served = Served::new("text/plain", b"what changes has another tag");
-        let mut asked = HeaderMap::new();
-        assert_eq!(served.answer(&asked).status(), StatusCode::OK);
-        asked.insert(header::IF_NONE_MATCH, served.tag.clone());
-        assert_eq!(served.answer(&asked).status(), StatusCode::NOT_MODIFIED);
-        let other = Served::new("text/plain", b"and is sent");
-        assert_eq!(other.answer(&asked).status(), StatusCode::OK);
+    fn what_the_script_asks_for_is_found_from_its_page() {
+        let links = next(&["/city.json"]);
+        let links: Vec<&str> = links.to_str().unwrap().split(", ").collect();
+        assert!(links[0].starts_with("<basemap.json>;"), "{links:?}");
+        assert!(links[1].starts_with("<../city.json>;"), "{links:?}");
     }
 }

@@ -464,6 +464,8 @@ async fn every_node_has_the_console() {
     assert!(
         page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'")
     );
+    let next = page.headers()["link"].to_str().unwrap();
+    assert!(next.starts_with("<basemap.json>; rel=preload"), "{next}");
     let text = page.text().await.unwrap();
     assert!(text.contains("console.js") && text.contains("<title>Outrider</title>"), "{text}");
     let script = || http.get(node.url("/console/console.js"));

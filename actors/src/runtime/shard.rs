@@ -316,7 +316,7 @@ impl<D: Decider> Shard<D> {
             return message.refuse(Refusal::Quarantined);
         }
         if is_looked_at(D::KIND) && message.is_watch() && !roll.by_id.contains_key(&to) {
-            return self.look(to, message, myself, roll);
+            return self.look(to, *message, myself, roll);
         }
         self.hand_over(to, message, myself, roll);
     }
@@ -325,17 +325,17 @@ impl<D: Decider> Shard<D> {
     fn look(
         &self,
         id: D::Id,
-        message: Box<Message<D>>,
+        message: Message<D>,
         myself: &ActorRef<ToShard<D>>,
         roll: &mut Roll<D>,
     ) {
         if let Some(look) = roll.looks.get_mut(&id) {
-            look.waiting.push(*message);
+            look.waiting.push(message);
             return;
         }
         roll.n_looks += 1;
         let n = roll.n_looks;
-        roll.looks.insert(id, Look { n, waiting: vec![*message] });
+        roll.looks.insert(id, Look { n, waiting: vec![message] });
         let (system, shard) = (self.system.clone(), myself.clone());
         self.system.spawn(async move {
             let seen = Box::new(asleep::<D>(&system, id).await);

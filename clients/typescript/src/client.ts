@@ -129,6 +129,8 @@ export class Client {
   readonly #topics = new Map<string, Topic>();
   /** Of these nothing has been heard yet: whether the node knows of them is not sure. */
   readonly #unsure = new Set<string>();
+  /** What this socket asked for before it was welcomed. */
+  readonly #ahead = new Set<string>();
   /** Those that were left; a session that goes on may not know. */
   readonly #left = new Map<string, Topic>();
   readonly #heardPushes = new Set<number>();
@@ -294,6 +296,7 @@ export class Client {
     const socket = this.#connected(token, resume);
     this.#socket = socket;
     this.#here = null;
+    this.#ahead.clear();
     this.#openedAt = this.#lastHeard = Date.now();
     this.#askedAt = null;
     socket.onmessage = ({ data }) => {
@@ -316,7 +319,15 @@ export class Client {
     }
     this.#websocketsLost += 1;
     const socket = new this.#Socket(url, SUBPROTOCOL);
-    socket.onopen = () => this.#say({ identify: resume ? { token, resume } : { token } });
+    socket.onopen = () => {
+      this.#say({ identify: resume ? { token, resume } : { token } });
+      // Whoever begins need not wait for the welcome: what is said meanwhile is read right after it. Of what may go on it is not known yet what still stands.
+      if (resume) return;
+      for (const [key, topic] of this.#topics) {
+        this.#ahead.add(key);
+        this.#say({ subscribe: topic });
+      }
+    };
     return socket;
   }
 
@@ -381,11 +392,12 @@ export class Client {
     if (!resumed) {
       this.#shown.forget();
       this.#heardPushes.clear();
-      this.#left.clear();
+      // A session that begins knows of nothing that was left, but for what it was asked ahead.
+      for (const key of this.#left.keys()) if (!this.#ahead.has(key)) this.#left.delete(key);
     }
     for (const topic of this.#left.values()) this.#say({ unsubscribe: topic });
     for (const [key, topic] of this.#topics) {
-      if (!resumed || this.#unsure.has(key)) this.#say({ subscribe: topic });
+      if (resumed ? this.#unsure.has(key) : !this.#ahead.has(key)) this.#say({ subscribe: topic });
     }
     // What was under way may or may not have happened: asked again, it is answered, and happens once.
     for (const pending of this.#pending.values()) [pending.isUnderWay, pending.again] = [false, 0];

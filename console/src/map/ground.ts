@@ -1,7 +1,8 @@
 // What does not move: water, parks, streets and names, painted only when the camera does.
 
-import type { Camera, LatLon, Projection } from "./camera.js";
 import { ink, type Ink } from "../theme.js";
+import type { Camera, LatLon, Projection } from "./camera.js";
+import { Sheet } from "./sheet.js";
 
 export type LonLat = [lon: number, lat: number];
 
@@ -31,6 +32,7 @@ export const ROADS = [
 export type Roads = typeof ROADS;
 /** A name stands about this far from its road's next name, in metres. */
 const LABEL_M = 900;
+const ROAD_NAME_PX = 11;
 const FONT = 'Inter, ui-sans-serif, system-ui, "Segoe UI", Roboto, sans-serif';
 
 interface Named {
@@ -43,8 +45,7 @@ interface Named {
 }
 
 export class Ground {
-  readonly #canvas: HTMLCanvasElement;
-  readonly #context: CanvasRenderingContext2D;
+  readonly #sheet: Sheet;
   readonly #camera: Camera;
   readonly #projection: Projection;
   readonly #roads: { cls: Roads[number]["cls"]; width: number; least: number; from: number; path: Path2D }[] = [];
@@ -52,33 +53,31 @@ export class Ground {
   readonly #water = new Path2D();
   readonly #parks = new Path2D();
   readonly #places: { name: string; x: number; y: number }[] = [];
+  /** How wide names are, in CSS pixels, by their size: while the camera moves all in view are asked for in each frame. */
+  readonly #widths = new Map<string, number>();
   readonly #hasCity: boolean;
   #ink: Ink = ink();
-  #isDue = false;
   #isShown = true;
 
   constructor(canvas: HTMLCanvasElement, camera: Camera, projection: Projection, city: City | null) {
-    this.#canvas = canvas;
-    this.#context = canvas.getContext("2d", { alpha: false })!;
+    this.#sheet = new Sheet(canvas, camera, { isOpaque: true, isEmpty: () => !this.#isShown, paint: (context) => this.#paint(context) });
     this.#camera = camera;
     this.#projection = projection;
     this.#hasCity = city !== null;
     if (city) this.#lay(city);
-    camera.addEventListener("change", () => this.#schedule());
-    this.#schedule();
+    this.#sheet.repaint();
   }
 
   /** Reads the colours from the style sheet again. */
   recolour(): void {
     this.#ink = ink();
-    this.#schedule();
+    this.#sheet.repaint();
   }
 
   /** Shows it, or makes room for another ground. */
   show(isShown: boolean): void {
     this.#isShown = isShown;
-    this.#canvas.hidden = !isShown;
-    this.#schedule();
+    this.#sheet.repaint();
   }
 
   #lay(city: City): void {
@@ -127,31 +126,15 @@ export class Ground {
     }
   }
 
-  #schedule(): void {
-    if (this.#isDue || !this.#isShown) return;
-    this.#isDue = true;
-    requestAnimationFrame(() => {
-      this.#isDue = false;
-      this.#paint();
-    });
-  }
-
-  #paint(): void {
+  #paint(context: CanvasRenderingContext2D): void {
     const { width, height, zoom, x, y } = this.#camera;
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.#canvas.width !== wide || this.#canvas.height !== high) {
-      this.#canvas.width = wide;
-      this.#canvas.height = high;
-    }
-    const context = this.#context;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.fillStyle = this.#ink.mapGround;
     context.fillRect(0, 0, width, height);
     if (!this.#hasCity) return this.#graticule(context, width, height);
 
-    const scale = zoom * ratio;
-    context.setTransform(scale, 0, 0, -scale, (width / 2) * ratio - x * scale, (height / 2) * ratio + y * scale);
+    // In metres.
+    context.save();
+    context.transform(zoom, 0, 0, -zoom, width / 2 - x * zoom, height / 2 + y * zoom);
     context.fillStyle = this.#ink.mapPark;
     context.fill(this.#parks);
     context.fillStyle = this.#ink.mapWater;
@@ -171,7 +154,7 @@ export class Ground {
       context.lineWidth = stroke;
       context.stroke(path);
     }
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.restore();
     this.#names(context, width, height, zoom);
   }
 
@@ -197,12 +180,12 @@ export class Ground {
     for (const place of zoom < 0.9 ? this.#places : []) {
       const [px, py] = [this.#camera.screenX(place.x), this.#camera.screenY(place.y)];
       const text = place.name.toUpperCase();
-      if (!isFree(px, py, context.measureText(text).width + 16, size + 12)) continue;
+      if (!isFree(px, py, this.#widthOf(context, text, size) + 16, size + 12)) continue;
       context.strokeText(text, px, py);
       context.fillText(text, px, py);
     }
 
-    context.font = `500 11px ${FONT}`;
+    context.font = `500 ${ROAD_NAME_PX}px ${FONT}`;
     context.letterSpacing = "0.02em";
     context.lineWidth = 3;
     context.fillStyle = this.#ink.mapLabel;
@@ -213,7 +196,7 @@ export class Ground {
       if (road.cls !== "arterial" && zoom < 0.14) continue;
       const [px, py] = [this.#camera.screenX(road.x), this.#camera.screenY(road.y)];
       if (px < 0 || py < 0 || px > width || py > height) continue;
-      const wide = context.measureText(road.name).width;
+      const wide = this.#widthOf(context, road.name, ROAD_NAME_PX);
       if (wide > room - 8) continue;
       // The same name twice side by side reads as two streets.
       const before = used.get(road.name) ?? [];
@@ -232,6 +215,14 @@ export class Ground {
       context.restore();
     }
     context.letterSpacing = "0px";
+  }
+
+  /** How wide a text is in the context's font, whose size is `px`. */
+  #widthOf(context: CanvasRenderingContext2D, text: string, px: number): number {
+    const key = `${px} ${text}`;
+    let width = this.#widths.get(key);
+    if (width === undefined) this.#widths.set(key, width = context.measureText(text).width);
+    return width;
   }
 
   /** Lines of latitude and longitude, for a city nobody has drawn. */

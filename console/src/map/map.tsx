@@ -2,7 +2,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { useApp, useHeard, useValue, type App } from "../app.js";
+import { useApp, useValue, type App } from "../app.js";
 import { DRIVER, SHAPE, type Sort } from "../status.js";
 import { themed } from "../theme.js";
 import { Glyph, IconButton, described } from "../ui.js";
@@ -135,8 +135,9 @@ function Waiting(): JSX.Element | null {
 /** Too many are in view for all of them to be told. */
 function LeftOut(): JSX.Element | null {
   const { live: { board } } = useApp();
-  useHeard((again) => board.on("counters", again));
-  return board.leftOut > 0 ? <p class="left-out">{t("map.left_out", { n: number(board.leftOut) })}</p> : null;
+  const [n, setN] = useState(board.leftOut);
+  useEffect(() => board.on("counters", () => setN(board.leftOut)), []);
+  return n > 0 ? <p class="left-out">{t("map.left_out", { n: number(n) })}</p> : null;
 }
 
 function Following(): JSX.Element | null {

@@ -133,7 +133,7 @@ export class Marks {
     });
     board.on("marks", (change) => this.#take(change));
     this.#take({ changed: [...board.marks.values()], gone: [] });
-    requestAnimationFrame(() => this.#frame());
+    requestAnimationFrame(this.#frame);
   }
 
   recolour(): void {
@@ -312,8 +312,8 @@ export class Marks {
     this.#lines.set(id, [driver[0]!, driver[1]!, driver[2]!, driver[3]!, driver[4]!, driver[5]!, job[0]!, job[1]!, colour[mark.sort], dash, strength]);
   }
 
-  #frame(): void {
-    requestAnimationFrame(() => this.#frame());
+  readonly #frame = (): void => {
+    requestAnimationFrame(this.#frame);
     const start = performance.now();
     const since = start - this.#drawnAt;
     if (this.#isLost || this.#isSlow && since < SLOW.drawEveryMs) return;
@@ -347,7 +347,7 @@ export class Marks {
     const at = this.frames % TIMED_MAX;
     [this.#scriptMs[at], this.#glMs[at]] = [end - start, end - drawing];
     this.frames += 1;
-  }
+  };
 
   /** Adds drivers up by cells of the map, if there are too many to be told apart. */
   #crowd(): void {

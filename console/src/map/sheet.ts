@@ -1,11 +1,13 @@
-// A transparent canvas over the map, as large as the view. It is painted anew when the camera moves and when it is told
-// to be, at most once a frame; and while there is nothing on it, it is not there at all, for every canvas that is has to
-// be laid over the others in each frame, even where nothing of it is seen.
+// A canvas of the map, as large as the view. It is painted anew when the camera moves and when it is told to be, at most
+// once a frame; and while there is nothing on it, it is not there at all, for every canvas that is has to be laid over the
+// others in each frame, even where nothing of it is seen.
 
 import type { Camera } from "./camera.js";
 
 /** What is on a sheet. */
 export interface Drawing {
+  /** Is nothing seen through it? */
+  isOpaque?: boolean;
   isEmpty: () => boolean;
   /** Paints all of it, in CSS pixels, on a sheet that is clear. */
   paint: (context: CanvasRenderingContext2D) => void;
@@ -18,9 +20,10 @@ export class Sheet {
   readonly #drawing: Drawing;
   #isDue = false;
 
+  /** Empty, until it is told to be painted. */
   constructor(canvas: HTMLCanvasElement, camera: Camera, drawing: Drawing) {
     this.#canvas = canvas;
-    this.#context = canvas.getContext("2d")!;
+    this.#context = canvas.getContext("2d", { alpha: drawing.isOpaque !== true })!;
     this.#camera = camera;
     this.#drawing = drawing;
     canvas.hidden = true;
@@ -29,17 +32,17 @@ export class Sheet {
 
   /** Something on it is another one now: it is painted anew before the next frame is shown. */
   repaint(): void {
-    if (this.#isDue || this.#canvas.hidden && this.#drawing.isEmpty()) return;
+    const isEmpty = this.#drawing.isEmpty();
+    if (isEmpty !== this.#canvas.hidden) this.#canvas.hidden = isEmpty;
+    if (isEmpty || this.#isDue) return;
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
-      this.#paint();
+      if (!this.#canvas.hidden) this.#paint();
     });
   }
 
   #paint(): void {
-    this.#canvas.hidden = this.#drawing.isEmpty();
-    if (this.#canvas.hidden) return;
     const { width, height } = this.#camera;
     const ratio = Math.min(2, devicePixelRatio || 1);
     const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];

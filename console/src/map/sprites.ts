@@ -192,6 +192,7 @@ export class Stage {
     this.#canvas = canvas;
     this.#sprite = program(gl, SPRITE, SPRITE_PAINT);
     this.#line = program(gl, LINE, LINE_PAINT);
+    this.#mix();
     this.recolour();
   }
 
@@ -199,12 +200,30 @@ export class Stage {
   restore(): void {
     this.#sprite = program(this.gl, SPRITE, SPRITE_PAINT);
     this.#line = program(this.gl, LINE, LINE_PAINT);
+    this.#mix();
+    this.#dye();
   }
 
   /** Reads the colours from the style sheet again. */
   recolour(): void {
     COLOURS.forEach((name, i) => this.#palette.set(rgb(colourOf(name)), i * 3));
     this.#edge = rgb(ink().mapEdge);
+    this.#dye();
+  }
+
+  /** Tells the card how what is drawn lies over what is there. */
+  #mix(): void {
+    this.gl.enable(this.gl.BLEND);
+    this.gl.blendFunc(this.gl.ONE, this.gl.ONE_MINUS_SRC_ALPHA);
+  }
+
+  /** Gives the programs their colours. */
+  #dye(): void {
+    for (const { id, at } of [this.#line, this.#sprite]) {
+      this.gl.useProgram(id);
+      this.gl.uniform3fv(at.palette, this.#palette);
+      if (at.edge) this.gl.uniform3f(at.edge, ...this.#edge);
+    }
   }
 
   /**
@@ -220,10 +239,7 @@ export class Stage {
       this.#canvas.height = height;
     }
     gl.viewport(0, 0, width, height);
-    gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    gl.enable(gl.BLEND);
-    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
 
     for (const [{ id, at }, layers] of [[this.#line, lines], [this.#sprite, sprites]] as const) {
       gl.useProgram(id);
@@ -231,14 +247,14 @@ export class Stage {
       gl.uniform1f(at.scale, camera.zoom * ratio);
       gl.uniform2f(at.viewport, width, height);
       gl.uniform1f(at.now, now);
-      gl.uniform3fv(at.palette, this.#palette);
-      if (at.edge) gl.uniform3f(at.edge, ...this.#edge);
       if (at.calm) gl.uniform1f(at.calm, calm);
       for (const [batch, factor, isFlat] of layers) {
-        gl.blendEquation(isFlat ? gl.MAX : gl.FUNC_ADD);
+        if (factor === 0 || batch.n === 0) continue;
         if (at.wide) gl.uniform1f(at.wide, 0.9 * factor * ratio);
         if (at.grow) gl.uniform1f(at.grow, growth(camera.zoom) * factor * ratio);
-        if (factor > 0) batch.draw();
+        if (isFlat) gl.blendEquation(gl.MAX);
+        batch.draw();
+        if (isFlat) gl.blendEquation(gl.FUNC_ADD);
       }
     }
   }
@@ -355,10 +371,10 @@ export class Batch {
     this.#slots.clear();
   }
 
+  /** Draws them all, of which there is at least one. */
   draw(): void {
     const gl = this.#gl;
     const n = this.#ids.length;
-    if (n === 0) return;
     gl.bindVertexArray(this.#array);
     const [from, to] = [this.#dirty[0], Math.min(this.#dirty[1], n)];
     if (this.#capacity < this.#data.length) {
@@ -371,7 +387,6 @@ export class Batch {
     }
     this.#dirty = [0, 0];
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, n);
-    gl.bindVertexArray(null);
   }
 
   #holds(slot: number, values: ArrayLike<number>): boolean {

@@ -11,6 +11,16 @@ const CELL_M = 250;
 
 export type XY = readonly [x: number, y: number];
 
+const laid = new WeakMap<City, Streets>();
+
+/** The streets of a city as it is drawn, from when they are first asked for; null without one. */
+export function streetsOf(city: City | null, projection: Projection): Streets | null {
+  if (city === null) return null;
+  const streets = laid.get(city) ?? new Streets(city, projection);
+  laid.set(city, streets);
+  return streets;
+}
+
 export class Streets {
   readonly #xs: number[] = [];
   readonly #ys: number[] = [];

@@ -2,12 +2,12 @@
 // be overruled can be, with a reason.
 
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import type { JobId, Priority, Refused, WhyNot, Wish } from "@outrider/client";
 import { useApp, useFetched, useHeard } from "../app.js";
 import { jobId } from "../board.js";
 import { isAwaited, short, stageOf } from "../status.js";
-import { Dialog, Glyph, Refusal, described, isTyping } from "../ui.js";
+import { Dialog, Glyph, Refusal, described, useKeys } from "../ui.js";
 import { metres, span, t, word, type Key } from "../words.js";
 import type { JobView } from "./job.js";
 import { traceOf, type MatchTrace } from "./matching.js";
@@ -56,21 +56,12 @@ export function Actions({ view, isListening }: { view: JobView; isListening: boo
     if (action === "resume") void live.ask(view.id, "act.resume", wishOf(view, { resume: { reason: "" } }));
     else setOpen(action);
   };
-  const starting = useRef(start);
-  starting.current = start;
-  const key = actions.join();
-  useEffect(() => {
-    if (!isListening) return undefined;
-    const pressed = (event: KeyboardEvent): void => {
-      if (isTyping(event)) return;
-      const action = KEYS[event.key]?.find((it) => actions.includes(it));
-      if (!action) return;
-      event.preventDefault();
-      starting.current(action);
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, [isListening, key]);
+  useKeys((event) => {
+    const action = KEYS[event.key]?.find((it) => actions.includes(it));
+    if (!action) return;
+    event.preventDefault();
+    start(action);
+  }, isListening);
   if (actions.length === 0) return null;
   const close = (): void => setOpen(null);
   return (

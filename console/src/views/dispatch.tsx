@@ -1,16 +1,14 @@
 // What a dispatcher looks at all day: what waits, where it is, and what to do about it.
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { go, useApp } from "../app.js";
+import { Later } from "../later.js";
 import { MapView } from "../map/map.js";
 import { kindOf } from "../status.js";
-import { IconButton, Tabs, isTyping } from "../ui.js";
+import { IconButton, Tabs, useKeys } from "../ui.js";
 import { t } from "../words.js";
 import { Activity } from "./activity.js";
-import { City } from "./city.js";
-import { DriverDetails } from "./driver.js";
-import { JobDetails } from "./job.js";
 import { Queue } from "./queue.js";
 
 type Side = "queue" | "city" | "activity";
@@ -28,30 +26,26 @@ export function Dispatch({ id, isShown }: { id: string | null; isShown: boolean 
     const at = app.marks?.where(next);
     if (at) app.camera.flyTo(at[0], at[1], Math.max(app.camera.zoom, 0.18));
   };
-  useEffect(() => {
-    if (!isShown) return undefined;
-    const pressed = (event: KeyboardEvent): void => {
-      if (isTyping(event)) return;
-      if (event.key === "Escape" && id !== null) go("dispatch");
-      if (event.key === "f" && id !== null && kindOf(id) === "driver") app.followed.set(app.followed.get() === id ? null : id);
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, [id, isShown]);
+  useKeys((event) => {
+    if (event.key === "Escape" && id !== null) go("dispatch");
+    if (event.key === "f" && id !== null && kindOf(id) === "driver") app.followed.set(app.followed.get() === id ? null : id);
+  }, isShown);
 
   return (
     <div class={`dispatch ${isDetailed ? "is-detailed" : ""}`} hidden={!isShown}>
       <section class="side" aria-label={t("side")}>
         <Tabs label={t("side")} current={side} onChoose={setSide} names={SIDES.map((name) => ({ name, label: t(`side.${name}`), count: name === "queue" && n > 0 ? n : undefined }))} />
         <Queue selected={id} isShown={side === "queue"} isListening={isShown} onOpen={show} onCount={setN} />
-        {side === "city" ? <City /> : null}
+        {side === "city" ? <Later>{({ City }) => <City />}</Later> : null}
         {side === "activity" ? <Activity onOpen={show} /> : null}
       </section>
       <MapView selected={id} onPick={(next) => go("dispatch", next)} />
       {isDetailed && id !== null ? (
         <section class="details" id="details" aria-label={t("details")}>
           <IconButton icon="close" class="details-close" label={t("close")} onClick={() => go("dispatch")} />
-          {kind === "driver" ? <DriverDetails key={id} id={id} onOpen={show} /> : <JobDetails key={id} id={id} isListening={isShown} onOpen={show} />}
+          <Later>
+            {({ DriverDetails, JobDetails }) => (kind === "driver" ? <DriverDetails key={id} id={id} onOpen={show} /> : <JobDetails key={id} id={id} isListening={isShown} onOpen={show} />)}
+          </Later>
         </section>
       ) : null}
     </div>

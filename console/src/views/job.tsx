@@ -10,7 +10,7 @@ import { Matching } from "./matching.js";
 import { Others } from "./others.js";
 import { jobOf } from "../jobs.js";
 import type { Asked } from "../live.js";
-import { lengthOf, type XY } from "../map/streets.js";
+import { lengthOf, streetsOf, type XY } from "../map/streets.js";
 import { isAwaited, kindOf, short, stageOf, type Colour, type Sort } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, Tabs, described } from "../ui.js";
 import { because, happened, metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
@@ -295,7 +295,7 @@ function useWay(app: App, view: JobView | null): void {
 }
 
 function legsOf(app: App, view: JobView): { points: XY[]; sort: Sort; isAhead: boolean }[] {
-  const streets = app.streets();
+  const streets = streetsOf(app.city, app.projection);
   const way = (a: XY, b: XY): XY[] => streets?.way(a, b) ?? [a, b];
   const xy = ({ at }: Place): XY => [app.projection.x(at.lon), app.projection.y(at.lat)];
   const stops = view.stops.map(xy);

@@ -3,10 +3,11 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useApp, useHeard, useTick, useValue } from "../app.js";
+import type { Board } from "../board.js";
 import { byUrgency, clockFace, jobOf, type Job } from "../jobs.js";
 import { isInRegion } from "../map/marks.js";
 import { short } from "../status.js";
-import { Empty, Glyph, Icon, Loading, described, isTyping } from "../ui.js";
+import { Empty, Glyph, Icon, Loading, described, useKeys } from "../ui.js";
 import { span, t, word, type Key } from "../words.js";
 import { useOthers } from "./others.js";
 
@@ -45,6 +46,8 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
   const list = useRef<HTMLDivElement>(null);
   useTick(1000);
   useHeard((again) => live.on("asked", again));
+  // What somebody waits for is shown when it is there, and not with the next second.
+  useHeard((again) => onKnown(board, again), [board]);
   const second = Math.floor(live.client.serverNow / 1000);
 
   const jobs = useMemo(() => {
@@ -79,21 +82,13 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
     reveal(next);
     onOpen(rows[next]!.mark.id);
   };
-  const moving = useRef(move);
-  moving.current = move;
-  useEffect(() => {
-    if (!isListening) return undefined;
-    const pressed = (event: KeyboardEvent): void => {
-      if (isTyping(event)) return;
-      const isInList = list.current?.contains(document.activeElement) === true;
-      const step = event.key === "j" || isInList && event.key === "ArrowDown" ? 1 : event.key === "k" || isInList && event.key === "ArrowUp" ? -1 : 0;
-      if (step === 0) return;
-      event.preventDefault();
-      moving.current(step);
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, [isListening]);
+  useKeys((event) => {
+    const isInList = list.current?.contains(document.activeElement) === true;
+    const step = event.key === "j" || isInList && event.key === "ArrowDown" ? 1 : event.key === "k" || isInList && event.key === "ArrowUp" ? -1 : 0;
+    if (step === 0) return;
+    event.preventDefault();
+    move(step);
+  }, isListening);
 
   if (!isShown) return null;
   const first = Math.max(0, Math.floor(top / ROW_PX) - SPARE_ROWS);
@@ -154,6 +149,18 @@ export function JobClock({ job }: { job: Job }): JSX.Element | null {
       <span>{clockFace(now - since)}</span><span class="unseen">{title}</span>
     </span>
   );
+}
+
+/** Calls `again` whenever it has become known what is on the board, or is not any more; returns what ends it. */
+function onKnown(board: Board, again: () => void): () => void {
+  let { isKnown } = board;
+  const judge = (): void => {
+    if (board.isKnown === isKnown) return;
+    ({ isKnown } = board);
+    again();
+  };
+  const ends = [board.on("counters", judge), board.on("gap", judge)];
+  return () => ends.forEach((end) => end());
 }
 
 function matches({ mark }: Job, words: string[]): boolean {

@@ -4,8 +4,8 @@ import type { Words } from "../words.js";
 
 export const fr: Words = {
   "nav": "Vues", "nav.dispatch": "Régulation", "nav.actors": "Acteurs", "nav.cluster": "Grappe",
-  "skip": "Aller au contenu", "close": "Fermer", "loading": "Chargement", "again": "Réessayer", "yes": "oui", "no": "non", "copy.id": "Copier l’identifiant",
-  "language": "Langue", "theme.auto": "Thème : comme le système", "theme.dark": "Thème : sombre", "theme.light": "Thème : clair",
+  "skip": "Aller au contenu", "close": "Fermer", "loading": "Chargement", "again": "Réessayer", "view.missing": "Cette vue ne peut être chargée pour l’instant", "yes": "oui", "no": "non", "copy.id": "Copier l’identifiant",
+  "language": "Langue", "language.missing": "{language} ne peut être chargé pour l’instant", "theme.auto": "Thème : comme le système", "theme.dark": "Thème : sombre", "theme.light": "Thème : clair",
   "sign_out": "Se déconnecter ({who})",
 
   "trust.connecting": "Connexion…", "trust.live": "En direct", "trust.live.ms": "En direct · {ms} ms", "trust.stale": "Périmé · {s} s",

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     auth::Keys,
-    gateway::Gateway,
+    gateway::{Extra, Gateway},
     node::now,
     settings::{JournalKind, Settings},
 };
@@ -9,7 +9,6 @@ use actors::{
     journal::memory::MemoryJournal,
     runtime::{Clock, System},
 };
-use axum::Router;
 use futures_util::{SinkExt, StreamExt};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use protocol::{
@@ -117,7 +116,7 @@ async fn who_is_only_there_lets_its_actor_sleep_and_who_works_does_not() {
     let system = System::start(journal, Clock::Machine, settings.runtime, regions).await.unwrap();
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let gateway =
-        Gateway::open(system.clone(), keys(), &settings, metrics, Router::new()).await.unwrap();
+        Gateway::open(system.clone(), keys(), &settings, metrics, Extra::default()).await.unwrap();
     let (rider, driver) = (Principal::Rider(RiderId::nth(1)), Principal::Driver(DriverId::nth(1)));
 
     let mut rider = Phone::connect(&gateway, &keys(), rider).await;

@@ -1,0 +1,12 @@
+// Made by vite.config.ts.
+&[
+    ("basemap.js", include_bytes!("basemap.js") as &[u8], false),
+    ("console.css", include_bytes!("console.css") as &[u8], false),
+    ("console.js", include_bytes!("console.js") as &[u8], false),
+    ("favicon.svg", include_bytes!("favicon.svg") as &[u8], false),
+    ("fr-24fa9194.js", include_bytes!("fr-24fa9194.js") as &[u8], true),
+    ("index.html", include_bytes!("index.html") as &[u8], false),
+    ("maplibre-gl-worker.mjs", include_bytes!("maplibre-gl-worker.mjs") as &[u8], false),
+    ("rw-d554238d.js", include_bytes!("rw-d554238d.js") as &[u8], true),
+    ("views-9110d506.js", include_bytes!("views-9110d506.js") as &[u8], true),
+]

@@ -1,0 +1,7 @@
+// The views that come later (later.tsx).
+
+export { Actors } from "./views/actors.js";
+export { City } from "./views/city.js";
+export { Cluster } from "./views/cluster.js";
+export { DriverDetails } from "./views/driver.js";
+export { JobDetails } from "./views/job.js";

@@ -175,7 +175,8 @@ async fn all_speak_equally_often_where_nobody_is_to_rest() {
         ServerFrame::Heartbeat { heartbeat_ms, .. } => Some(heartbeat_ms),
         _ => None,
     };
-    // Only when it is shown what it is, is that known.
+    // When it is shown what it is, that is known.
+    client.subscribe(Topic::Me).await;
     client.hear_any(|frame| matches!(frame, ServerFrame::Rider(_)).then_some(())).await;
     for _ in 0..3 {
         client.say(&ClientFrame::Heartbeat { heard: None }).await;

@@ -152,13 +152,20 @@ fn agrees_with_a_dense_solver_on_a_thousand_random_instances() {
 }
 
 #[test]
+fn who_is_short_is_told_from_who_is_not() {
+    // Two want what only one can have; a third could have that as well, and has something else.
+    let rows = vec![vec![(0, 1)], vec![(0, 2)], vec![(0, 0), (1, 9)]];
+    assert_eq!(assign(&edges(&rows, 3)), [Some(0), None, Some(1)]);
+}
+
+#[test]
 fn agrees_with_a_dense_solver_on_crowded_streets() {
     let mut random = StdRng::seed_from_u64(7);
-    for _ in 0..20 {
+    for n_columns in [120, 110, 70, 150].into_iter().cycle().take(20) {
         let place = |random: &mut StdRng| {
             (random.random_range(0.0..1_000.0_f64), random.random_range(0.0..1_000.0_f64))
         };
-        let columns: Vec<_> = (0..120).map(|_| place(&mut random)).collect();
+        let columns: Vec<_> = (0..n_columns).map(|_| place(&mut random)).collect();
         let rows: Rows = (0..120)
             .map(|_| {
                 let (x, y) = place(&mut random);
@@ -171,7 +178,8 @@ fn agrees_with_a_dense_solver_on_crowded_streets() {
                 row
             })
             .collect();
-        assert_eq!(value(&rows, &assign(&edges(&rows, 120))), dense(&rows, 120));
+        let found = value(&rows, &assign(&edges(&rows, n_columns)));
+        assert_eq!(found, dense(&rows, n_columns), "{n_columns} columns");
     }
 }
 
@@ -184,5 +192,26 @@ proptest! {
     )) {
         let found = value(&rows, &assign(&edges(&rows, 7)));
         prop_assert_eq!(found, brute_force(&rows, 0));
+    }
+
+    #[test]
+    fn every_scarce_column_is_had_by_a_wanting_row_and_all_other_rows_have_others(
+        rows in prop::collection::vec(prop::collection::vec((0..12_u32, Just(1)), 0..4), 0..=16),
+    ) {
+        let edges = edges(&rows, 12);
+        let (n_pairs, _) = dense(&rows, 12);
+        let Some(scarcity) = Scarcity::of(&edges) else {
+            prop_assert_eq!(n_pairs, rows.len());
+            return Ok(());
+        };
+        let (scarce, turned) = scarcity.turned(&edges);
+        let (others, ample) = scarcity.elsewhere(&edges);
+        prop_assert_eq!(scarce.len() + others.len(), n_pairs, "no pairing is larger");
+        prop_assert!(pair_all(&ample).iter().all(|column| !scarce.contains(column)));
+        prop_assert!(pair_all(&turned).iter().all(|row| !others.contains(row)));
+        let n_edges = |row: &u32| edges.of(*row).len();
+        let n_wanting: usize =
+            (0..rows.len() as u32).filter(|row| !others.contains(row)).map(|row| n_edges(&row)).sum();
+        prop_assert_eq!(turned.edges.len(), n_wanting, "who wants has nothing else to choose");
     }
 }

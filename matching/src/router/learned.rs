@@ -38,6 +38,16 @@ const LIMIT: f32 = 0.916;
 const MS_MIN: u32 = 10_000;
 /// Bands of how long a way is expected to take: each is half as long again as the one before.
 const BANDS: usize = 16;
+/// Where each band but the first begins, in milliseconds.
+const BANDS_FROM_MS: [u32; BANDS - 1] = {
+    let (mut from_ms, mut ms, mut n) = ([0; BANDS - 1], 20_000.0, 0);
+    while n < from_ms.len() {
+        ms *= 1.5;
+        from_ms[n] = ms as u32;
+        n += 1;
+    }
+    from_ms
+};
 const HOURS: usize = 168;
 const HOUR_MS: u64 = 3_600_000;
 
@@ -72,6 +82,8 @@ pub struct Ways {
     places: HashMap<u64, Mean, FixedState>,
     /// How far ways are off that was expected of them then, whichever way.
     scatter: Mean,
+    /// By how many times one in ten is longer, or shorter, for that; never less than one.
+    scatter_times: f32,
 }
 
 /// A way that has been gone.
@@ -100,6 +112,7 @@ impl Ways {
             hours: Box::new([Mean::default(); HOURS]),
             places: HashMap::default(),
             scatter: Mean::default(),
+            scatter_times: 1.0,
         }
     }
 
@@ -128,6 +141,7 @@ impl Ways {
         if !self.is_empty() {
             let off = whole - self.log_times(&gone.leg, expected.ms);
             self.scatter.record(off.abs());
+            self.scatter_times = (self.scatter.mean * ONE_IN_TEN).exp();
         }
         self.n = (self.n + 1.0).min(N_MAX);
         self.all.record(whole);
@@ -199,16 +213,14 @@ impl Router for Learned<'_> {
         if self.ways.is_empty() {
             return expected;
         }
-        let log_times = self.ways.log_times(leg, expected.ms);
-        let ms = |log: f32| (expected.ms as f32 * log.exp()) as u32;
+        let times = self.ways.log_times(leg, expected.ms).exp();
+        let ms = expected.ms as f32 * times;
         let (low_ms, high_ms) = if self.ways.scatter.n < SCATTER_MIN {
-            let times = log_times.exp();
             ((expected.low_ms as f32 * times) as u32, (expected.high_ms as f32 * times) as u32)
         } else {
-            let reach = self.ways.scatter.mean * ONE_IN_TEN;
-            (ms(log_times - reach), ms(log_times + reach))
+            ((ms / self.ways.scatter_times) as u32, (ms * self.ways.scatter_times) as u32)
         };
-        Eta { ms: ms(log_times), low_ms, high_ms }
+        Eta { ms: ms as u32, low_ms, high_ms }
     }
 
     fn sifts(&self) -> usize {
@@ -230,8 +242,7 @@ fn keys(leg: &Leg) -> [u64; 3] {
 }
 
 fn band(ms: u32) -> usize {
-    let n = (ms as f32 / 20_000.0).max(1.0).ln() / 1.5_f32.ln();
-    (n as usize).min(BANDS - 1)
+    BANDS_FROM_MS.iter().filter(|from_ms| ms >= **from_ms).count()
 }
 
 fn hour(at: Timestamp) -> usize {

@@ -245,7 +245,12 @@ impl Fleet {
         for node in &mut self.nodes[..n_nodes] {
             node.start()?;
         }
-        self.well(START_PATIENCE + START_PATIENCE_EACH * n_nodes as u32).await?;
+        let patience = START_PATIENCE + START_PATIENCE_EACH * n_nodes as u32;
+        self.well(patience).await?;
+        // Those without shards are no part of that, and talk to clients all the same.
+        for n in 0..n_nodes {
+            self.ready(n, patience).await?;
+        }
         Ok(self)
     }
 

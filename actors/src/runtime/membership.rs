@@ -35,6 +35,10 @@ use tokio::{
 };
 use tracing::warn;
 
+/// How long a node that starts waits before it asks an arbiter again that did not answer: at first, and at most.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+const ASK_AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
+
 /// How long to wait before reading again what could not be read.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -194,6 +198,25 @@ pub enum JoinError {
     },
 }
 
+/// What the arbiter says, however long that takes: it may be away, or have too much to do while a whole cluster starts at
+/// once. Whoever registers once more replaces itself.
+async fn answered<T, F>(ask: impl Fn() -> F) -> Result<T, ArbiterError>
+where
+    F: Future<Output = Result<T, ArbiterError>>,
+{
+    let mut pause = ASK_AGAIN_AFTER;
+    loop {
+        match ask().await {
+            Err(error @ ArbiterError::Away(_)) => {
+                warn!(%error, "cannot join yet; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ASK_AGAIN_AFTER_MAX);
+            }
+            said => return said,
+        }
+    }
+}
+
 impl Membership {
     /// Announces the node. `incoming` is where everything arrives that others send to it.
     pub(super) async fn announce(
@@ -206,7 +229,7 @@ impl Membership {
             _ => Ok(()),
         };
         // Before it is registered: that would end another node of its name.
-        let before = arbiter.look().await?;
+        let before = answered(|| arbiter.look()).await?;
         can_read(before.writes)?;
         let mut others = before.members.into_values().filter(|it| it.standing != Standing::Dead);
         // What stands under its own name may be its former self, with a former key.
@@ -217,9 +240,9 @@ impl Membership {
         if let Some(other) = others.find(differs) {
             return Err(JoinError::OtherSecret { node: other.card.node });
         }
-        let me = arbiter.register(card.clone()).await?;
+        let me = answered(|| arbiter.register(card.clone())).await?;
         // From now on nobody writes more than it reads. What was written before is what counts.
-        let picture = arbiter.look().await?;
+        let picture = answered(|| arbiter.look()).await?;
         if let Err(too_old) = can_read(picture.writes) {
             arbiter.leave(me).await?;
             return Err(too_old);

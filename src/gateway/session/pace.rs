@@ -116,8 +116,9 @@ impl Session {
         self.pace.way = way;
     }
 
-    /// Does nobody wait for its client?
-    fn is_at_rest(&self) -> bool {
+    /// Does nobody wait for its client? None, while it is not known: when its own node is lost, a crowd that was hurried for
+    /// that would speak the more often, the less there is to hear it.
+    fn is_at_rest(&self) -> Option<bool> {
         let own = match self.identity.map(|identity| identity.principal) {
             Some(Principal::Rider(id)) => id.into(),
             Some(Principal::Driver(id)) => id.into(),
@@ -127,22 +128,27 @@ impl Session {
                 | Principal::Admin
                 | Principal::System,
             )
-            | None => return false,
+            | None => return Some(false),
         };
         if !self.socket.is_websocket() {
             // What keeps proxies from closing the stream in its place is what the node says.
-            return false;
+            return Some(false);
+        }
+        if !self.jobs.is_empty() {
+            return Some(false);
         }
         let follow = self.follows.iter().find(|follow| follow.key == own);
-        let watch = follow.and_then(|follow| follow.watch.as_ref());
-        self.jobs.is_empty() && watch.is_some_and(|watch| watch.may_sleep())
+        let watch = follow.and_then(|follow| follow.watch.as_ref())?;
+        Some(watch.may_sleep())
     }
 
     /// The interval for as long as nobody waits, in milliseconds; 0: somebody does. What would hardly change it is not
     /// worth telling.
     fn at_rest_ms(&self) -> u32 {
-        if !self.is_at_rest() {
-            return 0;
+        match self.is_at_rest() {
+            Some(true) => {}
+            Some(false) => return 0,
+            None => return self.pace.at_rest_ms,
         }
         let limits = &self.gate.session;
         if limits.heartbeat_at_rest_max <= limits.heartbeat {
@@ -191,7 +197,11 @@ impl Session {
 
     /// Lets a client know at once that somebody waits for it now. That nobody does any more can wait.
     pub(super) fn hurry(&mut self) -> Flow {
-        if self.pace.at_rest_ms > 0 && !self.is_at_rest() { self.heartbeat() } else { Ok(()) }
+        if self.pace.at_rest_ms > 0 && self.is_at_rest() == Some(false) {
+            self.heartbeat()
+        } else {
+            Ok(())
+        }
     }
 }
 

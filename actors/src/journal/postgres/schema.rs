@@ -33,9 +33,14 @@ pub(super) async fn version(database: &mut PgConnection) -> Result<i64, OpenErro
     if let Some(found) = database.server_version_num().filter(|it| *it < SERVER_VERSION_MIN) {
         return Err(OpenError::OldServer { found });
     }
-    let is_there: bool = sqlx::query_scalar("SELECT to_regclass('schema_version') IS NOT NULL")
-        .fetch_one(&mut *database)
-        .await?;
+    // Read as rows are: what a name stands for is remembered by a connection, also that it stood for nothing before it
+    // waited for another node to migrate.
+    let is_there: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_class
+                        WHERE relname = 'schema_version' AND pg_table_is_visible(oid))",
+    )
+    .fetch_one(&mut *database)
+    .await?;
     if !is_there {
         return Ok(0);
     }

@@ -22,14 +22,12 @@ impl Scarcity {
         if pairs.alone.is_empty() {
             return None;
         }
-        let mut sweep = Sweep::new(edges);
-        while sweep.look(edges, &mut pairs) {
-            if pairs.alone.is_empty() {
-                return None;
-            }
+        let mut forest = Forest::new(edges);
+        forest.grow(edges, &mut pairs);
+        if pairs.alone.is_empty() {
+            return None;
         }
-        // The last sweep found nothing, so it saw all there is to see from who is alone.
-        let is_scarce: Vec<bool> = sweep.seen.iter().map(|it| *it == sweep.nth).collect();
+        let is_scarce: Vec<bool> = forest.tree_of.iter().map(|tree| forest.grows(*tree)).collect();
         let mut is_wanting = vec![false; edges.n_rows()];
         pairs.alone.iter().for_each(|row| is_wanting[*row as usize] = true);
         for (row, _) in pairs.row_of.iter().zip(&is_scarce).filter(|(_, is_scarce)| **is_scarce) {
@@ -111,68 +109,99 @@ impl Pairs {
     }
 }
 
-/// A look for chains of changes that pair one row more, breadth first, from all that are alone at once.
-struct Sweep {
-    /// Which sweep it is.
-    nth: u32,
-    /// Per column: the last sweep that saw it, and from which row.
-    seen: Vec<u32>,
+/// From every row that is alone: a tree of what it could have, who has that, what that could have instead, and so on.
+/// Where one reaches a column nobody has, its root is paired, and what it held is left to other trees.
+struct Forest {
+    /// Per column: the tree that reached it last, by its root, and from which row.
+    tree_of: Vec<u32>,
     from: Vec<u32>,
-    /// Per row: who is alone and looks through it.
+    /// Per row: the tree it is in, or was last.
     root: Vec<u32>,
-    /// Per row that was alone: has it been paired?
+    /// Per root: has it been paired?
     is_done: Vec<bool>,
     /// Rows to look from.
     rows: Vec<u32>,
+    /// Rows that could have had what a tree holds that is not theirs.
+    kept_out: Vec<(u32, u32)>,
 }
 
-impl Sweep {
+impl Forest {
     fn new(edges: &Edges) -> Self {
         Self {
-            nth: 0,
-            seen: vec![0; edges.n_columns],
+            tree_of: vec![NONE; edges.n_columns],
             from: vec![NONE; edges.n_columns],
             root: vec![NONE; edges.n_rows()],
             is_done: vec![false; edges.n_rows()],
             rows: Vec::new(),
+            kept_out: Vec::new(),
         }
     }
 
-    /// Pairs some of those that are alone. Is false if that is none, and then it has seen all they lead to.
-    fn look(&mut self, edges: &Edges, pairs: &mut Pairs) -> bool {
-        self.nth += 1;
-        self.rows.clear();
+    /// Pairs all that can be. The trees that are left then hold all that leads from their roots.
+    fn grow(&mut self, edges: &Edges, pairs: &mut Pairs) {
         self.rows.extend(&pairs.alone);
         pairs.alone.iter().for_each(|row| self.root[*row as usize] = *row);
-        let mut n_looked = 0;
-        while let Some(&row) = self.rows.get(n_looked) {
-            n_looked += 1;
-            let root = self.root[row as usize];
-            if self.is_done[root as usize] {
-                continue;
+        while !self.rows.is_empty() {
+            let mut n_looked = 0;
+            // Breadth first, from all of them at once, so that chains are short.
+            while let Some(&row) = self.rows.get(n_looked) {
+                n_looked += 1;
+                self.look(row, edges, pairs);
             }
-            for edge in edges.of(row) {
-                let column = edge.column as usize;
-                if std::mem::replace(&mut self.seen[column], self.nth) == self.nth {
-                    continue;
-                }
-                self.from[column] = row;
-                let owner = pairs.row_of[column];
-                if owner == NONE {
-                    self.change_over(edge.column, pairs);
-                    self.is_done[root as usize] = true;
-                    break;
-                }
-                self.root[owner as usize] = root;
-                self.rows.push(owner);
-            }
+            self.rows.clear();
+            self.let_in();
         }
-        let n_before = pairs.alone.len();
         pairs.alone.retain(|row| !self.is_done[*row as usize]);
-        pairs.alone.len() < n_before
     }
 
-    /// Every row of a chain takes the column that was seen from it, back to the one that was alone.
+    /// Is there such a tree, and does its root have nothing yet?
+    fn grows(&self, tree: u32) -> bool {
+        self.is_done.get(tree as usize).is_some_and(|is_done| !is_done)
+    }
+
+    /// Looks from a row at what it could have.
+    fn look(&mut self, row: u32, edges: &Edges, pairs: &mut Pairs) {
+        let root = self.root[row as usize];
+        if self.is_done[root as usize] {
+            return;
+        }
+        for edge in edges.of(row) {
+            let column = edge.column as usize;
+            let holder = self.tree_of[column];
+            if self.grows(holder) {
+                if holder != root {
+                    self.kept_out.push((row, holder));
+                }
+                continue;
+            }
+            (self.tree_of[column], self.from[column]) = (root, row);
+            let owner = pairs.row_of[column];
+            if owner == NONE {
+                self.change_over(edge.column, pairs);
+                self.is_done[root as usize] = true;
+                return;
+            }
+            self.root[owner as usize] = root;
+            self.rows.push(owner);
+        }
+    }
+
+    /// Who was kept out by a tree that is gone looks again.
+    fn let_in(&mut self) {
+        let Self { root, is_done, rows, kept_out, .. } = self;
+        kept_out.retain(|&(row, holder)| {
+            if is_done[root[row as usize] as usize] {
+                return false;
+            }
+            let is_gone = is_done[holder as usize];
+            if is_gone && rows.last() != Some(&row) {
+                rows.push(row);
+            }
+            !is_gone
+        });
+    }
+
+    /// Every row of a chain takes the column that was reached from it, back to the one that was alone.
     fn change_over(&self, free: u32, pairs: &mut Pairs) {
         let mut column = free;
         while column != NONE {

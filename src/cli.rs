@@ -234,7 +234,12 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
     let metrics = telemetry::start(&settings.telemetry)?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let node = Node::start(settings, metrics, Extra::default()).await?;
+    // It may wait for a database for as long as that is away.
+    let node = tokio::select! {
+        node = Node::start(settings, metrics, Extra::default()) => node?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     say(&format!("outrider is at http://{}/", node.address()))?;
     tokio::select! {
         _ = terminate.recv() => info!("told to terminate"),

@@ -3,7 +3,6 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { useApp } from "./app.js";
 import { Loading } from "./ui.js";
 import { t } from "./words.js";
 
@@ -23,23 +22,18 @@ export function fetchViews(): Promise<Views> {
 
 /** Shows one of them; until it is here, that it comes, or that it cannot. */
 export function Later({ children }: { children: (views: Views) => JSX.Element }): JSX.Element {
-  const { live } = useApp();
   const [here, setHere] = useState(views);
   const [isMissing, setMissing] = useState(false);
-  const fetch = (): void => {
-    setMissing(false);
-    fetchViews().then((them) => setHere(() => them), () => setMissing(true));
-  };
   useEffect(() => {
-    if (!here) fetch();
+    if (!here) fetchViews().then((them) => setHere(() => them), () => setMissing(true));
   }, []);
   if (here) return children(here);
   if (!isMissing) return <Loading rows={8} />;
   return (
     <div class="refusal" role="alert">
       <strong>{t("view.missing")}</strong>
-      {/* A node of another build, if one answers, has a page of its own, with views that go with it. */}
-      <button type="button" class="ghost" onClick={() => (live.trust === "live" ? location.reload() : fetch())}>{t("again")}</button>
+      {/* A node of another build has a page of its own, with views that go with it; and some browsers remember that a file could not be had. */}
+      <button type="button" class="ghost" onClick={() => location.reload()}>{t("again")}</button>
     </div>
   );
 }

@@ -241,7 +241,8 @@ pub(crate) fn run(
         if is_cut || end.code == close::SILENT {
             session.way_breaks();
         }
-        let call = match is_cut {
+        // Of somebody nobody knows there is nothing to put away, and strangers keep no seats.
+        let call = match is_cut && session.identity.is_some() {
             true => Box::pin(session.turn_to_retire()).await,
             false => None,
         };
@@ -474,6 +475,8 @@ impl Session {
 
     /// Waits for its turn to be put away; whom somebody calls meanwhile, or whose node leaves, has it at once.
     async fn turn_to_retire(&mut self) -> Option<Call> {
+        // Nobody hears any more how it ends; and what is not polled may hold what others need.
+        self.doing = Doing::default();
         let turn = self.gate.retiring.next();
         if turn <= Instant::now() {
             return None;

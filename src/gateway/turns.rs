@@ -7,6 +7,9 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// Nobody waits for longer: more than would are no crowd that was cut off at once, but one that comes and goes.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// Gives everybody a turn.
 #[derive(Debug)]
 pub(super) struct Turns {
@@ -21,11 +24,15 @@ impl Turns {
         Self { every, next: Mutex::new(Instant::now()) }
     }
 
-    /// When it is the turn of whoever asks: now, if nobody has asked lately.
+    /// When it is the turn of whoever asks: now, if nobody has asked lately, or far too many have.
     pub(super) fn next(&self) -> Instant {
         // Never held across an await or a panic, so poison means nothing here.
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = (*next).max(Instant::now());
+        let now = Instant::now();
+        let turn = (*next).max(now);
+        if turn - now > WAIT_MAX {
+            return now;
+        }
         *next = turn + self.every;
         turn
     }
@@ -45,5 +52,12 @@ mod tests {
         assert_eq!(turns.next(), start + 3 * every, "they are still under way");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(turns.next(), Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_longer_than_a_minute() {
+        let turns = Turns::new(Duration::from_secs(1));
+        let last = (0..1_000).map(|_| turns.next()).max().unwrap();
+        assert_eq!(last, Instant::now() + WAIT_MAX);
     }
 }

@@ -11,6 +11,7 @@ use super::{
     watchers::Watchers,
 };
 use crate::{Decider, EntityKey, Kind, Refusal, Version, cluster::envelope::Warm};
+use futures_util::FutureExt;
 use protocol::{Identifier, SHARDS, ShardId, Timestamp};
 use ractor::{
     Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus, SpawnErr,
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     marker::PhantomData,
+    panic::AssertUnwindSafe,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -338,9 +340,11 @@ impl<D: Decider> Shard<D> {
         roll.looks.insert(id, Look { n, waiting: vec![message] });
         let (system, shard) = (self.system.clone(), myself.clone());
         self.system.spawn(async move {
-            let seen = Box::new(asleep::<D>(&system, id).await);
+            let read = AssertUnwindSafe(asleep::<D>(&system, id)).catch_unwind().await;
+            // Rules that panic do so again in the entity, whose falls are counted.
+            let seen = read.unwrap_or_else(|_| Err(Fall::Unreachable("rules panicked".to_owned())));
             // Fails only when the shard is gone, and everybody who waits with it.
-            shard.send_message(ToShard::Looked { id, n, seen }).ok();
+            shard.send_message(ToShard::Looked { id, n, seen: Box::new(seen) }).ok();
         });
     }
 

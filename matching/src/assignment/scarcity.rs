@@ -121,6 +121,8 @@ struct Forest {
     is_done: Vec<bool>,
     /// Rows to look from.
     rows: Vec<u32>,
+    /// Per row: is it one of those already?
+    looks_again: Vec<bool>,
     /// Rows that could have had what a tree holds that is not theirs.
     kept_out: Vec<(u32, u32)>,
 }
@@ -133,6 +135,7 @@ impl Forest {
             root: vec![NONE; edges.n_rows()],
             is_done: vec![false; edges.n_rows()],
             rows: Vec::new(),
+            looks_again: vec![false; edges.n_rows()],
             kept_out: Vec::new(),
         }
     }
@@ -186,19 +189,20 @@ impl Forest {
         }
     }
 
-    /// Who was kept out by a tree that is gone looks again.
+    /// Who was kept out by a tree that is gone looks again, and finds anew by whom it is kept out: what it found before
+    /// is forgotten, or it would be twice as much after every look.
     fn let_in(&mut self) {
-        let Self { root, is_done, rows, kept_out, .. } = self;
-        kept_out.retain(|&(row, holder)| {
-            if is_done[root[row as usize] as usize] {
-                return false;
-            }
-            let is_gone = is_done[holder as usize];
-            if is_gone && rows.last() != Some(&row) {
+        let Self { root, is_done, looks_again, rows, kept_out, .. } = self;
+        let is_over = |row: u32| is_done[root[row as usize] as usize];
+        for &(row, holder) in kept_out.iter() {
+            let looks_again = &mut looks_again[row as usize];
+            if is_done[holder as usize] && !is_over(row) && !*looks_again {
+                *looks_again = true;
                 rows.push(row);
             }
-            !is_gone
-        });
+        }
+        kept_out.retain(|&(row, _)| !looks_again[row as usize] && !is_over(row));
+        rows.iter().for_each(|row| looks_again[*row as usize] = false);
     }
 
     /// Every row of a chain takes the column that was reached from it, back to the one that was alone.

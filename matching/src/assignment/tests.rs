@@ -183,6 +183,26 @@ fn agrees_with_a_dense_solver_on_crowded_streets() {
     }
 }
 
+/// Thirty rows that are alone want the same thirty columns and get one in each round, and two more are kept out by all of
+/// them: what these two remember of that must not double with every round.
+#[test]
+fn whoever_is_kept_out_again_and_again_looks_once_at_a_time() {
+    const N: u32 = 30;
+    let (gate, wide, end, own) = (|n| n, |n| N + n, |n| 2 * N + n, |n| 3 * N + n);
+    let mut rows: Rows = Vec::new();
+    // Whoever has a gate could have something else, which many want who do not need it.
+    rows.extend((0..N).map(|n| vec![(gate(n), 1), (wide(n), 1)]));
+    for n in 0..N {
+        rows.extend((0..2 * N).map(|m| vec![(own(2 * N * n + m), 1), (wide(n), 1)]));
+    }
+    rows.extend((0..N).map(|n| vec![(end(n), 1)]));
+    rows.extend((0..N).map(|n| (0..N).map(gate).chain([end(n)]).map(|it| (it, 1)).collect()));
+    rows.extend((0..2).map(|_| (0..N).map(|n| (end(n), 1)).collect::<Vec<_>>()));
+    let n_columns = (3 * N + 2 * N * N) as usize;
+    let (n_paired, _) = value(&rows, &assign(&edges(&rows, n_columns)));
+    assert_eq!(n_paired, rows.len() - 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 

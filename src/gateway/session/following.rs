@@ -197,6 +197,7 @@ impl Session {
         }
         if let Some(by @ Principal::Driver(id)) = self.identity.map(|it| it.principal)
             && key == id.into()
+            && self.heard_at.elapsed() <= self.gate.session.heartbeat
         {
             self.sign_of_life(by);
         }

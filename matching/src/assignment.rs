@@ -6,8 +6,8 @@
 //! ```
 //!
 //! As many rows as possible are paired, and among all such pairings the cheapest is found. Where rows are too many
-//! for the columns they may have, whichever are paired, every one of those columns has a row ([`scarcity`]): there
-//! columns look for rows. So whoever looks finds somebody ([`paths`]), and nobody has to look at everything before it
+//! for the columns they may have, whichever are paired, every one of those columns has a row (`scarcity.rs`): there
+//! columns look for rows. So whoever looks finds somebody (`paths.rs`), and nobody has to look at everything before it
 //! is known that nothing is left, which used to be most of the work where drivers were few.
 
 mod paths;

@@ -82,6 +82,7 @@ use serde::Deserialize;
 use sessions::{Room, Sessions};
 use socket::Socket;
 use std::{
+    any::Any,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -464,19 +465,25 @@ fn router(gate: Arc<Gate>, basemap: &Basemap, extra: Extra) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), within_time))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(|_| {
-            error!("a request handler fell");
-            Answered(Refused::new(Code::Internal, "a fault of ours")).into_response()
-        }));
+        .layer(CatchPanicLayer::custom(fell));
     for (name, value) in headers {
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
-    // Past all of that, which is for whoever waits for a page: thousands may knock at this door at once.
+    // Past most of that, which is for whoever waits for a page: thousands may knock at this door at once.
+    let plain = (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     let socket = Router::new()
         .route("/v1/ws", axum::routing::get(upgrade))
         .method_not_allowed_fallback(no_such_method)
-        .with_state(gate);
+        .with_state(gate)
+        .layer(CatchPanicLayer::custom(fell))
+        .layer(SetResponseHeaderLayer::if_not_present(plain.0, plain.1));
     router.merge(socket)
+}
+
+/// Answers a request whose handler panicked.
+fn fell(_panic: Box<dyn Any + Send>) -> Response {
+    error!("a request handler fell");
+    Answered(Refused::new(Code::Internal, "a fault of ours")).into_response()
 }
 
 async fn no_such_method() -> Response {

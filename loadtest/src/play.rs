@@ -56,7 +56,7 @@ pub(crate) struct RunArgs {
     /// Lead generators that join here, instead of playing it alone: nats://user:password@host:4222
     #[arg(long, value_name = "NATS", requires = "generators")]
     lead: Option<String>,
-    /// How many generators to wait for.
+    /// How many generators to wait for; who leads is none of them.
     #[arg(long, value_name = "N", requires = "lead", value_parser = clap::value_parser!(u32).range(1..=100))]
     generators: Option<u32>,
     /// What the meeting is called, for those who share a NATS.

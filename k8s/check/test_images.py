@@ -55,7 +55,7 @@ def embedded() -> set[str]:
     """Every file that becomes part of the binary, or the directory it is in."""
     found = set()
     for path, text in rust_sources().items():
-        for file in re.findall(r'include_(?:str|bytes)!\((?:concat!\()?\s*"([^"]+)"', text):
+        for file in re.findall(r'include(?:_str|_bytes)?!\((?:concat!\()?\s*"([^"]+)"', text):
             found.add(str(((ROOT / path).parent / file).resolve().relative_to(ROOT)))
     return found
 

@@ -24,6 +24,8 @@ const PER_GATEWAY: u64 = 19_000;
 const POSTGRES: [&str; 1] = ["max_connections=800"];
 /// With more gateways than this, cores are shared by many.
 const MACHINES: usize = 3;
+/// How much less than nodes its generators are worth then.
+const POLITE: &str = "5";
 /// A crowd from few addresses is no attack here, and all of it may be cut off. Sixty processes share few cores, so
 /// nobody is declared dead for having been late.
 const SETTINGS: [(&str, &str); 5] = [
@@ -58,13 +60,14 @@ pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
     let n_gateways = hold
         .gateways
         .unwrap_or_else(|| hold.sessions.sessions.div_ceil(PER_GATEWAY).max(1) as usize);
+    let is_crowded = n_gateways > MACHINES;
     let needs = Needs {
         n_nodes: hold.owners.max(1),
         n_gateways,
         settings: &SETTINGS,
         at_rest: hold.at_rest,
         // Each of many has a thread and not a machine.
-        n_threads: (n_gateways > MACHINES).then_some(1),
+        n_threads: is_crowded.then_some(1),
         postgres: &POSTGRES,
         ..Needs::USUAL
     };
@@ -81,7 +84,15 @@ pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
     };
     let program = std::env::current_exe()?;
     let generator = || {
-        let mut command = std::process::Command::new(&program);
+        // The crowd stands for other machines. With sixty processes on a few cores, whoever serves comes before whoever asks.
+        let mut command = match is_crowded {
+            true => {
+                let mut command = std::process::Command::new("nice");
+                command.args(["-n", POLITE]).arg(&program);
+                command
+            }
+            false => std::process::Command::new(&program),
+        };
         command.arg("generate");
         command
     };

@@ -246,6 +246,7 @@ async fn every_error_is_said_in_the_same_words() {
         let response = me.get(path).await;
         let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
         assert_eq!(kind, "application/json", "{path}");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{path}");
         assert_refused(response, status, code).await;
     }
     let staff = Caller::new(&node, Principal::Dispatcher);

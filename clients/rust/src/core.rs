@@ -108,6 +108,12 @@ impl Habits {
         let ceiling = self.pause_first.saturating_mul(2_u32.saturating_pow(n_failed));
         ceiling.min(self.pause_max).mul_f64(rng.random_range(0.0..=1.0))
     }
+
+    /// How long somebody pauses who was cut off while at rest. Nobody waits for them, and they are most of those who
+    /// were cut off at once: whoever has a job comes first.
+    pub fn pause_at_rest(&self, rng: &mut impl Rng) -> Duration {
+        self.pause_max.mul_f64(rng.random_range(0.0..=1.0))
+    }
 }
 
 /// Where a client stands.
@@ -279,6 +285,8 @@ struct Line {
     here: Option<Resume>,
     opened_at: Instant,
     heartbeat: Duration,
+    /// What `hello` said it is.
+    heartbeat_usual: Duration,
     heard_at: Instant,
     said_at: Instant,
     /// When something was said that is answered, if nothing was heard since.
@@ -289,7 +297,8 @@ struct Line {
 
 #[derive(Debug)]
 enum Stage {
-    Waiting { until: Instant },
+    /// `if_wanted`: until when it would wait if its app wanted something.
+    Waiting { until: Instant, if_wanted: Instant },
     Asking { since: Instant },
     Opening { since: Instant },
     Greeting(Line),
@@ -343,7 +352,7 @@ impl Core {
         Self {
             habits,
             rng,
-            stage: Stage::Waiting { until: now },
+            stage: Stage::Waiting { until: now, if_wanted: now },
             acts: VecDeque::new(),
             address,
             n_failed: 0,
@@ -380,6 +389,7 @@ impl Core {
         let ClientFrame::Command { id, wish } = frame else { return Err(NotTaken::TooLarge) };
         let pending = Pending { id, wish, since: now, n_asked: 0, due: None, is_under_way: false };
         self.pending.push_back(pending);
+        self.rouse();
         Ok(())
     }
 
@@ -391,6 +401,7 @@ impl Core {
     /// Where a driver is. The latest counts; it is said as soon as there is somebody to hear it.
     pub fn position(&mut self, position: Position) {
         self.position = Some(position);
+        self.rouse();
     }
 
     /// Follows something, now and after every drop. What is followed already is told once more.
@@ -400,6 +411,7 @@ impl Core {
             Some(it) => (it.is_said, it.is_sure) = (false, false),
             None => self.topics.push(Followed { topic, is_said: false, is_sure: false }),
         }
+        self.rouse();
     }
 
     /// Follows it no more.
@@ -435,8 +447,20 @@ impl Core {
 
     /// Ends the wait for the next attempt: the network is back, says the platform.
     pub fn retry_now(&mut self, now: Instant) {
-        if let Stage::Waiting { until } = &mut self.stage {
+        if let Stage::Waiting { until, .. } = &mut self.stage {
             *until = now;
+        }
+    }
+
+    /// Somebody wants something: it is at rest no longer.
+    fn rouse(&mut self) {
+        if let Stage::Waiting { until, if_wanted } = &mut self.stage {
+            let is_sooner = *if_wanted < *until;
+            *until = (*until).min(*if_wanted);
+            let until = *until;
+            if is_sooner {
+                self.tell_state(State::Waiting { until });
+            }
         }
     }
 
@@ -517,6 +541,7 @@ impl Core {
             here: None,
             opened_at: now,
             heartbeat: WELCOME_MAX,
+            heartbeat_usual: WELCOME_MAX,
             heard_at: now,
             said_at: now,
             asked_at: None,
@@ -594,6 +619,7 @@ impl Core {
             ServerFrame::Hello { session, server_time, heartbeat_ms, frames_per_s, .. } => {
                 line.here = Some(Resume { session, heard: 1 });
                 line.heartbeat = heartbeat(heartbeat_ms);
+                line.heartbeat_usual = line.heartbeat;
                 self.clock = Some((now, server_time));
                 let per_s = f64::from(frames_per_s.max(1)) * COMMANDS_SHARE;
                 self.command_every = Duration::from_secs_f64(1.0 / per_s);
@@ -667,7 +693,7 @@ impl Core {
     /// When there is something to be done by itself; none: never.
     pub fn wake_at(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Waiting { until } => Some(*until),
+            Stage::Waiting { until, .. } => Some(*until),
             Stage::Asking { since } | Stage::Opening { since } => Some(*since + WELCOME_MAX),
             Stage::Greeting(line) => Some(line.ends_at().min(line.opened_at + WELCOME_MAX)),
             Stage::Open(line) => {
@@ -887,10 +913,17 @@ impl Core {
 
     /// The connection is over, or never was: the next attempt, after `wait` at the least.
     fn come_back(&mut self, wait: Option<Duration>, now: Instant) {
-        let jitter = self.habits.pause(self.n_failed, &mut self.rng);
+        let soonest = now + wait.unwrap_or_default();
+        let if_wanted = soonest + self.habits.pause(self.n_failed, &mut self.rng);
         self.n_failed = self.n_failed.saturating_add(1);
-        let until = now + wait.unwrap_or_default() + jitter;
-        match std::mem::replace(&mut self.stage, Stage::Waiting { until }) {
+        // A node that leaves tells each when to go.
+        let is_cut_off_at_rest = matches!(&self.stage, Stage::Open(line) if line.is_at_rest() && line.goodbye.is_none());
+        let until = if is_cut_off_at_rest && self.pending.is_empty() {
+            if_wanted.max(soonest + self.habits.pause_at_rest(&mut self.rng))
+        } else {
+            if_wanted
+        };
+        match std::mem::replace(&mut self.stage, Stage::Waiting { until, if_wanted }) {
             Stage::Open(line) => self.at = line.here,
             // It may be this node that is the trouble.
             Stage::Opening { .. } | Stage::Greeting(_) => self.next_address(),
@@ -949,6 +982,11 @@ impl Line {
 
     fn beat_at(&self) -> Instant {
         self.said_at + self.heartbeat / 2
+    }
+
+    /// The node lets it be silent for longer than usual: nobody waits for it.
+    fn is_at_rest(&self) -> bool {
+        self.heartbeat > self.heartbeat_usual
     }
 }
 

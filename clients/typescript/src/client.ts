@@ -29,7 +29,7 @@ const LEFT_MAX = 16;
 const WEBSOCKETS_MAX = 3;
 /** Refusals that say "later" and not "no". */
 const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
-const CLOSE = { normal: 1000, restart: 1012, unauthenticated: 4401, comeBack: 4000 };
+const CLOSE = { normal: 1000, withoutAWord: 1006, restart: 1012, unauthenticated: 4401, comeBack: 4000 };
 
 /** A socket as browsers have it, and `ws` for Node. */
 export interface SocketLike {
@@ -147,6 +147,8 @@ export class Client {
   #websocketsLost = 0;
   #refusals = 0;
   #heartbeatMs = 20_000;
+  /** What `hello` said it is: a longer one means that nobody waits for this client. */
+  #heartbeatUsualMs = 20_000;
   #lastHeard = 0;
   #lastSaid = 0;
   /** When something was said that is answered, if nothing was heard since. */
@@ -157,6 +159,8 @@ export class Client {
   #beatAt = 0;
   #roundTripMs: number | null = null;
   #retryAt = 0;
+  /** When it would try again if its app wanted something. */
+  #retryIfWantedAt = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
 
@@ -241,6 +245,7 @@ export class Client {
     if (known) return Promise.reject(new Error(`${id} is under way already`));
     return new Promise<Done>((resolve, reject) => {
       this.#pending.set(id, { id, wish, since: Date.now(), again: 0, isUnderWay: false, resolve, reject });
+      this.#rouse();
       this.#ask();
     });
   }
@@ -251,6 +256,7 @@ export class Client {
     this.#topics.set(key, topic);
     this.#unsure.add(key);
     this.#left.delete(key);
+    this.#rouse();
     if (this.#state === "live") this.#say({ subscribe: topic });
   }
 
@@ -351,7 +357,7 @@ export class Client {
     if ("hello" in frame) {
       const { session, heartbeat_ms: every, server_time: time } = frame.hello;
       this.#here = { session, heard: 1 };
-      this.#heartbeatMs = every;
+      this.#heartbeatMs = this.#heartbeatUsualMs = every;
       this.#clockAheadMs = time - Date.now();
     } else if ("heartbeat" in frame) {
       const { server_time: time, heartbeat_ms: every } = frame.heartbeat;
@@ -466,7 +472,7 @@ export class Client {
     const isUnheard = this.#askedAt !== null && now - this.#askedAt > UNHEARD_MS;
     if (isUnheard || now - this.#lastHeard > this.#heartbeatMs * 2.5) {
       this.#drop(CLOSE.comeBack);
-      return this.#comeBack();
+      return this.#comeBack(this.#isAtRest());
     }
     if (now - this.#lastSaid > Math.min(this.#heartbeatMs / 2, this.#options.heartbeatEvery ?? Infinity)) {
       if (this.#beatAt === 0) this.#beatAt = performance.now();
@@ -488,18 +494,37 @@ export class Client {
     }
     // Others are there, and wait for this one.
     if (code === CLOSE.restart) this.#attempts = 0;
-    this.#comeBack();
+    this.#comeBack(code === CLOSE.withoutAWord && this.#isAtRest());
   }
 
-  #comeBack(): void {
+  /** Nobody waits for it, and its app for nothing. */
+  #isAtRest(): boolean {
+    return this.#state === "live" && this.#heartbeatMs > this.#heartbeatUsualMs && this.#pending.size === 0;
+  }
+
+  /** Whoever was cut off at rest lets those who have a job come back first. */
+  #comeBack(wasAtRest = false): void {
     const ceiling = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** this.#attempts);
     this.#attempts += 1;
     // Everybody who was cut off at once must not come back at once.
     const wait = ceiling * (0.5 + this.#random());
-    clearTimeout(this.#retry);
-    this.#retryAt = Date.now() + wait;
-    this.#retry = setTimeout(() => void this.#open(), wait);
+    const now = Date.now();
+    this.#retryIfWantedAt = now + wait;
+    this.#retryAt = now + (wasAtRest ? Math.max(wait, BACKOFF_MS.most * this.#random()) : wait);
+    this.#retryThen();
     this.#become("waiting");
+  }
+
+  /** Its app wants something: it does not rest any longer. */
+  #rouse(): void {
+    if (this.#state !== "waiting" || this.#retryAt <= this.#retryIfWantedAt) return;
+    this.#retryAt = this.#retryIfWantedAt;
+    this.#retryThen();
+  }
+
+  #retryThen(): void {
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => void this.#open(), Math.max(0, this.#retryAt - Date.now()));
   }
 
   #drop(code: number): void {

@@ -76,3 +76,40 @@ test("who begins says at once what it follows, and once; who goes on waits to he
     client.close();
   }
 });
+
+/** A client that was let in and told how often to be heard, and then broke; chance is always `random`. */
+async function brokenOff(random, heartbeat_ms) {
+  const client = new Client({ url: "ws://node/v1/ws", token: () => "a-token", WebSocket: Socket, random: () => random });
+  const n = Socket.all.length + 1;
+  client.connect();
+  const socket = await next(n);
+  socket.open();
+  socket.hears(hello(`session-${n}`));
+  socket.hears(welcome(false));
+  socket.hears({ heartbeat: { server_time: Date.now(), heartbeat_ms } });
+  socket.breaks();
+  return client;
+}
+
+test("whoever is cut off at rest lets those who have a job come back first, until it wants something", async () => {
+  const AT_REST = 110_000;
+  const [busy, resting, lucky] = [await brokenOff(0.9, null), await brokenOff(0.9, AT_REST), await brokenOff(0, AT_REST)];
+  const wants = [
+    (client) => void client.command({ set_duty: "off" }).catch(() => {}),
+    (client) => client.subscribe({ order: "order-1" }),
+    (client) => client.retryNow(),
+  ];
+  const roused = await Promise.all(wants.map(() => brokenOff(0.9, AT_REST)));
+  try {
+    assert.ok(busy.retryInMs < 400, `${busy.retryInMs}`);
+    assert.ok(resting.retryInMs > 13_000 && resting.retryInMs <= 15_000, `${resting.retryInMs}`);
+    assert.ok(lucky.retryInMs < 400, `${lucky.retryInMs}`);
+    const n = Socket.all.length;
+    wants.forEach((want, i) => want(roused[i]));
+    for (const client of roused) assert.ok(client.retryInMs < 400, `${client.retryInMs}`);
+    await next(n + roused.length);
+    assert.equal(resting.state, "waiting");
+  } finally {
+    for (const client of [busy, resting, lucky, ...roused]) client.close();
+  }
+});

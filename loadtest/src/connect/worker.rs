@@ -92,6 +92,8 @@ struct Phone {
     due: u64,
     /// How often it is to be heard of, in milliseconds, as it was told last.
     heartbeat_ms: u32,
+    /// The same, as long as somebody may wait for it.
+    heartbeat_usual_ms: u32,
     /// Part of a message.
     rest: Box<[u8]>,
     /// What did not go out.
@@ -117,6 +119,7 @@ impl Phone {
             beat_at: 0,
             due: u64::MAX,
             heartbeat_ms: 20_000,
+            heartbeat_usual_ms: 20_000,
             rest: Box::default(),
             unsaid: Box::default(),
             token: None,
@@ -133,6 +136,11 @@ impl Phone {
     /// It is to be heard of this often from now on.
     fn paced(&mut self, heartbeat_ms: u64) {
         self.heartbeat_ms = u32::try_from(heartbeat_ms).unwrap_or(u32::MAX);
+    }
+
+    /// The node lets it be silent for longer than usual: nobody waits for it.
+    fn is_at_rest(&self) -> bool {
+        self.stage == Stage::Open && self.heartbeat_ms > self.heartbeat_usual_ms
     }
 
     /// So many heartbeats, in microseconds.
@@ -522,6 +530,7 @@ impl Worker {
         let Ok(ServerFrame::Hello { session, heartbeat_ms, .. }) = hello else { return };
         let phone = &mut self.phones[index as usize];
         phone.paced(heartbeat_ms);
+        phone.heartbeat_usual_ms = phone.heartbeat_ms;
         phone.here = Some(session);
         phone.stage = Stage::Entering;
     }
@@ -700,12 +709,17 @@ impl Worker {
         if phone.is_on_its_way() {
             self.n_on_their_way -= 1;
         }
+        // As the clients do.
+        let pause = if phone.is_at_rest() {
+            self.habits.pause_at_rest(&mut self.rng)
+        } else {
+            self.habits.pause(phone.n_failed.into(), &mut self.rng)
+        };
         if phone.stage == Stage::Open {
             self.counts.alive -= 1;
             phone.lost = now;
             (phone.at, phone.heard) = (phone.here, phone.heard_here);
         }
-        let pause = self.habits.pause(phone.n_failed.into(), &mut self.rng);
         phone.n_failed = phone.n_failed.saturating_add(1);
         phone.stage = Stage::Waiting;
         // Its number may be used at once again by another: what is under way for this one is nobody's.

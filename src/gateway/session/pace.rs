@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 /// How much longer than the interval its client may be silent, at most.
 const GRACE_MAX: Duration = Duration::from_secs(120);
-/// A client notices so long after it spoke that its way leads nowhere: 20 seconds, and a little.
-const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+/// A client is back so long after it spoke in vain, at the latest: it notices after 20 seconds, draws when to try again from as
+/// many, and needs a little for the way.
+const BACK_WITHIN: Duration = Duration::from_secs(50);
 
 /// What its client was told last, and what is known of the way to it.
 #[derive(Debug)]
@@ -155,8 +156,8 @@ impl Session {
             return 0;
         }
         let least = limits.heartbeat_at_rest.max(limits.heartbeat);
-        // A client that was cut off without a word notices when it next speaks, and must still find its session then.
-        let most = self.gate.known.within().saturating_sub(NOTICED_WITHIN) * 2;
+        // A client that was cut off without a word notices when it next speaks, and must still find its session when it is back.
+        let most = self.gate.known.within().saturating_sub(BACK_WITHIN) * 2;
         let wanted = self.pace.way.interval_ms(least, most.min(limits.heartbeat_at_rest_max));
         let told = self.pace.at_rest_ms;
         if wanted / 4 * 3 < told && told <= wanted { told } else { wanted }

@@ -181,6 +181,65 @@ fn after_a_drop_it_says_where_it_was() {
     assert_eq!(stage.said, [identify]);
 }
 
+/// One that nobody waits for.
+fn at_rest(seed: u64) -> Stage {
+    let mut stage = Stage::new(Habits { seed, ..Habits::default() });
+    stage.go();
+    stage.enter(None);
+    let longer = Some(HEARTBEAT_MS * 11);
+    stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: longer });
+    stage
+}
+
+#[test]
+fn whoever_is_cut_off_at_rest_lets_those_who_have_a_job_come_back_first() {
+    let most = Habits::default().pause_max;
+    let mut pauses: Vec<_> = (0..200)
+        .map(|seed| {
+            let mut stage = at_rest(seed);
+            stage.close(None);
+            stage.pause()
+        })
+        .collect();
+    pauses.sort();
+    assert!(pauses[100] > most / 3 && pauses[100] < most * 2 / 3, "{:?}", pauses[100]);
+    assert!(pauses[199] <= most && pauses[199] > most / 10 * 9, "{:?}", pauses[199]);
+}
+
+#[test]
+fn whoever_wants_something_is_not_at_rest() {
+    let first = Habits::default().pause_first;
+    for seed in 0..50 {
+        let wants: [fn(&mut Core, Instant); 4] = [
+            |core, now| core.command(CommandId::nth(1), wish(1), now).unwrap(),
+            |core, _| core.follow(Topic::Order(OrderId::nth(1))),
+            |core, _| core.position(at(-1.9)),
+            |core, now| core.retry_now(now),
+        ];
+        for want in wants {
+            let mut after = at_rest(seed);
+            after.close(None);
+            want(&mut after.core, after.now);
+            after.pass(first);
+            assert_eq!(after.opened.len(), 2, "it comes back at once");
+        }
+        let mut before = at_rest(seed);
+        before.core.command(CommandId::nth(1), wish(1), before.now).unwrap();
+        before.close(None);
+        assert!(before.pause() <= first, "{:?}", before.pause());
+        let mut moved = at_rest(seed);
+        let refused = Refused::new(Code::Draining, "leaving").retry_after_ms(0);
+        moved.hear(ServerFrame::Goodbye { refused });
+        moved.close(Some(1012));
+        assert!(moved.pause() <= first, "whoever is told when to go goes then: {:?}", moved.pause());
+        let mut busy = at_rest(seed);
+        let usual = Some(HEARTBEAT_MS);
+        busy.hear(ServerFrame::Heartbeat { server_time: busy.clock(), heartbeat_ms: usual });
+        busy.close(None);
+        assert!(busy.pause() <= first, "{:?}", busy.pause());
+    }
+}
+
 #[test]
 fn pauses_grow_are_jittered_and_have_a_bound() {
     let mut longest = Duration::ZERO;

@@ -452,8 +452,9 @@ impl Core {
         }
     }
 
-    /// Somebody wants something: it is at rest no longer.
-    fn rouse(&mut self) {
+    /// Somebody looks at the app, or is about to want something: it is at rest no longer. Commands, positions and topics
+    /// say so by themselves.
+    pub fn rouse(&mut self) {
         if let Stage::Waiting { until, if_wanted } = &mut self.stage {
             let is_sooner = *if_wanted < *until;
             *until = (*until).min(*if_wanted);

@@ -156,6 +156,11 @@ impl Link {
         self.core.retry_now(Instant::now());
     }
 
+    /// Somebody looks at the app, or is about to want something: whoever was cut off at rest comes back now.
+    pub fn rouse(&mut self) {
+        self.core.rouse();
+    }
+
     /// Drives into a tunnel, without a word, and comes back after a pause.
     pub fn break_off(&mut self) {
         if matches!(self.way, Way::Open(_)) {

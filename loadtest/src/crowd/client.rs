@@ -234,6 +234,10 @@ pub(super) struct Client<M> {
     is_bad: bool,
     /// What its mind would have done next when the connection was lost, and nobody wanted that: due all the while.
     owes: Option<Instant>,
+    /// Since when it is not connected.
+    lost_at: Instant,
+    /// It has been taken out to be used since: whoever was cut off at rest rests no longer.
+    is_roused: bool,
 }
 
 /// Until when a phone has no network: shared with whoever dials for it, in microseconds after some moment.
@@ -299,6 +303,8 @@ impl<M: Mind> Client<M> {
             drops_at: None,
             is_bad,
             owes: None,
+            lost_at: now,
+            is_roused: false,
         }
     }
 
@@ -332,7 +338,12 @@ impl<M: Mind> Client<M> {
                         break;
                     }
                 },
-                () = sleep_until(wake_at.into()), if self.present.is_some() => {}
+                () = sleep_until(wake_at.into()), if self.present.is_some() || !self.is_roused => {
+                    if self.present.is_none() {
+                        self.is_roused = true;
+                        self.link.rouse();
+                    }
+                }
                 () = until(self.drops_at) => {
                     self.drops_at = None;
                     self.go_dark(Instant::now(), Op::Welcome);
@@ -399,6 +410,7 @@ impl<M: Mind> Client<M> {
             Event::State(State::Waiting { .. }) => {
                 self.drops_at = None;
                 if self.present.take().is_some() {
+                    (self.lost_at, self.is_roused) = (now, false);
                     self.world.counts.reconnects.fetch_add(1, Relaxed);
                     if self.is_cut {
                         self.world.counts.cut.fetch_add(1, Relaxed);
@@ -417,6 +429,8 @@ impl<M: Mind> Client<M> {
                 } else {
                     self.trace.reconnected();
                 }
+                let away_ms = now.duration_since(self.lost_at).as_millis();
+                tracing::debug!(%principal, resumed, away_ms, self.is_cut, "in");
                 let (due, op) = self.wants;
                 self.world.welcomed(op, due, self.tried_at, now);
                 self.is_cut = false;

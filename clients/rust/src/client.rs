@@ -345,13 +345,24 @@ impl Client {
         self.ask(Ask::Renew).await
     }
 
-    /// Ends the wait for the next attempt: the network is back, says the platform.
+    /// Ends the wait for the next attempt, also one that a node asked for: the network is back, says the platform. For nothing
+    /// else; see [`Client::rouse`].
     ///
     /// # Errors
     ///
     /// The client is closed.
     pub async fn retry_now(&self) -> Result<(), NotDone> {
         self.ask(Ask::RetryNow).await
+    }
+
+    /// Somebody takes the phone out: whoever was cut off while nobody waited for it lets others come back first no longer. How
+    /// long a node asked it to wait, it does. What is wished, said or followed rouses it, too.
+    ///
+    /// # Errors
+    ///
+    /// The client is closed.
+    pub async fn rouse(&self) -> Result<(), NotDone> {
+        self.ask(Ask::Rouse).await
     }
 
     /// Says goodbye, and returns when it is said.
@@ -395,6 +406,7 @@ enum Ask {
     Taken(PushId),
     Renew,
     RetryNow,
+    Rouse,
     Leave(oneshot::Sender<()>),
 }
 
@@ -469,6 +481,7 @@ impl Task {
             Ask::Taken(id) => self.link.taken(id),
             Ask::Renew => self.link.renew(),
             Ask::RetryNow => self.link.retry_now(),
+            Ask::Rouse => self.link.rouse(),
             Ask::Leave(_) => {}
         }
     }

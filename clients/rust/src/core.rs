@@ -56,6 +56,10 @@ const RENEW_AGAIN: Duration = Duration::from_secs(5);
 /// Close codes of the protocol.
 mod close {
     pub(super) const NORMAL: u16 = 1000;
+    pub(super) const BROKEN_RULE: u16 = 1002;
+    /// What stands for a close code where there was none.
+    pub(super) const WITHOUT_A_WORD: u16 = 1006;
+    pub(super) const NOT_UTF8: u16 = 1007;
     pub(super) const POLICY: u16 = 1008;
     pub(super) const TOO_LARGE: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
@@ -288,9 +292,14 @@ struct Line {
     /// What `hello` said it is.
     heartbeat_usual: Duration,
     heard_at: Instant,
+    /// When something that is answered was said last.
     said_at: Instant,
     /// When something was said that is answered, if nothing was heard since.
     asked_at: Option<Instant>,
+    /// By when something that is answered is to be said, for what was said at rest is not.
+    beat_by: Option<Instant>,
+    /// A command was done, and the node has not told since how often to be heard: somebody may wait now.
+    has_done: bool,
     /// What was said last, and until when the close code may come.
     goodbye: Option<(Refused, Instant)>,
 }
@@ -445,15 +454,15 @@ impl Core {
         }
     }
 
-    /// Ends the wait for the next attempt: the network is back, says the platform.
+    /// Ends the wait for the next attempt, whoever asked for it: the network is back, says the platform.
     pub fn retry_now(&mut self, now: Instant) {
         if let Stage::Waiting { until, .. } = &mut self.stage {
             *until = now;
         }
     }
 
-    /// Somebody looks at the app, or is about to want something: it is at rest no longer. Commands, positions and topics
-    /// say so by themselves.
+    /// Somebody looks at the app, or is about to want something: it is at rest no longer. How long a node asked it to wait, it
+    /// does. Commands, positions and topics say so by themselves.
     pub fn rouse(&mut self) {
         if let Stage::Waiting { until, if_wanted } = &mut self.stage {
             let is_sooner = *if_wanted < *until;
@@ -468,7 +477,7 @@ impl Core {
     /// Breaks the connection and comes back after a pause, as after a tunnel.
     pub fn break_off(&mut self, now: Instant) {
         if matches!(self.stage, Stage::Greeting(_) | Stage::Open(_)) {
-            self.come_back(None, now);
+            self.come_back(now);
         }
     }
 
@@ -515,7 +524,7 @@ impl Core {
                 self.token = Some(Token { text, renew_at: None });
                 self.open(now);
             }
-            (Stage::Asking { .. }, None) => self.come_back(None, now),
+            (Stage::Asking { .. }, None) => self.come_back(now),
             (Stage::Open(_), Some(text)) if was_renewing => {
                 self.acts.push_back(Act::Say(ClientFrame::Identify {
                     token: text.clone(),
@@ -546,6 +555,8 @@ impl Core {
             heard_at: now,
             said_at: now,
             asked_at: None,
+            beat_by: None,
+            has_done: false,
             goodbye: None,
         });
     }
@@ -559,8 +570,10 @@ impl Core {
             NotOpened::Refused { status: 401, .. } => {
                 self.disbelieved(Refused::new(Code::Unauthenticated, why.to_string()), now);
             }
-            NotOpened::Refused { retry_after, .. } => self.come_back(*retry_after, now),
-            NotOpened::Failed(_) => self.come_back(None, now),
+            NotOpened::Refused { retry_after, .. } => {
+                self.come_back_after(None, *retry_after, now);
+            }
+            NotOpened::Failed(_) => self.come_back(now),
         }
     }
 
@@ -581,13 +594,14 @@ impl Core {
                 if matches!(self.stage, Stage::Open(_)) {
                     self.next_address();
                 }
-                self.come_back(wait, now);
+                self.come_back_after(code, wait, now);
             }
-            Some(close::POLICY | close::TOO_LARGE) => {
+            // The same words would end the same way.
+            Some(close::BROKEN_RULE | close::NOT_UTF8 | close::POLICY | close::TOO_LARGE) => {
                 let wait = wait.unwrap_or_default().max(self.habits.pause_max);
-                self.come_back(Some(wait), now);
+                self.come_back_after(code, Some(wait), now);
             }
-            Some(_) | None => self.come_back(wait, now),
+            Some(_) | None => self.come_back_after(code, wait, now),
         }
     }
 
@@ -626,7 +640,9 @@ impl Core {
                 self.command_every = Duration::from_secs_f64(1.0 / per_s);
             }
             ServerFrame::Heartbeat { server_time, heartbeat_ms } => {
-                line.heartbeat = heartbeat_ms.map_or(line.heartbeat, heartbeat);
+                if let Some(ms) = heartbeat_ms {
+                    (line.heartbeat, line.has_done) = (heartbeat(ms), false);
+                }
                 self.clock = Some((now, server_time));
                 self.tell(frame);
             }
@@ -642,7 +658,7 @@ impl Core {
                 if is_greeting {
                     // An older node does not know how to go on where another one was: begin anew.
                     self.at = None;
-                    self.come_back(None, now);
+                    self.come_back(now);
                 }
             }
             ServerFrame::Board(board) => self.board(board),
@@ -658,7 +674,8 @@ impl Core {
             | ServerFrame::Run(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_) => {
-                if let Some(it) = self.topics.iter_mut().find(|it| is_about(&frame, &it.topic)) {
+                // One view may be what several follow: one's own driver is also "me".
+                for it in self.topics.iter_mut().filter(|it| is_about(&frame, &it.topic)) {
                     it.is_sure = true;
                 }
                 self.tell(frame);
@@ -676,11 +693,7 @@ impl Core {
                 if let (Act::Say(frame), Stage::Greeting(line) | Stage::Open(line)) =
                     (&act, &mut self.stage)
                 {
-                    line.said_at = now;
-                    if matches!(frame, ClientFrame::Heartbeat { .. } | ClientFrame::Command { .. })
-                    {
-                        line.asked_at.get_or_insert(now);
-                    }
+                    line.says(frame, now);
                 }
                 return Some(act);
             }
@@ -715,14 +728,14 @@ impl Core {
     fn wake(&mut self, now: Instant) {
         match &self.stage {
             Stage::Waiting { .. } => self.begin(now),
-            Stage::Asking { .. } | Stage::Opening { .. } => self.come_back(None, now),
+            Stage::Asking { .. } | Stage::Opening { .. } => self.come_back(now),
             Stage::Greeting(line) => match &line.goodbye {
                 Some((refused, _)) => self.closed(code_of(refused.code), now),
-                None => self.come_back(None, now),
+                None => self.come_back(now),
             },
             Stage::Open(line) if line.ends_at() <= now => match &line.goodbye {
                 Some((refused, _)) => self.closed(code_of(refused.code), now),
-                None => self.come_back(None, now),
+                None => self.come_back(now),
             },
             Stage::Open(line) => {
                 let (here, beats) = (line.here, line.beat_at() <= now);
@@ -868,6 +881,10 @@ impl Core {
                 return self.acts.push_back(Act::Tell(Event::Later { id, refused }));
             }
         }
+        if let (Outcome::Ok(_), Stage::Open(line)) = (&outcome, &mut self.stage) {
+            // It may have a job now, and the node notices a little later.
+            line.has_done = true;
+        }
         if let Some(Pending { id, wish, since, .. }) = self.pending.remove(which) {
             let answer = Box::new(Answer { id, wish, since, outcome });
             self.acts.push_back(Act::Tell(Event::Answered(answer)));
@@ -908,18 +925,33 @@ impl Core {
         if self.n_disbelieved >= self.habits.disbelieved_max {
             self.close_for_good(Why::Disbelieved(refused));
         } else {
-            self.come_back(None, now);
+            self.come_back_after(Some(close::UNAUTHENTICATED), None, now);
         }
     }
 
-    /// The connection is over, or never was: the next attempt, after `wait` at the least.
-    fn come_back(&mut self, wait: Option<Duration>, now: Instant) {
+    /// Nobody waits for it, and its app for nothing: all that it wants was said, and heard.
+    fn is_at_rest(&self) -> bool {
+        let Stage::Open(line) = &self.stage else { return false };
+        let is_heard = |it: &Followed| it.is_said && it.is_sure;
+        line.is_at_rest()
+            && self.pending.is_empty()
+            && self.position.is_none()
+            && self.topics.iter().all(is_heard)
+    }
+
+    /// The connection is over without a word, or never was: the next attempt.
+    fn come_back(&mut self, now: Instant) {
+        self.come_back_after(None, None, now);
+    }
+
+    /// The connection is over, or never was: the next attempt, after `wait` at the least. Who is told to go, by a close
+    /// code or a goodbye, goes then; who was cut off without a word may be one of very many.
+    fn come_back_after(&mut self, code: Option<u16>, wait: Option<Duration>, now: Instant) {
         let soonest = now + wait.unwrap_or_default();
         let if_wanted = soonest + self.habits.pause(self.n_failed, &mut self.rng);
         self.n_failed = self.n_failed.saturating_add(1);
-        // A node that leaves tells each when to go.
-        let is_cut_off_at_rest = matches!(&self.stage, Stage::Open(line) if line.is_at_rest() && line.goodbye.is_none());
-        let until = if is_cut_off_at_rest && self.pending.is_empty() {
+        let is_cut_off = code.is_none_or(|code| code == close::WITHOUT_A_WORD);
+        let until = if is_cut_off && self.is_at_rest() {
             if_wanted.max(soonest + self.habits.pause_at_rest(&mut self.rng))
         } else {
             if_wanted
@@ -982,12 +1014,39 @@ impl Line {
     }
 
     fn beat_at(&self) -> Instant {
-        self.said_at + self.heartbeat / 2
+        let beat_at = self.said_at + self.heartbeat / 2;
+        self.beat_by.map_or(beat_at, |by| by.min(beat_at))
     }
 
-    /// The node lets it be silent for longer than usual: nobody waits for it.
-    fn is_at_rest(&self) -> bool {
+    /// This is said. What is not answered puts off no heartbeat: only an answer shows that the way still leads somewhere. At
+    /// rest the next one may be minutes away, and whoever says something does not want to know that late whether it arrived.
+    fn says(&mut self, frame: &ClientFrame, now: Instant) {
+        let by = match frame {
+            ClientFrame::Heartbeat { .. } | ClientFrame::Command { .. } => {
+                (self.said_at, self.beat_by) = (now, None);
+                self.asked_at.get_or_insert(now);
+                return;
+            }
+            ClientFrame::Subscribe(_) => now,
+            // However many there are: as often as usual is enough.
+            ClientFrame::Position(_) => now.max(self.said_at + self.heartbeat_usual / 2),
+            ClientFrame::Identify { .. }
+            | ClientFrame::Ack { .. }
+            | ClientFrame::Unsubscribe(_) => return,
+        };
+        if self.is_seldom_heard() {
+            self.beat_by = Some(self.beat_by.map_or(by, |sooner| sooner.min(by)));
+        }
+    }
+
+    /// The node lets it be silent for longer than usual.
+    fn is_seldom_heard(&self) -> bool {
         self.heartbeat > self.heartbeat_usual
+    }
+
+    /// Nobody waits for it.
+    fn is_at_rest(&self) -> bool {
+        self.is_seldom_heard() && !self.has_done && self.goodbye.is_none()
     }
 }
 

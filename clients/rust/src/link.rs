@@ -151,12 +151,12 @@ impl Link {
         self.core.taken(id);
     }
 
-    /// Ends the wait for the next attempt.
+    /// Ends the wait for the next attempt, whoever asked for it: the network is back.
     pub fn retry_now(&mut self) {
         self.core.retry_now(Instant::now());
     }
 
-    /// Somebody looks at the app, or is about to want something: whoever was cut off at rest comes back now.
+    /// Somebody looks at the app, or is about to want something: whoever was cut off at rest comes back as soon as others do.
     pub fn rouse(&mut self) {
         self.core.rouse();
     }

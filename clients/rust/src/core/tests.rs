@@ -210,23 +210,27 @@ fn whoever_is_cut_off_at_rest_lets_those_who_have_a_job_come_back_first() {
 fn whoever_wants_something_is_not_at_rest() {
     let first = Habits::default().pause_first;
     for seed in 0..50 {
-        let wants: [fn(&mut Core, Instant); 4] = [
+        let wants: [fn(&mut Core, Instant); 3] = [
             |core, now| core.command(CommandId::nth(1), wish(1), now).unwrap(),
             |core, _| core.follow(Topic::Order(OrderId::nth(1))),
             |core, _| core.position(at(-1.9)),
-            |core, now| core.retry_now(now),
         ];
         for want in wants {
+            let mut before = at_rest(seed);
+            want(&mut before.core, before.now);
+            before.core.closed(None, before.now);
+            before.go();
+            assert!(before.pause() <= first, "{:?}", before.pause());
+        }
+        let ends: [fn(&mut Core, Instant); 2] =
+            [|core, _| core.rouse(), |core, now| core.retry_now(now)];
+        for end in wants.into_iter().chain(ends) {
             let mut after = at_rest(seed);
             after.close(None);
-            want(&mut after.core, after.now);
+            end(&mut after.core, after.now);
             after.pass(first);
-            assert_eq!(after.opened.len(), 2, "it comes back at once");
+            assert_eq!(after.opened.len(), 2, "it comes back soon");
         }
-        let mut before = at_rest(seed);
-        before.core.command(CommandId::nth(1), wish(1), before.now).unwrap();
-        before.close(None);
-        assert!(before.pause() <= first, "{:?}", before.pause());
         let mut moved = at_rest(seed);
         let refused = Refused::new(Code::Draining, "leaving").retry_after_ms(0);
         moved.hear(ServerFrame::Goodbye { refused });
@@ -238,6 +242,104 @@ fn whoever_wants_something_is_not_at_rest() {
         busy.close(None);
         assert!(busy.pause() <= first, "{:?}", busy.pause());
     }
+}
+
+#[test]
+fn what_was_said_and_is_not_known_to_have_arrived_is_still_wanted() {
+    let first = Habits::default().pause_first;
+    let rider = |version| RiderView { id: RiderId::nth(1), version, jobs: Vec::new() };
+    let pauses = |is_told: bool| {
+        (0..50).map(move |seed| {
+            let mut stage = at_rest(seed);
+            stage.core.follow(Topic::Me);
+            stage.go();
+            assert_eq!(stage.said[1], ClientFrame::Subscribe(Topic::Me));
+            if is_told {
+                stage.hear(rider(1).into());
+            }
+            stage.close(None);
+            stage.pause()
+        })
+    };
+    assert!(pauses(false).all(|pause| pause <= first));
+    assert!(pauses(true).any(|pause| pause > first * 20), "what it follows it hears of: it is at rest");
+}
+
+#[test]
+fn one_view_is_what_all_who_asked_for_it_want() {
+    let mut stage = Stage::open();
+    let driver = DriverId::nth(1);
+    for topic in [Topic::Me, Topic::Driver(driver)] {
+        stage.core.follow(topic);
+    }
+    stage.go();
+    let view = protocol::view::DriverView {
+        id: driver,
+        version: 1,
+        status: protocol::DriverStatus::Offline,
+        blocked: None,
+        vehicle: None,
+        jobs: Vec::new(),
+        offers: Vec::new(),
+        position: None,
+        fleet: None,
+        hint: None,
+        run: None,
+    };
+    stage.hear(view.into());
+    assert!(stage.core.topics.iter().all(|it| it.is_sure));
+}
+
+#[test]
+fn whoever_has_just_got_something_done_is_not_at_rest_until_it_is_told_so_again() {
+    let first = Habits::default().pause_first;
+    let pauses = |is_told: bool| {
+        (0..50).map(move |seed| {
+            let mut stage = at_rest(seed);
+            let id = CommandId::nth(1);
+            stage.core.command(id, wish(1), stage.now).unwrap();
+            stage.go();
+            stage.hear(ServerFrame::Result { id, outcome: done(id) });
+            let heartbeat_ms = is_told.then_some(HEARTBEAT_MS * 22);
+            stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms });
+            stage.close(None);
+            stage.pause()
+        })
+    };
+    assert!(pauses(false).all(|pause| pause <= first));
+    assert!(pauses(true).any(|pause| pause > first * 20));
+}
+
+#[test]
+fn whoever_is_told_to_go_at_rest_does_not_wait_for_others() {
+    let first = Habits::default().pause_first;
+    let pauses = |code| {
+        (0..50).map(move |seed| {
+            let mut stage = at_rest(seed);
+            stage.close(code);
+            stage.pause()
+        })
+    };
+    for code in [1000, 1012, 1013, 4401, 4408] {
+        assert!(pauses(Some(code)).all(|pause| pause <= first), "{code}");
+    }
+    // What stands for a code where there was none is none.
+    assert!(pauses(Some(1006)).any(|pause| pause > first * 20));
+}
+
+#[test]
+fn whoever_is_roused_waits_for_as_long_as_the_node_asks_and_a_network_that_is_back_does_not() {
+    let asked = Duration::from_secs(7);
+    let full = NotOpened::Refused { status: 503, retry_after: Some(asked) };
+    let mut stage = Stage::new(Habits::default());
+    stage.go();
+    stage.core.not_opened(&full, stage.now);
+    stage.core.rouse();
+    stage.go();
+    assert!(stage.pause() >= asked);
+    stage.core.retry_now(stage.now);
+    stage.go();
+    assert_eq!(stage.opened.len(), 2);
 }
 
 #[test]
@@ -292,9 +394,11 @@ fn what_the_node_says_about_coming_back_is_obeyed() {
     stage.pass(CLOSE_MAX);
     assert!(stage.pause() <= Duration::from_millis(750));
 
-    let mut stage = Stage::open();
-    stage.close(Some(1008));
-    assert!(stage.pause() >= Habits::default().pause_max, "too many refused frames: a pause");
+    for code in [1002, 1007, 1008, 1009] {
+        let mut stage = Stage::open();
+        stage.close(Some(code));
+        assert!(stage.pause() >= Habits::default().pause_max, "{code}: the same would come of it");
+    }
     let mut stage = Stage::open();
     stage.close(Some(4409));
     assert_eq!(stage.state(), State::Closed(Why::Elsewhere));
@@ -372,6 +476,49 @@ fn an_unanswered_word_ends_the_line_long_before_silence_does() {
     assert_eq!(stage.state(), State::Open, "something was heard meanwhile");
     stage.pass(UNHEARD_MAX);
     assert!(matches!(stage.state(), State::Waiting { .. }));
+}
+
+#[test]
+fn what_is_said_at_rest_and_does_not_arrive_is_noticed_as_soon_as_what_is_answered() {
+    let wants: [fn(&mut Core); 2] =
+        [|core| core.follow(Topic::Order(OrderId::nth(1))), |core| core.position(at(-1.9))];
+    for want in wants {
+        let mut stage = at_rest(1);
+        // The next heartbeat would be due a moment later.
+        stage.pass(Duration::from_millis(HEARTBEAT_MS * 11 / 2 - 1));
+        stage.said.clear();
+        want(&mut stage.core);
+        stage.go();
+        assert_eq!(stage.said.len(), 2, "{:?}", stage.said);
+        assert!(matches!(stage.said[1], ClientFrame::Heartbeat { .. }), "{:?}", stage.said);
+        stage.pass(UNHEARD_MAX);
+        assert!(matches!(stage.state(), State::Waiting { .. }));
+    }
+}
+
+#[test]
+fn many_positions_at_rest_ask_no_more_often_than_is_usual() {
+    let mut stage = at_rest(1);
+    stage.pass(Duration::from_millis(HEARTBEAT_MS));
+    stage.said.clear();
+    for _ in 0..20 {
+        stage.core.position(at(-1.9));
+        stage.pass(Duration::from_millis(HEARTBEAT_MS / 10));
+        stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: None });
+    }
+    let beats = stage.said.iter().filter(|it| matches!(it, ClientFrame::Heartbeat { .. }));
+    assert!((3..=5).contains(&beats.count()), "{:?}", stage.said);
+}
+
+#[test]
+fn what_is_not_answered_puts_off_no_heartbeat() {
+    let mut stage = Stage::open();
+    stage.said.clear();
+    for _ in 0..6 {
+        stage.core.position(at(-1.9));
+        stage.pass(Duration::from_millis(HEARTBEAT_MS / 10));
+    }
+    assert!(stage.said.iter().any(|it| matches!(it, ClientFrame::Heartbeat { .. })));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // One client of a node, for as long as an app lives.
 //
 //   connecting ─► live ─► (cut off, silent) waiting ─► connecting …
-//        └─ token refused twice ─► refused           close() ─► closed
+//        └─ token refused twice ─► refused           close(), gone on elsewhere ─► closed
 //
 // Whatever happens to the socket: a command is asked for, with the same id, until it is answered; what was missed
 // is heard after the client has come back; what must arrive is acknowledged when the app has heard it.
@@ -15,6 +15,8 @@ import { EventSocket } from "./stream.js";
 
 const SUBPROTOCOL = "outrider.v1.json";
 const BACKOFF_MS = { first: 250, most: 15_000 };
+/** Whoever was cut off while nobody waited for it comes back within so long: first those who have a job. */
+const REST_MS = 20_000;
 /** Without an answer for this long, a command is asked for again. */
 const ANSWER_MS = 8_000;
 /** Nothing at all for this long after something that is answered was said: the way leads nowhere, however long a node may be silent. */
@@ -29,13 +31,19 @@ const LEFT_MAX = 16;
 const WEBSOCKETS_MAX = 3;
 /** Refusals that say "later" and not "no". */
 const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
-const CLOSE = { normal: 1000, withoutAWord: 1006, restart: 1012, unauthenticated: 4401, comeBack: 4000 };
+const CLOSE = {
+  normal: 1000, brokenRule: 1002, withoutAWord: 1006, notUtf8: 1007, policy: 1008, tooLarge: 1009, restart: 1012,
+  comeBack: 4000, unauthenticated: 4401, elsewhere: 4409,
+};
+/** The same words would end the same way. */
+const TO_BE_MENDED: ReadonlySet<number> = new Set([CLOSE.brokenRule, CLOSE.notUtf8, CLOSE.policy, CLOSE.tooLarge]);
 
 /** A socket as browsers have it, and `ws` for Node. */
 export interface SocketLike {
   readyState: number;
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
+  /** With a `code`, and, if somebody said how long to wait before the next attempt, `retryAfterMs`. */
   onclose: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
   send(text: string): void;
@@ -150,9 +158,16 @@ export class Client {
   /** What `hello` said it is: a longer one means that nobody waits for this client. */
   #heartbeatUsualMs = 20_000;
   #lastHeard = 0;
-  #lastSaid = 0;
+  /** When something that is answered was said last. */
+  #lastAsked = 0;
   /** When something was said that is answered, if nothing was heard since. */
   #askedAt: number | null = null;
+  /** By when something that is answered is to be said, for what was said at rest is not. */
+  #beatBy = Infinity;
+  /** A command was done, and the node has not told since how often to be heard: somebody may wait now. */
+  #hasDone = false;
+  /** What was said last. */
+  #goodbye: Refused | null = null;
   #openedAt = 0;
   #clockAheadMs = 0;
   /** When a heartbeat was said that is not answered yet; 0: none. */
@@ -231,6 +246,10 @@ export class Client {
     this.#at = null;
     this.#drop(CLOSE.normal);
     this.#become("closed");
+    this.#giveUp();
+  }
+
+  #giveUp(): void {
     for (const pending of this.#pending.values()) pending.reject(new Error("closed before there was an answer"));
     this.#pending.clear();
   }
@@ -245,7 +264,7 @@ export class Client {
     if (known) return Promise.reject(new Error(`${id} is under way already`));
     return new Promise<Done>((resolve, reject) => {
       this.#pending.set(id, { id, wish, since: Date.now(), again: 0, isUnderWay: false, resolve, reject });
-      this.#rouse();
+      this.rouse();
       this.#ask();
     });
   }
@@ -256,7 +275,7 @@ export class Client {
     this.#topics.set(key, topic);
     this.#unsure.add(key);
     this.#left.delete(key);
-    this.#rouse();
+    this.rouse();
     if (this.#state === "live") this.#say({ subscribe: topic });
   }
 
@@ -280,11 +299,24 @@ export class Client {
     if (this.#state === "live") this.#say({ identify: { token } });
   }
 
-  /** Ends the wait for the next attempt: the network is back, says the platform. */
+  /**
+   * Ends the wait for the next attempt, also one that a node asked for: the network is back, says the platform. For nothing
+   * else; see `rouse`.
+   */
   retryNow(): void {
     // It may be another one.
     this.#websocketsLost = 0;
     if (this.#state === "waiting") void this.#open();
+  }
+
+  /**
+   * Somebody takes the phone out: whoever was cut off while nobody waited for it lets others come back first no longer. How
+   * long a node asked it to wait, it does. Commands and subscriptions say so by themselves.
+   */
+  rouse(): void {
+    if (this.#state !== "waiting" || this.#retryAt <= this.#retryIfWantedAt) return;
+    this.#retryAt = this.#retryIfWantedAt;
+    this.#retryThen();
   }
 
   async #open(): Promise<void> {
@@ -303,14 +335,17 @@ export class Client {
     this.#socket = socket;
     this.#here = null;
     this.#ahead.clear();
-    this.#openedAt = this.#lastHeard = Date.now();
-    this.#askedAt = null;
+    this.#openedAt = this.#lastHeard = this.#lastAsked = Date.now();
+    this.#askedAt = this.#goodbye = null;
+    this.#beatBy = Infinity;
+    this.#hasDone = false;
+    this.#heartbeatMs = this.#heartbeatUsualMs;
     socket.onmessage = ({ data }) => {
       if (this.#socket === socket) this.#hear(data);
     };
     socket.onerror = () => {};
-    socket.onclose = ({ code }) => {
-      if (this.#socket === socket) this.#closed(code);
+    socket.onclose = ({ code, retryAfterMs }) => {
+      if (this.#socket === socket) this.#closed(code, retryAfterMs);
     };
   }
 
@@ -362,6 +397,7 @@ export class Client {
     } else if ("heartbeat" in frame) {
       const { server_time: time, heartbeat_ms: every } = frame.heartbeat;
       this.#heartbeatMs = every ?? this.#heartbeatMs;
+      this.#hasDone &&= !every;
       this.#clockAheadMs = time - Date.now();
       if (this.#beatAt > 0) this.#roundTripMs = performance.now() - this.#beatAt;
       this.#beatAt = 0;
@@ -376,6 +412,8 @@ export class Client {
         this.#emit("push", push);
       }
       this.#say({ ack: { n } });
+    } else if ("goodbye" in frame) {
+      this.#goodbye = frame.goodbye.refused;
     } else if ("refused" in frame && this.#state === "connecting") {
       // An older node does not know how to go on where another one was: begin anew.
       this.#at = null;
@@ -431,6 +469,8 @@ export class Client {
       this.#pending.delete(id);
       pending.reject(new RefusedError(refused));
     } else {
+      // It may have a job now, and the node notices a little later.
+      this.#hasDone = true;
       this.#pending.delete(id);
       pending.resolve(outcome.ok);
     }
@@ -456,8 +496,19 @@ export class Client {
 
   #say(frame: ClientFrame): void {
     if (this.#socket?.readyState !== 1) return;
-    this.#lastSaid = Date.now();
-    if ("heartbeat" in frame || "command" in frame) this.#askedAt ??= this.#lastSaid;
+    const now = Date.now();
+    // What is not answered puts off no heartbeat: only an answer shows that the way still leads somewhere. At rest the next
+    // one may be minutes away, and whoever says something does not want to know that late whether it arrived.
+    if ("heartbeat" in frame || "command" in frame) {
+      this.#lastAsked = now;
+      this.#askedAt ??= now;
+      this.#beatBy = Infinity;
+    } else if (this.#isSeldomHeard && "subscribe" in frame) {
+      this.#beatBy = now;
+    } else if (this.#isSeldomHeard && "position" in frame) {
+      // However many there are: as often as usual is enough.
+      this.#beatBy = Math.min(this.#beatBy, Math.max(now, this.#lastAsked + this.#heartbeatUsualMs / 2));
+    }
     this.#socket.send(JSON.stringify(frame));
   }
 
@@ -472,54 +523,67 @@ export class Client {
     const isUnheard = this.#askedAt !== null && now - this.#askedAt > UNHEARD_MS;
     if (isUnheard || now - this.#lastHeard > this.#heartbeatMs * 2.5) {
       this.#drop(CLOSE.comeBack);
-      return this.#comeBack(this.#isAtRest());
+      return this.#comeBack({ isCutOff: true });
     }
-    if (now - this.#lastSaid > Math.min(this.#heartbeatMs / 2, this.#options.heartbeatEvery ?? Infinity)) {
+    const beatAt = this.#lastAsked + Math.min(this.#heartbeatMs / 2, this.#options.heartbeatEvery ?? Infinity);
+    if (now >= Math.min(beatAt, this.#beatBy)) {
       if (this.#beatAt === 0) this.#beatAt = performance.now();
       this.#say({ heartbeat: { heard: this.#here?.heard ?? null } });
     }
     this.#ask();
   }
 
-  #closed(code: number): void {
+  #closed(code: number, retryAfterMs = 0): void {
     this.#socket = null;
+    if (code === CLOSE.elsewhere) {
+      // Somebody else has its place.
+      this.#at = null;
+      this.#end("closed");
+      return this.#giveUp();
+    }
     if (code === CLOSE.unauthenticated) {
       this.#refusals += 1;
       // One token may have expired on its way; the next one is another.
-      if (this.#refusals >= 2) {
-        clearInterval(this.#ticker);
-        this.#ticker = undefined;
-        return this.#become("refused");
-      }
+      if (this.#refusals >= 2) return this.#end("refused");
     }
     // Others are there, and wait for this one.
     if (code === CLOSE.restart) this.#attempts = 0;
-    this.#comeBack(code === CLOSE.withoutAWord && this.#isAtRest());
+    const atLeast = Math.max(retryAfterMs, this.#goodbye?.retry_after_ms ?? 0, TO_BE_MENDED.has(code) ? BACKOFF_MS.most : 0);
+    this.#comeBack({ atLeast, isCutOff: code === CLOSE.withoutAWord });
   }
 
-  /** Nobody waits for it, and its app for nothing. */
-  #isAtRest(): boolean {
-    return this.#state === "live" && this.#heartbeatMs > this.#heartbeatUsualMs && this.#pending.size === 0;
+  /** It does not come back by itself. */
+  #end(state: "refused" | "closed"): void {
+    clearInterval(this.#ticker);
+    this.#ticker = undefined;
+    this.#become(state);
   }
 
-  /** Whoever was cut off at rest lets those who have a job come back first. */
-  #comeBack(wasAtRest = false): void {
+  /** The node lets it be silent for longer than usual. */
+  get #isSeldomHeard(): boolean {
+    return this.#heartbeatMs > this.#heartbeatUsualMs;
+  }
+
+  /** Nobody waits for it, and its app for nothing: all that it wants was said, and heard. */
+  get #isAtRest(): boolean {
+    const isHeard = this.#pending.size === 0 && this.#unsure.size === 0 && !this.#hasDone;
+    return this.#state === "live" && this.#isSeldomHeard && isHeard && !this.#goodbye;
+  }
+
+  /**
+   * The next attempt, after `atLeast` milliseconds. Who is told to go, by a close code or a goodbye, goes then; who was cut
+   * off without a word may be one of very many, and at rest lets those who have a job come back first.
+   */
+  #comeBack({ atLeast = 0, isCutOff = false } = {}): void {
     const ceiling = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** this.#attempts);
     this.#attempts += 1;
     // Everybody who was cut off at once must not come back at once.
-    const wait = ceiling * (0.5 + this.#random());
+    const wait = atLeast + ceiling * (0.5 + this.#random());
     const now = Date.now();
     this.#retryIfWantedAt = now + wait;
-    this.#retryAt = now + (wasAtRest ? Math.max(wait, BACKOFF_MS.most * this.#random()) : wait);
+    this.#retryAt = now + (isCutOff && this.#isAtRest ? Math.max(wait, REST_MS * this.#random()) : wait);
     this.#retryThen();
     this.#become("waiting");
-  }
-
-  /** Its app wants something: it does not rest any longer. */
-  #rouse(): void {
-    if (this.#state !== "waiting" || this.#retryAt <= this.#retryIfWantedAt) return;
-    this.#retryAt = this.#retryIfWantedAt;
-    this.#retryThen();
   }
 
   #retryThen(): void {

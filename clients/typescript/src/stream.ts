@@ -71,7 +71,7 @@ export class EventSocket implements SocketLike {
     try {
       const answer = await this.#ask("GET", "", { headers, signal: this.#abort.signal });
       if (!answer.ok || !answer.body) {
-        return this.#closed(answer.status === 401 ? UNAUTHENTICATED : BROKEN);
+        return this.#closed(answer.status === 401 ? UNAUTHENTICATED : BROKEN, retryAfterMs(answer));
       }
       if (this.readyState === CLOSED) return;
       this.readyState = OPEN;
@@ -138,7 +138,7 @@ export class EventSocket implements SocketLike {
         if (answer.status === 401) this.#closed(UNAUTHENTICATED);
         // There is no such stream any more, or it says on itself what is wrong.
         else if (answer.status < 500 && answer.status !== 429) this.#closed(BROKEN);
-        wait = Math.max(wait, Number(answer.headers.get("retry-after")) * 1_000);
+        wait = Math.max(wait, retryAfterMs(answer));
       } catch {
         // Perhaps it arrived: said again, it happens once.
       }
@@ -155,11 +155,17 @@ export class EventSocket implements SocketLike {
     return fetch(url + path, { ...init, method, headers, cache: "no-store", credentials: "omit" });
   }
 
-  #closed(code: number): void {
+  #closed(code: number, retryAfterMs = 0): void {
     if (this.readyState === CLOSED) return;
     this.readyState = CLOSED;
     this.#waiting = [];
     this.#abort.abort();
-    this.onclose?.({ code });
+    this.onclose?.({ code, retryAfterMs });
   }
+}
+
+/** How long a node asks to wait, in milliseconds; 0, if it does not say so. */
+function retryAfterMs(answer: Response): number {
+  // It may be a date, which nodes do not say.
+  return Number(answer.headers.get("retry-after")) * 1_000 || 0;
 }

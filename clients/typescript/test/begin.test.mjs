@@ -1,4 +1,4 @@
-// What a client says first, to a node that is played here.
+// What a client says first, and when it comes back: to a node and by a clock that are played here.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,8 @@ class Socket {
   readyState = 0;
   said = [];
 
-  constructor() {
+  constructor(url) {
+    this.url = url;
     Socket.all.push(this);
   }
 
@@ -31,27 +32,40 @@ class Socket {
     this.readyState = 3;
   }
 
-  breaks() {
+  breaks(code = 1006) {
     this.readyState = 3;
-    this.onclose({ code: 1006 });
+    this.onclose({ code });
   }
 }
 
 const hello = (session) => ({ hello: { session, server_time: Date.now(), heartbeat_ms: 15_000, frame_bytes_max: 65_536, frames_per_s: 50 } });
 const welcome = (resumed) => ({ welcome: { principal: "dispatcher", expires_at: Date.now() + 60_000, resumed } });
+const heartbeat = (heartbeat_ms) => ({ heartbeat: { server_time: Date.now(), heartbeat_ms } });
 
-async function next(n) {
-  for (let turns = 0; Socket.all.length < n && turns < 200; turns += 1) await new Promise((resolve) => setTimeout(resolve, 20));
-  return Socket.all[n - 1];
+/** Time passes when the test says so, and then whatever is due is done. */
+function playTime(t) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_800_000_000_000 });
+  return async (ms) => {
+    const done = () => new Promise((resolve) => setImmediate(resolve));
+    await done();
+    for (let left = ms; left > 0; left -= 50) {
+      t.mock.timers.tick(Math.min(50, left));
+      await done();
+    }
+  };
 }
 
-test("who begins says at once what it follows, and once; who goes on waits to hear what stands", async () => {
-  const client = new Client({ url: "ws://node/v1/ws", token: () => "a-token", WebSocket: Socket });
+test("who begins says at once what it follows, and once; who goes on waits to hear what stands", async (t) => {
+  const pass = playTime(t);
+  const url = "ws://node/v1/ws";
+  const sockets = () => Socket.all.filter((socket) => socket.url === url);
+  const client = new Client({ url, token: () => "a-token", WebSocket: Socket });
   try {
     client.subscribe("board");
     client.subscribe({ order: "order-1" });
     client.connect();
-    const first = await next(1);
+    await pass(0);
+    const [first] = sockets();
     first.open();
     assert.deepEqual(first.said.splice(0), [{ identify: { token: "a-token" } }, { subscribe: "board" }, { subscribe: { order: "order-1" } }]);
 
@@ -66,7 +80,8 @@ test("who begins says at once what it follows, and once; who goes on waits to he
 
     first.hears({ rider: { id: "rider-1", version: 1 } });
     first.breaks();
-    const second = await next(2);
+    await pass(500);
+    const [, second] = sockets();
     second.open();
     assert.deepEqual(second.said.splice(0), [{ identify: { token: "a-token", resume: { session: "session-1", heard: 3 } } }]);
     second.hears(hello("session-2"));
@@ -77,39 +92,184 @@ test("who begins says at once what it follows, and once; who goes on waits to he
   }
 });
 
-/** A client that was let in and told how often to be heard, and then broke; chance is always `random`. */
-async function brokenOff(random, heartbeat_ms) {
-  const client = new Client({ url: "ws://node/v1/ws", token: () => "a-token", WebSocket: Socket, random: () => random });
-  const n = Socket.all.length + 1;
-  client.connect();
-  const socket = await next(n);
-  socket.open();
-  socket.hears(hello(`session-${n}`));
-  socket.hears(welcome(false));
-  socket.hears({ heartbeat: { server_time: Date.now(), heartbeat_ms } });
-  socket.breaks();
-  return client;
+/** How long it is until the next heartbeat of whoever is at rest, in milliseconds. */
+const BEAT = 55_000;
+const AT_REST = 2 * BEAT;
+/** When it comes back if chance is always `CHANCE`: soon, or, after a rest, late. */
+const CHANCE = 0.9;
+const SOON = 350;
+const LATE = 18_000;
+
+/** Clients that were let in and told how often to be heard, each with a node of its own. */
+async function staged(t, body) {
+  const pass = playTime(t);
+  const clients = [];
+  const letIn = async (heartbeat_ms = AT_REST, random = CHANCE) => {
+    const url = `ws://node-${Socket.all.length}/v1/ws`;
+    const client = new Client({ url, token: () => "a-token", WebSocket: Socket, random: () => random });
+    clients.push(client);
+    client.connect();
+    await pass(0);
+    const sockets = () => Socket.all.filter((socket) => socket.url === url);
+    const [socket] = sockets();
+    socket.open();
+    socket.hears(hello("session-1"));
+    socket.hears(welcome(false));
+    socket.hears(heartbeat(heartbeat_ms));
+    socket.said.splice(0);
+    return { client, socket, sockets };
+  };
+  try {
+    await body({ letIn, pass });
+  } finally {
+    for (const client of clients) client.close();
+  }
 }
 
-test("whoever is cut off at rest lets those who have a job come back first, until it wants something", async () => {
-  const AT_REST = 110_000;
-  const [busy, resting, lucky] = [await brokenOff(0.9, null), await brokenOff(0.9, AT_REST), await brokenOff(0, AT_REST)];
+/** Asks for something; nobody waits for what comes of it. */
+const command = (client) => void client.command({ set_duty: "off" }).catch(() => {});
+const DONE = { ok: { actor: "driver-1", version: 1 } };
+const ORDER = { order: "order-1" };
+
+test("whoever is cut off at rest lets those who have a job come back first, until it wants something", (t) => staged(t, async ({ letIn, pass }) => {
+  const [busy, resting, lucky] = [await letIn(null), await letIn(), await letIn(AT_REST, 0)];
   const wants = [
-    (client) => void client.command({ set_duty: "off" }).catch(() => {}),
-    (client) => client.subscribe({ order: "order-1" }),
+    command,
+    (client) => client.subscribe(ORDER),
+    (client) => client.rouse(),
     (client) => client.retryNow(),
   ];
-  const roused = await Promise.all(wants.map(() => brokenOff(0.9, AT_REST)));
-  try {
-    assert.ok(busy.retryInMs < 400, `${busy.retryInMs}`);
-    assert.ok(resting.retryInMs > 13_000 && resting.retryInMs <= 15_000, `${resting.retryInMs}`);
-    assert.ok(lucky.retryInMs < 400, `${lucky.retryInMs}`);
-    const n = Socket.all.length;
-    wants.forEach((want, i) => want(roused[i]));
-    for (const client of roused) assert.ok(client.retryInMs < 400, `${client.retryInMs}`);
-    await next(n + roused.length);
-    assert.equal(resting.state, "waiting");
-  } finally {
-    for (const client of [busy, resting, lucky, ...roused]) client.close();
+  const roused = [];
+  for (const want of wants) roused.push({ want, ...(await letIn()) });
+  for (const { socket } of [busy, resting, lucky, ...roused]) socket.breaks();
+  assert.equal(busy.client.retryInMs, SOON);
+  assert.equal(resting.client.retryInMs, LATE);
+  assert.equal(lucky.client.retryInMs, 125);
+  for (const { client, want } of roused) {
+    assert.equal(client.retryInMs, LATE);
+    want(client);
+    assert.ok(client.retryInMs <= SOON, `${client.retryInMs}`);
+  }
+  await pass(SOON + 50);
+  for (const { want, sockets } of roused) assert.equal(sockets().length, 2, String(want));
+  assert.equal(resting.client.state, "waiting");
+  assert.equal(resting.sockets().length, 1);
+  await pass(LATE);
+  assert.equal(resting.sockets().length, 2);
+}));
+
+test("whoever wanted something before it was cut off is not at rest, until it is known to have arrived", (t) => staged(t, async ({ letIn }) => {
+  const [asking, following, told] = [await letIn(), await letIn(), await letIn()];
+  command(asking.client);
+  following.client.subscribe("me");
+  told.client.subscribe("me");
+  told.socket.hears({ rider: { id: "rider-1", version: 1 } });
+  for (const { socket } of [asking, following, told]) socket.breaks();
+  assert.equal(asking.client.retryInMs, SOON);
+  assert.equal(following.client.retryInMs, SOON);
+  assert.equal(told.client.retryInMs, LATE);
+}));
+
+test("whoever has just got something done is not at rest until it is told so again", (t) => staged(t, async ({ letIn }) => {
+  const [done, told] = [await letIn(), await letIn()];
+  for (const { client, socket } of [done, told]) {
+    const answered = client.command({ set_duty: "off" });
+    const { id } = socket.said.find((frame) => frame.command).command;
+    socket.hears({ result: { id, outcome: DONE } });
+    assert.deepEqual(await answered, DONE.ok);
+    // That it is heard is no news of how often it is to be.
+    socket.hears(heartbeat(undefined));
+  }
+  told.socket.hears(heartbeat(2 * AT_REST));
+  for (const { socket } of [done, told]) socket.breaks();
+  assert.equal(done.client.retryInMs, SOON);
+  assert.equal(told.client.retryInMs, LATE);
+}));
+
+test("whoever is told to go at rest goes then, and whoever must be mended takes its time", (t) => staged(t, async ({ letIn }) => {
+  for (const [code, wait] of [[1012, SOON], [1013, SOON], [4401, SOON], [4408, SOON], [1002, 15_000], [1007, 15_000], [1008, 15_000], [1009, 15_000]]) {
+    const { client, socket } = await letIn();
+    socket.breaks(code);
+    assert.ok(client.retryInMs >= wait && client.retryInMs <= wait + SOON, `${code}: ${client.retryInMs}`);
+  }
+}));
+
+test("how long a node asks to wait is waited, but for a network that is back", (t) => staged(t, async ({ letIn, pass }) => {
+  for (const code of [1012, 1006]) {
+    const { client, socket, sockets } = await letIn();
+    socket.hears({ goodbye: { refused: { code: "draining", message: "this node is leaving", retry_after_ms: 5_000 } } });
+    socket.breaks(code);
+    assert.equal(client.retryInMs, 5_000 + SOON);
+    client.rouse();
+    assert.equal(client.retryInMs, 5_000 + SOON);
+    client.retryNow();
+    await pass(0);
+    assert.equal(sockets().length, 2);
+  }
+}));
+
+test("how long a node asks to wait is waited where there are no WebSockets, too", async (t) => {
+  const pass = playTime(t);
+  for (const [status, said, wait] of [[503, "7", 7_000], [429, "2", 2_000], [503, "Wed, 21 Oct 2026 07:28:00 GMT", 0], [503, null, 0]]) {
+    const answer = () => new Response("{}", { status, headers: said ? { "retry-after": said } : {} });
+    const client = new Client({ url: "ws://node/v1/ws", transport: "sse", token: () => "a-token", fetch: async () => answer(), random: () => CHANCE });
+    client.connect();
+    await pass(0);
+    assert.equal(client.state, "waiting");
+    assert.equal(client.retryInMs, wait + SOON, `${status} ${said}`);
+    client.close();
   }
 });
+
+test("a session that goes on elsewhere is not taken back", (t) => staged(t, async ({ letIn, pass }) => {
+  const { client, socket, sockets } = await letIn();
+  const asked = client.command({ set_duty: "off" });
+  socket.breaks(4409);
+  await assert.rejects(asked, /closed/);
+  assert.equal(client.state, "closed");
+  await pass(60_000);
+  assert.equal(sockets().length, 1);
+}));
+
+test("a way that died at rest is noticed when something is said, and not when it would have been said anyway", (t) => staged(t, async ({ letIn, pass }) => {
+  const said = [(client) => client.subscribe(ORDER), (client) => client.position({ lat: -1.95, lon: 30.06 })];
+  for (const say of said) {
+    const { client, socket } = await letIn();
+    await pass(BEAT - 1_000);
+    assert.deepEqual(socket.said, []);
+    say(client);
+    await pass(300);
+    assert.ok(socket.said.length === 2 && "heartbeat" in socket.said[1], JSON.stringify(socket.said));
+    await pass(19_000);
+    assert.equal(client.state, "live");
+    await pass(1_500);
+    assert.notEqual(client.state, "live", "it would have been silent for half a minute more");
+    assert.equal(socket.readyState, 3);
+    client.close();
+  }
+}));
+
+test("a way that died at rest while nothing was said is noticed by the next heartbeat, and left to others first", (t) => staged(t, async ({ letIn, pass }) => {
+  const { client, socket } = await letIn();
+  await pass(BEAT + 300);
+  assert.ok(socket.said.length === 1 && "heartbeat" in socket.said[0], JSON.stringify(socket.said));
+  await pass(19_500);
+  assert.equal(client.state, "live");
+  await pass(1_000);
+  assert.equal(client.state, "waiting");
+  assert.ok(client.retryInMs > LATE - 1_500, `${client.retryInMs}`);
+}));
+
+test("what is not answered puts off no heartbeat, and many positions at rest ask no more often than is usual", (t) => staged(t, async ({ letIn, pass }) => {
+  for (const heartbeat_ms of [null, AT_REST]) {
+    const { client, socket } = await letIn(heartbeat_ms);
+    for (let n = 0; n < 30; n += 1) {
+      client.position({ lat: -1.95, lon: 30.06 });
+      await pass(1_000);
+      socket.hears(heartbeat(undefined));
+    }
+    const beats = socket.said.filter((frame) => "heartbeat" in frame).length;
+    assert.ok(beats >= 3 && beats <= 5, `${beats} in 30 s`);
+    client.close();
+  }
+}));

@@ -28,10 +28,12 @@ async function startSite() {
   return { url, close: () => new Promise((resolve) => server.close(resolve)) };
 }
 
-test("in a browser, however often the connection breaks, each command happens once", async () => {
+test("in a browser, however slow the connection is and however often it breaks, each command happens once", async () => {
   const site = await startSite();
   const node = await startNode({ OUTRIDER_GATEWAY__ORIGINS: JSON.stringify([site.url]) });
   const proxy = await startProxy(node.port);
+  // Some of what is said is on its way whenever it breaks.
+  proxy.slow(30);
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
   try {
     const page = await browser.newPage();

@@ -184,6 +184,31 @@ async fn all_speak_equally_often_where_nobody_is_to_rest() {
 }
 
 #[tokio::test]
+async fn nobody_rests_for_longer_than_its_session_would_wait() {
+    // Whoever speaks after half of two seconds has 50 to notice that nobody hears it, and to come back.
+    let node = Node::with(&[
+        ("GATEWAY__RESUME_WITHIN", "51s"),
+        ("GATEWAY__SESSION__HEARTBEAT", "700ms"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "30s"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST_MAX", "30s"),
+    ]);
+    let mut client = Client::connect(&node, rider(1)).await;
+    let at_rest = loop {
+        client.say(&ClientFrame::Heartbeat { heard: None }).await;
+        let heartbeat = client.hear_any(|frame| match frame {
+            ServerFrame::Heartbeat { heartbeat_ms, .. } => Some(heartbeat_ms),
+            _ => None,
+        });
+        if let Some(ms) = heartbeat.await {
+            break ms;
+        }
+        // What it is has to be read before it is known to be at rest.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(at_rest, 2_000);
+}
+
+#[tokio::test]
 async fn whoever_is_at_rest_is_asked_ever_less_often_until_the_way_to_it_breaks() {
     let least = 300;
     let node = Node::with(&[

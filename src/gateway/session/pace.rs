@@ -5,6 +5,7 @@
 //! these come ever less often, as long as the way to the client is seen to bear it.
 
 use super::{Flow, Session};
+use crate::settings::SessionSettings;
 use protocol::{Principal, frame::ServerFrame};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -63,9 +64,28 @@ impl Way {
 
     /// The interval to try, in milliseconds. Clients say something after half of it, so that four times what the way
     /// bore makes them silent for twice as long. One that broke is asked for no more than it bore.
-    fn interval_ms(self, least: Duration, most: Duration) -> u32 {
+    fn interval_ms(self, Bounds { least, most }: Bounds) -> u32 {
         let times = if self.has_broken { 2 } else { 4 };
-        self.bore_ms.saturating_mul(times).min(ms(most)).max(ms(least))
+        self.bore_ms.saturating_mul(times).clamp(ms(least), ms(most))
+    }
+}
+
+/// Between what intervals a client may be heard of while nobody waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    /// No more than `most`.
+    least: Duration,
+    most: Duration,
+}
+
+impl Bounds {
+    /// As the settings have it, and no longer than what a session that waits `within` for its client bears: one that was cut
+    /// off without a word notices when it next speaks, and must still find its session when it is back. None: nobody rests.
+    fn of(settings: &SessionSettings, within: Duration) -> Option<Self> {
+        let bears = within.saturating_sub(BACK_WITHIN).saturating_mul(2);
+        let most = bears.min(settings.heartbeat_at_rest_max);
+        let least = settings.heartbeat_at_rest.max(settings.heartbeat).min(most);
+        (most > settings.heartbeat).then_some(Self { least, most })
     }
 }
 
@@ -151,14 +171,9 @@ impl Session {
             Some(false) => return 0,
             None => return self.pace.at_rest_ms,
         }
-        let limits = &self.gate.session;
-        if limits.heartbeat_at_rest_max <= limits.heartbeat {
-            return 0;
-        }
-        let least = limits.heartbeat_at_rest.max(limits.heartbeat);
-        // A client that was cut off without a word notices when it next speaks, and must still find its session when it is back.
-        let most = self.gate.known.within().saturating_sub(BACK_WITHIN) * 2;
-        let wanted = self.pace.way.interval_ms(least, most.min(limits.heartbeat_at_rest_max));
+        let bounds = Bounds::of(&self.gate.session, self.gate.known.within());
+        let Some(bounds) = bounds else { return 0 };
+        let wanted = self.pace.way.interval_ms(bounds);
         let told = self.pace.at_rest_ms;
         if wanted / 4 * 3 < told && told <= wanted { told } else { wanted }
     }
@@ -210,17 +225,38 @@ impl Session {
 mod tests {
     use super::*;
 
-    const LEAST: Duration = Duration::from_secs(110);
-    const MOST: Duration = Duration::from_secs(480);
+    const BOUNDS: Bounds = Bounds { least: secs(110), most: secs(480) };
 
-    fn secs(n: u64) -> Duration {
+    const fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
+    }
+
+    #[test]
+    fn nobody_rests_for_longer_than_a_session_waits_or_has_to() {
+        let mut settings = crate::settings::Settings::read(None, None).unwrap().gateway.session;
+        let mut of = |at_rest, at_rest_max, within| {
+            settings.heartbeat = secs(20);
+            settings.heartbeat_at_rest = secs(at_rest);
+            settings.heartbeat_at_rest_max = secs(at_rest_max);
+            let bounds = Bounds::of(&settings, secs(within));
+            bounds.map(|Bounds { least, most }| (least.as_secs(), most.as_secs()))
+        };
+        assert_eq!(of(110, 480, 300), Some((110, 480)));
+        assert_eq!(of(110, 480, 200), Some((110, 300)), "it must be found after its next word");
+        assert_eq!(of(110, 480, 80), Some((60, 60)), "also at first");
+        for within in [60, 50, 0] {
+            assert_eq!(of(110, 480, within), None, "there is no time for it");
+        }
+        assert_eq!(of(110, 90, 300), Some((90, 90)));
+        assert_eq!(of(10, 480, 300), Some((20, 480)));
+        assert_eq!(of(110, 20, 300), None, "all are to speak equally often");
+        assert_eq!(of(110, 480, u64::MAX), Some((110, 480)));
     }
 
     #[test]
     fn a_way_is_trusted_with_twice_the_silence_it_bore_up_to_a_bound() {
         let mut way = Way::default();
-        let interval = |way: Way| way.interval_ms(LEAST, MOST);
+        let interval = |way: Way| way.interval_ms(BOUNDS);
         assert_eq!(interval(way), 110_000);
         for (silence, then) in [(3, 110_000), (55, 220_000), (110, 440_000), (220, 480_000)] {
             way.bears(secs(silence));
@@ -239,14 +275,14 @@ mod tests {
             way.bears(secs(120));
         }
         assert_eq!(
-            way.interval_ms(LEAST, MOST),
+            way.interval_ms(BOUNDS),
             200_000,
             "it does not creep up to where it breaks"
         );
         way.breaks(secs(100));
-        assert_eq!(way.interval_ms(LEAST, MOST), 150_000);
+        assert_eq!(way.interval_ms(BOUNDS), 150_000);
         way.breaks(secs(1));
-        assert_eq!(way.interval_ms(LEAST, MOST), 150_000);
+        assert_eq!(way.interval_ms(BOUNDS), 150_000);
     }
 
     #[test]
@@ -254,10 +290,10 @@ mod tests {
         let mut way = Way::default();
         way.bears(secs(55));
         way.breaks(secs(20));
-        assert_eq!(way.interval_ms(LEAST, MOST), 220_000, "that was no silence");
+        assert_eq!(way.interval_ms(BOUNDS), 220_000, "that was no silence");
         way.breaks(secs(110));
-        assert_eq!(way.interval_ms(LEAST, MOST), 110_000);
+        assert_eq!(way.interval_ms(BOUNDS), 110_000);
         way.bears(secs(55));
-        assert_eq!(way.interval_ms(LEAST, MOST), 110_000);
+        assert_eq!(way.interval_ms(BOUNDS), 110_000);
     }
 }

@@ -109,6 +109,8 @@ pub struct Storm {
     pub asks_per_s: u32,
     /// How long coming back may take.
     pub within: Duration,
+    /// How long 99 of 100 commands of those who are not cut off may take meanwhile; none: however long.
+    pub others_p99: Option<Duration>,
 }
 
 /// What keeps sessions from being opened, or from being counted.
@@ -235,6 +237,8 @@ pub struct StormReport {
     pub commands_before_ms: Spread,
     /// The same, from the cut until all were back.
     pub commands_meanwhile_ms: Spread,
+    /// How long 99 of 100 of those were to take at most, in milliseconds, if somebody said so.
+    pub commands_p99_most_ms: Option<f64>,
     /// Commands that were refused meanwhile.
     pub commands_refused: u64,
     /// Handshakes that were refused meanwhile and came again: too fast, and busy.
@@ -248,10 +252,17 @@ pub struct StormReport {
 impl Report {
     /// Was everybody there all the while, or back?
     pub fn is_sound(&self) -> bool {
-        let storm = self.storm.as_ref().is_none_or(|storm| {
-            storm.all_back_s.is_some() && storm.anew == 0 && storm.pushes.missed.is_empty()
-        });
+        let storm = self.storm.as_ref().is_none_or(StormReport::is_sound);
         self.held == self.wanted && self.counts.died == 0 && storm && !self.is_interrupted
+    }
+}
+
+impl StormReport {
+    /// Is everybody back in time and where they were, and did others notice no more of it than they were to?
+    fn is_sound(&self) -> bool {
+        let others_p99 = self.commands_meanwhile_ms.p99;
+        let is_quick = self.commands_p99_most_ms.is_none_or(|most| others_p99 <= most);
+        self.all_back_s.is_some() && self.anew == 0 && self.pushes.missed.is_empty() && is_quick
     }
 }
 
@@ -314,6 +325,11 @@ impl fmt::Display for Report {
                 storm.commands_meanwhile_ms.max,
                 storm.commands_refused
             )?;
+            if let Some(most) = storm.commands_p99_most_ms
+                && storm.commands_meanwhile_ms.p99 > most
+            {
+                writeln!(f, "TOO SLOW for others: p99 was to be {most:.0} ms at most")?;
+            }
             writeln!(
                 f,
                 "pushes: {} orders placed, {} pushes held, {} heard after the cut, {} missed",
@@ -564,6 +580,7 @@ impl<F: FnMut(&Progress)> Crowd<F> {
             anew: after.counts.anew - before.counts.anew,
             commands_before_ms,
             commands_meanwhile_ms,
+            commands_p99_most_ms: storm.others_p99.map(|most| most.as_secs_f64() * 1e3),
             commands_refused: after.counts.commands_refused - before.counts.commands_refused,
             handshakes_refused: [
                 after.counts.too_fast - before.counts.too_fast,
@@ -803,10 +820,35 @@ mod tests {
     #[test]
     fn those_who_play_a_part_have_a_generator_of_their_own() {
         let within = Duration::from_secs(1);
-        let storm = Storm { holders: 10, askers: 5, asks_per_s: 50, within };
+        let storm = Storm { holders: 10, askers: 5, asks_per_s: 50, within, others_p99: None };
         let orders = orders(&plan(1_000, Some(storm)));
         assert_eq!(orders.iter().map(|it| it.n).collect::<Vec<_>>(), [975, 25]);
         assert!(orders.iter().all(|it| it.keeps_tokens) && orders[0].cast == Cast::default());
+    }
+
+    #[test]
+    fn others_may_notice_a_storm_as_much_as_somebody_says() {
+        let is_sound = |p99, commands_p99_most_ms, all_back_s| {
+            let storm = StormReport {
+                n_cut: 1,
+                all_back_s,
+                back_ms: Spread::default(),
+                resumed: 1,
+                anew: 0,
+                commands_before_ms: Spread::default(),
+                commands_meanwhile_ms: Spread { p99, ..Spread::default() },
+                commands_p99_most_ms,
+                commands_refused: 0,
+                handshakes_refused: [0, 0],
+                pushes: Held::default(),
+                node_cpu_us_per_session: 0.0,
+            };
+            storm.is_sound()
+        };
+        assert!(is_sound(9_000.0, None, Some(30.0)), "nobody said");
+        assert!(is_sound(250.0, Some(250.0), Some(30.0)));
+        assert!(!is_sound(251.0, Some(250.0), Some(30.0)));
+        assert!(!is_sound(1.0, Some(250.0), None), "not all are back");
     }
 
     #[tokio::test]

@@ -51,6 +51,10 @@ pub struct Sessions {
     /// How long coming back may take.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub within: Duration,
+    /// How long 99 of 100 commands of those who are not cut off may take at most from the cut until all are back, for it to be
+    /// sound; however long, if nobody says. On a machine that does other things, too, this says little of nodes.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub others_p99: Option<Duration>,
 }
 
 impl Default for Sessions {
@@ -70,6 +74,7 @@ impl Default for Sessions {
             askers: 100,
             asks_per_s: 50,
             within: Duration::from_secs(60),
+            others_p99: None,
         }
     }
 }
@@ -77,7 +82,8 @@ impl Default for Sessions {
 impl Sessions {
     /// What is to be done at these nodes, whose key this is. No processes are weighed, unless they are added.
     pub fn plan(self, at: Vec<SocketAddr>, key: PathBuf) -> Plan {
-        let Self { holders, askers, asks_per_s, within, .. } = self;
+        let Self { holders, askers, asks_per_s, within, others_p99, .. } = self;
+        let storm = Storm { holders, askers, asks_per_s, within, others_p99 };
         Plan {
             sessions: self.sessions,
             at,
@@ -90,7 +96,7 @@ impl Sessions {
             hold: self.hold,
             in_step: self.in_step.unwrap_or_default(),
             lasting: self.lasting,
-            storm: self.storm.then_some(Storm { holders, askers, asks_per_s, within }),
+            storm: self.storm.then_some(storm),
             pids: Vec::new(),
             owners: Vec::new(),
         }

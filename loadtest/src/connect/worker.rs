@@ -94,6 +94,8 @@ struct Phone {
     heartbeat_ms: u32,
     /// The same, as long as somebody may wait for it.
     heartbeat_usual_ms: u32,
+    /// It was told to go, and how long to wait before it comes back, in milliseconds.
+    goodbye_ms: Option<u32>,
     /// Part of a message.
     rest: Box<[u8]>,
     /// What did not go out.
@@ -120,6 +122,7 @@ impl Phone {
             due: u64::MAX,
             heartbeat_ms: 20_000,
             heartbeat_usual_ms: 20_000,
+            goodbye_ms: None,
             rest: Box::default(),
             unsaid: Box::default(),
             token: None,
@@ -454,6 +457,7 @@ impl Worker {
                 }
                 Message::Pong => {}
                 Message::Close(_) => {
+                    self.phones[index as usize].goodbye_ms.get_or_insert(0);
                     self.lost(index);
                     return Ok(());
                 }
@@ -518,7 +522,14 @@ impl Worker {
                     self.holding.placed(holder, &outcome);
                 }
             }
-            Some("refused" | "goodbye") => {
+            Some("goodbye") => {
+                if let Ok(ServerFrame::Goodbye { refused }) = CODEC.decode_unbounded(frame) {
+                    let wait_ms = refused.retry_after_ms.unwrap_or_default();
+                    phone.goodbye_ms = Some(u32::try_from(wait_ms).unwrap_or(u32::MAX));
+                    tracing::info!(%refused, "goodbye");
+                }
+            }
+            Some("refused") => {
                 tracing::info!(frame = ?CODEC.decode_unbounded::<ServerFrame>(frame), "refused");
             }
             Some(_) | None => {}
@@ -709,12 +720,13 @@ impl Worker {
         if phone.is_on_its_way() {
             self.n_on_their_way -= 1;
         }
-        // As the clients do.
-        let pause = if phone.is_at_rest() {
-            self.habits.pause_at_rest(&mut self.rng)
-        } else {
-            self.habits.pause(phone.n_failed.into(), &mut self.rng)
-        };
+        // As the clients do: only whoever is cut off without a word leaves the way to others.
+        let told = phone.goodbye_ms.take();
+        let mut pause = self.habits.pause(phone.n_failed.into(), &mut self.rng);
+        if told.is_none() && phone.is_at_rest() {
+            pause = pause.max(self.habits.pause_at_rest(&mut self.rng));
+        }
+        let wait = wait.or(told.map(|ms| Duration::from_millis(ms.into())));
         if phone.stage == Stage::Open {
             self.counts.alive -= 1;
             phone.lost = now;

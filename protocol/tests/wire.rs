@@ -23,7 +23,10 @@ use protocol::{
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 use strum::IntoEnumIterator;
 
 const NOON: Timestamp = Timestamp(1_800_000_000_000);
@@ -653,4 +656,27 @@ fn the_page_names_every_frame_push_and_code() {
     for subprotocol in [SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK] {
         assert!(page.contains(subprotocol));
     }
+}
+
+/// What a module `close` calls by name.
+fn close_codes(source: &str) -> impl Iterator<Item = u16> {
+    let (_, module) = source.split_once("mod close {").expect("there are close codes");
+    let (module, _) = module.split_once("\n}").expect("it ends");
+    let code = |line: &str| line.strip_suffix(';')?.rsplit_once("u16 = ")?.1.parse().ok();
+    module.lines().filter_map(code)
+}
+
+#[test]
+fn the_page_has_a_row_for_every_code_a_gateway_closes_with_and_for_no_other() {
+    let gateway = [
+        include_str!("../../src/gateway/session.rs"),
+        include_str!("../../src/gateway/socket.rs"),
+    ];
+    let said: BTreeSet<u16> = gateway.into_iter().flat_map(close_codes).collect();
+    assert!(said.len() > 8, "{said:?}");
+    let (_, table) = include_str!("../PROTOCOL.md").split_once("\n## Close codes\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let code = |row: &str| row.strip_prefix("| ")?.split_once(' ')?.0.parse().ok();
+    let rows: BTreeSet<u16> = table.lines().filter_map(code).collect();
+    assert_eq!(rows, said);
 }

@@ -1,15 +1,19 @@
 //! What happens to clients that are too many, too fast, too slow or too silent.
 
 use crate::{
-    client::{Client, Closed, refused, request},
-    node::{Node, rider},
+    client::{Client, Closed, now, refused, request},
+    node::{Node, driver, rider},
+    rest::{Caller, json_of},
+    ride,
 };
 use protocol::{
-    Code, OrderId, Principal,
+    Code, OrderId, OrderStatus, Point, Principal,
     codec::Codec,
     frame::{ClientFrame, Outcome, ServerFrame, Topic},
+    view::Position,
     work::Wish,
 };
+use std::{pin::pin, time::Duration};
 
 #[tokio::test]
 async fn a_hasty_client_is_told_how_long_to_wait() {
@@ -124,21 +128,109 @@ async fn a_client_that_does_not_read_is_closed_and_others_do_not_notice() {
         ("GATEWAY__SESSION__QUEUE_MAX", "16"),
     ]);
     let mut other = Client::connect(&node, rider(1)).await;
-    let order = crate::ride::place_ride(&mut other).await;
+    let order = ride::place_ride(&mut other).await;
     let mut slow = Client::connect(&node, Principal::Dispatcher).await;
-    let topic = Topic::Actor(order.to_string());
+    let ask = ClientFrame::Subscribe(Topic::Actor(order.to_string()));
     // Each of these is answered with more than it is; at some point nobody can keep the answers.
-    let mut n_said = 0;
-    while n_said < 400_000 {
-        let said = slow.try_say(&ClientFrame::Subscribe(topic.clone())).await;
-        n_said += 1;
-        if !said {
-            break;
+    let flood = async {
+        for n_said in 0..400_000 {
+            if !slow.try_say(&ask).await {
+                return n_said;
+            }
         }
+        panic!("the node kept everything");
+    };
+    let mut flood = pin!(flood);
+    let mut n_answered = 0;
+    let n_said = loop {
+        tokio::select! {
+            n_said = &mut flood => break n_said,
+            () = lives(&mut other) => n_answered += 1,
+        }
+    };
+    assert!(n_answered > 3, "{n_answered} answers to another while {n_said} were asked for");
+    lives(&mut other).await;
+}
+
+/// Hears an answer to a heartbeat.
+async fn lives(client: &mut Client) {
+    client.say(&ClientFrame::Heartbeat { heard: None }).await;
+    client.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
+}
+
+/// Lets a client ask again and again without listening, until so many answers wait for it on the node: its connection takes
+/// no more. Of a node that lets it, and whoever looks at it, be quick.
+pub(crate) async fn stall(node: &Node, client: &mut Client, ask: &ClientFrame, n_wanted: u64) {
+    const AT_A_TIME: u64 = 100;
+    let admin = Caller::new(node, Principal::Admin);
+    let id = client.at.session.to_string();
+    let look = async || {
+        let page = json_of(admin.get("/admin/sessions").await).await;
+        let mut items = page["items"].as_array().unwrap().iter();
+        let it = items.find(|it| it["id"] == id).expect("it is still there");
+        (it["n_heard"].as_u64().unwrap(), it["n_waiting"].as_u64().unwrap())
+    };
+    let (mut n_said, mut n_waiting) = look().await;
+    while n_waiting < n_wanted {
+        for _ in 0..AT_A_TIME {
+            assert!(client.try_say(ask).await, "it is closed");
+        }
+        n_said += AT_A_TIME;
+        n_waiting = loop {
+            let (n_heard, n_waiting) = look().await;
+            if n_heard >= n_said {
+                break n_waiting;
+            }
+        };
     }
-    assert!(n_said < 400_000, "the node kept everything");
-    other.say(&ClientFrame::Heartbeat { heard: None }).await;
-    other.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_hears_in_the_end_where_its_driver_is_and_not_everywhere_it_was() {
+    const N: u64 = 50;
+    let node = Node::with(&[
+        ("GATEWAY__REQUESTS_PER_S", "1000000"),
+        ("GATEWAY__REQUESTS_BURST", "1000000"),
+        ("GATEWAY__SESSION__FRAMES_PER_S", "1000000"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "1000000"),
+        ("GATEWAY__SESSION__QUEUE_MAX", "1000000"),
+        ("GATEWAY__SESSION__STALL_MAX", "5m"),
+        ("GATEWAY__SESSION__SIGHTED_EVERY", "1ms"),
+    ]);
+    let place = |n: u64| ride::PICKUP.offset_m(200.0 + 2.0 * n as f64, 0.0);
+    let mut driving = Client::connect(&node, driver(1)).await;
+    ride::go_on_duty(&mut driving, place(0)).await;
+    let mut riding = Client::connect(&node, rider(1)).await;
+    let order = ride::place_ride(&mut riding).await;
+    let offer = ride::hear_offer(&mut driving).await;
+    ride::accept(&mut driving, &offer).await;
+    // The same person's other device.
+    let mut reading = Client::connect(&node, rider(1)).await;
+    ride::hear_status(&mut reading, OrderStatus::Assigned).await;
+
+    stall(&node, &mut riding, &ClientFrame::Subscribe(Topic::Order(order)), 1_000).await;
+    let seen_at = |frame: ServerFrame, place: Point| match frame {
+        ServerFrame::Sighted { at, .. } => Some(at.distance_m(place) < 1.0),
+        _ => None,
+    };
+    let began = now();
+    for n in 1..=N {
+        let position = Position {
+            at: place(n),
+            sampled_at: began + Duration::from_millis(n),
+            heading_deg: None,
+            speed_mps: None,
+            accuracy_m: Some(5.0),
+        };
+        driving.say(&ClientFrame::Position(position)).await;
+        // Whoever reads is told of each.
+        reading.hear_any(|frame| seen_at(frame, place(n)).filter(|is_there| *is_there)).await;
+    }
+    let mut n_sighted = 1;
+    while !riding.hear_any(|frame| seen_at(frame, place(N))).await {
+        n_sighted += 1;
+    }
+    assert!(n_sighted <= 3, "{n_sighted} of {N}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::{
     client::{Client, request},
     cluster::{Shared, is_shared_by, seen},
+    limits::stall,
     node::{Node, driver, rider},
     ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride},
 };
@@ -339,6 +340,51 @@ async fn whoever_read_too_slowly_goes_on_where_it_was() {
             _ => None,
         })
         .await;
+}
+
+#[tokio::test]
+async fn an_offer_that_did_not_reach_a_driver_who_read_too_slowly_is_there_when_it_comes_back() {
+    let node = Node::with(&[
+        ("GATEWAY__REQUESTS_PER_S", "1000000"),
+        ("GATEWAY__REQUESTS_BURST", "1000000"),
+        ("GATEWAY__SESSION__FRAMES_PER_S", "1000000"),
+        ("GATEWAY__SESSION__FRAMES_BURST", "1000000"),
+        ("GATEWAY__SESSION__PUSH_AGAIN", "60s"),
+        ("GATEWAY__SESSION__QUEUE_MAX", "200"),
+        ("GATEWAY__SESSION__REPLAY_MAX", "1000"),
+        ("GATEWAY__SESSION__REPLAY_BYTES_MAX", "1000000"),
+    ]);
+    let mut slow = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut slow, PICKUP).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    staff.subscribe(Topic::Driver(protocol::DriverId::nth(1))).await;
+    let mut riding = Client::connect(&node, rider(1)).await;
+    let ask = ClientFrame::Subscribe(Topic::Me);
+    stall(&node, &mut slow, &ask, 40).await;
+    // The offer waits behind what waits already.
+    place_ride(&mut riding).await;
+    let has_offer = |frame| match frame {
+        ServerFrame::Driver(view) => (!view.offers.is_empty()).then_some(()),
+        _ => None,
+    };
+    staff.hear_any(has_offer).await;
+    let http = reqwest::Client::new();
+    while !n_goodbyes(&http, &node, "busy").await {
+        for _ in 0..10 {
+            slow.try_say(&ask).await;
+        }
+    }
+    let (heard, closed) = slow.hear_out().await;
+    assert_eq!(closed.code, 1013);
+    let is_offer = |it: &ServerFrame| matches!(it, ServerFrame::Push { push: Push::Offer(_), .. });
+    let n_before = heard.iter().position(is_offer).expect("it was on its way");
+    // Its way breaks right before the offer.
+    let n_lost = (heard.len() - n_before) as u64;
+    let early = Resume { heard: slow.at.heard - n_lost, ..slow.at };
+    let (mut again, is_resumed) = Client::resume(&node, driver(1), early).await;
+    assert!(is_resumed);
+    let offer = hear_offer(&mut again).await;
+    accept(&mut again, &offer).await;
 }
 
 #[tokio::test]

@@ -932,7 +932,9 @@ impl Core {
     /// Nobody waits for it, and its app for nothing: all that it wants was said, and heard.
     fn is_at_rest(&self) -> bool {
         let Stage::Open(line) = &self.stage else { return false };
-        let is_heard = |it: &Followed| it.is_said && it.is_sure;
+        // Of oneself nothing is told as long as there is nothing: that something else was answered since must do.
+        let is_sure = |it: &Followed| it.is_sure || it.topic == Topic::Me && line.asked_at.is_none();
+        let is_heard = |it: &Followed| it.is_said && is_sure(it);
         line.is_at_rest()
             && self.pending.is_empty()
             && self.position.is_none()

@@ -29,6 +29,8 @@ const IN_FLIGHT_MAX = 8;
 const LEFT_MAX = 16;
 /** So many WebSockets in a row that came to nothing: the network breaks them, and streams may pass. */
 const WEBSOCKETS_MAX = 3;
+/** The topic of oneself, as a key. */
+const ME = JSON.stringify("me" satisfies Topic);
 /** Refusals that say "later" and not "no". */
 const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
 const CLOSE = {
@@ -566,7 +568,9 @@ export class Client {
 
   /** Nobody waits for it, and its app for nothing: all that it wants was said, and heard. */
   get #isAtRest(): boolean {
-    const isHeard = this.#pending.size === 0 && this.#unsure.size === 0 && !this.#hasDone;
+    // Of oneself nothing is told as long as there is nothing: that something else was answered since must do.
+    const isSure = (key: string): boolean => key === ME && this.#askedAt === null;
+    const isHeard = this.#pending.size === 0 && [...this.#unsure].every(isSure) && !this.#hasDone;
     return this.#state === "live" && this.#isSeldomHeard && isHeard && !this.#goodbye;
   }
 

@@ -158,16 +158,26 @@ test("whoever is cut off at rest lets those who have a job come back first, unti
   assert.equal(resting.sockets().length, 2);
 }));
 
-test("whoever wanted something before it was cut off is not at rest, until it is known to have arrived", (t) => staged(t, async ({ letIn }) => {
-  const [asking, following, told] = [await letIn(), await letIn(), await letIn()];
-  command(asking.client);
-  following.client.subscribe("me");
-  told.client.subscribe("me");
-  told.socket.hears({ rider: { id: "rider-1", version: 1 } });
-  for (const { socket } of [asking, following, told]) socket.breaks();
-  assert.equal(asking.client.retryInMs, SOON);
-  assert.equal(following.client.retryInMs, SOON);
-  assert.equal(told.client.retryInMs, LATE);
+test("whoever wanted something before it was cut off is not at rest, until it is known to have arrived", (t) => staged(t, async ({ letIn, pass }) => {
+  const view = { rider: { id: "rider-1", version: 1 } };
+  const cases = [
+    { wants: command, heard: [], comes: SOON },
+    { wants: (client) => client.subscribe("me"), heard: [], comes: SOON },
+    { wants: (client) => client.subscribe("me"), heard: [view], comes: LATE },
+    // Of a rider who never ordered there is nothing to tell.
+    { wants: (client) => client.subscribe("me"), heard: [heartbeat(null)], comes: LATE },
+    { wants: (client) => client.subscribe(ORDER), heard: [heartbeat(null)], comes: SOON },
+    { wants: (client) => client.subscribe(ORDER), heard: [{ order: { id: "order-1", version: 1 } }], comes: LATE },
+  ];
+  for (const { wants, heard, comes } of cases) {
+    const { client, socket } = await letIn();
+    wants(client);
+    // As long as it takes until it asks whether that arrived.
+    await pass(300);
+    for (const frame of heard) socket.hears(frame);
+    socket.breaks();
+    assert.equal(client.retryInMs, comes, `${wants} ${JSON.stringify(heard)}`);
+  }
 }));
 
 test("whoever has just got something done is not at rest until it is told so again", (t) => staged(t, async ({ letIn }) => {

@@ -247,22 +247,25 @@ fn whoever_wants_something_is_not_at_rest() {
 #[test]
 fn what_was_said_and_is_not_known_to_have_arrived_is_still_wanted() {
     let first = Habits::default().pause_first;
-    let rider = |version| RiderView { id: RiderId::nth(1), version, jobs: Vec::new() };
-    let pauses = |is_told: bool| {
-        (0..50).map(move |seed| {
+    let rests = |topic: Topic, heard: Option<ServerFrame>| {
+        let mut pauses = (0..50).map(|seed| {
             let mut stage = at_rest(seed);
-            stage.core.follow(Topic::Me);
+            stage.core.follow(topic.clone());
             stage.go();
-            assert_eq!(stage.said[1], ClientFrame::Subscribe(Topic::Me));
-            if is_told {
-                stage.hear(rider(1).into());
-            }
+            assert_eq!(stage.said[1], ClientFrame::Subscribe(topic.clone()));
+            heard.iter().for_each(|frame| stage.hear(frame.clone()));
             stage.close(None);
             stage.pause()
-        })
+        });
+        pauses.any(|pause| pause > first)
     };
-    assert!(pauses(false).all(|pause| pause <= first));
-    assert!(pauses(true).any(|pause| pause > first * 20), "what it follows it hears of: it is at rest");
+    let view = RiderView { id: RiderId::nth(1), version: 1, jobs: Vec::new() };
+    let beat = ServerFrame::Heartbeat { server_time: Timestamp(0), heartbeat_ms: None };
+    let order = Topic::Order(OrderId::nth(1));
+    assert!(!rests(Topic::Me, None) && !rests(order.clone(), None));
+    assert!(!rests(order, Some(beat.clone())), "what it follows it has not heard of");
+    assert!(rests(Topic::Me, Some(view.into())));
+    assert!(rests(Topic::Me, Some(beat)), "of a rider who never ordered there is nothing to tell");
 }
 
 #[test]

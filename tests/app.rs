@@ -14,13 +14,16 @@ use outrider_client::{
 };
 use protocol::{
     Code, DriverId, OrderId, OrderStatus, Point, Principal,
-    frame::{Push, Topic},
+    frame::{Push, ServerFrame, Topic},
     view::{OrderView, Position},
     work::{DriverAction, OrderAction, Wish},
 };
 use proxy::Proxy;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 use tokio::time::timeout;
 
 const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -403,6 +406,49 @@ async fn a_way_that_leads_nowhere_is_noticed() {
     timeout(PATIENCE, wish).await.unwrap().unwrap();
     assert_eq!(n_orders(&node, rider(1)).await, 1);
     assert!(proxy.n_ways() >= 2, "it found another way");
+}
+
+#[tokio::test]
+async fn whoever_is_cut_off_at_rest_is_late_unless_somebody_takes_the_phone_out() {
+    let node = quick_node(&[
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST", "30s"),
+        ("GATEWAY__SESSION__HEARTBEAT_AT_REST_MAX", "30s"),
+    ]);
+    let proxy = Proxy::start(&node.address).await;
+    let target = Target::new(vec![proxy.url.parse().unwrap()], node.token(rider(1)));
+    let habits = Habits { pause_max: Duration::from_hours(24), ..Habits::default() };
+    let mut link = Link::new(target, habits);
+    let rests = |event| match event {
+        Event::Frame(ServerFrame::Heartbeat { heartbeat_ms, .. }) => {
+            (heartbeat_ms == Some(30_000)).then_some(())
+        }
+        _ => None,
+    };
+    told(&mut link, rests).await;
+    proxy.cut();
+    let waits = |event| match event {
+        Event::State(State::Waiting { until }) => Some(until),
+        _ => None,
+    };
+    let until = told(&mut link, waits).await;
+    assert!(until > Instant::now() + Duration::from_secs(60), "it leaves the way to others");
+    link.rouse();
+    let welcome = |event| match event {
+        Event::Welcome { resumed, .. } => Some(resumed),
+        _ => None,
+    };
+    assert!(told(&mut link, welcome).await, "it goes on where it was");
+    link.leave().await;
+}
+
+/// The next event that `pick` wants.
+async fn told<T>(link: &mut Link, pick: impl Fn(Event) -> Option<T>) -> T {
+    loop {
+        let event = timeout(PATIENCE, link.next()).await.unwrap().unwrap();
+        if let Some(picked) = pick(event) {
+            return picked;
+        }
+    }
 }
 
 #[tokio::test]

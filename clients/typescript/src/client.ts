@@ -291,6 +291,7 @@ export class Client {
 
   /** Says where a driver is. Only the latest counts, so nothing is kept while there is no connection. */
   position(at: Point, more: Omit<Position, "at" | "sampled_at"> & { sampled_at?: number } = {}): void {
+    this.rouse();
     if (this.#state !== "live") return;
     this.#say({ position: { sampled_at: Math.round(this.serverNow), ...more, at } });
   }
@@ -313,7 +314,7 @@ export class Client {
 
   /**
    * Somebody takes the phone out: whoever was cut off while nobody waited for it lets others come back first no longer. How
-   * long a node asked it to wait, it does. Commands and subscriptions say so by themselves.
+   * long a node asked it to wait, it does. Commands, positions and subscriptions say so by themselves.
    */
   rouse(): void {
     if (this.#state !== "waiting" || this.#retryAt <= this.#retryIfWantedAt) return;

@@ -136,6 +136,7 @@ test("whoever is cut off at rest lets those who have a job come back first, unti
   const wants = [
     command,
     (client) => client.subscribe(ORDER),
+    (client) => client.position({ lat: -1.95, lon: 30.06 }),
     (client) => client.rouse(),
     (client) => client.retryNow(),
   ];

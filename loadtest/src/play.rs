@@ -384,13 +384,16 @@ fn report(record: &Record, args: &ReportArgs) -> Result<(), CliError> {
 /// Lists scenarios, or prints one.
 pub(crate) fn scenarios(args: &ScenariosArgs) -> Result<u8, CliError> {
     let Some(name) = &args.name else {
-        for (name, _) in READY {
-            let scenario = Scenario::open(name, &[])?;
-            say(&format!("{name:<18} {}", scenario.about))?;
+        for (name, text) in READY {
+            say(&format!("{name:<18} {}", Scenario::about(name, text)?))?;
         }
         return Ok(0);
     };
-    let text = Scenario::open(name, &[])?.text;
+    // One that is ready is printed also if something must be set before it can be played.
+    let text = match READY.iter().find(|(ready, _)| ready == name) {
+        Some((_, text)) => (*text).to_owned(),
+        None => Scenario::open(name, &[])?.text,
+    };
     say(text.trim_end())?;
     Ok(0)
 }

@@ -124,6 +124,9 @@ pub(crate) struct CompareArgs {
     before: PathBuf,
     /// … and after.
     after: PathBuf,
+    /// Only this part of them, such as 1h..2h after the beginning; said twice, the first is before's and the second after's.
+    #[arg(long, value_name = "FROM..UNTIL")]
+    between: Vec<compare::Between>,
     /// Print the comparison as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -400,7 +403,13 @@ pub(crate) fn scenarios(args: &ScenariosArgs) -> Result<u8, CliError> {
 
 /// Compares two runs.
 pub(crate) fn compared(args: &CompareArgs) -> Result<u8, CliError> {
-    let comparison = compare::compare(&Record::open(&args.before)?, &Record::open(&args.after)?);
+    let (before, after) = (Record::open(&args.before)?, Record::open(&args.after)?);
+    let comparison = match args.between.as_slice() {
+        [] => compare::compare(&before, &after),
+        [both] => compare::compare_parts((&before, *both), (&after, *both))?,
+        [earlier, later] => compare::compare_parts((&before, *earlier), (&after, *later))?,
+        [..] => return Err(CliError::Betweens),
+    };
     print(&comparison, args.json)?;
     Ok(comparison.exit_code())
 }

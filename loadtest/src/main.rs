@@ -58,7 +58,7 @@ Did the last change make it slower?
   loadtest run --json > before.json;  loadtest run --json > after.json;  loadtest compare before.json after.json
 
 Did it become slower over night?
-  loadtest run --scenario soak --json > soak.json;  loadtest compare soak.json soak.json --between 1h..2h --between 7h..8h
+  loadtest run --scenario soak --json > soak.json;  loadtest compare soak.json soak.json --between 2h..3h --between 7h..8h
 
 In CI: 0 all is well, 2 a threshold was missed, 3 a promise was broken, 4 nobody can tell (the generator was saturated, or the
 audit could not read everything), 130 it was interrupted and reported what was until then, 1 it could not be played

@@ -433,6 +433,8 @@ impl<M: Mind> Client<M> {
             self.said.push(said);
             if let Err(error) = self.link.command(id, wish) {
                 tracing::error!(%error, %id, "a command cannot be said");
+                // It was wanted, and nobody waits for its answer.
+                self.said.retain(|said| said.id != id);
             }
         }
         if let Some(lasting) = self.out.dark.take() {

@@ -25,7 +25,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A frame may be this old when it is read: what it shows may predate an acknowledgement.
+/// A frame may be this old when it is read: what it shows may predate an acknowledgement. Whoever lost its connection
+/// and goes on where it was is told first what it missed, and that is older by as long as it was away: see
+/// [`ClientTrace::as_of`].
 pub const IN_FLIGHT_MAX: Duration = Duration::from_secs(10);
 /// So long two drivers may believe they hold one job: the first has yet to hear.
 pub const HANDOVER_MAX: Duration = Duration::from_secs(15);
@@ -171,8 +173,8 @@ impl Checker {
         }
     }
 
-    /// Somebody was shown an order.
-    pub fn order_seen(&mut self, view: &OrderView, now: Instant) {
+    /// Somebody was shown an order, as it was then or later.
+    pub fn order_seen(&mut self, view: &OrderView, as_of: Instant) {
         let job = JobId::Order(view.id);
         let is_exclusive = match view.kind {
             OrderKind::Ride => true,
@@ -181,24 +183,24 @@ impl Checker {
         self.jobs.entry(job).or_default().is_exclusive = Some(is_exclusive);
         let shown = Shown { status: view.status.into(), driver: view.driver };
         let is_over = OrderStatus::is_final(view.status);
-        self.job_seen(job, view.version, shown, is_over, now);
+        self.job_seen(job, view.version, shown, is_over, as_of);
     }
 
-    /// Somebody was shown a rescue.
-    pub fn rescue_seen(&mut self, view: &RescueView, now: Instant) {
+    /// Somebody was shown a rescue, as it was then or later.
+    pub fn rescue_seen(&mut self, view: &RescueView, as_of: Instant) {
         let job = JobId::Rescue(view.id);
         self.jobs.entry(job).or_default().is_exclusive = Some(true);
         let shown = Shown { status: view.status.into(), driver: view.driver };
         let is_over = RescueStatus::is_final(view.status);
-        self.job_seen(job, view.version, shown, is_over, now);
+        self.job_seen(job, view.version, shown, is_over, as_of);
     }
 
-    fn job_seen(&mut self, job: JobId, version: u64, shown: Shown, is_over: bool, now: Instant) {
+    fn job_seen(&mut self, job: JobId, version: u64, shown: Shown, is_over: bool, as_of: Instant) {
         let trace = self.jobs.entry(job).or_default();
         let mut broken = Vec::new();
         if let Some((acked, at)) = trace.acked
             && version < acked
-            && now.duration_since(at) > IN_FLIGHT_MAX
+            && as_of.saturating_duration_since(at) > IN_FLIGHT_MAX
         {
             broken.push((
                 Broken::AckedNotVisible,
@@ -236,11 +238,11 @@ impl Checker {
         }
     }
 
-    /// A driver was shown itself.
-    pub fn driver_seen(&mut self, view: &DriverView, now: Instant) {
+    /// A driver was shown itself, as it was then or later.
+    pub fn driver_seen(&mut self, view: &DriverView, as_of: Instant) {
         if let Some((acked, at)) = self.drivers.get(&view.id)
             && view.version < *acked
-            && now.duration_since(*at) > IN_FLIGHT_MAX
+            && as_of.saturating_duration_since(*at) > IN_FLIGHT_MAX
         {
             let detail = format!(
                 "{}: version {} shown after {acked} was acknowledged",
@@ -329,6 +331,17 @@ pub struct ClientTrace {
     versions: HashMap<JobId, u64>,
     /// Offers whose end was acknowledged, the latest last.
     voided: VecDeque<OfferId>,
+    /// What it missed, if it lost its connection and has not heard of it all yet.
+    behind: Option<Behind>,
+}
+
+/// A phone that was away: what was under way to it when it lost its connection is said again when it is back.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    /// Up to then everything that was said has arrived.
+    since: Instant,
+    /// When it was let in again, and went on where it was; none: it is away.
+    back_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -402,9 +415,35 @@ impl ClientTrace {
         is_void.then(|| (Broken::OfferRevived, format!("{offer} was offered after its end")))
     }
 
-    /// A new connection: versions start over, promises do not.
+    /// The connection is gone; everything that was said until then has arrived.
+    pub fn lost(&mut self, heard_at: Instant, now: Instant) {
+        // Cut off again before it had heard of all it missed: it misses that still.
+        let since = self.behind(now).map_or(heard_at, |behind| behind.since);
+        self.behind = Some(Behind { since, back_at: None });
+    }
+
+    /// A new connection that goes on where the last one was: what did not arrive is said again, and versions go on.
+    pub fn resumed(&mut self, now: Instant) {
+        if let Some(behind) = &mut self.behind {
+            behind.back_at = Some(now);
+        }
+    }
+
+    /// A new connection on which everything is told anew: versions start over, promises do not.
     pub fn reconnected(&mut self) {
         self.versions.clear();
+        self.behind = None;
+    }
+
+    /// As of when a view that arrives now must be, but for [`IN_FLIGHT_MAX`]. Whoever is just back is told first what was
+    /// said before it lost its connection, "again, in its order".
+    pub fn as_of(&self, now: Instant) -> Instant {
+        self.behind(now).map_or(now, |behind| behind.since)
+    }
+
+    fn behind(&self, now: Instant) -> Option<Behind> {
+        let is_under_way = |at: Instant| now.saturating_duration_since(at) <= IN_FLIGHT_MAX;
+        self.behind.filter(|behind| behind.back_at.is_none_or(is_under_way))
     }
 }
 

@@ -4,15 +4,21 @@
 //! (a slow second is seldom alone), and the figure is computed anew, some hundred times. A difference counts if it is more
 //! than a twentieth, and zero lies outside of 95 of a hundred such differences. Two runs of one build that do differ (the
 //! machine did something else) are not told apart from two builds: run each more than once.
+//!
+//! What is weighed at the end has no seconds to be drawn from; of that, a tenth counts.
+//!
+//! A part of a run ([`Between`]) is compared by its slots alone, so to their three per cent, and without what only the whole
+//! can tell: what became of jobs, and promises.
 
 use crate::{
-    measure::{Op, Slot},
-    record::Record,
+    measure::{Commands, Op, Slot, Took},
+    record::{Record, Watched},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use thiserror::Error;
 
 /// How often the seconds are drawn again.
 const N_DRAWS: usize = 400;
@@ -22,6 +28,53 @@ const BLOCK_S: u64 = 8;
 const LEAST: f64 = 0.05;
 /// Fewer of something than this say nothing of its p99.
 const N_LEAST: u64 = 200;
+/// Of what was weighed once, smaller differences are nobody's concern.
+const LEAST_WEIGHED: f64 = 0.1;
+
+/// A part of a run: `1h..2h`, counted from when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Between {
+    /// From then on …
+    pub from: Duration,
+    /// … to then.
+    pub until: Duration,
+}
+
+/// Text that is no part of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is no part of a run such as 1h..2h or 5m..20m")]
+pub struct NoBetween(String);
+
+impl FromStr for Between {
+    type Err = NoBetween;
+
+    fn from_str(text: &str) -> Result<Self, NoBetween> {
+        let wrong = || NoBetween(text.to_owned());
+        let (from, until) = text.split_once("..").ok_or_else(wrong)?;
+        let moment = |it: &str| humantime::parse_duration(it.trim()).map_err(|_| wrong());
+        let (from, until) = (moment(from)?, moment(until)?);
+        if from < until { Ok(Self { from, until }) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [from, until] = [self.from, self.until].map(humantime::format_duration);
+        write!(f, "{from}..{until}")
+    }
+}
+
+/// A part of a run in which nothing counted.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error(
+    "nothing of {scenario} counted in {between}: what did was from second {from_s:.0} to second {until_s:.0}"
+)]
+pub struct NoPart {
+    scenario: String,
+    between: Between,
+    from_s: f64,
+    until_s: f64,
+}
 
 /// What became of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -77,6 +130,77 @@ impl Comparison {
 
 /// Compares two runs.
 pub fn compare(before: &Record, after: &Record) -> Comparison {
+    let mut figures = figures(before, after);
+    figures.extend(of_the_whole(before, after));
+    Comparison {
+        before: label(before),
+        after: label(after),
+        unlike: unlike(before, after),
+        figures,
+    }
+}
+
+/// Compares a part of a run with a part of another, or of the same.
+///
+/// # Errors
+/// If nothing counted in one of them.
+pub fn compare_parts(
+    (before, earlier): (&Record, Between),
+    (after, later): (&Record, Between),
+) -> Result<Comparison, NoPart> {
+    let parts = [part(before, earlier)?, part(after, later)?];
+    Ok(Comparison {
+        before: format!("{}, {earlier}", label(before)),
+        after: format!("{}, {later}", label(after)),
+        unlike: unlike(before, after),
+        figures: figures(&parts[0], &parts[1]),
+    })
+}
+
+/// A part of a run as one of its own, from its slots: what only the whole can tell is as if it had not been.
+fn part(run: &Record, between: Between) -> Result<Record, NoPart> {
+    let from_s = run.counted_from_s.max(between.from.as_secs_f64());
+    let until_s = run.counted_until_s.min(between.until.as_secs_f64());
+    let empty = NoPart {
+        scenario: run.scenario.clone(),
+        between,
+        from_s: run.counted_from_s,
+        until_s: run.counted_until_s,
+    };
+    let narrow = Record { counted_from_s: from_s, counted_until_s: until_s, ..run.clone() };
+    let slots: Vec<&Slot> = Seconds::of(&narrow).blocks.into_iter().flatten().collect();
+    let (Some(first), Some(last)) = (slots.first(), slots.last()) else { return Err(empty) };
+    if from_s >= until_s {
+        return Err(empty);
+    }
+    let mut took = BTreeMap::<Op, Took>::new();
+    for (op, counts) in slots.iter().flat_map(|slot| &slot.took) {
+        took.entry(*op).or_default().corrected.add(counts);
+    }
+    let sum = |of: fn(&Slot) -> u64| slots.iter().map(|slot| of(slot)).sum::<u64>();
+    let (done, refused, failed) =
+        (sum(|slot| slot.done), sum(|slot| slot.refused), sum(|slot| slot.failed));
+    // What was said before and answered in it, and the other way round, makes up for each other.
+    let commands = Commands {
+        wanted: done + refused,
+        done,
+        refused: [("refused".to_owned(), refused)].into(),
+        failed,
+        ..Commands::default()
+    };
+    let cores = slots.iter().map(|slot| slot.watched_cores).sum::<f64>() / slots.len() as f64;
+    let watched = run.watched.map(|it| Watched {
+        n: it.n,
+        cores,
+        bytes_before: first.watched_bytes,
+        bytes_after: last.watched_bytes,
+        bytes_max: slots.iter().map(|slot| slot.watched_bytes).max().unwrap_or_default(),
+    });
+    Ok(Record { commands, took, watched, sessions: None, ..narrow })
+}
+
+/// What a run and a part of one can tell.
+fn figures(before: &Record, after: &Record) -> Vec<Figure> {
     let mut figures = Vec::new();
     let (one, other) = (Seconds::of(before), Seconds::of(after));
     for op in before.took.keys().filter(|op| after.took.contains_key(op)) {
@@ -90,6 +214,34 @@ pub fn compare(before: &Record, after: &Record) -> Comparison {
         [before, after]
             .map(|run| (run.commands.failed + run.commands.unanswered(), run.commands.wanted)),
     ));
+    if let (Some(ours), Some(theirs)) = (before.watched, after.watched) {
+        let values = [ours.cores, theirs.cores];
+        let likely = likely([&one, &other], |slots| {
+            let n = slots.len().max(1) as f64;
+            Some(slots.into_iter().map(|slot| slot.watched_cores).sum::<f64>() / n)
+        });
+        figures.push(judged("watched: processors".to_owned(), values, likely, true));
+        let mb = |bytes: [u64; 2]| bytes.map(|it| it as f64 / 1e6);
+        let [most, last] =
+            [[ours.bytes_max, theirs.bytes_max], [ours.bytes_after, theirs.bytes_after]].map(mb);
+        figures.push(weighed("watched: most memory, MB", most));
+        figures.push(weighed("watched: memory at last, MB", last));
+    }
+    figures
+}
+
+/// What only a whole run can tell.
+fn of_the_whole(before: &Record, after: &Record) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    if let (Some(ours), Some(theirs)) = (before.sessions, after.sessions) {
+        let both = [ours, theirs];
+        let gone = both.map(|it| (it.wanted.saturating_sub(it.held), it.wanted));
+        figures.push(share("sessions not held", gone));
+        figures.push(share("sessions that died", both.map(|it| (it.died.min(it.wanted), it.wanted))));
+        if both.iter().all(|it| it.node_bytes > 0) {
+            figures.push(weighed("bytes of a session", both.map(|it| it.node_bytes as f64)));
+        }
+    }
     let unfinished = |run: &Record| {
         let all = run.jobs.all();
         (all.created - (all.completed + all.cancelled_by_rider).min(all.created), all.created)
@@ -98,12 +250,7 @@ pub fn compare(before: &Record, after: &Record) -> Comparison {
     // Of these, none may be: one more is worse, and no noise.
     let broken = |run: &Record| run.violations + run.audit.missing;
     figures.push(count("promises broken", [broken(before), broken(after)]));
-    Comparison {
-        before: label(before),
-        after: label(after),
-        unlike: unlike(before, after),
-        figures,
-    }
+    figures
 }
 
 fn label(run: &Record) -> String {
@@ -279,6 +426,18 @@ fn share(name: &str, [(a, of_a), (b, of_b)]: [(u64, u64); 2]) -> Figure {
     };
     let change = (before > 0.0).then(|| after / before - 1.0);
     Figure { name, before, after, change, likely: None, verdict }
+}
+
+/// What was weighed once in each run, and the less the better.
+fn weighed(name: &str, [before, after]: [f64; 2]) -> Figure {
+    let change = (before > 0.0).then(|| after / before - 1.0);
+    let verdict = match change {
+        Some(change) if change > LEAST_WEIGHED => Change::Worse,
+        Some(change) if change < -LEAST_WEIGHED => Change::Better,
+        Some(_) => Change::Same,
+        None => Change::Unknown,
+    };
+    Figure { name: name.to_owned(), before, after, change, likely: None, verdict }
 }
 
 fn count(name: &str, [before, after]: [u64; 2]) -> Figure {

@@ -57,6 +57,9 @@ A busier day, with a report to send on
 Did the last change make it slower?
   loadtest run --json > before.json;  loadtest run --json > after.json;  loadtest compare before.json after.json
 
+Did it become slower over night?
+  loadtest run --scenario soak --json > soak.json;  loadtest compare soak.json soak.json --between 2h..3h --between 7h..8h
+
 In CI: 0 all is well, 2 a threshold was missed, 3 a promise was broken, 4 nobody can tell (the generator was saturated, or the
 audit could not read everything), 130 it was interrupted and reported what was until then, 1 it could not be played
   loadtest run --scenario mine.toml --plain --json > record.json
@@ -272,6 +275,10 @@ enum CliError {
     Scenario(#[from] NoScenario),
     #[error(transparent)]
     Record(#[from] NoRecord),
+    #[error(transparent)]
+    Part(#[from] loadtest::compare::NoPart),
+    #[error("--between is said once for both runs, or once for each")]
+    Betweens,
     #[error(transparent)]
     Together(#[from] NotTogether),
     #[error(transparent)]

@@ -144,13 +144,17 @@ pub struct Commands {
     /// Under way when somebody interrupted it: nobody knows what would have come of them.
     #[serde(default)]
     pub under_way: u64,
+    /// Neither answered nor refused when everybody went home, because whoever wanted it had no network then (a tunnel, a flat
+    /// battery, a cut): no node is to blame.
+    #[serde(default)]
+    pub withdrawn: u64,
 }
 
 impl Commands {
     /// Neither answered, nor refused, when everybody went home.
     pub fn unanswered(&self) -> u64 {
         let refused: u64 = self.refused.values().sum();
-        self.wanted.saturating_sub(self.done + refused + self.under_way)
+        self.wanted.saturating_sub(self.done + refused + self.under_way + self.withdrawn)
     }
 
     /// The share that failed or was never answered; 0 of none.
@@ -163,13 +167,14 @@ impl Commands {
 
     /// Takes in another's.
     pub fn merge(&mut self, other: &Self) {
-        let Self { wanted, done, refused, failed, put_off, resent, under_way } = other;
+        let Self { wanted, done, refused, failed, put_off, resent, under_way, withdrawn } = other;
         self.wanted += wanted;
         self.done += done;
         self.failed += failed;
         self.put_off += put_off;
         self.resent += resent;
         self.under_way += under_way;
+        self.withdrawn += withdrawn;
         for (code, n) in refused {
             *self.refused.entry(code.clone()).or_default() += n;
         }
@@ -317,6 +322,11 @@ impl Meter {
                 }
             }
         }
+    }
+
+    /// What was due then will not be answered, and no node is to blame.
+    pub(crate) fn withdrawn(&mut self, due: Instant) {
+        self.commands.withdrawn += u64::from(self.window.holds(due));
     }
 
     /// An answer was "later".

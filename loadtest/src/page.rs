@@ -8,7 +8,7 @@ use crate::{
     measure::{Op, Slot, Timeline, Times},
     record::Record,
 };
-use chart::{Axis, Chart, Line, Scale, escape, heat, number, quantiles, strips};
+use chart::{Axis, Chart, Line, MS, Scale, escape, heat, number, quantiles, spoken, strips};
 use std::fmt::Write;
 
 /// Most slots of a chart: no screen shows more.
@@ -50,6 +50,7 @@ fn ending(record: &Record) -> (&'static str, String) {
         0 if record.verdicts.is_empty() => ("good", "No promise broken".to_owned()),
         0 => ("good", "Passed".to_owned()),
         3 => ("bad", "A promise was broken".to_owned()),
+        4 if record.generator.saturated.is_empty() => ("fair", "Not all could be read".to_owned()),
         4 => ("fair", "Generator saturated".to_owned()),
         _ => ("bad", format!("{missed} of {} thresholds missed", record.verdicts.len())),
     }
@@ -97,7 +98,10 @@ fn tiles(record: &Record) -> String {
         let took = record.took.get(&op).map(|took| &took.corrected).filter(|it| it.n() > 0);
         took.map_or_else(
             || "–".to_owned(),
-            |it| format!("{}<small> ms</small>", number(it.at(quantile))),
+            |it| {
+                let (value, unit) = spoken(it.at(quantile));
+                format!("{value}<small> {unit}</small>")
+            },
         )
     };
     let peak = record.timeline.slots.iter().map(|slot| slot.drivers + slot.riders).max();
@@ -209,7 +213,7 @@ fn charts(record: &Record) -> String {
         all.push(Chart {
             title: "Waiting",
             about: "How long it took what ended then, counted from when it was due.",
-            unit: " ms",
+            unit: MS,
             scale: Scale::Log,
             lines: waits,
         });
@@ -419,6 +423,18 @@ fn outcomes(record: &Record) -> String {
         refused.push_str(&count(&format!("refused: <code>{}</code>", escape(code)), *n));
     }
     let audit = &record.audit;
+    let read = match record.sessions {
+        Some(_) => "<dt>audit</dt><dd>none in this kind of run</dd>".to_owned(),
+        None => [
+            count("acknowledged, the whole time", audit.acked),
+            count("jobs they made or changed", audit.jobs),
+            count("of these read in full afterwards", audit.confirmed),
+            count("… by the audit, anew", audit.reread),
+            count("acknowledged and not to be read", audit.missing),
+            count("not read in time", audit.unread),
+        ]
+        .concat(),
+    };
     let _ = write!(
         out,
         "<div><h2>Answers and audit</h2><dl>{}</dl>",
@@ -431,14 +447,13 @@ fn outcomes(record: &Record) -> String {
                 0 => String::new(),
                 n => count("under way when it was interrupted", n),
             },
+            match commands.withdrawn {
+                0 => String::new(),
+                n => count("withdrawn: no network in the end", n),
+            },
             count("put off, and asked again", commands.put_off),
             count("said again for want of an answer", commands.resent),
-            count("acknowledged, the whole time", audit.acked),
-            count("jobs they made or changed", audit.jobs),
-            count("of these read in full afterwards", audit.confirmed),
-            count("… by the audit, anew", audit.reread),
-            count("acknowledged and not to be read", audit.missing),
-            count("not read in time", audit.unread),
+            read,
             count("promises broken", record.violations),
         ]
         .concat()

@@ -124,6 +124,9 @@ pub(crate) struct CompareArgs {
     before: PathBuf,
     /// … and after.
     after: PathBuf,
+    /// Only this part of them, such as 1h..2h after the beginning; said twice, the first is before's and the second after's.
+    #[arg(long, value_name = "FROM..UNTIL")]
+    between: Vec<compare::Between>,
     /// Print the comparison as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -384,20 +387,29 @@ fn report(record: &Record, args: &ReportArgs) -> Result<(), CliError> {
 /// Lists scenarios, or prints one.
 pub(crate) fn scenarios(args: &ScenariosArgs) -> Result<u8, CliError> {
     let Some(name) = &args.name else {
-        for (name, _) in READY {
-            let scenario = Scenario::open(name, &[])?;
-            say(&format!("{name:<18} {}", scenario.about))?;
+        for (name, text) in READY {
+            say(&format!("{name:<18} {}", Scenario::about(name, text)?))?;
         }
         return Ok(0);
     };
-    let text = Scenario::open(name, &[])?.text;
+    // One that is ready is printed also if something must be set before it can be played.
+    let text = match READY.iter().find(|(ready, _)| ready == name) {
+        Some((_, text)) => (*text).to_owned(),
+        None => Scenario::open(name, &[])?.text,
+    };
     say(text.trim_end())?;
     Ok(0)
 }
 
 /// Compares two runs.
 pub(crate) fn compared(args: &CompareArgs) -> Result<u8, CliError> {
-    let comparison = compare::compare(&Record::open(&args.before)?, &Record::open(&args.after)?);
+    let (before, after) = (Record::open(&args.before)?, Record::open(&args.after)?);
+    let comparison = match args.between.as_slice() {
+        [] => compare::compare(&before, &after),
+        [both] => compare::compare_parts((&before, *both), (&after, *both))?,
+        [earlier, later] => compare::compare_parts((&before, *earlier), (&after, *later))?,
+        [..] => return Err(CliError::Betweens),
+    };
     print(&comparison, args.json)?;
     Ok(comparison.exit_code())
 }

@@ -75,7 +75,7 @@ pub struct Record {
     pub traffic: Traffic,
     /// Sessions that were only to be there; none in a crowd.
     pub sessions: Option<Held>,
-    /// What was read anew.
+    /// What was read anew; nothing, where sessions were only to be there: of these nothing is asked that could be.
     pub audit: Audit,
     /// Broken promises.
     pub violations: u64,
@@ -478,7 +478,7 @@ impl Record {
             3
         } else if self.is_interrupted {
             130
-        } else if !self.generator.saturated.is_empty() && !self.verdicts.is_empty() {
+        } else if !self.generator.saturated.is_empty() {
             4
         } else if !is_kept {
             2
@@ -584,6 +584,10 @@ impl fmt::Display for Record {
         if commands.under_way > 0 {
             writeln!(f, "{} were under way when it was interrupted", commands.under_way)?;
         }
+        if commands.withdrawn > 0 {
+            let n = commands.withdrawn;
+            writeln!(f, "{n} withdrawn: whoever wanted them had no network in the end")?;
+        }
         writeln!(
             f,
             "{} put off, {} said again; {} positions; {} connections lost, {} of them by us, {} resumed",
@@ -594,18 +598,16 @@ impl fmt::Display for Record {
             self.traffic.cut,
             self.traffic.resumed
         )?;
-        let audit = &self.audit;
-        writeln!(
-            f,
-            "audit: {} acknowledged commands, {} jobs, {} read in full ({} of them anew), {} missing, {} unread; {} violations",
-            audit.acked,
-            audit.jobs,
-            audit.confirmed,
-            audit.reread,
-            audit.missing,
-            audit.unread,
-            self.violations
-        )?;
+        if self.sessions.is_some() {
+            writeln!(f, "no audit in this kind of run; {} violations", self.violations)?;
+        } else {
+            let Audit { acked, jobs, confirmed, reread, missing, unread } = self.audit;
+            writeln!(
+                f,
+                "audit: {acked} acknowledged commands, {jobs} jobs, {confirmed} read in full ({reread} of them anew), {missing} missing, {unread} unread; {} violations",
+                self.violations
+            )?;
+        }
         for violation in self.violation_details.iter().take(20) {
             writeln!(f, "  {}: {}", violation.broken, violation.detail)?;
         }

@@ -34,10 +34,12 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 /// Those that are ready: their names, and what they say.
-pub const READY: [(&str, &str); 8] = [
+pub const READY: [(&str, &str); 10] = [
     ("smoke", include_str!("../../config/scenarios/smoke.toml")),
     ("city-day", include_str!("../../config/scenarios/city-day.toml")),
     ("new-year-spike", include_str!("../../config/scenarios/new-year-spike.toml")),
+    ("steps", include_str!("../../config/scenarios/steps.toml")),
+    ("nyc-morning", include_str!("../../config/scenarios/nyc-morning.toml")),
     ("reconnect-storm", include_str!("../../config/scenarios/reconnect-storm.toml")),
     ("rolling-restart", include_str!("../../config/scenarios/rolling-restart.toml")),
     ("soak", include_str!("../../config/scenarios/soak.toml")),
@@ -139,6 +141,13 @@ impl Scenario {
         let scenario = Self::read(name, &text, set)?;
         let stem = Path::new(name).file_stem().and_then(|it| it.to_str()).unwrap_or(name);
         Ok(Self { name: stem.to_owned(), ..scenario })
+    }
+
+    /// What a scenario is for, also if something must be set before it can be played.
+    pub fn about(name: &str, text: &str) -> Result<String, NoScenario> {
+        let read: Result<Text, _> = toml::from_str(text);
+        let place = Place { name, text, set: &[] };
+        read.map(|it| it.about).map_err(|it| place.shape(&it))
     }
 
     /// Reads one, and sets what is to be otherwise. Mistakes are told by `name` and line.
@@ -498,7 +507,10 @@ impl Check<'_> {
         let is_said = |key: &str| arrivals.said().any(|it| it == key);
         match needed.iter().find(|key| !is_said(key)) {
             Some(key) => {
-                let wanted = format!("curve = \"{curve}\" has {}", keys());
+                let wanted = format!(
+                    "curve = \"{curve}\" has {}; say it, or set it: --set arrivals.{key}=…",
+                    keys()
+                );
                 Err(self.wrong(&format!("arrivals.{key}"), "missing", wanted))
             }
             None => Ok(()),

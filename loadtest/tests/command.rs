@@ -80,12 +80,19 @@ fn scenarios_are_listed_and_printed_to_begin_with() {
     let folder = tempfile::tempdir().unwrap();
     let listed = loadtest(folder.path(), &["scenarios"]).stdout;
     let listed = String::from_utf8(listed).unwrap();
-    for name in ["smoke", "city-day", "service-level"] {
+    for name in ["smoke", "city-day", "service-level", "steps"] {
         let printed = loadtest(folder.path(), &["scenarios", name]);
         assert!(printed.status.success() && listed.contains(name), "{name}");
         let text = String::from_utf8(printed.stdout).unwrap();
         assert!(loadtest::scenario::Scenario::read(name, &text, &[]).is_ok(), "{name}");
     }
+    // One that needs something to be set is there all the same, and says what.
+    let printed = loadtest(folder.path(), &["scenarios", "nyc-morning"]);
+    assert!(printed.status.success() && listed.contains("nyc-morning"), "{listed}");
+    let (code, said) =
+        code_and_words(&loadtest(folder.path(), &["run", "--scenario", "nyc-morning"]));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("arrivals.trips is missing") && said.contains("--set"), "{said}");
 }
 
 #[test]
@@ -99,6 +106,14 @@ fn two_records_are_compared_and_drawn() {
     assert_eq!(compare("before.json", "before.json"), Some(0));
     assert_eq!(compare("before.json", "after.json"), Some(2));
     assert_eq!(compare("before.json", "absent.json"), Some(1));
+    let part = ["compare", "before.json", "after.json", "--between"];
+    let (code, said) =
+        code_and_words(&loadtest(folder.path(), &[&part[..], &["0h..1h"]].concat()));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("counted in 0s..1h"), "{said}");
+    let (code, said) = code_and_words(&loadtest(folder.path(), &[&part[..], &["1h"]].concat()));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no part of a run such as 1h..2h"), "{said}");
     assert!(
         loadtest(folder.path(), &["page", "after.json", "--html", "page.html"]).status.success()
     );

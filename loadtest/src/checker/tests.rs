@@ -86,6 +86,62 @@ fn an_acknowledged_command_that_is_gone_later_is_noticed() {
 }
 
 #[test]
+fn whoever_comes_back_is_told_what_it_missed_in_its_order() {
+    let (mut checker, began) = (Checker::default(), Instant::now());
+    let mut phone = ClientTrace::default();
+    let s = |n| began + Duration::from_secs(n);
+    // Its battery is flat for half a minute; meanwhile somebody else changes its job.
+    phone.lost(s(0), s(0));
+    checker.acked(&done(17), s(5));
+    phone.resumed(s(30));
+    checker.order_seen(&order(16, OrderStatus::Searching, None), phone.as_of(s(31)));
+    checker.order_seen(&order(17, OrderStatus::Searching, None), phone.as_of(s(31)));
+    assert_eq!(broken(&checker), [], "it had been said, and did not arrive");
+    assert_eq!(phone.saw(JOB(), 17), None);
+    assert_eq!(phone.saw(JOB(), 16).unwrap().0, Broken::VersionWentBack, "in its order");
+}
+
+#[test]
+fn whoever_comes_back_is_told_nothing_older_than_what_it_missed() {
+    let (mut checker, began) = (Checker::default(), Instant::now());
+    let s = |n| began + Duration::from_secs(n);
+    let seen = |checker: &mut Checker, phone: &ClientTrace, at| {
+        checker.order_seen(&order(16, OrderStatus::Searching, None), phone.as_of(at));
+        std::mem::take(&mut checker.violations).len()
+    };
+    checker.acked(&done(17), s(0));
+    let mut phone = ClientTrace::default();
+    phone.lost(s(20), s(20));
+    phone.resumed(s(50));
+    assert_eq!(seen(&mut checker, &phone, s(51)), 1, "it was known before the connection was lost");
+    let mut phone = ClientTrace::default();
+    phone.lost(s(0), s(0));
+    phone.resumed(s(30));
+    assert_eq!(seen(&mut checker, &phone, s(31)), 0);
+    assert_eq!(seen(&mut checker, &phone, s(45)), 1, "by then it has been told what it missed");
+    phone.lost(s(50), s(50));
+    phone.reconnected();
+    assert_eq!(seen(&mut checker, &phone, s(51)), 1, "whoever begins anew is told how things are");
+}
+
+#[test]
+fn whoever_is_cut_off_again_before_it_has_heard_of_it_all_misses_it_still() {
+    let began = Instant::now();
+    let s = |n| began + Duration::from_secs(n);
+    let mut phone = ClientTrace::default();
+    assert_eq!(phone.as_of(s(3)), s(3));
+    phone.lost(s(10), s(12));
+    phone.resumed(s(40));
+    phone.lost(s(41), s(41));
+    phone.resumed(s(60));
+    assert_eq!(phone.as_of(s(61)), s(10));
+    assert_eq!(phone.as_of(s(75)), s(75));
+    phone.lost(s(80), s(80));
+    phone.resumed(s(90));
+    assert_eq!(phone.as_of(s(91)), s(80), "the first was long ago");
+}
+
+#[test]
 fn a_driver_s_acknowledged_command_that_is_gone_later_is_noticed() {
     let (mut checker, now) = (Checker::default(), Instant::now());
     checker.acked(&Done { actor: DriverId::nth(1).to_string(), version: 3 }, now);

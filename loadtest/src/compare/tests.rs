@@ -1,9 +1,8 @@
 use super::*;
 use crate::{
-    measure::{Timeline, Took, coarsen},
-    record::tests::a_run,
+    measure::{Timeline, coarsen},
+    record::{Held, tests::a_run},
 };
-use std::time::Duration;
 
 /// Two minutes in which everything takes some 10 ms, scattered by dice, and `slower` times as long.
 fn run(seed: u64, slower: f64) -> Record {
@@ -81,6 +80,83 @@ fn what_there_is_too_little_of_is_not_judged() {
         it
     };
     assert_eq!(verdict(&compare(&few(1), &few(2)), "back.p99"), Change::Unknown);
+}
+
+fn names(comparison: &Comparison) -> Vec<&str> {
+    comparison.figures.iter().map(|it| it.name.as_str()).collect()
+}
+
+#[test]
+fn the_hours_of_one_run_are_compared() {
+    // Two minutes as they should be, then two that are half as slow again and hold more memory.
+    let with = |mut it: Record, bytes| {
+        it.timeline.slots.iter_mut().for_each(|slot| slot.watched_bytes = bytes);
+        it
+    };
+    let (mut both, slow) = (with(run(1, 1.0), 100_000_000), with(run(2, 1.5), 150_000_000));
+    slow.timeline.slots.into_iter().for_each(|slot| both.timeline.second(slot));
+    both.counted_until_s = 240.0;
+    both.watched = Some(Watched { n: 1, ..Watched::default() });
+    let of = |before: &str, after: &str| {
+        let between = |it: &str| it.parse::<Between>().unwrap();
+        compare_parts((&both, between(before)), (&both, between(after)))
+    };
+    let comparison = of("0s..2m", "2m..4m").unwrap();
+    for name in ["place.p50", "watched: memory at last, MB"] {
+        assert_eq!(verdict(&comparison, name), Change::Worse, "{comparison}");
+    }
+    assert_eq!(comparison.unlike, Vec::<String>::new());
+    assert!(!names(&comparison).contains(&"promises broken"), "nobody knows when: {comparison}");
+    assert!(comparison.after.ends_with("2m..4m"), "{comparison}");
+    let same = of("10s..1m", "1m..2m").unwrap();
+    for name in ["errors", "watched: memory at last, MB"] {
+        assert_eq!(verdict(&same, name), Change::Same, "{same}");
+    }
+    let beyond = of("0s..2m", "1h..2h").unwrap_err().to_string();
+    assert!(beyond.ends_with("in 1h..2h: what did was from second 10 to second 240"), "{beyond}");
+}
+
+#[test]
+fn a_part_of_a_run_goes_from_then_to_later() {
+    for wrong in ["1h", "1h..", "2h..1h", "1h..1h", "1..2", "then..now"] {
+        assert_eq!(wrong.parse::<Between>(), Err(NoBetween(wrong.to_owned())));
+    }
+    let between = "5m..1h 5m".parse::<Between>().unwrap();
+    assert_eq!(between.until, Duration::from_secs(65 * 60));
+    assert_eq!(between.to_string().parse(), Ok(between));
+}
+
+#[test]
+fn sessions_that_died_and_what_they_take_is_compared() {
+    let with = |held, died, node_bytes| {
+        let held = Held { wanted: 10_000, held, died, node_bytes, ..Held::default() };
+        Record { sessions: Some(held), ..run(1, 1.0) }
+    };
+    let comparison = compare(&with(10_000, 0, 14_000), &with(9_800, 200, 16_000));
+    for name in ["sessions not held", "sessions that died", "bytes of a session"] {
+        assert_eq!(verdict(&comparison, name), Change::Worse, "{comparison}");
+    }
+    let comparison = compare(&with(10_000, 0, 0), &with(10_000, 0, 16_000));
+    assert!(!names(&comparison).contains(&"bytes of a session"), "one was not weighed");
+    assert!(!names(&compare(&run(1, 1.0), &run(1, 1.0))).contains(&"sessions that died"));
+}
+
+#[test]
+fn watched_processes_are_compared_if_both_were() {
+    let with = |cores: f64, bytes| {
+        let mut it = run(1, 1.0);
+        let mut moods = ChaCha8Rng::seed_from_u64(5);
+        let slots = it.timeline.slots.iter_mut();
+        slots.for_each(|slot| slot.watched_cores = cores * moods.random_range(0.9..1.1));
+        let (bytes_max, bytes_after) = (bytes, bytes);
+        it.watched = Some(Watched { n: 1, cores, bytes_max, bytes_after, ..Watched::default() });
+        it
+    };
+    let comparison = compare(&with(0.5, 100_000_000), &with(0.7, 105_000_000));
+    assert_eq!(verdict(&comparison, "watched: processors"), Change::Worse, "{comparison}");
+    assert_eq!(verdict(&comparison, "watched: most memory, MB"), Change::Same, "{comparison}");
+    let one = compare(&run(1, 1.0), &with(0.7, 105_000_000));
+    assert!(!names(&one).contains(&"watched: processors"));
 }
 
 #[test]

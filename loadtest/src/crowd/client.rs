@@ -125,6 +125,8 @@ struct Said {
     due: Instant,
     /// When it went out first.
     at: Option<Instant>,
+    /// How long its phone had no network meanwhile: nobody's fault.
+    dark: Duration,
     /// Was it counted as wanted before there was anybody to say it?
     is_counted: bool,
 }
@@ -137,7 +139,8 @@ impl Out {
     /// Sends a command until it is answered.
     pub(super) fn command(&mut self, wish: Wish) -> CommandId {
         let id = CommandId::mint();
-        let said = Said { id, op: op_of(&wish), due: self.due, at: None, is_counted: false };
+        let (op, dark) = (op_of(&wish), Duration::ZERO);
+        let said = Said { id, op, due: self.due, at: None, dark, is_counted: false };
         self.commands.push((said, wish));
         id
     }
@@ -145,7 +148,8 @@ impl Out {
     /// Sends the command that somebody came for, who was due then and counted.
     pub(super) fn errand(&mut self, wish: Wish, due: Instant) -> CommandId {
         let id = CommandId::mint();
-        let said = Said { id, op: op_of(&wish), due, at: None, is_counted: true };
+        let (op, dark) = (op_of(&wish), Duration::ZERO);
+        let said = Said { id, op, due, at: None, dark, is_counted: true };
         self.commands.push((said, wish));
         id
     }
@@ -221,8 +225,14 @@ pub(super) struct Client<M> {
     present: Option<Present>,
     cuts: watch::Receiver<Option<Cut>>,
     dice: ChaCha8Rng,
+    /// Has it said what it came for?
+    is_errand_said: bool,
     /// Until when it has no network.
     dark: Dark,
+    /// When it drives out of a tunnel, or is charged: its platform says so.
+    light_at: Option<Instant>,
+    /// When it last heard anything on its connection.
+    heard_at: Instant,
     /// Since when it wants to be connected, and why it is not.
     wants: (Instant, Op),
     /// When it last tried.
@@ -296,7 +306,10 @@ impl<M: Mind> Client<M> {
             present: None,
             cuts,
             dice,
+            is_errand_said: false,
             dark,
+            light_at: None,
+            heard_at: now,
             wants,
             tried_at: now,
             is_cut: false,
@@ -314,15 +327,18 @@ impl<M: Mind> Client<M> {
             let now = Instant::now();
             if self.present.is_some() {
                 let due = self.mind.wake_at();
+                // Whoever is back and has nothing to do owes nothing: what it does later is due then.
+                let owed = self.owes.take();
                 if due <= now {
-                    let due = self.owes.take().map_or(due, |owed| owed.min(due));
+                    let due = owed.map_or(due, |owed| owed.min(due));
                     // That we sleep a little longer than we must is nobody's fault, nor is a tunnel.
                     self.out.due = (due + LATE).max(self.dark.until()).min(now);
                     self.mind.wake(now, &mut self.out);
                 }
                 self.flush(now);
             }
-            if self.mind.is_done() {
+            // Whoever puts the phone away hears first what came of what it said.
+            if self.mind.is_done() && self.said.is_empty() {
                 break;
             }
             let wake_at = self.mind.wake_at() + LATE;
@@ -344,6 +360,10 @@ impl<M: Mind> Client<M> {
                         self.link.rouse();
                     }
                 }
+                () = until(self.light_at) => {
+                    self.light_at = None;
+                    self.link.retry_now();
+                }
                 () = until(self.drops_at) => {
                     self.drops_at = None;
                     self.go_dark(Instant::now(), Op::Welcome);
@@ -352,9 +372,21 @@ impl<M: Mind> Client<M> {
                 () = home.cancelled() => break,
             }
         }
+        self.withdraw(Instant::now());
         let Self { link, present, .. } = self;
         drop(present);
         link.leave().await;
+    }
+
+    /// Whoever has no network when everybody goes home could not say what it wanted, or not hear what came of it: no node
+    /// is to blame.
+    fn withdraw(&self, now: Instant) {
+        if now >= self.dark.until() {
+            return;
+        }
+        let errand = self.mind.due().filter(|_| !self.is_errand_said);
+        let mut meter = self.world.meter();
+        self.said.iter().map(|said| said.due).chain(errand).for_each(|due| meter.withdrawn(due));
     }
 
     /// Is cut off with others, or not.
@@ -372,8 +404,10 @@ impl<M: Mind> Client<M> {
         self.drops_at = after.map(|after| now + after);
     }
 
-    /// Has no network until then.
+    /// Has no network from now until then.
     fn go_dark(&mut self, until: Instant, why: Op) {
+        let lasting = until.saturating_duration_since(Instant::now());
+        self.said.iter_mut().for_each(|said| said.dark += lasting);
         self.dark.extend(until);
         self.is_cut = true;
         self.wants = (self.dark.until(), why);
@@ -395,17 +429,25 @@ impl<M: Mind> Client<M> {
                 self.world.meter().wanted(said.due);
             }
             let id = said.id;
+            self.is_errand_said |= said.is_counted;
             self.said.push(said);
             if let Err(error) = self.link.command(id, wish) {
                 tracing::error!(%error, %id, "a command cannot be said");
+                // It was wanted, and nobody waits for its answer.
+                self.said.retain(|said| said.id != id);
             }
         }
         if let Some(lasting) = self.out.dark.take() {
             self.go_dark(now + lasting, Op::Welcome);
+            self.light_at = (!lasting.is_zero()).then(|| now + lasting);
         }
     }
 
     fn hear(&mut self, event: Event, now: Instant) {
+        let heard_at = self.heard_at;
+        if !matches!(event, Event::State(_) | Event::Asked { .. }) {
+            self.heard_at = now;
+        }
         match event {
             Event::State(State::Waiting { .. }) => {
                 self.drops_at = None;
@@ -418,6 +460,8 @@ impl<M: Mind> Client<M> {
                         self.wants = (now, Op::Welcome);
                         self.owes = Some(self.mind.wake_at().max(now));
                     }
+                    // A connection that fell silent was lost when it did; one that we cut, when we did.
+                    self.trace.lost(if self.is_cut { now } else { heard_at }, now);
                     self.mind.lost(now);
                 }
             }
@@ -426,6 +470,7 @@ impl<M: Mind> Client<M> {
             Event::Welcome { principal, resumed } => {
                 if resumed {
                     self.world.counts.resumes.fetch_add(1, Relaxed);
+                    self.trace.resumed(now);
                 } else {
                     self.trace.reconnected();
                 }
@@ -433,7 +478,7 @@ impl<M: Mind> Client<M> {
                 tracing::debug!(%principal, resumed, away_ms, self.is_cut, "in");
                 let (due, op) = self.wants;
                 self.world.welcomed(op, due, self.tried_at, now);
-                self.is_cut = false;
+                (self.is_cut, self.light_at) = (false, None);
                 self.plan_drop(now);
                 self.present = Some(Present::new(&self.world, principal));
                 self.mind.welcomed(resumed, now, &mut self.out);
@@ -457,7 +502,8 @@ impl<M: Mind> Client<M> {
             Event::Asked { id, n } => {
                 self.trace.sent(id);
                 if let Some(said) = self.said.iter_mut().find(|said| said.id == id) {
-                    said.at.get_or_insert(now);
+                    // What was said only after the dark has not waited for it since.
+                    said.at.get_or_insert(now.checked_sub(said.dark).unwrap_or(now));
                 }
                 if n > 1 {
                     self.world.counts.resends.fetch_add(1, Relaxed);
@@ -492,14 +538,16 @@ impl<M: Mind> Client<M> {
     /// Measures how long a command took, counted in both ways.
     fn measure(&mut self, id: CommandId, since: Instant, outcome: &Outcome, now: Instant) {
         let Some(n) = self.said.iter().position(|said| said.id == id) else { return };
-        let Said { op, due, at, .. } = self.said.swap_remove(n);
+        let Said { op, due, at, dark, .. } = self.said.swap_remove(n);
         let said = at.unwrap_or(since);
         let refused = match outcome {
             Outcome::Ok(_) => None,
             Outcome::Refused(refused) => Some(refused.code),
         };
-        self.world.answered(op, [due, said, now], refused);
+        self.world.answered(op, [due, said, now.checked_sub(dark).unwrap_or(now)], refused);
+        // Said before the dark and after it, perhaps: nobody knows which of them its rider was shown.
         if let (Op::Step, Outcome::Ok(done)) = (op, outcome)
+            && dark.is_zero()
             && let Some(job) = checker::job_of(&done.actor)
         {
             self.world.stepped(job, done.version, [due, said]);
@@ -511,17 +559,17 @@ impl<M: Mind> Client<M> {
     }
 
     fn saw(&mut self, frame: &ServerFrame, now: Instant) {
-        let world = &self.world;
+        let (world, as_of) = (&self.world, self.trace.as_of(now));
         match frame {
             ServerFrame::Order(view) => {
                 world.report_broken(self.trace.saw(JobId::Order(view.id), view.version));
-                world.checker().order_seen(view, now);
+                world.checker().order_seen(view, as_of);
             }
             ServerFrame::Rescue(view) => {
                 world.report_broken(self.trace.saw(JobId::Rescue(view.id), view.version));
-                world.checker().rescue_seen(view, now);
+                world.checker().rescue_seen(view, as_of);
             }
-            ServerFrame::Driver(view) => world.checker().driver_seen(view, now),
+            ServerFrame::Driver(view) => world.checker().driver_seen(view, as_of),
             ServerFrame::Refused(refused) => {
                 tracing::debug!(%refused, "a frame was refused");
                 world.counts.frames_refused.fetch_add(1, Relaxed);

@@ -4,10 +4,12 @@ use crate::{
     measure::Op,
     trips::{Trip, Want},
 };
+use client::{Answer, Client, Mind, Out};
 use node::{Flaws, Node};
 use protocol::{
-    Principal,
-    work::{DriverAction, Issue, OrderAction, OrderKind, RescueAction, Wish},
+    DriverId, Principal,
+    frame::{Push, ServerFrame},
+    work::{DriverAction, DutyWish, Issue, OrderAction, OrderKind, RescueAction, Wish},
 };
 use tokio::net::TcpListener;
 
@@ -194,6 +196,147 @@ async fn phones_with_bad_networks_wait_longer_and_lose_nothing() {
     let traffic = record.traffic;
     // This node says nothing by itself, and whoever hears nothing for too long breaks off, too.
     assert!(traffic.cut > 0 && traffic.lost >= traffic.cut, "lost, and by us: {traffic:?}");
+}
+
+/// A driver who says one thing, when it has been connected for so long for the `at`th time.
+struct Terse {
+    at: u32,
+    after: Duration,
+    n_welcomed: u32,
+    wake_at: Instant,
+    /// Its network is gone as soon as it has said it, for so long.
+    dark: Option<Duration>,
+    has_said: bool,
+    is_answered: bool,
+}
+
+impl Terse {
+    fn new(at: u32, after: Duration, dark: Option<Duration>) -> Self {
+        let wake_at = Instant::now();
+        Self { at, after, n_welcomed: 0, wake_at, dark, has_said: false, is_answered: false }
+    }
+}
+
+impl Mind for Terse {
+    fn principal(&self) -> Principal {
+        Principal::Driver(DriverId::nth(1))
+    }
+
+    fn welcomed(&mut self, _resumed: bool, now: Instant, _out: &mut Out) {
+        self.n_welcomed += 1;
+        self.wake_at = now + self.after;
+    }
+
+    fn lost(&mut self, _now: Instant) {}
+
+    fn pushed(&mut self, _push: Push, _now: Instant) {}
+
+    fn hear(&mut self, _frame: ServerFrame, _now: Instant, _out: &mut Out) {}
+
+    fn answered(&mut self, _answer: Answer, _now: Instant, _out: &mut Out) {
+        self.is_answered = true;
+    }
+
+    fn wake(&mut self, now: Instant, out: &mut Out) {
+        self.wake_at = now + Duration::from_secs(60);
+        if self.n_welcomed == self.at && !std::mem::replace(&mut self.has_said, true) {
+            let action = DriverAction::SetDuty { duty: DutyWish::Off, vehicle: None };
+            out.command(Wish::Driver { id: None, action });
+            if let Some(dark) = self.dark {
+                out.go_dark(dark);
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Instant {
+        self.wake_at
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_answered
+    }
+}
+
+/// What was measured of this driver, who goes home when it has its answer, or when `until` is over.
+async fn of_terse(node: &Node, mind: Terse, until: impl Future<Output = ()>) -> Record {
+    let target = Target::new(&node.url, node::token).unwrap();
+    let lasting = Duration::from_secs(60);
+    let options = Options { lasting, ..options(Vec::new()) };
+    let city = Arc::new(City::open_ground("here", Point { lat: -1.9441, lon: 30.0619 }, 6_000.0));
+    let world = World::new(options, target, Vec::new(), city, Vec::new(), Nodes::default(), 0);
+    let (world, home) = (Arc::new(world), CancellationToken::new());
+    world.go_out();
+    let mut living = tokio::spawn(Client::new(Arc::clone(&world), mind, 1).live(home.clone()));
+    tokio::select! {
+        done = &mut living => done.unwrap(),
+        () = until => {
+            world.stop_counting();
+            home.cancel();
+            living.await.unwrap();
+        }
+    }
+    world.record()
+}
+
+#[tokio::test]
+async fn what_is_wanted_long_after_coming_back_was_not_owed_before() {
+    let node = Node::start(Flaws::default()).await;
+    let after = Duration::from_millis(1_500);
+    let cutting = async {
+        sleep(Duration::from_millis(1_200)).await;
+        node.cut();
+        sleep(Duration::from_secs(30)).await;
+    };
+    let record = of_terse(&node, Terse::new(2, after, None), cutting).await;
+    assert_eq!((record.traffic.lost, record.commands.done), (1, 1), "{record}");
+    let took = record.took[&Op::Other].corrected.spread();
+    assert!(took.max < 800.0, "it was due when it was said: {took:?}");
+}
+
+#[tokio::test]
+async fn the_time_a_phone_is_off_is_nobodys_delay() {
+    let node = Node::start(Flaws::default()).await;
+    let dark = Duration::from_millis(1_500);
+    let mind = Terse::new(1, Duration::from_millis(100), Some(dark));
+    let record = of_terse(&node, mind, sleep(Duration::from_secs(30))).await;
+    assert_eq!((record.traffic.cut, record.commands.done), (1, 1), "{record}");
+    assert!(record.lasted_s > dark.as_secs_f64(), "it was away: {record}");
+    let took = &record.took[&Op::Other];
+    let (corrected, service) = (took.corrected.spread(), took.service.spread());
+    assert!(corrected.max < 800.0 && service.max < 800.0, "{corrected:?} {service:?}");
+}
+
+#[tokio::test]
+async fn whoever_has_no_network_in_the_end_has_withdrawn_its_wish() {
+    let node = Node::start(Flaws::default()).await;
+    let mind = Terse::new(1, Duration::from_millis(100), Some(Duration::from_secs(60)));
+    let record = of_terse(&node, mind, sleep(Duration::from_millis(800))).await;
+    let commands = &record.commands;
+    assert_eq!((commands.wanted, commands.done, commands.withdrawn), (1, 0, 1), "{record}");
+    assert_eq!((commands.unanswered(), record.commands.errors()), (0, 0.0));
+}
+
+#[tokio::test]
+async fn whoever_leaves_hears_first_what_came_of_its_last_word() {
+    let node = Node::start(Flaws { has_no_matching: true, ..Flaws::default() }).await;
+    // Everybody's shift ends half a second after riders have begun to ask; the node shows that before it answers.
+    let until_s = 8.0 * 3_600.0 + 800.0;
+    let short = Options {
+        shifts: vec![Shift { from_s: 0.0, until_s, share: 1.0 }],
+        lasting: Duration::from_secs(2),
+        drain: Duration::from_millis(500),
+        habits: Habits { duty_s: 1e9, ..options(Vec::new()).habits },
+        ..options(Vec::new())
+    };
+    let record = measured(&node, short).await;
+    let off = |(_, wish): &&(Principal, Wish)| {
+        matches!(
+            wish,
+            Wish::Driver { action: DriverAction::SetDuty { duty: DutyWish::Off, .. }, .. }
+        )
+    };
+    assert_eq!(node.commands().iter().filter(off).count(), 6);
+    assert_eq!((record.commands.wanted, record.commands.unanswered()), (6, 0), "{record}");
 }
 
 #[tokio::test]

@@ -7,10 +7,13 @@ use std::fmt::Write;
 /// A drawing's size, and the room around its field.
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 54.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 24.0;
+
+/// The unit of waits. Where they are long, an axis has room for seconds only.
+pub(super) const MS: &str = " ms";
 
 /// The seconds all charts of a run share.
 #[derive(Debug, Clone)]
@@ -224,14 +227,20 @@ impl Field {
         let mut out = String::new();
         for tick in self.ticks() {
             let y = self.y(tick, height);
+            let says = match unit {
+                MS => {
+                    let (value, unit) = spoken(tick);
+                    format!("{value} {unit}")
+                }
+                unit => format!("{}{unit}", number(tick)),
+            };
             let _ = write!(
                 out,
                 "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{:.1}\"/>\
-                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}{unit}</text>",
+                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{says}</text>",
                 WIDTH - RIGHT,
                 LEFT - 6.0,
                 y + 3.5,
-                number(tick)
             );
         }
         out
@@ -315,7 +324,7 @@ pub(super) fn heat(line: &Timeline, op: Op, axis: &Axis) -> String {
         }
     }
     let mut svg = axis.ground(HEIGHT);
-    svg.push_str(&field.ground(HEIGHT, " ms"));
+    svg.push_str(&field.ground(HEIGHT, MS));
     for (n, d) in shades.iter().enumerate().filter(|(_, d)| !d.is_empty()) {
         let opacity = 0.12 + 0.88 * (n + 1) as f64 / SHADES as f64;
         let _ = write!(svg, "<path class=\"heat\" fill-opacity=\"{opacity:.2}\" d=\"{d}\"/>");
@@ -390,7 +399,7 @@ pub(super) fn quantiles(all: &[(&str, &Times)]) -> String {
     let x = |nines: f64| LEFT + nines / MOST * (WIDTH - LEFT - RIGHT);
     let ends = shown.iter().flat_map(|(_, times)| [times.at(0.01), times.spread().max]);
     let field = Field::around(ends, Scale::Log);
-    let mut svg = field.ground(HEIGHT, " ms");
+    let mut svg = field.ground(HEIGHT, MS);
     for (n, (_, says)) in NINES.iter().enumerate() {
         let x = x(n as f64);
         let anchor = if n + 1 == NINES.len() { "end" } else { "middle" };
@@ -462,6 +471,11 @@ pub(super) fn number(value: f64) -> String {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
         false => text,
     }
+}
+
+/// A wait as people say it, from ten seconds on in seconds.
+pub(super) fn spoken(ms: f64) -> (String, &'static str) {
+    if ms >= 10_000.0 { (number(ms / 1e3), "s") } else { (number(ms), "ms") }
 }
 
 /// Text that cannot become markup, also within quotes.

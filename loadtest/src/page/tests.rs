@@ -62,6 +62,27 @@ fn numbers_are_as_people_read_them() {
 }
 
 #[test]
+fn a_badge_says_why_nobody_can_tell() {
+    let mut run = a_run();
+    run.audit.unread = 1;
+    assert!(page(&run).contains("Not all could be read</span>"));
+    run.verdicts.clear();
+    run.generator.saturated.push("it ran late".to_owned());
+    assert!(page(&run).contains("badge fair\">Generator saturated</span>"));
+}
+
+#[test]
+fn long_waits_are_said_in_seconds() {
+    let mut run = a_run();
+    let took = run.took.get_mut(&Op::Place).unwrap();
+    (0..2_400).for_each(|_| took.corrected.record(std::time::Duration::from_secs(14)));
+    let page = page(&run);
+    assert!(page.contains("<small> s</small>"), "a tile");
+    assert!(page.contains(">1\u{202f}000 ms</text>") && page.contains(">100 s</text>"), "an axis");
+    assert!(!page.contains(">10\u{202f}000 ms</text>"));
+}
+
+#[test]
 fn a_slots_quantile_is_that_of_its_counts() {
     let counts = [(1_000, 98), (5_000, 1), (9_000, 1)];
     assert_eq!(at(&counts, 0.5), Some(1.0));

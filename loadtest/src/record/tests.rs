@@ -99,6 +99,8 @@ fn what_a_run_exits_with() {
     let mut saturated = missed;
     saturated.generator.saturated.push("it ran late".to_owned());
     assert_eq!(saturated.exit_code(), 4, "nobody can tell whether it was missed");
+    let unasked = Record { verdicts: Vec::new(), ..saturated.clone() };
+    assert_eq!(unasked.exit_code(), 4, "nor whether all is well");
     let interrupted = Record { is_interrupted: true, ..saturated.clone() };
     assert_eq!(interrupted.exit_code(), 130, "whoever interrupts it knows why");
     let mut unread = a_run();
@@ -145,6 +147,27 @@ fn the_summary_can_be_read_by_people() {
             && text.contains("kept   place.p99 < 500ms"),
         "{text}"
     );
+}
+
+#[test]
+fn what_was_withdrawn_is_said_and_is_no_error() {
+    let mut run = a_run();
+    run.commands.wanted += 3;
+    run.commands.withdrawn = 3;
+    assert_eq!((run.commands.unanswered(), run.commands.errors()), (0, 0.0));
+    assert!(run.to_string().contains("\n3 withdrawn: "), "{run}");
+    let mut both = run.clone();
+    both.merge(run.clone());
+    assert_eq!(both.commands.withdrawn, 6);
+    run.commands.wanted += 1;
+    assert_eq!(run.commands.unanswered(), 1, "whoever had a network waited for its answer");
+}
+
+#[test]
+fn sessions_that_are_only_there_have_no_audit_and_say_so() {
+    assert!(a_run().to_string().contains("\naudit: 0 acknowledged"));
+    let held = Record { sessions: Some(Held::default()), ..a_run() };
+    assert!(held.to_string().contains("\nno audit in this kind of run; 0 violations"), "{held}");
 }
 
 #[test]

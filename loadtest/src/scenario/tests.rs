@@ -6,14 +6,24 @@ fn crowd(scenario: &Scenario) -> &Options {
     options
 }
 
+/// What must be set before this one can be played.
+fn needed(name: &str) -> Vec<String> {
+    match name {
+        "nyc-morning" => vec!["arrivals.trips=trips.csv.gz".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
 fn read(text: &str) -> Result<Scenario, String> {
     Scenario::read("mine", text, &[]).map_err(|error| error.to_string())
 }
 
 #[test]
 fn those_that_are_ready_can_be_played() {
-    for (name, _) in READY {
-        let scenario = Scenario::open(name, &[]).unwrap_or_else(|error| panic!("{error}"));
+    for (name, text) in READY {
+        let scenario =
+            Scenario::open(name, &needed(name)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(Scenario::about(name, text).unwrap(), scenario.about);
         assert!(!scenario.about.is_empty() && !scenario.thresholds.is_empty(), "{name}");
         if let Play::Crowd(options) = &scenario.play {
             assert!(options.audits && options.warm_up < options.lasting, "{name}");
@@ -21,6 +31,32 @@ fn those_that_are_ready_can_be_played() {
     }
     let has_beside = |name| Scenario::open(name, &[]).unwrap().beside.is_some();
     assert!(has_beside("rolling-restart") && has_beside("million-sessions"));
+}
+
+#[test]
+fn a_replay_without_trips_is_refused_and_says_what_to_set() {
+    let said = Scenario::open("nyc-morning", &[]).unwrap_err().to_string();
+    assert!(said.starts_with("nyc-morning:"), "{said}");
+    assert!(said.contains("arrivals.trips is missing; curve = \"replay\" has trips, "), "{said}");
+    assert!(said.ends_with("--set arrivals.trips=…"), "{said}");
+    let streets = |set: &[String]| {
+        let scenario = Scenario::open("nyc-morning", set).unwrap();
+        crowd(&scenario).streets.clone()
+    };
+    let mut set = needed("nyc-morning");
+    assert!(matches!(streets(&set), Streets::None), "without roads everybody drives straight");
+    set.push("city.roads=roads".to_owned());
+    assert!(matches!(streets(&set), Streets::Folder(folder) if folder == Path::new("roads")));
+}
+
+#[test]
+fn steps_go_up_and_home_within_the_run() {
+    let scenario = Scenario::open("steps", &[]).unwrap();
+    let options = crowd(&scenario);
+    let Demand::Curve { curve, .. } = &options.demand else { panic!() };
+    let city_s = options.lasting.as_secs_f64() * options.speed;
+    let per_hour = |share: f64| (curve.per_s(city_s * share) * 3_600.0).round();
+    assert_eq!([0.1, 0.4, 0.65, 1.0].map(per_hour), [300.0, 600.0, 1_200.0, 0.0]);
 }
 
 #[test]
@@ -145,7 +181,7 @@ fn mistakes_are_told_by_the_key_they_are_in() {
     }
     assert!(read("lasts = \"5s\"").unwrap_err().contains("missing field `about`"));
     let unknown = Scenario::open("city-night", &[]).unwrap_err().to_string();
-    assert!(unknown.contains("city-day, new-year-spike"), "{unknown}");
+    assert!(unknown.contains("city-day, new-year-spike, steps"), "{unknown}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
     Came, DriverCard, Field, Router, SearchCard,
     batch::{self, Proposal, RunCard},
     cost::Settings,
-    demand::{Demand, Idle, Rates, Spreading, Square, spread},
+    demand::{Demand, Hint, Idle, Rates, Spreading, Square, spread},
     forecast::Profile,
     rank::{Line, Rank, choose},
     round::{Outcome, Pairing, Terms, round},
@@ -554,18 +554,48 @@ impl Region {
         now: Timestamp,
         spreading: &Spreading,
     ) -> Vec<(DriverId, Point)> {
+        let hints = self.prepare_hints(around, rates, now, spreading).run(spreading);
+        self.learn_hints(hints, now)
+    }
+
+    /// Everything it takes to find that out.
+    pub fn prepare_hints<'a>(
+        &mut self,
+        around: impl IntoIterator<Item = &'a [Idle]>,
+        rates: impl IntoIterator<Item = &'a Rates>,
+        now: Timestamp,
+        spreading: &Spreading,
+    ) -> Hinting {
         let mut all = self.rates(now);
         for (square, rate) in rates.into_iter().flatten() {
             *all.entry(*square).or_default() += rate;
         }
         let mut idle = self.idle(now, spreading);
         idle.extend(around.into_iter().flatten());
-        let hints = spread(&idle, &all, spreading);
-        // Those of the ring are sent by their own regions, which come to much the same answer.
+        Hinting { idle, rates: all }
+    }
+
+    /// Takes note of what was found out, and returns whom of its own to send where. Those of the ring are sent by
+    /// their own regions, which come to much the same answer.
+    pub fn learn_hints(&mut self, hints: Vec<Hint>, now: Timestamp) -> Vec<(DriverId, Point)> {
         let ours = hints.into_iter().filter(|hint| self.drivers.contains_key(&hint.driver));
         let ours: Vec<_> = ours.map(|hint| (hint.driver, hint.to.middle())).collect();
         self.sent.extend(ours.iter().map(|(driver, to)| (*driver, (*to, now))));
         ours
+    }
+}
+
+/// Everything one look at where idle drivers had better wait needs, so that it can be done on any thread.
+#[derive(Debug)]
+pub struct Hinting {
+    idle: Vec<Idle>,
+    rates: Rates,
+}
+
+impl Hinting {
+    /// Looks. Whoever asked hands the answer to [`Region::learn_hints`].
+    pub fn run(&self, spreading: &Spreading) -> Vec<Hint> {
+        spread(&self.idle, &self.rates, spreading)
     }
 }
 

@@ -1,4 +1,8 @@
 //! One region, alive: reads its inbox once a tick, matches, proposes, forgets.
+//!
+//! ```text
+//!  tick ──► inbox ──► matches ──► proposals ──► all that nobody waits for: what is told of rounds, counted and planned
+//! ```
 
 use super::{
     World,
@@ -155,12 +159,14 @@ impl Region {
         let now = self.world.surroundings.now();
         if memory.read(self.area.take()) {
             self.area.roster.store(Arc::new(memory.known.roster()));
-            memory.known.learn_ways(&*self.world.router, now);
         }
         self.pause(memory, now);
-        self.count(memory, now);
-        self.batch(memory, now).await?;
         let n_held = self.propose(memory, now).await?;
+        // Whoever looks for a driver has been served: what follows may take its time.
+        self.note_paused(memory, now);
+        memory.known.learn_ways(&*self.world.router, now);
+        self.count(memory, now).await?;
+        self.batch(memory, now).await?;
         self.area.record(|stats| {
             stats.n_ticks += 1;
             stats.n_held = n_held;
@@ -187,21 +193,27 @@ impl Region {
         if !self.world.surroundings.is_ours(self.area.region) {
             return;
         }
-        self.world.rounds.record(&memory.known.paused(), now);
         for (job, pause) in news {
             self.world.surroundings.pause(job, pause.map(Arc::unwrap_or_clone));
         }
     }
 
+    /// Takes note of who waits because of a zone, for those who ask why.
+    fn note_paused(&self, memory: &Memory, now: Timestamp) {
+        if self.world.zones.is_known() && self.world.surroundings.is_ours(self.area.region) {
+            self.world.rounds.record(&memory.known.paused(), now);
+        }
+    }
+
     /// Lines up who waits, and counts, when it is time, what is asked and who is free.
-    fn count(&self, memory: &mut Memory, now: Timestamp) {
+    async fn count(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
         let queue = memory.known.queue();
         if **self.area.queue.load() != queue {
             self.area.queue.store(Arc::new(queue));
         }
         let every = Duration::from_millis(self.world.settings.surge.every_ms.into());
         if now.since(memory.counted_at) < every {
-            return;
+            return Ok(());
         }
         memory.counted_at = now;
         // For neighbours that are matched here, also where this one is not.
@@ -209,8 +221,9 @@ impl Region {
         self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
         if self.world.surroundings.is_ours(self.area.region) {
             self.surge(memory, now);
-            self.spread(memory, now);
+            self.spread(memory, now).await?;
         }
+        Ok(())
     }
 
     /// Moves the multiplier of each of its zones to where it should be.
@@ -228,23 +241,27 @@ impl Region {
     }
 
     /// Tells those of its drivers who have nothing to do where they had better wait. Where there are so many that to
-    /// find that out would take long, there is somebody everywhere.
-    fn spread(&self, memory: &mut Memory, now: Timestamp) {
+    /// find that out would take long, there is somebody everywhere. It is an exact assignment of all of them, and so is
+    /// found out on a thread of its own: sessions and entities must not wait for it.
+    async fn spread(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
         let areas = self.world.ring(self.area.region);
         let ring: Vec<_> = areas.iter().map(|area| area.idle.load_full()).collect();
         let n_idle =
             self.area.idle.load().0.len() + ring.iter().map(|it| it.0.len()).sum::<usize>();
         let has_movable = self.area.idle.load().0.iter().any(|it| it.is_movable);
         if !has_movable || n_idle > N_QUICK {
-            return;
+            return Ok(());
         }
-        let spreading = &self.world.settings.spreading;
-        let around = ring.iter().map(|it| it.0.as_slice());
-        let hints = memory.known.spread(around, ring.iter().map(|it| &it.1), now, spreading);
+        let spreading = self.world.settings.spreading.clone();
+        let (idle, rates) = (ring.iter().map(|it| &*it.0), ring.iter().map(|it| &it.1));
+        let hinting = memory.known.prepare_hints(idle, rates, now, &spreading);
+        let hints = tokio::task::spawn_blocking(move || hinting.run(&spreading)).await?;
+        let hints = memory.known.learn_hints(hints, now);
         counter!("outrider_hints_total").increment(hints.len() as u64);
         for (driver, to) in hints {
             self.world.surroundings.hint(driver, to);
         }
+        Ok(())
     }
 
     /// Proposes, when it is time, what had better be brought together, and what may be brought along.
@@ -351,6 +368,7 @@ impl Region {
         } else {
             Outcome::default()
         };
+        self.send(&mut outcome);
         // Not split at all, or only for those who found nobody in their part of it.
         let empty: HashSet<JobId> = outcome.empty.drain(..).collect();
         outcome.traces.forget(&empty);
@@ -366,15 +384,22 @@ impl Region {
             let whole = memory.known.prepare(left, rosters, rivals, now, pairing);
             let done = self.run(vec![whole]).await?;
             outcome.add(memory.known.learn(done, now));
+            self.send(&mut outcome);
         }
+        // Nobody waits for what is only told to those who ask.
         self.world.rounds.record(&outcome.traces, now);
-        let n_proposals = outcome.proposals.len() as u64;
-        self.area.record(|stats| stats.n_proposed += n_proposals);
-        counter!("outrider_region_proposals_total").increment(n_proposals);
-        for proposal in outcome.proposals {
+        Ok(outcome.n_held)
+    }
+
+    /// Sends what is proposed on its way, and takes it out of what came of the round.
+    fn send(&self, outcome: &mut Outcome) {
+        let proposals = std::mem::take(&mut outcome.proposals);
+        let n_proposals = proposals.len() as u64;
+        for proposal in proposals {
             self.world.surroundings.propose(proposal.job, proposal.round, proposal.candidates);
         }
-        Ok(outcome.n_held)
+        self.area.record(|stats| stats.n_proposed += n_proposals);
+        counter!("outrider_region_proposals_total").increment(n_proposals);
     }
 }
 

@@ -344,6 +344,35 @@ async fn whoever_looks_for_a_driver_is_served_before_anything_is_counted_or_plan
     assert_eq!(said[0], "propose", "{said:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_are_sent_to_wait_elsewhere_over_several_ticks_and_nobody_twice() {
+    let mut play = Play::new();
+    play.idle_drivers(50, 20).await;
+    let sent = |play: &Play| -> Vec<DriverId> {
+        let hints = std::mem::take(&mut *play.stage.hints.lock().unwrap());
+        hints.into_iter().map(|(driver, _)| driver).collect()
+    };
+    let mut all = Vec::new();
+    for n in [20, 20] {
+        play.tick().await;
+        let some = sent(&play);
+        assert_eq!(some.len(), n);
+        all.extend(some);
+        play.later(1_000);
+    }
+    // Of those who are left, one has gone home.
+    let left = (1..=50).find(|n| !all.contains(&DriverId::nth(*n))).unwrap();
+    play.driver_gone(left);
+    play.tick().await;
+    let rest = sent(&play);
+    assert!(!rest.contains(&DriverId::nth(left)));
+    all.extend(rest);
+    assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "{all:?}");
+    assert_eq!(all.len(), 49);
+    play.tick().await;
+    assert_eq!(sent(&play), []);
+}
+
 /// On one thread, where nothing else has a turn unless the region lets go of it.
 #[tokio::test]
 async fn nobody_is_kept_waiting_while_it_is_found_out_where_drivers_had_better_wait() {

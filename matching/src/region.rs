@@ -28,7 +28,7 @@ use protocol::{
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -72,12 +72,22 @@ pub struct Region {
     ranks: Vec<(Rank, Line)>,
     /// Where idle drivers were last sent, and when.
     sent: HashMap<DriverId, (Point, Timestamp)>,
+    /// Who is still to be sent somewhere, as was found out last.
+    hints: VecDeque<Waiting>,
     /// How ways in it really go.
     ways: Arc<Ways>,
     /// Ways that drivers told of, and were not learned from yet.
     came: Vec<(Arc<Came>, VehicleKind)>,
     /// When each driver set out on the last of them.
     left_at: HashMap<DriverId, Timestamp>,
+}
+
+/// A hint that has not been given yet.
+#[derive(Debug)]
+struct Waiting {
+    hint: Hint,
+    /// Where its driver was when it was found out.
+    from: Square,
 }
 
 /// An open search.
@@ -109,6 +119,7 @@ impl Region {
             profile: Profile::new(now),
             ranks: Vec::new(),
             sent: HashMap::new(),
+            hints: VecDeque::new(),
             ways: Arc::new(Ways::new(middle)),
             came: Vec::new(),
             left_at: HashMap::new(),
@@ -532,17 +543,23 @@ impl Region {
 
     /// Its drivers who have nothing to do: where each is, or was sent a moment ago.
     pub fn idle(&self, now: Timestamp, spreading: &Spreading) -> Vec<Idle> {
-        let rest = Duration::from_millis(spreading.rest_ms.into());
-        let free = self.drivers.values().filter(|card| card.is_free && card.destination.is_none());
-        let idle = free.map(|card| {
-            let sent = self.sent.get(&card.id).filter(|(to, at)| {
-                now.since(*at) < SENT_FOR && Square::at(*to) != Square::at(card.at)
-            });
-            let is_rested = now.since(card.idle_since) >= rest;
-            let is_movable = card.takes_hints && sent.is_none() && is_rested;
-            Idle { driver: card.id, at: sent.map_or(card.at, |(to, _)| *to), is_movable }
-        });
+        let idle = self.drivers.values().filter_map(|card| self.idle_of(card, now, spreading));
         idle.collect()
+    }
+
+    /// The same of one driver; nothing, if it has something to do.
+    fn idle_of(&self, card: &DriverCard, now: Timestamp, spreading: &Spreading) -> Option<Idle> {
+        if !card.is_free || card.destination.is_some() {
+            return None;
+        }
+        let rest = Duration::from_millis(spreading.rest_ms.into());
+        let sent = self
+            .sent
+            .get(&card.id)
+            .filter(|(to, at)| now.since(*at) < SENT_FOR && Square::at(*to) != Square::at(card.at));
+        let is_rested = now.since(card.idle_since) >= rest;
+        let is_movable = card.takes_hints && sent.is_none() && is_rested;
+        Some(Idle { driver: card.id, at: sent.map_or(card.at, |(to, _)| *to), is_movable })
     }
 
     /// Which of its idle drivers had better wait elsewhere, and where, given the idle drivers of the ring
@@ -555,7 +572,8 @@ impl Region {
         spreading: &Spreading,
     ) -> Vec<(DriverId, Point)> {
         let hints = self.prepare_hints(around, rates, now, spreading).run(spreading);
-        self.learn_hints(hints, now)
+        self.learn_hints(hints);
+        self.next_hints(usize::MAX, now, spreading)
     }
 
     /// Everything it takes to find that out.
@@ -575,13 +593,39 @@ impl Region {
         Hinting { idle, rates: all }
     }
 
-    /// Takes note of what was found out, and returns whom of its own to send where. Those of the ring are sent by
-    /// their own regions, which come to much the same answer.
-    pub fn learn_hints(&mut self, hints: Vec<Hint>, now: Timestamp) -> Vec<(DriverId, Point)> {
-        let ours = hints.into_iter().filter(|hint| self.drivers.contains_key(&hint.driver));
-        let ours: Vec<_> = ours.map(|hint| (hint.driver, hint.to.middle())).collect();
-        self.sent.extend(ours.iter().map(|(driver, to)| (*driver, (*to, now))));
-        ours
+    /// Takes note of what was found out, in place of what was found out before. Drivers of the ring are sent by their own
+    /// regions, which come to much the same answer.
+    pub fn learn_hints(&mut self, hints: Vec<Hint>) {
+        let ours = hints.into_iter().filter_map(|hint| {
+            let from = Square::at(self.drivers.get(&hint.driver)?.at);
+            Some(Waiting { hint, from })
+        });
+        self.hints = ours.collect();
+    }
+
+    /// Whom to send where now, of those of whom that was found out: so many at most, and the others another time. Who
+    /// has got something to do, was proposed a moment ago or has gone elsewhere meanwhile is not sent any more.
+    pub fn next_hints(
+        &mut self,
+        n_max: usize,
+        now: Timestamp,
+        spreading: &Spreading,
+    ) -> Vec<(DriverId, Point)> {
+        let mut next = Vec::new();
+        while next.len() < n_max
+            && let Some(Waiting { hint, from }) = self.hints.pop_front()
+        {
+            let Some(card) = self.drivers.get(&hint.driver) else { continue };
+            let is_movable = self.idle_of(card, now, spreading).is_some_and(|it| it.is_movable);
+            let was_proposed =
+                self.proposed.get(&card.id).is_some_and(|at| now.since(*at) < self.repeat);
+            if is_movable && !was_proposed && Square::at(card.at) == from {
+                let to = hint.to.middle();
+                self.sent.insert(hint.driver, (to, now));
+                next.push((hint.driver, to));
+            }
+        }
+        next
     }
 }
 

@@ -35,6 +35,10 @@ const N_QUICK: usize = 2_000;
 /// The same for deliveries that may be brought together and runs that may take one along.
 const N_QUICK_BATCHES: usize = 20;
 
+/// How many drivers at most are sent elsewhere in one tick. Each is a commit of a driver: a minute's worth at once would
+/// stand in front of offers.
+const N_HINTS: usize = 20;
+
 /// The cells that a hot region is matched in: children of its own, about 36 km² each.
 const PART: h3o::Resolution = h3o::Resolution::Six;
 
@@ -167,6 +171,7 @@ impl Region {
         memory.known.learn_ways(&*self.world.router, now);
         self.count(memory, now).await?;
         self.batch(memory, now).await?;
+        self.hint(memory, now);
         self.area.record(|stats| {
             stats.n_ticks += 1;
             stats.n_held = n_held;
@@ -240,7 +245,7 @@ impl Region {
         self.area.demand.store(Arc::new(cells.collect()));
     }
 
-    /// Tells those of its drivers who have nothing to do where they had better wait. Where there are so many that to
+    /// Finds out which of its drivers with nothing to do had better wait elsewhere. Where there are so many that to
     /// find that out would take long, there is somebody everywhere. It is an exact assignment of all of them, and so is
     /// found out on a thread of its own: sessions and entities must not wait for it.
     async fn spread(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
@@ -250,18 +255,28 @@ impl Region {
             self.area.idle.load().0.len() + ring.iter().map(|it| it.0.len()).sum::<usize>();
         let has_movable = self.area.idle.load().0.iter().any(|it| it.is_movable);
         if !has_movable || n_idle > N_QUICK {
+            memory.known.learn_hints(Vec::new());
             return Ok(());
         }
         let spreading = self.world.settings.spreading.clone();
         let (idle, rates) = (ring.iter().map(|it| &*it.0), ring.iter().map(|it| &it.1));
         let hinting = memory.known.prepare_hints(idle, rates, now, &spreading);
         let hints = tokio::task::spawn_blocking(move || hinting.run(&spreading)).await?;
-        let hints = memory.known.learn_hints(hints, now);
+        memory.known.learn_hints(hints);
+        Ok(())
+    }
+
+    /// Sends some of those elsewhere who had better wait there, and the others in the next ticks.
+    fn hint(&self, memory: &mut Memory, now: Timestamp) {
+        if !self.world.surroundings.is_ours(self.area.region) {
+            memory.known.learn_hints(Vec::new());
+            return;
+        }
+        let hints = memory.known.next_hints(N_HINTS, now, &self.world.settings.spreading);
         counter!("outrider_hints_total").increment(hints.len() as u64);
         for (driver, to) in hints {
             self.world.surroundings.hint(driver, to);
         }
-        Ok(())
     }
 
     /// Proposes, when it is time, what had better be brought together, and what may be brought along.

@@ -144,3 +144,64 @@ fn of_two_parts_that_come_to_one_driver_the_first_has_it_and_the_other_goes_on()
     assert_eq!(left.len(), 1, "its search waits for the next tick");
     assert_ne!(left[0].job, outcome.proposals[0].job);
 }
+
+/// Ten who have waited here for long enough, of whom some had better wait where most is asked.
+fn idle_region() -> (Region, Spreading, Timestamp) {
+    let mut region = region();
+    for n in 1..=10 {
+        region.put_driver(Arc::new(DriverCard { takes_hints: true, ..driver(n, 0.0) }));
+    }
+    (0..50).for_each(|n| region.put_search(Arc::new(ride(n, 1_500.0))));
+    (region, Spreading::default(), NOW + Duration::from_secs(60))
+}
+
+#[test]
+fn drivers_are_sent_elsewhere_a_few_at_a_time_and_nobody_twice() {
+    let (mut all_at_once, spreading, now) = idle_region();
+    let mut all = all_at_once.spread([], [], now, &spreading);
+    assert_eq!(all.len(), 10);
+    let (mut region, ..) = idle_region();
+    let hints = region.prepare_hints([], [], now, &spreading).run(&spreading);
+    region.learn_hints(hints);
+    let mut sent = Vec::new();
+    for (second, n) in [(0, 4), (1, 4), (2, 2), (3, 0)] {
+        let some = region.next_hints(4, now + Duration::from_secs(second), &spreading);
+        assert_eq!(some.len(), n);
+        sent.extend(some);
+    }
+    let by_driver = |(driver, _): &(DriverId, Point)| *driver;
+    all.sort_unstable_by_key(by_driver);
+    sent.sort_unstable_by_key(by_driver);
+    assert_eq!(sent, all);
+    assert!(region.spread([], [], now + Duration::from_secs(60), &spreading).is_empty());
+}
+
+#[test]
+fn what_is_no_longer_true_of_a_driver_it_is_not_told() {
+    let (mut region, spreading, now) = idle_region();
+    let hints = region.prepare_hints([], [], now, &spreading).run(&spreading);
+    region.learn_hints(hints);
+    let takes_hints = true;
+    // It is gone; it has got something to do; it had, and is free again; it wants to go somewhere; it is elsewhere.
+    region.forget_driver(DriverId::nth(1));
+    let busy = DriverCard { is_free: false, takes_hints, ..driver(2, 0.0) };
+    let again = DriverCard { idle_since: now, takes_hints, ..driver(3, 0.0) };
+    let homeward = DriverCard { destination: Some(KIGALI), takes_hints, ..driver(4, 0.0) };
+    let elsewhere = DriverCard { takes_hints, ..driver(5, -2_000.0) };
+    for card in [busy, again, homeward, elsewhere] {
+        region.put_driver(Arc::new(card));
+    }
+    // It is about to be asked.
+    region.proposed.insert(DriverId::nth(6), now);
+    let mut sent: Vec<_> =
+        region.next_hints(20, now, &spreading).into_iter().map(|(driver, _)| driver).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, (7..=10).map(DriverId::nth).collect::<Vec<_>>());
+
+    // What is found out anew takes the place of what was found out before.
+    let (mut region, ..) = idle_region();
+    let hints = region.prepare_hints([], [], now, &spreading).run(&spreading);
+    region.learn_hints(hints);
+    region.learn_hints(Vec::new());
+    assert!(region.next_hints(20, now, &spreading).is_empty());
+}

@@ -5,15 +5,15 @@
 //!  Regions::list ──► Area.inbox ──► Region actor ──► matching::Region ──► Surroundings::propose
 //!                    (latest wins)      │    ▲
 //!                                       ▼    │ rosters of the ring of neighbours
-//!                                  Area.roster
+//!                                  Area.roster, and whom each has just proposed
 //! ```
 //!
 //! A region is soft state. It is created by the first listing, forgets itself when it has been empty for
 //! a while, and when it falls its successor starts empty and asks for everyone to be listed again. What
 //! outlives the actor is its `Area`: an inbox that keeps one entry per entity, so that a slow region
 //! never has more to read than there are entities, and the roster its neighbours read. Regions see the
-//! drivers of the ring around theirs, and two of them may propose the same one: the driver refuses the
-//! second offer.
+//! drivers of the ring around theirs and leave those alone whom a neighbour has just proposed. Two that match at the same
+//! moment, or on different nodes, may still propose the same one: the driver refuses the second offer.
 
 mod area;
 mod keeper;

@@ -403,6 +403,43 @@ async fn a_driver_on_the_other_side_of_a_border_is_proposed() {
     assert_eq!(proposals, [pair(1, 1)]);
 }
 
+/// Two points 200 m apart in different regions: first the one in the region that ticks first.
+fn first_and_second() -> (Point, Point) {
+    let (west, east) = border();
+    if RegionId::at(west) < RegionId::at(east) { (west, east) } else { (east, west) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_just_proposed_by_a_neighbour_is_not_proposed_by_another_region() {
+    let (first, second) = first_and_second();
+    let mut play = Play::new();
+    play.driver(1, second);
+    play.tick().await;
+    // When the first one is matched the second has not told yet that somebody waits right beside the driver.
+    play.ride(1, first, OfferPolicy::Sequential);
+    play.ride(2, second, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    play.later(1_000);
+    assert_eq!(play.tick().await, []);
+    // It had another offer, say.
+    play.ride_gone(1);
+    play.later(1_000);
+    assert_eq!(play.tick().await, [pair(2, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_for_a_ride_beyond_the_border_that_has_just_got_its_driver() {
+    let (first, second) = first_and_second();
+    let mut play = Play::new();
+    play.driver(1, first);
+    play.driver(2, first.towards(second, 0.3));
+    play.tick().await;
+    play.ride(1, first, OfferPolicy::Sequential);
+    play.ride(2, second, OfferPolicy::Sequential);
+    // The first ride is nearer to the second driver as well, and does not need it.
+    assert_eq!(play.tick().await, [pair(1, 1), pair(2, 2)]);
+}
+
 fn paused(zone: ZoneId, until: Option<Timestamp>) -> Standing {
     let reason = "a flood".to_owned();
     Standing { nth: 1, pause: Some(ZonePause { zone, since: Timestamp(START), until, reason }) }

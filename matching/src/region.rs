@@ -4,7 +4,7 @@
 //! brings the rosters of the regions around it, and carries its proposals out.
 //!
 //! ```text
-//!  put, forget ──► Region ──wanting──► neighbours ──► their rosters, their wanting
+//!  put, forget ──► Region ──wanting, proposed──► neighbours ──► their rosters, their wanting, whom they proposed
 //!                     └──prepare──► Matching ──run──► Outcome ──► learn
 //! ```
 
@@ -48,6 +48,9 @@ pub type Roster = Vec<Arc<DriverCard>>;
 /// Open searches of one region that wait for a proposal, in the order of their jobs.
 pub type Wanting = Vec<Arc<SearchCard>>;
 
+/// Drivers a region proposed a moment ago, and when, in the order of their ids.
+pub type Proposed = Vec<(DriverId, Timestamp)>;
+
 /// What one region knows. All of it can be learned again.
 #[derive(Debug)]
 pub struct Region {
@@ -62,7 +65,7 @@ pub struct Region {
     /// How long a delivery that may be brought with others is kept for company.
     hold: Duration,
     /// Drivers proposed a moment ago, whose listing does not show it yet.
-    proposed: HashMap<DriverId, Timestamp>,
+    asked: Asked,
     /// Empty before the first round, and while one uses them: large, and used again.
     fields: Vec<Field>,
     demand: Demand,
@@ -80,6 +83,21 @@ pub struct Region {
     came: Vec<(Arc<Came>, VehicleKind)>,
     /// When each driver set out on the last of them.
     left_at: HashMap<DriverId, Timestamp>,
+}
+
+/// Who was proposed a moment ago.
+#[derive(Debug, Default)]
+struct Asked {
+    /// By this region, and when.
+    here: HashMap<DriverId, Timestamp>,
+    /// By those around it, as they last told.
+    around: HashSet<DriverId>,
+}
+
+impl Asked {
+    fn contains(&self, driver: DriverId) -> bool {
+        self.here.contains_key(&driver) || self.around.contains(&driver)
+    }
 }
 
 /// A hint that has not been given yet.
@@ -113,7 +131,7 @@ impl Region {
             searches: BTreeMap::new(),
             runs: BTreeMap::new(),
             hold: Duration::ZERO,
-            proposed: HashMap::new(),
+            asked: Asked::default(),
             fields: Vec::new(),
             demand: Demand::new(DEMAND_MEMORY, now),
             profile: Profile::new(now),
@@ -206,7 +224,7 @@ impl Region {
 
     /// A driver has left, or can be offered nothing now. Was it here?
     pub fn forget_driver(&mut self, driver: DriverId) -> bool {
-        self.proposed.remove(&driver);
+        self.asked.here.remove(&driver);
         self.sent.remove(&driver);
         self.drivers.remove(&driver).is_some()
     }
@@ -250,6 +268,28 @@ impl Region {
         self.drivers.values().cloned().collect()
     }
 
+    /// Whom it proposed a moment ago, so that its neighbours leave them alone until their listings show what came of it.
+    pub fn proposed(&self, now: Timestamp) -> Proposed {
+        let lately = self.asked.here.iter().filter(|(_, at)| now.since(**at) < self.repeat);
+        let mut proposed: Proposed = lately.map(|(driver, at)| (*driver, *at)).collect();
+        proposed.sort_unstable();
+        proposed
+    }
+
+    /// Takes in whom the regions around it proposed, in place of what they told before.
+    pub fn see_proposed<'a>(
+        &mut self,
+        around: impl IntoIterator<Item = &'a Proposed>,
+        now: Timestamp,
+    ) {
+        let lately = around.into_iter().flatten().filter(|(_, at)| now.since(*at) < self.repeat);
+        self.asked.around = lately.map(|(driver, _)| *driver).collect();
+    }
+
+    fn forget_asked(&mut self, now: Timestamp) {
+        self.asked.here.retain(|_, at| now.since(*at) < self.repeat);
+    }
+
     /// The searches it would propose for now.
     pub fn wanting(&self, now: Timestamp) -> Wanting {
         let is_due = |open: &&Open| {
@@ -271,7 +311,7 @@ impl Region {
         rosters: impl IntoIterator<Item = &'a Roster>,
         now: Timestamp,
     ) -> Batching {
-        self.proposed.retain(|_, at| now.since(*at) < self.repeat);
+        self.forget_asked(now);
         let is_due = |open: &&Open| {
             !open.is_paused
                 && open.card.batch.is_some()
@@ -282,8 +322,7 @@ impl Region {
         if waiting.is_empty() {
             return Batching { waiting, drivers: Vec::new(), runs: Vec::new(), now };
         }
-        let is_free =
-            |card: &&Arc<DriverCard>| card.n_slots > 0 && !self.proposed.contains_key(&card.id);
+        let is_free = |card: &&Arc<DriverCard>| card.n_slots > 0 && !self.asked.contains(card.id);
         let mut drivers: Roster = self.drivers.values().filter(is_free).cloned().collect();
         drivers.extend(rosters.into_iter().flatten().filter(is_free).cloned());
         let runs = self.runs.values().cloned().collect();
@@ -299,7 +338,7 @@ impl Region {
                     (self.runs.get(run).map(|it| it.driver), vec![*order])
                 }
             };
-            self.proposed.extend(driver.map(|it| (it, now)));
+            self.asked.here.extend(driver.map(|it| (it, now)));
             for (order, _) in orders {
                 if let Some(open) = self.searches.get_mut(&JobId::Order(order)) {
                     open.proposed_at = Some(now);
@@ -315,7 +354,7 @@ impl Region {
             let free = self.drivers.values().filter(|card| card.is_free);
             let there = free.filter(|card| rank.holds(card.at)).map(|card| card.id);
             line.see(there, now, Duration::from_millis(rank.grace_ms.into()));
-            let order = line.order().into_iter().filter(|it| !self.proposed.contains_key(it));
+            let order = line.order().into_iter().filter(|it| !self.asked.contains(*it));
             let standing: Roster = order.filter_map(|it| self.drivers.get(&it).cloned()).collect();
             for (n, driver) in choose(&due, rank, &standing, now, settings) {
                 due[n] = Arc::new(SearchCard { only: Some(driver), ..(*due[n]).clone() });
@@ -451,8 +490,8 @@ impl Region {
         rosters: impl IntoIterator<Item = &'a Roster>,
         now: Timestamp,
     ) -> Roster {
-        self.proposed.retain(|_, at| now.since(*at) < self.repeat);
-        let is_free = |card: &&Arc<DriverCard>| !self.proposed.contains_key(&card.id);
+        self.forget_asked(now);
+        let is_free = |card: &&Arc<DriverCard>| !self.asked.contains(card.id);
         let mut free: Roster = self.drivers.values().filter(is_free).cloned().collect();
         free.extend(rosters.into_iter().flatten().filter(is_free).cloned());
         free
@@ -494,7 +533,7 @@ impl Region {
             }
             whole.add(outcome);
         }
-        self.proposed.extend(taken.into_iter().map(|driver| (driver, now)));
+        self.asked.here.extend(taken.into_iter().map(|driver| (driver, now)));
         whole
     }
 }
@@ -612,14 +651,13 @@ impl Region {
         spreading: &Spreading,
     ) -> Vec<(DriverId, Point)> {
         let mut next = Vec::new();
+        self.forget_asked(now);
         while next.len() < n_max
             && let Some(Waiting { hint, from }) = self.hints.pop_front()
         {
             let Some(card) = self.drivers.get(&hint.driver) else { continue };
             let is_movable = self.idle_of(card, now, spreading).is_some_and(|it| it.is_movable);
-            let was_proposed =
-                self.proposed.get(&card.id).is_some_and(|at| now.since(*at) < self.repeat);
-            if is_movable && !was_proposed && Square::at(card.at) == from {
+            if is_movable && !self.asked.contains(card.id) && Square::at(card.at) == from {
                 let to = hint.to.middle();
                 self.sent.insert(hint.driver, (to, now));
                 next.push((hint.driver, to));

@@ -111,6 +111,7 @@ impl Actor for Region {
         // What a predecessor left may name drivers and searches that are gone by now.
         self.area.roster.store(Arc::default());
         self.area.wanting.store(Arc::default());
+        self.area.proposed.store(Arc::default());
         self.area.queue.store(Arc::default());
         self.area.demand.store(Arc::default());
         self.area.idle.store(Arc::default());
@@ -171,6 +172,7 @@ impl Region {
         memory.known.learn_ways(&*self.world.router, now);
         self.count(memory, now).await?;
         self.batch(memory, now).await?;
+        self.tell_proposed(memory, now);
         self.hint(memory, now);
         self.area.record(|stats| {
             stats.n_ticks += 1;
@@ -288,7 +290,7 @@ impl Region {
             return Ok(());
         }
         memory.batched_at = now;
-        let ring = self.world.ring(self.area.region);
+        let ring = self.look_around(memory, now);
         let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
         let batching = memory.known.prepare_batches(rosters.iter().map(|it| &**it), now);
         if batching.is_idle() {
@@ -347,6 +349,7 @@ impl Region {
     /// Matches and proposes. Returns how many pairs were held, or how matching fell.
     async fn propose(&self, memory: &mut Memory, now: Timestamp) -> Result<usize, JoinError> {
         let due = memory.known.wanting(now);
+        let ring = if due.is_empty() { Vec::new() } else { self.look_around(memory, now) };
         let due = memory.known.line_up(due, now, &self.world.settings.matching);
         let lines: Vec<_> =
             memory.known.lines().map(|(rank, line)| (rank.to_owned(), line)).collect();
@@ -364,7 +367,6 @@ impl Region {
         if !self.world.surroundings.is_ours(self.area.region) {
             return Ok(0);
         }
-        let ring = self.world.ring(self.area.region);
         let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
         let rivals: Vec<Arc<Wanting>> = ring.iter().map(|area| area.wanting.load_full()).collect();
         let warm_up = Duration::from_millis(self.world.settings.warm_up_ms.into());
@@ -383,7 +385,8 @@ impl Region {
         } else {
             Outcome::default()
         };
-        self.send(&mut outcome);
+        let mut served = HashSet::new();
+        self.send(&mut outcome, &mut served);
         // Not split at all, or only for those who found nobody in their part of it.
         let empty: HashSet<JobId> = outcome.empty.drain(..).collect();
         outcome.traces.forget(&empty);
@@ -393,24 +396,48 @@ impl Region {
             due.iter().filter(|it| of.contains(&it.job)).cloned().collect()
         };
         let held = those(&held);
-        let left = if is_split { Arc::new(those(&empty)) } else { due };
+        let left = if is_split { Arc::new(those(&empty)) } else { due.clone() };
         if !left.is_empty() {
             let rivals = rivals.chain(std::iter::once(&held));
             let whole = memory.known.prepare(left, rosters, rivals, now, pairing);
             let done = self.run(vec![whole]).await?;
             outcome.add(memory.known.learn(done, now));
-            self.send(&mut outcome);
+            self.send(&mut outcome, &mut served);
+        }
+        if !served.is_empty() {
+            // Neighbours who leave its drivers alone need leave nothing else for it.
+            let unserved = due.iter().filter(|it| !served.contains(&it.job)).cloned();
+            self.area.wanting.store(Arc::new(unserved.collect()));
+            self.tell_proposed(memory, now);
         }
         // Nobody waits for what is only told to those who ask.
         self.world.rounds.record(&outcome.traces, now);
         Ok(outcome.n_held)
     }
 
-    /// Sends what is proposed on its way, and takes it out of what came of the round.
-    fn send(&self, outcome: &mut Outcome) {
+    /// The regions around it. Whom they proposed a moment ago is not proposed here.
+    fn look_around(&self, memory: &mut Memory, now: Timestamp) -> Vec<Arc<Area>> {
+        let ring = self.world.ring(self.area.region);
+        let proposed: Vec<_> = ring.iter().map(|area| area.proposed.load_full()).collect();
+        memory.known.see_proposed(proposed.iter().map(|it| &**it), now);
+        ring
+    }
+
+    /// Tells neighbours whom it has just proposed. Always after what it still wants: whoever reads this first and that
+    /// then never leaves something for one who has somebody.
+    fn tell_proposed(&self, memory: &Memory, now: Timestamp) {
+        let proposed = memory.known.proposed(now);
+        if **self.area.proposed.load() != proposed {
+            self.area.proposed.store(Arc::new(proposed));
+        }
+    }
+
+    /// Sends what is proposed on its way, takes it out of what came of the round, and notes for which searches it was.
+    fn send(&self, outcome: &mut Outcome, served: &mut HashSet<JobId>) {
         let proposals = std::mem::take(&mut outcome.proposals);
         let n_proposals = proposals.len() as u64;
         for proposal in proposals {
+            served.insert(proposal.job);
             self.world.surroundings.propose(proposal.job, proposal.round, proposal.candidates);
         }
         self.area.record(|stats| stats.n_proposed += n_proposals);

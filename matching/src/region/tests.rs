@@ -192,7 +192,7 @@ fn what_is_no_longer_true_of_a_driver_it_is_not_told() {
         region.put_driver(Arc::new(card));
     }
     // It is about to be asked.
-    region.proposed.insert(DriverId::nth(6), now);
+    region.asked.here.insert(DriverId::nth(6), now);
     let mut sent: Vec<_> =
         region.next_hints(20, now, &spreading).into_iter().map(|(driver, _)| driver).collect();
     sent.sort_unstable();
@@ -204,4 +204,43 @@ fn what_is_no_longer_true_of_a_driver_it_is_not_told() {
     region.learn_hints(hints);
     region.learn_hints(Vec::new());
     assert!(region.next_hints(20, now, &spreading).is_empty());
+}
+
+/// Whom a round of this region proposes, beside the drivers of a neighbour.
+fn proposed(region: &mut Region, ring: &Roster, now: Timestamp) -> Vec<DriverId> {
+    let settings = Settings::default();
+    let due = Arc::new(region.wanting(now));
+    let done = region.prepare(due, [ring], [], now, Pairing::Joint);
+    let done = done.run(&settings.straight(), &settings);
+    let proposals = region.learn([done], now).proposals;
+    proposals.iter().map(|it| it.candidates[0].driver).collect()
+}
+
+#[test]
+fn who_was_just_proposed_by_a_neighbour_is_left_alone_until_that_can_show() {
+    let (mut here, mut there) = (region(), region());
+    here.put_driver(Arc::new(driver(1, 0.0)));
+    here.put_search(Arc::new(ride(1, 100.0)));
+    there.put_search(Arc::new(ride(2, 0.0)));
+    let nth = DriverId::nth;
+    assert_eq!(proposed(&mut here, &Roster::new(), NOW), [nth(1)]);
+    assert_eq!(here.proposed(NOW), [(nth(1), NOW)]);
+    let roster = here.roster();
+    there.see_proposed([&here.proposed(NOW)], NOW);
+    assert_eq!(proposed(&mut there, &roster, NOW), []);
+    // Nothing came of it.
+    let later = NOW + there.repeat;
+    there.see_proposed([&here.proposed(NOW)], later);
+    assert_eq!(proposed(&mut there, &roster, later), [nth(1)]);
+    assert_eq!(here.proposed(later), []);
+}
+
+#[test]
+fn who_is_gone_was_not_just_proposed() {
+    let mut region = region();
+    region.put_driver(Arc::new(driver(1, 0.0)));
+    region.put_search(Arc::new(ride(1, 100.0)));
+    proposed(&mut region, &Roster::new(), NOW);
+    region.forget_driver(DriverId::nth(1));
+    assert_eq!(region.proposed(NOW), []);
 }

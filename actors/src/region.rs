@@ -74,8 +74,8 @@ pub struct Settings {
     pub repeat_ms: u32,
     /// How long an empty region stays, in milliseconds.
     pub linger_ms: u32,
-    /// With so many drivers and searches a region is matched in parts, its H3 children, and at once again with half as
-    /// many; 0: never in parts.
+    /// With so many drivers and searches a region is matched in parts, its H3 children, whenever many searches are due for
+    /// its drivers, and always at once again with half as many; 0: never in parts.
     pub split_at: u32,
     /// How many rings of neighbours a region sees; 0 only to measure what the ring is worth.
     pub rings: u8,

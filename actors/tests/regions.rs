@@ -693,9 +693,9 @@ async fn a_hot_region_is_matched_in_parts_until_it_has_cooled_and_no_search_is_l
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_driver_is_in_no_part_near_is_served_all_the_same_in_the_same_tick() {
-    let mut play = Play::with(Settings { split_at: 40, ..settings() });
+    let mut play = Play::with(Settings { split_at: 20, ..settings() });
     let (west, east) = ends();
-    for n in 0..40 {
+    for n in 0..20 {
         play.driver(n, east);
     }
     for n in 0..3 {
@@ -707,6 +707,24 @@ async fn whose_driver_is_in_no_part_near_is_served_all_the_same_in_the_same_tick
     let jobs: HashSet<JobId> = proposals.iter().map(|(job, _)| *job).collect();
     let drivers: HashSet<DriverId> = proposals.iter().map(|(_, drivers)| drivers[0]).collect();
     assert_eq!((jobs.len(), drivers.len()), (6, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_region_is_matched_at_once_while_few_wait_in_it() {
+    let mut play = Play::with(Settings { split_at: 40, ..settings() });
+    let (west, east) = ends();
+    for n in 0..60 {
+        play.driver(n, if n % 2 == 0 { west } else { east });
+    }
+    play.ride(100, west, OfferPolicy::Sequential);
+    play.ride(101, east, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await.len(), 2);
+    assert_eq!(n_parts(&play), 1, "each driver would be looked at several times");
+    for n in 110..130 {
+        play.ride(n, if n % 2 == 0 { west } else { east }, OfferPolicy::Sequential);
+    }
+    assert_eq!(play.tick().await.len(), 20);
+    assert_eq!(n_parts(&play), 2);
 }
 
 /// On one thread, where nothing else has a turn unless the region lets go of it.

@@ -59,6 +59,8 @@ pub struct Region {
     /// How long a proposal is given to show in listings before it is repeated.
     repeat: Duration,
     drivers: BTreeMap<DriverId, Arc<DriverCard>>,
+    /// The same as neighbours and rounds see them; none, if somebody has changed since.
+    roster: Option<Arc<Roster>>,
     searches: BTreeMap<JobId, Open>,
     /// Runs that may take more along.
     runs: BTreeMap<RunId, Arc<RunCard>>,
@@ -128,6 +130,7 @@ impl Region {
             radius_m,
             repeat,
             drivers: BTreeMap::new(),
+            roster: None,
             searches: BTreeMap::new(),
             runs: BTreeMap::new(),
             hold: Duration::ZERO,
@@ -179,6 +182,7 @@ impl Region {
             self.came.push((came.clone(), card.vehicle.kind));
         }
         self.drivers.insert(card.id, card);
+        self.roster = None;
     }
 
     /// A search is here, or has changed: it waits for a proposal.
@@ -226,7 +230,11 @@ impl Region {
     pub fn forget_driver(&mut self, driver: DriverId) -> bool {
         self.asked.here.remove(&driver);
         self.sent.remove(&driver);
-        self.drivers.remove(&driver).is_some()
+        let was_here = self.drivers.remove(&driver).is_some();
+        if was_here {
+            self.roster = None;
+        }
+        was_here
     }
 
     /// A search is over, or has left.
@@ -245,7 +253,11 @@ impl Region {
         let n_before = self.drivers.len();
         self.drivers.retain(|driver, _| is_kept_driver(*driver));
         self.searches.retain(|job, _| is_kept_job(*job));
-        self.drivers.len() != n_before
+        let has_any_gone = self.drivers.len() != n_before;
+        if has_any_gone {
+            self.roster = None;
+        }
+        has_any_gone
     }
 
     /// How many drivers it knows.
@@ -266,6 +278,12 @@ impl Region {
     /// Its drivers, as its neighbours may see them.
     pub fn roster(&self) -> Roster {
         self.drivers.values().cloned().collect()
+    }
+
+    /// The same, shared with its own rounds: it is made once for both, and only when somebody has changed.
+    pub fn shared_roster(&mut self) -> Arc<Roster> {
+        let drivers = &self.drivers;
+        self.roster.get_or_insert_with(|| Arc::new(drivers.values().cloned().collect())).clone()
     }
 
     /// Whom it proposed a moment ago, so that its neighbours leave them alone until their listings show what came of it.
@@ -428,6 +446,19 @@ impl Region {
         now: Timestamp,
         pairing: Pairing,
     ) -> Matching {
+        let ring: Roster = rosters.into_iter().flatten().cloned().collect();
+        self.prepare_shared(due, [Arc::new(ring)], rivals, now, pairing)
+    }
+
+    /// The same, of rosters that need not be copied for it.
+    pub fn prepare_shared<'a>(
+        &mut self,
+        due: Arc<Wanting>,
+        rosters: impl IntoIterator<Item = Arc<Roster>>,
+        rivals: impl IntoIterator<Item = &'a Wanting>,
+        now: Timestamp,
+        pairing: Pairing,
+    ) -> Matching {
         let free = self.free(rosters, now);
         let rivals = self.rivals(rivals);
         self.matching(free, due, rivals, now, pairing)
@@ -439,15 +470,15 @@ impl Region {
     pub fn divide<'a, C: Copy + Ord>(
         &mut self,
         due: &Wanting,
-        rosters: impl IntoIterator<Item = &'a Roster>,
+        rosters: impl IntoIterator<Item = Arc<Roster>>,
         rivals: impl IntoIterator<Item = &'a Wanting>,
         now: Timestamp,
         pairing: Pairing,
         (part_of, around): (impl Fn(Point) -> C, impl Fn(C) -> Vec<C>),
     ) -> Vec<Matching> {
         let mut free: BTreeMap<C, Roster> = BTreeMap::new();
-        for card in self.free(rosters, now) {
-            free.entry(part_of(card.start().0)).or_default().push(card);
+        for card in self.free(rosters, now).iter() {
+            free.entry(part_of(card.start().0)).or_default().push(card.clone());
         }
         let mut wanting: BTreeMap<C, Wanting> = BTreeMap::new();
         for card in due {
@@ -460,13 +491,13 @@ impl Region {
         let mut parts = Vec::with_capacity(wanting.len());
         for (part, due) in &wanting {
             let around = around(*part);
-            let here = |of: &BTreeMap<C, Roster>| -> Roster {
-                around.iter().filter_map(|it| of.get(it)).flatten().cloned().collect()
-            };
+            let here: Roster =
+                around.iter().filter_map(|it| free.get(it)).flatten().cloned().collect();
+            let here = Free { rosters: vec![Arc::new(here)], asked: HashSet::new() };
             let ours = around.iter().filter(|it| *it != part).filter_map(|it| wanting.get(it));
             let others = around.iter().filter_map(|it| foreign.get(it));
             let rivals = ours.chain(others).flatten().cloned().collect();
-            parts.push((here(&free), Arc::new(due.clone()), rivals));
+            parts.push((here, Arc::new(due.clone()), rivals));
         }
         let parts = parts.into_iter();
         parts.map(|(free, due, rivals)| self.matching(free, due, rivals, now, pairing)).collect()
@@ -474,7 +505,7 @@ impl Region {
 
     fn matching(
         &mut self,
-        free: Roster,
+        free: Free,
         due: Arc<Wanting>,
         rivals: Wanting,
         now: Timestamp,
@@ -485,16 +516,11 @@ impl Region {
     }
 
     /// Whoever was not proposed a moment ago, here and in the ring.
-    fn free<'a>(
-        &mut self,
-        rosters: impl IntoIterator<Item = &'a Roster>,
-        now: Timestamp,
-    ) -> Roster {
+    fn free(&mut self, ring: impl IntoIterator<Item = Arc<Roster>>, now: Timestamp) -> Free {
         self.forget_asked(now);
-        let is_free = |card: &&Arc<DriverCard>| !self.asked.contains(card.id);
-        let mut free: Roster = self.drivers.values().filter(is_free).cloned().collect();
-        free.extend(rosters.into_iter().flatten().filter(is_free).cloned());
-        free
+        let rosters = std::iter::once(self.shared_roster()).chain(ring).collect();
+        let asked = self.asked.here.keys().chain(&self.asked.around).copied().collect();
+        Free { rosters, asked }
     }
 
     /// Who of the ring may want drivers that it wants.
@@ -707,11 +733,30 @@ impl Batching {
     }
 }
 
+/// Whom a round may propose: all of these, as they are shared, but those who were asked a moment ago.
+#[derive(Debug)]
+struct Free {
+    rosters: Vec<Arc<Roster>>,
+    asked: HashSet<DriverId>,
+}
+
+impl Free {
+    fn iter(&self) -> impl Iterator<Item = &Arc<DriverCard>> {
+        let all = self.rosters.iter().flat_map(|roster| roster.iter());
+        all.filter(|card| !self.asked.contains(&card.id))
+    }
+
+    /// How many there are, or a few more.
+    fn size(&self) -> usize {
+        self.rosters.iter().map(|roster| roster.len()).sum()
+    }
+}
+
 /// Everything one round needs, so that it can be done on any thread.
 #[derive(Debug)]
 pub struct Matching {
     field: Field,
-    free: Vec<Arc<DriverCard>>,
+    free: Free,
     due: Arc<Wanting>,
     rivals: Wanting,
     now: Timestamp,
@@ -722,13 +767,13 @@ pub struct Matching {
 impl Matching {
     /// How many drivers and searches there are.
     pub fn size(&self) -> usize {
-        self.free.len() + self.due.len() + self.rivals.len()
+        self.free.size() + self.due.len() + self.rivals.len()
     }
 
     /// Does the round, with what was learned about the router. Whoever asked hands both to [`Region::learn`].
     pub fn run(mut self, router: &dyn Router, settings: &Settings) -> (Field, Outcome) {
         let learned = Learned { router, ways: &self.ways };
-        self.field.fill(self.free, &learned);
+        self.field.fill(self.free.iter().cloned(), &learned);
         let terms = Terms { router: &learned, settings, now: self.now, pairing: self.pairing };
         let due = self.due.iter().map(|card| &**card);
         let rivals = self.rivals.iter().map(|card| &**card);

@@ -35,6 +35,10 @@ const N_QUICK: usize = 2_000;
 /// The same for deliveries that may be brought together and runs that may take one along.
 const N_QUICK_BATCHES: usize = 20;
 
+/// A hot region is matched in parts where at least one search for so many drivers is due. Parts overlap, so that each driver
+/// is put into the fields of up to seven of them, which costs more than all the rest where few wait.
+const N_DRIVERS_PER_SEARCH: usize = 4;
+
 /// How many drivers at most are sent elsewhere in one tick. Each is a commit of a driver: a minute's worth at once would
 /// stand in front of offers.
 const N_HINTS: usize = 20;
@@ -65,8 +69,8 @@ pub(super) struct Memory {
     batched_at: Timestamp,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
-    /// Is it matched in parts?
-    is_split: bool,
+    /// Is it matched in parts, where many wait at once?
+    is_hot: bool,
 }
 
 impl Actor for Region {
@@ -99,7 +103,7 @@ impl Actor for Region {
             batched_at: now,
             started_at: now,
             empty_since: None,
-            is_split: false,
+            is_hot: false,
         })
     }
 
@@ -163,7 +167,7 @@ impl Region {
     async fn tick(&self, memory: &mut Memory) -> Result<bool, JoinError> {
         let now = self.world.surroundings.now();
         if memory.read(self.area.take()) {
-            self.area.roster.store(Arc::new(memory.known.roster()));
+            self.area.roster.store(memory.known.shared_roster());
         }
         self.pause(memory, now);
         let n_held = self.propose(memory, now).await?;
@@ -310,17 +314,19 @@ impl Region {
         Ok(())
     }
 
-    /// Is it so hot that it is matched in parts? Once it is, it stays so until it has cooled down to half of that.
-    fn is_split(&self, memory: &mut Memory) -> bool {
+    /// Is it so hot that it is matched in parts, and do so many wait now that it pays? Once it is hot, it stays so until
+    /// it has cooled down to half of that.
+    fn is_split(&self, memory: &mut Memory, n_due: usize) -> bool {
         let split_at = self.world.settings.split_at as usize;
         let size = memory.known.n_drivers() + memory.known.n_searches();
-        let is_split =
-            split_at > 0 && (size >= split_at || (memory.is_split && size >= split_at.div_ceil(2)));
-        if is_split != memory.is_split {
-            memory.is_split = is_split;
+        let is_hot =
+            split_at > 0 && (size >= split_at || (memory.is_hot && size >= split_at.div_ceil(2)));
+        if is_hot != memory.is_hot {
+            memory.is_hot = is_hot;
             let region = self.area.region;
-            info!(%region, size, is_split, "matched in parts, or at once again");
+            info!(%region, size, is_hot, "matched in parts where many wait, or always at once again");
         }
+        let is_split = is_hot && n_due * N_DRIVERS_PER_SEARCH >= memory.known.n_drivers();
         if !is_split {
             self.area.record(|stats| stats.n_parts = 1);
         }
@@ -372,12 +378,12 @@ impl Region {
         let warm_up = Duration::from_millis(self.world.settings.warm_up_ms.into());
         let is_warm = now.since(memory.started_at) >= warm_up;
         let pairing = if is_warm { Pairing::Joint } else { Pairing::Greedy };
-        let (rosters, rivals) = (rosters.iter().map(|it| &**it), rivals.iter().map(|it| &**it));
-        let is_split = self.is_split(memory);
+        let rivals = rivals.iter().map(|it| &**it);
+        let is_split = self.is_split(memory, due.len());
         let mut outcome = if is_split {
             let parts = (part_of, around);
-            let parts =
-                memory.known.divide(&due, rosters.clone(), rivals.clone(), now, pairing, parts);
+            let rosters = rosters.iter().cloned();
+            let parts = memory.known.divide(&due, rosters, rivals.clone(), now, pairing, parts);
             let n_parts = parts.len();
             self.area.record(|stats| stats.n_parts = n_parts);
             let done = self.run(parts).await?;
@@ -399,7 +405,7 @@ impl Region {
         let left = if is_split { Arc::new(those(&empty)) } else { due.clone() };
         if !left.is_empty() {
             let rivals = rivals.chain(std::iter::once(&held));
-            let whole = memory.known.prepare(left, rosters, rivals, now, pairing);
+            let whole = memory.known.prepare_shared(left, rosters, rivals, now, pairing);
             let done = self.run(vec![whole]).await?;
             outcome.add(memory.known.learn(done, now));
             self.send(&mut outcome, &mut served);

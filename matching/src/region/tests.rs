@@ -244,3 +244,53 @@ fn who_is_gone_was_not_just_proposed() {
     region.forget_driver(DriverId::nth(1));
     assert_eq!(region.proposed(NOW), []);
 }
+
+#[test]
+fn a_roster_is_made_anew_only_when_somebody_has_changed() {
+    let mut region = region();
+    let mut before = region.shared_roster();
+    let mut is_made_anew = |region: &mut Region| {
+        let now = region.shared_roster();
+        assert_eq!(*now, region.roster());
+        !Arc::ptr_eq(&std::mem::replace(&mut before, now.clone()), &now)
+    };
+    region.put_driver(Arc::new(driver(1, 0.0)));
+    assert!(is_made_anew(&mut region));
+    region.put_search(Arc::new(ride(1, 0.0)));
+    region.forget_driver(DriverId::nth(9));
+    assert!(!is_made_anew(&mut region));
+    region.put_driver(Arc::new(driver(1, 50.0)));
+    assert!(is_made_anew(&mut region));
+    region.put_driver(Arc::new(driver(2, 0.0)));
+    region.forget_driver(DriverId::nth(1));
+    assert!(is_made_anew(&mut region));
+    assert!(region.retain(|_| false, |_| true, |_| true));
+    assert!(is_made_anew(&mut region));
+}
+
+#[test]
+fn a_round_over_shared_rosters_sees_whom_one_over_copies_sees() {
+    let settings = Settings::default();
+    let proposed = |is_shared: bool| {
+        let mut region = region();
+        (1..=5).for_each(|n| region.put_driver(Arc::new(driver(n, n as f64 * 100.0))));
+        (1..=8).for_each(|n| region.put_search(Arc::new(ride(n, n as f64 * 90.0))));
+        // The fifth has just crossed the border, and is still listed where it was; the first was asked a moment ago.
+        let seen_at = NOW + Duration::from_secs(1);
+        let crossed = DriverCard { seen_at, ..driver(5, -50.0) };
+        let ring: Roster = [crossed, driver(6, 700.0), driver(7, 900.0)].map(Arc::new).into();
+        region.asked.here.insert(DriverId::nth(1), NOW);
+        let due = Arc::new(region.wanting(NOW));
+        let matching = if is_shared {
+            region.prepare_shared(due, [Arc::new(ring)], [], NOW, Pairing::Joint)
+        } else {
+            region.prepare(due, [&ring], [], NOW, Pairing::Joint)
+        };
+        matching.run(&settings.straight(), &settings).1
+    };
+    let outcome = proposed(true);
+    assert_eq!(outcome, proposed(false));
+    let mut drivers: Vec<_> = outcome.proposals.iter().map(|it| it.candidates[0].driver).collect();
+    drivers.sort_unstable();
+    assert_eq!(drivers, (2..=7).map(DriverId::nth).collect::<Vec<_>>());
+}

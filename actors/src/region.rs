@@ -5,15 +5,15 @@
 //!  Regions::list ──► Area.inbox ──► Region actor ──► matching::Region ──► Surroundings::propose
 //!                    (latest wins)      │    ▲
 //!                                       ▼    │ rosters of the ring of neighbours
-//!                                  Area.roster
+//!                                  Area.roster, and whom each has just proposed
 //! ```
 //!
 //! A region is soft state. It is created by the first listing, forgets itself when it has been empty for
 //! a while, and when it falls its successor starts empty and asks for everyone to be listed again. What
 //! outlives the actor is its `Area`: an inbox that keeps one entry per entity, so that a slow region
 //! never has more to read than there are entities, and the roster its neighbours read. Regions see the
-//! drivers of the ring around theirs, and two of them may propose the same one: the driver refuses the
-//! second offer.
+//! drivers of the ring around theirs and leave those alone whom a neighbour has just proposed. Two that match at the same
+//! moment, or on different nodes, may still propose the same one: the driver refuses the second offer.
 
 mod area;
 mod keeper;
@@ -74,8 +74,8 @@ pub struct Settings {
     pub repeat_ms: u32,
     /// How long an empty region stays, in milliseconds.
     pub linger_ms: u32,
-    /// With so many drivers and searches a region is matched in parts, its H3 children, and at once again with half as
-    /// many; 0: never in parts.
+    /// With so many drivers and searches a region is matched in parts, its H3 children, whenever many searches are due for
+    /// its drivers, and always at once again with half as many; 0: never in parts.
     pub split_at: u32,
     /// How many rings of neighbours a region sees; 0 only to measure what the ring is worth.
     pub rings: u8,

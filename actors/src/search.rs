@@ -31,8 +31,11 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How many drivers who could not be reserved are left in peace until the next tier.
+/// How many drivers who could not be reserved, or did not answer, are left in peace until the next tier.
 const RESTING_MAX: usize = 8;
+/// How long one who did not answer is left in peace where no tier is left: others who fit are asked meanwhile, and a
+/// search does not end beside a driver who only looked away.
+const REST: Duration = Duration::from_secs(30);
 /// How many offers may be made per attempt that reaches a driver, so that a search among drivers who
 /// can never be reserved ends.
 const REFUSED_PER_ATTEMPT_MAX: u32 = 4;
@@ -552,7 +555,8 @@ impl Search {
         if self.joined.as_ref().is_some_and(|joined| joined.until <= now) {
             events.extend(self.left_run(OfferStatus::Expired, false, now));
         }
-        match self.phase {
+        // Whoever has just been found silent may have rested for long enough already, where this comes late.
+        match self.after(&events).phase {
             Phase::Open { until, .. } if until <= now => {
                 let is_left = |open: &&OpenOffer| now < open.expires_at;
                 events.extend(self.open.iter().filter(is_left).map(OpenOffer::withdrawn));
@@ -565,7 +569,8 @@ impl Search {
                 return Decision { events, outcome: Some(Outcome::Exhausted) };
             }
             Phase::Open { tier, next_tier_at: Some(at), .. } if at <= now => {
-                let tier = tier + 1;
+                // Beyond the last one it is the last one again, for those who rested.
+                let tier = (tier + 1).min(last_tier(asked.policy));
                 let next_tier_at = next_tier(tier, asked.policy, now);
                 events.push(Event::TierOpened { tier, next_tier_at });
             }
@@ -620,7 +625,8 @@ impl Search {
             Event::OfferRefused { offer, .. } => {
                 self.n_refused += 1;
                 if let Some(open) = self.end(*offer, OfferStatus::Withdrawn) {
-                    self.rest(open.driver);
+                    // What kept it is over by then, as likely as not: another offer, most often.
+                    self.rest(open.driver, open.expires_at);
                 }
             }
             Event::OfferSeen { offer } => {
@@ -644,7 +650,7 @@ impl Search {
                     self.exclude(open.driver);
                 }
                 if *status == OfferStatus::Expired {
-                    self.rest(open.driver);
+                    self.rest(open.driver, open.expires_at + REST);
                 }
             }
             Event::Excluded { driver } => self.exclude(*driver),
@@ -668,7 +674,7 @@ impl Search {
                 let (run, driver, until) = (*run, *driver, *until);
                 self.joined = Some(Box::new(Joined { run, driver, until }));
             }
-            Event::LeftRun { status, .. } => {
+            Event::LeftRun { at, status, .. } => {
                 let Some(joined) = self.joined.take() else { return };
                 // What came to nothing before anybody was asked is no reason to be left alone.
                 let was_unwanted = matches!(status, OfferStatus::Declined | OfferStatus::Expired);
@@ -677,7 +683,7 @@ impl Search {
                     self.exclude(joined.driver);
                 }
                 if *status == OfferStatus::Expired {
-                    self.rest(joined.driver);
+                    self.rest(joined.driver, *at + REST);
                 }
             }
             Event::Closed {} => {
@@ -997,12 +1003,14 @@ impl Search {
     }
 
     fn unless_exhausted(&self, events: Vec<Event>, asked: &Asked) -> Decision {
-        let mut after = self.clone();
-        for event in &events {
-            after.evolve(event);
-        }
-        let outcome = after.is_exhausted(asked.policy).then_some(Outcome::Exhausted);
+        let outcome = self.after(&events).is_exhausted(asked.policy).then_some(Outcome::Exhausted);
         Decision { events, outcome }
+    }
+
+    fn after(&self, events: &[Event]) -> Self {
+        let mut after = self.clone();
+        events.iter().for_each(|event| after.evolve(event));
+        after
     }
 
     fn is_exhausted(&self, policy: &JobPolicy) -> bool {
@@ -1191,11 +1199,15 @@ impl Search {
         }
     }
 
-    fn rest(&mut self, driver: DriverId) {
+    /// Leaves a driver in peace until the next tier; where none is left, until then, or until whoever rests already has.
+    fn rest(&mut self, driver: DriverId, until: Timestamp) {
         if self.resting.len() == RESTING_MAX {
             self.resting.remove(0);
         }
         self.resting.push(driver);
+        if let Phase::Open { next_tier_at: next_tier_at @ None, .. } = &mut self.phase {
+            *next_tier_at = Some(until);
+        }
     }
 }
 
@@ -1268,8 +1280,11 @@ pub fn feed(policy: &JobPolicy, now: Timestamp) -> Event {
 }
 
 fn next_tier(tier: u8, policy: &JobPolicy, now: Timestamp) -> Option<Timestamp> {
-    let is_last = usize::from(tier) + 1 >= policy.tiers_m.len();
-    (!is_last).then(|| now + ms(policy.tier_ms))
+    (tier < last_tier(policy)).then(|| now + ms(policy.tier_ms))
+}
+
+fn last_tier(policy: &JobPolicy) -> u8 {
+    policy.tiers_m.len() as u8 - 1
 }
 
 fn tell_driver(to: DriverId, command: driver::Command) -> Tell {

@@ -40,19 +40,29 @@ struct Stage {
     pauses: Mutex<Vec<(JobId, Option<ZonePause>)>>,
     batches: Mutex<Vec<batch::Proposal>>,
     hints: Mutex<Vec<(DriverId, Point)>>,
+    /// What regions said, in its order, by kind.
+    said: Mutex<Vec<&'static str>>,
     ups: mpsc::Sender<RegionId>,
     falls_at_next_proposal: AtomicBool,
     /// How often other tasks of the node had their turn: so far, when a region last looked at the
-    /// clock, and when it then proposed.
+    /// clock, when it then proposed, and when it sent somebody to wait elsewhere.
     turns: AtomicU64,
     turns_at_clock: AtomicU64,
     turns_at_proposal: AtomicU64,
+    turns_at_hint: AtomicU64,
+}
+
+impl Stage {
+    fn say(&self, what: &'static str) {
+        self.said.lock().expect("no test panics holding it").push(what);
+    }
 }
 
 impl Surroundings for Stage {
     fn propose(&self, job: JobId, _round: u32, candidates: Vec<Candidate>) {
         self.turns_at_proposal.store(self.turns.load(Ordering::SeqCst), Ordering::SeqCst);
         assert!(!self.falls_at_next_proposal.swap(false, Ordering::SeqCst), "the stage said so");
+        self.say("propose");
         let drivers = candidates.iter().map(|it| it.driver).collect();
         self.proposals.lock().expect("no test panics holding it").push((job, drivers));
     }
@@ -62,10 +72,13 @@ impl Surroundings for Stage {
     }
 
     fn batch(&self, _region: RegionId, proposal: batch::Proposal, _settings: &batch::Settings) {
+        self.say("batch");
         self.batches.lock().expect("no test panics holding it").push(proposal);
     }
 
     fn hint(&self, driver: DriverId, to: Point) {
+        self.turns_at_hint.store(self.turns.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.say("hint");
         self.hints.lock().expect("no test panics holding it").push((driver, to));
     }
 
@@ -106,11 +119,13 @@ impl Play {
             pauses: Mutex::default(),
             batches: Mutex::default(),
             hints: Mutex::default(),
+            said: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             turns_at_clock: AtomicU64::new(0),
             turns_at_proposal: AtomicU64::new(0),
+            turns_at_hint: AtomicU64::new(0),
         });
         let regions = Regions::start(settings, stage.clone()).expect("tests run on Tokio");
         Self { stage, regions, ups, listed: BTreeMap::new() }
@@ -138,7 +153,11 @@ impl Play {
 
     /// Driver `n` is free at this point.
     fn driver(&mut self, n: u64, at: Point) {
-        let card = DriverCard {
+        self.driver_with(n, at, |_| ());
+    }
+
+    fn driver_with(&mut self, n: u64, at: Point, change: impl FnOnce(&mut DriverCard)) {
+        let mut card = DriverCard {
             id: DriverId::nth(n),
             at,
             seen_at: self.now(),
@@ -160,6 +179,7 @@ impl Play {
             standing: Stands::default(),
             came: None,
         };
+        change(&mut card);
         let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
         self.list(DriverId::nth(n).into(), Some(listing));
     }
@@ -206,6 +226,21 @@ impl Play {
 
     fn ride_gone(&mut self, n: u64) {
         self.list(OrderId::nth(n).into(), None);
+    }
+
+    /// So many drivers have nothing to do and may be sent elsewhere: they were here a minute ago, when so many asked a
+    /// kilometre and a half away.
+    async fn idle_drivers(&mut self, n_drivers: u64, n_asking: u64) {
+        (1..=n_drivers).for_each(|n| self.driver_with(n, KIGALI, |card| card.takes_hints = true));
+        // Nobody is proposed for what is in the feed.
+        let rides = 1_000..1_000 + n_asking;
+        let sides = [1_500.0, -1_500.0].map(|east_m| KIGALI.offset_m(east_m, 0.0));
+        let is_near = |it: &Point| RegionId::at(*it) == RegionId::at(KIGALI);
+        let busy = sides.into_iter().find(is_near).expect("a region is wider than that");
+        rides.clone().for_each(|n| self.ride(n, busy, OfferPolicy::Feed));
+        self.tick().await;
+        rides.for_each(|n| self.ride_gone(n));
+        self.later(60_000);
     }
 
     /// One tick, and what it proposed.
@@ -286,6 +321,78 @@ async fn deliveries_are_kept_for_company_but_not_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_looks_for_a_driver_is_served_before_anything_is_counted_or_planned() {
+    let mut play = Play::new();
+    play.idle_drivers(6, 20).await;
+    play.ride(1, KIGALI, OfferPolicy::Sequential);
+    let (asked, until) = (play.now(), play.now() + Duration::from_secs(600));
+    for n in [2, 3] {
+        play.ride_with(
+            n,
+            KIGALI.offset_m(100.0 * n as f64, 0.0),
+            OfferPolicy::BatchOptimal,
+            |card| {
+                card.work = WorkKind::Delivery;
+                card.dropoff = Some(KIGALI.offset_m(2_000.0, 50.0 * n as f64));
+                card.batch = Some(batch::Batch { asked, ready: asked, promise: None, until });
+            },
+        );
+    }
+    assert_eq!(play.tick().await.len(), 1);
+    let said = play.stage.said.lock().unwrap();
+    assert!(said.contains(&"hint") && said.contains(&"batch"), "{said:?}");
+    assert_eq!(said[0], "propose", "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_are_sent_to_wait_elsewhere_over_several_ticks_and_nobody_twice() {
+    let mut play = Play::new();
+    play.idle_drivers(50, 20).await;
+    let sent = |play: &Play| -> Vec<DriverId> {
+        let hints = std::mem::take(&mut *play.stage.hints.lock().unwrap());
+        hints.into_iter().map(|(driver, _)| driver).collect()
+    };
+    let mut all = Vec::new();
+    for n in [20, 20] {
+        play.tick().await;
+        let some = sent(&play);
+        assert_eq!(some.len(), n);
+        all.extend(some);
+        play.later(1_000);
+    }
+    // Of those who are left, one has gone home.
+    let left = (1..=50).find(|n| !all.contains(&DriverId::nth(*n))).unwrap();
+    play.driver_gone(left);
+    play.tick().await;
+    let rest = sent(&play);
+    assert!(!rest.contains(&DriverId::nth(left)));
+    all.extend(rest);
+    assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "{all:?}");
+    assert_eq!(all.len(), 49);
+    play.tick().await;
+    assert_eq!(sent(&play), []);
+}
+
+/// On one thread, where nothing else has a turn unless the region lets go of it.
+#[tokio::test]
+async fn nobody_is_kept_waiting_while_it_is_found_out_where_drivers_had_better_wait() {
+    let mut play = Play::new();
+    play.idle_drivers(6, 20).await;
+    let stage = play.stage.clone();
+    let others = tokio::spawn(async move {
+        loop {
+            stage.turns.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    play.tick().await;
+    others.abort();
+    assert!(!play.stage.hints.lock().unwrap().is_empty());
+    let turns = |at: &AtomicU64| at.load(Ordering::SeqCst);
+    assert!(turns(&play.stage.turns_at_hint) > turns(&play.stage.turns_at_clock));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_driver_on_the_other_side_of_a_border_is_proposed() {
     let mut play = Play::new();
     let (here, there) = border();
@@ -294,6 +401,43 @@ async fn a_driver_on_the_other_side_of_a_border_is_proposed() {
     // A roster shows up a tick later at most, whichever region is first.
     let proposals = [play.tick().await, play.tick().await].concat();
     assert_eq!(proposals, [pair(1, 1)]);
+}
+
+/// Two points 200 m apart in different regions: first the one in the region that ticks first.
+fn first_and_second() -> (Point, Point) {
+    let (west, east) = border();
+    if RegionId::at(west) < RegionId::at(east) { (west, east) } else { (east, west) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_just_proposed_by_a_neighbour_is_not_proposed_by_another_region() {
+    let (first, second) = first_and_second();
+    let mut play = Play::new();
+    play.driver(1, second);
+    play.tick().await;
+    // When the first one is matched the second has not told yet that somebody waits right beside the driver.
+    play.ride(1, first, OfferPolicy::Sequential);
+    play.ride(2, second, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    play.later(1_000);
+    assert_eq!(play.tick().await, []);
+    // It had another offer, say.
+    play.ride_gone(1);
+    play.later(1_000);
+    assert_eq!(play.tick().await, [pair(2, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_for_a_ride_beyond_the_border_that_has_just_got_its_driver() {
+    let (first, second) = first_and_second();
+    let mut play = Play::new();
+    play.driver(1, first);
+    play.driver(2, first.towards(second, 0.3));
+    play.tick().await;
+    play.ride(1, first, OfferPolicy::Sequential);
+    play.ride(2, second, OfferPolicy::Sequential);
+    // The first ride is nearer to the second driver as well, and does not need it.
+    assert_eq!(play.tick().await, [pair(1, 1), pair(2, 2)]);
 }
 
 fn paused(zone: ZoneId, until: Option<Timestamp>) -> Standing {
@@ -549,9 +693,9 @@ async fn a_hot_region_is_matched_in_parts_until_it_has_cooled_and_no_search_is_l
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_driver_is_in_no_part_near_is_served_all_the_same_in_the_same_tick() {
-    let mut play = Play::with(Settings { split_at: 40, ..settings() });
+    let mut play = Play::with(Settings { split_at: 20, ..settings() });
     let (west, east) = ends();
-    for n in 0..40 {
+    for n in 0..20 {
         play.driver(n, east);
     }
     for n in 0..3 {
@@ -563,6 +707,24 @@ async fn whose_driver_is_in_no_part_near_is_served_all_the_same_in_the_same_tick
     let jobs: HashSet<JobId> = proposals.iter().map(|(job, _)| *job).collect();
     let drivers: HashSet<DriverId> = proposals.iter().map(|(_, drivers)| drivers[0]).collect();
     assert_eq!((jobs.len(), drivers.len()), (6, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_region_is_matched_at_once_while_few_wait_in_it() {
+    let mut play = Play::with(Settings { split_at: 40, ..settings() });
+    let (west, east) = ends();
+    for n in 0..60 {
+        play.driver(n, if n % 2 == 0 { west } else { east });
+    }
+    play.ride(100, west, OfferPolicy::Sequential);
+    play.ride(101, east, OfferPolicy::Sequential);
+    assert_eq!(play.tick().await.len(), 2);
+    assert_eq!(n_parts(&play), 1, "each driver would be looked at several times");
+    for n in 110..130 {
+        play.ride(n, if n % 2 == 0 { west } else { east }, OfferPolicy::Sequential);
+    }
+    assert_eq!(play.tick().await.len(), 20);
+    assert_eq!(n_parts(&play), 2);
 }
 
 /// On one thread, where nothing else has a turn unless the region lets go of it.

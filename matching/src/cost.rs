@@ -34,7 +34,7 @@ pub struct Settings {
     /// A position older than this is no position, in milliseconds (invariant I-11).
     pub stale_ms: u32,
     /// How many of the drivers it weighed, and how many that did not fit, a round tells of each search
-    /// for those who ask afterwards; 0: it tells nothing.
+    /// for those who ask afterwards; 0: it tells nothing. With as many as are weighed, everybody who was is named.
     pub n_told: u8,
     /// Where nobody drives without a permit.
     pub permits: Vec<Permit>,
@@ -54,7 +54,7 @@ impl Default for Settings {
             overdue_ms: 240_000,
             bind_ahead_ms: 15_000,
             stale_ms: 60_000,
-            n_told: 5,
+            n_told: 10,
             permits: Vec::new(),
             weights: Weights::default(),
         }

@@ -4,7 +4,7 @@
 //! brings the rosters of the regions around it, and carries its proposals out.
 //!
 //! ```text
-//!  put, forget ──► Region ──wanting──► neighbours ──► their rosters, their wanting
+//!  put, forget ──► Region ──wanting, proposed──► neighbours ──► their rosters, their wanting, whom they proposed
 //!                     └──prepare──► Matching ──run──► Outcome ──► learn
 //! ```
 
@@ -12,7 +12,7 @@ use crate::{
     Came, DriverCard, Field, Router, SearchCard,
     batch::{self, Proposal, RunCard},
     cost::Settings,
-    demand::{Demand, Idle, Rates, Spreading, Square, spread},
+    demand::{Demand, Hint, Idle, Rates, Spreading, Square, spread},
     forecast::Profile,
     rank::{Line, Rank, choose},
     round::{Outcome, Pairing, Terms, round},
@@ -28,7 +28,7 @@ use protocol::{
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -48,6 +48,9 @@ pub type Roster = Vec<Arc<DriverCard>>;
 /// Open searches of one region that wait for a proposal, in the order of their jobs.
 pub type Wanting = Vec<Arc<SearchCard>>;
 
+/// Drivers a region proposed a moment ago, and when, in the order of their ids.
+pub type Proposed = Vec<(DriverId, Timestamp)>;
+
 /// What one region knows. All of it can be learned again.
 #[derive(Debug)]
 pub struct Region {
@@ -56,13 +59,15 @@ pub struct Region {
     /// How long a proposal is given to show in listings before it is repeated.
     repeat: Duration,
     drivers: BTreeMap<DriverId, Arc<DriverCard>>,
+    /// The same as neighbours and rounds see them; none, if somebody has changed since.
+    roster: Option<Arc<Roster>>,
     searches: BTreeMap<JobId, Open>,
     /// Runs that may take more along.
     runs: BTreeMap<RunId, Arc<RunCard>>,
     /// How long a delivery that may be brought with others is kept for company.
     hold: Duration,
     /// Drivers proposed a moment ago, whose listing does not show it yet.
-    proposed: HashMap<DriverId, Timestamp>,
+    asked: Asked,
     /// Empty before the first round, and while one uses them: large, and used again.
     fields: Vec<Field>,
     demand: Demand,
@@ -72,12 +77,37 @@ pub struct Region {
     ranks: Vec<(Rank, Line)>,
     /// Where idle drivers were last sent, and when.
     sent: HashMap<DriverId, (Point, Timestamp)>,
+    /// Who is still to be sent somewhere, as was found out last.
+    hints: VecDeque<Waiting>,
     /// How ways in it really go.
     ways: Arc<Ways>,
     /// Ways that drivers told of, and were not learned from yet.
     came: Vec<(Arc<Came>, VehicleKind)>,
     /// When each driver set out on the last of them.
     left_at: HashMap<DriverId, Timestamp>,
+}
+
+/// Who was proposed a moment ago.
+#[derive(Debug, Default)]
+struct Asked {
+    /// By this region, and when.
+    here: HashMap<DriverId, Timestamp>,
+    /// By those around it, as they last told.
+    around: HashSet<DriverId>,
+}
+
+impl Asked {
+    fn contains(&self, driver: DriverId) -> bool {
+        self.here.contains_key(&driver) || self.around.contains(&driver)
+    }
+}
+
+/// A hint that has not been given yet.
+#[derive(Debug)]
+struct Waiting {
+    hint: Hint,
+    /// Where its driver was when it was found out.
+    from: Square,
 }
 
 /// An open search.
@@ -100,15 +130,17 @@ impl Region {
             radius_m,
             repeat,
             drivers: BTreeMap::new(),
+            roster: None,
             searches: BTreeMap::new(),
             runs: BTreeMap::new(),
             hold: Duration::ZERO,
-            proposed: HashMap::new(),
+            asked: Asked::default(),
             fields: Vec::new(),
             demand: Demand::new(DEMAND_MEMORY, now),
             profile: Profile::new(now),
             ranks: Vec::new(),
             sent: HashMap::new(),
+            hints: VecDeque::new(),
             ways: Arc::new(Ways::new(middle)),
             came: Vec::new(),
             left_at: HashMap::new(),
@@ -150,6 +182,7 @@ impl Region {
             self.came.push((came.clone(), card.vehicle.kind));
         }
         self.drivers.insert(card.id, card);
+        self.roster = None;
     }
 
     /// A search is here, or has changed: it waits for a proposal.
@@ -195,9 +228,13 @@ impl Region {
 
     /// A driver has left, or can be offered nothing now. Was it here?
     pub fn forget_driver(&mut self, driver: DriverId) -> bool {
-        self.proposed.remove(&driver);
+        self.asked.here.remove(&driver);
         self.sent.remove(&driver);
-        self.drivers.remove(&driver).is_some()
+        let was_here = self.drivers.remove(&driver).is_some();
+        if was_here {
+            self.roster = None;
+        }
+        was_here
     }
 
     /// A search is over, or has left.
@@ -216,7 +253,11 @@ impl Region {
         let n_before = self.drivers.len();
         self.drivers.retain(|driver, _| is_kept_driver(*driver));
         self.searches.retain(|job, _| is_kept_job(*job));
-        self.drivers.len() != n_before
+        let has_any_gone = self.drivers.len() != n_before;
+        if has_any_gone {
+            self.roster = None;
+        }
+        has_any_gone
     }
 
     /// How many drivers it knows.
@@ -237,6 +278,34 @@ impl Region {
     /// Its drivers, as its neighbours may see them.
     pub fn roster(&self) -> Roster {
         self.drivers.values().cloned().collect()
+    }
+
+    /// The same, shared with its own rounds: it is made once for both, and only when somebody has changed.
+    pub fn shared_roster(&mut self) -> Arc<Roster> {
+        let drivers = &self.drivers;
+        self.roster.get_or_insert_with(|| Arc::new(drivers.values().cloned().collect())).clone()
+    }
+
+    /// Whom it proposed a moment ago, so that its neighbours leave them alone until their listings show what came of it.
+    pub fn proposed(&self, now: Timestamp) -> Proposed {
+        let lately = self.asked.here.iter().filter(|(_, at)| now.since(**at) < self.repeat);
+        let mut proposed: Proposed = lately.map(|(driver, at)| (*driver, *at)).collect();
+        proposed.sort_unstable();
+        proposed
+    }
+
+    /// Takes in whom the regions around it proposed, in place of what they told before.
+    pub fn see_proposed<'a>(
+        &mut self,
+        around: impl IntoIterator<Item = &'a Proposed>,
+        now: Timestamp,
+    ) {
+        let lately = around.into_iter().flatten().filter(|(_, at)| now.since(*at) < self.repeat);
+        self.asked.around = lately.map(|(driver, _)| *driver).collect();
+    }
+
+    fn forget_asked(&mut self, now: Timestamp) {
+        self.asked.here.retain(|_, at| now.since(*at) < self.repeat);
     }
 
     /// The searches it would propose for now.
@@ -260,7 +329,7 @@ impl Region {
         rosters: impl IntoIterator<Item = &'a Roster>,
         now: Timestamp,
     ) -> Batching {
-        self.proposed.retain(|_, at| now.since(*at) < self.repeat);
+        self.forget_asked(now);
         let is_due = |open: &&Open| {
             !open.is_paused
                 && open.card.batch.is_some()
@@ -271,8 +340,7 @@ impl Region {
         if waiting.is_empty() {
             return Batching { waiting, drivers: Vec::new(), runs: Vec::new(), now };
         }
-        let is_free =
-            |card: &&Arc<DriverCard>| card.n_slots > 0 && !self.proposed.contains_key(&card.id);
+        let is_free = |card: &&Arc<DriverCard>| card.n_slots > 0 && !self.asked.contains(card.id);
         let mut drivers: Roster = self.drivers.values().filter(is_free).cloned().collect();
         drivers.extend(rosters.into_iter().flatten().filter(is_free).cloned());
         let runs = self.runs.values().cloned().collect();
@@ -288,7 +356,7 @@ impl Region {
                     (self.runs.get(run).map(|it| it.driver), vec![*order])
                 }
             };
-            self.proposed.extend(driver.map(|it| (it, now)));
+            self.asked.here.extend(driver.map(|it| (it, now)));
             for (order, _) in orders {
                 if let Some(open) = self.searches.get_mut(&JobId::Order(order)) {
                     open.proposed_at = Some(now);
@@ -304,7 +372,7 @@ impl Region {
             let free = self.drivers.values().filter(|card| card.is_free);
             let there = free.filter(|card| rank.holds(card.at)).map(|card| card.id);
             line.see(there, now, Duration::from_millis(rank.grace_ms.into()));
-            let order = line.order().into_iter().filter(|it| !self.proposed.contains_key(it));
+            let order = line.order().into_iter().filter(|it| !self.asked.contains(*it));
             let standing: Roster = order.filter_map(|it| self.drivers.get(&it).cloned()).collect();
             for (n, driver) in choose(&due, rank, &standing, now, settings) {
                 due[n] = Arc::new(SearchCard { only: Some(driver), ..(*due[n]).clone() });
@@ -378,6 +446,19 @@ impl Region {
         now: Timestamp,
         pairing: Pairing,
     ) -> Matching {
+        let ring: Roster = rosters.into_iter().flatten().cloned().collect();
+        self.prepare_shared(due, [Arc::new(ring)], rivals, now, pairing)
+    }
+
+    /// The same, of rosters that need not be copied for it.
+    pub fn prepare_shared<'a>(
+        &mut self,
+        due: Arc<Wanting>,
+        rosters: impl IntoIterator<Item = Arc<Roster>>,
+        rivals: impl IntoIterator<Item = &'a Wanting>,
+        now: Timestamp,
+        pairing: Pairing,
+    ) -> Matching {
         let free = self.free(rosters, now);
         let rivals = self.rivals(rivals);
         self.matching(free, due, rivals, now, pairing)
@@ -389,15 +470,15 @@ impl Region {
     pub fn divide<'a, C: Copy + Ord>(
         &mut self,
         due: &Wanting,
-        rosters: impl IntoIterator<Item = &'a Roster>,
+        rosters: impl IntoIterator<Item = Arc<Roster>>,
         rivals: impl IntoIterator<Item = &'a Wanting>,
         now: Timestamp,
         pairing: Pairing,
         (part_of, around): (impl Fn(Point) -> C, impl Fn(C) -> Vec<C>),
     ) -> Vec<Matching> {
         let mut free: BTreeMap<C, Roster> = BTreeMap::new();
-        for card in self.free(rosters, now) {
-            free.entry(part_of(card.start().0)).or_default().push(card);
+        for card in self.free(rosters, now).iter() {
+            free.entry(part_of(card.start().0)).or_default().push(card.clone());
         }
         let mut wanting: BTreeMap<C, Wanting> = BTreeMap::new();
         for card in due {
@@ -410,13 +491,13 @@ impl Region {
         let mut parts = Vec::with_capacity(wanting.len());
         for (part, due) in &wanting {
             let around = around(*part);
-            let here = |of: &BTreeMap<C, Roster>| -> Roster {
-                around.iter().filter_map(|it| of.get(it)).flatten().cloned().collect()
-            };
+            let here: Roster =
+                around.iter().filter_map(|it| free.get(it)).flatten().cloned().collect();
+            let here = Free { rosters: vec![Arc::new(here)], asked: HashSet::new() };
             let ours = around.iter().filter(|it| *it != part).filter_map(|it| wanting.get(it));
             let others = around.iter().filter_map(|it| foreign.get(it));
             let rivals = ours.chain(others).flatten().cloned().collect();
-            parts.push((here(&free), Arc::new(due.clone()), rivals));
+            parts.push((here, Arc::new(due.clone()), rivals));
         }
         let parts = parts.into_iter();
         parts.map(|(free, due, rivals)| self.matching(free, due, rivals, now, pairing)).collect()
@@ -424,7 +505,7 @@ impl Region {
 
     fn matching(
         &mut self,
-        free: Roster,
+        free: Free,
         due: Arc<Wanting>,
         rivals: Wanting,
         now: Timestamp,
@@ -435,16 +516,11 @@ impl Region {
     }
 
     /// Whoever was not proposed a moment ago, here and in the ring.
-    fn free<'a>(
-        &mut self,
-        rosters: impl IntoIterator<Item = &'a Roster>,
-        now: Timestamp,
-    ) -> Roster {
-        self.proposed.retain(|_, at| now.since(*at) < self.repeat);
-        let is_free = |card: &&Arc<DriverCard>| !self.proposed.contains_key(&card.id);
-        let mut free: Roster = self.drivers.values().filter(is_free).cloned().collect();
-        free.extend(rosters.into_iter().flatten().filter(is_free).cloned());
-        free
+    fn free(&mut self, ring: impl IntoIterator<Item = Arc<Roster>>, now: Timestamp) -> Free {
+        self.forget_asked(now);
+        let rosters = std::iter::once(self.shared_roster()).chain(ring).collect();
+        let asked = self.asked.here.keys().chain(&self.asked.around).copied().collect();
+        Free { rosters, asked }
     }
 
     /// Who of the ring may want drivers that it wants.
@@ -483,7 +559,7 @@ impl Region {
             }
             whole.add(outcome);
         }
-        self.proposed.extend(taken.into_iter().map(|driver| (driver, now)));
+        self.asked.here.extend(taken.into_iter().map(|driver| (driver, now)));
         whole
     }
 }
@@ -532,17 +608,23 @@ impl Region {
 
     /// Its drivers who have nothing to do: where each is, or was sent a moment ago.
     pub fn idle(&self, now: Timestamp, spreading: &Spreading) -> Vec<Idle> {
-        let rest = Duration::from_millis(spreading.rest_ms.into());
-        let free = self.drivers.values().filter(|card| card.is_free && card.destination.is_none());
-        let idle = free.map(|card| {
-            let sent = self.sent.get(&card.id).filter(|(to, at)| {
-                now.since(*at) < SENT_FOR && Square::at(*to) != Square::at(card.at)
-            });
-            let is_rested = now.since(card.idle_since) >= rest;
-            let is_movable = card.takes_hints && sent.is_none() && is_rested;
-            Idle { driver: card.id, at: sent.map_or(card.at, |(to, _)| *to), is_movable }
-        });
+        let idle = self.drivers.values().filter_map(|card| self.idle_of(card, now, spreading));
         idle.collect()
+    }
+
+    /// The same of one driver; nothing, if it has something to do.
+    fn idle_of(&self, card: &DriverCard, now: Timestamp, spreading: &Spreading) -> Option<Idle> {
+        if !card.is_free || card.destination.is_some() {
+            return None;
+        }
+        let rest = Duration::from_millis(spreading.rest_ms.into());
+        let sent = self
+            .sent
+            .get(&card.id)
+            .filter(|(to, at)| now.since(*at) < SENT_FOR && Square::at(*to) != Square::at(card.at));
+        let is_rested = now.since(card.idle_since) >= rest;
+        let is_movable = card.takes_hints && sent.is_none() && is_rested;
+        Some(Idle { driver: card.id, at: sent.map_or(card.at, |(to, _)| *to), is_movable })
     }
 
     /// Which of its idle drivers had better wait elsewhere, and where, given the idle drivers of the ring
@@ -554,18 +636,74 @@ impl Region {
         now: Timestamp,
         spreading: &Spreading,
     ) -> Vec<(DriverId, Point)> {
+        let hints = self.prepare_hints(around, rates, now, spreading).run(spreading);
+        self.learn_hints(hints);
+        self.next_hints(usize::MAX, now, spreading)
+    }
+
+    /// Everything it takes to find that out.
+    pub fn prepare_hints<'a>(
+        &mut self,
+        around: impl IntoIterator<Item = &'a [Idle]>,
+        rates: impl IntoIterator<Item = &'a Rates>,
+        now: Timestamp,
+        spreading: &Spreading,
+    ) -> Hinting {
         let mut all = self.rates(now);
         for (square, rate) in rates.into_iter().flatten() {
             *all.entry(*square).or_default() += rate;
         }
         let mut idle = self.idle(now, spreading);
         idle.extend(around.into_iter().flatten());
-        let hints = spread(&idle, &all, spreading);
-        // Those of the ring are sent by their own regions, which come to much the same answer.
-        let ours = hints.into_iter().filter(|hint| self.drivers.contains_key(&hint.driver));
-        let ours: Vec<_> = ours.map(|hint| (hint.driver, hint.to.middle())).collect();
-        self.sent.extend(ours.iter().map(|(driver, to)| (*driver, (*to, now))));
-        ours
+        Hinting { idle, rates: all }
+    }
+
+    /// Takes note of what was found out, in place of what was found out before. Drivers of the ring are sent by their own
+    /// regions, which come to much the same answer.
+    pub fn learn_hints(&mut self, hints: Vec<Hint>) {
+        let ours = hints.into_iter().filter_map(|hint| {
+            let from = Square::at(self.drivers.get(&hint.driver)?.at);
+            Some(Waiting { hint, from })
+        });
+        self.hints = ours.collect();
+    }
+
+    /// Whom to send where now, of those of whom that was found out: so many at most, and the others another time. Who
+    /// has got something to do, was proposed a moment ago or has gone elsewhere meanwhile is not sent any more.
+    pub fn next_hints(
+        &mut self,
+        n_max: usize,
+        now: Timestamp,
+        spreading: &Spreading,
+    ) -> Vec<(DriverId, Point)> {
+        let mut next = Vec::new();
+        self.forget_asked(now);
+        while next.len() < n_max
+            && let Some(Waiting { hint, from }) = self.hints.pop_front()
+        {
+            let Some(card) = self.drivers.get(&hint.driver) else { continue };
+            let is_movable = self.idle_of(card, now, spreading).is_some_and(|it| it.is_movable);
+            if is_movable && !self.asked.contains(card.id) && Square::at(card.at) == from {
+                let to = hint.to.middle();
+                self.sent.insert(hint.driver, (to, now));
+                next.push((hint.driver, to));
+            }
+        }
+        next
+    }
+}
+
+/// Everything one look at where idle drivers had better wait needs, so that it can be done on any thread.
+#[derive(Debug)]
+pub struct Hinting {
+    idle: Vec<Idle>,
+    rates: Rates,
+}
+
+impl Hinting {
+    /// Looks. Whoever asked hands the answer to [`Region::learn_hints`].
+    pub fn run(&self, spreading: &Spreading) -> Vec<Hint> {
+        spread(&self.idle, &self.rates, spreading)
     }
 }
 
@@ -595,11 +733,30 @@ impl Batching {
     }
 }
 
+/// Whom a round may propose: all of these, as they are shared, but those who were asked a moment ago.
+#[derive(Debug)]
+struct Free {
+    rosters: Vec<Arc<Roster>>,
+    asked: HashSet<DriverId>,
+}
+
+impl Free {
+    fn iter(&self) -> impl Iterator<Item = &Arc<DriverCard>> {
+        let all = self.rosters.iter().flat_map(|roster| roster.iter());
+        all.filter(|card| !self.asked.contains(&card.id))
+    }
+
+    /// How many there are, or a few more.
+    fn size(&self) -> usize {
+        self.rosters.iter().map(|roster| roster.len()).sum()
+    }
+}
+
 /// Everything one round needs, so that it can be done on any thread.
 #[derive(Debug)]
 pub struct Matching {
     field: Field,
-    free: Vec<Arc<DriverCard>>,
+    free: Free,
     due: Arc<Wanting>,
     rivals: Wanting,
     now: Timestamp,
@@ -610,13 +767,13 @@ pub struct Matching {
 impl Matching {
     /// How many drivers and searches there are.
     pub fn size(&self) -> usize {
-        self.free.len() + self.due.len() + self.rivals.len()
+        self.free.size() + self.due.len() + self.rivals.len()
     }
 
     /// Does the round, with what was learned about the router. Whoever asked hands both to [`Region::learn`].
     pub fn run(mut self, router: &dyn Router, settings: &Settings) -> (Field, Outcome) {
         let learned = Learned { router, ways: &self.ways };
-        self.field.fill(self.free, &learned);
+        self.field.fill(self.free.iter().cloned(), &learned);
         let terms = Terms { router: &learned, settings, now: self.now, pairing: self.pairing };
         let due = self.due.iter().map(|card| &**card);
         let rivals = self.rivals.iter().map(|card| &**card);

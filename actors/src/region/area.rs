@@ -8,7 +8,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use matching::{
     demand::{Idle, Rates},
-    region::{Roster, Wanting},
+    region::{Proposed, Roster, Wanting},
     surge,
 };
 use metrics::gauge;
@@ -57,6 +57,8 @@ pub(super) struct Area {
     pub(super) roster: ArcSwap<Roster>,
     /// Whom neighbours must leave something for.
     pub(super) wanting: ArcSwap<Wanting>,
+    /// Whom it has just proposed: neighbours leave them alone.
+    pub(super) proposed: ArcSwap<Proposed>,
     /// Who waits, in the order in which they are served.
     pub(super) queue: ArcSwap<Vec<JobId>>,
     /// Who stands in line at its ranks, first come first.
@@ -87,6 +89,7 @@ impl Area {
             n_listed: AtomicU64::new(0),
             roster: ArcSwap::default(),
             wanting: ArcSwap::default(),
+            proposed: ArcSwap::default(),
             queue: ArcSwap::default(),
             lines: ArcSwap::default(),
             idle: ArcSwap::default(),

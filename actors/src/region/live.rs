@@ -1,4 +1,8 @@
 //! One region, alive: reads its inbox once a tick, matches, proposes, forgets.
+//!
+//! ```text
+//!  tick ──► inbox ──► matches ──► proposals ──► all that nobody waits for: what is told of rounds, counted and planned
+//! ```
 
 use super::{
     World,
@@ -31,6 +35,14 @@ const N_QUICK: usize = 2_000;
 /// The same for deliveries that may be brought together and runs that may take one along.
 const N_QUICK_BATCHES: usize = 20;
 
+/// A hot region is matched in parts where at least one search for so many drivers is due. Parts overlap, so that each driver
+/// is put into the fields of up to seven of them, which costs more than all the rest where few wait.
+const N_DRIVERS_PER_SEARCH: usize = 4;
+
+/// How many drivers at most are sent elsewhere in one tick. Each is a commit of a driver: a minute's worth at once would
+/// stand in front of offers.
+const N_HINTS: usize = 20;
+
 /// The cells that a hot region is matched in: children of its own, about 36 km² each.
 const PART: h3o::Resolution = h3o::Resolution::Six;
 
@@ -57,8 +69,8 @@ pub(super) struct Memory {
     batched_at: Timestamp,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
-    /// Is it matched in parts?
-    is_split: bool,
+    /// Is it matched in parts, where many wait at once?
+    is_hot: bool,
 }
 
 impl Actor for Region {
@@ -91,7 +103,7 @@ impl Actor for Region {
             batched_at: now,
             started_at: now,
             empty_since: None,
-            is_split: false,
+            is_hot: false,
         })
     }
 
@@ -103,6 +115,7 @@ impl Actor for Region {
         // What a predecessor left may name drivers and searches that are gone by now.
         self.area.roster.store(Arc::default());
         self.area.wanting.store(Arc::default());
+        self.area.proposed.store(Arc::default());
         self.area.queue.store(Arc::default());
         self.area.demand.store(Arc::default());
         self.area.idle.store(Arc::default());
@@ -154,13 +167,17 @@ impl Region {
     async fn tick(&self, memory: &mut Memory) -> Result<bool, JoinError> {
         let now = self.world.surroundings.now();
         if memory.read(self.area.take()) {
-            self.area.roster.store(Arc::new(memory.known.roster()));
-            memory.known.learn_ways(&*self.world.router, now);
+            self.area.roster.store(memory.known.shared_roster());
         }
         self.pause(memory, now);
-        self.count(memory, now);
-        self.batch(memory, now).await?;
         let n_held = self.propose(memory, now).await?;
+        // Whoever looks for a driver has been served: what follows may take its time.
+        self.note_paused(memory, now);
+        memory.known.learn_ways(&*self.world.router, now);
+        self.count(memory, now).await?;
+        self.batch(memory, now).await?;
+        self.tell_proposed(memory, now);
+        self.hint(memory, now);
         self.area.record(|stats| {
             stats.n_ticks += 1;
             stats.n_held = n_held;
@@ -187,21 +204,27 @@ impl Region {
         if !self.world.surroundings.is_ours(self.area.region) {
             return;
         }
-        self.world.rounds.record(&memory.known.paused(), now);
         for (job, pause) in news {
             self.world.surroundings.pause(job, pause.map(Arc::unwrap_or_clone));
         }
     }
 
+    /// Takes note of who waits because of a zone, for those who ask why.
+    fn note_paused(&self, memory: &Memory, now: Timestamp) {
+        if self.world.zones.is_known() && self.world.surroundings.is_ours(self.area.region) {
+            self.world.rounds.record(&memory.known.paused(), now);
+        }
+    }
+
     /// Lines up who waits, and counts, when it is time, what is asked and who is free.
-    fn count(&self, memory: &mut Memory, now: Timestamp) {
+    async fn count(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
         let queue = memory.known.queue();
         if **self.area.queue.load() != queue {
             self.area.queue.store(Arc::new(queue));
         }
         let every = Duration::from_millis(self.world.settings.surge.every_ms.into());
         if now.since(memory.counted_at) < every {
-            return;
+            return Ok(());
         }
         memory.counted_at = now;
         // For neighbours that are matched here, also where this one is not.
@@ -209,8 +232,9 @@ impl Region {
         self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
         if self.world.surroundings.is_ours(self.area.region) {
             self.surge(memory, now);
-            self.spread(memory, now);
+            self.spread(memory, now).await?;
         }
+        Ok(())
     }
 
     /// Moves the multiplier of each of its zones to where it should be.
@@ -227,20 +251,34 @@ impl Region {
         self.area.demand.store(Arc::new(cells.collect()));
     }
 
-    /// Tells those of its drivers who have nothing to do where they had better wait. Where there are so many that to
-    /// find that out would take long, there is somebody everywhere.
-    fn spread(&self, memory: &mut Memory, now: Timestamp) {
+    /// Finds out which of its drivers with nothing to do had better wait elsewhere. Where there are so many that to
+    /// find that out would take long, there is somebody everywhere. It is an exact assignment of all of them, and so is
+    /// found out on a thread of its own: sessions and entities must not wait for it.
+    async fn spread(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
         let areas = self.world.ring(self.area.region);
         let ring: Vec<_> = areas.iter().map(|area| area.idle.load_full()).collect();
         let n_idle =
             self.area.idle.load().0.len() + ring.iter().map(|it| it.0.len()).sum::<usize>();
         let has_movable = self.area.idle.load().0.iter().any(|it| it.is_movable);
         if !has_movable || n_idle > N_QUICK {
+            memory.known.learn_hints(Vec::new());
+            return Ok(());
+        }
+        let spreading = self.world.settings.spreading.clone();
+        let (idle, rates) = (ring.iter().map(|it| &*it.0), ring.iter().map(|it| &it.1));
+        let hinting = memory.known.prepare_hints(idle, rates, now, &spreading);
+        let hints = tokio::task::spawn_blocking(move || hinting.run(&spreading)).await?;
+        memory.known.learn_hints(hints);
+        Ok(())
+    }
+
+    /// Sends some of those elsewhere who had better wait there, and the others in the next ticks.
+    fn hint(&self, memory: &mut Memory, now: Timestamp) {
+        if !self.world.surroundings.is_ours(self.area.region) {
+            memory.known.learn_hints(Vec::new());
             return;
         }
-        let spreading = &self.world.settings.spreading;
-        let around = ring.iter().map(|it| it.0.as_slice());
-        let hints = memory.known.spread(around, ring.iter().map(|it| &it.1), now, spreading);
+        let hints = memory.known.next_hints(N_HINTS, now, &self.world.settings.spreading);
         counter!("outrider_hints_total").increment(hints.len() as u64);
         for (driver, to) in hints {
             self.world.surroundings.hint(driver, to);
@@ -256,7 +294,7 @@ impl Region {
             return Ok(());
         }
         memory.batched_at = now;
-        let ring = self.world.ring(self.area.region);
+        let ring = self.look_around(memory, now);
         let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
         let batching = memory.known.prepare_batches(rosters.iter().map(|it| &**it), now);
         if batching.is_idle() {
@@ -276,17 +314,19 @@ impl Region {
         Ok(())
     }
 
-    /// Is it so hot that it is matched in parts? Once it is, it stays so until it has cooled down to half of that.
-    fn is_split(&self, memory: &mut Memory) -> bool {
+    /// Is it so hot that it is matched in parts, and do so many wait now that it pays? Once it is hot, it stays so until
+    /// it has cooled down to half of that.
+    fn is_split(&self, memory: &mut Memory, n_due: usize) -> bool {
         let split_at = self.world.settings.split_at as usize;
         let size = memory.known.n_drivers() + memory.known.n_searches();
-        let is_split =
-            split_at > 0 && (size >= split_at || (memory.is_split && size >= split_at.div_ceil(2)));
-        if is_split != memory.is_split {
-            memory.is_split = is_split;
+        let is_hot =
+            split_at > 0 && (size >= split_at || (memory.is_hot && size >= split_at.div_ceil(2)));
+        if is_hot != memory.is_hot {
+            memory.is_hot = is_hot;
             let region = self.area.region;
-            info!(%region, size, is_split, "matched in parts, or at once again");
+            info!(%region, size, is_hot, "matched in parts where many wait, or always at once again");
         }
+        let is_split = is_hot && n_due * N_DRIVERS_PER_SEARCH >= memory.known.n_drivers();
         if !is_split {
             self.area.record(|stats| stats.n_parts = 1);
         }
@@ -315,6 +355,7 @@ impl Region {
     /// Matches and proposes. Returns how many pairs were held, or how matching fell.
     async fn propose(&self, memory: &mut Memory, now: Timestamp) -> Result<usize, JoinError> {
         let due = memory.known.wanting(now);
+        let ring = if due.is_empty() { Vec::new() } else { self.look_around(memory, now) };
         let due = memory.known.line_up(due, now, &self.world.settings.matching);
         let lines: Vec<_> =
             memory.known.lines().map(|(rank, line)| (rank.to_owned(), line)).collect();
@@ -332,18 +373,17 @@ impl Region {
         if !self.world.surroundings.is_ours(self.area.region) {
             return Ok(0);
         }
-        let ring = self.world.ring(self.area.region);
         let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
         let rivals: Vec<Arc<Wanting>> = ring.iter().map(|area| area.wanting.load_full()).collect();
         let warm_up = Duration::from_millis(self.world.settings.warm_up_ms.into());
         let is_warm = now.since(memory.started_at) >= warm_up;
         let pairing = if is_warm { Pairing::Joint } else { Pairing::Greedy };
-        let (rosters, rivals) = (rosters.iter().map(|it| &**it), rivals.iter().map(|it| &**it));
-        let is_split = self.is_split(memory);
+        let rivals = rivals.iter().map(|it| &**it);
+        let is_split = self.is_split(memory, due.len());
         let mut outcome = if is_split {
             let parts = (part_of, around);
-            let parts =
-                memory.known.divide(&due, rosters.clone(), rivals.clone(), now, pairing, parts);
+            let rosters = rosters.iter().cloned();
+            let parts = memory.known.divide(&due, rosters, rivals.clone(), now, pairing, parts);
             let n_parts = parts.len();
             self.area.record(|stats| stats.n_parts = n_parts);
             let done = self.run(parts).await?;
@@ -351,6 +391,8 @@ impl Region {
         } else {
             Outcome::default()
         };
+        let mut served = HashSet::new();
+        self.send(&mut outcome, &mut served);
         // Not split at all, or only for those who found nobody in their part of it.
         let empty: HashSet<JobId> = outcome.empty.drain(..).collect();
         outcome.traces.forget(&empty);
@@ -360,21 +402,52 @@ impl Region {
             due.iter().filter(|it| of.contains(&it.job)).cloned().collect()
         };
         let held = those(&held);
-        let left = if is_split { Arc::new(those(&empty)) } else { due };
+        let left = if is_split { Arc::new(those(&empty)) } else { due.clone() };
         if !left.is_empty() {
             let rivals = rivals.chain(std::iter::once(&held));
-            let whole = memory.known.prepare(left, rosters, rivals, now, pairing);
+            let whole = memory.known.prepare_shared(left, rosters, rivals, now, pairing);
             let done = self.run(vec![whole]).await?;
             outcome.add(memory.known.learn(done, now));
+            self.send(&mut outcome, &mut served);
         }
+        if !served.is_empty() {
+            // Neighbours who leave its drivers alone need leave nothing else for it.
+            let unserved = due.iter().filter(|it| !served.contains(&it.job)).cloned();
+            self.area.wanting.store(Arc::new(unserved.collect()));
+            self.tell_proposed(memory, now);
+        }
+        // Nobody waits for what is only told to those who ask.
         self.world.rounds.record(&outcome.traces, now);
-        let n_proposals = outcome.proposals.len() as u64;
-        self.area.record(|stats| stats.n_proposed += n_proposals);
-        counter!("outrider_region_proposals_total").increment(n_proposals);
-        for proposal in outcome.proposals {
+        Ok(outcome.n_held)
+    }
+
+    /// The regions around it. Whom they proposed a moment ago is not proposed here.
+    fn look_around(&self, memory: &mut Memory, now: Timestamp) -> Vec<Arc<Area>> {
+        let ring = self.world.ring(self.area.region);
+        let proposed: Vec<_> = ring.iter().map(|area| area.proposed.load_full()).collect();
+        memory.known.see_proposed(proposed.iter().map(|it| &**it), now);
+        ring
+    }
+
+    /// Tells neighbours whom it has just proposed. Always after what it still wants: whoever reads this first and that
+    /// then never leaves something for one who has somebody.
+    fn tell_proposed(&self, memory: &Memory, now: Timestamp) {
+        let proposed = memory.known.proposed(now);
+        if **self.area.proposed.load() != proposed {
+            self.area.proposed.store(Arc::new(proposed));
+        }
+    }
+
+    /// Sends what is proposed on its way, takes it out of what came of the round, and notes for which searches it was.
+    fn send(&self, outcome: &mut Outcome, served: &mut HashSet<JobId>) {
+        let proposals = std::mem::take(&mut outcome.proposals);
+        let n_proposals = proposals.len() as u64;
+        for proposal in proposals {
+            served.insert(proposal.job);
             self.world.surroundings.propose(proposal.job, proposal.round, proposal.candidates);
         }
-        Ok(outcome.n_held)
+        self.area.record(|stats| stats.n_proposed += n_proposals);
+        counter!("outrider_region_proposals_total").increment(n_proposals);
     }
 }
 

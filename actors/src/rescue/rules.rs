@@ -10,7 +10,7 @@ use crate::{
 use protocol::{
     JobId, Place, Principal, RescueId, RescueStatus, Timestamp,
     trace::WhyNot,
-    work::{IncidentKind, Needs, Proof, ProofKind},
+    work::{IncidentKind, Needs, Priority, Proof, ProofKind},
 };
 
 pub(super) fn decide(
@@ -203,6 +203,9 @@ fn place(
     if let Some(kind) = triage::incident(request) {
         draft.report(kind);
     }
+    if triage::comes_first(request) {
+        draft.put_first();
+    }
     if !triage::needs_a_person(request) {
         draft.triage(triage::needs(request));
     }
@@ -249,6 +252,15 @@ impl Draft {
         let report = Report { kind, by: self.by };
         let report = (self.writes >= incident::KNOWN).then_some(report);
         self.add(Event::IncidentOpened { at: self.now, report });
+    }
+
+    /// Safety before everything: it is matched before whatever is not as urgent, once every node can read that. A
+    /// dispatcher may still say otherwise.
+    fn put_first(&mut self) {
+        if self.writes >= CONTROLLED {
+            let (at, by, reason) = (self.now, Principal::System, "safety".to_owned());
+            self.add(Event::PrioritySet { at, priority: Priority::Urgent, by, reason });
+        }
     }
 
     fn triage(&mut self, needs: Needs) {

@@ -2,21 +2,26 @@
 
 use super::*;
 use crate::{
+    DriverCard, SearchCard,
     policy::JobPolicy,
     search::{Candidate, Command as Search},
 };
+use matching::{
+    Field, Standing, cost,
+    round::{Pairing, Terms, round},
+};
 use proptest::prelude::*;
 use protocol::{
-    Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, PartnerId, Place, Point, Principal,
-    RiderId, ZoneId,
+    Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, OrderId, PartnerId, Place, Point,
+    Principal, RiderId, ZoneId,
     trace::WhyNot,
     view::{Position, ZonePause},
     work::{
         Alternative, IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity,
-        VehicleKind,
+        Vehicle, VehicleKind,
     },
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 use strum::{IntoEnumIterator, VariantNames};
 
 const START: Timestamp = Timestamp(1_000_000_000);
@@ -532,6 +537,92 @@ fn an_accident_is_an_incident_and_needs_something_to_carry_it_away() {
     let needs = &world.case().needs;
     assert_eq!(needs.vehicles, [VehicleKind::Van, VehicleKind::TowTruck]);
     assert_eq!(needs.weight_g, 150_000);
+}
+
+/// The first driver of a round over these searches, by job; one driver with a truck is there.
+fn matched(searches: &[&SearchCard]) -> Vec<(JobId, DriverId)> {
+    let settings = cost::Settings::default();
+    let router = settings.straight();
+    let skills = vec!["tyre".to_owned()];
+    let vehicle = Vehicle { kind: VehicleKind::TowTruck, capacity_g: 9_000_000, skills };
+    let truck = DriverCard {
+        id: d(7),
+        at: SCENE,
+        seen_at: START,
+        vehicle: Arc::new(vehicle),
+        is_free: true,
+        has_delivery_slot: true,
+        is_nearly_free: false,
+        destination: None,
+        idle_since: START,
+        rating: 500,
+        ending: None,
+        fleet: None,
+        takes_hints: false,
+        n_slots: 0,
+        standing: Standing::default(),
+        came: None,
+    };
+    let mut field = Field::new(SCENE);
+    field.fill([Arc::new(truck)], &router);
+    let (now, pairing) = (START, Pairing::Joint);
+    let terms = Terms { router: &router, settings: &settings, now, pairing };
+    let outcome = round(searches.iter().copied(), [], &field, &terms);
+    outcome.proposals.iter().map(|it| (it.job, it.candidates[0].driver)).collect()
+}
+
+fn card_of(world: &World) -> Box<SearchCard> {
+    match world.rescue.listing(id()).map(|listing| listing.card) {
+        Some(Card::Search(card)) => card,
+        other => panic!("nobody is looked for: {other:?}"),
+    }
+}
+
+#[test]
+fn of_one_driver_an_older_ride_and_an_accident_the_accident_gets_it() {
+    let card = |request| card_of(&World::requested(request));
+    // Asked for long ago, and right beside the driver.
+    let job = JobId::Order(OrderId::nth(1));
+    let ride = SearchCard {
+        job,
+        work: WorkKind::Ride,
+        rider: RiderId::nth(2),
+        needs: Needs::default(),
+        opened_at: START - Duration::from_secs(3_600),
+        ..*card(request())
+    };
+    let far = Place::from(SCENE.offset_m(3_000.0, 0.0));
+    let dangers = [
+        Request { issue: Issue::Accident, at: far.clone(), ..request() },
+        Request { severity: Some(Severity::Urgent), at: far, ..request() },
+    ];
+    for request in dangers {
+        let danger = card(request);
+        assert_eq!(danger.priority, Priority::Urgent);
+        assert_eq!(matched(&[&ride, &danger]), [(JobId::Rescue(id()), d(7))]);
+    }
+    let minor = card(Request { severity: Some(Severity::Minor), ..request() });
+    assert_eq!(minor.priority, Priority::Normal, "it can wait its turn");
+}
+
+#[test]
+fn what_is_urgent_is_told_in_words_that_every_node_can_read_and_a_dispatcher_has_the_last_one() {
+    let urgent = Request { severity: Some(Severity::Urgent), ..request() };
+    let ask = |writes| {
+        let context = Context { id: id(), by: rider(), now: START, writes };
+        Rescue::default().decide(&Command::Request(Box::new(urgent.clone())), &context).unwrap()
+    };
+    for writes in (Format::FIRST.0..=Format::WRITES.0).map(Format) {
+        let events = ask(writes);
+        assert!(events.iter().all(|event| Rescue::event_format(event) <= writes), "{writes}");
+        let is_first = events.iter().any(|event| matches!(event, Event::PrioritySet { .. }));
+        assert_eq!(is_first, writes >= CONTROLLED, "{writes}");
+    }
+    let mut world = World::requested(urgent);
+    let reason = why();
+    let lower = Command::SetPriority { priority: Priority::Normal, reason };
+    world.yes(Principal::Dispatcher, lower);
+    assert_eq!(world.case().priority, Priority::Normal);
 }
 
 #[test]

@@ -35,6 +35,11 @@ pub(super) fn incident(request: &Request) -> Option<IncidentKind> {
     }
 }
 
+/// Does it come before everything that is not as urgent, whatever waited longer? Somebody may be hurt, or is in danger.
+pub(super) fn comes_first(request: &Request) -> bool {
+    request.severity == Some(Severity::Urgent) || request.issue == Issue::Accident
+}
+
 /// The request as it is run: who is in danger is not left to wait for one driver after the other.
 pub(super) fn hurried(request: &Request) -> Request {
     let mut request = request.clone();

@@ -259,7 +259,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         bypassed: Vec<WhyNot>,
     },
-    /// A dispatcher lets it come before others, or after them. Needs format 2.
+    /// It comes before others, or after them: by the rules, where somebody is in danger, or as a dispatcher says. Needs
+    /// format 2.
     PrioritySet {
         /** When. */
         at: Timestamp,

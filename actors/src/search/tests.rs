@@ -184,6 +184,51 @@ fn who_declines_is_excluded_and_who_is_silent_rests_until_the_next_tier() {
 }
 
 #[test]
+fn in_the_last_tier_who_was_silent_is_asked_again_after_a_rest() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    hunt.wait(20_000);
+    hunt.wait(20_000);
+    let widest_m = hunt.card().unwrap().radius_m;
+    assert_eq!(widest_m, hunt.policy.tiers_m[2]);
+    assert_eq!(hunt.propose(&[1]).len(), 1);
+    hunt.wait(TTL);
+    let rest_ms = REST.as_millis() as u64;
+    hunt.wait(rest_ms - 1);
+    assert_eq!(hunt.propose(&[1]), [], "others are asked meanwhile");
+    assert_eq!(hunt.search.deadline(), Some(Timestamp(hunt.now.0 + 1)));
+    assert!(matches!(hunt.wait(1)[..], [Event::TierOpened { tier: 2, next_tier_at: None }]));
+    assert_eq!(hunt.card().unwrap().radius_m, widest_m, "and nobody further away");
+    assert_eq!(hunt.propose(&[1]).len(), 1, "there may be nobody else");
+    // Where the timer is late, what is due then is done at once, and nothing stays due.
+    hunt.wait(TTL + rest_ms);
+    assert!(hunt.search.deadline().unwrap() > hunt.now);
+    assert_eq!(hunt.propose(&[1]).len(), 1);
+    // Nothing is written while nobody rests.
+    let mut idle = Hunt::open(OfferPolicy::Sequential);
+    idle.wait(20_000);
+    idle.wait(20_000);
+    assert_eq!(idle.search.deadline(), idle.search.until());
+}
+
+#[test]
+fn in_the_last_tier_who_could_not_be_reserved_is_asked_again_when_that_may_have_changed() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    hunt.wait(20_000);
+    hunt.wait(20_000);
+    let offers = hunt.propose(&[1]);
+    hunt.hear(&Command::OfferRefused { offer: offers[0], why: None }).unwrap();
+    hunt.wait(TTL - 1);
+    assert_eq!(hunt.propose(&[1]), []);
+    hunt.wait(1);
+    let again = hunt.propose(&[1]);
+    assert_eq!(again.len(), 1);
+    // A no is a no in every tier.
+    hunt.hear(&Command::OfferDeclined { offer: again[0] }).unwrap();
+    hunt.wait(2 * TTL);
+    assert_eq!(hunt.propose(&[1]), []);
+}
+
+#[test]
 fn a_driver_who_could_not_be_reserved_costs_no_attempt() {
     let policy =
         JobPolicy { offer: OfferPolicy::Sequential, attempts_max: 1, ..JobPolicy::default() };

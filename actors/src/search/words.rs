@@ -162,7 +162,7 @@ pub enum Event {
         /** The only driver to consider. */
         only: Option<DriverId>,
     },
-    /// Drivers further away are considered as well.
+    /// Drivers further away are considered as well; in the last tier, those who rested are considered once more.
     TierOpened {
         /** Which, from 0. */
         tier: u8,

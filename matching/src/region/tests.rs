@@ -144,3 +144,153 @@ fn of_two_parts_that_come_to_one_driver_the_first_has_it_and_the_other_goes_on()
     assert_eq!(left.len(), 1, "its search waits for the next tick");
     assert_ne!(left[0].job, outcome.proposals[0].job);
 }
+
+/// Ten who have waited here for long enough, of whom some had better wait where most is asked.
+fn idle_region() -> (Region, Spreading, Timestamp) {
+    let mut region = region();
+    for n in 1..=10 {
+        region.put_driver(Arc::new(DriverCard { takes_hints: true, ..driver(n, 0.0) }));
+    }
+    (0..50).for_each(|n| region.put_search(Arc::new(ride(n, 1_500.0))));
+    (region, Spreading::default(), NOW + Duration::from_secs(60))
+}
+
+#[test]
+fn drivers_are_sent_elsewhere_a_few_at_a_time_and_nobody_twice() {
+    let (mut all_at_once, spreading, now) = idle_region();
+    let mut all = all_at_once.spread([], [], now, &spreading);
+    assert_eq!(all.len(), 10);
+    let (mut region, ..) = idle_region();
+    let hints = region.prepare_hints([], [], now, &spreading).run(&spreading);
+    region.learn_hints(hints);
+    let mut sent = Vec::new();
+    for (second, n) in [(0, 4), (1, 4), (2, 2), (3, 0)] {
+        let some = region.next_hints(4, now + Duration::from_secs(second), &spreading);
+        assert_eq!(some.len(), n);
+        sent.extend(some);
+    }
+    let by_driver = |(driver, _): &(DriverId, Point)| *driver;
+    all.sort_unstable_by_key(by_driver);
+    sent.sort_unstable_by_key(by_driver);
+    assert_eq!(sent, all);
+    assert!(region.spread([], [], now + Duration::from_secs(60), &spreading).is_empty());
+}
+
+#[test]
+fn what_is_no_longer_true_of_a_driver_it_is_not_told() {
+    let (mut region, spreading, now) = idle_region();
+    let hints = region.prepare_hints([], [], now, &spreading).run(&spreading);
+    region.learn_hints(hints);
+    let takes_hints = true;
+    // It is gone; it has got something to do; it had, and is free again; it wants to go somewhere; it is elsewhere.
+    region.forget_driver(DriverId::nth(1));
+    let busy = DriverCard { is_free: false, takes_hints, ..driver(2, 0.0) };
+    let again = DriverCard { idle_since: now, takes_hints, ..driver(3, 0.0) };
+    let homeward = DriverCard { destination: Some(KIGALI), takes_hints, ..driver(4, 0.0) };
+    let elsewhere = DriverCard { takes_hints, ..driver(5, -2_000.0) };
+    for card in [busy, again, homeward, elsewhere] {
+        region.put_driver(Arc::new(card));
+    }
+    // It is about to be asked.
+    region.asked.here.insert(DriverId::nth(6), now);
+    let mut sent: Vec<_> =
+        region.next_hints(20, now, &spreading).into_iter().map(|(driver, _)| driver).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, (7..=10).map(DriverId::nth).collect::<Vec<_>>());
+
+    // What is found out anew takes the place of what was found out before.
+    let (mut region, ..) = idle_region();
+    let hints = region.prepare_hints([], [], now, &spreading).run(&spreading);
+    region.learn_hints(hints);
+    region.learn_hints(Vec::new());
+    assert!(region.next_hints(20, now, &spreading).is_empty());
+}
+
+/// Whom a round of this region proposes, beside the drivers of a neighbour.
+fn proposed(region: &mut Region, ring: &Roster, now: Timestamp) -> Vec<DriverId> {
+    let settings = Settings::default();
+    let due = Arc::new(region.wanting(now));
+    let done = region.prepare(due, [ring], [], now, Pairing::Joint);
+    let done = done.run(&settings.straight(), &settings);
+    let proposals = region.learn([done], now).proposals;
+    proposals.iter().map(|it| it.candidates[0].driver).collect()
+}
+
+#[test]
+fn who_was_just_proposed_by_a_neighbour_is_left_alone_until_that_can_show() {
+    let (mut here, mut there) = (region(), region());
+    here.put_driver(Arc::new(driver(1, 0.0)));
+    here.put_search(Arc::new(ride(1, 100.0)));
+    there.put_search(Arc::new(ride(2, 0.0)));
+    let nth = DriverId::nth;
+    assert_eq!(proposed(&mut here, &Roster::new(), NOW), [nth(1)]);
+    assert_eq!(here.proposed(NOW), [(nth(1), NOW)]);
+    let roster = here.roster();
+    there.see_proposed([&here.proposed(NOW)], NOW);
+    assert_eq!(proposed(&mut there, &roster, NOW), []);
+    // Nothing came of it.
+    let later = NOW + there.repeat;
+    there.see_proposed([&here.proposed(NOW)], later);
+    assert_eq!(proposed(&mut there, &roster, later), [nth(1)]);
+    assert_eq!(here.proposed(later), []);
+}
+
+#[test]
+fn who_is_gone_was_not_just_proposed() {
+    let mut region = region();
+    region.put_driver(Arc::new(driver(1, 0.0)));
+    region.put_search(Arc::new(ride(1, 100.0)));
+    proposed(&mut region, &Roster::new(), NOW);
+    region.forget_driver(DriverId::nth(1));
+    assert_eq!(region.proposed(NOW), []);
+}
+
+#[test]
+fn a_roster_is_made_anew_only_when_somebody_has_changed() {
+    let mut region = region();
+    let mut before = region.shared_roster();
+    let mut is_made_anew = |region: &mut Region| {
+        let now = region.shared_roster();
+        assert_eq!(*now, region.roster());
+        !Arc::ptr_eq(&std::mem::replace(&mut before, now.clone()), &now)
+    };
+    region.put_driver(Arc::new(driver(1, 0.0)));
+    assert!(is_made_anew(&mut region));
+    region.put_search(Arc::new(ride(1, 0.0)));
+    region.forget_driver(DriverId::nth(9));
+    assert!(!is_made_anew(&mut region));
+    region.put_driver(Arc::new(driver(1, 50.0)));
+    assert!(is_made_anew(&mut region));
+    region.put_driver(Arc::new(driver(2, 0.0)));
+    region.forget_driver(DriverId::nth(1));
+    assert!(is_made_anew(&mut region));
+    assert!(region.retain(|_| false, |_| true, |_| true));
+    assert!(is_made_anew(&mut region));
+}
+
+#[test]
+fn a_round_over_shared_rosters_sees_whom_one_over_copies_sees() {
+    let settings = Settings::default();
+    let proposed = |is_shared: bool| {
+        let mut region = region();
+        (1..=5).for_each(|n| region.put_driver(Arc::new(driver(n, n as f64 * 100.0))));
+        (1..=8).for_each(|n| region.put_search(Arc::new(ride(n, n as f64 * 90.0))));
+        // The fifth has just crossed the border, and is still listed where it was; the first was asked a moment ago.
+        let seen_at = NOW + Duration::from_secs(1);
+        let crossed = DriverCard { seen_at, ..driver(5, -50.0) };
+        let ring: Roster = [crossed, driver(6, 700.0), driver(7, 900.0)].map(Arc::new).into();
+        region.asked.here.insert(DriverId::nth(1), NOW);
+        let due = Arc::new(region.wanting(NOW));
+        let matching = if is_shared {
+            region.prepare_shared(due, [Arc::new(ring)], [], NOW, Pairing::Joint)
+        } else {
+            region.prepare(due, [&ring], [], NOW, Pairing::Joint)
+        };
+        matching.run(&settings.straight(), &settings).1
+    };
+    let outcome = proposed(true);
+    assert_eq!(outcome, proposed(false));
+    let mut drivers: Vec<_> = outcome.proposals.iter().map(|it| it.candidates[0].driver).collect();
+    drivers.sort_unstable();
+    assert_eq!(drivers, (2..=7).map(DriverId::nth).collect::<Vec<_>>());
+}

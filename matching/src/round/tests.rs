@@ -587,6 +587,16 @@ fn a_round_tells_whom_it_weighed_and_who_did_not_fit() {
 }
 
 #[test]
+fn of_a_crowd_everybody_who_was_weighed_is_told_with_what_it_cost() {
+    let field = field((1..=30).map(|n| driver(n, n as f64 * 50.0)));
+    let search = search(1, 0.0, OfferPolicy::Sequential);
+    let outcome = round_at([&search], [], &field, NOW, &Settings::default(), Pairing::Joint);
+    let (trace, weighed, _) = outcome.traces.iter().next().unwrap();
+    assert_eq!(trace.n_weighed, u32::from(Settings::default().n_candidates));
+    assert_eq!(weighed.len(), trace.n_weighed as usize);
+}
+
+#[test]
 fn a_round_tells_why_nothing_was_proposed() {
     let verdict_of = |nth: usize, searches: &[SearchCard], drivers: Vec<DriverCard>| {
         let field = field(drivers);

@@ -104,6 +104,15 @@ fn of_a_job_the_last_few_rounds_are_kept() {
 }
 
 #[test]
+fn a_round_is_kept_in_a_kilobyte() {
+    let Settings { n_candidates, n_told, .. } = Settings::default();
+    let lists =
+        usize::from(n_candidates) * size_of::<Weighed>() + usize::from(n_told) * size_of::<Unfit>();
+    assert!(usize::from(n_told) >= usize::from(n_candidates), "everybody who was weighed is named");
+    assert!(size_of::<Round>() + lists <= 1_024, "{} + {lists}", size_of::<Round>());
+}
+
+#[test]
 fn of_jobs_those_that_were_looked_at_last_are_kept() {
     let rounds = Rounds { jobs_min: 4, ..Rounds::default() };
     for n in 1..=100 {

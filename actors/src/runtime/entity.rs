@@ -5,7 +5,7 @@
 //! fact.
 
 use super::{
-    Ask, BREATHER, System, Wished,
+    Ask, BREATHER, Repeats, System,
     admission::{Permit, RETRY_AFTER_MS},
     listed::Listed,
     publisher::Published,
@@ -51,7 +51,7 @@ pub(super) enum Message<D: Decider> {
     /// A command.
     Ask {
         ask: Ask<D::Command>,
-        wish: Option<Wished>,
+        repeats: Repeats,
         reply: oneshot::Sender<Answer>,
         permit: Permit,
     },
@@ -346,9 +346,15 @@ impl<D: Decider> Awake<D> {
             }
         };
         match message {
-            Message::Ask { ask: Ask { command, by, id }, wish, reply, permit } => {
-                let print = Fingerprint::of(by, D::command_name(&command), &command, wish);
-                let answer = self.ask(&command, by, Some(Stamp { id, print })).await?;
+            Message::Ask { ask: Ask { command, by, id }, repeats, reply, permit } => {
+                let stamp = match repeats {
+                    Repeats::ById(wish) => {
+                        let print = Fingerprint::of(by, D::command_name(&command), &command, wish);
+                        Some(Stamp { id, print })
+                    }
+                    Repeats::Never => None,
+                };
+                let answer = self.ask(&command, by, stamp).await?;
                 drop(permit);
                 // A caller that gave up will ask again.
                 reply.send(answer).ok();
@@ -392,7 +398,7 @@ impl<D: Decider> Awake<D> {
         Ok(())
     }
 
-    /// Decides, commits, evolves, tells. `stamp` is absent when the entity asks itself.
+    /// Decides, commits, evolves, tells. `stamp` is absent when the entity asks itself, and when nobody repeats it.
     async fn ask(
         &mut self,
         command: &D::Command,

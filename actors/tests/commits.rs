@@ -1,0 +1,139 @@
+//! What an order costs the journal, with every actor real: what nobody needs is not written.
+
+use actors::{
+    EntityKey, Sight,
+    driver::{self, Driver},
+    journal::{Journal, Part, Record, memory::MemoryJournal},
+    order::{self, Order, Placement},
+    policy::{DriverPolicy, JobPolicy},
+    region,
+    runtime::{Ask, Clock, Hosted, Settings, System, Update},
+};
+use protocol::{
+    CommandId, Currency, DriverId, Fare, FareLine, OfferId, OrderId, Point, Principal, RiderId,
+    view::Position,
+    work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
+};
+use std::{sync::Arc, time::Duration};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
+
+/// A node whose region looks every 20 milliseconds.
+struct Stage {
+    system: System,
+    journal: MemoryJournal,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let journal = MemoryJournal::default();
+        let regions =
+            region::Settings { tick_ms: 20, warm_up_ms: 0, ..region::Settings::default() };
+        let (clock, settings) = (Clock::Machine, Settings::default());
+        let system = System::start(Arc::new(journal.clone()), clock, settings, regions);
+        Self { system: system.await.expect("starts"), journal }
+    }
+
+    /// One who waits a hundred metres from the pickup.
+    async fn on_duty(&self, n: u64) -> DriverId {
+        let id = DriverId::nth(1_000_000 + n);
+        let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 50_000, skills: Vec::new() };
+        let (vehicle, policy) = (Some(vehicle), DriverPolicy::default());
+        self.driver(id, driver::Command::SetDuty { duty: DutyWish::On, vehicle, policy }).await;
+        self.system.see(Sight::Driver(
+            id,
+            driver::Sighting::At(Position {
+                at: PICKUP.offset_m(-100.0, 0.0),
+                sampled_at: self.system.now(),
+                heading_deg: None,
+                speed_mps: None,
+                accuracy_m: None,
+            }),
+        ));
+        id
+    }
+
+    async fn driver(&self, id: DriverId, command: driver::Command) {
+        let ask = Ask { command, by: Principal::Driver(id), id: CommandId::mint() };
+        self.system.ask::<Driver>(id, ask, PATIENCE).await.expect("done");
+    }
+
+    async fn place(&self, n: u64) -> OrderId {
+        let (id, rider) = (OrderId::nth(n), RiderId::nth(n));
+        let command = order::Command::Place(Box::new(placement(rider)));
+        let ask = Ask { command, by: Principal::Rider(rider), id: CommandId::mint() };
+        self.system.ask::<Order>(id, ask, PATIENCE).await.expect("placed");
+        id
+    }
+
+    /// What a driver is offered, once it is.
+    async fn offered(&self, id: DriverId) -> OfferId {
+        self.until::<Driver, _>(id, |it| it.open_offers().next().map(|offer| offer.id)).await
+    }
+
+    async fn until<D: Hosted, T>(&self, id: D::Id, found: impl Fn(&D) -> Option<T>) -> T {
+        let mut watching = self.system.watch::<D>(id).await.expect("watched");
+        if let Some(found) = found(&watching.state) {
+            return found;
+        }
+        loop {
+            let update = tokio::time::timeout(PATIENCE, watching.updates.recv()).await;
+            if let Update::Changed { state, .. } = update.expect("in time").expect("followed")
+                && let Some(found) = found(&state)
+            {
+                return found;
+            }
+        }
+    }
+
+    async fn dump(&self, part: Part) -> Vec<Record> {
+        self.journal.dump(part, None, 10_000).await.expect("reads")
+    }
+}
+
+fn placement(rider: RiderId) -> Placement {
+    Placement {
+        kind: OrderKind::Ride,
+        rider,
+        stops: vec![PICKUP.into(), PICKUP.offset_m(2_000.0, 500.0).into()],
+        fare: Fare {
+            currency: Currency::RWF,
+            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 }],
+        },
+        policy: JobPolicy { offer: OfferPolicy::BroadcastFirstWins, ..JobPolicy::default() },
+        start_at: None,
+        payment: PaymentTiming::Cash,
+        needs: Needs::default(),
+        merchant: None,
+        handoff: Handoff::Driver,
+        n_items: 0,
+        driver: None,
+        code: None,
+        pickup_proof: Vec::new(),
+        dropoff_proof: Vec::new(),
+        cash_on_delivery: None,
+        waiting_per_min: 0,
+        follows: None,
+        excluded: Vec::new(),
+        barred: Box::default(),
+        fleet: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_region_proposes_leaves_no_answer_for_nobody_repeats_it() {
+    let stage = Stage::new().await;
+    let driver = stage.on_duty(1).await;
+    let order = stage.place(1).await;
+    stage.offered(driver).await;
+    let of_order = EntityKey::from(order);
+    let made = stage.dump(Part::Events).await.into_iter().find_map(|record| {
+        let Record::Event { entity, name, command, .. } = record else { return None };
+        (entity == of_order && name == "offer_made").then_some(command)
+    });
+    assert_eq!(made, Some(None), "made, and by no command");
+    let answers = stage.dump(Part::Results).await;
+    let of_it = |it: &&Record| matches!(it, Record::Result { entity, .. } if *entity == of_order);
+    assert_eq!(answers.iter().filter(of_it).count(), 1, "the one to whoever placed it");
+}

@@ -124,6 +124,12 @@ pub trait Decider:
     /// The name of a command, as a refusal's `allowed` lists it.
     fn command_name(command: &Self::Command) -> &'static str;
 
+    /// Does this begin an entity, under an id that was made for it? Then there is most likely nothing to
+    /// be read of it, and the commit finds out if there is.
+    fn begins(_command: &Self::Command) -> bool {
+        false
+    }
+
     /// Is somebody in danger who asks this? Then there is room for it where there is none for others.
     fn is_urgent(_command: &Self::Command) -> bool {
         false

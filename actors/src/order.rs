@@ -336,6 +336,10 @@ impl Decider for Order {
         event.name()
     }
 
+    fn begins(command: &Command) -> bool {
+        matches!(command, Command::Place(_))
+    }
+
     fn is_urgent(command: &Command) -> bool {
         matches!(command, Command::CancelSafety { .. })
     }

@@ -1,13 +1,17 @@
 //! What an order costs the journal, with every actor real: what nobody needs is not written.
 
 use actors::{
-    EntityKey, Sight,
+    EntityKey, Refusal, Sight, Version,
     driver::{self, Driver},
-    journal::{Journal, Part, Record, memory::MemoryJournal},
+    journal::{
+        Journal, Part, Record, SharedJournal,
+        faulty::{FaultyJournal, Odds},
+        memory::MemoryJournal,
+    },
     order::{self, Order, Placement},
     policy::{DriverPolicy, JobPolicy},
     region,
-    runtime::{Ask, Clock, Hosted, Settings, System, Update},
+    runtime::{Answer, Ask, Clock, Hosted, Settings, System, Update},
 };
 use protocol::{
     CommandId, Currency, DriverId, Fare, FareLine, OfferId, OrderId, Point, Principal, RiderId,
@@ -28,11 +32,7 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let journal = MemoryJournal::default();
-        let regions =
-            region::Settings { tick_ms: 20, warm_up_ms: 0, ..region::Settings::default() };
-        let (clock, settings) = (Clock::Machine, Settings::default());
-        let system = System::start(Arc::new(journal.clone()), clock, settings, regions);
-        Self { system: system.await.expect("starts"), journal }
+        Self { system: start(Arc::new(journal.clone())).await, journal }
     }
 
     /// One who waits a hundred metres from the pickup.
@@ -61,9 +61,7 @@ impl Stage {
 
     async fn place(&self, n: u64) -> OrderId {
         let (id, rider) = (OrderId::nth(n), RiderId::nth(n));
-        let command = order::Command::Place(Box::new(placement(rider)));
-        let ask = Ask { command, by: Principal::Rider(rider), id: CommandId::mint() };
-        self.system.ask::<Order>(id, ask, PATIENCE).await.expect("placed");
+        place(&self.system, id, placement(rider), CommandId::mint()).await.expect("placed");
         id
     }
 
@@ -90,6 +88,17 @@ impl Stage {
     async fn dump(&self, part: Part) -> Vec<Record> {
         self.journal.dump(part, None, 10_000).await.expect("reads")
     }
+}
+
+async fn start(journal: SharedJournal) -> System {
+    let regions = region::Settings { tick_ms: 20, warm_up_ms: 0, ..region::Settings::default() };
+    System::start(journal, Clock::Machine, Settings::default(), regions).await.expect("starts")
+}
+
+async fn place(system: &System, order: OrderId, placement: Placement, id: CommandId) -> Answer {
+    let by = Principal::Rider(placement.rider);
+    let ask = Ask { command: order::Command::Place(Box::new(placement)), by, id };
+    system.ask::<Order>(order, ask, PATIENCE).await
 }
 
 fn placement(rider: RiderId) -> Placement {
@@ -136,4 +145,40 @@ async fn what_a_region_proposes_leaves_no_answer_for_nobody_repeats_it() {
     let answers = stage.dump(Part::Results).await;
     let of_it = |it: &&Record| matches!(it, Record::Result { entity, .. } if *entity == of_order);
     assert_eq!(answers.iter().filter(of_it).count(), 1, "the one to whoever placed it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_order_begins_without_being_read_and_a_repeat_finds_the_one_that_is_there() {
+    let faulty = FaultyJournal::new(Arc::new(MemoryJournal::default()), Odds::default());
+    let system = start(Arc::new(faulty.clone())).await;
+    let (order, rider, id) = (OrderId::nth(1), RiderId::nth(1), CommandId::mint());
+    faulty.set_odds(Odds { load: 1.0, ..Odds::default() });
+    let answer = place(&system, order, placement(rider), id).await;
+    faulty.set_odds(Odds::default());
+    let version = answer.expect("nobody has to be read for it");
+
+    // Its successor is believed to be new as well.
+    system.kill(order.into());
+    assert_eq!(place(&system, order, placement(rider), id).await, Ok(version));
+    // The rules refuse this one before the journal is asked.
+    system.kill(order.into());
+    let nowhere = Placement { stops: Vec::new(), ..placement(rider) };
+    let again = place(&system, order, nowhere, CommandId::mint()).await;
+    assert!(matches!(again, Err(Refusal::IllegalTransition { .. })), "it is there: {again:?}");
+    let (now, state) = system.read::<Order>(order).await.expect("awake");
+    assert_eq!((now, state.rider()), (version, Some(rider)));
+    let history = system.journal().history(order.into(), Version(0), 100).await.expect("reads");
+    assert_eq!(history.len() as u64, version.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_order_that_is_refused_is_nobody_also_if_it_was_not_read() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let (order, rider) = (OrderId::nth(1), RiderId::nth(1));
+    let nowhere = Placement { stops: Vec::new(), ..placement(rider) };
+    let refused = place(&system, order, nowhere, CommandId::mint()).await;
+    assert!(matches!(refused, Err(Refusal::Invalid { .. })), "{refused:?}");
+    let (version, state) = system.read::<Order>(order).await.expect("awake");
+    assert_eq!((version, state.rider()), (Version(0), None));
+    assert!(place(&system, order, placement(rider), CommandId::mint()).await.is_ok());
 }

@@ -153,6 +153,22 @@ impl<D: Decider> Message<D> {
         }
     }
 
+    /// Does it begin whom it is for?
+    pub(super) fn begins(&self) -> bool {
+        match self {
+            Self::Ask { ask, .. } => D::begins(&ask.command),
+            Self::See { .. }
+            | Self::Watch { .. }
+            | Self::Read { .. }
+            | Self::Tick
+            | Self::Relist
+            | Self::Republish
+            | Self::MayIdle { .. }
+            | Self::Sleep
+            | Self::Depart(_) => false,
+        }
+    }
+
     /// Does it count against the bound of what may wait for one entity?
     pub(super) fn is_admitted(&self) -> bool {
         match self {
@@ -198,6 +214,8 @@ pub(super) struct Birth<D: Decider> {
     pub(super) waiting: Arc<Waiting>,
     /// What it was on its former node.
     pub(super) warm: Option<Box<Warm>>,
+    /// It is woken by what begins it.
+    pub(super) is_new: bool,
 }
 
 /// What waits for an entity, as its shard and the entity itself see it.
@@ -217,6 +235,9 @@ pub(super) struct Awake<D: Decider> {
     version: Version,
     state: D,
     recent: Recent,
+    /// It is believed to have no past, and nobody has looked. Whoever has written an event has none, for
+    /// the journal says so: nobody else writes an entity's first one, and who has no event has no answers.
+    is_unread: bool,
     /// What its region was last told.
     listed: Option<Box<Listed>>,
     /// The deadline the journal has.
@@ -244,6 +265,7 @@ impl<D: Decider> Actor for Entity<D> {
         Ok(Box::new(Awake {
             key: EntityKey { kind: D::KIND, id: birth.id.uuid() },
             active_at: birth.system.now(),
+            is_unread: birth.is_new,
             birth,
             version: Version::default(),
             state: D::default(),
@@ -264,6 +286,9 @@ impl<D: Decider> Actor for Entity<D> {
         _myself: ActorRef<Self::Msg>,
         awake: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        if awake.is_unread {
+            return Ok(());
+        }
         // Boxed for the same reason as handlers are.
         Ok(Box::pin(awake.remember_in_turn()).await?)
     }
@@ -275,6 +300,10 @@ impl<D: Decider> Actor for Entity<D> {
         awake: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         awake.n_received += 1;
+        // Whatever does not begin it is for somebody who has a past.
+        if awake.is_unread && !message.begins() {
+            Box::pin(awake.remember_in_turn()).await?;
+        }
         let is_admitted = message.is_admitted();
         if is_admitted {
             awake.active_at = awake.birth.system.now();
@@ -354,7 +383,12 @@ impl<D: Decider> Awake<D> {
                     }
                     Repeats::Never => None,
                 };
-                let answer = self.ask(&command, by, stamp).await?;
+                let mut answer = self.ask(&command, by, stamp).await?;
+                if self.is_unread {
+                    // Nothing was written, so that nobody has said yet that it has no past.
+                    self.remember().await?;
+                    answer = self.ask(&command, by, stamp).await?;
+                }
                 drop(permit);
                 // A caller that gave up will ask again.
                 reply.send(answer).ok();
@@ -442,6 +476,7 @@ impl<D: Decider> Awake<D> {
             let is_snapshot = commit.snapshot.is_some();
             match self.birth.system.commit_and_tell(commit, outgoing).await {
                 Ok(()) => {
+                    self.is_unread = false;
                     self.version = version;
                     self.state = after;
                     self.format = format;
@@ -686,6 +721,7 @@ impl<D: Decider> Awake<D> {
     /// Becomes what the journal says. Whatever was not written down starts anew.
     async fn remember(&mut self) -> Result<(), Fall> {
         let stored = stored(&self.birth.system, self.key).await?;
+        self.is_unread = false;
         self.version = stored.version();
         self.n_unsnapshot = stored.tail.len() as u32;
         self.recent = Recent::of(&stored).map_err(|error| unreadable(self.key, error))?;

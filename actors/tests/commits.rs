@@ -1,10 +1,10 @@
 //! What an order costs the journal, with every actor real: what nobody needs is not written.
 
 use actors::{
-    EntityKey, Refusal, Sight, Version,
+    Commit, EntityKey, Kind, Refusal, Sight, Version, ViewRow,
     driver::{self, Driver},
     journal::{
-        Journal, Part, Record, SharedJournal,
+        Journal, Part, Record, SharedJournal, ViewQuery,
         faulty::{FaultyJournal, Odds},
         memory::MemoryJournal,
     },
@@ -14,7 +14,8 @@ use actors::{
     runtime::{Answer, Ask, Clock, Hosted, Settings, System, Update},
 };
 use protocol::{
-    CommandId, Currency, DriverId, Fare, FareLine, OfferId, OrderId, Point, Principal, RiderId,
+    CommandId, Currency, DriverId, Fare, FareLine, OfferId, OrderId, OrderStatus, Point, Principal,
+    RiderId,
     view::Position,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
@@ -83,6 +84,25 @@ impl Stage {
                 return found;
             }
         }
+    }
+
+    /// The row of the only order.
+    async fn row(&self) -> ViewRow {
+        let rows = self.journal.views(ViewQuery::newest(Kind::Order, 2)).await.expect("reads");
+        let [(_, row)] = &rows[..] else { panic!("one order and not {}", rows.len()) };
+        row.clone()
+    }
+
+    /// Writes over the only row: whoever writes it again wipes that off.
+    async fn scribble(&self, order: OrderId) -> ViewRow {
+        let (version, _) = self.system.read::<Order>(order).await.expect("awake");
+        let scribbled = ViewRow { body: "scribbled".into(), ..self.row().await };
+        let commit = Commit {
+            view: Some(scribbled.clone()),
+            ..Commit::new(order.into(), version, self.system.now())
+        };
+        self.journal.commit(commit).await.expect("nobody else writes");
+        scribbled
     }
 
     async fn dump(&self, part: Part) -> Vec<Record> {
@@ -181,4 +201,33 @@ async fn an_order_that_is_refused_is_nobody_also_if_it_was_not_read() {
     let (version, state) = system.read::<Order>(order).await.expect("awake");
     assert_eq!((version, state.rider()), (Version(0), None));
     assert!(place(&system, order, placement(rider), CommandId::mint()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_row_of_an_order_is_written_when_it_shows_something_else_and_not_before() {
+    let stage = Stage::new().await;
+    let order = stage.place(1).await;
+    let scribbled = stage.scribble(order).await;
+    let driver = stage.on_duty(1).await;
+    let offer = stage.offered(driver).await;
+    assert_eq!(stage.row().await, scribbled, "no list shows who is asked");
+    stage.driver(driver, driver::Command::AcceptOffer { offer }).await;
+    stage
+        .until::<Order, _>(order, |it| (it.status() == Some(OrderStatus::Assigned)).then_some(()))
+        .await;
+    let row = stage.row().await;
+    assert_eq!((row.status.as_str(), row.driver), ("assigned", Some(driver)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_was_read_writes_its_row_once_for_it_may_be_of_an_older_build() {
+    let stage = Stage::new().await;
+    let order = stage.place(1).await;
+    let row = stage.row().await;
+    stage.scribble(order).await;
+    stage.system.kill(order.into());
+    stage.system.read::<Order>(order).await.expect("awake again");
+    let driver = stage.on_duty(1).await;
+    stage.offered(driver).await;
+    assert_eq!(stage.row().await, row);
 }

@@ -238,6 +238,9 @@ pub(super) struct Awake<D: Decider> {
     /// It is believed to have no past, and nobody has looked. Whoever has written an event has none, for
     /// the journal says so: nobody else writes an entity's first one, and who has no event has no answers.
     is_unread: bool,
+    /// The journal has its row as it is in this state. Not known of what was read, or came from another
+    /// node: rows of an older build may say less.
+    has_row: bool,
     /// What its region was last told.
     listed: Option<Box<Listed>>,
     /// The deadline the journal has.
@@ -270,6 +273,7 @@ impl<D: Decider> Actor for Entity<D> {
             version: Version::default(),
             state: D::default(),
             recent: Recent::default(),
+            has_row: false,
             listed: None,
             stored_deadline: None,
             armed: None,
@@ -477,6 +481,7 @@ impl<D: Decider> Awake<D> {
             match self.birth.system.commit_and_tell(commit, outgoing).await {
                 Ok(()) => {
                     self.is_unread = false;
+                    self.has_row = true;
                     self.version = version;
                     self.state = after;
                     self.format = format;
@@ -592,6 +597,8 @@ impl<D: Decider> Awake<D> {
         let held = self.state.claims(self.birth.id);
         let wanted = after.claims(self.birth.id);
         let deadline = after.deadline().map(|(due, _)| due);
+        // A search says much that no list shows, and a row is what is dearest to write.
+        let row = if self.has_row { self.state.view(self.birth.id) } else { None };
         let is_snapshot_due = self.n_unsnapshot as usize + events.len()
             >= self.birth.system.0.settings.snapshot_every as usize;
         let commit = Commit {
@@ -603,7 +610,7 @@ impl<D: Decider> Awake<D> {
             claims_taken: difference(&wanted, &held),
             claims_released: difference(&held, &wanted),
             postings,
-            view: after.view(self.birth.id),
+            view: after.view(self.birth.id).filter(|it| row.as_ref() != Some(it)),
             ..self.empty_commit(now)
         };
         (commit, after, Outgoing { source: self.key, version, at: now, effects })
@@ -722,6 +729,7 @@ impl<D: Decider> Awake<D> {
     async fn remember(&mut self) -> Result<(), Fall> {
         let stored = stored(&self.birth.system, self.key).await?;
         self.is_unread = false;
+        self.has_row = false;
         self.version = stored.version();
         self.n_unsnapshot = stored.tail.len() as u32;
         self.recent = Recent::of(&stored).map_err(|error| unreadable(self.key, error))?;

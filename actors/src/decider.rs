@@ -138,6 +138,11 @@ pub trait Decider:
     /// The name of an event in lists and metrics: `Assigned` → `assigned`.
     fn event_name(event: &Self::Event) -> &'static str;
 
+    /// Does somebody who looks for a driver wait for this event? Then it is written before what can wait.
+    fn comes_first(_event: &Self::Event) -> bool {
+        false
+    }
+
     /// What a build must know to read this event whole. No rule may let something happen that needs
     /// more than [`Context::writes`].
     fn event_format(_event: &Self::Event) -> Format {

@@ -662,6 +662,10 @@ impl Decider for Driver {
         command.into()
     }
 
+    fn comes_first(event: &Event) -> bool {
+        matches!(event, Event::OfferReserved { .. })
+    }
+
     fn event_name(event: &Event) -> &'static str {
         if let Event::WentOff { why: Leave::Lost, .. } = event {
             return "forced_offline";

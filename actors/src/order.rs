@@ -332,6 +332,10 @@ impl Decider for Order {
         command.into()
     }
 
+    fn comes_first(event: &Event) -> bool {
+        matches!(event, Event::Search(search::Event::OfferMade { .. }))
+    }
+
     fn event_name(event: &Event) -> &'static str {
         event.name()
     }

@@ -611,26 +611,14 @@ impl<D: Decider> Awake<D> {
             claims_released: difference(&held, &wanted),
             postings,
             view: after.view(self.birth.id).filter(|it| row.as_ref() != Some(it)),
+            comes_first: events.iter().any(D::comes_first),
             ..self.empty_commit(now)
         };
         (commit, after, Outgoing { source: self.key, version, at: now, effects })
     }
 
     fn empty_commit(&self, now: Timestamp) -> Commit {
-        Commit {
-            entity: self.key,
-            expected: self.version,
-            at: now,
-            events: Vec::new(),
-            snapshot: None,
-            result: None,
-            effects: Vec::new(),
-            deadline: None,
-            claims_taken: Vec::new(),
-            claims_released: Vec::new(),
-            postings: Vec::new(),
-            view: None,
-        }
+        Commit::new(self.key, self.version, now)
     }
 
     /// Tells everyone who follows it what was just committed.

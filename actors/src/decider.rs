@@ -1,6 +1,6 @@
 //! The one thing an entity has to be: a pure function of its past.
 
-use crate::{Claim, Effect, Format, Kind, Listing, Posting, Refusal, Sight, ViewRow};
+use crate::{Claim, Effect, Format, Kind, Listing, Posting, Refusal, Sight, Tell, ViewRow};
 use protocol::{Identifier, Principal, Timestamp, view::Mark};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Debug, time::Duration};
@@ -123,6 +123,20 @@ pub trait Decider:
 
     /// The name of a command, as a refusal's `allowed` lists it.
     fn command_name(command: &Self::Command) -> &'static str;
+
+    /// Whom to tell of a command that was right and left no event behind, for it would say nothing here. It is
+    /// told once, if at all: of what is lost with the node nobody hears.
+    fn passes_on(&self, _command: &Self::Command) -> Option<Tell> {
+        None
+    }
+
+    /// May the events of this command of the platform's wait for the next commit, for a second at most?
+    ///
+    /// It is answered before they are written, and they are lost with the node, so nobody may mind that. The
+    /// command they then come with was judged without them: they change nothing by which others are.
+    fn may_wait(_command: &Self::Command) -> bool {
+        false
+    }
 
     /// Does this begin an entity, under an id that was made for it? Then there is most likely nothing to
     /// be read of it, and the commit finds out if there is.

@@ -340,6 +340,11 @@ impl Decider for Order {
         event.name()
     }
 
+    /// Five are shown an offer at about the same moment. That somebody has seen it decides nothing.
+    fn may_wait(command: &Command) -> bool {
+        matches!(command, Command::Search(search::Command::OfferSeen { .. }))
+    }
+
     fn begins(command: &Command) -> bool {
         matches!(command, Command::Place(_))
     }

@@ -82,7 +82,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use verdict::Curious;
 use watchers::{Follower, Wants};
 use xxhash_rust::xxh3::xxh3_64;
@@ -538,7 +538,18 @@ impl System {
         self.tell_for(tell, Principal::System, id, Repeats::Never, OWN_PATIENCE).await
     }
 
-    /// The same for a command that a wish became: a repeat is the same wish, whatever it becomes.
+    /// The same for what nobody waits for, nor misses.
+    fn pass_on(&self, tell: Tell) {
+        let system = self.clone();
+        self.spawn(async move {
+            let to = tell.to();
+            if let Err(refusal) = system.suggest(tell).await {
+                debug!(%to, %refusal, "not passed on");
+            }
+        });
+    }
+
+    /// Tells somebody a command that a wish became: a repeat is the same wish, whatever it becomes.
     pub async fn grant(
         &self,
         wish: Wished,

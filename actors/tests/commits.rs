@@ -1,7 +1,7 @@
 //! What an order costs the journal, with every actor real: what nobody needs is not written.
 
 use actors::{
-    Commit, EntityKey, Kind, Refusal, Sight, Version, ViewRow,
+    Commit, EntityKey, Kind, Refusal, Tell, Version, ViewRow,
     driver::{self, Driver},
     journal::{
         Journal, Part, Record, SharedJournal, ViewQuery,
@@ -12,10 +12,11 @@ use actors::{
     policy::{DriverPolicy, JobPolicy},
     region,
     runtime::{Answer, Ask, Clock, Hosted, Settings, System, Update},
+    search,
 };
 use protocol::{
-    CommandId, Currency, DriverId, Fare, FareLine, OfferId, OrderId, OrderStatus, Point, Principal,
-    RiderId,
+    CommandId, Currency, DriverId, Fare, FareLine, JobId, OfferId, OfferStatus, OrderId,
+    OrderStatus, Point, Principal, RiderId, Timestamp,
     view::Position,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
@@ -32,8 +33,48 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(Clock::Machine).await
+    }
+
+    async fn with(clock: Clock) -> Self {
         let journal = MemoryJournal::default();
-        Self { system: start(Arc::new(journal.clone())).await, journal }
+        Self { system: start_with(Arc::new(journal.clone()), clock).await, journal }
+    }
+
+    /// An order that is offered to five, and what they are offered.
+    async fn broadcast(&self) -> (OrderId, Vec<(DriverId, OfferId)>) {
+        let mut drivers = Vec::new();
+        for n in 0..5 {
+            drivers.push(self.on_duty(n).await);
+        }
+        let order = self.place(1).await;
+        let mut offered = Vec::new();
+        for driver in drivers {
+            offered.push((driver, self.offered(driver).await));
+        }
+        (order, offered)
+    }
+
+    /// Tells an order what a driver passes on.
+    async fn seen(&self, order: OrderId, offer: OfferId) {
+        let told = search::Command::OfferSeen { offer };
+        let tell = Tell::job(JobId::Order(order), told);
+        let id = CommandId::mint();
+        self.system.tell(tell, Principal::System, id, PATIENCE).await.expect("heard");
+    }
+
+    async fn until_all_seen(&self, order: OrderId) {
+        let is_seen = |it: &Order| it.offers().iter().all(|it| it.status == OfferStatus::Seen);
+        self.until::<Order, _>(order, |it| is_seen(it).then_some(())).await;
+    }
+
+    /// What happened to somebody, when, and by which command.
+    async fn events(&self, of: EntityKey) -> Vec<(String, Timestamp, Option<CommandId>)> {
+        let event = |record: Record| {
+            let Record::Event { entity, name, at, command, .. } = record else { return None };
+            (entity == of).then_some((name, at, command))
+        };
+        self.dump(Part::Events).await.into_iter().filter_map(event).collect()
     }
 
     /// One who waits a hundred metres from the pickup.
@@ -42,16 +83,11 @@ impl Stage {
         let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 50_000, skills: Vec::new() };
         let (vehicle, policy) = (Some(vehicle), DriverPolicy::default());
         self.driver(id, driver::Command::SetDuty { duty: DutyWish::On, vehicle, policy }).await;
-        self.system.see(Sight::Driver(
-            id,
-            driver::Sighting::At(Position {
-                at: PICKUP.offset_m(-100.0, 0.0),
-                sampled_at: self.system.now(),
-                heading_deg: None,
-                speed_mps: None,
-                accuracy_m: None,
-            }),
-        ));
+        let (at, sampled_at) = (PICKUP.offset_m(-100.0, 0.0), self.system.now());
+        let position =
+            Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
+        let seen = self.system.see_and_tell::<Driver>(id, driver::Sighting::At(position));
+        seen.await.expect("a plain position");
         id
     }
 
@@ -111,8 +147,12 @@ impl Stage {
 }
 
 async fn start(journal: SharedJournal) -> System {
+    start_with(journal, Clock::Machine).await
+}
+
+async fn start_with(journal: SharedJournal, clock: Clock) -> System {
     let regions = region::Settings { tick_ms: 20, warm_up_ms: 0, ..region::Settings::default() };
-    System::start(journal, Clock::Machine, Settings::default(), regions).await.expect("starts")
+    System::start(journal, clock, Settings::default(), regions).await.expect("starts")
 }
 
 async fn place(system: &System, order: OrderId, placement: Placement, id: CommandId) -> Answer {
@@ -157,10 +197,8 @@ async fn what_a_region_proposes_leaves_no_answer_for_nobody_repeats_it() {
     let order = stage.place(1).await;
     stage.offered(driver).await;
     let of_order = EntityKey::from(order);
-    let made = stage.dump(Part::Events).await.into_iter().find_map(|record| {
-        let Record::Event { entity, name, command, .. } = record else { return None };
-        (entity == of_order && name == "offer_made").then_some(command)
-    });
+    let events = stage.events(of_order).await;
+    let made = events.iter().find(|(name, ..)| name == "offer_made").map(|(.., command)| *command);
     assert_eq!(made, Some(None), "made, and by no command");
     let answers = stage.dump(Part::Results).await;
     let of_it = |it: &&Record| matches!(it, Record::Result { entity, .. } if *entity == of_order);
@@ -230,4 +268,67 @@ async fn who_was_read_writes_its_row_once_for_it_may_be_of_an_older_build() {
     let driver = stage.on_duty(1).await;
     stage.offered(driver).await;
     assert_eq!(stage.row().await, row);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn that_a_phone_shows_an_offer_is_kept_by_its_order_alone() {
+    let stage = Stage::new().await;
+    let driver = stage.on_duty(1).await;
+    let order = stage.place(1).await;
+    let offer = stage.offered(driver).await;
+    let before = stage.system.read::<Driver>(driver).await.expect("awake").0;
+    stage.driver(driver, driver::Command::SeeOffer { offer }).await;
+    stage.until_all_seen(order).await;
+    assert_eq!(stage.system.read::<Driver>(driver).await.expect("awake").0, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn five_who_see_an_offer_within_a_second_are_one_commit() {
+    let clock = Clock::manual(Clock::Machine.now());
+    let stage = Stage::with(clock.clone()).await;
+    let (order, offered) = stage.broadcast().await;
+    let before = stage.system.read::<Order>(order).await.expect("awake").0;
+    for (_, offer) in &offered {
+        stage.seen(order, *offer).await;
+        stage.seen(order, *offer).await;
+    }
+    assert_eq!(stage.system.read::<Order>(order).await.expect("awake").0, before, "not yet");
+    clock.advance(Duration::from_secs(1));
+    stage.until_all_seen(order).await;
+    assert_eq!(stage.system.read::<Order>(order).await.expect("awake").0.0, before.0 + 5);
+    let events = stage.events(order.into()).await;
+    let seen: Vec<_> = events.iter().filter(|(name, ..)| name == "offer_seen").collect();
+    assert!(seen.iter().all(|it| *it == seen[0]), "at once: {seen:?}");
+    assert_eq!(seen[0].2, None, "and by no command");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_seen_is_written_with_the_yes_that_follows_and_before_it() {
+    let stage = Stage::with(Clock::manual(Clock::Machine.now())).await;
+    let (order, offered) = stage.broadcast().await;
+    for (_, offer) in &offered[..2] {
+        stage.seen(order, *offer).await;
+    }
+    let (driver, offer) = offered[0];
+    stage.driver(driver, driver::Command::AcceptOffer { offer }).await;
+    stage
+        .until::<Order, _>(order, |it| (it.status() == Some(OrderStatus::Assigned)).then_some(()))
+        .await;
+    let events = stage.events(order.into()).await;
+    let of = |wanted: &str| events.iter().position(|(name, ..)| name == wanted).expect(wanted);
+    let (seen, assigned) = (of("offer_seen"), of("assigned"));
+    assert_eq!(events[seen + 1].0, "offer_seen");
+    assert_eq!(events[seen + 2].0, "offer_closed", "what they came with is judged as ever");
+    assert!(events[seen].2.is_some() && events[seen].2 == events[assigned].2, "one commit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_seen_is_written_before_sleep() {
+    let clock = Clock::manual(Clock::Machine.now());
+    let stage = Stage::with(clock).await;
+    let (order, offered) = stage.broadcast().await;
+    stage.seen(order, offered[0].1).await;
+    assert!(stage.system.drain(PATIENCE).await);
+    let events = stage.events(order.into()).await;
+    assert_eq!(events.iter().filter(|(name, ..)| name == "offer_seen").count(), 1);
 }

@@ -42,6 +42,11 @@ use tracing::{error, warn};
 /// What an entity answered: the version its journal then had, or why not.
 pub type Answer = Result<Version, Refusal>;
 
+/// How long what may wait for the next commit waits for one.
+const PUT_OFF_FOR: Duration = Duration::from_secs(1);
+/// Of how many commands; the next one is written at once, and they with it.
+const PUT_OFF_MAX: usize = 16;
+
 /// How often a journal that cannot be reached is tried again before the entity falls.
 const LOAD_TRIES: u32 = 40;
 
@@ -238,6 +243,10 @@ pub(super) struct Awake<D: Decider> {
     /// It is believed to have no past, and nobody has looked. Whoever has written an event has none, for
     /// the journal says so: nobody else writes an entity's first one, and who has no event has no answers.
     is_unread: bool,
+    /// Commands that were answered and wait to be written with the next one…
+    put_off: Vec<D::Command>,
+    /// …and then, if there is none.
+    put_off_until: Timestamp,
     /// The journal has its row as it is in this state. Not known of what was read, or came from another
     /// node: rows of an older build may say less.
     has_row: bool,
@@ -273,6 +282,8 @@ impl<D: Decider> Actor for Entity<D> {
             version: Version::default(),
             state: D::default(),
             recent: Recent::default(),
+            put_off: Vec::new(),
+            put_off_until: Timestamp::default(),
             has_row: false,
             listed: None,
             stored_deadline: None,
@@ -379,6 +390,12 @@ impl<D: Decider> Awake<D> {
             }
         };
         match message {
+            Message::Ask { ask: Ask { command, by, .. }, reply, permit, .. }
+                if self.puts_off(&command, by) =>
+            {
+                drop(permit);
+                reply.send(Ok(self.version)).ok();
+            }
             Message::Ask { ask: Ask { command, by, id }, repeats, reply, permit } => {
                 let stamp = match repeats {
                     Repeats::ById(wish) => {
@@ -424,6 +441,7 @@ impl<D: Decider> Awake<D> {
                 }
             }
             Message::Sleep => {
+                self.write_put_off().await?;
                 self.snapshot().await;
                 myself.stop(None);
             }
@@ -453,6 +471,9 @@ impl<D: Decider> Awake<D> {
             let context = self.context(by);
             let (events, refusal) = match self.state.decide(command, &context) {
                 Ok(events) if events.is_empty() => {
+                    if let Some(tell) = self.state.passes_on(command) {
+                        self.birth.system.pass_on(tell);
+                    }
                     return Ok(self.keep(stamp, Ok(self.version)));
                 }
                 Ok(events) => (events, None),
@@ -464,6 +485,7 @@ impl<D: Decider> Awake<D> {
                     (remarks, Some(refusal))
                 }
             };
+            let events = self.after_put_off(events, context.now);
             let version = Version(self.version.0 + events.len() as u64);
             let answer = refusal.map_or(Ok(version), Err);
             let result = stamp.map(|Stamp { id: command, print }| {
@@ -482,6 +504,7 @@ impl<D: Decider> Awake<D> {
                 Ok(()) => {
                     self.is_unread = false;
                     self.has_row = true;
+                    self.put_off.clear();
                     self.version = version;
                     self.state = after;
                     self.format = format;
@@ -522,6 +545,57 @@ impl<D: Decider> Awake<D> {
                 }
             }
         }
+    }
+
+    /// Keeps a command for the next commit, if it may wait for that, and says something new.
+    fn puts_off(&mut self, command: &D::Command, by: Principal) -> bool {
+        let may_wait = by == Principal::System && D::may_wait(command);
+        if !may_wait || self.put_off.len() == PUT_OFF_MAX {
+            return false;
+        }
+        if self.put_off.contains(command) {
+            return true;
+        }
+        let context = self.context(by);
+        let is_new = self.state.decide(command, &context).is_ok_and(|events| !events.is_empty());
+        if is_new {
+            if self.put_off.is_empty() {
+                self.put_off_until = context.now + PUT_OFF_FOR;
+            }
+            self.put_off.push(command.clone());
+            self.arm();
+        }
+        is_new
+    }
+
+    /// What was put off, and then `events`.
+    fn after_put_off(&self, events: Vec<D::Event>, now: Timestamp) -> Vec<D::Event> {
+        if self.put_off.is_empty() {
+            return events;
+        }
+        let context = Context { now, ..self.context(Principal::System) };
+        let (mut state, mut all) = (self.state.clone(), Vec::new());
+        for command in &self.put_off {
+            // What is refused by now has nothing to say.
+            for event in state.decide(command, &context).unwrap_or_default() {
+                state.evolve(&event);
+                all.push(event);
+            }
+        }
+        all.extend(events);
+        all
+    }
+
+    /// Writes what was put off.
+    async fn write_put_off(&mut self) -> Result<(), Fall> {
+        // Each is asked once more; the first that has something to say takes the others along.
+        while let Some(command) = self.put_off.pop() {
+            if self.ask(&command, Principal::System, None).await?.is_err() {
+                // Nobody waits for it.
+                self.put_off.clear();
+            }
+        }
+        Ok(())
     }
 
     /// The answer this command got when it was first asked, if it was.
@@ -642,12 +716,19 @@ impl<D: Decider> Awake<D> {
 
     /// Brings alarm and region in line with the state.
     fn follow_state(&mut self) {
-        let deadline = self.state.deadline().map(|(due, _)| due);
-        if deadline != self.armed {
-            self.armed = deadline;
-            self.birth.system.0.alarm.set(self.key, deadline);
-        }
+        self.arm();
         self.follow_listing();
+    }
+
+    /// Sets the alarm to when it next has something to do by itself.
+    fn arm(&mut self) {
+        let deadline = self.state.deadline().map(|(due, _)| due);
+        let put_off = (!self.put_off.is_empty()).then_some(self.put_off_until);
+        let due = deadline.into_iter().chain(put_off).min();
+        if due != self.armed {
+            self.armed = due;
+            self.birth.system.0.alarm.set(self.key, due);
+        }
     }
 
     /// Tells its region what changed, if anything did.
@@ -689,6 +770,9 @@ impl<D: Decider> Awake<D> {
     async fn tick(&mut self) -> Result<(), Fall> {
         self.armed = None;
         let now = self.birth.system.now();
+        if self.put_off_until <= now {
+            self.write_put_off().await?;
+        }
         let before = self.version;
         if let Some((due, command)) = self.state.deadline()
             && due <= now
@@ -745,7 +829,7 @@ impl<D: Decider> Awake<D> {
         Ok(())
     }
 
-    /// What its next host needs, to go on without reading the journal.
+    /// What its next host needs, to go on without reading the journal. What was put off stays behind.
     fn warm(&self) -> Warm {
         Warm {
             entity: self.key,

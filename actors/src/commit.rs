@@ -263,6 +263,9 @@ pub struct Commit {
     pub postings: Vec<Posting>,
     /// Its new row, if it changed.
     pub view: Option<ViewRow>,
+    /// Somebody looks for a driver and waits for it: a journal that has much to write may let it come
+    /// before others, but never before an earlier one of the same entity.
+    pub comes_first: bool,
 }
 
 impl Commit {
@@ -281,6 +284,7 @@ impl Commit {
             claims_released: Vec::new(),
             postings: Vec::new(),
             view: None,
+            comes_first: false,
         }
     }
 

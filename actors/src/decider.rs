@@ -1,6 +1,6 @@
 //! The one thing an entity has to be: a pure function of its past.
 
-use crate::{Claim, Effect, Format, Kind, Listing, Posting, Refusal, Sight, ViewRow};
+use crate::{Claim, Effect, Format, Kind, Listing, Posting, Refusal, Sight, Tell, ViewRow};
 use protocol::{Identifier, Principal, Timestamp, view::Mark};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Debug, time::Duration};
@@ -124,6 +124,26 @@ pub trait Decider:
     /// The name of a command, as a refusal's `allowed` lists it.
     fn command_name(command: &Self::Command) -> &'static str;
 
+    /// Whom to tell of a command that was right and left no event behind, for it would say nothing here. It is
+    /// told once, if at all: of what is lost with the node nobody hears.
+    fn passes_on(&self, _command: &Self::Command) -> Option<Tell> {
+        None
+    }
+
+    /// May the events of this command of the platform's wait for the next commit, for a second at most?
+    ///
+    /// It is answered before they are written, and they are lost with the node, so nobody may mind that. The
+    /// command they then come with was judged without them: they change nothing by which others are.
+    fn may_wait(_command: &Self::Command) -> bool {
+        false
+    }
+
+    /// Does this begin an entity, under an id that was made for it? Then there is most likely nothing to
+    /// be read of it, and the commit finds out if there is.
+    fn begins(_command: &Self::Command) -> bool {
+        false
+    }
+
     /// Is somebody in danger who asks this? Then there is room for it where there is none for others.
     fn is_urgent(_command: &Self::Command) -> bool {
         false
@@ -131,6 +151,11 @@ pub trait Decider:
 
     /// The name of an event in lists and metrics: `Assigned` → `assigned`.
     fn event_name(event: &Self::Event) -> &'static str;
+
+    /// Does somebody who looks for a driver wait for this event? Then it is written before what can wait.
+    fn comes_first(_event: &Self::Event) -> bool {
+        false
+    }
 
     /// What a build must know to read this event whole. No rule may let something happen that needs
     /// more than [`Context::writes`].

@@ -412,7 +412,7 @@ impl Decider for Driver {
     fn effects(&self, id: DriverId, event: &Event) -> Vec<Effect> {
         use search::Command as ToJob;
         match event {
-            // To a run it makes no difference.
+            // Builds that wrote it down told of it so. To a run it makes no difference.
             Event::OfferSeen { offer, .. } => {
                 self.tell_about(*offer, ToJob::OfferSeen { offer: *offer }, None)
             }
@@ -660,6 +660,18 @@ impl Decider for Driver {
 
     fn command_name(command: &Command) -> &'static str {
         command.into()
+    }
+
+    /// When an offer was seen its job keeps: here that would cost a commit, and change nothing. To a run it makes no
+    /// difference.
+    fn passes_on(&self, command: &Command) -> Option<Tell> {
+        let Command::SeeOffer { offer } = command else { return None };
+        let seen = search::Command::OfferSeen { offer: *offer };
+        self.tell_about(*offer, seen, None).pop().map(|effect| effect.tell)
+    }
+
+    fn comes_first(event: &Event) -> bool {
+        matches!(event, Event::OfferReserved { .. })
     }
 
     fn event_name(event: &Event) -> &'static str {

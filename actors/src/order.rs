@@ -332,8 +332,21 @@ impl Decider for Order {
         command.into()
     }
 
+    fn comes_first(event: &Event) -> bool {
+        matches!(event, Event::Search(search::Event::OfferMade { .. }))
+    }
+
     fn event_name(event: &Event) -> &'static str {
         event.name()
+    }
+
+    /// Five are shown an offer at about the same moment. That somebody has seen it decides nothing.
+    fn may_wait(command: &Command) -> bool {
+        matches!(command, Command::Search(search::Command::OfferSeen { .. }))
+    }
+
+    fn begins(command: &Command) -> bool {
+        matches!(command, Command::Place(_))
     }
 
     fn is_urgent(command: &Command) -> bool {

@@ -260,6 +260,10 @@ impl Decider for Rescue {
         command.into()
     }
 
+    fn comes_first(event: &Event) -> bool {
+        matches!(event, Event::Search(search::Event::OfferMade { .. }))
+    }
+
     fn event_name(event: &Event) -> &'static str {
         match event {
             Event::Ended { status, .. } => status.into(),

@@ -82,7 +82,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use verdict::Curious;
 use watchers::{Follower, Wants};
 use xxhash_rust::xxh3::xxh3_64;
@@ -199,6 +199,16 @@ pub struct Ask<C> {
     pub by: Principal,
     /// Which wish it is; a repeat has the same.
     pub id: CommandId,
+}
+
+/// How a command is recognised that is asked again.
+#[derive(Debug, Clone, Copy)]
+enum Repeats {
+    /// By its id: its answer is kept. It is the same command if it says the same, or is of this wish.
+    ById(Option<Wished>),
+    /// Not at all, for nobody else has its id: no answer is kept, and should it have to be asked again,
+    /// it is decided anew, which has no second effect ([`Decider::decide`]).
+    Never,
 }
 
 /// One node's actors. Cloning shares it.
@@ -407,18 +417,18 @@ impl System {
         ask: Ask<D::Command>,
         patience: Duration,
     ) -> Answer {
-        self.ask_for::<D>(to, ask, None, patience).await
+        self.ask_for::<D>(to, ask, Repeats::ById(None), patience).await
     }
 
     async fn ask_for<D: Hosted>(
         &self,
         to: D::Id,
         ask: Ask<D::Command>,
-        wish: Option<Wished>,
+        repeats: Repeats,
         patience: Duration,
     ) -> Answer {
         let started = Instant::now();
-        let outcome = self.ask_until::<D>(to, ask, wish, started + patience).await;
+        let outcome = self.ask_until::<D>(to, ask, repeats, started + patience).await;
         let word = match &outcome {
             Ok(_) => "ok".to_owned(),
             Err(refusal) => refusal.code().to_string(),
@@ -434,7 +444,7 @@ impl System {
         &self,
         to: D::Id,
         ask: Ask<D::Command>,
-        wish: Option<Wished>,
+        repeats: Repeats,
         until: Instant,
     ) -> Answer {
         let is_own = ask.by == Principal::System;
@@ -455,8 +465,8 @@ impl System {
         let shard = key::<D>(to).shard();
         loop {
             let answered = match self.seat(shard, until).await? {
-                Seat::Here => self.ask_here::<D>(to, &ask, wish, until).await?,
-                Seat::There(at) => self.ask_there::<D>(at, to, &ask, wish, until).await?,
+                Seat::Here => self.ask_here::<D>(to, &ask, repeats, until).await?,
+                Seat::There(at) => self.ask_there::<D>(at, to, &ask, repeats, until).await?,
             };
             match answered {
                 Some(answer) => return answer,
@@ -471,7 +481,7 @@ impl System {
         &self,
         to: D::Id,
         ask: &Ask<D::Command>,
-        wish: Option<Wished>,
+        repeats: Repeats,
         until: Instant,
     ) -> Result<Option<Answer>, Refusal> {
         if let Some(mut reachable) = self.0.reachable.clone() {
@@ -483,7 +493,7 @@ impl System {
         }
         let ask = ask.clone();
         let is_urgent = D::is_urgent(&ask.command);
-        let message = |reply, permit| Message::Ask { ask, wish, reply, permit };
+        let message = |reply, permit| Message::Ask { ask, repeats, reply, permit };
         self.once::<D, _>(to, is_urgent, until, message).await
     }
 
@@ -518,10 +528,28 @@ impl System {
         id: CommandId,
         patience: Duration,
     ) -> Answer {
-        self.tell_for(tell, by, id, None, patience).await
+        self.tell_for(tell, by, id, Repeats::ById(None), patience).await
     }
 
-    /// The same for a command that a wish became: a repeat is the same wish, whatever it becomes.
+    /// Tells what the platform thinks of by itself, and would think of anew. Not worth an answer that is
+    /// kept: another node keeps one all the same, for it is asked as by anybody.
+    async fn suggest(&self, tell: Tell) -> Answer {
+        let id = CommandId::mint();
+        self.tell_for(tell, Principal::System, id, Repeats::Never, OWN_PATIENCE).await
+    }
+
+    /// The same for what nobody waits for, nor misses.
+    fn pass_on(&self, tell: Tell) {
+        let system = self.clone();
+        self.spawn(async move {
+            let to = tell.to();
+            if let Err(refusal) = system.suggest(tell).await {
+                debug!(%to, %refusal, "not passed on");
+            }
+        });
+    }
+
+    /// Tells somebody a command that a wish became: a repeat is the same wish, whatever it becomes.
     pub async fn grant(
         &self,
         wish: Wished,
@@ -530,7 +558,7 @@ impl System {
         id: CommandId,
         patience: Duration,
     ) -> Answer {
-        self.tell_for(tell, by, id, Some(wish), patience).await
+        self.tell_for(tell, by, id, Repeats::ById(Some(wish)), patience).await
     }
 
     async fn tell_for(
@@ -538,33 +566,33 @@ impl System {
         tell: Tell,
         by: Principal,
         id: CommandId,
-        wish: Option<Wished>,
+        repeats: Repeats,
         patience: Duration,
     ) -> Answer {
         match tell {
             Tell::Order { to, command } => {
-                self.ask_for::<Order>(to, Ask { command, by, id }, wish, patience).await
+                self.ask_for::<Order>(to, Ask { command, by, id }, repeats, patience).await
             }
             Tell::Rescue { to, command } => {
-                self.ask_for::<Rescue>(to, Ask { command, by, id }, wish, patience).await
+                self.ask_for::<Rescue>(to, Ask { command, by, id }, repeats, patience).await
             }
             Tell::Driver { to, command } => {
-                self.ask_for::<Driver>(to, Ask { command, by, id }, wish, patience).await
+                self.ask_for::<Driver>(to, Ask { command, by, id }, repeats, patience).await
             }
             Tell::Rider { to, command } => {
-                self.ask_for::<Rider>(to, Ask { command, by, id }, wish, patience).await
+                self.ask_for::<Rider>(to, Ask { command, by, id }, repeats, patience).await
             }
             Tell::Revocation { to, command } => {
-                self.ask_for::<Revocation>(to, Ask { command, by, id }, wish, patience).await
+                self.ask_for::<Revocation>(to, Ask { command, by, id }, repeats, patience).await
             }
             Tell::Incident { to, command } => {
-                self.ask_for::<Incident>(to, Ask { command, by, id }, wish, patience).await
+                self.ask_for::<Incident>(to, Ask { command, by, id }, repeats, patience).await
             }
             Tell::Zone { to, command } => {
-                self.ask_for::<Zone>(to, Ask { command, by, id }, wish, patience).await
+                self.ask_for::<Zone>(to, Ask { command, by, id }, repeats, patience).await
             }
             Tell::Run { to, command } => {
-                self.ask_for::<Run>(to, Ask { command, by, id }, wish, patience).await
+                self.ask_for::<Run>(to, Ask { command, by, id }, repeats, patience).await
             }
         }
     }
@@ -959,7 +987,7 @@ impl Surroundings for NodeSurroundings {
         system.spawn(async move {
             let tell = Tell::job(job, search::Command::Propose { round, candidates });
             // Refused when the search moved on meanwhile; the next tick proposes anew.
-            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+            asking.suggest(tell).await.ok();
         });
     }
 
@@ -973,7 +1001,7 @@ impl Surroundings for NodeSurroundings {
             };
             // Refused when the search is over; otherwise it is told again.
             let tell = Tell::job(job, command);
-            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+            asking.suggest(tell).await.ok();
         });
     }
 
@@ -983,7 +1011,7 @@ impl Surroundings for NodeSurroundings {
         system.spawn(async move {
             let tell = Tell::Driver { to: driver, command: driver::Command::Hint { to } };
             // Nobody misses one that does not arrive.
-            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+            asking.suggest(tell).await.ok();
         });
     }
 
@@ -993,7 +1021,7 @@ impl Surroundings for NodeSurroundings {
         let asking = system.clone();
         system.spawn(async move {
             // Whatever is refused waits on, each search for itself; the next look proposes anew.
-            asking.tell(tell, Principal::System, CommandId::mint(), OWN_PATIENCE).await.ok();
+            asking.suggest(tell).await.ok();
         });
     }
 

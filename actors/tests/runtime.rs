@@ -165,18 +165,8 @@ async fn an_event_of_a_newer_format_is_refused_and_stays_as_it_is() {
 
 fn rubbish(entity: EntityKey) -> Commit {
     Commit {
-        entity,
-        expected: Version(0),
-        at: Timestamp(1),
         events: vec![EncodedEvent { name: "rubbish".to_owned(), bytes: vec![0xc1] }],
-        snapshot: None,
-        result: None,
-        effects: Vec::new(),
-        deadline: None,
-        claims_taken: Vec::new(),
-        claims_released: Vec::new(),
-        postings: Vec::new(),
-        view: None,
+        ..Commit::new(entity, Version(0), Timestamp(1))
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Lease {
     pub consent: bool,
     /// May it displace other work?
     pub force: bool,
-    /// Has the device shown it?
+    /// Has the device shown it, as far as older builds wrote that down?
     pub is_seen: bool,
     /// Will it be taken as soon as there is room?
     pub is_promised: bool,

@@ -80,7 +80,10 @@ pub(super) fn decide(
             draft.reserve(offer, *consent, *force)?
         }
         Command::WithdrawOffer { offer, status } => draft.withdraw(*offer, *status),
-        Command::SeeOffer { offer } => draft.see_offer(*offer)?,
+        Command::SeeOffer { offer } => {
+            // Its job is told, and keeps it.
+            draft.answerable(*offer)?;
+        }
         Command::AcceptOffer { offer } => draft.accept(*offer)?,
         Command::DeclineOffer { offer } => draft.decline(*offer)?,
         Command::ClaimJob { job, work } => draft.claim(*job, *work)?,
@@ -387,13 +390,6 @@ impl Draft {
             self.add(Event::JobAborted { at: self.now, job, reason: reason.to_owned() });
             self.after_release();
         }
-    }
-
-    fn see_offer(&mut self, offer: OfferId) -> Result<(), Refusal> {
-        if !self.answerable(offer)?.is_seen {
-            self.add(Event::OfferSeen { at: self.now, offer });
-        }
-        Ok(())
     }
 
     fn accept(&mut self, offer: OfferId) -> Result<(), Refusal> {

@@ -259,7 +259,7 @@ fn an_offer_becomes_a_job_and_the_driver_is_free_again() {
     }
     insta::assert_snapshot!(story, @r#"
     reserve_offer -> Ok(["offer_reserved"]), offered, told []
-    see_offer -> Ok(["offer_seen"]), offered, told ["offer_seen"]
+    see_offer -> Ok([]), offered, told []
     accept_offer -> Ok(["offer_accepted"]), busy, told ["offer_accepted else abort_job"]
     accept_offer -> Ok([]), busy, told []
     commit_job -> Ok(["job_committed"]), busy, told []
@@ -267,6 +267,20 @@ fn an_offer_becomes_a_job_and_the_driver_is_free_again() {
     record_rating -> Ok(["rated"]), available, told []
     accept_offer -> Err(OfferGone(Accepted)), available, told []
     "#);
+}
+
+#[test]
+fn an_offer_that_was_seen_is_passed_on_to_its_job_and_not_written_down() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    let see = Command::SeeOffer { offer: offer.id };
+    assert_eq!(world.ask(own(), see.clone()), Ok(vec![]));
+    let seen = search::Command::OfferSeen { offer: offer.id };
+    assert_eq!(world.driver.passes_on(&see), Some(Tell::job(ride(1), seen)));
+    assert_eq!(world.driver.passes_on(&Command::AcceptOffer { offer: offer.id }), None);
+    world.ask(own(), Command::DeclineOffer { offer: offer.id }).unwrap();
+    assert_eq!(world.ask(own(), see), Err(Refusal::OfferGone(OfferStatus::Declined)));
 }
 
 #[test]
@@ -1046,8 +1060,9 @@ fn a_yes_to_a_run_is_a_job_for_each_of_its_orders_and_each_decides_for_itself() 
     let offer = run_offer(&world, 3);
     assert_eq!(world.reserve(&offer), Ok(vec!["offer_reserved"]));
     assert_eq!(world.reserve(&offer), Ok(vec![]));
-    assert_eq!(world.ask(own(), Command::SeeOffer { offer: offer.id }), Ok(vec!["offer_seen"]));
-    assert_eq!(world.told(), [""; 0], "to a run it makes no difference");
+    let see = Command::SeeOffer { offer: offer.id };
+    assert_eq!(world.ask(own(), see.clone()), Ok(vec![]));
+    assert_eq!(world.driver.passes_on(&see), None, "to a run it makes no difference");
     let accept = Command::AcceptOffer { offer: offer.id };
     assert_eq!(world.ask(own(), accept.clone()), Ok(vec!["run_accepted"]));
     assert_eq!(world.ask(own(), accept), Ok(vec![]));

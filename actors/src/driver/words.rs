@@ -220,7 +220,7 @@ pub enum Event {
         /** May it displace other work? */
         force: bool,
     },
-    /// The device showed it.
+    /// The device showed it. Not written any more: the job keeps it.
     OfferSeen {
         /** When. */
         at: Timestamp,

@@ -6,7 +6,8 @@
 //!      └──────────────────── ack ───────────────────────┘        4 readers ◀──── load ───────┘
 //! ```
 //!
-//! Group commit is worth a factor of 20 to 60: a sync costs the same for one commit as for 512.
+//! Group commit is worth a factor of 20 to 60: a sync costs the same for one commit as for 512. What somebody
+//! waits for who looks for a driver comes first, and then no more than 128 share one: see `writer.rs`.
 
 mod batch;
 mod read;

@@ -5,7 +5,7 @@
 //! fact.
 
 use super::{
-    Ask, BREATHER, System, Wished,
+    Ask, BREATHER, Repeats, System,
     admission::{Permit, RETRY_AFTER_MS},
     listed::Listed,
     publisher::Published,
@@ -42,6 +42,11 @@ use tracing::{error, warn};
 /// What an entity answered: the version its journal then had, or why not.
 pub type Answer = Result<Version, Refusal>;
 
+/// How long what may wait for the next commit waits for one.
+const PUT_OFF_FOR: Duration = Duration::from_secs(1);
+/// Of how many commands; the next one is written at once, and they with it.
+const PUT_OFF_MAX: usize = 16;
+
 /// How often a journal that cannot be reached is tried again before the entity falls.
 const LOAD_TRIES: u32 = 40;
 
@@ -51,7 +56,7 @@ pub(super) enum Message<D: Decider> {
     /// A command.
     Ask {
         ask: Ask<D::Command>,
-        wish: Option<Wished>,
+        repeats: Repeats,
         reply: oneshot::Sender<Answer>,
         permit: Permit,
     },
@@ -153,6 +158,22 @@ impl<D: Decider> Message<D> {
         }
     }
 
+    /// Does it begin whom it is for?
+    pub(super) fn begins(&self) -> bool {
+        match self {
+            Self::Ask { ask, .. } => D::begins(&ask.command),
+            Self::See { .. }
+            | Self::Watch { .. }
+            | Self::Read { .. }
+            | Self::Tick
+            | Self::Relist
+            | Self::Republish
+            | Self::MayIdle { .. }
+            | Self::Sleep
+            | Self::Depart(_) => false,
+        }
+    }
+
     /// Does it count against the bound of what may wait for one entity?
     pub(super) fn is_admitted(&self) -> bool {
         match self {
@@ -198,6 +219,8 @@ pub(super) struct Birth<D: Decider> {
     pub(super) waiting: Arc<Waiting>,
     /// What it was on its former node.
     pub(super) warm: Option<Box<Warm>>,
+    /// It is woken by what begins it.
+    pub(super) is_new: bool,
 }
 
 /// What waits for an entity, as its shard and the entity itself see it.
@@ -217,6 +240,16 @@ pub(super) struct Awake<D: Decider> {
     version: Version,
     state: D,
     recent: Recent,
+    /// It is believed to have no past, and nobody has looked. Whoever has written an event has none, for
+    /// the journal says so: nobody else writes an entity's first one, and who has no event has no answers.
+    is_unread: bool,
+    /// Commands that were answered and wait to be written with the next one…
+    put_off: Vec<D::Command>,
+    /// …and then, if there is none.
+    put_off_until: Timestamp,
+    /// The journal has its row as it is in this state. Not known of what was read, or came from another
+    /// node: rows of an older build may say less.
+    has_row: bool,
     /// What its region was last told.
     listed: Option<Box<Listed>>,
     /// The deadline the journal has.
@@ -244,10 +277,14 @@ impl<D: Decider> Actor for Entity<D> {
         Ok(Box::new(Awake {
             key: EntityKey { kind: D::KIND, id: birth.id.uuid() },
             active_at: birth.system.now(),
+            is_unread: birth.is_new,
             birth,
             version: Version::default(),
             state: D::default(),
             recent: Recent::default(),
+            put_off: Vec::new(),
+            put_off_until: Timestamp::default(),
+            has_row: false,
             listed: None,
             stored_deadline: None,
             armed: None,
@@ -264,6 +301,9 @@ impl<D: Decider> Actor for Entity<D> {
         _myself: ActorRef<Self::Msg>,
         awake: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        if awake.is_unread {
+            return Ok(());
+        }
         // Boxed for the same reason as handlers are.
         Ok(Box::pin(awake.remember_in_turn()).await?)
     }
@@ -275,6 +315,10 @@ impl<D: Decider> Actor for Entity<D> {
         awake: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         awake.n_received += 1;
+        // Whatever does not begin it is for somebody who has a past.
+        if awake.is_unread && !message.begins() {
+            Box::pin(awake.remember_in_turn()).await?;
+        }
         let is_admitted = message.is_admitted();
         if is_admitted {
             awake.active_at = awake.birth.system.now();
@@ -346,9 +390,26 @@ impl<D: Decider> Awake<D> {
             }
         };
         match message {
-            Message::Ask { ask: Ask { command, by, id }, wish, reply, permit } => {
-                let print = Fingerprint::of(by, D::command_name(&command), &command, wish);
-                let answer = self.ask(&command, by, Some(Stamp { id, print })).await?;
+            Message::Ask { ask: Ask { command, by, .. }, reply, permit, .. }
+                if self.puts_off(&command, by) =>
+            {
+                drop(permit);
+                reply.send(Ok(self.version)).ok();
+            }
+            Message::Ask { ask: Ask { command, by, id }, repeats, reply, permit } => {
+                let stamp = match repeats {
+                    Repeats::ById(wish) => {
+                        let print = Fingerprint::of(by, D::command_name(&command), &command, wish);
+                        Some(Stamp { id, print })
+                    }
+                    Repeats::Never => None,
+                };
+                let mut answer = self.ask(&command, by, stamp).await?;
+                if self.is_unread {
+                    // Nothing was written, so that nobody has said yet that it has no past.
+                    self.remember().await?;
+                    answer = self.ask(&command, by, stamp).await?;
+                }
                 drop(permit);
                 // A caller that gave up will ask again.
                 reply.send(answer).ok();
@@ -380,6 +441,7 @@ impl<D: Decider> Awake<D> {
                 }
             }
             Message::Sleep => {
+                self.write_put_off().await?;
                 self.snapshot().await;
                 myself.stop(None);
             }
@@ -392,7 +454,7 @@ impl<D: Decider> Awake<D> {
         Ok(())
     }
 
-    /// Decides, commits, evolves, tells. `stamp` is absent when the entity asks itself.
+    /// Decides, commits, evolves, tells. `stamp` is absent when the entity asks itself, and when nobody repeats it.
     async fn ask(
         &mut self,
         command: &D::Command,
@@ -409,6 +471,9 @@ impl<D: Decider> Awake<D> {
             let context = self.context(by);
             let (events, refusal) = match self.state.decide(command, &context) {
                 Ok(events) if events.is_empty() => {
+                    if let Some(tell) = self.state.passes_on(command) {
+                        self.birth.system.pass_on(tell);
+                    }
                     return Ok(self.keep(stamp, Ok(self.version)));
                 }
                 Ok(events) => (events, None),
@@ -420,6 +485,7 @@ impl<D: Decider> Awake<D> {
                     (remarks, Some(refusal))
                 }
             };
+            let events = self.after_put_off(events, context.now);
             let version = Version(self.version.0 + events.len() as u64);
             let answer = refusal.map_or(Ok(version), Err);
             let result = stamp.map(|Stamp { id: command, print }| {
@@ -436,6 +502,9 @@ impl<D: Decider> Awake<D> {
             let is_snapshot = commit.snapshot.is_some();
             match self.birth.system.commit_and_tell(commit, outgoing).await {
                 Ok(()) => {
+                    self.is_unread = false;
+                    self.has_row = true;
+                    self.put_off.clear();
                     self.version = version;
                     self.state = after;
                     self.format = format;
@@ -476,6 +545,57 @@ impl<D: Decider> Awake<D> {
                 }
             }
         }
+    }
+
+    /// Keeps a command for the next commit, if it may wait for that, and says something new.
+    fn puts_off(&mut self, command: &D::Command, by: Principal) -> bool {
+        let may_wait = by == Principal::System && D::may_wait(command);
+        if !may_wait || self.put_off.len() == PUT_OFF_MAX {
+            return false;
+        }
+        if self.put_off.contains(command) {
+            return true;
+        }
+        let context = self.context(by);
+        let is_new = self.state.decide(command, &context).is_ok_and(|events| !events.is_empty());
+        if is_new {
+            if self.put_off.is_empty() {
+                self.put_off_until = context.now + PUT_OFF_FOR;
+            }
+            self.put_off.push(command.clone());
+            self.arm();
+        }
+        is_new
+    }
+
+    /// What was put off, and then `events`.
+    fn after_put_off(&self, events: Vec<D::Event>, now: Timestamp) -> Vec<D::Event> {
+        if self.put_off.is_empty() {
+            return events;
+        }
+        let context = Context { now, ..self.context(Principal::System) };
+        let (mut state, mut all) = (self.state.clone(), Vec::new());
+        for command in &self.put_off {
+            // What is refused by now has nothing to say.
+            for event in state.decide(command, &context).unwrap_or_default() {
+                state.evolve(&event);
+                all.push(event);
+            }
+        }
+        all.extend(events);
+        all
+    }
+
+    /// Writes what was put off.
+    async fn write_put_off(&mut self) -> Result<(), Fall> {
+        // Each is asked once more; the first that has something to say takes the others along.
+        while let Some(command) = self.put_off.pop() {
+            if self.ask(&command, Principal::System, None).await?.is_err() {
+                // Nobody waits for it.
+                self.put_off.clear();
+            }
+        }
+        Ok(())
     }
 
     /// The answer this command got when it was first asked, if it was.
@@ -551,6 +671,8 @@ impl<D: Decider> Awake<D> {
         let held = self.state.claims(self.birth.id);
         let wanted = after.claims(self.birth.id);
         let deadline = after.deadline().map(|(due, _)| due);
+        // A search says much that no list shows, and a row is what is dearest to write.
+        let row = if self.has_row { self.state.view(self.birth.id) } else { None };
         let is_snapshot_due = self.n_unsnapshot as usize + events.len()
             >= self.birth.system.0.settings.snapshot_every as usize;
         let commit = Commit {
@@ -562,27 +684,15 @@ impl<D: Decider> Awake<D> {
             claims_taken: difference(&wanted, &held),
             claims_released: difference(&held, &wanted),
             postings,
-            view: after.view(self.birth.id),
+            view: after.view(self.birth.id).filter(|it| row.as_ref() != Some(it)),
+            comes_first: events.iter().any(D::comes_first),
             ..self.empty_commit(now)
         };
         (commit, after, Outgoing { source: self.key, version, at: now, effects })
     }
 
     fn empty_commit(&self, now: Timestamp) -> Commit {
-        Commit {
-            entity: self.key,
-            expected: self.version,
-            at: now,
-            events: Vec::new(),
-            snapshot: None,
-            result: None,
-            effects: Vec::new(),
-            deadline: None,
-            claims_taken: Vec::new(),
-            claims_released: Vec::new(),
-            postings: Vec::new(),
-            view: None,
-        }
+        Commit::new(self.key, self.version, now)
     }
 
     /// Tells everyone who follows it what was just committed.
@@ -606,12 +716,19 @@ impl<D: Decider> Awake<D> {
 
     /// Brings alarm and region in line with the state.
     fn follow_state(&mut self) {
-        let deadline = self.state.deadline().map(|(due, _)| due);
-        if deadline != self.armed {
-            self.armed = deadline;
-            self.birth.system.0.alarm.set(self.key, deadline);
-        }
+        self.arm();
         self.follow_listing();
+    }
+
+    /// Sets the alarm to when it next has something to do by itself.
+    fn arm(&mut self) {
+        let deadline = self.state.deadline().map(|(due, _)| due);
+        let put_off = (!self.put_off.is_empty()).then_some(self.put_off_until);
+        let due = deadline.into_iter().chain(put_off).min();
+        if due != self.armed {
+            self.armed = due;
+            self.birth.system.0.alarm.set(self.key, due);
+        }
     }
 
     /// Tells its region what changed, if anything did.
@@ -653,6 +770,9 @@ impl<D: Decider> Awake<D> {
     async fn tick(&mut self) -> Result<(), Fall> {
         self.armed = None;
         let now = self.birth.system.now();
+        if self.put_off_until <= now {
+            self.write_put_off().await?;
+        }
         let before = self.version;
         if let Some((due, command)) = self.state.deadline()
             && due <= now
@@ -680,6 +800,8 @@ impl<D: Decider> Awake<D> {
     /// Becomes what the journal says. Whatever was not written down starts anew.
     async fn remember(&mut self) -> Result<(), Fall> {
         let stored = stored(&self.birth.system, self.key).await?;
+        self.is_unread = false;
+        self.has_row = false;
         self.version = stored.version();
         self.n_unsnapshot = stored.tail.len() as u32;
         self.recent = Recent::of(&stored).map_err(|error| unreadable(self.key, error))?;
@@ -707,7 +829,7 @@ impl<D: Decider> Awake<D> {
         Ok(())
     }
 
-    /// What its next host needs, to go on without reading the journal.
+    /// What its next host needs, to go on without reading the journal. What was put off stays behind.
     fn warm(&self) -> Warm {
         Warm {
             entity: self.key,

@@ -4,12 +4,16 @@
 //! memory is not lost: the outbox in the journal has it, and the relay reads that again when it has
 //! caught up, as it does after a restart. The receiver recognises a second delivery by its command
 //! id, which is derived from source, version and index.
+//!
+//! What somebody waits for who looks for a driver, or was asked, comes before what can wait, and has room
+//! of its own: a thousand jobs that end at once must not keep an offer from its driver.
 
 use super::{OWN_PATIENCE, System};
 use crate::{
-    Commit, Effect, EntityKey, Refusal, Tell, Version,
+    Commit, Effect, EntityKey, Refusal, Tell, Version, driver,
     format::{self, Unreadable},
     journal::{CommitError, EffectKey, JournalError, OutboxPosition},
+    order, rescue, run, search,
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{CommandId, Principal, ShardSet, Timestamp};
@@ -29,7 +33,7 @@ use tracing::{debug, error, warn};
 const QUEUE_MAX: usize = 16_384;
 /// Most effects held in memory; the rest waits in the outbox.
 const HELD_MAX: usize = 65_536;
-/// Most deliveries under way at once.
+/// Most deliveries under way at once: of what somebody waits for, and of all else.
 const INFLIGHT_MAX: usize = 1_024;
 /// Most rows read from the outbox at once.
 const PAGE: usize = 1_000;
@@ -206,16 +210,14 @@ impl Deliveries {
     /// Delivers for ever.
     pub(super) async fn run(mut self, system: System) {
         let mut queues = Queues::default();
-        let mut underway: FuturesUnordered<BoxFuture<'static, (Lane, EffectKey)>> =
+        let mut underway: FuturesUnordered<BoxFuture<'static, Told>> =
             FuturesUnordered::new();
         let mut done = Vec::new();
         let mut forget = tokio::time::interval(FORGET_EVERY);
         forget.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         loop {
-            while underway.len() < INFLIGHT_MAX
-                && let Some((lane, parcel)) = queues.next()
-            {
+            while let Some((lane, parcel)) = queues.next() {
                 underway.push(Box::pin(deliver(system.clone(), lane, parcel)));
             }
             tokio::select! {
@@ -232,9 +234,9 @@ impl Deliveries {
                         self.catch_up(&system, &mut queues).await;
                     }
                 }
-                Some((lane, key)) = underway.next() => {
-                    queues.finish(lane, key);
-                    done.push(key);
+                Some(told) = underway.next() => {
+                    queues.finish(&told);
+                    done.push(told.key);
                     if done.len() >= FORGET_MAX {
                         forget_delivered(&system, &self.progress, &mut done).await;
                     }
@@ -316,8 +318,22 @@ type Lane = (EntityKey, EntityKey);
 #[derive(Debug, Default)]
 struct Queues {
     lanes: HashMap<Lane, VecDeque<Parcel>>,
+    /// Lanes whose head somebody waits for.
+    awaited: VecDeque<Lane>,
+    /// Other lanes that have one.
     ready: VecDeque<Lane>,
+    /// How many of either sort are under way.
+    n_awaited: usize,
+    n_others: usize,
     known: HashSet<EffectKey>,
+}
+
+/// A delivery that is over.
+#[derive(Debug)]
+struct Told {
+    lane: Lane,
+    key: EffectKey,
+    is_awaited: bool,
 }
 
 impl Queues {
@@ -332,16 +348,26 @@ impl Queues {
         }
         let lane = (parcel.key.source, parcel.effect.tell.to());
         let queue = self.lanes.entry(lane).or_insert_with(|| {
-            self.ready.push_back(lane);
+            match is_awaited(&parcel.effect.tell) {
+                true => self.awaited.push_back(lane),
+                false => self.ready.push_back(lane),
+            }
             VecDeque::new()
         });
         queue.push_back(parcel);
         true
     }
 
+    /// What is delivered next, if there is room for it.
     fn next(&mut self) -> Option<(Lane, Parcel)> {
-        let lane = self.ready.pop_front()?;
+        let sorts =
+            [(&mut self.awaited, &mut self.n_awaited), (&mut self.ready, &mut self.n_others)];
+        let (lane, n_underway) =
+            sorts.into_iter().filter(|(_, n)| **n < INFLIGHT_MAX).find_map(|(lanes, n)| {
+                Some((lanes.pop_front()?, n))
+            })?;
         let parcel = self.lanes.get_mut(&lane)?.pop_front()?;
+        *n_underway += 1;
         Some((lane, parcel))
     }
 
@@ -349,11 +375,12 @@ impl Queues {
     fn remove(&mut self, shards: &ShardSet) -> usize {
         let n_before = self.known.len();
         let gone = |lane: &Lane| shards.contains(lane.0.shard());
-        for lane in self.ready.iter().filter(|lane| gone(lane)) {
+        for lane in self.awaited.iter().chain(&self.ready).filter(|lane| gone(lane)) {
             for parcel in self.lanes.remove(lane).unwrap_or_default() {
                 self.known.remove(&parcel.key);
             }
         }
+        self.awaited.retain(|lane| !gone(lane));
         self.ready.retain(|lane| !gone(lane));
         // The others' heads are under way: they are removed when that is done.
         for (_, queue) in self.lanes.iter_mut().filter(|(lane, _)| gone(lane)) {
@@ -364,19 +391,57 @@ impl Queues {
         n_before - self.known.len()
     }
 
-    fn finish(&mut self, lane: Lane, key: EffectKey) {
+    fn finish(&mut self, told: &Told) {
+        let Told { lane, key, is_awaited: was_awaited } = *told;
+        match was_awaited {
+            true => self.n_awaited -= 1,
+            false => self.n_others -= 1,
+        }
         self.known.remove(&key);
-        if self.lanes.get(&lane).is_some_and(VecDeque::is_empty) {
-            self.lanes.remove(&lane);
-        } else {
-            self.ready.push_back(lane);
+        let head = self.lanes.get(&lane).and_then(VecDeque::front);
+        match head.map(|parcel| is_awaited(&parcel.effect.tell)) {
+            Some(true) => self.awaited.push_back(lane),
+            Some(false) => self.ready.push_back(lane),
+            None => drop(self.lanes.remove(&lane)),
         }
     }
 }
 
+/// Does somebody wait for it who looks for a driver, or for whom one was found?
+fn is_awaited(tell: &Tell) -> bool {
+    let is_yes = |command: &search::Command| match command {
+        search::Command::OfferAccepted { .. } | search::Command::TakeByRun { .. } => true,
+        search::Command::Propose { .. }
+        | search::Command::OfferRefused { .. }
+        | search::Command::OfferSeen { .. }
+        | search::Command::OfferDeclined { .. }
+        | search::Command::Claim { .. }
+        | search::Command::Settle { .. }
+        | search::Command::Bar { .. }
+        | search::Command::Pause { .. }
+        | search::Command::Unpause {}
+        | search::Command::JoinRun { .. }
+        | search::Command::LeaveRun { .. }
+        | search::Command::DriverLost { .. } => false,
+    };
+    match tell {
+        Tell::Driver { command, .. } => matches!(command, driver::Command::ReserveOffer { .. }),
+        Tell::Order { command: order::Command::Search(command), .. }
+        | Tell::Rescue { command: rescue::Command::Search(command), .. } => is_yes(command),
+        Tell::Run { command, .. } => matches!(command, run::Command::AcceptOffer { .. }),
+        Tell::Order { .. }
+        | Tell::Rescue { .. }
+        | Tell::Rider { .. }
+        | Tell::Revocation { .. }
+        | Tell::Incident { .. }
+        | Tell::Zone { .. } => false,
+    }
+}
+
 /// Tells, and if that is refused, tells the source.
-async fn deliver(system: System, lane: Lane, parcel: Parcel) -> (Lane, EffectKey) {
+async fn deliver(system: System, lane: Lane, parcel: Parcel) -> Told {
     let Parcel { key, at, effect: Effect { tell, if_refused } } = parcel;
+    let is_awaited = is_awaited(&tell);
     if let Err(refusal) = tell_until_answered(&system, tell, key, at, 0).await {
         match if_refused {
             Some(answer) => {
@@ -389,7 +454,7 @@ async fn deliver(system: System, lane: Lane, parcel: Parcel) -> (Lane, EffectKey
             None => tracing::debug!(source = %key.source, to = %lane.1, %refusal, "effect refused"),
         }
     }
-    (lane, key)
+    Told { lane, key, is_awaited }
 }
 
 async fn tell_until_answered(
@@ -461,5 +526,88 @@ pub(super) async fn read_outbox(
         if is_last || parcels.len() >= HELD_MAX {
             return Ok(parcels);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rider;
+    use protocol::{DriverId, JobId, OfferId, OrderId, RiderId};
+
+    const JOB: JobId = JobId::Order(OrderId(uuid::Uuid::nil()));
+
+    fn parcel(source: u64, version: u64, tell: Tell) -> Parcel {
+        let source = OrderId::nth(source).into();
+        let key = EffectKey { source, version: Version(version), index: 0 };
+        Parcel { key, at: Timestamp(1), effect: tell.into() }
+    }
+
+    /// What can wait.
+    fn closing(n: u64, version: u64) -> Parcel {
+        let command = rider::Command::CloseJob { job: JOB };
+        parcel(n, version, Tell::Rider { to: RiderId::nth(n), command })
+    }
+
+    /// What a driver waits for.
+    fn yes(n: u64, version: u64) -> Parcel {
+        let (offer, driver) = (OfferId::of(JOB, 0), DriverId::nth(n));
+        let command = search::Command::OfferAccepted { offer, driver, slots: vec![0] };
+        parcel(n, version, Tell::job(JOB, command))
+    }
+
+    fn begun(queues: &mut Queues) -> Vec<Told> {
+        std::iter::from_fn(|| queues.next())
+            .map(|(lane, parcel)| {
+                let is_awaited = is_awaited(&parcel.effect.tell);
+                Told { lane, key: parcel.key, is_awaited }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_somebody_waits_for_comes_first_and_has_room_of_its_own() {
+        let mut queues = Queues::default();
+        let n = INFLIGHT_MAX as u64 + 10;
+        assert!((0..n).all(|n| queues.add(closing(n, 1))));
+        assert!(queues.add(yes(n, 1)));
+        let mut underway = begun(&mut queues);
+        assert!(underway[0].is_awaited, "before those that came earlier");
+        assert_eq!(underway.len(), INFLIGHT_MAX + 1, "there is no room for more of them");
+        assert!(queues.add(yes(n + 1, 1)));
+        assert_eq!(begun(&mut queues).len(), 1, "but for this");
+        assert!(begun(&mut queues).is_empty());
+
+        // The room of one sort is not the other's.
+        assert!((n + 2..2 * n).all(|n| queues.add(yes(n, 1))));
+        assert_eq!(begun(&mut queues).len(), INFLIGHT_MAX - 2);
+        let last = underway.pop().expect("under way");
+        queues.finish(&last);
+        let next = begun(&mut queues);
+        assert_eq!((next.len(), next[0].is_awaited), (1, false));
+    }
+
+    #[test]
+    fn in_a_lane_nothing_overtakes_what_came_before_it() {
+        let mut queues = Queues::default();
+        let to_job = |command| Tell::job(JOB, command);
+        let seen = search::Command::OfferSeen { offer: OfferId::of(JOB, 0) };
+        assert!(queues.add(parcel(1, 1, to_job(seen))));
+        assert!(queues.add(yes(1, 2)));
+        let first = begun(&mut queues);
+        assert_eq!((first.len(), first[0].key.version), (1, Version(1)));
+        queues.finish(&first[0]);
+        let then = begun(&mut queues);
+        assert_eq!((then.len(), then[0].key.version, then[0].is_awaited), (1, Version(2), true));
+        queues.finish(&then[0]);
+        assert!(queues.lanes.is_empty() && queues.known.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_given_up_with_its_shard_whichever_sort_it_is() {
+        let mut queues = Queues::default();
+        assert!(queues.add(yes(1, 1)) && queues.add(closing(1, 2)));
+        assert_eq!(queues.remove(&ShardSet::ALL), 2);
+        assert!(begun(&mut queues).is_empty() && queues.lanes.is_empty());
     }
 }

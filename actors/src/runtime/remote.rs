@@ -4,7 +4,7 @@
 //! where it is then, should it have moved meanwhile. The command's id makes that harmless.
 
 use super::{
-    AWAY, AWAY_AFTER, Answer, Ask, Hosted, System, Wished,
+    AWAY, AWAY_AFTER, Answer, Ask, Hosted, Repeats, System,
     admission::RETRY_AFTER_MS,
     key,
     membership::{Membership, Place},
@@ -86,10 +86,15 @@ impl System {
         at: At,
         to: D::Id,
         ask: &Ask<D::Command>,
-        wish: Option<Wished>,
+        repeats: Repeats,
         until: Instant,
     ) -> Heard<Answer> {
         let Ask { command, by, id } = ask.clone();
+        // There, whatever is never repeated is told apart by its id like all else.
+        let wish = match repeats {
+            Repeats::ById(wish) => wish,
+            Repeats::Never => None,
+        };
         let request = Request::Ask { tell: D::tell(to, command), by, id, wish };
         let began = Instant::now();
         let heard = self.hear_from(at, &request, until).await?;

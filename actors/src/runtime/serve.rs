@@ -1,7 +1,7 @@
 //! Does what other nodes ask: reads what they write, in their order, and answers.
 
 use super::{
-    Answer, Ask, BREATHER, Hosted, Seat, System, Wished, by_kind,
+    Answer, Ask, BREATHER, Hosted, Repeats, Seat, System, Wished, by_kind,
     membership::{Membership, Place},
     publisher::{Interest, Published},
     remote::encoded,
@@ -197,7 +197,7 @@ async fn ask_of<D: Hosted>(
 ) -> Result<Answer, Reply> {
     loop {
         asked.is_served_here(system).await?;
-        match system.ask_here::<D>(to, &ask, wish, asked.until).await {
+        match system.ask_here::<D>(to, &ask, Repeats::ById(wish), asked.until).await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => tokio::time::sleep(BREATHER).await,
             Err(refusal) => return Ok(Err(refusal)),

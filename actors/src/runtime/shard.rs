@@ -390,7 +390,7 @@ impl<D: Decider> Shard<D> {
             roll.by_id.get(&to).is_some_and(|it| it.actor.get_status() < ActorStatus::Stopping);
         if !is_alive {
             self.forget(to, roll);
-            if let Err(error) = self.wake(to, None, myself, roll) {
+            if let Err(error) = self.wake(to, None, message.begins(), myself, roll) {
                 error!(entity = %to, %error, "entity did not start");
                 return message.refuse(Refusal::Unavailable);
             }
@@ -421,7 +421,7 @@ impl<D: Decider> Shard<D> {
     }
 
     /// Returns before the journal is read, so one slow entity never delays its neighbours: messages
-    /// wait in the newcomer's own mailbox.
+    /// wait in the newcomer's own mailbox. `is_new`: what it is sent first begins it.
     ///
     /// Entities are unnamed. ractor's registry is global and frees a name a moment after the actor
     /// starts to stop, so a quick restart could find its own name taken.
@@ -429,6 +429,7 @@ impl<D: Decider> Shard<D> {
         &self,
         id: D::Id,
         warm: Option<Box<Warm>>,
+        is_new: bool,
         myself: &ActorRef<ToShard<D>>,
         roll: &mut Roll<D>,
     ) -> Result<(), SpawnErr> {
@@ -440,6 +441,7 @@ impl<D: Decider> Shard<D> {
             watchers: roll.watchers.clone(),
             waiting: waiting.clone(),
             warm,
+            is_new,
         };
         let (actor, _started) =
             ActorRuntime::spawn_linked_instant(None, Entity::new(), birth, myself.get_cell())?;
@@ -460,7 +462,7 @@ impl<D: Decider> Shard<D> {
             if roll.is_closed || roll.by_id.contains_key(&id) {
                 continue;
             }
-            if let Err(error) = self.wake(id, Some(Box::new(warm)), myself, roll) {
+            if let Err(error) = self.wake(id, Some(Box::new(warm)), false, myself, roll) {
                 error!(entity = %id, %error, "entity did not start");
             }
         }

@@ -1,4 +1,4 @@
-//! The only one who writes: takes all that waits, writes it in one transaction, then answers.
+//! The only one who writes: takes what waits, writes it in one transaction, then answers.
 
 use super::{
     batch::{self, Batch},
@@ -21,8 +21,17 @@ use tokio::{
 };
 use tracing::warn;
 
-/// Commits that share a transaction at most.
+/// Commits that share a transaction at most…
 const N_BATCH_MAX: usize = 512;
+/// …and while some come that are to come first: whoever comes next waits for all of them. A sync costs as much
+/// as a few commits, so that it is still shared by enough.
+const N_BATCH_SWIFT_MAX: usize = 128;
+/// For how long after one that came first another one is expected.
+const SWIFT_FOR: Duration = Duration::from_secs(1);
+/// One in so many of a transaction is left to those that do not come first, so that they come at all.
+const OTHERS_SHARE: usize = 4;
+/// Commits that wait here at most. The rest waits in the queue, where nobody comes before others.
+const N_WAITING_MAX: usize = 4096;
 /// How long a delivery may wait for a commit to share its transaction with.
 const DELIVERY_PATIENCE: Duration = Duration::from_millis(50);
 /// How many deliveries may wait.
@@ -59,6 +68,48 @@ impl Write {
     }
 }
 
+/// Commits that wait for a transaction.
+#[derive(Debug, Default)]
+struct Waiting {
+    first: VecDeque<Write>,
+    others: VecDeque<Write>,
+    /// When there last was one that comes first.
+    first_at: Option<Instant>,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.first.len() + self.others.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn push(&mut self, write: Write, now: Instant) {
+        let Commit { comes_first, entity, .. } = write.commit;
+        if comes_first {
+            self.first_at = Some(now);
+        }
+        // Whoever fell while it waited for a commit has a successor, which must not come before that.
+        if comes_first && self.others.iter().all(|it| it.commit.entity != entity) {
+            self.first.push_back(write);
+        } else {
+            self.others.push_back(write);
+        }
+    }
+
+    /// Those of the next transaction.
+    fn take(&mut self, now: Instant) -> Vec<Write> {
+        let is_swift = self.first_at.is_some_and(|at| now < at + SWIFT_FOR);
+        let n_max = if is_swift { N_BATCH_SWIFT_MAX } else { N_BATCH_MAX };
+        let n_left = self.others.len().min(n_max / OTHERS_SHARE);
+        let n_first = self.first.len().min(n_max - n_left);
+        let n_others = self.others.len().min(n_max - n_first);
+        self.first.drain(..n_first).chain(self.others.drain(..n_others)).collect()
+    }
+}
+
 /// Owns the only connection that writes.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -73,6 +124,7 @@ pub(super) struct Writer {
     is_restoring: bool,
     /// Counts transactions that wrote events.
     n_grown: watch::Sender<u64>,
+    waiting: Waiting,
     deliveries: Vec<EffectKey>,
     deliveries_due: Option<Instant>,
     forgetting: VecDeque<Forgetting>,
@@ -139,6 +191,7 @@ impl Writer {
             epoch,
             is_restoring: false,
             n_grown,
+            waiting: Waiting::default(),
             deliveries: Vec::new(),
             deliveries_due: None,
             forgetting: VecDeque::new(),
@@ -151,20 +204,24 @@ impl Writer {
         let mut requests = Vec::with_capacity(N_BATCH_MAX);
         let (mut restoring, mut closing) = (Vec::new(), Vec::new());
         loop {
-            let due = match self.forgetting.is_empty() {
+            let due = match self.forgetting.is_empty() && self.waiting.is_empty() {
                 true => self.deliveries_due,
                 false => Some(Instant::now()),
             };
-            let receiving = self.requests.recv_many(&mut requests, N_BATCH_MAX);
+            // All that is there, for one that comes first may be behind all others.
+            let n_max = N_WAITING_MAX.saturating_sub(self.waiting.len());
+            let receiving = self.requests.recv_many(&mut requests, n_max);
             let n_received = match due {
+                // To receive nothing would look like the end.
+                _ if n_max == 0 => None,
                 None => Some(receiving.await),
                 Some(due) => timeout_at(due, receiving).await.ok(),
             };
-            let is_last = n_received == Some(0);
-            let mut writes = Vec::with_capacity(requests.len());
+            let is_closed = n_received == Some(0);
+            let now = Instant::now();
             for request in requests.drain(..) {
                 match request {
-                    Request::Commit(write) => writes.push(*write),
+                    Request::Commit(write) => self.waiting.push(*write, now),
                     Request::Delivered(effects) => {
                         self.deliveries.extend(effects);
                         self.deliveries_due
@@ -180,14 +237,19 @@ impl Writer {
                     }
                 }
             }
+            let writes = self.waiting.take(now);
+            let is_last = is_closed && self.waiting.is_empty();
             let is_delivery_due = is_last
                 || self.deliveries.len() >= N_DELIVERIES_MAX
                 || self.deliveries_due.is_some_and(|due| due <= Instant::now());
             if !writes.is_empty() || (is_delivery_due && !self.deliveries.is_empty()) {
                 self.write(writes).await;
             }
-            for (records, ack) in restoring.drain(..) {
-                answer_one(ack, self.restore(&records).await);
+            // What was to be written before is.
+            if self.waiting.is_empty() {
+                for (records, ack) in restoring.drain(..) {
+                    answer_one(ack, self.restore(&records).await);
+                }
             }
             self.forget_some().await;
             if is_last {
@@ -331,4 +393,65 @@ fn is_about_a_row(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
         error.kind() != ErrorKind::Other || error.code().is_some_and(|code| code == TOO_BIG)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Version;
+    use protocol::OrderId;
+
+    /// A commit of the `n`th order, which had so many events.
+    fn write(n: u64, expected: u64, comes_first: bool) -> Write {
+        let commit = Commit::new(OrderId::nth(n).into(), Version(expected), Timestamp(1));
+        Write::new(Commit { comes_first, ..commit }, oneshot::channel().0)
+    }
+
+    fn orders(writes: &[Write]) -> Vec<(u64, u64)> {
+        let order =
+            |write: &Write| (0..2_000).find(|n| write.commit.entity == OrderId::nth(*n).into());
+        writes.iter().map(|it| (order(it).expect("one of these"), it.commit.expected.0)).collect()
+    }
+
+    #[test]
+    fn what_comes_first_is_written_first_and_some_of_the_others_beside_it() {
+        let (mut waiting, now) = (Waiting::default(), Instant::now());
+        for n in 0..300 {
+            waiting.push(write(n, 0, false), now);
+        }
+        for n in 1_000..1_200 {
+            waiting.push(write(n, 0, true), now);
+        }
+        let n_others = N_BATCH_SWIFT_MAX / OTHERS_SHARE;
+        let n_first = N_BATCH_SWIFT_MAX - n_others;
+        let taken = orders(&waiting.take(now));
+        assert_eq!((taken.len(), taken[0]), (N_BATCH_SWIFT_MAX, (1_000, 0)));
+        assert_eq!((taken[n_first - 1].0, taken[n_first].0), (999 + n_first as u64, 0));
+        let then = orders(&waiting.take(now));
+        assert_eq!(then[0].0, 1_000 + n_first as u64);
+        assert_eq!(waiting.len(), 500 - 2 * N_BATCH_SWIFT_MAX);
+    }
+
+    #[test]
+    fn a_transaction_is_short_only_while_some_come_first() {
+        let (mut waiting, now) = (Waiting::default(), Instant::now());
+        for n in 0..1_500 {
+            waiting.push(write(n, 0, false), now);
+        }
+        assert_eq!(waiting.take(now).len(), N_BATCH_MAX);
+        waiting.push(write(1_999, 0, true), now);
+        assert_eq!(waiting.take(now).len(), N_BATCH_SWIFT_MAX);
+        assert_eq!(waiting.take(now + SWIFT_FOR).len(), N_BATCH_MAX);
+    }
+
+    #[test]
+    fn nothing_comes_before_an_earlier_commit_of_the_same_entity() {
+        let (mut waiting, now) = (Waiting::default(), Instant::now());
+        waiting.push(write(1, 0, false), now);
+        waiting.push(write(1, 1, true), now);
+        waiting.push(write(2, 0, true), now);
+        waiting.push(write(2, 1, false), now);
+        assert_eq!(orders(&waiting.take(now)), [(2, 0), (1, 0), (1, 1), (2, 1)]);
+        assert!(waiting.is_empty());
+    }
 }

@@ -563,23 +563,58 @@ test("nodes and shards are an admin's to see, and to pin", { timeout: 60_000 }, 
   const nodes = ["node-1", "node-2", "node-3"].map((node, i) => ({
     node, incarnation: i + 1, standing: i === 2 ? "draining" : "up", address: `127.0.0.1:${7070 + i}`, zone: "a", weight: 1, version: "0.1.0", reads: 3, hears: true,
     age_ms: 60_000, lease_left_ms: 4000 - i * 1500, n_shards: 341,
+    // The last one does not answer.
+    ...(i === 2 ? {} : { sessions: { driver: 40, rider: 160 + i }, commit_p50_ms: 1.2, commit_p99_ms: 4.8 }),
   }));
-  const shards = Array.from({ length: 1024 }, (_, shard) => ({ shard, owner: shard === 7 ? null : (shard % 3) + 1, epoch: 4 }));
-  const cluster = { me: 1, nodes, shards, moves: [{ shard: 8, to: 1, phase: "transfer", since: Date.now() }], pins: [{ shard: 9, node: "node-1" }], n_orphans: 1, n_waiting: 0, writes: 3 };
-  let pinned = null;
-  await page.route("**/admin/cluster", (route) => route.fulfill({ json: cluster }));
+  const shards = Array.from({ length: 1024 }, (_, shard) => ({
+    shard, owner: shard === 7 ? null : (shard % 3) + 1, epoch: 4, ...(shard === 7 || shard % 3 === 2 ? {} : { n_awake: shard % 10, n_commands: 5 * shard }),
+  }));
+  const cluster = { me: 1, nodes, shards, moves: [{ shard: 8, from: 3, to: 1, phase: "transfer", since: Date.now(), lasts_ms: 40 }], pins: [{ shard: 9, node: "node-1" }], n_orphans: 1, n_waiting: 0, writes: 3, sessions: { driver: 80, rider: 321 }, silent: ["node-3"] };
+  let [pinned, drained, isAway] = [null, null, false];
+  const away = { status: 503, json: { code: "unavailable", message: "nothing answers" } };
+  await page.route("**/admin/cluster", (route) => route.fulfill(isAway ? away : { json: cluster }));
+  await page.route("**/admin/drain/*", (route) => {
+    drained = new URL(route.request().url()).pathname;
+    return route.fulfill({ status: 202, body: "" });
+  });
   await page.route("**/admin/cluster/pins", (route) => {
     pinned = route.request().postDataJSON();
     return route.fulfill({ status: 204, body: "" });
   });
   await until("all shards are there", async () => (await page.locator(".matrix button").count()) === 1024);
   assert.equal(await page.locator(".nodes tbody tr").count(), 3);
+  // Sessions, commits and load, by whoever says so.
+  const cells = (node, n) => page.locator(".nodes tbody tr", { hasText: node }).locator(`td:nth-child(${n})`).textContent();
+  assert.deepEqual([await cells("node-2", 4), await cells("node-2", 5)], ["201", "1.2 ms / 4.8 ms"]);
+  assert.deepEqual([await cells("node-3", 4), await cells("node-3", 5)], ["–", "–"]);
+  assert.match(await page.locator(".cluster-silent").textContent(), /node-3/);
+  assert.match(await page.locator(".sessions").textContent(), /401.*Rider 321/);
+  const said = (shard) => page.locator(`.matrix [data-shard="${shard}"]`).getAttribute("aria-label");
+  assert.match(await said(9), /node-1, 9 awake/);
+  assert.match(await said(8), /node-3, load unknown/);
+  const drawn = (shard) => page.locator(`.matrix [data-shard="${shard}"]`).getAttribute("class");
+  assert.deepEqual([/load-\w+/.exec(await drawn(9))[0], /load-\w+/.exec(await drawn(30))[0], /load-\w+/.exec(await drawn(8))[0]], ["load-4", "load-0", "load-unknown"]);
+  assert.match(await page.locator(".moves li").first().textContent(), /node-3 → node-1.*40 ms/);
   await page.locator('.matrix [data-shard="12"]').click();
   await page.locator(".segments label", { hasText: "node-2" }).click();
   await shot("cluster");
   await page.locator(".dialog .primary").click();
   await until("it is pinned", () => pinned !== null);
   assert.deepEqual(pinned, { shard: 12, node: "node-2" });
+  // Any node can be let go from here, once; the one that leaves already cannot.
+  assert.ok(await page.locator(".nodes tbody tr", { hasText: "node-3" }).locator("button").isDisabled());
+  await page.locator(".nodes tbody tr", { hasText: "node-2" }).locator("button").click();
+  await page.locator(".dialog", { hasText: "node-2" }).waitFor();
+  assert.equal(drained, null, "not before it is confirmed");
+  await page.locator(".dialog .danger").click();
+  await until("it is told to leave", () => drained !== null);
+  assert.equal(drained, "/admin/drain/node-2");
+  // The node of this page does not answer any more: what was seen stays.
+  isAway = true;
+  await page.locator(".cluster-stale").waitFor();
+  assert.equal(await page.locator(".matrix button").count(), 1024);
+  isAway = false;
+  await page.locator(".cluster-stale").waitFor({ state: "detached" });
 });
 
 test("of several nodes, what moves is shown, and one that is killed while the page is open", { timeout: 120_000 }, async (t) => {

@@ -1,7 +1,7 @@
 //! `outrider cluster …`: asks a running node about its cluster, or changes who serves what.
 
 use crate::{
-    gateway::cluster::{Cluster, ClusterPin, Rebalanced},
+    gateway::cluster::{Cluster, ClusterNode, ClusterPin, Rebalanced},
     remote::{Remote, say, table},
     settings::Settings,
 };
@@ -13,6 +13,17 @@ use tokio::time::{Instant, sleep};
 
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How a node is let go.
+const DRAIN_BY_EXAMPLE: &str = "\
+The node of these settings, before its process is stopped (what a container's hook does)
+  outrider cluster drain
+
+One of several, asked of whichever is near
+  outrider cluster --at http://10.0.0.5:7070 drain node-2
+
+One after the other, before each is started anew
+  outrider cluster drain node-1 && outrider cluster drain node-2 --within 5m";
 
 /// Which node is asked for what.
 #[derive(Debug, Args)]
@@ -35,8 +46,11 @@ enum ClusterCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Lets that node leave, and waits until it has.
+    /// Lets a node leave, and waits until it has.
+    #[command(after_help = DRAIN_BY_EXAMPLE)]
     Drain {
+        /// The node's name, as `status` shows it; absent: the one that is asked.
+        node: Option<String>,
         /// How long to wait; a node that takes longer goes on leaving.
         #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
         within: Duration,
@@ -66,7 +80,10 @@ pub(crate) async fn run(settings: &Settings, args: &ClusterArgs) -> Result<(), B
         ClusterCommand::Status { shards, json: false } => {
             say(&told(&remote.look().await?, *shards))
         }
-        ClusterCommand::Drain { within } => remote.drain(*within).await,
+        ClusterCommand::Drain { node: None, within } => remote.drain(*within).await,
+        ClusterCommand::Drain { node: Some(node), within } => {
+            remote.drain_node(node, *within).await
+        }
         ClusterCommand::Pin { shard, node } => {
             let pin = ClusterPin { shard: *shard, node: node.clone() };
             remote.post("/admin/cluster/pins", &pin).await?;
@@ -87,15 +104,46 @@ impl Remote {
     async fn drain(&self, within: Duration) -> Result<(), Box<dyn Error>> {
         self.ask(Method::POST, "/admin/drain").await?;
         say(&format!("{} is leaving", self.at()))?;
+        self.until_gone("it", within).await
+    }
+
+    /// Lets a node leave that may be another than the one that is asked.
+    async fn drain_node(&self, node: &str, within: Duration) -> Result<(), Box<dyn Error>> {
+        let before = self.look().await?;
+        let is_called = |it: &&ClusterNode| it.node == node && it.standing != "dead";
+        let leaving = before.nodes.iter().filter(is_called).map(|it| it.incarnation).max();
+        // A node that is alone, and one that knows nobody of that name, say so.
+        self.ask(Method::POST, &format!("/admin/drain/{}", path_part(node))).await?;
+        say(&format!("{node} is leaving"))?;
+        if leaving == before.me {
+            return self.until_gone(node, within).await;
+        }
+        let began = Instant::now();
+        while began.elapsed() < within {
+            // The one that is asked may have much to do just now.
+            if let Ok(cluster) = self.look().await {
+                let is_leaving = |it: &ClusterNode| Some(it.incarnation) == leaving;
+                let mut alive = cluster.nodes.iter().filter(|it| it.standing != "dead");
+                if !alive.any(is_leaving) {
+                    return say(&format!("{node} has left after {}", seconds(began)));
+                }
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Err(format!("{node} is still there; it goes on leaving").into())
+    }
+
+    /// Waits until nothing answers any more where the node is that was asked.
+    async fn until_gone(&self, node: &str, within: Duration) -> Result<(), Box<dyn Error>> {
         let began = Instant::now();
         while began.elapsed() < within {
             // Gone is gone, whatever the connection dies of.
             if !self.is_there().await {
-                return say(&format!("it has left after {:.1} s", began.elapsed().as_secs_f64()));
+                return say(&format!("{node} has left after {}", seconds(began)));
             }
             sleep(LOOK_EVERY).await;
         }
-        Err("it is still there; it goes on leaving".into())
+        Err(format!("{node} is still there; it goes on leaving").into())
     }
 
     async fn rebalance(&self, within: Duration) -> Result<(), Box<dyn Error>> {
@@ -124,6 +172,20 @@ impl Remote {
     }
 }
 
+fn seconds(since: Instant) -> String {
+    format!("{:.1} s", since.elapsed().as_secs_f64())
+}
+
+/// A node's name as a part of a path.
+fn path_part(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let part = |byte: u8| match is_plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    name.bytes().map(part).collect()
+}
+
 /// The cluster in tables.
 fn told(cluster: &Cluster, has_shards: bool) -> String {
     let Some(me) = cluster.me else {
@@ -135,6 +197,8 @@ fn told(cluster: &Cluster, has_shards: bool) -> String {
         "incarnation",
         "standing",
         "shards",
+        "sessions",
+        "commit ms",
         "lease ms",
         "hears",
         "age s",
@@ -143,13 +207,18 @@ fn told(cluster: &Cluster, has_shards: bool) -> String {
         "version",
         "address",
     ]);
+    let unknown = || "-".to_owned();
     for node in &cluster.nodes {
         let mark = if node.incarnation == me { "*" } else { "" };
+        let sessions = node.sessions.as_ref().map(|it| it.values().sum::<usize>());
+        let commits = node.commit_p50_ms.zip(node.commit_p99_ms);
         nodes.add_row([
             format!("{}{mark}", node.node),
             node.incarnation.to_string(),
             node.standing.clone(),
             node.n_shards.to_string(),
+            sessions.map_or_else(unknown, |n| n.to_string()),
+            commits.map_or_else(unknown, |(half, most)| format!("{half:.1} / {most:.1}")),
             node.lease_left_ms.to_string(),
             if node.hears { "yes" } else { "no" }.to_owned(),
             (node.age_ms / 1_000).to_string(),
@@ -159,7 +228,7 @@ fn told(cluster: &Cluster, has_shards: bool) -> String {
             node.address.clone(),
         ]);
     }
-    for at in [1, 3, 4, 6, 7] {
+    for at in [1, 3, 4, 5, 6, 8, 9] {
         if let Some(column) = nodes.column_mut(at) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -170,9 +239,15 @@ fn told(cluster: &Cluster, has_shards: bool) -> String {
         node.map_or_else(|| format!("incarnation {incarnation}"), |it| it.node.clone())
     };
     if !cluster.moves.is_empty() {
-        let mut moves = table(&["moving shard", "to", "phase"]);
+        let mut moves = table(&["moving shard", "from", "to", "phase", "ms"]);
         for moving in &cluster.moves {
-            moves.add_row([moving.shard.to_string(), name(moving.to), moving.phase.clone()]);
+            moves.add_row([
+                moving.shard.to_string(),
+                name(moving.from),
+                name(moving.to),
+                moving.phase.clone(),
+                moving.lasts_ms.to_string(),
+            ]);
         }
         text.push(moves.to_string());
     }
@@ -184,12 +259,21 @@ fn told(cluster: &Cluster, has_shards: bool) -> String {
         text.push(pins.to_string());
     }
     if has_shards {
-        let mut shards = table(&["shard", "owner", "epoch"]);
+        let mut shards = table(&["shard", "owner", "epoch", "awake", "commands"]);
         for shard in &cluster.shards {
             let owner = shard.owner.map_or_else(|| "nobody".to_owned(), name);
-            shards.add_row([shard.shard.to_string(), owner, shard.epoch.to_string()]);
+            shards.add_row([
+                shard.shard.to_string(),
+                owner,
+                shard.epoch.to_string(),
+                shard.n_awake.map_or_else(unknown, |n| n.to_string()),
+                shard.n_commands.map_or_else(unknown, |n| n.to_string()),
+            ]);
         }
         text.push(shards.to_string());
+    }
+    if !cluster.silent.is_empty() {
+        text.push(format!("not heard from in time: {}", cluster.silent.join(", ")));
     }
     text.push(format!(
         "{} shards without a node, {} callers waiting here, format {} is written",

@@ -10,6 +10,7 @@ mod allowed;
 mod attendance;
 mod basemap;
 pub(crate) mod cluster;
+mod commits;
 mod connections;
 mod console;
 mod demand;
@@ -62,6 +63,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use basemap::{ArchiveError, Basemap};
+use commits::Commits;
 use futures_util::FutureExt;
 use incidents::Incidents;
 use inspect::Taps;
@@ -142,6 +144,8 @@ struct Gate {
     /// Somebody wants the node to leave.
     dismissal: CancellationToken,
     metrics: PrometheusHandle,
+    /// How long commits take, for whoever looks at the cluster.
+    commits: Commits,
     /// Of all frames, positions are by far the most; to look their counter up costs more than to count.
     n_positions: metrics::Counter,
     uses: Uses,
@@ -248,6 +252,7 @@ impl Gateway {
             spread: settings.drain.spread,
             dismissal: CancellationToken::new(),
             metrics,
+            commits: Commits::default(),
             n_positions: metrics::counter!("outrider_frames_total", "kind" => "position"),
             taps: Taps::default(),
             incidents: Arc::default(),

@@ -16,6 +16,7 @@ mod entity;
 mod forwarding;
 mod front;
 mod listed;
+mod load;
 mod member;
 mod membership;
 mod moving;
@@ -32,6 +33,7 @@ mod watchers;
 pub use clock::Clock;
 pub use entity::Answer;
 pub use front::Front;
+pub use load::Load;
 pub use membership::{ClusterView, JoinError, Joining, Move, Phase};
 pub use publisher::Published;
 pub use shard::Residence;
@@ -491,6 +493,7 @@ impl System {
                 return Err(AWAY);
             }
         }
+        self.0.admission.count_command(key::<D>(to).shard());
         let ask = ask.clone();
         let is_urgent = D::is_urgent(&ask.command);
         let message = |reply, permit| Message::Ask { ask, repeats, reply, permit };

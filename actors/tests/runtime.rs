@@ -797,3 +797,23 @@ async fn no_change_is_missed_between_a_look_and_waking() {
     }
     assert!(system.drain(PATIENCE).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_there_is_to_do_in_a_shard_is_counted_there_and_nowhere_else() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let rider = RiderId::nth(1);
+    let shard = EntityKey::from(rider).shard();
+    ask(&system, rider, open(1), CommandId::mint()).await.expect("opens");
+    ask(&system, rider, close(1), CommandId::mint()).await.expect("closes");
+    system.read::<Rider>(rider).await.expect("awake");
+    let loads = system.loads();
+    assert_eq!(loads.len(), usize::from(protocol::SHARDS));
+    for it in loads {
+        let expected = if it.shard == shard { (1, 2) } else { (0, 0) };
+        assert_eq!((it.n_awake, it.n_commands), expected, "{}", it.shard);
+    }
+    until_asleep(&system).await;
+    let asleep = system.loads().into_iter().find(|it| it.shard == shard).expect("it is here");
+    assert_eq!((asleep.n_awake, asleep.n_commands), (0, 2));
+    assert!(system.drain(PATIENCE).await);
+}

@@ -9,6 +9,7 @@ import { startModules } from "./stage.mjs";
 let modules;
 let Board;
 let jobs;
+let load;
 let metrics;
 let status;
 let Streets;
@@ -25,6 +26,7 @@ before(async () => {
   modules = await startModules();
   ({ Board } = await modules.load("/src/board.ts"));
   jobs = await modules.load("/src/jobs.ts");
+  load = await modules.load("/src/load.ts");
   metrics = await modules.load("/src/metrics.ts");
   status = await modules.load("/src/status.ts");
   ({ Streets } = await modules.load("/src/map/streets.ts"));
@@ -361,4 +363,22 @@ test("text can be read on its ground, and marks, fields and owners be told from 
     holds([...named("o-"), "edge"], ["panel"], 3);
     holds(["edge"], ["raised"], 3);
   }
+});
+
+test("the load of a shard is what its owner counts, and a new owner counts for itself", () => {
+  const loads = new load.Loads();
+  const of = (owner, n_commands, more = {}) => [{ shard: 3, owner, n_awake: 2, n_commands, ...more }, { shard: 4, owner: 2 }];
+  const at = (found) => found.get(3);
+  const first = loads.look(of(1, 100), 1000);
+  assert.deepEqual(at(first), { awake: 2, perS: null });
+  assert.equal(first.has(4), false, "who says nothing has no load");
+  assert.deepEqual(at(loads.look(of(1, 130), 3000)), { awake: 2, perS: 15 });
+  assert.deepEqual(at(loads.look(of(2, 7), 4000)), { awake: 2, perS: null });
+  assert.deepEqual(at(loads.look(of(2, 9), 5000)), { awake: 2, perS: 2 });
+});
+
+test("a shard is as strong as the root of its load, and only one without any is weakest", () => {
+  const loads = new Map([[1, 0], [2, 1], [3, 25], [4, 100], [5, 1e-3]].map(([shard, awake]) => [shard, { awake, perS: null }]));
+  assert.deepEqual([...load.strengths(loads, "awake").values()], [0, 1, 2, 4, 1]);
+  assert.deepEqual([...load.strengths(loads, "perS").values()], [0, 0, 0, 0, 0]);
 });

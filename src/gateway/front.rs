@@ -7,7 +7,7 @@ use actors::{
     EntityKey, cluster::Incarnation, revocation::InForce, runtime::Front, zone::Standing,
 };
 use futures_util::{FutureExt, future::BoxFuture};
-use protocol::{DriverId, JobId, Point, SessionId, ZoneId, frame::Attending};
+use protocol::{DriverId, JobId, Point, Principal, SessionId, TokenId, ZoneId, frame::Attending};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Weak, time::Duration};
 
@@ -46,6 +46,10 @@ pub(super) enum Question {
     Residence(EntityKey),
     /// These jobs are open before staff who are connected here. I am this incarnation.
     Attending(u64, Vec<Attending>),
+    /// What do you count of yourself, for whoever looks at the cluster?
+    Counted,
+    /// An admin whom I believe wants you to leave, by this token.
+    Drain { by: Principal, with: Option<TokenId> },
 }
 
 /// Answers what gateways of other nodes ask. Weak, for the gate owns the node.
@@ -89,6 +93,11 @@ impl Front for Desk {
                 Question::Residence(key) => written(&gate.system.residence(key).await),
                 Question::Attending(who, all) => {
                     gate.attendance.elsewhere(who, all);
+                    written(&())
+                }
+                Question::Counted => written(&gate.counted()),
+                Question::Drain { by, with } => {
+                    gate.dismiss(by, with);
                     written(&())
                 }
             }

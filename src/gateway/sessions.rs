@@ -14,7 +14,7 @@
 use super::{front::Question, inspect::Inspected, session::Suspended, tap::Tap};
 use crate::auth::Identity;
 use actors::{cluster::Incarnation, runtime::System};
-use protocol::{Principal, SessionId, frame::Resume};
+use protocol::{Principal, Role, SessionId, frame::Resume};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque, hash_map},
@@ -78,6 +78,8 @@ pub(super) struct Sessions(Arc<Mutex<Known>>);
 #[derive(Debug)]
 struct Known {
     by_id: HashMap<SessionId, Entry>,
+    /// How many are live, by what their clients are: so that nobody has to count them.
+    n_live: HashMap<Role, usize>,
     /// Those that wait or have moved, in the order in which they are forgotten.
     waiting: VecDeque<(Instant, SessionId)>,
     suspended_of: OfOne,
@@ -195,7 +197,7 @@ impl Drop for Begun {
     fn drop(&mut self) {
         let mut known = self.sessions.known();
         if matches!(known.by_id.get(&self.id), Some(Entry::Live { .. })) {
-            known.by_id.remove(&self.id);
+            known.remove(self.id);
         }
     }
 }
@@ -205,6 +207,7 @@ impl Sessions {
     pub(super) fn new(within: Duration, room: Room) -> Self {
         Self(Arc::new(Mutex::new(Known {
             by_id: HashMap::new(),
+            n_live: HashMap::new(),
             waiting: VecDeque::new(),
             suspended_of: OfOne::default(),
             moved_of: OfOne::default(),
@@ -232,7 +235,12 @@ impl Sessions {
         identity: Identity,
     ) -> (Begun, oneshot::Receiver<Call>) {
         let (call, called) = oneshot::channel();
-        self.known().by_id.insert(id, Entry::Live { identity, call, is_welcomed: false });
+        let mut known = self.known();
+        // Whatever goes by this name is over now.
+        known.remove(id);
+        *known.n_live.entry(identity.principal.role()).or_default() += 1;
+        known.by_id.insert(id, Entry::Live { identity, call, is_welcomed: false });
+        drop(known);
         (Begun { sessions: self.clone(), id }, called)
     }
 
@@ -285,6 +293,11 @@ impl Sessions {
             }
         }
         first.into_iter().collect()
+    }
+
+    /// How many are live here, by what their clients are.
+    pub(super) fn n_live(&self) -> HashMap<Role, usize> {
+        self.known().n_live.clone()
     }
 
     /// Lets a live session hear what an operator wants; false, if there is none of that name.
@@ -496,7 +509,11 @@ impl Known {
     fn remove(&mut self, id: SessionId) -> Option<Entry> {
         let entry = self.by_id.remove(&id)?;
         match &entry {
-            Entry::Live { .. } => {}
+            Entry::Live { identity, .. } => {
+                if let Some(n) = self.n_live.get_mut(&identity.principal.role()) {
+                    *n -= 1;
+                }
+            }
             Entry::Suspended { left, .. } => {
                 self.n_suspended -= 1;
                 self.suspended_bytes -= left.bytes();

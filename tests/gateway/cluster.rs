@@ -109,6 +109,21 @@ pub(crate) fn is_shared_by(n: usize) -> impl Fn(&Value) -> bool {
     }
 }
 
+/// The one of a cluster's nodes that is meant.
+fn called(cluster: &Value, is_meant: impl Fn(&Value) -> bool) -> &Value {
+    cluster["nodes"].as_array().unwrap().iter().find(|it| is_meant(it)).unwrap()
+}
+
+/// What `outrider cluster …` says when it asks a node, and whether it is content.
+fn told(shared: &Shared, at: &Node, args: &[&str]) -> (bool, String) {
+    let mut command = outrider(shared.directory.path());
+    command.env("OUTRIDER_AUTH__KEY_FILE", shared.key_file());
+    command.args(["cluster", "--at", &at.url("")]).args(args);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
+}
+
 /// Asks again when it is told to.
 async fn insist(client: &mut Client, id: OrderId, action: OrderAction) {
     loop {
@@ -234,18 +249,79 @@ async fn whom_another_node_has_is_found_though_nobody_looks_at_a_board() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_node_tells_what_all_of_them_have_to_do() {
+    let shared = Shared::new().await;
+    let (first, second) = (shared.node("first"), shared.node("second"));
+    seen(&first, is_shared_by(2)).await;
+    let mut driver = Client::connect(&second, driver(1)).await;
+    go_on_duty(&mut driver, PICKUP).await;
+    let _rider = Client::connect(&first, rider(1)).await;
+    let _other = Client::connect(&first, rider(2)).await;
+    let _staff = Client::connect(&first, Principal::Dispatcher).await;
+
+    let shard = usize::from(EntityKey::from(DriverId::nth(1)).shard().0);
+    for node in [&first, &second] {
+        // Its shard may have moved since, and each owner counts for itself.
+        let action = DriverAction::SetDestination { to: Some(PICKUP) };
+        let done = driver.wish(Wish::Driver { id: None, action }).await;
+        assert!(matches!(done, Outcome::Ok(_)), "{done:?}");
+        let cluster = seen(node, |it| {
+            let shards = it["shards"].as_array().unwrap();
+            let has_load = |it: &Value| it["n_awake"].is_u64() && it["n_commands"].is_u64();
+            let owner = called(it, |node| node["incarnation"] == shards[shard]["owner"]);
+            // Who is on duty may not sleep.
+            let is_busy = shards[shard]["n_awake"] == 1 && shards[shard]["n_commands"] != 0;
+            shards.iter().all(has_load) && is_busy && owner["commit_p99_ms"].is_f64()
+        })
+        .await;
+        assert_eq!(cluster["sessions"], json!({ "dispatcher": 1, "driver": 1, "rider": 2 }));
+        let sessions = |name| called(&cluster, |it| it["node"] == name)["sessions"].clone();
+        assert_eq!(sessions("first"), json!({ "dispatcher": 1, "rider": 2 }));
+        assert_eq!(sessions("second"), json!({ "driver": 1 }));
+        assert_eq!(cluster["silent"], json!([]));
+    }
+
+    driver.leave().await;
+    let is_counted_off = |it: &Value| it["sessions"] == json!({ "dispatcher": 1, "rider": 2 });
+    seen(&first, is_counted_off).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn any_node_is_let_go_by_its_name_by_admins_and_by_nobody_else() {
+    let shared = Shared::new().await;
+    let (first, second) = (shared.node("first"), shared.node("second"));
+    seen(&first, is_shared_by(2)).await;
+    let http = reqwest::Client::new();
+    let asked = async |name: &str, by: Principal| {
+        let asked = http.post(first.url(&format!("/admin/drain/{name}")));
+        asked.bearer_auth(first.token(by)).send().await.unwrap()
+    };
+    assert_eq!(asked("second", Principal::Dispatcher).await.status(), 403);
+    assert_eq!(asked("second", rider(1)).await.status(), 403);
+    let unknown = asked("third", Principal::Admin).await;
+    assert_eq!(unknown.status(), 404);
+    assert_eq!(unknown.json::<Value>().await.unwrap()["code"], "not_found");
+    let (is_ok, text) = told(&shared, &first, &["drain", "third"]);
+    assert!(!is_ok && text.contains("no node of this cluster is called that"), "{text}");
+    let untouched = seen(&first, is_shared_by(2)).await;
+    assert!(untouched["nodes"].as_array().unwrap().iter().all(|it| it["standing"] == "up"));
+
+    let (is_ok, text) = told(&shared, &first, &["drain", "second"]);
+    assert!(is_ok && text.contains("second has left after"), "{text}");
+    assert!(second.wait().success());
+    seen(&first, is_shared_by(1)).await;
+    // By its own name, too.
+    let (is_ok, text) = told(&shared, &first, &["drain", "first"]);
+    assert!(is_ok && text.contains("first has left after"), "{text}");
+    assert!(first.wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn operators_look_pin_rebalance_and_drain() {
     let shared = Shared::new().await;
     let (first, second) = (shared.node("first"), shared.node("second"));
     let cluster = seen(&first, is_shared_by(2)).await;
-    let told = |args: &[&str]| {
-        let mut command = outrider(shared.directory.path());
-        command.env("OUTRIDER_AUTH__KEY_FILE", shared.key_file());
-        command.args(["cluster", "--at", &first.url("")]).args(args);
-        let output = command.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
-    };
+    let told = |args: &[&str]| told(&shared, &first, args);
 
     let (is_ok, table) = told(&["status"]);
     assert!(is_ok && table.contains("first*") && table.contains("second"), "{table}");

@@ -5,7 +5,7 @@ use crate::Refusal;
 use protocol::{SHARDS, ShardId};
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 use tokio::sync::Notify;
 
@@ -23,8 +23,16 @@ pub(super) struct Admission {
 #[derive(Debug)]
 struct Counts {
     node: AtomicU32,
-    shards: Box<[AtomicU32]>,
+    shards: Box<[OfShard]>,
     emptied: Notify,
+}
+
+/// What is counted of one shard, side by side: whoever counts the one has the other at hand.
+#[derive(Debug, Default)]
+struct OfShard {
+    n_waiting: AtomicU32,
+    /// Commands that its entities were asked since the node started.
+    n_commands: AtomicU64,
 }
 
 /// Permission for one message to wait; given back when dropped.
@@ -36,7 +44,7 @@ pub(super) struct Permit {
 
 impl Admission {
     pub(super) fn new(settings: Settings) -> Self {
-        let shards = (0..SHARDS).map(|_| AtomicU32::new(0)).collect();
+        let shards = (0..SHARDS).map(|_| OfShard::default()).collect();
         let counts = Counts { node: AtomicU32::new(0), shards, emptied: Notify::new() };
         Self {
             counts: Arc::new(counts),
@@ -51,7 +59,7 @@ impl Admission {
         let node_max = self.node_max.saturating_mul(room);
         let shard_max = self.shard_max.saturating_mul(room);
         let in_node = self.counts.node.fetch_add(1, Ordering::AcqRel);
-        let in_shard = self.counts.shards[usize::from(shard.0)].fetch_add(1, Ordering::AcqRel);
+        let in_shard = self.counts.of(shard).n_waiting.fetch_add(1, Ordering::AcqRel);
         // From here on the counts are right whichever way this returns.
         let permit = Permit { counts: self.counts.clone(), shard };
         if in_node >= node_max || in_shard >= shard_max {
@@ -60,6 +68,16 @@ impl Admission {
             return Err(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS });
         }
         Ok(permit)
+    }
+
+    /// Takes note of a command for a shard.
+    pub(super) fn count_command(&self, shard: ShardId) {
+        self.counts.of(shard).n_commands.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many commands were counted for a shard.
+    pub(super) fn n_commands(&self, shard: ShardId) -> u64 {
+        self.counts.of(shard).n_commands.load(Ordering::Relaxed)
     }
 
     /// Returns once nothing waits.
@@ -74,9 +92,15 @@ impl Admission {
     }
 }
 
+impl Counts {
+    fn of(&self, shard: ShardId) -> &OfShard {
+        &self.shards[usize::from(shard.0)]
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.counts.shards[usize::from(self.shard.0)].fetch_sub(1, Ordering::AcqRel);
+        self.counts.of(self.shard).n_waiting.fetch_sub(1, Ordering::AcqRel);
         if self.counts.node.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.counts.emptied.notify_waiters();
         }

@@ -364,6 +364,12 @@ impl System {
         self.membership().map(Membership::view)
     }
 
+    /// Shards that are on their way from here.
+    pub fn moves(&self) -> Vec<Move> {
+        let state = self.membership().map(Membership::state);
+        state.map_or_else(Vec::new, |state| state.moves.values().cloned().collect())
+    }
+
     /// Who decides who owns what; nobody, if the node is alone.
     pub fn arbiter(&self) -> Option<Arc<dyn Arbiter>> {
         self.membership().map(|membership| Arc::clone(&membership.arbiter))

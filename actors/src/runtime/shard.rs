@@ -24,7 +24,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -46,15 +46,41 @@ type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
 #[doc(hidden)]
 pub struct Shards<D: Decider> {
     shards: Box<[Slot<D>]>,
-    n_awake: Arc<AtomicUsize>,
+    awake: Arc<Awake>,
 }
 
 impl<D: Decider> Default for Shards<D> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::new(None)).collect(),
-            n_awake: Arc::new(AtomicUsize::new(0)),
+            awake: Arc::new(Awake::default()),
         }
+    }
+}
+
+/// How many entities of one kind are awake: in all, and in each shard.
+#[derive(Debug)]
+struct Awake {
+    all: AtomicUsize,
+    by_shard: Box<[AtomicU32]>,
+}
+
+impl Default for Awake {
+    fn default() -> Self {
+        let by_shard = (0..SHARDS).map(|_| AtomicU32::new(0)).collect();
+        Self { all: AtomicUsize::new(0), by_shard }
+    }
+}
+
+impl Awake {
+    fn add(&self, shard: ShardId, n: usize) {
+        self.by_shard[usize::from(shard.0)].fetch_add(n as u32, Ordering::Relaxed);
+        self.all.fetch_add(n, Ordering::AcqRel);
+    }
+
+    fn remove(&self, shard: ShardId, n: usize) {
+        self.by_shard[usize::from(shard.0)].fetch_sub(n as u32, Ordering::Relaxed);
+        self.all.fetch_sub(n, Ordering::AcqRel);
     }
 }
 
@@ -74,7 +100,11 @@ impl<D: Decider> Shards<D> {
     }
 
     pub(super) fn n_awake(&self) -> usize {
-        self.n_awake.load(Ordering::Acquire)
+        self.awake.all.load(Ordering::Acquire)
+    }
+
+    pub(super) fn n_awake_in(&self, shard: ShardId) -> u32 {
+        self.awake.by_shard[usize::from(shard.0)].load(Ordering::Relaxed)
     }
 
     /// Instructs a shard, if it runs.
@@ -123,8 +153,12 @@ impl<D: Decider> Shards<D> {
         if let Some(started) = slot.as_ref().filter(|it| it.get_status() < ActorStatus::Stopping) {
             return Some(started.clone());
         }
-        let host =
-            Shard { system: system.clone(), n_awake: self.n_awake.clone(), rules: PhantomData };
+        let host = Shard {
+            system: system.clone(),
+            shard,
+            awake: self.awake.clone(),
+            rules: PhantomData,
+        };
         match ActorRuntime::spawn_instant(None, host, ()) {
             Ok((started, _join)) => slot.insert(started).clone().into(),
             Err(error) => {
@@ -139,7 +173,8 @@ impl<D: Decider> Shards<D> {
 #[derive(Debug)]
 struct Shard<D> {
     system: System,
-    n_awake: Arc<AtomicUsize>,
+    shard: ShardId,
+    awake: Arc<Awake>,
     rules: PhantomData<fn() -> D>,
 }
 
@@ -274,7 +309,7 @@ impl<D: Decider> Actor for Shard<D> {
             ToShard::Abandon => {
                 roll.close(&self.system);
                 roll.by_id.values().for_each(|it| it.actor.kill());
-                self.n_awake.fetch_sub(roll.by_id.len(), Ordering::AcqRel);
+                self.awake.remove(self.shard, roll.by_id.len());
                 // Its successor, should the shard come back, starts with nobody.
                 myself.stop(None);
             }
@@ -445,7 +480,7 @@ impl<D: Decider> Shard<D> {
         };
         let (actor, _started) =
             ActorRuntime::spawn_linked_instant(None, Entity::new(), birth, myself.get_cell())?;
-        self.n_awake.fetch_add(1, Ordering::AcqRel);
+        self.awake.add(self.shard, 1);
         roll.by_actor.insert(actor.get_id(), id);
         let active_at = self.system.now();
         roll.by_id.insert(id, Resident { actor, n_sent: 0, waiting, active_at });
@@ -563,7 +598,7 @@ impl<D: Decider> Shard<D> {
     fn forget(&self, id: D::Id, roll: &mut Roll<D>) -> Option<Resident<D>> {
         let resident = roll.by_id.remove(&id)?;
         roll.by_actor.remove(&resident.actor.get_id());
-        self.n_awake.fetch_sub(1, Ordering::AcqRel);
+        self.awake.remove(self.shard, 1);
         Some(resident)
     }
 }

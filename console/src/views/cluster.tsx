@@ -1,9 +1,11 @@
-// Who serves what: nodes and their leases, shards by owner, what is moving, and what the node that was asked counts.
+// Who serves what: nodes and what each counts of itself, shards by owner and load, what is moving, and what the node that serves
+// the page counts.
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Refused } from "@outrider/client";
-import { useApp, useHeard, usePolled } from "../app.js";
+import { useApp, useHeard } from "../app.js";
+import { Loads, STRENGTHS, strengths, type Load, type Measure } from "../load.js";
 import { parseMetrics, quantileMs, total, type Sample } from "../metrics.js";
 import { Dialog, Empty, Loading, Pill, Refusal, Spark } from "../ui.js";
 import { number, span, t, word, type Key } from "../words.js";
@@ -32,56 +34,95 @@ interface Node {
   age_ms: number;
   lease_left_ms: number;
   n_shards: number;
+  /** What it counts; absent if it did not say. */
+  sessions?: Record<string, number>;
+  commit_p50_ms?: number;
+  commit_p99_ms?: number;
 }
 
 interface ClusterView {
   me: number | null;
   nodes: Node[];
-  shards: { shard: number; owner: number | null; epoch: number }[];
-  moves: { shard: number; to: number; phase: string; since: number }[];
+  shards: { shard: number; owner: number | null; epoch: number; n_awake?: number; n_commands?: number }[];
+  moves: { shard: number; from: number; to: number; phase: string; lasts_ms: number }[];
   pins: { shard: number; node: string | null }[];
   n_orphans: number;
   n_waiting: number;
   writes: number;
+  sessions: Record<string, number>;
+  silent: string[];
 }
 
-interface SessionPage {
-  items: { id: string; principal: string; node?: string; n_waiting: number }[];
-  next?: string;
-  silent?: string[];
+/** What was last seen, and why there is nothing newer. */
+interface Seen {
+  view: ClusterView | null;
+  at: number;
+  refused: Refused | null;
+}
+
+/** Looks again and again: each time a while after the last answer, however long that took. What was seen stays where there is no newer. */
+function useSeen(isWanted: boolean): Seen {
+  const { rest } = useApp();
+  const [seen, setSeen] = useState<Seen>({ view: null, at: 0, refused: null });
+  useEffect(() => {
+    if (!isWanted) return undefined;
+    let isOver = false;
+    let timer: ReturnType<typeof setTimeout>;
+    const look = async (): Promise<void> => {
+      if (!document.hidden) {
+        const answer = await rest.get<ClusterView>("/admin/cluster");
+        if (isOver) return;
+        setSeen((before) => ("ok" in answer ? { view: answer.ok, at: Date.now(), refused: null } : { ...before, refused: answer.refused }));
+      }
+      timer = setTimeout(() => void look(), LOOK_MS);
+    };
+    void look();
+    return () => {
+      isOver = true;
+      clearTimeout(timer);
+    };
+  }, [isWanted]);
+  return seen;
 }
 
 export function Cluster(): JSX.Element {
   const { live } = useApp();
   useHeard((again) => live.on("trust", again));
-  const answer = usePolled<ClusterView>(live.isAdmin ? "/admin/cluster" : null, LOOK_MS);
+  const { view, at, refused } = useSeen(live.isAdmin);
   return (
     <div class="cluster">
       <Figures />
       {live.principal !== null && !live.isAdmin ? (
         <section class="card cluster-closed"><h2>{t("cluster.admins")}</h2><p class="soft">{t("cluster.admins.says")}</p><p class="hint"><code>outrider token --role admin</code></p></section>
-      ) : answer === null ? <Loading rows={12} /> : "refused" in answer ? <Refusal refused={answer.refused} />
-        : answer.ok.me === null ? <Alone /> : <Together view={answer.ok} />}
+      ) : view === null ? refused === null ? <Loading rows={12} /> : <Refusal refused={refused} /> : (
+        <>
+          {refused === null ? null : <div class="cluster-stale"><p>{t("cluster.stale", { span: span(Date.now() - at) })}</p><Refusal refused={refused} /></div>}
+          {view.silent.length > 0 ? <p class="cluster-silent" role="status">{t("matching.silent", { nodes: view.silent.join(", ") })}</p> : null}
+          {view.me === null ? <Alone view={view} /> : <Together view={view} at={at} />}
+        </>
+      )}
     </div>
   );
 }
 
 /** A node that is alone: everything is its own. */
-function Alone(): JSX.Element {
+function Alone({ view }: { view: ClusterView }): JSX.Element {
   return (
     <section class="card">
       <div class="card-head"><h2>{t("cluster.alone")}</h2></div>
       <p class="soft">{t("cluster.alone.says")}</p>
-      <Sessions />
+      <Sessions view={view} />
     </section>
   );
 }
 
-function Together({ view }: { view: ClusterView }): JSX.Element {
-  const { live } = useApp();
+function Together({ view, at }: { view: ClusterView; at: number }): JSX.Element {
   const hue = useMemo(() => new Map(view.nodes.map((it) => it.incarnation).sort((a, b) => a - b).map((it, i) => [it, i % HUES])), [view.nodes.map((it) => it.incarnation).join()]);
   const names = new Map(view.nodes.map((it) => [it.incarnation, it.node]));
   const [shard, setShard] = useState<number | null>(null);
+  const [measure, setMeasure] = useState<Measure>("awake");
+  const looks = useRef(new Loads());
+  const loads = useMemo(() => looks.current.look(view.shards, at), [view]);
   return (
     <>
       <section class="card">
@@ -94,13 +135,14 @@ function Together({ view }: { view: ClusterView }): JSX.Element {
       <div class="cluster-pair">
         <section class="card">
           <div class="card-head"><h2>{t("cluster.shards")}</h2><p class="soft">{t("cluster.shards.says")}</p></div>
-          <Matrix view={view} hue={hue} names={names} onChoose={setShard} />
+          <Strengths measure={measure} onChoose={setMeasure} />
+          <Matrix view={view} hue={hue} names={names} loads={loads} measure={measure} onChoose={setShard} />
         </section>
         <section class="card">
           <div class="card-head"><h2>{t("cluster.moves")}</h2></div>
-          <Moves view={view} names={names} now={live.client.serverNow} />
+          <Moves view={view} names={names} />
           <Pins view={view} />
-          <Sessions />
+          <Sessions view={view} />
         </section>
       </div>
       {shard === null ? null : <PinDialog view={view} shard={shard} names={names} onClose={() => setShard(null)} />}
@@ -109,12 +151,12 @@ function Together({ view }: { view: ClusterView }): JSX.Element {
 }
 
 function Nodes({ view, hue }: { view: ClusterView; hue: Map<number, number> }): JSX.Element {
-  const [isDraining, setDraining] = useState(false);
+  const [draining, setDraining] = useState<Node | null>(null);
   const longest = Math.max(1, ...view.nodes.map((it) => it.lease_left_ms));
   return (
     <div class="scroll">
       <table class="nodes">
-        <thead><tr>{(["node", "standing", "n_shards", "lease", "hears", "build", "age", "act"] as const).map((it) => <th key={it} scope="col">{it === "act" ? <span class="unseen">{t("act")}</span> : t(`cluster.${it}`)}</th>)}</tr></thead>
+        <thead><tr>{(["node", "standing", "n_shards", "sessions", "commit", "lease", "hears", "build", "age", "act"] as const).map((it) => <th key={it} scope="col">{it === "act" ? <span class="unseen">{t("act")}</span> : t(`cluster.${it}`)}</th>)}</tr></thead>
         <tbody>
           {view.nodes.map((it) => {
             const isMe = it.incarnation === view.me;
@@ -123,35 +165,36 @@ function Nodes({ view, hue }: { view: ClusterView; hue: Map<number, number> }): 
                 <th scope="row"><span class={`owner o-${hue.get(it.incarnation)}`} aria-hidden="true" />{it.node}{isMe ? <span class="soft"> · {t("cluster.me")}</span> : null}<span class="soft node-address">{it.address}{it.zone ? ` · ${it.zone}` : ""}</span></th>
                 <td><Pill tone={it.standing === "up" ? "good" : it.standing === "draining" ? "offered" : "bad"}>{word("standing", it.standing)}</Pill></td>
                 <td><strong>{it.n_shards}</strong> <span class="soft">{t("cluster.of_all", { share: Math.round((100 * it.n_shards) / SHARDS) })}</span></td>
+                <td>{it.sessions === undefined ? "–" : <strong title={byRole(it.sessions)}>{number(sum(it.sessions))}</strong>}</td>
+                <td>{it.commit_p50_ms === undefined || it.commit_p99_ms === undefined ? "–" : `${ms(it.commit_p50_ms)} / ${ms(it.commit_p99_ms)}`}</td>
                 <td><span class={`lease ${it.lease_left_ms < LEASE_SHORT_MS ? "is-short" : ""}`}><span style={{ width: `${(100 * it.lease_left_ms) / longest}%` }} /></span><span class="lease-ms">{span(it.lease_left_ms)}</span></td>
                 <td>{t(it.hears ? "yes" : "no")}</td>
                 <td>{it.version} <span class="soft">{t("cluster.reads", { n: it.reads })}</span></td>
                 <td>{span(it.age_ms)}</td>
-                <td>{isMe ? <button type="button" class="ghost danger" disabled={it.standing !== "up"} onClick={() => setDraining(true)}>{t("cluster.drain")}</button>
-                  : <a class="ghost" href={`http://${it.address}/console/#/cluster`} title={t("cluster.go.says")}>{t("cluster.go")}</a>}</td>
+                <td><button type="button" class="ghost danger" disabled={it.standing !== "up"} aria-label={t("cluster.drain.one", { node: it.node })} onClick={() => setDraining(it)}>{t("cluster.drain")}</button></td>
               </tr>
             );
           })}
         </tbody>
       </table>
-      {isDraining ? <Drain view={view} onClose={() => setDraining(false)} /> : null}
+      {draining ? <Drain view={view} node={draining} onClose={() => setDraining(null)} /> : null}
     </div>
   );
 }
 
-function Drain({ view, onClose }: { view: ClusterView; onClose: () => void }): JSX.Element {
+function Drain({ view, node, onClose }: { view: ClusterView; node: Node; onClose: () => void }): JSX.Element {
   const { rest } = useApp();
   const [refused, setRefused] = useState<Refused | null>(null);
-  const me = view.nodes.find((it) => it.incarnation === view.me);
   const drain = async (): Promise<void> => {
-    const answer = await rest.post("/admin/drain");
+    const answer = await rest.post(`/admin/drain/${encodeURIComponent(node.node)}`);
     if ("refused" in answer) setRefused(answer.refused);
     else onClose();
   };
   return (
-    <Dialog title={t("cluster.drain.title", { node: me?.node ?? "" })} onClose={onClose}>
+    <Dialog title={t("cluster.drain.title", { node: node.node })} onClose={onClose}>
       <div class="form">
-        <p>{t("cluster.drain.says", { n: me?.n_shards ?? 0 })}</p>
+        <p>{t("cluster.drain.says", { n: node.n_shards })}</p>
+        {node.incarnation === view.me ? <p class="soft">{t("cluster.drain.me")}</p> : null}
         {view.nodes.filter((it) => it.standing === "up").length < 2 ? <p class="refusal">{t("cluster.drain.last")}</p> : null}
         {refused ? <Refusal refused={refused} /> : null}
         <div class="form-end"><button type="button" class="ghost" onClick={onClose}>{t("act.not")}</button><button type="button" class="primary danger" onClick={() => void drain()}>{t("cluster.drain")}</button></div>
@@ -160,7 +203,24 @@ function Drain({ view, onClose }: { view: ClusterView; onClose: () => void }): J
   );
 }
 
-function Matrix({ view, hue, names, onChoose }: { view: ClusterView; hue: Map<number, number>; names: Map<number, string>; onChoose: (shard: number) => void }): JSX.Element {
+/** By what shards are strong, and how strong they can be. */
+function Strengths({ measure, onChoose }: { measure: Measure; onChoose: (measure: Measure) => void }): JSX.Element {
+  const measures = { awake: "cluster.load.awake", perS: "cluster.load.commands" } as const;
+  return (
+    <div class="strengths">
+      <span class="soft">{t("cluster.load")}</span>
+      <div class="segments" role="radiogroup" aria-label={t("cluster.load")}>
+        {(Object.keys(measures) as Measure[]).map((it) => <label key={it}><input type="radio" name="measure" checked={it === measure} onChange={() => onChoose(it)} /><span>{t(measures[it])}</span></label>)}
+      </div>
+      <span class="scale" aria-hidden="true">{Array.from({ length: STRENGTHS }, (_, i) => <i key={i} class={`o-0 load-${i}`} />)}</span>
+    </div>
+  );
+}
+
+function Matrix({ view, hue, names, loads, measure, onChoose }: {
+  view: ClusterView; hue: Map<number, number>; names: Map<number, string>; loads: Map<number, Load>; measure: Measure; onChoose: (shard: number) => void;
+}): JSX.Element {
+  const strong = useMemo(() => strengths(loads, measure), [loads, measure]);
   const moving = new Map(view.moves.map((it) => [it.shard, it]));
   const pinned = new Set(view.pins.map((it) => it.shard));
   // Whose owner has just become another one.
@@ -185,17 +245,19 @@ function Matrix({ view, hue, names, onChoose }: { view: ClusterView; hue: Map<nu
       {view.shards.map(({ shard, owner, epoch }) => {
         const on = owner === null ? t("cluster.nobody") : names.get(owner) ?? String(owner);
         const way = moving.get(shard);
-        const says = `${t("cluster.shard", { n: shard })}: ${on}, ${t("cluster.epoch", { n: epoch })}${way ? ` → ${names.get(way.to) ?? way.to} (${word("phase", way.phase)})` : ""}${pinned.has(shard) ? `, ${t("cluster.pinned")}` : ""}`;
+        const load = loads.get(shard);
+        const does = load === undefined ? t("cluster.load.unknown") : `${t("cluster.load.n_awake", { n: load.awake })}${load.perS === null ? "" : `, ${t("cluster.load.per_s", { n: number(load.perS, 1) })}`}`;
+        const says = `${t("cluster.shard", { n: shard })}: ${on}, ${does}, ${t("cluster.epoch", { n: epoch })}${way ? ` → ${names.get(way.to) ?? way.to} (${word("phase", way.phase)})` : ""}${pinned.has(shard) ? `, ${t("cluster.pinned")}` : ""}`;
         return (
           <button key={`${shard}.${came.has(shard) ? epoch : ""}`} type="button" data-shard={shard} tabIndex={shard === at ? 0 : -1} aria-label={says} title={says} onFocus={() => setAt(shard)} onClick={() => onChoose(shard)}
-            class={`${owner === null ? "o-none" : `o-${hue.get(owner) ?? 0}`} ${way ? "is-moving" : ""} ${came.has(shard) ? "has-come" : ""} ${pinned.has(shard) ? "is-pinned" : ""}`} />
+            class={`${owner === null ? "o-none" : `o-${hue.get(owner) ?? 0} load-${strong.get(shard) ?? "unknown"}`} ${way ? "is-moving" : ""} ${came.has(shard) ? "has-come" : ""} ${pinned.has(shard) ? "is-pinned" : ""}`} />
         );
       })}
     </div>
   );
 }
 
-function Moves({ view, names, now }: { view: ClusterView; names: Map<number, string>; now: number }): JSX.Element {
+function Moves({ view, names }: { view: ClusterView; names: Map<number, string> }): JSX.Element {
   // What has moved lately, also what was too quick to be seen under way.
   const seen = useRef<{ owners: Map<number, number | null>; log: { shard: number; from: number | null; to: number | null; at: number }[] }>({ owners: new Map(), log: [] });
   useEffect(() => {
@@ -211,7 +273,7 @@ function Moves({ view, names, now }: { view: ClusterView; names: Map<number, str
   return (
     <ol class="moves">
       {view.moves.map((it) => (
-        <li key={`m${it.shard}`} class="is-moving"><span>{t("cluster.shard", { n: it.shard })}</span><span>→ {called(it.to)}</span><span class="soft">{word("phase", it.phase)} · {span(now - it.since)}</span></li>
+        <li key={`m${it.shard}`} class="is-moving"><span>{t("cluster.shard", { n: it.shard })}</span><span>{called(it.from)} → {called(it.to)}</span><span class="soft">{word("phase", it.phase)} · {it.lasts_ms < 1000 ? ms(it.lasts_ms) : span(it.lasts_ms)}</span></li>
       ))}
       {seen.current.log.slice(0, 12).map((it) => (
         <li key={`${it.shard}.${it.at}`}><span>{t("cluster.shard", { n: it.shard })}</span><span>{called(it.from)} → {called(it.to)}</span><span class="soft">{t("job.ago", { span: span(Date.now() - it.at) })}</span></li>
@@ -266,25 +328,17 @@ function PinDialog({ view, shard, names, onClose }: { view: ClusterView; shard: 
   );
 }
 
-/** Who is connected, by node and by role: the first two hundred, and whether there are more. */
-function Sessions(): JSX.Element {
-  const answer = usePolled<SessionPage>("/admin/sessions?limit=200", 5000);
-  if (answer === null) return <Loading rows={3} />;
-  if ("refused" in answer) return <Refusal refused={answer.refused} />;
-  const { items, next, silent } = answer.ok;
-  const count = (of: (it: SessionPage["items"][number]) => string): [string, number][] => {
-    const counts = new Map<string, number>();
-    for (const it of items) counts.set(of(it), (counts.get(of(it)) ?? 0) + 1);
-    return [...counts].sort((a, b) => b[1] - a[1]);
-  };
+const sum = (counts: Record<string, number>): number => Object.values(counts).reduce((all, n) => all + n, 0);
+const roles = (counts: Record<string, number>): [string, number][] => Object.entries(counts).sort((a, b) => b[1] - a[1]).map(([role, n]) => [word("kind", role), n]);
+const byRole = (counts: Record<string, number>): string => roles(counts).map(([role, n]) => `${role} ${number(n)}`).join(", ");
+const ms = (value: number): string => `${number(value, value < 10 ? 1 : 0)} ms`;
+
+/** Who is connected, by role, to all nodes that have said so. */
+function Sessions({ view }: { view: ClusterView }): JSX.Element {
   return (
     <div class="sessions">
-      <h3>{t("cluster.sessions")} <span class="soft">{next ? t("cluster.sessions.first", { n: items.length }) : items.length}</span></h3>
-      <ul class="tags">
-        {count((it) => word("kind", it.principal.split("-")[0]!)).map(([role, n]) => <li key={role}>{role} <strong>{n}</strong></li>)}
-        {count((it) => it.node ?? "").filter(([node]) => node !== "").map(([node, n]) => <li key={node}>{node} <strong>{n}</strong></li>)}
-      </ul>
-      {silent && silent.length > 0 ? <p class="soft">{t("matching.silent", { nodes: silent.join(", ") })}</p> : null}
+      <h3>{t("cluster.sessions")} <span class="soft">{number(sum(view.sessions))}</span></h3>
+      <ul class="tags">{roles(view.sessions).map(([role, n]) => <li key={role}>{role} <strong>{number(n)}</strong></li>)}</ul>
     </div>
   );
 }
@@ -344,7 +398,7 @@ function figuresOf(looks: readonly Moment[], now: Moment, series: Record<string,
     const [was, is] = [before && total(before.samples, name), total(now.samples, name)];
     return before === null || was === null || is === null ? null : Math.max(0, ((is - was) * 1000) / (now.at - before.at));
   };
-  const ms = (value: number | null): string => (value === null ? "–" : value < 10 ? `${number(value, 1)} ms` : `${number(value)} ms`);
+  const inMs = (value: number | null): string => (value === null ? "–" : ms(value));
   const plain = (value: number | null): string => (value === null ? "–" : number(value, value < 10 ? 1 : 0));
   const p99 = commit(0.99);
   const all: [Key, number | null, string][] = [
@@ -352,7 +406,7 @@ function figuresOf(looks: readonly Moment[], now: Moment, series: Record<string,
     ["figures.awake", total(now.samples, "outrider_entities_awake"), plain(total(now.samples, "outrider_entities_awake"))],
     ["figures.commands", rate("outrider_commands_total"), `${plain(rate("outrider_commands_total"))}/s`],
     ["figures.frames", rate("outrider_frames_total"), `${plain(rate("outrider_frames_total"))}/s`],
-    ["figures.commit", p99, `${ms(commit(0.5))} / ${ms(p99)}`],
+    ["figures.commit", p99, `${inMs(commit(0.5))} / ${inMs(p99)}`],
     ["figures.effects", total(now.samples, "outrider_effects_open"), plain(total(now.samples, "outrider_effects_open"))],
   ];
   return all.map(([key, value, says]) => {

@@ -56,6 +56,7 @@ fn every_route_is_described() {
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain
+    POST /admin/drain/{node}
     POST /admin/revocations
     POST /v1/actors/{id}/release
     POST /v1/auth/logout

@@ -248,6 +248,27 @@ async fn one_that_lives_by_a_newer_token_does_not_end_with_the_older_one() {
 }
 
 #[tokio::test]
+async fn those_who_are_live_are_counted_by_what_they_are() {
+    let sessions = Sessions::new(WITHIN, room(10));
+    let n_live = || {
+        let n_live = sessions.n_live();
+        [Role::Rider, Role::Admin].map(|role| n_live.get(&role).copied().unwrap_or_default())
+    };
+    let (first, _called) = sessions.open(SessionId::nth(1), token(rider(1)));
+    let (_second, _called) = sessions.open(SessionId::nth(2), token(rider(2)));
+    let (third, called) = sessions.open(SessionId::nth(3), token(rider(3)));
+    let (_staff, _called) = sessions.open(SessionId::nth(4), token(Principal::Admin));
+    assert_eq!(n_live(), [3, 1]);
+    sessions.suspend(SessionId::nth(1), suspended(rider(1)));
+    drop(first);
+    assert_eq!(n_live(), [2, 1], "who waits for its client is not connected");
+    drop((third, called));
+    assert_eq!(n_live(), [1, 1]);
+    assert_eq!(sessions.end_revoked(|identity| identity.principal == rider(2)), 1);
+    assert_eq!(n_live(), [0, 1]);
+}
+
+#[tokio::test]
 async fn one_is_looked_at_again_and_again_and_then_lets_go() {
     let sessions = Sessions::new(WITHIN, room(10));
     let (id, by) = (SessionId::nth(1), rider(1));

@@ -20,9 +20,12 @@ use tokio::{
 /// How long a program has to say where it listens.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// A brand whose drivers are shown to their region with every position, and not only when they leave their
-/// cell or every two seconds: Redis takes in every one as well. Its last table is that of the drivers.
-const PRESET: &str =
-    concat!(include_str!("../../../config/presets/safeboda.toml"), "relist_ms = 0\n");
+/// cell or every two seconds: Redis takes in every one as well.
+pub(super) fn preset() -> String {
+    const DRIVERS: &str = "[driver]\n";
+    let usual = include_str!("../../../config/presets/safeboda.toml");
+    usual.replacen(DRIVERS, &format!("{DRIVERS}relist_ms = 0\n"), 1)
+}
 
 /// A running program; it dies with this.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl Program {
     pub(super) async fn outrider(program: &Path, tick_ms: Option<u32>) -> Result<Self, Fault> {
         let dir = tempfile::tempdir()?;
         let preset = dir.path().join("preset.toml");
-        fs::write(&preset, PRESET)?;
+        fs::write(&preset, self::preset())?;
         let mut command = Command::new(program);
         command
             .arg("serve")

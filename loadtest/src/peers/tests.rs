@@ -2,6 +2,7 @@ use super::{
     dialect::{Dialect, Heard},
     figures::{Spread, median, quantile},
     fleet::spot,
+    program::preset,
     spent::nanoseconds,
 };
 use protocol::{Point, Timestamp};
@@ -39,6 +40,12 @@ fn the_usual_stack_is_spoken_to_in_its_own_words() {
     let heard = Dialect::SocketIo.hear(&Message::text("2"));
     assert_eq!(heard, Heard::Sign(Message::text("3")), "a ping wants an answer");
     assert_eq!(Dialect::SocketIo.hear(&Message::text("42[]")), Heard::Other);
+}
+
+#[test]
+fn every_position_is_shown_to_the_region() {
+    let preset: toml::Table = preset().parse().unwrap();
+    assert_eq!(preset["driver"]["relist_ms"].as_integer(), Some(0));
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub enum Op {
     Place,
     /// A rider's wish → the first driver's phone shows the offer.
     FirstOffer,
+    /// The durable answer to a rider's wish → the first driver's phone shows the offer.
+    Offered,
     /// A rider's wish → the rider sees a driver.
     DriverFound,
     /// A driver's yes or no to an offer → the durable answer.
@@ -83,6 +85,7 @@ impl Op {
         match self {
             Self::Place => "order placed, answered durably",
             Self::FirstOffer => "first offer on a driver's phone",
+            Self::Offered => "the same, from the answer on",
             Self::DriverFound => "rider sees a driver",
             Self::Accept => "offer accepted or declined",
             Self::Step => "driver's step answered",

@@ -401,6 +401,12 @@ impl Entry {
         let due = self.due?;
         Some(Sample { op, due, said: self.sent_at.unwrap_or(due).min(at), at })
     }
+
+    /// How long after its answer it was offered to somebody; not at all, if the offer was quicker.
+    fn offered(&self) -> Option<Sample> {
+        let (acked_at, offered_at) = (self.acked_at?, self.offered_at?);
+        Some(Sample { op: Op::Offered, due: acked_at, said: acked_at, at: offered_at.max(acked_at) })
+    }
 }
 
 impl Book {
@@ -435,6 +441,7 @@ impl Book {
             if let Some(at) = entry.offered_at {
                 self.offer_ms.saturating_record(1);
                 samples.extend(entry.waited(Op::FirstOffer, at));
+                samples.extend(entry.offered());
             }
             if let Some(at) = entry.assigned_at {
                 self.assign_ms.saturating_record(1);
@@ -445,14 +452,14 @@ impl Book {
         samples
     }
 
-    pub(crate) fn offered(&mut self, job: JobId, now: Instant) -> Option<Sample> {
+    pub(crate) fn offered(&mut self, job: JobId, now: Instant) -> Vec<Sample> {
         let entry = self.jobs.entry(job).or_default();
         if entry.offered_at.is_some() {
-            return None;
+            return Vec::new();
         }
         entry.offered_at = Some(now);
         record(&mut self.offer_ms, entry.acked_at, now);
-        entry.waited(Op::FirstOffer, now)
+        entry.waited(Op::FirstOffer, now).into_iter().chain(entry.offered()).collect()
     }
 
     pub(crate) fn assigned(&mut self, job: JobId, now: Instant) -> Option<Sample> {

@@ -175,7 +175,7 @@ impl FromStr for Measured {
 
     fn from_str(name: &str) -> Result<Self, NoThreshold> {
         const NAMES: NoThreshold = NoThreshold(
-            "what is measured is errors, completed, lost, done_per_s, violations, held, or a time: place, first_offer, \
+            "what is measured is errors, completed, lost, done_per_s, violations, held, or a time: place, first_offer, offered, \
              driver_found, accept, step, other, heard, welcome, back or beat with .p50, .p90, .p95, .p99, .p999, .mean \
              or .max (and .service before it, to count from when it was said); or what nodes measured of themselves: \
              node.command, node.commit, node.ask or node.tick with .p50, .p95, .p99, .mean or .max",

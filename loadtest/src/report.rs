@@ -405,7 +405,12 @@ impl Entry {
     /// How long after its answer it was offered to somebody; not at all, if the offer was quicker.
     fn offered(&self) -> Option<Sample> {
         let (acked_at, offered_at) = (self.acked_at?, self.offered_at?);
-        Some(Sample { op: Op::Offered, due: acked_at, said: acked_at, at: offered_at.max(acked_at) })
+        Some(Sample {
+            op: Op::Offered,
+            due: acked_at,
+            said: acked_at,
+            at: offered_at.max(acked_at),
+        })
     }
 }
 

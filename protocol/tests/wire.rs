@@ -668,10 +668,8 @@ fn close_codes(source: &str) -> impl Iterator<Item = u16> {
 
 #[test]
 fn the_page_has_a_row_for_every_code_a_gateway_closes_with_and_for_no_other() {
-    let gateway = [
-        include_str!("../../src/gateway/session.rs"),
-        include_str!("../../src/gateway/socket.rs"),
-    ];
+    let gateway =
+        [include_str!("../../src/gateway/session.rs"), include_str!("../../src/gateway/socket.rs")];
     let said: BTreeSet<u16> = gateway.into_iter().flat_map(close_codes).collect();
     assert!(said.len() > 8, "{said:?}");
     let (_, table) = include_str!("../PROTOCOL.md").split_once("\n## Close codes\n").unwrap();

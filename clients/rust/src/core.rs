@@ -307,9 +307,16 @@ struct Line {
 #[derive(Debug)]
 enum Stage {
     /// `if_wanted`: until when it would wait if its app wanted something.
-    Waiting { until: Instant, if_wanted: Instant },
-    Asking { since: Instant },
-    Opening { since: Instant },
+    Waiting {
+        until: Instant,
+        if_wanted: Instant,
+    },
+    Asking {
+        since: Instant,
+    },
+    Opening {
+        since: Instant,
+    },
     Greeting(Line),
     Open(Line),
     Closed,
@@ -933,7 +940,8 @@ impl Core {
     fn is_at_rest(&self) -> bool {
         let Stage::Open(line) = &self.stage else { return false };
         // Of oneself nothing is told as long as there is nothing: that something else was answered since must do.
-        let is_sure = |it: &Followed| it.is_sure || it.topic == Topic::Me && line.asked_at.is_none();
+        let is_sure =
+            |it: &Followed| it.is_sure || it.topic == Topic::Me && line.asked_at.is_none();
         let is_heard = |it: &Followed| it.is_said && is_sure(it);
         line.is_at_rest()
             && self.pending.is_empty()

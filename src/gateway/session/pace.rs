@@ -274,11 +274,7 @@ mod tests {
         for _ in 0..5 {
             way.bears(secs(120));
         }
-        assert_eq!(
-            way.interval_ms(BOUNDS),
-            200_000,
-            "it does not creep up to where it breaks"
-        );
+        assert_eq!(way.interval_ms(BOUNDS), 200_000, "it does not creep up to where it breaks");
         way.breaks(secs(100));
         assert_eq!(way.interval_ms(BOUNDS), 150_000);
         way.breaks(secs(1));

@@ -235,7 +235,11 @@ fn whoever_wants_something_is_not_at_rest() {
         let refused = Refused::new(Code::Draining, "leaving").retry_after_ms(0);
         moved.hear(ServerFrame::Goodbye { refused });
         moved.close(Some(1012));
-        assert!(moved.pause() <= first, "whoever is told when to go goes then: {:?}", moved.pause());
+        assert!(
+            moved.pause() <= first,
+            "whoever is told when to go goes then: {:?}",
+            moved.pause()
+        );
         let mut busy = at_rest(seed);
         let usual = Some(HEARTBEAT_MS);
         busy.hear(ServerFrame::Heartbeat { server_time: busy.clock(), heartbeat_ms: usual });

@@ -16,18 +16,21 @@ mod inbound;
 mod inspected;
 mod lanes;
 mod outbound;
+mod outlook;
 mod overview;
 mod pace;
 mod presence;
 mod pushes;
 mod regional;
 mod replay;
+mod scoped;
 mod suspended;
 
+pub(crate) use scoped::Untold;
 pub(crate) use suspended::Suspended;
 
 use crate::{
-    auth::{Identity, unauthenticated},
+    auth::{Identity, scope::Scope, unauthenticated},
     gateway::{
         Gate,
         follow::{self, Change, Follow},
@@ -43,10 +46,11 @@ use actors::{EntityKey, Refusal, runtime::Objections};
 use alarms::Alarms;
 use doing::Doing;
 use lanes::{Lanes, Said};
+use outlook::Outlook;
 use overview::Overview;
 use pace::Pace;
 use protocol::{
-    Code, CommandId, JobId, OfferId, Refused, SessionId,
+    Code, CommandId, JobId, OfferId, Principal, Refused, SessionId,
     frame::{ClientFrame, Outcome, Resume, ServerFrame},
 };
 use pushes::Pushes;
@@ -132,6 +136,12 @@ enum Deed {
         lane: Option<EntityKey>,
     },
     Opened(EntityKey, Result<follow::Opened, Refusal>),
+    /// Is it within its regions?
+    Judged {
+        key: EntityKey,
+        scope: Scope,
+        judged: Result<bool, Refused>,
+    },
     Fed(Option<Feed>),
     Alarmed(Option<Hearing>),
     Seen,
@@ -202,6 +212,8 @@ struct Session {
     regions: Vec<Regional>,
     /// What a dispatcher's map and queue show of it; in a box, for few sessions have one.
     overview: Option<Box<Overview>>,
+    /// What it was told of the board, if it is of some regions only. In a box, for few are.
+    outlook: Option<Box<Outlook>>,
     /// All of it is on its way, for whatever is followed by then.
     is_feeding: bool,
     /// In a box: few sessions look at a board.
@@ -286,6 +298,7 @@ impl Session {
             wants_board: false,
             regions: Vec::new(),
             overview: None,
+            outlook: None,
             is_feeding: false,
             diffs: None,
             alarms: None,
@@ -328,9 +341,19 @@ impl Session {
         }
     }
 
+    /// Who speaks, once that is known.
+    fn who(&self) -> Option<Principal> {
+        self.identity.as_ref().map(|identity| identity.principal)
+    }
+
+    /// Of which part of the map it is told.
+    fn scope(&self) -> Scope {
+        self.identity.as_ref().map(|identity| identity.scope.clone()).unwrap_or_default()
+    }
+
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Turn {
         self.socket.relieve().await;
-        let by = self.identity.map(|identity| identity.principal);
+        let by = self.who();
         let is_leaving = self.leaves_at.is_some();
         let Self { socket, doing, follows, diffs, gate, called, objections, .. } = self;
         let call = async {
@@ -428,7 +451,7 @@ impl Session {
                 self.say(&push)?;
             }
         }
-        if let Some(Identity { principal, .. }) = self.identity {
+        if let Some(principal) = self.who() {
             self.follows.retain(|follow| !follow.is_done(principal, now));
         }
         self.pass_on_sightings(now)?;
@@ -463,8 +486,8 @@ impl Session {
     fn hand_in(&mut self, to: HandIn) -> Flow {
         // It noticed before we did.
         self.way_breaks();
-        if let Some(identity) = self.identity
-            && let Err(unwanted) = to.send(self.suspend(identity))
+        if let Some(identity) = self.identity.clone()
+            && let Err(unwanted) = to.send(self.suspend(&identity))
         {
             // Whoever asked has stopped waiting, and may ask again.
             self.gate.known.suspend(self.id, unwanted);
@@ -499,7 +522,7 @@ impl Session {
     /// It is over, or waits for its client to come back, who may have heard its goodbye or not. `call` is what somebody
     /// here wants of it, if that was heard already.
     async fn retire(&mut self, may_resume: bool, says_goodbye: bool, call: Option<Call>) {
-        let Some(identity) = self.identity.filter(|_| may_resume) else { return };
+        let Some(identity) = self.identity.clone().filter(|_| may_resume) else { return };
         let gate = Arc::clone(&self.gate);
         if says_goodbye {
             self.replay.said(None, self.room());
@@ -510,7 +533,7 @@ impl Session {
             // Nobody looks at what is over.
             call = look.next.try_recv().ok();
         }
-        let suspended = self.suspend(identity);
+        let suspended = self.suspend(&identity);
         let left = match call {
             Some(Call::LetGo(to)) => to.send(suspended).err(),
             Some(Call::Revoked) => None,

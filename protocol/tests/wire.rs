@@ -477,7 +477,7 @@ fn server_frames() -> Vec<ServerFrame> {
             principal: Principal::Dispatcher,
             expires_at: Timestamp(3_600_000),
             resumed: None,
-            regions: vec![ZoneId::of_cell(0x0872_c2a8_caff_ffff)],
+            regions: vec![zone()],
         },
         ServerFrame::Heartbeat { server_time: NOON, heartbeat_ms: Some(60_000) },
         ServerFrame::Result { id, outcome: Outcome::Ok(done) },

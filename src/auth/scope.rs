@@ -41,7 +41,9 @@ pub(crate) enum NoScope {
     #[error("regions: {} at most", REGIONS_MAX)]
     TooMany,
     /// A name is none of a cell.
-    #[error("regions: {0:?} is no cell of the H3 grid of resolution 0 to 9, such as zone-0000000000000000…")]
+    #[error(
+        "regions: {0:?} is no cell of the H3 grid of resolution 0 to 9, such as zone-0000000000000000…"
+    )]
     NoCell(String),
 }
 

@@ -513,10 +513,11 @@ pub(super) async fn quote(
     translator.check_stops(&request.stops, 2)?;
     translator.check_area(request.stops[0].at)?;
     translator.check_zone(request.stops[0].at, request.start_at)?;
-    let quote = translator.prices.promise(&request, by.who, gate.system.now()).map_err(|error| {
-        tracing::error!(%error, "no quote could be signed");
-        Refused::new(Code::Internal, "a fault of ours")
-    })?;
+    let quote =
+        translator.prices.promise(&request, by.who, gate.system.now()).map_err(|error| {
+            tracing::error!(%error, "no quote could be signed");
+            Refused::new(Code::Internal, "a fault of ours")
+        })?;
     Ok(Json(quote))
 }
 

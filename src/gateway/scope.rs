@@ -311,15 +311,14 @@ fn named(wish: &Wish) -> Vec<EntityKey> {
             (Some((*id).into()), about)
         }
         Wish::Driver { id, action } => {
-            let about = if let DriverAction::ClaimJob { job } | DriverAction::RejectJob { job } =
-                action
-            {
-                Some(*job)
-            } else if let DriverAction::Message { job, .. } = action {
-                *job
-            } else {
-                None
-            };
+            let about =
+                if let DriverAction::ClaimJob { job } | DriverAction::RejectJob { job } = action {
+                    Some(*job)
+                } else if let DriverAction::Message { job, .. } = action {
+                    *job
+                } else {
+                    None
+                };
             (id.map(EntityKey::from), keys(about))
         }
         Wish::Incident { id, .. } => (Some((*id).into()), Vec::new()),
@@ -365,3 +364,6 @@ fn driver_of_rescue(action: &RescueAction) -> Option<DriverId> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

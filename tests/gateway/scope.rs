@@ -165,7 +165,8 @@ async fn each_sees_and_does_what_is_in_its_regions_and_everywhere_is_everything(
     let actions = |id: &str| format!("/v1/orders/{id}/actions");
     assert_refused(there.post(&actions(&mine), &cancel).await, 404, "not_found").await;
     assert_refused(there.post(&actions(&nothing), &cancel).await, 404, "not_found").await;
-    let assign = json!({ "assign": { "driver": crate::control::nth(2).to_string(), "reason": "x" } });
+    let assign =
+        json!({ "assign": { "driver": crate::control::nth(2).to_string(), "reason": "x" } });
     assert_refused(here.post(&actions(&mine), &assign).await, 404, "not_found").await;
     let suspend = json!({ "suspend": { "reason": "a test" } });
     let path = format!("/v1/drivers/{driver}/actions");
@@ -358,7 +359,9 @@ async fn who_calls_for_help_is_heard_by_everybody_wherever_that_is() {
     let mut there = connect(&node, &[other]).await;
     let staff = Caller::with(&node, node.token_of(&[other]));
     let mut calling = on_duty(&node, 1, 0.0).await;
-    let Outcome::Ok(called) = calling.wish(Wish::Sos(Sos::default())).await else { panic!("heard") };
+    let Outcome::Ok(called) = calling.wish(Wish::Sos(Sos::default())).await else {
+        panic!("heard")
+    };
     let incident = there.hear_push(|push| match push {
         Push::Incident(view) => Some(view.id.to_string()),
         _ => None,

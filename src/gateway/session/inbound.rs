@@ -446,7 +446,7 @@ impl Session {
 
 /// Does a session go on with the token it has, although its client has sent `other`? One that was sent before and comes late
 /// shortens nothing, and of two that are not of the same regions the one that was issued last counts.
-fn outlasts(known: &Identity, other: &Identity) -> bool {
+pub(super) fn outlasts(known: &Identity, other: &Identity) -> bool {
     match known.scope == other.scope {
         true => known.expires_at > other.expires_at,
         false => known.issued_at > other.issued_at,

@@ -137,7 +137,10 @@ mod tests {
             server_time: Timestamp(1),
             marks,
             gone: gone.iter().map(|n| DriverId::nth(*n).to_string()).collect(),
-            counters: Counters { drivers: [(DriverStatus::Available, 99)].into(), ..Counters::default() },
+            counters: Counters {
+                drivers: [(DriverStatus::Available, 99)].into(),
+                ..Counters::default()
+            },
             happenings,
             attending: None,
             left_out: 0,
@@ -173,7 +176,10 @@ mod tests {
         outlook.full(&here(), vec![board(true, vec![driver(1, HERE), driver(2, FAR)], &[])]);
         let diff = outlook.diff(&here(), &board(false, vec![driver(1, FAR), driver(2, HERE)], &[]));
         assert_eq!((diff.seq, diff.full), (7, false));
-        assert_eq!((diff.marks, diff.gone), (vec![driver(2, HERE)], vec![DriverId::nth(1).to_string()]));
+        assert_eq!(
+            (diff.marks, diff.gone),
+            (vec![driver(2, HERE)], vec![DriverId::nth(1).to_string()])
+        );
         let whose: Vec<_> = diff.happenings.iter().map(|it| it.actor.clone()).collect();
         assert_eq!(whose, [1, 2].map(|n| DriverId::nth(n).to_string()), "its last, too");
         let diff = outlook.diff(&here(), &board(false, vec![driver(1, FAR)], &[1, 2, 3]));
@@ -184,7 +190,8 @@ mod tests {
     #[test]
     fn who_has_a_job_open_is_told_of_jobs_it_knows() {
         let mut outlook = Outlook::default();
-        outlook.full(&here(), vec![board(true, vec![order(5, HERE, FAR), order(6, FAR, HERE)], &[])]);
+        outlook
+            .full(&here(), vec![board(true, vec![order(5, HERE, FAR), order(6, FAR, HERE)], &[])]);
         let open = |n| Attending {
             job: JobId::Order(OrderId::nth(n)),
             session: SessionId::nth(1),

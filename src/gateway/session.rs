@@ -46,7 +46,7 @@ use actors::{EntityKey, Refusal, runtime::Objections};
 use alarms::Alarms;
 use doing::Doing;
 use lanes::{Lanes, Said};
-use outlook::Outlook;
+use outlook::Diffs;
 use overview::Overview;
 use pace::Pace;
 use protocol::{
@@ -63,10 +63,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{
-        broadcast::{self, error::RecvError},
-        oneshot,
-    },
+    sync::{broadcast::error::RecvError, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 use tracing::debug;
@@ -212,12 +209,10 @@ struct Session {
     regions: Vec<Regional>,
     /// What a dispatcher's map and queue show of it; in a box, for few sessions have one.
     overview: Option<Box<Overview>>,
-    /// What it was told of the board, if it is of some regions only. In a box, for few are.
-    outlook: Option<Box<Outlook>>,
     /// All of it is on its way, for whatever is followed by then.
     is_feeding: bool,
     /// In a box: few sessions look at a board.
-    diffs: Option<Box<broadcast::Receiver<Arc<protocol::frame::Board>>>>,
+    diffs: Option<Box<Diffs>>,
     /// Which incidents it was told of, if it is staff's.
     alarms: Option<Box<Alarms>>,
     /// When those who follow its jobs were last told that its client is there.
@@ -298,7 +293,6 @@ impl Session {
             wants_board: false,
             regions: Vec::new(),
             overview: None,
-            outlook: None,
             is_feeding: false,
             diffs: None,
             alarms: None,
@@ -382,7 +376,7 @@ impl Session {
         let may_show_board = socket.is_idle();
         let board = async {
             match diffs {
-                Some(diffs) if may_show_board => diffs.recv().await,
+                Some(diffs) if may_show_board => diffs.changes.recv().await,
                 Some(_) | None => pending().await,
             }
         };

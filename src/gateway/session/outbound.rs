@@ -2,6 +2,7 @@
 
 use super::{
     Deed, End, Flow, Session,
+    outlook::{Diffs, Outlook},
     regional::Regional,
     replay::{Room, is_lasting},
 };
@@ -227,7 +228,7 @@ impl Session {
             }
             return Ok(());
         };
-        self.diffs = Some(Box::new(diffs));
+        self.diffs = Some(Box::new(Diffs { changes: diffs, outlook: Outlook::default() }));
         let full = self.full_within(full);
         let regions: Vec<_> = self.regions.iter_mut().flat_map(|it| it.full(&full)).collect();
         let seen = self.overview.as_mut().map(|it| it.full(&full, &self.gate.attendance));

@@ -15,7 +15,16 @@ use protocol::{
     frame::{Attending, Board},
     view::{Happening, Mark},
 };
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
+use tokio::sync::broadcast;
+
+/// What becomes of everybody's board, for one session.
+#[derive(Debug)]
+pub(super) struct Diffs {
+    pub(super) changes: broadcast::Receiver<Arc<Board>>,
+    /// What it was told, if it is of some regions only.
+    pub(super) outlook: Outlook,
+}
 
 /// What one dispatcher was told of the board.
 #[derive(Debug, Default)]

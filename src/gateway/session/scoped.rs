@@ -124,9 +124,6 @@ impl Session {
 
     /// Its token names other regions than the one before: what is not in them any more is told no longer.
     pub(super) fn looks_elsewhere(&mut self) -> Flow {
-        if self.scope().is_everywhere() {
-            self.outlook = None;
-        }
         if self.wants_diffs() {
             self.feed();
         }
@@ -140,8 +137,10 @@ impl Session {
         if scope.is_everywhere() {
             return board;
         }
-        let outlook = self.outlook.get_or_insert_with(Box::<Outlook>::default);
-        outlook.full(&scope, board)
+        match &mut self.diffs {
+            Some(diffs) => diffs.outlook.full(&scope, board),
+            None => Vec::new(),
+        }
     }
 
     /// What changed of it.
@@ -150,14 +149,19 @@ impl Session {
         if scope.is_everywhere() {
             return board;
         }
-        let outlook = self.outlook.get_or_insert_with(Box::<Outlook>::default);
-        Arc::new(outlook.diff(&scope, &board))
+        Arc::new(match &mut self.diffs {
+            Some(diffs) => diffs.outlook.diff(&scope, &board),
+            None => Outlook::default().diff(&scope, &board),
+        })
     }
 
     /// Of those who have jobs open, who has one that it knows.
     pub(super) fn attending_within(&self, board: &mut Board) {
-        if let (Some(attending), Some(outlook)) = (&mut board.attending, &self.outlook) {
-            attending.retain(|it| outlook.knows(it));
+        if self.scope().is_everywhere() {
+            return;
+        }
+        if let (Some(attending), Some(diffs)) = (&mut board.attending, &self.diffs) {
+            attending.retain(|it| diffs.outlook.knows(it));
         }
     }
 

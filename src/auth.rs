@@ -5,6 +5,7 @@
 //! is told so.
 
 pub(crate) mod revoked;
+pub(crate) mod scope;
 
 use crate::settings::{AuthSettings, Profile};
 use actors::runtime::Clock;
@@ -15,7 +16,8 @@ use aws_lc_rs::{
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use protocol::{Code, Fare, Principal, Refused, Role, Timestamp, TokenId};
 use revoked::Revoked;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use scope::{Asker, Scope};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use std::{
     fmt, fs,
     io::{self, Write},
@@ -80,10 +82,12 @@ pub(crate) enum KeyError {
 }
 
 /// A token that was believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// Who.
     pub(crate) principal: Principal,
+    /// Of which part of the map it is told.
+    pub(crate) scope: Scope,
     /// Until when.
     pub(crate) expires_at: Timestamp,
     /// Its own name; those of old, and of others who sign, may have none.
@@ -92,6 +96,13 @@ pub(crate) struct Identity {
     pub(crate) issued_at: Timestamp,
     /// By what the same token is recognised.
     pub(crate) print: Print,
+}
+
+impl Identity {
+    /// Who asks with it, and where.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker { who: self.principal, scope: self.scope.clone() }
+    }
 }
 
 /// The first half of a token's SHA-256: nobody can make another token that has it.
@@ -117,6 +128,14 @@ struct Claims {
     exp: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
+    /// Of which part of the map a dispatcher is told. As it is, to say what is wrong with it.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    regions: Option<serde_json::Value>,
+}
+
+/// Whatever is there, `null` too: only what is absent says nothing.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(from).map(Some)
 }
 
 /// What a price promise says.
@@ -183,13 +202,24 @@ impl Keys {
         &self.fingerprint
     }
 
-    /// A token for `principal` that is good for `ttl`.
+    /// A token for `principal` that is good for `ttl`, everywhere.
     pub(crate) fn mint(
         &self,
         principal: Principal,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<String, KeyError> {
+        self.mint_for(&Asker::everywhere(principal), ttl, now)
+    }
+
+    /// The same for somebody who may be told of some regions only.
+    pub(crate) fn mint_for(
+        &self,
+        asker: &Asker,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<String, KeyError> {
+        let Asker { who: principal, scope } = asker;
         if ttl > self.token_ttl_max {
             return Err(KeyError::TooLong(self.token_ttl_max));
         }
@@ -203,6 +233,7 @@ impl Keys {
             nbf: now_s,
             exp: now_s + ttl.as_secs(),
             jti: Some(TokenId(Uuid::now_v7()).to_string()),
+            regions: (!scope.is_everywhere()).then(|| serde_json::json!(scope)),
         };
         self.sign(ACCESS, &claims)
     }
@@ -210,7 +241,7 @@ impl Keys {
     /// Whom a token speaks for, if it is believed.
     pub(crate) fn verify(&self, token: &str) -> Result<Identity, Refused> {
         let now = Clock::Machine.now();
-        let identity = self.signed(token, now).ok_or_else(unauthenticated)?;
+        let identity = self.read_access(token, now)?;
         self.revoked.check(&identity, now)?;
         Ok(identity)
     }
@@ -235,17 +266,31 @@ impl Keys {
 
     /// What a token says that this key has signed and that has not expired, whether it was revoked or not.
     pub(crate) fn signed(&self, token: &str, now: Timestamp) -> Option<Identity> {
-        let claims: Claims = self.read(ACCESS, token)?;
+        self.read_access(token, now).ok()
+    }
+
+    /// The same, or why it is not believed.
+    fn read_access(&self, token: &str, now: Timestamp) -> Result<Identity, Refused> {
+        let claims: Claims = self.read(ACCESS, token).ok_or_else(unauthenticated)?;
         let print = Print::of(token);
-        let principal = principal_of(claims.role, &claims.sub)?;
+        let principal = principal_of(claims.role, &claims.sub).ok_or_else(unauthenticated)?;
         let ms = |seconds: u64| Timestamp(seconds.saturating_mul(1_000));
         // Not after it began to be good, and that was checked: whoever signs with a fast clock issues nothing
         // that outlives a revocation.
         let issued_at = ms(claims.iat.min(claims.nbf));
         let expires_at = ms(claims.exp).min(issued_at + self.token_ttl_max);
         let has_expired = expires_at + self.leeway() <= now;
+        if has_expired {
+            return Err(unauthenticated());
+        }
+        let scope = match &claims.regions {
+            // Whose regions cannot be told apart is not let in: everywhere would be too much.
+            Some(claim) if principal == Principal::Dispatcher => Scope::claimed(claim)
+                .map_err(|error| Refused::new(Code::Unauthenticated, error.to_string()))?,
+            Some(_) | None => Scope::default(),
+        };
         let token = claims.jti.as_deref().and_then(token_id);
-        (!has_expired).then_some(Identity { principal, expires_at, token, issued_at, print })
+        Ok(Identity { principal, scope, expires_at, token, issued_at, print })
     }
 
     /// Which tokens are good no longer.

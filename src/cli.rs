@@ -2,7 +2,11 @@
 
 use crate::{
     asyncapi,
-    auth::{KeyError, Keys, principal_of, token_id},
+    auth::{
+        KeyError, Keys, principal_of,
+        scope::{Asker, NoScope, Scope},
+        token_id,
+    },
     bench::{self, BenchArgs},
     check::{self, Check},
     cluster::{self, ClusterArgs},
@@ -94,6 +98,10 @@ struct TokenArgs {
     /// Whose, in display form: `driver-` and any 32 hexadecimal digits. Not needed for dispatchers and admins.
     #[arg(long, default_value = "")]
     id: String,
+    /// Of which region a dispatcher is told, and in which it acts: `zone-` and the H3 index of a cell, with zeros before it, of
+    /// resolution 0 to 9. May be said up to 64 times; everywhere, if it is not.
+    #[arg(long = "region", value_name = "ZONE")]
+    regions: Vec<String>,
     /// How long it is good for.
     #[arg(long, default_value = "12h", value_parser = humantime::parse_duration)]
     ttl: Duration,
@@ -139,6 +147,10 @@ pub(crate) enum CliError {
         "--id: no {role} is called {id:?}; ids look like {role}-0192f3c8…, 32 hexadecimal digits"
     )]
     NoPrincipal { role: Role, id: String },
+    #[error("--region: only dispatchers are of regions, no {0} is")]
+    NoRegions(Role),
+    #[error("--region: {0}")]
+    Regions(#[from] NoScope),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -254,12 +266,17 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
 }
 
 fn token(settings: &Settings, args: &TokenArgs) -> Result<(), CliError> {
-    let TokenArgs { role, id, ttl, .. } = args;
+    let TokenArgs { role, id, regions, ttl, .. } = args;
     let role = role.expect("required where nothing is revoked");
     let principal =
         principal_of(role, id).ok_or_else(|| CliError::NoPrincipal { role, id: id.clone() })?;
+    let scope = match (regions.as_slice(), role) {
+        ([], _) => Scope::default(),
+        (regions, Role::Dispatcher) => Scope::of(regions)?,
+        (_, role) => return Err(CliError::NoRegions(role)),
+    };
     let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
-    say(&keys.mint(principal, *ttl, now())?)
+    say(&keys.mint_for(&Asker { who: principal, scope }, *ttl, now())?)
 }
 
 async fn revoke(settings: &Settings, args: RevokeArgs) -> Result<(), Box<dyn Error>> {

@@ -34,6 +34,7 @@ mod residence;
 mod rest;
 pub(crate) mod revocations;
 mod runs;
+mod scope;
 mod served;
 mod session;
 mod sessions;
@@ -50,7 +51,7 @@ pub(crate) use openapi::document;
 pub(crate) use served::{ASKS, Sent, served};
 
 use crate::{
-    auth::{Identity, Keys, unauthenticated},
+    auth::{Identity, Keys, scope::Asker, unauthenticated},
     settings::{BoardSettings, GatewaySettings, SessionSettings, Settings, SettingsError},
 };
 use actors::{EntityKey, Kind, Version, journal::JournalError, runtime::System};
@@ -319,10 +320,11 @@ impl Gate {
     async fn perform(
         &self,
         wish: Wish,
-        by: Principal,
+        asker: Asker,
         id: CommandId,
         waited: Duration,
     ) -> Result<(EntityKey, Version), Refused> {
+        let by = asker.who;
         let wished = translate::wished(&wish);
         let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_));
         let patience = self.patience.saturating_sub(waited);
@@ -336,6 +338,9 @@ impl Gate {
                 return Err(refused.retry_after_ms(250));
             }
             translate::check_id(id)?;
+            if !asker.scope.is_everywhere() {
+                Box::pin(self.check_wish(&wish, &asker)).await?;
+            }
             let tell = self.translator.command(wish, by, id).await?;
             let to = tell.to();
             match self.system.grant(wished, tell, by, id, patience).await {

@@ -42,6 +42,8 @@ mod revoke;
 mod ride;
 #[path = "gateway/runs.rs"]
 mod runs;
+#[path = "gateway/scope.rs"]
+mod scope;
 #[path = "gateway/session.rs"]
 mod session;
 #[path = "gateway/stream.rs"]

@@ -16,7 +16,7 @@ use protocol::{
     work::OrderKind,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     mem,
     ops::Bound,
     time::Duration,
@@ -244,6 +244,43 @@ impl Board {
         }
         parts.push(part);
         parts
+    }
+}
+
+/// What of a board somebody is told, and how much that is.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    standings: HashMap<EntityKey, Standing>,
+    counters: Counters,
+}
+
+impl Tally {
+    /// Counts a mark, once, as it is now.
+    pub fn put(&mut self, entity: EntityKey, mark: &Mark) {
+        let now = Standing::of(mark);
+        if let Some(before) = self.standings.insert(entity, now) {
+            before.adjust(&mut self.counters, Step::Down);
+        }
+        now.adjust(&mut self.counters, Step::Up);
+    }
+
+    /// Counts it no more. Was it there?
+    pub fn take_off(&mut self, entity: EntityKey) -> bool {
+        let before = self.standings.remove(&entity);
+        if let Some(before) = before {
+            before.adjust(&mut self.counters, Step::Down);
+        }
+        before.is_some()
+    }
+
+    /// Is it there?
+    pub fn has(&self, entity: EntityKey) -> bool {
+        self.standings.contains_key(&entity)
+    }
+
+    /// How many there are, by their status. What ended is counted for as long as it is on the map.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 }
 

@@ -54,6 +54,8 @@ export class Live {
   asked: readonly Asked[] = [];
   trust: Trust = "connecting";
   principal: Principal | null = null;
+  /** Of which regions it is told; none, of everywhere. */
+  regions: readonly string[] = [];
   /** Why the node last said no to this token. */
   reason = "";
 
@@ -68,10 +70,13 @@ export class Live {
   constructor(url: string, token: () => Promise<string>) {
     this.client = new Client({ url, token, heartbeatEvery: HEARTBEAT_EVERY_MS, giveUpAfter: GIVE_UP_AFTER_MS });
     this.client.on("state", (state) => this.#became(state));
-    this.client.on("welcome", ({ principal }) => {
+    this.client.on("welcome", ({ principal, regions }) => {
+      const isNew = principal !== this.principal || regions.join() !== this.regions.join();
       this.principal = principal;
+      this.regions = regions;
       this.reason = "";
       this.#judge();
+      if (isNew) this.#emit("trust");
     });
     this.client.on("frame", (frame) => this.#hear(frame));
     this.client.on("push", (push) => {

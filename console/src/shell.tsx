@@ -152,6 +152,7 @@ function Settings({ onHelp }: { onHelp: () => void }): JSX.Element {
         </p>
       ) : null}
       <IconButton icon="keys" label={t("help.title")} class="only-wide" onClick={onHelp} />
+      {live.principal && live.regions.length > 0 ? <span class="city only-wide" title={live.regions.join("\n")}>{t("scope", { who: who(live.principal), n: live.regions.length })}</span> : null}
       {live.principal ? (
         <IconButton icon="out" label={t("sign_out", { who: who(live.principal) })} onClick={() => { token.forget(); location.reload(); }} />
       ) : null}

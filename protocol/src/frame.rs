@@ -194,6 +194,10 @@ pub enum ServerFrame {
         in the answer to a newer token. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resumed: Option<bool>,
+        /** Of which regions a dispatcher is told, and in which it acts, as its token says: cells of the H3 grid.
+        None: everywhere. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        regions: Vec<crate::ZoneId>,
     },
     /// I am still here too.
     Heartbeat {

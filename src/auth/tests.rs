@@ -29,6 +29,12 @@ fn driver() -> Principal {
     Principal::Driver(DriverId::nth(7))
 }
 
+/// The names of the zones at some places, north and south of each other.
+fn zones(lats: &[f64]) -> Vec<String> {
+    let at = |lat: &f64| protocol::Point { lat: *lat, lon: 30.0619 };
+    lats.iter().map(|lat| actors::zone::neighbourhood(at(lat)).to_string()).collect()
+}
+
 /// Claims that would be believed.
 fn good() -> Value {
     let now_s = now().0 / 1_000;
@@ -71,10 +77,11 @@ fn who_is_known_is_recognised_by_the_same_token_until_it_expires_and_by_no_other
     let token = others.mint(driver(), HOUR, now()).unwrap();
     let known = others.verify(&token).unwrap();
     assert_eq!(ours.recognise(&token, None), Err(unauthenticated()), "somebody else signed it");
-    assert_eq!(ours.recognise(&token, Some(known)), Ok(known), "no signature is looked at");
+    let recognised = ours.recognise(&token, Some(known.clone()));
+    assert_eq!(recognised, Ok(known.clone()), "no signature is looked at");
     let forged = format!("{token}x");
-    assert_eq!(ours.recognise(&forged, Some(known)), Err(unauthenticated()));
-    let late = Identity { expires_at: now() - ours.leeway(), ..known };
+    assert_eq!(ours.recognise(&forged, Some(known.clone())), Err(unauthenticated()));
+    let late = Identity { expires_at: now() - ours.leeway(), ..known.clone() };
     assert_eq!(ours.recognise(&token, Some(late)), Err(unauthenticated()));
     // One that was never believed here, but elsewhere.
     let far = Identity { expires_at: Timestamp::default(), print: Print::default(), ..known };
@@ -104,6 +111,53 @@ fn claims_that_are_not_ours_are_refused() {
         let claims = with(key, value.clone());
         assert_refused(&keys, &sign(&claims), &format!("{key} = {value}"));
     }
+}
+
+#[test]
+fn a_dispatchers_token_says_of_which_regions_it_is() {
+    let keys = keys();
+    let zones = zones(&[-1.9441, -2.9]);
+    let scope = Scope::of(&zones).unwrap();
+    let asker = Asker { who: Principal::Dispatcher, scope };
+    let token = keys.mint_for(&asker, HOUR, now()).unwrap();
+    assert_eq!(keys.verify(&token).unwrap().asker(), asker);
+    let everywhere = keys.mint(Principal::Dispatcher, HOUR, now()).unwrap();
+    assert!(keys.verify(&everywhere).unwrap().scope.is_everywhere());
+}
+
+#[test]
+fn a_dispatchers_token_that_names_no_regions_is_refused_and_says_why() {
+    let keys = keys();
+    let sign = |role: &str, sub: &str, regions: &Value| {
+        let mut claims = with("regions", regions.clone());
+        (claims["role"], claims["sub"]) = (json!(role), json!(sub));
+        keys.sign(ACCESS, &claims).unwrap()
+    };
+    let [one] = zones(&[-1.9441]).try_into().unwrap();
+    let many: Vec<&String> = vec![&one; scope::REGIONS_MAX + 1];
+    for regions in
+        [json!([]), json!(null), json!(one), json!([one, 7]), json!(["zone-7"]), json!(many)]
+    {
+        let refused = keys.verify(&sign("dispatcher", "dispatcher", &regions)).unwrap_err();
+        assert_eq!(refused.code, Code::Unauthenticated);
+        assert!(refused.message.starts_with("regions: "), "{refused}");
+        // Of others nobody asks where they are.
+        let driver = sign("driver", &driver().to_string(), &regions);
+        assert!(keys.verify(&driver).unwrap().scope.is_everywhere());
+    }
+    let admin = keys.verify(&sign("admin", "admin", &json!([one]))).unwrap();
+    assert!(admin.scope.is_everywhere(), "admins see everything");
+}
+
+#[test]
+fn a_token_has_room_for_as_many_regions_as_there_may_be() {
+    let keys = keys();
+    let lats: Vec<f64> = (0..scope::REGIONS_MAX).map(|n| n as f64 / 2.0 - 20.0).collect();
+    let scope = Scope::of(&zones(&lats)).unwrap();
+    assert_eq!(scope.regions().len(), scope::REGIONS_MAX);
+    let asker = Asker { who: Principal::Dispatcher, scope };
+    let token = keys.mint_for(&asker, HOUR, now()).unwrap();
+    assert_eq!(keys.verify(&token).unwrap().asker(), asker, "{} bytes", token.len());
 }
 
 #[test]

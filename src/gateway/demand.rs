@@ -9,6 +9,7 @@ use super::{
     translate::{invalid, not_found},
     why::driver_named,
 };
+use crate::auth::scope::Asker;
 use actors::{
     EntityKey,
     zone::{middle_of, outline_of},
@@ -18,7 +19,7 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
 };
 use protocol::{
-    Code, DriverId, JobId, OrderId, Point, Principal, Refused, RescueId, Timestamp, ZoneId,
+    Code, DriverId, JobId, OrderId, Point, Refused, RescueId, Timestamp, ZoneId,
     frame::ServerFrame,
     trace::{Fate, Seen},
 };
@@ -128,7 +129,9 @@ pub(super) async fn around(
     let (there, _silent) = gate.elsewhere::<Vec<Demand>>(&Question::Demand).await;
     let all = there.into_iter().flatten().chain(gate.demand());
     let distance_m = |it: &Demand| from.distance_m(it.at);
-    let mut near: Vec<Demand> = all.filter(|it| distance_m(it) <= f64::from(within_m)).collect();
+    let is_told = |it: &Demand| caller.0.scope.meets(it.zone);
+    let near = all.filter(|it| distance_m(it) <= f64::from(within_m) && is_told(it));
+    let mut near: Vec<Demand> = near.collect();
     near.sort_by(|a, b| distance_m(a).total_cmp(&distance_m(b)));
     near.truncate(ZONES_MAX);
     // Only here, so that nodes need not tell each other.
@@ -151,7 +154,7 @@ pub(super) async fn queue_of_order(
     Named(id): Named,
 ) -> Result<Json<Waiting>, Answered> {
     let id = id_of::<OrderId>(&id)?;
-    Ok(Json(gate.waiting(JobId::Order(id), id.into(), by).await?))
+    Ok(Json(gate.waiting(JobId::Order(id), id.into(), &by).await?))
 }
 
 /// The same of a rescue.
@@ -166,7 +169,7 @@ pub(super) async fn queue_of_rescue(
     Named(id): Named,
 ) -> Result<Json<Waiting>, Answered> {
     let id = id_of::<RescueId>(&id)?;
-    Ok(Json(gate.waiting(JobId::Rescue(id), id.into(), by).await?))
+    Ok(Json(gate.waiting(JobId::Rescue(id), id.into(), &by).await?))
 }
 
 /// Where a driver stands in line.
@@ -194,7 +197,8 @@ pub(super) async fn queue_of_driver(
     Caller(by): Caller,
     Named(id): Named,
 ) -> Result<Json<Turn>, Answered> {
-    let driver = driver_named(&id, by)?;
+    let driver = driver_named(&id, by.who)?;
+    gate.check_sight(driver.into(), &by).await?;
     let turn = match gate.turn_of(driver) {
         Some(turn) => Some(turn),
         None => {
@@ -257,8 +261,9 @@ impl Gate {
         Some(Place { position, n_waiting, seen: regions.rounds_of(job).pop() })
     }
 
-    async fn waiting(&self, job: JobId, key: EntityKey, by: Principal) -> Result<Waiting, Refused> {
-        let shown = self.translator.show(key, by).await?;
+    async fn waiting(&self, job: JobId, key: EntityKey, by: &Asker) -> Result<Waiting, Refused> {
+        self.check_sight(key, by).await?;
+        let shown = self.translator.show(key, by.who).await?;
         let pickup = if let ServerFrame::Order(view) = &shown {
             view.stops.first().map(|it| it.at)
         } else if let ServerFrame::Rescue(view) = &shown {

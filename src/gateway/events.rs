@@ -7,6 +7,7 @@
 use super::{
     Gate,
     rest::{Answered, Bearer},
+    translate::forbidden,
     unavailable,
 };
 use crate::auth::revoked::revoked;
@@ -92,6 +93,10 @@ pub(super) async fn events(
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<EventPage>, Answered> {
     bearer.staff()?;
+    if !bearer.0.scope.is_everywhere() {
+        // Most events do not say where they happened, and a page without some would have gaps.
+        return Err(forbidden("not for those who are told of some regions only").into());
+    }
     let Query(query) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let (most, usual) = PAGE_EVENTS;

@@ -3,8 +3,11 @@
 use super::{
     presence::{Others, is_same_person},
     price::Prices,
+    scope::says_within,
+    session::Untold,
     translate::{self, News, Shown, actor_view},
 };
+use crate::auth::scope::Scope;
 use actors::{
     EntityKey, Kind, Refusal, Version,
     driver::Driver,
@@ -61,6 +64,8 @@ pub(crate) struct Follow {
     pub(crate) sighted_at: Option<Instant>,
     /// Who else has part in it.
     pub(crate) others: Others,
+    /// What may be told of it once it is known where it is, to whom that matters.
+    pub(crate) untold: Option<Box<Untold>>,
     /// When it may be forgotten.
     leave_at: Option<Instant>,
     n_reopened: u32,
@@ -301,6 +306,7 @@ impl Follow {
             sighted: None,
             sighted_at: None,
             others: Others::default(),
+            untold: None,
             leave_at: None,
             n_reopened: 0,
         }
@@ -361,6 +367,12 @@ impl Follow {
     /// Has its client been shown what it is now? Only then does what changes of it mean anything.
     pub(crate) fn is_shown(&self) -> bool {
         self.shown.is_some() && self.shown == self.watch.as_ref().map(|watch| watch.version())
+    }
+
+    /// Does it say itself that it lies within these regions?
+    pub(crate) fn says_within(&self, scope: &Scope) -> bool {
+        let shown = self.watch.as_ref().and_then(|watch| watch.frame(Principal::Dispatcher));
+        shown.is_some_and(|shown| says_within(scope, &shown))
     }
 
     /// Which job it is, if it is one.

@@ -253,7 +253,7 @@ pub(super) async fn list_incidents(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Page>, Answered> {
     bearer.staff()?;
-    gate.list(Kind::Incident, bearer.0.principal, query).await
+    gate.list(Kind::Incident, bearer.0.asker(), query).await
 }
 
 /// One incident: one's own, or any for staff.
@@ -267,7 +267,7 @@ pub(super) async fn show_incident(
     Bearer(identity): Bearer,
     Named(id): Named,
 ) -> Result<Response, Answered> {
-    gate.show(id_of::<IncidentId>(&id)?.into(), identity.principal).await
+    gate.show(id_of::<IncidentId>(&id)?.into(), identity.asker()).await
 }
 
 /// Does something to an incident. Staff only.
@@ -291,5 +291,5 @@ pub(super) async fn act_on_incident(
     Body(action): Body<IncidentAction>,
 ) -> Result<Json<Done>, Answered> {
     let id = id_of(&id)?;
-    Ok(Json(gate.wish(identity.principal, key, Wish::Incident { id, action }).await?))
+    Ok(Json(gate.wish(identity.asker(), key, Wish::Incident { id, action }).await?))
 }

@@ -5,7 +5,8 @@
 //!                └── full ──► a session that has just come, or was too slow
 //! ```
 
-use super::{attendance::Attendance, limits::Rate, unavailable};
+use super::{attendance::Attendance, limits::Rate, scope::place_of, unavailable};
+use crate::auth::scope::Scope;
 use actors::{
     EntityKey,
     board::{Board, Found},
@@ -88,11 +89,16 @@ impl Live {
         feed.await.ok()
     }
 
-    /// At most so many marks, whichever node has them, that all of these words name, in small letters.
+    /// At most so many marks in these regions, whichever node has them, that all of these words name, in small letters.
     ///
     /// # Errors
     /// `busy`: too many are searching. `unavailable`: too many are asking.
-    pub(super) async fn find(&self, words: Vec<String>, most: usize) -> Result<Vec<Mark>, Refused> {
+    pub(super) async fn find(
+        &self,
+        words: Vec<String>,
+        most: usize,
+        scope: &Scope,
+    ) -> Result<Vec<Mark>, Refused> {
         self.searches.check().map_err(busy)?;
         let words: Arc<[String]> = words.into();
         let (mut marks, mut after) = (Vec::new(), None);
@@ -103,7 +109,8 @@ impl Live {
             self.requests.try_send(request).ok().ok_or_else(unavailable)?;
             match answer.await.ok().ok_or_else(unavailable)? {
                 Ok(found) => {
-                    marks.extend(found.marks);
+                    let within = found.marks.into_iter();
+                    marks.extend(within.filter(|mark| scope.contains(place_of(mark))));
                     after = found.up_to;
                     if after.is_none() {
                         break;

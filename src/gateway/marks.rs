@@ -62,5 +62,5 @@ pub(super) async fn find_marks(
         let problem = "3 to 100 characters, in at most 8 words, one of them of 3 or more";
         return Err(invalid("text", problem).into());
     }
-    Ok(Json(gate.live.find(words, limit).await?))
+    Ok(Json(gate.live.find(words, limit, &caller.0.scope).await?))
 }

@@ -57,6 +57,7 @@ pub(super) async fn residence(
 ) -> Result<Json<Resident>, Answered> {
     caller.staff()?;
     let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    gate.check_sight(key, &caller.0).await?;
     Ok(Json(gate.resident(key).await))
 }
 

@@ -7,7 +7,7 @@ use super::{
     price::{Quote, QuoteRequest},
     translate::{self, command_id, command_id_of, invalid, not_found},
 };
-use crate::auth::{Identity, unauthenticated};
+use crate::auth::{Identity, scope::Asker, unauthenticated};
 use actors::{
     EntityKey, Kind, Version,
     journal::{Recorded, ViewQuery},
@@ -99,9 +99,9 @@ fn status_of(code: Code) -> StatusCode {
     }
 }
 
-/// Who asks; without a valid token nobody does.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Caller(pub(super) Principal);
+/// Who asks, and where; without a valid token nobody does.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(pub(super) Asker);
 
 impl FromRequestParts<Arc<Gate>> for Caller {
     type Rejection = Answered;
@@ -111,12 +111,12 @@ impl FromRequestParts<Arc<Gate>> for Caller {
         gate: &Arc<Gate>,
     ) -> Result<Self, Self::Rejection> {
         let Bearer(identity) = Bearer::from_request_parts(parts, gate).await?;
-        Ok(Self(identity.principal))
+        Ok(Self(identity.asker()))
     }
 }
 
 /// The same, and by which token.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Bearer(pub(super) Identity);
 
 impl FromRequestParts<Arc<Gate>> for Bearer {
@@ -133,8 +133,8 @@ impl FromRequestParts<Arc<Gate>> for Bearer {
 }
 
 /// Who asks, however often: for those who may be in danger.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Urgent(pub(super) Principal);
+#[derive(Debug, Clone)]
+pub(super) struct Urgent(pub(super) Asker);
 
 impl FromRequestParts<Arc<Gate>> for Urgent {
     type Rejection = Answered;
@@ -144,27 +144,27 @@ impl FromRequestParts<Arc<Gate>> for Urgent {
         gate: &Arc<Gate>,
     ) -> Result<Self, Self::Rejection> {
         let identity = gate.identity(&parts.headers)?.ok_or_else(unauthenticated)?;
-        Ok(Self(identity.principal))
+        Ok(Self(identity.asker()))
     }
 }
 
 impl Bearer {
-    pub(super) fn staff(self) -> Result<(), Answered> {
-        Caller(self.0.principal).staff()
+    pub(super) fn staff(&self) -> Result<(), Answered> {
+        Caller(self.0.asker()).staff()
     }
 
-    pub(super) fn admin(self) -> Result<(), Answered> {
-        Caller(self.0.principal).admin()
+    pub(super) fn admin(&self) -> Result<(), Answered> {
+        Caller(self.0.asker()).admin()
     }
 }
 
 impl Caller {
-    pub(super) fn staff(self) -> Result<(), Answered> {
-        if self.0.is_staff() { Ok(()) } else { Err(translate::forbidden("staff only").into()) }
+    pub(super) fn staff(&self) -> Result<(), Answered> {
+        if self.0.who.is_staff() { Ok(()) } else { Err(translate::forbidden("staff only").into()) }
     }
 
-    pub(super) fn admin(self) -> Result<(), Answered> {
-        match self.0 == Principal::Admin {
+    pub(super) fn admin(&self) -> Result<(), Answered> {
+        match self.0.who == Principal::Admin {
             true => Ok(()),
             false => Err(translate::forbidden("admins only").into()),
         }
@@ -232,18 +232,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
 impl Gate {
     pub(super) async fn wish(
         &self,
-        by: Principal,
+        asker: Asker,
         Key(key): Key,
         wish: Wish,
     ) -> Result<Done, Answered> {
         let Some(key) = key else {
-            let (to, version) = self.perform(wish, by, CommandId::mint(), Duration::ZERO).await?;
+            let id = CommandId::mint();
+            let (to, version) = self.perform(wish, asker, id, Duration::ZERO).await?;
             return Ok(translate::done(to, version));
         };
+        let by = asker.who;
         let wished = translate::wished(&wish);
         let performed = async {
             let id = self.command_id(by, &key, &wish).await;
-            self.perform(wish, by, id, Duration::ZERO).await
+            self.perform(wish, asker, id, Duration::ZERO).await
         };
         let (to, version) = self.uses.once(by, &key, wished, Box::pin(performed)).await?;
         Ok(translate::done(to, version))
@@ -257,7 +259,7 @@ impl Gate {
         wish: Wish,
     ) -> Result<Done, Answered> {
         if !wish.is_urgent() {
-            self.limits.requests.check(&by).map_err(rate_limited)?;
+            self.limits.requests.check(&by.who).map_err(rate_limited)?;
         }
         self.wish(by, key, wish).await
     }
@@ -280,8 +282,9 @@ impl Gate {
         command_id_of(&author, key, span)
     }
 
-    pub(super) async fn show(&self, key: EntityKey, by: Principal) -> Result<Response, Answered> {
-        let frame = self.translator.show(key, by).await?;
+    pub(super) async fn show(&self, key: EntityKey, by: Asker) -> Result<Response, Answered> {
+        self.check_sight(key, &by).await?;
+        let frame = self.translator.show(key, by.who).await?;
         // A frame is a map of one entry, named after what it shows.
         let view = serde_json::to_value(&frame)
             .ok()
@@ -293,12 +296,12 @@ impl Gate {
     pub(super) async fn list(
         &self,
         kind: Kind,
-        by: Principal,
+        by: Asker,
         query: Result<Query<ListQuery>, QueryRejection>,
     ) -> Result<Json<Page>, Answered> {
         let Query(query) =
             query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
-        let (rider, driver) = match by {
+        let (rider, driver) = match by.who {
             Principal::Rider(me) => (Some(me), None),
             Principal::Driver(me) => (None, Some(me)),
             Principal::Dispatcher | Principal::Admin | Principal::System => (
@@ -319,12 +322,12 @@ impl Gate {
         let after = query.before.as_deref().map(parse_cursor).transpose()?;
         let view_query =
             ViewQuery { statuses, rider, driver, after, ..ViewQuery::newest(kind, limit) };
-        let rows = self.system.journal().views(view_query).await.map_err(|error| {
+        let read = self.rows_within(view_query, &by.scope).await;
+        let (rows, next) = read.map_err(|error| {
             tracing::warn!(%error, "a list could not be read");
             super::unavailable()
         })?;
-        let is_full = rows.len() == limit;
-        let next = rows.last().filter(|_| is_full).map(|(key, row)| cursor(row.at, key.id));
+        let next = next.map(|(at, id)| cursor(at, id));
         let items = rows
             .into_iter()
             .map(|(key, row)| Row {
@@ -510,10 +513,11 @@ pub(super) async fn quote(
     translator.check_stops(&request.stops, 2)?;
     translator.check_area(request.stops[0].at)?;
     translator.check_zone(request.stops[0].at, request.start_at)?;
-    let quote = translator.prices.promise(&request, by, gate.system.now()).map_err(|error| {
-        tracing::error!(%error, "no quote could be signed");
-        Refused::new(Code::Internal, "a fault of ours")
-    })?;
+    let quote =
+        translator.prices.promise(&request, by.who, gate.system.now()).map_err(|error| {
+            tracing::error!(%error, "no quote could be signed");
+            Refused::new(Code::Internal, "a fault of ours")
+        })?;
     Ok(Json(quote))
 }
 
@@ -763,6 +767,7 @@ pub(super) async fn show_actor(
     let Query(query) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    gate.check_sight(key, &caller.0).await?;
     let view = match query.version {
         Some(version) => gate.as_of(key, Version(version)).await?,
         None => gate.translator.whole(key).await?,
@@ -789,6 +794,7 @@ pub(super) async fn actor_history(
     let Query(query) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    gate.check_sight(key, &caller.0).await?;
     let (most, usual) = HISTORY_ROWS;
     let limit = query.limit.unwrap_or(usual);
     if !(1..=most).contains(&limit) {

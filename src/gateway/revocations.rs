@@ -147,7 +147,7 @@ pub(super) async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Page>, Answered> {
     bearer.admin()?;
-    gate.list(Kind::Revocation, bearer.0.principal, query).await
+    gate.list(Kind::Revocation, bearer.0.asker(), query).await
 }
 
 impl Gate {

@@ -16,18 +16,21 @@ mod inbound;
 mod inspected;
 mod lanes;
 mod outbound;
+mod outlook;
 mod overview;
 mod pace;
 mod presence;
 mod pushes;
 mod regional;
 mod replay;
+mod scoped;
 mod suspended;
 
+pub(crate) use scoped::Untold;
 pub(crate) use suspended::Suspended;
 
 use crate::{
-    auth::{Identity, unauthenticated},
+    auth::{Identity, scope::Scope, unauthenticated},
     gateway::{
         Gate,
         follow::{self, Change, Follow},
@@ -43,10 +46,11 @@ use actors::{EntityKey, Refusal, runtime::Objections};
 use alarms::Alarms;
 use doing::Doing;
 use lanes::{Lanes, Said};
+use outlook::Diffs;
 use overview::Overview;
 use pace::Pace;
 use protocol::{
-    Code, CommandId, JobId, OfferId, Refused, SessionId,
+    Code, CommandId, JobId, OfferId, Principal, Refused, SessionId,
     frame::{ClientFrame, Outcome, Resume, ServerFrame},
 };
 use pushes::Pushes;
@@ -59,10 +63,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{
-        broadcast::{self, error::RecvError},
-        oneshot,
-    },
+    sync::{broadcast::error::RecvError, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 use tracing::debug;
@@ -132,6 +133,12 @@ enum Deed {
         lane: Option<EntityKey>,
     },
     Opened(EntityKey, Result<follow::Opened, Refusal>),
+    /// Is it within its regions?
+    Judged {
+        key: EntityKey,
+        scope: Scope,
+        judged: Result<bool, Refused>,
+    },
     Fed(Option<Feed>),
     Alarmed(Option<Hearing>),
     Seen,
@@ -205,7 +212,7 @@ struct Session {
     /// All of it is on its way, for whatever is followed by then.
     is_feeding: bool,
     /// In a box: few sessions look at a board.
-    diffs: Option<Box<broadcast::Receiver<Arc<protocol::frame::Board>>>>,
+    diffs: Option<Box<Diffs>>,
     /// Which incidents it was told of, if it is staff's.
     alarms: Option<Box<Alarms>>,
     /// When those who follow its jobs were last told that its client is there.
@@ -328,9 +335,19 @@ impl Session {
         }
     }
 
+    /// Who speaks, once that is known.
+    fn who(&self) -> Option<Principal> {
+        self.identity.as_ref().map(|identity| identity.principal)
+    }
+
+    /// Of which part of the map it is told.
+    fn scope(&self) -> Scope {
+        self.identity.as_ref().map(|identity| identity.scope.clone()).unwrap_or_default()
+    }
+
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Turn {
         self.socket.relieve().await;
-        let by = self.identity.map(|identity| identity.principal);
+        let by = self.who();
         let is_leaving = self.leaves_at.is_some();
         let Self { socket, doing, follows, diffs, gate, called, objections, .. } = self;
         let call = async {
@@ -359,7 +376,7 @@ impl Session {
         let may_show_board = socket.is_idle();
         let board = async {
             match diffs {
-                Some(diffs) if may_show_board => diffs.recv().await,
+                Some(diffs) if may_show_board => diffs.changes.recv().await,
                 Some(_) | None => pending().await,
             }
         };
@@ -428,7 +445,7 @@ impl Session {
                 self.say(&push)?;
             }
         }
-        if let Some(Identity { principal, .. }) = self.identity {
+        if let Some(principal) = self.who() {
             self.follows.retain(|follow| !follow.is_done(principal, now));
         }
         self.pass_on_sightings(now)?;
@@ -463,8 +480,8 @@ impl Session {
     fn hand_in(&mut self, to: HandIn) -> Flow {
         // It noticed before we did.
         self.way_breaks();
-        if let Some(identity) = self.identity
-            && let Err(unwanted) = to.send(self.suspend(identity))
+        if let Some(identity) = self.identity.clone()
+            && let Err(unwanted) = to.send(self.suspend(&identity))
         {
             // Whoever asked has stopped waiting, and may ask again.
             self.gate.known.suspend(self.id, unwanted);
@@ -499,7 +516,7 @@ impl Session {
     /// It is over, or waits for its client to come back, who may have heard its goodbye or not. `call` is what somebody
     /// here wants of it, if that was heard already.
     async fn retire(&mut self, may_resume: bool, says_goodbye: bool, call: Option<Call>) {
-        let Some(identity) = self.identity.filter(|_| may_resume) else { return };
+        let Some(identity) = self.identity.clone().filter(|_| may_resume) else { return };
         let gate = Arc::clone(&self.gate);
         if says_goodbye {
             self.replay.said(None, self.room());
@@ -510,7 +527,7 @@ impl Session {
             // Nobody looks at what is over.
             call = look.next.try_recv().ok();
         }
-        let suspended = self.suspend(identity);
+        let suspended = self.suspend(&identity);
         let left = match call {
             Some(Call::LetGo(to)) => to.send(suspended).err(),
             Some(Call::Revoked) => None,

@@ -312,7 +312,7 @@ impl Sessions {
     /// By which token a session lives, or lived until it was cut off; nothing, if it is not here.
     pub(super) fn identity_of(&self, id: SessionId) -> Option<Identity> {
         match self.known().by_id.get(&id)? {
-            Entry::Live { identity, .. } => Some(*identity),
+            Entry::Live { identity, .. } => Some(identity.clone()),
             Entry::Suspended { left, .. } => Some(left.identity()),
             Entry::Moved(_) => None,
         }

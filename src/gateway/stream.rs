@@ -18,7 +18,10 @@ use super::{
     translate::not_found,
     unavailable,
 };
-use crate::auth::unauthenticated;
+use crate::auth::{
+    scope::{Asker, Scope},
+    unauthenticated,
+};
 use actors::cluster::Incarnation;
 use axum::{
     Error,
@@ -83,7 +86,7 @@ struct EventStream {
     posted: mpsc::Receiver<Message>,
     /// Where it is found by those who post to it, and whose it is.
     streams: Streams,
-    by: Principal,
+    by: Asker,
 }
 
 /// The streams of this node, for those who post to them.
@@ -92,7 +95,7 @@ pub(super) struct Streams(Arc<Mutex<HashMap<SessionId, Open>>>);
 
 #[derive(Debug)]
 struct Open {
-    by: Principal,
+    by: Asker,
     posts: mpsc::Sender<Message>,
 }
 
@@ -101,6 +104,9 @@ struct Open {
 pub(super) struct Post {
     session: SessionId,
     by: Principal,
+    /// Of which part of the map its author is told: of another one than the stream, it is somebody else.
+    #[serde(default)]
+    scope: Scope,
     posted: Posted,
 }
 
@@ -115,8 +121,8 @@ enum Posted {
 
 impl Streams {
     /// Lets a stream of this node hear what was posted: all of it, or nothing.
-    pub(super) fn hear(&self, Post { session, by, posted }: Post) -> Result<(), Refused> {
-        let open = self.open();
+    pub(super) fn hear(&self, Post { session, by, scope, posted }: Post) -> Result<(), Refused> {
+        let (open, by) = (self.open(), Asker { who: by, scope });
         let posts = open.get(&session).filter(|open| open.by == by).map(|open| &open.posts);
         let none = || not_found(&session.to_string());
         let messages = match posted {
@@ -146,7 +152,7 @@ impl Streams {
 
 impl EventStream {
     /// One of `by`'s, and the body of the response it writes.
-    fn new(by: Principal, streams: Streams) -> (Self, Body) {
+    fn new(by: Asker, streams: Streams) -> (Self, Body) {
         // One chunk on its way; what follows waits in the session's queue, which has a bound and a time limit.
         let (out, mut written) = mpsc::channel::<Bytes>(1);
         let (reading, reader) = oneshot::channel::<Infallible>();
@@ -197,7 +203,7 @@ fn write_to(text: &mut String, more: fmt::Arguments<'_>) {
 impl socket::Wire for EventStream {
     fn begins(&mut self, session: SessionId) {
         self.session = Some(session);
-        let open = Open { by: self.by, posts: self.posts.clone() };
+        let open = Open { by: self.by.clone(), posts: self.posts.clone() };
         self.streams.open().insert(session, open);
     }
 }
@@ -301,7 +307,7 @@ pub(super) async fn open(
     let (identity, resume) = entering.ok_or_else(unauthenticated)?;
     let resume = last_event(&headers)?.or(resume);
     let seat = Seat::take(&gate).ok_or_else(super::full)?;
-    let (events, body) = EventStream::new(identity.principal, gate.streams.clone());
+    let (events, body) = EventStream::new(identity.asker(), gate.streams.clone());
     let socket = Socket::over(Box::new(events), Codec::Json, gate.session.queue_max);
     let session = session::run(Arc::clone(&gate), socket, Some((identity, resume)));
     drop(gate.sessions.spawn(session.map(move |()| drop(seat))));
@@ -363,8 +369,8 @@ pub(super) async fn leave(
 }
 
 /// Who says something on a stream: by its token, in a header or in the query.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Speaker(Principal);
+#[derive(Debug, Clone)]
+pub(super) struct Speaker(Asker);
 
 impl FromRequestParts<Arc<Gate>> for Speaker {
     type Rejection = Answered;
@@ -377,7 +383,7 @@ impl FromRequestParts<Arc<Gate>> for Speaker {
         let entering = gate.entering(&parts.headers, &super::opening(query)?)?;
         let (identity, _) = entering.ok_or_else(unauthenticated)?;
         gate.limits.requests.check(&identity.principal).map_err(rate_limited)?;
-        Ok(Self(identity.principal))
+        Ok(Self(identity.asker()))
     }
 }
 
@@ -385,12 +391,12 @@ impl FromRequestParts<Arc<Gate>> for Speaker {
 async fn say(
     gate: &Gate,
     session: &str,
-    by: Principal,
+    Asker { who: by, scope }: Asker,
     posted: Posted,
 ) -> Result<StatusCode, Answered> {
     let session: SessionId = session.parse().map_err(|_| not_found(session))?;
     let is_home = |Incarnation(start): Incarnation| session.is_of(start);
-    let post = Post { session, by, posted };
+    let post = Post { session, by, scope, posted };
     if is_home(gate.system.incarnation()) {
         gate.streams.hear(post)?;
         return Ok(StatusCode::ACCEPTED);
@@ -455,7 +461,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_ready_together_goes_out_in_one_chunk_and_hello_has_no_id() {
         use futures_util::{SinkExt, StreamExt};
-        let (mut events, body) = EventStream::new(Principal::Dispatcher, Streams::default());
+        let by = Asker::everywhere(Principal::Dispatcher);
+        let (mut events, body) = EventStream::new(by, Streams::default());
         socket::Wire::begins(&mut events, SessionId::nth(1));
         for frame in ["1", "2", "3"] {
             events.feed(Message::Text(frame.into())).await.unwrap();
@@ -480,13 +487,21 @@ mod tests {
     #[tokio::test]
     async fn whoever_reads_no_more_is_gone() {
         use futures_util::StreamExt;
-        let (mut events, body) = EventStream::new(Principal::Dispatcher, Streams::default());
+        let by = Asker::everywhere(Principal::Dispatcher);
+        let (mut events, body) = EventStream::new(by, Streams::default());
         let (session, streams) = (SessionId::nth(1), events.streams.clone());
-        let post = |by| Post { session, by, posted: Posted::Frames(vec!["{}".to_owned()]) };
+        let frames = || Posted::Frames(vec!["{}".to_owned()]);
+        let scope = Scope::default;
+        let post = |by| Post { session, by, scope: scope(), posted: frames() };
         let hear = |by| streams.hear(post(by)).map_err(|refused| refused.code);
         assert_eq!(hear(Principal::Dispatcher), Err(Code::NotFound));
         socket::Wire::begins(&mut events, session);
         assert_eq!(hear(Principal::Admin), Err(Code::NotFound));
+        let at = protocol::Point { lat: -1.9441, lon: 30.0619 };
+        let scope = Scope::of(&[actors::zone::neighbourhood(at).to_string()]).unwrap();
+        let other = Post { scope, ..post(Principal::Dispatcher) };
+        let refused = streams.hear(other).unwrap_err();
+        assert_eq!(refused.code, Code::NotFound, "it is a dispatcher's of other regions");
         assert_eq!(hear(Principal::Dispatcher), Ok(()));
         assert!(matches!(events.next().await, Some(Ok(Message::Text(_)))));
         for _ in 0..POSTED_MAX {

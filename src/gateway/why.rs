@@ -7,6 +7,7 @@ use super::{
     rest::{Answered, Caller, Named, id_of},
     translate::{forbidden, not_found},
 };
+use crate::auth::scope::Asker;
 use actors::{
     EntityKey, Version,
     cluster::Incarnation,
@@ -67,7 +68,7 @@ pub(super) async fn trace_order(
     Named(id): Named,
 ) -> Result<Json<MatchTrace>, Answered> {
     caller.staff()?;
-    Ok(Json(gate.match_trace(JobId::Order(id_of::<OrderId>(&id)?)).await?))
+    Ok(Json(gate.match_trace(JobId::Order(id_of::<OrderId>(&id)?), &caller.0).await?))
 }
 
 /// How a driver was looked for who helps. Staff only.
@@ -85,7 +86,7 @@ pub(super) async fn trace_rescue(
     Named(id): Named,
 ) -> Result<Json<MatchTrace>, Answered> {
     caller.staff()?;
-    Ok(Json(gate.match_trace(JobId::Rescue(id_of::<RescueId>(&id)?)).await?))
+    Ok(Json(gate.match_trace(JobId::Rescue(id_of::<RescueId>(&id)?), &caller.0).await?))
 }
 
 /// Why a driver gets no offers, or got so few in the last half hour: what keeps them away, and what rounds made
@@ -104,7 +105,7 @@ pub(super) async fn why_no_offers(
     Caller(by): Caller,
     Named(id): Named,
 ) -> Result<Json<WhyNoOffers>, Answered> {
-    Ok(Json(gate.why_no_offers(driver_named(&id, by)?, by).await?))
+    Ok(Json(gate.why_no_offers(driver_named(&id, by.who)?, &by).await?))
 }
 
 /// The driver somebody means: a driver itself, staff anyone.
@@ -126,7 +127,8 @@ fn discreet(chance: &mut Chance) {
 }
 
 impl Gate {
-    async fn match_trace(&self, job: JobId) -> Result<MatchTrace, Refused> {
+    async fn match_trace(&self, job: JobId, by: &Asker) -> Result<MatchTrace, Refused> {
+        self.check_sight(job.into(), by).await?;
         let recorded = self.events(job.into(), Version(0)).await?;
         if recorded.is_empty() {
             return Err(not_found(&job.to_string()));
@@ -139,7 +141,8 @@ impl Gate {
         Ok(MatchTrace { job, steps, offers, rounds, silent })
     }
 
-    async fn why_no_offers(&self, id: DriverId, by: Principal) -> Result<WhyNoOffers, Refused> {
+    async fn why_no_offers(&self, id: DriverId, by: &Asker) -> Result<WhyNoOffers, Refused> {
+        self.check_sight(id.into(), by).await?;
         let (version, driver) = self.system.read::<Driver>(id).await?;
         if version == Version(0) {
             return Err(not_found(&id.to_string()));
@@ -155,7 +158,7 @@ impl Gate {
         let (there, silent) =
             self.elsewhere::<Vec<(JobId, Chance)>>(&Question::Chances(whose)).await;
         let mut all = latest(there.into_iter().flatten().chain(here));
-        if !by.is_staff() {
+        if !by.who.is_staff() {
             all.iter_mut().for_each(|(_, chance)| discreet(chance));
         }
         let mut why: BTreeMap<WhyNot, u32> = BTreeMap::new();
@@ -163,8 +166,12 @@ impl Gate {
             *why.entry(reason).or_default() += 1;
         }
         let n_proposed = all.iter().filter(|(_, chance)| chance.why.is_none()).count();
-        let told = all.iter().take(CHANCES_TOLD);
-        let told = told.map(|(job, it)| Chance { job: by.is_staff().then_some(*job), ..*it });
+        let mut told = Vec::new();
+        for (job, chance) in all.iter().take(CHANCES_TOLD) {
+            // Which job it was is told to whoever may look at it.
+            let is_told = by.who.is_staff() && self.check_sight((*job).into(), by).await.is_ok();
+            told.push(Chance { job: is_told.then_some(*job), ..*chance });
+        }
         Ok(WhyNoOffers {
             driver: id,
             since,
@@ -174,7 +181,7 @@ impl Gate {
             n_jobs: all.len() as u32,
             n_proposed: n_proposed as u32,
             why,
-            chances: told.collect(),
+            chances: told,
             silent,
         })
     }

@@ -8,6 +8,7 @@ use super::{
     front::Question,
     replica::Replica,
     rest::{Answered, Body, Caller, Key, ListQuery, Named, Page, Whereabouts, id_of},
+    scope::{check_place, check_zone_met},
     translate::not_found,
 };
 use actors::{
@@ -147,7 +148,9 @@ pub(super) async fn zones_at(
     caller.staff()?;
     let Query(at) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
-    let told = zone::zones_at(at.point()?).filter_map(|id| gate.zone_as_it_is(id));
+    let at = at.point()?;
+    check_place(&caller.0.scope, at)?;
+    let told = zone::zones_at(at).filter_map(|id| gate.zone_as_it_is(id));
     Ok(Json(told.collect()))
 }
 
@@ -166,7 +169,9 @@ pub(super) async fn show_zone(
     Named(id): Named,
 ) -> Result<Json<ZoneAt>, Answered> {
     caller.staff()?;
-    let zone = gate.zone_as_it_is(id_of(&id)?);
+    let named = id_of(&id)?;
+    let zone = gate.zone_as_it_is(named);
+    check_zone_met(&caller.0.scope, named)?;
     Ok(Json(zone.ok_or_else(|| not_found(&id))?))
 }
 

@@ -1,6 +1,6 @@
 //! A node of one's own for each test.
 
-use protocol::{DriverId, Principal, RiderId};
+use protocol::{DriverId, Principal, RiderId, ZoneId};
 use std::{
     fs::{File, Permissions},
     io::{BufRead, BufReader},
@@ -75,12 +75,27 @@ impl Node {
     /// One that it believes for so long.
     pub(crate) fn token_for(&self, principal: Principal, ttl: &str) -> String {
         let role = principal.role().to_string();
+        self.minted(&["--role", &role, "--id", &principal.to_string(), "--ttl", ttl]).unwrap()
+    }
+
+    /// A dispatcher's that is of some regions.
+    pub(crate) fn token_of(&self, regions: &[ZoneId]) -> String {
+        let regions: Vec<String> = regions.iter().map(ZoneId::to_string).collect();
+        let each = regions.iter().flat_map(|region| ["--region", region.as_str()]);
+        let args: Vec<&str> = ["--role", "dispatcher"].into_iter().chain(each).collect();
+        self.minted(&args).unwrap()
+    }
+
+    /// What `outrider token` prints, or what it has against that.
+    pub(crate) fn minted(&self, args: &[&str]) -> Result<String, String> {
         let mut command = command(&self.program, self.dir.path());
         command.envs(self.settings.iter().cloned());
-        command.args(["token", "--role", &role, "--id", &principal.to_string(), "--ttl", ttl]);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        let output = command.arg("token").args(args).output().unwrap();
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        match output.status.success() {
+            true => Ok(said(&output.stdout)),
+            false => Err(said(&output.stderr)),
+        }
     }
 
     /// Tells it to leave, as an operator does.

@@ -20,7 +20,12 @@ pub(crate) struct Caller<'a> {
 
 impl<'a> Caller<'a> {
     pub(crate) fn new(node: &'a Node, principal: Principal) -> Self {
-        Self { node, token: node.token(principal), http: Client::new() }
+        Self::with(node, node.token(principal))
+    }
+
+    /// Whoever has this token.
+    pub(crate) fn with(node: &'a Node, token: String) -> Self {
+        Self { node, token, http: Client::new() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

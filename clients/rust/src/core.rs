@@ -653,7 +653,7 @@ impl Core {
                 self.clock = Some((now, server_time));
                 self.tell(frame);
             }
-            ServerFrame::Welcome { principal, expires_at, resumed } => {
+            ServerFrame::Welcome { principal, expires_at, resumed, regions: _ } => {
                 self.welcomed(principal, expires_at, resumed, now);
             }
             ServerFrame::Result { id, outcome } => self.answered(id, outcome, now),

@@ -7,7 +7,7 @@
 // is heard after the client has come back; what must arrive is acknowledged when the app has heard it.
 
 import type {
-  ClientFrame, Code, CommandId, Done, Point, Position, Principal, Push, Refused, Resume, ServerFrame, Topic, Wish,
+  ClientFrame, Code, CommandId, Done, Point, Position, Principal, Push, Refused, Resume, ServerFrame, Topic, Wish, ZoneId,
 } from "./frames.js";
 import { mintCommandId } from "./ids.js";
 import { Shown } from "./shown.js";
@@ -85,7 +85,7 @@ export interface ClientEvents {
   /** It has become live, or is not any more. */
   state: (state: ClientState) => void;
   /** It is let in. `resumed`: nothing was missed that is not said now; if not, everything is told anew. */
-  welcome: (welcome: { principal: Principal; resumed: boolean }) => void;
+  welcome: (welcome: { principal: Principal; resumed: boolean; regions: readonly ZoneId[] }) => void;
   /** Any frame of the node, answers to commands among them. */
   frame: (frame: ServerFrame) => void;
   /** Something that must arrive; acknowledged when all listeners have returned. Each comes once. */
@@ -153,6 +153,8 @@ export class Client {
   /** This socket's session, and how many of its frames have come. */
   #here: Resume | null = null;
   #attempts = 0;
+  /** Of which regions the token was with which it was welcomed last. */
+  #isOf = "[]";
   /** WebSockets in a row that were not welcomed. */
   #websocketsLost = 0;
   #refusals = 0;
@@ -429,9 +431,15 @@ export class Client {
     this.#emit("frame", frame);
   }
 
-  #welcomed({ principal, resumed }: { principal: Principal; resumed?: boolean | null }): void {
-    // The answer to a newer token: nothing begins.
-    if (this.#state === "live") return;
+  #welcomed({ principal, resumed, regions = [] }: { principal: Principal; resumed?: boolean | null; regions?: ZoneId[] }): void {
+    const isOf = JSON.stringify(regions);
+    if (this.#state === "live") {
+      // The answer to a newer token: nothing begins, but it may be of other regions.
+      if (isOf !== this.#isOf) this.#emit("welcome", { principal, resumed: true, regions });
+      this.#isOf = isOf;
+      return;
+    }
+    this.#isOf = isOf;
     this.#at = this.#here;
     this.#beatAt = 0;
     this.#attempts = this.#refusals = 0;
@@ -449,7 +457,7 @@ export class Client {
     // What was under way may or may not have happened: asked again, it is answered, and happens once.
     for (const pending of this.#pending.values()) [pending.isUnderWay, pending.again] = [false, 0];
     this.#become("live");
-    this.#emit("welcome", { principal, resumed: resumed === true });
+    this.#emit("welcome", { principal, resumed: resumed === true, regions });
     this.#ask();
   }
 

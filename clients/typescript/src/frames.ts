@@ -1402,6 +1402,11 @@ export type ServerFrame =
         expires_at: Timestamp;
         principal: Principal;
         /**
+         * Of which regions a dispatcher is told, and in which it acts, as its token says: cells of the H3 grid.
+         *         None: everywhere.
+         */
+        regions?: ZoneId[];
+        /**
          * Does it go on where the other one was? Then what was missed follows, and what was subscribed
          *         to still is. If not, everything is told anew to whoever asks. Absent where it has gone on all along:
          *         in the answer to a newer token.

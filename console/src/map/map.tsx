@@ -11,7 +11,7 @@ import { layStreets } from "./beneath.js";
 import type { LatLon } from "./camera.js";
 import { Crowds } from "./crowds.js";
 import { Ground, niceStep } from "./ground.js";
-import { Hexes, type Layer } from "./hexes.js";
+import { Hexes, type Layer, type Zone } from "./hexes.js";
 import { EVERYTHING, Marks, type Filter, type Progress } from "./marks.js";
 import { regionsOf, type Region } from "./regions.js";
 import { WORLD, watchFrom } from "./viewport.js";
@@ -77,6 +77,7 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
     });
     if (app.streetSource) lift.current = layStreets(app, app.streetSource, bottom, streets.current!, credits.current!, setMissing);
     app.camera.resize(root.current!.clientWidth, root.current!.clientHeight);
+    frameRegions(app);
     frameCity(app, () => watchFrom(app.camera, app.projection, (viewport) => app.live.look(viewport)));
     touch(app, layer, bubbles, root.current!, tip.current!, (id) => pick.current(id), (at) => choose.current(at));
     app.camera.addEventListener("change", () => {
@@ -275,6 +276,25 @@ function toggled<T>(set: ReadonlySet<T>, it: T): ReadonlySet<T> {
   const next = new Set(set);
   if (!next.delete(it)) next.add(it);
   return next;
+}
+
+/** So many regions are looked up to see where the map begins. */
+const FRAMED_MAX = 16;
+
+/** Of whoever is told of some regions only, the whole city is where they are. Without a city, marks say that: they lie in them. */
+function frameRegions({ camera, projection, city, live, rest }: App): void {
+  let framed = "";
+  const frame = async (): Promise<void> => {
+    if (city === null || live.regions.join() === framed) return;
+    framed = live.regions.join();
+    const zones = await Promise.all(live.regions.slice(0, FRAMED_MAX).map((id) => rest.get<Zone>(`/v1/zones/${id}`)));
+    const corners = zones.flatMap((zone) => ("ok" in zone ? zone.ok.outline : []));
+    if (corners.length === 0) return;
+    const [x, y] = [corners.map(({ lon }) => projection.x(lon)), corners.map(({ lat }) => projection.y(lat))];
+    camera.setBounds({ west: Math.min(...x), east: Math.max(...x), south: Math.min(...y), north: Math.max(...y) });
+  };
+  live.on("trust", () => void frame());
+  void frame();
 }
 
 /** Where the whole city is: as it is drawn, or around the first marks. Calls `then` when that is known. */

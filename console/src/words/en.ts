@@ -7,7 +7,7 @@ export const en = {
   "nav": "Views", "nav.dispatch": "Dispatch", "nav.actors": "Actors", "nav.cluster": "Cluster",
   "skip": "Skip to the content", "close": "Close", "loading": "Loading", "again": "Try again", "view.missing": "This view cannot be loaded just now", "yes": "yes", "no": "no", "copy.id": "Copy the id",
   "language": "Language", "language.missing": "{language} cannot be loaded just now", "theme.auto": "Theme: as the system", "theme.dark": "Theme: dark", "theme.light": "Theme: light",
-  "sign_out": "Sign out ({who})",
+  "sign_out": "Sign out ({who})", "scope": "{who} · regions: {n}",
 
   "trust.connecting": "Connecting…", "trust.live": "Live", "trust.live.ms": "Live · {ms} ms", "trust.stale": "Stale · {s} s old",
   "trust.reconnecting": "Reconnecting…", "trust.reconnecting.in": "Reconnecting in {s} s", "trust.refused": "Signed out", "trust.retry": "Press to try now",

@@ -6,7 +6,7 @@ export const fr: Words = {
   "nav": "Vues", "nav.dispatch": "Régulation", "nav.actors": "Acteurs", "nav.cluster": "Grappe",
   "skip": "Aller au contenu", "close": "Fermer", "loading": "Chargement", "again": "Réessayer", "view.missing": "Cette vue ne peut être chargée pour l’instant", "yes": "oui", "no": "non", "copy.id": "Copier l’identifiant",
   "language": "Langue", "language.missing": "{language} ne peut être chargé pour l’instant", "theme.auto": "Thème : comme le système", "theme.dark": "Thème : sombre", "theme.light": "Thème : clair",
-  "sign_out": "Se déconnecter ({who})",
+  "sign_out": "Se déconnecter ({who})", "scope": "{who} · régions : {n}",
 
   "trust.connecting": "Connexion…", "trust.live": "En direct", "trust.live.ms": "En direct · {ms} ms", "trust.stale": "Périmé · {s} s",
   "trust.reconnecting": "Reconnexion…", "trust.reconnecting.in": "Reconnexion dans {s} s", "trust.refused": "Déconnecté", "trust.retry": "Appuyez pour essayer maintenant",

@@ -6,7 +6,7 @@ export const rw: Words = {
   "nav": "Ibice", "nav.dispatch": "Kohereza", "nav.actors": "Abakinnyi", "nav.cluster": "Seriveri",
   "skip": "Jya ku birimo", "close": "Funga", "loading": "Birimo gufunguka", "again": "Ongera ugerageze", "view.missing": "Iki gice ntigishobora gufunguka ubu", "yes": "yego", "no": "oya", "copy.id": "Koporora nimero",
   "language": "Ururimi", "language.missing": "{language} ntishobora gufunguka ubu", "theme.auto": "Ibara: nka sisitemu", "theme.dark": "Ibara: ryijimye", "theme.light": "Ibara: ryera",
-  "sign_out": "Sohoka ({who})",
+  "sign_out": "Sohoka ({who})", "scope": "{who} · uturere: {n}",
 
   "trust.connecting": "Birahuza…", "trust.live": "Ako kanya", "trust.live.ms": "Ako kanya · {ms} ms", "trust.stale": "Bishaje · {s} s",
   "trust.reconnecting": "Birongera guhuza…", "trust.reconnecting.in": "Birongera guhuza mu {s} s", "trust.refused": "Wasohotse", "trust.retry": "Kanda ugerageze nonaha",

@@ -12,6 +12,7 @@ fn rider(n: u64) -> Principal {
 fn identity(principal: Principal, token: Option<u64>, issued_ms: u64) -> Identity {
     Identity {
         principal,
+        scope: crate::auth::scope::Scope::default(),
         token: token.map(TokenId::nth),
         issued_at: Timestamp(issued_ms),
         expires_at: LATER,

@@ -1,5 +1,6 @@
 //! What a dispatcher is told of incidents: each that calls for somebody is pushed, again with each escalation, and
-//! that it calls no more.
+//! that it calls no more. Whoever is told of some regions only hears of all of them on purpose: nobody in need is lost because
+//! those who look after that place are not there.
 
 use super::{Deed, Flow, Session};
 use crate::gateway::incidents::{Hearing, Picture};

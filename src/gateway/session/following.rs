@@ -34,7 +34,7 @@ impl Session {
     }
 
     pub(super) fn open(&mut self, key: EntityKey, after: Duration) {
-        let Some(by) = self.identity.map(|identity| identity.principal) else { return };
+        let Some(by) = self.who() else { return };
         let follow = self.follows.iter().find(|follow| follow.key == key);
         let known = follow.filter(|it| it.wants.own).and_then(|it| it.known);
         let opening = follow::open(self.gate.system.clone(), key, by, after, known);
@@ -195,7 +195,7 @@ impl Session {
         if !follow.exists() && !follow.wants.own {
             return self.drop_topics(key);
         }
-        if let Some(by @ Principal::Driver(id)) = self.identity.map(|it| it.principal)
+        if let Some(by @ Principal::Driver(id)) = self.who()
             && key == id.into()
             && self.heard_at.elapsed() <= self.gate.session.heartbeat
         {
@@ -227,6 +227,9 @@ impl Session {
                 if is_news { self.say(&frame) } else { Ok(()) }
             }
             Change::Sighted(frame) => {
+                if frame.as_ref().is_some_and(|frame| !self.may_sight(key, frame)) {
+                    return Ok(());
+                }
                 let follow = self.follows.iter_mut().find(|follow| follow.key == key);
                 let is_for = |follow: &Follow| match &frame {
                     Some(ServerFrame::Changed(_)) => follow.wants.views() && follow.is_shown(),
@@ -246,9 +249,9 @@ impl Session {
         }
     }
 
-    /// Shows what is followed as it is now.
-    pub(super) fn show(&mut self, key: EntityKey, events: Vec<String>) -> Flow {
-        let Some(by) = self.identity.map(|identity| identity.principal) else { return Ok(()) };
+    /// Shows what is followed as it is now, wherever that is.
+    pub(super) fn show_at_once(&mut self, key: EntityKey, events: Vec<String>) -> Flow {
+        let Some(by) = self.who() else { return Ok(()) };
         let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
             return Ok(());
         };
@@ -270,14 +273,20 @@ impl Session {
         if is_hidden { self.drop_topics(key) } else { Ok(()) }
     }
 
-    /// What was subscribed to is not there, or not for this client.
+    /// What was subscribed to is not there, or not for this client; staff see the whole of what is there.
     pub(super) fn drop_topics(&mut self, key: EntityKey) -> Flow {
+        let exists = self.follows.iter().any(|follow| follow.key == key && follow.exists());
+        self.end_topics(key, exists)
+    }
+
+    /// What was subscribed to is not shown any more; `is_whole_shown`, if somebody wants that.
+    pub(super) fn end_topics(&mut self, key: EntityKey, is_whole_shown: bool) -> Flow {
         let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
             return Ok(());
         };
         let was = std::mem::take(&mut follow.wants);
         follow.wants.own = was.own;
-        if was.actor && follow.exists() {
+        if was.actor && is_whole_shown {
             follow.wants.actor = true;
         }
         let lost_actor = was.actor && !follow.wants.actor;

@@ -4,7 +4,7 @@ use super::{
     BUSY_MS, Deed, End, Entering, Flow, Session, URGENT_MAX, close, lanes::Said, suspended::GoingOn,
 };
 use crate::{
-    auth::{Identity, unauthenticated},
+    auth::{Identity, scope::Asker, unauthenticated},
     gateway::{
         limits::{Rate, rate_limited},
         socket::Heard,
@@ -80,7 +80,7 @@ impl Session {
                 | ClientFrame::Unsubscribe(_) => self.refuse(rate_limited(wait)),
             };
         }
-        match (self.identity, frame) {
+        match (self.who(), frame) {
             (None, ClientFrame::Identify { token, resume }) => {
                 count_frame("identify");
                 match self.gate.believe(&token, resume.as_ref()) {
@@ -110,11 +110,11 @@ impl Session {
                 self.strike()?;
                 self.refuse(unauthenticated())
             }
-            (Some(identity), frame) => {
+            (Some(by), frame) => {
                 if !std::mem::replace(&mut self.is_welcomed, true) {
                     self.gate.known.welcomed(self.id);
                 }
-                self.heard_from(identity.principal, frame)
+                self.heard_from(by, frame)
             }
         }
     }
@@ -192,7 +192,7 @@ impl Session {
 
     /// Who speaks, if that names one client and not a role that many have.
     pub(super) fn one_person(&self) -> Option<Principal> {
-        self.identity.map(|identity| identity.principal).filter(|by| !by.is_staff())
+        self.who().filter(|by| !by.is_staff())
     }
 
     /// Counts a frame that had to be refused. Now and then is an accident.
@@ -211,12 +211,13 @@ impl Session {
     fn identify_again(&mut self, by: Principal, token: &str) -> Flow {
         match self.gate.keys.verify(token) {
             Ok(identity) if identity.principal == by => {
-                // One that was sent before and comes late shortens nothing.
-                let known = self.identity.filter(|it| it.expires_at > identity.expires_at);
+                let known = self.identity.clone().filter(|it| outlasts(it, &identity));
                 let identity = known.unwrap_or(identity);
-                self.gate.known.renewed(self.id, identity);
+                self.gate.known.renewed(self.id, identity.clone());
                 self.still_good(&identity)?;
-                self.believe(identity, None)
+                let was = self.scope();
+                self.believe(identity, None)?;
+                if was == self.scope() { Ok(()) } else { self.looks_elsewhere() }
             }
             Ok(_) => {
                 self.strike()?;
@@ -241,10 +242,11 @@ impl Session {
     /// Whoever it is may speak until its token expires.
     fn believe(&mut self, identity: Identity, resumed: Option<bool>) -> Flow {
         let Identity { principal, expires_at, .. } = identity;
+        let regions = identity.scope.regions();
         let left = expires_at.since(self.gate.system.now());
         self.identity = Some(identity);
         self.expires = Instant::now().checked_add(left);
-        self.say(&ServerFrame::Welcome { principal, expires_at, resumed })
+        self.say(&ServerFrame::Welcome { principal, expires_at, resumed, regions })
     }
 
     /// Lets a client in, where it was if that is known. Nothing else is heard meanwhile.
@@ -252,7 +254,7 @@ impl Session {
         let gate = Arc::clone(&self.gate);
         let principal = identity.principal;
         // Before the other one is taken: cut off now, its client is sent here.
-        let (begun, called) = gate.known.open(self.id, identity);
+        let (begun, called) = gate.known.open(self.id, identity.clone());
         (self.begun, self.called) = (Some(begun), Some(called));
         let going = match resume {
             Some(resume) => {
@@ -260,7 +262,8 @@ impl Session {
                 // It was somebody else's, who should be out by now.
                 let found = found.filter(|it| !gate.keys.revoked().has(&it.left.identity()));
                 let codec = self.socket.codec();
-                let going = found.map(|it| it.left.for_client(codec, it.heard, it.is_known));
+                let scope = &identity.scope;
+                let going = found.map(|it| it.left.for_client(codec, it.heard, it.is_known, scope));
                 let outcome = match &going {
                     Some(going) if going.is_whole() => "resumed",
                     Some(_) => "too_late",
@@ -365,12 +368,13 @@ impl Session {
         Ok(())
     }
 
-    fn perform(&mut self, by: Principal, said: Said, lane: Option<EntityKey>) {
+    fn perform(&mut self, who: Principal, said: Said, lane: Option<EntityKey>) {
         let Said { id, wish, at } = said;
         let gate = Arc::clone(&self.gate);
+        let asker = Asker { who, scope: self.scope() };
         let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_) | Wish::Sos(_));
         let perform = async move {
-            match gate.perform(wish, by, id, at.elapsed()).await {
+            match gate.perform(wish, asker, id, at.elapsed()).await {
                 Ok((to, version)) => Deed::Answered {
                     id,
                     outcome: Outcome::Ok(translate::done(to, version)),
@@ -388,7 +392,7 @@ impl Session {
     /// A command was answered: it is the turn of whoever waits behind it.
     pub(super) fn answered(&mut self, lane: Option<EntityKey>) {
         self.n_commands -= 1;
-        let by = self.identity.map(|identity| identity.principal);
+        let by = self.who();
         if let (Some(to), Some(by)) = (lane, by)
             && let Some(said) = self.lanes.leave(to)
         {
@@ -398,10 +402,11 @@ impl Session {
 
     pub(super) fn see_offer(&mut self, by: Principal, offer: OfferId) {
         let gate = Arc::clone(&self.gate);
+        let asker = Asker { who: by, scope: self.scope() };
         let wish = Wish::Driver { id: None, action: DriverAction::SeeOffer { offer } };
         let perform = async move {
             // An offer that ended meanwhile needs no seeing.
-            let seen = gate.perform(wish, by, CommandId::mint(), Duration::ZERO).await;
+            let seen = gate.perform(wish, asker, CommandId::mint(), Duration::ZERO).await;
             if let Err(refused) = seen {
                 debug!(%refused, "offer not seen");
             }
@@ -415,7 +420,7 @@ impl Session {
             Deed::Answered { id, outcome, created, lane } => {
                 self.answered(lane);
                 self.answer(id, outcome)?;
-                let by = self.identity.map(|identity| identity.principal);
+                let by = self.who();
                 let is_ones_own = matches!(by, Some(Principal::Rider(_) | Principal::Driver(_)));
                 if let Some(key) = created.filter(|_| is_ones_own) {
                     self.follow_own(key);
@@ -431,10 +436,20 @@ impl Session {
                 }
                 Ok(())
             }
+            Deed::Judged { key, scope, judged } => self.judged(key, &scope, judged),
             Deed::Fed(feed) => self.fed(feed),
             Deed::Alarmed(hearing) => self.alarmed(hearing),
             Deed::Seen => Ok(()),
         }
+    }
+}
+
+/// Does a session go on with the token it has, although its client has sent `other`? One that was sent before and comes late
+/// shortens nothing, and of two that are not of the same regions the one that was issued last counts.
+pub(super) fn outlasts(known: &Identity, other: &Identity) -> bool {
+    match known.scope == other.scope {
+        true => known.expires_at > other.expires_at,
+        false => known.issued_at > other.issued_at,
     }
 }
 

@@ -49,8 +49,8 @@ impl Session {
         let n_followed = self.follows.iter().filter(|it| it.wants.is_any()).count();
         Inspected {
             id: self.id,
-            principal: self.identity.map(|it| it.principal.to_string()).unwrap_or_default(),
-            token: self.identity.and_then(|it| it.token),
+            principal: self.who().map(|it| it.to_string()).unwrap_or_default(),
+            token: self.identity.as_ref().and_then(|it| it.token),
             since: self.id.minted_at(),
             heard_at: wall - now.saturating_duration_since(self.heard_at),
             speaks: self.socket.codec().subprotocol().to_owned(),

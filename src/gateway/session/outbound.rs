@@ -2,6 +2,7 @@
 
 use super::{
     Deed, End, Flow, Session,
+    outlook::{Diffs, Outlook},
     regional::Regional,
     replay::{Room, is_lasting},
 };
@@ -74,7 +75,7 @@ impl Session {
 
     /// Follows one's own jobs and pushes what a driver must know.
     pub(super) fn became(&mut self, key: EntityKey, news: &News) -> Flow {
-        let Some(by) = self.identity.map(|identity| identity.principal) else { return Ok(()) };
+        let Some(by) = self.who() else { return Ok(()) };
         let has_had_its_say =
             |follow: &Follow| follow.watch.as_ref().is_some_and(|watch| watch.has_had_its_say(by));
         if key.kind == Kind::Incident
@@ -227,7 +228,8 @@ impl Session {
             }
             return Ok(());
         };
-        self.diffs = Some(Box::new(diffs));
+        self.diffs = Some(Box::new(Diffs { changes: diffs, outlook: Outlook::default() }));
+        let full = self.full_within(full);
         let regions: Vec<_> = self.regions.iter_mut().flat_map(|it| it.full(&full)).collect();
         let seen = self.overview.as_mut().map(|it| it.full(&full, &self.gate.attendance));
         if self.wants_board {
@@ -235,7 +237,8 @@ impl Session {
                 self.say(&ServerFrame::Board(Box::new(board)))?;
             }
         }
-        for board in seen.into_iter().flatten() {
+        for mut board in seen.into_iter().flatten() {
+            self.attending_within(&mut board);
             self.say(&ServerFrame::Board(Box::new(board)))?;
         }
         regions.into_iter().try_for_each(|it| self.say(&ServerFrame::Region(Box::new(it))))
@@ -244,10 +247,12 @@ impl Session {
     pub(super) fn board(&mut self, diff: Result<Arc<protocol::frame::Board>, RecvError>) -> Flow {
         match diff {
             Ok(board) => {
+                let board = self.diff_within(board);
                 let regions: Vec<_> =
                     self.regions.iter_mut().filter_map(|it| it.diff(&board)).collect();
                 let seen = self.overview.as_mut().map(|it| it.diff(&board, &self.gate.attendance));
-                if let Some(board) = seen {
+                if let Some(mut board) = seen {
+                    self.attending_within(&mut board);
                     self.say(&ServerFrame::Board(Box::new(board)))?;
                 }
                 if self.wants_board {

@@ -4,10 +4,11 @@
 //! everybody's board ──► judge each mark ──► a board of its own: full once, then changes, whatever was panned over
 //! ```
 
-use super::{Session, regional::place_of};
+use super::Session;
 use crate::gateway::{
     attendance::{Attendance, Attends},
     follow::Follow,
+    scope::{key_of, place_of},
 };
 use actors::EntityKey;
 use protocol::{
@@ -193,20 +194,12 @@ impl Session {
 
     /// Lets other dispatchers know which jobs this one has open.
     pub(super) fn attend(&mut self) {
-        let by = self.identity.map(|identity| identity.principal);
+        let by = self.who();
         let (Some(overview), Some(by)) = (&mut self.overview, by) else { return };
         let open = self.follows.iter().filter(|follow| follow.wants.topic);
         let jobs: Vec<JobId> = open.filter_map(Follow::job).take(OPEN_MAX).collect();
         let begin = || Attends::begin(Arc::clone(&self.gate.attendance), self.id, by);
         overview.attends.get_or_insert_with(begin).to(jobs);
-    }
-}
-
-fn key_of(mark: &Mark) -> EntityKey {
-    match mark {
-        Mark::Driver { id, .. } => (*id).into(),
-        Mark::Order { id, .. } => (*id).into(),
-        Mark::Rescue { id, .. } => (*id).into(),
     }
 }
 

@@ -140,7 +140,7 @@ impl Session {
     /// Does nobody wait for its client? None, while it is not known: when its own node is lost, a crowd that was hurried for
     /// that would speak the more often, the less there is to hear it.
     fn is_at_rest(&self) -> Option<bool> {
-        let own = match self.identity.map(|identity| identity.principal) {
+        let own = match self.who() {
             Some(Principal::Rider(id)) => id.into(),
             Some(Principal::Driver(id)) => id.into(),
             Some(

@@ -26,7 +26,7 @@ impl Session {
 
     /// Does what time asks for.
     pub(super) fn presence(&mut self, now: Instant) -> Flow {
-        let Some(by) = self.identity.map(|identity| identity.principal) else { return Ok(()) };
+        let Some(by) = self.who() else { return Ok(()) };
         self.is_present(by, now);
         let grace = self.grace();
         let mut told = Vec::new();

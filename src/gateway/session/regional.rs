@@ -1,8 +1,8 @@
 //! A region's board: what of everybody's board lies in one region.
 
+use crate::gateway::scope::place_of;
 use actors::listing::RegionId;
 use protocol::{
-    Point,
     frame::{Board, RegionBoard, Topic},
     view::Mark,
 };
@@ -77,13 +77,6 @@ impl Regional {
     }
 }
 
-pub(super) fn place_of(mark: &Mark) -> Point {
-    match mark {
-        Mark::Driver { at, .. } | Mark::Rescue { at, .. } => *at,
-        Mark::Order { pickup, .. } => *pickup,
-    }
-}
-
 fn id_of(mark: &Mark) -> String {
     match mark {
         Mark::Driver { id, .. } => id.to_string(),
@@ -95,7 +88,7 @@ fn id_of(mark: &Mark) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{DriverId, DriverStatus, Timestamp, view::Counters};
+    use protocol::{DriverId, DriverStatus, Point, Timestamp, view::Counters};
 
     const HERE: Point = Point { lat: -1.9441, lon: 30.0619 };
 

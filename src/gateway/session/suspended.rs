@@ -13,7 +13,7 @@ use super::{
     replay::{Replay, Said},
 };
 use crate::{
-    auth::{Identity, Print},
+    auth::{Identity, Print, scope::Scope},
     gateway::{
         follow::{Follow, Opened, Wants, Watched},
         presence::Others,
@@ -35,6 +35,9 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Suspended {
     pub(crate) principal: Principal,
+    /// Of which part of the map it was told.
+    #[serde(default)]
+    scope: Scope,
     /// The token it lived by.
     #[serde(default)]
     token: Option<TokenId>,
@@ -105,11 +108,12 @@ const AT_HAND_BYTES: usize = 512;
 
 impl Session {
     /// What is left of it. It is over.
-    pub(super) fn suspend(&mut self, identity: Identity) -> Suspended {
+    pub(super) fn suspend(&mut self, identity: &Identity) -> Suspended {
         let (last_push, pushes) = std::mem::take(&mut self.pushes).pack();
         let way = self.way();
         Suspended {
             principal: identity.principal,
+            scope: identity.scope.clone(),
             token: identity.token,
             issued_at: identity.issued_at,
             recognised_by: Some((identity.print, identity.expires_at)),
@@ -211,20 +215,22 @@ impl Suspended {
     pub(crate) fn identity(&self) -> Identity {
         let Self { principal, token, issued_at, recognised_by, .. } = *self;
         let (print, expires_at) = recognised_by.unwrap_or_default();
-        Identity { principal, token, issued_at, expires_at, print }
+        let scope = self.scope.clone();
+        Identity { principal, scope, token, issued_at, expires_at, print }
     }
 
     /// What a client that speaks `codec` and has heard so much goes on with: with all it missed, or with
     /// nothing but what would otherwise be lost. One that does not know of this session has not heard either
-    /// that everything was told anew.
+    /// that everything was told anew, and what was said of other regions than those of its token now is not said again.
     pub(super) fn for_client(
         mut self,
         codec: Codec,
         heard: Option<u64>,
         is_known: bool,
+        scope: &Scope,
     ) -> GoingOn {
         let replay = Replay::unpack(std::mem::take(&mut self.replay));
-        let is_same = self.subprotocol == codec.subprotocol();
+        let is_same = self.subprotocol == codec.subprotocol() && self.scope == *scope;
         let heard = heard.filter(|_| is_same && (is_known || !self.is_anew));
         GoingOn { missed: heard.and_then(|heard| replay.missed(heard)), was: self }
     }
@@ -254,6 +260,7 @@ impl Suspended {
     pub(crate) fn nothing(principal: Principal) -> Self {
         Self {
             principal,
+            scope: Scope::default(),
             token: None,
             issued_at: Timestamp::default(),
             recognised_by: None,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    auth::Keys,
+    auth::{Keys, Print},
     gateway::{Extra, Gateway},
     node::now,
     settings::{JournalKind, Settings},
@@ -12,7 +12,7 @@ use actors::{
 use futures_util::{SinkExt, StreamExt};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use protocol::{
-    DriverId, Principal, RiderId,
+    DriverId, Principal, RiderId, Timestamp,
     codec::Codec,
     work::{DriverAction, DutyWish, Vehicle, VehicleKind, Wish},
 };
@@ -35,6 +35,28 @@ fn a_session_is_small_for_most_of_them_do_nothing() {
     let (session, task) = (size_of::<Session>(), bytes_of(run));
     assert!(session <= 768, "{session}");
     assert!(task <= 1_664, "{task}");
+}
+
+#[test]
+fn of_two_tokens_the_longer_counts_and_of_two_of_different_regions_the_newer() {
+    let at = protocol::Point { lat: -1.9441, lon: 30.0619 };
+    let here = Scope::of(&[actors::zone::neighbourhood(at).to_string()]).unwrap();
+    let token = |issued_s, expires_s, scope: &Scope| Identity {
+        principal: Principal::Dispatcher,
+        scope: scope.clone(),
+        token: None,
+        issued_at: Timestamp(issued_s * 1_000),
+        expires_at: Timestamp(expires_s * 1_000),
+        print: Print::default(),
+    };
+    let everywhere = Scope::default();
+    let known = token(100, 900, &everywhere);
+    assert!(inbound::outlasts(&known, &token(200, 800, &everywhere)));
+    assert!(!inbound::outlasts(&known, &token(50, 901, &everywhere)));
+    // A narrower one counts although it is good for less long, and an older one does not, however long it is good.
+    assert!(!inbound::outlasts(&known, &token(200, 300, &here)));
+    assert!(!inbound::outlasts(&known, &token(100, 300, &here)), "in the same second");
+    assert!(inbound::outlasts(&token(200, 300, &here), &known));
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn rider(n: u64) -> Principal {
 fn token(by: Principal) -> Identity {
     Identity {
         principal: by,
+        scope: crate::auth::scope::Scope::default(),
         token: None,
         issued_at: Timestamp(1_000),
         expires_at: Timestamp(9_000),
@@ -239,9 +240,9 @@ async fn those_whose_token_is_revoked_end_whether_they_live_wait_or_have_moved()
 async fn one_that_lives_by_a_newer_token_does_not_end_with_the_older_one() {
     let sessions = Sessions::new(WITHIN, room(10));
     let (id, old) = (SessionId::nth(1), token(rider(1)));
-    let new = Identity { issued_at: Timestamp(2_000), ..old };
-    let (_begun, mut called) = sessions.open(id, old);
-    sessions.renewed(id, new);
+    let new = Identity { issued_at: Timestamp(2_000), ..old.clone() };
+    let (_begun, mut called) = sessions.open(id, old.clone());
+    sessions.renewed(id, new.clone());
     assert_eq!(sessions.end_revoked(|identity| identity.issued_at == old.issued_at), 0);
     assert!(called.try_recv().is_err());
     assert_eq!(sessions.end_revoked(|identity| identity.issued_at == new.issued_at), 1);

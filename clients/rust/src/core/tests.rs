@@ -117,7 +117,8 @@ fn hello(session: u64, server_time: Timestamp) -> ServerFrame {
 }
 
 fn welcome(expires_at: Timestamp, resumed: Option<bool>) -> ServerFrame {
-    ServerFrame::Welcome { principal: Principal::Rider(RiderId::nth(1)), expires_at, resumed }
+    let principal = Principal::Rider(RiderId::nth(1));
+    ServerFrame::Welcome { principal, expires_at, resumed, regions: Vec::new() }
 }
 
 fn wish(n: u64) -> Wish {

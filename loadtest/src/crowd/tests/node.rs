@@ -184,7 +184,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, mut cut: broadcast::
                     me = Some(who);
                     state.n_connections += 1;
                     state.phones.insert(who, sender.clone());
-                    state.say(who, ServerFrame::Welcome { principal: who, expires_at: Timestamp(u64::MAX), resumed: Some(false) });
+                    state.say(who, ServerFrame::Welcome { principal: who, expires_at: Timestamp(u64::MAX), resumed: Some(false), regions: Vec::new() });
                     state.welcome(who);
                 } else {
                     state.hear(me.expect("identified first"), frame);

@@ -1,0 +1,51 @@
+use super::*;
+use actors::zone::neighbourhood;
+use protocol::{RunId, work::Sos};
+
+const HERE: Point = Point { lat: -1.9441, lon: 30.0619 };
+const FAR: Point = Point { lat: -2.4441, lon: 30.0619 };
+
+fn here() -> Scope {
+    Scope::of(&[neighbourhood(HERE).to_string()]).unwrap()
+}
+
+fn assign(driver: DriverId) -> Wish {
+    let action = OrderAction::Assign { driver, force: false, reason: "near".to_owned() };
+    Wish::Order { id: OrderId::nth(1), action }
+}
+
+#[test]
+fn whom_a_wish_is_for_and_whom_it_is_about_must_be_seen() {
+    let (order, driver) = (OrderId::nth(1), DriverId::nth(2));
+    assert_eq!(named(&assign(driver)), [EntityKey::from(order), driver.into()]);
+    let action = RunAction::Split { orders: vec![order], driver, reason: "too many".to_owned() };
+    let split = Wish::Run { id: RunId::nth(3), action };
+    assert_eq!(named(&split), [EntityKey::from(RunId::nth(3)), order.into(), driver.into()]);
+    let action = DriverAction::Message { job: Some(JobId::Order(order)), text: "hello".to_owned() };
+    let message = Wish::Driver { id: Some(driver), action };
+    assert_eq!(named(&message), [EntityKey::from(driver), order.into()]);
+    let action = RiderAction::Block { driver, reason: "a quarrel".to_owned() };
+    let block = Wish::Rider { id: RiderId::nth(4), action };
+    assert_eq!(named(&block), [EntityKey::from(RiderId::nth(4)), driver.into()]);
+}
+
+#[test]
+fn of_whoever_calls_for_help_nobody_asks_where() {
+    let sos = Sos { job: Some(JobId::Order(OrderId::nth(1))), ..Sos::default() };
+    assert_eq!(named(&Wish::Sos(sos)), [] as [EntityKey; 0]);
+}
+
+#[test]
+fn a_sighting_is_where_it_was() {
+    let at = |at| ServerFrame::Sighted { job: JobId::Order(OrderId::nth(1)), at, eta_s: None };
+    assert!(says_within(&here(), &at(HERE)));
+    assert!(!says_within(&here(), &at(FAR)));
+}
+
+#[test]
+fn who_wants_something_elsewhere_is_told_where_it_may_be() {
+    assert_eq!(check_place(&here(), HERE), Ok(()));
+    let refused = check_place(&here(), FAR).unwrap_err();
+    assert_eq!(refused.code, protocol::Code::Forbidden);
+    assert!(refused.message.contains(&neighbourhood(HERE).to_string()), "{refused}");
+}

@@ -127,6 +127,7 @@ test("a node shows it at its door; it loads without complaint, and asks nobody e
   await isLive();
   await hasMarks(10);
   await until("the map draws", () => page.evaluate(() => globalThis.outrider.marks.frames > 0));
+  assert.match(await page.locator(".scale").textContent(), /^\d+ k?m$/, "its scale is there before anybody has moved it");
   await until("the queue has rows", () => page.locator(".row").count());
   await shot("dispatch");
   assert.deepEqual(complaints, []);

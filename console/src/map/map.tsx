@@ -6,7 +6,7 @@ import { useApp, useValue, type App } from "../app.js";
 import { DRIVER, SHAPE, type Sort } from "../status.js";
 import { themed } from "../theme.js";
 import { Glyph, IconButton, described } from "../ui.js";
-import { metres, number, t, word } from "../words.js";
+import { number, t, word } from "../words.js";
 import { layStreets } from "./beneath.js";
 import type { LatLon } from "./camera.js";
 import { Crowds } from "./crowds.js";
@@ -79,12 +79,14 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
     app.camera.resize(root.current!.clientWidth, root.current!.clientHeight);
     frameCity(app, () => watchFrom(app.camera, app.projection, (viewport) => app.live.look(viewport)));
     touch(app, layer, bubbles, root.current!, tip.current!, (id) => pick.current(id), (at) => choose.current(at));
-    app.camera.addEventListener("change", () => {
-      const length = niceStep(60 / app.camera.zoom);
-      scaleBar.current!.style.width = `${length * app.camera.zoom}px`;
-      const text = length >= 1000 ? `${length / 1000} km` : `${length} m`;
+    const measure = (): void => {
+      const { px, text } = scaleOf(app.camera.zoom);
+      scaleBar.current!.style.width = `${px}px`;
       if (scaleText.current!.textContent !== text) scaleText.current!.textContent = text;
-    });
+    };
+    app.camera.addEventListener("change", measure);
+    // It has been framed before anybody listened.
+    measure();
     layer.select(ringed.current);
   }), []);
   const lift = useRef(() => {});
@@ -423,7 +425,8 @@ function apart(a: At, b: At): number {
   return Math.hypot(a[0] - b[0], a[1] - b[1]);
 }
 
-/** How far it is between two places, in words. */
-export function far(app: App, a: { lat: number; lon: number }, b: { lat: number; lon: number }): string {
-  return metres(app.projection.apart(a, b));
+/** A round length that is some 60 pixels or more at this zoom, in pixels per metre. */
+export function scaleOf(zoom: number): { px: number; text: string } {
+  const length = niceStep(60 / zoom);
+  return { px: length * zoom, text: length >= 1000 ? `${length / 1000} km` : `${length} m` };
 }

@@ -105,6 +105,23 @@ test("a place is in an outline or not", () => {
   assert.ok(!hexes.isWithin([], { lat: 1, lon: 1 }));
 });
 
+test("a zone's label says what its colour does: how many wait, or soon will, for each who is free", () => {
+  const zone = (more) => ({ ratio: 0, surge_percent: 100, n_waiting: 0, n_free: 0, ...more });
+  const { blended, freePlace, heatOf, labelOf } = hexes;
+  const soon = zone({ n_free: 4, ratio: 2.44 });
+  assert.equal(labelOf("demand", soon), "2.4", "nobody waits now, and drivers are scarce all the same");
+  assert.ok(heatOf("demand", soon) > 0.8);
+  assert.equal(labelOf("demand", zone({ n_free: 3 })), "0");
+  assert.equal(labelOf("demand", zone({})), "");
+  assert.equal(labelOf("surge", zone({ surge_percent: 150 })), "×1.5");
+  assert.equal(labelOf("surge", zone({ n_free: 3 })), "");
+  const heats = [0, 0.25, 0.5, 0.75, 1].map((heat) => blended("#0000ff", "#ff0000", heat));
+  assert.deepEqual(heats, ["#0000ff", "#4000bf", "#800080", "#bf0040", "#ff0000"], "without a leap");
+  const name = [80, 90, 120, 110];
+  assert.deepEqual(freePlace([[100, 100], [100, 140]], 30, [name]), [100, 140], "beside a district's name");
+  assert.deepEqual(freePlace([[100, 100]], 30, [name]), [100, 100], "nowhere else");
+});
+
 test("what is hidden is hidden by status, vehicle, sort, progress and region", () => {
   const region = { id: "zone-1", name: "1", outline: [[0, 0], [0, 4], [4, 4], [4, 0]].map(([lat, lon]) => ({ lat, lon })) };
   const mark = { kind: "driver", id: "driver-1", status: "busy", vehicle: "moto", at: { lat: 1, lon: 1 }, jobs: [] };

@@ -2,6 +2,7 @@
 
 import { colourOf, ink } from "../theme.js";
 import type { Camera } from "./camera.js";
+import type { Box } from "./hexes.js";
 import type { Crowd } from "./marks.js";
 import { Sheet } from "./sheet.js";
 
@@ -29,6 +30,14 @@ export class Crowds {
   show(crowds: readonly Crowd[] | null): void {
     this.#crowds = crowds ?? [];
     this.#sheet.repaint();
+  }
+
+  /** Where they are drawn. */
+  get placed(): readonly Box[] {
+    return this.#crowds.map((it) => {
+      const [px, py, r] = [this.#camera.screenX(it.x), this.#camera.screenY(it.y), radius(it)];
+      return [px - r, py - r, px + r, py + r];
+    });
   }
 
   /** The crowd at a point on the screen, or null. */

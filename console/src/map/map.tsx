@@ -39,8 +39,8 @@ interface Props {
 export function MapView({ selected, onPick }: Props): JSX.Element {
   const app = useApp();
   const root = useRef<HTMLDivElement>(null);
-  const [ground, streets, credits, cells, marks, crowds, tip, scaleBar, scaleText] = [
-    useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
+  const [ground, streets, credits, cells, marks, crowds, labels, tip, scaleBar, scaleText] = [
+    useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
     useRef<HTMLSpanElement>(null), useRef<HTMLSpanElement>(null),
   ];
   const [hexes, setHexes] = useState<Hexes | null>(null);
@@ -65,9 +65,12 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
     app.marks = layer;
     const bottom = new Ground(ground.current!, app.camera, app.projection, app.city);
     const bubbles = new Crowds(crowds.current!, app.camera);
-    const zones = new Hexes(cells.current!, app.camera, app.projection);
+    const zones = new Hexes(cells.current!, labels.current!, app.camera, app.projection, () => [...bottom.placed, ...bubbles.placed]);
     setHexes(zones);
-    layer.oncrowds = (them) => bubbles.show(them);
+    layer.oncrowds = (them) => {
+      bubbles.show(them);
+      zones.repaint();
+    };
     app.filter.on(() => layer.filter(app.filter.get()));
     themed.addEventListener("change", () => {
       bottom.recolour();
@@ -102,6 +105,7 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
       <canvas ref={cells} class="marks" aria-hidden="true" />
       <canvas ref={marks} class="marks" aria-hidden="true" />
       <canvas ref={crowds} class="marks" aria-hidden="true" />
+      <canvas ref={labels} class="marks" aria-hidden="true" />
       <p id="map-keys" class="unseen">{t("map.keys")}</p>
       <div ref={tip} class="tip" hidden />
       {fault ? <div class="notice" role="alert">{t("map.fault", { why: fault })}</div> : <Waiting />}

@@ -99,6 +99,7 @@ function Counted({ it }: { it: Demand }): JSX.Element {
         <div><dt>{t("zones.waiting")}</dt><dd>{number(it.n_waiting)}</dd></div>
         <div><dt>{t("zones.free")}</dt><dd>{number(it.n_free)}</dd></div>
         <div><dt>{t("zones.per_hour")}</dt><dd>{number(it.per_hour)} → {number(it.per_hour_soon)}</dd></div>
+        <div class="is-wide"><dt>{t("zones.ratio")}</dt><dd>{number(it.ratio, 1)}</dd></div>
         <div><dt>{t("zones.surge")}</dt><dd>×{number(it.surge_percent / 100, 2)}</dd></div>
       </dl>
       {last ? <p class="soft">{t("zones.surge_since", { at: timeOfDay(last.at) })}</p> : null}

@@ -135,7 +135,7 @@ export const en = {
 
   "title.zone": "Zone {id}", "map.left_out": "{n} more are in view and not shown: zoom in", "filter.zones": "Zones", "filter.waiting": "Waiting",
   "filter.underway": "Under way", "filter.vehicles": "Vehicles", "filter.region": "Region", "filter.all_regions": "All", "layer.none": "Off", "layer.demand": "Demand",
-  "layer.surge": "Surge", "layer.demand.says": "Who waits : who is free, zone by zone; red where drivers are scarce", "layer.surge.says": "What a price would be multiplied with, zone by zone; no price follows it yet",
+  "layer.surge": "Surge", "layer.demand.says": "Requests that wait, or soon will, for each free driver, zone by zone; the redder, the scarcer drivers are", "layer.surge.says": "What a price would be multiplied with, zone by zone; no price follows it yet",
   "zones.none": "No zone in view has been counted yet; regions count once a minute.", "zones.here": "Zone in the middle…", "zones.card": "Zone", "zones.waiting": "Waiting", "zones.free": "Free", "zones.per_hour": "Requests an hour",
   "zones.surge": "Multiplier", "zones.surge_since": "since {at}; no price follows it yet", "zones.paused": "Paused ({size}):", "zones.until": "until {at}",
   "zones.size": "How much around here", "zones.reason": "Reason, which riders are shown", "zones.how_long": "For how long", "zones.until_resumed": "until resumed",
@@ -187,6 +187,7 @@ export const en = {
   "runs.facts": "About this run", "runs.status": "Status", "runs.saving": "Driven less", "runs.orders": "Orders", "runs.stops": "Still to do",
   "errand.pickup": "fetch", "errand.dropoff": "bring", "runs.due": "by {at}",
   "skill.tyre": "tyres", "skill.jump_start": "jump start", "skill.fuel": "fuel", "skill.locksmith": "locksmith", "skill.repair": "repair", "skill.winch": "winch", "skill.cold_chain": "keeps cold",
+  "zones.ratio": "Requests per free driver, now and soon",
 
   "event.placed": "Placed", "event.requested": "Requested", "event.payment_awaited": "Payment awaited", "event.payment_confirmed": "Paid",
   "event.reminded": "Rider reminded", "event.price_asked": "New price asked for", "event.price_settled": "Price settled",

@@ -134,7 +134,7 @@ export const fr: Words = {
 
   "title.zone": "Zone {id}", "map.left_out": "{n} de plus en vue, non affichés : agrandissez", "filter.zones": "Zones", "filter.waiting": "En attente",
   "filter.underway": "En cours", "filter.vehicles": "Véhicules", "filter.region": "Région", "filter.all_regions": "Toutes", "layer.none": "Non", "layer.demand": "Demande",
-  "layer.surge": "Tension", "layer.demand.says": "Qui attend : qui est libre, par zone ; rouge où les chauffeurs manquent", "layer.surge.says": "Ce par quoi un prix serait multiplié, par zone ; aucun prix ne le suit encore",
+  "layer.surge": "Tension", "layer.demand.says": "Demandes en attente, ou bientôt, par chauffeur libre, zone par zone ; plus c’est rouge, plus les chauffeurs manquent", "layer.surge.says": "Ce par quoi un prix serait multiplié, par zone ; aucun prix ne le suit encore",
   "zones.none": "Aucune zone visible n’a encore été comptée ; les régions comptent une fois par minute.", "zones.here": "Zone au centre…", "zones.card": "Zone", "zones.waiting": "En attente", "zones.free": "Libres",
   "zones.per_hour": "Demandes par heure", "zones.surge": "Multiplicateur", "zones.surge_since": "depuis {at} ; aucun prix ne le suit encore",
   "zones.paused": "En pause ({size}) :", "zones.until": "jusqu’à {at}", "zones.size": "Étendue", "zones.reason": "Raison, montrée aux passagers", "zones.how_long": "Durée",
@@ -186,6 +186,7 @@ export const fr: Words = {
   "job.run": "Tournée", "job.shop": "Boutique", "job.zone_paused": "Zone suspendue", "runs.facts": "Cette tournée", "runs.status": "État", "runs.saving": "Route épargnée",
   "runs.orders": "Commandes", "runs.stops": "Reste à faire", "errand.pickup": "prendre", "errand.dropoff": "livrer", "runs.due": "avant {at}",
   "skill.tyre": "pneus", "skill.jump_start": "démarrage", "skill.fuel": "carburant", "skill.locksmith": "serrurier", "skill.repair": "réparation", "skill.winch": "treuil", "skill.cold_chain": "garde au froid",
+  "zones.ratio": "Demandes par chauffeur libre, maintenant et bientôt",
 
   "event.placed": "Passée", "event.requested": "Demandé", "event.payment_awaited": "Paiement attendu", "event.payment_confirmed": "Payée",
   "event.reminded": "Client prévenu", "event.price_asked": "Nouveau prix proposé", "event.price_settled": "Prix convenu",

@@ -134,7 +134,7 @@ export const rw: Words = {
 
   "title.zone": "Akarere {id}", "map.left_out": "Hari abandi {n} bataboneka: egereza", "filter.zones": "Uturere", "filter.waiting": "Birategereje",
   "filter.underway": "Birakorwa", "filter.vehicles": "Ibinyabiziga", "filter.region": "Intara", "filter.all_regions": "Zose", "layer.none": "Oya", "layer.demand": "Ibisabwa",
-  "layer.surge": "Ubwiyongere", "layer.demand.says": "Abategereje : abahari, buri karere; umutuku aho abashoferi ari bake", "layer.surge.says": "Icyo igiciro cyakubwa, buri karere; nta giciro kigikurikira",
+  "layer.surge": "Ubwiyongere", "layer.demand.says": "Abategereje, cyangwa abazategereza vuba, kuri buri mushoferi uhari, buri karere; uko hatukura ni ko abashoferi ari bake", "layer.surge.says": "Icyo igiciro cyakubwa, buri karere; nta giciro kigikurikira",
   "zones.none": "Nta karere kagaragara karabarwa; bibarwa rimwe ku munota.", "zones.here": "Akarere ko hagati…", "zones.card": "Akarere", "zones.waiting": "Bategereje", "zones.free": "Bahari",
   "zones.per_hour": "Ibisabwa ku isaha", "zones.surge": "Igikuba", "zones.surge_since": "kuva {at}; nta giciro kigikurikira", "zones.paused": "Karahagaze ({size}):",
   "zones.until": "kugeza {at}", "zones.size": "Ubunini", "zones.reason": "Impamvu, yerekwa abagenzi", "zones.how_long": "Igihe", "zones.until_resumed": "kugeza gasubukuwe",
@@ -186,6 +186,7 @@ export const rw: Words = {
   "runs.facts": "Ibyerekeye uru rugendo", "runs.status": "Uko bimeze", "runs.saving": "Inzira yagabanyijwe", "runs.orders": "Komande",
   "runs.stops": "Ibisigaye", "errand.pickup": "fata", "errand.dropoff": "geza", "runs.due": "mbere ya {at}",
   "skill.tyre": "amapine", "skill.jump_start": "gutangiza bateri", "skill.fuel": "lisansi", "skill.locksmith": "gufungura", "skill.repair": "gukora", "skill.winch": "gukurura", "skill.cold_chain": "kubika ubukonje",
+  "zones.ratio": "Ibisabwa kuri buri mushoferi uhari, ubu no mu kanya",
 
   "event.placed": "Byasabwe", "event.requested": "Byasabwe", "event.payment_awaited": "Hategerejwe kwishyura", "event.payment_confirmed": "Byishyuwe",
   "event.reminded": "Umugenzi yibukijwe", "event.price_asked": "Habajijwe igiciro gishya", "event.price_settled": "Igiciro cyemejwe",

@@ -435,9 +435,36 @@ test("a call for help is loud on every view until somebody sees to it", { timeou
   await shot("sos");
   await banner.locator(".sos-ack").click();
   await until("it is quiet again", async () => (await banner.count()) === 0);
-  await go(`#/actors/${body.actor}`);
+  // It is not over: the queue has it, with what is still to be done.
+  await go("#/dispatch");
+  await page.locator(".queue-head .chips button", { hasText: "Incidents" }).click();
+  await page.locator(`#row-${body.actor}`, { hasText: "Seen to" }).waitFor();
+  await page.keyboard.press("j");
+  await page.locator(".incident .incident-check button").first().click();
+  await page.locator(".incident .incident-check [aria-pressed=true]").waitFor();
+  await shot("incidents");
   await page.locator(".incident .ghost", { hasText: "false alarm" }).click();
   await until("it is over", async () => (await page.locator(".incident").count()) === 0);
+  await until("and listed no more", async () => (await page.locator(`#row-${body.actor}`).count()) === 0);
+  assert.deepEqual(complaints, []);
+});
+
+test("of many calls for help each can be seen to", { timeout: 60_000 }, async () => {
+  await openQuiet();
+  const position = { at: { lat: -1.95, lon: 30.06 }, sampled_at: Date.now() };
+  const calls = [];
+  for (let i = 0; i < 5; i += 1) calls.push((await quiet.ask(await somebody(), "v1/sos", { position })).body.actor);
+  const acks = page.locator(".sos .sos-ack");
+  await until("all five are there", async () => (await acks.count()) === 5);
+  for (let left = 4; left >= 0; left -= 1) {
+    await acks.last().click();
+    await until(`${left} are left`, async () => (await acks.count()) === left);
+  }
+  const token = await quiet.token("dispatcher");
+  for (const id of calls) {
+    await until(`${id} is seen to`, async () => (await quiet.ask(token, `v1/incidents/${id}`)).body.status === "acked");
+    await quiet.ask(token, `v1/incidents/${id}/actions`, { resolve: { resolution: "false" } });
+  }
   assert.deepEqual(complaints, []);
 });
 

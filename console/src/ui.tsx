@@ -141,6 +141,11 @@ export function Refusal({ refused }: { refused: Refused }): JSX.Element {
   );
 }
 
+/** The same on one line. */
+export function said({ code, message }: Refused): string {
+  return `${word("code", code)}: ${message}`;
+}
+
 /** A dialog that takes the keyboard until it is closed. */
 export function Dialog({ title, onClose, children, class: extra = "" }: {
   title: string; onClose: () => void; children: ComponentChildren; class?: string;

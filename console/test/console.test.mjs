@@ -299,6 +299,30 @@ test("what was asked is shown as if it were so, and what is not known to come of
   assert.deepEqual(expected(view, [asked({ assign: { driver: "driver-1" } })]), view);
 });
 
+test("of incidents those that call come first, as they are known last, and what was asked is shown as if it were so", async () => {
+  const { expectedIncident, unresolved } = await modules.load("/src/incidents.ts");
+  const incident = (id, more) => ({ id, version: 1, mock: false, calling: false, status: "acked", escalations: 0, opened_at: 5, ...more });
+  const listed = [incident("a"), incident("b", { opened_at: 3 }), incident("c", { status: "open", calling: true }), incident("d", { status: "resolved" }), incident("e", { mock: true, calling: true })];
+  const found = unresolved(listed, [incident("b", { version: 2, calling: true, escalations: 1 }), incident("c", { version: 0, calling: false })]);
+  assert.deepEqual(found.map(({ id, calling }) => [id, calling]), [["b", true], ["c", true], ["a", false], ["e", true]]);
+  const asked = (action) => ({ wish: { incident: { id: "c", action } } });
+  assert.deepEqual(expectedIncident(listed[2], [asked({ ack: {} })]), { ...listed[2], calling: false, status: "acked" });
+  assert.deepEqual(expectedIncident(listed[0], [asked({ check: { item: "caller_safe", answer: false } }), asked({ check: { item: "caller_safe", answer: true } })]).checklist, [{ item: "caller_safe", answer: true }]);
+  assert.equal(expectedIncident(listed[0], [asked({ resolve: { resolution: "false" } })]).status, "false");
+  assert.deepEqual(expectedIncident(listed[0], [{ wish: { order: { id: "order-1", action: { hold: {} } } } }]), listed[0]);
+});
+
+test("a good answer is not forgotten for a refusal that will pass, and for one that will not it is", async () => {
+  const { latestOf } = await modules.load("/src/rest.ts");
+  const good = latestOf(null, { ok: 1 }, 10);
+  const unavailable = { refused: { code: "unavailable", message: "no answer" } };
+  assert.deepEqual(latestOf(good, unavailable, 20), { answer: { ok: 1 }, at: 10, missed: unavailable.refused });
+  assert.deepEqual(latestOf(latestOf(good, unavailable, 20), { ok: 2 }, 30), { answer: { ok: 2 }, at: 30, missed: null });
+  const forbidden = { refused: { code: "forbidden", message: "not yours" } };
+  assert.deepEqual(latestOf(good, forbidden, 20).answer, forbidden);
+  assert.deepEqual(latestOf(null, unavailable, 20).answer, unavailable, "there is nothing better");
+});
+
 test("all catalogues fill in the same names", async () => {
   const [{ en }, { fr }, { rw }] = await Promise.all(["en", "fr", "rw"].map((it) => modules.load(`/src/words/${it}.ts`)));
   const names = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((it) => it[1]).sort();

@@ -2,10 +2,11 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Refused } from "@outrider/client";
 import { useApp, useFetched, useHeard, usePolled, useValue } from "../app.js";
 import type { Answer } from "../rest.js";
-import { IconButton, Loading, Refusal, Spark } from "../ui.js";
-import { number, t, timeOfDay, word } from "../words.js";
+import { IconButton, Loading, Refusal, Spark, said } from "../ui.js";
+import { number, t, timeOfDay } from "../words.js";
 import type { LatLon } from "./camera.js";
 import { isWithin, type Demand, type Hexes, type Zone } from "./hexes.js";
 
@@ -16,6 +17,11 @@ const WITHIN_M_MAX = 50_000;
 /** The neighbourhood where demand is counted. */
 const NEIGHBOURHOOD = 7;
 const MINUTES = [15, 60, 240] as const;
+
+interface Paused {
+  zones: readonly Zone[];
+  refused: Refused | null;
+}
 
 interface ZonePage {
   items: { id: string }[];
@@ -45,13 +51,18 @@ export function Zones({ hexes, place, onClose }: { hexes: Hexes | null; place: L
   const here = useFetched<Zone[]>(place === null ? null : `/v1/zones/at?lat=${place.lat}&lon=${place.lon}`, turn);
   const zones = latest(here);
   const chosen = zones?.find((it) => it.resolution === NEIGHBOURHOOD)?.outline ?? null;
-  useEffect(() => hexes?.show({ layer, demand: kept, paused, chosen: place === null ? null : chosen }), [hexes, layer, kept, paused, place, chosen]);
+  useEffect(() => hexes?.show({ layer, demand: kept, paused: paused.zones, chosen: place === null ? null : chosen }), [hexes, layer, kept, paused, place, chosen]);
   useHeard((again) => app.live.on("asked", again));
   const nAsked = app.live.asked.filter(({ what, state }) => what.endsWith("_zone") && state !== "asked").length;
   useEffect(() => setTurn((it) => it + 1), [nAsked]);
   return (
     <>
-      {layer === "none" ? null : <p class="zone-note" role="status">{noteOf(layer, told, kept)}</p>}
+      {layer === "none" && paused.refused === null ? null : (
+        <p class="zone-note" role="status">
+          {paused.refused ? <span>{t("zones.paused_unknown", { why: said(paused.refused) })}</span> : null}
+          {layer === "none" ? null : <span>{noteOf(layer, told, kept)}</span>}
+        </p>
+      )}
       {place === null ? null : <ZoneCard here={here} counted={kept.find((it) => isWithin(it.outline, place)) ?? null} onClose={onClose} />}
     </>
   );
@@ -85,7 +96,7 @@ function ZoneCard({ here, counted, onClose }: { here: Answer<Zone[]> | null; cou
 
 /** What the layer shows, or why it shows nothing. */
 function noteOf(layer: "demand" | "surge", told: Answer<Demand[]> | null, kept: readonly Demand[]): string {
-  if (told !== null && "refused" in told) return `${word("code", told.refused.code)}: ${told.refused.message}`;
+  if (told !== null && "refused" in told) return said(told.refused);
   if (kept.length > 0) return t(`layer.${layer}.says`);
   return t(told === null ? "loading" : "zones.none");
 }
@@ -154,19 +165,20 @@ function sizeOf(resolution: number): string {
   return t("zones.km2", { n: number(km2[resolution] ?? 0, 2) });
 }
 
-/** The zones that are paused, wherever they are; looked at again when `turn` is another. */
-function usePaused(turn: number): readonly Zone[] {
+/** The zones that are paused, wherever they are, and why they are not known, if they are not; looked at again when `turn` is another. */
+function usePaused(turn: number): Paused {
   const { rest } = useApp();
-  const [paused, setPaused] = useState<readonly Zone[]>([]);
+  const [paused, setPaused] = useState<Paused>({ zones: [], refused: null });
   useEffect(() => {
     let isWanted = true;
     const look = async (): Promise<void> => {
       if (document.hidden) return;
       const page = await rest.get<ZonePage>("/v1/zones?status=paused&limit=100");
-      if ("refused" in page) return;
-      const all = await Promise.all(page.ok.items.map(({ id }) => rest.get<Zone>(`/v1/zones/${id}`)));
-      const known = all.flatMap((it) => ("ok" in it && it.ok.paused ? [it.ok] : []));
-      if (isWanted) setPaused((before) => (before.length === 0 && known.length === 0 ? before : known));
+      const all = "ok" in page ? await Promise.all(page.ok.items.map(({ id }) => rest.get<Zone>(`/v1/zones/${id}`))) : [];
+      const refused = [page, ...all].flatMap((it) => ("refused" in it ? [it.refused] : []))[0] ?? null;
+      const zones = all.flatMap((it) => ("ok" in it && it.ok.paused ? [it.ok] : []));
+      // What was known is shown for as long as there is nothing else to be shown.
+      if (isWanted) setPaused((before) => (refused ? { ...before, refused } : before.zones.length === 0 && zones.length === 0 && !before.refused ? before : { zones, refused: null }));
     };
     void look();
     const timer = setInterval(() => void look(), PAUSED_MS);

@@ -134,7 +134,7 @@ export function JobDetails({ id, isListening, onOpen }: { id: string; isListenin
 }
 
 /** What was asked and is not answered: shown as if it were so, and said that it is not yet. */
-function UnderWay({ asked }: { asked: readonly Asked[] }): JSX.Element | null {
+export function UnderWay({ asked }: { asked: readonly Asked[] }): JSX.Element | null {
   if (asked.length === 0) return null;
   return <p class="under-way" role="status"><span class="spinner" aria-hidden="true" />{asked.map((it) => t(it.what as Key)).join(", ")}…</p>;
 }

@@ -72,7 +72,7 @@ export const en = {
   "reason.checking": "checking with the rider", "reason.weather": "weather", "reason.waited_long": "waited too long", "reason.medical": "medical", "reason.appointment": "appointment",
   "reason.duplicate": "asked for twice", "reason.no_driver_near": "no driver is near", "reason.wrong_address": "wrong address", "reason.complaint": "complaint", "reason.dispute": "dispute",
 
-  "sos.title": "Call for help", "sos.by": "from {who}", "sos.drill": "Drill", "sos.escalated": "escalated {n}×", "sos.more": "and {n} more", "sos.mute": "Mute", "sos.unmute": "Sound on",
+  "sos.title": "Call for help", "sos.by": "from {who}", "sos.drill": "Drill", "sos.escalated": "escalated {n}×", "sos.mute": "Mute", "sos.unmute": "Sound on",
   "sos.acking": "Saying so…", "sos.show_job": "Show job", "sos.open": "Open",
   "incident.sos": "SOS", "incident.cancelled_safety": "Called off for safety", "incident.accident": "Accident", "incident.danger": "Danger",
   "incident.checklist": "Checklist", "incident.caller_safe": "Is the caller safe?", "incident.anybody_hurt": "Is anybody hurt?", "incident.authorities_called": "Were authorities called?",
@@ -188,6 +188,10 @@ export const en = {
   "errand.pickup": "fetch", "errand.dropoff": "bring", "runs.due": "by {at}",
   "skill.tyre": "tyres", "skill.jump_start": "jump start", "skill.fuel": "fuel", "skill.locksmith": "locksmith", "skill.repair": "repair", "skill.winch": "winch", "skill.cold_chain": "keeps cold",
   "zones.ratio": "Requests per free driver, now and soon",
+  "sos.calls": "{n} calls for help", "queue.incidents": "Incidents", "queue.empty.incidents": "No incident is open: everybody who called has been helped.", "incidents.list": "Incidents that are not over, those that call first", "incidents.first": "Only the latest {n} are listed.", "incidents.facts": "About this incident", "incident.opened": "Raised", "incident.by": "By", "incident.job": "Job", "incident.others": "Also part of it", "incident.seen_to": "Seen to", "incident.responders": "On the way", "incident.where": "Last seen", "incident.show": "Show on the map", "incident.escalations": "Escalated",
+  "old": "Some of this is of {at}, and nothing newer has come. {why}",
+  "actors.unknown": "Where it lives is not known. {why}", "zones.paused_unknown": "Which zones are paused is not known. {why}",
+  "queue.hidden": "Only {region} is listed: {n} elsewhere are hidden.", "queue.show_all": "List all",
 
   "event.placed": "Placed", "event.requested": "Requested", "event.payment_awaited": "Payment awaited", "event.payment_confirmed": "Paid",
   "event.reminded": "Rider reminded", "event.price_asked": "New price asked for", "event.price_settled": "Price settled",

@@ -71,7 +71,7 @@ export const fr: Words = {
   "reason.checking": "vérification avec le client", "reason.weather": "météo", "reason.waited_long": "attente trop longue", "reason.medical": "médical", "reason.appointment": "rendez-vous",
   "reason.duplicate": "demandé deux fois", "reason.no_driver_near": "aucun chauffeur proche", "reason.wrong_address": "mauvaise adresse", "reason.complaint": "plainte", "reason.dispute": "litige",
 
-  "sos.title": "Appel au secours", "sos.by": "de {who}", "sos.drill": "Exercice", "sos.escalated": "escaladé {n}×", "sos.more": "et {n} de plus", "sos.mute": "Couper le son", "sos.unmute": "Remettre le son",
+  "sos.title": "Appel au secours", "sos.by": "de {who}", "sos.drill": "Exercice", "sos.escalated": "escaladé {n}×", "sos.mute": "Couper le son", "sos.unmute": "Remettre le son",
   "sos.acking": "Envoi…", "sos.show_job": "Voir la mission", "sos.open": "Ouvrir",
   "incident.sos": "SOS", "incident.cancelled_safety": "Annulé pour sécurité", "incident.accident": "Accident", "incident.danger": "Danger",
   "incident.checklist": "Liste de contrôle", "incident.caller_safe": "L’appelant est-il en sécurité ?", "incident.anybody_hurt": "Y a-t-il des blessés ?", "incident.authorities_called": "Les autorités sont-elles prévenues ?",
@@ -187,6 +187,10 @@ export const fr: Words = {
   "runs.orders": "Commandes", "runs.stops": "Reste à faire", "errand.pickup": "prendre", "errand.dropoff": "livrer", "runs.due": "avant {at}",
   "skill.tyre": "pneus", "skill.jump_start": "démarrage", "skill.fuel": "carburant", "skill.locksmith": "serrurier", "skill.repair": "réparation", "skill.winch": "treuil", "skill.cold_chain": "garde au froid",
   "zones.ratio": "Demandes par chauffeur libre, maintenant et bientôt",
+  "sos.calls": "{n} appels au secours", "queue.incidents": "Incidents", "queue.empty.incidents": "Aucun incident n’est ouvert : tous les appelants ont été aidés.", "incidents.list": "Incidents en cours, ceux qui appellent d’abord", "incidents.first": "Seuls les {n} derniers sont affichés.", "incidents.facts": "Cet incident", "incident.opened": "Signalé", "incident.by": "Par", "incident.job": "Mission", "incident.others": "Aussi concernés", "incident.seen_to": "Pris en charge", "incident.responders": "En route", "incident.where": "Vu en dernier", "incident.show": "Montrer sur la carte", "incident.escalations": "Escaladé",
+  "old": "Une partie date de {at}, et rien de plus récent n’est arrivé. {why}",
+  "actors.unknown": "On ne sait pas où il vit. {why}", "zones.paused_unknown": "On ne sait pas quelles zones sont en pause. {why}",
+  "queue.hidden": "Seul {region} est affiché : {n} ailleurs sont masqués.", "queue.show_all": "Tout afficher",
 
   "event.placed": "Passée", "event.requested": "Demandé", "event.payment_awaited": "Paiement attendu", "event.payment_confirmed": "Payée",
   "event.reminded": "Client prévenu", "event.price_asked": "Nouveau prix proposé", "event.price_settled": "Prix convenu",

@@ -71,7 +71,7 @@ export const rw: Words = {
   "reason.checking": "turabaza umugenzi", "reason.weather": "ikirere", "reason.waited_long": "yategereje cyane", "reason.medical": "ubuzima", "reason.appointment": "gahunda",
   "reason.duplicate": "byasabwe kabiri", "reason.no_driver_near": "nta mushoferi uri hafi", "reason.wrong_address": "aderesi si yo", "reason.complaint": "ikirego", "reason.dispute": "amakimbirane",
 
-  "sos.title": "Uratabaza", "sos.by": "na {who}", "sos.drill": "Imyitozo", "sos.escalated": "byazamuwe {n}×", "sos.more": "n’abandi {n}", "sos.mute": "Cecekesha", "sos.unmute": "Fungura ijwi",
+  "sos.title": "Uratabaza", "sos.by": "na {who}", "sos.drill": "Imyitozo", "sos.escalated": "byazamuwe {n}×", "sos.mute": "Cecekesha", "sos.unmute": "Fungura ijwi",
   "sos.acking": "Birimo…", "sos.show_job": "Erekana akazi", "sos.open": "Fungura",
   "incident.sos": "SOS", "incident.cancelled_safety": "Byahagaritswe ku mutekano", "incident.accident": "Impanuka", "incident.danger": "Akaga",
   "incident.checklist": "Ibibazwa", "incident.caller_safe": "Uwatabaje ameze neza?", "incident.anybody_hurt": "Hari uwakomeretse?", "incident.authorities_called": "Inzego zabimenyeshejwe?",
@@ -187,6 +187,10 @@ export const rw: Words = {
   "runs.stops": "Ibisigaye", "errand.pickup": "fata", "errand.dropoff": "geza", "runs.due": "mbere ya {at}",
   "skill.tyre": "amapine", "skill.jump_start": "gutangiza bateri", "skill.fuel": "lisansi", "skill.locksmith": "gufungura", "skill.repair": "gukora", "skill.winch": "gukurura", "skill.cold_chain": "kubika ubukonje",
   "zones.ratio": "Ibisabwa kuri buri mushoferi uhari, ubu no mu kanya",
+  "sos.calls": "Abatabaza ni {n}", "queue.incidents": "Ibibazo", "queue.empty.incidents": "Nta kibazo gifunguye: abatabaje bose barafashijwe.", "incidents.list": "Ibibazo bitararangira, abatabaza mbere", "incidents.first": "Haragaragara {n} bya nyuma gusa.", "incidents.facts": "Ibyerekeye iki kibazo", "incident.opened": "Cyatangajwe", "incident.by": "Na", "incident.job": "Akazi", "incident.others": "Abandi birebwa", "incident.seen_to": "Kirakurikiranwa", "incident.responders": "Bari mu nzira", "incident.where": "Aho aheruka kuboneka", "incident.show": "Erekana ku ikarita", "incident.escalations": "Cyazamuwe",
+  "old": "Bimwe muri ibi ni ibya {at}; nta bishya biraza. {why}",
+  "actors.unknown": "Aho iri ntihazwi. {why}", "zones.paused_unknown": "Uturere twahagaze ntituzwi. {why}",
+  "queue.hidden": "Haragaragara {region} gusa: {n} by’ahandi birahishe.", "queue.show_all": "Erekana byose",
 
   "event.placed": "Byasabwe", "event.requested": "Byasabwe", "event.payment_awaited": "Hategerejwe kwishyura", "event.payment_confirmed": "Byishyuwe",
   "event.reminded": "Umugenzi yibukijwe", "event.price_asked": "Habajijwe igiciro gishya", "event.price_settled": "Igiciro cyemejwe",

@@ -254,6 +254,10 @@ test("a click on a mark opens it, and the map follows a driver and hides who is 
   await page.keyboard.press("f");
   await page.locator(".following").waitFor();
   await shot("driver");
+  await page.keyboard.press("m");
+  await page.locator(".dialog[open] #reason").waitFor();
+  await page.keyboard.press("Escape");
+  await until("it is not written to", async () => (await page.locator(".dialog[open]").count()) === 0);
   await page.keyboard.press("Escape");
   assert.equal(await page.locator("#details").count(), 0, "Escape closes it");
 
@@ -338,6 +342,7 @@ test("who asked for a job can be written to, and a job kept to a fleet", { timeo
   const history = await quiet.ask(token, `v1/actors/${body.rider}/history`);
   assert.ok(history.body.some(({ event, by, reason }) => event === "messaged" && by === "dispatcher" && reason === "the gate is open"), JSON.stringify(history.body));
 
+  await page.locator(".actions button", { hasText: "More" }).click();
   await page.locator(".actions button", { hasText: "Fleet" }).click();
   await page.fill("#fleet", "partner-0192f3c8aaaa7000800000000000eeee");
   await page.fill("#reason", "by contract");

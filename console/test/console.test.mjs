@@ -296,7 +296,23 @@ test("what was asked is shown as if it were so, and what is not known to come of
   assert.deepEqual(expected(view, [asked({ hold: { reason: "x" } }), asked({ set_priority: { priority: "high", reason: "x" } })]), { ...view, held: true, priority: "high" });
   assert.equal(expected(view, [asked({ hold: { reason: "x" } }), asked({ resume: {} })]).held, false);
   assert.equal(expected(view, [asked({ cancel: { reason: "x" } })]).status, "cancelled_by_admin");
-  assert.deepEqual(expected(view, [asked({ assign: { driver: "driver-1" } })]), view);
+  const given = { ...view, driver: "driver-1", status: "assigned", offers: [] };
+  const order = { ...view, kind: "order", offers: [{ id: "offer-1" }] };
+  assert.deepEqual(expected(order, [asked({ assign: { driver: "driver-1", force: true } })]), { ...given, kind: "order" });
+  assert.deepEqual(expected({ ...order, driver: "driver-2" }, [asked({ reassign: { driver: "driver-1" } })]), { ...given, kind: "order" });
+  assert.equal(expected({ ...order, kind: "rescue" }, [asked({ assign: { driver: "driver-1" } })]).status, "accepted");
+  assert.deepEqual(expected({ ...given, status: "at_pickup" }, [asked({ unassign: { reason: "x" } })]), { ...given, driver: null, status: "searching" });
+  assert.deepEqual(expected(view, [asked({ message: { text: "x" } })]), view, "nothing is known to come of it");
+});
+
+test("so is what was asked of a driver", async () => {
+  const { expectedDriver } = await modules.load("/src/views/driver.tsx");
+  const view = { status: "available", blocked: null, fleet: null };
+  const asked = (action) => ({ wish: { driver: { id: "driver-1", action } } });
+  const suspended = expectedDriver(view, [asked({ suspend: { reason: "papers", reassign: false } })]);
+  assert.deepEqual(suspended, { ...view, status: "blocked", blocked: "papers" });
+  assert.deepEqual(expectedDriver(suspended, [asked({ reinstate: {} })]), { ...view, status: "offline" });
+  assert.equal(expectedDriver(view, [asked({ set_fleet: { fleet: "partner-1", reason: "x" } })]).fleet, "partner-1");
 });
 
 test("of incidents those that call come first, as they are known last, and what was asked is shown as if it were so", async () => {

@@ -66,9 +66,10 @@ export function Actions({ view, isListening }: { view: JobView; isListening: boo
   const close = (): void => setOpen(null);
   return (
     <div class="actions" role="group" aria-label={t("act")}>
-      {actions.map((action, i) => (
+      {actions.filter((it) => it !== "fleet").map((action, i) => (
         <button key={action} type="button" class={i === 0 && action !== "cancel" ? "primary" : action === "cancel" ? "ghost danger" : "ghost"} onClick={() => start(action)}>{t(`act.${action}`)}</button>
       ))}
+      {actions.includes("fleet") ? <More><button type="button" class="ghost" onClick={() => start("fleet")}>{t("act.fleet")}</button></More> : null}
       {open === "assign" || open === "reassign" ? <Assign view={view} isAnother={open === "reassign"} onClose={close} /> : null}
       {open === "unassign" ? <Reason title="act.unassign" go="act.unassign" suggestions={["reason.driver_late", "reason.wrong_driver", "reason.rider_asked"]} isDanger job={view.id} onClose={close}
         onGive={(reason) => void live.ask(view.id, "act.unassign", wishOf(view, { unassign: { reason } }))} /> : null}

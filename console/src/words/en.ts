@@ -192,6 +192,7 @@ export const en = {
   "old": "Some of this is of {at}, and nothing newer has come. {why}",
   "actors.unknown": "Where it lives is not known. {why}", "zones.paused_unknown": "Which zones are paused is not known. {why}",
   "queue.hidden": "Only {region} is listed: {n} elsewhere are hidden.", "queue.show_all": "List all",
+  "more": "More…",
 
   "event.placed": "Placed", "event.requested": "Requested", "event.payment_awaited": "Payment awaited", "event.payment_confirmed": "Paid",
   "event.reminded": "Rider reminded", "event.price_asked": "New price asked for", "event.price_settled": "Price settled",

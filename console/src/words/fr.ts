@@ -191,6 +191,7 @@ export const fr: Words = {
   "old": "Une partie date de {at}, et rien de plus récent n’est arrivé. {why}",
   "actors.unknown": "On ne sait pas où il vit. {why}", "zones.paused_unknown": "On ne sait pas quelles zones sont en pause. {why}",
   "queue.hidden": "Seul {region} est affiché : {n} ailleurs sont masqués.", "queue.show_all": "Tout afficher",
+  "more": "Plus…",
 
   "event.placed": "Passée", "event.requested": "Demandé", "event.payment_awaited": "Paiement attendu", "event.payment_confirmed": "Payée",
   "event.reminded": "Client prévenu", "event.price_asked": "Nouveau prix proposé", "event.price_settled": "Prix convenu",

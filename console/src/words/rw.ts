@@ -191,6 +191,7 @@ export const rw: Words = {
   "old": "Bimwe muri ibi ni ibya {at}; nta bishya biraza. {why}",
   "actors.unknown": "Aho iri ntihazwi. {why}", "zones.paused_unknown": "Uturere twahagaze ntituzwi. {why}",
   "queue.hidden": "Haragaragara {region} gusa: {n} by’ahandi birahishe.", "queue.show_all": "Erekana byose",
+  "more": "Ibindi…",
 
   "event.placed": "Byasabwe", "event.requested": "Byasabwe", "event.payment_awaited": "Hategerejwe kwishyura", "event.payment_confirmed": "Byishyuwe",
   "event.reminded": "Umugenzi yibukijwe", "event.price_asked": "Habajijwe igiciro gishya", "event.price_settled": "Igiciro cyemejwe",

@@ -131,6 +131,9 @@ test("what is hidden is hidden by status, vehicle, sort, progress and region", (
   assert.ok(isDriverHidden({ ...EVERYTHING, hiddenVehicles: new Set(["moto"]) }, mark));
   assert.ok(isJobHidden({ ...EVERYTHING, hiddenProgress: new Set(["waiting"]) }, order));
   assert.ok(!isJobHidden({ ...EVERYTHING, hiddenProgress: new Set(["underway"]) }, order));
+  const far = [["searching", true], ["searching", false], ["scheduled", true], ["at_pickup", false], ["completed", false], ["cancelled_by_rider", false], ["no_driver_found", false]];
+  const progress = far.map(([status, isHeld]) => marks.progressOf({ ...order, status, isHeld }));
+  assert.deepEqual(progress, ["held", "waiting", "scheduled", "underway", "completed", "cancelled", "no_driver"]);
   assert.ok(!isJobHidden({ ...EVERYTHING, region }, order));
   assert.ok(isDriverHidden({ ...EVERYTHING, region }, { ...mark, at: { lat: 9, lon: 9 } }));
 });
@@ -386,6 +389,35 @@ test("what the node names is said in words, what ends a job by its status, and w
   assert.equal(happened("teleported"), "Teleported");
   assert.equal(because("fixed_on_scene"), "fixed on the scene");
   assert.equal(because("the rider_asked twice"), "the rider_asked twice");
+  for (const text of ["weather", "medical", "flood", "over"]) assert.equal(because(text), text, "somebody wrote it");
+});
+
+test("a state's names are said in words where these say more", async () => {
+  const { meaning } = await modules.load("/src/words.ts");
+  assert.equal(meaning("status", "en_route_pickup"), "Driver on the way");
+  assert.equal(meaning("policy", "batch_optimal"), "Best pairs of a batch");
+  assert.equal(meaning("status", "searching"), null, "it says the same");
+  assert.equal(meaning("link", "lost"), null, "which is no offer's");
+  for (const [field, name] of [["status", "constructor"], ["constructor", "name"], ["label", "delivered"], ["status", ""]]) assert.equal(meaning(field, name), null);
+});
+
+test("how long and when is said by the catalogue and the language, without halves of a day", async () => {
+  const { span, timeOfDay } = await modules.load("/src/words.ts");
+  assert.deepEqual([0, 59_000, 60_000, 200_000, 3_600_000, 7_500_000].map(span), ["0 s", "59 s", "1 min", "3 min 20 s", "1 h 0 min", "2 h 5 min"]);
+  assert.match(timeOfDay(Date.UTC(2026, 0, 1, 23, 30)), /^\d\d:\d\d:\d\d$/);
+});
+
+test("a region is called by the district it is around, and by its digits where there is none", async () => {
+  const { nameOf, regionsOf } = await modules.load("/src/map/regions.ts");
+  const square = (lat, lon) => [[0, 0], [0, 2], [2, 2], [2, 0]].map(([dy, dx]) => ({ lat: lat + dy, lon: lon + dx }));
+  const districts = [{ name: "Far", at: [9, 9] }, { name: "Near", at: [1.2, 0.9] }];
+  const zone = (digits, lat, lon) => ({ id: `zone-0000000000000000085${digits}fffffff`, resolution: 5, paused: null, outline: square(lat, lon) });
+  assert.equal(nameOf(zone("2a1", 0, 0), districts), "Near");
+  assert.equal(nameOf(zone("2a1", 0, 0), []), "2a1");
+  const zones = [zone("2a1", 0, 0), zone("2a2", 0, 2)];
+  const rest = { get: async (path) => ({ ok: [zones[path.includes("lon=1") ? 0 : 1]] }) };
+  const found = await regionsOf([{ lat: 1, lon: 1 }, { lat: 1, lon: 3 }], [], rest, districts);
+  assert.deepEqual(found.map(({ name }) => name), ["Near", "Near (2a2)"]);
 });
 
 test("of a cost those parts are told that are something", async () => {

@@ -3,16 +3,16 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useApp, useValue, type App } from "../app.js";
-import { DRIVER, SHAPE, type Sort } from "../status.js";
+import { DRIVER, SHAPE, type Colour, type Sort } from "../status.js";
 import { themed } from "../theme.js";
 import { Glyph, IconButton, described } from "../ui.js";
-import { number, t, word } from "../words.js";
+import { number, t, word, type Key } from "../words.js";
 import { layStreets } from "./beneath.js";
 import type { LatLon } from "./camera.js";
 import { Crowds } from "./crowds.js";
 import { Ground, niceStep } from "./ground.js";
 import { Hexes, type Layer } from "./hexes.js";
-import { EVERYTHING, Marks, type Filter, type Progress } from "./marks.js";
+import { EVERYTHING, Marks, progressOf, type Filter, type Progress } from "./marks.js";
 import { regionsOf, type Region } from "./regions.js";
 import { WORLD, watchFrom } from "./viewport.js";
 import { Zones } from "./zones.js";
@@ -22,7 +22,12 @@ const CLICK_PX = 5;
 const SORTS: readonly { sort: Sort; shape: number }[] = [
   { sort: "ride", shape: SHAPE.ring }, { sort: "delivery", shape: SHAPE.square }, { sort: "rescue", shape: SHAPE.triangle },
 ];
-const PROGRESS: readonly { progress: Progress; shape: number }[] = [{ progress: "waiting", shape: SHAPE.ring }, { progress: "underway", shape: SHAPE.flag }];
+const PROGRESS: readonly { progress: Progress; shape: number; colour: Colour; label: Key }[] = [
+  { progress: "waiting", shape: SHAPE.ring, colour: "away", label: "filter.waiting" }, { progress: "held", shape: SHAPE.ring, colour: "away", label: "job.held" },
+  { progress: "scheduled", shape: SHAPE.ring, colour: "away", label: "status.scheduled" }, { progress: "underway", shape: SHAPE.flag, colour: "away", label: "filter.underway" },
+  { progress: "completed", shape: SHAPE.ring, colour: "good", label: "stage.completed" }, { progress: "cancelled", shape: SHAPE.ring, colour: "bad", label: "stage.cancelled" },
+  { progress: "no_driver", shape: SHAPE.ring, colour: "bad", label: "stage.no_driver" },
+];
 const LAYERS: readonly Layer[] = ["none", "demand", "surge"];
 /** So many marks tell which regions there are. */
 const SAMPLED = 400;
@@ -173,14 +178,14 @@ function Filters({ onZone }: { onZone: () => void }): JSX.Element {
   }, [isOpen]);
   const nHidden = filter.hiddenDrivers.size + filter.hiddenSorts.size + filter.hiddenVehicles.size + filter.hiddenProgress.size + (filter.region ? 1 : 0);
   const stages = { ride: board.stages("rides"), delivery: board.stages("deliveries"), rescue: board.stages("rescues") };
-  const progress: Record<Progress, number> = { waiting: 0, underway: 0 };
+  const progress = new Map<Progress, number>();
+  if (isOpen) for (const mark of board.marks.values()) if (mark.kind !== "driver") progress.set(progressOf(mark), (progress.get(progressOf(mark)) ?? 0) + 1);
   const left = (event: KeyboardEvent): void => {
     if (event.key !== "Escape" || !isOpen) return;
     event.stopPropagation();
     setOpen(false);
     (event.currentTarget as HTMLElement).querySelector("button")?.focus();
   };
-  for (const { searching, active } of Object.values(stages)) [progress.waiting, progress.underway] = [progress.waiting + searching, progress.underway + active];
   return (
     <div class={`filters ${isOpen ? "is-open" : ""}`} onKeyDown={left} onPointerDown={(event) => event.stopPropagation()} onWheel={(event) => event.stopPropagation()}>
       <IconButton icon="filter" label={t("filter.title")} isPressed={isOpen} onClick={() => setOpen(!isOpen)} />
@@ -201,10 +206,10 @@ function Filters({ onZone }: { onZone: () => void }): JSX.Element {
                 </Toggle>
               </li>
             ))}
-            {PROGRESS.map(({ progress: it, shape }) => (
+            {PROGRESS.map(({ progress: it, shape, colour, label }) => (
               <li key={it}>
                 <Toggle isOn={!filter.hiddenProgress.has(it)} onToggle={() => set({ hiddenProgress: toggled(filter.hiddenProgress, it) })}>
-                  <Glyph shape={shape} colour="away" /><span class="name">{t(`filter.${it}`)}</span><span class="count">{number(progress[it])}</span>
+                  <Glyph shape={shape} colour={colour} /><span class="name">{t(label)}</span><span class="count">{number(progress.get(it) ?? 0)}</span>
                 </Toggle>
               </li>
             ))}
@@ -251,12 +256,12 @@ function Vehicles({ hidden, onHide }: { hidden: ReadonlySet<string>; onHide: (hi
 
 /** The regions that what is known lies in. */
 function Regions({ region, onChoose }: { region: Region | null; onChoose: (region: Region | null) => void }): JSX.Element | null {
-  const { live: { board }, rest } = useApp();
+  const { city, live: { board }, rest } = useApp();
   const [regions, setRegions] = useState<readonly Region[]>(region ? [region] : []);
   useEffect(() => {
     let isWanted = true;
     const places = [...board.marks.values()].slice(0, SAMPLED).map(({ at }) => at);
-    void regionsOf(places, regions, rest).then((found) => isWanted && setRegions(found));
+    void regionsOf(places, regions, rest, city?.places ?? []).then((found) => isWanted && setRegions(found));
     return () => {
       isWanted = false;
     };

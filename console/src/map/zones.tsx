@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Refused } from "@outrider/client";
 import { useApp, useFetched, useHeard, usePolled, useValue } from "../app.js";
 import type { Answer } from "../rest.js";
+import { Texts } from "../texts.js";
 import { IconButton, Loading, Refusal, Spark, said } from "../ui.js";
 import { number, t, timeOfDay } from "../words.js";
 import type { LatLon } from "./camera.js";
@@ -17,6 +18,8 @@ const WITHIN_M_MAX = 50_000;
 /** The neighbourhood where demand is counted. */
 const NEIGHBOURHOOD = 7;
 const MINUTES = [15, 60, 240] as const;
+/** Why a zone goes on, where nobody says: written into its history, and so the same whatever the dispatcher reads. */
+const RESUMED = "over";
 
 interface Paused {
   zones: readonly Zone[];
@@ -132,7 +135,7 @@ function Pausing({ zones }: { zones: readonly Zone[] }): JSX.Element {
     void live.ask(id, "act.pause_zone", { zone: { id, action: { pause: { reason: reason.trim(), ...until } } } });
   };
   const resume = (zone: string): void => {
-    void live.ask(zone, "act.resume_zone", { zone: { id: zone, action: { resume: { reason: reason.trim() || t("reason.over") } } } });
+    void live.ask(zone, "act.resume_zone", { zone: { id: zone, action: { resume: { reason: reason.trim() || RESUMED } } } });
   };
   return (
     <form class="form" onSubmit={pause}>
@@ -148,10 +151,10 @@ function Pausing({ zones }: { zones: readonly Zone[] }): JSX.Element {
       </select>
       <label for="zone-reason">{t("zones.reason")}</label>
       <input id="zone-reason" class="field" maxLength={200} value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
-      <div class="chips">{(["reason.flood", "reason.event", "reason.unsafe"] as const).map((it) => <button key={it} type="button" onClick={() => setReason(t(it))}>{t(it)}</button>)}</div>
+      <Texts keys={["reason.flood", "reason.event", "reason.unsafe"]} onChoose={setReason} />
       <div class="segments" role="radiogroup" aria-label={t("zones.how_long")}>
         {[...MINUTES, null].map((it) => (
-          <label key={String(it)}><input type="radio" name="minutes" checked={it === minutes} onChange={() => setMinutes(it)} /><span>{it === null ? t("zones.until_resumed") : it < 60 ? `${it} min` : `${it / 60} h`}</span></label>
+          <label key={String(it)}><input type="radio" name="minutes" checked={it === minutes} onChange={() => setMinutes(it)} /><span>{it === null ? t("zones.until_resumed") : it < 60 ? t("unit.min", { n: it }) : t("unit.h", { n: it / 60 })}</span></label>
         ))}
       </div>
       <div class="form-end"><button type="submit" class="primary danger" disabled={reason.trim() === ""}>{t("act.pause_zone")}</button></div>

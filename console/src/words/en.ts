@@ -17,7 +17,7 @@ export const en = {
   "sign_in.title": "Sign in to Outrider", "sign_in.says": "The console is for dispatchers and admins. Paste a token; it stays in this tab only.",
   "sign_in.token": "Token", "sign_in.go": "Sign in", "sign_in.refused": "The node refused this token: {reason}.",
 
-  "search.label": "Find an order, rescue, driver or rider", "search.placeholder": "Find by id, sort or status…", "search.matches": "Matches",
+  "search.label": "Find an order, rescue or driver", "search.placeholder": "Find by id, sort or status…", "search.matches": "Matches",
   "search.none": "Nothing on the map is called that.", "search.not_on_map": "not on the map",
 
   "title.driver": "Driver {id}", "title.ride": "Ride {id}", "title.delivery": "Delivery {id}", "title.rescue": "Rescue {id}", "title.order": "Order {id}",
@@ -193,6 +193,9 @@ export const en = {
   "actors.unknown": "Where it lives is not known. {why}", "zones.paused_unknown": "Which zones are paused is not known. {why}",
   "queue.hidden": "Only {region} is listed: {n} elsewhere are hidden.", "queue.show_all": "List all",
   "more": "More…",
+  "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
+  "texts.language": "Texts to choose from, in the language of who reads them",
+  "activity.first": "The latest {n}. What was before is in the timeline of each job and the history of each actor.",
 
   "event.placed": "Placed", "event.requested": "Requested", "event.payment_awaited": "Payment awaited", "event.payment_confirmed": "Paid",
   "event.reminded": "Rider reminded", "event.price_asked": "New price asked for", "event.price_settled": "Price settled",

@@ -16,7 +16,7 @@ export const fr: Words = {
   "sign_in.title": "Connexion à Outrider", "sign_in.says": "La console est réservée aux régulateurs et aux administrateurs. Collez un jeton ; il reste dans cet onglet.",
   "sign_in.token": "Jeton", "sign_in.go": "Se connecter", "sign_in.refused": "Le nœud a refusé ce jeton : {reason}.",
 
-  "search.label": "Trouver une commande, un secours, un chauffeur ou un client", "search.placeholder": "Identifiant, type ou état…", "search.matches": "Résultats",
+  "search.label": "Trouver une commande, un secours ou un chauffeur", "search.placeholder": "Identifiant, type ou état…", "search.matches": "Résultats",
   "search.none": "Rien de tel sur la carte.", "search.not_on_map": "pas sur la carte",
 
   "title.driver": "Chauffeur {id}", "title.ride": "Course {id}", "title.delivery": "Livraison {id}", "title.rescue": "Secours {id}", "title.order": "Commande {id}",
@@ -192,6 +192,9 @@ export const fr: Words = {
   "actors.unknown": "On ne sait pas où il vit. {why}", "zones.paused_unknown": "On ne sait pas quelles zones sont en pause. {why}",
   "queue.hidden": "Seul {region} est affiché : {n} ailleurs sont masqués.", "queue.show_all": "Tout afficher",
   "more": "Plus…",
+  "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
+  "texts.language": "Textes proposés, dans la langue du destinataire",
+  "activity.first": "Les {n} derniers. Le reste est dans l’historique de chaque mission et de chaque acteur.",
 
   "event.placed": "Passée", "event.requested": "Demandé", "event.payment_awaited": "Paiement attendu", "event.payment_confirmed": "Payée",
   "event.reminded": "Client prévenu", "event.price_asked": "Nouveau prix proposé", "event.price_settled": "Prix convenu",

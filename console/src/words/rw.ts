@@ -16,7 +16,7 @@ export const rw: Words = {
   "sign_in.title": "Injira muri Outrider", "sign_in.says": "Iyi paji ni iy’abohereza n’abayobozi. Shyiramo urufunguzo; ruguma muri iyi tabu gusa.",
   "sign_in.token": "Urufunguzo", "sign_in.go": "Injira", "sign_in.refused": "Seriveri yanze uru rufunguzo: {reason}.",
 
-  "search.label": "Shaka komande, ubutabazi, umushoferi cyangwa umugenzi", "search.placeholder": "Nimero, ubwoko cyangwa uko bimeze…", "search.matches": "Ibyabonetse",
+  "search.label": "Shaka komande, ubutabazi cyangwa umushoferi", "search.placeholder": "Nimero, ubwoko cyangwa uko bimeze…", "search.matches": "Ibyabonetse",
   "search.none": "Nta kintu nk’icyo kiri ku ikarita.", "search.not_on_map": "ntikiri ku ikarita",
 
   "title.driver": "Umushoferi {id}", "title.ride": "Urugendo {id}", "title.delivery": "Igemura {id}", "title.rescue": "Ubutabazi {id}", "title.order": "Komande {id}",
@@ -192,6 +192,9 @@ export const rw: Words = {
   "actors.unknown": "Aho iri ntihazwi. {why}", "zones.paused_unknown": "Uturere twahagaze ntituzwi. {why}",
   "queue.hidden": "Haragaragara {region} gusa: {n} by’ahandi birahishe.", "queue.show_all": "Erekana byose",
   "more": "Ibindi…",
+  "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
+  "texts.language": "Amagambo yateguwe, mu rurimi rw’uyasoma",
+  "activity.first": "{n} bya nyuma. Ibyabanje biri mu mateka ya buri kazi n’aya buri mukinnyi.",
 
   "event.placed": "Byasabwe", "event.requested": "Byasabwe", "event.payment_awaited": "Hategerejwe kwishyura", "event.payment_confirmed": "Byishyuwe",
   "event.reminded": "Umugenzi yibukijwe", "event.price_asked": "Habajijwe igiciro gishya", "event.price_settled": "Igiciro cyemejwe",

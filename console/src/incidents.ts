@@ -33,7 +33,7 @@ export function unresolved(listed: readonly IncidentView[], calling: Iterable<In
 
 /** An incident as it will be if the node says yes to everything that was asked. */
 export function expectedIncident(view: IncidentView, asked: readonly Asked[]): IncidentView {
-  return asked.reduce((it, { wish }) => {
+  return asked.reduce<IncidentView>((it, { wish }) => {
     const action = (wish as { incident?: { action: IncidentAction } }).incident?.action;
     if (action === undefined) return it;
     if ("ack" in action) return { ...it, calling: false, status: it.status === "open" ? "acked" : it.status };

@@ -61,7 +61,7 @@ export class Rest {
       if (answer.ok) return { ok: (text === "" ? null : JSON.parse(text)) as T };
       // Who stands between may answer for a node that is not there, and not in JSON.
       const isOurs = answer.headers.get("content-type")?.includes("json") === true;
-      return { refused: isOurs ? JSON.parse(text) as Refused : { code: "unavailable", message: `${answer.status} ${answer.statusText}` } };
+      return { refused: isOurs ? JSON.parse(text) as Refused : { code: "unavailable", message: `${answer.status} ${answer.statusText}`.trim() } };
     } catch (error) {
       return { refused: { code: "unavailable", message: String(error instanceof Error ? error.message : error) } };
     }

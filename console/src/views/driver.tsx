@@ -25,7 +25,7 @@ interface WhyNoOffers {
 
 /** A driver as it will be if the node says yes to everything that was asked. */
 export function expectedDriver(view: DriverView, asked: readonly Asked[]): DriverView {
-  return asked.reduce((it, { wish }) => {
+  return asked.reduce<DriverView>((it, { wish }) => {
     const action = (wish as { driver?: { action: DriverAction } }).driver?.action;
     if (action === undefined) return it;
     if ("suspend" in action) return { ...it, status: "blocked", blocked: action.suspend.reason };

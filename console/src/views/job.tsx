@@ -1,7 +1,7 @@
 // One order or rescue: where it stands, what happened to it, how a driver was looked for, and what may be done.
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Fare, FulfilmentStatus, OfferView, OrderView, Place, RescueView } from "@outrider/client";
 import { go, useApp, useFetched, useFollowed, useHeard, useTick } from "../app.js";
 import { JobClock } from "./queue.js";

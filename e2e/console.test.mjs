@@ -127,6 +127,7 @@ test("a node shows it at its door; it loads without complaint, and asks nobody e
   await isLive();
   await hasMarks(10);
   await until("the map draws", () => page.evaluate(() => globalThis.outrider.marks.frames > 0));
+  assert.match(await page.locator(".scale").textContent(), /^\d+ k?m$/, "its scale is there before anybody has moved it");
   await until("the queue has rows", () => page.locator(".row").count());
   await shot("dispatch");
   assert.deepEqual(complaints, []);
@@ -253,6 +254,10 @@ test("a click on a mark opens it, and the map follows a driver and hides who is 
   await page.keyboard.press("f");
   await page.locator(".following").waitFor();
   await shot("driver");
+  await page.keyboard.press("m");
+  await page.locator(".dialog[open] #reason").waitFor();
+  await page.keyboard.press("Escape");
+  await until("it is not written to", async () => (await page.locator(".dialog[open]").count()) === 0);
   await page.keyboard.press("Escape");
   assert.equal(await page.locator("#details").count(), 0, "Escape closes it");
 
@@ -337,6 +342,7 @@ test("who asked for a job can be written to, and a job kept to a fleet", { timeo
   const history = await quiet.ask(token, `v1/actors/${body.rider}/history`);
   assert.ok(history.body.some(({ event, by, reason }) => event === "messaged" && by === "dispatcher" && reason === "the gate is open"), JSON.stringify(history.body));
 
+  await page.locator(".actions button", { hasText: "More" }).click();
   await page.locator(".actions button", { hasText: "Fleet" }).click();
   await page.fill("#fleet", "partner-0192f3c8aaaa7000800000000000eeee");
   await page.fill("#reason", "by contract");
@@ -434,9 +440,36 @@ test("a call for help is loud on every view until somebody sees to it", { timeou
   await shot("sos");
   await banner.locator(".sos-ack").click();
   await until("it is quiet again", async () => (await banner.count()) === 0);
-  await go(`#/actors/${body.actor}`);
+  // It is not over: the queue has it, with what is still to be done.
+  await go("#/dispatch");
+  await page.locator(".queue-head .chips button", { hasText: "Incidents" }).click();
+  await page.locator(`#row-${body.actor}`, { hasText: "Seen to" }).waitFor();
+  await page.keyboard.press("j");
+  await page.locator(".incident .incident-check button").first().click();
+  await page.locator(".incident .incident-check [aria-pressed=true]").waitFor();
+  await shot("incidents");
   await page.locator(".incident .ghost", { hasText: "false alarm" }).click();
   await until("it is over", async () => (await page.locator(".incident").count()) === 0);
+  await until("and listed no more", async () => (await page.locator(`#row-${body.actor}`).count()) === 0);
+  assert.deepEqual(complaints, []);
+});
+
+test("of many calls for help each can be seen to", { timeout: 60_000 }, async () => {
+  await openQuiet();
+  const position = { at: { lat: -1.95, lon: 30.06 }, sampled_at: Date.now() };
+  const calls = [];
+  for (let i = 0; i < 5; i += 1) calls.push((await quiet.ask(await somebody(), "v1/sos", { position })).body.actor);
+  const acks = page.locator(".sos .sos-ack");
+  await until("all five are there", async () => (await acks.count()) === 5);
+  for (let left = 4; left >= 0; left -= 1) {
+    await acks.last().click();
+    await until(`${left} are left`, async () => (await acks.count()) === left);
+  }
+  const token = await quiet.token("dispatcher");
+  for (const id of calls) {
+    await until(`${id} is seen to`, async () => (await quiet.ask(token, `v1/incidents/${id}`)).body.status === "acked");
+    await quiet.ask(token, `v1/incidents/${id}/actions`, { resolve: { resolution: "false" } });
+  }
   assert.deepEqual(complaints, []);
 });
 

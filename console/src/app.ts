@@ -9,7 +9,7 @@ import type { Camera, Projection } from "./map/camera.js";
 import type { BasemapSource, City } from "./map/ground.js";
 import type { Layer } from "./map/hexes.js";
 import type { Filter, Marks } from "./map/marks.js";
-import type { Answer, Rest } from "./rest.js";
+import { latestOf, type Answer, type Latest, type Rest } from "./rest.js";
 import type { Token } from "./token.js";
 
 export interface App {
@@ -28,12 +28,19 @@ export interface App {
   marks: Marks | null;
   /** The real streets below the marks, while they are drawn. */
   basemap: Basemap | null;
+  /** What is shown and old, by the path it is asked for at: since when, and why there is nothing newer. */
+  missed: Value<ReadonlyMap<string, Missed>>;
   /** Whom the map keeps in its middle. */
   followed: Value<string | null>;
   /** What the map shows of zones. */
   layer: Value<Layer>;
   /** What is left out of the map and, of other regions, of the queue. */
   filter: Value<Filter>;
+}
+
+export interface Missed {
+  since: number;
+  why: Refused;
 }
 
 export const AppContext = createContext<App>(null!);
@@ -115,17 +122,35 @@ export function useFetched<T>(path: string | null, of: unknown = null): Answer<T
   return answered !== null && answered.path === path ? answered.answer : null;
 }
 
-/** The same, again and again as long as this is shown and the page is looked at. */
-export function usePolled<T>(path: string | null, everyMs: number): Answer<T> | null {
+/**
+ * The same, again and again as long as this is shown and the page is looked at, and whenever `of` changes. A good answer stays until there
+ * is another, however often there is none; since when it is old, the page then says (`App.missed`).
+ */
+export function usePolled<T>(path: string | null, everyMs: number, of: unknown = null): Answer<T> | null {
+  const { missed } = useApp();
   const [n, again] = useReducer((it: number, _: void) => it + 1, 0);
   useEffect(() => {
     const timer = setInterval(() => document.hidden || again(), everyMs);
     return () => clearInterval(timer);
   }, [everyMs]);
-  const latest = useRef<{ path: string | null; answer: Answer<T> } | null>(null);
-  const answer = useFetched<T>(path, n);
-  if (answer) latest.current = { path, answer };
-  return latest.current?.path === path ? latest.current.answer : null;
+  const latest = useRef<{ path: string | null; heard: Answer<T>; known: Latest<T> } | null>(null);
+  const answer = useFetched<T>(path, `${n} ${String(of)}`);
+  if (answer && answer !== latest.current?.heard) {
+    const before = latest.current?.path === path ? latest.current.known : null;
+    latest.current = { path, heard: answer, known: latestOf(before, answer, Date.now()) };
+  }
+  const known = latest.current?.path === path ? latest.current.known : null;
+  const why = known?.missed ?? null;
+  useEffect(() => {
+    if (path === null || known === null || why === null) return undefined;
+    missed.set(new Map(missed.get()).set(path, { since: known.at, why }));
+    return () => {
+      const others = new Map(missed.get());
+      others.delete(path);
+      missed.set(others);
+    };
+  }, [path, why]);
+  return known?.answer ?? null;
 }
 
 // ── Where in the console we are: #/dispatch/order-…, #/actors/driver-…, #/cluster ──

@@ -59,6 +59,8 @@ export class Live {
   /** Why the node last said no to this token. */
   reason = "";
 
+  /** Which of them somebody here has just said to see to, by how often they had been escalated then. */
+  readonly #heeding = new Map<string, number>();
   /** What of the board is followed: all of it, or a viewport. Nothing until somebody looks. */
   #looking: Topic | null = null;
   /** This connection, as others see it. */
@@ -164,6 +166,23 @@ export class Live {
     }
   }
 
+  /**
+   * Those that call: those that somebody here has just said to see to do so no more, unless that is refused, or they are escalated.
+   * Without a connection nobody hears it, and they go on.
+   */
+  get calling(): readonly IncidentView[] {
+    const isHeard = this.trust === "live";
+    return [...this.incidents.values()].filter(({ id, escalations }) => !isHeard || this.#heeding.get(id) !== escalations);
+  }
+
+  /** Sees to an incident. */
+  async heed({ id, escalations }: IncidentView): Promise<void> {
+    this.#heeding.set(id, escalations);
+    this.#emit("incidents");
+    const done = await this.ask(id, "act.ack", { incident: { id, action: { ack: {} } } });
+    if (done === null && this.#heeding.delete(id)) this.#emit("incidents");
+  }
+
   /** What was asked of an actor and is not answered yet, newest last. */
   underWay(actor: string): readonly Asked[] {
     return this.asked.filter((it) => it.actor === actor && it.state === "asked");
@@ -222,12 +241,17 @@ export class Live {
     const known = this.incidents.get(incident.id);
     if (known && known.version > incident.version) return;
     if (incident.calling) this.incidents.set(incident.id, incident);
-    else this.incidents.delete(incident.id);
+    else this.#hush(incident.id);
     this.#emit("incidents");
   }
 
   #heeded(id: string): void {
-    if (this.incidents.delete(id)) this.#emit("incidents");
+    if (this.#hush(id)) this.#emit("incidents");
+  }
+
+  #hush(id: string): boolean {
+    this.#heeding.delete(id);
+    return this.incidents.delete(id);
   }
 
   #became(state: ClientState): void {

@@ -1,7 +1,7 @@
 // The console in order: theme and words, the token, the connection, the city, the page.
 
 import { render } from "preact";
-import { AppContext, Value, type App } from "./app.js";
+import { AppContext, Value, type App, type Missed } from "./app.js";
 import { Live } from "./live.js";
 import { Camera, Projection } from "./map/camera.js";
 import { fetchViews } from "./later.js";
@@ -39,6 +39,7 @@ const app: App = {
   camera: new Camera(),
   marks: null,
   basemap: null,
+  missed: new Value<ReadonlyMap<string, Missed>>(new Map()),
   followed: new Value<string | null>(null),
   layer: new Value<Layer>("none"),
   filter: new Value(EVERYTHING),

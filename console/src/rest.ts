@@ -1,11 +1,29 @@
 // What is asked once, over HTTP, and answered in JSON or refused in words.
 
-import type { Refused } from "@outrider/client";
+import type { Code, Refused } from "@outrider/client";
 
 /** Nobody looks at an answer that took longer. */
 const PATIENCE_MS = 10_000;
 
 export type Answer<T> = { ok: T } | { refused: Refused };
+
+/** Refusals that a later try may not meet: what is known meanwhile is old, and not wrong. */
+const PASSING: readonly Code[] = ["unavailable", "busy", "rate_limited", "draining", "internal"];
+
+/** What is known of something that is asked for again and again. */
+export interface Latest<T> {
+  answer: Answer<T>;
+  /** When it was answered, in milliseconds since 1970. */
+  at: number;
+  /** Why the last try did not do, if it did not. */
+  missed: Refused | null;
+}
+
+/** What is known once `answer` has come: a good answer is not forgotten for one that will pass. */
+export function latestOf<T>(before: Latest<T> | null, answer: Answer<T>, at: number): Latest<T> {
+  const isKept = before !== null && "ok" in before.answer && "refused" in answer && PASSING.includes(answer.refused.code);
+  return isKept ? { ...before, missed: answer.refused } : { answer, at, missed: null };
+}
 
 export class Rest {
   readonly #token: () => Promise<string>;
@@ -40,8 +58,10 @@ export class Rest {
         method, headers, signal: AbortSignal.timeout(PATIENCE_MS), ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
       const text = await answer.text();
-      const said = text === "" ? null : JSON.parse(text);
-      return answer.ok ? { ok: said as T } : { refused: said as Refused };
+      if (answer.ok) return { ok: (text === "" ? null : JSON.parse(text)) as T };
+      // Who stands between may answer for a node that is not there, and not in JSON.
+      const isOurs = answer.headers.get("content-type")?.includes("json") === true;
+      return { refused: isOurs ? JSON.parse(text) as Refused : { code: "unavailable", message: `${answer.status} ${answer.statusText}`.trim() } };
     } catch (error) {
       return { refused: { code: "unavailable", message: String(error instanceof Error ? error.message : error) } };
     }

@@ -2,14 +2,14 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { go, useApp, useHeard, useRoute, useTick, type View } from "./app.js";
+import { go, useApp, useHeard, useRoute, useTick, useValue, type View } from "./app.js";
 import { Later } from "./later.js";
 import type { Asked, Trust } from "./live.js";
 import { Search } from "./search.js";
 import { SignIn } from "./sign_in.js";
 import { Sos, who } from "./sos.js";
 import { choice, choose, type Choice } from "./theme.js";
-import { Dialog, Icon, IconButton, Refusal, described, useKeys, type IconName } from "./ui.js";
+import { Dialog, Icon, IconButton, Refusal, described, said, useKeys, type IconName } from "./ui.js";
 import { Dispatch } from "./views/dispatch.js";
 import { LANGUAGES, currentLanguage, missingLanguage, speak, t, timeOfDay, type Key, type Language } from "./words.js";
 
@@ -69,6 +69,7 @@ export function Shell(): JSX.Element {
         {view === "actors" ? <Later>{({ Actors }) => <Actors id={id} />}</Later> : null}
         {view === "cluster" ? <Later>{({ Cluster }) => <Cluster />}</Later> : null}
       </main>
+      <Old />
       <Toasts />
       {token.isWanted ? <SignIn reason={live.reason} /> : null}
       {isHelpOpen ? <Help onClose={() => setHelpOpen(false)} /> : null}
@@ -118,6 +119,13 @@ function Badge(): JSX.Element {
       <span class="dot" aria-hidden="true" /><span class="badge-text">{text[trust]()}</span>
     </button>
   );
+}
+
+/** What of the page is old although the node is there: since when, and what it says instead. */
+function Old(): JSX.Element | null {
+  const missed = [...useValue(useApp().missed).values()];
+  const oldest = missed.sort((a, b) => a.since - b.since)[0];
+  return oldest ? <p class="old" role="status">{t("old", { at: timeOfDay(oldest.since), why: said(oldest.why) })}</p> : null;
 }
 
 /** Tells those who cannot see the badge. */

@@ -18,7 +18,8 @@ export function Sos(): JSX.Element | null {
   const { live } = useApp();
   const [isMuted, setMuted] = useState(false);
   useHeard((again) => live.on("incidents", again));
-  const calling = [...live.incidents.values()].sort((a, b) => Number(a.mock) - Number(b.mock) || b.escalations - a.escalations || a.opened_at - b.opened_at);
+  useHeard((again) => live.on("trust", again));
+  const calling = [...live.calling].sort((a, b) => Number(a.mock) - Number(b.mock) || b.escalations - a.escalations || a.opened_at - b.opened_at);
   const isLoud = calling.some((it) => !it.mock);
 
   useEffect(() => {
@@ -39,9 +40,9 @@ export function Sos(): JSX.Element | null {
   if (calling.length === 0) return null;
   return (
     <section class="sos" role="alert" aria-label={t("sos.title")}>
-      <ul>{calling.slice(0, 3).map((incident) => <Call key={incident.id} incident={incident} />)}</ul>
+      <ul>{calling.map((incident) => <Call key={incident.id} incident={incident} />)}</ul>
       <div class="sos-end">
-        {calling.length > 3 ? <span>{t("sos.more", { n: calling.length - 3 })}</span> : null}
+        {calling.length > 3 ? <span>{t("sos.calls", { n: calling.length })}</span> : null}
         {isLoud ? <button type="button" class="sos-mute" aria-pressed={isMuted} onClick={() => setMuted(!isMuted)}>{t(isMuted ? "sos.unmute" : "sos.mute")}</button> : null}
       </div>
     </section>
@@ -52,9 +53,6 @@ function Call({ incident }: { incident: IncidentView }): JSX.Element {
   const { live } = useApp();
   useTick(1000);
   const isAsked = live.underWay(incident.id).length > 0;
-  const ack = (): void => {
-    void live.ask(incident.id, "act.ack", { incident: { id: incident.id, action: { ack: {} } } });
-  };
   return (
     <li class={incident.mock ? "is-mock" : ""}>
       <span class="sos-icon"><Icon name="siren" /></span>
@@ -62,9 +60,9 @@ function Call({ incident }: { incident: IncidentView }): JSX.Element {
         <strong>{incident.mock ? t("sos.drill") : word("incident", incident.kind)}{incident.escalations > 0 ? ` · ${t("sos.escalated", { n: incident.escalations })}` : ""}</strong>
         <span>{t("sos.by", { who: who(incident.raised_by) })} · <time aria-live="off">{clockFace(live.client.serverNow - incident.opened_at)}</time></span>
       </div>
-      <button type="button" class="sos-ack" disabled={isAsked} onClick={ack}>{t(isAsked ? "sos.acking" : "act.ack")}</button>
+      <button type="button" class="sos-ack" disabled={isAsked} onClick={() => void live.heed(incident)}>{t(isAsked ? "sos.acking" : "act.ack")}</button>
       {incident.job ? <button type="button" onClick={() => go("dispatch", jobId(incident.job!))}>{t("sos.show_job")}</button> : null}
-      <button type="button" onClick={() => go("actors", incident.id)}>{t("sos.open")}</button>
+      <button type="button" onClick={() => go("dispatch", incident.id)}>{t("sos.open")}</button>
     </li>
   );
 }

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { kindOf, short } from "./status.js";
-import { t, timeOfDay, word } from "./words.js";
+import { meaning, t, timeOfDay, word } from "./words.js";
 
 /** Milliseconds since 1970 that are likely meant as a moment. */
 const isMoment = (value: number): boolean => value > 1e12 && value < 1e13;
@@ -57,7 +57,7 @@ function Pair({ name, value, path, changed, onOpen }: { name: string; value: obj
       <span class="pair">
         {Object.entries(value).map(([key, it]) => (
           <span key={marked(path, key, it, changed)} class={`part ${glow(`${path}/${key}`, changed)}`}>
-            {isPoint || kindOf(it) ? null : <span class="key">{key.replaceAll("_", " ")}</span>}<Plain value={it} onOpen={onOpen} />
+            {isPoint || kindOf(it) ? null : <span class="key">{key.replaceAll("_", " ")}</span>}<Plain field={key} value={it} onOpen={onOpen} />
           </span>
         ))}
       </span>
@@ -67,10 +67,10 @@ function Pair({ name, value, path, changed, onOpen }: { name: string; value: obj
 
 function Leaf({ name, value, path, changed, onOpen }: { name: string; value: unknown; path: string; changed: ReadonlySet<string>; onOpen: (id: string) => void }): JSX.Element {
   // A changed leaf is another element, so that it glows anew.
-  return <div key={marked(path, "", value, changed)} class={`leaf ${glow(path, changed)}`}><span class="key">{name}</span><Plain value={value} onOpen={onOpen} /></div>;
+  return <div key={marked(path, "", value, changed)} class={`leaf ${glow(path, changed)}`}><span class="key">{name}</span><Plain field={path.slice(path.lastIndexOf("/") + 1)} value={value} onOpen={onOpen} /></div>;
 }
 
-function Plain({ value, onOpen }: { value: unknown; onOpen: (id: string) => void }): JSX.Element {
+function Plain({ field, value, onOpen }: { field: string; value: unknown; onOpen: (id: string) => void }): JSX.Element {
   if (value === null || value === undefined) return <span class="v v-none">{t("tree.none")}</span>;
   if (typeof value === "boolean") return <span class="v v-bool">{t(value ? "yes" : "no")}</span>;
   if (typeof value === "number") {
@@ -81,7 +81,8 @@ function Plain({ value, onOpen }: { value: unknown; onOpen: (id: string) => void
   const text = String(value);
   const kind = kindOf(text);
   if (kind) return <button type="button" class="link" title={text} onClick={() => onOpen(text)}>{word("kind", kind)} {short(text)}</button>;
-  return <span class="v v-text">{text}</span>;
+  const says = meaning(field, text);
+  return <span class="v v-text">{text}{says === null ? null : <span class="v-says">{says}</span>}</span>;
 }
 
 function marked(path: string, key: string, value: unknown, changed: ReadonlySet<string>): string {

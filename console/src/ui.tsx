@@ -116,6 +116,17 @@ export function Copy({ text }: { text: string }): JSX.Element {
   );
 }
 
+/** What few want, once somebody asks for it. */
+export function More({ children }: { children: ComponentChildren }): JSX.Element {
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <>
+      <button type="button" class="ghost" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>{t("more")}</button>
+      {isOpen ? children : null}
+    </>
+  );
+}
+
 /** Nothing is there, and that is fine. */
 export function Empty({ children }: { children: ComponentChildren }): JSX.Element {
   return <p class="empty">{children}</p>;
@@ -139,6 +150,11 @@ export function Refusal({ refused }: { refused: Refused }): JSX.Element {
       {refused.allowed && refused.allowed.length > 0 ? <span class="soft">{t("refused.allowed", { what: refused.allowed.map((it) => word("command", it)).join(", ") })}</span> : null}
     </div>
   );
+}
+
+/** The same on one line. */
+export function said({ code, message }: Refused): string {
+  return `${word("code", code)}: ${message}`;
 }
 
 /** A dialog that takes the keyboard until it is closed. */

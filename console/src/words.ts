@@ -18,8 +18,16 @@ const KEY = "outrider.language";
 /** Nobody looks at an empty page for longer, only to read it in another language. */
 const PATIENCE_MS = 6_000;
 
+/** In which groups a state's names are looked for, by the field that they are of. Elsewhere the same name may mean something else. */
+const NAMED_BY: Readonly<Record<string, readonly (keyof Named)[]>> = {
+  status: ["status", "case", "offer", "run", "member"], kind: ["kind", "incident"], vehicle: ["kind"], what: ["errand"],
+  fulfilment: ["fulfilment"], policy: ["policy"], priority: ["priority"], issue: ["issue"], outcome: ["offer"],
+};
+
 let [language, words]: [Language, Words] = ["en", en];
 let missing: Language | null = null;
+/** To make a format takes longer than to use it hundreds of times. */
+let clock: { language: Language; format: Intl.DateTimeFormat } | null = null;
 
 export function currentLanguage(): Language {
   return language;
@@ -28,6 +36,11 @@ export function currentLanguage(): Language {
 /** The language that was wanted when the page began, and whose words could not be had; or null. */
 export function missingLanguage(): Language | null {
   return missing;
+}
+
+/** The words of a language, for somebody else to read. */
+export function wordsIn(of: Language): Promise<Words> {
+  return soon(CATALOGUES[of]());
 }
 
 /** Fetches the words of whoever reads. If they cannot be had, it is said in English, and `missingLanguage` names what was wanted. */
@@ -68,9 +81,23 @@ export function happened(event: string): string {
   return known(`event.${event}`) ?? word("status", event);
 }
 
+/** What the platform says of why, in one word; whatever else a reason is, somebody wrote it. */
+const REASON_CODES: readonly string[] = [
+  "rider_asked", "road_blocked", "wrong_address", "breakdown", "unsafe", "staff_decision", "towed", "fixed_on_scene", "stranded",
+];
+
 /** Why, as people wrote it; what the platform says in one word is said in the reader's language. */
 export function because(reason: string): string {
-  return known(`reason.${reason}`) ?? reason;
+  return (REASON_CODES.includes(reason) ? known(`reason.${reason}`) : null) ?? reason;
+}
+
+/** What a field of a state says by a name of the node's, in words; null if these say nothing more than the name, or nobody knows. */
+export function meaning(field: string, name: string): string | null {
+  for (const group of Object.hasOwn(NAMED_BY, field) ? NAMED_BY[field]! : []) {
+    const says = known(`${group}.${name}`);
+    if (says !== null) return says.toLowerCase() === name.replaceAll("_", " ") ? null : says;
+  }
+  return null;
 }
 
 function known(key: string): string | null {
@@ -85,9 +112,10 @@ export function percent(share: number): string {
   return new Intl.NumberFormat(language, { style: "percent" }).format(share);
 }
 
-/** `14:03:27` in the viewer's time zone. */
+/** `14:03:27` in the viewer's time zone, as their language writes it, and without halves of a day. */
 export function timeOfDay(at: number): string {
-  return new Date(at).toLocaleTimeString("en-GB");
+  if (clock?.language !== language) clock = { language, format: new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }) };
+  return clock.format.format(at);
 }
 
 /** An amount in the smallest unit of its currency, as people write it. */
@@ -99,9 +127,9 @@ export function money({ amount, currency }: { amount: number; currency: string }
 /** `4 s`, `3 min 20 s`, `2 h 5 min`. */
 export function span(ms: number): string {
   const s = Math.max(0, Math.round(ms / 1000));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return s % 60 === 0 ? `${Math.floor(s / 60)} min` : `${Math.floor(s / 60)} min ${s % 60} s`;
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  const [h, min] = [Math.floor(s / 3600), Math.floor((s % 3600) / 60)];
+  const units = [[t("unit.h", { n: h }), h > 0], [t("unit.min", { n: min }), min > 0 || h > 0], [t("unit.s", { n: s % 60 }), h === 0 && (min === 0 || s % 60 > 0)]] as const;
+  return units.filter(([, isSaid]) => isSaid).map(([unit]) => unit).join(" ");
 }
 
 /** `340 m`, `2.1 km`. */

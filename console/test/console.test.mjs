@@ -107,6 +107,23 @@ test("a place is in an outline or not", () => {
   assert.ok(!hexes.isWithin([], { lat: 1, lon: 1 }));
 });
 
+test("a zone's label says what its colour does: how many wait, or soon will, for each who is free", () => {
+  const zone = (more) => ({ ratio: 0, surge_percent: 100, n_waiting: 0, n_free: 0, ...more });
+  const { blended, freePlace, heatOf, labelOf } = hexes;
+  const soon = zone({ n_free: 4, ratio: 2.44 });
+  assert.equal(labelOf("demand", soon), "2.4", "nobody waits now, and drivers are scarce all the same");
+  assert.ok(heatOf("demand", soon) > 0.8);
+  assert.equal(labelOf("demand", zone({ n_free: 3 })), "0");
+  assert.equal(labelOf("demand", zone({})), "");
+  assert.equal(labelOf("surge", zone({ surge_percent: 150 })), "×1.5");
+  assert.equal(labelOf("surge", zone({ n_free: 3 })), "");
+  const heats = [0, 0.25, 0.5, 0.75, 1].map((heat) => blended("#0000ff", "#ff0000", heat));
+  assert.deepEqual(heats, ["#0000ff", "#4000bf", "#800080", "#bf0040", "#ff0000"], "without a leap");
+  const name = [80, 90, 120, 110];
+  assert.deepEqual(freePlace([[100, 100], [100, 140]], 30, [name]), [100, 140], "beside a district's name");
+  assert.deepEqual(freePlace([[100, 100]], 30, [name]), [100, 100], "nowhere else");
+});
+
 test("what is hidden is hidden by status, vehicle, sort, progress and region", () => {
   const region = { id: "zone-1", name: "1", outline: [[0, 0], [0, 4], [4, 4], [4, 0]].map(([lat, lon]) => ({ lat, lon })) };
   const mark = { kind: "driver", id: "driver-1", status: "busy", vehicle: "moto", at: { lat: 1, lon: 1 }, jobs: [] };
@@ -116,6 +133,9 @@ test("what is hidden is hidden by status, vehicle, sort, progress and region", (
   assert.ok(isDriverHidden({ ...EVERYTHING, hiddenVehicles: new Set(["moto"]) }, mark));
   assert.ok(isJobHidden({ ...EVERYTHING, hiddenProgress: new Set(["waiting"]) }, order));
   assert.ok(!isJobHidden({ ...EVERYTHING, hiddenProgress: new Set(["underway"]) }, order));
+  const far = [["searching", true], ["searching", false], ["scheduled", true], ["at_pickup", false], ["completed", false], ["cancelled_by_rider", false], ["no_driver_found", false]];
+  const progress = far.map(([status, isHeld]) => marks.progressOf({ ...order, status, isHeld }));
+  assert.deepEqual(progress, ["held", "waiting", "scheduled", "underway", "completed", "cancelled", "no_driver"]);
   assert.ok(!isJobHidden({ ...EVERYTHING, region }, order));
   assert.ok(isDriverHidden({ ...EVERYTHING, region }, { ...mark, at: { lat: 9, lon: 9 } }));
 });
@@ -281,7 +301,47 @@ test("what was asked is shown as if it were so, and what is not known to come of
   assert.deepEqual(expected(view, [asked({ hold: { reason: "x" } }), asked({ set_priority: { priority: "high", reason: "x" } })]), { ...view, held: true, priority: "high" });
   assert.equal(expected(view, [asked({ hold: { reason: "x" } }), asked({ resume: {} })]).held, false);
   assert.equal(expected(view, [asked({ cancel: { reason: "x" } })]).status, "cancelled_by_admin");
-  assert.deepEqual(expected(view, [asked({ assign: { driver: "driver-1" } })]), view);
+  const given = { ...view, driver: "driver-1", status: "assigned", offers: [] };
+  const order = { ...view, kind: "order", offers: [{ id: "offer-1" }] };
+  assert.deepEqual(expected(order, [asked({ assign: { driver: "driver-1", force: true } })]), { ...given, kind: "order" });
+  assert.deepEqual(expected({ ...order, driver: "driver-2" }, [asked({ reassign: { driver: "driver-1" } })]), { ...given, kind: "order" });
+  assert.equal(expected({ ...order, kind: "rescue" }, [asked({ assign: { driver: "driver-1" } })]).status, "accepted");
+  assert.deepEqual(expected({ ...given, status: "at_pickup" }, [asked({ unassign: { reason: "x" } })]), { ...given, driver: null, status: "searching" });
+  assert.deepEqual(expected(view, [asked({ message: { text: "x" } })]), view, "nothing is known to come of it");
+});
+
+test("so is what was asked of a driver", async () => {
+  const { expectedDriver } = await modules.load("/src/views/driver.tsx");
+  const view = { status: "available", blocked: null, fleet: null };
+  const asked = (action) => ({ wish: { driver: { id: "driver-1", action } } });
+  const suspended = expectedDriver(view, [asked({ suspend: { reason: "papers", reassign: false } })]);
+  assert.deepEqual(suspended, { ...view, status: "blocked", blocked: "papers" });
+  assert.deepEqual(expectedDriver(suspended, [asked({ reinstate: {} })]), { ...view, status: "offline" });
+  assert.equal(expectedDriver(view, [asked({ set_fleet: { fleet: "partner-1", reason: "x" } })]).fleet, "partner-1");
+});
+
+test("of incidents those that call come first, as they are known last, and what was asked is shown as if it were so", async () => {
+  const { expectedIncident, unresolved } = await modules.load("/src/incidents.ts");
+  const incident = (id, more) => ({ id, version: 1, mock: false, calling: false, status: "acked", escalations: 0, opened_at: 5, ...more });
+  const listed = [incident("a"), incident("b", { opened_at: 3 }), incident("c", { status: "open", calling: true }), incident("d", { status: "resolved" }), incident("e", { mock: true, calling: true })];
+  const found = unresolved(listed, [incident("b", { version: 2, calling: true, escalations: 1 }), incident("c", { version: 0, calling: false })]);
+  assert.deepEqual(found.map(({ id, calling }) => [id, calling]), [["b", true], ["c", true], ["a", false], ["e", true]]);
+  const asked = (action) => ({ wish: { incident: { id: "c", action } } });
+  assert.deepEqual(expectedIncident(listed[2], [asked({ ack: {} })]), { ...listed[2], calling: false, status: "acked" });
+  assert.deepEqual(expectedIncident(listed[0], [asked({ check: { item: "caller_safe", answer: false } }), asked({ check: { item: "caller_safe", answer: true } })]).checklist, [{ item: "caller_safe", answer: true }]);
+  assert.equal(expectedIncident(listed[0], [asked({ resolve: { resolution: "false" } })]).status, "false");
+  assert.deepEqual(expectedIncident(listed[0], [{ wish: { order: { id: "order-1", action: { hold: {} } } } }]), listed[0]);
+});
+
+test("a good answer is not forgotten for a refusal that will pass, and for one that will not it is", async () => {
+  const { latestOf } = await modules.load("/src/rest.ts");
+  const good = latestOf(null, { ok: 1 }, 10);
+  const unavailable = { refused: { code: "unavailable", message: "no answer" } };
+  assert.deepEqual(latestOf(good, unavailable, 20), { answer: { ok: 1 }, at: 10, missed: unavailable.refused });
+  assert.deepEqual(latestOf(latestOf(good, unavailable, 20), { ok: 2 }, 30), { answer: { ok: 2 }, at: 30, missed: null });
+  const forbidden = { refused: { code: "forbidden", message: "not yours" } };
+  assert.deepEqual(latestOf(good, forbidden, 20).answer, forbidden);
+  assert.deepEqual(latestOf(null, unavailable, 20).answer, unavailable, "there is nothing better");
 });
 
 test("all catalogues fill in the same names", async () => {
@@ -331,6 +391,35 @@ test("what the node names is said in words, what ends a job by its status, and w
   assert.equal(happened("teleported"), "Teleported");
   assert.equal(because("fixed_on_scene"), "fixed on the scene");
   assert.equal(because("the rider_asked twice"), "the rider_asked twice");
+  for (const text of ["weather", "medical", "flood", "over"]) assert.equal(because(text), text, "somebody wrote it");
+});
+
+test("a state's names are said in words where these say more", async () => {
+  const { meaning } = await modules.load("/src/words.ts");
+  assert.equal(meaning("status", "en_route_pickup"), "Driver on the way");
+  assert.equal(meaning("policy", "batch_optimal"), "Best pairs of a batch");
+  assert.equal(meaning("status", "searching"), null, "it says the same");
+  assert.equal(meaning("link", "lost"), null, "which is no offer's");
+  for (const [field, name] of [["status", "constructor"], ["constructor", "name"], ["label", "delivered"], ["status", ""]]) assert.equal(meaning(field, name), null);
+});
+
+test("how long and when is said by the catalogue and the language, without halves of a day", async () => {
+  const { span, timeOfDay } = await modules.load("/src/words.ts");
+  assert.deepEqual([0, 59_000, 60_000, 200_000, 3_600_000, 7_500_000].map(span), ["0 s", "59 s", "1 min", "3 min 20 s", "1 h 0 min", "2 h 5 min"]);
+  assert.match(timeOfDay(Date.UTC(2026, 0, 1, 23, 30)), /^\d\d:\d\d:\d\d$/);
+});
+
+test("a region is called by the district it is around, and by its digits where there is none", async () => {
+  const { nameOf, regionsOf } = await modules.load("/src/map/regions.ts");
+  const square = (lat, lon) => [[0, 0], [0, 2], [2, 2], [2, 0]].map(([dy, dx]) => ({ lat: lat + dy, lon: lon + dx }));
+  const districts = [{ name: "Far", at: [9, 9] }, { name: "Near", at: [1.2, 0.9] }];
+  const zone = (digits, lat, lon) => ({ id: `zone-0000000000000000085${digits}fffffff`, resolution: 5, paused: null, outline: square(lat, lon) });
+  assert.equal(nameOf(zone("2a1", 0, 0), districts), "Near");
+  assert.equal(nameOf(zone("2a1", 0, 0), []), "2a1");
+  const zones = [zone("2a1", 0, 0), zone("2a2", 0, 2)];
+  const rest = { get: async (path) => ({ ok: [zones[path.includes("lon=1") ? 0 : 1]] }) };
+  const found = await regionsOf([{ lat: 1, lon: 1 }, { lat: 1, lon: 3 }], [], rest, districts);
+  assert.deepEqual(found.map(({ name }) => name), ["Near", "Near (2a2)"]);
 });
 
 test("of a cost those parts are told that are something", async () => {

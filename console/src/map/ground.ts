@@ -2,6 +2,7 @@
 
 import { ink, type Ink } from "../theme.js";
 import type { Camera, LatLon, Projection } from "./camera.js";
+import type { Box } from "./hexes.js";
 import { Sheet } from "./sheet.js";
 
 export type LonLat = [lon: number, lat: number];
@@ -58,6 +59,7 @@ export class Ground {
   readonly #hasCity: boolean;
   #ink: Ink = ink();
   #isShown = true;
+  #placed: readonly Box[] = [];
 
   constructor(canvas: HTMLCanvasElement, camera: Camera, projection: Projection, city: City | null) {
     this.#sheet = new Sheet(canvas, camera, { isOpaque: true, isEmpty: () => !this.#isShown, paint: (context) => this.#paint(context) });
@@ -72,6 +74,11 @@ export class Ground {
   recolour(): void {
     this.#ink = ink();
     this.#sheet.repaint();
+  }
+
+  /** Where the names of districts stand. */
+  get placed(): readonly Box[] {
+    return this.#isShown ? this.#placed : [];
   }
 
   /** Shows it, or makes room for another ground. */
@@ -184,6 +191,7 @@ export class Ground {
       context.strokeText(text, px, py);
       context.fillText(text, px, py);
     }
+    this.#placed = [...taken];
 
     context.font = `500 ${ROAD_NAME_PX}px ${FONT}`;
     context.letterSpacing = "0.02em";

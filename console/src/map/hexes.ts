@@ -1,10 +1,13 @@
 // Zones on the map: how scarce drivers are in each, what it is multiplied with, and which are paused.
 
 import { colourOf, ink } from "../theme.js";
+import { number } from "../words.js";
 import type { Camera, LatLon, Projection } from "./camera.js";
 import { Sheet } from "./sheet.js";
 
 const FONT = '600 11px Inter, ui-sans-serif, system-ui, "Segoe UI", sans-serif';
+/** How high a label is, and how much wider than its text, in CSS pixels. */
+const LABEL = { high: 17, wider: 12 };
 /** Cells smaller than this carry no text, in CSS pixels across. */
 const TEXT_FROM_PX = 46;
 /** So many requests for each free driver are as hot as it gets. */
@@ -50,6 +53,30 @@ export function heatOf(layer: Layer, { ratio, surge_percent: percent }: Demand):
   return Math.min(1, Math.max(0, share));
 }
 
+/** What is written on a zone: what its colour says, as a number; nothing where there is nothing to be said. */
+export function labelOf(layer: Layer, { ratio, surge_percent: percent, n_free: nFree }: Demand): string {
+  if (layer === "surge") return percent > 100 ? `×${number(percent / 100, 1)}` : "";
+  return ratio >= 0.05 || nFree > 0 ? number(ratio, 1) : "";
+}
+
+/** The colour that lies as far from `cold` to `hot` as `heat` says (0 to 1); all are `#rrggbb`. */
+export function blended(cold: string, hot: string, heat: number): string {
+  const part = (colour: string, at: number): number => Number.parseInt(colour.slice(at, at + 2), 16);
+  const mixed = [1, 3, 5].map((at) => Math.round(part(cold, at) + (part(hot, at) - part(cold, at)) * heat));
+  return `#${mixed.map((it) => it.toString(16).padStart(2, "0")).join("")}`;
+}
+
+/** Something that is written on the map, in CSS pixels. */
+export type Box = readonly [left: number, top: number, right: number, bottom: number];
+
+/** The first of some places for the middle of a label where it covers nothing of these; the first of all if there is none. */
+export function freePlace(places: readonly (readonly [number, number])[], wide: number, taken: readonly Box[]): readonly [number, number] {
+  const isFree = ([x, y]: readonly [number, number]): boolean => taken.every(([left, top, right, bottom]) => (
+    x + wide / 2 < left || x - wide / 2 > right || y + LABEL.high / 2 < top || y - LABEL.high / 2 > bottom
+  ));
+  return places.find(isFree) ?? places[0]!;
+}
+
 /** Is a place within an outline? */
 export function isWithin(outline: readonly LatLon[], { lat, lon }: LatLon): boolean {
   let isInside = false;
@@ -62,27 +89,39 @@ export function isWithin(outline: readonly LatLon[], { lat, lon }: LatLon): bool
 
 export class Hexes {
   readonly #sheet: Sheet;
+  /** Above the marks, which are many where a number matters. */
+  readonly #labels: Sheet;
   readonly #camera: Camera;
   readonly #projection: Projection;
+  readonly #taken: () => readonly Box[];
   #shown: Shown = { layer: "none", demand: [], paused: [], chosen: null };
-  #colours = { cold: "", hot: "", paused: "", text: "", halo: "", accent: "" };
+  #colours = { cold: "", hot: "", paused: "", text: "", panel: "", accent: "" };
 
-  constructor(canvas: HTMLCanvasElement, camera: Camera, projection: Projection) {
+  /** Labels keep clear of what is `taken` where they can. */
+  constructor(canvas: HTMLCanvasElement, labels: HTMLCanvasElement, camera: Camera, projection: Projection, taken: () => readonly Box[]) {
     this.#camera = camera;
     this.#projection = projection;
+    this.#taken = taken;
     this.#sheet = new Sheet(canvas, camera, { isEmpty: () => isNothing(this.#shown), paint: (context) => this.#paint(context) });
+    this.#labels = new Sheet(labels, camera, { isEmpty: () => !hasCells(this.#shown), paint: (context) => this.#label(context) });
     this.recolour();
   }
 
   recolour(): void {
-    const { text, mapHalo } = ink();
-    this.#colours = { cold: colourOf("busy"), hot: colourOf("rescue"), paused: colourOf("offered"), text, halo: mapHalo, accent: colourOf("accent") };
-    this.#sheet.repaint();
+    const { text, panel } = ink();
+    this.#colours = { cold: colourOf("busy"), hot: colourOf("rescue"), paused: colourOf("offered"), text, panel, accent: colourOf("accent") };
+    this.repaint();
   }
 
   show(shown: Shown): void {
     this.#shown = shown;
+    this.repaint();
+  }
+
+  /** Something that labels keep clear of is elsewhere. */
+  repaint(): void {
     this.#sheet.repaint();
+    this.#labels.repaint();
   }
 
   #paint(context: CanvasRenderingContext2D): void {
@@ -109,29 +148,44 @@ export class Hexes {
 
   #cell(context: CanvasRenderingContext2D, it: Demand, layer: Layer): void {
     const heat = heatOf(layer, it);
+    const colour = blended(this.#colours.cold, this.#colours.hot, heat);
     this.#trace(context, it.outline);
-    context.fillStyle = heat > 0.33 ? this.#colours.hot : this.#colours.cold;
+    context.fillStyle = colour;
     context.globalAlpha = 0.06 + 0.34 * heat;
     context.fill();
     context.globalAlpha = 0.35 + 0.4 * heat;
-    context.strokeStyle = context.fillStyle;
+    context.strokeStyle = colour;
     context.lineWidth = 1;
     context.stroke();
     context.globalAlpha = 1;
-    const px = this.#camera.screenX(this.#projection.x(it.at.lon));
-    const py = this.#camera.screenY(this.#projection.y(it.at.lat));
-    const across = it.outline.reduce((most, { lon }) => Math.max(most, 2 * Math.abs(this.#camera.screenX(this.#projection.x(lon)) - px)), 0);
-    if (across < TEXT_FROM_PX) return;
-    const says = layer === "surge" ? (it.surge_percent > 100 ? `×${(it.surge_percent / 100).toFixed(1)}` : "") : it.n_waiting + it.n_free > 0 ? `${it.n_waiting} : ${it.n_free}` : "";
+  }
+
+  #label(context: CanvasRenderingContext2D): void {
+    const { layer, demand } = this.#shown;
+    const { text, panel, cold, hot } = this.#colours;
+    const taken = this.#taken();
     context.font = FONT;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    context.lineWidth = 3;
-    context.lineJoin = "round";
-    context.strokeStyle = this.#colours.halo;
-    context.strokeText(says, px, py);
-    context.fillStyle = this.#colours.text;
-    context.fillText(says, px, py);
+    context.lineWidth = 1.5;
+    for (const it of demand) {
+      const px = this.#camera.screenX(this.#projection.x(it.at.lon));
+      const py = this.#camera.screenY(this.#projection.y(it.at.lat));
+      const across = it.outline.reduce((most, { lon }) => Math.max(most, 2 * Math.abs(this.#camera.screenX(this.#projection.x(lon)) - px)), 0);
+      const says = labelOf(layer, it);
+      if (across < TEXT_FROM_PX || says === "") continue;
+      const wide = context.measureText(says).width + LABEL.wider;
+      const aside = across * 0.27;
+      const [x, y] = freePlace([[px, py], [px, py + aside], [px, py - aside]], wide, taken);
+      context.beginPath();
+      context.roundRect(x - wide / 2, y - LABEL.high / 2, wide, LABEL.high, LABEL.high / 2);
+      context.fillStyle = panel;
+      context.fill();
+      context.strokeStyle = blended(cold, hot, heatOf(layer, it));
+      context.stroke();
+      context.fillStyle = text;
+      context.fillText(says, x, y + 0.5);
+    }
   }
 
   #trace(context: CanvasRenderingContext2D, outline: readonly LatLon[]): void {
@@ -145,6 +199,10 @@ export class Hexes {
   }
 }
 
-function isNothing({ layer, demand, paused, chosen }: Shown): boolean {
-  return (layer === "none" || demand.length === 0) && paused.length === 0 && chosen === null;
+function hasCells({ layer, demand }: Shown): boolean {
+  return layer !== "none" && demand.length > 0;
+}
+
+function isNothing(shown: Shown): boolean {
+  return !hasCells(shown) && shown.paused.length === 0 && shown.chosen === null;
 }

@@ -3,16 +3,16 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useApp, useValue, type App } from "../app.js";
-import { DRIVER, SHAPE, type Sort } from "../status.js";
+import { DRIVER, SHAPE, type Colour, type Sort } from "../status.js";
 import { themed } from "../theme.js";
 import { Glyph, IconButton, described } from "../ui.js";
-import { metres, number, t, word } from "../words.js";
+import { number, t, word, type Key } from "../words.js";
 import { layStreets } from "./beneath.js";
 import type { LatLon } from "./camera.js";
 import { Crowds } from "./crowds.js";
 import { Ground, niceStep } from "./ground.js";
 import { Hexes, type Layer, type Zone } from "./hexes.js";
-import { EVERYTHING, Marks, type Filter, type Progress } from "./marks.js";
+import { EVERYTHING, Marks, progressOf, type Filter, type Progress } from "./marks.js";
 import { regionsOf, type Region } from "./regions.js";
 import { WORLD, watchFrom } from "./viewport.js";
 import { Zones } from "./zones.js";
@@ -22,7 +22,12 @@ const CLICK_PX = 5;
 const SORTS: readonly { sort: Sort; shape: number }[] = [
   { sort: "ride", shape: SHAPE.ring }, { sort: "delivery", shape: SHAPE.square }, { sort: "rescue", shape: SHAPE.triangle },
 ];
-const PROGRESS: readonly { progress: Progress; shape: number }[] = [{ progress: "waiting", shape: SHAPE.ring }, { progress: "underway", shape: SHAPE.flag }];
+const PROGRESS: readonly { progress: Progress; shape: number; colour: Colour; label: Key }[] = [
+  { progress: "waiting", shape: SHAPE.ring, colour: "away", label: "filter.waiting" }, { progress: "held", shape: SHAPE.ring, colour: "away", label: "job.held" },
+  { progress: "scheduled", shape: SHAPE.ring, colour: "away", label: "status.scheduled" }, { progress: "underway", shape: SHAPE.flag, colour: "away", label: "filter.underway" },
+  { progress: "completed", shape: SHAPE.ring, colour: "good", label: "stage.completed" }, { progress: "cancelled", shape: SHAPE.ring, colour: "bad", label: "stage.cancelled" },
+  { progress: "no_driver", shape: SHAPE.ring, colour: "bad", label: "stage.no_driver" },
+];
 const LAYERS: readonly Layer[] = ["none", "demand", "surge"];
 /** So many marks tell which regions there are. */
 const SAMPLED = 400;
@@ -39,8 +44,8 @@ interface Props {
 export function MapView({ selected, onPick }: Props): JSX.Element {
   const app = useApp();
   const root = useRef<HTMLDivElement>(null);
-  const [ground, streets, credits, cells, marks, crowds, tip, scaleBar, scaleText] = [
-    useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
+  const [ground, streets, credits, cells, marks, crowds, labels, tip, scaleBar, scaleText] = [
+    useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLDivElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null), useRef<HTMLDivElement>(null),
     useRef<HTMLSpanElement>(null), useRef<HTMLSpanElement>(null),
   ];
   const [hexes, setHexes] = useState<Hexes | null>(null);
@@ -65,9 +70,12 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
     app.marks = layer;
     const bottom = new Ground(ground.current!, app.camera, app.projection, app.city);
     const bubbles = new Crowds(crowds.current!, app.camera);
-    const zones = new Hexes(cells.current!, app.camera, app.projection);
+    const zones = new Hexes(cells.current!, labels.current!, app.camera, app.projection, () => [...bottom.placed, ...bubbles.placed]);
     setHexes(zones);
-    layer.oncrowds = (them) => bubbles.show(them);
+    layer.oncrowds = (them) => {
+      bubbles.show(them);
+      zones.repaint();
+    };
     app.filter.on(() => layer.filter(app.filter.get()));
     themed.addEventListener("change", () => {
       bottom.recolour();
@@ -80,12 +88,14 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
     frameRegions(app);
     frameCity(app, () => watchFrom(app.camera, app.projection, (viewport) => app.live.look(viewport)));
     touch(app, layer, bubbles, root.current!, tip.current!, (id) => pick.current(id), (at) => choose.current(at));
-    app.camera.addEventListener("change", () => {
-      const length = niceStep(60 / app.camera.zoom);
-      scaleBar.current!.style.width = `${length * app.camera.zoom}px`;
-      const text = length >= 1000 ? `${length / 1000} km` : `${length} m`;
+    const measure = (): void => {
+      const { px, text } = scaleOf(app.camera.zoom);
+      scaleBar.current!.style.width = `${px}px`;
       if (scaleText.current!.textContent !== text) scaleText.current!.textContent = text;
-    });
+    };
+    app.camera.addEventListener("change", measure);
+    // It has been framed before anybody listened.
+    measure();
     layer.select(ringed.current);
   }), []);
   const lift = useRef(() => {});
@@ -101,6 +111,7 @@ export function MapView({ selected, onPick }: Props): JSX.Element {
       <canvas ref={cells} class="marks" aria-hidden="true" />
       <canvas ref={marks} class="marks" aria-hidden="true" />
       <canvas ref={crowds} class="marks" aria-hidden="true" />
+      <canvas ref={labels} class="marks" aria-hidden="true" />
       <p id="map-keys" class="unseen">{t("map.keys")}</p>
       <div ref={tip} class="tip" hidden />
       {fault ? <div class="notice" role="alert">{t("map.fault", { why: fault })}</div> : <Waiting />}
@@ -168,14 +179,14 @@ function Filters({ onZone }: { onZone: () => void }): JSX.Element {
   }, [isOpen]);
   const nHidden = filter.hiddenDrivers.size + filter.hiddenSorts.size + filter.hiddenVehicles.size + filter.hiddenProgress.size + (filter.region ? 1 : 0);
   const stages = { ride: board.stages("rides"), delivery: board.stages("deliveries"), rescue: board.stages("rescues") };
-  const progress: Record<Progress, number> = { waiting: 0, underway: 0 };
+  const progress = new Map<Progress, number>();
+  if (isOpen) for (const mark of board.marks.values()) if (mark.kind !== "driver") progress.set(progressOf(mark), (progress.get(progressOf(mark)) ?? 0) + 1);
   const left = (event: KeyboardEvent): void => {
     if (event.key !== "Escape" || !isOpen) return;
     event.stopPropagation();
     setOpen(false);
     (event.currentTarget as HTMLElement).querySelector("button")?.focus();
   };
-  for (const { searching, active } of Object.values(stages)) [progress.waiting, progress.underway] = [progress.waiting + searching, progress.underway + active];
   return (
     <div class={`filters ${isOpen ? "is-open" : ""}`} onKeyDown={left} onPointerDown={(event) => event.stopPropagation()} onWheel={(event) => event.stopPropagation()}>
       <IconButton icon="filter" label={t("filter.title")} isPressed={isOpen} onClick={() => setOpen(!isOpen)} />
@@ -196,10 +207,10 @@ function Filters({ onZone }: { onZone: () => void }): JSX.Element {
                 </Toggle>
               </li>
             ))}
-            {PROGRESS.map(({ progress: it, shape }) => (
+            {PROGRESS.map(({ progress: it, shape, colour, label }) => (
               <li key={it}>
                 <Toggle isOn={!filter.hiddenProgress.has(it)} onToggle={() => set({ hiddenProgress: toggled(filter.hiddenProgress, it) })}>
-                  <Glyph shape={shape} colour="away" /><span class="name">{t(`filter.${it}`)}</span><span class="count">{number(progress[it])}</span>
+                  <Glyph shape={shape} colour={colour} /><span class="name">{t(label)}</span><span class="count">{number(progress.get(it) ?? 0)}</span>
                 </Toggle>
               </li>
             ))}
@@ -246,12 +257,12 @@ function Vehicles({ hidden, onHide }: { hidden: ReadonlySet<string>; onHide: (hi
 
 /** The regions that what is known lies in. */
 function Regions({ region, onChoose }: { region: Region | null; onChoose: (region: Region | null) => void }): JSX.Element | null {
-  const { live: { board }, rest } = useApp();
+  const { city, live: { board }, rest } = useApp();
   const [regions, setRegions] = useState<readonly Region[]>(region ? [region] : []);
   useEffect(() => {
     let isWanted = true;
     const places = [...board.marks.values()].slice(0, SAMPLED).map(({ at }) => at);
-    void regionsOf(places, regions, rest).then((found) => isWanted && setRegions(found));
+    void regionsOf(places, regions, rest, city?.places ?? []).then((found) => isWanted && setRegions(found));
     return () => {
       isWanted = false;
     };
@@ -443,7 +454,8 @@ function apart(a: At, b: At): number {
   return Math.hypot(a[0] - b[0], a[1] - b[1]);
 }
 
-/** How far it is between two places, in words. */
-export function far(app: App, a: { lat: number; lon: number }, b: { lat: number; lon: number }): string {
-  return metres(app.projection.apart(a, b));
+/** A round length that is some 60 pixels or more at this zoom, in pixels per metre. */
+export function scaleOf(zoom: number): { px: number; text: string } {
+  const length = niceStep(60 / zoom);
+  return { px: length * zoom, text: length >= 1000 ? `${length / 1000} km` : `${length} m` };
 }

@@ -29,17 +29,18 @@ const TIMED_MAX = 128;
 
 const colour = Object.fromEntries(COLOURS.map((name, i) => [name, i])) as Record<Colour, number>;
 
-/** Drivers drawn as one: where, how many, and how many of them are available and at work. */
+/** Drivers drawn as one: where, how many, and how many of them are available and at work; and how many jobs are under way there. */
 export interface Crowd {
   x: number;
   y: number;
   n: number;
   nAvailable: number;
   nWorking: number;
+  nUnderway: number;
 }
 
 /** How far a job is, as the map tells them apart. */
-export type Progress = "waiting" | "underway";
+export type Progress = "waiting" | "held" | "scheduled" | "underway" | "completed" | "cancelled" | "no_driver";
 
 /** What of the board is drawn. */
 export interface Filter {
@@ -67,11 +68,17 @@ export function isDriverHidden(filter: Filter, { status, vehicle, at }: DriverMa
   return filter.hiddenDrivers.has(status) || (vehicle !== null && filter.hiddenVehicles.has(vehicle)) || !isInRegion(filter, at);
 }
 
-/** Is a job left out? */
-export function isJobHidden(filter: Filter, { sort, kind, status, at }: JobMark): boolean {
+/** How far it is. */
+export function progressOf({ kind, status, isHeld }: JobMark): Progress {
   const stage = stageOf(kind, status);
-  const progress: Progress | null = stage === "searching" ? "waiting" : stage === "active" ? "underway" : null;
-  return filter.hiddenSorts.has(sort) || (progress !== null && filter.hiddenProgress.has(progress)) || !isInRegion(filter, at);
+  if (stage === "active") return "underway";
+  if (stage !== "searching") return stage;
+  return status === "scheduled" || status === "awaiting_payment" ? "scheduled" : isHeld ? "held" : "waiting";
+}
+
+/** Is a job left out? */
+export function isJobHidden(filter: Filter, mark: JobMark): boolean {
+  return filter.hiddenSorts.has(mark.sort) || filter.hiddenProgress.has(progressOf(mark)) || !isInRegion(filter, mark.at);
 }
 
 export class Marks {
@@ -182,7 +189,7 @@ export class Marks {
     let best: string | null = null;
     let nearest = reach + 5 * growth(this.#camera.zoom);
     const layers: [Batch, number][] = this.#crowds
-      ? [[this.#jobs, 0], [this.#underway, 1]]
+      ? [[this.#jobs, 0]]
       : [[this.#jobs, 0], [this.#underway, 0], [this.#drivers, 1], [this.#idle, 2]];
     for (const [batch, handicap] of layers) {
       // Whoever points has thousands looked at many times a second: their numbers are read in place.
@@ -337,7 +344,7 @@ export class Marks {
     const isCrowded = this.#crowds !== null;
     const lines: Layer[] = [[this.#route, 2.6, true], [this.#lines, isCrowded ? 0 : 1]];
     const sprites: Layer[] = [
-      [this.#idle, isCrowded ? 0 : this.#thinness()], [this.#underway, isCrowded ? 0.55 : 1], [this.#jobs, isCrowded ? 0.85 : 1],
+      [this.#idle, isCrowded ? 0 : this.#thinness()], [this.#underway, isCrowded ? 0 : 1], [this.#jobs, isCrowded ? 0.85 : 1],
       [this.#drivers, isCrowded ? 0 : 1], [this.#selection, 1],
     ];
     const calm = this.#jobs.n > PULSES_MAX ? PULSE.waits + 0.1 : 0;
@@ -349,7 +356,7 @@ export class Marks {
     this.frames += 1;
   };
 
-  /** Adds drivers up by cells of the map, if there are too many to be told apart. */
+  /** Adds drivers, and what they perform, up by cells of the map, if there are too many to be told apart. */
   #crowd(): void {
     const crowds = this.#camera.zoom < CROWD.zoom ? this.#crowdsInView() : null;
     if (crowds === null && this.#crowds === null) return;
@@ -373,7 +380,7 @@ export class Marks {
         n += 1;
         const key = Math.floor(x / cell) * 65_536 + Math.floor(y / cell);
         let crowd = cells.get(key);
-        if (!crowd) cells.set(key, crowd = { x: 0, y: 0, n: 0, nAvailable: 0, nWorking: 0 });
+        if (!crowd) cells.set(key, crowd = { x: 0, y: 0, n: 0, nAvailable: 0, nWorking: 0, nUnderway: 0 });
         crowd.x += x;
         crowd.y += y;
         crowd.n += 1;
@@ -382,8 +389,19 @@ export class Marks {
       }
     }
     if (n <= CROWD.drivers) return null;
+    const { floats, stride } = this.#underway;
+    for (let at = 0, end = this.#underway.n * stride; at < end; at += stride) {
+      const [x, y] = [floats[at]!, floats[at + 1]!];
+      if (floats[at + 7] === 0 || x < west || x > east || y < south || y > north) continue;
+      const key = Math.floor(x / cell) * 65_536 + Math.floor(y / cell);
+      let crowd = cells.get(key);
+      if (!crowd) cells.set(key, crowd = { x: 0, y: 0, n: 0, nAvailable: 0, nWorking: 0, nUnderway: 0 });
+      crowd.nUnderway += 1;
+      // Where there are drivers, these say where it is.
+      if (crowd.n === 0) [crowd.x, crowd.y] = [crowd.x + x, crowd.y + y];
+    }
     const crowds = [...cells.values()];
-    for (const crowd of crowds) [crowd.x, crowd.y] = [crowd.x / crowd.n, crowd.y / crowd.n];
+    for (const crowd of crowds) [crowd.x, crowd.y] = [crowd.x / (crowd.n || crowd.nUnderway), crowd.y / (crowd.n || crowd.nUnderway)];
     return crowds;
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Rest } from "../rest.js";
 import type { LatLon } from "./camera.js";
+import type { LonLat } from "./ground.js";
 import { isWithin, type Zone } from "./hexes.js";
 
 /** Regions are cells of this resolution. */
@@ -16,8 +17,14 @@ export interface Region {
   outline: readonly LatLon[];
 }
 
+/** A part of a city that has a name. */
+export interface District {
+  name: string;
+  at: LonLat;
+}
+
 /** Asks for the regions of places until each lies in one that is known, or they are too many. */
-export async function regionsOf(places: readonly LatLon[], known: readonly Region[], rest: Rest): Promise<readonly Region[]> {
+export async function regionsOf(places: readonly LatLon[], known: readonly Region[], rest: Rest, districts: readonly District[]): Promise<readonly Region[]> {
   const regions = [...known];
   for (const place of places) {
     if (regions.length >= REGIONS_MAX) break;
@@ -26,12 +33,24 @@ export async function regionsOf(places: readonly LatLon[], known: readonly Regio
     if ("refused" in answer) break;
     const zone = answer.ok.find((it) => it.resolution === RESOLUTION);
     if (!zone || regions.some(({ id }) => id === zone.id)) continue;
-    regions.push({ id: zone.id, name: nameOf(zone.id), outline: zone.outline });
+    const name = nameOf(zone, districts);
+    // Two regions may be around the same district.
+    const isTaken = regions.some((it) => it.name === name);
+    regions.push({ id: zone.id, name: isTaken ? `${name} (${digitsOf(zone.id)})` : name, outline: zone.outline });
   }
   return regions;
 }
 
+/** The district nearest to its middle, as the city calls it; where nobody has drawn any, the digits of its index. */
+export function nameOf({ id, outline }: Pick<Zone, "id" | "outline">, districts: readonly District[]): string {
+  const middle = (of: (at: LatLon) => number): number => outline.reduce((sum, at) => sum + of(at), 0) / outline.length;
+  const [lat, lon] = [middle((at) => at.lat), middle((at) => at.lon)];
+  const far = ({ at }: District): number => Math.hypot((at[0] - lon) * Math.cos((lat * Math.PI) / 180), at[1] - lat);
+  const nearest = districts.reduce<District | null>((best, it) => (best === null || far(it) < far(best) ? it : best), null);
+  return nearest?.name ?? digitsOf(id);
+}
+
 /** Of an H3 index the digits that say which cell, without those that are the same for all of its size. */
-function nameOf(zone: string): string {
+function digitsOf(zone: string): string {
   return zone.replace(/^zone-0*8[0-9a-f]/, "").replace(/f+$/, "");
 }

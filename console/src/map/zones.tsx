@@ -2,10 +2,12 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Refused } from "@outrider/client";
 import { useApp, useFetched, useHeard, usePolled, useValue } from "../app.js";
 import type { Answer } from "../rest.js";
-import { IconButton, Loading, Refusal, Spark } from "../ui.js";
-import { number, t, timeOfDay, word } from "../words.js";
+import { Texts } from "../texts.js";
+import { IconButton, Loading, Refusal, Spark, said } from "../ui.js";
+import { number, t, timeOfDay } from "../words.js";
 import type { LatLon } from "./camera.js";
 import { isWithin, type Demand, type Hexes, type Zone } from "./hexes.js";
 
@@ -16,6 +18,13 @@ const WITHIN_M_MAX = 50_000;
 /** The neighbourhood where demand is counted. */
 const NEIGHBOURHOOD = 7;
 const MINUTES = [15, 60, 240] as const;
+/** Why a zone goes on, where nobody says: written into its history, and so the same whatever the dispatcher reads. */
+const RESUMED = "over";
+
+interface Paused {
+  zones: readonly Zone[];
+  refused: Refused | null;
+}
 
 interface ZonePage {
   items: { id: string }[];
@@ -45,13 +54,18 @@ export function Zones({ hexes, place, onClose }: { hexes: Hexes | null; place: L
   const here = useFetched<Zone[]>(place === null ? null : `/v1/zones/at?lat=${place.lat}&lon=${place.lon}`, turn);
   const zones = latest(here);
   const chosen = zones?.find((it) => it.resolution === NEIGHBOURHOOD)?.outline ?? null;
-  useEffect(() => hexes?.show({ layer, demand: kept, paused, chosen: place === null ? null : chosen }), [hexes, layer, kept, paused, place, chosen]);
+  useEffect(() => hexes?.show({ layer, demand: kept, paused: paused.zones, chosen: place === null ? null : chosen }), [hexes, layer, kept, paused, place, chosen]);
   useHeard((again) => app.live.on("asked", again));
   const nAsked = app.live.asked.filter(({ what, state }) => what.endsWith("_zone") && state !== "asked").length;
   useEffect(() => setTurn((it) => it + 1), [nAsked]);
   return (
     <>
-      {layer === "none" ? null : <p class="zone-note" role="status">{noteOf(layer, told, kept)}</p>}
+      {layer === "none" && paused.refused === null ? null : (
+        <p class="zone-note" role="status">
+          {paused.refused ? <span>{t("zones.paused_unknown", { why: said(paused.refused) })}</span> : null}
+          {layer === "none" ? null : <span>{noteOf(layer, told, kept)}</span>}
+        </p>
+      )}
       {place === null ? null : <ZoneCard here={here} counted={kept.find((it) => isWithin(it.outline, place)) ?? null} onClose={onClose} />}
     </>
   );
@@ -85,7 +99,7 @@ function ZoneCard({ here, counted, onClose }: { here: Answer<Zone[]> | null; cou
 
 /** What the layer shows, or why it shows nothing. */
 function noteOf(layer: "demand" | "surge", told: Answer<Demand[]> | null, kept: readonly Demand[]): string {
-  if (told !== null && "refused" in told) return `${word("code", told.refused.code)}: ${told.refused.message}`;
+  if (told !== null && "refused" in told) return said(told.refused);
   if (kept.length > 0) return t(`layer.${layer}.says`);
   return t(told === null ? "loading" : "zones.none");
 }
@@ -99,6 +113,7 @@ function Counted({ it }: { it: Demand }): JSX.Element {
         <div><dt>{t("zones.waiting")}</dt><dd>{number(it.n_waiting)}</dd></div>
         <div><dt>{t("zones.free")}</dt><dd>{number(it.n_free)}</dd></div>
         <div><dt>{t("zones.per_hour")}</dt><dd>{number(it.per_hour)} → {number(it.per_hour_soon)}</dd></div>
+        <div class="is-wide"><dt>{t("zones.ratio")}</dt><dd>{number(it.ratio, 1)}</dd></div>
         <div><dt>{t("zones.surge")}</dt><dd>×{number(it.surge_percent / 100, 2)}</dd></div>
       </dl>
       {last ? <p class="soft">{t("zones.surge_since", { at: timeOfDay(last.at) })}</p> : null}
@@ -120,7 +135,7 @@ function Pausing({ zones }: { zones: readonly Zone[] }): JSX.Element {
     void live.ask(id, "act.pause_zone", { zone: { id, action: { pause: { reason: reason.trim(), ...until } } } });
   };
   const resume = (zone: string): void => {
-    void live.ask(zone, "act.resume_zone", { zone: { id: zone, action: { resume: { reason: reason.trim() || t("reason.over") } } } });
+    void live.ask(zone, "act.resume_zone", { zone: { id: zone, action: { resume: { reason: reason.trim() || RESUMED } } } });
   };
   return (
     <form class="form" onSubmit={pause}>
@@ -136,10 +151,10 @@ function Pausing({ zones }: { zones: readonly Zone[] }): JSX.Element {
       </select>
       <label for="zone-reason">{t("zones.reason")}</label>
       <input id="zone-reason" class="field" maxLength={200} value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
-      <div class="chips">{(["reason.flood", "reason.event", "reason.unsafe"] as const).map((it) => <button key={it} type="button" onClick={() => setReason(t(it))}>{t(it)}</button>)}</div>
+      <Texts keys={["reason.flood", "reason.event", "reason.unsafe"]} onChoose={setReason} />
       <div class="segments" role="radiogroup" aria-label={t("zones.how_long")}>
         {[...MINUTES, null].map((it) => (
-          <label key={String(it)}><input type="radio" name="minutes" checked={it === minutes} onChange={() => setMinutes(it)} /><span>{it === null ? t("zones.until_resumed") : it < 60 ? `${it} min` : `${it / 60} h`}</span></label>
+          <label key={String(it)}><input type="radio" name="minutes" checked={it === minutes} onChange={() => setMinutes(it)} /><span>{it === null ? t("zones.until_resumed") : it < 60 ? t("unit.min", { n: it }) : t("unit.h", { n: it / 60 })}</span></label>
         ))}
       </div>
       <div class="form-end"><button type="submit" class="primary danger" disabled={reason.trim() === ""}>{t("act.pause_zone")}</button></div>
@@ -153,19 +168,20 @@ function sizeOf(resolution: number): string {
   return t("zones.km2", { n: number(km2[resolution] ?? 0, 2) });
 }
 
-/** The zones that are paused, wherever they are; looked at again when `turn` is another. */
-function usePaused(turn: number): readonly Zone[] {
+/** The zones that are paused, wherever they are, and why they are not known, if they are not; looked at again when `turn` is another. */
+function usePaused(turn: number): Paused {
   const { rest } = useApp();
-  const [paused, setPaused] = useState<readonly Zone[]>([]);
+  const [paused, setPaused] = useState<Paused>({ zones: [], refused: null });
   useEffect(() => {
     let isWanted = true;
     const look = async (): Promise<void> => {
       if (document.hidden) return;
       const page = await rest.get<ZonePage>("/v1/zones?status=paused&limit=100");
-      if ("refused" in page) return;
-      const all = await Promise.all(page.ok.items.map(({ id }) => rest.get<Zone>(`/v1/zones/${id}`)));
-      const known = all.flatMap((it) => ("ok" in it && it.ok.paused ? [it.ok] : []));
-      if (isWanted) setPaused((before) => (before.length === 0 && known.length === 0 ? before : known));
+      const all = "ok" in page ? await Promise.all(page.ok.items.map(({ id }) => rest.get<Zone>(`/v1/zones/${id}`))) : [];
+      const refused = [page, ...all].flatMap((it) => ("refused" in it ? [it.refused] : []))[0] ?? null;
+      const zones = all.flatMap((it) => ("ok" in it && it.ok.paused ? [it.ok] : []));
+      // What was known is shown for as long as there is nothing else to be shown.
+      if (isWanted) setPaused((before) => (refused ? { ...before, refused } : before.zones.length === 0 && zones.length === 0 && !before.refused ? before : { zones, refused: null }));
     };
     void look();
     const timer = setInterval(() => void look(), PAUSED_MS);

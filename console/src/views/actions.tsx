@@ -7,6 +7,7 @@ import type { JobId, Priority, Refused, WhyNot, Wish } from "@outrider/client";
 import { useApp, useFetched, useHeard } from "../app.js";
 import { jobId } from "../board.js";
 import { isAwaited, short, stageOf } from "../status.js";
+import { Texts } from "../texts.js";
 import { Dialog, Glyph, Refusal, described, useKeys } from "../ui.js";
 import { metres, span, t, word, type Key } from "../words.js";
 import type { JobView } from "./job.js";
@@ -66,9 +67,10 @@ export function Actions({ view, isListening }: { view: JobView; isListening: boo
   const close = (): void => setOpen(null);
   return (
     <div class="actions" role="group" aria-label={t("act")}>
-      {actions.map((action, i) => (
+      {actions.filter((it) => it !== "fleet").map((action, i) => (
         <button key={action} type="button" class={i === 0 && action !== "cancel" ? "primary" : action === "cancel" ? "ghost danger" : "ghost"} onClick={() => start(action)}>{t(`act.${action}`)}</button>
       ))}
+      {actions.includes("fleet") ? <More><button type="button" class="ghost" onClick={() => start("fleet")}>{t("act.fleet")}</button></More> : null}
       {open === "assign" || open === "reassign" ? <Assign view={view} isAnother={open === "reassign"} onClose={close} /> : null}
       {open === "unassign" ? <Reason title="act.unassign" go="act.unassign" suggestions={["reason.driver_late", "reason.wrong_driver", "reason.rider_asked"]} isDanger job={view.id} onClose={close}
         onGive={(reason) => void live.ask(view.id, "act.unassign", wishOf(view, { unassign: { reason } }))} /> : null}
@@ -83,9 +85,9 @@ export function Actions({ view, isListening }: { view: JobView; isListening: boo
   );
 }
 
-/** Asks why, in the dispatcher's words or some that are at hand; or, under another `label`, what to say. */
-export function Reason({ title, go, says, label = "act.reason", suggestions, job, isDanger = false, children, onGive, onClose }: {
-  title: Key; go: Key; says?: Key; label?: Key; suggestions: Key[]; job?: string | undefined; isDanger?: boolean; children?: JSX.Element | null;
+/** Asks why, in the dispatcher's words or some that are at hand; or, under another `label`, what to say: it `isSent` to somebody then. */
+export function Reason({ title, go, says, label = "act.reason", suggestions, isSent = false, job, isDanger = false, children, onGive, onClose }: {
+  title: Key; go: Key; says?: Key; label?: Key; suggestions: Key[]; isSent?: boolean; job?: string | undefined; isDanger?: boolean; children?: JSX.Element | null;
   onGive: (reason: string) => void; onClose: () => void;
 }): JSX.Element {
   const [reason, setReason] = useState("");
@@ -104,7 +106,7 @@ export function Reason({ title, go, says, label = "act.reason", suggestions, job
         {children}
         <label for="reason">{t(label)}</label>
         <input id="reason" class="field" value={reason} maxLength={200} required autofocus onInput={(event) => setReason(event.currentTarget.value)} />
-        <div class="chips">{suggestions.map((it) => <button key={it} type="button" onClick={() => setReason(t(it))}>{t(it)}</button>)}</div>
+        {isSent ? <Texts keys={suggestions} onChoose={setReason} /> : <div class="chips">{suggestions.map((it) => <button key={it} type="button" onClick={() => setReason(t(it))}>{t(it)}</button>)}</div>}
         <div class="form-end"><button type="button" class="ghost" onClick={onClose}>{t("act.not")}</button><button type="submit" class={isDanger ? "primary danger" : "primary"} disabled={isMissing}>{t(go)}</button></div>
       </form>
     </Dialog>
@@ -177,7 +179,7 @@ export function Write({ to, job, onClose }: { to: string[]; job?: JobId; onClose
     void live.ask(whom, "act.message", isDriver ? { driver: { id: whom, action: { message } } } : { rider: { id: whom, action: { message } } });
   };
   return (
-    <Reason title="act.message" go="act.message.go" label="act.message.text" says="act.message.says" job={job ? jobId(job) : undefined} onClose={onClose} onGive={write}
+    <Reason title="act.message" go="act.message.go" label="act.message.text" says="act.message.says" isSent job={job ? jobId(job) : undefined} onClose={onClose} onGive={write}
       suggestions={isDriver ? ["message.where", "message.call_rider", "message.wait"] : ["message.coming", "message.driver_late", "message.go_to_pickup"]}>
       <div class="segments" role="radiogroup" aria-label={t("act.message.to")}>
         {to.map((it) => <label key={it}><input type="radio" name="whom" checked={it === whom} onChange={() => setWhom(it)} /><span>{described(it, undefined).title}</span></label>)}

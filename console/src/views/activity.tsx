@@ -30,7 +30,8 @@ export function Activity({ onOpen }: { onOpen: (id: string) => void }): JSX.Elem
   const [pile, setPile] = useState<Pile>("jobs");
   // Whoever is reading does not want the lines to run away.
   const [frozen, setFrozen] = useState<Line[] | null>(null);
-  const lines = (frozen ?? kept).filter(({ actor }) => isIn[pile](actor)).slice(0, LINES_MAX);
+  const all = (frozen ?? kept).filter(({ actor }) => isIn[pile](actor));
+  const lines = all.slice(0, LINES_MAX);
   return (
     <div class="activity">
       <div class="chips" role="group" aria-label={t("activity.piles")}>
@@ -53,6 +54,7 @@ export function Activity({ onOpen }: { onOpen: (id: string) => void }): JSX.Elem
             </li>
           );
         })}
+        {all.length > lines.length || kept.length === KEPT_MAX ? <li class="ticker-end">{t("activity.first", { n: lines.length })}</li> : null}
       </ol>
     </div>
   );

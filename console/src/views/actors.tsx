@@ -2,12 +2,13 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { ActorView, CheckItem, IncidentView, RunView } from "@outrider/client";
+import type { ActorView, RunView } from "@outrider/client";
 import { go, useApp, useFetched, useFollowed, usePolled, useTick } from "../app.js";
 import { kindOf, short, type Kind } from "../status.js";
 import { Tree, changesBetween } from "../tree.js";
-import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described } from "../ui.js";
+import { ActorLink, Copy, Empty, Glyph, Loading, Refusal, described, said } from "../ui.js";
 import { because, happened, percent, span, t, timeOfDay, word } from "../words.js";
+import { IncidentActions } from "./incident.js";
 import { called, historyOf, type HistoryRow } from "./job.js";
 
 const RECENT_MAX = 14;
@@ -75,7 +76,7 @@ function Actor({ id, onOpen }: { id: string; onOpen: (id: string) => void }): JS
         <h2>{look.title}</h2>
         {look.status ? <span class={`pill t-${look.colour}`}>{look.status}</span> : null}
         <Copy text={id} />
-        {kind === "order" || kind === "rescue" || kind === "driver" ? <button type="button" class="ghost" onClick={() => go("dispatch", id)}>{t("actors.on_map")}</button> : null}
+        {kind === "order" || kind === "rescue" || kind === "driver" || kind === "incident" ? <button type="button" class="ghost" onClick={() => go("dispatch", id)}>{t("actors.on_map")}</button> : null}
       </header>
       <Living id={id} />
       {told === null ? <Loading rows={10} /> : "refused" in told ? <Refused id={id} code={told.refused.code}><Refusal refused={told.refused} /></Refused> : null}
@@ -90,7 +91,8 @@ function Living({ id }: { id: string }): JSX.Element | null {
   const isPerson = kindOf(id) === "rider" || kindOf(id) === "driver";
   const answer = usePolled<Residence>(`/v1/actors/${id}/residence`, LOOK_MS);
   const devices = usePolled<SessionPage>(live.isAdmin && isPerson ? `/admin/sessions?principal=${id}&limit=20` : null, LOOK_MS * 2);
-  if (answer === null || "refused" in answer) return null;
+  if (answer === null) return null;
+  if ("refused" in answer) return <p class="soft actor-living" role="status">{t("actors.unknown", { why: said(answer.refused) })}</p>;
   const { node, epoch, awake, waiting, falls, quarantined } = answer.ok;
   const sessions = devices && "ok" in devices ? devices.ok.items : null;
   return (
@@ -99,6 +101,7 @@ function Living({ id }: { id: string }): JSX.Element | null {
       <div><dt>{t("actors.hosted")}</dt><dd>{awake === undefined ? t("actors.silent") : quarantined ? t("actors.quarantined") : t(awake ? "actors.awake" : "actors.asleep")}</dd></div>
       {waiting === undefined ? null : <div><dt>{t("actors.mailbox")}</dt><dd class={waiting > 8 ? "countdown is-soon" : ""}>{waiting}</dd></div>}
       {falls ? <div><dt>{t("actors.falls")}</dt><dd>{falls}</dd></div> : null}
+      {devices && "refused" in devices ? <div><dt>{t("actors.sessions")}</dt><dd>{said(devices.refused)}</dd></div> : null}
       {sessions === null ? null : <div><dt>{t("actors.sessions")}</dt><dd>{sessions.length === 0 ? t("actors.sessions_none") : sessions.map((it) => `${short(it.id)}${it.node ? ` (${it.node})` : ""}`).join(", ")}</dd></div>}
     </dl>
   );
@@ -146,7 +149,7 @@ function Remembered({ id, view, onOpen }: { id: string; view: ActorView; onOpen:
           <div><dt>{t("actors.next")}</dt><dd>{view.deadline ? <Countdown at={view.deadline} now={live.client.serverNow} /> : t("actors.nothing_planned")}</dd></div>
           <div><dt>{t("actors.born")}</dt><dd>{rows[0]?.version === 1 ? timeOfDay(rows[0].at) : "–"}</dd></div>
         </dl>
-        {kindOf(id) === "incident" ? <Incident id={id} /> : null}
+        {kindOf(id) === "incident" ? <IncidentActions id={id} /> : null}
         {kindOf(id) === "run" ? <Run id={id} onOpen={onOpen} /> : null}
         {canTravel ? (
           <div class={`travel ${isPast ? "is-past" : ""}`}>
@@ -198,47 +201,6 @@ function useChanges(view: ActorView): ReadonlySet<string> {
 function Countdown({ at, now }: { at: number; now: number }): JSX.Element {
   const left = at - now;
   return <span class={left < 10_000 ? "countdown is-soon" : "countdown"}>{left > 0 ? t("actors.in", { span: span(left) }) : t("actors.due")}</span>;
-}
-
-const CHECKS: readonly CheckItem[] = ["caller_safe", "anybody_hurt", "authorities_called", "vehicle_secured"];
-
-/** What staff may do about a call for help. */
-function Incident({ id }: { id: string }): JSX.Element {
-  const { live } = useApp();
-  const told = useFollowed<IncidentView>({ incident: id });
-  const [note, setNote] = useState("");
-  if (told === null) return <Loading rows={4} />;
-  if ("refused" in told) return <Refusal refused={told.refused} />;
-  const { view } = told;
-  const status = <p class="incident-status"><Pill tone={view.calling ? "rescue" : "away"}>{word("case", view.status)}</Pill> {word("incident", view.kind)}{view.mock ? ` · ${t("sos.drill")}` : ""}</p>;
-  if (["resolved", "false", "closed"].includes(view.status)) return status;
-  const act = (what: "act.ack" | "act.escalate" | "act.resolve" | "act.check", action: object): void => {
-    void live.ask(id, what, { incident: { id, action } } as never);
-  };
-  return (
-    <section class="incident">
-      {status}
-      <fieldset>
-        <legend>{t("incident.checklist")}</legend>
-        {CHECKS.map((item) => {
-          const answer = view.checklist?.find((it) => it.item === item)?.answer;
-          return (
-            <div key={item} class="incident-check"><span>{t(`incident.${item}`)}</span>
-              <span class="segments"><button type="button" aria-pressed={answer === true} onClick={() => act("act.check", { check: { item, answer: true } })}>{t("yes")}</button><button type="button" aria-pressed={answer === false} onClick={() => act("act.check", { check: { item, answer: false } })}>{t("no")}</button></span>
-            </div>
-          );
-        })}
-      </fieldset>
-      <label for="note">{t("incident.note")}</label>
-      <input id="note" class="field" maxLength={200} value={note} onInput={(event) => setNote(event.currentTarget.value)} />
-      <div class="form-end">
-        {view.calling ? <button type="button" class="primary" onClick={() => act("act.ack", { ack: {} })}>{t("act.ack")}</button> : null}
-        <button type="button" class="ghost" onClick={() => act("act.escalate", { escalate: { reason: note } })}>{t("act.escalate")}</button>
-        <button type="button" class="ghost" onClick={() => act("act.resolve", { resolve: { resolution: "helped", note } })}>{t("incident.helped")}</button>
-        <button type="button" class="ghost" onClick={() => act("act.resolve", { resolve: { resolution: "false", note } })}>{t("incident.false")}</button>
-      </div>
-    </section>
-  );
 }
 
 /** What several deliveries are, brought as one: whose, how far each has come, and what is still to be done. */

@@ -19,7 +19,7 @@ export function Dispatch({ id, isShown }: { id: string | null; isShown: boolean 
   const [side, setSide] = useState<Side>("queue");
   const [n, setN] = useState(0);
   const kind = id === null ? null : kindOf(id);
-  const isDetailed = kind === "order" || kind === "rescue" || kind === "driver";
+  const isDetailed = kind === "order" || kind === "rescue" || kind === "driver" || kind === "incident";
 
   const show = (next: string): void => {
     go("dispatch", next);
@@ -44,7 +44,11 @@ export function Dispatch({ id, isShown }: { id: string | null; isShown: boolean 
         <section class="details" id="details" aria-label={t("details")}>
           <IconButton icon="close" class="details-close" label={t("close")} onClick={() => go("dispatch")} />
           <Later>
-            {({ DriverDetails, JobDetails }) => (kind === "driver" ? <DriverDetails key={id} id={id} onOpen={show} /> : <JobDetails key={id} id={id} isListening={isShown} onOpen={show} />)}
+            {({ DriverDetails, IncidentDetails, JobDetails }) => (
+              kind === "driver" ? <DriverDetails key={id} id={id} isListening={isShown} onOpen={show} />
+                : kind === "incident" ? <IncidentDetails key={id} id={id} onOpen={show} />
+                : <JobDetails key={id} id={id} isListening={isShown} onOpen={show} />
+            )}
           </Later>
         </section>
       ) : null}

@@ -2,13 +2,16 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { DriverView } from "@outrider/client";
-import { go, useApp, useFetched, useFollowed, useTick, useValue } from "../app.js";
+import type { DriverAction, DriverView } from "@outrider/client";
+import { go, useApp, useFetched, useFollowed, useHeard, useTick, useValue } from "../app.js";
 import { jobId } from "../board.js";
+import type { Asked } from "../live.js";
 import { short } from "../status.js";
-import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described } from "../ui.js";
+import { ActorLink, Copy, Empty, Glyph, Loading, More, Pill, Refusal, described, useKeys } from "../ui.js";
 import { because, metres, number, span, t, timeOfDay, word } from "../words.js";
 import { Reason, SetFleet, Write } from "./actions.js";
+import { UnderWay } from "./job.js";
+import { useJobsOf, useWays } from "./way.js";
 
 interface WhyNoOffers {
   since: number;
@@ -20,14 +23,34 @@ interface WhyNoOffers {
   why: Record<string, number>;
 }
 
-export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string) => void }): JSX.Element {
+/** A driver as it will be if the node says yes to everything that was asked. */
+export function expectedDriver(view: DriverView, asked: readonly Asked[]): DriverView {
+  return asked.reduce<DriverView>((it, { wish }) => {
+    const action = (wish as { driver?: { action: DriverAction } }).driver?.action;
+    if (action === undefined) return it;
+    if ("suspend" in action) return { ...it, status: "blocked", blocked: action.suspend.reason };
+    // Whether it works then is up to it.
+    if ("reinstate" in action) return { ...it, blocked: null, status: it.status === "blocked" ? "offline" : it.status };
+    if ("set_fleet" in action) return { ...it, fleet: action.set_fleet.fleet ?? null };
+    return it;
+  }, view);
+}
+
+export function DriverDetails({ id, isListening, onOpen }: { id: string; isListening: boolean; onOpen: (id: string) => void }): JSX.Element {
   const app = useApp();
   const { live } = app;
   const told = useFollowed<DriverView>({ driver: id });
   const followed = useValue(app.followed);
   useTick(1000);
+  useHeard((again) => live.on("asked", again), [live]);
   const mark = live.board.driver(id);
-  const view = told && "view" in told ? told.view : null;
+  const asked = live.underWay(id);
+  const refused = live.asked.findLast(({ actor, state }) => actor === id && state === "refused")?.refused;
+  const known = told && "view" in told ? told.view : null;
+  const view = known && expectedDriver(known, asked);
+  useWays(useJobsOf(view?.jobs.map(jobId) ?? []));
+  /** Is this so, or only asked for? */
+  const sure = (isSo: boolean): string => (isSo ? "" : "is-expected");
   const look = described(id, mark);
   const status = view?.status ?? mark?.status;
   const now = live.client.serverNow;
@@ -37,7 +60,7 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
         <Glyph shape={look.shape} colour={look.colour} />
         <div class="details-name">
           <h2>{look.title}</h2>
-          <div class="details-pills">{status ? <Pill tone={look.colour}>{word("status", status)}</Pill> : null}</div>
+          <div class="details-pills">{status ? <Pill tone={look.colour} class={sure(known === null || known.status === status)}>{word("status", status)}</Pill> : null}</div>
         </div>
       </header>
       <div class="details-id">
@@ -45,7 +68,9 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
         <button type="button" class="ghost" aria-pressed={followed === id} onClick={() => app.followed.set(followed === id ? null : id)}>{t(followed === id ? "driver.following" : "driver.follow")}</button>
         <button type="button" class="ghost" onClick={() => go("actors", id)}>{t("job.inspect")}</button>
       </div>
-      {view ? <DriverActions view={view} /> : null}
+      <UnderWay asked={asked} />
+      {refused ? <div class="details-refused"><Refusal refused={refused} /></div> : null}
+      {view ? <DriverActions view={view} isListening={isListening} /> : null}
       <div class="details-body">
         {told === null ? <Loading /> : "refused" in told ? <Refusal refused={told.refused} /> : null}
         {view ? (
@@ -53,9 +78,9 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
             <dt>{t("driver.vehicle")}</dt><dd>{view.vehicle ? `${word("kind", view.vehicle.kind)}${view.vehicle.capacity_g ? ` · ${number(view.vehicle.capacity_g / 1000)} kg` : ""}${view.vehicle.skills?.length ? ` · ${view.vehicle.skills.map((it) => word("skill", it)).join(", ")}` : ""}` : "–"}</dd>
             <dt>{t("driver.jobs")}</dt><dd>{view.jobs.length === 0 ? <span class="soft">{t("driver.free")}</span> : view.jobs.map(jobId).map((job) => <ActorLink key={job} id={job} mark={live.board.marks.get(job)} onOpen={onOpen} />)}</dd>
             {view.position ? <><dt>{t("driver.seen")}</dt><dd>{t("job.ago", { span: span(now - view.position.sampled_at) })}{view.position.accuracy_m ? ` · ±${metres(view.position.accuracy_m)}` : ""}</dd></> : null}
-            {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
+            {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet} class={sure(known?.fleet === view.fleet)}>{short(view.fleet)}</dd></> : null}
             {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(run) => go("actors", run)} /></dd></> : null}
-            {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd>{because(view.blocked)}</dd></> : null}
+            {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd class={sure(known?.blocked === view.blocked)}>{because(view.blocked)}</dd></> : null}
           </dl>
         ) : null}
         {view && view.offers.length > 0 ? (
@@ -73,18 +98,23 @@ export function DriverDetails({ id, onOpen }: { id: string; onOpen: (id: string)
 }
 
 /** What staff may do about a driver. */
-function DriverActions({ view }: { view: DriverView }): JSX.Element {
+function DriverActions({ view, isListening }: { view: DriverView; isListening: boolean }): JSX.Element {
   const { live } = useApp();
   const [open, setOpen] = useState<"message" | "fleet" | "suspend" | null>(null);
+  useKeys((event) => {
+    if (event.key !== "m") return;
+    event.preventDefault();
+    setOpen("message");
+  }, isListening);
   const close = (): void => setOpen(null);
   const wish = (action: object): never => ({ driver: { id: view.id, action } }) as never;
   return (
     <div class="actions" role="group" aria-label={t("act")}>
       <button type="button" class="primary" onClick={() => setOpen("message")}>{t("act.message")}</button>
-      <button type="button" class="ghost" onClick={() => setOpen("fleet")}>{t("act.fleet")}</button>
       {view.blocked
         ? <button type="button" class="ghost" onClick={() => void live.ask(view.id, "act.reinstate", wish({ reinstate: {} }))}>{t("act.reinstate")}</button>
         : <button type="button" class="ghost danger" onClick={() => setOpen("suspend")}>{t("act.suspend")}</button>}
+      <More><button type="button" class="ghost" onClick={() => setOpen("fleet")}>{t("act.fleet")}</button></More>
       {open === "message" ? <Write to={[view.id]} onClose={close} /> : null}
       {open === "fleet" ? <SetFleet job={view.id} fleet={view.fleet ?? null} says="act.fleet.driver_says" wish={(given) => wish({ set_fleet: given })} onClose={close} /> : null}
       {open === "suspend" ? <Reason title="act.suspend" go="act.suspend" says="act.suspend.says" suggestions={["reason.complaint", "reason.papers", "reason.unsafe"]} isDanger onClose={close}

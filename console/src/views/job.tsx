@@ -1,16 +1,16 @@
 // One order or rescue: where it stands, what happened to it, how a driver was looked for, and what may be done.
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Fare, FulfilmentStatus, OfferView, OrderView, Place, RescueView } from "@outrider/client";
-import { go, useApp, useFetched, useFollowed, useHeard, useTick, type App } from "../app.js";
+import { go, useApp, useFetched, useFollowed, useHeard, useTick } from "../app.js";
 import { JobClock } from "./queue.js";
 import { Actions } from "./actions.js";
 import { Matching } from "./matching.js";
 import { Others } from "./others.js";
+import { useWays } from "./way.js";
 import { jobOf } from "../jobs.js";
 import type { Asked } from "../live.js";
-import { lengthOf, streetsOf, type XY } from "../map/streets.js";
 import { isAwaited, kindOf, short, stageOf, type Colour, type Sort } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, Tabs, described } from "../ui.js";
 import { because, happened, metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
@@ -73,10 +73,18 @@ export function expected(view: JobView, asked: readonly Asked[]): JobView {
     if ("resume" in action) return { ...it, held: false };
     if ("set_fleet" in action) return { ...it, fleet: (action.set_fleet as { fleet?: string }).fleet ?? null };
     if ("set_priority" in action) return { ...it, priority: (action.set_priority as { priority: string }).priority };
+    if ("assign" in action) return given(it, (action.assign as { driver: string }).driver);
+    if ("reassign" in action) return given(it, (action.reassign as { driver: string }).driver);
+    if ("unassign" in action) return { ...it, driver: null, status: "searching" };
     if ("cancel" in action) return { ...it, status: "cancelled_by_admin" };
     if ("cancel_safety" in action) return { ...it, status: "cancelled_safety" };
     return it;
   }, view);
+}
+
+/** Whoever is told to, forced or not, sets off for it. */
+function given(view: JobView, driver: string): JobView {
+  return { ...view, driver, offers: [], status: view.kind === "rescue" ? "accepted" : "assigned" };
 }
 
 export function JobDetails({ id, isListening, onOpen }: { id: string; isListening: boolean; onOpen: (id: string) => void }): JSX.Element {
@@ -90,7 +98,7 @@ export function JobDetails({ id, isListening, onOpen }: { id: string; isListenin
   const asked = live.underWay(id);
   const known = told && "view" in told ? jobView(told.view) : null;
   const view = known && expected(known, asked);
-  useWay(app, known);
+  useWays(known ? [known] : []);
   /** Is this so, or only asked for? */
   const sure = (isSo: boolean): string => (isSo ? "" : "is-expected");
 
@@ -123,7 +131,7 @@ export function JobDetails({ id, isListening, onOpen }: { id: string; isListenin
           <Actions view={view} isListening={isListening} />
           <Tabs label={t("job.tabs")} current={tab} onChoose={setTab} names={TABS.map((name) => ({ name, label: t(`job.tab.${name}`) }))} />
           <div class="details-body">
-            {tab === "now" ? <Now view={view} driver={view.driver} onOpen={onOpen} /> : null}
+            {tab === "now" ? <Now view={view} isDriverSure={known!.driver === view.driver} onOpen={onOpen} /> : null}
             {tab === "timeline" ? <Timeline id={id} version={view.version} onOpen={onOpen} /> : null}
             {tab === "matching" ? <Matching view={view} onOpen={onOpen} /> : null}
           </div>
@@ -134,12 +142,12 @@ export function JobDetails({ id, isListening, onOpen }: { id: string; isListenin
 }
 
 /** What was asked and is not answered: shown as if it were so, and said that it is not yet. */
-function UnderWay({ asked }: { asked: readonly Asked[] }): JSX.Element | null {
+export function UnderWay({ asked }: { asked: readonly Asked[] }): JSX.Element | null {
   if (asked.length === 0) return null;
   return <p class="under-way" role="status"><span class="spinner" aria-hidden="true" />{asked.map((it) => t(it.what as Key)).join(", ")}…</p>;
 }
 
-function Now({ view, driver, onOpen }: { view: JobView; driver: string | null; onOpen: (id: string) => void }): JSX.Element {
+function Now({ view, isDriverSure, onOpen }: { view: JobView; isDriverSure: boolean; onOpen: (id: string) => void }): JSX.Element {
   const { live } = useApp();
   const due = live.board.job(view.id)?.due ?? null;
   return (
@@ -148,7 +156,7 @@ function Now({ view, driver, onOpen }: { view: JobView; driver: string | null; o
       <dl class="facts">
         <dt>{t("job.what")}</dt><dd>{view.what}</dd>
         <dt>{t("job.rider")}</dt><dd><ActorLink id={view.rider} onOpen={(id) => go("actors", id)} /></dd>
-        <dt>{t("job.driver")}</dt><dd>{driver ? <DriverLine id={driver} view={view} onOpen={onOpen} /> : <span class="soft">{t("job.nobody")}</span>}</dd>
+        <dt>{t("job.driver")}</dt><dd class={isDriverSure ? "" : "is-expected"}>{view.driver ? <DriverLine id={view.driver} view={view} onOpen={onOpen} /> : <span class="soft">{t("job.nobody")}</span>}</dd>
         <dt>{t("job.asked_at")}</dt><dd>{timeOfDay(view.at)} <span class="soft">{t("job.ago", { span: span(live.client.serverNow - view.at) })}</span></dd>
         {due ? <><dt>{t("job.promised")}</dt><dd>{timeOfDay(due)} <span class="soft">{t(due > live.client.serverNow ? "clock.left" : "clock.over", { span: span(Math.abs(due - live.client.serverNow)) })}</span></dd></> : null}
         <dt>{t("job.fare")}</dt><dd><FareLines fare={view.fare} /></dd>
@@ -275,35 +283,4 @@ export function Timeline({ id, version, onOpen }: { id: string; version: number;
       ))}
     </ol>
   );
-}
-
-/** Draws the way of a job as long as it is looked at, and looks where all of it is, once. */
-function useWay(app: App, view: JobView | null): void {
-  const isOpen = view !== null && ["searching", "active"].includes(stageOf(view.kind, view.status));
-  const key = isOpen ? `${view.id} ${view.stopsDone} ${view.driver} ${isAwaited(view.kind, view.status)}` : null;
-  useEffect(() => {
-    if (view === null || key === null) return undefined;
-    const draw = (): void => app.marks?.route(legsOf(app, view));
-    draw();
-    // A driver moves: the way to the pickup is another one a little later.
-    const timer = setInterval(draw, 4000);
-    return () => {
-      clearInterval(timer);
-      app.marks?.route([]);
-    };
-  }, [key]);
-}
-
-function legsOf(app: App, view: JobView): { points: XY[]; sort: Sort; isAhead: boolean }[] {
-  const streets = streetsOf(app.city, app.projection);
-  const way = (a: XY, b: XY): XY[] => streets?.way(a, b) ?? [a, b];
-  const xy = ({ at }: Place): XY => [app.projection.x(at.lon), app.projection.y(at.lat)];
-  const stops = view.stops.map(xy);
-  const driver = view.driver ? app.marks?.where(view.driver) ?? null : null;
-  const isDriven = stageOf(view.kind, view.status) === "active";
-  const legs: { points: XY[]; sort: Sort; isAhead: boolean }[] = [];
-  const next = view.kind === "rescue" ? 0 : Math.min(view.stopsDone, stops.length - 1);
-  if (driver && isDriven) legs.push({ points: way(driver, stops[next]!), sort: view.sort, isAhead: false });
-  for (let i = next; i + 1 < stops.length; i += 1) legs.push({ points: way(stops[i]!, stops[i + 1]!), sort: view.sort, isAhead: driver !== null && isDriven });
-  return legs.filter(({ points }) => lengthOf(points) > 1);
 }

@@ -2,9 +2,11 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { useApp, useHeard, useTick, useValue } from "../app.js";
+import { useApp, useHeard, usePolled, useTick, useValue } from "../app.js";
 import type { Board } from "../board.js";
+import { OPEN_INCIDENTS, unresolved, type IncidentPage } from "../incidents.js";
 import { byUrgency, clockFace, jobOf, type Job } from "../jobs.js";
+import { Later } from "../later.js";
 import { isInRegion } from "../map/marks.js";
 import { short } from "../status.js";
 import { Empty, Glyph, Icon, Loading, described, useKeys } from "../ui.js";
@@ -15,10 +17,13 @@ import { useOthers } from "./others.js";
 const ROW_PX = 56;
 const SPARE_ROWS = 4;
 
-type Pile = "open" | "waiting" | "late" | "rescues";
-const PILES: readonly Pile[] = ["open", "waiting", "late", "rescues"];
+const INCIDENTS_MS = 10_000;
 
-const isIn: Record<Pile, (job: Job) => boolean> = {
+type JobPile = "open" | "waiting" | "late" | "rescues";
+type Pile = JobPile | "incidents";
+const PILES: readonly JobPile[] = ["open", "waiting", "late", "rescues"];
+
+const isIn: Record<JobPile, (job: Job) => boolean> = {
   open: (job) => job.phase !== "over",
   waiting: (job) => job.phase === "waiting",
   late: (job) => job.heat === "late" || job.heat === "soon",
@@ -46,19 +51,26 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
   const list = useRef<HTMLDivElement>(null);
   useTick(1000);
   useHeard((again) => live.on("asked", again));
+  useHeard((again) => live.on("incidents", again));
   // What somebody waits for is shown when it is there, and not with the next second.
   useHeard((again) => onKnown(board, again), [board]);
   const second = Math.floor(live.client.serverNow / 1000);
 
-  const jobs = useMemo(() => {
+  const { jobs, elsewhere } = useMemo(() => {
     const now = live.client.serverNow;
-    const all: Job[] = [];
-    for (const mark of board.marks.values()) if (mark.kind !== "driver" && isInRegion(filter, mark.at)) all.push(jobOf(mark, now));
-    return all.sort(byUrgency);
+    const [here, there]: [Job[], Job[]] = [[], []];
+    for (const mark of board.marks.values()) if (mark.kind !== "driver") (isInRegion(filter, mark.at) ? here : there).push(jobOf(mark, now));
+    return { jobs: here.sort(byUrgency), elsewhere: there };
   }, [second, board.isKnown, filter.region]);
   const counts = useMemo(() => PILES.map((it) => jobs.filter(isIn[it]).length), [jobs]);
   const words = text.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = jobs.filter((job) => isIn[pile](job) && (words.length === 0 || matches(job, words)));
+  const rows = pile === "incidents" ? [] : jobs.filter((job) => isIn[pile](job) && (words.length === 0 || matches(job, words)));
+  const nElsewhere = pile === "incidents" ? 0 : elsewhere.filter(isIn[pile]).length;
+  // What calls, and what has been done about any, changes what the node lists.
+  const told = [...[...live.incidents.values()].map(({ id, version }) => `${id} ${version}`), ...live.asked.filter(({ wish, state }) => "incident" in (wish as object) && state === "done").map(({ id }) => id)];
+  const listed = usePolled<IncidentPage>(live.principal === null ? null : OPEN_INCIDENTS, INCIDENTS_MS, told.join());
+  const incidents = unresolved(listed && "ok" in listed ? listed.ok.items.map(({ body }) => body) : [], live.incidents.values());
+  const ids = pile === "incidents" ? incidents.map(({ id }) => id) : rows.map(({ mark }) => mark.id);
   useEffect(() => onCount(counts[PILES.indexOf("late")]!), [counts]);
 
   useEffect(() => {
@@ -69,7 +81,7 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
     return () => observer.disconnect();
   }, [isShown]);
 
-  const at = rows.findIndex((job) => job.mark.id === selected);
+  const at = selected === null ? -1 : ids.indexOf(selected);
   const reveal = (row: number): void => {
     const box = list.current;
     if (!box) return;
@@ -77,10 +89,11 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
     else if ((row + 1) * ROW_PX > box.scrollTop + box.clientHeight) box.scrollTop = (row + 1) * ROW_PX - box.clientHeight;
   };
   const move = (step: number): void => {
-    if (rows.length === 0) return;
-    const next = at < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, at + step));
-    reveal(next);
-    onOpen(rows[next]!.mark.id);
+    if (ids.length === 0) return;
+    const next = at < 0 ? 0 : Math.min(ids.length - 1, Math.max(0, at + step));
+    if (pile === "incidents") document.getElementById(`row-${ids[next]}`)?.scrollIntoView({ block: "nearest" });
+    else reveal(next);
+    onOpen(ids[next]!);
   };
   useKeys((event) => {
     const isInList = list.current?.contains(document.activeElement) === true;
@@ -101,9 +114,14 @@ export function Queue({ selected, isShown, isListening, onOpen, onCount }: Props
           {PILES.map((it, i) => (
             <button key={it} type="button" aria-pressed={it === pile} onClick={() => setPile(it)}>{t(`queue.${it}`)}<span class="count">{counts[i]}</span></button>
           ))}
+          <button type="button" aria-pressed={pile === "incidents"} class={incidents.length > 0 ? "has-incidents" : ""} onClick={() => setPile("incidents")}>{t("queue.incidents")}<span class="count">{incidents.length}</span></button>
         </div>
+        {filter.region && pile !== "incidents" ? (
+          <p class="queue-hidden" role="status">{t("queue.hidden", { region: filter.region.name, n: nElsewhere })} <button type="button" class="link" onClick={() => filtered.set({ ...filter, region: null })}>{t("queue.show_all")}</button></p>
+        ) : null}
       </div>
-      {!board.isKnown ? <Loading rows={9} /> : rows.length === 0 ? <Empty>{t(words.length > 0 ? "queue.no_match" : `queue.empty.${pile}` as Key)}</Empty> : null}
+      {pile === "incidents" ? <Later>{({ Incidents }) => <Incidents answer={listed} incidents={incidents} selected={selected} onOpen={onOpen} />}</Later> : null}
+      {pile === "incidents" ? null : !board.isKnown ? <Loading rows={9} /> : rows.length === 0 ? <Empty>{t(words.length > 0 ? "queue.no_match" : `queue.empty.${pile}` as Key)}</Empty> : null}
       <div ref={list} class="rows" role="listbox" tabIndex={rows.length > 0 ? 0 : -1} aria-label={t("queue.list")} onScroll={(event) => setTop(event.currentTarget.scrollTop)}
         hidden={rows.length === 0} {...(at >= first && at < last ? { "aria-activedescendant": `row-${selected}` } : {})}>
         <div class="rows-all" style={{ height: `${rows.length * ROW_PX}px` }}>

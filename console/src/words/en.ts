@@ -17,7 +17,7 @@ export const en = {
   "sign_in.title": "Sign in to Outrider", "sign_in.says": "The console is for dispatchers and admins. Paste a token; it stays in this tab only.",
   "sign_in.token": "Token", "sign_in.go": "Sign in", "sign_in.refused": "The node refused this token: {reason}.",
 
-  "search.label": "Find an order, rescue, driver or rider", "search.placeholder": "Find by id, sort or status…", "search.matches": "Matches",
+  "search.label": "Find an order, rescue or driver", "search.placeholder": "Find by id, sort or status…", "search.matches": "Matches",
   "search.none": "Nothing on the map is called that.", "search.not_on_map": "not on the map",
 
   "title.driver": "Driver {id}", "title.ride": "Ride {id}", "title.delivery": "Delivery {id}", "title.rescue": "Rescue {id}", "title.order": "Order {id}",
@@ -72,7 +72,7 @@ export const en = {
   "reason.checking": "checking with the rider", "reason.weather": "weather", "reason.waited_long": "waited too long", "reason.medical": "medical", "reason.appointment": "appointment",
   "reason.duplicate": "asked for twice", "reason.no_driver_near": "no driver is near", "reason.wrong_address": "wrong address", "reason.complaint": "complaint", "reason.dispute": "dispute",
 
-  "sos.title": "Call for help", "sos.by": "from {who}", "sos.drill": "Drill", "sos.escalated": "escalated {n}×", "sos.more": "and {n} more", "sos.mute": "Mute", "sos.unmute": "Sound on",
+  "sos.title": "Call for help", "sos.by": "from {who}", "sos.drill": "Drill", "sos.escalated": "escalated {n}×", "sos.mute": "Mute", "sos.unmute": "Sound on",
   "sos.acking": "Saying so…", "sos.show_job": "Show job", "sos.open": "Open",
   "incident.sos": "SOS", "incident.cancelled_safety": "Called off for safety", "incident.accident": "Accident", "incident.danger": "Danger",
   "incident.checklist": "Checklist", "incident.caller_safe": "Is the caller safe?", "incident.anybody_hurt": "Is anybody hurt?", "incident.authorities_called": "Were authorities called?",
@@ -136,7 +136,7 @@ export const en = {
 
   "title.zone": "Zone {id}", "map.left_out": "{n} more are in view and not shown: zoom in", "filter.zones": "Zones", "filter.waiting": "Waiting",
   "filter.underway": "Under way", "filter.vehicles": "Vehicles", "filter.region": "Region", "filter.all_regions": "All", "layer.none": "Off", "layer.demand": "Demand",
-  "layer.surge": "Surge", "layer.demand.says": "Who waits : who is free, zone by zone; red where drivers are scarce", "layer.surge.says": "What a price would be multiplied with, zone by zone; no price follows it yet",
+  "layer.surge": "Surge", "layer.demand.says": "Requests that wait, or soon will, for each free driver, zone by zone; the redder, the scarcer drivers are", "layer.surge.says": "What a price would be multiplied with, zone by zone; no price follows it yet",
   "zones.none": "No zone in view has been counted yet; regions count once a minute.", "zones.here": "Zone in the middle…", "zones.card": "Zone", "zones.waiting": "Waiting", "zones.free": "Free", "zones.per_hour": "Requests an hour",
   "zones.surge": "Multiplier", "zones.surge_since": "since {at}; no price follows it yet", "zones.paused": "Paused ({size}):", "zones.until": "until {at}",
   "zones.size": "How much around here", "zones.reason": "Reason, which riders are shown", "zones.how_long": "For how long", "zones.until_resumed": "until resumed",
@@ -188,6 +188,15 @@ export const en = {
   "runs.facts": "About this run", "runs.status": "Status", "runs.saving": "Driven less", "runs.orders": "Orders", "runs.stops": "Still to do",
   "errand.pickup": "fetch", "errand.dropoff": "bring", "runs.due": "by {at}",
   "skill.tyre": "tyres", "skill.jump_start": "jump start", "skill.fuel": "fuel", "skill.locksmith": "locksmith", "skill.repair": "repair", "skill.winch": "winch", "skill.cold_chain": "keeps cold",
+  "zones.ratio": "Requests per free driver, now and soon",
+  "sos.calls": "{n} calls for help", "queue.incidents": "Incidents", "queue.empty.incidents": "No incident is open: everybody who called has been helped.", "incidents.list": "Incidents that are not over, those that call first", "incidents.first": "Only the latest {n} are listed.", "incidents.facts": "About this incident", "incident.opened": "Raised", "incident.by": "By", "incident.job": "Job", "incident.others": "Also part of it", "incident.seen_to": "Seen to", "incident.responders": "On the way", "incident.where": "Last seen", "incident.show": "Show on the map", "incident.escalations": "Escalated",
+  "old": "Some of this is of {at}, and nothing newer has come. {why}",
+  "actors.unknown": "Where it lives is not known. {why}", "zones.paused_unknown": "Which zones are paused is not known. {why}",
+  "queue.hidden": "Only {region} is listed: {n} elsewhere are hidden.", "queue.show_all": "List all",
+  "more": "More…",
+  "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
+  "texts.language": "Texts to choose from, in the language of who reads them",
+  "activity.first": "The latest {n}. What was before is in the timeline of each job and the history of each actor.",
 
   "event.placed": "Placed", "event.requested": "Requested", "event.payment_awaited": "Payment awaited", "event.payment_confirmed": "Paid",
   "event.reminded": "Rider reminded", "event.price_asked": "New price asked for", "event.price_settled": "Price settled",

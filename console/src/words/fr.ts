@@ -16,7 +16,7 @@ export const fr: Words = {
   "sign_in.title": "Connexion à Outrider", "sign_in.says": "La console est réservée aux régulateurs et aux administrateurs. Collez un jeton ; il reste dans cet onglet.",
   "sign_in.token": "Jeton", "sign_in.go": "Se connecter", "sign_in.refused": "Le nœud a refusé ce jeton : {reason}.",
 
-  "search.label": "Trouver une commande, un secours, un chauffeur ou un client", "search.placeholder": "Identifiant, type ou état…", "search.matches": "Résultats",
+  "search.label": "Trouver une commande, un secours ou un chauffeur", "search.placeholder": "Identifiant, type ou état…", "search.matches": "Résultats",
   "search.none": "Rien de tel sur la carte.", "search.not_on_map": "pas sur la carte",
 
   "title.driver": "Chauffeur {id}", "title.ride": "Course {id}", "title.delivery": "Livraison {id}", "title.rescue": "Secours {id}", "title.order": "Commande {id}",
@@ -71,7 +71,7 @@ export const fr: Words = {
   "reason.checking": "vérification avec le client", "reason.weather": "météo", "reason.waited_long": "attente trop longue", "reason.medical": "médical", "reason.appointment": "rendez-vous",
   "reason.duplicate": "demandé deux fois", "reason.no_driver_near": "aucun chauffeur proche", "reason.wrong_address": "mauvaise adresse", "reason.complaint": "plainte", "reason.dispute": "litige",
 
-  "sos.title": "Appel au secours", "sos.by": "de {who}", "sos.drill": "Exercice", "sos.escalated": "escaladé {n}×", "sos.more": "et {n} de plus", "sos.mute": "Couper le son", "sos.unmute": "Remettre le son",
+  "sos.title": "Appel au secours", "sos.by": "de {who}", "sos.drill": "Exercice", "sos.escalated": "escaladé {n}×", "sos.mute": "Couper le son", "sos.unmute": "Remettre le son",
   "sos.acking": "Envoi…", "sos.show_job": "Voir la mission", "sos.open": "Ouvrir",
   "incident.sos": "SOS", "incident.cancelled_safety": "Annulé pour sécurité", "incident.accident": "Accident", "incident.danger": "Danger",
   "incident.checklist": "Liste de contrôle", "incident.caller_safe": "L’appelant est-il en sécurité ?", "incident.anybody_hurt": "Y a-t-il des blessés ?", "incident.authorities_called": "Les autorités sont-elles prévenues ?",
@@ -135,7 +135,7 @@ export const fr: Words = {
 
   "title.zone": "Zone {id}", "map.left_out": "{n} de plus en vue, non affichés : agrandissez", "filter.zones": "Zones", "filter.waiting": "En attente",
   "filter.underway": "En cours", "filter.vehicles": "Véhicules", "filter.region": "Région", "filter.all_regions": "Toutes", "layer.none": "Non", "layer.demand": "Demande",
-  "layer.surge": "Tension", "layer.demand.says": "Qui attend : qui est libre, par zone ; rouge où les chauffeurs manquent", "layer.surge.says": "Ce par quoi un prix serait multiplié, par zone ; aucun prix ne le suit encore",
+  "layer.surge": "Tension", "layer.demand.says": "Demandes en attente, ou bientôt, par chauffeur libre, zone par zone ; plus c’est rouge, plus les chauffeurs manquent", "layer.surge.says": "Ce par quoi un prix serait multiplié, par zone ; aucun prix ne le suit encore",
   "zones.none": "Aucune zone visible n’a encore été comptée ; les régions comptent une fois par minute.", "zones.here": "Zone au centre…", "zones.card": "Zone", "zones.waiting": "En attente", "zones.free": "Libres",
   "zones.per_hour": "Demandes par heure", "zones.surge": "Multiplicateur", "zones.surge_since": "depuis {at} ; aucun prix ne le suit encore",
   "zones.paused": "En pause ({size}) :", "zones.until": "jusqu’à {at}", "zones.size": "Étendue", "zones.reason": "Raison, montrée aux passagers", "zones.how_long": "Durée",
@@ -187,6 +187,15 @@ export const fr: Words = {
   "job.run": "Tournée", "job.shop": "Boutique", "job.zone_paused": "Zone suspendue", "runs.facts": "Cette tournée", "runs.status": "État", "runs.saving": "Route épargnée",
   "runs.orders": "Commandes", "runs.stops": "Reste à faire", "errand.pickup": "prendre", "errand.dropoff": "livrer", "runs.due": "avant {at}",
   "skill.tyre": "pneus", "skill.jump_start": "démarrage", "skill.fuel": "carburant", "skill.locksmith": "serrurier", "skill.repair": "réparation", "skill.winch": "treuil", "skill.cold_chain": "garde au froid",
+  "zones.ratio": "Demandes par chauffeur libre, maintenant et bientôt",
+  "sos.calls": "{n} appels au secours", "queue.incidents": "Incidents", "queue.empty.incidents": "Aucun incident n’est ouvert : tous les appelants ont été aidés.", "incidents.list": "Incidents en cours, ceux qui appellent d’abord", "incidents.first": "Seuls les {n} derniers sont affichés.", "incidents.facts": "Cet incident", "incident.opened": "Signalé", "incident.by": "Par", "incident.job": "Mission", "incident.others": "Aussi concernés", "incident.seen_to": "Pris en charge", "incident.responders": "En route", "incident.where": "Vu en dernier", "incident.show": "Montrer sur la carte", "incident.escalations": "Escaladé",
+  "old": "Une partie date de {at}, et rien de plus récent n’est arrivé. {why}",
+  "actors.unknown": "On ne sait pas où il vit. {why}", "zones.paused_unknown": "On ne sait pas quelles zones sont en pause. {why}",
+  "queue.hidden": "Seul {region} est affiché : {n} ailleurs sont masqués.", "queue.show_all": "Tout afficher",
+  "more": "Plus…",
+  "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
+  "texts.language": "Textes proposés, dans la langue du destinataire",
+  "activity.first": "Les {n} derniers. Le reste est dans l’historique de chaque mission et de chaque acteur.",
 
   "event.placed": "Passée", "event.requested": "Demandé", "event.payment_awaited": "Paiement attendu", "event.payment_confirmed": "Payée",
   "event.reminded": "Client prévenu", "event.price_asked": "Nouveau prix proposé", "event.price_settled": "Prix convenu",

@@ -16,7 +16,7 @@ export const rw: Words = {
   "sign_in.title": "Injira muri Outrider", "sign_in.says": "Iyi paji ni iy’abohereza n’abayobozi. Shyiramo urufunguzo; ruguma muri iyi tabu gusa.",
   "sign_in.token": "Urufunguzo", "sign_in.go": "Injira", "sign_in.refused": "Seriveri yanze uru rufunguzo: {reason}.",
 
-  "search.label": "Shaka komande, ubutabazi, umushoferi cyangwa umugenzi", "search.placeholder": "Nimero, ubwoko cyangwa uko bimeze…", "search.matches": "Ibyabonetse",
+  "search.label": "Shaka komande, ubutabazi cyangwa umushoferi", "search.placeholder": "Nimero, ubwoko cyangwa uko bimeze…", "search.matches": "Ibyabonetse",
   "search.none": "Nta kintu nk’icyo kiri ku ikarita.", "search.not_on_map": "ntikiri ku ikarita",
 
   "title.driver": "Umushoferi {id}", "title.ride": "Urugendo {id}", "title.delivery": "Igemura {id}", "title.rescue": "Ubutabazi {id}", "title.order": "Komande {id}",
@@ -71,7 +71,7 @@ export const rw: Words = {
   "reason.checking": "turabaza umugenzi", "reason.weather": "ikirere", "reason.waited_long": "yategereje cyane", "reason.medical": "ubuzima", "reason.appointment": "gahunda",
   "reason.duplicate": "byasabwe kabiri", "reason.no_driver_near": "nta mushoferi uri hafi", "reason.wrong_address": "aderesi si yo", "reason.complaint": "ikirego", "reason.dispute": "amakimbirane",
 
-  "sos.title": "Uratabaza", "sos.by": "na {who}", "sos.drill": "Imyitozo", "sos.escalated": "byazamuwe {n}×", "sos.more": "n’abandi {n}", "sos.mute": "Cecekesha", "sos.unmute": "Fungura ijwi",
+  "sos.title": "Uratabaza", "sos.by": "na {who}", "sos.drill": "Imyitozo", "sos.escalated": "byazamuwe {n}×", "sos.mute": "Cecekesha", "sos.unmute": "Fungura ijwi",
   "sos.acking": "Birimo…", "sos.show_job": "Erekana akazi", "sos.open": "Fungura",
   "incident.sos": "SOS", "incident.cancelled_safety": "Byahagaritswe ku mutekano", "incident.accident": "Impanuka", "incident.danger": "Akaga",
   "incident.checklist": "Ibibazwa", "incident.caller_safe": "Uwatabaje ameze neza?", "incident.anybody_hurt": "Hari uwakomeretse?", "incident.authorities_called": "Inzego zabimenyeshejwe?",
@@ -135,7 +135,7 @@ export const rw: Words = {
 
   "title.zone": "Akarere {id}", "map.left_out": "Hari abandi {n} bataboneka: egereza", "filter.zones": "Uturere", "filter.waiting": "Birategereje",
   "filter.underway": "Birakorwa", "filter.vehicles": "Ibinyabiziga", "filter.region": "Intara", "filter.all_regions": "Zose", "layer.none": "Oya", "layer.demand": "Ibisabwa",
-  "layer.surge": "Ubwiyongere", "layer.demand.says": "Abategereje : abahari, buri karere; umutuku aho abashoferi ari bake", "layer.surge.says": "Icyo igiciro cyakubwa, buri karere; nta giciro kigikurikira",
+  "layer.surge": "Ubwiyongere", "layer.demand.says": "Abategereje, cyangwa abazategereza vuba, kuri buri mushoferi uhari, buri karere; uko hatukura ni ko abashoferi ari bake", "layer.surge.says": "Icyo igiciro cyakubwa, buri karere; nta giciro kigikurikira",
   "zones.none": "Nta karere kagaragara karabarwa; bibarwa rimwe ku munota.", "zones.here": "Akarere ko hagati…", "zones.card": "Akarere", "zones.waiting": "Bategereje", "zones.free": "Bahari",
   "zones.per_hour": "Ibisabwa ku isaha", "zones.surge": "Igikuba", "zones.surge_since": "kuva {at}; nta giciro kigikurikira", "zones.paused": "Karahagaze ({size}):",
   "zones.until": "kugeza {at}", "zones.size": "Ubunini", "zones.reason": "Impamvu, yerekwa abagenzi", "zones.how_long": "Igihe", "zones.until_resumed": "kugeza gasubukuwe",
@@ -187,6 +187,15 @@ export const rw: Words = {
   "runs.facts": "Ibyerekeye uru rugendo", "runs.status": "Uko bimeze", "runs.saving": "Inzira yagabanyijwe", "runs.orders": "Komande",
   "runs.stops": "Ibisigaye", "errand.pickup": "fata", "errand.dropoff": "geza", "runs.due": "mbere ya {at}",
   "skill.tyre": "amapine", "skill.jump_start": "gutangiza bateri", "skill.fuel": "lisansi", "skill.locksmith": "gufungura", "skill.repair": "gukora", "skill.winch": "gukurura", "skill.cold_chain": "kubika ubukonje",
+  "zones.ratio": "Ibisabwa kuri buri mushoferi uhari, ubu no mu kanya",
+  "sos.calls": "Abatabaza ni {n}", "queue.incidents": "Ibibazo", "queue.empty.incidents": "Nta kibazo gifunguye: abatabaje bose barafashijwe.", "incidents.list": "Ibibazo bitararangira, abatabaza mbere", "incidents.first": "Haragaragara {n} bya nyuma gusa.", "incidents.facts": "Ibyerekeye iki kibazo", "incident.opened": "Cyatangajwe", "incident.by": "Na", "incident.job": "Akazi", "incident.others": "Abandi birebwa", "incident.seen_to": "Kirakurikiranwa", "incident.responders": "Bari mu nzira", "incident.where": "Aho aheruka kuboneka", "incident.show": "Erekana ku ikarita", "incident.escalations": "Cyazamuwe",
+  "old": "Bimwe muri ibi ni ibya {at}; nta bishya biraza. {why}",
+  "actors.unknown": "Aho iri ntihazwi. {why}", "zones.paused_unknown": "Uturere twahagaze ntituzwi. {why}",
+  "queue.hidden": "Haragaragara {region} gusa: {n} by’ahandi birahishe.", "queue.show_all": "Erekana byose",
+  "more": "Ibindi…",
+  "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
+  "texts.language": "Amagambo yateguwe, mu rurimi rw’uyasoma",
+  "activity.first": "{n} bya nyuma. Ibyabanje biri mu mateka ya buri kazi n’aya buri mukinnyi.",
 
   "event.placed": "Byasabwe", "event.requested": "Byasabwe", "event.payment_awaited": "Hategerejwe kwishyura", "event.payment_confirmed": "Byishyuwe",
   "event.reminded": "Umugenzi yibukijwe", "event.price_asked": "Habajijwe igiciro gishya", "event.price_settled": "Igiciro cyemejwe",

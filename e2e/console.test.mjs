@@ -555,6 +555,7 @@ test("a silent node is stale, a killed one is missed, and what was asked meanwhi
 
   await quiet.kill();
   await until("the badge says reconnecting", async () => (await state()) === "reconnecting");
+  await page.locator(".old", { hasText: "nothing newer has come" }).waitFor();
   await page.keyboard.press("x");
   await page.fill("#reason", "while the node was away");
   await page.keyboard.press("Enter");

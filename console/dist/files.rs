@@ -4,9 +4,9 @@
     ("console.css", include_bytes!("console.css") as &[u8], false),
     ("console.js", include_bytes!("console.js") as &[u8], false),
     ("favicon.svg", include_bytes!("favicon.svg") as &[u8], false),
-    ("fr-24fa9194.js", include_bytes!("fr-24fa9194.js") as &[u8], true),
+    ("fr-b6a402b9.js", include_bytes!("fr-b6a402b9.js") as &[u8], true),
     ("index.html", include_bytes!("index.html") as &[u8], false),
     ("maplibre-gl-worker.mjs", include_bytes!("maplibre-gl-worker.mjs") as &[u8], false),
-    ("rw-d554238d.js", include_bytes!("rw-d554238d.js") as &[u8], true),
-    ("views-9110d506.js", include_bytes!("views-9110d506.js") as &[u8], true),
+    ("rw-f41d400d.js", include_bytes!("rw-f41d400d.js") as &[u8], true),
+    ("views-d349aadf.js", include_bytes!("views-d349aadf.js") as &[u8], true),
 ]

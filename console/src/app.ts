@@ -1,7 +1,7 @@
 // What the parts of the console share, and how they hear of changes.
 
 import { createContext } from "preact";
-import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useReducer, useState } from "preact/hooks";
 import type { Refused, Topic } from "@outrider/client";
 import type { Live, Told } from "./live.js";
 import type { Basemap } from "./map/basemap.js";
@@ -127,30 +127,38 @@ export function useFetched<T>(path: string | null, of: unknown = null): Answer<T
  * is another, however often there is none; since when it is old, the page then says (`App.missed`).
  */
 export function usePolled<T>(path: string | null, everyMs: number, of: unknown = null): Answer<T> | null {
-  const { missed } = useApp();
-  const [n, again] = useReducer((it: number, _: void) => it + 1, 0);
+  const { missed, rest } = useApp();
+  const [told, setTold] = useState<{ path: string; latest: Latest<T> } | null>(null);
   useEffect(() => {
-    const timer = setInterval(() => document.hidden || again(), everyMs);
-    return () => clearInterval(timer);
-  }, [everyMs]);
-  const latest = useRef<{ path: string | null; heard: Answer<T>; known: Latest<T> } | null>(null);
-  const answer = useFetched<T>(path, `${n} ${String(of)}`);
-  if (answer && answer !== latest.current?.heard) {
-    const before = latest.current?.path === path ? latest.current.known : null;
-    latest.current = { path, heard: answer, known: latestOf(before, answer, Date.now()) };
-  }
-  const known = latest.current?.path === path ? latest.current.known : null;
-  const why = known?.missed ?? null;
+    if (path === null) return undefined;
+    let [isWanted, isAsked] = [true, false];
+    const look = async (): Promise<void> => {
+      // A node that is silent for longer than this waits is told of, too: it has to be heard out.
+      if (isAsked) return;
+      isAsked = true;
+      const answer = await rest.get<T>(path);
+      isAsked = false;
+      if (isWanted) setTold((before) => ({ path, latest: latestOf(before?.path === path ? before.latest : null, answer, Date.now()) }));
+    };
+    void look();
+    const timer = setInterval(() => document.hidden || void look(), everyMs);
+    return () => {
+      isWanted = false;
+      clearInterval(timer);
+    };
+  }, [path, everyMs, of]);
+  const latest = told?.path === path ? told.latest : null;
+  const why = latest?.missed ?? null;
   useEffect(() => {
-    if (path === null || known === null || why === null) return undefined;
-    missed.set(new Map(missed.get()).set(path, { since: known.at, why }));
+    if (path === null || latest === null || why === null) return undefined;
+    missed.set(new Map(missed.get()).set(path, { since: latest.at, why }));
     return () => {
       const others = new Map(missed.get());
       others.delete(path);
       missed.set(others);
     };
   }, [path, why]);
-  return known?.answer ?? null;
+  return latest?.answer ?? null;
 }
 
 // ── Where in the console we are: #/dispatch/order-…, #/actors/driver-…, #/cluster ──

@@ -9,12 +9,12 @@ import type { BasemapSource, City } from "./map/ground.js";
 import type { Layer } from "./map/hexes.js";
 import { EVERYTHING } from "./map/marks.js";
 import { NOWHERE } from "./map/viewport.js";
+import { remember } from "./past.js";
 import { Rest, at } from "./rest.js";
 import { Shell } from "./shell.js";
 import "./style.css";
 import { startTheme } from "./theme.js";
 import { Token } from "./token.js";
-import { remember } from "./views/activity.js";
 import { startWords } from "./words.js";
 
 const KIGALI = { lat: -1.9441, lon: 30.0619 };

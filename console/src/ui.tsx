@@ -116,17 +116,6 @@ export function Copy({ text }: { text: string }): JSX.Element {
   );
 }
 
-/** What few want, once somebody asks for it. */
-export function More({ children }: { children: ComponentChildren }): JSX.Element {
-  const [isOpen, setOpen] = useState(false);
-  return (
-    <>
-      <button type="button" class="ghost" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>{t("more")}</button>
-      {isOpen ? children : null}
-    </>
-  );
-}
-
 /** Nothing is there, and that is fine. */
 export function Empty({ children }: { children: ComponentChildren }): JSX.Element {
   return <p class="empty">{children}</p>;

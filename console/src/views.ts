@@ -1,8 +1,10 @@
 // The views that come later (later.tsx).
 
+export { Activity } from "./views/activity.js";
 export { Actors } from "./views/actors.js";
 export { City } from "./views/city.js";
 export { Cluster } from "./views/cluster.js";
 export { DriverDetails } from "./views/driver.js";
 export { IncidentDetails, Incidents } from "./views/incident.js";
 export { JobDetails } from "./views/job.js";
+export { ZoneCard } from "./views/zone.js";

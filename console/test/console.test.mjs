@@ -321,7 +321,8 @@ test("so is what was asked of a driver", async () => {
 });
 
 test("of incidents those that call come first, as they are known last, and what was asked is shown as if it were so", async () => {
-  const { expectedIncident, unresolved } = await modules.load("/src/incidents.ts");
+  const { unresolved } = await modules.load("/src/incidents.ts");
+  const { expectedIncident } = await modules.load("/src/views/incident.tsx");
   const incident = (id, more) => ({ id, version: 1, mock: false, calling: false, status: "acked", escalations: 0, opened_at: 5, ...more });
   const listed = [incident("a"), incident("b", { opened_at: 3 }), incident("c", { status: "open", calling: true }), incident("d", { status: "resolved" }), incident("e", { mock: true, calling: true })];
   const found = unresolved(listed, [incident("b", { version: 2, calling: true, escalations: 1 }), incident("c", { version: 0, calling: false })]);

@@ -158,11 +158,7 @@ export class Marks {
   select(id: string | null): void {
     const before = this.#selected;
     this.#selected = id;
-    for (const it of [before, id]) {
-      const mark = it ? this.#board.marks.get(it) : undefined;
-      if (mark?.kind === "driver") for (const job of mark.jobs) this.#join(job);
-      else if (mark) this.#join(mark.id);
-    }
+    for (const it of [before, id]) this.#joinAll(it);
   }
 
   /** Draws a way, in metres; an empty one is none. */
@@ -174,7 +170,7 @@ export class Marks {
         this.#route.set(`${leg}.${i}`, [b[0], b[1], b[0], b[1], 0, 0, a[0], a[1], colour[sort], 0, isAhead ? 0.42 : 0.95]);
       }
     });
-    if (this.#selected) this.#join(this.#selected);
+    this.#joinAll(this.#selected);
   }
 
   /** Where a mark is drawn now, in metres, or null. */
@@ -298,6 +294,13 @@ export class Marks {
     this.#join(mark.id);
   }
 
+  /** Draws the lines that somebody has a part in. */
+  #joinAll(id: string | null): void {
+    const mark = id ? this.#board.marks.get(id) : undefined;
+    if (mark?.kind === "driver") for (const job of mark.jobs) this.#join(job);
+    else if (mark) this.#join(mark.id);
+  }
+
   /** Draws the line from a job to whoever performs it, from where that one is. */
   #join(id: string): void {
     const mark = this.#board.job(id);
@@ -315,7 +318,7 @@ export class Marks {
     }
     // A pickup is about to happen; a trip under way is only interesting when asked for.
     // Where the way itself is drawn, the straight line says nothing more.
-    const strength = this.#selected === id && this.#route.n > 0 ? 0.12 : isChosen ? 1 : dash > 0 ? 0.72 : 0.2;
+    const strength = isChosen && this.#route.n > 0 ? 0.12 : isChosen ? 1 : dash > 0 ? 0.72 : 0.2;
     this.#lines.set(id, [driver[0]!, driver[1]!, driver[2]!, driver[3]!, driver[4]!, driver[5]!, job[0]!, job[1]!, colour[mark.sort], dash, strength]);
   }
 

@@ -1,7 +1,7 @@
 // What a dispatcher may do to an order or a rescue. The node judges; what it refuses is said in its words, and what may
 // be overruled can be, with a reason.
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { JobId, Priority, Refused, WhyNot, Wish } from "@outrider/client";
 import { useApp, useFetched, useHeard } from "../app.js";
@@ -82,6 +82,17 @@ export function Actions({ view, isListening }: { view: JobView; isListening: boo
       {open === "cancel" ? <Cancel view={view} onClose={close} /> : null}
       {open === "block" ? <Block view={view} onClose={close} /> : null}
     </div>
+  );
+}
+
+/** What few want, once somebody asks for it. */
+export function More({ children }: { children: ComponentChildren }): JSX.Element {
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <>
+      <button type="button" class="ghost" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>{t("more")}</button>
+      {isOpen ? children : null}
+    </>
   );
 }
 

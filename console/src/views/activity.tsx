@@ -2,14 +2,13 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Happening } from "@outrider/client";
 import { useApp, useHeard } from "../app.js";
+import { KEPT_MAX, linesOf, type Line } from "../past.js";
 import { kindOf } from "../status.js";
 import { Empty, Glyph, described } from "../ui.js";
 import { happened, t, timeOfDay } from "../words.js";
 
 const LINES_MAX = 80;
-const KEPT_MAX = 400;
 const PILES = ["jobs", "rescues", "drivers", "all"] as const;
 type Pile = (typeof PILES)[number];
 const isIn: Record<Pile, (id: string) => boolean> = {
@@ -21,15 +20,13 @@ const isIn: Record<Pile, (id: string) => boolean> = {
 const GOOD = /complet|delivered|resolved/;
 const BAD = /cancel|fail|no_driver|no_show|reject|lost|declin|at_risk|breach|incident|forced|overdue|locked|wrong|stuck|abandon|suspend|^stranded/;
 
-/** What happened, and how often in a row. */
-type Line = Happening & { n: number; times: number };
-
 export function Activity({ onOpen }: { onOpen: (id: string) => void }): JSX.Element {
   const { live: { board } } = useApp();
-  const kept = usedHere(board);
+  useHeard((again) => board.on("happenings", again));
+  const kept = linesOf(board);
   const [pile, setPile] = useState<Pile>("jobs");
   // Whoever is reading does not want the lines to run away.
-  const [frozen, setFrozen] = useState<Line[] | null>(null);
+  const [frozen, setFrozen] = useState<readonly Line[] | null>(null);
   const all = (frozen ?? kept).filter(({ actor }) => isIn[pile](actor));
   const lines = all.slice(0, LINES_MAX);
   return (
@@ -58,26 +55,4 @@ export function Activity({ onOpen }: { onOpen: (id: string) => void }): JSX.Elem
       </ol>
     </div>
   );
-}
-
-/** What has happened since the console was opened, also while nobody looked. */
-const memory = new WeakMap<object, { lines: Line[]; n: number }>();
-
-export function remember(board: ReturnType<typeof useApp>["live"]["board"]): void {
-  const kept: { lines: Line[]; n: number } = { lines: [], n: 0 };
-  memory.set(board, kept);
-  board.on("happenings", ({ happenings, isPast }) => {
-    const lines = isPast ? [] : [...kept.lines];
-    for (const it of happenings) {
-      const last = lines[0];
-      if (last?.actor === it.actor && last.what === it.what) lines[0] = { ...last, at: it.at, times: last.times + 1 };
-      else lines.unshift({ ...it, n: kept.n += 1, times: 1 });
-    }
-    kept.lines = lines.slice(0, KEPT_MAX);
-  });
-}
-
-function usedHere(board: ReturnType<typeof useApp>["live"]["board"]): Line[] {
-  useHeard((again) => board.on("happenings", again));
-  return memory.get(board)?.lines ?? [];
 }

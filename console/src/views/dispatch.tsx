@@ -8,7 +8,6 @@ import { MapView } from "../map/map.js";
 import { kindOf } from "../status.js";
 import { IconButton, Tabs, useKeys } from "../ui.js";
 import { t } from "../words.js";
-import { Activity } from "./activity.js";
 import { Queue } from "./queue.js";
 
 type Side = "queue" | "city" | "activity";
@@ -37,7 +36,7 @@ export function Dispatch({ id, isShown }: { id: string | null; isShown: boolean 
         <Tabs label={t("side")} current={side} onChoose={setSide} names={SIDES.map((name) => ({ name, label: t(`side.${name}`), count: name === "queue" && n > 0 ? n : undefined }))} />
         <Queue selected={id} isShown={side === "queue"} isListening={isShown} onOpen={show} onCount={setN} />
         {side === "city" ? <Later>{({ City }) => <City />}</Later> : null}
-        {side === "activity" ? <Activity onOpen={show} /> : null}
+        {side === "activity" ? <Later>{({ Activity }) => <Activity onOpen={show} />}</Later> : null}
       </section>
       <MapView selected={id} onPick={(next) => go("dispatch", next)} />
       {isDetailed && id !== null ? (

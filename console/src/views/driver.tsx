@@ -7,9 +7,9 @@ import { go, useApp, useFetched, useFollowed, useHeard, useTick, useValue } from
 import { jobId } from "../board.js";
 import type { Asked } from "../live.js";
 import { short } from "../status.js";
-import { ActorLink, Copy, Empty, Glyph, Loading, More, Pill, Refusal, described, useKeys } from "../ui.js";
+import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described, useKeys } from "../ui.js";
 import { because, metres, number, span, t, timeOfDay, word } from "../words.js";
-import { Reason, SetFleet, Write } from "./actions.js";
+import { More, Reason, SetFleet, Write } from "./actions.js";
 import { UnderWay } from "./job.js";
 import { useJobsOf, useWays } from "./way.js";
 

@@ -2,11 +2,12 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { IncidentAction, IncidentView } from "@outrider/client";
+import type { CheckItem, IncidentAction, IncidentView } from "@outrider/client";
 import { go, useApp, useFollowed, useHeard, useTick } from "../app.js";
 import { jobId } from "../board.js";
-import { CHECKS, LISTED_MAX, expectedIncident, isOver, type IncidentPage } from "../incidents.js";
+import { LISTED_MAX, isOver, type IncidentPage } from "../incidents.js";
 import { clockFace } from "../jobs.js";
+import type { Asked } from "../live.js";
 import type { Answer } from "../rest.js";
 import { who } from "../sos.js";
 import { SHAPE, short } from "../status.js";
@@ -14,7 +15,24 @@ import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal } from "../ui.js"
 import { metres, span, t, timeOfDay, word, type Key } from "../words.js";
 import { UnderWay } from "./job.js";
 
-/** Whom an incident is about, in few words. */
+const CHECKS: readonly CheckItem[] = ["caller_safe", "anybody_hurt", "authorities_called", "vehicle_secured"];
+
+/** An incident as it will be if the node says yes to everything that was asked. */
+export function expectedIncident(view: IncidentView, asked: readonly Asked[]): IncidentView {
+  return asked.reduce<IncidentView>((it, { wish }) => {
+    const action = (wish as { incident?: { action: IncidentAction } }).incident?.action;
+    if (action === undefined) return it;
+    if ("ack" in action) return { ...it, calling: false, status: it.status === "open" ? "acked" : it.status };
+    if ("check" in action) {
+      const { item, answer } = action.check;
+      return { ...it, checklist: [...(it.checklist ?? []).filter((known) => known.item !== item), { item, answer }] };
+    }
+    if ("resolve" in action) return { ...it, calling: false, status: action.resolve.resolution === "helped" ? "resolved" : "false" };
+    return it;
+  }, view);
+}
+
+/** What an incident is, in few words. */
 function named({ kind, mock }: IncidentView): string {
   return `${word("incident", kind)}${mock ? ` · ${t("sos.drill")}` : ""}`;
 }

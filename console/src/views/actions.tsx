@@ -8,7 +8,7 @@ import { useApp, useFetched, useHeard } from "../app.js";
 import { jobId } from "../board.js";
 import { isAwaited, short, stageOf } from "../status.js";
 import { Texts } from "../texts.js";
-import { Dialog, Glyph, More, Refusal, described, useKeys } from "../ui.js";
+import { Dialog, Glyph, Refusal, described, useKeys } from "../ui.js";
 import { metres, span, t, word, type Key } from "../words.js";
 import type { JobView } from "./job.js";
 import { traceOf, type MatchTrace } from "./matching.js";

@@ -153,12 +153,8 @@ impl<D: Decider> Shards<D> {
         if let Some(started) = slot.as_ref().filter(|it| it.get_status() < ActorStatus::Stopping) {
             return Some(started.clone());
         }
-        let host = Shard {
-            system: system.clone(),
-            shard,
-            awake: self.awake.clone(),
-            rules: PhantomData,
-        };
+        let host =
+            Shard { system: system.clone(), shard, awake: self.awake.clone(), rules: PhantomData };
         match ActorRuntime::spawn_instant(None, host, ()) {
             Ok((started, _join)) => slot.insert(started).clone().into(),
             Err(error) => {

@@ -54,12 +54,7 @@ const LOAD_TRIES: u32 = 40;
 #[derive(Debug)]
 pub(super) enum Message<D: Decider> {
     /// A command.
-    Ask {
-        ask: Ask<D::Command>,
-        repeats: Repeats,
-        reply: oneshot::Sender<Answer>,
-        permit: Permit,
-    },
+    Ask { ask: Ask<D::Command>, repeats: Repeats, reply: oneshot::Sender<Answer>, permit: Permit },
     /// Something seen.
     See { sighting: D::Sighting, curious: Option<Curious>, permit: Permit },
     /// The deadline may have come.

@@ -210,8 +210,7 @@ impl Deliveries {
     /// Delivers for ever.
     pub(super) async fn run(mut self, system: System) {
         let mut queues = Queues::default();
-        let mut underway: FuturesUnordered<BoxFuture<'static, Told>> =
-            FuturesUnordered::new();
+        let mut underway: FuturesUnordered<BoxFuture<'static, Told>> = FuturesUnordered::new();
         let mut done = Vec::new();
         let mut forget = tokio::time::interval(FORGET_EVERY);
         forget.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -362,10 +361,10 @@ impl Queues {
     fn next(&mut self) -> Option<(Lane, Parcel)> {
         let sorts =
             [(&mut self.awaited, &mut self.n_awaited), (&mut self.ready, &mut self.n_others)];
-        let (lane, n_underway) =
-            sorts.into_iter().filter(|(_, n)| **n < INFLIGHT_MAX).find_map(|(lanes, n)| {
-                Some((lanes.pop_front()?, n))
-            })?;
+        let (lane, n_underway) = sorts
+            .into_iter()
+            .filter(|(_, n)| **n < INFLIGHT_MAX)
+            .find_map(|(lanes, n)| Some((lanes.pop_front()?, n)))?;
         let parcel = self.lanes.get_mut(&lane)?.pop_front()?;
         *n_underway += 1;
         Some((lane, parcel))

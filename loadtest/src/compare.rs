@@ -237,7 +237,8 @@ fn of_the_whole(before: &Record, after: &Record) -> Vec<Figure> {
         let both = [ours, theirs];
         let gone = both.map(|it| (it.wanted.saturating_sub(it.held), it.wanted));
         figures.push(share("sessions not held", gone));
-        figures.push(share("sessions that died", both.map(|it| (it.died.min(it.wanted), it.wanted))));
+        figures
+            .push(share("sessions that died", both.map(|it| (it.died.min(it.wanted), it.wanted))));
         if both.iter().all(|it| it.node_bytes > 0) {
             figures.push(weighed("bytes of a session", both.map(|it| it.node_bytes as f64)));
         }

@@ -107,8 +107,7 @@ fn two_records_are_compared_and_drawn() {
     assert_eq!(compare("before.json", "after.json"), Some(2));
     assert_eq!(compare("before.json", "absent.json"), Some(1));
     let part = ["compare", "before.json", "after.json", "--between"];
-    let (code, said) =
-        code_and_words(&loadtest(folder.path(), &[&part[..], &["0h..1h"]].concat()));
+    let (code, said) = code_and_words(&loadtest(folder.path(), &[&part[..], &["0h..1h"]].concat()));
     assert_eq!(code, Some(1));
     assert!(said.contains("counted in 0s..1h"), "{said}");
     let (code, said) = code_and_words(&loadtest(folder.path(), &[&part[..], &["1h"]].concat()));

@@ -74,7 +74,7 @@ use live::Live;
 use metrics_exporter_prometheus::PrometheusHandle;
 use price::Prices;
 use protocol::{
-    Code, CommandId, ParseIdError, Principal, Refused, ZoneId,
+    Code, CommandId, ParseIdError, Refused, ZoneId,
     codec::Codec,
     frame::{Resume, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
     work::Wish,

@@ -1,5 +1,6 @@
 //! The Rust client against a real node, through a network that breaks.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a client picks what it waits for")]
 
 #[path = "gateway/node.rs"]
 #[expect(dead_code, reason = "the gateway's own tests use all of it")]

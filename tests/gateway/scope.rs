@@ -388,7 +388,7 @@ fn only_dispatchers_are_of_regions_and_only_of_some_that_there_are() {
     assert!(refused.contains("only dispatchers"), "{refused}");
     let refused = node.minted(&["--role", "dispatcher", "--region", "kigali"]).unwrap_err();
     assert!(refused.contains("\"kigali\" is no cell"), "{refused}");
-    let many = vec!["--region", zone.as_str()].repeat(65);
+    let many = ["--region", zone.as_str()].repeat(65);
     let args = [vec!["--role", "dispatcher"], many].concat();
     let refused = node.minted(&args).unwrap_err();
     assert!(refused.contains("64 at most"), "{refused}");

@@ -41,7 +41,7 @@ fn a_session_is_small_for_most_of_them_do_nothing() {
 fn of_two_tokens_the_longer_counts_and_of_two_of_different_regions_the_newer() {
     let at = protocol::Point { lat: -1.9441, lon: 30.0619 };
     let here = Scope::of(&[actors::zone::neighbourhood(at).to_string()]).unwrap();
-    let token = |issued_s, expires_s, scope: &Scope| Identity {
+    let token = |issued_s: u64, expires_s: u64, scope: &Scope| Identity {
         principal: Principal::Dispatcher,
         scope: scope.clone(),
         token: None,

@@ -210,12 +210,14 @@ impl Writer {
             };
             // All that is there, for one that comes first may be behind all others.
             let n_max = N_WAITING_MAX.saturating_sub(self.waiting.len());
-            let receiving = self.requests.recv_many(&mut requests, n_max);
-            let n_received = match due {
-                // To receive nothing would look like the end.
-                _ if n_max == 0 => None,
-                None => Some(receiving.await),
-                Some(due) => timeout_at(due, receiving).await.ok(),
+            let n_received = {
+                let receiving = self.requests.recv_many(&mut requests, n_max);
+                match due {
+                    // To receive nothing would look like the end.
+                    _ if n_max == 0 => None,
+                    None => Some(receiving.await),
+                    Some(due) => timeout_at(due, receiving).await.ok(),
+                }
             };
             let is_closed = n_received == Some(0);
             let now = Instant::now();

@@ -109,9 +109,8 @@ impl Scope {
     /// Is any of a zone in it?
     pub(crate) fn meets(&self, zone: ZoneId) -> bool {
         let Some(regions) = &self.0 else { return true };
-        let Some(cell) = cell_of(zone) else { return false };
-        self.covers(zone)
-            || regions.cells.iter().any(|it| it.parent(cell.resolution()) == Some(cell))
+        let Some(zone) = cell_of(zone) else { return false };
+        regions.cells.iter().any(|it| overlap(*it, zone))
     }
 
     /// Which regions it is; none, if it is everywhere.
@@ -119,6 +118,16 @@ impl Scope {
         let cells = self.0.iter().flat_map(|regions| &regions.cells);
         cells.map(|cell| ZoneId::of_cell((*cell).into())).collect()
     }
+}
+
+/// Do two cells share ground? The smaller one has its middle or a corner in the larger one, or is one of those it is made of: cells
+/// lie in each other only about.
+fn overlap(one: CellIndex, other: CellIndex) -> bool {
+    let (small, large) = if one.resolution() < other.resolution() { (other, one) } else { (one, other) };
+    let is_in = |at: LatLng| at.to_cell(large.resolution()) == large;
+    small.parent(large.resolution()) == Some(large)
+        || is_in(small.into())
+        || small.boundary().iter().any(|corner| is_in(*corner))
 }
 
 impl fmt::Debug for Scope {

@@ -140,7 +140,7 @@ async fn a_wait_begins_when_a_rider_was_due() {
     // "Later" is no answer: at least the pause until it was asked again is in it, and connecting only in one of them.
     assert!(service.p50 > 50.0 && corrected.p50 >= service.p50, "{corrected:?} {service:?}");
     for op in [Op::FirstOffer, Op::DriverFound] {
-        assert_eq!(record.took[&op].corrected.n(), 8, "{op}");
+        assert_eq!(record.took[&op].corrected.n(), 8, "{op}: {record}");
     }
     let done: u64 = record.timeline.slots.iter().map(|slot| slot.done).sum();
     assert_eq!(done, record.audit.acked, "a chart shows every answer");

@@ -59,6 +59,16 @@ fn a_zone_is_within_meets_or_lies_elsewhere() {
     assert!(!here.covers(rubbish) && !here.meets(rubbish));
 }
 
+proptest! {
+    /// Cells lie in each other only about: none of the zones a place is in is elsewhere for who has any other of them.
+    #[test]
+    fn zones_of_one_place_meet(lat in -60.0..60.0_f64, lon in -180.0..180.0_f64, mine in 0..=9_u8, asked in 4..=9_u8) {
+        let at = Point { lat, lon };
+        let here = scope(&[zone(at, mine)]);
+        prop_assert!(here.meets(zone(at, asked)), "{mine} and {asked}");
+    }
+}
+
 #[test]
 fn what_names_no_regions_is_none() {
     let no_cell = |name: &str| Err(NoScope::NoCell(name.to_owned()));

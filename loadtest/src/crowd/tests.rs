@@ -129,7 +129,8 @@ async fn a_busy_node_is_asked_again_with_the_same_command() {
 #[tokio::test]
 async fn a_wait_begins_when_a_rider_was_due() {
     let node = Node::start(Flaws { is_busy_at_first: true, ..Flaws::default() }).await;
-    let habits = Habits { patience_s: 1e6, ..options(Vec::new()).habits };
+    // Nobody goes off duty while an offer is on its way: this node would leave that order to nobody.
+    let habits = Habits { patience_s: 1e6, duty_s: 1e9, ..options(Vec::new()).habits };
     let record = measured(&node, Options { habits, ..options(trips(&[RIDE; 8])) }).await;
     let schedule = record.schedule;
     assert_eq!((schedule.planned, schedule.started, schedule.turned_away), (8, 8, 0));

@@ -671,7 +671,10 @@ impl Decider for Driver {
     }
 
     fn comes_first(event: &Event) -> bool {
-        matches!(event, Event::OfferReserved { .. })
+        matches!(
+            event,
+            Event::OfferReserved { .. } | Event::OfferAccepted { .. } | Event::RunAccepted { .. }
+        )
     }
 
     fn event_name(event: &Event) -> &'static str {

@@ -333,7 +333,7 @@ impl Decider for Order {
     }
 
     fn comes_first(event: &Event) -> bool {
-        matches!(event, Event::Search(search::Event::OfferMade { .. }))
+        matches!(event, Event::Search(search::Event::OfferMade { .. }) | Event::Assigned(_))
     }
 
     fn event_name(event: &Event) -> &'static str {

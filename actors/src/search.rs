@@ -187,6 +187,9 @@ pub struct Search {
     /// How many runs it waited for came to nothing, for their drivers did not want them, since it was opened.
     #[serde(skip_serializing_if = "is_zero")]
     n_runs: u8,
+    /// In its last tier it asks those again who were silent: that nobody answers then takes no attempt from those who may come.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    asks_again: bool,
 }
 
 /// That a search waits for a run.
@@ -597,11 +600,13 @@ impl Search {
                 self.n_offers_at_opening = self.n_offers;
                 self.n_refused = 0;
                 self.n_runs = 0;
+                self.asks_again = false;
                 self.resting.clear();
                 self.paused = None;
             }
             Event::TierOpened { tier: wider, next_tier_at: then } => {
                 if let Phase::Open { tier, next_tier_at, .. } = &mut self.phase {
+                    self.asks_again = *tier == *wider;
                     *tier = *wider;
                     *next_tier_at = *then;
                 }
@@ -650,6 +655,7 @@ impl Search {
                     self.exclude(open.driver);
                 }
                 if *status == OfferStatus::Expired {
+                    self.n_refused += u32::from(self.asks_again);
                     self.rest(open.driver, open.expires_at + REST);
                 }
             }
@@ -669,6 +675,8 @@ impl Search {
                 self.n_offers_at_opening = self.n_offers;
                 self.n_refused = 0;
                 self.paused = None;
+                // Whoever rested while it stood still was woken by nothing.
+                self.resting.clear();
             }
             Event::JoinedRun { run, driver, until, .. } => {
                 let (run, driver, until) = (*run, *driver, *until);

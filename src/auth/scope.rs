@@ -123,7 +123,8 @@ impl Scope {
 /// Do two cells share ground? The smaller one has its middle or a corner in the larger one, or is one of those it is made of: cells
 /// lie in each other only about.
 fn overlap(one: CellIndex, other: CellIndex) -> bool {
-    let (small, large) = if one.resolution() < other.resolution() { (other, one) } else { (one, other) };
+    let (small, large) =
+        if one.resolution() < other.resolution() { (other, one) } else { (one, other) };
     let is_in = |at: LatLng| at.to_cell(large.resolution()) == large;
     small.parent(large.resolution()) == Some(large)
         || is_in(small.into())

@@ -495,7 +495,7 @@ impl<D: Decider> Awake<D> {
                 return Ok(Err(Refusal::Unavailable));
             }
             let is_snapshot = commit.snapshot.is_some();
-            match self.birth.system.commit_and_tell(commit, outgoing).await {
+            match self.birth.system.commit_and_tell(commit, outgoing, self.is_unread).await {
                 Ok(()) => {
                     self.is_unread = false;
                     self.has_row = true;

@@ -162,11 +162,13 @@ impl Progress {
 
 impl System {
     /// Commits, and hands in what others are to be told of it, also if whoever asked for it is gone by then: its
-    /// successor would not know that it has to be told.
+    /// successor would not know that it has to be told. `is_guess`: it was decided without looking at what there is, so that what is there
+    /// says nothing of what became of earlier ones.
     pub(super) async fn commit_and_tell(
         &self,
         commit: Commit,
         outgoing: Outgoing,
+        is_guess: bool,
     ) -> Result<(), CommitError> {
         let has_effects = !outgoing.effects.is_empty();
         let system = self.clone();
@@ -174,6 +176,7 @@ impl System {
             let committed = system.journal().commit(commit).await;
             match &committed {
                 Ok(()) => system.0.relay.send(outgoing),
+                Err(CommitError::Stale { .. }) if is_guess => {}
                 // If it was ours, only the outbox knows of its effects.
                 Err(CommitError::Stale { .. } | CommitError::Unknown(_)) => system.0.relay.missed(),
                 Err(_nothing_was_written) => {}

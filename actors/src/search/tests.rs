@@ -229,6 +229,20 @@ fn in_the_last_tier_who_could_not_be_reserved_is_asked_again_when_that_may_have_
 }
 
 #[test]
+fn whoever_is_silent_again_and_again_takes_no_attempt_from_those_who_may_come() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    hunt.wait(20_000);
+    hunt.wait(20_000);
+    let n_attempts = hunt.search.n_attempts_left(&hunt.policy);
+    for _ in 0..3 {
+        assert_eq!(hunt.propose(&[1]).len(), 1);
+        hunt.wait(TTL);
+        hunt.wait(REST.as_millis() as u64);
+    }
+    assert_eq!(hunt.search.n_attempts_left(&hunt.policy), n_attempts - 1, "the first time counts");
+}
+
+#[test]
 fn a_driver_who_could_not_be_reserved_costs_no_attempt() {
     let policy =
         JobPolicy { offer: OfferPolicy::Sequential, attempts_max: 1, ..JobPolicy::default() };

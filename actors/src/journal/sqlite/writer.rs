@@ -8,6 +8,7 @@ use crate::{
     Commit,
     journal::{CommitError, EffectKey, JournalError, Record, RestoreError},
 };
+use futures_util::FutureExt;
 use protocol::Timestamp;
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection, SqlitePool, error::ErrorKind,
@@ -204,10 +205,8 @@ impl Writer {
         let mut requests = Vec::with_capacity(N_BATCH_MAX);
         let (mut restoring, mut closing) = (Vec::new(), Vec::new());
         loop {
-            let due = match self.forgetting.is_empty() && self.waiting.is_empty() {
-                true => self.deliveries_due,
-                false => Some(Instant::now()),
-            };
+            let has_work = !self.forgetting.is_empty() || !self.waiting.is_empty();
+            let due = self.deliveries_due;
             // All that is there, for one that comes first may be behind all others.
             let n_max = N_WAITING_MAX.saturating_sub(self.waiting.len());
             let n_received = {
@@ -215,6 +214,8 @@ impl Writer {
                 match due {
                     // To receive nothing would look like the end.
                     _ if n_max == 0 => None,
+                    // A timer would sleep for a millisecond first.
+                    _ if has_work => receiving.now_or_never(),
                     None => Some(receiving.await),
                     Some(due) => timeout_at(due, receiving).await.ok(),
                 }

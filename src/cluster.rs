@@ -22,8 +22,9 @@ The node of these settings, before its process is stopped (what a container's ho
 One of several, asked of whichever is near
   outrider cluster --at http://10.0.0.5:7070 drain node-2
 
-One after the other, before each is started anew
-  outrider cluster drain node-1 && outrider cluster drain node-2 --within 5m";
+One after the other, before each is started anew, asked of one that stays
+  outrider cluster --at http://10.0.0.7:7070 drain node-1 &&
+  outrider cluster --at http://10.0.0.7:7070 drain node-2 --within 5m";
 
 /// Which node is asked for what.
 #[derive(Debug, Args)]
@@ -102,9 +103,11 @@ impl Remote {
     }
 
     async fn drain(&self, within: Duration) -> Result<(), Box<dyn Error>> {
+        // One that cannot say who it is can leave all the same.
+        let leaving = self.look().await.ok().and_then(|cluster| cluster.me);
         self.ask(Method::POST, "/admin/drain").await?;
         say(&format!("{} is leaving", self.at()))?;
-        self.until_gone("it", within).await
+        self.until_gone("it", leaving, within).await
     }
 
     /// Lets a node leave that may be another than the one that is asked.
@@ -116,29 +119,34 @@ impl Remote {
         self.ask(Method::POST, &format!("/admin/drain/{}", path_part(node))).await?;
         say(&format!("{node} is leaving"))?;
         if leaving == before.me {
-            return self.until_gone(node, within).await;
+            return self.until_gone(node, leaving, within).await;
         }
         let began = Instant::now();
         while began.elapsed() < within {
             // The one that is asked may have much to do just now.
-            if let Ok(cluster) = self.look().await {
-                let is_leaving = |it: &ClusterNode| Some(it.incarnation) == leaving;
-                let mut alive = cluster.nodes.iter().filter(|it| it.standing != "dead");
-                if !alive.any(is_leaving) {
-                    return say(&format!("{node} has left after {}", seconds(began)));
-                }
+            if self.look().await.is_ok_and(|cluster| !is_alive(&cluster, leaving)) {
+                return say(&format!("{node} has left after {}", seconds(began)));
             }
             sleep(LOOK_EVERY).await;
         }
         Err(format!("{node} is still there; it goes on leaving").into())
     }
 
-    /// Waits until nothing answers any more where the node is that was asked.
-    async fn until_gone(&self, node: &str, within: Duration) -> Result<(), Box<dyn Error>> {
+    /// Waits until nothing answers any more where the node is that was asked, or, behind a load balancer, another one that
+    /// knows that it has left.
+    async fn until_gone(
+        &self,
+        node: &str,
+        leaving: Option<u64>,
+        within: Duration,
+    ) -> Result<(), Box<dyn Error>> {
         let began = Instant::now();
         while began.elapsed() < within {
             // Gone is gone, whatever the connection dies of.
-            if !self.is_there().await {
+            let is_gone = !self.is_there().await
+                || leaving.is_some()
+                    && self.look().await.is_ok_and(|it| is_gone_for_another(&it, leaving));
+            if is_gone {
                 return say(&format!("{node} has left after {}", seconds(began)));
             }
             sleep(LOOK_EVERY).await;
@@ -170,6 +178,18 @@ impl Remote {
         }
         Err("shards are still moving".into())
     }
+}
+
+/// Is that start of a node there, and not dead?
+fn is_alive(cluster: &Cluster, incarnation: Option<u64>) -> bool {
+    let mut alive = cluster.nodes.iter().filter(|it| it.standing != "dead");
+    alive.any(|it| Some(it.incarnation) == incarnation)
+}
+
+/// Was another node asked than that one, which is not there any more? What a node that leaves says of itself is not enough:
+/// it may still have something to do.
+fn is_gone_for_another(cluster: &Cluster, leaving: Option<u64>) -> bool {
+    cluster.me.is_some() && cluster.me != leaving && !is_alive(cluster, leaving)
 }
 
 fn seconds(since: Instant) -> String {
@@ -281,3 +301,6 @@ fn told(cluster: &Cluster, has_shards: bool) -> String {
     ));
     text.join("\n")
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,10 +141,14 @@ export function usePolled<T>(path: string | null, everyMs: number, of: unknown =
       if (isWanted) setTold((before) => ({ path, latest: latestOf(before?.path === path ? before.latest : null, answer, Date.now()) }));
     };
     void look();
-    const timer = setInterval(() => document.hidden || void look(), everyMs);
+    const lookIfSeen = (): void => void (document.hidden || look());
+    const timer = setInterval(lookIfSeen, everyMs);
+    // Nothing was asked while nobody looked: whoever comes back must not take for new what is there.
+    document.addEventListener("visibilitychange", lookIfSeen);
     return () => {
       isWanted = false;
       clearInterval(timer);
+      document.removeEventListener("visibilitychange", lookIfSeen);
     };
   }, [path, everyMs, of]);
   const latest = told?.path === path ? told.latest : null;

@@ -2,7 +2,7 @@
 // what is followed, who calls for help, and what was asked for and not answered yet.
 //
 //   connecting ─► live ─► (silent) stale ─► reconnecting ─► connecting …
-//        └─ token refused ─► refused
+//        └─ token refused ─► refused              gone on elsewhere ─► closed
 
 import {
   Client, RefusedError, mintCommandId,
@@ -18,7 +18,7 @@ const GIVE_UP_AFTER_MS = 20_000;
 /** A wish that was refused or done is shown for so long. */
 const TOLD_FOR_MS = 8000;
 
-export type Trust = "connecting" | "live" | "stale" | "reconnecting" | "refused";
+export type Trust = "connecting" | "live" | "stale" | "reconnecting" | "refused" | "closed";
 /** What is told of something followed: its view, or why there is none. */
 export type Told = { view: unknown } | { refused: Refused };
 
@@ -60,7 +60,7 @@ export class Live {
   reason = "";
 
   /** Which of them somebody here has just said to see to, by how often they had been escalated then. */
-  readonly #heeding = new Map<string, number>();
+  readonly #heeding = new Map<string, { escalations: number }>();
   /** What of the board is followed: all of it, or a viewport. Nothing until somebody looks. */
   #looking: Topic | null = null;
   /** This connection, as others see it. */
@@ -72,7 +72,9 @@ export class Live {
   constructor(url: string, token: () => Promise<string>) {
     this.client = new Client({ url, token, heartbeatEvery: HEARTBEAT_EVERY_MS, giveUpAfter: GIVE_UP_AFTER_MS });
     this.client.on("state", (state) => this.#became(state));
-    this.client.on("welcome", ({ principal, regions }) => {
+    this.client.on("welcome", ({ principal, resumed, regions }) => {
+      // Those that still call are told anew; of those that do no more, a session that begins says nothing.
+      if (!resumed) this.#forgetIncidents();
       const isNew = principal !== this.principal || regions.join() !== this.regions.join();
       this.principal = principal;
       this.regions = regions;
@@ -168,19 +170,28 @@ export class Live {
 
   /**
    * Those that call: those that somebody here has just said to see to do so no more, unless that is refused, or they are escalated.
-   * Without a connection nobody hears it, and they go on.
+   * Without a connection, and without an answer for long, nobody may have heard it, and they go on.
    */
   get calling(): readonly IncidentView[] {
     const isHeard = this.trust === "live";
-    return [...this.incidents.values()].filter(({ id, escalations }) => !isHeard || this.#heeding.get(id) !== escalations);
+    return [...this.incidents.values()].filter(({ id, escalations }) => !isHeard || this.#heeding.get(id)?.escalations !== escalations);
   }
 
   /** Sees to an incident. */
   async heed({ id, escalations }: IncidentView): Promise<void> {
-    this.#heeding.set(id, escalations);
+    const heeding = { escalations };
+    const callsOn = (): void => {
+      // It may be over, or somebody has said so again.
+      if (this.#heeding.get(id) !== heeding) return;
+      this.#heeding.delete(id);
+      this.#emit("incidents");
+    };
+    this.#heeding.set(id, heeding);
     this.#emit("incidents");
+    const late = setTimeout(callsOn, GIVE_UP_AFTER_MS);
     const done = await this.ask(id, "act.ack", { incident: { id, action: { ack: {} } } });
-    if (done === null && this.#heeding.delete(id)) this.#emit("incidents");
+    clearTimeout(late);
+    if (done === null) callsOn();
   }
 
   /** What was asked of an actor and is not answered yet, newest last. */
@@ -249,6 +260,13 @@ export class Live {
     if (this.#hush(id)) this.#emit("incidents");
   }
 
+  #forgetIncidents(): void {
+    this.#heeding.clear();
+    if (this.incidents.size === 0) return;
+    this.incidents.clear();
+    this.#emit("incidents");
+  }
+
   #hush(id: string): boolean {
     this.#heeding.delete(id);
     return this.incidents.delete(id);
@@ -261,7 +279,7 @@ export class Live {
 
   #judge(): void {
     const { state, silentMs } = this.client;
-    const trust: Trust = state === "refused" ? "refused"
+    const trust: Trust = state === "refused" || state === "closed" ? state
       : state === "live" ? (silentMs > STALE_AFTER_MS ? "stale" : "live")
       : this.principal === null ? "connecting" : "reconnecting";
     if (trust === this.trust) return;

@@ -28,7 +28,7 @@ export function Shell(): JSX.Element {
     token.onwanted = again;
     return () => {};
   });
-  const isOld = live.trust === "stale" || live.trust === "reconnecting";
+  const isOld = live.trust === "stale" || live.trust === "reconnecting" || live.trust === "closed";
 
   useEffect(() => {
     // Two tokens were not believed: another one is needed. A demo that has begun anew gives one.
@@ -113,9 +113,10 @@ function Badge(): JSX.Element {
     stale: () => t("trust.stale", { s: Math.round(silentMs / 1000) }),
     reconnecting: () => (retryInMs > 0 ? t("trust.reconnecting.in", { s: Math.ceil(retryInMs / 1000) }) : t("trust.reconnecting")),
     refused: () => t("trust.refused"),
+    closed: () => t("trust.closed"),
   };
   return (
-    <button id="badge" type="button" class="badge" data-state={trust} title={trust === "reconnecting" ? t("trust.retry") : t(`trust.said.${trust}`)} onClick={() => live.client.retryNow()}>
+    <button id="badge" type="button" class="badge" data-state={trust} title={trust === "reconnecting" ? t("trust.retry") : t(`trust.said.${trust}`)} onClick={() => (trust === "closed" ? live.connect() : live.client.retryNow())}>
       <span class="dot" aria-hidden="true" /><span class="badge-text">{text[trust]()}</span>
     </button>
   );

@@ -334,6 +334,116 @@ test("of incidents those that call come first, as they are known last, and what 
   assert.deepEqual(expectedIncident(listed[0], [{ wish: { order: { id: "order-1", action: { hold: {} } } } }]), listed[0]);
 });
 
+/** A console's connection to a node that the test plays, and that answers heartbeats; time passes when the test says so. */
+async function connected(t) {
+  const { Live } = await modules.load("/src/live.ts");
+  const sockets = [];
+  const heartbeat = { heartbeat: { server_time: 1_800_000_000_000 } };
+  const kept = globalThis.WebSocket;
+  globalThis.addEventListener ??= () => {};
+  globalThis.WebSocket = class {
+    readyState = 0;
+    said = [];
+
+    constructor() {
+      sockets.push(this);
+    }
+
+    send(text) {
+      this.said.push(JSON.parse(text));
+      if ("heartbeat" in this.said.at(-1)) this.hears(heartbeat);
+    }
+
+    hears(frame) {
+      this.onmessage({ data: JSON.stringify(frame) });
+    }
+
+    close() {}
+  };
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_800_000_000_000 });
+  const pass = async (ms) => {
+    for (let left = ms; left >= 0; left -= 250) {
+      await new Promise((resolve) => setImmediate(resolve));
+      t.mock.timers.tick(Math.min(250, left));
+    }
+  };
+  const live = new Live("ws://node/v1/ws", async () => "a-token");
+  t.after(async () => {
+    live.client.close();
+    globalThis.WebSocket = kept;
+    // What is rejected by that has its say while time is still played.
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+  const enter = async (resumed) => {
+    const n = sockets.length;
+    for (let tries = 0; sockets.length === n && tries < 20; tries += 1) await pass(250);
+    const socket = sockets.at(-1);
+    socket.readyState = 1;
+    socket.onopen();
+    socket.hears({ hello: { session: `session-${sockets.length}`, server_time: Date.now(), heartbeat_ms: 15_000, frame_bytes_max: 65_536, frames_per_s: 50 } });
+    socket.hears({ welcome: { principal: "dispatcher", expires_at: Date.now() + 3_600_000, resumed } });
+    return socket;
+  };
+  live.connect();
+  return { live, enter, pass };
+}
+
+const called = (n, id) => ({ push: { n, push: { incident: { id, version: 1, calling: true, escalations: 0 } } } });
+const callers = (live) => live.calling.map(({ id }) => id);
+
+test("nobody calls for help any more of whom a session that begins says nothing", async (t) => {
+  const { live, enter } = await connected(t);
+  let heard = 0;
+  live.on("incidents", () => (heard += 1));
+  const first = await enter(false);
+  first.hears(called(1, "incident-1"));
+  first.hears(called(2, "incident-2"));
+  first.onclose({ code: 1006 });
+  const second = await enter(true);
+  assert.deepEqual(callers(live), ["incident-1", "incident-2"], "what was missed is told");
+  second.onclose({ code: 1006 });
+  const before = heard;
+  const third = await enter(false);
+  assert.deepEqual([callers(live), heard], [[], before + 1]);
+  third.hears(called(1, "incident-2"));
+  assert.deepEqual(callers(live), ["incident-2"]);
+});
+
+test("who is said to be seen to calls on if nobody is known to have heard that", async (t) => {
+  const { live, enter, pass } = await connected(t);
+  const socket = await enter(false);
+  socket.hears(called(1, "incident-1"));
+  socket.hears(called(2, "incident-2"));
+  const [unheard, heard] = live.calling;
+  void live.heed(unheard);
+  void live.heed(heard);
+  assert.deepEqual(callers(live), []);
+  const { id } = socket.said.findLast((frame) => "command" in frame).command;
+  socket.hears({ result: { id, outcome: { ok: { actor: "incident-2", version: 2 } } } });
+  await pass(19_000);
+  assert.deepEqual([live.trust, callers(live)], ["live", []]);
+  await pass(2_000);
+  assert.deepEqual([live.trust, callers(live)], ["live", ["incident-1"]]);
+  socket.hears({ push: { n: 3, push: { incident_heeded: { incident: "incident-1" } } } });
+  assert.deepEqual(callers(live), []);
+});
+
+test("a session that goes on elsewhere is said to, and taken back by whoever wants that", async (t) => {
+  const { live, enter } = await connected(t);
+  (await enter(false)).onclose({ code: 4409 });
+  assert.equal(live.trust, "closed");
+  live.connect();
+  await enter(false);
+  assert.equal(live.trust, "live");
+});
+
+test("of a cluster, what an older node leaves out is none", async () => {
+  const { viewOf } = await modules.load("/src/views/cluster.tsx");
+  assert.deepEqual(viewOf({ me: null, nodes: [] }), { me: null, nodes: [], sessions: {}, silent: [] });
+  const counted = { me: 1, nodes: [], sessions: { rider: 2 }, silent: ["node-2"] };
+  assert.deepEqual(viewOf(counted), counted);
+});
+
 test("a good answer is not forgotten for a refusal that will pass, and for one that will not it is", async () => {
   const { latestOf } = await modules.load("/src/rest.ts");
   const good = latestOf(null, { ok: 1 }, 10);

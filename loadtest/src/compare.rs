@@ -130,7 +130,7 @@ impl Comparison {
 
 /// Compares two runs.
 pub fn compare(before: &Record, after: &Record) -> Comparison {
-    let mut figures = figures(before, after);
+    let mut figures = figures(before, after, "errors");
     figures.extend(of_the_whole(before, after));
     Comparison {
         before: label(before),
@@ -153,7 +153,7 @@ pub fn compare_parts(
         before: format!("{}, {earlier}", label(before)),
         after: format!("{}, {later}", label(after)),
         unlike: unlike(before, after),
-        figures: figures(&parts[0], &parts[1]),
+        figures: figures(&parts[0], &parts[1], "errors, of what was answered"),
     })
 }
 
@@ -180,7 +180,8 @@ fn part(run: &Record, between: Between) -> Result<Record, NoPart> {
     let sum = |of: fn(&Slot) -> u64| slots.iter().map(|slot| of(slot)).sum::<u64>();
     let (done, refused, failed) =
         (sum(|slot| slot.done), sum(|slot| slot.refused), sum(|slot| slot.failed));
-    // What was said before and answered in it, and the other way round, makes up for each other.
+    // What was said before and answered in it, and the other way round, makes up for each other. When something was said that
+    // was never answered, no slot knows.
     let commands = Commands {
         wanted: done + refused,
         done,
@@ -199,18 +200,20 @@ fn part(run: &Record, between: Between) -> Result<Record, NoPart> {
     Ok(Record { commands, took, watched, sessions: None, ..narrow })
 }
 
-/// What a run and a part of one can tell.
-fn figures(before: &Record, after: &Record) -> Vec<Figure> {
+/// What a run and a part of one can tell; `errors`: what to call the share of commands that failed, or were never answered as
+/// far as that is known.
+fn figures(before: &Record, after: &Record, errors: &str) -> Vec<Figure> {
     let mut figures = Vec::new();
     let (one, other) = (Seconds::of(before), Seconds::of(after));
-    for op in before.took.keys().filter(|op| after.took.contains_key(op)) {
+    // Also what was not done any more then.
+    for op in before.took.keys() {
         for (name, quantile) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
             figures.push(time(*op, name, quantile, (before, &one), (after, &other)));
         }
     }
     figures.push(rate(&one, &other, [before.done_per_s(), after.done_per_s()]));
     figures.push(share(
-        "errors",
+        errors,
         [before, after]
             .map(|run| (run.commands.failed + run.commands.unanswered(), run.commands.wanted)),
     ));
@@ -340,6 +343,10 @@ fn time(
     let least = (N_LEAST as f64 / 100.0 / (1.0 - which)).ceil().max(30.0) as u64;
     let name = format!("{op}.{name}");
     let values = [at(before), at(after)];
+    if n(after) == 0 {
+        // Nothing took no time.
+        return Figure { change: None, ..unknown(name, values) };
+    }
     if n(before) < least || n(after) < least {
         return unknown(name, values);
     }

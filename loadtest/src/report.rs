@@ -402,7 +402,8 @@ impl Entry {
         Some(Sample { op, due, said: self.sent_at.unwrap_or(due).min(at), at })
     }
 
-    /// How long after its answer it was offered to somebody; not at all, if the offer was quicker.
+    /// How long after its answer it was offered to somebody: a sample of 0, if the offer was quicker. A node that answers late
+    /// does not look worse by this; see how long placing took.
     fn offered(&self) -> Option<Sample> {
         let (acked_at, offered_at) = (self.acked_at?, self.offered_at?);
         Some(Sample {

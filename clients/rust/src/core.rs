@@ -36,6 +36,9 @@ const WELCOME_MAX: Duration = Duration::from_secs(15);
 /// Nothing at all for this long after something that is answered was said: the way leads nowhere, however long
 /// a node may be silent of its own accord.
 const UNHEARD_MAX: Duration = Duration::from_secs(20);
+/// So many heartbeats after a command was done, the node has noticed what became of its client: if it says nothing of how
+/// often to be heard, that is as before.
+const N_BEATS_NOTICED: u8 = 2;
 /// Without an answer for this long, a command is asked for again.
 const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// Most commands that are under way at once; a node refuses more than 16.
@@ -279,6 +282,8 @@ struct Pending {
 struct Followed {
     topic: Topic,
     is_said: bool,
+    /// A heartbeat came since this was said.
+    is_answered: bool,
     /// Something was told of it: the node has heard that it is followed.
     is_sure: bool,
 }
@@ -298,8 +303,9 @@ struct Line {
     asked_at: Option<Instant>,
     /// By when something that is answered is to be said, for what was said at rest is not.
     beat_by: Option<Instant>,
-    /// A command was done, and the node has not told since how often to be heard: somebody may wait now.
-    has_done: bool,
+    /// A command was done, and the node has not told since how often to be heard: somebody may wait now, until so many
+    /// heartbeats have come.
+    n_beats_unsure: u8,
     /// What was said last, and until when the close code may come.
     goodbye: Option<(Refused, Instant)>,
 }
@@ -425,7 +431,12 @@ impl Core {
         self.left.retain(|it| *it != topic);
         match self.topics.iter_mut().find(|it| it.topic == topic) {
             Some(it) => (it.is_said, it.is_sure) = (false, false),
-            None => self.topics.push(Followed { topic, is_said: false, is_sure: false }),
+            None => self.topics.push(Followed {
+                topic,
+                is_said: false,
+                is_answered: false,
+                is_sure: false,
+            }),
         }
         self.rouse();
     }
@@ -563,7 +574,7 @@ impl Core {
             said_at: now,
             asked_at: None,
             beat_by: None,
-            has_done: false,
+            n_beats_unsure: 0,
             goodbye: None,
         });
     }
@@ -647,9 +658,11 @@ impl Core {
                 self.command_every = Duration::from_secs_f64(1.0 / per_s);
             }
             ServerFrame::Heartbeat { server_time, heartbeat_ms } => {
+                line.n_beats_unsure = line.n_beats_unsure.saturating_sub(1);
                 if let Some(ms) = heartbeat_ms {
-                    (line.heartbeat, line.has_done) = (heartbeat(ms), false);
+                    (line.heartbeat, line.n_beats_unsure) = (heartbeat(ms), 0);
                 }
+                self.topics.iter_mut().for_each(|it| it.is_answered |= it.is_said);
                 self.clock = Some((now, server_time));
                 self.tell(frame);
             }
@@ -759,7 +772,7 @@ impl Core {
             return self.renew();
         }
         if let Some(it) = self.topics.iter_mut().find(|it| !it.is_said) {
-            it.is_said = true;
+            (it.is_said, it.is_answered) = (true, false);
             let topic = it.topic.clone();
             return self.acts.push_back(Act::Say(ClientFrame::Subscribe(topic)));
         }
@@ -890,7 +903,7 @@ impl Core {
         }
         if let (Outcome::Ok(_), Stage::Open(line)) = (&outcome, &mut self.stage) {
             // It may have a job now, and the node notices a little later.
-            line.has_done = true;
+            line.n_beats_unsure = N_BEATS_NOTICED;
         }
         if let Some(Pending { id, wish, since, .. }) = self.pending.remove(which) {
             let answer = Box::new(Answer { id, wish, since, outcome });
@@ -939,9 +952,9 @@ impl Core {
     /// Nobody waits for it, and its app for nothing: all that it wants was said, and heard.
     fn is_at_rest(&self) -> bool {
         let Stage::Open(line) = &self.stage else { return false };
-        // Of oneself nothing is told as long as there is nothing: that something else was answered since must do.
-        let is_sure =
-            |it: &Followed| it.is_sure || it.topic == Topic::Me && line.asked_at.is_none();
+        // Of oneself nothing is told as long as there is nothing: that a heartbeat came since must do, also where the next one
+        // was not answered.
+        let is_sure = |it: &Followed| it.is_sure || it.topic == Topic::Me && it.is_answered;
         let is_heard = |it: &Followed| it.is_said && is_sure(it);
         line.is_at_rest()
             && self.pending.is_empty()
@@ -1056,7 +1069,7 @@ impl Line {
 
     /// Nobody waits for it.
     fn is_at_rest(&self) -> bool {
-        self.is_seldom_heard() && !self.has_done && self.goodbye.is_none()
+        self.is_seldom_heard() && self.n_beats_unsure == 0 && self.goodbye.is_none()
     }
 }
 

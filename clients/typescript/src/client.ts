@@ -21,6 +21,11 @@ const REST_MS = 20_000;
 const ANSWER_MS = 8_000;
 /** Nothing at all for this long after something that is answered was said: the way leads nowhere, however long a node may be silent. */
 const UNHEARD_MS = 20_000;
+/**
+ * So many heartbeats after a command was done, the node has noticed what became of its client: if it says nothing of how often
+ * to be heard, that is as before.
+ */
+const BEATS_NOTICED = 2;
 /** How long a socket may take to be welcomed. */
 const WELCOME_MS = 15_000;
 /** Most commands that are under way at once; a node refuses more than 16. */
@@ -168,8 +173,10 @@ export class Client {
   #askedAt: number | null = null;
   /** By when something that is answered is to be said, for what was said at rest is not. */
   #beatBy = Infinity;
-  /** A command was done, and the node has not told since how often to be heard: somebody may wait now. */
-  #hasDone = false;
+  /** A command was done, and the node has not told since how often to be heard: somebody may wait now, until so many heartbeats have come. */
+  #beatsUnsure = 0;
+  /** A heartbeat came since what this socket tells of oneself was asked for. */
+  #isMeAnswered = false;
   /** What was said last. */
   #goodbye: Refused | null = null;
   #openedAt = 0;
@@ -278,6 +285,7 @@ export class Client {
     const key = JSON.stringify(topic);
     this.#topics.set(key, topic);
     this.#unsure.add(key);
+    if (key === ME) this.#isMeAnswered = false;
     this.#left.delete(key);
     this.rouse();
     if (this.#state === "live") this.#say({ subscribe: topic });
@@ -343,7 +351,8 @@ export class Client {
     this.#openedAt = this.#lastHeard = this.#lastAsked = Date.now();
     this.#askedAt = this.#goodbye = null;
     this.#beatBy = Infinity;
-    this.#hasDone = false;
+    this.#beatsUnsure = 0;
+    this.#isMeAnswered = false;
     this.#heartbeatMs = this.#heartbeatUsualMs;
     socket.onmessage = ({ data }) => {
       if (this.#socket === socket) this.#hear(data);
@@ -402,7 +411,8 @@ export class Client {
     } else if ("heartbeat" in frame) {
       const { server_time: time, heartbeat_ms: every } = frame.heartbeat;
       this.#heartbeatMs = every ?? this.#heartbeatMs;
-      this.#hasDone &&= !every;
+      this.#beatsUnsure = every ? 0 : Math.max(0, this.#beatsUnsure - 1);
+      this.#isMeAnswered = true;
       this.#clockAheadMs = time - Date.now();
       if (this.#beatAt > 0) this.#roundTripMs = performance.now() - this.#beatAt;
       this.#beatAt = 0;
@@ -481,7 +491,7 @@ export class Client {
       pending.reject(new RefusedError(refused));
     } else {
       // It may have a job now, and the node notices a little later.
-      this.#hasDone = true;
+      this.#beatsUnsure = BEATS_NOTICED;
       this.#pending.delete(id);
       pending.resolve(outcome.ok);
     }
@@ -527,14 +537,14 @@ export class Client {
     const now = Date.now();
     if (this.#state === "connecting" && this.#socket && now - this.#openedAt > WELCOME_MS) {
       this.#drop(CLOSE.comeBack);
-      return this.#comeBack();
+      return this.#comeBack({ atLeast: this.#askedToWaitMs });
     }
     if (this.#state !== "live") return;
     // A node says something at least once in a heartbeat.
     const isUnheard = this.#askedAt !== null && now - this.#askedAt > UNHEARD_MS;
     if (isUnheard || now - this.#lastHeard > this.#heartbeatMs * 2.5) {
       this.#drop(CLOSE.comeBack);
-      return this.#comeBack({ isCutOff: true });
+      return this.#comeBack({ atLeast: this.#askedToWaitMs, isCutOff: true });
     }
     const beatAt = this.#lastAsked + Math.min(this.#heartbeatMs / 2, this.#options.heartbeatEvery ?? Infinity);
     if (now >= Math.min(beatAt, this.#beatBy)) {
@@ -559,7 +569,7 @@ export class Client {
     }
     // Others are there, and wait for this one.
     if (code === CLOSE.restart) this.#attempts = 0;
-    const atLeast = Math.max(retryAfterMs, this.#goodbye?.retry_after_ms ?? 0, TO_BE_MENDED.has(code) ? BACKOFF_MS.most : 0);
+    const atLeast = Math.max(retryAfterMs, this.#askedToWaitMs, TO_BE_MENDED.has(code) ? BACKOFF_MS.most : 0);
     this.#comeBack({ atLeast, isCutOff: code === CLOSE.withoutAWord });
   }
 
@@ -570,6 +580,11 @@ export class Client {
     this.#become(state);
   }
 
+  /** How long the node's goodbye asked it to wait. */
+  get #askedToWaitMs(): number {
+    return this.#goodbye?.retry_after_ms ?? 0;
+  }
+
   /** The node lets it be silent for longer than usual. */
   get #isSeldomHeard(): boolean {
     return this.#heartbeatMs > this.#heartbeatUsualMs;
@@ -577,9 +592,9 @@ export class Client {
 
   /** Nobody waits for it, and its app for nothing: all that it wants was said, and heard. */
   get #isAtRest(): boolean {
-    // Of oneself nothing is told as long as there is nothing: that something else was answered since must do.
-    const isSure = (key: string): boolean => key === ME && this.#askedAt === null;
-    const isHeard = this.#pending.size === 0 && [...this.#unsure].every(isSure) && !this.#hasDone;
+    // Of oneself nothing is told as long as there is nothing: that a heartbeat came since must do, also where the next one was not answered.
+    const isSure = (key: string): boolean => key === ME && this.#isMeAnswered;
+    const isHeard = this.#pending.size === 0 && [...this.#unsure].every(isSure) && this.#beatsUnsure === 0;
     return this.#state === "live" && this.#isSeldomHeard && isHeard && !this.#goodbye;
   }
 

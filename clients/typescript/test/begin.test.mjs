@@ -182,8 +182,8 @@ test("whoever wanted something before it was cut off is not at rest, until it is
 }));
 
 test("whoever has just got something done is not at rest until it is told so again", (t) => staged(t, async ({ letIn }) => {
-  const [done, told] = [await letIn(), await letIn()];
-  for (const { client, socket } of [done, told]) {
+  const [done, told, asBefore] = [await letIn(), await letIn(), await letIn()];
+  for (const { client, socket } of [done, told, asBefore]) {
     const answered = client.command({ set_duty: "off" });
     const { id } = socket.said.find((frame) => frame.command).command;
     socket.hears({ result: { id, outcome: DONE } });
@@ -192,9 +192,12 @@ test("whoever has just got something done is not at rest until it is told so aga
     socket.hears(heartbeat(undefined));
   }
   told.socket.hears(heartbeat(2 * AT_REST));
-  for (const { socket } of [done, told]) socket.breaks();
+  // At the longest interval there is never another one to be told.
+  asBefore.socket.hears(heartbeat(undefined));
+  for (const { socket } of [done, told, asBefore]) socket.breaks();
   assert.equal(done.client.retryInMs, SOON);
   assert.equal(told.client.retryInMs, LATE);
+  assert.equal(asBefore.client.retryInMs, LATE);
 }));
 
 test("whoever is told to go at rest goes then, and whoever must be mended takes its time", (t) => staged(t, async ({ letIn }) => {
@@ -217,6 +220,16 @@ test("how long a node asks to wait is waited, but for a network that is back", (
     await pass(0);
     assert.equal(sockets().length, 2);
   }
+}));
+
+test("how long a node asks to wait is waited, too, where it says nothing more and the socket stays", (t) => staged(t, async ({ letIn, pass }) => {
+  const { client, socket, sockets } = await letIn(null);
+  socket.hears({ goodbye: { refused: { code: "busy", message: "too many are here", retry_after_ms: 5_000 } } });
+  await pass(30_000);
+  assert.equal(client.state, "waiting");
+  assert.equal(sockets().length, 1);
+  await pass(5_000);
+  assert.equal(sockets().length, 2);
 }));
 
 test("how long a node asks to wait is waited where there are no WebSockets, too", async (t) => {
@@ -265,6 +278,18 @@ test("a way that died at rest while nothing was said is noticed by the next hear
   await pass(BEAT + 300);
   assert.ok(socket.said.length === 1 && "heartbeat" in socket.said[0], JSON.stringify(socket.said));
   await pass(19_500);
+  assert.equal(client.state, "live");
+  await pass(1_000);
+  assert.equal(client.state, "waiting");
+  assert.ok(client.retryInMs > LATE - 1_500, `${client.retryInMs}`);
+}));
+
+test("whoever knows of nothing is at rest, too, where its way died without a word", (t) => staged(t, async ({ letIn, pass }) => {
+  const { client, socket } = await letIn();
+  client.subscribe("me");
+  await pass(300);
+  socket.hears(heartbeat(null));
+  await pass(BEAT + 19_500);
   assert.equal(client.state, "live");
   await pass(1_000);
   assert.equal(client.state, "waiting");

@@ -294,13 +294,18 @@ const FRAMED_MAX = 16;
 
 /** Of whoever is told of some regions only, the whole city is where they are. Without a city, marks say that: they lie in them. */
 function frameRegions({ camera, projection, city, live, rest }: App): void {
-  let framed = "";
+  let [framed, asked] = ["", ""];
   const frame = async (): Promise<void> => {
-    if (city === null || live.regions.join() === framed) return;
-    framed = live.regions.join();
+    const wanted = live.regions.join();
+    if (city === null || wanted === framed || wanted === asked) return;
+    asked = wanted;
     const zones = await Promise.all(live.regions.slice(0, FRAMED_MAX).map((id) => rest.get<Zone>(`/v1/zones/${id}`)));
+    // They may have become others meanwhile.
+    if (asked !== wanted) return;
+    asked = "";
     const corners = zones.flatMap((zone) => ("ok" in zone ? zone.ok.outline : []));
     if (corners.length === 0) return;
+    framed = wanted;
     const [x, y] = [corners.map(({ lon }) => projection.x(lon)), corners.map(({ lat }) => projection.y(lat))];
     camera.setBounds({ west: Math.min(...x), east: Math.max(...x), south: Math.min(...y), north: Math.max(...y) });
   };

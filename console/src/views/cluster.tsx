@@ -53,6 +53,13 @@ interface ClusterView {
   silent: string[];
 }
 
+/** As a node says it; an older one says less. */
+type Answered = Omit<ClusterView, "sessions" | "silent"> & Partial<Pick<ClusterView, "sessions" | "silent">>;
+
+export function viewOf(answered: Answered): ClusterView {
+  return { ...answered, sessions: answered.sessions ?? {}, silent: answered.silent ?? [] };
+}
+
 /** What was last seen, and why there is nothing newer. */
 interface Seen {
   view: ClusterView | null;
@@ -70,9 +77,9 @@ function useSeen(isWanted: boolean): Seen {
     let timer: ReturnType<typeof setTimeout>;
     const look = async (): Promise<void> => {
       if (!document.hidden) {
-        const answer = await rest.get<ClusterView>("/admin/cluster");
+        const answer = await rest.get<Answered>("/admin/cluster");
         if (isOver) return;
-        setSeen((before) => ("ok" in answer ? { view: answer.ok, at: Date.now(), refused: null } : { ...before, refused: answer.refused }));
+        setSeen((before) => ("ok" in answer ? { view: viewOf(answer.ok), at: Date.now(), refused: null } : { ...before, refused: answer.refused }));
       }
       timer = setTimeout(() => void look(), LOOK_MS);
     };

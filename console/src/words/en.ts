@@ -10,9 +10,9 @@ export const en = {
   "sign_out": "Sign out ({who})", "scope": "{who} · regions: {n}",
 
   "trust.connecting": "Connecting…", "trust.live": "Live", "trust.live.ms": "Live · {ms} ms", "trust.stale": "Stale · {s} s old",
-  "trust.reconnecting": "Reconnecting…", "trust.reconnecting.in": "Reconnecting in {s} s", "trust.refused": "Signed out", "trust.retry": "Press to try now",
+  "trust.reconnecting": "Reconnecting…", "trust.reconnecting.in": "Reconnecting in {s} s", "trust.refused": "Signed out", "trust.closed": "Gone on elsewhere · connect", "trust.retry": "Press to try now",
   "trust.said.connecting": "Connecting to the node", "trust.said.live": "Live", "trust.said.stale": "The node is silent; what is shown may be old",
-  "trust.said.reconnecting": "Connection lost, reconnecting", "trust.said.refused": "Signed out",
+  "trust.said.reconnecting": "Connection lost, reconnecting", "trust.said.refused": "Signed out", "trust.said.closed": "This session goes on elsewhere; what is shown is old. Press to connect here",
 
   "sign_in.title": "Sign in to Outrider", "sign_in.says": "The console is for dispatchers and admins. Paste a token; it stays in this tab only.",
   "sign_in.token": "Token", "sign_in.go": "Sign in", "sign_in.refused": "The node refused this token: {reason}.",

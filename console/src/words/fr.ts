@@ -9,9 +9,9 @@ export const fr: Words = {
   "sign_out": "Se déconnecter ({who})", "scope": "{who} · régions : {n}",
 
   "trust.connecting": "Connexion…", "trust.live": "En direct", "trust.live.ms": "En direct · {ms} ms", "trust.stale": "Périmé · {s} s",
-  "trust.reconnecting": "Reconnexion…", "trust.reconnecting.in": "Reconnexion dans {s} s", "trust.refused": "Déconnecté", "trust.retry": "Appuyez pour essayer maintenant",
+  "trust.reconnecting": "Reconnexion…", "trust.reconnecting.in": "Reconnexion dans {s} s", "trust.refused": "Déconnecté", "trust.closed": "Ouverte ailleurs · reconnecter", "trust.retry": "Appuyez pour essayer maintenant",
   "trust.said.connecting": "Connexion au nœud", "trust.said.live": "En direct", "trust.said.stale": "Le nœud se tait ; l’affichage peut être ancien",
-  "trust.said.reconnecting": "Connexion perdue, reconnexion", "trust.said.refused": "Déconnecté",
+  "trust.said.reconnecting": "Connexion perdue, reconnexion", "trust.said.refused": "Déconnecté", "trust.said.closed": "Cette session continue ailleurs ; l’affichage est ancien. Appuyez pour vous connecter ici",
 
   "sign_in.title": "Connexion à Outrider", "sign_in.says": "La console est réservée aux régulateurs et aux administrateurs. Collez un jeton ; il reste dans cet onglet.",
   "sign_in.token": "Jeton", "sign_in.go": "Se connecter", "sign_in.refused": "Le nœud a refusé ce jeton : {reason}.",

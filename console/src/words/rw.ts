@@ -9,9 +9,9 @@ export const rw: Words = {
   "sign_out": "Sohoka ({who})", "scope": "{who} · uturere: {n}",
 
   "trust.connecting": "Birahuza…", "trust.live": "Ako kanya", "trust.live.ms": "Ako kanya · {ms} ms", "trust.stale": "Bishaje · {s} s",
-  "trust.reconnecting": "Birongera guhuza…", "trust.reconnecting.in": "Birongera guhuza mu {s} s", "trust.refused": "Wasohotse", "trust.retry": "Kanda ugerageze nonaha",
+  "trust.reconnecting": "Birongera guhuza…", "trust.reconnecting.in": "Birongera guhuza mu {s} s", "trust.refused": "Wasohotse", "trust.closed": "Birakomereza ahandi · huza", "trust.retry": "Kanda ugerageze nonaha",
   "trust.said.connecting": "Birahuza na seriveri", "trust.said.live": "Ako kanya", "trust.said.stale": "Seriveri iracecetse; ibigaragara bishobora kuba bishaje",
-  "trust.said.reconnecting": "Umurongo waciwe, birongera guhuza", "trust.said.refused": "Wasohotse",
+  "trust.said.reconnecting": "Umurongo waciwe, birongera guhuza", "trust.said.refused": "Wasohotse", "trust.said.closed": "Umurongo ukomereza ahandi; ibigaragara birashaje. Kanda uhuze hano",
 
   "sign_in.title": "Injira muri Outrider", "sign_in.says": "Iyi paji ni iy’abohereza n’abayobozi. Shyiramo urufunguzo; ruguma muri iyi tabu gusa.",
   "sign_in.token": "Urufunguzo", "sign_in.go": "Injira", "sign_in.refused": "Seriveri yanze uru rufunguzo: {reason}.",

@@ -82,6 +82,16 @@ fn what_there_is_too_little_of_is_not_judged() {
     assert_eq!(verdict(&compare(&few(1), &few(2)), "back.p99"), Change::Unknown);
 }
 
+#[test]
+fn what_was_not_done_any_more_is_told_to_be_unknown() {
+    let mut nothing = run(2, 1.0);
+    nothing.took.clear();
+    let comparison = compare(&run(1, 1.0), &nothing);
+    let gone = comparison.figures.iter().find(|it| it.name == "place.p99").unwrap();
+    assert_eq!((gone.verdict, gone.change), (Change::Unknown, None), "{comparison}");
+    assert_eq!(comparison.exit_code(), 0);
+}
+
 fn names(comparison: &Comparison) -> Vec<&str> {
     comparison.figures.iter().map(|it| it.name.as_str()).collect()
 }
@@ -109,9 +119,10 @@ fn the_hours_of_one_run_are_compared() {
     assert!(!names(&comparison).contains(&"promises broken"), "nobody knows when: {comparison}");
     assert!(comparison.after.ends_with("2m..4m"), "{comparison}");
     let same = of("10s..1m", "1m..2m").unwrap();
-    for name in ["errors", "watched: memory at last, MB"] {
+    for name in ["errors, of what was answered", "watched: memory at last, MB"] {
         assert_eq!(verdict(&same, name), Change::Same, "{same}");
     }
+    assert!(!names(&same).contains(&"errors"), "what was never answered is in no slot: {same}");
     let beyond = of("0s..2m", "1h..2h").unwrap_err().to_string();
     assert!(beyond.ends_with("in 1h..2h: what did was from second 10 to second 240"), "{beyond}");
 }

@@ -38,6 +38,9 @@ use tokio_util::sync::CancellationToken;
 const GIVE_UP: Duration = Duration::from_secs(120);
 /// The longest pause between two attempts to connect.
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+/// A client asks for its answer again after this long: whoever had none by then was let down by a node, and not by a dark
+/// that began later.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Not to the microsecond: it is cheaper to wake a little late than twice.
 const LATE: Duration = Duration::from_millis(5);
 
@@ -127,8 +130,30 @@ struct Said {
     at: Option<Instant>,
     /// How long its phone had no network meanwhile: nobody's fault.
     dark: Duration,
+    /// How long it had been said, and its phone had a network, when that was last lost.
+    lit: Duration,
     /// Was it counted as wanted before there was anybody to say it?
     is_counted: bool,
+}
+
+impl Said {
+    fn new(wish: &Wish, due: Instant, is_counted: bool) -> Self {
+        let (dark, lit) = (Duration::ZERO, Duration::ZERO);
+        Self { id: CommandId::mint(), op: op_of(wish), due, at: None, dark, lit, is_counted }
+    }
+
+    /// Its phone, which had a network since `lit_since`, has none from now on: for so long, beyond what it was to have none
+    /// already.
+    fn go_dark(&mut self, lasting: Duration, lit_since: Instant, now: Instant) {
+        let since = self.at.map_or(now, |at| at.max(lit_since));
+        self.lit += now.saturating_duration_since(since);
+        self.dark += lasting;
+    }
+
+    /// Was there time enough for an answer before its phone had no network?
+    fn is_overdue(&self) -> bool {
+        self.lit >= PATIENCE
+    }
 }
 
 impl Out {
@@ -138,20 +163,16 @@ impl Out {
 
     /// Sends a command until it is answered.
     pub(super) fn command(&mut self, wish: Wish) -> CommandId {
-        let id = CommandId::mint();
-        let (op, dark) = (op_of(&wish), Duration::ZERO);
-        let said = Said { id, op, due: self.due, at: None, dark, is_counted: false };
+        let said = Said::new(&wish, self.due, false);
         self.commands.push((said, wish));
-        id
+        said.id
     }
 
     /// Sends the command that somebody came for, who was due then and counted.
     pub(super) fn errand(&mut self, wish: Wish, due: Instant) -> CommandId {
-        let id = CommandId::mint();
-        let (op, dark) = (op_of(&wish), Duration::ZERO);
-        let said = Said { id, op, due, at: None, dark, is_counted: true };
+        let said = Said::new(&wish, due, true);
         self.commands.push((said, wish));
-        id
+        said.id
     }
 
     /// Sends a frame, if connected.
@@ -379,14 +400,15 @@ impl<M: Mind> Client<M> {
     }
 
     /// Whoever has no network when everybody goes home could not say what it wanted, or not hear what came of it: no node
-    /// is to blame.
+    /// is to blame, but for what was said long before that.
     fn withdraw(&self, now: Instant) {
         if now >= self.dark.until() {
             return;
         }
         let errand = self.mind.due().filter(|_| !self.is_errand_said);
+        let said = self.said.iter().filter(|said| !said.is_overdue()).map(|said| said.due);
         let mut meter = self.world.meter();
-        self.said.iter().map(|said| said.due).chain(errand).for_each(|due| meter.withdrawn(due));
+        said.chain(errand).for_each(|due| meter.withdrawn(due));
     }
 
     /// Is cut off with others, or not.
@@ -406,8 +428,10 @@ impl<M: Mind> Client<M> {
 
     /// Has no network from now until then.
     fn go_dark(&mut self, until: Instant, why: Op) {
-        let lasting = until.saturating_duration_since(Instant::now());
-        self.said.iter_mut().for_each(|said| said.dark += lasting);
+        let (now, lit_since) = (Instant::now(), self.dark.until());
+        // It may have none already.
+        let lasting = until.saturating_duration_since(now.max(lit_since));
+        self.said.iter_mut().for_each(|said| said.go_dark(lasting, lit_since, now));
         self.dark.extend(until);
         self.is_cut = true;
         self.wants = (self.dark.until(), why);
@@ -703,3 +727,6 @@ pub(super) fn position(fix: crate::city::Fix, wrong_m: [f64; 2]) -> Position {
         accuracy_m: Some(8.0_f64.max(wrong_m[0].hypot(wrong_m[1])) as f32),
     }
 }
+
+#[cfg(test)]
+mod tests;

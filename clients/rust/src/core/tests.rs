@@ -274,6 +274,22 @@ fn what_was_said_and_is_not_known_to_have_arrived_is_still_wanted() {
 }
 
 #[test]
+fn whoever_knows_of_nothing_is_at_rest_also_where_its_way_died_without_a_word() {
+    let first = Habits::default().pause_first;
+    let mut pauses = (0..50).map(|seed| {
+        let mut stage = at_rest(seed);
+        stage.core.follow(Topic::Me);
+        stage.go();
+        stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms: None });
+        // The next heartbeat is said, and nothing comes.
+        stage.pass(Duration::from_millis(HEARTBEAT_MS * 11 / 2));
+        stage.pass(UNHEARD_MAX);
+        stage.pause()
+    });
+    assert!(pauses.any(|pause| pause > first * 20));
+}
+
+#[test]
 fn one_view_is_what_all_who_asked_for_it_want() {
     let mut stage = Stage::open();
     let driver = DriverId::nth(1);
@@ -301,21 +317,24 @@ fn one_view_is_what_all_who_asked_for_it_want() {
 #[test]
 fn whoever_has_just_got_something_done_is_not_at_rest_until_it_is_told_so_again() {
     let first = Habits::default().pause_first;
-    let pauses = |is_told: bool| {
+    let pauses = |beats: Vec<Option<u64>>| {
         (0..50).map(move |seed| {
             let mut stage = at_rest(seed);
             let id = CommandId::nth(1);
             stage.core.command(id, wish(1), stage.now).unwrap();
             stage.go();
             stage.hear(ServerFrame::Result { id, outcome: done(id) });
-            let heartbeat_ms = is_told.then_some(HEARTBEAT_MS * 22);
-            stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms });
+            for heartbeat_ms in beats.iter().copied() {
+                stage.hear(ServerFrame::Heartbeat { server_time: stage.clock(), heartbeat_ms });
+            }
             stage.close(None);
             stage.pause()
         })
     };
-    assert!(pauses(false).all(|pause| pause <= first));
-    assert!(pauses(true).any(|pause| pause > first * 20));
+    assert!(pauses(vec![None]).all(|pause| pause <= first));
+    assert!(pauses(vec![Some(HEARTBEAT_MS * 22)]).any(|pause| pause > first * 20));
+    // At the longest interval there is never another one to be told.
+    assert!(pauses(vec![None, None]).any(|pause| pause > first * 20));
 }
 
 #[test]

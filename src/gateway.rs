@@ -330,6 +330,7 @@ impl Gate {
         let patience = self.patience.saturating_sub(waited);
         let done = async {
             if let Wish::Sos(sos) = wish {
+                let sos = Box::pin(self.sos_within(sos, &asker)).await;
                 return Box::pin(self.raise(sos, by, id, self.patience)).await;
             }
             if patience.is_zero() {
@@ -339,7 +340,7 @@ impl Gate {
             }
             translate::check_id(id)?;
             if !asker.scope.is_everywhere() {
-                Box::pin(self.check_wish(&wish, &asker)).await?;
+                Box::pin(self.check_wish(&wish, &asker, id)).await?;
             }
             let tell = self.translator.command(wish, by, id).await?;
             let to = tell.to();

@@ -54,8 +54,12 @@ impl Attendance {
         if told == Some(known.n) {
             return None;
         }
-        let elsewhere = known.elsewhere.values().flat_map(|(_, all)| all).copied();
-        Some((known.n, known.here().chain(elsewhere).take(TOLD_MAX).collect()))
+        Some((known.n, known.all().take(TOLD_MAX).collect()))
+    }
+
+    /// What of it is told to whom not all is; at most 32.
+    pub(super) fn among(&self, is_told: impl Fn(&Attending) -> bool) -> Vec<Attending> {
+        self.known().all().filter(is_told).take(TOLD_MAX).collect()
     }
 
     /// How often it has changed.
@@ -103,6 +107,11 @@ impl Attendance {
 }
 
 impl Known {
+    fn all(&self) -> impl Iterator<Item = Attending> {
+        let elsewhere = self.elsewhere.values().flat_map(|(_, all)| all).copied();
+        self.here().chain(elsewhere)
+    }
+
     fn here(&self) -> impl Iterator<Item = Attending> {
         self.here.iter().flat_map(|(session, (by, jobs))| {
             jobs.iter().map(|job| Attending { job: *job, session: *session, by: *by })
@@ -179,6 +188,12 @@ mod tests {
         attendance.elsewhere(3, vec![open]);
         attendance.forget(Instant::now());
         assert_eq!(attendance.news(Some(n)), None);
+        // Whoever is not told of the first ones is told of those behind them.
+        let others = (100..200).map(|n| Attending { job: JobId::Order(OrderId::nth(n)), ..open });
+        let here = Attendance::default();
+        here.elsewhere(3, others.chain([open]).collect());
+        assert_eq!(here.news(None).unwrap().1.len(), TOLD_MAX);
+        assert_eq!(here.among(|it| it.job == job), [open]);
         attendance.forget(Instant::now() + GOOD_FOR);
         assert!(attendance.news(Some(n)).unwrap().1.is_empty());
     }

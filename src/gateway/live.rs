@@ -104,7 +104,9 @@ impl Live {
         let (mut marks, mut after) = (Vec::new(), None);
         while marks.len() < most {
             let (found, answer) = oneshot::channel();
-            let (words, most) = (Arc::clone(&words), most - marks.len());
+            // Those of elsewhere are not asked for one by one, but all that the board looks at in one go.
+            let most = if scope.is_everywhere() { most - marks.len() } else { usize::MAX };
+            let words = Arc::clone(&words);
             let request = Request::Find { words, most, after, found };
             self.requests.try_send(request).ok().ok_or_else(unavailable)?;
             match answer.await.ok().ok_or_else(unavailable)? {
@@ -119,6 +121,7 @@ impl Live {
                 Err(told_at) => sleep_until(told_at).await,
             }
         }
+        marks.truncate(most);
         Ok(marks)
     }
 }

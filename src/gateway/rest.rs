@@ -5,6 +5,7 @@ use super::{
     Gate,
     limits::rate_limited,
     price::{Quote, QuoteRequest},
+    scope::check_place,
     translate::{self, command_id, command_id_of, invalid, not_found},
 };
 use crate::auth::{Identity, scope::Asker, unauthenticated};
@@ -501,7 +502,10 @@ fn without_code(mut body: serde_json::Value) -> serde_json::Value {
 #[utoipa::path(
     post, path = "/v1/quotes", tag = "orders", security(("bearer" = [])),
     request_body = QuoteRequest,
-    responses((status = 200, body = Quote), (status = 401, body = Refused), (status = 422, body = Refused))
+    responses(
+        (status = 200, body = Quote), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 422, body = Refused)
+    )
 )]
 pub(super) async fn quote(
     State(gate): State<Arc<Gate>>,
@@ -511,6 +515,7 @@ pub(super) async fn quote(
     let translator = &gate.translator;
     translate::check_start(request.start_at, gate.system.now())?;
     translator.check_stops(&request.stops, 2)?;
+    check_place(&by.scope, request.stops[0].at)?;
     translator.check_area(request.stops[0].at)?;
     translator.check_zone(request.stops[0].at, request.start_at)?;
     let quote =

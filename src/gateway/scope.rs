@@ -1,5 +1,6 @@
 //! What dispatchers of some regions see, and where they act: jobs that begin there, or whose driver is there; drivers who are
-//! there; zones and incidents there. Everything else is to them as other people's things are to a rider: not there.
+//! there, or nobody knows where; zones and incidents there. Everything else is to them as other people's things are to a rider:
+//! not there.
 //!
 //! Each way in passes one of these, and nobody else is asked anything:
 //!
@@ -13,36 +14,52 @@
 //!
 //! Calls for help are for every dispatcher, wherever they come from, as long as somebody is needed: which dispatchers are there
 //! and would see it no node knows for certain, and nobody in need may be lost. Only what is over is of its regions.
+//! A call of their own names only a job that they see ([`Gate::sos_within`]).
 
 use super::{
     Gate,
-    translate::{forbidden, not_found},
+    translate::{ASKED_WITHIN, forbidden, not_found},
 };
 use crate::auth::scope::{Asker, Scope};
 use actors::{
-    EntityKey, Kind, ViewRow,
+    EntityKey, Kind, Version, ViewRow,
     driver::Driver,
     journal::{JournalError, ViewQuery},
     rider::Rider,
 };
+use futures_util::future::join_all;
 use protocol::{
-    DriverId, JobId, OrderId, OrderStatus, Place, Point, Principal, Refused, RescueId,
-    RescueStatus, RiderId, Timestamp, ZoneId,
+    Code, CommandId, DriverId, JobId, OrderId, OrderStatus, Place, Point, Principal, Refused,
+    RescueId, RescueStatus, RiderId, Timestamp, ZoneId,
     changes::Changed,
     frame::ServerFrame,
     view::{IncidentView, Mark, Position, StopKind},
-    work::{DriverAction, OrderAction, RescueAction, RiderAction, RunAction, Wish},
+    work::{DriverAction, OrderAction, RescueAction, RiderAction, RunAction, Sos, Wish},
 };
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// Rows that are looked at at once, of a list of some regions…
 const LOOK_ROWS: usize = 100;
 /// … and how often, for one page. Who is told few rows asks for the next page.
 const LOOKS_MAX: usize = 10;
+/// Of how many rows it is found out at once where they are, if they do not say so…
+const JUDGED_AT_ONCE: usize = 25;
+/// … and how long that may take. What is not known by then is not told.
+const JUDGED_WITHIN: Duration = Duration::from_secs(1);
+/// After so long a page ends with what it has.
+const LOOK_FOR: Duration = Duration::from_secs(2);
 
 /// Rows of a list, and after which one it goes on, if it does.
 pub(super) type Rows = (Vec<(EntityKey, ViewRow)>, Option<(Timestamp, Uuid)>);
+
+/// Of which drivers is it known whether they are within? Kept for one question only: they drive on.
+type Drivers = Mutex<HashMap<DriverId, Result<bool, Refused>>>;
 
 /// Where a mark is: a job where it begins.
 pub(super) fn place_of(mark: &Mark) -> Point {
@@ -113,8 +130,24 @@ impl Gate {
         if is_within { Ok(()) } else { Err(not_found(&key.to_string())) }
     }
 
-    /// Refuses what somebody wants outside of its regions. Who calls for help is not asked where.
-    pub(super) async fn check_wish(&self, wish: &Wish, asker: &Asker) -> Result<(), Refused> {
+    /// Refuses what somebody wants outside of its regions, unless it was answered before: what was done may be what led out of
+    /// them, and who did not hear of it asks again. Who calls for help is not asked where.
+    pub(super) async fn check_wish(
+        &self,
+        wish: &Wish,
+        asker: &Asker,
+        id: CommandId,
+    ) -> Result<(), Refused> {
+        let Err(refused) = self.check_regions(wish, asker).await else { return Ok(()) };
+        let answered = match self.translator.command(wish.clone(), asker.who, id).await {
+            Ok(tell) => self.system.journal().result(tell.to(), id).await,
+            // It would be refused again.
+            Err(_) => Ok(None),
+        };
+        if let Ok(Some(_)) = answered { Ok(()) } else { Err(refused) }
+    }
+
+    async fn check_regions(&self, wish: &Wish, asker: &Asker) -> Result<(), Refused> {
         let scope = &asker.scope;
         if scope.is_everywhere() {
             return Ok(());
@@ -126,6 +159,10 @@ impl Gate {
                 pickup.map_or(Ok(()), |pickup| check_place(scope, pickup.at))?;
             }
             Wish::RequestRescue(rescue) => check_place(scope, rescue.at.at)?,
+            // What is here is not moved to somebody else.
+            Wish::Rescue { action: RescueAction::Locate { at, .. }, .. } => {
+                check_place(scope, at.at)?;
+            }
             // Not one that only meets them: most of it may be somebody else's.
             Wish::Zone { id, .. } if !scope.covers(*id) => return Err(elsewhere(scope)),
             Wish::Zone { .. }
@@ -139,21 +176,73 @@ impl Gate {
         }
         for key in named(wish) {
             self.check_sight(key, asker).await?;
+            if key.kind == Kind::Driver && !is_for_unseen(wish) {
+                let driver = DriverId(key.id);
+                if !self.is_driver_within(driver, scope, &Drivers::default()).await? {
+                    return Err(forbidden("nobody knows where this driver is"));
+                }
+            }
+        }
+        if let Wish::Order { id, action: OrderAction::ModifyStops { stops } } = wish {
+            self.check_pickup(*id, stops, scope).await?;
         }
         Ok(())
+    }
+
+    /// Refuses to let an order begin elsewhere, as long as it has not begun.
+    async fn check_pickup(
+        &self,
+        id: OrderId,
+        to_come: &[Place],
+        scope: &Scope,
+    ) -> Result<(), Refused> {
+        let Some(first) = to_come.first().filter(|first| !scope.contains(first.at)) else {
+            return Ok(());
+        };
+        let shown = self.translator.show(id.into(), Principal::Dispatcher).await?;
+        let ServerFrame::Order(view) = shown else { return Ok(()) };
+        if view.stops_done == 0 { check_place(scope, first.at) } else { Ok(()) }
+    }
+
+    /// A call for help, of which job only if its caller may see that: whose it is would be told with it. What cannot be found
+    /// out in time stops nobody.
+    pub(super) async fn sos_within(&self, sos: Sos, asker: &Asker) -> Sos {
+        let is_seen = match sos.job {
+            Some(job) if !asker.scope.is_everywhere() => {
+                let looked = timeout(ASKED_WITHIN, self.check_sight(job.into(), asker)).await;
+                matches!(looked, Ok(Ok(())))
+            }
+            Some(_) | None => true,
+        };
+        Sos { job: sos.job.filter(|_| is_seen), ..sos }
     }
 
     /// Does something lie within these regions?
     ///
     /// # Errors
-    /// `not_found`: there is no such thing. `unavailable`: nobody can say.
+    /// `not_found`: there is no such thing, or it was set aside, so that it is nowhere. `unavailable`: nobody can say.
     pub(super) async fn is_within(&self, key: EntityKey, scope: &Scope) -> Result<bool, Refused> {
+        let is_within = self.find_within(key, scope, &Drivers::default()).await;
+        is_within.map_err(|refused| {
+            let is_nowhere = matches!(refused.code, Code::NotFound | Code::Quarantined);
+            if is_nowhere { not_found(&key.to_string()) } else { refused }
+        })
+    }
+
+    async fn find_within(
+        &self,
+        key: EntityKey,
+        scope: &Scope,
+        drivers: &Drivers,
+    ) -> Result<bool, Refused> {
         match key.kind {
-            Kind::Order => self.is_job_within(JobId::Order(OrderId(key.id)), scope).await,
-            Kind::Rescue => self.is_job_within(JobId::Rescue(RescueId(key.id)), scope).await,
-            Kind::Driver => self.is_driver_within(DriverId(key.id), scope).await,
-            Kind::Rider => self.is_rider_within(RiderId(key.id), scope).await,
-            Kind::Run => self.is_run_within(key, scope).await,
+            Kind::Order => self.is_job_within(JobId::Order(OrderId(key.id)), scope, drivers).await,
+            Kind::Rescue => {
+                self.is_job_within(JobId::Rescue(RescueId(key.id)), scope, drivers).await
+            }
+            Kind::Driver => self.is_driver_seen(DriverId(key.id), scope).await,
+            Kind::Rider => self.is_rider_within(RiderId(key.id), scope, drivers).await,
+            Kind::Run => self.is_run_within(key, scope, drivers).await,
             Kind::Zone => Ok(scope.meets(ZoneId(key.id))),
             Kind::Incident => {
                 let shown = self.translator.show(key, Principal::Dispatcher).await?;
@@ -165,7 +254,12 @@ impl Gate {
     }
 
     /// A job is where it begins; as long as it goes on, also where its driver is.
-    async fn is_job_within(&self, job: JobId, scope: &Scope) -> Result<bool, Refused> {
+    async fn is_job_within(
+        &self,
+        job: JobId,
+        scope: &Scope,
+        drivers: &Drivers,
+    ) -> Result<bool, Refused> {
         let shown = self.translator.show(job.into(), Principal::Dispatcher).await?;
         if says_within(scope, &shown) {
             return Ok(true);
@@ -178,44 +272,88 @@ impl Gate {
             None
         };
         match driver {
-            Some(driver) => self.is_driver_within(driver, scope).await,
+            Some(driver) => self.is_driver_within(driver, scope, drivers).await,
             None => Ok(false),
         }
     }
 
+    /// Does any of them lie within? Who can say so of one is not kept from it by another of which nobody can.
+    async fn is_any_within(
+        &self,
+        jobs: Vec<JobId>,
+        scope: &Scope,
+        drivers: &Drivers,
+    ) -> Result<bool, Refused> {
+        let mut unknown = None;
+        for job in jobs {
+            match self.is_job_within(job, scope, drivers).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(refused) => unknown = unknown.or(Some(refused)),
+            }
+        }
+        unknown.map_or(Ok(false), Err)
+    }
+
     /// A driver is where it was seen last. Of whom that is not known is nowhere.
-    async fn is_driver_within(&self, id: DriverId, scope: &Scope) -> Result<bool, Refused> {
-        let (_, driver) = self.system.read::<Driver>(id).await?;
-        Ok(driver.position().is_some_and(|at| scope.contains(at)))
+    async fn is_driver_within(
+        &self,
+        id: DriverId,
+        scope: &Scope,
+        drivers: &Drivers,
+    ) -> Result<bool, Refused> {
+        let known = drivers.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(known) = known {
+            return known;
+        }
+        let read = self.system.read::<Driver>(id).await.map_err(Refused::from);
+        let is_within =
+            read.map(|(_, driver)| driver.position().is_some_and(|at| scope.contains(at)));
+        drivers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, is_within.clone());
+        is_within
+    }
+
+    /// Is a driver to be seen from there? Who does not work is nowhere, and so is everybody for a moment after a node has
+    /// fallen: these are seen from everywhere, or nobody could let one work again.
+    async fn is_driver_seen(&self, id: DriverId, scope: &Scope) -> Result<bool, Refused> {
+        let (version, driver) = self.system.read::<Driver>(id).await?;
+        let is_seen = driver.position().is_none_or(|at| scope.contains(at));
+        Ok(version > Version(0) && is_seen)
     }
 
     /// A rider is where something is done for it.
-    async fn is_rider_within(&self, id: RiderId, scope: &Scope) -> Result<bool, Refused> {
+    async fn is_rider_within(
+        &self,
+        id: RiderId,
+        scope: &Scope,
+        drivers: &Drivers,
+    ) -> Result<bool, Refused> {
         let (version, rider) = self.system.read::<Rider>(id).await?;
-        for job in rider.rider_view(id, version.0).jobs {
-            if self.is_job_within(job, scope).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.is_any_within(rider.rider_view(id, version.0).jobs, scope, drivers).await
     }
 
     /// A run is where its driver is, and where any of its orders is.
-    async fn is_run_within(&self, key: EntityKey, scope: &Scope) -> Result<bool, Refused> {
+    async fn is_run_within(
+        &self,
+        key: EntityKey,
+        scope: &Scope,
+        drivers: &Drivers,
+    ) -> Result<bool, Refused> {
         let shown = self.translator.show(key, Principal::Dispatcher).await?;
         if says_within(scope, &shown) {
             return Ok(true);
         }
         let ServerFrame::Run(view) = shown else { return Ok(false) };
-        if !view.status.is_final() && self.is_driver_within(view.driver, scope).await? {
-            return Ok(true);
+        let driver = match view.status.is_final() {
+            true => Ok(false),
+            false => self.is_driver_within(view.driver, scope, drivers).await,
+        };
+        if driver == Ok(true) {
+            return driver;
         }
-        for member in &view.orders {
-            if self.is_job_within(JobId::Order(member.order), scope).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let orders = view.orders.iter().map(|member| JobId::Order(member.order)).collect();
+        let is_any = self.is_any_within(orders, scope, drivers).await?;
+        if is_any { Ok(true) } else { driver }
     }
 
     /// Rows of a list that lie within these regions: at most as many as are wanted, and fewer where many others lie between.
@@ -232,25 +370,34 @@ impl Gate {
             let next = rows.last().filter(|_| rows.len() == most).map(place);
             return Ok((rows, next));
         }
-        let (mut rows, mut after, mut drivers) = (Vec::new(), query.after, HashMap::new());
+        let (began, drivers) = (Instant::now(), Drivers::default());
+        let (mut rows, mut after) = (Vec::new(), query.after);
         for _ in 0..LOOKS_MAX {
             let look = ViewQuery { after, limit: LOOK_ROWS, ..query.clone() };
             let looked_at = journal.views(look).await?;
-            let is_last = looked_at.len() < LOOK_ROWS;
-            for row in looked_at {
-                after = Some(place(&row));
-                if self.is_row_within(&row, scope, &mut drivers).await {
-                    rows.push(row);
-                    if rows.len() == most {
-                        return Ok((rows, after));
+            for some in looked_at.chunks(JUDGED_AT_ONCE) {
+                let judge = |row| timeout(JUDGED_WITHIN, self.is_row_within(row, scope, &drivers));
+                let judged = join_all(some.iter().map(judge)).await;
+                for (row, is_within) in some.iter().zip(judged) {
+                    after = Some(place(row));
+                    if is_within.unwrap_or(false) {
+                        rows.push(row.clone());
+                        if rows.len() == most {
+                            return Ok((rows, after));
+                        }
                     }
                 }
+                if began.elapsed() >= LOOK_FOR {
+                    let next = after.map(|last| unnamed(last, &rows, query.after));
+                    return Ok((rows, next));
+                }
             }
-            if is_last {
+            if looked_at.len() < LOOK_ROWS {
                 return Ok((rows, None));
             }
         }
-        Ok((rows, after))
+        let next = after.map(|last| unnamed(last, &rows, query.after));
+        Ok((rows, next))
     }
 
     /// The same as of the thing itself, as far as its row says where it is; what is not known is not told.
@@ -258,7 +405,7 @@ impl Gate {
         &self,
         (key, row): &(EntityKey, ViewRow),
         scope: &Scope,
-        drivers: &mut HashMap<DriverId, bool>,
+        drivers: &Drivers,
     ) -> bool {
         let place = |field: &str| {
             let place = row.body.get(field).cloned();
@@ -278,20 +425,36 @@ impl Gate {
                 return view.is_ok_and(|view| is_incident_within(scope, &view));
             }
             Kind::Zone => return scope.meets(ZoneId(key.id)),
-            Kind::Run => return self.is_run_within(*key, scope).await.unwrap_or(false),
+            Kind::Run => return self.is_run_within(*key, scope, drivers).await.unwrap_or(false),
             Kind::Driver | Kind::Rider | Kind::Revocation => return false,
         };
         if begins.is_some_and(|place| scope.contains(place.at)) {
             return true;
         }
         let Some(driver) = row.driver.filter(|_| goes_on) else { return false };
-        if let Some(is_within) = drivers.get(&driver) {
-            return *is_within;
-        }
-        let is_within = self.is_driver_within(driver, scope).await.unwrap_or(false);
-        drivers.insert(driver, is_within);
-        is_within
+        self.is_driver_within(driver, scope, drivers).await.unwrap_or(false)
     }
+}
+
+/// After what a page goes on that ends behind a row which may not be told: of that, its moment is said and not its id. What is
+/// of the same moment is looked at again; where so much is of one that this leads nowhere, it is named after all.
+fn unnamed(
+    (at, id): (Timestamp, Uuid),
+    told: &[(EntityKey, ViewRow)],
+    began: Option<(Timestamp, Uuid)>,
+) -> (Timestamp, Uuid) {
+    let last = told.last().filter(|(_, row)| row.at == at);
+    match last {
+        Some((key, _)) => (at, key.id),
+        None if began.is_some_and(|(began, _)| began == at) => (at, id),
+        None => (at, Uuid::max()),
+    }
+}
+
+/// May it be done to a driver of whom nobody knows where it is?
+fn is_for_unseen(wish: &Wish) -> bool {
+    let Wish::Driver { action, .. } = wish else { return false };
+    matches!(action, DriverAction::Reinstate {} | DriverAction::Message { .. })
 }
 
 /// Everything that a wish names and that must be seen for it: whom it is for, and whom it is about.

@@ -42,7 +42,7 @@ const BEHIND_MAX: Duration = Duration::from_secs(10 * 60);
 /// How far ahead an order may be scheduled.
 const AHEAD_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
 /// How long somebody who calls for help waits for what others know about it.
-const ASKED_WITHIN: Duration = Duration::from_millis(500);
+pub(super) const ASKED_WITHIN: Duration = Duration::from_millis(500);
 /// How far ahead of ours a device's clock may be when it says where it is.
 const SAMPLED_AHEAD_MAX: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,7 @@
 //! Dispatchers of some regions: each sees what is in them and acts there, and what lies elsewhere is not there.
 
 use crate::{
-    client::Client,
+    client::{Client, now},
     control::{done, on_duty},
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of, ride},
@@ -10,14 +10,14 @@ use crate::{
 };
 use actors::zone::{neighbourhood, zones_at};
 use protocol::{
-    Code, OrderId, OrderStatus, Point, Principal, ZoneId,
+    Code, CommandId, OrderId, OrderStatus, Point, Principal, ZoneId,
     codec::Codec,
     frame::{ClientFrame, Outcome, Push, Resume, ServerFrame, Topic},
     view::Mark,
     work::{OrderAction, Sos, Wish},
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Some kilometres from the pickup: in another region.
 fn far() -> Point {
@@ -98,6 +98,12 @@ fn ids(page: &Value) -> BTreeSet<String> {
     items.iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
 }
 
+/// The drivers among what was looked for.
+fn drivers_of(found: &Value) -> BTreeSet<String> {
+    let all = found.as_array().into_iter().flatten();
+    all.filter_map(|it| it["driver"]["id"].as_str().map(str::to_owned)).collect()
+}
+
 #[tokio::test]
 async fn each_sees_and_does_what_is_in_its_regions_and_everywhere_is_everything() {
     let node = node_that_looks_often();
@@ -152,13 +158,9 @@ async fn each_sees_and_does_what_is_in_its_regions_and_everywhere_is_everything(
     assert_eq!(hidden.replace(&mine, &nothing), absent);
 
     // Who is looked for.
-    let found = |page: &Value| -> BTreeSet<String> {
-        let all = page.as_array().into_iter().flatten();
-        all.filter_map(|it| it["driver"]["id"].as_str().map(str::to_owned)).collect()
-    };
     let marks = "/v1/marks?text=driver";
-    until(&all[0], marks, |page| found(page).len() == 2).await;
-    until(&here, marks, |page| found(page) == [driver.clone()].into()).await;
+    until(&all[0], marks, |page| drivers_of(page).len() == 2).await;
+    until(&here, marks, |page| drivers_of(page) == [driver.clone()].into()).await;
 
     // What is done.
     let cancel = json!({ "cancel": { "reason": "a test" } });
@@ -194,6 +196,12 @@ async fn nothing_is_begun_and_no_zone_is_paused_elsewhere() {
     assert!(refused["message"].as_str().unwrap().contains(&one.to_string()), "{refused}");
     order["stops"] = json!([{ "at": PICKUP }, { "at": far() }]);
     assert_eq!(here.post("/v1/orders", &order).await.status().as_u16(), 201);
+    let quote =
+        |from: Point, to: Point| json!({ "kind": "ride", "stops": [{ "at": from }, { "at": to }] });
+    let asked = here.post("/v1/quotes", &quote(far(), PICKUP)).await;
+    assert_refused(asked, 403, "forbidden").await;
+    let asked = here.post("/v1/quotes", &quote(PICKUP, far())).await;
+    assert_eq!(asked.status().as_u16(), 200);
 
     let pause = json!({ "pause": { "reason": "a flood" } });
     let actions = |zone: ZoneId| format!("/v1/zones/{zone}/actions");
@@ -350,6 +358,137 @@ async fn a_session_goes_on_with_a_token_of_its_regions_only() {
     assert!(!is_resumed, "it would be told again what is of other regions");
     let (_client, is_resumed) = going(client.cut(), &[other]).await;
     assert!(is_resumed);
+
+    // What it was told before its regions became others is not told it again.
+    let order = place_at(&node, 9, far()).await;
+    let mut client = connect(&node, &[other]).await;
+    client.subscribe(Topic::Order(order)).await;
+    client.hear_any(|frame| matches!(frame, ServerFrame::Order(_)).then_some(())).await;
+    client.identify(&node.token_of(&[one])).await;
+    assert_eq!(hear_regions(&mut client).await, [one]);
+    assert_eq!(hear_unsubscribed(&mut client, &Topic::Order(order)).await, Code::NotFound);
+    let nothing = Resume { heard: 0, ..client.cut() };
+    let (_client, is_resumed) = going(nothing, &[one]).await;
+    assert!(!is_resumed);
+}
+
+#[tokio::test]
+async fn a_call_for_help_tells_nobody_whose_a_job_of_elsewhere_is() {
+    let node = Node::start();
+    let here = Caller::with(&node, node.token_of(&[neighbourhood(PICKUP)]));
+    let [mine, theirs] = [place_at(&node, 8, PICKUP).await, place_at(&node, 9, far()).await];
+    for (order, is_told) in [(theirs, false), (OrderId::nth(999), false), (mine, true)] {
+        let sos = json!({ "job": { "order": order.to_string() }, "mock": true });
+        let raised = here.post("/v1/sos", &sos).await;
+        assert_eq!(raised.status().as_u16(), 201, "{order}");
+        let incident = json_of(raised).await["actor"].as_str().unwrap().to_owned();
+        let view = json_of(here.get(&format!("/v1/incidents/{incident}")).await).await;
+        assert_eq!(view["job"]["order"] == order.to_string(), is_told, "{view}");
+        let others = view["others"].as_array().is_some_and(|others| !others.is_empty());
+        assert_eq!(others, is_told, "{view}");
+    }
+}
+
+#[tokio::test]
+async fn what_begins_here_is_not_moved_elsewhere_before_it_has_begun() {
+    let node = Node::start();
+    let here = Caller::with(&node, node.token_of(&[neighbourhood(PICKUP)]));
+    let everywhere = Caller::new(&node, Principal::Dispatcher);
+    let mut order = ride();
+    order["rider"] = json!(rider(8).to_string());
+    order["start_at"] = json!(now() + Duration::from_secs(2 * 3_600));
+    let placed = json_of(here.post("/v1/orders", &order).await).await;
+    let actions = format!("/v1/orders/{}/actions", placed["actor"].as_str().unwrap());
+    let stops =
+        |all: [Point; 2]| json!({ "modify_stops": { "stops": all.map(|at| json!({ "at": at })) } });
+    let moved = here.post(&actions, &stops([far(), PICKUP])).await;
+    assert_refused(moved, 403, "forbidden").await;
+    done(&here, &actions, stops([PICKUP, far()])).await;
+    done(&everywhere, &actions, stops([far(), PICKUP])).await;
+
+    // So vague that somebody must find out where it is.
+    let rescue = json!({
+        "issue": "flat_tyre", "at": { "at": PICKUP }, "accuracy_m": 50_000, "rider": rider(7).to_string(),
+    });
+    let requested = json_of(here.post("/v1/rescues", &rescue).await).await;
+    let actions = format!("/v1/rescues/{}/actions", requested["actor"].as_str().unwrap());
+    let locate = |at: Point| json!({ "locate": { "at": { "at": at } } });
+    assert_refused(here.post(&actions, &locate(far())).await, 403, "forbidden").await;
+    done(&here, &actions, locate(PICKUP.offset_m(20.0, 0.0))).await;
+}
+
+#[tokio::test]
+async fn a_driver_who_is_nowhere_is_seen_from_everywhere_and_let_work_again() {
+    let node = Node::start();
+    let [here, there] =
+        [PICKUP, far()].map(|at| Caller::with(&node, node.token_of(&[neighbourhood(at)])));
+    let _driving = on_duty(&node, 1, 0.0).await;
+    let (id, nobody) = (driver(1).to_string(), driver(999).to_string());
+    let path = format!("/v1/drivers/{id}");
+    let actions = format!("{path}/actions");
+    until(&here, &path, |view| view["position"].is_object()).await;
+    assert_refused(there.get(&path).await, 404, "not_found").await;
+    let suspend = json!({ "suspend": { "reason": "a test", "reassign": true } });
+    done(&here, &actions, suspend.clone()).await;
+
+    let message = json!({ "message": { "text": "hello" } });
+    for caller in [&here, &there] {
+        let has_left = |view: &Value| view["id"] == id && !view["position"].is_object();
+        until(caller, &path, has_left).await;
+        for path in [format!("/v1/actors/{id}/history"), format!("{path}/why-no-offers")] {
+            assert_eq!(caller.get(&path).await.status().as_u16(), 200, "{path}");
+        }
+        assert_refused(caller.get(&format!("/v1/drivers/{nobody}")).await, 404, "not_found").await;
+        done(caller, &actions, message.clone()).await;
+    }
+    assert_refused(there.post(&actions, &suspend).await, 403, "forbidden").await;
+    done(&here, &actions, json!({ "reinstate": {} })).await;
+}
+
+#[tokio::test]
+async fn who_asks_again_hears_what_was_done_although_it_led_out_of_its_regions() {
+    let node = node_that_looks_often();
+    let away = PICKUP.offset_m(600.0, 0.0);
+    let mut driving = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driving, away).await;
+    let mut waiting = Client::connect(&node, rider(9)).await;
+    let order = place_ride(&mut waiting).await;
+    let offer = hear_offer(&mut driving).await;
+    accept(&mut driving, &offer).await;
+    let other = zones_at(away).last().unwrap();
+    let there = Caller::with(&node, node.token_of(&[other]));
+    let path = format!("/v1/orders/{order}");
+    until(&there, &path, |view| view["status"] == "assigned").await;
+
+    let mut staff = connect(&node, &[other]).await;
+    let action = OrderAction::Cancel { reason: "a test".to_owned() };
+    let cancel = Wish::Order { id: order, action };
+    let id = CommandId::mint();
+    let first = staff.wish_as(id, cancel.clone()).await;
+    assert!(matches!(first, Outcome::Ok(_)), "{first:?}");
+    assert_refused(there.get(&path).await, 404, "not_found").await;
+    assert_eq!(staff.wish_as(id, cancel.clone()).await, first);
+    let Outcome::Refused(refused) = staff.wish(cancel).await else { panic!("it is elsewhere") };
+    assert_eq!(refused.code, Code::NotFound);
+}
+
+#[tokio::test]
+async fn who_is_here_is_found_among_many_of_elsewhere() {
+    let node = Node::start();
+    let here = Caller::with(&node, node.token_of(&[neighbourhood(PICKUP)]));
+    let everywhere = Caller::new(&node, Principal::Dispatcher);
+    let mut driving = Vec::new();
+    // Whoever is elsewhere comes first.
+    for n in 1..=6 {
+        driving.push(on_duty(&node, n, if n <= 3 { 9_000.0 } else { 0.0 }).await);
+    }
+    let some = |numbers: &[u64]| -> BTreeSet<String> {
+        numbers.iter().map(|n| driver(*n).to_string()).collect()
+    };
+    let marks = "/v1/marks?text=driver";
+    until(&everywhere, marks, |page| drivers_of(page).len() == 6).await;
+    until(&here, marks, |page| drivers_of(page) == some(&[4, 5, 6])).await;
+    until(&here, &format!("{marks}&limit=2"), |page| drivers_of(page) == some(&[4, 5])).await;
 }
 
 #[tokio::test]

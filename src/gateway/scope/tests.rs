@@ -36,6 +36,37 @@ fn of_whoever_calls_for_help_nobody_asks_where() {
 }
 
 #[test]
+fn whom_nobody_knows_where_they_are_may_only_be_let_work_again_and_written_to() {
+    let wish = |action| Wish::Driver { id: Some(DriverId::nth(1)), action };
+    assert!(is_for_unseen(&wish(DriverAction::Reinstate {})));
+    let message = DriverAction::Message { job: None, text: "hello".to_owned() };
+    assert!(is_for_unseen(&wish(message)));
+    let suspend = DriverAction::Suspend { reason: "papers".to_owned(), reassign: false };
+    assert!(!is_for_unseen(&wish(suspend)));
+    assert!(!is_for_unseen(&assign(DriverId::nth(1))));
+}
+
+#[test]
+fn a_page_that_ends_elsewhere_does_not_name_what_is_there_and_goes_on_behind_what_was_told() {
+    let row = |n, at| {
+        let row = ViewRow {
+            status: "searching".to_owned(),
+            rider: None,
+            driver: None,
+            at: Timestamp(at),
+            body: serde_json::Value::Null,
+        };
+        (EntityKey::from(OrderId::nth(n)), row)
+    };
+    let (at, id) = (Timestamp(7), OrderId::nth(1).0);
+    let behind_all = Some((at, Uuid::max()));
+    assert_eq!(unnamed((at, id), &[], None), (at, Uuid::max()));
+    assert_eq!(unnamed((at, id), &[row(9, 8)], Some((Timestamp(9), id))), (at, Uuid::max()));
+    assert_eq!(unnamed((at, id), &[row(9, 7)], None), (at, OrderId::nth(9).0), "it was told");
+    assert_eq!(unnamed((at, id), &[], behind_all), (at, id), "or it would go on there for ever");
+}
+
+#[test]
 fn a_sighting_is_where_it_was() {
     let at = |at| ServerFrame::Sighted { job: JobId::Order(OrderId::nth(1)), at, eta_s: None };
     assert!(says_within(&here(), &at(HERE)));

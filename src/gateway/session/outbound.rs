@@ -2,7 +2,7 @@
 
 use super::{
     Deed, End, Flow, Session,
-    outlook::{Diffs, Outlook},
+    outlook::{Diffs, Outlook, is_quiet},
     regional::Regional,
     replay::{Room, is_lasting},
 };
@@ -248,14 +248,19 @@ impl Session {
         match diff {
             Ok(board) => {
                 let board = self.diff_within(board);
+                // Of some regions most of what changes is elsewhere.
+                let is_elsewhere = !self.scope().is_everywhere() && is_quiet(&board);
                 let regions: Vec<_> =
                     self.regions.iter_mut().filter_map(|it| it.diff(&board)).collect();
-                let seen = self.overview.as_mut().map(|it| it.diff(&board, &self.gate.attendance));
+                let attendance = &self.gate.attendance;
+                let overview = self.overview.as_mut();
+                let overview = overview.filter(|it| !is_elsewhere || it.has_news(attendance));
+                let seen = overview.map(|it| it.diff(&board, attendance));
                 if let Some(mut board) = seen {
                     self.attending_within(&mut board);
                     self.say(&ServerFrame::Board(Box::new(board)))?;
                 }
-                if self.wants_board {
+                if self.wants_board && !is_elsewhere {
                     self.say(&ServerFrame::Board(Box::new(Arc::unwrap_or_clone(board))))?;
                 }
                 regions.into_iter().try_for_each(|it| self.say(&ServerFrame::Region(Box::new(it))))

@@ -30,12 +30,20 @@ pub(super) struct Diffs {
 #[derive(Debug, Default)]
 pub(super) struct Outlook {
     told: Tally,
+    /// Of what it was told last: what changes elsewhere is left out, and must leave no gap.
+    seq: u64,
+}
+
+/// Does a board of what changed say nothing?
+pub(super) fn is_quiet(diff: &Board) -> bool {
+    diff.marks.is_empty() && diff.gone.is_empty() && diff.happenings.is_empty()
 }
 
 impl Outlook {
     /// All of it, from all of everybody's board.
     pub(super) fn full(&mut self, scope: &Scope, board: Vec<Board>) -> Vec<Board> {
         self.told = Tally::default();
+        self.seq = board.first().map_or(0, |part| part.seq);
         let is_within = |mark: &Mark| scope.contains(place_of(mark));
         let mut parts = board;
         for part in &mut parts {
@@ -50,7 +58,7 @@ impl Outlook {
         parts
     }
 
-    /// What changed of it.
+    /// What changed of it. One that is quiet is not numbered, and not to be said.
     pub(super) fn diff(&mut self, scope: &Scope, board: &Board) -> Board {
         let (mut marks, mut gone, mut left) = (Vec::new(), Vec::new(), HashSet::new());
         for mark in &board.marks {
@@ -72,8 +80,8 @@ impl Outlook {
             }
         }
         let happenings = board.happenings.iter().filter(|it| self.is_of(it, &left));
-        Board {
-            seq: board.seq,
+        let mut diff = Board {
+            seq: self.seq,
             full: false,
             server_time: board.server_time,
             marks,
@@ -82,7 +90,12 @@ impl Outlook {
             happenings: happenings.cloned().collect(),
             attending: None,
             left_out: 0,
+        };
+        if !is_quiet(&diff) {
+            self.seq += 1;
+            diff.seq = self.seq;
         }
+        diff
     }
 
     /// Is it of a job that it was told of?
@@ -184,7 +197,7 @@ mod tests {
         let mut outlook = Outlook::default();
         outlook.full(&here(), vec![board(true, vec![driver(1, HERE), driver(2, FAR)], &[])]);
         let diff = outlook.diff(&here(), &board(false, vec![driver(1, FAR), driver(2, HERE)], &[]));
-        assert_eq!((diff.seq, diff.full), (7, false));
+        assert_eq!((diff.seq, diff.full), (8, false));
         assert_eq!(
             (diff.marks, diff.gone),
             (vec![driver(2, HERE)], vec![DriverId::nth(1).to_string()])
@@ -194,6 +207,22 @@ mod tests {
         let diff = outlook.diff(&here(), &board(false, vec![driver(1, FAR)], &[1, 2, 3]));
         assert_eq!(diff.gone, [DriverId::nth(2).to_string()], "the others were not there");
         assert_eq!((n_drivers(&diff), diff.marks.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_changes_elsewhere_is_quiet_and_leaves_no_gap() {
+        let mut outlook = Outlook::default();
+        let [full] = outlook
+            .full(&here(), vec![board(true, vec![driver(1, HERE), driver(2, FAR)], &[])])
+            .try_into()
+            .unwrap();
+        let elsewhere = board(false, vec![driver(2, FAR)], &[3]);
+        let elsewhere =
+            Board { happenings: vec![happening(DriverId::nth(2).to_string())], ..elsewhere };
+        assert!(is_quiet(&outlook.diff(&here(), &elsewhere)));
+        let diff = outlook.diff(&here(), &board(false, vec![driver(1, FAR)], &[]));
+        assert!(!is_quiet(&diff));
+        assert_eq!(diff.seq, full.seq + 1);
     }
 
     #[test]

@@ -71,6 +71,16 @@ impl Overview {
         self.viewport
     }
 
+    /// Who has which job open is said anew: it may know of other jobs now.
+    pub(super) fn attend_anew(&mut self) {
+        self.told = None;
+    }
+
+    /// Is there something to be said of that?
+    pub(super) fn has_news(&self, attendance: &Attendance) -> bool {
+        self.told != Some(attendance.n_changes())
+    }
+
     /// All of it, from all of everybody's board: whole, or what is to be changed of what was shown.
     pub(super) fn full(&mut self, board: &[Board], attendance: &Attendance) -> Vec<Board> {
         let was: Vec<EntityKey> = self.drivers.drain().chain(self.jobs.drain()).collect();

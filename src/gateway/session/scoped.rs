@@ -21,7 +21,7 @@ use protocol::{
     frame::{Board, ServerFrame},
 };
 use std::{mem, sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How long to wait before asking again where something is.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ const UNTOLD_MAX: usize = 64;
 pub(crate) struct Untold {
     /// Somebody asks.
     is_asked: bool,
+    /// Something became of it since, so that the answer may be of what it was.
+    is_newer: bool,
     /// The names of events that led to its state.
     events: Vec<String>,
 }
@@ -77,7 +79,8 @@ impl Session {
         let untold = follow.untold.get_or_insert_with(Box::<Untold>::default);
         untold.events.append(&mut events);
         untold.events.truncate(UNTOLD_MAX);
-        if mem::replace(&mut untold.is_asked, true) {
+        untold.is_newer = mem::replace(&mut untold.is_asked, true);
+        if untold.is_newer {
             return;
         }
         let gate = Arc::clone(&self.gate);
@@ -101,14 +104,17 @@ impl Session {
         let Some(follow) = self.follows.iter_mut().find(|follow| follow.key == key) else {
             return Ok(());
         };
-        if let Some(untold) = &mut follow.untold {
+        let is_newer = follow.untold.as_mut().is_some_and(|untold| {
             untold.is_asked = false;
-        }
+            mem::take(&mut untold.is_newer)
+        });
+        let is_home = follow.says_within(scope);
         if *scope != self.scope() {
             // Its token is another one by now.
             return self.show(key, Vec::new());
         }
         match judged {
+            Ok(_) if is_newer || is_home => self.show(key, Vec::new()),
             Ok(true) => {
                 let events = self.untold(key);
                 self.show_at_once(key, events)
@@ -124,7 +130,19 @@ impl Session {
 
     /// Its token names other regions than the one before: what is not in them any more is told no longer.
     pub(super) fn looks_elsewhere(&mut self) -> Flow {
+        // Nor is it told again: who has not heard all that was said until now begins anew.
+        self.replay.heard(self.replay.n_said());
+        let now = Instant::now();
+        for follow in &mut self.follows {
+            follow.sighted = None;
+            follow.others.are(Vec::new(), now);
+        }
+        if let Some(overview) = &mut self.overview {
+            overview.attend_anew();
+        }
         if self.wants_diffs() {
+            // What is said of the board until all of it comes would be of what was told before.
+            self.diffs = None;
             self.feed();
         }
         let keys: Vec<EntityKey> = self.follows.iter().map(|follow| follow.key).collect();
@@ -161,7 +179,8 @@ impl Session {
             return;
         }
         if let (Some(attending), Some(diffs)) = (&mut board.attending, &self.diffs) {
-            attending.retain(|it| diffs.outlook.knows(it));
+            // Not of those who are told to others: there is room for few.
+            *attending = self.gate.attendance.among(|it| diffs.outlook.knows(it));
         }
     }
 

@@ -19,8 +19,7 @@ fn seen(me: Option<u64>, nodes: &[(u64, &str)]) -> Cluster {
 
 #[test]
 fn behind_a_load_balancer_another_node_says_that_one_has_left() {
-    let has_left =
-        |me, nodes: &[(u64, &str)]| is_gone_for_another(&seen(me, nodes), Some(1));
+    let has_left = |me, nodes: &[(u64, &str)]| is_gone_for_another(&seen(me, nodes), Some(1));
     assert!(!has_left(Some(2), &[(1, "draining"), (2, "up")]));
     assert!(has_left(Some(2), &[(1, "dead"), (2, "up")]));
     assert!(has_left(Some(2), &[(2, "up")]));

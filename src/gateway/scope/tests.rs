@@ -77,6 +77,6 @@ fn a_sighting_is_where_it_was() {
 fn who_wants_something_elsewhere_is_told_where_it_may_be() {
     assert_eq!(check_place(&here(), HERE), Ok(()));
     let refused = check_place(&here(), FAR).unwrap_err();
-    assert_eq!(refused.code, protocol::Code::Forbidden);
+    assert_eq!(refused.code, Code::Forbidden);
     assert!(refused.message.contains(&neighbourhood(HERE).to_string()), "{refused}");
 }

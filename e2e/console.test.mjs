@@ -666,7 +666,7 @@ test("of several nodes, what moves is shown, and one that is killed while the pa
     await until("leases are shown", () => page.locator(".lease-ms").count());
     // Some of them are written on either.
     const rider = () => one.token("rider", `rider-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`);
-    for (let i = 0; i < 5; i += 1) assert.equal((await one.ask(await rider(), "v1/orders", RIDE)).status, 201);
+    for (let i = 0; i < 12; i += 1) assert.equal((await one.ask(await rider(), "v1/orders", RIDE)).status, 201);
     await until("commits are measured", async () => /\d ms/.test(await page.locator(".figures-strip").textContent()));
     // A shard of the other one is wanted here.
     const owner = await page.locator(".nodes tbody tr", { hasText: "node-2" }).locator(".owner").getAttribute("class");

@@ -8,5 +8,5 @@
     ("index.html", include_bytes!("index.html") as &[u8], false),
     ("maplibre-gl-worker.mjs", include_bytes!("maplibre-gl-worker.mjs") as &[u8], false),
     ("rw-40d1b759.js", include_bytes!("rw-40d1b759.js") as &[u8], true),
-    ("views-be181d9f.js", include_bytes!("views-be181d9f.js") as &[u8], true),
+    ("views-8235a585.js", include_bytes!("views-8235a585.js") as &[u8], true),
 ]

@@ -219,7 +219,7 @@ function Strengths({ measure, onChoose }: { measure: Measure; onChoose: (measure
       <div class="segments" role="radiogroup" aria-label={t("cluster.load")}>
         {(Object.keys(measures) as Measure[]).map((it) => <label key={it}><input type="radio" name="measure" checked={it === measure} onChange={() => onChoose(it)} /><span>{t(measures[it])}</span></label>)}
       </div>
-      <span class="scale" aria-hidden="true">{Array.from({ length: STRENGTHS }, (_, i) => <i key={i} class={`o-0 load-${i}`} />)}</span>
+      <span class="ramp" aria-hidden="true">{Array.from({ length: STRENGTHS }, (_, i) => <i key={i} class={`o-0 load-${i}`} />)}</span>
     </div>
   );
 }

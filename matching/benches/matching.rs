@@ -15,7 +15,11 @@ use protocol::{
     work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -206,5 +210,35 @@ fn grid(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, solver, tick, grid);
+/// How long the slowest of a hundred rounds of a region takes, which a mean does not tell: each of other searches.
+fn tails(_: &mut Criterion) {
+    const N: usize = 20_000;
+    let mut random = StdRng::seed_from_u64(4);
+    let drivers = drivers(&mut random, 1_000);
+    let all: Vec<Vec<SearchCard>> = (0..100).map(|_| searches(&mut random, 30)).collect();
+    let settings = Settings::default();
+    let straight = settings.straight();
+    let ways = learned(&mut random, &straight);
+    let learned = Learned { router: &straight, ways: &ways };
+    let routers: [(&str, &dyn Router); 2] = [("straight", &straight), ("learned", &learned)];
+    for (name, router) in routers {
+        let mut field = Field::new(KIGALI);
+        field.fill(drivers.iter().cloned(), router);
+        let terms = Terms { router, settings: &settings, now: NOW, pairing: Pairing::Joint };
+        let mut took: Vec<Duration> = (0..N)
+            .map(|n| {
+                let began = Instant::now();
+                black_box(round(&all[n % all.len()], [], &field, &terms));
+                began.elapsed()
+            })
+            .collect();
+        took.sort_unstable();
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| took[(N as f64 * q) as usize]);
+        println!(
+            "round/1000 drivers, 30 searches, {name} ways: p50 {p50:.1?}, p99 {p99:.1?}, p99.9 {p999:.1?} of {N}"
+        );
+    }
+}
+
+criterion_group!(benches, solver, tick, tails, grid);
 criterion_main!(benches);

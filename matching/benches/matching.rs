@@ -211,6 +211,7 @@ fn grid(criterion: &mut Criterion) {
 }
 
 /// How long the slowest of a hundred rounds of a region takes, which a mean does not tell: each of other searches.
+#[expect(clippy::print_stdout, reason = "what a bench measures is what it prints")]
 fn tails(_: &mut Criterion) {
     const N: usize = 20_000;
     let mut random = StdRng::seed_from_u64(4);

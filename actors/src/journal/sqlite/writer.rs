@@ -92,8 +92,10 @@ impl Waiting {
         if comes_first {
             self.first_at = Some(now);
         }
-        // Whoever fell while it waited for a commit has a successor, which must not come before that.
-        if comes_first && self.others.iter().all(|it| it.commit.entity != entity) {
+        // Whoever fell while it waited for a commit has a successor, which must not come before that: all that waits of
+        // one entity waits in one queue.
+        let has_some = |queue: &VecDeque<Write>| queue.iter().any(|it| it.commit.entity == entity);
+        if has_some(&self.first) || (comes_first && !has_some(&self.others)) {
             self.first.push_back(write);
         } else {
             self.others.push_back(write);
@@ -454,7 +456,19 @@ mod tests {
         waiting.push(write(1, 1, true), now);
         waiting.push(write(2, 0, true), now);
         waiting.push(write(2, 1, false), now);
-        assert_eq!(orders(&waiting.take(now)), [(2, 0), (1, 0), (1, 1), (2, 1)]);
+        assert_eq!(orders(&waiting.take(now)), [(2, 0), (2, 1), (1, 0), (1, 1)]);
         assert!(waiting.is_empty());
+        // Also where more come first than a transaction has room for.
+        for n in 0..300 {
+            waiting.push(write(n, 0, true), now);
+        }
+        waiting.push(write(299, 1, false), now);
+        let n_taken = waiting.take(now).len();
+        assert!(n_taken > 0 && !waiting.is_empty());
+        let mut rest = Vec::new();
+        while !waiting.is_empty() {
+            rest.extend(orders(&waiting.take(now)));
+        }
+        assert_eq!(rest[rest.len() - 2..], [(299, 0), (299, 1)]);
     }
 }

@@ -24,6 +24,10 @@ use std::{
     process::ExitCode,
 };
 
+/// Messages are made on one thread and freed on another; the C library's own takes a lock for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     // Kept on the heap: it holds whatever a command holds.

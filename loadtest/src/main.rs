@@ -32,6 +32,10 @@ use std::{
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The node's, so that nothing is compared with it that has another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A crowd of riders and drivers for Outrider, and what is measured without a node.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = EXAMPLES)]

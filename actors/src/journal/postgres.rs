@@ -49,7 +49,10 @@ use thiserror::Error;
 use tokio::{
     sync::{
         Notify,
-        mpsc::{self, error::SendTimeoutError},
+        mpsc::{
+            self,
+            error::{SendTimeoutError, TrySendError},
+        },
         oneshot, watch,
     },
     time::timeout,
@@ -437,41 +440,56 @@ impl PostgresJournal {
         answer.await.map_err(|_| lost())?
     }
 
-    async fn enqueue(&self, commit: Commit) -> Result<(), CommitError> {
-        rules::sound(&commit)?;
+    async fn enqueue(
+        &self,
+        write: Write,
+        answer: oneshot::Receiver<Result<(), CommitError>>,
+    ) -> Result<(), CommitError> {
+        rules::sound(&write.commit)?;
         if self.closed.is_cancelled() {
             return Err(CommitError::Unavailable("closed".into()));
         }
         if self.shared.ownership.is_restoring() {
-            records::end_restoring(&self.readers, &self.shared.ownership)
+            // Apart, for it is large and hardly ever happens: a future is moved with all it may become.
+            Box::pin(records::end_restoring(&self.readers, &self.shared.ownership))
                 .await
                 .map_err(|error| CommitError::Unavailable(error.to_string()))?;
         }
-        if self.shared.ownership.is_ambiguous(commit.entity.shard()) {
+        let shard = write.commit.entity.shard();
+        if self.shared.ownership.is_ambiguous(shard) {
             return Err(CommitError::Unavailable("the database is away".into()));
         }
-        if self.committers.is_empty() {
-            return Err(CommitError::Fenced { shard: commit.entity.shard() });
-        }
+        let Some(committer) = self.shared.committer(shard) else {
+            return Err(CommitError::Fenced { shard });
+        };
         let began = Instant::now();
-        let (ack, answer) = oneshot::channel();
-        let committer = usize::from(commit.entity.shard().0) % self.committers.len();
-        let write = Box::new(Write::new(commit, ack));
-        let patience = self.shared.settings.patience;
-        self.committers[committer].send_timeout(Request::Commit(write), patience).await.map_err(
-            |error| match error {
-                SendTimeoutError::Timeout(_) => {
-                    CommitError::Unavailable(format!("{N_QUEUED_MAX} commits are waiting"))
-                }
-                SendTimeoutError::Closed(_) => CommitError::Unavailable("closed".into()),
-            },
-        )?;
+        let committer = &self.committers[committer];
+        if let Err(full) = committer.try_send(Request::Commit(write)) {
+            Box::pin(wait_in_line(committer, full, self.shared.settings.patience)).await?;
+        }
         let outcome = answer
             .await
             .unwrap_or_else(|_| Err(CommitError::Unknown("the committer is gone".into())));
         metrics::histogram!("outrider_journal_commit_seconds").record(began.elapsed());
         outcome
     }
+}
+
+/// Waits for room in a committer's queue, for a while.
+async fn wait_in_line(
+    committer: &mpsc::Sender<Request>,
+    full: TrySendError<Request>,
+    patience: Duration,
+) -> Result<(), CommitError> {
+    let TrySendError::Full(request) = full else {
+        return Err(CommitError::Unavailable("closed".into()));
+    };
+    committer.send_timeout(request, patience).await.map_err(|error| match error {
+        SendTimeoutError::Timeout(_) => {
+            CommitError::Unavailable(format!("{N_QUEUED_MAX} commits are waiting"))
+        }
+        SendTimeoutError::Closed(_) => CommitError::Unavailable("closed".into()),
+    })
 }
 
 /// What holds for every connection. One that is lost must not hold a lock for long.
@@ -651,7 +669,8 @@ impl Journal for PostgresJournal {
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.enqueue(commit).boxed()
+        let (ack, answer) = oneshot::channel();
+        self.enqueue(Write::new(commit, ack), answer).boxed()
     }
 
     fn result(

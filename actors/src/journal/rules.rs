@@ -63,6 +63,9 @@ pub(super) fn sound(commit: &Commit) -> Result<(), CommitError> {
     if commit.events.is_empty() && !commit.effects.is_empty() {
         return Err(CommitError::Unsound(format!("{} has effects of no event", commit.entity)));
     }
+    if commit.postings.is_empty() {
+        return Ok(());
+    }
     let mut sums = HashMap::new();
     for posting in &commit.postings {
         // Wider than the amounts, so that no number of lines overflows it.

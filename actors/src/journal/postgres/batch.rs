@@ -3,9 +3,10 @@
 use super::{millis, told};
 use crate::{Claim, Commit, EntityKey, Kind, Version, journal::CommitError};
 use protocol::{Currency, ShardId};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
 };
 use tokio::sync::oneshot;
@@ -114,7 +115,8 @@ pub(super) type Outcome = Result<u64, CommitError>;
 /// A commit, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Write {
-    pub(super) commit: Commit,
+    /// Apart, for a write changes hands more than once on its way.
+    pub(super) commit: Box<Commit>,
     /// The body of the view as text, made by the caller so that the committer need not.
     pub(super) body: Option<String>,
     pub(super) ack: oneshot::Sender<Result<(), CommitError>>,
@@ -123,7 +125,7 @@ pub(super) struct Write {
 impl Write {
     pub(super) fn new(commit: Commit, ack: oneshot::Sender<Result<(), CommitError>>) -> Self {
         let body = commit.view.as_ref().map(|row| row.body.to_string());
-        Self { commit, body, ack }
+        Self { commit: Box::new(commit), body, ack }
     }
 
     /// Who asked may have stopped waiting; what was written stays written.
@@ -133,7 +135,7 @@ impl Write {
 
     /// About how much it adds to a statement.
     pub(super) fn bytes(&self) -> usize {
-        let Commit { events, effects, snapshot, .. } = &self.commit;
+        let Commit { events, effects, snapshot, .. } = &*self.commit;
         events.iter().map(|event| event.bytes.len()).sum::<usize>()
             + effects.iter().map(Vec::len).sum::<usize>()
             + snapshot.as_ref().map_or(0, Vec::len)
@@ -343,7 +345,7 @@ fn bind<'q>(
         write.commit.deadline.filter(|_| !(swift && begins(&write.commit)))
     });
     let new = entries(writes, swift, |write| {
-        let Commit { events, deadline, .. } = &write.commit;
+        let Commit { events, deadline, .. } = &*write.commit;
         let is_new = begins(&write.commit) && (!events.is_empty() || deadline.is_some());
         is_new.then_some(deadline.flatten())
     });

@@ -63,7 +63,7 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// What a committer is asked to do.
 #[derive(Debug)]
 pub(super) enum Request {
-    Commit(Box<Write>),
+    Commit(Write),
     Close(oneshot::Sender<()>),
 }
 
@@ -266,7 +266,7 @@ impl Committer {
 
     fn take(&mut self, request: Request, writes: &mut Vec<Write>) {
         match request {
-            Request::Commit(write) => writes.push(*write),
+            Request::Commit(write) => writes.push(write),
             Request::Close(closed) => {
                 self.requests.close();
                 self.closing.push(closed);

@@ -14,10 +14,11 @@ use crate::{
     Commit, EntityKey, Version,
     journal::{EffectKey, JournalError, OutboxPosition},
 };
+use foldhash::{HashMap, HashSet};
 use protocol::{SHARDS, ShardId};
 use serde_bytes::{ByteBuf, Bytes};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };

@@ -5,7 +5,7 @@
 //! which has not heard of everything: there, everybody is a stranger.
 
 use crate::{Commit, EntityKey, Version};
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 /// How many are remembered at most: about four megabytes.
 const N_MAX: usize = 65_536;

@@ -226,6 +226,11 @@ impl Region {
         &self.ways
     }
 
+    /// The same, to be kept. While somebody keeps it, the next that is learned costs a copy of it.
+    pub fn shared_ways(&self) -> Arc<Ways> {
+        self.ways.clone()
+    }
+
     /// A driver has left, or can be offered nothing now. Was it here?
     pub fn forget_driver(&mut self, driver: DriverId) -> bool {
         self.asked.here.remove(&driver);

@@ -30,10 +30,12 @@ use crate::{
     Card, EntityKey, Listing, listing::RegionId, search::Candidate, tell::Journey, zone::Zones,
 };
 use matching::{
-    Field, Router, batch, cost,
+    Field, Router,
+    batch::{self, Legs},
+    cost,
     demand::Spreading,
     rank::Rank,
-    region::Matching,
+    region::{Batching, Matching},
     round::Outcome,
     router::{Learned, Ways, along},
     surge,
@@ -42,6 +44,7 @@ use protocol::{
     DriverId, JobId, OrderId, Point, ShardSet, Timestamp, ZoneId,
     trace::{Chance, Seen},
     view::{Eta, Etas, Queued, ZonePause},
+    work::VehicleKind,
 };
 use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
 use serde::{Deserialize, Serialize};
@@ -305,6 +308,21 @@ impl Regions {
         Etas { at: now, pickup, arrival: ends.last().copied().map(Eta::from) }
     }
 
+    /// How long it takes between places of a region, for a run; known as of a journey.
+    pub fn legs(
+        &self,
+        region: RegionId,
+        places: impl IntoIterator<Item = Point>,
+        vehicle: VehicleKind,
+        now: Timestamp,
+    ) -> Legs {
+        let (router, ways) = (&*self.world.router, self.ways_of(region));
+        match &ways {
+            Some(ways) => Legs::by(&Learned { router, ways }, places, vehicle, now),
+            None => Legs::by(router, places, vehicle, now),
+        }
+    }
+
     /// How ways in a region really go, as was learned here.
     fn ways_of(&self, region: RegionId) -> Option<Arc<Ways>> {
         let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
@@ -359,6 +377,12 @@ impl World {
     /// Does a round with what all regions share.
     fn run(&self, matching: Matching) -> (Field, Outcome) {
         matching.run(&*self.router, &self.settings.matching)
+    }
+
+    /// Looks at what had better be brought together, with what all regions share.
+    fn batch(&self, batching: &Batching) -> Vec<batch::Proposal> {
+        let Settings { batches, matching, .. } = &self.settings;
+        batching.run(batches, matching, &*self.router)
     }
 
     /// The areas around `region` that exist, in the order of their cells.

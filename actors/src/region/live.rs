@@ -338,11 +338,11 @@ impl Region {
         if batching.is_idle() {
             return Ok(());
         }
-        let costs = self.world.settings.matching.clone();
         let proposals = if batching.size() < N_QUICK_BATCHES {
-            batching.run(&settings, &costs)
+            self.world.batch(&batching)
         } else {
-            tokio::task::spawn_blocking(move || batching.run(&settings, &costs)).await?
+            let world = self.world.clone();
+            tokio::task::spawn_blocking(move || world.batch(&batching)).await?
         };
         memory.known.learn_batches(&proposals, now);
         counter!("outrider_region_batches_total").increment(proposals.len() as u64);

@@ -28,6 +28,7 @@ mod openapi;
 mod past;
 mod presence;
 mod price;
+mod prospect;
 mod replica;
 mod reprice;
 mod residence;

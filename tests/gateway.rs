@@ -14,6 +14,8 @@ mod cluster;
 mod control;
 #[path = "gateway/demand.rs"]
 mod demand;
+#[path = "gateway/eta.rs"]
+mod eta;
 #[path = "gateway/feed.rs"]
 mod feed;
 #[path = "gateway/incident.rs"]

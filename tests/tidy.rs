@@ -286,6 +286,8 @@ fn the_console_has_a_word_for_all_that_is_named() {
         cost_ms: 9,
         travel_ms: 1,
         busy_ms: 1,
+        low_s: 1,
+        high_s: 1,
         idle_ms: 1,
         rating_ms: 1,
         level_ms: 1,

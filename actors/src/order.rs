@@ -3,7 +3,8 @@
 //! Read in this order: `order/table.rs` (what is allowed), this file (what an order is), and then by
 //! relation: `ride.rs`, `transport.rs`, `fulfilment.rs` (the work), `offers.rs` (its driver),
 //! `run.rs` (what it is brought with), `cancel.rs` (its bad ends), `later.rs` (orders for later), `waiting.rs` (what waiting costs),
-//! `again.rs` (orders that go on as another one), `timers.rs` and `track.rs` (what it does by itself), `evolve.rs`
+//! `again.rs` (orders that go on as another one), `timers.rs` and `track.rs` (what it does by itself), `prospect.rs`
+//! (what it is told to expect), `evolve.rs`
 //! (what it remembers of all that), `shown.rs` (what others are told).
 
 mod again;
@@ -16,6 +17,7 @@ pub mod fulfilment;
 mod later;
 mod offers;
 mod placing;
+mod prospect;
 mod ride;
 mod run;
 mod shown;
@@ -30,8 +32,8 @@ pub use command::{Command, Placement};
 pub use event::{Alert, Event};
 
 use crate::{
-    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow,
-    driver, incident, rider,
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Sight, Tell,
+    ViewRow, driver, incident, rider,
     search::{self, Asked, Assignment, CONTROLLED, Chosen, FLEETS, Search, Terms},
 };
 use fulfilment::Fulfilment;
@@ -262,12 +264,15 @@ impl Decider for Order {
     }
 
     fn see(&mut self, sighting: &Sighting, context: &Around) -> Seen<Command> {
-        let asks = self.0.as_mut().map(|life| life.see(sighting, context.now)).unwrap_or_default();
-        Seen { asks, ..Seen::default() }
+        let Some(life) = &mut self.0 else { return Seen::default() };
+        life.is_told(sighting);
+        let journey = life.wonders(context.id, sighting, context.now);
+        let asks = life.see(sighting, context.now);
+        Seen { asks, passed_on: journey.map(Sight::Way).into_iter().collect(), ..Seen::default() }
     }
 
     fn soft(&self) -> Track {
-        self.0.as_ref().map(|life| life.track).unwrap_or_default()
+        self.0.as_ref().map(|life| life.track.clone()).unwrap_or_default()
     }
 
     fn recall(&mut self, soft: Track) {

@@ -17,6 +17,7 @@
 
 mod area;
 mod keeper;
+mod line;
 mod live;
 mod rounds;
 
@@ -25,15 +26,25 @@ use self::{
     keeper::{Keeper, Order},
     rounds::Rounds,
 };
-use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate, zone::Zones};
+use crate::{
+    Card, EntityKey, Listing, listing::RegionId, search::Candidate, tell::Journey, zone::Zones,
+};
 use matching::{
-    Field, Router, batch, cost, demand::Spreading, rank::Rank, region::Matching, round::Outcome,
+    Field, Router,
+    batch::{self, Legs},
+    cost,
+    demand::Spreading,
+    rank::Rank,
+    region::{Batching, Matching},
+    round::Outcome,
+    router::{Learned, Ways, along},
     surge,
 };
 use protocol::{
-    DriverId, JobId, Point, ShardSet, Timestamp, ZoneId,
+    DriverId, JobId, OrderId, Point, ShardSet, Timestamp, ZoneId,
     trace::{Chance, Seen},
-    view::ZonePause,
+    view::{Eta, Etas, Queued, ZonePause},
+    work::VehicleKind,
 };
 use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
 use serde::{Deserialize, Serialize};
@@ -55,6 +66,8 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn batch(&self, region: RegionId, proposal: batch::Proposal, settings: &batch::Settings);
     /// A region has started with an empty memory: whoever is listed there should list itself again.
     fn region_up(&self, region: RegionId);
+    /// An order that waits for a driver is somewhere else in the queue now. Lossy: the latest counts.
+    fn queued(&self, order: OrderId, queued: Queued);
     /// Does this node match in it? If not, it only keeps its roster, for neighbours that it does match in.
     fn is_ours(&self, region: RegionId) -> bool;
     /// The node's clock.
@@ -283,6 +296,39 @@ impl Regions {
         Some((queue.iter().position(|it| *it == job)? + 1, queue.len()))
     }
 
+    /// How long a journey takes, as the region that it is asked of knows ways; if that is not here, as its router does.
+    pub fn etas(&self, journey: &Journey, now: Timestamp) -> Etas {
+        let Journey { region, vehicle, places, is_to_pickup, .. } = journey;
+        let (router, ways) = (&*self.world.router, self.ways_of(*region));
+        let ends = match &ways {
+            Some(ways) => along(&Learned { router, ways }, places, *vehicle, now),
+            None => along(router, places, *vehicle, now),
+        };
+        let pickup = ends.first().filter(|_| *is_to_pickup).copied().map(Eta::from);
+        Etas { at: now, pickup, arrival: ends.last().copied().map(Eta::from) }
+    }
+
+    /// How long it takes between places of a region, for a run; known as of a journey.
+    pub fn legs(
+        &self,
+        region: RegionId,
+        places: impl IntoIterator<Item = Point>,
+        vehicle: VehicleKind,
+        now: Timestamp,
+    ) -> Legs {
+        let (router, ways) = (&*self.world.router, self.ways_of(region));
+        match &ways {
+            Some(ways) => Legs::by(&Learned { router, ways }, places, vehicle, now),
+            None => Legs::by(router, places, vehicle, now),
+        }
+    }
+
+    /// How ways in a region really go, as was learned here.
+    fn ways_of(&self, region: RegionId) -> Option<Arc<Ways>> {
+        let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
+        areas.get(&region).and_then(|area| area.ways.load_full())
+    }
+
     /// At which rank a driver stands in line here, as which, from 1, and of how many; none if it does not.
     pub fn turn_of(&self, driver: DriverId) -> Option<(String, usize, usize)> {
         let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
@@ -331,6 +377,12 @@ impl World {
     /// Does a round with what all regions share.
     fn run(&self, matching: Matching) -> (Field, Outcome) {
         matching.run(&*self.router, &self.settings.matching)
+    }
+
+    /// Looks at what had better be brought together, with what all regions share.
+    fn batch(&self, batching: &Batching) -> Vec<batch::Proposal> {
+        let Settings { batches, matching, .. } = &self.settings;
+        batching.run(batches, matching, &*self.router)
     }
 
     /// The areas around `region` that exist, in the order of their cells.

@@ -22,6 +22,7 @@ mod shown;
 mod tests;
 mod words;
 
+pub use matching::batch::Legs;
 pub use words::{Command, Errand, Event, KNOWN, Part, Plan, Stop, Wanted};
 
 use crate::{
@@ -56,6 +57,9 @@ struct Life {
     stops: Vec<Stop>,
     /// Where its driver was, or had something to do, last.
     at: Point,
+    /// How long ways take, as was said when something was last brought along.
+    #[serde(default, skip_serializing_if = "Legs::is_empty")]
+    legs: Legs,
     /// Until when orders may say whether they join; none, if nobody is asked.
     asking_until: Option<Timestamp>,
     /// Until when those that join wait.
@@ -188,6 +192,7 @@ impl Life {
             members: plan.orders.iter().map(Member::asked).collect(),
             stops: Vec::new(),
             at: plan.cart.at,
+            legs: Legs::default(),
             asking_until: Some(until),
             frozen_until,
             offer: None,
@@ -204,8 +209,11 @@ impl Life {
         self.changed_at = event.at();
         match event {
             Event::Planned { .. } => {}
-            Event::InsertAsked { orders, until, frozen_until, place, .. } => {
+            Event::InsertAsked { orders, until, frozen_until, place, legs, .. } => {
                 self.members.extend(orders.iter().map(Member::asked));
+                if !legs.is_empty() {
+                    self.legs.clone_from(legs);
+                }
                 self.asking_until = Some(*until);
                 self.frozen_until = *frozen_until;
                 self.at = place.unwrap_or(self.at);
@@ -376,6 +384,7 @@ impl Life {
                 let insert = Command::Insert {
                     orders: orders.iter().map(wanted).collect(),
                     place: None,
+                    legs: Legs::default(),
                     reason: Some(reason.clone()),
                 };
                 let stay = Command::Stay { orders: orders.clone() };
@@ -560,6 +569,7 @@ pub fn proposed(
                 driver: together.driver,
                 orders: together.orders.into_iter().map(wanted).collect(),
                 cart: together.cart,
+                legs: together.legs,
                 orders_max: settings.orders_max,
                 n_min: 2,
                 consent: true,
@@ -571,9 +581,9 @@ pub fn proposed(
             let to = RunId::created_by(plan.driver.0, command, region.shard());
             Tell::Run { to, command: Command::Plan(Box::new(plan)) }
         }
-        Proposal::Insert { run: to, order, at } => {
+        Proposal::Insert { run: to, order, at, legs } => {
             let (orders, place, reason) = (vec![wanted(order)], Some(at), None);
-            Tell::Run { to, command: Command::Insert { orders, place, reason } }
+            Tell::Run { to, command: Command::Insert { orders, place, legs, reason } }
         }
     }
 }

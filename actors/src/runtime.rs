@@ -62,7 +62,8 @@ use listed::Enrolled;
 use matching::batch::{self, Proposal};
 use membership::{Membership, Place};
 use protocol::{
-    CommandId, DriverId, JobId, Point, Principal, ShardSet, Timestamp, view::ZonePause,
+    CommandId, DriverId, JobId, OrderId, Point, Principal, ShardSet, Timestamp,
+    view::{Queued, ZonePause},
 };
 use publisher::{Interest, Publisher};
 use remote::Seat;
@@ -607,6 +608,11 @@ impl System {
             Sight::Order(id, sighting) => self.show::<Order>(id, sighting, None),
             Sight::Rescue(id, sighting) => self.show::<Rescue>(id, sighting, None),
             Sight::Driver(id, sighting) => self.show::<Driver>(id, sighting, None),
+            Sight::Way(journey) => {
+                let etas = self.regions().etas(&journey, self.now());
+                let sighting = search::Sighting::Expected { driver: journey.driver, etas };
+                self.show::<Order>(journey.order, sighting, None);
+            }
         }
     }
 
@@ -1026,6 +1032,11 @@ impl Surroundings for NodeSurroundings {
             // Whatever is refused waits on, each search for itself; the next look proposes anew.
             asking.suggest(tell).await.ok();
         });
+    }
+
+    fn queued(&self, order: OrderId, queued: Queued) {
+        let Some(system) = self.0.upgrade().map(System) else { return };
+        system.see(Sight::Order(order, search::Sighting::Queued { queued }));
     }
 
     fn region_up(&self, region: RegionId) {

@@ -4,6 +4,7 @@ use crate::{
     Decider, EntityKey, Format, Refusal,
     driver::{self, Driver},
     incident::{self, Incident},
+    listing::RegionId,
     order::{self, Order},
     rescue::{self, Rescue},
     revocation::{self, Revocation},
@@ -13,7 +14,8 @@ use crate::{
     zone::{self, Zone},
 };
 use protocol::{
-    DriverId, IncidentId, JobId, OrderId, RescueId, RevocationId, RiderId, RunId, ZoneId,
+    DriverId, IncidentId, JobId, OrderId, Point, RescueId, RevocationId, RiderId, RunId, ZoneId,
+    work::VehicleKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +153,25 @@ pub enum Sight {
     Rescue(RescueId, rescue::Sighting),
     /// A driver.
     Driver(DriverId, driver::Sighting),
+    /// Whoever knows how long ways take: the order is told.
+    Way(Journey),
+}
+
+/// A way that is before an order's driver, and of which the order wants to know how long it takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Journey {
+    /// Who asks.
+    pub order: OrderId,
+    /// Who goes it.
+    pub driver: DriverId,
+    /// With what.
+    pub vehicle: VehicleKind,
+    /// As which region knows ways.
+    pub region: RegionId,
+    /// Where the driver is, and then where it must go, in order.
+    pub places: Vec<Point>,
+    /// Is the first of those the pickup?
+    pub is_to_pickup: bool,
 }
 
 impl Sight {

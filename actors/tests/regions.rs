@@ -5,17 +5,18 @@ use actors::{
     listing::RegionId,
     region::{Regions, Settings, Surroundings},
     search::Candidate,
+    tell::Journey,
     zone::{Standing, zones_at},
 };
 use matching::{
-    Field, Paused, Standing as Stands, batch,
+    Came, Field, Paused, Standing as Stands, batch,
     rank::Rank,
     round::{Pairing, Terms, round},
 };
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp, ZoneId,
     trace::{Verdict, WhyNot},
-    view::{WorkKind, ZonePause},
+    view::{Eta, Queued, WorkKind, ZonePause},
     work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -40,6 +41,7 @@ struct Stage {
     pauses: Mutex<Vec<(JobId, Option<ZonePause>)>>,
     batches: Mutex<Vec<batch::Proposal>>,
     hints: Mutex<Vec<(DriverId, Point)>>,
+    queued: Mutex<Vec<(OrderId, Queued)>>,
     /// What regions said, in its order, by kind.
     said: Mutex<Vec<&'static str>>,
     ups: mpsc::Sender<RegionId>,
@@ -82,6 +84,10 @@ impl Surroundings for Stage {
         self.hints.lock().expect("no test panics holding it").push((driver, to));
     }
 
+    fn queued(&self, order: OrderId, queued: Queued) {
+        self.queued.lock().expect("no test panics holding it").push((order, queued));
+    }
+
     fn region_up(&self, region: RegionId) {
         // Tests that do not ask who came up let the channel fill.
         self.ups.try_send(region).ok();
@@ -119,6 +125,7 @@ impl Play {
             pauses: Mutex::default(),
             batches: Mutex::default(),
             hints: Mutex::default(),
+            queued: Mutex::default(),
             said: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
@@ -514,6 +521,74 @@ async fn where_drivers_line_up_who_came_first_is_asked_first_and_knows_its_turn(
     play.ride(2, KIGALI, OfferPolicy::Sequential);
     assert_eq!(play.tick().await, [pair(2, 2)]);
     assert_eq!(turn(&play, 1), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_is_told_where_in_the_queue_and_when_somebody_could_come() {
+    let mut play = Play::new();
+    let told = |play: &Play| {
+        let mut told = play.stage.queued.lock().expect("no test panics holding it");
+        let told = std::mem::take(&mut *told);
+        told.into_iter().map(|(order, it)| (order, it.position, it.eta)).collect::<Vec<_>>()
+    };
+    for n in [1, 2] {
+        play.ride_with(n, KIGALI, OfferPolicy::BatchOptimal, |card| card.radius_m = 9_000);
+        play.later(1);
+    }
+    play.tick().await;
+    assert_eq!(told(&play), [], "most have a driver in a moment");
+    play.later(3_000);
+    play.tick().await;
+    let [one, two] = [1, 2].map(OrderId::nth);
+    assert_eq!(told(&play), [(one, 1, None), (two, 2, None)]);
+    play.ride_gone(1);
+    play.later(5_000);
+    play.tick().await;
+    assert_eq!(told(&play), [(two, 1, None)]);
+    // Too far away to be bound yet, but somebody.
+    let sides = [4_000.0, -4_000.0].map(|east_m| KIGALI.offset_m(east_m, 0.0));
+    let is_near = |it: &Point| RegionId::at(*it) == RegionId::at(KIGALI);
+    play.later(5_000);
+    play.driver(1, sides.into_iter().find(is_near).expect("a region is wider than that"));
+    assert_eq!(play.tick().await, []);
+    let told = told(&play);
+    let [(_, 1, Some(eta))] = told.as_slice() else { panic!("{told:?}") };
+    assert!((715..=725).contains(&eta.s) && eta.low_s < eta.s && eta.s < eta.high_s, "{eta:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_is_expected_as_its_region_has_learned_how_ways_go() {
+    let mut play = Play::new();
+    let to = KIGALI.offset_m(1_000.0, 0.0);
+    let journey = |is_to_pickup, places: &[Point]| Journey {
+        order: OrderId::nth(1),
+        driver: DriverId::nth(1),
+        vehicle: VehicleKind::Moto,
+        region: RegionId::at(to),
+        places: places.to_vec(),
+        is_to_pickup,
+    };
+    let there_and_back = journey(true, &[KIGALI, to, KIGALI]);
+    let before = play.regions.etas(&there_and_back, play.now());
+    let s = |eta: Option<Eta>| eta.map(|it| it.s);
+    assert_eq!(before.at, play.now());
+    assert_eq!((s(before.pickup), s(before.arrival)), (Some(180), Some(360)));
+    let way_back = play.regions.etas(&journey(false, &[KIGALI, to]), play.now());
+    assert_eq!((s(way_back.pickup), s(way_back.arrival)), (None, Some(180)));
+
+    // They come that way in twice the time.
+    for n in 1..=40 {
+        let left_at = Timestamp(START - 600_000 + n);
+        let came = Came { from: KIGALI, to, left_at, took_ms: 360_000 };
+        play.driver_with(n, to, |card| card.came = Some(Arc::new(came)));
+    }
+    play.tick().await;
+    assert_eq!(play.regions.etas(&there_and_back, before.at), before, "not with every tick");
+    play.later(30_000);
+    play.tick().await;
+    let after = play.regions.etas(&there_and_back, play.now());
+    assert!(s(after.pickup) > Some(240), "{after:?}");
+    assert!(after.pickup.is_some_and(|it| it.low_s <= it.s && it.s <= it.high_s), "{after:?}");
 }
 
 /// How many rides of a random city over several regions are served within 40 seconds. Each has the

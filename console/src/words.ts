@@ -1,5 +1,6 @@
 // What the console says, in the language of whoever reads it. English is always there; what another one says is loaded where it is spoken.
 
+import type { Eta } from "@outrider/client";
 import { en } from "./words/en.js";
 import type { Named, OpenGroup } from "./words/named.js";
 import { spoken } from "./status.js";
@@ -130,6 +131,12 @@ export function span(ms: number): string {
   const [h, min] = [Math.floor(s / 3600), Math.floor((s % 3600) / 60)];
   const units = [[t("unit.h", { n: h }), h > 0], [t("unit.min", { n: min }), min > 0 || h > 0], [t("unit.s", { n: s % 60 }), h === 0 && (min === 0 || s % 60 > 0)]] as const;
   return units.filter(([, isSaid]) => isSaid).map(([unit]) => unit).join(" ");
+}
+
+/** `4 min (3–6)`: how much of what is expected is left after so long, and between what it is eight times in ten. */
+export function around(eta: Eta, passedMs: number): string {
+  const [n, low, high] = [eta.s, eta.low_s, eta.high_s].map((s) => Math.max(0, Math.round((s - passedMs / 1000) / 60))) as [number, number, number];
+  return low === high ? t("unit.min", { n: Math.max(1, n) }) : t("eta.range", { n: Math.max(1, n), low, high });
 }
 
 /** `340 m`, `2.1 km`. */

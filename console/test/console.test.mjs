@@ -493,6 +493,16 @@ test("only what is spoken is loaded; if it cannot be had it is said in English, 
   }
 });
 
+test("what is expected is said in minutes, with how sure that is, and less as time passes", async () => {
+  const { around } = await modules.load("/src/words.ts");
+  const eta = { s: 240, low_s: 180, high_s: 360 };
+  assert.equal(around(eta, 0), "4 min (3–6)");
+  assert.equal(around(eta, 60_000), "3 min (2–5)");
+  assert.equal(around(eta, 3_600_000), "1 min");
+  assert.equal(around({ s: 20, low_s: 10, high_s: 80 }, 0), "1 min (0–1)");
+  assert.equal(around({ s: 240, low_s: 240, high_s: 240 }, 0), "4 min");
+});
+
 test("what the node names is said in words, what ends a job by its status, and what nobody knows as the node says it", async () => {
   const { because, happened, word } = await modules.load("/src/words.ts");
   assert.equal(word("why", "hours"), "would work for too long");

@@ -4,6 +4,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use matching::{
     DriverCard, Field, SearchCard, Standing,
     assignment::{Edges, assign},
+    batch,
     cost::Settings,
     grid::Grid,
     round::{Pairing, Terms, round},
@@ -241,5 +242,46 @@ fn tails(_: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, solver, tick, tails, grid);
+/// A look at what had better be brought together, of thirty deliveries from a few shops of one quarter.
+fn batches(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("batches");
+    group.sample_size(20);
+    let mut random = StdRng::seed_from_u64(5);
+    let drivers: Vec<Arc<DriverCard>> = drivers(&mut random, 1_000)
+        .into_iter()
+        .map(|card| Arc::new(DriverCard { n_slots: 5, ..(*card).clone() }))
+        .collect();
+    let mut near = |m: f64| KIGALI.offset_m(random.random_range(-m..m), random.random_range(-m..m));
+    let shops: Vec<Point> = (0..5).map(|_| near(1_000.0)).collect();
+    let until = NOW + Duration::from_secs(180);
+    let promise = Some(NOW + Duration::from_secs(3_600));
+    let times = batch::Batch { asked: NOW, ready: NOW, promise, until };
+    let waiting: Vec<Arc<SearchCard>> = searches(&mut StdRng::seed_from_u64(6), 30)
+        .into_iter()
+        .zip(shops.iter().cycle())
+        .map(|(card, shop)| {
+            Arc::new(SearchCard {
+                work: WorkKind::Delivery,
+                pickup: *shop,
+                dropoff: Some(near(3_000.0)),
+                batch: Some(times),
+                ..card
+            })
+        })
+        .collect();
+    let (settings, costs) = (batch::Settings::default(), Settings::default());
+    let router = costs.straight();
+    let look = |router: &dyn Router| {
+        batch::plan(&waiting, &drivers, &[], NOW, &settings, &costs, router).len()
+    };
+    assert!(look(&router) > 0, "there is something to bring together");
+    group.bench_function("30 x 1000", |bencher| bencher.iter(|| look(black_box(&router))));
+    let ways = learned(&mut StdRng::seed_from_u64(7), &router);
+    let learned = Learned { router: &router, ways: &ways };
+    group.bench_function("30 x 1000, ways that were learned", |bencher| {
+        bencher.iter(|| look(black_box(&learned)));
+    });
+}
+
+criterion_group!(benches, solver, tick, tails, batches, grid);
 criterion_main!(benches);

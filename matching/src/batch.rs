@@ -4,15 +4,17 @@
 //! ```text
 //!  Parcel (from, to, until when) ─┐
 //!  Cart (where, what is on board) ┼─► Trip ──► best order · one more · is it in time
-//!  Pace (how fast, how long)     ─┘
+//!  Between (how long ways take)  ─┘
 //! ```
 //!
 //! [`plan`] looks at what waits in a region and proposes which of it is brought together; the run that comes of it
 //! (an actor) judges with the same functions.
 
 mod propose;
+mod roads;
 
 pub use propose::{Proposal, Together, plan};
+pub use roads::{Between, Known, Legs};
 
 use planning::batch::{
     Mixing, Order, Rules, Run, Service, Task, Terms, Travel, Vehicle, Weights, insertion, sequence,
@@ -110,7 +112,7 @@ pub struct Parcel {
 /// How fast somebody gets along.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// As the crow flies, in metres per second.
+    /// As the crow flies, in metres per second: where nobody said how long a way takes.
     pub crow_mps: f32,
     /// At each stop, in seconds.
     pub stop_s: u16,
@@ -177,24 +179,25 @@ impl From<Task> for Errand {
 }
 
 /// One driver's deliveries. Places are numbered: where the cart is, then where each parcel comes from and goes to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trip {
-    places: Vec<Point>,
+    ways: Table,
     orders: Vec<Order>,
     rules: Rules,
     cart: Cart,
 }
 
-/// How long ways take, over the places of a trip.
-struct Crow<'a> {
-    places: &'a [Point],
-    mps: f64,
+/// How long it takes between the places of a trip: found out once, for the search of an order asks thousands of times.
+#[derive(Debug, Clone)]
+struct Table {
+    n_places: usize,
+    /// From each to each, row by row.
+    seconds: Vec<f64>,
 }
 
-impl Travel for Crow<'_> {
+impl Travel for Table {
     fn time(&self, from: u32, to: u32) -> f64 {
-        let place = |it: u32| self.places[it as usize];
-        if from == to { 0.0 } else { place(from).distance_m(place(to)) / self.mps }
+        self.seconds[from as usize * self.n_places + to as usize]
     }
 }
 
@@ -204,8 +207,8 @@ fn seconds(at: Timestamp, from: Timestamp) -> f64 {
 }
 
 impl Trip {
-    /// What `cart` brings.
-    pub fn new(cart: Cart, parcels: &[Parcel]) -> Self {
+    /// What `cart` brings, over ways as `between` knows them.
+    pub fn new(cart: Cart, parcels: &[Parcel], between: &impl Between) -> Self {
         let mut places = vec![cart.at];
         let mut orders = Vec::with_capacity(parcels.len());
         for parcel in parcels {
@@ -240,39 +243,34 @@ impl Trip {
             aboard_max: cart.n_max.into(),
             weights: WEIGHTS,
         };
-        Self { places, orders, rules, cart }
+        let ways = Table { n_places: places.len(), seconds: between.table(&places) };
+        Self { ways, orders, rules, cart }
     }
 
     /// These errands in the best order there is, the first `n_fixed` of them as they are; none if a promise would be
     /// broken in any.
     pub fn best(&self, errands: &[Errand], n_fixed: usize) -> Option<Vec<Errand>> {
-        let run = sequence::resequence(&self.terms(&self.crow()), &self.run(errands, n_fixed))?;
+        let run = sequence::resequence(&self.terms(), &self.run(errands, n_fixed))?;
         Some(run.tasks.into_iter().map(Errand::from).collect())
     }
 
     /// The same with one parcel more, where that costs least.
     pub fn with(&self, errands: &[Errand], n_fixed: usize, parcel: u32) -> Option<Vec<Errand>> {
-        let crow = self.crow();
-        let run = insertion::insert(&self.terms(&crow), &self.run(errands, n_fixed), parcel)?;
+        let run = insertion::insert(&self.terms(), &self.run(errands, n_fixed), parcel)?;
         Some(run.tasks.into_iter().map(Errand::from).collect())
     }
 
     /// When each of them happens; none if they cannot be done in this order, or not in time.
     pub fn moments(&self, errands: &[Errand]) -> Option<Vec<Timestamp>> {
         let run = self.run(errands, 0);
-        let schedule = self.terms(&self.crow()).schedule(&run.vehicle, &run.tasks).ok()?;
+        let schedule = self.terms().schedule(&run.vehicle, &run.tasks).ok()?;
         let at = |s: &f64| Timestamp(self.cart.free.0.saturating_add_signed((s * 1_000.0) as i64));
         Some(schedule.moments.iter().map(at).collect())
     }
 
     /// The same, whatever was promised.
     pub fn moments_late(&self, errands: &[Errand]) -> Option<Vec<Timestamp>> {
-        let mut late = Self {
-            places: self.places.clone(),
-            orders: self.orders.clone(),
-            rules: self.rules.clone(),
-            cart: self.cart,
-        };
+        let mut late = self.clone();
         late.orders.iter_mut().for_each(|it| it.promise = f64::INFINITY);
         late.moments(errands)
     }
@@ -280,15 +278,11 @@ impl Trip {
     /// How long is driven, in seconds; none as above.
     pub fn driving_s(&self, errands: &[Errand]) -> Option<f64> {
         let run = self.run(errands, 0);
-        Some(self.terms(&self.crow()).schedule(&run.vehicle, &run.tasks).ok()?.driving)
+        Some(self.terms().schedule(&run.vehicle, &run.tasks).ok()?.driving)
     }
 
-    fn crow(&self) -> Crow<'_> {
-        Crow { places: &self.places, mps: f64::from(self.cart.pace.crow_mps).max(0.1) }
-    }
-
-    fn terms<'a>(&'a self, crow: &'a Crow<'a>) -> Terms<'a, Crow<'a>> {
-        Terms { orders: &self.orders, rules: &self.rules, travel: crow }
+    fn terms(&self) -> Terms<'_, Table> {
+        Terms { orders: &self.orders, rules: &self.rules, travel: &self.ways }
     }
 
     /// What is only handed over is on board.

@@ -226,6 +226,11 @@ impl Region {
         &self.ways
     }
 
+    /// The same, to be kept. While somebody keeps it, the next that is learned costs a copy of it.
+    pub fn shared_ways(&self) -> Arc<Ways> {
+        self.ways.clone()
+    }
+
     /// A driver has left, or can be offered nothing now. Was it here?
     pub fn forget_driver(&mut self, driver: DriverId) -> bool {
         self.asked.here.remove(&driver);
@@ -338,13 +343,14 @@ impl Region {
         let waiting: Wanting =
             self.searches.values().filter(is_due).map(|open| open.card.clone()).collect();
         if waiting.is_empty() {
-            return Batching { waiting, drivers: Vec::new(), runs: Vec::new(), now };
+            let ways = self.ways.clone();
+            return Batching { waiting, drivers: Vec::new(), runs: Vec::new(), ways, now };
         }
         let is_free = |card: &&Arc<DriverCard>| card.n_slots > 0 && !self.asked.contains(card.id);
         let mut drivers: Roster = self.drivers.values().filter(is_free).cloned().collect();
         drivers.extend(rosters.into_iter().flatten().filter(is_free).cloned());
         let runs = self.runs.values().cloned().collect();
-        Batching { waiting, drivers, runs, now }
+        Batching { waiting, drivers, runs, ways: self.ways.clone(), now }
     }
 
     /// Takes note of what was proposed to be brought together.
@@ -713,6 +719,7 @@ pub struct Batching {
     waiting: Wanting,
     drivers: Roster,
     runs: Vec<Arc<RunCard>>,
+    ways: Arc<Ways>,
     now: Timestamp,
 }
 
@@ -727,9 +734,16 @@ impl Batching {
         self.waiting.len() + self.runs.len()
     }
 
-    /// Looks. Whoever asked hands the answer to [`Region::learn_batches`].
-    pub fn run(&self, settings: &batch::Settings, costs: &Settings) -> Vec<Proposal> {
-        batch::plan(&self.waiting, &self.drivers, &self.runs, self.now, settings, costs)
+    /// Looks, with what was learned about the router. Whoever asked hands the answer to [`Region::learn_batches`].
+    pub fn run(
+        &self,
+        settings: &batch::Settings,
+        costs: &Settings,
+        router: &dyn Router,
+    ) -> Vec<Proposal> {
+        let learned = Learned { router, ways: &self.ways };
+        let Self { waiting, drivers, runs, now, .. } = self;
+        batch::plan(waiting, drivers, runs, *now, settings, costs, &learned)
     }
 }
 

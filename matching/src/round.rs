@@ -12,7 +12,7 @@ use crate::{
     cost::{Parts, Settings},
     fit::misfit,
     grid::{Grid, Near},
-    router::Leg,
+    router::{Eta, Leg},
     trace::{Misfits, Told, Traces},
 };
 use protocol::{
@@ -95,6 +95,10 @@ struct Pick {
     driver: u32,
     cost_ms: u32,
     eta_ms: u32,
+    /// One in ten is there sooner than this, …
+    low_ms: u32,
+    /// … and one in ten later than this.
+    high_ms: u32,
     /// How long it is still busy; a part of its ETA.
     busy_ms: u32,
     distance_m: f32,
@@ -254,7 +258,9 @@ impl Round<'_> {
                 leaving: from_when.max(now),
             };
             let busy_ms = from_when.ms_since(now) as u32;
-            let eta_ms = router.eta(&leg).ms.saturating_add(busy_ms);
+            let Eta { ms, low_ms, high_ms } = router.eta(&leg);
+            let [eta_ms, low_ms, high_ms] =
+                [ms, low_ms, high_ms].map(|it| it.saturating_add(busy_ms));
             let standing_ms = &mut standing_ms[n as usize];
             if *standing_ms == UNKNOWN_MS {
                 *standing_ms = settings.weights.of_driver(driver, now).sum_ms();
@@ -263,7 +269,7 @@ impl Round<'_> {
             let cost_ms = [*standing_ms, excess_ms, turn_ms]
                 .iter()
                 .fold(eta_ms, |sum, part_ms| sum.saturating_add(*part_ms));
-            Pick { driver: n, cost_ms, eta_ms, busy_ms, distance_m }
+            Pick { driver: n, cost_ms, eta_ms, low_ms, high_ms, busy_ms, distance_m }
         }));
         // Never the order in which drivers came: two regions must agree on ties.
         let by_id = |a: &Pick, b: &Pick| field.card(a.driver).id.cmp(&field.card(b.driver).id);
@@ -505,6 +511,8 @@ impl Round<'_> {
             cost_ms: pick.cost_ms,
             travel_ms: pick.eta_ms.saturating_sub(pick.busy_ms),
             busy_ms: pick.busy_ms,
+            low_s: seconds(pick.low_ms),
+            high_s: seconds(pick.high_ms.saturating_add(999)),
             idle_ms,
             rating_ms,
             level_ms,
@@ -514,6 +522,11 @@ impl Round<'_> {
             turn_ms,
         }
     }
+}
+
+/// Whole seconds; of what takes longer than eighteen hours nobody needs to know how long.
+fn seconds(ms: u32) -> u16 {
+    u16::try_from(ms / 1_000).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

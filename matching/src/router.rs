@@ -12,7 +12,7 @@ pub use roads::{NoRoads, Road, Roads, Times};
 pub use straight::{Speeds, Straight};
 
 use protocol::{Point, Timestamp, work::VehicleKind};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// A place, as one router numbers it. Means nothing to another one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,46 @@ pub struct Eta {
     pub low_ms: u32,
     /// One in ten takes more.
     pub high_ms: u32,
+}
+
+impl Eta {
+    /// One way after the other. What makes the one slow mostly makes the next slow, too: so the ends are added as well.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        Self {
+            ms: self.ms.saturating_add(next.ms),
+            low_ms: self.low_ms.saturating_add(next.low_ms),
+            high_ms: self.high_ms.saturating_add(next.high_ms),
+        }
+    }
+}
+
+impl From<Eta> for protocol::view::Eta {
+    fn from(Eta { ms, low_ms, high_ms }: Eta) -> Self {
+        Self { s: ms.div_ceil(1_000), low_s: low_ms / 1_000, high_s: high_ms.div_ceil(1_000) }
+    }
+}
+
+/// How long it takes from the first of these places to each of the others, one after the other.
+pub fn along(
+    router: &dyn Router,
+    places: &[Point],
+    vehicle: VehicleKind,
+    leaving: Timestamp,
+) -> Vec<Eta> {
+    let mut so_far = Eta::default();
+    let legs = places.windows(2).map(|ends| {
+        let leg = Leg {
+            from: router.spot(ends[0]),
+            to: router.spot(ends[1]),
+            distance_m: ends[0].distance_m(ends[1]) as f32,
+            vehicle,
+            leaving: leaving + Duration::from_millis(so_far.ms.into()),
+        };
+        so_far = so_far.then(router.eta(&leg));
+        so_far
+    });
+    legs.collect()
 }
 
 /// Knows how long ways take. Answers at once: whatever it knows, it has in memory.

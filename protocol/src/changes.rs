@@ -12,8 +12,8 @@ use crate::{
     Place, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Hint, Offer, OfferView, OrderView, Position, RescueView, RiderView, RunOrder,
-        RunStop, RunView, ZonePause,
+        DriverView, Etas, Hint, Offer, OfferView, OrderView, Position, Queued, RescueView,
+        RiderView, RunOrder, RunStop, RunView, ZonePause,
     },
     work::{Alternative, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
@@ -107,7 +107,7 @@ macro_rules! changes {
 }
 
 changes! {
-    /// What changed of an order.
+    /// What changed of an order. One of which only something else is expected keeps its version.
     OrderChanges of OrderView, OrderId {
         kind: [OrderKind],
         status: [OrderStatus],
@@ -132,6 +132,8 @@ changes! {
         follows: [Option<OrderId>],
         followed_by: [Option<OrderId>],
         run: [Option<RunId>],
+        eta: [Option<Etas>],
+        queue: [Option<Queued>],
         code: [Option<String>],
     }
 }

@@ -1,6 +1,6 @@
 //! How a driver was looked for, told afterwards: what rounds saw, who was asked, and what came of it.
 
-use crate::{DriverId, JobId, OfferId, OfferStatus, Timestamp};
+use crate::{DriverId, JobId, OfferId, OfferStatus, Timestamp, view::Eta};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -225,6 +225,12 @@ pub struct Weighed {
     pub travel_ms: u32,
     /// How long it is still busy with something else.
     pub busy_ms: u32,
+    /// When it would be at the pickup, in seconds, if that is one time in ten sooner than…
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub low_s: u16,
+    /// … and one in ten later. Nothing of older nodes.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub high_s: u16,
     /// Less the longer it has been idle.
     pub idle_ms: u32,
     /// More the lower it is rated.
@@ -249,6 +255,32 @@ pub struct Weighed {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_nothing(n: &u16) -> bool {
+    *n == 0
+}
+
+impl Weighed {
+    /// When it would be at the pickup.
+    pub fn eta(&self) -> Eta {
+        let s = self.travel_ms.saturating_add(self.busy_ms).div_ceil(1_000);
+        match self.high_s {
+            // An older node does not say how sure it is.
+            0 => Eta { s, low_s: s, high_s: s },
+            high_s => Eta { s, low_s: self.low_s.into(), high_s: high_s.into() },
+        }
+    }
+
+    /// When the best of these, cheapest first, would be there, unless another job has it.
+    pub fn best(weighed: &[Self]) -> Option<Eta> {
+        let is_left = |fate: Fate| match fate {
+            Fate::Proposed | Fate::Held | Fate::Spare => true,
+            Fate::Taken => false,
+        };
+        Some(weighed.iter().find(|it| is_left(it.fate))?.eta())
+    }
 }
 
 /// A driver in reach whom a round did not weigh, and why.
@@ -286,6 +318,13 @@ pub struct Seen {
     pub n_unfit: BTreeMap<WhyNot, u32>,
     /// The first of them.
     pub unfit: Vec<Unfit>,
+}
+
+impl Seen {
+    /// When the driver would be there who would come if one had to be chosen then.
+    pub fn eta(&self) -> Option<Eta> {
+        Weighed::best(&self.weighed)
+    }
 }
 
 /// Something that happened to a search.

@@ -79,9 +79,89 @@ pub struct OrderView {
     /// The run it is brought with, if it is, or waits to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
+    /// When its vehicle is expected, as was last counted; not shown to drivers. Another one does not make it another
+    /// version. Absent while none is under way, and of what is brought with others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<Etas>,
+    /// Where it is in the queue, as was last counted, while it waits for a driver; shown to its rider and staff only.
+    /// Another one does not make it another version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queued>,
     /// The code the rider tells the driver; shown to the rider only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+}
+
+/// How long something is expected to take, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Eta {
+    /// As likely more as less.
+    pub s: u32,
+    /// One time in ten it takes less.
+    pub low_s: u32,
+    /// One time in ten it takes more.
+    pub high_s: u32,
+}
+
+impl Eta {
+    /// Is it another one by more than anybody lets pass: by half a minute, and by a tenth?
+    pub fn differs(self, other: Self) -> bool {
+        let apart_s = self.s.abs_diff(other.s);
+        apart_s > 30 && apart_s > self.s / 10
+    }
+
+    /// The same, counted from so many seconds later.
+    #[must_use]
+    pub fn after(self, s: u32) -> Self {
+        Self {
+            s: self.s.saturating_sub(s),
+            low_s: self.low_s.saturating_sub(s),
+            high_s: self.high_s.saturating_sub(s),
+        }
+    }
+}
+
+/// When the vehicle of an order is expected, as it was counted at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Etas {
+    /// When that was: everything is counted from then.
+    pub at: Timestamp,
+    /// Until it is at the pickup; absent once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pickup: Option<Eta>,
+    /// Until it is at the last stop, without what is waited on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<Eta>,
+}
+
+impl Etas {
+    /// Does `now` say something new to whoever knows this, and looks at a clock?
+    pub fn differs(&self, now: &Self) -> bool {
+        let later_s = u32::try_from(now.at.ms_since(self.at) / 1_000).unwrap_or(u32::MAX);
+        let differs = |was: Option<Eta>, now: Option<Eta>| match (was, now) {
+            (Some(was), Some(now)) => was.after(later_s).differs(now),
+            (None, None) => false,
+            (Some(_), None) | (None, Some(_)) => true,
+        };
+        differs(self.pickup, now.pickup) || differs(self.arrival, now.arrival)
+    }
+}
+
+/// Where somebody is among those who wait for a driver around there, as it was counted at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Queued {
+    /// When that was.
+    pub at: Timestamp,
+    /// Which of them, from 1. Who is nearer to a driver may be served before.
+    pub position: u32,
+    /// How many wait.
+    pub n_waiting: u32,
+    /// How long the driver takes who would come if one had to be chosen then; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<Eta>,
 }
 
 /// Why nothing begins in a zone for a while.

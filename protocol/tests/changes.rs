@@ -9,8 +9,8 @@ use protocol::{
     codec::Codec,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Offer, OfferView, OrderView, Position, RescueView, RiderView, RunOrder,
-        RunStop, RunView, StopKind, WorkKind,
+        DriverView, Eta, Etas, Offer, OfferView, OrderView, Position, Queued, RescueView,
+        RiderView, RunOrder, RunStop, RunView, StopKind, WorkKind,
     },
     work::{Issue, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
@@ -54,6 +54,18 @@ fn job(n: u8) -> JobId {
 
 fn driver(n: u8) -> DriverId {
     DriverId::nth(n.into())
+}
+
+fn eta(n: u8) -> Eta {
+    Eta { s: n.into(), low_s: 0, high_s: 2 * u32::from(n) }
+}
+
+fn etas(n: u8) -> Etas {
+    Etas { at: time(n), pickup: maybe(n / 2, eta), arrival: maybe(n, eta) }
+}
+
+fn queued(n: u8) -> Queued {
+    Queued { at: time(n), position: n.into(), n_waiting: 9, eta: maybe(n / 2, eta) }
 }
 
 fn offer_view(n: u8) -> OfferView {
@@ -102,6 +114,8 @@ fn order_view(d: Dice) -> ServerFrame {
         follows: maybe(d[17], |n| OrderId::nth(n.into())),
         followed_by: maybe(d[18], |n| OrderId::nth(n.into())),
         run: None,
+        eta: maybe(d[15], etas),
+        queue: maybe(d[16], queued),
         code: maybe(d[19], text),
     }
     .into()
@@ -287,6 +301,27 @@ fn what_was_not_shown_or_not_last_is_asked_for_anew() {
     assert_eq!(shown.whole(changed(1, 2)), missing);
     let not_null = br#"{"changed":{"order":{"id":"order-01b0f3c8aaaa70008000000000000000","from":1,"version":2,"status":null}}}"#;
     assert!(Codec::Json.decode::<ServerFrame>(not_null).is_err(), "an order always has a status");
+}
+
+#[test]
+fn what_is_only_expected_otherwise_keeps_its_version_and_takes_few_bytes() {
+    let mut dice = [1; 20];
+    let was = order_view(dice);
+    let ServerFrame::Order(now) = was.clone() else { panic!("{was:?}") };
+    let now = ServerFrame::from(OrderView { eta: Some(etas(3)), ..*now });
+    let changed = ServerFrame::Changed(Changed::between(&was, &now).expect("of the same"));
+    let bytes = Codec::MsgPack.encode(&changed).expect("a frame can be written").len();
+    assert!(bytes <= 160, "{bytes}: a phone hears this every few seconds");
+    let mut shown = Shown::default();
+    assert_eq!(shown.whole(was.clone()), Ok(was));
+    assert_eq!(shown.whole(changed.clone()), Ok(now.clone()));
+    assert_eq!(shown.whole(changed), Ok(now), "it is still that version");
+    // An older node says nothing of it.
+    dice[15] = 0;
+    let json = serde_json::to_value(order_view(dice)).expect("frames are JSON");
+    assert!(json["order"].get("eta").is_none(), "{json}");
+    let read: ServerFrame = serde_json::from_value(json).expect("an older view");
+    assert_eq!(read, order_view(dice));
 }
 
 #[test]

@@ -12,9 +12,9 @@ use protocol::{
         SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
     },
     view::{
-        CheckView, Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OfferView,
-        OrderView, Position, RescueView, RiderView, RunOffer, RunOrder, RunPay, RunStop, RunView,
-        StopKind, WorkKind, ZonePause,
+        CheckView, Counters, DriverView, Eta, Etas, Happening, IncidentView, Mark, Message, Offer,
+        OfferView, OrderView, Position, Queued, RescueView, RiderView, RunOffer, RunOrder, RunPay,
+        RunStop, RunView, StopKind, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
@@ -269,8 +269,20 @@ fn order_view() -> OrderView {
         follows: Some(order()),
         followed_by: None,
         run: None,
+        eta: None,
+        queue: None,
         code: Some("0042".to_owned()),
     }
+}
+
+fn etas() -> Etas {
+    let pickup = Some(Eta { s: 240, low_s: 180, high_s: 360 });
+    Etas { at: NOON, pickup, arrival: Some(Eta { s: 900, low_s: 600, high_s: 1_400 }) }
+}
+
+fn queued() -> Queued {
+    let eta = Some(Eta { s: 240, low_s: 180, high_s: 360 });
+    Queued { at: NOON, position: 3, n_waiting: 12, eta }
 }
 
 fn rescue_view() -> RescueView {
@@ -518,6 +530,8 @@ fn server_frames() -> Vec<ServerFrame> {
             order_view().into(),
             OrderView { version: 4, paused: Some(pause()), ..order_view() }.into(),
         ),
+        changed(order_view().into(), OrderView { eta: Some(etas()), ..order_view() }.into()),
+        changed(order_view().into(), OrderView { queue: Some(queued()), ..order_view() }.into()),
         changed(
             rescue_view().into(),
             RescueView { version: 3, driver: Some(driver()), ..rescue_view() }.into(),

@@ -21,7 +21,7 @@ use axum::{
 use protocol::{
     Code, DriverId, JobId, OrderId, Point, Refused, RescueId, Timestamp, ZoneId,
     frame::ServerFrame,
-    trace::{Fate, Seen},
+    trace::Seen,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -101,7 +101,13 @@ pub(super) struct Waiting {
     n_waiting: usize,
     /// How long the driver who would come if one had to be chosen now would take, in seconds; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    eta_s: Option<u64>,
+    eta_s: Option<u32>,
+    /// One time in ten it takes less than this…
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta_low_s: Option<u32>,
+    /// … and one in ten more than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta_high_s: Option<u32>,
 }
 
 /// How scarce drivers are in the zones around a place, nearest first: what is counted, what is expected, the multiplier and how
@@ -282,16 +288,13 @@ impl Gate {
         };
         let Place { position, n_waiting, seen } =
             place.ok_or_else(|| Refused::new(Code::NotFound, "it does not wait for a driver"))?;
-        Ok(Waiting { position, n_waiting, eta_s: seen.as_ref().and_then(eta_s) })
+        let eta = seen.as_ref().and_then(Seen::eta);
+        Ok(Waiting {
+            position,
+            n_waiting,
+            eta_s: eta.map(|it| it.s),
+            eta_low_s: eta.map(|it| it.low_s),
+            eta_high_s: eta.map(|it| it.high_s),
+        })
     }
-}
-
-/// How long the best driver a round weighed would take, unless another job has it.
-fn eta_s(seen: &Seen) -> Option<u64> {
-    let is_left = |fate: Fate| match fate {
-        Fate::Proposed | Fate::Held | Fate::Spare => true,
-        Fate::Taken => false,
-    };
-    let best = seen.weighed.iter().find(|it| is_left(it.fate))?;
-    Some(u64::from(best.travel_ms + best.busy_ms).div_ceil(1_000))
 }

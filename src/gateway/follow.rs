@@ -3,6 +3,7 @@
 use super::{
     presence::{Others, is_same_person},
     price::Prices,
+    prospect::{Prospect, Told},
     scope::says_within,
     session::Untold,
     translate::{self, News, Shown, actor_view},
@@ -24,7 +25,7 @@ use actors::{
 use protocol::{
     DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId,
     RevocationId, RiderId, RunId, ZoneId,
-    changes::Changed,
+    changes::{Changed, OrderChanges},
     frame::{ActorView, ServerFrame},
 };
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub(crate) struct Follow {
     pub(crate) sighted: Option<Box<ServerFrame>>,
     /// When the last one was.
     pub(crate) sighted_at: Option<Instant>,
+    /// What is expected of it, if anything is.
+    pub(crate) prospect: Option<Box<Prospect>>,
     /// Who else has part in it.
     pub(crate) others: Others,
     /// What may be told of it once it is known where it is, to whom that matters.
@@ -120,9 +123,15 @@ pub(crate) trait Watched: Debug + Send + Sync {
     /// What `by` is shown of it now; nothing if it may not know of it.
     fn frame(&self, by: Principal) -> Option<ServerFrame>;
 
-    /// What is said of it as it is now, which is `whole`, to whom it was last `shown` in that version: what
-    /// changed since, or all of it.
-    fn say(&mut self, whole: ServerFrame, by: Principal, shown: Option<u64>) -> ServerFrame;
+    /// What is said of it as it is now, which is `whole`, to whom it was last `shown` in that version and who was `told`
+    /// since to expect that: what changed since, or all of it.
+    fn say(
+        &mut self,
+        whole: ServerFrame,
+        by: Principal,
+        shown: Option<u64>,
+        told: Option<Told>,
+    ) -> ServerFrame;
 
     /// All of it.
     fn whole(&self, events: Vec<String>) -> ActorView;
@@ -182,10 +191,21 @@ impl<D: Shown> Watched for Watch<D> {
         translate::shown(&*self.watching.state, self.id, self.watching.version, by)
     }
 
-    fn say(&mut self, whole: ServerFrame, by: Principal, shown: Option<u64>) -> ServerFrame {
+    fn say(
+        &mut self,
+        whole: ServerFrame,
+        by: Principal,
+        shown: Option<u64>,
+        told: Option<Told>,
+    ) -> ServerFrame {
         let now = (self.watching.version, Arc::clone(&self.watching.state));
         let was = self.said.replace(now).filter(|(version, _)| Some(version.0) == shown);
-        let was = was.and_then(|(version, state)| translate::shown(&*state, self.id, version, by));
+        let mut was =
+            was.and_then(|(version, state)| translate::shown(&*state, self.id, version, by));
+        if let (Some(ServerFrame::Order(view)), Some(told)) = (&mut was, told) {
+            // It has been told of what no state says.
+            (view.eta, view.queue) = (told.eta, told.queue);
+        }
         let mut changed = was.and_then(|was| Changed::between(&was, &whole));
         let is_moved = std::mem::take(&mut self.is_moved);
         if let (Some(Changed::Driver(changes)), ServerFrame::Driver(view)) = (&mut changed, &whole)
@@ -305,6 +325,7 @@ impl Follow {
             known: None,
             sighted: None,
             sighted_at: None,
+            prospect: None,
             others: Others::default(),
             untold: None,
             leave_at: None,
@@ -386,6 +407,22 @@ impl Follow {
             | Kind::Incident
             | Kind::Zone
             | Kind::Run => None,
+        }
+    }
+
+    /// Something else is expected of it; its client may be told.
+    pub(crate) fn expects(&mut self, changes: Box<OrderChanges>) {
+        if self.wants.views() && self.is_shown() {
+            self.prospect.get_or_insert_default().sees(changes);
+        }
+    }
+
+    /// Its client is told this by a view.
+    pub(crate) fn tells(&mut self, told: Told) {
+        if let Some(prospect) = &mut self.prospect {
+            prospect.is_told(told);
+        } else if told != Told::default() {
+            self.prospect.get_or_insert_default().is_told(told);
         }
     }
 

@@ -8,7 +8,9 @@ use super::{
 use actors::{
     Kind, Refusal, Tell,
     driver::Driver,
-    run::{self, Run, Wanted},
+    listing::RegionId,
+    order::Order,
+    run::{self, Legs, Run, Wanted},
 };
 use axum::{
     Json,
@@ -42,7 +44,8 @@ impl Translator {
                 let (driver, _, _) = self.run_as_it_is(to).await?;
                 self.check_taker(driver, &[order], 1).await?;
                 let orders = vec![Wanted { order, round: None, from: None }];
-                C::Insert { orders, place: None, reason: Some(reason) }
+                let (place, legs) = self.ways_with(to, driver, order).await?;
+                C::Insert { orders, place, legs, reason: Some(reason) }
             }
             RunAction::Remove { order, reason } => C::Remove { orders: vec![order], reason },
             RunAction::Reorder { stops, reason } => {
@@ -91,6 +94,32 @@ impl Translator {
             view.orders.iter().filter(|it| it.status == status).map(|it| it.order).collect()
         };
         Ok((view.driver, those(MemberStatus::Waiting), those(MemberStatus::Aboard)))
+    }
+
+    /// Where the driver of a run is, and how long it takes between there, all that is left of the run and one order more.
+    async fn ways_with(
+        &self,
+        id: RunId,
+        driver: DriverId,
+        order: OrderId,
+    ) -> Result<(Option<Point>, Legs), Refused> {
+        let (version, run) = self.system.read::<Run>(id).await?;
+        let run = run.run_view(id, version.0, Principal::System);
+        let (version, state) = self.system.read::<Order>(order).await?;
+        let view = state.order_view(order, version.0, Principal::System);
+        let (version, state) = self.system.read::<Driver>(driver).await?;
+        let driver = state.driver_view(driver, version.0);
+        let place = driver.position.map(|it| it.at);
+        let (Some(run), Some(view), Some(vehicle)) = (run, view, driver.vehicle) else {
+            return Ok((place, Legs::default()));
+        };
+        let left = run.stops.iter().map(|stop| stop.at.at);
+        let new: Vec<Point> = view.stops.iter().map(|stop| stop.at).collect();
+        let Some(region) = new.first().map(|pickup| RegionId::at(*pickup)) else {
+            return Ok((place, Legs::default()));
+        };
+        let places = place.into_iter().chain(left).chain(new);
+        Ok((place, self.system.regions().legs(region, places, vehicle.kind, self.system.now())))
     }
 
     /// Refuses a driver who could not have these orders, for nobody is to lose the driver it has for one who cannot come.

@@ -417,6 +417,11 @@ impl Session {
             {
                 sooner(at + limits.sighted_every);
             }
+            if self.socket.is_idle()
+                && let Some(at) = follow.prospect.as_ref().and_then(|it| it.due_at(now))
+            {
+                sooner(at);
+            }
         }
         due
     }
@@ -468,6 +473,11 @@ impl Session {
             {
                 follow.sighted_at = Some(now);
                 due.push(frame);
+            }
+            if self.socket.is_idle()
+                && let Some(frame) = follow.prospect.as_mut().and_then(|it| it.next(now))
+            {
+                due.push(Box::new(frame));
             }
         }
         for frame in due {

@@ -23,7 +23,7 @@ use protocol::{
     Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId,
     OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, RunId,
     Timestamp, ZoneId,
-    changes::Changed,
+    changes::{Changed, OrderChanges},
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic, Viewport},
     trace::WhyNot,
     view::{DriverView, Message, Position, WorkKind},
@@ -730,6 +730,17 @@ fn present(job: JobId, who: Principal) -> ServerFrame {
     ServerFrame::Presence { job, who, reachable: true }
 }
 
+/// Nothing changed of an order.
+fn unchanged(order: &Order, id: OrderId, version: u64) -> Option<OrderChanges> {
+    let view = order.order_view(id, version, Principal::System)?;
+    view.changes_since(&view)
+}
+
+/// Something else is expected of an order, which is otherwise what it was.
+fn expected(changes: OrderChanges) -> ServerFrame {
+    ServerFrame::Changed(Changed::Order(Box::new(changes)))
+}
+
 /// Who has part in a job.
 fn parts(rider: RiderId, drivers: [Option<DriverId>; 2]) -> Vec<Principal> {
     let drivers = drivers.into_iter().flatten().map(Principal::Driver);
@@ -758,12 +769,24 @@ impl Shown for Order {
         if self.is_over() {
             return None;
         }
+        let is_driver = matches!(by, Principal::Driver(_));
         let (driver, position) = match sighting {
-            search::Sighting::DriverAt { driver, position } => (driver, position),
+            search::Sighting::DriverAt { driver, position, .. } => (driver, position),
             search::Sighting::Connected { who } => return Some(present(JobId::Order(id), *who)),
+            search::Sighting::Expected { driver, etas } => {
+                let is_for = !is_driver && self.driver() == Some(*driver);
+                let changes = unchanged(self, id, version).filter(|_| is_for)?;
+                return Some(expected(OrderChanges { eta: Some(Some(*etas)), ..changes }));
+            }
+            search::Sighting::Queued { queued } => {
+                let is_own = self.rider().map(Principal::Rider) == Some(by);
+                let is_for = (is_own || by.is_staff()) && self.driver().is_none();
+                let changes = unchanged(self, id, version).filter(|_| is_for)?;
+                return Some(expected(OrderChanges { queue: Some(Some(*queued)), ..changes }));
+            }
         };
         let view = self.order_view(id, version, Principal::System)?;
-        if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {
+        if is_driver || view.driver != Some(*driver) {
             return None;
         }
         let next = view.stops.get(usize::from(view.stops_done));
@@ -809,8 +832,10 @@ impl Shown for Rescue {
             return None;
         }
         let (driver, position) = match sighting {
-            search::Sighting::DriverAt { driver, position } => (driver, position),
+            search::Sighting::DriverAt { driver, position, .. } => (driver, position),
             search::Sighting::Connected { who } => return Some(present(JobId::Rescue(id), *who)),
+            // Of a rescue nothing is counted yet.
+            search::Sighting::Expected { .. } | search::Sighting::Queued { .. } => return None,
         };
         let view = self.rescue_view(id, version)?;
         if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {

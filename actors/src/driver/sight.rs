@@ -197,9 +197,12 @@ pub(super) fn see(
                     driver.soft.arrives(job, way.from, context.now);
                 }
                 let on_job = driver.jobs.iter().filter(|job| job.is_current() && !job.is_next());
+                // Who has several may go to another one first, and nobody is to count on its way.
+                let is_alone = on_job.clone().count() == 1;
+                let vehicle = driver.vehicle.as_ref().filter(|_| is_alone).map(|it| it.kind);
                 seen.passed_on.extend(on_job.map(|job| {
-                    let sighting =
-                        search::Sighting::DriverAt { driver: context.id, position: *position };
+                    let (driver, position) = (context.id, *position);
+                    let sighting = search::Sighting::DriverAt { driver, position, vehicle };
                     Sight::job(job.id, sighting)
                 }));
             }

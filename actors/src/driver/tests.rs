@@ -925,6 +925,27 @@ fn jobs_see_where_their_driver_is() {
 }
 
 #[test]
+fn how_a_driver_comes_is_told_only_where_it_goes_nowhere_else_first() {
+    let mut world = World::on_duty();
+    world.on_job(1, WorkKind::Delivery);
+    let vehicles = |world: &mut World| -> Vec<Option<VehicleKind>> {
+        world.pass(SECOND);
+        let seen = world.see(&Sighting::At(world.position(KIGALI)));
+        let vehicle = |it: &Sight| {
+            let Sight::Order(_, search::Sighting::DriverAt { vehicle, .. }) = it else {
+                panic!("{it:?}")
+            };
+            *vehicle
+        };
+        seen.passed_on.iter().map(vehicle).collect()
+    };
+    let kind = world.driver.vehicle.as_ref().expect("it is on duty").kind;
+    assert_eq!(vehicles(&mut world), [Some(kind)]);
+    world.on_job(2, WorkKind::Delivery);
+    assert_eq!(vehicles(&mut world), [None, None]);
+}
+
+#[test]
 fn only_the_driver_itself_is_seen() {
     let mut world = World::on_duty();
     let by = Principal::Driver(DriverId::nth(8));

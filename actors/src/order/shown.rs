@@ -45,6 +45,9 @@ impl Order {
             follows: placement.follows,
             followed_by: life.followed_by,
             run: life.in_run(),
+            // Drivers know best where they are.
+            eta: life.etas().filter(|_| !matches!(reader, Principal::Driver(_))),
+            queue: life.queued().filter(|_| is_rider || reader.is_staff()),
             code: placement.code.clone().filter(|_| is_rider),
         })
     }

@@ -1,7 +1,7 @@
 //! What an order sees of its driver and does not write down: where, since when at the pickup, and
 //! how far since the last checkpoint.
 
-use super::{Command, Leg, Life, Sighting};
+use super::{Command, Leg, Life, Sighting, prospect::Prospect};
 use protocol::{Point, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const CHECKPOINT: Duration = Duration::from_mins(1);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Soft: gone after a restart, rebuilt from the next positions, and not part of what an order *is*.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Track {
     /// Where the driver was last seen.
     at: Option<(Point, Timestamp)>,
@@ -33,6 +33,9 @@ pub struct Track {
     unmetered_m: f64,
     moving: Duration,
     asked_at: Option<Timestamp>,
+    /// What it was told to expect. In a box: of most that are under way nothing is counted yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) prospect: Option<Box<Prospect>>,
 }
 
 impl PartialEq for Track {
@@ -123,7 +126,7 @@ impl Track {
 impl Life {
     /// Takes in a position, and says what the order asks of itself because of it.
     pub(super) fn see(&mut self, sighting: &Sighting, now: Timestamp) -> Vec<Command> {
-        let Sighting::DriverAt { driver, position } = sighting else { return Vec::new() };
+        let Sighting::DriverAt { driver, position, .. } = sighting else { return Vec::new() };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
             return Vec::new();
         }

@@ -5,10 +5,11 @@ use crate::{
     Card, DriverCard, EntityKey, SearchCard,
     listing::{RegionId, RunCard},
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use matching::{
     demand::{Idle, Rates},
     region::{Proposed, Roster, Wanting},
+    router::Ways,
     surge,
 };
 use metrics::gauge;
@@ -67,6 +68,8 @@ pub(super) struct Area {
     pub(super) idle: ArcSwap<(Vec<Idle>, Rates)>,
     /// What was counted of its zones last.
     pub(super) demand: ArcSwap<Vec<(ZoneId, surge::Cell)>>,
+    /// How ways in it really go, as was known a moment ago; none before anything was learned.
+    pub(super) ways: ArcSwapOption<Ways>,
     stats: Mutex<Stats>,
 }
 
@@ -94,6 +97,7 @@ impl Area {
             lines: ArcSwap::default(),
             idle: ArcSwap::default(),
             demand: ArcSwap::default(),
+            ways: ArcSwapOption::empty(),
             stats: Mutex::new(stats),
         }
     }

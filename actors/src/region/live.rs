@@ -7,6 +7,7 @@
 use super::{
     World,
     area::{Area, Entry, Inbox},
+    line::Line,
 };
 use crate::{EntityKey, Kind, listing::RegionId, zone::neighbourhood};
 use matching::{
@@ -39,6 +40,9 @@ const N_QUICK_BATCHES: usize = 20;
 /// is put into the fields of up to seven of them, which costs more than all the rest where few wait.
 const N_DRIVERS_PER_SEARCH: usize = 4;
 
+/// How often others are let know how ways go.
+const WAYS_EVERY: Duration = Duration::from_secs(30);
+
 /// How many drivers at most are sent elsewhere in one tick. Each is a commit of a driver: a minute's worth at once would
 /// stand in front of offers.
 const N_HINTS: usize = 20;
@@ -67,6 +71,9 @@ pub(super) struct Memory {
     surge: Surge<ZoneId>,
     counted_at: Timestamp,
     batched_at: Timestamp,
+    told_ways_at: Timestamp,
+    /// Whom it told where in the queue they are.
+    line: Line,
     started_at: Timestamp,
     empty_since: Option<Timestamp>,
     /// Is it matched in parts, where many wait at once?
@@ -101,6 +108,8 @@ impl Actor for Region {
             surge: Surge::default(),
             counted_at: now,
             batched_at: now,
+            told_ways_at: now,
+            line: Line::default(),
             started_at: now,
             empty_since: None,
             is_hot: false,
@@ -120,6 +129,7 @@ impl Actor for Region {
         self.area.demand.store(Arc::default());
         self.area.idle.store(Arc::default());
         self.area.lines.store(Arc::default());
+        self.area.ways.store(None);
         self.world.surroundings.region_up(self.area.region);
         self.schedule(&myself, self.period() + self.rest);
         Ok(())
@@ -174,7 +184,9 @@ impl Region {
         // Whoever looks for a driver has been served: what follows may take its time.
         self.note_paused(memory, now);
         memory.known.learn_ways(&*self.world.router, now);
+        self.tell_ways(memory, now);
         self.count(memory, now).await?;
+        self.tell_queue(memory, now);
         self.batch(memory, now).await?;
         self.tell_proposed(memory, now);
         self.hint(memory, now);
@@ -213,6 +225,32 @@ impl Region {
     fn note_paused(&self, memory: &Memory, now: Timestamp) {
         if self.world.zones.is_known() && self.world.surroundings.is_ours(self.area.region) {
             self.world.rounds.record(&memory.known.paused(), now);
+        }
+    }
+
+    /// Lets others know how ways really go, for what is under way: not with every tick, for what is learned next then costs a
+    /// copy of all of it.
+    fn tell_ways(&self, memory: &mut Memory, now: Timestamp) {
+        if now.since(memory.told_ways_at) < WAYS_EVERY || memory.known.ways().is_empty() {
+            return;
+        }
+        memory.told_ways_at = now;
+        let told = self.area.ways.load();
+        if told.as_ref().is_none_or(|it| !std::ptr::eq(&**it, memory.known.ways())) {
+            self.area.ways.store(Some(memory.known.shared_ways()));
+        }
+    }
+
+    /// Tells orders where they are in the queue, if that is news to their riders.
+    fn tell_queue(&self, memory: &mut Memory, now: Timestamp) {
+        if !self.world.surroundings.is_ours(self.area.region) {
+            memory.line.clear();
+            return;
+        }
+        let queue = self.area.queue.load();
+        let eta_of = |job| self.world.rounds.eta_of(job);
+        for (order, queued) in memory.line.news(&queue, now, eta_of) {
+            self.world.surroundings.queued(order, queued);
         }
     }
 
@@ -300,11 +338,11 @@ impl Region {
         if batching.is_idle() {
             return Ok(());
         }
-        let costs = self.world.settings.matching.clone();
         let proposals = if batching.size() < N_QUICK_BATCHES {
-            batching.run(&settings, &costs)
+            self.world.batch(&batching)
         } else {
-            tokio::task::spawn_blocking(move || batching.run(&settings, &costs)).await?
+            let world = self.world.clone();
+            tokio::task::spawn_blocking(move || world.batch(&batching)).await?
         };
         memory.known.learn_batches(&proposals, now);
         counter!("outrider_region_batches_total").increment(proposals.len() as u64);

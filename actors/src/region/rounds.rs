@@ -9,6 +9,7 @@ use matching::trace::{Tally, Trace, Traces};
 use protocol::{
     DriverId, JobId, Point, Timestamp,
     trace::{Chance, Fate, Seen, Unfit, Verdict, Weighed, WhyNot},
+    view::Eta,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -83,6 +84,13 @@ impl Rounds {
         let jobs = self.lock();
         let known = jobs.late.get(&job).or_else(|| jobs.early.get(&job));
         known.map(|it| it.rounds.iter().map(Round::seen).collect()).unwrap_or_default()
+    }
+
+    /// When the driver would be there who would come for a job if one had to be chosen now, as the last round saw it.
+    pub(super) fn eta_of(&self, job: JobId) -> Option<Eta> {
+        let jobs = self.lock();
+        let known = jobs.late.get(&job).or_else(|| jobs.early.get(&job))?;
+        Weighed::best(&known.rounds.back()?.weighed)
     }
 
     /// What rounds since then made of a driver, for each job that looked for one in reach of where it is,

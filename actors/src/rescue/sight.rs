@@ -75,7 +75,7 @@ pub(super) fn see(
     context: &Context<RescueId>,
 ) -> Seen<Command> {
     let mut seen = Seen::default();
-    let Sighting::DriverAt { driver, position } = sighting else { return seen };
+    let Sighting::DriverAt { driver, position, .. } = sighting else { return seen };
     let Some(case) = rescue.case.as_deref() else { return seen };
     if case.driver.as_ref().is_none_or(|it| it.driver != *driver) || case.status.is_final() {
         return seen;

@@ -216,7 +216,7 @@ impl World {
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
         let context =
             Context { id: id(), by: Principal::System, now: self.now, writes: Format::WRITES };
-        self.rescue.see(&Sighting::DriverAt { driver, position }, &context).asks
+        self.rescue.see(&Sighting::DriverAt { driver, position, vehicle: None }, &context).asks
     }
 
     fn pass(&mut self, ms: u64) {
@@ -955,7 +955,7 @@ fn how_long_somebody_waited_for_a_driver_and_to_know_when_it_comes_is_told_once(
         speed_mps: None,
         accuracy_m: None,
     };
-    let sighting = Sighting::DriverAt { driver: d(1), position };
+    let sighting = Sighting::DriverAt { driver: d(1), position, vehicle: None };
     let (by, now, writes) = (Principal::System, world.now, Format::WRITES);
     let context = Context { id: id(), by, now, writes };
     let waited = world.rescue.see(&sighting, &context).waited;

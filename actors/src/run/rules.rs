@@ -2,7 +2,7 @@
 
 use super::{Command, Errand, Event, Life, Member, Plan, Run, Wanted};
 use crate::{Context, Decider, Refusal, reason};
-use matching::batch::GRACE;
+use matching::batch::{GRACE, Legs};
 use protocol::{
     DriverId, MemberStatus, OfferId, OfferStatus, OrderId, Point, Principal, RunId, RunStatus,
     Timestamp, view::StopKind,
@@ -129,8 +129,8 @@ impl Draft<'_> {
         match command {
             // Judged before.
             Command::Plan(_) => Ok(()),
-            Command::Insert { orders, place, reason } => {
-                self.insert(orders, *place, reason.as_deref())
+            Command::Insert { orders, place, legs, reason } => {
+                self.insert(orders, *place, legs, reason.as_deref())
             }
             Command::Join { order, part } => self.join(*order, part),
             Command::Leave { order, why } => {
@@ -198,6 +198,7 @@ impl Draft<'_> {
         &mut self,
         orders: &[Wanted],
         place: Option<Point>,
+        legs: &Legs,
         why: Option<&str>,
     ) -> Result<(), Refusal> {
         if self.around.by != Principal::System {
@@ -228,8 +229,17 @@ impl Draft<'_> {
         }
         let (until, frozen_until) = windows(&life.plan, self.now());
         let (by, at) = (self.around.by, self.now());
-        let reason = why.map(str::to_owned);
-        self.add(Event::InsertAsked { orders: new, place, until, frozen_until, by, reason, at });
+        let (legs, reason) = (legs.clone(), why.map(str::to_owned));
+        self.add(Event::InsertAsked {
+            orders: new,
+            place,
+            legs,
+            until,
+            frozen_until,
+            by,
+            reason,
+            at,
+        });
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Errand, Life, Member, Stop};
 use crate::Refusal;
-use matching::batch::{self, Batch, Cart, Parcel, Trip};
+use matching::batch::{self, Batch, Cart, Known, Parcel, Trip};
 use protocol::{MemberStatus, OrderId, RunStatus, Timestamp, view::StopKind};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Life {
         now: Timestamp,
     ) -> Result<Vec<Stop>, Refusal> {
         let known = self.known();
-        let trip = Trip::new(self.cart(now), &self.promised(&known));
+        let trip = Trip::new(self.cart(now), &self.promised(&known), &self.ways());
         let index = |it: &Errand| batch::Errand {
             parcel: known.iter().position(|member| member.order == it.order).unwrap_or(0) as u32,
             is_pickup: it.what == StopKind::Pickup,
@@ -85,7 +85,7 @@ impl Life {
     fn trip(&self, known: &[&Member], now: Timestamp) -> Trip {
         let mut parcels = self.promised(known);
         let cart = self.cart(now);
-        let trip = Trip::new(cart, &parcels);
+        let trip = Trip::new(cart, &parcels, &self.ways());
         let errands = self.errands(known);
         let late = match trip.moments(&errands) {
             Some(_) => return trip,
@@ -98,7 +98,12 @@ impl Life {
                 parcel.times.promise = parcel.times.promise.map(|promise| promise.max(by_then));
             }
         }
-        Trip::new(cart, &parcels)
+        Trip::new(cart, &parcels, &self.ways())
+    }
+
+    /// How long ways take, as its region's router said when it was planned, and when something was brought along.
+    fn ways(&self) -> Known<'_> {
+        Known { legs: [&self.legs, &self.plan.legs], pace: self.plan.cart.pace }
     }
 
     /// From where it goes on.

@@ -47,6 +47,7 @@ fn plan(orders: &[u64]) -> Plan {
             n_max: 5,
             pace: Pace { crow_mps: 10.0, stop_s: 60 },
         },
+        legs: Legs::default(),
         orders_max: 5,
         n_min: 2,
         consent: true,
@@ -86,7 +87,12 @@ fn done(n: u64, what: StopKind) -> Command {
 }
 
 fn insert(n: u64) -> Command {
-    Command::Insert { orders: vec![wanted(n)], place: None, reason: None }
+    Command::Insert {
+        orders: vec![wanted(n)],
+        place: None,
+        legs: Legs::default(),
+        reason: None,
+    }
 }
 
 /// One run, its journal and what it told others.
@@ -411,6 +417,57 @@ fn a_run_under_way_takes_one_more_along_if_its_driver_wants_to() {
     assert!(play.run.listing(play.id).is_some());
 }
 
+/// A one-way street, with all that is fetched in it: to go up it takes ten minutes around the block.
+fn one_way() -> Legs {
+    let places: Vec<Point> = std::iter::once(KIGALI)
+        .chain((1..=3).map(|n| part(n).pickup.at))
+        .chain((1..=3).map(|n| part(n).dropoff.at))
+        .collect();
+    let seconds = |from: usize, to: usize| match (from, to) {
+        (0, 1..=3) => 30,
+        (1..=3, 1..=3) if to > from => 600,
+        (1..=3, 1..=3) if to < from => 10,
+        _ if from == to => 0,
+        _ => 200 + 10 * from.abs_diff(to) as u32,
+    };
+    let n = places.len();
+    let seconds = (0..n).flat_map(|from| (0..n).map(move |to| seconds(from, to))).collect();
+    Legs { places, seconds }
+}
+
+#[test]
+fn a_run_is_driven_as_its_regions_router_says_and_not_as_the_crow_flies() {
+    let mut play = Play {
+        id: RunId::nth(1),
+        run: Run::default(),
+        now: NOW,
+        journal: Vec::new(),
+        effects: Vec::new(),
+    };
+    play.yes(Command::Plan(Box::new(Plan { legs: one_way(), ..plan(&[1, 2, 3]) })));
+    (1..=3).for_each(|n| play.yes(join(n)));
+    play.accept();
+    assert_eq!(play.sequence(), "+3 +2 +1 -1 -2 -3");
+    assert_eq!(play.life().stops[0].due, NOW + secs(60), "30 s to drive, 30 to the door");
+
+    // What is brought along later comes with ways of its own.
+    let stops = |legs: Legs| {
+        let mut play = Play::active(&[1, 2]);
+        let orders = vec![wanted(3)];
+        play.yes(Command::Insert { orders, place: Some(KIGALI), legs, reason: None });
+        play.yes(join(3));
+        let open = play.life().offer.as_ref().unwrap();
+        let at = |n| {
+            let is_it = |it: &Stop| (it.order, it.what) == (nth(n), StopKind::Pickup);
+            open.stops.iter().position(is_it)
+        };
+        (at(1), at(2), at(3))
+    };
+    assert_eq!(stops(Legs::default()), (Some(0), Some(1), Some(2)));
+    let (first, second, third) = stops(one_way());
+    assert!(first == Some(0) && third < second, "{second:?} {third:?}");
+}
+
 #[test]
 fn what_is_late_already_keeps_nothing_else_from_being_taken_along() {
     let mut play = Play::active(&[1, 2]);
@@ -528,7 +585,12 @@ fn a_part_becomes_another_drivers_run_and_two_runs_become_one() {
     assert_eq!(orders.iter().map(|it| it.order).collect::<Vec<_>>(), [nth(2), nth(3)]);
     // The run they were to join tells the one they come from, if they do not.
     let mut other = Play::active(&[4, 5]);
-    let insert = Command::Insert { orders: orders.clone(), place: None, reason: Some(because()) };
+    let insert = Command::Insert {
+        orders: orders.clone(),
+        place: None,
+        legs: Legs::default(),
+        reason: Some(because()),
+    };
     other.yes(insert);
     other.told();
     other.yes(leave(2));

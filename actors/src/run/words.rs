@@ -1,7 +1,7 @@
 //! What can be asked of a run, and what can happen to it. All of it needs format 5.
 
 use crate::{Format, refusal::Refusal};
-use matching::batch::{Batch, Cart, Parcel};
+use matching::batch::{Batch, Cart, Legs, Parcel};
 use protocol::{
     DriverId, Money, OfferId, OfferStatus, OrderId, Place, Point, Principal, RunId, Timestamp,
     view::StopKind,
@@ -31,6 +31,9 @@ pub struct Plan {
     pub orders: Vec<Wanted>,
     /// From where, and with how much room.
     pub cart: Cart,
+    /// How long ways take, as its region's router said; what it did not say is gone as the crow flies.
+    #[serde(default, skip_serializing_if = "Legs::is_empty")]
+    pub legs: Legs,
     /// Most orders at once, later ones among them.
     pub orders_max: u8,
     /// With fewer there is no run.
@@ -117,6 +120,9 @@ pub enum Command {
         orders: Vec<Wanted>,
         /** Where the driver is; where it had something to do last, if absent. */
         place: Option<Point>,
+        /** How long ways take, as its region's router says. */
+        #[serde(default, skip_serializing_if = "Legs::is_empty")]
+        legs: Legs,
         /** Why, if a person wants it. */
         reason: Option<String>,
     },
@@ -258,6 +264,9 @@ pub enum Event {
         orders: Vec<Wanted>,
         /** Where the driver is, if that was said. */
         place: Option<Point>,
+        /** How long ways take, if a router said so. */
+        #[serde(default, skip_serializing_if = "Legs::is_empty")]
+        legs: Legs,
         /** How long they may take to say so. */
         until: Timestamp,
         /** How long those that join wait. */

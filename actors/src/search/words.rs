@@ -5,7 +5,8 @@ pub use matching::Candidate;
 use crate::{Format, run::KNOWN as RUNS};
 use protocol::{
     DriverId, OfferId, OfferStatus, PartnerId, Principal, RunId, Timestamp,
-    view::{Position, ZonePause},
+    view::{Etas, Position, Queued, ZonePause},
+    work::VehicleKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +136,21 @@ pub enum Sighting {
         driver: DriverId,
         /** Where. */
         position: Position,
+        /** With what, if it has nothing else to do first. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vehicle: Option<VehicleKind>,
+    },
+    /// When its vehicle is expected, as its region knows ways.
+    Expected {
+        /** Whose. */
+        driver: DriverId,
+        /** When. */
+        etas: Etas,
+    },
+    /// It is there in its region's queue.
+    Queued {
+        /** Where. */
+        queued: Queued,
     },
     /// A device of somebody who has part in it is connected. For those who follow the job: it does nothing about it.
     Connected {

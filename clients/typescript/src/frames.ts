@@ -2243,6 +2243,7 @@ export interface OrderView {
    */
   code?: string | null;
   driver?: DriverId | null;
+  eta?: Etas | null;
   fare: Fare;
   fleet?: PartnerId | null;
   followed_by?: OrderId | null;
@@ -2263,6 +2264,7 @@ export interface OrderView {
   policy: OfferPolicy;
   price_asked?: Fare | null;
   priority?: Priority;
+  queue?: Queued | null;
   /**
    * Why it ended, if it ended badly.
    */
@@ -2284,6 +2286,31 @@ export interface OrderView {
    * How many events made it so; grows by one with each.
    */
   version: number;
+}
+/**
+ * When the vehicle of an order is expected, as it was counted at one moment.
+ */
+export interface Etas {
+  arrival?: Eta | null;
+  at: Timestamp;
+  pickup?: Eta | null;
+}
+/**
+ * How long something is expected to take, in seconds.
+ */
+export interface Eta {
+  /**
+   * One time in ten it takes more.
+   */
+  high_s: number;
+  /**
+   * One time in ten it takes less.
+   */
+  low_s: number;
+  /**
+   * As likely more as less.
+   */
+  s: number;
 }
 /**
  * A price and what it is made of. The lines sum to the total.
@@ -2316,6 +2343,21 @@ export interface OfferView {
   expires_at: Timestamp;
   id: OfferId;
   status: OfferStatus;
+}
+/**
+ * Where somebody is among those who wait for a driver around there, as it was counted at one moment.
+ */
+export interface Queued {
+  at: Timestamp;
+  eta?: Eta | null;
+  /**
+   * How many wait.
+   */
+  n_waiting: number;
+  /**
+   * Which of them, from 1. Who is nearer to a driver may be served before.
+   */
+  position: number;
 }
 /**
  * A rescue as its requester, its driver and dispatchers see it.
@@ -2457,7 +2499,7 @@ export interface RunOrder {
   status: MemberStatus;
 }
 /**
- * What changed of an order.
+ * What changed of an order. One of which only something else is expected keeps its version.
  */
 export interface OrderChanges {
   changed_at?: Timestamp;
@@ -2466,6 +2508,7 @@ export interface OrderChanges {
    */
   code?: string | null;
   driver?: DriverId | null;
+  eta?: Etas | null;
   fare?: Fare;
   fleet?: PartnerId | null;
   followed_by?: OrderId | null;
@@ -2490,6 +2533,7 @@ export interface OrderChanges {
   policy?: OfferPolicy;
   price_asked?: Fare | null;
   priority?: Priority;
+  queue?: Queued | null;
   /**
    * As in the view, if it is another now; null: it has none any more.
    */

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Fare, FulfilmentStatus, OfferView, OrderView, Place, RescueView } from "@outrider/client";
+import type { Etas, Fare, FulfilmentStatus, OfferView, OrderView, Place, Queued, RescueView } from "@outrider/client";
 import { go, useApp, useFetched, useFollowed, useHeard, useTick } from "../app.js";
 import { JobClock } from "./queue.js";
 import { Actions } from "./actions.js";
@@ -13,7 +13,7 @@ import { jobOf } from "../jobs.js";
 import type { Asked } from "../live.js";
 import { isAwaited, kindOf, short, stageOf, type Colour, type Sort } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, Tabs, described } from "../ui.js";
-import { because, happened, metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
+import { around, because, happened, metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
 
 type Tab = "now" | "timeline" | "matching";
 const TABS: readonly Tab[] = ["now", "timeline", "matching"];
@@ -44,6 +44,10 @@ export interface JobView {
   stopsDone: number;
   fare: Fare;
   reason: string | null;
+  /** When its vehicle is expected. */
+  eta: Etas | null;
+  /** Where in the queue it is. */
+  queue: Queued | null;
   at: number;
   version: number;
 }
@@ -55,13 +59,14 @@ export function jobView(view: OrderView | RescueView): JobView {
       id: view.id, kind: "rescue", sort: "rescue", what: word("issue", view.issue), status: view.status, rider: view.rider, driver: view.driver ?? null,
       held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, stops, stopsDone: 0, fare: view.fare,
       reason: view.outcome ?? null, at: view.requested_at, version: view.version, run: null, fulfilment: "none", paused: null,
+      eta: null, queue: null,
     };
   }
   return {
     id: view.id, kind: "order", sort: view.kind === "ride" ? "ride" : "delivery", what: word("kind", view.kind), status: view.status, rider: view.rider,
     driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, fleet: view.fleet ?? null, stops: view.stops,
     stopsDone: view.stops_done, fare: view.fare, reason: view.reason ?? null, at: view.placed_at, version: view.version,
-    run: view.run ?? null, fulfilment: view.fulfilment, paused: view.paused?.reason ?? null,
+    run: view.run ?? null, fulfilment: view.fulfilment, paused: view.paused?.reason ?? null, eta: view.eta ?? null, queue: view.queue ?? null,
   };
 }
 
@@ -84,7 +89,7 @@ export function expected(view: JobView, asked: readonly Asked[]): JobView {
 
 /** Whoever is told to, forced or not, sets off for it. */
 function given(view: JobView, driver: string): JobView {
-  return { ...view, driver, offers: [], status: view.kind === "rescue" ? "accepted" : "assigned" };
+  return { ...view, driver, offers: [], eta: null, status: view.kind === "rescue" ? "accepted" : "assigned" };
 }
 
 export function JobDetails({ id, isListening, onOpen }: { id: string; isListening: boolean; onOpen: (id: string) => void }): JSX.Element {
@@ -159,6 +164,7 @@ function Now({ view, isDriverSure, onOpen }: { view: JobView; isDriverSure: bool
         <dt>{t("job.driver")}</dt><dd class={isDriverSure ? "" : "is-expected"}>{view.driver ? <DriverLine id={view.driver} view={view} onOpen={onOpen} /> : <span class="soft">{t("job.nobody")}</span>}</dd>
         <dt>{t("job.asked_at")}</dt><dd>{timeOfDay(view.at)} <span class="soft">{t("job.ago", { span: span(live.client.serverNow - view.at) })}</span></dd>
         {due ? <><dt>{t("job.promised")}</dt><dd>{timeOfDay(due)} <span class="soft">{t(due > live.client.serverNow ? "clock.left" : "clock.over", { span: span(Math.abs(due - live.client.serverNow)) })}</span></dd></> : null}
+        <Expected view={view} />
         <dt>{t("job.fare")}</dt><dd><FareLines fare={view.fare} /></dd>
         {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
         {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(id) => go("actors", id)} /></dd></> : null}
@@ -179,6 +185,26 @@ function Now({ view, isDriverSure, onOpen }: { view: JobView; isDriverSure: bool
       <Nearby view={view} />
     </>
   );
+}
+
+/** When its vehicle is there, or where in the queue it is. */
+function Expected({ view }: { view: JobView }): JSX.Element | null {
+  const { live } = useApp();
+  const since = (at: number): number => Math.max(0, live.client.serverNow - at);
+  const { eta, queue } = view;
+  if (eta && view.driver) {
+    return (
+      <>
+        {eta.pickup ? <><dt>{t("job.eta_pickup")}</dt><dd>{around(eta.pickup, since(eta.at))}</dd></> : null}
+        {eta.arrival ? <><dt>{t("job.eta_arrival")}</dt><dd>{around(eta.arrival, since(eta.at))}</dd></> : null}
+      </>
+    );
+  }
+  if (queue && !view.driver) {
+    const soonest = queue.eta ? <> <span class="soft">{t("job.queue_eta", { span: around(queue.eta, 0) })}</span></> : null;
+    return <><dt>{t("job.queue")}</dt><dd>{t("job.queue_place", { n: queue.position, of: queue.n_waiting })}{soonest}</dd></>;
+  }
+  return null;
 }
 
 function DriverLine({ id, view, onOpen }: { id: string; view: JobView; onOpen: (id: string) => void }): JSX.Element {

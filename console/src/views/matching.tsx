@@ -1,15 +1,16 @@
 // How a driver was looked for: who was weighed at what cost, who did not fit and why, who was asked and what they said.
 
 import type { JSX } from "preact";
+import type { Eta } from "@outrider/client";
 import { useApp, useFetched, usePolled } from "../app.js";
 import { stageOf, type Colour } from "../status.js";
 import { ActorLink, Empty, Loading, Refusal } from "../ui.js";
-import { metres, span, t, timeOfDay, word } from "../words.js";
+import { around, metres, span, t, timeOfDay, word } from "../words.js";
 import type { CostPart, Fate, Verdict } from "../words/named.js";
 import type { JobView } from "./job.js";
 
-/** Of the parts of the cost, those that are nothing may be left out. */
-export type Weighed = { driver: string; fate: Fate; distance_m: number; cost_ms: number } & Partial<Record<`${CostPart}_ms`, number>>;
+/** Of the parts of the cost, those that are nothing may be left out. `low_s` and `high_s` tell how sure it is when the driver would be there. */
+export type Weighed = { driver: string; fate: Fate; distance_m: number; cost_ms: number; low_s?: number; high_s?: number } & Partial<Record<`${CostPart}_ms`, number>>;
 
 /** What a cost is made of, in the order in which it is drawn, with the colour of each. */
 const PARTS: Record<CostPart, Colour> = {
@@ -19,6 +20,11 @@ const PARTS: Record<CostPart, Colour> = {
 /** The parts of a cost that are something, in milliseconds. */
 export function partsOf(weighed: Weighed): { part: CostPart; ms: number }[] {
   return (Object.keys(PARTS) as CostPart[]).map((part) => ({ part, ms: weighed[`${part}_ms`] ?? 0 })).filter(({ ms }) => ms > 0);
+}
+
+/** When a driver would be there. */
+function etaOf({ travel_ms = 0, busy_ms = 0, low_s = 0, high_s = 0 }: Weighed): Eta {
+  return { s: (travel_ms + busy_ms) / 1000, low_s, high_s };
 }
 
 interface Seen {
@@ -114,7 +120,7 @@ function Round({ seen, onOpen }: { seen: Seen; onOpen: (id: string) => void }): 
           <tbody>
             {seen.weighed.map((it) => (
               <tr key={it.driver} class={`f-${it.fate}`}>
-                <td><ActorLink id={it.driver} mark={board.driver(it.driver)} onOpen={onOpen} /><span class="soft">{metres(it.distance_m)}</span></td>
+                <td><ActorLink id={it.driver} mark={board.driver(it.driver)} onOpen={onOpen} /><span class="soft">{metres(it.distance_m)}{it.high_s ? ` · ${around(etaOf(it), 0)}` : ""}</span></td>
                 <td><Cost of={it} most={most} /></td>
                 <td>{word("fate", it.fate)}</td>
               </tr>

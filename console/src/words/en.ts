@@ -48,6 +48,7 @@ export const en = {
   "job.tabs": "About this job", "job.tab.now": "Now", "job.tab.timeline": "Timeline", "job.tab.matching": "Matching", "job.inspect": "Inspect", "job.held": "Held",
   "job.what": "What", "job.rider": "Rider", "job.driver": "Driver", "job.nobody": "nobody yet", "job.asked_at": "Asked for", "job.promised": "Promised by", "job.ago": "{span} ago", "job.fare": "Fare",
   "job.policy": "Offers", "job.reason": "Reason", "job.stops": "Way", "job.pickup": "Pickup", "job.dropoff": "Dropoff", "job.stop": "Stop", "job.scene": "Scene", "job.tow_to": "Tow to",
+  "job.eta_pickup": "Driver there in", "job.eta_arrival": "At the end in", "eta.range": "{n} min ({low}–{high})", "job.queue": "In the queue", "job.queue_place": "{n} of {of}", "job.queue_eta": "nearest driver: {span}",
   "job.driver_away": "{far} away", "job.near": "{n} free within {far}", "job.offers": "Offers in flight", "job.offer_due": "due",
   "timeline.empty": "Nothing has happened to it yet.", "timeline.by": "by {who}", "timeline.bypassed": "overruled: {what}",
   "matching.silent": "Not heard from in time: {nodes}", "matching.no_rounds": "No node remembers a round for it (any more).", "matching.rounds": "Rounds before",

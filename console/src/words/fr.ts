@@ -47,6 +47,7 @@ export const fr: Words = {
   "job.tabs": "Cette mission", "job.tab.now": "Maintenant", "job.tab.timeline": "Historique", "job.tab.matching": "Appariement", "job.inspect": "Inspecter", "job.held": "Suspendu",
   "job.what": "Quoi", "job.rider": "Client", "job.driver": "Chauffeur", "job.nobody": "personne encore", "job.asked_at": "Demandé", "job.promised": "Promis pour", "job.ago": "il y a {span}", "job.fare": "Prix",
   "job.policy": "Offres", "job.reason": "Motif", "job.stops": "Trajet", "job.pickup": "Prise en charge", "job.dropoff": "Arrivée", "job.stop": "Étape", "job.scene": "Lieu", "job.tow_to": "Remorquer vers",
+  "job.eta_pickup": "Chauffeur sur place dans", "job.eta_arrival": "Arrivée dans", "eta.range": "{n} min ({low}–{high})", "job.queue": "Dans la file", "job.queue_place": "{n} sur {of}", "job.queue_eta": "chauffeur le plus proche : {span}",
   "job.driver_away": "à {far}", "job.near": "{n} libres à moins de {far}", "job.offers": "Offres en cours", "job.offer_due": "échue",
   "timeline.empty": "Il ne lui est encore rien arrivé.", "timeline.by": "par {who}", "timeline.bypassed": "outrepassé : {what}",
   "matching.silent": "Sans réponse à temps : {nodes}", "matching.no_rounds": "Aucun nœud ne se souvient (plus) d’un tour pour elle.", "matching.rounds": "Tours précédents",

@@ -47,6 +47,7 @@ export const rw: Words = {
   "job.tabs": "Ibyerekeye aka kazi", "job.tab.now": "Ubu", "job.tab.timeline": "Amateka", "job.tab.matching": "Guhuza", "job.inspect": "Genzura", "job.held": "Byahagaze",
   "job.what": "Icyo ari cyo", "job.rider": "Umugenzi", "job.driver": "Umushoferi", "job.nobody": "nta we uraboneka", "job.asked_at": "Byasabwe", "job.promised": "Byasezeranyijwe", "job.ago": "hashize {span}", "job.fare": "Igiciro",
   "job.policy": "Uko bitangwa", "job.reason": "Impamvu", "job.stops": "Inzira", "job.pickup": "Aho bafatira", "job.dropoff": "Aho bagera", "job.stop": "Aho bahagarara", "job.scene": "Aho byabereye", "job.tow_to": "Kujyana",
+  "job.eta_pickup": "Umushoferi agerayo mu", "job.eta_arrival": "Bigera aho bijya mu", "eta.range": "{n} min ({low}–{high})", "job.queue": "Ku murongo", "job.queue_place": "{n} kuri {of}", "job.queue_eta": "umushoferi wa hafi: {span}",
   "job.driver_away": "ari kuri {far}", "job.near": "{n} badafite akazi muri {far}", "job.offers": "Abarimo kubazwa", "job.offer_due": "igihe cyageze",
   "timeline.empty": "Nta kirabaho kuri aka kazi.", "timeline.by": "na {who}", "timeline.bypassed": "byirengagijwe: {what}",
   "matching.silent": "Ntibasubije ku gihe: {nodes}", "matching.no_rounds": "Nta seriveri icyibuka icyiciro cyako.", "matching.rounds": "Ibyiciro byabanje",

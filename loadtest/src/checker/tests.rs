@@ -31,6 +31,8 @@ fn order(version: u64, status: OrderStatus, driver: Option<u64>) -> OrderView {
         follows: None,
         followed_by: None,
         run: None,
+        eta: None,
+        queue: None,
         code: None,
     }
 }

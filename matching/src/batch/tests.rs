@@ -1,12 +1,19 @@
 use super::*;
-use crate::{DriverCard, SearchCard, Standing, cost};
+use crate::{
+    DriverCard, Router, SearchCard, Standing, cost,
+    router::{Eta, Leg, Spot, Straight},
+};
 use proptest::prelude::*;
 use protocol::{
     JobId, OrderId, RiderId,
     view::WorkKind,
     work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
 };
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 const KIGALI: Point = Point { lat: -1.95, lon: 30.06 };
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -65,10 +72,20 @@ fn driver(n: u64, at: Point) -> DriverCard {
 }
 
 fn planned(waiting: &[SearchCard], drivers: &[DriverCard], runs: &[RunCard]) -> Vec<Proposal> {
+    planned_by(&cost::Settings::default().straight(), waiting, drivers, runs)
+}
+
+fn planned_by(
+    router: &dyn Router,
+    waiting: &[SearchCard],
+    drivers: &[DriverCard],
+    runs: &[RunCard],
+) -> Vec<Proposal> {
     let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
     let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
     let runs: Vec<_> = runs.iter().cloned().map(Arc::new).collect();
-    plan(&waiting, &drivers, &runs, NOW, &Settings::default(), &cost::Settings::default())
+    let costs = cost::Settings::default();
+    plan(&waiting, &drivers, &runs, NOW, &Settings::default(), &costs, router)
 }
 
 fn orders_of(proposals: &[Proposal]) -> Vec<Vec<OrderId>> {
@@ -168,10 +185,14 @@ fn a_run_under_way_takes_along_what_lies_on_its_way_and_nothing_that_makes_it_la
         std::slice::from_ref(&busy),
         &[card(3_600)],
     );
-    let insert =
-        Proposal::Insert { run: RunId::nth(1), order: (OrderId::nth(1), 1), at: at(0.0, 0.0) };
-    assert_eq!(proposals, [insert]);
-    // Alone it takes 546 s and two stops; with the other it is late.
+    let [Proposal::Insert { run, order, at: place, legs }] = proposals.as_slice() else {
+        panic!("{proposals:?}")
+    };
+    assert_eq!((*run, *order, *place), (RunId::nth(1), (OrderId::nth(1), 1), at(0.0, 0.0)));
+    let places = [(0.0, 0.0), (500.0, 0.0), (3_000.0, 0.0), (600.0, 0.0), (2_500.0, 50.0)];
+    assert_eq!(legs.places, places.map(|(east_m, north_m)| at(east_m, north_m)));
+    assert_eq!(legs.seconds[1], 90, "the first five hundred metres by motorcycle");
+    // Alone it takes 540 s and two stops; with the other it is late.
     assert_eq!(
         planned(std::slice::from_ref(&on_the_way), std::slice::from_ref(&busy), &[card(640)]),
         []
@@ -196,14 +217,100 @@ fn what_is_on_board_is_handed_over_in_time() {
     let parcel =
         Parcel { from: at(9.0, 9.0), to: at(1_000.0, 0.0), times: times(200), weight_g: 1 };
     let aboard = [Errand { parcel: 0, is_pickup: false }];
-    let trip = Trip::new(cart, &[parcel]);
+    let trip = Trip::new(cart, &[parcel], &cart.pace);
     let moments = trip.moments(&aboard).unwrap();
     let took = moments[0].since(NOW).as_secs_f64();
     assert!((took - 130.0).abs() < 1.0, "100 s to drive, 30 to the door: {took}");
     let late = Cart { free: NOW + Duration::from_secs(100), ..cart };
-    let trip = Trip::new(late, &[parcel]);
+    let trip = Trip::new(late, &[parcel], &late.pace);
     assert_eq!(trip.moments(&aboard), None);
     assert!(trip.moments_late(&aboard).is_some(), "it is brought all the same");
+}
+
+/// A town with a river through it, fifty minutes from bank to bank, that counts how often it is asked for each way.
+#[derive(Debug, Default)]
+struct River {
+    /// How far north it flows, in metres.
+    north_m: f64,
+    places: Mutex<Vec<Point>>,
+    asked: Mutex<HashMap<(Spot, Spot), usize>>,
+}
+
+impl River {
+    fn at(north_m: f64) -> Self {
+        Self { north_m, ..Self::default() }
+    }
+
+    fn is_beyond(&self, spot: Spot) -> bool {
+        self.places.lock().unwrap()[spot.0 as usize].lat > at(0.0, self.north_m).lat
+    }
+}
+
+impl Router for River {
+    fn spot(&self, at: Point) -> Spot {
+        let mut places = self.places.lock().unwrap();
+        let known = places.iter().position(|it| *it == at);
+        let number = known.unwrap_or_else(|| {
+            places.push(at);
+            places.len() - 1
+        });
+        Spot(number as u32)
+    }
+
+    fn eta(&self, leg: &Leg) -> Eta {
+        *self.asked.lock().unwrap().entry((leg.from, leg.to)).or_default() += 1;
+        let eta = Straight::default().eta(leg);
+        let is_across = self.is_beyond(leg.from) != self.is_beyond(leg.to);
+        if is_across { Eta { ms: eta.ms + 3_000_000, ..eta } } else { eta }
+    }
+}
+
+#[test]
+fn what_lies_across_a_river_is_not_brought_together_however_near_it_is() {
+    let patient = |card: SearchCard| SearchCard { batch: Some(times(9_000)), ..card };
+    let both = [
+        patient(waiting(1, at(50.0, 0.0), at(2_000.0, 100.0))),
+        patient(waiting(2, at(100.0, 0.0), at(2_000.0, 200.0))),
+    ];
+    let near = [driver(1, at(-300.0, 0.0))];
+    assert_eq!(orders_of(&planned(&both, &near, &[])), [[1, 2].map(OrderId::nth)]);
+    assert_eq!(planned_by(&River::at(150.0), &both, &near, &[]), [], "each of them on its own");
+    let together = planned_by(&River::at(900.0), &both, &near, &[]);
+    assert_eq!(orders_of(&together), [[1, 2].map(OrderId::nth)], "it flows elsewhere");
+}
+
+#[test]
+fn a_way_is_asked_for_once_in_a_look_however_many_trips_it_is_part_of() {
+    let drivers: Vec<DriverCard> =
+        (0..3).map(|n| driver(n, at(-300.0 - 10.0 * n as f64, 0.0))).collect();
+    let all: Vec<SearchCard> = (0..9)
+        .map(|n| {
+            let m = 20.0 * n as f64;
+            waiting(n, at(m, 0.0), at(2_000.0, m))
+        })
+        .collect();
+    let river = River::at(9_000.0);
+    assert!(!planned_by(&river, &all, &drivers, &[]).is_empty());
+    let asked = river.asked.lock().unwrap();
+    assert!(!asked.is_empty() && asked.values().all(|n| *n == 1), "{asked:?}");
+}
+
+#[test]
+fn what_nobody_said_of_a_way_is_gone_as_the_crow_flies_and_the_latest_word_counts() {
+    let (a, b, c) = (at(0.0, 0.0), at(600.0, 0.0), at(600.0, 800.0));
+    let older = Legs { places: vec![a, b], seconds: vec![0, 300, 310, 0] };
+    let newer = Legs { places: vec![b, a], seconds: vec![0, 450, 400, 0] };
+    let known = |legs| Known { legs, pace: Pace { crow_mps: 10.0, stop_s: 60 } };
+    let seconds = |known: &Known<'_>| -> Vec<u32> {
+        known.table(&[a, b, c]).into_iter().map(|s| s.round() as u32).collect()
+    };
+    let none = Legs::default();
+    assert_eq!(seconds(&known([&none, &older])), [0, 300, 100, 310, 0, 80, 100, 80, 0]);
+    assert_eq!(seconds(&known([&newer, &older])), [0, 400, 100, 450, 0, 80, 100, 80, 0]);
+    assert_eq!(seconds(&known([&none, &none])), [0, 60, 100, 60, 0, 80, 100, 80, 0]);
+    // What cannot be read whole is not believed.
+    let broken = Legs { places: vec![a, b, c], seconds: vec![0, 7] };
+    assert_eq!(seconds(&known([&none, &broken])), [0, 7, 100, 60, 0, 80, 100, 80, 0]);
 }
 
 fn any_card() -> impl Strategy<Value = (f64, f64, f64, f64, u64, u32)> {
@@ -246,7 +353,8 @@ proptest! {
                 prop_assert!(one.from.distance_m(other.from) <= f64::from(settings.pickups_m));
                 prop_assert!(one.to.distance_m(other.to) <= f64::from(settings.dropoffs_m));
             }
-            let trip = Trip::new(it.cart, &parcels);
+            let known = Known { legs: [&it.legs, &Legs::default()], pace: it.cart.pace };
+            let trip = Trip::new(it.cart, &parcels, &known);
             let errands: Vec<_> = (0..parcels.len() as u32).flat_map(Errand::both).collect();
             let best = trip.best(&errands, 0).expect("every promise can be kept");
             let moments = trip.moments(&best).unwrap();

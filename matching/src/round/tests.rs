@@ -514,7 +514,9 @@ fn told_wrong(
             let way_ms = one.travel_ms + one.busy_ms;
             let person_ms = one.idle_ms + one.rating_ms + one.level_ms + one.refusal_ms;
             let cost_ms = way_ms + person_ms + one.excess_ms + one.fairness_ms + one.turn_ms;
+            let [low_ms, high_ms] = [one.low_s, one.high_s].map(|s| 1_000 * u32::from(s));
             let is_so = cost_ms == one.cost_ms
+                && (low_ms..=high_ms).contains(&way_ms)
                 && one.distance_m <= search.radius_m
                 && fits(search, card(one.driver), NOW, settings);
             if !is_so {
@@ -581,6 +583,8 @@ fn a_round_tells_whom_it_weighed_and_who_did_not_fit() {
     let fates: Vec<_> = weighed.iter().map(|it| (it.driver, it.fate)).collect();
     let nth = DriverId::nth;
     assert_eq!(fates, [(nth(4), Fate::Proposed), (nth(5), Fate::Spare)]);
+    // 72 s, as the straight line says, or down to 65 % and up to 155 % of that.
+    assert_eq!((weighed[0].low_s, weighed[0].high_s), (46, 112));
     let mut why: Vec<_> = unfit.iter().map(|it| (it.driver, it.why)).collect();
     why.sort_unstable();
     assert_eq!(why, [(nth(1), WhyNot::Excluded), (nth(2), WhyNot::NoRoom)]);

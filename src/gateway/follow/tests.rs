@@ -19,7 +19,13 @@ impl Watched for Fake {
         None
     }
 
-    fn say(&mut self, whole: ServerFrame, _by: Principal, _shown: Option<u64>) -> ServerFrame {
+    fn say(
+        &mut self,
+        whole: ServerFrame,
+        _by: Principal,
+        _shown: Option<u64>,
+        _told: Option<Told>,
+    ) -> ServerFrame {
         whole
     }
 

@@ -3,12 +3,14 @@
 use super::{BUSY_MS, Deed, Flow, Session, URGENT_MAX, regional::Regional};
 use crate::gateway::{
     follow::{self, Change, Follow},
+    prospect::Told,
     translate::{self, Subject, not_found},
 };
 use actors::{EntityKey, Kind};
 use futures_util::FutureExt;
 use protocol::{
     Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId, RunId,
+    changes::Changed,
     frame::{ServerFrame, Topic},
 };
 use std::time::Duration;
@@ -215,6 +217,9 @@ impl Session {
                     follow.is_well();
                     // Whoever was seen may be nobody's business any more; the next sighting is judged anew.
                     follow.sighted = None;
+                    if let Some(prospect) = &mut follow.prospect {
+                        prospect.is_outdated();
+                    }
                 }
                 let told = self.show(key, events);
                 self.became(key, &news)?;
@@ -225,6 +230,16 @@ impl Session {
                 let follow = follows.find(|follow| follow.key == key);
                 let is_news = follow.is_some_and(|it| it.others.heard(who, Instant::now()));
                 if is_news { self.say(&frame) } else { Ok(()) }
+            }
+            Change::Sighted(Some(ServerFrame::Changed(Changed::Order(changes)))) => {
+                let scope = self.scope();
+                let follow = self.follows.iter_mut().find(|follow| follow.key == key);
+                // Of what lies elsewhere, the next view says it.
+                let is_within = |it: &&mut Follow| scope.is_everywhere() || it.says_within(&scope);
+                if let Some(follow) = follow.filter(is_within) {
+                    follow.expects(changes);
+                }
+                Ok(())
             }
             Change::Sighted(frame) => {
                 if frame.as_ref().is_some_and(|frame| !self.may_sight(key, frame)) {
@@ -262,7 +277,13 @@ impl Session {
         let is_hidden = follow.wants.topic && view.is_none();
         // Whoever is not shown it any more may have forgotten it by the time it is shown again.
         let shown = std::mem::replace(&mut follow.shown, view.as_ref().map(|_| version));
-        let view = view.filter(|_| shown != Some(version)).map(|view| watch.say(view, by, shown));
+        let view = view.filter(|_| shown != Some(version));
+        let told = view.as_ref().and_then(Told::by);
+        let was_told = follow.prospect.as_ref().map(|it| it.told());
+        let view = view.map(|view| watch.say(view, by, shown, was_told));
+        if let Some(told) = told {
+            follow.tells(told);
+        }
         follow.look_for_others(by);
         if let Some(view) = view {
             self.say(&view)?;

@@ -135,6 +135,7 @@ impl Session {
         let now = Instant::now();
         for follow in &mut self.follows {
             follow.sighted = None;
+            follow.prospect = None;
             follow.others.are(Vec::new(), now);
         }
         if let Some(overview) = &mut self.overview {

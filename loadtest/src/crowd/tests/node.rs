@@ -241,6 +241,8 @@ impl Job {
                 follows: None,
                 followed_by: None,
                 run: None,
+                eta: None,
+                queue: None,
                 code: None,
             })),
             JobId::Rescue(id) => ServerFrame::Rescue(Box::new(RescueView {

@@ -1,0 +1,106 @@
+//! What an order is told to expect, keeps for a while, and shows.
+
+use super::*;
+use crate::tell::Journey;
+use protocol::{
+    view::{Eta, Etas, Queued},
+    work::VehicleKind,
+};
+
+fn eta(s: u32) -> Eta {
+    Eta { s, low_s: s / 2, high_s: 2 * s }
+}
+
+fn etas(play: &Play, pickup_s: Option<u32>, arrival_s: u32) -> Etas {
+    Etas { at: play.now, pickup: pickup_s.map(eta), arrival: Some(eta(arrival_s)) }
+}
+
+/// The order sees this. What it wants to know of others because of it.
+fn sees(play: &mut Play, sighting: &Sighting) -> Vec<Sight> {
+    let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
+    play.order.see(sighting, &around).passed_on
+}
+
+/// Driver 1 is seen that far east of the pickup. The way whose duration the order then asks for.
+fn asks(play: &mut Play, east_m: f64, vehicle: Option<VehicleKind>) -> Option<Journey> {
+    let position = Position {
+        at: PICKUP.offset_m(east_m, 0.0),
+        sampled_at: play.now,
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: None,
+    };
+    let passed_on = sees(play, &Sighting::DriverAt { driver: nth(1), position, vehicle });
+    let first = passed_on.first()?;
+    let Sight::Way(journey) = first else { panic!("{first:?}") };
+    Some(journey.clone())
+}
+
+fn shown(play: &Play, by: Principal) -> (Option<Etas>, Option<Queued>) {
+    let view = play.order.order_view(play.id, 7, by).expect("it was placed");
+    (view.eta, view.queue)
+}
+
+#[test]
+fn an_order_asks_how_long_its_drivers_way_takes_and_not_with_every_position() {
+    let moto = Some(VehicleKind::Moto);
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    let before = play.journal.len();
+    let journey = asks(&mut play, 2_000.0, moto).expect("nobody knows yet");
+    assert_eq!((journey.order, journey.driver, journey.is_to_pickup), (play.id, nth(1), true));
+    assert_eq!(journey.places.len(), 3, "where it is, the pickup, the end");
+    assert_eq!(asks(&mut play, 1_990.0, moto), None, "it asked just now");
+    play.wait(5 * SECOND);
+    assert!(asks(&mut play, 1_950.0, moto).is_some());
+    let told = etas(&play, Some(200), 900);
+    sees(&mut play, &Sighting::Expected { driver: nth(1), etas: told });
+    assert_eq!(shown(&play, RIDER), (Some(told), None));
+    assert_eq!(shown(&play, DISPATCHER), (Some(told), None));
+    assert_eq!(shown(&play, driver(1)), (None, None), "who drives knows best");
+    // Another driver's way is not this order's.
+    let others = Sighting::Expected { driver: nth(2), etas: etas(&play, Some(1), 1) };
+    sees(&mut play, &others);
+    assert_eq!(shown(&play, RIDER).0, Some(told));
+    assert_eq!(play.journal.len(), before, "nothing of it is written down");
+    let written = rmp_serde::to_vec_named(&play.order).unwrap();
+    let read: Order = rmp_serde::from_slice(&written).unwrap();
+    assert_eq!(read.order_view(play.id, 7, RIDER).unwrap().eta, None, "nor in a snapshot");
+
+    // It goes elsewhere first: nobody is to count on what was expected before.
+    play.wait(5 * SECOND);
+    assert_eq!(asks(&mut play, 1_900.0, None), None);
+    assert_eq!(shown(&play, RIDER).0, None);
+}
+
+#[test]
+fn the_pickup_is_expected_until_the_driver_is_there_and_the_end_until_all_is_done() {
+    let moto = Some(VehicleKind::Moto);
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    let told = etas(&play, Some(60), 700);
+    assert!(asks(&mut play, 50.0, moto).is_some());
+    sees(&mut play, &Sighting::Expected { driver: nth(1), etas: told });
+    play.yes(DISPATCHER, Command::Arrive {});
+    assert_eq!(shown(&play, RIDER).0, Some(Etas { pickup: None, ..told }));
+    play.yes(driver(1), Command::Start { code: None });
+    play.wait(5 * SECOND);
+    let journey = asks(&mut play, 500.0, moto).expect("it is on its way");
+    assert_eq!((journey.places.len(), journey.is_to_pickup), (2, false));
+    play.see(5_000.0);
+    play.yes(driver(1), Command::Finish { code: None, early_reason: None });
+    assert_eq!(shown(&play, RIDER).0, None, "it is over");
+}
+
+#[test]
+fn a_place_in_the_queue_is_shown_to_who_waits_and_only_while_they_wait() {
+    let mut play = Play::placed(ride());
+    let queued = Queued { at: play.now, position: 3, n_waiting: 8, eta: Some(eta(240)) };
+    sees(&mut play, &Sighting::Queued { queued });
+    assert_eq!(shown(&play, RIDER), (None, Some(queued)));
+    play.offer_to(1);
+    assert_eq!(shown(&play, driver(1)).1, None, "who is asked need not know how many wait");
+    let offer = play.order.offers().last().expect("an offer was made").id;
+    play.yes(SYSTEM, accepted(offer, 1));
+    assert_eq!(shown(&play, RIDER).1, None);
+    sees(&mut play, &Sighting::Queued { queued });
+    assert_eq!(shown(&play, RIDER).1, None, "that was on its way");
+}

@@ -1,0 +1,151 @@
+//! Who waits is told where in the queue they are: when it is news to them, and not too often.
+//!
+//! Soft, and never written down: an order shows it to whoever follows it, and forgets it with its node.
+
+use protocol::{
+    JobId, OrderId, Timestamp,
+    view::{Eta, Queued},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+/// Whoever has waited for less is not told anything yet: most have a driver by then.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Nobody is told again sooner.
+const EVERY: Duration = Duration::from_secs(5);
+/// Most who are told in one tick. The others are told in the next.
+const TOLD_MAX: usize = 200;
+/// So many who wait no more are kept before they are looked for.
+const GONE_MAX: usize = 64;
+
+/// Orders that wait, and what each was told.
+#[derive(Debug, Default)]
+pub(super) struct Line(HashMap<OrderId, Waiting>);
+
+/// An order that waits.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// When it was first seen to.
+    since: Timestamp,
+    /// What it was told last.
+    told: Option<Queued>,
+}
+
+impl Line {
+    /// Somebody else tells them.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Whom to tell what now, in the order of the queue. `eta_of` says when the driver would be there who would come for a
+    /// job if one had to be chosen now.
+    pub(super) fn news(
+        &mut self,
+        queue: &[JobId],
+        now: Timestamp,
+        eta_of: impl Fn(JobId) -> Option<Eta>,
+    ) -> Vec<(OrderId, Queued)> {
+        self.forget_gone(queue);
+        let n_waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+        let mut news = Vec::new();
+        for (position, job) in (1..).zip(queue) {
+            let JobId::Order(order) = *job else { continue };
+            let waiting = self.0.entry(order).or_insert(Waiting { since: now, told: None });
+            let due = waiting.told.map_or(waiting.since + PATIENCE, |told| told.at + EVERY);
+            if now < due || news.len() == TOLD_MAX {
+                continue;
+            }
+            let queued = Queued { at: now, position, n_waiting, eta: eta_of(*job) };
+            if waiting.told.is_none_or(|told| is_news(&told, &queued)) {
+                waiting.told = Some(queued);
+                news.push((order, queued));
+            }
+        }
+        news
+    }
+
+    /// Forgets who waits no more, once there are many of them.
+    fn forget_gone(&mut self, queue: &[JobId]) {
+        if self.0.len() > queue.len() + GONE_MAX {
+            let waiting: HashSet<JobId> = queue.iter().copied().collect();
+            self.0.retain(|order, _| waiting.contains(&JobId::Order(*order)));
+        }
+    }
+}
+
+/// Is it worth telling? Who is among the first is told of each place, others of every tenth.
+fn is_news(was: &Queued, now: &Queued) -> bool {
+    let is_other_eta = match (was.eta, now.eta) {
+        (Some(was), Some(now)) => was.differs(now),
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    };
+    let moved = was.position.abs_diff(now.position);
+    is_other_eta || (moved > 0 && moved.saturating_mul(10) >= was.position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn at(s: u64) -> Timestamp {
+        START + Duration::from_secs(s)
+    }
+
+    fn queue(orders: impl IntoIterator<Item = u64>) -> Vec<JobId> {
+        orders.into_iter().map(|n| JobId::Order(OrderId::nth(n))).collect()
+    }
+
+    fn eta(s: u32) -> Option<Eta> {
+        Some(Eta { s, low_s: s / 2, high_s: 2 * s })
+    }
+
+    /// Who is told, and which place.
+    fn told(line: &mut Line, orders: &[u64], s: u64, eta_s: Option<u32>) -> Vec<(OrderId, u32)> {
+        let queue = queue(orders.iter().copied());
+        let news = line.news(&queue, at(s), |_| eta_s.and_then(eta));
+        news.into_iter().map(|(order, queued)| (order, queued.position)).collect()
+    }
+
+    #[test]
+    fn whoever_waits_is_told_once_and_again_when_it_is_news_but_not_at_once() {
+        let (mut line, one, two) = (Line::default(), OrderId::nth(1), OrderId::nth(2));
+        assert_eq!(told(&mut line, &[1, 2], 0, None), [], "most have a driver in a moment");
+        assert_eq!(told(&mut line, &[1, 2], 3, None), [(one, 1), (two, 2)]);
+        assert_eq!(told(&mut line, &[1, 2], 60, None), [], "nothing is new");
+        assert_eq!(told(&mut line, &[2], 61, None), [(two, 1)]);
+        assert_eq!(told(&mut line, &[1, 2], 65, None), [], "that was just now");
+        assert_eq!(told(&mut line, &[1, 2], 66, None), [(two, 2)]);
+        // Somebody could come, and then later than that.
+        assert_eq!(told(&mut line, &[1, 2], 80, Some(200)), [(one, 1), (two, 2)]);
+        assert_eq!(told(&mut line, &[1, 2], 90, Some(225)), []);
+        assert_eq!(told(&mut line, &[1, 2], 91, Some(240)), [(one, 1), (two, 2)]);
+    }
+
+    #[test]
+    fn far_behind_only_every_tenth_place_is_news_and_a_tick_tells_only_so_many() {
+        let (mut line, many) = (Line::default(), (0..1_000).collect::<Vec<u64>>());
+        told(&mut line, &many, 0, None);
+        for tick in 0..5 {
+            assert_eq!(told(&mut line, &many, 3 + tick, None).len(), TOLD_MAX);
+        }
+        assert_eq!(told(&mut line, &many, 100, None), []);
+        let next = told(&mut line, &many[1..], 200, None);
+        assert_eq!(next.len(), 10 - 1, "{next:?}");
+        assert_eq!(line.0.len(), 1_000);
+        told(&mut line, &many[500..], 300, None);
+        assert_eq!(line.0.len(), 500, "who waits no more is forgotten");
+    }
+
+    #[test]
+    fn rescues_are_not_told_for_they_are_never_kept_waiting() {
+        let rescue = [JobId::Rescue(protocol::RescueId::nth(1))];
+        let mut line = Line::default();
+        line.news(&rescue, at(0), |_| None);
+        assert_eq!(line.news(&rescue, at(60), |_| None), []);
+    }
+}

@@ -1,0 +1,152 @@
+//! What a client was told to expect of an order that it follows, and when it is told something else: when that is news, and
+//! not too often. None of it is written down anywhere.
+
+use protocol::{
+    changes::{Changed, OrderChanges},
+    frame::ServerFrame,
+    view::{Etas, Queued},
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Nobody is told again sooner.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What a view says that is only expected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) eta: Option<Etas>,
+    pub(crate) queue: Option<Queued>,
+}
+
+impl Told {
+    /// What a view says of it; nothing of what is no order.
+    pub(crate) fn by(view: &ServerFrame) -> Option<Self> {
+        let ServerFrame::Order(view) = view else { return None };
+        Some(Self { eta: view.eta, queue: view.queue })
+    }
+}
+
+/// What a client was told to expect, and what it is to be told next.
+#[derive(Debug, Default)]
+pub(crate) struct Prospect {
+    told: Told,
+    /// When it was last told something else than a view says anyway.
+    told_at: Option<Instant>,
+    /// The latest that is news.
+    waiting: Option<Box<OrderChanges>>,
+}
+
+impl Prospect {
+    /// What it was told last.
+    pub(crate) fn told(&self) -> Told {
+        self.told
+    }
+
+    /// A view says this.
+    pub(crate) fn is_told(&mut self, told: Told) {
+        self.told = told;
+        self.waiting = None;
+    }
+
+    /// There is another version: what waits is of the one before.
+    pub(crate) fn is_outdated(&mut self) {
+        self.waiting = None;
+    }
+
+    /// This is expected now.
+    pub(crate) fn sees(&mut self, changes: Box<OrderChanges>) {
+        let Told { eta: was, .. } = self.told;
+        let is_other_eta = changes.eta.is_some_and(|now| match (was, now) {
+            (Some(was), Some(now)) => was.differs(&now),
+            (None, None) => false,
+            (Some(_), None) | (None, Some(_)) => true,
+        });
+        // A region says nothing of its queue that is no news.
+        let is_news = is_other_eta || changes.queue.is_some();
+        self.waiting = is_news.then_some(changes);
+    }
+
+    /// When to tell what waits, if anything does.
+    pub(crate) fn due_at(&self, now: Instant) -> Option<Instant> {
+        self.waiting.as_ref()?;
+        Some(self.told_at.map_or(now, |at| at + EVERY))
+    }
+
+    /// What to tell now.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<ServerFrame> {
+        if self.due_at(now).is_none_or(|due| now < due) {
+            return None;
+        }
+        let changes = self.waiting.take()?;
+        self.told_at = Some(now);
+        self.told.eta = changes.eta.unwrap_or(self.told.eta);
+        self.told.queue = changes.queue.unwrap_or(self.told.queue);
+        Some(ServerFrame::Changed(Changed::Order(changes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{OrderId, Timestamp, view::Eta};
+
+    const START: u64 = 1_800_000_000_000;
+
+    fn changes(eta: Option<(u64, u32)>, position: Option<u32>) -> Box<OrderChanges> {
+        let eta = eta.map(|(at_s, s)| {
+            let pickup = Some(Eta { s, low_s: s / 2, high_s: 2 * s });
+            Some(Etas { at: Timestamp(START + 1_000 * at_s), pickup, arrival: None })
+        });
+        let queue = position.map(|position| {
+            Some(Queued { at: Timestamp(START), position, n_waiting: 9, eta: None })
+        });
+        let json = serde_json::json!({ "id": OrderId::nth(1), "from": 4, "version": 4 });
+        let nothing: OrderChanges = serde_json::from_value(json).expect("nothing changed");
+        Box::new(OrderChanges { eta, queue, ..nothing })
+    }
+
+    /// After so many seconds it is expected that the driver is at the pickup so many later. Is the client told?
+    fn tells(prospect: &mut Prospect, begin: Instant, at_s: u64, s: u32) -> bool {
+        prospect.sees(changes(Some((at_s, s)), None));
+        prospect.next(begin + Duration::from_secs(at_s)).is_some()
+    }
+
+    #[test]
+    fn a_client_with_a_clock_is_told_only_what_the_clock_does_not_say() {
+        let (mut prospect, begin) = (Prospect::default(), Instant::now());
+        assert!(tells(&mut prospect, begin, 0, 300), "it knew nothing");
+        assert!(!tells(&mut prospect, begin, 60, 240), "as the clock says");
+        assert!(!tells(&mut prospect, begin, 120, 205), "within half a minute of it");
+        assert!(tells(&mut prospect, begin, 130, 205), "later than that");
+        assert!(!tells(&mut prospect, begin, 190, 145));
+        assert!(tells(&mut prospect, begin, 200, 60), "much sooner");
+    }
+
+    #[test]
+    fn what_is_news_waits_until_the_last_is_old_enough_and_the_latest_counts() {
+        let (mut prospect, begin) = (Prospect::default(), Instant::now());
+        let at = |s| begin + Duration::from_secs(s);
+        assert_eq!(prospect.due_at(at(0)), None);
+        prospect.sees(changes(None, Some(9)));
+        assert!(prospect.next(at(0)).is_some());
+        prospect.sees(changes(None, Some(5)));
+        prospect.sees(changes(None, Some(3)));
+        assert_eq!((prospect.due_at(at(1)), prospect.next(at(4))), (Some(at(5)), None));
+        let said = prospect.next(at(5));
+        assert_eq!(said, Some(ServerFrame::Changed(Changed::Order(changes(None, Some(3))))));
+        assert_eq!(prospect.told().queue.map(|it| it.position), Some(3));
+        prospect.sees(changes(None, Some(2)));
+        prospect.is_outdated();
+        assert_eq!(prospect.next(at(60)), None, "a view has said it");
+    }
+
+    #[test]
+    fn what_a_view_says_is_not_told_again() {
+        let (mut prospect, begin) = (Prospect::default(), Instant::now());
+        let eta = changes(Some((0, 300)), None).eta.flatten();
+        prospect.is_told(Told { eta, queue: None });
+        assert!(!tells(&mut prospect, begin, 1, 299));
+        assert!(tells(&mut prospect, begin, 2, 400));
+    }
+}

@@ -38,7 +38,7 @@ fn problem(jobs: Vec<Job>, vehicles: Vec<Vehicle>) -> Problem {
 /// Jobs and vehicles of every kind.
 fn any_problem(seed: u64, n_jobs: usize, n_vehicles: usize) -> Problem {
     let mut chance = Chance::new(seed);
-    let mut stop = |chance: &mut Chance| {
+    let stop = |chance: &mut Chance| {
         let opens = chance.below(200) as f64;
         let closes = opens + 20.0 + chance.below(200) as f64;
         let service = chance.below(4) as f64;
@@ -117,7 +117,7 @@ fn a_few_jobs_are_planned_as_well_as_can_be() {
         let problem = any_problem(seed, 3, 2);
         let mut best = (usize::MAX, f64::INFINITY);
         least(&problem, &mut vec![Vec::new(); 2], &mut best);
-        let plan = plan(&problem, 1, 300, || false);
+        let plan = plan(&problem, 1, 2_000, || false);
         let cost = problem.check(&plan.routes).expect("routes that can be driven");
         assert_eq!(plan.left_out.len(), best.0, "seed {seed}");
         assert!((cost - best.1).abs() < 1e-3, "seed {seed}: {cost} is not {}", best.1);
@@ -245,7 +245,7 @@ fn each_rule_that_is_broken_is_named() {
         job(Task::Bring(stop(1))),
         Job { size: 4, ..job(Task::Bring(stop(2))) },
     ];
-    let home = Vehicle { until: 12.0, end: Some(0), ..vehicle(0) };
+    let home = Vehicle { until: 11.0, end: Some(0), ..vehicle(0) };
     let problem = problem(jobs, vec![vehicle(0), home]);
     let (first, second) =
         (|job| Errand { job, is_second: false }, |job| Errand { job, is_second: true });

@@ -85,7 +85,7 @@ async fn each_job_is_fetched_and_then_brought_by_one_vehicle_in_its_time() {
         assert_eq!(what, ["pickup", "dropoff"], "{plan}");
         assert!(mine[0]["begins_at"].as_u64() >= asked["pickup"]["opens_at"].as_u64());
         assert!(mine[1]["begins_at"].as_u64() <= asked["dropoff"]["closes_at"].as_u64());
-        assert!(mine[0]["departs_at"].as_u64() < mine[1]["arrives_at"].as_u64());
+        assert!(mine[0]["departs_at"].as_u64() <= mine[1]["arrives_at"].as_u64());
     }
     assert!(stops(&plan).all(|it| it["load"].as_u64() <= Some(4)), "{plan}");
     for route in plan["routes"].as_array().unwrap() {
@@ -154,13 +154,16 @@ async fn what_makes_no_sense_and_who_may_not_is_refused() {
     // More than other bodies may be, and more than this one may.
     let mut large = body(1, 200);
     let roomy: Vec<String> = (0..60).map(|n| format!("{n:060}")).collect();
-    for n in 0..18 {
+    (large["iterations"], large["budget_ms"]) = (json!(1), json!(100));
+    for n in 0..200 {
+        if large.to_string().len() > 258_000 {
+            break;
+        }
         large["jobs"][n]["skills"] = json!(roomy);
     }
-    assert!(large.to_string().len() > 70_000);
     planned(&staff, &large).await;
-    for n in 18..200 {
-        large["jobs"][n]["skills"] = json!(roomy);
+    for n in 0..3 {
+        large["jobs"][199 - n]["skills"] = json!(roomy);
     }
     assert_refused(staff.post(PLAN, &large).await, 413, "too_large").await;
 }
@@ -171,7 +174,7 @@ async fn a_dispatcher_of_some_regions_plans_within_them() {
     let here = Caller::with(&node, node.token_of(&[neighbourhood(PICKUP)]));
     let mut body = json!({
         "vehicles": [vehicle(0)],
-        "jobs": [{ "id": "a", "visit": { "at": at(50.0, 0.0) } }],
+        "jobs": [{ "id": "a", "visit": { "at": PICKUP } }],
         "iterations": 10,
     });
     planned(&here, &body).await;
@@ -190,7 +193,14 @@ async fn one_plan_at_a_time_keeps_nobody_else_waiting_and_ends_with_whoever_aske
     let (url, token) = (node.url(PLAN), node.token(Principal::Dispatcher));
     let began = Instant::now();
     let asking = tokio::spawn(async move {
-        reqwest::Client::new().post(url).bearer_auth(token).json(&long()).send().await
+        let http = reqwest::Client::new();
+        loop {
+            let asked = http.post(&url).bearer_auth(&token).json(&long());
+            // What is asked below may be before it.
+            if asked.send().await.unwrap().status() != StatusCode::TOO_MANY_REQUESTS {
+                return;
+            }
+        }
     });
     // Until the other has its turn.
     let refused = loop {

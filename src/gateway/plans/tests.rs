@@ -122,7 +122,7 @@ fn what_nobody_can_serve_is_named_with_why() {
     assert_eq!(planned(&body(&[able], &jobs)).unserved.len(), 2);
     // Each alone has time, and both do not.
     let tight = with(vehicle("van"), "/shift_until", json!(minute(16)));
-    let plan = planned(&body(&[tight], &[job("a"), with(job("b"), "/dropoff/at", place(-2_000.0))]));
+    let plan = planned(&body(&[tight], &[job("a"), with(job("b"), "/dropoff/at", place(0.0))]));
     assert_eq!(plan.unserved.len(), 1, "{plan:?}");
     assert_eq!(plan.unserved[0].reason, UnservedReason::NoRoom);
 }

@@ -23,6 +23,8 @@ const WARM: f64 = 0.3;
 const COLD: f64 = 0.001;
 /// After so many rounds it is as much colder as it should be by then.
 const COOL_EVERY: u64 = 64;
+/// Of what nobody does, so much is tried again in one round.
+const ABSENT_TRIED: usize = 10;
 /// Nobody does it.
 const NOBODY: usize = usize::MAX;
 
@@ -372,10 +374,11 @@ fn take_out(
     }
 }
 
-/// Puts back what was taken out, and what nobody does, where it costs least; what fits nowhere is absent.
+/// Puts back what was taken out, and some of what nobody does, where it costs least; what fits nowhere is absent.
 fn recreate(ground: &Ground<'_>, now: &mut Now, room: &mut Room, chance: &mut Chance) {
     let mut out = std::mem::take(&mut room.out);
-    out.append(&mut now.absent);
+    chance.shuffle(&mut now.absent);
+    out.extend(now.absent.drain(now.absent.len().saturating_sub(ABSENT_TRIED)..));
     chance.shuffle(&mut out);
     let stop = |job: usize| &ground.sites[ground.sites_of(job).0].stop;
     match chance.below(8) {

@@ -80,7 +80,7 @@ pub enum ForecastError {
     #[error("no trips in {0}")]
     NoTrips(PathBuf),
     /// Nothing was learned of any day that is to be forecast.
-    #[error("no two tables are of the same weekday: of no day is it known what was asked a week before")]
+    #[error("no two tables are of one weekday: of no day is it known what was asked a week before")]
     NoWeek,
     /// A day is too short for anything to be said of it.
     #[error("none of these days is as long as two hours and what is forecast of it")]
@@ -242,7 +242,7 @@ fn read(tables: &[PathBuf]) -> Result<Vec<Day>, ForecastError> {
         let week = &mut n_of_weekday[weekday as usize];
         let begin_ms = (*week * 7 + weekday) * DAY_MS;
         *week += 1;
-        let name = path.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned());
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         days.push(Day { name, begin_ms, hours_ms, asked });
     }
     days.sort_by_key(|day| day.begin_ms);

@@ -29,8 +29,9 @@ fn at(east_m: f64, north_m: f64) -> Point {
 
 fn vehicle(n: u32) -> Value {
     json!({
-        "id": format!("van {n}"), "start": at(0.0, 0.0), "end": at(0.0, 0.0), "capacity": 4, "kind": "van",
-        "shift_from": minute(0), "shift_until": minute(480), "skills": ["tail_lift"],
+        "id": format!("van {n}"), "start": at(0.0, 0.0), "end": at(0.0, 0.0), "capacity": 4,
+        "kind": "van", "skills": ["tail_lift"],
+        "shift_from": minute(0), "shift_until": minute(480),
     })
 }
 
@@ -149,8 +150,9 @@ async fn what_makes_no_sense_and_who_may_not_is_refused() {
     ] {
         assert_refused(staff.post(PLAN, &wrong).await, 422, "invalid").await;
     }
-    let refused = json_of(staff.post(PLAN, &with("/jobs/0/dropoff/service_s", json!(86_401))).await);
-    assert_eq!(refused.await["message"], "jobs[0].dropoff.service_s: 86,400 at most");
+    let long = with("/jobs/0/dropoff/service_s", json!(86_401));
+    let refused = json_of(staff.post(PLAN, &long).await).await;
+    assert_eq!(refused["message"], "jobs[0].dropoff.service_s: 86,400 at most");
     // More than other bodies may be, and more than this one may.
     let mut large = body(1, 200);
     let roomy: Vec<String> = (0..60).map(|n| format!("{n:060}")).collect();

@@ -158,8 +158,8 @@ fn what_makes_no_sense_is_refused_and_it_is_said_where() {
         (with(fine(), "/jobs/0/id", json!("x".repeat(65))), "jobs[0].id: "),
         (body(&[vehicle("a"), vehicle("a")], &[job("a")]), "vehicles[1].id: another"),
         (body(&[vehicle("a")], &[job("a"), job("a")]), "jobs[1].id: another"),
-        (with(fine(), "/vehicles/0/shift_until", json!(minute(0))), "vehicles[0].shift_until: not"),
-        (with(fine(), "/vehicles/0/shift_until", json!(minute(10_081))), "vehicles[0].shift_until: a"),
+        (with(fine(), "/vehicles/0/shift_until", json!(minute(0))), "vehicles[0].shift_until: n"),
+        (with(fine(), "/vehicles/0/shift_until", json!(minute(10_081))), "vehicles[0].shift_"),
         (with(fine(), "/vehicles/0/skills", json!([""])), "vehicles[0].skills: "),
         (with(fine(), "/jobs/0/pickup", Value::Null), ""),
         (

@@ -167,9 +167,9 @@ impl Now {
         self.routes.iter().map(|it| it.cost(ground)).sum()
     }
 
-    /// Puts a job where it costs least, some positions being overlooked on purpose. Which vehicle has changed.
-    fn insert(
-        &mut self,
+    /// Where a job costs least, some positions being overlooked on purpose: with which vehicle, and where.
+    fn cheapest(
+        &self,
         ground: &Ground<'_>,
         job: usize,
         chance: &mut Chance,
@@ -241,7 +241,7 @@ pub(super) fn search(
     let mut is_late = false;
     for job in first {
         is_late = is_late || is_over();
-        let found = if is_late { None } else { now.insert(&ground, job, &mut chance) };
+        let found = if is_late { None } else { now.cheapest(&ground, job, &mut chance) };
         match found {
             Some(found) => now.put(&ground, job, found),
             None => now.absent.push(job),
@@ -250,9 +250,9 @@ pub(super) fn search(
     let mut best = now.clone();
     let (mut now_cost, mut best_cost) = (now.cost(&ground), now.cost(&ground));
     let mut room = Room { hard: vec![0; problem.jobs.len()], ..Room::default() };
-    let (mut round, mut heat) = (0, 0.0);
+    let (mut round, mut heat) = (0_u64, 0.0);
     while round < rounds_max && !possible.is_empty() && !is_late && !is_over() {
-        if round % COOL_EVERY == 0 {
+        if round.is_multiple_of(COOL_EVERY) {
             let n_served = possible.len() - best.absent.len();
             let scale = best_cost / n_served.max(1) as f64;
             heat = scale * WARM * (COLD / WARM).powf(round as f64 / rounds_max as f64);
@@ -278,7 +278,7 @@ pub(super) fn search(
             best.clone_from(&now);
         }
     }
-    let errands = |route: &Route| {
+    let errands = |route: &Route| -> Vec<Errand> {
         let errand = |it: &usize| {
             let Site { job, is_second, .. } = ground.sites[*it];
             Errand { job, is_second }
@@ -390,7 +390,7 @@ fn recreate(ground: &Ground<'_>, now: &mut Now, room: &mut Room, chance: &mut Ch
         _ => {}
     }
     for job in out.iter().copied() {
-        match now.insert(ground, job, chance) {
+        match now.cheapest(ground, job, chance) {
             Some(found) => {
                 room.keep(found.0, &now.routes[found.0]);
                 now.put(ground, job, found);

@@ -51,7 +51,8 @@ fn any_problem(seed: u64, n_jobs: usize, n_vehicles: usize) -> Problem {
             2 => Task::Bring(stop(&mut chance)),
             _ => {
                 let from = stop(&mut chance);
-                let to = Stop { opens: from.opens, closes: from.closes + 150.0, ..stop(&mut chance) };
+                let closes = from.closes + 150.0;
+                let to = Stop { opens: from.opens, closes, ..stop(&mut chance) };
                 Task::Carry { from, to }
             }
         };

@@ -387,7 +387,7 @@ async fn a_run_is_neither_split_nor_merged_for_who_has_no_room_and_goes_on_as_it
 
     // Each has two of three now: neither has room for what the other brings.
     let mut rider = Client::connect(&node, rider(3)).await;
-    orders.push(place_parcel(&mut rider, 3, 8_000).await);
+    orders.push(place_parcel(&mut rider, 1, 8_000).await);
     let more = hear_offer(&mut phone).await;
     assert_eq!(more.run.as_deref().map(|it| (it.run, it.orders.len())), Some((run, 1)), "{more:?}");
     accept(&mut phone, &more).await;

@@ -18,6 +18,7 @@ use crate::{
     history::{self, HistoryArgs},
     journal::{self, OpenError},
     node::{Node, NodeError, Over, now},
+    plan::{self, PlanArgs},
     remote::Remote,
     sessions::{self, SessionsArgs},
     settings::{JournalKind, Settings, SettingsError},
@@ -78,6 +79,9 @@ enum Command {
     Cluster(ClusterArgs),
     /// Prints who is connected to a running node and its cluster; or what one of them hears and says.
     Sessions(SessionsArgs),
+    /// Lets a running node plan routes: which vehicle serves which jobs, in which order and when.
+    #[command(after_help = plan::BY_EXAMPLE)]
+    Plan(PlanArgs),
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +179,8 @@ pub(crate) enum CliError {
     Cluster(Box<dyn Error>),
     #[error("sessions: {0}")]
     Sessions(Box<dyn Error>),
+    #[error("plan: {0}")]
+    Plan(Box<dyn Error>),
     #[error("revoke: {0}")]
     Revoke(Box<dyn Error>),
     #[error(
@@ -228,6 +234,9 @@ impl Cli {
             }
             Command::Sessions(args) => {
                 Box::pin(sessions::run(&settings, &args)).await.map_err(CliError::Sessions)?;
+            }
+            Command::Plan(args) => {
+                Box::pin(plan::run(&settings, &args)).await.map_err(CliError::Plan)?;
             }
             Command::Asyncapi => say(&serde_json::to_string_pretty(&asyncapi::document())?)?,
             Command::Openapi => say(&serde_json::to_string_pretty(&gateway::document())?)?,

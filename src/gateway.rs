@@ -26,6 +26,7 @@ mod live;
 mod marks;
 mod openapi;
 mod past;
+pub(crate) mod plans;
 mod presence;
 mod price;
 mod prospect;
@@ -98,7 +99,7 @@ use std::{
 };
 use stream::Streams;
 use thiserror::Error;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{error, info, warn};
@@ -157,6 +158,8 @@ struct Gate {
     incidents: Arc<Incidents>,
     /// Who of staff has which job open.
     attendance: Arc<Attendance>,
+    /// How many more routes may be planned at once.
+    plans: Arc<Semaphore>,
 }
 
 /// What a process serves beside what every gateway does.
@@ -259,6 +262,7 @@ impl Gateway {
             taps: Taps::default(),
             incidents: Arc::default(),
             attendance,
+            plans: Arc::new(Semaphore::new(allowed.plans_max)),
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));

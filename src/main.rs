@@ -11,6 +11,7 @@ mod gateway;
 mod history;
 mod journal;
 mod node;
+mod plan;
 mod remote;
 mod resident;
 mod sessions;

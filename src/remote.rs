@@ -62,8 +62,18 @@ impl Remote {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Response, Box<dyn Error>> {
+        self.post_within(path, body, PATIENCE).await
+    }
+
+    /// The same, if it may take longer.
+    pub(crate) async fn post_within(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        patience: Duration,
+    ) -> Result<Response, Box<dyn Error>> {
         let told = self.client.post(format!("{}{path}", self.at)).json(body);
-        self.send(told.timeout(PATIENCE)).await
+        self.send(told.timeout(patience)).await
     }
 
     /// Asks for something that does not end by itself soon.

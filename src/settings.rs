@@ -28,6 +28,8 @@ use thiserror::Error;
 /// The file of defaults; it names and explains every key.
 const DEFAULT: &str = include_str!("../config/default.toml");
 
+/// Nobody has more processors to spare for planning routes than this.
+const PLANS_MAX: usize = 64;
 /// So many of those who may help instead are told.
 const ALTERNATIVES_MAX: usize = 3;
 /// The presets that come with the binary, by name.
@@ -183,6 +185,7 @@ pub(crate) struct GatewaySettings {
     pub(crate) request_timeout: Duration,
     #[serde(with = "humantime_serde")]
     pub(crate) patience: Duration,
+    pub(crate) plans_max: usize,
     #[serde(with = "humantime_serde")]
     pub(crate) resume_within: Duration,
     pub(crate) suspended_max: usize,
@@ -438,6 +441,9 @@ impl Settings {
         ];
         if rates.contains(&0) {
             return senseless("gateway", "a rate of 0 would let nobody in");
+        }
+        if !(1..=PLANS_MAX).contains(&self.gateway.plans_max) {
+            return senseless("gateway.plans_max", "1 to 64: each takes a processor while it lasts");
         }
         if !(0.1..=100.0).contains(&self.simulation.speed) {
             return senseless("simulation.speed", "from 0.1 to 100");

@@ -30,6 +30,8 @@ mod limits;
 mod marks;
 #[path = "gateway/node.rs"]
 mod node;
+#[path = "gateway/plans.rs"]
+mod plans;
 #[path = "gateway/postgres.rs"]
 mod postgres;
 #[path = "gateway/presence.rs"]

@@ -26,7 +26,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("loadtest", &["matching", "outrider-client", "planning", "protocol"]),
     ("outrider-client", &["protocol"]),
     ("chaos", &["actors", "loadtest", "protocol"]),
-    ("outrider", &["actors", "protocol", "loadtest"]),
+    ("outrider", &["actors", "loadtest", "matching", "planning", "protocol"]),
 ];
 
 /// Rules that are no `Decider` themselves; deciders are built of them, so the same holds for them.

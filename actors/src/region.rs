@@ -234,6 +234,16 @@ impl Regions {
         &self.world.settings.matching
     }
 
+    /// What knows how long ways take. What is learned of it, each region keeps to itself.
+    pub fn router(&self) -> Arc<dyn Router> {
+        Arc::clone(&self.world.router)
+    }
+
+    /// Does that know streets, or only straight lines?
+    pub fn knows_streets(&self) -> bool {
+        self.world.settings.atlas.0.is_some()
+    }
+
     /// How many rings of neighbours a region sees.
     pub(crate) fn rings(&self) -> u8 {
         self.world.settings.rings

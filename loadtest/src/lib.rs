@@ -12,6 +12,8 @@
 //!  trips, roads ──► match_sim ──► what policies of matching are worth, without any node
 //! ```
 //!
+//! [`forecast`] asks of the same trips how well regions forecast how much will be asked.
+//!
 //! Beside it, without a node, what plans batches and routes is measured on published instances: [`mdrp`] (meals of a
 //! day, as they are ordered) and [`pdptw`] (routes known in advance).
 //!
@@ -27,6 +29,7 @@ pub mod connect;
 mod cpu;
 mod crowd;
 pub mod curve;
+pub mod forecast;
 pub mod match_sim;
 pub mod mdrp;
 pub mod measure;

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::{
     CancellationToken, City, NoEntry, NoTarget, NoToken, PrepareError, TableError,
     connect::{self, ConnectError, Plan, Sessions},
+    forecast::{self, ForecastError, Grain},
     match_sim::{self, NoChart, Policy, Shard, SimError},
     mdrp, pdptw,
     record::NoRecord,
@@ -95,6 +96,8 @@ enum Command {
     MatchSim(Box<MatchSimArgs>),
     /// Asks of mornings of real trips how well regions learn how long ways take.
     Ways(WaysArgs),
+    /// Asks of days of real trips how well regions forecast how much will be asked, against what was asked a week before, and just now.
+    Forecast(ForecastArgs),
     /// Plays days of the Meal Delivery Routing Problem, without a node. Exits with 3 if one broke a rule.
     Mdrp(MdrpArgs),
     /// Plans routes for instances of the pickup and delivery problem with time windows, without a node. Exits with 3 if
@@ -208,6 +211,25 @@ struct WaysArgs {
 }
 
 #[derive(Debug, Args)]
+struct ForecastArgs {
+    /// Tables of trips, a day each. Of one weekday there must be two: the first is only learned from.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    trips: Vec<PathBuf>,
+    /// For how long at a time it is forecast.
+    #[arg(long, default_value = "15m", value_parser = humantime::parse_duration)]
+    every: Duration,
+    /// How long before that begins.
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    ahead: Duration,
+    /// Counted by what.
+    #[arg(long, value_enum, default_value_t = Grain::Zone)]
+    by: Grain,
+    /// Print the report as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct MdrpArgs {
     /// A folder with a folder for each instance.
     #[arg(long, value_name = "DIR")]
@@ -266,6 +288,8 @@ enum CliError {
     #[error(transparent)]
     Sim(#[from] SimError),
     #[error(transparent)]
+    Forecast(#[from] ForecastError),
+    #[error(transparent)]
     Chart(#[from] NoChart),
     #[error(transparent)]
     Table(#[from] TableError),
@@ -322,6 +346,7 @@ fn main() -> ExitCode {
         Command::Generate => connect::generate().map(|()| 0).map_err(Into::into),
         Command::MatchSim(args) => compare(&args).map(|()| 0),
         Command::Ways(args) => learn(&args).map(|()| 0),
+        Command::Forecast(args) => foresee(args).map(|()| 0),
         Command::Mdrp(args) => deliver(&args),
         Command::Pdptw(args) => route(&args),
         Command::City { seed } => say(&City::generate(seed).to_json().to_string()).map(|()| 0),
@@ -448,6 +473,12 @@ fn compare(args: &MatchSimArgs) -> Result<(), CliError> {
 fn learn(args: &WaysArgs) -> Result<(), CliError> {
     let report = match_sim::ways::learn(&args.trips, &args.roads, Window::default())?;
     tell(&report, &serde_json::to_string(&report)?, args.json)
+}
+
+fn foresee(args: ForecastArgs) -> Result<(), CliError> {
+    let ForecastArgs { trips, every, ahead, by, json } = args;
+    let report = forecast::replay(&forecast::Options { trips, every, ahead, by })?;
+    tell(&report, &serde_json::to_string(&report)?, json)
 }
 
 fn deliver(args: &MdrpArgs) -> Result<u8, CliError> {

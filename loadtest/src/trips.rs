@@ -192,22 +192,31 @@ pub fn start_of(path: &Path, window: Window) -> Result<f64, TableError> {
 
 /// The kind of day that a table of trips begins on.
 pub fn day_of(path: &Path) -> Result<Day, TableError> {
-    let Some(row) = Table::open(path)?.rows(["pickup_time"])?.next() else {
-        return Ok(Day::default());
-    };
+    // The first of 1970 was a Thursday.
+    Ok(match date_of(path)?.map(|days| (days + 4) % 7) {
+        None => Day::default(),
+        Some(0) => Day::Sunday,
+        Some(6) => Day::Saturday,
+        Some(_) => Day::Weekday,
+    })
+}
+
+/// The day that a table of trips begins on, counted from the first of 1970; none if there is nothing in it.
+pub fn date_of(path: &Path) -> Result<Option<u64>, TableError> {
+    let Some(row) = Table::open(path)?.rows(["pickup_time"])?.next() else { return Ok(None) };
     let [time] = row?;
     let wrong = || TableError::Value { text: time.clone(), wanted: "a day and a time" };
-    let numbers: Vec<u32> =
+    let numbers: Vec<u64> =
         time.split(['-', ' ', 'T']).take(3).filter_map(|it| it.parse().ok()).collect();
-    let [year, month @ 1..=12, day @ 1..=31] = numbers[..] else { return Err(wrong()) };
-    // Sakamoto's rule: Sunday is 0.
-    const SHIFTS: [u32; 12] = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4];
-    let year = if month < 3 { year.saturating_sub(1) } else { year };
-    Ok(match (year + year / 4 - year / 100 + year / 400 + SHIFTS[month as usize - 1] + day) % 7 {
-        0 => Day::Sunday,
-        6 => Day::Saturday,
-        _ => Day::Weekday,
-    })
+    let [year @ 1970..=9999, month @ 1..=12, day @ 1..=31] = numbers[..] else {
+        return Err(wrong());
+    };
+    // Counted from March on, the day that a year may have more is its last.
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    let of_years = 365 * year + year / 4 - year / 100 + year / 400;
+    // So many lie between March of the year 0 and 1970.
+    Ok(Some(of_years + of_year - 719_468))
 }
 
 /// Invents trips for `lasting_s` city seconds: so many an hour, from place to place, in waves.

@@ -119,3 +119,29 @@ fn two_records_are_compared_and_drawn() {
     let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
     assert!(page.contains("A promise was broken"));
 }
+
+#[test]
+fn how_well_it_is_forecast_is_printed_as_a_table_and_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    for date in ["2016-02-01", "2016-02-15"] {
+        let rows = (0..180).map(|minute| {
+            let time = format!("{:02}:{:02}:00", 8 + minute / 60, minute % 60);
+            format!("{date} {time},1,40.75,-73.98,40.76,-73.97\n")
+        });
+        let head = "pickup_time,passengers,pickup_lat,pickup_lon,dropoff_lat,dropoff_lon\n";
+        let text: String = std::iter::once(head.to_owned()).chain(rows).collect();
+        fs::write(folder.path().join(format!("{date}.csv")), text).unwrap();
+    }
+    let both = ["forecast", "--trips", "2016-02-01.csv", "2016-02-15.csv"];
+    let output = loadtest(folder.path(), &both);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && told.contains("| last week's value "), "{told}");
+    let output = loadtest(folder.path(), &[&both[..], &["--by", "square", "--json"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["grain"], &report["every_s"]), (&"square".into(), &900.into()));
+    assert_eq!(report["ways"][2]["wape_percent"], 0.0, "{report}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("WAPE"));
+    let (code, said) = code_and_words(&loadtest(folder.path(), &both[..3]));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no two tables are of one weekday"), "{said}");
+}

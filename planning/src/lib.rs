@@ -5,7 +5,8 @@
 //! batch     one vehicle: what a route costs and whether it can be driven;
 //!             insertion (one more order), sequence (a better order), exchange (split, merge, hand over)
 //! fleet     many vehicles: a plan that gets better while orders come in
-//! routes    known in advance: as few vehicles as possible, then as short as possible
+//! routes    known in advance: as few vehicles as possible, then as short as possible;
+//!             mixed (vehicles that differ, and what fits into none of them)
 //! ```
 //!
 //! Nothing here knows a clock, a message or an actor. Time is a number in the caller's unit, chance comes from a seed.

@@ -6,8 +6,12 @@
 //! throw out what fits least. Then distance, by removing strings of neighbouring visits and putting them back greedily,
 //! some positions being overlooked on purpose (Christiaens and Vanden Berghe, "Slack induction by string removals for
 //! vehicle routing problems", 2020), under simulated annealing.
+//!
+//! That is for vehicles that are all alike and must serve everything, as published instances have them. [`mixed`] is for
+//! those that a dispatcher has.
 
 mod ejection;
+pub mod mixed;
 mod route;
 mod strings;
 

@@ -1,10 +1,10 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, demand, events, health, incidents, inspect, marks, no_such_method, residence,
-    rest, revocations, runs, stream, why, zones,
+    Gate, cluster, demand, events, health, incidents, inspect, marks, no_such_method, plans,
+    residence, rest, revocations, runs, stream, why, zones,
 };
-use axum::Router;
+use axum::{Router, extract::DefaultBodyLimit};
 use protocol::{Refused, view, work};
 use std::sync::Arc;
 use tower_http::cors::CorsLayer;
@@ -59,6 +59,11 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
     let crossed = |(schemas, paths, methods): UtoipaMethodRouter<Arc<Gate>>| {
         (schemas, paths, methods.fallback(no_such_method).layer(cross.clone()))
     };
+    // What names hundreds of places is longer than what wishes one thing.
+    let roomy = |(schemas, paths, methods): UtoipaMethodRouter<Arc<Gate>>| {
+        let limit = DefaultBodyLimit::max(plans::BODY_BYTES_MAX);
+        (schemas, paths, methods.fallback(no_such_method).layer(limit))
+    };
     let (router, document) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(rest::quote))
         .routes(routes!(rest::place_order, rest::list_orders))
@@ -85,6 +90,7 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(runs::list_runs))
         .routes(routes!(runs::show_run))
         .routes(routes!(runs::act_on_run))
+        .routes(roomy(routes!(plans::plan_routes)))
         .routes(routes!(incidents::raise_sos))
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(incidents::show_incident))

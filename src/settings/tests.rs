@@ -65,6 +65,8 @@ fn values_that_make_no_sense_are_refused() {
         "[gateway.session]\nframes_per_s = 0",
         "[gateway.session]\nqueue_max = 0",
         "[estimate]\ndetour = 0.5",
+        "[gateway]\nplans_max = 0",
+        "[gateway]\nplans_max = 65",
         "[gateway]\nlisten = \"nowhere\"",
         "[cluster]\nttl = \"1s\"",
         "[cluster]\nrenew = \"0s\"",

@@ -1,4 +1,5 @@
-//! Three deliveries that one driver is offered as one, through a kill of the node in the middle.
+//! Deliveries that one driver is offered as one, through a kill of the node in the middle; and what dispatchers make of such
+//! runs: two of one, and one of two.
 
 use crate::{
     client::Client,
@@ -6,15 +7,18 @@ use crate::{
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of},
     ride::{PICKUP, act, go_on_duty, hear_offer, hear_status, new_ride, position},
+    why::until,
 };
 use protocol::{
     DriverId, JobId, OrderId, OrderStatus, Point, Principal, RunId, RunStatus,
     frame::{ClientFrame, Outcome, Push, ServerFrame},
-    view::{RunView, StopKind},
-    work::{DriverAction, NewOrder, OrderAction, OrderKind, Wish},
+    view::{Offer, RunView, StopKind},
+    work::{
+        DriverAction, DutyWish, Needs, NewOrder, OrderAction, OrderKind, Vehicle, VehicleKind, Wish,
+    },
 };
-use serde_json::json;
-use std::time::Duration;
+use serde_json::{Value, json};
+use std::{fs, time::Duration};
 
 /// Near enough to every shop and every door: nobody has to move in this test.
 fn here() -> Point {
@@ -22,9 +26,14 @@ fn here() -> Point {
 }
 
 async fn place_delivery(client: &mut Client, n: u8) -> OrderId {
+    place_parcel(client, n, 0).await
+}
+
+async fn place_parcel(client: &mut Client, n: u8, weight_g: u32) -> OrderId {
     let east_m = 20.0 * f64::from(n);
     let stops = vec![PICKUP.offset_m(east_m, 0.0).into(), PICKUP.offset_m(east_m, 150.0).into()];
-    let order = NewOrder { kind: OrderKind::Delivery, stops, ..new_ride() };
+    let needs = Needs { weight_g, ..Needs::default() };
+    let order = NewOrder { kind: OrderKind::Delivery, stops, needs, ..new_ride() };
     let outcome = client.wish(Wish::PlaceOrder(Box::new(order))).await;
     let Outcome::Ok(done) = outcome else { panic!("{outcome:?}") };
     done.actor.parse().unwrap()
@@ -153,7 +162,7 @@ async fn three_deliveries_are_offered_as_one_and_brought_through_a_kill_of_the_n
         hear_status(&mut rider, OrderStatus::Delivered).await;
     }
     let path = format!("/v1/runs/{run}");
-    let ended = crate::why::until(&staff, &path, |it| it["status"] == "completed").await;
+    let ended = until(&staff, &path, |it| it["status"] == "completed").await;
     assert_eq!((ended["stops"].clone(), ended["orders"].as_array().unwrap().len()), (json!([]), 2));
     let listed = json_of(staff.get("/v1/runs?status=completed").await).await;
     assert_eq!(listed["items"][0]["id"], json!(run), "{listed}");
@@ -161,4 +170,244 @@ async fn three_deliveries_are_offered_as_one_and_brought_through_a_kill_of_the_n
     assert_eq!(event(&history, "order_left")["reason"], "cancelled_by_rider");
     assert_eq!(event(&history, "run_resequenced")["by"], "dispatcher");
     assert!(ended["saving_percent"].as_u64() >= Some(15), "{ended}");
+}
+
+/// A node that looks often for what had better be brought together, and asks nobody about one of them alone.
+fn node_with_runs(preset: (&str, &str)) -> Node {
+    Node::with(&[
+        preset,
+        ("REGIONS__WARM_UP_MS", "0"),
+        ("REGIONS__TICK_MS", "100"),
+        ("REGIONS__BATCHES__EVERY_MS", "200"),
+        ("REGIONS__BATCHES__HOLD_MS", "60000"),
+    ])
+}
+
+/// On duty near every shop and door, with a vehicle that carries so much.
+async fn carrying(node: &Node, n: u64, capacity_g: u32) -> Client {
+    let mut client = Client::connect(node, driver(n)).await;
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g, skills: Vec::new() };
+    let action = DriverAction::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle) };
+    let outcome = client.wish(Wish::Driver { id: None, action }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+    client.say(&position(here())).await;
+    client
+}
+
+async fn accept(client: &mut Client, offer: &Offer) {
+    let accept = DriverAction::AcceptOffer { offer: offer.id };
+    let outcome = client.wish(Wish::Driver { id: None, action: accept }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+}
+
+/// Until a driver was told so many times that it has one more job, and sees a run under way with so many stops left.
+async fn hear_given(client: &mut Client, n_jobs: usize, n_stops: usize) -> RunView {
+    let is_assigned = |push: &Push| matches!(push, Push::Assigned { .. });
+    let is_it = |it: &RunView| it.status == RunStatus::Active && it.stops.len() == n_stops;
+    hear_pushes_and_run(client, n_jobs, is_assigned, is_it).await
+}
+
+async fn hear_taken(client: &mut Client, orders: &[OrderId]) {
+    for _ in orders {
+        let job = client.hear_push(|push| match push {
+            Push::Released { job, .. } => Some(job),
+            _ => None,
+        });
+        let job = job.await;
+        assert!(orders.iter().any(|it| JobId::Order(*it) == job), "{job:?}");
+    }
+}
+
+fn names(orders: &[OrderId]) -> Vec<String> {
+    orders.iter().map(OrderId::to_string).collect()
+}
+
+fn split(orders: &[OrderId], n: u64) -> Value {
+    let driver = driver(n).to_string();
+    json!({ "split": { "orders": names(orders), "driver": driver, "reason": "too much for one" } })
+}
+
+fn merge(into: RunId) -> Value {
+    json!({ "merge": { "into": into, "reason": "one will do" } })
+}
+
+/// What is said against a driver.
+async fn why_not(caller: &Caller<'_>, path: &str, action: &Value) -> Value {
+    let response = caller.post(path, action).await;
+    let (status, refused) = (response.status().as_u16(), json_of(response).await);
+    assert_eq!((status, &refused["code"]), (409, &json!("not_eligible")), "{refused}");
+    refused["why"].clone()
+}
+
+/// Whoever has it has it by that run.
+async fn assert_with(staff: &Caller<'_>, orders: &[OrderId], run: RunId, n: u64) {
+    for order in orders {
+        let shown = json_of(staff.get(&format!("/v1/orders/{order}")).await).await;
+        let with = (&shown["status"], &shown["run"], &shown["driver"]);
+        let driver = json!(driver(n).to_string());
+        assert_eq!(with, (&json!("assigned"), &json!(run), &driver), "{shown}");
+    }
+}
+
+/// It was fetched once and handed over once, by that driver, whoever had it before.
+async fn assert_served_once(staff: &Caller<'_>, order: OrderId, n: u64, n_drivers: usize) {
+    let path = format!("/v1/orders/{order}");
+    let shown = until(staff, &path, |it| it["status"] == "delivered").await;
+    assert_eq!(shown["driver"], json!(driver(n).to_string()), "{shown}");
+    let history = json_of(staff.get(&format!("/v1/actors/{order}/history")).await).await;
+    let count = |name: &str| {
+        let all = history.as_array().unwrap().iter();
+        all.filter(|it| it["event"] == name).count()
+    };
+    assert_eq!((count("picked_up"), count("delivered")), (1, 1), "{history}");
+    let assigned = (count("assigned"), count("driver_gone"));
+    assert_eq!(assigned, (n_drivers, n_drivers - 1), "{history}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dispatcher_makes_two_runs_of_one_and_one_of_two_and_each_order_is_served_once() {
+    let node = node_with_runs(("PRESET__NAME", "reskflow"));
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut orders = Vec::new();
+    for n in 0..3 {
+        let mut rider = Client::connect(&node, rider(n)).await;
+        orders.push(place_delivery(&mut rider, n as u8).await);
+    }
+    let (stays, goes) = orders.split_at(1);
+    let mut phone = carrying(&node, 1, 0).await;
+    let offer = hear_offer(&mut phone).await;
+    let run = offer.run.as_deref().expect("of a run").run;
+    let path = format!("/v1/runs/{run}/actions");
+    // Not before its driver has said yes.
+    let refused = json_of(staff.post(&path, &merge(run)).await).await;
+    assert_eq!(refused["code"], "illegal_transition", "{refused}");
+    assert_eq!(refused["allowed"], json!(["abandon"]), "{refused}");
+    accept(&mut phone, &offer).await;
+    hear_given(&mut phone, 3, 6).await;
+
+    // Two of one. Neither driver is asked, and both are told.
+    let mut other = carrying(&node, 2, 0).await;
+    let me = Caller::new(&node, rider(0));
+    assert_refused(me.post(&path, &split(goes, 2)).await, 403, "forbidden").await;
+    done(&staff, &path, split(goes, 2)).await;
+    let second = hear_given(&mut other, 2, 4).await.id;
+    assert_ne!(second, run);
+    hear_taken(&mut phone, goes).await;
+    let left = format!("/v1/runs/{run}");
+    let is_left = |it: &Value| it["stops"].as_array().is_some_and(|stops| stops.len() == 2);
+    let shown = until(&staff, &left, is_left).await;
+    assert_eq!(shown["status"], "active");
+    assert_eq!(shown["stops"][0]["order"], json!(stays[0]));
+    assert_with(&staff, goes, second, 2).await;
+    assert_with(&staff, stays, run, 1).await;
+
+    // One of two. Whoever is to have more is asked, as ever.
+    let theirs = format!("/v1/runs/{second}/actions");
+    let nobody = RunId::nth(9);
+    assert_refused(staff.post(&theirs, &merge(nobody)).await, 404, "not_found").await;
+    assert_refused(me.post(&theirs, &merge(run)).await, 403, "forbidden").await;
+    done(&staff, &theirs, merge(run)).await;
+    let offer = hear_offer(&mut phone).await;
+    let whole = offer.run.as_deref().expect("of a run");
+    assert_eq!((whole.run, whole.orders.len(), whole.stops.len()), (run, 2, 6), "{offer:?}");
+    accept(&mut phone, &offer).await;
+    hear_given(&mut phone, 2, 6).await;
+    hear_taken(&mut other, goes).await;
+    let is_over = |it: &Value| it["status"] == "abandoned";
+    let ended = until(&staff, &format!("/v1/runs/{second}"), is_over).await;
+    assert_eq!((&ended["orders"], &ended["stops"]), (&json!([]), &json!([])));
+    assert_with(&staff, &orders, run, 1).await;
+
+    // What is on board is handed over from hand to hand, and by no word of a dispatcher's alone.
+    phone.say(&position(here())).await;
+    act(&mut phone, stays[0], OrderAction::Arrive {}).await;
+    act(&mut phone, stays[0], OrderAction::PickUp { proofs: Vec::new() }).await;
+    let is_aboard = |it: &Value| {
+        let all = it["orders"].as_array().into_iter().flatten();
+        all.filter(|it| it["status"] == "aboard").count() == 1
+    };
+    until(&staff, &left, is_aboard).await;
+    assert_refused(staff.post(&path, &split(stays, 2)).await, 409, "too_late").await;
+    act(&mut phone, stays[0], OrderAction::Depart {}).await;
+    act(&mut phone, stays[0], OrderAction::Arrive {}).await;
+    let deliver = OrderAction::Deliver { proofs: Vec::new(), cash: None };
+    act(&mut phone, stays[0], deliver).await;
+    for order in goes {
+        bring(&mut phone, *order).await;
+    }
+    until(&staff, &left, |it| it["status"] == "completed").await;
+    let late = json_of(staff.post(&path, &merge(second)).await).await;
+    assert_eq!(late["code"], "illegal_transition", "{late}");
+
+    assert_served_once(&staff, stays[0], 1, 1).await;
+    for order in goes {
+        assert_served_once(&staff, *order, 1, 3).await;
+    }
+    for (run, name, reason) in
+        [(run, "split_asked", "too much for one"), (second, "merge_asked", "one will do")]
+    {
+        let history = json_of(staff.get(&format!("/v1/actors/{run}/history")).await).await;
+        let asked = event(&history, name);
+        assert_eq!((&asked["by"], &asked["reason"]), (&json!("dispatcher"), &json!(reason)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_neither_split_nor_merged_for_who_has_no_room_and_goes_on_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("few.toml");
+    let preset = include_str!("../../config/presets/reskflow.toml");
+    let few = preset.replace("deliveries_max = 5", "deliveries_max = 3");
+    assert_ne!(few, preset);
+    fs::write(&file, few).unwrap();
+    let node = node_with_runs(("PRESET__FILE", file.to_str().unwrap()));
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut orders = Vec::new();
+    for n in 0..3 {
+        let mut rider = Client::connect(&node, rider(n)).await;
+        orders.push(place_parcel(&mut rider, n as u8, 8_000).await);
+    }
+    let mut phone = carrying(&node, 1, 50_000).await;
+    let offer = hear_offer(&mut phone).await;
+    let run = offer.run.as_deref().expect("of a run").run;
+    accept(&mut phone, &offer).await;
+    hear_given(&mut phone, 3, 6).await;
+
+    let mut other = carrying(&node, 2, 50_000).await;
+    let _small = carrying(&node, 3, 5_000).await;
+    let path = format!("/v1/runs/{run}/actions");
+    assert_eq!(why_not(&staff, &path, &split(&orders[1..], 3)).await, json!(["capacity"]));
+    let own = why_not(&staff, &path, &split(&orders[1..], 1)).await;
+    assert_eq!(own, json!(["has_it", "no_room"]), "it is as full as it may be");
+    assert_refused(staff.post(&path, &split(&[], 2)).await, 422, "invalid").await;
+    assert_with(&staff, &orders, run, 1).await;
+    done(&staff, &path, split(&orders[1..], 2)).await;
+    let second = hear_given(&mut other, 2, 4).await.id;
+    hear_taken(&mut phone, &orders[1..]).await;
+
+    // Each has two of three now: neither has room for what the other brings.
+    let mut rider = Client::connect(&node, rider(3)).await;
+    orders.push(place_parcel(&mut rider, 1, 8_000).await);
+    let more = hear_offer(&mut phone).await;
+    assert_eq!(more.run.as_deref().map(|it| (it.run, it.orders.len())), Some((run, 1)), "{more:?}");
+    accept(&mut phone, &more).await;
+    hear_given(&mut phone, 1, 4).await;
+    let theirs = format!("/v1/runs/{second}/actions");
+    assert_eq!(why_not(&staff, &theirs, &merge(run)).await, json!(["no_room"]));
+    assert_eq!(why_not(&staff, &path, &merge(second)).await, json!(["no_room"]));
+    let alone = why_not(&staff, &path, &split(&orders[3..], 2)).await;
+    assert_eq!(alone, Value::Null, "it has a run already");
+
+    for (client, mine) in [(&mut phone, [0, 3]), (&mut other, [1, 2])] {
+        client.say(&position(here())).await;
+        for n in mine {
+            bring(client, orders[n]).await;
+        }
+    }
+    for run in [run, second] {
+        until(&staff, &format!("/v1/runs/{run}"), |it| it["status"] == "completed").await;
+    }
+    for (n, by, n_drivers) in [(0, 1, 1), (1, 2, 2), (2, 2, 2), (3, 1, 1)] {
+        assert_served_once(&staff, orders[n], by, n_drivers).await;
+    }
 }

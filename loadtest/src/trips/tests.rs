@@ -83,3 +83,21 @@ fn invented_trips_are_as_many_and_as_mixed_as_asked() {
     assert!((share(|trip| trip.want == Want::Order(OrderKind::Delivery)) - 0.3).abs() < 0.04);
     assert!(trips.is_sorted_by(|a, b| a.at_s <= b.at_s));
 }
+
+#[test]
+fn the_day_of_a_table_is_known() {
+    let of = |date: &str| {
+        let file = packed(&TAXIS.replace("2016-02-01", date));
+        (date_of(file.path()).unwrap(), day_of(file.path()).unwrap())
+    };
+    assert_eq!(of("1970-01-01"), (Some(0), Day::Weekday));
+    assert_eq!(of("2016-02-01"), (Some(16_832), Day::Weekday));
+    assert_eq!(of("2016-02-28"), (Some(16_859), Day::Sunday));
+    assert_eq!(of("2016-02-29"), (Some(16_860), Day::Weekday));
+    assert_eq!(of("2016-03-01"), (Some(16_861), Day::Weekday));
+    assert_eq!(of("2016-03-05"), (Some(16_865), Day::Saturday));
+    let nothing = packed(TAXIS.lines().next().unwrap());
+    assert_eq!(date_of(nothing.path()).unwrap(), None);
+    let wrong = packed(&TAXIS.replace("2016-02-01 08:00:00", "yesterday"));
+    assert!(date_of(wrong.path()).unwrap_err().to_string().contains("a day and a time"));
+}

@@ -68,6 +68,7 @@ fn every_route_is_described() {
     POST /v1/rescues
     POST /v1/rescues/{id}/actions
     POST /v1/riders/{id}/actions
+    POST /v1/routes/plan
     POST /v1/runs/{id}/actions
     POST /v1/sos
     POST /v1/sse/{session}

@@ -580,6 +580,7 @@ fn placement(rider: RiderId) -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
 }
 

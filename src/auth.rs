@@ -14,7 +14,7 @@ use aws_lc_rs::{
     signature::{Ed25519KeyPair, KeyPair},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use protocol::{Code, Fare, Principal, Refused, Role, Timestamp, TokenId};
+use protocol::{Code, Fare, PartnerId, Principal, Refused, Role, Timestamp, TokenId};
 use revoked::Revoked;
 use scope::{Asker, Scope};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
@@ -88,6 +88,8 @@ pub(crate) struct Identity {
     pub(crate) principal: Principal,
     /// Of which part of the map it is told.
     pub(crate) scope: Scope,
+    /// Whose drivers it may have asked before others. In a box: few have one, and a session has room for little.
+    pub(crate) fleet: Option<Box<PartnerId>>,
     /// Until when.
     pub(crate) expires_at: Timestamp,
     /// Its own name; those of old, and of others who sign, may have none.
@@ -101,7 +103,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// Who asks with it, and where.
     pub(crate) fn asker(&self) -> Asker {
-        Asker { who: self.principal, scope: self.scope.clone() }
+        Asker { who: self.principal, scope: self.scope.clone(), fleet: self.fleet.clone() }
     }
 }
 
@@ -131,6 +133,9 @@ struct Claims {
     /// Of which part of the map a dispatcher is told. As it is, to say what is wrong with it.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     regions: Option<serde_json::Value>,
+    /// Whose drivers a rider's or a merchant's orders may be offered to before others. As it is, too.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    fleet: Option<serde_json::Value>,
 }
 
 /// Whatever is there, `null` too: only what is absent says nothing.
@@ -212,14 +217,14 @@ impl Keys {
         self.mint_for(&Asker::everywhere(principal), ttl, now)
     }
 
-    /// The same for somebody who may be told of some regions only.
+    /// The same for somebody who may be told of some regions only, or has a fleet.
     pub(crate) fn mint_for(
         &self,
         asker: &Asker,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<String, KeyError> {
-        let Asker { who: principal, scope } = asker;
+        let Asker { who: principal, scope, fleet } = asker;
         if ttl > self.token_ttl_max {
             return Err(KeyError::TooLong(self.token_ttl_max));
         }
@@ -234,6 +239,7 @@ impl Keys {
             exp: now_s + ttl.as_secs(),
             jti: Some(TokenId(Uuid::now_v7()).to_string()),
             regions: (!scope.is_everywhere()).then(|| serde_json::json!(scope)),
+            fleet: fleet.as_deref().map(|fleet| serde_json::json!(fleet)),
         };
         self.sign(ACCESS, &claims)
     }
@@ -289,8 +295,13 @@ impl Keys {
                 .map_err(|error| Refused::new(Code::Unauthenticated, error.to_string()))?,
             Some(_) | None => Scope::default(),
         };
+        let fleet = match &claims.fleet {
+            // Whoever made it meant somebody's: without it, it would be another order that is placed.
+            Some(claim) if may_have_fleet(principal.role()) => Some(fleet_claimed(claim)?),
+            Some(_) | None => None,
+        };
         let token = claims.jti.as_deref().and_then(token_id);
-        Ok(Identity { principal, scope, expires_at, token, issued_at, print })
+        Ok(Identity { principal, scope, fleet, expires_at, token, issued_at, print })
     }
 
     /// Which tokens are good no longer.
@@ -365,6 +376,20 @@ impl Keys {
 /// The one answer to every token that is not believed.
 pub(crate) fn unauthenticated() -> Refused {
     Refused::new(Code::Unauthenticated, "a valid bearer token is needed")
+}
+
+/// May a token of this role say whose drivers come first? Staff may name any fleet, and drivers order nothing.
+pub(crate) fn may_have_fleet(role: Role) -> bool {
+    match role {
+        Role::Rider | Role::Merchant => true,
+        Role::Driver | Role::Dispatcher | Role::Admin | Role::System => false,
+    }
+}
+
+/// The fleet that a token claims.
+fn fleet_claimed(claim: &serde_json::Value) -> Result<Box<PartnerId>, Refused> {
+    let fleet = claim.as_str().and_then(|name| name.parse().ok()).map(Box::new);
+    fleet.ok_or_else(|| Refused::new(Code::Unauthenticated, "fleet: a partner-…, and nothing else"))
 }
 
 /// Who a role and an id in display form name. Nobody may speak as the platform itself.

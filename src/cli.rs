@@ -3,7 +3,7 @@
 use crate::{
     asyncapi,
     auth::{
-        KeyError, Keys, principal_of,
+        KeyError, Keys, may_have_fleet, principal_of,
         scope::{Asker, NoScope, Scope},
         token_id,
     },
@@ -26,7 +26,7 @@ use crate::{
     transfer::{self, ExportArgs, ImportArgs},
 };
 use clap::{Args, Parser, Subcommand};
-use protocol::Role;
+use protocol::{PartnerId, Role};
 use std::{
     error::Error,
     io::{self, Write},
@@ -106,6 +106,9 @@ struct TokenArgs {
     /// resolution 0 to 9. May be said up to 64 times; everywhere, if it is not.
     #[arg(long = "region", value_name = "ZONE")]
     regions: Vec<String>,
+    /// Whose drivers a rider's or a merchant's orders may be offered to before others: `partner-` and 32 hexadecimal digits.
+    #[arg(long, value_name = "PARTNER")]
+    fleet: Option<String>,
     /// How long it is good for.
     #[arg(long, default_value = "12h", value_parser = humantime::parse_duration)]
     ttl: Duration,
@@ -155,6 +158,10 @@ pub(crate) enum CliError {
     NoRegions(Role),
     #[error("--region: {0}")]
     Regions(#[from] NoScope),
+    #[error("--fleet: only riders and merchants order by one, no {0} does")]
+    NoFleet(Role),
+    #[error("--fleet: {0:?} is no partner, such as partner-0192f3c8…, 32 hexadecimal digits")]
+    Fleet(String),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -275,7 +282,7 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
 }
 
 fn token(settings: &Settings, args: &TokenArgs) -> Result<(), CliError> {
-    let TokenArgs { role, id, regions, ttl, .. } = args;
+    let TokenArgs { role, id, regions, fleet, ttl, .. } = args;
     let role = role.expect("required where nothing is revoked");
     let principal =
         principal_of(role, id).ok_or_else(|| CliError::NoPrincipal { role, id: id.clone() })?;
@@ -284,8 +291,16 @@ fn token(settings: &Settings, args: &TokenArgs) -> Result<(), CliError> {
         (regions, Role::Dispatcher) => Scope::of(regions)?,
         (_, role) => return Err(CliError::NoRegions(role)),
     };
+    let fleet = match fleet {
+        None => None,
+        Some(_) if !may_have_fleet(role) => return Err(CliError::NoFleet(role)),
+        Some(name) => {
+            let fleet: PartnerId = name.parse().map_err(|_| CliError::Fleet(name.clone()))?;
+            Some(Box::new(fleet))
+        }
+    };
     let keys = Keys::open(&settings.auth, settings.profile, &settings.journal.dir)?;
-    say(&keys.mint_for(&Asker { who: principal, scope }, *ttl, now())?)
+    say(&keys.mint_for(&Asker { who: principal, scope, fleet }, *ttl, now())?)
 }
 
 async fn revoke(settings: &Settings, args: RevokeArgs) -> Result<(), Box<dyn Error>> {

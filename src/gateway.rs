@@ -344,6 +344,7 @@ impl Gate {
                 return Err(refused.retry_after_ms(250));
             }
             translate::check_id(id)?;
+            translate::check_fleet(&wish, &asker)?;
             if !asker.scope.is_everywhere() {
                 Box::pin(self.check_wish(&wish, &asker, id)).await?;
             }

@@ -201,5 +201,6 @@ fn placement(rider: RiderId) -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
 }

@@ -112,6 +112,10 @@ pub struct JobPolicy {
     pub cod_max: i64,
     /// Is a job that loses its driver after pickup impossible to reassign without a handover?
     pub handover: bool,
+    /// In how many tiers only drivers of the order's own fleet are asked, if it has one and is not kept to it: at most
+    /// in all but the last; 0 if no fleet comes first.
+    #[serde(skip_serializing_if = "is_one")]
+    pub fleet_tiers: u8,
     /// May a delivery be brought with others? Needs format 5.
     #[serde(skip_serializing_if = "is_false")]
     pub batch: bool,
@@ -126,6 +130,12 @@ pub struct JobPolicy {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(it: &bool) -> bool {
     !*it
+}
+
+/// As it is by default, and then not worth a place in every journal.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(n: &u8) -> bool {
+    *n == 1
 }
 
 impl Default for JobPolicy {
@@ -181,6 +191,7 @@ impl Default for JobPolicy {
             rate_ms: 7 * 24 * 3_600_000,
             cod_max: 1_000_000,
             handover: true,
+            fleet_tiers: 1,
             batch: false,
             driver_within_ms: 0,
             eta_within_ms: 0,

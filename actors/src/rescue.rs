@@ -337,9 +337,10 @@ impl Rescue {
     pub fn asks(&self) -> Option<Asks<'_>> {
         let case = self.case.as_ref()?;
         let (needs, fleet) = (&case.needs, case.search.fleet());
+        let fleet_first = case.search.is_kept_at_first();
         let Request { at, dropoff, .. } = &case.request;
         let way = Way { pickup: at.at, dropoff: dropoff.as_ref().map(|it| it.at) };
-        Some(Asks { work: WorkKind::Rescue, needs, fleet, way })
+        Some(Asks { work: WorkKind::Rescue, needs, fleet, fleet_first, way })
     }
 
     /// Its people: whose it is, and who performs it; nobody if it was never requested.

@@ -17,7 +17,7 @@
 
 mod words;
 
-pub use words::{CONTROLLED, Candidate, Command, Event, FLEETS, Side, Sighting, ZONED};
+pub use words::{CONTROLLED, Candidate, Command, Event, FLEETS, FLEETS_FIRST, Side, Sighting, ZONED};
 
 use crate::{Claim, Effect, Format, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
 use matching::fit::is_of_other_fleet;
@@ -178,6 +178,9 @@ pub struct Search {
     /// Whose drivers it is kept to, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     fleet: Option<Box<PartnerId>>,
+    /// They only come first: once some tiers are over, or they have been asked enough, it is everybody's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    fleet_first: bool,
     /// Why it stands still, if its zone is why.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<Box<Paused>>,
@@ -497,17 +500,35 @@ impl Search {
         reason: &str,
         asked: &Asked,
     ) -> Decision {
-        if self.fleet() == fleet {
+        if self.fleet() == fleet && !self.fleet_first {
             return Decision::from(Vec::new());
         }
-        let mut events = if fleet.is_some() { self.withdraw_asked(asked.now) } else { Vec::new() };
-        events.push(Event::FleetSet { at: asked.now, fleet, by, reason: reason.to_owned() });
+        let is_other = self.fleet() != fleet;
+        let mut events = if fleet.is_some() && is_other {
+            self.withdraw_asked(asked.now)
+        } else {
+            Vec::new()
+        };
+        let (at, reason) = (asked.now, reason.to_owned());
+        events.push(Event::FleetSet { at, fleet, by, reason, first: false });
         self.unless_exhausted(events, asked)
     }
 
     /// Whose drivers it is kept to, if it is.
     pub fn fleet(&self) -> Option<PartnerId> {
         self.fleet.as_deref().copied()
+    }
+
+    /// Is it kept to them only at first?
+    pub fn is_kept_at_first(&self) -> bool {
+        self.fleet_first
+    }
+
+    /// Lets everybody be asked where its own fleet only came first. Who is asked already goes on being asked.
+    fn free(&self, at: Timestamp) -> Option<Event> {
+        let reason = "its own fleet has been asked".to_owned();
+        let by = Principal::System;
+        self.fleet_first.then(|| Event::FleetSet { at, fleet: None, by, reason, first: false })
     }
 
     /// Stands still because of its zone; what is open is taken back. Only while drivers are asked: a job in the feed is
@@ -576,6 +597,9 @@ impl Search {
                 let tier = (tier + 1).min(last_tier(asked.policy));
                 let next_tier_at = next_tier(tier, asked.policy, now);
                 events.push(Event::TierOpened { tier, next_tier_at });
+                if tier >= fleet_tiers(asked.policy) {
+                    events.extend(self.free(now));
+                }
             }
             Phase::Held { .. } if self.paused.as_ref().is_some_and(|it| it.until <= now) => {
                 events.push(Event::Unpaused { at: now });
@@ -615,6 +639,10 @@ impl Search {
             Event::FeedOpened { until, .. } => {
                 self.phase = Phase::Feed { until: *until };
                 self.paused = None;
+                // Nobody is asked in a feed, so nobody is asked first.
+                if self.fleet_first {
+                    (self.fleet, self.fleet_first) = (None, false);
+                }
             }
             Event::OfferMade { offer, driver, expires_at, consent, .. } => {
                 self.n_offers += 1;
@@ -660,7 +688,14 @@ impl Search {
                 }
             }
             Event::Excluded { driver } => self.exclude(*driver),
-            Event::FleetSet { fleet, .. } => self.fleet = fleet.map(Box::new),
+            Event::FleetSet { fleet, first, .. } => {
+                // That its own fleet did not take it uses up nothing of what the others may be asked.
+                if self.fleet_first {
+                    self.n_offers_at_opening = self.n_offers;
+                    self.n_refused = 0;
+                }
+                (self.fleet, self.fleet_first) = (fleet.map(Box::new), *first);
+            }
             Event::Barred { drivers } => self.barred = drivers.as_slice().into(),
             Event::Held { at, .. } => {
                 self.phase = self.phase.held(*at);
@@ -806,6 +841,7 @@ impl Search {
             only,
             priority: Priority::Normal,
             fleet: self.fleet(),
+            fleet_first: self.fleet_first,
             paused: self.paused.as_ref().map(|it| it.card()),
             batch: None,
         })
@@ -1010,8 +1046,18 @@ impl Search {
         }
     }
 
-    fn unless_exhausted(&self, events: Vec<Event>, asked: &Asked) -> Decision {
-        let outcome = self.after(&events).is_exhausted(asked.policy).then_some(Outcome::Exhausted);
+    fn unless_exhausted(&self, mut events: Vec<Event>, asked: &Asked) -> Decision {
+        let mut after = self.after(&events);
+        if after.is_exhausted(asked.policy) {
+            // Its own fleet does not want it: the others have not been asked.
+            if let Some(freed) = after.free(asked.now) {
+                after.evolve(&freed);
+                if !after.is_exhausted(asked.policy) {
+                    events.push(freed);
+                }
+            }
+        }
+        let outcome = after.is_exhausted(asked.policy).then_some(Outcome::Exhausted);
         Decision { events, outcome }
     }
 
@@ -1248,6 +1294,7 @@ pub fn format_of(bypassed: &[WhyNot]) -> Format {
     let format = |why: &WhyNot| match why {
         WhyNot::ZonePaused => ZONED,
         WhyNot::OtherFleet => FLEETS,
+        WhyNot::OtherFleetFirst => FLEETS_FIRST,
         WhyNot::Blocked
         | WhyNot::OffDuty
         | WhyNot::OnBreak
@@ -1289,6 +1336,11 @@ pub fn feed(policy: &JobPolicy, now: Timestamp) -> Event {
 
 fn next_tier(tier: u8, policy: &JobPolicy, now: Timestamp) -> Option<Timestamp> {
     (tier < last_tier(policy)).then(|| now + ms(policy.tier_ms))
+}
+
+/// In which tier everybody is asked, where a fleet comes first: in the last one at the latest.
+fn fleet_tiers(policy: &JobPolicy) -> u8 {
+    policy.fleet_tiers.min(last_tier(policy))
 }
 
 fn last_tier(policy: &JobPolicy) -> u8 {

@@ -141,8 +141,9 @@ impl Telling {
                 let reason = Some(format!("{run}: {status}"));
                 self.steps.push(Step { reason, ..step(at, event.name()) });
             }
-            E::FleetSet { fleet, by, reason, .. } => {
+            E::FleetSet { fleet, by, reason, first, .. } => {
                 let what = match fleet {
+                    Some(fleet) if *first => format!("{}: {fleet}, at first", event.name()),
                     Some(fleet) => format!("{}: {fleet}", event.name()),
                     None => event.name().to_owned(),
                 };

@@ -2,7 +2,7 @@
 //! actor is real, time too, and there are many threads.
 
 use actors::{
-    EntityKey, Refusal, Sight, Version,
+    Claim, EntityKey, Refusal, Sight, Version,
     cluster::{
         self, Incarnation,
         arbiter::{Arbiter, NodeCard, Standing},
@@ -19,6 +19,7 @@ use actors::{
             arbiter::{MemoryArbiter, MemoryDatabase},
         },
     },
+    listing::RegionId,
     order::{self, Order, Placement},
     policy::{DriverPolicy, JobPolicy},
     region,
@@ -29,8 +30,8 @@ use actors::{
 };
 use futures_util::future::join_all;
 use protocol::{
-    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OrderId, OrderStatus,
-    Point, Principal, RiderId, SHARDS,
+    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OfferId, OfferStatus,
+    OrderId, OrderStatus, Point, Principal, RiderId, SHARDS, ShardId,
     view::{Position, WorkKind},
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
@@ -128,6 +129,19 @@ impl Fleet {
         .await;
     }
 
+    /// Has a shard handed over to a node, if that has it not; the others go on asking meanwhile.
+    async fn give(&self, shard: ShardId, to: &Node) {
+        self.begin_to_give(shard, to).await;
+        until("the shard has moved", || to.has_shard(shard)).await;
+    }
+
+    /// The same, without waiting until it is there.
+    async fn begin_to_give(&self, shard: ShardId, to: &Node) {
+        let view = to.view();
+        let name = view.picture.members[&view.me].card.node.clone();
+        to.arbiter.pin(shard, Some(name)).await.expect("pinned");
+    }
+
     /// The journal is sound and has everything that anyone was told.
     async fn is_sound(&self, acks: impl IntoIterator<Item = Ack>) {
         let (journal, _) = self.database.open();
@@ -163,7 +177,23 @@ impl Node {
     }
 
     fn has(&self, entity: EntityKey) -> bool {
-        self.arbiter.epoch(entity.shard()).is_some()
+        self.has_shard(entity.shard())
+    }
+
+    fn has_shard(&self, shard: ShardId) -> bool {
+        self.arbiter.epoch(shard).is_some()
+    }
+
+    /// Is the shard this node's, as far as it has heard? It may not serve it yet.
+    fn is_given(&self, shard: ShardId) -> bool {
+        let view = self.view();
+        view.picture.heads.iter().any(|it| it.shard == shard && it.owner == Some(view.me))
+    }
+
+    /// How often something happened to an entity.
+    async fn n_times(&self, entity: impl Into<EntityKey>, event: &str) -> usize {
+        let history = self.system.journal().history(entity.into(), Version(0), 200).await;
+        history.expect("read").iter().filter(|it| it.event.name == event).count()
     }
 
     /// Is everything where it belongs, as far as it knows?
@@ -529,12 +559,17 @@ async fn sightings_cross_to_those_who_have_a_use_for_them_and_to_nobody_else() {
 }
 
 async fn on_duty(node: &Node, driver: DriverId) {
+    on_duty_at(node, driver, 100.0).await;
+}
+
+/// At work, and so many metres east of the pickup.
+async fn on_duty_at(node: &Node, driver: DriverId, east_m: f64) {
     let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 50_000, skills: Vec::new() };
     let (duty, policy) = (DutyWish::On, DriverPolicy::default());
     let command = driver::Command::SetDuty { duty, vehicle: Some(vehicle), policy };
     node.ask::<Driver>(driver, command).await.expect("on duty");
     let position = Position {
-        at: PICKUP.offset_m(100.0, 0.0),
+        at: PICKUP.offset_m(east_m, 0.0),
         sampled_at: node.system.now(),
         heading_deg: None,
         speed_mps: None,
@@ -543,7 +578,7 @@ async fn on_duty(node: &Node, driver: DriverId) {
     node.system.see(Sight::Driver(driver, driver::Sighting::At(position)));
 }
 
-async fn offered(node: &Node, driver: DriverId) -> protocol::OfferId {
+async fn offered(node: &Node, driver: DriverId) -> OfferId {
     let found = Mutex::new(None);
     node.until::<Driver>(driver, |it| {
         let offer = it.open_offers().next().map(|offer| offer.id);
@@ -580,7 +615,156 @@ fn placement(rider: RiderId) -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
+}
+
+/// An order of the first rider whose id puts it in a shard, placed by way of a node.
+async fn placed_in(node: &Node, shard: ShardId, policy: JobPolicy) -> OrderId {
+    let (rider, id) = (RiderId::nth(1), CommandId::mint());
+    let order = OrderId::created_by(rider.0, id, shard);
+    let place = order::Command::Place(Box::new(Placement { policy, ..placement(rider) }));
+    node.repeat::<Order>(order, place, id).await.expect("placed");
+    order
+}
+
+/// Drivers whose shards are none of these.
+fn drivers_elsewhere(shards: Vec<ShardId>) -> impl Iterator<Item = DriverId> {
+    let is_elsewhere = move |it: &DriverId| !shards.contains(&EntityKey::from(*it).shard());
+    (1_000_000..).map(DriverId::nth).filter(is_elsewhere)
+}
+
+/// A policy under which an offer stands for longer than a test takes.
+fn patient() -> JobPolicy {
+    JobPolicy { offer: OfferPolicy::Sequential, offer_ttl_ms: 120_000, ..JobPolicy::default() }
+}
+
+async fn accept(node: &Node, driver: DriverId, offer: OfferId) -> Answer {
+    let (accept, id) = (driver::Command::AcceptOffer { offer }, CommandId::mint());
+    node.ask_as::<Driver>(Principal::Driver(driver), driver, accept, id).await
+}
+
+/// The driver has the order, nobody else has, and that was so from the first time on.
+async fn is_assigned_once(node: &Node, order: OrderId, driver: DriverId) {
+    node.until::<Order>(order, |it| it.status() == Some(OrderStatus::Assigned)).await;
+    let job = JobId::Order(order);
+    node.until::<Driver>(driver, |it| it.current_jobs() == [job]).await;
+    assert_eq!(node.read::<Order>(order).await.driver(), Some(driver));
+    assert_eq!(node.n_times(order, "assigned").await, 1);
+    assert_eq!(node.n_times(driver, "job_committed").await, 1);
+    let holder = node.system.journal().holder(Claim::slot(driver, 0)).await.expect("read");
+    assert_eq!(holder, Some(order.into()));
+}
+
+/// Where the region of the pickup is. Outside of tests, the orders that are picked up there live in the same shard.
+fn region_shard() -> ShardId {
+    RegionId::at(PICKUP).shard()
+}
+
+/// Another one, so that an order and its region can move each by itself.
+fn other_shard() -> ShardId {
+    ShardId((region_shard().0 + 1) % SHARDS)
+}
+
+/// Places an order in the shard `home`, and moves a shard while it is offered to a driver who stays where it is.
+async fn an_open_offer_survives_the_move_of(moving: ShardId, home: ShardId) {
+    let (fleet, nodes) = Fleet::of(2).await;
+    let shards = vec![region_shard(), other_shard()];
+    let driver = drivers_elsewhere(shards.clone()).next().expect("some");
+    for shard in shards.into_iter().chain([EntityKey::from(driver).shard()]) {
+        fleet.give(shard, &nodes[0]).await;
+    }
+    on_duty(&nodes[0], driver).await;
+    let order = placed_in(&nodes[1], home, patient()).await;
+    let offer = offered(&nodes[0], driver).await;
+    fleet.give(moving, &nodes[1]).await;
+    accept(&nodes[1], driver, offer).await.expect("it is still open");
+    is_assigned_once(&nodes[1], order, driver).await;
+    assert_eq!(nodes[1].n_times(order, "offer_made").await, 1, "nobody was asked anew");
+    fleet.is_sound([]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_open_offer_survives_the_move_of_its_order() {
+    an_open_offer_survives_the_move_of(other_shard(), other_shard()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_open_offer_survives_the_move_of_its_region() {
+    an_open_offer_survives_the_move_of(region_shard(), other_shard()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_open_offer_survives_the_move_of_its_order_with_its_region() {
+    an_open_offer_survives_the_move_of(region_shard(), region_shard()).await;
+}
+
+/// Two nodes, of which the second can be kept from taking over what it is given.
+async fn with_one_that_can_be_held_up() -> (Fleet, Node, Node, FaultyJournal) {
+    let fleet = Fleet::new();
+    let first = fleet.join("first").await;
+    let mut faulty = None;
+    let second = fleet.join_with(card("second", 1), |journal| {
+        let journal = FaultyJournal::new(Arc::new(journal), Odds::default());
+        faulty = Some(journal.clone());
+        Arc::new(journal)
+    });
+    let second = second.await.expect("joins");
+    fleet.until_settled(&[&first, &second]).await;
+    (fleet, first, second, faulty.expect("opened"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_offer_that_is_accepted_while_its_order_moves_is_assigned_once() {
+    let (fleet, first, second, faulty) = with_one_that_can_be_held_up().await;
+    let home = region_shard();
+    let driver = drivers_elsewhere(vec![home]).next().expect("some");
+    for shard in [home, EntityKey::from(driver).shard()] {
+        fleet.give(shard, &first).await;
+    }
+    on_duty(&first, driver).await;
+    let order = placed_in(&first, home, patient()).await;
+    let offer = offered(&first, driver).await;
+    faulty.fail_next_scans(u64::MAX);
+    fleet.begin_to_give(home, &second).await;
+    until("the order is under way", || !first.has_shard(home) && second.is_given(home)).await;
+    accept(&first, driver, offer).await.expect("the driver's own actor is where it was");
+    assert_eq!(first.n_times(order, "assigned").await, 0, "nobody can judge it yet");
+    faulty.heal();
+    is_assigned_once(&second, order, driver).await;
+    fleet.is_sound([]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_offer_whose_time_is_over_while_its_order_moves_ends_and_the_next_driver_is_asked() {
+    let (fleet, first, second, faulty) = with_one_that_can_be_held_up().await;
+    let home = region_shard();
+    let mut drivers = drivers_elsewhere(vec![home]);
+    let (silent, next) = (drivers.next().expect("some"), drivers.next().expect("more"));
+    for shard in [home, EntityKey::from(silent).shard(), EntityKey::from(next).shard()] {
+        fleet.give(shard, &first).await;
+    }
+    on_duty_at(&first, silent, 100.0).await;
+    // Long enough for the move to begin before it is over.
+    let policy = JobPolicy { offer_ttl_ms: 4_000, ..patient() };
+    let order = placed_in(&first, home, policy).await;
+    let missed = offered(&first, silent).await;
+    on_duty_at(&first, next, 400.0).await;
+    faulty.fail_next_scans(u64::MAX);
+    fleet.begin_to_give(home, &second).await;
+    until("the order is under way", || !first.has_shard(home) && second.is_given(home)).await;
+    let is_over = |it: &Driver| it.ended_offer(missed) == Some(OfferStatus::Expired);
+    first.until::<Driver>(silent, is_over).await;
+    assert_eq!(first.n_times(order, "offer_closed").await, 0, "nobody can end it yet");
+    faulty.heal();
+    let offer = offered(&second, next).await;
+    assert_ne!(offer, missed);
+    let late = accept(&second, silent, missed).await;
+    assert!(matches!(late, Err(Refusal::OfferGone(OfferStatus::Expired))), "{late:?}");
+    accept(&second, next, offer).await.expect("in time");
+    is_assigned_once(&second, order, next).await;
+    assert_eq!(second.n_times(order, "offer_closed").await, 2, "one ran out, one was accepted");
+    fleet.is_sound([]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

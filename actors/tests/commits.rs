@@ -187,6 +187,7 @@ fn placement(rider: RiderId) -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
 }
 

@@ -13,7 +13,8 @@ use actors::{
 };
 use protocol::{
     CommandId, Currency, DriverId, Fare, FareLine, JobId, OfferId, OfferStatus, OrderId,
-    OrderStatus, Point, Principal, RiderId,
+    OrderStatus, PartnerId, Point, Principal, RiderId,
+    trace::{Unfit, WhyNot},
     view::{Position, WorkKind},
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
@@ -151,6 +152,7 @@ fn placement(rider: RiderId) -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
 }
 
@@ -213,6 +215,46 @@ async fn direct_asks_the_one_driver_and_no_other_even_if_that_one_declines() {
     stage.driver(wanted, driver::Command::DeclineOffer { offer }).await.expect("declines");
     stage.until_status(second, OrderStatus::NoDriverFound).await;
     assert!(!stage.was_ever(nearer.into(), "offer_reserved").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fleet_that_comes_first_is_asked_alone_and_then_everybody_is() {
+    let stage = Stage::new().await;
+    let (near, own) = (stage.on_duty(1, 10.0).await, stage.on_duty(2, 900.0).await);
+    let fleet = PartnerId::nth(1);
+    let hire = driver::Command::SetFleet { fleet: Some(fleet), reason: "hired".to_owned() };
+    let ask = Ask { command: hire, by: Principal::Dispatcher, id: CommandId::mint() };
+    stage.system.ask::<Driver>(own, ask, PATIENCE).await.expect("hired");
+    let order = stage
+        .place(1, |it| {
+            (it.fleet, it.fleet_first) = (Some(Box::new(fleet)), true);
+            // Long enough for its driver to be found and to answer.
+            it.policy.tier_ms = 3_000;
+        })
+        .await;
+    let offer = stage.until_offered(own).await;
+    stage.driver(own, driver::Command::DeclineOffer { offer }).await.expect("declines");
+    assert!(!stage.was_ever(near.into(), "offer_reserved").await);
+    // Rounds tell of themselves a moment after they have proposed.
+    let is_why = |it: &Unfit| it.driver == near && it.why == WhyNot::OtherFleetFirst;
+    let is_told = || {
+        let rounds = stage.system.regions().rounds_of(JobId::Order(order));
+        rounds.iter().any(|round| round.unfit.iter().any(is_why))
+    };
+    let until_told = async {
+        while !is_told() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, until_told).await.expect("why the nearer one is not asked");
+    let offer = stage.until_offered(near).await;
+    let rider = Principal::Rider(RiderId::nth(1));
+    let (version, state) = stage.system.read::<Order>(order).await.expect("awake");
+    let view = state.order_view(order, version.0, rider).expect("placed");
+    assert_eq!((view.fleet, view.fleet_first), (None, false));
+    stage.driver(near, accept(offer)).await.expect("accepts");
+    stage.until_status(order, OrderStatus::Assigned).await;
+    stage.until_jobs(near, &[order]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

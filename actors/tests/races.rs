@@ -200,6 +200,7 @@ fn placement(rider: RiderId, policy: OfferPolicy) -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
 }
 

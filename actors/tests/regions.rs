@@ -219,6 +219,7 @@ impl Play {
             only: None,
             priority: Priority::Normal,
             fleet: None,
+            fleet_first: false,
             paused: None,
             batch: None,
         };

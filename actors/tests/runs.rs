@@ -225,6 +225,7 @@ fn placement(rider: RiderId, n: u64) -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
 }
 

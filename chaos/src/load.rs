@@ -239,6 +239,8 @@ pub(crate) fn order(from: Point) -> NewOrder {
         dropoff_proof: Vec::new(),
         cash_on_delivery: None,
         n_items: None,
+        fleet: None,
+        exclusive: false,
     }
 }
 

@@ -75,6 +75,7 @@ fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
             only: None,
             priority: Priority::Normal,
             fleet: None,
+            fleet_first: false,
             paused: None,
             batch: None,
         })

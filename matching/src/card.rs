@@ -159,6 +159,9 @@ pub struct SearchCard {
     /// Whose drivers it is kept to, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<PartnerId>,
+    /// Is it kept to them only at first?
+    #[serde(default)]
+    pub fleet_first: bool,
     /// What it knows of its zone being paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,

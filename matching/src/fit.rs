@@ -90,8 +90,8 @@ pub fn misfit(
         Some(WhyNot::NoPosition)
     } else if search.only.is_some_and(|only| only != driver.id) {
         Some(WhyNot::NotTheOne)
-    } else if is_of_other_fleet(search.fleet, driver.fleet) {
-        Some(WhyNot::OtherFleet)
+    } else if let Some(other) = of_other_fleet(search.fleet, search.fleet_first, driver.fleet) {
+        Some(other)
     } else if let Some(missing) = missing(&search.needs, &driver.vehicle) {
         Some(missing)
     } else if search.excluded.contains(&driver.id) {
@@ -110,6 +110,16 @@ pub fn misfit(
 /// Is a job that is kept to one fleet not for who drives for that one?
 pub fn is_of_other_fleet(kept_to: Option<PartnerId>, fleet: Option<PartnerId>) -> bool {
     kept_to.is_some_and(|wanted| fleet != Some(wanted))
+}
+
+/// Why a job that is kept to one fleet, or only at first, is not for who drives for that one; nothing, if it is.
+pub fn of_other_fleet(
+    kept_to: Option<PartnerId>,
+    is_at_first: bool,
+    fleet: Option<PartnerId>,
+) -> Option<WhyNot> {
+    let why = if is_at_first { WhyNot::OtherFleetFirst } else { WhyNot::OtherFleet };
+    is_of_other_fleet(kept_to, fleet).then_some(why)
 }
 
 /// What of `needs` this vehicle does not bring; nothing, if it brings all.

@@ -123,6 +123,7 @@ changes! {
         paused: [Option<ZonePause>],
         priority: [Priority],
         fleet: [Option<PartnerId>],
+        fleet_first: [bool],
         offers: [Vec<OfferView>],
         reason: [Option<String>],
         placed_at: [Timestamp],

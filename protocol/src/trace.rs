@@ -74,6 +74,8 @@ pub enum WhyNot {
     ZonePaused,
     /// The job is kept to the drivers of one fleet, and this driver is none of them.
     OtherFleet,
+    /// The drivers of one fleet are asked first, and this driver, who is none of them, only if they do not take it.
+    OtherFleetFirst,
     /// What is brought must stay cold, and it cannot keep it so.
     ColdChain,
     /// It has not got a certificate that is needed.
@@ -132,7 +134,8 @@ impl WhyNot {
             | Self::Held
             | Self::TooManyDrivers
             | Self::ZonePaused
-            | Self::OtherFleet => true,
+            | Self::OtherFleet
+            | Self::OtherFleetFirst => true,
             Self::Blocked
             | Self::OffDuty
             | Self::Unreachable

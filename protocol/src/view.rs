@@ -53,9 +53,12 @@ pub struct OrderView {
     /// What it comes before, where there are too few drivers.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
-    /// Whose drivers it is kept to, if it is.
+    /// Whose drivers it is kept to, if it is; those of others are not asked, or not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<PartnerId>,
+    /// Is it kept to them only at first, and for everybody later?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fleet_first: bool,
     /// Offers that are still open.
     pub offers: Vec<OfferView>,
     /// Why it ended, if it ended badly.

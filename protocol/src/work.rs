@@ -163,6 +163,11 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(it: &bool) -> bool {
+    !*it
+}
+
 /// What a driver brings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -290,6 +295,12 @@ pub struct NewOrder {
     /// How many items a commerce basket has; each can become unavailable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_items: Option<u16>,
+    /// Whose drivers are asked first. Staff may name any, others the one their token names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PartnerId>,
+    /// Are nobody else's drivers asked afterwards? Only with `fleet`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exclusive: bool,
 }
 
 /// What is wrong with a stranded vehicle.

@@ -105,6 +105,7 @@ fn order_view(d: Dice) -> ServerFrame {
         paused: None,
         priority: protocol::work::Priority::Normal,
         fleet: None,
+        fleet_first: false,
         offers: few(d[11], offer_view),
         reason: maybe(d[12], text),
         placed_at: time(d[13]),

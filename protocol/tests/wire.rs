@@ -123,6 +123,8 @@ fn wishes() -> Vec<Wish> {
         dropoff_proof: Vec::new(),
         cash_on_delivery: None,
         n_items: None,
+        fleet: None,
+        exclusive: false,
     };
     let new_rescue = NewRescue {
         issue: Issue::FlatTyre,
@@ -260,6 +262,7 @@ fn order_view() -> OrderView {
         paused: None,
         priority: Priority::Normal,
         fleet: None,
+        fleet_first: false,
         offers: vec![offer_view()],
         reason: None,
         placed_at: NOON,

@@ -3,7 +3,7 @@
 //! Only dispatchers have one: admins see everything, and riders and drivers their own, wherever they are.
 
 use h3o::{CellIndex, LatLng, Resolution};
-use protocol::{Point, Principal, ZoneId};
+use protocol::{PartnerId, Point, Principal, ZoneId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 use thiserror::Error;
@@ -52,6 +52,8 @@ pub(crate) enum NoScope {
 pub(crate) struct Asker {
     pub(crate) who: Principal,
     pub(crate) scope: Scope,
+    /// Whose drivers it may have asked before others; staff may have anybody's.
+    pub(crate) fleet: Option<Box<PartnerId>>,
 }
 
 impl Scope {
@@ -176,7 +178,7 @@ impl TryFrom<Vec<ZoneId>> for Scope {
 impl Asker {
     /// Somebody who may be told wherever it is.
     pub(crate) fn everywhere(who: Principal) -> Self {
-        Self { who, scope: Scope::default() }
+        Self { who, scope: Scope::default(), fleet: None }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use protocol::{Currency, DriverId, FareLine, RiderId};
+use protocol::{Currency, DriverId, FareLine, MerchantId, RiderId};
 use serde_json::{Value, json};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -118,7 +118,7 @@ fn a_dispatchers_token_says_of_which_regions_it_is() {
     let keys = keys();
     let zones = zones(&[-1.9441, -2.9]);
     let scope = Scope::of(&zones).unwrap();
-    let asker = Asker { who: Principal::Dispatcher, scope };
+    let asker = Asker { who: Principal::Dispatcher, scope, fleet: None };
     let token = keys.mint_for(&asker, HOUR, now()).unwrap();
     assert_eq!(keys.verify(&token).unwrap().asker(), asker);
     let everywhere = keys.mint(Principal::Dispatcher, HOUR, now()).unwrap();
@@ -155,9 +155,39 @@ fn a_token_has_room_for_as_many_regions_as_there_may_be() {
     let lats: Vec<f64> = (0..scope::REGIONS_MAX).map(|n| n as f64 / 2.0 - 20.0).collect();
     let scope = Scope::of(&zones(&lats)).unwrap();
     assert_eq!(scope.regions().len(), scope::REGIONS_MAX);
-    let asker = Asker { who: Principal::Dispatcher, scope };
+    let asker = Asker { who: Principal::Dispatcher, scope, fleet: None };
     let token = keys.mint_for(&asker, HOUR, now()).unwrap();
     assert_eq!(keys.verify(&token).unwrap().asker(), asker, "{} bytes", token.len());
+}
+
+#[test]
+fn a_riders_or_merchants_token_may_say_whose_drivers_come_first() {
+    let keys = keys();
+    let (rider, merchant) =
+        (Principal::Rider(RiderId::nth(1)), Principal::Merchant(MerchantId::nth(1)));
+    for who in [rider, merchant] {
+        let fleet = Some(Box::new(PartnerId::nth(1)));
+        let asker = Asker { fleet, ..Asker::everywhere(who) };
+        let token = keys.mint_for(&asker, HOUR, now()).unwrap();
+        assert_eq!(keys.verify(&token).unwrap().asker(), asker);
+        let without = keys.mint(who, HOUR, now()).unwrap();
+        assert_eq!(keys.verify(&without).unwrap().fleet, None);
+    }
+    let sign = |who: Principal, fleet: &Value| {
+        let mut claims = with("fleet", fleet.clone());
+        (claims["role"], claims["sub"]) = (json!(who.role()), json!(who.to_string()));
+        keys.sign(ACCESS, &claims).unwrap()
+    };
+    let driver_id = DriverId::nth(1).to_string();
+    for fleet in [json!(null), json!(7), json!([]), json!("partner-7"), json!(driver_id)] {
+        let refused = keys.verify(&sign(merchant, &fleet)).unwrap_err();
+        assert_eq!(refused.code, Code::Unauthenticated);
+        assert!(refused.message.starts_with("fleet: "), "{refused}");
+        // Drivers order nothing, and staff may name any.
+        for who in [driver(), Principal::Dispatcher, Principal::Admin] {
+            assert_eq!(keys.verify(&sign(who, &fleet)).unwrap().fleet, None);
+        }
+    }
 }
 
 #[test]

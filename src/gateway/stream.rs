@@ -35,7 +35,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, Sink, Stream, stream};
-use protocol::{Code, Principal, Refused, SessionId, codec::Codec, frame::Resume};
+use protocol::{Code, PartnerId, Principal, Refused, SessionId, codec::Codec, frame::Resume};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -107,6 +107,9 @@ pub(super) struct Post {
     /// Of which part of the map its author is told: of another one than the stream, it is somebody else.
     #[serde(default)]
     scope: Scope,
+    /// Whose drivers its author may have asked before others: with another one it is somebody else, too.
+    #[serde(default)]
+    fleet: Option<Box<PartnerId>>,
     posted: Posted,
 }
 
@@ -121,8 +124,11 @@ enum Posted {
 
 impl Streams {
     /// Lets a stream of this node hear what was posted: all of it, or nothing.
-    pub(super) fn hear(&self, Post { session, by, scope, posted }: Post) -> Result<(), Refused> {
-        let (open, by) = (self.open(), Asker { who: by, scope });
+    pub(super) fn hear(
+        &self,
+        Post { session, by, scope, fleet, posted }: Post,
+    ) -> Result<(), Refused> {
+        let (open, by) = (self.open(), Asker { who: by, scope, fleet });
         let posts = open.get(&session).filter(|open| open.by == by).map(|open| &open.posts);
         let none = || not_found(&session.to_string());
         let messages = match posted {
@@ -391,12 +397,12 @@ impl FromRequestParts<Arc<Gate>> for Speaker {
 async fn say(
     gate: &Gate,
     session: &str,
-    Asker { who: by, scope }: Asker,
+    Asker { who: by, scope, fleet }: Asker,
     posted: Posted,
 ) -> Result<StatusCode, Answered> {
     let session: SessionId = session.parse().map_err(|_| not_found(session))?;
     let is_home = |Incarnation(start): Incarnation| session.is_of(start);
-    let post = Post { session, by, scope, posted };
+    let post = Post { session, by, scope, fleet, posted };
     if is_home(gate.system.incarnation()) {
         gate.streams.hear(post)?;
         return Ok(StatusCode::ACCEPTED);
@@ -492,7 +498,7 @@ mod tests {
         let (session, streams) = (SessionId::nth(1), events.streams.clone());
         let frames = || Posted::Frames(vec!["{}".to_owned()]);
         let scope = Scope::default;
-        let post = |by| Post { session, by, scope: scope(), posted: frames() };
+        let post = |by| Post { session, by, scope: scope(), fleet: None, posted: frames() };
         let hear = |by| streams.hear(post(by)).map_err(|refused| refused.code);
         assert_eq!(hear(Principal::Dispatcher), Err(Code::NotFound));
         socket::Wire::begins(&mut events, session);

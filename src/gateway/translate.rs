@@ -3,7 +3,7 @@
 //! Wishes become commands for one actor; states become views; what one may not see is not there.
 
 use super::{allowed, price::Prices, zones};
-use crate::settings::Area;
+use crate::{auth::scope::Asker, settings::Area};
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
     driver::{self, Driver},
@@ -198,6 +198,9 @@ impl Translator {
         if new.policy.is_some() && !by.is_staff() {
             return Err(forbidden("only staff may choose how a driver is found"));
         }
+        if new.exclusive && new.fleet.is_none() {
+            return Err(invalid("exclusive", "to whose drivers?"));
+        }
         let to = OrderId::created_by(author, id, RegionId::at(pickup).shard());
         match self.check_zone(pickup, *start_at) {
             // It was placed before the zone was paused: its first answer still stands.
@@ -210,6 +213,9 @@ impl Translator {
             policy.offer = offer;
         }
         policy.batch &= self.system.writes() >= run::KNOWN;
+        // Where no fleet comes first, or not every node knows yet that one may, everybody is asked at once.
+        let may_be_first = policy.fleet_tiers > 0 && self.system.writes() >= search::FLEETS_FIRST;
+        let fleet = new.fleet.filter(|_| new.exclusive || may_be_first);
         let fare = match &new.quote {
             None => self.prices.order(*kind, stops, start_at.unwrap_or(now)),
             Some(quote) => match self.prices.promised(quote, *kind, stops, *start_at, by) {
@@ -243,7 +249,8 @@ impl Translator {
             follows: None,
             excluded: Vec::new(),
             barred: self.barred(rider).await?.into(),
-            fleet: None,
+            fleet: fleet.map(Box::new),
+            fleet_first: fleet.is_some() && !new.exclusive,
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -1240,6 +1247,17 @@ pub(crate) fn invalid(field: &str, problem: &str) -> Refused {
 /// could not be known.
 pub(crate) fn check_id(id: CommandId) -> Result<(), Refused> {
     if id.0.get_version_num() == 7 { Ok(()) } else { Err(invalid("id", "must be a UUIDv7")) }
+}
+
+/// Refuses an order for the drivers of a fleet by somebody who has not got it. Which one somebody has, only its token says.
+pub(crate) fn check_fleet(wish: &Wish, asker: &Asker) -> Result<(), Refused> {
+    let Wish::PlaceOrder(order) = wish else { return Ok(()) };
+    let is_theirs = order.fleet.is_none_or(|it| asker.fleet.as_deref() == Some(&it));
+    if is_theirs || asker.who.is_staff() {
+        Ok(())
+    } else {
+        Err(forbidden("fleet: your token names another one, or none"))
+    }
 }
 
 /// Refuses to start when nobody can mean it.

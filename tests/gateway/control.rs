@@ -371,6 +371,52 @@ async fn a_job_that_is_kept_to_a_fleet_is_for_its_drivers_until_it_is_freed() {
 }
 
 #[tokio::test]
+async fn whoever_has_a_fleet_has_its_drivers_asked_first_and_nobody_elses_fleet() {
+    let node = node_that_looks_often();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let [fleet, other] = [1, 2].map(|n| PartnerId::nth(n).to_string());
+    let mut own = on_duty(&node, 1, 300.0).await;
+    let hire = json!({ "set_fleet": { "fleet": fleet, "reason": "hired" } });
+    done(&staff, &format!("/v1/drivers/{}/actions", nth(1)), hire).await;
+    // A driver of nobody's is nearer.
+    let _near = on_duty(&node, 2, 20.0).await;
+    let named = |fleet: &str| {
+        let mut wanted = ride();
+        wanted["fleet"] = json!(fleet);
+        wanted
+    };
+    let me = Caller::new(&node, rider(9));
+    assert_refused(me.post("/v1/orders", &named(&fleet)).await, 403, "forbidden").await;
+    let id = rider(9).to_string();
+    let token = node.minted(&["--role", "rider", "--id", &id, "--fleet", &fleet]).unwrap();
+    let me = Caller::with(&node, token);
+    assert_refused(me.post("/v1/orders", &named(&other)).await, 403, "forbidden").await;
+    let mut nobodys = ride();
+    nobodys["exclusive"] = json!(true);
+    assert_refused(me.post("/v1/orders", &nobodys).await, 422, "invalid").await;
+    let malformed = me.post("/v1/orders", &named("mine")).await;
+    assert!(malformed.status().is_client_error(), "{}", malformed.status());
+
+    let placed = json_of(me.post("/v1/orders", &named(&fleet)).await).await;
+    let offer = hear_offer(&mut own).await;
+    let JobId::Order(order) = offer.job else { panic!("an order") };
+    assert_eq!(placed["actor"], json!(order.to_string()), "{placed}");
+    let shown = json_of(staff.get(&format!("/v1/orders/{order}")).await).await;
+    assert_eq!((&shown["fleet"], &shown["fleet_first"]), (&json!(fleet), &json!(true)));
+    let why = format!("/v1/drivers/{}/why-no-offers", nth(2));
+    until(&staff, &why, |it| it["why"]["other_fleet_first"] == 1).await;
+    accept(&mut own, &offer).await;
+    hear_assigned(&mut own, offer.job).await;
+
+    let drives = driver(1).to_string();
+    let refused = node.minted(&["--role", "driver", "--id", &drives, "--fleet", &fleet]);
+    let refused = refused.unwrap_err();
+    assert!(refused.contains("--fleet: only riders and merchants"), "{refused}");
+    let refused = node.minted(&["--role", "rider", "--id", &id, "--fleet", "mine"]).unwrap_err();
+    assert!(refused.contains("--fleet: \"mine\" is no partner"), "{refused}");
+}
+
+#[tokio::test]
 async fn what_staff_write_is_pushed_to_whom_it_is_for_and_stays_in_their_history() {
     let node = Node::start();
     let staff = Caller::new(&node, Principal::Dispatcher);

@@ -33,6 +33,8 @@ pub(crate) fn new_ride() -> NewOrder {
         dropoff_proof: Vec::new(),
         cash_on_delivery: None,
         n_items: None,
+        fleet: None,
+        exclusive: false,
     }
 }
 

@@ -1017,7 +1017,8 @@ fn who_drives_for_a_fleet_is_listed_so_and_a_job_kept_to_another_speaks_against_
     let needs = protocol::work::Needs::default();
     let against = |fleet| {
         let way = matching::fit::Way { pickup: KIGALI, dropoff: None };
-        let asks = Asks { work: WorkKind::Ride, needs: &needs, fleet, way };
+        let (work, fleet_first) = (WorkKind::Ride, false);
+        let asks = Asks { work, needs: &needs, fleet, fleet_first, way };
         let costs = matching::cost::Settings::default();
         world.driver.against(ride(1), &asks, world.now, &costs).contains(&WhyNot::OtherFleet)
     };
@@ -1446,7 +1447,8 @@ fn what_the_law_says_against_a_job_is_said_to_dispatchers_too() {
     let costs = matching::cost::Settings { permits: vec![permit], ..Default::default() };
     let against = |world: &World, dropoff| {
         let way = matching::fit::Way { pickup: KIGALI, dropoff };
-        let asks = Asks { work: WorkKind::Ride, needs: &needs, fleet: None, way };
+        let (work, fleet, fleet_first) = (WorkKind::Ride, None, false);
+        let asks = Asks { work, needs: &needs, fleet, fleet_first, way };
         world.driver.against(ride(1), &asks, world.now, &costs)
     };
     let there = Some(Point { lat, lon });

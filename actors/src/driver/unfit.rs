@@ -13,6 +13,8 @@ pub struct Asks<'a> {
     pub needs: &'a Needs,
     /// Whose drivers it is kept to, if it is.
     pub fleet: Option<PartnerId>,
+    /// Is it kept to them only at first?
+    pub fleet_first: bool,
     /// Where it begins and ends.
     pub way: fit::Way,
 }
@@ -39,7 +41,7 @@ impl Driver {
         now: Timestamp,
         costs: &cost::Settings,
     ) -> Vec<WhyNot> {
-        let Asks { work, needs, fleet, way } = *asks;
+        let Asks { work, needs, fleet, fleet_first, way } = *asks;
         // An offer of the same job makes way.
         let n_leases = self.leases.iter().filter(|lease| lease.offer.job != job).count();
         let has_lease = n_leases >= usize::from(self.policy.parallel_offers);
@@ -47,8 +49,8 @@ impl Driver {
             (self.job(job).is_some(), WhyNot::HasIt),
             (has_lease, WhyNot::HasOffer),
             (self.room_soon(work).is_none(), WhyNot::NoRoom),
-            (fit::is_of_other_fleet(fleet, self.fleet), WhyNot::OtherFleet),
         ];
+        let of_fleet = fit::of_other_fleet(fleet, fleet_first, self.fleet);
         let vehicle = self.vehicle.as_deref();
         let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle));
         let from = self.soft.position().map_or(way.pickup, |position| position.at);
@@ -58,7 +60,12 @@ impl Driver {
         let lacks_permit =
             vehicle.is_some_and(|vehicle| fit::lacks_permit(&costs.permits, &way, vehicle));
         let of_law = [(is_too_long, WhyNot::Hours), (lacks_permit, WhyNot::Permit)];
-        self.unfit_for_any(now).chain(those(reasons)).chain(missing).chain(those(of_law)).collect()
+        self.unfit_for_any(now)
+            .chain(those(reasons))
+            .chain(of_fleet)
+            .chain(missing)
+            .chain(those(of_law))
+            .collect()
     }
 
     /// What speaks against any job at all.

@@ -20,6 +20,7 @@ impl Life {
             follows: Some(around.id),
             barred: self.search.barred().into(),
             fleet: self.search.fleet().map(Box::new),
+            fleet_first: self.search.is_kept_at_first(),
             excluded: Vec::new(),
             ..self.placement.clone()
         };
@@ -77,6 +78,7 @@ impl Life {
             follows: Some(around.id),
             barred: self.search.barred().into(),
             fleet: self.search.fleet().map(Box::new),
+            fleet_first: self.search.is_kept_at_first(),
             excluded: vec![driver],
             ..self.placement.clone()
         };

@@ -58,12 +58,17 @@ pub struct Placement {
     /// Whose drivers it is kept to, if it is. Needs format 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<Box<PartnerId>>,
+    /// Is it kept to them only at first? Needs format 6.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fleet_first: bool,
 }
 
 impl Placement {
     /// What a build must know to read it whole.
     pub(super) fn format(&self) -> Format {
-        if self.policy.batch {
+        if self.fleet_first {
+            search::FLEETS_FIRST
+        } else if self.policy.batch {
             run::KNOWN
         } else if self.fleet.is_some() {
             search::FLEETS

@@ -17,6 +17,11 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     let mut placement = placement.clone();
     // One that not every node can read is brought alone.
     placement.policy.batch &= around.writes >= run::KNOWN;
+    let may_be_first = around.writes >= search::FLEETS_FIRST && placement.policy.fleet_tiers > 0;
+    if placement.fleet_first && !may_be_first {
+        // And one that its fleet cannot be asked about first, everybody is asked about.
+        (placement.fleet, placement.fleet_first) = (None, false);
+    }
     let placement = &placement;
     let mut events = vec![Event::Placed { placement: Box::new(placement.clone()), at: around.now }];
     let excluded = placement.excluded.iter();
@@ -27,8 +32,12 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     }
     if let Some(fleet) = placement.fleet.as_deref() {
         let (at, fleet, by) = (around.now, Some(*fleet), around.by);
-        let reason = "as the order it goes on for".to_owned();
-        events.push(Event::Search(search::Event::FleetSet { at, fleet, by, reason }));
+        let reason = match placement.follows {
+            Some(_) => "as the order it goes on for",
+            None => "as it was asked for",
+        };
+        let (reason, first) = (reason.to_owned(), placement.fleet_first);
+        events.push(Event::Search(search::Event::FleetSet { at, fleet, by, reason, first }));
     }
     if placement.payment == PaymentTiming::Prepay {
         let until = around.now + ms(placement.policy.prepay_ms);
@@ -82,6 +91,7 @@ fn makes_sense(placement: &Placement) -> Result<(), Refusal> {
         "driver",
         "cannot be asked for",
     )?;
+    require(!placement.fleet_first || placement.fleet.is_some(), "fleet", "whose comes first?")?;
     if let Some(cash) = placement.cash_on_delivery {
         require(!is_ride, "cash_on_delivery", "goods only")?;
         let limit = 1..=placement.policy.cod_max;

@@ -33,6 +33,7 @@ impl Order {
             paused: life.search.pause_of_zone().cloned(),
             priority: life.priority,
             fleet: life.search.fleet(),
+            fleet_first: life.search.is_kept_at_first(),
             offers: match is_rider || reader.is_staff() {
                 true => life.search.offers().collect(),
                 false => Vec::new(),
@@ -73,8 +74,9 @@ impl Order {
     pub fn asks(&self) -> Option<Asks<'_>> {
         let life = self.0.as_ref()?;
         let (needs, fleet) = (&life.placement.needs, life.search.fleet());
+        let fleet_first = life.search.is_kept_at_first();
         let way = Way { pickup: life.pickup().at, dropoff: Some(life.dropoff().at) };
-        Some(Asks { work: work(life.placement.kind), needs, fleet, way })
+        Some(Asks { work: work(life.placement.kind), needs, fleet, fleet_first, way })
     }
 
     /// Where it is in its life; `None` before it is placed.

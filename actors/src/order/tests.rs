@@ -94,6 +94,7 @@ fn ride() -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
 }
 

@@ -24,17 +24,37 @@ impl Hunt {
     }
 
     fn with(policy: JobPolicy, only: Option<DriverId>) -> Self {
-        let mut hunt = Self {
+        let mut hunt = Self::new(policy);
+        hunt.begin(only);
+        hunt
+    }
+
+    /// One that is the first fleet's first.
+    fn of_fleet_first(policy: JobPolicy) -> Self {
+        let mut hunt = Self::new(policy);
+        let (at, fleet, by) = (hunt.now, Some(PartnerId::nth(1)), Principal::System);
+        let reason = "as it was asked for".to_owned();
+        let set = Event::FleetSet { at, fleet, by, reason, first: true };
+        assert_eq!(set.format(), FLEETS_FIRST);
+        hunt.take(Decision::from(vec![set]));
+        hunt.begin(None);
+        hunt
+    }
+
+    fn new(policy: JobPolicy) -> Self {
+        Self {
             policy,
             search: Search::default(),
             assignment: None,
             now: Timestamp(1_000_000),
             told: Vec::new(),
             is_exhausted: false,
-        };
-        let opened = hunt.search.open(only, &hunt.policy, hunt.now);
-        hunt.take(Decision::from(opened));
-        hunt
+        }
+    }
+
+    fn begin(&mut self, only: Option<DriverId>) {
+        let opened = self.search.open(only, &self.policy, self.now);
+        self.take(Decision::from(opened));
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -435,6 +455,108 @@ fn a_job_in_the_feed_that_is_kept_to_a_fleet_is_claimed_by_its_drivers_only() {
     assert!(hunt.hear(&claim(fleet)).is_ok());
 }
 
+/// Whose drivers it is kept to, and whether only at first.
+fn kept_to(hunt: &Hunt) -> (Option<PartnerId>, bool) {
+    let card = hunt.card().expect("drivers are asked");
+    assert_eq!((card.fleet, card.fleet_first), (hunt.search.fleet(), hunt.search.fleet_first));
+    (card.fleet, card.fleet_first)
+}
+
+/// As `kept_to` says it of a search that is the first fleet's first.
+fn first() -> (Option<PartnerId>, bool) {
+    (Some(PartnerId::nth(1)), true)
+}
+
+/// The same of one that is kept to it.
+fn alone() -> (Option<PartnerId>, bool) {
+    (Some(PartnerId::nth(1)), false)
+}
+
+const EVERYBODY: (Option<PartnerId>, bool) = (None, false);
+
+fn names(events: &[Event]) -> Vec<&'static str> {
+    events.iter().map(Event::name).collect()
+}
+
+#[test]
+fn a_fleet_that_comes_first_is_asked_alone_until_its_tiers_are_over() {
+    let tier_ms = u64::from(JobPolicy::default().tier_ms);
+    // However many tiers it is to have, everybody is asked in the last.
+    for (fleet_tiers, n) in [(1, 1), (2, 2), (9, 2)] {
+        let mut hunt = Hunt::of_fleet_first(JobPolicy { fleet_tiers, ..JobPolicy::default() });
+        for _ in 1..n {
+            assert_eq!(kept_to(&hunt), first());
+            assert_eq!(names(&hunt.wait(tier_ms)), ["tier_opened"]);
+        }
+        hunt.now = Timestamp(hunt.now.0 + tier_ms - TTL / 2);
+        let asked = hunt.propose(&[1]);
+        assert_eq!(kept_to(&hunt), first());
+        assert_eq!(names(&hunt.wait(TTL / 2)), ["tier_opened", "fleet_set"], "{fleet_tiers}");
+        assert_eq!(kept_to(&hunt), EVERYBODY);
+        hunt.accept(asked[0], 1).expect("who is asked may answer all the same");
+    }
+}
+
+#[test]
+fn a_fleet_that_does_not_want_it_leaves_the_others_all_their_attempts() {
+    let policy = JobPolicy { attempts_max: 2, ..JobPolicy::default() };
+    let mut hunt = Hunt::of_fleet_first(policy);
+    let decline = |hunt: &mut Hunt, n| {
+        let offer = hunt.propose(&[n])[0];
+        names(&hunt.hear(&Command::OfferDeclined { offer }).unwrap())
+    };
+    assert_eq!(decline(&mut hunt, 1), ["offer_closed"]);
+    assert_eq!(kept_to(&hunt), first());
+    assert_eq!(decline(&mut hunt, 2), ["offer_closed", "fleet_set"]);
+    assert!(!hunt.is_exhausted);
+    assert_eq!(kept_to(&hunt), EVERYBODY);
+    assert_eq!(decline(&mut hunt, 3), ["offer_closed"]);
+    assert_eq!(decline(&mut hunt, 4), ["offer_closed"]);
+    assert!(hunt.is_exhausted);
+}
+
+#[test]
+fn a_fleet_that_comes_first_does_so_for_as_long_although_the_search_stood_still() {
+    let mut hunt = Hunt::of_fleet_first(JobPolicy::default());
+    let tier_ms = u64::from(JobPolicy::default().tier_ms);
+    hunt.wait(tier_ms / 2);
+    let held = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
+    hunt.take(Decision::from(held));
+    assert_eq!(hunt.wait(10 * tier_ms), []);
+    let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked()).unwrap();
+    hunt.take(resumed);
+    assert_eq!(kept_to(&hunt), first());
+    hunt.wait(tier_ms / 2);
+    assert_eq!(kept_to(&hunt), EVERYBODY);
+}
+
+#[test]
+fn what_is_its_fleets_first_may_be_kept_to_it_and_what_is_kept_to_it_stays_so() {
+    let mut hunt = Hunt::of_fleet_first(JobPolicy::default());
+    let asked = hunt.propose(&[1]);
+    let fleet = Some(PartnerId::nth(1));
+    let kept = hunt.search.keep_to(fleet, Principal::Dispatcher, "why", &hunt.asked());
+    assert_eq!(names(&hunt.take(kept)), ["fleet_set"]);
+    assert_eq!(hunt.search.offers().next().map(|it| it.id), asked.first().copied());
+    let mut n_tiers = 0;
+    while hunt.search.is_open() {
+        assert_eq!(kept_to(&hunt), alone());
+        let due = hunt.search.deadline().expect("a timer is armed");
+        hunt.now = due;
+        n_tiers += names(&hunt.tick()).iter().filter(|it| **it == "tier_opened").count();
+    }
+    assert!(hunt.is_exhausted && n_tiers >= 2, "{n_tiers}");
+}
+
+#[test]
+fn in_a_feed_no_fleet_comes_first() {
+    let policy = JobPolicy { offer: OfferPolicy::Feed, ..JobPolicy::default() };
+    let mut hunt = Hunt::of_fleet_first(policy);
+    assert_eq!((hunt.search.fleet(), hunt.search.fleet_first), EVERYBODY);
+    let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet: None };
+    assert!(hunt.hear(&claim).is_ok());
+}
+
 fn pause(until: Option<Timestamp>) -> ZonePause {
     let reason = "a flood".to_owned();
     ZonePause { zone: ZoneId::of_cell(7), since: Timestamp(900_000), until, reason }
@@ -589,9 +711,13 @@ proptest! {
     #[test]
     fn offers_end_once_in_time_and_never_come_back(
         policy in policy(),
+        is_fleets_first in any::<bool>(),
         words in prop::collection::vec(word(), 1..80),
     ) {
-        let mut hunt = Hunt::open(policy);
+        let mut hunt = match is_fleets_first {
+            true => Hunt::of_fleet_first(JobPolicy { offer: policy, ..JobPolicy::default() }),
+            false => Hunt::open(policy),
+        };
         let mut offers: Vec<(OfferId, DriverId)> = Vec::new();
         let mut ends: HashMap<OfferId, OfferStatus> = HashMap::new();
         for word in words {
@@ -682,6 +808,10 @@ proptest! {
             };
             let Some(Ok(decision)) = said else { continue };
             let excluded = before.search.excluded().to_vec();
+            if decision.outcome == Some(Outcome::Exhausted) && before.search.fleet_first {
+                // Nobody gives up before everybody has been asked, unless there is no time left.
+                prop_assert!(before.search.until().is_some_and(|until| until <= hunt.now));
+            }
             for event in &decision.events {
                 let bytes = rmp_serde::to_vec_named(event).unwrap();
                 prop_assert_eq!(&rmp_serde::from_slice::<Event>(&bytes).unwrap(), event);

@@ -17,6 +17,8 @@ pub const CONTROLLED: Format = Format(2);
 pub const ZONED: Format = Format(4);
 /// What it takes to know of fleets.
 pub const FLEETS: Format = Format(4);
+/// What it takes to know that a fleet may come first, and everybody later.
+pub const FLEETS_FIRST: Format = Format(6);
 
 /// What regions and drivers tell a job about its search. The asker is always the platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -289,6 +291,9 @@ pub enum Event {
         by: Principal,
         /** Why. */
         reason: String,
+        /** Is it kept to them only at first? Needs format 6. */
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first: bool,
     },
     /// The zone of its pickup is paused: nobody is asked, and the time stands still. Needs format 4.
     #[strum(serialize = "search_paused")]
@@ -366,7 +371,8 @@ impl Event {
         match self {
             Self::Held { .. } | Self::Resumed { .. } | Self::Barred { .. } => CONTROLLED,
             Self::Paused { .. } | Self::Unpaused { .. } => ZONED,
-            Self::FleetSet { .. } => FLEETS,
+            Self::FleetSet { first: true, .. } => FLEETS_FIRST,
+            Self::FleetSet { first: false, .. } => FLEETS,
             Self::JoinedRun { .. } | Self::LeftRun { .. } => RUNS,
             Self::Opened { .. }
             | Self::TierOpened { .. }

@@ -79,6 +79,7 @@ fn ride(policy: JobPolicy) -> Command {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }))
 }
 

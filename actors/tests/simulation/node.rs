@@ -200,5 +200,6 @@ fn placement(rider: RiderId, search_ms: u32) -> Placement {
         excluded: Vec::new(),
         barred: Box::default(),
         fleet: None,
+        fleet_first: false,
     }
 }

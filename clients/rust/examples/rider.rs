@@ -94,5 +94,7 @@ fn ride() -> NewOrder {
         dropoff_proof: Vec::new(),
         cash_on_delivery: None,
         n_items: None,
+        fleet: None,
+        exclusive: false,
     }
 }

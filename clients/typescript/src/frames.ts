@@ -1611,6 +1611,7 @@ export type WhyNot =
   | "too_many_drivers"
   | "zone_paused"
   | "other_fleet"
+  | "other_fleet_first"
   | "cold_chain"
   | "certificate"
   | "gender"
@@ -1891,6 +1892,11 @@ export interface NewOrder {
    * Proofs needed at dropoff; deliveries only.
    */
   dropoff_proof?: ProofKind[];
+  /**
+   * Are nobody else's drivers asked afterwards? Only with `fleet`.
+   */
+  exclusive?: boolean;
+  fleet?: PartnerId | null;
   handoff?: Handoff;
   kind: OrderKind;
   merchant?: MerchantId | null;
@@ -2246,6 +2252,10 @@ export interface OrderView {
   eta?: Etas | null;
   fare: Fare;
   fleet?: PartnerId | null;
+  /**
+   * Is it kept to them only at first, and for everybody later?
+   */
+  fleet_first?: boolean;
   followed_by?: OrderId | null;
   follows?: OrderId | null;
   fulfilment: FulfilmentStatus;
@@ -2511,6 +2521,10 @@ export interface OrderChanges {
   eta?: Etas | null;
   fare?: Fare;
   fleet?: PartnerId | null;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  fleet_first?: boolean;
   followed_by?: OrderId | null;
   follows?: OrderId | null;
   /**

@@ -34,6 +34,8 @@ export interface JobView {
   offers: OfferView[];
   /** Whose drivers it is kept to. */
   fleet: string | null;
+  /** Only at first: everybody is asked later. */
+  fleetFirst: boolean;
   /** What it is brought with. */
   run: string | null;
   /** Of an order from a shop, where that is with it. */
@@ -57,14 +59,14 @@ export function jobView(view: OrderView | RescueView): JobView {
     const stops = view.dropoff ? [view.at, view.dropoff] : [view.at];
     return {
       id: view.id, kind: "rescue", sort: "rescue", what: word("issue", view.issue), status: view.status, rider: view.rider, driver: view.driver ?? null,
-      held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, stops, stopsDone: 0, fare: view.fare,
+      held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, fleetFirst: false, stops, stopsDone: 0, fare: view.fare,
       reason: view.outcome ?? null, at: view.requested_at, version: view.version, run: null, fulfilment: "none", paused: null,
       eta: null, queue: null,
     };
   }
   return {
     id: view.id, kind: "order", sort: view.kind === "ride" ? "ride" : "delivery", what: word("kind", view.kind), status: view.status, rider: view.rider,
-    driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, fleet: view.fleet ?? null, stops: view.stops,
+    driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, fleet: view.fleet ?? null, fleetFirst: view.fleet_first ?? false, stops: view.stops,
     stopsDone: view.stops_done, fare: view.fare, reason: view.reason ?? null, at: view.placed_at, version: view.version,
     run: view.run ?? null, fulfilment: view.fulfilment, paused: view.paused?.reason ?? null, eta: view.eta ?? null, queue: view.queue ?? null,
   };
@@ -76,7 +78,7 @@ export function expected(view: JobView, asked: readonly Asked[]): JobView {
     const action = Object.values(wish as Record<string, { action?: object }>)[0]?.action ?? {};
     if ("hold" in action) return { ...it, held: true };
     if ("resume" in action) return { ...it, held: false };
-    if ("set_fleet" in action) return { ...it, fleet: (action.set_fleet as { fleet?: string }).fleet ?? null };
+    if ("set_fleet" in action) return { ...it, fleet: (action.set_fleet as { fleet?: string }).fleet ?? null, fleetFirst: false };
     if ("set_priority" in action) return { ...it, priority: (action.set_priority as { priority: string }).priority };
     if ("assign" in action) return given(it, (action.assign as { driver: string }).driver);
     if ("reassign" in action) return given(it, (action.reassign as { driver: string }).driver);
@@ -166,7 +168,7 @@ function Now({ view, isDriverSure, onOpen }: { view: JobView; isDriverSure: bool
         {due ? <><dt>{t("job.promised")}</dt><dd>{timeOfDay(due)} <span class="soft">{t(due > live.client.serverNow ? "clock.left" : "clock.over", { span: span(Math.abs(due - live.client.serverNow)) })}</span></dd></> : null}
         <Expected view={view} />
         <dt>{t("job.fare")}</dt><dd><FareLines fare={view.fare} /></dd>
-        {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
+        {view.fleet ? <><dt>{t(view.fleetFirst ? "job.fleet_first" : "job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
         {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(id) => go("actors", id)} /></dd></> : null}
         {view.fulfilment === "none" ? null : <><dt>{t("job.shop")}</dt><dd>{word("fulfilment", view.fulfilment)}</dd></>}
         {view.paused ? <><dt>{t("job.zone_paused")}</dt><dd>{view.paused}</dd></> : null}

@@ -22,6 +22,7 @@ fn order(version: u64, status: OrderStatus, driver: Option<u64>) -> OrderView {
         paused: None,
         priority: protocol::work::Priority::Normal,
         fleet: None,
+        fleet_first: false,
         offers: Vec::new(),
         reason: None,
         placed_at: Timestamp(0),

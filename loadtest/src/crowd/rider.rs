@@ -125,6 +125,8 @@ impl Rider {
                     dropoff_proof: Vec::new(),
                     cash_on_delivery: None,
                     n_items: is_basket.then_some(3),
+                    fleet: None,
+                    exclusive: false,
                 }))
             }
             Want::Rescue(issue) => Wish::RequestRescue(Box::new(NewRescue {

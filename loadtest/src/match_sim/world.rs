@@ -250,6 +250,7 @@ impl<'a> World<'a> {
             only: None,
             priority: Priority::Normal,
             fleet: None,
+            fleet_first: false,
             paused: None,
             batch: None,
         };

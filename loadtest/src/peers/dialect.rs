@@ -185,6 +185,8 @@ impl Dialect {
                 dropoff_proof: Vec::new(),
                 cash_on_delivery: None,
                 n_items: None,
+                fleet: None,
+                exclusive: false,
             }))),
             Self::SocketIo => {
                 event("order", &json!({ "order": name, "lat": from.lat, "lon": from.lon }))

@@ -44,6 +44,7 @@ fn waiting(n: u64, from: Point, to: Point) -> SearchCard {
         only: None,
         priority: Priority::Normal,
         fleet: None,
+        fleet_first: false,
         paused: None,
         batch: Some(times(3_600)),
     }

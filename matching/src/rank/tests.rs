@@ -65,6 +65,7 @@ fn search(n: u64, opened_s: u64) -> SearchCard {
         only: None,
         priority: Priority::Normal,
         fleet: None,
+        fleet_first: false,
         paused: None,
         batch: None,
     }

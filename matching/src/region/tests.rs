@@ -50,6 +50,7 @@ fn ride(n: u64, east_m: f64) -> SearchCard {
         only: None,
         priority: Priority::Normal,
         fleet: None,
+        fleet_first: false,
         paused: None,
         batch: None,
     }

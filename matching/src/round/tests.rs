@@ -57,6 +57,7 @@ fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
         only: None,
         priority: Priority::Normal,
         fleet: None,
+        fleet_first: false,
         paused: None,
         batch: None,
     }

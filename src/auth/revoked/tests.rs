@@ -13,6 +13,7 @@ fn identity(principal: Principal, token: Option<u64>, issued_ms: u64) -> Identit
     Identity {
         principal,
         scope: crate::auth::scope::Scope::default(),
+        fleet: None,
         token: token.map(TokenId::nth),
         issued_at: Timestamp(issued_ms),
         expires_at: LATER,

@@ -368,10 +368,16 @@ impl Session {
         Ok(())
     }
 
+    /// Who asks for something on it.
+    fn asker(&self, who: Principal) -> Asker {
+        let fleet = self.identity.as_ref().and_then(|identity| identity.fleet.clone());
+        Asker { who, scope: self.scope(), fleet }
+    }
+
     fn perform(&mut self, who: Principal, said: Said, lane: Option<EntityKey>) {
         let Said { id, wish, at } = said;
         let gate = Arc::clone(&self.gate);
-        let asker = Asker { who, scope: self.scope() };
+        let asker = self.asker(who);
         let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_) | Wish::Sos(_));
         let perform = async move {
             match gate.perform(wish, asker, id, at.elapsed()).await {
@@ -402,7 +408,7 @@ impl Session {
 
     pub(super) fn see_offer(&mut self, by: Principal, offer: OfferId) {
         let gate = Arc::clone(&self.gate);
-        let asker = Asker { who: by, scope: self.scope() };
+        let asker = self.asker(by);
         let wish = Wish::Driver { id: None, action: DriverAction::SeeOffer { offer } };
         let perform = async move {
             // An offer that ended meanwhile needs no seeing.
@@ -445,9 +451,9 @@ impl Session {
 }
 
 /// Does a session go on with the token it has, although its client has sent `other`? One that was sent before and comes late
-/// shortens nothing, and of two that are not of the same regions the one that was issued last counts.
+/// shortens nothing, and of two that are not of the same regions or fleet the one that was issued last counts.
 pub(super) fn outlasts(known: &Identity, other: &Identity) -> bool {
-    match known.scope == other.scope {
+    match (&known.scope, &known.fleet) == (&other.scope, &other.fleet) {
         true => known.expires_at > other.expires_at,
         false => known.issued_at > other.issued_at,
     }

@@ -23,7 +23,7 @@ use crate::{
 use actors::{EntityKey, listing::RegionId};
 use axum::extract::ws::Message;
 use protocol::{
-    JobId, OfferId, Principal, Timestamp, TokenId,
+    JobId, OfferId, PartnerId, Principal, Timestamp, TokenId,
     codec::Codec,
     frame::{Push, Viewport},
 };
@@ -38,6 +38,9 @@ pub(crate) struct Suspended {
     /// Of which part of the map it was told.
     #[serde(default)]
     scope: Scope,
+    /// Whose drivers it might have asked before others.
+    #[serde(default)]
+    fleet: Option<Box<PartnerId>>,
     /// The token it lived by.
     #[serde(default)]
     token: Option<TokenId>,
@@ -114,6 +117,7 @@ impl Session {
         Suspended {
             principal: identity.principal,
             scope: identity.scope.clone(),
+            fleet: identity.fleet.clone(),
             token: identity.token,
             issued_at: identity.issued_at,
             recognised_by: Some((identity.print, identity.expires_at)),
@@ -215,8 +219,8 @@ impl Suspended {
     pub(crate) fn identity(&self) -> Identity {
         let Self { principal, token, issued_at, recognised_by, .. } = *self;
         let (print, expires_at) = recognised_by.unwrap_or_default();
-        let scope = self.scope.clone();
-        Identity { principal, scope, token, issued_at, expires_at, print }
+        let (scope, fleet) = (self.scope.clone(), self.fleet.clone());
+        Identity { principal, scope, fleet, token, issued_at, expires_at, print }
     }
 
     /// What a client that speaks `codec` and has heard so much goes on with: with all it missed, or with
@@ -261,6 +265,7 @@ impl Suspended {
         Self {
             principal,
             scope: Scope::default(),
+            fleet: None,
             token: None,
             issued_at: Timestamp::default(),
             recognised_by: None,

@@ -44,6 +44,7 @@ fn of_two_tokens_the_longer_counts_and_of_two_of_different_regions_the_newer() {
     let token = |issued_s: u64, expires_s: u64, scope: &Scope| Identity {
         principal: Principal::Dispatcher,
         scope: scope.clone(),
+        fleet: None,
         token: None,
         issued_at: Timestamp(issued_s * 1_000),
         expires_at: Timestamp(expires_s * 1_000),

@@ -12,6 +12,7 @@ fn token(by: Principal) -> Identity {
     Identity {
         principal: by,
         scope: crate::auth::scope::Scope::default(),
+        fleet: None,
         token: None,
         issued_at: Timestamp(1_000),
         expires_at: Timestamp(9_000),

@@ -4,7 +4,10 @@ use crate::{
     settings::{PresetSettings, Profile, Settings},
 };
 use actors::{journal::memory::MemoryJournal, region, runtime};
-use protocol::work::{Issue, OfferPolicy, OrderKind, PaymentTiming};
+use protocol::{
+    PartnerId,
+    work::{Issue, OfferPolicy, OrderKind, PaymentTiming},
+};
 use std::path::PathBuf;
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -51,6 +54,8 @@ fn ride() -> NewOrder {
         dropoff_proof: Vec::new(),
         cash_on_delivery: None,
         n_items: None,
+        fleet: None,
+        exclusive: false,
     }
 }
 
@@ -91,6 +96,46 @@ async fn only_staff_order_for_others_and_choose_how() {
     assert_eq!(code(&by_choice, rider(1)).await, Err(Code::Forbidden));
     let driver = Principal::Driver(DriverId(RiderId::nth(1).0));
     assert_eq!(code(&ride(), driver).await, Err(Code::Forbidden), "the same person, another hat");
+}
+
+#[tokio::test]
+async fn an_order_for_a_fleet_is_that_fleets_first_or_alone() {
+    let translator = translator().await;
+    let fleet = Some(PartnerId::nth(1));
+    let kept = async |fleet, exclusive| {
+        let order = NewOrder { fleet, exclusive, ..ride() };
+        match translator.command(place(order), rider(1), CommandId::mint()).await {
+            Ok(Tell::Order { command: order::Command::Place(placement), .. }) => {
+                Ok((placement.fleet.as_deref().copied(), placement.fleet_first))
+            }
+            Ok(told) => panic!("{told:?}"),
+            Err(refused) => Err(refused.code),
+        }
+    };
+    assert_eq!(kept(fleet, false).await, Ok((fleet, true)));
+    assert_eq!(kept(fleet, true).await, Ok((fleet, false)));
+    assert_eq!(kept(None, false).await, Ok((None, false)));
+    assert_eq!(kept(None, true).await, Err(Code::Invalid));
+}
+
+#[test]
+fn only_whose_token_names_a_fleet_orders_for_it_and_staff_for_any() {
+    let (mine, theirs) = (PartnerId::nth(1), PartnerId::nth(2));
+    let code = |who: Principal, mine: Option<PartnerId>, wanted: Option<PartnerId>| {
+        let asker = Asker { fleet: mine.map(Box::new), ..Asker::everywhere(who) };
+        let wish = place(NewOrder { fleet: wanted, ..ride() });
+        check_fleet(&wish, &asker).map_err(|refused| refused.code)
+    };
+    let merchant = Principal::Merchant(protocol::MerchantId::nth(1));
+    for who in [rider(1), merchant] {
+        assert_eq!(code(who, None, None), Ok(()));
+        assert_eq!(code(who, Some(mine), Some(mine)), Ok(()));
+        assert_eq!(code(who, Some(mine), None), Ok(()), "it need not be asked first");
+        assert_eq!(code(who, Some(mine), Some(theirs)), Err(Code::Forbidden));
+        assert_eq!(code(who, None, Some(mine)), Err(Code::Forbidden));
+    }
+    assert_eq!(code(Principal::Dispatcher, None, Some(theirs)), Ok(()));
+    assert_eq!(code(Principal::Admin, None, Some(theirs)), Ok(()));
 }
 
 #[tokio::test]

@@ -736,6 +736,68 @@ fn an_order_that_goes_on_as_another_is_kept_to_the_same_fleet() {
     assert_eq!(formats.max(), Some(FLEETS));
 }
 
+/// A ride that is the first fleet's first.
+fn of_fleet_first() -> Placement {
+    Placement { fleet: Some(Box::new(PartnerId::nth(1))), fleet_first: true, ..ride() }
+}
+
+fn kept_to(play: &Play) -> (Option<PartnerId>, bool) {
+    let view = play.order.order_view(play.id, 1, RIDER).unwrap();
+    (view.fleet, view.fleet_first)
+}
+
+#[test]
+fn an_order_that_is_its_own_fleets_first_is_everybodys_later() {
+    let fleet = Some(PartnerId::nth(1));
+    let mut play = Play::placed(of_fleet_first());
+    assert_eq!(kept_to(&play), (fleet, true));
+    let asks = play.order.asks().unwrap();
+    assert_eq!((asks.fleet, asks.fleet_first), (fleet, true));
+    assert_eq!(play.tick_at_deadline(), ["tier_opened", "fleet_set"]);
+    assert_eq!(kept_to(&play), (None, false));
+    let formats = play.journal.iter().map(Order::event_format);
+    assert_eq!(formats.max(), Some(search::FLEETS_FIRST));
+
+    let kept = Placement { fleet_first: false, ..of_fleet_first() };
+    let mut kept = Play::placed(kept);
+    assert_eq!(kept.tick_at_deadline(), ["tier_opened"]);
+    assert_eq!(kept_to(&kept), (fleet, false));
+    let formats = kept.journal.iter().map(Order::event_format);
+    assert_eq!(formats.max(), Some(FLEETS));
+
+    let nobodys = Placement { fleet: None, ..of_fleet_first() };
+    let refused = Play::new().no(RIDER, Command::Place(Box::new(nobodys)));
+    assert!(matches!(refused, Refusal::Invalid { .. }), "{refused}");
+}
+
+#[test]
+fn an_order_that_loses_a_driver_of_its_own_fleet_is_that_fleets_first_again() {
+    let mut play = Play::placed(of_fleet_first());
+    play.assign(1);
+    play.yes(driver(1), cancel());
+    assert_eq!(kept_to(&play), (Some(PartnerId::nth(1)), true));
+    // Once everybody has been asked, nobody has to wait for a fleet any more.
+    play.tick_at_deadline();
+    play.assign(2);
+    play.yes(driver(2), cancel());
+    assert_eq!(kept_to(&play), (None, false));
+}
+
+#[test]
+fn where_no_fleet_comes_first_or_not_every_node_knows_it_everybody_is_asked_at_once() {
+    let policy = JobPolicy { fleet_tiers: 0, ..JobPolicy::default() };
+    let play = Play::placed(Placement { policy, ..of_fleet_first() });
+    assert_eq!(kept_to(&play), (None, false));
+
+    let command = Command::Place(Box::new(of_fleet_first()));
+    let (id, now) = (play.id, play.now);
+    let before = crate::run::KNOWN;
+    let around = Context { id, by: RIDER, now, writes: before };
+    let events = Order::default().decide(&command, &around).unwrap();
+    assert!(events.iter().all(|event| Order::event_format(event) <= before), "{events:?}");
+    assert!(events.iter().all(|event| event.name() != "fleet_set"), "{events:?}");
+}
+
 #[test]
 fn what_matters_more_is_listed_as_such() {
     let set = |priority| Command::SetPriority { priority, reason: "a doctor".to_owned() };

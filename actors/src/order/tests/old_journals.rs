@@ -126,6 +126,24 @@ fn the_fifth_versions_journals_replay() {
     assert_eq!(order.status(), Some(OrderStatus::Assigned));
 }
 
+/// What the sixth version added: fleets that come first.
+const V6: &str = include_str!("../../../tests/journals/order-v6.jsonl");
+
+#[test]
+fn the_sixth_versions_journals_replay() {
+    let mut order = Order::default();
+    let mut kept_to = Vec::new();
+    for event in V6.lines().map(|line| serde_json::from_str(line).unwrap()) {
+        order.evolve(&event);
+        let view = order.order_view(OrderId::nth(1), 1, RIDER).unwrap();
+        if kept_to.last() != Some(&(view.fleet, view.fleet_first)) {
+            kept_to.push((view.fleet, view.fleet_first));
+        }
+    }
+    let fleet = "partner-0192f3c8aaaa7000800000000000eeee".parse().ok();
+    assert_eq!(kept_to, [(None, false), (fleet, true), (None, false)]);
+}
+
 /// Prints the second version's fixture, as below.
 #[test]
 #[ignore = "for writing a new fixture, when events have been added"]

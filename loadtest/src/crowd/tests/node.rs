@@ -232,6 +232,7 @@ impl Job {
                 paused: None,
                 priority: protocol::work::Priority::Normal,
                 fleet: None,
+                fleet_first: false,
                 offers: Vec::new(),
                 reason: None,
                 placed_at: Timestamp(0),

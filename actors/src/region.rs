@@ -25,13 +25,18 @@ use self::{
     keeper::{Keeper, Order},
     rounds::Rounds,
 };
-use crate::{Card, EntityKey, Listing, listing::RegionId, search::Candidate, zone::Zones};
+use crate::{
+    Card, EntityKey, Listing,
+    listing::RegionId,
+    search::{Account, Candidate},
+    zone::Zones,
+};
 use matching::{
     Field, Router, batch, cost, demand::Spreading, rank::Rank, region::Matching, round::Outcome,
     surge,
 };
 use protocol::{
-    DriverId, JobId, Point, ShardSet, Timestamp, ZoneId,
+    DriverId, JobId, Point, ShardId, ShardSet, Timestamp, ZoneId,
     trace::{Chance, Seen},
     view::ZonePause,
 };
@@ -39,7 +44,7 @@ use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use tracing::warn;
 
@@ -167,6 +172,10 @@ struct World {
     areas: RwLock<HashMap<RegionId, Arc<Area>>>,
     /// Of all of them, so that what one saw outlives it.
     rounds: Rounds,
+    /// Since when they are here.
+    started_at: Timestamp,
+    /// When each shard last changed hands, of those that did.
+    moved_at: Mutex<HashMap<ShardId, Timestamp>>,
     /// Where nothing begins.
     zones: Zones,
 }
@@ -182,7 +191,10 @@ impl Regions {
         let router = settings.atlas.0.clone().unwrap_or_else(straight);
         let rounds = Rounds::default();
         let zones = Zones::default();
-        let world = Arc::new(World { settings, router, surroundings, areas, rounds, zones });
+        let (started_at, moved_at) = (surroundings.now(), Mutex::default());
+        let world =
+            World { settings, router, surroundings, areas, rounds, started_at, moved_at, zones };
+        let world = Arc::new(world);
         let (keeper, _started) = ActorRuntime::spawn_instant(None, Keeper, world.clone())?;
         Ok(Self { world, keeper })
     }
@@ -210,6 +222,10 @@ impl Regions {
     /// Others speak for the entities of `shards` from now on: who is listed is listed again. Regions
     /// nobody here looks at any more forget everybody.
     pub(crate) fn forget(&self, shards: &ShardSet, is_seen_here: impl Fn(RegionId) -> bool) {
+        let now = self.world.surroundings.now();
+        let mut moved = self.world.moved_at.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.extend(shards.iter().map(|shard| (shard, now)));
+        drop(moved);
         let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
         for area in areas.values() {
             area.forget(if is_seen_here(area.region) { shards } else { &ShardSet::ALL });
@@ -305,6 +321,23 @@ impl Regions {
     /// What the last rounds here saw of a job, oldest first.
     pub fn rounds_of(&self, job: JobId) -> Vec<Seen> {
         self.world.rounds.of_job(job)
+    }
+
+    /// What rounds here saw of a job after one of its search, for its journal; none, if they saw nothing.
+    pub(crate) fn account_of(&self, job: JobId, after: u32) -> Option<Account> {
+        Account::of(&self.world.rounds.of_job_after(job, after))
+    }
+
+    /// Since when all that rounds saw in the regions around a place is known here, of those that are matched here; none, if
+    /// none is.
+    pub fn known_since(&self, at: Point) -> Option<Timestamp> {
+        let ours = RegionId::at(at)
+            .disk(self.world.settings.rings)
+            .filter(|it| self.world.surroundings.is_ours(*it));
+        let moved = self.world.moved_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |it: RegionId| moved.get(&it.shard()).copied().unwrap_or_default();
+        let since = ours.map(since).max()?;
+        Some(since.max(self.world.started_at).max(self.world.rounds.known_since()))
     }
 
     /// What rounds here made of a driver since then, for each job that looked for one around where it

@@ -36,6 +36,8 @@ pub(super) enum Question {
     Rounds(JobId),
     /// What did they make of a driver?
     Chances(Whose),
+    /// Since when do you know what rounds saw around a place?
+    KnownSince(Point),
     /// What do your regions count in their zones?
     Demand,
     /// Where does a driver stand in line?
@@ -87,6 +89,7 @@ impl Front for Desk {
                 Question::Hear { tap, n } => written(&gate.taps.hear(tap, n).await),
                 Question::Rounds(job) => written(&gate.rounds(job)),
                 Question::Chances(whose) => written(&gate.chances(whose)),
+                Question::KnownSince(at) => written(&gate.known_since(at)),
                 Question::Demand => written(&gate.demand()),
                 Question::Turn(driver) => written(&gate.turn_of(driver)),
                 Question::Place(job, pickup) => written(&gate.place_of(job, pickup)),

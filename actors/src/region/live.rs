@@ -392,7 +392,7 @@ impl Region {
             Outcome::default()
         };
         let mut served = HashSet::new();
-        self.send(&mut outcome, &mut served);
+        self.send(&mut outcome, &mut served, now);
         // Not split at all, or only for those who found nobody in their part of it.
         let empty: HashSet<JobId> = outcome.empty.drain(..).collect();
         outcome.traces.forget(&empty);
@@ -408,7 +408,7 @@ impl Region {
             let whole = memory.known.prepare_shared(left, rosters, rivals, now, pairing);
             let done = self.run(vec![whole]).await?;
             outcome.add(memory.known.learn(done, now));
-            self.send(&mut outcome, &mut served);
+            self.send(&mut outcome, &mut served, now);
         }
         if !served.is_empty() {
             // Neighbours who leave its drivers alone need leave nothing else for it.
@@ -438,12 +438,16 @@ impl Region {
         }
     }
 
-    /// Sends what is proposed on its way, takes it out of what came of the round, and notes for which searches it was.
-    fn send(&self, outcome: &mut Outcome, served: &mut HashSet<JobId>) {
+    /// Sends what is proposed on its way, takes it out of what came of the round, and notes for which searches it was. What was
+    /// seen of those is noted first, for their jobs write it down with the offers they make of it.
+    fn send(&self, outcome: &mut Outcome, served: &mut HashSet<JobId>, now: Timestamp) {
         let proposals = std::mem::take(&mut outcome.proposals);
         let n_proposals = proposals.len() as u64;
+        let proposed: HashSet<JobId> = proposals.iter().map(|it| it.job).collect();
+        self.world.rounds.record_of(&outcome.traces, now, |job| proposed.contains(&job));
+        outcome.traces.forget(&proposed);
+        served.extend(proposed);
         for proposal in proposals {
-            served.insert(proposal.job);
             self.world.surroundings.propose(proposal.job, proposal.round, proposal.candidates);
         }
         self.area.record(|stats| stats.n_proposed += n_proposals);

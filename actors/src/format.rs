@@ -32,9 +32,9 @@ impl Format {
     /// What every build can read.
     pub const FIRST: Self = Self(1);
     /// The newest that this build reads…
-    pub const READS: Self = if cfg!(feature = "next") { Self(6) } else { Self(5) };
+    pub const READS: Self = if cfg!(feature = "next") { Self(7) } else { Self(6) };
     /// …and the newest that it writes, once everyone can read it.
-    pub const WRITES: Self = if cfg!(feature = "next") { Self(6) } else { Self(5) };
+    pub const WRITES: Self = if cfg!(feature = "next") { Self(7) } else { Self(6) };
 }
 
 impl Default for Format {

@@ -56,6 +56,8 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn pause(&self, job: JobId, pause: Option<ZonePause>);
     /// A driver with nothing to do had better wait there. The driver decides whether that is news.
     fn hint(&self, driver: DriverId, to: Point);
+    /// The multiplier of a zone is another one than was written down. The zone decides whether that is to be.
+    fn surge(&self, zone: ZoneId, cell: &surge::Cell, cause: surge::Cause);
     /// Some deliveries had better be brought together. They, the run and its driver decide.
     fn batch(&self, region: RegionId, proposal: batch::Proposal, settings: &batch::Settings);
     /// A region has started with an empty memory: whoever is listed there should list itself again.

@@ -53,6 +53,7 @@ fn every_route_is_described() {
     GET /v1/zones
     GET /v1/zones/at
     GET /v1/zones/{id}
+    GET /v1/zones/{id}/surge
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain

@@ -48,6 +48,8 @@ pub(super) enum Question {
     Residence(EntityKey),
     /// These jobs are open before staff who are connected here. I am this incarnation.
     Attending(u64, Vec<Attending>),
+    /// How often was what is promised kept there?
+    ServiceLevels,
     /// What do you count of yourself, for whoever looks at the cluster?
     Counted,
     /// An admin whom I believe wants you to leave, by this token.
@@ -98,6 +100,7 @@ impl Front for Desk {
                     gate.attendance.elsewhere(who, all);
                     written(&())
                 }
+                Question::ServiceLevels => written(&gate.service_levels()),
                 Question::Counted => written(&gate.counted()),
                 Question::Drain { by, with } => {
                     // As it would be refused if it were asked here.

@@ -1,8 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, demand, events, health, incidents, inspect, marks, no_such_method, residence,
-    rest, revocations, runs, stream, why, zones,
+    Gate, cluster, demand, events, health, incidents, inspect, levels, marks, no_such_method,
+    residence, rest, revocations, runs, stream, why, zones,
 };
 use axum::Router;
 use protocol::{Refused, view, work};

@@ -20,6 +20,7 @@ mod front;
 mod health;
 mod incidents;
 pub(crate) mod inspect;
+mod levels;
 mod limits;
 mod line;
 mod live;
@@ -76,7 +77,7 @@ use live::Live;
 use metrics_exporter_prometheus::PrometheusHandle;
 use price::Prices;
 use protocol::{
-    Code, CommandId, ParseIdError, Refused, ZoneId,
+    Code, CommandId, ParseIdError, Refused, Timestamp, ZoneId,
     codec::Codec,
     frame::{Resume, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
     work::Wish,
@@ -147,6 +148,8 @@ struct Gate {
     /// Somebody wants the node to leave.
     dismissal: CancellationToken,
     metrics: PrometheusHandle,
+    /// Since when this node counts.
+    opened_at: Timestamp,
     /// How long commits take, for whoever looks at the cluster.
     commits: Commits,
     /// Of all frames, positions are by far the most; to look their counter up costs more than to count.
@@ -222,6 +225,7 @@ impl Gateway {
         let allowed = &settings.gateway;
         let attendance = Arc::<Attendance>::default();
         let session = &allowed.session;
+        let opened_at = system.now();
         let gate = Arc::new(Gate {
             translator: Translator {
                 system: system.clone(),
@@ -257,6 +261,7 @@ impl Gateway {
             spread: settings.drain.spread,
             dismissal: CancellationToken::new(),
             metrics,
+            opened_at,
             commits: Commits::default(),
             n_positions: metrics::counter!("outrider_frames_total", "kind" => "position"),
             taps: Taps::default(),

@@ -443,7 +443,10 @@ impl Settings {
             return senseless("gateway", "a rate of 0 would let nobody in");
         }
         if !(1..=PLANS_MAX).contains(&self.gateway.plans_max) {
-            return senseless("gateway.plans_max", "1 to 64: each takes a processor while it lasts");
+            return senseless(
+                "gateway.plans_max",
+                "1 to 64: each takes a processor while it lasts",
+            );
         }
         if !(0.1..=100.0).contains(&self.simulation.speed) {
             return senseless("simulation.speed", "from 0.1 to 100");

@@ -16,6 +16,10 @@ const CLUSTER_SECONDS: [f64; 16] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 1.5, 3.0, 5.0, 10.0,
 ];
 
+/// Bounds of how long somebody waited for what is promised within a minute or two, in seconds.
+const WAITS: [f64; 12] =
+    [1.0, 5.0, 15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1_200.0, 3_600.0];
+
 /// Bounds of how many commits are written at once.
 const BATCH: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
@@ -46,6 +50,7 @@ pub(crate) fn start(settings: &TelemetrySettings) -> Result<PrometheusHandle, Te
     let metrics = PrometheusBuilder::new()
         .set_buckets(&SECONDS)?
         .set_buckets_for_metric(Matcher::Prefix("outrider_cluster_".into()), &CLUSTER_SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("outrider_wait_seconds".into()), &WAITS)?
         .set_buckets_for_metric(Matcher::Full("outrider_journal_batch_size".into()), &BATCH)?
         .set_buckets_for_metric(Matcher::Full("outrider_journal_load_batch_size".into()), &BATCH)?
         .install_recorder()?;

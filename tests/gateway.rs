@@ -24,6 +24,8 @@ mod incident;
 mod inspect;
 #[path = "gateway/journal.rs"]
 mod journal;
+#[path = "gateway/levels.rs"]
+mod levels;
 #[path = "gateway/limits.rs"]
 mod limits;
 #[path = "gateway/marks.rs"]

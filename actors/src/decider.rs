@@ -1,7 +1,9 @@
 //! The one thing an entity has to be: a pure function of its past.
 
-use crate::{Claim, Effect, Format, Kind, Listing, Posting, Refusal, Sight, Tell, ViewRow};
-use protocol::{Identifier, Principal, Timestamp, view::Mark};
+use crate::{
+    Claim, Effect, Format, Kind, Listing, Posting, Refusal, Sight, Tell, ViewRow, search::Account,
+};
+use protocol::{Identifier, JobId, Principal, Timestamp, view::Mark};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Debug, time::Duration};
 
@@ -89,6 +91,15 @@ pub trait Decider:
     fn waited(&self, _event: &Self::Event) -> Option<Waited> {
         None
     }
+
+    /// Whose rounds these events may tell of, and after which round of its search that is news. `self` is the state before
+    /// them. Rounds are in a node's memory: what they saw goes along with what is written anyway, and decides nothing.
+    fn may_tell(&self, _id: Self::Id, _events: &[Self::Event]) -> Option<(JobId, u32)> {
+        None
+    }
+
+    /// Lets the first of these events that may tell what rounds saw tell it.
+    fn tell_rounds(_events: &mut [Self::Event], _account: Account) {}
 
     /// The money `event` moves: lines that sum to zero per currency. `self` is the state before.
     fn postings(&self, _id: Self::Id, _event: &Self::Event) -> Vec<Posting> {

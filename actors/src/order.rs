@@ -34,7 +34,7 @@ pub use event::{Alert, Event};
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Sight, Tell,
     ViewRow, driver, incident, rider,
-    search::{self, Asked, Assignment, CONTROLLED, Chosen, FLEETS, Search, Terms},
+    search::{self, Account, Asked, Assignment, CONTROLLED, Chosen, FLEETS, Search, Terms},
 };
 use fulfilment::Fulfilment;
 use incident::Opening;
@@ -257,6 +257,21 @@ impl Decider for Order {
 
     fn mark(&self, id: OrderId) -> Option<Mark> {
         self.0.as_ref()?.mark(id)
+    }
+
+    fn may_tell(&self, id: OrderId, events: &[Event]) -> Option<(JobId, u32)> {
+        let told = self.0.as_ref()?.search.told();
+        let may_tell = |it: &Event| matches!(it, Event::Search(event) if event.may_tell_account());
+        events.iter().any(may_tell).then_some((JobId::Order(id), told))
+    }
+
+    fn tell_rounds(events: &mut [Event], account: Account) {
+        let seen = events
+            .iter_mut()
+            .find_map(|it| if let Event::Search(event) = it { event.account_mut() } else { None });
+        if let Some(seen) = seen {
+            *seen = Some(account);
+        }
     }
 
     fn postings(&self, id: OrderId, event: &Event) -> Vec<Posting> {

@@ -27,7 +27,11 @@ use self::{
     rounds::Rounds,
 };
 use crate::{
-    Card, EntityKey, Listing, listing::RegionId, search::Candidate, tell::Journey, zone::Zones,
+    Card, EntityKey, Listing,
+    listing::RegionId,
+    search::{Account, Candidate},
+    tell::Journey,
+    zone::Zones,
 };
 use matching::{
     Field, Router,
@@ -41,7 +45,7 @@ use matching::{
     surge,
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, ShardSet, Timestamp, ZoneId,
+    DriverId, JobId, OrderId, Point, ShardId, ShardSet, Timestamp, ZoneId,
     trace::{Chance, Seen},
     view::{Eta, Etas, Queued, ZonePause},
     work::VehicleKind,
@@ -50,7 +54,7 @@ use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use tracing::warn;
 
@@ -62,6 +66,8 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn pause(&self, job: JobId, pause: Option<ZonePause>);
     /// A driver with nothing to do had better wait there. The driver decides whether that is news.
     fn hint(&self, driver: DriverId, to: Point);
+    /// The multiplier of a zone is another one than was written down. The zone decides whether that is to be.
+    fn surge(&self, zone: ZoneId, cell: &surge::Cell, cause: surge::Cause);
     /// Some deliveries had better be brought together. They, the run and its driver decide.
     fn batch(&self, region: RegionId, proposal: batch::Proposal, settings: &batch::Settings);
     /// A region has started with an empty memory: whoever is listed there should list itself again.
@@ -180,6 +186,10 @@ struct World {
     areas: RwLock<HashMap<RegionId, Arc<Area>>>,
     /// Of all of them, so that what one saw outlives it.
     rounds: Rounds,
+    /// Since when they are here.
+    started_at: Timestamp,
+    /// When each shard last changed hands, of those that did.
+    moved_at: Mutex<HashMap<ShardId, Timestamp>>,
     /// Where nothing begins.
     zones: Zones,
 }
@@ -195,7 +205,10 @@ impl Regions {
         let router = settings.atlas.0.clone().unwrap_or_else(straight);
         let rounds = Rounds::default();
         let zones = Zones::default();
-        let world = Arc::new(World { settings, router, surroundings, areas, rounds, zones });
+        let (started_at, moved_at) = (surroundings.now(), Mutex::default());
+        let world =
+            World { settings, router, surroundings, areas, rounds, started_at, moved_at, zones };
+        let world = Arc::new(world);
         let (keeper, _started) = ActorRuntime::spawn_instant(None, Keeper, world.clone())?;
         Ok(Self { world, keeper })
     }
@@ -223,6 +236,10 @@ impl Regions {
     /// Others speak for the entities of `shards` from now on: who is listed is listed again. Regions
     /// nobody here looks at any more forget everybody.
     pub(crate) fn forget(&self, shards: &ShardSet, is_seen_here: impl Fn(RegionId) -> bool) {
+        let now = self.world.surroundings.now();
+        let mut moved = self.world.moved_at.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.extend(shards.iter().map(|shard| (shard, now)));
+        drop(moved);
         let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
         for area in areas.values() {
             area.forget(if is_seen_here(area.region) { shards } else { &ShardSet::ALL });
@@ -361,6 +378,23 @@ impl Regions {
     /// What the last rounds here saw of a job, oldest first.
     pub fn rounds_of(&self, job: JobId) -> Vec<Seen> {
         self.world.rounds.of_job(job)
+    }
+
+    /// What rounds here saw of a job after one of its search, for its journal; none, if they saw nothing.
+    pub(crate) fn account_of(&self, job: JobId, after: u32) -> Option<Account> {
+        Account::of(&self.world.rounds.of_job_after(job, after))
+    }
+
+    /// Since when all that rounds saw in the regions around a place is known here, of those that are matched here; none, if
+    /// none is.
+    pub fn known_since(&self, at: Point) -> Option<Timestamp> {
+        let ours = RegionId::at(at)
+            .disk(self.world.settings.rings)
+            .filter(|it| self.world.surroundings.is_ours(*it));
+        let moved = self.world.moved_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |it: RegionId| moved.get(&it.shard()).copied().unwrap_or_default();
+        let since = ours.map(since).max()?;
+        Some(since.max(self.world.started_at).max(self.world.rounds.known_since()))
     }
 
     /// What rounds here made of a driver since then, for each job that looked for one around where it

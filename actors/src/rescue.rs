@@ -31,7 +31,7 @@ use crate::{
     incident::{self, Opening, Report},
     listing::RegionId,
     rider,
-    search::{self, Assignment, CONTROLLED, FLEETS, Search, Terms},
+    search::{self, Account, Assignment, CONTROLLED, FLEETS, Search, Terms},
 };
 use matching::fit::Way;
 use protocol::{
@@ -229,6 +229,21 @@ impl Decider for Rescue {
             incident::KNOWN
         } else {
             Format::FIRST
+        }
+    }
+
+    fn may_tell(&self, id: RescueId, events: &[Event]) -> Option<(JobId, u32)> {
+        let told = self.case.as_ref()?.search.told();
+        let may_tell = |it: &Event| matches!(it, Event::Search(event) if event.may_tell_account());
+        events.iter().any(may_tell).then_some((JobId::Rescue(id), told))
+    }
+
+    fn tell_rounds(events: &mut [Event], account: Account) {
+        let seen = events
+            .iter_mut()
+            .find_map(|it| if let Event::Search(event) = it { event.account_mut() } else { None });
+        if let Some(seen) = seen {
+            *seen = Some(account);
         }
     }
 

@@ -53,16 +53,19 @@ use crate::{
     rider::Rider,
     run::{self, Run},
     search::{self, Candidate},
-    zone::Zone,
+    zone::{self, Zone},
 };
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
 use listed::Enrolled;
-use matching::batch::{self, Proposal};
+use matching::{
+    batch::{self, Proposal},
+    surge,
+};
 use membership::{Membership, Place};
 use protocol::{
-    CommandId, DriverId, JobId, OrderId, Point, Principal, ShardSet, Timestamp,
+    CommandId, DriverId, JobId, OrderId, Point, Principal, ShardSet, Timestamp, ZoneId,
     view::{Queued, ZonePause},
 };
 use publisher::{Interest, Publisher};
@@ -985,6 +988,18 @@ async fn forget_results(system: System) {
     }
 }
 
+impl System {
+    /// Takes in what has become of a zone. A node of several finds it in the list, too; one that is alone does not look.
+    async fn learn_zone(&self, zone: ZoneId) {
+        match self.read::<Zone>(zone).await {
+            Ok((_, state)) => {
+                self.regions().zones().take_in([(zone, state.standing(zone))]);
+            }
+            Err(error) => debug!(%zone, %error, "what became of a zone cannot be read"),
+        }
+    }
+}
+
 /// The node as its regions see it. Weak, for the node owns the regions.
 #[derive(Debug)]
 struct NodeSurroundings(Weak<Node>);
@@ -1021,6 +1036,23 @@ impl Surroundings for NodeSurroundings {
             let tell = Tell::Driver { to: driver, command: driver::Command::Hint { to } };
             // Nobody misses one that does not arrive.
             asking.suggest(tell).await.ok();
+        });
+    }
+
+    fn surge(&self, zone: ZoneId, cell: &surge::Cell, cause: surge::Cause) {
+        let Some(system) = self.0.upgrade().map(System) else { return };
+        // A node that cannot read it would refuse the whole bundle that it is in.
+        if system.writes() < zone::SURGED {
+            return;
+        }
+        let (percent, count, ratio) = (cell.percent, cell.count, cell.ratio);
+        let command = zone::Command::Surge { percent, count, ratio, cause };
+        let asking = system.clone();
+        system.spawn(async move {
+            // One that is refused is said again.
+            if asking.suggest(Tell::Zone { to: zone, command }).await.is_ok() {
+                asking.learn_zone(zone).await;
+            }
         });
     }
 

@@ -15,9 +15,13 @@
 //! It survives its own end: a job that loses its driver opens the same search again, and whoever
 //! was excluded stays excluded.
 
+mod account;
 mod words;
 
-pub use words::{CONTROLLED, Candidate, Command, Event, FLEETS, FLEETS_FIRST, Side, Sighting, ZONED};
+pub use account::Account;
+pub use words::{
+    CONTROLLED, Candidate, Command, Event, FLEETS, FLEETS_FIRST, Side, Sighting, ZONED,
+};
 
 use crate::{Claim, Effect, Format, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
 use matching::fit::is_of_other_fleet;
@@ -193,6 +197,10 @@ pub struct Search {
     /// In its last tier it asks those again who were silent: that nobody answers then takes no attempt from those who may come.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     asks_again: bool,
+    /// Up to which round its journal says what rounds saw of it. A build that does not know of it forgets it, and then something is
+    /// told twice.
+    #[serde(skip_serializing_if = "is_nothing")]
+    told: u32,
 }
 
 /// That a search waits for a run.
@@ -205,6 +213,11 @@ struct Joined {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u8) -> bool {
+    *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_nothing(n: &u32) -> bool {
     *n == 0
 }
 
@@ -312,7 +325,7 @@ impl Search {
     pub fn close(&self, now: Timestamp) -> Vec<Event> {
         let mut events = self.withdraw_all(now);
         if self.phase != Phase::Closed {
-            events.push(Event::Closed {});
+            events.push(Event::Closed { seen: None });
         }
         events
     }
@@ -326,6 +339,11 @@ impl Search {
     /// want it so.
     pub fn may_join(&self) -> bool {
         self.joined.is_none() && self.open.is_empty() && self.n_runs < RUNS_MAX
+    }
+
+    /// Up to which round its journal says what rounds saw of it.
+    pub fn told(&self) -> u32 {
+        self.told
     }
 
     /// When it gives up, while drivers are asked.
@@ -504,11 +522,8 @@ impl Search {
             return Decision::from(Vec::new());
         }
         let is_other = self.fleet() != fleet;
-        let mut events = if fleet.is_some() && is_other {
-            self.withdraw_asked(asked.now)
-        } else {
-            Vec::new()
-        };
+        let mut events =
+            if fleet.is_some() && is_other { self.withdraw_asked(asked.now) } else { Vec::new() };
         let (at, reason) = (asked.now, reason.to_owned());
         events.push(Event::FleetSet { at, fleet, by, reason, first: false });
         self.unless_exhausted(events, asked)
@@ -528,7 +543,7 @@ impl Search {
     fn free(&self, at: Timestamp) -> Option<Event> {
         let reason = "its own fleet has been asked".to_owned();
         let by = Principal::System;
-        self.fleet_first.then(|| Event::FleetSet { at, fleet: None, by, reason, first: false })
+        self.fleet_first.then_some(Event::FleetSet { at, fleet: None, by, reason, first: false })
     }
 
     /// Stands still because of its zone; what is open is taken back. Only while drivers are asked: a job in the feed is
@@ -596,7 +611,7 @@ impl Search {
                 // Beyond the last one it is the last one again, for those who rested.
                 let tier = (tier + 1).min(last_tier(asked.policy));
                 let next_tier_at = next_tier(tier, asked.policy, now);
-                events.push(Event::TierOpened { tier, next_tier_at });
+                events.push(Event::TierOpened { tier, next_tier_at, seen: None });
                 if tier >= fleet_tiers(asked.policy) {
                     events.extend(self.free(now));
                 }
@@ -611,6 +626,9 @@ impl Search {
 
     /// Folds a fact in.
     pub fn evolve(&mut self, event: &Event) {
+        if event.account().is_some() {
+            self.told = self.round;
+        }
         self.round += 1;
         match event {
             Event::Opened { at, until, next_tier_at, only } => {
@@ -628,7 +646,7 @@ impl Search {
                 self.resting.clear();
                 self.paused = None;
             }
-            Event::TierOpened { tier: wider, next_tier_at: then } => {
+            Event::TierOpened { tier: wider, next_tier_at: then, .. } => {
                 if let Phase::Open { tier, next_tier_at, .. } = &mut self.phase {
                     self.asks_again = *tier == *wider;
                     *tier = *wider;
@@ -729,7 +747,7 @@ impl Search {
                     self.rest(joined.driver, *at + REST);
                 }
             }
-            Event::Closed {} => {
+            Event::Closed { .. } => {
                 self.phase = Phase::Closed;
                 self.paused = None;
             }
@@ -785,7 +803,7 @@ impl Search {
             // What runs are told, the order says: they must know more of it.
             | Event::JoinedRun { .. }
             | Event::LeftRun { .. }
-            | Event::Closed {} => None,
+            | Event::Closed { .. } => None,
         }
     }
 
@@ -983,7 +1001,7 @@ impl Search {
             return Err(Refusal::NotEligible("it is kept to another fleet".into()));
         }
         let mut events = self.withdraw_all(asked.now);
-        events.push(Event::Closed {});
+        events.push(Event::Closed { seen: None });
         let slots = slots.to_vec();
         let won = Assignment { driver, offer: None, slots, at: asked.now };
         Ok(Decision { events, outcome: Some(Outcome::Won(won)) })
@@ -1018,7 +1036,7 @@ impl Search {
         }];
         let others = self.open.iter().filter(|other| other.id != open.id);
         events.extend(others.map(OpenOffer::withdrawn));
-        events.push(Event::Closed {});
+        events.push(Event::Closed { seen: None });
         let won = Assignment { driver: open.driver, offer: Some(open.id), slots, at: asked.now };
         Decision { events, outcome: Some(Outcome::Won(won)) }
     }
@@ -1141,6 +1159,7 @@ impl Search {
             force,
             distance_m: proposed.map(|it| it.distance_m),
             cost_ms: proposed.map(|it| it.cost_ms),
+            seen: None,
         }
     }
 
@@ -1216,7 +1235,7 @@ impl Search {
             }
             Some(_) => {
                 let left = self.left_run(OfferStatus::Accepted, true, asked.now);
-                let events = left.into_iter().chain([Event::Closed {}]).collect();
+                let events = left.into_iter().chain([Event::Closed { seen: None }]).collect();
                 let (offer, slots, at) = (Some(offer), slots.to_vec(), asked.now);
                 let won = Assignment { driver, offer, slots, at };
                 Ok(Decision { events, outcome: Some(Outcome::Won(won)) })
@@ -1331,7 +1350,8 @@ pub fn format_of(bypassed: &[WhyNot]) -> Format {
 
 /// Lets drivers claim a job that nobody is asked about any more.
 pub fn feed(policy: &JobPolicy, now: Timestamp) -> Event {
-    Event::FeedOpened { at: now, until: now + ms(policy.feed_ms.max(policy.search_ms)) }
+    let until = now + ms(policy.feed_ms.max(policy.search_ms));
+    Event::FeedOpened { at: now, until, seen: None }
 }
 
 fn next_tier(tier: u8, policy: &JobPolicy, now: Timestamp) -> Option<Timestamp> {

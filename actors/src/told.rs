@@ -1,21 +1,36 @@
 //! What journals say, afterwards, of how a driver was looked for and what a driver was offered.
 
 use crate::{
-    commit::UnreadableEvent, driver, format, journal::Recorded, order, policy::JobPolicy, rescue,
-    search,
+    commit::UnreadableEvent,
+    driver, format,
+    journal::Recorded,
+    order,
+    policy::JobPolicy,
+    rescue,
+    search::{self, Account},
 };
 use protocol::{
-    JobId, OfferId, OfferStatus, Principal, Timestamp,
-    trace::{Made, Offered, Spell, Step, WhyNot},
+    JobId, OfferId, OfferStatus, Point, Principal, Timestamp,
+    trace::{Made, Offered, Seen, Spell, Step, WhyNot},
     view::WorkKind,
 };
 use std::collections::BTreeMap;
 
-/// What a job's journal says of its search: what happened to it, and whom it was offered.
-pub fn search(
-    job: JobId,
-    recorded: &[Recorded],
-) -> Result<(Vec<Step>, Vec<Offered>), UnreadableEvent> {
+/// What a job's journal says of its search.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Where its driver is to come to, as it was asked.
+    pub pickup: Option<Point>,
+    /// What happened to it, oldest first.
+    pub steps: Vec<Step>,
+    /// Whom it was offered, oldest first.
+    pub offers: Vec<Offered>,
+    /// What rounds saw, as far as it was written down, oldest first.
+    pub rounds: Vec<Seen>,
+}
+
+/// What a job's journal says of its search: what happened to it, whom it was offered, and what rounds saw before.
+pub fn search(job: JobId, recorded: &[Recorded]) -> Result<Told, UnreadableEvent> {
     let mut telling = Telling::default();
     for Recorded { at, event, .. } in recorded {
         match job {
@@ -23,7 +38,7 @@ pub fn search(
             JobId::Rescue(_) => telling.rescue(*at, &format::decode(&event.bytes)?.0),
         }
     }
-    Ok((telling.steps, telling.offers))
+    Ok(telling.told)
 }
 
 /// A search as far as it has been told.
@@ -31,8 +46,7 @@ pub fn search(
 struct Telling {
     policy: Option<JobPolicy>,
     radius_m: Option<u32>,
-    steps: Vec<Step>,
-    offers: Vec<Offered>,
+    told: Told,
 }
 
 impl Telling {
@@ -41,22 +55,23 @@ impl Telling {
         let what = event.name();
         if let E::Placed { placement, .. } = event {
             self.policy = Some(placement.policy);
+            self.told.pickup = placement.stops.first().map(|it| it.at);
         } else if let E::Search(event) = event {
             self.search(at, event);
         } else if let E::DriverChosen { driver, by, reason, bypassed, .. } = event {
             let (driver, bypassed) = (Some(*driver), bypassed.clone());
-            self.steps.push(Step { driver, bypassed, ..step(at, what).by(*by, reason) });
+            self.told.steps.push(Step { driver, bypassed, ..step(at, what).by(*by, reason) });
         } else if let E::PrioritySet { priority, by, reason, .. } = event {
             let what = format!("{what}: {priority}");
-            self.steps.push(step(at, &what).by(*by, reason));
+            self.told.steps.push(step(at, &what).by(*by, reason));
         } else if let E::DriverGone { driver, by, reason, .. } = event {
-            self.steps.push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
+            self.told.steps.push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
         } else if let E::Assigned(by) | E::CustodyPassed(by) = event {
-            self.steps.push(Step { driver: Some(by.driver), ..step(at, what) });
+            self.told.steps.push(Step { driver: Some(by.driver), ..step(at, what) });
         } else if let E::DispatchFailed { .. } | E::NoDriverFound { .. } = event {
-            self.steps.push(step(at, what));
+            self.told.steps.push(step(at, what));
         } else if let E::Cancelled { by, reason, .. } = event {
-            self.steps.push(step(at, what).by(*by, reason));
+            self.told.steps.push(step(at, what).by(*by, reason));
         }
     }
 
@@ -64,33 +79,38 @@ impl Telling {
         use rescue::Event as E;
         let what: &'static str = event.into();
         match event {
-            E::Requested { request, .. } => self.policy = Some(request.policy),
+            E::Requested { request, .. } => {
+                self.policy = Some(request.policy);
+                self.told.pickup = Some(request.at.at);
+            }
             E::Search(event) => self.search(at, event),
             E::Accepted { assignment, .. } => {
-                self.steps.push(Step { driver: Some(assignment.driver), ..step(at, what) });
+                self.told.steps.push(Step { driver: Some(assignment.driver), ..step(at, what) });
             }
             E::DriverChosen { driver, by, reason, bypassed, .. } => {
                 let (driver, bypassed) = (Some(*driver), bypassed.clone());
-                self.steps.push(Step { driver, bypassed, ..step(at, what).by(*by, reason) });
+                self.told.steps.push(Step { driver, bypassed, ..step(at, what).by(*by, reason) });
             }
             E::PrioritySet { priority, by, reason, .. } => {
                 let what = format!("{what}: {priority}");
-                self.steps.push(step(at, &what).by(*by, reason));
+                self.told.steps.push(step(at, &what).by(*by, reason));
             }
             E::DriverReleased { driver, reason, by: Some(by), .. } => {
-                self.steps.push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
+                self.told
+                    .steps
+                    .push(Step { driver: Some(*driver), ..step(at, what).by(*by, reason) });
             }
             E::DriverReleased { driver, reason, by: None, .. }
             | E::Detached { driver, reason, .. } => {
                 let reason = Some(reason.clone());
-                self.steps.push(Step { driver: Some(*driver), reason, ..step(at, what) });
+                self.told.steps.push(Step { driver: Some(*driver), reason, ..step(at, what) });
             }
             E::Ended { status, outcome, .. } => {
                 let reason = Some(outcome.clone());
-                self.steps.push(Step { reason, ..step(at, status.into()) });
+                self.told.steps.push(Step { reason, ..step(at, status.into()) });
             }
             E::Triaged { .. } | E::Escalated { .. } | E::EscalationFailed { .. } => {
-                self.steps.push(step(at, what));
+                self.told.steps.push(step(at, what));
             }
             E::Located { .. }
             | E::IncidentOpened { .. }
@@ -110,6 +130,7 @@ impl Telling {
 
     fn search(&mut self, at: Timestamp, event: &search::Event) {
         use search::Event as E;
+        self.told.rounds.extend(event.account().into_iter().flat_map(Account::rounds));
         match event {
             E::Opened { until, .. } => {
                 self.radius_m = self.tier_m(0);
@@ -125,21 +146,21 @@ impl Telling {
             }
             E::Excluded { driver } => {
                 let step = Step { driver: Some(*driver), ..step(at, event.name()) };
-                self.steps.push(step);
+                self.told.steps.push(step);
             }
-            E::Closed {} | E::Barred { .. } => self.step(at, event, None),
+            E::Closed { .. } | E::Barred { .. } => self.step(at, event, None),
             E::Paused { pause, .. } => {
                 let reason = Some(format!("{}: {}", pause.zone, pause.reason));
-                self.steps.push(Step { reason, until: pause.until, ..step(at, event.name()) });
+                self.told.steps.push(Step { reason, until: pause.until, ..step(at, event.name()) });
             }
             E::Unpaused { .. } => self.step(at, event, None),
             E::JoinedRun { run, driver, until, .. } => {
                 let (driver, until, reason) = (Some(*driver), Some(*until), Some(run.to_string()));
-                self.steps.push(Step { driver, until, reason, ..step(at, event.name()) });
+                self.told.steps.push(Step { driver, until, reason, ..step(at, event.name()) });
             }
             E::LeftRun { run, status, .. } => {
                 let reason = Some(format!("{run}: {status}"));
-                self.steps.push(Step { reason, ..step(at, event.name()) });
+                self.told.steps.push(Step { reason, ..step(at, event.name()) });
             }
             E::FleetSet { fleet, by, reason, first, .. } => {
                 let what = match fleet {
@@ -147,10 +168,10 @@ impl Telling {
                     Some(fleet) => format!("{}: {fleet}", event.name()),
                     None => event.name().to_owned(),
                 };
-                self.steps.push(step(at, &what).by(*by, reason));
+                self.told.steps.push(step(at, &what).by(*by, reason));
             }
             E::Held { by, reason, .. } | E::Resumed { by, reason, .. } => {
-                self.steps.push(step(at, event.name()).by(*by, reason));
+                self.told.steps.push(step(at, event.name()).by(*by, reason));
             }
             E::OfferMade {
                 offer,
@@ -161,7 +182,8 @@ impl Telling {
                 force,
                 distance_m,
                 cost_ms,
-            } => self.offers.push(Offered {
+                seen: _,
+            } => self.told.offers.push(Offered {
                 id: *offer,
                 driver: *driver,
                 radius_m: self.radius_m.filter(|_| distance_m.is_some()),
@@ -203,11 +225,11 @@ impl Telling {
         let is_wider =
             matches!(event, search::Event::Opened { .. } | search::Event::TierOpened { .. });
         let radius_m = self.radius_m.filter(|_| is_wider);
-        self.steps.push(Step { radius_m, until, ..step(at, event.name()) });
+        self.told.steps.push(Step { radius_m, until, ..step(at, event.name()) });
     }
 
     fn about(&mut self, offer: OfferId, change: impl FnOnce(&mut Offered)) {
-        self.offers.iter_mut().rev().find(|it| it.id == offer).map(change);
+        self.told.offers.iter_mut().rev().find(|it| it.id == offer).map(change);
     }
 
     fn tier_m(&self, tier: u8) -> Option<u32> {

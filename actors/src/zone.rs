@@ -1,14 +1,20 @@
-//! A zone, in which nothing begins while staff have paused it.
+//! A zone, in which nothing begins while staff have paused it, and whose multiplier is written down where it matters.
 //!
 //! ```text
 //! open ── pause ──► paused ── resume, or lapse by itself ──► open
 //!                    │  ▲ pause: this is what holds
 //!                    └──┘
+//!  region ── counts ──► multiplier ── by a step that matters, and not too often ──► Surged
+//!     ▲────────────── Standing: what was written down, for whoever matches there next
 //! ```
 //!
 //! A zone is one cell of the H3 grid, of about 1,800 km² down to 0.1 km² (resolutions 4 to 9), so that nobody has
 //! to draw one before it can be paused. They may lie in each other; a place is in all that cover it. What is paused is
 //! known in memory on every node ([`Zones`]): regions let searches there stand still, gateways refuse what is new.
+//!
+//! Where drivers are scarce is counted by regions each minute, in memory. What becomes of a multiplier is written down when it has
+//! moved by [`SURGE_STEP`], or is as usual again, and of one zone once in [`SURGE_EVERY`] at most: so a city with a hundred busy
+//! zones writes twenty rows a minute at most. While it is unusual it is said again now and then, and lapses by itself if it is not.
 
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, ViewRow, reason,
@@ -16,6 +22,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use h3o::{CellIndex, LatLng, Resolution};
+use matching::surge::{Cause, Count, FRESH, STALE, USUAL};
 use protocol::{
     Point, Principal, Timestamp, ZoneId,
     view::{Mark, ZonePause},
@@ -40,8 +47,18 @@ pub const RESOLUTIONS: RangeInclusive<u8> = 4..=9;
 pub const LASTS_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 /// The status of one that is paused, in lists.
 pub const PAUSED: &str = "paused";
-/// The status of one that was, and is not any more.
+/// The status of one that is not paused, and whose multiplier is more than usual.
+pub const SCARCE: &str = "scarce";
+/// The status of one that was either, and is not any more.
 pub const OPEN: &str = "open";
+/// By how much a multiplier must have moved since it was last written down, in percent; or be as usual again.
+pub const SURGE_STEP: u32 = 20;
+/// How long after that, at least.
+pub const SURGE_EVERY: Duration = Duration::from_secs(5 * 60);
+/// The greatest multiplier that is believed, in percent.
+const SURGE_MAX: u32 = 1_000;
+/// What it takes to know of multipliers.
+pub const SURGED: Format = Format(6);
 /// How long one stays in memory that nobody speaks to.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
@@ -64,9 +81,20 @@ pub enum Command {
     },
     /// Its time is over. The platform asks.
     Lapse {},
+    /// Its multiplier is another one. Its region asks, as the platform. Needs format 6.
+    Surge {
+        /** What it is now, in percent. */
+        percent: u32,
+        /** What was counted. */
+        count: Count,
+        /** How many requests there are for each free driver. */
+        ratio: f64,
+        /** What it follows. */
+        cause: Cause,
+    },
 }
 
-/// What has happened to a zone. All of it needs format 4.
+/// What has happened to a zone. All of it needs format 4, and what is of multipliers format 6.
 #[derive(
     Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
 )]
@@ -101,6 +129,24 @@ pub enum Event {
         /** When. */
         at: Timestamp,
     },
+    /// Its multiplier has moved by a step that matters. Needs format 6.
+    #[strum(serialize = "zone_surged")]
+    Surged {
+        /** When. */
+        at: Timestamp,
+        /** Who said it: the platform, where it follows what is counted. */
+        by: Principal,
+        /** What was last written down, in percent. */
+        from_percent: u32,
+        /** What it is, in percent. */
+        to_percent: u32,
+        /** How many requests there were for each free driver… */
+        ratio: f64,
+        /** … of what was counted. */
+        count: Count,
+        /** What it follows. */
+        cause: Cause,
+    },
 }
 
 /// A zone, as far as its rules care.
@@ -111,6 +157,39 @@ pub struct Zone {
     nth: u32,
     /// When something last happened to it.
     changed_at: Timestamp,
+    /// Its multiplier, if that was ever written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    surge: Option<Multiplier>,
+}
+
+/// A multiplier as it was written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Multiplier {
+    /// In percent.
+    pub percent: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Multiplier {
+    /// Is one that is `percent` now to be written down, after this one?
+    pub fn is_material(before: Option<Self>, percent: u32, now: Timestamp) -> bool {
+        let Some(before) = before else { return percent.abs_diff(USUAL) >= SURGE_STEP };
+        let age = now.since(before.at);
+        let is_over = percent == USUAL && before.is_unusual();
+        let is_far = percent.abs_diff(before.percent) >= SURGE_STEP || is_over;
+        let is_to_be_said_again = percent != USUAL && before.is_unusual() && age >= FRESH;
+        (is_far && age >= SURGE_EVERY) || is_to_be_said_again
+    }
+
+    fn is_unusual(&self) -> bool {
+        self.percent != USUAL
+    }
+
+    /// When it lapses, if nobody says it again.
+    fn lapses_at(&self) -> Option<Timestamp> {
+        self.is_unusual().then(|| self.at + STALE)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,7 +209,7 @@ impl Zone {
             until: it.until,
             reason: it.reason.clone(),
         });
-        Standing { nth: self.nth, pause }
+        Standing { nth: self.nth, pause, surge: self.surge }
     }
 
     fn has_pause(&self, asked: &Command) -> bool {
@@ -222,7 +301,41 @@ impl Decider for Zone {
                 }
                 // One that was prolonged meanwhile goes on.
                 let is_over = |it: &&Pause| it.until.is_some_and(|until| until <= at);
-                Ok(self.pause.iter().filter(is_over).map(|_| Event::Lapsed { at }).collect())
+                let pause = self.pause.iter().filter(is_over).map(|_| Event::Lapsed { at });
+                let is_stale = |it: &&Multiplier| it.lapses_at().is_some_and(|then| then <= at);
+                let surge = self.surge.iter().filter(is_stale).map(|it| Event::Surged {
+                    at,
+                    by,
+                    from_percent: it.percent,
+                    to_percent: USUAL,
+                    ratio: 0.0,
+                    count: Count::default(),
+                    cause: Cause::Lapsed,
+                });
+                Ok(pause.chain(surge).collect())
+            }
+            Command::Surge { percent, count, ratio, cause } => {
+                if by != Principal::System {
+                    return Err(Refusal::NotYours("it follows what is counted".to_owned()));
+                }
+                cell_of(context.id).ok_or_else(|| Refusal::Unknown("zone".to_owned()))?;
+                if !(USUAL..=SURGE_MAX).contains(percent) {
+                    return Err(Refusal::invalid("percent", "100 to 1,000"));
+                }
+                // While nodes are replaced it waits: regions say it again.
+                let is_readable = SURGED <= context.writes;
+                if !is_readable || !Multiplier::is_material(self.surge, *percent, at) {
+                    return Ok(Vec::new());
+                }
+                Ok(vec![Event::Surged {
+                    at,
+                    by,
+                    from_percent: self.surge.map_or(USUAL, |it| it.percent),
+                    to_percent: *percent,
+                    ratio: *ratio,
+                    count: *count,
+                    cause: *cause,
+                }])
             }
         }
     }
@@ -241,6 +354,10 @@ impl Decider for Zone {
                 self.pause = None;
                 self.changed_at = *at;
             }
+            Event::Surged { at, to_percent, .. } => {
+                self.surge = Some(Multiplier { percent: *to_percent, at: *at });
+                self.changed_at = *at;
+            }
         }
     }
 
@@ -249,7 +366,9 @@ impl Decider for Zone {
     }
 
     fn deadline(&self) -> Option<(Timestamp, Command)> {
-        Some((self.pause.as_ref()?.until?, Command::Lapse {}))
+        let pause = self.pause.as_ref().and_then(|it| it.until);
+        let surge = self.surge.and_then(|it| it.lapses_at());
+        Some((pause.into_iter().chain(surge).min()?, Command::Lapse {}))
     }
 
     fn claims(&self, _id: ZoneId) -> Vec<Claim> {
@@ -262,14 +381,22 @@ impl Decider for Zone {
 
     fn view(&self, id: ZoneId) -> Option<ViewRow> {
         (self.nth > 0).then(|| {
-            let Standing { nth, pause } = self.standing(id);
+            let Standing { nth, pause, surge } = self.standing(id);
+            let is_scarce = surge.is_some_and(|it| it.is_unusual());
+            let status = if pause.is_some() {
+                PAUSED
+            } else if is_scarce {
+                SCARCE
+            } else {
+                OPEN
+            };
             ViewRow {
-                status: if pause.is_some() { PAUSED } else { OPEN }.to_owned(),
+                status: status.to_owned(),
                 rider: None,
                 driver: None,
                 at: self.changed_at,
                 body: serde_json::json!({
-                    "nth": nth, "pause": pause, "by": self.pause.as_ref().map(|it| it.by),
+                    "nth": nth, "pause": pause, "by": self.pause.as_ref().map(|it| it.by), "surge": surge,
                 }),
             }
         })
@@ -299,12 +426,18 @@ impl Decider for Zone {
         event.into()
     }
 
-    fn event_format(_event: &Event) -> Format {
-        ZONED
+    fn event_format(event: &Event) -> Format {
+        match event {
+            Event::Paused { .. } | Event::Resumed { .. } | Event::Lapsed { .. } => ZONED,
+            Event::Surged { .. } => SURGED,
+        }
     }
 
-    fn command_format(_command: &Command) -> Format {
-        ZONED
+    fn command_format(command: &Command) -> Format {
+        match command {
+            Command::Pause { .. } | Command::Resume { .. } | Command::Lapse {} => ZONED,
+            Command::Surge { .. } => SURGED,
+        }
     }
 }
 
@@ -315,6 +448,9 @@ pub struct Standing {
     pub nth: u32,
     /// Why nothing begins there, if that is so.
     pub pause: Option<ZonePause>,
+    /// Its multiplier, if that was ever written down.
+    #[serde(default)]
+    pub surge: Option<Multiplier>,
 }
 
 impl Standing {
@@ -322,11 +458,13 @@ impl Standing {
     pub fn of_row(row: &ViewRow) -> Option<Self> {
         let nth = serde_json::from_value(row.body.get("nth")?.clone()).ok()?;
         let pause = serde_json::from_value(row.body.get("pause")?.clone()).ok()?;
-        Some(Self { nth, pause })
+        // Rows of an older build say nothing of it.
+        let surge = row.body.get("surge").cloned().unwrap_or_default();
+        Some(Self { nth, pause, surge: serde_json::from_value(surge).ok()? })
     }
 }
 
-/// Which zones are paused, as far as this node knows.
+/// Which zones are paused, and which multipliers were written down, as far as this node knows.
 #[derive(Debug, Default)]
 pub struct Zones {
     /// Has anybody said what is paused?
@@ -361,6 +499,21 @@ impl Zones {
             self.paused.store(Arc::new(pauses.collect()));
         }
         has_news
+    }
+
+    /// What was last written down of a zone's multiplier.
+    pub fn multiplier(&self, zone: ZoneId) -> Option<Multiplier> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&zone)?.surge
+    }
+
+    /// The same of all zones of which anything was.
+    pub fn multipliers(&self) -> Vec<(ZoneId, Multiplier)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = known.iter().filter_map(|(zone, it)| Some((*zone, it.surge?)));
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable_by_key(|(zone, _)| *zone);
+        all
     }
 
     /// Has anybody said yet what is paused? Before that nobody goes on because nothing seems to be.

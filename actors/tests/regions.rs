@@ -6,12 +6,13 @@ use actors::{
     region::{Regions, Settings, Surroundings},
     search::Candidate,
     tell::Journey,
-    zone::{Standing, zones_at},
+    zone::{Multiplier, Standing, middle_of, neighbourhood, zones_at},
 };
 use matching::{
     Came, Field, Paused, Standing as Stands, batch,
     rank::Rank,
     round::{Pairing, Terms, round},
+    surge::{self, Cause, Cell, USUAL},
 };
 use protocol::{
     DriverId, JobId, OrderId, Point, RiderId, Timestamp, ZoneId,
@@ -42,6 +43,7 @@ struct Stage {
     batches: Mutex<Vec<batch::Proposal>>,
     hints: Mutex<Vec<(DriverId, Point)>>,
     queued: Mutex<Vec<(OrderId, Queued)>>,
+    surges: Mutex<Vec<(ZoneId, u32)>>,
     /// What regions said, in its order, by kind.
     said: Mutex<Vec<&'static str>>,
     ups: mpsc::Sender<RegionId>,
@@ -71,6 +73,10 @@ impl Surroundings for Stage {
 
     fn pause(&self, job: JobId, pause: Option<ZonePause>) {
         self.pauses.lock().expect("no test panics holding it").push((job, pause));
+    }
+
+    fn surge(&self, zone: ZoneId, cell: &Cell, _cause: Cause) {
+        self.surges.lock().expect("no test panics holding it").push((zone, cell.percent));
     }
 
     fn batch(&self, _region: RegionId, proposal: batch::Proposal, _settings: &batch::Settings) {
@@ -126,6 +132,7 @@ impl Play {
             batches: Mutex::default(),
             hints: Mutex::default(),
             queued: Mutex::default(),
+            surges: Mutex::default(),
             said: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
@@ -450,7 +457,8 @@ async fn nothing_is_left_for_a_ride_beyond_the_border_that_has_just_got_its_driv
 
 fn paused(zone: ZoneId, until: Option<Timestamp>) -> Standing {
     let reason = "a flood".to_owned();
-    Standing { nth: 1, pause: Some(ZonePause { zone, since: Timestamp(START), until, reason }) }
+    let pause = Some(ZonePause { zone, since: Timestamp(START), until, reason });
+    Standing { nth: 1, pause, surge: None }
 }
 
 /// What jobs were told of their zones since the last time.
@@ -495,12 +503,57 @@ async fn in_a_paused_zone_nobody_is_proposed_and_jobs_are_told_until_they_show_i
     assert_eq!((fresh.tick().await, told(&fresh)), (vec![], vec![]));
 
     // Over, or resumed before that.
-    play.regions.zones().take_in([(zone, Standing { nth: 2, pause: None })]);
+    play.regions.zones().take_in([(zone, Standing { nth: 2, pause: None, surge: None })]);
     assert_eq!((play.tick().await, told(&play)), (vec![], vec![(job(1), None)]));
     play.ride(1, KIGALI, OfferPolicy::Sequential);
     play.driver(1, KIGALI);
     play.later(2_000);
     assert_eq!(play.tick().await, [pair(1, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
+    let often = surge::Settings { every_ms: 1_000, ..surge::Settings::default() };
+    let counting = || Play::with(Settings { surge: often.clone(), ..settings() });
+    let written =
+        |play: &Play| std::mem::take(&mut *play.stage.surges.lock().expect("nobody panics"));
+    let zone = neighbourhood(KIGALI);
+    let middle = middle_of(zone).expect("a zone has one");
+    let standing =
+        |percent, at| Standing { nth: 1, pause: None, surge: Some(Multiplier { percent, at }) };
+    let mut play = counting();
+    for n in 1..=5 {
+        play.ride(n, middle, OfferPolicy::Sequential);
+    }
+    play.tick().await;
+    play.later(1_000);
+    play.tick().await;
+    assert_eq!(written(&play), [], "what was written down before is not known yet");
+    play.regions.zones().take_in([]);
+    play.later(1_000);
+    play.tick().await;
+    let [(first, percent)] = written(&play)[..] else { panic!("one zone") };
+    assert!(first == zone && percent >= 130, "{first} {percent}");
+    play.later(1_000);
+    play.tick().await;
+    assert_eq!(written(&play).len(), 1, "it was not: it is said again");
+    play.regions.zones().take_in([(zone, standing(percent, play.now()))]);
+    play.later(1_000);
+    play.tick().await;
+    assert_eq!(written(&play), [], "not so soon, however it moves");
+
+    // Whoever matches there next goes on from it.
+    let mut next = counting();
+    next.regions.zones().take_in([(zone, standing(160, next.now()))]);
+    next.driver(1, middle);
+    next.tick().await;
+    next.later(1_000);
+    next.tick().await;
+    let demand = next.regions.demand();
+    let (_, cell) = demand.iter().find(|(it, _)| *it == zone).expect("counted");
+    let change = cell.changes[0];
+    assert_eq!((change.cause, change.to_percent), (Cause::Restored, 160));
+    assert!((USUAL + 1..160).contains(&cell.percent), "it falls from there: {}", cell.percent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -281,6 +281,7 @@ fn see(regions: &mut BTreeMap<h3o::CellIndex, Region>, n: u64, now: Timestamp, a
         only: None,
         priority: Priority::Normal,
         fleet: None,
+        fleet_first: false,
         paused: None,
         batch: None,
     }));

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  counts ──► ratio ──► target ──► level (goes part of the way) ──► percent (moves by whole steps) ──► changes
+//!                                    ▲ restore: what was written down, less the older it is
 //! ```
 
 use protocol::Timestamp;
@@ -22,6 +23,10 @@ const REMEMBERED: Duration = Duration::from_secs(3_600);
 const NOBODY: f64 = 0.5;
 /// As good as there, in percent.
 const NEAR: f64 = 1.0;
+/// For so long what was written down of a multiplier is taken as it was; while it is unusual, it is said again this often…
+pub const FRESH: Duration = Duration::from_secs(20 * 60);
+/// … and after so long it says nothing any more. In between it counts less and less.
+pub const STALE: Duration = Duration::from_secs(60 * 60);
 
 /// How scarcity becomes a multiplier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +87,20 @@ impl Count {
     }
 }
 
+/// What a multiplier follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Cause {
+    /// What was counted.
+    #[default]
+    Counted,
+    /// What was written down before its region was matched here.
+    Restored,
+    /// Nobody said it again in time.
+    Lapsed,
+}
+
 /// A multiplier that became another one, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Change {
@@ -95,6 +114,9 @@ pub struct Change {
     pub ratio: f64,
     /// What was counted.
     pub count: Count,
+    /// What it follows.
+    #[serde(default)]
+    pub cause: Cause,
 }
 
 /// What is known of one cell.
@@ -147,6 +169,30 @@ impl<C: Copy + Ord> Surge<C> {
         changes
     }
 
+    /// Takes in what was written down of a cell's multiplier so long ago: all of it while that is fresh, then less and less, and
+    /// nothing once it is stale. A cell that was counted before that was known is raised to it, and never lowered.
+    pub fn restore(
+        &mut self,
+        at: C,
+        percent: u32,
+        age: Duration,
+        now: Timestamp,
+        settings: &Settings,
+    ) {
+        let cell = self.cells.entry(at).or_insert_with(|| Cell::new(now));
+        let above = f64::from(percent.saturating_sub(USUAL)) * left(age);
+        let level = (f64::from(USUAL) + above).min(cap(settings));
+        if level <= cell.level {
+            return;
+        }
+        let from_percent = cell.percent;
+        cell.level = level;
+        cell.percent = grained(from_percent, level, settings);
+        if cell.percent != from_percent {
+            cell.note(from_percent, now, Cause::Restored);
+        }
+    }
+
     /// What is known of each cell.
     pub fn cells(&self) -> impl ExactSizeIterator<Item = (&C, &Cell)> {
         self.cells.iter()
@@ -179,16 +225,25 @@ impl Cell {
         if !was_usual && self.is_usual() {
             self.usual_since = now;
         }
-        (self.percent != from_percent).then(|| {
-            let (to_percent, ratio) = (self.percent, self.ratio);
-            let change = Change { at: now, from_percent, to_percent, ratio, count };
-            if self.changes.len() == CHANGES_MAX {
-                self.changes.pop_front();
-            }
-            self.changes.push_back(change);
-            change
-        })
+        (self.percent != from_percent).then(|| self.note(from_percent, now, Cause::Counted))
     }
+
+    /// Remembers that it has become what it is.
+    fn note(&mut self, from_percent: u32, now: Timestamp, cause: Cause) -> Change {
+        let (to_percent, ratio, count) = (self.percent, self.ratio, self.count);
+        let change = Change { at: now, from_percent, to_percent, ratio, count, cause };
+        if self.changes.len() == CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+        change
+    }
+}
+
+/// What part of a multiplier that was written down so long ago counts still: 1 to 0.
+fn left(age: Duration) -> f64 {
+    let beyond = age.saturating_sub(FRESH).as_secs_f64();
+    (1.0 - beyond / (STALE - FRESH).as_secs_f64()).max(0.0)
 }
 
 /// Where a multiplier should be when there are so many requests for each free driver, in percent.

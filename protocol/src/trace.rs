@@ -396,8 +396,8 @@ pub struct Offered {
     pub refused: Option<String>,
 }
 
-/// How a driver was looked for. Steps and offers are kept as long as the job is; what rounds saw is in the
-/// memory of the node that held them, and the last few of them are told.
+/// How a driver was looked for. Steps and offers are kept as long as the job is. What rounds saw is in the memory of the node
+/// that held them; what the last few of them saw, in short, is kept with each offer and with the end of the search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MatchTrace {
@@ -407,8 +407,12 @@ pub struct MatchTrace {
     pub steps: Vec<Step>,
     /// Whom it was offered, oldest first.
     pub offers: Vec<Offered>,
-    /// What rounds saw, oldest first.
+    /// What rounds saw, oldest first. Of those that are kept in short there are the first few drivers only.
     pub rounds: Vec<Seen>,
+    /// Since when all that rounds saw around its pickup is in memory where they are held; before that, what was kept of it is told.
+    /// Absent if nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_since: Option<Timestamp>,
     /// Nodes that did not say in time what their rounds saw.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<String>,
@@ -475,6 +479,11 @@ pub struct WhyNoOffers {
     pub spells: Vec<Spell>,
     /// The offers it was made, oldest first.
     pub offers: Vec<Made>,
+    /// Since when what rounds made of it is known: what is told of jobs is of then and later. Later than `since` where a node
+    /// started, or took over, meanwhile; absent if where the driver is, or who holds rounds there, is not known: then it may be
+    /// incomplete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_since: Option<Timestamp>,
     /// How many jobs rounds looked at that looked for a driver around it.
     pub n_jobs: u32,
     /// For how many of them it was proposed.

@@ -20,8 +20,7 @@ use axum::{
 };
 use protocol::{
     Code, DriverId, JobId, OrderId, Point, Refused, RescueId, Timestamp, ZoneId,
-    frame::ServerFrame,
-    trace::Seen,
+    frame::ServerFrame, trace::Seen,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -66,7 +65,8 @@ pub(super) struct Demand {
     ratio: f64,
     /// The multiplier, in percent; 100 where drivers are not scarce. No price follows it yet.
     surge_percent: u32,
-    /// How it came to be what it is, oldest first.
+    /// How it came to be what it is, oldest first: the last sixteen steps that this node saw. What mattered is kept in the zone's
+    /// history.
     changes: Vec<SurgeChange>,
     /// Its corners, in order.
     #[serde(default)]
@@ -90,6 +90,10 @@ pub(super) struct SurgeChange {
     n_free: u32,
     /// … and so many requests an hour that were expected.
     per_hour_soon: f64,
+    /// What it follows: `counted`, or `restored`: what was written down before this node began to match there, less the older that
+    /// was.
+    #[serde(default)]
+    cause: String,
 }
 
 /// What is waiting for a driver.
@@ -237,6 +241,7 @@ impl Gate {
                 n_waiting: it.count.n_waiting,
                 n_free: it.count.n_free,
                 per_hour_soon: it.count.per_hour_soon,
+                cause: it.cause.to_string(),
             });
             Some(Demand {
                 zone,

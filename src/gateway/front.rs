@@ -36,6 +36,8 @@ pub(super) enum Question {
     Rounds(JobId),
     /// What did they make of a driver?
     Chances(Whose),
+    /// Since when do you know what rounds saw around a place?
+    KnownSince(Point),
     /// What do your regions count in their zones?
     Demand,
     /// Where does a driver stand in line?
@@ -46,6 +48,8 @@ pub(super) enum Question {
     Residence(EntityKey),
     /// These jobs are open before staff who are connected here. I am this incarnation.
     Attending(u64, Vec<Attending>),
+    /// How often was what is promised kept there?
+    ServiceLevels,
     /// What do you count of yourself, for whoever looks at the cluster?
     Counted,
     /// An admin whom I believe wants you to leave, by this token.
@@ -87,6 +91,7 @@ impl Front for Desk {
                 Question::Hear { tap, n } => written(&gate.taps.hear(tap, n).await),
                 Question::Rounds(job) => written(&gate.rounds(job)),
                 Question::Chances(whose) => written(&gate.chances(whose)),
+                Question::KnownSince(at) => written(&gate.known_since(at)),
                 Question::Demand => written(&gate.demand()),
                 Question::Turn(driver) => written(&gate.turn_of(driver)),
                 Question::Place(job, pickup) => written(&gate.place_of(job, pickup)),
@@ -95,6 +100,7 @@ impl Front for Desk {
                     gate.attendance.elsewhere(who, all);
                     written(&())
                 }
+                Question::ServiceLevels => written(&gate.service_levels()),
                 Question::Counted => written(&gate.counted()),
                 Question::Drain { by, with } => {
                     // As it would be refused if it were asked here.

@@ -1,8 +1,8 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, demand, events, health, incidents, inspect, marks, no_such_method, plans,
-    residence, rest, revocations, runs, stream, why, zones,
+    Gate, cluster, demand, events, health, incidents, inspect, levels, marks, no_such_method,
+    plans, residence, rest, revocations, runs, stream, why, zones,
 };
 use axum::{Router, extract::DefaultBodyLimit};
 use protocol::{Refused, view, work};
@@ -85,7 +85,9 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(zones::list_zones))
         .routes(routes!(zones::zones_at))
         .routes(routes!(zones::show_zone))
+        .routes(routes!(zones::surge_of_zone))
         .routes(routes!(demand::around))
+        .routes(routes!(levels::service_levels))
         .routes(routes!(zones::act_on_zone))
         .routes(routes!(runs::list_runs))
         .routes(routes!(runs::show_run))

@@ -597,7 +597,10 @@ impl Reading {
             return Err(invalid(&format!("{field}.shift_until"), "not after shift_from"));
         }
         if shift_until.ms_since(shift_from) > SHIFT_MS_MAX {
-            return Err(invalid(&format!("{field}.shift_until"), "a week after shift_from at most"));
+            return Err(invalid(
+                &format!("{field}.shift_until"),
+                "a week after shift_from at most",
+            ));
         }
         Ok(Vehicle {
             start: self.place(it.start),

@@ -14,7 +14,7 @@ use actors::{
     commit::UnreadableEvent,
     driver::Driver,
     journal::{JournalError, Recorded},
-    told,
+    told::{self, Told},
 };
 use axum::{Json, extract::State};
 use futures_util::future::join_all;
@@ -25,7 +25,7 @@ use protocol::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -53,7 +53,7 @@ pub(super) struct Whose {
 
 /// How a driver was looked for: what happened to the search, whom the order was offered and what came of it,
 /// and what the last rounds saw of it: who was weighed, at what cost, who did not fit and why, and why nothing
-/// was proposed. Staff only.
+/// was proposed. After a restart, what was kept of that with offers and with the end of the search. Staff only.
 #[utoipa::path(
     get, path = "/v1/orders/{id}/match-trace", tag = "orders", security(("bearer" = [])),
     params(("id" = String, Path, description = "order-…")),
@@ -133,12 +133,13 @@ impl Gate {
         if recorded.is_empty() {
             return Err(not_found(&job.to_string()));
         }
-        let (steps, offers) = told::search(job, &recorded).map_err(unreadable)?;
+        let Told { pickup, steps, offers, rounds: kept } =
+            told::search(job, &recorded).map_err(unreadable)?;
         let here = self.rounds(job);
         let (there, silent) = self.elsewhere::<Vec<Seen>>(&Question::Rounds(job)).await;
-        let mut rounds: Vec<Seen> = there.into_iter().flatten().chain(here).collect();
-        rounds.sort_by_key(|it| (it.from, it.at));
-        Ok(MatchTrace { job, steps, offers, rounds, silent })
+        let rounds = together(there.into_iter().flatten().chain(here).collect(), kept);
+        let known_since = self.known_around(pickup).await;
+        Ok(MatchTrace { job, steps, offers, rounds, known_since, silent })
     }
 
     async fn why_no_offers(&self, id: DriverId, by: &Asker) -> Result<WhyNoOffers, Refused> {
@@ -157,6 +158,7 @@ impl Gate {
         let here = self.chances(whose);
         let (there, silent) =
             self.elsewhere::<Vec<(JobId, Chance)>>(&Question::Chances(whose)).await;
+        let known_since = self.known_around(whose.at).await.map(|it| it.max(since));
         let mut all = latest(there.into_iter().flatten().chain(here));
         if !by.who.is_staff() {
             all.iter_mut().for_each(|(_, chance)| discreet(chance));
@@ -178,6 +180,7 @@ impl Gate {
             now: driver.why_no_offers(now),
             spells,
             offers,
+            known_since,
             n_jobs: all.len() as u32,
             n_proposed: n_proposed as u32,
             why,
@@ -196,6 +199,22 @@ impl Gate {
         let mut chances = self.system.regions().chances_of(driver, at, since);
         chances.truncate(CHANCES_MAX);
         chances
+    }
+
+    /// Since when what rounds saw around a place is known here, if some are held here.
+    pub(super) fn known_since(&self, at: Point) -> Option<Timestamp> {
+        self.system.regions().known_since(at)
+    }
+
+    /// The same of all nodes that hold rounds there. None if no node says so, or one does not answer: it may be the one.
+    async fn known_around(&self, at: Option<Point>) -> Option<Timestamp> {
+        let at = at?;
+        let question = Question::KnownSince(at);
+        let (there, silent) = self.elsewhere::<Option<Timestamp>>(&question).await;
+        if !silent.is_empty() {
+            return None;
+        }
+        there.into_iter().flatten().chain(self.known_since(at)).max()
     }
 
     /// What the other nodes answer, and the names of those that do not.
@@ -233,6 +252,15 @@ impl Gate {
         }
         Ok(all)
     }
+}
+
+/// What nodes remember of rounds, and what was kept of those that they do not, oldest first. Of a round that both tell, memory
+/// has more.
+fn together(mut remembered: Vec<Seen>, kept: Vec<Seen>) -> Vec<Seen> {
+    let known: HashSet<_> = remembered.iter().map(|it| (it.round, it.from)).collect();
+    remembered.extend(kept.into_iter().filter(|it| !known.contains(&(it.round, it.from))));
+    remembered.sort_by_key(|it| (it.from, it.at));
+    remembered
 }
 
 /// Of each job what was said last, newest first: two nodes may have looked at it, one after the other.

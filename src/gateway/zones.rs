@@ -10,10 +10,11 @@ use super::{
     rest::{Answered, Body, Caller, Key, ListQuery, Named, Page, Whereabouts, id_of},
     scope::{check_place, check_zone_met},
     translate::not_found,
+    unavailable,
 };
 use actors::{
-    EntityKey, Kind, Refusal, ViewRow,
-    zone::{self, OPEN, PAUSED, Standing, Zone},
+    EntityKey, Kind, Refusal, Version, ViewRow, format,
+    zone::{self, Multiplier, OPEN, PAUSED, SCARCE, Standing, Zone},
 };
 use axum::{
     Json,
@@ -31,6 +32,8 @@ use std::{sync::Arc, time::Duration};
 use tracing::warn;
 use utoipa::ToSchema;
 
+/// Most things that happened to a zone that are looked at for one answer.
+const EVENTS_MAX: usize = 500;
 /// How long another node has to hear what has become of a zone.
 const TELL_WITHIN: Duration = Duration::from_millis(900);
 
@@ -41,7 +44,7 @@ pub(super) struct Zones;
 impl Replica for Zones {
     const KIND: Kind = Kind::Zone;
     const WHAT: &'static str = "zones";
-    const STATUSES: &'static [&'static str] = &[PAUSED, OPEN];
+    const STATUSES: &'static [&'static str] = &[PAUSED, SCARCE, OPEN];
 
     fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
         let all = rows.iter().filter_map(|(key, row)| {
@@ -73,7 +76,9 @@ impl Gate {
         let (paused, now) = (self.system.regions().zones().paused(), self.system.now());
         let paused = paused.of(id, now).map(|pause| ZonePause::clone(pause));
         let resolution = zone::cell_of(id)?.resolution().into();
-        Some(ZoneAt { id, resolution, paused, outline: zone::outline_of(id)? })
+        let surge = self.system.regions().zones().multiplier(id);
+        let surge = surge.map(|Multiplier { percent, at }| WrittenDown { percent, at });
+        Some(ZoneAt { id, resolution, paused, surge, outline: zone::outline_of(id)? })
     }
 
     /// Something has happened to a zone: this node knows at once, and the others are told. One that does not hear it
@@ -102,7 +107,8 @@ pub(super) fn paused(pause: ZonePause, now: Timestamp) -> Refused {
     Refused { retry_after_ms: left_ms, ..refused }
 }
 
-/// Zones that are paused (`status=paused`), or were (`open`), the latest change first. Staff only.
+/// Zones that are paused (`status=paused`), where drivers are scarce (`scarce`), or were either (`open`), the latest change first.
+/// Staff only.
 #[utoipa::path(
     get, path = "/v1/zones", tag = "zones", security(("bearer" = [])), params(ListQuery),
     responses(
@@ -128,8 +134,20 @@ pub(super) struct ZoneAt {
     resolution: u8,
     /// Why nothing begins there, if it is this one that is paused.
     paused: Option<ZonePause>,
+    /// Its multiplier as it was last written down, if it ever was; how it came about is in `/v1/actors/{id}/history`. What it is
+    /// this minute, `/v1/demand` says.
+    surge: Option<WrittenDown>,
     /// Its corners, in order.
     outline: Vec<Point>,
+}
+
+/// A multiplier as it was written down.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WrittenDown {
+    /// In percent; 100 is usual.
+    percent: u32,
+    /// When.
+    at: Timestamp,
 }
 
 /// The zones that a place is in, the largest first, and which of them are paused. Staff only.
@@ -173,6 +191,88 @@ pub(super) async fn show_zone(
     let zone = gate.zone_as_it_is(named);
     check_zone_met(&caller.0.scope, named)?;
     Ok(Json(zone.ok_or_else(|| not_found(&id))?))
+}
+
+/// A multiplier that was written down.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Surge {
+    /// When.
+    at: Timestamp,
+    /// Who said it: `system` where it follows what is counted.
+    by: String,
+    /// What was last written down, in percent.
+    from_percent: u32,
+    /// What it was then; the same, if it was said again.
+    to_percent: u32,
+    /// Why: `counted`; `restored`, and so less than it had been, where nobody had matched for a while; `lapsed`, where nobody said
+    /// it again within an hour.
+    cause: String,
+    /// How many requests there were, or soon would be, for each free driver…
+    ratio: f64,
+    /// … of so many who waited, …
+    n_waiting: u32,
+    /// … so many who were free, …
+    n_free: u32,
+    /// … so many requests an hour…
+    per_hour: f64,
+    /// … and so many that were expected.
+    per_hour_soon: f64,
+}
+
+impl Surge {
+    /// What an event says of a multiplier, if it does.
+    fn of(event: &zone::Event) -> Option<Self> {
+        match event {
+            zone::Event::Surged { at, by, from_percent, to_percent, ratio, count, cause } => {
+                Some(Self {
+                    at: *at,
+                    by: by.to_string(),
+                    from_percent: *from_percent,
+                    to_percent: *to_percent,
+                    cause: cause.to_string(),
+                    ratio: *ratio,
+                    n_waiting: count.n_waiting,
+                    n_free: count.n_free,
+                    per_hour: count.per_hour,
+                    per_hour_soon: count.per_hour_soon,
+                })
+            }
+            zone::Event::Paused { .. }
+            | zone::Event::Resumed { .. }
+            | zone::Event::Lapsed { .. } => None,
+        }
+    }
+}
+
+/// How a zone's multiplier came about, oldest first, as it was written down: when it had moved by what matters, every five
+/// minutes at most, and every twenty while it is unusual. Of the last 500 things that happened to it. Staff only.
+#[utoipa::path(
+    get, path = "/v1/zones/{id}/surge", tag = "zones", security(("bearer" = [])),
+    params(("id" = String, Path, description = "zone-…")),
+    responses(
+        (status = 200, body = Vec<Surge>), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 404, body = Refused)
+    )
+)]
+pub(super) async fn surge_of_zone(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    Named(id): Named,
+) -> Result<Json<Vec<Surge>>, Answered> {
+    caller.staff()?;
+    let named: ZoneId = id_of(&id)?;
+    zone::cell_of(named).ok_or_else(|| not_found(&id))?;
+    check_zone_met(&caller.0.scope, named)?;
+    let (version, _) = gate.system.read::<Zone>(named).await.map_err(Refused::from)?;
+    let after = Version(version.0.saturating_sub(EVENTS_MAX as u64));
+    let recorded = gate.system.journal().history(named.into(), after, EVENTS_MAX).await;
+    let recorded = recorded.map_err(|error| {
+        warn!(%error, "a history could not be read");
+        unavailable()
+    })?;
+    // What only a newer build can read it tells.
+    let events = recorded.iter().filter_map(|it| format::decode(&it.event.bytes).ok());
+    Ok(Json(events.filter_map(|(event, _)| Surge::of(&event)).collect()))
 }
 
 /// Pauses a zone, or lets it go on. Staff only. What was done to it is in `/v1/actors/{id}/history`.

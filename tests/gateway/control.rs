@@ -28,7 +28,7 @@ pub(crate) async fn on_duty(node: &Node, n: u64, east_m: f64) -> Client {
     client
 }
 
-async fn hear_assigned(client: &mut Client, wanted: JobId) {
+pub(crate) async fn hear_assigned(client: &mut Client, wanted: JobId) {
     let job = client.hear_push(|push| match push {
         Push::Assigned { job } => Some(job),
         _ => None,

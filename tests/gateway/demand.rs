@@ -2,9 +2,9 @@
 
 use crate::{
     client::Client,
-    control::{done, on_duty},
+    control::{done, event, on_duty},
     node::{Node, driver, rider},
-    rest::{Caller, assert_refused, json_of},
+    rest::{Caller, assert_refused, json_of, ride},
     ride::{PICKUP, place_ride},
     why::until,
 };
@@ -55,6 +55,68 @@ async fn where_many_wait_the_multiplier_rises_and_everybody_knows_their_place() 
     until(&me, &queue, |it| it["position"] == 1).await;
     assert_refused(me.get(&format!("/v1/orders/{one}/queue")).await, 404, "not_found").await;
     assert_refused(me.get(&around()).await, 403, "forbidden").await;
+}
+
+/// The middle of the zone that the pickup is in, about.
+async fn middle(staff: &Caller<'_>) -> (Value, Value) {
+    let path = format!("/v1/zones/at?lat={}&lon={}", PICKUP.lat, PICKUP.lon);
+    let zones = json_of(staff.get(&path).await).await;
+    let zone = zones.as_array().unwrap().iter().find(|it| it["resolution"] == 7).unwrap();
+    let corners = zone["outline"].as_array().unwrap();
+    let mean = |axis: &str| {
+        let sum: f64 = corners.iter().filter_map(|it| it[axis].as_f64()).sum();
+        sum / corners.len() as f64
+    };
+    (zone["id"].clone(), json!({ "lat": mean("lat"), "lon": mean("lon") }))
+}
+
+/// What matters of a multiplier is written down, and gone on from by whoever matches there next.
+#[tokio::test]
+async fn a_multiplier_survives_a_power_cut_and_its_history_says_how_it_came_about() {
+    let mut node = Node::with(&[
+        ("JOURNAL__KIND", "sqlite"),
+        ("REGIONS__TICK_MS", "50"),
+        ("REGIONS__WARM_UP_MS", "0"),
+        ("REGIONS__SURGE__EVERY_MS", "1000"),
+        ("REGIONS__SURGE__PERCENT_MAX", "130"),
+        ("REGIONS__SURGE__FOLLOW_PERCENT", "100"),
+    ]);
+    let id = {
+        let staff = Caller::new(&node, Principal::Dispatcher);
+        let (id, at) = middle(&staff).await;
+        for n in 1..=3 {
+            let mut order = ride();
+            order["stops"][0]["at"] = at.clone();
+            order["rider"] = json!(rider(n).to_string());
+            assert_eq!(staff.post("/v1/orders", &order).await.status(), 201);
+        }
+        let path = format!("/v1/zones/{}", id.as_str().unwrap());
+        let zone = until(&staff, &path, |it| it["surge"]["percent"] == 130).await;
+        assert_eq!(zone["paused"], Value::Null, "{zone}");
+        let told = json_of(staff.get(&format!("{path}/surge")).await).await;
+        let surged = &told[0];
+        assert_eq!((&surged["from_percent"], &surged["to_percent"]), (&json!(100), &json!(130)));
+        assert_eq!((&surged["by"], &surged["cause"]), (&json!("system"), &json!("counted")));
+        assert!(surged["n_waiting"].as_u64() >= Some(1), "{surged}");
+        // However often it is counted meanwhile.
+        assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+        let path = format!("/v1/actors/{}/history", id.as_str().unwrap());
+        assert_eq!(event(&json_of(staff.get(&path).await).await, "zone_surged")["by"], "system");
+        id
+    };
+    node.kill_and_restart();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let is_it = |it: &Value| it["zone"] == id && it["changes"][0]["cause"] == "restored";
+    let zones = until(&staff, &around(), |it| it.as_array().unwrap().iter().any(is_it)).await;
+    let zone = zones.as_array().unwrap().iter().find(|it| is_it(it)).unwrap();
+    let change = &zone["changes"][0];
+    assert_eq!((&change["from_percent"], &change["to_percent"]), (&json!(100), &json!(130)));
+    let listed = json_of(staff.get("/v1/zones?status=scarce").await).await;
+    assert_eq!(listed["items"][0]["id"], id);
+    let path = format!("/v1/zones/{}/surge", id.as_str().unwrap());
+    assert_eq!(json_of(staff.get(&path).await).await[0]["to_percent"], 130);
+    let me = Caller::new(&node, rider(1));
+    assert_refused(me.get(&path).await, 403, "forbidden").await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::{
     client::Client,
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of, ride},
-    ride::{PICKUP, accept, go_on_duty, hear_offer, hear_status, place_ride},
+    ride::{PICKUP, accept, go_on_duty, hear_offer, hear_status, place_ride, position},
 };
 use protocol::{
     OrderId, OrderStatus, Principal,
@@ -156,9 +156,9 @@ async fn a_driver_is_told_why_it_gets_no_offers() {
     assert_refused(me.get(&first).await, 404, "not_found").await;
 }
 
-/// Offers and their ends are in the journal; what rounds saw went with the node's memory.
+/// Offers and their ends are in the journal, and what the rounds saw that came to them.
 #[tokio::test]
-async fn what_was_offered_is_told_after_a_power_cut() {
+async fn what_was_offered_and_why_is_told_after_a_power_cut() {
     let mut node = Node::with(&[("JOURNAL__KIND", "sqlite"), ("REGIONS__TICK_MS", "50")]);
     let order = {
         let mut near = Client::connect(&node, driver(1)).await;
@@ -169,10 +169,25 @@ async fn what_was_offered_is_told_after_a_power_cut() {
         accept(&mut near, &offer).await;
         order
     };
+    let path = format!("/v1/orders/{order}/match-trace");
+    let before = json_of(Caller::new(&node, Principal::Dispatcher).get(&path).await).await;
     node.kill_and_restart();
     let staff = Caller::new(&node, Principal::Dispatcher);
-    let trace = json_of(staff.get(&format!("/v1/orders/{order}/match-trace")).await).await;
+    let trace = json_of(staff.get(&path).await).await;
     assert_eq!(trace["offers"][0]["outcome"], "accepted");
     assert!(trace["offers"][0]["cost_ms"].as_u64() > Some(0), "{trace}");
-    assert_eq!(trace["rounds"], json!([]));
+    let round = find(&trace["rounds"], "verdict", "proposed");
+    assert_eq!(round["weighed"], find(&before["rounds"], "verdict", "proposed")["weighed"]);
+    assert_eq!(round["weighed"][0]["driver"], driver(1).to_string());
+    assert!(
+        trace["known_since"].as_u64() > round["at"].as_u64(),
+        "since it was restarted: {trace}"
+    );
+
+    // What became of drivers whom nobody asked is not kept, and it is said since when it is known.
+    let mut near = Client::connect(&node, driver(1)).await;
+    near.say(&position(PICKUP.offset_m(60.0, 0.0))).await;
+    let path = format!("/v1/drivers/{}/why-no-offers", driver(1));
+    let told = until(&staff, &path, |it| it.get("known_since").is_some()).await;
+    assert!(told["known_since"].as_u64() > told["since"].as_u64(), "{told}");
 }

@@ -80,13 +80,20 @@ impl Life {
         let at = around.now;
         let policy = &self.placement.policy;
         if self.search.is_in_feed() {
-            return vec![Event::Search(search::Event::Closed {}), Event::NoDriverFound { at }];
+            return vec![
+                Event::Search(search::Event::Closed { seen: None }),
+                Event::NoDriverFound { at },
+            ];
         }
         let failed = Event::DispatchFailed { at };
         if policy.feed_ms > 0 {
             return vec![failed, Event::Search(search::feed(policy, at))];
         }
-        vec![failed, Event::Search(search::Event::Closed {}), Event::NoDriverFound { at }]
+        vec![
+            failed,
+            Event::Search(search::Event::Closed { seen: None }),
+            Event::NoDriverFound { at },
+        ]
     }
 
     pub(super) fn assign(&self, chosen: &Chosen, around: &Around) -> Answer {
@@ -274,7 +281,7 @@ impl Life {
             | search::Event::Unpaused { .. }
             | search::Event::JoinedRun { .. }
             | search::Event::LeftRun { .. }
-            | search::Event::Closed {} => {}
+            | search::Event::Closed { .. } => {}
         }
     }
 }

@@ -9,18 +9,23 @@ use super::{
     area::{Area, Entry, Inbox},
     line::Line,
 };
-use crate::{EntityKey, Kind, listing::RegionId, zone::neighbourhood};
+use crate::{
+    EntityKey, Kind,
+    listing::RegionId,
+    zone::{Multiplier, middle_of, neighbourhood},
+};
 use matching::{
     Field, Region as Known,
     rank::Rank,
     region::{Matching, Roster, Wanting},
     round::{Outcome, Pairing},
-    surge::{Change, Surge},
+    surge::{Cause, Change, Surge, USUAL},
 };
 use metrics::{counter, histogram};
 use protocol::{DriverId, JobId, OrderId, Point, RescueId, RunId, Timestamp, ZoneId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
+    cmp::Reverse,
     collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
@@ -47,6 +52,9 @@ const WAYS_EVERY: Duration = Duration::from_secs(30);
 /// stand in front of offers.
 const N_HINTS: usize = 20;
 
+/// How many multipliers of a region are written down at most each time they are counted.
+const N_WRITTEN: usize = 8;
+
 /// The cells that a hot region is matched in: children of its own, about 36 km² each.
 const PART: h3o::Resolution = h3o::Resolution::Six;
 
@@ -69,6 +77,8 @@ pub(super) struct Region {
 pub(super) struct Memory {
     known: Known,
     surge: Surge<ZoneId>,
+    /// What was written down of multipliers is in it.
+    has_restored: bool,
     counted_at: Timestamp,
     batched_at: Timestamp,
     told_ways_at: Timestamp,
@@ -106,6 +116,7 @@ impl Actor for Region {
                 .with_ranks(ranks.cloned())
                 .with_hold(hold),
             surge: Surge::default(),
+            has_restored: false,
             counted_at: now,
             batched_at: now,
             told_ways_at: now,
@@ -278,6 +289,7 @@ impl Region {
     /// Moves the multiplier of each of its zones to where it should be.
     fn surge(&self, memory: &mut Memory, now: Timestamp) {
         let settings = &self.world.settings.surge;
+        self.restore(memory, now);
         let ahead = Duration::from_millis(settings.ahead_ms.into());
         let counts = memory.known.census(now, ahead, neighbourhood);
         for (zone, change) in memory.surge.step(&counts, now, settings) {
@@ -285,8 +297,48 @@ impl Region {
             info!(%zone, from_percent, to_percent, ratio, ?count, "multiplier changed");
             counter!("outrider_surge_changes_total").increment(1);
         }
+        self.write_down(memory, now);
         let cells = memory.surge.cells().map(|(zone, cell)| (*zone, cell.clone()));
         self.area.demand.store(Arc::new(cells.collect()));
+    }
+
+    /// Goes on from what was written down of multipliers, where it begins to match: once this node has read that.
+    fn restore(&self, memory: &mut Memory, now: Timestamp) {
+        if memory.has_restored || !self.world.zones.is_known() {
+            return;
+        }
+        memory.has_restored = true;
+        let settings = &self.world.settings.surge;
+        for (zone, Multiplier { percent, at }) in self.world.zones.multipliers() {
+            if self.is_in(zone) {
+                memory.surge.restore(zone, percent, now.since(at), now, settings);
+            }
+        }
+    }
+
+    /// Lets those zones know whose multipliers have moved by what matters, the furthest first, and the others next time.
+    fn write_down(&self, memory: &Memory, now: Timestamp) {
+        if !memory.has_restored {
+            return;
+        }
+        let moved = memory.surge.cells().filter_map(|(zone, cell)| {
+            let before = self.world.zones.multiplier(*zone);
+            let from = before.map_or(USUAL, |it| it.percent);
+            let is_due = Multiplier::is_material(before, cell.percent, now) && self.is_in(*zone);
+            is_due.then(|| (cell.percent.abs_diff(from), zone, cell))
+        });
+        let mut moved: Vec<_> = moved.collect();
+        moved.sort_by_key(|(by, zone, _)| (Reverse(*by), **zone));
+        for (_, zone, cell) in moved.into_iter().take(N_WRITTEN) {
+            // What has not been counted yet is what it was restored to.
+            let cause = cell.changes.back().map_or(Cause::Restored, |it| it.cause);
+            self.world.surroundings.surge(*zone, cell, cause);
+        }
+    }
+
+    /// Is a zone's middle in this region? Of several regions that count in it, one writes it down.
+    fn is_in(&self, zone: ZoneId) -> bool {
+        middle_of(zone).is_some_and(|it| RegionId::at(it) == self.area.region)
     }
 
     /// Finds out which of its drivers with nothing to do had better wait elsewhere. Where there are so many that to
@@ -430,7 +482,7 @@ impl Region {
             Outcome::default()
         };
         let mut served = HashSet::new();
-        self.send(&mut outcome, &mut served);
+        self.send(&mut outcome, &mut served, now);
         // Not split at all, or only for those who found nobody in their part of it.
         let empty: HashSet<JobId> = outcome.empty.drain(..).collect();
         outcome.traces.forget(&empty);
@@ -446,7 +498,7 @@ impl Region {
             let whole = memory.known.prepare_shared(left, rosters, rivals, now, pairing);
             let done = self.run(vec![whole]).await?;
             outcome.add(memory.known.learn(done, now));
-            self.send(&mut outcome, &mut served);
+            self.send(&mut outcome, &mut served, now);
         }
         if !served.is_empty() {
             // Neighbours who leave its drivers alone need leave nothing else for it.
@@ -476,12 +528,16 @@ impl Region {
         }
     }
 
-    /// Sends what is proposed on its way, takes it out of what came of the round, and notes for which searches it was.
-    fn send(&self, outcome: &mut Outcome, served: &mut HashSet<JobId>) {
+    /// Sends what is proposed on its way, takes it out of what came of the round, and notes for which searches it was. What was
+    /// seen of those is noted first, for their jobs write it down with the offers they make of it.
+    fn send(&self, outcome: &mut Outcome, served: &mut HashSet<JobId>, now: Timestamp) {
         let proposals = std::mem::take(&mut outcome.proposals);
         let n_proposals = proposals.len() as u64;
+        let proposed: HashSet<JobId> = proposals.iter().map(|it| it.job).collect();
+        self.world.rounds.record_of(&outcome.traces, now, |job| proposed.contains(&job));
+        outcome.traces.forget(&proposed);
+        served.extend(proposed);
         for proposal in proposals {
-            served.insert(proposal.job);
             self.world.surroundings.propose(proposal.job, proposal.round, proposal.candidates);
         }
         self.area.record(|stats| stats.n_proposed += n_proposals);

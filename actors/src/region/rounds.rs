@@ -3,7 +3,8 @@
 //! In memory, of this node, and bounded: of each job the last few rounds that came to something else, and of
 //! jobs those that were looked at last. A round takes a kilobyte at most, so that all of it is never more than 128 MB,
 //! and usually a tenth of that: most jobs come to something in a round or two. What was decided, offers and their
-//! ends, is in the journals of jobs.
+//! ends, is in the journals of jobs, and with it the little that is journaled of rounds (`search::Account`): jobs look here while
+//! they write, so that nobody may keep them waiting.
 
 use matching::trace::{Tally, Trace, Traces};
 use protocol::{
@@ -13,6 +14,7 @@ use protocol::{
 };
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use strum::IntoEnumIterator;
@@ -21,6 +23,8 @@ use strum::IntoEnumIterator;
 const ROUNDS_MAX: usize = 8;
 /// Of how many jobs, at least; of twice as many, at most.
 const JOBS_MIN: usize = 8_192;
+/// In how many parts they are kept, so that who looks through all of them keeps nobody waiting for all of that.
+const PARTS: usize = 16;
 
 /// A driver is told of jobs that were so many times as far away as drivers were looked for.
 const AROUND: u32 = 2;
@@ -28,8 +32,10 @@ const AROUND: u32 = 2;
 /// What rounds of this node saw.
 #[derive(Debug)]
 pub(super) struct Rounds {
+    /// Of how many jobs each part knows, at least.
     jobs_min: usize,
-    jobs: Mutex<Jobs>,
+    parts: Box<[Mutex<Jobs>]>,
+    by_job: RandomState,
 }
 
 /// The jobs that were looked at last, and those before them: when there are many of the first, they become
@@ -38,6 +44,10 @@ pub(super) struct Rounds {
 struct Jobs {
     late: HashMap<JobId, Job>,
     early: HashMap<JobId, Job>,
+    /// When the second were the first for the last time…
+    turned_at: Timestamp,
+    /// … and when those were that are forgotten: what was seen since then is known.
+    known_since: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -63,32 +73,58 @@ struct Round {
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { jobs_min: JOBS_MIN, jobs: Mutex::default() }
+        Self::new(JOBS_MIN / PARTS, PARTS)
     }
 }
 
 impl Rounds {
+    /// In so many parts, each of which knows at least so many jobs.
+    fn new(jobs_min: usize, n_parts: usize) -> Self {
+        let parts = (0..n_parts).map(|_| Mutex::default()).collect();
+        Self { jobs_min, parts, by_job: RandomState::new() }
+    }
+
     /// Takes note of what a round saw.
     pub(super) fn record(&self, traces: &Traces, now: Timestamp) {
-        if traces.is_empty() {
-            return;
-        }
-        let mut jobs = self.lock();
-        for (trace, weighed, unfit) in traces.iter() {
-            jobs.job(trace.job, self.jobs_min).note(trace, weighed, unfit, now);
+        self.record_of(traces, now, |_| true);
+    }
+
+    /// The same, of some jobs only.
+    pub(super) fn record_of(
+        &self,
+        traces: &Traces,
+        now: Timestamp,
+        is_wanted: impl Fn(JobId) -> bool,
+    ) {
+        for (trace, weighed, unfit) in traces.iter().filter(|(it, ..)| is_wanted(it.job)) {
+            // One by one: whoever writes about another job gets in between.
+            let mut jobs = self.part(trace.job);
+            jobs.job(trace.job, self.jobs_min, now).note(trace, weighed, unfit, now);
         }
     }
 
     /// What rounds saw of a job, oldest first.
     pub(super) fn of_job(&self, job: JobId) -> Vec<Seen> {
-        let jobs = self.lock();
+        self.of_job_after(job, 0)
+    }
+
+    /// The same, of those after a round of its search.
+    pub(super) fn of_job_after(&self, job: JobId, after: u32) -> Vec<Seen> {
+        let jobs = self.part(job);
         let known = jobs.late.get(&job).or_else(|| jobs.early.get(&job));
-        known.map(|it| it.rounds.iter().map(Round::seen).collect()).unwrap_or_default()
+        let rounds = known.into_iter().flat_map(|it| &it.rounds);
+        rounds.filter(|it| it.round > after || after == 0).map(Round::seen).collect()
+    }
+
+    /// Since when nothing has been forgotten that was seen; from the beginning, if nothing was.
+    pub(super) fn known_since(&self) -> Timestamp {
+        let since = self.parts.iter().map(|part| lock(part).known_since);
+        since.max().unwrap_or_default()
     }
 
     /// When the driver would be there who would come for a job if one had to be chosen now, as the last round saw it.
     pub(super) fn eta_of(&self, job: JobId) -> Option<Eta> {
-        let jobs = self.lock();
+        let jobs = self.part(job);
         let known = jobs.late.get(&job).or_else(|| jobs.early.get(&job))?;
         Weighed::best(&known.rounds.back()?.weighed)
     }
@@ -101,8 +137,31 @@ impl Rounds {
         at: Option<Point>,
         since: Timestamp,
     ) -> Vec<(JobId, Chance)> {
-        let jobs = self.lock();
-        let all = jobs.late.iter().chain(&jobs.early);
+        let mut chances: Vec<_> =
+            self.parts.iter().flat_map(|part| lock(part).of_driver(driver, at, since)).collect();
+        chances.sort_unstable_by_key(|(job, chance)| (std::cmp::Reverse(chance.at), *job));
+        chances
+    }
+
+    fn part(&self, job: JobId) -> MutexGuard<'_, Jobs> {
+        let n = self.by_job.hash_one(job) as usize % self.parts.len();
+        lock(&self.parts[n])
+    }
+}
+
+/// Never held across a panic or an await, so poison means nothing.
+fn lock(part: &Mutex<Jobs>) -> MutexGuard<'_, Jobs> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Jobs {
+    fn of_driver(
+        &self,
+        driver: DriverId,
+        at: Option<Point>,
+        since: Timestamp,
+    ) -> Vec<(JobId, Chance)> {
+        let all = self.late.iter().chain(&self.early);
         let chances = all.filter_map(|(job, known)| {
             let rounds = known.rounds.iter().rev().take_while(|it| it.at >= since);
             let distance_m = at.zip(known.pickup).map(|(at, pickup)| at.distance_m(pickup) as u32);
@@ -114,20 +173,16 @@ impl Rounds {
             })?;
             Some((*job, chance))
         });
-        let mut chances: Vec<_> = chances.collect();
-        chances.sort_unstable_by_key(|(job, chance)| (std::cmp::Reverse(chance.at), *job));
-        chances
+        chances.collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Jobs {
-    fn job(&mut self, id: JobId, jobs_min: usize) -> &mut Job {
+    fn job(&mut self, id: JobId, jobs_min: usize, now: Timestamp) -> &mut Job {
         let known = self.early.remove(&id);
         if self.late.len() >= jobs_min && !self.late.contains_key(&id) {
+            if !self.early.is_empty() {
+                self.known_since = self.turned_at;
+            }
+            self.turned_at = now;
             self.early = std::mem::take(&mut self.late);
         }
         self.late.entry(id).or_insert_with(|| known.unwrap_or_default())

@@ -87,12 +87,7 @@ fn done(n: u64, what: StopKind) -> Command {
 }
 
 fn insert(n: u64) -> Command {
-    Command::Insert {
-        orders: vec![wanted(n)],
-        place: None,
-        legs: Legs::default(),
-        reason: None,
-    }
+    Command::Insert { orders: vec![wanted(n)], place: None, legs: Legs::default(), reason: None }
 }
 
 /// One run, its journal and what it told others.

@@ -480,7 +480,12 @@ impl<D: Decider> Awake<D> {
                     (remarks, Some(refusal))
                 }
             };
-            let events = self.after_put_off(events, context.now);
+            let mut events = self.after_put_off(events, context.now);
+            if let Some((job, after)) = self.state.may_tell(self.birth.id, &events)
+                && let Some(account) = self.birth.system.regions().account_of(job, after)
+            {
+                D::tell_rounds(&mut events, account);
+            }
             let version = Version(self.version.0 + events.len() as u64);
             let answer = refusal.map_or(Ok(version), Err);
             let result = stamp.map(|Stamp { id: command, print }| {

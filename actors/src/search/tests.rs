@@ -85,7 +85,7 @@ impl Hunt {
             Some(Outcome::Exhausted) => {
                 assert_eq!(self.search.offers().len(), 0);
                 self.is_exhausted = true;
-                self.search.evolve(&Event::Closed {});
+                self.search.evolve(&Event::Closed { seen: None });
             }
         }
         decision.events
@@ -216,7 +216,7 @@ fn in_the_last_tier_who_was_silent_is_asked_again_after_a_rest() {
     hunt.wait(rest_ms - 1);
     assert_eq!(hunt.propose(&[1]), [], "others are asked meanwhile");
     assert_eq!(hunt.search.deadline(), Some(Timestamp(hunt.now.0 + 1)));
-    assert!(matches!(hunt.wait(1)[..], [Event::TierOpened { tier: 2, next_tier_at: None }]));
+    assert!(matches!(hunt.wait(1)[..], [Event::TierOpened { tier: 2, next_tier_at: None, .. }]));
     assert_eq!(hunt.card().unwrap().radius_m, widest_m, "and nobody further away");
     assert_eq!(hunt.propose(&[1]).len(), 1, "there may be nobody else");
     // Where the timer is late, what is due then is done at once, and nothing stays due.
@@ -843,7 +843,7 @@ proptest! {
                     | Event::Unpaused { .. }
                     | Event::JoinedRun { .. }
                     | Event::LeftRun { .. }
-                    | Event::Closed {} => None,
+                    | Event::Closed { .. } => None,
                 };
                 if let Some((offer, status)) = end {
                     prop_assert!(status.is_final());

@@ -2,6 +2,7 @@
 
 pub use matching::Candidate;
 
+use super::Account;
 use crate::{Format, run::KNOWN as RUNS};
 use protocol::{
     DriverId, OfferId, OfferStatus, PartnerId, Principal, RunId, Timestamp,
@@ -186,6 +187,9 @@ pub enum Event {
         tier: u8,
         /** When the next one opens. */
         next_tier_at: Option<Timestamp>,
+        /** What rounds saw before it, as far as no event says so. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<Account>,
     },
     /// Nobody is asked any more; drivers may claim the job.
     FeedOpened {
@@ -193,6 +197,9 @@ pub enum Event {
         at: Timestamp,
         /** Until when. */
         until: Timestamp,
+        /** What rounds saw before it, as far as no event says so. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<Account>,
     },
     /// A driver is being asked, or told.
     OfferMade {
@@ -214,6 +221,9 @@ pub enum Event {
         /** What the pair costs, in milliseconds of travel; absent where a person chose the driver. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost_ms: Option<u32>,
+        /** What rounds saw before it, this one among them, as far as no event says so. Builds that do not know of it leave it out. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<Account>,
     },
     /// The driver could not be reserved; the offer never reached a person.
     OfferRefused {
@@ -337,7 +347,11 @@ pub enum Event {
     },
     /// Nobody is looked for any more.
     #[strum(serialize = "search_closed")]
-    Closed {},
+    Closed {
+        /** What rounds saw before it, as far as no event says so. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<Account>,
+    },
 }
 
 impl Command {
@@ -366,6 +380,43 @@ impl Event {
         self.into()
     }
 
+    /// What rounds saw before it, if it tells that.
+    pub fn account(&self) -> Option<&Account> {
+        if let Self::TierOpened { seen, .. }
+        | Self::FeedOpened { seen, .. }
+        | Self::OfferMade { seen, .. }
+        | Self::Closed { seen } = self
+        {
+            seen.as_ref()
+        } else {
+            None
+        }
+    }
+
+    /// Where it would tell that; none, if what rounds saw is not told with it.
+    pub fn account_mut(&mut self) -> Option<&mut Option<Account>> {
+        if let Self::TierOpened { seen, .. }
+        | Self::FeedOpened { seen, .. }
+        | Self::OfferMade { seen, .. }
+        | Self::Closed { seen } = self
+        {
+            Some(seen)
+        } else {
+            None
+        }
+    }
+
+    /// May it tell that?
+    pub fn may_tell_account(&self) -> bool {
+        matches!(
+            self,
+            Self::TierOpened { .. }
+                | Self::FeedOpened { .. }
+                | Self::OfferMade { .. }
+                | Self::Closed { .. }
+        )
+    }
+
     /// What a build must know to read it.
     pub fn format(&self) -> Format {
         match self {
@@ -383,7 +434,7 @@ impl Event {
             | Self::OfferConfirmed { .. }
             | Self::OfferClosed { .. }
             | Self::Excluded { .. }
-            | Self::Closed {} => Format::FIRST,
+            | Self::Closed { .. } => Format::FIRST,
         }
     }
 }

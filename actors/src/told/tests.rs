@@ -9,6 +9,7 @@ use crate::{
 };
 use protocol::{
     Currency, DriverId, Fare, Money, OrderId, Place, Point, RiderId,
+    trace::Verdict,
     view::Offer,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
@@ -24,11 +25,13 @@ struct Play<D: Decider> {
     state: D,
     now: Timestamp,
     journal: Vec<Recorded>,
+    /// What its node has in memory of rounds.
+    rounds: Vec<Seen>,
 }
 
 impl<D: Decider> Play<D> {
     fn new(id: D::Id) -> Self {
-        Self { id, state: D::default(), now: START, journal: Vec::new() }
+        Self { id, state: D::default(), now: START, journal: Vec::new(), rounds: Vec::new() }
     }
 
     fn after_s(&mut self, s: u64) -> &mut Self {
@@ -38,7 +41,14 @@ impl<D: Decider> Play<D> {
 
     fn ask(&mut self, by: Principal, command: D::Command) -> &mut Self {
         let context = Context { id: self.id, by, now: self.now, writes: Format::WRITES };
-        for event in self.state.decide(&command, &context).unwrap() {
+        let mut events = self.state.decide(&command, &context).unwrap();
+        if let Some((_, after)) = self.state.may_tell(self.id, &events) {
+            let new = self.rounds.iter().filter(|it| it.round > after).cloned();
+            if let Some(account) = Account::of(&new.collect::<Vec<_>>()) {
+                D::tell_rounds(&mut events, account);
+            }
+        }
+        for event in events {
             self.state.evolve(&event);
             let name = D::event_name(&event).to_owned();
             let bytes = format::encode(&event, D::event_format(&event));
@@ -94,7 +104,7 @@ impl Play<Order> {
         self.state.offers().last().unwrap().id
     }
 
-    fn told(&self) -> (Vec<Step>, Vec<Offered>) {
+    fn told(&self) -> Told {
         search(JobId::Order(self.id), &self.journal).unwrap()
     }
 }
@@ -113,7 +123,7 @@ fn an_order_tells_whom_it_was_offered_and_what_came_of_it() {
     let accepted = Heard::OfferAccepted { offer: won, driver: nth(3), slots: vec![0] };
     play.after_s(9).ask(SYSTEM, Command::Search(accepted));
 
-    let (_, offers) = play.told();
+    let offers = play.told().offers;
     let after_s = |at: Timestamp| at.since(START).as_secs();
     let rows: Vec<_> = offers
         .iter()
@@ -143,7 +153,7 @@ fn each_tier_is_told_with_its_radius() {
             break;
         }
     }
-    let (steps, offers) = play.told();
+    let Told { steps, offers, .. } = play.told();
     assert_eq!(offers, []);
     let rows: Vec<_> = steps.iter().map(|it| (it.what.as_str(), it.radius_m)).collect();
     assert_eq!(
@@ -168,9 +178,75 @@ fn of_offers_of_an_order_at_most_one_was_accepted() {
     let accepted = Heard::OfferAccepted { offer: offers[1], driver: nth(2), slots: vec![0] };
     play.ask(SYSTEM, Command::Search(accepted));
     let mut outcomes: Vec<_> =
-        play.told().1.iter().map(|it| it.outcome.unwrap().to_string()).collect();
+        play.told().offers.iter().map(|it| it.outcome.unwrap().to_string()).collect();
     outcomes.sort_unstable();
     assert_eq!(outcomes, ["accepted", "withdrawn", "withdrawn"]);
+}
+
+/// A round that came to nothing, of a search that had got so far.
+fn seen(round: u32) -> Seen {
+    Seen {
+        from: START,
+        at: START,
+        n: 1,
+        round,
+        radius_m: 3_000,
+        verdict: Verdict::Nobody,
+        n_weighed: 0,
+        weighed: Vec::new(),
+        n_unfit: BTreeMap::from([(WhyNot::Skill, 4)]),
+        unfit: Vec::new(),
+    }
+}
+
+/// What rounds saw goes along with what is written anyway, and what was written is not written again.
+#[test]
+fn what_rounds_saw_is_told_from_the_journal_alone() {
+    let mut play = Play::<Order>::new(OrderId::nth(1));
+    play.ask(Principal::Rider(RiderId::nth(99)), ride(JobPolicy::default()));
+    play.rounds = vec![seen(1)];
+    let declined = play.after_s(1).propose(1);
+    assert_eq!(play.told().rounds, [seen(1)]);
+    play.after_s(2).ask(SYSTEM, Command::Search(Heard::OfferDeclined { offer: declined }));
+    assert_eq!(play.told().rounds.len(), 1, "an answer tells nothing of rounds");
+    play.rounds.push(seen(3));
+    while let Some((due, tick)) = play.state.deadline() {
+        play.now = due;
+        play.ask(SYSTEM, tick);
+        if play.state.status().unwrap().is_final() {
+            break;
+        }
+    }
+    let Told { rounds, pickup, .. } = play.told();
+    assert_eq!(rounds, [seen(1), seen(3)]);
+    assert_eq!(pickup, Some(PICKUP));
+    let told = play.journal.iter().filter(|it| it.event.name == "search_closed").count();
+    assert_eq!(told, 1, "it ended once");
+}
+
+/// An older build reads it: it leaves out what it does not know.
+#[test]
+fn what_rounds_saw_needs_no_newer_build() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Before {
+        Search(Inner),
+    }
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Inner {
+        #[serde(rename = "closed")]
+        Closed {},
+    }
+    let mut event = search::Event::Closed { seen: None };
+    let bare = format::encode(&order::Event::Search(event.clone()), Format::FIRST);
+    *event.account_mut().unwrap() = Account::of(&[seen(1)]);
+    assert_eq!(event.format(), Format::FIRST);
+    let told = format::encode(&order::Event::Search(event), Format::FIRST);
+    assert!(told.len() > bare.len() + 20 && told.len() < bare.len() + 120, "{}", told.len());
+    for bytes in [bare, told] {
+        let (Before::Search(Inner::Closed {}), _) = format::decode(&bytes).unwrap();
+    }
 }
 
 fn offer(n: u64, at: Timestamp) -> Offer {

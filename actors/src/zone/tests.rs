@@ -41,7 +41,7 @@ fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
     let id = zone(7);
     let state = paused(None);
     let known = ZonePause { zone: id, since: NOW, until: None, reason: "a flood".to_owned() };
-    let standing = Standing { nth: 1, pause: Some(known) };
+    let standing = Standing { nth: 1, pause: Some(known), surge: None };
     assert_eq!(state.standing(id), standing);
     assert_eq!(state.deadline(), None);
     let row = state.view(id).unwrap();
@@ -55,7 +55,7 @@ fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
     ]);
     let row = open.view(id).unwrap();
     assert_eq!((row.status.as_str(), row.at), (OPEN, NOW + HOUR));
-    assert_eq!(Standing::of_row(&row), Some(Standing { nth: 2, pause: None }));
+    assert_eq!(Standing::of_row(&row), Some(Standing { nth: 2, pause: None, surge: None }));
     let again = open.decide(&resume(), &at(id, staff, NOW + HOUR));
     assert_eq!(again, Ok(vec![]), "it is already so");
     assert_eq!(Zone::default().view(id), None, "nobody has ever paused it");
@@ -157,7 +157,7 @@ fn what_was_told_of_an_earlier_moment_undoes_nothing() {
         "that nothing is, is said"
     );
     let first = paused(None).standing(zone(7));
-    let second = Standing { nth: 2, pause: None };
+    let second = Standing { nth: 2, pause: None, surge: None };
     assert!(zones.take_in([(zone(7), first.clone())]));
     assert!(!zones.take_in([(zone(7), first.clone())]), "no news");
     assert_eq!(zones.paused().len(), 1);
@@ -170,17 +170,109 @@ fn what_was_told_of_an_earlier_moment_undoes_nothing() {
 fn all_of_it_needs_the_format_in_which_it_came() {
     assert_eq!(Zone::event_format(&Event::Lapsed { at: NOW }), ZONED);
     assert_eq!(Zone::command_format(&Command::Lapse {}), ZONED);
-    assert_eq!(Event::VARIANTS, ["zone_paused", "zone_resumed", "zone_pause_lapsed"]);
+    assert_eq!(
+        Event::VARIANTS,
+        ["zone_paused", "zone_resumed", "zone_pause_lapsed", "zone_surged"]
+    );
+    let surged = counted(140);
+    assert_eq!(Zone::command_format(&surged), SURGED);
+    let event = Zone::default().decide(&surged, &at(zone(7), Principal::System, NOW)).unwrap();
+    assert_eq!(event.iter().map(Zone::event_format).collect::<Vec<_>>(), [SURGED]);
+    let rolling = Context { writes: ZONED, ..at(zone(7), Principal::System, NOW) };
+    assert_eq!(Zone::default().decide(&surged, &rolling), Ok(vec![]), "not every node reads it");
+}
+
+fn counted(percent: u32) -> Command {
+    let count = Count { n_waiting: 9, n_free: 3, per_hour: 60.0, per_hour_soon: 70.0 };
+    Command::Surge { percent, count, ratio: 3.0, cause: Cause::Counted }
+}
+
+/// What was written down of a zone whose multiplier was so, minute by minute.
+fn written(percents: impl IntoIterator<Item = u32>) -> (Zone, Vec<(u64, u32, u32)>) {
+    let (mut state, mut told) = (Zone::default(), Vec::new());
+    for (minute, percent) in (0..).zip(percents) {
+        let now = NOW + Duration::from_secs(60 * minute);
+        let around = at(zone(7), Principal::System, now);
+        for event in state.decide(&counted(percent), &around).unwrap() {
+            let Event::Surged { from_percent, to_percent, by: Principal::System, .. } = event
+            else {
+                panic!("{event:?}")
+            };
+            told.push((minute, from_percent, to_percent));
+            state.evolve(&event);
+        }
+    }
+    (state, told)
+}
+
+#[test]
+fn a_multiplier_is_written_down_when_it_has_moved_by_what_matters_and_not_too_often() {
+    let rising = [100, 110, 120, 140, 160, 160, 160, 180];
+    let (state, told) = written(rising.into_iter().chain([180; 10]).chain([110, 100, 100]));
+    assert_eq!(told, [(2, 100, 120), (7, 120, 180), (18, 180, 110)]);
+    let multiplier = state.standing(zone(7)).surge.unwrap();
+    assert_eq!((multiplier.percent, multiplier.at), (110, NOW + 18 * Duration::from_secs(60)));
+
+    let (_, told) = written([100, 110, 110, 100, 110]);
+    assert_eq!(told, [], "a little more or less");
+    // However restless it is.
+    let (_, told) = written((0..60).map(|n| if n % 2 == 0 { 100 } else { 180 }));
+    assert!(told.len() <= 12, "{told:?}");
+    assert!(told.iter().zip(&told[1..]).all(|((at, ..), (then, ..))| then - at >= 5), "{told:?}");
+    assert!(told.iter().zip(&told[1..]).all(|((.., to), (_, from, _))| to == from), "{told:?}");
+}
+
+#[test]
+fn one_that_stays_is_said_again_and_one_that_is_not_lapses() {
+    let (state, told) = written([140; 45]);
+    assert_eq!(told, [(0, 100, 140), (20, 140, 140), (40, 140, 140)]);
+    let (due, lapse) = state.deadline().unwrap();
+    assert_eq!(due, NOW + 40 * Duration::from_secs(60) + STALE);
+    let id = zone(7);
+    assert_eq!(state.view(id).unwrap().status, SCARCE);
+    assert_eq!(Standing::of_row(&state.view(id).unwrap()), Some(state.standing(id)));
+    let events = state.decide(&lapse, &at(id, Principal::System, due)).unwrap();
+    let mut state = state;
+    events.iter().for_each(|event| state.evolve(event));
+    assert!(matches!(events[..], [Event::Surged { to_percent: USUAL, cause: Cause::Lapsed, .. }]));
+    assert_eq!((state.deadline(), state.view(id).unwrap().status.as_str()), (None, OPEN));
+}
+
+#[test]
+fn only_the_platform_moves_multipliers_and_only_of_zones() {
+    let asked = |by, id, percent| Zone::default().decide(&counted(percent), &at(id, by, NOW));
+    for by in [Principal::Dispatcher, Principal::Driver(DriverId::nth(1))] {
+        assert!(matches!(asked(by, zone(7), 140), Err(Refusal::NotYours(_))), "{by}");
+    }
+    assert!(matches!(asked(Principal::System, ZoneId::nth(1), 140), Err(Refusal::Unknown(_))));
+    for percent in [0, 99, 1_001] {
+        let refused = asked(Principal::System, zone(7), percent);
+        assert!(matches!(refused, Err(Refusal::Invalid { .. })), "{percent}: {refused:?}");
+    }
+}
+
+#[test]
+fn what_was_written_down_of_multipliers_is_known_to_regions() {
+    let zones = Zones::default();
+    let (state, _) = written([140]);
+    zones.take_in([(zone(7), state.standing(zone(7)))]);
+    let multiplier = Multiplier { percent: 140, at: NOW };
+    assert_eq!(zones.multiplier(zone(7)), Some(multiplier));
+    assert_eq!(zones.multipliers(), [(zone(7), multiplier)]);
+    assert_eq!(zones.multiplier(zone(8)), None);
+    assert!(zones.paused().is_empty(), "nothing stands still for that");
 }
 
 /// Every kind of event there is, as the first version wrote them. Never edit; add.
 const GOLDEN: &str = include_str!("../../tests/journals/zone-v1.jsonl");
+/// What came with multipliers.
+const GOLDEN_SURGED: &str = include_str!("../../tests/journals/zone-v2.jsonl");
 
 #[test]
 fn a_journal_of_its_first_version_still_replays() {
     let mut state = Zone::default();
     let mut names = BTreeSet::new();
-    for line in GOLDEN.lines() {
+    for line in GOLDEN.lines().chain(GOLDEN_SURGED.lines()) {
         let event: Event = serde_json::from_str(line).unwrap();
         names.insert(Zone::event_name(&event));
         state.evolve(&event);
@@ -188,6 +280,8 @@ fn a_journal_of_its_first_version_still_replays() {
     assert_eq!(names, Event::VARIANTS.iter().copied().collect());
     let pause = state.standing(zone(7)).pause.unwrap();
     assert_eq!((pause.since, pause.reason.as_str()), (Timestamp(9_000), "another race"));
+    let surge = state.standing(zone(7)).surge.unwrap();
+    assert_eq!((surge.percent, surge.at), (100, Timestamp(20_000)));
 }
 
 #[derive(Debug, Clone)]
@@ -195,6 +289,7 @@ enum Word {
     Pause(u8, Option<u64>),
     Resume,
     Lapse,
+    Surge(u32),
     Wait(u64),
 }
 
@@ -203,6 +298,7 @@ fn word() -> impl Strategy<Value = Word> {
         (0..3_u8, proptest::option::of(1..10_000_000_u64)).prop_map(|(n, ms)| Word::Pause(n, ms)),
         Just(Word::Resume),
         Just(Word::Lapse),
+        (10..30_u32).prop_map(|tens| Word::Surge(10 * tens)),
         (0..5_000_000_u64).prop_map(Word::Wait),
     ]
 }
@@ -227,6 +323,7 @@ proptest! {
                 }
                 Word::Resume => (resume(), Principal::Admin),
                 Word::Lapse => (Command::Lapse {}, Principal::System),
+                Word::Surge(percent) => (counted(percent), Principal::System),
             };
             let around = at(id, by, now);
             let events = state.decide(&command, &around).unwrap();

@@ -234,7 +234,7 @@ export const en = {
   "event.job_opened": "Job under way", "event.job_closed": "Job over", "event.driver_blocked": "Kept apart from a driver",
   "event.driver_unblocked": "May meet the driver again", "event.opened": "Raised", "event.acked": "Seen to", "event.responder_added": "Somebody is on the way",
   "event.checked": "Question answered", "event.resolved": "Resolved", "event.closed": "Closed", "event.zone_paused": "Zone paused", "event.zone_resumed": "Zone goes on",
-  "event.zone_pause_lapsed": "Pause ran out", "event.run_planned": "Planned", "event.insert_asked": "Another order asked to join",
+  "event.zone_pause_lapsed": "Pause ran out", "event.zone_surged": "Multiplier moved", "event.run_planned": "Planned", "event.insert_asked": "Another order asked to join",
   "event.order_joined": "An order has joined", "event.run_offered": "Offered", "event.order_assigned": "Order assigned", "event.stop_done": "Stop done",
   "event.order_left": "An order has left", "event.run_resequenced": "Reordered", "event.removal_asked": "Orders asked to leave", "event.split_asked": "Split asked for",
   "event.handover_asked": "Handover asked for", "event.merge_asked": "Merge asked for", "event.orders_stayed": "The orders stay", "event.run_completed": "Completed",

@@ -235,7 +235,7 @@ export const fr: Words = {
   "event.messaged": "Message", "event.job_opened": "Mission en cours", "event.job_closed": "Mission terminée", "event.driver_blocked": "Séparé d’un chauffeur",
   "event.driver_unblocked": "Séparation levée", "event.opened": "Déclenché", "event.acked": "Pris en charge", "event.responder_added": "Quelqu’un est en route",
   "event.checked": "Réponse notée", "event.resolved": "Résolu", "event.closed": "Clos", "event.zone_paused": "Zone suspendue", "event.zone_resumed": "La zone reprend",
-  "event.zone_pause_lapsed": "Pause échue", "event.run_planned": "Planifiée", "event.insert_asked": "Autre commande invitée",
+  "event.zone_pause_lapsed": "Pause échue", "event.zone_surged": "Multiplicateur modifié", "event.run_planned": "Planifiée", "event.insert_asked": "Autre commande invitée",
   "event.order_joined": "Une commande s’est jointe", "event.run_offered": "Proposée", "event.order_assigned": "Commande attribuée", "event.stop_done": "Étape faite",
   "event.order_left": "Une commande est sortie", "event.run_resequenced": "Réordonnée", "event.removal_asked": "Sortie de commandes demandée",
   "event.split_asked": "Partage demandé", "event.handover_asked": "Passation demandée", "event.merge_asked": "Fusion demandée",

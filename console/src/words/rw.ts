@@ -236,7 +236,7 @@ export const rw: Words = {
   "event.job_closed": "Akazi karangiye", "event.driver_blocked": "Yatandukanyijwe n’umushoferi", "event.driver_unblocked": "Gutandukanywa byavuyeho",
   "event.opened": "Byatangajwe", "event.acked": "Birakurikiranwa", "event.responder_added": "Hari uri mu nzira", "event.checked": "Ikibazo cyasubijwe",
   "event.resolved": "Byakemutse", "event.closed": "Byafunzwe", "event.zone_paused": "Akarere karahagaze", "event.zone_resumed": "Akarere karakomeje",
-  "event.zone_pause_lapsed": "Guhagarara byarangije igihe", "event.run_planned": "Rwateguwe", "event.insert_asked": "Indi komande yasabwe kwinjira",
+  "event.zone_pause_lapsed": "Guhagarara byarangije igihe", "event.zone_surged": "Inshuro z’igiciro zahindutse", "event.run_planned": "Rwateguwe", "event.insert_asked": "Indi komande yasabwe kwinjira",
   "event.order_joined": "Komande yinjiye", "event.run_offered": "Rwatanzwe", "event.order_assigned": "Komande yagenewe", "event.stop_done": "Aho ahagarara harangiye",
   "event.order_left": "Komande yavuyemo", "event.run_resequenced": "Urutonde rwahinduwe", "event.removal_asked": "Komande zasabwe kuvamo",
   "event.split_asked": "Hasabwe kugabanya", "event.handover_asked": "Hasabwe guhererekanya", "event.merge_asked": "Hasabwe guhuza",

@@ -93,9 +93,9 @@ pub struct Known<'a> {
 
 impl Between for Known<'_> {
     fn table(&self, places: &[Point]) -> Vec<f64> {
-        let numbers = self.legs.map(|legs| {
-            places.iter().map(|at| legs.number(*at)).collect::<Vec<Option<usize>>>()
-        });
+        let numbers = self
+            .legs
+            .map(|legs| places.iter().map(|at| legs.number(*at)).collect::<Vec<Option<usize>>>());
         let said = |from: usize, to: usize| {
             self.legs.iter().zip(&numbers).find_map(|(legs, numbers)| {
                 let cell = numbers[from]? * legs.places.len() + numbers[to]?;

@@ -69,6 +69,36 @@ fn where_nothing_is_unusual_any_more_is_forgotten_after_a_while() {
     assert_eq!(surge.cells().len(), 0);
 }
 
+#[test]
+fn what_was_written_down_counts_less_the_older_it_is_and_then_not_at_all() {
+    let settings = Settings::default();
+    let restored = |minutes: u32, percent| {
+        let mut surge = Surge::default();
+        surge.restore(0_u8, percent, MINUTE * minutes, at(0), &settings);
+        surge
+    };
+    let percent_after = |minutes| percent(&restored(minutes, 160));
+    assert_eq!([0, 20].map(percent_after), [160; 2], "it is said again no sooner");
+    let fading: Vec<u32> = (20..=60).map(percent_after).collect();
+    assert!(fading.is_sorted_by(|a, b| a >= b), "{fading:?}");
+    assert_eq!(percent_after(40), 130, "half of the way");
+    assert_eq!([60, 1_000].map(percent_after), [USUAL; 2]);
+    assert_eq!(percent(&restored(0, 900)), settings.percent_max, "never beyond its cap");
+
+    let mut surge = restored(1, 160);
+    let (_, cell) = surge.cells().next().unwrap();
+    let change = cell.changes[0];
+    assert_eq!((change.cause, change.from_percent, change.to_percent), (Cause::Restored, 100, 160));
+    surge.restore(0, 130, Duration::ZERO, at(0), &settings);
+    assert_eq!(percent(&surge), 160, "it is never lowered");
+    // From there it follows what is counted.
+    let risen = run(&mut surge, 1, &[count(9, 3)]);
+    assert!(risen[0] >= 160, "{risen:?}");
+    let fallen = run(&mut surge, 2, &[count(0, 3); 20]);
+    assert_eq!(fallen[19], USUAL);
+    assert_eq!(restored(60, 160).cells().len(), 1, "that it has ended is to be told");
+}
+
 proptest! {
     #[test]
     fn it_stays_within_its_cap_moves_in_steps_and_every_change_is_told(

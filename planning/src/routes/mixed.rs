@@ -347,12 +347,7 @@ impl Problem {
 ///
 /// Ends after `rounds_max` rounds, or sooner if `is_over` says so, which is asked in each. If it never does, the same `seed`
 /// finds the same plan.
-pub fn plan(
-    problem: &Problem,
-    seed: u64,
-    rounds_max: u64,
-    is_over: impl FnMut() -> bool,
-) -> Plan {
+pub fn plan(problem: &Problem, seed: u64, rounds_max: u64, is_over: impl FnMut() -> bool) -> Plan {
     search::search(problem, seed, rounds_max, is_over)
 }
 

@@ -30,6 +30,7 @@ fn every_route_is_described() {
     GET /v1/actors/{id}
     GET /v1/actors/{id}/history
     GET /v1/actors/{id}/residence
+    GET /v1/analytics/service-levels
     GET /v1/demand
     GET /v1/drivers/{id}
     GET /v1/drivers/{id}/queue
@@ -53,6 +54,7 @@ fn every_route_is_described() {
     GET /v1/zones
     GET /v1/zones/at
     GET /v1/zones/{id}
+    GET /v1/zones/{id}/surge
     POST /admin/cluster/pins
     POST /admin/cluster/rebalance
     POST /admin/drain

@@ -1,9 +1,34 @@
 use super::*;
-use protocol::OrderId;
+use protocol::{OrderId, trace::Verdict};
 
 fn chance(at: u64, why: Option<WhyNot>) -> Chance {
     let at = Timestamp(at);
     Chance { job: None, at, why, distance_m: None, cost_ms: None, best_cost_ms: None }
+}
+
+fn seen(from: u64, round: u32, n: u32) -> Seen {
+    let (from, at) = (Timestamp(from), Timestamp(from + u64::from(n)));
+    Seen {
+        from,
+        at,
+        n,
+        round,
+        radius_m: 3_000,
+        verdict: Verdict::Nobody,
+        n_weighed: 0,
+        weighed: Vec::new(),
+        n_unfit: BTreeMap::new(),
+        unfit: Vec::new(),
+    }
+}
+
+#[test]
+fn what_was_kept_of_rounds_stands_in_for_those_that_nobody_remembers() {
+    let remembered = vec![seen(30, 3, 9), seen(40, 4, 1)];
+    let kept = vec![seen(10, 1, 1), seen(30, 3, 2)];
+    let all = together(remembered, kept);
+    assert_eq!(all, [seen(10, 1, 1), seen(30, 3, 9), seen(40, 4, 1)], "memory has more");
+    assert_eq!(together(Vec::new(), vec![seen(10, 1, 1)]), [seen(10, 1, 1)]);
 }
 
 #[test]

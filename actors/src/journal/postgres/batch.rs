@@ -2,8 +2,8 @@
 
 use super::{millis, told};
 use crate::{Claim, Commit, EntityKey, Kind, Version, journal::CommitError};
-use protocol::{Currency, ShardId};
 use foldhash::{HashMap, HashMapExt as _, HashSet};
+use protocol::{Currency, ShardId};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use std::{
     collections::{BTreeMap, BTreeSet},

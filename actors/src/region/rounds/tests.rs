@@ -115,7 +115,7 @@ fn a_round_is_kept_in_a_kilobyte() {
 
 #[test]
 fn of_jobs_those_that_were_looked_at_last_are_kept() {
-    let rounds = Rounds { jobs_min: 4, ..Rounds::default() };
+    let rounds = Rounds::new(4, 1);
     for n in 1..=100 {
         hold(&rounds, n, &[search(0), search(n)], &[]);
     }
@@ -124,6 +124,38 @@ fn of_jobs_those_that_were_looked_at_last_are_kept() {
     assert!(kept.contains(&0) && kept.contains(&100), "{kept:?}");
     // What was seen of one that is looked at again and again is not forgotten in between.
     assert_eq!(told(&rounds, 0), [(100, 100, Verdict::Nobody)]);
+    let since = rounds.known_since().since(START).as_secs();
+    let oldest = kept.iter().copied().filter(|n| *n > 0).min().unwrap();
+    assert!(since > 0 && since <= oldest, "what is forgotten was seen before: {since} {kept:?}");
+    assert_eq!(Rounds::default().known_since(), Timestamp::default(), "nothing was forgotten");
+}
+
+#[test]
+fn a_journal_is_told_of_the_rounds_after_those_it_knows() {
+    let rounds = Rounds::default();
+    for n in 1..=4 {
+        hold(&rounds, n, &[SearchCard { round: n as u32, ..search(1) }], &[]);
+    }
+    let after = |n| rounds.of_job_after(job(1), n).iter().map(|it| it.round).collect::<Vec<_>>();
+    assert_eq!((after(0), after(2), after(4)), (vec![1, 2, 3, 4], vec![3, 4], vec![]));
+}
+
+#[test]
+fn what_is_noted_before_the_others_is_not_noted_twice() {
+    let rounds = Rounds::default();
+    let settings = Settings::default();
+    let router = settings.straight();
+    let field = Field::new(KIGALI);
+    let now = START;
+    let terms = Terms { router: &router, settings: &settings, now, pairing: Pairing::Joint };
+    let searches = [search(1), search(2)];
+    let mut traces = round(&searches, [], &field, &terms).traces;
+    rounds.record_of(&traces, now, |it| it == job(1));
+    assert_eq!((told(&rounds, 1).len(), told(&rounds, 2).len()), (1, 0));
+    traces.forget(&[job(1)].into_iter().collect());
+    rounds.record(&traces, now);
+    assert_eq!(told(&rounds, 1), [(0, 1, Verdict::Nobody)]);
+    assert_eq!(told(&rounds, 2), [(0, 1, Verdict::Nobody)]);
 }
 
 #[test]

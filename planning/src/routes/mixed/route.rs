@@ -114,13 +114,7 @@ impl Route {
         }
     }
 
-    fn gaps_of_two(
-        &self,
-        ground: &Ground<'_>,
-        from: usize,
-        to: usize,
-        mut found: impl FnMut(Gap),
-    ) {
+    fn gaps_of_two(&self, ground: &Ground<'_>, from: usize, to: usize, mut found: impl FnMut(Gap)) {
         let (pick, drop) = (&ground.sites[from], &ground.sites[to]);
         let leg = |from, to| ground.leg(self.vehicle, from, to);
         let capacity = i64::from(ground.problem.vehicles[self.vehicle].capacity);

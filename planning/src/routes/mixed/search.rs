@@ -265,8 +265,7 @@ pub(super) fn search(
         recreate(&ground, &mut now, &mut room, &mut chance);
         let cost = now.cost(&ground);
         let n = now.absent.len();
-        let is_taken =
-            n < n_absent || n == n_absent && cost < now_cost - heat * chance.unit().ln();
+        let is_taken = n < n_absent || n == n_absent && cost < now_cost - heat * chance.unit().ln();
         if !is_taken {
             undo(&ground, &mut now, &mut room);
             continue;

@@ -140,6 +140,7 @@ export type DriverId = string;
  * What shows that goods changed hands.
  */
 export type ProofKind = "photo" | "signature" | "pin" | "qr" | "barcode" | "id_document" | "quantity";
+export type PartnerId = string;
 /**
  * How a commerce order reaches its rider.
  */
@@ -692,7 +693,6 @@ export type OfferId = string;
  * What comes before what, where there are too few drivers.
  */
 export type Priority = "low" | "normal" | "high" | "urgent";
-export type PartnerId = string;
 /**
  * What becomes of goods whose order is called off after pickup.
  */

@@ -344,7 +344,7 @@ fn bind<'q>(
         .bind(column(&asked, |row| row.commit.events.len() as i32));
 
     // Events count from 1, for the first leads to version 1.
-    let events = entries(writes, swift, |write| (1..).zip(&write.commit.events));
+    let events = entries(writes, swift, |write| (1_i32..).zip(&write.commit.events));
     let n_before = writes.iter().zip(&places.each).flat_map(|(write, (_, n_before, _))| {
         write.commit.events.iter().map(move |_| if swift { *n_before } else { 0 })
     });

@@ -60,6 +60,8 @@ pub(super) async fn migrate(database: &mut PgConnection) -> Result<(i64, i64), O
     let mut step = database.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *step).await?;
     let found = version(&mut step).await?;
+    // What holds for commits and reads does not hold here: an index of all events takes its time.
+    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *step).await?;
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version int8 PRIMARY KEY)")
         .execute(&mut *step)
         .await?;

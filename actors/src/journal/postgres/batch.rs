@@ -6,8 +6,8 @@ use crate::{
     commit::{CommandResult, EncodedEvent},
     journal::CommitError,
 };
-use protocol::{Currency, ShardId};
 use foldhash::{HashMap, HashMapExt as _, HashSet};
+use protocol::{Currency, ShardId};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -263,6 +263,9 @@ pub struct Commit {
     pub postings: Vec<Posting>,
     /// Its new row, if it changed.
     pub view: Option<ViewRow>,
+    /// The newest format that everybody alive can read: an answer is kept with its event only from
+    /// [`Format::ANSWERS`] on, for older builds look for it elsewhere.
+    pub writes: Format,
     /// Somebody looks for a driver and waits for it: a journal that has much to write may let it come
     /// before others, but never before an earlier one of the same entity.
     pub comes_first: bool,
@@ -284,6 +287,7 @@ impl Commit {
             claims_released: Vec::new(),
             postings: Vec::new(),
             view: None,
+            writes: Format::WRITES,
             comes_first: false,
         }
     }

@@ -35,6 +35,8 @@ impl Format {
     pub const READS: Self = if cfg!(feature = "next") { Self(7) } else { Self(6) };
     /// …and the newest that it writes, once everyone can read it.
     pub const WRITES: Self = if cfg!(feature = "next") { Self(7) } else { Self(6) };
+    /// What it takes to know that a commit's answer may stand with its last event.
+    pub const ANSWERS: Self = Self(6);
 }
 
 impl Default for Format {

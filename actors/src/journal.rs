@@ -143,7 +143,8 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// first call wants an empty journal. Epochs of later commits are greater than those restored.
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>>;
 
-    /// Forgets command results kept since before `before`; returns how many.
+    /// Forgets command results kept since before `before`; returns how many, or of how many it knows that
+    /// keeps some of them where nobody counts them.
     fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>>;
 
     /// Writes what waits, then refuses everything. Returns when the journal can be opened again.

@@ -6,6 +6,7 @@ use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
     OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Sort, Stored, ViewQuery,
     feed::share,
+    record,
     rules::{self, Known},
 };
 use crate::{
@@ -523,7 +524,7 @@ impl Kept {
     }
 
     /// Nothing is written unless all of it can be.
-    fn restore(&mut self, records: Vec<Record>) -> Result<(), RestoreError> {
+    fn restore(&mut self, mut records: Vec<Record>) -> Result<(), RestoreError> {
         if !self.is_restoring && !self.is_empty() {
             return Err(RestoreError::NotEmpty);
         }
@@ -542,6 +543,7 @@ impl Kept {
                 }
             }
         }
+        record::line_up(&mut records, self.n_results);
         for record in records {
             self.restore_one(record);
         }

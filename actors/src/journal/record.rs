@@ -8,6 +8,9 @@ use crate::{
 use protocol::{CommandId, Currency, ShardId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// Positions from here on are of what stands with its event, and in no queue of its own.
+pub(super) const WITH_EVENTS: u64 = 1 << 62;
+
 /// One row of a journal. As JSON, one line; bytes are in base64.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -79,7 +82,8 @@ pub enum Record {
     },
     /// The answer to a command.
     Result {
-        /// Where it stands among all answers: the newer, the greater.
+        /// Where it stands among all answers: of one entity, the newer, the greater, but that those that stand
+        /// with events come behind all others.
         position: u64,
         /// Who answered.
         entity: EntityKey,
@@ -237,9 +241,32 @@ impl Record {
         }
     }
 
+    /// Is it an answer that stands with its event?
+    pub(super) fn is_with_event(&self) -> bool {
+        matches!(self, Self::Result { position, .. } if *position >= WITH_EVENTS)
+    }
+
     /// The record of an answer.
     pub fn result(position: u64, entity: EntityKey, at: Timestamp, result: CommandResult) -> Self {
         Self::Result { position, entity, command: result.command, at, bytes: result.bytes }
+    }
+}
+
+/// Gives answers that stood with their events in another journal places behind all others, in the order
+/// they come in. `last` is the greatest place that is taken.
+pub(super) fn line_up(records: &mut [Record], mut last: u64) {
+    let mut homeless = Vec::new();
+    for record in records {
+        let Record::Result { position, .. } = record else { continue };
+        if *position >= WITH_EVENTS {
+            homeless.push(position);
+        } else {
+            last = last.max(*position);
+        }
+    }
+    for position in homeless {
+        last += 1;
+        *position = last;
     }
 }
 

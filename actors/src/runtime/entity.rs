@@ -692,7 +692,8 @@ impl<D: Decider> Awake<D> {
     }
 
     fn empty_commit(&self, now: Timestamp) -> Commit {
-        Commit::new(self.key, self.version, now)
+        let writes = self.birth.system.writes();
+        Commit { writes, ..Commit::new(self.key, self.version, now) }
     }
 
     /// Tells everyone who follows it what was just committed.

@@ -1,7 +1,7 @@
 //! Random commits against a model so plain that it can be checked by reading.
 
 use actors::{
-    Claim, Commit, EntityKey, Kind, Posting, Version, ViewRow,
+    Claim, Commit, EntityKey, Format, Kind, Posting, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::{CommitError, EffectKey, SharedJournal, ViewQuery},
 };
@@ -183,6 +183,7 @@ impl Model {
             claims_released: wish.released.iter().copied().map(claim).collect(),
             postings: postings.unwrap_or_default(),
             view,
+            writes: Format::WRITES,
             // Which says nothing of what becomes of it.
             comes_first: self.now.is_multiple_of(3),
         }

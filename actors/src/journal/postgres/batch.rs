@@ -1,7 +1,11 @@
 //! Commits that share a statement: which may, how they become its columns, and what it says of them.
 
 use super::{millis, told};
-use crate::{Claim, Commit, EntityKey, Kind, Version, journal::CommitError};
+use crate::{
+    Claim, Commit, EntityKey, Format, Kind, Version,
+    commit::{CommandResult, EncodedEvent},
+    journal::CommitError,
+};
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use protocol::{Currency, ShardId};
 use sqlx::{PgConnection, Row, postgres::PgRow};
@@ -26,6 +30,8 @@ pub(super) struct Needs {
     pub(super) claims: bool,
     /// Money moves.
     pub(super) postings: bool,
+    /// An answer does not stand with an event.
+    pub(super) answers: bool,
 }
 
 impl Needs {
@@ -33,22 +39,24 @@ impl Needs {
         let is_claim = |it: &Commit| !it.claims_taken.is_empty() || !it.claims_released.is_empty();
         let claims = writes.iter().any(|write| is_claim(&write.commit));
         let postings = writes.iter().any(|write| !write.commit.postings.is_empty());
+        let answers = writes.iter().any(|write| answer_apart(&write.commit).is_some());
         // Who moves money is refused often enough to look first.
         let swift = swift && !postings;
         let strangers = swift && writes.iter().any(|write| basis.is_stranger(&write.commit));
-        Self { swift, strangers, claims, postings }
+        Self { swift, strangers, claims, postings, answers }
     }
 
     /// The statement without what is not needed.
     pub(super) fn statement(self) -> &'static str {
-        static ALL: LazyLock<[String; 16]> = LazyLock::new(|| {
+        static ALL: LazyLock<[String; 32]> = LazyLock::new(|| {
             std::array::from_fn(|n| {
-                let [swift, strangers, claims, postings] = [1, 2, 4, 8].map(|bit| n & bit != 0);
-                Needs { swift, strangers, claims, postings }.cut(COMMIT)
+                let [swift, strangers, claims, postings, answers] =
+                    [1, 2, 4, 8, 16].map(|bit| n & bit != 0);
+                Needs { swift, strangers, claims, postings, answers }.cut(COMMIT)
             })
         });
-        let Self { swift, strangers, claims, postings } = self;
-        let bits = [(swift, 1), (strangers, 2), (claims, 4), (postings, 8)];
+        let Self { swift, strangers, claims, postings, answers } = self;
+        let bits = [(swift, 1), (strangers, 2), (claims, 4), (postings, 8), (answers, 16)];
         &ALL[bits
             .into_iter()
             .filter(|(is_needed, _)| *is_needed)
@@ -65,6 +73,7 @@ impl Needs {
                 Some("if strangers") => asked.push(self.strangers),
                 Some("if claims") => asked.push(self.claims),
                 Some("if postings") => asked.push(self.postings),
+                Some("if answers") => asked.push(self.answers),
                 Some("else") => asked.last_mut().into_iter().for_each(|it| *it = !*it),
                 Some("end") => asked.truncate(asked.len().saturating_sub(1)),
                 Some(_) | None if asked.iter().all(|is_needed| *is_needed) => {
@@ -272,6 +281,23 @@ impl<T> Entry<'_, T> {
     }
 }
 
+impl Entry<'_, (i32, &EncodedEvent)> {
+    /// Is it the last event of its commit, which keeps what there is one of in a commit?
+    fn is_last(&self) -> bool {
+        self.it.0 as usize == self.commit.events.len()
+    }
+}
+
+/// Does the answer stand with the last event? Not before everybody alive looks for it there.
+fn answers_with_event(commit: &Commit) -> bool {
+    !commit.events.is_empty() && commit.writes >= Format::ANSWERS
+}
+
+/// The answer that gets a row of its own.
+fn answer_apart(commit: &Commit) -> Option<&CommandResult> {
+    commit.result.as_ref().filter(|_| !answers_with_event(commit))
+}
+
 /// All of one sort that the writes have.
 fn entries<'w, T, I: IntoIterator<Item = T>>(
     writes: &'w [Write],
@@ -318,15 +344,18 @@ fn bind<'q>(
         .bind(column(&asked, |row| row.commit.events.len() as i32));
 
     // Events count from 1, for the first leads to version 1.
-    let events = entries(writes, swift, |write| (1..).zip(&write.commit.events));
+    let events = entries(writes, swift, |write| (1_i32..).zip(&write.commit.events));
     let n_before = writes.iter().zip(&places.each).flat_map(|(write, (_, n_before, _))| {
         write.commit.events.iter().map(move |_| if swift { *n_before } else { 0 })
     });
     let place = n_before.zip(&events).map(|(n_before, row)| n_before + row.it.0);
-    let effects = |row: &Entry<'_, (i32, _)>| {
-        let is_last = row.it.0 as usize == row.commit.events.len();
-        is_last.then(|| told::encode(&row.commit.effects)).flatten()
+    let effects = |row: &Entry<'_, (i32, &EncodedEvent)>| {
+        row.is_last().then(|| told::encode(&row.commit.effects)).flatten()
     };
+    let answers = events.iter().map(|row| {
+        let is_kept = row.is_last() && answers_with_event(row.commit);
+        row.commit.result.as_ref().filter(|_| is_kept).map(|it| it.bytes.as_slice())
+    });
     let query = query
         .bind(column(&events, |row| row.by))
         .bind(place.collect::<Vec<_>>())
@@ -337,7 +366,8 @@ fn bind<'q>(
         .bind(column(&events, |row| row.commit.result.as_ref().map(|it| it.command.0)))
         .bind(column(&events, |row| row.it.1.name.as_str()))
         .bind(column(&events, |row| row.it.1.bytes.as_slice()))
-        .bind(column(&events, effects));
+        .bind(column(&events, effects))
+        .bind(answers.collect::<Vec<_>>());
 
     let begins = |it: &Commit| it.expected == Version(0);
     // If one that begins has a row already, the statement is not swift.
@@ -360,7 +390,7 @@ fn bind<'q>(
         .bind(column(&new, |row| row.it.map(millis)));
 
     let snapshots = entries(writes, swift, |write| write.commit.snapshot.as_deref());
-    let results = entries(writes, swift, |write| write.commit.result.as_ref());
+    let results = entries(writes, swift, |write| answer_apart(&write.commit));
     let query = query
         .bind(column(&snapshots, |row| row.by))
         .bind(column(&snapshots, Entry::kind))
@@ -372,7 +402,8 @@ fn bind<'q>(
         .bind(column(&results, Entry::id))
         .bind(column(&results, |row| row.it.command.0))
         .bind(column(&results, |row| millis(row.commit.at)))
-        .bind(column(&results, |row| row.it.bytes.as_slice()));
+        .bind(column(&results, |row| row.it.bytes.as_slice()))
+        .bind(column(&results, |row| row.commit.version().0.cast_signed()));
 
     let views =
         entries(writes, swift, |write| Some((write.commit.view.as_ref()?, write.body.as_deref()?)));

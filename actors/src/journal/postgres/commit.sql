@@ -11,6 +11,7 @@
 --              again, not swift.
 --   strangers  nobody here remembers which version one of the entities has, so it is looked up
 --   claims     somebody takes or gives back a key
+--   answers    an answer gets a row of its own: it has no event to stand with, or not everybody looks there yet
 --   postings   somebody moves money
 --
 -- Swift or not, a head is locked, in the order of shards, before its epoch is compared, and what is
@@ -54,9 +55,9 @@ WITH asked AS MATERIALIZED (
 --end
 --if claims
 ), want AS MATERIALIZED (
-    SELECT unnest($47::int4[]) AS by, unnest($48::int2[]) AS kind, unnest($49::uuid[]) AS id, unnest($50::text[]) AS claim
+    SELECT unnest($49::int4[]) AS by, unnest($50::int2[]) AS kind, unnest($51::uuid[]) AS id, unnest($52::text[]) AS claim
 ), held AS MATERIALIZED (
-    SELECT c.claim, c.kind, c.id FROM claims c WHERE c.claim = ANY ($50::text[])
+    SELECT c.claim, c.kind, c.id FROM claims c WHERE c.claim = ANY ($52::text[])
     ORDER BY c.claim FOR UPDATE
 ), taken AS MATERIALIZED (
     SELECT DISTINCT ON (w.by) w.by, w.claim, h.kind, h.id
@@ -65,9 +66,9 @@ WITH asked AS MATERIALIZED (
 --end
 --if postings
 ), posting AS MATERIALIZED (
-    SELECT unnest($55::int4[]) AS by, unnest($56::int2[]) AS kind, unnest($57::uuid[]) AS id, unnest($58::int8[]) AS version,
-        unnest($59::int8[]) AS at, unnest($60::int4[]) AS line, unnest($61::text[]) AS key, unnest($62::text[]) AS account,
-        unnest($63::text[]) AS currency, unnest($64::int8[]) AS amount, unnest($65::int8[]) AS floor
+    SELECT unnest($57::int4[]) AS by, unnest($58::int2[]) AS kind, unnest($59::uuid[]) AS id, unnest($60::int8[]) AS version,
+        unnest($61::int8[]) AS at, unnest($62::int4[]) AS line, unnest($63::text[]) AS key, unnest($64::text[]) AS account,
+        unnest($65::text[]) AS currency, unnest($66::int8[]) AS amount, unnest($67::int8[]) AS floor
 ), limited AS MATERIALIZED (
     SELECT by, account, currency, sum(amount) AS amount, max(floor) AS floor
     FROM posting GROUP BY by, account, currency HAVING max(floor) IS NOT NULL
@@ -141,12 +142,13 @@ WITH asked AS MATERIALIZED (
     WHERE h.shard = n.shard AND n.total > 0
 --end
 ), w_events AS (
-    INSERT INTO events (shard, seq, kind, id, version, epoch, at, command, name, bytes, effects)
-    SELECT a.shard, a.seq + e.place, e.kind, e.id, e.version, a.epoch, e.at, e.command, e.name, e.bytes, e.effects
+    INSERT INTO events (shard, seq, kind, id, version, epoch, at, command, name, bytes, effects, answer)
+    SELECT a.shard, a.seq + e.place, e.kind, e.id, e.version, a.epoch, e.at, e.command, e.name, e.bytes, e.effects, e.answer
     FROM (
         SELECT unnest($10::int4[]) AS by, unnest($11::int4[]) AS place, unnest($12::int2[]) AS kind, unnest($13::uuid[]) AS id,
             unnest($14::int8[]) AS version, unnest($15::int8[]) AS at, unnest($16::uuid[]) AS command,
-            unnest($17::text[]) AS name, unnest($18::bytea[]) AS bytes, unnest($19::bytea[]) AS effects
+            unnest($17::text[]) AS name, unnest($18::bytea[]) AS bytes, unnest($19::bytea[]) AS effects,
+            unnest($20::bytea[]) AS answer
     ) e JOIN accepted a ON a.by = e.by
 ), w_new_entities AS (
     INSERT INTO entities (id, kind, deadline, waits, shard)
@@ -156,7 +158,7 @@ WITH asked AS MATERIALIZED (
     SELECT n.id, n.kind, n.deadline, n.deadline IS NOT NULL, a.shard
 --end
     FROM (
-        SELECT unnest($24::int4[]) AS by, unnest($25::int2[]) AS kind, unnest($26::uuid[]) AS id, unnest($27::int8[]) AS deadline
+        SELECT unnest($25::int4[]) AS by, unnest($26::int2[]) AS kind, unnest($27::uuid[]) AS id, unnest($28::int8[]) AS deadline
     ) n
 --if swift
     -- What is not expected either is that one without events is there already. Looking costs as much again.
@@ -166,7 +168,7 @@ WITH asked AS MATERIALIZED (
 ), w_deadlines AS (
     UPDATE entities e SET deadline = d.deadline, waits = d.deadline IS NOT NULL
     FROM (
-        SELECT unnest($20::int4[]) AS by, unnest($21::int2[]) AS kind, unnest($22::uuid[]) AS id, unnest($23::int8[]) AS deadline
+        SELECT unnest($21::int4[]) AS by, unnest($22::int2[]) AS kind, unnest($23::uuid[]) AS id, unnest($24::int8[]) AS deadline
     ) d
 --if swift
 --else
@@ -177,22 +179,23 @@ WITH asked AS MATERIALIZED (
     INSERT INTO snapshots (id, kind, version, bytes)
     SELECT s.id, s.kind, s.version, s.bytes
     FROM (
-        SELECT unnest($28::int4[]) AS by, unnest($29::int2[]) AS kind, unnest($30::uuid[]) AS id, unnest($31::int8[]) AS version,
-            unnest($32::bytea[]) AS bytes
+        SELECT unnest($29::int4[]) AS by, unnest($30::int2[]) AS kind, unnest($31::uuid[]) AS id, unnest($32::int8[]) AS version,
+            unnest($33::bytea[]) AS bytes
     ) s
 --if swift
 --else
     JOIN accepted a ON a.by = s.by
 --end
     ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, bytes = excluded.bytes
+--if answers
 ), w_results AS (
-    INSERT INTO results (id, kind, command, at, position, bytes)
+    INSERT INTO results (id, kind, command, at, position, bytes, version)
     -- One draw for all: it leaves room for as many as a statement can have.
-    SELECT r.id, r.kind, r.command, r.at, (SELECT nextval('result_positions')) + r.place, r.bytes
+    SELECT r.id, r.kind, r.command, r.at, (SELECT nextval('result_positions')) + r.place, r.bytes, r.version
     FROM (
-        SELECT unnest($33::int4[]) AS by, unnest($34::int2[]) AS kind, unnest($35::uuid[]) AS id, unnest($36::uuid[]) AS command,
-            unnest($37::int8[]) AS at, unnest($38::bytea[]) AS bytes,
-            generate_series(0, cardinality($33::int4[]) - 1) AS place
+        SELECT unnest($34::int4[]) AS by, unnest($35::int2[]) AS kind, unnest($36::uuid[]) AS id, unnest($37::uuid[]) AS command,
+            unnest($38::int8[]) AS at, unnest($39::bytea[]) AS bytes,
+            unnest($40::int8[]) AS version, generate_series(0, cardinality($34::int4[]) - 1) AS place
     ) r
 --if swift
 --else
@@ -203,13 +206,14 @@ WITH asked AS MATERIALIZED (
 --else
     ON CONFLICT DO NOTHING
 --end
+--end
 ), view AS MATERIALIZED (
     SELECT v.*, w.ctid AS place, w.status AS old_status, w.at AS old_at,
         (w.status, w.at) IS DISTINCT FROM (v.status, v.at) AS moves
     FROM (
-        SELECT unnest($39::int4[]) AS by, unnest($40::int2[]) AS kind, unnest($41::uuid[]) AS id, unnest($42::text[]) AS status,
-            unnest($43::uuid[]) AS rider, unnest($44::uuid[]) AS driver, unnest($45::int8[]) AS at,
-            unnest($46::text[]) AS body
+        SELECT unnest($41::int4[]) AS by, unnest($42::int2[]) AS kind, unnest($43::uuid[]) AS id, unnest($44::text[]) AS status,
+            unnest($45::uuid[]) AS rider, unnest($46::uuid[]) AS driver, unnest($47::int8[]) AS at,
+            unnest($48::text[]) AS body
     ) v
 --if swift
 --else
@@ -235,7 +239,7 @@ WITH asked AS MATERIALIZED (
 ), w_released AS (
     DELETE FROM claims c
     USING (
-        SELECT unnest($51::int4[]) AS by, unnest($52::int2[]) AS kind, unnest($53::uuid[]) AS id, unnest($54::text[]) AS claim
+        SELECT unnest($53::int4[]) AS by, unnest($54::int2[]) AS kind, unnest($55::uuid[]) AS id, unnest($56::text[]) AS claim
     ) r JOIN accepted a ON a.by = r.by
     WHERE c.claim = r.claim AND c.kind = r.kind AND c.id = r.id
         AND NOT EXISTS (SELECT FROM want w WHERE w.id = r.id AND w.kind = r.kind AND w.claim = r.claim)
@@ -261,7 +265,7 @@ WITH asked AS MATERIALIZED (
     WHERE b.account = l.account AND b.currency = l.currency AND b.stripe = 0
 ), w_balances AS (
     INSERT INTO balances (account, currency, stripe, amount)
-    SELECT p.account, p.currency, $66::int2, sum(p.amount)
+    SELECT p.account, p.currency, $68::int2, sum(p.amount)
     FROM posting p JOIN accepted a ON a.by = p.by
     WHERE NOT EXISTS (
         SELECT FROM limited l WHERE l.by = p.by AND l.account = p.account AND l.currency = p.currency

@@ -16,29 +16,76 @@ use uuid::Uuid;
 
 type Answer<T> = Result<T, JournalError>;
 
+/// The answers of an entity in both places where they are kept, in the order of `version, place, position`: one
+/// that stands with the event that led to a version comes before those that were given at that version. Of the
+/// events, only those are walked that are young enough, from the newest on and back again.
+macro_rules! answers {
+    ($shard:literal, $id:literal, $kind:literal) => {
+        concat!(
+            "SELECT command, coalesce(version, -1) AS version, 1 AS place, position, bytes
+             FROM results WHERE id = ",
+            $id,
+            " AND kind = ",
+            $kind,
+            "
+             UNION ALL
+             SELECT e.command, e.version, 0, 0, e.answer FROM events e
+             WHERE e.answer IS NOT NULL AND e.shard = ",
+            $shard,
+            " AND e.id = ",
+            $id,
+            " AND e.kind = ",
+            $kind,
+            " AND e.version > coalesce((
+                 SELECT o.version FROM events o
+                 WHERE o.at < (SELECT value FROM cluster_facts WHERE name = 'answers_since') AND o.shard = ",
+            $shard,
+            " AND o.id = ",
+            $id,
+            " AND o.kind = ",
+            $kind,
+            " ORDER BY o.version DESC LIMIT 1
+             ), 0)"
+        )
+    };
+}
+
 /// All parts of [`Stored`] of each entity, told apart by the first two columns.
-const LOAD: &str = "
+const LOAD: &str = concat!(
+    "
     SELECT w.n, p.* FROM unnest($1::uuid[], $2::int2[], $3::int4[]) WITH ORDINALITY AS w (id, kind, shard, n),
     LATERAL (
+        WITH answered AS (
+            -- Of two answers to one command the first counts.
+            SELECT f.command, f.bytes, row_number() OVER (ORDER BY f.version DESC, f.place DESC, f.position DESC) AS age
+            FROM (
+                SELECT DISTINCT ON (command) * FROM (",
+    answers!("w.shard", "w.id", "w.kind"),
+    ") a ORDER BY command, version, place, position
+            ) f
+        )
         SELECT 1::int4 AS part, version AS number, ''::text, bytes, NULL::uuid
         FROM snapshots WHERE id = w.id AND kind = w.kind
         UNION ALL
         SELECT 2, version, name, bytes, NULL FROM events WHERE shard = w.shard AND id = w.id AND kind = w.kind
             AND version > coalesce((SELECT version FROM snapshots WHERE id = w.id AND kind = w.kind), 0)
         UNION ALL
-        SELECT * FROM (
-            SELECT 3, position, '', bytes, command FROM results WHERE id = w.id AND kind = w.kind
-            ORDER BY position DESC LIMIT $4
-        ) r
+        SELECT 3, -age, '', bytes, command FROM answered WHERE age <= $4
         UNION ALL
         SELECT * FROM (
-            SELECT 4, 0::int8, '', ''::bytea, command FROM (
-                SELECT command FROM results WHERE id = w.id AND kind = w.kind
-                ORDER BY position DESC OFFSET $4
-            ) o ORDER BY command DESC LIMIT 1
+            SELECT 4, 0::int8, '', ''::bytea, command FROM answered WHERE age > $4
+            ORDER BY command DESC LIMIT 1
         ) m
     ) p
-    ORDER BY w.n, p.part, p.number";
+    ORDER BY w.n, p.part, p.number"
+);
+
+/// The answer to one command: the first, if it was answered twice.
+const RESULT: &str = concat!(
+    "SELECT bytes FROM (",
+    answers!("$1", "$2", "$3"),
+    ") a WHERE command = $4 ORDER BY version, place, position LIMIT 1"
+);
 
 /// What there is of each, in the same order.
 pub(super) async fn load(readers: &PgPool, entities: &[EntityKey]) -> Answer<Vec<Stored>> {
@@ -72,10 +119,8 @@ pub(super) async fn result(
     entity: EntityKey,
     command: CommandId,
 ) -> Answer<Option<Vec<u8>>> {
-    // Of two, kept on either side of midnight, the first counts.
-    let sql = "SELECT bytes FROM results WHERE id = $1 AND kind = $2 AND command = $3
-               ORDER BY position LIMIT 1";
-    Ok(sqlx::query_scalar(sql)
+    Ok(sqlx::query_scalar(RESULT)
+        .bind(i32::from(entity.shard().0))
         .bind(entity.id)
         .bind(entity.kind as i16)
         .bind(command.0)

@@ -11,7 +11,10 @@ use super::{
 use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::CommandResult,
-    journal::{JournalError, OutboxPosition, Part, Record, RestoreError, record::Key},
+    journal::{
+        JournalError, OutboxPosition, Part, Record, RestoreError,
+        record::{self, Key},
+    },
 };
 use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -135,20 +138,19 @@ pub(super) async fn dump(
             rows.into_iter().map(record).collect()
         }
         Part::Results => {
-            let rows: Vec<(i64, i16, Uuid, Uuid, i64, Vec<u8>)> = sqlx::query_as(
-                "SELECT position, kind, id, command, at, bytes FROM results WHERE position > $1
-                 ORDER BY position LIMIT $2",
-            )
-            .bind(numbers.0)
-            .bind(limit)
-            .fetch_all(readers)
-            .await?;
-            let record =
-                |(position, kind, id, command, at, bytes): (i64, i16, Uuid, Uuid, i64, _)| {
-                    let result = CommandResult { command: CommandId(command), bytes };
-                    Ok(Record::result(position.cast_unsigned(), key(kind, id)?, moment(at), result))
-                };
-            rows.into_iter().map(record).collect()
+            let last = match after {
+                Some(Key::Numbers(position, _)) => told::place(OutboxPosition(position)),
+                Some(Key::Entity(_) | Key::Text(..)) | None => None,
+            };
+            let mut page = Vec::new();
+            if last.is_none() {
+                page = answers_apart(readers, numbers.0, limit).await?;
+            }
+            let left = limit - count(page.len());
+            if left > 0 {
+                page.extend(answers_with_events(readers, last, left).await?);
+            }
+            Ok(page)
         }
         Part::Effects => {
             let after = OutboxPosition(numbers.0.max(0).cast_unsigned());
@@ -229,6 +231,50 @@ pub(super) async fn dump(
     Ok(records?)
 }
 
+/// Answers that have rows of their own, in the order they were kept.
+async fn answers_apart(readers: &PgPool, after: i64, limit: i64) -> sqlx::Result<Vec<Record>> {
+    let rows: Vec<(i64, i16, Uuid, Uuid, i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT position, kind, id, command, at, bytes FROM results WHERE position > $1
+         ORDER BY position LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(readers)
+    .await?;
+    let record = |(position, kind, id, command, at, bytes): (i64, i16, Uuid, Uuid, i64, _)| {
+        let result = CommandResult { command: CommandId(command), bytes };
+        Ok(Record::result(position.cast_unsigned(), key(kind, id)?, moment(at), result))
+    };
+    rows.into_iter().map(record).collect()
+}
+
+/// Answers that stand with their events, shard by shard: behind all others.
+async fn answers_with_events(
+    readers: &PgPool,
+    after: Option<(ShardId, u64)>,
+    limit: i64,
+) -> sqlx::Result<Vec<Record>> {
+    type Row = (i32, i64, i16, Uuid, Uuid, i64, Vec<u8>);
+    let (shard, seq) = after.map_or((0, 0), |(shard, seq)| (shard.0, seq.cast_signed()));
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT e.shard, e.seq, e.kind, e.id, e.command, e.at, e.answer FROM events e
+         WHERE (e.shard, e.seq) > ($1, $2) AND e.answer IS NOT NULL
+             AND e.at >= (SELECT value FROM cluster_facts WHERE name = 'answers_since')
+         ORDER BY e.shard, e.seq LIMIT $3",
+    )
+    .bind(i32::from(shard))
+    .bind(seq)
+    .bind(limit)
+    .fetch_all(readers)
+    .await?;
+    let record = |(shard, seq, kind, id, command, at, bytes): Row| {
+        let position = told::position(ShardId(shard as u16), seq.cast_unsigned(), 0);
+        let result = CommandResult { command: CommandId(command), bytes };
+        Ok(Record::result(position.0, key(kind, id)?, moment(at), result))
+    };
+    rows.into_iter().map(record).collect()
+}
+
 /// Writes a page, and forgets that we own anything: what is restored has a past of its own, which
 /// the next commit must take over first.
 pub(super) async fn restore(
@@ -262,7 +308,7 @@ impl From<sqlx::Error> for Failure {
 async fn write(
     connection: &mut PgConnection,
     ownership: &Ownership,
-    records: Vec<Record>,
+    mut records: Vec<Record>,
 ) -> Result<(), Failure> {
     let mut page = connection.begin().await?;
     if !ownership.is_restoring() {
@@ -279,6 +325,12 @@ async fn write(
     }
     sqlx::raw_sql("SET LOCAL outrider.restoring = 'on'").execute(&mut *page).await?;
     check(&mut page, &records).await?;
+    if records.iter().any(Record::is_with_event) {
+        let last: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM results")
+            .fetch_one(&mut *page)
+            .await?;
+        record::line_up(&mut records, last.cast_unsigned());
+    }
     for record in records {
         write_one(&mut page, record).await?;
     }

@@ -12,16 +12,19 @@ use super::{
     testing::TestDatabase,
 };
 use crate::{
-    Commit, EntityKey, Kind, Version, ViewRow,
+    Commit, EntityKey, Format, Kind, Version, ViewRow,
     cluster::{
         Incarnation,
         arbiter::{Arbiter, ArbiterError, NodeCard},
     },
-    commit::EncodedEvent,
-    journal::{CommitError, EffectKey, Journal, OutboxRow, ViewQuery, check::check},
+    commit::{CommandResult, EncodedEvent},
+    journal::{
+        CommitError, EffectKey, Journal, OutboxRow, Part, Record, ViewQuery, check::check,
+        memory::MemoryJournal, record::WITH_EVENTS,
+    },
 };
 use protocol::{CommandId, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Row, postgres::PgPoolOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use uuid::Uuid;
@@ -54,7 +57,7 @@ enum Interleaving {
 impl Fence {
     fn needs(self) -> Needs {
         let swift = self == Self::Swift;
-        Needs { swift, strangers: false, claims: false, postings: false }
+        Needs { swift, strangers: false, claims: false, postings: false, answers: false }
     }
 
     fn commit(self) -> &'static str {
@@ -697,6 +700,246 @@ async fn who_cannot_be_reached_holds_nobody_back() {
     journal.close().await.unwrap();
     let journal = open().await.unwrap();
     assert_eq!(journal.undelivered(&ShardSet::ALL, None, 9).await.unwrap(), []);
+    journal.close().await.unwrap();
+}
+
+/// The next commit of the first entity: it answers a command with its number.
+fn answering(version: u64, n_events: usize, n: u64) -> Commit {
+    let event = EncodedEvent { name: "moved".into(), bytes: vec![] };
+    let result = CommandResult { command: CommandId::nth(n), bytes: vec![n as u8] };
+    let at = Timestamp(1_000 + n);
+    Commit {
+        events: vec![event; n_events],
+        result: Some(result),
+        ..Commit::new(entity(1), Version(version), at)
+    }
+}
+
+/// How many answers have a row of their own, and how many stand with an event.
+async fn places(journal: &PostgresJournal) -> (i64, i64) {
+    let sql = "SELECT (SELECT count(*) FROM results), (SELECT count(*) FROM events WHERE answer IS NOT NULL)";
+    sqlx::query_as(sql).fetch_one(&journal.readers).await.unwrap()
+}
+
+/// The answers of the first entity that are loaded with it, as their commands' numbers.
+async fn answered(journal: &dyn Journal) -> Vec<u8> {
+    let stored = journal.load(entity(1)).await.unwrap();
+    stored.results.into_iter().map(|result| result.bytes[0]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_stand_with_their_events_once_everybody_looks_there() {
+    let database = TestDatabase::start().await;
+    let open = || PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = open().await.unwrap();
+    let older = Format(Format::ANSWERS.0 - 1);
+    journal.commit(Commit { writes: older, ..answering(0, 2, 1) }).await.unwrap();
+    assert_eq!(places(&journal).await, (1, 0));
+    journal.commit(answering(2, 0, 2)).await.unwrap();
+    journal.commit(answering(2, 3, 3)).await.unwrap();
+    journal.commit(answering(5, 0, 4)).await.unwrap();
+    journal.commit(answering(5, 1, 5)).await.unwrap();
+    assert_eq!(places(&journal).await, (3, 2), "refusals have rows, and what was early");
+    let last: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM events WHERE answer IS NOT NULL ORDER BY version")
+            .fetch_all(&journal.readers)
+            .await
+            .unwrap();
+    assert_eq!(last, [5, 6], "the last event of each commit");
+    assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5]);
+    journal.close().await.unwrap();
+
+    // As well by who remembers nobody, one by one and in a batch.
+    let journal = open().await.unwrap();
+    let other = |n| Commit { entity: entity(n), ..answering(0, 1, n) };
+    let waits = Commit { events: vec![], deadline: Some(Some(Timestamp(9_000))), ..other(8) };
+    let (one, two, three) = futures_util::join!(
+        journal.commit(answering(6, 1, 6)),
+        journal.commit(other(7)),
+        journal.commit(waits)
+    );
+    assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(places(&journal).await, (4, 4));
+    assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5, 6]);
+    let report = check(&journal, []).await.unwrap();
+    assert_eq!(report.violations, []);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_forgotten_of_events_is_neither_loaded_nor_found_nor_exported() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    for n in 1..=6 {
+        // The second and the fifth are refusals.
+        let n_events = usize::from(n % 3 != 2);
+        let version = [0, 1, 1, 2, 3, 3][n as usize - 1];
+        journal.commit(answering(version, n_events, n)).await.unwrap();
+    }
+    assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5, 6]);
+    for before in [1_004, 1_002] {
+        journal.forget_results(Timestamp(before)).await.unwrap();
+        assert_eq!(answered(&journal).await, [4, 5, 6], "before {before}");
+        assert_eq!(places(&journal).await, (1, 4), "events stay as they are");
+        for n in 1..=6 {
+            let found = journal.result(entity(1), CommandId::nth(n)).await.unwrap();
+            assert_eq!(found, (n >= 4).then(|| vec![n as u8]));
+        }
+        let exported = journal.dump(Part::Results, None, 9).await.unwrap();
+        assert_eq!(exported.len(), 3, "{exported:?}");
+    }
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_both_places_are_exported_and_imported() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    // Refused first, then done, so that both have the same order.
+    for n in 1..=5 {
+        journal.commit(answering(0, 0, n)).await.unwrap();
+    }
+    for n in 6..=12 {
+        journal.commit(answering(n - 6, 1, n)).await.unwrap();
+    }
+    assert_eq!(places(&journal).await, (5, 7));
+    let exported = |journal: PostgresJournal, limit| async move {
+        let mut records: Vec<Record> = Vec::new();
+        for part in Part::ALL {
+            let mut after = None;
+            loop {
+                let page = journal.dump(*part, after, limit).await.unwrap();
+                after = page.last().cloned();
+                records.extend(page);
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        records
+    };
+    let records = exported(journal.clone(), 1_000).await;
+    assert_eq!(exported(journal.clone(), 2).await, records);
+    let positions = |records: &[Record]| -> Vec<u64> {
+        let positions = records.iter().filter_map(|record| {
+            let Record::Result { position, .. } = record else { return None };
+            Some(*position)
+        });
+        positions.collect()
+    };
+    let before = positions(&records);
+    assert!(before.is_sorted_by(|a, b| a < b) && before.len() == 12, "{before:?}");
+    assert_eq!(before.iter().filter(|position| **position >= WITH_EVENTS).count(), 7);
+
+    let other_database = TestDatabase::start().await;
+    let imported = PostgresJournal::open(other_database.options(), "node", Settings::default());
+    let imported = imported.await.unwrap();
+    let in_memory = MemoryJournal::new();
+    for page in records.chunks(5) {
+        imported.restore(page.to_vec()).await.unwrap();
+        in_memory.restore(page.to_vec()).await.unwrap();
+    }
+    assert_eq!(places(&imported).await, (12, 0));
+    assert_eq!(answered(&imported).await, answered(&journal).await);
+    assert_eq!(answered(&in_memory).await, answered(&journal).await);
+    let after = positions(&exported(imported.clone(), 5).await);
+    assert!(after.is_sorted_by(|a, b| a < b) && after.len() == 12, "{after:?}");
+    assert!(after.iter().all(|position| *position < WITH_EVENTS), "{after:?}");
+    for (version, n_events, n) in [(7, 0, 13), (7, 1, 14)] {
+        imported.commit(answering(version, n_events, n)).await.unwrap();
+    }
+    assert_eq!(answered(&imported).await, (1..=14).collect::<Vec<_>>());
+    let report = check(&imported, []).await.unwrap();
+    assert_eq!(report.violations, []);
+    journal.close().await.unwrap();
+    imported.close().await.unwrap();
+}
+
+/// What schema 5 had of an entity that answered twice.
+const ANSWERED: &str = "
+    UPDATE heads SET epoch = 3, seq = 1, told = 1 WHERE shard = 7;
+    INSERT INTO epochs (shard, epoch, first_seq, owner, incarnation, at) VALUES (7, 3, 1, 'old', 1, 0);
+    INSERT INTO events (shard, seq, kind, id, version, epoch, at, command, name, bytes)
+        VALUES (7, 1, 1, $one, 1, 3, 1001, $first, 'a', 'x');
+    INSERT INTO entities (kind, id, shard) VALUES (1, $one, 7);
+    INSERT INTO results (kind, id, command, at, bytes) VALUES (1, $one, $first, 1001, '\\x01'),
+        (1, $one, $second, 1002, '\\x02')";
+
+/// What a build that knows schema 5 goes on to do beside one that knows more.
+const BESIDE: &str = "
+    INSERT INTO events (shard, seq, kind, id, version, epoch, at, command, name, bytes, effects)
+        VALUES (7, 2, 1, $one, 2, 3, 1003, $third, 'b', 'y', NULL);
+    UPDATE heads SET seq = 2, told = 2 WHERE shard = 7;
+    INSERT INTO results (id, kind, command, at, position, bytes)
+        VALUES ($one, 1, $third, 1003, nextval('result_positions'), '\\x03')";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_schema_5_and_of_builds_that_know_no_other_are_found() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    let said = |sql: &str| {
+        let names = [("$one", entity(1).id), ("$first", CommandId::nth(1).0)];
+        let more = [("$second", CommandId::nth(2).0), ("$third", CommandId::nth(3).0)];
+        let names = names.into_iter().chain(more);
+        names.fold(sql.to_owned(), |sql, (name, id)| sql.replace(name, &format!("'{id}'")))
+    };
+    let old = said(ANSWERED);
+    let sql = [
+        schema::MIGRATIONS[0],
+        "CREATE TEMP TABLE shards_of (kind int2, id uuid, shard int4)",
+        schema::MIGRATIONS[1],
+        "DROP TABLE shards_of",
+        schema::MIGRATIONS[2],
+        schema::MIGRATIONS[3],
+        schema::MIGRATIONS[4],
+        "CREATE TABLE schema_version (version int8 PRIMARY KEY); INSERT INTO schema_version VALUES (5)",
+        &old,
+    ];
+    sqlx::raw_sql(AssertSqlSafe(sql.join(";"))).execute(&mut connection).await.unwrap();
+    assert_eq!(schema::migrate(&mut connection).await.unwrap(), (5, schema::VERSION));
+    sqlx::raw_sql(AssertSqlSafe(said(BESIDE))).execute(&mut connection).await.unwrap();
+
+    let journal = PostgresJournal::open(database.options(), "new", Settings::default());
+    let journal = journal.await.unwrap();
+    assert_eq!(answered(&journal).await, [1, 2, 3]);
+    journal.commit(answering(2, 1, 4)).await.unwrap();
+    journal.commit(answering(3, 0, 5)).await.unwrap();
+    assert_eq!(places(&journal).await, (4, 1));
+    assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5]);
+    for n in 1..=5 {
+        let found = journal.result(entity(1), CommandId::nth(n)).await.unwrap();
+        assert_eq!(found, Some(vec![n as u8]));
+    }
+    let report = check(&journal, []).await.unwrap();
+    assert_eq!(report.violations, []);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entity_is_found_by_the_key_that_keeps_it_from_forking() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    journal.commit(answering(0, 1, 1)).await.unwrap();
+    let mut connection = database.options().connect().await.unwrap();
+    let twice = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        SELECT shard, seq + 1, kind, id, version, epoch, at, name, bytes FROM events";
+    let error = sqlx::raw_sql(twice).execute(&mut connection).await.unwrap_err();
+    let code = error.as_database_error().and_then(|it| it.code()).unwrap_or_default();
+    assert_eq!(code, "23505", "{error}");
+
+    let newest = format!(
+        "SET enable_seqscan = off; SET enable_bitmapscan = off;
+         EXPLAIN SELECT version FROM events WHERE shard = 7 AND id = '{}' AND kind = 1
+         ORDER BY version DESC LIMIT 1",
+        entity(1).id
+    );
+    let plan = sqlx::raw_sql(AssertSqlSafe(newest)).fetch_all(&mut connection).await.unwrap();
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("_by_entity") && !plan.contains("Sort"), "{plan}");
     journal.close().await.unwrap();
 }
 

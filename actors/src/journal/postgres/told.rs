@@ -12,7 +12,7 @@
 
 use crate::{
     Commit, EntityKey, Version,
-    journal::{EffectKey, JournalError, OutboxPosition},
+    journal::{EffectKey, JournalError, OutboxPosition, record::WITH_EVENTS},
 };
 use foldhash::{HashMap, HashSet};
 use protocol::{SHARDS, ShardId};
@@ -28,8 +28,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How many events of the shard it may hold back.
 const N_BEHIND_MAX: u64 = 256;
 
-/// Positions of effects that stand with their events are above those of the outbox.
-const WITH_EVENTS: u64 = 1 << 62;
 const SHARD_BITS: u32 = 52;
 const SEQ_BITS: u32 = 16;
 

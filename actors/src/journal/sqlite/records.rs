@@ -9,13 +9,14 @@ use crate::{
     Claim, EntityKey, Version,
     commit::EncodedEvent,
     journal::{
-        FeedCursor, FeedEvent, JournalError, Part, Record, Recorded, RestoreError, feed::share,
-        record::Key,
+        FeedCursor, FeedEvent, JournalError, Part, Record, Recorded, RestoreError,
+        feed::share,
+        record::{self, Key},
     },
 };
 use protocol::{CommandId, ShardId, ShardSet, Timestamp};
 use sqlx::{Connection, FromRow, SqliteConnection, SqlitePool, error::ErrorKind};
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 type Answer<T> = Result<T, JournalError>;
 
@@ -303,6 +304,14 @@ pub(super) async fn restore(
     let mut transaction = database.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     if !is_restoring && !is_empty(&mut transaction).await.map_err(failed)? {
         return Err(RestoreError::NotEmpty);
+    }
+    let mut records = Cow::Borrowed(records);
+    if records.iter().any(Record::is_with_event) {
+        let last: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM results")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        record::line_up(records.to_mut(), last.cast_unsigned());
     }
     for records in records.chunk_by(|a, b| a.part() == b.part()) {
         let insert = insertion(records[0].part());

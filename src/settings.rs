@@ -8,7 +8,7 @@ use clap::ValueEnum;
 pub(crate) use cluster::ClusterSettings;
 use figment::{
     Figment,
-    providers::{Env, Format, Serialized, Toml},
+    providers::{Env, Format, Toml},
     value::Dict,
 };
 pub(crate) use map::MapSettings;
@@ -486,21 +486,16 @@ impl PresetSettings {
 
 /// Policies are also read from old journals and must ignore what they do not know; a preset must not.
 fn read_preset(name: &str, figment: Figment) -> Result<Preset, SettingsError> {
-    let preset: Preset = figment.extract()?;
-    let written: serde_json::Value = figment.extract()?;
-    let understood: serde_json::Value = Figment::from(Serialized::defaults(&preset)).extract()?;
-    match unknown_key(&written, &understood) {
+    let preset = figment.extract()?;
+    let (written, mut unknown): (serde_json::Value, _) = (figment.extract()?, None);
+    let read: Result<Preset, _> = serde_ignored::deserialize(written, |key| {
+        unknown.get_or_insert_with(|| key.to_string());
+    });
+    debug_assert!(read.is_ok(), "the same was read a moment ago");
+    match unknown {
         Some(key) => Err(SettingsError::UnknownPresetKey { preset: name.to_owned(), key }),
         None => Ok(preset),
     }
-}
-
-fn unknown_key(written: &serde_json::Value, understood: &serde_json::Value) -> Option<String> {
-    let (written, understood) = (written.as_object()?, understood.as_object()?);
-    written.iter().find_map(|(key, value)| match understood.get(key) {
-        None => Some(key.clone()),
-        Some(known) => unknown_key(value, known).map(|deeper| format!("{key}.{deeper}")),
-    })
 }
 
 fn preset_names() -> String {

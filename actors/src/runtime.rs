@@ -12,6 +12,7 @@ mod admission;
 mod alarm;
 pub mod clock;
 mod custody;
+mod ears;
 mod entity;
 mod forwarding;
 mod front;

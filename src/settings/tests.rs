@@ -173,3 +173,12 @@ fn the_file_of_defaults_names_every_key() {
     all["simulation"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
     assert_eq!(unknown_key(&all, &written), None, "is not in config/default.toml");
 }
+
+/// The first key that is written and not understood.
+fn unknown_key(written: &serde_json::Value, understood: &serde_json::Value) -> Option<String> {
+    let (written, understood) = (written.as_object()?, understood.as_object()?);
+    written.iter().find_map(|(key, value)| match understood.get(key) {
+        None => Some(key.clone()),
+        Some(known) => unknown_key(value, known).map(|deeper| format!("{key}.{deeper}")),
+    })
+}

@@ -31,7 +31,7 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -50,7 +50,7 @@ const PUT_OFF_MAX: usize = 16;
 /// How often a journal that cannot be reached is tried again before the entity falls.
 const LOAD_TRIES: u32 = 40;
 
-/// Anything an entity can be sent. Its shard is the only sender.
+/// Anything an entity can be sent. Its shard is the only sender, but of what is seen.
 #[derive(Debug)]
 pub(super) enum Message<D: Decider> {
     /// A command.
@@ -116,6 +116,11 @@ impl<D: Decider> Message<D> {
             // Whoever is gone needs no answer.
             reply.send(Ok((version, Arc::clone(state)))).ok();
         }
+    }
+
+    /// Is something only shown to it?
+    pub(super) fn is_sighting(&self) -> bool {
+        matches!(self, Self::See { .. })
     }
 
     /// Does somebody only want to follow it?
@@ -223,6 +228,8 @@ pub(super) struct Birth<D: Decider> {
 pub(super) struct Waiting {
     /// Messages sent to it and not yet handled.
     pub(super) n: AtomicU32,
+    /// How many it was ever sent past its shard.
+    pub(super) n_shown: AtomicU64,
     /// One of them is live: it must not wait for its turn to be read.
     pub(super) live: Notify,
 }

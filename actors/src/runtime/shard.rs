@@ -1,12 +1,13 @@
 //! Wakes entities on demand and buries them when they fall.
 //!
-//! A shard is the only sender to its entities, which is what makes "at most one actor per id in
-//! this process" true, and what lets an entity go to sleep without losing a message. Across
+//! A shard is the only sender to its entities, but of sightings (`ears`), which is what makes "at most one
+//! actor per id in this process" true, and what lets an entity go to sleep without losing a message. Across
 //! processes the journal's version check makes a second host harmless.
 
 use super::{
     System,
     admission::RETRY_AFTER_MS,
+    ears::Ears,
     entity::{Birth, Entity, Fall, Message, Waiting, asleep},
     watchers::Watchers,
 };
@@ -20,7 +21,6 @@ use ractor::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    marker::PhantomData,
     panic::AssertUnwindSafe,
     sync::{
         Arc, PoisonError, RwLock,
@@ -47,6 +47,7 @@ type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
 pub struct Shards<D: Decider> {
     shards: Box<[Slot<D>]>,
     awake: Arc<Awake>,
+    ears: Arc<Ears<D>>,
 }
 
 impl<D: Decider> Default for Shards<D> {
@@ -54,6 +55,7 @@ impl<D: Decider> Default for Shards<D> {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::new(None)).collect(),
             awake: Arc::new(Awake::default()),
+            ears: Arc::default(),
         }
     }
 }
@@ -92,6 +94,15 @@ impl<D: Decider> Shards<D> {
             // Its caller sees a dropped reply, and asks where the shard is.
             return;
         }
+        let message = if message.is_sighting() {
+            let waiting_max = system.0.settings.entity_inflight_max;
+            match self.ears.show(shard, to, message, waiting_max) {
+                Ok(()) => return,
+                Err(message) => message,
+            }
+        } else {
+            message
+        };
         let Some(shard) = self.running(shard).or_else(|| self.start(system, shard)) else {
             return message.refuse(Refusal::Unavailable);
         };
@@ -153,8 +164,8 @@ impl<D: Decider> Shards<D> {
         if let Some(started) = slot.as_ref().filter(|it| it.get_status() < ActorStatus::Stopping) {
             return Some(started.clone());
         }
-        let host =
-            Shard { system: system.clone(), shard, awake: self.awake.clone(), rules: PhantomData };
+        let (awake, ears) = (self.awake.clone(), self.ears.clone());
+        let host = Shard { system: system.clone(), shard, awake, ears };
         match ActorRuntime::spawn_instant(None, host, ()) {
             Ok((started, _join)) => slot.insert(started).clone().into(),
             Err(error) => {
@@ -167,11 +178,11 @@ impl<D: Decider> Shards<D> {
 
 /// Supervises the entities of kind `D` whose ids belong here.
 #[derive(Debug)]
-struct Shard<D> {
+struct Shard<D: Decider> {
     system: System,
     shard: ShardId,
     awake: Arc<Awake>,
-    rules: PhantomData<fn() -> D>,
+    ears: Arc<Ears<D>>,
 }
 
 /// What a shard is sent.
@@ -290,19 +301,24 @@ impl<D: Decider> Actor for Shard<D> {
             ToShard::Deliver { to, message } => self.deliver(to, message, &myself, roll),
             ToShard::Drowsy { id, n_received } => {
                 // Only if nothing is on its way to it. What comes from now on wakes a successor.
-                let is_quiet = roll.by_id.get(&id).is_some_and(|it| it.n_sent == n_received);
+                self.ears.remove(self.shard, &id);
+                let is_quiet = roll.by_id.get(&id).is_some_and(|it| it.n_all() == n_received);
                 if is_quiet && let Some(resident) = self.forget(id, roll) {
                     resident.actor.send_message(Box::new(Message::Sleep)).ok();
+                } else if let Some(Resident { actor, waiting, .. }) = roll.by_id.get(&id) {
+                    self.ears.add(self.shard, id, actor.clone(), waiting.clone());
                 }
             }
             ToShard::Looked { id, n, seen } => self.looked(id, n, *seen, &myself, roll),
             ToShard::Instruct(instruction) => self.instruct(&instruction, &myself, roll),
             ToShard::Arrive(everyone) => self.arrive(everyone, &myself, roll),
             ToShard::Depart(to) => {
+                self.ears.clear(self.shard);
                 roll.close(&self.system);
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Depart(to.clone())));
             }
             ToShard::Abandon => {
+                self.ears.clear(self.shard);
                 roll.close(&self.system);
                 roll.by_id.values().for_each(|it| it.actor.kill());
                 self.awake.remove(self.shard, roll.by_id.len());
@@ -479,6 +495,7 @@ impl<D: Decider> Shard<D> {
         self.awake.add(self.shard, 1);
         roll.by_actor.insert(actor.get_id(), id);
         let active_at = self.system.now();
+        self.ears.add(self.shard, id, actor.clone(), waiting.clone());
         roll.by_id.insert(id, Resident { actor, n_sent: 0, waiting, active_at });
         for message in roll.looks.remove(&id).map(|look| look.waiting).unwrap_or_default() {
             self.send(id, Box::new(message), roll);
@@ -549,6 +566,7 @@ impl<D: Decider> Shard<D> {
                 reply.try_send(found).ok();
             }
             Instruction::Drain => {
+                self.ears.clear(self.shard);
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Sleep));
             }
             #[cfg(any(test, feature = "testing"))]
@@ -593,6 +611,7 @@ impl<D: Decider> Shard<D> {
 
     fn forget(&self, id: D::Id, roll: &mut Roll<D>) -> Option<Resident<D>> {
         let resident = roll.by_id.remove(&id)?;
+        self.ears.remove(self.shard, &id);
         roll.by_actor.remove(&resident.actor.get_id());
         self.awake.remove(self.shard, 1);
         Some(resident)
@@ -615,6 +634,11 @@ impl<D: Decider> Roll<D> {
 }
 
 impl<D: Decider> Resident<D> {
+    /// How many messages it was ever sent, by its shard and past it.
+    fn n_all(&self) -> u64 {
+        self.n_sent + self.waiting.n_shown.load(Ordering::Acquire)
+    }
+
     fn send(&mut self, message: Message<D>) {
         self.n_sent += 1;
         self.actor.send_message(Box::new(message)).ok();

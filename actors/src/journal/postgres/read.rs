@@ -18,7 +18,8 @@ type Answer<T> = Result<T, JournalError>;
 
 /// The answers of an entity in both places where they are kept, in the order of `version, place, position`: one
 /// that stands with the event that led to a version comes before those that were given at that version. Of the
-/// events, only those are walked that are young enough, from the newest on and back again.
+/// events, only those are walked that are young enough, from the newest on and back again: until a day before
+/// what is forgotten, for the clocks of nodes that wrote one after the other may differ.
 macro_rules! answers {
     ($shard:literal, $id:literal, $kind:literal) => {
         concat!(
@@ -30,7 +31,8 @@ macro_rules! answers {
             "
              UNION ALL
              SELECT e.command, e.version, 0, 0, e.answer FROM events e
-             WHERE e.answer IS NOT NULL AND e.shard = ",
+             WHERE e.answer IS NOT NULL
+                 AND e.at >= (SELECT value FROM cluster_facts WHERE name = 'answers_since') AND e.shard = ",
             $shard,
             " AND e.id = ",
             $id,
@@ -38,7 +40,8 @@ macro_rules! answers {
             $kind,
             " AND e.version > coalesce((
                  SELECT o.version FROM events o
-                 WHERE o.at < (SELECT value FROM cluster_facts WHERE name = 'answers_since') AND o.shard = ",
+                 WHERE o.at < (SELECT value - 86400000 FROM cluster_facts WHERE name = 'answers_since')
+                     AND o.shard = ",
             $shard,
             " AND o.id = ",
             $id,

@@ -58,10 +58,15 @@ pub(super) async fn version(database: &mut PgConnection) -> Result<i64, OpenErro
 pub(super) async fn migrate(database: &mut PgConnection) -> Result<(i64, i64), OpenError> {
     version(database).await?;
     let mut step = database.begin().await?;
+    // What holds for commits and reads does not hold here: an index of all events takes its time, and whoever
+    // waits for another node to make it waits as long. But nobody goes on for a client that is gone.
+    sqlx::raw_sql(
+        "SET LOCAL statement_timeout = 0; SET LOCAL client_connection_check_interval = '1s'",
+    )
+    .execute(&mut *step)
+    .await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *step).await?;
     let found = version(&mut step).await?;
-    // What holds for commits and reads does not hold here: an index of all events takes its time.
-    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *step).await?;
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version int8 PRIMARY KEY)")
         .execute(&mut *step)
         .await?;
@@ -160,12 +165,16 @@ async fn impatiently(database: &mut PgConnection, sql: String) -> sqlx::Result<(
 
 /// Forgets answers from before a moment: those that have rows of their own, whole days at once, of the others
 /// row by row; those that stand with events by saying so. Returns how many rows went, about: nobody counts what
-/// stands with events, for that would be to read all of them.
+/// stands with events, for that would be to read all of them. Of those, none is forgotten that is yet to come,
+/// however wrong the clock of whoever asks; and one that asks for less later has them back.
 pub(super) async fn forget_results(
     database: &mut PgConnection,
     before: Timestamp,
 ) -> sqlx::Result<u64> {
-    sqlx::query("UPDATE cluster_facts SET value = $1 WHERE name = 'answers_since' AND value < $1")
+    sqlx::query(
+        "UPDATE cluster_facts SET value = least($1, (extract(epoch FROM clock_timestamp()) * 1000)::int8)
+         WHERE name = 'answers_since'",
+    )
         .bind(super::millis(before))
         .execute(&mut *database)
         .await?;

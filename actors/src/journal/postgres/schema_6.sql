@@ -2,9 +2,16 @@
 
 -- An entity has one shard, hence one part, and what is unique in its part is unique. The id decides almost
 -- every comparison, where shard, id, kind and version were compared one after the other; who asks for an
--- entity names its shard all the same, or every part would be looked at. First of all, so that reads go on
--- meanwhile; under one lock, so that who writes waits before it has any.
-LOCK TABLE events IN SHARE MODE;
+-- entity names its shard all the same, or every part would be looked at.
+--
+-- All locks first, in the order in which commits take theirs, so that nobody who holds one waits for
+-- another. Whoever reads waits too: a constraint that goes needs that in the end, and behind somebody who
+-- reads for hours (a backup, an export) everybody else would wait as well. So that one is waited for only
+-- briefly, and then the migration gives up before it has done anything.
+SET LOCAL lock_timeout = '10s';
+LOCK TABLE heads IN EXCLUSIVE MODE;
+LOCK TABLE events IN ACCESS EXCLUSIVE MODE;
+SET LOCAL lock_timeout = 0;
 DO $$ BEGIN
     FOR n IN 0..15 LOOP
         EXECUTE format('CREATE UNIQUE INDEX events_%s_by_entity ON events_%s (id, version, kind)', n, n);
@@ -19,5 +26,6 @@ ALTER TABLE events DROP CONSTRAINT events_by_entity;
 ALTER TABLE events ADD COLUMN answer bytea;
 ALTER TABLE results ADD COLUMN version int8;
 
--- Events are never changed, so their answers are not deleted: those from before this moment are forgotten.
+-- Events are never changed, so their answers are not deleted: those from before this moment count as
+-- forgotten. It is said anew with each sweep, so that a clock that was wrong does harm until the next one only.
 INSERT INTO cluster_facts (name, value) VALUES ('answers_since', 0);

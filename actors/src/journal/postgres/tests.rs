@@ -778,17 +778,15 @@ async fn what_is_forgotten_of_events_is_neither_loaded_nor_found_nor_exported() 
         journal.commit(answering(version, n_events, n)).await.unwrap();
     }
     assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5, 6]);
-    for before in [1_004, 1_002] {
-        journal.forget_results(Timestamp(before)).await.unwrap();
-        assert_eq!(answered(&journal).await, [4, 5, 6], "before {before}");
-        assert_eq!(places(&journal).await, (1, 4), "events stay as they are");
-        for n in 1..=6 {
-            let found = journal.result(entity(1), CommandId::nth(n)).await.unwrap();
-            assert_eq!(found, (n >= 4).then(|| vec![n as u8]));
-        }
-        let exported = journal.dump(Part::Results, None, 9).await.unwrap();
-        assert_eq!(exported.len(), 3, "{exported:?}");
+    journal.forget_results(Timestamp(1_004)).await.unwrap();
+    assert_eq!(answered(&journal).await, [4, 5, 6]);
+    assert_eq!(places(&journal).await, (1, 4), "events stay as they are");
+    for n in 1..=6 {
+        let found = journal.result(entity(1), CommandId::nth(n)).await.unwrap();
+        assert_eq!(found, (n >= 4).then(|| vec![n as u8]));
     }
+    let exported = journal.dump(Part::Results, None, 9).await.unwrap();
+    assert_eq!(exported.len(), 3, "{exported:?}");
     journal.close().await.unwrap();
 }
 
@@ -878,26 +876,14 @@ const BESIDE: &str = "
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_of_schema_5_and_of_builds_that_know_no_other_are_found() {
     let database = TestDatabase::start().await;
-    let mut connection = database.options().connect().await.unwrap();
+    let mut connection = schema_5(&database).await;
     let said = |sql: &str| {
         let names = [("$one", entity(1).id), ("$first", CommandId::nth(1).0)];
         let more = [("$second", CommandId::nth(2).0), ("$third", CommandId::nth(3).0)];
         let names = names.into_iter().chain(more);
         names.fold(sql.to_owned(), |sql, (name, id)| sql.replace(name, &format!("'{id}'")))
     };
-    let old = said(ANSWERED);
-    let sql = [
-        schema::MIGRATIONS[0],
-        "CREATE TEMP TABLE shards_of (kind int2, id uuid, shard int4)",
-        schema::MIGRATIONS[1],
-        "DROP TABLE shards_of",
-        schema::MIGRATIONS[2],
-        schema::MIGRATIONS[3],
-        schema::MIGRATIONS[4],
-        "CREATE TABLE schema_version (version int8 PRIMARY KEY); INSERT INTO schema_version VALUES (5)",
-        &old,
-    ];
-    sqlx::raw_sql(AssertSqlSafe(sql.join(";"))).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(said(ANSWERED))).execute(&mut connection).await.unwrap();
     assert_eq!(schema::migrate(&mut connection).await.unwrap(), (5, schema::VERSION));
     sqlx::raw_sql(AssertSqlSafe(said(BESIDE))).execute(&mut connection).await.unwrap();
 
@@ -914,6 +900,84 @@ async fn answers_of_schema_5_and_of_builds_that_know_no_other_are_found() {
     }
     let report = check(&journal, []).await.unwrap();
     assert_eq!(report.violations, []);
+    journal.close().await.unwrap();
+}
+
+/// A database of schema 5.
+async fn schema_5(database: &TestDatabase) -> PgConnection {
+    let mut connection = database.options().connect().await.unwrap();
+    let sql = [
+        schema::MIGRATIONS[0],
+        "CREATE TEMP TABLE shards_of (kind int2, id uuid, shard int4)",
+        schema::MIGRATIONS[1],
+        "DROP TABLE shards_of",
+        schema::MIGRATIONS[2],
+        schema::MIGRATIONS[3],
+        schema::MIGRATIONS[4],
+        "CREATE TABLE schema_version (version int8 PRIMARY KEY); INSERT INTO schema_version VALUES (5)",
+    ];
+    sqlx::raw_sql(AssertSqlSafe(sql.join(";"))).execute(&mut connection).await.unwrap();
+    connection
+}
+
+/// Returns once somebody waits for a lock on `table`.
+async fn until_somebody_waits_for(table: &str, connection: &mut PgConnection) {
+    let sql = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+               WHERE NOT l.granted AND c.relname = $1 AND l.database =
+                   (SELECT oid FROM pg_database WHERE datname = current_database()))";
+    while !sqlx::query_scalar::<_, bool>(sql).bind(table).fetch_one(&mut *connection).await.unwrap()
+    {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A commit that looks at events before it writes some has nothing that the migration waits for while
+/// it waits for the migration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_is_under_way_and_a_migration_do_not_wait_for_each_other() {
+    let database = TestDatabase::start().await;
+    let mut watching = schema_5(&database).await;
+    let mut committing = database.options().connect().await.unwrap();
+    let looks = "BEGIN; SELECT FROM heads WHERE shard = 7 FOR UPDATE; SELECT FROM events";
+    sqlx::raw_sql(looks).execute(&mut committing).await.unwrap();
+    let mut migrating = database.options().connect().await.unwrap();
+    let migrating = tokio::spawn(async move { schema::migrate(&mut migrating).await });
+    until_somebody_waits_for("heads", &mut watching).await;
+    let writes = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        VALUES (7, 1, 1, gen_random_uuid(), 1, 1, 1, 'moved', ''); COMMIT";
+    sqlx::raw_sql(writes).execute(&mut committing).await.unwrap();
+    assert_eq!(migrating.await.unwrap().unwrap(), (5, schema::VERSION));
+}
+
+/// Somebody who reads for hours would have everybody else wait behind the migration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_gives_way_to_who_reads_for_long() {
+    let database = TestDatabase::start().await;
+    let mut migrating = schema_5(&database).await;
+    let mut export = database.options().connect().await.unwrap();
+    let read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM events";
+    sqlx::raw_sql(read).execute(&mut export).await.unwrap();
+    let error = schema::migrate(&mut migrating).await.unwrap_err().to_string();
+    assert!(error.contains("lock timeout"), "{error}");
+    sqlx::raw_sql("COMMIT").execute(&mut export).await.unwrap();
+    assert_eq!(schema::migrate(&mut migrating).await.unwrap(), (5, schema::VERSION));
+}
+
+/// A clock that is ahead forgets nothing that is yet to come, and not for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_by_a_clock_that_is_ahead_is_made_good_by_the_next() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    let at = super::now();
+    journal.commit(Commit { at, ..answering(0, 1, 1) }).await.unwrap();
+    journal.forget_results(Timestamp(at.0 + 86_400_000)).await.unwrap();
+    assert!(answered(&journal).await.is_empty());
+    let later = Timestamp(super::now().0 + 60_000);
+    journal.commit(Commit { at: later, ..answering(1, 1, 2) }).await.unwrap();
+    assert_eq!(answered(&journal).await, [2], "what came later is there");
+    journal.forget_results(Timestamp(at.0 - 86_400_000)).await.unwrap();
+    assert_eq!(answered(&journal).await, [1, 2]);
     journal.close().await.unwrap();
 }
 

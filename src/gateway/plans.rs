@@ -46,6 +46,9 @@ const ITERATIONS: (u32, u32) = (1_000_000, 20_000);
 const VEHICLE_COST_S: (u32, u32) = (86_400, 3_600);
 /// Longest time a vehicle is out, in milliseconds: a week.
 const SHIFT_MS_MAX: u64 = 7 * 86_400_000;
+/// Nothing that is named is further than this from the plan's begin, in milliseconds: 31 days. Times are compared to within
+/// so little that they must not be large.
+const SPAN_MS_MAX: u64 = 31 * 86_400_000;
 /// Longest time at one stop, in seconds.
 const SERVICE_S_MAX: u32 = 86_400;
 /// Longest name of a vehicle, a job or a skill, in characters.
@@ -91,7 +94,7 @@ struct PlanVehicle {
     /// How much it holds, in whatever unit jobs are measured.
     #[serde(default)]
     capacity: u32,
-    /// It leaves no sooner than this, …
+    /// It leaves no sooner than this, and no later than 31 days after the first one may, …
     shift_from: Timestamp,
     /// … and has ended by this; a week later at most.
     shift_until: Timestamp,
@@ -133,10 +136,10 @@ struct PlanJob {
 struct PlanStop {
     /// Where.
     at: Point,
-    /// It begins no sooner than this; at any time, if absent.
+    /// It begins no sooner than this, which is within 31 days of where the first shift begins; at any time, if absent.
     #[serde(default)]
     opens_at: Option<Timestamp>,
-    /// And no later than this; at any time, if absent.
+    /// And no later than this, within 31 days as well; at any time, if absent.
     #[serde(default)]
     closes_at: Option<Timestamp>,
     /// How long it takes, in seconds; a day at most.
@@ -602,12 +605,14 @@ impl Reading {
                 "a week after shift_from at most",
             ));
         }
+        let from = self.second(&format!("{field}.shift_from"), shift_from)?;
+        let until = self.second(&format!("{field}.shift_until"), shift_until)?;
         Ok(Vehicle {
             start: self.place(it.start),
             end: it.end.map(|end| self.place(end)),
             capacity: it.capacity,
-            from: self.second(shift_from),
-            until: self.second(shift_until),
+            from,
+            until,
             skills: self.bits(field, &it.skills)?,
             ways,
         })
@@ -639,8 +644,12 @@ impl Reading {
 
     fn stop(&mut self, field: &str, it: PlanStop) -> Result<Stop, Refused> {
         let PlanStop { at, opens_at, closes_at, service_s } = it;
-        let opens = opens_at.map_or(f64::NEG_INFINITY, |at| self.second(at));
-        let closes = closes_at.map_or(f64::INFINITY, |at| self.second(at));
+        let second = |name: &str, at: Option<Timestamp>, else_s: f64| match at {
+            Some(at) => self.second(&format!("{field}.{name}"), at),
+            None => Ok(else_s),
+        };
+        let opens = second("opens_at", opens_at, f64::NEG_INFINITY)?;
+        let closes = second("closes_at", closes_at, f64::INFINITY)?;
         if closes < opens {
             return Err(invalid(field, "closes before it opens"));
         }
@@ -656,8 +665,12 @@ impl Reading {
         u32::try_from(self.places.len() - 1).expect("few places")
     }
 
-    fn second(&self, at: Timestamp) -> f64 {
-        (at.0 as f64 - self.begin.0 as f64) / 1_000.0
+    /// How long that is after the begin, in seconds; before it, less than nothing.
+    fn second(&self, field: &str, at: Timestamp) -> Result<f64, Refused> {
+        if at.0.abs_diff(self.begin.0) > SPAN_MS_MAX {
+            return Err(invalid(field, "more than 31 days from where the first shift begins"));
+        }
+        Ok((at.0 as f64 - self.begin.0 as f64) / 1_000.0)
     }
 
     /// Each skill as a bit.

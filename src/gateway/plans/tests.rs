@@ -199,6 +199,39 @@ fn what_makes_no_sense_is_refused_and_it_is_said_where() {
 }
 
 #[test]
+fn nothing_is_further_than_31_days_from_where_the_first_shift_begins() {
+    const DAYS: u64 = 31 * 24 * 60;
+    let fine = || body(&[vehicle("a"), vehicle("b")], &[job("a")]);
+    let late = |from: u64| {
+        let b = with(vehicle("b"), "/shift_from", json!(minute(from)));
+        let b = with(b, "/shift_until", json!(minute(from + 60)));
+        body(&[vehicle("a"), b], &[job("a")])
+    };
+    let opens = |at: u64| with(fine(), "/jobs/0/pickup/opens_at", json!(at));
+    let closes = |at: u64| with(fine(), "/jobs/0/dropoff/closes_at", json!(at));
+    let month_ms = DAYS * 60_000;
+    for allowed in [
+        late(DAYS - 60),
+        opens(minute(DAYS)),
+        opens(minute(0) - month_ms),
+        closes(minute(DAYS)),
+    ] {
+        read(&allowed).unwrap();
+    }
+    for (wrong, field) in [
+        (late(DAYS - 59), "vehicles[1].shift_until: more than 31 days"),
+        (late(DAYS + 1), "vehicles[1].shift_from: more than 31 days"),
+        (opens(minute(DAYS) + 1), "jobs[0].pickup.opens_at: more than 31 days"),
+        (opens(0), "jobs[0].pickup.opens_at: more than 31 days"),
+        (closes(u64::MAX), "jobs[0].dropoff.closes_at: more than 31 days"),
+    ] {
+        let refused = read(&wrong).unwrap_err();
+        assert_eq!(refused.code, Code::Invalid, "{wrong}");
+        assert!(refused.message.starts_with(field), "{refused}");
+    }
+}
+
+#[test]
 fn whoever_is_gone_is_searched_for_no_longer() {
     let jobs: Vec<Value> = (0..30).map(|n| job(&n.to_string())).collect();
     let it = with(body(&[vehicle("van")], &jobs), "/iterations", json!(1_000_000));

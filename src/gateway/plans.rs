@@ -241,6 +241,8 @@ pub(crate) enum UnservedReason {
     OutOfTime,
     /// It could be served alone; beside the others no place was found.
     NoRoom,
+    /// The time to search was over before anybody looked for a place for it.
+    OutOfSearchTime,
 }
 
 /// How it is known how long ways take.
@@ -295,6 +297,7 @@ impl UnservedReason {
             Self::TooLarge => "too_large",
             Self::OutOfTime => "out_of_time",
             Self::NoRoom => "no_room",
+            Self::OutOfSearchTime => "out_of_search_time",
         }
     }
 }
@@ -306,6 +309,7 @@ impl From<Why> for UnservedReason {
             Why::Size => Self::TooLarge,
             Why::Times => Self::OutOfTime,
             Why::Room => Self::NoRoom,
+            Why::Search => Self::OutOfSearchTime,
         }
     }
 }
@@ -470,14 +474,19 @@ impl Wanted {
     /// Routes were found that cannot be driven, which would be our fault.
     fn plan(mut self, known: &Known, gone: &CancellationToken) -> Result<RoutePlan, Fault> {
         let began = Instant::now();
-        let distances = Distances::between(&self.places, known.detour);
-        self.problem.ways = self.ways(&*known.router, &distances);
         let budget = self.budget.min(known.time_max);
         let mut is_late = false;
-        let plan = mixed::plan(&self.problem, self.seed.into(), self.iterations.into(), || {
+        let mut is_over = || {
             is_late = gone.is_cancelled() || began.elapsed() >= budget;
             is_late
-        });
+        };
+        let distances = Distances::between(&self.places, known.detour);
+        let plan = if is_over() {
+            self.untried()
+        } else {
+            self.problem.ways = self.ways(&*known.router, &distances);
+            mixed::plan(&self.problem, self.seed.into(), self.iterations.into(), is_over)
+        };
         let mut routes = Vec::new();
         for (vehicle, errands) in plan.routes.iter().enumerate() {
             if !errands.is_empty() {
@@ -500,6 +509,12 @@ impl Wanted {
                 ended_by: if is_late { EndedBy::Time } else { EndedBy::Iterations },
             },
         })
+    }
+
+    /// Nothing was looked for.
+    fn untried(&self) -> Plan {
+        let left_out = (0..self.jobs.len()).map(|job| (job, Why::Search)).collect();
+        Plan { routes: Vec::new(), left_out, cost: 0.0, rounds: 0 }
     }
 
     /// How long ways take, for each kind of vehicle.

@@ -132,7 +132,8 @@ fn names_in_json_are_those_that_are_printed() {
     for what in [PlannedWhat::Pickup, PlannedWhat::Dropoff, PlannedWhat::Visit] {
         assert_eq!(json!(what), what.name());
     }
-    for why in [Why::Skills, Why::Size, Why::Times, Why::Room].map(UnservedReason::from) {
+    let reasons = [Why::Skills, Why::Size, Why::Times, Why::Room, Why::Search];
+    for why in reasons.map(UnservedReason::from) {
         assert_eq!(json!(why), why.name());
     }
     for ended_by in [EndedBy::Iterations, EndedBy::Time] {
@@ -240,6 +241,8 @@ fn whoever_is_gone_is_searched_for_no_longer() {
     gone.cancel();
     let plan = wanted.plan(&known(), &gone).unwrap();
     assert_eq!((plan.search.iterations, plan.search.ended_by), (0, EndedBy::Time));
+    assert_eq!(plan.unserved.len(), 30);
+    assert!(plan.unserved.iter().all(|it| it.reason == UnservedReason::OutOfSearchTime));
 }
 
 #[test]

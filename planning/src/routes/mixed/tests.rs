@@ -166,7 +166,29 @@ fn who_is_told_that_time_is_over_stops_and_answers_what_it_has() {
     assert!(it.rounds < 100 && problem.check(&it.routes).is_ok());
     let none = plan(&problem, 1, u64::MAX, || true);
     assert!(none.routes.iter().all(Vec::is_empty) && none.rounds == 0);
-    assert_eq!(none.left_out.len(), 30);
+    assert_eq!(none.left_out, (0..30).map(|job| (job, Why::Search)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_not_tried_is_not_said_to_have_no_room() {
+    // All of them find room, if they are tried.
+    let jobs: Vec<Job> = (0..12).map(|n| carry(3 * n + 1, 3 * n + 2)).collect();
+    let problem = problem(jobs, vec![vehicle(0), vehicle(3)]);
+    assert!(plan(&problem, 1, 0, || false).left_out.is_empty());
+    let mut n_served = Vec::new();
+    for n_asked_max in 0..40 {
+        let mut n_asked = 0;
+        // Whoever says so once has said so.
+        let it = plan(&problem, 1, 1_000, || {
+            n_asked += 1;
+            n_asked == n_asked_max + 1
+        });
+        assert!(it.left_out.iter().all(|left| left.1 == Why::Search), "{it:?}");
+        assert!(problem.check(&it.routes).is_ok());
+        n_served.push(12 - it.left_out.len());
+    }
+    // Each is judged, and then each is given a place.
+    assert_eq!((n_served[11], n_served[18], n_served[39]), (0, 5, 12));
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub struct Vehicle {
     pub capacity: u32,
     /// It leaves no sooner than this.
     pub from: f64,
-    /// And has ended by this.
+    /// And has ended by this; never infinite.
     pub until: f64,
     /// What it can do, a bit each.
     pub skills: u64,
@@ -84,7 +84,7 @@ pub struct Ways {
 }
 
 impl Ways {
-    /// What `time` says of each pair of so many places; never negative, in the caller's unit.
+    /// What `time` says of each pair of so many places; never negative, in the caller's unit, and infinite where no way leads.
     #[must_use]
     pub fn new(n_places: u32, time: impl Fn(u32, u32) -> f64) -> Self {
         let from = |from: u32| (0..n_places).map(move |to| (from, to));

@@ -278,8 +278,9 @@ pub(super) fn search(
         recreate(&ground, &mut now, &mut room, &mut chance);
         let cost = now.cost(&ground);
         let n = now.absent.len();
-        let is_taken = n < n_absent || n == n_absent && cost < now_cost - heat * chance.unit().ln();
-        if !is_taken {
+        let is_gain = n < n_absent || n == n_absent && cost < now_cost - heat * chance.unit().ln();
+        let is_in_time = room.kept.iter().all(|(vehicle, _)| now.routes[*vehicle].is_in_time());
+        if !is_gain || !is_in_time {
             undo(&ground, &mut now, &mut room);
             continue;
         }

@@ -216,6 +216,39 @@ fn why_nobody_serves_a_job_is_said() {
 }
 
 #[test]
+fn where_no_way_leads_nobody_goes() {
+    // From an island there is no way back, and to another there is none at all.
+    let island = |from: u32, to: u32| match (from, to) {
+        (20, _) | (_, 30) if from != to => f64::INFINITY,
+        _ => straight(from, to),
+    };
+    let jobs = vec![carry(1, 2), carry(3, 30), job(Task::Visit(stop(20))), carry(20, 5)];
+    let home = Vehicle { end: Some(0), ..vehicle(0) };
+    let ways = vec![Ways::new(PLACES, island)];
+    let problem = Problem { ways, ..problem(jobs, vec![home]) };
+    let it = plan(&problem, 1, 200, || false);
+    assert_eq!(it.left_out, [1, 2, 3].map(|job| (job, Why::Times)));
+    assert_eq!(problem.check(&it.routes), Ok(4.0 + 30.0));
+}
+
+#[test]
+fn what_is_in_time_by_way_of_a_place_is_not_driven_without_it() {
+    for seed in 0..6 {
+        // Some ways are longer than those by way of others, and some are none.
+        let odd = |from: u32, to: u32| match (from * 31 + to * 17) % 7 {
+            0 if from != to => f64::INFINITY,
+            1 => 5.0 * straight(from, to),
+            _ => straight(from, to),
+        };
+        let ways = vec![Ways::new(PLACES, odd), Ways::new(PLACES, odd)];
+        let problem = Problem { ways, ..any_problem(seed, 24, 5) };
+        let it = plan(&problem, seed, 600, || false);
+        let cost = problem.check(&it.routes).expect("routes that can be driven");
+        assert!((cost - it.cost).abs() < 1e-3, "seed {seed}: {cost} {}", it.cost);
+    }
+}
+
+#[test]
 fn as_few_vehicles_as_are_worth_their_cost_are_used() {
     let jobs = vec![carry(1, 2), carry(3, 4), carry(601, 602)];
     let far_apart = |vehicle_cost| {

@@ -237,7 +237,8 @@ pub(crate) enum UnservedReason {
     NoSkills,
     /// It is larger than each vehicle that can.
     TooLarge,
-    /// None of those can be there in its time and end in its own, even with nothing else to do.
+    /// None of those can be there in its time and end in its own, even with nothing else to do; or no street that is known
+    /// leads there, or none that takes less than an hour and three quarters.
     OutOfTime,
     /// It could be served alone; beside the others no place was found.
     NoRoom,
@@ -249,7 +250,8 @@ pub(crate) enum UnservedReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WaysBy {
-    /// By the streets this node knows (`roads.folder`), at the hour it knows them at.
+    /// By the streets this node knows (`roads.folder`), at the hour it knows them at; by a straight line to what is off a
+    /// crossing, and all the way from and to what is more than 300 m from each.
     Roads,
     /// By straight lines, times how much longer roads usually are, at the mean speed of the vehicle.
     StraightLine,
@@ -517,7 +519,7 @@ impl Wanted {
         Plan { routes: Vec::new(), left_out, cost: 0.0, rounds: 0 }
     }
 
-    /// How long ways take, for each kind of vehicle.
+    /// How long ways take, for each kind of vehicle; for ever, where no street leads.
     fn ways(&self, router: &dyn Router, distances: &Distances) -> Vec<Ways> {
         let spots: Vec<Spot> = self.places.iter().map(|at| router.spot(*at)).collect();
         let n_places = u32::try_from(spots.len()).expect("few places");
@@ -533,7 +535,7 @@ impl Wanted {
                     vehicle,
                     leaving: self.begin,
                 };
-                f64::from(router.eta(&leg).ms) / 1_000.0
+                router.way(&leg).map_or(f64::INFINITY, |eta| f64::from(eta.ms) / 1_000.0)
             })
         };
         self.kinds.iter().copied().map(of_kind).collect()

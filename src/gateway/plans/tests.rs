@@ -1,5 +1,5 @@
 use super::*;
-use matching::router::Straight;
+use matching::router::{Road, Roads, Straight, Times};
 use serde_json::{Value, json};
 
 /// A moment so many minutes after a shift begins.
@@ -125,6 +125,31 @@ fn what_nobody_can_serve_is_named_with_why() {
     let plan = planned(&body(&[tight], &[job("a"), with(job("b"), "/dropoff/at", place(0.0))]));
     assert_eq!(plan.unserved.len(), 1, "{plan:?}");
     assert_eq!(plan.unserved[0].reason, UnservedReason::NoRoom);
+}
+
+#[test]
+fn by_roads_what_is_off_them_takes_time_and_where_none_leads_nobody_goes() {
+    // Three crossings; the last one's street leads nowhere.
+    let here = Point { lat: -1.95, lon: 30.06 };
+    let nodes: Vec<Point> = [0.0, 1_000.0, 2_000.0].map(|m| here.offset_m(m, 0.0)).to_vec();
+    let street = |from, to| Road { from, to, ms: 100_000 };
+    let times = Times::new(3, vec![street(0, 1), street(1, 0)]).unwrap();
+    let roads = Arc::new(Roads::new(nodes, Arc::new(times)).unwrap());
+    let known = Known { router: roads, ways: WaysBy::Roads, ..known() };
+    let visit = |id: &str, at: Value| json!({ "id": id, "visit": { "at": at } });
+    let planned = |jobs: &[Value]| {
+        let wanted = read(&body(&[vehicle("van")], jobs)).unwrap();
+        wanted.plan(&known, &CancellationToken::new()).unwrap()
+    };
+    let driving_s = |east_m: f64| planned(&[visit("a", place(east_m))]).routes[0].driving_s;
+    assert_eq!(driving_s(1_000.0), 200.0);
+    // Beside a crossing, and so far from each that a straight line is all there is.
+    let straight_s = |m: f64| m * 1.35 / 7.0;
+    assert!((driving_s(1_100.0) - 200.0 - 2.0 * straight_s(100.0)).abs() < 0.5);
+    assert!((driving_s(-5_000.0) - 2.0 * straight_s(5_000.0)).abs() < 5.0);
+    let plan = planned(&[visit("cut off", place(2_000.0)), visit("fine", place(1_000.0))]);
+    let [left] = plan.unserved.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((left.job.as_str(), left.reason), ("cut off", UnservedReason::OutOfTime));
 }
 
 #[test]

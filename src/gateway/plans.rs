@@ -94,7 +94,7 @@ struct PlanVehicle {
     /// How much it holds, in whatever unit jobs are measured.
     #[serde(default)]
     capacity: u32,
-    /// It leaves no sooner than this, and no later than 31 days after the first one may, …
+    /// It leaves no sooner than this, which is at most 31 days after the first shift begins, …
     shift_from: Timestamp,
     /// … and has ended by this; a week later at most.
     shift_until: Timestamp,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::router::{Learned, Ways};
 use protocol::work::VehicleKind;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -153,7 +154,7 @@ fn what_is_off_a_road_takes_time_and_what_is_far_off_is_a_straight_line() {
 #[test]
 fn who_stands_beside_the_pickup_does_not_drive_to_a_crossing_and_back() {
     let nodes = vec![KIGALI, KIGALI.offset_m(200.0, 0.0)];
-    let roads = Roads::new(nodes.clone(), Arc::new(chain(2))).unwrap();
+    let roads = Roads::new(nodes, Arc::new(chain(2))).unwrap();
     let at = KIGALI.offset_m(0.0, 90.0);
     assert_eq!(roads.eta(&leg(&roads, at, at)).ms, 0);
     let beside = leg(&roads, at, at.offset_m(0.0, 10.0));
@@ -169,4 +170,11 @@ fn where_no_street_leads_no_way_is_known_and_a_straight_line_is_likely() {
     assert_eq!(roads.way(&there).map(|eta| eta.ms), Some(90_000));
     assert_eq!(roads.way(&back), None);
     assert_eq!(roads.eta(&back), Straight::default().eta(&back));
+    // Whoever learns about these roads knows no more of where they lead, and how far off them it is.
+    let ways = Ways::new(KIGALI);
+    let learned = Learned { router: &roads, ways: &ways };
+    let [from, to] = [nodes[1], nodes[0].offset_m(0.0, 90.0)].map(|at| learned.spot(at));
+    assert_eq!(learned.way(&Leg { from, to, ..back }), None);
+    let there = Leg { from: to, to: from, ..there };
+    assert_eq!(learned.eta(&there).ms, 90_000 + Straight::default().ms(VehicleKind::Car, 90.0));
 }

@@ -123,7 +123,7 @@ fn regions(settings: &Settings) -> Result<region::Settings, NodeError> {
     let mut regions = settings.regions()?;
     let RoadSettings { folder, hour } = &settings.roads;
     if !folder.as_os_str().is_empty() {
-        let roads = loadtest::city::router(folder, *hour, regions.matching.speeds)?;
+        let roads = loadtest::city::router(folder, *hour, regions.matching.straight())?;
         regions.atlas = Atlas(Some(roads));
     }
     Ok(regions)

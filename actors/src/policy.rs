@@ -113,7 +113,8 @@ pub struct JobPolicy {
     /// Is a job that loses its driver after pickup impossible to reassign without a handover?
     pub handover: bool,
     /// In how many tiers only drivers of the order's own fleet are asked, if it has one and is not kept to it: at most
-    /// in all but the last; 0 if no fleet comes first.
+    /// in all but the last; 0 if no fleet comes first. Where a search is over before they are, everybody is asked in
+    /// another one, as long.
     #[serde(skip_serializing_if = "is_one")]
     pub fleet_tiers: u8,
     /// May a delivery be brought with others? Needs format 5.

@@ -182,7 +182,7 @@ pub struct Search {
     /// Whose drivers it is kept to, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     fleet: Option<Box<PartnerId>>,
-    /// They only come first: once some tiers are over, or they have been asked enough, it is everybody's.
+    /// They only come first: once some tiers are over, or they have been asked enough, or its time is over, it is everybody's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fleet_first: bool,
     /// Why it stands still, if its zone is why.
@@ -596,13 +596,19 @@ impl Search {
         }
         // Whoever has just been found silent may have rested for long enough already, where this comes late.
         match self.after(&events).phase {
-            Phase::Open { until, .. } if until <= now => {
+            Phase::Open { at, until, only, .. } if until <= now => {
                 let is_left = |open: &&OpenOffer| now < open.expires_at;
                 events.extend(self.open.iter().filter(is_left).map(OpenOffer::withdrawn));
                 if self.joined.as_ref().is_some_and(|joined| now < joined.until) {
                     events.extend(self.left_run(OfferStatus::Withdrawn, false, now));
                 }
-                return Decision { events, outcome: Some(Outcome::Exhausted) };
+                let Some(freed) = self.free(now) else {
+                    return Decision { events, outcome: Some(Outcome::Exhausted) };
+                };
+                // Its own fleet alone had all the time there was: the others have as much. It keeps its place in the queue.
+                let (until, next_tier_at) =
+                    (now + ms(asked.policy.search_ms), next_tier(0, asked.policy, now));
+                events.extend([freed, Event::Opened { at, until, next_tier_at, only }]);
             }
             Phase::Feed { until } if until <= now => {
                 return Decision { events, outcome: Some(Outcome::Exhausted) };

@@ -16,7 +16,19 @@ use std::{fmt, time::Duration};
 
 /// A place, as one router numbers it. Means nothing to another one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Spot(pub u32);
+pub struct Spot {
+    /// Its number.
+    pub n: u32,
+    /// How far it is from what has this number, in metres; 0 for routers that do not care.
+    pub off_m: u16,
+}
+
+impl Spot {
+    /// Right at what has this number.
+    pub const fn at(n: u32) -> Self {
+        Self { n, off_m: 0 }
+    }
+}
 
 /// A way somebody may have to go.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,8 +100,12 @@ pub fn along(
 pub trait Router: fmt::Debug + Send + Sync {
     /// The number of a place.
     fn spot(&self, at: Point) -> Spot;
-    /// How long a way takes.
+    /// How long a way takes; as likely as can be said, where none is known.
     fn eta(&self, leg: &Leg) -> Eta;
+    /// The same, if a way is known: for what is promised by it.
+    fn way(&self, leg: &Leg) -> Option<Eta> {
+        Some(self.eta(leg))
+    }
     /// How many of the nearest are asked for their way, for each that is weighed: one, where a way is always longer the
     /// further away its end is; more where some that are near are far to go.
     fn sifts(&self) -> usize {

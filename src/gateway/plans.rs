@@ -46,6 +46,9 @@ const ITERATIONS: (u32, u32) = (1_000_000, 20_000);
 const VEHICLE_COST_S: (u32, u32) = (86_400, 3_600);
 /// Longest time a vehicle is out, in milliseconds: a week.
 const SHIFT_MS_MAX: u64 = 7 * 86_400_000;
+/// Nothing that is named is further than this from the plan's begin, in milliseconds: 31 days. Times are compared to within
+/// so little that they must not be large.
+const SPAN_MS_MAX: u64 = 31 * 86_400_000;
 /// Longest time at one stop, in seconds.
 const SERVICE_S_MAX: u32 = 86_400;
 /// Longest name of a vehicle, a job or a skill, in characters.
@@ -91,7 +94,7 @@ struct PlanVehicle {
     /// How much it holds, in whatever unit jobs are measured.
     #[serde(default)]
     capacity: u32,
-    /// It leaves no sooner than this, …
+    /// It leaves no sooner than this, which is at most 31 days after the first shift begins, …
     shift_from: Timestamp,
     /// … and has ended by this; a week later at most.
     shift_until: Timestamp,
@@ -133,10 +136,10 @@ struct PlanJob {
 struct PlanStop {
     /// Where.
     at: Point,
-    /// It begins no sooner than this; at any time, if absent.
+    /// It begins no sooner than this, which is within 31 days of where the first shift begins; at any time, if absent.
     #[serde(default)]
     opens_at: Option<Timestamp>,
-    /// And no later than this; at any time, if absent.
+    /// And no later than this, within 31 days as well; at any time, if absent.
     #[serde(default)]
     closes_at: Option<Timestamp>,
     /// How long it takes, in seconds; a day at most.
@@ -234,17 +237,21 @@ pub(crate) enum UnservedReason {
     NoSkills,
     /// It is larger than each vehicle that can.
     TooLarge,
-    /// None of those can be there in its time and end in its own, even with nothing else to do.
+    /// None of those can be there in its time and end in its own, even with nothing else to do; or no street that is known
+    /// leads there, or none that takes less than an hour and three quarters.
     OutOfTime,
     /// It could be served alone; beside the others no place was found.
     NoRoom,
+    /// The time to search was over before anybody looked for a place for it.
+    OutOfSearchTime,
 }
 
 /// How it is known how long ways take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WaysBy {
-    /// By the streets this node knows (`roads.folder`), at the hour it knows them at.
+    /// By the streets this node knows (`roads.folder`), at the hour it knows them at; by a straight line to what is off a
+    /// crossing, and all the way from and to what is more than 300 m from each.
     Roads,
     /// By straight lines, times how much longer roads usually are, at the mean speed of the vehicle.
     StraightLine,
@@ -292,6 +299,7 @@ impl UnservedReason {
             Self::TooLarge => "too_large",
             Self::OutOfTime => "out_of_time",
             Self::NoRoom => "no_room",
+            Self::OutOfSearchTime => "out_of_search_time",
         }
     }
 }
@@ -303,6 +311,7 @@ impl From<Why> for UnservedReason {
             Why::Size => Self::TooLarge,
             Why::Times => Self::OutOfTime,
             Why::Room => Self::NoRoom,
+            Why::Search => Self::OutOfSearchTime,
         }
     }
 }
@@ -467,14 +476,19 @@ impl Wanted {
     /// Routes were found that cannot be driven, which would be our fault.
     fn plan(mut self, known: &Known, gone: &CancellationToken) -> Result<RoutePlan, Fault> {
         let began = Instant::now();
-        let distances = Distances::between(&self.places, known.detour);
-        self.problem.ways = self.ways(&*known.router, &distances);
         let budget = self.budget.min(known.time_max);
         let mut is_late = false;
-        let plan = mixed::plan(&self.problem, self.seed.into(), self.iterations.into(), || {
+        let mut is_over = || {
             is_late = gone.is_cancelled() || began.elapsed() >= budget;
             is_late
-        });
+        };
+        let distances = Distances::between(&self.places, known.detour);
+        let plan = if is_over() {
+            self.untried()
+        } else {
+            self.problem.ways = self.ways(&*known.router, &distances);
+            mixed::plan(&self.problem, self.seed.into(), self.iterations.into(), is_over)
+        };
         let mut routes = Vec::new();
         for (vehicle, errands) in plan.routes.iter().enumerate() {
             if !errands.is_empty() {
@@ -499,7 +513,13 @@ impl Wanted {
         })
     }
 
-    /// How long ways take, for each kind of vehicle.
+    /// Nothing was looked for.
+    fn untried(&self) -> Plan {
+        let left_out = (0..self.jobs.len()).map(|job| (job, Why::Search)).collect();
+        Plan { routes: Vec::new(), left_out, cost: 0.0, rounds: 0 }
+    }
+
+    /// How long ways take, for each kind of vehicle; for ever, where no street leads.
     fn ways(&self, router: &dyn Router, distances: &Distances) -> Vec<Ways> {
         let spots: Vec<Spot> = self.places.iter().map(|at| router.spot(*at)).collect();
         let n_places = u32::try_from(spots.len()).expect("few places");
@@ -515,7 +535,7 @@ impl Wanted {
                     vehicle,
                     leaving: self.begin,
                 };
-                f64::from(router.eta(&leg).ms) / 1_000.0
+                router.way(&leg).map_or(f64::INFINITY, |eta| f64::from(eta.ms) / 1_000.0)
             })
         };
         self.kinds.iter().copied().map(of_kind).collect()
@@ -602,12 +622,14 @@ impl Reading {
                 "a week after shift_from at most",
             ));
         }
+        let from = self.second(&format!("{field}.shift_from"), shift_from)?;
+        let until = self.second(&format!("{field}.shift_until"), shift_until)?;
         Ok(Vehicle {
             start: self.place(it.start),
             end: it.end.map(|end| self.place(end)),
             capacity: it.capacity,
-            from: self.second(shift_from),
-            until: self.second(shift_until),
+            from,
+            until,
             skills: self.bits(field, &it.skills)?,
             ways,
         })
@@ -639,8 +661,12 @@ impl Reading {
 
     fn stop(&mut self, field: &str, it: PlanStop) -> Result<Stop, Refused> {
         let PlanStop { at, opens_at, closes_at, service_s } = it;
-        let opens = opens_at.map_or(f64::NEG_INFINITY, |at| self.second(at));
-        let closes = closes_at.map_or(f64::INFINITY, |at| self.second(at));
+        let second = |name: &str, at: Option<Timestamp>, else_s: f64| match at {
+            Some(at) => self.second(&format!("{field}.{name}"), at),
+            None => Ok(else_s),
+        };
+        let opens = second("opens_at", opens_at, f64::NEG_INFINITY)?;
+        let closes = second("closes_at", closes_at, f64::INFINITY)?;
         if closes < opens {
             return Err(invalid(field, "closes before it opens"));
         }
@@ -656,8 +682,12 @@ impl Reading {
         u32::try_from(self.places.len() - 1).expect("few places")
     }
 
-    fn second(&self, at: Timestamp) -> f64 {
-        (at.0 as f64 - self.begin.0 as f64) / 1_000.0
+    /// How long that is after the begin, in seconds; before it, less than nothing.
+    fn second(&self, field: &str, at: Timestamp) -> Result<f64, Refused> {
+        if at.0.abs_diff(self.begin.0) > SPAN_MS_MAX {
+            return Err(invalid(field, "more than 31 days from where the first shift begins"));
+        }
+        Ok((at.0 as f64 - self.begin.0 as f64) / 1_000.0)
     }
 
     /// Each skill as a bit.

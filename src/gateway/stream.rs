@@ -107,7 +107,8 @@ pub(super) struct Post {
     /// Of which part of the map its author is told: of another one than the stream, it is somebody else.
     #[serde(default)]
     scope: Scope,
-    /// Whose drivers its author may have asked before others: with another one it is somebody else, too.
+    /// Whose drivers its author may have asked before others, which makes it nobody else: what counts is the session's own
+    /// token, the one that was issued last. Said for nodes of builds before this one, which compare it.
     #[serde(default)]
     fleet: Option<Box<PartnerId>>,
     posted: Posted,
@@ -126,10 +127,12 @@ impl Streams {
     /// Lets a stream of this node hear what was posted: all of it, or nothing.
     pub(super) fn hear(
         &self,
-        Post { session, by, scope, fleet, posted }: Post,
+        Post { session, by, scope, fleet: _, posted }: Post,
     ) -> Result<(), Refused> {
-        let (open, by) = (self.open(), Asker { who: by, scope, fleet });
-        let posts = open.get(&session).filter(|open| open.by == by).map(|open| &open.posts);
+        let open = self.open();
+        // A token that takes the place of another may name another fleet, and is the same client's.
+        let is_its_own = |open: &&Open| open.by.who == by && open.by.scope == scope;
+        let posts = open.get(&session).filter(is_its_own).map(|open| &open.posts);
         let none = || not_found(&session.to_string());
         let messages = match posted {
             Posted::Frames(frames) => {
@@ -488,6 +491,28 @@ mod tests {
         let last = chunks.next().await.unwrap().unwrap();
         assert_eq!(&last[..], b"event: goodbye\ndata: {\"code\":1012}\n\n");
         assert!(events.next().await.is_none(), "nothing is heard after that");
+    }
+
+    #[tokio::test]
+    async fn a_stream_hears_its_client_whatever_fleet_the_clients_token_names() {
+        use futures_util::StreamExt;
+        use protocol::RiderId;
+        let (who, session) = (Principal::Rider(RiderId::nth(1)), SessionId::nth(1));
+        let fleet = |n| Some(Box::new(PartnerId::nth(n)));
+        let by = Asker { fleet: fleet(1), ..Asker::everywhere(who) };
+        let (mut events, _body) = EventStream::new(by, Streams::default());
+        socket::Wire::begins(&mut events, session);
+        let streams = events.streams.clone();
+        let hear = |by, fleet| {
+            let posted = Posted::Frames(vec!["{}".to_owned()]);
+            streams.hear(Post { session, by, scope: Scope::default(), fleet, posted })
+        };
+        for fleet in [fleet(1), fleet(2), None] {
+            assert_eq!(hear(who, fleet), Ok(()));
+            assert!(matches!(events.next().await, Some(Ok(Message::Text(_)))));
+        }
+        let other = Principal::Rider(RiderId::nth(2));
+        assert_eq!(hear(other, fleet(1)).unwrap_err().code, Code::NotFound);
     }
 
     #[tokio::test]

@@ -498,6 +498,26 @@ fn a_fleet_that_comes_first_is_asked_alone_until_its_tiers_are_over() {
 }
 
 #[test]
+fn where_a_search_is_shorter_than_its_fleets_tiers_the_others_have_as_long_a_one() {
+    let (search_ms, tier_ms) = (20_000, 30_000);
+    let policy = JobPolicy { search_ms, tier_ms, fleet_tiers: 2, ..JobPolicy::default() };
+    let mut hunt = Hunt::of_fleet_first(policy);
+    let opened_at = hunt.card().unwrap().opened_at;
+    hunt.propose(&[1]);
+    assert_eq!(names(&hunt.wait(TTL)), ["offer_closed"]);
+    assert_eq!(kept_to(&hunt), first());
+    let freed = hunt.wait(u64::from(search_ms) - TTL);
+    assert_eq!(names(&freed), ["fleet_set", "search_opened"]);
+    assert!(!hunt.is_exhausted);
+    assert_eq!(kept_to(&hunt), EVERYBODY);
+    assert_eq!(hunt.card().unwrap().opened_at, opened_at, "it keeps its place in the queue");
+    assert_eq!(hunt.search.until(), Some(Timestamp(hunt.now.0 + u64::from(search_ms))));
+    assert_eq!(hunt.wait(u64::from(search_ms) - 1), []);
+    hunt.wait(1);
+    assert!(hunt.is_exhausted, "and that once");
+}
+
+#[test]
 fn a_fleet_that_does_not_want_it_leaves_the_others_all_their_attempts() {
     let policy = JobPolicy { attempts_max: 2, ..JobPolicy::default() };
     let mut hunt = Hunt::of_fleet_first(policy);
@@ -808,9 +828,9 @@ proptest! {
             };
             let Some(Ok(decision)) = said else { continue };
             let excluded = before.search.excluded().to_vec();
-            if decision.outcome == Some(Outcome::Exhausted) && before.search.fleet_first {
-                // Nobody gives up before everybody has been asked, unless there is no time left.
-                prop_assert!(before.search.until().is_some_and(|until| until <= hunt.now));
+            // Nobody gives up before everybody may be asked.
+            let is_exhausted = decision.outcome == Some(Outcome::Exhausted);
+            prop_assert!(!is_exhausted || !before.search.after(&decision.events).fleet_first);
             }
             for event in &decision.events {
                 let bytes = rmp_serde::to_vec_named(event).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{City, Road, RoadClass, Street, generate::districts_of_nodes};
 use crate::table::{self, Table};
-use matching::router::{NoRoads, Roads, Speeds, Times};
+use matching::router::{NoRoads, Roads, Straight, Times};
 use protocol::Point;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 use thiserror::Error;
@@ -74,13 +74,13 @@ impl City {
 }
 
 /// Reads the roads of a folder as a node's regions can be given them: the quickest way between any two crossings, at the
-/// traffic of an hour (0 to 23) of a weekday. What is different at other hours, regions learn. Takes a second or two for
+/// traffic of an hour (0 to 23) of a weekday; what lies off these roads is reached as `straight` says. What is different at other hours, regions learn. Takes a second or two for
 /// some thousands of crossings.
-pub fn router(folder: &Path, hour: u8, speeds: Speeds) -> Result<Arc<Roads>, LoadError> {
+pub fn router(folder: &Path, hour: u8, straight: Straight) -> Result<Arc<Roads>, LoadError> {
     let city = City::load(folder, Day::Weekday, hour)?;
     let nodes: Vec<Point> = (0..city.n_nodes()).filter_map(|n| city.node(n)).collect();
     let times = Times::new(nodes.len(), city.as_roads())?;
-    Ok(Arc::new(Roads::new(nodes, Arc::new(times))?.with_speeds(speeds)))
+    Ok(Arc::new(Roads::new(nodes, Arc::new(times))?.with_straight(straight)))
 }
 
 fn plausible_s(seconds: f64, length_m: f64) -> f64 {

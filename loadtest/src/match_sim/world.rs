@@ -224,7 +224,7 @@ impl<'a> World<'a> {
     }
 
     fn home(&self, ride: usize) -> usize {
-        self.region_of[self.morning.requests[ride].from.0 as usize]
+        self.region_of[self.morning.requests[ride].from.n as usize]
     }
 
     fn ask(&mut self, ride: usize) {
@@ -293,7 +293,7 @@ impl<'a> World<'a> {
                 standing: Standing::default(),
                 came: None,
             };
-            (self.region_of[spot.0 as usize], card)
+            (self.region_of[spot.n as usize], card)
         });
         let (before, after) = (driver.listed, listed.as_ref().map(|(region, _)| *region));
         if let Some(before) = before
@@ -349,7 +349,7 @@ impl<'a> World<'a> {
         let road = target.and_then(|to| self.morning.roads.times(now).next(driver.spot, to));
         match road {
             Some(road) => {
-                driver.spot = Spot(road.to);
+                driver.spot = Spot::at(road.to);
                 driver.there_at = now + Duration::from_millis(road.ms.into());
                 let there_at = driver.there_at;
                 self.plan(n, there_at);

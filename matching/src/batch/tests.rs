@@ -243,7 +243,7 @@ impl River {
     }
 
     fn is_beyond(&self, spot: Spot) -> bool {
-        self.places.lock().unwrap()[spot.0 as usize].lat > at(0.0, self.north_m).lat
+        self.places.lock().unwrap()[spot.n as usize].lat > at(0.0, self.north_m).lat
     }
 }
 
@@ -255,7 +255,7 @@ impl Router for River {
             places.push(at);
             places.len() - 1
         });
-        Spot(number as u32)
+        Spot::at(number as u32)
     }
 
     fn eta(&self, leg: &Leg) -> Eta {

@@ -205,11 +205,27 @@ pub struct Learned<'a> {
 
 impl Router for Learned<'_> {
     fn spot(&self, at: Point) -> Spot {
-        Spot(self.ways.square(at) << 16 | self.router.spot(at).0 & 0xffff)
+        let below = self.router.spot(at);
+        Spot { n: self.ways.square(at) << 16 | below.n & 0xffff, ..below }
     }
 
     fn eta(&self, leg: &Leg) -> Eta {
-        let expected = self.router.eta(&under(leg));
+        self.bettered(leg, self.router.eta(&under(leg)))
+    }
+
+    fn way(&self, leg: &Leg) -> Option<Eta> {
+        self.router.way(&under(leg)).map(|expected| self.bettered(leg, expected))
+    }
+
+    fn sifts(&self) -> usize {
+        // What is learned is not much beside what distance says.
+        if self.ways.is_empty() { self.router.sifts() } else { self.router.sifts().max(2) }
+    }
+}
+
+impl Learned<'_> {
+    /// What is expected of a way, as those that were gone say.
+    fn bettered(&self, leg: &Leg, expected: Eta) -> Eta {
         if self.ways.is_empty() {
             return expected;
         }
@@ -222,22 +238,17 @@ impl Router for Learned<'_> {
         };
         Eta { ms: ms as u32, low_ms, high_ms }
     }
-
-    fn sifts(&self) -> usize {
-        // What is learned is not much beside what distance says.
-        if self.ways.is_empty() { self.router.sifts() } else { self.router.sifts().max(2) }
-    }
 }
 
 /// The way as the router beneath sees it.
 fn under(leg: &Leg) -> Leg {
-    let below = |spot: Spot| Spot(spot.0 & 0xffff);
+    let below = |spot: Spot| Spot { n: spot.n & 0xffff, ..spot };
     Leg { from: below(leg.from), to: below(leg.to), ..*leg }
 }
 
 /// Under which numbers a way's places are kept: where from, where to, and both.
 fn keys(leg: &Leg) -> [u64; 3] {
-    let (from, to) = (u64::from(leg.from.0 >> 16), u64::from(leg.to.0 >> 16));
+    let (from, to) = (u64::from(leg.from.n >> 16), u64::from(leg.to.n >> 16));
     [1 << 32 | from, 2 << 32 | to, 3 << 32 | from << 16 | to]
 }
 

@@ -3,8 +3,11 @@
 //! For a district or a small city the whole table fits in memory (4,091 crossings of Manhattan: 33 MB),
 //! and no cleverer structure answers faster than looking something up. Times are kept by destination, so
 //! that all drivers near one pickup are found in one row.
+//!
+//! Places between crossings are as far off as they are from the nearest, in a straight line. What is far from all of them is not
+//! in this table: ways from and to there are straight lines as a whole.
 
-use super::{Eta, Leg, Router, Speeds, Spot};
+use super::{Eta, Leg, Router, Speeds, Spot, Straight};
 use crate::grid::Grid;
 use protocol::{Point, Timestamp};
 use std::{cmp::Reverse, collections::BinaryHeap, fmt, sync::Arc};
@@ -19,6 +22,9 @@ const NODES_MAX: usize = 20_000;
 const CELL_M: f64 = 50.0;
 /// Most squares, so that crossings far apart cannot take all memory.
 const CELLS_MAX: f64 = 4_000_000.0;
+/// Whatever is further than this from every crossing is off these roads, in metres: more than half of the longest blocks, and
+/// less than what lies across a river.
+const OFF_M_MAX: u16 = 300;
 /// What traffic leaves of a way at best, one time in ten, in percent.
 const LOW_PERCENT: u32 = 85;
 /// What it makes of it at worst, one time in ten.
@@ -124,18 +130,18 @@ impl Times {
 
     /// How long the quickest way between two crossings takes, in milliseconds; none if there is no way.
     pub fn ms(&self, from: Spot, to: Spot) -> Option<u32> {
-        let units = self.units[to.0 as usize * self.n_nodes + from.0 as usize];
+        let units = self.units[to.n as usize * self.n_nodes + from.n as usize];
         (units != NO_WAY).then(|| u32::from(units) * UNIT_MS)
     }
 
     /// The first road of the quickest way to another crossing; none if one is there, or cannot get there.
     pub fn next(&self, from: Spot, to: Spot) -> Option<Road> {
-        if from == to {
+        if from.n == to.n {
             return None;
         }
-        let range = self.first[from.0 as usize] as usize..self.first[from.0 as usize + 1] as usize;
+        let range = self.first[from.n as usize] as usize..self.first[from.n as usize + 1] as usize;
         let ways = self.roads[range].iter().filter_map(|road| {
-            let rest = self.ms(Spot(road.to), to)?;
+            let rest = self.ms(Spot::at(road.to), to)?;
             Some((road.ms.saturating_add(rest), *road))
         });
         ways.min_by_key(|(ms, road)| (*ms, road.to)).map(|(_, road)| road)
@@ -161,8 +167,8 @@ pub struct Roads {
     lookup: Lookup,
     /// By when they begin to count.
     periods: Vec<(Timestamp, Arc<Times>)>,
-    /// How fast vehicles get through: tables are of cars at their usual speed.
-    speeds: Speeds,
+    /// How fast vehicles get through, here and off these roads: tables are of cars at their usual speed.
+    straight: Straight,
 }
 
 impl Roads {
@@ -175,14 +181,15 @@ impl Roads {
             return Err(NoRoads::NoNode(nodes.len().min(first.n_nodes) as u32));
         }
         let lookup = Lookup::new(&nodes);
-        let (periods, speeds) = (vec![(Timestamp(0), first)], Speeds::default());
-        Ok(Self { nodes, lookup, periods, speeds })
+        let (periods, straight) = (vec![(Timestamp(0), first)], Straight::default());
+        Ok(Self { nodes, lookup, periods, straight })
     }
 
-    /// The same, for vehicles that are this fast where a car usually is as [`Speeds::default`] says.
+    /// The same, for vehicles that are as fast as this says where a car usually is as [`Speeds::default`] says; off these
+    /// roads, ways take what it says of them.
     #[must_use]
-    pub fn with_speeds(self, speeds: Speeds) -> Self {
-        Self { speeds, ..self }
+    pub fn with_straight(self, straight: Straight) -> Self {
+        Self { straight, ..self }
     }
 
     /// Other times count from then on, until still later ones do.
@@ -203,24 +210,34 @@ impl Roads {
 
     /// Where a crossing is.
     pub fn point(&self, spot: Spot) -> Point {
-        self.nodes[spot.0 as usize]
+        self.nodes[spot.n as usize]
     }
 }
 
 impl Router for Roads {
-    /// The nearest crossing.
+    /// The nearest crossing; if none is near, one of them, and further away than counts.
     fn spot(&self, at: Point) -> Spot {
         self.lookup.nearest(at)
     }
 
     fn eta(&self, leg: &Leg) -> Eta {
-        let ms = self.times(leg.leaving).ms(leg.from, leg.to);
-        // Where no street leads, nobody is sent.
-        let ms = ms.unwrap_or(u32::from(NO_WAY) * UNIT_MS);
-        let times = Speeds::default().car / self.speeds.of(leg.vehicle);
+        // That no street is known to lead there says more of the map than of the city.
+        self.way(leg).unwrap_or_else(|| self.straight.eta(leg))
+    }
+
+    fn way(&self, leg: &Leg) -> Option<Eta> {
+        let Leg { from, to, vehicle, distance_m, leaving } = *leg;
+        if from.off_m.max(to.off_m) > OFF_M_MAX {
+            return Some(self.straight.eta(leg));
+        }
+        let ms = self.times(leaving).ms(from, to)?;
+        let times = Speeds::default().car / self.straight.speeds.of(vehicle);
         // Most are cars, and need no arithmetic.
         let ms = if times == 1.0 { ms } else { (ms as f32 * times) as u32 };
-        Eta { ms, low_ms: ms / 100 * LOW_PERCENT, high_ms: ms / 100 * HIGH_PERCENT }
+        // Two places near one crossing are no further from it than from each other.
+        let off_m = f32::from(from.off_m + to.off_m).min(distance_m);
+        let ms = ms.saturating_add(self.straight.ms(vehicle, off_m));
+        Some(Eta { ms, low_ms: ms / 100 * LOW_PERCENT, high_ms: ms / 100 * HIGH_PERCENT })
     }
 }
 
@@ -254,6 +271,11 @@ impl Lookup {
         let lat = 111_194.93;
         let middle_lat = (low.lat + high.lat) / 2.0;
         let metres = Metres { lat, lon: lat * middle_lat.to_radians().cos().max(1e-3) };
+        // What lies beyond this is off the roads, whichever crossing is found for it.
+        let margin_m = f64::from(OFF_M_MAX + 1);
+        let (lat, lon) = (margin_m / metres.lat, margin_m / metres.lon);
+        let low = Point { lat: low.lat - lat, lon: low.lon - lon };
+        let high = Point { lat: high.lat + lat, lon: high.lon + lon };
         let (width_m, height_m) =
             ((high.lon - low.lon) * metres.lon, (high.lat - low.lat) * metres.lat);
         let cell_m = CELL_M.max((width_m * height_m / CELLS_MAX).sqrt());
@@ -284,17 +306,18 @@ impl Lookup {
     fn nearest(&self, at: Point) -> Spot {
         let x = (at.lon - self.south_west.lon) * self.metres.lon;
         let y = (at.lat - self.south_west.lat) * self.metres.lat;
-        // A cast saturates: who is outside is looked up at the border, near enough.
+        // A cast saturates: who is outside is looked up at the border, and is too far from it to matter which it is.
         let column = ((x / self.cell_m) as usize).min(self.n_columns - 1);
         let row = ((y / self.cell_m) as usize).min(self.n_rows - 1);
         let cell = row * self.n_columns + column;
         let near = &self.near[self.first[cell] as usize..self.first[cell + 1] as usize];
-        let square = |(nx, ny, _): &(f32, f32, u32)| {
+        let squares = near.iter().map(|(nx, ny, n)| {
             let (dx, dy) = (nx - x as f32, ny - y as f32);
-            dx * dx + dy * dy
-        };
-        let nearest = near.iter().min_by(|a, b| square(a).total_cmp(&square(b)));
-        nearest.map_or(Spot(0), |(_, _, n)| Spot(*n))
+            (dx * dx + dy * dy, *n)
+        });
+        let nearest = squares.min_by(|a, b| a.0.total_cmp(&b.0));
+        let (square, n) = nearest.unwrap_or((f32::INFINITY, 0));
+        Spot { n, off_m: square.sqrt().round() as u16 }
     }
 }
 

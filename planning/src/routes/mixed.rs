@@ -67,7 +67,7 @@ pub struct Vehicle {
     pub capacity: u32,
     /// It leaves no sooner than this.
     pub from: f64,
-    /// And has ended by this.
+    /// And has ended by this; never infinite.
     pub until: f64,
     /// What it can do, a bit each.
     pub skills: u64,
@@ -84,7 +84,7 @@ pub struct Ways {
 }
 
 impl Ways {
-    /// What `time` says of each pair of so many places; never negative, in the caller's unit.
+    /// What `time` says of each pair of so many places; never negative, in the caller's unit, and infinite where no way leads.
     #[must_use]
     pub fn new(n_places: u32, time: impl Fn(u32, u32) -> f64) -> Self {
         let from = |from: u32| (0..n_places).map(move |to| (from, to));
@@ -132,6 +132,8 @@ pub enum Why {
     Times,
     /// It could be served alone; beside the others no place was found.
     Room,
+    /// Nobody looked for a place: the time to search was over before it was its turn.
+    Search,
 }
 
 /// Who does what.
@@ -345,8 +347,8 @@ impl Problem {
 
 /// Who does what: as many jobs as can be, at as little cost as can be found.
 ///
-/// Ends after `rounds_max` rounds, or sooner if `is_over` says so, which is asked in each. If it never does, the same `seed`
-/// finds the same plan.
+/// Ends after `rounds_max` rounds, or sooner once `is_over` has said so, which is asked in each, and before each job that is
+/// looked at before them. If it never does, the same `seed` finds the same plan.
 pub fn plan(problem: &Problem, seed: u64, rounds_max: u64, is_over: impl FnMut() -> bool) -> Plan {
     search::search(problem, seed, rounds_max, is_over)
 }

@@ -1,5 +1,5 @@
 use super::*;
-use matching::router::Straight;
+use matching::router::{Road, Roads, Straight, Times};
 use serde_json::{Value, json};
 
 /// A moment so many minutes after a shift begins.
@@ -128,11 +128,37 @@ fn what_nobody_can_serve_is_named_with_why() {
 }
 
 #[test]
+fn by_roads_what_is_off_them_takes_time_and_where_none_leads_nobody_goes() {
+    // Three crossings; the last one's street leads nowhere.
+    let here = Point { lat: -1.95, lon: 30.06 };
+    let nodes: Vec<Point> = [0.0, 1_000.0, 2_000.0].map(|m| here.offset_m(m, 0.0)).to_vec();
+    let street = |from, to| Road { from, to, ms: 100_000 };
+    let times = Times::new(3, vec![street(0, 1), street(1, 0)]).unwrap();
+    let roads = Arc::new(Roads::new(nodes, Arc::new(times)).unwrap());
+    let known = Known { router: roads, ways: WaysBy::Roads, ..known() };
+    let visit = |id: &str, at: Value| json!({ "id": id, "visit": { "at": at } });
+    let planned = |jobs: &[Value]| {
+        let wanted = read(&body(&[vehicle("van")], jobs)).unwrap();
+        wanted.plan(&known, &CancellationToken::new()).unwrap()
+    };
+    let driving_s = |east_m: f64| planned(&[visit("a", place(east_m))]).routes[0].driving_s;
+    assert_eq!(driving_s(1_000.0), 200.0);
+    // Beside a crossing, and so far from each that a straight line is all there is.
+    let straight_s = |m: f64| m * 1.35 / 7.0;
+    assert!((driving_s(1_100.0) - 200.0 - 2.0 * straight_s(100.0)).abs() < 0.5);
+    assert!((driving_s(-5_000.0) - 2.0 * straight_s(5_000.0)).abs() < 5.0);
+    let plan = planned(&[visit("cut off", place(2_000.0)), visit("fine", place(1_000.0))]);
+    let [left] = plan.unserved.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((left.job.as_str(), left.reason), ("cut off", UnservedReason::OutOfTime));
+}
+
+#[test]
 fn names_in_json_are_those_that_are_printed() {
     for what in [PlannedWhat::Pickup, PlannedWhat::Dropoff, PlannedWhat::Visit] {
         assert_eq!(json!(what), what.name());
     }
-    for why in [Why::Skills, Why::Size, Why::Times, Why::Room].map(UnservedReason::from) {
+    let reasons = [Why::Skills, Why::Size, Why::Times, Why::Room, Why::Search];
+    for why in reasons.map(UnservedReason::from) {
         assert_eq!(json!(why), why.name());
     }
     for ended_by in [EndedBy::Iterations, EndedBy::Time] {
@@ -199,6 +225,39 @@ fn what_makes_no_sense_is_refused_and_it_is_said_where() {
 }
 
 #[test]
+fn nothing_is_further_than_31_days_from_where_the_first_shift_begins() {
+    const DAYS: u64 = 31 * 24 * 60;
+    let fine = || body(&[vehicle("a"), vehicle("b")], &[job("a")]);
+    let late = |from: u64| {
+        let b = with(vehicle("b"), "/shift_from", json!(minute(from)));
+        let b = with(b, "/shift_until", json!(minute(from + 60)));
+        body(&[vehicle("a"), b], &[job("a")])
+    };
+    let opens = |at: u64| with(fine(), "/jobs/0/pickup/opens_at", json!(at));
+    let closes = |at: u64| with(fine(), "/jobs/0/dropoff/closes_at", json!(at));
+    let month_ms = DAYS * 60_000;
+    for allowed in [
+        late(DAYS - 60),
+        opens(minute(DAYS)),
+        opens(minute(0) - month_ms),
+        closes(minute(DAYS)),
+    ] {
+        read(&allowed).unwrap();
+    }
+    for (wrong, field) in [
+        (late(DAYS - 59), "vehicles[1].shift_until: more than 31 days"),
+        (late(DAYS + 1), "vehicles[1].shift_from: more than 31 days"),
+        (opens(minute(DAYS) + 1), "jobs[0].pickup.opens_at: more than 31 days"),
+        (opens(0), "jobs[0].pickup.opens_at: more than 31 days"),
+        (closes(u64::MAX), "jobs[0].dropoff.closes_at: more than 31 days"),
+    ] {
+        let refused = read(&wrong).unwrap_err();
+        assert_eq!(refused.code, Code::Invalid, "{wrong}");
+        assert!(refused.message.starts_with(field), "{refused}");
+    }
+}
+
+#[test]
 fn whoever_is_gone_is_searched_for_no_longer() {
     let jobs: Vec<Value> = (0..30).map(|n| job(&n.to_string())).collect();
     let it = with(body(&[vehicle("van")], &jobs), "/iterations", json!(1_000_000));
@@ -207,6 +266,8 @@ fn whoever_is_gone_is_searched_for_no_longer() {
     gone.cancel();
     let plan = wanted.plan(&known(), &gone).unwrap();
     assert_eq!((plan.search.iterations, plan.search.ended_by), (0, EndedBy::Time));
+    assert_eq!(plan.unserved.len(), 30);
+    assert!(plan.unserved.iter().all(|it| it.reason == UnservedReason::OutOfSearchTime));
 }
 
 #[test]

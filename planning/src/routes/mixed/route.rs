@@ -1,6 +1,6 @@
 //! One vehicle's route, and what must be known of it to judge an insertion without driving it all.
 
-use super::search::Ground;
+use super::{TOLERANCE, search::Ground};
 
 /// What one vehicle does.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +39,12 @@ impl Route {
     /// What it costs, in time that is driven.
     pub(super) fn cost(&self, ground: &Ground<'_>) -> f64 {
         if self.sites.is_empty() { 0.0 } else { self.driven + ground.problem.vehicle_cost }
+    }
+
+    /// Can it be driven in time? What is put in is seen to; but a way may be longer than the two by a place between them,
+    /// or none at all, so that what was in time with that place is not without it.
+    pub(super) fn is_in_time(&self) -> bool {
+        self.soonest.first().is_none_or(|soonest| *soonest <= self.latest[0] + TOLERANCE)
     }
 
     /// Counts anew what is known of it.

@@ -56,8 +56,8 @@ pub(super) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    /// With why each job cannot be served that cannot.
-    fn new(problem: &'a Problem) -> (Self, Vec<Option<Why>>) {
+    /// With why each job cannot be served that cannot. Once it is over, no round may follow.
+    fn new(problem: &'a Problem, is_over: &mut impl FnMut() -> bool) -> (Self, Vec<Option<Why>>) {
         let (mut sites, mut first) = (Vec::new(), Vec::new());
         for (job, it) in problem.jobs.iter().enumerate() {
             first.push(sites.len());
@@ -80,8 +80,10 @@ impl<'a> Ground<'a> {
         let like = like.collect();
         let (near, may) = (Vec::new(), Vec::new());
         let mut ground = Self { problem, sites, first, near, may, like };
-        ground.near = ground.neighbours();
-        let why = ground.judge();
+        let why = ground.judge(is_over);
+        if !is_over() {
+            ground.near = ground.neighbours();
+        }
         (ground, why)
     }
 
@@ -100,9 +102,14 @@ impl<'a> Ground<'a> {
     }
 
     /// Finds out who could serve what with nothing else to do, and why nobody could.
-    fn judge(&mut self) -> Vec<Option<Why>> {
+    fn judge(&mut self, is_over: &mut impl FnMut() -> bool) -> Vec<Option<Why>> {
         let mut why = Vec::new();
         for (job, it) in self.problem.jobs.iter().enumerate() {
+            if is_over() {
+                self.may.resize(self.may.len() + self.problem.vehicles.len(), false);
+                why.push(Some(Why::Search));
+                continue;
+            }
             let (mut can, mut holds, mut is_in_time) = (false, false, false);
             for (vehicle, by) in self.problem.vehicles.iter().enumerate() {
                 let has_skills = it.skills & !by.skills == 0;
@@ -231,18 +238,24 @@ pub(super) fn search(
     rounds_max: u64,
     mut is_over: impl FnMut() -> bool,
 ) -> Plan {
-    let (ground, why) = Ground::new(problem);
+    let mut has_ended = false;
+    let mut is_over = || {
+        has_ended = has_ended || is_over();
+        has_ended
+    };
+    let (ground, mut why) = Ground::new(problem, &mut is_over);
     let mut chance = Chance::new(seed);
     let possible: Vec<usize> = (0..problem.jobs.len()).filter(|it| why[*it].is_none()).collect();
     let routes = (0..problem.vehicles.len()).map(|it| Route::new(&ground, it)).collect();
     let mut now = Now { routes, with: vec![NOBODY; problem.jobs.len()], absent: Vec::new() };
     let mut first = possible.clone();
     first.sort_by(|a, b| patience(&ground, *a).total_cmp(&patience(&ground, *b)));
-    let mut is_late = false;
     for job in first {
-        is_late = is_late || is_over();
-        let found = if is_late { None } else { now.cheapest(&ground, job, &mut chance) };
-        match found {
+        if is_over() {
+            why[job] = Some(Why::Search);
+            continue;
+        }
+        match now.cheapest(&ground, job, &mut chance) {
             Some(found) => now.put(&ground, job, found),
             None => now.absent.push(job),
         }
@@ -251,7 +264,7 @@ pub(super) fn search(
     let (mut now_cost, mut best_cost) = (now.cost(&ground), now.cost(&ground));
     let mut room = Room { hard: vec![0; problem.jobs.len()], ..Room::default() };
     let (mut round, mut heat) = (0_u64, 0.0);
-    while round < rounds_max && !possible.is_empty() && !is_late && !is_over() {
+    while round < rounds_max && !possible.is_empty() && !is_over() {
         if round.is_multiple_of(COOL_EVERY) {
             let n_served = possible.len() - best.absent.len();
             let scale = best_cost / n_served.max(1) as f64;
@@ -265,8 +278,9 @@ pub(super) fn search(
         recreate(&ground, &mut now, &mut room, &mut chance);
         let cost = now.cost(&ground);
         let n = now.absent.len();
-        let is_taken = n < n_absent || n == n_absent && cost < now_cost - heat * chance.unit().ln();
-        if !is_taken {
+        let is_gain = n < n_absent || n == n_absent && cost < now_cost - heat * chance.unit().ln();
+        let is_in_time = room.kept.iter().all(|(vehicle, _)| now.routes[*vehicle].is_in_time());
+        if !is_gain || !is_in_time {
             undo(&ground, &mut now, &mut room);
             continue;
         }

@@ -166,7 +166,29 @@ fn who_is_told_that_time_is_over_stops_and_answers_what_it_has() {
     assert!(it.rounds < 100 && problem.check(&it.routes).is_ok());
     let none = plan(&problem, 1, u64::MAX, || true);
     assert!(none.routes.iter().all(Vec::is_empty) && none.rounds == 0);
-    assert_eq!(none.left_out.len(), 30);
+    assert_eq!(none.left_out, (0..30).map(|job| (job, Why::Search)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_not_tried_is_not_said_to_have_no_room() {
+    // All of them find room, if they are tried.
+    let jobs: Vec<Job> = (0..12).map(|n| carry(3 * n + 1, 3 * n + 2)).collect();
+    let problem = problem(jobs, vec![vehicle(0), vehicle(3)]);
+    assert!(plan(&problem, 1, 0, || false).left_out.is_empty());
+    let mut n_served = Vec::new();
+    for n_asked_max in 0..40 {
+        let mut n_asked = 0;
+        // Whoever says so once has said so.
+        let it = plan(&problem, 1, 1_000, || {
+            n_asked += 1;
+            n_asked == n_asked_max + 1
+        });
+        assert!(it.left_out.iter().all(|left| left.1 == Why::Search), "{it:?}");
+        assert!(problem.check(&it.routes).is_ok());
+        n_served.push(12 - it.left_out.len());
+    }
+    // Each is judged, and then each is given a place.
+    assert_eq!((n_served[11], n_served[18], n_served[39]), (0, 5, 12));
 }
 
 #[test]
@@ -191,6 +213,39 @@ fn why_nobody_serves_a_job_is_said() {
     assert_eq!(nobody.left_out, [(0, Why::Skills)]);
     let nothing = plan(&problem(Vec::new(), vec![vehicle(0)]), 1, 10, || false);
     assert_eq!((nothing.routes, nothing.cost, nothing.rounds), (vec![Vec::new()], 0.0, 0));
+}
+
+#[test]
+fn where_no_way_leads_nobody_goes() {
+    // From an island there is no way back, and to another there is none at all.
+    let island = |from: u32, to: u32| match (from, to) {
+        (20, _) | (_, 30) if from != to => f64::INFINITY,
+        _ => straight(from, to),
+    };
+    let jobs = vec![carry(1, 2), carry(3, 30), job(Task::Visit(stop(20))), carry(20, 5)];
+    let home = Vehicle { end: Some(0), ..vehicle(0) };
+    let ways = vec![Ways::new(PLACES, island)];
+    let problem = Problem { ways, ..problem(jobs, vec![home]) };
+    let it = plan(&problem, 1, 200, || false);
+    assert_eq!(it.left_out, [1, 2, 3].map(|job| (job, Why::Times)));
+    assert_eq!(problem.check(&it.routes), Ok(4.0 + 30.0));
+}
+
+#[test]
+fn what_is_in_time_by_way_of_a_place_is_not_driven_without_it() {
+    for seed in 0..6 {
+        // Some ways are longer than those by way of others, and some are none.
+        let odd = |from: u32, to: u32| match (from * 31 + to * 17) % 7 {
+            0 if from != to => f64::INFINITY,
+            1 => 5.0 * straight(from, to),
+            _ => straight(from, to),
+        };
+        let ways = vec![Ways::new(PLACES, odd), Ways::new(PLACES, odd)];
+        let problem = Problem { ways, ..any_problem(seed, 24, 5) };
+        let it = plan(&problem, seed, 600, || false);
+        let cost = problem.check(&it.routes).expect("routes that can be driven");
+        assert!((cost - it.cost).abs() < 1e-3, "seed {seed}: {cost} {}", it.cost);
+    }
 }
 
 #[test]

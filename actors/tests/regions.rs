@@ -48,6 +48,8 @@ struct Stage {
     said: Mutex<Vec<&'static str>>,
     ups: mpsc::Sender<RegionId>,
     falls_at_next_proposal: AtomicBool,
+    /// Another node matches here.
+    is_away: AtomicBool,
     /// How often other tasks of the node had their turn: so far, when a region last looked at the
     /// clock, when it then proposed, and when it sent somebody to wait elsewhere.
     turns: AtomicU64,
@@ -100,7 +102,7 @@ impl Surroundings for Stage {
     }
 
     fn is_ours(&self, _region: RegionId) -> bool {
-        true
+        !self.is_away.load(Ordering::SeqCst)
     }
 
     fn now(&self) -> Timestamp {
@@ -136,6 +138,7 @@ impl Play {
             said: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             turns_at_clock: AtomicU64::new(0),
             turns_at_proposal: AtomicU64::new(0),
@@ -554,6 +557,41 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
     let change = cell.changes[0];
     assert_eq!((change.cause, change.to_percent), (Cause::Restored, 160));
     assert!((USUAL + 1..160).contains(&cell.percent), "it falls from there: {}", cell.percent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_comes_back_goes_on_from_what_was_written_down_meanwhile() {
+    let often = surge::Settings { every_ms: 1_000, ..surge::Settings::default() };
+    let mut play = Play::with(Settings { surge: often, ..settings() });
+    let zone = neighbourhood(KIGALI);
+    let middle = middle_of(zone).expect("a zone has one");
+    let cell = |play: &Play| {
+        let demand = play.regions.demand();
+        demand.into_iter().find(|(it, _)| *it == zone).expect("counted").1
+    };
+    play.regions.zones().take_in([]);
+    (1..=5).for_each(|n| play.ride(n, middle, OfferPolicy::Sequential));
+    play.tick().await;
+    play.later(1_000);
+    play.tick().await;
+    let before = cell(&play);
+    assert_eq!(before.changes[0].cause, Cause::Counted);
+    assert!(before.percent > USUAL, "nobody is free: {}", before.percent);
+
+    // Its shard is elsewhere for less than it takes to count.
+    play.stage.is_away.store(true, Ordering::SeqCst);
+    (1..=5).for_each(|n| play.ride_gone(n));
+    play.driver(1, middle);
+    play.tick().await;
+    let surge = Some(Multiplier { percent: 160, at: play.now() });
+    play.regions.zones().take_in([(zone, Standing { nth: 1, pause: None, surge })]);
+    play.stage.is_away.store(false, Ordering::SeqCst);
+    play.later(1_000);
+    play.tick().await;
+    let after = cell(&play);
+    let first = after.changes[0];
+    assert_eq!((first.cause, first.from_percent, first.to_percent), (Cause::Restored, USUAL, 160));
+    assert!((USUAL + 1..160).contains(&after.percent), "it falls from there: {}", after.percent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,7 @@ pub(super) struct Region {
 /// What a region knows. All of it can be learned again.
 pub(super) struct Memory {
     known: Known,
+    /// Empty where another node moves multipliers.
     surge: Surge<ZoneId>,
     /// What was written down of multipliers is in it.
     has_restored: bool,
@@ -271,6 +272,10 @@ impl Region {
         if **self.area.queue.load() != queue {
             self.area.queue.store(Arc::new(queue));
         }
+        let is_ours = self.world.surroundings.is_ours(self.area.region);
+        if !is_ours {
+            self.leave_multipliers(memory);
+        }
         let every = Duration::from_millis(self.world.settings.surge.every_ms.into());
         if now.since(memory.counted_at) < every {
             return Ok(());
@@ -279,7 +284,7 @@ impl Region {
         // For neighbours that are matched here, also where this one is not.
         let idle = memory.known.idle(now, &self.world.settings.spreading);
         self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
-        if self.world.surroundings.is_ours(self.area.region) {
+        if is_ours {
             self.surge(memory, now);
             self.spread(memory, now).await?;
         }
@@ -300,6 +305,16 @@ impl Region {
         self.write_down(memory, now);
         let cells = memory.surge.cells().map(|(zone, cell)| (*zone, cell.clone()));
         self.area.demand.store(Arc::new(cells.collect()));
+    }
+
+    /// Forgets multipliers: whoever matches here now moves them, and if that is this node again, it goes on from what was written
+    /// down until then.
+    fn leave_multipliers(&self, memory: &mut Memory) {
+        memory.surge = Surge::default();
+        memory.has_restored = false;
+        if !self.area.demand.load().is_empty() {
+            self.area.demand.store(Arc::default());
+        }
     }
 
     /// Goes on from what was written down of multipliers, where it begins to match: once this node has read that.

@@ -190,6 +190,14 @@ impl Multiplier {
     fn lapses_at(&self) -> Option<Timestamp> {
         self.is_unusual().then(|| self.at + STALE)
     }
+
+    /// What it is then, if nobody has said it again: one that has lapsed is as usual, whether or not that is written down yet.
+    fn as_of(self, now: Timestamp) -> Self {
+        match self.lapses_at() {
+            Some(then) if then <= now => Self { percent: USUAL, at: then },
+            Some(_) | None => self,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -501,16 +509,16 @@ impl Zones {
         has_news
     }
 
-    /// What was last written down of a zone's multiplier.
-    pub fn multiplier(&self, zone: ZoneId) -> Option<Multiplier> {
+    /// What was last written down of a zone's multiplier, unless that has lapsed: then it is as usual.
+    pub fn multiplier(&self, zone: ZoneId, now: Timestamp) -> Option<Multiplier> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&zone)?.surge
+        Some(known.get(&zone)?.surge?.as_of(now))
     }
 
     /// The same of all zones of which anything was.
-    pub fn multipliers(&self) -> Vec<(ZoneId, Multiplier)> {
+    pub fn multipliers(&self, now: Timestamp) -> Vec<(ZoneId, Multiplier)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = known.iter().filter_map(|(zone, it)| Some((*zone, it.surge?)));
+        let all = known.iter().filter_map(|(zone, it)| Some((*zone, it.surge?.as_of(now))));
         let mut all: Vec<_> = all.collect();
         all.sort_unstable_by_key(|(zone, _)| *zone);
         all

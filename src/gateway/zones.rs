@@ -76,7 +76,7 @@ impl Gate {
         let (paused, now) = (self.system.regions().zones().paused(), self.system.now());
         let paused = paused.of(id, now).map(|pause| ZonePause::clone(pause));
         let resolution = zone::cell_of(id)?.resolution().into();
-        let surge = self.system.regions().zones().multiplier(id);
+        let surge = self.system.regions().zones().multiplier(id, now);
         let surge = surge.map(|Multiplier { percent, at }| WrittenDown { percent, at });
         Some(ZoneAt { id, resolution, paused, surge, outline: zone::outline_of(id)? })
     }
@@ -134,8 +134,8 @@ pub(super) struct ZoneAt {
     resolution: u8,
     /// Why nothing begins there, if it is this one that is paused.
     paused: Option<ZonePause>,
-    /// Its multiplier as it was last written down, if it ever was; how it came about is in `/v1/actors/{id}/history`. What it is
-    /// this minute, `/v1/demand` says.
+    /// Its multiplier as it was last written down, if it ever was; as usual since it lapsed, if nobody said it again within an
+    /// hour. How it came about is in `/v1/actors/{id}/history`. What it is this minute, `/v1/demand` says.
     surge: Option<WrittenDown>,
     /// Its corners, in order.
     outline: Vec<Point>,

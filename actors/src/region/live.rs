@@ -324,7 +324,7 @@ impl Region {
         }
         memory.has_restored = true;
         let settings = &self.world.settings.surge;
-        for (zone, Multiplier { percent, at }) in self.world.zones.multipliers() {
+        for (zone, Multiplier { percent, at }) in self.world.zones.multipliers(now) {
             if self.is_in(zone) {
                 memory.surge.restore(zone, percent, now.since(at), now, settings);
             }
@@ -337,7 +337,7 @@ impl Region {
             return;
         }
         let moved = memory.surge.cells().filter_map(|(zone, cell)| {
-            let before = self.world.zones.multiplier(*zone);
+            let before = self.world.zones.multiplier(*zone, now);
             let from = before.map_or(USUAL, |it| it.percent);
             let is_due = Multiplier::is_material(before, cell.percent, now) && self.is_in(*zone);
             is_due.then(|| (cell.percent.abs_diff(from), zone, cell))

@@ -257,10 +257,23 @@ fn what_was_written_down_of_multipliers_is_known_to_regions() {
     let (state, _) = written([140]);
     zones.take_in([(zone(7), state.standing(zone(7)))]);
     let multiplier = Multiplier { percent: 140, at: NOW };
-    assert_eq!(zones.multiplier(zone(7)), Some(multiplier));
-    assert_eq!(zones.multipliers(), [(zone(7), multiplier)]);
-    assert_eq!(zones.multiplier(zone(8)), None);
+    assert_eq!(zones.multiplier(zone(7), NOW), Some(multiplier));
+    assert_eq!(zones.multipliers(NOW), [(zone(7), multiplier)]);
+    assert_eq!(zones.multiplier(zone(8), NOW), None);
     assert!(zones.paused().is_empty(), "nothing stands still for that");
+}
+
+#[test]
+fn one_that_has_lapsed_is_as_usual_though_nobody_has_told_this_node() {
+    let zones = Zones::default();
+    let (state, _) = written([140]);
+    zones.take_in([(zone(7), state.standing(zone(7)))]);
+    let last = NOW + STALE - Duration::from_millis(1);
+    assert_eq!(zones.multiplier(zone(7), last), Some(Multiplier { percent: 140, at: NOW }));
+    // As the zone itself writes it down, then or a moment later.
+    let lapsed = Multiplier { percent: USUAL, at: NOW + STALE };
+    assert_eq!(zones.multiplier(zone(7), NOW + STALE), Some(lapsed));
+    assert_eq!(zones.multipliers(NOW + 24 * HOUR), [(zone(7), lapsed)]);
 }
 
 /// Every kind of event there is, as the first version wrote them. Never edit; add.

@@ -461,7 +461,11 @@ async fn nothing_is_left_for_a_ride_beyond_the_border_that_has_just_got_its_driv
 fn paused(zone: ZoneId, until: Option<Timestamp>) -> Standing {
     let reason = "a flood".to_owned();
     let pause = Some(ZonePause { zone, since: Timestamp(START), until, reason });
-    Standing { nth: 1, pause, surge: None }
+    Standing { nth: 1, pause, surge: None, changed_at: Timestamp(START) }
+}
+
+fn surged(percent: u32, at: Timestamp) -> Standing {
+    Standing { nth: 1, pause: None, surge: Some(Multiplier { percent, at }), changed_at: at }
 }
 
 /// What jobs were told of their zones since the last time.
@@ -506,7 +510,8 @@ async fn in_a_paused_zone_nobody_is_proposed_and_jobs_are_told_until_they_show_i
     assert_eq!((fresh.tick().await, told(&fresh)), (vec![], vec![]));
 
     // Over, or resumed before that.
-    play.regions.zones().take_in([(zone, Standing { nth: 2, pause: None, surge: None })]);
+    let resumed = Standing { nth: 2, pause: None, surge: None, changed_at: play.now() };
+    play.regions.zones().take_in([(zone, resumed)]);
     assert_eq!((play.tick().await, told(&play)), (vec![], vec![(job(1), None)]));
     play.ride(1, KIGALI, OfferPolicy::Sequential);
     play.driver(1, KIGALI);
@@ -522,8 +527,6 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
         |play: &Play| std::mem::take(&mut *play.stage.surges.lock().expect("nobody panics"));
     let zone = neighbourhood(KIGALI);
     let middle = middle_of(zone).expect("a zone has one");
-    let standing =
-        |percent, at| Standing { nth: 1, pause: None, surge: Some(Multiplier { percent, at }) };
     let mut play = counting();
     for n in 1..=5 {
         play.ride(n, middle, OfferPolicy::Sequential);
@@ -540,14 +543,14 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
     play.later(1_000);
     play.tick().await;
     assert_eq!(written(&play).len(), 1, "it was not: it is said again");
-    play.regions.zones().take_in([(zone, standing(percent, play.now()))]);
+    play.regions.zones().take_in([(zone, surged(percent, play.now()))]);
     play.later(1_000);
     play.tick().await;
     assert_eq!(written(&play), [], "not so soon, however it moves");
 
     // Whoever matches there next goes on from it.
     let mut next = counting();
-    next.regions.zones().take_in([(zone, standing(160, next.now()))]);
+    next.regions.zones().take_in([(zone, surged(160, next.now()))]);
     next.driver(1, middle);
     next.tick().await;
     next.later(1_000);
@@ -583,8 +586,7 @@ async fn a_region_that_comes_back_goes_on_from_what_was_written_down_meanwhile()
     (1..=5).for_each(|n| play.ride_gone(n));
     play.driver(1, middle);
     play.tick().await;
-    let surge = Some(Multiplier { percent: 160, at: play.now() });
-    play.regions.zones().take_in([(zone, Standing { nth: 1, pause: None, surge })]);
+    play.regions.zones().take_in([(zone, surged(160, play.now()))]);
     play.stage.is_away.store(false, Ordering::SeqCst);
     play.later(1_000);
     play.tick().await;

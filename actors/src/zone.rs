@@ -45,7 +45,7 @@ mod tests;
 pub const RESOLUTIONS: RangeInclusive<u8> = 4..=9;
 /// Longest that a pause with an end may last.
 pub const LASTS_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
-/// The status of one that is paused, in lists.
+/// The status of one that is paused, in lists, whatever its multiplier is: that is in the row as well.
 pub const PAUSED: &str = "paused";
 /// The status of one that is not paused, and whose multiplier is more than usual.
 pub const SCARCE: &str = "scarce";

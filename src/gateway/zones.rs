@@ -112,8 +112,8 @@ pub(super) fn paused(pause: ZonePause, now: Timestamp) -> Refused {
     Refused { retry_after_ms: left_ms, ..refused }
 }
 
-/// Zones that are paused (`status=paused`), where drivers are scarce (`scarce`), or were either (`open`), the latest change first.
-/// Staff only.
+/// Zones that are paused (`status=paused`), are not and drivers are scarce there (`scarce`), or were either (`open`), the latest change
+/// first. One that is both is `paused`, and `surge` in its row tells how scarce drivers are. Staff only.
 #[utoipa::path(
     get, path = "/v1/zones", tag = "zones", security(("bearer" = [])), params(ListQuery),
     responses(

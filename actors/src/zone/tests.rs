@@ -63,6 +63,22 @@ fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
 }
 
 #[test]
+fn one_that_is_paused_and_scarce_is_listed_as_paused_and_tells_both() {
+    let id = zone(7);
+    let both = after(&[
+        (counted(140), Principal::System, NOW),
+        (pause("a flood", None), Principal::Dispatcher, NOW + HOUR / 2),
+    ]);
+    let row = both.view(id).unwrap();
+    let listed = (row.status.as_str(), &row.body["surge"]["percent"]);
+    assert_eq!(listed, (PAUSED, &serde_json::json!(140)));
+    let mut open = both;
+    let resumed = open.decide(&resume(), &at(id, Principal::Admin, NOW + HOUR / 2)).unwrap();
+    resumed.iter().for_each(|event| open.evolve(event));
+    assert_eq!(open.view(id).unwrap().status, SCARCE, "it still is");
+}
+
+#[test]
 fn a_pause_with_an_end_lapses_by_itself_then_and_not_before() {
     let id = zone(7);
     let mut state = paused(Some(NOW + HOUR));

@@ -87,7 +87,8 @@ pub trait Decider:
     /// Its mark on the dispatcher's map in this state; `None` for "not there".
     fn mark(&self, id: Self::Id) -> Option<Mark>;
 
-    /// How long somebody waited for `event`, where a service level says for how long at most. `self` is the state after.
+    /// How long somebody waited for `event`, where a service level says for how long at most; or how long somebody did who will
+    /// not be served any more, if that was too long. `self` is the state it happens *to*.
     fn waited(&self, _event: &Self::Event) -> Option<Waited> {
         None
     }
@@ -202,6 +203,13 @@ pub struct Waited {
     pub took: Duration,
     /// How long at most; zero where nothing is promised.
     pub at_most: Duration,
+}
+
+impl Waited {
+    /// Was it longer than was promised?
+    pub fn is_missed(&self) -> bool {
+        !self.at_most.is_zero() && self.took > self.at_most
+    }
 }
 
 /// What came of a sighting.

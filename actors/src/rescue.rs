@@ -123,7 +123,7 @@ impl Decider for Rescue {
         let before = case.status;
         case.evolve(event);
         if before != case.status {
-            self.soft.new_leg();
+            self.soft.enter(case.status, case.changed_at);
         }
     }
 
@@ -249,9 +249,7 @@ impl Decider for Rescue {
 
     fn waited(&self, event: &Event) -> Option<Waited> {
         let case = self.case.as_deref()?;
-        let Event::Accepted { at, .. } = event else { return None };
-        let at_most = ms(case.request.policy.driver_within_ms);
-        Some(Waited { what: "driver", took: at.since(case.requested_at), at_most })
+        case.waited_for_driver(event).or_else(|| self.soft.waited_unseen(case, event))
     }
 
     fn command_format(command: &Command) -> Format {
@@ -603,6 +601,21 @@ impl Case {
     /// Until when it was promised to be over.
     fn promised(&self) -> Timestamp {
         self.requested_at + ms(self.request.policy.sla_ms)
+    }
+
+    /// How long its rider waited until the first driver accepted; or, too long already, until it was over without any.
+    fn waited_for_driver(&self, event: &Event) -> Option<Waited> {
+        let (Event::Accepted { at, .. } | Event::Ended { at, .. }) = event else { return None };
+        let took = at.since(self.requested_at);
+        let at_most = ms(self.request.policy.driver_within_ms);
+        let waited = Waited { what: "driver", took, at_most };
+        let is_found = matches!(event, Event::Accepted { .. });
+        (!self.had_driver() && (is_found || waited.is_missed())).then_some(waited)
+    }
+
+    /// Has any driver ever accepted it? Those who go before they are there are counted, and it does not forget that one was there.
+    fn had_driver(&self) -> bool {
+        self.driver.is_some() || self.n_releases > 0 || self.arrived_at.is_some()
     }
 
     /// What ending it late costs its rider: the base of the fare.

@@ -45,7 +45,7 @@ mod tests;
 pub const RESOLUTIONS: RangeInclusive<u8> = 4..=9;
 /// Longest that a pause with an end may last.
 pub const LASTS_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
-/// The status of one that is paused, in lists.
+/// The status of one that is paused, in lists, whatever its multiplier is: that is in the row as well.
 pub const PAUSED: &str = "paused";
 /// The status of one that is not paused, and whose multiplier is more than usual.
 pub const SCARCE: &str = "scarce";
@@ -190,6 +190,14 @@ impl Multiplier {
     fn lapses_at(&self) -> Option<Timestamp> {
         self.is_unusual().then(|| self.at + STALE)
     }
+
+    /// What it is then, if nobody has said it again: one that has lapsed is as usual, whether or not that is written down yet.
+    fn as_of(self, now: Timestamp) -> Self {
+        match self.lapses_at() {
+            Some(then) if then <= now => Self { percent: USUAL, at: then },
+            Some(_) | None => self,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -209,7 +217,7 @@ impl Zone {
             until: it.until,
             reason: it.reason.clone(),
         });
-        Standing { nth: self.nth, pause, surge: self.surge }
+        Standing { nth: self.nth, pause, surge: self.surge, changed_at: self.changed_at }
     }
 
     fn has_pause(&self, asked: &Command) -> bool {
@@ -381,7 +389,7 @@ impl Decider for Zone {
 
     fn view(&self, id: ZoneId) -> Option<ViewRow> {
         (self.nth > 0).then(|| {
-            let Standing { nth, pause, surge } = self.standing(id);
+            let Standing { nth, pause, surge, .. } = self.standing(id);
             let is_scarce = surge.is_some_and(|it| it.is_unusual());
             let status = if pause.is_some() {
                 PAUSED
@@ -451,6 +459,9 @@ pub struct Standing {
     /// Its multiplier, if that was ever written down.
     #[serde(default)]
     pub surge: Option<Multiplier>,
+    /// When something last happened to it; nodes of an older build do not say.
+    #[serde(default)]
+    pub changed_at: Timestamp,
 }
 
 impl Standing {
@@ -460,7 +471,15 @@ impl Standing {
         let pause = serde_json::from_value(row.body.get("pause")?.clone()).ok()?;
         // Rows of an older build say nothing of it.
         let surge = row.body.get("surge").cloned().unwrap_or_default();
-        Some(Self { nth, pause, surge: serde_json::from_value(surge).ok()? })
+        let surge = serde_json::from_value(surge).ok()?;
+        Some(Self { nth, pause, surge, changed_at: row.at })
+    }
+
+    /// Was it neither paused nor unusual then, and has nothing happened to it since?
+    fn is_settled(&self, then: Timestamp) -> bool {
+        let is_paused = self.pause.as_ref().is_some_and(|it| it.lasts(then));
+        let is_unusual = self.surge.is_some_and(|it| it.as_of(then).is_unusual());
+        self.changed_at < then && !is_paused && !is_unusual
     }
 }
 
@@ -495,22 +514,37 @@ impl Zones {
         }
         self.is_known.store(true, Ordering::Release);
         if has_news {
-            let pauses = known.values().filter_map(|it| it.pause.clone());
-            self.paused.store(Arc::new(pauses.collect()));
+            self.follow(&known);
         }
         has_news
     }
 
-    /// What was last written down of a zone's multiplier.
-    pub fn multiplier(&self, zone: ZoneId) -> Option<Multiplier> {
+    /// Forgets zones of which nobody has had to know anything since then: there would be more of them every day.
+    pub fn forget_settled(&self, then: Timestamp) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let n_before = known.len();
+        known.retain(|_, it| !it.is_settled(then));
+        if known.len() < n_before {
+            self.follow(&known);
+        }
+    }
+
+    /// Brings those that are paused in line with what is known.
+    fn follow(&self, known: &HashMap<ZoneId, Standing>) {
+        let pauses = known.values().filter_map(|it| it.pause.clone());
+        self.paused.store(Arc::new(pauses.collect()));
+    }
+
+    /// What was last written down of a zone's multiplier, unless that has lapsed: then it is as usual.
+    pub fn multiplier(&self, zone: ZoneId, now: Timestamp) -> Option<Multiplier> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&zone)?.surge
+        Some(known.get(&zone)?.surge?.as_of(now))
     }
 
     /// The same of all zones of which anything was.
-    pub fn multipliers(&self) -> Vec<(ZoneId, Multiplier)> {
+    pub fn multipliers(&self, now: Timestamp) -> Vec<(ZoneId, Multiplier)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = known.iter().filter_map(|(zone, it)| Some((*zone, it.surge?)));
+        let all = known.iter().filter_map(|(zone, it)| Some((*zone, it.surge?.as_of(now))));
         let mut all: Vec<_> = all.collect();
         all.sort_unstable_by_key(|(zone, _)| *zone);
         all

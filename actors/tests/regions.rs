@@ -48,6 +48,8 @@ struct Stage {
     said: Mutex<Vec<&'static str>>,
     ups: mpsc::Sender<RegionId>,
     falls_at_next_proposal: AtomicBool,
+    /// Another node matches here.
+    is_away: AtomicBool,
     /// How often other tasks of the node had their turn: so far, when a region last looked at the
     /// clock, when it then proposed, and when it sent somebody to wait elsewhere.
     turns: AtomicU64,
@@ -100,7 +102,7 @@ impl Surroundings for Stage {
     }
 
     fn is_ours(&self, _region: RegionId) -> bool {
-        true
+        !self.is_away.load(Ordering::SeqCst)
     }
 
     fn now(&self) -> Timestamp {
@@ -136,6 +138,7 @@ impl Play {
             said: Mutex::default(),
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             turns_at_clock: AtomicU64::new(0),
             turns_at_proposal: AtomicU64::new(0),
@@ -458,7 +461,11 @@ async fn nothing_is_left_for_a_ride_beyond_the_border_that_has_just_got_its_driv
 fn paused(zone: ZoneId, until: Option<Timestamp>) -> Standing {
     let reason = "a flood".to_owned();
     let pause = Some(ZonePause { zone, since: Timestamp(START), until, reason });
-    Standing { nth: 1, pause, surge: None }
+    Standing { nth: 1, pause, surge: None, changed_at: Timestamp(START) }
+}
+
+fn surged(percent: u32, at: Timestamp) -> Standing {
+    Standing { nth: 1, pause: None, surge: Some(Multiplier { percent, at }), changed_at: at }
 }
 
 /// What jobs were told of their zones since the last time.
@@ -503,7 +510,8 @@ async fn in_a_paused_zone_nobody_is_proposed_and_jobs_are_told_until_they_show_i
     assert_eq!((fresh.tick().await, told(&fresh)), (vec![], vec![]));
 
     // Over, or resumed before that.
-    play.regions.zones().take_in([(zone, Standing { nth: 2, pause: None, surge: None })]);
+    let resumed = Standing { nth: 2, pause: None, surge: None, changed_at: play.now() };
+    play.regions.zones().take_in([(zone, resumed)]);
     assert_eq!((play.tick().await, told(&play)), (vec![], vec![(job(1), None)]));
     play.ride(1, KIGALI, OfferPolicy::Sequential);
     play.driver(1, KIGALI);
@@ -519,8 +527,6 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
         |play: &Play| std::mem::take(&mut *play.stage.surges.lock().expect("nobody panics"));
     let zone = neighbourhood(KIGALI);
     let middle = middle_of(zone).expect("a zone has one");
-    let standing =
-        |percent, at| Standing { nth: 1, pause: None, surge: Some(Multiplier { percent, at }) };
     let mut play = counting();
     for n in 1..=5 {
         play.ride(n, middle, OfferPolicy::Sequential);
@@ -537,14 +543,14 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
     play.later(1_000);
     play.tick().await;
     assert_eq!(written(&play).len(), 1, "it was not: it is said again");
-    play.regions.zones().take_in([(zone, standing(percent, play.now()))]);
+    play.regions.zones().take_in([(zone, surged(percent, play.now()))]);
     play.later(1_000);
     play.tick().await;
     assert_eq!(written(&play), [], "not so soon, however it moves");
 
     // Whoever matches there next goes on from it.
     let mut next = counting();
-    next.regions.zones().take_in([(zone, standing(160, next.now()))]);
+    next.regions.zones().take_in([(zone, surged(160, next.now()))]);
     next.driver(1, middle);
     next.tick().await;
     next.later(1_000);
@@ -554,6 +560,40 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
     let change = cell.changes[0];
     assert_eq!((change.cause, change.to_percent), (Cause::Restored, 160));
     assert!((USUAL + 1..160).contains(&cell.percent), "it falls from there: {}", cell.percent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_comes_back_goes_on_from_what_was_written_down_meanwhile() {
+    let often = surge::Settings { every_ms: 1_000, ..surge::Settings::default() };
+    let mut play = Play::with(Settings { surge: often, ..settings() });
+    let zone = neighbourhood(KIGALI);
+    let middle = middle_of(zone).expect("a zone has one");
+    let cell = |play: &Play| {
+        let demand = play.regions.demand();
+        demand.into_iter().find(|(it, _)| *it == zone).expect("counted").1
+    };
+    play.regions.zones().take_in([]);
+    (1..=5).for_each(|n| play.ride(n, middle, OfferPolicy::Sequential));
+    play.tick().await;
+    play.later(1_000);
+    play.tick().await;
+    let before = cell(&play);
+    assert_eq!(before.changes[0].cause, Cause::Counted);
+    assert!(before.percent > USUAL, "nobody is free: {}", before.percent);
+
+    // Its shard is elsewhere for less than it takes to count.
+    play.stage.is_away.store(true, Ordering::SeqCst);
+    (1..=5).for_each(|n| play.ride_gone(n));
+    play.driver(1, middle);
+    play.tick().await;
+    play.regions.zones().take_in([(zone, surged(160, play.now()))]);
+    play.stage.is_away.store(false, Ordering::SeqCst);
+    play.later(1_000);
+    play.tick().await;
+    let after = cell(&play);
+    let first = after.changes[0];
+    assert_eq!((first.cause, first.from_percent, first.to_percent), (Cause::Restored, USUAL, 160));
+    assert!((USUAL + 1..160).contains(&after.percent), "it falls from there: {}", after.percent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

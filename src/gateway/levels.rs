@@ -22,15 +22,15 @@ pub(super) struct ServiceLevel {
     preset: String,
     /// Who waited: `rescue`.
     kind: String,
-    /// For what: `driver`, who should have accepted so soon after it was asked for; `eta`: that it is known when they come, so
-    /// soon after that.
+    /// For what: `driver`, the first of whom should have accepted so soon after it was asked for, once for each job; `eta`: that it
+    /// is known when they come, so soon after that, once for each driver who accepts.
     #[serde(rename = "for")]
     what: String,
     /// How soon, in seconds, as the preset says now; absent if it promises nothing any more.
     within_s: Option<u32>,
     /// How often it was so…
     n_kept: u64,
-    /// … and how often not.
+    /// … and how often not: it was later, or the job ended, or the driver went, when it was too late already.
     n_missed: u64,
     /// The share that was kept, in percent; absent if there was nothing to keep.
     share_percent: Option<f64>,

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Such an entity is one like any other, so it is durable before anybody hears yes, and what is in the list was
-//! committed. A node reads all of them before it lets anybody in. After that it hears of changes from the node where
+//! committed. A node reads all of them that anybody needs before it lets anybody in. After that it hears of changes from the node where
 //! they happen, and finds those it was not told of when it looks at the list.
 
 use super::Gate;
@@ -34,6 +34,8 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a start waits for the journal.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long what is settled is kept: for longer than whoever knows otherwise is left without news.
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// Rows of one read.
 const PAGE_ROWS: usize = 1_000;
 
@@ -45,6 +47,8 @@ pub(super) trait Replica: Send + Sync + 'static {
     const WHAT: &'static str;
     /// In which statuses one must be known.
     const STATUSES: &'static [&'static str];
+    /// In which others for [`KEPT_FOR`] only, so that whoever knows otherwise hears of it.
+    const SETTLED: &'static [&'static str] = &[];
 
     /// Takes in what the list says; some of it is known already. An earlier state may come after a later one.
     fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]);
@@ -67,7 +71,7 @@ pub(super) trait Replica: Send + Sync + 'static {
 pub(super) async fn load<R: Replica>(gate: &Arc<Gate>) -> Result<Timestamp, JournalError> {
     let until = Instant::now() + START_PATIENCE;
     loop {
-        match read::<R>(gate, Timestamp::default()).await {
+        match read::<R>(gate, Since::start(gate.system.now())).await {
             Ok(newest) => {
                 R::has_looked(gate);
                 info!(what = R::WHAT, n = R::n_known(gate), "read");
@@ -100,7 +104,8 @@ pub(super) async fn follow<R: Replica>(gate: Weak<Gate>, mut newest: Timestamp) 
             continue;
         }
         let is_due = Instant::now() >= read_all_at;
-        let since = if is_due { Timestamp::default() } else { newest - LOOK_BACK };
+        let recent = Since::all(newest - LOOK_BACK);
+        let since = if is_due { recent.and_all(gate.system.now()) } else { recent };
         match read::<R>(&gate, since).await {
             Ok(read) => {
                 newest = newest.max(read);
@@ -119,12 +124,61 @@ pub(super) async fn follow<R: Replica>(gate: Weak<Gate>, mut newest: Timestamp) 
     }
 }
 
+/// Since when what has changed is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Since {
+    /// What must be known.
+    known: Timestamp,
+    /// What is settled.
+    settled: Timestamp,
+}
+
+impl Since {
+    /// Everything since the same moment.
+    fn all(since: Timestamp) -> Self {
+        Self { known: since, settled: since }
+    }
+
+    /// All there is, as far as anybody needs it.
+    fn start(now: Timestamp) -> Self {
+        Self { known: Timestamp::default(), settled: now - KEPT_FOR }
+    }
+
+    /// The same, and this, too: who was blind for long hears of all that was settled meanwhile.
+    fn and_all(self, now: Timestamp) -> Self {
+        let Self { known, settled } = Self::start(now);
+        Self { known, settled: settled.min(self.settled) }
+    }
+
+    /// What is to be read one after the other: in which statuses, and since when. What is settled first, for what is not settled any
+    /// more by then is found afterwards.
+    fn reads<R: Replica>(self) -> Vec<(Vec<&'static str>, Timestamp)> {
+        if self.known == self.settled || R::SETTLED.is_empty() {
+            return vec![([R::SETTLED, R::STATUSES].concat(), self.known)];
+        }
+        vec![(R::SETTLED.to_vec(), self.settled), (R::STATUSES.to_vec(), self.known)]
+    }
+}
+
 /// Takes in what has changed since then; returns the newest moment that was read.
-async fn read<R: Replica>(gate: &Arc<Gate>, since: Timestamp) -> Result<Timestamp, JournalError> {
+async fn read<R: Replica>(gate: &Arc<Gate>, since: Since) -> Result<Timestamp, JournalError> {
+    let mut newest = Timestamp::default();
+    for (statuses, since) in since.reads::<R>() {
+        newest = newest.max(read_in::<R>(gate, &statuses, since).await?);
+    }
+    Ok(newest)
+}
+
+/// The same of what is in these statuses.
+async fn read_in<R: Replica>(
+    gate: &Arc<Gate>,
+    statuses: &[&'static str],
+    since: Timestamp,
+) -> Result<Timestamp, JournalError> {
     let (mut newest, mut after) = (since, None);
     loop {
         let query = ViewQuery {
-            statuses: R::STATUSES.iter().map(|&status| status.to_owned()).collect(),
+            statuses: statuses.iter().map(|&status| status.to_owned()).collect(),
             since: Some(since),
             sort: Sort::Oldest,
             after,
@@ -148,5 +202,34 @@ impl Gate {
     /// Is it one of several, who are told by others what they do?
     pub(super) fn has_others(&self) -> bool {
         self.system.arbiter().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::{revocations::Revocations, zones::Zones};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn a_start_reads_what_holds_and_what_was_settled_within_a_day() {
+        let reads = Since::start(NOW).reads::<Zones>();
+        let day_ago = NOW - 24 * HOUR;
+        let all = Timestamp::default();
+        assert_eq!(reads, [(vec!["open"], day_ago), (vec!["paused", "scarce"], all)]);
+        let reads = Since::start(NOW).reads::<Revocations>();
+        assert_eq!(reads, [(vec!["in_force"], all)], "nothing of them is ever settled");
+    }
+
+    #[test]
+    fn who_was_blind_for_days_hears_of_all_that_was_settled_meanwhile() {
+        let recent = NOW - Duration::from_secs(60);
+        let one_read = [(vec!["open", "paused", "scarce"], recent)];
+        assert_eq!(Since::all(recent).reads::<Zones>(), one_read);
+        assert_eq!(Since::all(recent).and_all(NOW), Since::start(NOW));
+        let blind = Since::all(NOW - 72 * HOUR).and_all(NOW);
+        assert_eq!(blind, Since { known: Timestamp::default(), settled: NOW - 72 * HOUR });
     }
 }

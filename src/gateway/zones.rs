@@ -6,7 +6,7 @@
 use super::{
     Gate,
     front::Question,
-    replica::Replica,
+    replica::{KEPT_FOR, Replica},
     rest::{Answered, Body, Caller, Key, ListQuery, Named, Page, Whereabouts, id_of},
     scope::{check_place, check_zone_met},
     translate::not_found,
@@ -44,7 +44,8 @@ pub(super) struct Zones;
 impl Replica for Zones {
     const KIND: Kind = Kind::Zone;
     const WHAT: &'static str = "zones";
-    const STATUSES: &'static [&'static str] = &[PAUSED, SCARCE, OPEN];
+    const STATUSES: &'static [&'static str] = &[PAUSED, SCARCE];
+    const SETTLED: &'static [&'static str] = &[OPEN];
 
     fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
         let all = rows.iter().filter_map(|(key, row)| {
@@ -59,6 +60,10 @@ impl Replica for Zones {
 
     fn n_known(gate: &Gate) -> usize {
         gate.system.regions().zones().paused().len()
+    }
+
+    fn forget(gate: &Gate) {
+        gate.system.regions().zones().forget_settled(gate.system.now() - KEPT_FOR);
     }
 }
 
@@ -76,7 +81,7 @@ impl Gate {
         let (paused, now) = (self.system.regions().zones().paused(), self.system.now());
         let paused = paused.of(id, now).map(|pause| ZonePause::clone(pause));
         let resolution = zone::cell_of(id)?.resolution().into();
-        let surge = self.system.regions().zones().multiplier(id);
+        let surge = self.system.regions().zones().multiplier(id, now);
         let surge = surge.map(|Multiplier { percent, at }| WrittenDown { percent, at });
         Some(ZoneAt { id, resolution, paused, surge, outline: zone::outline_of(id)? })
     }
@@ -107,8 +112,8 @@ pub(super) fn paused(pause: ZonePause, now: Timestamp) -> Refused {
     Refused { retry_after_ms: left_ms, ..refused }
 }
 
-/// Zones that are paused (`status=paused`), where drivers are scarce (`scarce`), or were either (`open`), the latest change first.
-/// Staff only.
+/// Zones that are paused (`status=paused`), are not and drivers are scarce there (`scarce`), or were either (`open`), the latest change
+/// first. One that is both is `paused`, and `surge` in its row tells how scarce drivers are. Staff only.
 #[utoipa::path(
     get, path = "/v1/zones", tag = "zones", security(("bearer" = [])), params(ListQuery),
     responses(
@@ -134,8 +139,8 @@ pub(super) struct ZoneAt {
     resolution: u8,
     /// Why nothing begins there, if it is this one that is paused.
     paused: Option<ZonePause>,
-    /// Its multiplier as it was last written down, if it ever was; how it came about is in `/v1/actors/{id}/history`. What it is
-    /// this minute, `/v1/demand` says.
+    /// Its multiplier as it was last written down, if it was unusual within a day; as usual since it lapsed, if nobody said it again
+    /// within an hour. How it came about is in `/v1/actors/{id}/history`. What it is this minute, `/v1/demand` says.
     surge: Option<WrittenDown>,
     /// Its corners, in order.
     outline: Vec<Point>,

@@ -76,6 +76,7 @@ pub(super) struct Region {
 /// What a region knows. All of it can be learned again.
 pub(super) struct Memory {
     known: Known,
+    /// Empty where another node moves multipliers.
     surge: Surge<ZoneId>,
     /// What was written down of multipliers is in it.
     has_restored: bool,
@@ -271,6 +272,10 @@ impl Region {
         if **self.area.queue.load() != queue {
             self.area.queue.store(Arc::new(queue));
         }
+        let is_ours = self.world.surroundings.is_ours(self.area.region);
+        if !is_ours {
+            self.leave_multipliers(memory);
+        }
         let every = Duration::from_millis(self.world.settings.surge.every_ms.into());
         if now.since(memory.counted_at) < every {
             return Ok(());
@@ -279,7 +284,7 @@ impl Region {
         // For neighbours that are matched here, also where this one is not.
         let idle = memory.known.idle(now, &self.world.settings.spreading);
         self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
-        if self.world.surroundings.is_ours(self.area.region) {
+        if is_ours {
             self.surge(memory, now);
             self.spread(memory, now).await?;
         }
@@ -302,6 +307,16 @@ impl Region {
         self.area.demand.store(Arc::new(cells.collect()));
     }
 
+    /// Forgets multipliers: whoever matches here now moves them, and if that is this node again, it goes on from what was written
+    /// down until then.
+    fn leave_multipliers(&self, memory: &mut Memory) {
+        memory.surge = Surge::default();
+        memory.has_restored = false;
+        if !self.area.demand.load().is_empty() {
+            self.area.demand.store(Arc::default());
+        }
+    }
+
     /// Goes on from what was written down of multipliers, where it begins to match: once this node has read that.
     fn restore(&self, memory: &mut Memory, now: Timestamp) {
         if memory.has_restored || !self.world.zones.is_known() {
@@ -309,7 +324,7 @@ impl Region {
         }
         memory.has_restored = true;
         let settings = &self.world.settings.surge;
-        for (zone, Multiplier { percent, at }) in self.world.zones.multipliers() {
+        for (zone, Multiplier { percent, at }) in self.world.zones.multipliers(now) {
             if self.is_in(zone) {
                 memory.surge.restore(zone, percent, now.since(at), now, settings);
             }
@@ -322,7 +337,7 @@ impl Region {
             return;
         }
         let moved = memory.surge.cells().filter_map(|(zone, cell)| {
-            let before = self.world.zones.multiplier(*zone);
+            let before = self.world.zones.multiplier(*zone, now);
             let from = before.map_or(USUAL, |it| it.percent);
             let is_due = Multiplier::is_material(before, cell.percent, now) && self.is_in(*zone);
             is_due.then(|| (cell.percent.abs_diff(from), zone, cell))

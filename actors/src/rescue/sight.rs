@@ -1,7 +1,7 @@
 //! What a rescue makes of its driver's positions: whether it is there, stays there, or sets off.
 
-use super::{Case, Command, Rescue, Sighting, triage};
-use crate::{Context, Refusal, Seen, Waited, search::Assignment};
+use super::{Case, Command, Event, Rescue, Sighting, ms, triage};
+use crate::{Context, Refusal, Seen, Waited};
 use protocol::{DriverId, Point, RescueId, RescueStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -21,6 +21,9 @@ pub struct Soft {
     outside_at: Option<Timestamp>,
     /// How far it was from the scene when this leg began.
     leg_from_m: Option<f64>,
+    /// Since when there has been a driver who was not seen on this job yet. Of one who accepted before this life it says nothing.
+    #[serde(default)]
+    unseen_since: Option<Timestamp>,
 }
 
 impl PartialEq for Soft {
@@ -30,9 +33,14 @@ impl PartialEq for Soft {
 }
 
 impl Soft {
-    /// The status has changed: movement is measured anew.
-    pub(super) fn new_leg(&mut self) {
+    /// The status has changed: movement is measured anew, and whoever has just accepted is to be seen, until it is there or gone.
+    pub(super) fn enter(&mut self, status: RescueStatus, at: Timestamp) {
         self.leg_from_m = None;
+        if status == RescueStatus::Accepted {
+            self.unseen_since = Some(at);
+        } else if status != RescueStatus::EnRoute {
+            self.unseen_since = None;
+        }
     }
 
     /// Since when the driver has waited at the scene without leaving it.
@@ -40,15 +48,21 @@ impl Soft {
         self.outside_at.map_or(arrived_at, |left_at| left_at.max(arrived_at))
     }
 
-    /// How long its rider waited to be told when the driver comes, if nobody had seen it on this job before.
-    fn first_sight(&self, it: &Assignment, case: &Case, now: Timestamp) -> Option<Waited> {
-        let is_known = self.seen.is_some_and(|(driver, _, at)| driver == it.driver && at >= it.at);
-        let at_most = Duration::from_millis(case.request.policy.eta_within_ms.into());
-        (!is_known && case.status == RescueStatus::Accepted).then(|| Waited {
-            what: "eta",
-            took: now.since(it.at),
-            at_most,
-        })
+    /// How long its rider has waited to be told when the driver comes, if nobody has seen it on this job yet.
+    fn unseen(&self, case: &Case, now: Timestamp) -> Option<Waited> {
+        let at_most = ms(case.request.policy.eta_within_ms);
+        self.unseen_since.map(|since| Waited { what: "eta", took: now.since(since), at_most })
+    }
+
+    /// The same of one who is there without having been seen; or who has gone, or when all is over, too late already.
+    pub(super) fn waited_unseen(&self, case: &Case, event: &Event) -> Option<Waited> {
+        let (Event::Arrived { at } | Event::DriverReleased { at, .. } | Event::Ended { at, .. }) =
+            event
+        else {
+            return None;
+        };
+        let is_there = matches!(event, Event::Arrived { .. });
+        self.unseen(case, *at).filter(|it| is_there || it.is_missed())
     }
 
     /// Refuses unless `driver` is within `limit_m` of `point`.
@@ -81,7 +95,8 @@ pub(super) fn see(
         return seen;
     }
     let soft = &mut rescue.soft;
-    seen.waited = case.driver.as_ref().and_then(|it| soft.first_sight(it, case, context.now));
+    seen.waited = soft.unseen(case, context.now);
+    soft.unseen_since = None;
     soft.seen = Some((*driver, position.at, context.now));
     let to_scene_m = position.at.distance_m(case.request.at.at);
     if to_scene_m > f64::from(triage::scene_fence_m(&case.request)) {

@@ -78,19 +78,20 @@ fn request() -> Request {
     }
 }
 
-/// A rescue, its journal, what it told others, and a clock that only moves when told to.
+/// A rescue, its journal, what it told others, how long its rider waited, and a clock that only moves when told to.
 #[derive(Debug, Clone)]
 struct World {
     rescue: Rescue,
     journal: Vec<Event>,
     told: Vec<Effect>,
+    waited: Vec<Waited>,
     now: Timestamp,
 }
 
 impl World {
     fn new() -> Self {
-        let (journal, told) = (vec![], vec![]);
-        Self { rescue: Rescue::default(), journal, told, now: START }
+        let (journal, told, waited) = (vec![], vec![], vec![]);
+        Self { rescue: Rescue::default(), journal, told, waited, now: START }
     }
 
     fn requested(request: Request) -> Self {
@@ -167,6 +168,7 @@ impl World {
         let events = self.rescue.decide(&command, &context)?;
         for event in &events {
             self.told.extend(self.rescue.effects(id(), event));
+            self.waited.extend(self.rescue.waited(event));
             self.rescue.evolve(event);
         }
         let names = events.iter().map(Rescue::event_name).collect();
@@ -216,7 +218,10 @@ impl World {
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
         let context =
             Context { id: id(), by: Principal::System, now: self.now, writes: Format::WRITES };
-        self.rescue.see(&Sighting::DriverAt { driver, position, vehicle: None }, &context).asks
+        let sighting = Sighting::DriverAt { driver, position, vehicle: None };
+        let seen = self.rescue.see(&sighting, &context);
+        self.waited.extend(seen.waited);
+        seen.asks
     }
 
     fn pass(&mut self, ms: u64) {
@@ -229,6 +234,12 @@ impl World {
 
     fn case(&self) -> &Case {
         self.rescue.case.as_deref().unwrap()
+    }
+
+    /// What was waited for since the last time, for how many seconds, and whether that was too long.
+    fn waits(&mut self) -> Vec<(&'static str, u64, bool)> {
+        let waits = self.waited.drain(..);
+        waits.map(|it| (it.what, it.took.as_secs(), it.is_missed())).collect()
     }
 
     fn told(&mut self) -> Vec<String> {
@@ -936,32 +947,139 @@ fn who_is_stranded_where_nobody_of_ours_goes_is_told_who_does() {
     assert_eq!(told(somebody_comes), []);
 }
 
+/// Near the scene, and not there.
+fn near() -> Point {
+    SCENE.offset_m(900.0, 0.0)
+}
+
 #[test]
 fn how_long_somebody_waited_for_a_driver_and_to_know_when_it_comes_is_told_once() {
     let mut world = World::in_status(RescueStatus::Searching);
-    world.pass(90_000);
+    world.pass(90 * SECOND);
     world.win(1);
-    let is_it = |it: &&Event| matches!(it, Event::Accepted { .. });
-    let accepted = world.journal.iter().rfind(is_it).unwrap().clone();
-    let at_most = Duration::from_secs(120);
-    let took = Duration::from_secs(90);
-    assert_eq!(world.rescue.waited(&accepted), Some(Waited { what: "driver", took, at_most }));
+    let (took, at_most) = (Duration::from_secs(90), Duration::from_secs(120));
+    assert_eq!(world.waited, [Waited { what: "driver", took, at_most }]);
+    assert_eq!(world.waits(), [("driver", 90, false)]);
 
-    world.pass(70_000);
-    let position = Position {
-        at: SCENE.offset_m(900.0, 0.0),
-        sampled_at: world.now,
-        heading_deg: None,
-        speed_mps: None,
-        accuracy_m: None,
-    };
-    let sighting = Sighting::DriverAt { driver: d(1), position, vehicle: None };
-    let (by, now, writes) = (Principal::System, world.now, Format::WRITES);
-    let context = Context { id: id(), by, now, writes };
-    let waited = world.rescue.see(&sighting, &context).waited;
+    world.pass(70 * SECOND);
+    world.see(1, near());
     let (took, at_most) = (Duration::from_secs(70), Duration::from_secs(60));
-    assert_eq!(waited, Some(Waited { what: "eta", took, at_most }));
-    assert_eq!(world.rescue.see(&sighting, &context).waited, None, "it is known by now");
+    assert_eq!(world.waited, [Waited { what: "eta", took, at_most }]);
+    assert_eq!(world.waits(), [("eta", 70, true)]);
+    world.see(1, near());
+    assert_eq!(world.waits(), [], "it is known by now");
+
+    // Whoever comes instead is to be seen as well, but that somebody came has been told.
+    world.yes(by(1), Command::Cancel { reason: why() });
+    world.pass(5 * MINUTE);
+    world.win(2);
+    world.see(2, near());
+    assert_eq!(world.waits(), [("eta", 0, false)]);
+    world.yes(rider(), Command::Cancel { reason: why() });
+    assert_eq!(world.waits(), []);
+}
+
+#[test]
+fn who_gets_no_driver_in_time_has_waited_too_long_however_it_ends() {
+    let ends = [
+        (rider(), Command::Cancel { reason: why() }),
+        (rider(), Command::CancelSafety { reason: why() }),
+        (Principal::Dispatcher, Command::Cancel { reason: why() }),
+        (Principal::Dispatcher, Command::Fail { reason: why() }),
+    ];
+    for (by, command) in ends {
+        let mut world = World::in_status(RescueStatus::Searching);
+        world.pass(2 * MINUTE);
+        let mut soon = world.clone();
+        soon.yes(by, command.clone());
+        assert_eq!(soon.waits(), [], "{command:?}: there was time left");
+        world.pass(SECOND);
+        world.yes(by, command.clone());
+        assert_eq!(world.waits(), [("driver", 121, true)], "{command:?}");
+    }
+    let mut world = World::in_status(RescueStatus::NoDriver);
+    assert_eq!(world.waits(), [("driver", 600, true)]);
+    let nothing_promised = JobPolicy { driver_within_ms: 0, ..JobPolicy::rescue() };
+    let mut world = World::requested(Request { policy: nothing_promised, ..request() });
+    world.pass(10 * MINUTE);
+    world.yes(Principal::System, Command::Tick {});
+    assert_eq!((world.status(), world.waits()), (RescueStatus::NoDriver, vec![]));
+}
+
+#[test]
+fn who_had_a_driver_and_ends_without_one_has_waited_for_that_one_only() {
+    // It loses every driver, each of whom was seen.
+    let mut world = World::in_status(RescueStatus::Searching);
+    for n in 1..=4 {
+        world.win(n);
+        world.see(n, near());
+        world.pass(MINUTE);
+        world.yes(by(n), Command::Cancel { reason: why() });
+    }
+    assert_eq!(world.status(), RescueStatus::NoDriver);
+    let waits = world.waits();
+    assert_eq!(waits.iter().filter(|(what, ..)| *what == "driver").count(), 1, "{waits:?}");
+    assert!(waits.iter().all(|(_, _, is_missed)| !is_missed), "{waits:?}");
+
+    // One was there and nobody stays; the second never comes.
+    let mut world = World::in_status(RescueStatus::OnScene);
+    world.yes(by(1), Command::Escalate { needs: Needs::default(), stay: false });
+    world.waits();
+    world.pass(10 * MINUTE);
+    world.yes(Principal::System, Command::Tick {});
+    assert_eq!((world.status(), world.waits()), (RescueStatus::NoDriver, vec![]));
+    // One stays, and nobody else comes.
+    let mut world = World::in_status(RescueStatus::Escalated);
+    world.waits();
+    world.pass(10 * MINUTE);
+    world.yes(Principal::System, Command::Tick {});
+    assert_eq!((world.status(), world.waits()), (RescueStatus::OnScene, vec![]));
+}
+
+#[test]
+fn a_driver_whom_nobody_sees_is_told_when_it_goes_or_is_there_and_not_before() {
+    let lost = |world: &mut World| {
+        let (driver, reason) = (d(1), why());
+        world.search(Search::DriverLost { driver, reason }).unwrap();
+    };
+    let waiting = |ms| {
+        let mut world = World::in_status(RescueStatus::Accepted);
+        assert_eq!(world.waits(), [("driver", 0, false)]);
+        world.pass(ms);
+        world
+    };
+    let mut soon = waiting(MINUTE);
+    lost(&mut soon);
+    assert_eq!(soon.waits(), [], "there was time left");
+    let mut late = waiting(MINUTE + SECOND);
+    lost(&mut late);
+    assert_eq!(late.waits(), [("eta", 61, true)]);
+    late.yes(rider(), Command::Cancel { reason: why() });
+    assert_eq!(late.waits(), [], "it was told when it went");
+
+    // It says that it has set off, which shows nobody when it comes.
+    let mut silent = waiting(MINUTE + SECOND);
+    silent.yes(by(1), Command::Depart {});
+    let mut over = silent.clone();
+    over.yes(rider(), Command::Cancel { reason: why() });
+    assert_eq!(over.waits(), [("eta", 61, true)]);
+    silent.yes(rider(), Command::Arrive {});
+    assert_eq!(silent.waits(), [("eta", 61, true)]);
+    silent.yes(Principal::Admin, Command::Fail { reason: why() });
+    assert_eq!(silent.waits(), []);
+
+    // Whether one was seen who accepted before this life of the rescue, nobody knows any more.
+    let mut woken = waiting(MINUTE + SECOND);
+    woken.rescue.wake(woken.now);
+    lost(&mut woken);
+    assert_eq!(woken.waits(), []);
+    // But what its former host knew it does.
+    let mut moved = waiting(MINUTE + SECOND);
+    let soft = rmp_serde::to_vec_named(&moved.rescue.soft()).unwrap();
+    moved.rescue.wake(moved.now);
+    moved.rescue.recall(rmp_serde::from_slice(&soft).unwrap());
+    lost(&mut moved);
+    assert_eq!(moved.waits(), [("eta", 61, true)]);
 }
 
 #[test]

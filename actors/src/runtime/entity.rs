@@ -500,7 +500,8 @@ impl<D: Decider> Awake<D> {
                 CommandResult { command, bytes }
             });
             let format = events.iter().map(D::event_format).fold(self.format, Format::max);
-            let (commit, after, outgoing) = self.prepare(&events, format, result, context.now);
+            let (commit, after, outgoing, waits) =
+                self.prepare(&events, format, result, context.now);
             let told = outgoing.effects.iter().map(Effect::format).max().unwrap_or_default();
             if (format > self.format && format > context.writes) || context.writes < told {
                 error!(entity = %self.key, %format, %told, "a rule says what not every node can read");
@@ -519,6 +520,7 @@ impl<D: Decider> Awake<D> {
                         if is_snapshot { 0 } else { self.n_unsnapshot + events.len() as u32 };
                     self.stored_deadline = self.state.deadline().map(|(due, _)| due);
                     let answer = self.keep(stamp, answer);
+                    waits.iter().for_each(|it| count(D::KIND, it));
                     self.tell_all(events);
                     return Ok(answer);
                 }
@@ -659,19 +661,20 @@ impl<D: Decider> Awake<D> {
         Context { id: self.birth.id, by, now: system.now(), writes: system.writes() }
     }
 
-    /// Everything `events` write, the state of that format they lead to, and what others are to be told.
+    /// Everything `events` write, the state of that format they lead to, what others are to be told, and how long somebody waited.
     fn prepare(
         &self,
         events: &[D::Event],
         format: Format,
         result: Option<CommandResult>,
         now: Timestamp,
-    ) -> (Commit, D, Outgoing) {
+    ) -> (Commit, D, Outgoing, Vec<Waited>) {
         let mut after = self.state.clone();
-        let (mut effects, mut postings) = (Vec::new(), Vec::new());
+        let (mut effects, mut postings, mut waits) = (Vec::new(), Vec::new(), Vec::new());
         for event in events {
             effects.extend(after.effects(self.birth.id, event));
             postings.extend(after.postings(self.birth.id, event));
+            waits.extend(after.waited(event));
             after.evolve(event);
         }
         let version = Version(self.version.0 + events.len() as u64);
@@ -695,7 +698,7 @@ impl<D: Decider> Awake<D> {
             comes_first: events.iter().any(D::comes_first),
             ..self.empty_commit(now)
         };
-        (commit, after, Outgoing { source: self.key, version, at: now, effects })
+        (commit, after, Outgoing { source: self.key, version, at: now, effects }, waits)
     }
 
     fn empty_commit(&self, now: Timestamp) -> Commit {
@@ -709,9 +712,6 @@ impl<D: Decider> Awake<D> {
         for event in &events {
             metrics::counter!("outrider_events_total", "kind" => D::KIND.to_string(), "event" => D::event_name(event))
                 .increment(1);
-            if let Some(waited) = self.state.waited(event) {
-                count(D::KIND, &waited);
-            }
         }
         self.follow_state();
         self.birth.watchers.tell(&self.birth.system, self.birth.id, || Update::Changed {
@@ -955,7 +955,7 @@ fn count(kind: Kind, waited: &Waited) {
     metrics::histogram!("outrider_wait_seconds", "kind" => kind.to_string(), "for" => what)
         .record(took);
     if !at_most.is_zero() {
-        let kept = if took <= at_most { "yes" } else { "no" };
+        let kept = if waited.is_missed() { "no" } else { "yes" };
         metrics::counter!("outrider_service_level_total", "kind" => kind.to_string(), "for" => what, "kept" => kept)
             .increment(1);
     }

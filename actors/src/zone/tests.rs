@@ -41,7 +41,7 @@ fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
     let id = zone(7);
     let state = paused(None);
     let known = ZonePause { zone: id, since: NOW, until: None, reason: "a flood".to_owned() };
-    let standing = Standing { nth: 1, pause: Some(known), surge: None };
+    let standing = Standing { nth: 1, pause: Some(known), surge: None, changed_at: NOW };
     assert_eq!(state.standing(id), standing);
     assert_eq!(state.deadline(), None);
     let row = state.view(id).unwrap();
@@ -55,10 +55,27 @@ fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
     ]);
     let row = open.view(id).unwrap();
     assert_eq!((row.status.as_str(), row.at), (OPEN, NOW + HOUR));
-    assert_eq!(Standing::of_row(&row), Some(Standing { nth: 2, pause: None, surge: None }));
+    let standing = Standing { nth: 2, pause: None, surge: None, changed_at: NOW + HOUR };
+    assert_eq!(Standing::of_row(&row), Some(standing));
     let again = open.decide(&resume(), &at(id, staff, NOW + HOUR));
     assert_eq!(again, Ok(vec![]), "it is already so");
     assert_eq!(Zone::default().view(id), None, "nobody has ever paused it");
+}
+
+#[test]
+fn one_that_is_paused_and_scarce_is_listed_as_paused_and_tells_both() {
+    let id = zone(7);
+    let both = after(&[
+        (counted(140), Principal::System, NOW),
+        (pause("a flood", None), Principal::Dispatcher, NOW + HOUR / 2),
+    ]);
+    let row = both.view(id).unwrap();
+    let listed = (row.status.as_str(), &row.body["surge"]["percent"]);
+    assert_eq!(listed, (PAUSED, &serde_json::json!(140)));
+    let mut open = both;
+    let resumed = open.decide(&resume(), &at(id, Principal::Admin, NOW + HOUR / 2)).unwrap();
+    resumed.iter().for_each(|event| open.evolve(event));
+    assert_eq!(open.view(id).unwrap().status, SCARCE, "it still is");
 }
 
 #[test]
@@ -157,7 +174,7 @@ fn what_was_told_of_an_earlier_moment_undoes_nothing() {
         "that nothing is, is said"
     );
     let first = paused(None).standing(zone(7));
-    let second = Standing { nth: 2, pause: None, surge: None };
+    let second = Standing { nth: 2, pause: None, surge: None, changed_at: NOW + HOUR };
     assert!(zones.take_in([(zone(7), first.clone())]));
     assert!(!zones.take_in([(zone(7), first.clone())]), "no news");
     assert_eq!(zones.paused().len(), 1);
@@ -257,10 +274,60 @@ fn what_was_written_down_of_multipliers_is_known_to_regions() {
     let (state, _) = written([140]);
     zones.take_in([(zone(7), state.standing(zone(7)))]);
     let multiplier = Multiplier { percent: 140, at: NOW };
-    assert_eq!(zones.multiplier(zone(7)), Some(multiplier));
-    assert_eq!(zones.multipliers(), [(zone(7), multiplier)]);
-    assert_eq!(zones.multiplier(zone(8)), None);
+    assert_eq!(zones.multiplier(zone(7), NOW), Some(multiplier));
+    assert_eq!(zones.multipliers(NOW), [(zone(7), multiplier)]);
+    assert_eq!(zones.multiplier(zone(8), NOW), None);
     assert!(zones.paused().is_empty(), "nothing stands still for that");
+}
+
+#[test]
+fn one_that_has_lapsed_is_as_usual_though_nobody_has_told_this_node() {
+    let zones = Zones::default();
+    let (state, _) = written([140]);
+    zones.take_in([(zone(7), state.standing(zone(7)))]);
+    let last = NOW + STALE - Duration::from_millis(1);
+    assert_eq!(zones.multiplier(zone(7), last), Some(Multiplier { percent: 140, at: NOW }));
+    // As the zone itself writes it down, then or a moment later.
+    let lapsed = Multiplier { percent: USUAL, at: NOW + STALE };
+    assert_eq!(zones.multiplier(zone(7), NOW + STALE), Some(lapsed));
+    assert_eq!(zones.multipliers(NOW + 24 * HOUR), [(zone(7), lapsed)]);
+}
+
+#[test]
+fn what_nobody_has_to_know_any_more_is_forgotten() {
+    let n_known = |zones: &Zones| zones.known.lock().unwrap().len();
+    let known = |state: &Zone| {
+        let zones = Zones::default();
+        zones.take_in([(zone(7), state.standing(zone(7)))]);
+        zones
+    };
+    // From when on it is forgotten, if ever.
+    let resumed = after(&[
+        (pause("a flood", None), Principal::Dispatcher, NOW),
+        (resume(), Principal::Admin, NOW + HOUR),
+    ]);
+    let mut usual = written([140]).0;
+    let (lapsed_at, lapse) = usual.deadline().unwrap();
+    let scarce = usual.clone();
+    let lapsed = usual.decide(&lapse, &at(zone(7), Principal::System, lapsed_at)).unwrap();
+    lapsed.iter().for_each(|event| usual.evolve(event));
+    let all = [
+        ("resumed", resumed, NOW + HOUR),
+        ("over", paused(Some(NOW + 2 * HOUR)), NOW + 2 * HOUR),
+        ("usual again", usual, lapsed_at),
+        ("lapsed, and not told", scarce, lapsed_at),
+    ];
+    for (what, state, settled_at) in all {
+        let zones = known(&state);
+        zones.forget_settled(settled_at - Duration::from_millis(1));
+        assert_eq!(n_known(&zones), 1, "{what}");
+        zones.forget_settled(settled_at + Duration::from_millis(1));
+        assert_eq!((n_known(&zones), zones.paused().len()), (0, 0), "{what}");
+        assert_eq!(zones.multiplier(zone(7), settled_at), None);
+    }
+    let zones = known(&paused(None));
+    zones.forget_settled(NOW + 365 * 24 * HOUR);
+    assert_eq!((n_known(&zones), zones.paused().len()), (1, 1), "it is paused until it is resumed");
 }
 
 /// Every kind of event there is, as the first version wrote them. Never edit; add.

@@ -705,6 +705,9 @@ impl<D: Decider> Awake<D> {
             if let Some(waited) = self.state.waited(event) {
                 count(D::KIND, &waited);
             }
+            for sight in self.state.shows(self.birth.id, event) {
+                self.birth.system.see(sight);
+            }
         }
         self.follow_state();
         self.birth.watchers.tell(&self.birth.system, self.birth.id, || Update::Changed {

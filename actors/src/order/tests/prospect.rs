@@ -118,6 +118,22 @@ fn the_pickup_is_expected_until_the_driver_is_there_and_the_end_until_all_is_don
 }
 
 #[test]
+fn of_another_way_nothing_is_expected_until_it_was_asked_and_that_is_at_once() {
+    let moto = Some(VehicleKind::Moto);
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    assert!(asks(&mut play, 500.0, moto).is_some());
+    let told = etas(&play, None, 700);
+    sees(&mut play, &expected(Some(told)));
+    let change = Command::ModifyStops { stops: vec![place_at(7_000.0)], fare: None };
+    play.yes(RIDER, change);
+    assert_eq!(shown(&play, RIDER).0, Some(told), "its driver has not agreed yet");
+    play.yes(driver(1), Command::AcceptChange {});
+    assert_eq!(shown(&play, RIDER).0, None, "that was the way to the old end");
+    let journey = asks(&mut play, 510.0, moto).expect("it asked of another way just now");
+    assert_eq!(journey.places.last(), Some(&place_at(7_000.0).at));
+}
+
+#[test]
 fn a_place_in_the_queue_is_shown_to_who_waits_and_only_while_they_wait() {
     let mut play = Play::placed(ride());
     let queued = Queued { at: play.now, position: 3, n_waiting: 8, eta: Some(eta(240)) };

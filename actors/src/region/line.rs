@@ -10,7 +10,7 @@ use std::{collections::HashMap, time::Duration};
 
 /// Whoever has waited for less is not told anything yet: most have a driver by then.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Nobody is told again sooner.
+/// Nobody is looked at again sooner, and so nobody told.
 const EVERY: Duration = Duration::from_secs(5);
 /// Most who are told in one tick. The others are told in the next.
 const TOLD_MAX: usize = 200;
@@ -28,6 +28,8 @@ pub(super) struct Line {
 struct Waiting {
     /// When it was first seen to.
     since: Timestamp,
+    /// When it was last looked at whether there is news for it.
+    looked_at: Option<Timestamp>,
     /// What it was told last.
     told: Option<Queued>,
     /// The last tick in which it was in the queue.
@@ -54,14 +56,15 @@ impl Line {
         let (mut news, mut n_here) = (Vec::new(), 0);
         for (position, job) in (1..).zip(queue) {
             let JobId::Order(order) = *job else { continue };
-            let begins = Waiting { since: now, told: None, tick };
+            let begins = Waiting { since: now, looked_at: None, told: None, tick };
             let waiting = self.waiting.entry(order).or_insert(begins);
             waiting.tick = tick;
             n_here += 1;
-            let due = waiting.told.map_or(waiting.since + PATIENCE, |told| told.at + EVERY);
+            let due = waiting.looked_at.map_or(waiting.since + PATIENCE, |at| at + EVERY);
             if now < due || news.len() == TOLD_MAX {
                 continue;
             }
+            waiting.looked_at = Some(now);
             let queued = Queued { at: now, position, n_waiting, eta: eta_of(*job) };
             if waiting.told.is_none_or(|told| is_news(&told, &queued)) {
                 waiting.told = Some(queued);
@@ -118,13 +121,14 @@ mod tests {
         assert_eq!(told(&mut line, &[1, 2], 0, None), [], "most have a driver in a moment");
         assert_eq!(told(&mut line, &[1, 2], 3, None), [(one, 1), (two, 2)]);
         assert_eq!(told(&mut line, &[1, 2], 60, None), [], "nothing is new");
-        assert_eq!(told(&mut line, &[2, 1], 61, None), [(two, 1), (one, 2)]);
-        assert_eq!(told(&mut line, &[1, 2], 65, None), [], "that was just now");
-        assert_eq!(told(&mut line, &[1, 2], 66, None), [(one, 1), (two, 2)]);
+        assert_eq!(told(&mut line, &[2, 1], 64, None), [], "it was looked just now");
+        assert_eq!(told(&mut line, &[2, 1], 65, None), [(two, 1), (one, 2)]);
+        assert_eq!(told(&mut line, &[1, 2], 69, None), [], "that was just now");
+        assert_eq!(told(&mut line, &[1, 2], 70, None), [(one, 1), (two, 2)]);
         // Somebody could come, and then later than that.
         assert_eq!(told(&mut line, &[1, 2], 80, Some(200)), [(one, 1), (two, 2)]);
         assert_eq!(told(&mut line, &[1, 2], 90, Some(225)), []);
-        assert_eq!(told(&mut line, &[1, 2], 91, Some(240)), [(one, 1), (two, 2)]);
+        assert_eq!(told(&mut line, &[1, 2], 95, Some(240)), [(one, 1), (two, 2)]);
     }
 
     #[test]
@@ -152,6 +156,23 @@ mod tests {
         assert_eq!(told(&mut line, &[1, 2], 5, None), []);
         assert_eq!(told(&mut line, &[1, 2], 7, None), [], "most have a driver in a moment");
         assert_eq!(told(&mut line, &[1, 2], 8, None), [(two, 2)]);
+    }
+
+    #[test]
+    fn for_whom_there_is_no_news_it_is_not_looked_with_every_tick_either() {
+        let (mut line, queue) = (Line::default(), queue(0..10));
+        let n_looked = std::cell::Cell::new(0);
+        let mut look = |s| {
+            line.news(&queue, at(s), |_| {
+                n_looked.set(n_looked.get() + 1);
+                None
+            });
+            n_looked.take()
+        };
+        assert_eq!((look(0), look(2)), (0, 0));
+        assert_eq!((look(3), look(4), look(7)), (10, 0, 0));
+        assert_eq!((look(8), look(9), look(12)), (10, 0, 0), "nothing was new");
+        assert_eq!(look(13), 10);
     }
 
     #[test]

@@ -79,13 +79,10 @@ impl Line {
     }
 }
 
-/// Is it worth telling? Who is among the first is told of each place, others of every tenth.
+/// Is it worth telling? Who is among the first is told of each place, others of every tenth. That somebody could come
+/// now, or nobody, is told with that: it comes and goes with every driver who is asked, and with what rounds tell.
 fn is_news(was: &Queued, now: &Queued) -> bool {
-    let is_other_eta = match (was.eta, now.eta) {
-        (Some(was), Some(now)) => was.differs(now),
-        (None, None) => false,
-        (Some(_), None) | (None, Some(_)) => true,
-    };
+    let is_other_eta = was.eta.zip(now.eta).is_some_and(|(was, now)| was.differs(now));
     let moved = was.position.abs_diff(now.position);
     is_other_eta || (moved > 0 && moved.saturating_mul(10) >= was.position)
 }
@@ -126,9 +123,23 @@ mod tests {
         assert_eq!(told(&mut line, &[1, 2], 69, None), [], "that was just now");
         assert_eq!(told(&mut line, &[1, 2], 70, None), [(one, 1), (two, 2)]);
         // Somebody could come, and then later than that.
-        assert_eq!(told(&mut line, &[1, 2], 80, Some(200)), [(one, 1), (two, 2)]);
-        assert_eq!(told(&mut line, &[1, 2], 90, Some(225)), []);
-        assert_eq!(told(&mut line, &[1, 2], 95, Some(240)), [(one, 1), (two, 2)]);
+        assert_eq!(told(&mut line, &[2, 1], 80, Some(200)), [(two, 1), (one, 2)]);
+        assert_eq!(told(&mut line, &[2, 1], 90, Some(225)), []);
+        assert_eq!(told(&mut line, &[2, 1], 95, Some(240)), [(two, 1), (one, 2)]);
+    }
+
+    #[test]
+    fn that_somebody_could_come_or_nobody_is_told_with_a_place_but_is_no_news_alone() {
+        let (mut line, one) = (Line::default(), OrderId::nth(1));
+        told(&mut line, &[0, 1], 0, None);
+        assert_eq!(told(&mut line, &[0, 1], 3, None).len(), 2);
+        assert_eq!(told(&mut line, &[0, 1], 10, Some(200)), []);
+        let news = line.news(&queue([1]), at(20), |_| eta(200));
+        let queued = Queued { at: at(20), position: 1, n_waiting: 1, eta: eta(200) };
+        assert_eq!(news, [(one, queued)]);
+        assert_eq!(told(&mut line, &[1], 30, None), []);
+        assert_eq!(told(&mut line, &[1], 40, Some(210)), [], "as it was told last");
+        assert_eq!(told(&mut line, &[1], 50, Some(300)), [(one, 1)]);
     }
 
     #[test]

@@ -116,6 +116,12 @@ pub trait Decider:
         context: &Context<Self::Id>,
     ) -> Seen<Self::Command>;
 
+    /// What others should see once `event` is durable. As of any sighting, it is lost if there is no room for it. `self`
+    /// is the state after.
+    fn shows(&self, _id: Self::Id, _event: &Self::Event) -> Vec<Sight> {
+        Vec::new()
+    }
+
     /// What it knows and has not written down.
     fn soft(&self) -> Self::Soft;
 

@@ -26,8 +26,8 @@ pub use unfit::Asks;
 pub use words::{Command, Event, Sighting};
 
 use crate::{
-    Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Tell,
-    ViewRow,
+    Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Sight,
+    Tell, ViewRow,
     policy::DriverPolicy,
     run,
     search::{self, FLEETS},
@@ -600,6 +600,12 @@ impl Decider for Driver {
 
     fn see(&mut self, sighting: &Sighting, context: &Context<DriverId>) -> Seen<Command> {
         sight::see(self, sighting, context)
+    }
+
+    /// Of whoever is not heard of nobody knows when it comes.
+    fn shows(&self, id: DriverId, event: &Event) -> Vec<Sight> {
+        let is_silent = matches!(event, Event::WentStale { .. });
+        if is_silent { self.expected_no_more(id).collect() } else { Vec::new() }
     }
 
     /// A restarted node has heard of nobody: each driver gets the full time to report.

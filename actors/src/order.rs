@@ -32,8 +32,8 @@ pub use command::{Command, Placement};
 pub use event::{Alert, Event};
 
 use crate::{
-    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Sight, Tell,
-    ViewRow, driver, incident, rider,
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow,
+    driver, incident, rider,
     search::{self, Account, Asked, Assignment, CONTROLLED, Chosen, FLEETS, Search, Terms},
 };
 use fulfilment::Fulfilment;
@@ -281,9 +281,9 @@ impl Decider for Order {
     fn see(&mut self, sighting: &Sighting, context: &Around) -> Seen<Command> {
         let Some(life) = &mut self.0 else { return Seen::default() };
         life.is_told(sighting);
-        let journey = life.wonders(context.id, sighting, context.now);
+        let wonders = life.wonders(context.id, sighting, context.now);
         let asks = life.see(sighting, context.now);
-        Seen { asks, passed_on: journey.map(Sight::Way).into_iter().collect(), ..Seen::default() }
+        Seen { asks, passed_on: wonders.into_iter().collect(), ..Seen::default() }
     }
 
     fn soft(&self) -> Track {

@@ -613,7 +613,7 @@ impl System {
             Sight::Rescue(id, sighting) => self.show::<Rescue>(id, sighting, None),
             Sight::Driver(id, sighting) => self.show::<Driver>(id, sighting, None),
             Sight::Way(journey) => {
-                let etas = self.regions().etas(&journey, self.now());
+                let etas = Some(self.regions().etas(&journey, self.now()));
                 let sighting = search::Sighting::Expected { driver: journey.driver, etas };
                 self.show::<Order>(journey.order, sighting, None);
             }

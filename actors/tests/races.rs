@@ -2,7 +2,7 @@
 //! actor real and on many threads. Whoever wins, the world that is left must make sense.
 
 use actors::{
-    Claim, EntityKey, Refusal, Tell, Version,
+    Claim, EntityKey, Refusal, Sight, Tell, Version,
     driver::{self, Driver},
     journal::{SharedJournal, memory::MemoryJournal},
     order::{self, Order, Placement},
@@ -14,6 +14,7 @@ use actors::{
 use protocol::{
     CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, MerchantId, OfferId,
     OrderId, OrderStatus, Point, Principal, RiderId,
+    view::Position,
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
@@ -487,6 +488,42 @@ async fn a_rider_with_a_ride_for_later_may_ride_now_and_the_later_one_waits_for_
         .await;
     let holder = stage.journal.holder(Claim::ride(rider)).await.expect("read");
     assert_eq!(holder, Some(EntityKey::from(later)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_follows_an_order_sees_that_nobody_knows_when_a_silent_driver_comes() {
+    let clock = Clock::manual(Clock::Machine.now());
+    let stage = Stage::with(clock.clone()).await;
+    let driver = drivers(0, 1)[0];
+    stage.on_duty(driver).await;
+    let order = stage.place(1, OfferPolicy::Sequential).await;
+    let offer = stage.offer(order, driver).await;
+    stage.driver(driver, Principal::Driver(driver), accept(offer)).await.expect("accepted");
+    let is_on_it = |state: &Driver| (state.current_jobs().len() == 1).then_some(());
+    stage.until_driver(driver, is_on_it).await;
+
+    let mut watching = stage.system.watch::<Order>(order).await.expect("watched");
+    let mut expected = async || loop {
+        let update = tokio::time::timeout(PATIENCE, watching.updates.recv()).await;
+        let update = update.expect("in time").expect("followed");
+        if let Update::Seen(search::Sighting::Expected { etas, .. }) = update {
+            break etas;
+        }
+    };
+    let position = Position {
+        at: PICKUP.offset_m(900.0, 0.0),
+        sampled_at: clock.now(),
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: None,
+    };
+    stage.system.see(Sight::Driver(driver, driver::Sighting::At(position)));
+    assert!(expected().await.is_some_and(|etas| etas.pickup.is_some()));
+    clock.advance(Duration::from_millis(DriverPolicy::default().stale_ms.into()));
+    assert_eq!(expected().await, None);
+    let (_, state) = stage.system.read::<Order>(order).await.expect("awake");
+    let view = state.order_view(order, 1, Principal::Dispatcher).expect("it was placed");
+    assert_eq!((view.driver, view.eta), (Some(driver), None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

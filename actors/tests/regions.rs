@@ -635,15 +635,15 @@ async fn who_waits_is_told_where_in_the_queue_and_when_somebody_could_come() {
     play.tick().await;
     let [one, two] = [1, 2].map(OrderId::nth);
     assert_eq!(told(&play), [(one, 1, None), (two, 2, None)]);
-    play.ride_gone(1);
-    play.later(5_000);
-    play.tick().await;
-    assert_eq!(told(&play), [(two, 1, None)]);
     // Too far away to be bound yet, but somebody.
     let sides = [4_000.0, -4_000.0].map(|east_m| KIGALI.offset_m(east_m, 0.0));
     let is_near = |it: &Point| RegionId::at(*it) == RegionId::at(KIGALI);
     play.later(5_000);
     play.driver(1, sides.into_iter().find(is_near).expect("a region is wider than that"));
+    assert_eq!(play.tick().await, []);
+    assert_eq!(told(&play), [], "nobody has moved up");
+    play.ride_gone(1);
+    play.later(5_000);
     assert_eq!(play.tick().await, []);
     let told = told(&play);
     let [(_, 1, Some(eta))] = told.as_slice() else { panic!("{told:?}") };

@@ -34,7 +34,8 @@ pub struct Settings {
     /// A position older than this is no position, in milliseconds (invariant I-11).
     pub stale_ms: u32,
     /// How many of the drivers it weighed, and how many that did not fit, a round tells of each search
-    /// for those who ask afterwards; 0: it tells nothing. With as many as are weighed, everybody who was is named.
+    /// for those who ask afterwards; 0: it tells nothing, and nobody who waits is told how long the next driver takes. With
+    /// as many as are weighed, everybody who was is named.
     pub n_told: u8,
     /// Where nobody drives without a permit.
     pub permits: Vec<Permit>,

@@ -316,7 +316,16 @@ fn what_is_only_expected_otherwise_keeps_its_version_and_takes_few_bytes() {
     let mut shown = Shown::default();
     assert_eq!(shown.whole(was.clone()), Ok(was));
     assert_eq!(shown.whole(changed.clone()), Ok(now.clone()));
-    assert_eq!(shown.whole(changed), Ok(now), "it is still that version");
+    assert_eq!(shown.whole(changed), Ok(now.clone()), "it is still that version");
+    // Nobody knows any more.
+    let ServerFrame::Order(none) = now.clone() else { panic!("{now:?}") };
+    let none = ServerFrame::from(OrderView { eta: None, ..*none });
+    let changed = ServerFrame::Changed(Changed::between(&now, &none).expect("of the same"));
+    for codec in [Codec::Json, Codec::MsgPack] {
+        let bytes = codec.encode(&changed).expect("a frame can be written");
+        let read = codec.decode::<ServerFrame>(&bytes).expect("and read");
+        assert_eq!(shown.clone().whole(read), Ok(none.clone()), "{codec:?}");
+    }
     // An older node says nothing of it.
     dice[15] = 0;
     let json = serde_json::to_value(order_view(dice)).expect("frames are JSON");

@@ -142,6 +142,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_expected_no_more_is_taken_back_once() {
+        let (mut prospect, begin) = (Prospect::default(), Instant::now());
+        let at = |s| begin + Duration::from_secs(s);
+        let mut nothing = changes(None, None);
+        nothing.eta = Some(None);
+        prospect.sees(nothing.clone());
+        assert_eq!(prospect.next(at(0)), None, "nothing was expected");
+        assert!(tells(&mut prospect, begin, 0, 300));
+        prospect.sees(nothing.clone());
+        let said = prospect.next(at(5));
+        assert_eq!(said, Some(ServerFrame::Changed(Changed::Order(nothing.clone()))));
+        let json = serde_json::to_value(said).expect("frames are JSON");
+        assert_eq!(json["changed"]["order"].get("eta"), Some(&serde_json::Value::Null), "{json}");
+        assert_eq!(prospect.told().eta, None);
+        prospect.sees(nothing);
+        assert_eq!(prospect.next(at(60)), None, "it knows");
+        assert!(tells(&mut prospect, begin, 61, 300), "it is known again");
+    }
+
+    #[test]
     fn what_a_view_says_is_not_told_again() {
         let (mut prospect, begin) = (Prospect::default(), Instant::now());
         let eta = changes(Some((0, 300)), None).eta.flatten();

@@ -783,7 +783,7 @@ impl Shown for Order {
             search::Sighting::Expected { driver, etas } => {
                 let is_for = !is_driver && self.driver() == Some(*driver);
                 let changes = unchanged(self, id, version).filter(|_| is_for)?;
-                return Some(expected(OrderChanges { eta: Some(Some(*etas)), ..changes }));
+                return Some(expected(OrderChanges { eta: Some(*etas), ..changes }));
             }
             search::Sighting::Queued { queued } => {
                 let is_own = self.rider().map(Principal::Rider) == Some(by);

@@ -178,8 +178,12 @@ pub(super) fn see(
     }
     match sighting {
         Sighting::Heartbeat => {
-            if context.now.since(driver.soft.received_at) > POSITION_AGE_MAX {
+            let age = context.now.since(driver.soft.received_at);
+            if age > POSITION_AGE_MAX {
                 driver.soft.shown = None;
+            }
+            if age >= ms(driver.policy.stale_ms) {
+                seen.passed_on.extend(driver.expected_no_more(context.id));
             }
         }
         Sighting::At(position) => match driver.check(position, context.now) {
@@ -196,7 +200,7 @@ pub(super) fn see(
                 if let Some((job, way)) = there.and_then(|job| Some((job.id, job.way?))) {
                     driver.soft.arrives(job, way.from, context.now);
                 }
-                let on_job = driver.jobs.iter().filter(|job| job.is_current() && !job.is_next());
+                let on_job = driver.on_job();
                 // Who has several may go to another one first, and nobody is to count on its way.
                 let is_alone = on_job.clone().count() == 1;
                 let vehicle = driver.vehicle.as_ref().filter(|_| is_alone).map(|it| it.kind);
@@ -212,6 +216,17 @@ pub(super) fn see(
 }
 
 impl Driver {
+    /// The jobs it is on now.
+    fn on_job(&self) -> impl Iterator<Item = &Job> + Clone {
+        self.jobs.iter().filter(|job| job.is_current() && !job.is_next())
+    }
+
+    /// Lets the jobs it is on see that nobody knows any more when it comes.
+    pub(super) fn expected_no_more(&self, id: DriverId) -> impl Iterator<Item = Sight> {
+        let nothing = search::Sighting::Expected { driver: id, etas: None };
+        self.on_job().map(move |job| Sight::job(job.id, nothing.clone()))
+    }
+
     /// Can the device really be there?
     fn check(&self, position: &Position, now: Timestamp) -> Result<(), Refusal> {
         if position.sampled_at > now + CLOCK_SKEW_MAX {

@@ -1,7 +1,7 @@
 //! What a driver promises.
 
 use super::*;
-use crate::{Sight, listing::RegionId};
+use crate::listing::RegionId;
 use matching::Came;
 use proptest::prelude::*;
 use protocol::{
@@ -943,6 +943,38 @@ fn how_a_driver_comes_is_told_only_where_it_goes_nowhere_else_first() {
     assert_eq!(vehicles(&mut world), [Some(kind)]);
     world.on_job(2, WorkKind::Delivery);
     assert_eq!(vehicles(&mut world), [None, None]);
+}
+
+/// The jobs that see that nobody knows when this driver comes.
+fn given_up(sights: &[Sight]) -> Vec<JobId> {
+    let job = |it: &Sight| match it {
+        Sight::Order(id, search::Sighting::Expected { driver, etas: None }) if *driver == me() => {
+            JobId::Order(*id)
+        }
+        other @ (Sight::Order(..) | Sight::Rescue(..) | Sight::Driver(..) | Sight::Way(_)) => {
+            panic!("{other:?}")
+        }
+    };
+    sights.iter().map(job).collect()
+}
+
+#[test]
+fn of_a_driver_who_does_not_say_where_it_is_nobody_knows_when_it_comes() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Delivery);
+    world.pass(2 * MINUTE - SECOND);
+    assert_eq!(given_up(&world.see(&Sighting::Heartbeat).passed_on), []);
+    world.pass(SECOND);
+    assert_eq!(given_up(&world.see(&Sighting::Heartbeat).passed_on), [job]);
+    // Then it is silent altogether.
+    world.pass(2 * MINUTE);
+    assert_eq!(world.tick(), ["went_stale"]);
+    let last = world.journal.last().expect("it was just written");
+    assert_eq!(given_up(&world.driver.shows(me(), last)), [job]);
+    world.hear();
+    let last = world.journal.last().expect("it was just written");
+    assert_eq!(Driver::event_name(last), "recovered");
+    assert_eq!(given_up(&world.driver.shows(me(), last)), []);
 }
 
 #[test]

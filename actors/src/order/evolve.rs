@@ -69,6 +69,8 @@ impl Life {
                 }
                 self.price_asked = None;
                 self.forget_change();
+                // What was expected was of another way; with the next position it asks how long this one takes.
+                self.track.prospect = None;
             }
             Event::ChangeAsked { stops, fare, until, .. } => {
                 let (stops, fare, until) = (stops.clone(), fare.clone(), *until);

@@ -7,7 +7,7 @@
 //! ```
 
 use super::{Leg, Life, Sighting, Stage};
-use crate::{listing::RegionId, tell::Journey};
+use crate::{Sight, listing::RegionId, tell::Journey};
 use protocol::{
     OrderId, Place, Timestamp,
     view::{Etas, Queued},
@@ -28,24 +28,24 @@ pub(super) struct Prospect {
 }
 
 impl Life {
-    /// The way whose duration it wants to know now that its driver was seen; none, if it asked a moment ago, or if the
-    /// driver goes elsewhere first.
+    /// What it lets others see now that its driver was seen: the way whose duration it wants to know, unless it asked a
+    /// moment ago; or, if the driver may go elsewhere first, that nobody knows any more what was expected.
     pub(super) fn wonders(
         &mut self,
         id: OrderId,
         sighting: &Sighting,
         now: Timestamp,
-    ) -> Option<Journey> {
+    ) -> Option<Sight> {
         let Sighting::DriverAt { driver, position, vehicle } = sighting else { return None };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
             return None;
         }
         let Some(vehicle) = vehicle.filter(|_| self.in_run().is_none()) else {
-            // What was expected of it before it had company is not to be relied on.
-            if let Some(prospect) = &mut self.track.prospect {
-                prospect.etas = None;
-            }
-            return None;
+            // What was expected of it before it had company is not to be relied on. It lets itself see that, for then
+            // whoever follows it does, too; once, for after that nothing is expected.
+            let is_expected = self.track.prospect.as_ref().is_some_and(|it| it.etas.is_some());
+            let nothing = Sighting::Expected { driver: *driver, etas: None };
+            return is_expected.then_some(Sight::Order(id, nothing));
         };
         let (is_to_pickup, left) = self.stops_left()?;
         let asked_at = self.track.prospect.as_ref().and_then(|it| it.asked_at);
@@ -55,15 +55,18 @@ impl Life {
         let places = std::iter::once(position.at).chain(left.iter().map(|stop| stop.at)).collect();
         let region = RegionId::at(self.pickup().at);
         self.prospect_mut().asked_at = Some(now);
-        Some(Journey { order: id, driver: *driver, vehicle, region, places, is_to_pickup })
+        let driver = *driver;
+        Some(Sight::Way(Journey { order: id, driver, vehicle, region, places, is_to_pickup }))
     }
 
     /// Keeps what it is told to expect, if that is about what it is now.
     pub(super) fn is_told(&mut self, sighting: &Sighting) {
         match sighting {
             Sighting::Expected { driver, etas } => {
-                if self.assignment().is_some_and(|by| by.driver == *driver) {
-                    self.prospect_mut().etas = Some(*etas);
+                let is_its_own = self.assignment().is_some_and(|by| by.driver == *driver);
+                // Where nothing was expected there is nothing to take back.
+                if is_its_own && (etas.is_some() || self.track.prospect.is_some()) {
+                    self.prospect_mut().etas = *etas;
                 }
             }
             Sighting::Queued { queued } => {

@@ -122,7 +122,8 @@ impl Rounds {
         since.max().unwrap_or_default()
     }
 
-    /// When the driver would be there who would come for a job if one had to be chosen now, as the last round saw it.
+    /// When the driver would be there who would come for a job if one had to be chosen now, as the last round saw it; none
+    /// of any, if rounds tell nothing (`n_told = 0`).
     pub(super) fn eta_of(&self, job: JobId) -> Option<Eta> {
         let jobs = self.part(job);
         let known = jobs.late.get(&job).or_else(|| jobs.early.get(&job))?;

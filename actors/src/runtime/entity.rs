@@ -712,6 +712,9 @@ impl<D: Decider> Awake<D> {
         for event in &events {
             metrics::counter!("outrider_events_total", "kind" => D::KIND.to_string(), "event" => D::event_name(event))
                 .increment(1);
+            for sight in self.state.shows(self.birth.id, event) {
+                self.birth.system.see(sight);
+            }
         }
         self.follow_state();
         self.birth.watchers.tell(&self.birth.system, self.birth.id, || Update::Changed {

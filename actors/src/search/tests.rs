@@ -831,7 +831,6 @@ proptest! {
             // Nobody gives up before everybody may be asked.
             let is_exhausted = decision.outcome == Some(Outcome::Exhausted);
             prop_assert!(!is_exhausted || !before.search.after(&decision.events).fleet_first);
-            }
             for event in &decision.events {
                 let bytes = rmp_serde::to_vec_named(event).unwrap();
                 prop_assert_eq!(&rmp_serde::from_slice::<Event>(&bytes).unwrap(), event);

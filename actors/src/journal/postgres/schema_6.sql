@@ -27,5 +27,5 @@ ALTER TABLE events ADD COLUMN answer bytea;
 ALTER TABLE results ADD COLUMN version int8;
 
 -- Events are never changed, so their answers are not deleted: those from before this moment count as
--- forgotten. It is said anew with each sweep, so that a clock that was wrong does harm until the next one only.
+-- forgotten.
 INSERT INTO cluster_facts (name, value) VALUES ('answers_since', 0);

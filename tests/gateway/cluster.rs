@@ -125,7 +125,7 @@ fn told(shared: &Shared, at: &Node, args: &[&str]) -> (bool, String) {
 }
 
 /// Asks again when it is told to.
-async fn insist(client: &mut Client, id: OrderId, action: OrderAction) {
+pub(crate) async fn insist(client: &mut Client, id: OrderId, action: OrderAction) {
     loop {
         match client.wish(Wish::Order { id, action: action.clone() }).await {
             Outcome::Ok(_) => return,

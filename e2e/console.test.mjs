@@ -736,7 +736,7 @@ test("of real streets, a node without any sends nothing, and draws as ever", { t
   assert.deepEqual(complaints, []);
 });
 
-test("real streets lie beneath the marks, from the node's own archive and from nobody else", { timeout: 180_000 }, async (t) => {
+test("real streets lie beneath the marks, from the node's own archive and from nobody else", { timeout: 300_000 }, async (t) => {
   if (!existsSync(ROADS)) return t.skip("no ../shared/data/road_manhattan");
   const dir = await mkdtemp(join(tmpdir(), "outrider-e2e-"));
   const archive = join(dir, "streets.pmtiles");
@@ -768,7 +768,7 @@ async function drawsThem(center, crossings) {
   await openQuiet("dispatcher", streets);
   await hasMarks(1);
   await page.locator(".streets.is-shown").waitFor({ state: "attached" });
-  const isDrawn = () => until("all tiles are there", () => page.evaluate(() => globalThis.outrider.basemap.map.loaded()));
+  const isDrawn = () => until("all tiles are there", () => page.evaluate(() => globalThis.outrider.basemap.map.loaded()), 60_000);
   await isDrawn();
   for (const file of ["basemap.js", "maplibre-gl-worker.mjs", "basemap.pmtiles"]) assert.ok(asked.includes(`/console/${file}`), `${file} is asked for`);
   assert.ok(!(await page.locator("#map > canvas").first().isVisible()), "the grid has made room");

@@ -296,12 +296,12 @@ test("what changed of a state is named by its path", async () => {
 test("what was asked is shown as if it were so, and what is not known to come of it is not", async () => {
   globalThis.sessionStorage = { getItem: () => null, setItem: () => {} };
   const { expected } = await modules.load("/src/views/job.tsx");
-  const view = { held: false, priority: "normal", fleet: null, status: "searching", driver: null };
+  const view = { held: false, priority: "normal", fleet: null, status: "searching", driver: null, eta: { at: 5 } };
   const asked = (action) => ({ wish: { order: { id: "order-1", action } } });
   assert.deepEqual(expected(view, [asked({ hold: { reason: "x" } }), asked({ set_priority: { priority: "high", reason: "x" } })]), { ...view, held: true, priority: "high" });
   assert.equal(expected(view, [asked({ hold: { reason: "x" } }), asked({ resume: {} })]).held, false);
   assert.equal(expected(view, [asked({ cancel: { reason: "x" } })]).status, "cancelled_by_admin");
-  const given = { ...view, driver: "driver-1", status: "assigned", offers: [] };
+  const given = { ...view, driver: "driver-1", status: "assigned", offers: [], eta: null };
   const order = { ...view, kind: "order", offers: [{ id: "offer-1" }] };
   assert.deepEqual(expected(order, [asked({ assign: { driver: "driver-1", force: true } })]), { ...given, kind: "order" });
   assert.deepEqual(expected({ ...order, driver: "driver-2" }, [asked({ reassign: { driver: "driver-1" } })]), { ...given, kind: "order" });

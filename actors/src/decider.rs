@@ -6,6 +6,7 @@ use crate::{
 use protocol::{Identifier, JobId, Principal, Timestamp, view::Mark};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Debug, time::Duration};
+use uuid::Uuid;
 
 /// An entity's rules. No clock, no I/O, no randomness: what they need arrives with the command.
 ///
@@ -128,6 +129,11 @@ pub trait Decider:
     /// Knows what its former host knew.
     fn recall(&mut self, soft: Self::Soft);
 
+    /// What it is about: of two about the same thing that are on their way, only the newer arrives.
+    fn topic(_sighting: &Self::Sighting) -> Topic {
+        Topic::default()
+    }
+
     /// Does this sighting tell a follower anything?
     fn is_worth_seeing(_sighting: &Self::Sighting) -> bool {
         true
@@ -186,6 +192,10 @@ pub trait Decider:
         Format::FIRST
     }
 }
+
+/// What a sighting is about: what sort of thing, and whose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Topic(pub u8, pub Uuid);
 
 /// What surrounds a command.
 #[derive(Debug, Clone, Copy)]

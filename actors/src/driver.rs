@@ -27,7 +27,7 @@ pub use words::{Command, Event, Sighting};
 
 use crate::{
     Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Sight,
-    Tell, ViewRow,
+    Tell, Topic, ViewRow,
     policy::DriverPolicy,
     run,
     search::{self, FLEETS},
@@ -42,6 +42,7 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use sight::Soft;
 use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
 
 /// How many offers that have ended are remembered, to say how when the driver answers too late.
 const ENDED_MAX: usize = 4;
@@ -620,6 +621,13 @@ impl Decider for Driver {
 
     fn recall(&mut self, soft: Soft) {
         self.soft = soft;
+    }
+
+    fn topic(sighting: &Sighting) -> Topic {
+        match sighting {
+            Sighting::At(_) => Topic(0, Uuid::nil()),
+            Sighting::Heartbeat => Topic(1, Uuid::nil()),
+        }
     }
 
     fn is_worth_seeing(sighting: &Sighting) -> bool {

@@ -30,7 +30,7 @@ pub mod told;
 pub mod zone;
 
 pub use commit::{Claim, Commit, Effect, EntityKey, Kind, Posting, Version, ViewRow};
-pub use decider::{Context, Decider, Seen, Waited};
+pub use decider::{Context, Decider, Seen, Topic, Waited};
 pub use format::Format;
 pub use listing::{Card, DriverCard, Listing, SearchCard};
 pub use refusal::Refusal;

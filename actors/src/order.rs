@@ -32,8 +32,8 @@ pub use command::{Command, Placement};
 pub use event::{Alert, Event};
 
 use crate::{
-    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, ViewRow,
-    driver, incident, rider,
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, Topic,
+    ViewRow, driver, incident, rider,
     search::{self, Account, Asked, Assignment, CONTROLLED, Chosen, FLEETS, Search, Terms},
 };
 use fulfilment::Fulfilment;
@@ -284,6 +284,10 @@ impl Decider for Order {
         let wonders = life.wonders(context.id, sighting, context.now);
         let asks = life.see(sighting, context.now);
         Seen { asks, passed_on: wonders.into_iter().collect(), ..Seen::default() }
+    }
+
+    fn topic(sighting: &Sighting) -> Topic {
+        sighting.topic()
     }
 
     fn soft(&self) -> Track {

@@ -25,8 +25,8 @@ pub use crate::search::Sighting;
 pub use words::{Command, Event, Request};
 
 use crate::{
-    Card, Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow,
-    Waited,
+    Card, Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, Topic,
+    ViewRow, Waited,
     driver::{self, Asks},
     incident::{self, Opening, Report},
     listing::RegionId,
@@ -203,6 +203,10 @@ impl Decider for Rescue {
 
     fn wake(&mut self, _now: Timestamp) {
         self.soft = Soft::default();
+    }
+
+    fn topic(sighting: &Sighting) -> Topic {
+        sighting.topic()
     }
 
     fn soft(&self) -> Soft {

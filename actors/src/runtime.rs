@@ -784,6 +784,7 @@ impl System {
             + self.0.revocations.n_awake()
             + self.0.incidents.n_awake()
             + self.0.runs.n_awake()
+            + self.0.zones.n_awake()
     }
 
     /// Gives a quarantined entity another chance, wherever it is.

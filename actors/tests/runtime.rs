@@ -4,7 +4,8 @@
 //! thread hides the races.
 
 use actors::{
-    Claim, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Tell, Version, ViewRow,
+    Claim, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Sight, Tell, Version,
+    ViewRow,
     commit::{Commit, EncodedEvent},
     driver::{self, Driver},
     format,
@@ -626,6 +627,63 @@ async fn who_has_no_use_for_sightings_is_not_woken_by_them_and_misses_nothing() 
     // What it was not told of is in the state.
     let position = state.driver_view(driver, version.0).position;
     assert_eq!(position.map(driver::Sighting::At), Some(seen));
+}
+
+/// Whoever goes on duty and says where in one breath is heard in that order, though positions take a shorter way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_shown_after_a_command_is_seen_after_it() {
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let journal = Arc::new(MemoryJournal::default());
+    let system = start_with(journal, Settings::default(), clock.clone()).await;
+    for n in 0..200 {
+        let driver = DriverId::nth(n);
+        // Awake, and without a use for positions.
+        system.read::<Driver>(driver).await.expect("awake");
+        let goes_on = go_on_duty(&system, driver, &clock);
+        let says_where = async { system.see(Sight::Driver(driver, position(7.0, clock.now()))) };
+        tokio::join!(biased; goes_on, says_where);
+        let (version, state) = system.read::<Driver>(driver).await.expect("awake");
+        let seen = state.driver_view(driver, version.0).position.map(driver::Sighting::At);
+        assert_eq!(seen, Some(position(7.0, clock.now())), "driver {n}");
+    }
+}
+
+/// Positions that come past its shard while an entity falls asleep, falls, or is put to sleep are neither heard by somebody
+/// who is gone nor keep it from coming back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn positions_find_whoever_is_awake_however_often_it_falls() {
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let journal = Arc::new(MemoryJournal::default());
+    // Falling often is the point.
+    let settings = Settings { falls_max: 1_000, ..Settings::default() };
+    let system = start_with(journal, settings, clock.clone()).await;
+    let driver = DriverId::nth(1);
+    go_on_duty(&system, driver, &clock).await;
+    let streams = tokio::spawn({
+        let (system, clock) = (system.clone(), clock.clone());
+        async move {
+            loop {
+                system.see(Sight::Driver(driver, position(7.0, clock.now())));
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    for _ in 0..100 {
+        system.kill(EntityKey::from(driver));
+        clock.advance(Duration::from_secs(2));
+        let is_seen = async {
+            loop {
+                // It may be busy with positions.
+                let Ok((version, state)) = system.read::<Driver>(driver).await else { continue };
+                let seen = state.driver_view(driver, version.0).position;
+                if seen.is_some_and(|it| it.sampled_at == clock.now()) {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, is_seen).await.expect("in time");
+    }
+    streams.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

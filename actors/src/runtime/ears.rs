@@ -7,18 +7,25 @@
 //!
 //! A shard decides nothing about a sighting, so it need not see it. Only the shard puts somebody in or takes
 //! somebody out, and it takes out before it lets somebody sleep: whoever shows something holds the lock until it
-//! is in the mailbox and counted, so nothing is shown to somebody who is already asleep.
+//! is in the mailbox and counted, so nothing is shown to somebody who is already asleep. And while anything is on its
+//! way to the shard, sightings go that way, too: what one sender says is heard in the order in which it was said.
 
 use super::entity::{Message, Waiting};
 use crate::Decider;
 use foldhash::{HashMap, HashMapExt as _};
-use protocol::{SHARDS, ShardId};
 use ractor::{ActorRef, ActorStatus};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering};
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicUsize, Ordering},
+};
 
-/// Who of one kind is awake, by shard.
+/// Who of a shard is awake. A shard that starts anew has others: whoever was awake in the one before is nobody.
 #[derive(Debug)]
-pub(super) struct Ears<D: Decider>(Box<[RwLock<ByName<D>>]>);
+pub(super) struct Ears<D: Decider> {
+    awake: RwLock<ByName<D>>,
+    /// How much is on its way to the shard that it will pass on.
+    n_queued: AtomicUsize,
+}
 
 type ByName<D> = HashMap<<D as Decider>::Id, Ear<D>>;
 
@@ -30,22 +37,25 @@ struct Ear<D: Decider> {
 
 impl<D: Decider> Default for Ears<D> {
     fn default() -> Self {
-        Self((0..SHARDS).map(|_| RwLock::new(HashMap::new())).collect())
+        Self { awake: RwLock::new(HashMap::new()), n_queued: AtomicUsize::new(0) }
     }
 }
 
 impl<D: Decider> Ears<D> {
     /// Shows somebody who is awake something, or drops it if `waiting_max` messages wait there; gives it back if
-    /// nobody of that name is awake.
+    /// nobody of that name is awake, or if something is on its way to the shard: what was said before it must be
+    /// heard before it.
     pub(super) fn show(
         &self,
-        shard: ShardId,
         to: D::Id,
         message: Message<D>,
         waiting_max: u32,
     ) -> Result<(), Message<D>> {
-        let ears = self.of(shard);
-        let Some(ear) = ears.get(&to).filter(|it| it.actor.get_status() < ActorStatus::Stopping)
+        if self.n_queued.load(Ordering::Acquire) > 0 {
+            return Err(message);
+        }
+        let awake = self.awake();
+        let Some(ear) = awake.get(&to).filter(|it| it.actor.get_status() < ActorStatus::Stopping)
         else {
             return Err(message);
         };
@@ -61,31 +71,35 @@ impl<D: Decider> Ears<D> {
         Ok(())
     }
 
-    pub(super) fn add(
-        &self,
-        shard: ShardId,
-        id: D::Id,
-        actor: ActorRef<Box<Message<D>>>,
-        waiting: Arc<Waiting>,
-    ) {
-        self.change(shard).insert(id, Ear { actor, waiting });
+    /// Something is sent to the shard that it will pass on.
+    pub(super) fn queued(&self) {
+        self.n_queued.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The shard has passed it on.
+    pub(super) fn passed_on(&self) {
+        self.n_queued.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn add(&self, id: D::Id, actor: ActorRef<Box<Message<D>>>, waiting: Arc<Waiting>) {
+        self.change().insert(id, Ear { actor, waiting });
     }
 
     /// Once this returns, nobody is on the way to showing it something past its shard.
-    pub(super) fn remove(&self, shard: ShardId, id: &D::Id) {
-        self.change(shard).remove(id);
+    pub(super) fn remove(&self, id: &D::Id) {
+        self.change().remove(id);
     }
 
     /// The same of everyone.
-    pub(super) fn clear(&self, shard: ShardId) {
-        *self.change(shard) = HashMap::new();
+    pub(super) fn clear(&self) {
+        *self.change() = HashMap::new();
     }
 
-    fn of(&self, shard: ShardId) -> RwLockReadGuard<'_, ByName<D>> {
-        self.0[usize::from(shard.0)].read().unwrap_or_else(PoisonError::into_inner)
+    fn awake(&self) -> RwLockReadGuard<'_, ByName<D>> {
+        self.awake.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, shard: ShardId) -> RwLockWriteGuard<'_, ByName<D>> {
-        self.0[usize::from(shard.0)].write().unwrap_or_else(PoisonError::into_inner)
+    fn change(&self) -> RwLockWriteGuard<'_, ByName<D>> {
+        self.awake.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{System, verdict::Curious};
 use crate::{
-    EntityKey, Refusal,
+    EntityKey, Refusal, Topic,
     cluster::{
         Incarnation,
         envelope::{
@@ -33,7 +33,7 @@ const QUEUE_MAX: usize = 65_536;
 const BUNDLE_MAX: usize = 512;
 /// How long sightings and listings wait for newer ones.
 const CONFLATE: Duration = Duration::from_millis(20);
-/// Most entities whose sightings wait for one node, and most listings.
+/// Most sightings that wait for one node, and most listings.
 const CONFLATED_MAX: usize = 65_536;
 /// Most sightings or listings in one envelope.
 const CONFLATED_PAGE: usize = 500;
@@ -72,7 +72,7 @@ struct Outbox {
 
 #[derive(Debug, Default)]
 struct Conflated {
-    sights: BTreeMap<EntityKey, (SightBytes, Option<Curious>)>,
+    sights: BTreeMap<(EntityKey, Topic), (SightBytes, Option<Curious>)>,
     listed: BTreeMap<(u64, EntityKey), ListedBytes>,
 }
 
@@ -160,18 +160,20 @@ impl Post {
         self.outbox(system, to).queue.try_send(envelope).map_err(|_| Full)
     }
 
-    /// Sends a sighting soon, unless a newer one of the same entity comes first.
+    /// Sends a sighting soon, unless a newer one of the same entity about the same thing comes first.
     pub(super) fn show(
         &self,
         system: &System,
         to: Incarnation,
         sight: SightBytes,
+        topic: Topic,
         curious: Option<Curious>,
     ) {
         let outbox = self.outbox(system, to);
         let mut conflated = lock(&outbox.conflated);
-        if conflated.sights.len() < CONFLATED_MAX || conflated.sights.contains_key(&sight.entity) {
-            let older = conflated.sights.insert(sight.entity, (sight, curious));
+        let key = (sight.entity, topic);
+        if conflated.sights.len() < CONFLATED_MAX || conflated.sights.contains_key(&key) {
+            let older = conflated.sights.insert(key, (sight, curious));
             if let Some((_, Some(curious))) = older {
                 // What is superseded was as good as seen.
                 curious.hear(Ok(()));

@@ -194,7 +194,7 @@ impl System {
     ) {
         let Some(membership) = self.membership() else { return };
         let sight = SightBytes { entity: key::<D>(id), bytes: envelope::encode(sighting) };
-        membership.post.show(self, owner, sight, curious);
+        membership.post.show(self, owner, sight, D::topic(sighting), curious);
     }
 
     /// Lets an entity see something once its shard has moved: what comes meanwhile need not come again. Of

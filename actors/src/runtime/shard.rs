@@ -39,7 +39,26 @@ const IDLE_MIN: Duration = Duration::from_secs(30);
 const REVIVED_AFTER: Duration = Duration::from_secs(1);
 
 /// A shard, once it has been needed.
-type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
+type Slot<D> = RwLock<Option<Running<D>>>;
+
+/// A shard that was started, and who is awake in it.
+#[derive(Debug)]
+struct Running<D: Decider> {
+    actor: ActorRef<ToShard<D>>,
+    ears: Arc<Ears<D>>,
+}
+
+impl<D: Decider> Clone for Running<D> {
+    fn clone(&self) -> Self {
+        Self { actor: self.actor.clone(), ears: self.ears.clone() }
+    }
+}
+
+impl<D: Decider> Running<D> {
+    fn is_alive(&self) -> bool {
+        self.actor.get_status() < ActorStatus::Stopping
+    }
+}
 
 /// The shards of one kind, each started when it is first needed.
 #[derive(Debug)]
@@ -47,7 +66,6 @@ type Slot<D> = RwLock<Option<ActorRef<ToShard<D>>>>;
 pub struct Shards<D: Decider> {
     shards: Box<[Slot<D>]>,
     awake: Arc<Awake>,
-    ears: Arc<Ears<D>>,
 }
 
 impl<D: Decider> Default for Shards<D> {
@@ -55,7 +73,6 @@ impl<D: Decider> Default for Shards<D> {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::new(None)).collect(),
             awake: Arc::new(Awake::default()),
-            ears: Arc::default(),
         }
     }
 }
@@ -94,20 +111,20 @@ impl<D: Decider> Shards<D> {
             // Its caller sees a dropped reply, and asks where the shard is.
             return;
         }
+        let Some(shard) = self.running(shard).or_else(|| self.start(system, shard)) else {
+            return message.refuse(Refusal::Unavailable);
+        };
         let message = if message.is_sighting() {
-            let waiting_max = system.0.settings.entity_inflight_max;
-            match self.ears.show(shard, to, message, waiting_max) {
+            match shard.ears.show(to, message, system.0.settings.entity_inflight_max) {
                 Ok(()) => return,
                 Err(message) => message,
             }
         } else {
             message
         };
-        let Some(shard) = self.running(shard).or_else(|| self.start(system, shard)) else {
-            return message.refuse(Refusal::Unavailable);
-        };
+        shard.ears.queued();
         // If it falls first, the caller sees a dropped reply and asks again.
-        shard.send_message(ToShard::Deliver { to, message: Box::new(message) }).ok();
+        shard.actor.send_message(ToShard::Deliver { to, message: Box::new(message) }).ok();
     }
 
     pub(super) fn n_awake(&self) -> usize {
@@ -121,14 +138,14 @@ impl<D: Decider> Shards<D> {
     /// Instructs a shard, if it runs.
     pub(super) fn order(&self, shard: ShardId, instruction: &Instruction) {
         if let Some(shard) = self.running(shard) {
-            shard.send_message(ToShard::Instruct(instruction.clone())).ok();
+            shard.actor.send_message(ToShard::Instruct(instruction.clone())).ok();
         }
     }
 
     /// Lets everyone of a shard leave; none, if it does not run.
     pub(super) fn depart(&self, shard: ShardId, to: &mpsc::Sender<Warm>) {
         if let Some(shard) = self.running(shard) {
-            shard.send_message(ToShard::Depart(to.clone())).ok();
+            shard.actor.send_message(ToShard::Depart(to.clone())).ok();
         }
     }
 
@@ -137,14 +154,14 @@ impl<D: Decider> Shards<D> {
         let slot = &self.shards[usize::from(shard.0)];
         let gone = slot.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(gone) = gone {
-            gone.send_message(ToShard::Abandon).ok();
+            gone.actor.send_message(ToShard::Abandon).ok();
         }
     }
 
     /// Takes in who moved here.
     pub(super) fn arrive(&self, system: &System, shard: ShardId, everyone: Vec<Warm>) {
         if let Some(shard) = self.running(shard).or_else(|| self.start(system, shard)) {
-            shard.send_message(ToShard::Arrive(everyone)).ok();
+            shard.actor.send_message(ToShard::Arrive(everyone)).ok();
         }
     }
 
@@ -153,21 +170,21 @@ impl<D: Decider> Shards<D> {
         (0..SHARDS).for_each(|n| self.order(ShardId(n), instruction));
     }
 
-    fn running(&self, shard: ShardId) -> Option<ActorRef<ToShard<D>>> {
+    fn running(&self, shard: ShardId) -> Option<Running<D>> {
         let slot = self.shards[usize::from(shard.0)].read().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().filter(|it| it.get_status() < ActorStatus::Stopping).cloned()
+        slot.as_ref().filter(|it| it.is_alive()).cloned()
     }
 
-    fn start(&self, system: &System, shard: ShardId) -> Option<ActorRef<ToShard<D>>> {
+    fn start(&self, system: &System, shard: ShardId) -> Option<Running<D>> {
         let mut slot =
             self.shards[usize::from(shard.0)].write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(started) = slot.as_ref().filter(|it| it.get_status() < ActorStatus::Stopping) {
+        if let Some(started) = slot.as_ref().filter(|it| it.is_alive()) {
             return Some(started.clone());
         }
-        let (awake, ears) = (self.awake.clone(), self.ears.clone());
-        let host = Shard { system: system.clone(), shard, awake, ears };
+        let (awake, ears) = (self.awake.clone(), Arc::<Ears<D>>::default());
+        let host = Shard { system: system.clone(), shard, awake, ears: ears.clone() };
         match ActorRuntime::spawn_instant(None, host, ()) {
-            Ok((started, _join)) => slot.insert(started).clone().into(),
+            Ok((actor, _join)) => slot.insert(Running { actor, ears }).clone().into(),
             Err(error) => {
                 error!(kind = %D::KIND, %shard, %error, "shard did not start");
                 None
@@ -298,27 +315,30 @@ impl<D: Decider> Actor for Shard<D> {
         roll: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ToShard::Deliver { to, message } => self.deliver(to, message, &myself, roll),
+            ToShard::Deliver { to, message } => {
+                self.deliver(to, message, &myself, roll);
+                self.ears.passed_on();
+            }
             ToShard::Drowsy { id, n_received } => {
                 // Only if nothing is on its way to it. What comes from now on wakes a successor.
-                self.ears.remove(self.shard, &id);
+                self.ears.remove(&id);
                 let is_quiet = roll.by_id.get(&id).is_some_and(|it| it.n_all() == n_received);
                 if is_quiet && let Some(resident) = self.forget(id, roll) {
                     resident.actor.send_message(Box::new(Message::Sleep)).ok();
                 } else if let Some(Resident { actor, waiting, .. }) = roll.by_id.get(&id) {
-                    self.ears.add(self.shard, id, actor.clone(), waiting.clone());
+                    self.ears.add(id, actor.clone(), waiting.clone());
                 }
             }
             ToShard::Looked { id, n, seen } => self.looked(id, n, *seen, &myself, roll),
             ToShard::Instruct(instruction) => self.instruct(&instruction, &myself, roll),
             ToShard::Arrive(everyone) => self.arrive(everyone, &myself, roll),
             ToShard::Depart(to) => {
-                self.ears.clear(self.shard);
+                self.ears.clear();
                 roll.close(&self.system);
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Depart(to.clone())));
             }
             ToShard::Abandon => {
-                self.ears.clear(self.shard);
+                self.ears.clear();
                 roll.close(&self.system);
                 roll.by_id.values().for_each(|it| it.actor.kill());
                 self.awake.remove(self.shard, roll.by_id.len());
@@ -495,7 +515,7 @@ impl<D: Decider> Shard<D> {
         self.awake.add(self.shard, 1);
         roll.by_actor.insert(actor.get_id(), id);
         let active_at = self.system.now();
-        self.ears.add(self.shard, id, actor.clone(), waiting.clone());
+        self.ears.add(id, actor.clone(), waiting.clone());
         roll.by_id.insert(id, Resident { actor, n_sent: 0, waiting, active_at });
         for message in roll.looks.remove(&id).map(|look| look.waiting).unwrap_or_default() {
             self.send(id, Box::new(message), roll);
@@ -566,7 +586,7 @@ impl<D: Decider> Shard<D> {
                 reply.try_send(found).ok();
             }
             Instruction::Drain => {
-                self.ears.clear(self.shard);
+                self.ears.clear();
                 roll.by_id.values_mut().for_each(|it| it.send(Message::Sleep));
             }
             #[cfg(any(test, feature = "testing"))]
@@ -611,7 +631,7 @@ impl<D: Decider> Shard<D> {
 
     fn forget(&self, id: D::Id, roll: &mut Roll<D>) -> Option<Resident<D>> {
         let resident = roll.by_id.remove(&id)?;
-        self.ears.remove(self.shard, &id);
+        self.ears.remove(&id);
         roll.by_actor.remove(&resident.actor.get_id());
         self.awake.remove(self.shard, 1);
         Some(resident)

@@ -3,13 +3,14 @@
 pub use matching::Candidate;
 
 use super::Account;
-use crate::{Format, run::KNOWN as RUNS};
+use crate::{Format, Topic, run::KNOWN as RUNS};
 use protocol::{
-    DriverId, OfferId, OfferStatus, PartnerId, Principal, RunId, Timestamp,
+    DriverId, Identifier as _, OfferId, OfferStatus, PartnerId, Principal, RunId, Timestamp,
     view::{Etas, Position, Queued, ZonePause},
     work::VehicleKind,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// What it takes to know what dispatchers do.
 pub const CONTROLLED: Format = Format(2);
@@ -161,6 +162,26 @@ pub enum Sighting {
         /** Whose. */
         who: Principal,
     },
+}
+
+impl Sighting {
+    /// What it is about.
+    pub fn topic(&self) -> Topic {
+        match self {
+            Self::DriverAt { driver, .. } => Topic(0, driver.uuid()),
+            Self::Expected { driver, .. } => Topic(1, driver.uuid()),
+            Self::Queued { .. } => Topic(2, Uuid::nil()),
+            Self::Connected { who } => Topic(
+                3,
+                match who {
+                    Principal::Rider(id) => id.uuid(),
+                    Principal::Driver(id) => id.uuid(),
+                    Principal::Merchant(id) => id.uuid(),
+                    Principal::Dispatcher | Principal::Admin | Principal::System => Uuid::nil(),
+                },
+            ),
+        }
+    }
 }
 
 /// What has happened to a search. A job journals these among its own events.

@@ -569,12 +569,14 @@ async fn a_position_crosses_though_another_sort_of_sighting_follows_at_once() {
     let (_fleet, nodes) = Fleet::of(2).await;
     let driver = DriverId::nth(3);
     on_duty(&nodes[0], driver).await;
+    has_been_seen(&nodes[0], driver).await;
     // It lives on one of them; from the other both cross.
     for (n, node) in nodes.iter().enumerate() {
         let mut all = node.system.watch::<Driver>(driver).await.expect("watched");
         let here = driver::Sighting::At(Position {
             at: PICKUP.offset_m(n as f64, 0.0),
-            sampled_at: node.system.now(),
+            // After what came before, however soon it comes.
+            sampled_at: node.system.now() + Duration::from_millis(500 * (1 + n as u64)),
             heading_deg: None,
             speed_mps: None,
             accuracy_m: None,

@@ -513,10 +513,8 @@ fn told_wrong(
         }
         for one in weighed {
             let way_ms = one.travel_ms + one.busy_ms;
-            let person_ms = one.idle_ms + one.rating_ms + one.level_ms + one.refusal_ms;
-            let cost_ms = way_ms + person_ms + one.excess_ms + one.fairness_ms + one.turn_ms;
             let [low_ms, high_ms] = [one.low_s, one.high_s].map(|s| 1_000 * u32::from(s));
-            let is_so = cost_ms == one.cost_ms
+            let is_so = way_ms + one.parts.sum_ms() == one.cost_ms
                 && (low_ms..=high_ms).contains(&way_ms)
                 && one.distance_m <= search.radius_m
                 && fits(search, card(one.driver), NOW, settings);

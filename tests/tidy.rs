@@ -6,7 +6,7 @@ use actors::{
 };
 use protocol::{
     DriverId,
-    trace::{Fate, Verdict, Weighed, WhyNot},
+    trace::{Fate, Parts, Verdict, Weighed, WhyNot},
 };
 use serde_json::Value;
 use std::{
@@ -288,13 +288,7 @@ fn the_console_has_a_word_for_all_that_is_named() {
         busy_ms: 1,
         low_s: 1,
         high_s: 1,
-        idle_ms: 1,
-        rating_ms: 1,
-        level_ms: 1,
-        refusal_ms: 1,
-        excess_ms: 1,
-        fairness_ms: 1,
-        turn_ms: 1,
+        parts: Parts::from([1; Parts::COUNT]),
     };
     let weighed = serde_json::to_value(weighed).expect("plain data");
     let fields = weighed.as_object().expect("a map of its fields").keys();

@@ -20,17 +20,12 @@ use actors::{
         pressure::probe_disk,
     },
     order::{self, Order, Placement},
-    policy::JobPolicy,
     region,
     rider::{self, Rider},
     runtime::{self, Ask, Clock, System},
 };
 use clap::Parser;
-use protocol::{
-    CommandId, Currency, Fare, FareLine, JobId, OrderId, Point, Principal, RiderId, ShardId,
-    view::WorkKind,
-    work::{Handoff, Needs, OrderKind, PaymentTiming},
-};
+use protocol::{CommandId, JobId, OrderId, Point, Principal, RiderId, ShardId, view::WorkKind};
 use serde_json::json;
 use sqlx::PgPool;
 use std::{
@@ -176,31 +171,5 @@ async fn fill(server: &PrivatePostgres, args: &Args) {
 }
 
 fn placement(rider: RiderId) -> Placement {
-    Placement {
-        kind: OrderKind::Ride,
-        rider,
-        stops: vec![PICKUP.into(), PICKUP.offset_m(1_800.0, 0.0).into()],
-        fare: Fare {
-            currency: Currency::RWF,
-            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 }],
-        },
-        policy: JobPolicy::default(),
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }
+    Placement::ride(rider, PICKUP, PICKUP.offset_m(1_800.0, 0.0))
 }

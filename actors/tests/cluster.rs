@@ -30,10 +30,10 @@ use actors::{
 };
 use futures_util::future::join_all;
 use protocol::{
-    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OfferId, OfferStatus,
-    OrderId, OrderStatus, Point, Principal, RiderId, SHARDS, ShardId,
+    CommandId, DriverId, DriverStatus, JobId, OfferId, OfferStatus, OrderId, OrderStatus, Point,
+    Principal, RiderId, SHARDS, ShardId,
     view::{Position, WorkKind},
-    work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
+    work::{DutyWish, OfferPolicy, Vehicle, VehicleKind},
 };
 use std::{
     collections::BTreeMap,
@@ -630,33 +630,8 @@ async fn offered(node: &Node, driver: DriverId) -> OfferId {
 }
 
 fn placement(rider: RiderId) -> Placement {
-    Placement {
-        kind: OrderKind::Ride,
-        rider,
-        stops: vec![PICKUP.into(), PICKUP.offset_m(180.0, 0.0).into()],
-        fare: Fare {
-            currency: Currency::RWF,
-            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 }],
-        },
-        policy: JobPolicy { offer: OfferPolicy::Sequential, ..JobPolicy::default() },
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }
+    let policy = JobPolicy { offer: OfferPolicy::Sequential, ..JobPolicy::default() };
+    Placement { policy, ..Placement::ride(rider, PICKUP, PICKUP.offset_m(180.0, 0.0)) }
 }
 
 /// An order of the first rider whose id puts it in a shard, placed by way of a node.

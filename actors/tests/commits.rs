@@ -15,10 +15,10 @@ use actors::{
     search,
 };
 use protocol::{
-    CommandId, Currency, DriverId, Fare, FareLine, JobId, OfferId, OfferStatus, OrderId,
-    OrderStatus, Point, Principal, RiderId, Timestamp,
+    CommandId, DriverId, JobId, OfferId, OfferStatus, OrderId, OrderStatus, Point, Principal,
+    RiderId, Timestamp,
     view::Position,
-    work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
+    work::{DutyWish, OfferPolicy, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -162,33 +162,8 @@ async fn place(system: &System, order: OrderId, placement: Placement, id: Comman
 }
 
 fn placement(rider: RiderId) -> Placement {
-    Placement {
-        kind: OrderKind::Ride,
-        rider,
-        stops: vec![PICKUP.into(), PICKUP.offset_m(2_000.0, 500.0).into()],
-        fare: Fare {
-            currency: Currency::RWF,
-            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 }],
-        },
-        policy: JobPolicy { offer: OfferPolicy::BroadcastFirstWins, ..JobPolicy::default() },
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }
+    let policy = JobPolicy { offer: OfferPolicy::BroadcastFirstWins, ..JobPolicy::default() };
+    Placement { policy, ..Placement::ride(rider, PICKUP, PICKUP.offset_m(2_000.0, 500.0)) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -12,11 +12,11 @@ use actors::{
     search,
 };
 use protocol::{
-    CommandId, Currency, DriverId, Fare, FareLine, JobId, OfferId, OfferStatus, OrderId,
-    OrderStatus, PartnerId, Point, Principal, RiderId,
+    CommandId, DriverId, JobId, OfferId, OfferStatus, OrderId, OrderStatus, PartnerId, Point,
+    Principal, RiderId,
     trace::{Unfit, WhyNot},
     view::{Position, WorkKind},
-    work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
+    work::{DutyWish, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -127,33 +127,8 @@ fn driver_id(n: u64) -> DriverId {
 }
 
 fn placement(rider: RiderId) -> Placement {
-    Placement {
-        kind: OrderKind::Ride,
-        rider,
-        stops: vec![PICKUP.into(), PICKUP.offset_m(180.0, 0.0).into()],
-        fare: Fare {
-            currency: Currency::RWF,
-            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 }],
-        },
-        policy: JobPolicy { offer: OfferPolicy::Sequential, ..JobPolicy::default() },
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }
+    let policy = JobPolicy { offer: OfferPolicy::Sequential, ..JobPolicy::default() };
+    Placement { policy, ..Placement::ride(rider, PICKUP, PICKUP.offset_m(180.0, 0.0)) }
 }
 
 fn accept(offer: OfferId) -> driver::Command {

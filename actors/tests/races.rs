@@ -12,10 +12,10 @@ use actors::{
     search::{self, Candidate},
 };
 use protocol::{
-    CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, MerchantId, OfferId,
-    OrderId, OrderStatus, Point, Principal, RiderId,
+    CommandId, DriverId, DriverStatus, JobId, MerchantId, OfferId, OrderId, OrderStatus, Point,
+    Principal, RiderId,
     view::Position,
-    work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
+    work::{DutyWish, Handoff, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -175,34 +175,9 @@ impl Stage {
     }
 }
 
-fn placement(rider: RiderId, policy: OfferPolicy) -> Placement {
-    Placement {
-        kind: OrderKind::Ride,
-        rider,
-        stops: vec![PICKUP.into(), PICKUP.offset_m(2_000.0, 500.0).into()],
-        fare: Fare {
-            currency: Currency::RWF,
-            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 }],
-        },
-        policy: JobPolicy { offer: policy, ..JobPolicy::default() },
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }
+fn placement(rider: RiderId, offer: OfferPolicy) -> Placement {
+    let policy = JobPolicy { offer, ..JobPolicy::default() };
+    Placement { policy, ..Placement::ride(rider, PICKUP, PICKUP.offset_m(2_000.0, 500.0)) }
 }
 
 fn drivers(base: u64, n: u64) -> Vec<DriverId> {

@@ -9,16 +9,16 @@ use actors::{
     zone::{Multiplier, Standing, middle_of, neighbourhood, zones_at},
 };
 use matching::{
-    Came, Field, Paused, Standing as Stands, batch,
+    Came, Field, Paused, batch,
     rank::Rank,
     round::{Pairing, Terms, round},
     surge::{self, Cause, Cell, USUAL},
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, RiderId, Timestamp, ZoneId,
+    DriverId, JobId, OrderId, Point, Timestamp, ZoneId,
     trace::{Verdict, WhyNot},
     view::{Eta, Queued, WorkKind, ZonePause},
-    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
+    work::{OfferPolicy, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -174,28 +174,9 @@ impl Play {
     }
 
     fn driver_with(&mut self, n: u64, at: Point, change: impl FnOnce(&mut DriverCard)) {
-        let mut card = DriverCard {
-            id: DriverId::nth(n),
-            at,
-            seen_at: self.now(),
-            vehicle: Arc::new(Vehicle {
-                kind: VehicleKind::Moto,
-                capacity_g: 20_000,
-                skills: vec![],
-            }),
-            is_free: true,
-            has_delivery_slot: true,
-            is_nearly_free: false,
-            destination: None,
-            idle_since: self.now(),
-            rating: 500,
-            ending: None,
-            fleet: None,
-            takes_hints: false,
-            n_slots: 5,
-            standing: Stands::default(),
-            came: None,
-        };
+        let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] };
+        let card = DriverCard::nth(n, Arc::new(vehicle), at, self.now());
+        let mut card = DriverCard { n_slots: 5, ..card };
         change(&mut card);
         let listing = Listing { region: RegionId::at(at), card: Card::Driver(card) };
         self.list(DriverId::nth(n).into(), Some(listing));
@@ -213,26 +194,7 @@ impl Play {
         policy: OfferPolicy,
         change: impl FnOnce(&mut SearchCard),
     ) {
-        let mut card = SearchCard {
-            job: job(n),
-            work: WorkKind::Ride,
-            rider: RiderId::nth(n),
-            pickup: at,
-            dropoff: None,
-            needs: Needs::default(),
-            policy,
-            opened_at: self.now(),
-            round: 1,
-            radius_m: 10_000,
-            n_wanted: 1,
-            excluded: vec![],
-            only: None,
-            priority: Priority::Normal,
-            fleet: None,
-            fleet_first: false,
-            paused: None,
-            batch: None,
-        };
+        let mut card = SearchCard { policy, ..SearchCard::nth(n, at, self.now()) };
         change(&mut card);
         let listing = Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) };
         self.list(OrderId::nth(n).into(), Some(listing));

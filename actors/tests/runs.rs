@@ -13,13 +13,10 @@ use actors::{
 };
 use matching::batch;
 use protocol::{
-    CommandId, Currency, DriverId, Fare, FareLine, JobId, MemberStatus, OfferStatus, OrderId,
-    OrderStatus, Point, Principal, RiderId, RunId, RunStatus,
+    CommandId, DriverId, JobId, MemberStatus, OfferStatus, OrderId, OrderStatus, Point, Principal,
+    RiderId, RunId, RunStatus,
     view::{Offer, Position, StopKind},
-    work::{
-        DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Proof, ProofKind, Vehicle,
-        VehicleKind,
-    },
+    work::{DutyWish, OfferPolicy, OrderKind, Proof, ProofKind, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -200,33 +197,10 @@ fn placement(rider: RiderId, n: u64) -> Placement {
         feed_ms: 0,
         ..JobPolicy::delivery()
     };
-    Placement {
-        kind: OrderKind::Delivery,
-        rider,
-        stops: vec![shop(n).into(), door(n).into()],
-        fare: Fare {
-            currency: Currency::RWF,
-            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 + n as i64 }],
-        },
-        policy,
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }
+    let ride = Placement::ride(rider, shop(n), door(n));
+    let mut placement = Placement { kind: OrderKind::Delivery, policy, ..ride };
+    placement.fare.lines[0].amount += n as i64;
+    placement
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

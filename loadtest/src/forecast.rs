@@ -16,11 +16,7 @@ use crate::{
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use matching::{Region, SearchCard, demand::Square};
-use protocol::{
-    JobId, OrderId, Point, RiderId, Timestamp,
-    view::WorkKind,
-    work::{Needs, OfferPolicy, Priority},
-};
+use protocol::{Point, Timestamp};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -264,27 +260,9 @@ fn see(regions: &mut BTreeMap<h3o::CellIndex, Region>, n: u64, now: Timestamp, a
         // Since long before, so that nothing is new to it but what is asked.
         Region::new(middle, radius_m, Duration::ZERO, Timestamp(0))
     });
-    let job = JobId::Order(OrderId::nth(n));
-    region.put_search(Arc::new(SearchCard {
-        job,
-        work: WorkKind::Ride,
-        rider: RiderId::nth(n),
-        pickup: at,
-        dropoff: None,
-        needs: Needs::default(),
-        policy: OfferPolicy::BatchOptimal,
-        opened_at: now,
-        round: 1,
-        radius_m: 0,
-        n_wanted: 1,
-        excluded: Vec::new(),
-        only: None,
-        priority: Priority::Normal,
-        fleet: None,
-        fleet_first: false,
-        paused: None,
-        batch: None,
-    }));
+    let card = SearchCard::nth(n, at, now);
+    let job = card.job;
+    region.put_search(Arc::new(card));
     region.forget_search(job);
 }
 

@@ -2,7 +2,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use matching::{
-    DriverCard, Field, SearchCard, Standing,
+    DriverCard, Field, SearchCard,
     assignment::{Edges, assign},
     batch,
     cost::Settings,
@@ -11,9 +11,9 @@ use matching::{
     router::{Gone, Learned, Leg, Router, Straight, Ways},
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, RiderId, Timestamp,
+    Point, Timestamp,
     view::WorkKind,
-    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
+    work::{OfferPolicy, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -39,23 +39,11 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
     let vehicle = Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] });
     (0..n)
         .map(|n| {
+            let at = place(random);
             Arc::new(DriverCard {
-                id: DriverId::nth(n),
-                at: place(random),
-                seen_at: NOW,
-                vehicle: vehicle.clone(),
-                is_free: true,
-                has_delivery_slot: true,
-                is_nearly_free: false,
-                destination: None,
                 idle_since: NOW - Duration::from_secs(random.random_range(0..1_200)),
                 rating: random.random_range(400..=500),
-                ending: None,
-                fleet: None,
-                takes_hints: false,
-                n_slots: 0,
-                standing: Standing::default(),
-                came: None,
+                ..DriverCard::nth(n, vehicle.clone(), at, NOW)
             })
         })
         .collect()
@@ -63,25 +51,11 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
 
 fn searches(random: &mut StdRng, n: u64) -> Vec<SearchCard> {
     (0..n)
-        .map(|n| SearchCard {
-            job: JobId::Order(OrderId::nth(n)),
-            work: WorkKind::Ride,
-            rider: RiderId::nth(n),
-            pickup: place(random),
-            dropoff: None,
-            needs: Needs::default(),
-            policy: OfferPolicy::BatchOptimal,
-            opened_at: NOW - Duration::from_secs(random.random_range(0..30)),
-            round: 1,
-            radius_m: 10_000,
-            n_wanted: 1,
-            excluded: vec![],
-            only: None,
-            priority: Priority::Normal,
-            fleet: None,
-            fleet_first: false,
-            paused: None,
-            batch: None,
+        .map(|n| {
+            let pickup = place(random);
+            let asked_at = NOW - Duration::from_secs(random.random_range(0..30));
+            let policy = OfferPolicy::BatchOptimal;
+            SearchCard { policy, ..SearchCard::nth(n, pickup, asked_at) }
         })
         .collect()
 }

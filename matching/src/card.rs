@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use protocol::{
-    DriverId, JobId, PartnerId, Point, RiderId, Timestamp, ZoneId,
+    DriverId, JobId, OrderId, PartnerId, Point, RiderId, Timestamp, ZoneId,
     view::WorkKind,
     work::{Needs, OfferPolicy, Priority, Vehicle},
 };
@@ -115,6 +115,29 @@ pub struct Ending {
 }
 
 impl DriverCard {
+    /// The `n`th driver of a test or a seeded simulation: seen just now, with nothing to do since, and nothing speaks
+    /// against it.
+    pub fn nth(n: u64, vehicle: Arc<Vehicle>, at: Point, now: Timestamp) -> Self {
+        Self {
+            id: DriverId::nth(n),
+            at,
+            seen_at: now,
+            vehicle,
+            is_free: true,
+            has_delivery_slot: true,
+            is_nearly_free: false,
+            destination: None,
+            idle_since: now,
+            rating: 500,
+            ending: None,
+            fleet: None,
+            takes_hints: false,
+            n_slots: 0,
+            standing: Standing::default(),
+            came: None,
+        }
+    }
+
     /// Where the next job would find it, and from when on.
     pub fn start(&self) -> (Point, Timestamp) {
         match self.ending {
@@ -168,6 +191,33 @@ pub struct SearchCard {
     /// It may be brought with others, if it may, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+}
+
+impl SearchCard {
+    /// The `n`th search of a test or a seeded simulation: for a ride that has just been asked for, one driver after the
+    /// other is, within ten kilometres.
+    pub fn nth(n: u64, pickup: Point, now: Timestamp) -> Self {
+        Self {
+            job: JobId::Order(OrderId::nth(n)),
+            work: WorkKind::Ride,
+            rider: RiderId::nth(n),
+            pickup,
+            dropoff: None,
+            needs: Needs::default(),
+            policy: OfferPolicy::Sequential,
+            opened_at: now,
+            round: 1,
+            radius_m: 10_000,
+            n_wanted: 1,
+            excluded: Vec::new(),
+            only: None,
+            priority: Priority::Normal,
+            fleet: None,
+            fleet_first: false,
+            paused: None,
+            batch: None,
+        }
+    }
 }
 
 /// What keeps a search from asking anybody.

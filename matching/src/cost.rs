@@ -7,6 +7,7 @@ use crate::{
 };
 use protocol::{
     Point, Timestamp,
+    trace::Parts,
     work::{Priority, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
@@ -166,30 +167,6 @@ impl Weights {
         let (sin, cos) = f64::from(heading_deg).to_radians().sin_cos();
         let ahead = (north * cos + east * sin) / way;
         (f64::from(self.turn_ms) * (1.0 - ahead) / 2.0) as u32
-    }
-}
-
-/// What a driver costs beside the way to the pickup, in milliseconds of travel, by what for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the weight of its name, as far as it applies")]
-pub struct Parts {
-    pub idle_ms: u32,
-    pub rating_ms: u32,
-    pub level_ms: u32,
-    pub refusal_ms: u32,
-    pub excess_ms: u32,
-    pub fairness_ms: u32,
-    pub turn_ms: u32,
-}
-
-impl Parts {
-    /// All of them together.
-    pub fn sum_ms(&self) -> u32 {
-        let Self { idle_ms, rating_ms, level_ms, refusal_ms, excess_ms, fairness_ms, turn_ms } =
-            *self;
-        [rating_ms, level_ms, refusal_ms, excess_ms, fairness_ms, turn_ms]
-            .iter()
-            .fold(idle_ms, |sum, it| sum.saturating_add(*it))
     }
 }
 

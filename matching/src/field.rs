@@ -153,7 +153,7 @@ impl Hasher for LastBits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Standing, cost::Settings};
+    use crate::cost::Settings;
     use protocol::{
         Timestamp,
         work::{Vehicle, VehicleKind},
@@ -167,26 +167,8 @@ mod tests {
             Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] });
         let cell_m = |n_drivers| {
             let mut field = Field::new(KIGALI);
-            let together = (0..n_drivers).map(|n| {
-                Arc::new(DriverCard {
-                    id: DriverId::nth(n),
-                    at: KIGALI,
-                    seen_at: Timestamp(0),
-                    vehicle: vehicle.clone(),
-                    is_free: true,
-                    has_delivery_slot: true,
-                    is_nearly_free: false,
-                    destination: None,
-                    idle_since: Timestamp(0),
-                    rating: 500,
-                    ending: None,
-                    fleet: None,
-                    takes_hints: false,
-                    n_slots: 0,
-                    standing: Standing::default(),
-                    came: None,
-                })
-            });
+            let together = (0..n_drivers)
+                .map(|n| Arc::new(DriverCard::nth(n, vehicle.clone(), KIGALI, Timestamp(0))));
             field.fill(together, &Settings::default().straight());
             field.cell_m
         };

@@ -9,7 +9,7 @@
 use crate::{
     Candidate, Field, Router, SearchCard,
     assignment::{Edges, assign},
-    cost::{Parts, Settings},
+    cost::Settings,
     fit::misfit,
     grid::{Grid, Near},
     router::{Eta, Leg},
@@ -501,9 +501,6 @@ impl Round<'_> {
         } else {
             Fate::Spare
         };
-        let parts = settings.weights.parts(self.searches[search], card, now);
-        let Parts { idle_ms, rating_ms, level_ms, refusal_ms, excess_ms, fairness_ms, turn_ms } =
-            parts;
         Weighed {
             driver: card.id,
             fate,
@@ -513,13 +510,7 @@ impl Round<'_> {
             busy_ms: pick.busy_ms,
             low_s: seconds(pick.low_ms),
             high_s: seconds(pick.high_ms.saturating_add(999)),
-            idle_ms,
-            rating_ms,
-            level_ms,
-            refusal_ms,
-            excess_ms,
-            fairness_ms,
-            turn_ms,
+            parts: settings.weights.parts(self.searches[search], card, now),
         }
     }
 }

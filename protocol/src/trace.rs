@@ -234,6 +234,15 @@ pub struct Weighed {
     /// … and one in ten later. Nothing of older nodes.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub high_s: u16,
+    /// What it costs beside the way.
+    #[serde(flatten)]
+    pub parts: Parts,
+}
+
+/// What a driver costs beside the way to the pickup, in milliseconds of travel, by what for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Parts {
     /// Less the longer it has been idle.
     pub idle_ms: u32,
     /// More the lower it is rated.
@@ -283,6 +292,44 @@ impl Weighed {
             Fate::Taken => false,
         };
         Some(weighed.iter().find(|it| is_left(it.fate))?.eta())
+    }
+}
+
+impl Parts {
+    /// How many there are.
+    pub const COUNT: usize = 7;
+
+    /// All of them together.
+    // Rounds ask for it of every driver, from another crate.
+    #[inline]
+    pub fn sum_ms(mut self) -> u32 {
+        self.each().into_iter().fold(0, |sum, it| sum.saturating_add(*it))
+    }
+
+    /// Each of them, in the order in which journals have them.
+    #[inline]
+    fn each(&mut self) -> [&mut u32; Self::COUNT] {
+        let Self { idle_ms, rating_ms, level_ms, refusal_ms, excess_ms, fairness_ms, turn_ms } =
+            self;
+        [idle_ms, rating_ms, level_ms, refusal_ms, excess_ms, fairness_ms, turn_ms]
+    }
+}
+
+/// In the order in which journals have them.
+impl From<Parts> for [u32; Parts::COUNT] {
+    fn from(mut parts: Parts) -> Self {
+        parts.each().map(|it| *it)
+    }
+}
+
+/// In the same order.
+impl From<[u32; Parts::COUNT]> for Parts {
+    fn from(each_ms: [u32; Self::COUNT]) -> Self {
+        let mut parts = Self::default();
+        for (part, ms) in parts.each().into_iter().zip(each_ms) {
+            *part = ms;
+        }
+        parts
     }
 }
 

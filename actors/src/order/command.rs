@@ -64,6 +64,38 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// A ride as tests want one: now, and for a thousand francs in cash.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn ride(rider: RiderId, from: impl Into<Place>, to: impl Into<Place>) -> Self {
+        use protocol::{Currency, FareLine};
+
+        let base = FareLine { code: "base".to_owned(), amount: 1_000 };
+        Self {
+            kind: OrderKind::Ride,
+            rider,
+            stops: vec![from.into(), to.into()],
+            fare: Fare { currency: Currency::RWF, lines: vec![base] },
+            policy: JobPolicy::default(),
+            start_at: None,
+            payment: PaymentTiming::Cash,
+            needs: Needs::default(),
+            merchant: None,
+            handoff: Handoff::Driver,
+            n_items: 0,
+            driver: None,
+            code: None,
+            pickup_proof: Vec::new(),
+            dropoff_proof: Vec::new(),
+            cash_on_delivery: None,
+            waiting_per_min: 0,
+            follows: None,
+            excluded: Vec::new(),
+            barred: Box::default(),
+            fleet: None,
+            fleet_first: false,
+        }
+    }
+
     /// What a build must know to read it whole.
     pub(super) fn format(&self) -> Format {
         if self.fleet_first {

@@ -20,9 +20,7 @@ use protocol::{
     ZoneId,
     trace::WhyNot,
     view::{Position, ZonePause},
-    work::{
-        CancelDecision, Handoff, Needs, OfferPolicy, PaymentTiming, Priority, Proof, ProofKind,
-    },
+    work::{CancelDecision, Handoff, OfferPolicy, PaymentTiming, Priority, Proof, ProofKind},
 };
 
 const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -72,30 +70,8 @@ fn place_at(east_m: f64) -> Place {
 }
 
 fn ride() -> Placement {
-    Placement {
-        kind: OrderKind::Ride,
-        rider: rider(),
-        stops: vec![place_at(0.0), place_at(5_000.0)],
-        fare: fare(2_000),
-        policy: JobPolicy::default(),
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }
+    let ride = Placement::ride(rider(), place_at(0.0), place_at(5_000.0));
+    Placement { fare: fare(2_000), ..ride }
 }
 
 fn delivery() -> Placement {

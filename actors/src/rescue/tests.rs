@@ -7,7 +7,7 @@ use crate::{
     search::{Candidate, Command as Search},
 };
 use matching::{
-    Field, Standing, cost,
+    Field, cost,
     round::{Pairing, Terms, round},
 };
 use proptest::prelude::*;
@@ -556,24 +556,7 @@ fn matched(searches: &[&SearchCard]) -> Vec<(JobId, DriverId)> {
     let router = settings.straight();
     let skills = vec!["tyre".to_owned()];
     let vehicle = Vehicle { kind: VehicleKind::TowTruck, capacity_g: 9_000_000, skills };
-    let truck = DriverCard {
-        id: d(7),
-        at: SCENE,
-        seen_at: START,
-        vehicle: Arc::new(vehicle),
-        is_free: true,
-        has_delivery_slot: true,
-        is_nearly_free: false,
-        destination: None,
-        idle_since: START,
-        rating: 500,
-        ending: None,
-        fleet: None,
-        takes_hints: false,
-        n_slots: 0,
-        standing: Standing::default(),
-        came: None,
-    };
+    let truck = DriverCard::nth(7, Arc::new(vehicle), SCENE, START);
     let mut field = Field::new(SCENE);
     field.fill([Arc::new(truck)], &router);
     let (now, pairing) = (START, Pairing::Joint);

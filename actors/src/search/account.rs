@@ -9,7 +9,7 @@
 
 use protocol::{
     DriverId, Timestamp,
-    trace::{Fate, Seen, Unfit, Verdict, Weighed, WhyNot},
+    trace::{Fate, Parts, Seen, Unfit, Verdict, Weighed, WhyNot},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Reverse;
@@ -44,8 +44,8 @@ struct Brief {
     unfit: Vec<(DriverId, WhyNot)>,
 }
 
-/// How many numbers a driver who was weighed is told with.
-const N_COSTS: usize = 13;
+/// How many numbers a driver who was weighed is told with: the way, what it costs beside it, and when it would be there.
+const N_COSTS: usize = 4 + Parts::COUNT + 2;
 
 impl Account {
     /// Of these rounds, oldest first, the last ones that there is room for; none, if there were none.
@@ -113,57 +113,21 @@ impl Brief {
 }
 
 fn costs(it: &Weighed) -> [u32; N_COSTS] {
-    [
-        it.distance_m,
-        it.cost_ms,
-        it.travel_ms,
-        it.busy_ms,
-        it.idle_ms,
-        it.rating_ms,
-        it.level_ms,
-        it.refusal_ms,
-        it.excess_ms,
-        it.fairness_ms,
-        it.turn_ms,
-        it.low_s.into(),
-        it.high_s.into(),
-    ]
+    let mut costs = [0; N_COSTS];
+    let [distance_m, cost_ms, travel_ms, busy_ms, parts @ .., low_s, high_s] = &mut costs;
+    (*distance_m, *cost_ms) = (it.distance_m, it.cost_ms);
+    (*travel_ms, *busy_ms) = (it.travel_ms, it.busy_ms);
+    *parts = it.parts.into();
+    (*low_s, *high_s) = (it.low_s.into(), it.high_s.into());
+    costs
 }
 
 fn weighed((driver, fate, costs): (DriverId, Fate, [u32; N_COSTS])) -> Weighed {
-    let [
-        distance_m,
-        cost_ms,
-        travel_ms,
-        busy_ms,
-        idle_ms,
-        rating_ms,
-        level_ms,
-        refusal_ms,
-        excess_ms,
-        fairness_ms,
-        turn_ms,
-        low_s,
-        high_s,
-    ] = costs;
+    let [distance_m, cost_ms, travel_ms, busy_ms, parts @ .., low_s, high_s] = costs;
     let seconds = |s: u32| u16::try_from(s).unwrap_or(u16::MAX);
-    Weighed {
-        driver,
-        fate,
-        distance_m,
-        cost_ms,
-        travel_ms,
-        busy_ms,
-        idle_ms,
-        rating_ms,
-        level_ms,
-        refusal_ms,
-        excess_ms,
-        fairness_ms,
-        turn_ms,
-        low_s: seconds(low_s),
-        high_s: seconds(high_s),
-    }
+    let (low_s, high_s) = (seconds(low_s), seconds(high_s));
+    let parts = parts.into();
+    Weighed { driver, fate, distance_m, cost_ms, travel_ms, busy_ms, low_s, high_s, parts }
 }
 
 /// Bytes in the journal, and rounds for people.

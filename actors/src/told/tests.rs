@@ -8,10 +8,10 @@ use crate::{
     search::{Candidate, Command as Heard},
 };
 use protocol::{
-    Currency, DriverId, Fare, Money, OrderId, Place, Point, RiderId,
+    Currency, DriverId, Money, OrderId, Place, Point, RiderId,
     trace::Verdict,
     view::Offer,
-    work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
+    work::{DutyWish, OfferPolicy, Vehicle, VehicleKind},
 };
 use std::time::Duration;
 
@@ -67,30 +67,8 @@ fn nth(n: u64) -> DriverId {
 }
 
 fn ride(policy: JobPolicy) -> Command {
-    Command::Place(Box::new(Placement {
-        kind: OrderKind::Ride,
-        rider: RiderId::nth(99),
-        stops: vec![PICKUP.into(), PICKUP.offset_m(3_000.0, 0.0).into()],
-        fare: Fare { currency: Currency::RWF, lines: Vec::new() },
-        policy,
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }))
+    let ride = Placement::ride(RiderId::nth(99), PICKUP, PICKUP.offset_m(3_000.0, 0.0));
+    Command::Place(Box::new(Placement { policy, ..ride }))
 }
 
 impl Play<Order> {

@@ -15,11 +15,7 @@ use actors::{
     rider::{self, Rider},
     runtime::{Answer, Ask, Clock, Joining, Settings, System},
 };
-use protocol::{
-    Currency, Fare, FareLine, JobId, OrderId, Point, Principal, RiderId,
-    view::WorkKind,
-    work::{Handoff, Needs, OrderKind, PaymentTiming},
-};
+use protocol::{JobId, OrderId, Point, Principal, RiderId, view::WorkKind, work::OrderKind};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -175,31 +171,7 @@ async fn grant(system: &System, wish: Wish) -> Answer {
 }
 
 fn placement(rider: RiderId, search_ms: u32) -> Placement {
-    Placement {
-        kind: OrderKind::Delivery,
-        rider,
-        stops: vec![PICKUP.into(), PICKUP.offset_m(180.0, 0.0).into()],
-        fare: Fare {
-            currency: Currency::RWF,
-            lines: vec![FareLine { code: "base".to_owned(), amount: 1_000 }],
-        },
-        policy: JobPolicy { search_ms, ..JobPolicy::default() },
-        start_at: None,
-        payment: PaymentTiming::Cash,
-        needs: Needs::default(),
-        merchant: None,
-        handoff: Handoff::Driver,
-        n_items: 0,
-        driver: None,
-        code: None,
-        pickup_proof: Vec::new(),
-        dropoff_proof: Vec::new(),
-        cash_on_delivery: None,
-        waiting_per_min: 0,
-        follows: None,
-        excluded: Vec::new(),
-        barred: Box::default(),
-        fleet: None,
-        fleet_first: false,
-    }
+    let policy = JobPolicy { search_ms, ..JobPolicy::default() };
+    let ride = Placement::ride(rider, PICKUP, PICKUP.offset_m(180.0, 0.0));
+    Placement { kind: OrderKind::Delivery, policy, ..ride }
 }

@@ -13,16 +13,15 @@ use super::{
     policy::{Hints, Rules},
 };
 use matching::{
-    DriverCard, Region, SearchCard, Standing,
+    DriverCard, Region, SearchCard,
     card::Ending,
     demand::{Idle, Rates},
     region::{Roster, Wanting},
     router::{Router, Spot},
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, RiderId, Timestamp,
-    view::WorkKind,
-    work::{Needs, Priority, Vehicle, VehicleKind},
+    DriverId, JobId, OrderId, Point, Timestamp,
+    work::{Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -235,24 +234,9 @@ impl<'a> World<'a> {
     fn put_search(&mut self, ride: usize) {
         let request = &self.morning.requests[ride];
         let card = SearchCard {
-            job: job(ride),
-            work: WorkKind::Ride,
-            rider: RiderId::nth(ride as u64),
-            pickup: request.pickup,
-            dropoff: None,
-            needs: Needs::default(),
             policy: self.rules.offer,
-            opened_at: request.at,
-            round: 1,
             radius_m: RADIUS_M,
-            n_wanted: 1,
-            excluded: Vec::new(),
-            only: None,
-            priority: Priority::Normal,
-            fleet: None,
-            fleet_first: false,
-            paused: None,
-            batch: None,
+            ..SearchCard::nth(ride as u64, request.pickup, request.at)
         };
         let home = self.home(ride);
         self.regions[home].put_search(Arc::new(card));
@@ -271,27 +255,17 @@ impl<'a> World<'a> {
             }
             Doing::Riding { .. } | Doing::Coming { .. } | Doing::Away => None,
         };
-        let id = DriverId::nth(n as u64);
         let listed = ending.map(|ending| {
             let spot = ending.map_or(driver.spot, |(spot, _)| spot);
             let at = self.morning.roads.point(spot);
             let card = DriverCard {
-                id,
-                at,
-                seen_at: now,
-                vehicle: self.vehicle.clone(),
                 is_free: ending.is_none(),
                 has_delivery_slot: ending.is_none(),
                 is_nearly_free: ending.is_some(),
-                destination: None,
                 idle_since: driver.idle_since,
-                rating: 500,
                 ending: ending.map(|(_, due)| Ending { at, due }),
-                fleet: None,
                 takes_hints: true,
-                n_slots: 0,
-                standing: Standing::default(),
-                came: None,
+                ..DriverCard::nth(n as u64, self.vehicle.clone(), at, now)
             };
             (self.region_of[spot.n as usize], card)
         });
@@ -299,7 +273,7 @@ impl<'a> World<'a> {
         if let Some(before) = before
             && after != Some(before)
         {
-            self.regions[before].forget_driver(id);
+            self.regions[before].forget_driver(DriverId::nth(n as u64));
             self.is_changed[before] = true;
         }
         if let Some((region, card)) = listed {

@@ -1,13 +1,13 @@
 use super::*;
 use crate::{
-    DriverCard, Router, SearchCard, Standing, cost,
+    DriverCard, Router, SearchCard, cost,
     router::{Eta, Leg, Spot, Straight},
 };
 use proptest::prelude::*;
 use protocol::{
-    JobId, OrderId, RiderId,
+    JobId, OrderId,
     view::WorkKind,
-    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
+    work::{Needs, OfferPolicy, Vehicle, VehicleKind},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -29,47 +29,19 @@ fn times(promise_s: u64) -> Batch {
 
 fn waiting(n: u64, from: Point, to: Point) -> SearchCard {
     SearchCard {
-        job: JobId::Order(OrderId::nth(n)),
         work: WorkKind::Delivery,
-        rider: RiderId::nth(100 + n),
-        pickup: from,
         dropoff: Some(to),
-        needs: Needs::default(),
         policy: OfferPolicy::BatchOptimal,
-        opened_at: Timestamp(NOW.0 + n),
         round: n as u32,
         radius_m: 5_000,
-        n_wanted: 1,
-        excluded: Vec::new(),
-        only: None,
-        priority: Priority::Normal,
-        fleet: None,
-        fleet_first: false,
-        paused: None,
         batch: Some(times(3_600)),
+        ..SearchCard::nth(n, from, Timestamp(NOW.0 + n))
     }
 }
 
 fn driver(n: u64, at: Point) -> DriverCard {
     let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: Vec::new() };
-    DriverCard {
-        id: DriverId::nth(n),
-        at,
-        seen_at: NOW,
-        vehicle: Arc::new(vehicle),
-        is_free: true,
-        has_delivery_slot: true,
-        is_nearly_free: false,
-        destination: None,
-        idle_since: NOW,
-        rating: 500,
-        ending: None,
-        fleet: None,
-        takes_hints: false,
-        n_slots: 5,
-        standing: Standing::default(),
-        came: None,
-    }
+    DriverCard { n_slots: 5, ..DriverCard::nth(n, Arc::new(vehicle), at, NOW) }
 }
 
 fn planned(waiting: &[SearchCard], drivers: &[DriverCard], runs: &[RunCard]) -> Vec<Proposal> {

@@ -1,10 +1,6 @@
 use super::*;
-use crate::Standing;
 use proptest::prelude::*;
-use protocol::{
-    JobId, OrderId, RiderId,
-    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
-};
+use protocol::work::{Priority, Vehicle, VehicleKind};
 
 const AIRPORT: Point = Point { lat: -1.9686, lon: 30.1395 };
 const GRACE: Duration = Duration::from_secs(120);
@@ -28,47 +24,12 @@ fn see(line: &mut Line, s: u64, there: &[u64]) -> Vec<DriverId> {
 }
 
 fn driver(n: u64) -> Arc<DriverCard> {
-    Arc::new(DriverCard {
-        id: nth(n),
-        at: AIRPORT,
-        seen_at: at(0),
-        vehicle: Arc::new(Vehicle { kind: VehicleKind::Car, capacity_g: 0, skills: vec![] }),
-        is_free: true,
-        has_delivery_slot: true,
-        is_nearly_free: false,
-        destination: None,
-        idle_since: at(0),
-        rating: 500,
-        ending: None,
-        fleet: None,
-        takes_hints: false,
-        n_slots: 0,
-        standing: Standing::default(),
-        came: None,
-    })
+    let vehicle = Vehicle { kind: VehicleKind::Car, capacity_g: 0, skills: vec![] };
+    Arc::new(DriverCard::nth(n, Arc::new(vehicle), AIRPORT, at(0)))
 }
 
 fn search(n: u64, opened_s: u64) -> SearchCard {
-    SearchCard {
-        job: JobId::Order(OrderId::nth(n)),
-        work: WorkKind::Ride,
-        rider: RiderId::nth(100 + n),
-        pickup: AIRPORT,
-        dropoff: None,
-        needs: Needs::default(),
-        policy: OfferPolicy::Sequential,
-        opened_at: at(opened_s),
-        round: 1,
-        radius_m: 3_000,
-        n_wanted: 1,
-        excluded: vec![],
-        only: None,
-        priority: Priority::Normal,
-        fleet: None,
-        fleet_first: false,
-        paused: None,
-        batch: None,
-    }
+    SearchCard { radius_m: 3_000, ..SearchCard::nth(n, AIRPORT, at(opened_s)) }
 }
 
 #[test]

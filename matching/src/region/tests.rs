@@ -1,9 +1,6 @@
 use super::*;
-use crate::{Standing, cost::Settings};
-use protocol::{
-    OrderId, RiderId,
-    work::{Needs, OfferPolicy, Priority, Vehicle},
-};
+use crate::cost::Settings;
+use protocol::work::{OfferPolicy, Vehicle};
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -13,47 +10,12 @@ fn region() -> Region {
 }
 
 fn driver(n: u64, east_m: f64) -> DriverCard {
-    DriverCard {
-        id: DriverId::nth(n),
-        at: KIGALI.offset_m(east_m, 0.0),
-        seen_at: NOW,
-        vehicle: Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] }),
-        is_free: true,
-        has_delivery_slot: true,
-        is_nearly_free: false,
-        destination: None,
-        idle_since: NOW,
-        rating: 500,
-        ending: None,
-        fleet: None,
-        takes_hints: false,
-        n_slots: 0,
-        standing: Standing::default(),
-        came: None,
-    }
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] };
+    DriverCard::nth(n, Arc::new(vehicle), KIGALI.offset_m(east_m, 0.0), NOW)
 }
 
 fn ride(n: u64, east_m: f64) -> SearchCard {
-    SearchCard {
-        job: JobId::Order(OrderId::nth(n)),
-        work: WorkKind::Ride,
-        rider: RiderId::nth(n),
-        pickup: KIGALI.offset_m(east_m, 0.0),
-        dropoff: None,
-        needs: Needs::default(),
-        policy: OfferPolicy::Sequential,
-        opened_at: NOW,
-        round: 1,
-        radius_m: 30_000,
-        n_wanted: 1,
-        excluded: vec![],
-        only: None,
-        priority: Priority::Normal,
-        fleet: None,
-        fleet_first: false,
-        paused: None,
-        batch: None,
-    }
+    SearchCard { radius_m: 30_000, ..SearchCard::nth(n, KIGALI.offset_m(east_m, 0.0), NOW) }
 }
 
 /// A driver who came a kilometre in twice the usual time.

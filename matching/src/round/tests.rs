@@ -19,48 +19,12 @@ fn moto() -> Arc<Vehicle> {
 
 /// A free driver with a motorcycle, so many metres east of the middle.
 fn driver(n: u64, east_m: f64) -> DriverCard {
-    DriverCard {
-        id: DriverId::nth(n),
-        at: KIGALI.offset_m(east_m, 0.0),
-        seen_at: NOW,
-        vehicle: moto(),
-        is_free: true,
-        has_delivery_slot: true,
-        is_nearly_free: false,
-        destination: None,
-        idle_since: NOW,
-        rating: 500,
-        ending: None,
-        fleet: None,
-        takes_hints: false,
-        n_slots: 0,
-        standing: Standing::default(),
-        came: None,
-    }
+    DriverCard::nth(n, moto(), KIGALI.offset_m(east_m, 0.0), NOW)
 }
 
 /// A ride that has just been asked for, so many metres east of the middle.
 fn search(n: u64, east_m: f64, policy: OfferPolicy) -> SearchCard {
-    SearchCard {
-        job: JobId::Order(OrderId::nth(n)),
-        work: WorkKind::Ride,
-        rider: RiderId::nth(n),
-        pickup: KIGALI.offset_m(east_m, 0.0),
-        dropoff: None,
-        needs: Needs::default(),
-        policy,
-        opened_at: NOW,
-        round: 1,
-        radius_m: 10_000,
-        n_wanted: 1,
-        excluded: vec![],
-        only: None,
-        priority: Priority::Normal,
-        fleet: None,
-        fleet_first: false,
-        paused: None,
-        batch: None,
-    }
+    SearchCard { policy, ..SearchCard::nth(n, KIGALI.offset_m(east_m, 0.0), NOW) }
 }
 
 fn field(drivers: impl IntoIterator<Item = DriverCard>) -> Field {
@@ -513,10 +477,8 @@ fn told_wrong(
         }
         for one in weighed {
             let way_ms = one.travel_ms + one.busy_ms;
-            let person_ms = one.idle_ms + one.rating_ms + one.level_ms + one.refusal_ms;
-            let cost_ms = way_ms + person_ms + one.excess_ms + one.fairness_ms + one.turn_ms;
             let [low_ms, high_ms] = [one.low_s, one.high_s].map(|s| 1_000 * u32::from(s));
-            let is_so = cost_ms == one.cost_ms
+            let is_so = way_ms + one.parts.sum_ms() == one.cost_ms
                 && (low_ms..=high_ms).contains(&way_ms)
                 && one.distance_m <= search.radius_m
                 && fits(search, card(one.driver), NOW, settings);

@@ -2,12 +2,14 @@
 //! can. What fits into none of them is left out, and it is said why.
 //!
 //! ```text
-//! jobs, vehicles, ways ──► search (strings out, strings back, under annealing) ──► Plan ──► schedule: what is done when
+//! jobs, vehicles, ways ──┬► search (strings out and back, under annealing) ─┬► Plan ──► schedule: what is done when
+//!                        └► few (everything, where jobs are few) ───────────┘
 //! ```
 //!
 //! As many jobs are served as can be, then at as little cost as can be: all that is driven, and something for each vehicle
 //! that is used at all. What [`Problem::schedule`] and [`Problem::check`] say shares nothing with how routes are found.
 
+mod few;
 mod route;
 mod search;
 

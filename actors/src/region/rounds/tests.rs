@@ -1,13 +1,12 @@
 use super::*;
 use matching::{
-    DriverCard, Field, SearchCard, Standing,
+    DriverCard, Field, SearchCard,
     cost::Settings,
     round::{Pairing, Terms, round},
 };
 use protocol::{
-    OrderId, RiderId,
-    view::WorkKind,
-    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
+    OrderId,
+    work::{OfferPolicy, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -16,24 +15,8 @@ const START: Timestamp = Timestamp(1_800_000_000_000);
 
 fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
     let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] };
-    DriverCard {
-        id: DriverId::nth(n),
-        at: KIGALI.offset_m(east_m, 0.0),
-        seen_at: at,
-        vehicle: Arc::new(vehicle),
-        is_free: true,
-        has_delivery_slot: true,
-        is_nearly_free: false,
-        destination: None,
-        idle_since: START,
-        rating: 500,
-        ending: None,
-        fleet: None,
-        takes_hints: false,
-        n_slots: 0,
-        standing: Standing::default(),
-        came: None,
-    }
+    let here = KIGALI.offset_m(east_m, 0.0);
+    DriverCard { idle_since: START, ..DriverCard::nth(n, Arc::new(vehicle), here, at) }
 }
 
 fn job(n: u64) -> JobId {
@@ -41,26 +24,8 @@ fn job(n: u64) -> JobId {
 }
 
 fn search(n: u64) -> SearchCard {
-    SearchCard {
-        job: job(n),
-        work: WorkKind::Ride,
-        rider: RiderId::nth(1_000 + n),
-        pickup: KIGALI,
-        dropoff: None,
-        needs: Needs::default(),
-        policy: OfferPolicy::BatchOptimal,
-        opened_at: START,
-        round: 1,
-        radius_m: 3_000,
-        n_wanted: 1,
-        excluded: vec![],
-        only: None,
-        priority: Priority::Normal,
-        fleet: None,
-        fleet_first: false,
-        paused: None,
-        batch: None,
-    }
+    let policy = OfferPolicy::BatchOptimal;
+    SearchCard { policy, radius_m: 3_000, ..SearchCard::nth(n, KIGALI, START) }
 }
 
 /// Takes note of a round over these, so many seconds after the start.

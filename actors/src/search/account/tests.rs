@@ -12,15 +12,9 @@ fn driver(n: u64, travel_ms: u32) -> Weighed {
         cost_ms: travel_ms + 7,
         travel_ms,
         busy_ms: 0,
-        idle_ms: 7,
-        rating_ms: 0,
-        level_ms: 0,
-        refusal_ms: 0,
-        excess_ms: 0,
-        fairness_ms: 0,
-        turn_ms: 0,
         low_s: 3,
         high_s: 9,
+        parts: Parts { idle_ms: 7, ..Parts::default() },
     }
 }
 
@@ -48,13 +42,7 @@ fn crowded(n: u32) -> Seen {
         cost_ms: most,
         travel_ms: most,
         busy_ms: most,
-        idle_ms: most,
-        rating_ms: most,
-        level_ms: most,
-        refusal_ms: most,
-        excess_ms: most,
-        fairness_ms: most,
-        turn_ms: most,
+        parts: Parts::from([most; Parts::COUNT]),
         ..all
     };
     Seen {

@@ -2,7 +2,7 @@
 //! (as `routes::strings` does); now and then all that a vehicle with little to do does, so that it may stay where it is.
 
 use super::{
-    Errand, Plan, Problem, Stop, Task, Why,
+    Errand, Plan, Problem, Stop, Task, Why, few,
     route::{Gap, Route},
 };
 use crate::chance::Chance;
@@ -33,7 +33,7 @@ const NOBODY: usize = usize::MAX;
 pub(super) struct Site {
     pub(super) job: usize,
     pub(super) stop: Stop,
-    is_second: bool,
+    pub(super) is_second: bool,
     /// How much more is on board afterwards.
     pub(super) more: i64,
     /// How much of it is on board from the start.
@@ -52,7 +52,7 @@ pub(super) struct Ground<'a> {
     /// By job, then by vehicle: could it be served by that one alone?
     may: Vec<bool>,
     /// Per vehicle, the first that is just like it.
-    like: Vec<usize>,
+    pub(super) like: Vec<usize>,
 }
 
 impl<'a> Ground<'a> {
@@ -150,6 +150,11 @@ impl<'a> Ground<'a> {
         self.problem.ways[it.ways].time(from_place, to_place)
     }
 
+    /// Could a vehicle serve a job that has nothing else to do?
+    pub(super) fn may(&self, job: usize, vehicle: usize) -> bool {
+        self.may[job * self.problem.vehicles.len() + vehicle]
+    }
+
     /// The one or two sites of a job.
     pub(super) fn sites_of(&self, job: usize) -> (usize, Option<usize>) {
         let first = self.first[job];
@@ -170,6 +175,23 @@ struct Now {
 }
 
 impl Now {
+    /// What it is if each vehicle visits these sites.
+    fn of(ground: &Ground<'_>, visits: Vec<Vec<usize>>, possible: &[usize]) -> Self {
+        let mut with = vec![NOBODY; ground.problem.jobs.len()];
+        let mut routes = Vec::with_capacity(visits.len());
+        for (vehicle, sites) in visits.into_iter().enumerate() {
+            for site in &sites {
+                with[ground.sites[*site].job] = vehicle;
+            }
+            let mut route = Route::new(ground, vehicle);
+            route.sites = sites;
+            route.count(ground);
+            routes.push(route);
+        }
+        let absent = possible.iter().copied().filter(|job| with[*job] == NOBODY).collect();
+        Self { routes, with, absent }
+    }
+
     fn cost(&self, ground: &Ground<'_>) -> f64 {
         self.routes.iter().map(|it| it.cost(ground)).sum()
     }
@@ -209,6 +231,24 @@ impl Now {
     fn put(&mut self, ground: &Ground<'_>, job: usize, (vehicle, gap): (usize, Gap)) {
         self.routes[vehicle].put(ground, job, gap);
         self.with[job] = vehicle;
+    }
+}
+
+/// The best of all so far.
+#[derive(Debug)]
+struct Best {
+    now: Now,
+    cost: f64,
+}
+
+impl Best {
+    /// Takes others instead, if they are better.
+    fn improve(&mut self, now: &Now, cost: f64) {
+        let (n, n_best) = (now.absent.len(), self.now.absent.len());
+        if n < n_best || n == n_best && cost < self.cost - 1e-9 {
+            self.cost = cost;
+            self.now.clone_from(now);
+        }
     }
 }
 
@@ -260,14 +300,15 @@ pub(super) fn search(
             None => now.absent.push(job),
         }
     }
-    let mut best = now.clone();
-    let (mut now_cost, mut best_cost) = (now.cost(&ground), now.cost(&ground));
+    let certain = few::best(&ground, &possible, &mut is_over);
+    let mut now_cost = now.cost(&ground);
+    let mut best = Best { now: now.clone(), cost: now_cost };
     let mut room = Room { hard: vec![0; problem.jobs.len()], ..Room::default() };
     let (mut round, mut heat) = (0_u64, 0.0);
     while round < rounds_max && !possible.is_empty() && !is_over() {
         if round.is_multiple_of(COOL_EVERY) {
-            let n_served = possible.len() - best.absent.len();
-            let scale = best_cost / n_served.max(1) as f64;
+            let n_served = possible.len() - best.now.absent.len();
+            let scale = best.cost / n_served.max(1) as f64;
             heat = scale * WARM * (COLD / WARM).powf(round as f64 / rounds_max as f64);
         }
         round += 1;
@@ -285,11 +326,12 @@ pub(super) fn search(
             continue;
         }
         now_cost = cost;
-        let n_best = best.absent.len();
-        if n < n_best || n == n_best && cost < best_cost - 1e-9 {
-            best_cost = cost;
-            best.clone_from(&now);
-        }
+        best.improve(&now, cost);
+    }
+    // Rounds may have missed what trying everything did not.
+    if let Some(visits) = certain {
+        let certain = Now::of(&ground, visits, &possible);
+        best.improve(&certain, certain.cost(&ground));
     }
     let errands = |route: &Route| -> Vec<Errand> {
         let errand = |it: &usize| {
@@ -300,12 +342,12 @@ pub(super) fn search(
     };
     let left_out = (0..problem.jobs.len()).filter_map(|job| match why[job] {
         Some(why) => Some((job, why)),
-        None => best.absent.contains(&job).then_some((job, Why::Room)),
+        None => best.now.absent.contains(&job).then_some((job, Why::Room)),
     });
     Plan {
-        routes: best.routes.iter().map(errands).collect(),
+        routes: best.now.routes.iter().map(errands).collect(),
         left_out: left_out.collect(),
-        cost: best_cost,
+        cost: best.cost,
         rounds: round,
     }
 }

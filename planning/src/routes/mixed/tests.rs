@@ -118,20 +118,37 @@ fn least(problem: &Problem, rows: &mut Vec<Vec<Errand>>, best: &mut (usize, f64)
 }
 
 #[test]
-fn a_few_jobs_are_planned_as_well_as_can_be_nearly_always() {
-    let mut n_missed = 0;
+fn a_few_jobs_are_planned_as_well_as_can_be() {
     for seed in 0..25 {
-        let problem = any_problem(seed, 3, 2);
+        let mut problem = any_problem(seed, 3, 2);
+        if seed % 5 == 0 {
+            problem.vehicles[1] = problem.vehicles[0];
+        }
         let mut best = (usize::MAX, f64::INFINITY);
         least(&problem, &mut vec![Vec::new(); 2], &mut best);
-        let plan = plan(&problem, 1, 2_000, || false);
-        let cost = problem.check(&plan.routes).expect("routes that can be driven");
-        assert_eq!(plan.left_out.len(), best.0, "seed {seed}");
-        // Each job goes where it costs least at that moment, so a better plan may be out of reach.
-        assert!(cost >= best.1 - 1e-3 && cost < best.1 * 1.3, "seed {seed}: {cost} for {}", best.1);
-        n_missed += usize::from(cost > best.1 + 1e-3);
+        for rounds in [0, 200] {
+            let plan = plan(&problem, 1, rounds, || false);
+            let cost = problem.check(&plan.routes).expect("routes that can be driven");
+            assert_eq!(plan.left_out.len(), best.0, "seed {seed}");
+            assert!((cost - best.1).abs() < 1e-3, "seed {seed}: {cost} for {}", best.1);
+        }
     }
-    assert!(n_missed <= 2, "{n_missed} of 25 could be better");
+}
+
+#[test]
+fn of_a_few_jobs_too_what_was_found_is_answered_when_time_is_over() {
+    let problem = any_problem(1, 3, 2);
+    let n_left_out = [0, 6, 9, 1_000].map(|n_asked_max| {
+        let mut n_asked = 0;
+        let it = plan(&problem, 1, 50, || {
+            n_asked += 1;
+            n_asked > n_asked_max
+        });
+        let cost = problem.check(&it.routes).expect("routes that can be driven");
+        assert!((cost - it.cost).abs() < 1e-3, "{cost} {}", it.cost);
+        it.left_out.len()
+    });
+    assert!(n_left_out.is_sorted_by(|a, b| a >= b) && n_left_out[0] == 3, "{n_left_out:?}");
 }
 
 #[test]

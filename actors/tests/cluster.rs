@@ -31,7 +31,7 @@ use actors::{
 use futures_util::future::join_all;
 use protocol::{
     CommandId, Currency, DriverId, DriverStatus, Fare, FareLine, JobId, OfferId, OfferStatus,
-    OrderId, OrderStatus, Point, Principal, RiderId, SHARDS, ShardId,
+    OrderId, OrderStatus, Point, Principal, RiderId, SHARDS, ShardId, Timestamp,
     view::{Position, WorkKind},
     work::{DutyWish, Handoff, Needs, OfferPolicy, OrderKind, PaymentTiming, Vehicle, VehicleKind},
 };
@@ -145,7 +145,7 @@ impl Fleet {
     /// The journal is sound and has everything that anyone was told.
     async fn is_sound(&self, acks: impl IntoIterator<Item = Ack>) {
         let (journal, _) = self.database.open();
-        let report = check(&journal, acks).await.expect("read");
+        let report = check(&journal, acks, Timestamp(0)).await.expect("read");
         assert!(report.is_sound(), "{report:#?}");
     }
 }

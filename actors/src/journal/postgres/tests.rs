@@ -19,8 +19,10 @@ use crate::{
     },
     commit::{CommandResult, EncodedEvent},
     journal::{
-        CommitError, EffectKey, Journal, OutboxRow, Part, Record, ViewQuery, check::check,
-        memory::MemoryJournal, record::WITH_EVENTS,
+        CommitError, EffectKey, Journal, OutboxRow, Part, Record, ViewQuery,
+        check::{Invariant, check},
+        memory::MemoryJournal,
+        record::WITH_EVENTS,
     },
 };
 use protocol::{CommandId, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
@@ -579,7 +581,7 @@ async fn who_waited_before_it_began_goes_on_waiting_unless_it_says_otherwise() {
     journal.commit(Commit { deadline: deadline(600), ..moved(entity(2)) }).await.unwrap();
     let waiting = journal.deadlines(&ShardSet::ALL, Timestamp(1_000), None, 9).await.unwrap();
     assert_eq!(waiting, [(Timestamp(500), entity(1)), (Timestamp(600), entity(2))]);
-    let report = check(&journal, []).await.unwrap();
+    let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
 }
@@ -650,7 +652,7 @@ async fn a_database_of_the_first_version_goes_on_where_it_was() {
     let deadlines = journal.deadlines(&ShardSet::ALL, Timestamp(1_000), None, 9).await;
     assert_eq!(deadlines.unwrap(), both[..1]);
     assert_eq!(journal.views(searching).await.unwrap(), []);
-    let report = check(&journal, []).await.unwrap();
+    let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
 }
@@ -761,7 +763,7 @@ async fn answers_stand_with_their_events_once_everybody_looks_there() {
     assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
     assert_eq!(places(&journal).await, (4, 4));
     assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5, 6]);
-    let report = check(&journal, []).await.unwrap();
+    let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
 }
@@ -849,10 +851,53 @@ async fn answers_of_both_places_are_exported_and_imported() {
         imported.commit(answering(version, n_events, n)).await.unwrap();
     }
     assert_eq!(answered(&imported).await, (1..=14).collect::<Vec<_>>());
-    let report = check(&imported, []).await.unwrap();
+    let report = check(&imported, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
     imported.close().await.unwrap();
+}
+
+/// Wherever it was kept: in the row of its event, or in one of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_gone_or_there_twice_is_found() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    let older = Format(Format::ANSWERS.0 - 1);
+    journal.commit(answering(0, 2, 1)).await.unwrap();
+    journal.commit(Commit { writes: older, ..answering(2, 2, 2) }).await.unwrap();
+    journal.commit(answering(4, 0, 3)).await.unwrap();
+    assert_eq!(places(&journal).await, (2, 1));
+    let found = |since| {
+        let journal = &journal;
+        async move {
+            let report = check(journal, [], Timestamp(since)).await.unwrap();
+            let invariants: Vec<_> = report.violations.iter().map(|it| it.invariant).collect();
+            (report.n_applied, invariants)
+        }
+    };
+    assert_eq!(found(0).await, (2, vec![]), "a refusal applies nothing");
+
+    let mut connection = database.options().connect().await.unwrap();
+    let steps = [
+        (
+            "INSERT INTO results (id, kind, command, at, bytes, version)
+             SELECT id, kind, command, at, 'other', version FROM events WHERE answer IS NOT NULL",
+            vec![Invariant::Once],
+        ),
+        ("DELETE FROM results WHERE bytes = 'other'", vec![]),
+        ("DELETE FROM results WHERE at = 1002", vec![Invariant::Once]),
+        (
+            "DROP TRIGGER events_stay ON events; UPDATE events SET answer = NULL",
+            vec![Invariant::Once; 2],
+        ),
+    ];
+    for (sql, wanted) in steps {
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        assert_eq!(found(0).await, (2, wanted), "{sql}");
+    }
+    assert_eq!(found(1_002).await, (1, vec![Invariant::Once]), "the first may be forgotten");
+    journal.close().await.unwrap();
 }
 
 /// What schema 5 had of an entity that answered twice.
@@ -898,7 +943,7 @@ async fn answers_of_schema_5_and_of_builds_that_know_no_other_are_found() {
         let found = journal.result(entity(1), CommandId::nth(n)).await.unwrap();
         assert_eq!(found, Some(vec![n as u8]));
     }
-    let report = check(&journal, []).await.unwrap();
+    let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     commit::{CommandResult, EncodedEvent},
     journal::{
-        CommitError, EffectKey, Journal, OutboxRow, Part, Record, ViewQuery,
+        CommitError, EffectKey, Forgotten, Journal, OutboxRow, Part, Record, ViewQuery,
         check::{Invariant, check},
         memory::MemoryJournal,
         record::WITH_EVENTS,
@@ -780,7 +780,9 @@ async fn what_is_forgotten_of_events_is_neither_loaded_nor_found_nor_exported() 
         journal.commit(answering(version, n_events, n)).await.unwrap();
     }
     assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5, 6]);
-    journal.forget_results(Timestamp(1_004)).await.unwrap();
+    let forgotten = journal.forget_results(Timestamp(1_004)).await.unwrap();
+    let with_events_before = Some(Timestamp(1_004));
+    assert_eq!(forgotten, Forgotten { n_rows: 1, with_events_before }, "a refusal has a row");
     assert_eq!(answered(&journal).await, [4, 5, 6]);
     assert_eq!(places(&journal).await, (1, 4), "events stay as they are");
     for n in 1..=6 {
@@ -1018,7 +1020,9 @@ async fn a_sweep_by_a_clock_that_is_ahead_forgets_nothing_that_is_young() {
     let old = Timestamp(at.0 - 86_400_000);
     journal.commit(Commit { at: old, ..answering(0, 1, 1) }).await.unwrap();
     journal.commit(Commit { at, ..answering(1, 1, 2) }).await.unwrap();
-    journal.forget_results(Timestamp(at.0 + 86_400_000)).await.unwrap();
+    let forgotten = journal.forget_results(Timestamp(at.0 + 86_400_000)).await.unwrap();
+    let said = forgotten.with_events_before.unwrap();
+    assert!(old < said && said < at, "{said:?} is what was done, not what was asked");
     assert_eq!(answered(&journal).await, [2]);
     journal.close().await.unwrap();
 }

@@ -170,6 +170,10 @@ async fn impatiently(database: &mut PgConnection, sql: String) -> sqlx::Result<(
 /// Forgets answers from before a moment: those that have rows of their own, whole days at once, of the others
 /// row by row; those that stand with events by saying so. Of those, none is forgotten that the database's own
 /// clock calls young, however wrong the clock of whoever asks.
+///
+/// Until this is done first, when a node starts, `answers_since` is 0: nothing was forgotten yet, neither in a
+/// new database nor in one whose answers have all been rows so far. A moment of the clock of whoever migrates
+/// could hide answers from a node whose clock is behind; 0 only lets a read walk all events of its entity.
 pub(super) async fn forget_results(
     database: &mut PgConnection,
     before: Timestamp,

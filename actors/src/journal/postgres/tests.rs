@@ -1010,6 +1010,30 @@ async fn a_migration_gives_way_to_who_reads_for_long() {
     assert_eq!(schema::migrate(&mut migrating).await.unwrap(), (5, schema::VERSION));
 }
 
+/// In a new database, and in one that was just migrated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_forgotten_before_the_first_sweep() {
+    for is_new in [true, false] {
+        let database = TestDatabase::start().await;
+        if !is_new {
+            drop(schema_5(&database).await);
+        }
+        let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+        let journal = journal.await.unwrap();
+        journal.commit(Commit { at: Timestamp(0), ..answering(0, 1, 1) }).await.unwrap();
+        assert_eq!(places(&journal).await, (0, 1));
+        assert_eq!(answered(&journal).await, [1]);
+        assert_eq!(journal.dump(Part::Results, None, 9).await.unwrap().len(), 1);
+        for (before, left) in [(0, vec![1]), (1, vec![])] {
+            let forgotten = journal.forget_results(Timestamp(before)).await.unwrap();
+            let with_events_before = Some(Timestamp(before));
+            assert_eq!(forgotten, Forgotten { n_rows: 0, with_events_before });
+            assert_eq!(answered(&journal).await, left);
+        }
+        journal.close().await.unwrap();
+    }
+}
+
 /// A clock that is ahead forgets nothing that is young.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sweep_by_a_clock_that_is_ahead_forgets_nothing_that_is_young() {

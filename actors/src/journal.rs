@@ -342,6 +342,14 @@ pub enum RestoreError {
     /// A record contradicts another: a number is skipped, or used twice.
     #[error("records contradict each other: {0}")]
     Clash(String),
+    /// A record has a number that no journal gives. Kept, it would be taken for another.
+    #[error("number_out_of_range: one of the {part} has {number}, which no journal gives")]
+    OutOfRange {
+        /// Of which section the record is.
+        part: Part,
+        /// The number.
+        number: u64,
+    },
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -529,6 +529,7 @@ impl Kept {
         if !self.is_restoring && !self.is_empty() {
             return Err(RestoreError::NotEmpty);
         }
+        record::in_range(&records)?;
         self.is_restoring = true;
         let mut next = HashMap::new();
         let mut versions = HashMap::new();

@@ -19,7 +19,8 @@ use crate::{
     },
     commit::{CommandResult, EncodedEvent},
     journal::{
-        CommitError, EffectKey, Forgotten, Journal, OutboxRow, Part, Record, ViewQuery,
+        CommitError, EffectKey, Forgotten, Journal, JournalError, OutboxRow, Part, Record,
+        ViewQuery,
         check::{Invariant, check},
         memory::MemoryJournal,
         record::WITH_EVENTS,
@@ -899,6 +900,33 @@ async fn an_answer_that_is_gone_or_there_twice_is_found() {
         assert_eq!(found(0).await, (2, wanted), "{sql}");
     }
     assert_eq!(found(1_002).await, (1, vec![Invariant::Once]), "the first may be forgotten");
+    journal.close().await.unwrap();
+}
+
+/// As a build that knows no such places may have imported it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_apart_that_stands_where_those_of_events_do_is_not_passed_over() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    for n in 1..=3 {
+        journal.commit(answering(0, 0, n)).await.unwrap();
+    }
+    let mut connection = database.options().connect().await.unwrap();
+    let astray = format!("UPDATE results SET position = {WITH_EVENTS} WHERE at = 1002");
+    sqlx::raw_sql(AssertSqlSafe(astray)).execute(&mut connection).await.unwrap();
+    for limit in [1, 9] {
+        let mut after = None;
+        let error = loop {
+            match journal.dump(Part::Results, after, limit).await {
+                Ok(page) => after = Some(page.last().cloned().expect("not the end of all")),
+                Err(error) => break error,
+            }
+        };
+        let is_said =
+            matches!(&error, JournalError::Unreadable { entity: of, .. } if *of == entity(1));
+        assert!(is_said, "{error}");
+    }
     journal.close().await.unwrap();
 }
 

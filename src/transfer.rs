@@ -59,7 +59,7 @@ pub(crate) async fn import(settings: &Settings, args: &ImportArgs) -> Result<boo
     let opened = Opened::open(&settings.journal).await?;
     let n_records = read_file(&opened.journal, &args.from).await?;
     info!(n_records, "imported");
-    let report = check(&*opened.journal, []).await?;
+    let report = check(&*opened.journal, [], check::answers_since()).await?;
     opened.close().await?;
     check::print(&report)?;
     let n_found: u64 = report.counts.values().sum();

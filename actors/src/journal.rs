@@ -143,12 +143,22 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// first call wants an empty journal. Epochs of later commits are greater than those restored.
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>>;
 
-    /// Forgets command results kept since before `before`; returns how many, or of how many it knows that
-    /// keeps some of them where nobody counts them.
-    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>>;
+    /// Forgets command results kept since before `before`, and says what became of which.
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<Forgotten, JournalError>>;
 
     /// Writes what waits, then refuses everything. Returns when the journal can be opened again.
     fn close(&self) -> BoxFuture<'_, Result<(), JournalError>>;
+}
+
+/// What became of command results that are too old.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// How many went that had rows of their own; about, where a day of them goes at once.
+    pub n_rows: u64,
+    /// Those that stand with events count as forgotten if they are from before this moment, whoever asked
+    /// for that and when. Events stay, so nobody counts them: that would be to read all events. None if
+    /// the journal keeps no results there.
+    pub with_events_before: Option<Timestamp>,
 }
 
 /// What is needed to rebuild an entity.
@@ -332,6 +342,14 @@ pub enum RestoreError {
     /// A record contradicts another: a number is skipped, or used twice.
     #[error("records contradict each other: {0}")]
     Clash(String),
+    /// A record has a number that no journal gives. Kept, it would be taken for another.
+    #[error("number_out_of_range: one of the {part} has {number}, which no journal gives")]
+    OutOfRange {
+        /// Of which section the record is.
+        part: Part,
+        /// The number.
+        number: u64,
+    },
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -45,7 +45,7 @@ use crate::{
     Decider, EntityKey, Format, Kind, Listing, Refusal, Sight, Tell, Version,
     driver::{self, Driver},
     incident::Incident,
-    journal::{JournalError, SharedJournal},
+    journal::{Forgotten, JournalError, SharedJournal},
     listing::RegionId,
     order::Order,
     region::{Regions, Surroundings},
@@ -984,8 +984,16 @@ async fn forget_results(system: System) {
     loop {
         every.tick().await;
         let before = system.now() - REPEAT_WINDOW - CLOCK_SKEW_MAX;
-        if let Err(error) = system.journal().forget_results(before).await {
-            warn!(%error, "old command results kept");
+        match system.journal().forget_results(before).await {
+            Ok(Forgotten { n_rows, with_events_before }) => {
+                debug!(n_rows, ?with_events_before, "old command results forgotten");
+                metrics::counter!("outrider_results_forgotten_total").increment(n_rows);
+                if let Some(Timestamp(since)) = with_events_before {
+                    metrics::gauge!("outrider_results_since_timestamp_seconds")
+                        .set(since as f64 / 1_000.0);
+                }
+            }
+            Err(error) => warn!(%error, "old command results kept"),
         }
     }
 }

@@ -31,7 +31,7 @@ use actors::{
 use futures_util::future::join_all;
 use protocol::{
     CommandId, DriverId, DriverStatus, JobId, OfferId, OfferStatus, OrderId, OrderStatus, Point,
-    Principal, RiderId, SHARDS, ShardId,
+    Principal, RiderId, SHARDS, ShardId, Timestamp,
     view::{Position, WorkKind},
     work::{DutyWish, OfferPolicy, Vehicle, VehicleKind},
 };
@@ -146,12 +146,12 @@ impl Fleet {
     /// what is unsound stays so.
     async fn is_sound(&self, acks: impl IntoIterator<Item = Ack> + Clone) {
         let (journal, _) = self.database.open();
-        let mut report = check(&journal, acks.clone()).await.expect("read");
+        let mut report = check(&journal, acks.clone(), Timestamp(0)).await.expect("read");
         for _ in 0..5 {
             if report.is_sound() {
                 break;
             }
-            report = check(&journal, acks.clone()).await.expect("read");
+            report = check(&journal, acks.clone(), Timestamp(0)).await.expect("read");
         }
         assert!(report.is_sound(), "{report:#?}");
     }

@@ -10,8 +10,9 @@ use actors::{
     driver::{self, Driver},
     format,
     journal::{
-        CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-        OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored, ViewQuery,
+        CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
+        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored,
+        ViewQuery,
         faulty::{Fault, FaultyJournal, Odds},
         memory::MemoryJournal,
     },
@@ -434,7 +435,7 @@ impl Journal for Gated {
         self.inner.restore(records)
     }
 
-    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<Forgotten, JournalError>> {
         self.inner.forget_results(before)
     }
 

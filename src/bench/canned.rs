@@ -4,8 +4,8 @@
 use actors::{
     Claim, Commit, EntityKey, Version, ViewRow,
     journal::{
-        CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-        OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
+        CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
+        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
     },
 };
 use futures_util::{FutureExt, future::BoxFuture, future::ready};
@@ -104,8 +104,8 @@ impl Journal for CannedJournal {
         ready(Err(RestoreError::NotEmpty)).boxed()
     }
 
-    fn forget_results(&self, _before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
-        ready(Ok(0)).boxed()
+    fn forget_results(&self, _before: Timestamp) -> BoxFuture<'_, Result<Forgotten, JournalError>> {
+        ready(Ok(Forgotten::default())).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), JournalError>> {

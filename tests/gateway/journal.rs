@@ -31,6 +31,7 @@ async fn a_journal_is_checked_moved_and_read() {
     let checked = run(dir.path(), &["check", "journal"]);
     assert!(checked.status.success(), "{checked:?}");
     assert!(text(&checked).contains("the journal is sound"), "{checked:?}");
+    assert!(text(&checked).contains("commands that may be repeated"), "{checked:?}");
 
     let history = run(dir.path(), &["history", &order]);
     assert!(history.status.success(), "{history:?}");

@@ -2,8 +2,9 @@
 //! cluster's design, and that claims, postings and lists belong to somebody.
 //!
 //! [`Checker`] is fed records in the order of [`Part::ALL`], each part in the order of its keys. It
-//! keeps a few words for each entity, account, remembered answer and acknowledgement, and for the
-//! commands of one shard at a time; of events it keeps nothing.
+//! keeps a few words for each entity, account, remembered answer and acknowledgement, for each command
+//! whose answer must be among them, and for the commands of one shard at a time; of events it keeps
+//! nothing.
 
 use super::{Journal, JournalError, Part, Record};
 use crate::{EntityKey, Version};
@@ -32,7 +33,8 @@ pub enum Invariant {
     /// I3: the log of a shard counts from 1 to its head without a gap.
     #[strum(to_string = "I3 logs are gapless")]
     Gapless,
-    /// I4: a command is applied by one commit and has one answer.
+    /// I4: a command is applied by one commit and has one answer, which is there for as long as the
+    /// command may be repeated.
     #[strum(to_string = "I4 commands are applied once")]
     Once,
     /// I5: the versions of an entity come in the order of its shard's log.
@@ -74,6 +76,8 @@ pub struct Report {
     pub counts: BTreeMap<Part, u64>,
     /// How many acknowledgements were looked for.
     pub n_acks: u64,
+    /// How many commands were applied so late that their answers must be there.
+    pub n_applied: u64,
     /// How many violations there are.
     pub n_violations: u64,
     /// The first thousand of them.
@@ -103,6 +107,7 @@ pub struct Ack {
 pub struct Checker {
     report: Report,
     acks: BTreeSet<Ack>,
+    answers_since: Timestamp,
     last: Option<Record>,
     epochs: HashMap<ShardId, Vec<Epoch>>,
     heads: BTreeMap<ShardId, Head>,
@@ -111,6 +116,8 @@ pub struct Checker {
     /// Versions that were skipped, until they come late or not at all.
     missing: BTreeMap<EntityKey, Vec<(u64, u64)>>,
     answered: HashSet<u128>,
+    /// Commands that were applied, until their answers come or do not.
+    unanswered: HashSet<(EntityKey, CommandId)>,
     waiting: HashSet<u128>,
     fact: Option<Fact>,
     accounts: BTreeMap<(String, String), i128>,
@@ -155,12 +162,14 @@ struct Fact {
     sums: BTreeMap<String, i128>,
 }
 
-/// Reads a whole journal, to which nobody must commit meanwhile.
+/// Reads a whole journal, to which nobody must commit meanwhile. Answers from before `answers_since` may
+/// have been forgotten ([`Journal::forget_results`]); no later one.
 pub async fn check(
     journal: &dyn Journal,
     acks: impl IntoIterator<Item = Ack>,
+    answers_since: Timestamp,
 ) -> Result<Report, JournalError> {
-    let mut checker = Checker::new(acks);
+    let mut checker = Checker::new(acks, answers_since);
     for part in Part::ALL {
         let mut after = None;
         loop {
@@ -187,11 +196,12 @@ pub async fn check(
 }
 
 impl Checker {
-    /// One that has seen nothing yet, and is to find `acks`.
-    pub fn new(acks: impl IntoIterator<Item = Ack>) -> Self {
+    /// One that has seen nothing yet, and is to find `acks`, and an answer to whatever was applied at
+    /// `answers_since` or later.
+    pub fn new(acks: impl IntoIterator<Item = Ack>, answers_since: Timestamp) -> Self {
         let acks: BTreeSet<_> = acks.into_iter().collect();
         let report = Report { n_acks: acks.len() as u64, ..Report::default() };
-        Self { report, acks, ..Self::default() }
+        Self { report, acks, answers_since, ..Self::default() }
     }
 
     /// The sum of each account's lines so far, by account and currency.
@@ -238,6 +248,7 @@ impl Checker {
             }
             Record::Result { entity, command, .. } => {
                 self.exists(entity, "answered");
+                self.unanswered.remove(&(entity, command));
                 if !self.answered.insert(digest(entity, command.0.as_bytes())) {
                     let what = format!("{entity} has two answers to {command}");
                     self.violation(Invariant::Once, what);
@@ -328,6 +339,14 @@ impl Checker {
                 self.violation(Invariant::NoFork, what);
             }
         }
+        if passes(Part::Results) {
+            let mut unanswered: Vec<_> = std::mem::take(&mut self.unanswered).into_iter().collect();
+            unanswered.sort_unstable();
+            for (entity, command) in unanswered {
+                let what = format!("{entity} applied {command} and has no answer to it");
+                self.violation(Invariant::Once, what);
+            }
+        }
     }
 
     fn epoch(&mut self, shard: ShardId, number: u64, first_seq: u64) {
@@ -365,6 +384,9 @@ impl Checker {
         self.look_at_version(entity, version.0);
         if let Some(command) = command {
             self.acks.remove(&Ack { entity, version, command });
+            if at >= self.answers_since && self.unanswered.insert((entity, command)) {
+                self.report.n_applied += 1;
+            }
             let commit = (entity, command, at, epoch);
             let is_same_commit = log.commit == Some(commit);
             if !is_same_commit && !log.applied.insert(digest(entity, command.0.as_bytes())) {

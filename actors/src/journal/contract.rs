@@ -4,8 +4,8 @@
 //! holds for every journal there is.
 
 use super::{
-    CommitError, EffectKey, FeedCursor, FeedEvent, Part, Record, RestoreError, SharedJournal, Sort,
-    ViewQuery, memory::MemoryJournal,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Part, Record, RestoreError,
+    SharedJournal, Sort, ViewQuery, memory::MemoryJournal,
 };
 use crate::{
     Claim, Commit, EntityKey, Kind, Posting, Version, ViewRow,
@@ -62,6 +62,8 @@ macro_rules! journal_contract {
             what_is_dumped_is_restored
             a_restored_journal_goes_on_with_newer_epochs
             answers_that_stood_with_events_are_restored_behind_the_others
+            effects_that_stood_with_events_are_restored_behind_the_others
+            numbers_that_no_journal_gives_are_refused
             records_are_restored_into_an_empty_journal_only
             records_that_clash_restore_nothing
             concurrent_entities_keep_gapless_versions
@@ -308,11 +310,15 @@ pub async fn results_are_forgotten_by_age(journal: SharedJournal) {
         journal.commit(Commit { result, ..next(order(1), n) }).await.expect(WRITABLE);
     }
     let forget = |at| journal.forget_results(Timestamp(at));
-    assert_eq!(forget(1_000).await.expect(WRITABLE), 0);
-    // Not every journal knows how many there were.
-    assert!(forget(1_020).await.expect(WRITABLE) <= 20);
-    assert_eq!(forget(1_020).await.expect(WRITABLE), 0);
-    assert_eq!(forget(1_000).await.expect(WRITABLE), 0, "what is forgotten stays so");
+    assert_eq!(forget(1_000).await.expect(WRITABLE).n_rows, 0);
+    let Forgotten { n_rows, with_events_before } = forget(1_020).await.expect(WRITABLE);
+    // All stand with events, in a journal that keeps any there.
+    let n_wanted = if with_events_before.is_some() { 0 } else { 20 };
+    assert_eq!(n_rows, n_wanted);
+    assert!(with_events_before.is_none_or(|before| before == Timestamp(1_020)));
+    let nothing = Forgotten { n_rows: 0, with_events_before };
+    assert_eq!(forget(1_020).await.expect(WRITABLE), nothing);
+    assert_eq!(forget(1_000).await.expect(WRITABLE), nothing, "what is forgotten stays so");
     let stored = journal.load(order(1)).await.expect(READABLE);
     assert_eq!(stored.results.len(), 10);
     assert_eq!(stored.older_results_max, None);
@@ -1211,6 +1217,67 @@ pub async fn answers_that_stood_with_events_are_restored_behind_the_others(journ
     let results = journal.load(order(2)).await.expect(READABLE).results;
     let wanted = [before.results, vec![newest, answer(CommandId::nth(701))]].concat();
     assert_eq!(results, wanted);
+}
+
+/// The same of effects. Each journal may give them places of its own.
+pub async fn effects_that_stood_with_events_are_restored_behind_the_others(journal: SharedJournal) {
+    let mut records = records().await;
+    let effects = records.iter().filter_map(|record| {
+        let Record::Effect { source, version, index, .. } = record else { return None };
+        Some(EffectKey { source: *source, version: *version, index: *index })
+    });
+    let mut wanted: Vec<_> = effects.collect();
+    let effects = records.iter_mut().filter(|it| it.part() == Part::Effects);
+    for record in effects.skip(wanted.len() / 3) {
+        if let Record::Effect { position, .. } = record {
+            *position += super::record::WITH_EVENTS;
+        }
+    }
+    for page in records.chunks(7) {
+        journal.restore(page.to_vec()).await.expect("an empty journal takes records");
+    }
+    let effects = vec![vec![9]];
+    journal.commit(Commit { effects, ..next(order(1), 3) }).await.expect(WRITABLE);
+    wanted.push(EffectKey { source: order(1), version: Version(4), index: 0 });
+    let rows = journal.undelivered(&ShardSet::ALL, None, 1000).await.expect(READABLE);
+    assert!(rows.is_sorted_by(|a, b| a.position < b.position), "{rows:?}");
+    assert_eq!(rows.into_iter().map(|row| row.key).collect::<Vec<_>>(), wanted);
+}
+
+/// They would be taken for others, or for less than nothing.
+pub async fn numbers_that_no_journal_gives_are_refused(journal: SharedJournal) {
+    let records = records().await;
+    let numbered = |part: Part, number: u64| {
+        let mut record = records.iter().find(|it| it.part() == part).cloned()?;
+        match &mut record {
+            Record::Epoch { epoch: it, .. }
+            | Record::Head { seq: it, .. }
+            | Record::Event { seq: it, .. }
+            | Record::Entity { version: Version(it), .. }
+            | Record::Snapshot { version: Version(it), .. }
+            | Record::Result { position: it, .. }
+            | Record::Effect { position: it, .. }
+            | Record::Posting { version: Version(it), .. } => *it = number,
+            Record::Claim { .. } | Record::View { .. } => return None,
+        }
+        Some(record)
+    };
+    for part in Part::ALL {
+        for number in [1 << 61, (1 << 62) - 1, 1 << 62, 1 << 63, u64::MAX] {
+            let may_be_with_events = matches!(part, Part::Results | Part::Effects);
+            let Some(record) = numbered(*part, number) else { continue };
+            if may_be_with_events && number == 1 << 62 {
+                continue;
+            }
+            let outcome = journal.restore(vec![record]).await;
+            let Err(RestoreError::OutOfRange { part: of, number: found }) = outcome else {
+                panic!("{part} {number}: {outcome:?}")
+            };
+            assert_eq!((of, found), (*part, number));
+        }
+    }
+    assert_eq!(all_records(&journal, 100).await, []);
+    journal.restore(records).await.expect("it is still empty");
 }
 
 /// Records never mix with what was committed.

@@ -5,8 +5,9 @@
 //! alone, so a failing run repeats however its tasks interleave.
 
 use super::{
-    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-    OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored, ViewQuery,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
+    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored,
+    ViewQuery,
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -342,7 +343,7 @@ impl Journal for FaultyJournal {
         self.inner.restore(records)
     }
 
-    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<Forgotten, JournalError>> {
         self.inner.forget_results(before)
     }
 

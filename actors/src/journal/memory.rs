@@ -3,8 +3,9 @@
 pub mod arbiter;
 
 use super::{
-    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-    OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Sort, Stored, ViewQuery,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
+    OutboxPosition, OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Sort, Stored,
+    ViewQuery,
     feed::share,
     record,
     rules::{self, Known},
@@ -322,7 +323,7 @@ impl Journal for MemoryJournal {
         .boxed()
     }
 
-    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<Forgotten, JournalError>> {
         self.read(move |kept| {
             let old: Vec<_> = kept
                 .results
@@ -338,7 +339,7 @@ impl Journal for MemoryJournal {
                     entity.results.retain(|kept| kept != position);
                 }
             }
-            old.len() as u64
+            Forgotten { n_rows: old.len() as u64, ..Forgotten::default() }
         })
     }
 
@@ -528,6 +529,7 @@ impl Kept {
         if !self.is_restoring && !self.is_empty() {
             return Err(RestoreError::NotEmpty);
         }
+        record::in_range(&records)?;
         self.is_restoring = true;
         let mut next = HashMap::new();
         let mut versions = HashMap::new();

@@ -25,8 +25,8 @@ mod told;
 mod versions;
 
 use super::{
-    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-    OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery, rules,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
+    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery, rules,
 };
 use crate::{Claim, Commit, EntityKey, Format, Version, ViewRow};
 use arbiter::PostgresArbiter;
@@ -779,7 +779,7 @@ impl Journal for PostgresJournal {
         records::restore(&self.readers, &self.shared.ownership, records).boxed()
     }
 
-    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<Forgotten, JournalError>> {
         async move {
             let mut connection = self.readers.acquire().await?;
             Ok(schema::forget_results(&mut connection, before).await?)

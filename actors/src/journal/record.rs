@@ -3,13 +3,15 @@
 use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
-    journal::{EffectKey, FeedEvent, OutboxPosition, OutboxRow, Recorded},
+    journal::{EffectKey, FeedEvent, OutboxPosition, OutboxRow, Recorded, RestoreError},
 };
 use protocol::{CommandId, Currency, ShardId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Positions from here on are of what stands with its event, and in no queue of its own.
 pub(super) const WITH_EVENTS: u64 = 1 << 62;
+/// All other numbers are smaller, and leave as many to whatever comes after them.
+const NUMBERS_END: u64 = WITH_EVENTS / 2;
 
 /// One row of a journal. As JSON, one line; bytes are in base64.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -246,10 +248,41 @@ impl Record {
         matches!(self, Self::Result { position, .. } if *position >= WITH_EVENTS)
     }
 
+    /// Where it stands, if that may be with an event, and its other numbers.
+    fn numbers(&self) -> (Option<u64>, [u64; 3]) {
+        match self {
+            Self::Epoch { epoch, first_seq, .. } => (None, [*epoch, *first_seq, 0]),
+            Self::Head { epoch, seq, .. } => (None, [*epoch, *seq, 0]),
+            Self::Event { seq, epoch, version, .. } => (None, [*seq, *epoch, version.0]),
+            Self::Entity { version, .. }
+            | Self::Snapshot { version, .. }
+            | Self::Posting { version, .. } => (None, [version.0, 0, 0]),
+            Self::Result { position, .. } => (Some(*position), [0; 3]),
+            Self::Effect { position, version, .. } => (Some(*position), [version.0, 0, 0]),
+            Self::Claim { .. } | Self::View { .. } => (None, [0; 3]),
+        }
+    }
+
     /// The record of an answer.
     pub fn result(position: u64, entity: EntityKey, at: Timestamp, result: CommandResult) -> Self {
         Self::Result { position, entity, command: result.command, at, bytes: result.bytes }
     }
+}
+
+/// Refuses numbers that no journal gives. Databases count to 2^63, what stands with events is told by its position
+/// alone, and something must be left for what comes later.
+pub(super) fn in_range(records: &[Record]) -> Result<(), RestoreError> {
+    const WITH_EVENTS_END: u64 = 2 * WITH_EVENTS;
+    for record in records {
+        let (position, counts) = record.numbers();
+        let stray = position
+            .filter(|it| !matches!(*it, 0..NUMBERS_END | WITH_EVENTS..WITH_EVENTS_END))
+            .or_else(|| counts.into_iter().find(|it| *it >= NUMBERS_END));
+        if let Some(number) = stray {
+            return Err(RestoreError::OutOfRange { part: record.part(), number });
+        }
+    }
+    Ok(())
 }
 
 /// Gives answers that stood with their events in another journal places behind all others, in the order

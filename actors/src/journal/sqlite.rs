@@ -16,8 +16,8 @@ mod schema;
 mod writer;
 
 use super::{
-    CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-    OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
+    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -255,15 +255,15 @@ impl Journal for SqliteJournal {
         .boxed()
     }
 
-    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<Forgotten, JournalError>> {
         async move {
             let (ack, answer) = oneshot::channel();
             self.send(Request::ForgetResults(before, ack))
                 .await
                 .map_err(JournalError::Unavailable)?;
-            answer
-                .await
-                .unwrap_or_else(|_| Err(JournalError::Unavailable("the writer is gone".into())))
+            let gone = |_| Err(JournalError::Unavailable("the writer is gone".into()));
+            let n_rows = answer.await.unwrap_or_else(gone)?;
+            Ok(Forgotten { n_rows, ..Forgotten::default() })
         }
         .boxed()
     }

@@ -19,8 +19,8 @@ use actors::{
         arbiter::{Arbiter, ArbiterError, HandedOver, Head, NodeCard, Picture, Renewal, Standing},
     },
     journal::{
-        CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-        OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
+        CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
+        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
         memory::{MemoryJournal, arbiter::MemoryArbiter},
     },
 };
@@ -353,7 +353,7 @@ impl Journal for Connection {
         async { unreachable!("nobody restores into a cluster that runs") }.boxed()
     }
 
-    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<u64, JournalError>> {
+    fn forget_results(&self, before: Timestamp) -> BoxFuture<'_, Result<Forgotten, JournalError>> {
         self.read(None, move |journal| journal.forget_results(before))
     }
 

@@ -10,6 +10,9 @@ use protocol::{DriverId, OrderId};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
+/// Nothing may have been forgotten.
+const ALL_ANSWERS: Timestamp = Timestamp(0);
+
 fn order(n: u64) -> EntityKey {
     OrderId::nth(n).into()
 }
@@ -80,7 +83,7 @@ async fn found_after(full: &TempDir, sql: &str) -> Report {
     }
     database.close().await.unwrap();
     let journal = SqliteJournal::open(directory.path()).await.unwrap();
-    check(&journal, []).await.unwrap()
+    check(&journal, [], ALL_ANSWERS).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +93,7 @@ async fn a_sound_journal_is_found_sound() {
     let report = found_after(&full, "").await;
     assert_eq!(report.violations, []);
     assert!(report.is_sound());
+    assert_eq!(report.n_applied, 6, "two events of each commit, one command");
     let counts: Vec<_> = report.counts.into_iter().collect();
     let wanted = [
         (Part::Epochs, 4),
@@ -158,6 +162,25 @@ async fn each_planted_fault_is_found() {
             "INSERT INTO results (entity, command, at, bytes)
              SELECT entity, command, at, bytes FROM results WHERE position = 1"
                 .into(),
+            Once,
+        ),
+        (
+            "another answer to one command",
+            "INSERT INTO results (entity, command, at, bytes)
+             SELECT entity, command, at, x'07' FROM results WHERE position = 1"
+                .into(),
+            Once,
+        ),
+        ("an answer is lost", "DELETE FROM results WHERE position = 1".into(), Once),
+        (
+            "an answer to another command",
+            "UPDATE results SET command = x'00000000000070008000000000000063' WHERE position = 1"
+                .into(),
+            Once,
+        ),
+        (
+            "an answer of another",
+            "UPDATE results SET entity = $order WHERE entity = $driver AND position = 1".into(),
             Once,
         ),
         (
@@ -281,12 +304,13 @@ async fn acknowledged_and_lost_is_found() {
     };
     let told = [ack(driver, 2, 0), ack(order, 2, 1), ack(driver, 6, 4), ack(order, 6, 5)];
     let journal = SqliteJournal::open(directory.path()).await.unwrap();
-    let report = check(&journal, told).await.unwrap();
+    let report = check(&journal, told, ALL_ANSWERS).await.unwrap();
     assert_eq!((report.n_acks, report.violations), (4, vec![]));
     for lost in
         [ack(order, 8, 6), ack(order, 6, 4), ack(order, 4, 5), ack(OrderId::nth(9).into(), 1, 1)]
     {
-        let report = check(&journal, told.into_iter().chain([lost])).await.unwrap();
+        let told = told.into_iter().chain([lost]);
+        let report = check(&journal, told, ALL_ANSWERS).await.unwrap();
         let [Violation { invariant: Invariant::Durable, what }] = &report.violations[..] else {
             panic!("{report:?}")
         };
@@ -294,12 +318,33 @@ async fn acknowledged_and_lost_is_found() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_forgotten_is_not_missed_and_nothing_else_may() {
+    let directory = TempDir::new().unwrap();
+    let [driver, order] = fill(&directory).await;
+    let journal = SqliteJournal::open(directory.path()).await.unwrap();
+    // Of six commits, each a millisecond after the one before, the first three.
+    journal.forget_results(Timestamp(1_003)).await.unwrap();
+    let report = check(&journal, [], Timestamp(1_003)).await.unwrap();
+    assert_eq!((report.n_applied, report.violations), (3, vec![]));
+    let report = check(&journal, [], Timestamp(1_001)).await.unwrap();
+    let missed = |entity, n| Violation {
+        invariant: Invariant::Once,
+        what: format!("{entity} applied {} and has no answer to it", CommandId::nth(n)),
+    };
+    let mut wanted = [missed(order, 1), missed(driver, 2)];
+    wanted.sort_unstable_by(|a, b| a.what.cmp(&b.what));
+    let mut found = report.violations;
+    found.sort_unstable_by(|a, b| a.what.cmp(&b.what));
+    assert_eq!((report.n_applied, &found[..]), (5, &wanted[..]));
+}
+
 #[test]
 fn parts_and_records_must_come_in_order() {
     let claim = |name: &str| Record::Claim { claim: Claim(name.into()), holder: order(1) };
     let entity = Record::Entity { entity: order(1), version: Version(0), deadline: None };
     let found = |records: Vec<Record>| {
-        let mut checker = Checker::new([]);
+        let mut checker = Checker::new([], ALL_ANSWERS);
         records.into_iter().for_each(|record| checker.look(record));
         checker.finish().violations.into_iter().map(|it| it.invariant).collect::<Vec<_>>()
     };
@@ -312,7 +357,7 @@ fn parts_and_records_must_come_in_order() {
 
 #[test]
 fn what_is_told_is_bounded_and_what_is_counted_is_not() {
-    let mut checker = Checker::new([]);
+    let mut checker = Checker::new([], ALL_ANSWERS);
     for n in 0..5_000 {
         let claim = Claim(format!("{n:06}"));
         checker.look(Record::Claim { claim, holder: order(1) });

@@ -13,7 +13,7 @@ use crate::{
     commit::CommandResult,
     journal::{
         JournalError, OutboxPosition, Part, Record, RestoreError,
-        record::{self, Key},
+        record::{self, Key, WITH_EVENTS},
     },
 };
 use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet};
@@ -231,8 +231,9 @@ pub(super) async fn dump(
     Ok(records?)
 }
 
-/// Answers that have rows of their own, in the order they were kept.
-async fn answers_apart(readers: &PgPool, after: i64, limit: i64) -> sqlx::Result<Vec<Record>> {
+/// Answers that have rows of their own, in the order they were kept. One that stands where those of events do,
+/// as an older build may have imported it, is refused: a page that ended with it would go on behind the others.
+async fn answers_apart(readers: &PgPool, after: i64, limit: i64) -> Answer<Vec<Record>> {
     let rows: Vec<(i64, i16, Uuid, Uuid, i64, Vec<u8>)> = sqlx::query_as(
         "SELECT position, kind, id, command, at, bytes FROM results WHERE position > $1
          ORDER BY position LIMIT $2",
@@ -242,8 +243,13 @@ async fn answers_apart(readers: &PgPool, after: i64, limit: i64) -> sqlx::Result
     .fetch_all(readers)
     .await?;
     let record = |(position, kind, id, command, at, bytes): (i64, i16, Uuid, Uuid, i64, _)| {
+        let (entity, position) = (key(kind, id)?, position.cast_unsigned());
+        if position >= WITH_EVENTS {
+            let problem = format!("an answer at {position}, where those of events stand");
+            return Err(JournalError::Unreadable { entity, problem });
+        }
         let result = CommandResult { command: CommandId(command), bytes };
-        Ok(Record::result(position.cast_unsigned(), key(kind, id)?, moment(at), result))
+        Ok(Record::result(position, entity, moment(at), result))
     };
     rows.into_iter().map(record).collect()
 }
@@ -324,6 +330,7 @@ async fn write(
         sqlx::raw_sql("TRUNCATE epochs").execute(&mut *page).await?;
     }
     sqlx::raw_sql("SET LOCAL outrider.restoring = 'on'").execute(&mut *page).await?;
+    record::in_range(&records).map_err(Failure::Restore)?;
     check(&mut page, &records).await?;
     if records.iter().any(Record::is_with_event) {
         let last: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM results")

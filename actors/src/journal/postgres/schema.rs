@@ -1,6 +1,7 @@
 //! Brings a database to the schema this build writes, and refuses one from the future.
 
-use super::{OpenError, batch};
+use super::{OpenError, batch, read};
+use crate::journal::Forgotten;
 use protocol::Timestamp;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
@@ -167,34 +168,37 @@ async fn impatiently(database: &mut PgConnection, sql: String) -> sqlx::Result<(
 }
 
 /// Forgets answers from before a moment: those that have rows of their own, whole days at once, of the others
-/// row by row; those that stand with events by saying so. Returns how many rows went, about: nobody counts what
-/// stands with events, for that would be to read all of them. Of those, none
-/// is forgotten that the database's own clock calls young, however wrong the clock of whoever asks.
+/// row by row; those that stand with events by saying so. Of those, none is forgotten that the database's own
+/// clock calls young, however wrong the clock of whoever asks.
+///
+/// Until this is done first, when a node starts, `answers_since` is 0: nothing was forgotten yet, neither in a
+/// new database nor in one whose answers have all been rows so far. A moment of the clock of whoever migrates
+/// could hide answers from a node whose clock is behind; 0 only lets a read walk all events of its entity.
 pub(super) async fn forget_results(
     database: &mut PgConnection,
     before: Timestamp,
-) -> sqlx::Result<u64> {
-    sqlx::query(
+) -> sqlx::Result<Forgotten> {
+    let since: i64 = sqlx::query_scalar(
         "UPDATE cluster_facts
          SET value = greatest(value, least($1, (extract(epoch FROM clock_timestamp()) * 1000)::int8 - $2))
-         WHERE name = 'answers_since'",
+         WHERE name = 'answers_since' RETURNING value",
     )
     .bind(super::millis(before))
     .bind(KEPT_MS)
-        .execute(&mut *database)
-        .await?;
+    .fetch_one(&mut *database)
+    .await?;
     let days: Vec<(String, f32)> = sqlx::query_as(
         "SELECT c.relname::text, c.reltuples FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'results'::regclass",
     )
     .fetch_all(&mut *database)
     .await?;
-    let mut n_forgotten = 0;
+    let mut n_dropped = 0;
     for (name, n_rows) in days {
         let day = name.strip_prefix("results_").and_then(|day| day.parse::<u64>().ok());
         if day.is_some_and(|day| (day + 1) * DAY_MS <= before.0) {
             impatiently(database, format!("DROP TABLE {name}")).await?;
-            n_forgotten += n_rows.max(0.0) as u64;
+            n_dropped += n_rows.max(0.0) as u64;
         }
     }
     // What is left is less than a day old, but for clocks that went wrong.
@@ -202,5 +206,6 @@ pub(super) async fn forget_results(
         .bind(super::millis(before))
         .execute(&mut *database)
         .await?;
-    Ok(n_forgotten + rest.rows_affected())
+    let n_rows = n_dropped + rest.rows_affected();
+    Ok(Forgotten { n_rows, with_events_before: Some(read::moment(since)) })
 }

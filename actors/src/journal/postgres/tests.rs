@@ -19,8 +19,11 @@ use crate::{
     },
     commit::{CommandResult, EncodedEvent},
     journal::{
-        CommitError, EffectKey, Journal, OutboxRow, Part, Record, ViewQuery, check::check,
-        memory::MemoryJournal, record::WITH_EVENTS,
+        CommitError, EffectKey, Forgotten, Journal, JournalError, OutboxRow, Part, Record,
+        ViewQuery,
+        check::{Invariant, check},
+        memory::MemoryJournal,
+        record::WITH_EVENTS,
     },
 };
 use protocol::{CommandId, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
@@ -579,7 +582,7 @@ async fn who_waited_before_it_began_goes_on_waiting_unless_it_says_otherwise() {
     journal.commit(Commit { deadline: deadline(600), ..moved(entity(2)) }).await.unwrap();
     let waiting = journal.deadlines(&ShardSet::ALL, Timestamp(1_000), None, 9).await.unwrap();
     assert_eq!(waiting, [(Timestamp(500), entity(1)), (Timestamp(600), entity(2))]);
-    let report = check(&journal, []).await.unwrap();
+    let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
 }
@@ -650,7 +653,7 @@ async fn a_database_of_the_first_version_goes_on_where_it_was() {
     let deadlines = journal.deadlines(&ShardSet::ALL, Timestamp(1_000), None, 9).await;
     assert_eq!(deadlines.unwrap(), both[..1]);
     assert_eq!(journal.views(searching).await.unwrap(), []);
-    let report = check(&journal, []).await.unwrap();
+    let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
 }
@@ -761,7 +764,7 @@ async fn answers_stand_with_their_events_once_everybody_looks_there() {
     assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
     assert_eq!(places(&journal).await, (4, 4));
     assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5, 6]);
-    let report = check(&journal, []).await.unwrap();
+    let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
 }
@@ -778,7 +781,9 @@ async fn what_is_forgotten_of_events_is_neither_loaded_nor_found_nor_exported() 
         journal.commit(answering(version, n_events, n)).await.unwrap();
     }
     assert_eq!(answered(&journal).await, [1, 2, 3, 4, 5, 6]);
-    journal.forget_results(Timestamp(1_004)).await.unwrap();
+    let forgotten = journal.forget_results(Timestamp(1_004)).await.unwrap();
+    let with_events_before = Some(Timestamp(1_004));
+    assert_eq!(forgotten, Forgotten { n_rows: 1, with_events_before }, "a refusal has a row");
     assert_eq!(answered(&journal).await, [4, 5, 6]);
     assert_eq!(places(&journal).await, (1, 4), "events stay as they are");
     for n in 1..=6 {
@@ -849,10 +854,80 @@ async fn answers_of_both_places_are_exported_and_imported() {
         imported.commit(answering(version, n_events, n)).await.unwrap();
     }
     assert_eq!(answered(&imported).await, (1..=14).collect::<Vec<_>>());
-    let report = check(&imported, []).await.unwrap();
+    let report = check(&imported, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
     imported.close().await.unwrap();
+}
+
+/// Wherever it was kept: in the row of its event, or in one of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_gone_or_there_twice_is_found() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    let older = Format(Format::ANSWERS.0 - 1);
+    journal.commit(answering(0, 2, 1)).await.unwrap();
+    journal.commit(Commit { writes: older, ..answering(2, 2, 2) }).await.unwrap();
+    journal.commit(answering(4, 0, 3)).await.unwrap();
+    assert_eq!(places(&journal).await, (2, 1));
+    let found = |since| {
+        let journal = &journal;
+        async move {
+            let report = check(journal, [], Timestamp(since)).await.unwrap();
+            let invariants: Vec<_> = report.violations.iter().map(|it| it.invariant).collect();
+            (report.n_applied, invariants)
+        }
+    };
+    assert_eq!(found(0).await, (2, vec![]), "a refusal applies nothing");
+
+    let mut connection = database.options().connect().await.unwrap();
+    let steps = [
+        (
+            "INSERT INTO results (id, kind, command, at, bytes, version)
+             SELECT id, kind, command, at, 'other', version FROM events WHERE answer IS NOT NULL",
+            vec![Invariant::Once],
+        ),
+        ("DELETE FROM results WHERE bytes = 'other'", vec![]),
+        ("DELETE FROM results WHERE at = 1002", vec![Invariant::Once]),
+        (
+            "DROP TRIGGER events_stay ON events; UPDATE events SET answer = NULL",
+            vec![Invariant::Once; 2],
+        ),
+    ];
+    for (sql, wanted) in steps {
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        assert_eq!(found(0).await, (2, wanted), "{sql}");
+    }
+    assert_eq!(found(1_002).await, (1, vec![Invariant::Once]), "the first may be forgotten");
+    journal.close().await.unwrap();
+}
+
+/// As a build that knows no such places may have imported it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_apart_that_stands_where_those_of_events_do_is_not_passed_over() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    for n in 1..=3 {
+        journal.commit(answering(0, 0, n)).await.unwrap();
+    }
+    let mut connection = database.options().connect().await.unwrap();
+    let astray = format!("UPDATE results SET position = {WITH_EVENTS} WHERE at = 1002");
+    sqlx::raw_sql(AssertSqlSafe(astray)).execute(&mut connection).await.unwrap();
+    for limit in [1, 9] {
+        let mut after = None;
+        let error = loop {
+            match journal.dump(Part::Results, after, limit).await {
+                Ok(page) => after = Some(page.last().cloned().expect("not the end of all")),
+                Err(error) => break error,
+            }
+        };
+        let is_said =
+            matches!(&error, JournalError::Unreadable { entity: of, .. } if *of == entity(1));
+        assert!(is_said, "{error}");
+    }
+    journal.close().await.unwrap();
 }
 
 /// What schema 5 had of an entity that answered twice.
@@ -898,7 +973,7 @@ async fn answers_of_schema_5_and_of_builds_that_know_no_other_are_found() {
         let found = journal.result(entity(1), CommandId::nth(n)).await.unwrap();
         assert_eq!(found, Some(vec![n as u8]));
     }
-    let report = check(&journal, []).await.unwrap();
+    let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
 }
@@ -963,6 +1038,30 @@ async fn a_migration_gives_way_to_who_reads_for_long() {
     assert_eq!(schema::migrate(&mut migrating).await.unwrap(), (5, schema::VERSION));
 }
 
+/// In a new database, and in one that was just migrated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_forgotten_before_the_first_sweep() {
+    for is_new in [true, false] {
+        let database = TestDatabase::start().await;
+        if !is_new {
+            drop(schema_5(&database).await);
+        }
+        let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+        let journal = journal.await.unwrap();
+        journal.commit(Commit { at: Timestamp(0), ..answering(0, 1, 1) }).await.unwrap();
+        assert_eq!(places(&journal).await, (0, 1));
+        assert_eq!(answered(&journal).await, [1]);
+        assert_eq!(journal.dump(Part::Results, None, 9).await.unwrap().len(), 1);
+        for (before, left) in [(0, vec![1]), (1, vec![])] {
+            let forgotten = journal.forget_results(Timestamp(before)).await.unwrap();
+            let with_events_before = Some(Timestamp(before));
+            assert_eq!(forgotten, Forgotten { n_rows: 0, with_events_before });
+            assert_eq!(answered(&journal).await, left);
+        }
+        journal.close().await.unwrap();
+    }
+}
+
 /// A clock that is ahead forgets nothing that is young.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sweep_by_a_clock_that_is_ahead_forgets_nothing_that_is_young() {
@@ -973,7 +1072,9 @@ async fn a_sweep_by_a_clock_that_is_ahead_forgets_nothing_that_is_young() {
     let old = Timestamp(at.0 - 86_400_000);
     journal.commit(Commit { at: old, ..answering(0, 1, 1) }).await.unwrap();
     journal.commit(Commit { at, ..answering(1, 1, 2) }).await.unwrap();
-    journal.forget_results(Timestamp(at.0 + 86_400_000)).await.unwrap();
+    let forgotten = journal.forget_results(Timestamp(at.0 + 86_400_000)).await.unwrap();
+    let said = forgotten.with_events_before.unwrap();
+    assert!(old < said && said < at, "{said:?} is what was done, not what was asked");
     assert_eq!(answered(&journal).await, [2]);
     journal.close().await.unwrap();
 }

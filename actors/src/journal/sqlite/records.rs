@@ -305,6 +305,7 @@ pub(super) async fn restore(
     if !is_restoring && !is_empty(&mut transaction).await.map_err(failed)? {
         return Err(RestoreError::NotEmpty);
     }
+    record::in_range(records)?;
     let mut records = Cow::Borrowed(records);
     if records.iter().any(Record::is_with_event) {
         let last: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM results")

@@ -544,10 +544,16 @@ pub enum OrderAction {
         #[serde(default)]
         proofs: Vec<Proof>,
     },
-    /// A dispatcher lets another driver take over the goods.
+    /// A dispatcher lets another driver take over the goods, who is told, not asked.
     Handover {
         /** To whom. */
         driver: DriverId,
+        /** Even if something speaks against it that may be overruled. */
+        #[serde(default)]
+        force: bool,
+        /** Why. */
+        #[serde(default)]
+        reason: String,
     },
     /// The driver tried to reach the rider.
     Contacted {},

@@ -363,9 +363,9 @@ impl Translator {
             OrderAction::Retry {} => C::Retry {},
             OrderAction::StartReturn {} => C::StartReturn {},
             OrderAction::Returned { proofs } => C::Returned { proofs },
-            OrderAction::Handover { driver } => {
-                self.check_driver(driver).await?;
-                C::Handover { driver }
+            OrderAction::Handover { driver, force, reason } => {
+                let against = self.against(driver, JobId::Order(to)).await?;
+                C::Handover { driver, force, reason, against }
             }
             OrderAction::Contacted {} => C::Contacted {},
             OrderAction::NoShow {} => C::NoShow {},

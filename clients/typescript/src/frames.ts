@@ -491,10 +491,18 @@ export type OrderAction =
     }
   | {
       /**
-       * A dispatcher lets another driver take over the goods.
+       * A dispatcher lets another driver take over the goods, who is told, not asked.
        */
       handover: {
         driver: DriverId;
+        /**
+         * Even if something speaks against it that may be overruled.
+         */
+        force?: boolean;
+        /**
+         * Why.
+         */
+        reason?: string;
       };
     }
   | {

@@ -1,6 +1,6 @@
 //! The numbers and choices that presets make. Each job and each shift pins the ones it began with.
 
-use matching::cost::Weights;
+use matching::{cost::Weights, surge};
 use protocol::{
     Currency, Point,
     view::WorkKind,
@@ -342,9 +342,31 @@ pub struct Preset {
     /// What counts beside the way, where several drivers would do.
     #[serde(default)]
     pub weights: Weights,
+    /// Between what multipliers lie where drivers are scarce.
+    #[serde(default)]
+    pub surge: SurgeBounds,
     /// Where drivers are found in another way; of several that reach a pickup, the first counts.
     #[serde(default)]
     pub places: Vec<Locally>,
+}
+
+/// Between what a brand's multipliers lie, in percent: 100 to 1,000. As the node has it, where it is not said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SurgeBounds {
+    /// The least there is but the usual one.
+    pub percent_min: Option<u32>,
+    /// The greatest.
+    pub percent_max: Option<u32>,
+}
+
+impl SurgeBounds {
+    /// The settings of a node, with what the brand says instead.
+    pub fn over(self, node: surge::Settings) -> surge::Settings {
+        let percent_min = self.percent_min.unwrap_or(node.percent_min);
+        let percent_max = self.percent_max.unwrap_or(node.percent_max);
+        surge::Settings { percent_min, percent_max, ..node }
+    }
 }
 
 /// Another way to find drivers for jobs that are picked up around a place. What it does not say is as everywhere.
@@ -496,6 +518,7 @@ mod tests {
             rescue: terms(JobPolicy::rescue()),
             driver: DriverPolicy::default(),
             weights: Weights::default(),
+            surge: SurgeBounds::default(),
             places: vec![place],
         };
         let near = airport.offset_m(900.0, 0.0);

@@ -22,7 +22,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use h3o::{CellIndex, LatLng, Resolution};
-use matching::surge::{Cause, Count, FRESH, STALE, USUAL};
+use matching::surge::{Cause, Count, FRESH, MOST, STALE, USUAL};
 use protocol::{
     Point, Principal, Timestamp, ZoneId,
     view::{Mark, ZonePause},
@@ -55,8 +55,6 @@ pub const OPEN: &str = "open";
 pub const SURGE_STEP: u32 = 20;
 /// How long after that, at least.
 pub const SURGE_EVERY: Duration = Duration::from_secs(5 * 60);
-/// The greatest multiplier that is believed, in percent.
-const SURGE_MAX: u32 = 1_000;
 /// What it takes to know of multipliers.
 pub const SURGED: Format = Format(6);
 /// How long one stays in memory that nobody speaks to.
@@ -327,7 +325,7 @@ impl Decider for Zone {
                     return Err(Refusal::NotYours("it follows what is counted".to_owned()));
                 }
                 cell_of(context.id).ok_or_else(|| Refusal::Unknown("zone".to_owned()))?;
-                if !(USUAL..=SURGE_MAX).contains(percent) {
+                if !(USUAL..=MOST).contains(percent) {
                     return Err(Refusal::invalid("percent", "100 to 1,000"));
                 }
                 // While nodes are replaced it waits: regions say it again.

@@ -78,6 +78,8 @@ async fn a_multiplier_survives_a_power_cut_and_its_history_says_how_it_came_abou
         ("REGIONS__TICK_MS", "50"),
         ("REGIONS__WARM_UP_MS", "0"),
         ("REGIONS__SURGE__EVERY_MS", "1000"),
+        // Whose multipliers lie where the node says.
+        ("PRESET__NAME", "reskflow"),
         ("REGIONS__SURGE__PERCENT_MAX", "130"),
         ("REGIONS__SURGE__FOLLOW_PERCENT", "100"),
     ]);

@@ -118,6 +118,10 @@ pub enum Cause {
     Restored,
     /// Nobody said it again in time.
     Lapsed,
+    /// Staff set it, whatever is counted. Needs format 7, in journals.
+    Set,
+    /// It follows what is counted again: staff say so, or the time for which they had set it is over. Needs format 7, too.
+    Lifted,
 }
 
 /// A multiplier that became another one, and why.

@@ -1081,6 +1081,20 @@ pub enum ZoneAction {
         /** Why, on one line. */
         reason: String,
     },
+    /// Its multiplier is this one for a while, whatever is counted. Said again, this is what holds.
+    SetSurge {
+        /** In percent: 100, or what the brand allows. */
+        percent: u32,
+        /** Why, on one line. */
+        reason: String,
+        /** Until when: a day away at most. */
+        until: Timestamp,
+    },
+    /// Its multiplier follows what is counted again.
+    LiftSurge {
+        /** Why, on one line. */
+        reason: String,
+    },
 }
 
 /// What staff may do to a run. What is fetched already stays with its driver, whatever is said; it changes hands by

@@ -1223,6 +1223,33 @@ export type ZoneAction =
          */
         reason: string;
       };
+    }
+  | {
+      /**
+       * Its multiplier is this one for a while, whatever is counted. Said again, this is what holds.
+       */
+      set_surge: {
+        /**
+         * In percent: 100, or what the brand allows.
+         */
+        percent: number;
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+        until: Timestamp;
+      };
+    }
+  | {
+      /**
+       * Its multiplier follows what is counted again.
+       */
+      lift_surge: {
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
     };
 export type ZoneId = string;
 /**

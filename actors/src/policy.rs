@@ -28,8 +28,6 @@ pub struct JobPolicy {
     pub search_ms: u32,
     /// How long the job may wait in the feed after a search without a driver; 0 for never.
     pub feed_ms: u32,
-    /// How long a driver may give back a job that was assigned without asking.
-    pub reject_ms: u32,
     /// How often a job may lose its driver and look for another.
     pub reassigns_max: u8,
     /// How close to the pickup a driver must be to arrive, start or pick up.
@@ -151,7 +149,6 @@ impl Default for JobPolicy {
             offer_ttl_ms: 15_000,
             search_ms: 180_000,
             feed_ms: 0,
-            reject_ms: 10_000,
             reassigns_max: 3,
             pickup_fence_m: 100,
             dropoff_fence_m: 200,

@@ -143,6 +143,13 @@ fn a_preset_key_that_nothing_reads_is_an_error() {
     let text = PRESETS[0].1.replace("offer_ttl_ms", "offer_tll_ms");
     let error = read_preset("riderguy", Figment::from(Toml::string(&text))).unwrap_err();
     assert!(error.to_string().contains("policy.offer_tll_ms"), "{error}");
+    // How long a job can be given back is the driver's policy, not the job's.
+    let text = PRESETS[0].1.replace("[ride.policy]", "[ride.policy]\nreject_ms = 5000");
+    let error = read_preset("riderguy", Figment::from(Toml::string(&text))).unwrap_err();
+    assert!(error.to_string().contains("ride.policy.reject_ms"), "{error}");
+    let text = PRESETS[0].1.replace("[driver]", "[driver]\nreject_ms = 5000");
+    let preset = read_preset("riderguy", Figment::from(Toml::string(&text))).unwrap();
+    assert_eq!(preset.driver.reject_ms, 5_000);
 }
 
 #[test]

@@ -493,6 +493,20 @@ fn goods_go_to_no_driver_who_could_not_have_been_given_them() {
 }
 
 #[test]
+fn who_takes_goods_over_comes_to_where_they_are() {
+    let mut play = Play::at(delivery(), OrderStatus::InTransit);
+    play.see(2_000.0);
+    let way = play.order.asks().unwrap().way;
+    let here = PICKUP.offset_m(2_000.0, 0.0);
+    assert!(way.pickup.distance_m(here) < 1.0, "{way:?}");
+    assert_eq!(way.dropoff, Some(place_at(5_000.0).at));
+    let back = Play::at(delivery(), OrderStatus::Returning).order.asks().unwrap().way;
+    assert_eq!(back.dropoff, Some(place_at(0.0).at));
+    let before = Play::at(delivery(), OrderStatus::EnRoutePickup).order.asks().unwrap().way;
+    assert_eq!(before.pickup, place_at(0.0).at);
+}
+
+#[test]
 fn an_order_that_has_lost_too_many_drivers_is_only_given_to_another_by_force() {
     let mut play = Play::at(ride(), OrderStatus::Assigned);
     for n in 2..=4 {

@@ -139,7 +139,7 @@ export const en = {
   "filter.underway": "Under way", "filter.vehicles": "Vehicles", "filter.region": "Region", "filter.all_regions": "All", "layer.none": "Off", "layer.demand": "Demand",
   "layer.surge": "Surge", "layer.demand.says": "Requests that wait, or soon will, for each free driver, zone by zone; the redder, the scarcer drivers are", "layer.surge.says": "What a price would be multiplied with, zone by zone; no price follows it yet",
   "zones.none": "No zone in view has been counted yet; regions count once a minute.", "zones.here": "Zone in the middle…", "zones.card": "Zone", "zones.waiting": "Waiting", "zones.free": "Free", "zones.per_hour": "Requests an hour",
-  "zones.surge": "Multiplier", "zones.surge_since": "since {at}; no price follows it yet", "zones.paused": "Paused ({size}):", "zones.until": "until {at}",
+  "zones.surge": "Multiplier", "zones.surge_set": "set by staff until {at}", "zones.surge_since": "since {at}; no price follows it yet", "zones.paused": "Paused ({size}):", "zones.until": "until {at}",
   "zones.size": "How much around here", "zones.reason": "Reason, which riders are shown", "zones.how_long": "For how long", "zones.until_resumed": "until resumed",
   "zones.km2": "{n} km²", "act.pause_zone": "Pause zone", "act.resume_zone": "Resume zone", "job.others": "Also open before {who}", "job.fleet": "Kept to fleet", "job.fleet_first": "Asked first: fleet",
   "act.fleet": "Fleet", "act.fleet.go": "Set", "act.fleet.whose": "Whose drivers (empty: anybody's)",

@@ -138,7 +138,7 @@ export const fr: Words = {
   "filter.underway": "En cours", "filter.vehicles": "Véhicules", "filter.region": "Région", "filter.all_regions": "Toutes", "layer.none": "Non", "layer.demand": "Demande",
   "layer.surge": "Tension", "layer.demand.says": "Demandes en attente, ou bientôt, par chauffeur libre, zone par zone ; plus c’est rouge, plus les chauffeurs manquent", "layer.surge.says": "Ce par quoi un prix serait multiplié, par zone ; aucun prix ne le suit encore",
   "zones.none": "Aucune zone visible n’a encore été comptée ; les régions comptent une fois par minute.", "zones.here": "Zone au centre…", "zones.card": "Zone", "zones.waiting": "En attente", "zones.free": "Libres",
-  "zones.per_hour": "Demandes par heure", "zones.surge": "Multiplicateur", "zones.surge_since": "depuis {at} ; aucun prix ne le suit encore",
+  "zones.per_hour": "Demandes par heure", "zones.surge": "Multiplicateur", "zones.surge_set": "fixé par la régulation jusqu’à {at}", "zones.surge_since": "depuis {at} ; aucun prix ne le suit encore",
   "zones.paused": "En pause ({size}) :", "zones.until": "jusqu’à {at}", "zones.size": "Étendue", "zones.reason": "Raison, montrée aux passagers", "zones.how_long": "Durée",
   "zones.until_resumed": "jusqu’à reprise", "zones.km2": "{n} km²", "act.pause_zone": "Mettre en pause", "act.resume_zone": "Reprendre la zone",
   "job.others": "Aussi ouvert chez {who}", "job.fleet": "Réservé à la flotte", "job.fleet_first": "D’abord la flotte", "act.fleet": "Flotte", "act.fleet.go": "Fixer",

@@ -138,7 +138,7 @@ export const rw: Words = {
   "filter.underway": "Birakorwa", "filter.vehicles": "Ibinyabiziga", "filter.region": "Intara", "filter.all_regions": "Zose", "layer.none": "Oya", "layer.demand": "Ibisabwa",
   "layer.surge": "Ubwiyongere", "layer.demand.says": "Abategereje, cyangwa abazategereza vuba, kuri buri mushoferi uhari, buri karere; uko hatukura ni ko abashoferi ari bake", "layer.surge.says": "Icyo igiciro cyakubwa, buri karere; nta giciro kigikurikira",
   "zones.none": "Nta karere kagaragara karabarwa; bibarwa rimwe ku munota.", "zones.here": "Akarere ko hagati…", "zones.card": "Akarere", "zones.waiting": "Bategereje", "zones.free": "Bahari",
-  "zones.per_hour": "Ibisabwa ku isaha", "zones.surge": "Igikuba", "zones.surge_since": "kuva {at}; nta giciro kigikurikira", "zones.paused": "Karahagaze ({size}):",
+  "zones.per_hour": "Ibisabwa ku isaha", "zones.surge": "Igikuba", "zones.surge_set": "yashyizweho n’abakozi kugeza {at}", "zones.surge_since": "kuva {at}; nta giciro kigikurikira", "zones.paused": "Karahagaze ({size}):",
   "zones.until": "kugeza {at}", "zones.size": "Ubunini", "zones.reason": "Impamvu, yerekwa abagenzi", "zones.how_long": "Igihe", "zones.until_resumed": "kugeza gasubukuwe",
   "zones.km2": "{n} km²", "act.pause_zone": "Hagarika akarere", "act.resume_zone": "Subukura akarere", "job.others": "Byafunguwe na {who}", "job.fleet": "Bigenewe itsinda", "job.fleet_first": "Habanza itsinda",
   "act.fleet": "Itsinda", "act.fleet.go": "Shyiraho", "act.fleet.whose": "Abashoferi ba nde (ubusa: bose)",

@@ -30,6 +30,9 @@ const DEFAULT: &str = include_str!("../config/default.toml");
 
 /// Nobody has more processors to spare for planning routes than this.
 const PLANS_MAX: usize = 64;
+/// Between what the bounds of multipliers lie.
+const SURGE_BOUNDS: &str =
+    "percent_min is at least 100, percent_max at least that and at most 1000";
 /// So many of those who may help instead are told.
 const ALTERNATIVES_MAX: usize = 3;
 /// The presets that come with the binary, by name.
@@ -330,6 +333,9 @@ pub(crate) enum SettingsError {
     /// A preset's file has a key that nothing reads.
     #[error("preset {preset}: unknown key {key}")]
     UnknownPresetKey { preset: String, key: String },
+    /// A value of a preset makes no sense.
+    #[error("preset {preset}: {key}: {problem}")]
+    SenselessPreset { preset: String, key: &'static str, problem: &'static str },
 }
 
 impl From<figment::Error> for SettingsError {
@@ -398,11 +404,17 @@ impl Settings {
         Ok(preset)
     }
 
-    /// How regions match; what counts beside the way is the brand's choice.
+    /// How regions match; what counts beside the way, and between what multipliers lie, is the brand's choice.
     pub(crate) fn regions(&self) -> Result<region::Settings, SettingsError> {
         let mut regions = self.regions.clone();
         regions.matching.speeds = regions.matching.speeds.times(self.simulation.speed);
-        regions.matching.weights = self.preset.read()?.weights;
+        let preset = self.preset.read()?;
+        regions.matching.weights = preset.weights;
+        regions.surge = preset.surge.over(regions.surge);
+        if !regions.surge.is_bounded() {
+            let (key, problem) = ("surge", SURGE_BOUNDS);
+            return Err(SettingsError::SenselessPreset { preset: preset.name, key, problem });
+        }
         Ok(regions)
     }
 
@@ -417,6 +429,9 @@ impl Settings {
             |key, problem: &str| Err(SettingsError::Senseless { key, problem: problem.to_owned() });
         self.cluster.check(self.journal.kind)?;
         self.map.check()?;
+        if !self.regions.surge.is_bounded() {
+            return senseless("regions.surge", SURGE_BOUNDS);
+        }
         if self.roads.hour > 23 {
             return senseless("roads.hour", "0 to 23");
         }

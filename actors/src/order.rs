@@ -478,7 +478,10 @@ impl Life {
                 at: around.now,
             }]),
             Command::Returned { proofs } => self.returned(proofs, around),
-            Command::Handover { driver } => self.hand_to_another(*driver, around),
+            Command::Handover { driver, force, reason, against } => {
+                let (driver, force) = (*driver, *force);
+                self.hand_to_another(&Chosen { driver, force, reason, against }, around)
+            }
             Command::Contacted {} => Ok(self.contacted(around)),
             Command::NoShow {} => self.no_show(around),
             Command::Cancel { reason } => self.cancel(reason, around),

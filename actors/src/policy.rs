@@ -1,6 +1,6 @@
 //! The numbers and choices that presets make. Each job and each shift pins the ones it began with.
 
-use matching::cost::Weights;
+use matching::{cost::Weights, surge};
 use protocol::{
     Currency, Point,
     view::WorkKind,
@@ -28,8 +28,6 @@ pub struct JobPolicy {
     pub search_ms: u32,
     /// How long the job may wait in the feed after a search without a driver; 0 for never.
     pub feed_ms: u32,
-    /// How long a driver may give back a job that was assigned without asking.
-    pub reject_ms: u32,
     /// How often a job may lose its driver and look for another.
     pub reassigns_max: u8,
     /// How close to the pickup a driver must be to arrive, start or pick up.
@@ -151,7 +149,6 @@ impl Default for JobPolicy {
             offer_ttl_ms: 15_000,
             search_ms: 180_000,
             feed_ms: 0,
-            reject_ms: 10_000,
             reassigns_max: 3,
             pickup_fence_m: 100,
             dropoff_fence_m: 200,
@@ -342,9 +339,31 @@ pub struct Preset {
     /// What counts beside the way, where several drivers would do.
     #[serde(default)]
     pub weights: Weights,
+    /// Between what multipliers lie where drivers are scarce.
+    #[serde(default)]
+    pub surge: SurgeBounds,
     /// Where drivers are found in another way; of several that reach a pickup, the first counts.
     #[serde(default)]
     pub places: Vec<Locally>,
+}
+
+/// Between what a brand's multipliers lie, in percent: 100 to 1,000. As the node has it, where it is not said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SurgeBounds {
+    /// The least there is but the usual one.
+    pub percent_min: Option<u32>,
+    /// The greatest.
+    pub percent_max: Option<u32>,
+}
+
+impl SurgeBounds {
+    /// The settings of a node, with what the brand says instead.
+    pub fn over(self, node: surge::Settings) -> surge::Settings {
+        let percent_min = self.percent_min.unwrap_or(node.percent_min);
+        let percent_max = self.percent_max.unwrap_or(node.percent_max);
+        surge::Settings { percent_min, percent_max, ..node }
+    }
 }
 
 /// Another way to find drivers for jobs that are picked up around a place. What it does not say is as everywhere.
@@ -496,6 +515,7 @@ mod tests {
             rescue: terms(JobPolicy::rescue()),
             driver: DriverPolicy::default(),
             weights: Weights::default(),
+            surge: SurgeBounds::default(),
             places: vec![place],
         };
         let near = airport.offset_m(900.0, 0.0);

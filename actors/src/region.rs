@@ -251,6 +251,11 @@ impl Regions {
         &self.world.settings.matching
     }
 
+    /// How scarcity becomes a multiplier, and between what that lies.
+    pub fn surge(&self) -> &surge::Settings {
+        &self.world.settings.surge
+    }
+
     /// What knows how long ways take. What is learned of it, each region keeps to itself.
     pub fn router(&self) -> Arc<dyn Router> {
         Arc::clone(&self.world.router)
@@ -306,7 +311,7 @@ impl Regions {
         stats
     }
 
-    /// What is counted of each zone by the regions that are matched here, and its multiplier.
+    /// What is counted of each zone by the regions that are matched here, and the multiplier that follows from it.
     pub fn demand(&self) -> Vec<(ZoneId, surge::Cell)> {
         let areas = self.world.areas.read().unwrap_or_else(PoisonError::into_inner);
         let ours = areas.values().filter(|area| self.world.surroundings.is_ours(area.region));

@@ -393,9 +393,12 @@ impl Life {
                         .if_refused(Tell::Run { to: id, command: stay }),
                 ]
             }
-            Event::HandoverAsked { orders, driver, .. } => {
+            Event::HandoverAsked { orders, driver, reason, .. } => {
                 let pass = |order: &OrderId| {
-                    let command = order::Command::Handover { driver: *driver };
+                    // Whether the driver can have them was asked before this run was.
+                    let (driver, reason) = (*driver, reason.clone());
+                    let (force, against) = (false, Vec::new());
+                    let command = order::Command::Handover { driver, force, reason, against };
                     let stay = Command::Stay { orders: vec![*order] };
                     Effect::from(Tell::Order { to: *order, command })
                         .if_refused(Tell::Run { to: id, command: stay })

@@ -6,6 +6,7 @@
 //!                    └──┘
 //!  region ── counts ──► multiplier ── by a step that matters, and not too often ──► Surged
 //!     ▲────────────── Standing: what was written down, for whoever matches there next
+//!  staff ── set, for a while ──► this is it, whatever is counted ── lifted, or over by itself ──► as counted
 //! ```
 //!
 //! A zone is one cell of the H3 grid, of about 1,800 km² down to 0.1 km² (resolutions 4 to 9), so that nobody has
@@ -15,6 +16,7 @@
 //! Where drivers are scarce is counted by regions each minute, in memory. What becomes of a multiplier is written down when it has
 //! moved by [`SURGE_STEP`], or is as usual again, and of one zone once in [`SURGE_EVERY`] at most: so a city with a hundred busy
 //! zones writes twenty rows a minute at most. While it is unusual it is said again now and then, and lapses by itself if it is not.
+//! Where staff have set it, what is counted goes on being counted, and is written down again when that is over.
 
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, ViewRow, reason,
@@ -22,7 +24,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use h3o::{CellIndex, LatLng, Resolution};
-use matching::surge::{Cause, Count, FRESH, STALE, USUAL};
+use matching::surge::{Cause, Count, FRESH, MOST, STALE, USUAL};
 use protocol::{
     Point, Principal, Timestamp, ZoneId,
     view::{Mark, ZonePause},
@@ -47,7 +49,7 @@ pub const RESOLUTIONS: RangeInclusive<u8> = 4..=9;
 pub const LASTS_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 /// The status of one that is paused, in lists, whatever its multiplier is: that is in the row as well.
 pub const PAUSED: &str = "paused";
-/// The status of one that is not paused, and whose multiplier is more than usual.
+/// The status of one that is not paused, and whose multiplier is more than usual, or set by staff.
 pub const SCARCE: &str = "scarce";
 /// The status of one that was either, and is not any more.
 pub const OPEN: &str = "open";
@@ -55,10 +57,14 @@ pub const OPEN: &str = "open";
 pub const SURGE_STEP: u32 = 20;
 /// How long after that, at least.
 pub const SURGE_EVERY: Duration = Duration::from_secs(5 * 60);
-/// The greatest multiplier that is believed, in percent.
-const SURGE_MAX: u32 = 1_000;
 /// What it takes to know of multipliers.
 pub const SURGED: Format = Format(6);
+/// What it takes to know that staff set them.
+pub const SET: Format = Format(7);
+/// Longest that one stays as staff set it, unless they say so again.
+pub const SET_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How large the zones are that have multipliers: as a resolution of H3.
+const COUNTED: Resolution = Resolution::Seven;
 /// How long one stays in memory that nobody speaks to.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
@@ -91,6 +97,20 @@ pub enum Command {
         ratio: f64,
         /** What it follows. */
         cause: Cause,
+    },
+    /// Its multiplier is this one for a while, whatever is counted. For staff. Said again, this is what holds. Needs format 7.
+    SetSurge {
+        /** In percent. */
+        percent: u32,
+        /** Why. */
+        reason: String,
+        /** Until when. */
+        until: Timestamp,
+    },
+    /// Its multiplier follows what is counted again. For staff. Needs format 7.
+    LiftSurge {
+        /** Why. */
+        reason: String,
     },
 }
 
@@ -129,7 +149,7 @@ pub enum Event {
         /** When. */
         at: Timestamp,
     },
-    /// Its multiplier has moved by a step that matters. Needs format 6.
+    /// Its multiplier has moved by a step that matters, or staff say what it is. Needs format 6.
     #[strum(serialize = "zone_surged")]
     Surged {
         /** When. */
@@ -146,6 +166,12 @@ pub enum Event {
         count: Count,
         /** What it follows. */
         cause: Cause,
+        /** Why, where staff say what it is. Needs format 7. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /** How long it stays so, where staff say what it is. Needs format 7. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
 }
 
@@ -157,9 +183,34 @@ pub struct Zone {
     nth: u32,
     /// When something last happened to it.
     changed_at: Timestamp,
-    /// Its multiplier, if that was ever written down.
+    /// Its multiplier as it was counted, if that was ever written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     surge: Option<Multiplier>,
+    /// What it is instead, if staff say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    set: Option<Box<ByStaff>>,
+}
+
+/// A multiplier as staff set it, whatever is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByStaff {
+    /// In percent.
+    pub percent: u32,
+    /// When they said so.
+    pub at: Timestamp,
+    /// How long it stays so.
+    pub until: Timestamp,
+    /// Who.
+    pub by: Principal,
+    /// Why.
+    pub reason: String,
+}
+
+impl ByStaff {
+    /// Does it still last?
+    fn lasts(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
 }
 
 /// A multiplier as it was written down.
@@ -217,7 +268,35 @@ impl Zone {
             until: it.until,
             reason: it.reason.clone(),
         });
-        Standing { nth: self.nth, pause, surge: self.surge, changed_at: self.changed_at }
+        let set = self.set.as_deref().cloned();
+        Standing { nth: self.nth, pause, surge: self.surge, set, changed_at: self.changed_at }
+    }
+
+    fn is_set(&self, asked: &Command) -> bool {
+        let Command::SetSurge { percent, reason, until } = asked else { return false };
+        self.set
+            .as_ref()
+            .is_some_and(|it| (it.percent, &it.reason, it.until) == (*percent, reason, *until))
+    }
+
+    /// What is written down of what was counted, then.
+    fn counted(&self, now: Timestamp) -> u32 {
+        self.surge.map_or(USUAL, |it| it.as_of(now).percent)
+    }
+
+    /// It follows what is counted again; nothing, if it does already.
+    fn lift(&self, at: Timestamp, by: Principal, reason: Option<&str>) -> Option<Event> {
+        self.set.as_ref().map(|set| Event::Surged {
+            at,
+            by,
+            from_percent: set.percent,
+            to_percent: self.counted(at),
+            ratio: 0.0,
+            count: Count::default(),
+            cause: Cause::Lifted,
+            reason: reason.map(str::to_owned),
+            until: None,
+        })
     }
 
     fn has_pause(&self, asked: &Command) -> bool {
@@ -242,7 +321,7 @@ pub fn zones_at(at: Point) -> impl Iterator<Item = ZoneId> {
 /// The zone of about five square kilometres that a place is in: where demand is counted.
 pub fn neighbourhood(at: Point) -> ZoneId {
     let at = LatLng::new(at.lat, at.lon).expect("a Point is finite");
-    ZoneId::of_cell(at.to_cell(Resolution::Seven).into())
+    ZoneId::of_cell(at.to_cell(COUNTED).into())
 }
 
 /// The middle of a zone, if it is one.
@@ -261,19 +340,25 @@ fn staff_only(by: Principal) -> Result<(), Refusal> {
     match by {
         Principal::Dispatcher | Principal::Admin => Ok(()),
         Principal::Rider(_) | Principal::Driver(_) | Principal::Merchant(_) | Principal::System => {
-            Err(Refusal::NotYours("zones are paused by staff".to_owned()))
+            Err(Refusal::NotYours("this is for staff".to_owned()))
         }
     }
 }
 
-fn check_end(until: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
-    match until {
-        Some(until) if until <= now => Err(Refusal::invalid("until", "in the past")),
-        Some(until) if until > now + LASTS_MAX => {
-            Err(Refusal::invalid("until", "a month away at most"))
-        }
-        Some(_) | None => Ok(()),
+/// Refuses an end that has been, or is further away than may be, which `at_most` says in words.
+fn check_end(
+    until: Timestamp,
+    now: Timestamp,
+    lasts_max: Duration,
+    at_most: &str,
+) -> Result<(), Refusal> {
+    if until <= now {
+        return Err(Refusal::invalid("until", "in the past"));
     }
+    if until > now + lasts_max {
+        return Err(Refusal::invalid("until", at_most));
+    }
+    Ok(())
 }
 
 impl Decider for Zone {
@@ -294,7 +379,8 @@ impl Decider for Zone {
                 if self.has_pause(command) {
                     return Ok(Vec::new());
                 }
-                check_end(*until, at)?;
+                let check = |until| check_end(until, at, LASTS_MAX, "a month away at most");
+                until.map_or(Ok(()), check)?;
                 Ok(vec![Event::Paused { at, by, reason: reason.clone(), until: *until }])
             }
             Command::Resume { reason } => {
@@ -310,6 +396,10 @@ impl Decider for Zone {
                 // One that was prolonged meanwhile goes on.
                 let is_over = |it: &&Pause| it.until.is_some_and(|until| until <= at);
                 let pause = self.pause.iter().filter(is_over).map(|_| Event::Lapsed { at });
+                if let Some(set) = &self.set {
+                    let lifted = self.lift(at, by, None).filter(|_| !set.lasts(at));
+                    return Ok(pause.chain(lifted).collect());
+                }
                 let is_stale = |it: &&Multiplier| it.lapses_at().is_some_and(|then| then <= at);
                 let surge = self.surge.iter().filter(is_stale).map(|it| Event::Surged {
                     at,
@@ -319,6 +409,8 @@ impl Decider for Zone {
                     ratio: 0.0,
                     count: Count::default(),
                     cause: Cause::Lapsed,
+                    reason: None,
+                    until: None,
                 });
                 Ok(pause.chain(surge).collect())
             }
@@ -327,12 +419,12 @@ impl Decider for Zone {
                     return Err(Refusal::NotYours("it follows what is counted".to_owned()));
                 }
                 cell_of(context.id).ok_or_else(|| Refusal::Unknown("zone".to_owned()))?;
-                if !(USUAL..=SURGE_MAX).contains(percent) {
+                if !(USUAL..=MOST).contains(percent) {
                     return Err(Refusal::invalid("percent", "100 to 1,000"));
                 }
-                // While nodes are replaced it waits: regions say it again.
-                let is_readable = SURGED <= context.writes;
-                if !is_readable || !Multiplier::is_material(self.surge, *percent, at) {
+                // While nodes are replaced it waits: regions say it again. So it does while staff say what it is.
+                let may_follow = SURGED <= context.writes && self.set.is_none();
+                if !may_follow || !Multiplier::is_material(self.surge, *percent, at) {
                     return Ok(Vec::new());
                 }
                 Ok(vec![Event::Surged {
@@ -343,7 +435,42 @@ impl Decider for Zone {
                     ratio: *ratio,
                     count: *count,
                     cause: *cause,
+                    reason: None,
+                    until: None,
                 }])
+            }
+            Command::SetSurge { percent, reason, until } => {
+                staff_only(by)?;
+                let cell =
+                    cell_of(context.id).ok_or_else(|| Refusal::Unknown("zone".to_owned()))?;
+                if cell.resolution() != COUNTED {
+                    return Err(Refusal::invalid("id", "only zones of resolution 7 have one"));
+                }
+                reason::check(reason)?;
+                if !(USUAL..=MOST).contains(percent) {
+                    return Err(Refusal::invalid("percent", "100 to 1,000"));
+                }
+                if self.is_set(command) {
+                    return Ok(Vec::new());
+                }
+                check_end(*until, at, SET_MAX, "a day away at most")?;
+                let set = self.set.as_ref().map(|it| it.percent);
+                Ok(vec![Event::Surged {
+                    at,
+                    by,
+                    from_percent: set.unwrap_or_else(|| self.counted(at)),
+                    to_percent: *percent,
+                    ratio: 0.0,
+                    count: Count::default(),
+                    cause: Cause::Set,
+                    reason: Some(reason.clone()),
+                    until: Some(*until),
+                }])
+            }
+            Command::LiftSurge { reason } => {
+                staff_only(by)?;
+                reason::check(reason)?;
+                Ok(self.lift(at, by, Some(reason)).into_iter().collect())
             }
         }
     }
@@ -362,9 +489,24 @@ impl Decider for Zone {
                 self.pause = None;
                 self.changed_at = *at;
             }
-            Event::Surged { at, to_percent, .. } => {
-                self.surge = Some(Multiplier { percent: *to_percent, at: *at });
-                self.changed_at = *at;
+            Event::Surged { at, by, to_percent, cause, reason, until, .. } => {
+                let (percent, at) = (*to_percent, *at);
+                match cause {
+                    Cause::Set => {
+                        let (until, by) = (until.unwrap_or(at), *by);
+                        let reason = reason.clone().unwrap_or_default();
+                        self.set = Some(Box::new(ByStaff { percent, at, until, by, reason }));
+                    }
+                    Cause::Lifted => {
+                        self.set = None;
+                        // What was counted before may have lapsed meanwhile, without a word of its own.
+                        self.surge = self.surge.map(|it| it.as_of(at));
+                    }
+                    Cause::Counted | Cause::Restored | Cause::Lapsed => {
+                        self.surge = Some(Multiplier { percent, at });
+                    }
+                }
+                self.changed_at = at;
             }
         }
     }
@@ -375,7 +517,10 @@ impl Decider for Zone {
 
     fn deadline(&self) -> Option<(Timestamp, Command)> {
         let pause = self.pause.as_ref().and_then(|it| it.until);
-        let surge = self.surge.and_then(|it| it.lapses_at());
+        let surge = match &self.set {
+            Some(set) => Some(set.until),
+            None => self.surge.and_then(|it| it.lapses_at()),
+        };
         Some((pause.into_iter().chain(surge).min()?, Command::Lapse {}))
     }
 
@@ -389,8 +534,8 @@ impl Decider for Zone {
 
     fn view(&self, id: ZoneId) -> Option<ViewRow> {
         (self.nth > 0).then(|| {
-            let Standing { nth, pause, surge, .. } = self.standing(id);
-            let is_scarce = surge.is_some_and(|it| it.is_unusual());
+            let Standing { nth, pause, surge, set, .. } = self.standing(id);
+            let is_scarce = set.is_some() || surge.is_some_and(|it| it.is_unusual());
             let status = if pause.is_some() {
                 PAUSED
             } else if is_scarce {
@@ -405,6 +550,7 @@ impl Decider for Zone {
                 at: self.changed_at,
                 body: serde_json::json!({
                     "nth": nth, "pause": pause, "by": self.pause.as_ref().map(|it| it.by), "surge": surge,
+                    "set": set,
                 }),
             }
         })
@@ -437,6 +583,7 @@ impl Decider for Zone {
     fn event_format(event: &Event) -> Format {
         match event {
             Event::Paused { .. } | Event::Resumed { .. } | Event::Lapsed { .. } => ZONED,
+            Event::Surged { cause: Cause::Set | Cause::Lifted, .. } => SET,
             Event::Surged { .. } => SURGED,
         }
     }
@@ -445,6 +592,7 @@ impl Decider for Zone {
         match command {
             Command::Pause { .. } | Command::Resume { .. } | Command::Lapse {} => ZONED,
             Command::Surge { .. } => SURGED,
+            Command::SetSurge { .. } | Command::LiftSurge { .. } => SET,
         }
     }
 }
@@ -456,9 +604,12 @@ pub struct Standing {
     pub nth: u32,
     /// Why nothing begins there, if that is so.
     pub pause: Option<ZonePause>,
-    /// Its multiplier, if that was ever written down.
+    /// Its multiplier as it was counted, if that was ever written down.
     #[serde(default)]
     pub surge: Option<Multiplier>,
+    /// What it is instead, if staff say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<ByStaff>,
     /// When something last happened to it; nodes of an older build do not say.
     #[serde(default)]
     pub changed_at: Timestamp,
@@ -472,14 +623,21 @@ impl Standing {
         // Rows of an older build say nothing of it.
         let surge = row.body.get("surge").cloned().unwrap_or_default();
         let surge = serde_json::from_value(surge).ok()?;
-        Some(Self { nth, pause, surge, changed_at: row.at })
+        let set = row.body.get("set").cloned().unwrap_or_default();
+        let set = serde_json::from_value(set).ok()?;
+        Some(Self { nth, pause, surge, set, changed_at: row.at })
+    }
+
+    /// What its multiplier is as staff set it, if that still lasts.
+    fn by_staff(&self, now: Timestamp) -> Option<&ByStaff> {
+        self.set.as_ref().filter(|it| it.lasts(now))
     }
 
     /// Was it neither paused nor unusual then, and has nothing happened to it since?
     fn is_settled(&self, then: Timestamp) -> bool {
         let is_paused = self.pause.as_ref().is_some_and(|it| it.lasts(then));
         let is_unusual = self.surge.is_some_and(|it| it.as_of(then).is_unusual());
-        self.changed_at < then && !is_paused && !is_unusual
+        self.changed_at < then && !is_paused && !is_unusual && self.by_staff(then).is_none()
     }
 }
 
@@ -535,14 +693,26 @@ impl Zones {
         self.paused.store(Arc::new(pauses.collect()));
     }
 
-    /// What was last written down of a zone's multiplier, unless that has lapsed: then it is as usual.
+    /// A zone's multiplier as it was last written down: what staff set it to, while that lasts, or else what was counted.
     pub fn multiplier(&self, zone: ZoneId, now: Timestamp) -> Option<Multiplier> {
+        let set = self.by_staff(zone, now).map(|it| Multiplier { percent: it.percent, at: it.at });
+        set.or_else(|| self.counted(zone, now))
+    }
+
+    /// What staff set a zone's multiplier to, while that lasts.
+    pub fn by_staff(&self, zone: ZoneId, now: Timestamp) -> Option<ByStaff> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&zone)?.by_staff(now).cloned()
+    }
+
+    /// What was last written down of what was counted in a zone, unless that has lapsed: then it is as usual.
+    pub fn counted(&self, zone: ZoneId, now: Timestamp) -> Option<Multiplier> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Some(known.get(&zone)?.surge?.as_of(now))
     }
 
     /// The same of all zones of which anything was.
-    pub fn multipliers(&self, now: Timestamp) -> Vec<(ZoneId, Multiplier)> {
+    pub fn all_counted(&self, now: Timestamp) -> Vec<(ZoneId, Multiplier)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let all = known.iter().filter_map(|(zone, it)| Some((*zone, it.surge?.as_of(now))));
         let mut all: Vec<_> = all.collect();

@@ -6,7 +6,7 @@ use actors::{
     region::{Regions, Settings, Surroundings},
     search::Candidate,
     tell::Journey,
-    zone::{Multiplier, Standing, middle_of, neighbourhood, zones_at},
+    zone::{ByStaff, Multiplier, SURGE_EVERY, Standing, middle_of, neighbourhood, zones_at},
 };
 use matching::{
     Came, Field, Paused, batch,
@@ -15,7 +15,7 @@ use matching::{
     surge::{self, Cause, Cell, USUAL},
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, Timestamp, ZoneId,
+    DriverId, JobId, OrderId, Point, Principal, Timestamp, ZoneId,
     trace::{Verdict, WhyNot},
     view::{Eta, Queued, WorkKind, ZonePause},
     work::{OfferPolicy, Vehicle, VehicleKind},
@@ -438,11 +438,12 @@ async fn nothing_is_left_for_a_ride_beyond_the_border_that_has_just_got_its_driv
 fn paused(zone: ZoneId, until: Option<Timestamp>) -> Standing {
     let reason = "a flood".to_owned();
     let pause = Some(ZonePause { zone, since: Timestamp(START), until, reason });
-    Standing { nth: 1, pause, surge: None, changed_at: Timestamp(START) }
+    Standing { nth: 1, pause, surge: None, set: None, changed_at: Timestamp(START) }
 }
 
 fn surged(percent: u32, at: Timestamp) -> Standing {
-    Standing { nth: 1, pause: None, surge: Some(Multiplier { percent, at }), changed_at: at }
+    let surge = Some(Multiplier { percent, at });
+    Standing { nth: 1, pause: None, surge, set: None, changed_at: at }
 }
 
 /// What jobs were told of their zones since the last time.
@@ -487,7 +488,7 @@ async fn in_a_paused_zone_nobody_is_proposed_and_jobs_are_told_until_they_show_i
     assert_eq!((fresh.tick().await, told(&fresh)), (vec![], vec![]));
 
     // Over, or resumed before that.
-    let resumed = Standing { nth: 2, pause: None, surge: None, changed_at: play.now() };
+    let resumed = Standing { nth: 2, pause: None, surge: None, set: None, changed_at: play.now() };
     play.regions.zones().take_in([(zone, resumed)]);
     assert_eq!((play.tick().await, told(&play)), (vec![], vec![(job(1), None)]));
     play.ride(1, KIGALI, OfferPolicy::Sequential);
@@ -524,6 +525,20 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
     play.later(1_000);
     play.tick().await;
     assert_eq!(written(&play), [], "not so soon, however it moves");
+
+    // While staff say what it is, what is counted is not written down; and at once when that is over.
+    let later = play.now() + SURGE_EVERY;
+    let until = later + Duration::from_secs(10);
+    let (by, reason) = (Principal::Dispatcher, "a concert".to_owned());
+    let set = Some(ByStaff { percent: 100, at: play.now(), until, by, reason });
+    let before = surged(100, play.now());
+    play.regions.zones().take_in([(zone, Standing { nth: 2, set, ..before })]);
+    play.later(SURGE_EVERY.as_millis() as u64);
+    play.tick().await;
+    assert_eq!(written(&play), []);
+    play.later(10_000);
+    play.tick().await;
+    assert_eq!(written(&play).len(), 1);
 
     // Whoever matches there next goes on from it.
     let mut next = counting();

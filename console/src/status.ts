@@ -64,6 +64,11 @@ export function isAwaited(kind: "order" | "rescue", status: string): boolean {
     : status === "assigned" || status === "en_route_pickup" || status === "at_pickup";
 }
 
+/** Does its driver have the goods? */
+export function isAboard(status: string): boolean {
+  return ["picked_up", "in_transit", "at_stop", "at_dropoff", "failed_attempt", "returning"].includes(status);
+}
+
 /** `en_route_pickup` as people say it: "En route pickup". For words that no catalogue has. */
 export function spoken(name: string): string {
   const words = name.replaceAll("_", " ");

@@ -307,6 +307,12 @@ test("what was asked is shown as if it were so, and what is not known to come of
   assert.deepEqual(expected({ ...order, driver: "driver-2" }, [asked({ reassign: { driver: "driver-1" } })]), { ...given, kind: "order" });
   assert.equal(expected({ ...order, kind: "rescue" }, [asked({ assign: { driver: "driver-1" } })]).status, "accepted");
   assert.deepEqual(expected({ ...given, status: "at_pickup" }, [asked({ unassign: { reason: "x" } })]), { ...given, driver: null, status: "searching" });
+  const { possible } = await modules.load("/src/views/actions.tsx");
+  const aboard = { ...order, sort: "delivery", status: "in_transit", driver: "driver-2" };
+  assert.deepEqual(possible(aboard), ["handover", "message", "cancel", "block"]);
+  assert.deepEqual(possible({ ...aboard, sort: "ride", status: "in_progress" }), ["message", "cancel", "block"], "nobody is handed over");
+  const taken = { ...aboard, driver: "driver-1", status: "picked_up", offers: [], eta: null };
+  assert.deepEqual(expected(aboard, [asked({ handover: { driver: "driver-1" } })]), taken);
   assert.deepEqual(expected(view, [asked({ message: { text: "x" } })]), view, "nothing is known to come of it");
 });
 

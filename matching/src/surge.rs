@@ -15,6 +15,8 @@ use std::{
 
 /// The multiplier of a cell in which drivers are not scarce, in percent.
 pub const USUAL: u32 = 100;
+/// The greatest multiplier that may be set or is believed, in percent.
+pub const MOST: u32 = 1_000;
 /// How many changes of a cell are remembered.
 const CHANGES_MAX: usize = 16;
 /// How long a cell is remembered in which nothing is unusual any more.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub from_percent: u32,
     /// By how much it rises with each further request for a free driver, in percent.
     pub slope_percent: u32,
+    /// The least multiplier there is but the usual one, in percent; 100: any.
+    pub percent_min: u32,
     /// The greatest multiplier there is, in percent; 100 for none.
     pub percent_max: u32,
     /// What part of the way to where it should be it goes at once, in percent.
@@ -57,11 +61,26 @@ impl Default for Settings {
             ahead_ms: 5 * 60_000,
             from_percent: 100,
             slope_percent: 50,
+            percent_min: USUAL,
             percent_max: 180,
             follow_percent: 40,
             step_percent_max: 30,
             grain_percent: 10,
         }
+    }
+}
+
+impl Settings {
+    /// Can a multiplier lie between its bounds?
+    pub fn is_bounded(&self) -> bool {
+        USUAL <= self.percent_min
+            && self.percent_min <= self.percent_max
+            && self.percent_max <= MOST
+    }
+
+    /// May a multiplier be this one, in percent?
+    pub fn allows(&self, percent: u32) -> bool {
+        percent == USUAL || (self.percent_min..=self.percent_max).contains(&percent)
     }
 }
 
@@ -99,6 +118,10 @@ pub enum Cause {
     Restored,
     /// Nobody said it again in time.
     Lapsed,
+    /// Staff set it, whatever is counted. Needs format 7, in journals.
+    Set,
+    /// It follows what is counted again: staff say so, or the time for which they had set it is over. Needs format 7, too.
+    Lifted,
 }
 
 /// A multiplier that became another one, and why.
@@ -272,7 +295,9 @@ fn grained(percent: u32, level: f64, settings: &Settings) -> u32 {
         return percent;
     }
     let steps = ((level - f64::from(USUAL)) / grain).round();
-    (f64::from(USUAL) + steps * grain).clamp(f64::from(USUAL), cap) as u32
+    let told = (f64::from(USUAL) + steps * grain).clamp(f64::from(USUAL), cap);
+    // Below the least there is, it is not worth telling.
+    if told < f64::from(settings.percent_min).min(cap) { USUAL } else { told as u32 }
 }
 
 fn cap(settings: &Settings) -> f64 {

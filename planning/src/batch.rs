@@ -3,7 +3,6 @@
 //! Time is a number in whatever unit the caller counts (minutes, seconds), and a place is an index into whatever the
 //! caller knows of places; [`Travel`] says how long it takes from one to another.
 
-pub mod exchange;
 pub mod insertion;
 pub mod sequence;
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! batch     one vehicle: what a route costs and whether it can be driven;
-//!             insertion (one more order), sequence (a better order), exchange (split, merge, hand over)
+//!             insertion (one more order), sequence (a better order)
 //! fleet     many vehicles: a plan that gets better while orders come in
 //! routes    known in advance: as few vehicles as possible, then as short as possible;
 //!             mixed (vehicles that differ, and what fits into none of them)

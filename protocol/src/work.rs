@@ -544,10 +544,16 @@ pub enum OrderAction {
         #[serde(default)]
         proofs: Vec<Proof>,
     },
-    /// A dispatcher lets another driver take over the goods.
+    /// A dispatcher lets another driver take over the goods, who is told, not asked.
     Handover {
         /** To whom. */
         driver: DriverId,
+        /** Even if something speaks against it that may be overruled. */
+        #[serde(default)]
+        force: bool,
+        /** Why. */
+        #[serde(default)]
+        reason: String,
     },
     /// The driver tried to reach the rider.
     Contacted {},
@@ -1072,6 +1078,20 @@ pub enum ZoneAction {
     },
     /// It goes on.
     Resume {
+        /** Why, on one line. */
+        reason: String,
+    },
+    /// Its multiplier is this one for a while, whatever is counted. Said again, this is what holds.
+    SetSurge {
+        /** In percent: 100, or what the brand allows. */
+        percent: u32,
+        /** Why, on one line. */
+        reason: String,
+        /** Until when: a day away at most. */
+        until: Timestamp,
+    },
+    /// Its multiplier follows what is counted again.
+    LiftSurge {
         /** Why, on one line. */
         reason: String,
     },

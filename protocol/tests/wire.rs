@@ -169,6 +169,15 @@ fn wishes() -> Vec<Wish> {
             action: ZoneAction::Pause { reason: "a flood".to_owned(), until: Some(NOON) },
         },
         Wish::Zone { id: zone(), action: ZoneAction::Resume { reason: "dry again".to_owned() } },
+        Wish::Zone {
+            id: zone(),
+            action: ZoneAction::SetSurge {
+                percent: 150,
+                reason: "a concert".to_owned(),
+                until: NOON,
+            },
+        },
+        Wish::Zone { id: zone(), action: ZoneAction::LiftSurge { reason: "over".to_owned() } },
         Wish::Run {
             id: run(),
             action: RunAction::Reorder {

@@ -65,6 +65,9 @@ pub(super) struct Demand {
     ratio: f64,
     /// The multiplier, in percent; 100 where drivers are not scarce. No price follows it yet.
     surge_percent: u32,
+    /// How long it stays so, whatever is counted, if staff set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    set_until: Option<Timestamp>,
     /// How it came to be what it is, oldest first: the last sixteen steps that this node saw. What mattered is kept in the zone's
     /// history.
     changes: Vec<SurgeChange>,
@@ -231,8 +234,10 @@ pub(super) struct Place {
 impl Gate {
     /// What is counted by the regions that are matched here.
     pub(super) fn demand(&self) -> Vec<Demand> {
+        let (now, zones) = (self.system.now(), self.system.regions().zones());
         let all = self.system.regions().demand().into_iter();
         all.filter_map(|(zone, cell)| {
+            let set = zones.by_staff(zone, now);
             let changes = cell.changes.iter().map(|it| SurgeChange {
                 at: it.at,
                 from_percent: it.from_percent,
@@ -251,7 +256,8 @@ impl Gate {
                 per_hour: cell.count.per_hour,
                 per_hour_soon: cell.count.per_hour_soon,
                 ratio: cell.ratio,
-                surge_percent: cell.percent,
+                surge_percent: set.as_ref().map_or(cell.percent, |it| it.percent),
+                set_until: set.map(|it| it.until),
                 changes: changes.collect(),
                 outline: Vec::new(),
             })

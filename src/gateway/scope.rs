@@ -511,7 +511,7 @@ fn keys<T: Into<EntityKey>>(ids: impl IntoIterator<Item = T>) -> Vec<EntityKey> 
 fn driver_of_order(action: &OrderAction) -> Option<DriverId> {
     if let OrderAction::Assign { driver, .. }
     | OrderAction::Reassign { driver, .. }
-    | OrderAction::Handover { driver } = action
+    | OrderAction::Handover { driver, .. } = action
     {
         Some(*driver)
     } else {

@@ -88,8 +88,10 @@ impl Translator {
             Wish::Incident { id: to, action } => {
                 Ok(Tell::Incident { to, command: incident_command(action) })
             }
-            Wish::Zone { .. } if !by.is_staff() => Err(forbidden("zones are paused by staff")),
-            Wish::Zone { id: to, action } => Ok(Tell::Zone { to, command: zone_command(action) }),
+            Wish::Zone { .. } if !by.is_staff() => Err(forbidden("this is for staff")),
+            Wish::Zone { id: to, action } => {
+                Ok(Tell::Zone { to, command: self.zone_command(action)? })
+            }
             Wish::Run { id: to, action } => self.run_command(to, action, by, id).await,
         }
     }
@@ -363,9 +365,9 @@ impl Translator {
             OrderAction::Retry {} => C::Retry {},
             OrderAction::StartReturn {} => C::StartReturn {},
             OrderAction::Returned { proofs } => C::Returned { proofs },
-            OrderAction::Handover { driver } => {
-                self.check_driver(driver).await?;
-                C::Handover { driver }
+            OrderAction::Handover { driver, force, reason } => {
+                let against = self.against(driver, JobId::Order(to)).await?;
+                C::Handover { driver, force, reason, against }
             }
             OrderAction::Contacted {} => C::Contacted {},
             OrderAction::NoShow {} => C::NoShow {},
@@ -454,6 +456,24 @@ impl Translator {
     /// Nobody can be sent whom nobody has ever heard of.
     async fn check_driver(&self, id: DriverId) -> Result<(), Refused> {
         if self.exists::<Driver>(id).await { Ok(()) } else { Err(not_found(&id.to_string())) }
+    }
+
+    /// Between what a multiplier may lie is the brand's choice, which no zone knows.
+    fn zone_command(&self, action: ZoneAction) -> Result<zone::Command, Refused> {
+        use zone::Command as C;
+        let surge = self.system.regions().surge();
+        Ok(match action {
+            ZoneAction::Pause { reason, until } => C::Pause { reason, until },
+            ZoneAction::Resume { reason } => C::Resume { reason },
+            ZoneAction::SetSurge { percent, .. } if !surge.allows(percent) => {
+                let (least, most) = (surge.percent_min, surge.percent_max);
+                return Err(invalid("percent", &format!("100, or {least} to {most}")));
+            }
+            ZoneAction::SetSurge { percent, reason, until } => {
+                C::SetSurge { percent, reason, until }
+            }
+            ZoneAction::LiftSurge { reason } => C::LiftSurge { reason },
+        })
     }
 
     async fn driver_command(&self, action: DriverAction) -> Result<driver::Command, Refused> {
@@ -1112,13 +1132,6 @@ fn incident_command(action: IncidentAction) -> incident::Command {
         IncidentAction::Escalate { reason } => C::Escalate { reason },
         IncidentAction::Check { item, answer } => C::Check { item, answer },
         IncidentAction::Resolve { resolution, note } => C::Resolve { resolution, note },
-    }
-}
-
-fn zone_command(action: ZoneAction) -> zone::Command {
-    match action {
-        ZoneAction::Pause { reason, until } => zone::Command::Pause { reason, until },
-        ZoneAction::Resume { reason } => zone::Command::Resume { reason },
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pausing zones, and knowing on every node which are paused.
+//! Pausing zones and setting their multipliers, and knowing on every node which are paused or set.
 //!
 //! What is paused is known in memory (`actors/src/zone.rs`), kept up to date as `replica.rs` says: regions let searches
 //! stand still, and what is new is refused here.
@@ -81,8 +81,23 @@ impl Gate {
         let (paused, now) = (self.system.regions().zones().paused(), self.system.now());
         let paused = paused.of(id, now).map(|pause| ZonePause::clone(pause));
         let resolution = zone::cell_of(id)?.resolution().into();
-        let surge = self.system.regions().zones().multiplier(id, now);
-        let surge = surge.map(|Multiplier { percent, at }| WrittenDown { percent, at });
+        let zones = self.system.regions().zones();
+        let surge = match zones.by_staff(id, now) {
+            Some(set) => Some(WrittenDown {
+                percent: set.percent,
+                at: set.at,
+                until: Some(set.until),
+                by: Some(set.by.to_string()),
+                reason: Some(set.reason),
+            }),
+            None => zones.counted(id, now).map(|Multiplier { percent, at }| WrittenDown {
+                percent,
+                at,
+                until: None,
+                by: None,
+                reason: None,
+            }),
+        };
         Some(ZoneAt { id, resolution, paused, surge, outline: zone::outline_of(id)? })
     }
 
@@ -112,8 +127,9 @@ pub(super) fn paused(pause: ZonePause, now: Timestamp) -> Refused {
     Refused { retry_after_ms: left_ms, ..refused }
 }
 
-/// Zones that are paused (`status=paused`), are not and drivers are scarce there (`scarce`), or were either (`open`), the latest change
-/// first. One that is both is `paused`, and `surge` in its row tells how scarce drivers are. Staff only.
+/// Zones that are paused (`status=paused`), are not and drivers are scarce there or staff have set their multiplier (`scarce`), or were
+/// either (`open`), the latest change first. One that is both is `paused`; `surge` in its row tells how scarce drivers are, and `set` what
+/// staff say instead. Staff only.
 #[utoipa::path(
     get, path = "/v1/zones", tag = "zones", security(("bearer" = [])), params(ListQuery),
     responses(
@@ -139,8 +155,8 @@ pub(super) struct ZoneAt {
     resolution: u8,
     /// Why nothing begins there, if it is this one that is paused.
     paused: Option<ZonePause>,
-    /// Its multiplier as it was last written down, if it was unusual within a day; as usual since it lapsed, if nobody said it again
-    /// within an hour. How it came about is in `/v1/actors/{id}/history`. What it is this minute, `/v1/demand` says.
+    /// Its multiplier: as staff set it, while that lasts, or else as it was last written down, if it was unusual within a day; as usual
+    /// since it lapsed, if nobody said it again within an hour. How it came about is in `/v1/actors/{id}/history`. What it is this minute, `/v1/demand` says.
     surge: Option<WrittenDown>,
     /// Its corners, in order.
     outline: Vec<Point>,
@@ -153,6 +169,15 @@ pub(super) struct WrittenDown {
     percent: u32,
     /// When.
     at: Timestamp,
+    /// How long it stays so, if staff set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    /// Who did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// Why they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// The zones that a place is in, the largest first, and which of them are paused. Staff only.
@@ -210,8 +235,14 @@ pub(super) struct Surge {
     /// What it was then; the same, if it was said again.
     to_percent: u32,
     /// Why: `counted`; `restored`, and so less than it had been, where nobody had matched for a while; `lapsed`, where nobody said
-    /// it again within an hour.
+    /// it again within an hour; `set`, where staff did; `lifted`, where that is over, and it follows what is counted again.
     cause: String,
+    /// In the words of staff, where it is theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// How long it stays so, where staff set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
     /// How many requests there were, or soon would be, for each free driver…
     ratio: f64,
     /// … of so many who waited, …
@@ -228,20 +259,30 @@ impl Surge {
     /// What an event says of a multiplier, if it does.
     fn of(event: &zone::Event) -> Option<Self> {
         match event {
-            zone::Event::Surged { at, by, from_percent, to_percent, ratio, count, cause } => {
-                Some(Self {
-                    at: *at,
-                    by: by.to_string(),
-                    from_percent: *from_percent,
-                    to_percent: *to_percent,
-                    cause: cause.to_string(),
-                    ratio: *ratio,
-                    n_waiting: count.n_waiting,
-                    n_free: count.n_free,
-                    per_hour: count.per_hour,
-                    per_hour_soon: count.per_hour_soon,
-                })
-            }
+            zone::Event::Surged {
+                at,
+                by,
+                from_percent,
+                to_percent,
+                ratio,
+                count,
+                cause,
+                reason,
+                until,
+            } => Some(Self {
+                at: *at,
+                by: by.to_string(),
+                from_percent: *from_percent,
+                to_percent: *to_percent,
+                cause: cause.to_string(),
+                reason: reason.clone(),
+                until: *until,
+                ratio: *ratio,
+                n_waiting: count.n_waiting,
+                n_free: count.n_free,
+                per_hour: count.per_hour,
+                per_hour_soon: count.per_hour_soon,
+            }),
             zone::Event::Paused { .. }
             | zone::Event::Resumed { .. }
             | zone::Event::Lapsed { .. } => None,
@@ -250,7 +291,7 @@ impl Surge {
 }
 
 /// How a zone's multiplier came about, oldest first, as it was written down: when it had moved by what matters, every five
-/// minutes at most, and every twenty while it is unusual. Of the last 500 things that happened to it. Staff only.
+/// minutes at most, and every twenty while it is unusual; and when staff set it, or that was over. Of the last 500 things that happened to it. Staff only.
 #[utoipa::path(
     get, path = "/v1/zones/{id}/surge", tag = "zones", security(("bearer" = [])),
     params(("id" = String, Path, description = "zone-…")),
@@ -280,7 +321,7 @@ pub(super) async fn surge_of_zone(
     Ok(Json(events.filter_map(|(event, _)| Surge::of(&event)).collect()))
 }
 
-/// Pauses a zone, or lets it go on. Staff only. What was done to it is in `/v1/actors/{id}/history`.
+/// Pauses a zone, or lets it go on; sets its multiplier for a while, or lets it follow what is counted. Staff only. What was done to it is in `/v1/actors/{id}/history`.
 #[utoipa::path(
     post, path = "/v1/zones/{id}/actions", tag = "zones", security(("bearer" = [])),
     request_body = ZoneAction,

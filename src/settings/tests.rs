@@ -1,5 +1,6 @@
 use super::*;
 use protocol::work::{OfferPolicy, OrderKind};
+use std::fs;
 
 fn with(toml: &str) -> Result<Settings, SettingsError> {
     Settings::from_figment(&Figment::from(Toml::string(DEFAULT)).merge(Toml::string(toml)))
@@ -142,6 +143,37 @@ fn a_preset_key_that_nothing_reads_is_an_error() {
     let text = PRESETS[0].1.replace("offer_ttl_ms", "offer_tll_ms");
     let error = read_preset("riderguy", Figment::from(Toml::string(&text))).unwrap_err();
     assert!(error.to_string().contains("policy.offer_tll_ms"), "{error}");
+    // How long a job can be given back is the driver's policy, not the job's.
+    let text = PRESETS[0].1.replace("[ride.policy]", "[ride.policy]\nreject_ms = 5000");
+    let error = read_preset("riderguy", Figment::from(Toml::string(&text))).unwrap_err();
+    assert!(error.to_string().contains("ride.policy.reject_ms"), "{error}");
+    let text = PRESETS[0].1.replace("[driver]", "[driver]\nreject_ms = 5000");
+    let preset = read_preset("riderguy", Figment::from(Toml::string(&text))).unwrap();
+    assert_eq!(preset.driver.reject_ms, 5_000);
+}
+
+#[test]
+fn between_what_multipliers_lie_is_the_brands_choice_and_the_nodes_where_it_makes_none() {
+    let bounds = |name: &str, node: &str| {
+        let surge = with(&format!("[preset]\nname = \"{name}\"\n{node}")).unwrap().regions();
+        surge.map(|it| (it.surge.percent_min, it.surge.percent_max))
+    };
+    assert_eq!(bounds("supportcarr", "").unwrap(), (100, 300));
+    let node = "[regions.surge]\npercent_max = 150";
+    assert_eq!(bounds("supportcarr", node).unwrap(), (100, 300));
+    assert_eq!(bounds("reskflow", node).unwrap(), (100, 150));
+    assert_eq!(bounds("reskflow", "").unwrap(), (100, 180));
+    let error = with("[regions.surge]\npercent_max = 90").unwrap_err();
+    assert!(error.to_string().contains("regions.surge"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("own.toml");
+    fs::write(&file, PRESETS[0].1.replace("percent_max = 180", "percent_max = 90")).unwrap();
+    let own = with(&format!("[preset]\nfile = {file:?}")).unwrap();
+    let error = own.regions().unwrap_err().to_string();
+    assert!(error.contains("preset riderguy: surge"), "{error}");
+    let text = PRESETS[0].1.replace("[surge]", "[surge]\npercent_most = 2");
+    let error = read_preset("riderguy", Figment::from(Toml::string(&text))).unwrap_err();
+    assert!(error.to_string().contains("percent_most"), "{error}");
 }
 
 #[test]

@@ -2,16 +2,17 @@
 
 use crate::{
     client::Client,
+    cluster::insist,
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of, ride},
-    ride::{PICKUP, accept, go_on_duty, hear_offer, hear_status, place_ride},
+    ride::{PICKUP, accept, act, go_on_duty, hear_offer, hear_status, place_ride, position},
     why::{node_that_looks_often, until},
 };
 use protocol::{
     Code, DriverId, JobId, OfferStatus, OrderId, OrderStatus, PartnerId, Principal,
     frame::{Outcome, Push},
     trace::WhyNot,
-    work::{OrderAction, Wish},
+    work::{DriverAction, DutyWish, OrderAction, Vehicle, VehicleKind, Wish},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -157,6 +158,52 @@ async fn who_lacks_what_is_needed_is_told_apart_from_who_is_busy() {
     assert_eq!(answer.status().as_u16(), 409);
     let body = json_of(answer).await;
     assert_eq!((&body["code"], &body["why"]), (&json!("not_eligible"), &json!(["capacity"])));
+}
+
+#[tokio::test]
+async fn goods_on_board_go_to_another_driver_who_can_have_them_and_the_history_says_why() {
+    let node = node_that_looks_often();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut first = Client::connect(&node, driver(1)).await;
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: Vec::new() };
+    let action = DriverAction::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle) };
+    let outcome = first.wish(Wish::Driver { id: None, action }).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+    first.say(&position(PICKUP.offset_m(20.0, 0.0))).await;
+    let mut order = ride();
+    (order["kind"], order["needs"]) = (json!("delivery"), json!({ "weight_g": 5_000 }));
+    let placed = Caller::new(&node, rider(9)).post("/v1/orders", &order).await;
+    let order: OrderId = json_of(placed).await["actor"].as_str().unwrap().parse().unwrap();
+    let offer = hear_offer(&mut first).await;
+    accept(&mut first, &offer).await;
+    insist(&mut first, order, OrderAction::Arrive {}).await;
+    act(&mut first, order, OrderAction::PickUp { proofs: Vec::new() }).await;
+
+    // Its vehicle carries nothing.
+    let mut second = on_duty(&node, 2, 40.0).await;
+    let seen = format!("/v1/drivers/{}/why-no-offers", nth(2));
+    until(&staff, &seen, |it| it["now"] == json!([])).await;
+    let actions = format!("/v1/orders/{order}/actions");
+    let to = |n: u64, force: bool| {
+        json!({ "handover": {
+            "driver": nth(n).to_string(), "force": force, "reason": "a flat tyre" } })
+    };
+    let refused = staff.post(&actions, &to(2, false)).await;
+    assert_eq!(refused.status().as_u16(), 409);
+    let refused = json_of(refused).await;
+    let said = (&refused["code"], &refused["why"]);
+    assert_eq!(said, (&json!("not_eligible"), &json!(["capacity"])));
+    assert_refused(staff.post(&actions, &to(99, true)).await, 404, "not_found").await;
+    let shown = json_of(staff.get(&format!("/v1/orders/{order}")).await).await;
+    assert_eq!((&shown["driver"], &shown["offers"]), (&json!(nth(1).to_string()), &json!([])));
+
+    done(&staff, &actions, to(2, true)).await;
+    hear_released(&mut first, offer.job).await;
+    hear_assigned(&mut second, offer.job).await;
+    let history = json_of(staff.get(&format!("/v1/actors/{order}/history")).await).await;
+    let chosen = event(&history, "driver_chosen");
+    assert_eq!((&chosen["by"], &chosen["reason"]), (&json!("dispatcher"), &json!("a flat tyre")));
+    assert_eq!(chosen["bypassed"], json!(["capacity"]));
 }
 
 #[tokio::test]

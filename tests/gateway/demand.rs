@@ -1,15 +1,16 @@
 //! How scarce drivers are around a place, where somebody is in the queue, and where a driver had better wait.
 
 use crate::{
-    client::Client,
+    client::{Client, now},
     control::{done, event, on_duty},
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of, ride},
     ride::{PICKUP, place_ride},
     why::until,
 };
-use protocol::{Principal, frame::ServerFrame, view::Hint};
+use protocol::{Principal, Timestamp, frame::ServerFrame, view::Hint};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Counts five times a second.
 fn node_that_counts_often() -> Node {
@@ -78,6 +79,8 @@ async fn a_multiplier_survives_a_power_cut_and_its_history_says_how_it_came_abou
         ("REGIONS__TICK_MS", "50"),
         ("REGIONS__WARM_UP_MS", "0"),
         ("REGIONS__SURGE__EVERY_MS", "1000"),
+        // Whose multipliers lie where the node says.
+        ("PRESET__NAME", "reskflow"),
         ("REGIONS__SURGE__PERCENT_MAX", "130"),
         ("REGIONS__SURGE__FOLLOW_PERCENT", "100"),
     ]);
@@ -117,6 +120,58 @@ async fn a_multiplier_survives_a_power_cut_and_its_history_says_how_it_came_abou
     assert_eq!(json_of(staff.get(&path).await).await[0]["to_percent"], 130);
     let me = Caller::new(&node, rider(1));
     assert_refused(me.get(&path).await, 403, "forbidden").await;
+}
+
+#[tokio::test]
+async fn staff_set_a_multiplier_for_a_while_and_its_history_says_who_and_why() {
+    let node = node_that_counts_often();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let (id, _) = middle(&staff).await;
+    let path = format!("/v1/zones/{}", id.as_str().unwrap());
+    let actions = format!("{path}/actions");
+    let set = |percent: u32, until: Timestamp| json!({ "set_surge": { "percent": percent, "reason": "a concert", "until": until } });
+    let later = now() + Duration::from_mins(30);
+    let me = Caller::new(&node, rider(1));
+    assert_refused(me.post(&actions, &set(120, later)).await, 403, "forbidden").await;
+    let around = format!("/v1/zones/at?lat={}&lon={}", PICKUP.lat, PICKUP.lon);
+    let zones = json_of(staff.get(&around).await).await;
+    let larger = zones.as_array().unwrap().iter().find(|it| it["resolution"] == 6).unwrap();
+    let larger = format!("/v1/zones/{}/actions", larger["id"].as_str().unwrap());
+    // The brand allows 120; and a day is the most.
+    let senseless = [
+        (&actions, set(130, later)),
+        (&actions, set(120, now() - Duration::from_secs(1))),
+        (&actions, set(120, now() + Duration::from_hours(25))),
+        (&actions, json!({ "set_surge": { "percent": 120, "reason": "", "until": later } })),
+        (&larger, set(120, later)),
+    ];
+    for (path, action) in senseless {
+        assert_refused(staff.post(path, &action).await, 422, "invalid").await;
+    }
+
+    done(&staff, &actions, set(120, later)).await;
+    let shown = json_of(staff.get(&path).await).await["surge"].clone();
+    assert_eq!((&shown["percent"], &shown["until"]), (&json!(120), &json!(later)), "{shown}");
+    assert_eq!((&shown["by"], &shown["reason"]), (&json!("dispatcher"), &json!("a concert")));
+    let listed = json_of(staff.get("/v1/zones?status=scarce").await).await;
+    assert_eq!(listed["items"][0]["id"], id, "{listed}");
+    done(&staff, &actions, json!({ "lift_surge": { "reason": "rained off" } })).await;
+    let shown = json_of(staff.get(&path).await).await;
+    assert_ne!(shown["surge"]["percent"], 120, "{shown}");
+
+    // Another one ends by itself.
+    done(&staff, &actions, set(110, now() + Duration::from_millis(700))).await;
+    let surge = format!("{path}/surge");
+    let told = until(&staff, &surge, |it| it[3]["cause"] == "lifted").await;
+    let said = |n: usize| {
+        let it = &told[n];
+        ["by", "cause", "to_percent", "reason"].map(|field| it[field].clone())
+    };
+    let [by, cause] = ["dispatcher", "set"].map(|it| json!(it));
+    assert_eq!(said(0), [by.clone(), cause, json!(120), json!("a concert")]);
+    assert_eq!(said(1), [by, json!("lifted"), json!(100), json!("rained off")]);
+    assert_eq!((&told[2]["to_percent"], &told[2]["from_percent"]), (&json!(110), &json!(100)));
+    assert_eq!(said(3), [json!("system"), json!("lifted"), json!(100), Value::Null]);
 }
 
 #[tokio::test]

@@ -280,6 +280,15 @@ pub enum Command {
     Handover {
         /** To whom. */
         driver: DriverId,
+        /** Even if something speaks against it. */
+        #[serde(default)]
+        force: bool,
+        /** Why. */
+        #[serde(default)]
+        reason: String,
+        /** What speaks against it, as far as the driver's own state says. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        against: Vec<WhyNot>,
     },
     /// The driver tried to reach the rider.
     Contacted {},

@@ -1,6 +1,6 @@
 //! What others are told of an order: regions, lists, maps, its people and the ledger.
 
-use super::{Event, Life, Order, work};
+use super::{Event, Leg, Life, Order, work};
 use crate::{Card, Listing, Posting, ViewRow, driver::Asks, listing::RegionId};
 use matching::fit::Way;
 use protocol::{
@@ -75,8 +75,8 @@ impl Order {
         let life = self.0.as_ref()?;
         let (needs, fleet) = (&life.placement.needs, life.search.fleet());
         let fleet_first = life.search.is_kept_at_first();
-        let way = Way { pickup: life.pickup().at, dropoff: Some(life.dropoff().at) };
-        Some(Asks { work: work(life.placement.kind), needs, fleet, fleet_first, way })
+        let (work, way) = (work(life.placement.kind), life.way_left());
+        Some(Asks { work, needs, fleet, fleet_first, way })
     }
 
     /// Where it is in its life; `None` before it is placed.
@@ -106,6 +106,26 @@ impl Order {
 }
 
 impl Life {
+    /// From where to where it is to be brought. Goods on board are taken over where their driver was last seen.
+    fn way_left(&self) -> Way {
+        let (pickup, dropoff) = (self.pickup().at, self.dropoff().at);
+        let here = self.track.last_seen().unwrap_or(pickup);
+        match self.leg() {
+            Some(
+                Leg::PickedUp
+                | Leg::InTransit
+                | Leg::AtStop
+                | Leg::AtDropoff { .. }
+                | Leg::FailedAttempt,
+            ) => Way { pickup: here, dropoff: Some(dropoff) },
+            Some(Leg::Returning) => Way { pickup: here, dropoff: Some(pickup) },
+            Some(
+                Leg::Assigned | Leg::EnRoutePickup | Leg::AtPickup { .. } | Leg::InProgress { .. },
+            )
+            | None => Way { pickup, dropoff: Some(dropoff) },
+        }
+    }
+
     pub(super) fn listing(&self, id: OrderId) -> Option<Listing> {
         let placement = &self.placement;
         let at = self.pickup().at;

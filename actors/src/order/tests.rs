@@ -53,6 +53,12 @@ fn join_run(n: u64, round: u32, now: Timestamp) -> Command {
     })
 }
 
+/// Lets the `n`th driver take over the goods.
+fn handover(n: u64, force: bool, reason: &str, against: &[WhyNot]) -> Command {
+    let (reason, against) = (reason.to_owned(), against.to_vec());
+    Command::Handover { driver: nth(n), force, reason, against }
+}
+
 /// Why nothing begins where orders are picked up.
 fn flood(until: Option<Timestamp>) -> ZonePause {
     let reason = "a flood".to_owned();

@@ -3,7 +3,8 @@
 use super::{Answer, Around, Event, Leg, Life, fulfilment};
 use crate::{Refusal, search::Chosen};
 use protocol::{
-    DriverId, FulfilmentStatus,
+    FulfilmentStatus,
+    trace::WhyNot,
     work::{OrderKind, Proof, ProofKind},
 };
 
@@ -90,16 +91,14 @@ impl Life {
     }
 
     /// Another driver takes over the goods: told, not asked, and bound once it has confirmed.
-    pub(super) fn hand_to_another(&self, driver: DriverId, around: &Around) -> Answer {
+    pub(super) fn hand_to_another(&self, chosen: &Chosen, around: &Around) -> Answer {
         if !self.placement.policy.handover {
             return Err(Refusal::NotEligible("goods do not change hands here".to_owned()));
         }
-        if self.driver() == Some(driver) {
-            return Err(Refusal::invalid("driver", "has the goods already"));
-        }
-        let chosen = Chosen { driver, force: false, reason: "", against: &[] };
-        let given = self.search.assign(&chosen, &self.asked(around))?;
-        Ok(given.events.into_iter().map(Event::Search).collect())
+        let has_it = (self.driver() == Some(chosen.driver)).then_some(WhyNot::HasIt);
+        let against: Vec<WhyNot> =
+            has_it.into_iter().chain(chosen.against.iter().copied()).collect();
+        self.assign(&Chosen { against: &against, ..*chosen }, around)
     }
 
     /// The driver cannot go on with the rider or the goods on board.

@@ -324,20 +324,24 @@ impl Region {
         }
         memory.has_restored = true;
         let settings = &self.world.settings.surge;
-        for (zone, Multiplier { percent, at }) in self.world.zones.multipliers(now) {
+        for (zone, Multiplier { percent, at }) in self.world.zones.all_counted(now) {
             if self.is_in(zone) {
                 memory.surge.restore(zone, percent, now.since(at), now, settings);
             }
         }
     }
 
-    /// Lets those zones know whose multipliers have moved by what matters, the furthest first, and the others next time.
+    /// Lets those zones know whose multipliers have moved by what matters, the furthest first, and the others next time; but
+    /// not those for which staff say what it is.
     fn write_down(&self, memory: &Memory, now: Timestamp) {
         if !memory.has_restored {
             return;
         }
         let moved = memory.surge.cells().filter_map(|(zone, cell)| {
-            let before = self.world.zones.multiplier(*zone, now);
+            if self.world.zones.by_staff(*zone, now).is_some() {
+                return None;
+            }
+            let before = self.world.zones.counted(*zone, now);
             let from = before.map_or(USUAL, |it| it.percent);
             let is_due = Multiplier::is_material(before, cell.percent, now) && self.is_in(*zone);
             is_due.then(|| (cell.percent.abs_diff(from), zone, cell))

@@ -41,7 +41,8 @@ fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
     let id = zone(7);
     let state = paused(None);
     let known = ZonePause { zone: id, since: NOW, until: None, reason: "a flood".to_owned() };
-    let standing = Standing { nth: 1, pause: Some(known), surge: None, changed_at: NOW };
+    let (pause, surge, set) = (Some(known), None, None);
+    let standing = Standing { nth: 1, pause, surge, set, changed_at: NOW };
     assert_eq!(state.standing(id), standing);
     assert_eq!(state.deadline(), None);
     let row = state.view(id).unwrap();
@@ -55,7 +56,7 @@ fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
     ]);
     let row = open.view(id).unwrap();
     assert_eq!((row.status.as_str(), row.at), (OPEN, NOW + HOUR));
-    let standing = Standing { nth: 2, pause: None, surge: None, changed_at: NOW + HOUR };
+    let standing = Standing { nth: 2, pause: None, surge: None, set: None, changed_at: NOW + HOUR };
     assert_eq!(Standing::of_row(&row), Some(standing));
     let again = open.decide(&resume(), &at(id, staff, NOW + HOUR));
     assert_eq!(again, Ok(vec![]), "it is already so");
@@ -174,7 +175,7 @@ fn what_was_told_of_an_earlier_moment_undoes_nothing() {
         "that nothing is, is said"
     );
     let first = paused(None).standing(zone(7));
-    let second = Standing { nth: 2, pause: None, surge: None, changed_at: NOW + HOUR };
+    let second = Standing { nth: 2, pause: None, surge: None, set: None, changed_at: NOW + HOUR };
     assert!(zones.take_in([(zone(7), first.clone())]));
     assert!(!zones.take_in([(zone(7), first.clone())]), "no news");
     assert_eq!(zones.paused().len(), 1);
@@ -268,6 +269,102 @@ fn only_the_platform_moves_multipliers_and_only_of_zones() {
     }
 }
 
+fn set(percent: u32, reason: &str, until: Timestamp) -> Command {
+    Command::SetSurge { percent, reason: reason.to_owned(), until }
+}
+
+fn lift() -> Command {
+    Command::LiftSurge { reason: "it is over".to_owned() }
+}
+
+#[test]
+fn as_staff_set_it_so_it_is_whatever_is_counted_until_they_lift_that_or_its_time_is_over() {
+    let (id, staff, minute) = (zone(7), Principal::Dispatcher, Duration::from_secs(60));
+    let until = NOW + 50 * minute;
+    let mut state = written([140]).0;
+    let said = state.decide(&set(200, "a concert", until), &at(id, staff, NOW + minute)).unwrap();
+    let [Event::Surged { by, from_percent: 140, to_percent: 200, cause: Cause::Set, .. }] =
+        said[..]
+    else {
+        panic!("{said:?}")
+    };
+    assert_eq!(by, staff);
+    said.iter().for_each(|event| state.evolve(event));
+    let again = state.decide(&set(200, "a concert", until), &at(id, staff, NOW + 2 * HOUR));
+    assert_eq!(again, Ok(vec![]), "it is already so");
+    let around = at(id, Principal::System, NOW + 30 * minute);
+    assert_eq!(state.decide(&counted(180), &around), Ok(vec![]), "whatever is counted");
+
+    let standing = state.standing(id);
+    let row = state.view(id).unwrap();
+    assert_eq!((row.status.as_str(), &Standing::of_row(&row)), (SCARCE, &Some(standing.clone())));
+    let zones = Zones::default();
+    zones.take_in([(id, standing)]);
+    let percent = |now| zones.multiplier(id, now).map(|it| it.percent);
+    let last = until - Duration::from_millis(1);
+    assert_eq!((percent(last), percent(until)), (Some(200), Some(140)), "told or not");
+    assert_eq!(zones.counted(id, last).map(|it| it.percent), Some(140));
+    zones.forget_settled(last);
+    assert_eq!(percent(last), Some(200), "it is not forgotten while it lasts");
+
+    let lifted = state.decide(&lift(), &at(id, Principal::Admin, NOW + 40 * minute)).unwrap();
+    let [Event::Surged { from_percent: 200, to_percent: 140, cause: Cause::Lifted, .. }] =
+        lifted[..]
+    else {
+        panic!("{lifted:?}")
+    };
+    let mut early = state.clone();
+    lifted.iter().for_each(|event| early.evolve(event));
+    assert_eq!(early.decide(&lift(), &at(id, staff, until)), Ok(vec![]), "it is already so");
+    assert_eq!(early.deadline().map(|(due, _)| due), Some(NOW + STALE), "as it was counted");
+
+    // Nobody has said again meanwhile what was counted.
+    assert_eq!(state.deadline(), Some((until, Command::Lapse {})));
+    let late = at(id, Principal::System, NOW + 2 * HOUR);
+    let over = state.decide(&Command::Lapse {}, &late).unwrap();
+    let [Event::Surged { by: Principal::System, to_percent: USUAL, cause: Cause::Lifted, .. }] =
+        over[..]
+    else {
+        panic!("{over:?}")
+    };
+    over.iter().for_each(|event| state.evolve(event));
+    assert_eq!((state.deadline(), state.standing(id).set), (None, None));
+    assert_eq!(state.view(id).unwrap().status, OPEN);
+}
+
+#[test]
+fn only_staff_set_multipliers_of_zones_that_have_one_for_a_reason_and_a_day_at_most() {
+    let until = NOW + HOUR;
+    let asked = |by, id, command: &Command| Zone::default().decide(command, &at(id, by, NOW));
+    for by in [Principal::System, Principal::Driver(DriverId::nth(1))] {
+        for command in [set(150, "a concert", until), lift()] {
+            assert!(matches!(asked(by, zone(7), &command), Err(Refusal::NotYours(_))), "{by}");
+        }
+    }
+    let asked = |id, command| asked(Principal::Admin, id, &command);
+    for command in [
+        set(99, "a concert", until),
+        set(MOST + 1, "a concert", until),
+        set(150, "", until),
+        set(150, "two\nlines", until),
+        set(150, "a concert", NOW),
+        set(150, "a concert", NOW + SET_MAX + HOUR),
+    ] {
+        let refused = asked(zone(7), command.clone());
+        assert!(matches!(refused, Err(Refusal::Invalid { .. })), "{command:?}: {refused:?}");
+    }
+    let larger = asked(zone(6), set(150, "a concert", until));
+    assert!(matches!(larger, Err(Refusal::Invalid { .. })), "{larger:?}");
+    let nowhere = asked(ZoneId::nth(1), set(150, "a concert", until));
+    assert!(matches!(nowhere, Err(Refusal::Unknown(_))), "{nowhere:?}");
+    let events = asked(zone(7), set(150, "a concert", NOW + SET_MAX)).unwrap();
+    assert_eq!(events.iter().map(Zone::event_format).collect::<Vec<_>>(), [SET]);
+    assert_eq!(
+        [set(150, "a concert", until), lift()].map(|it| Zone::command_format(&it)),
+        [SET; 2]
+    );
+}
+
 #[test]
 fn what_was_written_down_of_multipliers_is_known_to_regions() {
     let zones = Zones::default();
@@ -275,7 +372,7 @@ fn what_was_written_down_of_multipliers_is_known_to_regions() {
     zones.take_in([(zone(7), state.standing(zone(7)))]);
     let multiplier = Multiplier { percent: 140, at: NOW };
     assert_eq!(zones.multiplier(zone(7), NOW), Some(multiplier));
-    assert_eq!(zones.multipliers(NOW), [(zone(7), multiplier)]);
+    assert_eq!(zones.all_counted(NOW), [(zone(7), multiplier)]);
     assert_eq!(zones.multiplier(zone(8), NOW), None);
     assert!(zones.paused().is_empty(), "nothing stands still for that");
 }
@@ -290,7 +387,7 @@ fn one_that_has_lapsed_is_as_usual_though_nobody_has_told_this_node() {
     // As the zone itself writes it down, then or a moment later.
     let lapsed = Multiplier { percent: USUAL, at: NOW + STALE };
     assert_eq!(zones.multiplier(zone(7), NOW + STALE), Some(lapsed));
-    assert_eq!(zones.multipliers(NOW + 24 * HOUR), [(zone(7), lapsed)]);
+    assert_eq!(zones.all_counted(NOW + 24 * HOUR), [(zone(7), lapsed)]);
 }
 
 #[test]
@@ -334,6 +431,8 @@ fn what_nobody_has_to_know_any_more_is_forgotten() {
 const GOLDEN: &str = include_str!("../../tests/journals/zone-v1.jsonl");
 /// What came with multipliers.
 const GOLDEN_SURGED: &str = include_str!("../../tests/journals/zone-v2.jsonl");
+/// What came with staff who say what they are.
+const GOLDEN_SET: &str = include_str!("../../tests/journals/zone-v3.jsonl");
 
 #[test]
 fn a_journal_of_its_first_version_still_replays() {
@@ -349,6 +448,13 @@ fn a_journal_of_its_first_version_still_replays() {
     assert_eq!((pause.since, pause.reason.as_str()), (Timestamp(9_000), "another race"));
     let surge = state.standing(zone(7)).surge.unwrap();
     assert_eq!((surge.percent, surge.at), (100, Timestamp(20_000)));
+    for line in GOLDEN_SET.lines() {
+        state.evolve(&serde_json::from_str(line).unwrap());
+    }
+    let Standing { surge: after, set, .. } = state.standing(zone(7));
+    let set = set.unwrap();
+    assert_eq!((after, set.percent, set.until), (Some(surge), 160, Timestamp(7_200_000)));
+    assert_eq!((set.by, set.reason.as_str()), (Principal::Dispatcher, "a match"));
 }
 
 #[derive(Debug, Clone)]
@@ -357,6 +463,8 @@ enum Word {
     Resume,
     Lapse,
     Surge(u32),
+    Set(u32, u64),
+    Lift,
     Wait(u64),
 }
 
@@ -366,6 +474,8 @@ fn word() -> impl Strategy<Value = Word> {
         Just(Word::Resume),
         Just(Word::Lapse),
         (10..30_u32).prop_map(|tens| Word::Surge(10 * tens)),
+        (10..30_u32, 1..10_000_000_u64).prop_map(|(tens, ms)| Word::Set(10 * tens, ms)),
+        Just(Word::Lift),
         (0..5_000_000_u64).prop_map(Word::Wait),
     ]
 }
@@ -391,6 +501,10 @@ proptest! {
                 Word::Resume => (resume(), Principal::Admin),
                 Word::Lapse => (Command::Lapse {}, Principal::System),
                 Word::Surge(percent) => (counted(percent), Principal::System),
+                Word::Set(percent, ms) => {
+                    (set(percent, "a concert", Timestamp(now.0 + ms)), Principal::Dispatcher)
+                }
+                Word::Lift => (lift(), Principal::Admin),
             };
             let around = at(id, by, now);
             let events = state.decide(&command, &around).unwrap();

@@ -491,10 +491,18 @@ export type OrderAction =
     }
   | {
       /**
-       * A dispatcher lets another driver take over the goods.
+       * A dispatcher lets another driver take over the goods, who is told, not asked.
        */
       handover: {
         driver: DriverId;
+        /**
+         * Even if something speaks against it that may be overruled.
+         */
+        force?: boolean;
+        /**
+         * Why.
+         */
+        reason?: string;
       };
     }
   | {
@@ -1210,6 +1218,33 @@ export type ZoneAction =
        * It goes on.
        */
       resume: {
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
+       * Its multiplier is this one for a while, whatever is counted. Said again, this is what holds.
+       */
+      set_surge: {
+        /**
+         * In percent: 100, or what the brand allows.
+         */
+        percent: number;
+        /**
+         * Why, on one line.
+         */
+        reason: string;
+        until: Timestamp;
+      };
+    }
+  | {
+      /**
+       * Its multiplier follows what is counted again.
+       */
+      lift_surge: {
         /**
          * Why, on one line.
          */

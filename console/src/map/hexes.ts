@@ -27,6 +27,8 @@ export interface Demand {
   per_hour_soon: number;
   ratio: number;
   surge_percent: number;
+  /** How long it stays so, if staff set it. */
+  set_until?: number;
   changes: { at: number; from_percent: number; to_percent: number }[];
   outline: LatLon[];
 }

@@ -6,7 +6,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import type { JobId, Priority, Refused, WhyNot, Wish } from "@outrider/client";
 import { useApp, useFetched, useHeard } from "../app.js";
 import { jobId } from "../board.js";
-import { isAwaited, short, stageOf } from "../status.js";
+import { isAboard, isAwaited, short, stageOf } from "../status.js";
 import { Texts } from "../texts.js";
 import { Dialog, Glyph, Refusal, described, useKeys } from "../ui.js";
 import { metres, span, t, word, type Key } from "../words.js";
@@ -24,8 +24,10 @@ const MAY_BE_OVERRULED: Record<WhyNot, boolean> = {
 const PRIORITIES: readonly Priority[] = ["low", "normal", "high", "urgent"];
 const CANDIDATES_MAX = 40;
 
-type Action = "assign" | "reassign" | "unassign" | "hold" | "resume" | "priority" | "fleet" | "message" | "cancel" | "block";
+type Action = "assign" | "reassign" | "handover" | "unassign" | "hold" | "resume" | "priority" | "fleet" | "message" | "cancel" | "block";
 type Open = Exclude<Action, "resume">;
+/** To whom no driver came yet, instead of one that is on the way, or what one has on board. */
+type Giving = "assign" | "reassign" | "handover";
 
 /** What a wish does to a job, order and rescue alike. */
 type Done = { [key: string]: object };
@@ -41,13 +43,14 @@ export function possible(view: JobView): Action[] {
   const actions: Action[] = [];
   if (isLooking) actions.push("assign", view.held ? "resume" : "hold", "priority", "fleet");
   if (isAwaited(view.kind, view.status)) actions.push("reassign", "unassign");
+  if (view.sort === "delivery" && isAboard(view.status)) actions.push("handover");
   actions.push("message");
   if (stage !== "no_driver") actions.push("cancel");
   if (view.driver !== null || view.offers.length > 0) actions.push("block");
   return actions;
 }
 
-const KEYS: Record<string, readonly Action[]> = { a: ["assign", "reassign"], h: ["hold", "resume"], p: ["priority"], m: ["message"], x: ["cancel"] };
+const KEYS: Record<string, readonly Action[]> = { a: ["assign", "reassign", "handover"], h: ["hold", "resume"], p: ["priority"], m: ["message"], x: ["cancel"] };
 
 export function Actions({ view, isListening }: { view: JobView; isListening: boolean }): JSX.Element | null {
   const { live } = useApp();
@@ -71,7 +74,7 @@ export function Actions({ view, isListening }: { view: JobView; isListening: boo
         <button key={action} type="button" class={i === 0 && action !== "cancel" ? "primary" : action === "cancel" ? "ghost danger" : "ghost"} onClick={() => start(action)}>{t(`act.${action}`)}</button>
       ))}
       {actions.includes("fleet") ? <More><button type="button" class="ghost" onClick={() => start("fleet")}>{t("act.fleet")}</button></More> : null}
-      {open === "assign" || open === "reassign" ? <Assign view={view} isAnother={open === "reassign"} onClose={close} /> : null}
+      {open === "assign" || open === "reassign" || open === "handover" ? <Assign view={view} how={open} onClose={close} /> : null}
       {open === "unassign" ? <Reason title="act.unassign" go="act.unassign" suggestions={["reason.driver_late", "reason.wrong_driver", "reason.rider_asked"]} isDanger job={view.id} onClose={close}
         onGive={(reason) => void live.ask(view.id, "act.unassign", wishOf(view, { unassign: { reason } }))} /> : null}
       {open === "hold" ? <Reason title="act.hold" go="act.hold" says="act.hold.says" suggestions={["reason.rider_not_ready", "reason.checking", "reason.weather"]} job={view.id} onClose={close}
@@ -207,7 +210,7 @@ interface Candidate {
 }
 
 /** Chooses a driver: those who are near, what the last round made of them, and, where the node says no, why. */
-function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolean; onClose: () => void }): JSX.Element {
+function Assign({ view, how, onClose }: { view: JobView; how: Giving; onClose: () => void }): JSX.Element {
   const app = useApp();
   const { live } = app;
   const [text, setText] = useState("");
@@ -217,7 +220,9 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
   const [isAsking, setAsking] = useState(false);
   const trace = useFetched<MatchTrace>(traceOf(view));
   const weighed = trace && "ok" in trace ? trace.ok.rounds.at(-1)?.weighed ?? [] : [];
-  const at = view.stops[0]!.at;
+  const isAnother = how !== "assign";
+  // What is on board is where its driver is.
+  const at = how === "handover" && view.driver ? live.board.driver(view.driver)?.at ?? view.stops[0]!.at : view.stops[0]!.at;
   useEffect(() => {
     // Who drives there is known only where somebody looks.
     const [x, y] = [app.projection.x(at.lon), app.projection.y(at.lat)];
@@ -247,8 +252,7 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
     if (chosen === null) return;
     setAsking(true);
     const given = { driver: chosen, force: isForced, reason: reason.trim() };
-    const what = isForced ? "act.force" : isAnother ? "act.reassign" : "act.assign";
-    const done = await live.ask(view.id, what, wishOf(view, isAnother ? { reassign: given } : { assign: given }));
+    const done = await live.ask(view.id, isForced ? "act.force" : `act.${how}`, wishOf(view, { [how]: given }));
     setAsking(false);
     if (done) return onClose();
     const answer = live.asked.findLast((it) => it.actor === view.id);
@@ -257,7 +261,7 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
     if (answer) live.dismiss(answer.id);
   };
   return (
-    <Dialog title={t(isAnother ? "act.reassign.title" : "act.assign.title")} class="assign" onClose={onClose}>
+    <Dialog title={t(`act.${how}.title`)} class="assign" onClose={onClose}>
       <form class="form" onSubmit={(event) => { event.preventDefault(); void assign(false); }}>
         <Others job={view.id} />
         <input type="search" class="field" autofocus placeholder={t("act.assign.search")} aria-label={t("act.assign.search")} value={text} onInput={(event) => setText(event.currentTarget.value)} />
@@ -286,7 +290,7 @@ function Assign({ view, isAnother, onClose }: { view: JobView; isAnother: boolea
         <div class="form-end">
           <button type="button" class="ghost" onClick={onClose}>{t("act.not")}</button>
           {mayBeForced ? <button type="button" class="primary danger" disabled={isAsking || reason.trim() === ""} onClick={() => void assign(true)}>{t("act.force")}</button> : null}
-          {mayBeForced ? null : <button type="submit" class="primary" disabled={chosen === null || isAsking || isAnother && reason.trim() === ""}>{t(isAnother ? "act.reassign" : "act.assign")}</button>}
+          {mayBeForced ? null : <button type="submit" class="primary" disabled={chosen === null || isAsking || isAnother && reason.trim() === ""}>{t(`act.${how}`)}</button>}
         </div>
       </form>
     </Dialog>

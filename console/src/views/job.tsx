@@ -82,6 +82,7 @@ export function expected(view: JobView, asked: readonly Asked[]): JobView {
     if ("set_priority" in action) return { ...it, priority: (action.set_priority as { priority: string }).priority };
     if ("assign" in action) return given(it, (action.assign as { driver: string }).driver);
     if ("reassign" in action) return given(it, (action.reassign as { driver: string }).driver);
+    if ("handover" in action) return { ...given(it, (action.handover as { driver: string }).driver), status: "picked_up" };
     if ("unassign" in action) return { ...it, driver: null, status: "searching" };
     if ("cancel" in action) return { ...it, status: "cancelled_by_admin" };
     if ("cancel_safety" in action) return { ...it, status: "cancelled_safety" };

@@ -53,7 +53,7 @@ function Counted({ it }: { it: Demand }): JSX.Element {
         <div class="is-wide"><dt>{t("zones.ratio")}</dt><dd>{number(it.ratio, 1)}</dd></div>
         <div><dt>{t("zones.surge")}</dt><dd>×{number(it.surge_percent / 100, 2)}</dd></div>
       </dl>
-      {last ? <p class="soft">{t("zones.surge_since", { at: timeOfDay(last.at) })}</p> : null}
+      {it.set_until ? <p class="soft">{t("zones.surge_set", { at: timeOfDay(it.set_until) })}</p> : last ? <p class="soft">{t("zones.surge_since", { at: timeOfDay(last.at) })}</p> : null}
       {surges.length > 1 ? <Spark values={surges} label={t("zones.surge")} most={150} /> : null}
     </>
   );

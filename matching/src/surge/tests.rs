@@ -48,6 +48,33 @@ fn a_little_more_or_less_changes_nothing() {
 }
 
 #[test]
+fn one_that_is_less_than_the_least_there_may_be_is_as_usual() {
+    let settings = Settings { percent_min: 130, ..Settings::default() };
+    let mut surge = Surge::<u8>::default();
+    let mut seen = |from: u32, counts: &[Count]| -> Vec<u32> {
+        let steps = (from..).zip(counts).map(|(n, count)| {
+            surge.step(&BTreeMap::from([(0, *count)]), at(n), &settings);
+            percent(&surge)
+        });
+        steps.collect()
+    };
+    // Two for each driver would be 150: it goes there in steps of less than 30.
+    let risen = seen(0, &[count(6, 3); 12]);
+    assert_eq!(risen[0], USUAL, "20 more is not worth telling");
+    assert_eq!(risen[11], 150, "{risen:?}");
+    let fallen = seen(12, &[count(0, 3); 20]);
+    assert_eq!(fallen[19], USUAL);
+    let all = || risen.iter().chain(&fallen);
+    assert!(all().all(|it| settings.allows(*it)), "{risen:?}, {fallen:?}");
+    assert!(!settings.allows(120) && !settings.allows(190) && settings.allows(180));
+    let cannot_be = |percent_min, percent_max| {
+        !Settings { percent_min, percent_max, ..Settings::default() }.is_bounded()
+    };
+    assert!(settings.is_bounded());
+    assert!(cannot_be(90, 180) && cannot_be(150, 140) && cannot_be(100, MOST + 1));
+}
+
+#[test]
 fn what_is_expected_counts_as_what_is_there() {
     let settings = Settings::default();
     let expected = Count { n_free: 2, per_hour_soon: 48.0, ..Count::default() };
@@ -103,18 +130,20 @@ proptest! {
     #[test]
     fn it_stays_within_its_cap_moves_in_steps_and_every_change_is_told(
         seen in prop::collection::vec((0..40_u32, 0..20_u32, 0.0..900.0_f64), 1..60),
+        percent_min in 100..200_u32,
         percent_max in 50..400_u32,
         grain_percent in 0..30_u32,
         follow_percent in 0..120_u8,
     ) {
         let settings =
-            Settings { percent_max, grain_percent, follow_percent, ..Settings::default() };
+            Settings { percent_min, percent_max, grain_percent, follow_percent, ..Settings::default() };
         let (mut surge, mut before) = (Surge::<u8>::default(), USUAL);
         for (n, (n_waiting, n_free, per_hour_soon)) in (0..).zip(seen) {
             let count = Count { per_hour_soon, ..count(n_waiting, n_free) };
             let changes = surge.step(&BTreeMap::from([(0, count)]), at(n), &settings);
             let now = percent(&surge);
             prop_assert!((USUAL..=percent_max.max(USUAL)).contains(&now));
+            prop_assert!(now == USUAL || now >= percent_min.min(percent_max));
             prop_assert_eq!(changes.len(), usize::from(now != before));
             if let Some((_, change)) = changes.first() {
                 prop_assert_eq!((change.from_percent, change.to_percent), (before, now));

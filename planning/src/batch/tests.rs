@@ -1,4 +1,4 @@
-use super::{exchange::*, insertion::*, sequence::*, *};
+use super::{insertion::*, sequence::*, *};
 use proptest::prelude::*;
 
 /// A square of streets, ten minutes wide: place `p` is at (p / 11, p % 11).
@@ -168,53 +168,6 @@ fn what_the_driver_is_on_the_way_to_stays_first() {
     assert_eq!(insert(&terms, &free, 1).unwrap().tasks[0], Task::pickup(1), "near, so first");
 }
 
-#[test]
-fn what_is_on_board_is_handed_over_and_what_was_not_fetched_goes_back() {
-    let orders = [order(1, 60), order(70, 80), order(5, 6)];
-    let rules = rules(Mixing::Free);
-    let terms = Terms { orders: &orders, rules: &rules, travel: &streets };
-    let mut stranded = idle(3);
-    stranded.vehicle.aboard = vec![0];
-    stranded.tasks = vec![Task::dropoff(0), Task::pickup(1), Task::dropoff(1)];
-    let other = insert(&terms, &idle(4), 2).unwrap();
-    let it = hand_over(&terms, &stranded, &other, 3, 12.0).unwrap();
-    assert_eq!(it.back, [1]);
-    let (met, order) = &it.met[0];
-    assert_eq!((*met, order.pickup, order.ready, order.dropoff), (0, 3, 12.0, 60));
-    let mut orders = orders.to_vec();
-    orders[0] = order.clone();
-    let after = Terms { orders: &orders, ..terms };
-    let schedule = after.schedule(&it.run.vehicle, &it.run.tasks).unwrap();
-    assert_eq!(it.run.tasks.len(), 4);
-    let met = it.run.tasks.iter().position(|it| *it == Task::pickup(0)).unwrap();
-    assert!(schedule.moments[met] >= 12.0, "nobody is met before they are there");
-    // Nobody is asked for what would break their own promise.
-    orders[2].promise = 7.0;
-    let (pickup_first, after) = (other.clone(), Terms { orders: &orders, ..terms });
-    assert!(after.schedule(&pickup_first.vehicle, &pickup_first.tasks).is_ok());
-    orders[0].promise = 15.0;
-    let after = Terms { orders: &orders, ..terms };
-    assert_eq!(hand_over(&after, &stranded, &other, 3, 12.0), None);
-}
-
-#[test]
-fn only_what_has_not_begun_is_merged() {
-    let orders = [order(1, 3), order(1, 4)];
-    let rules = rules(Mixing::OneOrigin);
-    let terms = Terms { orders: &orders, rules: &rules, travel: &streets };
-    let (a, b) = (insert(&terms, &idle(0), 0).unwrap(), insert(&terms, &idle(0), 1).unwrap());
-    let both = merge(&terms, &a, &b).unwrap();
-    assert_eq!(both.tasks.len(), 4);
-    assert!(
-        saving(&terms, &both, &[a.clone(), b.clone()]).unwrap() > 0.4,
-        "one way instead of two"
-    );
-    assert_eq!(merge(&terms, &a, &Run { fixed: 1, ..b.clone() }), None);
-    let mut driving = b.clone();
-    driving.vehicle.aboard.push(1);
-    assert_eq!(merge(&terms, &a, &driving), None);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -310,38 +263,6 @@ proptest! {
             Some(it) => {
                 prop_assert!(close(cost_of(&terms, &it), best));
                 prop_assert_eq!(&it.tasks[..fixed], &tasks[..fixed]);
-            }
-        }
-    }
-
-    #[test]
-    fn a_split_is_the_best_of_all_and_a_merge_undoes_it(
-        run in a_run(), other in a_run(), orders in prop::collection::vec(an_order(), 2..4), mixing in mixing()
-    ) {
-        let rules = rules(mixing);
-        let terms = Terms { orders: &orders, rules: &rules, travel: &streets };
-        let all = Run { tasks: all_tasks(orders.len()), ..run };
-        let best_of = |run: &Run, chosen: &[u32]| {
-            let tasks: Vec<Task> = chosen.iter().flat_map(|it| [Task::pickup(*it), Task::dropoff(*it)]).collect();
-            permutations(&tasks).into_iter()
-                .map(|tasks| cost_of(&terms, &Run { tasks, ..run.clone() }))
-                .fold(f64::INFINITY, f64::min)
-        };
-        let mut best = f64::INFINITY;
-        for chosen in 1u32..(1 << orders.len()) - 1 {
-            let (goes, stays): (Vec<u32>, Vec<u32>) =
-                (0..orders.len() as u32).partition(|it| chosen & (1 << it) != 0);
-            best = best.min(best_of(&all, &stays) + best_of(&other, &goes));
-        }
-        match split(&terms, &all, &other) {
-            None => prop_assert!(best.is_infinite()),
-            Some((stays, gone)) => {
-                prop_assert!(close(cost_of(&terms, &stays) + cost_of(&terms, &gone), best));
-                let together = best_of(&all, &(0..orders.len() as u32).collect::<Vec<_>>());
-                match merge(&terms, &stays, &gone) {
-                    None => prop_assert!(together.is_infinite()),
-                    Some(it) => prop_assert!(close(cost_of(&terms, &it), together)),
-                }
             }
         }
     }

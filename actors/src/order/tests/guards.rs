@@ -466,6 +466,47 @@ fn who_cannot_have_it_instead_changes_nothing() {
 }
 
 #[test]
+fn goods_go_to_no_driver_who_could_not_have_been_given_them() {
+    let mut play = Play::at(delivery(), OrderStatus::InTransit);
+    let before = play.order.clone();
+    let refused = play.no(DISPATCHER, handover(2, false, "nearer", &[WhyNot::Capacity]));
+    assert_eq!(refused, Refusal::Unfit(vec![WhyNot::Capacity]));
+    let refused = play.no(DISPATCHER, handover(2, true, "nearer", &[WhyNot::ColdChain]));
+    assert_eq!(refused, Refusal::Unfit(vec![WhyNot::ColdChain]), "nor by force");
+    let refused = play.no(DISPATCHER, handover(1, true, "nearer", &[]));
+    assert_eq!(refused, Refusal::Unfit(vec![WhyNot::HasIt]));
+    let bar = Command::Search(Heard::Bar { drivers: vec![nth(3)] });
+    let refused = play.no(DISPATCHER, handover(2, true, " ", &[WhyNot::Capacity]));
+    assert!(matches!(refused, Refusal::Invalid { .. }), "{refused}");
+    assert_eq!(play.order, before);
+    play.yes(SYSTEM, bar);
+    let refused = play.no(DISPATCHER, handover(3, true, "nearer", &[]));
+    assert_eq!(refused, Refusal::Unfit(vec![WhyNot::PairBlocked]));
+    play.yes(DISPATCHER, handover(2, true, "nobody else is near", &[WhyNot::Capacity]));
+    assert_eq!(bypassed(&play), [WhyNot::Capacity]);
+    // Said again, it is so already.
+    let again = handover(2, true, "nobody else is near", &[WhyNot::Capacity]);
+    assert_eq!(play.order.offers().len(), 1);
+    play.yes(DISPATCHER, again);
+    let chosen = play.journal.iter().filter(|it| matches!(it, Event::DriverChosen { .. }));
+    assert_eq!(chosen.count(), 1);
+}
+
+#[test]
+fn who_takes_goods_over_comes_to_where_they_are() {
+    let mut play = Play::at(delivery(), OrderStatus::InTransit);
+    play.see(2_000.0);
+    let way = play.order.asks().unwrap().way;
+    let here = PICKUP.offset_m(2_000.0, 0.0);
+    assert!(way.pickup.distance_m(here) < 1.0, "{way:?}");
+    assert_eq!(way.dropoff, Some(place_at(5_000.0).at));
+    let back = Play::at(delivery(), OrderStatus::Returning).order.asks().unwrap().way;
+    assert_eq!(back.dropoff, Some(place_at(0.0).at));
+    let before = Play::at(delivery(), OrderStatus::EnRoutePickup).order.asks().unwrap().way;
+    assert_eq!(before.pickup, place_at(0.0).at);
+}
+
+#[test]
 fn an_order_that_has_lost_too_many_drivers_is_only_given_to_another_by_force() {
     let mut play = Play::at(ride(), OrderStatus::Assigned);
     for n in 2..=4 {

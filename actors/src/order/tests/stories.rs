@@ -221,7 +221,7 @@ fn a_driver_who_cancels_is_excluded_and_another_one_is_found() {
 fn goods_pass_from_one_driver_to_another() {
     let mut play = Play::at(delivery(), OrderStatus::InTransit);
     play.yes(driver(1), Command::CannotContinue { reason: "flat tyre".to_owned() });
-    play.yes(DISPATCHER, Command::Handover { driver: nth(2) });
+    play.yes(DISPATCHER, handover(2, false, "a flat tyre", &[]));
     assert_eq!(play.order.driver(), Some(nth(1)), "until the other one has confirmed");
     let offer = play.order.offers()[0].id;
     play.effects.clear();

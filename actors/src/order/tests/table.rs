@@ -66,7 +66,12 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Retry {},
         Command::StartReturn {},
         Command::Returned { proofs },
-        Command::Handover { driver: nth(3) },
+        Command::Handover {
+            driver: nth(3),
+            force: false,
+            reason: reason.clone(),
+            against: Vec::new(),
+        },
         Command::Contacted {},
         Command::NoShow {},
         Command::Cancel { reason: reason.clone() },

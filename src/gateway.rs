@@ -15,6 +15,7 @@ mod connections;
 mod console;
 mod demand;
 mod events;
+mod feed;
 mod follow;
 mod front;
 mod health;
@@ -68,6 +69,7 @@ use axum::{
 };
 use basemap::{ArchiveError, Basemap};
 use commits::Commits;
+use feed::LastLook;
 use futures_util::FutureExt;
 use incidents::Incidents;
 use inspect::Taps;
@@ -159,6 +161,8 @@ struct Gate {
     taps: Taps,
     /// Which incidents call for somebody.
     incidents: Arc<Incidents>,
+    /// What drivers may claim.
+    feed: LastLook,
     /// Who of staff has which job open.
     attendance: Arc<Attendance>,
     /// How many more routes may be planned at once.
@@ -266,6 +270,7 @@ impl Gateway {
             n_positions: metrics::counter!("outrider_frames_total", "kind" => "position"),
             taps: Taps::default(),
             incidents: Arc::default(),
+            feed: LastLook::default(),
             attendance,
             plans: Arc::new(Semaphore::new(allowed.plans_max)),
         });

@@ -6,6 +6,8 @@
 mod abuse;
 #[path = "gateway/basemap.rs"]
 mod basemap;
+#[path = "gateway/claim.rs"]
+mod claim;
 #[path = "gateway/client.rs"]
 mod client;
 #[path = "gateway/cluster.rs"]

@@ -252,6 +252,9 @@ enum Phase {
     },
     Feed {
         until: Timestamp,
+        /// It was for this driver alone before nobody was found for it, and stays so. A build that does not know of it opens it to all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<DriverId>,
     },
     /// What was left of it when a dispatcher, or its zone, stopped it.
     Held {
@@ -276,12 +279,12 @@ impl Phase {
                 only,
                 is_feed: false,
             },
-            Self::Feed { until } => Self::Held {
+            Self::Feed { until, only } => Self::Held {
                 opened_at: at,
                 left_ms: left_ms(until),
                 tier: 0,
                 next_tier_ms: None,
-                only: None,
+                only,
                 is_feed: true,
             },
             Self::Held { .. } | Self::Closed => self,
@@ -291,12 +294,22 @@ impl Phase {
     fn resumed(self, at: Timestamp) -> Self {
         let after = |ms: u64| at + Duration::from_millis(ms);
         match self {
-            Self::Held { left_ms, is_feed: true, .. } => Self::Feed { until: after(left_ms) },
+            Self::Held { left_ms, only, is_feed: true, .. } => {
+                Self::Feed { until: after(left_ms), only }
+            }
             Self::Held { opened_at, left_ms, tier, next_tier_ms, only, is_feed: false } => {
                 let (until, next_tier_at) = (after(left_ms), next_tier_ms.map(after));
                 Self::Open { at: opened_at, until, tier, next_tier_at, only }
             }
             Self::Open { .. } | Self::Feed { .. } | Self::Closed => self,
+        }
+    }
+
+    /// For whom alone it is, if it is.
+    fn only(self) -> Option<DriverId> {
+        match self {
+            Self::Open { only, .. } | Self::Feed { only, .. } | Self::Held { only, .. } => only,
+            Self::Closed => None,
         }
     }
 }
@@ -610,7 +623,7 @@ impl Search {
                     (now + ms(asked.policy.search_ms), next_tier(0, asked.policy, now));
                 events.extend([freed, Event::Opened { at, until, next_tier_at, only }]);
             }
-            Phase::Feed { until } if until <= now => {
+            Phase::Feed { until, .. } if until <= now => {
                 return Decision { events, outcome: Some(Outcome::Exhausted) };
             }
             Phase::Open { tier, next_tier_at: Some(at), .. } if at <= now => {
@@ -661,7 +674,8 @@ impl Search {
                 self.resting.clear();
             }
             Event::FeedOpened { until, .. } => {
-                self.phase = Phase::Feed { until: *until };
+                // Who asked for one driver has not asked for all.
+                self.phase = Phase::Feed { until: *until, only: self.phase.only() };
                 self.paused = None;
                 // Nobody is asked in a feed, so nobody is asked first.
                 if self.fleet_first {
@@ -821,7 +835,7 @@ impl Search {
             Phase::Open { until, next_tier_at, .. } => {
                 Some(next_tier_at.unwrap_or(until).min(until))
             }
-            Phase::Feed { until } => Some(until),
+            Phase::Feed { until, .. } => Some(until),
         };
         let of_run = self.joined.as_ref().map(|joined| joined.until);
         self.open.iter().map(|open| open.expires_at).chain(of_phase).chain(of_run).min()
@@ -892,6 +906,40 @@ impl Search {
             Phase::Feed { .. } => true,
             Phase::Open { .. } | Phase::Held { .. } | Phase::Closed => false,
         }
+    }
+
+    /// Is it in the feed, and not for another driver alone?
+    pub fn is_open_to(&self, driver: DriverId) -> bool {
+        self.is_in_feed() && self.phase.only().is_none_or(|only| only == driver)
+    }
+
+    /// Until when a driver, who drives for that fleet, may claim it from the feed. What the driver brings is judged elsewhere.
+    ///
+    /// # Errors
+    /// It may not: it is not in the feed, or not for this driver.
+    pub fn claimable(
+        &self,
+        driver: DriverId,
+        fleet: Option<PartnerId>,
+        rider: RiderId,
+        now: Timestamp,
+    ) -> Result<Timestamp, Refusal> {
+        let until = match self.phase {
+            Phase::Feed { until, .. } => Some(until).filter(|until| now < *until),
+            Phase::Open { .. } | Phase::Held { .. } | Phase::Closed => None,
+        };
+        let until = until.ok_or_else(|| Refusal::TooLate("it is not in the feed".into()))?;
+        is_someone_else(driver, rider)?;
+        if !self.is_open_to(driver) {
+            return Err(Refusal::NotEligible("it is for one driver alone".into()));
+        }
+        if self.is_out_of_question(driver) {
+            return Err(Refusal::NotEligible("it is not for you, or you gave it up".into()));
+        }
+        if is_of_other_fleet(self.fleet(), fleet) {
+            return Err(Refusal::NotEligible("it is kept to another fleet".into()));
+        }
+        Ok(until)
     }
 
     /// Does a dispatcher let nobody be asked?
@@ -992,20 +1040,7 @@ impl Search {
         if asked.assignment.is_some_and(|it| it.driver == driver && it.offer.is_none()) {
             return Ok(Decision::from(Vec::new()));
         }
-        let is_in_feed = match self.phase {
-            Phase::Feed { until } => asked.now < until,
-            Phase::Open { .. } | Phase::Held { .. } | Phase::Closed => false,
-        };
-        if !is_in_feed {
-            return Err(Refusal::TooLate("it is not in the feed".into()));
-        }
-        is_someone_else(driver, asked.rider)?;
-        if self.is_out_of_question(driver) {
-            return Err(Refusal::NotEligible("it is not for you, or you gave it up".into()));
-        }
-        if is_of_other_fleet(self.fleet(), fleet) {
-            return Err(Refusal::NotEligible("it is kept to another fleet".into()));
-        }
+        self.claimable(driver, fleet, asked.rider, asked.now)?;
         let mut events = self.withdraw_all(asked.now);
         events.push(Event::Closed { seen: None });
         let slots = slots.to_vec();
@@ -1172,7 +1207,7 @@ impl Search {
     /// An offer made now ends with its time to live, or with the search.
     fn expiry(&self, policy: &JobPolicy, now: Timestamp) -> Timestamp {
         let until = match self.phase {
-            Phase::Open { until, .. } | Phase::Feed { until } => until,
+            Phase::Open { until, .. } | Phase::Feed { until, .. } => until,
             Phase::Held { .. } | Phase::Closed => now + Duration::MAX,
         };
         (now + ms(policy.offer_ttl_ms)).min(until)

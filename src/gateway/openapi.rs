@@ -1,7 +1,7 @@
 //! The REST routes and their description, which are one and the same list.
 
 use super::{
-    Gate, cluster, demand, events, health, incidents, inspect, levels, marks, no_such_method,
+    Gate, cluster, demand, events, feed, health, incidents, inspect, levels, marks, no_such_method,
     plans, residence, rest, revocations, runs, stream, why, zones,
 };
 use axum::{Router, extract::DefaultBodyLimit};
@@ -80,6 +80,7 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rest::act_on_driver))
         .routes(routes!(why::why_no_offers))
         .routes(routes!(demand::queue_of_driver))
+        .routes(routes!(feed::jobs_in_feed))
         .routes(routes!(rest::show_rider))
         .routes(routes!(rest::act_on_rider))
         .routes(routes!(zones::list_zones))

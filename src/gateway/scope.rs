@@ -9,6 +9,7 @@
 //! | a command | [`Gate::check_wish`], in `Gate::perform` |
 //! | one thing | [`Gate::check_sight`], in `Gate::show` and where more is told of it |
 //! | a list | [`Gate::rows_within`], in `Gate::list` |
+//! | what a driver may claim | `Picture::near`, in `Gate::jobs_in_feed` |
 //! | what is followed | `Session::show` and `Session::may_sight` |
 //! | the board | `Session::full_within` and `Session::diff_within`; `Live::find` |
 //!

@@ -1494,3 +1494,35 @@ fn what_the_law_says_against_a_job_is_said_to_dispatchers_too() {
     assert_eq!(against(&world, there), [WhyNot::Hours, WhyNot::Permit]);
     assert_eq!(against(&world, None), []);
 }
+
+#[test]
+fn a_claim_needs_room_now_and_other_offers_make_way_for_it() {
+    let mut world = World::on_duty();
+    let needs = protocol::work::Needs { weight_g: 20_000, ..Default::default() };
+    let costs = matching::cost::Settings::default();
+    let against = |world: &World, work, fleet| {
+        let way = matching::fit::Way { pickup: KIGALI, dropoff: None };
+        let asks = Asks { work, needs: &needs, fleet, fleet_first: false, way };
+        world.driver.against_claim(ride(1), &asks, world.now, &costs)
+    };
+    let offer = world.offer(0, ride(2), WorkKind::Delivery);
+    world.reserve(&offer).unwrap();
+    assert_eq!(against(&world, WorkKind::Ride, None), []);
+    let fleet = Some(PartnerId::nth(1));
+    assert_eq!(against(&world, WorkKind::Ride, fleet), [WhyNot::OtherFleet]);
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    assert_eq!(against(&world, WorkKind::Delivery, None), [], "also while the other one decides");
+    assert_eq!(against(&world, WorkKind::Ride, None), [WhyNot::NoRoom]);
+    let claim = |work| Command::ClaimJob { job: ride(1), work };
+    assert!(matches!(world.ask(own(), claim(WorkKind::Ride)), Err(Refusal::NotEligible(_))));
+    assert_eq!(world.driver.why_no_claims(), []);
+    world.ask(own(), claim(WorkKind::Delivery)).unwrap();
+    assert_eq!(against(&world, WorkKind::Delivery, None), [WhyNot::HasIt]);
+
+    world.set(DutyWish::Break).unwrap();
+    assert_eq!(world.driver.why_no_claims(), [WhyNot::OnBreak]);
+    assert_eq!(World::new(DriverPolicy::default()).driver.why_no_claims(), [WhyNot::OffDuty]);
+    let mut unseen = World::new(DriverPolicy::default());
+    unseen.go_on().unwrap();
+    assert_eq!(unseen.driver.why_no_claims(), [WhyNot::NoPosition]);
+}

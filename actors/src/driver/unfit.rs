@@ -41,15 +41,53 @@ impl Driver {
         now: Timestamp,
         costs: &cost::Settings,
     ) -> Vec<WhyNot> {
-        let Asks { work, needs, fleet, fleet_first, way } = *asks;
         // An offer of the same job makes way.
         let n_leases = self.leases.iter().filter(|lease| lease.offer.job != job).count();
         let has_lease = n_leases >= usize::from(self.policy.parallel_offers);
         let reasons = [
             (self.job(job).is_some(), WhyNot::HasIt),
             (has_lease, WhyNot::HasOffer),
-            (self.room_soon(work).is_none(), WhyNot::NoRoom),
+            (self.room_soon(asks.work).is_none(), WhyNot::NoRoom),
         ];
+        self.unfit_for_any(now)
+            .chain(those(reasons))
+            .chain(self.unfit_for(asks, now, costs))
+            .collect()
+    }
+
+    /// What keeps it from being told what it may claim from the feed.
+    pub fn why_no_claims(&self) -> Vec<WhyNot> {
+        let is_nowhere = self.duty != Duty::Off && self.soft.position().is_none();
+        self.unfit_to_claim().chain(those([(is_nowhere, WhyNot::NoPosition)])).collect()
+    }
+
+    /// What speaks against its claiming that job from the feed; nothing, if it could have it at once. Unlike an offer, a claim needs
+    /// room now, and other offers make way for it.
+    pub fn against_claim(
+        &self,
+        job: JobId,
+        asks: &Asks,
+        now: Timestamp,
+        costs: &cost::Settings,
+    ) -> Vec<WhyNot> {
+        let reasons = [
+            (self.job(job).is_some(), WhyNot::HasIt),
+            (self.room_for(asks.work).is_none(), WhyNot::NoRoom),
+        ];
+        self.unfit_to_claim()
+            .chain(those(reasons))
+            .chain(self.unfit_for(asks, now, costs))
+            .collect()
+    }
+
+    /// What speaks against this job, whatever else it does: its fleet, what it brings, and the law.
+    fn unfit_for(
+        &self,
+        asks: &Asks,
+        now: Timestamp,
+        costs: &cost::Settings,
+    ) -> impl Iterator<Item = WhyNot> {
+        let Asks { work: _, needs, fleet, fleet_first, way } = *asks;
         let of_fleet = fit::of_other_fleet(fleet, fleet_first, self.fleet);
         let vehicle = self.vehicle.as_deref();
         let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle));
@@ -60,32 +98,40 @@ impl Driver {
         let lacks_permit =
             vehicle.is_some_and(|vehicle| fit::lacks_permit(&costs.permits, &way, vehicle));
         let of_law = [(is_too_long, WhyNot::Hours), (lacks_permit, WhyNot::Permit)];
-        self.unfit_for_any(now)
-            .chain(those(reasons))
-            .chain(of_fleet)
-            .chain(missing)
-            .chain(those(of_law))
-            .collect()
+        of_fleet.into_iter().chain(missing).chain(those(of_law))
     }
 
     /// What speaks against any job at all.
     fn unfit_for_any(&self, now: Timestamp) -> impl Iterator<Item = WhyNot> {
         let is_silent =
             self.link != Link::Live || now.since(self.soft.heard_at()) >= ms(self.policy.stale_ms);
-        let is_changing = self.leases.iter().any(|lease| lease.is_promised)
-            || self.jobs.iter().any(|job| !job.is_current());
+        let is_changing = self.has_promised() || self.jobs.iter().any(|job| !job.is_current());
+        let reasons = [
+            (self.duty != Duty::Off && is_silent, WhyNot::Unreachable),
+            (is_changing, WhyNot::ChangingJobs),
+        ];
+        self.unfit_to_work().chain(those(reasons))
+    }
+
+    /// What speaks against any claim from the feed, which is asked for by who is there.
+    fn unfit_to_claim(&self) -> impl Iterator<Item = WhyNot> {
+        self.unfit_to_work().chain(those([(self.has_promised(), WhyNot::ChangingJobs)]))
+    }
+
+    /// Why it takes no work.
+    fn unfit_to_work(&self) -> impl Iterator<Item = WhyNot> {
         let duty = match self.duty {
             Duty::Off => Some(WhyNot::OffDuty),
             Duty::Break(_) => Some(WhyNot::OnBreak),
             Duty::Draining(_) => Some(WhyNot::Leaving),
             Duty::On => None,
         };
-        let blocked = self.blocked().map(|_| WhyNot::Blocked);
-        let reasons = [
-            (self.duty != Duty::Off && is_silent, WhyNot::Unreachable),
-            (is_changing, WhyNot::ChangingJobs),
-        ];
-        blocked.into_iter().chain(duty).chain(those(reasons))
+        self.blocked().map(|_| WhyNot::Blocked).into_iter().chain(duty)
+    }
+
+    /// Will it take something as soon as what is in its way is gone?
+    fn has_promised(&self) -> bool {
+        self.leases.iter().any(|lease| lease.is_promised)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What others are told of an order: regions, lists, maps, its people and the ledger.
 
 use super::{Event, Leg, Life, Order, work};
-use crate::{Card, Listing, Posting, ViewRow, driver::Asks, listing::RegionId};
+use crate::{Card, Listing, Posting, ViewRow, driver::Asks, listing::RegionId, search::Terms};
 use matching::fit::Way;
 use protocol::{
-    DriverId, JobId, Money, OrderId, OrderStatus, Principal, RiderId,
+    DriverId, JobId, Money, OrderId, OrderStatus, PartnerId, Principal, RiderId, Timestamp,
     view::{Mark, OfferView, OrderView},
 };
 
@@ -54,12 +54,12 @@ impl Order {
     }
 
     /// May `reader` see this order: staff, its rider, its merchant, its driver, or a driver to whom
-    /// it is offered?
+    /// it is offered, by itself or in the feed?
     pub fn concerns(&self, reader: Principal) -> bool {
         let Some(life) = &self.0 else { return false };
         let is_asked = match reader {
             Principal::Driver(driver) => {
-                life.search.is_offered_to(driver) || life.search.is_in_feed()
+                life.search.is_offered_to(driver) || life.search.is_open_to(driver)
             }
             Principal::Rider(_)
             | Principal::Merchant(_)
@@ -77,6 +77,20 @@ impl Order {
         let fleet_first = life.search.is_kept_at_first();
         let (work, way) = (work(life.placement.kind), life.way_left());
         Some(Asks { work, needs, fleet, fleet_first, way })
+    }
+
+    /// What a driver who drives for that fleet is told of it who may claim it from the feed, and until when; `None` if it may not.
+    /// Whether it brings what is needed is for the driver to say.
+    pub fn in_feed(
+        &self,
+        id: OrderId,
+        driver: DriverId,
+        fleet: Option<PartnerId>,
+        now: Timestamp,
+    ) -> Option<(Terms<'_>, Timestamp)> {
+        let life = self.0.as_ref()?;
+        let until = life.search.claimable(driver, fleet, life.placement.rider, now).ok()?;
+        Some((life.terms(JobId::Order(id)), until))
     }
 
     /// Where it is in its life; `None` before it is placed.

@@ -455,6 +455,27 @@ fn a_job_in_the_feed_that_is_kept_to_a_fleet_is_claimed_by_its_drivers_only() {
     assert!(hunt.hear(&claim(fleet)).is_ok());
 }
 
+#[test]
+fn what_was_asked_of_one_driver_alone_is_nobody_elses_in_the_feed_either() {
+    let mut hunt = Hunt::with(JobPolicy::delivery(), Some(DriverId::nth(1)));
+    let opened = feed(&hunt.policy, hunt.now);
+    hunt.take(Decision::from(vec![opened]));
+    let claim = |n| Command::Claim { driver: DriverId::nth(n), slots: vec![0], fleet: None };
+    let is_open_to = |hunt: &Hunt, n| hunt.search.is_open_to(DriverId::nth(n));
+    assert_eq!((is_open_to(&hunt, 1), is_open_to(&hunt, 2)), (true, false));
+    assert!(matches!(hunt.hear(&claim(2)), Err(Refusal::NotEligible(_))));
+
+    let held = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
+    hunt.take(Decision::from(held));
+    assert!(!is_open_to(&hunt, 1));
+    let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked()).unwrap();
+    hunt.take(resumed);
+    let bytes = rmp_serde::to_vec_named(&hunt.search).unwrap();
+    assert_eq!(rmp_serde::from_slice::<Search>(&bytes).unwrap(), hunt.search);
+    assert!(matches!(hunt.hear(&claim(2)), Err(Refusal::NotEligible(_))));
+    assert!(hunt.hear(&claim(1)).is_ok());
+}
+
 /// Whose drivers it is kept to, and whether only at first.
 fn kept_to(hunt: &Hunt) -> (Option<PartnerId>, bool) {
     let card = hunt.card().expect("drivers are asked");

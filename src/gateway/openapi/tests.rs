@@ -36,6 +36,7 @@ fn every_route_is_described() {
     GET /v1/drivers/{id}/queue
     GET /v1/drivers/{id}/why-no-offers
     GET /v1/events
+    GET /v1/feed
     GET /v1/incidents
     GET /v1/incidents/{id}
     GET /v1/marks

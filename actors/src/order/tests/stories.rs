@@ -254,6 +254,34 @@ fn a_delivery_nobody_was_found_for_goes_to_the_feed_and_is_claimed() {
 }
 
 #[test]
+fn a_delivery_asked_of_one_driver_is_open_to_all_only_once_its_rider_looks_further() {
+    let claim = |n| Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None });
+    let for_one = || Placement { driver: Some(nth(1)), ..delivery() };
+    let mut play = Play::placed(for_one());
+    let offer = play.offer_to(1);
+    play.yes(SYSTEM, Command::Search(Heard::OfferDeclined { offer }));
+    assert_eq!(play.status(), OrderStatus::JobFeed, "its rider says how it goes on");
+    for n in [1, 2] {
+        assert!(matches!(play.no(SYSTEM, claim(n)), Refusal::NotEligible(_)));
+        assert!(play.order.in_feed(play.id, nth(n), None, play.now).is_none());
+    }
+    assert!(!play.order.concerns(driver(2)), "nor is it shown");
+
+    play.yes(RIDER, Command::ExtendSearch {});
+    play.exhaust();
+    assert!(play.order.concerns(driver(2)));
+    let (terms, until) = play.order.in_feed(play.id, nth(2), None, play.now).unwrap();
+    assert_eq!((terms.job, until > play.now), (JobId::Order(play.id), true));
+    play.yes(SYSTEM, claim(2));
+    assert_eq!(play.order.driver(), Some(nth(2)));
+    assert!(play.order.in_feed(play.id, nth(3), None, play.now).is_none());
+
+    let mut silent = Play::at(for_one(), OrderStatus::JobFeed);
+    assert!(matches!(silent.no(SYSTEM, claim(2)), Refusal::NotEligible(_)));
+    silent.yes(SYSTEM, claim(1));
+}
+
+#[test]
 fn goods_called_off_on_the_way_go_back_if_the_other_side_agrees() {
     let mut play = Play::at(delivery(), OrderStatus::InTransit);
     play.yes(RIDER, Command::RequestCancel { reason: "wrong address".to_owned() });

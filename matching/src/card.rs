@@ -28,7 +28,7 @@ pub struct DriverCard {
     pub is_nearly_free: bool,
     /// It wants only jobs that lead there.
     pub destination: Option<Point>,
-    /// Since when it has had nothing to do.
+    /// Since when it has had nothing to do; says nothing while it is not free.
     pub idle_since: Timestamp,
     /// Mean rating in hundredths of a star; 500 if unrated.
     pub rating: u16,

@@ -271,6 +271,24 @@ fn ties_go_to_who_has_waited_longest_then_to_who_is_liked_best() {
     assert_eq!(order, [1, 2, 3].map(DriverId::nth));
 }
 
+#[test]
+fn who_has_something_to_do_has_not_been_idle_all_the_while() {
+    // It went on duty hours ago, and has had deliveries to bring ever since; the other has waited for ten minutes.
+    let busy = DriverCard { is_free: false, idle_since: Timestamp(0), ..driver(1, 100.0) };
+    let idle =
+        DriverCard { idle_since: NOW - std::time::Duration::from_secs(600), ..driver(2, 100.0) };
+    let parts = |it: &DriverCard| {
+        let search = search(1, 0.0, OfferPolicy::Sequential);
+        Weights::default().parts(&search, it, NOW).idle_ms
+    };
+    assert_eq!((parts(&busy), parts(&idle)), (5_000, 2_500));
+    let delivery =
+        SearchCard { work: WorkKind::Delivery, ..search(1, 0.0, OfferPolicy::Sequential) };
+    let field = field([busy, idle]);
+    let outcome = round_at([&delivery], [], &field, NOW, &Settings::default(), Pairing::Joint);
+    assert_eq!(outcome.proposals[0].candidates[0].driver, DriverId::nth(2));
+}
+
 /// Whom a ride among these drivers is given, where this alone counts beside the way.
 fn chosen(drivers: [DriverCard; 2], needs: Needs, weights: Weights) -> DriverId {
     let search = SearchCard { needs, ..search(1, 0.0, OfferPolicy::Sequential) };

@@ -13,7 +13,8 @@
 //! that, it never loses for long.
 //!
 //! It survives its own end: a job that loses its driver opens the same search again, and whoever
-//! was excluded stays excluded.
+//! was excluded stays excluded. It then has all of its time again; how long somebody has waited counts from when it was
+//! opened first.
 
 mod account;
 mod words;
@@ -168,6 +169,10 @@ pub struct Terms<'a> {
 #[serde(default)]
 pub struct Search {
     phase: Phase,
+    /// When it was opened first, however often it has been since; zero before that. A build that does not know of it
+    /// forgets it, and then whoever waits has waited since it was opened last.
+    #[serde(skip_serializing_if = "is_never")]
+    first_opened_at: Timestamp,
     round: u32,
     n_offers: u32,
     n_offers_at_opening: u32,
@@ -214,6 +219,11 @@ struct Joined {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u8) -> bool {
     *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_never(at: &Timestamp) -> bool {
+    *at == Timestamp::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -638,6 +648,9 @@ impl Search {
         self.round += 1;
         match event {
             Event::Opened { at, until, next_tier_at, only } => {
+                if is_never(&self.first_opened_at) {
+                    self.first_opened_at = *at;
+                }
                 self.phase = Phase::Open {
                     at: *at,
                     until: *until,
@@ -853,7 +866,7 @@ impl Search {
             dropoff: None,
             needs: needs.clone(),
             policy: policy.offer,
-            opened_at: at,
+            opened_at: if is_never(&self.first_opened_at) { at } else { self.first_opened_at },
             round: self.round,
             radius_m: match only {
                 // A scanned code: the driver stands beside the rider.

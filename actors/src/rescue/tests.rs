@@ -843,6 +843,16 @@ fn a_lost_driver_is_replaced_on_the_way_but_not_at_the_scene() {
 }
 
 #[test]
+fn who_loses_a_driver_has_waited_since_the_call_and_has_a_whole_new_search() {
+    let mut world = World::in_status(RescueStatus::EnRoute);
+    world.pass(5 * MINUTE);
+    world.yes(by(1), Command::Cancel { reason: why() });
+    assert_eq!(card_of(&world).opened_at, START);
+    let search = Duration::from_millis(request().policy.search_ms.into());
+    assert_eq!(world.case().search.until(), Some(world.now + search));
+}
+
+#[test]
 fn a_driver_who_gave_it_up_is_not_offered_it_again() {
     let mut world = World::in_status(RescueStatus::EnRoute);
     world.yes(by(1), Command::Cancel { reason: why() });

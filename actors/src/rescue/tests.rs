@@ -550,13 +550,11 @@ fn an_accident_is_an_incident_and_needs_something_to_carry_it_away() {
     assert_eq!(needs.weight_g, 150_000);
 }
 
-/// The first driver of a round over these searches, by job; one driver with a truck is there.
-fn matched(searches: &[&SearchCard]) -> Vec<(JobId, DriverId)> {
-    let settings = cost::Settings::default();
-    let router = settings.straight();
+/// A driver with a truck, who is there.
+fn truck() -> DriverCard {
     let skills = vec!["tyre".to_owned()];
     let vehicle = Vehicle { kind: VehicleKind::TowTruck, capacity_g: 9_000_000, skills };
-    let truck = DriverCard {
+    DriverCard {
         id: d(7),
         at: SCENE,
         seen_at: START,
@@ -573,9 +571,15 @@ fn matched(searches: &[&SearchCard]) -> Vec<(JobId, DriverId)> {
         n_slots: 0,
         standing: Standing::default(),
         came: None,
-    };
+    }
+}
+
+/// The first driver of a round over these searches, by job; one driver with a truck is there.
+fn matched(searches: &[&SearchCard]) -> Vec<(JobId, DriverId)> {
+    let settings = cost::Settings::default();
+    let router = settings.straight();
     let mut field = Field::new(SCENE);
-    field.fill([Arc::new(truck)], &router);
+    field.fill([Arc::new(truck())], &router);
     let (now, pairing) = (START, Pairing::Joint);
     let terms = Terms { router: &router, settings: &settings, now, pairing };
     let outcome = round(searches.iter().copied(), [], &field, &terms);
@@ -587,6 +591,28 @@ fn card_of(world: &World) -> Box<SearchCard> {
         Some(Card::Search(card)) => card,
         other => panic!("nobody is looked for: {other:?}"),
     }
+}
+
+#[test]
+fn rounds_and_dispatchers_know_of_the_same_way() {
+    let dropoff = Some(Place::from(GARAGE));
+    let world = World::requested(Request { dropoff, ..request() });
+    let card = card_of(&world);
+    assert_eq!((card.pickup, card.dropoff), (SCENE, Some(GARAGE)));
+    let asks = world.rescue.asks().unwrap();
+    assert_eq!(asks.way, Way { pickup: card.pickup, dropoff: card.dropoff });
+    // So nobody is asked to tow where they have no permit to drive.
+    let Point { lat, lon } = GARAGE;
+    let permit = matching::fit::Permit { name: "harbour".to_owned(), lat, lon, radius_m: 500 };
+    let settings = cost::Settings { permits: vec![permit], ..cost::Settings::default() };
+    let router = settings.straight();
+    let (now, pairing) = (START, Pairing::Joint);
+    let mut field = Field::new(SCENE);
+    field.fill([Arc::new(truck())], &router);
+    let terms = Terms { router: &router, settings: &settings, now, pairing };
+    assert_eq!(round([&*card], [], &field, &terms).proposals, []);
+    let fixed_there = card_of(&World::requested(request()));
+    assert_eq!(round([&*fixed_there], [], &field, &terms).proposals.len(), 1);
 }
 
 #[test]

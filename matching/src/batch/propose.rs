@@ -149,6 +149,8 @@ impl Look<'_> {
             capacity_g: run.capacity_g,
             n_max: settings.orders_max,
             pace: run.pace,
+            // It judges by what it was planned with, and nobody is asked in vain.
+            until: [driver.standing.until, run.until].into_iter().flatten().min(),
         };
         let ways = self.asked.by(driver.vehicle.kind);
         let before = Trip::new(cart, &run.parcels, &ways).driving_s(&run.errands)?;
@@ -233,7 +235,8 @@ impl Look<'_> {
         let pace = Pace { crow_mps, stop_s: settings.stop_s };
         let n_max = settings.orders_max.min(driver.n_slots);
         let capacity_g = driver.vehicle.capacity_g;
-        let cart = Cart { at: driver.at, free: now, capacity_g, n_max, pace };
+        let until = driver.standing.until;
+        let cart = Cart { at: driver.at, free: now, capacity_g, n_max, pace, until };
         let ways = self.asked.by(driver.vehicle.kind);
         let (mut chosen, mut parcels) = (vec![first], vec![all[first].parcel]);
         let mut errands = Errand::both(0).to_vec();

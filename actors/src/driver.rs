@@ -267,10 +267,11 @@ impl Decider for Driver {
                 self.forget_hint();
                 self.changed_at = *at;
             }
-            Event::OfferReserved { at, offer, consent, force } => {
+            Event::OfferReserved { at, offer, consent, force, weights_g } => {
                 // Most drivers hold one at most, and there are many drivers.
                 self.leases.reserve_exact(1);
-                self.leases.push(Lease::new(offer.clone(), *consent, *force));
+                let lease = Lease::new(offer.clone(), *consent, *force);
+                self.leases.push(Lease { weights_g: weights_g.clone(), ..lease });
                 self.record.n_offered += 1;
                 self.changed_at = *at;
             }
@@ -318,8 +319,9 @@ impl Decider for Driver {
                 self.n_silent = 0;
                 self.changed_at = *at;
             }
-            Event::JobClaimed { at, job, work, slots } => {
-                self.take_on([Job::claimed(*job, *work, *slots, *at)]);
+            Event::JobClaimed { at, job, work, slots, weight_g } => {
+                let job = Job::claimed(*job, *work, *slots, *at);
+                self.take_on([Job { weight_g: *weight_g, ..job }]);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
@@ -558,6 +560,7 @@ impl Decider for Driver {
                 fleet: self.fleet,
                 takes_hints: self.policy.hints_every_ms > 0,
                 n_slots: u8::try_from(n_slots).unwrap_or(u8::MAX),
+                load_g: self.load_g(None),
                 standing: self.standing(shown.seen_at, shown.heading_deg),
                 came: self.soft.came().cloned(),
             }),

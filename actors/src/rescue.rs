@@ -504,6 +504,7 @@ impl Case {
                     pickup: &self.request.at,
                     dropoff: self.request.dropoff.as_ref(),
                     fare: self.request.fare.total(),
+                    weight_g: self.needs.weight_g,
                 };
                 self.search.effects(&terms, event).into_iter().collect()
             }

@@ -162,6 +162,8 @@ pub struct Terms<'a> {
     pub dropoff: Option<&'a Place>,
     /// What the rider pays.
     pub fare: Money,
+    /// How heavy it is, in grams.
+    pub weight_g: u32,
 }
 
 /// The search of one job, over all its rounds and drivers. `Default` has not begun.
@@ -791,7 +793,8 @@ impl Search {
                     run: None,
                 };
                 let (consent, force) = (*consent, *force);
-                let reserve = driver::Command::ReserveOffer { offer, consent, force };
+                let weights_g = Some(terms.weight_g).filter(|it| *it > 0).into_iter().collect();
+                let reserve = driver::Command::ReserveOffer { offer, consent, force, weights_g };
                 Some(Effect::from(tell_driver(*driver, reserve)).if_refused(refused))
             }
             Event::OfferClosed { offer, status, driver_knows: false } => {

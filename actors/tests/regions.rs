@@ -193,6 +193,7 @@ impl Play {
             fleet: None,
             takes_hints: false,
             n_slots: 5,
+            load_g: 0,
             standing: Stands::default(),
             came: None,
         };

@@ -50,6 +50,7 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 fleet: None,
                 takes_hints: false,
                 n_slots: 0,
+                load_g: 0,
                 standing: Standing::default(),
                 came: None,
             })

@@ -44,12 +44,20 @@ pub struct DriverCard {
     /// For how many deliveries it has room; none, as far as a node knows that is older than runs.
     #[serde(default)]
     pub n_slots: u8,
+    /// How heavy all the deliveries are that it has, in grams; nothing, as far as a node knows that does not add them up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub load_g: u32,
     /// What else speaks for it or against it.
     #[serde(default = "Standing::of_a_stranger")]
     pub standing: Standing,
     /// How its last way to a pickup went, if it has had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came: Option<Arc<Came>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What speaks for a driver or against it, beside where it is.

@@ -183,6 +183,7 @@ mod tests {
                     fleet: None,
                     takes_hints: false,
                     n_slots: 0,
+                    load_g: 0,
                     standing: Standing::default(),
                     came: None,
                 })

@@ -92,7 +92,7 @@ pub fn misfit(
         Some(WhyNot::NotTheOne)
     } else if let Some(other) = of_other_fleet(search.fleet, search.fleet_first, driver.fleet) {
         Some(other)
-    } else if let Some(missing) = missing(&search.needs, &driver.vehicle) {
+    } else if let Some(missing) = missing(&search.needs, &driver.vehicle, driver.load_g) {
         Some(missing)
     } else if search.excluded.contains(&driver.id) {
         Some(WhyNot::Excluded)
@@ -122,11 +122,11 @@ pub fn of_other_fleet(
     is_of_other_fleet(kept_to, fleet).then_some(why)
 }
 
-/// What of `needs` this vehicle does not bring; nothing, if it brings all.
-pub fn missing(needs: &Needs, vehicle: &Vehicle) -> Option<WhyNot> {
+/// What of `needs` this vehicle does not bring, which has so many grams to carry already; nothing, if it brings all.
+pub fn missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Option<WhyNot> {
     if !needs.vehicles.is_empty() && !needs.vehicles.contains(&vehicle.kind) {
         Some(WhyNot::Vehicle)
-    } else if needs.weight_g > vehicle.capacity_g {
+    } else if needs.weight_g > vehicle.capacity_g.saturating_sub(load_g) {
         Some(WhyNot::Capacity)
     } else {
         needs.skills.iter().find(|skill| !vehicle.skills.contains(skill)).map(|it| lacking(it))

@@ -49,11 +49,15 @@ pub struct Lease {
     pub is_seen: bool,
     /// Will it be taken as soon as there is room?
     pub is_promised: bool,
+    /// How heavy each of its jobs is, in grams, in the order in which the offer names them; what is missing weighs nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights_g: Vec<u32>,
 }
 
 impl Lease {
     pub(super) fn new(offer: Offer, consent: bool, force: bool) -> Self {
-        Self { offer, consent, force, is_seen: false, is_promised: false }
+        let weights_g = Vec::new();
+        Self { offer, consent, force, is_seen: false, is_promised: false, weights_g }
     }
 
     /// The orders of the run it is an offer of; none, if it is of one job.
@@ -68,6 +72,8 @@ impl Lease {
         let job = |(order, slot): &(OrderId, u8)| {
             let mut stops = run.stops.iter().filter(|it| it.order == *order);
             let (from, to) = (stops.next().map(place), stops.next().map(place));
+            let nth = run.orders.iter().position(|it| it.order == *order);
+            let weight_g = nth.and_then(|nth| self.weights_g.get(nth)).copied().unwrap_or(0);
             Job {
                 id: (*order).into(),
                 work: WorkKind::Delivery,
@@ -80,6 +86,7 @@ impl Lease {
                     is_rejectable: false,
                 },
                 run: Some(run.run),
+                weight_g,
             }
         };
         slots.iter().map(job).collect()
@@ -103,6 +110,7 @@ impl Lease {
                 // Whoever was forced was asked by a person, and answers to that person.
                 is_rejectable: !self.consent && !self.force,
             },
+            weight_g: self.weights_g.first().copied().unwrap_or(0),
         }
     }
 }
@@ -126,6 +134,14 @@ pub struct Job {
     /// The run it came with, if it came with others. Needs format 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
+    /// How heavy it is, in grams.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_g: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// From where to where a job goes.
@@ -162,7 +178,7 @@ pub enum Phase {
 impl Job {
     pub(super) fn claimed(id: JobId, work: WorkKind, slots: Slots, at: Timestamp) -> Self {
         let phase = Phase::Committing { since: at, n_asked: 0, is_rejectable: false };
-        Self { id, work, slots, offer: None, way: None, phase, run: None }
+        Self { id, work, slots, offer: None, way: None, phase, run: None, weight_g: 0 }
     }
 
     /// Is the driver on it?
@@ -232,6 +248,20 @@ impl Driver {
         let is_shared = self.jobs.iter().all(|job| job.work == WorkKind::Delivery);
         let is_free = |slot: &u8| is_shared && self.jobs.iter().all(|job| job.slots.first != *slot);
         (0..self.policy.deliveries_max.max(1)).filter(is_free).take(n).collect()
+    }
+
+    /// How heavy its deliveries are, but for the job `but`, in grams. Other work is alone in its vehicle, and what comes
+    /// after it begins with an empty one.
+    pub(super) fn load_g(&self, but: Option<JobId>) -> u32 {
+        let is_load = |job: &&Job| job.work == WorkKind::Delivery && Some(job.id) != but;
+        let loads = self.jobs.iter().filter(is_load).map(|job| job.weight_g);
+        loads.fold(0, u32::saturating_add)
+    }
+
+    /// Can it carry that, beside all that it has?
+    pub(super) fn can_load(&self, work: WorkKind, weight_g: u32) -> bool {
+        let capacity_g = self.vehicle.as_ref().map_or(0, |vehicle| vehicle.capacity_g);
+        work != WorkKind::Delivery || weight_g <= capacity_g.saturating_sub(self.load_g(None))
     }
 
     /// The run it is on, or said yes to.

@@ -52,7 +52,8 @@ impl Driver {
         ];
         let of_fleet = fit::of_other_fleet(fleet, fleet_first, self.fleet);
         let vehicle = self.vehicle.as_deref();
-        let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle));
+        let load_g = self.load_g(Some(job));
+        let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle, load_g));
         let from = self.soft.position().map_or(way.pickup, |position| position.at);
         let is_too_long = self.fatigue_due().zip(vehicle).is_some_and(|(until, vehicle)| {
             !fit::ends_by(&way, (from, now), vehicle.kind, until, &costs.straight())

@@ -569,6 +569,7 @@ fn truck() -> DriverCard {
         fleet: None,
         takes_hints: false,
         n_slots: 0,
+        load_g: 0,
         standing: Standing::default(),
         came: None,
     }

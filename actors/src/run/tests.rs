@@ -202,10 +202,9 @@ fn three_deliveries_are_offered_as_one_and_brought() {
     play.yes(join(2));
     assert_eq!(play.status(), RunStatus::Offered);
     let told = play.told();
-    let [(_, Tell::Driver { to, command: driver::Command::ReserveOffer { offer, consent, .. } })] =
-        told.as_slice()
-    else {
-        panic!("{told:?}")
+    let [(_, Tell::Driver { to, command })] = told.as_slice() else { panic!("{told:?}") };
+    let driver::Command::ReserveOffer { offer, consent, weights_g, .. } = command else {
+        panic!("{command:?}")
     };
     assert_eq!((*to, *consent, offer.fare.amount), (driver(), true, 1_001 + 1_002 + 1_003));
     let whole = offer.run.as_deref().unwrap();
@@ -214,6 +213,7 @@ fn three_deliveries_are_offered_as_one_and_brought() {
         [1_001, 1_002, 1_003]
     );
     assert_eq!((whole.stops.len(), offer.jobs().count()), (6, 3));
+    assert_eq!(*weights_g, [1_000; 3]);
     assert!(whole.stops.is_sorted_by_key(|it| it.due));
     play.accept();
     assert_eq!(play.told_orders(), [1, 2, 3].map(|n| (nth(n), "take_by_run")));

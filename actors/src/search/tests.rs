@@ -71,7 +71,8 @@ impl Hunt {
         let pickup = Place::from(Point::default());
         let fare = Money { amount: 1_000, currency: Currency::RWF };
         let work = WorkKind::Ride;
-        let terms = Terms { job: job(), work, pickup: &pickup, dropoff: None, fare };
+        let weight_g = 0;
+        let terms = Terms { job: job(), work, pickup: &pickup, dropoff: None, fare, weight_g };
         for event in &decision.events {
             self.told.extend(self.search.effects(&terms, event));
             self.search.evolve(event);

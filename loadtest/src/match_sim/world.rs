@@ -290,6 +290,7 @@ impl<'a> World<'a> {
                 fleet: None,
                 takes_hints: true,
                 n_slots: 0,
+                load_g: 0,
                 standing: Standing::default(),
                 came: None,
             };

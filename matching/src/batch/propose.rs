@@ -142,11 +142,15 @@ impl Look<'_> {
         if run.n_more == 0 {
             return None;
         }
+        // What it brings with the run is weighed stop by stop; what it has besides is there all the while.
+        let in_run_g = run.parcels.iter().fold(0_u32, |sum, it| sum.saturating_add(it.weight_g));
+        let load_g = driver.load_g.saturating_sub(in_run_g);
+        let driver = &DriverCard { load_g, ..DriverCard::clone(driver) };
         let n = run.parcels.len();
         let cart = Cart {
             at: driver.at,
             free: now,
-            capacity_g: run.capacity_g,
+            capacity_g: run.capacity_g.saturating_sub(load_g),
             n_max: settings.orders_max,
             pace: run.pace,
             // It judges by what it was planned with, and nobody is asked in vain.

@@ -67,6 +67,7 @@ fn driver(n: u64, at: Point) -> DriverCard {
         fleet: None,
         takes_hints: false,
         n_slots: 5,
+        load_g: 0,
         standing: Standing::default(),
         came: None,
     }
@@ -376,6 +377,31 @@ fn what_nobody_said_of_a_way_is_gone_as_the_crow_flies_and_the_latest_word_count
     // What cannot be read whole is not believed.
     let broken = Legs { places: vec![a, b, c], seconds: vec![0, 7] };
     assert_eq!(seconds(&known([&none, &broken])), [0, 7, 100, 60, 0, 80, 100, 80, 0]);
+}
+
+#[test]
+fn what_is_handed_over_on_the_way_makes_room_for_what_is_taken_along() {
+    // It carries fifteen of the twenty kilograms it may, as far as the next corner.
+    let aboard =
+        Parcel { from: at(-900.0, 0.0), to: at(500.0, 0.0), times: times(3_600), weight_g: 15_000 };
+    let card = RunCard {
+        run: RunId::nth(1),
+        driver: DriverId::nth(1),
+        parcels: vec![aboard],
+        errands: vec![Errand { parcel: 0, is_pickup: false }],
+        n_more: 4,
+        capacity_g: 20_000,
+        pace: Pace { crow_mps: 5.5, stop_s: 60 },
+        until: None,
+    };
+    let needs = Needs { weight_g: 8_000, ..Needs::default() };
+    let on_the_way = SearchCard { needs, ..waiting(1, at(600.0, 0.0), at(2_500.0, 0.0)) };
+    let n_along = |load_g| {
+        let driver = DriverCard { is_free: false, load_g, ..driver(1, at(0.0, 0.0)) };
+        planned(std::slice::from_ref(&on_the_way), &[driver], std::slice::from_ref(&card)).len()
+    };
+    assert_eq!(n_along(15_000), 1);
+    assert_eq!(n_along(15_000 + 13_000), 0, "beside what it brings besides");
 }
 
 fn any_card() -> impl Strategy<Value = (f64, f64, f64, f64, u64, u32)> {

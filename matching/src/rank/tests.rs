@@ -43,6 +43,7 @@ fn driver(n: u64) -> Arc<DriverCard> {
         fleet: None,
         takes_hints: false,
         n_slots: 0,
+        load_g: 0,
         standing: Standing::default(),
         came: None,
     })

@@ -34,6 +34,7 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         fleet: None,
         takes_hints: false,
         n_slots: 0,
+        load_g: 0,
         standing: Standing::default(),
         came: None,
     }
@@ -254,6 +255,11 @@ fn who_does_not_fit_is_not_proposed() {
     assert!(!is_proposed(&needing(car), &fit));
     let heavy = Needs { weight_g: 20_001, ..Needs::default() };
     assert!(!is_proposed(&needing(heavy), &fit));
+    let light = needing(Needs { weight_g: 5_000, ..Needs::default() });
+    let carrying = |load_g| DriverCard { load_g, ..fit.clone() };
+    assert!(is_proposed(&light, &carrying(15_000)));
+    assert!(!is_proposed(&light, &carrying(15_001)), "beside what it carries already");
+    assert!(is_proposed(&ride, &carrying(25_000)), "what weighs nothing fits always");
     let skilled = Needs { skills: vec!["cold_chain".to_owned()], ..Needs::default() };
     assert!(!is_proposed(&needing(skilled), &fit));
 }

@@ -236,6 +236,29 @@ fn who_loses_a_driver_has_waited_since_the_first_search_and_has_a_whole_new_one(
 }
 
 #[test]
+fn whoever_is_offered_it_is_told_how_heavy_it_is() {
+    let weights_of = |weight_g| {
+        let needs = Needs { weight_g, ..Needs::default() };
+        let mut play = Play::placed(Placement { needs, ..delivery() });
+        play.offer_to(1);
+        let told = play.effects.iter().filter_map(|effect| {
+            if let Tell::Driver {
+                command: crate::driver::Command::ReserveOffer { weights_g, .. },
+                ..
+            } = &effect.tell
+            {
+                Some(weights_g.clone())
+            } else {
+                None
+            }
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(weights_of(5_000), [[5_000]]);
+    assert_eq!(weights_of(0), [[0; 0]]);
+}
+
+#[test]
 fn goods_pass_from_one_driver_to_another() {
     let mut play = Play::at(delivery(), OrderStatus::InTransit);
     play.yes(driver(1), Command::CannotContinue { reason: "flat tyre".to_owned() });

@@ -31,6 +31,7 @@ fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
         fleet: None,
         takes_hints: false,
         n_slots: 0,
+        load_g: 0,
         standing: Standing::default(),
         came: None,
     }

@@ -542,6 +542,7 @@ impl Decider for Driver {
         let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
         let is_nearly_free = self.is_nearly_free();
         let shown = self.soft.shown()?;
+        let ending = self.ending(shown.at, shown.seen_at);
         let vehicle = self.vehicle.as_ref()?;
         (is_open && (has_delivery_slot || is_nearly_free)).then(|| Listing {
             region: shown.region,
@@ -553,10 +554,11 @@ impl Decider for Driver {
                 is_free: self.jobs.is_empty(),
                 has_delivery_slot,
                 is_nearly_free,
+                is_bringing: ending.is_some() && self.is_bringing(shown.at),
                 destination: self.destination,
                 idle_since: self.idle_since,
                 rating: self.record.rating(),
-                ending: self.ending(shown.at, shown.seen_at),
+                ending,
                 fleet: self.fleet,
                 takes_hints: self.policy.hints_every_ms > 0,
                 n_slots: u8::try_from(n_slots).unwrap_or(u8::MAX),

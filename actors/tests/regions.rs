@@ -186,6 +186,7 @@ impl Play {
             is_free: true,
             has_delivery_slot: true,
             is_nearly_free: false,
+            is_bringing: false,
             destination: None,
             idle_since: self.now(),
             rating: 500,

@@ -43,6 +43,7 @@ fn drivers(random: &mut StdRng, n: u64) -> Vec<Arc<DriverCard>> {
                 is_free: true,
                 has_delivery_slot: true,
                 is_nearly_free: false,
+                is_bringing: false,
                 destination: None,
                 idle_since: NOW - Duration::from_secs(random.random_range(0..1_200)),
                 rating: random.random_range(400..=500),

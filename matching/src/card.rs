@@ -26,13 +26,18 @@ pub struct DriverCard {
     pub has_delivery_slot: bool,
     /// Is it about to end a ride? Then it can take one more job after it.
     pub is_nearly_free: bool,
+    /// Does it bring something, with nothing left to fetch? Then it ends that before it begins anything else. While it has
+    /// something to fetch it may fetch more on the way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_bringing: bool,
     /// It wants only jobs that lead there.
     pub destination: Option<Point>,
     /// Since when it has had nothing to do; says nothing while it is not free.
     pub idle_since: Timestamp,
     /// Mean rating in hundredths of a star; 500 if unrated.
     pub rating: u16,
-    /// Where and when what it is about to end will have ended, if that is known.
+    /// Where and when all that it does will have ended, if that is known: a ride that is nearly over, or deliveries that are
+    /// no run.
     #[serde(default)]
     pub ending: Option<Ending>,
     /// Whose fleet it drives for, if it does for any.
@@ -124,9 +129,15 @@ pub struct Ending {
 
 impl DriverCard {
     /// Where the next job would find it, and from when on.
+    ///
+    /// Of deliveries nobody says which is first, so whoever has one of them to fetch still can be at another pickup as soon
+    /// as its way takes: what is fetched at one place, or on the way, goes to one courier. Once it has left with all it has
+    /// to bring, that comes first, and the next pickup is as far as it is from where that ends. How a run is driven is
+    /// planned, and where something more fits in is found by the plan; its driver is as far as it is.
     pub fn start(&self) -> (Point, Timestamp) {
+        let ends_first = self.is_nearly_free || self.is_bringing;
         match self.ending {
-            Some(ending) if self.is_nearly_free && !self.is_free => (ending.at, ending.due),
+            Some(ending) if ends_first && !self.is_free => (ending.at, ending.due),
             Some(_) | None => (self.at, self.seen_at),
         }
     }

@@ -176,6 +176,7 @@ mod tests {
                     is_free: true,
                     has_delivery_slot: true,
                     is_nearly_free: false,
+                    is_bringing: false,
                     destination: None,
                     idle_since: Timestamp(0),
                     rating: 500,

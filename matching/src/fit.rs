@@ -80,7 +80,9 @@ pub fn misfit(
     let is_done_by = |search: &SearchCard, driver: &DriverCard, until: Timestamp| {
         let (from, free_at) = driver.start();
         let start = (from, free_at.max(now));
-        ends_by(&Way::of(search), start, driver.vehicle.kind, until, &straight)
+        // Whatever it does first, all of it must be over by then.
+        let has_time = driver.ending.is_none_or(|it| it.due <= until);
+        has_time && ends_by(&Way::of(search), start, driver.vehicle.kind, until, &straight)
     };
     if !has_room {
         Some(WhyNot::NoRoom)

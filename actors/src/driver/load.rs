@@ -1,6 +1,6 @@
 //! What a driver holds: leases on offers, jobs, and the room they take.
 
-use super::{Driver, ms};
+use super::{Driver, ms, sight::PICKUP_M};
 use crate::search;
 use matching::card::Ending;
 use protocol::{
@@ -10,7 +10,7 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How fast a driver gets nearer to where a ride ends, as the crow flies, in metres per second.
+/// How fast a driver gets nearer to where it goes, as the crow flies, in metres per second.
 const CROW_MPS: f64 = 5.0;
 /// How long a job may take to decide before it is asked again; twice as long each time.
 const DECISION_MS: u32 = 3_000;
@@ -287,12 +287,37 @@ impl Driver {
         is_under_way && forward_m > 0 && left_m <= f64::from(forward_m)
     }
 
-    /// Where and when the ride ends that is nearly over; none if there is no such ride.
+    /// Does it bring deliveries, with nothing left to fetch? As far as is known of the one that it took on last: it has
+    /// been where that begins, and has left.
+    pub(super) fn is_bringing(&self, at: Point) -> bool {
+        let Some(job) = self.jobs.last().filter(|job| job.work == WorkKind::Delivery) else {
+            return false;
+        };
+        let has_left = job.way.is_some_and(|way| at.distance_m(way.from) > PICKUP_M);
+        has_left && self.soft.was_at_pickup_of(job.id)
+    }
+
+    /// Where and when all that it does will have ended: a ride that is nearly over, or deliveries, one after the other as it
+    /// took them on. None if that is not to be foreseen, or nobody knows where one of them leads; and none for who is on a
+    /// run, which plans that itself.
     pub(super) fn ending(&self, at: Point, seen_at: Timestamp) -> Option<Ending> {
-        let [job] = self.jobs.as_slice() else { return None };
-        let way = job.way.filter(|_| self.is_nearly_free())?;
-        let left = Duration::from_secs_f64(at.distance_m(way.to) / CROW_MPS);
-        Some(Ending { at: way.to, due: seen_at + left })
+        let last = self.jobs.last()?;
+        let is_shared = self.jobs.iter().all(|job| job.work == WorkKind::Delivery);
+        if self.run().is_some() || !(is_shared || self.is_nearly_free()) {
+            return None;
+        }
+        let (mut here, mut left_m) = (at, 0.0);
+        for job in &self.jobs {
+            let way = job.way?;
+            // Where it was is remembered of one pickup only: those before the last count as over.
+            if job.id == last.id && !self.soft.was_at_pickup_of(job.id) {
+                left_m += here.distance_m(way.from);
+                here = way.from;
+            }
+            left_m += here.distance_m(way.to);
+            here = way.to;
+        }
+        Some(Ending { at: here, due: seen_at + Duration::from_secs_f64(left_m / CROW_MPS) })
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&Job> {

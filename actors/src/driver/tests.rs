@@ -611,6 +611,61 @@ fn a_driver_about_to_end_a_ride_may_take_one_more_that_begins_when_it_has_ended(
 }
 
 #[test]
+fn where_and_when_its_deliveries_end_is_listed_and_they_come_first_once_it_has_left_with_them() {
+    let mut world = World::on_duty();
+    let (from, to) = (KIGALI, KIGALI.offset_m(0.0, 300.0));
+    world.pass(MINUTE);
+    world.at(KIGALI.offset_m(0.0, -500.0)).unwrap();
+    assert_eq!(world.card().unwrap().ending, None, "it has nothing to do");
+    world.on_job(1, WorkKind::Delivery);
+    let listed = |world: &World| {
+        let card = world.card().unwrap();
+        let ending = card.ending.unwrap();
+        let left_s = ending.due.since(card.seen_at).as_secs_f64().round();
+        (ending.at, left_s, card.is_bringing, card.start().0)
+    };
+    let here = KIGALI.offset_m(0.0, -500.0);
+    assert_eq!(listed(&world), (to, 160.0, false, here), "to the pickup, and on");
+    world.pass(30 * SECOND);
+    world.at(from).unwrap();
+    assert_eq!(listed(&world), (to, 60.0, false, from), "it may fetch more, as long as it is there");
+    world.pass(30 * SECOND);
+    let left = KIGALI.offset_m(0.0, 200.0);
+    world.at(left).unwrap();
+    assert_eq!(listed(&world), (to, 20.0, true, to));
+    // Dispatchers are told the same of its hours: the next one is a hundred metres, and three hundred from there.
+    let needs = protocol::work::Needs::default();
+    let costs = matching::cost::Settings::default();
+    let against = |world: &World, until_s: u64| {
+        let policy = DriverPolicy {
+            duty_max_ms: (world.now.0 - START.0 + until_s * SECOND) as u32,
+            ..DriverPolicy::default()
+        };
+        let driver = Driver { policy, ..world.driver.clone() };
+        let way = matching::fit::Way { pickup: from, dropoff: None };
+        let (work, fleet, fleet_first) = (WorkKind::Delivery, None, false);
+        let asks = Asks { work, needs: &needs, fleet, fleet_first, way };
+        driver.against(ride(2), &asks, world.now, &costs)
+    };
+    assert_eq!(against(&world, 20 + 53), [WhyNot::Hours]);
+    assert_eq!(against(&world, 20 + 55), []);
+    // One more is to be fetched: who knows which it does first?
+    world.on_job(2, WorkKind::Delivery);
+    assert_eq!(listed(&world), (to, 140.0, false, left));
+    assert_eq!(against(&world, 139), [WhyNot::HasIt, WhyNot::Hours]);
+}
+
+#[test]
+fn of_who_is_on_a_run_the_run_knows_when_it_ends() {
+    let mut world = World::on_duty();
+    let offer = run_offer(&world, 2);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    let card = world.card().unwrap();
+    assert_eq!((card.ending, card.is_bringing, card.start().0), (None, false, KIGALI));
+}
+
+#[test]
 fn a_job_that_decides_after_the_ride_before_it_has_ended_begins_then() {
     let (mut world, first) = nearly_there();
     let offer = world.offer(0, ride(2), WorkKind::Delivery);

@@ -562,6 +562,7 @@ fn truck() -> DriverCard {
         is_free: true,
         has_delivery_slot: true,
         is_nearly_free: false,
+        is_bringing: false,
         destination: None,
         idle_since: START,
         rating: 500,

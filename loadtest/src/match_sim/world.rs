@@ -283,6 +283,7 @@ impl<'a> World<'a> {
                 is_free: ending.is_none(),
                 has_delivery_slot: ending.is_none(),
                 is_nearly_free: ending.is_some(),
+                is_bringing: false,
                 destination: None,
                 idle_since: driver.idle_since,
                 rating: 500,

@@ -60,6 +60,7 @@ fn driver(n: u64, at: Point) -> DriverCard {
         is_free: true,
         has_delivery_slot: true,
         is_nearly_free: false,
+        is_bringing: false,
         destination: None,
         idle_since: NOW,
         rating: 500,

@@ -36,6 +36,7 @@ fn driver(n: u64) -> Arc<DriverCard> {
         is_free: true,
         has_delivery_slot: true,
         is_nearly_free: false,
+        is_bringing: false,
         destination: None,
         idle_since: at(0),
         rating: 500,

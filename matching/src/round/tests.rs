@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use protocol::{
     DriverId, OrderId, Point, RiderId,
     trace::WhyNot,
-    view::WorkKind,
     work::{Needs, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -27,6 +26,7 @@ fn driver(n: u64, east_m: f64) -> DriverCard {
         is_free: true,
         has_delivery_slot: true,
         is_nearly_free: false,
+        is_bringing: false,
         destination: None,
         idle_since: NOW,
         rating: 500,
@@ -647,6 +647,69 @@ fn a_round_tells_why_nothing_was_proposed() {
     assert_eq!(verdict_of(0, &one, vec![busy]), Verdict::HeldBusy);
     let two = [search(1, 0.0, OfferPolicy::Sequential), search(2, 500.0, OfferPolicy::Sequential)];
     assert_eq!(verdict_of(1, &two, vec![driver(1, 10.0)]), Verdict::Outbid);
+}
+
+/// A courier beside the pickup, who has so many seconds to go to the end of what it has, which is there as well.
+fn courier(n: u64, left_s: u64) -> DriverCard {
+    let due = NOW + std::time::Duration::from_secs(left_s);
+    let ending = Some(crate::card::Ending { at: KIGALI.offset_m(100.0, 0.0), due });
+    DriverCard { is_free: false, ending, ..driver(n, 300.0) }
+}
+
+#[test]
+fn who_brings_something_comes_when_that_is_done_and_who_has_still_to_fetch_it_may_come_at_once() {
+    let delivery = |policy| SearchCard { work: WorkKind::Delivery, ..search(1, 0.0, policy) };
+    let eta_s = |courier: DriverCard| {
+        let field = field([courier]);
+        let wanted = [delivery(OfferPolicy::Sequential)];
+        let outcome = round_at(&wanted, [], &field, NOW, &settings(), Pairing::Joint);
+        outcome.proposals[0].candidates[0].eta_s
+    };
+    let bringing = |n, left_s| DriverCard { is_bringing: true, ..courier(n, left_s) };
+    assert!(eta_s(courier(1, 120)).abs_diff(54) <= 1, "300 m from where it is");
+    assert!(eta_s(bringing(1, 120)).abs_diff(120 + 18) <= 1, "100 m from where it will be");
+    // So whoever has nothing to do is asked before, from further away.
+    let both = field([bringing(1, 120), driver(2, 600.0)]);
+    let chosen = jointly(&[delivery(OfferPolicy::Sequential)], &both);
+    assert_eq!(chosen, [(job(1), vec![DriverId::nth(2)])]);
+}
+
+#[test]
+fn a_courier_with_room_for_one_more_is_asked_however_long_it_still_brings_something() {
+    let verdict = |work, age_s: u64, courier: DriverCard| {
+        let opened_at = NOW - std::time::Duration::from_secs(age_s);
+        let wanted = SearchCard { work, opened_at, ..search(1, 0.0, OfferPolicy::BatchOptimal) };
+        let field = field([courier]);
+        let outcome = round_at([&wanted], [], &field, NOW, &settings(), Pairing::Joint);
+        outcome.traces.iter().next().unwrap().0.verdict
+    };
+    let bringing = |left_s| DriverCard { is_bringing: true, ..courier(1, left_s) };
+    let delivery = WorkKind::Delivery;
+    assert_eq!(verdict(delivery, 0, bringing(40)), Verdict::Proposed, "there within a minute");
+    // Ten minutes and 18 seconds are good enough after 55.8 s: 60 + 10 x 55.8.
+    assert_eq!(verdict(delivery, 55, bringing(600)), Verdict::HeldTooFar);
+    assert_eq!(verdict(delivery, 56, bringing(600)), Verdict::Proposed);
+    // Who still drives somebody has no room before that is over.
+    let riding = DriverCard { has_delivery_slot: false, is_nearly_free: true, ..courier(1, 40) };
+    assert_eq!(verdict(delivery, 56, riding.clone()), Verdict::HeldBusy);
+    assert_eq!(verdict(WorkKind::Ride, 56, riding), Verdict::HeldBusy);
+}
+
+#[test]
+fn all_that_a_courier_has_must_be_over_when_it_may_work_no_more() {
+    let delivery =
+        SearchCard { work: WorkKind::Delivery, ..search(1, 0.0, OfferPolicy::Sequential) };
+    let fits_until = |until_s, courier: DriverCard| {
+        let until = Some(NOW + std::time::Duration::from_secs(until_s));
+        let standing = Standing { until, ..courier.standing };
+        misfit(&delivery, &DriverCard { standing, ..courier }, NOW, &settings())
+    };
+    let bringing = DriverCard { is_bringing: true, ..courier(1, 120) };
+    // 54 s to the pickup, but all it has takes two minutes; or two minutes and 18 s.
+    assert_eq!(fits_until(119, courier(1, 120)), Some(WhyNot::Hours));
+    assert_eq!(fits_until(120, courier(1, 120)), None);
+    assert_eq!(fits_until(137, bringing.clone()), Some(WhyNot::Hours));
+    assert_eq!(fits_until(139, bringing), None);
 }
 
 #[test]

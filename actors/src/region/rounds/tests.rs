@@ -24,6 +24,7 @@ fn driver(n: u64, east_m: f64, at: Timestamp) -> DriverCard {
         is_free: true,
         has_delivery_slot: true,
         is_nearly_free: false,
+        is_bringing: false,
         destination: None,
         idle_since: START,
         rating: 500,

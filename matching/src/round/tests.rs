@@ -11,6 +11,7 @@ use std::{collections::HashSet, sync::Arc};
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const NOW: Timestamp = Timestamp(1_000_000_000);
+const SKILLS: [&str; 3] = ["winch", "cold_chain", "gender.female"];
 
 fn moto() -> Arc<Vehicle> {
     Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] })
@@ -457,6 +458,55 @@ fn a_driver_listed_twice_counts_where_it_was_seen_last() {
     }
 }
 
+/// Some vehicle, with or without one of three skills.
+fn any_vehicle(random: &mut StdRng) -> Vehicle {
+    let kinds = [VehicleKind::Bicycle, VehicleKind::Moto, VehicleKind::Car];
+    let mut skills = SKILLS.map(str::to_owned).to_vec();
+    skills.retain(|_| random.random_bool(0.5));
+    Vehicle {
+        kind: kinds[random.random_range(0..kinds.len())],
+        capacity_g: 10_000 * random.random_range(0..4),
+        skills,
+    }
+}
+
+/// What a job needs: nothing of most kinds, and now and then something of each.
+fn any_needs(random: &mut StdRng) -> Needs {
+    let mut needs = Needs::default();
+    if random.random_bool(0.3) {
+        needs.vehicles = vec![VehicleKind::Moto, VehicleKind::Car];
+        needs.vehicles.truncate(random.random_range(1..=2));
+    }
+    if random.random_bool(0.3) {
+        needs.weight_g = 5_000 * random.random_range(1..6);
+    }
+    if random.random_bool(0.3) {
+        needs.skills.push(SKILLS[random.random_range(0..SKILLS.len())].to_owned());
+    }
+    needs
+}
+
+/// What is wrong with a pair, by rules said once more and in other words than those that matching goes by.
+fn wrong_with(search: &SearchCard, driver: &DriverCard) -> Option<&'static str> {
+    let Needs { vehicles, weight_g, skills } = &search.needs;
+    let vehicle = &*driver.vehicle;
+    let is_delivery = search.work == WorkKind::Delivery;
+    let wrong = [
+        (is_delivery && !driver.has_delivery_slot, "it takes no deliveries"),
+        (!is_delivery && !driver.is_free, "it has something to do"),
+        (!vehicles.is_empty() && vehicles.iter().all(|it| *it != vehicle.kind), "the vehicle"),
+        // With nothing to bring it fits even where too much is on board.
+        (*weight_g > 0 && weight_g + driver.load_g > vehicle.capacity_g, "what it weighs"),
+        (skills.iter().any(|it| vehicle.skills.iter().all(|held| held != it)), "a skill"),
+        (search.excluded.contains(&driver.id), "it said no"),
+        (search.only.is_some() && search.only != Some(driver.id), "it is for another one"),
+        (search.rider.0 == driver.id.0, "it is the same person"),
+        (driver.seen_at.0 + 60_000 < NOW.0, "nobody knows where it is"),
+        (search.pickup.distance_m(driver.at) > f64::from(search.radius_m) + 1.0, "too far"),
+    ];
+    wrong.into_iter().find(|(is_so, _)| *is_so).map(|(_, why)| why)
+}
+
 /// A city of random drivers and searches, some odd ones among them.
 fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<SearchCard>) {
     let mut random = StdRng::seed_from_u64(seed);
@@ -470,6 +520,8 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
             seen_at: NOW - std::time::Duration::from_secs(random.random_range(0..70)),
             is_free: random.random_bool(0.7),
             has_delivery_slot: random.random_bool(0.7),
+            vehicle: Arc::new(any_vehicle(&mut random)),
+            load_g: 5_000 * random.random_range(0..5),
             rating: random.random_range(300..=500),
             standing: Standing {
                 acceptance: random.random_range(0..=100),
@@ -504,6 +556,7 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
                     [random.random_range(0..3)],
                 radius_m: random.random_range(500..8_000),
                 n_wanted: random.random_range(0..5),
+                needs: any_needs(&mut random),
                 excluded: (0..3)
                     .map(|_| DriverId(RiderId::nth(random.random_range(0..n_drivers)).0))
                     .collect(),
@@ -725,6 +778,23 @@ fn nothing_is_told_where_nobody_wants_to_know() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Both ways: nobody is kept from what they could do, and of the hours they may work other tests tell.
+    #[test]
+    fn who_fits_by_plain_rules_is_no_misfit_but_for_the_hours_it_may_work(
+        seed in any::<u64>(),
+    ) {
+        let (drivers, searches) = city(seed, 20, 20);
+        let settings = Settings::default();
+        for search in &searches {
+            // Who is too far away does not fit, but is told so by nobody: rounds look no further.
+            let near = SearchCard { radius_m: u32::MAX, ..search.clone() };
+            for driver in &drivers {
+                let why = misfit(&near, driver, NOW, &settings).filter(|it| *it != WhyNot::Hours);
+                prop_assert_eq!(why.is_some(), wrong_with(&near, driver).is_some(), "{:?}", why);
+            }
+        }
+    }
+
     #[test]
     fn nobody_is_proposed_twice_or_to_whom_they_do_not_fit(
         seed in any::<u64>(),
@@ -754,6 +824,7 @@ proptest! {
                 prop_assert!(seen.insert(candidate.driver), "{} twice", candidate.driver);
                 let driver = drivers.iter().find(|it| it.id == candidate.driver).unwrap();
                 prop_assert!(fits(search, driver, NOW, &settings));
+                prop_assert_eq!(wrong_with(search, driver), None);
                 prop_assert!(candidate.distance_m <= search.radius_m);
                 let age_s = NOW.since(search.opened_at).as_secs() as u32;
                 let is_urgent = search.priority == Priority::Urgent;

@@ -751,6 +751,12 @@ impl Driver {
         self.rooms_for(usize::from(u8::MAX)).len()
     }
 
+    /// How much more it can carry beside what it has, in grams.
+    pub fn room_g(&self) -> u32 {
+        let capacity_g = self.vehicle.as_ref().map_or(0, |vehicle| vehicle.capacity_g);
+        capacity_g.saturating_sub(self.load_g(None))
+    }
+
     /// Most have one job; a `Vec` would make room for four.
     fn take_on(&mut self, jobs: impl IntoIterator<Item = Job, IntoIter: ExactSizeIterator>) {
         let jobs = jobs.into_iter();

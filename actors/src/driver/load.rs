@@ -260,8 +260,7 @@ impl Driver {
 
     /// Can it carry that, beside all that it has?
     pub(super) fn can_load(&self, work: WorkKind, weight_g: u32) -> bool {
-        let capacity_g = self.vehicle.as_ref().map_or(0, |vehicle| vehicle.capacity_g);
-        work != WorkKind::Delivery || weight_g <= capacity_g.saturating_sub(self.load_g(None))
+        work != WorkKind::Delivery || weight_g <= self.room_g()
     }
 
     /// The run it is on, or said yes to.

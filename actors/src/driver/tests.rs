@@ -505,6 +505,7 @@ fn what_it_has_to_bring_already_leaves_so_much_less_room() {
     }
     let card = world.card().unwrap();
     assert_eq!((card.load_g, card.vehicle.capacity_g, card.n_slots), (16_000, 20_000, 3));
+    assert_eq!(world.driver.room_g(), 4_000);
     let too_heavy = Err(Refusal::NotEligible("has no room for so much weight".to_owned()));
     // Whoever asks hears the same: a dispatcher, a region that knew less, and the driver itself.
     assert_eq!(against_weight(&world, 3, 4_001), [WhyNot::Capacity]);

@@ -629,7 +629,7 @@ fn where_and_when_its_deliveries_end_is_listed_and_they_come_first_once_it_has_l
     assert_eq!(listed(&world), (to, 160.0, false, here), "to the pickup, and on");
     world.pass(30 * SECOND);
     world.at(from).unwrap();
-    assert_eq!(listed(&world), (to, 60.0, false, from), "it may fetch more, as long as it is there");
+    assert_eq!(listed(&world), (to, 60.0, false, from), "it may fetch more while it is there");
     world.pass(30 * SECOND);
     let left = KIGALI.offset_m(0.0, 200.0);
     world.at(left).unwrap();

@@ -499,7 +499,7 @@ fn a_fleet_that_comes_first_is_asked_alone_until_its_tiers_are_over() {
 }
 
 #[test]
-fn a_search_that_is_opened_anew_has_all_its_time_again_and_whoever_waits_has_waited_since_the_first() {
+fn a_search_opened_anew_has_all_its_time_again_and_whoever_waits_has_waited_since_the_first() {
     let mut hunt = Hunt::open(OfferPolicy::Sequential);
     let (first, search_ms) = (hunt.now, u64::from(hunt.policy.search_ms));
     let offers = hunt.propose(&[1]);

@@ -268,10 +268,11 @@ impl Decider for Driver {
                 self.forget_hint();
                 self.changed_at = *at;
             }
-            Event::OfferReserved { at, offer, consent, force } => {
+            Event::OfferReserved { at, offer, consent, force, weights_g } => {
                 // Most drivers hold one at most, and there are many drivers.
                 self.leases.reserve_exact(1);
-                self.leases.push(Lease::new(offer.clone(), *consent, *force));
+                let lease = Lease::new(offer.clone(), *consent, *force);
+                self.leases.push(Lease { weights_g: weights_g.clone(), ..lease });
                 self.record.n_offered += 1;
                 self.changed_at = *at;
             }
@@ -319,8 +320,9 @@ impl Decider for Driver {
                 self.n_silent = 0;
                 self.changed_at = *at;
             }
-            Event::JobClaimed { at, job, work, slots } => {
-                self.take_on([Job::claimed(*job, *work, *slots, *at)]);
+            Event::JobClaimed { at, job, work, slots, weight_g } => {
+                let job = Job::claimed(*job, *work, *slots, *at);
+                self.take_on([Job { weight_g: *weight_g, ..job }]);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
@@ -541,6 +543,7 @@ impl Decider for Driver {
         let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
         let is_nearly_free = self.is_nearly_free();
         let shown = self.soft.shown()?;
+        let ending = self.ending(shown.at, shown.seen_at);
         let vehicle = self.vehicle.as_ref()?;
         (is_open && (has_delivery_slot || is_nearly_free)).then(|| Listing {
             region: shown.region,
@@ -552,13 +555,15 @@ impl Decider for Driver {
                 is_free: self.jobs.is_empty(),
                 has_delivery_slot,
                 is_nearly_free,
+                is_bringing: ending.is_some() && self.is_bringing(shown.at),
                 destination: self.destination,
                 idle_since: self.idle_since,
                 rating: self.record.rating(),
-                ending: self.ending(shown.at, shown.seen_at),
+                ending,
                 fleet: self.fleet,
                 takes_hints: self.policy.hints_every_ms > 0,
                 n_slots: u8::try_from(n_slots).unwrap_or(u8::MAX),
+                load_g: self.load_g(None),
                 standing: self.standing(shown.seen_at, shown.heading_deg),
                 came: self.soft.came().cloned(),
             }),
@@ -752,6 +757,12 @@ impl Driver {
     /// For how many more deliveries it has room.
     pub fn n_rooms(&self) -> usize {
         self.rooms_for(usize::from(u8::MAX)).len()
+    }
+
+    /// How much more it can carry beside what it has, in grams.
+    pub fn room_g(&self) -> u32 {
+        let capacity_g = self.vehicle.as_ref().map_or(0, |vehicle| vehicle.capacity_g);
+        capacity_g.saturating_sub(self.load_g(None))
     }
 
     /// Most have one job; a `Vec` would make room for four.

@@ -159,6 +159,7 @@ impl Decider for Rescue {
         let job = JobId::Rescue(id);
         let mut card =
             search.card(job, WorkKind::Rescue, request.rider, at, needs, &request.policy)?;
+        card.dropoff = request.dropoff.as_ref().map(|it| it.at);
         card.priority = *priority;
         Some(Listing { region: RegionId::at(at), card: Card::Search(Box::new(card)) })
     }
@@ -507,6 +508,7 @@ impl Case {
                     pickup: &self.request.at,
                     dropoff: self.request.dropoff.as_ref(),
                     fare: self.request.fare.total(),
+                    weight_g: self.needs.weight_g,
                 };
                 self.search.effects(&terms, event).into_iter().collect()
             }

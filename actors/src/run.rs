@@ -457,8 +457,10 @@ impl Life {
             })),
         };
         let consent = self.plan.consent;
-        let reserve = driver::Command::ReserveOffer { offer: offered, consent, force: false };
         let refused = Command::RefuseOffer { offer, why: String::new() };
+        let weights_g = parts.iter().map(|(_, part)| part.weight_g).collect();
+        let (offer, force) = (offered, false);
+        let reserve = driver::Command::ReserveOffer { offer, consent, force, weights_g };
         Some(
             tell_driver(self.plan.driver, reserve)
                 .if_refused(Tell::Run { to: id, command: refused }),

@@ -13,7 +13,8 @@
 //! that, it never loses for long.
 //!
 //! It survives its own end: a job that loses its driver opens the same search again, and whoever
-//! was excluded stays excluded.
+//! was excluded stays excluded. It then has all of its time again; how long somebody has waited counts from when it was
+//! opened first.
 
 mod account;
 mod words;
@@ -161,6 +162,8 @@ pub struct Terms<'a> {
     pub dropoff: Option<&'a Place>,
     /// What the rider pays.
     pub fare: Money,
+    /// How heavy it is, in grams.
+    pub weight_g: u32,
 }
 
 /// The search of one job, over all its rounds and drivers. `Default` has not begun.
@@ -168,6 +171,10 @@ pub struct Terms<'a> {
 #[serde(default)]
 pub struct Search {
     phase: Phase,
+    /// When it was opened first, however often it has been since; zero before that. A build that does not know of it
+    /// forgets it, and then whoever waits has waited since it was opened last.
+    #[serde(skip_serializing_if = "is_never")]
+    first_opened_at: Timestamp,
     round: u32,
     n_offers: u32,
     n_offers_at_opening: u32,
@@ -214,6 +221,11 @@ struct Joined {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u8) -> bool {
     *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_never(at: &Timestamp) -> bool {
+    *at == Timestamp::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -651,6 +663,9 @@ impl Search {
         self.round += 1;
         match event {
             Event::Opened { at, until, next_tier_at, only } => {
+                if is_never(&self.first_opened_at) {
+                    self.first_opened_at = *at;
+                }
                 self.phase = Phase::Open {
                     at: *at,
                     until: *until,
@@ -792,7 +807,8 @@ impl Search {
                     run: None,
                 };
                 let (consent, force) = (*consent, *force);
-                let reserve = driver::Command::ReserveOffer { offer, consent, force };
+                let weights_g = Some(terms.weight_g).filter(|it| *it > 0).into_iter().collect();
+                let reserve = driver::Command::ReserveOffer { offer, consent, force, weights_g };
                 Some(Effect::from(tell_driver(*driver, reserve)).if_refused(refused))
             }
             Event::OfferClosed { offer, status, driver_knows: false } => {
@@ -867,7 +883,7 @@ impl Search {
             dropoff: None,
             needs: needs.clone(),
             policy: policy.offer,
-            opened_at: at,
+            opened_at: if is_never(&self.first_opened_at) { at } else { self.first_opened_at },
             round: self.round,
             radius_m: match only {
                 // A scanned code: the driver stands beside the rider.

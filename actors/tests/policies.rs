@@ -243,7 +243,8 @@ async fn from_the_feed_the_first_who_claims_has_it_and_nobody_is_asked() {
         })
         .await;
     stage.until_status(order, OrderStatus::JobFeed).await;
-    let claim = driver::Command::ClaimJob { job: JobId::Order(order), work: WorkKind::Delivery };
+    let (job, work) = (JobId::Order(order), WorkKind::Delivery);
+    let claim = driver::Command::ClaimJob { job, work, weight_g: 0 };
     stage.driver(quick, claim.clone()).await.expect("asks for it");
     stage.until_jobs(quick, &[order]).await;
     stage.driver(slow, claim).await.expect("asks for it as well");

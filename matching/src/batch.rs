@@ -131,6 +131,9 @@ pub struct Cart {
     pub n_max: u8,
     /// How it gets along.
     pub pace: Pace,
+    /// When everything must have been handed over, for who drives has then worked for as long as it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// A run under way, as regions see it: can something more be brought along?
@@ -150,6 +153,9 @@ pub struct RunCard {
     pub capacity_g: u32,
     /// How it gets along.
     pub pace: Pace,
+    /// Until when its driver was to work when it was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// To fetch a parcel, or to hand it over.
@@ -211,6 +217,9 @@ impl Trip {
     pub fn new(cart: Cart, parcels: &[Parcel], between: &impl Between) -> Self {
         let mut places = vec![cart.at];
         let mut orders = Vec::with_capacity(parcels.len());
+        let at = |it: Timestamp| seconds(it, cart.free);
+        // What its driver may not bring any more is late, whatever was promised.
+        let limit = cart.until.map_or(f64::INFINITY, at);
         for parcel in parcels {
             // What is fetched at one place in a row is one visit, so the same place has one number.
             let mut place_of = |at: Point| match places.iter().position(|it| *it == at) {
@@ -221,14 +230,13 @@ impl Trip {
                 }
             };
             let (pickup, dropoff) = (place_of(parcel.from), place_of(parcel.to));
-            let at = |it: Timestamp| seconds(it, cart.free);
             orders.push(Order {
                 pickup,
                 dropoff,
                 asked: at(parcel.times.asked),
                 ready: at(parcel.times.ready),
                 pickup_until: f64::INFINITY,
-                promise: parcel.times.promise.map_or(f64::INFINITY, at),
+                promise: parcel.times.promise.map_or(limit, |it| at(it).min(limit)),
                 load: parcel.weight_g,
             });
         }
@@ -248,7 +256,7 @@ impl Trip {
     }
 
     /// These errands in the best order there is, the first `n_fixed` of them as they are; none if a promise would be
-    /// broken in any.
+    /// broken in any, or the cart's driver work too long.
     pub fn best(&self, errands: &[Errand], n_fixed: usize) -> Option<Vec<Errand>> {
         let run = sequence::resequence(&self.terms(), &self.run(errands, n_fixed))?;
         Some(run.tasks.into_iter().map(Errand::from).collect())
@@ -268,7 +276,7 @@ impl Trip {
         Some(schedule.moments.iter().map(at).collect())
     }
 
-    /// The same, whatever was promised.
+    /// The same, whatever was promised, and however long the driver has worked then.
     pub fn moments_late(&self, errands: &[Errand]) -> Option<Vec<Timestamp>> {
         let mut late = self.clone();
         late.orders.iter_mut().for_each(|it| it.promise = f64::INFINITY);
@@ -294,6 +302,7 @@ impl Trip {
         let vehicle = Vehicle {
             place: 0,
             free: 0.0,
+            // Each order says until when it is to be there: with the last of them the driver's work ends, too.
             until: f64::INFINITY,
             capacity: self.cart.capacity_g,
             aboard,

@@ -26,13 +26,18 @@ pub struct DriverCard {
     pub has_delivery_slot: bool,
     /// Is it about to end a ride? Then it can take one more job after it.
     pub is_nearly_free: bool,
+    /// Does it bring something, with nothing left to fetch? Then it ends that before it begins anything else. While it has
+    /// something to fetch it may fetch more on the way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_bringing: bool,
     /// It wants only jobs that lead there.
     pub destination: Option<Point>,
-    /// Since when it has had nothing to do.
+    /// Since when it has had nothing to do; says nothing while it is not free.
     pub idle_since: Timestamp,
     /// Mean rating in hundredths of a star; 500 if unrated.
     pub rating: u16,
-    /// Where and when what it is about to end will have ended, if that is known.
+    /// Where and when all that it does will have ended, if that is known: a ride that is nearly over, or deliveries that are
+    /// no run.
     #[serde(default)]
     pub ending: Option<Ending>,
     /// Whose fleet it drives for, if it does for any.
@@ -44,12 +49,20 @@ pub struct DriverCard {
     /// For how many deliveries it has room; none, as far as a node knows that is older than runs.
     #[serde(default)]
     pub n_slots: u8,
+    /// How heavy all the deliveries are that it has, in grams; nothing, as far as a node knows that does not add them up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub load_g: u32,
     /// What else speaks for it or against it.
     #[serde(default = "Standing::of_a_stranger")]
     pub standing: Standing,
     /// How its last way to a pickup went, if it has had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came: Option<Arc<Came>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What speaks for a driver or against it, beside where it is.
@@ -126,6 +139,7 @@ impl DriverCard {
             is_free: true,
             has_delivery_slot: true,
             is_nearly_free: false,
+            is_bringing: false,
             destination: None,
             idle_since: now,
             rating: 500,
@@ -133,15 +147,22 @@ impl DriverCard {
             fleet: None,
             takes_hints: false,
             n_slots: 0,
+            load_g: 0,
             standing: Standing::default(),
             came: None,
         }
     }
 
     /// Where the next job would find it, and from when on.
+    ///
+    /// Of deliveries nobody says which is first, so whoever has one of them to fetch still can be at another pickup as soon
+    /// as its way takes: what is fetched at one place, or on the way, goes to one courier. Once it has left with all it has
+    /// to bring, that comes first, and the next pickup is as far as it is from where that ends. How a run is driven is
+    /// planned, and where something more fits in is found by the plan; its driver is as far as it is.
     pub fn start(&self) -> (Point, Timestamp) {
+        let ends_first = self.is_nearly_free || self.is_bringing;
         match self.ending {
-            Some(ending) if self.is_nearly_free && !self.is_free => (ending.at, ending.due),
+            Some(ending) if ends_first && !self.is_free => (ending.at, ending.due),
             Some(_) | None => (self.at, self.seen_at),
         }
     }

@@ -68,7 +68,7 @@ impl Default for Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Weights {
-    /// How much more a driver costs who has only just become idle …
+    /// How much more a driver costs who has only just become idle, or is not …
     pub idle_ms: u32,
     /// … and how long, in milliseconds, it must have been to be spared all of that.
     pub idle_full_ms: u32,
@@ -143,8 +143,12 @@ impl Weights {
         (excess_ms, self.turn_ms(driver, search.pickup))
     }
 
-    /// How much less a driver costs for having been idle so long.
+    /// How much less a driver costs for having been idle so long; who has something to do is spared nothing, however long
+    /// ago it last had nothing.
     fn spared_ms(&self, driver: &DriverCard, now: Timestamp) -> u32 {
+        if !driver.is_free {
+            return 0;
+        }
         let idle_ms = now.ms_since(driver.idle_since).min(u64::from(self.idle_full_ms));
         scaled(self.idle_ms, idle_ms as u32, self.idle_full_ms.max(1))
     }

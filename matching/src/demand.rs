@@ -78,10 +78,12 @@ impl Demand {
         Self { memory, began_at: now, levels: BTreeMap::new() }
     }
 
-    /// Somebody asks from here.
-    pub fn record(&mut self, at: Point, now: Timestamp) {
-        let level = self.levels.entry(Square::at(at)).or_insert(Level { count: 0.0, at: now });
-        *level = Level { count: level.faded(now, self.memory) + 1.0, at: now };
+    /// Somebody asks from here. One who lost a driver asked some time ago, and what others asked since is no older for it.
+    pub fn record(&mut self, at: Point, asked: Timestamp) {
+        let level = self.levels.entry(Square::at(at)).or_insert(Level { count: 0.0, at: asked });
+        let latest = level.at.max(asked);
+        let one = Level { count: 1.0, at: asked }.faded(latest, self.memory);
+        *level = Level { count: level.faded(latest, self.memory) + one, at: latest };
     }
 
     /// How much is asked at present.

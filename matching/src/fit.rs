@@ -80,7 +80,9 @@ pub fn misfit(
     let is_done_by = |search: &SearchCard, driver: &DriverCard, until: Timestamp| {
         let (from, free_at) = driver.start();
         let start = (from, free_at.max(now));
-        ends_by(&Way::of(search), start, driver.vehicle.kind, until, &straight)
+        // Whatever it does first, all of it must be over by then.
+        let has_time = driver.ending.is_none_or(|it| it.due <= until);
+        has_time && ends_by(&Way::of(search), start, driver.vehicle.kind, until, &straight)
     };
     if !has_room {
         Some(WhyNot::NoRoom)
@@ -92,7 +94,7 @@ pub fn misfit(
         Some(WhyNot::NotTheOne)
     } else if let Some(other) = of_other_fleet(search.fleet, search.fleet_first, driver.fleet) {
         Some(other)
-    } else if let Some(missing) = missing(&search.needs, &driver.vehicle) {
+    } else if let Some(missing) = missing(&search.needs, &driver.vehicle, driver.load_g) {
         Some(missing)
     } else if search.excluded.contains(&driver.id) {
         Some(WhyNot::Excluded)
@@ -122,11 +124,11 @@ pub fn of_other_fleet(
     is_of_other_fleet(kept_to, fleet).then_some(why)
 }
 
-/// What of `needs` this vehicle does not bring; nothing, if it brings all.
-pub fn missing(needs: &Needs, vehicle: &Vehicle) -> Option<WhyNot> {
+/// What of `needs` this vehicle does not bring, which has so many grams to carry already; nothing, if it brings all.
+pub fn missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Option<WhyNot> {
     if !needs.vehicles.is_empty() && !needs.vehicles.contains(&vehicle.kind) {
         Some(WhyNot::Vehicle)
-    } else if needs.weight_g > vehicle.capacity_g {
+    } else if needs.weight_g > vehicle.capacity_g.saturating_sub(load_g) {
         Some(WhyNot::Capacity)
     } else {
         needs.skills.iter().find(|skill| !vehicle.skills.contains(skill)).map(|it| lacking(it))

@@ -18,6 +18,7 @@ use crate::{
 use protocol::{
     JobId, Timestamp,
     trace::{Fate, Unfit, Verdict, Weighed},
+    view::WorkKind,
     work::{OfferPolicy, Priority},
 };
 use std::{cmp::Reverse, ops::Range};
@@ -448,11 +449,19 @@ impl Round<'_> {
             None => Verdict::Outbid,
             Some(_) if !is_held(search.policy) => Verdict::Proposed,
             // A busy driver is waited for, not bound: until its ride ends, somebody nearer to either may
-            // turn up.
-            Some(pick) if pick.busy_ms > settings.bind_ahead_ms => Verdict::HeldBusy,
+            // turn up. Who has room for one delivery more has it now: it is as good as what it takes until it comes.
+            Some(pick) if pick.busy_ms > settings.bind_ahead_ms && !self.has_room_now(i, &pick) => {
+                Verdict::HeldBusy
+            }
             Some(pick) if settings.is_good_enough(search, pick.eta_ms, now) => Verdict::Proposed,
             Some(_) => Verdict::HeldTooFar,
         }
+    }
+
+    /// Does the driver take it on at once, and not only when what it does has ended?
+    fn has_room_now(&self, search: usize, pick: &Pick) -> bool {
+        let is_delivery = self.searches[search].work == WorkKind::Delivery;
+        is_delivery && self.field.card(pick.driver).has_delivery_slot
     }
 
     /// What it saw of our searches.

@@ -160,7 +160,7 @@ impl Translator {
         Ok(Taker {
             driver: id,
             place: view.position.map(|it| it.at),
-            capacity_g: view.vehicle.map_or(0, |it| it.capacity_g),
+            capacity_g: driver.room_g(),
         })
     }
 }

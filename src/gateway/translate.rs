@@ -485,7 +485,10 @@ impl Translator {
             DriverAction::AcceptOffer { offer } => C::AcceptOffer { offer },
             DriverAction::DeclineOffer { offer } => C::DeclineOffer { offer },
             DriverAction::SeeOffer { offer } => C::SeeOffer { offer },
-            DriverAction::ClaimJob { job } => C::ClaimJob { job, work: self.claimed(job).await? },
+            DriverAction::ClaimJob { job } => {
+                let (work, weight_g) = self.claimed(job).await?;
+                C::ClaimJob { job, work, weight_g }
+            }
             DriverAction::SetDestination { to } => C::SetDestination { to },
             DriverAction::RejectJob { job } => C::RejectJob { job },
             DriverAction::SetFleet { fleet, reason } => C::SetFleet { fleet, reason },
@@ -512,10 +515,11 @@ impl Translator {
         Ok(state.blocked().to_vec())
     }
 
-    /// What taking a job from the feed does to a driver's slots. Nothing is begun where its zone is paused.
-    async fn claimed(&self, job: JobId) -> Result<WorkKind, Refused> {
+    /// What taking a job from the feed does to a driver's slots, and how heavy it is, in grams. Nothing is begun where its
+    /// zone is paused.
+    async fn claimed(&self, job: JobId) -> Result<(WorkKind, u32), Refused> {
         match job {
-            JobId::Rescue(_) => Ok(WorkKind::Rescue),
+            JobId::Rescue(_) => Ok((WorkKind::Rescue, 0)),
             JobId::Order(id) => {
                 let (version, order) = self.system.read::<Order>(id).await?;
                 let view = order
@@ -526,7 +530,8 @@ impl Translator {
                     .first()
                     .filter(|_| is_claimable)
                     .map_or(Ok(()), |pickup| self.check_zone(pickup.at, None))?;
-                Ok(order::work(view.kind))
+                let weight_g = order.asks().map_or(0, |asks| asks.needs.weight_g);
+                Ok((order::work(view.kind), weight_g))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What a driver holds: leases on offers, jobs, and the room they take.
 
-use super::{Driver, ms};
+use super::{Driver, ms, sight::PICKUP_M};
 use crate::search;
 use matching::card::Ending;
 use protocol::{
@@ -10,7 +10,7 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How fast a driver gets nearer to where a ride ends, as the crow flies, in metres per second.
+/// How fast a driver gets nearer to where it goes, as the crow flies, in metres per second.
 const CROW_MPS: f64 = 5.0;
 /// How long a job may take to decide before it is asked again; twice as long each time.
 const DECISION_MS: u32 = 3_000;
@@ -49,11 +49,15 @@ pub struct Lease {
     pub is_seen: bool,
     /// Will it be taken as soon as there is room?
     pub is_promised: bool,
+    /// How heavy each of its jobs is, in grams, in the order in which the offer names them; what is missing weighs nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights_g: Vec<u32>,
 }
 
 impl Lease {
     pub(super) fn new(offer: Offer, consent: bool, force: bool) -> Self {
-        Self { offer, consent, force, is_seen: false, is_promised: false }
+        let weights_g = Vec::new();
+        Self { offer, consent, force, is_seen: false, is_promised: false, weights_g }
     }
 
     /// The orders of the run it is an offer of; none, if it is of one job.
@@ -68,6 +72,8 @@ impl Lease {
         let job = |(order, slot): &(OrderId, u8)| {
             let mut stops = run.stops.iter().filter(|it| it.order == *order);
             let (from, to) = (stops.next().map(place), stops.next().map(place));
+            let nth = run.orders.iter().position(|it| it.order == *order);
+            let weight_g = nth.and_then(|nth| self.weights_g.get(nth)).copied().unwrap_or(0);
             Job {
                 id: (*order).into(),
                 work: WorkKind::Delivery,
@@ -80,6 +86,7 @@ impl Lease {
                     is_rejectable: false,
                 },
                 run: Some(run.run),
+                weight_g,
             }
         };
         slots.iter().map(job).collect()
@@ -103,6 +110,7 @@ impl Lease {
                 // Whoever was forced was asked by a person, and answers to that person.
                 is_rejectable: !self.consent && !self.force,
             },
+            weight_g: self.weights_g.first().copied().unwrap_or(0),
         }
     }
 }
@@ -126,6 +134,14 @@ pub struct Job {
     /// The run it came with, if it came with others. Needs format 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
+    /// How heavy it is, in grams.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_g: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// From where to where a job goes.
@@ -162,7 +178,7 @@ pub enum Phase {
 impl Job {
     pub(super) fn claimed(id: JobId, work: WorkKind, slots: Slots, at: Timestamp) -> Self {
         let phase = Phase::Committing { since: at, n_asked: 0, is_rejectable: false };
-        Self { id, work, slots, offer: None, way: None, phase, run: None }
+        Self { id, work, slots, offer: None, way: None, phase, run: None, weight_g: 0 }
     }
 
     /// Is the driver on it?
@@ -234,6 +250,19 @@ impl Driver {
         (0..self.policy.deliveries_max.max(1)).filter(is_free).take(n).collect()
     }
 
+    /// How heavy its deliveries are, but for the job `but`, in grams. Other work is alone in its vehicle, and what comes
+    /// after it begins with an empty one.
+    pub(super) fn load_g(&self, but: Option<JobId>) -> u32 {
+        let is_load = |job: &&Job| job.work == WorkKind::Delivery && Some(job.id) != but;
+        let loads = self.jobs.iter().filter(is_load).map(|job| job.weight_g);
+        loads.fold(0, u32::saturating_add)
+    }
+
+    /// Can it carry that, beside all that it has?
+    pub(super) fn can_load(&self, work: WorkKind, weight_g: u32) -> bool {
+        work != WorkKind::Delivery || weight_g <= self.room_g()
+    }
+
     /// The run it is on, or said yes to.
     pub(super) fn run(&self) -> Option<RunId> {
         self.jobs.iter().find_map(|job| job.run)
@@ -257,12 +286,37 @@ impl Driver {
         is_under_way && forward_m > 0 && left_m <= f64::from(forward_m)
     }
 
-    /// Where and when the ride ends that is nearly over; none if there is no such ride.
+    /// Does it bring deliveries, with nothing left to fetch? As far as is known of the one that it took on last: it has
+    /// been where that begins, and has left.
+    pub(super) fn is_bringing(&self, at: Point) -> bool {
+        let Some(job) = self.jobs.last().filter(|job| job.work == WorkKind::Delivery) else {
+            return false;
+        };
+        let has_left = job.way.is_some_and(|way| at.distance_m(way.from) > PICKUP_M);
+        has_left && self.soft.was_at_pickup_of(job.id)
+    }
+
+    /// Where and when all that it does will have ended: a ride that is nearly over, or deliveries, one after the other as it
+    /// took them on. None if that is not to be foreseen, or nobody knows where one of them leads; and none for who is on a
+    /// run, which plans that itself.
     pub(super) fn ending(&self, at: Point, seen_at: Timestamp) -> Option<Ending> {
-        let [job] = self.jobs.as_slice() else { return None };
-        let way = job.way.filter(|_| self.is_nearly_free())?;
-        let left = Duration::from_secs_f64(at.distance_m(way.to) / CROW_MPS);
-        Some(Ending { at: way.to, due: seen_at + left })
+        let last = self.jobs.last()?;
+        let is_shared = self.jobs.iter().all(|job| job.work == WorkKind::Delivery);
+        if self.run().is_some() || !(is_shared || self.is_nearly_free()) {
+            return None;
+        }
+        let (mut here, mut left_m) = (at, 0.0);
+        for job in &self.jobs {
+            let way = job.way?;
+            // Where it was is remembered of one pickup only: those before the last count as over.
+            if job.id == last.id && !self.soft.was_at_pickup_of(job.id) {
+                left_m += here.distance_m(way.from);
+                here = way.from;
+            }
+            left_m += here.distance_m(way.to);
+            here = way.to;
+        }
+        Some(Ending { at: here, due: seen_at + Duration::from_secs_f64(left_m / CROW_MPS) })
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&Job> {

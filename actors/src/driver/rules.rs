@@ -33,6 +33,9 @@ const ALWAYS: [&str; 19] = [
     "reinstate",
 ];
 
+/// Why a driver is not given what its vehicle cannot carry beside all that it has.
+const TOO_HEAVY: &str = "has no room for so much weight";
+
 /// How long a place is a better one to wait at.
 const HINT_LASTS: Duration = Duration::from_secs(600);
 
@@ -76,8 +79,8 @@ pub(super) fn decide(
             let policy = DriverPolicy { hints_every_ms, ..*policy };
             draft.set_duty(*duty, vehicle.as_ref(), &policy, context.by)?;
         }
-        Command::ReserveOffer { offer, consent, force } => {
-            draft.reserve(offer, *consent, *force)?
+        Command::ReserveOffer { offer, consent, force, weights_g } => {
+            draft.reserve(offer, *consent, *force, weights_g)?
         }
         Command::WithdrawOffer { offer, status } => draft.withdraw(*offer, *status),
         Command::SeeOffer { offer } => {
@@ -86,7 +89,7 @@ pub(super) fn decide(
         }
         Command::AcceptOffer { offer } => draft.accept(*offer)?,
         Command::DeclineOffer { offer } => draft.decline(*offer)?,
-        Command::ClaimJob { job, work } => draft.claim(*job, *work)?,
+        Command::ClaimJob { job, work, weight_g } => draft.claim(*job, *work, *weight_g)?,
         Command::RejectJob { job } => draft.reject(*job)?,
         Command::CommitJob { job } => draft.commit(*job)?,
         Command::AbortJob { job, offer, reason } => draft.abort(*job, *offer, reason),
@@ -269,7 +272,13 @@ impl Draft {
         }
     }
 
-    fn reserve(&mut self, offer: &Offer, consent: bool, force: bool) -> Result<(), Refusal> {
+    fn reserve(
+        &mut self,
+        offer: &Offer,
+        consent: bool,
+        force: bool,
+        weights_g: &[u32],
+    ) -> Result<(), Refusal> {
         let driver = &self.driver;
         if driver.lease(offer.id).is_some_and(|lease| lease.offer == *offer)
             || driver.jobs.iter().any(|job| job.offer == Some(offer.id))
@@ -319,11 +328,17 @@ impl Draft {
             if !has_room {
                 return Err(not_eligible("has no room"));
             }
+            // What of a run is on board at once, the run has judged.
+            let weight_g = weights_g.first().copied().unwrap_or(0);
+            if n_orders == 0 && !driver.can_load(offer.work, weight_g) {
+                return Err(not_eligible(TOO_HEAVY));
+            }
             if driver.leases.len() >= usize::from(driver.policy.parallel_offers) {
                 return Err(not_eligible("has enough offers"));
             }
         }
-        self.add(Event::OfferReserved { at: self.now, offer: offer.clone(), consent, force });
+        let (at, weights_g) = (self.now, weights_g.to_vec());
+        self.add(Event::OfferReserved { at, offer: offer.clone(), consent, force, weights_g });
         if consent { Ok(()) } else { self.take(offer.id) }
     }
 
@@ -422,7 +437,7 @@ impl Draft {
         }
     }
 
-    fn claim(&mut self, job: JobId, work: WorkKind) -> Result<(), Refusal> {
+    fn claim(&mut self, job: JobId, work: WorkKind, weight_g: u32) -> Result<(), Refusal> {
         if self.driver.job(job).is_some() {
             return Ok(());
         }
@@ -433,8 +448,11 @@ impl Draft {
             return Err(not_eligible("is changing jobs"));
         }
         let slots = self.driver.room_for(work).ok_or_else(|| not_eligible("has no room"))?;
+        if !self.driver.can_load(work, weight_g) {
+            return Err(not_eligible(TOO_HEAVY));
+        }
         self.answer_no(Principal::System, "took another job");
-        self.add(Event::JobClaimed { at: self.now, job, work, slots });
+        self.add(Event::JobClaimed { at: self.now, job, work, slots, weight_g });
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 /// A position older than this is none.
 const POSITION_AGE_MAX: Duration = Duration::from_secs(60);
 /// Whoever was this near to a pickup has been there, in metres.
-const PICKUP_M: f64 = 150.0;
+pub(super) const PICKUP_M: f64 = 150.0;
 /// How far ahead a device's clock may be.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
 /// Shorter jumps are the noise of a standing receiver.

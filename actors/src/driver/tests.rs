@@ -102,14 +102,26 @@ impl World {
     }
 
     fn reserve(&mut self, offer: &Offer) -> Result<Vec<&'static str>, Refusal> {
-        let offer = offer.clone();
-        self.ask(Principal::System, Command::ReserveOffer { offer, consent: true, force: false })
+        self.reserve_weighing(offer, &[])
+    }
+
+    fn reserve_weighing(
+        &mut self,
+        offer: &Offer,
+        weights_g: &[u32],
+    ) -> Result<Vec<&'static str>, Refusal> {
+        let (offer, weights_g) = (offer.clone(), weights_g.to_vec());
+        let (consent, force) = (true, false);
+        let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+        self.ask(Principal::System, reserve)
     }
 
     /// Forces an offer on the driver, without asking.
     fn force(&mut self, offer: &Offer) -> Result<Vec<&'static str>, Refusal> {
-        let offer = offer.clone();
-        self.ask(Principal::System, Command::ReserveOffer { offer, consent: false, force: true })
+        let (offer, weights_g) = (offer.clone(), vec![]);
+        let (consent, force) = (false, true);
+        let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+        self.ask(Principal::System, reserve)
     }
 
     /// Puts the driver on a job.
@@ -229,7 +241,7 @@ fn what_the_table_does_not_list_is_refused_with_what_it_does() {
     };
     assert_eq!(state, "off");
     assert!(!allowed.contains(&"reserve_offer".to_owned()));
-    let claim = Command::ClaimJob { job: ride(1), work: WorkKind::Ride };
+    let claim = Command::ClaimJob { job: ride(1), work: WorkKind::Ride, weight_g: 0 };
     assert!(matches!(world.ask(own(), claim), Err(Refusal::IllegalTransition { .. })));
 }
 
@@ -243,7 +255,12 @@ fn an_offer_becomes_a_job_and_the_driver_is_free_again() {
     for (by, command) in [
         (
             Principal::System,
-            Command::ReserveOffer { offer: offer.clone(), consent: true, force: false },
+            Command::ReserveOffer {
+                offer: offer.clone(),
+                consent: true,
+                force: false,
+                weights_g: vec![],
+            },
         ),
         (own(), Command::SeeOffer { offer: offer.id }),
         (own(), Command::AcceptOffer { offer: offer.id }),
@@ -287,7 +304,8 @@ fn an_offer_that_was_seen_is_passed_on_to_its_job_and_not_written_down() {
 fn a_job_assigned_without_asking_can_be_given_back_for_a_while() {
     let mut world = World::on_duty();
     let offer = world.offer(0, ride(1), WorkKind::Ride);
-    let reserve = Command::ReserveOffer { offer, consent: false, force: false };
+    let (consent, force, weights_g) = (false, false, vec![]);
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
     let mut story = format!("{:?}\n", world.ask(Principal::System, reserve));
     for (by, command) in [
         (own(), Command::RejectJob { job: ride(1) }),
@@ -467,6 +485,83 @@ fn a_ride_fills_the_vehicle_and_deliveries_share_it() {
     assert_eq!(world.driver.job(ride(6)).unwrap().slots, Slots { first: 2, n: 1 });
 }
 
+/// What speaks against giving the driver delivery `n`, which weighs so much.
+fn against_weight(world: &World, n: u64, weight_g: u32) -> Vec<WhyNot> {
+    let needs = protocol::work::Needs { weight_g, ..Default::default() };
+    let way = matching::fit::Way { pickup: KIGALI, dropoff: None };
+    let (work, fleet, fleet_first) = (WorkKind::Delivery, None, false);
+    let asks = Asks { work, needs: &needs, fleet, fleet_first, way };
+    world.driver.against(ride(n), &asks, world.now, &matching::cost::Settings::default())
+}
+
+#[test]
+fn what_it_has_to_bring_already_leaves_so_much_less_room() {
+    let mut world = World::on_duty();
+    for n in 1..=2 {
+        let offer = world.offer(0, ride(n), WorkKind::Delivery);
+        world.reserve_weighing(&offer, &[8_000]).unwrap();
+        world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+        world.ask(Principal::System, Command::CommitJob { job: ride(n) }).unwrap();
+    }
+    let card = world.card().unwrap();
+    assert_eq!((card.load_g, card.vehicle.capacity_g, card.n_slots), (16_000, 20_000, 3));
+    assert_eq!(world.driver.room_g(), 4_000);
+    let too_heavy = Err(Refusal::NotEligible("has no room for so much weight".to_owned()));
+    // Whoever asks hears the same: a dispatcher, a region that knew less, and the driver itself.
+    assert_eq!(against_weight(&world, 3, 4_001), [WhyNot::Capacity]);
+    assert_eq!(against_weight(&world, 3, 4_000), []);
+    let offer = world.offer(0, ride(3), WorkKind::Delivery);
+    assert_eq!(world.reserve_weighing(&offer, &[4_001]), too_heavy);
+    let claim = |weight_g| Command::ClaimJob { job: ride(4), work: WorkKind::Delivery, weight_g };
+    assert_eq!(world.ask(own(), claim(4_001)), too_heavy);
+    assert_eq!(world.ask(own(), claim(4_000)), Ok(vec!["job_claimed"]));
+    assert_eq!(world.card().unwrap().load_g, 20_000);
+    assert_eq!(world.reserve_weighing(&offer, &[0]).unwrap(), ["offer_reserved"], "a letter");
+    // What it has is not in its own way, and what is over weighs nothing.
+    assert!(!against_weight(&world, 1, 8_000).contains(&WhyNot::Capacity));
+    world.end(ride(1)).unwrap();
+    assert_eq!(world.driver.load_g(None), 12_000);
+}
+
+#[test]
+fn a_dispatcher_may_overrule_what_it_weighs() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Delivery);
+    let (consent, force, weights_g) = (false, true, vec![20_001]);
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+    let events = world.ask(Principal::System, reserve);
+    assert_eq!(events, Ok(vec!["offer_reserved", "offer_accepted"]));
+}
+
+#[test]
+fn of_a_run_each_order_weighs_what_it_does_and_what_is_on_board_at_once_the_run_has_judged() {
+    let mut world = World::on_duty();
+    let offer = run_offer(&world, 3);
+    world.reserve_weighing(&offer, &[9_000, 10_000, 11_000]).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    assert_eq!(world.driver.load_g(None), 30_000);
+    assert_eq!(world.driver.load_g(Some(ride(2))), 20_000);
+    for n in 1..=3 {
+        world.ask(Principal::System, Command::CommitJob { job: ride(n) }).unwrap();
+    }
+    assert_eq!(against_weight(&world, 9, 1), [WhyNot::Capacity]);
+    assert_eq!(against_weight(&world, 9, 0), []);
+}
+
+#[test]
+fn what_was_written_before_anything_was_weighed_weighs_nothing() {
+    let mut world = World::on_duty();
+    let offer = world.offer(0, ride(1), WorkKind::Delivery);
+    world.reserve(&offer).unwrap();
+    let reserved = serde_json::to_string(world.journal.last().unwrap()).unwrap();
+    assert!(!reserved.contains("weights_g"), "an earlier build reads it as it always did");
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    let kept = serde_json::to_string(&world.driver).unwrap();
+    assert!(!kept.contains("weight"), "{kept}");
+    let driver: Driver = serde_json::from_str(&kept).unwrap();
+    assert_eq!(driver.load_g(None), 0);
+}
+
 #[test]
 fn a_job_that_went_to_someone_else_frees_the_driver() {
     let mut world = World::on_duty();
@@ -514,6 +609,61 @@ fn a_driver_about_to_end_a_ride_may_take_one_more_that_begins_when_it_has_ended(
     assert_eq!(world.end(first).unwrap(), ["job_ended", "next_started"]);
     assert_eq!(world.driver.job(second).unwrap().slots, Slots { first: 0, n: 5 });
     assert_eq!(world.told(), ["settle"]);
+}
+
+#[test]
+fn where_and_when_its_deliveries_end_is_listed_and_they_come_first_once_it_has_left_with_them() {
+    let mut world = World::on_duty();
+    let (from, to) = (KIGALI, KIGALI.offset_m(0.0, 300.0));
+    world.pass(MINUTE);
+    world.at(KIGALI.offset_m(0.0, -500.0)).unwrap();
+    assert_eq!(world.card().unwrap().ending, None, "it has nothing to do");
+    world.on_job(1, WorkKind::Delivery);
+    let listed = |world: &World| {
+        let card = world.card().unwrap();
+        let ending = card.ending.unwrap();
+        let left_s = ending.due.since(card.seen_at).as_secs_f64().round();
+        (ending.at, left_s, card.is_bringing, card.start().0)
+    };
+    let here = KIGALI.offset_m(0.0, -500.0);
+    assert_eq!(listed(&world), (to, 160.0, false, here), "to the pickup, and on");
+    world.pass(30 * SECOND);
+    world.at(from).unwrap();
+    assert_eq!(listed(&world), (to, 60.0, false, from), "it may fetch more while it is there");
+    world.pass(30 * SECOND);
+    let left = KIGALI.offset_m(0.0, 200.0);
+    world.at(left).unwrap();
+    assert_eq!(listed(&world), (to, 20.0, true, to));
+    // Dispatchers are told the same of its hours: the next one is a hundred metres, and three hundred from there.
+    let needs = protocol::work::Needs::default();
+    let costs = matching::cost::Settings::default();
+    let against = |world: &World, until_s: u64| {
+        let policy = DriverPolicy {
+            duty_max_ms: (world.now.0 - START.0 + until_s * SECOND) as u32,
+            ..DriverPolicy::default()
+        };
+        let driver = Driver { policy, ..world.driver.clone() };
+        let way = matching::fit::Way { pickup: from, dropoff: None };
+        let (work, fleet, fleet_first) = (WorkKind::Delivery, None, false);
+        let asks = Asks { work, needs: &needs, fleet, fleet_first, way };
+        driver.against(ride(2), &asks, world.now, &costs)
+    };
+    assert_eq!(against(&world, 20 + 53), [WhyNot::Hours]);
+    assert_eq!(against(&world, 20 + 55), []);
+    // One more is to be fetched: who knows which it does first?
+    world.on_job(2, WorkKind::Delivery);
+    assert_eq!(listed(&world), (to, 140.0, false, left));
+    assert_eq!(against(&world, 139), [WhyNot::HasIt, WhyNot::Hours]);
+}
+
+#[test]
+fn of_who_is_on_a_run_the_run_knows_when_it_ends() {
+    let mut world = World::on_duty();
+    let offer = run_offer(&world, 2);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    let card = world.card().unwrap();
+    assert_eq!((card.ending, card.is_bringing, card.start().0), (None, false, KIGALI));
 }
 
 #[test]
@@ -601,7 +751,7 @@ fn an_abort_written_before_it_named_its_offer_can_still_be_read() {
 #[test]
 fn a_job_that_does_not_decide_is_asked_again_less_and_less_often() {
     let mut world = World::on_duty();
-    let claim = Command::ClaimJob { job: ride(1), work: WorkKind::Delivery };
+    let claim = Command::ClaimJob { job: ride(1), work: WorkKind::Delivery, weight_g: 0 };
     world.ask(own(), claim).unwrap();
     let mut waits = Vec::new();
     while waits.len() < 4 {
@@ -623,7 +773,8 @@ fn a_rejected_job_can_no_longer_be_rejected_after_the_window() {
     assert!(matches!(world.ask(own(), reject), Err(Refusal::TooLate(_))), "it was asked");
     world.end(job).unwrap();
     let offer = world.offer(0, ride(2), WorkKind::Ride);
-    let reserve = Command::ReserveOffer { offer, consent: false, force: false };
+    let (consent, force, weights_g) = (false, false, vec![]);
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
     world.ask(Principal::System, reserve).unwrap();
     world.ask(Principal::System, Command::CommitJob { job: ride(2) }).unwrap();
     world.pass(10 * SECOND + 1);
@@ -1162,7 +1313,12 @@ fn a_run_needs_room_for_all_of_it_and_comes_to_nothing_as_a_whole() {
     assert_eq!(world.status(), DriverStatus::Available);
     assert_eq!(world.card().map(|card| card.n_slots), Some(5));
     assert_eq!(
-        Driver::command_format(&Command::ReserveOffer { offer, consent: true, force: false }),
+        Driver::command_format(&Command::ReserveOffer {
+            offer,
+            consent: true,
+            force: false,
+            weights_g: vec![],
+        }),
         Format(5)
     );
 }
@@ -1256,7 +1412,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => an_offer().prop_map(|offer| Command::WithdrawOffer { offer, status: OfferStatus::Lost }),
         1 => an_offer()
             .prop_map(|offer| Command::WithdrawOffer { offer, status: OfferStatus::Expired }),
-        2 => a_job().prop_map(|n| Command::ClaimJob { job: job(n), work: WORKS[n] }),
+        2 => a_job().prop_map(|n| Command::ClaimJob { job: job(n), work: WORKS[n], weight_g: 0 }),
         2 => a_job().prop_map(|n| Command::RejectJob { job: job(n) }),
         6 => a_job().prop_map(|n| Command::CommitJob { job: job(n) }),
         2 => (a_job(), prop::option::of(an_offer()), text())
@@ -1306,7 +1462,8 @@ impl World {
             }
             Ask::Reserve { job: n, n: nth, consent, force } => {
                 let offer = self.offer(*nth, job(*n), WORKS[*n]);
-                Command::ReserveOffer { offer, consent: *consent, force: *force }
+                let weights_g = vec![nth * 12_000];
+                Command::ReserveOffer { offer, consent: *consent, force: *force, weights_g }
             }
         }
     }

@@ -90,10 +90,16 @@ impl Driver {
         let Asks { work: _, needs, fleet, fleet_first, way } = *asks;
         let of_fleet = fit::of_other_fleet(fleet, fleet_first, self.fleet);
         let vehicle = self.vehicle.as_deref();
-        let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle));
-        let from = self.soft.position().map_or(way.pickup, |position| position.at);
+        let load_g = self.load_g(Some(job));
+        let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle, load_g));
+        let at = self.soft.position().map_or(way.pickup, |position| position.at);
+        // What makes way for it takes no time.
+        let ending = self.ending(at, now).filter(|_| self.room_soon(work).is_some());
+        let ends_first = self.is_nearly_free() || self.is_bringing(at);
+        let start = ending.filter(|_| ends_first).map_or((at, now), |it| (it.at, it.due));
         let is_too_long = self.fatigue_due().zip(vehicle).is_some_and(|(until, vehicle)| {
-            !fit::ends_by(&way, (from, now), vehicle.kind, until, &costs.straight())
+            ending.is_some_and(|it| it.due > until)
+                || !fit::ends_by(&way, start, vehicle.kind, until, &costs.straight())
         });
         let lacks_permit =
             vehicle.is_some_and(|vehicle| fit::lacks_permit(&costs.permits, &way, vehicle));

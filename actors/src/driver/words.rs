@@ -33,6 +33,9 @@ pub enum Command {
         consent: bool,
         /** Even if the driver is full or resting (dispatcher). */
         force: bool,
+        /** How heavy each of its jobs is, in grams; what is missing weighs nothing. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        weights_g: Vec<u32>,
     },
     /// The offer is taken back.
     WithdrawOffer {
@@ -62,6 +65,9 @@ pub enum Command {
         job: JobId,
         /** What it does to the slots. */
         work: WorkKind,
+        /** How heavy it is, in grams. */
+        #[serde(default, skip_serializing_if = "is_zero")]
+        weight_g: u32,
     },
     /// The driver gives back a job that was assigned without asking.
     RejectJob {
@@ -155,6 +161,12 @@ pub enum Command {
     /// The deadline has come.
     Tick {},
 }
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
 /// What is seen of a driver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -219,6 +231,10 @@ pub enum Event {
         consent: bool,
         /** May it displace other work? */
         force: bool,
+        /** How heavy each of its jobs is, in grams; what is missing weighs nothing. A build that does not know of it
+        forgets it. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        weights_g: Vec<u32>,
     },
     /// The device showed it. Not written any more: the job keeps it.
     OfferSeen {
@@ -287,6 +303,9 @@ pub enum Event {
         work: WorkKind,
         /** The room kept for it. */
         slots: Slots,
+        /** How heavy it is, in grams. */
+        #[serde(default, skip_serializing_if = "is_zero")]
+        weight_g: u32,
     },
     /// The job has not decided for too long and was asked again.
     JobAsked {

@@ -550,15 +550,19 @@ fn an_accident_is_an_incident_and_needs_something_to_carry_it_away() {
     assert_eq!(needs.weight_g, 150_000);
 }
 
+/// A driver with a truck, who is there.
+fn truck() -> DriverCard {
+    let skills = vec!["tyre".to_owned()];
+    let vehicle = Vehicle { kind: VehicleKind::TowTruck, capacity_g: 9_000_000, skills };
+    DriverCard::nth(7, Arc::new(vehicle), SCENE, START)
+}
+
 /// The first driver of a round over these searches, by job; one driver with a truck is there.
 fn matched(searches: &[&SearchCard]) -> Vec<(JobId, DriverId)> {
     let settings = cost::Settings::default();
     let router = settings.straight();
-    let skills = vec!["tyre".to_owned()];
-    let vehicle = Vehicle { kind: VehicleKind::TowTruck, capacity_g: 9_000_000, skills };
-    let truck = DriverCard::nth(7, Arc::new(vehicle), SCENE, START);
     let mut field = Field::new(SCENE);
-    field.fill([Arc::new(truck)], &router);
+    field.fill([Arc::new(truck())], &router);
     let (now, pairing) = (START, Pairing::Joint);
     let terms = Terms { router: &router, settings: &settings, now, pairing };
     let outcome = round(searches.iter().copied(), [], &field, &terms);
@@ -570,6 +574,28 @@ fn card_of(world: &World) -> Box<SearchCard> {
         Some(Card::Search(card)) => card,
         other => panic!("nobody is looked for: {other:?}"),
     }
+}
+
+#[test]
+fn rounds_and_dispatchers_know_of_the_same_way() {
+    let dropoff = Some(Place::from(GARAGE));
+    let world = World::requested(Request { dropoff, ..request() });
+    let card = card_of(&world);
+    assert_eq!((card.pickup, card.dropoff), (SCENE, Some(GARAGE)));
+    let asks = world.rescue.asks().unwrap();
+    assert_eq!(asks.way, Way { pickup: card.pickup, dropoff: card.dropoff });
+    // So nobody is asked to tow where they have no permit to drive.
+    let Point { lat, lon } = GARAGE;
+    let permit = matching::fit::Permit { name: "harbour".to_owned(), lat, lon, radius_m: 500 };
+    let settings = cost::Settings { permits: vec![permit], ..cost::Settings::default() };
+    let router = settings.straight();
+    let (now, pairing) = (START, Pairing::Joint);
+    let mut field = Field::new(SCENE);
+    field.fill([Arc::new(truck())], &router);
+    let terms = Terms { router: &router, settings: &settings, now, pairing };
+    assert_eq!(round([&*card], [], &field, &terms).proposals, []);
+    let fixed_there = card_of(&World::requested(request()));
+    assert_eq!(round([&*fixed_there], [], &field, &terms).proposals.len(), 1);
 }
 
 #[test]
@@ -823,6 +849,16 @@ fn a_lost_driver_is_replaced_on_the_way_but_not_at_the_scene() {
     assert_eq!(world.search(lost()), Ok(vec![]));
     let mut world = World::in_status(RescueStatus::OnScene);
     assert!(matches!(world.search(lost()), Err(Refusal::IllegalTransition { .. })));
+}
+
+#[test]
+fn who_loses_a_driver_has_waited_since_the_call_and_has_a_whole_new_search() {
+    let mut world = World::in_status(RescueStatus::EnRoute);
+    world.pass(5 * MINUTE);
+    world.yes(by(1), Command::Cancel { reason: why() });
+    assert_eq!(card_of(&world).opened_at, START);
+    let search = Duration::from_millis(request().policy.search_ms.into());
+    assert_eq!(world.case().search.until(), Some(world.now + search));
 }
 
 #[test]

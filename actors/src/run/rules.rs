@@ -623,6 +623,8 @@ impl Taker {
                 at,
                 free: now,
                 capacity_g: self.capacity_g,
+                // How long they may work was looked at when they were chosen.
+                until: None,
                 ..life.plan.cart
             },
             n_min: 1,

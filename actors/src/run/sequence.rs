@@ -84,7 +84,7 @@ impl Life {
     /// What is late already keeps nobody else from being in time: it is to be no later than it will be anyway.
     fn trip(&self, known: &[&Member], now: Timestamp) -> Trip {
         let mut parcels = self.promised(known);
-        let cart = self.cart(now);
+        let mut cart = self.cart(now);
         let trip = Trip::new(cart, &parcels, &self.ways());
         let errands = self.errands(known);
         let late = match trip.moments(&errands) {
@@ -92,9 +92,10 @@ impl Life {
             None => trip.moments_late(&errands).unwrap_or_default(),
         };
         for (errand, moment) in errands.iter().zip(late).filter(|(errand, _)| !errand.is_pickup) {
+            // A moment is told to the millisecond, and no later than it is.
+            let by_then = moment + Duration::from_millis(1);
+            cart.until = cart.until.map(|until| until.max(by_then));
             if let Some(parcel) = parcels.get_mut(errand.parcel as usize) {
-                // A moment is told to the millisecond, and no later than it is.
-                let by_then = moment + Duration::from_millis(1);
                 parcel.times.promise = parcel.times.promise.map(|promise| promise.max(by_then));
             }
         }

@@ -121,6 +121,7 @@ impl Life {
             n_more,
             capacity_g: self.plan.cart.capacity_g,
             pace: self.plan.cart.pace,
+            until: self.plan.cart.until,
         };
         Some(Listing { region, card: Card::Run(Box::new(card)) })
     }

@@ -46,6 +46,7 @@ fn plan(orders: &[u64]) -> Plan {
             capacity_g: 10_000,
             n_max: 5,
             pace: Pace { crow_mps: 10.0, stop_s: 60 },
+            until: None,
         },
         legs: Legs::default(),
         orders_max: 5,
@@ -201,10 +202,9 @@ fn three_deliveries_are_offered_as_one_and_brought() {
     play.yes(join(2));
     assert_eq!(play.status(), RunStatus::Offered);
     let told = play.told();
-    let [(_, Tell::Driver { to, command: driver::Command::ReserveOffer { offer, consent, .. } })] =
-        told.as_slice()
-    else {
-        panic!("{told:?}")
+    let [(_, Tell::Driver { to, command })] = told.as_slice() else { panic!("{told:?}") };
+    let driver::Command::ReserveOffer { offer, consent, weights_g, .. } = command else {
+        panic!("{command:?}")
     };
     assert_eq!((*to, *consent, offer.fare.amount), (driver(), true, 1_001 + 1_002 + 1_003));
     let whole = offer.run.as_deref().unwrap();
@@ -213,6 +213,7 @@ fn three_deliveries_are_offered_as_one_and_brought() {
         [1_001, 1_002, 1_003]
     );
     assert_eq!((whole.stops.len(), offer.jobs().count()), (6, 3));
+    assert_eq!(*weights_g, [1_000; 3]);
     assert!(whole.stops.is_sorted_by_key(|it| it.due));
     play.accept();
     assert_eq!(play.told_orders(), [1, 2, 3].map(|n| (nth(n), "take_by_run")));
@@ -280,6 +281,23 @@ fn a_promise_that_would_be_broken_is_not_made() {
     play.yes(Command::Join { order: nth(2), part: Box::new(Part { weight_g: 6_000, ..part(2) }) });
     play.accept();
     assert_eq!(play.sequence(), "+1 -1 +2 -2", "no more than fits");
+}
+
+#[test]
+fn what_its_driver_may_not_bring_any_more_does_not_join() {
+    let joined = |left_s| {
+        let (id, run) = (RunId::nth(1), Run::default());
+        let mut play = Play { id, run, now: NOW, journal: Vec::new(), effects: Vec::new() };
+        let all = plan(&[1, 2]);
+        let cart = Cart { until: Some(NOW + secs(left_s)), ..all.cart };
+        play.yes(Command::Plan(Box::new(Plan { cart, ..all })));
+        play.yes(join(1));
+        play.yes(join(2));
+        play
+    };
+    // Both take 530 s, the first alone 400 s.
+    assert!(joined(600).life().offer.is_some());
+    assert_eq!(joined(500).status(), RunStatus::Dissolved, "one is no run");
 }
 
 #[test]

@@ -71,7 +71,8 @@ impl Hunt {
         let pickup = Place::from(Point::default());
         let fare = Money { amount: 1_000, currency: Currency::RWF };
         let work = WorkKind::Ride;
-        let terms = Terms { job: job(), work, pickup: &pickup, dropoff: None, fare };
+        let weight_g = 0;
+        let terms = Terms { job: job(), work, pickup: &pickup, dropoff: None, fare, weight_g };
         for event in &decision.events {
             self.told.extend(self.search.effects(&terms, event));
             self.search.evolve(event);
@@ -516,6 +517,30 @@ fn a_fleet_that_comes_first_is_asked_alone_until_its_tiers_are_over() {
         assert_eq!(kept_to(&hunt), EVERYBODY);
         hunt.accept(asked[0], 1).expect("who is asked may answer all the same");
     }
+}
+
+#[test]
+fn a_search_opened_anew_has_all_its_time_again_and_whoever_waits_has_waited_since_the_first() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    let (first, search_ms) = (hunt.now, u64::from(hunt.policy.search_ms));
+    let offers = hunt.propose(&[1]);
+    hunt.accept(offers[0], 1).unwrap();
+    assert_eq!(hunt.card(), None);
+    hunt.wait(10 * 60_000);
+    hunt.assignment = None;
+    hunt.begin(None);
+    assert_eq!(hunt.card().unwrap().opened_at, first);
+    assert_eq!(hunt.search.until(), Some(Timestamp(hunt.now.0 + search_ms)));
+    assert_eq!(hunt.card().unwrap().radius_m, hunt.policy.tiers_m[0], "nearby first, again");
+    // Nor does standing still make anybody's wait shorter.
+    hunt.hear(&Command::Pause { pause: pause(None) }).unwrap();
+    assert_eq!(hunt.card().unwrap().opened_at, first);
+    // What an earlier build kept of it says when it was opened last.
+    let mut kept = serde_json::to_value(&hunt.search).unwrap();
+    kept.as_object_mut().unwrap().remove("first_opened_at").unwrap();
+    let opened_at = hunt.now;
+    hunt.search = serde_json::from_value(kept).unwrap();
+    assert_eq!(hunt.card().unwrap().opened_at, opened_at);
 }
 
 #[test]

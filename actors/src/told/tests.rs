@@ -253,7 +253,12 @@ fn a_driver_is_told_when_it_could_be_offered_nothing() {
         policy: DriverPolicy::default(),
     };
     let reserve =
-        |n, at| driver::Command::ReserveOffer { offer: offer(n, at), consent: true, force: false };
+        |n, at| driver::Command::ReserveOffer {
+            offer: offer(n, at),
+            consent: true,
+            force: false,
+            weights_g: Vec::new(),
+        };
     play.ask(me, duty(DutyWish::On));
     play.after_s(10).ask(me, duty(DutyWish::Break));
     play.after_s(20).ask(me, duty(DutyWish::On));

@@ -142,13 +142,19 @@ impl Look<'_> {
         if run.n_more == 0 {
             return None;
         }
+        // What it brings with the run is weighed stop by stop; what it has besides is there all the while.
+        let in_run_g = run.parcels.iter().fold(0_u32, |sum, it| sum.saturating_add(it.weight_g));
+        let load_g = driver.load_g.saturating_sub(in_run_g);
+        let driver = &DriverCard { load_g, ..DriverCard::clone(driver) };
         let n = run.parcels.len();
         let cart = Cart {
             at: driver.at,
             free: now,
-            capacity_g: run.capacity_g,
+            capacity_g: run.capacity_g.saturating_sub(load_g),
             n_max: settings.orders_max,
             pace: run.pace,
+            // It judges by what it was planned with, and nobody is asked in vain.
+            until: [driver.standing.until, run.until].into_iter().flatten().min(),
         };
         let ways = self.asked.by(driver.vehicle.kind);
         let before = Trip::new(cart, &run.parcels, &ways).driving_s(&run.errands)?;
@@ -233,7 +239,8 @@ impl Look<'_> {
         let pace = Pace { crow_mps, stop_s: settings.stop_s };
         let n_max = settings.orders_max.min(driver.n_slots);
         let capacity_g = driver.vehicle.capacity_g;
-        let cart = Cart { at: driver.at, free: now, capacity_g, n_max, pace };
+        let until = driver.standing.until;
+        let cart = Cart { at: driver.at, free: now, capacity_g, n_max, pace, until };
         let ways = self.asked.by(driver.vehicle.kind);
         let (mut chosen, mut parcels) = (vec![first], vec![all[first].parcel]);
         let mut errands = Errand::both(0).to_vec();

@@ -149,6 +149,7 @@ fn a_run_under_way_takes_along_what_lies_on_its_way_and_nothing_that_makes_it_la
         n_more: 4,
         capacity_g: 20_000,
         pace: Pace { crow_mps: 5.5, stop_s: 60 },
+        until: None,
     };
     let on_the_way = waiting(1, at(600.0, 0.0), at(2_500.0, 50.0));
     let somewhere = waiting(2, at(600.0, 0.0), at(-4_000.0, 0.0));
@@ -178,6 +179,68 @@ fn a_run_under_way_takes_along_what_lies_on_its_way_and_nothing_that_makes_it_la
     assert_eq!(planned(&[on_the_way], &[], &[card(3_600)]), [], "nobody knows where it is");
 }
 
+/// This driver, who has worked for as long as it may in so many seconds.
+fn tired(driver: DriverCard, left_s: u64) -> DriverCard {
+    let until = Some(NOW + Duration::from_secs(left_s));
+    DriverCard { standing: Standing { until, ..driver.standing }, ..driver }
+}
+
+#[test]
+fn nobody_brings_together_what_takes_longer_than_they_may_work() {
+    // Alone each takes less than ten minutes; all three, with six stops, do not.
+    let by = |left_s| planned(&neighbours(), &[tired(driver(1, at(-300.0, 0.0)), left_s)], &[]);
+    let proposals = by(3_600);
+    let [Proposal::Run(long)] = proposals.as_slice() else { panic!("{proposals:?}") };
+    assert_eq!(long.orders.len(), 3);
+    assert_eq!(long.cart.until, Some(NOW + Duration::from_secs(3_600)));
+    let known = Known { legs: [&long.legs, &Legs::default()], pace: long.cart.pace };
+    let parcels = neighbours().map(|it| Parcel {
+        from: it.pickup,
+        to: it.dropoff.unwrap(),
+        times: times(3_600),
+        weight_g: 0,
+    });
+    let all: Vec<_> = (0..3).flat_map(Errand::both).collect();
+    let trip = Trip::new(long.cart, &parcels, &known);
+    let ends = *trip.moments(&trip.best(&all, 0).unwrap()).unwrap().last().unwrap();
+    let takes_s = ends.since(NOW).as_secs();
+    assert!(takes_s > 10 * 60, "{takes_s}");
+    let n_orders = |left_s| orders_of(&by(left_s)).concat().len();
+    // Ways are told in whole seconds.
+    assert_eq!(n_orders(takes_s + 30), 3);
+    assert!(n_orders(takes_s - 60) < 3, "the last of them would be brought after hours");
+    // Once it is late all the same, it is still said when.
+    let short = Cart { until: Some(ends - Duration::from_secs(60)), ..long.cart };
+    let trip = Trip::new(short, &parcels, &known);
+    assert_eq!(trip.best(&all, 0), None);
+    assert!(trip.moments_late(&all).is_some());
+}
+
+#[test]
+fn a_run_under_way_takes_nothing_along_that_its_driver_may_not_bring_any_more() {
+    let parcel =
+        Parcel { from: at(500.0, 0.0), to: at(3_000.0, 0.0), times: times(3_600), weight_g: 0 };
+    let card = |until_s: Option<u64>| RunCard {
+        run: RunId::nth(1),
+        driver: DriverId::nth(1),
+        parcels: vec![parcel],
+        errands: Errand::both(0).to_vec(),
+        n_more: 4,
+        capacity_g: 20_000,
+        pace: Pace { crow_mps: 5.5, stop_s: 60 },
+        until: until_s.map(|s| NOW + Duration::from_secs(s)),
+    };
+    let on_the_way = [waiting(1, at(600.0, 0.0), at(2_500.0, 50.0))];
+    let busy = DriverCard { is_free: false, ..driver(1, at(0.0, 0.0)) };
+    let n_along = |left_s, planned_s| {
+        planned(&on_the_way, &[tired(busy.clone(), left_s)], &[card(planned_s)]).len()
+    };
+    // Alone it takes 540 s and two stops; with the other it is two stops more.
+    assert_eq!(n_along(3_600, None), 1);
+    assert_eq!(n_along(640, None), 0);
+    assert_eq!(n_along(3_600, Some(640)), 0, "as it was planned");
+}
+
 #[test]
 fn what_is_on_board_is_handed_over_in_time() {
     let cart = Cart {
@@ -186,6 +249,7 @@ fn what_is_on_board_is_handed_over_in_time() {
         capacity_g: 1,
         n_max: 5,
         pace: Pace { crow_mps: 10.0, stop_s: 60 },
+        until: None,
     };
     let parcel =
         Parcel { from: at(9.0, 9.0), to: at(1_000.0, 0.0), times: times(200), weight_g: 1 };
@@ -284,6 +348,31 @@ fn what_nobody_said_of_a_way_is_gone_as_the_crow_flies_and_the_latest_word_count
     // What cannot be read whole is not believed.
     let broken = Legs { places: vec![a, b, c], seconds: vec![0, 7] };
     assert_eq!(seconds(&known([&none, &broken])), [0, 7, 100, 60, 0, 80, 100, 80, 0]);
+}
+
+#[test]
+fn what_is_handed_over_on_the_way_makes_room_for_what_is_taken_along() {
+    // It carries fifteen of the twenty kilograms it may, as far as the next corner.
+    let aboard =
+        Parcel { from: at(-900.0, 0.0), to: at(500.0, 0.0), times: times(3_600), weight_g: 15_000 };
+    let card = RunCard {
+        run: RunId::nth(1),
+        driver: DriverId::nth(1),
+        parcels: vec![aboard],
+        errands: vec![Errand { parcel: 0, is_pickup: false }],
+        n_more: 4,
+        capacity_g: 20_000,
+        pace: Pace { crow_mps: 5.5, stop_s: 60 },
+        until: None,
+    };
+    let needs = Needs { weight_g: 8_000, ..Needs::default() };
+    let on_the_way = SearchCard { needs, ..waiting(1, at(600.0, 0.0), at(2_500.0, 0.0)) };
+    let n_along = |load_g| {
+        let driver = DriverCard { is_free: false, load_g, ..driver(1, at(0.0, 0.0)) };
+        planned(std::slice::from_ref(&on_the_way), &[driver], std::slice::from_ref(&card)).len()
+    };
+    assert_eq!(n_along(15_000), 1);
+    assert_eq!(n_along(15_000 + 13_000), 0, "beside what it brings besides");
 }
 
 fn any_card() -> impl Strategy<Value = (f64, f64, f64, f64, u64, u32)> {

@@ -22,6 +22,20 @@ fn a_square_holds_its_middle_and_is_half_a_kilometre_wide() {
 }
 
 #[test]
+fn what_was_asked_before_makes_nothing_older_that_was_asked_since() {
+    let now = Timestamp(0) + 120 * MINUTE;
+    let rate_of = |asked: &[Timestamp]| {
+        let mut demand = Demand::new(15 * MINUTE, Timestamp(0));
+        asked.iter().for_each(|at| demand.record(KIGALI, *at));
+        demand.rates(now).values().sum::<f64>()
+    };
+    let (fresh, old) = (now, Timestamp(0) + 100 * MINUTE);
+    let (in_turn, late) = (rate_of(&[old, fresh, fresh]), rate_of(&[fresh, fresh, old]));
+    assert!((in_turn - late).abs() < 1e-9, "{in_turn} and {late}");
+    assert!(late > rate_of(&[fresh, fresh]));
+}
+
+#[test]
 fn what_was_asked_long_ago_counts_for_little() {
     let mut demand = Demand::new(15 * MINUTE, Timestamp(0));
     let now = Timestamp(0) + 120 * MINUTE;

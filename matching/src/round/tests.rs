@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use protocol::{
     DriverId, OrderId, Point, RiderId,
     trace::WhyNot,
-    view::WorkKind,
     work::{Needs, Priority, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -12,6 +11,7 @@ use std::{collections::HashSet, sync::Arc};
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const NOW: Timestamp = Timestamp(1_000_000_000);
+const SKILLS: [&str; 3] = ["winch", "cold_chain", "gender.female"];
 
 fn moto() -> Arc<Vehicle> {
     Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 20_000, skills: vec![] })
@@ -218,6 +218,11 @@ fn who_does_not_fit_is_not_proposed() {
     assert!(!is_proposed(&needing(car), &fit));
     let heavy = Needs { weight_g: 20_001, ..Needs::default() };
     assert!(!is_proposed(&needing(heavy), &fit));
+    let light = needing(Needs { weight_g: 5_000, ..Needs::default() });
+    let carrying = |load_g| DriverCard { load_g, ..fit.clone() };
+    assert!(is_proposed(&light, &carrying(15_000)));
+    assert!(!is_proposed(&light, &carrying(15_001)), "beside what it carries already");
+    assert!(is_proposed(&ride, &carrying(25_000)), "what weighs nothing fits always");
     let skilled = Needs { skills: vec!["cold_chain".to_owned()], ..Needs::default() };
     assert!(!is_proposed(&needing(skilled), &fit));
 }
@@ -233,6 +238,24 @@ fn ties_go_to_who_has_waited_longest_then_to_who_is_liked_best() {
     let outcome = round_at([&wanted], [], &field, NOW, &Settings::default(), Pairing::Joint);
     let order: Vec<_> = outcome.proposals[0].candidates.iter().map(|it| it.driver).collect();
     assert_eq!(order, [1, 2, 3].map(DriverId::nth));
+}
+
+#[test]
+fn who_has_something_to_do_has_not_been_idle_all_the_while() {
+    // It went on duty hours ago, and has had deliveries to bring ever since; the other has waited for ten minutes.
+    let busy = DriverCard { is_free: false, idle_since: Timestamp(0), ..driver(1, 100.0) };
+    let idle =
+        DriverCard { idle_since: NOW - std::time::Duration::from_secs(600), ..driver(2, 100.0) };
+    let parts = |it: &DriverCard| {
+        let search = search(1, 0.0, OfferPolicy::Sequential);
+        Weights::default().parts(&search, it, NOW).idle_ms
+    };
+    assert_eq!((parts(&busy), parts(&idle)), (5_000, 2_500));
+    let delivery =
+        SearchCard { work: WorkKind::Delivery, ..search(1, 0.0, OfferPolicy::Sequential) };
+    let field = field([busy, idle]);
+    let outcome = round_at([&delivery], [], &field, NOW, &Settings::default(), Pairing::Joint);
+    assert_eq!(outcome.proposals[0].candidates[0].driver, DriverId::nth(2));
 }
 
 /// Whom a ride among these drivers is given, where this alone counts beside the way.
@@ -397,6 +420,55 @@ fn a_driver_listed_twice_counts_where_it_was_seen_last() {
     }
 }
 
+/// Some vehicle, with or without one of three skills.
+fn any_vehicle(random: &mut StdRng) -> Vehicle {
+    let kinds = [VehicleKind::Bicycle, VehicleKind::Moto, VehicleKind::Car];
+    let mut skills = SKILLS.map(str::to_owned).to_vec();
+    skills.retain(|_| random.random_bool(0.5));
+    Vehicle {
+        kind: kinds[random.random_range(0..kinds.len())],
+        capacity_g: 10_000 * random.random_range(0..4),
+        skills,
+    }
+}
+
+/// What a job needs: nothing of most kinds, and now and then something of each.
+fn any_needs(random: &mut StdRng) -> Needs {
+    let mut needs = Needs::default();
+    if random.random_bool(0.3) {
+        needs.vehicles = vec![VehicleKind::Moto, VehicleKind::Car];
+        needs.vehicles.truncate(random.random_range(1..=2));
+    }
+    if random.random_bool(0.3) {
+        needs.weight_g = 5_000 * random.random_range(1..6);
+    }
+    if random.random_bool(0.3) {
+        needs.skills.push(SKILLS[random.random_range(0..SKILLS.len())].to_owned());
+    }
+    needs
+}
+
+/// What is wrong with a pair, by rules said once more and in other words than those that matching goes by.
+fn wrong_with(search: &SearchCard, driver: &DriverCard) -> Option<&'static str> {
+    let Needs { vehicles, weight_g, skills } = &search.needs;
+    let vehicle = &*driver.vehicle;
+    let is_delivery = search.work == WorkKind::Delivery;
+    let wrong = [
+        (is_delivery && !driver.has_delivery_slot, "it takes no deliveries"),
+        (!is_delivery && !driver.is_free, "it has something to do"),
+        (!vehicles.is_empty() && vehicles.iter().all(|it| *it != vehicle.kind), "the vehicle"),
+        // With nothing to bring it fits even where too much is on board.
+        (*weight_g > 0 && weight_g + driver.load_g > vehicle.capacity_g, "what it weighs"),
+        (skills.iter().any(|it| vehicle.skills.iter().all(|held| held != it)), "a skill"),
+        (search.excluded.contains(&driver.id), "it said no"),
+        (search.only.is_some() && search.only != Some(driver.id), "it is for another one"),
+        (search.rider.0 == driver.id.0, "it is the same person"),
+        (driver.seen_at.0 + 60_000 < NOW.0, "nobody knows where it is"),
+        (search.pickup.distance_m(driver.at) > f64::from(search.radius_m) + 1.0, "too far"),
+    ];
+    wrong.into_iter().find(|(is_so, _)| *is_so).map(|(_, why)| why)
+}
+
 /// A city of random drivers and searches, some odd ones among them.
 fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<SearchCard>) {
     let mut random = StdRng::seed_from_u64(seed);
@@ -410,6 +482,8 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
             seen_at: NOW - std::time::Duration::from_secs(random.random_range(0..70)),
             is_free: random.random_bool(0.7),
             has_delivery_slot: random.random_bool(0.7),
+            vehicle: Arc::new(any_vehicle(&mut random)),
+            load_g: 5_000 * random.random_range(0..5),
             rating: random.random_range(300..=500),
             standing: Standing {
                 acceptance: random.random_range(0..=100),
@@ -444,6 +518,7 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
                     [random.random_range(0..3)],
                 radius_m: random.random_range(500..8_000),
                 n_wanted: random.random_range(0..5),
+                needs: any_needs(&mut random),
                 excluded: (0..3)
                     .map(|_| DriverId(RiderId::nth(random.random_range(0..n_drivers)).0))
                     .collect(),
@@ -587,6 +662,69 @@ fn a_round_tells_why_nothing_was_proposed() {
     assert_eq!(verdict_of(1, &two, vec![driver(1, 10.0)]), Verdict::Outbid);
 }
 
+/// A courier beside the pickup, who has so many seconds to go to the end of what it has, which is there as well.
+fn courier(n: u64, left_s: u64) -> DriverCard {
+    let due = NOW + std::time::Duration::from_secs(left_s);
+    let ending = Some(crate::card::Ending { at: KIGALI.offset_m(100.0, 0.0), due });
+    DriverCard { is_free: false, ending, ..driver(n, 300.0) }
+}
+
+#[test]
+fn who_brings_something_comes_when_that_is_done_and_who_has_still_to_fetch_it_may_come_at_once() {
+    let delivery = |policy| SearchCard { work: WorkKind::Delivery, ..search(1, 0.0, policy) };
+    let eta_s = |courier: DriverCard| {
+        let field = field([courier]);
+        let wanted = [delivery(OfferPolicy::Sequential)];
+        let outcome = round_at(&wanted, [], &field, NOW, &settings(), Pairing::Joint);
+        outcome.proposals[0].candidates[0].eta_s
+    };
+    let bringing = |n, left_s| DriverCard { is_bringing: true, ..courier(n, left_s) };
+    assert!(eta_s(courier(1, 120)).abs_diff(54) <= 1, "300 m from where it is");
+    assert!(eta_s(bringing(1, 120)).abs_diff(120 + 18) <= 1, "100 m from where it will be");
+    // So whoever has nothing to do is asked before, from further away.
+    let both = field([bringing(1, 120), driver(2, 600.0)]);
+    let chosen = jointly(&[delivery(OfferPolicy::Sequential)], &both);
+    assert_eq!(chosen, [(job(1), vec![DriverId::nth(2)])]);
+}
+
+#[test]
+fn a_courier_with_room_for_one_more_is_asked_however_long_it_still_brings_something() {
+    let verdict = |work, age_s: u64, courier: DriverCard| {
+        let opened_at = NOW - std::time::Duration::from_secs(age_s);
+        let wanted = SearchCard { work, opened_at, ..search(1, 0.0, OfferPolicy::BatchOptimal) };
+        let field = field([courier]);
+        let outcome = round_at([&wanted], [], &field, NOW, &settings(), Pairing::Joint);
+        outcome.traces.iter().next().unwrap().0.verdict
+    };
+    let bringing = |left_s| DriverCard { is_bringing: true, ..courier(1, left_s) };
+    let delivery = WorkKind::Delivery;
+    assert_eq!(verdict(delivery, 0, bringing(40)), Verdict::Proposed, "there within a minute");
+    // Ten minutes and 18 seconds are good enough after 55.8 s: 60 + 10 x 55.8.
+    assert_eq!(verdict(delivery, 55, bringing(600)), Verdict::HeldTooFar);
+    assert_eq!(verdict(delivery, 56, bringing(600)), Verdict::Proposed);
+    // Who still drives somebody has no room before that is over.
+    let riding = DriverCard { has_delivery_slot: false, is_nearly_free: true, ..courier(1, 40) };
+    assert_eq!(verdict(delivery, 56, riding.clone()), Verdict::HeldBusy);
+    assert_eq!(verdict(WorkKind::Ride, 56, riding), Verdict::HeldBusy);
+}
+
+#[test]
+fn all_that_a_courier_has_must_be_over_when_it_may_work_no_more() {
+    let delivery =
+        SearchCard { work: WorkKind::Delivery, ..search(1, 0.0, OfferPolicy::Sequential) };
+    let fits_until = |until_s, courier: DriverCard| {
+        let until = Some(NOW + std::time::Duration::from_secs(until_s));
+        let standing = Standing { until, ..courier.standing };
+        misfit(&delivery, &DriverCard { standing, ..courier }, NOW, &settings())
+    };
+    let bringing = DriverCard { is_bringing: true, ..courier(1, 120) };
+    // 54 s to the pickup, but all it has takes two minutes; or two minutes and 18 s.
+    assert_eq!(fits_until(119, courier(1, 120)), Some(WhyNot::Hours));
+    assert_eq!(fits_until(120, courier(1, 120)), None);
+    assert_eq!(fits_until(137, bringing.clone()), Some(WhyNot::Hours));
+    assert_eq!(fits_until(139, bringing), None);
+}
+
 #[test]
 fn nothing_is_told_where_nobody_wants_to_know() {
     let settings = Settings { n_told: 0, ..settings() };
@@ -599,6 +737,23 @@ fn nothing_is_told_where_nobody_wants_to_know() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Both ways: nobody is kept from what they could do, and of the hours they may work other tests tell.
+    #[test]
+    fn who_fits_by_plain_rules_is_no_misfit_but_for_the_hours_it_may_work(
+        seed in any::<u64>(),
+    ) {
+        let (drivers, searches) = city(seed, 20, 20);
+        let settings = Settings::default();
+        for search in &searches {
+            // Who is too far away does not fit, but is told so by nobody: rounds look no further.
+            let near = SearchCard { radius_m: u32::MAX, ..search.clone() };
+            for driver in &drivers {
+                let why = misfit(&near, driver, NOW, &settings).filter(|it| *it != WhyNot::Hours);
+                prop_assert_eq!(why.is_some(), wrong_with(&near, driver).is_some(), "{:?}", why);
+            }
+        }
+    }
 
     #[test]
     fn nobody_is_proposed_twice_or_to_whom_they_do_not_fit(
@@ -629,6 +784,7 @@ proptest! {
                 prop_assert!(seen.insert(candidate.driver), "{} twice", candidate.driver);
                 let driver = drivers.iter().find(|it| it.id == candidate.driver).unwrap();
                 prop_assert!(fits(search, driver, NOW, &settings));
+                prop_assert_eq!(wrong_with(search, driver), None);
                 prop_assert!(candidate.distance_m <= search.radius_m);
                 let age_s = NOW.since(search.opened_at).as_secs() as u32;
                 let is_urgent = search.priority == Priority::Urgent;

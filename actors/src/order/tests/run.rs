@@ -36,7 +36,7 @@ impl Play {
         play
     }
 
-    fn card(&self) -> crate::SearchCard {
+    pub(super) fn card(&self) -> crate::SearchCard {
         match self.order.listing(self.id).expect("it is listed").card {
             crate::Card::Search(card) => *card,
             crate::Card::Driver(_) | crate::Card::Run(_) => panic!("it is an order"),

@@ -218,6 +218,47 @@ fn a_driver_who_cancels_is_excluded_and_another_one_is_found() {
 }
 
 #[test]
+fn who_loses_a_driver_has_waited_since_the_first_search_and_has_a_whole_new_one() {
+    let mut play = Play::placed(ride());
+    let first = play.now;
+    let search_ms = u64::from(play.placement().policy.search_ms);
+    for n in 1..=2 {
+        play.assign(n);
+        play.wait(4 * MINUTE);
+        play.yes(driver(n), cancel());
+        assert_eq!(play.card().opened_at, first, "of driver {n}");
+        assert_eq!(play.life().search.until(), Some(Timestamp(play.now.0 + search_ms)));
+    }
+    let mut play = Play::at(delivery(), OrderStatus::JobFeed);
+    play.wait(MINUTE);
+    play.yes(DISPATCHER, Command::ExtendSearch {});
+    assert_eq!(play.card().opened_at, first, "nor does a dispatcher make it start anew");
+}
+
+#[test]
+fn whoever_is_offered_it_is_told_how_heavy_it_is() {
+    let weights_of = |weight_g| {
+        let needs = Needs { weight_g, ..Needs::default() };
+        let mut play = Play::placed(Placement { needs, ..delivery() });
+        play.offer_to(1);
+        let told = play.effects.iter().filter_map(|effect| {
+            if let Tell::Driver {
+                command: crate::driver::Command::ReserveOffer { weights_g, .. },
+                ..
+            } = &effect.tell
+            {
+                Some(weights_g.clone())
+            } else {
+                None
+            }
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(weights_of(5_000), [[5_000]]);
+    assert_eq!(weights_of(0), [[0; 0]]);
+}
+
+#[test]
 fn goods_pass_from_one_driver_to_another() {
     let mut play = Play::at(delivery(), OrderStatus::InTransit);
     play.yes(driver(1), Command::CannotContinue { reason: "flat tyre".to_owned() });

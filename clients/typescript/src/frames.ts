@@ -1478,7 +1478,15 @@ export type ServerFrame =
       sighted: {
         at: Point;
         /**
-         * Until the next place it must be, in seconds.
+         * … and one in ten more than this.
+         */
+        eta_high_s?: number | null;
+        /**
+         * One time in ten it takes less than this…
+         */
+        eta_low_s?: number | null;
+        /**
+         * Until the next place it must be, in seconds: as its view expects it, counted from now.
          */
         eta_s?: number | null;
         job: JobId;
@@ -2298,11 +2306,12 @@ export interface OrderView {
   version: number;
 }
 /**
- * When the vehicle of an order is expected, as it was counted at one moment.
+ * When the vehicle of a job is expected, as it was counted at one moment.
  */
 export interface Etas {
   arrival?: Eta | null;
   at: Timestamp;
+  next?: Eta | null;
   pickup?: Eta | null;
 }
 /**
@@ -2382,6 +2391,7 @@ export interface RescueView {
   changed_at: Timestamp;
   driver?: DriverId | null;
   dropoff?: Place | null;
+  eta?: Etas | null;
   fare: Fare;
   fleet?: PartnerId | null;
   /**
@@ -2399,6 +2409,7 @@ export interface RescueView {
    */
   outcome?: string | null;
   priority?: Priority;
+  queue?: Queued | null;
   requested_at: Timestamp;
   rider: RiderId;
   status: RescueStatus;
@@ -2571,7 +2582,7 @@ export interface OrderChanges {
   version: number;
 }
 /**
- * What changed of a rescue.
+ * What changed of a rescue. One of which only something else is expected keeps its version.
  */
 export interface RescueChanges {
   /**
@@ -2583,6 +2594,7 @@ export interface RescueChanges {
   changed_at?: Timestamp;
   driver?: DriverId | null;
   dropoff?: Place | null;
+  eta?: Etas | null;
   fare?: Fare;
   fleet?: PartnerId | null;
   /**
@@ -2604,6 +2616,7 @@ export interface RescueChanges {
    */
   outcome?: string | null;
   priority?: Priority;
+  queue?: Queued | null;
   requested_at?: Timestamp;
   rider?: RiderId;
   status?: RescueStatus;

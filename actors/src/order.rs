@@ -41,7 +41,7 @@ use incident::Opening;
 use protocol::{
     DriverId, Fare, FulfilmentStatus, JobId, OrderId, OrderStatus, Place, Principal, Role, RunId,
     Timestamp,
-    view::{Mark, WorkKind},
+    view::{Etas, Mark, WorkKind},
     work::{IncidentKind, OrderKind, Priority},
 };
 use serde::{Deserialize, Serialize};
@@ -284,6 +284,10 @@ impl Decider for Order {
         let wonders = life.wonders(context.id, sighting, context.now);
         let asks = life.see(sighting, context.now);
         Seen { asks, passed_on: wonders.into_iter().collect(), ..Seen::default() }
+    }
+
+    fn expects(driver: DriverId, etas: Etas) -> Option<Sighting> {
+        Some(Sighting::Expected { driver, etas: Some(etas) })
     }
 
     fn soft(&self) -> Track {

@@ -424,7 +424,7 @@ impl Play {
         let around = Context { id: self.id, by: SYSTEM, now: self.now, writes: Format::WRITES };
         let seen = self
             .order
-            .see(&Sighting::DriverAt { driver: nth(n), position, vehicle: None }, &around);
+            .see(&Sighting::DriverAt { driver: nth(n), position, vehicle: None, run: None }, &around);
         let names = seen.asks.iter().map(Command::name).collect();
         for command in seen.asks {
             self.yes(SYSTEM, command);

@@ -325,12 +325,7 @@ impl Rescue {
     }
 
     /// The rescue as `reader`, who may see it, does: its rider, its driver, or a dispatcher; `None` if it was never requested.
-    pub fn rescue_view(
-        &self,
-        id: RescueId,
-        version: u64,
-        reader: Principal,
-    ) -> Option<RescueView> {
+    pub fn rescue_view(&self, id: RescueId, version: u64, reader: Principal) -> Option<RescueView> {
         let case = self.case.as_ref()?;
         let is_own = self.is_of(reader);
         Some(RescueView {

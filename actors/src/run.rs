@@ -27,8 +27,7 @@ pub use words::{Command, Errand, Event, KNOWN, Part, Plan, Sighting, Stop, Wante
 
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Sight, Tell, ViewRow,
-    driver,
-    listing::RegionId, order, search,
+    driver, listing::RegionId, order, search,
 };
 use matching::batch::{self, Proposal};
 use protocol::{

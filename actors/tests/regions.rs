@@ -672,7 +672,8 @@ async fn what_is_under_way_is_expected_as_its_region_has_learned_how_ways_go() {
     let (pickup, dropoff) = (StopKind::Pickup, StopKind::Dropoff);
     let only = JobId::Order(OrderId::nth(1));
     let expected = |play: &Play, halts: &[(JobId, StopKind, Point)], now| {
-        let halt = |(job, what, at): &(JobId, StopKind, Point)| Halt { job: *job, what: *what, at: *at };
+        let halt =
+            |(job, what, at): &(JobId, StopKind, Point)| Halt { job: *job, what: *what, at: *at };
         let journey = Journey {
             driver: DriverId::nth(1),
             vehicle: VehicleKind::Moto,
@@ -697,7 +698,8 @@ async fn what_is_under_way_is_expected_as_its_region_has_learned_how_ways_go() {
 
     // Of what is brought together each is expected after all that comes before it.
     let other = JobId::Order(OrderId::nth(2));
-    let run = [(only, pickup, to), (other, pickup, KIGALI), (other, dropoff, to), (only, dropoff, to)];
+    let run =
+        [(only, pickup, to), (other, pickup, KIGALI), (other, dropoff, to), (only, dropoff, to)];
     let run = expected(&play, &run, started_at);
     let of = |job| run.iter().find(|(it, _)| *it == job).map(|(_, etas)| s(etas));
     assert_eq!(of(only), Some([Some(180), None, Some(540)]));

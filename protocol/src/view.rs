@@ -152,7 +152,8 @@ impl Etas {
             (Some(_), None) | (None, Some(_)) => true,
         };
         // That it goes to another stop now is said by another version.
-        let is_later = self.next.zip(now.next).is_some_and(|(was, now)| differs(Some(was), Some(now)));
+        let is_later =
+            self.next.zip(now.next).is_some_and(|(was, now)| differs(Some(was), Some(now)));
         is_later || differs(self.pickup, now.pickup) || differs(self.arrival, now.arrival)
     }
 

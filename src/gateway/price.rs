@@ -92,9 +92,8 @@ impl Prices {
                 vehicle: VEHICLE,
                 leaving: leaving + Duration::from_millis(duration_ms.into()),
             };
-            distance_m += streets
-                .driven_m(&leg)
-                .map_or(straight_m * self.estimate.detour, f64::from);
+            distance_m +=
+                streets.driven_m(&leg).map_or(straight_m * self.estimate.detour, f64::from);
             // The way, if one is known.
             duration_ms = duration_ms.saturating_add(streets.eta(&leg).ms);
         }

@@ -4,7 +4,7 @@ use super::{Leg, Life, Sighting, Stage};
 use crate::{
     Sight,
     listing::RegionId,
-    prospect::{self, Prospect},
+    prospect,
     tell::Journey,
 };
 use protocol::{
@@ -92,7 +92,7 @@ impl Life {
     /// A stop on the way is done.
     pub(super) fn passes_stop(&mut self) {
         if let Some(prospect) = &mut self.track.prospect {
-            Prospect::passes_stop(prospect);
+            prospect.passes_stop();
         }
     }
 

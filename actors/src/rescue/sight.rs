@@ -192,8 +192,7 @@ fn asked_by_moving(case: &Case, at: Point, to_scene_m: f64, leg_from_m: f64) -> 
 impl Case {
     /// Does it wait for a driver?
     fn is_waiting(&self) -> bool {
-        let is_searching =
-            matches!(self.status, RescueStatus::Searching | RescueStatus::Escalated);
+        let is_searching = matches!(self.status, RescueStatus::Searching | RescueStatus::Escalated);
         is_searching && self.driver.is_none()
     }
 

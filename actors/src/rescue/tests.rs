@@ -217,12 +217,7 @@ impl World {
     }
 
     /// Driver `n` is there, and goes nowhere else first if it is known with what.
-    fn see_coming(
-        &mut self,
-        n: u64,
-        at: Point,
-        vehicle: Option<VehicleKind>,
-    ) -> Seen<Command> {
+    fn see_coming(&mut self, n: u64, at: Point, vehicle: Option<VehicleKind>) -> Seen<Command> {
         let (driver, sampled_at) = (d(n), self.now);
         let position =
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };

@@ -793,9 +793,9 @@ impl<D: Decider> Awake<D> {
                 Some(sighting) => {
                     let context = self.context(Principal::System);
                     self.state.see(&sighting, &context);
-                    self.birth.watchers.tell(&self.birth.system, self.birth.id, || {
-                        Update::Seen(sighting)
-                    });
+                    self.birth
+                        .watchers
+                        .tell(&self.birth.system, self.birth.id, || Update::Seen(sighting));
                 }
                 None => self.birth.system.see(Sight::expected(job, journey.driver, etas)),
             }

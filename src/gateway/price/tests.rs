@@ -67,8 +67,7 @@ fn where_no_street_leads_it_is_as_far_as_a_straight_line_makes_likely() {
 fn a_fare_follows_the_same_tariff_over_what_streets_say() {
     let stops = way_to(1_000.0, 1_000.0);
     let quoted = |prices: &Prices| {
-        let request =
-            QuoteRequest { kind: OrderKind::Ride, stops: stops.to_vec(), start_at: None };
+        let request = QuoteRequest { kind: OrderKind::Ride, stops: stops.to_vec(), start_at: None };
         let rider = Principal::Rider(protocol::RiderId::nth(1));
         let quote = prices.promise(&request, rider, NOW).unwrap();
         assert_eq!(quote.fare, prices.order(request.kind, &stops, NOW));

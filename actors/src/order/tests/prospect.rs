@@ -189,7 +189,10 @@ fn of_what_is_brought_with_others_the_run_knows_the_way() {
     assert_eq!(shown(&play, RIDER).0, Some(told));
     assert_eq!(play.order.next_of(&told), told.pickup);
     play.wait(5 * SECOND);
-    assert!(is_at_in(&mut play, 1_990.0, moto, run).is_none(), "also of the last that is left of it");
+    assert!(
+        is_at_in(&mut play, 1_990.0, moto, run).is_none(),
+        "also of the last that is left of it"
+    );
     assert_eq!(shown(&play, RIDER).0, Some(told));
 
     // It has something else to do as well, and no run says when.

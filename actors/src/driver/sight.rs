@@ -45,9 +45,9 @@ pub struct Soft {
     /// Since when it has; none while it has not.
     #[serde(default)]
     busy_since: Option<Timestamp>,
-    /// When it last showed its run where it is.
+    /// When it last showed its run where it is, in seconds, for a driver has little room; 0: never.
     #[serde(default)]
-    asked_run_at: Option<Timestamp>,
+    asked_run_s: u32,
 }
 
 /// A way to a pickup that is not over.
@@ -116,9 +116,10 @@ impl Soft {
 
     /// Is it time to show its run where it is, so that its orders know when it comes? A run is not woken by every position.
     fn asks_run(&mut self, now: Timestamp) -> bool {
-        let is_time = self.asked_run_at.is_none_or(|at| now.since(at) >= ASK_EVERY);
+        let now_s = u32::try_from(now.0 / 1_000).unwrap_or(u32::MAX);
+        let is_time = u64::from(now_s.saturating_sub(self.asked_run_s)) >= ASK_EVERY.as_secs();
         if is_time {
-            self.asked_run_at = Some(now);
+            self.asked_run_s = now_s;
         }
         is_time
     }

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use utoipa::ToSchema;
 
+/// A price is quoted before anybody knows with what it is done: streets say how long a car takes.
+const VEHICLE: VehicleKind = VehicleKind::Car;
+
 /// Estimates and prices under one brand's tariffs.
 #[derive(Debug, Clone)]
 pub(crate) struct Prices {
@@ -24,9 +27,6 @@ pub(crate) struct Prices {
     /// What knows streets, if anything does.
     streets: Option<Arc<dyn Router>>,
 }
-
-/// What is quoted before anybody knows with what it is done: streets say how long a car takes.
-const VEHICLE: VehicleKind = VehicleKind::Car;
 
 /// How far and how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Prices {
             let straight_m: f64 = stops.windows(2).map(|leg| leg[0].at.distance_m(leg[1].at)).sum();
             return self.along(straight_m);
         };
-        let (mut distance_m, mut duration_ms) = (0.0, 0_u32);
+        let (mut distance_m, mut duration_ms) = (0.0_f64, 0_u32);
         for ends in stops.windows(2) {
             let straight_m = ends[0].at.distance_m(ends[1].at);
             let leg = Leg {

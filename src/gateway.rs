@@ -225,7 +225,9 @@ impl Gateway {
 
         let drain = CancellationToken::new();
         let keys = Arc::new(keys);
-        let prices = Prices::new(Arc::clone(&preset), settings.estimate, Arc::clone(&keys));
+        let streets = system.regions().knows_streets().then(|| system.regions().router());
+        let prices = Prices::new(Arc::clone(&preset), settings.estimate, Arc::clone(&keys))
+            .by_streets(streets);
         let allowed = &settings.gateway;
         let attendance = Arc::<Attendance>::default();
         let session = &allowed.session;

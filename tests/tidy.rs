@@ -32,6 +32,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 /// Rules that are no `Decider` themselves; deciders are built of them, so the same holds for them.
 const RULES: &[&str] = &[
     "actors/src/search.rs",
+    "actors/src/prospect.rs",
     "actors/src/fare.rs",
     "actors/src/board.rs",
     "matching/src",

@@ -3,7 +3,10 @@
 use crate::{
     Claim, Effect, Format, Kind, Listing, Posting, Refusal, Sight, Tell, ViewRow, search::Account,
 };
-use protocol::{Identifier, JobId, Principal, Timestamp, view::Mark};
+use protocol::{
+    DriverId, Identifier, JobId, Principal, Timestamp,
+    view::{Etas, Mark},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Debug, time::Duration};
 use uuid::Uuid;
@@ -116,6 +119,11 @@ pub trait Decider:
         sighting: &Self::Sighting,
         context: &Context<Self::Id>,
     ) -> Seen<Self::Command>;
+
+    /// What it sees when it is known that a way takes that long, which it let itself be told; nothing, if it has none.
+    fn expects(_driver: DriverId, _etas: Etas) -> Option<Self::Sighting> {
+        None
+    }
 
     /// What others should see once `event` is durable. As of any sighting, it is lost if there is no room for it. `self`
     /// is the state after.

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod listing;
 pub mod order;
 pub mod policy;
+mod prospect;
 pub mod reason;
 pub mod refusal;
 pub mod region;

@@ -41,7 +41,7 @@ use incident::Opening;
 use protocol::{
     DriverId, Fare, FulfilmentStatus, JobId, OrderId, OrderStatus, Place, Principal, Role, RunId,
     Timestamp,
-    view::{Mark, WorkKind},
+    view::{Etas, Mark, WorkKind},
     work::{IncidentKind, OrderKind, Priority},
 };
 use serde::{Deserialize, Serialize};
@@ -288,6 +288,10 @@ impl Decider for Order {
 
     fn topic(sighting: &Sighting) -> Topic {
         sighting.topic()
+    }
+
+    fn expects(driver: DriverId, etas: Etas) -> Option<Sighting> {
+        Some(Sighting::Expected { driver, etas: Some(etas) })
     }
 
     fn soft(&self) -> Track {

@@ -45,9 +45,9 @@ use matching::{
     surge,
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, ShardId, ShardSet, Timestamp, ZoneId,
+    DriverId, JobId, Point, ShardId, ShardSet, Timestamp, ZoneId,
     trace::{Chance, Seen},
-    view::{Eta, Etas, Queued, ZonePause},
+    view::{Eta, Etas, Queued, StopKind, ZonePause},
     work::VehicleKind,
 };
 use ractor::{ActorRef, ActorRuntime, ActorStatus, SpawnErr};
@@ -72,8 +72,8 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn batch(&self, region: RegionId, proposal: batch::Proposal, settings: &batch::Settings);
     /// A region has started with an empty memory: whoever is listed there should list itself again.
     fn region_up(&self, region: RegionId);
-    /// An order that waits for a driver is somewhere else in the queue now. Lossy: the latest counts.
-    fn queued(&self, order: OrderId, queued: Queued);
+    /// A job that waits for a driver is somewhere else in the queue now. Lossy: the latest counts.
+    fn queued(&self, job: JobId, queued: Queued);
     /// Does this node match in it? If not, it only keeps its roster, for neighbours that it does match in.
     fn is_ours(&self, region: RegionId) -> bool;
     /// The node's clock.
@@ -328,16 +328,33 @@ impl Regions {
         Some((queue.iter().position(|it| *it == job)? + 1, queue.len()))
     }
 
-    /// How long a journey takes, as the region that it is asked of knows ways; if that is not here, as its router does.
-    pub fn etas(&self, journey: &Journey, now: Timestamp) -> Etas {
-        let Journey { region, vehicle, places, is_to_pickup, .. } = journey;
+    /// How long a journey takes for each job on it, as the region that it is asked of knows ways; if that is not here, as its
+    /// router does.
+    pub fn etas(&self, journey: &Journey, now: Timestamp) -> Vec<(JobId, Etas)> {
+        let Journey { region, vehicle, from, halts, .. } = journey;
+        let places: Vec<Point> =
+            std::iter::once(*from).chain(halts.iter().map(|halt| halt.at)).collect();
         let (router, ways) = (&*self.world.router, self.ways_of(*region));
         let ends = match &ways {
-            Some(ways) => along(&Learned { router, ways }, places, *vehicle, now),
-            None => along(router, places, *vehicle, now),
+            Some(ways) => along(&Learned { router, ways }, &places, *vehicle, now),
+            None => along(router, &places, *vehicle, now),
         };
-        let pickup = ends.first().filter(|_| *is_to_pickup).copied().map(Eta::from);
-        Etas { at: now, pickup, arrival: ends.last().copied().map(Eta::from) }
+        let mut told: Vec<(JobId, Etas)> = Vec::new();
+        for (halt, end) in halts.iter().zip(ends) {
+            let end = Some(Eta::from(end));
+            let known = told.iter_mut().find(|(job, _)| *job == halt.job);
+            if let Some((_, etas)) = known {
+                // What was its last stop until now is the next one.
+                if etas.pickup.is_none() && etas.next.is_none() {
+                    etas.next = etas.arrival;
+                }
+                etas.arrival = end;
+            } else {
+                let pickup = end.filter(|_| halt.what == StopKind::Pickup);
+                told.push((halt.job, Etas { at: now, pickup, next: None, arrival: end }));
+            }
+        }
+        told
     }
 
     /// How long it takes between places of a region, for a run; known as of a journey.

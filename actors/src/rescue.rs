@@ -36,7 +36,7 @@ use crate::{
 use matching::fit::Way;
 use protocol::{
     DriverId, JobId, Principal, RescueId, RescueStatus, Timestamp,
-    view::{Mark, Position, RescueView, WorkKind},
+    view::{Eta, Etas, Mark, Position, RescueView, WorkKind},
     work::{Needs, Priority},
 };
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,9 @@ impl Decider for Rescue {
         let case = self.case.as_mut().expect("the first event is the request");
         let before = case.status;
         case.evolve(event);
+        if matches!(event, Event::Located { .. }) {
+            self.soft.forget_way();
+        }
         if before != case.status {
             self.soft.enter(case.status, case.changed_at);
         }
@@ -165,7 +168,7 @@ impl Decider for Rescue {
     }
 
     fn view(&self, id: RescueId) -> Option<ViewRow> {
-        let view = self.rescue_view(id, 0)?;
+        let view = self.rescue_view(id, 0, Principal::System)?;
         Some(ViewRow {
             status: view.status.to_string(),
             rider: Some(view.rider),
@@ -200,6 +203,10 @@ impl Decider for Rescue {
 
     fn see(&mut self, sighting: &Sighting, context: &Context<RescueId>) -> Seen<Command> {
         sight::see(self, sighting, context)
+    }
+
+    fn expects(driver: DriverId, etas: Etas) -> Option<Sighting> {
+        Some(Sighting::Expected { driver, etas: Some(etas) })
     }
 
     fn wake(&mut self, _now: Timestamp) {
@@ -322,9 +329,10 @@ impl Rescue {
         self.case.as_ref().map(|case| case.status)
     }
 
-    /// What its rider, its driver and dispatchers are shown; `None` if it was never requested.
-    pub fn rescue_view(&self, id: RescueId, version: u64) -> Option<RescueView> {
+    /// The rescue as `reader`, who may see it, does: its rider, its driver, or a dispatcher; `None` if it was never requested.
+    pub fn rescue_view(&self, id: RescueId, version: u64, reader: Principal) -> Option<RescueView> {
         let case = self.case.as_ref()?;
+        let is_own = self.is_of(reader);
         Some(RescueView {
             id,
             version,
@@ -348,7 +356,38 @@ impl Rescue {
             },
             requested_at: case.requested_at,
             changed_at: case.changed_at,
+            // Whoever helps knows best where they are.
+            eta: self.etas().filter(|_| is_own || !matches!(reader, Principal::Driver(_))),
+            queue: self.soft.queued(case).filter(|_| is_own || reader.is_staff()),
         })
+    }
+
+    /// Does it help `reader`: its rider, or the same person at work as a driver?
+    pub fn is_of(&self, reader: Principal) -> bool {
+        let rider = self.case.as_ref().map(|case| case.request.rider);
+        match reader {
+            Principal::Rider(id) => rider == Some(id),
+            Principal::Driver(id) => rider.is_some_and(|rider| rider.0 == id.0),
+            Principal::Merchant(_)
+            | Principal::Dispatcher
+            | Principal::Admin
+            | Principal::System => false,
+        }
+    }
+
+    /// Who helps; who helped, once it is over.
+    pub fn driver(&self) -> Option<DriverId> {
+        Some(self.case.as_ref()?.driver.as_ref()?.driver)
+    }
+
+    /// When whoever helps is expected, as was last counted.
+    pub fn etas(&self) -> Option<Etas> {
+        self.soft.etas(self.case.as_deref()?)
+    }
+
+    /// Of when whoever helps is expected, when they are at the next place they must be; none, if they are not under way.
+    pub fn next_of(&self, etas: &Etas) -> Option<Eta> {
+        self.case.as_ref()?.next_of(etas)
     }
 
     /// What it asks of its driver; `None` if it was never requested.

@@ -23,11 +23,11 @@ mod tests;
 mod words;
 
 pub use matching::batch::Legs;
-pub use words::{Command, Errand, Event, KNOWN, Part, Plan, Stop, Wanted};
+pub use words::{Command, Errand, Event, KNOWN, Part, Plan, Sighting, Stop, Wanted};
 
 use crate::{
-    Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Tell, ViewRow, driver,
-    listing::RegionId, order, search,
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Sight, Tell, ViewRow,
+    driver, listing::RegionId, order, search,
 };
 use matching::batch::{self, Proposal};
 use protocol::{
@@ -103,7 +103,7 @@ impl Decider for Run {
     type Id = RunId;
     type Command = Command;
     type Event = Event;
-    type Sighting = ();
+    type Sighting = Sighting;
     type Soft = ();
 
     fn decide(&self, command: &Command, context: &Context<RunId>) -> Result<Vec<Event>, Refusal> {
@@ -154,8 +154,15 @@ impl Decider for Run {
         None
     }
 
-    fn see(&mut self, _sighting: &(), _context: &Context<RunId>) -> Seen<Command> {
-        Seen::default()
+    /// Only lets its orders be told when its driver comes: it keeps nothing of it.
+    fn see(&mut self, sighting: &Sighting, _context: &Context<RunId>) -> Seen<Command> {
+        let way = self.0.as_ref().and_then(|life| life.way(sighting));
+        Seen { passed_on: way.map(Sight::Way).into_iter().collect(), ..Seen::default() }
+    }
+
+    /// Its followers are told of its driver's positions by its orders.
+    fn is_worth_seeing(_sighting: &Sighting) -> bool {
+        false
     }
 
     fn soft(&self) {}

@@ -66,7 +66,7 @@ use matching::{
 };
 use membership::{Membership, Place};
 use protocol::{
-    CommandId, DriverId, JobId, OrderId, Point, Principal, ShardSet, Timestamp, ZoneId,
+    CommandId, DriverId, JobId, Point, Principal, ShardSet, Timestamp, ZoneId,
     view::{Queued, ZonePause},
 };
 use publisher::{Interest, Publisher};
@@ -612,10 +612,11 @@ impl System {
             Sight::Order(id, sighting) => self.show::<Order>(id, sighting, None),
             Sight::Rescue(id, sighting) => self.show::<Rescue>(id, sighting, None),
             Sight::Driver(id, sighting) => self.show::<Driver>(id, sighting, None),
+            Sight::Run(id, sighting) => self.show::<Run>(id, sighting, None),
             Sight::Way(journey) => {
-                let etas = Some(self.regions().etas(&journey, self.now()));
-                let sighting = search::Sighting::Expected { driver: journey.driver, etas };
-                self.show::<Order>(journey.order, sighting, None);
+                for (job, etas) in self.regions().etas(&journey, self.now()) {
+                    self.see(Sight::expected(job, journey.driver, etas));
+                }
             }
         }
     }
@@ -1076,9 +1077,9 @@ impl Surroundings for NodeSurroundings {
         });
     }
 
-    fn queued(&self, order: OrderId, queued: Queued) {
+    fn queued(&self, job: JobId, queued: Queued) {
         let Some(system) = self.0.upgrade().map(System) else { return };
-        system.see(Sight::Order(order, search::Sighting::Queued { queued }));
+        system.see(Sight::job(job, search::Sighting::Queued { queued }));
     }
 
     fn region_up(&self, region: RegionId) {

@@ -15,6 +15,7 @@ use crate::{
 };
 use protocol::{
     DriverId, IncidentId, JobId, OrderId, Point, RescueId, RevocationId, RiderId, RunId, ZoneId,
+    view::{Etas, StopKind},
     work::VehicleKind,
 };
 use serde::{Deserialize, Serialize};
@@ -153,28 +154,44 @@ pub enum Sight {
     Rescue(RescueId, rescue::Sighting),
     /// A driver.
     Driver(DriverId, driver::Sighting),
-    /// Whoever knows how long ways take: the order is told.
+    /// A run.
+    Run(RunId, run::Sighting),
+    /// Whoever knows how long ways take: the jobs on it are told.
     Way(Journey),
 }
 
-/// A way that is before an order's driver, and of which the order wants to know how long it takes.
+/// A way that is before a driver, and of which its jobs want to know how long it takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Journey {
-    /// Who asks.
-    pub order: OrderId,
     /// Who goes it.
     pub driver: DriverId,
     /// With what.
     pub vehicle: VehicleKind,
     /// As which region knows ways.
     pub region: RegionId,
-    /// Where the driver is, and then where it must go, in order.
-    pub places: Vec<Point>,
-    /// Is the first of those the pickup?
-    pub is_to_pickup: bool,
+    /// Where the driver is.
+    pub from: Point,
+    /// Where it must go, in order.
+    pub halts: Vec<Halt>,
+}
+
+/// Where a driver must go.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Halt {
+    /// For which job.
+    pub job: JobId,
+    /// To begin it, or to go on with it.
+    pub what: StopKind,
+    /// Where.
+    pub at: Point,
 }
 
 impl Sight {
+    /// That the vehicle of a job is expected then.
+    pub(crate) fn expected(job: JobId, driver: DriverId, etas: Etas) -> Self {
+        Self::job(job, search::Sighting::Expected { driver, etas: Some(etas) })
+    }
+
     /// For a job, whichever kind it is.
     pub fn job(job: JobId, sighting: search::Sighting) -> Self {
         match job {

@@ -5,7 +5,7 @@ use actors::{
     listing::RegionId,
     region::{Regions, Settings, Surroundings},
     search::Candidate,
-    tell::Journey,
+    tell::{Halt, Journey},
     zone::{ByStaff, Multiplier, SURGE_EVERY, Standing, middle_of, neighbourhood, zones_at},
 };
 use matching::{
@@ -17,7 +17,7 @@ use matching::{
 use protocol::{
     DriverId, JobId, OrderId, Point, Principal, Timestamp, ZoneId,
     trace::{Verdict, WhyNot},
-    view::{Eta, Queued, WorkKind, ZonePause},
+    view::{Etas, Queued, StopKind, WorkKind, ZonePause},
     work::{OfferPolicy, Vehicle, VehicleKind},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -42,7 +42,7 @@ struct Stage {
     pauses: Mutex<Vec<(JobId, Option<ZonePause>)>>,
     batches: Mutex<Vec<batch::Proposal>>,
     hints: Mutex<Vec<(DriverId, Point)>>,
-    queued: Mutex<Vec<(OrderId, Queued)>>,
+    queued: Mutex<Vec<(JobId, Queued)>>,
     surges: Mutex<Vec<(ZoneId, u32)>>,
     /// What regions said, in its order, by kind.
     said: Mutex<Vec<&'static str>>,
@@ -92,8 +92,8 @@ impl Surroundings for Stage {
         self.hints.lock().expect("no test panics holding it").push((driver, to));
     }
 
-    fn queued(&self, order: OrderId, queued: Queued) {
-        self.queued.lock().expect("no test panics holding it").push((order, queued));
+    fn queued(&self, job: JobId, queued: Queued) {
+        self.queued.lock().expect("no test panics holding it").push((job, queued));
     }
 
     fn region_up(&self, region: RegionId) {
@@ -615,7 +615,7 @@ async fn who_waits_is_told_where_in_the_queue_and_when_somebody_could_come() {
     let told = |play: &Play| {
         let mut told = play.stage.queued.lock().expect("no test panics holding it");
         let told = std::mem::take(&mut *told);
-        told.into_iter().map(|(order, it)| (order, it.position, it.eta)).collect::<Vec<_>>()
+        told.into_iter().map(|(job, it)| (job, it.position, it.eta)).collect::<Vec<_>>()
     };
     for n in [1, 2] {
         play.ride_with(n, KIGALI, OfferPolicy::BatchOptimal, |card| card.radius_m = 9_000);
@@ -625,7 +625,7 @@ async fn who_waits_is_told_where_in_the_queue_and_when_somebody_could_come() {
     assert_eq!(told(&play), [], "most have a driver in a moment");
     play.later(3_000);
     play.tick().await;
-    let [one, two] = [1, 2].map(OrderId::nth);
+    let [one, two] = [1, 2].map(|n| JobId::Order(OrderId::nth(n)));
     assert_eq!(told(&play), [(one, 1, None), (two, 2, None)]);
     // Too far away to be bound yet, but somebody.
     let sides = [4_000.0, -4_000.0].map(|east_m| KIGALI.offset_m(east_m, 0.0));
@@ -646,21 +646,41 @@ async fn who_waits_is_told_where_in_the_queue_and_when_somebody_could_come() {
 async fn what_is_under_way_is_expected_as_its_region_has_learned_how_ways_go() {
     let mut play = Play::new();
     let to = KIGALI.offset_m(1_000.0, 0.0);
-    let journey = |is_to_pickup, places: &[Point]| Journey {
-        order: OrderId::nth(1),
-        driver: DriverId::nth(1),
-        vehicle: VehicleKind::Moto,
-        region: RegionId::at(to),
-        places: places.to_vec(),
-        is_to_pickup,
+    let (pickup, dropoff) = (StopKind::Pickup, StopKind::Dropoff);
+    let only = JobId::Order(OrderId::nth(1));
+    let expected = |play: &Play, halts: &[(JobId, StopKind, Point)], now| {
+        let halt =
+            |(job, what, at): &(JobId, StopKind, Point)| Halt { job: *job, what: *what, at: *at };
+        let journey = Journey {
+            driver: DriverId::nth(1),
+            vehicle: VehicleKind::Moto,
+            region: RegionId::at(to),
+            from: KIGALI,
+            halts: halts.iter().map(halt).collect(),
+        };
+        play.regions.etas(&journey, now)
     };
-    let there_and_back = journey(true, &[KIGALI, to, KIGALI]);
-    let before = play.regions.etas(&there_and_back, play.now());
-    let s = |eta: Option<Eta>| eta.map(|it| it.s);
-    assert_eq!(before.at, play.now());
-    assert_eq!((s(before.pickup), s(before.arrival)), (Some(180), Some(360)));
-    let way_back = play.regions.etas(&journey(false, &[KIGALI, to]), play.now());
-    assert_eq!((s(way_back.pickup), s(way_back.arrival)), (None, Some(180)));
+    let there_and_back = [(only, pickup, to), (only, dropoff, KIGALI)];
+    let s = |it: &Etas| [it.pickup, it.next, it.arrival].map(|eta| eta.map(|it| it.s));
+    let started_at = play.now();
+    let before = expected(&play, &there_and_back, started_at);
+    let [(job, etas)] = &before[..] else { panic!("{before:?}") };
+    assert_eq!((*job, etas.at), (only, started_at));
+    assert_eq!(s(etas), [Some(180), None, Some(360)]);
+    let way_back = expected(&play, &[(only, dropoff, to)], started_at);
+    assert_eq!(s(&way_back[0].1), [None, None, Some(180)]);
+    let by_two = [(only, dropoff, to), (only, dropoff, KIGALI), (only, dropoff, to)];
+    let by_two = expected(&play, &by_two, started_at);
+    assert_eq!(s(&by_two[0].1), [None, Some(180), Some(540)], "the next stop is not the last");
+
+    // Of what is brought together each is expected after all that comes before it.
+    let other = JobId::Order(OrderId::nth(2));
+    let run =
+        [(only, pickup, to), (other, pickup, KIGALI), (other, dropoff, to), (only, dropoff, to)];
+    let run = expected(&play, &run, started_at);
+    let of = |job| run.iter().find(|(it, _)| *it == job).map(|(_, etas)| s(etas));
+    assert_eq!(of(only), Some([Some(180), None, Some(540)]));
+    assert_eq!(of(other), Some([Some(360), None, Some(540)]));
 
     // They come that way in twice the time.
     for n in 1..=40 {
@@ -669,12 +689,12 @@ async fn what_is_under_way_is_expected_as_its_region_has_learned_how_ways_go() {
         play.driver_with(n, to, |card| card.came = Some(Arc::new(came)));
     }
     play.tick().await;
-    assert_eq!(play.regions.etas(&there_and_back, before.at), before, "not with every tick");
+    assert_eq!(expected(&play, &there_and_back, started_at), before, "not with every tick");
     play.later(30_000);
     play.tick().await;
-    let after = play.regions.etas(&there_and_back, play.now());
-    assert!(s(after.pickup) > Some(240), "{after:?}");
-    assert!(after.pickup.is_some_and(|it| it.low_s <= it.s && it.s <= it.high_s), "{after:?}");
+    let after = expected(&play, &there_and_back, play.now());
+    let comes = after[0].1.pickup.expect("it is on its way");
+    assert!(comes.s > 240 && comes.low_s <= comes.s && comes.s <= comes.high_s, "{after:?}");
 }
 
 /// How many rides of a random city over several regions are served within 40 seconds. Each has the

@@ -96,7 +96,9 @@ impl Stage {
         self.is_at(driver, at, later_ms);
         loop {
             let update = tokio::time::timeout(PATIENCE, watching.updates.recv()).await;
-            if let Update::Seen(_) = update.expect("in time").expect("followed") {
+            // It may see, too, when it is expected, as its run found out from where the driver was before.
+            let update = update.expect("in time").expect("followed");
+            if let Update::Seen(search::Sighting::DriverAt { .. }) = update {
                 return;
             }
         }

@@ -106,6 +106,10 @@ pub trait Router: fmt::Debug + Send + Sync {
     fn way(&self, leg: &Leg) -> Option<Eta> {
         Some(self.eta(leg))
     }
+    /// How far a way goes along streets, in metres, if it is known which.
+    fn driven_m(&self, _leg: &Leg) -> Option<f32> {
+        None
+    }
     /// How many of the nearest are asked for their way, for each that is weighed: one, where a way is always longer the
     /// further away its end is; more where some that are near are far to go.
     fn sifts(&self) -> usize {

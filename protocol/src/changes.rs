@@ -140,7 +140,7 @@ changes! {
 }
 
 changes! {
-    /// What changed of a rescue.
+    /// What changed of a rescue. One of which only something else is expected keeps its version.
     RescueChanges of RescueView, RescueId {
         issue: [Issue],
         status: [RescueStatus],
@@ -158,6 +158,8 @@ changes! {
         alternatives: [Vec<Alternative>],
         requested_at: [Timestamp],
         changed_at: [Timestamp],
+        eta: [Option<Etas>],
+        queue: [Option<Queued>],
     }
 }
 

@@ -243,8 +243,14 @@ pub enum ServerFrame {
         job: crate::JobId,
         /** Where. */
         at: Point,
-        /** Until the next place it must be, in seconds. */
+        /** Until the next place it must be, in seconds: as its view expects it, counted from now. */
         eta_s: Option<u32>,
+        /** One time in ten it takes less than this… */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        eta_low_s: Option<u32>,
+        /** … and one in ten more than this. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        eta_high_s: Option<u32>,
     },
     /// Whether the other side of a job can be reached: somebody who has part in it, and is not the client. When it
     /// is known, and when it changes.

@@ -83,7 +83,7 @@ pub struct OrderView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// When its vehicle is expected, as was last counted; not shown to drivers. Another one does not make it another
-    /// version. Absent while none is under way, and of what is brought with others.
+    /// version. Absent while none is under way, and while that may go elsewhere first and nobody knows where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eta: Option<Etas>,
     /// Where it is in the queue, as was last counted, while it waits for a driver; shown to its rider and staff only.
@@ -125,15 +125,18 @@ impl Eta {
     }
 }
 
-/// When the vehicle of an order is expected, as it was counted at one moment.
+/// When the vehicle of a job is expected, as it was counted at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Etas {
     /// When that was: everything is counted from then.
     pub at: Timestamp,
-    /// Until it is at the pickup; absent once it is there.
+    /// Until it is at the pickup, or where help is needed; absent once it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pickup: Option<Eta>,
+    /// Until it is at the next stop, if that is neither the pickup nor the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Eta>,
     /// Until it is at the last stop, without what is waited on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrival: Option<Eta>,
@@ -142,13 +145,21 @@ pub struct Etas {
 impl Etas {
     /// Does `now` say something new to whoever knows this, and looks at a clock?
     pub fn differs(&self, now: &Self) -> bool {
-        let later_s = u32::try_from(now.at.ms_since(self.at) / 1_000).unwrap_or(u32::MAX);
+        let later_s = self.age_s(now.at);
         let differs = |was: Option<Eta>, now: Option<Eta>| match (was, now) {
             (Some(was), Some(now)) => was.after(later_s).differs(now),
             (None, None) => false,
             (Some(_), None) | (None, Some(_)) => true,
         };
-        differs(self.pickup, now.pickup) || differs(self.arrival, now.arrival)
+        // That it goes to another stop now is said by another version.
+        let is_later =
+            self.next.zip(now.next).is_some_and(|(was, now)| differs(Some(was), Some(now)));
+        is_later || differs(self.pickup, now.pickup) || differs(self.arrival, now.arrival)
+    }
+
+    /// So many seconds have gone by until then since it was counted.
+    pub fn age_s(&self, now: Timestamp) -> u32 {
+        u32::try_from(now.ms_since(self.at) / 1_000).unwrap_or(u32::MAX)
     }
 }
 
@@ -247,6 +258,14 @@ pub struct RescueView {
     pub requested_at: Timestamp,
     /// When its status last changed.
     pub changed_at: Timestamp,
+    /// When whoever helps is expected, as was last counted; not shown to them. Another one does not make it another
+    /// version. Absent while nobody is under way, and while they may go elsewhere first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<Etas>,
+    /// Where it is in the queue, as was last counted, while it waits for a driver; shown to its rider and staff only.
+    /// Another one does not make it another version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queued>,
 }
 
 /// A driver as itself and dispatchers see it.

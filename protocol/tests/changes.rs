@@ -61,7 +61,7 @@ fn eta(n: u8) -> Eta {
 }
 
 fn etas(n: u8) -> Etas {
-    Etas { at: time(n), pickup: maybe(n / 2, eta), arrival: maybe(n, eta) }
+    Etas { at: time(n), pickup: maybe(n / 2, eta), next: maybe(n / 3, eta), arrival: maybe(n, eta) }
 }
 
 fn queued(n: u8) -> Queued {
@@ -142,6 +142,8 @@ fn rescue_view(d: Dice) -> ServerFrame {
         alternatives: Vec::new(),
         requested_at: time(d[11]),
         changed_at: time(d[12]),
+        eta: maybe(d[13], etas),
+        queue: maybe(d[14], queued),
     }
     .into()
 }

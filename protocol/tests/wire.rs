@@ -289,7 +289,8 @@ fn order_view() -> OrderView {
 
 fn etas() -> Etas {
     let pickup = Some(Eta { s: 240, low_s: 180, high_s: 360 });
-    Etas { at: NOON, pickup, arrival: Some(Eta { s: 900, low_s: 600, high_s: 1_400 }) }
+    let arrival = Some(Eta { s: 900, low_s: 600, high_s: 1_400 });
+    Etas { at: NOON, pickup, next: None, arrival }
 }
 
 fn queued() -> Queued {
@@ -317,6 +318,8 @@ fn rescue_view() -> RescueView {
         alternatives: Vec::new(),
         requested_at: NOON,
         changed_at: NOON,
+        eta: None,
+        queue: None,
     }
 }
 
@@ -548,6 +551,8 @@ fn server_frames() -> Vec<ServerFrame> {
             rescue_view().into(),
             RescueView { version: 3, driver: Some(driver()), ..rescue_view() }.into(),
         ),
+        changed(rescue_view().into(), RescueView { eta: Some(etas()), ..rescue_view() }.into()),
+        changed(rescue_view().into(), RescueView { queue: Some(queued()), ..rescue_view() }.into()),
         changed(driver_view().into(), DriverView { position: None, ..driver_view() }.into()),
         changed(rider_view().into(), RiderView { version: 2, jobs: vec![], ..rider_view() }.into()),
         ServerFrame::Run(Box::new(run_view())),
@@ -555,7 +560,13 @@ fn server_frames() -> Vec<ServerFrame> {
             run_view().into(),
             RunView { version: 8, stops: run_view().stops.split_off(1), ..run_view() }.into(),
         ),
-        ServerFrame::Sighted { job: JobId::Order(order()), at: HERE, eta_s: Some(60) },
+        ServerFrame::Sighted {
+            job: JobId::Order(order()),
+            at: HERE,
+            eta_s: Some(60),
+            eta_low_s: Some(45),
+            eta_high_s: Some(90),
+        },
         ServerFrame::Presence {
             job: JobId::Order(order()),
             who: Principal::Driver(driver()),

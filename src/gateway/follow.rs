@@ -2,11 +2,10 @@
 
 use super::{
     presence::{Others, is_same_person},
-    price::Prices,
     prospect::{Prospect, Told},
     scope::says_within,
     session::Untold,
-    translate::{self, News, Shown, actor_view},
+    translate::{self, News, Outlook, Shown, actor_view},
 };
 use crate::auth::scope::Scope;
 use actors::{
@@ -25,8 +24,9 @@ use actors::{
 use protocol::{
     DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId,
     RevocationId, RiderId, RunId, ZoneId,
-    changes::{Changed, OrderChanges},
+    changes::Changed,
     frame::{ActorView, ServerFrame},
+    view::Etas,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -114,7 +114,7 @@ pub(crate) enum Change {
 /// A watch of one entity, of any kind.
 pub(crate) trait Watched: Debug + Send + Sync {
     /// What becomes of it next.
-    fn poll_change(&mut self, cx: &mut Context<'_>, by: Principal, prices: &Prices)
+    fn poll_change(&mut self, cx: &mut Context<'_>, by: Principal, system: &System)
     -> Poll<Change>;
 
     /// How many events it has.
@@ -157,6 +157,8 @@ struct Watch<D: Shown> {
     said: Option<(Version, Arc<D>)>,
     /// It was seen elsewhere since.
     is_moved: bool,
+    /// When its vehicle is expected, as was last counted. In a box: of most things followed nothing is.
+    etas: Option<Box<Etas>>,
 }
 
 impl<D: Shown> Watched for Watch<D> {
@@ -164,12 +166,13 @@ impl<D: Shown> Watched for Watch<D> {
         &mut self,
         cx: &mut Context<'_>,
         by: Principal,
-        prices: &Prices,
+        system: &System,
     ) -> Poll<Change> {
         let Watching { version, state, updates } = &mut self.watching;
         updates.poll_recv(cx).map(|update| match update {
             Some(Update::Changed { version: now, state: new, events }) => {
                 (*version, *state) = (now, new);
+                self.etas = state.etas().map(Box::new);
                 let mut news = News::default();
                 events.iter().for_each(|event| D::news(event, &mut news));
                 let events = events.iter().map(|event| D::event_name(event).to_owned()).collect();
@@ -177,7 +180,11 @@ impl<D: Shown> Watched for Watch<D> {
             }
             Some(Update::Seen(sighting)) => {
                 self.is_moved = true;
-                Change::Sighted(state.sighted(self.id, version.0, &sighting, by, prices))
+                if let Some(etas) = state.expected_by(&sighting) {
+                    self.etas = etas.map(Box::new);
+                }
+                let outlook = Outlook { etas: self.etas.as_deref().copied(), now: system.now() };
+                Change::Sighted(state.sighted(self.id, version.0, &sighting, by, outlook))
             }
             None => Change::Lost,
         })
@@ -202,9 +209,9 @@ impl<D: Shown> Watched for Watch<D> {
         let was = self.said.replace(now).filter(|(version, _)| Some(version.0) == shown);
         let mut was =
             was.and_then(|(version, state)| translate::shown(&*state, self.id, version, by));
-        if let (Some(ServerFrame::Order(view)), Some(told)) = (&mut was, told) {
+        if let (Some(was), Some(told)) = (&mut was, told) {
             // It has been told of what no state says.
-            (view.eta, view.queue) = (told.eta, told.queue);
+            told.put_into(was);
         }
         let mut changed = was.and_then(|was| Changed::between(&was, &whole));
         let is_moved = std::mem::take(&mut self.is_moved);
@@ -286,7 +293,8 @@ async fn open_one<D: Shown>(
         Some(known) if D::HAS_NEWS && known < now => missed::<D>(system, id, known, now).await?,
         Some(_) | None => News::default(),
     };
-    let watch = Box::new(Watch { id, watching, said: None, is_moved: false });
+    let etas = watching.state.etas().map(Box::new);
+    let watch = Box::new(Watch { id, watching, said: None, is_moved: false, etas });
     Ok(Opened { watch, news })
 }
 
@@ -411,9 +419,9 @@ impl Follow {
     }
 
     /// Something else is expected of it; its client may be told.
-    pub(crate) fn expects(&mut self, changes: Box<OrderChanges>) {
+    pub(crate) fn expects(&mut self, changed: Changed) {
         if self.wants.views() && self.is_shown() {
-            self.prospect.get_or_insert_default().sees(changes);
+            self.prospect.get_or_insert_default().sees(changed);
         }
     }
 
@@ -444,12 +452,12 @@ impl Follow {
 pub(crate) async fn next_change(
     follows: &mut [Follow],
     by: Principal,
-    prices: &Prices,
+    system: &System,
 ) -> (EntityKey, Change) {
     poll_fn(|cx| {
         for follow in follows.iter_mut() {
             if let Some(watch) = &mut follow.watch
-                && let Poll::Ready(change) = watch.poll_change(cx, by, prices)
+                && let Poll::Ready(change) = watch.poll_change(cx, by, system)
             {
                 return Poll::Ready((follow.key, change));
             }

@@ -6,10 +6,17 @@ use crate::{
 };
 use actors::{fare, policy::Preset};
 use aws_lc_rs::digest;
-use protocol::{Fare, Place, Point, Principal, Refused, Timestamp, work::OrderKind};
+use matching::router::{Leg, Router};
+use protocol::{
+    Fare, Place, Principal, Refused, Timestamp,
+    work::{OrderKind, VehicleKind},
+};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use utoipa::ToSchema;
+
+/// A price is quoted before anybody knows with what it is done: streets say how long a car takes.
+const VEHICLE: VehicleKind = VehicleKind::Car;
 
 /// Estimates and prices under one brand's tariffs.
 #[derive(Debug, Clone)]
@@ -17,6 +24,8 @@ pub(crate) struct Prices {
     preset: Arc<Preset>,
     estimate: EstimateSettings,
     keys: Arc<Keys>,
+    /// What knows streets, if anything does.
+    streets: Option<Arc<dyn Router>>,
 }
 
 /// How far and how long.
@@ -56,18 +65,42 @@ pub(crate) struct Quote {
 
 impl Prices {
     pub(crate) fn new(preset: Arc<Preset>, estimate: EstimateSettings, keys: Arc<Keys>) -> Self {
-        Self { preset, estimate, keys }
+        Self { preset, estimate, keys, streets: None }
     }
 
-    /// Along all of these, in order.
-    pub(crate) fn estimate(&self, stops: &[Place]) -> Estimate {
-        let straight_m: f64 = stops.windows(2).map(|leg| leg[0].at.distance_m(leg[1].at)).sum();
-        self.along(straight_m)
+    /// The same, by the streets that this router knows. What was learned of how ways really go is left aside: a price is to
+    /// be the same whichever node is asked.
+    #[must_use]
+    pub(crate) fn by_streets(self, streets: Option<Arc<dyn Router>>) -> Self {
+        Self { streets, ..self }
     }
 
-    /// From here to there, in seconds.
-    pub(crate) fn eta_s(&self, from: Point, to: Point) -> u32 {
-        self.along(from.distance_m(to)).duration_s
+    /// Along all of these, in order, for whoever leaves then: by the quickest streets, as likely as can be said where none
+    /// lead there; by straight lines, made longer, where no streets are known.
+    pub(crate) fn estimate(&self, stops: &[Place], leaving: Timestamp) -> Estimate {
+        let Some(streets) = &self.streets else {
+            let straight_m: f64 = stops.windows(2).map(|leg| leg[0].at.distance_m(leg[1].at)).sum();
+            return self.along(straight_m);
+        };
+        let (mut distance_m, mut duration_ms) = (0.0_f64, 0_u32);
+        for ends in stops.windows(2) {
+            let straight_m = ends[0].at.distance_m(ends[1].at);
+            let leg = Leg {
+                from: streets.spot(ends[0].at),
+                to: streets.spot(ends[1].at),
+                distance_m: straight_m as f32,
+                vehicle: VEHICLE,
+                leaving: leaving + Duration::from_millis(duration_ms.into()),
+            };
+            distance_m +=
+                streets.driven_m(&leg).map_or(straight_m * self.estimate.detour, f64::from);
+            // The way, if one is known.
+            duration_ms = duration_ms.saturating_add(streets.eta(&leg).ms);
+        }
+        Estimate {
+            distance_m: distance_m.round() as u32,
+            duration_s: (f64::from(duration_ms) / 1_000.0).round() as u32,
+        }
     }
 
     /// Is this further than anyone goes?
@@ -86,13 +119,13 @@ impl Prices {
 
     /// What an order costs that starts `at`.
     pub(crate) fn order(&self, kind: OrderKind, stops: &[Place], at: Timestamp) -> Fare {
-        self.by_tariff(&self.preset.order(kind).tariff, self.estimate(stops), at)
+        self.by_tariff(&self.preset.order(kind).tariff, self.estimate(stops, at), at)
     }
 
     /// What a rescue costs: the way to the dropoff, if there is one.
     pub(crate) fn rescue(&self, at: &Place, dropoff: Option<&Place>, now: Timestamp) -> Fare {
-        let straight_m = dropoff.map_or(0.0, |dropoff| at.at.distance_m(dropoff.at));
-        self.by_tariff(&self.preset.rescue.tariff, self.along(straight_m), now)
+        let stops: Vec<Place> = std::iter::once(at).chain(dropoff).cloned().collect();
+        self.by_tariff(&self.preset.rescue.tariff, self.estimate(&stops, now), now)
     }
 
     fn by_tariff(
@@ -114,8 +147,9 @@ impl Prices {
         now: Timestamp,
     ) -> Result<Quote, KeyError> {
         let QuoteRequest { kind, ref stops, start_at } = *request;
-        let fare = self.order(kind, stops, start_at.unwrap_or(now));
-        let Estimate { distance_m, duration_s } = self.estimate(stops);
+        let leaving = start_at.unwrap_or(now);
+        let fare = self.order(kind, stops, leaving);
+        let Estimate { distance_m, duration_s } = self.estimate(stops, leaving);
         let trip = digest_of(kind, stops, start_at);
         let (quote, expires_at) = self.keys.promise(&fare, trip, principal, now)?;
         Ok(Quote { quote, expires_at, fare, distance_m, duration_s })
@@ -143,3 +177,6 @@ fn digest_of(kind: OrderKind, stops: &[Place], start_at: Option<Timestamp>) -> S
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

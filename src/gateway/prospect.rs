@@ -1,8 +1,8 @@
-//! What a client was told to expect of an order that it follows, and when it is told something else: when that is news, and
+//! What a client was told to expect of a job that it follows, and when it is told something else: when that is news, and
 //! not too often. None of it is written down anywhere.
 
 use protocol::{
-    changes::{Changed, OrderChanges},
+    changes::Changed,
     frame::ServerFrame,
     view::{Etas, Queued},
 };
@@ -20,10 +20,41 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// What a view says of it; nothing of what is no order.
+    /// What a view says of it; nothing of what is no job.
     pub(crate) fn by(view: &ServerFrame) -> Option<Self> {
-        let ServerFrame::Order(view) = view else { return None };
-        Some(Self { eta: view.eta, queue: view.queue })
+        if let ServerFrame::Order(view) = view {
+            Some(Self { eta: view.eta, queue: view.queue })
+        } else if let ServerFrame::Rescue(view) = view {
+            Some(Self { eta: view.eta, queue: view.queue })
+        } else {
+            None
+        }
+    }
+
+    /// Makes a view say it.
+    pub(crate) fn put_into(self, view: &mut ServerFrame) {
+        if let ServerFrame::Order(view) = view {
+            (view.eta, view.queue) = (self.eta, self.queue);
+        } else if let ServerFrame::Rescue(view) = view {
+            (view.eta, view.queue) = (self.eta, self.queue);
+        }
+    }
+}
+
+/// What of that is said to be something else.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said {
+    eta: Option<Option<Etas>>,
+    queue: Option<Option<Queued>>,
+}
+
+impl Said {
+    fn by(changed: &Changed) -> Self {
+        match changed {
+            Changed::Order(changes) => Self { eta: changes.eta, queue: changes.queue },
+            Changed::Rescue(changes) => Self { eta: changes.eta, queue: changes.queue },
+            Changed::Driver(_) | Changed::Rider(_) | Changed::Run(_) => Self::default(),
+        }
     }
 }
 
@@ -34,7 +65,7 @@ pub(crate) struct Prospect {
     /// When it was last told something else than a view says anyway.
     told_at: Option<Instant>,
     /// The latest that is news.
-    waiting: Option<Box<OrderChanges>>,
+    waiting: Option<Changed>,
 }
 
 impl Prospect {
@@ -55,16 +86,16 @@ impl Prospect {
     }
 
     /// This is expected now.
-    pub(crate) fn sees(&mut self, changes: Box<OrderChanges>) {
-        let Told { eta: was, .. } = self.told;
-        let is_other_eta = changes.eta.is_some_and(|now| match (was, now) {
+    pub(crate) fn sees(&mut self, changed: Changed) {
+        let (Told { eta: was, .. }, said) = (self.told, Said::by(&changed));
+        let is_other_eta = said.eta.is_some_and(|now| match (was, now) {
             (Some(was), Some(now)) => was.differs(&now),
             (None, None) => false,
             (Some(_), None) | (None, Some(_)) => true,
         });
         // A region says nothing of its queue that is no news.
-        let is_news = is_other_eta || changes.queue.is_some();
-        self.waiting = is_news.then_some(changes);
+        let is_news = is_other_eta || said.queue.is_some();
+        self.waiting = is_news.then_some(changed);
     }
 
     /// When to tell what waits, if anything does.
@@ -78,25 +109,30 @@ impl Prospect {
         if self.due_at(now).is_none_or(|due| now < due) {
             return None;
         }
-        let changes = self.waiting.take()?;
+        let changed = self.waiting.take()?;
+        let said = Said::by(&changed);
         self.told_at = Some(now);
-        self.told.eta = changes.eta.unwrap_or(self.told.eta);
-        self.told.queue = changes.queue.unwrap_or(self.told.queue);
-        Some(ServerFrame::Changed(Changed::Order(changes)))
+        self.told.eta = said.eta.unwrap_or(self.told.eta);
+        self.told.queue = said.queue.unwrap_or(self.told.queue);
+        Some(ServerFrame::Changed(changed))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{OrderId, Timestamp, view::Eta};
+    use protocol::{
+        OrderId, RescueId, Timestamp,
+        changes::{OrderChanges, RescueChanges},
+        view::Eta,
+    };
 
     const START: u64 = 1_800_000_000_000;
 
     fn changes(eta: Option<(u64, u32)>, position: Option<u32>) -> Box<OrderChanges> {
         let eta = eta.map(|(at_s, s)| {
             let pickup = Some(Eta { s, low_s: s / 2, high_s: 2 * s });
-            Some(Etas { at: Timestamp(START + 1_000 * at_s), pickup, arrival: None })
+            Some(Etas { at: Timestamp(START + 1_000 * at_s), pickup, next: None, arrival: None })
         });
         let queue = position.map(|position| {
             Some(Queued { at: Timestamp(START), position, n_waiting: 9, eta: None })
@@ -108,7 +144,7 @@ mod tests {
 
     /// After so many seconds it is expected that the driver is at the pickup so many later. Is the client told?
     fn tells(prospect: &mut Prospect, begin: Instant, at_s: u64, s: u32) -> bool {
-        prospect.sees(changes(Some((at_s, s)), None));
+        prospect.sees(Changed::Order(changes(Some((at_s, s)), None)));
         prospect.next(begin + Duration::from_secs(at_s)).is_some()
     }
 
@@ -128,15 +164,16 @@ mod tests {
         let (mut prospect, begin) = (Prospect::default(), Instant::now());
         let at = |s| begin + Duration::from_secs(s);
         assert_eq!(prospect.due_at(at(0)), None);
-        prospect.sees(changes(None, Some(9)));
+        let place = |n| Changed::Order(changes(None, Some(n)));
+        prospect.sees(place(9));
         assert!(prospect.next(at(0)).is_some());
-        prospect.sees(changes(None, Some(5)));
-        prospect.sees(changes(None, Some(3)));
+        prospect.sees(place(5));
+        prospect.sees(place(3));
         assert_eq!((prospect.due_at(at(1)), prospect.next(at(4))), (Some(at(5)), None));
         let said = prospect.next(at(5));
-        assert_eq!(said, Some(ServerFrame::Changed(Changed::Order(changes(None, Some(3))))));
+        assert_eq!(said, Some(ServerFrame::Changed(place(3))));
         assert_eq!(prospect.told().queue.map(|it| it.position), Some(3));
-        prospect.sees(changes(None, Some(2)));
+        prospect.sees(place(2));
         prospect.is_outdated();
         assert_eq!(prospect.next(at(60)), None, "a view has said it");
     }
@@ -147,12 +184,13 @@ mod tests {
         let at = |s| begin + Duration::from_secs(s);
         let mut nothing = changes(None, None);
         nothing.eta = Some(None);
+        let nothing = Changed::Order(nothing);
         prospect.sees(nothing.clone());
         assert_eq!(prospect.next(at(0)), None, "nothing was expected");
         assert!(tells(&mut prospect, begin, 0, 300));
         prospect.sees(nothing.clone());
         let said = prospect.next(at(5));
-        assert_eq!(said, Some(ServerFrame::Changed(Changed::Order(nothing.clone()))));
+        assert_eq!(said, Some(ServerFrame::Changed(nothing.clone())));
         let json = serde_json::to_value(said).expect("frames are JSON");
         assert_eq!(json["changed"]["order"].get("eta"), Some(&serde_json::Value::Null), "{json}");
         assert_eq!(prospect.told().eta, None);
@@ -168,5 +206,22 @@ mod tests {
         prospect.is_told(Told { eta, queue: None });
         assert!(!tells(&mut prospect, begin, 1, 299));
         assert!(tells(&mut prospect, begin, 2, 400));
+    }
+
+    #[test]
+    fn who_waits_for_help_is_told_as_who_waits_for_a_ride() {
+        let (mut prospect, begin) = (Prospect::default(), Instant::now());
+        let json = serde_json::json!({ "id": RescueId::nth(1), "from": 4, "version": 4 });
+        let nothing: RescueChanges = serde_json::from_value(json).expect("nothing changed");
+        let comes = |s| {
+            let eta = changes(Some((0, s)), None).eta;
+            Changed::Rescue(Box::new(RescueChanges { eta, ..nothing.clone() }))
+        };
+        prospect.sees(comes(300));
+        assert_eq!(prospect.next(begin), Some(ServerFrame::Changed(comes(300))));
+        prospect.sees(comes(320));
+        assert_eq!(prospect.next(begin + EVERY), None, "within half a minute of it");
+        prospect.sees(comes(400));
+        assert_eq!(prospect.next(begin + EVERY), Some(ServerFrame::Changed(comes(400))));
     }
 }

@@ -362,7 +362,7 @@ impl Session {
         };
         let changed = async {
             match by {
-                Some(by) => follow::next_change(follows, by, &gate.translator.prices).await,
+                Some(by) => follow::next_change(follows, by, &gate.system).await,
                 None => pending().await,
             }
         };

@@ -23,10 +23,10 @@ use protocol::{
     Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId,
     OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, RunId,
     Timestamp, ZoneId,
-    changes::{Changed, OrderChanges},
+    changes::{Changed, OrderChanges, RescueChanges},
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic, Viewport},
     trace::WhyNot,
-    view::{DriverView, Message, Position, WorkKind},
+    view::{DriverView, Eta, Etas, Message, Position, Queued, WorkKind},
     work::{
         DriverAction, Handoff, IncidentAction, IncidentKind, NewOrder, NewRescue, OrderAction,
         RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish, ZoneAction,
@@ -685,6 +685,34 @@ impl Translator {
     }
 }
 
+/// What is expected of something that is followed, and what time it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outlook {
+    /// When its vehicle is expected, as was last counted: what its view says, and nothing that is asked for a sighting.
+    pub(crate) etas: Option<Etas>,
+    pub(crate) now: Timestamp,
+}
+
+impl Outlook {
+    /// What a client is told of where the driver of a job is, and of when it is at the `next` place it must be, counted from
+    /// now.
+    fn sighted(
+        self,
+        job: JobId,
+        at: Point,
+        next: impl FnOnce(&Etas) -> Option<Eta>,
+    ) -> ServerFrame {
+        let eta = self.etas.and_then(|etas| Some(next(&etas)?.after(etas.age_s(self.now))));
+        ServerFrame::Sighted {
+            job,
+            at,
+            eta_s: eta.map(|it| it.s),
+            eta_low_s: eta.map(|it| it.low_s),
+            eta_high_s: eta.map(|it| it.high_s),
+        }
+    }
+}
+
 /// A decider whose states clients are shown.
 pub(crate) trait Shown: Hosted {
     /// What `by` is shown of an existing one; nothing if it may not know of it.
@@ -702,8 +730,18 @@ pub(crate) trait Shown: Hosted {
         version: u64,
         sighting: &Self::Sighting,
         by: Principal,
-        prices: &Prices,
+        outlook: Outlook,
     ) -> Option<ServerFrame>;
+
+    /// When its vehicle is expected, as was last counted.
+    fn etas(&self) -> Option<Etas> {
+        None
+    }
+
+    /// The same, as a sighting says; nothing, if it does not say.
+    fn expected_by(&self, _sighting: &Self::Sighting) -> Option<Option<Etas>> {
+        None
+    }
 
     /// Has it come to its end? What else may become of it is not waited for.
     fn is_over(&self) -> bool {
@@ -762,15 +800,38 @@ fn present(job: JobId, who: Principal) -> ServerFrame {
     ServerFrame::Presence { job, who, reachable: true }
 }
 
-/// Nothing changed of an order.
-fn unchanged(order: &Order, id: OrderId, version: u64) -> Option<OrderChanges> {
+/// Something else is expected of an order, which is otherwise what it was.
+fn expected_of_order(
+    order: &Order,
+    (id, version): (OrderId, u64),
+    eta: Option<Option<Etas>>,
+    queue: Option<Option<Queued>>,
+) -> Option<ServerFrame> {
     let view = order.order_view(id, version, Principal::System)?;
-    view.changes_since(&view)
+    let changes = OrderChanges { eta, queue, ..view.changes_since(&view)? };
+    Some(ServerFrame::Changed(Changed::Order(Box::new(changes))))
 }
 
-/// Something else is expected of an order, which is otherwise what it was.
-fn expected(changes: OrderChanges) -> ServerFrame {
-    ServerFrame::Changed(Changed::Order(Box::new(changes)))
+/// The same of a rescue.
+fn expected_of_rescue(
+    rescue: &Rescue,
+    (id, version): (RescueId, u64),
+    eta: Option<Option<Etas>>,
+    queue: Option<Option<Queued>>,
+) -> Option<ServerFrame> {
+    let view = rescue.rescue_view(id, version, Principal::System)?;
+    let changes = RescueChanges { eta, queue, ..view.changes_since(&view)? };
+    Some(ServerFrame::Changed(Changed::Rescue(Box::new(changes))))
+}
+
+/// What a sighting of a job says of when the vehicle of that driver is expected, if it is about it.
+fn etas_by(sighting: &search::Sighting, of: Option<DriverId>) -> Option<Option<Etas>> {
+    match sighting {
+        search::Sighting::Expected { driver, etas } => (of == Some(*driver)).then_some(*etas),
+        search::Sighting::DriverAt { .. }
+        | search::Sighting::Queued { .. }
+        | search::Sighting::Connected { .. } => None,
+    }
 }
 
 /// Who has part in a job.
@@ -789,13 +850,21 @@ impl Shown for Order {
         self.status().is_none_or(|it| it.is_final())
     }
 
+    fn etas(&self) -> Option<Etas> {
+        Self::etas(self)
+    }
+
+    fn expected_by(&self, sighting: &search::Sighting) -> Option<Option<Etas>> {
+        etas_by(sighting, self.driver())
+    }
+
     fn sighted(
         &self,
         id: OrderId,
         version: u64,
         sighting: &search::Sighting,
         by: Principal,
-        prices: &Prices,
+        outlook: Outlook,
     ) -> Option<ServerFrame> {
         // It may have been on its way while the ride ended.
         if self.is_over() {
@@ -807,23 +876,20 @@ impl Shown for Order {
             search::Sighting::Connected { who } => return Some(present(JobId::Order(id), *who)),
             search::Sighting::Expected { driver, etas } => {
                 let is_for = !is_driver && self.driver() == Some(*driver);
-                let changes = unchanged(self, id, version).filter(|_| is_for)?;
-                return Some(expected(OrderChanges { eta: Some(*etas), ..changes }));
+                let said = || expected_of_order(self, (id, version), Some(*etas), None);
+                return is_for.then(said).flatten();
             }
             search::Sighting::Queued { queued } => {
                 let is_own = self.rider().map(Principal::Rider) == Some(by);
                 let is_for = (is_own || by.is_staff()) && self.driver().is_none();
-                let changes = unchanged(self, id, version).filter(|_| is_for)?;
-                return Some(expected(OrderChanges { queue: Some(Some(*queued)), ..changes }));
+                let said = || expected_of_order(self, (id, version), None, Some(Some(*queued)));
+                return is_for.then(said).flatten();
             }
         };
-        let view = self.order_view(id, version, Principal::System)?;
-        if is_driver || view.driver != Some(*driver) {
+        if is_driver || self.driver() != Some(*driver) {
             return None;
         }
-        let next = view.stops.get(usize::from(view.stops_done));
-        let eta_s = next.map(|next| prices.eta_s(position.at, next.at));
-        Some(ServerFrame::Sighted { job: JobId::Order(id), at: position.at, eta_s })
+        Some(outlook.sighted(JobId::Order(id), position.at, |etas| self.next_of(etas)))
     }
 
     fn parts(&self, id: OrderId) -> Vec<Principal> {
@@ -834,7 +900,7 @@ impl Shown for Order {
 
 impl Shown for Rescue {
     fn frame(&self, id: RescueId, version: u64, by: Principal) -> Option<ServerFrame> {
-        let view = self.rescue_view(id, version)?;
+        let view = self.rescue_view(id, version, by)?;
         let is_related = match by {
             Principal::Rider(rider) => view.rider == rider,
             // Who helps, or the driver whom it is for.
@@ -851,53 +917,50 @@ impl Shown for Rescue {
         self.status().is_none_or(|it| it.is_final())
     }
 
+    fn etas(&self) -> Option<Etas> {
+        Self::etas(self)
+    }
+
+    fn expected_by(&self, sighting: &search::Sighting) -> Option<Option<Etas>> {
+        etas_by(sighting, self.driver())
+    }
+
     fn sighted(
         &self,
         id: RescueId,
         version: u64,
         sighting: &search::Sighting,
         by: Principal,
-        prices: &Prices,
+        outlook: Outlook,
     ) -> Option<ServerFrame> {
-        use protocol::RescueStatus as S;
         if self.is_over() {
             return None;
         }
+        // Whoever helps knows where they are; who is helped may be a driver, too.
+        let is_own = self.is_of(by);
+        let is_helper = !is_own && matches!(by, Principal::Driver(_));
         let (driver, position) = match sighting {
             search::Sighting::DriverAt { driver, position, .. } => (driver, position),
             search::Sighting::Connected { who } => return Some(present(JobId::Rescue(id), *who)),
-            // Of a rescue nothing is counted yet.
-            search::Sighting::Expected { .. } | search::Sighting::Queued { .. } => return None,
+            search::Sighting::Expected { driver, etas } => {
+                let is_for = !is_helper && self.driver() == Some(*driver);
+                let said = || expected_of_rescue(self, (id, version), Some(*etas), None);
+                return is_for.then(said).flatten();
+            }
+            search::Sighting::Queued { queued } => {
+                let is_for = (is_own || by.is_staff()) && self.driver().is_none();
+                let said = || expected_of_rescue(self, (id, version), None, Some(Some(*queued)));
+                return is_for.then(said).flatten();
+            }
         };
-        let view = self.rescue_view(id, version)?;
-        if matches!(by, Principal::Driver(_)) || view.driver != Some(*driver) {
+        if is_helper || self.driver() != Some(*driver) {
             return None;
         }
-        let next = match view.status {
-            S::Accepted | S::EnRoute => Some(view.at.at),
-            S::InTransit => view.dropoff.map(|dropoff| dropoff.at),
-            S::Requested
-            | S::Searching
-            | S::OnScene
-            | S::Assisting
-            | S::Loading
-            | S::AtDropoff
-            | S::Escalated
-            | S::Completed
-            | S::RejectedOutOfArea
-            | S::NoDriver
-            | S::CancelledByRider
-            | S::CancelledByAdmin
-            | S::NoShow
-            | S::CancelledSafety
-            | S::Failed => None,
-        };
-        let eta_s = next.map(|next| prices.eta_s(position.at, next));
-        Some(ServerFrame::Sighted { job: JobId::Rescue(id), at: position.at, eta_s })
+        Some(outlook.sighted(JobId::Rescue(id), position.at, |etas| self.next_of(etas)))
     }
 
     fn parts(&self, id: RescueId) -> Vec<Principal> {
-        let view = self.rescue_view(id, 0).filter(|_| !self.is_over());
+        let view = self.rescue_view(id, 0, Principal::System).filter(|_| !self.is_over());
         view.map_or_else(Vec::new, |view| parts(view.rider, [view.driver, view.attached]))
     }
 }
@@ -921,7 +984,7 @@ impl Shown for Driver {
         version: u64,
         sighting: &driver::Sighting,
         by: Principal,
-        _prices: &Prices,
+        _outlook: Outlook,
     ) -> Option<ServerFrame> {
         match sighting {
             driver::Sighting::At(position) if by.is_staff() => {
@@ -966,7 +1029,7 @@ impl Shown for Revocation {
         _version: u64,
         _sighting: &(),
         _by: Principal,
-        _prices: &Prices,
+        _outlook: Outlook,
     ) -> Option<ServerFrame> {
         None
     }
@@ -984,7 +1047,7 @@ impl Shown for Zone {
         _version: u64,
         _sighting: &(),
         _by: Principal,
-        _prices: &Prices,
+        _outlook: Outlook,
     ) -> Option<ServerFrame> {
         None
     }
@@ -1004,9 +1067,9 @@ impl Shown for Run {
         &self,
         _id: RunId,
         _version: u64,
-        _sighting: &(),
+        _sighting: &run::Sighting,
         _by: Principal,
-        _prices: &Prices,
+        _outlook: Outlook,
     ) -> Option<ServerFrame> {
         None
     }
@@ -1028,7 +1091,7 @@ impl Shown for Incident {
         _version: u64,
         _sighting: &(),
         _by: Principal,
-        _prices: &Prices,
+        _outlook: Outlook,
     ) -> Option<ServerFrame> {
         None
     }
@@ -1054,7 +1117,7 @@ impl Shown for Rider {
         _version: u64,
         _sighting: &(),
         _by: Principal,
-        _prices: &Prices,
+        _outlook: Outlook,
     ) -> Option<ServerFrame> {
         None
     }

@@ -2,11 +2,13 @@
 
 use crate::{
     node::{Node, driver, outrider, rider},
-    ride::new_ride,
+    ride::{PICKUP, new_ride},
 };
+use flate2::{Compression, write::GzEncoder};
 use protocol::{OrderId, Principal};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
+use std::{fs::File, io::Write, path::Path};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -279,6 +281,48 @@ async fn a_promised_price_is_the_price() {
     let id = json_of(placed).await["actor"].as_str().unwrap().to_owned();
     let shown = json_of(me.get(&format!("/v1/orders/{id}")).await).await;
     assert_eq!(shown["fare"], quote["fare"]);
+}
+
+/// A table of a city's streets.
+fn packed(folder: &Path, name: &str, text: &str) {
+    let file = File::create(folder.join(name)).unwrap();
+    let mut packer = GzEncoder::new(file, Compression::default());
+    packer.write_all(text.as_bytes()).unwrap();
+    packer.finish().unwrap();
+}
+
+#[tokio::test]
+async fn where_streets_are_known_a_price_is_of_the_way_along_them() {
+    // A kilometre to the east and one to the north, in 125 s each; as the crow flies it would be 1,909 m in 286 s.
+    let folder = tempfile::tempdir().unwrap();
+    let ends = [(0.0, 0.0), (1_000.0, 0.0), (1_000.0, 1_000.0)];
+    let ends = ends.map(|(east_m, north_m)| PICKUP.offset_m(east_m, north_m));
+    let mut nodes = "node,lat,lon\n".to_owned();
+    for (n, at) in ends.iter().enumerate() {
+        nodes.push_str(&format!("{n},{},{}\n", at.lat, at.lon));
+    }
+    packed(folder.path(), "nodes.csv.gz", &nodes);
+    let edges = "edge,from_node,to_node\n1,0,1\n2,1,0\n3,1,2\n4,2,1\n";
+    packed(folder.path(), "edges.csv.gz", edges);
+    let travel = "edge,h12\n1,125\n2,125\n3,125\n4,125\n";
+    packed(folder.path(), "travel_s_weekday.csv.gz", travel);
+    let stops = json!([{ "at": ends[0] }, { "at": ends[2] }]);
+    let asked = json!({ "kind": "ride", "stops": stops });
+    let quoted = async |settings: &[(&str, &str)]| {
+        let node = Node::with(settings);
+        let me = Caller::new(&node, rider(1));
+        let quote = json_of(me.post("/v1/quotes", &asked).await).await;
+        let order = with("stops", stops.clone());
+        let placed = json_of(me.post("/v1/orders", &order).await).await;
+        let path = format!("/v1/orders/{}", placed["actor"].as_str().unwrap());
+        let shown = json_of(me.get(&path).await).await;
+        assert_eq!(shown["fare"], quote["fare"], "also of an order without a quote");
+        (quote["distance_m"].as_u64().unwrap(), quote["duration_s"].as_u64().unwrap())
+    };
+    let (crow_m, crow_s) = quoted(&[]).await;
+    assert!(crow_m.abs_diff(1_909) <= 5 && crow_s.abs_diff(286) <= 2, "{crow_m} m {crow_s} s");
+    let (way_m, way_s) = quoted(&[("ROADS__FOLDER", folder.path().to_str().unwrap())]).await;
+    assert!(way_m.abs_diff(2_000) <= 5 && way_s.abs_diff(250) <= 2, "{way_m} m {way_s} s");
 }
 
 #[tokio::test]

@@ -413,3 +413,39 @@ async fn a_run_is_neither_split_nor_merged_for_who_has_no_room_and_goes_on_as_it
         assert_served_once(&staff, orders[n], by, n_drivers).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_brought_with_others_is_expected_after_all_that_is_brought_before_it() {
+    let node = node_with_runs(("PRESET__NAME", "reskflow"));
+    let (mut orders, mut riders) = (Vec::new(), Vec::new());
+    for n in 0..3 {
+        let mut rider = Client::connect(&node, rider(n)).await;
+        orders.push(place_delivery(&mut rider, n as u8).await);
+        riders.push(rider);
+    }
+    let mut phone = carrying(&node, 1, 50_000).await;
+    let offer = hear_offer(&mut phone).await;
+    accept(&mut phone, &offer).await;
+    let run = hear_given(&mut phone, 3, 6).await;
+    phone.say(&position(here())).await;
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let brought = run.stops.iter().filter(|it| it.what == StopKind::Dropoff);
+    let mut before_s = 0;
+    for stop in brought {
+        let path = format!("/v1/orders/{}", stop.order);
+        let shown = until(&staff, &path, |it| it["eta"]["arrival"].is_object()).await;
+        let arrival_s = shown["eta"]["arrival"]["s"].as_u64().unwrap();
+        assert!(arrival_s > before_s, "{shown}: {before_s} s until what comes before");
+        before_s = arrival_s;
+    }
+    // And whoever follows the way of the driver is told so.
+    phone.say(&position(here())).await;
+    for rider in &mut riders {
+        rider
+            .hear_any(|frame| match frame {
+                ServerFrame::Sighted { eta_s, .. } => eta_s,
+                _ => None,
+            })
+            .await;
+    }
+}

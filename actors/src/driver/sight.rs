@@ -1,9 +1,9 @@
 //! Signs of life and positions: what is believed, what regions are shown, what jobs are passed.
 
 use super::{Command, Driver, Duty, Job, Link, Sighting, ms};
-use crate::{Context, Refusal, Seen, Sight, listing::RegionId, search};
+use crate::{Context, Refusal, Seen, Sight, listing::RegionId, prospect::ASK_EVERY, run, search};
 use matching::Came;
-use protocol::{DriverId, JobId, Point, Principal, Timestamp, view::Position};
+use protocol::{DriverId, JobId, Point, Principal, RunId, Timestamp, view::Position};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
@@ -45,6 +45,9 @@ pub struct Soft {
     /// Since when it has; none while it has not.
     #[serde(default)]
     busy_since: Option<Timestamp>,
+    /// When it last showed its run where it is, in seconds, for a driver has little room; 0: never.
+    #[serde(default)]
+    asked_run_s: u32,
 }
 
 /// A way to a pickup that is not over.
@@ -109,6 +112,16 @@ impl Soft {
     pub(super) fn sets_out(&mut self, job: JobId, at: Timestamp) {
         let from = self.position.map(|position| position.at);
         self.set_out = from.map(|from| Box::new(SetOut { job, from, at }));
+    }
+
+    /// Is it time to show its run where it is, so that its orders know when it comes? A run is not woken by every position.
+    fn asks_run(&mut self, now: Timestamp) -> bool {
+        let now_s = u32::try_from(now.0 / 1_000).unwrap_or(u32::MAX);
+        let is_time = u64::from(now_s.saturating_sub(self.asked_run_s)) >= ASK_EVERY.as_secs();
+        if is_time {
+            self.asked_run_s = now_s;
+        }
+        is_time
     }
 
     /// It is where a job begins.
@@ -201,14 +214,21 @@ pub(super) fn see(
                     driver.soft.arrives(job, way.from, context.now);
                 }
                 let on_job = driver.on_job();
-                // Who has several may go to another one first, and nobody is to count on its way.
+                // Who has several may go to another one first, and nobody is to count on its way, unless a run says which.
                 let is_alone = on_job.clone().count() == 1;
-                let vehicle = driver.vehicle.as_ref().filter(|_| is_alone).map(|it| it.kind);
+                let kind = driver.vehicle.as_ref().map(|it| it.kind);
+                let (vehicle, run) = (kind.filter(|_| is_alone), driver.run_of_all());
                 seen.passed_on.extend(on_job.map(|job| {
                     let (driver, position) = (context.id, *position);
-                    let sighting = search::Sighting::DriverAt { driver, position, vehicle };
+                    let sighting = search::Sighting::DriverAt { driver, position, vehicle, run };
                     Sight::job(job.id, sighting)
                 }));
+                if let Some((run, vehicle)) = run.zip(kind)
+                    && driver.soft.asks_run(context.now)
+                {
+                    let (driver, at) = (context.id, position.at);
+                    seen.passed_on.push(Sight::Run(run, run::Sighting { driver, at, vehicle }));
+                }
             }
         },
     }
@@ -219,6 +239,12 @@ impl Driver {
     /// The jobs it is on now.
     fn on_job(&self) -> impl Iterator<Item = &Job> + Clone {
         self.jobs.iter().filter(|job| job.is_current() && !job.is_next())
+    }
+
+    /// The run that all it is on now is of; none, if some of it is of no run, or of another.
+    fn run_of_all(&self) -> Option<RunId> {
+        let run = self.current_run()?;
+        self.on_job().all(|job| job.run == Some(run)).then_some(run)
     }
 
     /// Lets the jobs it is on see that nobody knows any more when it comes.

@@ -1096,15 +1096,53 @@ fn how_a_driver_comes_is_told_only_where_it_goes_nowhere_else_first() {
     assert_eq!(vehicles(&mut world), [None, None]);
 }
 
+/// Some time later the driver is seen. Of which run its jobs see that all of them is, and which runs see where it is.
+fn runs(world: &mut World, later_ms: u64) -> (Vec<Option<RunId>>, Vec<RunId>) {
+    world.pass(later_ms);
+    let seen = world.see(&Sighting::At(world.position(KIGALI)));
+    let (mut by_jobs, mut by_runs) = (Vec::new(), Vec::new());
+    for sight in seen.passed_on {
+        if let Sight::Order(_, search::Sighting::DriverAt { run, .. }) = sight {
+            by_jobs.push(run);
+        } else if let Sight::Run(run, run::Sighting { driver, at, .. }) = sight {
+            assert_eq!((driver, at), (me(), KIGALI));
+            by_runs.push(run);
+        } else {
+            panic!("{sight:?}");
+        }
+    }
+    (by_jobs, by_runs)
+}
+
+#[test]
+fn a_run_sees_where_its_driver_is_now_and_then_while_that_has_nothing_else_to_do() {
+    let mut world = World::on_duty();
+    let (one, other) = (Some(RunId::nth(1)), Some(RunId::nth(2)));
+    for n in [1, 2] {
+        world.on_job(n, WorkKind::Delivery);
+    }
+    assert_eq!(runs(&mut world, SECOND), (vec![None, None], vec![]));
+    world.driver.jobs.iter_mut().for_each(|job| job.run = one);
+    assert_eq!(runs(&mut world, SECOND), (vec![one, one], vec![RunId::nth(1)]));
+    assert_eq!(runs(&mut world, SECOND), (vec![one, one], vec![]), "not with every position");
+    assert_eq!(runs(&mut world, 4 * SECOND), (vec![one, one], vec![RunId::nth(1)]));
+    for elsewhere in [None, other] {
+        world.driver.jobs[1].run = elsewhere;
+        assert_eq!(runs(&mut world, 5 * SECOND), (vec![None, None], vec![]), "{elsewhere:?}");
+    }
+}
+
 /// The jobs that see that nobody knows when this driver comes.
 fn given_up(sights: &[Sight]) -> Vec<JobId> {
     let job = |it: &Sight| match it {
         Sight::Order(id, search::Sighting::Expected { driver, etas: None }) if *driver == me() => {
             JobId::Order(*id)
         }
-        other @ (Sight::Order(..) | Sight::Rescue(..) | Sight::Driver(..) | Sight::Way(_)) => {
-            panic!("{other:?}")
-        }
+        other @ (Sight::Order(..)
+        | Sight::Rescue(..)
+        | Sight::Driver(..)
+        | Sight::Run(..)
+        | Sight::Way(_)) => panic!("{other:?}"),
     };
     sights.iter().map(job).collect()
 }

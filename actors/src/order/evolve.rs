@@ -153,6 +153,7 @@ impl Life {
                 self.at_stop_since = None;
                 self.stops_done = self.stops_done.saturating_add(1);
                 self.moved_at = Some(*at);
+                self.passes_stop();
                 match self.leg_mut() {
                     Some(Leg::InProgress { is_at_stop, .. }) => *is_at_stop = false,
                     _ => self.step(Leg::InTransit),

@@ -5,7 +5,7 @@ use crate::{Card, Listing, Posting, ViewRow, driver::Asks, listing::RegionId, se
 use matching::fit::Way;
 use protocol::{
     DriverId, JobId, Money, OrderId, OrderStatus, PartnerId, Principal, RiderId, Timestamp,
-    view::{Mark, OfferView, OrderView},
+    view::{Eta, Etas, Mark, OfferView, OrderView},
 };
 
 impl Order {
@@ -111,6 +111,16 @@ impl Order {
     /// Its people; nobody before it is placed.
     pub fn parties(&self) -> Vec<Principal> {
         self.0.as_ref().map(|life| life.parties()).unwrap_or_default()
+    }
+
+    /// When its vehicle is expected, as was last counted.
+    pub fn etas(&self) -> Option<Etas> {
+        self.0.as_ref()?.etas()
+    }
+
+    /// Of when its vehicle is expected, when it is at the next place it must be; none, if it is not under way.
+    pub fn next_of(&self, etas: &Etas) -> Option<Eta> {
+        self.0.as_ref()?.next_of(etas)
     }
 
     /// The offers that are open.

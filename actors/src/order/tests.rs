@@ -404,9 +404,10 @@ impl Play {
             accuracy_m: None,
         };
         let around = Context { id: self.id, by: SYSTEM, now: self.now, writes: Format::WRITES };
-        let seen = self
-            .order
-            .see(&Sighting::DriverAt { driver: nth(n), position, vehicle: None }, &around);
+        let seen = self.order.see(
+            &Sighting::DriverAt { driver: nth(n), position, vehicle: None, run: None },
+            &around,
+        );
         let names = seen.asks.iter().map(Command::name).collect();
         for command in seen.asks {
             self.yes(SYSTEM, command);

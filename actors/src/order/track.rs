@@ -1,7 +1,8 @@
 //! What an order sees of its driver and does not write down: where, since when at the pickup, and
 //! how far since the last checkpoint.
 
-use super::{Command, Leg, Life, Sighting, prospect::Prospect};
+use super::{Command, Leg, Life, Sighting};
+use crate::prospect::Prospect;
 use protocol::{Point, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

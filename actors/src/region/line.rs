@@ -1,9 +1,9 @@
 //! Who waits is told where in the queue they are: when it is news to them, and not too often.
 //!
-//! Soft, and never written down: an order shows it to whoever follows it, and forgets it with its node.
+//! Soft, and never written down: a job shows it to whoever follows it, and forgets it with its node.
 
 use protocol::{
-    JobId, OrderId, Timestamp,
+    JobId, Timestamp,
     view::{Eta, Queued},
 };
 use std::{collections::HashMap, time::Duration};
@@ -15,15 +15,15 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Most who are told in one tick. The others are told in the next.
 const TOLD_MAX: usize = 200;
 
-/// Orders that wait, and what each was told.
+/// Jobs that wait, and what each was told.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    waiting: HashMap<OrderId, Waiting>,
+    waiting: HashMap<JobId, Waiting>,
     /// Which tick it is. It begins anew after the last, for it is only compared with the one before.
     tick: u32,
 }
 
-/// An order that waits.
+/// A job that waits.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     /// When it was first seen to.
@@ -49,15 +49,14 @@ impl Line {
         queue: &[JobId],
         now: Timestamp,
         eta_of: impl Fn(JobId) -> Option<Eta>,
-    ) -> Vec<(OrderId, Queued)> {
+    ) -> Vec<(JobId, Queued)> {
         self.tick = self.tick.wrapping_add(1);
         let tick = self.tick;
         let n_waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
         let (mut news, mut n_here) = (Vec::new(), 0);
         for (position, job) in (1..).zip(queue) {
-            let JobId::Order(order) = *job else { continue };
             let begins = Waiting { since: now, looked_at: None, told: None, tick };
-            let waiting = self.waiting.entry(order).or_insert(begins);
+            let waiting = self.waiting.entry(*job).or_insert(begins);
             waiting.tick = tick;
             n_here += 1;
             let due = waiting.looked_at.map_or(waiting.since + PATIENCE, |at| at + EVERY);
@@ -68,7 +67,7 @@ impl Line {
             let queued = Queued { at: now, position, n_waiting, eta: eta_of(*job) };
             if waiting.told.is_none_or(|told| is_news(&told, &queued)) {
                 waiting.told = Some(queued);
-                news.push((order, queued));
+                news.push((*job, queued));
             }
         }
         // Who waits no more is forgotten: should it wait again, it knows nothing of its place any more.
@@ -90,6 +89,7 @@ fn is_news(was: &Queued, now: &Queued) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{OrderId, RescueId};
 
     const START: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -98,7 +98,11 @@ mod tests {
     }
 
     fn queue(orders: impl IntoIterator<Item = u64>) -> Vec<JobId> {
-        orders.into_iter().map(|n| JobId::Order(OrderId::nth(n))).collect()
+        orders.into_iter().map(order).collect()
+    }
+
+    fn order(n: u64) -> JobId {
+        JobId::Order(OrderId::nth(n))
     }
 
     fn eta(s: u32) -> Option<Eta> {
@@ -106,15 +110,15 @@ mod tests {
     }
 
     /// Who is told, and which place.
-    fn told(line: &mut Line, orders: &[u64], s: u64, eta_s: Option<u32>) -> Vec<(OrderId, u32)> {
+    fn told(line: &mut Line, orders: &[u64], s: u64, eta_s: Option<u32>) -> Vec<(JobId, u32)> {
         let queue = queue(orders.iter().copied());
         let news = line.news(&queue, at(s), |_| eta_s.and_then(eta));
-        news.into_iter().map(|(order, queued)| (order, queued.position)).collect()
+        news.into_iter().map(|(job, queued)| (job, queued.position)).collect()
     }
 
     #[test]
     fn whoever_waits_is_told_once_and_again_when_it_is_news_but_not_at_once() {
-        let (mut line, one, two) = (Line::default(), OrderId::nth(1), OrderId::nth(2));
+        let (mut line, one, two) = (Line::default(), order(1), order(2));
         assert_eq!(told(&mut line, &[1, 2], 0, None), [], "most have a driver in a moment");
         assert_eq!(told(&mut line, &[1, 2], 3, None), [(one, 1), (two, 2)]);
         assert_eq!(told(&mut line, &[1, 2], 60, None), [], "nothing is new");
@@ -130,7 +134,7 @@ mod tests {
 
     #[test]
     fn that_somebody_could_come_or_nobody_is_told_with_a_place_but_is_no_news_alone() {
-        let (mut line, one) = (Line::default(), OrderId::nth(1));
+        let (mut line, one) = (Line::default(), order(1));
         told(&mut line, &[0, 1], 0, None);
         assert_eq!(told(&mut line, &[0, 1], 3, None).len(), 2);
         assert_eq!(told(&mut line, &[0, 1], 10, Some(200)), []);
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_the_second_time_is_told_as_if_it_were_the_first() {
-        let (mut line, one, two) = (Line::default(), OrderId::nth(1), OrderId::nth(2));
+        let (mut line, one, two) = (Line::default(), order(1), order(2));
         told(&mut line, &[1, 2], 0, None);
         assert_eq!(told(&mut line, &[1, 2], 3, None), [(one, 1), (two, 2)]);
         // It has a driver for a moment, and waits again where it was.
@@ -187,10 +191,15 @@ mod tests {
     }
 
     #[test]
-    fn rescues_are_not_told_for_they_are_never_kept_waiting() {
-        let rescue = [JobId::Rescue(protocol::RescueId::nth(1))];
+    fn who_waits_for_help_is_told_as_who_waits_for_a_ride() {
+        let (rescue, ride) = (JobId::Rescue(RescueId::nth(1)), order(1));
         let mut line = Line::default();
-        line.news(&rescue, at(0), |_| None);
-        assert_eq!(line.news(&rescue, at(60), |_| None), []);
+        assert_eq!(line.news(&[rescue, ride], at(0), |_| None), []);
+        let queued = |position, n_waiting, eta| Queued { at: at(60), position, n_waiting, eta };
+        let eta_of = |job| eta(240).filter(|_| job == rescue);
+        assert_eq!(
+            line.news(&[rescue, ride], at(60), eta_of),
+            [(rescue, queued(1, 2, eta(240))), (ride, queued(2, 2, None))]
+        );
     }
 }

@@ -253,7 +253,7 @@ impl Region {
         }
     }
 
-    /// Tells orders where they are in the queue, if that is news to their riders.
+    /// Tells jobs where they are in the queue, if that is news to their riders.
     fn tell_queue(&self, memory: &mut Memory, now: Timestamp) {
         if !self.world.surroundings.is_ours(self.area.region) {
             memory.line.clear();
@@ -261,8 +261,8 @@ impl Region {
         }
         let queue = self.area.queue.load();
         let eta_of = |job| self.world.rounds.eta_of(job);
-        for (order, queued) in memory.line.news(&queue, now, eta_of) {
-            self.world.surroundings.queued(order, queued);
+        for (job, queued) in memory.line.news(&queue, now, eta_of) {
+            self.world.surroundings.queued(job, queued);
         }
     }
 

@@ -1,8 +1,16 @@
 //! What a rescue makes of its driver's positions: whether it is there, stays there, or sets off.
 
 use super::{Case, Command, Event, Rescue, Sighting, ms, triage};
-use crate::{Context, Refusal, Seen, Waited};
-use protocol::{DriverId, Point, RescueId, RescueStatus, Timestamp};
+use crate::{
+    Context, Refusal, Seen, Waited,
+    listing::RegionId,
+    prospect::{self, Prospect},
+    tell::{Halt, Journey},
+};
+use protocol::{
+    DriverId, JobId, Point, RescueId, RescueStatus, Timestamp,
+    view::{Eta, Etas, Queued},
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -24,6 +32,9 @@ pub struct Soft {
     /// Since when there has been a driver who was not seen on this job yet. Of one who accepted before this life it says nothing.
     #[serde(default)]
     unseen_since: Option<Timestamp>,
+    /// What it was told to expect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prospect: Option<Box<Prospect>>,
 }
 
 impl PartialEq for Soft {
@@ -36,11 +47,52 @@ impl Soft {
     /// The status has changed: movement is measured anew, and whoever has just accepted is to be seen, until it is there or gone.
     pub(super) fn enter(&mut self, status: RescueStatus, at: Timestamp) {
         self.leg_from_m = None;
+        // Whoever sets off is as far away as before.
+        if status != RescueStatus::EnRoute {
+            self.prospect = None;
+        }
         if status == RescueStatus::Accepted {
             self.unseen_since = Some(at);
         } else if status != RescueStatus::EnRoute {
             self.unseen_since = None;
         }
+    }
+
+    /// It is somewhere else, or is brought somewhere else.
+    pub(super) fn forget_way(&mut self) {
+        if let Some(prospect) = &mut self.prospect {
+            prospect.forget_way();
+        }
+    }
+
+    /// Keeps what it is told to expect, if that is about what it is now.
+    fn is_told(&mut self, case: &Case, sighting: &Sighting) {
+        match sighting {
+            Sighting::Expected { driver, etas } => {
+                let is_its_own = case.driver.as_ref().is_some_and(|by| by.driver == *driver);
+                if is_its_own && !case.status.is_final() {
+                    prospect::keep(&mut self.prospect, *etas);
+                }
+            }
+            Sighting::Queued { queued } => {
+                if case.is_waiting() {
+                    self.prospect.get_or_insert_default().queued = Some(*queued);
+                }
+            }
+            Sighting::DriverAt { .. } | Sighting::Connected { .. } => {}
+        }
+    }
+
+    /// When whoever helps is expected, if they are under way and that was counted.
+    pub(super) fn etas(&self, case: &Case) -> Option<Etas> {
+        let (is_to_scene, _) = case.places_left()?;
+        let etas = self.prospect.as_ref()?.etas?;
+        Some(Etas { pickup: etas.pickup.filter(|_| is_to_scene), ..etas })
+    }
+
+    /// Where in the queue it is, while it waits for a driver and if that was counted.
+    pub(super) fn queued(&self, case: &Case) -> Option<Queued> {
+        self.prospect.as_ref().filter(|_| case.is_waiting())?.queued
     }
 
     /// Since when the driver has waited at the scene without leaving it.
@@ -89,8 +141,9 @@ pub(super) fn see(
     context: &Context<RescueId>,
 ) -> Seen<Command> {
     let mut seen = Seen::default();
-    let Sighting::DriverAt { driver, position, .. } = sighting else { return seen };
     let Some(case) = rescue.case.as_deref() else { return seen };
+    rescue.soft.is_told(case, sighting);
+    let Sighting::DriverAt { driver, position, vehicle, .. } = sighting else { return seen };
     if case.driver.as_ref().is_none_or(|it| it.driver != *driver) || case.status.is_final() {
         return seen;
     }
@@ -98,6 +151,15 @@ pub(super) fn see(
     seen.waited = soft.unseen(case, context.now);
     soft.unseen_since = None;
     soft.seen = Some((*driver, position.at, context.now));
+    let (job, from) = (JobId::Rescue(context.id), position.at);
+    let way = |vehicle| {
+        let region = RegionId::at(case.request.at.at);
+        let halts = case.halts(context.id)?;
+        Some(Journey { driver: *driver, vehicle, region, from, halts })
+    };
+    let prospect = &mut soft.prospect;
+    let wonders = prospect::wonders(prospect, (job, *driver), *vehicle, context.now, way);
+    seen.passed_on.extend(wonders);
     let to_scene_m = position.at.distance_m(case.request.at.at);
     if to_scene_m > f64::from(triage::scene_fence_m(&case.request)) {
         soft.outside_at = Some(context.now);
@@ -125,4 +187,50 @@ fn asked_by_moving(case: &Case, at: Point, to_scene_m: f64, leg_from_m: f64) -> 
         return Some(Command::Arrive {});
     }
     has_departed.then_some(Command::Depart {})
+}
+
+impl Case {
+    /// Does it wait for a driver?
+    fn is_waiting(&self) -> bool {
+        let is_searching = matches!(self.status, RescueStatus::Searching | RescueStatus::Escalated);
+        is_searching && self.driver.is_none()
+    }
+
+    /// Where whoever helps still goes, and whether they are on the way to the scene; none, if they go nowhere.
+    fn places_left(&self) -> Option<(bool, [Option<Point>; 2])> {
+        let scene = Some(self.request.at.at);
+        let dropoff = self.request.dropoff.as_ref().map(|dropoff| dropoff.at);
+        match self.status {
+            RescueStatus::Accepted | RescueStatus::EnRoute => Some((true, [scene, dropoff])),
+            RescueStatus::InTransit => Some((false, [dropoff, None])),
+            RescueStatus::Requested
+            | RescueStatus::Searching
+            | RescueStatus::OnScene
+            | RescueStatus::Assisting
+            | RescueStatus::Loading
+            | RescueStatus::AtDropoff
+            | RescueStatus::Escalated
+            | RescueStatus::Completed
+            | RescueStatus::RejectedOutOfArea
+            | RescueStatus::NoDriver
+            | RescueStatus::CancelledByRider
+            | RescueStatus::CancelledByAdmin
+            | RescueStatus::NoShow
+            | RescueStatus::CancelledSafety
+            | RescueStatus::Failed => None,
+        }
+    }
+
+    /// The same, as stops.
+    fn halts(&self, id: RescueId) -> Option<Vec<Halt>> {
+        let (is_to_scene, places) = self.places_left()?;
+        let halts = prospect::halts(JobId::Rescue(id), is_to_scene, places.into_iter().flatten());
+        (!halts.is_empty()).then_some(halts)
+    }
+
+    /// Of when whoever helps is expected, when they are at the next place they must be.
+    pub(super) fn next_of(&self, etas: &Etas) -> Option<Eta> {
+        let (is_to_scene, _) = self.places_left()?;
+        if is_to_scene { etas.pickup } else { etas.arrival }
+    }
 }

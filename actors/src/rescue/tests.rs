@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    DriverCard, SearchCard,
+    DriverCard, SearchCard, Sight,
     policy::JobPolicy,
     search::{Candidate, Command as Search},
 };
@@ -15,7 +15,7 @@ use protocol::{
     Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, OrderId, PartnerId, Place, Point,
     Principal, RiderId, ZoneId,
     trace::WhyNot,
-    view::{Position, ZonePause},
+    view::{Position, Queued, StopKind, ZonePause},
     work::{
         Alternative, IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity,
         Vehicle, VehicleKind,
@@ -198,7 +198,7 @@ impl World {
     }
 
     fn open_offer(&self, n: u64) -> Option<OfferId> {
-        let view = self.rescue.rescue_view(id(), 0)?;
+        let view = self.rescue.rescue_view(id(), 0, Principal::System)?;
         view.offers.iter().find(|offer| offer.driver == d(n)).map(|offer| offer.id)
     }
 
@@ -213,15 +213,29 @@ impl World {
     }
 
     fn see(&mut self, n: u64, at: Point) -> Vec<Command> {
+        self.see_coming(n, at, None).asks
+    }
+
+    /// Driver `n` is there, and goes nowhere else first if it is known with what.
+    fn see_coming(&mut self, n: u64, at: Point, vehicle: Option<VehicleKind>) -> Seen<Command> {
         let (driver, sampled_at) = (d(n), self.now);
         let position =
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
+        self.sees(&Sighting::DriverAt { driver, position, vehicle, run: None })
+    }
+
+    fn sees(&mut self, sighting: &Sighting) -> Seen<Command> {
         let context =
             Context { id: id(), by: Principal::System, now: self.now, writes: Format::WRITES };
-        let sighting = Sighting::DriverAt { driver, position, vehicle: None };
-        let seen = self.rescue.see(&sighting, &context);
+        let seen = self.rescue.see(sighting, &context);
         self.waited.extend(seen.waited);
-        seen.asks
+        seen
+    }
+
+    /// What `reader` is told to expect.
+    fn expects(&self, reader: Principal) -> (Option<Etas>, Option<Queued>) {
+        let view = self.rescue.rescue_view(id(), 3, reader).expect("it was requested");
+        (view.eta, view.queue)
     }
 
     fn pass(&mut self, ms: u64) {
@@ -947,7 +961,7 @@ fn a_second_driver_who_gives_up_leaves_the_first_one_waiting() {
     world.win(2);
     world.yes(by(2), Command::Cancel { reason: why() });
     assert_eq!(world.status(), RescueStatus::Escalated);
-    let view = world.rescue.rescue_view(id(), 3).unwrap();
+    let view = world.rescue.rescue_view(id(), 3, rider()).unwrap();
     assert_eq!((view.driver, view.attached), (None, Some(d(1))));
 }
 
@@ -956,7 +970,7 @@ fn who_is_stranded_where_nobody_of_ours_goes_is_told_who_does() {
     let partner = Alternative { name: "Roadside".to_owned(), phone: "+250 788 000 000".to_owned() };
     let elsewhere = vec![partner.clone()];
     let told = |request: Request| {
-        World::requested(request).rescue.rescue_view(id(), 1).unwrap().alternatives
+        World::requested(request).rescue.rescue_view(id(), 1, rider()).unwrap().alternatives
     };
     assert_eq!(
         told(Request { served: false, elsewhere: elsewhere.clone(), ..request() }),
@@ -1412,4 +1426,94 @@ fn who_is_in_danger_is_offered_to_several_drivers_at_once_and_a_dispatcher_is_to
     assert_eq!(world.ask(rider(), Command::Request(Box::new(urgent))).unwrap(), [""; 0]);
     let minor = World::requested(Request { severity: Some(Severity::Minor), ..request() });
     assert!(!minor.journal.iter().any(incident));
+}
+
+/// Of this way it wants to know how long it takes.
+fn wonders(seen: Seen<Command>) -> Option<Vec<(StopKind, Point)>> {
+    let [Sight::Way(journey)] = &seen.passed_on[..] else {
+        assert!(seen.passed_on.is_empty(), "{seen:?}");
+        return None;
+    };
+    assert_eq!(journey.driver, d(2));
+    assert!(journey.halts.iter().all(|it| it.job == JobId::Rescue(id())), "{journey:?}");
+    Some(journey.halts.iter().map(|it| (it.what, it.at)).collect())
+}
+
+fn comes_in(now: Timestamp, pickup_s: Option<u32>, arrival_s: u32) -> Etas {
+    let eta = |s| Eta { s, low_s: s / 2, high_s: 2 * s };
+    Etas { at: now, pickup: pickup_s.map(eta), next: None, arrival: Some(eta(arrival_s)) }
+}
+
+#[test]
+fn whoever_waits_for_help_is_told_when_it_is_there_and_when_it_has_brought_the_vehicle_away() {
+    let truck = Some(VehicleKind::TowTruck);
+    let dropoff = Some(Place::from(GARAGE));
+    let mut world = World::requested(Request { dropoff, ..request() });
+    world.win(2);
+    let seen = world.see_coming(2, near(), truck);
+    let (up, down) = (StopKind::Pickup, StopKind::Dropoff);
+    assert_eq!(wonders(seen), Some(vec![(up, SCENE), (down, GARAGE)]));
+    let again = world.see_coming(2, near(), truck);
+    assert_eq!(wonders(again), None, "it asked just now");
+    let told = comes_in(world.now, Some(240), 900);
+    let expected = |n, etas| Sighting::Expected { driver: d(n), etas };
+    world.sees(&expected(2, Some(told)));
+    world.sees(&expected(3, None));
+    assert_eq!(world.expects(rider()).0, Some(told));
+    assert_eq!(world.expects(Principal::Dispatcher).0, Some(told));
+    assert_eq!(world.expects(by(2)).0, None, "whoever comes knows best");
+    assert_eq!(world.rescue.next_of(&told), told.pickup);
+    world.yes(by(2), Command::Depart {});
+    assert_eq!(world.expects(rider()).0, Some(told), "it is as far as before");
+
+    // It has something else to do first.
+    let seen = world.see_coming(2, near(), None);
+    let [Sight::Rescue(_, nothing)] = &seen.passed_on[..] else { panic!("{seen:?}") };
+    assert_eq!(*nothing, expected(2, None));
+    world.sees(nothing);
+    assert_eq!(world.expects(rider()).0, None);
+    assert!(world.see_coming(2, near(), None).passed_on.is_empty(), "they know");
+
+    world.pass(5 * SECOND);
+    assert!(wonders(world.see_coming(2, near(), truck)).is_some());
+    world.sees(&expected(2, Some(told)));
+    world.see(2, SCENE);
+    world.yes(by(2), Command::Arrive {});
+    assert_eq!(world.expects(rider()).0, None, "it is there");
+    world.pass(5 * SECOND);
+    assert_eq!(wonders(world.see_coming(2, SCENE, truck)), None);
+    world.yes(by(2), Command::Load { dropoff: None, proofs: photo() });
+    world.yes(by(2), Command::Depart {});
+    assert_eq!(wonders(world.see_coming(2, SCENE, truck)), Some(vec![(down, GARAGE)]));
+    let told = comes_in(world.now, None, 700);
+    world.sees(&expected(2, Some(told)));
+    assert_eq!(world.expects(rider()).0, Some(told));
+    assert_eq!(world.rescue.next_of(&told), told.arrival);
+}
+
+#[test]
+fn whoever_waits_for_a_driver_is_told_where_in_the_queue_and_only_meanwhile() {
+    let mut world = World::in_status(RescueStatus::Searching);
+    let queued = Queued { at: world.now, position: 2, n_waiting: 3, eta: None };
+    world.sees(&Sighting::Queued { queued });
+    assert_eq!(world.expects(rider()), (None, Some(queued)));
+    assert_eq!(world.expects(Principal::Dispatcher).1, Some(queued));
+    assert_eq!(world.expects(by(2)).1, None, "who is asked need not know");
+    world.win(2);
+    assert_eq!(world.expects(rider()).1, None);
+    world.sees(&Sighting::Queued { queued });
+    assert_eq!(world.expects(rider()).1, None, "that was on its way");
+    world.yes(by(2), Command::Cancel { reason: why() });
+    assert_eq!(world.expects(rider()), (None, None), "where it waits now was not counted yet");
+}
+
+#[test]
+fn a_driver_who_needs_help_is_told_as_any_rider_is() {
+    let me = DriverId(request().rider.0);
+    let mut world = World::in_status(RescueStatus::Searching);
+    world.win(2);
+    world.see_coming(2, near(), Some(VehicleKind::TowTruck));
+    let told = comes_in(world.now, Some(240), 240);
+    world.sees(&Sighting::Expected { driver: d(2), etas: Some(told) });
+    assert_eq!(world.expects(Principal::Driver(me)).0, Some(told));
 }

@@ -1,7 +1,11 @@
 //! What others are told of a run: its driver, dispatchers, lists and its region.
 
-use super::{Life, Run, Stop};
-use crate::{Card, Listing, ViewRow, listing::RegionId};
+use super::{Life, Run, Sighting, Stop};
+use crate::{
+    Card, Listing, ViewRow,
+    listing::RegionId,
+    tell::{Halt, Journey},
+};
 use matching::batch::RunCard;
 use protocol::{
     DriverId, MemberStatus, Money, Principal, RunId, RunStatus,
@@ -100,6 +104,23 @@ impl Life {
                 "planned_at": self.planned_at,
             }),
         }
+    }
+
+    /// The way that is before its driver, and of which its orders want to know how long it takes; none, if that is not
+    /// known.
+    pub(super) fn way(&self, sighting: &Sighting) -> Option<Journey> {
+        let Sighting { driver, at, vehicle } = *sighting;
+        if !self.is_driven() || self.plan.driver != driver {
+            return None;
+        }
+        let part = |order| self.member(order)?.part.as_deref();
+        let halt = |stop: &Stop| {
+            let at = part(stop.order)?.place(stop.what).at;
+            Some(Halt { job: stop.order.into(), what: stop.what, at })
+        };
+        let halts = self.stops.iter().map(halt).collect::<Option<Vec<_>>>()?;
+        let pickup = part(self.stops.first()?.order)?.pickup.at;
+        Some(Journey { driver, vehicle, region: RegionId::at(pickup), from: at, halts })
     }
 
     /// One that is under way may take more along.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{EntityKey, search::Command as Heard};
 use matching::batch::{Batch, Cart, Pace};
 use proptest::prelude::*;
-use protocol::{Currency, Place, Principal};
+use protocol::{Currency, Place, Principal, work::VehicleKind};
 use std::collections::BTreeSet;
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -235,6 +235,39 @@ fn three_deliveries_are_offered_as_one_and_brought() {
     assert_eq!(play.status(), RunStatus::Completed);
     assert_eq!((play.run.claims(play.id), play.run.listing(play.id)), (vec![], None));
     assert_eq!(play.run.deadline(), None);
+}
+
+/// The way that its driver has before it, as the run lets it be found out: order and what is done, one after the other.
+fn way(play: &mut Play, sighting: &Sighting) -> Option<Vec<(JobId, StopKind)>> {
+    let (by, writes) = (SYSTEM, Format::WRITES);
+    let context = Context { id: play.id, by, now: play.now, writes };
+    let mut seen = play.run.see(sighting, &context);
+    match seen.passed_on.pop()? {
+        Sight::Way(journey) => {
+            assert_eq!((journey.driver, journey.from), (sighting.driver, sighting.at));
+            Some(journey.halts.iter().map(|it| (it.job, it.what)).collect())
+        }
+        other @ (Sight::Order(..) | Sight::Rescue(..) | Sight::Driver(..) | Sight::Run(..)) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+#[test]
+fn its_orders_are_told_when_its_driver_comes_by_way_of_all_that_is_done_before() {
+    let (up, down) = (StopKind::Pickup, StopKind::Dropoff);
+    let job = |n| JobId::Order(nth(n));
+    let here = Sighting { driver: driver(), at: KIGALI, vehicle: VehicleKind::Moto };
+    let mut play = Play::offered(&[1, 2]);
+    assert_eq!(way(&mut play, &here), None, "nobody has said yes to it");
+    let mut play = Play::active(&[1, 2]);
+    assert_eq!(play.sequence(), "+1 +2 -1 -2");
+    let all = [(job(1), up), (job(2), up), (job(1), down), (job(2), down)];
+    assert_eq!(way(&mut play, &here).as_deref(), Some(&all[..]));
+    play.yes(done(1, up));
+    assert_eq!(way(&mut play, &here).as_deref(), Some(&all[1..]), "that is behind it");
+    let stranger = Sighting { driver: DriverId::nth(9), ..here };
+    assert_eq!(way(&mut play, &stranger), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{Format, refusal::Refusal};
 use matching::batch::{Batch, Cart, Legs, Parcel};
 use protocol::{
     DriverId, Money, OfferId, OfferStatus, OrderId, Place, Point, Principal, RunId, Timestamp,
-    view::StopKind,
+    view::StopKind, work::VehicleKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,17 @@ impl Stop {
     pub(super) fn errand(&self) -> Errand {
         Errand { order: self.order, what: self.what }
     }
+}
+
+/// What a run sees of its driver: where it is, and with what.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// Who.
+    pub driver: DriverId,
+    /// Where.
+    pub at: Point,
+    /// With what.
+    pub vehicle: VehicleKind,
 }
 
 /// What can be asked of a run.

@@ -16,12 +16,13 @@ use super::{
     watchers::{Follower, Update, Watchers},
 };
 use crate::{
-    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Seen, Version,
-    Waited,
+    Claim, Commit, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Seen, Sight,
+    Version, Waited,
     cluster::envelope::{self, Warm},
     commit::{CommandResult, EncodedEvent},
     format,
     journal::{CommitError, JournalError, Stored},
+    tell::Journey,
 };
 use protocol::{CommandId, Identifier, Principal, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -358,7 +359,10 @@ impl<D: Decider> Awake<D> {
             count(D::KIND, &waited);
         }
         for sight in seen.passed_on.drain(..) {
-            self.birth.system.see(sight);
+            match sight {
+                Sight::Way(journey) => self.look_ahead(&journey),
+                other => self.birth.system.see(other),
+            }
         }
         if !seen.asks.is_empty() {
             return Some(Left::Asks { sighting, seen, curious, permit });
@@ -776,6 +780,26 @@ impl<D: Decider> Awake<D> {
         }
         self.publish(Vec::new());
         Ok(())
+    }
+
+    /// Finds out how long a way takes. What that says of this entity it sees at once, so that its followers know it before
+    /// they are told of the sighting that led to it.
+    fn look_ahead(&mut self, journey: &Journey) {
+        let now = self.birth.system.now();
+        let told = self.birth.system.regions().etas(journey, now);
+        for (job, etas) in told {
+            let is_own = EntityKey::from(job) == self.key;
+            match D::expects(journey.driver, etas).filter(|_| is_own) {
+                Some(sighting) => {
+                    let context = self.context(Principal::System);
+                    self.state.see(&sighting, &context);
+                    self.birth
+                        .watchers
+                        .tell(&self.birth.system, self.birth.id, || Update::Seen(sighting));
+                }
+                None => self.birth.system.see(Sight::expected(job, journey.driver, etas)),
+            }
+        }
     }
 
     async fn tick(&mut self) -> Result<(), Fall> {

@@ -143,6 +143,9 @@ pub enum Sighting {
         /** With what, if it has nothing else to do first. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vehicle: Option<VehicleKind>,
+        /** The run that says in which order it does what it has to do, if all of that is of one. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
     },
     /// When its vehicle is expected, as its region knows ways.
     Expected {

@@ -55,6 +55,10 @@ pub enum View {
         at: Point,
         /** Until the next place it must be, in seconds. */
         eta_s: Option<u32>,
+        /** One time in ten it takes less than this… */
+        eta_low_s: Option<u32>,
+        /** … and one in ten more than this. */
+        eta_high_s: Option<u32>,
     },
     /// Whether the other side of a job can be reached.
     Presence {
@@ -125,9 +129,13 @@ impl View {
             ServerFrame::Actor(view) => Self::Actor(view.clone()),
             ServerFrame::Board(board) => Self::Board(board.clone()),
             ServerFrame::Region(board) => Self::Region(board.clone()),
-            ServerFrame::Sighted { job, at, eta_s } => {
-                Self::Sighted { job: *job, at: *at, eta_s: *eta_s }
-            }
+            ServerFrame::Sighted { job, at, eta_s, eta_low_s, eta_high_s } => Self::Sighted {
+                job: *job,
+                at: *at,
+                eta_s: *eta_s,
+                eta_low_s: *eta_low_s,
+                eta_high_s: *eta_high_s,
+            },
             ServerFrame::Presence { job, who, reachable } => {
                 Self::Presence { job: *job, who: *who, reachable: *reachable }
             }

@@ -1513,7 +1513,15 @@ export type ServerFrame =
       sighted: {
         at: Point;
         /**
-         * Until the next place it must be, in seconds.
+         * … and one in ten more than this.
+         */
+        eta_high_s?: number | null;
+        /**
+         * One time in ten it takes less than this…
+         */
+        eta_low_s?: number | null;
+        /**
+         * Until the next place it must be, in seconds: as its view expects it, counted from now.
          */
         eta_s?: number | null;
         job: JobId;
@@ -2333,11 +2341,12 @@ export interface OrderView {
   version: number;
 }
 /**
- * When the vehicle of an order is expected, as it was counted at one moment.
+ * When the vehicle of a job is expected, as it was counted at one moment.
  */
 export interface Etas {
   arrival?: Eta | null;
   at: Timestamp;
+  next?: Eta | null;
   pickup?: Eta | null;
 }
 /**
@@ -2417,6 +2426,7 @@ export interface RescueView {
   changed_at: Timestamp;
   driver?: DriverId | null;
   dropoff?: Place | null;
+  eta?: Etas | null;
   fare: Fare;
   fleet?: PartnerId | null;
   /**
@@ -2434,6 +2444,7 @@ export interface RescueView {
    */
   outcome?: string | null;
   priority?: Priority;
+  queue?: Queued | null;
   requested_at: Timestamp;
   rider: RiderId;
   status: RescueStatus;
@@ -2606,7 +2617,7 @@ export interface OrderChanges {
   version: number;
 }
 /**
- * What changed of a rescue.
+ * What changed of a rescue. One of which only something else is expected keeps its version.
  */
 export interface RescueChanges {
   /**
@@ -2618,6 +2629,7 @@ export interface RescueChanges {
   changed_at?: Timestamp;
   driver?: DriverId | null;
   dropoff?: Place | null;
+  eta?: Etas | null;
   fare?: Fare;
   fleet?: PartnerId | null;
   /**
@@ -2639,6 +2651,7 @@ export interface RescueChanges {
    */
   outcome?: string | null;
   priority?: Priority;
+  queue?: Queued | null;
   requested_at?: Timestamp;
   rider?: RiderId;
   status?: RescueStatus;

@@ -217,6 +217,10 @@ impl Router for Learned<'_> {
         self.router.way(&under(leg)).map(|expected| self.bettered(leg, expected))
     }
 
+    fn driven_m(&self, leg: &Leg) -> Option<f32> {
+        self.router.driven_m(&under(leg))
+    }
+
     fn sifts(&self) -> usize {
         // What is learned is not much beside what distance says.
         if self.ways.is_empty() { self.router.sifts() } else { self.router.sifts().max(2) }

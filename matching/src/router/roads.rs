@@ -239,6 +239,25 @@ impl Router for Roads {
         let ms = ms.saturating_add(self.straight.ms(vehicle, off_m));
         Some(Eta { ms, low_ms: ms / 100 * LOW_PERCENT, high_ms: ms / 100 * HIGH_PERCENT })
     }
+
+    /// From crossing to crossing: streets are taken to be straight between two of them.
+    fn driven_m(&self, leg: &Leg) -> Option<f32> {
+        let Leg { from, to, distance_m, leaving, .. } = *leg;
+        if from.off_m.max(to.off_m) > OFF_M_MAX {
+            return None;
+        }
+        let times = self.times(leaving);
+        let off_m = f32::from(from.off_m + to.off_m).min(distance_m);
+        let (mut here, mut far_m) = (from, off_m * self.straight.detour);
+        // Every road leaves less to go but one that takes no time, on which one might go to and fro for ever.
+        for _ in 0..self.nodes.len() {
+            let Some(road) = times.next(here, to) else { break };
+            let next = Spot::at(road.to);
+            far_m += self.point(here).distance_m(self.point(next)) as f32;
+            here = next;
+        }
+        (here.n == to.n).then_some(far_m)
+    }
 }
 
 /// Which crossings may be the nearest, square by square: every driver is looked up every tick.

@@ -7,7 +7,7 @@ struct Fake {
 }
 
 impl Watched for Fake {
-    fn poll_change(&mut self, _: &mut Context<'_>, _: Principal, _: &Prices) -> Poll<Change> {
+    fn poll_change(&mut self, _: &mut Context<'_>, _: Principal, _: &System) -> Poll<Change> {
         Poll::Pending
     }
 

@@ -68,7 +68,13 @@ fn a_page_that_ends_elsewhere_does_not_name_what_is_there_and_goes_on_behind_wha
 
 #[test]
 fn a_sighting_is_where_it_was() {
-    let at = |at| ServerFrame::Sighted { job: JobId::Order(OrderId::nth(1)), at, eta_s: None };
+    let at = |at| ServerFrame::Sighted {
+        job: JobId::Order(OrderId::nth(1)),
+        at,
+        eta_s: None,
+        eta_low_s: None,
+        eta_high_s: None,
+    };
     assert!(says_within(&here(), &at(HERE)));
     assert!(!says_within(&here(), &at(FAR)));
 }

@@ -231,13 +231,15 @@ impl Session {
                 let is_news = follow.is_some_and(|it| it.others.heard(who, Instant::now()));
                 if is_news { self.say(&frame) } else { Ok(()) }
             }
-            Change::Sighted(Some(ServerFrame::Changed(Changed::Order(changes)))) => {
+            Change::Sighted(Some(ServerFrame::Changed(
+                changed @ (Changed::Order(_) | Changed::Rescue(_)),
+            ))) => {
                 let scope = self.scope();
                 let follow = self.follows.iter_mut().find(|follow| follow.key == key);
                 // Of what lies elsewhere, the next view says it.
                 let is_within = |it: &&mut Follow| scope.is_everywhere() || it.says_within(&scope);
                 if let Some(follow) = follow.filter(is_within) {
-                    follow.expects(changes);
+                    follow.expects(changed);
                 }
                 Ok(())
             }

@@ -265,6 +265,8 @@ impl Job {
                 alternatives: Vec::new(),
                 requested_at: Timestamp(0),
                 changed_at: Timestamp(0),
+                eta: None,
+                queue: None,
             })),
         }
     }

@@ -178,3 +178,34 @@ fn where_no_street_leads_no_way_is_known_and_a_straight_line_is_likely() {
     let there = Leg { from: to, to: from, ..there };
     assert_eq!(learned.eta(&there).ms, 90_000 + Straight::default().ms(VehicleKind::Car, 90.0));
 }
+
+#[test]
+fn a_way_is_as_far_as_its_streets_and_what_is_beside_them() {
+    // Round three sides of a square, for no street is the fourth one.
+    let corners = [(0.0, 0.0), (0.0, 1_000.0), (1_000.0, 1_000.0), (1_000.0, 0.0), (5_000.0, 0.0)];
+    let nodes: Vec<Point> =
+        corners.map(|(east_m, north_m)| KIGALI.offset_m(east_m, north_m)).to_vec();
+    let by = |streets: &[(u32, u32, u32)]| {
+        let street = |(from, to, ms): &(u32, u32, u32)| Road { from: *from, to: *to, ms: *ms };
+        let times = Times::new(5, streets.iter().map(street).collect()).unwrap();
+        Roads::new(nodes.clone(), Arc::new(times)).unwrap()
+    };
+    let roads = by(&[(0, 1, 100_000), (1, 2, 100_000), (2, 3, 100_000)]);
+    let driven_m = |from: Point, to: Point| roads.driven_m(&leg(&roads, from, to));
+    let whole_m = driven_m(nodes[0], nodes[3]).unwrap();
+    assert!((whole_m - 3_000.0).abs() < 10.0, "{whole_m}");
+    assert_eq!(driven_m(nodes[1], nodes[1]), Some(0.0));
+    let beside_m = driven_m(nodes[0].offset_m(-100.0, 0.0), nodes[3]).unwrap();
+    assert!((beside_m - whole_m - 135.0).abs() < 5.0, "{beside_m}");
+    assert_eq!(driven_m(nodes[3], nodes[0]), None, "that is one way only");
+    assert_eq!(driven_m(nodes[0], nodes[4]), None, "no street leads there");
+    assert_eq!(driven_m(nodes[0], nodes[0].offset_m(0.0, -5_000.0)), None, "nor there");
+    let ways = Ways::new(KIGALI);
+    let learned = Learned { router: &roads, ways: &ways };
+    let [from, to] = [nodes[0], nodes[3]].map(|at| learned.spot(at));
+    let whole = Leg { from, to, ..leg(&roads, nodes[0], nodes[3]) };
+    assert_eq!(learned.driven_m(&whole), Some(whole_m));
+    // Where a street takes no time, going on is as good as going back.
+    let roads = by(&[(0, 1, 100_000), (1, 2, 0), (2, 1, 0), (2, 3, 100_000)]);
+    assert_eq!(roads.driven_m(&leg(&roads, nodes[0], nodes[3])), None, "it does not for ever");
+}

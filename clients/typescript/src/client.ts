@@ -9,7 +9,7 @@
 import type {
   ClientFrame, Code, CommandId, Done, Point, Position, Principal, Push, Refused, Resume, ServerFrame, Topic, Wish, ZoneId,
 } from "./frames.js";
-import { mintCommandId } from "./ids.js";
+import { mintCommandId, onceMore } from "./ids.js";
 import { Shown } from "./shown.js";
 import { EventSocket } from "./stream.js";
 
@@ -38,6 +38,14 @@ const WEBSOCKETS_MAX = 3;
 const ME = JSON.stringify("me" satisfies Topic);
 /** Refusals that say "later" and not "no". */
 const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
+/**
+ * Refusals of what will have passed, or be known, in a moment, if they say how long that is: a driver's last position may come after
+ * what it wished there.
+ */
+const NOT_YET: ReadonlySet<Code> = new Set<Code>(["too_early", "too_far"]);
+/** How often that is wished once more, and how long it may take; beyond it, the app should know. */
+const ONCE_MORE_MAX = 3;
+const NOT_YET_MS = 2_000;
 const CLOSE = {
   normal: 1000, brokenRule: 1002, withoutAWord: 1006, notUtf8: 1007, policy: 1008, tooLarge: 1009, restart: 1012,
   comeBack: 4000, unauthenticated: 4401, elsewhere: 4409,
@@ -111,6 +119,9 @@ export class RefusedError extends Error {
 
 interface Pending {
   readonly id: CommandId;
+  /** As which it is asked for: another one once it was refused for a moment. */
+  saidAs: CommandId;
+  onceMore: number;
   readonly wish: Wish;
   readonly since: number;
   /** When it may be asked for again; 0: at once. */
@@ -274,7 +285,7 @@ export class Client {
     const known = this.#pending.get(id);
     if (known) return Promise.reject(new Error(`${id} is under way already`));
     return new Promise<Done>((resolve, reject) => {
-      this.#pending.set(id, { id, wish, since: Date.now(), again: 0, isUnderWay: false, resolve, reject });
+      this.#pending.set(id, { id, saidAs: id, onceMore: 0, wish, since: Date.now(), again: 0, isUnderWay: false, resolve, reject });
       this.rouse();
       this.#ask();
     });
@@ -477,7 +488,7 @@ export class Client {
   }
 
   #answered(id: CommandId, outcome: { ok: Done } | { refused: Refused }): void {
-    const pending = this.#pending.get(id);
+    const pending = [...this.#pending.values()].find(({ saidAs }) => saidAs === id);
     if (!pending) return;
     if ("refused" in outcome) {
       const { refused } = outcome;
@@ -487,12 +498,21 @@ export class Client {
         pending.again = Date.now() + (refused.retry_after_ms ?? 250) * (1 + this.#random());
         return;
       }
-      this.#pending.delete(id);
+      const wait = refused.retry_after_ms ?? Infinity;
+      if (NOT_YET.has(refused.code) && wait <= NOT_YET_MS && pending.onceMore < ONCE_MORE_MAX) {
+        // The answer to this one is kept: the same again would be answered the same.
+        pending.saidAs = onceMore(pending.saidAs);
+        pending.onceMore += 1;
+        pending.isUnderWay = false;
+        pending.again = Date.now() + wait;
+        return;
+      }
+      this.#pending.delete(pending.id);
       pending.reject(new RefusedError(refused));
     } else {
       // It may have a job now, and the node notices a little later.
       this.#beatsUnsure = BEATS_NOTICED;
-      this.#pending.delete(id);
+      this.#pending.delete(pending.id);
       pending.resolve(outcome.ok);
     }
     this.#ask();
@@ -510,7 +530,7 @@ export class Client {
         n += 1;
         pending.isUnderWay = true;
         pending.again = now + ANSWER_MS;
-        this.#say({ command: { id: pending.id, wish: pending.wish } });
+        this.#say({ command: { id: pending.saidAs, wish: pending.wish } });
       }
     }
   }

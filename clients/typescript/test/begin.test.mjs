@@ -309,3 +309,27 @@ test("what is not answered puts off no heartbeat, and many positions at rest ask
     client.close();
   }
 }));
+
+test("what is refused for a moment is wished again as another command, three times, and what is refused for longer is not", (t) => staged(t, async ({ letIn, pass }) => {
+  const { client, socket } = await letIn(null);
+  const said = () => socket.said.filter((frame) => frame.command).map((frame) => frame.command.id);
+  const refuses = (id, refused) => socket.hears({ result: { id, outcome: { refused: { message: "", ...refused } } } });
+  const ends = [];
+  const id = "command-0192f3c8aaaa70008000fffffffffffe";
+  client.command({ driver: { action: { set_duty: { duty: "off" } } } }, id).catch((error) => ends.push(error.code));
+  const asked = [id, "command-0192f3c8aaaa70008000ffffffffffff", "command-0192f3c8aaaa70008000000000000000", "command-0192f3c8aaaa70008000000000000001"];
+  for (let n = 0; n < asked.length; n += 1) {
+    assert.deepEqual(said(), asked.slice(0, n + 1));
+    refuses(asked[n], { code: "too_far", retry_after_ms: 500 });
+    await pass(450);
+    assert.equal(said().length, n + 1, "not before it was told to");
+    await pass(350);
+  }
+  assert.deepEqual([said(), ends, client.pending], [asked, ["too_far"], 0]);
+  for (const refused of [{ code: "too_far" }, { code: "too_early", retry_after_ms: 60_000 }]) {
+    client.command({ driver: { action: { set_duty: { duty: "off" } } } }).catch((error) => ends.push(error.code));
+    refuses(said().at(-1), refused);
+    await pass(0);
+    assert.equal(ends.at(-1), refused.code);
+  }
+}));

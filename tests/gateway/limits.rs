@@ -316,7 +316,10 @@ async fn a_session_that_does_nothing_costs_next_to_nothing() {
     let before = node.rss_bytes();
     let _clients = connect(N).await;
     let each = node.rss_bytes().saturating_sub(before) / N;
-    assert!(each <= 16 * 1_024, "{each} bytes");
+    // 4 KiB are for a session at rest, of thousands, in a release build (`chaos hold` weighs those). These are not at rest, so each has
+    // the buffers of its WebSocket and its token, some 1.4 KB more; and of a few hundred the pages that an allocator takes ahead
+    // and does not give back, a megabyte or so, are two kilobytes each.
+    assert!(each <= 8 * 1_024, "{each} bytes");
 }
 
 #[tokio::test]

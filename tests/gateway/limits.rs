@@ -203,16 +203,28 @@ async fn a_client_that_does_not_read_is_closed_and_others_do_not_notice() {
         }
         panic!("the node kept everything");
     };
-    let mut flood = pin!(flood);
     let mut n_answered = 0;
-    let n_said = loop {
-        tokio::select! {
-            n_said = &mut flood => break n_said,
-            () = lives(&mut other) => n_answered += 1,
+    let n_said = {
+        let mut flood = pin!(flood);
+        loop {
+            tokio::select! {
+                n_said = &mut flood => break n_said,
+                () = lives(&mut other) => n_answered += 1,
+            }
         }
     };
     assert!(n_answered > 3, "{n_answered} answers to another while {n_said} were asked for");
     lives(&mut other).await;
+    let admin = Caller::new(&node, Principal::Admin);
+    let metrics = admin.get("/metrics").await.text().await.unwrap();
+    let goodbye = |line: &&str| line.starts_with("outrider_goodbyes_total") && line.contains("busy");
+    assert!(metrics.lines().any(|line| goodbye(&line)), "it was closed for another reason");
+    // Whoever did not read may find nothing but a broken line. What it does find is the reason.
+    let (heard, Closed { code }) = slow.hear_out().await;
+    assert!(matches!(code, 1013 | 1006), "{code}");
+    if let Some(ServerFrame::Goodbye { refused }) = heard.last() {
+        assert_eq!((refused.code, code), (Code::Busy, 1013));
+    }
 }
 
 /// Hears an answer to a heartbeat.

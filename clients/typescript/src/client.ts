@@ -36,8 +36,8 @@ const LEFT_MAX = 16;
 const WEBSOCKETS_MAX = 3;
 /** The topic of oneself, as a key. */
 const ME = JSON.stringify("me" satisfies Topic);
-/** Refusals that say "later" and not "no". */
-const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
+/** Refusals that say "later" and not "no". What is quarantined waits for a person, which may be long. */
+const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining"]);
 /**
  * Refusals of what will have passed, or be known, in a moment, if they say how long that is: a driver's last position may come after
  * what it wished there.
@@ -159,6 +159,8 @@ export class Client {
   readonly #ahead = new Set<string>();
   /** Those that were left; a session that goes on may not know. */
   readonly #left = new Map<string, Topic>();
+  /** Where a driver is that nobody could be told yet. */
+  #position: Position | null = null;
   readonly #heardPushes = new Set<number>();
   readonly #shown = new Shown();
 
@@ -265,7 +267,7 @@ export class Client {
     clearTimeout(this.#retry);
     clearInterval(this.#ticker);
     this.#ticker = undefined;
-    this.#at = null;
+    this.#at = this.#position = null;
     this.#drop(CLOSE.normal);
     this.#become("closed");
     this.#giveUp();
@@ -310,11 +312,18 @@ export class Client {
     if (this.#state === "live") this.#say({ unsubscribe: topic });
   }
 
-  /** Says where a driver is. Only the latest counts, so nothing is kept while there is no connection. */
+  /** Says where a driver is. Only the latest counts: without a connection that one waits, and is said before any command. */
   position(at: Point, more: Omit<Position, "at" | "sampled_at"> & { sampled_at?: number } = {}): void {
+    this.#position = { sampled_at: Math.round(this.serverNow), ...more, at };
     this.rouse();
-    if (this.#state !== "live") return;
-    this.#say({ position: { sampled_at: Math.round(this.serverNow), ...more, at } });
+    this.#sayPosition();
+  }
+
+  #sayPosition(): void {
+    if (this.#state !== "live" || this.#socket?.readyState !== 1 || !this.#position) return;
+    const position = this.#position;
+    this.#position = null;
+    this.#say({ position });
   }
 
   /** Shows a newer token, so that the session outlasts the old one. */
@@ -479,6 +488,8 @@ export class Client {
     for (const pending of this.#pending.values()) [pending.isUnderWay, pending.again] = [false, 0];
     this.#become("live");
     this.#emit("welcome", { principal, resumed: resumed === true, regions });
+    // Before commands: "I am there" must not overtake where one is.
+    this.#sayPosition();
     this.#ask();
   }
 
@@ -614,7 +625,7 @@ export class Client {
   get #isAtRest(): boolean {
     // Of oneself nothing is told as long as there is nothing: that a heartbeat came since must do, also where the next one was not answered.
     const isSure = (key: string): boolean => key === ME && this.#isMeAnswered;
-    const isHeard = this.#pending.size === 0 && [...this.#unsure].every(isSure) && this.#beatsUnsure === 0;
+    const isHeard = this.#pending.size === 0 && !this.#position && [...this.#unsure].every(isSure) && this.#beatsUnsure === 0;
     return this.#state === "live" && this.#isSeldomHeard && isHeard && !this.#goodbye;
   }
 

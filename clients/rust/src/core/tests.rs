@@ -642,9 +642,8 @@ fn what_is_refused_for_a_moment_is_wished_again_as_another_command_but_not_for_e
     };
     let asked_as = |stage: &Stage| {
         let said = stage.said.iter().rev();
-        let mut ids = said.filter_map(|frame| match frame {
-            ClientFrame::Command { id, .. } => Some(*id),
-            _ => None,
+        let mut ids = said.filter_map(|frame| {
+            if let ClientFrame::Command { id, .. } = frame { Some(*id) } else { None }
         });
         ids.next().unwrap()
     };

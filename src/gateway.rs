@@ -245,6 +245,7 @@ impl Gateway {
                 requests: Rates::new(allowed.requests_per_s, allowed.requests_burst),
                 frames: Rates::new(session.frames_per_s, session.frames_burst),
                 commands: Rates::new(session.commands_per_s, session.commands_burst),
+                urgent: Rates::new(session.urgent_per_s, session.urgent_burst),
             },
             session: session.clone(),
             origins: allowed.origins.clone(),

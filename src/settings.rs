@@ -212,6 +212,8 @@ pub(crate) struct SessionSettings {
     pub(crate) frames_burst: u32,
     pub(crate) commands_per_s: u32,
     pub(crate) commands_burst: u32,
+    pub(crate) urgent_per_s: u32,
+    pub(crate) urgent_burst: u32,
     pub(crate) inflight_max: u16,
     pub(crate) queue_max: usize,
     #[serde(with = "humantime_serde")]
@@ -453,6 +455,8 @@ impl Settings {
             session.frames_burst,
             session.commands_per_s,
             session.commands_burst,
+            session.urgent_per_s,
+            session.urgent_burst,
         ];
         if rates.contains(&0) {
             return senseless("gateway", "a rate of 0 would let nobody in");

@@ -3,7 +3,13 @@
 use crate::{Claim, EntityKey};
 use protocol::{Code, OfferStatus, Refused, trace::WhyNot, view::ZonePause};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use thiserror::Error;
+
+/// No vehicle is faster than this, in metres per second.
+const SPEED_MPS_MAX: f64 = 40.0;
+/// What a driver's device said has reached its job after so long.
+const SEEN_WITHIN_MS: u64 = 500;
 
 /// Why an entity said no. Stored with the command it answers, so old ones must stay readable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
@@ -47,6 +53,9 @@ pub enum Refusal {
         distance_m: u32,
         /// How far it may be.
         limit_m: u32,
+        /// It may be near by now, and that not be known yet: how long to wait.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
     },
     /// A waiting time has not passed.
     #[error("too early by {} s: {what}", remaining_ms.div_ceil(1_000))]
@@ -114,6 +123,15 @@ impl Refusal {
         Self::Invalid { field: field.to_owned(), problem: problem.into() }
     }
 
+    /// The device was so far away when it was last seen, which is so long ago. A position comes by way of its driver and a command
+    /// comes straight, so that one that was said first may be known last.
+    pub(crate) fn too_far(distance_m: u32, limit_m: u32, seen_ago: Duration) -> Self {
+        let missing_m = f64::from(distance_m.saturating_sub(limit_m));
+        let may_be_near = missing_m <= seen_ago.as_secs_f64() * SPEED_MPS_MAX;
+        let retry_after_ms = may_be_near.then_some(SEEN_WITHIN_MS);
+        Self::TooFar { distance_m, limit_m, retry_after_ms }
+    }
+
     /// Its stable word.
     pub fn code(&self) -> Code {
         match self {
@@ -151,13 +169,13 @@ impl From<Refusal> for Refused {
             Refusal::ZonePaused(pause) => refused.zone = Some(pause),
             Refusal::Busy { retry_after_ms } => refused.retry_after_ms = Some(retry_after_ms),
             Refusal::TooEarly { remaining_ms, .. } => refused.retry_after_ms = Some(remaining_ms),
+            Refusal::TooFar { retry_after_ms, .. } => refused.retry_after_ms = retry_after_ms,
             Refusal::Unavailable | Refusal::Draining => refused.retry_after_ms = Some(250),
             Refusal::Unknown(_)
             | Refusal::NotYours(_)
             | Refusal::Taken { .. }
             | Refusal::InsufficientFunds { .. }
             | Refusal::OfferGone(_)
-            | Refusal::TooFar { .. }
             | Refusal::TooLate(_)
             | Refusal::WrongCode
             | Refusal::ProofMissing(_)

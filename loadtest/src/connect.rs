@@ -223,6 +223,8 @@ pub struct Cost {
 /// What came of a cut.
 #[derive(Debug, Serialize)]
 pub struct StormReport {
+    /// Drivers among those who were to hold pushes that they do not acknowledge.
+    pub n_holders: u32,
     /// How many were cut off at once.
     pub n_cut: u64,
     /// How long it took until all were back, in seconds; none, if they were not in time.
@@ -258,11 +260,19 @@ impl Report {
 }
 
 impl StormReport {
-    /// Is everybody back in time and where they were, and did others notice no more of it than they were to?
+    /// Is everybody back in time and where they were, was nothing missed of what there was to miss, and did others notice no more
+    /// of it than they were to?
     fn is_sound(&self) -> bool {
-        let others_p99 = self.commands_meanwhile_ms.p99;
-        let is_quick = self.commands_p99_most_ms.is_none_or(|most| others_p99 <= most);
-        self.all_back_s.is_some() && self.anew == 0 && self.pushes.missed.is_empty() && is_quick
+        let is_back = self.n_cut > 0 && self.all_back_s.is_some() && self.anew == 0;
+        let others = self.commands_meanwhile_ms;
+        let is_quick =
+            self.commands_p99_most_ms.is_none_or(|most| others.n > 0 && others.p99 <= most);
+        is_back && self.has_pushed() && self.pushes.missed.is_empty() && is_quick
+    }
+
+    /// Was anything pushed to those who were to hold it? Of nothing, nothing is missed.
+    fn has_pushed(&self) -> bool {
+        self.n_holders == 0 || self.pushes.n_placed > 0
     }
 }
 
@@ -338,6 +348,10 @@ impl fmt::Display for Report {
                 pushes.n_heard_after,
                 pushes.missed.len()
             )?;
+            if !storm.has_pushed() {
+                let n = pushes.n_not_placed;
+                writeln!(f, "NOTHING PLACED, so nothing could be missed: {n} orders were refused")?;
+            }
             for missed in pushes.missed.iter().take(10) {
                 writeln!(f, "missed: {missed}")?;
             }
@@ -573,6 +587,7 @@ impl<F: FnMut(&Progress)> Crowd<F> {
         self.tell(Word::Judge).await?;
         let n = n_cut.max(1) as f64;
         Ok(StormReport {
+            n_holders: storm.holders,
             n_cut,
             all_back_s: all_back.then_some(back_ms.max / 1e3),
             back_ms,
@@ -829,26 +844,49 @@ mod tests {
     #[test]
     fn others_may_notice_a_storm_as_much_as_somebody_says() {
         let is_sound = |p99, commands_p99_most_ms, all_back_s| {
-            let storm = StormReport {
-                n_cut: 1,
-                all_back_s,
-                back_ms: Spread::default(),
-                resumed: 1,
-                anew: 0,
-                commands_before_ms: Spread::default(),
-                commands_meanwhile_ms: Spread { p99, ..Spread::default() },
-                commands_p99_most_ms,
-                commands_refused: 0,
-                handshakes_refused: [0, 0],
-                pushes: Held::default(),
-                node_cpu_us_per_session: 0.0,
-            };
+            let storm = StormReport { all_back_s, commands_p99_most_ms, ..storm(p99) };
             storm.is_sound()
         };
         assert!(is_sound(9_000.0, None, Some(30.0)), "nobody said");
         assert!(is_sound(250.0, Some(250.0), Some(30.0)));
         assert!(!is_sound(251.0, Some(250.0), Some(30.0)));
         assert!(!is_sound(1.0, Some(250.0), None), "not all are back");
+    }
+
+    #[test]
+    fn a_storm_in_which_nothing_happened_shows_nothing() {
+        assert!(storm(1.0).is_sound());
+        let held = |n_placed| Held { n_placed, n_not_placed: 4, ..Held::default() };
+        let nothing_placed = StormReport { pushes: held(0), ..storm(1.0) };
+        assert!(!nothing_placed.is_sound(), "nothing could be missed");
+        let nobody_holds = StormReport { n_holders: 0, pushes: held(0), ..storm(1.0) };
+        assert!(nobody_holds.is_sound(), "nobody was to hold anything");
+        assert!(!StormReport { n_cut: 0, ..storm(1.0) }.is_sound(), "nobody was cut off");
+        let silent = StormReport {
+            commands_meanwhile_ms: Spread::default(),
+            commands_p99_most_ms: Some(250.0),
+            ..storm(1.0)
+        };
+        assert!(!silent.is_sound(), "nobody asked for anything meanwhile");
+    }
+
+    /// One in which all went well, of which others noticed so much, in milliseconds.
+    fn storm(p99: f64) -> StormReport {
+        StormReport {
+            n_holders: 1,
+            n_cut: 1,
+            all_back_s: Some(20.0),
+            back_ms: Spread::default(),
+            resumed: 1,
+            anew: 0,
+            commands_before_ms: Spread::default(),
+            commands_meanwhile_ms: Spread { n: 100, p99, ..Spread::default() },
+            commands_p99_most_ms: None,
+            commands_refused: 0,
+            handshakes_refused: [0, 0],
+            pushes: Held { n_placed: 1, ..Held::default() },
+            node_cpu_us_per_session: 0.0,
+        }
     }
 
     #[tokio::test]

@@ -323,6 +323,15 @@ impl CommandId {
         crate::Timestamp(minted_ms(self.0))
     }
 
+    /// By which the same is wished once more after this one was refused, for its answer is kept: of the same age, and the same
+    /// whoever asks and however often, so that it is done once.
+    #[must_use]
+    pub fn once_more(self) -> Self {
+        const LOW: u128 = (1 << 48) - 1;
+        let bits = self.0.as_u128();
+        Self(Uuid::from_u128(bits & !LOW | (bits & LOW).wrapping_add(1) & LOW))
+    }
+
     /// The command that delivers effect number `index` of version `version` of `source`: the same
     /// effect always has the same id, so a second delivery of it is recognised as a repeat.
     pub fn of_effect(source: &[u8], version: u64, index: u32, at: crate::Timestamp) -> Self {
@@ -469,6 +478,15 @@ mod tests {
         let id = OrderId::created_by(rider.0, command, ShardId(3));
         assert_eq!(id, OrderId::created_by(rider.0, command, ShardId(3)));
         assert_ne!(id, OrderId::created_by(RiderId::nth(2).0, command, ShardId(3)));
+    }
+
+    #[test]
+    fn what_is_wished_once_more_is_another_command_of_the_same_age() {
+        let last: CommandId = "command-0192f3c8aaaa70008000ffffffffffff".parse().unwrap();
+        assert_eq!(last.once_more().to_string(), "command-0192f3c8aaaa70008000000000000000");
+        let id = CommandId::mint();
+        assert_ne!(id.once_more(), id);
+        assert_eq!(id.once_more().minted_at(), id.minted_at());
     }
 
     proptest! {

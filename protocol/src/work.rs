@@ -948,7 +948,7 @@ pub enum RiderAction {
     },
 }
 
-/// A call for help. It is never refused for being too fast, too much or too many.
+/// A call for help. It is not refused for being too fast, too much or too many, unless it comes as a flood.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -1230,7 +1230,8 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// Is somebody in danger? Such a wish waits for nobody, and is never refused for being too fast or too much.
+    /// Is somebody in danger? Such a wish waits for nobody, and is not refused for being too fast or too much before there are
+    /// more of them than anybody in danger sends.
     pub fn is_urgent(&self) -> bool {
         match self {
             Self::Sos(_) => true,

@@ -31,8 +31,8 @@ use axum::{
 use futures_util::future::join_all;
 use matching::router::along;
 use protocol::{
-    Code, DriverId, JobId, Money, OrderId, OrderStatus, PartnerId, Place, Point, Principal, Refused,
-    Timestamp,
+    Code, DriverId, JobId, Money, OrderId, OrderStatus, PartnerId, Place, Point, Principal,
+    Refused, Timestamp,
     trace::WhyNot,
     view::{DriverView, Eta, WorkKind},
     work::{Needs, VehicleKind},

@@ -133,6 +133,10 @@ pub(crate) trait Watched: Debug + Send + Sync {
         told: Option<Told>,
     ) -> ServerFrame;
 
+    /// What is expected of it, which is `whole`, to whom it was shown in that version: if it is news to whoever was `told` what
+    /// was expected then. Only of a way on which nothing was said yet: on others, what was seen since is newer.
+    fn renew(&mut self, whole: &ServerFrame, told: Told) -> Option<ServerFrame>;
+
     /// All of it.
     fn whole(&self, events: Vec<String>) -> ActorView;
 
@@ -159,6 +163,8 @@ struct Watch<D: Shown> {
     is_moved: bool,
     /// When its vehicle is expected, as was last counted. In a box: of most things followed nothing is.
     etas: Option<Box<Etas>>,
+    /// Nothing was said of it yet.
+    is_new: bool,
 }
 
 impl<D: Shown> Watched for Watch<D> {
@@ -205,13 +211,14 @@ impl<D: Shown> Watched for Watch<D> {
         shown: Option<u64>,
         told: Option<Told>,
     ) -> ServerFrame {
+        self.is_new = false;
         let now = (self.watching.version, Arc::clone(&self.watching.state));
         let was = self.said.replace(now).filter(|(version, _)| Some(version.0) == shown);
         let mut was =
             was.and_then(|(version, state)| translate::shown(&*state, self.id, version, by));
-        if let (Some(was), Some(told)) = (&mut was, told) {
+        if let (Some(view), Some(told)) = (&mut was, told) {
             // It has been told of what no state says.
-            told.put_into(was);
+            told.put_into(view);
         }
         let mut changed = was.and_then(|was| Changed::between(&was, &whole));
         let is_moved = std::mem::take(&mut self.is_moved);
@@ -222,6 +229,10 @@ impl<D: Shown> Watched for Watch<D> {
             changes.position = Some(view.position);
         }
         changed.map_or(whole, ServerFrame::Changed)
+    }
+
+    fn renew(&mut self, whole: &ServerFrame, told: Told) -> Option<ServerFrame> {
+        if std::mem::take(&mut self.is_new) { told.news(whole) } else { None }
     }
 
     fn whole(&self, events: Vec<String>) -> ActorView {
@@ -294,7 +305,7 @@ async fn open_one<D: Shown>(
         Some(_) | None => News::default(),
     };
     let etas = watching.state.etas().map(Box::new);
-    let watch = Box::new(Watch { id, watching, said: None, is_moved: false, etas });
+    let watch = Box::new(Watch { id, watching, said: None, is_moved: false, is_new: true, etas });
     Ok(Opened { watch, news })
 }
 

@@ -231,11 +231,11 @@ impl Gate {
 )]
 pub(super) async fn raise_sos(
     State(gate): State<Arc<Gate>>,
-    Urgent(by): Urgent,
+    asker: Urgent,
     key: Key,
     Body(sos): Body<Sos>,
 ) -> Result<Response, Answered> {
-    let done = gate.wish(by, key, Wish::Sos(sos)).await?;
+    let done = gate.wish_in_time(asker, key, Wish::Sos(sos)).await?;
     Ok(created("/v1/incidents/", done))
 }
 

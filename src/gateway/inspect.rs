@@ -1,5 +1,5 @@
-//! Looking at sessions while they live: a list of them, and the frames of one. Admins only; every tap leaves a line
-//! in the log.
+//! Looking at sessions while they live: a list of them, and the frames of one. Admins only; every tap leaves two lines
+//! in the log, which no filter leaves out.
 //!
 //! What a session says about itself it says when it is asked: nothing is kept for it. A session on another node is
 //! asked through that node.
@@ -13,7 +13,10 @@ use super::{
     tap::{Line, Over, Tapping, tap},
     translate::{invalid, not_found},
 };
-use crate::auth::{Identity, principal_named};
+use crate::{
+    auth::{Identity, principal_named},
+    telemetry::AUDIT,
+};
 use actors::cluster::Incarnation;
 use axum::{
     Json,
@@ -232,7 +235,7 @@ impl Listening {
         metrics::counter!("outrider_taps_total").increment(1);
         let with = by.token.map(|token| token.to_string());
         let is_here = matches!(source, Source::Here(..));
-        info!(by = %by.principal, with, %session, is_here, "session tapped");
+        info!(target: AUDIT, by = %by.principal, with, %session, is_here, "session tapped");
         let began = Instant::now();
         Self { gate, by, session, source, began, n_frames: 0, n_dropped: 0 }
     }
@@ -265,6 +268,7 @@ impl Drop for Listening {
         let with = by.token.map(|token| token.to_string());
         let seconds = self.began.elapsed().as_secs();
         info!(
+            target: AUDIT,
             by = %by.principal, with, %session, n_frames, n_dropped, seconds,
             "session not tapped any more"
         );

@@ -82,6 +82,8 @@ pub(crate) struct Limits {
     pub(crate) frames: Rates<Principal>,
     /// Commands among them.
     pub(crate) commands: Rates<Principal>,
+    /// What somebody in danger wishes for, on sockets and by requests, before it counts among the others.
+    pub(crate) urgent: Rates<Principal>,
 }
 
 /// The refusal of whoever was too fast.

@@ -6,6 +6,7 @@ use protocol::{
     frame::ServerFrame,
     view::{Etas, Queued},
 };
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -13,9 +14,11 @@ use tokio::time::Instant;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// What a view says that is only expected.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
+    #[serde(default)]
     pub(crate) eta: Option<Etas>,
+    #[serde(default)]
     pub(crate) queue: Option<Queued>,
 }
 
@@ -39,6 +42,17 @@ impl Told {
             (view.eta, view.queue) = (self.eta, self.queue);
         }
     }
+
+    /// What `view` says that is news to whoever was shown the same version, and was told this.
+    pub(crate) fn news(self, view: &ServerFrame) -> Option<ServerFrame> {
+        let now = Self::by(view)?;
+        if !is_other(self.eta, now.eta) && self.queue == now.queue {
+            return None;
+        }
+        let mut was = view.clone();
+        self.put_into(&mut was);
+        Changed::between(&was, view).map(ServerFrame::Changed)
+    }
 }
 
 /// What of that is said to be something else.
@@ -58,6 +72,15 @@ impl Said {
     }
 }
 
+/// Is that news to somebody with a clock?
+fn is_other(was: Option<Etas>, now: Option<Etas>) -> bool {
+    match (was, now) {
+        (Some(was), Some(now)) => was.differs(&now),
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    }
+}
+
 /// What a client was told to expect, and what it is to be told next.
 #[derive(Debug, Default)]
 pub(crate) struct Prospect {
@@ -66,6 +89,8 @@ pub(crate) struct Prospect {
     told_at: Option<Instant>,
     /// The latest that is news.
     waiting: Option<Changed>,
+    /// It is not known whether its client may still be told.
+    is_withheld: bool,
 }
 
 impl Prospect {
@@ -85,14 +110,20 @@ impl Prospect {
         self.waiting = None;
     }
 
+    /// Its client is told nothing until it is shown it again.
+    pub(crate) fn withhold(&mut self) {
+        self.is_withheld = true;
+    }
+
+    /// Its client is shown it.
+    pub(crate) fn is_shown(&mut self) {
+        self.is_withheld = false;
+    }
+
     /// This is expected now.
     pub(crate) fn sees(&mut self, changed: Changed) {
-        let (Told { eta: was, .. }, said) = (self.told, Said::by(&changed));
-        let is_other_eta = said.eta.is_some_and(|now| match (was, now) {
-            (Some(was), Some(now)) => was.differs(&now),
-            (None, None) => false,
-            (Some(_), None) | (None, Some(_)) => true,
-        });
+        let said = Said::by(&changed);
+        let is_other_eta = said.eta.is_some_and(|now| is_other(self.told.eta, now));
         // A region says nothing of its queue that is no news.
         let is_news = is_other_eta || said.queue.is_some();
         self.waiting = is_news.then_some(changed);
@@ -100,7 +131,7 @@ impl Prospect {
 
     /// When to tell what waits, if anything does.
     pub(crate) fn due_at(&self, now: Instant) -> Option<Instant> {
-        self.waiting.as_ref()?;
+        self.waiting.as_ref().filter(|_| !self.is_withheld)?;
         Some(self.told_at.map_or(now, |at| at + EVERY))
     }
 
@@ -122,9 +153,9 @@ impl Prospect {
 mod tests {
     use super::*;
     use protocol::{
-        OrderId, RescueId, Timestamp,
+        OrderId, RescueId, RiderId, Timestamp,
         changes::{OrderChanges, RescueChanges},
-        view::Eta,
+        view::{Eta, OrderView},
     };
 
     const START: u64 = 1_800_000_000_000;
@@ -140,6 +171,17 @@ mod tests {
         let json = serde_json::json!({ "id": OrderId::nth(1), "from": 4, "version": 4 });
         let nothing: OrderChanges = serde_json::from_value(json).expect("nothing changed");
         Box::new(OrderChanges { eta, queue, ..nothing })
+    }
+
+    /// Of which nothing is expected.
+    fn order() -> OrderView {
+        let json = serde_json::json!({
+            "id": OrderId::nth(1), "version": 4, "kind": "ride", "status": "assigned", "fulfilment": "none",
+            "rider": RiderId::nth(1), "driver": null, "stops": [], "stops_done": 0,
+            "fare": { "currency": "RWF", "lines": [] }, "tip": null, "policy": "batch_optimal", "offers": [],
+            "reason": null, "placed_at": Timestamp(START), "changed_at": Timestamp(START),
+        });
+        serde_json::from_value(json).expect("an order")
     }
 
     /// After so many seconds it is expected that the driver is at the pickup so many later. Is the client told?
@@ -197,6 +239,53 @@ mod tests {
         prospect.sees(nothing);
         assert_eq!(prospect.next(at(60)), None, "it knows");
         assert!(tells(&mut prospect, begin, 61, 300), "it is known again");
+    }
+
+    #[test]
+    fn what_waits_while_it_is_not_known_who_may_know_of_it_is_told_afterwards() {
+        let (mut prospect, begin) = (Prospect::default(), Instant::now());
+        prospect.is_told(Told { eta: changes(Some((0, 300)), None).eta.flatten(), queue: None });
+        prospect.withhold();
+        let mut nothing = changes(None, None);
+        nothing.eta = Some(None);
+        prospect.sees(nothing.clone());
+        assert_eq!((prospect.due_at(begin), prospect.next(begin)), (None, None));
+        prospect.is_shown();
+        let said = prospect.next(begin);
+        assert_eq!(said, Some(ServerFrame::Changed(Changed::Order(nothing))), "it was expected");
+    }
+
+    #[test]
+    fn a_view_of_the_same_version_is_news_if_something_else_is_expected() {
+        let expected = |at_s, s| changes(Some((at_s, s)), None).eta.flatten();
+        let place = |position| changes(None, Some(position)).queue.flatten();
+        let told = |eta, queue| Told { eta, queue };
+        let view = |eta, queue| {
+            let mut view = ServerFrame::Order(Box::new(order()));
+            told(eta, queue).put_into(&mut view);
+            view
+        };
+        let [soon, as_ever, late] = [(0, 300), (60, 240), (60, 900)].map(|(at, s)| expected(at, s));
+        for (was, now, is_news) in [
+            (told(None, None), view(None, None), false),
+            (told(soon, None), view(as_ever, None), false),
+            (told(soon, None), view(late, None), true),
+            (told(soon, None), view(None, None), true),
+            (told(None, place(3)), view(None, place(3)), false),
+            (told(None, place(3)), view(None, place(2)), true),
+            (told(None, place(3)), view(soon, None), true),
+        ] {
+            let Some(news) = was.news(&now) else {
+                assert!(!is_news, "{was:?} {now:?}");
+                continue;
+            };
+            assert!(is_news, "{was:?} {now:?}");
+            let ServerFrame::Changed(changed) = news else { panic!("{news:?}") };
+            let mut seen = now.clone();
+            was.put_into(&mut seen);
+            changed.apply(&mut seen).expect("of the same version");
+            assert_eq!(seen, now);
+        }
     }
 
     #[test]

@@ -252,14 +252,16 @@ impl Gate {
         Ok(translate::done(to, version))
     }
 
-    /// Does what a request wishes that was let in without asking how often it came. Only what is urgent needs not ask.
-    async fn wish_in_time(
+    /// Does what a request wishes that was let in without asking how often it came. Only what is urgent needs not ask, as long
+    /// as it does not come too often itself.
+    pub(super) async fn wish_in_time(
         &self,
         Urgent(by): Urgent,
         key: Key,
         wish: Wish,
     ) -> Result<Done, Answered> {
-        if !wish.is_urgent() {
+        let is_let_past = wish.is_urgent() && self.limits.urgent.check(&by.who).is_ok();
+        if !is_let_past {
             self.limits.requests.check(&by.who).map_err(rate_limited)?;
         }
         self.wish(by, key, wish).await

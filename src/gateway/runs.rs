@@ -157,11 +157,7 @@ impl Translator {
     async fn taker(&self, id: DriverId) -> Result<Taker, Refused> {
         let (version, driver) = self.system.read::<Driver>(id).await?;
         let view = driver.driver_view(id, version.0);
-        Ok(Taker {
-            driver: id,
-            place: view.position.map(|it| it.at),
-            capacity_g: driver.room_g(),
-        })
+        Ok(Taker { driver: id, place: view.position.map(|it| it.at), capacity_g: driver.room_g() })
     }
 }
 

@@ -45,6 +45,7 @@ use crate::{
 use actors::{EntityKey, Refusal, runtime::Objections};
 use alarms::Alarms;
 use doing::Doing;
+use inbound::WishRates;
 use lanes::{Lanes, Said};
 use outlook::Diffs;
 use overview::Overview;
@@ -189,7 +190,7 @@ struct Session {
     /// Of its own, if it is staff's or nobody's yet, and has said something.
     frames: Option<Box<Rate>>,
     /// Of its own, if it is staff's and has wished for something.
-    commands: Option<Box<Rate>>,
+    wishes: Option<Box<WishRates>>,
     /// None, for most sessions: nothing was refused yet.
     strikes: Option<Box<Rate>>,
     doing: Doing,
@@ -280,7 +281,7 @@ impl Session {
             expires: Some(now + limits.identify_within),
             leaves_at: None,
             frames: None,
-            commands: None,
+            wishes: None,
             strikes: None,
             doing: Doing::default(),
             n_commands: 0,

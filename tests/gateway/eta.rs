@@ -10,6 +10,7 @@ use crate::{
 };
 use protocol::{
     JobId, Principal,
+    changes::Changed,
     frame::ServerFrame,
     view::{Eta, Etas, Queued},
 };
@@ -170,4 +171,46 @@ async fn who_waits_for_help_is_told_its_place_and_then_when_help_comes() {
 fn helper() -> String {
     let Principal::Driver(id) = driver(1) else { panic!("a driver") };
     id.to_string()
+}
+
+#[tokio::test]
+async fn whoever_moved_up_in_the_queue_while_it_was_cut_off_is_told_when_it_is_back() {
+    let node = node_that_looks_often();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut first = Client::connect(&node, rider(1)).await;
+    let mut second = Client::connect(&node, rider(2)).await;
+    let one = place_ride(&mut first).await;
+    let two = place_ride(&mut second).await;
+    assert_eq!(hear_place(&mut second).await.position, 2);
+    let at = second.cut();
+    let path = format!("/v1/orders/{two}");
+    let version = json_of(staff.get(&path).await).await["version"].clone();
+    done(&staff, &format!("/v1/orders/{one}/actions"), json!({ "cancel": {} })).await;
+    loop {
+        let view = json_of(staff.get(&path).await).await;
+        assert_eq!(view["version"], version, "of another one all is told anyway");
+        if view["queue"]["position"] == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (mut back, is_resumed) = Client::resume(&node, rider(2), at).await;
+    assert!(is_resumed);
+    let place = back
+        .hear_any(|frame| match frame {
+            ServerFrame::Changed(Changed::Order(changes)) => changes.queue,
+            _ => None,
+        })
+        .await;
+    assert_eq!(place.map(|it| it.position), Some(1));
+    // It goes on from there: what is over is said to be.
+    let mut coming = on_duty(&node, 1, 300.0).await;
+    let offer = hear_offer(&mut coming).await;
+    accept(&mut coming, &offer).await;
+    back.hear_any(|frame| match frame {
+        ServerFrame::Changed(Changed::Order(changes)) => changes.queue.filter(Option::is_none),
+        ServerFrame::Order(view) => view.queue.is_none().then_some(None),
+        _ => None,
+    })
+    .await;
 }

@@ -183,6 +183,20 @@ async fn a_tap_shows_both_ways_and_no_secrets_and_leaves_a_trace() {
 }
 
 #[tokio::test]
+async fn a_tap_leaves_a_trace_where_nothing_else_is_logged() {
+    let node = Node::with(&[("TELEMETRY__FILTER", "off,outrider::audit=off")]);
+    let client = Client::connect(&node, rider(1)).await;
+    let session = client.at.session.to_string();
+    let mut tap = Tap::open(&node, client.at.session, "5m").await;
+    client.leave().await;
+    assert_eq!(tap.end().await, "session");
+    let log = node.log();
+    for what in ["session tapped", "session not tapped any more"] {
+        assert!(log.lines().any(|it| it.contains(what) && it.contains(&session)), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn a_tap_is_for_admins_of_a_session_there_is_and_for_a_while() {
     let node = Node::start();
     let mut client = Client::connect(&node, driver(1)).await;

@@ -1,10 +1,12 @@
 //! A client that was cut off goes on where it was: nothing is missed, and nothing is said twice.
 
 use crate::{
-    client::{Client, request},
+    client::{Client, Closed, request},
     cluster::{Shared, is_shared_by, seen},
+    control::{done, on_duty},
     limits::stall,
     node::{Node, driver, rider},
+    rest::Caller,
     ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride},
 };
 use actors::listing::RegionId;
@@ -508,4 +510,48 @@ async fn a_client_goes_on_at_any_node_also_before_the_first_one_has_noticed() {
     seen(&third, is_shared_by(1)).await;
     let (_, is_resumed) = Client::resume(&third, rider(1), gone).await;
     assert!(!is_resumed);
+}
+
+#[tokio::test]
+async fn whoever_acknowledges_nothing_is_sent_away_and_has_all_of_it_when_it_is_back() {
+    // More than may wait.
+    const N: u64 = 65;
+    let node = Node::with(&[
+        ("GATEWAY__SESSION__FRAMES_BURST", "1000"),
+        ("GATEWAY__SESSION__PUSH_AGAIN", "1s"),
+    ]);
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let actions = format!("/v1/drivers/{}/actions", driver(1));
+    let write = async |text: u64| {
+        let message = serde_json::json!({ "message": { "text": text.to_string() } });
+        done(&staff, &actions, message).await;
+    };
+    let text_of = |frame: &ServerFrame| match frame {
+        ServerFrame::Push { push: Push::Message(message), .. } => message.text.parse::<u64>().ok(),
+        _ => None,
+    };
+    let mut driving = on_duty(&node, 1, 50.0).await;
+    for text in 1..=N {
+        write(text).await;
+    }
+    let (heard, closed) = driving.hear_out().await;
+    assert_eq!(closed, Closed { code: 1013 });
+    let Some(ServerFrame::Goodbye { refused }) = heard.last() else { panic!("{heard:?}") };
+    assert!(refused.code == Code::Busy && refused.retry_after_ms.is_some(), "{refused:?}");
+
+    let (mut back, is_resumed) = Client::resume(&node, driver(1), driving.cut()).await;
+    assert!(is_resumed);
+    let mut texts = std::collections::BTreeSet::new();
+    while texts.len() < usize::try_from(N).unwrap() {
+        let frame = back.hear().await;
+        texts.extend(text_of(&frame));
+        if let ServerFrame::Push { n, .. } = frame {
+            back.say(&ClientFrame::Ack { n }).await;
+        }
+    }
+    assert_eq!(texts, (1..=N).collect());
+    // What is answered comes after what was acknowledged.
+    all_until_now(&mut back).await;
+    write(N + 1).await;
+    back.hear_any(|frame| text_of(&frame).filter(|text| *text == N + 1)).await;
 }

@@ -1,12 +1,7 @@
 //! When an order's vehicle is expected, and where in the queue it is: what of `crate::prospect` is an order's own.
 
 use super::{Leg, Life, Sighting, Stage};
-use crate::{
-    Sight,
-    listing::RegionId,
-    prospect,
-    tell::Journey,
-};
+use crate::{Sight, listing::RegionId, prospect, tell::Journey};
 use protocol::{
     JobId, OrderId, Place, Timestamp,
     view::{Eta, Etas, Queued},

@@ -247,13 +247,13 @@ impl Life {
             | Principal::Admin
             | Principal::System => return Ok(()),
         }
-        let Some(at) = self.track.position(around.now) else {
+        let Some((at, seen_at)) = self.track.seen(around.now) else {
             let what = "no recent position of the driver".to_owned();
             return Err(Refusal::TooEarly { what, remaining_ms: 1_000 });
         };
         let distance_m = at.distance_m(place).round() as u32;
         if distance_m > limit_m {
-            return Err(Refusal::TooFar { distance_m, limit_m });
+            return Err(Refusal::too_far(distance_m, limit_m, around.now.since(seen_at)));
         }
         Ok(())
     }

@@ -47,9 +47,9 @@ impl PartialEq for Track {
 }
 
 impl Track {
-    /// Where the driver is, if it was seen lately.
-    pub(super) fn position(&self, now: Timestamp) -> Option<Point> {
-        self.at.filter(|(_, seen_at)| now.since(*seen_at) <= FRESH).map(|(point, _)| point)
+    /// Where the driver is and when it was seen there, if that was lately.
+    pub(super) fn seen(&self, now: Timestamp) -> Option<(Point, Timestamp)> {
+        self.at.filter(|(_, seen_at)| now.since(*seen_at) <= FRESH)
     }
 
     /// Where the driver was when it was last seen, however long ago.

@@ -126,12 +126,15 @@ impl Soft {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let recent = self.seen.filter(|(seen, _, at)| *seen == driver && now.since(*at) <= AGE_MAX);
-        let Some((_, at, _)) = recent else {
+        let Some((_, at, seen_at)) = recent else {
             let what = "no recent position of the driver".to_owned();
             return Err(Refusal::TooEarly { what, remaining_ms: 1_000 });
         };
         let distance_m = at.distance_m(point).round() as u32;
-        if distance_m <= limit_m { Ok(()) } else { Err(Refusal::TooFar { distance_m, limit_m }) }
+        match distance_m <= limit_m {
+            true => Ok(()),
+            false => Err(Refusal::too_far(distance_m, limit_m, now.since(seen_at))),
+        }
     }
 }
 

@@ -737,8 +737,16 @@ fn arriving_means_being_near() {
     let arrive = || Command::Arrive {};
     assert!(matches!(world.ask(by(1), arrive()), Err(Refusal::TooEarly { .. })));
     world.see(1, SCENE.offset_m(101.0, 0.0));
-    let limit_m = 100;
-    assert_eq!(world.ask(by(1), arrive()), Err(Refusal::TooFar { distance_m: 101, limit_m }));
+    let too_far =
+        |retry_after_ms| Err(Refusal::TooFar { distance_m: 101, limit_m: 100, retry_after_ms });
+    assert_eq!(world.ask(by(1), arrive()), too_far(None));
+    let mut later = world.clone();
+    later.pass(SECOND);
+    assert_eq!(
+        later.ask(by(1), arrive()),
+        too_far(Some(500)),
+        "its last position may be on its way"
+    );
     assert!(world.clone().ask(rider(), arrive()).is_ok(), "the rider sees the driver");
     world.see(1, SCENE.offset_m(99.0, 0.0));
     assert_eq!(world.ask(by(1), arrive()).unwrap(), ["arrived"]);
@@ -1407,7 +1415,7 @@ fn a_place_too_vague_waits_for_a_better_one_and_one_that_is_a_little_vague_has_a
     assert_eq!(found, ["located", "triaged", "search_opened"]);
     world.win(1);
     world.see(1, SCENE.offset_m(450.0, 0.0));
-    let too_far = Refusal::TooFar { distance_m: 450, limit_m: 400 };
+    let too_far = Refusal::TooFar { distance_m: 450, limit_m: 400, retry_after_ms: None };
     assert_eq!(world.ask(by(1), Command::Arrive {}), Err(too_far));
     world.see(1, SCENE.offset_m(390.0, 0.0));
     world.yes(by(1), Command::Arrive {});

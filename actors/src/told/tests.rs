@@ -252,13 +252,12 @@ fn a_driver_is_told_when_it_could_be_offered_nothing() {
         vehicle: Some(Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] }),
         policy: DriverPolicy::default(),
     };
-    let reserve =
-        |n, at| driver::Command::ReserveOffer {
-            offer: offer(n, at),
-            consent: true,
-            force: false,
-            weights_g: Vec::new(),
-        };
+    let reserve = |n, at| driver::Command::ReserveOffer {
+        offer: offer(n, at),
+        consent: true,
+        force: false,
+        weights_g: Vec::new(),
+    };
     play.ask(me, duty(DutyWish::On));
     play.after_s(10).ask(me, duty(DutyWish::Break));
     play.after_s(20).ask(me, duty(DutyWish::On));

@@ -31,6 +31,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// So many wishes of handles wait for the task, which never waits itself.
 const ASKS_MAX: usize = 64;
+/// How often a command is wished once more that was refused for a moment.
+const ONCE_MORE_MAX: u32 = 3;
 
 /// Why there is no [`Done`].
 #[derive(Debug, Error)]
@@ -256,7 +258,7 @@ impl Client {
             tokens: Arc::new(tokens),
             dial: None,
             keep: None,
-            habits: Habits::default(),
+            habits: Habits { once_more_max: ONCE_MORE_MAX, ..Habits::default() },
         }
     }
 

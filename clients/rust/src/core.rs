@@ -51,6 +51,8 @@ const COMMANDS_BURST: u32 = 16;
 const LEFT_MAX: usize = 16;
 /// How long a close code may come after its goodbye.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// What a node says is so only for this long is wished once more by whoever may; beyond it, its app should know.
+const NOT_YET_MAX: Duration = Duration::from_secs(2);
 /// A new token is asked for so long before the old one ends, or when nine tenths of it are over.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
 /// A token that could not be had while there is still a good one is asked for again after this.
@@ -82,6 +84,9 @@ pub struct Habits {
     pub commands_max: usize,
     /// A command that is only told "later" for this long is given up; none: never.
     pub give_up_after: Option<Duration>,
+    /// A command that is refused for what will have passed in a moment (`too_early`, `too_far` with a time to wait) is wished
+    /// so often again, each time as another command. Whoever keeps account of every id wants none.
+    pub once_more_max: u32,
     /// So many tokens in a row are shown that are not believed.
     pub disbelieved_max: u32,
     /// The first pause after a failure is at most this long, each further one twice as long …
@@ -99,6 +104,7 @@ impl Default for Habits {
             n_addresses: 1,
             commands_max: 256,
             give_up_after: None,
+            once_more_max: 0,
             // One may have expired on its way; the next one is another.
             disbelieved_max: 2,
             pause_first: Duration::from_millis(500),
@@ -236,7 +242,7 @@ pub enum Event {
         /** The how-manyeth time, from 1. */
         n: u32,
     },
-    /// A command was refused for now, and is asked for again.
+    /// A command was refused for now, and is asked for again, if only for a moment as another one.
     Later {
         /** Which. */
         id: CommandId,
@@ -270,6 +276,9 @@ pub struct Answer {
 #[derive(Debug)]
 struct Pending {
     id: CommandId,
+    /// As which it is asked for: another one once it was refused for a moment.
+    said_as: CommandId,
+    n_once_more: u32,
     wish: Wish,
     since: Instant,
     n_asked: u32,
@@ -409,8 +418,16 @@ impl Core {
             return Err(NotTaken::TooLarge);
         }
         let ClientFrame::Command { id, wish } = frame else { return Err(NotTaken::TooLarge) };
-        let pending = Pending { id, wish, since: now, n_asked: 0, due: None, is_under_way: false };
-        self.pending.push_back(pending);
+        self.pending.push_back(Pending {
+            id,
+            said_as: id,
+            n_once_more: 0,
+            wish,
+            since: now,
+            n_asked: 0,
+            due: None,
+            is_under_way: false,
+        });
         self.rouse();
         Ok(())
     }
@@ -786,11 +803,12 @@ impl Core {
             pending.is_under_way = true;
             pending.due = Some(now + ANSWER_MAX);
             pending.n_asked += 1;
-            let (id, wish, n) = (pending.id, pending.wish.clone(), pending.n_asked);
+            let (id, said_as, n) = (pending.id, pending.said_as, pending.n_asked);
+            let wish = pending.wish.clone();
             let said_by = self.commands_said_by.unwrap_or(now).max(now);
             self.commands_said_by = Some(said_by + self.command_every);
             self.acts.push_back(Act::Tell(Event::Asked { id, n }));
-            return self.acts.push_back(Act::Say(ClientFrame::Command { id, wish }));
+            return self.acts.push_back(Act::Say(ClientFrame::Command { id: said_as, wish }));
         }
         if beats {
             let heard = here.map(|here| here.heard);
@@ -880,7 +898,7 @@ impl Core {
     }
 
     fn answered(&mut self, id: CommandId, outcome: Outcome, now: Instant) {
-        let Some(which) = self.pending.iter().position(|pending| pending.id == id) else {
+        let Some(which) = self.pending.iter().position(|pending| pending.said_as == id) else {
             return self.acts.push_back(Act::Tell(Event::AnsweredAgain { id, outcome }));
         };
         if let (Outcome::Refused(refused), Some(pending)) = (&outcome, self.pending.get_mut(which))
@@ -897,7 +915,18 @@ impl Core {
                     let until = now + pause + self.command_every * COMMANDS_BURST;
                     self.commands_said_by = self.commands_said_by.max(Some(until));
                 }
-                let refused = refused.clone();
+                let (id, refused) = (pending.id, refused.clone());
+                return self.acts.push_back(Act::Tell(Event::Later { id, refused }));
+            }
+            if pending.n_once_more < self.habits.once_more_max
+                && let Some(pause) = not_yet(refused)
+            {
+                pending.n_once_more += 1;
+                // The answer to this one is kept: the same again would be answered the same.
+                pending.said_as = pending.said_as.once_more();
+                pending.is_under_way = false;
+                pending.due = Some(now + pause);
+                let (id, refused) = (pending.id, refused.clone());
                 return self.acts.push_back(Act::Tell(Event::Later { id, refused }));
             }
         }
@@ -1139,6 +1168,13 @@ pub fn is_passing(code: Code) -> bool {
         | Code::Quarantined
         | Code::Internal => false,
     }
+}
+
+/// How long to wait with what was refused only because of what will have passed, or be known, in a moment.
+fn not_yet(refused: &Refused) -> Option<Duration> {
+    let is_not_yet = matches!(refused.code, Code::TooEarly | Code::TooFar);
+    let pause = refused.retry_after_ms.filter(|_| is_not_yet).map(Duration::from_millis);
+    pause.filter(|pause| *pause <= NOT_YET_MAX)
 }
 
 /// Is it told in frames of the board?

@@ -9,7 +9,7 @@
 import type {
   ClientFrame, Code, CommandId, Done, Point, Position, Principal, Push, Refused, Resume, ServerFrame, Topic, Wish, ZoneId,
 } from "./frames.js";
-import { mintCommandId } from "./ids.js";
+import { mintCommandId, onceMore } from "./ids.js";
 import { Shown } from "./shown.js";
 import { EventSocket } from "./stream.js";
 
@@ -36,8 +36,16 @@ const LEFT_MAX = 16;
 const WEBSOCKETS_MAX = 3;
 /** The topic of oneself, as a key. */
 const ME = JSON.stringify("me" satisfies Topic);
-/** Refusals that say "later" and not "no". */
-const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining", "quarantined"]);
+/** Refusals that say "later" and not "no". What is quarantined waits for a person, which may be long. */
+const PASSING: ReadonlySet<Code> = new Set<Code>(["busy", "rate_limited", "unavailable", "draining"]);
+/**
+ * Refusals of what will have passed, or be known, in a moment, if they say how long that is: a driver's last position may come after
+ * what it wished there.
+ */
+const NOT_YET: ReadonlySet<Code> = new Set<Code>(["too_early", "too_far"]);
+/** How often that is wished once more, and how long it may take; beyond it, the app should know. */
+const ONCE_MORE_MAX = 3;
+const NOT_YET_MS = 2_000;
 const CLOSE = {
   normal: 1000, brokenRule: 1002, withoutAWord: 1006, notUtf8: 1007, policy: 1008, tooLarge: 1009, restart: 1012,
   comeBack: 4000, unauthenticated: 4401, elsewhere: 4409,
@@ -111,6 +119,9 @@ export class RefusedError extends Error {
 
 interface Pending {
   readonly id: CommandId;
+  /** As which it is asked for: another one once it was refused for a moment. */
+  saidAs: CommandId;
+  onceMore: number;
   readonly wish: Wish;
   readonly since: number;
   /** When it may be asked for again; 0: at once. */
@@ -148,6 +159,8 @@ export class Client {
   readonly #ahead = new Set<string>();
   /** Those that were left; a session that goes on may not know. */
   readonly #left = new Map<string, Topic>();
+  /** Where a driver is that nobody could be told yet. */
+  #position: Position | null = null;
   readonly #heardPushes = new Set<number>();
   readonly #shown = new Shown();
 
@@ -254,7 +267,7 @@ export class Client {
     clearTimeout(this.#retry);
     clearInterval(this.#ticker);
     this.#ticker = undefined;
-    this.#at = null;
+    this.#at = this.#position = null;
     this.#drop(CLOSE.normal);
     this.#become("closed");
     this.#giveUp();
@@ -274,7 +287,7 @@ export class Client {
     const known = this.#pending.get(id);
     if (known) return Promise.reject(new Error(`${id} is under way already`));
     return new Promise<Done>((resolve, reject) => {
-      this.#pending.set(id, { id, wish, since: Date.now(), again: 0, isUnderWay: false, resolve, reject });
+      this.#pending.set(id, { id, saidAs: id, onceMore: 0, wish, since: Date.now(), again: 0, isUnderWay: false, resolve, reject });
       this.rouse();
       this.#ask();
     });
@@ -299,11 +312,18 @@ export class Client {
     if (this.#state === "live") this.#say({ unsubscribe: topic });
   }
 
-  /** Says where a driver is. Only the latest counts, so nothing is kept while there is no connection. */
+  /** Says where a driver is. Only the latest counts: without a connection that one waits, and is said before any command. */
   position(at: Point, more: Omit<Position, "at" | "sampled_at"> & { sampled_at?: number } = {}): void {
+    this.#position = { sampled_at: Math.round(this.serverNow), ...more, at };
     this.rouse();
-    if (this.#state !== "live") return;
-    this.#say({ position: { sampled_at: Math.round(this.serverNow), ...more, at } });
+    this.#sayPosition();
+  }
+
+  #sayPosition(): void {
+    if (this.#state !== "live" || this.#socket?.readyState !== 1 || !this.#position) return;
+    const position = this.#position;
+    this.#position = null;
+    this.#say({ position });
   }
 
   /** Shows a newer token, so that the session outlasts the old one. */
@@ -468,6 +488,8 @@ export class Client {
     for (const pending of this.#pending.values()) [pending.isUnderWay, pending.again] = [false, 0];
     this.#become("live");
     this.#emit("welcome", { principal, resumed: resumed === true, regions });
+    // Before commands: "I am there" must not overtake where one is.
+    this.#sayPosition();
     this.#ask();
   }
 
@@ -477,7 +499,7 @@ export class Client {
   }
 
   #answered(id: CommandId, outcome: { ok: Done } | { refused: Refused }): void {
-    const pending = this.#pending.get(id);
+    const pending = [...this.#pending.values()].find(({ saidAs }) => saidAs === id);
     if (!pending) return;
     if ("refused" in outcome) {
       const { refused } = outcome;
@@ -487,12 +509,21 @@ export class Client {
         pending.again = Date.now() + (refused.retry_after_ms ?? 250) * (1 + this.#random());
         return;
       }
-      this.#pending.delete(id);
+      const wait = refused.retry_after_ms ?? Infinity;
+      if (NOT_YET.has(refused.code) && wait <= NOT_YET_MS && pending.onceMore < ONCE_MORE_MAX) {
+        // The answer to this one is kept: the same again would be answered the same.
+        pending.saidAs = onceMore(pending.saidAs);
+        pending.onceMore += 1;
+        pending.isUnderWay = false;
+        pending.again = Date.now() + wait;
+        return;
+      }
+      this.#pending.delete(pending.id);
       pending.reject(new RefusedError(refused));
     } else {
       // It may have a job now, and the node notices a little later.
       this.#beatsUnsure = BEATS_NOTICED;
-      this.#pending.delete(id);
+      this.#pending.delete(pending.id);
       pending.resolve(outcome.ok);
     }
     this.#ask();
@@ -510,7 +541,7 @@ export class Client {
         n += 1;
         pending.isUnderWay = true;
         pending.again = now + ANSWER_MS;
-        this.#say({ command: { id: pending.id, wish: pending.wish } });
+        this.#say({ command: { id: pending.saidAs, wish: pending.wish } });
       }
     }
   }
@@ -594,7 +625,7 @@ export class Client {
   get #isAtRest(): boolean {
     // Of oneself nothing is told as long as there is nothing: that a heartbeat came since must do, also where the next one was not answered.
     const isSure = (key: string): boolean => key === ME && this.#isMeAnswered;
-    const isHeard = this.#pending.size === 0 && [...this.#unsure].every(isSure) && this.#beatsUnsure === 0;
+    const isHeard = this.#pending.size === 0 && !this.#position && [...this.#unsure].every(isSure) && this.#beatsUnsure === 0;
     return this.#state === "live" && this.#isSeldomHeard && isHeard && !this.#goodbye;
   }
 

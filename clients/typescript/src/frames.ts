@@ -2051,7 +2051,7 @@ export interface Vehicle {
   skills?: string[];
 }
 /**
- * A call for help. It is never refused for being too fast, too much or too many.
+ * A call for help. It is not refused for being too fast, too much or too many, unless it comes as a flood.
  */
 export interface Sos {
   job?: JobId | null;

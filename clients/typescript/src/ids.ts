@@ -9,3 +9,9 @@ export function mintCommandId(now = Date.now()): CommandId {
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   return `command-${hex}`;
 }
+
+/** By which the same is wished once more after it was refused, for that answer is kept: of the same age, and always the same. */
+export function onceMore(id: CommandId): CommandId {
+  const low = (parseInt(id.slice(-12), 16) + 1) % 2 ** 48;
+  return `${id.slice(0, -12)}${low.toString(16).padStart(12, "0")}`;
+}

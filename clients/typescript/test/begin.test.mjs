@@ -309,3 +309,65 @@ test("what is not answered puts off no heartbeat, and many positions at rest ask
     client.close();
   }
 }));
+
+test("what is refused for a moment is wished again as another command, three times, and what is refused for longer is not", (t) => staged(t, async ({ letIn, pass }) => {
+  const { client, socket } = await letIn(null);
+  const said = () => socket.said.filter((frame) => frame.command).map((frame) => frame.command.id);
+  const refuses = (id, refused) => socket.hears({ result: { id, outcome: { refused: { message: "", ...refused } } } });
+  const ends = [];
+  const id = "command-0192f3c8aaaa70008000fffffffffffe";
+  client.command({ driver: { action: { set_duty: { duty: "off" } } } }, id).catch((error) => ends.push(error.code));
+  const asked = [id, "command-0192f3c8aaaa70008000ffffffffffff", "command-0192f3c8aaaa70008000000000000000", "command-0192f3c8aaaa70008000000000000001"];
+  for (let n = 0; n < asked.length; n += 1) {
+    assert.deepEqual(said(), asked.slice(0, n + 1));
+    refuses(asked[n], { code: "too_far", retry_after_ms: 500 });
+    await pass(450);
+    assert.equal(said().length, n + 1, "not before it was told to");
+    await pass(350);
+  }
+  assert.deepEqual([said(), ends, client.pending], [asked, ["too_far"], 0]);
+  for (const refused of [{ code: "too_far" }, { code: "too_early", retry_after_ms: 60_000 }]) {
+    client.command({ driver: { action: { set_duty: { duty: "off" } } } }).catch((error) => ends.push(error.code));
+    refuses(said().at(-1), refused);
+    await pass(0);
+    assert.equal(ends.at(-1), refused.code);
+  }
+}));
+
+test("without a connection the latest position waits, and is said before any command", (t) => staged(t, async ({ letIn, pass }) => {
+  const { client, socket, sockets } = await letIn(null);
+  socket.breaks();
+  const place = (lat) => client.position({ lat, lon: 30.06 }, { sampled_at: 1_800_000_000_000 + lat });
+  const arrive = { order: { id: "order-1", action: { arrive: {} } } };
+  place(1);
+  client.command(arrive).catch(() => {});
+  place(2);
+  await pass(SOON + 50);
+  const [, again] = sockets();
+  again.open();
+  again.hears(hello("session-2"));
+  assert.ok(!again.said.some((frame) => frame.position), "not before it is let in");
+  again.hears(welcome(true));
+  const said = again.said.filter((frame) => frame.position ?? frame.command);
+  assert.deepEqual(said.map((frame) => frame.position ?? frame.command.wish), [{ sampled_at: 1_800_000_000_002, at: { lat: 2, lon: 30.06 } }, arrive]);
+  // Once.
+  again.breaks();
+  await pass(1_000);
+  const [, , third] = sockets();
+  third.open();
+  third.hears(hello("session-3"));
+  third.hears(welcome(true));
+  assert.ok(!third.said.some((frame) => frame.position));
+}));
+
+test("what waits for a person is said at once, and what passes is waited for", (t) => staged(t, async ({ letIn, pass }) => {
+  const { client, socket } = await letIn(null);
+  const ends = [];
+  for (const code of ["quarantined", "busy", "rate_limited", "unavailable", "draining"]) {
+    client.command({ driver: { action: { set_duty: { duty: "off" } } } }).catch((error) => ends.push(error.code));
+    const { id } = socket.said.filter((frame) => frame.command).at(-1).command;
+    socket.hears({ result: { id, outcome: { refused: { code, message: "" } } } });
+  }
+  await pass(0);
+  assert.deepEqual([ends, client.pending], [["quarantined"], 4]);
+}));

@@ -49,7 +49,7 @@ pub struct Sessions {
     #[arg(long, default_value_t = 50)]
     pub asks_per_s: u32,
     /// How long coming back may take.
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     pub within: Duration,
     /// How long 99 of 100 commands of those who are not cut off may take at most from the cut until all are back, for it to be
     /// sound; however long, if nobody says. On a machine that does other things, too, this says little of nodes.
@@ -73,7 +73,7 @@ impl Default for Sessions {
             holders: 200,
             askers: 100,
             asks_per_s: 50,
-            within: Duration::from_secs(60),
+            within: Duration::from_secs(30),
             others_p99: None,
         }
     }

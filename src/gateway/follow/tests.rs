@@ -29,6 +29,10 @@ impl Watched for Fake {
         whole
     }
 
+    fn renew(&mut self, _whole: &ServerFrame, _told: Told) -> Option<ServerFrame> {
+        None
+    }
+
     fn whole(&self, _events: Vec<String>) -> ActorView {
         unreachable!("nobody asks for it")
     }

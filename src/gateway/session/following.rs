@@ -279,12 +279,18 @@ impl Session {
         let is_hidden = follow.wants.topic && view.is_none();
         // Whoever is not shown it any more may have forgotten it by the time it is shown again.
         let shown = std::mem::replace(&mut follow.shown, view.as_ref().map(|_| version));
-        let view = view.filter(|_| shown != Some(version));
-        let told = view.as_ref().and_then(Told::by);
         let was_told = follow.prospect.as_ref().map(|it| it.told());
-        let view = view.map(|view| watch.say(view, by, shown, was_told));
-        if let Some(told) = told {
+        let told = view.as_ref().and_then(Told::by);
+        let view = view.and_then(|view| match shown == Some(version) {
+            // Nobody could tell it what was expected meanwhile.
+            true => watch.renew(&view, was_told.unwrap_or_default()),
+            false => Some(watch.say(view, by, shown, was_told)),
+        });
+        if let Some(told) = told.filter(|_| view.is_some()) {
             follow.tells(told);
+        }
+        if let Some(prospect) = follow.prospect.as_mut().filter(|_| !is_hidden) {
+            prospect.is_shown();
         }
         follow.look_for_others(by);
         if let Some(view) = view {

@@ -29,6 +29,14 @@ use tracing::debug;
 /// A driver is told what is wrong with a position at most this often.
 const POSITION_TOLD_EVERY: Duration = Duration::from_secs(1);
 
+/// How fast one session may wish for something.
+#[derive(Debug)]
+pub(super) struct WishRates {
+    ordinary: Rate,
+    /// What somebody in danger wishes for, beside that.
+    urgent: Rate,
+}
+
 impl Session {
     pub(super) fn heard(&mut self, heard: Heard<ClientFrame>) -> Flow {
         self.tap_heard(&heard);
@@ -61,7 +69,7 @@ impl Session {
             Heard::Frame(frame) => frame,
         };
         self.is_heard();
-        let is_urgent = matches!(&frame, ClientFrame::Command { wish, .. } if wish.is_urgent());
+        let is_urgent = self.is_let_past(&frame);
         if let Err(wait) = self.may_speak()
             && !is_urgent
         {
@@ -114,12 +122,17 @@ impl Session {
                 if !std::mem::replace(&mut self.is_welcomed, true) {
                     self.gate.known.welcomed(self.id);
                 }
-                self.heard_from(by, frame)
+                self.heard_from(by, frame, is_urgent)
             }
         }
     }
 
-    pub(super) fn heard_from(&mut self, by: Principal, frame: ClientFrame) -> Flow {
+    pub(super) fn heard_from(
+        &mut self,
+        by: Principal,
+        frame: ClientFrame,
+        is_urgent: bool,
+    ) -> Flow {
         match frame {
             ClientFrame::Identify { token, resume } => {
                 count_frame("identify");
@@ -142,7 +155,7 @@ impl Session {
             }
             ClientFrame::Command { id, wish } => {
                 count_frame("command");
-                self.command(by, id, wish)
+                self.command(by, id, wish, is_urgent)
             }
             ClientFrame::Position(position) => {
                 self.gate.n_positions.increment(1);
@@ -185,9 +198,31 @@ impl Session {
         if let Some(by) = self.one_person() {
             return self.gate.limits.commands.check(&by);
         }
+        self.own_wishes().ordinary.check()
+    }
+
+    /// Is it a wish of somebody in danger, which no other limit holds up? There is a limit for these alone, which nobody in
+    /// danger comes near; beyond it such a wish is one like any other, for whoever floods may call it danger.
+    fn is_let_past(&mut self, frame: &ClientFrame) -> bool {
+        let ClientFrame::Command { wish, .. } = frame else { return false };
+        if !wish.is_urgent() || self.who().is_none() {
+            return false;
+        }
+        match self.one_person() {
+            Some(by) => self.gate.limits.urgent.check(&by).is_ok(),
+            None => self.own_wishes().urgent.check().is_ok(),
+        }
+    }
+
+    /// Its own limits of what is wished for.
+    fn own_wishes(&mut self) -> &WishRates {
         let limits = &self.gate.session;
-        let own = || Box::new(Rate::new(limits.commands_per_s, limits.commands_burst));
-        self.commands.get_or_insert_with(own).check()
+        self.wishes.get_or_insert_with(|| {
+            Box::new(WishRates {
+                ordinary: Rate::new(limits.commands_per_s, limits.commands_burst),
+                urgent: Rate::new(limits.urgent_per_s, limits.urgent_burst),
+            })
+        })
     }
 
     /// Who speaks, if that names one client and not a role that many have.
@@ -335,8 +370,14 @@ impl Session {
         self.refuse(refusal.into())
     }
 
-    pub(super) fn command(&mut self, by: Principal, id: CommandId, wish: Wish) -> Flow {
-        let is_urgent = wish.is_urgent();
+    /// `is_urgent`: it has been let past what limits others.
+    pub(super) fn command(
+        &mut self,
+        by: Principal,
+        id: CommandId,
+        wish: Wish,
+        is_urgent: bool,
+    ) -> Flow {
         if let Err(wait) = self.may_wish()
             && !is_urgent
         {
@@ -355,7 +396,7 @@ impl Session {
         }
         self.n_commands += 1;
         // Whoever is in danger does not wait for what they asked before.
-        let lane = translate::addressee(&wish, by).filter(|_| !is_urgent);
+        let lane = translate::addressee(&wish, by).filter(|_| !wish.is_urgent());
         let said = Said { id, wish, at: Instant::now() };
         match lane {
             None => self.perform(by, said, lane),

@@ -1,7 +1,7 @@
 //! What a session says: answers, pushes, and what becomes of its own rider or driver.
 
 use super::{
-    Deed, End, Flow, Session,
+    Deed, End, Flow, Session, close,
     outlook::{Diffs, Outlook, is_quiet},
     regional::Regional,
     replay::{Room, is_lasting},
@@ -9,7 +9,6 @@ use super::{
 use crate::gateway::{
     follow::Follow,
     live::Feed,
-    socket::Full,
     translate::{News, Release},
 };
 use actors::{EntityKey, Kind};
@@ -21,6 +20,9 @@ use protocol::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
+
+/// How long a client that acknowledges nothing should wait before it comes back.
+const UNACKNOWLEDGED_MS: u64 = 1_000;
 
 impl Session {
     pub(super) fn say(&mut self, frame: &ServerFrame) -> Flow {
@@ -66,10 +68,15 @@ impl Session {
     /// Keeps all of them to be said again before it says the first: there may be no room for the others.
     pub(super) fn push_all(&mut self, pushes: Vec<Push>) -> Flow {
         let again_at = Instant::now() + self.gate.session.push_again;
-        let frames: Option<Vec<_>> =
+        let is_news = !pushes.is_empty();
+        let frames: Vec<_> =
             pushes.into_iter().map(|push| self.pushes.add(push, again_at)).collect();
-        // Who comes back with as many would be sent away again.
-        let frames = frames.ok_or_else(|| End { may_resume: false, ..End::from(Full) })?;
+        if is_news && self.pushes.are_too_many() {
+            let refused = Refused::new(Code::Busy, "too many pushes are not acknowledged");
+            let refused = refused.retry_after_ms(UNACKNOWLEDGED_MS);
+            let may_resume = self.pushes.may_be_kept();
+            return Err(End { may_resume, ..End::because(close::TRY_LATER, refused) });
+        }
         frames.iter().try_for_each(|frame| self.say(frame))
     }
 
@@ -107,8 +114,10 @@ impl Session {
                 let said = |offer| news.ended.iter().rfind(|(id, _)| *id == offer).map(|it| it.1);
                 let how = |offer| watch.ended_offer(offer).or_else(|| said(offer));
                 let ended = self.offers.iter().map(|(offer, _)| (*offer, how(*offer))).collect();
-                self.drove(&view, ended, &news.released)?;
-                self.push_all(messages(news))
+                let drove = self.drove(&view, ended, &news.released);
+                // These are kept, too, if it was too much.
+                let told = self.push_all(messages(news));
+                drove.and(told)
             }
             Some(_) | None => Ok(()),
         }

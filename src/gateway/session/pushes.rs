@@ -7,8 +7,10 @@ use protocol::{
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Most pushes that wait to be acknowledged.
+/// Most pushes that wait to be acknowledged; those with which its client has come back are not counted.
 const WAITING_MAX: usize = 64;
+/// Most that wait for it to come back: whoever acknowledges none then either, again and again, begins anew in the end.
+const KEPT_MAX: usize = 2 * WAITING_MAX;
 
 /// Pushes under way to one client.
 #[derive(Debug, Default)]
@@ -22,18 +24,27 @@ struct Waiting {
     n: u64,
     push: Push,
     again_at: Instant,
+    /// It has waited for its client to come back.
+    was_kept: bool,
 }
 
 impl Pushes {
-    /// Numbers a push and keeps it until it is acknowledged. None if too many wait already.
-    pub(super) fn add(&mut self, push: Push, again_at: Instant) -> Option<ServerFrame> {
-        if self.waiting.len() >= WAITING_MAX {
-            return None;
-        }
+    /// Numbers a push and keeps it until it is acknowledged.
+    pub(super) fn add(&mut self, push: Push, again_at: Instant) -> ServerFrame {
         self.last_n += 1;
         let n = self.last_n;
-        self.waiting.push(Waiting { n, push: push.clone(), again_at });
-        Some(ServerFrame::Push { n, push })
+        self.waiting.push(Waiting { n, push: push.clone(), again_at, was_kept: false });
+        ServerFrame::Push { n, push }
+    }
+
+    /// Do more wait than may?
+    pub(super) fn are_too_many(&self) -> bool {
+        self.waiting.iter().filter(|waiting| !waiting.was_kept).count() > WAITING_MAX
+    }
+
+    /// Are there few enough to be kept for a client that is sent away?
+    pub(super) fn may_be_kept(&self) -> bool {
+        self.waiting.len() <= KEPT_MAX
     }
 
     /// As it crosses nodes: the last number, and what was not acknowledged.
@@ -43,8 +54,8 @@ impl Pushes {
 
     /// The same again; what was not acknowledged is said again then.
     pub(super) fn unpack(last_n: u64, waiting: Vec<(u64, Push)>, again_at: Instant) -> Self {
-        let waiting = waiting.into_iter().map(|(n, push)| Waiting { n, push, again_at });
-        Self { last_n, waiting: waiting.collect() }
+        let kept = |(n, push)| Waiting { n, push, again_at, was_kept: true };
+        Self { last_n, waiting: waiting.into_iter().map(kept).collect() }
     }
 
     /// The client has it; says which offer it now can show, if it is one.

@@ -135,7 +135,10 @@ impl Session {
         let now = Instant::now();
         for follow in &mut self.follows {
             follow.sighted = None;
-            follow.prospect = None;
+            // What was told is known still, and told again by nobody; whether more may be told is judged first.
+            if let Some(prospect) = &mut follow.prospect {
+                prospect.withhold();
+            }
             follow.others.are(Vec::new(), now);
         }
         if let Some(overview) = &mut self.overview {

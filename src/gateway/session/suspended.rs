@@ -1,7 +1,7 @@
 //! A session without its socket: what is needed to go on where it was, on this node or another.
 //!
 //! Nothing happens in it. What becomes of its client's world meanwhile is found out when it goes on: whatever
-//! it followed is followed again, and what has a newer version since is said.
+//! it followed is followed again, and what has a newer version since is said, or is expected otherwise.
 
 use super::{
     Flow, Session,
@@ -17,6 +17,7 @@ use crate::{
     gateway::{
         follow::{Follow, Opened, Wants, Watched},
         presence::Others,
+        prospect::Told,
         translate::News,
     },
 };
@@ -90,6 +91,9 @@ struct Followed {
     /// Who else has part in it, and whether its client was told that they can be reached.
     #[serde(default)]
     others: Vec<(Principal, bool)>,
+    /// What it was told to expect that no version says; in a box, for few were told anything.
+    #[serde(default)]
+    told: Option<Box<Told>>,
     /// The way to it, as long as it waits on the node where it was.
     #[serde(skip)]
     at_hand: AtHand,
@@ -299,6 +303,7 @@ impl Followed {
         // Of whoever does something, or is on the way, more would come than is worth keeping, and it would be old.
         let way = follow.watch.take();
         let at_hand = AtHand(way.filter(|it| it.may_sleep() && it.parts().is_empty()));
+        let told = follow.prospect.as_ref().map(|it| it.told());
         Self {
             at_hand,
             key: follow.key,
@@ -307,13 +312,15 @@ impl Followed {
             known: follow.known,
             is_leaving: follow.is_leaving(),
             others: follow.others.told(),
+            told: told.filter(|it| *it != Told::default()).map(Box::new),
         }
     }
 
     /// What it takes beside itself.
     fn bytes(&self) -> usize {
         let way = self.at_hand.0.as_ref().map_or(0, |_| AT_HAND_BYTES);
-        size_of_val(self.others.as_slice()) + way
+        let told = self.told.as_ref().map_or(0, |_| size_of::<Told>());
+        size_of_val(self.others.as_slice()) + way + told
     }
 
     /// It is followed again, by the way that was kept, if one was.
@@ -322,9 +329,41 @@ impl Followed {
         follow.wants = self.wants;
         (follow.shown, follow.known) = (self.shown, self.known);
         follow.others = Others::again(self.others, Instant::now());
+        if let Some(told) = self.told {
+            follow.tells(*told);
+        }
         if self.is_leaving {
             follow.leave(Some(Instant::now() + LAST_WORD));
         }
         (follow, self.at_hand.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{
+        OrderId,
+        view::{Eta, Etas, Queued},
+    };
+
+    #[test]
+    fn what_its_client_was_told_to_expect_is_known_after_a_cut_also_on_another_node() {
+        let eta = Eta { s: 300, low_s: 200, high_s: 500 };
+        let etas = Etas { at: Timestamp(1_000), pickup: Some(eta), arrival: None };
+        let place = Queued { at: Timestamp(1_000), position: 2, n_waiting: 3, eta: None };
+        let told = Told { eta: Some(etas), queue: Some(place) };
+        let mut follow = Follow::new(OrderId::nth(1).into());
+        follow.tells(told);
+        let followed = Followed::of(follow);
+        let without = Followed::of(Follow::new(OrderId::nth(1).into()));
+        assert_eq!(without.bytes(), 0, "who was told nothing pays for nothing");
+        assert_eq!(followed.bytes(), size_of::<Told>());
+        let crossed = rmp_serde::to_vec_named(&followed).expect("it crosses nodes");
+        let crossed: Followed = rmp_serde::from_slice(&crossed).expect("it crossed");
+        for followed in [followed, crossed] {
+            let (follow, _) = followed.again();
+            assert_eq!(follow.prospect.map(|it| it.told()), Some(told));
+        }
     }
 }

@@ -10,12 +10,38 @@ fn a_driver_arrives_only_inside_the_fence_but_a_dispatcher_may_say_so() {
     assert!(matches!(unknown, Refusal::TooEarly { .. }), "nobody knows where: {unknown}");
     play.see(150.0);
     let refusal = play.no(driver(1), Command::Arrive {});
-    assert_eq!(refusal, Refusal::TooFar { distance_m: 150, limit_m: 100 });
+    assert_eq!(refusal, Refusal::TooFar { distance_m: 150, limit_m: 100, retry_after_ms: None });
     play.clone().yes(RIDER, Command::Arrive {});
     play.see(90.0);
     play.wait(61 * SECOND);
     assert!(matches!(play.no(driver(1), Command::Arrive {}), Refusal::TooEarly { .. }));
     play.yes(DISPATCHER, Command::Arrive {});
+}
+
+#[test]
+fn who_may_be_there_by_now_is_told_to_ask_again_and_who_cannot_be_is_not() {
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    let retry_after_ms = |seen_m, waited| {
+        let mut play = play.clone();
+        play.see(seen_m);
+        play.wait(waited);
+        let refused = protocol::Refused::from(play.no(driver(1), Command::Arrive {}));
+        assert_eq!(refused.code, protocol::Code::TooFar);
+        refused.retry_after_ms
+    };
+    assert_eq!(retry_after_ms(150.0, 0), None, "it was there just now");
+    assert_eq!(
+        retry_after_ms(150.0, 2 * SECOND),
+        Some(500),
+        "what it said since may be on its way"
+    );
+    assert_eq!(retry_after_ms(2_000.0, 2 * SECOND), None, "nobody is that fast");
+    assert_eq!(retry_after_ms(2_000.0, 50 * SECOND), Some(500));
+    play.see(2_000.0);
+    play.wait(2 * SECOND);
+    assert!(matches!(play.no(driver(1), Command::Arrive {}), Refusal::TooFar { .. }));
+    play.see(90.0);
+    play.yes(driver(1), Command::Arrive {});
 }
 
 #[test]

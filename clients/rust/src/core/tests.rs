@@ -629,6 +629,64 @@ fn later_is_no_answer_until_patience_ends() {
 }
 
 #[test]
+fn what_is_refused_for_a_moment_is_wished_again_as_another_command_but_not_for_ever() {
+    let mut stage = Stage::new(Habits { once_more_max: 2, ..Habits::default() });
+    stage.go();
+    stage.enter(None);
+    let id = CommandId::nth(1);
+    stage.core.command(id, wish(1), stage.now).unwrap();
+    stage.go();
+    let too_far = |ms: Option<u64>| {
+        let refused = Refused::new(Code::TooFar, "");
+        Outcome::Refused(ms.map_or(refused.clone(), |ms| refused.retry_after_ms(ms)))
+    };
+    let asked_as = |stage: &Stage| {
+        let said = stage.said.iter().rev();
+        let mut ids = said.filter_map(|frame| {
+            if let ClientFrame::Command { id, .. } = frame { Some(*id) } else { None }
+        });
+        ids.next().unwrap()
+    };
+    let [second, third] = [id.once_more(), id.once_more().once_more()];
+    for (was, then) in [(id, second), (second, third)] {
+        assert_eq!(asked_as(&stage), was);
+        stage.hear(ServerFrame::Result { id: was, outcome: too_far(Some(500)) });
+        stage.pass(Duration::from_millis(490));
+        assert_eq!(asked_as(&stage), was, "not before it was told to");
+        stage.pass(Duration::from_millis(20));
+        assert_eq!(asked_as(&stage), then, "the first answer is kept");
+    }
+    // Said again after a drop, it is still that one.
+    stage.close(None);
+    stage.said.clear();
+    stage.come_back(true);
+    assert_eq!((asked_as(&stage), answers(&stage.told)), (third, vec![]));
+    stage.hear(ServerFrame::Result { id: third, outcome: too_far(Some(500)) });
+    assert_eq!(answers(&stage.told), [id], "it is told by the name its app knows");
+}
+
+#[test]
+fn what_is_refused_for_longer_or_for_good_is_not_wished_again_nor_by_whoever_keeps_account() {
+    for (once_more_max, code, ms) in [
+        (0, Code::TooFar, Some(500)),
+        (3, Code::TooFar, None),
+        (3, Code::TooEarly, Some(60_000)),
+        (3, Code::Taken, Some(500)),
+    ] {
+        let mut stage = Stage::new(Habits { once_more_max, ..Habits::default() });
+        stage.go();
+        stage.enter(None);
+        let id = CommandId::nth(1);
+        stage.core.command(id, wish(1), stage.now).unwrap();
+        stage.go();
+        let mut refused = Refused::new(code, "");
+        refused.retry_after_ms = ms;
+        stage.hear(ServerFrame::Result { id, outcome: Outcome::Refused(refused) });
+        assert_eq!(answers(&stage.told), [id], "{once_more_max} {code} {ms:?}");
+    }
+}
+
+#[test]
 fn too_fast_stops_all_commands_and_not_only_one() {
     let mut stage = Stage::open();
     for n in 0..3 {

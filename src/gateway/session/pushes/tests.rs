@@ -29,7 +29,7 @@ fn assigned() -> Push {
 #[test]
 fn what_was_not_acknowledged_is_said_again_with_the_same_number() {
     let (mut pushes, now) = (Pushes::default(), Instant::now());
-    let first = pushes.add(assigned(), now + AGAIN).unwrap();
+    let first = pushes.add(assigned(), now + AGAIN);
     assert_eq!(pushes.again(now, AGAIN, Timestamp(0)), []);
     assert_eq!(pushes.again(now + AGAIN, AGAIN, Timestamp(0)), [first]);
     assert_eq!(pushes.due(), Some(now + AGAIN + AGAIN));
@@ -64,8 +64,22 @@ fn an_offer_that_has_expired_or_ended_is_not_said_again() {
 #[test]
 fn what_waits_is_bounded() {
     let (mut pushes, now) = (Pushes::default(), Instant::now());
-    assert!((0..WAITING_MAX).all(|_| pushes.add(assigned(), now).is_some()));
-    assert!(pushes.add(assigned(), now).is_none());
+    for _ in 0..WAITING_MAX {
+        pushes.add(assigned(), now);
+    }
+    assert!(!pushes.are_too_many());
+    pushes.add(assigned(), now);
+    assert!(pushes.are_too_many() && pushes.may_be_kept());
+    assert_eq!((pushes.room(), pushes.again(now, AGAIN, Timestamp(0)).len()), (0, WAITING_MAX + 1));
+    let (last_n, kept) = pushes.pack();
+    let mut pushes = Pushes::unpack(last_n, kept, now);
+    assert!(!pushes.are_too_many(), "whoever comes back with them has time to acknowledge them");
+    for _ in 0..WAITING_MAX {
+        pushes.add(assigned(), now);
+    }
+    assert!(!pushes.are_too_many());
+    pushes.add(assigned(), now);
+    assert!(pushes.are_too_many() && !pushes.may_be_kept(), "but not for ever");
 }
 
 fn call(n: u64) -> Push {
@@ -93,7 +107,7 @@ fn call(n: u64) -> Push {
 #[test]
 fn a_call_is_said_again_until_it_is_void_and_others_are_not_touched() {
     let (mut pushes, now) = (Pushes::default(), Instant::now());
-    let [first, second] = [1, 2].map(|n| pushes.add(call(n), now).unwrap());
+    let [first, second] = [1, 2].map(|n| pushes.add(call(n), now));
     assert_eq!(pushes.room(), WAITING_MAX - 2);
     assert_eq!(pushes.again(now, AGAIN, Timestamp(u64::MAX)), [first, second.clone()]);
     pushes.void_call(IncidentId::nth(1));

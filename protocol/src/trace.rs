@@ -323,7 +323,7 @@ impl From<Parts> for [u32; Parts::COUNT] {
 }
 
 /// In the same order.
-impl From<[u32; Parts::COUNT]> for Parts {
+impl From<[u32; Self::COUNT]> for Parts {
     fn from(each_ms: [u32; Self::COUNT]) -> Self {
         let mut parts = Self::default();
         for (part, ms) in parts.each().into_iter().zip(each_ms) {

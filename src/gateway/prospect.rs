@@ -248,11 +248,12 @@ mod tests {
         prospect.withhold();
         let mut nothing = changes(None, None);
         nothing.eta = Some(None);
+        let nothing = Changed::Order(nothing);
         prospect.sees(nothing.clone());
         assert_eq!((prospect.due_at(begin), prospect.next(begin)), (None, None));
         prospect.is_shown();
         let said = prospect.next(begin);
-        assert_eq!(said, Some(ServerFrame::Changed(Changed::Order(nothing))), "it was expected");
+        assert_eq!(said, Some(ServerFrame::Changed(nothing)), "it was expected");
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub enum Request {
     /// A command.
     Ask {
         /** What, and of whom. */
-        tell: Tell,
+        tell: Box<Tell>,
         /** Who wants it. */
         by: Principal,
         /** Which wish. */

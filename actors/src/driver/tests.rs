@@ -1708,7 +1708,7 @@ fn a_claim_needs_room_now_and_other_offers_make_way_for_it() {
     world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
     assert_eq!(against(&world, WorkKind::Delivery, None), [], "also while the other one decides");
     assert_eq!(against(&world, WorkKind::Ride, None), [WhyNot::NoRoom]);
-    let claim = |work| Command::ClaimJob { job: ride(1), work };
+    let claim = |work| Command::ClaimJob { job: ride(1), work, weight_g: 0 };
     assert!(matches!(world.ask(own(), claim(WorkKind::Ride)), Err(Refusal::NotEligible(_))));
     assert_eq!(world.driver.why_no_claims(), []);
     world.ask(own(), claim(WorkKind::Delivery)).unwrap();

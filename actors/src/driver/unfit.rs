@@ -51,7 +51,7 @@ impl Driver {
         ];
         self.unfit_for_any(now)
             .chain(those(reasons))
-            .chain(self.unfit_for(asks, now, costs))
+            .chain(self.unfit_for(job, asks, now, costs))
             .collect()
     }
 
@@ -76,18 +76,19 @@ impl Driver {
         ];
         self.unfit_to_claim()
             .chain(those(reasons))
-            .chain(self.unfit_for(asks, now, costs))
+            .chain(self.unfit_for(job, asks, now, costs))
             .collect()
     }
 
     /// What speaks against this job, whatever else it does: its fleet, what it brings, and the law.
     fn unfit_for(
         &self,
+        job: JobId,
         asks: &Asks,
         now: Timestamp,
         costs: &cost::Settings,
     ) -> impl Iterator<Item = WhyNot> {
-        let Asks { work: _, needs, fleet, fleet_first, way } = *asks;
+        let Asks { work, needs, fleet, fleet_first, way } = *asks;
         let of_fleet = fit::of_other_fleet(fleet, fleet_first, self.fleet);
         let vehicle = self.vehicle.as_deref();
         let load_g = self.load_g(Some(job));

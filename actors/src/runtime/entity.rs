@@ -359,9 +359,10 @@ impl<D: Decider> Awake<D> {
             count(D::KIND, &waited);
         }
         for sight in seen.passed_on.drain(..) {
-            match sight {
-                Sight::Way(journey) => self.look_ahead(&journey),
-                other => self.birth.system.see(other),
+            if let Sight::Way(journey) = sight {
+                self.look_ahead(&journey);
+            } else {
+                self.birth.system.see(sight);
             }
         }
         if !seen.asks.is_empty() {

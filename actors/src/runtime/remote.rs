@@ -95,7 +95,7 @@ impl System {
             Repeats::ById(wish) => wish,
             Repeats::Never => None,
         };
-        let request = Request::Ask { tell: D::tell(to, command), by, id, wish };
+        let request = Request::Ask { tell: Box::new(D::tell(to, command)), by, id, wish };
         let began = Instant::now();
         let heard = self.hear_from(at, &request, until).await?;
         metrics::histogram!("outrider_cluster_ask_seconds").record(began.elapsed());

@@ -133,7 +133,7 @@ async fn answer(system: System, asked: Asked, request: Request) {
         },
         Request::Front(question) => system.answer_front(question).await,
         Request::See(sights) => see(&system, sights).await,
-        Request::Ask { tell, by, id, wish } => ask(&system, asked, tell, by, id, wish).await,
+        Request::Ask { tell, by, id, wish } => ask(&system, asked, *tell, by, id, wish).await,
         Request::Read(entity) => {
             by_kind!(entity.kind, D => read::<D>(&system, asked, entity).await)
         }

@@ -41,8 +41,7 @@ fn it_is_paused_until_it_is_resumed_and_lists_say_so() {
     let id = zone(7);
     let state = paused(None);
     let known = ZonePause { zone: id, since: NOW, until: None, reason: "a flood".to_owned() };
-    let (pause, surge, set) = (Some(known), None, None);
-    let standing = Standing { nth: 1, pause, surge, set, changed_at: NOW };
+    let standing = Standing { nth: 1, pause: Some(known), surge: None, set: None, changed_at: NOW };
     assert_eq!(state.standing(id), standing);
     assert_eq!(state.deadline(), None);
     let row = state.view(id).unwrap();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    DriverCard, Router, SearchCard, cost,
+    DriverCard, Router, SearchCard, Standing, cost,
     router::{Eta, Leg, Spot, Straight},
 };
 use proptest::prelude::*;

@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn what_its_client_was_told_to_expect_is_known_after_a_cut_also_on_another_node() {
         let eta = Eta { s: 300, low_s: 200, high_s: 500 };
-        let etas = Etas { at: Timestamp(1_000), pickup: Some(eta), arrival: None };
+        let etas = Etas { at: Timestamp(1_000), pickup: Some(eta), next: None, arrival: None };
         let place = Queued { at: Timestamp(1_000), position: 2, n_waiting: 3, eta: None };
         let told = Told { eta: Some(etas), queue: Some(place) };
         let mut follow = Follow::new(OrderId::nth(1).into());

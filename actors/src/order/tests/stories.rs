@@ -238,14 +238,12 @@ fn who_loses_a_driver_has_waited_since_the_first_search_and_has_a_whole_new_one(
 #[test]
 fn whoever_is_offered_it_is_told_how_heavy_it_is() {
     let weights_of = |weight_g| {
-        let needs = Needs { weight_g, ..Needs::default() };
+        let needs = protocol::work::Needs { weight_g, ..Default::default() };
         let mut play = Play::placed(Placement { needs, ..delivery() });
         play.offer_to(1);
         let told = play.effects.iter().filter_map(|effect| {
-            if let Tell::Driver {
-                command: crate::driver::Command::ReserveOffer { weights_g, .. },
-                ..
-            } = &effect.tell
+            if let Tell::Driver { command, .. } = &effect.tell
+                && let driver::Command::ReserveOffer { weights_g, .. } = command
             {
                 Some(weights_g.clone())
             } else {

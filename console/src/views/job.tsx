@@ -61,7 +61,7 @@ export function jobView(view: OrderView | RescueView): JobView {
       id: view.id, kind: "rescue", sort: "rescue", what: word("issue", view.issue), status: view.status, rider: view.rider, driver: view.driver ?? null,
       held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, fleetFirst: false, stops, stopsDone: 0, fare: view.fare,
       reason: view.outcome ?? null, at: view.requested_at, version: view.version, run: null, fulfilment: "none", paused: null,
-      eta: null, queue: null,
+      eta: view.eta ?? null, queue: view.queue ?? null,
     };
   }
   return {

@@ -113,8 +113,9 @@ impl Line {
     /// come back, and whoever is not in it came later.
     pub fn resume(&mut self, kept: &[Stood], at: Timestamp, now: Timestamp, grace: Duration) {
         self.is_resumed = true;
+        let later = at + Duration::from_millis(1);
         for place in self.places.values_mut() {
-            place.since = place.since.max(at);
+            place.since = place.since.max(later);
         }
         for Stood(driver, since, gone_at) in kept.iter().copied() {
             if gone_at.is_some_and(|at| now.since(at) >= grace) {

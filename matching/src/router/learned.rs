@@ -71,7 +71,9 @@ impl Mean {
     /// Takes in what was seen before that: each counts as far as it is remembered.
     fn add(&mut self, before: Self) {
         let (now, then) = (self.n.min(MEMORY), before.n.min(MEMORY));
-        if then > 0.0 {
+        if now == 0.0 {
+            *self = before;
+        } else if then > 0.0 {
             self.mean = (self.mean * now + before.mean * then) / (now + then);
             self.n = (self.n + before.n).min(N_MAX);
         }

@@ -176,7 +176,7 @@ fn nth(ids: &[u64]) -> Vec<DriverId> {
 fn a_line_is_the_same_after_a_fall_and_whoever_came_since_stands_behind_it() {
     let mut before = region(START);
     line(&mut before, &[(3, START)], START);
-    line(&mut before, &[(1, START)], START + MINUTE);
+    line(&mut before, &[(1, START + MINUTE)], START + MINUTE);
     line(&mut before, &[(2, START)], START + 2 * MINUTE);
     let lines = before.kept_lines(START + 2 * MINUTE);
 
@@ -194,7 +194,7 @@ fn a_line_is_the_same_after_a_fall_and_whoever_came_since_stands_behind_it() {
 fn whoever_does_not_come_back_in_time_has_lost_its_place() {
     let mut before = region(START);
     line(&mut before, &[(2, START)], START);
-    line(&mut before, &[(1, START)], START + MINUTE);
+    line(&mut before, &[(1, START + MINUTE)], START + MINUTE);
     let lines = before.kept_lines(START + MINUTE);
     let now = START + 5 * MINUTE;
     let mut after = region(now);

@@ -85,6 +85,14 @@ pub trait Journal: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>>;
 
+    /// Puts something that could be learned again in the place of what stood on a shelf. Only the owner of its shard may, as
+    /// with commits. Of several under way at once it is open which stays; an answer that does not come says nothing. It is no
+    /// record: nothing that is dumped, restored or checked.
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>>;
+
+    /// What was last put on a shelf.
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>>;
+
     /// Who holds a key.
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>>;
 
@@ -149,6 +157,15 @@ pub trait Journal: Debug + Send + Sync + 'static {
 
     /// Writes what waits, then refuses everything. Returns when the journal can be opened again.
     fn close(&self) -> BoxFuture<'_, Result<(), JournalError>>;
+}
+
+/// Where a shard keeps something that is worth keeping, but could be learned again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shelf {
+    /// Whose owner may put something there.
+    pub shard: ShardId,
+    /// What it is called; of one shard, no other has that name.
+    pub name: String,
 }
 
 /// What is needed to rebuild an entity.

@@ -10,7 +10,7 @@ use actors::{
     format,
     journal::{
         CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-        OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored, ViewQuery,
+        OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Shelf, Stored, ViewQuery,
         faulty::{Fault, FaultyJournal, Odds},
         memory::MemoryJournal,
     },
@@ -382,6 +382,14 @@ impl Journal for Gated {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
         self.inner.deadlines(shards, until, after, limit)
+    }
+
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.keep(shelf, bytes)
+    }
+
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        self.inner.kept(shelf)
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

@@ -4,7 +4,7 @@ pub mod arbiter;
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-    OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Sort, Stored, ViewQuery,
+    OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Shelf, Sort, Stored, ViewQuery,
     feed::share,
     record,
     rules::{self, Known},
@@ -55,6 +55,7 @@ struct Kept {
     n_effects: u64,
     postings: BTreeMap<(String, u32), Line>,
     balances: HashMap<(String, Currency), i64>,
+    shelves: BTreeMap<Shelf, Vec<u8>>,
     /// No commit of its own yet: more records may be restored.
     is_restoring: bool,
     /// Who shares the maps.
@@ -103,7 +104,7 @@ impl MemoryJournal {
         Self::default()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn maps(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().expect("nothing panics while it holds the maps")
     }
 
@@ -120,7 +121,7 @@ impl MemoryJournal {
     #[cfg(any(test, feature = "testing"))]
     pub fn commit_under(&self, epoch: u64, commit: Commit) -> Result<(), CommitError> {
         self.reach().map_err(CommitError::Unavailable)?;
-        let mut kept = self.kept();
+        let mut kept = self.maps();
         let shard = commit.entity.shard();
         let actual = kept.shards.get(&shard).map_or(0, |it| it.epoch);
         if epoch != actual && !kept.cluster.is_unfenced {
@@ -131,6 +132,18 @@ impl MemoryJournal {
         Ok(())
     }
 
+    /// The same of something that is kept on a shelf.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn keep_under(&self, epoch: u64, shelf: Shelf, bytes: Vec<u8>) -> Result<(), CommitError> {
+        self.reach().map_err(CommitError::Unavailable)?;
+        let mut kept = self.maps();
+        if epoch != kept.shards.get(&shelf.shard).map_or(0, |it| it.epoch) {
+            return Err(CommitError::Fenced { shard: shelf.shard });
+        }
+        kept.shelves.insert(shelf, bytes);
+        Ok(())
+    }
+
     /// Answers `read` of what is kept, unless the journal is closed.
     fn read<T: Send + 'static>(
         &self,
@@ -138,7 +151,7 @@ impl MemoryJournal {
     ) -> BoxFuture<'_, Result<T, JournalError>> {
         async move {
             self.reach().map_err(JournalError::Unavailable)?;
-            Ok(read(&mut self.kept()))
+            Ok(read(&mut self.maps()))
         }
         .boxed()
     }
@@ -152,7 +165,7 @@ impl Journal for MemoryJournal {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
         async move {
             self.reach().map_err(CommitError::Unavailable)?;
-            let mut kept = self.kept();
+            let mut kept = self.maps();
             if let Some(access) = &self.access {
                 let shard = commit.entity.shard();
                 access.fence(shard, kept.shards.get(&shard).map_or(0, |it| it.epoch))?;
@@ -225,6 +238,24 @@ impl Journal for MemoryJournal {
                 .copied()
                 .collect()
         })
+    }
+
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            self.reach().map_err(CommitError::Unavailable)?;
+            let mut kept = self.maps();
+            if let Some(access) = &self.access {
+                let actual = kept.shards.get(&shelf.shard).map_or(0, |it| it.epoch);
+                access.fence(shelf.shard, actual)?;
+            }
+            kept.shelves.insert(shelf, bytes);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        self.read(move |kept| kept.shelves.get(&shelf).cloned())
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

@@ -45,10 +45,10 @@ use crate::{
     Decider, EntityKey, Format, Kind, Listing, Refusal, Sight, Tell, Version,
     driver::{self, Driver},
     incident::Incident,
-    journal::{JournalError, SharedJournal},
+    journal::{CommitError, JournalError, SharedJournal},
     listing::RegionId,
     order::Order,
-    region::{Regions, Surroundings},
+    region::{self, Regions, Surroundings},
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
@@ -59,6 +59,7 @@ use crate::{
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
+use futures_util::future::{BoxFuture, FutureExt};
 use listed::Enrolled;
 use matching::{
     batch::{self, Proposal},
@@ -846,6 +847,8 @@ impl System {
             }
         })
         .await;
+        // What is left to a successor, on this node or another.
+        tokio::time::timeout_at(until, self.regions().keep(&ShardSet::ALL)).await.ok();
         self.regions().stop().await;
         self.0.stop.cancel();
         self.0.tasks.close();
@@ -1070,6 +1073,33 @@ impl Surroundings for NodeSurroundings {
     fn queued(&self, order: OrderId, queued: Queued) {
         let Some(system) = self.0.upgrade().map(System) else { return };
         system.see(Sight::Order(order, search::Sighting::Queued { queued }));
+    }
+
+    fn keep(
+        &self,
+        region: RegionId,
+        what: region::Kept,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'static, Result<(), CommitError>> {
+        let journal = self.0.upgrade().map(|node| Arc::clone(&node.journal));
+        async move {
+            let gone = || CommitError::Unavailable("the node is gone".into());
+            journal.ok_or_else(gone)?.keep(what.shelf(region), bytes).await
+        }
+        .boxed()
+    }
+
+    fn kept(
+        &self,
+        region: RegionId,
+        what: region::Kept,
+    ) -> BoxFuture<'static, Result<Option<Vec<u8>>, JournalError>> {
+        let journal = self.0.upgrade().map(|node| Arc::clone(&node.journal));
+        async move {
+            let gone = || JournalError::Unavailable("the node is gone".into());
+            journal.ok_or_else(gone)?.kept(what.shelf(region)).await
+        }
+        .boxed()
     }
 
     fn region_up(&self, region: RegionId) {

@@ -838,6 +838,8 @@ impl System {
         let until = Instant::now() + patience;
         self.leave(patience).await;
         self.0.is_draining.store(true, Ordering::Release);
+        // While everybody is still there who stands in line.
+        tokio::time::timeout_at(until, self.regions().keep(&ShardSet::ALL)).await.ok();
         let finished = tokio::time::timeout_at(until, async {
             self.0.admission.idle().await;
             self.0.relay.idle().await;
@@ -847,8 +849,6 @@ impl System {
             }
         })
         .await;
-        // What is left to a successor, on this node or another.
-        tokio::time::timeout_at(until, self.regions().keep(&ShardSet::ALL)).await.ok();
         self.regions().stop().await;
         self.0.stop.cancel();
         self.0.tasks.close();

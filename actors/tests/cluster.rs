@@ -562,7 +562,7 @@ async fn sightings_cross_to_those_who_have_a_use_for_them_and_to_nobody_else() {
 async fn a_region_that_moves_leaves_what_it_has_learned_to_whoever_gets_its_shard() {
     let (fleet, nodes) = Fleet::of(2).await;
     on_duty(&nodes[0], DriverId::nth(7)).await;
-    let (home, (journal, _)) = (RegionId::at(PICKUP), fleet.database.open());
+    let (home, journal) = (RegionId::at(PICKUP), nodes[0].system.journal());
     let shelf = region::Kept::Lore.shelf(home);
     let ticks = |node: &Node| {
         let stats = node.system.regions().stats();

@@ -4,7 +4,8 @@
 //! thread hides the races.
 
 use actors::{
-    Claim, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Tell, Version, ViewRow,
+    Claim, Context, Decider, Effect, EntityKey, Format, Kind, Refusal, Sight, Tell, Version,
+    ViewRow,
     commit::{Commit, EncodedEvent},
     driver::{self, Driver},
     format,

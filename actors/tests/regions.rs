@@ -36,6 +36,9 @@ use tokio::sync::mpsc;
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const START: u64 = 1_800_000_000_000;
 
+/// What is kept of regions, by whichever node.
+type Shelves = Arc<Mutex<BTreeMap<(RegionId, Kept), Vec<u8>>>>;
+
 /// The rest of the node, played by the test.
 #[derive(Debug)]
 struct Stage {
@@ -52,8 +55,7 @@ struct Stage {
     falls_at_next_proposal: AtomicBool,
     /// Another node matches here.
     is_away: AtomicBool,
-    /// What is kept of regions, here or by another node.
-    kept: Arc<Mutex<BTreeMap<(RegionId, Kept), Vec<u8>>>>,
+    kept: Shelves,
     /// Nothing of it can be read.
     is_unreadable: AtomicBool,
     /// How often other tasks of the node had their turn: so far, when a region last looked at the
@@ -165,10 +167,7 @@ impl Play {
     }
 
     /// On a node that finds what another has kept.
-    fn after(
-        settings: Settings,
-        kept: Arc<Mutex<BTreeMap<(RegionId, Kept), Vec<u8>>>>,
-    ) -> Self {
+    fn after(settings: Settings, kept: Shelves) -> Self {
         let (sender, ups) = mpsc::channel(64);
         let stage = Arc::new(Stage {
             now: AtomicU64::new(START),

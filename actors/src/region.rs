@@ -331,7 +331,8 @@ impl Regions {
         let awake = self.awake().await.into_iter();
         let those = awake.filter(|(region, _)| shards.contains(region.shard()));
         // A region that falls drops the reply, and keeps nothing.
-        let keeping = those.map(|(_, it)| async move { drop(it.call(live::Call::Keep, None).await) });
+        let keeping =
+            those.map(|(_, it)| async move { drop(it.call(live::Call::Keep, None).await) });
         join_all(keeping).await;
     }
 

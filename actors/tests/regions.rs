@@ -1315,10 +1315,8 @@ async fn a_region_whose_memory_is_damaged_learns_anew_and_keeps_that() {
     let kept = BTreeMap::from([Kept::Lore, Kept::Lines].map(rubbish));
     let mut play = Play::after(at_a_rank(), Arc::new(Mutex::new(kept.clone())));
     learn_something(&mut play).await;
-    until(&play, 10_000, |play| {
-        play.stage.all_kept().iter().all(|(it, bytes)| kept[it] != *bytes)
-    })
-    .await;
+    until(&play, 10_000, |play| play.stage.all_kept().iter().all(|(it, bytes)| kept[it] != *bytes))
+        .await;
     assert_eq!(turns(&play), [Some(2), Some(1)]);
 }
 

@@ -4,7 +4,8 @@ pub mod arbiter;
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Journal, JournalError, OutboxPosition,
-    OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Shelf, Sort, Stored, ViewQuery,
+    OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Shelf, Sort, Stored,
+    ViewQuery,
     feed::share,
     record,
     rules::{self, Known},

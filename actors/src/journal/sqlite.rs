@@ -200,9 +200,7 @@ impl Journal for SqliteJournal {
         async move {
             let (ack, answer) = oneshot::channel();
             self.send(Request::Keep(shelf, bytes, ack)).await.map_err(CommitError::Unavailable)?;
-            answer
-                .await
-                .unwrap_or_else(|_| Err(CommitError::Unknown("the writer is gone".into())))
+            answer.await.unwrap_or_else(|_| Err(CommitError::Unknown("the writer is gone".into())))
         }
         .boxed()
     }

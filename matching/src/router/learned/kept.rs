@@ -42,7 +42,8 @@ pub struct KeptWays {
 impl Ways {
     /// What there is to keep. `middle` is what they were made around, and `router` what they better.
     pub fn kept(&self, middle: Point, router: &dyn Router) -> KeptWays {
-        let mut places: Vec<_> = self.places.iter().map(|(key, mean)| (*key, pack(*mean))).collect();
+        let mut places: Vec<_> =
+            self.places.iter().map(|(key, mean)| (*key, pack(*mean))).collect();
         places.sort_unstable_by_key(|(key, _)| *key);
         let of = |kind: u64| {
             let those = places.iter().filter(move |(key, _)| key >> 32 == kind);
@@ -82,9 +83,12 @@ impl Ways {
         for (mean, kept) in means.zip(kept.bands.iter().chain(&kept.hours)) {
             *mean = unpack(*kept)?;
         }
-        let from = kept.from.iter().map(|(square, n, mean)| (1 << 32 | u64::from(*square), (*n, *mean)));
-        let to = kept.to.iter().map(|(square, n, mean)| (2 << 32 | u64::from(*square), (*n, *mean)));
-        let pairs = kept.pairs.iter().map(|(pair, n, mean)| (3 << 32 | u64::from(*pair), (*n, *mean)));
+        let from =
+            kept.from.iter().map(|(square, n, mean)| (1 << 32 | u64::from(*square), (*n, *mean)));
+        let to =
+            kept.to.iter().map(|(square, n, mean)| (2 << 32 | u64::from(*square), (*n, *mean)));
+        let pairs =
+            kept.pairs.iter().map(|(pair, n, mean)| (3 << 32 | u64::from(*pair), (*n, *mean)));
         for (key, kept) in from.chain(to).chain(pairs) {
             ways.places.insert(key, unpack(kept)?);
         }

@@ -85,6 +85,14 @@ pub trait Journal: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>>;
 
+    /// Puts something that could be learned again in the place of what stood on a shelf. Only the owner of its shard may, as
+    /// with commits. Of several under way at once it is open which stays; an answer that does not come says nothing. It is no
+    /// record: nothing that is dumped, restored or checked.
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>>;
+
+    /// What was last put on a shelf.
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>>;
+
     /// Who holds a key.
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>>;
 
@@ -159,6 +167,15 @@ pub struct Forgotten {
     /// for that and when. Events stay, so nobody counts them: that would be to read all events. None if
     /// the journal keeps no results there.
     pub with_events_before: Option<Timestamp>,
+}
+
+/// Where a shard keeps something that is worth keeping, but could be learned again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shelf {
+    /// Whose owner may put something there.
+    pub shard: ShardId,
+    /// What it is called; of one shard, no other has that name.
+    pub name: String,
 }
 
 /// What is needed to rebuild an entity.

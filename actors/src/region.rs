@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A region is soft state. It is created by the first listing, forgets itself when it has been empty for
-//! a while, and when it falls its successor starts empty and asks for everyone to be listed again. What
+//! a while, and when it falls its successor starts empty and asks for everyone to be listed again. What takes
+//! long to learn is kept in the journal now and then, and gone on from (`kept.rs`). What
 //! outlives the actor is its `Area`: an inbox that keeps one entry per entity, so that a slow region
 //! never has more to read than there are entities, and the roster its neighbours read. Regions see the
 //! drivers of the ring around theirs and leave those alone whom a neighbour has just proposed. Two that match at the same
@@ -17,9 +18,12 @@
 
 mod area;
 mod keeper;
+mod kept;
 mod line;
 mod live;
 mod rounds;
+
+pub use kept::Kept;
 
 use self::{
     area::{Area, Entry},
@@ -28,11 +32,13 @@ use self::{
 };
 use crate::{
     Card, EntityKey, Listing,
+    journal::{CommitError, JournalError},
     listing::RegionId,
     search::{Account, Candidate},
     tell::Journey,
     zone::Zones,
 };
+use futures_util::future::{BoxFuture, join_all};
 use matching::{
     Field, Router,
     batch::{self, Legs},
@@ -55,6 +61,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 use tracing::warn;
 
@@ -74,6 +81,20 @@ pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
     fn region_up(&self, region: RegionId);
     /// A job that waits for a driver is somewhere else in the queue now. Lossy: the latest counts.
     fn queued(&self, job: JobId, queued: Queued);
+    /// Keeps something of a region for whoever matches in it next, in the place of what was kept before; fenced, if that is
+    /// somebody else already.
+    fn keep(
+        &self,
+        region: RegionId,
+        what: Kept,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'static, Result<(), CommitError>>;
+    /// What was last kept of a region, by whoever matched in it.
+    fn kept(
+        &self,
+        region: RegionId,
+        what: Kept,
+    ) -> BoxFuture<'static, Result<Option<Vec<u8>>, JournalError>>;
     /// Does this node match in it? If not, it only keeps its roster, for neighbours that it does match in.
     fn is_ours(&self, region: RegionId) -> bool;
     /// The node's clock.
@@ -93,6 +114,9 @@ pub struct Settings {
     pub repeat_ms: u32,
     /// How long an empty region stays, in milliseconds.
     pub linger_ms: u32,
+    /// How often what a region has learned is kept for whoever matches there next, in milliseconds, and what moves of its lines
+    /// every thirty seconds, if that is more often; 0: never, and nothing is gone on from.
+    pub keep_every_ms: u32,
     /// With so many drivers and searches a region is matched in parts, its H3 children, whenever many searches are due for
     /// its drivers, and always at once again with half as many; 0: never in parts.
     pub split_at: u32,
@@ -135,6 +159,7 @@ impl Default for Settings {
             warm_up_ms: 3_000,
             repeat_ms: 2_000,
             linger_ms: 60_000,
+            keep_every_ms: 300_000,
             split_at: 10_000,
             rings: 1,
             matching: cost::Settings::default(),
@@ -296,11 +321,30 @@ impl Regions {
     /// Lets every region do one tick now, one after the other, and waits for them. For tests and
     /// simulations, which have a clock of their own.
     pub async fn tick(&self) {
-        let Ok(awake) = self.keeper.call(Order::Roll, None).await else { return };
-        for region in awake.unwrap_or(Vec::new()) {
+        for (_, region) in self.awake().await {
             // A region that falls drops the reply. Its successor takes part in the next tick.
-            region.call(|done| live::Tick { done: Some(done) }, None).await.ok();
+            region.call(|done| live::Call::Tick(Some(done)), None).await.ok();
         }
+    }
+
+    /// Lets the regions of these shards that are matched here keep what they know, and waits for that: they are about to be
+    /// matched by somebody else, or by this node when it is back.
+    pub async fn keep(&self, shards: &ShardSet) {
+        if !self.world.keeps() {
+            return;
+        }
+        let awake = self.awake().await.into_iter();
+        let those = awake.filter(|(region, _)| shards.contains(region.shard()));
+        // A region that falls drops the reply, and keeps nothing.
+        let keeping =
+            those.map(|(_, it)| async move { drop(it.call(live::Call::Keep, None).await) });
+        join_all(keeping).await;
+    }
+
+    /// Regions that live, in the order of their cells.
+    async fn awake(&self) -> Vec<(RegionId, ActorRef<live::Call>)> {
+        let Ok(awake) = self.keeper.call(Order::Roll, None).await else { return Vec::new() };
+        awake.unwrap_or(Vec::new())
     }
 
     /// What each region last did, in the order of their cells.
@@ -440,6 +484,23 @@ impl Regions {
 }
 
 impl World {
+    /// Is anything kept of regions?
+    fn keeps(&self) -> bool {
+        self.settings.keep_every_ms > 0
+    }
+
+    /// How often what they have learned is.
+    fn keep_every(&self) -> Duration {
+        Duration::from_millis(self.settings.keep_every_ms.into())
+    }
+
+    /// Since when nothing can have happened in a region that this node has not heard of.
+    fn here_since(&self, region: RegionId) -> Timestamp {
+        let moved = self.moved_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved_at = moved.get(&region.shard()).copied().unwrap_or_default();
+        moved_at.max(self.started_at)
+    }
+
     /// Does a round with what all regions share.
     fn run(&self, matching: Matching) -> (Field, Outcome) {
         matching.run(&*self.router, &self.settings.matching)

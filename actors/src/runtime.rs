@@ -45,10 +45,10 @@ use crate::{
     Decider, EntityKey, Format, Kind, Listing, Refusal, Sight, Tell, Version,
     driver::{self, Driver},
     incident::Incident,
-    journal::{Forgotten, JournalError, SharedJournal},
+    journal::{CommitError, Forgotten, JournalError, SharedJournal},
     listing::RegionId,
     order::Order,
-    region::{Regions, Surroundings},
+    region::{self, Regions, Surroundings},
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
@@ -59,6 +59,7 @@ use crate::{
 use admission::{Admission, Permit};
 use alarm::Alarm;
 use entity::Message;
+use futures_util::future::{BoxFuture, FutureExt};
 use listed::Enrolled;
 use matching::{
     batch::{self, Proposal},
@@ -839,6 +840,8 @@ impl System {
         let until = Instant::now() + patience;
         self.leave(patience).await;
         self.0.is_draining.store(true, Ordering::Release);
+        // While everybody is still there who stands in line.
+        tokio::time::timeout_at(until, self.regions().keep(&ShardSet::ALL)).await.ok();
         let finished = tokio::time::timeout_at(until, async {
             self.0.admission.idle().await;
             self.0.relay.idle().await;
@@ -1080,6 +1083,33 @@ impl Surroundings for NodeSurroundings {
     fn queued(&self, job: JobId, queued: Queued) {
         let Some(system) = self.0.upgrade().map(System) else { return };
         system.see(Sight::job(job, search::Sighting::Queued { queued }));
+    }
+
+    fn keep(
+        &self,
+        region: RegionId,
+        what: region::Kept,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'static, Result<(), CommitError>> {
+        let journal = self.0.upgrade().map(|node| Arc::clone(&node.journal));
+        async move {
+            let gone = || CommitError::Unavailable("the node is gone".into());
+            journal.ok_or_else(gone)?.keep(what.shelf(region), bytes).await
+        }
+        .boxed()
+    }
+
+    fn kept(
+        &self,
+        region: RegionId,
+        what: region::Kept,
+    ) -> BoxFuture<'static, Result<Option<Vec<u8>>, JournalError>> {
+        let journal = self.0.upgrade().map(|node| Arc::clone(&node.journal));
+        async move {
+            let gone = || JournalError::Unavailable("the node is gone".into());
+            journal.ok_or_else(gone)?.kept(what.shelf(region)).await
+        }
+        .boxed()
     }
 
     fn region_up(&self, region: RegionId) {

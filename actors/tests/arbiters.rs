@@ -76,6 +76,7 @@ mod memory {
             epochs_say_who_wrote
             the_feed_is_gapless_while_64_write
             commits_wake_whoever_watches
+            what_is_kept_takes_the_place_of_what_was_kept_before
             a_closed_journal_refuses
         }
     }
@@ -178,6 +179,7 @@ mod postgres {
             of_100_who_want_one_claim_one_gets_it
             epochs_say_who_wrote
             the_feed_is_gapless_while_64_write
+            what_is_kept_takes_the_place_of_what_was_kept_before
             a_closed_journal_refuses
         }
     }

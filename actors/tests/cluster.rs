@@ -598,6 +598,28 @@ async fn has_been_seen(node: &Node, driver: DriverId) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_region_that_moves_leaves_what_it_has_learned_to_whoever_gets_its_shard() {
+    let (fleet, nodes) = Fleet::of(2).await;
+    on_duty(&nodes[0], DriverId::nth(7)).await;
+    let (home, journal) = (RegionId::at(PICKUP), nodes[0].system.journal());
+    let shelf = region::Kept::Lore.shelf(home);
+    let ticks = |node: &Node| {
+        let stats = node.system.regions().stats();
+        stats.iter().find(|(region, _)| *region == home).map_or(0, |(_, it)| it.n_ticks)
+    };
+    // It keeps nothing before it knows what was kept, which it is told between two ticks.
+    for node in nodes.iter().cycle() {
+        fleet.give(home.shard(), node).await;
+        if journal.kept(shelf.clone()).await.expect("read").is_some() {
+            break;
+        }
+        let before = ticks(node);
+        until("the region is matched there", || ticks(node) >= before + 5).await;
+    }
+    fleet.is_sound([]).await;
+}
+
 async fn on_duty(node: &Node, driver: DriverId) {
     on_duty_at(node, driver, 100.0).await;
 }

@@ -2,12 +2,14 @@
 
 use actors::{
     Card, DriverCard, EntityKey, Listing, SearchCard,
+    journal::{CommitError, JournalError},
     listing::RegionId,
-    region::{Regions, Settings, Surroundings},
+    region::{Kept, Regions, Settings, Surroundings},
     search::Candidate,
     tell::{Halt, Journey},
     zone::{ByStaff, Multiplier, SURGE_EVERY, Standing, middle_of, neighbourhood, zones_at},
 };
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use matching::{
     Came, Field, Paused, batch,
     rank::Rank,
@@ -15,7 +17,7 @@ use matching::{
     surge::{self, Cause, Cell, USUAL},
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, Principal, Timestamp, ZoneId,
+    DriverId, JobId, OrderId, Point, Principal, ShardSet, Timestamp, ZoneId,
     trace::{Verdict, WhyNot},
     view::{Etas, Queued, StopKind, WorkKind, ZonePause},
     work::{OfferPolicy, Vehicle, VehicleKind},
@@ -34,6 +36,9 @@ use tokio::sync::mpsc;
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const START: u64 = 1_800_000_000_000;
 
+/// What is kept of regions, by whichever node.
+type Shelves = Arc<Mutex<BTreeMap<(RegionId, Kept), Vec<u8>>>>;
+
 /// The rest of the node, played by the test.
 #[derive(Debug)]
 struct Stage {
@@ -50,6 +55,9 @@ struct Stage {
     falls_at_next_proposal: AtomicBool,
     /// Another node matches here.
     is_away: AtomicBool,
+    kept: Shelves,
+    /// Nothing of it can be read.
+    is_unreadable: AtomicBool,
     /// How often other tasks of the node had their turn: so far, when a region last looked at the
     /// clock, when it then proposed, and when it sent somebody to wait elsewhere (none: `u64::MAX`).
     turns: AtomicU64,
@@ -61,6 +69,11 @@ struct Stage {
 impl Stage {
     fn say(&self, what: &'static str) {
         self.said.lock().expect("no test panics holding it").push(what);
+    }
+
+    /// All that is kept, as it is.
+    fn all_kept(&self) -> BTreeMap<(RegionId, Kept), Vec<u8>> {
+        self.kept.lock().expect("no test panics holding it").clone()
     }
 }
 
@@ -96,6 +109,30 @@ impl Surroundings for Stage {
         self.queued.lock().expect("no test panics holding it").push((job, queued));
     }
 
+    fn keep(
+        &self,
+        region: RegionId,
+        what: Kept,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'static, Result<(), CommitError>> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return ready(Err(CommitError::Fenced { shard: region.shard() })).boxed();
+        }
+        self.kept.lock().expect("no test panics holding it").insert((region, what), bytes);
+        ready(Ok(())).boxed()
+    }
+
+    fn kept(
+        &self,
+        region: RegionId,
+        what: Kept,
+    ) -> BoxFuture<'static, Result<Option<Vec<u8>>, JournalError>> {
+        if self.is_unreadable.load(Ordering::SeqCst) {
+            return ready(Err(JournalError::Unavailable("the stage said so".into()))).boxed();
+        }
+        ready(Ok(self.all_kept().get(&(region, what)).cloned())).boxed()
+    }
+
     fn region_up(&self, region: RegionId) {
         // Tests that do not ask who came up let the channel fill.
         self.ups.try_send(region).ok();
@@ -126,6 +163,11 @@ fn settings() -> Settings {
 
 impl Play {
     fn with(settings: Settings) -> Self {
+        Self::after(settings, Arc::default())
+    }
+
+    /// On a node that finds what another has kept.
+    fn after(settings: Settings, kept: Shelves) -> Self {
         let (sender, ups) = mpsc::channel(64);
         let stage = Arc::new(Stage {
             now: AtomicU64::new(START),
@@ -139,6 +181,8 @@ impl Play {
             ups: sender,
             falls_at_next_proposal: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
+            kept,
+            is_unreadable: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             turns_at_clock: AtomicU64::new(0),
             turns_at_proposal: AtomicU64::new(u64::MAX),
@@ -1135,4 +1179,174 @@ async fn nothing_listed_is_lost_while_regions_come_and_go() {
     crowd.join_all().await;
     play.regions.tick().await;
     assert_eq!(play.n_listed(), (4, 0));
+}
+
+/// A rank around the middle of town.
+fn at_a_rank() -> Settings {
+    let (lat, lon) = (KIGALI.lat, KIGALI.lon);
+    let rank = Rank { name: "airport".to_owned(), lat, lon, radius_m: 400, grace_ms: 60_000 };
+    Settings { ranks: vec![rank], ..settings() }
+}
+
+/// Not at the rank, but in the same region.
+fn in_town() -> Point {
+    let near = [1_000.0, -1_000.0].map(|east_m| KIGALI.offset_m(east_m, 0.0));
+    near.into_iter().find(|it| RegionId::at(*it) == RegionId::at(KIGALI)).expect("it is wide")
+}
+
+/// The second driver, then the first comes to the rank; and ten have come to town in twice the usual time.
+async fn learn_something(play: &mut Play) {
+    play.driver(2, KIGALI);
+    play.tick().await;
+    play.later(1_000);
+    play.driver(1, KIGALI);
+    for n in 101..=110 {
+        let left_at = play.now() - Duration::from_millis(600_000 - n);
+        let came = Came { from: KIGALI, to: in_town(), left_at, took_ms: 360_000 };
+        play.driver_with(n, in_town(), |card| card.came = Some(Arc::new(came)));
+    }
+    play.tick().await;
+}
+
+/// How long, in seconds, the way from the rank into town takes, as the region has told.
+fn way_s(play: &Play) -> Option<u32> {
+    let journey = Journey {
+        order: OrderId::nth(1),
+        driver: DriverId::nth(1),
+        vehicle: VehicleKind::Moto,
+        region: RegionId::at(KIGALI),
+        places: vec![KIGALI, in_town()],
+        is_to_pickup: true,
+    };
+    play.regions.etas(&journey, play.now()).pickup.map(|it| it.s)
+}
+
+fn turns(play: &Play) -> [Option<usize>; 2] {
+    [1, 2].map(|n| play.regions.turn_of(DriverId::nth(n)).map(|(_, at, _)| at))
+}
+
+/// Ticks until it is so: what is read and kept has tasks of its own.
+async fn until(play: &Play, step_ms: u64, is_so: impl Fn(&Play) -> bool) {
+    while !is_so(play) {
+        play.later(step_ms);
+        play.tick().await;
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Ticks until all has been kept, minute after minute.
+async fn until_all_is_kept(play: &Play) {
+    until(play, 10_000, |play| play.stage.all_kept().len() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallen_region_goes_on_from_what_it_had_learned_and_its_line_is_in_order() {
+    let mut play = Play::with(at_a_rank());
+    learn_something(&mut play).await;
+    until_all_is_kept(&play).await;
+    assert_eq!(turns(&play), [Some(2), Some(1)]);
+    let knew = way_s(&play);
+    assert!(knew > Some(200), "{knew:?}");
+
+    play.ride(1, in_town(), OfferPolicy::Sequential);
+    play.driver(101, in_town());
+    play.stage.falls_at_next_proposal.store(true, Ordering::SeqCst);
+    play.tick().await;
+    play.ups.recv().await.unwrap();
+    play.ups.recv().await.unwrap();
+    play.ride_gone(1);
+    assert_eq!(way_s(&play), Some(180), "the successor has learned nothing yet");
+    play.driver(1, KIGALI);
+    play.driver(2, KIGALI);
+    until(&play, 0, |play| way_s(play) == knew).await;
+    assert_eq!(turns(&play), [Some(2), Some(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_was_closed_comes_back_knowing() {
+    let mut play = Play::with(Settings { keep_every_ms: 3_600_000, ..at_a_rank() });
+    learn_something(&mut play).await;
+    // Lines are kept once they have moved; how ways go is not due for long.
+    until(&play, 10_000, |play| !play.stage.all_kept().is_empty()).await;
+    (1..=2).chain(101..=110).for_each(|n| play.driver_gone(n));
+    play.tick().await;
+    play.later(60_000);
+    play.tick().await;
+    assert_eq!(play.regions.stats(), []);
+    assert_eq!(play.stage.all_kept().len(), 2);
+    play.driver(1, KIGALI);
+    until(&play, 0, |play| way_s(play) > Some(200)).await;
+    assert_eq!(turns(&play), [Some(1), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_moves_is_known_where_it_goes_and_nothing_older_overwrites_that() {
+    let mut one = Play::with(at_a_rank());
+    learn_something(&mut one).await;
+    until_all_is_kept(&one).await;
+    one.tick().await;
+    let before = one.stage.all_kept();
+    one.regions.keep(&ShardSet::NONE).await;
+    assert_eq!(one.stage.all_kept(), before, "another shard is handed over");
+    one.later(1_000);
+    one.regions.keep(&ShardSet::ALL).await;
+    let kept = one.stage.all_kept();
+    assert_ne!(kept, before);
+
+    let mut two = Play::after(at_a_rank(), Arc::clone(&one.stage.kept));
+    two.stage.now.store(one.now().0 + 1_000, Ordering::SeqCst);
+    one.stage.is_away.store(true, Ordering::SeqCst);
+    two.driver(1, KIGALI);
+    two.driver(2, KIGALI);
+    until(&two, 0, |play| way_s(play) > Some(200)).await;
+    assert_eq!(turns(&two), [Some(2), Some(1)]);
+    one.later(600_000);
+    one.tick().await;
+    one.regions.keep(&ShardSet::ALL).await;
+    assert_eq!(two.stage.all_kept(), kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_whose_memory_is_damaged_learns_anew_and_keeps_that() {
+    let rubbish = |what| ((RegionId::at(KIGALI), what), vec![0xc1, 0x01, 0x93]);
+    let kept = BTreeMap::from([Kept::Lore, Kept::Lines].map(rubbish));
+    let mut play = Play::after(at_a_rank(), Arc::new(Mutex::new(kept.clone())));
+    learn_something(&mut play).await;
+    until(&play, 10_000, |play| play.stage.all_kept().iter().all(|(it, bytes)| kept[it] != *bytes))
+        .await;
+    assert_eq!(turns(&play), [Some(2), Some(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_kept_before_it_is_known_what_was() {
+    let mut one = Play::with(at_a_rank());
+    learn_something(&mut one).await;
+    until_all_is_kept(&one).await;
+    let kept = one.stage.all_kept();
+    let mut two = Play::after(at_a_rank(), Arc::clone(&one.stage.kept));
+    two.stage.now.store(one.now().0, Ordering::SeqCst);
+    two.stage.is_unreadable.store(true, Ordering::SeqCst);
+    two.driver(1, KIGALI);
+    for _ in 0..20 {
+        two.later(60_000);
+        two.tick().await;
+        two.regions.keep(&ShardSet::ALL).await;
+    }
+    assert_eq!(two.stage.all_kept(), kept);
+    assert_eq!(way_s(&two), Some(180));
+    two.stage.is_unreadable.store(false, Ordering::SeqCst);
+    until(&two, 5_000, |play| way_s(play) > Some(200)).await;
+    until(&two, 60_000, |play| play.stage.all_kept() != kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_to_be_kept_nothing_is() {
+    let mut play = Play::with(Settings { keep_every_ms: 0, ..at_a_rank() });
+    learn_something(&mut play).await;
+    for _ in 0..20 {
+        play.later(60_000);
+        play.tick().await;
+    }
+    play.regions.keep(&ShardSet::ALL).await;
+    assert!(play.stage.all_kept().is_empty());
 }

@@ -11,11 +11,12 @@ use actors::{
     format,
     journal::{
         CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
-        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored,
-        ViewQuery,
+        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Shelf,
+        Stored, ViewQuery,
         faulty::{Fault, FaultyJournal, Odds},
         memory::MemoryJournal,
     },
+    listing::RegionId,
     policy::DriverPolicy,
     region,
     rider::{Command, Rider},
@@ -384,6 +385,14 @@ impl Journal for Gated {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
         self.inner.deadlines(shards, until, after, limit)
+    }
+
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.keep(shelf, bytes)
+    }
+
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        self.inner.kept(shelf)
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {
@@ -875,4 +884,27 @@ async fn what_there_is_to_do_in_a_shard_is_counted_there_and_nowhere_else() {
     let asleep = system.loads().into_iter().find(|it| it.shard == shard).expect("it is here");
     assert_eq!((asleep.n_awake, asleep.n_commands), (0, 2));
     assert!(system.drain(PATIENCE).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_region_has_learned_is_kept_again_when_its_node_is_drained() {
+    let journal = MemoryJournal::default();
+    let system = start(Arc::new(journal.clone())).await;
+    let (driver, place) = (DriverId::nth(1), Point { lat: -1.9441, lon: 30.0619 });
+    let ask = Ask { command: duty(0), by: Principal::Driver(driver), id: CommandId::mint() };
+    system.ask::<Driver>(driver, ask, PATIENCE).await.expect("on duty");
+    system.see(Sight::Driver(driver, position(0.0, system.now())));
+    let shelf = region::Kept::Lore.shelf(RegionId::at(place));
+    let first = loop {
+        // Once it knows that nothing was kept before.
+        system.regions().tick().await;
+        system.regions().keep(&ShardSet::ALL).await;
+        if let Some(first) = journal.kept(shelf.clone()).await.expect("open") {
+            break first;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(system.drain(PATIENCE).await);
+    let last = journal.kept(shelf).await.expect("open");
+    assert!(last.is_some_and(|last| last != first), "when it was kept is part of it");
 }

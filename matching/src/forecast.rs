@@ -1,9 +1,10 @@
 //! How much will be asked in a while: what is asked now, times how much more is usually asked then.
 //!
 //! What is usual is learned hour by hour of the week; the weeks before count less and less. Where an hour was never
-//! seen, nothing is known better than that it goes on as it is.
+//! seen, nothing is known better than that it goes on as it is. That takes more than a week, so it is kept ([`KeptProfile`]).
 
 use protocol::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -15,6 +16,10 @@ const LATEST: f64 = 0.5;
 const PRIOR: f64 = 3.0;
 /// How much more, or less, may be expected than now.
 const FACTOR_MAX: f64 = 4.0;
+/// An hour of which nobody watched more than this counts as seen.
+const BLINK: Duration = Duration::from_secs(10 * 60);
+/// More requests in an hour are not believed.
+const N_MAX: f32 = 1e9;
 
 /// How much is usually asked in each hour of the week.
 #[derive(Debug, Clone)]
@@ -26,16 +31,72 @@ pub struct Profile {
     n: u32,
     /// Was it seen from its start?
     is_whole: bool,
+    /// Whoever asked before that has been counted; none, if that is not known.
+    counted_until: Option<Timestamp>,
+}
+
+/// A [`Profile`], to be kept and gone on from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptProfile {
+    pub(crate) hours: Vec<Option<f32>>,
+    hour: u64,
+    n: u32,
+    is_whole: bool,
 }
 
 impl Profile {
     /// Nothing is known yet.
     pub fn new(now: Timestamp) -> Self {
-        Self { hours: [None; HOURS], hour: now.0 / HOUR_MS, n: 0, is_whole: false }
+        Self {
+            hours: [None; HOURS],
+            hour: now.0 / HOUR_MS,
+            n: 0,
+            is_whole: false,
+            counted_until: None,
+        }
     }
 
-    /// Somebody asks.
+    /// What there is to keep.
+    pub fn kept(&self) -> KeptProfile {
+        let Self { hour, n, is_whole, .. } = *self;
+        let hours = self.hours.iter().map(|it| it.map(|n| n as f32)).collect();
+        KeptProfile { hours, hour, n, is_whole }
+    }
+
+    /// Goes on from what was kept at that moment; none, if it makes no sense. `has_missed`: somebody may have asked since
+    /// without having been counted. Then the hours since are not learned from, unless they are few minutes.
+    pub fn resume(
+        kept: &KeptProfile,
+        at: Timestamp,
+        now: Timestamp,
+        has_missed: bool,
+    ) -> Option<Self> {
+        let mut hours = [None; HOURS];
+        if kept.hours.len() != HOURS {
+            return None;
+        }
+        for (hour, kept) in hours.iter_mut().zip(&kept.hours) {
+            if !kept.is_none_or(|n| (0.0..=N_MAX).contains(&n)) {
+                return None;
+            }
+            *hour = kept.map(f64::from);
+        }
+        let KeptProfile { hour, n, is_whole, .. } = *kept;
+        let mut profile = Self { hours, hour, n, is_whole, counted_until: Some(at) };
+        let this_hour = now.0 / HOUR_MS;
+        // A clock that went back says nothing of this hour either.
+        if hour > this_hour || (has_missed && now.since(at) > BLINK) {
+            (profile.hour, profile.n, profile.is_whole) = (this_hour, 0, false);
+        }
+        profile.roll(now);
+        Some(profile)
+    }
+
+    /// Somebody asks, or has asked for a while.
     pub fn record(&mut self, at: Timestamp) {
+        if self.counted_until.is_some_and(|until| at <= until) {
+            return;
+        }
         self.roll(at);
         self.n = self.n.saturating_add(1);
     }

@@ -46,11 +46,22 @@ impl Rank {
     }
 }
 
+/// Most of a line that are kept: who came first.
+const N_KEPT_MAX: usize = 2_000;
+
 /// Who stands in line at one rank.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
     places: BTreeMap<DriverId, Place>,
+    /// When it first looked who is there.
+    began_at: Option<Timestamp>,
+    /// It goes on from what was kept: whoever is not in that came later.
+    is_resumed: bool,
 }
+
+/// Somebody in line, to be kept: who, since when, and since when it is not there, if it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stood(pub DriverId, pub Timestamp, pub Option<Timestamp>);
 
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -60,13 +71,23 @@ struct Place {
 }
 
 impl Line {
-    /// Takes in who is there now.
-    pub fn see(&mut self, there: impl Iterator<Item = DriverId>, now: Timestamp, grace: Duration) {
+    /// Takes in who is there now, and since when each has had nothing to do.
+    pub fn see(
+        &mut self,
+        there: impl Iterator<Item = (DriverId, Timestamp)>,
+        now: Timestamp,
+        grace: Duration,
+    ) {
         for place in self.places.values_mut() {
             place.gone_at = place.gone_at.or(Some(now));
         }
-        for driver in there {
-            let place = self.places.entry(driver).or_insert(Place { since: now, gone_at: None });
+        // A line that has just begun, of which nothing was kept, has not seen them come. Who has waited longest, wherever that
+        // was, is the best guess.
+        let began_at = *self.began_at.get_or_insert(now);
+        let is_guess = !self.is_resumed && now.since(began_at) < grace;
+        for (driver, idle_since) in there {
+            let since = if is_guess { idle_since.min(now) } else { now };
+            let place = self.places.entry(driver).or_insert(Place { since, gone_at: None });
             // Who comes back too late stands behind those who came meanwhile.
             if place.gone_at.is_some_and(|at| now.since(at) >= grace) {
                 place.since = now;
@@ -74,6 +95,36 @@ impl Line {
             place.gone_at = None;
         }
         self.places.retain(|_, place| place.gone_at.is_none_or(|at| now.since(at) < grace));
+    }
+
+    /// Who is in it, first come first, to be kept.
+    pub fn kept(&self) -> Vec<Stood> {
+        let mut kept: Vec<Stood> = self
+            .places
+            .iter()
+            .map(|(driver, Place { since, gone_at })| Stood(*driver, *since, *gone_at))
+            .collect();
+        kept.sort_unstable_by_key(|Stood(driver, since, _)| (*since, *driver));
+        kept.truncate(N_KEPT_MAX);
+        kept
+    }
+
+    /// Goes on from what was kept at that moment. Whoever was there then has as long to be seen again as one who goes has to
+    /// come back, and whoever is not in it came later.
+    pub fn resume(&mut self, kept: &[Stood], at: Timestamp, now: Timestamp, grace: Duration) {
+        self.is_resumed = true;
+        let later = at + Duration::from_millis(1);
+        for place in self.places.values_mut() {
+            place.since = place.since.max(later);
+        }
+        for Stood(driver, since, gone_at) in kept.iter().copied() {
+            if gone_at.is_some_and(|at| now.since(at) >= grace) {
+                continue;
+            }
+            let gone_at = gone_at.or(Some(now));
+            let place = self.places.entry(driver).or_insert(Place { since, gone_at });
+            place.since = since.min(now);
+        }
     }
 
     /// Those who are there, first come first.

@@ -7,6 +7,12 @@
 //!  put, forget ──► Region ──wanting, proposed──► neighbours ──► their rosters, their wanting, whom they proposed
 //!                     └──prepare──► Matching ──run──► Outcome ──► learn
 //! ```
+//!
+//! What takes long to learn, and who stands in line, can be kept for whoever matches here next: `lore.rs`.
+
+mod lore;
+
+pub use lore::{Lines, Lore};
 
 use crate::{
     Came, DriverCard, Field, Router, SearchCard,
@@ -51,7 +57,7 @@ pub type Wanting = Vec<Arc<SearchCard>>;
 /// Drivers a region proposed a moment ago, and when, in the order of their ids.
 pub type Proposed = Vec<(DriverId, Timestamp)>;
 
-/// What one region knows. All of it can be learned again.
+/// What one region knows. All of it can be learned again, though some of that takes weeks.
 #[derive(Debug)]
 pub struct Region {
     middle: Point,
@@ -376,7 +382,8 @@ impl Region {
     pub fn line_up(&mut self, mut due: Wanting, now: Timestamp, settings: &Settings) -> Wanting {
         for (rank, line) in &mut self.ranks {
             let free = self.drivers.values().filter(|card| card.is_free);
-            let there = free.filter(|card| rank.holds(card.at)).map(|card| card.id);
+            let there = free.filter(|card| rank.holds(card.at));
+            let there = there.map(|card| (card.id, card.idle_since));
             line.see(there, now, Duration::from_millis(rank.grace_ms.into()));
             let order = line.order().into_iter().filter(|it| !self.asked.contains(*it));
             let standing: Roster = order.filter_map(|it| self.drivers.get(&it).cloned()).collect();

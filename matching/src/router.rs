@@ -7,7 +7,7 @@ mod learned;
 mod roads;
 mod straight;
 
-pub use learned::{Gone, Learned, Ways};
+pub use learned::{Gone, KeptWays, Learned, Ways};
 pub use roads::{NoRoads, Road, Roads, Times};
 pub use straight::{Speeds, Straight};
 

@@ -5,7 +5,7 @@ use actors::{
     Claim, Commit, EntityKey, Version, ViewRow,
     journal::{
         CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
-        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
+        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Shelf, Stored, ViewQuery,
     },
 };
 use futures_util::{FutureExt, future::BoxFuture, future::ready};
@@ -53,6 +53,14 @@ impl Journal for CannedJournal {
         _limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
         ready(Ok(Vec::new())).boxed()
+    }
+
+    fn keep(&self, _shelf: Shelf, _bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn kept(&self, _shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        ready(Ok(None)).boxed()
     }
 
     fn holder(&self, _claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

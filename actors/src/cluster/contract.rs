@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Commit, EntityKey, Version,
     commit::EncodedEvent,
-    journal::{CommitError, FeedCursor, SharedJournal},
+    journal::{CommitError, FeedCursor, SharedJournal, Shelf},
 };
 use futures_util::future::{BoxFuture, join_all};
 use protocol::{CommandId, OrderId, SHARDS, ShardId, ShardSet, Timestamp};
@@ -36,6 +36,7 @@ macro_rules! arbiter_contract {
             of_many_thieves_each_shard_has_one
             a_stolen_shard_takes_commits_of_its_owner_only
             a_shard_handed_over_fences_who_had_it
+            what_is_kept_of_a_shard_is_its_owners_only
             a_shard_is_handed_over_by_its_owner_to_one_that_is_up
             a_shard_can_come_back
             a_reclaimed_shard_cannot_be_handed_over_any_more
@@ -158,6 +159,16 @@ impl Joined {
         matches!(outcome, Err(CommitError::Fenced { .. }))
     }
 
+    /// Keeps something of a shard.
+    async fn keep(&self, shard: u16, bytes: &[u8]) -> Result<(), CommitError> {
+        self.node.journal.keep(shelf(shard), bytes.to_vec()).await
+    }
+
+    /// What is kept of it.
+    async fn kept(&self, shard: u16) -> Option<Vec<u8>> {
+        self.node.journal.kept(shelf(shard)).await.expect("readable")
+    }
+
     /// Writes the next event of an entity.
     async fn commit(&self, entity: EntityKey, expected: u64) -> Result<(), CommitError> {
         let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![7] }];
@@ -174,6 +185,10 @@ fn set(shards: impl IntoIterator<Item = u16>) -> ShardSet {
 /// An order of that shard.
 fn order_in(shard: u16) -> EntityKey {
     OrderId::created_by(Uuid::from_u128(7), CommandId::nth(7), ShardId(shard)).into()
+}
+
+fn shelf(shard: u16) -> Shelf {
+    Shelf { shard: ShardId(shard), name: "learned".to_owned() }
 }
 
 fn fenced(shard: u16) -> Result<(), CommitError> {
@@ -351,6 +366,26 @@ pub async fn a_stolen_shard_takes_commits_of_its_owner_only(database: Database) 
     assert_eq!(one.epoch(7), None, "it knows now");
     assert_eq!(two.node.journal.load(order).await.expect("readable").version(), Version(1));
     two.commit(order, 1).await.expect(OURS);
+}
+
+/// Whoever had it before does not overwrite what its successor keeps, whatever it believes.
+pub async fn what_is_kept_of_a_shard_is_its_owners_only(database: Database) {
+    let one = Joined::start(&database, "one").await;
+    let two = Joined::start(&database, "two").await;
+    let taken = one.steal([7]).await;
+    one.keep(7, b"first").await.expect(OURS);
+    assert_eq!(two.keep(7, b"not mine").await, fenced(7));
+    assert_eq!(two.kept(7).await.as_deref(), Some(&b"first"[..]), "anybody may read it");
+    let HandedOver::To(epoch) = one.hand_over(7, &two).await else { panic!("{OURS}") };
+    assert_eq!(one.keep(7, b"too late").await, fenced(7));
+    one.arbiter().own(ShardId(7), taken[0].epoch);
+    assert_eq!(one.keep(7, b"too late").await, fenced(7), "believing does not help");
+    two.arbiter().own(ShardId(7), epoch);
+    assert_eq!(two.kept(7).await.as_deref(), Some(&b"first"[..]));
+    two.keep(7, b"second").await.expect(OURS);
+    one.arbiter().own(ShardId(7), taken[0].epoch);
+    assert_eq!(one.keep(7, b"far too late").await, fenced(7));
+    assert_eq!(one.kept(7).await.as_deref(), Some(&b"second"[..]));
 }
 
 /// At once, and only when the other says that it has it can the other write.

@@ -5,7 +5,7 @@
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Part, Record, RestoreError,
-    SharedJournal, Sort, ViewQuery, memory::MemoryJournal,
+    SharedJournal, Shelf, Sort, ViewQuery, memory::MemoryJournal,
 };
 use crate::{
     Claim, Commit, EntityKey, Kind, Posting, Version, ViewRow,
@@ -13,7 +13,7 @@ use crate::{
 };
 use futures_util::future::join_all;
 use protocol::{
-    CommandId, Currency, DriverId, OrderId, RescueId, RiderId, SHARDS, ShardSet, Timestamp,
+    CommandId, Currency, DriverId, OrderId, RescueId, RiderId, SHARDS, ShardId, ShardSet, Timestamp,
 };
 use serde_json::json;
 use std::{
@@ -68,6 +68,8 @@ macro_rules! journal_contract {
             records_that_clash_restore_nothing
             concurrent_entities_keep_gapless_versions
             large_commits_fit
+            what_is_kept_takes_the_place_of_what_was_kept_before
+            what_is_kept_is_no_record
             a_closed_journal_refuses
         }
     };
@@ -1335,6 +1337,44 @@ pub async fn large_commits_fit(journal: SharedJournal) {
     assert_eq!(balance, -1);
 }
 
+fn shelf(shard: u16, name: &str) -> Shelf {
+    Shelf { shard: ShardId(shard), name: name.to_owned() }
+}
+
+/// Of each shelf the last thing stays, however large.
+pub async fn what_is_kept_takes_the_place_of_what_was_kept_before(journal: SharedJournal) {
+    let kept = async |shard, name| journal.kept(shelf(shard, name)).await.expect(READABLE);
+    let keep = async |shard, name, bytes: &[u8]| {
+        journal.keep(shelf(shard, name), bytes.to_vec()).await.expect(WRITABLE);
+    };
+    assert_eq!(kept(7, "a").await, None);
+    keep(7, "a", b"first").await;
+    keep(7, "a", b"second").await;
+    keep(7, "b", b"").await;
+    keep(1_023, "a", b"elsewhere").await;
+    assert_eq!(kept(7, "a").await.as_deref(), Some(&b"second"[..]));
+    assert_eq!(kept(7, "b").await.as_deref(), Some(&b""[..]));
+    assert_eq!(kept(1_023, "a").await.as_deref(), Some(&b"elsewhere"[..]));
+    assert_eq!(kept(8, "a").await, None);
+    let large: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    keep(7, "a", &large).await;
+    assert_eq!(kept(7, "a").await, Some(large));
+}
+
+/// It could be learned again: nobody exports it, and no commit or check knows of it.
+pub async fn what_is_kept_is_no_record(journal: SharedJournal) {
+    let shelf = shelf(order(1).shard().0, "a");
+    journal.keep(shelf.clone(), vec![1]).await.expect(WRITABLE);
+    for part in Part::ALL {
+        assert_eq!(journal.dump(*part, None, 10).await.expect(READABLE), [], "{part}");
+    }
+    journal.commit(next(order(1), 0)).await.expect(WRITABLE);
+    journal.keep(shelf.clone(), vec![2]).await.expect(WRITABLE);
+    let report = super::check::check(&*journal, []).await.expect(READABLE);
+    assert_eq!(report.violations, []);
+    assert_eq!(journal.kept(shelf).await.expect(READABLE), Some(vec![2]));
+}
+
 /// After it is closed, it says that it is unavailable rather than pretend.
 pub async fn a_closed_journal_refuses(journal: SharedJournal) {
     journal.commit(next(order(1), 0)).await.expect(WRITABLE);
@@ -1342,5 +1382,6 @@ pub async fn a_closed_journal_refuses(journal: SharedJournal) {
     journal.close().await.expect("closing again changes nothing");
     let outcome = journal.commit(next(order(1), 1)).await;
     assert!(matches!(outcome, Err(CommitError::Unavailable(_))), "{outcome:?}");
+    assert!(journal.keep(shelf(7, "a"), vec![1]).await.is_err());
     assert!(journal.load(order(1)).await.is_err());
 }

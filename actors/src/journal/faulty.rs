@@ -6,7 +6,7 @@
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
-    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Stored,
+    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, SharedJournal, Shelf, Stored,
     ViewQuery,
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
@@ -284,6 +284,14 @@ impl Journal for FaultyJournal {
             return ready(Err(JournalError::Unavailable("injected".into()))).boxed();
         }
         self.inner.deadlines(shards, until, after, limit)
+    }
+
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.keep(shelf, bytes)
+    }
+
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        self.inner.kept(shelf)
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

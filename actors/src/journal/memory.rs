@@ -4,8 +4,8 @@ pub mod arbiter;
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
-    OutboxPosition, OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Sort, Stored,
-    ViewQuery,
+    OutboxPosition, OutboxRow, Part, RECENT_RESULTS, Record, Recorded, RestoreError, Shelf, Sort,
+    Stored, ViewQuery,
     feed::share,
     record,
     rules::{self, Known},
@@ -56,6 +56,7 @@ struct Kept {
     n_effects: u64,
     postings: BTreeMap<(String, u32), Line>,
     balances: HashMap<(String, Currency), i64>,
+    shelves: BTreeMap<Shelf, Vec<u8>>,
     /// No commit of its own yet: more records may be restored.
     is_restoring: bool,
     /// Who shares the maps.
@@ -104,7 +105,7 @@ impl MemoryJournal {
         Self::default()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn maps(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().expect("nothing panics while it holds the maps")
     }
 
@@ -121,7 +122,7 @@ impl MemoryJournal {
     #[cfg(any(test, feature = "testing"))]
     pub fn commit_under(&self, epoch: u64, commit: Commit) -> Result<(), CommitError> {
         self.reach().map_err(CommitError::Unavailable)?;
-        let mut kept = self.kept();
+        let mut kept = self.maps();
         let shard = commit.entity.shard();
         let actual = kept.shards.get(&shard).map_or(0, |it| it.epoch);
         if epoch != actual && !kept.cluster.is_unfenced {
@@ -132,6 +133,18 @@ impl MemoryJournal {
         Ok(())
     }
 
+    /// The same of something that is kept on a shelf.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn keep_under(&self, epoch: u64, shelf: Shelf, bytes: Vec<u8>) -> Result<(), CommitError> {
+        self.reach().map_err(CommitError::Unavailable)?;
+        let mut kept = self.maps();
+        if epoch != kept.shards.get(&shelf.shard).map_or(0, |it| it.epoch) {
+            return Err(CommitError::Fenced { shard: shelf.shard });
+        }
+        kept.shelves.insert(shelf, bytes);
+        Ok(())
+    }
+
     /// Answers `read` of what is kept, unless the journal is closed.
     fn read<T: Send + 'static>(
         &self,
@@ -139,7 +152,7 @@ impl MemoryJournal {
     ) -> BoxFuture<'_, Result<T, JournalError>> {
         async move {
             self.reach().map_err(JournalError::Unavailable)?;
-            Ok(read(&mut self.kept()))
+            Ok(read(&mut self.maps()))
         }
         .boxed()
     }
@@ -153,7 +166,7 @@ impl Journal for MemoryJournal {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<(), CommitError>> {
         async move {
             self.reach().map_err(CommitError::Unavailable)?;
-            let mut kept = self.kept();
+            let mut kept = self.maps();
             if let Some(access) = &self.access {
                 let shard = commit.entity.shard();
                 access.fence(shard, kept.shards.get(&shard).map_or(0, |it| it.epoch))?;
@@ -226,6 +239,24 @@ impl Journal for MemoryJournal {
                 .copied()
                 .collect()
         })
+    }
+
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            self.reach().map_err(CommitError::Unavailable)?;
+            let mut kept = self.maps();
+            if let Some(access) = &self.access {
+                let actual = kept.shards.get(&shelf.shard).map_or(0, |it| it.epoch);
+                access.fence(shelf.shard, actual)?;
+            }
+            kept.shelves.insert(shelf, bytes);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        self.read(move |kept| kept.shelves.get(&shelf).cloned())
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

@@ -19,6 +19,7 @@ pub mod private;
 mod read;
 mod records;
 mod schema;
+mod shelves;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod told;
@@ -26,7 +27,8 @@ mod versions;
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
-    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery, rules,
+    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Shelf, Stored, ViewQuery,
+    rules,
 };
 use crate::{Claim, Commit, EntityKey, Format, Version, ViewRow};
 use arbiter::PostgresArbiter;
@@ -716,6 +718,23 @@ impl Journal for PostgresJournal {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
         self.bounded(read::deadlines(&self.readers, *shards, until, after, limit))
+    }
+
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            self.readable(None).map_err(|error| CommitError::Unavailable(error.to_string()))?;
+            let keeping = shelves::keep(&self.readers, &self.shared, shelf, bytes);
+            let late = |_| Err(CommitError::Unknown("no answer in time".into()));
+            timeout(2 * self.shared.settings.patience + GRACE, keeping).await.unwrap_or_else(late)
+        }
+        .boxed()
+    }
+
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        self.bounded(async move {
+            self.readable(None)?;
+            shelves::kept(&self.readers, shelf).await
+        })
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

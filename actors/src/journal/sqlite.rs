@@ -17,7 +17,7 @@ mod writer;
 
 use super::{
     CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
-    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
+    OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Shelf, Stored, ViewQuery,
 };
 use crate::{Claim, Commit, EntityKey, Version, ViewRow};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -194,6 +194,19 @@ impl Journal for SqliteJournal {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
         read::deadlines(&self.readers, *shards, until, after, limit).boxed()
+    }
+
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            let (ack, answer) = oneshot::channel();
+            self.send(Request::Keep(shelf, bytes, ack)).await.map_err(CommitError::Unavailable)?;
+            answer.await.unwrap_or_else(|_| Err(CommitError::Unknown("the writer is gone".into())))
+        }
+        .boxed()
+    }
+
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        read::kept(&self.readers, shelf).boxed()
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

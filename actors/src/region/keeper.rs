@@ -3,8 +3,9 @@
 use super::{
     World,
     area::Area,
-    live::{Region, Tick},
+    live::{Call, Region},
 };
+use crate::listing::RegionId;
 use ractor::{
     Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, RpcReplyPort, SpawnErr,
     SupervisionEvent,
@@ -28,7 +29,7 @@ pub(super) enum Order {
     /// The area needs its actor.
     Wake(Arc<Area>),
     /// Who is awake, in the order of their cells?
-    Roll(RpcReplyPort<Vec<ActorRef<Tick>>>),
+    Roll(RpcReplyPort<Vec<(RegionId, ActorRef<Call>)>>),
 }
 
 pub(super) struct Roll {
@@ -38,7 +39,7 @@ pub(super) struct Roll {
 
 struct Awake {
     area: Arc<Area>,
-    actor: ActorRef<Tick>,
+    actor: ActorRef<Call>,
     /// How often the area had matched when this actor started.
     n_ticks_before: u64,
     /// How often its predecessors fell in a row.
@@ -70,7 +71,8 @@ impl Actor for Keeper {
                 let mut awake: Vec<&Awake> = roll.awake.values().collect();
                 awake.sort_by_key(|it| it.area.region);
                 // Whoever asked may have gone away.
-                reply.send(awake.iter().map(|it| it.actor.clone()).collect()).ok();
+                let awake = awake.iter().map(|it| (it.area.region, it.actor.clone()));
+                reply.send(awake.collect()).ok();
             }
         }
         Ok(())
@@ -127,7 +129,7 @@ impl Roll {
         myself: &ActorRef<Order>,
         area: Arc<Area>,
         n_falls: u32,
-    ) -> Result<ActorRef<Tick>, SpawnErr> {
+    ) -> Result<ActorRef<Call>, SpawnErr> {
         // The first successor starts at once; one that keeps falling must not keep a core busy.
         let rest = BREATHER * n_falls.saturating_sub(1).min(N_BREATHERS_MAX);
         let region = Region { world: self.world.clone(), area, rest };

@@ -7,6 +7,7 @@
 use super::{
     World,
     area::{Area, Entry, Inbox},
+    kept::Keeping,
     line::Line,
 };
 use crate::{
@@ -58,11 +59,13 @@ const N_WRITTEN: usize = 8;
 /// The cells that a hot region is matched in: children of its own, about 36 km² each.
 const PART: h3o::Resolution = h3o::Resolution::Six;
 
-/// Match now.
+/// What a region is told to do.
 #[derive(Debug)]
-pub(super) struct Tick {
-    /// Whom to tell when it is done; nobody for the region's own clock.
-    pub(super) done: Option<RpcReplyPort<()>>,
+pub(super) enum Call {
+    /// Match now, and tell who waits for it; for the region's own clock, nobody does.
+    Tick(Option<RpcReplyPort<()>>),
+    /// Keep what you know: somebody else is about to match here.
+    Keep(RpcReplyPort<()>),
 }
 
 /// The actor of one region.
@@ -76,6 +79,8 @@ pub(super) struct Region {
 /// What a region knows. All of it can be learned again.
 pub(super) struct Memory {
     known: Known,
+    /// What is kept of that.
+    keeping: Keeping,
     /// Empty where another node moves multipliers.
     surge: Surge<ZoneId>,
     /// What was written down of multipliers is in it.
@@ -92,13 +97,13 @@ pub(super) struct Memory {
 }
 
 impl Actor for Region {
-    type Msg = Tick;
+    type Msg = Call;
     type State = Memory;
     type Arguments = ();
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<Tick>,
+        _myself: ActorRef<Call>,
         (): (),
     ) -> Result<Memory, ActorProcessingErr> {
         let middle = h3o::LatLng::from(self.area.region.0);
@@ -116,6 +121,7 @@ impl Actor for Region {
             known: Known::new(middle, REGION_RADIUS_M, repeat, now)
                 .with_ranks(ranks.cloned())
                 .with_hold(hold),
+            keeping: Keeping::new(),
             surge: Surge::default(),
             has_restored: false,
             counted_at: now,
@@ -130,7 +136,7 @@ impl Actor for Region {
 
     async fn post_start(
         &self,
-        myself: ActorRef<Tick>,
+        myself: ActorRef<Call>,
         _memory: &mut Memory,
     ) -> Result<(), ActorProcessingErr> {
         // What a predecessor left may name drivers and searches that are gone by now.
@@ -149,10 +155,19 @@ impl Actor for Region {
 
     async fn handle(
         &self,
-        myself: ActorRef<Tick>,
-        Tick { done }: Tick,
+        myself: ActorRef<Call>,
+        call: Call,
         memory: &mut Memory,
     ) -> Result<(), ActorProcessingErr> {
+        let done = match call {
+            Call::Tick(done) => done,
+            Call::Keep(done) => {
+                self.keep_at_last(memory, false).await;
+                // Whoever asked may have gone away.
+                drop(done.send(()));
+                return Ok(());
+            }
+        };
         let began = Instant::now();
         let is_over = self.tick(memory).await?;
         let took = began.elapsed();
@@ -178,10 +193,10 @@ impl Region {
         Duration::from_millis(self.world.settings.tick_ms.into())
     }
 
-    fn schedule(&self, myself: &ActorRef<Tick>, after: Duration) {
+    fn schedule(&self, myself: &ActorRef<Call>, after: Duration) {
         if !self.period().is_zero() {
             // Detached: it ends by itself, and finds nobody if the region is gone.
-            drop(myself.send_after(after, || Tick { done: None }));
+            drop(myself.send_after(after, || Call::Tick(None)));
         }
     }
 
@@ -191,6 +206,7 @@ impl Region {
         if memory.read(self.area.take()) {
             self.area.roster.store(memory.known.shared_roster());
         }
+        self.recall(memory, now);
         self.pause(memory, now);
         let n_held = self.propose(memory, now).await?;
         // Whoever looks for a driver has been served: what follows may take its time.
@@ -202,6 +218,7 @@ impl Region {
         self.batch(memory, now).await?;
         self.tell_proposed(memory, now);
         self.hint(memory, now);
+        memory.keeping.keep(&self.world, &self.area, &mut memory.known, now);
         self.area.record(|stats| {
             stats.n_ticks += 1;
             stats.n_held = n_held;
@@ -214,7 +231,27 @@ impl Region {
         }
         let empty_since = *memory.empty_since.get_or_insert(now);
         let linger = Duration::from_millis(self.world.settings.linger_ms.into());
-        Ok(now.since(empty_since) >= linger && self.world.close(&self.area))
+        if now.since(empty_since) < linger {
+            return Ok(false);
+        }
+        self.keep_at_last(memory, true).await;
+        // Should somebody have been listed meanwhile, it stays.
+        Ok(self.world.close(&self.area))
+    }
+
+    /// Goes on from what was kept of it, where this node begins to match.
+    fn recall(&self, memory: &mut Memory, now: Timestamp) {
+        if memory.keeping.recall(&self.world, &self.area, &mut memory.known, now) {
+            // Others hear of it with this tick.
+            memory.told_ways_at = Timestamp::default();
+        }
+    }
+
+    /// Keeps all it knows, and waits for that.
+    async fn keep_at_last(&self, memory: &mut Memory, is_closed: bool) {
+        let now = self.world.surroundings.now();
+        let Memory { keeping, known, .. } = memory;
+        keeping.keep_at_last(&self.world, &self.area, known, now, is_closed).await;
     }
 
     /// Tells jobs that their zone is paused, or not any more, and keeps those that wait out of rounds.

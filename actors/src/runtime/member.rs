@@ -480,6 +480,7 @@ impl System {
             .filter(|shard| membership.custody.hold(*shard) != Hold::Away)
             .collect();
         if !left.is_empty() {
+            timeout(membership.settings.ttl, self.regions().keep(&left)).await.ok();
             self.settle(&left, Duration::from_secs(2)).await;
             let released = membership.arbiter.release(me, left);
             timeout(membership.settings.ttl, released).await.ok();

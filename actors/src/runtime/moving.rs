@@ -42,6 +42,9 @@ impl System {
     pub(super) async fn hand_over(&self, shard: ShardId, to: Incarnation) -> bool {
         let Some(membership) = self.membership() else { return false };
         let step = membership.settings.step_max;
+        // While everybody is still served here: what regions have learned goes with their shard.
+        let one: ShardSet = [shard].into_iter().collect();
+        timeout(step, self.regions().keep(&one)).await.ok();
         let mut phases = Phases { membership, shard, began: Instant::now() };
         // Without the others' ear there is nobody to ask: the arbiter's word is enough.
         let hears = *membership.hears.borrow();

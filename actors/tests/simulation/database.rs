@@ -20,7 +20,7 @@ use actors::{
     },
     journal::{
         CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
-        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Stored, ViewQuery,
+        OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Shelf, Stored, ViewQuery,
         memory::{MemoryJournal, arbiter::MemoryArbiter},
     },
 };
@@ -302,6 +302,22 @@ impl Journal for Connection {
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, EntityKey)>, JournalError>> {
         let shards = *shards;
         self.read(None, move |journal| journal.deadlines(&shards, until, after, limit))
+    }
+
+    fn keep(&self, shelf: Shelf, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            let (shard, epoch) = (shelf.shard, self.belief(shelf.shard).epoch);
+            if epoch == 0 {
+                return Err(CommitError::Fenced { shard });
+            }
+            let kept = self.ask(move |journal, _| journal.keep_under(epoch, shelf, bytes)).await;
+            kept.unwrap_or_else(|| Err(CommitError::Unknown("no answer in time".into())))
+        }
+        .boxed()
+    }
+
+    fn kept(&self, shelf: Shelf) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>> {
+        self.read(None, move |journal| journal.kept(shelf))
     }
 
     fn holder(&self, claim: Claim) -> BoxFuture<'_, Result<Option<EntityKey>, JournalError>> {

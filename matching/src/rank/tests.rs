@@ -19,7 +19,7 @@ fn nth(n: u64) -> DriverId {
 }
 
 fn see(line: &mut Line, s: u64, there: &[u64]) -> Vec<DriverId> {
-    line.see(there.iter().map(|n| nth(*n)), at(s), GRACE);
+    line.see(there.iter().map(|n| (nth(*n), at(s))), at(s), GRACE);
     line.order()
 }
 
@@ -41,6 +41,27 @@ fn who_came_first_is_first_and_keeps_its_place_for_a_while() {
     assert_eq!(see(&mut line, 100, &[1, 2]), [nth(2), nth(1)], "back in time");
     see(&mut line, 110, &[1]);
     assert_eq!(see(&mut line, 400, &[1, 2]), [nth(1), nth(2)], "back too late");
+}
+
+#[test]
+fn a_line_that_has_not_seen_them_come_guesses_by_how_long_they_have_waited() {
+    let mut line = Line::default();
+    line.see([(nth(1), at(90)), (nth(2), at(50))].into_iter(), at(100), GRACE);
+    assert_eq!(line.order(), [nth(2), nth(1)]);
+    // Whoever is listed again a little later had waited, too.
+    line.see([1, 2, 3].map(|n| (nth(n), at(60))).into_iter(), at(110), GRACE);
+    assert_eq!(line.order(), [nth(2), nth(3), nth(1)]);
+    // By now it sees them come.
+    line.see([1, 2, 3, 4].map(|n| (nth(n), at(10))).into_iter(), at(300), GRACE);
+    assert_eq!(line.order(), [nth(2), nth(3), nth(1), nth(4)]);
+}
+
+#[test]
+fn of_a_long_line_those_are_kept_who_came_first() {
+    let mut line = Line::default();
+    line.see((0..3_000).map(|n| (nth(n), at(3_000 - n))), at(3_000), GRACE);
+    let kept = line.kept();
+    assert_eq!((kept.len(), kept[0]), (N_KEPT_MAX, Stood(nth(2_999), at(1), None)));
 }
 
 #[test]

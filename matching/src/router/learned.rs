@@ -5,7 +5,11 @@
 //! ```
 //!
 //! Each part is a mean of what the parts before it leave, and counts the less the fewer ways it has seen. Places are
-//! squares of a kilometre. All of it is soft, and bounded in memory.
+//! squares of a kilometre. All of it is bounded in memory, and may be kept and gone on from ([`KeptWays`]).
+
+mod kept;
+
+pub use kept::KeptWays;
 
 use super::{Eta, Leg, Router, Spot};
 use foldhash::fast::FixedState;
@@ -62,6 +66,17 @@ impl Mean {
     fn record(&mut self, it: f32) {
         self.n = (self.n + 1.0).min(N_MAX);
         self.mean += (it - self.mean) / self.n.min(MEMORY);
+    }
+
+    /// Takes in what was seen before that: each counts as far as it is remembered.
+    fn add(&mut self, before: Self) {
+        let (now, then) = (self.n.min(MEMORY), before.n.min(MEMORY));
+        if now == 0.0 {
+            *self = before;
+        } else if then > 0.0 {
+            self.mean = (self.mean * now + before.mean * then) / (now + then);
+            self.n = (self.n + before.n).min(N_MAX);
+        }
     }
 
     /// As far as so few can be believed.
@@ -160,6 +175,21 @@ impl Ways {
                 Entry::Vacant(free) => part(free.insert(Mean::default())),
             }
         }
+    }
+
+    /// Takes in what was learned before that, around the same place and of the same router.
+    pub fn add(&mut self, before: &Self) {
+        self.n = (self.n + before.n).min(N_MAX);
+        self.all.add(before.all);
+        let bands = self.bands.iter_mut().zip(&before.bands);
+        let hours = self.hours.iter_mut().zip(before.hours.iter());
+        bands.chain(hours).for_each(|(mean, before)| mean.add(*before));
+        for (key, before) in &before.places {
+            self.places.entry(*key).or_default().add(*before);
+        }
+        self.make_room();
+        self.scatter.add(before.scatter);
+        self.scatter_times = (self.scatter.mean * ONE_IN_TEN).exp();
     }
 
     /// The logarithm of how many times as long as expected a way takes.

@@ -327,7 +327,7 @@ async fn write(
         if is_used {
             return Err(Failure::Restore(RestoreError::NotEmpty));
         }
-        sqlx::raw_sql("TRUNCATE epochs").execute(&mut *page).await?;
+        sqlx::raw_sql("TRUNCATE epochs, shelves").execute(&mut *page).await?;
     }
     sqlx::raw_sql("SET LOCAL outrider.restoring = 'on'").execute(&mut *page).await?;
     record::in_range(&records).map_err(Failure::Restore)?;

@@ -978,6 +978,63 @@ async fn answers_of_schema_5_and_of_builds_that_know_no_other_are_found() {
     journal.close().await.unwrap();
 }
 
+/// Keeps something of shard 7, as its owner under that epoch does.
+async fn keep_under(epoch: i64, connection: &mut PgConnection) -> Option<i32> {
+    let keep = sqlx::query_scalar(include_str!("keep.sql")).bind(7_i32).bind(epoch).bind("a");
+    keep.bind(vec![epoch as u8]).fetch_optional(connection).await.unwrap()
+}
+
+async fn kept_of_7(connection: &mut PgConnection) -> Vec<u8> {
+    let kept = "SELECT bytes FROM shelves WHERE shard = 7 AND name = 'a'";
+    sqlx::query_scalar(kept).fetch_one(connection).await.unwrap()
+}
+
+/// A shard that is taken while something is being kept under the old ownership: whoever takes it waits, and reads what was kept;
+/// or has been faster, and nothing is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_is_there_before_somebody_else_has_the_shard_or_never() {
+    const TAKEN: &str = "UPDATE heads SET epoch = epoch + 1 WHERE shard = 7";
+    let database = TestDatabase::start().await;
+    let mut watching = database.options().connect().await.unwrap();
+    schema::migrate(&mut watching).await.unwrap();
+    let mut old = database.options().connect().await.unwrap();
+    let mut thief = database.options().connect().await.unwrap();
+    // It is being kept, and the thief waits for that.
+    sqlx::raw_sql("BEGIN").execute(&mut old).await.unwrap();
+    assert_eq!(keep_under(0, &mut old).await, Some(1));
+    let stealing = tokio::spawn(async move {
+        sqlx::raw_sql(TAKEN).execute(&mut thief).await.unwrap();
+        thief
+    });
+    until_somebody_waits(&mut watching).await;
+    sqlx::raw_sql("COMMIT").execute(&mut old).await.unwrap();
+    let mut thief = stealing.await.unwrap();
+    assert_eq!(kept_of_7(&mut thief).await, [0]);
+    // The thief is at it, and whoever keeps under the old ownership waits in vain.
+    sqlx::raw_sql("BEGIN").execute(&mut thief).await.unwrap();
+    sqlx::raw_sql(TAKEN).execute(&mut thief).await.unwrap();
+    let keeping = tokio::spawn(async move { keep_under(1, &mut old).await });
+    until_somebody_waits(&mut watching).await;
+    sqlx::raw_sql("COMMIT").execute(&mut thief).await.unwrap();
+    assert_eq!(keeping.await.unwrap(), None);
+    assert_eq!(kept_of_7(&mut thief).await, [0]);
+    // Its successor may, and then the row itself refuses what is older, whatever the head says.
+    assert_eq!(keep_under(2, &mut thief).await, Some(1));
+    let back = "UPDATE heads SET epoch = 1 WHERE shard = 7";
+    sqlx::raw_sql(back).execute(&mut thief).await.unwrap();
+    assert_eq!(keep_under(1, &mut thief).await, None);
+    assert_eq!(kept_of_7(&mut thief).await, [2]);
+}
+
+/// Returns once somebody waits for another one's transaction.
+async fn until_somebody_waits(connection: &mut PgConnection) {
+    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    while !sqlx::query_scalar::<_, bool>(sql).fetch_one(&mut *connection).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A database of schema 5.
 async fn schema_5(database: &TestDatabase) -> PgConnection {
     let mut connection = database.options().connect().await.unwrap();

@@ -5,8 +5,8 @@ use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::{
-        EffectKey, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS, Recorded, Sort, Stored,
-        ViewQuery,
+        EffectKey, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS, Recorded, Shelf, Sort,
+        Stored, ViewQuery,
     },
 };
 use futures_util::TryStreamExt;
@@ -19,6 +19,9 @@ type Answer<T> = Result<T, JournalError>;
 
 // Which shard an entity belongs to is not in every row: one process has them all, so those who ask
 // for some are few.
+
+/// What stands on a shelf.
+pub(super) const KEPT: &str = "SELECT bytes FROM shelves WHERE shard = ? AND name = ?";
 
 /// All parts of [`Stored`], told apart by the first column.
 pub(super) const LOAD: &str = "
@@ -143,6 +146,14 @@ pub(super) async fn holder(readers: &SqlitePool, claim: Claim) -> Answer<Option<
         .fetch_optional(readers)
         .await?;
     holder.map(|holder| key(&holder)).transpose()
+}
+
+pub(super) async fn kept(readers: &SqlitePool, shelf: Shelf) -> Answer<Option<Vec<u8>>> {
+    Ok(sqlx::query_scalar(KEPT)
+        .bind(i64::from(shelf.shard.0))
+        .bind(shelf.name)
+        .fetch_optional(readers)
+        .await?)
 }
 
 pub(super) async fn history(

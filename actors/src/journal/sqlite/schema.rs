@@ -6,7 +6,8 @@ use sqlx::{Connection, SqliteConnection};
 
 /// Each takes a database from the version before to its own; the first makes version 1. Add,
 /// never change.
-const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// The migration that wants to know the shard of every entity.
 const NUMBERS_EVENTS: i64 = 2;
 

@@ -52,6 +52,7 @@ async fn everything_else_is_found_by_its_key() {
         (read::LOAD, "USING INDEX results_by_command (entity=?)"),
         (read::DEADLINES, "USING COVERING INDEX entities_by_deadline"),
         (records::FEED, "SEARCH events USING INDEX events_by_shard (shard=? AND seq>? AND seq<?)"),
+        (read::KEPT, "SEARCH shelves USING INDEX sqlite_autoindex_shelves_1 (shard=? AND name=?)"),
         (deletion.as_str(), "INDEX outbox_by_effect (source=? AND version=? AND place=?)"),
     ] {
         let plan = plan(&mut database, sql).await;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Commit,
-    journal::{CommitError, EffectKey, JournalError, Record, RestoreError},
+    journal::{CommitError, EffectKey, JournalError, Record, RestoreError, Shelf},
 };
 use futures_util::FutureExt;
 use protocol::Timestamp;
@@ -42,12 +42,17 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Results forgotten per transaction: a day's worth at once would stall every commit.
 const N_FORGOTTEN_MAX: i64 = 2000;
 
+/// Puts something on a shelf, in the place of what was there.
+const KEEP: &str = "INSERT INTO shelves (shard, name, epoch, bytes) VALUES (?, ?, ?, ?)
+    ON CONFLICT (shard, name) DO UPDATE SET epoch = excluded.epoch, bytes = excluded.bytes";
+
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(super) enum Request {
     Commit(Box<Write>),
     /// Nobody waits for this.
     Delivered(Vec<EffectKey>),
+    Keep(Shelf, Vec<u8>, oneshot::Sender<Result<(), CommitError>>),
     ForgetResults(Timestamp, oneshot::Sender<Result<u64, JournalError>>),
     Restore(Vec<Record>, oneshot::Sender<Result<(), RestoreError>>),
     Close(oneshot::Sender<Result<(), JournalError>>),
@@ -205,7 +210,7 @@ impl Writer {
     /// Works until it is asked to close, or nobody is left who could ask.
     async fn run(mut self) {
         let mut requests = Vec::with_capacity(N_BATCH_MAX);
-        let (mut restoring, mut closing) = (Vec::new(), Vec::new());
+        let (mut keeping, mut restoring, mut closing) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let has_work = !self.forgetting.is_empty() || !self.waiting.is_empty();
             let due = self.deliveries_due;
@@ -232,6 +237,7 @@ impl Writer {
                         self.deliveries_due
                             .get_or_insert_with(|| Instant::now() + DELIVERY_PATIENCE);
                     }
+                    Request::Keep(shelf, bytes, ack) => keeping.push((shelf, bytes, ack)),
                     Request::ForgetResults(before, ack) => {
                         self.forgetting.push_back(Forgetting { before, n_forgotten: 0, ack });
                     }
@@ -249,6 +255,10 @@ impl Writer {
                 || self.deliveries_due.is_some_and(|due| due <= Instant::now());
             if !writes.is_empty() || (is_delivery_due && !self.deliveries.is_empty()) {
                 self.write(writes).await;
+            }
+            // Nobody waits for these, and commits do not wait for more than a few.
+            for (shelf, bytes, ack) in keeping.drain(..) {
+                answer_one(ack, self.keep(&shelf, bytes).await);
             }
             // What was to be written before is.
             if self.waiting.is_empty() {
@@ -337,6 +347,23 @@ impl Writer {
             self.connection = Some(connection);
         }
         outcome
+    }
+
+    /// Puts something on a shelf, in a transaction of its own.
+    async fn keep(&mut self, shelf: &Shelf, bytes: Vec<u8>) -> Result<(), CommitError> {
+        // It was not written, or it may have been: whoever asked keeps it again soon.
+        let unknown = |error: sqlx::Error| CommitError::Unknown(error.to_string());
+        let mut connection = self.connect().await.map_err(unknown)?;
+        sqlx::query(KEEP)
+            .bind(i64::from(shelf.shard.0))
+            .bind(&shelf.name)
+            .bind(self.epoch.cast_signed())
+            .bind(bytes)
+            .execute(&mut connection)
+            .await
+            .map_err(unknown)?;
+        self.connection = Some(connection);
+        Ok(())
     }
 
     /// Forgets a few of the results to forget.

@@ -331,7 +331,7 @@ impl System {
         journal: SharedJournal,
         clock: Clock,
         settings: Settings,
-        regions: crate::region::Settings,
+        regions: region::Settings,
     ) -> Result<Self, StartError> {
         let (system, deliveries) = Self::new(journal, clock, settings, regions, None)?;
         let everything = ShardSet::ALL;
@@ -349,7 +349,7 @@ impl System {
         journal: SharedJournal,
         clock: Clock,
         settings: Settings,
-        regions: crate::region::Settings,
+        regions: region::Settings,
         joining: Joining,
     ) -> Result<Self, StartError> {
         let (arriving, incoming) = mpsc::channel(INCOMING_MAX);
@@ -368,7 +368,7 @@ impl System {
         journal: SharedJournal,
         clock: Clock,
         settings: Settings,
-        regions: crate::region::Settings,
+        regions: region::Settings,
         membership: Option<Membership>,
     ) -> Result<(Self, relay::Deliveries), StartError> {
         let (relay, deliveries) = relay::Relay::new();

@@ -1210,15 +1210,16 @@ async fn learn_something(play: &mut Play) {
 
 /// How long, in seconds, the way from the rank into town takes, as the region has told.
 fn way_s(play: &Play) -> Option<u32> {
+    let halt = Halt { job: OrderId::nth(1).into(), what: StopKind::Pickup, at: in_town() };
     let journey = Journey {
-        order: OrderId::nth(1),
         driver: DriverId::nth(1),
         vehicle: VehicleKind::Moto,
         region: RegionId::at(KIGALI),
-        places: vec![KIGALI, in_town()],
-        is_to_pickup: true,
+        from: KIGALI,
+        halts: vec![halt],
     };
-    play.regions.etas(&journey, play.now()).pickup.map(|it| it.s)
+    let etas = play.regions.etas(&journey, play.now());
+    etas.first()?.1.pickup.map(|it| it.s)
 }
 
 fn turns(play: &Play) -> [Option<usize>; 2] {

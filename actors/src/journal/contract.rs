@@ -992,7 +992,7 @@ pub async fn the_feed_is_gapless_while_64_write(journal: SharedJournal) {
 
 /// Orders that all live in one shard.
 fn crowded(n: u64) -> EntityKey {
-    OrderId::created_by(RiderId::nth(1).0, CommandId::nth(n), protocol::ShardId(7)).into()
+    OrderId::created_by(RiderId::nth(1).0, CommandId::nth(n), ShardId(7)).into()
 }
 
 /// A cursor that was text meanwhile goes on with the next event, and the end is not an end.
@@ -1370,7 +1370,7 @@ pub async fn what_is_kept_is_no_record(journal: SharedJournal) {
     }
     journal.commit(next(order(1), 0)).await.expect(WRITABLE);
     journal.keep(shelf.clone(), vec![2]).await.expect(WRITABLE);
-    let report = super::check::check(&*journal, []).await.expect(READABLE);
+    let report = super::check::check(&*journal, [], Timestamp(0)).await.expect(READABLE);
     assert_eq!(report.violations, []);
     assert_eq!(journal.kept(shelf).await.expect(READABLE), Some(vec![2]));
 }

@@ -1,6 +1,6 @@
 use super::*;
 use matching::{
-    Came, DriverCard, Router, Standing,
+    Came, DriverCard, Router,
     router::{Gone, Learned, Leg, Straight, Ways},
 };
 use protocol::{
@@ -21,24 +21,9 @@ fn learned(n: u64) -> Lore {
     for n in 0..n {
         let from = KIGALI.offset_m(1_500.0 + 900.0 * n as f64, 0.0);
         let came = Came { from, to: KIGALI, left_at: START, took_ms: 900_000 };
-        let card = DriverCard {
-            id: DriverId::nth(n),
-            at: KIGALI,
-            seen_at: START,
-            vehicle: Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] }),
-            is_free: true,
-            has_delivery_slot: true,
-            is_nearly_free: false,
-            destination: None,
-            idle_since: START,
-            rating: 500,
-            ending: None,
-            fleet: None,
-            takes_hints: false,
-            n_slots: 0,
-            standing: Standing::default(),
-            came: Some(Arc::new(came)),
-        };
+        let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] };
+        let card = DriverCard::nth(n, Arc::new(vehicle), KIGALI, START);
+        let card = DriverCard { came: Some(Arc::new(came)), ..card };
         region.put_driver(Arc::new(card));
     }
     region.learn_ways(&router, START);

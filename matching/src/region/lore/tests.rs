@@ -1,9 +1,8 @@
 use super::*;
-use crate::{Came, DriverCard, SearchCard, Standing, rank::Rank, router::Straight};
+use crate::{Came, DriverCard, SearchCard, rank::Rank, router::Straight};
 use protocol::{
-    DriverId, JobId, OrderId, Point, RiderId,
-    view::WorkKind,
-    work::{Needs, OfferPolicy, Priority, Vehicle, VehicleKind},
+    DriverId, Point,
+    work::{OfferPolicy, Vehicle, VehicleKind},
 };
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -19,46 +18,15 @@ fn region(now: Timestamp) -> Region {
 }
 
 fn driver(n: u64, idle_since: Timestamp) -> DriverCard {
-    DriverCard {
-        id: DriverId::nth(n),
-        at: KIGALI,
-        seen_at: idle_since,
-        vehicle: Arc::new(Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] }),
-        is_free: true,
-        has_delivery_slot: true,
-        is_nearly_free: false,
-        destination: None,
-        idle_since,
-        rating: 500,
-        ending: None,
-        fleet: None,
-        takes_hints: false,
-        n_slots: 0,
-        standing: Standing::default(),
-        came: None,
-    }
+    let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] };
+    DriverCard::nth(n, Arc::new(vehicle), KIGALI, idle_since)
 }
 
 fn search(n: u64, opened_at: Timestamp) -> Arc<SearchCard> {
     Arc::new(SearchCard {
-        job: JobId::Order(OrderId::nth(n)),
-        work: WorkKind::Ride,
-        rider: RiderId::nth(n),
-        pickup: KIGALI,
-        dropoff: None,
-        needs: Needs::default(),
         policy: OfferPolicy::Feed,
-        opened_at,
-        round: 1,
         radius_m: 3_000,
-        n_wanted: 1,
-        excluded: vec![],
-        only: None,
-        priority: Priority::Normal,
-        fleet: None,
-        fleet_first: false,
-        paused: None,
-        batch: None,
+        ..SearchCard::nth(n, KIGALI, opened_at)
     })
 }
 

@@ -888,11 +888,10 @@ async fn what_there_is_to_do_in_a_shard_is_counted_there_and_nowhere_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_region_has_learned_is_kept_again_when_its_node_is_drained() {
-    let journal = MemoryJournal::default();
-    let system = start(Arc::new(journal.clone())).await;
+    let (journal, clock) = (MemoryJournal::default(), Clock::manual(Timestamp(1_800_000_000_000)));
+    let system = start_with(Arc::new(journal.clone()), Settings::default(), clock.clone()).await;
     let (driver, place) = (DriverId::nth(1), Point { lat: -1.9441, lon: 30.0619 });
-    let ask = Ask { command: duty(0), by: Principal::Driver(driver), id: CommandId::mint() };
-    system.ask::<Driver>(driver, ask, PATIENCE).await.expect("on duty");
+    go_on_duty(&system, driver, &clock).await;
     system.see(Sight::Driver(driver, position(0.0, system.now())));
     let shelf = region::Kept::Lore.shelf(RegionId::at(place));
     let first = loop {
@@ -904,6 +903,7 @@ async fn what_a_region_has_learned_is_kept_again_when_its_node_is_drained() {
         }
         tokio::task::yield_now().await;
     };
+    clock.advance(Duration::from_secs(1));
     assert!(system.drain(PATIENCE).await);
     let last = journal.kept(shelf).await.expect("open");
     assert!(last.is_some_and(|last| last != first), "when it was kept is part of it");

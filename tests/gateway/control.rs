@@ -176,6 +176,7 @@ async fn goods_on_board_go_to_another_driver_who_can_have_them_and_the_history_s
     let order: OrderId = json_of(placed).await["actor"].as_str().unwrap().parse().unwrap();
     let offer = hear_offer(&mut first).await;
     accept(&mut first, &offer).await;
+    first.say(&position(PICKUP.offset_m(15.0, 0.0))).await;
     insist(&mut first, order, OrderAction::Arrive {}).await;
     act(&mut first, order, OrderAction::PickUp { proofs: Vec::new() }).await;
 

@@ -657,6 +657,25 @@ fn where_and_when_its_deliveries_end_is_listed_and_they_come_first_once_it_has_l
 }
 
 #[test]
+fn of_two_deliveries_from_one_place_nothing_is_left_to_fetch_once_it_has_left_it() {
+    let mut world = World::on_duty();
+    let (from, to) = (KIGALI, KIGALI.offset_m(0.0, 300.0));
+    world.pass(MINUTE);
+    world.at(KIGALI.offset_m(0.0, -500.0)).unwrap();
+    world.on_job(1, WorkKind::Delivery);
+    world.on_job(2, WorkKind::Delivery);
+    world.pass(30 * SECOND);
+    world.at(from).unwrap();
+    assert!(world.card().unwrap().came.is_some(), "it set out for the first of them");
+    world.pass(30 * SECOND);
+    world.at(KIGALI.offset_m(0.0, 200.0)).unwrap();
+    let card = world.card().unwrap();
+    let ending = card.ending.unwrap();
+    let left_s = ending.due.since(card.seen_at).as_secs_f64().round();
+    assert_eq!((ending.at, left_s, card.is_bringing), (to, 20.0, true), "both go to one door");
+}
+
+#[test]
 fn of_who_is_on_a_run_the_run_knows_when_it_ends() {
     let mut world = World::on_duty();
     let offer = run_offer(&world, 2);

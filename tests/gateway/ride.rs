@@ -366,8 +366,7 @@ async fn others_do_not_see_or_touch_an_order() {
     let node = Node::start();
     let mut owner = Client::connect(&node, rider(1)).await;
     let order = place_ride(&mut owner).await;
-    for stranger in [rider(2), driver(9), Principal::Driver(DriverId(RiderId::nth(1).0))]
-    {
+    for stranger in [rider(2), driver(9), Principal::Driver(DriverId(RiderId::nth(1).0))] {
         let mut client = Client::connect(&node, stranger).await;
         let action = OrderAction::Cancel { reason: String::new() };
         let outcome = client.wish(Wish::Order { id: order, action }).await;

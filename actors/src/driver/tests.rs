@@ -549,6 +549,30 @@ fn of_a_run_each_order_weighs_what_it_does_and_what_is_on_board_at_once_the_run_
 }
 
 #[test]
+fn several_at_once_are_weighed_together_and_beside_what_is_of_no_run() {
+    let mut world = World::on_duty();
+    let alone = world.offer(0, ride(9), WorkKind::Delivery);
+    world.reserve_weighing(&alone, &[8_000]).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: alone.id }).unwrap();
+    let run = Some(RunId::nth(1));
+    let against = |world: &World, n, weight_g, run| world.driver.against_together(n, weight_g, run);
+    assert_eq!(against(&world, 2, 12_001, None), [WhyNot::Capacity]);
+    assert_eq!(against(&world, 4, 12_000, None), []);
+    assert_eq!(against(&world, 5, 12_001, None), [WhyNot::NoRoom, WhyNot::Capacity]);
+    // Of a run the heaviest must fit beside that; what is on board at once, the run has judged.
+    let offer = run_offer(&world, 2);
+    let too_heavy = Err(Refusal::NotEligible("has no room for so much weight".to_owned()));
+    assert_eq!(world.reserve_weighing(&offer, &[5_000, 12_001]), too_heavy);
+    world.reserve_weighing(&offer, &[9_000, 12_000]).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    assert_eq!(against(&world, 2, 12_000, run), []);
+    assert_eq!(against(&world, 2, 12_001, run), [WhyNot::Capacity]);
+    for other in [None, Some(RunId::nth(2))] {
+        assert_eq!(against(&world, 2, 1, other), [WhyNot::Capacity]);
+    }
+}
+
+#[test]
 fn what_was_written_before_anything_was_weighed_weighs_nothing() {
     let mut world = World::on_duty();
     let offer = world.offer(0, ride(1), WorkKind::Delivery);

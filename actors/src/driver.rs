@@ -761,8 +761,13 @@ impl Driver {
 
     /// How much more it can carry beside what it has, in grams.
     pub fn room_g(&self) -> u32 {
+        self.room_beside_g(None)
+    }
+
+    /// The same, as if it had nothing of that run, in which what goes along is planned: it knows what is on board when.
+    fn room_beside_g(&self, run: Option<RunId>) -> u32 {
         let capacity_g = self.vehicle.as_ref().map_or(0, |vehicle| vehicle.capacity_g);
-        capacity_g.saturating_sub(self.load_g(None))
+        capacity_g.saturating_sub(self.load_beside_g(run))
     }
 
     /// Most have one job; a `Vec` would make room for four.

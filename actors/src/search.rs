@@ -924,9 +924,10 @@ impl Search {
         }
     }
 
-    /// Is it in the feed, and not for another driver alone?
+    /// Is it in the feed, and neither for another driver alone nor for everybody but this one?
     pub fn is_open_to(&self, driver: DriverId) -> bool {
-        self.is_in_feed() && self.phase.only().is_none_or(|only| only == driver)
+        let is_for_another = self.phase.only().is_some_and(|only| only != driver);
+        self.is_in_feed() && !is_for_another && !self.is_out_of_question(driver)
     }
 
     /// Until when a driver, who drives for that fleet, may claim it from the feed. What the driver brings is judged elsewhere.
@@ -946,11 +947,11 @@ impl Search {
         };
         let until = until.ok_or_else(|| Refusal::TooLate("it is not in the feed".into()))?;
         is_someone_else(driver, rider)?;
-        if !self.is_open_to(driver) {
-            return Err(Refusal::NotEligible("it is for one driver alone".into()));
-        }
         if self.is_out_of_question(driver) {
             return Err(Refusal::NotEligible("it is not for you, or you gave it up".into()));
+        }
+        if !self.is_open_to(driver) {
+            return Err(Refusal::NotEligible("it is for one driver alone".into()));
         }
         if is_of_other_fleet(self.fleet(), fleet) {
             return Err(Refusal::NotEligible("it is kept to another fleet".into()));

@@ -80,7 +80,8 @@ pub fn misfit(
     let is_done_by = |search: &SearchCard, driver: &DriverCard, until: Timestamp| {
         let (from, free_at) = driver.start();
         let start = (from, free_at.max(now));
-        // Whatever it does first, all of it must be over by then.
+        // Whatever it does first, what it has must be over by then, and so must the job. Both together may take longer, unless
+        // they go the same way: nobody says whether they do.
         let has_time = driver.ending.is_none_or(|it| it.due <= until);
         has_time && ends_by(&Way::of(search), start, driver.vehicle.kind, until, &straight)
     };

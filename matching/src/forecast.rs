@@ -92,9 +92,11 @@ impl Profile {
         Some(profile)
     }
 
-    /// Somebody asks, or has asked for a while.
+    /// Somebody asks, or has asked for a while. Who asked in an hour that is over, and has lost a driver since, is none of
+    /// those who ask in this one.
     pub fn record(&mut self, at: Timestamp) {
-        if self.counted_until.is_some_and(|until| at <= until) {
+        let is_over = at.0 / HOUR_MS < self.hour;
+        if is_over || self.counted_until.is_some_and(|until| at <= until) {
             return;
         }
         self.roll(at);

@@ -20,7 +20,6 @@ use axum::{
 use protocol::{
     CommandId, DriverId, JobId, MemberStatus, OrderId, Point, Principal, Refused, RunId,
     frame::Done,
-    trace::WhyNot,
     view::RunView,
     work::{RunAction, Wish},
 };
@@ -42,7 +41,7 @@ impl Translator {
         let command = match action {
             RunAction::Insert { order, reason } => {
                 let (driver, _, _) = self.run_as_it_is(to).await?;
-                self.check_taker(driver, &[order], 1).await?;
+                self.check_taker(driver, &[order], Some(to)).await?;
                 let orders = vec![Wanted { order, round: None, from: None }];
                 let (place, legs) = self.ways_with(to, driver, order).await?;
                 C::Insert { orders, place, legs, reason: Some(reason) }
@@ -56,25 +55,25 @@ impl Translator {
                 if orders.is_empty() {
                     return Err(invalid("orders", "which?"));
                 }
-                self.check_taker(driver, &orders, orders.len()).await?;
+                self.check_taker(driver, &orders, None).await?;
                 self.check_free_of_runs(driver).await?;
-                let taker = self.taker(driver).await?;
+                let taker = self.taker(driver, &[]).await?;
                 let into = RunId::created_by(to.0, command, to.shard());
                 taker.split(orders, into, false, reason)
             }
             RunAction::HandOver { driver, reason } => {
                 let (_, waiting, aboard) = self.run_as_it_is(to).await?;
-                let all = [waiting, aboard].concat();
-                self.check_taker(driver, &all, all.len()).await?;
+                let all = [waiting, aboard.clone()].concat();
+                self.check_taker(driver, &all, None).await?;
                 self.check_free_of_runs(driver).await?;
-                let taker = self.taker(driver).await?;
+                let taker = self.taker(driver, &aboard).await?;
                 let into = RunId::created_by(to.0, command, to.shard());
                 taker.split(Vec::new(), into, true, reason)
             }
             RunAction::Merge { into, reason } => {
                 let (_, waiting, _) = self.run_as_it_is(to).await?;
                 let (driver, _, _) = self.run_as_it_is(into).await?;
-                self.check_taker(driver, &waiting, waiting.len()).await?;
+                self.check_taker(driver, &waiting, Some(into)).await?;
                 C::Merge { into, reason }
             }
             RunAction::Abandon { reason } => C::Abandon { reason },
@@ -122,28 +121,39 @@ impl Translator {
         Ok((place, self.system.regions().legs(region, places, vehicle.kind, self.system.now())))
     }
 
-    /// Refuses a driver who could not have these orders, for nobody is to lose the driver it has for one who cannot come.
+    /// Refuses a driver who could not have these orders, each of them and all together, for nobody is to lose the driver it has
+    /// for one who cannot come. `with` is the run of that driver's in which they would be brought along, if it is on one.
     /// What a dispatcher may overrule of one order, is not of several. The driver's actor still has the last word.
     async fn check_taker(
         &self,
         driver: DriverId,
         orders: &[OrderId],
-        n_more: usize,
+        with: Option<RunId>,
     ) -> Result<(), Refused> {
         let mut against = Vec::new();
         for order in orders {
             against.extend(self.against(driver, JobId::Order(*order)).await?);
         }
+        let weight_g = self.weight_g(orders).await?;
         let (_, state) = self.system.read::<Driver>(driver).await?;
-        if state.n_rooms() < n_more {
-            against.push(WhyNot::NoRoom);
-        }
+        against.extend(state.against_together(orders.len(), weight_g, with));
         against.sort_unstable();
         against.dedup();
         match against.is_empty() {
             true => Ok(()),
             false => Err(Refusal::Unfit(against).into()),
         }
+    }
+
+    /// How heavy these orders are together, in grams.
+    async fn weight_g(&self, orders: &[OrderId]) -> Result<u32, Refused> {
+        let mut weight_g = 0_u32;
+        for id in orders {
+            let (_, order) = self.system.read::<Order>(*id).await?;
+            let each_g = order.asks().map_or(0, |asks| asks.needs.weight_g);
+            weight_g = weight_g.saturating_add(each_g);
+        }
+        Ok(weight_g)
     }
 
     async fn check_free_of_runs(&self, driver: DriverId) -> Result<(), Refused> {
@@ -154,10 +164,13 @@ impl Translator {
         }
     }
 
-    async fn taker(&self, id: DriverId) -> Result<Taker, Refused> {
+    /// Who takes over a run, or a part of it, and beside it what is on board: that is there all the while.
+    async fn taker(&self, id: DriverId, beside: &[OrderId]) -> Result<Taker, Refused> {
+        let beside_g = self.weight_g(beside).await?;
         let (version, driver) = self.system.read::<Driver>(id).await?;
-        let view = driver.driver_view(id, version.0);
-        Ok(Taker { driver: id, place: view.position.map(|it| it.at), capacity_g: driver.room_g() })
+        let place = driver.driver_view(id, version.0).position.map(|it| it.at);
+        let capacity_g = driver.room_g().saturating_sub(beside_g);
+        Ok(Taker { driver: id, place, capacity_g })
     }
 }
 

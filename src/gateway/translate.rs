@@ -2,7 +2,7 @@
 //!
 //! Wishes become commands for one actor; states become views; what one may not see is not there.
 
-use super::{allowed, price::Prices, zones};
+use super::{allowed, price::Prices, why, zones};
 use crate::{auth::scope::Asker, settings::Area};
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
@@ -79,8 +79,8 @@ impl Translator {
             }
             Wish::Driver { id: to, action } => {
                 let to = driver_meant(to, by).ok_or_else(|| invalid("id", "which driver?"))?;
-                if let DriverAction::ClaimJob { job: job @ JobId::Order(_) } = action {
-                    self.check_claim(to, job).await?;
+                if let DriverAction::ClaimJob { job: JobId::Order(order) } = action {
+                    self.check_claim(to, order).await?;
                 }
                 Ok(Tell::Driver { to, command: self.driver_command(action).await? })
             }
@@ -437,9 +437,14 @@ impl Translator {
         Ok(against.into_iter().map(known).collect())
     }
 
-    /// Refuses a driver who takes from the feed what nobody may offer it.
-    async fn check_claim(&self, driver: DriverId, job: JobId) -> Result<(), Refused> {
-        let against = self.against(driver, job).await?;
+    /// Refuses a driver who takes from the feed what nobody may offer it. Who may not look at the order learns nothing of it
+    /// here: its claim is lost like one that comes too late.
+    async fn check_claim(&self, driver: DriverId, id: OrderId) -> Result<(), Refused> {
+        let (_, order) = self.system.read::<Order>(id).await?;
+        if !order.concerns(Principal::Driver(driver)) {
+            return Ok(());
+        }
+        let against = self.against(driver, JobId::Order(id)).await?;
         // It was claimed before: the first answer still stands.
         if against.contains(&WhyNot::HasIt) {
             return Ok(());
@@ -447,7 +452,7 @@ impl Translator {
         match against.into_iter().find(|why| why.is_of_fit()) {
             Some(why) => {
                 let refused = Refused::new(Code::NotEligible, "it needs what you have not got");
-                Err(Refused { why: vec![why], ..refused })
+                Err(Refused { why: vec![why::as_told(why)], ..refused })
             }
             None => Ok(()),
         }

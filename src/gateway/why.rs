@@ -119,10 +119,17 @@ pub(super) fn driver_named(id: &str, by: Principal) -> Result<DriverId, Refused>
     }
 }
 
-/// Whoever asked for a driver of another gender, and where they wait, is no business of drivers.
+/// What a driver is told speaks against it. Whoever asked for a driver of another gender is no business of drivers.
+pub(super) fn as_told(why: WhyNot) -> WhyNot {
+    if why == WhyNot::Gender { WhyNot::Skill } else { why }
+}
+
+/// The same of a job, and that is not where they wait.
 fn discreet(chance: &mut Chance) {
-    if chance.why == Some(WhyNot::Gender) {
-        (chance.why, chance.distance_m) = (Some(WhyNot::Skill), None);
+    let Some(why) = chance.why else { return };
+    let told = as_told(why);
+    if told != why {
+        (chance.why, chance.distance_m) = (Some(told), None);
     }
 }
 

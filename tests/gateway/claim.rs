@@ -8,8 +8,9 @@ use crate::{
     why::until,
 };
 use protocol::{
-    DriverId, JobId, MerchantId, OrderId, OrderStatus, Point, Principal,
+    Code, DriverId, JobId, MerchantId, OrderId, OrderStatus, Point, Principal,
     frame::{Outcome, Push},
+    trace::WhyNot,
     work::{DriverAction, DutyWish, Needs, NewOrder, OrderKind, Vehicle, VehicleKind, Wish},
 };
 use serde_json::{Value, json};
@@ -163,7 +164,29 @@ async fn a_delivery_asked_of_one_driver_is_in_nobody_elses_feed() {
     assert_refused(theirs.get(&format!("/v1/orders/{order}")).await, 404, "not_found").await;
     claim(&mut other, order).await;
     hear_claim_lost(&mut other, order).await;
+    // Nor does anybody learn what it needs.
+    let without = Vehicle { skills: Vec::new(), ..courier() };
+    let mut curious = go_on_duty(&node, 3, without, PICKUP).await;
+    claim(&mut curious, order).await;
+    hear_claim_lost(&mut curious, order).await;
     until(&Caller::new(&node, driver(1)), FEED, is_seen).await;
+}
+
+#[tokio::test]
+async fn who_claims_what_it_does_not_fit_is_told_why_but_not_what_the_rider_asked_of_its_driver() {
+    let (node, _preset) = impatient();
+    let Needs { vehicles, weight_g, mut skills } = delivery().needs;
+    skills.insert(0, "gender.female".to_owned());
+    let needs = Needs { vehicles, weight_g, skills };
+    let order = place_in_vain(&node, NewOrder { needs, ..delivery() }).await;
+    let small = Vehicle { capacity_g: 4_999, ..courier() };
+    for (n, vehicle, wanted) in [(1, courier(), WhyNot::Skill), (2, small, WhyNot::Capacity)] {
+        let mut phone = go_on_duty(&node, n, vehicle, PICKUP).await;
+        let action = DriverAction::ClaimJob { job: JobId::Order(order) };
+        let outcome = phone.wish(Wish::Driver { id: None, action }).await;
+        let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((refused.code, refused.why), (Code::NotEligible, vec![wanted]));
+    }
 }
 
 #[tokio::test]

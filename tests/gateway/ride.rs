@@ -5,12 +5,12 @@ use crate::{
     node::{Node, driver, rider},
 };
 use protocol::{
-    CommandId, DriverId, JobId, OrderId, OrderStatus, Point, Principal,
+    CommandId, DriverId, JobId, OrderId, OrderStatus, Point, Principal, RiderId,
     frame::{ClientFrame, Outcome, Push, ServerFrame, Topic},
     view::{Offer, Position},
     work::{
-        DriverAction, DutyWish, Handoff, Needs, NewOrder, OrderAction, OrderKind, PaymentTiming,
-        Vehicle, VehicleKind, Wish,
+        DriverAction, DutyWish, Handoff, Needs, NewOrder, OfferPolicy, OrderAction, OrderKind,
+        PaymentTiming, Vehicle, VehicleKind, Wish,
     },
 };
 
@@ -279,10 +279,11 @@ async fn what_a_driver_may_not_be_offered_it_may_not_claim_either() {
     let node = Node::start();
     let mut driver = Client::connect(&node, driver(1)).await;
     go_on_duty(&mut driver, PICKUP).await;
-    let mut rider = Client::connect(&node, rider(1)).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
     let needs = Needs { skills: vec!["certificate.hazmat".to_owned()], ..Needs::default() };
-    let order = NewOrder { needs, ..new_ride() };
-    let outcome = rider.wish(Wish::PlaceOrder(Box::new(order))).await;
+    let (kind, policy) = (OrderKind::Delivery, Some(OfferPolicy::Feed));
+    let order = NewOrder { needs, kind, policy, rider: Some(RiderId::nth(1)), ..new_ride() };
+    let outcome = staff.wish(Wish::PlaceOrder(Box::new(order))).await;
     let Outcome::Ok(done) = outcome else { panic!("{outcome:?}") };
     let job = JobId::Order(done.actor.parse().unwrap());
     let claim = Wish::Driver { id: None, action: DriverAction::ClaimJob { job } };
@@ -365,8 +366,7 @@ async fn others_do_not_see_or_touch_an_order() {
     let node = Node::start();
     let mut owner = Client::connect(&node, rider(1)).await;
     let order = place_ride(&mut owner).await;
-    for stranger in [rider(2), driver(9), Principal::Driver(DriverId(protocol::RiderId::nth(1).0))]
-    {
+    for stranger in [rider(2), driver(9), Principal::Driver(DriverId(RiderId::nth(1).0))] {
         let mut client = Client::connect(&node, stranger).await;
         let action = OrderAction::Cancel { reason: String::new() };
         let outcome = client.wish(Wish::Order { id: order, action }).await;

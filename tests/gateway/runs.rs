@@ -379,6 +379,9 @@ async fn a_run_is_neither_split_nor_merged_for_who_has_no_room_and_goes_on_as_it
     let _small = carrying(&node, 3, 5_000).await;
     let path = format!("/v1/runs/{run}/actions");
     assert_eq!(why_not(&staff, &path, &split(&orders[1..], 3)).await, json!(["capacity"]));
+    // One of them it could carry, but not both.
+    let _middling = carrying(&node, 4, 15_000).await;
+    assert_eq!(why_not(&staff, &path, &split(&orders[1..], 4)).await, json!(["capacity"]));
     let own = why_not(&staff, &path, &split(&orders[1..], 1)).await;
     assert_eq!(own, json!(["has_it", "no_room"]), "it is as full as it may be");
     assert_refused(staff.post(&path, &split(&[], 2)).await, 422, "invalid").await;

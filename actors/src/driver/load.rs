@@ -258,9 +258,17 @@ impl Driver {
         loads.fold(0, u32::saturating_add)
     }
 
-    /// Can it carry that, beside all that it has?
-    pub(super) fn can_load(&self, work: WorkKind, weight_g: u32) -> bool {
-        work != WorkKind::Delivery || weight_g <= self.room_g()
+    /// The same of all that is not of that run; of all, if there is none.
+    pub(super) fn load_beside_g(&self, run: Option<RunId>) -> u32 {
+        let is_load =
+            |job: &&Job| job.work == WorkKind::Delivery && (run.is_none() || job.run != run);
+        let loads = self.jobs.iter().filter(is_load).map(|job| job.weight_g);
+        loads.fold(0, u32::saturating_add)
+    }
+
+    /// Can it carry that, beside all that it has and that is not of the run it goes with?
+    pub(super) fn can_load(&self, work: WorkKind, weight_g: u32, run: Option<RunId>) -> bool {
+        work != WorkKind::Delivery || weight_g <= self.room_beside_g(run)
     }
 
     /// The run it is on, or said yes to.

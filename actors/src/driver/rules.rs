@@ -328,9 +328,9 @@ impl Draft {
             if !has_room {
                 return Err(not_eligible("has no room"));
             }
-            // What of a run is on board at once, the run has judged.
-            let weight_g = weights_g.first().copied().unwrap_or(0);
-            if n_orders == 0 && !driver.can_load(offer.work, weight_g) {
+            // What of a run is on board at once, the run has judged, but not what its driver has besides by now.
+            let heaviest_g = weights_g.iter().copied().max().unwrap_or(0);
+            if !driver.can_load(offer.work, heaviest_g, run) {
                 return Err(not_eligible(TOO_HEAVY));
             }
             if driver.leases.len() >= usize::from(driver.policy.parallel_offers) {
@@ -448,7 +448,7 @@ impl Draft {
             return Err(not_eligible("is changing jobs"));
         }
         let slots = self.driver.room_for(work).ok_or_else(|| not_eligible("has no room"))?;
-        if !self.driver.can_load(work, weight_g) {
+        if !self.driver.can_load(work, weight_g, None) {
             return Err(not_eligible(TOO_HEAVY));
         }
         self.answer_no(Principal::System, "took another job");

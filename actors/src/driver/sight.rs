@@ -209,8 +209,9 @@ pub(super) fn see(
                     !job.is_next()
                         && job.way.is_some_and(|way| way.from.distance_m(position.at) <= PICKUP_M)
                 };
-                let there = driver.jobs.iter().find(is_there);
-                if let Some((job, way)) = there.and_then(|job| Some((job.id, job.way?))) {
+                // Where several begin, the last one is remembered, of which it is asked whether anything is left to fetch.
+                let there = driver.jobs.iter().filter(is_there);
+                for (job, way) in there.filter_map(|job| Some((job.id, job.way?))) {
                     driver.soft.arrives(job, way.from, context.now);
                 }
                 let on_job = driver.on_job();

@@ -549,6 +549,30 @@ fn of_a_run_each_order_weighs_what_it_does_and_what_is_on_board_at_once_the_run_
 }
 
 #[test]
+fn several_at_once_are_weighed_together_and_beside_what_is_of_no_run() {
+    let mut world = World::on_duty();
+    let alone = world.offer(0, ride(9), WorkKind::Delivery);
+    world.reserve_weighing(&alone, &[8_000]).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: alone.id }).unwrap();
+    let run = Some(RunId::nth(1));
+    let against = |world: &World, n, weight_g, run| world.driver.against_together(n, weight_g, run);
+    assert_eq!(against(&world, 2, 12_001, None), [WhyNot::Capacity]);
+    assert_eq!(against(&world, 4, 12_000, None), []);
+    assert_eq!(against(&world, 5, 12_001, None), [WhyNot::NoRoom, WhyNot::Capacity]);
+    // Of a run the heaviest must fit beside that; what is on board at once, the run has judged.
+    let offer = run_offer(&world, 2);
+    let too_heavy = Err(Refusal::NotEligible("has no room for so much weight".to_owned()));
+    assert_eq!(world.reserve_weighing(&offer, &[5_000, 12_001]), too_heavy);
+    world.reserve_weighing(&offer, &[9_000, 12_000]).unwrap();
+    world.ask(own(), Command::AcceptOffer { offer: offer.id }).unwrap();
+    assert_eq!(against(&world, 2, 12_000, run), []);
+    assert_eq!(against(&world, 2, 12_001, run), [WhyNot::Capacity]);
+    for other in [None, Some(RunId::nth(2))] {
+        assert_eq!(against(&world, 2, 1, other), [WhyNot::Capacity]);
+    }
+}
+
+#[test]
 fn what_was_written_before_anything_was_weighed_weighs_nothing() {
     let mut world = World::on_duty();
     let offer = world.offer(0, ride(1), WorkKind::Delivery);
@@ -654,6 +678,25 @@ fn where_and_when_its_deliveries_end_is_listed_and_they_come_first_once_it_has_l
     world.on_job(2, WorkKind::Delivery);
     assert_eq!(listed(&world), (to, 140.0, false, left));
     assert_eq!(against(&world, 139), [WhyNot::HasIt, WhyNot::Hours]);
+}
+
+#[test]
+fn of_two_deliveries_from_one_place_nothing_is_left_to_fetch_once_it_has_left_it() {
+    let mut world = World::on_duty();
+    let (from, to) = (KIGALI, KIGALI.offset_m(0.0, 300.0));
+    world.pass(MINUTE);
+    world.at(KIGALI.offset_m(0.0, -500.0)).unwrap();
+    world.on_job(1, WorkKind::Delivery);
+    world.on_job(2, WorkKind::Delivery);
+    world.pass(30 * SECOND);
+    world.at(from).unwrap();
+    assert!(world.card().unwrap().came.is_some(), "it set out for the first of them");
+    world.pass(30 * SECOND);
+    world.at(KIGALI.offset_m(0.0, 200.0)).unwrap();
+    let card = world.card().unwrap();
+    let ending = card.ending.unwrap();
+    let left_s = ending.due.since(card.seen_at).as_secs_f64().round();
+    assert_eq!((ending.at, left_s, card.is_bringing), (to, 20.0, true), "both go to one door");
 }
 
 #[test]

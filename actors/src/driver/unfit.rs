@@ -2,7 +2,7 @@
 
 use super::{Driver, Duty, Link, ms};
 use matching::{cost, fit};
-use protocol::{JobId, PartnerId, Timestamp, trace::WhyNot, view::WorkKind, work::Needs};
+use protocol::{JobId, PartnerId, RunId, Timestamp, trace::WhyNot, view::WorkKind, work::Needs};
 
 /// What a job asks of its driver.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,14 @@ impl Driver {
             .chain(those(reasons))
             .chain(self.unfit_for(job, asks, now, costs))
             .collect()
+    }
+
+    /// What speaks against giving it so many deliveries more, which weigh so much together, whatever speaks against each of
+    /// them: to bring them with that run, if it is on one.
+    pub fn against_together(&self, n: usize, weight_g: u32, run: Option<RunId>) -> Vec<WhyNot> {
+        let is_too_heavy = !self.can_load(WorkKind::Delivery, weight_g, run);
+        let reasons = [(self.n_rooms() < n, WhyNot::NoRoom), (is_too_heavy, WhyNot::Capacity)];
+        those(reasons).collect()
     }
 
     /// What keeps it from being told what it may claim from the feed.

@@ -150,12 +150,14 @@ impl Life {
         } else if let Event::Alerted { what: Alert::DriverLost, .. } = event {
             let why = "its driver cannot go on".to_owned();
             Some(tell(run, run::Command::LoseDriver { why }))
+        } else if is_not_taken_over(event) {
+            Some(tell(run, run::Command::Stay { orders: vec![id] }))
         } else {
             None
         }
     }
 
-    /// Remembers which run brings it, for as long as that run's driver has it.
+    /// Remembers which run brings it, for as long as that run's driver has it and can go on: without one its run is over.
     pub(super) fn apply_run(&mut self, event: &Event) {
         if let Event::Search(search::Event::LeftRun {
             run, status: OfferStatus::Accepted, ..
@@ -163,8 +165,22 @@ impl Life {
         {
             self.run = Some(*run);
         }
-        if matches!(event, Event::DriverGone { .. } | Event::CustodyPassed(_)) {
+        if matches!(
+            event,
+            Event::DriverGone { .. }
+                | Event::CustodyPassed(_)
+                | Event::Alerted { what: Alert::DriverLost, .. }
+        ) {
             self.run = None;
         }
     }
+}
+
+/// Does whoever was to take its goods over not do so? What is brought with a run is offered to nobody else but to be
+/// handed over.
+fn is_not_taken_over(event: &Event) -> bool {
+    if let Event::Search(search::Event::OfferClosed { status, .. }) = event {
+        return *status != OfferStatus::Accepted;
+    }
+    matches!(event, Event::Search(search::Event::OfferRefused { .. }))
 }

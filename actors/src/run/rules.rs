@@ -332,7 +332,9 @@ impl Draft<'_> {
         let (stops, unfit) = life.with_joined(self.now());
         for order in unfit {
             let (status, at) = (OfferStatus::Withdrawn, self.now());
-            let reason = "a promise would be broken".to_owned();
+            let reason =
+                "a promise would be broken, its driver work for too long, or it is too heavy";
+            let reason = reason.to_owned();
             self.add(Event::OrderLeft { order, status, order_knows: false, reason, at });
         }
         let life = self.life();

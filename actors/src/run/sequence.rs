@@ -8,7 +8,8 @@ use std::time::Duration;
 
 impl Life {
     /// Everything that is left to be done, with all that has joined, in the best order; and what of that cannot be
-    /// brought without breaking a promise. Where the driver is on the way to now stays what it is.
+    /// brought without breaking a promise, or in the hours that are left to the driver. Where that is on the way to now
+    /// stays what it is.
     pub(super) fn with_joined(&self, now: Timestamp) -> (Vec<Stop>, Vec<OrderId>) {
         let known = self.known();
         let trip = self.trip(&known, now);
@@ -42,7 +43,8 @@ impl Life {
         self.stops_of(&known, &trip, &best)
     }
 
-    /// What is left in this order, refused if it cannot be driven so or a promise would be broken by it that is kept now.
+    /// What is left in this order, refused if it cannot be driven so or a promise would be broken by it that is kept now, or
+    /// its driver would then work for too long.
     pub(super) fn in_order(
         &self,
         errands: &[Errand],
@@ -57,9 +59,10 @@ impl Life {
         let wanted: Vec<batch::Errand> = errands.iter().map(index).collect();
         let is_kept_now = trip.moments(&self.errands(&known)).is_some();
         match (trip.moments(&wanted), trip.moments_late(&wanted)) {
-            (None, Some(_)) if is_kept_now => {
-                Err(Refusal::NotEligible("a promise would be broken".to_owned()))
-            }
+            // The plan does not say which of them it was.
+            (None, Some(_)) if is_kept_now => Err(Refusal::NotEligible(
+                "a promise would be broken, or its driver would work for too long".to_owned(),
+            )),
             (None, None) => Err(Refusal::invalid(
                 "stops",
                 "cannot be driven: fetched first, and no more than fits",

@@ -39,6 +39,16 @@ fn a_busy_hour_is_seen_to_come() {
 }
 
 #[test]
+fn who_asked_in_an_hour_that_is_over_is_not_counted_in_the_next_one() {
+    let mut profile = Profile::new(hour(0));
+    profile.record(hour(5));
+    profile.record(Timestamp(hour(5).0 - 1));
+    profile.record(hour(2));
+    profile.roll(hour(6));
+    assert_eq!((profile.hours[2], profile.hours[5]), (Some(0.0), Some(1.0)));
+}
+
+#[test]
 fn a_clock_that_jumps_keeps_nobody_waiting() {
     let mut profile = learned(1, |_| 5);
     profile.record(hour(1_000_000_000));

@@ -46,3 +46,17 @@ fn of_a_job_that_two_nodes_have_looked_at_the_later_word_counts() {
         "newest first"
     );
 }
+
+#[test]
+fn a_driver_is_not_told_who_asked_for_another_gender_nor_where() {
+    let near = |why| Chance { distance_m: Some(80), ..chance(10, Some(why)) };
+    let told = |why| {
+        let mut chance = near(why);
+        discreet(&mut chance);
+        (chance.why, chance.distance_m)
+    };
+    assert_eq!(told(WhyNot::Gender), (Some(WhyNot::Skill), None));
+    for other in [WhyNot::Skill, WhyNot::Hours] {
+        assert_eq!((as_told(other), told(other)), (other, (Some(other), Some(80))));
+    }
+}

@@ -205,6 +205,26 @@ fn of_what_is_brought_with_others_the_run_knows_the_way() {
 }
 
 #[test]
+fn on_board_of_a_driver_whose_run_is_over_it_asks_for_itself_again() {
+    let (moto, run) = (Some(VehicleKind::Moto), Some(RunId::nth(1)));
+    let mut play = in_run();
+    for step in [OrderStatus::EnRoutePickup, OrderStatus::AtPickup, OrderStatus::PickedUp] {
+        play.drive_to(step);
+    }
+    let told = etas(&play, None, 900);
+    sees(&mut play, &expected(Some(told)));
+    assert!(is_at_in(&mut play, 1_000.0, moto, run).is_none(), "its run asks");
+    play.yes(SYSTEM, lost(1));
+    // Its driver still says that all it has is of that run.
+    assert!(matches!(is_at_in(&mut play, 1_010.0, moto, run), Some(Sight::Way(_))));
+    let Some(Sight::Order(_, nothing)) = is_at_in(&mut play, 1_020.0, None, run) else {
+        panic!("nobody says when it comes any more, and followers still count on it");
+    };
+    sees(&mut play, &nothing);
+    assert_eq!(shown(&play, RIDER).0, None);
+}
+
+#[test]
 fn the_next_stop_is_expected_until_it_is_done_and_then_the_one_after_it() {
     let moto = Some(VehicleKind::Moto);
     let places = vec![place_at(0.0), place_at(2_000.0), place_at(5_000.0)];

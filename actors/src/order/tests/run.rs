@@ -230,6 +230,35 @@ fn on_board_of_a_lost_driver_it_calls_for_a_dispatcher_and_tells_its_run() {
     play.yes(SYSTEM, Command::Search(lost));
     assert_eq!((play.status(), play.order.driver()), (OrderStatus::PickedUp, Some(nth(1))));
     assert!(matches!(play.told_runs().last(), Some(run::Command::LoseDriver { .. })));
+    assert_eq!(play.run(), None, "which is over then");
+}
+
+#[test]
+fn goods_that_nobody_takes_over_may_be_handed_over_once_more() {
+    let mut play = Play::in_run(1);
+    for step in [OrderStatus::EnRoutePickup, OrderStatus::AtPickup, OrderStatus::PickedUp] {
+        play.drive_to(step);
+    }
+    let hand_over = |play: &mut Play, n| {
+        play.yes(DISPATCHER, handover(n, false, "a flat tyre", &[]));
+        play.order.offers()[0].clone()
+    };
+    let stay = run::Command::Stay { orders: vec![play.id] };
+    let n_stays = |play: &Play| play.told_runs().iter().filter(|it| **it == stay).count();
+    let offer = hand_over(&mut play, 2).id;
+    assert_eq!(n_stays(&play), 0);
+    play.yes(SYSTEM, Command::Search(Heard::OfferRefused { offer, why: None }));
+    assert_eq!(n_stays(&play), 1, "its driver has other work");
+    play.now = hand_over(&mut play, 2).expires_at;
+    play.tick();
+    assert_eq!(n_stays(&play), 2, "it did not answer");
+    let offer = hand_over(&mut play, 2).id;
+    play.yes(SYSTEM, Command::Search(Heard::OfferDeclined { offer }));
+    assert_eq!(n_stays(&play), 3, "it said no");
+    let offer = hand_over(&mut play, 3).id;
+    play.yes(SYSTEM, accepted(offer, 3));
+    assert_eq!((n_stays(&play), play.run()), (3, None));
+    assert!(matches!(play.told_runs().last(), Some(run::Command::Leave { .. })));
 }
 
 #[test]

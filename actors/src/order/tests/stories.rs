@@ -321,6 +321,18 @@ fn a_delivery_asked_of_one_driver_is_open_to_all_only_once_its_rider_looks_furth
 }
 
 #[test]
+fn what_is_in_the_feed_is_not_shown_to_who_gave_it_up_or_is_kept_apart_from_its_rider() {
+    let mut play = Play::placed(delivery());
+    play.assign(1);
+    play.yes(driver(1), cancel());
+    play.exhaust();
+    assert_eq!(play.status(), OrderStatus::JobFeed);
+    play.yes(SYSTEM, Command::Search(Heard::Bar { drivers: vec![nth(2)] }));
+    let is_shown = |n| play.order.concerns(driver(n));
+    assert_eq!([1, 2, 3].map(is_shown), [false, false, true]);
+}
+
+#[test]
 fn goods_called_off_on_the_way_go_back_if_the_other_side_agrees() {
     let mut play = Play::at(delivery(), OrderStatus::InTransit);
     play.yes(RIDER, Command::RequestCancel { reason: "wrong address".to_owned() });

@@ -9,7 +9,7 @@ use crate::{
 use actors::{
     EntityKey, Version,
     journal::check::{Ack, Report, check},
-    runtime::REPEAT_WINDOW,
+    runtime::{CLOCK_SKEW_MAX, REPEAT_WINDOW},
 };
 use clap::{Args, Subcommand};
 use protocol::{CommandId, Timestamp};
@@ -97,10 +97,15 @@ async fn check_journal(
     Ok(report.is_sound())
 }
 
-/// Since when answers must be there: what may be repeated now is not forgotten, though some nodes' clocks
-/// be a little ahead of ours.
+/// Since when answers must be there.
 pub(crate) fn answers_since() -> Timestamp {
-    now() - REPEAT_WINDOW
+    answers_since_at(now())
+}
+
+/// The same, by a clock that says `now`. Nodes keep answers for longer than they may be repeated, and less is asked for
+/// here: no journal is called broken because its nodes' clocks are up to ten minutes ahead of this one.
+fn answers_since_at(now: Timestamp) -> Timestamp {
+    now - REPEAT_WINDOW + CLOCK_SKEW_MAX
 }
 
 /// Tells people.
@@ -135,4 +140,20 @@ fn read_acks(path: &Path) -> Result<Vec<Ack>, Box<dyn Error>> {
         acks.push(Ack { entity, version: Version(line.version), command: line.command });
     }
     Ok(acks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_behind_misses_no_answer_that_nodes_have_forgotten() {
+        let here = Timestamp(0) + 2 * REPEAT_WINDOW;
+        let there = here + 2 * CLOCK_SKEW_MAX;
+        // What a node leaves.
+        let left_since = there - REPEAT_WINDOW - CLOCK_SKEW_MAX;
+        assert!(answers_since_at(here) >= left_since);
+        // Nearly all that may be repeated is looked for.
+        assert_eq!(answers_since_at(here) - CLOCK_SKEW_MAX, here - REPEAT_WINDOW);
+    }
 }

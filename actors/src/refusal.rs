@@ -58,11 +58,11 @@ pub enum Refusal {
         retry_after_ms: Option<u64>,
     },
     /// A waiting time has not passed.
-    #[error("too early by {} s: {what}", remaining_ms.div_ceil(1_000))]
+    #[error("too early{}: {what}", by(*remaining_ms))]
     TooEarly {
         /// What must be waited for.
         what: String,
-        /// How long still.
+        /// How long still; 0: until somebody does something.
         remaining_ms: u64,
     },
     /// The moment for it has passed.
@@ -168,7 +168,9 @@ impl From<Refusal> for Refused {
             Refusal::Unfit(why) => refused.why = why,
             Refusal::ZonePaused(pause) => refused.zone = Some(pause),
             Refusal::Busy { retry_after_ms } => refused.retry_after_ms = Some(retry_after_ms),
-            Refusal::TooEarly { remaining_ms, .. } => refused.retry_after_ms = Some(remaining_ms),
+            Refusal::TooEarly { remaining_ms, .. } => {
+                refused.retry_after_ms = Some(remaining_ms).filter(|ms| *ms > 0);
+            }
             Refusal::TooFar { retry_after_ms, .. } => refused.retry_after_ms = retry_after_ms,
             Refusal::Unavailable | Refusal::Draining => refused.retry_after_ms = Some(250),
             Refusal::Unknown(_)
@@ -196,4 +198,28 @@ fn paused(pause: &ZonePause) -> String {
 
 fn listed(why: &[WhyNot]) -> String {
     why.iter().map(WhyNot::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// By how much something is too early, if that is known.
+fn by(remaining_ms: u64) -> String {
+    match remaining_ms {
+        0 => String::new(),
+        ms => format!(" by {} s", ms.div_ceil(1_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_somebody_says_no_time_to_wait() {
+        let of = |remaining_ms| {
+            let refusal = Refusal::TooEarly { what: "the wait".to_owned(), remaining_ms };
+            let refused = Refused::from(refusal);
+            (refused.message, refused.retry_after_ms)
+        };
+        assert_eq!(of(0), ("too early: the wait".to_owned(), None));
+        assert_eq!(of(1_200), ("too early by 2 s: the wait".to_owned(), Some(1_200)));
+    }
 }

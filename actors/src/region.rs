@@ -38,7 +38,10 @@ use crate::{
     tell::Journey,
     zone::Zones,
 };
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, StreamExt},
+};
 use matching::{
     Field, Router,
     batch::{self, Legs},
@@ -64,6 +67,9 @@ use std::{
     time::Duration,
 };
 use tracing::warn;
+
+/// Most regions that keep all they know at the same time: each writes up to some hundred kilobytes, and commits go before.
+const KEEPING_MAX: usize = 4;
 
 /// What regions ask of the rest of their node. None of it blocks.
 pub trait Surroundings: std::fmt::Debug + Send + Sync + 'static {
@@ -217,6 +223,8 @@ struct World {
     moved_at: Mutex<HashMap<ShardId, Timestamp>>,
     /// Where nothing begins.
     zones: Zones,
+    /// When it was said that what was kept of them cannot be read.
+    unread: kept::Rarely,
 }
 
 impl Regions {
@@ -231,8 +239,17 @@ impl Regions {
         let rounds = Rounds::default();
         let zones = Zones::default();
         let (started_at, moved_at) = (surroundings.now(), Mutex::default());
-        let world =
-            World { settings, router, surroundings, areas, rounds, started_at, moved_at, zones };
+        let world = World {
+            settings,
+            router,
+            surroundings,
+            areas,
+            rounds,
+            started_at,
+            moved_at,
+            zones,
+            unread: kept::Rarely::default(),
+        };
         let world = Arc::new(world);
         let (keeper, _started) = ActorRuntime::spawn_instant(None, Keeper, world.clone())?;
         Ok(Self { world, keeper })
@@ -333,12 +350,13 @@ impl Regions {
         if !self.world.keeps() {
             return;
         }
-        let awake = self.awake().await.into_iter();
-        let those = awake.filter(|(region, _)| shards.contains(region.shard()));
+        let mut those = self.awake().await;
+        those.retain(|(region, _)| shards.contains(region.shard()));
         // A region that falls drops the reply, and keeps nothing.
-        let keeping =
-            those.map(|(_, it)| async move { drop(it.call(live::Call::Keep, None).await) });
-        join_all(keeping).await;
+        let keep = |(_, it): (RegionId, ActorRef<live::Call>)| async move {
+            drop(it.call(live::Call::Keep, None).await);
+        };
+        stream::iter(those).for_each_concurrent(KEEPING_MAX, keep).await;
     }
 
     /// Regions that live, in the order of their cells.

@@ -116,8 +116,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// Most messages from other nodes that wait to be read.
 const INCOMING_MAX: usize = 16_384;
-/// How far ahead of ours a client's clock may be.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+/// How far ahead of ours a client's clock may be, and for how much longer than it may be repeated an answer is kept.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 
 /// How much the runtime takes on.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -31,7 +31,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const START: u64 = 1_800_000_000_000;
@@ -58,6 +58,8 @@ struct Stage {
     kept: Shelves,
     /// Nothing of it can be read.
     is_unreadable: AtomicBool,
+    /// Lines are written as soon as it is not so any more.
+    is_slow: watch::Sender<bool>,
     /// How often other tasks of the node had their turn: so far, when a region last looked at the
     /// clock, when it then proposed, and when it sent somebody to wait elsewhere (none: `u64::MAX`).
     turns: AtomicU64,
@@ -118,7 +120,19 @@ impl Surroundings for Stage {
         if self.is_away.load(Ordering::SeqCst) {
             return ready(Err(CommitError::Fenced { shard: region.shard() })).boxed();
         }
-        self.kept.lock().expect("no test panics holding it").insert((region, what), bytes);
+        let kept = Arc::clone(&self.kept);
+        let put =
+            move || kept.lock().expect("no test panics holding it").insert((region, what), bytes);
+        if what == Kept::Lines && *self.is_slow.borrow() {
+            let mut is_slow = self.is_slow.subscribe();
+            return async move {
+                is_slow.wait_for(|is_slow| !is_slow).await.expect("the stage stays");
+                put();
+                Ok(())
+            }
+            .boxed();
+        }
+        put();
         ready(Ok(())).boxed()
     }
 
@@ -183,6 +197,7 @@ impl Play {
             is_away: AtomicBool::new(false),
             kept,
             is_unreadable: AtomicBool::new(false),
+            is_slow: watch::Sender::new(false),
             turns: AtomicU64::new(0),
             turns_at_clock: AtomicU64::new(0),
             turns_at_proposal: AtomicU64::new(u64::MAX),
@@ -1278,6 +1293,29 @@ async fn a_region_that_was_closed_comes_back_knowing() {
     play.driver(1, KIGALI);
     until(&play, 0, |play| way_s(play) > Some(200)).await;
     assert_eq!(turns(&play), [Some(1), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_move_while_they_are_being_kept_are_kept_soon() {
+    // How ways go is not due for days.
+    let mut play = Play::with(Settings { keep_every_ms: u32::MAX, ..at_a_rank() });
+    play.stage.is_slow.send_replace(true);
+    play.driver(2, KIGALI);
+    until(&play, 10_000, |play| play.stage.is_slow.receiver_count() > 0).await;
+    play.driver(1, KIGALI);
+    play.later(30_000);
+    play.tick().await;
+    play.stage.is_slow.send_replace(false);
+    until(&play, 0, |play| !play.stage.all_kept().is_empty()).await;
+    let kept = play.stage.all_kept();
+    let mut n_tried = 0;
+    while play.stage.all_kept() == kept {
+        assert!(n_tried < 100, "who joined meanwhile is not kept");
+        n_tried += 1;
+        play.later(30_000);
+        play.tick().await;
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ use crate::{
     forecast::Profile,
     rank::{Line, Rank, choose},
     round::{Outcome, Pairing, Terms, round},
-    router::{Gone, Learned, Leg, Ways},
+    router::{Gone, KeptWays, Learned, Leg, Ways},
     surge::Count,
     trace::{Told, Traces},
 };
@@ -87,6 +87,8 @@ pub struct Region {
     hints: VecDeque<Waiting>,
     /// How ways in it really go.
     ways: Arc<Ways>,
+    /// What was found of another router, until as much was learned of this one.
+    other_ways: Option<Box<KeptWays>>,
     /// Ways that drivers told of, and were not learned from yet.
     came: Vec<(Arc<Came>, VehicleKind)>,
     /// When each driver set out on the last of them.
@@ -148,6 +150,7 @@ impl Region {
             sent: HashMap::new(),
             hints: VecDeque::new(),
             ways: Arc::new(Ways::new(middle)),
+            other_ways: None,
             came: Vec::new(),
             left_at: HashMap::new(),
         }

@@ -218,8 +218,8 @@ impl Gate {
     }
 }
 
-/// Calls for help. Never refused for being asked too often; while the caller's last call for that job is open, it is the
-/// answer.
+/// Calls for help. It has a limit of its own, which nobody in danger comes near, and only beyond that counts among other
+/// requests; while the caller's last call for that job is open, it is the answer.
 #[utoipa::path(
     post, path = "/v1/sos", tag = "incidents", security(("bearer" = [])),
     request_body = Sos,
@@ -232,10 +232,11 @@ impl Gate {
 pub(super) async fn raise_sos(
     State(gate): State<Arc<Gate>>,
     asker: Urgent,
-    key: Key,
-    Body(sos): Body<Sos>,
+    key: Result<Key, Answered>,
+    sos: Result<Body<Sos>, Answered>,
 ) -> Result<Response, Answered> {
-    let done = gate.wish_in_time(asker, key, Wish::Sos(sos)).await?;
+    let wish = sos.map(|Body(sos)| Wish::Sos(sos));
+    let done = gate.wish_in_time(asker, key, wish).await?;
     Ok(created("/v1/incidents/", done))
 }
 

@@ -82,8 +82,16 @@ pub(crate) struct Limits {
     pub(crate) frames: Rates<Principal>,
     /// Commands among them.
     pub(crate) commands: Rates<Principal>,
-    /// What somebody in danger wishes for, on sockets and by requests, before it counts among the others.
+    /// What somebody in danger wishes for who is no staff, on sockets and by requests, before it counts among the others.
     pub(crate) urgent: Rates<Principal>,
+}
+
+impl Limits {
+    /// Is somebody in danger let past what limits requests? Staff always are, for a dispatcher's token does not say which
+    /// dispatcher, and one who floods must not keep the others from it.
+    pub(crate) fn lets_past(&self, by: Principal) -> bool {
+        by.is_staff() || self.urgent.check(&by).is_ok()
+    }
 }
 
 /// The refusal of whoever was too fast.

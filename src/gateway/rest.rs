@@ -213,6 +213,15 @@ pub(super) fn id_of<T: FromStr>(text: &str) -> Result<T, Refused> {
     text.parse().map_err(|_| not_found(text))
 }
 
+/// What is wished of whom, unless one of them makes no sense.
+fn action_on<I: FromStr, A>(
+    id: Result<Named, Answered>,
+    action: Result<Body<A>, Answered>,
+) -> Result<(I, A), Answered> {
+    let (Named(id), Body(action)) = (id?, action?);
+    Ok((id_of(&id)?, action))
+}
+
 /// The name the client gave its request.
 #[derive(Debug)]
 pub(super) struct Key(Option<String>);
@@ -253,18 +262,18 @@ impl Gate {
     }
 
     /// Does what a request wishes that was let in without asking how often it came. Only what is urgent needs not ask, as long
-    /// as it does not come too often itself.
+    /// as it does not come too often itself; what can be no wish at all is a request like any other.
     pub(super) async fn wish_in_time(
         &self,
         Urgent(by): Urgent,
-        key: Key,
-        wish: Wish,
+        key: Result<Key, Answered>,
+        wish: Result<Wish, Answered>,
     ) -> Result<Done, Answered> {
-        let is_let_past = wish.is_urgent() && self.limits.urgent.check(&by.who).is_ok();
-        if !is_let_past {
+        let is_urgent = key.is_ok() && wish.as_ref().is_ok_and(Wish::is_urgent);
+        if !is_urgent || !self.limits.lets_past(by.who) {
             self.limits.requests.check(&by.who).map_err(rate_limited)?;
         }
-        self.wish(by, key, wish).await
+        self.wish(by, key?, wish?).await
     }
 
     /// The command id a key stands for.
@@ -591,12 +600,12 @@ pub(super) async fn show_order(
 pub(super) async fn act_on_order(
     State(gate): State<Arc<Gate>>,
     asker: Urgent,
-    Named(id): Named,
-    key: Key,
-    Body(action): Body<OrderAction>,
+    id: Result<Named, Answered>,
+    key: Result<Key, Answered>,
+    action: Result<Body<OrderAction>, Answered>,
 ) -> Result<Json<Done>, Answered> {
-    let id = id_of(&id)?;
-    Ok(Json(gate.wish_in_time(asker, key, Wish::Order { id, action }).await?))
+    let wish = action_on(id, action).map(|(id, action)| Wish::Order { id, action });
+    Ok(Json(gate.wish_in_time(asker, key, wish).await?))
 }
 
 /// Asks for help.
@@ -662,12 +671,12 @@ pub(super) async fn show_rescue(
 pub(super) async fn act_on_rescue(
     State(gate): State<Arc<Gate>>,
     asker: Urgent,
-    Named(id): Named,
-    key: Key,
-    Body(action): Body<RescueAction>,
+    id: Result<Named, Answered>,
+    key: Result<Key, Answered>,
+    action: Result<Body<RescueAction>, Answered>,
 ) -> Result<Json<Done>, Answered> {
-    let id = id_of(&id)?;
-    Ok(Json(gate.wish_in_time(asker, key, Wish::Rescue { id, action }).await?))
+    let wish = action_on(id, action).map(|(id, action)| Wish::Rescue { id, action });
+    Ok(Json(gate.wish_in_time(asker, key, wish).await?))
 }
 
 /// One driver: oneself, or anyone for staff.

@@ -35,7 +35,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, Sink, Stream, stream};
-use protocol::{Code, PartnerId, Principal, Refused, SessionId, codec::Codec, frame::Resume};
+use protocol::{
+    Code, PartnerId, Principal, Refused, SessionId,
+    codec::Codec,
+    frame::{ClientFrame, Resume},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -347,16 +351,22 @@ pub(super) async fn open(
 )]
 pub(super) async fn post(
     State(gate): State<Arc<Gate>>,
-    Speaker(by): Speaker,
+    Speaker { by, in_time }: Speaker,
     Named(session): Named,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Answered> {
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Refused::new(Code::TooLarge, "body too large"),
         _ => Refused::new(Code::Malformed, rejection.body_text()),
-    })?;
-    let frames = frames(&body)?;
-    say(&gate, &session, by, Posted::Frames(frames)).await
+    });
+    let frames = body.and_then(|body| frames(&body));
+    if let Err(refused) = in_time {
+        let is_urgent = frames.as_ref().is_ok_and(|it| it.iter().any(|frame| is_urgent(frame)));
+        if !is_urgent || !gate.limits.lets_past(by.who) {
+            return Err(refused.into());
+        }
+    }
+    say(&gate, &session, by, Posted::Frames(frames?)).await
 }
 
 /// Says goodbye: the session does not wait for its client any more.
@@ -371,15 +381,20 @@ pub(super) async fn post(
 )]
 pub(super) async fn leave(
     State(gate): State<Arc<Gate>>,
-    Speaker(by): Speaker,
+    Speaker { by, in_time }: Speaker,
     Named(session): Named,
 ) -> Result<StatusCode, Answered> {
+    in_time?;
     say(&gate, &session, by, Posted::Goodbye).await
 }
 
 /// Who says something on a stream: by its token, in a header or in the query.
 #[derive(Debug, Clone)]
-pub(super) struct Speaker(Asker);
+pub(super) struct Speaker {
+    by: Asker,
+    /// Has it not said too much of late? If it has, only what is urgent is heard.
+    in_time: Result<(), Refused>,
+}
 
 impl FromRequestParts<Arc<Gate>> for Speaker {
     type Rejection = Answered;
@@ -391,8 +406,8 @@ impl FromRequestParts<Arc<Gate>> for Speaker {
         let query = Query::try_from_uri(&parts.uri);
         let entering = gate.entering(&parts.headers, &super::opening(query)?)?;
         let (identity, _) = entering.ok_or_else(unauthenticated)?;
-        gate.limits.requests.check(&identity.principal).map_err(rate_limited)?;
-        Ok(Self(identity.asker()))
+        let in_time = gate.limits.requests.check(&identity.principal).map_err(rate_limited);
+        Ok(Self { by: identity.asker(), in_time })
     }
 }
 
@@ -419,6 +434,12 @@ async fn say(
     Ok(StatusCode::ACCEPTED)
 }
 
+/// Is it a wish of somebody in danger?
+fn is_urgent(frame: &str) -> bool {
+    let frame = Codec::Json.decode::<ClientFrame>(frame.as_bytes());
+    matches!(frame, Ok(ClientFrame::Command { wish, .. }) if wish.is_urgent())
+}
+
 /// Frames as they were posted: one a line. What they say is for the session to judge.
 fn frames(body: &[u8]) -> Result<Vec<String>, Refused> {
     let text = std::str::from_utf8(body)
@@ -435,6 +456,10 @@ fn frames(body: &[u8]) -> Result<Vec<String>, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{
+        CommandId,
+        work::{Sos, Wish},
+    };
 
     #[test]
     fn frames_are_posted_one_a_line() {
@@ -447,6 +472,17 @@ mod tests {
         let many = |n| "{}\n".repeat(n);
         assert_eq!(frames(many(POSTED_MAX).as_bytes()).unwrap().len(), POSTED_MAX);
         assert_eq!(code(many(POSTED_MAX + 1).as_bytes()), Code::TooLarge);
+    }
+
+    #[test]
+    fn a_call_for_help_is_known_among_what_was_posted() {
+        let wish = Wish::Sos(Sos::default());
+        let call = ClientFrame::Command { id: CommandId::nth(1), wish };
+        let call = Codec::Json.encode(&call).unwrap();
+        assert!(is_urgent(std::str::from_utf8(&call).unwrap()));
+        for frame in ["", "{}", "rubbish", r#"{"heartbeat":{}}"#, r#"{"ack":{"n":1}}"#] {
+            assert!(!is_urgent(frame), "{frame}");
+        }
     }
 
     #[test]

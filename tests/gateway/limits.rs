@@ -124,11 +124,30 @@ async fn whoever_floods_is_not_let_past_for_calling_it_danger() {
         n_limited += usize::from(caller.post(&path, &afraid).await.status().as_u16() == 429);
     }
     assert!(n_limited > 0);
+    // What is no wish at all is a request like any other.
+    let actions = format!("/v1/orders/{}/actions", OrderId::nth(1));
+    let paths = ["/v1/sos", actions.as_str(), "/v1/orders/nobody/actions"];
+    for (path, n) in paths.into_iter().zip(2..) {
+        let caller = Caller::new(&node, rider(n));
+        let mut n_limited = 0;
+        for _ in 0..10 {
+            let rubbish = serde_json::json!({ "colour": "red" });
+            n_limited += usize::from(caller.post(path, &rubbish).await.status().as_u16() == 429);
+        }
+        assert!(n_limited > 0, "{path}");
+    }
     // And a dispatcher, of whom there are many by that name, has its own.
     let mut staff = Client::connect(&node, Principal::Dispatcher).await;
     for n in 0..10 {
         let code = code_of(staff.wish(call_off(n)).await);
         assert_ne!(code, Some(Code::RateLimited), "the {n}th");
+    }
+    // By REST they are one, and none of them keeps another from it.
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    for _ in 0..30 {
+        let afraid = serde_json::json!({ "cancel_safety": { "reason": "afraid" } });
+        let status = staff.post(&actions, &afraid).await.status().as_u16();
+        assert_ne!(status, 429);
     }
 }
 

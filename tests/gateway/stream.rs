@@ -8,10 +8,10 @@ use crate::{
     ride::{act, hear_offer, hear_status, place_ride, ride},
 };
 use protocol::{
-    Code, OrderStatus, Principal, Refused,
+    Code, CommandId, OrderStatus, Principal, Refused,
     codec::Codec,
-    frame::{ClientFrame, Resume, ServerFrame, Topic},
-    work::OrderAction,
+    frame::{ClientFrame, Outcome, Resume, ServerFrame, Topic},
+    work::{OrderAction, Sos, Wish},
 };
 use reqwest::{Method, StatusCode, header};
 use std::time::Duration;
@@ -292,6 +292,26 @@ async fn what_cannot_be_heard_is_refused_and_loses_nothing() {
     assert_eq!(refused, Code::Malformed);
     client.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
     place_ride(&mut client).await;
+}
+
+#[tokio::test]
+async fn whoever_has_said_too_much_is_heard_calling_for_help() {
+    let node = Node::with(&[("GATEWAY__REQUESTS_PER_S", "1"), ("GATEWAY__REQUESTS_BURST", "1")]);
+    let mut client = connect(&node, rider(1)).await;
+    let events = client.events();
+    while events.post(heartbeat()).await != 429 {}
+    let call = CommandId::mint();
+    let frame = ClientFrame::Command { id: call, wish: Wish::Sos(Sos::default()) };
+    let mut body = heartbeat();
+    body.push(b'\n');
+    body.extend(Codec::Json.encode(&frame).unwrap());
+    assert_eq!(events.post(body).await, 202);
+    client
+        .hear_any(|frame| match frame {
+            ServerFrame::Result { id, outcome: Outcome::Ok(_) } if id == call => Some(()),
+            _ => None,
+        })
+        .await;
 }
 
 #[tokio::test]

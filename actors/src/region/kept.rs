@@ -8,7 +8,8 @@
 //!
 //! Its first tick waits for nothing: who looks for a driver is served as well by a region that knows nothing yet, and a journal
 //! that is out of reach keeps nobody waiting. Nothing is kept before what was kept is known, so that nobody overwrites weeks with
-//! minutes; and only by the owner of the region's shard, as the journal knows it.
+//! minutes, and as long as that cannot be read a node says so; what was learned of another router is kept beside what is learned of this
+//! one until that is as much; and all of it only by the owner of the region's shard, as the journal knows it.
 
 use super::{World, area::Area};
 use crate::{
@@ -27,7 +28,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -42,6 +43,8 @@ use tracing::{debug, info, warn};
 const LINES_EVERY: Duration = Duration::from_secs(30);
 /// How long after a read that failed it is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How often a node says that something cannot be read, whatever the number of its regions.
+const SAY_EVERY: Duration = Duration::from_secs(600);
 /// How long a region that is closed or handed over waits for what it keeps.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Shards there are, for the share of a period that each is put off.
@@ -61,6 +64,20 @@ impl Kept {
     /// Where it is kept.
     pub fn shelf(self, region: RegionId) -> Shelf {
         Shelf { shard: region.shard(), name: format!("{region}/{self}") }
+    }
+}
+
+/// When a node last said something that all its regions would say; 0: never. The first time it is said at once, then rarely.
+#[derive(Debug, Default)]
+pub(super) struct Rarely(AtomicU64);
+
+impl Rarely {
+    fn is_time(&self, now: Timestamp) -> bool {
+        let last = self.0.load(Ordering::Relaxed);
+        let is_time = last == 0 || now.since(Timestamp(last)) >= SAY_EVERY;
+        // Of those that come at once, one.
+        let (order, now) = (Ordering::Relaxed, now.0.max(1));
+        is_time && self.0.compare_exchange(last, now, order, order).is_ok()
     }
 }
 
@@ -132,6 +149,9 @@ impl Keeping {
                 Ok(Ok(found)) => return self.resume(world, area, known, now, found),
                 Ok(Err(error)) => {
                     debug!(region = %area.region, %error, "what was kept cannot be read yet");
+                    if world.unread.is_time(now) {
+                        warn!(%error, "what was kept of regions cannot be read: until then nothing is kept");
+                    }
                     self.recall = Recall::Again(now + AGAIN_AFTER);
                 }
                 Err(TryRecvError::Empty) => {}
@@ -179,7 +199,9 @@ impl Keeping {
         if is_lore_due {
             self.lore_due = now + world.keep_every();
             let lore = encode(&known.lore(&*world.router, now, false));
-            self.write(world, area.region, Kept::Lore, lore);
+            if !self.write(world, area.region, Kept::Lore, lore) {
+                self.lore_due = now + AGAIN_AFTER;
+            }
         }
         if !is_lore_due && now < self.lines_due {
             return;
@@ -191,9 +213,7 @@ impl Keeping {
             || !self.are_lines_written.load(Ordering::Acquire)
             || (is_lore_due && !lines.ranks.is_empty());
         if is_due {
-            let bytes = encode(&lines);
-            self.lines = lines.ranks;
-            self.write(world, area.region, Kept::Lines, bytes);
+            self.write_lines(world, area.region, lines);
         }
     }
 
@@ -217,9 +237,7 @@ impl Keeping {
             self.settle().await;
             self.write(world, area.region, Kept::Lore, lore);
             if lines.ranks != self.lines || !lines.ranks.is_empty() {
-                let bytes = encode(&lines);
-                self.lines = lines.ranks;
-                self.write(world, area.region, Kept::Lines, bytes);
+                self.write_lines(world, area.region, lines);
             }
             self.settle().await;
         };
@@ -235,11 +253,19 @@ impl Keeping {
             && world.surroundings.is_ours(area.region)
     }
 
-    /// Writes, unless the last of the same is still being written: then it is due again soon.
-    fn write(&mut self, world: &World, region: RegionId, what: Kept, bytes: Vec<u8>) {
+    /// Writes lines. If it cannot yet, they are as much news as they were.
+    fn write_lines(&mut self, world: &World, region: RegionId, lines: Lines) {
+        let bytes = encode(&lines);
+        if self.write(world, region, Kept::Lines, bytes) {
+            self.lines = lines.ranks;
+        }
+    }
+
+    /// Writes, unless the last of the same is still being written. Has it begun?
+    fn write(&mut self, world: &World, region: RegionId, what: Kept, bytes: Vec<u8>) -> bool {
         let under_way = &mut self.under_way[what as usize];
         if under_way.as_ref().is_some_and(|it| !it.is_finished()) {
-            return;
+            return false;
         }
         let is_written = (what == Kept::Lines).then(|| self.are_lines_written.clone());
         if let Some(it) = &is_written {
@@ -262,6 +288,7 @@ impl Keeping {
                 Err(error) => warn!(%region, %what, %error, "not kept"),
             }
         }));
+        true
     }
 
     /// Waits for what is under way.

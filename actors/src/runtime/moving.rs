@@ -1,7 +1,7 @@
 //! Hands a shard over to another node, with everything its entities know.
 //!
 //! ```text
-//!  PREPARE   will you?                                   not in time: nothing has happened
+//!  PREPARE   will you? then regions keep what they know  not in time: nothing has happened
 //!  SEAL      callers wait; each entity hands in itself   not in time: they are woken again here
 //!  TRANSFER  one compare-and-set; from here on it is     unknown: a new epoch of our own decides
 //!            the other's, whatever becomes of us
@@ -42,15 +42,16 @@ impl System {
     pub(super) async fn hand_over(&self, shard: ShardId, to: Incarnation) -> bool {
         let Some(membership) = self.membership() else { return false };
         let step = membership.settings.step_max;
-        // While everybody is still served here: what regions have learned goes with their shard.
-        let one: ShardSet = [shard].into_iter().collect();
-        timeout(step, self.regions().keep(&one)).await.ok();
         let mut phases = Phases { membership, shard, began: Instant::now() };
         // Without the others' ear there is nobody to ask: the arbiter's word is enough.
         let hears = *membership.hears.borrow();
         if hears && !self.prepare(membership, shard, to).await {
             return false;
         }
+        // While everybody is still served here, and once the other has said yes, for it may be asked again and again: what
+        // regions have learned goes with their shard.
+        let one: ShardSet = [shard].into_iter().collect();
+        timeout(step, self.regions().keep(&one)).await.ok();
         phases.enter(Phase::Seal);
         let sealed_at = Instant::now();
         if !membership.custody.turn(shard, Hold::Held, Hold::Sealed) {

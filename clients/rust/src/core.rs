@@ -1170,11 +1170,12 @@ pub fn is_passing(code: Code) -> bool {
     }
 }
 
-/// How long to wait with what was refused only because of what will have passed, or be known, in a moment.
+/// How long to wait with what was refused only because of what will have passed, or be known, in a moment. What is over in no
+/// time at all waits for somebody, not for a moment to pass.
 fn not_yet(refused: &Refused) -> Option<Duration> {
     let is_not_yet = matches!(refused.code, Code::TooEarly | Code::TooFar);
     let pause = refused.retry_after_ms.filter(|_| is_not_yet).map(Duration::from_millis);
-    pause.filter(|pause| *pause <= NOT_YET_MAX)
+    pause.filter(|pause| !pause.is_zero() && *pause <= NOT_YET_MAX)
 }
 
 /// Is it told in frames of the board?

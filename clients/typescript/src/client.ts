@@ -159,8 +159,8 @@ export class Client {
   readonly #ahead = new Set<string>();
   /** Those that were left; a session that goes on may not know. */
   readonly #left = new Map<string, Topic>();
-  /** Where a driver is that nobody could be told yet. */
-  #position: Position | null = null;
+  /** Where a driver is that nobody could be told yet, and when it was by our own clock. */
+  #position: { told: Omit<Position, "sampled_at"> & { sampled_at?: number }; since: number } | null = null;
   readonly #heardPushes = new Set<number>();
   readonly #shown = new Shown();
 
@@ -314,16 +314,17 @@ export class Client {
 
   /** Says where a driver is. Only the latest counts: without a connection that one waits, and is said before any command. */
   position(at: Point, more: Omit<Position, "at" | "sampled_at"> & { sampled_at?: number } = {}): void {
-    this.#position = { sampled_at: Math.round(this.serverNow), ...more, at };
+    this.#position = { told: { ...more, at }, since: Date.now() };
     this.rouse();
     this.#sayPosition();
   }
 
   #sayPosition(): void {
     if (this.#state !== "live" || this.#socket?.readyState !== 1 || !this.#position) return;
-    const position = this.#position;
+    const { told, since } = this.#position;
     this.#position = null;
-    this.#say({ position });
+    // How far ahead the node's clock is may have become known only meanwhile.
+    this.#say({ position: { ...told, sampled_at: told.sampled_at ?? Math.round(since + this.#clockAheadMs) } });
   }
 
   /** Shows a newer token, so that the session outlasts the old one. */
@@ -510,7 +511,8 @@ export class Client {
         return;
       }
       const wait = refused.retry_after_ms ?? Infinity;
-      if (NOT_YET.has(refused.code) && wait <= NOT_YET_MS && pending.onceMore < ONCE_MORE_MAX) {
+      // What is over in no time at all waits for somebody, not for a moment to pass.
+      if (NOT_YET.has(refused.code) && wait > 0 && wait <= NOT_YET_MS && pending.onceMore < ONCE_MORE_MAX) {
         // The answer to this one is kept: the same again would be answered the same.
         pending.saidAs = onceMore(pending.saidAs);
         pending.onceMore += 1;

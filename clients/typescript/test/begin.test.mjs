@@ -326,7 +326,7 @@ test("what is refused for a moment is wished again as another command, three tim
     await pass(350);
   }
   assert.deepEqual([said(), ends, client.pending], [asked, ["too_far"], 0]);
-  for (const refused of [{ code: "too_far" }, { code: "too_early", retry_after_ms: 60_000 }]) {
+  for (const refused of [{ code: "too_far" }, { code: "too_early", retry_after_ms: 60_000 }, { code: "too_early", retry_after_ms: 0 }]) {
     client.command({ driver: { action: { set_duty: { duty: "off" } } } }).catch((error) => ends.push(error.code));
     refuses(said().at(-1), refused);
     await pass(0);
@@ -359,6 +359,28 @@ test("without a connection the latest position waits, and is said before any com
   third.hears(welcome(true));
   assert.ok(!third.said.some((frame) => frame.position));
 }));
+
+test("a position that was taken before the node's clock was known is said by that clock", async (t) => {
+  const pass = playTime(t);
+  const url = "ws://clock/v1/ws";
+  const client = new Client({ url, token: () => "a-token", WebSocket: Socket });
+  try {
+    const taken = Date.now();
+    client.position({ lat: 1, lon: 30.06 });
+    client.connect();
+    await pass(0);
+    const [socket] = Socket.all.filter((socket) => socket.url === url);
+    socket.open();
+    await pass(1_000);
+    const { hello: first } = hello("session-1");
+    socket.hears({ hello: { ...first, server_time: Date.now() + 600_000 } });
+    socket.hears(welcome(false));
+    const said = socket.said.filter((frame) => frame.position).map((frame) => frame.position.sampled_at);
+    assert.deepEqual(said, [taken + 600_000]);
+  } finally {
+    client.close();
+  }
+});
 
 test("what waits for a person is said at once, and what passes is waited for", (t) => staged(t, async ({ letIn, pass }) => {
   const { client, socket } = await letIn(null);

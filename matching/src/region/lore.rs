@@ -30,6 +30,9 @@ pub struct Lore {
     pub is_closed: bool,
     profile: KeptProfile,
     ways: KeptWays,
+    /// The same of another router, of which more was learned: nodes that have that one may be back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other_ways: Option<Box<KeptWays>>,
 }
 
 /// Who stands in line at the ranks of a region, by their names; those where nobody stands are left out.
@@ -46,17 +49,22 @@ impl Region {
     pub fn lore(&mut self, router: &dyn Router, now: Timestamp, is_closed: bool) -> Lore {
         self.profile.roll(now);
         let ways = self.ways.kept(self.middle, router);
-        Lore { at: now, is_closed, profile: self.profile.kept(), ways }
+        // No more than two are ever kept, and of a router that is gone nothing is, in the end.
+        self.other_ways.take_if(|it| self.ways.has_seen_as_much_as(it));
+        let other_ways = self.other_ways.clone();
+        Lore { at: now, is_closed, profile: self.profile.kept(), ways, other_ways }
     }
 
     /// Forgets what it has learned: somebody else knows better, or has learned the same.
     pub fn forget_lore(&mut self, now: Timestamp) {
         self.profile = Profile::new(now);
         self.ways = Arc::new(Ways::new(self.middle));
+        self.other_ways = None;
     }
 
     /// Goes on from what was kept, and adds what it has learned since it began. `here_since`: since when nobody asks in it
-    /// without being listed with whoever matches it now. Says whether all of what was kept could be believed.
+    /// without being listed with whoever matches it now. Says whether all of what was kept could be believed. What was learned of
+    /// another router is put by for whoever has that.
     pub fn resume(
         &mut self,
         lore: &Lore,
@@ -66,7 +74,10 @@ impl Region {
     ) -> bool {
         let has_missed = !lore.is_closed || lore.at < here_since;
         let profile = Profile::resume(&lore.profile, lore.at, now, has_missed);
-        let ways = Ways::resume(&lore.ways, self.middle, router);
+        let found = || std::iter::once(&lore.ways).chain(lore.other_ways.as_deref());
+        let ways = found().find_map(|it| Ways::resume(it, self.middle, router));
+        let other = found().find(|it| it.is_of_another_router(self.middle, router));
+        self.other_ways = other.cloned().map(Box::new);
         let is_whole = profile.is_some() && ways.is_some();
         if let Some(mut profile) = profile {
             self.searches.values().for_each(|open| profile.record(open.card.opened_at));

@@ -32,3 +32,18 @@ fn a_household_is_one_address() {
     let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
     assert_eq!(neighbourhood(mapped), "10.0.0.1".parse::<IpAddr>().unwrap());
 }
+
+#[test]
+fn staff_are_let_past_however_many_of_them_there_are() {
+    let one = || Rates::new(1, 1);
+    let limits = Limits {
+        handshakes: Rates::new(1, 1),
+        requests: one(),
+        frames: one(),
+        commands: one(),
+        urgent: one(),
+    };
+    let rider = Principal::Rider(protocol::RiderId::nth(1));
+    assert_eq!([limits.lets_past(rider), limits.lets_past(rider)], [true, false]);
+    assert!((0..10).all(|_| limits.lets_past(Principal::Dispatcher)));
+}

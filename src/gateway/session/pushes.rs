@@ -7,10 +7,11 @@ use protocol::{
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Most pushes that wait to be acknowledged; those with which its client has come back are not counted.
+/// Most pushes that wait to be acknowledged, beside those with which its client has come back.
 const WAITING_MAX: usize = 64;
-/// Most that wait for it to come back: whoever acknowledges none then either, again and again, begins anew in the end.
-const KEPT_MAX: usize = 2 * WAITING_MAX;
+/// Most of all, also those that wait for it to come back: whoever acknowledges none then either, again and again, begins
+/// anew in the end.
+pub(super) const KEPT_MAX: usize = 2 * WAITING_MAX;
 
 /// Pushes under way to one client.
 #[derive(Debug, Default)]
@@ -39,7 +40,8 @@ impl Pushes {
 
     /// Do more wait than may?
     pub(super) fn are_too_many(&self) -> bool {
-        self.waiting.iter().filter(|waiting| !waiting.was_kept).count() > WAITING_MAX
+        let n_new = self.waiting.iter().filter(|waiting| !waiting.was_kept).count();
+        n_new > WAITING_MAX || !self.may_be_kept()
     }
 
     /// Are there few enough to be kept for a client that is sent away?

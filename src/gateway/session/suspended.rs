@@ -8,7 +8,7 @@ use super::{
     alarms::{Alarm, Alarms},
     following::LAST_WORD,
     pace::Way,
-    pushes::Pushes,
+    pushes::{KEPT_MAX, Pushes},
     regional::Regional,
     replay::{Replay, Said},
 };
@@ -230,6 +230,7 @@ impl Suspended {
     /// What a client that speaks `codec` and has heard so much goes on with: with all it missed, or with
     /// nothing but what would otherwise be lost. One that does not know of this session has not heard either
     /// that everything was told anew, and what was said of other regions than those of its token now is not said again.
+    /// One that has acknowledged nothing for too long begins anew, with none of it.
     pub(super) fn for_client(
         mut self,
         codec: Codec,
@@ -240,6 +241,10 @@ impl Suspended {
         let replay = Replay::unpack(std::mem::take(&mut self.replay));
         let is_same = self.subprotocol == codec.subprotocol() && self.scope == *scope;
         let heard = heard.filter(|_| is_same && (is_known || !self.is_anew));
+        if self.pushes.len() > KEPT_MAX {
+            self.pushes.clear();
+            return GoingOn { missed: None, was: self };
+        }
         GoingOn { missed: heard.and_then(|heard| replay.missed(heard)), was: self }
     }
 }
@@ -343,9 +348,29 @@ impl Followed {
 mod tests {
     use super::*;
     use protocol::{
-        OrderId,
+        OrderId, RiderId,
         view::{Eta, Etas, Queued},
     };
+
+    #[test]
+    fn whoever_has_acknowledged_nothing_for_too_long_begins_anew_with_none_of_it() {
+        let rider = Principal::Rider(RiderId::nth(1));
+        let job = JobId::Order(OrderId::nth(1));
+        let of = |n: u64| (n, Push::Released { job, reason: String::new() });
+        let going = |n_pushes: usize| {
+            let was = Suspended {
+                pushes: (1..).map(of).take(n_pushes).collect(),
+                ..Suspended::nothing(rider)
+            };
+            was.for_client(Codec::Json, Some(0), true, &Scope::default())
+        };
+        let all = going(KEPT_MAX);
+        assert!(all.is_whole());
+        assert_eq!(all.was.pushes.len(), KEPT_MAX);
+        let none = going(KEPT_MAX + 1);
+        assert!(!none.is_whole());
+        assert!(none.was.pushes.is_empty());
+    }
 
     #[test]
     fn what_its_client_was_told_to_expect_is_known_after_a_cut_also_on_another_node() {

@@ -90,3 +90,11 @@ fn a_region_that_has_seen_all_it_can_keeps_a_quarter_of_a_megabyte() {
     let n_bytes = encode(&ways.kept(KIGALI, &router)).len();
     assert!((100_000..256 * 1_024).contains(&n_bytes), "{n_bytes}");
 }
+
+#[test]
+fn what_all_regions_would_say_is_said_at_once_and_then_rarely() {
+    let (rarely, later) = (Rarely::default(), START + SAY_EVERY);
+    let moments = [START, START, later - AGAIN_AFTER, later, later];
+    let said = moments.map(|now| rarely.is_time(now));
+    assert_eq!(said, [true, false, false, true, false]);
+}

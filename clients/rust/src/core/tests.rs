@@ -671,6 +671,7 @@ fn what_is_refused_for_longer_or_for_good_is_not_wished_again_nor_by_whoever_kee
         (0, Code::TooFar, Some(500)),
         (3, Code::TooFar, None),
         (3, Code::TooEarly, Some(60_000)),
+        (3, Code::TooEarly, Some(0)),
         (3, Code::Taken, Some(500)),
     ] {
         let mut stage = Stage::new(Habits { once_more_max, ..Habits::default() });

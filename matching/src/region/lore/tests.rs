@@ -127,6 +127,46 @@ fn what_was_learned_around_another_place_is_not_believed_and_the_rest_is() {
     assert_eq!(usual(&here, START + HOUR), Some(10.0));
 }
 
+#[test]
+fn what_was_learned_of_another_router_is_kept_until_as_much_was_learned_of_this_one() {
+    let (straight, streets) =
+        (Straight::default(), Straight { detour: 2.0, ..Straight::default() });
+    let now = START + HOUR;
+    let learn = |region: &mut Region, drivers: std::ops::Range<u64>, router: &Straight| {
+        for n in drivers {
+            let left_at = START + Duration::from_millis(n);
+            let to = KIGALI.offset_m(3_000.0, 0.0);
+            let came = Came { from: KIGALI, to, left_at, took_ms: 1_200_000 };
+            let card = DriverCard { came: Some(Arc::new(came)), ..driver(n, START) };
+            region.put_driver(Arc::new(card));
+        }
+        region.learn_ways(router, now);
+    };
+    let goes_on = |lore: &Lore, router: &Straight| {
+        let mut region = region(now);
+        let is_whole = region.resume(lore, router, now, now);
+        (region, is_whole)
+    };
+    let mut before = region(now);
+    learn(&mut before, 0..40, &straight);
+    let first = before.lore(&straight, now, false);
+
+    let (mut other, is_whole) = goes_on(&first, &streets);
+    assert!(!is_whole && other.ways().is_empty());
+    learn(&mut other, 0..10, &streets);
+    let both = other.lore(&streets, now, false);
+    let (back, is_whole) = goes_on(&both, &straight);
+    assert!(is_whole);
+    assert_eq!(back.ways().kept(KIGALI, &straight), before.ways().kept(KIGALI, &straight));
+
+    let (mut stays, is_whole) = goes_on(&both, &streets);
+    assert!(is_whole && !stays.ways().is_empty());
+    learn(&mut stays, 10..40, &streets);
+    let latest = stays.lore(&streets, now, false);
+    assert_eq!(latest.other_ways, None);
+    assert!(!goes_on(&latest, &straight).1);
+}
+
 /// Who is there comes into view, and whom the region then sees in line.
 fn line(region: &mut Region, there: &[(u64, Timestamp)], now: Timestamp) -> Vec<DriverId> {
     for (n, idle_since) in there {

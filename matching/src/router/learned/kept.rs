@@ -66,9 +66,9 @@ impl Ways {
 
     /// Goes on from what was kept; none, if that makes no sense, or was learned around another place or of another router.
     pub fn resume(kept: &KeptWays, middle: Point, router: &dyn Router) -> Option<Self> {
-        let is_here = kept.middle.distance_m(middle) < SAME_PLACE_M;
         let n_places = kept.from.len() + kept.to.len() + kept.pairs.len();
-        if !is_here || !are_alike(&kept.probes, &probes(middle, router)) || n_places > PLACES_MAX {
+        let is_of_these = kept.is_around(middle) && kept.is_of(&probes(middle, router));
+        if !is_of_these || n_places > PLACES_MAX {
             return None;
         }
         let mut ways = Self::new(middle);
@@ -93,6 +93,26 @@ impl Ways {
             ways.places.insert(key, unpack(kept)?);
         }
         Some(ways)
+    }
+
+    /// Has it seen as many ways as are in what was kept?
+    pub fn has_seen_as_much_as(&self, kept: &KeptWays) -> bool {
+        self.n >= f32::from(kept.n).min(N_MAX)
+    }
+}
+
+impl KeptWays {
+    /// Was it learned around this place, but of another router? Whoever has that one can go on from it.
+    pub fn is_of_another_router(&self, middle: Point, router: &dyn Router) -> bool {
+        self.is_around(middle) && !self.is_of(&probes(middle, router))
+    }
+
+    fn is_around(&self, middle: Point) -> bool {
+        self.middle.distance_m(middle) < SAME_PLACE_M
+    }
+
+    fn is_of(&self, probes: &[u32]) -> bool {
+        are_alike(&self.probes, probes)
     }
 }
 

@@ -74,12 +74,27 @@ fn what_waits_is_bounded() {
     let (last_n, kept) = pushes.pack();
     let mut pushes = Pushes::unpack(last_n, kept, now);
     assert!(!pushes.are_too_many(), "whoever comes back with them has time to acknowledge them");
-    for _ in 0..WAITING_MAX {
+    for _ in 1..WAITING_MAX {
         pushes.add(assigned(), now);
     }
     assert!(!pushes.are_too_many());
     pushes.add(assigned(), now);
     assert!(pushes.are_too_many() && !pushes.may_be_kept(), "but not for ever");
+}
+
+#[test]
+fn what_waits_is_bounded_also_for_whoever_is_cut_off_again_and_again() {
+    let (mut pushes, now) = (Pushes::default(), Instant::now());
+    let mut n_said = 0;
+    while !pushes.are_too_many() {
+        assert!(n_said <= KEPT_MAX, "there is no end to it");
+        let (last_n, kept) = pushes.pack();
+        pushes = Pushes::unpack(last_n, kept, now);
+        pushes.add(assigned(), now);
+        n_said += 1;
+    }
+    assert_eq!(n_said, KEPT_MAX + 1);
+    assert!(!pushes.may_be_kept(), "it begins anew");
 }
 
 fn call(n: u64) -> Push {

@@ -234,7 +234,7 @@ impl Round<'_> {
         let Terms { router, settings, now, .. } = **terms;
         let search = self.searches[search];
         let k = n_candidates(search, settings);
-        let n_near = k * router.sifts();
+        let n_near = router.n_sifted(k);
         let fits = |n: u32| {
             if is_taken[n as usize] {
                 return false;

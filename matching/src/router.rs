@@ -110,9 +110,9 @@ pub trait Router: fmt::Debug + Send + Sync {
     fn driven_m(&self, _leg: &Leg) -> Option<f32> {
         None
     }
-    /// How many of the nearest are asked for their way, for each that is weighed: one, where a way is always longer the
+    /// How many of the nearest are asked for their way where `n` are weighed: no more, where a way is always longer the
     /// further away its end is; more where some that are near are far to go.
-    fn sifts(&self) -> usize {
-        3
+    fn n_sifted(&self, n: usize) -> usize {
+        3 * n
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     marks::is_someone,
     node::{Node, driver, outrider, rider},
     rest::{Caller, json_of},
-    ride::{accept, act, go_on_duty, hear_offer, hear_status, place_ride, position},
+    ride::{accept, go_on_duty, hear_offer, hear_status, place_ride, position},
     why::until,
 };
 use actors::{
@@ -166,14 +166,17 @@ async fn a_ride_goes_on_while_nodes_come_leave_and_are_killed() {
     assert!(second.wait().success());
     seen(&first, is_shared_by(2)).await;
     let mut driver = Client::connect(&third, crate::node::driver(1)).await;
-    act(&mut driver, order, OrderAction::Start { code: None }).await;
+    // Where a driver is is not kept in the journal: whoever has the order now is told anew.
+    driver.say(&position(PICKUP)).await;
+    insist(&mut driver, order, OrderAction::Start { code: None }).await;
     hear_status(&mut rider, OrderStatus::InProgress).await;
 
     // And one is killed.
     drop(third);
     let mut driver = Client::connect(&first, crate::node::driver(1)).await;
     let early = OrderAction::Finish { code: None, early_reason: Some("rider_asked".to_owned()) };
-    act(&mut driver, order, early).await;
+    driver.say(&position(PICKUP)).await;
+    insist(&mut driver, order, early).await;
     hear_status(&mut rider, OrderStatus::Completed).await;
     let alone = seen(&first, is_shared_by(1)).await;
     assert_eq!(alone["n_orphans"], 0);

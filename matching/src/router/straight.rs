@@ -44,8 +44,8 @@ impl Router for Straight {
         Eta { ms, low_ms: part(LOW_PERCENT), high_ms: part(HIGH_PERCENT) }
     }
 
-    fn sifts(&self) -> usize {
-        1
+    fn n_sifted(&self, n: usize) -> usize {
+        n
     }
 }
 

@@ -43,7 +43,7 @@ fn whoever_has_seen_nothing_says_what_the_router_says() {
     let learned = Learned { router: &straight, ways: &ways };
     let way = leg(&learned, KIGALI, KIGALI.offset_m(900.0, 0.0), MONDAY);
     assert_eq!(learned.eta(&way), straight.eta(&way));
-    assert_eq!(learned.sifts(), 1);
+    assert_eq!(learned.n_sifted(10), 10);
 }
 
 #[test]

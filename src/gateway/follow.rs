@@ -31,7 +31,6 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use std::{
     fmt::Debug,
-    future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -460,22 +459,20 @@ impl Follow {
 }
 
 /// The next change of any of them. Pends for ever when none is open.
-pub(crate) async fn next_change(
+pub(crate) fn poll_change(
     follows: &mut [Follow],
+    cx: &mut Context<'_>,
     by: Principal,
     system: &System,
-) -> (EntityKey, Change) {
-    poll_fn(|cx| {
-        for follow in follows.iter_mut() {
-            if let Some(watch) = &mut follow.watch
-                && let Poll::Ready(change) = watch.poll_change(cx, by, system)
-            {
-                return Poll::Ready((follow.key, change));
-            }
+) -> Poll<(EntityKey, Change)> {
+    for follow in follows.iter_mut() {
+        if let Some(watch) = &mut follow.watch
+            && let Poll::Ready(change) = watch.poll_change(cx, by, system)
+        {
+            return Poll::Ready((follow.key, change));
         }
-        Poll::Pending
-    })
-    .await
+    }
+    Poll::Pending
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Between two messages there is nothing to be remembered of a WebSocket, so whoever says something every few minutes
-//! need keep nothing but its connection meanwhile. To begin anew costs less than a microsecond.
+//! need keep nothing but its connection meanwhile. To begin anew costs less than a microsecond. And a short message that
+//! comes whole, as most do, is taken from where it was read: buffers and states are for all others.
 
 use axum::{
     Error,
@@ -41,7 +42,10 @@ use tokio_tungstenite::{
         handshake::server::create_response_with_body,
         protocol::{
             Role, WebSocketConfig,
-            frame::{FrameHeader, coding::OpCode},
+            frame::{
+                FrameHeader,
+                coding::{Data, OpCode},
+            },
         },
     },
 };
@@ -78,9 +82,21 @@ type Web = WebSocketStream<Tracked>;
 enum State {
     /// Nothing of any message is here.
     Resting(TcpStream),
-    Awake(Box<Web>),
+    Awake(Box<Awake>),
     /// It is neither, while it becomes the other.
     Between,
+}
+
+/// A WebSocket with buffers, and what it holds.
+#[derive(Debug)]
+struct Awake {
+    web: Web,
+    /// It has handed out all that it was given.
+    is_drained: bool,
+    /// It was pinged, and the answer may not be out.
+    owes: bool,
+    /// Somebody has said goodbye: what it makes of what comes now depends on what was said.
+    is_closing: bool,
 }
 
 /// A connection, and where in what its client says it has been read to.
@@ -88,6 +104,8 @@ enum State {
 struct Tracked {
     stream: TcpStream,
     place: Place,
+    /// What was read from it already.
+    ahead: Vec<u8>,
 }
 
 /// A place in what a client says.
@@ -145,22 +163,27 @@ impl Line {
     /// Takes what it needs to hear and to say something, if it rests. So much was heard already.
     fn wake(&mut self, heard: &[u8]) {
         self.0 = match mem::replace(&mut self.0, State::Between) {
-            State::Resting(stream) => State::Awake(Box::new(awake(stream, heard))),
-            state @ (State::Awake(_) | State::Between) => state,
+            State::Resting(stream) => State::Awake(Box::new(Awake::new(stream, heard))),
+            State::Awake(mut awake) => {
+                awake.is_drained &= heard.is_empty();
+                awake.web.get_mut().ahead.extend_from_slice(heard);
+                State::Awake(awake)
+            }
+            State::Between => State::Between,
         };
     }
 
     /// Gives all of that back, if nothing is on its way. It has just been polled, and nothing came. Then it has to be
     /// polled anew: what comes now is told to whoever rests.
     pub(crate) fn rests_now(&mut self, cx: &mut Context<'_>) -> bool {
-        let State::Awake(web) = &mut self.0 else { return false };
+        let State::Awake(awake) = &mut self.0 else { return false };
         // The answer to a ping may still be here.
-        let is_out = matches!(Pin::new(&mut **web).poll_flush(cx), Poll::Ready(Ok(())));
-        if !is_out || !web.get_ref().place.is_between() {
+        let is_out = matches!(Pin::new(&mut awake.web).poll_flush(cx), Poll::Ready(Ok(())));
+        if !is_out || !awake.is_between() {
             return false;
         }
         self.0 = match mem::replace(&mut self.0, State::Between) {
-            State::Awake(web) => State::Resting((*web).into_inner().stream),
+            State::Awake(awake) => State::Resting(awake.web.into_inner().stream),
             state @ (State::Resting(_) | State::Between) => state,
         };
         true
@@ -171,33 +194,32 @@ impl Line {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Message, Error>>> {
-        if let State::Resting(stream) = &mut self.0 {
+        let stream = match &mut self.0 {
+            State::Resting(stream) => Some(stream),
+            State::Awake(awake) => awake.poll_stream(cx),
+            State::Between => return Poll::Ready(None),
+        };
+        if let Some(stream) = stream {
             let mut bytes = [0; READ_BUFFER_BYTES];
             let mut read = ReadBuf::new(&mut bytes);
             match ready!(Pin::new(stream).poll_read(cx, &mut read)) {
                 Ok(()) if read.filled().is_empty() => return Poll::Ready(None),
-                Ok(()) => self.wake(read.filled()),
+                Ok(()) => {}
                 Err(error) => return Poll::Ready(Some(Err(Error::new(error)))),
             }
+            if let Some(message) = whole(read.filled_mut()) {
+                return Poll::Ready(Some(Ok(message)));
+            }
+            self.wake(read.filled());
         }
-        let State::Awake(web) = &mut self.0 else { return Poll::Ready(None) };
-        loop {
-            return match ready!(Pin::new(&mut **web).poll_next(cx)) {
-                Some(Ok(message)) => match heard(message) {
-                    Ok(Some(message)) => Poll::Ready(Some(Ok(message))),
-                    Ok(None) => continue,
-                    Err(error) => Poll::Ready(Some(Err(Error::new(error)))),
-                },
-                Some(Err(error)) => Poll::Ready(Some(Err(Error::new(error)))),
-                None => Poll::Ready(None),
-            };
-        }
+        let State::Awake(awake) = &mut self.0 else { return Poll::Ready(None) };
+        awake.poll_next(cx)
     }
 
     /// Is there room to say something?
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match &mut self.0 {
-            State::Awake(web) => Pin::new(&mut **web).poll_ready(cx).map_err(Error::new),
+            State::Awake(awake) => Pin::new(&mut awake.web).poll_ready(cx).map_err(Error::new),
             State::Resting(_) | State::Between => Poll::Ready(Ok(())),
         }
     }
@@ -207,7 +229,10 @@ impl Line {
         let message = said(message).map_err(Error::new)?;
         self.wake(&[]);
         match &mut self.0 {
-            State::Awake(web) => Pin::new(&mut **web).start_send(message).map_err(Error::new),
+            State::Awake(awake) => {
+                awake.is_closing |= message.is_close();
+                Pin::new(&mut awake.web).start_send(message).map_err(Error::new)
+            }
             State::Resting(_) | State::Between => Ok(()),
         }
     }
@@ -215,26 +240,93 @@ impl Line {
     /// Lets all that was said go out.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match &mut self.0 {
-            State::Awake(web) => Pin::new(&mut **web).poll_flush(cx).map_err(Error::new),
+            State::Awake(awake) => Pin::new(&mut awake.web).poll_flush(cx).map_err(Error::new),
             State::Resting(_) | State::Between => Poll::Ready(Ok(())),
         }
     }
 }
 
-/// A WebSocket on a connection, of whose messages so much was heard.
-fn awake(stream: TcpStream, heard: &[u8]) -> Web {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(Some(FRAME_BYTES_MAX))
-        .max_frame_size(Some(FRAME_BYTES_MAX));
-    let mut place = Place::default();
-    place.pass(heard);
-    let tracked = Tracked { stream, place };
-    WebSocketStream::from_partially_read(tracked, heard.to_vec(), Role::Server, Some(config))
-        .now_or_never()
-        .expect("nobody is waited for: hands were shaken before")
+impl Awake {
+    /// A WebSocket on a connection, of whose messages so much was heard.
+    fn new(stream: TcpStream, heard: &[u8]) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+            .max_message_size(Some(FRAME_BYTES_MAX))
+            .max_frame_size(Some(FRAME_BYTES_MAX));
+        let tracked = Tracked { stream, place: Place::default(), ahead: heard.to_vec() };
+        let web = WebSocketStream::from_raw_socket(tracked, Role::Server, Some(config))
+            .now_or_never()
+            .expect("nobody is waited for: hands were shaken before");
+        Self { web, is_drained: heard.is_empty(), owes: false, is_closing: false }
+    }
+
+    /// Is nothing of any message here?
+    fn is_between(&self) -> bool {
+        self.is_drained && self.web.get_ref().place.is_between()
+    }
+
+    /// Where the next message can be read from past the WebSocket, if it can.
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Option<&mut TcpStream> {
+        if self.owes {
+            self.owes = !matches!(Pin::new(&mut self.web).poll_flush(cx), Poll::Ready(Ok(())));
+        }
+        let may_pass = self.is_between() && !self.owes && !self.is_closing;
+        may_pass.then(|| &mut self.web.get_mut().stream)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        loop {
+            let Poll::Ready(next) = Pin::new(&mut self.web).poll_next(cx) else {
+                self.is_drained = true;
+                return Poll::Pending;
+            };
+            self.is_drained = false;
+            return match next {
+                Some(Ok(message)) => {
+                    self.owes |= message.is_ping();
+                    self.is_closing |= message.is_close();
+                    match heard(message) {
+                        Ok(Some(message)) => Poll::Ready(Some(Ok(message))),
+                        Ok(None) => continue,
+                        Err(error) => Poll::Ready(Some(Err(Error::new(error)))),
+                    }
+                }
+                Some(Err(error)) => Poll::Ready(Some(Err(Error::new(error)))),
+                None => Poll::Ready(None),
+            };
+        }
+    }
+}
+
+/// The message, if these bytes are one, all of it and nothing else, in one frame as a client must send it. Whatever is
+/// otherwise, right or wrong, is left to a WebSocket.
+fn whole(bytes: &mut [u8]) -> Option<Message> {
+    let mut cursor = Cursor::new(&*bytes);
+    let (header, length) = FrameHeader::parse(&mut cursor).ok()??;
+    let n_head = cursor.position() as usize;
+    let has_extension = header.rsv1 || header.rsv2 || header.rsv3;
+    let mask = header.mask.filter(|_| header.is_final && !has_extension)?;
+    let payload = bytes.get_mut(n_head..).filter(|it| it.len() as u64 == length)?;
+    let is_text = match header.opcode {
+        OpCode::Data(Data::Text) => true,
+        OpCode::Data(Data::Binary) => false,
+        OpCode::Data(_) | OpCode::Control(_) => return None,
+    };
+    let unmask = |payload: &mut [u8]| {
+        payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    };
+    unmask(payload);
+    if !is_text {
+        return Some(Message::Binary(Bytes::copy_from_slice(payload)));
+    }
+    let Ok(text) = std::str::from_utf8(payload) else {
+        // As it came.
+        unmask(payload);
+        return None;
+    };
+    Some(Message::Text(text.into()))
 }
 
 /// A message as sessions have it; none, for what is no message.
@@ -319,7 +411,16 @@ impl AsyncRead for Tracked {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let n_before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        } else {
+            let n = buffer.remaining().min(self.ahead.len());
+            buffer.put_slice(&self.ahead[..n]);
+            self.ahead.drain(..n);
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+        }
         self.place.pass(&buffer.filled()[n_before..]);
         Poll::Ready(Ok(()))
     }

@@ -27,6 +27,8 @@ const DIFFS_MAX: usize = 32;
 const REQUESTS_MAX: usize = 64;
 /// Most publications that are folded before anyone else gets a turn.
 const BATCH: usize = 1_024;
+/// What is published within so long is folded together: to be woken for each position would cost more than to fold it.
+const FOLD_EVERY: Duration = Duration::from_millis(20);
 /// How often other nodes hear that the board is still wanted. One that is not shows this node only.
 const WIDEN_EVERY: Duration = Duration::from_secs(5);
 /// For how long it is wanted after somebody last looked at it, or searched it.
@@ -180,6 +182,15 @@ fn widen(reach: &mut Reach, system: &System) {
     }
 }
 
+/// Folds what was published until now: what is told next is to be true.
+fn fold(board: &mut Board, published: &mut mpsc::Receiver<Published>) {
+    // No more than there may be at once: what is published meanwhile is for the next time.
+    for _ in 0..published.len() {
+        let Ok(published) = published.try_recv() else { return };
+        board.hear(published);
+    }
+}
+
 async fn run(
     system: System,
     every: Duration,
@@ -199,20 +210,28 @@ async fn run(
         let mut published = system.board();
         let (diffs, _) = broadcast::channel(DIFFS_MAX);
         let mut reach = Reach::new(Instant::now());
+        let mut folds_at = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                n = published.recv_many(&mut batch, BATCH) => {
+                n = async {
+                    sleep_until(folds_at).await;
+                    published.recv_many(&mut batch, BATCH).await
+                } => {
                     if n == 0 {
                         warn!("the board could not keep up and starts again");
                         tokio::time::sleep(every).await;
                         break;
+                    }
+                    if n < BATCH {
+                        folds_at = Instant::now() + FOLD_EVERY;
                     }
                     for published in batch.drain(..) {
                         board.hear(published);
                     }
                 }
                 _ = ticks.tick() => {
+                    fold(&mut board, &mut published);
                     // Each session adds to a diff who has which job open.
                     let n = attendance.n_changes();
                     if n != n_attended {
@@ -236,6 +255,7 @@ async fn run(
                     }
                 }
                 Some(request) = requests.recv() => {
+                    fold(&mut board, &mut published);
                     widen(&mut reach, &system);
                     // Whoever asked may have left meanwhile.
                     match request {

@@ -10,6 +10,7 @@
 //! speaking, and a slow client is told goodbye.
 
 mod alarms;
+mod bell;
 mod doing;
 mod following;
 mod inbound;
@@ -44,7 +45,9 @@ use crate::{
 };
 use actors::{EntityKey, Refusal, runtime::Objections};
 use alarms::Alarms;
+use bell::Bell;
 use doing::Doing;
+use futures_util::FutureExt;
 use inbound::WishRates;
 use lanes::{Lanes, Said};
 use outlook::Diffs;
@@ -59,14 +62,16 @@ use regional::Regional;
 use replay::Replay;
 use std::{
     future::{pending, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 use tokio::{
     sync::{broadcast::error::RecvError, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::debug;
 
 /// How long answers that are under way may take when the node leaves.
@@ -226,6 +231,8 @@ struct Session {
     tell_position_at: Instant,
     /// An operator who hears what it hears and says.
     tap: Option<Box<Tap>>,
+    /// Rings when somebody else than its client has something for it.
+    bell: Bell,
 }
 
 /// Serves one client until it leaves or must.
@@ -302,6 +309,7 @@ impl Session {
             n_heard: 0,
             tell_position_at: now,
             tap: None,
+            bell: Bell::default(),
             gate,
         }
     }
@@ -310,6 +318,7 @@ impl Session {
         self.hello()?;
         self.entering = entering.map(Box::new);
         let mut timer = Box::pin(sleep_until(self.due()));
+        let mut drain = pin!(self.gate.drain.clone().cancelled_owned());
         loop {
             if let Some(entering) = self.entering.take() {
                 Box::pin(self.enter(*entering)).await?;
@@ -319,21 +328,42 @@ impl Session {
             if due < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(due);
             }
-            match self.turn(&mut timer).await {
-                Turn::Heard(heard) => self.heard(heard)?,
-                Turn::Did(deed) => self.did(deed)?,
-                Turn::Changed(key, change) => self.changed(key, change)?,
-                Turn::Objected(refusal) => self.objected(refusal)?,
-                Turn::Board(diff) => self.board(diff)?,
-                Turn::Time => {}
-                Turn::Drain => self.leaves_at = Some(self.gate.turn_to_leave()),
-                Turn::Called(call) => self.called(call)?,
+            self.bell.ring();
+            // What a driver says all day changes nothing here: nobody has to be asked because of it, and no alarm is set.
+            let mut is_as_before = true;
+            while is_as_before {
+                let turn = self.turn(&mut timer, drain.as_mut()).await;
+                let is_position =
+                    matches!(turn, Turn::Heard(Heard::Frame(ClientFrame::Position(_))));
+                self.take(turn)?;
+                is_as_before = is_position && !self.has_something_to_say();
             }
             if self.leaves_at.is_some_and(|at| Instant::now() >= at) {
                 return Box::pin(self.finish()).await;
             }
             self.timely()?;
         }
+    }
+
+    fn take(&mut self, turn: Turn) -> Flow {
+        match turn {
+            Turn::Heard(heard) => self.heard(heard),
+            Turn::Did(deed) => self.did(deed),
+            Turn::Changed(key, change) => self.changed(key, change),
+            Turn::Objected(refusal) => self.objected(refusal),
+            Turn::Board(diff) => self.board(diff),
+            Turn::Time => Ok(()),
+            Turn::Drain => {
+                self.leaves_at = Some(self.gate.turn_to_leave());
+                Ok(())
+            }
+            Turn::Called(call) => self.called(call),
+        }
+    }
+
+    /// Does something wait for its client, or for those who follow its jobs, now that it was heard?
+    fn has_something_to_say(&self) -> bool {
+        !self.socket.is_idle() || self.is_presence_due(self.heard_at)
     }
 
     /// Who speaks, once that is known.
@@ -346,54 +376,65 @@ impl Session {
         self.identity.as_ref().map(|identity| identity.scope.clone()).unwrap_or_default()
     }
 
-    async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Turn {
+    async fn turn(
+        &mut self,
+        timer: &mut Pin<Box<Sleep>>,
+        mut drain: Pin<&mut WaitForCancellationFutureOwned>,
+    ) -> Turn {
         self.socket.relieve().await;
         let by = self.who();
         let is_leaving = self.leaves_at.is_some();
-        let Self { socket, doing, follows, diffs, gate, called, objections, .. } = self;
-        let call = async {
-            if let Some(receiver) = called {
-                if let Ok(call) = receiver.await {
-                    return call;
-                }
-                // Nobody knows of it any more.
-                *called = None;
-            }
-            pending().await
-        };
-        let changed = async {
-            match by {
-                Some(by) => follow::next_change(follows, by, &gate.system).await,
-                None => pending().await,
-            }
-        };
-        let objected = async {
-            match objections {
-                Some(objections) => poll_fn(|cx| objections.poll_next(cx)).await,
-                None => pending().await,
-            }
-        };
+        let Self { socket, doing, follows, diffs, gate, called, objections, bell, .. } = self;
         // A dispatcher who reads slowly lags behind here, and then starts again from a full board.
         let may_show_board = socket.is_idle();
-        let board = async {
+        let mut board = pin!(async {
             match diffs {
                 Some(diffs) if may_show_board => diffs.changes.recv().await,
                 Some(_) | None => pending().await,
             }
-        };
-        tokio::select! {
-            // What is ready is done first, and what is said of all of it goes out in one write. Nothing here is
-            // ready for ever: it was asked for by what was heard.
-            biased;
-            Some(deed) = doing.next(), if !doing.is_empty() => Turn::Did(deed),
-            (key, change) = changed => Turn::Changed(key, change),
-            refusal = objected => Turn::Objected(refusal),
-            diff = board => Turn::Board(diff),
-            heard = socket.hear() => Turn::Heard(heard),
-            () = timer.as_mut() => Turn::Time,
-            () = gate.drain.cancelled(), if !is_leaving => Turn::Drain,
-            call = call => Turn::Called(call),
-        }
+        });
+        let mut heard = pin!(socket.hear());
+        // What is ready is done first, and what is said of all of it goes out in one write. Nothing here is ready for ever:
+        // it was asked for by what was heard.
+        poll_fn(|cx| {
+            let from_others = bell.poll(cx, |cx| {
+                if let Poll::Ready(Some(deed)) = doing.poll_next(cx) {
+                    return Poll::Ready(Turn::Did(deed));
+                }
+                if let Some(by) = by
+                    && let Poll::Ready((key, change)) =
+                        follow::poll_change(follows, cx, by, &gate.system)
+                {
+                    return Poll::Ready(Turn::Changed(key, change));
+                }
+                if let Some(objections) = objections
+                    && let Poll::Ready(refusal) = objections.poll_next(cx)
+                {
+                    return Poll::Ready(Turn::Objected(refusal));
+                }
+                if timer.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Turn::Time);
+                }
+                if !is_leaving && drain.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Turn::Drain);
+                }
+                match called.as_mut().map(|called| called.poll_unpin(cx)) {
+                    Some(Poll::Ready(Ok(call))) => return Poll::Ready(Turn::Called(call)),
+                    // Nobody knows of it any more.
+                    Some(Poll::Ready(Err(_))) => *called = None,
+                    Some(Poll::Pending) | None => {}
+                }
+                Poll::Pending
+            });
+            if from_others.is_ready() {
+                return from_others;
+            }
+            if let Poll::Ready(diff) = board.as_mut().poll(cx) {
+                return Poll::Ready(Turn::Board(diff));
+            }
+            heard.as_mut().poll(cx).map(Turn::Heard)
+        })
+        .await
     }
 
     /// When something must be done although nothing happens.

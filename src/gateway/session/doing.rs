@@ -2,6 +2,10 @@
 
 use super::Deed;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
 
 /// Deeds that have been started and have not come to an end.
 #[derive(Debug, Default)]
@@ -18,16 +22,18 @@ impl Doing {
         self.0.as_ref().map_or(0, FuturesUnordered::len)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The next one that comes to an end; none, if there are none. Safe to drop at any point.
     pub(super) async fn next(&mut self) -> Option<Deed> {
-        let deed = self.0.as_mut()?.next().await;
-        if self.is_empty() {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Deed>> {
+        let Some(deeds) = &mut self.0 else { return Poll::Ready(None) };
+        let deed = ready!(deeds.poll_next_unpin(cx));
+        if deeds.is_empty() {
             self.0 = None;
         }
-        deed
+        Poll::Ready(deed)
     }
 }

@@ -14,6 +14,7 @@ use crate::{
 use actors::{
     EntityKey, Refusal, Sight,
     driver::{Driver, Sighting},
+    runtime::Objections,
 };
 use futures_util::FutureExt;
 use protocol::{
@@ -356,7 +357,11 @@ impl Session {
 
     pub(super) fn pass_on(&mut self, id: DriverId, position: Position) {
         let sighting = Sighting::At(position);
-        let objections = self.objections.get_or_insert_default();
+        let objections = self.objections.get_or_insert_with(|| {
+            // It has not been asked yet whether there are any.
+            self.bell.ring();
+            Objections::default()
+        });
         self.gate.system.see_or_object::<Driver>(id, sighting, objections);
     }
 

@@ -12,10 +12,15 @@ impl Session {
         grace_of(self.gate.session.heartbeat)
     }
 
+    /// Is it time to say that its client was heard of?
+    pub(super) fn is_presence_due(&self, now: Instant) -> bool {
+        let every = self.gate.session.heartbeat;
+        !self.jobs.is_empty() && is_time(self.present_at, self.heard_at, now, every)
+    }
+
     /// Its client was heard of: whoever follows its jobs may know.
     fn is_present(&mut self, by: Principal, now: Instant) {
-        let every = self.gate.session.heartbeat;
-        if self.jobs.is_empty() || !is_time(self.present_at, self.heard_at, now, every) {
+        if !self.is_presence_due(now) {
             return;
         }
         self.present_at = Some(now);

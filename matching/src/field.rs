@@ -1,7 +1,11 @@
 //! The drivers a round may propose, by where they are.
 
-use crate::{DriverCard, Router, grid::Grid, router::Spot};
-use protocol::{DriverId, Point};
+use crate::{
+    DriverCard, Router,
+    grid::Grid,
+    router::{Speeds, Spot},
+};
+use protocol::{DriverId, Point, work::VehicleKind};
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
@@ -27,6 +31,8 @@ pub struct Field {
     /// Where each of them starts, as the router numbers it.
     spots: Vec<Spot>,
     numbers: HashMap<DriverId, u32, BuildHasherDefault<LastBits>>,
+    /// What kinds of vehicles there are.
+    kinds: Vec<VehicleKind>,
 }
 
 impl Field {
@@ -39,6 +45,7 @@ impl Field {
             drivers: Vec::new(),
             spots: Vec::new(),
             numbers: HashMap::default(),
+            kinds: Vec::new(),
         }
     }
 
@@ -70,7 +77,12 @@ impl Field {
             self.drivers.sort_by_cached_key(|card| (self.grid.place(card.start().0), card.id));
         }
         self.spots.clear();
+        self.kinds.clear();
         for (n, card) in (0..).zip(&self.drivers) {
+            let kind = card.vehicle.kind;
+            if !self.kinds.contains(&kind) {
+                self.kinds.push(kind);
+            }
             let (at, _) = card.start();
             self.grid.upsert(n, at);
             self.spots.push(router.spot(at));
@@ -118,6 +130,12 @@ impl Field {
         grid
     }
 
+    /// The fastest kind of vehicle there is, of these kinds, or of all where none is named.
+    pub(crate) fn fastest(&self, kinds: &[VehicleKind], speeds: &Speeds) -> Option<VehicleKind> {
+        let those = self.kinds.iter().filter(|it| kinds.is_empty() || kinds.contains(it));
+        those.copied().max_by(|a, b| speeds.of(*a).total_cmp(&speeds.of(*b)))
+    }
+
     /// The driver with this number.
     pub(crate) fn card(&self, n: u32) -> &DriverCard {
         &self.drivers[n as usize]
@@ -154,10 +172,7 @@ impl Hasher for LastBits {
 mod tests {
     use super::*;
     use crate::cost::Settings;
-    use protocol::{
-        Timestamp,
-        work::{Vehicle, VehicleKind},
-    };
+    use protocol::{Timestamp, work::Vehicle};
 
     const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 

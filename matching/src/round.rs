@@ -26,6 +26,15 @@ use std::{cmp::Reverse, ops::Range};
 /// How often searches that came away empty look further in one round.
 const N_HELPINGS: u32 = 3;
 
+/// A search looks further if the fastest there are would take so much less, from where it has looked to, than half of those it
+/// weighs cost; in milliseconds. Less is not worth another look, and the default weights make no more of one driver and
+/// another.
+const WORTH_A_LOOK_MS: u32 = 15_000;
+/// How many times as many it looks at each time …
+const FURTHER: usize = 3;
+/// … and in the end, at most, for each that it weighs.
+const FURTHEST: usize = 12;
+
 /// Not worked out yet.
 const UNKNOWN_MS: u32 = u32::MAX;
 
@@ -228,13 +237,39 @@ impl Round<'_> {
         }
     }
 
-    /// Appends to `picks` the cheapest drivers of `grid` for a search who are not taken.
+    /// Appends to `picks` the cheapest drivers of `grid` for a search who are not taken. Mostly they are among the nearest;
+    /// where a faster vehicle or a better driver further away may cost less, it is looked for.
     fn weigh(&mut self, grid: &Grid, search: usize) {
+        let Terms { router, settings, .. } = *self.terms;
+        let card = self.searches[search];
+        let k = n_candidates(card, settings);
+        let fastest = self.field.fastest(&card.needs.vehicles, &settings.speeds);
+        let straight = settings.straight();
+        let start = self.picks.len();
+        let mut n_near = router.n_sifted(k);
+        loop {
+            self.weigh_nearest(grid, search, n_near);
+            let of_it = &self.picks[start..];
+            let is_everybody = self.near.len() < n_near;
+            let (Some(furthest), Some(middling)) = (self.near.last(), of_it.get(k / 2)) else {
+                return;
+            };
+            let beyond_ms = fastest.map_or(u32::MAX, |it| straight.ms(it, furthest.distance_m));
+            let is_worth_it = beyond_ms.saturating_add(WORTH_A_LOOK_MS) < middling.cost_ms;
+            if is_everybody || !is_worth_it || n_near >= k * FURTHEST {
+                self.picks.truncate(start + k);
+                return;
+            }
+            self.picks.truncate(start);
+            n_near = (n_near * FURTHER).min(k * FURTHEST);
+        }
+    }
+
+    /// Appends to `picks` so many of `grid` who are nearest to a search and not taken, the cheapest first.
+    fn weigh_nearest(&mut self, grid: &Grid, search: usize, n_near: usize) {
         let Self { field, terms, is_taken, standing_ms, near, picks, misfits, .. } = self;
         let Terms { router, settings, now, .. } = **terms;
         let search = self.searches[search];
-        let k = n_candidates(search, settings);
-        let n_near = router.n_sifted(k);
         let fits = |n: u32| {
             if is_taken[n as usize] {
                 return false;
@@ -275,7 +310,6 @@ impl Round<'_> {
         // Never the order in which drivers came: two regions must agree on ties.
         let by_id = |a: &Pick, b: &Pick| field.card(a.driver).id.cmp(&field.card(b.driver).id);
         picks[start..].sort_unstable_by(|a, b| a.cost_ms.cmp(&b.cost_ms).then_with(|| by_id(a, b)));
-        picks.truncate(start + k);
     }
 
     fn choose_together(&mut self) {

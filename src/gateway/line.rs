@@ -449,7 +449,10 @@ mod tests {
     use super::*;
     use futures_util::{SinkExt, StreamExt};
     use std::future::poll_fn;
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     /// A line that rests, and its client's end.
     async fn line() -> (Line, TcpStream) {
@@ -533,6 +536,86 @@ mod tests {
         client.write_all(last).await.unwrap();
         assert_eq!(hear_all(&mut line, 1).await, [Message::text("hi!")]);
         assert!(is_resting(&line));
+    }
+
+    /// A masked frame of a client, as it comes.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [7, 11, 13, 17];
+        let masked = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+        [first, 0x80 | payload.len() as u8].into_iter().chain(mask).chain(masked).collect()
+    }
+
+    #[test]
+    fn only_a_whole_message_that_is_as_it_must_be_is_taken_from_where_it_was_read() {
+        let whole = |bytes: &[u8]| whole(&mut bytes.to_vec());
+        assert_eq!(whole(&frame(0x82, &[1, 2, 3])), Some(Message::binary(vec![1, 2, 3])));
+        assert_eq!(whole(&frame(0x81, b"hi")), Some(Message::text("hi")));
+        assert_eq!(whole(&frame(0x82, &[])), Some(Message::binary(vec![])));
+        let good = frame(0x82, &[1, 2, 3]);
+        for n in 0..good.len() {
+            assert_eq!(whole(&good[..n]), None, "{n} bytes of it");
+        }
+        assert_eq!(whole(&[&good[..], &[0x82]].concat()), None, "there is more");
+        assert_eq!(whole(&[0x82, 3, 1, 2, 3]), None, "it is not masked");
+        // A part of a message, its rest, extensions, control frames, and what there is not.
+        for first in [0x02, 0x01, 0x80, 0xc2, 0xa2, 0x92, 0x88, 0x89, 0x8a, 0x83, 0x8b] {
+            assert_eq!(whole(&frame(first, b"hi")), None, "{first:x}");
+        }
+        let mut not_utf8 = frame(0x81, &[0xff, 0xfe]);
+        let as_it_came = not_utf8.clone();
+        assert_eq!(super::whole(&mut not_utf8), None);
+        assert_eq!(not_utf8, as_it_came, "a WebSocket reads it again");
+    }
+
+    #[tokio::test]
+    async fn whole_messages_and_others_are_heard_in_their_order_by_whoever_is_awake() {
+        let (mut line, mut client) = line().await;
+        line.start_send(Message::text("well")).unwrap();
+        poll_fn(|cx| line.poll_flush(cx)).await.unwrap();
+        let parts = [
+            (frame(0x82, &[1]), vec![Message::binary(vec![1])]),
+            // Two at once, and what is neither whole nor alone.
+            (
+                [frame(0x82, &[2]), frame(0x81, b"3")].concat(),
+                vec![Message::binary(vec![2]), Message::text("3")],
+            ),
+            (frame(0x82, &[4]), vec![Message::binary(vec![4])]),
+            (frame(0x01, b"5"), vec![]),
+            (frame(0x89, b"?"), vec![Message::Ping("?".into())]),
+            (frame(0x80, b"6"), vec![Message::text("56")]),
+            (frame(0x82, &[7]), vec![Message::binary(vec![7])]),
+        ];
+        for (bytes, wanted) in parts {
+            client.write_all(&bytes).await.unwrap();
+            let mut heard = Vec::new();
+            while heard.len() < wanted.len() {
+                heard.push(poll_fn(|cx| line.poll_next(cx)).await.unwrap().unwrap());
+            }
+            assert_eq!(heard, wanted);
+            assert!(!is_resting(&line));
+        }
+        assert!(poll_fn(|cx| line.poll_next(cx)).now_or_never().is_none());
+        // What was said, and the answer to the ping.
+        let mut said = [0; 6 + 3];
+        client.read_exact(&mut said).await.unwrap();
+        assert_eq!(said[..6], *b"\x81\x04well");
+        assert_eq!(said[6..], *b"\x8a\x01?");
+        // Not without a mask.
+        client.write_all(&[0x82, 1, 1]).await.unwrap();
+        assert!(poll_fn(|cx| line.poll_next(cx)).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_said_goodbye_is_not_heard_any_more() {
+        let (mut line, mut client) = line().await;
+        line.start_send(Message::text("well")).unwrap();
+        client.write_all(&frame(0x88, &[3, 232])).await.unwrap();
+        assert!(matches!(
+            poll_fn(|cx| line.poll_next(cx)).await.unwrap().unwrap(),
+            Message::Close(Some(CloseFrame { code: 1000, .. }))
+        ));
+        client.write_all(&frame(0x82, &[1])).await.unwrap();
+        assert!(poll_fn(|cx| line.poll_next(cx)).await.is_none_or(|it| it.is_err()));
     }
 
     #[test]

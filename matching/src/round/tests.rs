@@ -379,6 +379,64 @@ fn a_faster_vehicle_may_beat_a_nearer_one() {
 }
 
 #[test]
+fn whoever_costs_less_is_found_however_many_are_nearer() {
+    let on_foot = Vehicle { kind: VehicleKind::Foot, capacity_g: 1, skills: vec![] };
+    let on_foot = Arc::new(on_foot);
+    let walker =
+        |n: u64| DriverCard { vehicle: on_foot.clone(), ..driver(n, 600.0 + 20.0 * n as f64) };
+    let search = search(1, 0.0, OfferPolicy::Sequential);
+    let with_moto = field((2..32).map(walker).chain([driver(1, 1_300.0)]));
+    assert_eq!(jointly(std::slice::from_ref(&search), &with_moto)[0].1, [DriverId::nth(1)]);
+    // A veteran among novices, where that counts for more than the way.
+    let weights = Weights { level_ms: 162_000, ..Weights::NONE };
+    let of_level = |n, east_m, level| {
+        let standing = Standing { level, ..Standing::default() };
+        DriverCard { standing, ..driver(n, east_m) }
+    };
+    let novices = (2..32).map(|n| of_level(n, 5.0 * n as f64, 0));
+    let all = field(novices.chain([of_level(1, 350.0, Standing::LEVEL_MAX)]));
+    let settings = Settings { weights, ..settings() };
+    let outcome = round_at([&search], [], &all, NOW, &settings, Pairing::Joint);
+    assert_eq!(outcome.proposals[0].candidates[0].driver, DriverId::nth(1));
+}
+
+proptest! {
+    #[test]
+    fn nobody_costs_much_less_than_whom_a_lone_search_gets(
+        drivers in prop::collection::vec((-3_000.0..3_000.0, 0..6_u8, 0..6_usize), 1..100)
+    ) {
+        let kinds = [
+            VehicleKind::Foot,
+            VehicleKind::Bicycle,
+            VehicleKind::Moto,
+            VehicleKind::Car,
+            VehicleKind::Van,
+            VehicleKind::TowTruck,
+        ];
+        let cards: Vec<_> = (1..).zip(&drivers).map(|(n, &(east_m, level, kind))| {
+            let vehicle = Vehicle { kind: kinds[kind], capacity_g: 1_000, skills: vec![] };
+            let standing = Standing { level, ..Standing::default() };
+            DriverCard { vehicle: Arc::new(vehicle), standing, ..driver(n, east_m) }
+        }).collect();
+        let weights = Weights { level_ms: 60_000, ..Weights::NONE };
+        let settings = Settings { weights, ..settings() };
+        let search = search(1, 0.0, OfferPolicy::Sequential);
+        let all = field(cards.iter().cloned());
+        let outcome = round_at([&search], [], &all, NOW, &settings, Pairing::Joint);
+        let found = outcome.proposals[0].candidates[0].cost_ms;
+        let straight = settings.straight();
+        let costs = cards.iter().map(|card| {
+            let way_m = card.at.distance_m(search.pickup) as f32;
+            let way_ms = straight.ms(card.vehicle.kind, way_m);
+            way_ms + weights.parts(&search, card, NOW).sum_ms()
+        });
+        // The field is a plane, and distances are a little off in it.
+        let least = costs.min().unwrap();
+        prop_assert!(found <= least + WORTH_A_LOOK_MS + 100, "{found} instead of {least}");
+    }
+}
+
+#[test]
 fn a_crowd_does_not_starve_on_its_nearest_few() {
     // Forty people leave a stadium; each weighs the same ten drivers first.
     let field = field((0..60).map(|n| driver(n, n as f64 * 20.0)));

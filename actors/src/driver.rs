@@ -539,13 +539,15 @@ impl Decider for Driver {
             && self.blocked().is_none()
             && self.leases.len() < usize::from(self.policy.parallel_offers)
             && !self.leases.iter().any(|lease| lease.is_promised);
-        let n_slots = self.n_rooms();
         let has_delivery_slot = self.room_for(WorkKind::Delivery).is_some();
         let is_nearly_free = self.is_nearly_free();
+        if !is_open || !(has_delivery_slot || is_nearly_free) {
+            return None;
+        }
         let shown = self.soft.shown()?;
-        let ending = self.ending(shown.at, shown.seen_at);
         let vehicle = self.vehicle.as_ref()?;
-        (is_open && (has_delivery_slot || is_nearly_free)).then(|| Listing {
+        let ending = self.ending(shown.at, shown.seen_at);
+        Some(Listing {
             region: shown.region,
             card: Card::Driver(DriverCard {
                 id,
@@ -562,7 +564,7 @@ impl Decider for Driver {
                 ending,
                 fleet: self.fleet,
                 takes_hints: self.policy.hints_every_ms > 0,
-                n_slots: u8::try_from(n_slots).unwrap_or(u8::MAX),
+                n_slots: u8::try_from(self.n_rooms()).unwrap_or(u8::MAX),
                 load_g: self.load_g(None),
                 standing: self.standing(shown.seen_at, shown.heading_deg),
                 came: self.soft.came().cloned(),

@@ -16,6 +16,7 @@ mod ears;
 mod entity;
 mod forwarding;
 mod front;
+mod home;
 mod listed;
 mod load;
 mod member;
@@ -58,7 +59,7 @@ use crate::{
 };
 use admission::{Admission, Permit};
 use alarm::Alarm;
-use entity::Message;
+use entity::{Message, Sighted};
 use futures_util::future::{BoxFuture, FutureExt};
 use listed::Enrolled;
 use matching::{
@@ -649,7 +650,7 @@ impl System {
         match self.place(shard) {
             Place::Here => {
                 if let Ok(permit) = self.0.admission.admit(shard, false) {
-                    D::shards(self).deliver(self, id, Message::See { sighting, curious, permit });
+                    D::shards(self).show(self, id, Sighted { sighting, curious, permit });
                 }
             }
             Place::There(owner, _) => self.show_there::<D>(owner, id, &sighting, curious),

@@ -696,6 +696,134 @@ async fn positions_find_whoever_is_awake_however_often_it_falls() {
     streams.abort();
 }
 
+/// On one thread, so that it is certain that its actor has nothing to do.
+#[tokio::test]
+async fn who_has_nothing_to_do_takes_in_what_it_is_shown_at_once() {
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let journal = Arc::new(MemoryJournal::default());
+    let system = start_with(journal, Settings::default(), clock.clone()).await;
+    let driver = DriverId::nth(1);
+    let policy = go_on_duty(&system, driver, &clock).await;
+    let show = |north_m| system.see_and_tell::<Driver>(driver, position(north_m, clock.now()));
+    system.read::<Driver>(driver).await.expect("awake");
+    assert_eq!(show(7.0).now_or_never(), Some(Ok(())));
+    let objection = show(8.0).now_or_never().expect("at once");
+    assert!(objection.is_err_and(|it| it.to_string().contains("not after the last one")));
+
+    // Of somebody who was silent, that it is back is written first; what is shown next waits behind that, for it would
+    // object to what is older.
+    let watching = system.watch::<Driver>(driver).await.expect("watches");
+    clock.advance(Duration::from_millis(u64::from(policy.stale_ms)));
+    until_status(watching, DriverStatus::Unreachable).await;
+    system.read::<Driver>(driver).await.expect("awake");
+    let mut first = Box::pin(show(9.0));
+    clock.advance(Duration::from_millis(1));
+    let mut second = Box::pin(show(10.0));
+    assert_eq!((&mut first).now_or_never(), None);
+    assert_eq!((&mut second).now_or_never(), None);
+    assert_eq!((first.await, second.await), (Ok(()), Ok(())));
+    let (version, state) = system.read::<Driver>(driver).await.expect("awake");
+    assert_eq!(state.status(), DriverStatus::Available);
+    let seen = state.driver_view(driver, version.0).position.map(driver::Sighting::At);
+    assert_eq!(seen, Some(position(10.0, clock.now())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_shown_to_somebody_who_still_reads_its_past_waits_and_is_seen_in_order() {
+    let gated = Gated::closed(on_duty().await);
+    let system = start(gated.clone()).await;
+    let driver = DriverId::nth(1);
+    gated.until(|loads| loads.now >= 64).await;
+    let sampled_at = |n| system.now() + Duration::from_millis(n);
+    let shown = (1..=20).map(|n| position(7.0, sampled_at(n)));
+    let verdicts: Vec<_> = shown.map(|it| system.see_and_tell::<Driver>(driver, it)).collect();
+    gated.open();
+    for verdict in verdicts {
+        assert_eq!(verdict.await, Ok(()), "each is after the one before");
+    }
+    let (version, state) = system.read::<Driver>(driver).await.expect("awake");
+    assert!(state.driver_view(driver, version.0).position.is_some());
+}
+
+/// On one thread, so that it is certain who calls the rules.
+#[tokio::test]
+async fn of_what_rules_panic_of_whoever_sees_it_falls_and_not_who_shows_it() {
+    let clock = Clock::manual(Timestamp(1_800_000_000_000));
+    let journal = Arc::new(MemoryJournal::default());
+    let system = start_with(journal, Settings::default(), clock.clone()).await;
+    let driver = DriverId::nth(1);
+    go_on_duty(&system, driver, &clock).await;
+    let nowhere = driver::Sighting::At(Position {
+        at: Point { lat: f64::NAN, lon: 30.0619 },
+        sampled_at: clock.now(),
+        heading_deg: None,
+        speed_mps: None,
+        accuracy_m: None,
+    });
+    for n in 1..=2 {
+        system.read::<Driver>(driver).await.expect("awake");
+        let verdict = system.see_and_tell::<Driver>(driver, nowhere.clone()).now_or_never();
+        assert_eq!(verdict, Some(Ok(())), "nobody has anything to say of it");
+        let is_buried = async {
+            while system.residence(driver.into()).await.expect("here").n_falls < n {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, is_buried).await.expect("in time");
+    }
+    let seen = position(7.0, clock.now());
+    assert_eq!(system.see_and_tell::<Driver>(driver, seen.clone()).await, Ok(()));
+    let (version, state) = system.read::<Driver>(driver).await.expect("awake");
+    let known = state.driver_view(driver, version.0).position;
+    assert_eq!(known.map(driver::Sighting::At), Some(seen), "its successor goes on");
+}
+
+/// Several show it something at once while it falls asleep again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_is_shown_to_somebody_who_falls_asleep_is_seen_once_and_in_order() {
+    const SENDERS: usize = 4;
+    const EACH: u64 = 500;
+    // There is room for all of it.
+    let max = SENDERS as u32 * EACH as u32;
+    let settings =
+        Settings { entity_inflight_max: max, watch_queue_max: max as usize, ..Settings::default() };
+    let journal = Arc::new(MemoryJournal::default());
+    let system = start_with(journal, settings, Clock::Machine).await;
+    // Off duty, so that it may sleep.
+    let driver = DriverId::nth(1);
+    let mut watching = system.watch::<Driver>(driver).await.expect("watches");
+    let sleeper = tokio::spawn({
+        let system = system.clone();
+        async move {
+            loop {
+                system.sleep_all();
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    for sender in 0..SENDERS {
+        let system = system.clone();
+        tokio::spawn(async move {
+            for n in 0..EACH {
+                let driver::Sighting::At(at) = position(0.0, Timestamp(n)) else { return };
+                let seen = Position { heading_deg: Some(sender as f32), ..at };
+                system.see(Sight::Driver(driver, driver::Sighting::At(seen)));
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let mut next = [0; SENDERS];
+    while next != [EACH; SENDERS] {
+        let update = tokio::time::timeout(PATIENCE, watching.updates.recv()).await;
+        let update = update.unwrap_or_else(|_| panic!("lost, of {next:?}")).expect("followed");
+        let Update::Seen(driver::Sighting::At(position)) = update else { continue };
+        let sender = position.heading_deg.expect("it has one") as usize;
+        assert_eq!(position.sampled_at, Timestamp(next[sender]), "sender {sender}");
+        next[sender] += 1;
+    }
+    sleeper.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_positions_only_those_that_are_rubbish_are_heard_of() {
     let clock = Clock::manual(Timestamp(1_800_000_000_000));

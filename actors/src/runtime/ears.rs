@@ -1,16 +1,22 @@
-//! The mailboxes of those who are awake, for whoever only shows them something.
+//! Those who are awake, for whoever only shows them something.
 //!
 //! ```text
-//!  commands, reads ──▶ shard ──▶ entity
-//!  sightings ───────────────────────▲        a position costs one hop less, and wakes one task less
+//!  commands, reads ──▶ shard ──▶ mailbox ──▶ entity
+//!  sightings ─┬─────────────────────▲          ▲
+//!             └── if nothing waits: at once ───┘     a position costs no hop, and wakes no task
 //! ```
 //!
-//! A shard decides nothing about a sighting, so it need not see it. Only the shard puts somebody in or takes
-//! somebody out, and it takes out before it lets somebody sleep: whoever shows something holds the lock until it
-//! is in the mailbox and counted, so nothing is shown to somebody who is already asleep. And while anything is on its
-//! way to the shard, sightings go that way, too: what one sender says is heard in the order in which it was said.
+//! A shard decides nothing about a sighting, so it need not see it; nor need an actor be woken for what takes a moment:
+//! whoever shows it does that, while its actor has nothing to do ([`Home`]). Only the shard puts somebody in or takes
+//! somebody out, and it takes out before it lets somebody sleep: whoever shows something holds the lock until that is
+//! counted, and in the mailbox or in its own hands, so nothing is shown to somebody who is already asleep. And while
+//! anything is on its way to the shard or waits in the mailbox, sightings go that way, too: what one sender says is heard
+//! in the order in which it was said.
 
-use super::entity::{Message, Waiting};
+use super::{
+    entity::{Message, Sighted},
+    home::{Home, Visit},
+};
 use crate::Decider;
 use foldhash::{HashMap, HashMapExt as _};
 use ractor::{ActorRef, ActorStatus};
@@ -32,7 +38,7 @@ type ByName<D> = HashMap<<D as Decider>::Id, Ear<D>>;
 #[derive(Debug)]
 struct Ear<D: Decider> {
     actor: ActorRef<Box<Message<D>>>,
-    waiting: Arc<Waiting>,
+    home: Arc<Home<D>>,
 }
 
 impl<D: Decider> Default for Ears<D> {
@@ -42,33 +48,36 @@ impl<D: Decider> Default for Ears<D> {
 }
 
 impl<D: Decider> Ears<D> {
-    /// Shows somebody who is awake something, or drops it if `waiting_max` messages wait there; gives it back if
-    /// nobody of that name is awake, or if something is on its way to the shard: what was said before it must be
-    /// heard before it.
+    /// Shows somebody who is awake something, or drops it if `waiting_max` messages wait there. If none does, the caller lets
+    /// it take that in, once it holds no lock. Gives it back if nobody of that name is awake, or if something is on its way to
+    /// the shard: what was said before it must be heard before it.
     pub(super) fn show(
         &self,
         to: D::Id,
-        message: Message<D>,
+        sighted: Sighted<D>,
         waiting_max: u32,
-    ) -> Result<(), Message<D>> {
+    ) -> Result<Option<Visit<D>>, Sighted<D>> {
         if self.n_queued.load(Ordering::Acquire) > 0 {
-            return Err(message);
+            return Err(sighted);
         }
         let awake = self.awake();
-        let Some(ear) = awake.get(&to).filter(|it| it.actor.get_status() < ActorStatus::Stopping)
-        else {
-            return Err(message);
+        let Some(Ear { actor, home }) = awake.get(&to) else { return Err(sighted) };
+        let sighted = match home.visit(sighted) {
+            Ok(visit) => return Ok(Some(visit)),
+            Err(sighted) => sighted,
         };
-        if ear.waiting.n.load(Ordering::Acquire) >= waiting_max {
-            metrics::counter!("outrider_busy_total", "bound" => "entity").increment(1);
-            return Ok(());
+        if actor.get_status() >= ActorStatus::Stopping {
+            return Err(sighted);
         }
-        ear.waiting.n.fetch_add(1, Ordering::AcqRel);
-        ear.waiting.n_shown.fetch_add(1, Ordering::AcqRel);
-        ear.waiting.live.notify_one();
+        if home.n_waiting.load(Ordering::Acquire) >= waiting_max {
+            metrics::counter!("outrider_busy_total", "bound" => "entity").increment(1);
+            return Ok(None);
+        }
+        home.sent();
+        home.live.notify_one();
         // It may fall before it sees this; the next sighting supersedes it.
-        ear.actor.send_message(Box::new(message)).ok();
-        Ok(())
+        actor.send_message(Box::new(Message::See(sighted))).ok();
+        Ok(None)
     }
 
     /// Something is sent to the shard that it will pass on.
@@ -81,8 +90,8 @@ impl<D: Decider> Ears<D> {
         self.n_queued.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn add(&self, id: D::Id, actor: ActorRef<Box<Message<D>>>, waiting: Arc<Waiting>) {
-        self.change().insert(id, Ear { actor, waiting });
+    pub(super) fn add(&self, id: D::Id, actor: ActorRef<Box<Message<D>>>, home: Arc<Home<D>>) {
+        self.change().insert(id, Ear { actor, home });
     }
 
     /// Once this returns, nobody is on the way to showing it something past its shard.

@@ -7,12 +7,13 @@
 use super::{
     Ask, BREATHER, Repeats, System,
     admission::{Permit, RETRY_AFTER_MS},
+    home::Home,
     listed::Listed,
     publisher::Published,
     recent::{self, Fingerprint, First, Known, Recent},
     relay::Outgoing,
     shard::ToShard,
-    verdict::{Curious, Verdict},
+    verdict::Curious,
     watchers::{Follower, Update, Watchers},
 };
 use crate::{
@@ -27,14 +28,7 @@ use crate::{
 use protocol::{CommandId, Identifier, Principal, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
-    borrow::Cow,
-    fmt::Display,
-    marker::PhantomData,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    time::Duration,
+    borrow::Cow, fmt::Display, future::poll_fn, marker::PhantomData, sync::Arc, time::Duration,
 };
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -51,13 +45,15 @@ const PUT_OFF_MAX: usize = 16;
 /// How often a journal that cannot be reached is tried again before the entity falls.
 const LOAD_TRIES: u32 = 40;
 
-/// Anything an entity can be sent. Its shard is the only sender, but of what is seen.
+/// Anything an entity can be sent. Its shard is the only sender, but of what is seen and what that leads to.
 #[derive(Debug)]
 pub(super) enum Message<D: Decider> {
     /// A command.
     Ask { ask: Ask<D::Command>, repeats: Repeats, reply: oneshot::Sender<Answer>, permit: Permit },
     /// Something seen.
-    See { sighting: D::Sighting, curious: Option<Curious>, permit: Permit },
+    See(Sighted<D>),
+    /// It has seen something that it must ask things of itself because of.
+    Wonder(Box<Wonder<D>>),
     /// The deadline may have come.
     Tick,
     /// Somebody wants to follow it.
@@ -74,6 +70,22 @@ pub(super) enum Message<D: Decider> {
     Sleep,
     /// It moves to another node; nothing else follows.
     Depart(mpsc::Sender<Warm>),
+}
+
+/// Something an entity is shown, and who wants to know what it thinks of that.
+#[derive(Debug)]
+pub(super) struct Sighted<D: Decider> {
+    pub(super) sighting: D::Sighting,
+    pub(super) curious: Option<Curious>,
+    pub(super) permit: Permit,
+}
+
+/// Something that was seen and is not done with, for it makes the entity ask things of itself.
+#[derive(Debug)]
+pub(super) struct Wonder<D: Decider> {
+    sighted: Sighted<D>,
+    asks: Vec<D::Command>,
+    refused: Option<Refusal>,
 }
 
 /// What a command is recognised by when it is repeated.
@@ -93,7 +105,8 @@ impl<D: Decider> Message<D> {
             // Whoever is gone needs no answer.
             Self::Ask { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Watch { reply, .. } | Self::Read { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::See { .. }
+            Self::See(_)
+            | Self::Wonder(_)
             | Self::Tick
             | Self::Relist
             | Self::Republish
@@ -119,11 +132,6 @@ impl<D: Decider> Message<D> {
         }
     }
 
-    /// Is something only shown to it?
-    pub(super) fn is_sighting(&self) -> bool {
-        matches!(self, Self::See { .. })
-    }
-
     /// Does somebody only want to follow it?
     pub(super) fn is_watch(&self) -> bool {
         matches!(self, Self::Watch { .. })
@@ -133,7 +141,7 @@ impl<D: Decider> Message<D> {
     pub(super) fn is_live(&self) -> bool {
         match self {
             Self::Ask { ask, .. } => ask.by != Principal::System,
-            Self::See { .. } | Self::Watch { .. } | Self::Read { .. } => true,
+            Self::See(_) | Self::Wonder(_) | Self::Watch { .. } | Self::Read { .. } => true,
             Self::Tick
             | Self::Relist
             | Self::Republish
@@ -147,7 +155,8 @@ impl<D: Decider> Message<D> {
     pub(super) fn is_urgent(&self) -> bool {
         match self {
             Self::Ask { ask, .. } => D::is_urgent(&ask.command),
-            Self::See { .. }
+            Self::See(_)
+            | Self::Wonder(_)
             | Self::Watch { .. }
             | Self::Read { .. }
             | Self::Tick
@@ -163,7 +172,8 @@ impl<D: Decider> Message<D> {
     pub(super) fn begins(&self) -> bool {
         match self {
             Self::Ask { ask, .. } => D::begins(&ask.command),
-            Self::See { .. }
+            Self::See(_)
+            | Self::Wonder(_)
             | Self::Watch { .. }
             | Self::Read { .. }
             | Self::Tick
@@ -178,7 +188,11 @@ impl<D: Decider> Message<D> {
     /// Does it count against the bound of what may wait for one entity?
     pub(super) fn is_admitted(&self) -> bool {
         match self {
-            Self::Ask { .. } | Self::See { .. } | Self::Watch { .. } | Self::Read { .. } => true,
+            Self::Ask { .. }
+            | Self::See(_)
+            | Self::Wonder(_)
+            | Self::Watch { .. }
+            | Self::Read { .. } => true,
             Self::Tick
             | Self::Relist
             | Self::Republish
@@ -217,35 +231,24 @@ pub(super) struct Birth<D: Decider> {
     pub(super) system: System,
     pub(super) shard: ActorRef<ToShard<D>>,
     pub(super) watchers: Arc<Watchers<D>>,
-    pub(super) waiting: Arc<Waiting>,
     /// What it was on its former node.
     pub(super) warm: Option<Box<Warm>>,
     /// It is woken by what begins it.
     pub(super) is_new: bool,
 }
 
-/// What waits for an entity, as its shard and the entity itself see it.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    /// Messages sent to it and not yet handled.
-    pub(super) n: AtomicU32,
-    /// How many it was ever sent past its shard.
-    pub(super) n_shown: AtomicU64,
-    /// One of them is live: it must not wait for its turn to be read.
-    pub(super) live: Notify,
-}
-
 /// A decider that is awake.
 #[derive(Debug)]
 pub(super) struct Awake<D: Decider> {
     birth: Birth<D>,
+    myself: ActorRef<Box<Message<D>>>,
     key: EntityKey,
     version: Version,
     state: D,
     recent: Recent,
-    /// It is believed to have no past, and nobody has looked. Whoever has written an event has none, for
+    /// Nobody has looked yet whether it has a past. Whoever is believed to have none and has written an event has none, for
     /// the journal says so: nobody else writes an entity's first one, and who has no event has no answers.
-    is_unread: bool,
+    pub(super) is_unread: bool,
     /// Commands that were answered and wait to be written with the next one…
     put_off: Vec<D::Command>,
     /// …and then, if there is none.
@@ -267,21 +270,22 @@ pub(super) struct Awake<D: Decider> {
 }
 
 impl<D: Decider> Actor for Entity<D> {
-    // Boxed, both of them: ractor keeps room for several of each inside every idle actor.
+    // Behind pointers, both of them: ractor keeps room for several of each inside every idle actor.
     type Msg = Box<Message<D>>;
-    type State = Box<Awake<D>>;
-    type Arguments = Birth<D>;
+    type State = Arc<Home<D>>;
+    type Arguments = (Birth<D>, Arc<Home<D>>);
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<Self::Msg>,
-        birth: Birth<D>,
+        myself: ActorRef<Self::Msg>,
+        (birth, home): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        Ok(Box::new(Awake {
+        home.put(Box::new(Awake {
             key: EntityKey { kind: D::KIND, id: birth.id.uuid() },
             active_at: birth.system.now(),
-            is_unread: birth.is_new,
             birth,
+            myself,
+            is_unread: true,
             version: Version::default(),
             state: D::default(),
             recent: Recent::default(),
@@ -294,7 +298,8 @@ impl<D: Decider> Actor for Entity<D> {
             n_unsnapshot: 0,
             format: Format::FIRST,
             n_received: 0,
-        }))
+        }));
+        Ok(home)
     }
 
     /// Reads the journal here and not in `pre_start`, where ractor has not linked the actor yet and
@@ -302,100 +307,97 @@ impl<D: Decider> Actor for Entity<D> {
     async fn post_start(
         &self,
         _myself: ActorRef<Self::Msg>,
-        awake: &mut Self::State,
+        home: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        if awake.is_unread {
-            return Ok(());
+        let mut awake = poll_fn(|cx| home.poll_take(cx)).await;
+        if !awake.birth.is_new {
+            // Boxed for the same reason as handlers are.
+            Box::pin(awake.remember_in_turn(&home.live)).await?;
         }
-        // Boxed for the same reason as handlers are.
-        Ok(Box::pin(awake.remember_in_turn()).await?)
+        home.put(awake);
+        Ok(())
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<Self::Msg>,
+        _myself: ActorRef<Self::Msg>,
         message: Self::Msg,
-        awake: &mut Self::State,
+        home: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        awake.n_received += 1;
+        let mut awake = poll_fn(|cx| home.poll_take(cx)).await;
         // Whatever does not begin it is for somebody who has a past.
         if awake.is_unread && !message.begins() {
-            Box::pin(awake.remember_in_turn()).await?;
+            Box::pin(awake.remember_in_turn(&home.live)).await?;
         }
         let is_admitted = message.is_admitted();
-        if is_admitted {
-            awake.active_at = awake.birth.system.now();
-        }
-        let outcome = match awake.at_once(*message) {
-            None => Ok(()),
+        let next = match awake.at_once(*message) {
+            None => Next::Stay,
             // Boxed, for ractor keeps the largest handler it might await inside every idle actor.
-            Some(left) => Box::pin(awake.take(left, &myself)).await,
+            Some(left) => Box::pin(awake.take(left)).await?,
         };
         if is_admitted {
-            awake.birth.waiting.n.fetch_sub(1, Ordering::AcqRel);
+            home.handled();
         }
-        Ok(outcome?)
+        match next {
+            Next::Stay => home.put(awake),
+            Next::Leave => awake.myself.stop(None),
+        }
+        Ok(())
     }
 }
 
-/// What is left to do of a message, and may have to wait for the journal.
-enum Left<D: Decider> {
-    /// All of it.
-    Message(Message<D>),
-    /// Something was seen that makes the entity ask things of itself.
-    Asks { sighting: D::Sighting, seen: Seen<D::Command>, curious: Option<Curious>, permit: Permit },
+/// What becomes of an entity that has handled a message.
+enum Next {
+    /// It waits for the next one.
+    Stay,
+    /// It has nothing left to do here.
+    Leave,
 }
 
 impl<D: Decider> Awake<D> {
-    /// Takes in what is seen, unless something must be asked because of it. Most of what an entity is sent is
-    /// that, and needs no future.
-    fn at_once(&mut self, message: Message<D>) -> Option<Left<D>> {
-        let Message::See { sighting, curious, permit } = message else {
-            return Some(Left::Message(message));
+    /// Does what can be done at once, and gives back what is left, which may have to wait for the journal. Most of what an
+    /// entity is sent was seen, and leaves nothing: that needs no future.
+    fn at_once(&mut self, message: Message<D>) -> Option<Message<D>> {
+        let Message::See(sighted) = message else {
+            self.n_received += 1;
+            if message.is_admitted() {
+                self.active_at = self.birth.system.now();
+            }
+            return Some(message);
         };
+        self.take_in(sighted).map(Message::Wonder)
+    }
+
+    /// Takes in what is seen, unless something must be asked because of it.
+    pub(super) fn take_in(&mut self, sighted: Sighted<D>) -> Option<Box<Wonder<D>>> {
+        self.n_received += 1;
         let context = self.context(Principal::System);
-        let mut seen = self.state.see(&sighting, &context);
-        if let Some(waited) = seen.waited {
+        self.active_at = context.now;
+        let Seen { asks, passed_on, refused, waited } = self.state.see(&sighted.sighting, &context);
+        if let Some(waited) = waited {
             count(D::KIND, &waited);
         }
-        for sight in seen.passed_on.drain(..) {
+        for sight in passed_on {
             if let Sight::Way(journey) = sight {
                 self.look_ahead(&journey);
             } else {
                 self.birth.system.see(sight);
             }
         }
-        if !seen.asks.is_empty() {
-            return Some(Left::Asks { sighting, seen, curious, permit });
+        if !asks.is_empty() {
+            return Some(Box::new(Wonder { sighted, asks, refused }));
         }
-        let verdict = self.seen(sighting, seen.refused);
-        drop(permit);
-        if let Some(curious) = curious {
-            curious.hear(verdict);
-        }
+        self.seen(sighted, refused);
         None
     }
 
-    async fn take(
-        &mut self,
-        left: Left<D>,
-        myself: &ActorRef<Box<Message<D>>>,
-    ) -> Result<(), Fall> {
-        let message = match left {
-            Left::Message(message) => message,
-            Left::Asks { sighting, seen, curious, permit } => {
-                for command in &seen.asks {
-                    // A refusal means that the sighting led to nothing; the next one may.
-                    self.ask(command, Principal::System, None).await?.ok();
-                }
-                let verdict = self.seen(sighting, seen.refused);
-                drop(permit);
-                if let Some(curious) = curious {
-                    curious.hear(verdict);
-                }
-                return Ok(());
-            }
-        };
+    /// Leaves its actor something to do.
+    pub(super) fn remind(&self, of: Message<D>) {
+        // It may fall before it comes to that; the next sighting leads there again.
+        self.myself.send_message(Box::new(of)).ok();
+    }
+
+    async fn take(&mut self, message: Message<D>) -> Result<Next, Fall> {
         match message {
             Message::Ask { ask: Ask { command, by, .. }, reply, permit, .. }
                 if self.puts_off(&command, by) =>
@@ -422,7 +424,15 @@ impl<D: Decider> Awake<D> {
                 reply.send(answer).ok();
             }
             // Taken in at once.
-            Message::See { .. } => {}
+            Message::See(_) => {}
+            Message::Wonder(wonder) => {
+                let Wonder { sighted, asks, refused } = *wonder;
+                for command in &asks {
+                    // A refusal means that the sighting led to nothing; the next one may.
+                    self.ask(command, Principal::System, None).await?.ok();
+                }
+                self.seen(sighted, refused);
+            }
             Message::Tick => self.tick().await?,
             Message::Watch { follower, reply, permit } => {
                 self.birth.watchers.add(self.birth.id, follower);
@@ -450,15 +460,15 @@ impl<D: Decider> Awake<D> {
             Message::Sleep => {
                 self.write_put_off().await?;
                 self.snapshot().await;
-                myself.stop(None);
+                return Ok(Next::Leave);
             }
             Message::Depart(to) => {
                 // Its former host waits for nobody, so there is room for everyone.
                 to.try_send(self.warm()).ok();
-                myself.stop(None);
+                return Ok(Next::Leave);
             }
         }
-        Ok(())
+        Ok(Next::Stay)
     }
 
     /// Decides, commits, evolves, tells. `stamp` is absent when the entity asks itself, and when nobody repeats it.
@@ -762,11 +772,23 @@ impl<D: Decider> Awake<D> {
         });
     }
 
-    /// Tells all who follow it of what was seen, unless it was refused.
-    fn seen(&mut self, sighting: D::Sighting, refused: Option<Refusal>) -> Verdict {
-        if let Some(refusal) = refused {
-            return Err(refusal);
+    /// Tells all who follow it of what was seen, unless it was refused, and whoever is curious what became of it.
+    fn seen(&mut self, sighted: Sighted<D>, refused: Option<Refusal>) {
+        let Sighted { sighting, curious, permit } = sighted;
+        let verdict = match refused {
+            Some(refusal) => Err(refusal),
+            None => {
+                self.tell_seen(sighting);
+                Ok(())
+            }
+        };
+        drop(permit);
+        if let Some(curious) = curious {
+            curious.hear(verdict);
         }
+    }
+
+    fn tell_seen(&mut self, sighting: D::Sighting) {
         self.follow_listing();
         // What was seen usually moves a deadline further away, and then the alarm may ring early.
         if let Some((due, _)) = self.state.deadline()
@@ -780,7 +802,6 @@ impl<D: Decider> Awake<D> {
             self.birth.watchers.tell(&self.birth.system, self.birth.id, tell);
         }
         self.publish(Vec::new());
-        Ok(())
     }
 
     /// Finds out how long a way takes. What that says of this entity it sees at once, so that its followers know it before
@@ -860,6 +881,7 @@ impl<D: Decider> Awake<D> {
         self.n_unsnapshot = warm.n_unsnapshot;
         self.format = warm.format;
         self.stored_deadline = warm.stored_deadline;
+        self.is_unread = false;
         self.state = state;
         self.appear();
         Ok(())
@@ -895,7 +917,7 @@ impl<D: Decider> Awake<D> {
 
     /// The same, but only so many at a time where nobody outside waits for it: a restart leaves room
     /// for who does.
-    async fn remember_in_turn(&mut self) -> Result<(), Fall> {
+    async fn remember_in_turn(&mut self, live: &Notify) -> Result<(), Fall> {
         // What a newer build wrote would be read by half.
         if let Some(warm) = self.birth.warm.take().filter(|it| it.format <= Format::READS) {
             match self.resume(&warm) {
@@ -907,7 +929,7 @@ impl<D: Decider> Awake<D> {
         let turns = self.birth.system.0.background_loads.clone();
         let _turn = tokio::select! {
             biased;
-            () = self.birth.waiting.live.notified() => None,
+            () = live.notified() => None,
             turn = turns.acquire_owned() => turn.ok(),
         };
         self.remember().await

@@ -9,6 +9,7 @@ use crate::{
 use protocol::ShardSet;
 use std::{
     collections::{BTreeMap, HashMap},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -86,19 +87,26 @@ impl Listed {
         entity: EntityKey,
         new: Option<Listing>,
     ) {
-        let old = listed.as_ref().map(|it| &it.listing);
-        if new.as_ref() == old {
+        if new.as_ref() == listed.as_ref().map(|it| &it.listing) {
             return;
         }
-        let before = listed.take().map(|it| *it);
-        let (old, enrolment) = before.map(|it| (it.listing, it.enrolment)).unzip();
-        let Some(new) = new else { return system.list(entity, old.as_ref(), None) };
+        let Some(new) = new else {
+            let gone = listed.take();
+            return system.list(entity, gone.as_ref().map(|it| &it.listing), None);
+        };
         // Before regions are told: one that forgets it a moment later must find it.
-        let enrolment = enrolment
-            .filter(|it| it.region == new.region)
-            .unwrap_or_else(|| system.0.enrolled.enrol(new.region, entity));
-        system.list(entity, old.as_ref(), Some(&new));
-        *listed = Some(Box::new(Self { listing: new, enrolment }));
+        let enrol = || system.0.enrolled.enrol(new.region, entity);
+        let Some(listed) = listed else {
+            let enrolment = enrol();
+            system.list(entity, None, Some(&new));
+            *listed = Some(Box::new(Self { listing: new, enrolment }));
+            return;
+        };
+        if listed.enrolment.region != new.region {
+            listed.enrolment = enrol();
+        }
+        let old = mem::replace(&mut listed.listing, new);
+        system.list(entity, Some(&old), Some(&listed.listing));
     }
 
     /// Tells regions once more: some may have forgotten it.

@@ -4,7 +4,10 @@ use crate::EntityKey;
 use protocol::{Timestamp, view::Mark};
 use std::{
     borrow::Cow,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::sync::mpsc;
 
@@ -28,6 +31,8 @@ pub struct Published {
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     readers: Mutex<Vec<Reader>>,
+    /// How many of them want what no event led to. Most of what is published is that, and most of the time nobody is.
+    n_watching: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -47,6 +52,15 @@ pub(super) enum Interest {
     Named(&'static [&'static str]),
 }
 
+impl Interest {
+    fn is_in_sightings(self) -> bool {
+        match self {
+            Self::Everything | Self::Own => true,
+            Self::Named(_) => false,
+        }
+    }
+}
+
 impl Reader {
     fn wants(&self, is_own: bool, events: &[Cow<'static, str>]) -> bool {
         match self.interest {
@@ -63,7 +77,9 @@ impl Publisher {
     pub(super) fn subscribe(&self, interest: Interest) -> mpsc::Receiver<Published> {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let reader = Reader { queue, interest };
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        let mut readers = self.readers();
+        readers.push(reader);
+        self.count(&readers);
         receiver
     }
 
@@ -88,7 +104,10 @@ impl Publisher {
         events: Vec<Cow<'static, str>>,
         make: impl FnOnce(Vec<Cow<'static, str>>) -> Published,
     ) {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.is_empty() && self.n_watching.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut readers = self.readers();
         if !readers.iter().any(|reader| reader.wants(is_own, &events)) {
             return;
         }
@@ -97,5 +116,15 @@ impl Publisher {
             !reader.wants(is_own, &published.events)
                 || reader.queue.try_send(published.clone()).is_ok()
         });
+        self.count(&readers);
+    }
+
+    fn count(&self, readers: &[Reader]) {
+        let n_watching = readers.iter().filter(|it| it.interest.is_in_sightings()).count();
+        self.n_watching.store(n_watching, Ordering::Release);
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

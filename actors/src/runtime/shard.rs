@@ -8,7 +8,8 @@ use super::{
     System,
     admission::RETRY_AFTER_MS,
     ears::Ears,
-    entity::{Birth, Entity, Fall, Message, Waiting, asleep},
+    entity::{Birth, Entity, Fall, Message, Sighted, asleep},
+    home::Home,
     watchers::Watchers,
 };
 use crate::{Decider, EntityKey, Kind, Refusal, Version, cluster::envelope::Warm};
@@ -23,7 +24,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -114,17 +115,23 @@ impl<D: Decider> Shards<D> {
         let Some(shard) = self.running(shard).or_else(|| self.start(system, shard)) else {
             return message.refuse(Refusal::Unavailable);
         };
-        let message = if message.is_sighting() {
-            match shard.ears.show(to, message, system.0.settings.entity_inflight_max) {
-                Ok(()) => return,
-                Err(message) => message,
-            }
-        } else {
-            message
-        };
         shard.ears.queued();
         // If it falls first, the caller sees a dropped reply and asks again.
         shard.actor.send_message(ToShard::Deliver { to, message: Box::new(message) }).ok();
+    }
+
+    /// The same for what is only seen. Whoever is awake is shown it past the shard.
+    pub(super) fn show(&self, system: &System, to: D::Id, sighted: Sighted<D>) {
+        let shard = EntityKey { kind: D::KIND, id: to.uuid() }.shard();
+        let shown = match self.slot(shard).as_ref().filter(|it| it.is_alive()) {
+            Some(running) => running.ears.show(to, sighted, system.0.settings.entity_inflight_max),
+            None => Err(sighted),
+        };
+        match shown {
+            Ok(Some(visit)) => visit.take_in(),
+            Ok(None) => {}
+            Err(sighted) => self.deliver(system, to, Message::See(sighted)),
+        }
     }
 
     pub(super) fn n_awake(&self) -> usize {
@@ -171,8 +178,11 @@ impl<D: Decider> Shards<D> {
     }
 
     fn running(&self, shard: ShardId) -> Option<Running<D>> {
-        let slot = self.shards[usize::from(shard.0)].read().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().filter(|it| it.is_alive()).cloned()
+        self.slot(shard).as_ref().filter(|it| it.is_alive()).cloned()
+    }
+
+    fn slot(&self, shard: ShardId) -> RwLockReadGuard<'_, Option<Running<D>>> {
+        self.shards[usize::from(shard.0)].read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(&self, system: &System, shard: ShardId) -> Option<Running<D>> {
@@ -281,7 +291,7 @@ struct Look<D: Decider> {
 struct Resident<D: Decider> {
     actor: ActorRef<Box<Message<D>>>,
     n_sent: u64,
-    waiting: Arc<Waiting>,
+    home: Arc<Home<D>>,
     active_at: Timestamp,
 }
 
@@ -325,8 +335,8 @@ impl<D: Decider> Actor for Shard<D> {
                 let is_quiet = roll.by_id.get(&id).is_some_and(|it| it.n_all() == n_received);
                 if is_quiet && let Some(resident) = self.forget(id, roll) {
                     resident.actor.send_message(Box::new(Message::Sleep)).ok();
-                } else if let Some(Resident { actor, waiting, .. }) = roll.by_id.get(&id) {
-                    self.ears.add(id, actor.clone(), waiting.clone());
+                } else if let Some(Resident { actor, home, .. }) = roll.by_id.get(&id) {
+                    self.ears.add(id, actor.clone(), home.clone());
                 }
             }
             ToShard::Looked { id, n, seen } => self.looked(id, n, *seen, &myself, roll),
@@ -473,14 +483,14 @@ impl<D: Decider> Shard<D> {
             resident.active_at = now;
             let room = if message.is_urgent() { 2 } else { 1 };
             let max = self.system.0.settings.entity_inflight_max.saturating_mul(room);
-            if resident.waiting.n.load(Ordering::Acquire) >= max {
+            if resident.home.n_waiting.load(Ordering::Acquire) >= max {
                 metrics::counter!("outrider_busy_total", "bound" => "entity").increment(1);
                 return message.refuse(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS });
             }
-            resident.waiting.n.fetch_add(1, Ordering::AcqRel);
+            resident.home.n_waiting.fetch_add(1, Ordering::AcqRel);
         }
         if message.is_live() {
-            resident.waiting.live.notify_one();
+            resident.home.live.notify_one();
         }
         resident.n_sent += 1;
         // It may fall before it reads this. Its caller sees a dropped reply, and asks again.
@@ -500,23 +510,26 @@ impl<D: Decider> Shard<D> {
         myself: &ActorRef<ToShard<D>>,
         roll: &mut Roll<D>,
     ) -> Result<(), SpawnErr> {
-        let waiting = Arc::<Waiting>::default();
+        let home = Arc::<Home<D>>::default();
         let birth = Birth {
             id,
             system: self.system.clone(),
             shard: myself.clone(),
             watchers: roll.watchers.clone(),
-            waiting: waiting.clone(),
             warm,
             is_new,
         };
-        let (actor, _started) =
-            ActorRuntime::spawn_linked_instant(None, Entity::new(), birth, myself.get_cell())?;
+        let (actor, _started) = ActorRuntime::spawn_linked_instant(
+            None,
+            Entity::new(),
+            (birth, home.clone()),
+            myself.get_cell(),
+        )?;
         self.awake.add(self.shard, 1);
         roll.by_actor.insert(actor.get_id(), id);
         let active_at = self.system.now();
-        self.ears.add(id, actor.clone(), waiting.clone());
-        roll.by_id.insert(id, Resident { actor, n_sent: 0, waiting, active_at });
+        self.ears.add(id, actor.clone(), home.clone());
+        roll.by_id.insert(id, Resident { actor, n_sent: 0, home, active_at });
         for message in roll.looks.remove(&id).map(|look| look.waiting).unwrap_or_default() {
             self.send(id, Box::new(message), roll);
         }
@@ -578,7 +591,7 @@ impl<D: Decider> Shard<D> {
                 let resident = roll.by_id.get(&id);
                 let found = Residence {
                     is_awake: resident.is_some(),
-                    n_waiting: resident.map_or(0, |it| it.waiting.n.load(Ordering::Acquire)),
+                    n_waiting: resident.map_or(0, |it| it.home.n_waiting.load(Ordering::Acquire)),
                     n_falls: roll.falls.get(&id).map_or(0, Vec::len),
                     is_quarantined: roll.quarantined.contains(&id),
                 };
@@ -656,7 +669,7 @@ impl<D: Decider> Roll<D> {
 impl<D: Decider> Resident<D> {
     /// How many messages it was ever sent, by its shard and past it.
     fn n_all(&self) -> u64 {
-        self.n_sent + self.waiting.n_shown.load(Ordering::Acquire)
+        self.n_sent + self.home.n_shown.load(Ordering::Acquire)
     }
 
     fn send(&mut self, message: Message<D>) {

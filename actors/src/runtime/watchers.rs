@@ -2,10 +2,10 @@
 
 use super::{System, remote};
 use crate::{Decider, Version, cluster::Incarnation};
+use foldhash::HashMap;
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };

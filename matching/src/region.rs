@@ -34,7 +34,7 @@ use protocol::{
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -42,6 +42,10 @@ use strum::EnumCount;
 
 /// After this long, a request counts for 1/e of what it counted for the demand around it.
 const DEMAND_MEMORY: Duration = Duration::from_secs(15 * 60);
+/// For so long it is remembered that a request was counted…
+const COUNTED_FOR: Duration = Duration::from_secs(3_600);
+/// … unless so many have come since.
+const N_COUNTED: usize = 16_384;
 /// For so long a driver who was sent somewhere counts as being there.
 const SENT_FOR: Duration = Duration::from_secs(10 * 60);
 
@@ -77,6 +81,8 @@ pub struct Region {
     /// Empty before the first round, and while one uses them: large, and used again.
     fields: Vec<Field>,
     demand: Demand,
+    /// Whose requests have been counted.
+    counted: Counted,
     /// How much is usually asked, over all of it.
     profile: Profile,
     /// Where drivers line up in it, and who does.
@@ -107,6 +113,32 @@ struct Asked {
 impl Asked {
     fn contains(&self, driver: DriverId) -> bool {
         self.here.contains_key(&driver) || self.around.contains(&driver)
+    }
+}
+
+/// Which requests have been counted, the oldest first: one that lost its driver, was held for a while or is listed by
+/// another node now asks for nothing new.
+#[derive(Debug, Default)]
+struct Counted {
+    jobs: BTreeSet<(Timestamp, JobId)>,
+    /// Of what was opened until then it is not known any more; it counts for next to nothing, and is taken to have been.
+    forgotten_until: Option<Timestamp>,
+}
+
+impl Counted {
+    /// Is it counted for the first time? From now on, it is not.
+    fn is_new(&mut self, job: JobId, opened_at: Timestamp) -> bool {
+        if self.forgotten_until.is_some_and(|until| opened_at <= until) {
+            return false;
+        }
+        let is_new = self.jobs.insert((opened_at, job));
+        while let (Some((oldest, _)), Some((latest, _))) = (self.jobs.first(), self.jobs.last())
+            && (self.jobs.len() > N_COUNTED || latest.since(*oldest) > COUNTED_FOR)
+        {
+            self.forgotten_until = Some(*oldest);
+            self.jobs.pop_first();
+        }
+        is_new
     }
 }
 
@@ -145,6 +177,7 @@ impl Region {
             asked: Asked::default(),
             fields: Vec::new(),
             demand: Demand::new(DEMAND_MEMORY, now),
+            counted: Counted::default(),
             profile: Profile::new(now),
             ranks: Vec::new(),
             sent: HashMap::new(),
@@ -196,7 +229,7 @@ impl Region {
 
     /// A search is here, or has changed: it waits for a proposal.
     pub fn put_search(&mut self, card: Arc<SearchCard>) {
-        if !self.searches.contains_key(&card.job) {
+        if self.counted.is_new(card.job, card.opened_at) {
             self.demand.record(card.pickup, card.opened_at);
             self.profile.record(card.opened_at);
         }

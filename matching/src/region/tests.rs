@@ -108,6 +108,44 @@ fn of_two_parts_that_come_to_one_driver_the_first_has_it_and_the_other_goes_on()
     assert_ne!(left[0].job, outcome.proposals[0].job);
 }
 
+/// How much it believes is asked, in requests an hour.
+fn per_hour(region: &mut Region, now: Timestamp) -> f64 {
+    region.rates(now).values().sum()
+}
+
+#[test]
+fn a_request_counts_once_however_often_it_is_listed() {
+    let mut region = region();
+    let now = NOW + Duration::from_secs(60);
+    let asked = |n| Arc::new(SearchCard { opened_at: NOW, ..ride(n, 0.0) });
+    region.put_search(asked(1));
+    let once = per_hour(&mut region, now);
+    // It is held and goes on, gets a driver and loses it, and its shard moves to another node.
+    region.forget_search(asked(1).job);
+    region.put_search(asked(1));
+    region.retain(|_| true, |_| false, |_| true);
+    region.put_search(asked(1));
+    assert_eq!(per_hour(&mut region, now), once);
+    region.put_search(asked(2));
+    assert!((per_hour(&mut region, now) - 2.0 * once).abs() < 1e-9);
+}
+
+#[test]
+fn which_requests_were_counted_is_remembered_for_an_hour_and_of_so_many_only() {
+    let mut counted = Counted::default();
+    let job = |n| ride(n, 0.0).job;
+    assert!(counted.is_new(job(1), NOW) && !counted.is_new(job(1), NOW));
+    // Who asked sooner may be listed later.
+    assert!(counted.is_new(job(2), NOW - Duration::from_secs(60)));
+    assert!(counted.is_new(job(3), NOW + COUNTED_FOR));
+    assert_eq!(counted.jobs.len(), 2, "of the second it is not known any more …");
+    assert!(!counted.is_new(job(2), NOW - Duration::from_secs(60)), "… nor counted again");
+    for n in 0..2 * N_COUNTED as u64 {
+        counted.is_new(job(n), NOW + COUNTED_FOR + Duration::from_millis(n));
+    }
+    assert_eq!(counted.jobs.len(), N_COUNTED);
+}
+
 /// Ten who have waited here for long enough, of whom some had better wait where most is asked.
 fn idle_region() -> (Region, Spreading, Timestamp) {
     let mut region = region();

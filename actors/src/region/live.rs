@@ -49,10 +49,6 @@ const N_DRIVERS_PER_SEARCH: usize = 4;
 /// How often others are let know how ways go.
 const WAYS_EVERY: Duration = Duration::from_secs(30);
 
-/// How many drivers at most are sent elsewhere in one tick. Each is a commit of a driver: a minute's worth at once would
-/// stand in front of offers.
-const N_HINTS: usize = 20;
-
 /// How many multipliers of a region are written down at most each time they are counted.
 const N_WRITTEN: usize = 8;
 
@@ -397,22 +393,19 @@ impl Region {
         middle_of(zone).is_some_and(|it| RegionId::at(it) == self.area.region)
     }
 
-    /// Finds out which of its drivers with nothing to do had better wait elsewhere. Where there are so many that to
-    /// find that out would take long, there is somebody everywhere. It is an exact assignment of all of them, and so is
-    /// found out on a thread of its own: sessions and entities must not wait for it.
+    /// Finds out which of its drivers with nothing to do had better wait elsewhere: of a part of them, where there are very
+    /// many. On a thread of its own: sessions and entities must not wait for it.
     async fn spread(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
         let areas = self.world.ring(self.area.region);
         let ring: Vec<_> = areas.iter().map(|area| area.idle.load_full()).collect();
-        let n_idle =
-            self.area.idle.load().0.len() + ring.iter().map(|it| it.0.len()).sum::<usize>();
-        let has_movable = self.area.idle.load().0.iter().any(|it| it.is_movable);
-        if !has_movable || n_idle > N_QUICK {
-            memory.known.learn_hints(Vec::new());
-            return Ok(());
-        }
         let spreading = self.world.settings.spreading.clone();
         let (idle, rates) = (ring.iter().map(|it| &*it.0), ring.iter().map(|it| &it.1));
         let hinting = memory.known.prepare_hints(idle, rates, now, &spreading);
+        if hinting.is_vain() {
+            memory.known.learn_hints(Vec::new());
+            return Ok(());
+        }
+        counter!("outrider_hint_looks_cut_total").increment(hinting.is_part().into());
         let hints = tokio::task::spawn_blocking(move || hinting.run(&spreading)).await?;
         memory.known.learn_hints(hints);
         Ok(())
@@ -424,7 +417,7 @@ impl Region {
             memory.known.learn_hints(Vec::new());
             return;
         }
-        let hints = memory.known.next_hints(N_HINTS, now, &self.world.settings.spreading);
+        let hints = memory.known.next_hints(now, &self.world.settings.spreading);
         counter!("outrider_hints_total").increment(hints.len() as u64);
         for (driver, to) in hints {
             self.world.surroundings.hint(driver, to);

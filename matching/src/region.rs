@@ -630,8 +630,10 @@ impl Region {
         self.demand.rates(now)
     }
 
-    /// What is counted of each of its cells: who waits, who is free, how much is asked, and how much after so long.
-    /// A cell of the ring around it may be among them, for the squares of demand are no part of cells.
+    /// What it counts of each of its cells: who waits, who is free, how much is asked, and how much after so long. Cells
+    /// may be astride it and the regions around it, which count what they have of them: [`surge::together`].
+    ///
+    /// [`surge::together`]: crate::surge::together
     pub fn census<C: Copy + Ord>(
         &mut self,
         now: Timestamp,

@@ -20,7 +20,7 @@ use matching::{
     rank::Rank,
     region::{Matching, Roster, Wanting},
     round::{Outcome, Pairing},
-    surge::{Cause, Change, Surge, USUAL},
+    surge::{Cause, Change, Counts, Surge, USUAL, together},
 };
 use metrics::{counter, histogram};
 use protocol::{DriverId, JobId, OrderId, Point, RescueId, RunId, Timestamp, ZoneId};
@@ -140,6 +140,7 @@ impl Actor for Region {
         self.area.wanting.store(Arc::default());
         self.area.proposed.store(Arc::default());
         self.area.queue.store(Arc::default());
+        self.area.census.store(Arc::default());
         self.area.demand.store(Arc::default());
         self.area.idle.store(Arc::default());
         self.area.lines.store(Arc::default());
@@ -317,6 +318,8 @@ impl Region {
         // For neighbours that are matched here, also where this one is not.
         let idle = memory.known.idle(now, &self.world.settings.spreading);
         self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
+        let ahead = Duration::from_millis(self.world.settings.surge.ahead_ms.into());
+        self.area.census.store(Arc::new(memory.known.census(now, ahead, neighbourhood)));
         if is_ours {
             self.surge(memory, now);
             self.spread(memory, now).await?;
@@ -324,20 +327,27 @@ impl Region {
         Ok(())
     }
 
-    /// Moves the multiplier of each of its zones to where it should be.
+    /// Moves the multiplier of each zone that it tells of to where it should be: by what is counted in all regions that the
+    /// zone is astride.
     fn surge(&self, memory: &mut Memory, now: Timestamp) {
         let settings = &self.world.settings.surge;
         self.restore(memory, now);
-        let ahead = Duration::from_millis(settings.ahead_ms.into());
-        let counts = memory.known.census(now, ahead, neighbourhood);
+        let areas = self.world.ring(self.area.region);
+        let areas = areas.iter().chain([&self.area]);
+        let counts: Counts<_, _> =
+            areas.map(|area| (area.region, area.census.load_full())).collect();
+        let region_of = |zone| middle_of(zone).map(RegionId::at);
+        let counts = together(&counts, self.area.region, region_of);
         for (zone, change) in memory.surge.step(&counts, now, settings) {
             let Change { from_percent, to_percent, ratio, count, .. } = change;
             info!(%zone, from_percent, to_percent, ratio, ?count, "multiplier changed");
             counter!("outrider_surge_changes_total").increment(1);
         }
         self.write_down(memory, now);
-        let cells = memory.surge.cells().map(|(zone, cell)| (*zone, cell.clone()));
-        self.area.demand.store(Arc::new(cells.collect()));
+        // Of what it remembers, another region may tell by now.
+        let cells = memory.surge.cells();
+        let told = cells.filter(|(zone, _)| counts.contains_key(*zone) || self.is_in(**zone));
+        self.area.demand.store(Arc::new(told.map(|(zone, cell)| (*zone, cell.clone())).collect()));
     }
 
     /// Forgets multipliers: whoever matches here now moves them, and if that is this node again, it goes on from what was written

@@ -33,6 +33,9 @@ const PLANS_MAX: usize = 64;
 /// Between what the bounds of multipliers lie.
 const SURGE_BOUNDS: &str =
     "percent_min is at least 100, percent_max at least that and at most 1000";
+/// How far away drivers may be, tier by tier.
+const TIERS: &str =
+    "each tier is more than 0 m and no less than the one before, and none more than 100,000";
 /// So many of those who may help instead are told.
 const ALTERNATIVES_MAX: usize = 3;
 /// The presets that come with the binary, by name.
@@ -337,7 +340,7 @@ pub(crate) enum SettingsError {
     UnknownPresetKey { preset: String, key: String },
     /// A value of a preset makes no sense.
     #[error("preset {preset}: {key}: {problem}")]
-    SenselessPreset { preset: String, key: &'static str, problem: &'static str },
+    SenselessPreset { preset: String, key: String, problem: &'static str },
 }
 
 impl From<figment::Error> for SettingsError {
@@ -414,7 +417,7 @@ impl Settings {
         regions.matching.weights = preset.weights;
         regions.surge = preset.surge.over(regions.surge);
         if !regions.surge.is_bounded() {
-            let (key, problem) = ("surge", SURGE_BOUNDS);
+            let (key, problem) = ("surge".to_owned(), SURGE_BOUNDS);
             return Err(SettingsError::SenselessPreset { preset: preset.name, key, problem });
         }
         Ok(regions)
@@ -505,14 +508,20 @@ impl PresetSettings {
 
 /// Policies are also read from old journals and must ignore what they do not know; a preset must not.
 fn read_preset(name: &str, figment: Figment) -> Result<Preset, SettingsError> {
-    let preset = figment.extract()?;
+    let preset: Preset = figment.extract()?;
     let (written, mut unknown): (serde_json::Value, _) = (figment.extract()?, None);
     let read: Result<Preset, _> = serde_ignored::deserialize(written, |key| {
         unknown.get_or_insert_with(|| key.to_string());
     });
     debug_assert!(read.is_ok(), "the same was read a moment ago");
-    match unknown {
-        Some(key) => Err(SettingsError::UnknownPresetKey { preset: name.to_owned(), key }),
+    if let Some(key) = unknown {
+        return Err(SettingsError::UnknownPresetKey { preset: name.to_owned(), key });
+    }
+    match preset.senseless_tiers() {
+        Some(key) => {
+            let (preset, problem) = (name.to_owned(), TIERS);
+            Err(SettingsError::SenselessPreset { preset, key, problem })
+        }
         None => Ok(preset),
     }
 }

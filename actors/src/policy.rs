@@ -8,6 +8,9 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Furthest that a driver may be looked for, in metres.
+pub const TIER_M_MAX: u32 = 100_000;
+
 /// How one job is offered, waited for and ended. All times in milliseconds, all distances in metres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -437,6 +440,23 @@ pub struct JobTerms {
 }
 
 impl Preset {
+    /// Under which key it says how far away a driver may be so that it makes no sense, if it does: each tier reaches further than
+    /// nowhere, as far as the one before, and [`TIER_M_MAX`] at most.
+    pub fn senseless_tiers(&self) -> Option<String> {
+        let terms = [("ride", &self.ride), ("delivery", &self.delivery), ("rescue", &self.rescue)];
+        let everywhere = terms
+            .into_iter()
+            .map(|(name, terms)| (format!("{name}.policy.tiers_m"), Some(terms.policy.tiers_m)));
+        let places = self.places.iter();
+        let places = places.map(|it| (format!("places.{}.tiers_m", it.name), it.tiers_m));
+        let makes_sense =
+            |tiers_m: [u32; 3]| tiers_m[0] > 0 && tiers_m.is_sorted() && tiers_m[2] <= TIER_M_MAX;
+        let senseless = |(key, tiers_m): (String, Option<[u32; 3]>)| {
+            tiers_m.is_some_and(|it| !makes_sense(it)).then_some(key)
+        };
+        everywhere.chain(places).find_map(senseless)
+    }
+
     /// The terms of an order.
     pub fn order(&self, kind: OrderKind) -> JobTerms {
         match kind {

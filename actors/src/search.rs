@@ -36,9 +36,10 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How many drivers who could not be reserved, or did not answer, are left in peace until the next tier.
-const RESTING_MAX: usize = 8;
-/// How long one who did not answer is left in peace where no tier is left: others who fit are asked meanwhile, and a
+/// How many drivers who could not be reserved, or did not answer, are left in peace for a while: more than are usually asked
+/// before a search ends.
+const RESTING_MAX: usize = 64;
+/// How long one who did not answer is left in peace, and until the next tier: others who fit are asked meanwhile, and a
 /// search does not end beside a driver who only looked away.
 const REST: Duration = Duration::from_secs(30);
 /// How many offers may be made per attempt that reaches a driver, so that a search among drivers who
@@ -182,7 +183,10 @@ pub struct Search {
     open: Vec<OpenOffer>,
     ended: Vec<(OfferId, OfferStatus)>,
     excluded: Vec<DriverId>,
-    resting: Vec<DriverId>,
+    /// Who could not be reserved, or did not answer. A build that does not know of it forgets it, as this one does what such a one
+    /// wrote, and then they may be asked again at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    at_rest: Vec<Resting>,
     /// Whom its rider is kept apart from.
     #[serde(skip_serializing_if = "<[DriverId]>::is_empty")]
     barred: Box<[DriverId]>,
@@ -208,6 +212,13 @@ pub struct Search {
     /// told twice.
     #[serde(skip_serializing_if = "is_nothing")]
     told: u32,
+}
+
+/// That a driver is left in peace: until then, and until the next tier.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Resting {
+    driver: DriverId,
+    until: Timestamp,
 }
 
 /// That a search waits for a run.
@@ -638,13 +649,21 @@ impl Search {
             Phase::Feed { until, .. } if until <= now => {
                 return Decision { events, outcome: Some(Outcome::Exhausted) };
             }
-            Phase::Open { tier, next_tier_at: Some(at), .. } if at <= now => {
-                // Beyond the last one it is the last one again, for those who rested.
-                let tier = (tier + 1).min(last_tier(asked.policy));
-                let next_tier_at = next_tier(tier, asked.policy, now);
-                events.push(Event::TierOpened { tier, next_tier_at, seen: None });
-                if tier >= fleet_tiers(asked.policy) {
-                    events.extend(self.free(now));
+            Phase::Open { next_tier_at: Some(at), .. } if at <= now => {
+                let mut after = self.after(&events);
+                // Where this comes late, there may be several whose rest is over, one after the other.
+                while let Phase::Open { tier, next_tier_at: Some(at), .. } = after.phase
+                    && at <= now
+                {
+                    // Beyond the last one it is the last one again, for those who rested.
+                    let tier = (tier + 1).min(last_tier(asked.policy));
+                    let next_tier_at = next_tier(tier, asked.policy, now);
+                    let mut opened = vec![Event::TierOpened { tier, next_tier_at, seen: None }];
+                    if tier >= fleet_tiers(asked.policy) {
+                        opened.extend(after.free(now));
+                    }
+                    opened.iter().for_each(|event| after.evolve(event));
+                    events.extend(opened);
                 }
             }
             Phase::Held { .. } if self.paused.as_ref().is_some_and(|it| it.until <= now) => {
@@ -677,16 +696,19 @@ impl Search {
                 self.n_refused = 0;
                 self.n_runs = 0;
                 self.asks_again = false;
-                self.resting.clear();
+                self.at_rest.clear();
                 self.paused = None;
             }
             Event::TierOpened { tier: wider, next_tier_at: then, .. } => {
                 if let Phase::Open { tier, next_tier_at, .. } = &mut self.phase {
                     self.asks_again = *tier == *wider;
+                    // It says not when it was, but it was not before it was due.
+                    if let Some(at) = *next_tier_at {
+                        self.at_rest.retain(|it| it.until > at);
+                    }
                     *tier = *wider;
-                    *next_tier_at = *then;
+                    *next_tier_at = then.or(self.at_rest.iter().map(|it| it.until).min());
                 }
-                self.resting.clear();
             }
             Event::FeedOpened { until, .. } => {
                 // Who asked for one driver has not asked for all.
@@ -764,7 +786,7 @@ impl Search {
                 self.n_refused = 0;
                 self.paused = None;
                 // Whoever rested while it stood still was woken by nothing.
-                self.resting.clear();
+                self.at_rest.clear();
             }
             Event::JoinedRun { run, driver, until, .. } => {
                 let (run, driver, until) = (*run, *driver, *until);
@@ -1175,7 +1197,8 @@ impl Search {
 
     /// Who is not asked, for one reason or another.
     fn unwanted(&self) -> impl Iterator<Item = DriverId> {
-        self.excluded.iter().chain(&self.resting).chain(self.barred.iter()).copied()
+        let resting = self.at_rest.iter().map(|it| &it.driver);
+        self.excluded.iter().chain(resting).chain(self.barred.iter()).copied()
     }
 
     /// Whoever is kept apart from the rider does not keep an offer either.
@@ -1330,12 +1353,16 @@ impl Search {
         }
     }
 
-    /// Leaves a driver in peace until the next tier; where none is left, until then, or until whoever rests already has.
+    /// Leaves a driver in peace until then and until the next tier; where none is left, until then, or until whoever rests
+    /// already has.
     fn rest(&mut self, driver: DriverId, until: Timestamp) {
-        if self.resting.len() == RESTING_MAX {
-            self.resting.remove(0);
+        self.at_rest.retain(|it| it.driver != driver);
+        if self.at_rest.len() == RESTING_MAX {
+            // Whose rest is over first.
+            self.at_rest.sort_by_key(|it| it.until);
+            self.at_rest.remove(0);
         }
-        self.resting.push(driver);
+        self.at_rest.push(Resting { driver, until });
         if let Phase::Open { next_tier_at: next_tier_at @ None, .. } = &mut self.phase {
             *next_tier_at = Some(until);
         }

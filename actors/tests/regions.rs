@@ -614,6 +614,28 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_zone_astride_two_regions_is_told_once_with_all_that_is_in_it() {
+    let often = surge::Settings { every_ms: 1_000, ..surge::Settings::default() };
+    let mut play = Play::with(Settings { surge: often, ..settings() });
+    let belongs_to = |at| RegionId::at(middle_of(neighbourhood(at)).expect("a zone has one"));
+    let is_beyond = |at: &Point| RegionId::at(*at) != belongs_to(*at);
+    let east = (0..2_000).map(|n| KIGALI.offset_m(f64::from(n) * 50.0, 0.0));
+    let beyond = { east }.find(is_beyond).expect("regions are not made of whole zones");
+    let zone = neighbourhood(beyond);
+    let middle = middle_of(zone).expect("a zone has one");
+    play.driver(1, beyond);
+    (1..=3).for_each(|n| play.ride(n, middle, OfferPolicy::Sequential));
+    for _ in 0..3 {
+        play.tick().await;
+        play.later(1_000);
+    }
+    let mut told = play.regions.demand();
+    told.retain(|(it, _)| *it == zone);
+    let [(_, cell)] = &told[..] else { panic!("once: {told:?}") };
+    assert_eq!((cell.count.n_waiting, cell.count.n_free), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_region_that_comes_back_goes_on_from_what_was_written_down_meanwhile() {
     let often = surge::Settings { every_ms: 1_000, ..surge::Settings::default() };
     let mut play = Play::with(Settings { surge: often, ..settings() });

@@ -6,7 +6,10 @@
 use crate::assignment::{Edges, assign};
 use protocol::{DriverId, Point, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Duration,
+};
 
 /// Metres per degree of latitude.
 const LAT_DEGREE_M: f64 = 111_194.93;
@@ -146,45 +149,130 @@ pub struct Hint {
 /// have more than their share to those that have less. Every square's share of the idle drivers grows with what
 /// is asked there. The same input gives the same answer.
 pub fn spread(idle: &[Idle], rates: &Rates, spreading: &Spreading) -> Vec<Hint> {
-    let power = f64::from(spreading.gather_percent) / 100.0;
-    let weights: BTreeMap<Square, f64> = rates
-        .iter()
-        .filter(|(_, rate)| **rate > 0.5)
-        .map(|(at, rate)| (*at, rate.powf(power)))
-        .collect();
-    let whole: f64 = weights.values().sum();
-    if whole <= 0.0 || idle.is_empty() {
-        return Vec::new();
+    Uneven::of(idle, rates, spreading).even_out(spreading)
+}
+
+/// The same of a part of it, where to find out all of it would take long: so many places are filled at most, out of so
+/// many drivers at most. Only places that one of the first `n_ours` drivers may be sent to are, and each `turn` others, so
+/// that all of them get theirs.
+pub fn spread_part(
+    idle: &[Idle],
+    n_ours: usize,
+    rates: &Rates,
+    spreading: &Spreading,
+    n_max: usize,
+    turn: usize,
+) -> Vec<Hint> {
+    let mut uneven = Uneven::of(idle, rates, spreading);
+    let ours: HashSet<DriverId> = idle.iter().take(n_ours).map(|it| it.driver).collect();
+    uneven.keep_part(&ours, spreading, n_max, turn);
+    uneven.even_out(spreading)
+}
+
+/// Where drivers are missing, and who is where too many are.
+#[derive(Debug)]
+struct Uneven<'a> {
+    /// A square for each driver that is missing, in order.
+    wanted: Vec<Square>,
+    /// Those who may be sent elsewhere, square by square.
+    spare: Vec<&'a Idle>,
+}
+
+impl<'a> Uneven<'a> {
+    fn of(idle: &'a [Idle], rates: &Rates, spreading: &Spreading) -> Self {
+        let power = f64::from(spreading.gather_percent) / 100.0;
+        let weights: BTreeMap<Square, f64> = rates
+            .iter()
+            .filter(|(_, rate)| **rate > 0.5)
+            .map(|(at, rate)| (*at, rate.powf(power)))
+            .collect();
+        let (mut wanted, mut spare) = (Vec::new(), Vec::new());
+        let whole: f64 = weights.values().sum();
+        if whole <= 0.0 || idle.is_empty() {
+            return Self { wanted, spare };
+        }
+        let share = |at: &Square| weights.get(at).map_or(0.0, |it| it / whole * idle.len() as f64);
+        let mut present: BTreeMap<Square, Vec<&Idle>> = BTreeMap::new();
+        for it in idle {
+            present.entry(Square::at(it.at)).or_default().push(it);
+        }
+        // Whole drivers: a square has too many above its share rounded up, and too few below it rounded down.
+        for at in weights.keys() {
+            let n_missing =
+                (share(at).floor() as usize).saturating_sub(present.get(at).map_or(0, Vec::len));
+            wanted.extend(std::iter::repeat_n(*at, n_missing));
+        }
+        for (at, mut there) in present {
+            let n_spare = there.len().saturating_sub(share(&at).ceil() as usize);
+            there.retain(|it| it.is_movable);
+            there.sort_by_key(|it| it.driver);
+            spare.extend(there.into_iter().take(n_spare));
+        }
+        Self { wanted, spare }
     }
-    let share = |at: &Square| weights.get(at).map_or(0.0, |it| it / whole * idle.len() as f64);
-    let mut present: BTreeMap<Square, Vec<&Idle>> = BTreeMap::new();
-    for it in idle {
-        present.entry(Square::at(it.at)).or_default().push(it);
+
+    fn keep_part(
+        &mut self,
+        ours: &HashSet<DriverId>,
+        spreading: &Spreading,
+        n_max: usize,
+        turn: usize,
+    ) {
+        let of_ours = self.spare.iter().filter(|it| ours.contains(&it.driver));
+        let from: BTreeSet<Square> = of_ours.map(|it| Square::at(it.at)).collect();
+        let near: HashSet<Square> =
+            self.wanted.iter().copied().filter(|it| is_near(*it, &from, spreading)).collect();
+        self.wanted.retain(|it| near.contains(it));
+        // One behind the other, they are beside each other.
+        keep_turn(&mut self.wanted, n_max, turn);
+        let to: BTreeSet<Square> = self.wanted.iter().copied().collect();
+        let mut n_of: BTreeMap<Square, usize> = BTreeMap::new();
+        let mut spare: Vec<(usize, &Idle)> = Vec::new();
+        for it in &self.spare {
+            let n = n_of.entry(Square::at(it.at)).or_default();
+            spare.push((*n, *it));
+            *n += 1;
+        }
+        n_of.retain(|square, _| is_near(*square, &to, spreading));
+        spare.retain(|(_, it)| n_of.contains_key(&Square::at(it.at)));
+        // Some of each square rather than all of some.
+        spare.sort_by_key(|(n, _)| *n);
+        self.spare = spare.into_iter().map(|(_, it)| it).collect();
+        keep_turn(&mut self.spare, n_max, turn);
     }
-    // Whole drivers: a square has too many above its share rounded up, and too few below it rounded down.
-    let mut wanted: Vec<Square> = Vec::new();
-    for at in weights.keys() {
-        let n_missing =
-            (share(at).floor() as usize).saturating_sub(present.get(at).map_or(0, Vec::len));
-        wanted.extend(std::iter::repeat_n(*at, n_missing));
+
+    fn even_out(self, spreading: &Spreading) -> Vec<Hint> {
+        let Self { wanted, spare } = self;
+        let reach_m = f64::from(spreading.reach_m);
+        let mut edges = Edges::new(spare.len());
+        for at in &wanted {
+            let middle = at.middle();
+            let ways = (0..).zip(&spare).map(|(n, it)| (n, it.at.distance_m(middle)));
+            edges.push_row(ways.filter(|(_, m)| *m <= reach_m).map(|(n, m)| (n, m as u32)));
+        }
+        let sent = wanted.iter().zip(assign(&edges));
+        sent.filter_map(|(to, n)| n.map(|n| Hint { driver: spare[n as usize].driver, to: *to }))
+            .collect()
     }
-    let mut spare: Vec<&Idle> = Vec::new();
-    for (at, mut there) in present {
-        let n_spare = there.len().saturating_sub(share(&at).ceil() as usize);
-        there.retain(|it| it.is_movable);
-        there.sort_by_key(|it| it.driver);
-        spare.extend(there.into_iter().take(n_spare));
+}
+
+/// Could anybody get from one of these squares to that one, or back?
+fn is_near(square: Square, others: &BTreeSet<Square>, spreading: &Spreading) -> bool {
+    let reach_m = f64::from(spreading.reach_m) + Square::SIDE_M;
+    let rows = (reach_m / Square::SIDE_M).ceil() as i32;
+    let from = Square { row: square.row.saturating_sub(rows), column: i32::MIN };
+    let to = Square { row: square.row.saturating_add(rows), column: i32::MAX };
+    let middle = square.middle();
+    others.range(from..=to).any(|it| it.middle().distance_m(middle) <= reach_m)
+}
+
+/// Keeps so many at most: those that follow those of the turn before.
+fn keep_turn<T>(all: &mut Vec<T>, n_max: usize, turn: usize) {
+    if all.len() > n_max {
+        let n_before = turn.wrapping_mul(n_max) % all.len();
+        all.rotate_left(n_before);
+        all.truncate(n_max);
     }
-    let reach_m = f64::from(spreading.reach_m);
-    let mut edges = Edges::new(spare.len());
-    for at in &wanted {
-        let middle = at.middle();
-        let ways = (0..).zip(&spare).map(|(n, it)| (n, it.at.distance_m(middle)));
-        edges.push_row(ways.filter(|(_, m)| *m <= reach_m).map(|(n, m)| (n, m as u32)));
-    }
-    let sent = wanted.iter().zip(assign(&edges));
-    sent.filter_map(|(to, n)| n.map(|n| Hint { driver: spare[n as usize].driver, to: *to }))
-        .collect()
 }
 
 #[cfg(test)]

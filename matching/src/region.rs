@@ -18,7 +18,7 @@ use crate::{
     Came, DriverCard, Field, Router, SearchCard,
     batch::{self, Proposal, RunCard},
     cost::Settings,
-    demand::{Demand, Hint, Idle, Rates, Spreading, Square, spread},
+    demand::{Demand, Hint, Idle, Rates, Spreading, Square, spread, spread_part},
     forecast::Profile,
     rank::{Line, Rank, choose},
     round::{Outcome, Pairing, Terms, round},
@@ -34,7 +34,7 @@ use protocol::{
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -42,8 +42,19 @@ use strum::EnumCount;
 
 /// After this long, a request counts for 1/e of what it counted for the demand around it.
 const DEMAND_MEMORY: Duration = Duration::from_secs(15 * 60);
+/// For so long it is remembered that a request was counted…
+const COUNTED_FOR: Duration = Duration::from_secs(3_600);
+/// … unless so many have come since.
+const N_COUNTED: usize = 16_384;
 /// For so long a driver who was sent somewhere counts as being there.
 const SENT_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Where no more than so many drivers have nothing to do, in a region and around it, one look finds out at once which of
+/// them had better wait elsewhere: an exact assignment of all of them. Of more, it looks at a part that costs no more.
+const N_IDLE: usize = 2_000;
+/// How many drivers at most are sent elsewhere in one tick. Each is a commit of a driver: a minute's worth at once would
+/// stand in front of offers.
+const N_HINTS: usize = 20;
 
 /// A way that was gone longer ago teaches nothing about how ways are.
 const CAME_WITHIN: Duration = Duration::from_secs(2 * 3_600);
@@ -77,6 +88,8 @@ pub struct Region {
     /// Empty before the first round, and while one uses them: large, and used again.
     fields: Vec<Field>,
     demand: Demand,
+    /// Whose requests have been counted.
+    counted: Counted,
     /// How much is usually asked, over all of it.
     profile: Profile,
     /// Where drivers line up in it, and who does.
@@ -85,6 +98,8 @@ pub struct Region {
     sent: HashMap<DriverId, (Point, Timestamp)>,
     /// Who is still to be sent somewhere, as was found out last.
     hints: VecDeque<Waiting>,
+    /// How often that was found out for a part of them only.
+    n_parts: usize,
     /// How ways in it really go.
     ways: Arc<Ways>,
     /// What was found of another router, until as much was learned of this one.
@@ -107,6 +122,32 @@ struct Asked {
 impl Asked {
     fn contains(&self, driver: DriverId) -> bool {
         self.here.contains_key(&driver) || self.around.contains(&driver)
+    }
+}
+
+/// Which requests have been counted, the oldest first: one that lost its driver, was held for a while or is listed by
+/// another node now asks for nothing new.
+#[derive(Debug, Default)]
+struct Counted {
+    jobs: BTreeSet<(Timestamp, JobId)>,
+    /// Of what was opened until then it is not known any more; it counts for next to nothing, and is taken to have been.
+    forgotten_until: Option<Timestamp>,
+}
+
+impl Counted {
+    /// Is it counted for the first time? From now on, it is not.
+    fn is_new(&mut self, job: JobId, opened_at: Timestamp) -> bool {
+        if self.forgotten_until.is_some_and(|until| opened_at <= until) {
+            return false;
+        }
+        let is_new = self.jobs.insert((opened_at, job));
+        while let (Some((oldest, _)), Some((latest, _))) = (self.jobs.first(), self.jobs.last())
+            && (self.jobs.len() > N_COUNTED || latest.since(*oldest) > COUNTED_FOR)
+        {
+            self.forgotten_until = Some(*oldest);
+            self.jobs.pop_first();
+        }
+        is_new
     }
 }
 
@@ -145,10 +186,12 @@ impl Region {
             asked: Asked::default(),
             fields: Vec::new(),
             demand: Demand::new(DEMAND_MEMORY, now),
+            counted: Counted::default(),
             profile: Profile::new(now),
             ranks: Vec::new(),
             sent: HashMap::new(),
             hints: VecDeque::new(),
+            n_parts: 0,
             ways: Arc::new(Ways::new(middle)),
             other_ways: None,
             came: Vec::new(),
@@ -196,7 +239,7 @@ impl Region {
 
     /// A search is here, or has changed: it waits for a proposal.
     pub fn put_search(&mut self, card: Arc<SearchCard>) {
-        if !self.searches.contains_key(&card.job) {
+        if self.counted.is_new(card.job, card.opened_at) {
             self.demand.record(card.pickup, card.opened_at);
             self.profile.record(card.opened_at);
         }
@@ -587,8 +630,10 @@ impl Region {
         self.demand.rates(now)
     }
 
-    /// What is counted of each of its cells: who waits, who is free, how much is asked, and how much after so long.
-    /// A cell of the ring around it may be among them, for the squares of demand are no part of cells.
+    /// What it counts of each of its cells: who waits, who is free, how much is asked, and how much after so long. Cells
+    /// may be astride it and the regions around it, which count what they have of them: [`surge::together`].
+    ///
+    /// [`surge::together`]: crate::surge::together
     pub fn census<C: Copy + Ord>(
         &mut self,
         now: Timestamp,
@@ -643,21 +688,8 @@ impl Region {
         Some(Idle { driver: card.id, at: sent.map_or(card.at, |(to, _)| *to), is_movable })
     }
 
-    /// Which of its idle drivers had better wait elsewhere, and where, given the idle drivers of the ring
-    /// around it and what is asked there.
-    pub fn spread<'a>(
-        &mut self,
-        around: impl IntoIterator<Item = &'a [Idle]>,
-        rates: impl IntoIterator<Item = &'a Rates>,
-        now: Timestamp,
-        spreading: &Spreading,
-    ) -> Vec<(DriverId, Point)> {
-        let hints = self.prepare_hints(around, rates, now, spreading).run(spreading);
-        self.learn_hints(hints);
-        self.next_hints(usize::MAX, now, spreading)
-    }
-
-    /// Everything it takes to find that out.
+    /// Everything it takes to find out which of its idle drivers had better wait elsewhere, and where, given the idle drivers
+    /// of the ring around it and what is asked there.
     pub fn prepare_hints<'a>(
         &mut self,
         around: impl IntoIterator<Item = &'a [Idle]>,
@@ -670,8 +702,11 @@ impl Region {
             *all.entry(*square).or_default() += rate;
         }
         let mut idle = self.idle(now, spreading);
+        let n_ours = idle.len();
         idle.extend(around.into_iter().flatten());
-        Hinting { idle, rates: all }
+        let part = (idle.len() > N_IDLE).then_some(self.n_parts);
+        self.n_parts = self.n_parts.wrapping_add(usize::from(part.is_some()));
+        Hinting { idle, n_ours, rates: all, part }
     }
 
     /// Takes note of what was found out, in place of what was found out before. Drivers of the ring are sent by their own
@@ -684,9 +719,13 @@ impl Region {
         self.hints = ours.collect();
     }
 
-    /// Whom to send where now, of those of whom that was found out: so many at most, and the others another time. Who
+    /// Whom to send where in this tick, of those of whom that was found out: a few at most, and the others another time. Who
     /// has got something to do, was proposed a moment ago or has gone elsewhere meanwhile is not sent any more.
-    pub fn next_hints(
+    pub fn next_hints(&mut self, now: Timestamp, spreading: &Spreading) -> Vec<(DriverId, Point)> {
+        self.next_hints_of(N_HINTS, now, spreading)
+    }
+
+    fn next_hints_of(
         &mut self,
         n_max: usize,
         now: Timestamp,
@@ -712,14 +751,33 @@ impl Region {
 /// Everything one look at where idle drivers had better wait needs, so that it can be done on any thread.
 #[derive(Debug)]
 pub struct Hinting {
+    /// First those of the region itself.
     idle: Vec<Idle>,
+    n_ours: usize,
     rates: Rates,
+    /// There are so many that it looks at a part of them only: which.
+    part: Option<usize>,
 }
 
 impl Hinting {
+    /// Is there nobody whom the region could send anywhere?
+    pub fn is_vain(&self) -> bool {
+        !self.idle.iter().take(self.n_ours).any(|it| it.is_movable)
+    }
+
+    /// Are there so many drivers that it looks at a part of them only?
+    pub fn is_part(&self) -> bool {
+        self.part.is_some()
+    }
+
     /// Looks. Whoever asked hands the answer to [`Region::learn_hints`].
     pub fn run(&self, spreading: &Spreading) -> Vec<Hint> {
-        spread(&self.idle, &self.rates, spreading)
+        let Self { idle, n_ours, rates, part } = self;
+        match *part {
+            None => spread(idle, rates, spreading),
+            // As many places as drivers: both together are no more than are looked at all at once.
+            Some(turn) => spread_part(idle, *n_ours, rates, spreading, N_IDLE / 2, turn),
+        }
     }
 }
 

@@ -339,8 +339,7 @@ impl Round<'_> {
     fn rank(&self, search: usize) -> (Priority, bool) {
         let Terms { settings, now, .. } = *self.terms;
         let search = self.searches[search];
-        let is_overdue = is_held(search.policy) && settings.is_overdue(search, now);
-        (search.priority, is_overdue)
+        (search.priority, settings.is_overdue(search, now))
     }
 
     fn pair_equals(&mut self, searches: &[usize], spans: &[Range<usize>]) {

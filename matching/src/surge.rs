@@ -10,6 +10,7 @@ use protocol::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -104,6 +105,38 @@ impl Count {
         let wanted = f64::from(self.n_waiting) + self.per_hour_soon.max(0.0) * ahead;
         wanted / f64::from(self.n_free).max(NOBODY)
     }
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.n_waiting += other.n_waiting;
+        self.n_free += other.n_free;
+        self.per_hour += other.per_hour;
+        self.per_hour_soon += other.per_hour_soon;
+    }
+}
+
+/// What was counted of cells, region by region.
+pub type Counts<R, C> = BTreeMap<R, Arc<BTreeMap<C, Count>>>;
+
+/// What regions that see each other have counted of the same cells, together: of those cells that `ours` is to tell of. Of a
+/// cell astride several, one region tells: the one that it belongs to, or, where that does not count, the first that does.
+pub fn together<R: Copy + Ord, C: Copy + Ord>(
+    counts: &Counts<R, C>,
+    ours: R,
+    region_of: impl Fn(C) -> Option<R>,
+) -> BTreeMap<C, Count> {
+    let mut whole: BTreeMap<C, (R, Count)> = BTreeMap::new();
+    for (region, counted) in counts {
+        for (cell, count) in &**counted {
+            let belongs_to = region_of(*cell).filter(|it| counts.contains_key(it));
+            let (_, sum) =
+                whole.entry(*cell).or_insert((belongs_to.unwrap_or(*region), Count::default()));
+            *sum += *count;
+        }
+    }
+    whole.retain(|_, (teller, _)| *teller == ours);
+    whole.into_iter().map(|(cell, (_, sum))| (cell, sum)).collect()
 }
 
 /// What a multiplier follows.

@@ -153,6 +153,23 @@ fn a_preset_key_that_nothing_reads_is_an_error() {
 }
 
 #[test]
+fn how_far_away_a_driver_may_be_makes_sense_wherever_a_preset_says_it() {
+    let text = PRESETS[0].1;
+    let read = |text: &str| read_preset("own", Figment::from(Toml::string(text)));
+    let place = "\n[[places]]\nname = \"airport\"\nlat = -1.97\nlon = 30.14\nradius_m = 1000\n";
+    let with_place = |tiers: &str| format!("{text}{place}tiers_m = {tiers}\n");
+    for tiers in ["[0, 1000, 2000]", "[3000, 2000, 4000]", "[3000, 5000, 100001]"] {
+        let ride = text.replacen("tiers_m = [3000, 5000, 10000]", &format!("tiers_m = {tiers}"), 1);
+        let error = read(&ride).unwrap_err().to_string();
+        assert!(error.contains("preset own: ride.policy.tiers_m: each"), "{tiers}: {error}");
+        let error = read(&with_place(tiers)).unwrap_err().to_string();
+        assert!(error.contains("places.airport.tiers_m"), "{tiers}: {error}");
+    }
+    // Who wants fewer tiers says one twice.
+    assert!(read(&with_place("[3000, 100000, 100000]")).is_ok());
+}
+
+#[test]
 fn between_what_multipliers_lie_is_the_brands_choice_and_the_nodes_where_it_makes_none() {
     let bounds = |name: &str, node: &str| {
         let surge = with(&format!("[preset]\nname = \"{name}\"\n{node}")).unwrap().regions();

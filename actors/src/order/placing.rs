@@ -87,6 +87,11 @@ fn makes_sense(placement: &Placement) -> Result<(), Refusal> {
         "`direct` needs one",
     )?;
     require(
+        placement.policy.offer != OfferPolicy::Feed || placement.driver.is_none(),
+        "driver",
+        "nobody is asked here, drivers choose for themselves (`feed`)",
+    )?;
+    require(
         placement.driver.is_none_or(|it| !placement.barred.contains(&it)),
         "driver",
         "cannot be asked for",

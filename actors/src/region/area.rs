@@ -15,7 +15,7 @@ use matching::{
 use metrics::gauge;
 use protocol::{DriverId, JobId, ShardSet, ZoneId};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -66,7 +66,9 @@ pub(super) struct Area {
     pub(super) lines: ArcSwap<Vec<(String, Vec<DriverId>)>>,
     /// Its drivers with nothing to do, and what is asked in it, when that was last counted.
     pub(super) idle: ArcSwap<(Vec<Idle>, Rates)>,
-    /// What was counted of its zones last.
+    /// What was counted in it last, zone by zone: of those astride it, what it has of them.
+    pub(super) census: ArcSwap<BTreeMap<ZoneId, surge::Count>>,
+    /// What is known of the zones that it tells of.
     pub(super) demand: ArcSwap<Vec<(ZoneId, surge::Cell)>>,
     /// How ways in it really go, as was known a moment ago; none before anything was learned.
     pub(super) ways: ArcSwapOption<Ways>,
@@ -96,6 +98,7 @@ impl Area {
             queue: ArcSwap::default(),
             lines: ArcSwap::default(),
             idle: ArcSwap::default(),
+            census: ArcSwap::default(),
             demand: ArcSwap::default(),
             ways: ArcSwapOption::empty(),
             stats: Mutex::new(stats),

@@ -20,7 +20,7 @@ use matching::{
     rank::Rank,
     region::{Matching, Roster, Wanting},
     round::{Outcome, Pairing},
-    surge::{Cause, Change, Surge, USUAL},
+    surge::{Cause, Change, Counts, Surge, USUAL, together},
 };
 use metrics::{counter, histogram};
 use protocol::{DriverId, JobId, OrderId, Point, RescueId, RunId, Timestamp, ZoneId};
@@ -48,10 +48,6 @@ const N_DRIVERS_PER_SEARCH: usize = 4;
 
 /// How often others are let know how ways go.
 const WAYS_EVERY: Duration = Duration::from_secs(30);
-
-/// How many drivers at most are sent elsewhere in one tick. Each is a commit of a driver: a minute's worth at once would
-/// stand in front of offers.
-const N_HINTS: usize = 20;
 
 /// How many multipliers of a region are written down at most each time they are counted.
 const N_WRITTEN: usize = 8;
@@ -144,6 +140,7 @@ impl Actor for Region {
         self.area.wanting.store(Arc::default());
         self.area.proposed.store(Arc::default());
         self.area.queue.store(Arc::default());
+        self.area.census.store(Arc::default());
         self.area.demand.store(Arc::default());
         self.area.idle.store(Arc::default());
         self.area.lines.store(Arc::default());
@@ -321,6 +318,8 @@ impl Region {
         // For neighbours that are matched here, also where this one is not.
         let idle = memory.known.idle(now, &self.world.settings.spreading);
         self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
+        let ahead = Duration::from_millis(self.world.settings.surge.ahead_ms.into());
+        self.area.census.store(Arc::new(memory.known.census(now, ahead, neighbourhood)));
         if is_ours {
             self.surge(memory, now);
             self.spread(memory, now).await?;
@@ -328,20 +327,27 @@ impl Region {
         Ok(())
     }
 
-    /// Moves the multiplier of each of its zones to where it should be.
+    /// Moves the multiplier of each zone that it tells of to where it should be: by what is counted in all regions that the
+    /// zone is astride.
     fn surge(&self, memory: &mut Memory, now: Timestamp) {
         let settings = &self.world.settings.surge;
         self.restore(memory, now);
-        let ahead = Duration::from_millis(settings.ahead_ms.into());
-        let counts = memory.known.census(now, ahead, neighbourhood);
+        let areas = self.world.ring(self.area.region);
+        let areas = areas.iter().chain([&self.area]);
+        let counts: Counts<_, _> =
+            areas.map(|area| (area.region, area.census.load_full())).collect();
+        let region_of = |zone| middle_of(zone).map(RegionId::at);
+        let counts = together(&counts, self.area.region, region_of);
         for (zone, change) in memory.surge.step(&counts, now, settings) {
             let Change { from_percent, to_percent, ratio, count, .. } = change;
             info!(%zone, from_percent, to_percent, ratio, ?count, "multiplier changed");
             counter!("outrider_surge_changes_total").increment(1);
         }
         self.write_down(memory, now);
-        let cells = memory.surge.cells().map(|(zone, cell)| (*zone, cell.clone()));
-        self.area.demand.store(Arc::new(cells.collect()));
+        // Of what it remembers, another region may tell by now.
+        let cells = memory.surge.cells();
+        let told = cells.filter(|(zone, _)| counts.contains_key(*zone) || self.is_in(**zone));
+        self.area.demand.store(Arc::new(told.map(|(zone, cell)| (*zone, cell.clone())).collect()));
     }
 
     /// Forgets multipliers: whoever matches here now moves them, and if that is this node again, it goes on from what was written
@@ -397,22 +403,19 @@ impl Region {
         middle_of(zone).is_some_and(|it| RegionId::at(it) == self.area.region)
     }
 
-    /// Finds out which of its drivers with nothing to do had better wait elsewhere. Where there are so many that to
-    /// find that out would take long, there is somebody everywhere. It is an exact assignment of all of them, and so is
-    /// found out on a thread of its own: sessions and entities must not wait for it.
+    /// Finds out which of its drivers with nothing to do had better wait elsewhere: of a part of them, where there are very
+    /// many. On a thread of its own: sessions and entities must not wait for it.
     async fn spread(&self, memory: &mut Memory, now: Timestamp) -> Result<(), JoinError> {
         let areas = self.world.ring(self.area.region);
         let ring: Vec<_> = areas.iter().map(|area| area.idle.load_full()).collect();
-        let n_idle =
-            self.area.idle.load().0.len() + ring.iter().map(|it| it.0.len()).sum::<usize>();
-        let has_movable = self.area.idle.load().0.iter().any(|it| it.is_movable);
-        if !has_movable || n_idle > N_QUICK {
-            memory.known.learn_hints(Vec::new());
-            return Ok(());
-        }
         let spreading = self.world.settings.spreading.clone();
         let (idle, rates) = (ring.iter().map(|it| &*it.0), ring.iter().map(|it| &it.1));
         let hinting = memory.known.prepare_hints(idle, rates, now, &spreading);
+        if hinting.is_vain() {
+            memory.known.learn_hints(Vec::new());
+            return Ok(());
+        }
+        counter!("outrider_hint_looks_cut_total").increment(hinting.is_part().into());
         let hints = tokio::task::spawn_blocking(move || hinting.run(&spreading)).await?;
         memory.known.learn_hints(hints);
         Ok(())
@@ -424,7 +427,7 @@ impl Region {
             memory.known.learn_hints(Vec::new());
             return;
         }
-        let hints = memory.known.next_hints(N_HINTS, now, &self.world.settings.spreading);
+        let hints = memory.known.next_hints(now, &self.world.settings.spreading);
         counter!("outrider_hints_total").increment(hints.len() as u64);
         for (driver, to) in hints {
             self.world.surroundings.hint(driver, to);

@@ -189,7 +189,7 @@ fn an_offer_made_to_one_driver_cannot_be_accepted_by_another() {
 }
 
 #[test]
-fn who_declines_is_excluded_and_who_is_silent_rests_until_the_next_tier() {
+fn who_declines_is_excluded_and_who_is_silent_rests_for_a_while_and_until_a_tier_opens() {
     let mut hunt = Hunt::open(OfferPolicy::Sequential);
     let offers = hunt.propose(&[1]);
     hunt.hear(&Command::OfferDeclined { offer: offers[0] }).unwrap();
@@ -200,8 +200,66 @@ fn who_declines_is_excluded_and_who_is_silent_rests_until_the_next_tier() {
     assert_eq!(excluded, [DriverId::nth(1), DriverId::nth(2)]);
     hunt.wait(5_000);
     assert_eq!(hunt.card().unwrap().radius_m, 5_000, "the next tier");
+    assert_eq!(hunt.propose(&[1, 2]), [], "the phone is where it was five seconds ago");
+    hunt.wait(20_000);
+    assert_eq!(hunt.propose(&[1, 2]), []);
+    // Thirty seconds after it was silent, in the last tier.
+    assert_eq!(hunt.search.deadline(), Some(Timestamp(hunt.now.0 + 5_000)));
+    hunt.wait(5_000);
     assert_eq!(hunt.propose(&[1]), [], "no is no");
     assert_eq!(hunt.propose(&[2]).len(), 1, "silence is not");
+}
+
+#[test]
+fn whoever_could_not_be_reserved_is_asked_again_when_the_next_tier_opens_after_that_offer() {
+    let mut hunt = Hunt::open(OfferPolicy::Sequential);
+    let offers = hunt.propose(&[1]);
+    hunt.hear(&Command::OfferRefused { offer: offers[0], why: None }).unwrap();
+    hunt.wait(TTL);
+    assert_eq!(hunt.propose(&[1]), []);
+    hunt.wait(5_000);
+    assert_eq!(hunt.propose(&[1]).len(), 1);
+}
+
+#[test]
+fn however_many_are_silent_nobody_is_asked_again_before_having_rested() {
+    let policy = JobPolicy {
+        offer: OfferPolicy::BroadcastFirstWins,
+        attempts_max: 20,
+        ..JobPolicy::default()
+    };
+    let mut hunt = Hunt::with(policy, None);
+    for five in [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]] {
+        assert_eq!(hunt.propose(&five).len(), 5);
+        hunt.wait(TTL);
+    }
+    assert_eq!(hunt.card().unwrap().radius_m, 5_000, "another tier has opened meanwhile");
+    assert_eq!(hunt.propose(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), []);
+    assert_eq!(hunt.propose(&[11]).len(), 1);
+}
+
+#[test]
+fn in_the_last_tier_each_who_was_silent_has_a_rest_of_its_own() {
+    let silent = || {
+        let mut hunt = Hunt::open(OfferPolicy::Sequential);
+        hunt.wait(20_000);
+        hunt.wait(20_000);
+        for n in [1, 2] {
+            assert_eq!(hunt.propose(&[n]).len(), 1);
+            hunt.wait(TTL);
+        }
+        hunt
+    };
+    let rest_ms = REST.as_millis() as u64;
+    let mut hunt = silent();
+    hunt.wait(rest_ms - TTL);
+    assert_eq!(hunt.propose(&[2]), [], "asked fifteen seconds after the first");
+    assert_eq!(hunt.propose(&[1]).len(), 1);
+    // Where the timer is late, both have rested, and nothing stays due.
+    let mut late = silent();
+    assert_eq!(late.wait(rest_ms).len(), 2);
+    assert_eq!(late.search.deadline(), late.search.until());
+    assert_eq!(late.propose(&[2]).len(), 1);
 }
 
 #[test]

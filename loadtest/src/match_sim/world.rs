@@ -210,9 +210,12 @@ impl<'a> World<'a> {
             }
             self.publish();
             n_open -= self.match_all(now);
-            if let Some(hints) = self.rules.hints.as_ref().filter(|_| now >= spread_at) {
-                self.spread(hints, now);
-                spread_at = now + hints.every;
+            if let Some(hints) = &self.rules.hints {
+                if now >= spread_at {
+                    self.look(hints, now);
+                    spread_at = now + hints.every;
+                }
+                self.hint(hints, now);
             }
         }
         self.settle(now)
@@ -434,17 +437,25 @@ impl<'a> World<'a> {
         true
     }
 
-    /// Tells idle drivers where to wait.
-    fn spread(&mut self, hints: &Hints, now: Timestamp) {
-        let Hints { again, spreading, .. } = hints;
+    /// Finds out which idle drivers had better wait elsewhere.
+    fn look(&mut self, hints: &Hints, now: Timestamp) {
+        let spreading = &hints.spreading;
         let idle: Vec<Vec<Idle>> =
             self.regions.iter().map(|region| region.idle(now, spreading)).collect();
         let rates: Vec<Rates> = self.regions.iter_mut().map(|region| region.rates(now)).collect();
         for n in 0..self.regions.len() {
             let around = self.ring[n].iter().map(|it| &*idle[*it]);
             let rates = self.ring[n].iter().map(|it| &rates[*it]);
-            let hints = self.regions[n].spread(around, rates, now, spreading);
-            for (driver, to) in hints {
+            let hinting = self.regions[n].prepare_hints(around, rates, now, spreading);
+            self.regions[n].learn_hints(hinting.run(spreading));
+        }
+    }
+
+    /// Tells some of those where to wait, as many as nodes do in a tick.
+    fn hint(&mut self, hints: &Hints, now: Timestamp) {
+        let Hints { again, spreading, .. } = hints;
+        for n in 0..self.regions.len() {
+            for (driver, to) in self.regions[n].next_hints(now, spreading) {
                 let n = number_of(driver.0);
                 let to = self.morning.roads.spot(to);
                 let driver = &mut self.drivers[n];

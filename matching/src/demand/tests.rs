@@ -83,7 +83,7 @@ proptest! {
         let spreading = Spreading::default();
         let hints = spread(&drivers, &rates, &spreading);
         prop_assert_eq!(&hints, &spread(&drivers, &rates, &spreading));
-        let sent: std::collections::BTreeSet<_> = hints.iter().map(|hint| hint.driver).collect();
+        let sent: BTreeSet<_> = hints.iter().map(|hint| hint.driver).collect();
         prop_assert_eq!(sent.len(), hints.len());
         for hint in &hints {
             let driver = drivers.iter().find(|it| it.driver == hint.driver).unwrap();

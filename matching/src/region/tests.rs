@@ -108,6 +108,44 @@ fn of_two_parts_that_come_to_one_driver_the_first_has_it_and_the_other_goes_on()
     assert_ne!(left[0].job, outcome.proposals[0].job);
 }
 
+/// How much it believes is asked, in requests an hour.
+fn per_hour(region: &mut Region, now: Timestamp) -> f64 {
+    region.rates(now).values().sum()
+}
+
+#[test]
+fn a_request_counts_once_however_often_it_is_listed() {
+    let mut region = region();
+    let now = NOW + Duration::from_secs(60);
+    let asked = |n| Arc::new(SearchCard { opened_at: NOW, ..ride(n, 0.0) });
+    region.put_search(asked(1));
+    let once = per_hour(&mut region, now);
+    // It is held and goes on, gets a driver and loses it, and its shard moves to another node.
+    region.forget_search(asked(1).job);
+    region.put_search(asked(1));
+    region.retain(|_| true, |_| false, |_| true);
+    region.put_search(asked(1));
+    assert_eq!(per_hour(&mut region, now), once);
+    region.put_search(asked(2));
+    assert!((per_hour(&mut region, now) - 2.0 * once).abs() < 1e-9);
+}
+
+#[test]
+fn which_requests_were_counted_is_remembered_for_an_hour_and_of_so_many_only() {
+    let mut counted = Counted::default();
+    let job = |n| ride(n, 0.0).job;
+    assert!(counted.is_new(job(1), NOW) && !counted.is_new(job(1), NOW));
+    // Who asked sooner may be listed later.
+    assert!(counted.is_new(job(2), NOW - Duration::from_secs(60)));
+    assert!(counted.is_new(job(3), NOW + COUNTED_FOR));
+    assert_eq!(counted.jobs.len(), 2, "of the second it is not known any more …");
+    assert!(!counted.is_new(job(2), NOW - Duration::from_secs(60)), "… nor counted again");
+    for n in 0..2 * N_COUNTED as u64 {
+        counted.is_new(job(n), NOW + COUNTED_FOR + Duration::from_millis(n));
+    }
+    assert_eq!(counted.jobs.len(), N_COUNTED);
+}
+
 /// Ten who have waited here for long enough, of whom some had better wait where most is asked.
 fn idle_region() -> (Region, Spreading, Timestamp) {
     let mut region = region();
@@ -118,17 +156,25 @@ fn idle_region() -> (Region, Spreading, Timestamp) {
     (region, Spreading::default(), NOW + Duration::from_secs(60))
 }
 
+/// Finds out who had better wait elsewhere, beside idle drivers of the ring. Was it a part of them only?
+fn look(region: &mut Region, around: &[Idle], now: Timestamp) -> bool {
+    let spreading = Spreading::default();
+    let hinting = region.prepare_hints([around], [], now, &spreading);
+    region.learn_hints(hinting.run(&spreading));
+    hinting.is_part()
+}
+
 #[test]
 fn drivers_are_sent_elsewhere_a_few_at_a_time_and_nobody_twice() {
     let (mut all_at_once, spreading, now) = idle_region();
-    let mut all = all_at_once.spread([], [], now, &spreading);
+    look(&mut all_at_once, &[], now);
+    let mut all = all_at_once.next_hints(now, &spreading);
     assert_eq!(all.len(), 10);
     let (mut region, ..) = idle_region();
-    let hints = region.prepare_hints([], [], now, &spreading).run(&spreading);
-    region.learn_hints(hints);
+    look(&mut region, &[], now);
     let mut sent = Vec::new();
     for (second, n) in [(0, 4), (1, 4), (2, 2), (3, 0)] {
-        let some = region.next_hints(4, now + Duration::from_secs(second), &spreading);
+        let some = region.next_hints_of(4, now + Duration::from_secs(second), &spreading);
         assert_eq!(some.len(), n);
         sent.extend(some);
     }
@@ -136,7 +182,9 @@ fn drivers_are_sent_elsewhere_a_few_at_a_time_and_nobody_twice() {
     all.sort_unstable_by_key(by_driver);
     sent.sort_unstable_by_key(by_driver);
     assert_eq!(sent, all);
-    assert!(region.spread([], [], now + Duration::from_secs(60), &spreading).is_empty());
+    let later = now + Duration::from_secs(60);
+    let hinting = region.prepare_hints([], [], later, &spreading);
+    assert!(hinting.is_vain() && hinting.run(&spreading).is_empty());
 }
 
 #[test]
@@ -157,7 +205,7 @@ fn what_is_no_longer_true_of_a_driver_it_is_not_told() {
     // It is about to be asked.
     region.asked.here.insert(DriverId::nth(6), now);
     let mut sent: Vec<_> =
-        region.next_hints(20, now, &spreading).into_iter().map(|(driver, _)| driver).collect();
+        region.next_hints(now, &spreading).into_iter().map(|(driver, _)| driver).collect();
     sent.sort_unstable();
     assert_eq!(sent, (7..=10).map(DriverId::nth).collect::<Vec<_>>());
 
@@ -166,7 +214,58 @@ fn what_is_no_longer_true_of_a_driver_it_is_not_told() {
     let hints = region.prepare_hints([], [], now, &spreading).run(&spreading);
     region.learn_hints(hints);
     region.learn_hints(Vec::new());
-    assert!(region.next_hints(20, now, &spreading).is_empty());
+    assert!(region.next_hints(now, &spreading).is_empty());
+}
+
+#[test]
+fn in_a_crowd_too_drivers_are_told_where_to_wait_part_by_part() {
+    let spreading = Spreading::default();
+    let now = NOW + Duration::from_secs(60);
+    for n in [2_000, 2_001, 5_000] {
+        let mut region = region();
+        let spot = |n: u64| KIGALI.offset_m((n % 16) as f64 * 100.0, (n / 16 % 16) as f64 * 100.0);
+        // As much is asked everywhere; every fourth driver waits in a corner.
+        for it in 1..=n {
+            let at = if it % 4 == 0 { KIGALI } else { spot(it / 4 * 3 + it % 4) };
+            region.put_driver(Arc::new(DriverCard { takes_hints: true, at, ..driver(it, 0.0) }));
+        }
+        for it in 0..512 {
+            region.put_search(Arc::new(SearchCard { pickup: spot(it), ..ride(it, 0.0) }));
+        }
+        assert_eq!(look(&mut region, &[], now), n > 2_000, "{n}");
+        // No minute's worth at once, …
+        let mut sent = region.next_hints(now, &spreading);
+        assert_eq!(sent.len(), 20, "{n}");
+        // … and in the end everywhere: each look sees whom those before have sent.
+        for _ in 0..3 {
+            sent.extend(region.next_hints_of(usize::MAX, now, &spreading));
+            look(&mut region, &[], now);
+        }
+        let drivers: HashSet<_> = sent.iter().map(|(driver, _)| *driver).collect();
+        assert_eq!(drivers.len(), sent.len(), "nobody twice");
+        let squares: HashSet<_> = sent.iter().map(|(_, to)| Square::at(*to)).collect();
+        assert!(sent.len() as u64 > n / 5 && squares.len() > 8, "{n}: {} {squares:?}", sent.len());
+    }
+}
+
+#[test]
+fn one_look_at_a_crowd_fills_a_thousand_places_at_most_and_where_its_own_drivers_can_get() {
+    let mut region = region();
+    let now = NOW + Duration::from_secs(60);
+    for it in 1..=1_500 {
+        region.put_driver(Arc::new(DriverCard { takes_hints: true, ..driver(it, 0.0) }));
+    }
+    (0..50).for_each(|n| region.put_search(Arc::new(ride(n, 1_500.0))));
+    // Beyond the border as much is asked, and as many are idle there.
+    let far = KIGALI.offset_m(-8_000.0, 0.0);
+    let idle = |n| Idle { driver: DriverId::nth(n), at: far, is_movable: true };
+    let around: Vec<Idle> = (1_501..=3_000).map(idle).collect();
+    let there = Rates::from([(Square::at(far.offset_m(-1_500.0, 0.0)), 200.0)]);
+    let spreading = Spreading::default();
+    let hinting = region.prepare_hints([&*around], [&there], now, &spreading);
+    let hints = hinting.run(&spreading);
+    assert_eq!(hints.len(), 1_000);
+    assert!(hints.iter().all(|hint| hint.driver <= DriverId::nth(1_500)));
 }
 
 /// Whom a round of this region proposes, beside the drivers of a neighbour.

@@ -358,15 +358,28 @@ fn what_the_law_and_the_rider_ask_for_is_no_matter_of_cost() {
 #[test]
 fn who_has_waited_for_too_long_is_not_outbid_again_and_again() {
     let field = field([driver(1, 100.0)]);
-    let fresh = search(1, 0.0, OfferPolicy::BatchOptimal);
-    let waiting = |s| SearchCard {
-        opened_at: NOW - std::time::Duration::from_secs(s),
-        ..search(2, 3_000.0, OfferPolicy::BatchOptimal)
-    };
-    assert_eq!(jointly(&[fresh.clone(), waiting(239)], &field)[0].0, job(1));
-    assert_eq!(jointly(&[fresh.clone(), waiting(240)], &field)[0].0, job(2));
-    let urgent = SearchCard { priority: Priority::Urgent, ..fresh };
-    assert_eq!(jointly(&[urgent, waiting(240)], &field)[0].0, job(1));
+    let policies = [
+        OfferPolicy::Sequential,
+        OfferPolicy::BroadcastFirstWins,
+        OfferPolicy::TwoSided,
+        OfferPolicy::BatchOptimal,
+        OfferPolicy::AutoAssign,
+        OfferPolicy::Direct,
+    ];
+    for policy in policies {
+        let only = (policy == OfferPolicy::Direct).then(|| DriverId::nth(1));
+        let wanted = |n, east_m| SearchCard { only, ..search(n, east_m, policy) };
+        let fresh = wanted(1, 0.0);
+        let waiting = |s| SearchCard {
+            opened_at: NOW - std::time::Duration::from_secs(s),
+            ..wanted(2, 3_000.0)
+        };
+        let first = |searches: &[SearchCard]| jointly(searches, &field)[0].0;
+        assert_eq!(first(&[fresh.clone(), waiting(239)]), job(1), "{policy}");
+        assert_eq!(first(&[fresh.clone(), waiting(240)]), job(2), "{policy}");
+        let urgent = SearchCard { priority: Priority::Urgent, ..fresh };
+        assert_eq!(first(&[urgent, waiting(240)]), job(1), "{policy}");
+    }
 }
 
 #[test]

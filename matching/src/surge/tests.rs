@@ -26,6 +26,27 @@ fn run(surge: &mut Surge<u8>, from: u32, counts: &[Count]) -> Vec<u32> {
 }
 
 #[test]
+fn of_a_cell_astride_two_regions_one_tells_and_of_all_that_is_there() {
+    // Cell 10 is of region 1, 20 of region 2, and 30 of region 3, where nobody is.
+    let region_of = |cell: u8| Some(cell / 10);
+    let mut counts = Counts::from([
+        (1, Arc::new(BTreeMap::from([(10, count(4, 0)), (20, count(2, 1)), (30, count(1, 0))]))),
+        (2, Arc::new(BTreeMap::from([(10, count(0, 8)), (20, count(3, 3)), (30, count(0, 5))]))),
+    ]);
+    let told = |counts: &Counts<u8, u8>, region| together(counts, region, region_of);
+    let first = BTreeMap::from([(10, count(4, 8)), (30, count(1, 5))]);
+    assert_eq!(told(&counts, 1), first, "not scarce at all, for those who wait");
+    assert_eq!(told(&counts, 2), BTreeMap::from([(20, count(5, 4))]));
+    // Once its own region counts too, that tells, though it has nothing in it itself.
+    counts.insert(3, Arc::default());
+    assert_eq!(told(&counts, 3), BTreeMap::from([(30, count(1, 5))]));
+    assert_eq!(told(&counts, 1), BTreeMap::from([(10, count(4, 8))]));
+    // Who sees nobody tells of all it has.
+    counts.retain(|region, _| *region == 1);
+    assert_eq!(told(&counts, 1), *counts[&1]);
+}
+
+#[test]
 fn it_rises_slowly_where_many_wait_and_falls_back_when_they_do_not() {
     let mut surge = Surge::default();
     let risen = run(&mut surge, 0, &[count(9, 3); 12]);

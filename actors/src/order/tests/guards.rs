@@ -379,6 +379,14 @@ fn what_makes_no_sense_cannot_be_placed() {
             },
         ),
         (
+            "driver",
+            Placement {
+                policy: JobPolicy { offer: OfferPolicy::Feed, ..JobPolicy::default() },
+                driver: Some(nth(1)),
+                ..ride()
+            },
+        ),
+        (
             "code",
             Placement { policy: JobPolicy { start_code: true, ..JobPolicy::default() }, ..ride() },
         ),

@@ -136,6 +136,51 @@ fn a_few_jobs_are_planned_as_well_as_can_be() {
 }
 
 #[test]
+fn of_eight_stops_the_search_finds_what_costs_little_more_than_the_best() {
+    for seed in 0..12 {
+        let mut chance = Chance::new(seed);
+        let mut stop = || {
+            let opens = chance.below(40) as f64;
+            let closes = opens + 120.0 + chance.below(200) as f64;
+            Stop { place: chance.below(PLACES as usize) as u32, opens, closes, service: 1.0 }
+        };
+        let mut jobs = Vec::new();
+        for _ in 0..4 {
+            let from = stop();
+            let to = Stop { closes: from.closes + 150.0, ..stop() };
+            jobs.push(Job { size: 1 + (jobs.len() % 2) as u32, ..job(Task::Carry { from, to }) });
+        }
+        let one = problem(jobs, vec![vehicle(20 * 40 + 20)]);
+        let mut best = (usize::MAX, f64::INFINITY);
+        least(&one, &mut vec![Vec::new()], &mut best);
+        // Beside so many vehicles that differ and hold nothing, not everything is tried.
+        let useless = |n: u32| Vehicle { capacity: 0, until: f64::from(n), ..one.vehicles[0] };
+        let vehicles = one.vehicles.iter().copied().chain((0..60).map(useless)).collect();
+        let many = Problem { vehicles, ..one.clone() };
+        for (problem, slack) in [(&one, 1.0), (&many, 1.05)] {
+            let plan = plan(problem, 1, 400, || false);
+            let cost = problem.check(&plan.routes).expect("routes that can be driven");
+            assert_eq!(plan.left_out.len(), best.0, "seed {seed}");
+            assert!(cost <= best.1 * slack + 1e-3, "seed {seed}: {cost} for {}", best.1);
+            assert!(cost >= best.1 - 1e-3, "seed {seed}: {cost} for {}", best.1);
+        }
+    }
+}
+
+#[test]
+fn fifty_stops_are_all_planned_and_can_be_driven() {
+    let mut chance = Chance::new(1);
+    let mut place = || chance.below(PLACES as usize) as u32;
+    let jobs: Vec<Job> = (0..25).map(|_| carry(place(), place())).collect();
+    let vehicles = (0..5).map(|_| vehicle(place())).collect();
+    let problem = problem(jobs, vehicles);
+    let it = plan(&problem, 1, 200, || false);
+    assert_eq!(it.left_out, []);
+    assert_eq!(it.routes.iter().flatten().count(), 50);
+    assert!(problem.check(&it.routes).is_ok_and(|cost| (cost - it.cost).abs() < 1e-3));
+}
+
+#[test]
 fn of_a_few_jobs_too_what_was_found_is_answered_when_time_is_over() {
     let problem = any_problem(1, 3, 2);
     let n_left_out = [0, 6, 9, 1_000].map(|n_asked_max| {

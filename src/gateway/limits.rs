@@ -1,10 +1,11 @@
 //! How fast anyone may talk, and what they are told when they talk faster.
 
+use dashmap::DashMap;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, MonotonicClock},
     middleware::NoOpMiddleware,
-    state::{InMemoryState, NotKeyed, keyed::DashMapStateStore},
+    state::{InMemoryState, NotKeyed},
 };
 use protocol::{Code, Principal, Refused};
 use std::{
@@ -12,27 +13,40 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-/// Keys that have been silent long enough are forgotten once in so many checks.
+/// Keys that have been silent long enough are forgotten once in so many questions.
 const FORGET_EVERY: u32 = 4_096;
 
 type Middleware = NoOpMiddleware<Instant>;
 
 /// So many a second over time, and so many at once, of one thing.
-pub(crate) struct Rate(RateLimiter<NotKeyed, InMemoryState, MonotonicClock, Middleware>);
+pub(crate) struct Rate {
+    limiter: RateLimiter<NotKeyed, InMemoryState, MonotonicClock, Middleware>,
+    burst: NonZeroU32,
+}
 
 impl Rate {
     /// At least one of each, whatever is asked for.
     pub(crate) fn new(per_s: u32, burst: u32) -> Self {
-        Self(RateLimiter::direct_with_clock(quota(per_s, burst), MonotonicClock))
+        let quota = quota(per_s, burst);
+        let limiter = RateLimiter::direct_with_clock(quota, MonotonicClock);
+        Self { limiter, burst: quota.burst_size() }
     }
 
     /// One more; or how long to wait.
     pub(crate) fn check(&self) -> Result<(), Duration> {
-        self.0.check().map_err(|until| until.wait_time_from(MonotonicClock.now()))
+        self.limiter.check().map_err(|until| until.wait_time_from(MonotonicClock.now()))
+    }
+
+    /// Has it been silent for so long that it allows all there may be at once? If so, that has been taken.
+    fn is_as_new(&self) -> bool {
+        matches!(self.limiter.check_n(self.burst), Ok(Ok(())))
     }
 }
 
@@ -43,29 +57,36 @@ impl fmt::Debug for Rate {
 }
 
 /// The same for each of many.
-pub(crate) struct Rates<K: Clone + Eq + Hash> {
-    limiter: RateLimiter<K, DashMapStateStore<K>, MonotonicClock, Middleware>,
-    n_checks: AtomicU32,
+pub(crate) struct Rates<K: Eq + Hash> {
+    per_s: u32,
+    burst: u32,
+    known: DashMap<K, Arc<Rate>>,
+    n_asked: AtomicU32,
 }
 
 impl<K: Clone + Eq + Hash> Rates<K> {
     /// At least one of each, whatever is asked for.
     pub(crate) fn new(per_s: u32, burst: u32) -> Self {
-        let state = DashMapStateStore::default();
-        let limiter = RateLimiter::new(quota(per_s, burst), state, MonotonicClock);
-        Self { limiter, n_checks: AtomicU32::new(0) }
+        Self { per_s, burst, known: DashMap::new(), n_asked: AtomicU32::new(0) }
+    }
+
+    /// That of `key`, for whoever asks it often: it is the same for all who do.
+    pub(crate) fn of(&self, key: &K) -> Arc<Rate> {
+        if self.n_asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            // Nobody asks these, and one that is made anew allows no more than they would.
+            self.known.retain(|_, rate| Arc::strong_count(rate) > 1 || !rate.is_as_new());
+        }
+        let new = || Arc::new(Rate::new(self.per_s, self.burst));
+        Arc::clone(&*self.known.entry(key.clone()).or_insert_with(new))
     }
 
     /// One more of `key`; or how long to wait.
     pub(crate) fn check(&self, key: &K) -> Result<(), Duration> {
-        if self.n_checks.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            self.limiter.retain_recent();
-        }
-        self.limiter.check_key(key).map_err(|until| until.wait_time_from(MonotonicClock.now()))
+        self.of(key).check()
     }
 }
 
-impl<K: Clone + Eq + Hash> fmt::Debug for Rates<K> {
+impl<K: Eq + Hash> fmt::Debug for Rates<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rates").finish_non_exhaustive()
     }

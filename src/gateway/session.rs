@@ -192,8 +192,8 @@ struct Session {
     expires: Option<Instant>,
     /// The node leaves, and then it is this session's turn.
     leaves_at: Option<Instant>,
-    /// Of its own, if it is staff's or nobody's yet, and has said something.
-    frames: Option<Box<Rate>>,
+    /// How fast it may speak, once it has said something: of its own, if it is staff's or nobody's yet.
+    frames: Option<Arc<Rate>>,
     /// Of its own, if it is staff's and has wished for something.
     wishes: Option<Box<WishRates>>,
     /// None, for most sessions: nothing was refused yet.

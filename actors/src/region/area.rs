@@ -6,6 +6,7 @@ use crate::{
     listing::{RegionId, RunCard},
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
+use foldhash::HashMap;
 use matching::{
     demand::{Idle, Rates},
     region::{Proposed, Roster, Wanting},
@@ -15,7 +16,7 @@ use matching::{
 use metrics::gauge;
 use protocol::{DriverId, JobId, ShardSet, ZoneId};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},

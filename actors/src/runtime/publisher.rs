@@ -108,15 +108,25 @@ impl Publisher {
             return;
         }
         let mut readers = self.readers();
-        if !readers.iter().any(|reader| reader.wants(is_own, &events)) {
+        let (n_before, mut n_left) =
+            (readers.len(), readers.iter().filter(|it| it.wants(is_own, &events)).count());
+        if n_left == 0 {
             return;
         }
-        let published = make(events);
+        let mut published = Some(make(events));
         readers.retain(|reader| {
-            !reader.wants(is_own, &published.events)
-                || reader.queue.try_send(published.clone()).is_ok()
+            let wanted = published.as_ref().filter(|it| reader.wants(is_own, &it.events));
+            if wanted.is_none() {
+                return true;
+            }
+            n_left -= 1;
+            // Mostly there is one of them, and the last one needs no copy.
+            let copy = if n_left == 0 { published.take() } else { published.clone() };
+            copy.is_none_or(|it| reader.queue.try_send(it).is_ok())
         });
-        self.count(&readers);
+        if readers.len() < n_before {
+            self.count(&readers);
+        }
     }
 
     fn count(&self, readers: &[Reader]) {

@@ -17,6 +17,21 @@ fn one_who_is_too_fast_does_not_slow_another_down() {
 }
 
 #[test]
+fn whoever_is_forgotten_gains_nothing_and_whoever_asks_for_itself_has_no_other() {
+    let rates = Rates::new(1, 2);
+    let mine = rates.of(&0);
+    // One of them is not as new, and somebody has the other.
+    assert!(rates.check(&1).is_ok());
+    assert!((2..2 * FORGET_EVERY).all(|n| rates.check(&n).is_ok()));
+    assert!(rates.check(&1).is_ok() && rates.check(&1).is_err());
+    assert!(rates.check(&0).is_ok() && mine.check().is_ok());
+    assert!(rates.check(&0).is_err() && mine.check().is_err());
+    let as_new = Rates::new(1_000_000_000, 1);
+    (0..2 * FORGET_EVERY).for_each(|n| drop(as_new.of(&n)));
+    assert!(as_new.known.len() <= FORGET_EVERY as usize, "those that nobody asks are forgotten");
+}
+
+#[test]
 fn a_refusal_says_when_to_come_back() {
     let refused = rate_limited(Duration::from_millis(250));
     assert_eq!((refused.code, refused.retry_after_ms), (Code::RateLimited, Some(250)));

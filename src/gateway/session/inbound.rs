@@ -185,13 +185,15 @@ impl Session {
     /// One more frame; or how long to wait. A client has one budget for all its sockets; staff have
     /// one for each, for a dispatcher's token does not say which dispatcher.
     pub(super) fn may_speak(&mut self) -> Result<(), Duration> {
-        if let Some(by) = self.one_person() {
-            self.frames = None;
-            return self.gate.limits.frames.check(&by);
-        }
-        let limits = &self.gate.session;
-        let own = || Box::new(Rate::new(limits.frames_per_s, limits.frames_burst));
-        self.frames.get_or_insert_with(own).check()
+        let Self { frames, gate, identity, .. } = self;
+        let frames = frames.get_or_insert_with(|| match identity.as_ref().map(|it| it.principal) {
+            Some(by) if !by.is_staff() => gate.limits.frames.of(&by),
+            Some(_) | None => {
+                let limits = &gate.session;
+                Arc::new(Rate::new(limits.frames_per_s, limits.frames_burst))
+            }
+        });
+        frames.check()
     }
 
     /// The same for a command.
@@ -280,7 +282,10 @@ impl Session {
         let Identity { principal, expires_at, .. } = identity;
         let regions = identity.scope.regions();
         let left = expires_at.since(self.gate.system.now());
-        self.identity = Some(identity);
+        if self.identity.replace(identity).is_none() {
+            // As nobody it had its own.
+            self.frames = None;
+        }
         self.expires = Instant::now().checked_add(left);
         self.say(&ServerFrame::Welcome { principal, expires_at, resumed, regions })
     }

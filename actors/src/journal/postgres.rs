@@ -19,6 +19,7 @@ pub mod private;
 mod read;
 mod records;
 mod schema;
+mod shares;
 mod shelves;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -39,6 +40,7 @@ use loader::Load;
 use ownership::Ownership;
 use protocol::{CommandId, Currency, ShardSet, Timestamp};
 use serde::{Deserialize, Serialize};
+use shares::Shares;
 use sqlx::{
     ConnectOptions as _, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -109,7 +111,7 @@ impl Default for Settings {
         Self {
             committers: 2,
             readers: 8,
-            batch_max: 256,
+            batch_max: 512,
             linger: Duration::from_millis(2),
             patience: Duration::from_secs(5),
             migrate: true,
@@ -285,12 +287,14 @@ impl PostgresJournal {
             Role::Alone => settings.committers.clamp(1, 64),
             Role::Member => settings.committers.min(64),
         };
+        let shares = Shares::read(&mut first).await?;
         let shared = Arc::new(Shared {
             options: writing(&options, &session, settings),
             ownership,
             role,
             told: Told::default(),
             forgotten: Default::default(),
+            shares,
             has_told: (0..n_committers).map(|_| Notify::new()).collect(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),
@@ -375,6 +379,7 @@ impl PostgresJournal {
             role: Role::Alone,
             told: Told::default(),
             forgotten: Default::default(),
+            shares: Shares::none(),
             has_told: Box::default(),
             committed: watch::Sender::new(0),
             n_away: AtomicUsize::new(0),

@@ -1,9 +1,9 @@
 //! One of the few who write: gathers commits of many entities, writes them in one statement, answers.
 //!
 //! ```text
-//!  entities ──▶ queue of shard % n ──≤ 256, ≤ 2 ms──▶ one statement ──▶ answers
-//!                                                        │ connection lost, timeout
-//!                                                        ▼
+//!  entities ──▶ the shard's queue ──≤ 512, ≤ 2 ms──▶ one statement ──▶ answers
+//!                                                       │ connection lost, timeout
+//!                                                       ▼
 //!                            ambiguous: nobody reads or writes these shards as their owner
 //!                            new connection, epoch + 1 ──▶ the journal tells what was written
 //! ```
@@ -15,6 +15,7 @@ use super::{
     Role,
     batch::{self, Basis, Outcome, Terms, Touched, Write, entity},
     ownership::Ownership,
+    shares::Shares,
     told::{self, Found, Laggard, Mark, Told},
     versions::Versions,
 };
@@ -77,6 +78,8 @@ pub(super) struct Shared {
     pub(super) told: Told,
     /// Effects that were told and may be in the outbox: to be forgotten there.
     pub(super) forgotten: Mutex<BTreeSet<EffectKey>>,
+    /// Which committer writes to which shards.
+    pub(super) shares: Shares,
     /// By committer: something was told.
     pub(super) has_told: Box<[Notify]>,
     /// Counts the statements that were committed, for those who follow the feed.
@@ -114,7 +117,7 @@ impl Shared {
 
     /// Which committer writes to a shard, if there are any.
     pub(super) fn committer(&self, shard: ShardId) -> Option<usize> {
-        usize::from(shard.0).checked_rem(self.has_told.len())
+        self.shares.committer(shard, self.has_told.len())
     }
 
     /// These have been told; nobody waits for that to be written.
@@ -261,6 +264,8 @@ impl Committer {
                 chosen.push(write);
             }
         }
+        // Part by part, as they lie on disk; those of a shard stay in the order they came.
+        chosen.sort_by_key(|write| self.shared.shares.place(write.commit.entity.shard()));
         Some(chosen)
     }
 

@@ -9,6 +9,7 @@ use super::{
     ownership::{Ownership, TAKE},
     private::Stop,
     schema,
+    shares::Shares,
     testing::TestDatabase,
 };
 use crate::{
@@ -28,7 +29,11 @@ use crate::{
 };
 use protocol::{CommandId, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Row, postgres::PgPoolOptions};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
@@ -1160,6 +1165,31 @@ async fn an_entity_is_found_by_the_key_that_keeps_it_from_forking() {
     let plan = plan.join("\n");
     assert!(plan.contains("_by_entity") && !plan.contains("Sort"), "{plan}");
     journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shards_of_a_part_stand_side_by_side() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    let shares = Shares::read(&mut connection).await.unwrap();
+    let one_each = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        SELECT shard, 1, 1, md5(shard::text)::uuid, 1, 1, 1, '', '' FROM heads";
+    sqlx::raw_sql(one_each).execute(&mut connection).await.unwrap();
+    let lie: Vec<(i64, i32)> = sqlx::query_as("SELECT tableoid::int8, shard FROM events")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    let mut parts: BTreeMap<i64, BTreeSet<u16>> = BTreeMap::new();
+    for (part, shard) in lie {
+        parts.entry(part).or_default().insert(shares.place(ShardId(shard as u16)));
+    }
+    assert_eq!(parts.len(), 16);
+    for places in parts.values() {
+        let (first, last) = (places.first().unwrap(), places.last().unwrap());
+        assert_eq!(usize::from(last - first) + 1, places.len(), "{places:?}");
+    }
+    assert_eq!(parts.values().map(BTreeSet::len).sum::<usize>(), usize::from(SHARDS));
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! The driver reserves, the job judges: an accepted offer is `Committing` until its job says whether
 //! it came in time, and only then is the driver on it.
 
+mod grants;
 mod load;
 mod rules;
 mod sight;
@@ -36,7 +37,7 @@ use matching::Standing;
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
     Timestamp,
-    view::{DriverView, Hint, Mark, Offer, WorkKind},
+    view::{DriverView, Grant, Hint, Mark, Offer, WorkKind},
     work::Vehicle,
 };
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ use uuid::Uuid;
 
 /// How many offers that have ended are remembered, to say how when the driver answers too late.
 const ENDED_MAX: usize = 4;
+/// What it takes to know that staff vouch for skills.
+pub const GRANTS: Format = Format(8);
 /// How long an off-duty driver stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -206,6 +209,9 @@ pub struct Driver {
     /// Where it had better wait, and when it was told so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hint: Option<Box<Hinted>>,
+    /// The skills that staff vouch for; what is over is forgotten with the next one.
+    #[serde(default, skip_serializing_if = "<[Grant]>::is_empty")]
+    grants: Box<[Grant]>,
     #[serde(skip)]
     soft: Soft,
 }
@@ -402,6 +408,17 @@ impl Decider for Driver {
                 self.fleet = *fleet;
                 self.changed_at = *at;
             }
+            Event::SkillGranted { at, skill, until, .. } => {
+                let granted = Grant { skill: skill.clone(), until: *until };
+                let others = self.grants_beside(skill, *at).cloned();
+                self.grants = others.chain([granted]).collect();
+                self.changed_at = *at;
+            }
+            Event::SkillRevoked { at, skill, .. } => {
+                let others = self.grants.iter().filter(|it| it.skill != *skill);
+                self.grants = others.cloned().collect();
+                self.changed_at = *at;
+            }
             Event::Messaged { at, .. } => self.changed_at = *at,
             Event::Rated { at, job, stars } => {
                 self.record.n_rated += 1;
@@ -512,6 +529,8 @@ impl Decider for Driver {
             | Event::Reinstated { .. }
             | Event::Hinted { .. }
             | Event::FleetSet { .. }
+            | Event::SkillGranted { .. }
+            | Event::SkillRevoked { .. }
             | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
         }
@@ -544,14 +563,15 @@ impl Decider for Driver {
         let is_nearly_free = self.is_nearly_free();
         let shown = self.soft.shown()?;
         let ending = self.ending(shown.at, shown.seen_at);
-        let vehicle = self.vehicle.as_ref()?;
+        // What is granted until a moment goes on counting here until the next position is shown.
+        let vehicle = self.brings(shown.seen_at)?;
         (is_open && (has_delivery_slot || is_nearly_free)).then(|| Listing {
             region: shown.region,
             card: Card::Driver(DriverCard {
                 id,
                 at: shown.at,
                 seen_at: shown.seen_at,
-                vehicle: Arc::clone(vehicle),
+                vehicle,
                 is_free: self.jobs.is_empty(),
                 has_delivery_slot,
                 is_nearly_free,
@@ -656,6 +676,9 @@ impl Decider for Driver {
         if let Command::AbortRun { .. } | Command::Message { .. } = command {
             return run::KNOWN;
         }
+        if let Command::GrantSkill { .. } | Command::RevokeSkill { .. } = command {
+            return GRANTS;
+        }
         let is_new = matches!(command, Command::SetFleet { .. } | Command::Hint { .. });
         if is_new { FLEETS } else { Format::FIRST }
     }
@@ -668,6 +691,14 @@ impl Decider for Driver {
         };
         if came_with_runs {
             return run::KNOWN;
+        }
+        let came_with_grants = if let Event::WentOn { policy, .. } = event {
+            policy.self_declared.is_some()
+        } else {
+            matches!(event, Event::SkillGranted { .. } | Event::SkillRevoked { .. })
+        };
+        if came_with_grants {
+            return GRANTS;
         }
         let is_new = if let Event::WentOn { policy, .. } = event {
             policy.hints_every_ms > 0
@@ -751,6 +782,8 @@ impl Driver {
             fleet: self.fleet,
             hint: self.hint(),
             run: self.current_run(),
+            grants: self.grants.to_vec(),
+            ungranted: self.ungranted(self.known_at()),
         }
     }
 

@@ -257,6 +257,10 @@ pub struct DriverPolicy {
     /// How often, at most, a driver with nothing to do is told of a better place to wait; 0 for never. Needs format 4.
     #[serde(skip_serializing_if = "is_zero")]
     pub hints_every_ms: u32,
+    /// Do skills that staff vouch for also count if only the driver says that it has them? No, if a brand does not say;
+    /// a shift that does not say is older than grants, and there they do. Needs format 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_declared: Option<bool>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -282,6 +286,7 @@ impl Default for DriverPolicy {
             reject_ms: 10_000,
             forward_m: 0,
             hints_every_ms: 0,
+            self_declared: None,
         }
     }
 }

@@ -365,6 +365,8 @@ impl Shift {
             | E::JobKept { .. }
             | E::Hinted { .. }
             | E::FleetSet { .. }
+            | E::SkillGranted { .. }
+            | E::SkillRevoked { .. }
             | E::Messaged { .. }
             | E::Rated { .. } => {}
         }

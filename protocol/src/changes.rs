@@ -12,7 +12,7 @@ use crate::{
     Place, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Etas, Hint, Offer, OfferView, OrderView, Position, Queued, RescueView,
+        DriverView, Etas, Grant, Hint, Offer, OfferView, OrderView, Position, Queued, RescueView,
         RiderView, RunOrder, RunStop, RunView, ZonePause,
     },
     work::{Alternative, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
@@ -175,6 +175,8 @@ changes! {
         fleet: [Option<PartnerId>],
         hint: [Option<Hint>],
         run: [Option<RunId>],
+        grants: [Vec<Grant>],
+        ungranted: [Vec<String>],
     }
 }
 

@@ -297,6 +297,23 @@ pub struct DriverView {
     /// Which run it is on, if it brings several deliveries as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
+    /// Skills that staff vouch for, also those for which they did until a while ago.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+    /// Skills that it says it has, and that do not count: nobody vouches for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ungranted: Vec<String>,
+}
+
+/// A skill of a driver's that staff vouch for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Grant {
+    /// Which.
+    pub skill: String,
+    /// Until when; until they do no more, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// A better place to wait for work. Nobody must go there.

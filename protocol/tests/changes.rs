@@ -9,7 +9,7 @@ use protocol::{
     codec::Codec,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Eta, Etas, Offer, OfferView, OrderView, Position, Queued, RescueView,
+        DriverView, Eta, Etas, Grant, Offer, OfferView, OrderView, Position, Queued, RescueView,
         RiderView, RunOrder, RunStop, RunView, StopKind, WorkKind,
     },
     work::{Issue, OfferPolicy, OrderKind, Vehicle, VehicleKind},
@@ -170,6 +170,8 @@ fn driver_view(d: Dice) -> ServerFrame {
         fleet: None,
         hint: None,
         run: None,
+        grants: few(d[7], |n| Grant { skill: text(n), until: maybe(n, time) }),
+        ungranted: few(d[8], text),
     }
     .into()
 }

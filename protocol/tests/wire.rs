@@ -12,9 +12,9 @@ use protocol::{
         SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
     },
     view::{
-        CheckView, Counters, DriverView, Eta, Etas, Happening, IncidentView, Mark, Message, Offer,
-        OfferView, OrderView, Position, Queued, RescueView, RiderView, RunOffer, RunOrder, RunPay,
-        RunStop, RunView, StopKind, WorkKind, ZonePause,
+        CheckView, Counters, DriverView, Eta, Etas, Grant, Happening, IncidentView, Mark, Message,
+        Offer, OfferView, OrderView, Position, Queued, RescueView, RiderView, RunOffer, RunOrder,
+        RunPay, RunStop, RunView, StopKind, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
@@ -152,6 +152,21 @@ fn wishes() -> Vec<Wish> {
         Wish::Driver {
             id: Some(driver()),
             action: DriverAction::Message { job: None, text: "come in, please".to_owned() },
+        },
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::GrantSkill {
+                skill: "certificate.hazmat".to_owned(),
+                reason: "seen".to_owned(),
+                until: Some(NOON),
+            },
+        },
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::RevokeSkill {
+                skill: "certificate.hazmat".to_owned(),
+                reason: "forged".to_owned(),
+            },
         },
         Wish::Sos(Sos {
             job: Some(JobId::Order(order())),
@@ -336,6 +351,8 @@ fn driver_view() -> DriverView {
         fleet: None,
         hint: None,
         run: None,
+        grants: vec![Grant { skill: "certificate.hazmat".to_owned(), until: Some(NOON) }],
+        ungranted: vec!["cold_chain".to_owned()],
     }
 }
 

@@ -497,6 +497,10 @@ impl Translator {
             DriverAction::SetDestination { to } => C::SetDestination { to },
             DriverAction::RejectJob { job } => C::RejectJob { job },
             DriverAction::SetFleet { fleet, reason } => C::SetFleet { fleet, reason },
+            DriverAction::GrantSkill { skill, reason, until } => {
+                C::GrantSkill { skill, reason, until }
+            }
+            DriverAction::RevokeSkill { skill, reason } => C::RevokeSkill { skill, reason },
             DriverAction::Message { job, text } => C::Message { job, text },
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},

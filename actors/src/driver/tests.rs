@@ -13,6 +13,10 @@ use protocol::{
 use std::collections::BTreeSet;
 use strum::VariantNames;
 
+mod vouched;
+
+/// Of these somebody must vouch for the first.
+const SKILLS: [&str; 2] = ["certificate.hazmat", "winch"];
 const START: Timestamp = Timestamp(1_000_000_000);
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const SECOND: u64 = 1_000;
@@ -1313,9 +1317,9 @@ fn who_waits_is_told_of_a_better_place_but_not_too_often_and_not_while_it_has_wo
     let mut world = World::new(policy);
     world.go_on().unwrap();
     world.at(KIGALI).unwrap();
-    assert!(world.journal.iter().any(|event| Driver::event_format(event) == FLEETS));
     assert!(matches!(world.ask(own(), hint()), Err(Refusal::NotYours(_))));
     assert_eq!(world.ask(Principal::System, hint()), Ok(vec!["hinted"]));
+    assert!(world.journal.iter().any(|event| Driver::event_format(event) == FLEETS));
     assert_eq!(told(&world), Some(KIGALI));
     assert_eq!(world.ask(Principal::System, hint()), Ok(vec![]), "just now");
     let offer = world.offer(0, ride(1), WorkKind::Ride);
@@ -1461,8 +1465,14 @@ enum Step {
 #[derive(Debug, Clone)]
 enum Ask {
     Plain(Command),
-    Reserve { job: usize, n: u32, consent: bool, force: bool },
-    Duty(DutyWish),
+    Reserve {
+        job: usize,
+        n: u32,
+        consent: bool,
+        force: bool,
+    },
+    /// With or without skills.
+    Duty(DutyWish, bool),
 }
 
 const WORKS: [WorkKind; 6] = [
@@ -1507,6 +1517,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Command::Hint { to: KIGALI }),
         1 => (prop::option::of(Just(PartnerId::nth(1))), text())
             .prop_map(|(fleet, reason)| Command::SetFleet { fleet, reason }),
+        2 => (prop::option::of(0..HOUR), text()).prop_map(|(until, reason)| {
+            let until = until.map(|until| Timestamp(START.0 + until));
+            Command::GrantSkill { skill: SKILLS[0].to_owned(), reason, until }
+        }),
+        1 => text()
+            .prop_map(|reason| Command::RevokeSkill { skill: SKILLS[0].to_owned(), reason }),
         1 => a_job().prop_map(|n| Command::Strand { rescue: RescueId::nth(n as u64) }),
         1 => a_job().prop_map(|n| Command::Unstrand { rescue: RescueId::nth(n as u64) }),
         1 => prop::option::of(Just(KIGALI)).prop_map(|to| Command::SetDestination { to }),
@@ -1516,7 +1532,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         6 => plain.prop_map(Ask::Plain),
         4 => (a_job(), 0..3_u32, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(job, n, consent, force)| Ask::Reserve { job, n, consent, force }),
-        2 => wish.prop_map(Ask::Duty),
+        2 => (wish, any::<bool>()).prop_map(|(duty, is_skilled)| Ask::Duty(duty, is_skilled)),
     ];
     let by = prop_oneof![
         5 => Just(own()),
@@ -1537,9 +1553,10 @@ impl World {
     fn command(&self, ask: &Ask) -> Command {
         match ask {
             Ask::Plain(command) => command.clone(),
-            Ask::Duty(duty) => {
-                let (vehicle, policy) = (Some(moto()), self.policy);
-                Command::SetDuty { duty: *duty, vehicle, policy }
+            Ask::Duty(duty, is_skilled) => {
+                let skills = SKILLS.iter().filter(|_| *is_skilled).map(|&it| it.to_owned());
+                let vehicle = Some(Vehicle { skills: skills.collect(), ..moto() });
+                Command::SetDuty { duty: *duty, vehicle, policy: self.policy }
             }
             Ask::Reserve { job: n, n: nth, consent, force } => {
                 let offer = self.offer(*nth, job(*n), WORKS[*n]);
@@ -1574,6 +1591,14 @@ impl World {
                     || !leases.is_empty()
                     || self.driver.is_nearly_free();
             prop_assert!(can_work, "I-11: {}", self.status());
+        }
+        if let Some(card) = self.card() {
+            let is_vouched_for = |skill: &String| {
+                let lasts = |until: Timestamp| card.seen_at < until;
+                let mut grants = self.driver.grants.iter().filter(|it| it.skill == *skill);
+                skill == SKILLS[1] || grants.any(|it| it.until.is_none_or(lasts))
+            };
+            prop_assert!(card.vehicle.skills.iter().all(is_vouched_for), "{:?}", card.vehicle);
         }
         prop_assert_eq!(self.driver.idle_max().is_some(), *duty == Duty::Off);
         if ban.is_some() {

@@ -98,7 +98,8 @@ impl Driver {
     ) -> impl Iterator<Item = WhyNot> {
         let Asks { work, needs, fleet, fleet_first, way } = *asks;
         let of_fleet = fit::of_other_fleet(fleet, fleet_first, self.fleet);
-        let vehicle = self.vehicle.as_deref();
+        let brings = self.brings(now);
+        let vehicle = brings.as_deref();
         let load_g = self.load_g(Some(job));
         let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle, load_g));
         let at = self.soft.position().map_or(way.pickup, |position| position.at);

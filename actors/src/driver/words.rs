@@ -142,6 +142,22 @@ pub enum Command {
         /** Why. */
         reason: String,
     },
+    /// Staff vouch for a skill. Needs format 8.
+    GrantSkill {
+        /** Which. */
+        skill: String,
+        /** Why. */
+        reason: String,
+        /** Until when, if not until it is revoked. */
+        until: Option<Timestamp>,
+    },
+    /// They do no more. Needs format 8.
+    RevokeSkill {
+        /** Which. */
+        skill: String,
+        /** Why. */
+        reason: String,
+    },
     /// Staff have something to tell it. Needs format 4.
     Message {
         /** About which job. */
@@ -427,6 +443,30 @@ pub enum Event {
         at: Timestamp,
         /** Whose fleet. */
         fleet: Option<PartnerId>,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// Staff vouch for a skill. Needs format 8.
+    SkillGranted {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        skill: String,
+        /** Until when, if not until it is revoked. */
+        until: Option<Timestamp>,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// They do no more. Needs format 8.
+    SkillRevoked {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        skill: String,
         /** Who said it. */
         by: Principal,
         /** Why. */

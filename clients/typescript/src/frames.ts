@@ -1096,6 +1096,37 @@ export type DriverAction =
     }
   | {
       /**
+       * Staff: vouches for a skill, one of those that count only then (`certificate.hazmat`). Said again, this is what holds.
+       */
+      grant_skill: {
+        /**
+         * Why.
+         */
+        reason: string;
+        /**
+         * Which, in at most 64 characters.
+         */
+        skill: string;
+        until?: Timestamp | null;
+      };
+    }
+  | {
+      /**
+       * Staff: vouches for it no more.
+       */
+      revoke_skill: {
+        /**
+         * Why.
+         */
+        reason: string;
+        /**
+         * Which.
+         */
+        skill: string;
+      };
+    }
+  | {
+      /**
        * Staff: has something to tell it. Pushed to its device, and kept in its history.
        */
       message: {
@@ -2046,7 +2077,7 @@ export interface Vehicle {
   capacity_g?: number;
   kind: VehicleKind;
   /**
-   * What else it, or its driver, can do.
+   * What else it, or its driver, can do, as the driver says. Some of it counts only if staff vouch for it.
    */
   skills?: string[];
 }
@@ -2475,6 +2506,10 @@ export interface DriverView {
    */
   blocked?: string | null;
   fleet?: PartnerId | null;
+  /**
+   * Skills that staff vouch for, also those for which they did until a while ago.
+   */
+  grants?: Grant[];
   hint?: Hint | null;
   id: DriverId;
   /**
@@ -2488,11 +2523,25 @@ export interface DriverView {
   position?: Position | null;
   run?: RunId | null;
   status: DriverStatus;
+  /**
+   * Skills that it says it has, and that do not count: nobody vouches for them.
+   */
+  ungranted?: string[];
   vehicle?: Vehicle | null;
   /**
    * How many events made it so.
    */
   version: number;
+}
+/**
+ * A skill of a driver's that staff vouch for.
+ */
+export interface Grant {
+  /**
+   * Which.
+   */
+  skill: string;
+  until?: Timestamp | null;
 }
 /**
  * A better place to wait for work. Nobody must go there.
@@ -2673,6 +2722,10 @@ export interface DriverChanges {
    * Of which version: nothing else can be made of them.
    */
   from: number;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  grants?: Grant[];
   hint?: Hint | null;
   id: DriverId;
   /**
@@ -2686,6 +2739,10 @@ export interface DriverChanges {
   position?: Position | null;
   run?: RunId | null;
   status?: DriverStatus;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  ungranted?: string[];
   vehicle?: Vehicle | null;
   /**
    * What its version is then.

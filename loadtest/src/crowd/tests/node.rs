@@ -333,6 +333,8 @@ impl State {
             fleet: None,
             hint: None,
             run: None,
+            grants: Vec::new(),
+            ungranted: Vec::new(),
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }

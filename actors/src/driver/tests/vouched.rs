@@ -1,0 +1,177 @@
+//! Skills that staff vouch for.
+
+use super::*;
+use crate::driver::grants::GRANTS_MAX;
+use matching::{cost, fit};
+use protocol::work::Needs;
+
+const DAY: u64 = 24 * HOUR;
+
+fn grant(skill: &str, until: Option<Timestamp>) -> Command {
+    Command::GrantSkill { skill: skill.to_owned(), reason: "seen".to_owned(), until }
+}
+
+fn revoke(skill: &str) -> Command {
+    Command::RevokeSkill { skill: skill.to_owned(), reason: "over".to_owned() }
+}
+
+fn with(skills: &[&str]) -> Vehicle {
+    Vehicle { skills: skills.iter().map(|&it| it.to_owned()).collect(), ..moto() }
+}
+
+fn needing(skill: &str) -> Needs {
+    Needs { skills: vec![skill.to_owned()], ..Needs::default() }
+}
+
+/// On duty with a vehicle that has these skills, as its driver says.
+fn saying(skills: &[&str], self_declared: Option<bool>) -> World {
+    let mut world = World::new(DriverPolicy { self_declared, ..DriverPolicy::default() });
+    let (duty, vehicle, policy) = (DutyWish::On, Some(with(skills)), world.policy);
+    world.ask(own(), Command::SetDuty { duty, vehicle, policy }).unwrap();
+    world.at(KIGALI).unwrap();
+    world
+}
+
+fn listed(world: &World) -> Vec<String> {
+    world.card().unwrap().vehicle.skills.clone()
+}
+
+/// What a dispatcher, and whoever claims, is told of a job that needs this.
+fn against(world: &World, skill: &str) -> Vec<WhyNot> {
+    let (needs, way) = (needing(skill), fit::Way { pickup: KIGALI, dropoff: None });
+    let (work, fleet, fleet_first) = (WorkKind::Ride, None, false);
+    let asks = Asks { work, needs: &needs, fleet, fleet_first, way };
+    let costs = cost::Settings::default();
+    let offered = world.driver.against(ride(1), &asks, world.now, &costs);
+    assert_eq!(world.driver.against_claim(ride(1), &asks, world.now, &costs), offered);
+    offered
+}
+
+#[test]
+fn what_must_be_granted_counts_only_if_it_is_and_all_else_as_it_is_said() {
+    let said = ["winch", "certificate.hazmat", "cold_chain", "gender.female", "permit.old-town"];
+    let mut world = saying(&said, None);
+    assert_eq!(listed(&world), ["winch"]);
+    assert_eq!(world.driver.ungranted(world.now), said[1..]);
+    assert_eq!(world.driver.driver_view(me(), 1).ungranted, said[1..]);
+    assert_eq!(world.driver.driver_view(me(), 1).vehicle, Some(with(&said)), "as it said");
+    for (skill, why) in said[1..].iter().zip([
+        WhyNot::Certificate,
+        WhyNot::ColdChain,
+        WhyNot::Gender,
+        WhyNot::Permit,
+    ]) {
+        assert_eq!(against(&world, skill), [why]);
+        assert_eq!(world.ask(Principal::Dispatcher, grant(skill, None)), Ok(vec!["skill_granted"]));
+        assert_eq!(against(&world, skill), []);
+    }
+    assert_eq!(listed(&world), said);
+    assert_eq!(world.driver.ungranted(world.now), [""; 0]);
+}
+
+#[test]
+fn what_is_of_the_person_need_not_be_said_but_what_is_of_the_vehicle_must() {
+    let mut world = saying(&[], None);
+    for skill in ["gender.female", "cold_chain"] {
+        world.ask(Principal::Admin, grant(skill, None)).unwrap();
+    }
+    assert_eq!(listed(&world), ["gender.female"]);
+    assert_eq!(against(&world, "cold_chain"), [WhyNot::ColdChain], "it came without its box");
+}
+
+#[test]
+fn a_grant_that_is_over_counts_no_more_and_one_that_is_revoked_not_at_once() {
+    let mut world = saying(&["certificate.hazmat", "permit.old-town"], None);
+    let until = Some(world.now + Duration::from_secs(60));
+    world.ask(Principal::Admin, grant("certificate.hazmat", until)).unwrap();
+    world.ask(Principal::Admin, grant("permit.old-town", None)).unwrap();
+    let grants = world.driver.driver_view(me(), 1).grants;
+    assert_eq!((grants.len(), grants[0].until), (2, until), "its view says until when");
+    world.pass(59 * SECOND);
+    world.hear();
+    assert_eq!(against(&world, "certificate.hazmat"), []);
+    world.pass(SECOND);
+    world.at(KIGALI).unwrap();
+    assert_eq!(against(&world, "certificate.hazmat"), [WhyNot::Certificate]);
+    assert_eq!(listed(&world), ["permit.old-town"]);
+    assert_eq!(world.driver.driver_view(me(), 1).ungranted, ["certificate.hazmat"]);
+
+    // On a job by now, which goes on.
+    let job = world.on_job(1, WorkKind::Delivery);
+    world.ask(Principal::Admin, revoke("permit.old-town")).unwrap();
+    assert_eq!(listed(&world), [""; 0], "at once");
+    assert_eq!(world.driver.current_jobs(), [job]);
+    assert_eq!(world.ask(Principal::Admin, revoke("permit.old-town")), Ok(vec![]), "it is already");
+}
+
+#[test]
+fn staff_alone_grant_and_only_what_must_be_and_not_without_end() {
+    let mut world = saying(&[], None);
+    let hazmat = || grant("certificate.hazmat", None);
+    for by in [own(), Principal::System, Principal::Driver(DriverId::nth(8))] {
+        assert!(matches!(world.ask(by, hazmat()), Err(Refusal::NotYours(_))), "{by}");
+        let revoked = world.ask(by, revoke("certificate.hazmat"));
+        assert!(matches!(revoked, Err(Refusal::NotYours(_))), "{by}");
+    }
+    let mut invalid = |command| {
+        let Err(Refusal::Invalid { field, .. }) = world.ask(Principal::Admin, command) else {
+            panic!("it makes no sense")
+        };
+        field
+    };
+    let long = format!("permit.{}", "x".repeat(64));
+    for name in ["", "winch", "permit old", "permit.\n", &long] {
+        assert_eq!(invalid(grant(name, None)), "skill", "{name:?}");
+    }
+    assert_eq!(invalid(grant("permit.old-town", Some(START))), "until");
+    let (skill, reason) = ("permit.old-town".to_owned(), String::new());
+    assert_eq!(invalid(Command::GrantSkill { skill, reason, until: None }), "reason");
+    let nobody = World::new(DriverPolicy::default()).ask(Principal::Admin, hazmat());
+    assert_eq!(nobody, Err(Refusal::Unknown("driver".to_owned())));
+
+    let later = Some(world.now + Duration::from_millis(DAY));
+    for n in 0..GRANTS_MAX {
+        world.ask(Principal::Admin, grant(&format!("permit.{n}"), later)).unwrap();
+    }
+    let one_more = world.ask(Principal::Admin, hazmat());
+    assert!(matches!(one_more, Err(Refusal::Invalid { .. })), "{one_more:?}");
+    let longer = world.ask(Principal::Admin, grant("permit.0", None));
+    assert_eq!(longer, Ok(vec!["skill_granted"]), "that is none more");
+    assert_eq!(world.ask(Principal::Admin, grant("permit.0", None)), Ok(vec![]));
+    world.pass(DAY);
+    world.ask(Principal::Admin, hazmat()).unwrap();
+    let names: Vec<_> = world.driver.grants.iter().map(|it| it.skill.as_str()).collect();
+    assert_eq!(names, ["permit.0", "certificate.hazmat"], "what is over is forgotten");
+}
+
+#[test]
+fn where_a_brand_says_so_or_a_shift_is_older_than_grants_what_is_said_counts() {
+    let world = saying(&["certificate.hazmat"], Some(true));
+    assert_eq!(listed(&world), ["certificate.hazmat"]);
+    assert_eq!(against(&world, "certificate.hazmat"), []);
+    assert_eq!(world.driver.driver_view(me(), 1).ungranted, [""; 0]);
+
+    let policy = DriverPolicy::default();
+    let (duty, vehicle) = (DutyWish::On, Some(with(&["certificate.hazmat"])));
+    let command = Command::SetDuty { duty, vehicle, policy };
+    let context = Context { id: me(), by: own(), now: START, writes: Format(7) };
+    let events = Driver::default().decide(&command, &context).unwrap();
+    assert!(events.iter().all(|event| Driver::event_format(event) <= Format(7)), "{events:?}");
+    let mut older = Driver::default();
+    events.iter().for_each(|event| older.evolve(event));
+    assert_eq!(older.ungranted(START), [""; 0], "nobody can vouch for anything yet");
+}
+
+#[test]
+fn what_is_new_of_grants_is_written_only_for_who_can_read_it() {
+    assert_eq!(Driver::command_format(&grant("cold_chain", None)), GRANTS);
+    assert_eq!(Driver::command_format(&revoke("cold_chain")), GRANTS);
+    let mut world = saying(&["cold_chain"], None);
+    world.ask(Principal::Admin, grant("cold_chain", None)).unwrap();
+    world.ask(Principal::Admin, revoke("cold_chain")).unwrap();
+    let new = world.journal.iter().filter(|event| Driver::event_format(event) == GRANTS);
+    let names: Vec<_> = new.map(Driver::event_name).collect();
+    assert_eq!(names, ["went_on", "skill_granted", "skill_revoked"]);
+    let kept = serde_json::to_string(&Driver::default()).unwrap();
+    assert!(!kept.contains("grants"), "{kept}");
+}

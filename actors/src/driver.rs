@@ -777,7 +777,7 @@ impl Driver {
             blocked: self.blocked().map(str::to_owned),
             vehicle: self.vehicle.as_deref().cloned(),
             jobs: self.current_jobs(),
-            offers: self.open_offers().cloned().collect(),
+            offers: self.open_offers().map(|offer| self.shown_offer(offer)).collect(),
             position: self.soft.position().copied(),
             fleet: self.fleet,
             hint: self.hint(),
@@ -785,6 +785,12 @@ impl Driver {
             grants: self.grants.to_vec(),
             ungranted: self.ungranted(self.known_at()),
         }
+    }
+
+    /// An offer as it stands now: what it would begin after may end before the driver answers.
+    fn shown_offer(&self, offer: &Offer) -> Offer {
+        let next = offer.run.is_none() && self.room_for(offer.work).is_none();
+        Offer { next, ..offer.clone() }
     }
 
     /// For how many more deliveries it has room.

@@ -462,6 +462,7 @@ impl Life {
                 orders: orders.collect(),
                 stops: stops.clone(),
             })),
+            next: false,
         };
         let consent = self.plan.consent;
         let refused = Command::RefuseOffer { offer, why: String::new() };

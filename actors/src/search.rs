@@ -805,6 +805,7 @@ impl Search {
                     eta_s: *eta_s,
                     expires_at: *expires_at,
                     run: None,
+                    next: false,
                 };
                 let (consent, force) = (*consent, *force);
                 let weights_g = Some(terms.weight_g).filter(|it| *it > 0).into_iter().collect();

@@ -506,6 +506,9 @@ pub struct Offer {
     /// Several deliveries as one, if it is that: what stands above is of the first, but the fare, which is of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Box<RunOffer>>,
+    /// Does it begin only when what the driver does now has ended?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub next: bool,
 }
 
 impl Offer {

@@ -84,6 +84,7 @@ fn offer(n: u8) -> Offer {
         eta_s: n.into(),
         expires_at: time(n),
         run: None,
+        next: n.is_multiple_of(2),
     }
 }
 

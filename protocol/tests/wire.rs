@@ -103,6 +103,7 @@ fn offered() -> Offer {
         eta_s: 120,
         expires_at: NOON,
         run: None,
+        next: false,
     }
 }
 
@@ -253,6 +254,7 @@ fn pushes() -> Vec<Push> {
     vec![
         Push::Offer(offered()),
         Push::Offer(Offer { work: WorkKind::Delivery, run: Some(run_offer()), ..offered() }),
+        Push::Offer(Offer { next: true, ..offered() }),
         Push::OfferEnded { offer: offer(), status: OfferStatus::Withdrawn },
         Push::Assigned { job },
         Push::Released { job, reason: "completed".to_owned() },

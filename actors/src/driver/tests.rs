@@ -102,6 +102,7 @@ impl World {
             eta_s: 120,
             expires_at: self.now + Duration::from_secs(15),
             run: None,
+            next: false,
         }
     }
 

@@ -240,6 +240,7 @@ fn offer(n: u64, at: Timestamp) -> Offer {
         eta_s: 60,
         expires_at: at + Duration::from_secs(15),
         run: None,
+        next: false,
     }
 }
 

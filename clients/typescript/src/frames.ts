@@ -2201,6 +2201,10 @@ export interface Offer {
   fare: Money;
   id: OfferId;
   job: JobId;
+  /**
+   * Does it begin only when what the driver does now has ended?
+   */
+  next?: boolean;
   pickup: Place;
   run?: RunOffer | null;
   work: WorkKind;

@@ -104,7 +104,7 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
           <section class="offers">
             <h3>{t("driver.offers")}</h3>
             <ul>{view.offers.map((offer) => (
-              <li key={offer.id}><ActorLink id={jobId(offer.job)} mark={live.board.marks.get(jobId(offer.job))} onOpen={onOpen} /><span class="soft">{span(offer.eta_s * 1000)}</span><span class="countdown">{span(offer.expires_at - now)}</span></li>
+              <li key={offer.id}><ActorLink id={jobId(offer.job)} mark={live.board.marks.get(jobId(offer.job))} onOpen={onOpen} /><span class="soft">{span(offer.eta_s * 1000)}</span>{offer.next ? <span class="soft">{t("driver.offer_next")}</span> : null}<span class="countdown">{span(offer.expires_at - now)}</span></li>
             ))}</ul>
           </section>
         ) : null}

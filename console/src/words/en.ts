@@ -57,6 +57,7 @@ export const en = {
   "matching.cost": "Cost", "matching.fate": "Became", "matching.unfit": "Did not fit",
   "matching.open": "open", "matching.eta": "{span} away", "matching.forced": "forced", "matching.told": "told, not asked",
   "driver.grants": "Vouched for", "driver.granted_until": "until {at}", "driver.granted_over": "until {at}: over", "driver.ungranted": "Says it has, does not count",
+  "driver.offer_next": "after what it does now",
   "command.grant_skill": "vouch for a skill", "command.revoke_skill": "revoke a skill",
   "event.skill_granted": "Skill vouched for", "event.skill_revoked": "Skill revoked",
   "act.grant": "Vouch for a skill", "act.grant.go": "Vouch", "act.grant.skill": "Which (certificate, permit, gender or cold_chain)", "act.grant.until": "Until the end of (empty: until revoked)",

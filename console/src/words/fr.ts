@@ -56,6 +56,7 @@ export const fr: Words = {
   "matching.cost": "Coût", "matching.fate": "Devenu", "matching.unfit": "Ne convenaient pas",
   "matching.open": "ouverte", "matching.eta": "à {span}", "matching.forced": "forcée", "matching.told": "imposée, non demandée",
   "driver.grants": "Attesté", "driver.granted_until": "jusqu’au {at}", "driver.granted_over": "jusqu’au {at} : terminé", "driver.ungranted": "Déclaré, ne compte pas",
+  "driver.offer_next": "après ce qu’il fait",
   "command.grant_skill": "attester une compétence", "command.revoke_skill": "révoquer une compétence",
   "event.skill_granted": "Compétence attestée", "event.skill_revoked": "Compétence révoquée",
   "act.grant": "Attester une compétence", "act.grant.go": "Attester", "act.grant.skill": "Laquelle (certificate, permit, gender ou cold_chain)", "act.grant.until": "Jusqu’à la fin du (vide : jusqu’à révocation)",

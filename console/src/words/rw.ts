@@ -56,6 +56,7 @@ export const rw: Words = {
   "matching.cost": "Ikiguzi", "matching.fate": "Byagenze", "matching.unfit": "Abatari babikwiye",
   "matching.open": "birafunguye", "matching.eta": "kuri {span}", "matching.forced": "ku gahato", "matching.told": "yategetswe, ntiyabajijwe",
   "driver.grants": "Byemejwe", "driver.granted_until": "kugeza {at}", "driver.granted_over": "kugeza {at}: byarangiye", "driver.ungranted": "Abyivugira, ntibibarwa",
+  "driver.offer_next": "nyuma y’ibyo akora",
   "command.grant_skill": "emeza ubushobozi", "command.revoke_skill": "kuraho ubushobozi",
   "event.skill_granted": "Ubushobozi bwemejwe", "event.skill_revoked": "Ubushobozi bwakuweho",
   "act.grant": "Emeza ubushobozi", "act.grant.go": "Emeza", "act.grant.skill": "Ubuhe (certificate, permit, gender cyangwa cold_chain)", "act.grant.until": "Kugeza ku mpera za (ubusa: kugeza bikuweho)",

@@ -1,4 +1,4 @@
-//! Skills that staff vouch for.
+//! Skills that staff vouch for, and offers of what begins next.
 
 use super::*;
 use crate::driver::grants::GRANTS_MAX;
@@ -174,4 +174,24 @@ fn what_is_new_of_grants_is_written_only_for_who_can_read_it() {
     assert_eq!(names, ["went_on", "skill_granted", "skill_revoked"]);
     let kept = serde_json::to_string(&Driver::default()).unwrap();
     assert!(!kept.contains("grants"), "{kept}");
+}
+
+// What begins next.
+
+#[test]
+fn an_offer_of_what_begins_after_the_present_job_says_so_as_long_as_that_goes_on() {
+    let (mut world, first) = nearly_there();
+    let is_next = |world: &World| world.driver.driver_view(me(), 1).offers[0].next;
+    let offer = world.offer(0, ride(2), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    assert!(is_next(&world));
+    world.end(first).unwrap();
+    assert!(!is_next(&world), "it would begin at once");
+    assert_eq!(world.reserve(&offer), Ok(vec![]), "it is the same offer all the while");
+
+    let mut shared = World::on_duty();
+    shared.on_job(1, WorkKind::Delivery);
+    let offer = shared.offer(0, ride(2), WorkKind::Delivery);
+    shared.reserve(&offer).unwrap();
+    assert!(!is_next(&shared), "they go together");
 }

@@ -484,6 +484,7 @@ impl State {
                 eta_s: 1,
                 expires_at: Timestamp(0),
                 run: None,
+                next: false,
             };
             self.push(driver, Push::Offer(offer));
         }

@@ -37,7 +37,7 @@ use matching::Standing;
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
     Timestamp,
-    view::{DriverView, Grant, Hint, Mark, Offer, WorkKind},
+    view::{DriverView, Grant, Hint, Mark, Offer, Rates, WorkKind},
     work::Vehicle,
 };
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ use uuid::Uuid;
 
 /// How many offers that have ended are remembered, to say how when the driver answers too late.
 const ENDED_MAX: usize = 4;
-/// What it takes to know that staff vouch for skills.
+/// What it takes to know that staff vouch for skills, and that a driver is told that it takes no offers.
 pub const GRANTS: Format = Format(8);
 /// How long an off-duty driver stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -199,6 +199,12 @@ pub struct Driver {
     idle_since: Timestamp,
     /// Offers left unanswered in a row.
     n_silent: u8,
+    /// Offers declined or left unanswered since it last took one, or began or went on with its shift.
+    #[serde(default)]
+    n_unwanted: u8,
+    /// Was it told of them?
+    #[serde(default)]
+    is_unwanted_told: bool,
     record: Record,
     /// It wants only jobs that lead there.
     #[serde(default)]
@@ -241,6 +247,7 @@ impl Decider for Driver {
                 self.duty = Duty::On;
                 self.link = Link::Live;
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.idle_since = *at;
                 self.heard(*at);
             }
@@ -251,6 +258,7 @@ impl Decider for Driver {
                 self.vehicle = Some(Arc::new(vehicle.clone()));
                 self.duty = Duty::On;
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.heard(*at);
             }
             Event::BreakStarted { at, why } => {
@@ -290,6 +298,7 @@ impl Decider for Driver {
                 self.end_lease(*offer, OfferStatus::Declined);
                 self.record.n_declined += 1;
                 self.n_silent = 0;
+                self.n_unwanted = self.n_unwanted.saturating_add(1);
                 self.heard(*at);
             }
             Event::OfferDropped { at, offer, .. } => {
@@ -301,6 +310,7 @@ impl Decider for Driver {
                 if *status == OfferStatus::Expired {
                     self.record.n_ignored += 1;
                     self.n_silent = self.n_silent.saturating_add(1);
+                    self.n_unwanted = self.n_unwanted.saturating_add(1);
                 }
                 self.changed_at = *at;
             }
@@ -315,6 +325,7 @@ impl Decider for Driver {
                 self.forget_hint();
                 self.record.n_accepted += 1;
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.changed_at = *at;
             }
             Event::RunAccepted { at, offer, slots } => {
@@ -324,6 +335,7 @@ impl Decider for Driver {
                 self.forget_hint();
                 self.record.n_accepted += 1;
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.changed_at = *at;
             }
             Event::JobClaimed { at, job, work, slots, weight_g } => {
@@ -332,6 +344,7 @@ impl Decider for Driver {
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.heard(*at);
             }
             Event::JobAsked { at, job } => {
@@ -417,6 +430,10 @@ impl Decider for Driver {
             Event::SkillRevoked { at, skill, .. } => {
                 let others = self.grants.iter().filter(|it| it.skill != *skill);
                 self.grants = others.cloned().collect();
+                self.changed_at = *at;
+            }
+            Event::UnwantedTold { at, .. } => {
+                self.is_unwanted_told = true;
                 self.changed_at = *at;
             }
             Event::Messaged { at, .. } => self.changed_at = *at,
@@ -531,6 +548,7 @@ impl Decider for Driver {
             | Event::FleetSet { .. }
             | Event::SkillGranted { .. }
             | Event::SkillRevoked { .. }
+            | Event::UnwantedTold { .. }
             | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
         }
@@ -695,7 +713,12 @@ impl Decider for Driver {
         let came_with_grants = if let Event::WentOn { policy, .. } = event {
             policy.self_declared.is_some()
         } else {
-            matches!(event, Event::SkillGranted { .. } | Event::SkillRevoked { .. })
+            matches!(
+                event,
+                Event::SkillGranted { .. }
+                    | Event::SkillRevoked { .. }
+                    | Event::UnwantedTold { .. }
+            )
         };
         if came_with_grants {
             return GRANTS;
@@ -784,6 +807,7 @@ impl Driver {
             run: self.current_run(),
             grants: self.grants.to_vec(),
             ungranted: self.ungranted(self.known_at()),
+            rates: self.rates(),
         }
     }
 
@@ -791,6 +815,22 @@ impl Driver {
     fn shown_offer(&self, offer: &Offer) -> Offer {
         let next = offer.run.is_none() && self.room_for(offer.work).is_none();
         Offer { next, ..offer.clone() }
+    }
+
+    /// What it has made of its offers; nothing, if it was never made one.
+    fn rates(&self) -> Rates {
+        let record = &self.record;
+        if record.n_offered == 0 {
+            return Rates::default();
+        }
+        Rates {
+            made: record.n_offered,
+            accepted: record.n_accepted,
+            declined: record.n_declined,
+            ignored: record.n_ignored,
+            acceptance_percent: record.acceptance(),
+            in_a_row: self.n_unwanted,
+        }
     }
 
     /// For how many more deliveries it has room.
@@ -916,6 +956,11 @@ impl Driver {
             (Duty::On | Duty::Break(_) | Duty::Draining(_), Link::Stale) => self.policy.lost_ms,
         };
         Some(self.soft.heard_at() + ms(patience_ms))
+    }
+
+    /// It has taken something, or begins anew.
+    fn wants_offers_again(&mut self) {
+        (self.n_unwanted, self.is_unwanted_told) = (0, false);
     }
 
     /// It has something else to do than to wait; when it was told is remembered.

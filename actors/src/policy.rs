@@ -261,6 +261,17 @@ pub struct DriverPolicy {
     /// a shift that does not say is older than grants, and there they do. Needs format 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_declared: Option<bool>,
+    /// After how many offers in a row that it declined or did not answer a driver is told so, and that it may rest; 0 for never.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub unwanted_told: u8,
+}
+
+/// After how many offers in a row that it did not take a driver is told so.
+const UNWANTED_TOLD: u8 = 5;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_usual(n: &u8) -> bool {
+    *n == UNWANTED_TOLD
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -287,6 +298,7 @@ impl Default for DriverPolicy {
             forward_m: 0,
             hints_every_ms: 0,
             self_declared: None,
+            unwanted_told: UNWANTED_TOLD,
         }
     }
 }

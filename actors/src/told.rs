@@ -367,6 +367,7 @@ impl Shift {
             | E::FleetSet { .. }
             | E::SkillGranted { .. }
             | E::SkillRevoked { .. }
+            | E::UnwantedTold { .. }
             | E::Messaged { .. }
             | E::Rated { .. } => {}
         }

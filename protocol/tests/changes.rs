@@ -9,8 +9,8 @@ use protocol::{
     codec::Codec,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Eta, Etas, Grant, Offer, OfferView, OrderView, Position, Queued, RescueView,
-        RiderView, RunOrder, RunStop, RunView, StopKind, WorkKind,
+        DriverView, Eta, Etas, Grant, Offer, OfferView, OrderView, Position, Queued, Rates,
+        RescueView, RiderView, RunOrder, RunStop, RunView, StopKind, WorkKind,
     },
     work::{Issue, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
@@ -173,6 +173,7 @@ fn driver_view(d: Dice) -> ServerFrame {
         run: None,
         grants: few(d[7], |n| Grant { skill: text(n), until: maybe(n, time) }),
         ungranted: few(d[8], text),
+        rates: Rates { made: d[9].into(), in_a_row: d[10], ..Rates::default() },
     }
     .into()
 }

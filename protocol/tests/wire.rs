@@ -13,8 +13,8 @@ use protocol::{
     },
     view::{
         CheckView, Counters, DriverView, Eta, Etas, Grant, Happening, IncidentView, Mark, Message,
-        Offer, OfferView, OrderView, Position, Queued, RescueView, RiderView, RunOffer, RunOrder,
-        RunPay, RunStop, RunView, StopKind, WorkKind, ZonePause,
+        Offer, OfferView, OrderView, Position, Queued, Rates, RescueView, RiderView, RunOffer,
+        RunOrder, RunPay, RunStop, RunView, StopKind, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
@@ -266,6 +266,14 @@ fn pushes() -> Vec<Push> {
             text: "the gate is open".to_owned(),
             by: Principal::Dispatcher,
             at: NOON,
+            in_a_row: None,
+        }),
+        Push::Message(Message {
+            job: None,
+            text: "You did not take the last 5 offers. You can take a break.".to_owned(),
+            by: Principal::System,
+            at: NOON,
+            in_a_row: Some(5),
         }),
     ]
 }
@@ -355,6 +363,13 @@ fn driver_view() -> DriverView {
         run: None,
         grants: vec![Grant { skill: "certificate.hazmat".to_owned(), until: Some(NOON) }],
         ungranted: vec!["cold_chain".to_owned()],
+        rates: Rates {
+            made: 3,
+            accepted: 2,
+            declined: 1,
+            acceptance_percent: 84,
+            ..Rates::default()
+        },
     }
 }
 

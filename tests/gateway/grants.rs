@@ -1,19 +1,19 @@
-//! Skills that staff vouch for, from outside.
+//! Skills that staff vouch for, and drivers who take none of their offers, from outside.
 
 use crate::{
     client::Client,
-    control::{done, event, nth},
+    control::{done, event, nth, on_duty},
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of, ride},
-    ride::{PICKUP, hear_offer, position},
+    ride::{PICKUP, hear_offer, place_ride, position},
     why::{node_that_looks_often, until},
 };
 use protocol::{
     JobId, Principal,
-    frame::Outcome,
+    frame::{Outcome, Push},
     work::{DriverAction, DutyWish, Vehicle, VehicleKind, Wish},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 const HAZMAT: &str = "certificate.hazmat";
@@ -120,4 +120,38 @@ async fn where_a_brand_takes_drivers_at_their_word_nobody_need_vouch() {
     assert_eq!(hear_offer(&mut phone).await.job, job);
     let shown = json_of(Caller::new(&node, driver(1)).get("/v1/drivers/me/why-no-offers").await);
     assert_eq!(shown.await.get("ungranted"), None);
+}
+
+#[tokio::test]
+async fn who_takes_none_of_its_offers_is_told_so_and_sees_what_it_made_of_them() {
+    let (node, _preset) = node_where("unwanted_told = 5", "unwanted_told = 2");
+    let mut phone = on_duty(&node, 1, 50.0).await;
+    for n in 1..=2 {
+        let mut waiting = Client::connect(&node, rider(n)).await;
+        let order = place_ride(&mut waiting).await;
+        let offer = hear_offer(&mut phone).await;
+        assert_eq!(offer.job, JobId::Order(order));
+        let decline = DriverAction::DeclineOffer { offer: offer.id };
+        let declined = phone.wish(Wish::Driver { id: None, action: decline }).await;
+        assert!(matches!(declined, Outcome::Ok(_)), "{declined:?}");
+    }
+    let told = phone
+        .hear_push(|push| match push {
+            Push::Message(message) => Some(message),
+            _ => None,
+        })
+        .await;
+    assert_eq!((told.by, told.in_a_row), (Principal::System, Some(2)));
+    let me = Caller::new(&node, driver(1));
+    let shown: Value = json_of(me.get(&format!("/v1/drivers/{}", nth(1))).await).await;
+    let rates = &shown["rates"];
+    assert_eq!(
+        (&rates["made"], &rates["declined"], &rates["in_a_row"]),
+        (&json!(2), &json!(2), &json!(2))
+    );
+
+    // And is asked as before.
+    let mut waiting = Client::connect(&node, rider(3)).await;
+    let order = place_ride(&mut waiting).await;
+    assert_eq!(hear_offer(&mut phone).await.job, JobId::Order(order));
 }

@@ -121,6 +121,9 @@ pub(super) fn decide(
         Command::Tick {} => draft.tick(),
     }
     draft.start_next();
+    if context.writes >= GRANTS {
+        draft.tell_unwanted();
+    }
     Ok(draft.events)
 }
 
@@ -692,6 +695,15 @@ impl Draft {
             self.add(Event::SkillRevoked { at, skill, by, reason });
         }
         Ok(())
+    }
+
+    /// Once, until it takes one or begins anew. Who has just gone off, or rests, needs no telling.
+    fn tell_unwanted(&mut self) {
+        let Driver { duty, policy, n_unwanted: n, is_unwanted_told, .. } = self.driver;
+        let is_due = policy.unwanted_told > 0 && n >= policy.unwanted_told;
+        if duty == Duty::On && is_due && !is_unwanted_told {
+            self.add(Event::UnwantedTold { at: self.now, n });
+        }
     }
 
     /// Whatever it does: somebody wants it to know.

@@ -472,6 +472,13 @@ pub enum Event {
         /** Why. */
         reason: String,
     },
+    /// It was told that it takes no offers, and that it may rest. Needs format 8.
+    UnwantedTold {
+        /** When. */
+        at: Timestamp,
+        /** How many in a row. */
+        n: u8,
+    },
     /// Staff had something to tell it. Needs format 4.
     Messaged {
         /** When. */

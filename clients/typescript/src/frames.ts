@@ -2306,11 +2306,15 @@ export interface CheckView {
   item: CheckItem;
 }
 /**
- * What staff write to a rider or a driver.
+ * What staff, or the platform, have to say to a rider or a driver.
  */
 export interface Message {
   at: Timestamp;
   by: Principal;
+  /**
+   * It is of offers that the driver does not take: so many in a row. It may rest instead (`set_duty`).
+   */
+  in_a_row?: number | null;
   job?: JobId | null;
   /**
    * One line, for people.
@@ -2525,6 +2529,7 @@ export interface DriverView {
    */
   offers: Offer[];
   position?: Position | null;
+  rates?: Rates;
   run?: RunId | null;
   status: DriverStatus;
   /**
@@ -2553,6 +2558,35 @@ export interface Grant {
 export interface Hint {
   to: Point;
   until: Timestamp;
+}
+/**
+ * What a driver has made of the offers it was ever made.
+ */
+export interface Rates {
+  /**
+   * How many of a hundred it takes, as that counts where several drivers would do: of one of whom little is known it is near 90.
+   */
+  acceptance_percent?: number;
+  /**
+   * Of these, taken.
+   */
+  accepted?: number;
+  /**
+   * Of these, declined.
+   */
+  declined?: number;
+  /**
+   * Of these, not answered.
+   */
+  ignored?: number;
+  /**
+   * How many it has declined or not answered since it last took one, or began or went on with its shift.
+   */
+  in_a_row?: number;
+  /**
+   * How many there were.
+   */
+  made?: number;
 }
 /**
  * A rider as itself and dispatchers see it.
@@ -2741,6 +2775,7 @@ export interface DriverChanges {
    */
   offers?: Offer[];
   position?: Position | null;
+  rates?: Rates;
   run?: RunId | null;
   status?: DriverStatus;
   /**

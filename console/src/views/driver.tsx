@@ -96,6 +96,7 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
               </span>
             ))}</dd></> : null}
             {view.ungranted?.length ? <><dt>{t("driver.ungranted")}</dt><dd>{view.ungranted.map((it) => word("skill", it)).join(", ")}</dd></> : null}
+            {view.rates?.made ? <><dt>{t("driver.rates")}</dt><dd>{t("driver.rates_say", { accepted: number(view.rates.accepted ?? 0), declined: number(view.rates.declined ?? 0), ignored: number(view.rates.ignored ?? 0) })}</dd></> : null}
             {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(run) => go("actors", run)} /></dd></> : null}
             {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd class={sure(known?.blocked === view.blocked)}>{because(view.blocked)}</dd></> : null}
           </dl>

@@ -1,9 +1,9 @@
-//! Skills that staff vouch for, and offers of what begins next.
+//! Skills that staff vouch for, and who is told that it takes no offers.
 
 use super::*;
 use crate::driver::grants::GRANTS_MAX;
 use matching::{cost, fit};
-use protocol::work::Needs;
+use protocol::{view::Rates, work::Needs};
 
 const DAY: u64 = 24 * HOUR;
 
@@ -194,4 +194,94 @@ fn an_offer_of_what_begins_after_the_present_job_says_so_as_long_as_that_goes_on
     let offer = shared.offer(0, ride(2), WorkKind::Delivery);
     shared.reserve(&offer).unwrap();
     assert!(!is_next(&shared), "they go together");
+}
+
+// Who takes no offers.
+
+fn turn_down(world: &mut World, n: u64) -> Vec<&'static str> {
+    let offer = world.offer(0, ride(n), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    world.ask(own(), Command::DeclineOffer { offer: offer.id }).unwrap()
+}
+
+fn let_pass(world: &mut World, n: u64) -> Vec<&'static str> {
+    let offer = world.offer(0, ride(n), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    world.pass(16 * SECOND);
+    world.hear();
+    world.tick()
+}
+
+#[test]
+fn who_takes_none_of_its_offers_is_told_so_once_until_it_takes_one() {
+    let mut world = World::on_duty();
+    for n in 1..=2 {
+        assert_eq!(turn_down(&mut world, n), ["offer_declined"]);
+        assert_eq!(let_pass(&mut world, 10 + n), ["offer_ended"]);
+    }
+    assert_eq!(turn_down(&mut world, 5), ["offer_declined", "unwanted_told"]);
+    assert_eq!(world.journal.last(), Some(&Event::UnwantedTold { at: world.now, n: 5 }));
+    assert_eq!(turn_down(&mut world, 6), ["offer_declined"], "once");
+    world.at(KIGALI).unwrap();
+    assert!(world.card().is_some(), "it is asked as before");
+    assert_eq!(world.driver.driver_view(me(), 1).rates.in_a_row, 6);
+
+    let job = world.on_job(7, WorkKind::Ride);
+    world.end(job).unwrap();
+    for n in 20..24 {
+        assert_eq!(turn_down(&mut world, n), ["offer_declined"]);
+    }
+    assert_eq!(turn_down(&mut world, 24), ["offer_declined", "unwanted_told"]);
+    let rates = Rates {
+        made: 12,
+        accepted: 1,
+        declined: 9,
+        ignored: 2,
+        acceptance_percent: 45,
+        in_a_row: 5,
+    };
+    assert_eq!(world.driver.driver_view(me(), 1).rates, rates);
+    assert_eq!(World::on_duty().driver.driver_view(me(), 1).rates, Rates::default());
+}
+
+#[test]
+fn who_rests_is_not_told_to_and_begins_anew() {
+    let mut world = World::on_duty();
+    for n in 1..=4 {
+        turn_down(&mut world, n);
+    }
+    let offer = world.offer(0, ride(5), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    assert_eq!(world.set(DutyWish::Break), Ok(vec!["offer_declined", "break_started"]));
+    world.set(DutyWish::On).unwrap();
+    assert_eq!(turn_down(&mut world, 6), ["offer_declined"]);
+    assert_eq!(world.driver.driver_view(me(), 1).rates.in_a_row, 1);
+}
+
+#[test]
+fn after_how_many_it_is_told_is_the_brands_choice_and_may_be_never() {
+    for (unwanted_told, wanted) in [(1, 1), (2, 1), (0, 0)] {
+        let mut world = World::new(DriverPolicy { unwanted_told, ..DriverPolicy::default() });
+        world.go_on().unwrap();
+        world.at(KIGALI).unwrap();
+        for n in 0..8 {
+            turn_down(&mut world, n);
+        }
+        let told = |event: &&Event| matches!(event, Event::UnwantedTold { .. });
+        assert_eq!(world.journal.iter().filter(told).count(), wanted, "after {unwanted_told}");
+    }
+}
+
+#[test]
+fn nobody_is_told_where_not_every_node_could_read_it() {
+    let mut world = World::on_duty();
+    for n in 1..=4 {
+        turn_down(&mut world, n);
+    }
+    let offer = world.offer(0, ride(5), WorkKind::Ride);
+    world.reserve(&offer).unwrap();
+    let context = Context { id: me(), by: own(), now: world.now, writes: Format(7) };
+    let decline = Command::DeclineOffer { offer: offer.id };
+    let events = world.driver.decide(&decline, &context).unwrap();
+    assert_eq!(events.iter().map(Driver::event_name).collect::<Vec<_>>(), ["offer_declined"]);
 }

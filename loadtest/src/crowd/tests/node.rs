@@ -7,7 +7,7 @@ use protocol::{
     RiderId, SessionId, Timestamp,
     codec::Codec,
     frame::{ClientFrame, Done, Outcome, Push, SUBPROTOCOL_MSGPACK, ServerFrame, Topic},
-    view::{DriverView, Offer, OrderView, Position, RescueView, WorkKind},
+    view::{DriverView, Offer, OrderView, Position, Rates, RescueView, WorkKind},
     work::{
         DriverAction, DutyWish, Issue, OfferPolicy, OrderAction, OrderKind, RescueAction, Wish,
     },
@@ -335,6 +335,7 @@ impl State {
             run: None,
             grants: Vec::new(),
             ungranted: Vec::new(),
+            rates: Rates::default(),
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }

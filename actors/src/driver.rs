@@ -24,7 +24,7 @@ mod tests;
 
 pub use load::{Job, Lease, Phase, Slots, Way};
 pub use unfit::Asks;
-pub use words::{Command, Event, Sighting};
+pub use words::{Command, Event, Sighting, Wants};
 
 use crate::{
     Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Sight,

@@ -136,6 +136,19 @@ pub fn missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Option<WhyNot> 
     }
 }
 
+/// The same, all of it, each reason once.
+pub fn all_missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Vec<WhyNot> {
+    let alone = |needs: Needs| missing(&needs, vehicle, load_g);
+    let kind = alone(Needs { vehicles: needs.vehicles.clone(), ..Needs::default() });
+    let weight = alone(Needs { weight_g: needs.weight_g, ..Needs::default() });
+    let skills = needs.skills.iter().filter(|skill| !vehicle.skills.contains(skill));
+    let mut all: Vec<WhyNot> =
+        kind.into_iter().chain(weight).chain(skills.map(|it| lacking(it))).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// Does this skill count only if somebody vouches for it?
 pub fn must_be_granted(skill: &str) -> bool {
     lacking(skill) != WhyNot::Skill

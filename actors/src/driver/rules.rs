@@ -1,7 +1,7 @@
 //! What a driver may do, and what follows.
 
 use super::{
-    Break, Command, Driver, Duty, Event, GRANTS, Job, Lease, Leave, Link, Phase, grants, ms,
+    Break, Command, Driver, Duty, Event, GRANTS, Job, Lease, Leave, Link, Phase, Wants, grants, ms,
 };
 use crate::{Context, Decider, Refusal, policy::DriverPolicy, reason, search::FLEETS};
 use protocol::{
@@ -88,8 +88,8 @@ pub(super) fn decide(
             let policy = DriverPolicy { hints_every_ms, self_declared, ..*policy };
             draft.set_duty(*duty, vehicle.as_ref(), &policy, context.by)?;
         }
-        Command::ReserveOffer { offer, consent, force, weights_g } => {
-            draft.reserve(offer, *consent, *force, weights_g)?
+        Command::ReserveOffer { offer, consent, force, weights_g, wants } => {
+            draft.reserve(offer, *consent, *force, weights_g, wants)?
         }
         Command::WithdrawOffer { offer, status } => draft.withdraw(*offer, *status),
         Command::SeeOffer { offer } => {
@@ -296,6 +296,7 @@ impl Draft {
         consent: bool,
         force: bool,
         weights_g: &[u32],
+        wants: &[Wants],
     ) -> Result<(), Refusal> {
         let driver = &self.driver;
         if driver.lease(offer.id).is_some_and(|lease| lease.offer == *offer)
@@ -328,6 +329,13 @@ impl Draft {
         }
         if driver.leases.iter().any(|lease| lease.is_promised) {
             return Err(not_eligible("is changing jobs"));
+        }
+        let unfit = driver.unfit_for_wants(offer, wants, self.now);
+        // What may not be overruled, is not: it may have come since the dispatcher looked.
+        let unfit: Vec<_> =
+            unfit.into_iter().filter(|why| !(force && why.may_be_overruled())).collect();
+        if !unfit.is_empty() {
+            return Err(Refusal::Unfit(unfit));
         }
         if force {
             if driver.jobs.iter().any(|job| !job.is_current()) {

@@ -110,6 +110,18 @@ impl World {
         self.reserve_weighing(offer, &[])
     }
 
+    /// The same of a job that asks something of its driver.
+    fn reserve_wanting(
+        &mut self,
+        offer: &Offer,
+        wants: Wants,
+        force: bool,
+    ) -> Result<Vec<&'static str>, Refusal> {
+        let (offer, weights_g, wants) = (offer.clone(), vec![], vec![wants]);
+        let reserve = Command::ReserveOffer { offer, consent: !force, force, weights_g, wants };
+        self.ask(Principal::System, reserve)
+    }
+
     fn reserve_weighing(
         &mut self,
         offer: &Offer,
@@ -117,7 +129,7 @@ impl World {
     ) -> Result<Vec<&'static str>, Refusal> {
         let (offer, weights_g) = (offer.clone(), weights_g.to_vec());
         let (consent, force) = (true, false);
-        let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+        let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
         self.ask(Principal::System, reserve)
     }
 
@@ -125,7 +137,7 @@ impl World {
     fn force(&mut self, offer: &Offer) -> Result<Vec<&'static str>, Refusal> {
         let (offer, weights_g) = (offer.clone(), vec![]);
         let (consent, force) = (false, true);
-        let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+        let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
         self.ask(Principal::System, reserve)
     }
 
@@ -265,6 +277,7 @@ fn an_offer_becomes_a_job_and_the_driver_is_free_again() {
                 consent: true,
                 force: false,
                 weights_g: vec![],
+                wants: vec![],
             },
         ),
         (own(), Command::SeeOffer { offer: offer.id }),
@@ -310,7 +323,7 @@ fn a_job_assigned_without_asking_can_be_given_back_for_a_while() {
     let mut world = World::on_duty();
     let offer = world.offer(0, ride(1), WorkKind::Ride);
     let (consent, force, weights_g) = (false, false, vec![]);
-    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
     let mut story = format!("{:?}\n", world.ask(Principal::System, reserve));
     for (by, command) in [
         (own(), Command::RejectJob { job: ride(1) }),
@@ -533,7 +546,7 @@ fn a_dispatcher_may_overrule_what_it_weighs() {
     let mut world = World::on_duty();
     let offer = world.offer(0, ride(1), WorkKind::Delivery);
     let (consent, force, weights_g) = (false, true, vec![20_001]);
-    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
     let events = world.ask(Principal::System, reserve);
     assert_eq!(events, Ok(vec!["offer_reserved", "offer_accepted"]));
 }
@@ -822,7 +835,7 @@ fn a_rejected_job_can_no_longer_be_rejected_after_the_window() {
     world.end(job).unwrap();
     let offer = world.offer(0, ride(2), WorkKind::Ride);
     let (consent, force, weights_g) = (false, false, vec![]);
-    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
     world.ask(Principal::System, reserve).unwrap();
     world.ask(Principal::System, Command::CommitJob { job: ride(2) }).unwrap();
     world.pass(10 * SECOND + 1);
@@ -1404,6 +1417,7 @@ fn a_run_needs_room_for_all_of_it_and_comes_to_nothing_as_a_whole() {
             consent: true,
             force: false,
             weights_g: vec![],
+            wants: vec![],
         }),
         Format(5)
     );
@@ -1562,7 +1576,12 @@ impl World {
             Ask::Reserve { job: n, n: nth, consent, force } => {
                 let offer = self.offer(*nth, job(*n), WORKS[*n]);
                 let weights_g = vec![nth * 12_000];
-                Command::ReserveOffer { offer, consent: *consent, force: *force, weights_g }
+                let skills = SKILLS[..1].iter().filter(|_| *n == 2).map(|&it| it.to_owned());
+                let needs =
+                    protocol::work::Needs { skills: skills.collect(), ..Default::default() };
+                let wants = Wants::of(&needs, None, false).into_iter().collect();
+                let (consent, force) = (*consent, *force);
+                Command::ReserveOffer { offer, consent, force, weights_g, wants }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Skills that staff vouch for, and who is told that it takes no offers.
+//! Skills that staff vouch for, what a reservation asks for, and who is told that it takes no offers.
 
 use super::*;
 use crate::driver::grants::GRANTS_MAX;
@@ -21,6 +21,10 @@ fn with(skills: &[&str]) -> Vehicle {
 
 fn needing(skill: &str) -> Needs {
     Needs { skills: vec![skill.to_owned()], ..Needs::default() }
+}
+
+fn wanting(skill: &str) -> Wants {
+    Wants::of(&needing(skill), None, false).unwrap()
 }
 
 /// On duty with a vehicle that has these skills, as its driver says.
@@ -62,11 +66,18 @@ fn what_must_be_granted_counts_only_if_it_is_and_all_else_as_it_is_said() {
         WhyNot::Permit,
     ]) {
         assert_eq!(against(&world, skill), [why]);
+        let offer = world.offer(0, ride(1), WorkKind::Ride);
+        for force in [false, true] {
+            let refused = world.reserve_wanting(&offer, wanting(skill), force);
+            assert_eq!(refused, Err(Refusal::Unfit(vec![why])), "{skill}, forced: {force}");
+        }
         assert_eq!(world.ask(Principal::Dispatcher, grant(skill, None)), Ok(vec!["skill_granted"]));
         assert_eq!(against(&world, skill), []);
     }
     assert_eq!(listed(&world), said);
     assert_eq!(world.driver.ungranted(world.now), [""; 0]);
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    assert_eq!(world.reserve_wanting(&offer, wanting(said[1]), false), Ok(vec!["offer_reserved"]));
 }
 
 #[test]
@@ -174,6 +185,52 @@ fn what_is_new_of_grants_is_written_only_for_who_can_read_it() {
     assert_eq!(names, ["went_on", "skill_granted", "skill_revoked"]);
     let kept = serde_json::to_string(&Driver::default()).unwrap();
     assert!(!kept.contains("grants"), "{kept}");
+}
+
+#[test]
+fn who_is_another_than_was_listed_is_not_asked_unless_a_dispatcher_may_overrule_that() {
+    let mut world = World::on_duty();
+    let van = Needs { vehicles: vec![VehicleKind::Van], ..Needs::default() };
+    let fleet = Some(PartnerId::nth(1));
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    for (wants, why) in [
+        (Wants::of(&van, None, false), WhyNot::Vehicle),
+        (Wants::of(&needing("winch"), None, false), WhyNot::Skill),
+        (Wants::of(&Needs::default(), fleet, false), WhyNot::OtherFleet),
+        (Wants::of(&Needs::default(), fleet, true), WhyNot::OtherFleetFirst),
+    ] {
+        let refused = world.reserve_wanting(&offer, wants.unwrap(), false);
+        assert_eq!(refused, Err(Refusal::Unfit(vec![why])));
+    }
+    assert_eq!(Wants::of(&Needs::default(), None, false), None, "any driver would do");
+    let hire = Command::SetFleet { fleet, reason: "hired".to_owned() };
+    world.ask(Principal::Admin, hire).unwrap();
+    let theirs = Wants::of(&Needs::default(), fleet, false).unwrap();
+    assert_eq!(world.reserve_wanting(&offer, theirs, false), Ok(vec!["offer_reserved"]));
+    let other = world.offer(0, ride(2), WorkKind::Ride);
+    let wants = Wants::of(&van, Some(PartnerId::nth(2)), false).unwrap();
+    let forced = world.reserve_wanting(&other, wants, true);
+    assert_eq!(forced, Ok(vec!["offer_dropped", "offer_reserved", "offer_accepted"]));
+}
+
+#[test]
+fn a_reservation_that_says_nothing_of_needs_is_as_it_always_was() {
+    let world = World::on_duty();
+    let (offer, weights_g) = (world.offer(0, ride(1), WorkKind::Ride), vec![]);
+    let reserve =
+        Command::ReserveOffer { offer, consent: true, force: false, weights_g, wants: vec![] };
+    let said = serde_json::to_string(&reserve).unwrap();
+    assert!(!said.contains("wants") && !said.contains("\"next\""), "{said}");
+    let bytes = rmp_serde::to_vec_named(&reserve).unwrap();
+    assert_eq!(rmp_serde::from_slice::<Command>(&bytes).unwrap(), reserve);
+}
+
+#[test]
+fn of_a_run_each_order_may_ask_for_something() {
+    let mut world = World::on_duty();
+    let offer = run_offer(&world, 2);
+    let refused = world.reserve_wanting(&offer, wanting("cold_chain"), false);
+    assert_eq!(refused, Err(Refusal::Unfit(vec![WhyNot::ColdChain])));
 }
 
 // What begins next.

@@ -254,7 +254,6 @@ fn pushes() -> Vec<Push> {
     vec![
         Push::Offer(offered()),
         Push::Offer(Offer { work: WorkKind::Delivery, run: Some(run_offer()), ..offered() }),
-        Push::Offer(Offer { next: true, ..offered() }),
         Push::OfferEnded { offer: offer(), status: OfferStatus::Withdrawn },
         Push::Assigned { job },
         Push::Released { job, reason: "completed".to_owned() },
@@ -275,6 +274,7 @@ fn pushes() -> Vec<Push> {
             at: NOON,
             in_a_row: Some(5),
         }),
+        Push::Offer(Offer { next: true, ..offered() }),
     ]
 }
 
@@ -708,7 +708,9 @@ fn what_the_server_says() {
             "claim_lost",
             "incident",
             "incident_heeded",
-            "message"
+            "message",
+            "message",
+            "offer"
         ]
     );
 }

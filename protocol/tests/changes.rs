@@ -171,9 +171,10 @@ fn driver_view(d: Dice) -> ServerFrame {
         fleet: None,
         hint: None,
         run: None,
-        grants: few(d[7], |n| Grant { skill: text(n), until: maybe(n, time) }),
-        ungranted: few(d[8], text),
-        rates: Rates { made: d[9].into(), in_a_row: d[10], ..Rates::default() },
+        // What is empty is left out of a view, and said of a change.
+        grants: few(d[7] + 1, |n| Grant { skill: text(n), until: maybe(n, time) }),
+        ungranted: few(d[8] + 1, text),
+        rates: Rates { made: u32::from(d[9]) + 1, in_a_row: d[10], ..Rates::default() },
     }
     .into()
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::driver::grants::GRANTS_MAX;
 use matching::{cost, fit};
-use protocol::{view::Rates, work::Needs};
+use protocol::{RiderId, view::Rates, work::Needs};
 
 const DAY: u64 = 24 * HOUR;
 
@@ -119,7 +119,7 @@ fn a_grant_that_is_over_counts_no_more_and_one_that_is_revoked_not_at_once() {
 fn staff_alone_grant_and_only_what_must_be_and_not_without_end() {
     let mut world = saying(&[], None);
     let hazmat = || grant("certificate.hazmat", None);
-    for by in [own(), Principal::System, Principal::Driver(DriverId::nth(8))] {
+    for by in [own(), Principal::Driver(DriverId::nth(8)), Principal::Rider(RiderId::nth(1))] {
         assert!(matches!(world.ask(by, hazmat()), Err(Refusal::NotYours(_))), "{by}");
         let revoked = world.ask(by, revoke("certificate.hazmat"));
         assert!(matches!(revoked, Err(Refusal::NotYours(_))), "{by}");

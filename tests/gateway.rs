@@ -20,6 +20,8 @@ mod demand;
 mod eta;
 #[path = "gateway/feed.rs"]
 mod feed;
+#[path = "gateway/grants.rs"]
+mod grants;
 #[path = "gateway/incident.rs"]
 mod incident;
 #[path = "gateway/inspect.rs"]

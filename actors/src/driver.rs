@@ -12,6 +12,7 @@
 //! The driver reserves, the job judges: an accepted offer is `Committing` until its job says whether
 //! it came in time, and only then is the driver on it.
 
+mod grants;
 mod load;
 mod rules;
 mod sight;
@@ -23,7 +24,7 @@ mod tests;
 
 pub use load::{Job, Lease, Phase, Slots, Way};
 pub use unfit::Asks;
-pub use words::{Command, Event, Sighting};
+pub use words::{Command, Event, Sighting, Wants};
 
 use crate::{
     Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Sight,
@@ -36,7 +37,7 @@ use matching::Standing;
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
     Timestamp,
-    view::{DriverView, Hint, Mark, Offer, WorkKind},
+    view::{DriverView, Grant, Hint, Mark, Offer, Rates, WorkKind},
     work::Vehicle,
 };
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ use uuid::Uuid;
 
 /// How many offers that have ended are remembered, to say how when the driver answers too late.
 const ENDED_MAX: usize = 4;
+/// What it takes to know that staff vouch for skills, and that a driver is told that it takes no offers.
+pub const GRANTS: Format = Format(8);
 /// How long an off-duty driver stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -196,6 +199,12 @@ pub struct Driver {
     idle_since: Timestamp,
     /// Offers left unanswered in a row.
     n_silent: u8,
+    /// Offers declined or left unanswered since it last took one, or began or went on with its shift.
+    #[serde(default)]
+    n_unwanted: u8,
+    /// Was it told of them?
+    #[serde(default)]
+    is_unwanted_told: bool,
     record: Record,
     /// It wants only jobs that lead there.
     #[serde(default)]
@@ -206,6 +215,9 @@ pub struct Driver {
     /// Where it had better wait, and when it was told so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hint: Option<Box<Hinted>>,
+    /// The skills that staff vouch for; what is over is forgotten with the next one.
+    #[serde(default, skip_serializing_if = "<[Grant]>::is_empty")]
+    grants: Box<[Grant]>,
     #[serde(skip)]
     soft: Soft,
 }
@@ -235,6 +247,7 @@ impl Decider for Driver {
                 self.duty = Duty::On;
                 self.link = Link::Live;
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.idle_since = *at;
                 self.heard(*at);
             }
@@ -245,6 +258,7 @@ impl Decider for Driver {
                 self.vehicle = Some(Arc::new(vehicle.clone()));
                 self.duty = Duty::On;
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.heard(*at);
             }
             Event::BreakStarted { at, why } => {
@@ -284,6 +298,7 @@ impl Decider for Driver {
                 self.end_lease(*offer, OfferStatus::Declined);
                 self.record.n_declined += 1;
                 self.n_silent = 0;
+                self.n_unwanted = self.n_unwanted.saturating_add(1);
                 self.heard(*at);
             }
             Event::OfferDropped { at, offer, .. } => {
@@ -295,6 +310,7 @@ impl Decider for Driver {
                 if *status == OfferStatus::Expired {
                     self.record.n_ignored += 1;
                     self.n_silent = self.n_silent.saturating_add(1);
+                    self.n_unwanted = self.n_unwanted.saturating_add(1);
                 }
                 self.changed_at = *at;
             }
@@ -309,6 +325,7 @@ impl Decider for Driver {
                 self.forget_hint();
                 self.record.n_accepted += 1;
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.changed_at = *at;
             }
             Event::RunAccepted { at, offer, slots } => {
@@ -318,6 +335,7 @@ impl Decider for Driver {
                 self.forget_hint();
                 self.record.n_accepted += 1;
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.changed_at = *at;
             }
             Event::JobClaimed { at, job, work, slots, weight_g } => {
@@ -326,6 +344,7 @@ impl Decider for Driver {
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
+                self.wants_offers_again();
                 self.heard(*at);
             }
             Event::JobAsked { at, job } => {
@@ -400,6 +419,21 @@ impl Decider for Driver {
             }
             Event::FleetSet { at, fleet, .. } => {
                 self.fleet = *fleet;
+                self.changed_at = *at;
+            }
+            Event::SkillGranted { at, skill, until, .. } => {
+                let granted = Grant { skill: skill.clone(), until: *until };
+                let others = self.grants_beside(skill, *at).cloned();
+                self.grants = others.chain([granted]).collect();
+                self.changed_at = *at;
+            }
+            Event::SkillRevoked { at, skill, .. } => {
+                let others = self.grants.iter().filter(|it| it.skill != *skill);
+                self.grants = others.cloned().collect();
+                self.changed_at = *at;
+            }
+            Event::UnwantedTold { at, .. } => {
+                self.is_unwanted_told = true;
                 self.changed_at = *at;
             }
             Event::Messaged { at, .. } => self.changed_at = *at,
@@ -512,6 +546,9 @@ impl Decider for Driver {
             | Event::Reinstated { .. }
             | Event::Hinted { .. }
             | Event::FleetSet { .. }
+            | Event::SkillGranted { .. }
+            | Event::SkillRevoked { .. }
+            | Event::UnwantedTold { .. }
             | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
         }
@@ -545,7 +582,8 @@ impl Decider for Driver {
             return None;
         }
         let shown = self.soft.shown()?;
-        let vehicle = self.vehicle.as_ref()?;
+        // What is granted until a moment goes on counting here until the next position is shown.
+        let vehicle = self.brings(shown.seen_at)?;
         let ending = self.ending(shown.at, shown.seen_at);
         Some(Listing {
             region: shown.region,
@@ -553,7 +591,7 @@ impl Decider for Driver {
                 id,
                 at: shown.at,
                 seen_at: shown.seen_at,
-                vehicle: Arc::clone(vehicle),
+                vehicle,
                 is_free: self.jobs.is_empty(),
                 has_delivery_slot,
                 is_nearly_free,
@@ -658,6 +696,9 @@ impl Decider for Driver {
         if let Command::AbortRun { .. } | Command::Message { .. } = command {
             return run::KNOWN;
         }
+        if let Command::GrantSkill { .. } | Command::RevokeSkill { .. } = command {
+            return GRANTS;
+        }
         let is_new = matches!(command, Command::SetFleet { .. } | Command::Hint { .. });
         if is_new { FLEETS } else { Format::FIRST }
     }
@@ -670,6 +711,19 @@ impl Decider for Driver {
         };
         if came_with_runs {
             return run::KNOWN;
+        }
+        let came_with_grants = if let Event::WentOn { policy, .. } = event {
+            policy.self_declared.is_some()
+        } else {
+            matches!(
+                event,
+                Event::SkillGranted { .. }
+                    | Event::SkillRevoked { .. }
+                    | Event::UnwantedTold { .. }
+            )
+        };
+        if came_with_grants {
+            return GRANTS;
         }
         let is_new = if let Event::WentOn { policy, .. } = event {
             policy.hints_every_ms > 0
@@ -748,11 +802,36 @@ impl Driver {
             blocked: self.blocked().map(str::to_owned),
             vehicle: self.vehicle.as_deref().cloned(),
             jobs: self.current_jobs(),
-            offers: self.open_offers().cloned().collect(),
+            offers: self.open_offers().map(|offer| self.shown_offer(offer)).collect(),
             position: self.soft.position().copied(),
             fleet: self.fleet,
             hint: self.hint(),
             run: self.current_run(),
+            grants: self.grants.to_vec(),
+            ungranted: self.ungranted(self.known_at()),
+            rates: self.rates(),
+        }
+    }
+
+    /// An offer as it stands now: what it would begin after may end before the driver answers.
+    fn shown_offer(&self, offer: &Offer) -> Offer {
+        let next = offer.run.is_none() && self.room_for(offer.work).is_none();
+        Offer { next, ..offer.clone() }
+    }
+
+    /// What it has made of its offers; nothing, if it was never made one.
+    fn rates(&self) -> Rates {
+        let record = &self.record;
+        if record.n_offered == 0 {
+            return Rates::default();
+        }
+        Rates {
+            made: record.n_offered,
+            accepted: record.n_accepted,
+            declined: record.n_declined,
+            ignored: record.n_ignored,
+            acceptance_percent: record.acceptance(),
+            in_a_row: self.n_unwanted,
         }
     }
 
@@ -879,6 +958,11 @@ impl Driver {
             (Duty::On | Duty::Break(_) | Duty::Draining(_), Link::Stale) => self.policy.lost_ms,
         };
         Some(self.soft.heard_at() + ms(patience_ms))
+    }
+
+    /// It has taken something, or begins anew.
+    fn wants_offers_again(&mut self) {
+        (self.n_unwanted, self.is_unwanted_told) = (0, false);
     }
 
     /// It has something else to do than to wait; when it was told is remembered.

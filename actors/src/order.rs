@@ -713,7 +713,7 @@ impl Life {
             pickup: self.pickup(),
             dropoff: self.placement.stops.last(),
             fare: self.placement.fare.total(),
-            weight_g: self.placement.needs.weight_g,
+            needs: &self.placement.needs,
         }
     }
 

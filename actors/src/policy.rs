@@ -260,6 +260,21 @@ pub struct DriverPolicy {
     /// How often, at most, a driver with nothing to do is told of a better place to wait; 0 for never. Needs format 4.
     #[serde(skip_serializing_if = "is_zero")]
     pub hints_every_ms: u32,
+    /// Do skills that staff vouch for also count if only the driver says that it has them? No, if a brand does not say;
+    /// a shift that does not say is older than grants, and there they do. Needs format 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_declared: Option<bool>,
+    /// After how many offers in a row that it declined or did not answer a driver is told so, and that it may rest; 0 for never.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub unwanted_told: u8,
+}
+
+/// After how many offers in a row that it did not take a driver is told so.
+const UNWANTED_TOLD: u8 = 5;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_usual(n: &u8) -> bool {
+    *n == UNWANTED_TOLD
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -285,6 +300,8 @@ impl Default for DriverPolicy {
             reject_ms: 10_000,
             forward_m: 0,
             hints_every_ms: 0,
+            self_declared: None,
+            unwanted_told: UNWANTED_TOLD,
         }
     }
 }

@@ -547,7 +547,7 @@ impl Case {
                     pickup: &self.request.at,
                     dropoff: self.request.dropoff.as_ref(),
                     fare: self.request.fare.total(),
-                    weight_g: self.needs.weight_g,
+                    needs: &self.needs,
                 };
                 self.search.effects(&terms, event).into_iter().collect()
             }

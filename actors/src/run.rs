@@ -462,12 +462,14 @@ impl Life {
                 orders: orders.collect(),
                 stops: stops.clone(),
             })),
+            next: false,
         };
         let consent = self.plan.consent;
         let refused = Command::RefuseOffer { offer, why: String::new() };
         let weights_g = parts.iter().map(|(_, part)| part.weight_g).collect();
+        let wants = parts.iter().filter_map(|(_, part)| part.wants.as_deref().cloned()).collect();
         let (offer, force) = (offered, false);
-        let reserve = driver::Command::ReserveOffer { offer, consent, force, weights_g };
+        let reserve = driver::Command::ReserveOffer { offer, consent, force, weights_g, wants };
         Some(
             tell_driver(self.plan.driver, reserve)
                 .if_refused(Tell::Run { to: id, command: refused }),

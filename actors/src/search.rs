@@ -24,7 +24,11 @@ pub use words::{
     CONTROLLED, Candidate, Command, Event, FLEETS, FLEETS_FIRST, Side, Sighting, ZONED,
 };
 
-use crate::{Claim, Effect, Format, Refusal, SearchCard, Tell, driver, policy::JobPolicy};
+use crate::{
+    Claim, Effect, Format, Refusal, SearchCard, Tell,
+    driver::{self, Wants},
+    policy::JobPolicy,
+};
 use matching::fit::is_of_other_fleet;
 use protocol::{
     DriverId, JobId, Money, OfferId, OfferStatus, PartnerId, Place, Point, Principal, RiderId,
@@ -163,8 +167,8 @@ pub struct Terms<'a> {
     pub dropoff: Option<&'a Place>,
     /// What the rider pays.
     pub fare: Money,
-    /// How heavy it is, in grams.
-    pub weight_g: u32,
+    /// What must be brought.
+    pub needs: &'a Needs,
 }
 
 /// The search of one job, over all its rounds and drivers. `Default` has not begun.
@@ -827,10 +831,17 @@ impl Search {
                     eta_s: *eta_s,
                     expires_at: *expires_at,
                     run: None,
+                    next: false,
                 };
-                let (consent, force) = (*consent, *force);
-                let weights_g = Some(terms.weight_g).filter(|it| *it > 0).into_iter().collect();
-                let reserve = driver::Command::ReserveOffer { offer, consent, force, weights_g };
+                let reserve = driver::Command::ReserveOffer {
+                    offer,
+                    consent: *consent,
+                    force: *force,
+                    weights_g: Some(terms.needs.weight_g).filter(|it| *it > 0).into_iter().collect(),
+                    wants: Wants::of(terms.needs, self.fleet(), self.fleet_first)
+                        .into_iter()
+                        .collect(),
+                };
                 Some(Effect::from(tell_driver(*driver, reserve)).if_refused(refused))
             }
             Event::OfferClosed { offer, status, driver_knows: false } => {

@@ -365,6 +365,9 @@ impl Shift {
             | E::JobKept { .. }
             | E::Hinted { .. }
             | E::FleetSet { .. }
+            | E::SkillGranted { .. }
+            | E::SkillRevoked { .. }
+            | E::UnwantedTold { .. }
             | E::Messaged { .. }
             | E::Rated { .. } => {}
         }

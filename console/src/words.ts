@@ -119,6 +119,11 @@ export function timeOfDay(at: number): string {
   return clock.format.format(at);
 }
 
+/** `3 Dec 2026` in the viewer's time zone, as their language writes it. */
+export function dayOf(at: number): string {
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(at);
+}
+
 /** An amount in the smallest unit of its currency, as people write it. */
 export function money({ amount, currency }: { amount: number; currency: string }): string {
   const format = new Intl.NumberFormat(language, { style: "currency", currency });

@@ -324,6 +324,9 @@ test("so is what was asked of a driver", async () => {
   assert.deepEqual(suspended, { ...view, status: "blocked", blocked: "papers" });
   assert.deepEqual(expectedDriver(suspended, [asked({ reinstate: {} })]), { ...view, status: "offline" });
   assert.equal(expectedDriver(view, [asked({ set_fleet: { fleet: "partner-1", reason: "x" } })]).fleet, "partner-1");
+  const granted = expectedDriver({ ...view, ungranted: ["cold_chain", "permit.x"] }, [asked({ grant_skill: { skill: "cold_chain", reason: "x" } })]);
+  assert.deepEqual([granted.grants, granted.ungranted], [[{ skill: "cold_chain", until: null }], ["permit.x"]]);
+  assert.deepEqual(expectedDriver(granted, [asked({ revoke_skill: { skill: "cold_chain", reason: "x" } })]).grants, []);
 });
 
 test("of incidents those that call come first, as they are known last, and what was asked is shown as if it were so", async () => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// How much longer a driver's way to its destination may become through a job.
 const DETOUR_HOME_MAX: f64 = 1.5;
 
-/// A place where nobody drives without a permit: a driver has it who says the skill `permit.NAME`.
+/// A place where nobody drives without a permit: a driver has it who has the skill `permit.NAME`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Permit {
@@ -134,6 +134,29 @@ pub fn missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Option<WhyNot> 
     } else {
         needs.skills.iter().find(|skill| !vehicle.skills.contains(skill)).map(|it| lacking(it))
     }
+}
+
+/// The same, all of it, each reason once.
+pub fn all_missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Vec<WhyNot> {
+    let alone = |needs: Needs| missing(&needs, vehicle, load_g);
+    let kind = alone(Needs { vehicles: needs.vehicles.clone(), ..Needs::default() });
+    let weight = alone(Needs { weight_g: needs.weight_g, ..Needs::default() });
+    let skills = needs.skills.iter().filter(|skill| !vehicle.skills.contains(skill));
+    let mut all: Vec<WhyNot> =
+        kind.into_iter().chain(weight).chain(skills.map(|it| lacking(it))).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Does this skill count only if somebody vouches for it?
+pub fn must_be_granted(skill: &str) -> bool {
+    lacking(skill) != WhyNot::Skill
+}
+
+/// Of those: is it one of the vehicle, and not of whoever drives it, so that it must be said each time as well?
+pub fn is_of_vehicle(skill: &str) -> bool {
+    lacking(skill) == WhyNot::ColdChain
 }
 
 /// What it means not to have this skill: what stands in front of a dot says of what kind it is.

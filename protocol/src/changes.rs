@@ -12,8 +12,8 @@ use crate::{
     Place, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Etas, Hint, Offer, OfferView, OrderView, Position, Queued, RescueView,
-        RiderView, RunOrder, RunStop, RunView, ZonePause,
+        DriverView, Etas, Grant, Hint, Offer, OfferView, OrderView, Position, Queued, Rates,
+        RescueView, RiderView, RunOrder, RunStop, RunView, ZonePause,
     },
     work::{Alternative, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
 };
@@ -175,6 +175,9 @@ changes! {
         fleet: [Option<PartnerId>],
         hint: [Option<Hint>],
         run: [Option<RunId>],
+        grants: [Vec<Grant>],
+        ungranted: [Vec<String>],
+        rates: [Rates],
     }
 }
 

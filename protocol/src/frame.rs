@@ -379,7 +379,7 @@ pub enum Push {
         /** Which. */
         incident: IncidentId,
     },
-    /// Staff have something to say to you.
+    /// Staff, or the platform, have something to say to you.
     Message(Message),
 }
 

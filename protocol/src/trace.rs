@@ -522,6 +522,9 @@ pub struct WhyNoOffers {
     pub since: Timestamp,
     /// What keeps every offer away just now; nothing, if it only takes a job.
     pub now: Vec<WhyNot>,
+    /// Skills that it says it has, and that do not count: nobody vouches for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ungranted: Vec<String>,
     /// When something did, oldest first.
     pub spells: Vec<Spell>,
     /// The offers it was made, oldest first.

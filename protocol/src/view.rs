@@ -297,6 +297,52 @@ pub struct DriverView {
     /// Which run it is on, if it brings several deliveries as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
+    /// Skills that staff vouch for, also those for which they did until a while ago.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+    /// Skills that it says it has, and that do not count: nobody vouches for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ungranted: Vec<String>,
+    /// What it has made of its offers so far.
+    #[serde(default, skip_serializing_if = "Rates::are_of_nothing")]
+    pub rates: Rates,
+}
+
+/// A skill of a driver's that staff vouch for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Grant {
+    /// Which.
+    pub skill: String,
+    /// Until when; until they do no more, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// What a driver has made of the offers it was ever made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Rates {
+    /// How many there were.
+    pub made: u32,
+    /// Of these, taken.
+    pub accepted: u32,
+    /// Of these, declined.
+    pub declined: u32,
+    /// Of these, not answered.
+    pub ignored: u32,
+    /// How many of a hundred it takes, as that counts where several drivers would do: of one of whom little is known it is near 90.
+    pub acceptance_percent: u8,
+    /// How many it has declined or not answered since it last took one, or began or went on with its shift.
+    pub in_a_row: u8,
+}
+
+impl Rates {
+    /// Is there nothing to tell?
+    pub fn are_of_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A better place to wait for work. Nobody must go there.
@@ -489,6 +535,9 @@ pub struct Offer {
     /// Several deliveries as one, if it is that: what stands above is of the first, but the fare, which is of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Box<RunOffer>>,
+    /// Does it begin only when what the driver does now has ended?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub next: bool,
 }
 
 impl Offer {
@@ -536,7 +585,7 @@ pub struct Position {
     pub accuracy_m: Option<f32>,
 }
 
-/// What staff write to a rider or a driver.
+/// What staff, or the platform, have to say to a rider or a driver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Message {
@@ -549,6 +598,9 @@ pub struct Message {
     pub by: Principal,
     /// When.
     pub at: Timestamp,
+    /// It is of offers that the driver does not take: so many in a row. It may rest instead (`set_duty`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_a_row: Option<u8>,
 }
 
 /// One moving or standing mark on the dispatcher's map.

@@ -178,7 +178,7 @@ pub struct Vehicle {
     /// How much it carries, in grams.
     #[serde(default)]
     pub capacity_g: u32,
-    /// What else it, or its driver, can do.
+    /// What else it, or its driver, can do, as the driver says. Some of it counts only if staff vouch for it.
     #[serde(default)]
     pub skills: Vec<String>,
 }
@@ -894,6 +894,23 @@ pub enum DriverAction {
         /** Whose fleet; none, if absent. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fleet: Option<PartnerId>,
+        /** Why. */
+        reason: String,
+    },
+    /// Staff: vouches for a skill, one of those that count only then (`certificate.hazmat`). Said again, this is what holds.
+    GrantSkill {
+        /** Which, in at most 64 characters. */
+        skill: String,
+        /** Why. */
+        reason: String,
+        /** Until when; until it is revoked, if absent. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// Staff: vouches for it no more.
+    RevokeSkill {
+        /** Which. */
+        skill: String,
         /** Why. */
         reason: String,
     },

@@ -9,8 +9,8 @@ use protocol::{
     codec::Codec,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Eta, Etas, Offer, OfferView, OrderView, Position, Queued, RescueView,
-        RiderView, RunOrder, RunStop, RunView, StopKind, WorkKind,
+        DriverView, Eta, Etas, Grant, Offer, OfferView, OrderView, Position, Queued, Rates,
+        RescueView, RiderView, RunOrder, RunStop, RunView, StopKind, WorkKind,
     },
     work::{Issue, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
@@ -84,6 +84,7 @@ fn offer(n: u8) -> Offer {
         eta_s: n.into(),
         expires_at: time(n),
         run: None,
+        next: n.is_multiple_of(2),
     }
 }
 
@@ -170,6 +171,10 @@ fn driver_view(d: Dice) -> ServerFrame {
         fleet: None,
         hint: None,
         run: None,
+        // What is empty is left out of a view, and said of a change.
+        grants: few(d[7] + 1, |n| Grant { skill: text(n), until: maybe(n, time) }),
+        ungranted: few(d[8] + 1, text),
+        rates: Rates { made: u32::from(d[9]) + 1, in_a_row: d[10], ..Rates::default() },
     }
     .into()
 }

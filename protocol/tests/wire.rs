@@ -12,9 +12,9 @@ use protocol::{
         SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
     },
     view::{
-        CheckView, Counters, DriverView, Eta, Etas, Happening, IncidentView, Mark, Message, Offer,
-        OfferView, OrderView, Position, Queued, RescueView, RiderView, RunOffer, RunOrder, RunPay,
-        RunStop, RunView, StopKind, WorkKind, ZonePause,
+        CheckView, Counters, DriverView, Eta, Etas, Grant, Happening, IncidentView, Mark, Message,
+        Offer, OfferView, OrderView, Position, Queued, Rates, RescueView, RiderView, RunOffer,
+        RunOrder, RunPay, RunStop, RunView, StopKind, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
@@ -103,6 +103,7 @@ fn offered() -> Offer {
         eta_s: 120,
         expires_at: NOON,
         run: None,
+        next: false,
     }
 }
 
@@ -152,6 +153,21 @@ fn wishes() -> Vec<Wish> {
         Wish::Driver {
             id: Some(driver()),
             action: DriverAction::Message { job: None, text: "come in, please".to_owned() },
+        },
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::GrantSkill {
+                skill: "certificate.hazmat".to_owned(),
+                reason: "seen".to_owned(),
+                until: Some(NOON),
+            },
+        },
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::RevokeSkill {
+                skill: "certificate.hazmat".to_owned(),
+                reason: "forged".to_owned(),
+            },
         },
         Wish::Sos(Sos {
             job: Some(JobId::Order(order())),
@@ -249,7 +265,16 @@ fn pushes() -> Vec<Push> {
             text: "the gate is open".to_owned(),
             by: Principal::Dispatcher,
             at: NOON,
+            in_a_row: None,
         }),
+        Push::Message(Message {
+            job: None,
+            text: "You did not take the last 5 offers. You can take a break.".to_owned(),
+            by: Principal::System,
+            at: NOON,
+            in_a_row: Some(5),
+        }),
+        Push::Offer(Offer { next: true, ..offered() }),
     ]
 }
 
@@ -336,6 +361,15 @@ fn driver_view() -> DriverView {
         fleet: None,
         hint: None,
         run: None,
+        grants: vec![Grant { skill: "certificate.hazmat".to_owned(), until: Some(NOON) }],
+        ungranted: vec!["cold_chain".to_owned()],
+        rates: Rates {
+            made: 3,
+            accepted: 2,
+            declined: 1,
+            acceptance_percent: 84,
+            ..Rates::default()
+        },
     }
 }
 
@@ -674,7 +708,9 @@ fn what_the_server_says() {
             "claim_lost",
             "incident",
             "incident_heeded",
-            "message"
+            "message",
+            "message",
+            "offer"
         ]
     );
 }

@@ -98,7 +98,10 @@ fn of_driver(command: &str, by: Principal) -> bool {
         ),
         Principal::Rider(_) | Principal::Merchant(_) => false,
         Principal::Dispatcher | Principal::Admin | Principal::System => {
-            matches!(command, "set_duty" | "set_fleet" | "suspend" | "reinstate")
+            matches!(
+                command,
+                "set_duty" | "set_fleet" | "grant_skill" | "revoke_skill" | "suspend" | "reinstate"
+            )
         }
     }
 }

@@ -497,6 +497,10 @@ impl Translator {
             DriverAction::SetDestination { to } => C::SetDestination { to },
             DriverAction::RejectJob { job } => C::RejectJob { job },
             DriverAction::SetFleet { fleet, reason } => C::SetFleet { fleet, reason },
+            DriverAction::GrantSkill { skill, reason, until } => {
+                C::GrantSkill { skill, reason, until }
+            }
+            DriverAction::RevokeSkill { skill, reason } => C::RevokeSkill { skill, reason },
             DriverAction::Message { job, text } => C::Message { job, text },
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},
@@ -773,7 +777,7 @@ pub(crate) trait Shown: Hosted {
 /// What became of a driver's jobs and offers, and what staff wrote to it or to a rider, as events said it.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// What staff wrote.
+    /// What staff wrote, and what the platform has to say.
     pub(crate) messages: Vec<Message>,
     /// Jobs that are no longer its own, and why.
     pub(crate) released: Vec<Release>,
@@ -1017,7 +1021,12 @@ impl Shown for Driver {
         } else if let driver::Event::OfferEnded { offer, status, .. } = event {
             news.ended.push((*offer, *status));
         } else if let driver::Event::Messaged { at, job, by, text } = event {
-            news.messages.push(Message { job: *job, text: text.clone(), by: *by, at: *at });
+            let (job, text, by, at) = (*job, text.clone(), *by, *at);
+            news.messages.push(Message { job, text, by, at, in_a_row: None });
+        } else if let driver::Event::UnwantedTold { at, n } = event {
+            let text = format!("You did not take the last {n} offers. You can take a break.");
+            let (by, at) = (Principal::System, *at);
+            news.messages.push(Message { job: None, text, by, at, in_a_row: Some(*n) });
         }
     }
 }
@@ -1107,7 +1116,8 @@ impl Shown for Rider {
 
     fn news(event: &rider::Event, news: &mut News) {
         if let rider::Event::Messaged { at, job, by, text } = event {
-            news.messages.push(Message { job: *job, text: text.clone(), by: *by, at: *at });
+            let (job, text, by, at) = (*job, text.clone(), *by, *at);
+            news.messages.push(Message { job, text, by, at, in_a_row: None });
         }
     }
 

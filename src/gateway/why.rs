@@ -185,6 +185,7 @@ impl Gate {
             driver: id,
             since,
             now: driver.why_no_offers(now),
+            ungranted: driver.ungranted(now),
             spells,
             offers,
             known_since,

@@ -1,6 +1,8 @@
 //! What a driver may do, and what follows.
 
-use super::{Break, Command, Driver, Duty, Event, Job, Lease, Leave, Link, Phase, ms};
+use super::{
+    Break, Command, Driver, Duty, Event, GRANTS, Job, Lease, Leave, Link, Phase, Wants, grants, ms,
+};
 use crate::{Context, Decider, Refusal, policy::DriverPolicy, reason, search::FLEETS};
 use protocol::{
     DriverId, JobId, OfferId, OfferStatus, OrderId, PartnerId, Point, Principal, RescueId,
@@ -11,7 +13,7 @@ use protocol::{
 use std::time::Duration;
 
 /// The commands that find out for themselves whether they still mean anything.
-const ALWAYS: [&str; 19] = [
+const ALWAYS: [&str; 21] = [
     "set_duty",
     "withdraw_offer",
     "see_offer",
@@ -28,6 +30,8 @@ const ALWAYS: [&str; 19] = [
     "unstrand",
     "hint",
     "set_fleet",
+    "grant_skill",
+    "revoke_skill",
     "message",
     "suspend",
     "reinstate",
@@ -61,6 +65,8 @@ pub(super) fn decide(
         Command::Suspend { .. }
             | Command::Reinstate {}
             | Command::SetFleet { .. }
+            | Command::GrantSkill { .. }
+            | Command::RevokeSkill { .. }
             | Command::Message { .. }
     );
     if is_about_work && driver.changed_at == Timestamp::default() {
@@ -76,11 +82,14 @@ pub(super) fn decide(
             // A shift that not every node can read begins without hints.
             let is_known = context.writes >= FLEETS;
             let hints_every_ms = if is_known { policy.hints_every_ms } else { 0 };
-            let policy = DriverPolicy { hints_every_ms, ..*policy };
+            // And while nobody can be vouched for, whatever a driver says of itself counts.
+            let self_declared =
+                (context.writes >= GRANTS).then(|| policy.self_declared.unwrap_or(false));
+            let policy = DriverPolicy { hints_every_ms, self_declared, ..*policy };
             draft.set_duty(*duty, vehicle.as_ref(), &policy, context.by)?;
         }
-        Command::ReserveOffer { offer, consent, force, weights_g } => {
-            draft.reserve(offer, *consent, *force, weights_g)?
+        Command::ReserveOffer { offer, consent, force, weights_g, wants } => {
+            draft.reserve(offer, *consent, *force, weights_g, wants)?
         }
         Command::WithdrawOffer { offer, status } => draft.withdraw(*offer, *status),
         Command::SeeOffer { offer } => {
@@ -103,11 +112,18 @@ pub(super) fn decide(
         Command::Reinstate {} => draft.reinstate(),
         Command::Hint { to } => draft.hint(*to),
         Command::SetFleet { fleet, reason } => draft.set_fleet(*fleet, reason, context.by)?,
+        Command::GrantSkill { skill, reason, until } => {
+            draft.grant(skill, *until, reason, context.by)?
+        }
+        Command::RevokeSkill { skill, reason } => draft.revoke(skill, reason, context.by)?,
         Command::Message { job, text } => draft.message(*job, text, context.by)?,
         Command::SetDestination { to } => draft.set_destination(*to),
         Command::Tick {} => draft.tick(),
     }
     draft.start_next();
+    if context.writes >= GRANTS {
+        draft.tell_unwanted();
+    }
     Ok(draft.events)
 }
 
@@ -125,6 +141,8 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         Command::Suspend { .. }
         | Command::Reinstate {}
         | Command::SetFleet { .. }
+        | Command::GrantSkill { .. }
+        | Command::RevokeSkill { .. }
         | Command::Message { .. } => context.by.is_staff(),
         Command::ReserveOffer { .. }
         | Command::WithdrawOffer { .. }
@@ -278,6 +296,7 @@ impl Draft {
         consent: bool,
         force: bool,
         weights_g: &[u32],
+        wants: &[Wants],
     ) -> Result<(), Refusal> {
         let driver = &self.driver;
         if driver.lease(offer.id).is_some_and(|lease| lease.offer == *offer)
@@ -310,6 +329,13 @@ impl Draft {
         }
         if driver.leases.iter().any(|lease| lease.is_promised) {
             return Err(not_eligible("is changing jobs"));
+        }
+        let unfit = driver.unfit_for_wants(offer, wants, self.now);
+        // What may not be overruled, is not: it may have come since the dispatcher looked.
+        let unfit: Vec<_> =
+            unfit.into_iter().filter(|why| !(force && why.may_be_overruled())).collect();
+        if !unfit.is_empty() {
+            return Err(Refusal::Unfit(unfit));
         }
         if force {
             if driver.jobs.iter().any(|job| !job.is_current()) {
@@ -642,6 +668,50 @@ impl Draft {
             self.add(Event::FleetSet { at: self.now, fleet, by, reason: reason.to_owned() });
         }
         Ok(())
+    }
+
+    /// What it has, and what it is being asked, goes on.
+    fn grant(
+        &mut self,
+        skill: &str,
+        until: Option<Timestamp>,
+        reason: &str,
+        by: Principal,
+    ) -> Result<(), Refusal> {
+        reason::check(reason)?;
+        grants::check(skill)?;
+        let (driver, at) = (&self.driver, self.now);
+        if until.is_some_and(|until| until <= at) {
+            return Err(Refusal::invalid("until", "is over"));
+        }
+        if driver.grants.iter().any(|it| it.skill == skill && it.until == until) {
+            return Ok(());
+        }
+        if driver.grants_beside(skill, at).count() >= grants::GRANTS_MAX {
+            let problem = format!("{} are granted already", grants::GRANTS_MAX);
+            return Err(Refusal::invalid("skill", problem));
+        }
+        let (skill, reason) = (skill.to_owned(), reason.to_owned());
+        self.add(Event::SkillGranted { at, skill, until, by, reason });
+        Ok(())
+    }
+
+    fn revoke(&mut self, skill: &str, reason: &str, by: Principal) -> Result<(), Refusal> {
+        reason::check(reason)?;
+        if self.driver.grants.iter().any(|it| it.skill == skill) {
+            let (at, skill, reason) = (self.now, skill.to_owned(), reason.to_owned());
+            self.add(Event::SkillRevoked { at, skill, by, reason });
+        }
+        Ok(())
+    }
+
+    /// Once, until it takes one or begins anew. Who has just gone off, or rests, needs no telling.
+    fn tell_unwanted(&mut self) {
+        let Driver { duty, policy, n_unwanted: n, is_unwanted_told, .. } = self.driver;
+        let is_due = policy.unwanted_told > 0 && n >= policy.unwanted_told;
+        if duty == Duty::On && is_due && !is_unwanted_told {
+            self.add(Event::UnwantedTold { at: self.now, n });
+        }
     }
 
     /// Whatever it does: somebody wants it to know.

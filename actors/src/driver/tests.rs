@@ -13,6 +13,10 @@ use protocol::{
 use std::collections::BTreeSet;
 use strum::VariantNames;
 
+mod vouched;
+
+/// Of these somebody must vouch for the first.
+const SKILLS: [&str; 2] = ["certificate.hazmat", "winch"];
 const START: Timestamp = Timestamp(1_000_000_000);
 const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const SECOND: u64 = 1_000;
@@ -98,11 +102,24 @@ impl World {
             eta_s: 120,
             expires_at: self.now + Duration::from_secs(15),
             run: None,
+            next: false,
         }
     }
 
     fn reserve(&mut self, offer: &Offer) -> Result<Vec<&'static str>, Refusal> {
         self.reserve_weighing(offer, &[])
+    }
+
+    /// The same of a job that asks something of its driver.
+    fn reserve_wanting(
+        &mut self,
+        offer: &Offer,
+        wants: Wants,
+        force: bool,
+    ) -> Result<Vec<&'static str>, Refusal> {
+        let (offer, weights_g, wants) = (offer.clone(), vec![], vec![wants]);
+        let reserve = Command::ReserveOffer { offer, consent: !force, force, weights_g, wants };
+        self.ask(Principal::System, reserve)
     }
 
     fn reserve_weighing(
@@ -112,7 +129,7 @@ impl World {
     ) -> Result<Vec<&'static str>, Refusal> {
         let (offer, weights_g) = (offer.clone(), weights_g.to_vec());
         let (consent, force) = (true, false);
-        let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+        let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
         self.ask(Principal::System, reserve)
     }
 
@@ -120,7 +137,7 @@ impl World {
     fn force(&mut self, offer: &Offer) -> Result<Vec<&'static str>, Refusal> {
         let (offer, weights_g) = (offer.clone(), vec![]);
         let (consent, force) = (false, true);
-        let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+        let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
         self.ask(Principal::System, reserve)
     }
 
@@ -260,6 +277,7 @@ fn an_offer_becomes_a_job_and_the_driver_is_free_again() {
                 consent: true,
                 force: false,
                 weights_g: vec![],
+                wants: vec![],
             },
         ),
         (own(), Command::SeeOffer { offer: offer.id }),
@@ -305,7 +323,7 @@ fn a_job_assigned_without_asking_can_be_given_back_for_a_while() {
     let mut world = World::on_duty();
     let offer = world.offer(0, ride(1), WorkKind::Ride);
     let (consent, force, weights_g) = (false, false, vec![]);
-    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
     let mut story = format!("{:?}\n", world.ask(Principal::System, reserve));
     for (by, command) in [
         (own(), Command::RejectJob { job: ride(1) }),
@@ -528,7 +546,7 @@ fn a_dispatcher_may_overrule_what_it_weighs() {
     let mut world = World::on_duty();
     let offer = world.offer(0, ride(1), WorkKind::Delivery);
     let (consent, force, weights_g) = (false, true, vec![20_001]);
-    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
     let events = world.ask(Principal::System, reserve);
     assert_eq!(events, Ok(vec!["offer_reserved", "offer_accepted"]));
 }
@@ -817,7 +835,7 @@ fn a_rejected_job_can_no_longer_be_rejected_after_the_window() {
     world.end(job).unwrap();
     let offer = world.offer(0, ride(2), WorkKind::Ride);
     let (consent, force, weights_g) = (false, false, vec![]);
-    let reserve = Command::ReserveOffer { offer, consent, force, weights_g };
+    let reserve = Command::ReserveOffer { offer, consent, force, weights_g, wants: vec![] };
     world.ask(Principal::System, reserve).unwrap();
     world.ask(Principal::System, Command::CommitJob { job: ride(2) }).unwrap();
     world.pass(10 * SECOND + 1);
@@ -1313,9 +1331,9 @@ fn who_waits_is_told_of_a_better_place_but_not_too_often_and_not_while_it_has_wo
     let mut world = World::new(policy);
     world.go_on().unwrap();
     world.at(KIGALI).unwrap();
-    assert!(world.journal.iter().any(|event| Driver::event_format(event) == FLEETS));
     assert!(matches!(world.ask(own(), hint()), Err(Refusal::NotYours(_))));
     assert_eq!(world.ask(Principal::System, hint()), Ok(vec!["hinted"]));
+    assert!(world.journal.iter().any(|event| Driver::event_format(event) == FLEETS));
     assert_eq!(told(&world), Some(KIGALI));
     assert_eq!(world.ask(Principal::System, hint()), Ok(vec![]), "just now");
     let offer = world.offer(0, ride(1), WorkKind::Ride);
@@ -1399,6 +1417,7 @@ fn a_run_needs_room_for_all_of_it_and_comes_to_nothing_as_a_whole() {
             consent: true,
             force: false,
             weights_g: vec![],
+            wants: vec![],
         }),
         Format(5)
     );
@@ -1461,8 +1480,14 @@ enum Step {
 #[derive(Debug, Clone)]
 enum Ask {
     Plain(Command),
-    Reserve { job: usize, n: u32, consent: bool, force: bool },
-    Duty(DutyWish),
+    Reserve {
+        job: usize,
+        n: u32,
+        consent: bool,
+        force: bool,
+    },
+    /// With or without skills.
+    Duty(DutyWish, bool),
 }
 
 const WORKS: [WorkKind; 6] = [
@@ -1507,6 +1532,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Command::Hint { to: KIGALI }),
         1 => (prop::option::of(Just(PartnerId::nth(1))), text())
             .prop_map(|(fleet, reason)| Command::SetFleet { fleet, reason }),
+        2 => (prop::option::of(0..HOUR), text()).prop_map(|(until, reason)| {
+            let until = until.map(|until| Timestamp(START.0 + until));
+            Command::GrantSkill { skill: SKILLS[0].to_owned(), reason, until }
+        }),
+        1 => text()
+            .prop_map(|reason| Command::RevokeSkill { skill: SKILLS[0].to_owned(), reason }),
         1 => a_job().prop_map(|n| Command::Strand { rescue: RescueId::nth(n as u64) }),
         1 => a_job().prop_map(|n| Command::Unstrand { rescue: RescueId::nth(n as u64) }),
         1 => prop::option::of(Just(KIGALI)).prop_map(|to| Command::SetDestination { to }),
@@ -1516,7 +1547,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         6 => plain.prop_map(Ask::Plain),
         4 => (a_job(), 0..3_u32, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(job, n, consent, force)| Ask::Reserve { job, n, consent, force }),
-        2 => wish.prop_map(Ask::Duty),
+        2 => (wish, any::<bool>()).prop_map(|(duty, is_skilled)| Ask::Duty(duty, is_skilled)),
     ];
     let by = prop_oneof![
         5 => Just(own()),
@@ -1537,14 +1568,20 @@ impl World {
     fn command(&self, ask: &Ask) -> Command {
         match ask {
             Ask::Plain(command) => command.clone(),
-            Ask::Duty(duty) => {
-                let (vehicle, policy) = (Some(moto()), self.policy);
-                Command::SetDuty { duty: *duty, vehicle, policy }
+            Ask::Duty(duty, is_skilled) => {
+                let skills = SKILLS.iter().filter(|_| *is_skilled).map(|&it| it.to_owned());
+                let vehicle = Some(Vehicle { skills: skills.collect(), ..moto() });
+                Command::SetDuty { duty: *duty, vehicle, policy: self.policy }
             }
             Ask::Reserve { job: n, n: nth, consent, force } => {
                 let offer = self.offer(*nth, job(*n), WORKS[*n]);
                 let weights_g = vec![nth * 12_000];
-                Command::ReserveOffer { offer, consent: *consent, force: *force, weights_g }
+                let skills = SKILLS[..1].iter().filter(|_| *n == 2).map(|&it| it.to_owned());
+                let needs =
+                    protocol::work::Needs { skills: skills.collect(), ..Default::default() };
+                let wants = Wants::of(&needs, None, false).into_iter().collect();
+                let (consent, force) = (*consent, *force);
+                Command::ReserveOffer { offer, consent, force, weights_g, wants }
             }
         }
     }
@@ -1574,6 +1611,14 @@ impl World {
                     || !leases.is_empty()
                     || self.driver.is_nearly_free();
             prop_assert!(can_work, "I-11: {}", self.status());
+        }
+        if let Some(card) = self.card() {
+            let is_vouched_for = |skill: &String| {
+                let lasts = |until: Timestamp| card.seen_at < until;
+                let mut grants = self.driver.grants.iter().filter(|it| it.skill == *skill);
+                skill == SKILLS[1] || grants.any(|it| it.until.is_none_or(lasts))
+            };
+            prop_assert!(card.vehicle.skills.iter().all(is_vouched_for), "{:?}", card.vehicle);
         }
         prop_assert_eq!(self.driver.idle_max().is_some(), *duty == Duty::Off);
         if ban.is_some() {

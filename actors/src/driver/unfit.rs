@@ -1,8 +1,13 @@
 //! What speaks against giving a driver a job, told to those who ask.
 
-use super::{Driver, Duty, Link, ms};
+use super::{Driver, Duty, Link, Wants, ms};
 use matching::{cost, fit};
-use protocol::{JobId, PartnerId, RunId, Timestamp, trace::WhyNot, view::WorkKind, work::Needs};
+use protocol::{
+    JobId, PartnerId, RunId, Timestamp,
+    trace::WhyNot,
+    view::{Offer, WorkKind},
+    work::Needs,
+};
 
 /// What a job asks of its driver.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +103,8 @@ impl Driver {
     ) -> impl Iterator<Item = WhyNot> {
         let Asks { work, needs, fleet, fleet_first, way } = *asks;
         let of_fleet = fit::of_other_fleet(fleet, fleet_first, self.fleet);
-        let vehicle = self.vehicle.as_deref();
+        let brings = self.brings(now);
+        let vehicle = brings.as_deref();
         let load_g = self.load_g(Some(job));
         let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle, load_g));
         let at = self.soft.position().map_or(way.pickup, |position| position.at);
@@ -114,6 +120,28 @@ impl Driver {
             vehicle.is_some_and(|vehicle| fit::lacks_permit(&costs.permits, &way, vehicle));
         let of_law = [(is_too_long, WhyNot::Hours), (lacks_permit, WhyNot::Permit)];
         of_fleet.into_iter().chain(missing).chain(those(of_law))
+    }
+
+    /// What speaks against an offer that was made for what it brought when it was listed, and for whom it drove then.
+    pub(super) fn unfit_for_wants(
+        &self,
+        offer: &Offer,
+        wants: &[Wants],
+        now: Timestamp,
+    ) -> Vec<WhyNot> {
+        let Some(vehicle) = self.brings(now).filter(|_| !wants.is_empty()) else {
+            return Vec::new();
+        };
+        // What of a run is on board at once the run has judged.
+        let load_g = self.load_beside_g(offer.run.as_ref().map(|run| run.run));
+        let against = |it: &Wants| {
+            let of_fleet = fit::of_other_fleet(it.fleet, it.fleet_first, self.fleet);
+            of_fleet.into_iter().chain(fit::all_missing(&it.needs, &vehicle, load_g))
+        };
+        let mut all: Vec<WhyNot> = wants.iter().flat_map(against).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// What speaks against any job at all.

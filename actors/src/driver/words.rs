@@ -5,7 +5,7 @@ use crate::policy::DriverPolicy;
 use protocol::{
     JobId, OfferId, OfferStatus, OrderId, PartnerId, Point, Principal, RescueId, Timestamp,
     view::{Offer, Position, WorkKind},
-    work::{DutyWish, Vehicle},
+    work::{DutyWish, Needs, Vehicle},
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub enum Command {
         /** How heavy each of its jobs is, in grams; what is missing weighs nothing. */
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         weights_g: Vec<u32>,
+        /** What its jobs ask of the driver: nothing, as far as a node knows that is older. */
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        wants: Vec<Wants>,
     },
     /// The offer is taken back.
     WithdrawOffer {
@@ -142,6 +145,22 @@ pub enum Command {
         /** Why. */
         reason: String,
     },
+    /// Staff vouch for a skill. Needs format 8.
+    GrantSkill {
+        /** Which. */
+        skill: String,
+        /** Why. */
+        reason: String,
+        /** Until when, if not until it is revoked. */
+        until: Option<Timestamp>,
+    },
+    /// They do no more. Needs format 8.
+    RevokeSkill {
+        /** Which. */
+        skill: String,
+        /** Why. */
+        reason: String,
+    },
     /// Staff have something to tell it. Needs format 4.
     Message {
         /** About which job. */
@@ -165,6 +184,28 @@ pub enum Command {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+/// What a job asks of the driver it is reserved for: it was chosen for what it brought when it was listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wants {
+    /// What must be brought.
+    #[serde(default)]
+    pub needs: Needs,
+    /// Whose drivers it is kept to, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PartnerId>,
+    /// Is it kept to them only at first?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fleet_first: bool,
+}
+
+impl Wants {
+    /// Nothing, if any driver at all would do.
+    pub fn of(needs: &Needs, fleet: Option<PartnerId>, fleet_first: bool) -> Option<Self> {
+        let asks_much = *needs != Needs::default() || fleet.is_some();
+        asks_much.then(|| Self { needs: needs.clone(), fleet, fleet_first })
+    }
 }
 
 /// What is seen of a driver.
@@ -431,6 +472,37 @@ pub enum Event {
         by: Principal,
         /** Why. */
         reason: String,
+    },
+    /// Staff vouch for a skill. Needs format 8.
+    SkillGranted {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        skill: String,
+        /** Until when, if not until it is revoked. */
+        until: Option<Timestamp>,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// They do no more. Needs format 8.
+    SkillRevoked {
+        /** When. */
+        at: Timestamp,
+        /** Which. */
+        skill: String,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// It was told that it takes no offers, and that it may rest. Needs format 8.
+    UnwantedTold {
+        /** When. */
+        at: Timestamp,
+        /** How many in a row. */
+        n: u8,
     },
     /// Staff had something to tell it. Needs format 4.
     Messaged {

@@ -3,6 +3,7 @@
 use super::{Alert, Answer, Around, Command, Event, Leg, Life, work};
 use crate::{
     Effect, Refusal, Tell,
+    driver::Wants,
     run::{self, Part},
     search,
 };
@@ -49,12 +50,14 @@ impl Life {
 
     /// What it is, as far as a run cares.
     fn part(&self) -> Part {
+        let (needs, fleet) = (&self.placement.needs, self.search.fleet());
         Part {
             pickup: self.pickup().clone(),
             dropoff: self.dropoff().clone(),
             fare: self.fare_total(),
-            weight_g: self.placement.needs.weight_g,
+            weight_g: needs.weight_g,
             times: self.times(),
+            wants: Wants::of(needs, fleet, self.search.is_kept_at_first()).map(Box::new),
         }
     }
 

@@ -66,6 +66,7 @@ fn part(n: u64) -> Part {
         dropoff: at(3_000.0 + 100.0 * n as f64),
         fare: Money { amount: 1_000 + n as i64, currency: Currency::RWF },
         weight_g: 1_000,
+        wants: None,
         times: Batch {
             asked: NOW,
             ready: NOW,

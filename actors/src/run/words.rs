@@ -1,6 +1,6 @@
 //! What can be asked of a run, and what can happen to it. All of it needs format 5.
 
-use crate::{Format, refusal::Refusal};
+use crate::{Format, driver::Wants, refusal::Refusal};
 use matching::batch::{Batch, Cart, Legs, Parcel};
 use protocol::{
     DriverId, Money, OfferId, OfferStatus, OrderId, Place, Point, Principal, RunId, Timestamp,
@@ -63,6 +63,9 @@ pub struct Part {
     pub weight_g: u32,
     /// When.
     pub times: Batch,
+    /// What it asks of its driver, if it does. A build that does not know of it forgets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wants: Option<Box<Wants>>,
 }
 
 impl Part {

@@ -71,8 +71,8 @@ impl Hunt {
         let pickup = Place::from(Point::default());
         let fare = Money { amount: 1_000, currency: Currency::RWF };
         let work = WorkKind::Ride;
-        let weight_g = 0;
-        let terms = Terms { job: job(), work, pickup: &pickup, dropoff: None, fare, weight_g };
+        let needs = &Needs::default();
+        let terms = Terms { job: job(), work, pickup: &pickup, dropoff: None, fare, needs };
         for event in &decision.events {
             self.told.extend(self.search.effects(&terms, event));
             self.search.evolve(event);

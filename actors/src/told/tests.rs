@@ -240,6 +240,7 @@ fn offer(n: u64, at: Timestamp) -> Offer {
         eta_s: 60,
         expires_at: at + Duration::from_secs(15),
         run: None,
+        next: false,
     }
 }
 
@@ -257,6 +258,7 @@ fn a_driver_is_told_when_it_could_be_offered_nothing() {
         consent: true,
         force: false,
         weights_g: Vec::new(),
+        wants: Vec::new(),
     };
     play.ask(me, duty(DutyWish::On));
     play.after_s(10).ask(me, duty(DutyWish::Break));

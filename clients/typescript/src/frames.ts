@@ -1096,6 +1096,37 @@ export type DriverAction =
     }
   | {
       /**
+       * Staff: vouches for a skill, one of those that count only then (`certificate.hazmat`). Said again, this is what holds.
+       */
+      grant_skill: {
+        /**
+         * Why.
+         */
+        reason: string;
+        /**
+         * Which, in at most 64 characters.
+         */
+        skill: string;
+        until?: Timestamp | null;
+      };
+    }
+  | {
+      /**
+       * Staff: vouches for it no more.
+       */
+      revoke_skill: {
+        /**
+         * Why.
+         */
+        reason: string;
+        /**
+         * Which.
+         */
+        skill: string;
+      };
+    }
+  | {
+      /**
        * Staff: has something to tell it. Pushed to its device, and kept in its history.
        */
       message: {
@@ -2046,7 +2077,7 @@ export interface Vehicle {
   capacity_g?: number;
   kind: VehicleKind;
   /**
-   * What else it, or its driver, can do.
+   * What else it, or its driver, can do, as the driver says. Some of it counts only if staff vouch for it.
    */
   skills?: string[];
 }
@@ -2170,6 +2201,10 @@ export interface Offer {
   fare: Money;
   id: OfferId;
   job: JobId;
+  /**
+   * Does it begin only when what the driver does now has ended?
+   */
+  next?: boolean;
   pickup: Place;
   run?: RunOffer | null;
   work: WorkKind;
@@ -2271,11 +2306,15 @@ export interface CheckView {
   item: CheckItem;
 }
 /**
- * What staff write to a rider or a driver.
+ * What staff, or the platform, have to say to a rider or a driver.
  */
 export interface Message {
   at: Timestamp;
   by: Principal;
+  /**
+   * It is of offers that the driver does not take: so many in a row. It may rest instead (`set_duty`).
+   */
+  in_a_row?: number | null;
   job?: JobId | null;
   /**
    * One line, for people.
@@ -2475,6 +2514,10 @@ export interface DriverView {
    */
   blocked?: string | null;
   fleet?: PartnerId | null;
+  /**
+   * Skills that staff vouch for, also those for which they did until a while ago.
+   */
+  grants?: Grant[];
   hint?: Hint | null;
   id: DriverId;
   /**
@@ -2486,8 +2529,13 @@ export interface DriverView {
    */
   offers: Offer[];
   position?: Position | null;
+  rates?: Rates;
   run?: RunId | null;
   status: DriverStatus;
+  /**
+   * Skills that it says it has, and that do not count: nobody vouches for them.
+   */
+  ungranted?: string[];
   vehicle?: Vehicle | null;
   /**
    * How many events made it so.
@@ -2495,11 +2543,50 @@ export interface DriverView {
   version: number;
 }
 /**
+ * A skill of a driver's that staff vouch for.
+ */
+export interface Grant {
+  /**
+   * Which.
+   */
+  skill: string;
+  until?: Timestamp | null;
+}
+/**
  * A better place to wait for work. Nobody must go there.
  */
 export interface Hint {
   to: Point;
   until: Timestamp;
+}
+/**
+ * What a driver has made of the offers it was ever made.
+ */
+export interface Rates {
+  /**
+   * How many of a hundred it takes, as that counts where several drivers would do: of one of whom little is known it is near 90.
+   */
+  acceptance_percent?: number;
+  /**
+   * Of these, taken.
+   */
+  accepted?: number;
+  /**
+   * Of these, declined.
+   */
+  declined?: number;
+  /**
+   * Of these, not answered.
+   */
+  ignored?: number;
+  /**
+   * How many it has declined or not answered since it last took one, or began or went on with its shift.
+   */
+  in_a_row?: number;
+  /**
+   * How many there were.
+   */
+  made?: number;
 }
 /**
  * A rider as itself and dispatchers see it.
@@ -2673,6 +2760,10 @@ export interface DriverChanges {
    * Of which version: nothing else can be made of them.
    */
   from: number;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  grants?: Grant[];
   hint?: Hint | null;
   id: DriverId;
   /**
@@ -2684,8 +2775,13 @@ export interface DriverChanges {
    */
   offers?: Offer[];
   position?: Position | null;
+  rates?: Rates;
   run?: RunId | null;
   status?: DriverStatus;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  ungranted?: string[];
   vehicle?: Vehicle | null;
   /**
    * What its version is then.

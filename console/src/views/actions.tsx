@@ -183,6 +183,27 @@ export function SetFleet({ job, fleet: known, says, wish, onClose }: {
   );
 }
 
+/** Vouches for a skill of a driver's, for good or until the end of a day. */
+export function Grant({ driver, ungranted, onClose }: { driver: string; ungranted: string[]; onClose: () => void }): JSX.Element {
+  const { live } = useApp();
+  const [skill, setSkill] = useState(ungranted[0] ?? "");
+  const [day, setDay] = useState("");
+  const give = (reason: string): void => {
+    const until = day === "" ? {} : { until: new Date(`${day}T23:59:59`).getTime() };
+    void live.ask(driver, "act.grant", { driver: { id: driver, action: { grant_skill: { skill: skill.trim(), reason, ...until } } } });
+  };
+  return (
+    <Reason title="act.grant" go="act.grant.go" says="act.grant.says" suggestions={["reason.papers_seen"]} onClose={onClose} onGive={give}>
+      <>
+        <label for="skill">{t("act.grant.skill")}</label>
+        <input id="skill" class="field" placeholder="certificate.hazmat" spellcheck={false} autocomplete="off" required maxLength={64} value={skill} onInput={(event) => setSkill(event.currentTarget.value)} />
+        <label for="until">{t("act.grant.until")}</label>
+        <input id="until" class="field" type="date" value={day} onInput={(event) => setDay(event.currentTarget.value)} />
+      </>
+    </Reason>
+  );
+}
+
 /** Writes to somebody's device. */
 export function Write({ to, job, onClose }: { to: string[]; job?: JobId; onClose: () => void }): JSX.Element {
   const { live } = useApp();

@@ -8,8 +8,8 @@ import { jobId } from "../board.js";
 import type { Asked } from "../live.js";
 import { short } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described, useKeys } from "../ui.js";
-import { because, metres, number, span, t, timeOfDay, word } from "../words.js";
-import { More, Reason, SetFleet, Write } from "./actions.js";
+import { because, dayOf, metres, number, span, t, timeOfDay, word } from "../words.js";
+import { Grant, More, Reason, SetFleet, Write } from "./actions.js";
 import { UnderWay } from "./job.js";
 import { useJobsOf, useWays } from "./way.js";
 
@@ -32,6 +32,15 @@ export function expectedDriver(view: DriverView, asked: readonly Asked[]): Drive
     // Whether it works then is up to it.
     if ("reinstate" in action) return { ...it, blocked: null, status: it.status === "blocked" ? "offline" : it.status };
     if ("set_fleet" in action) return { ...it, fleet: action.set_fleet.fleet ?? null };
+    if ("grant_skill" in action) {
+      const { skill, until } = action.grant_skill;
+      const others = (it.grants ?? []).filter((other) => other.skill !== skill);
+      return { ...it, grants: [...others, { skill, until: until ?? null }], ungranted: (it.ungranted ?? []).filter((other) => other !== skill) };
+    }
+    if ("revoke_skill" in action) {
+      const { skill } = action.revoke_skill;
+      return { ...it, grants: (it.grants ?? []).filter((other) => other.skill !== skill) };
+    }
     return it;
   }, view);
 }
@@ -41,6 +50,7 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
   const { live } = app;
   const told = useFollowed<DriverView>({ driver: id });
   const followed = useValue(app.followed);
+  const [revoked, setRevoked] = useState<string | null>(null);
   useTick(1000);
   useHeard((again) => live.on("asked", again), [live]);
   const mark = live.board.driver(id);
@@ -79,6 +89,14 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
             <dt>{t("driver.jobs")}</dt><dd>{view.jobs.length === 0 ? <span class="soft">{t("driver.free")}</span> : view.jobs.map(jobId).map((job) => <ActorLink key={job} id={job} mark={live.board.marks.get(job)} onOpen={onOpen} />)}</dd>
             {view.position ? <><dt>{t("driver.seen")}</dt><dd>{t("job.ago", { span: span(now - view.position.sampled_at) })}{view.position.accuracy_m ? ` · ±${metres(view.position.accuracy_m)}` : ""}</dd></> : null}
             {view.fleet ? <><dt>{t("job.fleet")}</dt><dd title={view.fleet} class={sure(known?.fleet === view.fleet)}>{short(view.fleet)}</dd></> : null}
+            {view.grants?.length ? <><dt>{t("driver.grants")}</dt><dd>{view.grants.map(({ skill, until }) => (
+              <span key={skill} class={`granted ${sure(known?.grants?.some((it) => it.skill === skill) ?? false)}`}>
+                {word("skill", skill)}{until ? <span class="soft">{` ${t(until > now ? "driver.granted_until" : "driver.granted_over", { at: dayOf(until) })}`}</span> : null}
+                <button type="button" class="ghost" onClick={() => setRevoked(skill)}>{t("act.revoke")}</button>
+              </span>
+            ))}</dd></> : null}
+            {view.ungranted?.length ? <><dt>{t("driver.ungranted")}</dt><dd>{view.ungranted.map((it) => word("skill", it)).join(", ")}</dd></> : null}
+            {view.rates?.made ? <><dt>{t("driver.rates")}</dt><dd>{t("driver.rates_say", { accepted: number(view.rates.accepted ?? 0), declined: number(view.rates.declined ?? 0), ignored: number(view.rates.ignored ?? 0) })}</dd></> : null}
             {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(run) => go("actors", run)} /></dd></> : null}
             {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd class={sure(known?.blocked === view.blocked)}>{because(view.blocked)}</dd></> : null}
           </dl>
@@ -87,10 +105,12 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
           <section class="offers">
             <h3>{t("driver.offers")}</h3>
             <ul>{view.offers.map((offer) => (
-              <li key={offer.id}><ActorLink id={jobId(offer.job)} mark={live.board.marks.get(jobId(offer.job))} onOpen={onOpen} /><span class="soft">{span(offer.eta_s * 1000)}</span><span class="countdown">{span(offer.expires_at - now)}</span></li>
+              <li key={offer.id}><ActorLink id={jobId(offer.job)} mark={live.board.marks.get(jobId(offer.job))} onOpen={onOpen} /><span class="soft">{span(offer.eta_s * 1000)}</span>{offer.next ? <span class="soft">{t("driver.offer_next")}</span> : null}<span class="countdown">{span(offer.expires_at - now)}</span></li>
             ))}</ul>
           </section>
         ) : null}
+        {revoked ? <Reason title="act.revoke" go="act.revoke" says="act.revoke.says" suggestions={["reason.papers", "reason.over"]} isDanger onClose={() => setRevoked(null)}
+          onGive={(reason) => void live.ask(id, "act.revoke", { driver: { id, action: { revoke_skill: { skill: revoked, reason } } } })} /> : null}
         <WhyNone id={id} version={view?.version ?? 0} onOpen={onOpen} />
       </div>
     </>
@@ -100,7 +120,7 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
 /** What staff may do about a driver. */
 function DriverActions({ view, isListening }: { view: DriverView; isListening: boolean }): JSX.Element {
   const { live } = useApp();
-  const [open, setOpen] = useState<"message" | "fleet" | "suspend" | null>(null);
+  const [open, setOpen] = useState<"message" | "fleet" | "grant" | "suspend" | null>(null);
   useKeys((event) => {
     if (event.key !== "m") return;
     event.preventDefault();
@@ -114,9 +134,13 @@ function DriverActions({ view, isListening }: { view: DriverView; isListening: b
       {view.blocked
         ? <button type="button" class="ghost" onClick={() => void live.ask(view.id, "act.reinstate", wish({ reinstate: {} }))}>{t("act.reinstate")}</button>
         : <button type="button" class="ghost danger" onClick={() => setOpen("suspend")}>{t("act.suspend")}</button>}
-      <More><button type="button" class="ghost" onClick={() => setOpen("fleet")}>{t("act.fleet")}</button></More>
+      <More>
+        <button type="button" class="ghost" onClick={() => setOpen("fleet")}>{t("act.fleet")}</button>
+        <button type="button" class="ghost" onClick={() => setOpen("grant")}>{t("act.grant")}</button>
+      </More>
       {open === "message" ? <Write to={[view.id]} onClose={close} /> : null}
       {open === "fleet" ? <SetFleet job={view.id} fleet={view.fleet ?? null} says="act.fleet.driver_says" wish={(given) => wish({ set_fleet: given })} onClose={close} /> : null}
+      {open === "grant" ? <Grant driver={view.id} ungranted={view.ungranted ?? []} onClose={close} /> : null}
       {open === "suspend" ? <Reason title="act.suspend" go="act.suspend" says="act.suspend.says" suggestions={["reason.complaint", "reason.papers", "reason.unsafe"]} isDanger onClose={close}
         onGive={(reason) => void live.ask(view.id, "act.suspend", wish({ suspend: { reason, reassign: false } }))} /> : null}
     </div>

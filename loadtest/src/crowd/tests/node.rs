@@ -7,7 +7,7 @@ use protocol::{
     RiderId, SessionId, Timestamp,
     codec::Codec,
     frame::{ClientFrame, Done, Outcome, Push, SUBPROTOCOL_MSGPACK, ServerFrame, Topic},
-    view::{DriverView, Offer, OrderView, Position, RescueView, WorkKind},
+    view::{DriverView, Offer, OrderView, Position, Rates, RescueView, WorkKind},
     work::{
         DriverAction, DutyWish, Issue, OfferPolicy, OrderAction, OrderKind, RescueAction, Wish,
     },
@@ -333,6 +333,9 @@ impl State {
             fleet: None,
             hint: None,
             run: None,
+            grants: Vec::new(),
+            ungranted: Vec::new(),
+            rates: Rates::default(),
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }
@@ -482,6 +485,7 @@ impl State {
                 eta_s: 1,
                 expires_at: Timestamp(0),
                 run: None,
+                next: false,
             };
             self.push(driver, Push::Offer(offer));
         }

@@ -19,6 +19,7 @@ fn offer(n: u32, expires_at: u64) -> Push {
         eta_s: 60,
         expires_at: Timestamp(expires_at),
         run: None,
+        next: false,
     })
 }
 

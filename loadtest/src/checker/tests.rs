@@ -51,6 +51,9 @@ fn driver(version: u64, jobs: &[JobId]) -> DriverView {
         fleet: None,
         hint: None,
         run: None,
+        grants: Vec::new(),
+        ungranted: Vec::new(),
+        rates: protocol::view::Rates::default(),
     }
 }
 

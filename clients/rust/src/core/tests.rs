@@ -309,6 +309,9 @@ fn one_view_is_what_all_who_asked_for_it_want() {
         fleet: None,
         hint: None,
         run: None,
+        grants: Vec::new(),
+        ungranted: Vec::new(),
+        rates: protocol::view::Rates::default(),
     };
     stage.hear(view.into());
     assert!(stage.core.topics.iter().all(|it| it.is_sure));

@@ -23,6 +23,9 @@ fn driver(n: u64, version: u64) -> ServerFrame {
         fleet: None,
         hint: None,
         run: None,
+        grants: Vec::new(),
+        ungranted: Vec::new(),
+        rates: protocol::view::Rates::default(),
     }))
 }
 

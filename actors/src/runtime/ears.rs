@@ -15,13 +15,13 @@
 
 use super::{
     entity::{Message, Sighted},
-    home::{Home, Visit},
+    home::{Home, NotAtHome, Visit},
 };
 use crate::Decider;
 use foldhash::{HashMap, HashMapExt as _};
 use ractor::{ActorRef, ActorStatus};
 use std::sync::{
-    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -38,7 +38,8 @@ type ByName<D> = HashMap<<D as Decider>::Id, Ear<D>>;
 #[derive(Debug)]
 struct Ear<D: Decider> {
     actor: ActorRef<Box<Message<D>>>,
-    home: Arc<Home<D>>,
+    /// Its actor's: who is at home there knows the system that these ears are part of.
+    home: Weak<Home<D>>,
 }
 
 impl<D: Decider> Default for Ears<D> {
@@ -62,9 +63,10 @@ impl<D: Decider> Ears<D> {
         }
         let awake = self.awake();
         let Some(Ear { actor, home }) = awake.get(&to) else { return Err(sighted) };
-        let sighted = match home.visit(sighted) {
+        let Some(home) = home.upgrade() else { return Err(sighted) };
+        let NotAtHome { home, sighted } = match Visit::to(home, sighted) {
             Ok(visit) => return Ok(Some(visit)),
-            Err(sighted) => sighted,
+            Err(not_at_home) => not_at_home,
         };
         if actor.get_status() >= ActorStatus::Stopping {
             return Err(sighted);
@@ -90,8 +92,8 @@ impl<D: Decider> Ears<D> {
         self.n_queued.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn add(&self, id: D::Id, actor: ActorRef<Box<Message<D>>>, home: Arc<Home<D>>) {
-        self.change().insert(id, Ear { actor, home });
+    pub(super) fn add(&self, id: D::Id, actor: ActorRef<Box<Message<D>>>, home: &Arc<Home<D>>) {
+        self.change().insert(id, Ear { actor, home: Arc::downgrade(home) });
     }
 
     /// Once this returns, nobody is on the way to showing it something past its shard.

@@ -91,21 +91,21 @@ impl<D: Decider> Home<D> {
 
     /// Gives it to somebody who shows it something, if it is at home and nothing waits for it that may have been said before.
     ///
-    /// Counted as sent from now on, and as received once it is taken in, so that nobody lets it sleep in between.
-    pub(super) fn visit(self: &Arc<Self>, sighted: Sighted<D>) -> Result<Visit<D>, Sighted<D>> {
+    /// What that is counts as sent from now on, and as received once it is taken in, so that nobody lets it sleep in between.
+    fn visited(&self) -> Option<Box<Awake<D>>> {
         if self.n_waiting.load(Ordering::Acquire) > 0 || NESTED.get() >= NESTED_MAX {
-            return Err(sighted);
+            return None;
         }
         let mut place = self.place();
         match mem::replace(&mut *place, Place::Out(None)) {
             // Whoever has a past that is not read takes nothing in.
             Place::In(awake) if !awake.is_unread => {
                 self.n_shown.fetch_add(1, Ordering::AcqRel);
-                Ok(Visit { home: Arc::clone(self), awake, sighted })
+                Some(awake)
             }
             other @ (Place::In(_) | Place::Out(_) | Place::Fallen(_)) => {
                 *place = other;
-                Err(sighted)
+                None
             }
         }
     }
@@ -134,6 +134,12 @@ impl<D: Decider> Home<D> {
     }
 }
 
+/// What was to be shown to somebody who is not at home, and where that is.
+pub(super) struct NotAtHome<D: Decider> {
+    pub(super) home: Arc<Home<D>>,
+    pub(super) sighted: Sighted<D>,
+}
+
 /// Somebody in the hands of whoever shows it something.
 #[derive(Debug)]
 #[must_use = "nobody else has it until it has taken that in"]
@@ -144,6 +150,14 @@ pub(super) struct Visit<D: Decider> {
 }
 
 impl<D: Decider> Visit<D> {
+    /// Goes there with something to show; gives it back if nobody is at home.
+    pub(super) fn to(home: Arc<Home<D>>, sighted: Sighted<D>) -> Result<Self, NotAtHome<D>> {
+        match home.visited() {
+            Some(awake) => Ok(Self { home, awake, sighted }),
+            None => Err(NotAtHome { home, sighted }),
+        }
+    }
+
     /// Lets it take in what it is shown, and go home. Under no lock: of what it passes on because of that, something may be
     /// for others of its shard.
     pub(super) fn take_in(self) {

@@ -336,7 +336,7 @@ impl<D: Decider> Actor for Shard<D> {
                 if is_quiet && let Some(resident) = self.forget(id, roll) {
                     resident.actor.send_message(Box::new(Message::Sleep)).ok();
                 } else if let Some(Resident { actor, home, .. }) = roll.by_id.get(&id) {
-                    self.ears.add(id, actor.clone(), home.clone());
+                    self.ears.add(id, actor.clone(), home);
                 }
             }
             ToShard::Looked { id, n, seen } => self.looked(id, n, *seen, &myself, roll),
@@ -528,7 +528,7 @@ impl<D: Decider> Shard<D> {
         self.awake.add(self.shard, 1);
         roll.by_actor.insert(actor.get_id(), id);
         let active_at = self.system.now();
-        self.ears.add(id, actor.clone(), home.clone());
+        self.ears.add(id, actor.clone(), &home);
         roll.by_id.insert(id, Resident { actor, n_sent: 0, home, active_at });
         for message in roll.looks.remove(&id).map(|look| look.waiting).unwrap_or_default() {
             self.send(id, Box::new(message), roll);

@@ -223,6 +223,9 @@ pub struct Search {
 struct Resting {
     driver: DriverId,
     until: Timestamp,
+    /// It let an offer pass, so that a wider tier does not end its rest. Whoever only could not be asked is asked again with that.
+    #[serde(default)]
+    is_silent: bool,
 }
 
 /// That a search waits for a run.
@@ -708,7 +711,7 @@ impl Search {
                     self.asks_again = *tier == *wider;
                     // It says not when it was, but it was not before it was due.
                     if let Some(at) = *next_tier_at {
-                        self.at_rest.retain(|it| it.until > at);
+                        self.at_rest.retain(|it| it.is_silent && it.until > at);
                     }
                     *tier = *wider;
                     *next_tier_at = then.or(self.at_rest.iter().map(|it| it.until).min());
@@ -738,7 +741,7 @@ impl Search {
                 self.n_refused += 1;
                 if let Some(open) = self.end(*offer, OfferStatus::Withdrawn) {
                     // What kept it is over by then, as likely as not: another offer, most often.
-                    self.rest(open.driver, open.expires_at);
+                    self.rest(open.driver, open.expires_at, false);
                 }
             }
             Event::OfferSeen { offer } => {
@@ -763,7 +766,7 @@ impl Search {
                 }
                 if *status == OfferStatus::Expired {
                     self.n_refused += u32::from(self.asks_again);
-                    self.rest(open.driver, open.expires_at + REST);
+                    self.rest(open.driver, open.expires_at + REST, true);
                 }
             }
             Event::Excluded { driver } => self.exclude(*driver),
@@ -805,7 +808,7 @@ impl Search {
                     self.exclude(joined.driver);
                 }
                 if *status == OfferStatus::Expired {
-                    self.rest(joined.driver, *at + REST);
+                    self.rest(joined.driver, *at + REST, true);
                 }
             }
             Event::Closed { .. } => {
@@ -1366,14 +1369,14 @@ impl Search {
 
     /// Leaves a driver in peace until then and until the next tier; where none is left, until then, or until whoever rests
     /// already has.
-    fn rest(&mut self, driver: DriverId, until: Timestamp) {
+    fn rest(&mut self, driver: DriverId, until: Timestamp, is_silent: bool) {
         self.at_rest.retain(|it| it.driver != driver);
         if self.at_rest.len() == RESTING_MAX {
             // Whose rest is over first.
             self.at_rest.sort_by_key(|it| it.until);
             self.at_rest.remove(0);
         }
-        self.at_rest.push(Resting { driver, until });
+        self.at_rest.push(Resting { driver, until, is_silent });
         if let Phase::Open { next_tier_at: next_tier_at @ None, .. } = &mut self.phase {
             *next_tier_at = Some(until);
         }

@@ -149,9 +149,10 @@ pub fn all_missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Vec<WhyNot>
     all
 }
 
-/// Does this skill count only if somebody vouches for it?
+/// Does this skill count only if somebody vouches for it? However it is written: what is asked for in capitals or with
+/// blanks is not for everybody who writes it like that.
 pub fn must_be_granted(skill: &str) -> bool {
-    lacking(skill) != WhyNot::Skill
+    lacking(&skill.trim().to_lowercase().replace('-', "_")) != WhyNot::Skill
 }
 
 /// Of those: is it one of the vehicle, and not of whoever drives it, so that it must be said each time as well?

@@ -30,10 +30,8 @@ const N_HELPINGS: u32 = 3;
 /// weighs cost; in milliseconds. Less is not worth another look, and the default weights make no more of one driver and
 /// another.
 const WORTH_A_LOOK_MS: u32 = 15_000;
-/// How many times as many it looks at each time …
-const FURTHER: usize = 3;
-/// … and in the end, at most, for each that it weighs.
-const FURTHEST: usize = 12;
+/// How many it looks at then, for each that it weighs.
+const FURTHER: usize = 8;
 
 /// Not worked out yet.
 const UNKNOWN_MS: u32 = u32::MAX;
@@ -139,6 +137,7 @@ pub fn round<'a>(
         chosen: vec![None; searches.len()],
         is_taken: vec![false; field.len()],
         standing_ms: vec![UNKNOWN_MS; field.len()],
+        least_standing_ms: None,
         picks: Vec::with_capacity(searches.len() * usize::from(settings.n_candidates)),
         spans: vec![0..0; searches.len()],
         near: Vec::new(),
@@ -218,6 +217,8 @@ struct Round<'a> {
     is_taken: Vec<bool>,
     /// Per driver: what it costs beside the way, whoever is picked up; worked out when it is first needed.
     standing_ms: Vec<u32>,
+    /// The least of them, once somebody wanted to know.
+    least_standing_ms: Option<u32>,
     /// Scratch space.
     near: Vec<Near>,
     /// Who did not fit, as far as that is told.
@@ -243,26 +244,36 @@ impl Round<'_> {
         let Terms { router, settings, .. } = *self.terms;
         let card = self.searches[search];
         let k = n_candidates(card, settings);
-        let fastest = self.field.fastest(&card.needs.vehicles, &settings.speeds);
-        let straight = settings.straight();
-        let start = self.picks.len();
-        let mut n_near = router.n_sifted(k);
-        loop {
-            self.weigh_nearest(grid, search, n_near);
-            let of_it = &self.picks[start..];
-            let is_everybody = self.near.len() < n_near;
-            let (Some(furthest), Some(middling)) = (self.near.last(), of_it.get(k / 2)) else {
-                return;
-            };
-            let beyond_ms = fastest.map_or(u32::MAX, |it| straight.ms(it, furthest.distance_m));
-            let is_worth_it = beyond_ms.saturating_add(WORTH_A_LOOK_MS) < middling.cost_ms;
-            if is_everybody || !is_worth_it || n_near >= k * FURTHEST {
-                self.picks.truncate(start + k);
-                return;
-            }
+        let (start, n_near) = (self.picks.len(), router.n_sifted(k));
+        self.weigh_nearest(grid, search, n_near);
+        let is_everybody = self.near.len() < n_near;
+        if let (Some(furthest), Some(middling)) = (self.near.last(), self.picks[start..].get(k / 2))
+            && !is_everybody
+            && self.is_worth_a_look(card, furthest.distance_m, middling.cost_ms)
+        {
             self.picks.truncate(start);
-            n_near = (n_near * FURTHER).min(k * FURTHEST);
+            self.weigh_nearest(grid, search, k * FURTHER);
         }
+        self.picks.truncate(start + k);
+    }
+
+    /// May somebody who is further away cost much less than that?
+    fn is_worth_a_look(&mut self, search: &SearchCard, beyond_m: f32, cost_ms: u32) -> bool {
+        let Terms { settings, now, .. } = *self.terms;
+        let Some(fastest) = self.field.fastest(&search.needs.vehicles, &settings.speeds) else {
+            return false;
+        };
+        let least_ms = settings.straight().ms(fastest, beyond_m).saturating_add(WORTH_A_LOOK_MS);
+        if least_ms >= cost_ms {
+            return false;
+        }
+        // Only now, for it takes a look at everybody. Nobody costs less beside the way.
+        let standing_ms = || {
+            let all = (0..self.field.len() as u32).map(|n| self.field.card(n));
+            all.map(|card| settings.weights.of_driver(card, now).sum_ms()).min().unwrap_or(0)
+        };
+        let standing_ms = *self.least_standing_ms.get_or_insert_with(standing_ms);
+        least_ms.saturating_add(standing_ms) < cost_ms
     }
 
     /// Appends to `picks` so many of `grid` who are nearest to a search and not taken, the cheapest first.

@@ -63,7 +63,7 @@ const JOBS_MAX: usize = 50;
 /// How far around a driver jobs are told at most, in metres.
 const WITHIN_M_MAX: u32 = 50_000;
 /// What skills begin with that say something of the rider. Who is told the job has them.
-const OF_RIDERS: &str = "gender.";
+const OF_RIDERS: &str = "gender";
 
 /// Whose feed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -292,7 +292,7 @@ impl Gate {
         }
         let eta = along(&*regions.router(), &[*at, pickup], *vehicle, now).pop()?;
         let mut needs = asks.needs.clone();
-        needs.skills.retain(|skill| !skill.starts_with(OF_RIDERS));
+        needs.skills.retain(|skill| !skill.trim().to_lowercase().starts_with(OF_RIDERS));
         Some(JobInFeed {
             job: terms.job,
             work: terms.work,

@@ -76,6 +76,9 @@ impl<K: Clone + Eq + Hash> Rates<K> {
             // Nobody asks these, and one that is made anew allows no more than they would.
             self.known.retain(|_, rate| Arc::strong_count(rate) > 1 || !rate.is_as_new());
         }
+        if let Some(known) = self.known.get(key) {
+            return Arc::clone(&*known);
+        }
         let new = || Arc::new(Rate::new(self.per_s, self.burst));
         Arc::clone(&*self.known.entry(key.clone()).or_insert_with(new))
     }

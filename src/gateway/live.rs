@@ -184,8 +184,8 @@ fn widen(reach: &mut Reach, system: &System) {
 
 /// Folds what was published until now: what is told next is to be true.
 fn fold(board: &mut Board, published: &mut mpsc::Receiver<Published>) {
-    // No more than there may be at once: what is published meanwhile is for the next time.
-    for _ in 0..published.len() {
+    // What is published meanwhile is for the next time, and a crowd of it for its turn.
+    for _ in 0..published.len().min(8 * BATCH) {
         let Ok(published) = published.try_recv() else { return };
         board.hear(published);
     }

@@ -455,7 +455,12 @@ fn unnamed(
 /// May it be done to a driver of whom nobody knows where it is?
 fn is_for_unseen(wish: &Wish) -> bool {
     let Wish::Driver { action, .. } = wish else { return false };
-    matches!(action, DriverAction::Reinstate {} | DriverAction::Message { .. })
+    matches!(
+        action,
+        DriverAction::Reinstate {}
+            | DriverAction::Message { .. }
+            | DriverAction::RevokeSkill { .. }
+    )
 }
 
 /// Everything that a wish names and that must be seen for it: whom it is for, and whom it is about.

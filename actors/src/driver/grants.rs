@@ -20,8 +20,8 @@ const SKILL_CHARS_MAX: usize = 64;
 /// Refuses a name that no skill has which must be granted.
 pub(super) fn check(skill: &str) -> Result<(), Refusal> {
     let is_said = (1..=SKILL_CHARS_MAX).contains(&skill.chars().count());
-    if !is_said || skill.chars().any(|it| it.is_control() || it.is_whitespace()) {
-        let problem = format!("1 to {SKILL_CHARS_MAX} characters without spaces");
+    if !is_said || !skill.chars().all(|it| it.is_ascii_graphic()) {
+        let problem = format!("1 to {SKILL_CHARS_MAX} ASCII characters without spaces");
         return Err(Refusal::invalid("skill", problem));
     }
     if !fit::must_be_granted(skill) {

@@ -226,6 +226,16 @@ impl Draft {
         let vehicle = wanted.clone();
         match driver.duty {
             Duty::On if !is_other => {}
+            // Whose skills count is said as a shift begins.
+            Duty::On | Duty::Break(_) | Duty::Draining(_)
+                if driver.jobs.is_empty()
+                    && driver.leases.is_empty()
+                    && driver.policy.self_declared != policy.self_declared =>
+            {
+                self.require_rest(&driver.policy)?;
+                self.add(Event::WentOff { at: self.now, why: Leave::Wanted });
+                self.add(Event::WentOn { at: self.now, vehicle, policy: *policy });
+            }
             Duty::On => self.add(Event::Resumed { at: self.now, vehicle }),
             Duty::Off => {
                 self.require_rest(policy)?;

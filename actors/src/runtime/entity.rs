@@ -52,8 +52,8 @@ pub(super) enum Message<D: Decider> {
     Ask { ask: Ask<D::Command>, repeats: Repeats, reply: oneshot::Sender<Answer>, permit: Permit },
     /// Something seen.
     See(Sighted<D>),
-    /// It has seen something that it must ask things of itself because of.
-    Wonder(Box<Wonder<D>>),
+    /// It has seen something that it must ask things of itself because of, and has not done so.
+    Wonder,
     /// The deadline may have come.
     Tick,
     /// Somebody wants to follow it.
@@ -106,7 +106,7 @@ impl<D: Decider> Message<D> {
             Self::Ask { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Watch { reply, .. } | Self::Read { reply, .. } => drop(reply.send(Err(refusal))),
             Self::See(_)
-            | Self::Wonder(_)
+            | Self::Wonder
             | Self::Tick
             | Self::Relist
             | Self::Republish
@@ -141,7 +141,7 @@ impl<D: Decider> Message<D> {
     pub(super) fn is_live(&self) -> bool {
         match self {
             Self::Ask { ask, .. } => ask.by != Principal::System,
-            Self::See(_) | Self::Wonder(_) | Self::Watch { .. } | Self::Read { .. } => true,
+            Self::See(_) | Self::Wonder | Self::Watch { .. } | Self::Read { .. } => true,
             Self::Tick
             | Self::Relist
             | Self::Republish
@@ -156,7 +156,7 @@ impl<D: Decider> Message<D> {
         match self {
             Self::Ask { ask, .. } => D::is_urgent(&ask.command),
             Self::See(_)
-            | Self::Wonder(_)
+            | Self::Wonder
             | Self::Watch { .. }
             | Self::Read { .. }
             | Self::Tick
@@ -173,7 +173,7 @@ impl<D: Decider> Message<D> {
         match self {
             Self::Ask { ask, .. } => D::begins(&ask.command),
             Self::See(_)
-            | Self::Wonder(_)
+            | Self::Wonder
             | Self::Watch { .. }
             | Self::Read { .. }
             | Self::Tick
@@ -190,7 +190,7 @@ impl<D: Decider> Message<D> {
         match self {
             Self::Ask { .. }
             | Self::See(_)
-            | Self::Wonder(_)
+            | Self::Wonder
             | Self::Watch { .. }
             | Self::Read { .. } => true,
             Self::Tick
@@ -267,6 +267,8 @@ pub(super) struct Awake<D: Decider> {
     format: Format,
     n_received: u64,
     active_at: Timestamp,
+    /// What it saw in the hands of others, and is not done with.
+    pub(super) wonder: Option<Box<Wonder<D>>>,
 }
 
 impl<D: Decider> Actor for Entity<D> {
@@ -298,6 +300,7 @@ impl<D: Decider> Actor for Entity<D> {
             n_unsnapshot: 0,
             format: Format::FIRST,
             n_received: 0,
+            wonder: None,
         }));
         Ok(home)
     }
@@ -328,6 +331,9 @@ impl<D: Decider> Actor for Entity<D> {
         // Whatever does not begin it is for somebody who has a past.
         if awake.is_unread && !message.begins() {
             Box::pin(awake.remember_in_turn(&home.live)).await?;
+        }
+        if let Some(wonder) = awake.wonder.take() {
+            Box::pin(awake.follow_up(*wonder)).await?;
         }
         let is_admitted = message.is_admitted();
         let next = match awake.at_once(*message) {
@@ -365,7 +371,8 @@ impl<D: Decider> Awake<D> {
             }
             return Some(message);
         };
-        self.take_in(sighted).map(Message::Wonder)
+        self.wonder = self.take_in(sighted);
+        self.wonder.is_some().then_some(Message::Wonder)
     }
 
     /// Takes in what is seen, unless something must be asked because of it.
@@ -389,6 +396,19 @@ impl<D: Decider> Awake<D> {
         }
         self.seen(sighted, refused);
         None
+    }
+
+    /// Asks of itself what something seen leads to.
+    async fn follow_up(
+        &mut self,
+        Wonder { sighted, asks, refused }: Wonder<D>,
+    ) -> Result<(), Fall> {
+        for command in &asks {
+            // A refusal means that the sighting led to nothing; the next one may.
+            self.ask(command, Principal::System, None).await?.ok();
+        }
+        self.seen(sighted, refused);
+        Ok(())
     }
 
     /// Leaves its actor something to do.
@@ -425,13 +445,11 @@ impl<D: Decider> Awake<D> {
             }
             // Taken in at once.
             Message::See(_) => {}
-            Message::Wonder(wonder) => {
-                let Wonder { sighted, asks, refused } = *wonder;
-                for command in &asks {
-                    // A refusal means that the sighting led to nothing; the next one may.
-                    self.ask(command, Principal::System, None).await?.ok();
+            // Mostly it was done before that was heard.
+            Message::Wonder => {
+                if let Some(wonder) = self.wonder.take() {
+                    self.follow_up(*wonder).await?;
                 }
-                self.seen(sighted, refused);
             }
             Message::Tick => self.tick().await?,
             Message::Watch { follower, reply, permit } => {

@@ -34,6 +34,14 @@ thread_local! {
     static NESTED: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Does something, of which nobody takes anything in on this thread.
+pub(super) fn by_mailbox<T>(act: impl FnOnce() -> T) -> T {
+    let nested = NESTED.replace(NESTED_MAX);
+    let done = act();
+    NESTED.set(nested);
+    done
+}
+
 /// The home of an entity that is awake, as its shard, its actor and whoever shows it something see it.
 #[derive(Debug)]
 pub(super) struct Home<D: Decider> {
@@ -50,6 +58,8 @@ pub(super) struct Home<D: Decider> {
 enum Place<D: Decider> {
     /// At home.
     In(Box<Awake<D>>),
+    /// At home, for its actor, which waited for it: whoever shows it something comes after that.
+    Due(Box<Awake<D>>),
     /// Somebody has it, or nobody will again. Its actor is woken, if it waits for it.
     Out(Option<Waker>),
     /// It saw something that its rules panicked of. Its actor falls of that.
@@ -72,7 +82,7 @@ impl<D: Decider> Home<D> {
     pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Box<Awake<D>>> {
         let mut place = self.place();
         match mem::replace(&mut *place, Place::Out(None)) {
-            Place::In(awake) => Poll::Ready(awake),
+            Place::In(awake) | Place::Due(awake) => Poll::Ready(awake),
             Place::Out(_) => {
                 *place = Place::Out(Some(cx.waker().clone()));
                 Poll::Pending
@@ -86,7 +96,23 @@ impl<D: Decider> Home<D> {
 
     /// Here it is again.
     pub(super) fn put(&self, awake: Box<Awake<D>>) {
-        self.turn(Place::In(awake));
+        let mut place = self.place();
+        let before = mem::replace(&mut *place, Place::Out(None));
+        let Place::Out(Some(actor)) = before else {
+            *place = Place::In(awake);
+            return;
+        };
+        *place = Place::Due(awake);
+        drop(place);
+        actor.wake();
+    }
+
+    /// Its rules have panicked.
+    fn falls(&self, panic: Box<dyn Any + Send>) {
+        let before = mem::replace(&mut *self.place(), Place::Fallen(panic));
+        if let Place::Out(Some(actor)) = before {
+            actor.wake();
+        }
     }
 
     /// Gives it to somebody who shows it something, if it is at home and nothing waits for it that may have been said before.
@@ -103,7 +129,7 @@ impl<D: Decider> Home<D> {
                 self.n_shown.fetch_add(1, Ordering::AcqRel);
                 Some(awake)
             }
-            other @ (Place::In(_) | Place::Out(_) | Place::Fallen(_)) => {
+            other @ (Place::In(_) | Place::Due(_) | Place::Out(_) | Place::Fallen(_)) => {
                 *place = other;
                 None
             }
@@ -119,13 +145,6 @@ impl<D: Decider> Home<D> {
     /// Something that waited has been handled.
     pub(super) fn handled(&self) {
         self.n_waiting.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    fn turn(&self, place: Place<D>) {
-        let before = mem::replace(&mut *self.place(), place);
-        if let Place::Out(Some(actor)) = before {
-            actor.wake();
-        }
     }
 
     /// Never held across a panic of rules, so poison means nothing here.
@@ -166,16 +185,17 @@ impl<D: Decider> Visit<D> {
         let taken_in = catch_unwind(AssertUnwindSafe(|| awake.take_in(sighted)));
         NESTED.set(NESTED.get() - 1);
         match taken_in {
-            Ok(wonder) => {
-                if let Some(wonder) = wonder {
-                    // Before anybody else can have it: what is shown next must wait behind that.
-                    home.sent();
-                    awake.remind(Message::Wonder(wonder));
-                }
+            Ok(None) => home.put(awake),
+            Ok(Some(wonder)) => {
+                // Before anybody else can have it: whatever its actor hears next, it does that first, and what is shown
+                // meanwhile waits behind it.
+                awake.wonder = Some(wonder);
+                home.sent();
+                awake.remind(Message::Wonder);
                 home.put(awake);
             }
             Err(panic) => {
-                home.turn(Place::Fallen(panic));
+                home.falls(panic);
                 // Whatever it hears, its actor falls of it.
                 awake.remind(Message::Tick);
             }

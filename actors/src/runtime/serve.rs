@@ -2,6 +2,7 @@
 
 use super::{
     Answer, Ask, BREATHER, Hosted, Repeats, Seat, System, Wished, by_kind,
+    home::by_mailbox,
     membership::{Membership, Place},
     publisher::{Interest, Published},
     remote::encoded,
@@ -270,7 +271,8 @@ impl Asked {
 async fn see(system: &System, sights: Vec<SightBytes>) -> Reply {
     let seen =
         sights.iter().map(|sight| by_kind!(sight.entity.kind, D => seen_by::<D>(system, sight)));
-    let seen = join_all(seen.collect::<Vec<_>>()).await;
+    // They come hundreds at a time, and what the other node says next must not wait for what all of them lead to.
+    let seen = join_all(by_mailbox(|| seen.collect::<Vec<_>>())).await;
     let refused = (0..).zip(seen).filter_map(|(place, seen)| Some((place, seen.err()?)));
     Reply::Seen(refused.collect())
 }

@@ -282,8 +282,8 @@ impl Session {
         let Identity { principal, expires_at, .. } = identity;
         let regions = identity.scope.regions();
         let left = expires_at.since(self.gate.system.now());
-        if self.identity.replace(identity).is_none() {
-            // As nobody it had its own.
+        if self.identity.replace(identity).is_none() && !principal.is_staff() {
+            // As nobody it had its own, which staff go on with.
             self.frames = None;
         }
         self.expires = Instant::now().checked_add(left);

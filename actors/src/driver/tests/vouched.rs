@@ -342,3 +342,38 @@ fn nobody_is_told_where_not_every_node_could_read_it() {
     let events = world.driver.decide(&decline, &context).unwrap();
     assert_eq!(events.iter().map(Driver::event_name).collect::<Vec<_>>(), ["offer_declined"]);
 }
+
+#[test]
+fn whoever_comes_back_from_a_break_begins_a_shift_as_it_is_now_said_whose_skills_count() {
+    let mut world = saying(&["gender.female"], None);
+    assert_eq!(listed(&world), ["gender.female"], "nobody could vouch for it then");
+    world.policy.self_declared = Some(false);
+    let policy = world.policy;
+    let mut set = |duty, vehicle| {
+        world.ask(own(), Command::SetDuty { duty, vehicle, policy }).unwrap();
+    };
+    set(DutyWish::Break, None);
+    set(DutyWish::On, Some(with(&["gender.female", "certificate.hazmat"])));
+    world.at(KIGALI).unwrap();
+    assert_eq!(listed(&world), [""; 0]);
+    // Nor does another vehicle help.
+    let mut world = saying(&[], None);
+    let vehicle = Some(with(&["gender.female"]));
+    world.ask(own(), Command::SetDuty { duty: DutyWish::On, vehicle, policy }).unwrap();
+    world.at(KIGALI).unwrap();
+    assert_eq!(listed(&world), [""; 0]);
+}
+
+#[test]
+fn however_a_skill_is_written_it_must_be_granted_and_a_grant_is_one_that_can_be_read() {
+    for odd in ["Gender.female", " gender.female", "CERTIFICATE.hazmat", "cold-chain", "permit"] {
+        assert!(fit::must_be_granted(odd), "{odd}");
+    }
+    for other in ["winch", "genderless", "cold", "permits"] {
+        assert!(!fit::must_be_granted(other), "{other}");
+    }
+    for wrong in ["gender.female\u{200b}", "gender. female", "", "winch"] {
+        assert!(grants::check(wrong).is_err(), "{wrong:?}");
+    }
+    assert!(grants::check("gender.female").is_ok());
+}

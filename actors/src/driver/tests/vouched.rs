@@ -345,8 +345,8 @@ fn nobody_is_told_where_not_every_node_could_read_it() {
 
 #[test]
 fn whoever_comes_back_from_a_break_begins_a_shift_as_it_is_now_said_whose_skills_count() {
-    let mut world = saying(&["gender.female"], None);
-    assert_eq!(listed(&world), ["gender.female"], "nobody could vouch for it then");
+    let mut world = saying(&["gender.female"], Some(true));
+    assert_eq!(listed(&world), ["gender.female"], "that was enough then");
     world.policy.self_declared = Some(false);
     let policy = world.policy;
     let mut set = |duty, vehicle| {
@@ -357,7 +357,7 @@ fn whoever_comes_back_from_a_break_begins_a_shift_as_it_is_now_said_whose_skills
     world.at(KIGALI).unwrap();
     assert_eq!(listed(&world), [""; 0]);
     // Nor does another vehicle help.
-    let mut world = saying(&[], None);
+    let mut world = saying(&[], Some(true));
     let vehicle = Some(with(&["gender.female"]));
     world.ask(own(), Command::SetDuty { duty: DutyWish::On, vehicle, policy }).unwrap();
     world.at(KIGALI).unwrap();

@@ -1471,7 +1471,7 @@ fn a_journal_of_version_1_still_replays() {
 #[derive(Debug, Clone)]
 enum Step {
     Pass(u64),
-    Ask(Principal, Ask),
+    Ask(Principal, Box<Ask>),
     Hear,
     At(f64),
 }
@@ -1558,7 +1558,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (0..40_000_u64).prop_map(Step::Pass),
         1 => (0..HOUR).prop_map(Step::Pass),
-        12 => (by, ask).prop_map(|(by, ask)| Step::Ask(by, ask)),
+        12 => (by, ask).prop_map(|(by, ask)| Step::Ask(by, Box::new(ask))),
         3 => Just(Step::Hear),
         3 => (0.0..400.0).prop_map(Step::At),
     ]

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn nobody_is_asked_again_until_one_of_them_rings() {
         let (bell, mut cx) = (Bell::default(), Context::from_waker(noop_waker_ref()));
-        let (to, mut from) = mpsc::unbounded_channel();
+        let (to, mut from) = mpsc::channel(2);
         let mut n_asked = 0;
         let mut poll = |bell: &Bell| {
             bell.poll(&mut cx, |cx| {
@@ -91,8 +91,8 @@ mod tests {
         };
         assert_eq!(poll(&bell), Poll::Pending);
         assert_eq!(poll(&bell), Poll::Pending);
-        to.send("first").unwrap();
-        to.send("second").unwrap();
+        to.try_send("first").unwrap();
+        to.try_send("second").unwrap();
         assert_eq!(poll(&bell), Poll::Ready((Some("first"), 2)), "it was asked once before");
         assert_eq!(poll(&bell), Poll::Ready((Some("second"), 3)), "there was more");
         assert_eq!(poll(&bell), Poll::Pending);

@@ -26,8 +26,8 @@ use std::{cmp::Reverse, ops::Range};
 /// How often searches that came away empty look further in one round.
 const N_HELPINGS: u32 = 3;
 
-/// A search looks further if the fastest there are would take so much less, from where it has looked to, than half of those it
-/// weighs cost; in milliseconds. Less is not worth another look, and the default weights make no more of one driver and
+/// A search looks further if the fastest there are would take so much less, from where it has looked to and with what nobody
+/// costs less than beside the way, than half of those it weighs cost; in milliseconds. Less is not worth another look, and the default weights make no more of one driver and
 /// another.
 const WORTH_A_LOOK_MS: u32 = 15_000;
 /// How many it looks at then, for each that it weighs.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Whoever takes it has it alone, and puts it back. So nobody who shows something has to wait, or to wake an actor for what
-//! takes a moment. Who falls, sleeps or departs in the hands of its actor is not put back: from then on nobody is at home,
+//! takes a moment; and where its actor waits for it, that has it next. Who falls, sleeps or departs in the hands of its actor is not put back: from then on nobody is at home,
 //! and whatever comes goes to the mailbox.
 
 use super::entity::{Awake, Message, Sighted};

@@ -26,7 +26,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
 use tracing::{debug, error, warn};
 
 /// Most commits whose effects wait to be taken up.
@@ -41,6 +44,9 @@ const PAGE: usize = 1_000;
 const FORGET_MAX: usize = 512;
 /// …and at the latest this long after the first one.
 const FORGET_EVERY: Duration = Duration::from_millis(50);
+/// How often it is looked at although nothing is under way. A node that has nothing to do should hardly ever be woken: many of
+/// them may share a machine.
+const IDLE_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait before telling again what could not be told.
 const AGAIN_AFTER: [Duration; 5] = [
     Duration::from_millis(10),
@@ -119,7 +125,7 @@ impl Relay {
         }
         self.progress.n_open.fetch_add(n, Ordering::AcqRel);
         if self.queue.try_send(outgoing).is_err() {
-            self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+            self.missed();
             self.progress.close(n);
         }
     }
@@ -128,6 +134,7 @@ impl Relay {
     /// too, until it was read: they must not overtake them.
     pub(super) fn missed(&self) {
         self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
+        self.progress.has_changes.notify_one();
     }
 
     /// Returns once everything handed in has been delivered, and the outbox knows.
@@ -215,24 +222,26 @@ impl Deliveries {
         let mut queues = Queues::default();
         let mut underway: FuturesUnordered<BoxFuture<'static, Told>> = FuturesUnordered::new();
         let mut done = Vec::new();
-        let mut forget = tokio::time::interval(FORGET_EVERY);
-        forget.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut forget_at = Instant::now();
 
         loop {
             while let Some((lane, parcel)) = queues.next() {
                 underway.push(Box::pin(deliver(system.clone(), lane, parcel)));
             }
+            if !done.is_empty() || queues.n_held() > 0 || self.is_behind() {
+                forget_at = forget_at.min(Instant::now() + FORGET_EVERY);
+            }
             tokio::select! {
                 // What is rare comes first, and a change of owners before what the new one commits.
                 biased;
                 () = self.progress.has_changes.notified() => self.change(&mut queues),
-                _ = forget.tick() => {
+                () = tokio::time::sleep_until(forget_at) => {
+                    forget_at = Instant::now() + IDLE_EVERY;
                     if !done.is_empty() {
                         forget_delivered(&system, &self.progress, &mut done).await;
                     }
                     metrics::gauge!("outrider_effects_open").set(queues.n_held() as f64);
-                    let is_behind = self.progress.n_missed.load(Ordering::Acquire) > 0;
-                    if is_behind && queues.n_held() < HELD_MAX / 2 {
+                    if self.is_behind() && queues.n_held() < HELD_MAX / 2 {
                         self.catch_up(&system, &mut queues).await;
                     }
                 }
@@ -246,6 +255,11 @@ impl Deliveries {
                 Some(outgoing) = self.incoming.recv() => self.take_up(&system, outgoing, &mut queues),
             }
         }
+    }
+
+    /// Must something be read from the outbox?
+    fn is_behind(&self) -> bool {
+        self.progress.n_missed.load(Ordering::Acquire) > 0
     }
 
     fn change(&self, queues: &mut Queues) {

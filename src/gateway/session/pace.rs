@@ -23,13 +23,15 @@ pub(super) struct Pace {
     /// The interval while nobody waits for it, in milliseconds; 0: somebody may.
     at_rest_ms: u32,
     since: Instant,
+    /// Whether somebody waits for it has been known.
+    is_known: bool,
     way: Way,
 }
 
 impl Pace {
     /// What `hello` says.
     pub(super) fn new(now: Instant) -> Self {
-        Self { at_rest_ms: 0, since: now, way: Way::default() }
+        Self { at_rest_ms: 0, since: now, is_known: false, way: Way::default() }
     }
 }
 
@@ -165,14 +167,19 @@ impl Session {
 
     /// The interval for as long as nobody waits, in milliseconds; 0: somebody does. What would hardly change it is not
     /// worth telling.
-    fn at_rest_ms(&self) -> u32 {
-        match self.is_at_rest() {
-            Some(true) => {}
-            Some(false) => return 0,
-            None => return self.pace.at_rest_ms,
-        }
+    fn at_rest_ms(&mut self) -> u32 {
+        let is_at_rest = self.is_at_rest();
+        self.pace.is_known |= is_at_rest.is_some();
         let bounds = Bounds::of(&self.gate.session, self.gate.known.within());
         let Some(bounds) = bounds else { return 0 };
+        match is_at_rest {
+            Some(true) => {}
+            Some(false) => return 0,
+            // Whoever comes while its own node has too much to do cannot be told anything either. A crowd that spoke often
+            // until it is known would keep that node from ever getting there.
+            None if !self.pace.is_known => return self.pace.at_rest_ms.max(ms(bounds.least)),
+            None => return self.pace.at_rest_ms,
+        }
         let wanted = self.pace.way.interval_ms(bounds);
         let told = self.pace.at_rest_ms;
         if wanted / 4 * 3 < told && told <= wanted { told } else { wanted }
@@ -180,13 +187,15 @@ impl Session {
 
     /// Answers its client's heartbeat, and says how often to send one, if that is new.
     pub(super) fn answer_heartbeat(&mut self) -> Flow {
-        self.heartbeat_with(self.at_rest_ms())
+        let at_rest_ms = self.at_rest_ms();
+        self.heartbeat_with(at_rest_ms)
     }
 
     /// Says that it is still there, and how often to, if that is more often than before: of a client that says nothing, nothing
     /// is known that would let it be silent for longer.
     pub(super) fn heartbeat(&mut self) -> Flow {
-        self.heartbeat_with(self.at_rest_ms().min(self.pace.at_rest_ms))
+        let at_rest_ms = self.at_rest_ms().min(self.pace.at_rest_ms);
+        self.heartbeat_with(at_rest_ms)
     }
 
     fn heartbeat_with(&mut self, at_rest_ms: u32) -> Flow {

@@ -10,16 +10,17 @@
 //!  25 kg and less               van or tow truck    two hands                 tie-downs
 //!  more, up to 150 kg           van or tow truck    a ramp, or a lift gate    tie-downs
 //!  more, up to 300 kg           van or tow truck    a lift gate               tie-downs
-//!  more                         tow truck           itself                    itself
+//!  more                         tow truck           that truck                tie-downs
 //! ```
 //!
-//! A bicycle is lifted, a cargo bike or a moped is pushed up, and a motorcycle is lifted by a machine. One person alone lifts 25 kg,
-//! because the other one may be hurt. A ramp rises one in four: 150 kg on it weigh on who pushes with less than 40 kg, which is as
-//! much as anybody holds; and what is heavier does harm when it rolls back. A lift gate does for a ramp, and a tow truck comes with
-//! all of it (`Vehicle::has`). So what is heavier never needs less: whatever may carry it may carry what is lighter.
+//! A bicycle is lifted by hand, a cargo bike or a moped is pushed up, a motorcycle is lifted by a machine. One person lifts 25 kg: the
+//! other one may be hurt. A ramp rises about one in four, so whoever pushes 150 kg up holds less than 40 kg; what is heavier does harm
+//! when it rolls back. A lift gate does for a ramp, and a tow truck comes with all of it (`Vehicle::has`). So what is heavier never
+//! needs less: whatever may carry it may carry what is lighter.
 //!
-//! What has wheels rolls about: it is tied down, however light it is. Of whom nothing is known but that they are stranded, nothing is
-//! demanded but what builds before this one demanded, unless the brand wants to be sure (`loading_unknown` in its preset).
+//! What has wheels rolls about: it is tied down, however light it is. Where nobody said what is stranded, it is taken for a usual
+//! motorcycle, and nothing is demanded to load it, as it never was, unless the brand wants to be sure (`loading_unknown` in its
+//! preset).
 
 use super::Request;
 use protocol::work::{
@@ -114,9 +115,9 @@ pub(super) fn escalated(mut needs: Needs, request: &Request) -> Needs {
         return needs;
     }
     needs.weight_g = needs.weight_g.max(weight_g(request));
-    // One who is there and asks for a van knows that it fits in, however heavy it is.
-    let is_to_load = needs.vehicles.contains(&VehicleKind::Van);
-    for it in loading_of(request, needs.weight_g, is_to_load) {
+    // One who is there and would do with a van knows that it fits in, however heavy it is.
+    let in_van = needs.vehicles.contains(&VehicleKind::Van);
+    for it in loading_of(request, needs.weight_g, in_van) {
         if !needs.skills.iter().any(|skill| skill == it) {
             needs.skills.push(it.to_owned());
         }
@@ -127,14 +128,14 @@ pub(super) fn escalated(mut needs: Needs, request: &Request) -> Needs {
 /// Something that can carry the vehicle away.
 fn carrying(request: &Request, loading: bool, tool: Option<&str>) -> Needs {
     let weight_g = weight_g(request);
-    let vehicles = if weight_g <= VAN_LOAD_MAX_G {
+    let fits_van = weight_g <= VAN_LOAD_MAX_G;
+    let vehicles = if fits_van {
         vec![VehicleKind::Van, VehicleKind::TowTruck]
     } else {
         vec![VehicleKind::TowTruck]
     };
-    let loads_itself = !vehicles.contains(&VehicleKind::Van);
     let loading = if loading && is_judged(request) {
-        loading_of(request, weight_g, !loads_itself)
+        loading_of(request, weight_g, fits_van)
     } else {
         Vec::new()
     };
@@ -144,18 +145,18 @@ fn carrying(request: &Request, loading: bool, tool: Option<&str>) -> Needs {
 
 /// Is it known well enough what it is to say what it takes to load it?
 fn is_judged(request: &Request) -> bool {
-    let is_known =
-        request.weight_g > 0 || request.vehicle.is_some() || request.bike.is_some();
+    let is_known = request.weight_g > 0 || request.vehicle.is_some() || request.bike.is_some();
     is_known || request.policy.loading_unknown
 }
 
-/// What it takes to load so much: to get it aboard, unless that is done by what carries it, and to keep it there.
-fn loading_of(request: &Request, weight_g: u32, is_to_load: bool) -> Vec<&'static str> {
-    let aboard = match weight_g {
-        _ if !is_to_load => None,
-        0..=LIFTED_MAX_G => None,
-        ..=RAMP_MAX_G => Some(feature::RAMP),
-        _ => Some(feature::LIFT_GATE),
+/// What it takes to load so much: to get it aboard, where that may be a van, and to keep it there.
+fn loading_of(request: &Request, weight_g: u32, in_van: bool) -> Vec<&'static str> {
+    let aboard = if !in_van || weight_g <= LIFTED_MAX_G {
+        None
+    } else if weight_g <= RAMP_MAX_G {
+        Some(feature::RAMP)
+    } else {
+        Some(feature::LIFT_GATE)
     };
     let has_wheels = request.bike.is_some() || request.vehicle != Some(VehicleKind::Foot);
     aboard.into_iter().chain(has_wheels.then_some(feature::TIE_DOWNS)).collect()

@@ -197,6 +197,7 @@ export const en = {
   "errand.pickup": "fetch", "errand.dropoff": "bring", "runs.due": "by {at}",
   "skill.ramp": "ramp", "skill.lift_gate": "lift gate", "skill.tie_downs": "tie-downs", "job.needs": "Needs",
   "skill.tyre": "tyres", "skill.jump_start": "jump start", "skill.fuel": "fuel", "skill.locksmith": "locksmith", "skill.repair": "repair", "skill.winch": "winch", "skill.cold_chain": "keeps cold",
+  "zones.refused": "Refused, out of area",
   "zones.ratio": "Requests per free driver, now and soon",
   "sos.calls": "{n} calls for help", "queue.incidents": "Incidents", "queue.empty.incidents": "No incident is open: everybody who called has been helped.", "incidents.list": "Incidents that are not over, those that call first", "incidents.first": "Only the latest {n} are listed.", "incidents.facts": "About this incident", "incident.opened": "Raised", "incident.by": "By", "incident.job": "Job", "incident.others": "Also part of it", "incident.seen_to": "Seen to", "incident.responders": "On the way", "incident.where": "Last seen", "incident.show": "Show on the map", "incident.escalations": "Escalated",
   "old": "Some of this is of {at}, and nothing newer has come. {why}",

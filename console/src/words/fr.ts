@@ -196,6 +196,7 @@ export const fr: Words = {
   "runs.orders": "Commandes", "runs.stops": "Reste à faire", "errand.pickup": "prendre", "errand.dropoff": "livrer", "runs.due": "avant {at}",
   "skill.ramp": "rampe", "skill.lift_gate": "hayon élévateur", "skill.tie_downs": "sangles", "job.needs": "Besoins",
   "skill.tyre": "pneus", "skill.jump_start": "démarrage", "skill.fuel": "carburant", "skill.locksmith": "serrurier", "skill.repair": "réparation", "skill.winch": "treuil", "skill.cold_chain": "garde au froid",
+  "zones.refused": "Refusées, hors zone",
   "zones.ratio": "Demandes par chauffeur libre, maintenant et bientôt",
   "sos.calls": "{n} appels au secours", "queue.incidents": "Incidents", "queue.empty.incidents": "Aucun incident n’est ouvert : tous les appelants ont été aidés.", "incidents.list": "Incidents en cours, ceux qui appellent d’abord", "incidents.first": "Seuls les {n} derniers sont affichés.", "incidents.facts": "Cet incident", "incident.opened": "Signalé", "incident.by": "Par", "incident.job": "Mission", "incident.others": "Aussi concernés", "incident.seen_to": "Pris en charge", "incident.responders": "En route", "incident.where": "Vu en dernier", "incident.show": "Montrer sur la carte", "incident.escalations": "Escaladé",
   "old": "Une partie date de {at}, et rien de plus récent n’est arrivé. {why}",

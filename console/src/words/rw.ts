@@ -196,6 +196,7 @@ export const rw: Words = {
   "runs.stops": "Ibisigaye", "errand.pickup": "fata", "errand.dropoff": "geza", "runs.due": "mbere ya {at}",
   "skill.ramp": "icyo kuzamuriraho", "skill.lift_gate": "icyuma kizamura", "skill.tie_downs": "imigozi yo kuziritsa", "job.needs": "Ibikenewe",
   "skill.tyre": "amapine", "skill.jump_start": "gutangiza bateri", "skill.fuel": "lisansi", "skill.locksmith": "gufungura", "skill.repair": "gukora", "skill.winch": "gukurura", "skill.cold_chain": "kubika ubukonje",
+  "zones.refused": "Byanzwe, hanze y’akarere",
   "zones.ratio": "Ibisabwa kuri buri mushoferi uhari, ubu no mu kanya",
   "sos.calls": "Abatabaza ni {n}", "queue.incidents": "Ibibazo", "queue.empty.incidents": "Nta kibazo gifunguye: abatabaje bose barafashijwe.", "incidents.list": "Ibibazo bitararangira, abatabaza mbere", "incidents.first": "Haragaragara {n} bya nyuma gusa.", "incidents.facts": "Ibyerekeye iki kibazo", "incident.opened": "Cyatangajwe", "incident.by": "Na", "incident.job": "Akazi", "incident.others": "Abandi birebwa", "incident.seen_to": "Kirakurikiranwa", "incident.responders": "Bari mu nzira", "incident.where": "Aho aheruka kuboneka", "incident.show": "Erekana ku ikarita", "incident.escalations": "Cyazamuwe",
   "old": "Bimwe muri ibi ni ibya {at}; nta bishya biraza. {why}",

@@ -16,8 +16,9 @@ use protocol::{
 use serde_json::{Value, json};
 
 /// A driver on duty in such a vehicle, so many metres from the pickup, whom rounds can see.
-async fn drives(node: &Node, n: u64, (kind, capacity_g): (VehicleKind, u32), has: &[&str]) -> Client {
+async fn drives(node: &Node, n: u64, what: (VehicleKind, u32), has: &[&str]) -> Client {
     let mut phone = Client::connect(node, driver(n)).await;
+    let (kind, capacity_g) = what;
     let skills = has.iter().map(|&it| it.to_owned()).collect();
     let vehicle = Some(Vehicle { kind, capacity_g, skills });
     let action = DriverAction::SetDuty { duty: DutyWish::On, vehicle };
@@ -59,7 +60,9 @@ async fn a_motorcycle_is_carried_by_who_can_load_it_and_the_trace_says_what_each
     let offer = hear_offer(&mut truck).await;
     assert_eq!(offer.job, JobId::Rescue(rescue.parse().unwrap()));
     let view = json_of(staff.get(&format!("/v1/rescues/{rescue}")).await).await;
-    let needs = json!({ "vehicles": ["van", "tow_truck"], "weight_g": 200_000, "skills": ["lift_gate", "tie_downs"] });
+    let needs = json!({
+        "vehicles": ["van", "tow_truck"], "weight_g": 200_000, "skills": ["lift_gate", "tie_downs"],
+    });
     assert_eq!(view["needs"], needs);
 
     let path = format!("/v1/rescues/{rescue}/match-trace");
@@ -77,7 +80,8 @@ async fn a_motorcycle_is_carried_by_who_can_load_it_and_the_trace_says_what_each
     // Whoever insists is told what it overrules, all of it, and so is whoever asks later.
     let actions = format!("/v1/rescues/{rescue}/actions");
     let assign = |force: bool| {
-        json!({ "assign": { "driver": nth(2).to_string(), "force": force, "reason": "it is nearer" } })
+        json!({ "assign": {
+            "driver": nth(2).to_string(), "force": force, "reason": "it is nearer" } })
     };
     let refused = json_of(staff.post(&actions, &assign(false)).await).await;
     let lacks = json!(["lift_gate", "tie_downs"]);

@@ -309,9 +309,10 @@ fn each_weight_lets_a_better_driver_come_from_further_away_but_not_from_anywhere
 #[test]
 fn who_cannot_load_it_is_told_what_is_missing_by_name() {
     let settings = settings();
-    let needing = |skills: &[&str]| SearchCard {
-        needs: Needs { skills: skills.iter().map(|&it| it.to_owned()).collect(), ..Needs::default() },
-        ..search(1, 0.0, OfferPolicy::Sequential)
+    let needing = |skills: &[&str]| {
+        let skills = skills.iter().map(|&it| it.to_owned()).collect();
+        let needs = Needs { skills, ..Needs::default() };
+        SearchCard { needs, ..search(1, 0.0, OfferPolicy::Sequential) }
     };
     let having = |kind, skills: &[&str]| {
         let skills = skills.iter().map(|&it| it.to_owned()).collect();

@@ -46,6 +46,7 @@ mod socket;
 mod stream;
 pub(crate) mod tap;
 mod translate;
+mod turned_away;
 mod turns;
 mod uses;
 mod why;
@@ -107,6 +108,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::{error, info, warn};
 use translate::Translator;
+use turned_away::TurnedAway;
 use turns::Turns;
 use uses::Uses;
 use utoipa::IntoParams;
@@ -157,6 +159,7 @@ struct Gate {
     /// Of all frames, positions are by far the most; to look their counter up costs more than to count.
     n_positions: metrics::Counter,
     uses: Uses,
+    turned_away: TurnedAway,
     /// Sessions here that operators on other nodes listen to.
     taps: Taps,
     /// Which incidents call for somebody.
@@ -262,6 +265,7 @@ impl Gateway {
             retiring: Turns::new(RETIRE_EVERY),
             streams: Streams::default(),
             uses: Uses::default(),
+            turned_away: TurnedAway::default(),
             system,
             keys,
             drain,
@@ -345,6 +349,8 @@ impl Gate {
         let by = asker.who;
         let wished = translate::wished(&wish);
         let creates = matches!(wish, Wish::PlaceOrder(_) | Wish::RequestRescue(_));
+        let area = &self.translator.area;
+        let unserved = turned_away::asked_from(&wish).filter(|from| !area.serves(*from));
         let patience = self.patience.saturating_sub(waited);
         let done = async {
             if let Wish::Sos(sos) = wish {
@@ -387,6 +393,9 @@ impl Gate {
                 Box::pin(self.zone_changed(ZoneId(to.id))).await;
             }
             Ok(_) | Err(_) => {}
+        }
+        if let Some(from) = unserved.filter(|_| turned_away::is_turned_away(&outcome)) {
+            self.turned_away.note(from, id, self.system.now());
         }
         if let Err(refused) = &outcome {
             metrics::counter!("outrider_refusals_total", "code" => refused.code.to_string())

@@ -32,6 +32,8 @@ mod journal;
 mod levels;
 #[path = "gateway/limits.rs"]
 mod limits;
+#[path = "gateway/loading.rs"]
+mod loading;
 #[path = "gateway/marks.rs"]
 mod marks;
 #[path = "gateway/node.rs"]

@@ -121,6 +121,10 @@ pub struct JobPolicy {
     /// May a delivery be brought with others? Needs format 5.
     #[serde(skip_serializing_if = "is_false")]
     pub batch: bool,
+    /// Of something stranded of which nobody said what it is: must whoever carries it away bring what it takes to load a usual
+    /// motorcycle? Builds before format 9 never ask for that.
+    #[serde(skip_serializing_if = "is_false")]
+    pub loading_unknown: bool,
     /// How soon after it was asked for a driver should have accepted; 0 where nothing is promised.
     #[serde(skip_serializing_if = "is_zero")]
     pub driver_within_ms: u32,
@@ -194,6 +198,7 @@ impl Default for JobPolicy {
             handover: true,
             fleet_tiers: 1,
             batch: false,
+            loading_unknown: false,
             driver_within_ms: 0,
             eta_within_ms: 0,
         }

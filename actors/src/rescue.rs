@@ -239,6 +239,8 @@ impl Decider for Rescue {
             CONTROLLED
         } else if let Event::IncidentOpened { report: Some(_), .. } = event {
             incident::KNOWN
+        } else if let Event::Requested { request, .. } = event {
+            request.format()
         } else {
             Format::FIRST
         }
@@ -270,6 +272,9 @@ impl Decider for Rescue {
         }
         if let Command::SetFleet { .. } = command {
             return FLEETS;
+        }
+        if let Command::Request(request) = command {
+            return request.format();
         }
         let is_new = matches!(
             command,
@@ -344,6 +349,7 @@ impl Rescue {
             at: case.request.at.clone(),
             dropoff: case.request.dropoff.clone(),
             fare: case.request.fare.clone(),
+            needs: if is_own || reader.is_staff() { case.needs.clone() } else { Needs::default() },
             held: case.search.is_held(),
             priority: case.priority,
             fleet: case.search.fleet(),

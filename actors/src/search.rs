@@ -21,7 +21,7 @@ mod words;
 
 pub use account::Account;
 pub use words::{
-    CONTROLLED, Candidate, Command, Event, FLEETS, FLEETS_FIRST, Side, Sighting, ZONED,
+    CONTROLLED, Candidate, Command, Event, FEATURES, FLEETS, FLEETS_FIRST, Side, Sighting, ZONED,
 };
 
 use crate::{
@@ -1413,6 +1413,7 @@ pub fn format_of(bypassed: &[WhyNot]) -> Format {
         WhyNot::ZonePaused => ZONED,
         WhyNot::OtherFleet => FLEETS,
         WhyNot::OtherFleetFirst => FLEETS_FIRST,
+        WhyNot::Ramp | WhyNot::LiftGate | WhyNot::TieDowns => FEATURES,
         WhyNot::Blocked
         | WhyNot::OffDuty
         | WhyNot::OnBreak

@@ -109,9 +109,11 @@ impl Telling {
                 let reason = Some(outcome.clone());
                 self.told.steps.push(Step { reason, ..step(at, status.into()) });
             }
-            E::Triaged { .. } | E::Escalated { .. } | E::EscalationFailed { .. } => {
-                self.told.steps.push(step(at, what));
+            E::Triaged { needs, .. } | E::Escalated { needs, .. } => {
+                let reason = Some(needs.to_string());
+                self.told.steps.push(Step { reason, ..step(at, what) });
             }
+            E::EscalationFailed { .. } => self.told.steps.push(step(at, what)),
             E::Located { .. }
             | E::IncidentOpened { .. }
             | E::Departed { .. }

@@ -5,7 +5,7 @@ use protocol::{
     PartnerId, Point, Timestamp,
     trace::WhyNot,
     view::WorkKind,
-    work::{Needs, Vehicle, VehicleKind},
+    work::{Needs, Vehicle, VehicleKind, feature},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -127,21 +127,20 @@ pub fn of_other_fleet(
 
 /// What of `needs` this vehicle does not bring, which has so many grams to carry already; nothing, if it brings all.
 pub fn missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Option<WhyNot> {
-    if !needs.vehicles.is_empty() && !needs.vehicles.contains(&vehicle.kind) {
+    if is_of_other_kind(needs, vehicle) {
         Some(WhyNot::Vehicle)
-    } else if needs.weight_g > vehicle.capacity_g.saturating_sub(load_g) {
+    } else if is_too_heavy(needs, vehicle, load_g) {
         Some(WhyNot::Capacity)
     } else {
-        needs.skills.iter().find(|skill| !vehicle.skills.contains(skill)).map(|it| lacking(it))
+        needs.skills.iter().find(|skill| !vehicle.has(skill)).map(|it| lacking(it))
     }
 }
 
 /// The same, all of it, each reason once.
 pub fn all_missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Vec<WhyNot> {
-    let alone = |needs: Needs| missing(&needs, vehicle, load_g);
-    let kind = alone(Needs { vehicles: needs.vehicles.clone(), ..Needs::default() });
-    let weight = alone(Needs { weight_g: needs.weight_g, ..Needs::default() });
-    let skills = needs.skills.iter().filter(|skill| !vehicle.skills.contains(skill));
+    let kind = is_of_other_kind(needs, vehicle).then_some(WhyNot::Vehicle);
+    let weight = is_too_heavy(needs, vehicle, load_g).then_some(WhyNot::Capacity);
+    let skills = needs.skills.iter().filter(|skill| !vehicle.has(skill));
     let mut all: Vec<WhyNot> =
         kind.into_iter().chain(weight).chain(skills.map(|it| lacking(it))).collect();
     all.sort_unstable();
@@ -149,10 +148,21 @@ pub fn all_missing(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> Vec<WhyNot>
     all
 }
 
+fn is_of_other_kind(needs: &Needs, vehicle: &Vehicle) -> bool {
+    !needs.vehicles.is_empty() && !needs.vehicles.contains(&vehicle.kind)
+}
+
+fn is_too_heavy(needs: &Needs, vehicle: &Vehicle, load_g: u32) -> bool {
+    needs.weight_g > vehicle.capacity_g.saturating_sub(load_g)
+}
+
 /// Does this skill count only if somebody vouches for it? However it is written: what is asked for in capitals or with
 /// blanks is not for everybody who writes it like that.
 pub fn must_be_granted(skill: &str) -> bool {
-    lacking(&skill.trim().to_lowercase().replace('-', "_")) != WhyNot::Skill
+    matches!(
+        lacking(&skill.trim().to_lowercase().replace('-', "_")),
+        WhyNot::ColdChain | WhyNot::Certificate | WhyNot::Gender | WhyNot::Permit
+    )
 }
 
 /// Of those: is it one of the vehicle, and not of whoever drives it, so that it must be said each time as well?
@@ -160,8 +170,14 @@ pub fn is_of_vehicle(skill: &str) -> bool {
     lacking(skill) == WhyNot::ColdChain
 }
 
-/// What it means not to have this skill: what stands in front of a dot says of what kind it is.
+/// What it means not to have this skill: what stands in front of a dot says of what kind it is, but for what loads something.
 fn lacking(skill: &str) -> WhyNot {
+    match skill {
+        feature::RAMP => return WhyNot::Ramp,
+        feature::LIFT_GATE => return WhyNot::LiftGate,
+        feature::TIE_DOWNS => return WhyNot::TieDowns,
+        _ => {}
+    }
     match skill.split_once('.').map_or(skill, |(kind, _)| kind) {
         "cold_chain" => WhyNot::ColdChain,
         "certificate" => WhyNot::Certificate,

@@ -15,7 +15,7 @@ use crate::{
         DriverView, Etas, Grant, Hint, Offer, OfferView, OrderView, Position, Queued, Rates,
         RescueView, RiderView, RunOrder, RunStop, RunView, ZonePause,
     },
-    work::{Alternative, Issue, OfferPolicy, OrderKind, Priority, Vehicle},
+    work::{Alternative, Issue, Needs, OfferPolicy, OrderKind, Priority, Vehicle},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
@@ -150,6 +150,7 @@ changes! {
         at: [Place],
         dropoff: [Option<Place>],
         fare: [Fare],
+        needs: [Needs],
         held: [bool],
         priority: [Priority],
         fleet: [Option<PartnerId>],

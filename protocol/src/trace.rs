@@ -86,6 +86,12 @@ pub enum WhyNot {
     Permit,
     /// It would have worked for longer than it may before the job is done.
     Hours,
+    /// What it must carry has to be pushed up a ramp, and it has neither that nor a lift gate.
+    Ramp,
+    /// What it must carry is too heavy for a ramp, and it has no lift gate.
+    LiftGate,
+    /// What it must carry has to be tied down, and it has nothing to do that with.
+    TieDowns,
 }
 
 impl WhyNot {
@@ -101,6 +107,9 @@ impl WhyNot {
                 | Self::Gender
                 | Self::Permit
                 | Self::Hours
+                | Self::Ramp
+                | Self::LiftGate
+                | Self::TieDowns
         )
     }
 
@@ -110,7 +119,16 @@ impl WhyNot {
         if matches!(self, Self::ColdChain | Self::Certificate | Self::Gender | Self::Permit) {
             return Self::Skill;
         }
-        if self == Self::Hours { Self::OffDuty } else { self }
+        if self == Self::Hours { Self::OffDuty } else { self.as_known_before_features() }
+    }
+
+    /// The nearest reason that builds of format 8 know.
+    #[must_use]
+    pub fn as_known_before_features(self) -> Self {
+        if matches!(self, Self::Ramp | Self::LiftGate | Self::TieDowns) {
+            return Self::Skill;
+        }
+        self
     }
 
     /// May a dispatcher who says why overrule it? What would only be refused later, or harm somebody, may not
@@ -135,7 +153,10 @@ impl WhyNot {
             | Self::TooManyDrivers
             | Self::ZonePaused
             | Self::OtherFleet
-            | Self::OtherFleetFirst => true,
+            | Self::OtherFleetFirst
+            | Self::Ramp
+            | Self::LiftGate
+            | Self::TieDowns => true,
             Self::Blocked
             | Self::OffDuty
             | Self::Unreachable

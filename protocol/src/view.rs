@@ -5,8 +5,8 @@ use crate::{
     MemberStatus, Money, OfferId, OfferStatus, OrderId, OrderStatus, PartnerId, Place, Point,
     Principal, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp, ZoneId,
     work::{
-        Alternative, CheckItem, IncidentKind, Issue, OfferPolicy, OrderKind, Priority, Vehicle,
-        VehicleKind,
+        Alternative, CheckItem, IncidentKind, Issue, Needs, OfferPolicy, OrderKind, Priority,
+        Vehicle, VehicleKind,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -238,6 +238,9 @@ pub struct RescueView {
     pub dropoff: Option<Place>,
     /// What it costs.
     pub fare: Fare,
+    /// What whoever helps must bring; shown to its rider and staff only.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
     /// Does a dispatcher let nobody be asked for a while?
     #[serde(default, skip_serializing_if = "is_false")]
     pub held: bool,

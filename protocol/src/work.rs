@@ -6,11 +6,14 @@ use crate::{
     view::{Position, StopKind},
 };
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Most stops of one order, first and last included.
 pub const STOPS_MAX: usize = 20;
 /// Most characters of any free text: labels, reasons, notes.
 pub const TEXT_CHARS_MAX: usize = 200;
+/// How heavy something stranded may be, in grams: 40 t, as much as a lorry may weigh.
+pub const STRANDED_G_MAX: u32 = 40_000_000;
 
 /// What is moved.
 #[derive(
@@ -67,6 +70,52 @@ pub enum VehicleKind {
     Car,
     Van,
     TowTruck,
+}
+
+/// What kind of bike is stranded.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Bike {
+    /// Pedals alone.
+    Bicycle,
+    /// Pedals and a motor.
+    EBike,
+    /// A bicycle that carries a load.
+    CargoBike,
+    /// One to stand on.
+    KickScooter,
+    /// A motor, and no more than 50 cm³.
+    Moped,
+    /// Anything larger.
+    Motorcycle,
+}
+
+impl Bike {
+    /// What it is among vehicles.
+    pub fn vehicle(self) -> VehicleKind {
+        match self {
+            Self::Bicycle | Self::EBike | Self::CargoBike | Self::KickScooter => {
+                VehicleKind::Bicycle
+            }
+            Self::Moped | Self::Motorcycle => VehicleKind::Moto,
+        }
+    }
 }
 
 /// How a driver is found.
@@ -153,9 +202,19 @@ pub struct Needs {
     /// Room for this much, in grams.
     #[serde(skip_serializing_if = "is_zero")]
     pub weight_g: u32,
-    /// All of these, such as `cold_chain` or `jump_start`.
+    /// All of these, such as `cold_chain`, `jump_start` or `tie_downs`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<String>,
+}
+
+/// What a vehicle has, or its driver, to get something aboard and to keep it there. Said like any other skill.
+pub mod feature {
+    /// Something to push it up.
+    pub const RAMP: &str = "ramp";
+    /// Something that lifts it. It does for a ramp.
+    pub const LIFT_GATE: &str = "lift_gate";
+    /// Something to tie it down with.
+    pub const TIE_DOWNS: &str = "tie_downs";
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -188,7 +247,38 @@ impl Needs {
     pub fn are_met_by(&self, vehicle: &Vehicle) -> bool {
         (self.vehicles.is_empty() || self.vehicles.contains(&vehicle.kind))
             && self.weight_g <= vehicle.capacity_g
-            && self.skills.iter().all(|skill| vehicle.skills.contains(skill))
+            && self.skills.iter().all(|skill| vehicle.has(skill))
+    }
+
+    /// Is nothing asked for?
+    pub fn is_empty(&self) -> bool {
+        self.vehicles.is_empty() && self.weight_g == 0 && self.skills.is_empty()
+    }
+}
+
+/// In one line: `van or tow_truck, 150 kg, ramp, tie_downs`.
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing");
+        }
+        let kinds: Vec<String> = self.vehicles.iter().map(ToString::to_string).collect();
+        let kinds = (!kinds.is_empty()).then(|| kinds.join(" or "));
+        let weight = (self.weight_g > 0).then(|| format!("{} kg", self.weight_g.div_ceil(1_000)));
+        let all = kinds.into_iter().chain(weight).chain(self.skills.iter().cloned());
+        f.write_str(&all.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Vehicle {
+    /// Has it that skill? A lift gate does what a ramp does, and a tow truck comes with what it takes to get aboard whatever
+    /// it may carry, and to keep it there: without that it would be none.
+    pub fn has(&self, skill: &str) -> bool {
+        let is_said = |wanted: &str| self.skills.iter().any(|said| said == wanted);
+        is_said(skill)
+            || (skill == feature::RAMP && is_said(feature::LIFT_GATE))
+            || (self.kind == VehicleKind::TowTruck
+                && [feature::RAMP, feature::LIFT_GATE, feature::TIE_DOWNS].contains(&skill))
     }
 }
 
@@ -371,7 +461,10 @@ pub struct NewRescue {
     /// What is stranded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vehicle: Option<VehicleKind>,
-    /// How heavy it is, in grams.
+    /// What kind of bike, if it is one: says what it usually weighs, and what `vehicle` it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bike: Option<Bike>,
+    /// How heavy it is, in grams, 40 t at most; as heavy as its kind usually is, if 0.
     #[serde(default)]
     pub weight_g: u32,
     /// Another way of finding a driver than the preset's; only staff may choose.
@@ -784,7 +877,8 @@ pub enum RescueAction {
     },
     /// The driver there needs another one.
     Escalate {
-        /** What that one must bring. */
+        /** What that one must bring. Where it names only vehicles that carry something away, room for what is stranded and
+        what it takes to load that are added. */
         needs: Needs,
         /** Does the first driver stay? */
         #[serde(default)]

@@ -12,7 +12,7 @@ use protocol::{
         DriverView, Eta, Etas, Grant, Offer, OfferView, OrderView, Position, Queued, Rates,
         RescueView, RiderView, RunOrder, RunStop, RunView, StopKind, WorkKind,
     },
-    work::{Issue, OfferPolicy, OrderKind, Vehicle, VehicleKind},
+    work::{Issue, Needs, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
 use strum::IntoEnumIterator;
 
@@ -135,6 +135,7 @@ fn rescue_view(d: Dice) -> ServerFrame {
         at: place(d[6]),
         dropoff: maybe(d[7], place),
         fare: fare(d[8]),
+        needs: Needs { weight_g: d[15].into(), skills: few(d[16], text), ..Needs::default() },
         held: false,
         priority: protocol::work::Priority::Normal,
         fleet: None,

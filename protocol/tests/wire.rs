@@ -135,6 +135,7 @@ fn wishes() -> Vec<Wish> {
         dropoff: None,
         rider: None,
         vehicle: Some(VehicleKind::Car),
+        bike: None,
         weight_g: 0,
         policy: None,
     };
@@ -335,6 +336,7 @@ fn rescue_view() -> RescueView {
         at: HERE.into(),
         dropoff: Some(THERE.into()),
         fare: fare(),
+        needs: Needs::default(),
         held: false,
         priority: Priority::Normal,
         fleet: None,

@@ -18,12 +18,13 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
+use matching::surge::USUAL;
 use protocol::{
     Code, DriverId, JobId, OrderId, Point, Refused, RescueId, Timestamp, ZoneId,
     frame::ServerFrame, trace::Seen,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use utoipa::{IntoParams, ToSchema};
 
 /// Most zones that are told at once.
@@ -65,6 +66,10 @@ pub(super) struct Demand {
     ratio: f64,
     /// The multiplier, in percent; 100 where drivers are not scarce. No price follows it yet.
     surge_percent: u32,
+    /// How many asked from there in the last hour and were refused, because nobody serves the place. No multiplier follows from
+    /// it, and nobody is sent there for it.
+    #[serde(default)]
+    n_refused: u32,
     /// How long it stays so, whatever is counted, if staff set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     set_until: Option<Timestamp>,
@@ -140,7 +145,7 @@ pub(super) async fn around(
         return Err(invalid("within_m", "50,000 at most").into());
     }
     let (there, _silent) = gate.elsewhere::<Vec<Demand>>(&Question::Demand).await;
-    let all = there.into_iter().flatten().chain(gate.demand());
+    let all = together(there.into_iter().flatten().chain(gate.demand())).into_values();
     let distance_m = |it: &Demand| from.distance_m(it.at);
     let is_told = |it: &Demand| caller.0.scope.meets(it.zone);
     let near = all.filter(|it| distance_m(it) <= f64::from(within_m) && is_told(it));
@@ -231,9 +236,58 @@ pub(super) struct Place {
     seen: Option<Seen>,
 }
 
+/// Each zone once: of those that regions count one tells, and any node may have refused somebody there.
+fn together(all: impl Iterator<Item = Demand>) -> BTreeMap<ZoneId, Demand> {
+    let mut zones = BTreeMap::<ZoneId, Demand>::new();
+    for it in all {
+        let Some(known) = zones.get_mut(&it.zone) else {
+            zones.insert(it.zone, it);
+            continue;
+        };
+        let n_refused = known.n_refused.saturating_add(it.n_refused);
+        if !known.is_counted() {
+            *known = it;
+        }
+        known.n_refused = n_refused;
+    }
+    zones
+}
+
+impl Demand {
+    /// A zone of which nothing is counted but who was refused.
+    fn refused(zone: ZoneId, n_refused: u32) -> Option<Self> {
+        Some(Self {
+            zone,
+            at: middle_of(zone)?,
+            n_waiting: 0,
+            n_free: 0,
+            per_hour: 0.0,
+            per_hour_soon: 0.0,
+            ratio: 0.0,
+            surge_percent: USUAL,
+            n_refused,
+            set_until: None,
+            changes: Vec::new(),
+            outline: Vec::new(),
+        })
+    }
+
+    /// Does a region count anything of it?
+    fn is_counted(&self) -> bool {
+        let is_told = self.n_waiting + self.n_free > 0 || self.per_hour > 0.0 || self.ratio > 0.0;
+        is_told || self.surge_percent != USUAL || !self.changes.is_empty()
+    }
+}
+
 impl Gate {
-    /// What is counted by the regions that are matched here.
+    /// What is counted by the regions that are matched here, and who was refused here.
     pub(super) fn demand(&self) -> Vec<Demand> {
+        let refused = self.turned_away.by_zone(self.system.now());
+        let refused = refused.into_iter().filter_map(|(zone, n)| Demand::refused(zone, n));
+        together(self.counted_demand().into_iter().chain(refused)).into_values().collect()
+    }
+
+    fn counted_demand(&self) -> Vec<Demand> {
         let (now, zones) = (self.system.now(), self.system.regions().zones());
         let all = self.system.regions().demand().into_iter();
         all.filter_map(|(zone, cell)| {
@@ -257,6 +311,7 @@ impl Gate {
                 per_hour_soon: cell.count.per_hour_soon,
                 ratio: cell.ratio,
                 surge_percent: set.as_ref().map_or(cell.percent, |it| it.percent),
+                n_refused: 0,
                 set_until: set.map(|it| it.until),
                 changes: changes.collect(),
                 outline: Vec::new(),

@@ -28,8 +28,9 @@ use protocol::{
     trace::WhyNot,
     view::{DriverView, Eta, Etas, Message, Position, Queued, WorkKind},
     work::{
-        DriverAction, Handoff, IncidentAction, IncidentKind, NewOrder, NewRescue, OrderAction,
-        RescueAction, RiderAction, STOPS_MAX, Sos, TEXT_CHARS_MAX, Wish, ZoneAction,
+        Bike, DriverAction, Handoff, IncidentAction, IncidentKind, NewOrder, NewRescue,
+        OrderAction, RescueAction, RiderAction, STOPS_MAX, STRANDED_G_MAX, Sos, TEXT_CHARS_MAX,
+        VehicleKind, Wish, ZoneAction,
     },
 };
 use std::{iter, sync::Arc, time::Duration};
@@ -282,6 +283,9 @@ impl Translator {
                 return Err(invalid("dropoff", "too far away"));
             }
         }
+        let vehicle = stranded(&new)?;
+        // What kind of bike it is, is written once every node can read it.
+        let bike = new.bike.filter(|_| self.system.writes() >= search::FEATURES);
         let to = RescueId::created_by(rider.0, id, RegionId::at(new.at.at).shard());
         let mut policy = self.preset.policy_at(WorkKind::Rescue, new.at.at);
         if let Some(offer) = new.policy {
@@ -301,7 +305,8 @@ impl Translator {
             fare: self.prices.rescue(&new.at, new.dropoff.as_ref(), self.system.now()),
             at: new.at,
             dropoff: new.dropoff,
-            vehicle: new.vehicle,
+            vehicle,
+            bike,
             weight_g: new.weight_g,
             policy,
             barred: self.barred(rider).await?,
@@ -432,8 +437,12 @@ impl Translator {
         // A job that does not exist says so itself.
         let against = against.unwrap_or_default();
         // They are kept in its answer, which a build that knows less must be able to read.
-        let knows_all = self.system.writes() >= run::KNOWN;
-        let known = |why: WhyNot| if knows_all { why } else { why.as_known_before() };
+        let writes = self.system.writes();
+        let known = |why: WhyNot| match writes {
+            it if it >= search::FEATURES => why,
+            it if it >= run::KNOWN => why.as_known_before_features(),
+            _ => why.as_known_before(),
+        };
         Ok(against.into_iter().map(known).collect())
     }
 
@@ -1373,6 +1382,19 @@ fn check_place(place: &Place) -> Result<(), Refused> {
             Err(invalid("label", "control characters"))
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// What is stranded, as far as it was said. Refuses what contradicts itself, and what is heavier than anything on the road.
+fn stranded(new: &NewRescue) -> Result<Option<VehicleKind>, Refused> {
+    if new.weight_g > STRANDED_G_MAX {
+        return Err(invalid("weight_g", &format!("{STRANDED_G_MAX} at most")));
+    }
+    match (new.bike.map(Bike::vehicle), new.vehicle) {
+        (Some(of_bike), Some(said)) if of_bike != said => {
+            Err(invalid("bike", &format!("is a {of_bike}, and no {said}")))
+        }
+        (of_bike, said) => Ok(said.or(of_bike)),
     }
 }
 

@@ -157,7 +157,8 @@ async fn who_lacks_what_is_needed_is_told_apart_from_who_is_busy() {
     let answer = staff.post(&actions, &assign).await;
     assert_eq!(answer.status().as_u16(), 409);
     let body = json_of(answer).await;
-    assert_eq!((&body["code"], &body["why"]), (&json!("not_eligible"), &json!(["capacity"])));
+    let why = json!(["capacity", "cold_chain"]);
+    assert_eq!((&body["code"], &body["why"]), (&json!("not_eligible"), &why));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::{
     ride::{PICKUP, place_ride},
     why::until,
 };
-use protocol::{Principal, Timestamp, frame::ServerFrame, view::Hint};
+use protocol::{Point, Principal, Timestamp, frame::ServerFrame, view::Hint};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -197,4 +197,47 @@ async fn a_driver_with_nothing_to_do_is_told_where_somebody_asks() {
     let told = history.as_array().unwrap().iter().filter(|it| it["event"] == "hinted");
     assert_eq!(told.count(), 1, "{history}");
     assert_refused(me.get(&around()).await, 403, "forbidden").await;
+}
+
+#[tokio::test]
+async fn who_asks_from_where_nobody_goes_is_told_who_does_and_counted_there() {
+    let Point { lat, lon } = PICKUP;
+    let circle = format!("[{{lat={lat},lon={lon},radius_km=2.0}}]");
+    let partner = format!(
+        "[{{name=\"Roadside\",phone=\"+250 788 000 000\",lat={lat},lon={lon},radius_km=200.0}}]"
+    );
+    let node = Node::with(&[("AREA__CIRCLES", &circle), ("AREA__PARTNERS", &partner)]);
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let outside = PICKUP.offset_m(10_000.0, 0.0);
+    let refused = async |at: Point| {
+        let path = format!("/v1/demand?lat={}&lon={}&within_m=3000", at.lat, at.lon);
+        let zones = json_of(staff.get(&path).await).await;
+        let each = zones.as_array().unwrap().iter().map(|it| it["n_refused"].as_u64().unwrap());
+        each.sum::<u64>()
+    };
+    let stranded = Caller::new(&node, rider(7));
+    let rescue = json!({ "issue": "flat_tyre", "at": { "at": outside } });
+    let placed = json_of(stranded.post("/v1/rescues", &rescue).await).await;
+    let path = format!("/v1/rescues/{}", placed["actor"].as_str().unwrap());
+    let shown = json_of(stranded.get(&path).await).await;
+    assert_eq!(shown["status"], "rejected_out_of_area");
+    assert_eq!(shown["alternatives"][0]["name"], "Roadside");
+    assert_eq!((refused(outside).await, refused(PICKUP).await), (1, 0));
+
+    let mut order = ride();
+    order["stops"][0]["at"] = json!(outside);
+    assert_refused(stranded.post("/v1/orders", &order).await, 422, "out_of_area").await;
+    assert_eq!(refused(outside).await, 2);
+
+    // One that said vaguely where it was turns out to be there, too.
+    let lost = Caller::new(&node, rider(8));
+    let vague = json!({ "issue": "flat_tyre", "at": { "at": PICKUP }, "accuracy_m": 50_000 });
+    let placed = json_of(lost.post("/v1/rescues", &vague).await).await;
+    assert_eq!((refused(outside).await, refused(PICKUP).await), (2, 0));
+    let actions = format!("/v1/rescues/{}/actions", placed["actor"].as_str().unwrap());
+    done(&lost, &actions, json!({ "locate": { "at": { "at": outside } } })).await;
+    assert_eq!((refused(outside).await, refused(PICKUP).await), (3, 0));
+    // Whoever is served is nobody's loss.
+    assert_eq!(stranded.post("/v1/orders", &ride()).await.status(), 201);
+    assert_eq!(refused(PICKUP).await, 0);
 }

@@ -106,7 +106,8 @@ impl Driver {
         let brings = self.brings(now);
         let vehicle = brings.as_deref();
         let load_g = self.load_g(Some(job));
-        let missing = vehicle.and_then(|vehicle| fit::missing(needs, vehicle, load_g));
+        // All of it: who overrules it is to know what.
+        let missing = vehicle.map(|vehicle| fit::all_missing(needs, vehicle, load_g));
         let at = self.soft.position().map_or(way.pickup, |position| position.at);
         // What makes way for it takes no time.
         let ending = self.ending(at, now).filter(|_| self.room_soon(work).is_some());
@@ -119,7 +120,7 @@ impl Driver {
         let lacks_permit =
             vehicle.is_some_and(|vehicle| fit::lacks_permit(&costs.permits, &way, vehicle));
         let of_law = [(is_too_long, WhyNot::Hours), (lacks_permit, WhyNot::Permit)];
-        of_fleet.into_iter().chain(missing).chain(those(of_law))
+        of_fleet.into_iter().chain(missing.into_iter().flatten()).chain(those(of_law))
     }
 
     /// What speaks against an offer that was made for what it brought when it was listed, and for whom it drove then.

@@ -5,7 +5,7 @@ use crate::{
     Context, Decider, Format, Refusal,
     incident::{self, Report},
     reason,
-    search::{self, Asked, Assignment, CONTROLLED, Chosen, Decision, Given, Outcome},
+    search::{self, Asked, Assignment, CONTROLLED, Chosen, Decision, FEATURES, Given, Outcome},
 };
 use protocol::{
     JobId, Place, Principal, RescueId, RescueStatus, Timestamp,
@@ -207,7 +207,7 @@ fn place(
         draft.put_first();
     }
     if !triage::needs_a_person(request) {
-        draft.triage(triage::needs(request));
+        draft.triage(draft.needs());
     }
     Ok(draft.events)
 }
@@ -263,6 +263,11 @@ impl Draft {
         }
     }
 
+    /// What the rules say that it needs. Nobody has anything yet to load it with, as far as nodes know that are older than that.
+    fn needs(&self) -> Needs {
+        triage::needs(&self.case().request, self.writes >= FEATURES)
+    }
+
     fn triage(&mut self, needs: Needs) {
         self.add(Event::Triaged { at: self.now, needs });
         self.open_search();
@@ -275,11 +280,10 @@ impl Draft {
             return;
         }
         self.add(Event::Located { at: self.now, place: place.clone(), accuracy_m });
-        let request = self.case().request.clone();
         if !served {
             self.end(RescueStatus::RejectedOutOfArea, "nobody serves this place", 0);
-        } else if !triage::needs_a_person(&request) {
-            self.triage(triage::needs(&request));
+        } else if !triage::needs_a_person(&self.case().request) {
+            self.triage(self.needs());
         }
     }
 
@@ -447,7 +451,11 @@ impl Draft {
             return Err(Refusal::NotEligible("another driver already stays".to_owned()));
         }
         let driver = case.driver.as_ref().expect("a rescue at the scene has a driver").driver;
-        self.add(Event::Escalated { at: self.now, needs: needs.clone(), stay });
+        let needs = match self.writes >= FEATURES {
+            true => triage::escalated(needs.clone(), &case.request),
+            false => needs.clone(),
+        };
+        self.add(Event::Escalated { at: self.now, needs, stay });
         self.add(Event::Search(search::Event::Excluded { driver }));
         self.open_search();
         Ok(())
@@ -553,7 +561,7 @@ impl Draft {
         self.watch_the_clock();
         let case = self.case();
         if case.status == RescueStatus::Requested && self.now >= case.triage_due() {
-            self.triage(triage::needs(&self.case().request.clone()));
+            self.triage(self.needs());
         }
         self.follow(|case, asked| Ok(case.search.tick(asked)))?;
         if self.case().silence_due().is_some_and(|due| self.now >= due) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     DriverCard, SearchCard, Sight,
     policy::JobPolicy,
-    search::{Candidate, Command as Search},
+    search::{Candidate, Command as Search, FEATURES},
 };
 use matching::{
     Field, cost,
@@ -17,7 +17,7 @@ use protocol::{
     trace::WhyNot,
     view::{Position, Queued, StopKind, ZonePause},
     work::{
-        Alternative, IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity,
+        Alternative, Bike, IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity,
         Vehicle, VehicleKind,
     },
 };
@@ -63,6 +63,7 @@ fn request() -> Request {
         severity: None,
         dropoff: None,
         vehicle: Some(VehicleKind::Moto),
+        bike: None,
         weight_g: 0,
         served: true,
         fare: Fare {
@@ -665,7 +666,7 @@ fn rules_say_what_each_issue_needs() {
     for issue in Issue::iter() {
         for (vehicle, weight_g) in [(VehicleKind::Moto, 0), (VehicleKind::Car, 1_200_000)] {
             let request = Request { issue, vehicle: Some(vehicle), weight_g, ..request() };
-            let Needs { vehicles, weight_g, skills } = triage::needs(&request);
+            let Needs { vehicles, weight_g, skills } = triage::needs(&request, true);
             let vehicles: Vec<_> = vehicles.iter().map(ToString::to_string).collect();
             let (vehicles, skills) = (vehicles.join("|"), skills.join("+"));
             story += &format!("{issue} {vehicle}: {vehicles}, {} kg, {skills}\n", weight_g / 1_000);
@@ -680,13 +681,202 @@ fn rules_say_what_each_issue_needs() {
     out_of_fuel car: moto|car|van|tow_truck, 0 kg, fuel
     mechanical moto: moto|car|van|tow_truck, 0 kg, repair
     mechanical car: moto|car|van|tow_truck, 0 kg, repair
-    accident moto: van|tow_truck, 150 kg, 
-    accident car: tow_truck, 1200 kg, 
+    accident moto: van|tow_truck, 150 kg, ramp+tie_downs
+    accident car: tow_truck, 1200 kg, tie_downs
     locked_out moto: moto|car|van|tow_truck, 0 kg, locksmith
     locked_out car: moto|car|van|tow_truck, 0 kg, locksmith
-    stuck moto: van|tow_truck, 150 kg, winch
-    stuck car: tow_truck, 1200 kg, winch
+    stuck moto: van|tow_truck, 150 kg, winch+ramp+tie_downs
+    stuck car: tow_truck, 1200 kg, winch+tie_downs
     ");
+}
+
+/// An accident of something of which only this is known.
+fn accident(bike: Option<Bike>, weight_g: u32) -> Request {
+    Request { issue: Issue::Accident, vehicle: None, bike, weight_g, ..request() }
+}
+
+#[test]
+fn a_bike_is_loaded_as_its_kind_usually_is_unless_somebody_weighed_it() {
+    let mut story = String::new();
+    for bike in Bike::iter() {
+        story += &format!("{bike}: {}\n", triage::needs(&accident(Some(bike), 0), true));
+    }
+    let laden = accident(Some(Bike::Bicycle), 45_000);
+    story += &format!("bicycle with bags: {}\n", triage::needs(&laden, true));
+    insta::assert_snapshot!(story, @"
+    bicycle: van or tow_truck, 20 kg, tie_downs
+    e_bike: van or tow_truck, 25 kg, tie_downs
+    cargo_bike: van or tow_truck, 60 kg, ramp, tie_downs
+    kick_scooter: van or tow_truck, 20 kg, tie_downs
+    moped: van or tow_truck, 100 kg, ramp, tie_downs
+    motorcycle: van or tow_truck, 200 kg, lift_gate, tie_downs
+    bicycle with bags: van or tow_truck, 45 kg, ramp, tie_downs
+    ");
+}
+
+#[test]
+fn what_it_takes_to_load_it_changes_where_the_table_says() {
+    let skills = |weight_g| triage::needs(&accident(None, weight_g), true).skills.join("+");
+    let vehicles = |weight_g| triage::needs(&accident(None, weight_g), true).vehicles;
+    assert_eq!((skills(1), skills(25_000)), ("tie_downs".to_owned(), "tie_downs".to_owned()));
+    for weight_g in [25_001, 150_000] {
+        assert_eq!(skills(weight_g), "ramp+tie_downs");
+    }
+    for weight_g in [150_001, 300_000] {
+        assert_eq!(skills(weight_g), "lift_gate+tie_downs");
+    }
+    assert_eq!(vehicles(300_000), [VehicleKind::Van, VehicleKind::TowTruck]);
+    assert_eq!((vehicles(300_001), skills(300_001)), (vec![VehicleKind::TowTruck], skills(1)));
+    let on_foot = Request { vehicle: Some(VehicleKind::Foot), ..accident(None, 0) };
+    assert_eq!(triage::needs(&on_foot, true).skills, [""; 0], "it has no wheels");
+}
+
+#[test]
+fn of_whom_nothing_is_known_nothing_more_is_demanded_unless_the_brand_wants_to_be_sure() {
+    let unknown = accident(None, 0);
+    let as_ever = "van or tow_truck, 150 kg";
+    assert_eq!(triage::needs(&unknown, true).to_string(), as_ever);
+    let policy = JobPolicy { loading_unknown: true, ..JobPolicy::rescue() };
+    let careful = Request { policy, ..unknown };
+    let with_all = "van or tow_truck, 150 kg, ramp, tie_downs";
+    assert_eq!(triage::needs(&careful, true).to_string(), with_all);
+    // As long as a node may match that knows nobody who has such things.
+    let known = Request { vehicle: Some(VehicleKind::Moto), ..careful };
+    assert_eq!(triage::needs(&known, false).to_string(), as_ever);
+}
+
+#[test]
+fn what_loads_something_is_demanded_and_told_once_every_node_knows_of_it() {
+    let decide = |rescue: &Rescue, by, command: &Command, writes| {
+        let context = Context { id: id(), by, now: START, writes };
+        rescue.decide(command, &context).unwrap()
+    };
+    let wreck = Request { issue: Issue::Accident, ..request() };
+    let ask = Command::Request(Box::new(wreck));
+    let older = Format(FEATURES.0 - 1);
+    for (writes, wanted) in [(older, ""), (FEATURES, "ramp+tie_downs")] {
+        let events = decide(&Rescue::default(), rider(), &ask, writes);
+        let needs = events.iter().find_map(|event| match event {
+            Event::Triaged { needs, .. } => Some(needs.skills.join("+")),
+            _ => None,
+        });
+        assert_eq!(needs.as_deref(), Some(wanted), "{writes}");
+        assert!(events.iter().all(|event| Rescue::event_format(event) <= writes), "{writes}");
+        let there = World::in_status(RescueStatus::OnScene).rescue;
+        let needs = Needs { vehicles: vec![VehicleKind::Van], ..Needs::default() };
+        let escalate = Command::Escalate { needs: needs.clone(), stay: true };
+        let events = decide(&there, by(1), &escalate, writes);
+        let is_as_said =
+            matches!(&events[0], Event::Escalated { needs: wanted, .. } if *wanted == needs);
+        assert_eq!(is_as_said, writes == older, "{events:?}");
+    }
+    // What kind of bike it is, an older build would not read.
+    let bike = Request { bike: Some(Bike::Moped), ..request() };
+    let said = serde_json::to_string(&request()).unwrap();
+    assert!(!said.contains("bike") && !said.contains("loading"), "{said}");
+    assert_eq!((request().format(), bike.format()), (Format::FIRST, FEATURES));
+    let (at, stranded, request) = (START, None, Box::new(bike));
+    assert_eq!(Rescue::command_format(&Command::Request(request.clone())), FEATURES);
+    assert_eq!(Rescue::event_format(&Event::Requested { at, request, stranded }), FEATURES);
+    let (driver, by, bypassed) = (d(2), Principal::Dispatcher, vec![WhyNot::TieDowns]);
+    let chosen = Event::DriverChosen { at, driver, by, reason: why(), bypassed };
+    assert_eq!(Rescue::event_format(&chosen), FEATURES);
+}
+
+#[test]
+fn whoever_is_sent_to_carry_it_away_after_all_must_be_able_to_load_it() {
+    let asked_for = |request: Request, needs: Needs| {
+        let mut world = World::requested(request);
+        world.win(1);
+        world.see(1, SCENE);
+        world.yes(by(1), Command::Arrive {});
+        world.yes(by(1), Command::Escalate { needs, stay: true });
+        assert_eq!(card_of(&world).needs, world.case().needs);
+        world.case().needs.to_string()
+    };
+    let only = |kind| Needs { vehicles: vec![kind], ..Needs::default() };
+    let van = only(VehicleKind::Van);
+    assert_eq!(asked_for(request(), van.clone()), "van, 150 kg, ramp, tie_downs");
+    let heavy = Request { bike: Some(Bike::Motorcycle), ..request() };
+    assert_eq!(asked_for(heavy.clone(), van.clone()), "van, 200 kg, lift_gate, tie_downs");
+    let truck = asked_for(heavy.clone(), only(VehicleKind::TowTruck));
+    assert_eq!(truck, "tow_truck, 200 kg, tie_downs");
+    // What the one who is there says, counts, and is not said twice.
+    let skills = vec!["tie_downs".to_owned(), "winch".to_owned()];
+    let said = Needs { weight_g: 280_000, skills, ..van.clone() };
+    assert_eq!(asked_for(heavy.clone(), said), "van, 280 kg, tie_downs, winch, lift_gate");
+    // Somebody with cables carries nothing.
+    let skills = vec!["jump_start".to_owned()];
+    let helper = Needs { vehicles: vec![VehicleKind::Moto, VehicleKind::Van], skills, weight_g: 0 };
+    assert_eq!(asked_for(heavy.clone(), helper.clone()), helper.to_string());
+    assert_eq!(asked_for(heavy, Needs::default()), "nothing");
+    let unknown = Request { vehicle: None, ..request() };
+    assert_eq!(asked_for(unknown, van.clone()), "van", "nobody said what it is");
+}
+
+#[test]
+fn what_is_needed_is_shown_to_its_rider_and_to_staff() {
+    let mut world = World::requested(Request { issue: Issue::Accident, ..request() });
+    world.win(1);
+    let shown = |reader| world.rescue.rescue_view(id(), 1, reader).unwrap().needs;
+    assert_eq!(shown(rider()), world.case().needs);
+    assert_eq!(shown(Principal::Dispatcher), world.case().needs);
+    assert_eq!(shown(by(1)), Needs::default(), "a driver is told what its offer says");
+}
+
+fn any_vehicle() -> impl Strategy<Value = Vehicle> {
+    let kinds: Vec<VehicleKind> = VehicleKind::iter().collect();
+    let has = ["ramp", "lift_gate", "tie_downs", "winch"];
+    let skills = prop::sample::subsequence(has.map(str::to_owned).to_vec(), 0..=has.len());
+    (prop::sample::select(kinds), 0..2_000_000_u32, skills)
+        .prop_map(|(kind, capacity_g, skills)| Vehicle { kind, capacity_g, skills })
+}
+
+/// What is known of something stranded, but for its weight.
+fn anything_stranded() -> impl Strategy<Value = Request> {
+    let vehicle = prop::option::of(prop::sample::select(VehicleKind::iter().collect::<Vec<_>>()));
+    let bike = prop::option::of(prop::sample::select(Bike::iter().collect::<Vec<_>>()));
+    let issue = prop::sample::select(Issue::iter().collect::<Vec<_>>());
+    (vehicle, bike, issue, any::<bool>()).prop_map(|(vehicle, bike, issue, loading_unknown)| {
+        let policy = JobPolicy { loading_unknown, ..JobPolicy::rescue() };
+        Request { vehicle, bike, issue, policy, ..request() }
+    })
+}
+
+proptest! {
+    /// Whatever may carry it may carry what is lighter, and what is demanded to load it never excludes who was told before.
+    #[test]
+    fn what_is_heavier_never_needs_less(
+        stranded in anything_stranded(),
+        weights_g in [1..400_000_u32, 1..400_000_u32],
+        vehicle in any_vehicle(),
+    ) {
+        let needs = |weight_g| triage::needs(&Request { weight_g, ..stranded.clone() }, true);
+        let [a, b] = weights_g;
+        let (light, heavy) = (needs(a.min(b)), needs(a.max(b)));
+        prop_assert!(!heavy.are_met_by(&vehicle) || light.are_met_by(&vehicle), "{light}; {heavy}");
+        prop_assert!(light.weight_g <= heavy.weight_g);
+        let escalated = |weight_g| {
+            let request = Request { weight_g, ..stranded.clone() };
+            let vehicles = vec![VehicleKind::Van, VehicleKind::TowTruck];
+            triage::escalated(Needs { vehicles, ..Needs::default() }, &request)
+        };
+        let (light, heavy) = (escalated(a.min(b)), escalated(a.max(b)));
+        prop_assert!(!heavy.are_met_by(&vehicle) || light.are_met_by(&vehicle), "{light}; {heavy}");
+    }
+
+    /// A tow truck that is large enough, with a winch, can carry anything away, whether or not it says more.
+    #[test]
+    fn a_tow_truck_that_is_large_enough_need_not_say_that_it_is_one(
+        stranded in anything_stranded(),
+        weight_g in 0..40_000_000_u32,
+    ) {
+        let skills = ["winch", "tyre", "jump_start", "fuel", "locksmith", "repair"];
+        let skills = skills.map(str::to_owned).to_vec();
+        let truck = Vehicle { kind: VehicleKind::TowTruck, capacity_g: 40_000_000, skills };
+        let needs = triage::needs(&Request { weight_g, ..stranded }, true);
+        prop_assert!(needs.are_met_by(&truck), "{needs}");
+    }
 }
 
 #[test]

@@ -1,10 +1,38 @@
 //! What a stranded vehicle needs, judged by rules alone.
+//!
+//! ```text
+//!  issue                                                 what is done    whoever comes brings
+//!  flat_tyre  battery_dead  out_of_fuel  mechanical      on the spot     the tool, in whatever it drives
+//!  locked_out
+//!  accident   stuck                                      carried away    room for its weight, and as below; for `stuck` a winch
+//!
+//!  carried away, by weight      in                  got aboard by             kept there by
+//!  25 kg and less               van or tow truck    two hands                 tie-downs
+//!  more, up to 150 kg           van or tow truck    a ramp, or a lift gate    tie-downs
+//!  more, up to 300 kg           van or tow truck    a lift gate               tie-downs
+//!  more                         tow truck           that truck                tie-downs
+//! ```
+//!
+//! A bicycle is lifted by hand, a cargo bike or a moped is pushed up, a motorcycle is lifted by a machine. One person lifts 25 kg: the
+//! other one may be hurt. A ramp rises about one in four, so whoever pushes 150 kg up holds less than 40 kg; what is heavier does harm
+//! when it rolls back. A lift gate does for a ramp, and a tow truck comes with all of it (`Vehicle::has`). So what is heavier never
+//! needs less: whatever may carry it may carry what is lighter.
+//!
+//! What has wheels rolls about: it is tied down, however light it is. Where nobody said what is stranded, it is taken for a usual
+//! motorcycle, and nothing is demanded to load it, as it never was, unless the brand wants to be sure (`loading_unknown` in its
+//! preset).
 
 use super::Request;
-use protocol::work::{IncidentKind, Issue, Needs, OfferPolicy, Severity, VehicleKind};
+use protocol::work::{
+    Bike, IncidentKind, Issue, Needs, OfferPolicy, Severity, VehicleKind, feature,
+};
 
 /// A caller who may be this far off, in metres, must be spoken to first.
 const ACCURACY_MAX_M: u32 = 1_000;
+/// What one person lifts.
+const LIFTED_MAX_G: u32 = 25_000;
+/// What is pushed up a ramp.
+const RAMP_MAX_G: u32 = 150_000;
 /// Small vehicles fit into a van.
 const VAN_LOAD_MAX_G: u32 = 300_000;
 
@@ -54,16 +82,17 @@ pub(super) fn hurried(request: &Request) -> Request {
     request
 }
 
-/// What the driver must bring: tools where it can be repaired on the spot, else a truck.
-pub(super) fn needs(request: &Request) -> Needs {
+/// What the driver must bring: tools where it can be repaired on the spot, else what carries it away, with what it takes to load it
+/// if `loading` is asked for.
+pub(super) fn needs(request: &Request, loading: bool) -> Needs {
     let skill = match request.issue {
         Issue::FlatTyre => "tyre",
         Issue::BatteryDead => "jump_start",
         Issue::OutOfFuel => "fuel",
         Issue::LockedOut => "locksmith",
         Issue::Mechanical => "repair",
-        Issue::Accident => return transport(request, &[]),
-        Issue::Stuck => return transport(request, &["winch"]),
+        Issue::Accident => return carrying(request, loading, None),
+        Issue::Stuck => return carrying(request, loading, Some("winch")),
     };
     Needs {
         vehicles: vec![
@@ -77,19 +106,81 @@ pub(super) fn needs(request: &Request) -> Needs {
     }
 }
 
+/// What a second driver must bring: as the one who is there says. If only such will do as carry something away, then also room for
+/// what is stranded, and what it takes to load it into them.
+pub(super) fn escalated(mut needs: Needs, request: &Request) -> Needs {
+    let carries = |kind: &VehicleKind| matches!(kind, VehicleKind::Van | VehicleKind::TowTruck);
+    let is_to_carry = !needs.vehicles.is_empty() && needs.vehicles.iter().all(carries);
+    if !is_to_carry || !is_judged(request) {
+        return needs;
+    }
+    needs.weight_g = needs.weight_g.max(weight_g(request));
+    // One who is there and would do with a van knows that it fits in, however heavy it is.
+    let in_van = needs.vehicles.contains(&VehicleKind::Van);
+    for it in loading_of(request, needs.weight_g, in_van) {
+        if !needs.skills.iter().any(|skill| skill == it) {
+            needs.skills.push(it.to_owned());
+        }
+    }
+    needs
+}
+
 /// Something that can carry the vehicle away.
-fn transport(request: &Request, skills: &[&str]) -> Needs {
-    let weight_g = match (request.weight_g, request.vehicle) {
-        (0, Some(vehicle)) => usual_weight_g(vehicle),
-        (0, None) => usual_weight_g(VehicleKind::Moto),
-        (known, _) => known,
-    };
-    let vehicles = if weight_g <= VAN_LOAD_MAX_G {
+fn carrying(request: &Request, loading: bool, tool: Option<&str>) -> Needs {
+    let weight_g = weight_g(request);
+    let fits_van = weight_g <= VAN_LOAD_MAX_G;
+    let vehicles = if fits_van {
         vec![VehicleKind::Van, VehicleKind::TowTruck]
     } else {
         vec![VehicleKind::TowTruck]
     };
-    Needs { vehicles, weight_g, skills: skills.iter().map(|&skill| skill.to_owned()).collect() }
+    let loading = if loading && is_judged(request) {
+        loading_of(request, weight_g, fits_van)
+    } else {
+        Vec::new()
+    };
+    let skills = tool.into_iter().chain(loading).map(str::to_owned).collect();
+    Needs { vehicles, weight_g, skills }
+}
+
+/// Is it known well enough what it is to say what it takes to load it?
+fn is_judged(request: &Request) -> bool {
+    let is_known = request.weight_g > 0 || request.vehicle.is_some() || request.bike.is_some();
+    is_known || request.policy.loading_unknown
+}
+
+/// What it takes to load so much: to get it aboard, where that may be a van, and to keep it there.
+fn loading_of(request: &Request, weight_g: u32, in_van: bool) -> Vec<&'static str> {
+    let aboard = if !in_van || weight_g <= LIFTED_MAX_G {
+        None
+    } else if weight_g <= RAMP_MAX_G {
+        Some(feature::RAMP)
+    } else {
+        Some(feature::LIFT_GATE)
+    };
+    let has_wheels = request.bike.is_some() || request.vehicle != Some(VehicleKind::Foot);
+    aboard.into_iter().chain(has_wheels.then_some(feature::TIE_DOWNS)).collect()
+}
+
+/// How heavy it is, in grams: as was said, else as its kind usually is.
+fn weight_g(request: &Request) -> u32 {
+    let usual = || match (request.bike, request.vehicle) {
+        (Some(bike), _) => usual_bike_g(bike),
+        (None, Some(vehicle)) => usual_weight_g(vehicle),
+        (None, None) => usual_weight_g(VehicleKind::Moto),
+    };
+    if request.weight_g > 0 { request.weight_g } else { usual() }
+}
+
+fn usual_bike_g(bike: Bike) -> u32 {
+    match bike {
+        Bike::Bicycle => 20_000,
+        Bike::EBike => 25_000,
+        Bike::CargoBike => 60_000,
+        Bike::KickScooter => 20_000,
+        Bike::Moped => 100_000,
+        Bike::Motorcycle => 200_000,
+    }
 }
 
 fn usual_weight_g(vehicle: VehicleKind) -> u32 {

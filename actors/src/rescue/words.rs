@@ -1,14 +1,15 @@
 //! What can be asked of a rescue, and what can happen to it.
 
 use crate::{
+    Format,
     incident::Report,
     policy::JobPolicy,
-    search::{self, Assignment},
+    search::{self, Assignment, FEATURES},
 };
 use protocol::{
     DriverId, Fare, OfferId, PartnerId, Place, Principal, RescueStatus, RiderId, Timestamp,
     trace::WhyNot,
-    work::{Alternative, Issue, Needs, Priority, Proof, Severity, VehicleKind},
+    work::{Alternative, Bike, Issue, Needs, Priority, Proof, Severity, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -179,6 +180,9 @@ pub struct Request {
     pub dropoff: Option<Place>,
     /// What is stranded.
     pub vehicle: Option<VehicleKind>,
+    /// What kind of bike, if it is one and somebody said so. Needs format 9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bike: Option<Bike>,
     /// How heavy it is, in grams; 0 if unknown.
     pub weight_g: u32,
     /// Is the place inside the service area?
@@ -193,6 +197,13 @@ pub struct Request {
     /// Who may help where nobody of ours does, nearest first; asked for only where that may be needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Alternative>,
+}
+
+impl Request {
+    /// What a build must know to read it whole.
+    pub fn format(&self) -> Format {
+        if self.bike.is_some() { FEATURES } else { Format::FIRST }
+    }
 }
 
 /// What has happened to a rescue.

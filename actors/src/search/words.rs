@@ -21,6 +21,9 @@ pub const ZONED: Format = Format(4);
 pub const FLEETS: Format = Format(4);
 /// What it takes to know that a fleet may come first, and everybody later.
 pub const FLEETS_FIRST: Format = Format(6);
+/// What it takes to know what it takes to load a vehicle: that a ramp, a lift gate or tie-downs are missing, and which kind of bike
+/// is stranded.
+pub const FEATURES: Format = Format(9);
 
 /// What regions and drivers tell a job about its search. The asker is always the platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]

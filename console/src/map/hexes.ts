@@ -27,6 +27,8 @@ export interface Demand {
   per_hour_soon: number;
   ratio: number;
   surge_percent: number;
+  /** How many asked from there in the last hour, where nobody serves the place; nodes of older builds do not say. */
+  n_refused?: number;
   /** How long it stays so, if staff set it. */
   set_until?: number;
   changes: { at: number; from_percent: number; to_percent: number }[];

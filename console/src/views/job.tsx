@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Etas, Fare, FulfilmentStatus, OfferView, OrderView, Place, Queued, RescueView } from "@outrider/client";
+import type { Etas, Fare, FulfilmentStatus, Needs, OfferView, OrderView, Place, Queued, RescueView } from "@outrider/client";
 import { go, useApp, useFetched, useFollowed, useHeard, useTick } from "../app.js";
 import { JobClock } from "./queue.js";
 import { Actions } from "./actions.js";
@@ -13,7 +13,7 @@ import { jobOf } from "../jobs.js";
 import type { Asked } from "../live.js";
 import { isAwaited, kindOf, short, stageOf, type Colour, type Sort } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, Tabs, described } from "../ui.js";
-import { around, because, happened, metres, money, span, t, timeOfDay, word, type Key } from "../words.js";
+import { around, because, happened, metres, money, number, span, t, timeOfDay, word, type Key } from "../words.js";
 
 type Tab = "now" | "timeline" | "matching";
 const TABS: readonly Tab[] = ["now", "timeline", "matching"];
@@ -40,6 +40,8 @@ export interface JobView {
   run: string | null;
   /** Of an order from a shop, where that is with it. */
   fulfilment: FulfilmentStatus;
+  /** What whoever helps must bring. */
+  needs: Needs | null;
   /** Why nobody is looked for where it begins. */
   paused: string | null;
   stops: Place[];
@@ -60,7 +62,7 @@ export function jobView(view: OrderView | RescueView): JobView {
     return {
       id: view.id, kind: "rescue", sort: "rescue", what: word("issue", view.issue), status: view.status, rider: view.rider, driver: view.driver ?? null,
       held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, fleetFirst: false, stops, stopsDone: 0, fare: view.fare,
-      reason: view.outcome ?? null, at: view.requested_at, version: view.version, run: null, fulfilment: "none", paused: null,
+      reason: view.outcome ?? null, at: view.requested_at, version: view.version, run: null, fulfilment: "none", needs: view.needs ?? null, paused: null,
       eta: view.eta ?? null, queue: view.queue ?? null,
     };
   }
@@ -68,7 +70,7 @@ export function jobView(view: OrderView | RescueView): JobView {
     id: view.id, kind: "order", sort: view.kind === "ride" ? "ride" : "delivery", what: word("kind", view.kind), status: view.status, rider: view.rider,
     driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, fleet: view.fleet ?? null, fleetFirst: view.fleet_first ?? false, stops: view.stops,
     stopsDone: view.stops_done, fare: view.fare, reason: view.reason ?? null, at: view.placed_at, version: view.version,
-    run: view.run ?? null, fulfilment: view.fulfilment, paused: view.paused?.reason ?? null, eta: view.eta ?? null, queue: view.queue ?? null,
+    run: view.run ?? null, fulfilment: view.fulfilment, needs: null, paused: view.paused?.reason ?? null, eta: view.eta ?? null, queue: view.queue ?? null,
   };
 }
 
@@ -172,6 +174,7 @@ function Now({ view, isDriverSure, onOpen }: { view: JobView; isDriverSure: bool
         {view.fleet ? <><dt>{t(view.fleetFirst ? "job.fleet_first" : "job.fleet")}</dt><dd title={view.fleet}>{short(view.fleet)}</dd></> : null}
         {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(id) => go("actors", id)} /></dd></> : null}
         {view.fulfilment === "none" ? null : <><dt>{t("job.shop")}</dt><dd>{word("fulfilment", view.fulfilment)}</dd></>}
+        {view.needs ? <><dt>{t("job.needs")}</dt><dd>{inWords(view.needs)}</dd></> : null}
         {view.paused ? <><dt>{t("job.zone_paused")}</dt><dd>{view.paused}</dd></> : null}
         {view.policy ? <><dt>{t("job.policy")}</dt><dd>{word("policy", view.policy)}</dd></> : null}
         {view.reason ? <><dt>{t("job.reason")}</dt><dd>{because(view.reason)}</dd></> : null}
@@ -188,6 +191,13 @@ function Now({ view, isDriverSure, onOpen }: { view: JobView; isDriverSure: bool
       <Nearby view={view} />
     </>
   );
+}
+
+/** Any of these vehicles, room for so much, and all of these skills. */
+function inWords({ vehicles = [], weight_g = 0, skills = [] }: Needs): string {
+  const kinds = vehicles.map((it) => word("kind", it)).join(" / ");
+  const weight = weight_g > 0 ? `${number(weight_g / 1000)} kg` : "";
+  return [kinds, weight, ...skills.map((it) => word("skill", it))].filter((it) => it !== "").join(", ");
 }
 
 /** When its vehicle is there, or where in the queue it is. */

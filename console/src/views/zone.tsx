@@ -51,6 +51,7 @@ function Counted({ it }: { it: Demand }): JSX.Element {
         <div><dt>{t("zones.free")}</dt><dd>{number(it.n_free)}</dd></div>
         <div><dt>{t("zones.per_hour")}</dt><dd>{number(it.per_hour)} → {number(it.per_hour_soon)}</dd></div>
         <div class="is-wide"><dt>{t("zones.ratio")}</dt><dd>{number(it.ratio, 1)}</dd></div>
+        {it.n_refused ? <div><dt>{t("zones.refused")}</dt><dd>{number(it.n_refused)}</dd></div> : null}
         <div><dt>{t("zones.surge")}</dt><dd>×{number(it.surge_percent / 100, 2)}</dd></div>
       </dl>
       {it.set_until ? <p class="soft">{t("zones.surge_set", { at: timeOfDay(it.set_until) })}</p> : last ? <p class="soft">{t("zones.surge_since", { at: timeOfDay(last.at) })}</p> : null}

@@ -160,6 +160,7 @@ export const en = {
   "actors.node": "Node", "actors.hosted": "Hosted", "actors.silent": "its node did not say", "actors.quarantined": "set aside after faults", "actors.awake": "awake", "actors.asleep": "asleep in the journal", "actors.mailbox": "Mailbox", "actors.falls": "Falls lately", "actors.sessions": "Sessions", "actors.sessions_none": "none",
   "title.run": "Run {id}", "kind.run": "Run",
 
+  "why.ramp": "no ramp", "why.lift_gate": "no lift gate", "why.tie_downs": "nothing to tie it down",
   "why.cold_chain": "cannot keep it cold", "why.certificate": "lacks a certificate", "why.gender": "rider asked for another gender",
   "why.permit": "no permit to drive there", "why.hours": "would work for too long", "cost.travel": "way", "cost.busy": "still busy",
   "cost.idle": "idle for a short time only", "cost.rating": "rating", "cost.level": "little experience", "cost.refusal": "declines offers",
@@ -194,7 +195,9 @@ export const en = {
   "command.abandon": "abandon", "matching.parts": "What the cost is made of", "job.run": "Run", "job.shop": "Shop", "job.zone_paused": "Zone paused",
   "runs.facts": "About this run", "runs.status": "Status", "runs.saving": "Driven less", "runs.orders": "Orders", "runs.stops": "Still to do",
   "errand.pickup": "fetch", "errand.dropoff": "bring", "runs.due": "by {at}",
+  "skill.ramp": "ramp", "skill.lift_gate": "lift gate", "skill.tie_downs": "tie-downs", "job.needs": "Needs",
   "skill.tyre": "tyres", "skill.jump_start": "jump start", "skill.fuel": "fuel", "skill.locksmith": "locksmith", "skill.repair": "repair", "skill.winch": "winch", "skill.cold_chain": "keeps cold",
+  "zones.refused": "Refused, out of area",
   "zones.ratio": "Requests per free driver, now and soon",
   "sos.calls": "{n} calls for help", "queue.incidents": "Incidents", "queue.empty.incidents": "No incident is open: everybody who called has been helped.", "incidents.list": "Incidents that are not over, those that call first", "incidents.first": "Only the latest {n} are listed.", "incidents.facts": "About this incident", "incident.opened": "Raised", "incident.by": "By", "incident.job": "Job", "incident.others": "Also part of it", "incident.seen_to": "Seen to", "incident.responders": "On the way", "incident.where": "Last seen", "incident.show": "Show on the map", "incident.escalations": "Escalated",
   "old": "Some of this is of {at}, and nothing newer has come. {why}",

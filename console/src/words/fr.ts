@@ -159,6 +159,7 @@ export const fr: Words = {
   "actors.node": "Nœud", "actors.hosted": "Hébergé", "actors.silent": "son nœud n’a pas répondu", "actors.quarantined": "mis de côté après des pannes", "actors.awake": "éveillé", "actors.asleep": "endormi dans le journal", "actors.mailbox": "Boîte", "actors.falls": "Chutes récentes", "actors.sessions": "Sessions", "actors.sessions_none": "aucune",
   "title.run": "Tournée {id}", "kind.run": "Tournée",
 
+  "why.ramp": "sans rampe", "why.lift_gate": "sans hayon élévateur", "why.tie_downs": "sans sangles",
   "why.cold_chain": "ne peut garder au froid", "why.certificate": "certificat manquant", "why.gender": "le client demande un autre genre",
   "why.permit": "sans autorisation à cet endroit", "why.hours": "travaillerait trop longtemps", "cost.travel": "trajet", "cost.busy": "encore occupé",
   "cost.idle": "libre depuis peu", "cost.rating": "note", "cost.level": "peu d’expérience", "cost.refusal": "refuse des offres", "cost.excess": "véhicule trop grand",
@@ -193,7 +194,9 @@ export const fr: Words = {
   "command.merge": "fusionner", "command.hand_over": "passer la main", "command.abandon": "abandonner", "matching.parts": "De quoi est fait le coût",
   "job.run": "Tournée", "job.shop": "Boutique", "job.zone_paused": "Zone suspendue", "runs.facts": "Cette tournée", "runs.status": "État", "runs.saving": "Route épargnée",
   "runs.orders": "Commandes", "runs.stops": "Reste à faire", "errand.pickup": "prendre", "errand.dropoff": "livrer", "runs.due": "avant {at}",
+  "skill.ramp": "rampe", "skill.lift_gate": "hayon élévateur", "skill.tie_downs": "sangles", "job.needs": "Besoins",
   "skill.tyre": "pneus", "skill.jump_start": "démarrage", "skill.fuel": "carburant", "skill.locksmith": "serrurier", "skill.repair": "réparation", "skill.winch": "treuil", "skill.cold_chain": "garde au froid",
+  "zones.refused": "Refusées, hors zone",
   "zones.ratio": "Demandes par chauffeur libre, maintenant et bientôt",
   "sos.calls": "{n} appels au secours", "queue.incidents": "Incidents", "queue.empty.incidents": "Aucun incident n’est ouvert : tous les appelants ont été aidés.", "incidents.list": "Incidents en cours, ceux qui appellent d’abord", "incidents.first": "Seuls les {n} derniers sont affichés.", "incidents.facts": "Cet incident", "incident.opened": "Signalé", "incident.by": "Par", "incident.job": "Mission", "incident.others": "Aussi concernés", "incident.seen_to": "Pris en charge", "incident.responders": "En route", "incident.where": "Vu en dernier", "incident.show": "Montrer sur la carte", "incident.escalations": "Escaladé",
   "old": "Une partie date de {at}, et rien de plus récent n’est arrivé. {why}",

@@ -159,6 +159,7 @@ export const rw: Words = {
   "actors.node": "Seriveri", "actors.hosted": "Aho iri", "actors.silent": "seriveri yayo ntiyasubije", "actors.quarantined": "yashyizwe ku ruhande", "actors.awake": "iri maso", "actors.asleep": "irasinziriye", "actors.mailbox": "Agasanduku", "actors.falls": "Kugwa vuba", "actors.sessions": "Imiyoboro", "actors.sessions_none": "nta na umwe",
   "title.run": "Urugendo {id}", "kind.run": "Urugendo",
 
+  "why.ramp": "nta cyo kuzamuriraho", "why.lift_gate": "nta cyuma kizamura", "why.tie_downs": "nta migozi yo kuziritsa",
   "why.cold_chain": "ntabika ubukonje", "why.certificate": "icyemezo kirabura", "why.gender": "umugenzi yasabye ikindi gitsina",
   "why.permit": "nta ruhushya rwo kuhatwara", "why.hours": "yakora igihe kirekire cyane", "cost.travel": "inzira", "cost.busy": "aracyahuze",
   "cost.idle": "amaze igihe gito adafite akazi", "cost.rating": "amanota", "cost.level": "uburambe buke", "cost.refusal": "yanga ibyo asabwa",
@@ -193,7 +194,9 @@ export const rw: Words = {
   "command.abandon": "reka", "matching.parts": "Ibigize ikiguzi", "job.run": "Urugendo", "job.shop": "Iduka", "job.zone_paused": "Akarere karahagaze",
   "runs.facts": "Ibyerekeye uru rugendo", "runs.status": "Uko bimeze", "runs.saving": "Inzira yagabanyijwe", "runs.orders": "Komande",
   "runs.stops": "Ibisigaye", "errand.pickup": "fata", "errand.dropoff": "geza", "runs.due": "mbere ya {at}",
+  "skill.ramp": "icyo kuzamuriraho", "skill.lift_gate": "icyuma kizamura", "skill.tie_downs": "imigozi yo kuziritsa", "job.needs": "Ibikenewe",
   "skill.tyre": "amapine", "skill.jump_start": "gutangiza bateri", "skill.fuel": "lisansi", "skill.locksmith": "gufungura", "skill.repair": "gukora", "skill.winch": "gukurura", "skill.cold_chain": "kubika ubukonje",
+  "zones.refused": "Byanzwe, hanze y’akarere",
   "zones.ratio": "Ibisabwa kuri buri mushoferi uhari, ubu no mu kanya",
   "sos.calls": "Abatabaza ni {n}", "queue.incidents": "Ibibazo", "queue.empty.incidents": "Nta kibazo gifunguye: abatabaje bose barafashijwe.", "incidents.list": "Ibibazo bitararangira, abatabaza mbere", "incidents.first": "Haragaragara {n} bya nyuma gusa.", "incidents.facts": "Ibyerekeye iki kibazo", "incident.opened": "Cyatangajwe", "incident.by": "Na", "incident.job": "Akazi", "incident.others": "Abandi birebwa", "incident.seen_to": "Kirakurikiranwa", "incident.responders": "Bari mu nzira", "incident.where": "Aho aheruka kuboneka", "incident.show": "Erekana ku ikarita", "incident.escalations": "Cyazamuwe",
   "old": "Bimwe muri ibi ni ibya {at}; nta bishya biraza. {why}",

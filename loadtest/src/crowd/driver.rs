@@ -17,7 +17,7 @@ use protocol::{
     view::{DriverView, Offer, OrderView, RescueView},
     work::{
         DriverAction, DutyWish, Issue, OrderAction, OrderKind, Proof, ProofKind, RescueAction,
-        Vehicle, VehicleKind, Wish,
+        Vehicle, VehicleKind, Wish, feature,
     },
 };
 use rand::{Rng, SeedableRng};
@@ -720,19 +720,18 @@ fn vehicle(rng: &mut impl Rng, rescues: f64) -> Vehicle {
             _ => (VehicleKind::Van, 1_000_000),
         }
     };
-    let skills = match kind {
-        VehicleKind::TowTruck => RESCUE_SKILLS.map(str::to_owned).to_vec(),
-        VehicleKind::Foot
-        | VehicleKind::Bicycle
-        | VehicleKind::Moto
-        | VehicleKind::Car
-        | VehicleKind::Van => Vec::new(),
+    let skills: &[&str] = match kind {
+        VehicleKind::TowTruck => &RESCUE_SKILLS,
+        VehicleKind::Van => &VAN_FEATURES,
+        VehicleKind::Foot | VehicleKind::Bicycle | VehicleKind::Moto | VehicleKind::Car => &[],
     };
-    Vehicle { kind, capacity_g, skills }
+    Vehicle { kind, capacity_g, skills: skills.iter().map(|&skill| skill.to_owned()).collect() }
 }
 
-/// Whatever a rescue may need, a tow truck can.
+/// Whatever a rescue may need, a tow truck can: what it takes to load something is a part of it.
 const RESCUE_SKILLS: [&str; 6] = ["tyre", "jump_start", "fuel", "locksmith", "repair", "winch"];
+/// So that a van may carry a motorcycle away.
+const VAN_FEATURES: [&str; 2] = [feature::RAMP, feature::TIE_DOWNS];
 
 /// A time with this mean, as things that happen at random have it.
 fn exponential(rng: &mut impl Rng, mean_s: f64) -> f64 {

@@ -137,6 +137,7 @@ impl Rider {
                 dropoff: Some(to),
                 rider: None,
                 vehicle: Some(VehicleKind::Moto),
+                bike: None,
                 weight_g: 120_000,
                 policy: None,
             })),

@@ -307,6 +307,46 @@ fn each_weight_lets_a_better_driver_come_from_further_away_but_not_from_anywhere
 }
 
 #[test]
+fn who_cannot_load_it_is_told_what_is_missing_by_name() {
+    let settings = settings();
+    let needing = |skills: &[&str]| {
+        let skills = skills.iter().map(|&it| it.to_owned()).collect();
+        let needs = Needs { skills, ..Needs::default() };
+        SearchCard { needs, ..search(1, 0.0, OfferPolicy::Sequential) }
+    };
+    let having = |kind, skills: &[&str]| {
+        let skills = skills.iter().map(|&it| it.to_owned()).collect();
+        let vehicle = Arc::new(Vehicle { kind, capacity_g: 20_000, skills });
+        DriverCard { vehicle, ..driver(1, 100.0) }
+    };
+    let (van, truck) = (VehicleKind::Van, VehicleKind::TowTruck);
+    let all = ["ramp", "lift_gate", "tie_downs"];
+    for (needs, driver, why) in [
+        (&all[..1], having(van, &[]), Some(WhyNot::Ramp)),
+        (&all[..1], having(van, &["ramp"]), None),
+        (&all[..1], having(van, &["lift_gate"]), None),
+        (&all[1..2], having(van, &["ramp"]), Some(WhyNot::LiftGate)),
+        (&all[1..], having(van, &["lift_gate"]), Some(WhyNot::TieDowns)),
+        (&all[..], having(truck, &[]), None),
+        (&["winch"][..], having(truck, &all), Some(WhyNot::Skill)),
+    ] {
+        assert_eq!(misfit(&needing(needs), &driver, NOW, &settings), why, "{needs:?}");
+        assert!(why.is_none_or(|why| why.may_be_overruled() && why.is_of_fit()));
+    }
+    let needs = needing(&all).needs;
+    let lacks = crate::fit::all_missing(&needs, &having(van, &["ramp"]).vehicle, 0);
+    assert_eq!(lacks, [WhyNot::LiftGate, WhyNot::TieDowns]);
+    for skill in all {
+        assert!(!crate::fit::must_be_granted(skill), "drivers say {skill} of themselves");
+    }
+    // A name that only begins like it is another thing.
+    assert_eq!(
+        misfit(&needing(&["ramp.long"]), &having(truck, &all), NOW, &settings),
+        Some(WhyNot::Skill)
+    );
+}
+
+#[test]
 fn what_the_law_and_the_rider_ask_for_is_no_matter_of_cost() {
     let search = search(1, 0.0, OfferPolicy::Sequential);
     let settings = settings();

@@ -191,6 +191,7 @@ async fn an_order_from_outside_the_area_is_refused_and_a_rescue_says_so() {
         dropoff: None,
         rider: None,
         vehicle: None,
+        bike: None,
         weight_g: 0,
         policy: None,
     };

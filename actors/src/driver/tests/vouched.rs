@@ -214,6 +214,20 @@ fn who_is_another_than_was_listed_is_not_asked_unless_a_dispatcher_may_overrule_
 }
 
 #[test]
+fn whoever_wants_to_give_it_a_job_is_told_all_that_it_lacks() {
+    let world = saying(&["lift_gate"], None);
+    let skills = ["ramp", "tie_downs", "winch"].map(str::to_owned).to_vec();
+    let needs = Needs { vehicles: vec![VehicleKind::Van], weight_g: 20_001, skills };
+    let way = fit::Way { pickup: KIGALI, dropoff: None };
+    let (work, fleet, fleet_first) = (WorkKind::Rescue, None, false);
+    let asks = Asks { work, needs: &needs, fleet, fleet_first, way };
+    let against = world.driver.against(ride(1), &asks, world.now, &cost::Settings::default());
+    let lacks = [WhyNot::Vehicle, WhyNot::Capacity, WhyNot::Skill, WhyNot::TieDowns];
+    assert_eq!(against, lacks);
+    assert_eq!(world.driver.ungranted(world.now), [""; 0], "nobody need vouch for a lift gate");
+}
+
+#[test]
 fn a_reservation_that_says_nothing_of_needs_is_as_it_always_was() {
     let world = World::on_duty();
     let (offer, weights_g) = (world.offer(0, ride(1), WorkKind::Ride), vec![]);

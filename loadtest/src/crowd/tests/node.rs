@@ -257,6 +257,7 @@ impl Job {
                 at: self.stops[0].clone(),
                 dropoff: self.stops.get(1).cloned(),
                 fare: self.fare(),
+                needs: protocol::work::Needs::default(),
                 held: false,
                 priority: protocol::work::Priority::Normal,
                 fleet: None,

@@ -22,7 +22,7 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const BLOCKED_MAX: usize = 64;
 /// What it takes to know that jobs are counted.
 #[cfg(feature = "next")]
-const COUNTED: Format = Format(9);
+const COUNTED: Format = Format(10);
 
 /// What can be asked of a rider. Jobs say when they begin and end; whom it is kept apart from is for staff.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -79,7 +79,7 @@ pub enum Event {
         job: JobId,
         /** What. */
         work: WorkKind,
-        /** How many they have had, with this one. Needs format 9. */
+        /** How many they have had, with this one. Needs format 10. */
         #[cfg(feature = "next")]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nth: Option<u32>,
@@ -125,7 +125,7 @@ pub enum Event {
         /** What. */
         text: String,
     },
-    /// Their first job is over, and they are no newcomer any more. Needs format 9.
+    /// Their first job is over, and they are no newcomer any more. Needs format 10.
     #[cfg(feature = "next")]
     Settled {
         /** When. */

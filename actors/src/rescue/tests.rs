@@ -75,6 +75,7 @@ fn request() -> Request {
         policy: JobPolicy::rescue(),
         barred: Vec::new(),
         elsewhere: Vec::new(),
+        rule: None,
     }
 }
 

@@ -1,12 +1,15 @@
 //! What can be asked of a rescue, and what can happen to it.
 
 use crate::{
+    Format,
     incident::Report,
     policy::JobPolicy,
+    rule,
     search::{self, Assignment},
 };
 use protocol::{
     DriverId, Fare, OfferId, PartnerId, Place, Principal, RescueStatus, RiderId, Timestamp,
+    rule::RuleMark,
     trace::WhyNot,
     work::{Alternative, Issue, Needs, Priority, Proof, Severity, VehicleKind},
 };
@@ -193,6 +196,16 @@ pub struct Request {
     /// Who may help where nobody of ours does, nearest first; asked for only where that may be needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Alternative>,
+    /// The rule whose word is in its policy, if there was one. Needs format 9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Box<RuleMark>>,
+}
+
+impl Request {
+    /// What a build must know to read it whole.
+    pub(super) fn format(&self) -> Format {
+        if self.rule.is_some() { rule::RULED } else { Format::FIRST }
+    }
 }
 
 /// What has happened to a rescue.

@@ -436,7 +436,8 @@ fn is_awaited(tell: &Tell) -> bool {
         | Tell::Rider { .. }
         | Tell::Revocation { .. }
         | Tell::Incident { .. }
-        | Tell::Zone { .. } => false,
+        | Tell::Zone { .. }
+        | Tell::Rule { .. } => false,
     }
 }
 

@@ -60,7 +60,7 @@ fn what_the_router_says_alone_can_still_be_asked_and_who_knows_better_says_its_n
     let learned = Learned { router: &straight, ways: &ways };
     let way = leg(&learned, KIGALI, to, MONDAY);
     assert_eq!(learned.untaught(&way), straight.eta(&way));
-    assert!(learned.eta(&way).ms > straight.eta(&way).ms * 3 / 2, "{:?}", learned.eta(&way));
+    assert!(learned.eta(&way).ms > straight.eta(&way).ms * 4 / 3, "{:?}", learned.eta(&way));
     let (name, version) = (ModelName::LearnedWays, VERSION);
     assert_eq!(learned.model(), Some(Learning { name, version, n_learned: 30 }));
 }

@@ -485,15 +485,6 @@ impl Preset {
         }
     }
 
-    /// How an order of this kind is run that is picked up there.
-    pub fn order_policy_at(&self, kind: OrderKind, at: Point) -> JobPolicy {
-        let work = match kind {
-            OrderKind::Ride => WorkKind::Ride,
-            OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,
-        };
-        self.policy_at(work, at)
-    }
-
     /// How a job of this kind is run that is picked up there.
     pub fn policy_at(&self, work: WorkKind, at: Point) -> JobPolicy {
         let mut policy = match work {

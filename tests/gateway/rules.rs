@@ -77,7 +77,8 @@ async fn what_is_placed_and_matched_says_under_which_rule_until_that_is_removed(
     assert!(is_ruled(&told, &mark), "{told}");
     let [made_at, expires_at] =
         ["made_at", "expires_at"].map(|it| told["offers"][0][it].as_u64().unwrap());
-    assert_eq!(expires_at - made_at, 61_000, "{told}");
+    // A moment passes until it is written down.
+    assert!((60_000..=61_000).contains(&(expires_at - made_at)), "not as in the preset: {told}");
 
     // Elsewhere, and for other work, it is as everywhere.
     let mut far = ride();

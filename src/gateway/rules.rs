@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{auth::Identity, telemetry::AUDIT};
 use actors::{
-    EntityKey, Kind, Refusal, Tell, ViewRow,
+    EntityKey, Kind, Tell, ViewRow,
     rule::{self, Command, OVER, REMOVED, RULES_MAX, Rule, SET, Scope, Standing},
     runtime::Wished,
 };
@@ -366,10 +366,9 @@ impl Gate {
     ) -> Result<RuleShown, Refused> {
         let wished = Wished::new(&(expects, &rule, &reason));
         let terms = Box::new(self.of_this_brand(rule)?);
-        let is_new = async || self.rule_as_it_is(id).await.is_err();
-        let n_set = self.system.regions().rules().n_set(self.system.now());
+        let is_full = self.system.regions().rules().n_set(self.system.now()) >= RULES_MAX;
         // One that was made before is answered as it was then.
-        if expects == 0 && n_set >= RULES_MAX && is_new().await {
+        if expects == 0 && is_full && self.rule_as_it_is(id).await.is_err() {
             return Err(invalid("rule", &format!("{RULES_MAX} are set, which is the most")));
         }
         let set = Command::Set { terms, expects, reason, with: by.token };
@@ -392,11 +391,7 @@ impl Gate {
         };
         let tell = Tell::Rule { to: id, command };
         let told = self.system.grant(wished, tell, by.principal, command_id, self.patience).await;
-        told.map_err(|refusal| match refusal {
-            // A rule of which nobody has heard is one that is called otherwise.
-            Refusal::Unknown(_) => not_found(&id.to_string()),
-            refusal => Refused::from(refusal),
-        })?;
+        told.map_err(Refused::from)?;
         let with = by.token.map(|token| token.to_string());
         info!(target: AUDIT, by = %by.principal, with, rule = %id, what, reason, "rule changed");
         self.rule_changed(id).await;

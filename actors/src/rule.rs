@@ -251,9 +251,8 @@ fn check_changes(changes: &RuleChanges, kinds: &[WorkKind]) -> Result<(), Refusa
     if is_idle {
         return Err(Refusal::invalid("changes", "it changes nothing"));
     }
-    let refuse = |field: &str, problem: &str| {
-        Err(Refusal::invalid(&format!("changes.{field}"), problem))
-    };
+    let refuse =
+        |field: &str, problem: &str| Err(Refusal::invalid(&format!("changes.{field}"), problem));
     match offer {
         // Whom it is for, only an order says.
         Some(OfferPolicy::Direct) => return refuse("offer", "direct is an order's own choice"),

@@ -121,9 +121,7 @@ impl Front for Desk {
                     gate.take_in_rules(all);
                     written(&())
                 }
-                Question::Replay { terms, since } => {
-                    written(&gate.replayed(&terms, since).await)
-                }
+                Question::Replay { terms, since } => written(&gate.replayed(&terms, since).await),
             }
         }
         .boxed()

@@ -287,8 +287,7 @@ impl Translator {
             }
         }
         let to = RescueId::created_by(rider.0, id, RegionId::at(new.at.at).shard());
-        let (mut policy, rule) =
-            self.policy_at(WorkKind::Rescue, new.at.at, self.system.now());
+        let (mut policy, rule) = self.policy_at(WorkKind::Rescue, new.at.at, self.system.now());
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }

@@ -577,14 +577,12 @@ impl Region {
         if rules.is_empty() {
             return due;
         }
-        let ruled = due.into_iter().map(|card| {
-            match rules.in_force(card.pickup, card.work, now) {
-                Some(rule) => {
-                    let ruling = Some(Arc::clone(&rule.ruling));
-                    Arc::new(SearchCard { ruling, ..(*card).clone() })
-                }
-                None => card,
+        let ruled = due.into_iter().map(|card| match rules.in_force(card.pickup, card.work, now) {
+            Some(rule) => {
+                let ruling = Some(Arc::clone(&rule.ruling));
+                Arc::new(SearchCard { ruling, ..(*card).clone() })
             }
+            None => card,
         });
         ruled.collect()
     }

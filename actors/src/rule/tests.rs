@@ -63,17 +63,18 @@ fn it_is_set_changed_and_removed_by_whoever_knows_its_version() {
         let late = first.decide(&remove(expects), &later);
         assert!(matches!(late, Err(Refusal::TooLate(_))), "{late:?}");
     }
-    let second = after(&[
-        (set(holding(1), 0), admin, NOW),
-        (set(holding(2), 1), admin, NOW + HOUR),
-    ]);
+    let second =
+        after(&[(set(holding(1), 0), admin, NOW), (set(holding(2), 1), admin, NOW + HOUR)]);
     let standing = second.standing().unwrap();
     assert_eq!((standing.nth, standing.said.terms), (2, holding(2)));
     assert_eq!((standing.said.made_at, standing.changed_at), (NOW, NOW + HOUR));
 
     let gone = after(&[(set(holding(1), 0), admin, NOW), (remove(1), admin, NOW + HOUR)]);
     let standing = gone.standing().unwrap();
-    assert_eq!((standing.status.as_str(), standing.said.reason.as_str()), (REMOVED, "it did no good"));
+    assert_eq!(
+        (standing.status.as_str(), standing.said.reason.as_str()),
+        (REMOVED, "it did no good")
+    );
     assert!(!standing.is_set(NOW + HOUR) && gone.deadline().is_none());
     assert_eq!(gone.decide(&remove(1), &later), Ok(vec![]), "it is gone already");
     for command in [set(holding(3), 0), set(holding(3), 2)] {

@@ -109,7 +109,8 @@ fn what_is_not_known_is_left_out_and_counted() {
 #[test]
 fn of_several_who_were_proposed_at_once_any_was_chosen() {
     let both = [(1, 60_000, 2_000), (2, 61_000, 0)];
-    let both = both.map(|(n, travel_ms, rating_ms)| weighed(n, travel_ms, rating_ms, Fate::Proposed));
+    let both =
+        both.map(|(n, travel_ms, rating_ms)| weighed(n, travel_ms, rating_ms, Fate::Proposed));
     let told = again([past(1, Verdict::Proposed, both.to_vec())], &USUAL);
     assert_eq!((told.n_assignments, told.n_differ), (1, 0));
 }

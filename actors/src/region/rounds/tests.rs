@@ -186,8 +186,7 @@ fn what_is_held_again_is_of_the_last_hour_and_says_what_it_was_weighed_by() {
     let since = START + Duration::from_secs(5);
     let (mut past, left_out) = rounds.past(since, stars, |_, work| work == WorkKind::Ride);
     past.sort_by_key(|(_, past)| past.at);
-    let told: Vec<_> =
-        past.iter().map(|(_, it)| (it.job, it.weighed.len(), it.weights)).collect();
+    let told: Vec<_> = past.iter().map(|(_, it)| (it.job, it.weighed.len(), it.weights)).collect();
     assert_eq!(told, [(job(2), 0, stars), (job(3), 1, Settings::default().weights)]);
     assert!(past.iter().all(|(_, it)| it.is_meant));
     assert_eq!(left_out, LeftOut { n_alike: 2, ..LeftOut::default() });

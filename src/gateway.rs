@@ -37,6 +37,7 @@ mod reprice;
 mod residence;
 mod rest;
 pub(crate) mod revocations;
+mod rules;
 mod runs;
 mod scope;
 mod served;
@@ -87,6 +88,7 @@ use protocol::{
 };
 use rest::Answered;
 use revocations::Revocations;
+use rules::Rules;
 use serde::Deserialize;
 use sessions::{Room, Sessions};
 use socket::Socket;
@@ -202,7 +204,7 @@ pub(crate) enum GatewayError {
     #[error("map.archive: {archive} {error}")]
     Basemap { archive: PathBuf, error: ArchiveError },
     /// Nobody knows whom not to let in, or what not to allow.
-    #[error("what is revoked, or paused, cannot be read: {0}")]
+    #[error("what is revoked, paused or ruled cannot be read: {0}")]
     Unread(#[from] JournalError),
 }
 
@@ -291,6 +293,8 @@ impl Gateway {
         drop(tokio::spawn(replica::follow::<Revocations>(Arc::downgrade(&gate), newest)));
         let newest = Box::pin(replica::load::<Zones>(&gate)).await?;
         drop(tokio::spawn(replica::follow::<Zones>(Arc::downgrade(&gate), newest)));
+        let newest = Box::pin(replica::load::<Rules>(&gate)).await?;
+        drop(tokio::spawn(replica::follow::<Rules>(Arc::downgrade(&gate), newest)));
         let incidents = Arc::clone(&gate.incidents);
         drop(tokio::spawn(incidents::follow(Arc::downgrade(&gate), incidents)));
 

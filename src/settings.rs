@@ -415,6 +415,7 @@ impl Settings {
         regions.matching.speeds = regions.matching.speeds.times(self.simulation.speed);
         let preset = self.preset.read()?;
         regions.matching.weights = preset.weights;
+        regions.preset.clone_from(&preset.name);
         regions.surge = preset.surge.over(regions.surge);
         if !regions.surge.is_bounded() {
             let (key, problem) = ("surge".to_owned(), SURGE_BOUNDS);

@@ -52,6 +52,8 @@ mod resume;
 mod revoke;
 #[path = "gateway/ride.rs"]
 mod ride;
+#[path = "gateway/rules.rs"]
+mod rules;
 #[path = "gateway/runs.rs"]
 mod runs;
 #[path = "gateway/scope.rs"]

@@ -1,7 +1,7 @@
 //! The architecture, as tests. If one fails, either the code or ARCHITECTURE.md is wrong.
 
 use actors::{
-    cluster::arbiter::Standing, driver, incident, order, rescue, revocation, rider, run,
+    cluster::arbiter::Standing, driver, incident, order, rescue, revocation, rider, rule, run,
     runtime::Phase, search, zone,
 };
 use protocol::{
@@ -258,7 +258,7 @@ fn the_console_has_a_word_for_all_that_is_named() {
         fs::read_to_string(root().join("console/src/words/en.ts")).expect("a catalogue");
     let has = |group: &str, name: &str| catalogue.contains(&format!("\"{group}.{name}\": "));
 
-    let events: [&[&str]; 12] = [
+    let events: [&[&str]; 13] = [
         order::Event::VARIANTS,
         order::Alert::VARIANTS,
         order::fulfilment::Event::VARIANTS,
@@ -270,6 +270,7 @@ fn the_console_has_a_word_for_all_that_is_named() {
         incident::Event::VARIANTS,
         zone::Event::VARIANTS,
         run::Event::VARIANTS,
+        rule::Event::VARIANTS,
         revocation::Event::VARIANTS,
     ];
     for event in events.into_iter().flatten().filter(|it| !NAMED_OTHERWISE.contains(it)) {

@@ -1,9 +1,11 @@
 //! What one yes writes, all of it or nothing.
 
-use crate::{Format, Tell, driver, format, incident, order, rescue, revocation, rider, run, zone};
+use crate::{
+    Format, Tell, driver, format, incident, order, rescue, revocation, rider, rule, run, zone,
+};
 use protocol::{
     CommandId, Currency, DriverId, Identifier, IncidentId, OrderId, RescueId, RevocationId,
-    RiderId, RunId, ShardId, Timestamp, ZoneId,
+    RiderId, RuleId, RunId, ShardId, Timestamp, ZoneId,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -47,6 +49,8 @@ pub enum Kind {
     Zone = 7,
     /// [`crate::run::Run`]. Needs format 5.
     Run = 8,
+    /// [`crate::rule::Rule`]. Needs format 9.
+    Rule = 9,
 }
 
 /// Which entity, among all kinds.
@@ -78,9 +82,12 @@ impl EntityKey {
             Kind::Order => OrderId(self.id).shard(),
             Kind::Rescue => RescueId(self.id).shard(),
             Kind::Run => RunId(self.id).shard(),
-            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => {
-                ShardId::of(self.id.as_bytes())
-            }
+            Kind::Driver
+            | Kind::Rider
+            | Kind::Revocation
+            | Kind::Incident
+            | Kind::Zone
+            | Kind::Rule => ShardId::of(self.id.as_bytes()),
         }
     }
 
@@ -94,6 +101,7 @@ impl EntityKey {
             .or_else(|| text.parse::<IncidentId>().ok().map(Self::from))
             .or_else(|| text.parse::<ZoneId>().ok().map(Self::from))
             .or_else(|| text.parse::<RunId>().ok().map(Self::from))
+            .or_else(|| text.parse::<RuleId>().ok().map(Self::from))
     }
 }
 
@@ -109,7 +117,7 @@ macro_rules! keys {
 
 keys!(
     OrderId => Order, RescueId => Rescue, DriverId => Driver, RiderId => Rider,
-    RevocationId => Revocation, IncidentId => Incident, ZoneId => Zone, RunId => Run
+    RevocationId => Revocation, IncidentId => Incident, ZoneId => Zone, RunId => Run, RuleId => Rule
 );
 
 impl From<protocol::JobId> for EntityKey {
@@ -335,6 +343,7 @@ impl EncodedEvent {
             Kind::Incident => shown::<incident::Event>(&self.bytes),
             Kind::Zone => shown::<zone::Event>(&self.bytes),
             Kind::Run => shown::<run::Event>(&self.bytes),
+            Kind::Rule => shown::<rule::Event>(&self.bytes),
         }
     }
 }

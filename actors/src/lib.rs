@@ -23,6 +23,7 @@ pub mod region;
 pub mod rescue;
 pub mod revocation;
 pub mod rider;
+pub mod rule;
 pub mod run;
 pub mod runtime;
 pub mod search;

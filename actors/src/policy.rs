@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 /// Furthest that a driver may be looked for, in metres.
 pub const TIER_M_MAX: u32 = 100_000;
 
+/// Does each tier reach further than nowhere, as far as the one before, and [`TIER_M_MAX`] at most?
+pub(crate) fn makes_sense(tiers_m: [u32; 3]) -> bool {
+    tiers_m[0] > 0 && tiers_m.is_sorted() && tiers_m[2] <= TIER_M_MAX
+}
+
 /// How one job is offered, waited for and ended. All times in milliseconds, all distances in metres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -471,8 +476,6 @@ impl Preset {
             .map(|(name, terms)| (format!("{name}.policy.tiers_m"), Some(terms.policy.tiers_m)));
         let places = self.places.iter();
         let places = places.map(|it| (format!("places.{}.tiers_m", it.name), it.tiers_m));
-        let makes_sense =
-            |tiers_m: [u32; 3]| tiers_m[0] > 0 && tiers_m.is_sorted() && tiers_m[2] <= TIER_M_MAX;
         let senseless = |(key, tiers_m): (String, Option<[u32; 3]>)| {
             tiers_m.is_some_and(|it| !makes_sense(it)).then_some(key)
         };
@@ -485,15 +488,6 @@ impl Preset {
             OrderKind::Ride => self.ride,
             OrderKind::Delivery | OrderKind::Commerce => self.delivery,
         }
-    }
-
-    /// How an order of this kind is run that is picked up there.
-    pub fn order_policy_at(&self, kind: OrderKind, at: Point) -> JobPolicy {
-        let work = match kind {
-            OrderKind::Ride => WorkKind::Ride,
-            OrderKind::Delivery | OrderKind::Commerce => WorkKind::Delivery,
-        };
-        self.policy_at(work, at)
     }
 
     /// How a job of this kind is run that is picked up there.

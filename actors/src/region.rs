@@ -34,6 +34,7 @@ use crate::{
     Card, EntityKey, Listing,
     journal::{CommitError, JournalError},
     listing::RegionId,
+    rule::{Rules, Scope},
     search::{Account, Candidate},
     tell::Journey,
     zone::Zones,
@@ -49,12 +50,14 @@ use matching::{
     demand::Spreading,
     rank::Rank,
     region::{Batching, Matching},
+    replay::{Replayed, replay},
     round::Outcome,
     router::{Learned, Ways, along},
     surge,
 };
 use protocol::{
     DriverId, JobId, Point, ShardId, ShardSet, Timestamp, ZoneId,
+    rule::RuleChanges,
     trace::{Chance, Seen},
     view::{Eta, Etas, Queued, StopKind, ZonePause},
     work::VehicleKind,
@@ -141,6 +144,9 @@ pub struct Settings {
     /// What knows how long ways take.
     #[serde(skip)]
     pub atlas: Atlas,
+    /// By which rules searches are matched: the name of the node's preset. It has them, so it is not among the settings of a node.
+    #[serde(skip)]
+    pub preset: String,
 }
 
 /// What knows how long ways take; none: the straight line, and what is learned of it.
@@ -174,6 +180,7 @@ impl Default for Settings {
             batches: batch::Settings::default(),
             ranks: Vec::new(),
             atlas: Atlas::default(),
+            preset: String::new(),
         }
     }
 }
@@ -223,6 +230,8 @@ struct World {
     moved_at: Mutex<HashMap<ShardId, Timestamp>>,
     /// Where nothing begins.
     zones: Zones,
+    /// How searches are matched otherwise.
+    rules: Rules,
     /// When it was said that what was kept of them cannot be read.
     unread: kept::Rarely,
 }
@@ -238,6 +247,7 @@ impl Regions {
         let router = settings.atlas.0.clone().unwrap_or_else(straight);
         let rounds = Rounds::default();
         let zones = Zones::default();
+        let rules = Rules::new(settings.preset.clone(), settings.matching.clone());
         let (started_at, moved_at) = (surroundings.now(), Mutex::default());
         let world = World {
             settings,
@@ -248,6 +258,7 @@ impl Regions {
             started_at,
             moved_at,
             zones,
+            rules,
             unread: kept::Rarely::default(),
         };
         let world = Arc::new(world);
@@ -457,6 +468,30 @@ impl Regions {
     /// Where nothing begins, as this node knows it: whoever hears of a pause takes it in here.
     pub fn zones(&self) -> &Zones {
         &self.world.zones
+    }
+
+    /// How drivers are found otherwise, as this node knows it: whoever hears of a rule takes it in here.
+    pub fn rules(&self) -> &Rules {
+        &self.world.rules
+    }
+
+    /// What rounds that were held here since then would have come to, if a rule had been in force that says this: what it says of
+    /// weights. Takes as long as some thousands of small assignments do, so that nobody should wait for it on a thread of others. Also
+    /// told is since when all that rounds saw here is known.
+    pub fn replay(
+        &self,
+        scope: &Scope,
+        changes: &RuleChanges,
+        since: Timestamp,
+    ) -> (Replayed, Timestamp) {
+        let usual = self.world.rules.costs().weights;
+        let weights = changes.weights.map_or(usual, |it| usual.with(&it));
+        let (past, left_out) =
+            self.world.rounds.past(since, usual, |at, work| scope.holds(at, work));
+        let replayed = replay(past, &weights);
+        let left_out = replayed.left_out.and(left_out);
+        let known_since = self.world.started_at.max(self.world.rounds.known_since());
+        (Replayed { left_out, ..replayed }, known_since)
     }
 
     /// What the last rounds here saw of a job, oldest first.

@@ -233,6 +233,8 @@ impl Decider for Rescue {
     fn event_format(event: &Event) -> Format {
         if let Event::Search(event) = event {
             event.format()
+        } else if let Event::Requested { request, .. } = event {
+            request.format()
         } else if let Event::DriverChosen { bypassed, .. } = event {
             search::format_of(bypassed).max(CONTROLLED)
         } else if let Event::PrioritySet { .. } = event {
@@ -269,6 +271,9 @@ impl Decider for Rescue {
     fn command_format(command: &Command) -> Format {
         if let Command::Search(command) = command {
             return command.format();
+        }
+        if let Command::Request(request) = command {
+            return request.format();
         }
         if let Command::SetFleet { .. } = command {
             return FLEETS;

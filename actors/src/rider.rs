@@ -79,7 +79,7 @@ pub enum Event {
         job: JobId,
         /** What. */
         work: WorkKind,
-        /** How many they have had, with this one. Needs format 9. */
+        /** How many they have had, with this one. Needs format 10. */
         #[cfg(feature = "next")]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nth: Option<u32>,
@@ -125,7 +125,7 @@ pub enum Event {
         /** What. */
         text: String,
     },
-    /// Their first job is over, and they are no newcomer any more. Needs format 9.
+    /// Their first job is over, and they are no newcomer any more. Needs format 10.
     #[cfg(feature = "next")]
     Settled {
         /** When. */

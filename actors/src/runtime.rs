@@ -53,6 +53,7 @@ use crate::{
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
+    rule::Rule,
     run::{self, Run},
     search::{self, Candidate},
     zone::{self, Zone},
@@ -251,6 +252,7 @@ struct Node {
     incidents: Shards<Incident>,
     zones: Shards<Zone>,
     runs: Shards<Run>,
+    rules: Shards<Rule>,
     is_draining: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -281,7 +283,7 @@ macro_rules! hosted {
 
 hosted!(
     Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations,
-    Incident => incidents, Zone => zones, Run => runs
+    Incident => incidents, Zone => zones, Run => runs, Rule => rules
 );
 
 /// The same for the decider of a kind that is only known at run time.
@@ -318,6 +320,10 @@ macro_rules! by_kind {
             }
             $crate::Kind::Run => {
                 type $decider = $crate::run::Run;
+                $body
+            }
+            $crate::Kind::Rule => {
+                type $decider = $crate::rule::Rule;
                 $body
             }
         }
@@ -396,6 +402,7 @@ impl System {
             incidents: Shards::default(),
             zones: Shards::default(),
             runs: Shards::default(),
+            rules: Shards::default(),
             is_draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -604,6 +611,9 @@ impl System {
             Tell::Run { to, command } => {
                 self.ask_for::<Run>(to, Ask { command, by, id }, repeats, patience).await
             }
+            Tell::Rule { to, command } => {
+                self.ask_for::<Rule>(to, Ask { command, by, id }, repeats, patience).await
+            }
         }
     }
 
@@ -788,6 +798,7 @@ impl System {
             + self.0.incidents.n_awake()
             + self.0.runs.n_awake()
             + self.0.zones.n_awake()
+            + self.0.rules.n_awake()
     }
 
     /// Gives a quarantined entity another chance, wherever it is.

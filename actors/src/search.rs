@@ -934,6 +934,7 @@ impl Search {
             fleet_first: self.fleet_first,
             paused: self.paused.as_ref().map(|it| it.card()),
             batch: None,
+            ruling: None,
         })
     }
 

@@ -9,12 +9,14 @@ use crate::{
     rescue::{self, Rescue},
     revocation::{self, Revocation},
     rider::{self, Rider},
+    rule::{self, Rule},
     run::{self, Run},
     search,
     zone::{self, Zone},
 };
 use protocol::{
-    DriverId, IncidentId, JobId, OrderId, Point, RescueId, RevocationId, RiderId, RunId, ZoneId,
+    DriverId, IncidentId, JobId, OrderId, Point, RescueId, RevocationId, RiderId, RuleId, RunId,
+    ZoneId,
     view::{Etas, StopKind},
     work::VehicleKind,
 };
@@ -80,6 +82,13 @@ pub enum Tell {
         /** What. */
         command: run::Command,
     },
+    /// For a rule.
+    Rule {
+        /** Which. */
+        to: RuleId,
+        /** What. */
+        command: rule::Command,
+    },
 }
 
 impl Tell {
@@ -127,6 +136,7 @@ impl Tell {
             Self::Incident { command, .. } => Incident::command_format(command),
             Self::Zone { command, .. } => Zone::command_format(command),
             Self::Run { command, .. } => Run::command_format(command),
+            Self::Rule { command, .. } => Rule::command_format(command),
         }
     }
 
@@ -141,6 +151,7 @@ impl Tell {
             Self::Incident { to, .. } => (*to).into(),
             Self::Zone { to, .. } => (*to).into(),
             Self::Run { to, .. } => (*to).into(),
+            Self::Rule { to, .. } => (*to).into(),
         }
     }
 }

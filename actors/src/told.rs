@@ -11,6 +11,7 @@ use crate::{
 };
 use protocol::{
     JobId, OfferId, OfferStatus, Point, Principal, Timestamp,
+    rule::RuleMark,
     trace::{Made, Offered, Seen, Spell, Step, WhyNot},
     view::WorkKind,
 };
@@ -27,6 +28,8 @@ pub struct Told {
     pub offers: Vec<Offered>,
     /// What rounds saw, as far as it was written down, oldest first.
     pub rounds: Vec<Seen>,
+    /// The rule whose word is in how it is offered, if there was one.
+    pub rule: Option<RuleMark>,
 }
 
 /// What a job's journal says of its search: what happened to it, whom it was offered, and what rounds saw before.
@@ -55,6 +58,7 @@ impl Telling {
         let what = event.name();
         if let E::Placed { placement, .. } = event {
             self.policy = Some(placement.policy);
+            self.told.rule = placement.rule.as_deref().copied();
             self.told.pickup = placement.stops.first().map(|it| it.at);
         } else if let E::Search(event) = event {
             self.search(at, event);
@@ -81,6 +85,7 @@ impl Telling {
         match event {
             E::Requested { request, .. } => {
                 self.policy = Some(request.policy);
+                self.told.rule = request.rule.as_deref().copied();
                 self.told.pickup = Some(request.at.at);
             }
             E::Search(event) => self.search(at, event),

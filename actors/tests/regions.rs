@@ -5,6 +5,7 @@ use actors::{
     journal::{CommitError, JournalError},
     listing::RegionId,
     region::{Kept, Regions, Settings, Surroundings},
+    rule::{self, Said, Scope},
     search::Candidate,
     tell::{Halt, Journey},
     zone::{ByStaff, Multiplier, SURGE_EVERY, Standing, middle_of, neighbourhood, zones_at},
@@ -17,7 +18,8 @@ use matching::{
     surge::{self, Cause, Cell, USUAL},
 };
 use protocol::{
-    DriverId, JobId, OrderId, Point, Principal, ShardSet, Timestamp, ZoneId,
+    DriverId, JobId, OrderId, Point, Principal, RuleId, ShardSet, Timestamp, ZoneId,
+    rule::{LeftOut, RuleChanges, RuleTerms, WeightChanges},
     trace::{Verdict, WhyNot},
     view::{Etas, Queued, StopKind, WorkKind, ZonePause},
     work::{OfferPolicy, Vehicle, VehicleKind},
@@ -1410,4 +1412,59 @@ async fn where_nothing_is_to_be_kept_nothing_is() {
     }
     play.regions.keep(&ShardSet::ALL).await;
     assert!(play.stage.all_kept().is_empty());
+}
+
+/// A rule as nodes know it: near enough, nobody counts but by stars.
+fn by_stars(nth: u32, from: Timestamp, until: Timestamp) -> (RuleId, rule::Standing) {
+    let weights = WeightChanges { star_ms: Some(600_000), ..WeightChanges::default() };
+    let terms = RuleTerms {
+        name: "stars".to_owned(),
+        from: Some(from),
+        until: Some(until),
+        zones: vec![neighbourhood(KIGALI)],
+        changes: RuleChanges { weights: Some(weights), ..RuleChanges::default() },
+        ..RuleTerms::default()
+    };
+    let said = Said { terms, made_at: from, by: Principal::Admin, reason: "a trial".to_owned() };
+    let status = rule::SET.to_owned();
+    (RuleId::nth(1), rule::Standing { nth, status, changed_at: from, said })
+}
+
+/// Rules count from the next round on, from their beginning until their end; and a dry run says before what they come to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_counts_from_the_next_round_on_and_a_dry_run_says_so_before() {
+    // Whoever was just proposed is not left alone: that would be another reason to propose the other one.
+    let mut play = Play::with(Settings { repeat_ms: 0, ..settings() });
+    let asks = |play: &mut Play, n| {
+        play.driver_with(1, KIGALI.offset_m(100.0, 0.0), |card| card.rating = 400);
+        play.driver_with(2, KIGALI.offset_m(300.0, 0.0), |card| card.rating = 500);
+        play.ride(n, KIGALI, OfferPolicy::BatchOptimal);
+    };
+    let marks = |play: &Play, n| -> Vec<Option<u32>> {
+        play.regions.rounds_of(job(n)).iter().map(|it| it.rule.map(|it| it.version)).collect()
+    };
+    asks(&mut play, 1);
+    assert_eq!(play.tick().await, [pair(1, 1)]);
+    play.ride_gone(1);
+
+    let from = play.now() + Duration::from_secs(60);
+    let until = from + Duration::from_secs(60);
+    let (id, standing) = by_stars(1, from, until);
+    let (scope, changes) = (Scope::of(&standing.said.terms), standing.said.terms.changes);
+    let (replayed, known_since) = play.regions.replay(&scope, &changes, Timestamp(START));
+    assert_eq!((replayed.n_assignments, replayed.n_differ), (1, 1));
+    assert_eq!(replayed.differ[0].after, Some(DriverId::nth(2)));
+    assert!(replayed.eta_after_ms > replayed.eta_before_ms, "{replayed:?}");
+    assert_eq!((replayed.left_out, known_since), (LeftOut::default(), Timestamp(START)));
+
+    assert!(play.regions.rules().take_in([(id, standing)]));
+    for (n, after_s, driver, mark) in
+        [(2, 59, 1, None), (3, 1, 2, Some(1)), (4, 59, 2, Some(1)), (5, 1, 1, None)]
+    {
+        play.later(after_s * 1_000);
+        asks(&mut play, n);
+        assert_eq!(play.tick().await, [pair(n, driver)], "ride {n}");
+        assert_eq!(marks(&play, n), [mark], "ride {n}");
+        play.ride_gone(n);
+    }
 }

@@ -1,6 +1,6 @@
 //! What is known of drivers and of jobs that look for one, and who is proposed to whom.
 
-use crate::batch::Batch;
+use crate::{batch::Batch, ruling::Ruling};
 use protocol::{
     DriverId, JobId, OrderId, PartnerId, Point, RiderId, Timestamp, ZoneId,
     view::WorkKind,
@@ -212,6 +212,9 @@ pub struct SearchCard {
     /// It may be brought with others, if it may, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    /// Under what it is matched in the round that is held now, where a rule is in force for it. Its region says so each time.
+    #[serde(skip)]
+    pub ruling: Option<Arc<Ruling>>,
 }
 
 impl SearchCard {
@@ -237,6 +240,7 @@ impl SearchCard {
             fleet_first: false,
             paused: None,
             batch: None,
+            ruling: None,
         }
     }
 }

@@ -189,11 +189,20 @@ impl Settings {
         Straight { detour: self.detour, speeds: self.speeds }
     }
 
+    /// What counts beside the way for a search: as a rule says, if one is in force for it.
+    pub(crate) fn weights_of<'a>(&'a self, search: &'a SearchCard) -> &'a Weights {
+        search.ruling.as_ref().map_or(&self.weights, |it| &it.weights)
+    }
+
     /// Is the driver near enough for how long the request has waited?
     pub(crate) fn is_good_enough(&self, search: &SearchCard, eta_ms: u32, now: Timestamp) -> bool {
-        let patience_ms = now.ms_since(search.opened_at).saturating_mul(self.hold_per_age.into());
+        let (hold_ms, hold_per_age) = match &search.ruling {
+            Some(ruling) => (ruling.hold_ms, ruling.hold_per_age),
+            None => (self.hold_ms, self.hold_per_age),
+        };
+        let patience_ms = now.ms_since(search.opened_at).saturating_mul(hold_per_age.into());
         search.priority == Priority::Urgent
-            || u64::from(eta_ms) <= patience_ms.saturating_add(self.hold_ms.into())
+            || u64::from(eta_ms) <= patience_ms.saturating_add(hold_ms.into())
     }
 
     /// Has it waited for so long that it comes before others of its priority?

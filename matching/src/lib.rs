@@ -21,8 +21,10 @@ pub mod forecast;
 pub mod grid;
 pub mod rank;
 pub mod region;
+pub mod replay;
 pub mod round;
 pub mod router;
+pub mod ruling;
 pub mod surge;
 pub mod trace;
 

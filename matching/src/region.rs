@@ -483,12 +483,15 @@ impl Region {
         for card in self.searches.values().filter(|it| it.is_paused).map(|it| &it.card) {
             let told = Told {
                 job: card.job,
+                work: card.work,
                 pickup: card.pickup,
                 round: card.round,
                 radius_m: card.radius_m,
                 verdict: Verdict::ZonePaused,
                 n_weighed: 0,
                 tally: [0; WhyNot::COUNT],
+                ruling: None,
+                model: None,
             };
             traces.push(told, std::iter::empty(), std::iter::empty());
         }

@@ -9,15 +9,15 @@
 use crate::{
     Candidate, Field, Router, SearchCard,
     assignment::{Edges, assign},
-    cost::Settings,
+    cost::{Settings, Weights},
     fit::misfit,
     grid::{Grid, Near},
-    router::{Eta, Leg},
+    router::{Eta, Learning, Leg, Spot},
     trace::{Misfits, Told, Traces},
 };
 use protocol::{
     JobId, Timestamp,
-    trace::{Fate, Unfit, Verdict, Weighed},
+    trace::{Fate, Model, Unfit, Verdict, Weighed},
     view::WorkKind,
     work::{OfferPolicy, Priority},
 };
@@ -131,13 +131,14 @@ pub fn round<'a>(
     if pairing != Pairing::Greedy {
         order.sort_by_cached_key(|&i| field.grid.place(searches[i].pickup));
     }
+    let (besides, ruled) = besides(&searches, settings, field.len());
     let mut round = Round {
         field,
         terms,
         chosen: vec![None; searches.len()],
         is_taken: vec![false; field.len()],
-        standing_ms: vec![UNKNOWN_MS; field.len()],
-        least_standing_ms: None,
+        besides,
+        ruled,
         picks: Vec::with_capacity(searches.len() * usize::from(settings.n_candidates)),
         spans: vec![0..0; searches.len()],
         near: Vec::new(),
@@ -153,6 +154,40 @@ pub fn round<'a>(
     }
     round.help_again();
     round.outcome()
+}
+
+/// What drivers cost beside the way by the same weights.
+struct Beside {
+    weights: Weights,
+    /// Per driver: what it costs, whoever is picked up; worked out when it is first needed.
+    standing_ms: Vec<u32>,
+    /// The least of them, once somebody wanted to know.
+    least_ms: Option<u32>,
+}
+
+impl Beside {
+    fn new(weights: Weights, n_drivers: usize) -> Self {
+        Self { weights, standing_ms: vec![UNKNOWN_MS; n_drivers], least_ms: None }
+    }
+}
+
+/// What drivers cost beside the way by each of the weights that there are, first by the usual ones; and, per search, by which of them.
+fn besides(
+    searches: &[&SearchCard],
+    settings: &Settings,
+    n_drivers: usize,
+) -> (Vec<Beside>, Vec<usize>) {
+    let mut besides = vec![Beside::new(settings.weights, n_drivers)];
+    let which = searches.iter().map(|card| {
+        let Some(ruling) = &card.ruling else { return 0 };
+        let known = besides.iter().position(|it| it.weights == ruling.weights);
+        known.unwrap_or_else(|| {
+            besides.push(Beside::new(ruling.weights, n_drivers));
+            besides.len() - 1
+        })
+    });
+    let which = which.collect();
+    (besides, which)
 }
 
 /// Does this search take proposals at all?
@@ -215,10 +250,10 @@ struct Round<'a> {
     chosen: Vec<Option<Pick>>,
     /// Per driver.
     is_taken: Vec<bool>,
-    /// Per driver: what it costs beside the way, whoever is picked up; worked out when it is first needed.
-    standing_ms: Vec<u32>,
-    /// The least of them, once somebody wanted to know.
-    least_standing_ms: Option<u32>,
+    /// What drivers cost beside the way, by the usual weights and by those of rules.
+    besides: Vec<Beside>,
+    /// Per search: by which of them.
+    ruled: Vec<usize>,
     /// Scratch space.
     near: Vec<Near>,
     /// Who did not fit, as far as that is told.
@@ -249,7 +284,7 @@ impl Round<'_> {
         let is_everybody = self.near.len() < n_near;
         if let (Some(furthest), Some(middling)) = (self.near.last(), self.picks[start..].get(k / 2))
             && !is_everybody
-            && self.is_worth_a_look(card, furthest.distance_m, middling.cost_ms)
+            && self.is_worth_a_look(search, furthest.distance_m, middling.cost_ms)
         {
             self.picks.truncate(start);
             self.weigh_nearest(grid, search, k * FURTHER);
@@ -258,9 +293,10 @@ impl Round<'_> {
     }
 
     /// May somebody who is further away cost much less than that?
-    fn is_worth_a_look(&mut self, search: &SearchCard, beyond_m: f32, cost_ms: u32) -> bool {
+    fn is_worth_a_look(&mut self, search: usize, beyond_m: f32, cost_ms: u32) -> bool {
         let Terms { settings, now, .. } = *self.terms;
-        let Some(fastest) = self.field.fastest(&search.needs.vehicles, &settings.speeds) else {
+        let vehicles = &self.searches[search].needs.vehicles;
+        let Some(fastest) = self.field.fastest(vehicles, &settings.speeds) else {
             return false;
         };
         let least_ms = settings.straight().ms(fastest, beyond_m).saturating_add(WORTH_A_LOOK_MS);
@@ -268,19 +304,22 @@ impl Round<'_> {
             return false;
         }
         // Only now, for it takes a look at everybody. Nobody costs less beside the way.
+        let Beside { weights, least_ms: known_ms, .. } = &mut self.besides[self.ruled[search]];
         let standing_ms = || {
             let all = (0..self.field.len() as u32).map(|n| self.field.card(n));
-            all.map(|card| settings.weights.of_driver(card, now).sum_ms()).min().unwrap_or(0)
+            all.map(|card| weights.of_driver(card, now).sum_ms()).min().unwrap_or(0)
         };
-        let standing_ms = *self.least_standing_ms.get_or_insert_with(standing_ms);
+        let standing_ms = *known_ms.get_or_insert_with(standing_ms);
         least_ms.saturating_add(standing_ms) < cost_ms
     }
 
     /// Appends to `picks` so many of `grid` who are nearest to a search and not taken, the cheapest first.
     fn weigh_nearest(&mut self, grid: &Grid, search: usize, n_near: usize) {
-        let Self { field, terms, is_taken, standing_ms, near, picks, misfits, .. } = self;
+        let Self { field, terms, is_taken, besides, ruled, near, picks, misfits, .. } = self;
         let Terms { router, settings, now, .. } = **terms;
+        let Beside { weights, standing_ms, .. } = &mut besides[ruled[search]];
         let search = self.searches[search];
+        let learned_ways = search.ruling.as_ref().is_none_or(|it| it.learned_ways);
         let fits = |n: u32| {
             if is_taken[n as usize] {
                 return false;
@@ -297,22 +336,17 @@ impl Round<'_> {
         picks.extend(near.iter().map(|&Near { n, distance_m }| {
             let driver = field.card(n);
             let (_, from_when) = driver.start();
-            let leg = Leg {
-                from: field.spot(n),
-                to,
-                distance_m,
-                vehicle: driver.vehicle.kind,
-                leaving: from_when.max(now),
-            };
+            let leg = leg(field, n, to, distance_m, from_when.max(now));
             let busy_ms = from_when.ms_since(now) as u32;
-            let Eta { ms, low_ms, high_ms } = router.eta(&leg);
+            let Eta { ms, low_ms, high_ms } =
+                if learned_ways { router.eta(&leg) } else { router.untaught(&leg) };
             let [eta_ms, low_ms, high_ms] =
                 [ms, low_ms, high_ms].map(|it| it.saturating_add(busy_ms));
             let standing_ms = &mut standing_ms[n as usize];
             if *standing_ms == UNKNOWN_MS {
-                *standing_ms = settings.weights.of_driver(driver, now).sum_ms();
+                *standing_ms = weights.of_driver(driver, now).sum_ms();
             }
-            let (excess_ms, turn_ms) = settings.weights.of_pair(search, driver);
+            let (excess_ms, turn_ms) = weights.of_pair(search, driver);
             let cost_ms = [*standing_ms, excess_ms, turn_ms]
                 .iter()
                 .fold(eta_ms, |sum, part_ms| sum.saturating_add(*part_ms));
@@ -521,12 +555,15 @@ impl Round<'_> {
             let (named, tally) = self.misfits.of(i);
             let told = Told {
                 job: search.job,
+                work: search.work,
                 pickup: search.pickup,
                 round: search.round,
                 radius_m: search.radius_m,
                 verdict: verdicts[i],
                 n_weighed: picks.len() as u32,
                 tally,
+                ruling: search.ruling.clone(),
+                model: self.model(i),
             };
             // Whoever was chosen is told of, however many were cheaper.
             let is_told = |(nth, pick): &(usize, &Pick)| {
@@ -542,7 +579,7 @@ impl Round<'_> {
 
     fn weighed(&self, search: usize, pick: &Pick, proposed: Option<&Proposal>) -> Weighed {
         let Terms { settings, now, .. } = *self.terms;
-        let card = self.field.card(pick.driver);
+        let (card, searched) = (self.field.card(pick.driver), self.searches[search]);
         let is_proposed =
             proposed.is_some_and(|it| it.candidates.iter().any(|it| it.driver == card.id));
         let fate = if is_proposed {
@@ -563,9 +600,33 @@ impl Round<'_> {
             busy_ms: pick.busy_ms,
             low_s: seconds(pick.low_ms),
             high_s: seconds(pick.high_ms.saturating_add(999)),
-            parts: settings.weights.parts(self.searches[search], card, now),
+            parts: settings.weights_of(searched).parts(searched, card, now),
         }
     }
+
+    /// What knew better than the router how long the way of whoever was chosen for a search takes, or of the cheapest, if nobody was.
+    fn model(&self, search: usize) -> Option<Model> {
+        let Terms { router, now, .. } = *self.terms;
+        let card = self.searches[search];
+        if card.ruling.as_ref().is_some_and(|it| !it.learned_ways) {
+            return None;
+        }
+        let Learning { name, version, n_learned } = router.model()?;
+        let cheapest = self.picks[self.spans[search].clone()].first();
+        let pick = self.chosen[search].as_ref().or(cheapest)?;
+        let (_, from_when) = self.field.card(pick.driver).start();
+        let to = router.spot(card.pickup);
+        let leg = leg(self.field, pick.driver, to, pick.distance_m, from_when.max(now));
+        let router_ms = router.untaught(&leg).ms;
+        let model_ms = pick.eta_ms.saturating_sub(pick.busy_ms);
+        Some(Model { name, version, n_learned, router_ms, model_ms })
+    }
+}
+
+/// The way of a driver to a pickup.
+fn leg(field: &Field, driver: u32, to: Spot, distance_m: f32, leaving: Timestamp) -> Leg {
+    let vehicle = field.card(driver).vehicle.kind;
+    Leg { from: field.spot(driver), to, distance_m, vehicle, leaving }
 }
 
 /// Whole seconds; of what takes longer than eighteen hours nobody needs to know how long.

@@ -11,7 +11,7 @@ pub use learned::{Gone, KeptWays, Learned, Ways};
 pub use roads::{NoRoads, Road, Roads, Times};
 pub use straight::{Speeds, Straight};
 
-use protocol::{Point, Timestamp, work::VehicleKind};
+use protocol::{Point, Timestamp, trace::ModelName, work::VehicleKind};
 use std::{fmt, time::Duration};
 
 /// A place, as one router numbers it. Means nothing to another one.
@@ -74,6 +74,17 @@ impl From<Eta> for protocol::view::Eta {
     }
 }
 
+/// By what a router knows better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learning {
+    /// What it is called.
+    pub name: ModelName,
+    /// Which version of it.
+    pub version: u32,
+    /// How many ways it has learned of, as far as it counts.
+    pub n_learned: u32,
+}
+
 /// How long it takes from the first of these places to each of the others, one after the other.
 pub fn along(
     router: &dyn Router,
@@ -102,6 +113,14 @@ pub trait Router: fmt::Debug + Send + Sync {
     fn spot(&self, at: Point) -> Spot;
     /// How long a way takes; as likely as can be said, where none is known.
     fn eta(&self, leg: &Leg) -> Eta;
+    /// The same without what was learned of ways, for a router that learns.
+    fn untaught(&self, leg: &Leg) -> Eta {
+        self.eta(leg)
+    }
+    /// What it knows better by, and how much that has learned; none, if it has learned nothing, or does not learn.
+    fn model(&self) -> Option<Learning> {
+        None
+    }
     /// The same, if a way is known: for what is promised by it.
     fn way(&self, leg: &Leg) -> Option<Eta> {
         Some(self.eta(leg))

@@ -3,11 +3,13 @@
 //! A round tells little of each search, however many drivers are around it, and all of it in three lists:
 //! it is made every second, and hardly anybody asks.
 
+use crate::ruling::Ruling;
 use protocol::{
     JobId, Point,
-    trace::{Unfit, Verdict, Weighed, WhyNot},
+    trace::{Model, Unfit, Verdict, Weighed, WhyNot},
+    view::WorkKind,
 };
-use std::{collections::HashSet, ops::Range};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 use strum::EnumCount;
 
 /// How often each reason was one, in the order of [`WhyNot`].
@@ -26,6 +28,8 @@ pub struct Traces {
 pub struct Trace {
     /// Of which job.
     pub job: JobId,
+    /// What kind of work it is.
+    pub work: WorkKind,
     /// Where its rider waits.
     pub pickup: Point,
     /// Which round of the search it was.
@@ -38,6 +42,10 @@ pub struct Trace {
     pub n_weighed: u32,
     /// How many drivers did not fit, by reason.
     pub tally: Tally,
+    /// Under which rule, if one was in force for it.
+    pub ruling: Option<Arc<Ruling>>,
+    /// What knew better how long ways take, if anything did.
+    pub model: Option<Model>,
     weighed: Range<u32>,
     unfit: Range<u32>,
 }
@@ -46,12 +54,15 @@ pub struct Trace {
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) job: JobId,
+    pub(crate) work: WorkKind,
     pub(crate) pickup: Point,
     pub(crate) round: u32,
     pub(crate) radius_m: u32,
     pub(crate) verdict: Verdict,
     pub(crate) n_weighed: u32,
     pub(crate) tally: Tally,
+    pub(crate) ruling: Option<Arc<Ruling>>,
+    pub(crate) model: Option<Model>,
 }
 
 impl Traces {
@@ -73,15 +84,19 @@ impl Traces {
         let starts = (self.weighed.len() as u32, self.unfit.len() as u32);
         self.weighed.extend(weighed);
         self.unfit.extend(unfit);
-        let Told { job, pickup, round, radius_m, verdict, n_weighed, tally } = told;
+        let Told { job, work, pickup, round, radius_m, verdict, n_weighed, tally, ruling, model } =
+            told;
         self.traces.push(Trace {
             job,
+            work,
             pickup,
             round,
             radius_m,
             verdict,
             n_weighed,
             tally,
+            ruling,
+            model,
             weighed: starts.0..self.weighed.len() as u32,
             unfit: starts.1..self.unfit.len() as u32,
         });

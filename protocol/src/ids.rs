@@ -274,6 +274,8 @@ ids! {
     PartnerId => "partner",
     /// Several deliveries that one driver brings together.
     RunId => "run",
+    /// What admins say of how drivers are found, for a while and for some jobs.
+    RuleId => "rule",
 }
 
 /// A UUIDv7 made of a moment and 74 bits of `entropy`.

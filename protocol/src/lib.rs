@@ -12,6 +12,7 @@ mod ids;
 mod money;
 mod principal;
 mod refused;
+pub mod rule;
 mod status;
 mod time;
 pub mod trace;
@@ -21,8 +22,8 @@ pub mod work;
 pub use geo::{Place, Point};
 pub use ids::{
     CommandId, DriverId, Identifier, IncidentId, JobId, MerchantId, OfferId, OrderId, ParseIdError,
-    PartnerId, RescueId, RevocationId, RiderId, RunId, SHARDS, SessionId, ShardId, ShardSet,
-    TokenId, ZoneId,
+    PartnerId, RescueId, RevocationId, RiderId, RuleId, RunId, SHARDS, SessionId, ShardId,
+    ShardSet, TokenId, ZoneId,
 };
 pub use money::{Currency, Fare, FareLine, Money};
 pub use principal::{Principal, Role};

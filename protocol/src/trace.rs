@@ -1,6 +1,6 @@
 //! How a driver was looked for, told afterwards: what rounds saw, who was asked, and what came of it.
 
-use crate::{DriverId, JobId, OfferId, OfferStatus, Timestamp, view::Eta};
+use crate::{DriverId, JobId, OfferId, OfferStatus, Timestamp, rule::RuleMark, view::Eta};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -389,6 +389,13 @@ pub struct Seen {
     pub n_unfit: BTreeMap<WhyNot, u32>,
     /// The first of them.
     pub unfit: Vec<Unfit>,
+    /// The rule that was in force for it, if any was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleMark>,
+    /// What knew better than the router how long ways take; absent where nothing did, because nothing had been learned yet or a
+    /// rule said so, and where rounds are told in short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
 }
 
 impl Seen {
@@ -396,6 +403,33 @@ impl Seen {
     pub fn eta(&self) -> Option<Eta> {
         Weighed::best(&self.weighed)
     }
+}
+
+/// What knew better than the router how long ways take, and what it made of one of them: the way of whoever was chosen, or of the
+/// cheapest, if nobody was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Model {
+    /// Which.
+    pub name: ModelName,
+    /// Which version of it.
+    pub version: u32,
+    /// How many ways it had learned of, as far as it counts.
+    pub n_learned: u32,
+    /// How long the router alone says that way takes, in milliseconds…
+    pub router_ms: u32,
+    /// … and how long it says itself: the `travel_ms` of that driver.
+    pub model_ms: u32,
+}
+
+/// What may know better than the router how long ways take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ModelName {
+    /// What its region has learned of the ways that drivers took.
+    LearnedWays,
 }
 
 /// Something that happened to a search.
@@ -484,6 +518,9 @@ pub struct MatchTrace {
     /// Nodes that did not say in time what their rounds saw.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<String>,
+    /// The rule by which it is offered, since it was placed, if there was one: its tiers, times and policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleMark>,
 }
 
 /// What rounds made of a driver for one job that looked for one.

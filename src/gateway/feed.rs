@@ -236,7 +236,8 @@ impl Gate {
 
     /// How far away drivers are looked for, at most, who deliver what is picked up there.
     fn reach_m(&self, at: Point) -> u32 {
-        let policy = self.translator.preset.policy_at(WorkKind::Delivery, at);
+        let now = self.system.now();
+        let (policy, _) = self.translator.policy_at(WorkKind::Delivery, at, now);
         policy.tiers_m.into_iter().max().unwrap_or_default().min(WITHIN_M_MAX)
     }
 

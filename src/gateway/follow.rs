@@ -17,13 +17,14 @@ use actors::{
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
+    rule::Rule,
     run::Run,
     runtime::{System, Update, Watching},
     zone::Zone,
 };
 use protocol::{
     DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId,
-    RevocationId, RiderId, RunId, ZoneId,
+    RevocationId, RiderId, RuleId, RunId, ZoneId,
     changes::Changed,
     frame::{ActorView, ServerFrame},
     view::Etas,
@@ -285,6 +286,7 @@ pub(crate) async fn open(
         Kind::Incident => open_one::<Incident>(&system, IncidentId(key.id), by, known).await,
         Kind::Zone => open_one::<Zone>(&system, ZoneId(key.id), by, known).await,
         Kind::Run => open_one::<Run>(&system, RunId(key.id), by, known).await,
+        Kind::Rule => open_one::<Rule>(&system, RuleId(key.id), by, known).await,
     }
 }
 
@@ -424,7 +426,8 @@ impl Follow {
             | Kind::Revocation
             | Kind::Incident
             | Kind::Zone
-            | Kind::Run => None,
+            | Kind::Run
+            | Kind::Rule => None,
         }
     }
 

@@ -4,10 +4,13 @@ use super::{
     Gate, inspect::Wanted, session::Suspended, sessions::Taking, stream::Post, why::Whose,
 };
 use actors::{
-    EntityKey, cluster::Incarnation, revocation::InForce, runtime::Front, zone::Standing,
+    EntityKey, cluster::Incarnation, revocation::InForce, rule, runtime::Front, zone::Standing,
 };
 use futures_util::{FutureExt, future::BoxFuture};
-use protocol::{DriverId, JobId, Point, Principal, SessionId, TokenId, ZoneId, frame::Attending};
+use protocol::{
+    DriverId, JobId, Point, Principal, RuleId, SessionId, Timestamp, TokenId, ZoneId,
+    frame::Attending, rule::RuleTerms,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Weak, time::Duration};
 
@@ -54,6 +57,10 @@ pub(super) enum Question {
     Counted,
     /// An admin whom I believe wants you to leave, by this token.
     Drain { by: Principal, with: Option<TokenId> },
+    /// This has become of rules.
+    Rules(Vec<(RuleId, rule::Standing)>),
+    /// What would a rule that says this have made of your rounds since then?
+    Replay { terms: Box<RuleTerms>, since: Timestamp },
 }
 
 /// Answers what gateways of other nodes ask. Weak, for the gate owns the node.
@@ -110,6 +117,11 @@ impl Front for Desk {
                     gate.dismiss(by, with);
                     written(&())
                 }
+                Question::Rules(all) => {
+                    gate.take_in_rules(all);
+                    written(&())
+                }
+                Question::Replay { terms, since } => written(&gate.replayed(&terms, since).await),
             }
         }
         .boxed()

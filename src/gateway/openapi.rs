@@ -2,7 +2,7 @@
 
 use super::{
     Gate, cluster, demand, events, feed, health, incidents, inspect, levels, marks, no_such_method,
-    plans, residence, rest, revocations, runs, stream, why, zones,
+    plans, residence, rest, revocations, rules, runs, stream, why, zones,
 };
 use axum::{Router, extract::DefaultBodyLimit};
 use protocol::{Refused, view, work};
@@ -90,6 +90,9 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(demand::around))
         .routes(routes!(levels::service_levels))
         .routes(routes!(zones::act_on_zone))
+        .routes(routes!(rules::make_rule, rules::list_rules))
+        .routes(routes!(rules::show_rule, rules::change_rule, rules::remove_rule))
+        .routes(routes!(rules::try_rule))
         .routes(routes!(runs::list_runs))
         .routes(routes!(runs::show_run))
         .routes(routes!(runs::act_on_run))

@@ -7,11 +7,11 @@ use super::{
 };
 use actors::{
     Decider, EntityKey, Kind, Version, driver::Driver, format, incident::Incident, order::Order,
-    rescue::Rescue, revocation::Revocation, rider::Rider, run::Run, zone::Zone,
+    rescue::Rescue, revocation::Revocation, rider::Rider, rule::Rule, run::Run, zone::Zone,
 };
 use protocol::{
     Code, DriverId, Identifier, IncidentId, OrderId, Refused, RescueId, RevocationId, RiderId,
-    RunId, ZoneId, frame::ActorView,
+    RuleId, RunId, ZoneId, frame::ActorView,
 };
 
 /// Most events that are folded for one answer: whoever has had more is looked at from its history.
@@ -35,6 +35,7 @@ impl Gate {
             Kind::Incident => self.folded::<Incident>(IncidentId(key.id), version).await,
             Kind::Zone => self.folded::<Zone>(ZoneId(key.id), version).await,
             Kind::Run => self.folded::<Run>(RunId(key.id), version).await,
+            Kind::Rule => self.folded::<Rule>(RuleId(key.id), version).await,
         }
     }
 

@@ -224,7 +224,7 @@ fn action_on<I: FromStr, A>(
 
 /// The name the client gave its request.
 #[derive(Debug)]
-pub(super) struct Key(Option<String>);
+pub(super) struct Key(pub(super) Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Key {
     type Rejection = Answered;
@@ -281,17 +281,22 @@ impl Gate {
         if let Some(id) = command_id(key) {
             return id;
         }
-        // A repeat may come in the span after the one in which the first was made.
-        let span_ms = u64::try_from(KEY_SPAN.as_millis()).unwrap_or(u64::MAX);
-        let span = Timestamp(self.system.now().0 / span_ms * span_ms);
-        let author = by.to_string();
-        let earlier = command_id_of(&author, key, span - KEY_SPAN);
+        let (earlier, now) = self.ids_of_key(by, key);
         if let Ok(tell) = self.translator.command(wish.clone(), by, earlier).await
             && let Ok(Some(_)) = self.system.journal().result(tell.to(), earlier).await
         {
             return earlier;
         }
-        command_id_of(&author, key, span)
+        now
+    }
+
+    /// The command ids a key that is no UUIDv7 may stand for: a repeat may come in the span after the one in which the first was
+    /// made, so what it stood for in the span before; and what it stands for in this one.
+    pub(super) fn ids_of_key(&self, by: Principal, key: &str) -> (CommandId, CommandId) {
+        let span_ms = u64::try_from(KEY_SPAN.as_millis()).unwrap_or(u64::MAX);
+        let span = Timestamp(self.system.now().0 / span_ms * span_ms);
+        let author = by.to_string();
+        (command_id_of(&author, key, span - KEY_SPAN), command_id_of(&author, key, span))
     }
 
     pub(super) async fn show(&self, key: EntityKey, by: Asker) -> Result<Response, Answered> {

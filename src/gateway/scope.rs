@@ -250,7 +250,7 @@ impl Gate {
                 Ok(says_within(scope, &shown))
             }
             // It is everybody's, and admins' alone.
-            Kind::Revocation => Ok(scope.is_everywhere()),
+            Kind::Revocation | Kind::Rule => Ok(scope.is_everywhere()),
         }
     }
 
@@ -427,7 +427,7 @@ impl Gate {
             }
             Kind::Zone => return scope.meets(ZoneId(key.id)),
             Kind::Run => return self.is_run_within(*key, scope, drivers).await.unwrap_or(false),
-            Kind::Driver | Kind::Rider | Kind::Revocation => return false,
+            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Rule => return false,
         };
         if begins.is_some_and(|place| scope.contains(place.at)) {
             return true;

@@ -10,10 +10,11 @@ use actors::{
     incident::{self, Incident, Opening},
     listing::RegionId,
     order::{self, Order, Placement},
-    policy::Preset,
+    policy::{JobPolicy, Preset},
     rescue::{self, Rescue},
     revocation::Revocation,
     rider::{self, Rider},
+    rule::{self, Rule},
     run::{self, Run},
     runtime::{Hosted, System, Wished},
     search,
@@ -21,10 +22,11 @@ use actors::{
 };
 use protocol::{
     Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId,
-    OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, RunId,
+    OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, RuleId, RunId,
     Timestamp, ZoneId,
     changes::{Changed, OrderChanges, RescueChanges},
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic, Viewport},
+    rule::RuleMark,
     trace::WhyNot,
     view::{DriverView, Eta, Etas, Message, Position, Queued, WorkKind},
     work::{
@@ -211,7 +213,8 @@ impl Translator {
             checked => checked?,
         }
         let terms = self.preset.order(*kind);
-        let mut policy = self.preset.order_policy_at(*kind, pickup);
+        let then = start_at.map_or(now, |start_at| start_at.max(now));
+        let (mut policy, rule) = self.policy_at(order::work(*kind), pickup, then);
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }
@@ -254,6 +257,7 @@ impl Translator {
             barred: self.barred(rider).await?.into(),
             fleet: fleet.map(Box::new),
             fleet_first: fleet.is_some() && !new.exclusive,
+            rule,
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -287,7 +291,7 @@ impl Translator {
         // What kind of bike it is, is written once every node can read it.
         let bike = new.bike.filter(|_| self.system.writes() >= search::FEATURES);
         let to = RescueId::created_by(rider.0, id, RegionId::at(new.at.at).shard());
-        let mut policy = self.preset.policy_at(WorkKind::Rescue, new.at.at);
+        let (mut policy, rule) = self.policy_at(WorkKind::Rescue, new.at.at, self.system.now());
         if let Some(offer) = new.policy {
             policy.offer = offer;
         }
@@ -310,6 +314,7 @@ impl Translator {
             weight_g: new.weight_g,
             policy,
             barred: self.barred(rider).await?,
+            rule,
         };
         Ok(Tell::Rescue { to, command: rescue::Command::Request(Box::new(request)) })
     }
@@ -527,6 +532,26 @@ impl Translator {
         })
     }
 
+    /// How a job of this kind is offered that is picked up there and looks for a driver then; and by which rule, if one is in force.
+    pub(crate) fn policy_at(
+        &self,
+        work: WorkKind,
+        at: Point,
+        then: Timestamp,
+    ) -> (JobPolicy, Option<Box<RuleMark>>) {
+        let mut policy = self.preset.policy_at(work, at);
+        // A node that has just started may know rules before it knows that they may be written about.
+        if self.system.writes() < rule::RULED {
+            return (policy, None);
+        }
+        let rules = self.system.regions().rules().set();
+        let rule = rules.in_force(at, work, then);
+        if let Some(rule) = rule {
+            rule::apply(&rule.changes, &mut policy);
+        }
+        (policy, rule.map(|it| Box::new(it.mark())))
+    }
+
     /// Whom a rider is kept apart from.
     async fn barred(&self, rider: RiderId) -> Result<Vec<DriverId>, Refused> {
         let (_, state) = self.system.read::<Rider>(rider).await?;
@@ -672,6 +697,7 @@ impl Translator {
             Kind::Incident => self.show_one::<Incident>(IncidentId(key.id), by).await,
             Kind::Zone => self.show_one::<Zone>(ZoneId(key.id), by).await,
             Kind::Run => self.show_one::<Run>(RunId(key.id), by).await,
+            Kind::Rule => self.show_one::<Rule>(RuleId(key.id), by).await,
         }
     }
 
@@ -691,6 +717,7 @@ impl Translator {
             Kind::Incident => self.whole_one::<Incident>(IncidentId(key.id)).await,
             Kind::Zone => self.whole_one::<Zone>(ZoneId(key.id)).await,
             Kind::Run => self.whole_one::<Run>(RunId(key.id)).await,
+            Kind::Rule => self.whole_one::<Rule>(RuleId(key.id)).await,
         }
     }
 
@@ -1067,6 +1094,24 @@ impl Shown for Zone {
     fn sighted(
         &self,
         _id: ZoneId,
+        _version: u64,
+        _sighting: &(),
+        _by: Principal,
+        _outlook: Outlook,
+    ) -> Option<ServerFrame> {
+        None
+    }
+}
+
+/// Nobody follows one but staff, who see it whole.
+impl Shown for Rule {
+    fn frame(&self, _id: RuleId, _version: u64, _by: Principal) -> Option<ServerFrame> {
+        None
+    }
+
+    fn sighted(
+        &self,
+        _id: RuleId,
         _version: u64,
         _sighting: &(),
         _by: Principal,

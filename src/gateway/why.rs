@@ -31,7 +31,7 @@ use std::{
 };
 
 /// How long another node has to say what its rounds saw.
-const ASK_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_WITHIN: Duration = Duration::from_secs(1);
 /// Most events of a job, the first ones, and of a driver, the last ones, that are read.
 const EVENTS_MAX: u64 = 2_048;
 /// Events that are read at once.
@@ -140,13 +140,13 @@ impl Gate {
         if recorded.is_empty() {
             return Err(not_found(&job.to_string()));
         }
-        let Told { pickup, steps, offers, rounds: kept } =
+        let Told { pickup, steps, offers, rounds: kept, rule } =
             told::search(job, &recorded).map_err(unreadable)?;
         let here = self.rounds(job);
         let (there, silent) = self.elsewhere::<Vec<Seen>>(&Question::Rounds(job)).await;
         let rounds = together(there.into_iter().flatten().chain(here).collect(), kept);
         let known_since = self.known_around(pickup).await;
-        Ok(MatchTrace { job, steps, offers, rounds, known_since, silent })
+        Ok(MatchTrace { job, steps, offers, rounds, known_since, silent, rule })
     }
 
     async fn why_no_offers(&self, id: DriverId, by: &Asker) -> Result<WhyNoOffers, Refused> {

@@ -40,9 +40,21 @@ impl<'a> Caller<'a> {
         request.json(body).send().await.unwrap()
     }
 
-    async fn post_as(&self, key: &str, path: &str, body: &Value) -> Response {
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Response {
         let request = self.http.post(self.node.url(path)).bearer_auth(&self.token);
         request.header("idempotency-key", key).json(body).send().await.unwrap()
+    }
+
+    /// Changes what has this version.
+    pub(crate) async fn put(&self, path: &str, version: u64, body: &Value) -> Response {
+        let request = self.http.put(self.node.url(path)).bearer_auth(&self.token);
+        request.header("if-match", format!("\"{version}\"")).json(body).send().await.unwrap()
+    }
+
+    /// Removes it.
+    pub(crate) async fn delete(&self, path: &str, version: u64) -> Response {
+        let request = self.http.delete(self.node.url(path)).bearer_auth(&self.token);
+        request.header("if-match", format!("\"{version}\"")).send().await.unwrap()
     }
 
     pub(crate) async fn place(&self) -> String {

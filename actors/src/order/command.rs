@@ -1,8 +1,9 @@
 //! What can be asked of an order.
 
-use crate::{Format, policy::JobPolicy, run, search};
+use crate::{Format, policy::JobPolicy, rule, run, search};
 use protocol::{
     DriverId, Fare, MerchantId, OfferId, OrderId, PartnerId, Place, RiderId, Timestamp,
+    rule::RuleMark,
     trace::WhyNot,
     work::{CancelDecision, Handoff, Needs, OrderKind, PaymentTiming, Priority, Proof, ProofKind},
 };
@@ -61,6 +62,9 @@ pub struct Placement {
     /// Is it kept to them only at first? Needs format 6.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fleet_first: bool,
+    /// The rule whose word is in its policy, if there was one. Needs format 9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Box<RuleMark>>,
 }
 
 impl Placement {
@@ -93,12 +97,15 @@ impl Placement {
             barred: Box::default(),
             fleet: None,
             fleet_first: false,
+            rule: None,
         }
     }
 
     /// What a build must know to read it whole.
     pub(super) fn format(&self) -> Format {
-        if self.fleet_first {
+        if self.rule.is_some() {
+            rule::RULED
+        } else if self.fleet_first {
             search::FLEETS_FIRST
         } else if self.policy.batch {
             run::KNOWN

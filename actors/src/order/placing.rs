@@ -1,7 +1,7 @@
 //! How an order comes into being, waits for its money and its time, and begins to look for a driver.
 
 use super::{Answer, Around, Event, Life, Placement, Stage, fulfilment, ms};
-use crate::{Refusal, run, search};
+use crate::{Refusal, rule, run, search};
 use protocol::{
     OrderStatus, Place, Principal, Timestamp,
     work::{Handoff, OfferPolicy, OrderKind, PaymentTiming, STOPS_MAX},
@@ -21,6 +21,9 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     if placement.fleet_first && !may_be_first {
         // And one that its fleet cannot be asked about first, everybody is asked about.
         (placement.fleet, placement.fleet_first) = (None, false);
+    }
+    if around.writes < rule::RULED {
+        placement.rule = None;
     }
     let placement = &placement;
     let mut events = vec![Event::Placed { placement: Box::new(placement.clone()), at: around.now }];

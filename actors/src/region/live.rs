@@ -11,7 +11,7 @@ use super::{
     line::Line,
 };
 use crate::{
-    EntityKey, Kind,
+    EntityKey, Kind, SearchCard,
     listing::RegionId,
     zone::{Multiplier, middle_of, neighbourhood},
 };
@@ -506,6 +506,7 @@ impl Region {
         let due = memory.known.wanting(now);
         let ring = if due.is_empty() { Vec::new() } else { self.look_around(memory, now) };
         let due = memory.known.line_up(due, now, &self.world.settings.matching);
+        let due = self.ruled(due, now);
         let lines: Vec<_> =
             memory.known.lines().map(|(rank, line)| (rank.to_owned(), line)).collect();
         if **self.area.lines.load() != lines {
@@ -568,6 +569,22 @@ impl Region {
         // Nobody waits for what is only told to those who ask.
         self.world.rounds.record(&outcome.traces, now);
         Ok(outcome.n_held)
+    }
+
+    /// The same searches, each under the rule that is in force for it now, if one is.
+    fn ruled(&self, due: Wanting, now: Timestamp) -> Wanting {
+        let rules = self.world.rules.set();
+        if rules.is_empty() {
+            return due;
+        }
+        let ruled = due.into_iter().map(|card| match rules.in_force(card.pickup, card.work, now) {
+            Some(rule) => {
+                let ruling = Some(Arc::clone(&rule.ruling));
+                Arc::new(SearchCard { ruling, ..(*card).clone() })
+            }
+            None => card,
+        });
+        ruled.collect()
     }
 
     /// The regions around it. Whom they proposed a moment ago is not proposed here.
@@ -647,7 +664,7 @@ impl Memory {
             Kind::Rescue => self.known.forget_search(JobId::Rescue(RescueId(entity.id))),
             Kind::Driver => return self.known.forget_driver(DriverId(entity.id)),
             Kind::Run => self.known.forget_run(RunId(entity.id)),
-            Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone => {}
+            Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone | Kind::Rule => {}
         }
         false
     }

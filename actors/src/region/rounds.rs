@@ -6,16 +6,24 @@
 //! ends, is in the journals of jobs, and with it the little that is journaled of rounds (`search::Account`): jobs look here while
 //! they write, so that nobody may keep them waiting.
 
-use matching::trace::{Tally, Trace, Traces};
+use crate::listing::RegionId;
+use matching::{
+    cost::Weights,
+    replay::Past,
+    ruling::Ruling,
+    trace::{Tally, Trace, Traces},
+};
 use protocol::{
     DriverId, JobId, Point, Timestamp,
-    trace::{Chance, Fate, Seen, Unfit, Verdict, Weighed, WhyNot},
-    view::Eta,
+    rule::{LeftOut, RuleMark},
+    trace::{Chance, Fate, Model, Seen, Unfit, Verdict, Weighed, WhyNot},
+    view::{Eta, WorkKind},
 };
 use std::{
+    cmp::Reverse,
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use strum::IntoEnumIterator;
 
@@ -25,6 +33,9 @@ const ROUNDS_MAX: usize = 8;
 const JOBS_MIN: usize = 8_192;
 /// In how many parts they are kept, so that who looks through all of them keeps nobody waiting for all of that.
 const PARTS: usize = 16;
+
+/// How many rounds are replayed at most, the latest: about as many kilobytes, for as long as that takes.
+const REPLAYED_MAX: usize = 10_000;
 
 /// A driver is told of jobs that were so many times as far away as drivers were looked for.
 const AROUND: u32 = 2;
@@ -53,6 +64,7 @@ struct Jobs {
 #[derive(Debug, Default)]
 struct Job {
     pickup: Option<Point>,
+    work: Option<WorkKind>,
     rounds: VecDeque<Round>,
 }
 
@@ -69,6 +81,8 @@ struct Round {
     tally: Tally,
     weighed: Vec<Weighed>,
     unfit: Vec<Unfit>,
+    ruling: Option<Arc<Ruling>>,
+    model: Option<Model>,
 }
 
 impl Default for Rounds {
@@ -144,6 +158,36 @@ impl Rounds {
         chances
     }
 
+    /// What rounds since then saw, by region, and what is left out of that; some are meant. Those under no rule weighed as is `usual`.
+    pub(super) fn past(
+        &self,
+        since: Timestamp,
+        usual: Weights,
+        is_meant: impl Fn(Point, WorkKind) -> bool,
+    ) -> (Vec<(RegionId, Past)>, LeftOut) {
+        let (mut all, mut left_out) = (Vec::new(), LeftOut::default());
+        for part in &self.parts {
+            {
+                // One part after the other: nobody who writes waits for all of that.
+                let jobs = lock(part);
+                let known = jobs.late.iter().chain(&jobs.early);
+                for (job, (pickup, work, rounds)) in
+                    known.filter_map(|(id, it)| Some((*id, (it.pickup?, it.work?, &it.rounds))))
+                {
+                    let is_meant = is_meant(pickup, work);
+                    for round in rounds.iter().filter(|it| it.at >= since) {
+                        left_out.n_alike += u64::from(is_meant) * u64::from(round.n - 1);
+                        all.push((RegionId::at(pickup), round.past(job, usual, is_meant)));
+                    }
+                }
+            }
+            let n_over = keep_latest(&mut all, 2 * REPLAYED_MAX);
+            left_out.n_over_limit += n_over;
+        }
+        left_out.n_over_limit += keep_latest(&mut all, REPLAYED_MAX);
+        (all, left_out)
+    }
+
     fn part(&self, job: JobId) -> MutexGuard<'_, Jobs> {
         let n = self.by_job.hash_one(job) as usize % self.parts.len();
         lock(&self.parts[n])
@@ -153,6 +197,19 @@ impl Rounds {
 /// Never held across a panic or an await, so poison means nothing.
 fn lock(part: &Mutex<Jobs>) -> MutexGuard<'_, Jobs> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps so many of them, the latest, and none of whose moment not all are kept. How many that were meant are gone?
+fn keep_latest(all: &mut Vec<(RegionId, Past)>, n_max: usize) -> u64 {
+    if all.len() <= n_max {
+        return 0;
+    }
+    all.sort_by_key(|(_, past)| Reverse(past.at));
+    let cut_at = all[n_max].1.at;
+    let is_meant = |(_, past): &&(RegionId, Past)| past.is_meant;
+    let n_before = all.iter().filter(is_meant).count();
+    all.retain(|(_, past)| past.at > cut_at);
+    (n_before - all.iter().filter(is_meant).count()) as u64
 }
 
 impl Jobs {
@@ -192,9 +249,11 @@ impl Jobs {
 
 impl Job {
     fn note(&mut self, trace: &Trace, weighed: &[Weighed], unfit: &[Unfit], now: Timestamp) {
-        self.pickup = Some(trace.pickup);
+        (self.pickup, self.work) = (Some(trace.pickup), Some(trace.work));
+        let mark = trace.ruling.as_ref().map(|it| it.mark);
         let is_same = |it: &&mut Round| {
-            (it.round, it.radius_m, it.verdict) == (trace.round, trace.radius_m, trace.verdict)
+            (it.round, it.radius_m, it.verdict, it.mark())
+                == (trace.round, trace.radius_m, trace.verdict, mark)
         };
         if let Some(last) = self.rounds.back_mut().filter(is_same) {
             last.at = now;
@@ -205,6 +264,7 @@ impl Job {
             last.weighed.extend_from_slice(weighed);
             last.unfit.clear();
             last.unfit.extend_from_slice(unfit);
+            last.model = trace.model;
             return;
         }
         if self.rounds.len() == ROUNDS_MAX {
@@ -221,6 +281,8 @@ impl Job {
             tally: trace.tally,
             weighed: weighed.to_vec(),
             unfit: unfit.to_vec(),
+            ruling: trace.ruling.clone(),
+            model: trace.model,
         });
     }
 }
@@ -239,6 +301,25 @@ impl Round {
             weighed: self.weighed.clone(),
             n_unfit: counted.map(|(why, n)| (why, u32::from(n))).collect(),
             unfit: self.unfit.clone(),
+            rule: self.mark(),
+            model: self.model,
+        }
+    }
+
+    /// Under which rule it was, if one was in force.
+    fn mark(&self) -> Option<RuleMark> {
+        self.ruling.as_ref().map(|it| it.mark)
+    }
+
+    /// The same, to be held again.
+    fn past(&self, job: JobId, usual: Weights, is_meant: bool) -> Past {
+        Past {
+            job,
+            at: self.at,
+            verdict: self.verdict,
+            weighed: self.weighed.clone(),
+            weights: self.ruling.as_ref().map_or(usual, |it| it.weights),
+            is_meant,
         }
     }
 

@@ -176,10 +176,11 @@ fn place(
         return Err(Refusal::NotYours("only for oneself".to_owned()));
     }
     if let Some(case) = rescue.case.as_deref() {
-        // Who helps elsewhere may have changed meanwhile.
+        // Who helps elsewhere, and which rule is in force, may have changed meanwhile.
         let (accuracy_m, elsewhere) = (case.request.accuracy_m, case.request.elsewhere.clone());
+        let (policy, rule) = (case.request.policy, case.request.rule.clone());
         let is_same = Request { at: request.at.clone(), ..case.request.clone() }
-            == Request { accuracy_m, elsewhere, ..triage::hurried(request) };
+            == Request { accuracy_m, elsewhere, policy, rule, ..triage::hurried(request) };
         return if is_same { Ok(Vec::new()) } else { Err(illegal(case.status)) };
     }
     let mut draft = Draft::new(rescue, context);

@@ -76,6 +76,7 @@ fn request() -> Request {
         policy: JobPolicy::rescue(),
         barred: Vec::new(),
         elsewhere: Vec::new(),
+        rule: None,
     }
 }
 

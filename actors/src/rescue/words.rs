@@ -4,10 +4,12 @@ use crate::{
     Format,
     incident::Report,
     policy::JobPolicy,
+    rule,
     search::{self, Assignment, FEATURES},
 };
 use protocol::{
     DriverId, Fare, OfferId, PartnerId, Place, Principal, RescueStatus, RiderId, Timestamp,
+    rule::RuleMark,
     trace::WhyNot,
     work::{Alternative, Bike, Issue, Needs, Priority, Proof, Severity, VehicleKind},
 };
@@ -197,12 +199,17 @@ pub struct Request {
     /// Who may help where nobody of ours does, nearest first; asked for only where that may be needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Alternative>,
+    /// The rule whose word is in its policy, if there was one. Needs format 9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Box<RuleMark>>,
 }
 
 impl Request {
     /// What a build must know to read it whole.
     pub fn format(&self) -> Format {
-        if self.bike.is_some() { FEATURES } else { Format::FIRST }
+        let of_bike = if self.bike.is_some() { FEATURES } else { Format::FIRST };
+        let of_rule = if self.rule.is_some() { rule::RULED } else { Format::FIRST };
+        of_bike.max(of_rule)
     }
 }
 

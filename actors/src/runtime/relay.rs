@@ -450,7 +450,8 @@ fn is_awaited(tell: &Tell) -> bool {
         | Tell::Rider { .. }
         | Tell::Revocation { .. }
         | Tell::Incident { .. }
-        | Tell::Zone { .. } => false,
+        | Tell::Zone { .. }
+        | Tell::Rule { .. } => false,
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     rescue::Rescue,
     revocation::Revocation,
     rider::Rider,
+    rule::Rule,
     run::Run,
     zone::Zone,
 };
@@ -184,6 +185,9 @@ async fn ask(
         }
         Tell::Run { to, command } => {
             ask_of::<Run>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Rule { to, command } => {
+            ask_of::<Rule>(system, asked, to, Ask { command, by, id }, wish).await
         }
     };
     answered.map_or_else(|elsewhere| elsewhere, Reply::Answered)

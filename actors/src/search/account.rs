@@ -9,6 +9,7 @@
 
 use protocol::{
     DriverId, Timestamp,
+    rule::RuleMark,
     trace::{Fate, Parts, Seen, Unfit, Verdict, Weighed, WhyNot},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -42,6 +43,9 @@ struct Brief {
     weighed: Vec<(DriverId, Fate, [u32; N_COSTS])>,
     n_unfit: Vec<(WhyNot, u32)>,
     unfit: Vec<(DriverId, WhyNot)>,
+    /// Left away where there was none: what was said before there were rules is said the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleMark>,
 }
 
 /// How many numbers a driver who was weighed is told with: the way, what it costs beside it, and when it would be there.
@@ -92,6 +96,7 @@ impl Brief {
             weighed: weighed.map(|it| (it.driver, it.fate, costs(it))).collect(),
             n_unfit,
             unfit: seen.unfit.iter().take(UNFIT_MAX).map(|it| (it.driver, it.why)).collect(),
+            rule: seen.rule,
         }
     }
 
@@ -108,6 +113,8 @@ impl Brief {
             weighed: self.weighed.into_iter().map(weighed).collect(),
             n_unfit: self.n_unfit.into_iter().collect(),
             unfit: self.unfit.into_iter().map(unfit).collect(),
+            rule: self.rule,
+            model: None,
         }
     }
 }

@@ -158,7 +158,7 @@ export const en = {
   "message.coming": "Your driver is on the way.", "message.driver_late": "Your driver is late, sorry.", "message.go_to_pickup": "Please come to the pickup point.",
   "keys.message": "Message the rider or driver",
   "actors.node": "Node", "actors.hosted": "Hosted", "actors.silent": "its node did not say", "actors.quarantined": "set aside after faults", "actors.awake": "awake", "actors.asleep": "asleep in the journal", "actors.mailbox": "Mailbox", "actors.falls": "Falls lately", "actors.sessions": "Sessions", "actors.sessions_none": "none",
-  "title.run": "Run {id}", "kind.run": "Run",
+  "title.run": "Run {id}", "kind.run": "Run", "kind.rule": "Rule",
 
   "why.ramp": "no ramp", "why.lift_gate": "no lift gate", "why.tie_downs": "nothing to tie it down",
   "why.cold_chain": "cannot keep it cold", "why.certificate": "lacks a certificate", "why.gender": "rider asked for another gender",
@@ -248,4 +248,5 @@ export const en = {
   "event.order_left": "An order has left", "event.run_resequenced": "Reordered", "event.removal_asked": "Orders asked to leave", "event.split_asked": "Split asked for",
   "event.handover_asked": "Handover asked for", "event.merge_asked": "Merge asked for", "event.orders_stayed": "The orders stay", "event.run_completed": "Completed",
   "event.run_dissolved": "Dissolved", "event.run_abandoned": "Abandoned", "event.revoked": "Revoked", "event.lapsed": "Lapsed",
+  "event.rule_set": "Rule set", "event.rule_removed": "Rule removed", "event.rule_lapsed": "Rule ran out",
 } satisfies Record<NamedKey, string> & Record<string, string>;

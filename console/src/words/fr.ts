@@ -157,7 +157,7 @@ export const fr: Words = {
   "message.wait": "Patientez, nous nous en occupons.", "message.coming": "Votre chauffeur est en route.", "message.driver_late": "Votre chauffeur est en retard, désolés.",
   "message.go_to_pickup": "Rejoignez le point de prise en charge, s’il vous plaît.", "keys.message": "Écrire au passager ou au chauffeur",
   "actors.node": "Nœud", "actors.hosted": "Hébergé", "actors.silent": "son nœud n’a pas répondu", "actors.quarantined": "mis de côté après des pannes", "actors.awake": "éveillé", "actors.asleep": "endormi dans le journal", "actors.mailbox": "Boîte", "actors.falls": "Chutes récentes", "actors.sessions": "Sessions", "actors.sessions_none": "aucune",
-  "title.run": "Tournée {id}", "kind.run": "Tournée",
+  "title.run": "Tournée {id}", "kind.run": "Tournée", "kind.rule": "Règle",
 
   "why.ramp": "sans rampe", "why.lift_gate": "sans hayon élévateur", "why.tie_downs": "sans sangles",
   "why.cold_chain": "ne peut garder au froid", "why.certificate": "certificat manquant", "why.gender": "le client demande un autre genre",
@@ -250,4 +250,5 @@ export const fr: Words = {
   "event.split_asked": "Partage demandé", "event.handover_asked": "Passation demandée", "event.merge_asked": "Fusion demandée",
   "event.orders_stayed": "Les commandes restent", "event.run_completed": "Terminée", "event.run_dissolved": "Dissoute", "event.run_abandoned": "Abandonnée",
   "event.revoked": "Révoqué", "event.lapsed": "Échu",
+  "event.rule_set": "Règle posée", "event.rule_removed": "Règle retirée", "event.rule_lapsed": "Règle échue",
 };

@@ -157,7 +157,7 @@ export const rw: Words = {
   "message.wait": "Tegereza gato, turabikurikirana.", "message.coming": "Umushoferi wawe ari mu nzira.", "message.driver_late": "Umushoferi wawe yatinze, mutwihanganire.",
   "message.go_to_pickup": "Ngwino aho bagufatira.", "keys.message": "Andikira umugenzi cyangwa umushoferi",
   "actors.node": "Seriveri", "actors.hosted": "Aho iri", "actors.silent": "seriveri yayo ntiyasubije", "actors.quarantined": "yashyizwe ku ruhande", "actors.awake": "iri maso", "actors.asleep": "irasinziriye", "actors.mailbox": "Agasanduku", "actors.falls": "Kugwa vuba", "actors.sessions": "Imiyoboro", "actors.sessions_none": "nta na umwe",
-  "title.run": "Urugendo {id}", "kind.run": "Urugendo",
+  "title.run": "Urugendo {id}", "kind.run": "Urugendo", "kind.rule": "Itegeko",
 
   "why.ramp": "nta cyo kuzamuriraho", "why.lift_gate": "nta cyuma kizamura", "why.tie_downs": "nta migozi yo kuziritsa",
   "why.cold_chain": "ntabika ubukonje", "why.certificate": "icyemezo kirabura", "why.gender": "umugenzi yasabye ikindi gitsina",
@@ -251,4 +251,5 @@ export const rw: Words = {
   "event.split_asked": "Hasabwe kugabanya", "event.handover_asked": "Hasabwe guhererekanya", "event.merge_asked": "Hasabwe guhuza",
   "event.orders_stayed": "Komande zagumyemo", "event.run_completed": "Rwarangiye", "event.run_dissolved": "Rwasheshwe", "event.run_abandoned": "Rwatawe",
   "event.revoked": "Byambuwe", "event.lapsed": "Byarangije igihe",
+  "event.rule_set": "Itegeko ryashyizweho", "event.rule_removed": "Itegeko ryavanyweho", "event.rule_lapsed": "Itegeko ryarangije igihe",
 };

@@ -1,8 +1,9 @@
 use super::*;
-use crate::{DriverCard, Standing, cost::Weights, fit::fits};
+use crate::{DriverCard, Standing, cost::Weights, fit::fits, ruling::Ruling};
 use proptest::prelude::*;
 use protocol::{
-    DriverId, OrderId, Point, RiderId,
+    DriverId, OrderId, Point, RiderId, RuleId,
+    rule::{RuleChanges, RuleMark, WeightChanges},
     trace::WhyNot,
     work::{Needs, Priority, Vehicle, VehicleKind},
 };
@@ -903,4 +904,30 @@ proptest! {
             }
         }
     }
+}
+
+/// Under this rule, whose version says what.
+fn ruled(n: u32, changes: RuleChanges, settings: &Settings) -> Option<Arc<Ruling>> {
+    let mark = RuleMark { id: RuleId::nth(1), version: n };
+    Some(Arc::new(Ruling::of(mark, &changes, settings)))
+}
+
+#[test]
+fn each_search_is_weighed_held_and_told_under_its_own_rule() {
+    let settings = Settings { weights: Weights::NONE, hold_per_age: 0, ..Settings::default() };
+    let weights = Some(WeightChanges { star_ms: Some(60_000), ..WeightChanges::default() });
+    let stars = ruled(1, RuleChanges { weights, ..RuleChanges::default() }, &settings);
+    let strict = ruled(2, RuleChanges { hold_ms: Some(0), ..RuleChanges::default() }, &settings);
+    let field = field([DriverCard { rating: 400, ..driver(1, 100.0) }, driver(2, -200.0)]);
+    let told = |ruling: &Option<Arc<Ruling>>| {
+        let ride = search(1, 0.0, OfferPolicy::BatchOptimal);
+        let search = SearchCard { ruling: ruling.clone(), ..ride };
+        let outcome = round_at([&search], [], &field, NOW, &settings, Pairing::Joint);
+        let (trace, weighed, _) = outcome.traces.iter().next().unwrap();
+        let mark = trace.ruling.as_ref().map(|it| it.mark.version);
+        (mark, trace.verdict, weighed[0].driver, weighed[0].parts.rating_ms)
+    };
+    assert_eq!(told(&None), (None, Verdict::Proposed, DriverId::nth(1), 0));
+    assert_eq!(told(&stars), (Some(1), Verdict::Proposed, DriverId::nth(2), 0));
+    assert_eq!(told(&strict), (Some(2), Verdict::HeldTooFar, DriverId::nth(1), 0));
 }

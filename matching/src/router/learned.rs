@@ -11,9 +11,9 @@ mod kept;
 
 pub use kept::KeptWays;
 
-use super::{Eta, Leg, Router, Spot};
+use super::{Eta, Learning, Leg, Router, Spot};
 use foldhash::fast::FixedState;
-use protocol::{Point, Timestamp};
+use protocol::{Point, Timestamp, trace::ModelName};
 use std::collections::{HashMap, hash_map::Entry};
 
 /// The side of the squares places are told apart by, in metres.
@@ -54,6 +54,9 @@ const BANDS_FROM_MS: [u32; BANDS - 1] = {
 };
 const HOURS: usize = 168;
 const HOUR_MS: u64 = 3_600_000;
+
+/// Which way of learning it is: another number for one that would make something else of the same ways.
+const VERSION: u32 = 1;
 
 /// A mean that fades.
 #[derive(Debug, Clone, Copy, Default)]
@@ -241,6 +244,19 @@ impl Router for Learned<'_> {
 
     fn eta(&self, leg: &Leg) -> Eta {
         self.bettered(leg, self.router.eta(&under(leg)))
+    }
+
+    fn untaught(&self, leg: &Leg) -> Eta {
+        self.router.untaught(&under(leg))
+    }
+
+    fn model(&self) -> Option<Learning> {
+        let learning = Learning {
+            name: ModelName::LearnedWays,
+            version: VERSION,
+            n_learned: self.ways.n as u32,
+        };
+        (!self.ways.is_empty()).then_some(learning)
     }
 
     fn way(&self, leg: &Leg) -> Option<Eta> {

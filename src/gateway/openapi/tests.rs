@@ -11,6 +11,7 @@ fn every_route_is_described() {
             [
                 has("GET", item.get.is_some()),
                 has("POST", item.post.is_some()),
+                has("PUT", item.put.is_some()),
                 has("DELETE", item.delete.is_some()),
             ]
         })
@@ -18,6 +19,7 @@ fn every_route_is_described() {
         .collect();
     described.sort();
     insta::assert_snapshot!(described.join("\n"), @r"
+    DELETE /v1/rules/{id}
     DELETE /v1/sse/{session}
     GET /admin/cluster
     GET /admin/revocations
@@ -49,6 +51,8 @@ fn every_route_is_described() {
     GET /v1/rescues/{id}/match-trace
     GET /v1/rescues/{id}/queue
     GET /v1/riders/{id}
+    GET /v1/rules
+    GET /v1/rules/{id}
     GET /v1/runs
     GET /v1/runs/{id}
     GET /v1/sse
@@ -72,10 +76,13 @@ fn every_route_is_described() {
     POST /v1/rescues/{id}/actions
     POST /v1/riders/{id}/actions
     POST /v1/routes/plan
+    POST /v1/rules
+    POST /v1/rules/dry-run
     POST /v1/runs/{id}/actions
     POST /v1/sos
     POST /v1/sse/{session}
     POST /v1/zones/{id}/actions
+    PUT /v1/rules/{id}
     ");
 }
 

@@ -19,6 +19,8 @@ fn seen(from: u64, round: u32, n: u32) -> Seen {
         weighed: Vec::new(),
         n_unfit: BTreeMap::new(),
         unfit: Vec::new(),
+        rule: None,
+        model: None,
     }
 }
 

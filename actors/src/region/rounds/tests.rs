@@ -5,7 +5,8 @@ use matching::{
     round::{Pairing, Terms, round},
 };
 use protocol::{
-    OrderId,
+    OrderId, RuleId,
+    rule::RuleChanges,
     work::{OfferPolicy, Vehicle, VehicleKind},
 };
 use std::{sync::Arc, time::Duration};
@@ -150,4 +151,64 @@ fn that_it_was_proposed_is_not_forgotten_over_what_came_later() {
     hold(&rounds, 61, &[declined], &[(1, 100.0)]);
     let (_, chance) = rounds.of_driver(DriverId::nth(1), None, START)[0];
     assert_eq!(chance.why, None);
+}
+
+/// Under this version of a rule, which says nothing of weights.
+fn under(version: u32, search: SearchCard) -> SearchCard {
+    let mark = RuleMark { id: RuleId::nth(1), version };
+    let changes = RuleChanges { hold_ms: Some(1), ..RuleChanges::default() };
+    let ruling = Some(Arc::new(Ruling::of(mark, &changes, &Settings::default())));
+    SearchCard { ruling, ..search }
+}
+
+#[test]
+fn rounds_under_another_rule_are_others_and_say_which() {
+    let rounds = Rounds::default();
+    let ride = || SearchCard { opened_at: START - Duration::from_secs(3_600), ..search(1) };
+    hold(&rounds, 0, &[ride()], &[(1, 90.0)]);
+    hold(&rounds, 1, &[under(1, ride())], &[(1, 90.0)]);
+    hold(&rounds, 2, &[under(1, ride())], &[(1, 90.0)]);
+    hold(&rounds, 3, &[under(2, ride())], &[(1, 90.0)]);
+    let told: Vec<_> =
+        rounds.of_job(job(1)).iter().map(|it| (it.rule.map(|it| it.version), it.n)).collect();
+    assert_eq!(told, [(None, 1), (Some(1), 2), (Some(2), 1)]);
+}
+
+#[test]
+fn what_is_held_again_is_of_the_last_hour_and_says_what_it_was_weighed_by() {
+    let rounds = Rounds::default();
+    let stars = Weights { star_ms: 7, ..Weights::NONE };
+    hold(&rounds, 0, &[search(1)], &[(1, 90.0)]);
+    for after_s in 10..13 {
+        hold(&rounds, after_s, &[search(2)], &[]);
+    }
+    hold(&rounds, 20, &[under(1, search(3))], &[(1, 90.0)]);
+    let since = START + Duration::from_secs(5);
+    let (mut past, left_out) = rounds.past(since, stars, |_, work| work == WorkKind::Ride);
+    past.sort_by_key(|(_, past)| past.at);
+    let told: Vec<_> = past.iter().map(|(_, it)| (it.job, it.weighed.len(), it.weights)).collect();
+    assert_eq!(told, [(job(2), 0, stars), (job(3), 1, Settings::default().weights)]);
+    assert!(past.iter().all(|(_, it)| it.is_meant));
+    assert_eq!(left_out, LeftOut { n_alike: 2, ..LeftOut::default() });
+    let (_, left_out) = rounds.past(since, stars, |_, _| false);
+    assert_eq!(left_out, LeftOut::default(), "nobody asks for those");
+}
+
+#[test]
+fn of_too_many_the_latest_moments_are_kept_whole() {
+    let past = |n: u64, at: u64| Past {
+        job: job(n),
+        at: Timestamp(at),
+        verdict: Verdict::Nobody,
+        weighed: Vec::new(),
+        weights: Weights::NONE,
+        is_meant: n % 2 == 0,
+    };
+    let here = RegionId::at(KIGALI);
+    let mut all: Vec<_> = (0..10).map(|n| (here, past(n, n / 4))).collect();
+    assert_eq!(keep_latest(&mut all, 10), 0);
+    assert_eq!(all.len(), 10);
+    assert_eq!(keep_latest(&mut all, 5), 4, "of eight that are gone every other one was meant");
+    let times: Vec<u64> = all.iter().map(|(_, past)| past.at.0).collect();
+    assert_eq!(times, [2, 2], "a moment of which some would be missing is left out");
 }

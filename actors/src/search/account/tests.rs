@@ -30,6 +30,8 @@ fn round(n: u32) -> Seen {
         weighed: vec![driver(1, 90_000)],
         n_unfit: BTreeMap::from([(WhyNot::Skill, 2)]),
         unfit: vec![Unfit { driver: DriverId::nth(2), why: WhyNot::Skill }],
+        rule: None,
+        model: None,
     }
 }
 
@@ -100,4 +102,16 @@ fn journals_have_bytes_and_people_have_rounds() {
 fn what_another_build_says_otherwise_is_told_as_nothing() {
     let bytes = rmp_serde::to_vec(&[("a", "later", "build")]).unwrap();
     assert_eq!(Account(bytes.into()).rounds(), []);
+}
+
+#[test]
+fn the_rule_of_a_round_is_kept_and_where_there_was_none_nothing_else_is_said() {
+    let mark = RuleMark { id: protocol::RuleId::nth(1), version: 3 };
+    let ruled = Seen { rule: Some(mark), ..round(2) };
+    let seen = vec![round(1), ruled, round(3)];
+    assert_eq!(Account::of(&seen).unwrap().rounds(), seen);
+    // Builds of format 8 know ten parts of a round.
+    let first = |account: Account| account.0[1];
+    assert_eq!(first(Account::of(&[round(1)]).unwrap()), 0x9a, "an array of ten");
+    assert_eq!(first(Account::of(&[Seen { rule: Some(mark), ..round(1) }]).unwrap()), 0x9b);
 }

@@ -47,6 +47,25 @@ fn whoever_has_seen_nothing_says_what_the_router_says() {
 }
 
 #[test]
+fn what_the_router_says_alone_can_still_be_asked_and_who_knows_better_says_its_name() {
+    let straight = Straight::default();
+    let mut ways = Ways::new(KIGALI);
+    let to = KIGALI.offset_m(2_000.0, 0.0);
+    assert_eq!(Learned { router: &straight, ways: &ways }.model(), None);
+    for _ in 0..30 {
+        let way = leg(&Learned { router: &straight, ways: &ways }, KIGALI, to, MONDAY);
+        let took_ms = 2 * straight.eta(&way).ms;
+        ways.learn(&Gone { leg: way, took_ms }, &straight);
+    }
+    let learned = Learned { router: &straight, ways: &ways };
+    let way = leg(&learned, KIGALI, to, MONDAY);
+    assert_eq!(learned.untaught(&way), straight.eta(&way));
+    assert!(learned.eta(&way).ms > straight.eta(&way).ms * 4 / 3, "{:?}", learned.eta(&way));
+    let (name, version) = (ModelName::LearnedWays, VERSION);
+    assert_eq!(learned.model(), Some(Learning { name, version, n_learned: 30 }));
+}
+
+#[test]
 fn what_was_seen_halves_the_error_and_the_interval_holds_eight_of_ten() {
     let straight = Straight::default();
     let mut random = StdRng::seed_from_u64(11);

@@ -45,6 +45,7 @@ mod sessions;
 mod socket;
 mod stream;
 pub(crate) mod tap;
+mod together;
 mod translate;
 mod turns;
 mod uses;

@@ -60,6 +60,8 @@ mod session;
 mod stream;
 #[path = "gateway/survival.rs"]
 mod survival;
+#[path = "gateway/together.rs"]
+mod together;
 #[path = "gateway/upgrade.rs"]
 mod upgrade;
 #[path = "gateway/why.rs"]

@@ -8,11 +8,16 @@
 //! ```
 //!
 //! [`plan`] looks at what waits in a region and proposes which of it is brought together; the run that comes of it
-//! (an actor) judges with the same functions.
+//! (an actor) judges with the same functions, and so is judged what staff choose ([`chosen`]). Why the others stay alone
+//! is only asked for ([`alone`]).
 
+mod alone;
+mod chosen;
 mod propose;
 mod roads;
 
+pub use alone::{Against, alone, why_not_now};
+pub use chosen::{Chosen, Due, chosen};
 pub use propose::{Proposal, Together, plan};
 pub use roads::{Between, Known, Legs};
 

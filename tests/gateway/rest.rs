@@ -40,7 +40,7 @@ impl<'a> Caller<'a> {
         request.json(body).send().await.unwrap()
     }
 
-    async fn post_as(&self, key: &str, path: &str, body: &Value) -> Response {
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Response {
         let request = self.http.post(self.node.url(path)).bearer_auth(&self.token);
         request.header("idempotency-key", key).json(body).send().await.unwrap()
     }

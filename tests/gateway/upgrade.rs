@@ -120,9 +120,9 @@ async fn a_new_format_is_written_once_every_node_reads_it_and_older_builds_refus
 
     // An old build neither shows half of what it does not know, nor takes part any more.
     let refused = fleet.history(&fleet.old, rider(20)).unwrap_err();
-    assert!(refused.contains("needs a build that reads format 9"), "{refused}");
+    assert!(refused.contains("needs a build that reads format 10"), "{refused}");
     let started = fleet.run(&fleet.old, &["serve"]);
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
-    assert!(!started.status.success() && said.contains("writes format 9"), "{said}");
+    assert!(!started.status.success() && said.contains("writes format 10"), "{said}");
     seen(&first, is_shared_by(2)).await;
 }

@@ -6,6 +6,7 @@ use crate::{
 use proptest::prelude::*;
 use protocol::{
     JobId, OrderId,
+    trace::WhyAlone,
     view::WorkKind,
     work::{Needs, OfferPolicy, Vehicle, VehicleKind},
 };
@@ -123,6 +124,115 @@ fn what_breaks_a_limit_is_not_brought_together() {
     let some = [all[0].clone(), all[1].clone(), declined];
     let proposals = planned(&some, &[driver(1, at(-300.0, 0.0))], &[]);
     assert_eq!(orders_of(&proposals), [[1, 2].map(OrderId::nth)], "who declined one");
+}
+
+fn chosen_of(
+    waiting: &[SearchCard],
+    drivers: &[DriverCard],
+    how: (bool, bool),
+) -> Result<Chosen, Vec<(OrderId, WhyAlone)>> {
+    let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
+    let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
+    let costs = cost::Settings::default();
+    let chosen =
+        chosen(&waiting, &drivers, how, NOW, &Settings::default(), &costs, &costs.straight());
+    chosen.map_err(|against| against.into_iter().map(|it| (it.order, it.why)).collect())
+}
+
+#[test]
+fn what_staff_choose_is_brought_by_the_nearest_in_the_best_order_or_not_at_all() {
+    let all = neighbours();
+    let near = driver(1, at(-300.0, 0.0));
+    let drivers = [driver(2, at(-900.0, 0.0)), near.clone()];
+    let Chosen { together, stops } = chosen_of(&all, &drivers, (false, false)).unwrap();
+    assert_eq!(together.driver, DriverId::nth(1));
+    let fetched = stops.iter().filter(|it| it.is_pickup).map(|it| it.order);
+    assert!(fetched.eq(together.orders.iter().map(|it| it.0)), "in the order of the stops");
+    assert_eq!(stops.len(), 6);
+    assert!(stops.is_sorted_by_key(|it| it.at));
+    let by_itself = planned(&all, &drivers, &[]);
+    let Proposal::Run(found) = &by_itself[0] else { panic!("{by_itself:?}") };
+    assert_eq!((found.driver, found.orders.len()), (together.driver, 3), "as a region would");
+    assert!(together.saving_percent >= 50, "{}", together.saving_percent);
+
+    let apart = SearchCard { pickup: at(2_500.0, 0.0), ..all[1].clone() };
+    let why = chosen_of(&[all[0].clone(), apart], &drivers, (true, true)).unwrap_err();
+    assert_eq!(why, [(OrderId::nth(2), WhyAlone::PickupsApart)], "no force brings it nearer");
+    let far = [driver(1, at(-9_000.0, 0.0))];
+    let none = |why| all.each_ref().map(|it| (order_of(it), why)).to_vec();
+    assert_eq!(chosen_of(&all, &far, (false, false)), Err(none(WhyAlone::NoDriver)));
+    assert!(chosen_of(&all, &far, (true, true)).is_ok(), "but by who was named");
+    let small = [DriverCard { n_slots: 2, ..near.clone() }];
+    assert_eq!(chosen_of(&all, &small, (false, true)), Err(none(WhyAlone::NoDriver)));
+    let declined = SearchCard { excluded: vec![DriverId::nth(1)], ..all[2].clone() };
+    let some = [all[0].clone(), declined];
+    let why = chosen_of(&some, &[near.clone()], (true, true)).unwrap_err();
+    assert_eq!(why, [(OrderId::nth(3), WhyAlone::NoDriver)], "who said no to one of them");
+    let late = SearchCard { batch: Some(times(200)), ..all[1].clone() };
+    let why = chosen_of(&[all[0].clone(), late], &[near.clone()], (true, true)).unwrap_err();
+    assert_eq!(why, [(OrderId::nth(2), WhyAlone::Late)]);
+}
+
+#[test]
+fn what_saves_too_little_is_brought_together_only_if_staff_insist() {
+    // Fetched and brought within the limits, and in opposite directions.
+    let (from, to) = (at(0.0, 0.0), at(1_400.0, 0.0));
+    let both = [waiting(1, from, to), waiting(2, to, from)];
+    let drivers = [driver(1, at(700.0, 900.0))];
+    let each = both.each_ref().map(|it| (order_of(it), WhyAlone::NoSaving)).to_vec();
+    let settings = Settings { saving_percent: 60, ..Settings::default() };
+    let costs = cost::Settings::default();
+    let cards = both.each_ref().map(|it| Arc::new(it.clone()));
+    let by = drivers.each_ref().map(|it| Arc::new(it.clone()));
+    let judged =
+        |how| chosen(&cards, &by, how, NOW, &settings, &costs, &costs.straight());
+    let why = judged((true, false)).unwrap_err();
+    let why: Vec<_> = why.into_iter().map(|it| (it.order, it.why)).collect();
+    assert_eq!(why, each);
+    assert!(judged((true, true)).is_ok());
+}
+
+fn order_of(card: &SearchCard) -> OrderId {
+    let JobId::Order(order) = card.job else { panic!("{card:?}") };
+    order
+}
+
+fn why_alone(waiting: &[SearchCard], drivers: &[DriverCard]) -> Vec<(u64, WhyAlone)> {
+    let proposals = planned(waiting, drivers, &[]);
+    let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
+    let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
+    let costs = cost::Settings::default();
+    let settings = Settings::default();
+    let alone =
+        alone(&waiting, &drivers, &proposals, NOW, &settings, &costs, &costs.straight());
+    let number = |order| (1..=9).find(|n| OrderId::nth(*n) == order).unwrap();
+    alone.into_iter().map(|it| (number(it.order), it.why)).collect()
+}
+
+#[test]
+fn it_is_said_why_what_waits_stays_alone() {
+    let [one, two, three] = neighbours();
+    let drivers = [driver(1, at(-300.0, 0.0))];
+    assert_eq!(why_alone(&[one.clone(), two.clone(), three.clone()], &drivers), []);
+    assert_eq!(why_alone(&[one.clone()], &drivers), [(1, WhyAlone::NobodyElse)]);
+    let ready_later = Batch { ready: NOW + Duration::from_secs(3_700), ..times(9_000) };
+    let cases = [
+        (WhyAlone::PickupsApart, SearchCard { pickup: at(2_500.0, 0.0), ..two.clone() }),
+        (WhyAlone::DropoffsApart, SearchCard { dropoff: Some(at(-2_000.0, 0.0)), ..two.clone() }),
+        (WhyAlone::TimesApart, SearchCard { batch: Some(ready_later), ..two.clone() }),
+        (WhyAlone::Late, SearchCard { batch: Some(times(200)), ..two.clone() }),
+        (WhyAlone::NotBatched, SearchCard { batch: None, ..two.clone() }),
+        (WhyAlone::Offered, SearchCard { n_wanted: 0, ..two.clone() }),
+    ];
+    for (why, other) in cases {
+        let told = why_alone(&[one.clone(), other], &drivers);
+        assert!(told.contains(&(2, why)), "{why}: {told:?}");
+    }
+    let nobody = [(1, WhyAlone::NoDriver), (2, WhyAlone::NoDriver)];
+    assert_eq!(why_alone(&[one.clone(), two.clone()], &[]), nobody);
+    let six = [1, 2, 3, 4, 5, 6]
+        .map(|n| waiting(n, at(50.0 * n as f64, 0.0), at(2_000.0, 100.0 * n as f64)));
+    assert_eq!(why_alone(&six, &drivers), [(6, WhyAlone::Full)]);
 }
 
 #[test]

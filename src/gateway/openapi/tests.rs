@@ -63,6 +63,7 @@ fn every_route_is_described() {
     POST /admin/revocations
     POST /v1/actors/{id}/release
     POST /v1/auth/logout
+    POST /v1/cluster-deliveries
     POST /v1/drivers/{id}/actions
     POST /v1/incidents/{id}/actions
     POST /v1/orders
@@ -72,6 +73,7 @@ fn every_route_is_described() {
     POST /v1/rescues/{id}/actions
     POST /v1/riders/{id}/actions
     POST /v1/routes/plan
+    POST /v1/runs
     POST /v1/runs/{id}/actions
     POST /v1/sos
     POST /v1/sse/{session}

@@ -27,6 +27,7 @@ mod line;
 mod live;
 mod marks;
 mod openapi;
+mod orchestrations;
 mod past;
 pub(crate) mod plans;
 mod presence;

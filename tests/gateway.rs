@@ -36,6 +36,8 @@ mod limits;
 mod marks;
 #[path = "gateway/node.rs"]
 mod node;
+#[path = "gateway/orchestrations.rs"]
+mod orchestrations;
 #[path = "gateway/plans.rs"]
 mod plans;
 #[path = "gateway/postgres.rs"]

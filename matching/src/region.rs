@@ -16,7 +16,7 @@ pub use lore::{Lines, Lore};
 
 use crate::{
     Came, DriverCard, Field, Router, SearchCard,
-    batch::{self, Against, Chosen, Proposal, RunCard},
+    batch::{self, Against, Assigned, Chosen, Engine, Leeway, Proposal, RunCard},
     cost::Settings,
     demand::{Demand, Hint, Idle, Rates, Spreading, Square, spread, spread_part},
     forecast::Profile,
@@ -859,10 +859,23 @@ impl Batching {
         Self { waiting, others: Vec::new(), ..self }
     }
 
-    /// By this driver alone.
+    /// By these drivers alone.
     #[must_use]
-    pub fn by(self, driver: DriverCard) -> Self {
-        Self { drivers: vec![Arc::new(driver)], ..self }
+    pub fn by(self, drivers: impl IntoIterator<Item = DriverCard>) -> Self {
+        Self { drivers: drivers.into_iter().map(Arc::new).collect(), ..self }
+    }
+
+    /// Which of the drivers brings which of what waits. As [`batch::assign`].
+    pub fn assign(
+        &self,
+        engine: Engine,
+        settings: &batch::Settings,
+        costs: &Settings,
+        router: &dyn Router,
+    ) -> Assigned {
+        let learned = Learned { router, ways: &self.ways };
+        let Self { waiting, drivers, now, .. } = self;
+        batch::assign(waiting, drivers, engine, *now, settings, costs, &learned)
     }
 
     /// What a look comes to, and why the others are alone.
@@ -892,14 +905,14 @@ impl Batching {
     /// What keeps which of them from it.
     pub fn chosen(
         &self,
-        how: (bool, bool),
+        leeway: Leeway,
         settings: &batch::Settings,
         costs: &Settings,
         router: &dyn Router,
     ) -> Result<Chosen, Vec<Against>> {
         let learned = Learned { router, ways: &self.ways };
         let Self { waiting, drivers, now, .. } = self;
-        batch::chosen(waiting, drivers, how, *now, settings, costs, &learned)
+        batch::chosen(waiting, drivers, leeway, *now, settings, costs, &learned)
     }
 
     /// Is there nothing to look at?

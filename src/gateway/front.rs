@@ -3,6 +3,7 @@
 use super::{
     Gate,
     inspect::Wanted,
+    orchestrations::Assigning,
     session::Suspended,
     sessions::Taking,
     stream::Post,
@@ -58,6 +59,8 @@ pub(super) enum Question {
     Groups(Box<Grouping>),
     /// May these be brought together in a region of yours, and how?
     Chosen(Box<Choosing>),
+    /// Which drivers would bring which orders, in a region of yours?
+    Assigned(Box<Assigning>),
     /// How often was what is promised kept there?
     ServiceLevels,
     /// What do you count of yourself, for whoever looks at the cluster?
@@ -112,6 +115,7 @@ impl Front for Desk {
                 }
                 Question::Groups(asked) => written(&gate.groups_here(*asked).await),
                 Question::Chosen(asked) => written(&gate.chosen_here(*asked).await),
+                Question::Assigned(asked) => written(&gate.assigned_here(*asked).await),
                 Question::ServiceLevels => written(&gate.service_levels()),
                 Question::Counted => written(&gate.counted()),
                 Question::Drain { by, with } => {

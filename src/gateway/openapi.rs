@@ -2,7 +2,7 @@
 
 use super::{
     Gate, cluster, demand, events, feed, health, incidents, inspect, levels, marks, no_such_method,
-    plans, residence, rest, revocations, runs, stream, together, why, zones,
+    orchestrations, plans, residence, rest, revocations, runs, stream, together, why, zones,
 };
 use axum::{Router, extract::DefaultBodyLimit};
 use protocol::{Refused, view, work};
@@ -92,6 +92,8 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(zones::act_on_zone))
         .routes(routes!(runs::list_runs, together::make_runs))
         .routes(routes!(together::cluster_deliveries))
+        .routes(routes!(orchestrations::orchestrate))
+        .routes(routes!(orchestrations::commit))
         .routes(routes!(runs::show_run))
         .routes(routes!(runs::act_on_run))
         .routes(roomy(routes!(plans::plan_routes)))

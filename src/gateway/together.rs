@@ -35,7 +35,7 @@ use axum::{
 };
 use futures_util::future::join_all;
 use matching::{
-    batch::{Against, Chosen, Proposal},
+    batch::{Against, Chosen, Leeway, Proposal},
     region::Groups,
 };
 use protocol::{
@@ -392,7 +392,9 @@ impl Gate {
         let consent = driver.is_none() || !cards.iter().all(is_told);
         let Some(first) = cards.first() else { return Err(invalid("orders", "which?").into()) };
         let region = RegionId::at(first.pickup);
-        let choice = Choice { cards, driver, is_forced: new.force };
+        let leeway =
+            Leeway { is_named: driver.is_some(), is_forced: new.force, is_apart: false };
+        let choice = Choice { cards, driver, leeway };
         let chosen = self.chosen(region, choice, &by.scope).await?;
         let wish = run::Wish { by: by.who, reason: new.reason.clone() };
         Ok(run::wanted(chosen, consent, self.system.regions().batches(), wish))

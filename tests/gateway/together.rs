@@ -18,7 +18,7 @@ const RUNS: &str = "/v1/runs";
 const GROUPS: &str = "/v1/cluster-deliveries";
 
 /// A node that brings nothing together by itself for an hour, and asks nobody about one of them alone for a minute.
-fn node_that_waits() -> Node {
+pub(crate) fn node_that_waits() -> Node {
     node_that_looks_every("3600000")
 }
 
@@ -55,7 +55,7 @@ async fn groups(staff: &Caller<'_>, asked: &Value, n: usize, n_alone: usize) -> 
 }
 
 /// Asks again until the answer is such.
-async fn insisted(
+pub(crate) async fn insisted(
     staff: &Caller<'_>,
     path: &str,
     body: &Value,
@@ -72,13 +72,13 @@ async fn insisted(
     panic!("never so: {last}");
 }
 
-fn why(told: &Value, order: OrderId) -> &Value {
+pub(crate) fn why(told: &Value, order: OrderId) -> &Value {
     let all = told["alone"].as_array().or(told["against"].as_array()).expect("says who is alone");
     let found = all.iter().find(|it| it["order"] == json!(order));
     &found.unwrap_or_else(|| panic!("{order} is not among {told}"))["why"]
 }
 
-fn sorted(orders: &Value) -> Vec<OrderId> {
+pub(crate) fn sorted(orders: &Value) -> Vec<OrderId> {
     let mut orders: Vec<OrderId> = serde_json::from_value(orders.clone()).unwrap();
     orders.sort_unstable();
     orders

@@ -8,7 +8,7 @@
 use super::{Regions, live};
 use crate::{DriverCard, SearchCard, listing::RegionId};
 use matching::{
-    batch::{Against, Chosen},
+    batch::{Against, Assigned, Chosen, Engine, Leeway},
     region::{Batching, Groups},
 };
 use protocol::Point;
@@ -25,8 +25,8 @@ pub struct Choice {
     pub cards: Vec<SearchCard>,
     /// By whom; whoever is best placed, if absent.
     pub driver: Option<DriverCard>,
-    /// Also if too little is saved.
-    pub is_forced: bool,
+    /// What of the rules they overrule.
+    pub leeway: Leeway,
 }
 
 impl Regions {
@@ -58,15 +58,31 @@ impl Regions {
         choice: Choice,
         contains: impl Fn(Point) -> bool,
     ) -> Option<Result<Chosen, Vec<Against>>> {
-        let Choice { cards, driver, is_forced } = choice;
-        let is_named = driver.is_some();
+        let Choice { cards, driver, leeway } = choice;
         let batching = self.batching(region).await?.within(contains).of_these(cards);
         let batching = match driver {
-            Some(driver) => batching.by(driver),
+            Some(driver) => batching.by([driver]),
             None => batching,
         };
         let super::Settings { batches, matching, .. } = &self.world.settings;
-        Some(batching.chosen((is_named, is_forced), batches, matching, &*self.world.router))
+        Some(batching.chosen(leeway, batches, matching, &*self.world.router))
+    }
+
+    /// Which of these drivers brings which of these orders. None as above.
+    pub async fn assigned(
+        &self,
+        region: RegionId,
+        cards: Vec<SearchCard>,
+        drivers: Vec<DriverCard>,
+        engine: Engine,
+    ) -> Option<Assigned> {
+        let batching = self.batching(region).await?.of_these(cards).by(drivers);
+        let world = self.world.clone();
+        let assigning = tokio::task::spawn_blocking(move || {
+            let super::Settings { batches, matching, .. } = &world.settings;
+            batching.assign(engine, batches, matching, &*world.router)
+        });
+        assigning.await.ok()
     }
 
     /// What a look would be at; none, if the region is matched elsewhere, or does not answer.

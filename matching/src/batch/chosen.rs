@@ -30,15 +30,25 @@ pub struct Due {
     pub at: Timestamp,
 }
 
-/// All of these together, by one of these drivers: the nearest who can. `is_named`: staff named the driver, who may then be
-/// further away than drivers are looked for. `is_forced`: however little is saved.
+/// What of the rules staff overrule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leeway {
+    /// They named the driver, who may be further away than drivers are looked for.
+    pub is_named: bool,
+    /// However little is saved.
+    pub is_forced: bool,
+    /// However far apart, in place and time, what is brought together is fetched and brought.
+    pub is_apart: bool,
+}
+
+/// All of these together, by one of these drivers: the nearest who can.
 ///
 /// # Errors
 /// What keeps which of them from it. Where it is the driver, it is said of the nearest.
 pub fn chosen(
     cards: &[Arc<SearchCard>],
     drivers: &[Arc<DriverCard>],
-    (is_named, is_forced): (bool, bool),
+    leeway: Leeway,
     now: Timestamp,
     settings: &Settings,
     costs: &cost::Settings,
@@ -54,7 +64,8 @@ pub fn chosen(
     }
     for (n, it) in all.iter().enumerate() {
         let apart = |other: &Waiting<'_>| Some((it.apart(other, settings)?, other.order));
-        if let Some((why, with)) = all[..n].iter().find_map(apart) {
+        let apart = all[..n].iter().find_map(apart).filter(|_| !leeway.is_apart);
+        if let Some((why, with)) = apart {
             against.push(Against { order: it.order, why, with: Some(with) });
         }
     }
@@ -68,7 +79,8 @@ pub fn chosen(
     let Some(seed) = all.first() else { return Err(Vec::new()) };
     let to_seed = |it: &DriverCard| it.at.distance_m(seed.parcel.from);
     let has_room = |it: &DriverCard| it.is_free && usize::from(it.n_slots) >= all.len();
-    let is_near = |it: &DriverCard| is_named || to_seed(it) <= f64::from(seed.card.radius_m);
+    let radius_m = f64::from(seed.card.radius_m);
+    let is_near = |it: &DriverCard| leeway.is_named || to_seed(it) <= radius_m;
     let free: Vec<&Arc<DriverCard>> =
         drivers.iter().filter(|it| has_room(it) && is_near(it)).collect();
     let fits_one = |one: &Waiting<'_>, it: &DriverCard| fits(one.card, it, now, costs);
@@ -77,7 +89,7 @@ pub fn chosen(
     near.sort_by(|a, b| to_seed(a).total_cmp(&to_seed(b)).then(a.id.cmp(&b.id)));
     let mut refused = None;
     for driver in near.into_iter().take(DRIVERS_MAX) {
-        match look.all_of(&all, driver, is_forced) {
+        match look.all_of(&all, driver, leeway.is_forced) {
             Ok(chosen) => return Ok(chosen),
             Err(against) => {
                 refused.get_or_insert(against);
@@ -94,7 +106,7 @@ pub fn chosen(
 }
 
 impl Waiting<'_> {
-    fn against(&self, why: WhyAlone) -> Against {
+    pub(super) fn against(&self, why: WhyAlone) -> Against {
         Against { order: self.order, why, with: None }
     }
 }
@@ -112,33 +124,46 @@ impl Look<'_> {
         let parcels: Vec<Parcel> = all.iter().map(|it| it.parcel).collect();
         let trip = Trip::new(cart, &parcels, &ways);
         let errands: Vec<Errand> = (0..all.len() as u32).flat_map(Errand::both).collect();
-        let planned = trip.best(&errands, 0).and_then(|errands| {
-            let (moments, driven_s) = (trip.moments(&errands)?, trip.driving_s(&errands)?);
-            Some((errands, moments, driven_s))
-        });
-        let Some((errands, moments, driven_s)) = planned else { return Err(late(all, &trip)) };
-        let alone_s: Option<f64> =
-            parcels.iter().map(|it| driven_alone_s(cart, *it, &ways)).sum();
-        let saving = 1.0 - driven_s / alone_s.unwrap_or_default().max(1.0);
-        let is_worth_it = saving * 100.0 >= f64::from(self.settings.saving_percent);
+        let best = trip.best(&errands, 0);
+        let chosen = best.and_then(|errands| self.told(all, driver, &trip, &errands));
+        let Some(chosen) = chosen else { return Err(late(all, &trip)) };
+        let is_worth_it = chosen.together.saving_percent >= self.settings.saving_percent;
         if all.len() > 1 && !is_forced && !is_worth_it {
             return Err(all.iter().map(|it| it.against(WhyAlone::NoSaving)).collect());
         }
+        Ok(chosen)
+    }
+
+    /// What a driver does who does these errands, of a trip with all of those; none if they cannot be done in time.
+    pub(super) fn told(
+        &self,
+        all: &[Waiting<'_>],
+        driver: &DriverCard,
+        trip: &Trip,
+        errands: &[Errand],
+    ) -> Option<Chosen> {
+        let (moments, driven_s) = (trip.moments(errands)?, trip.driving_s(errands)?);
+        let cart = self.cart_of(driver);
+        let ways = self.asked.by(driver.vehicle.kind);
+        let fetched = errands.iter().filter(|it| it.is_pickup).map(|it| &all[it.parcel as usize]);
+        let fetched: Vec<&Waiting<'_>> = fetched.collect();
+        let alone_s = fetched.iter().map(|it| driven_alone_s(cart, it.parcel, &ways));
+        let alone_s = alone_s.sum::<Option<f64>>().unwrap_or_default();
+        let saving = 1.0 - driven_s / alone_s.max(1.0);
         let due = |(errand, at): (&Errand, &Timestamp)| Due {
             order: all[errand.parcel as usize].order,
             is_pickup: errand.is_pickup,
             at: *at,
         };
-        let stops: Vec<Due> = errands.iter().zip(&moments).map(due).collect();
-        let fetched = errands.iter().filter(|it| it.is_pickup).map(|it| &all[it.parcel as usize]);
+        let stops = errands.iter().zip(&moments).map(due).collect();
         let together = Together {
             driver: driver.id,
-            orders: fetched.map(|it| (it.order, it.card.round)).collect(),
+            orders: fetched.iter().map(|it| (it.order, it.card.round)).collect(),
             cart,
-            legs: legs_of(cart, &parcels, &ways),
+            legs: legs_of(cart, fetched.iter().map(|it| &it.parcel), &ways),
             saving_percent: (saving * 100.0).clamp(0.0, 100.0) as u8,
         };
-        Ok(Chosen { together, stops })
+        Some(Chosen { together, stops })
     }
 }
 

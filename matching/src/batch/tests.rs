@@ -129,13 +129,14 @@ fn what_breaks_a_limit_is_not_brought_together() {
 fn chosen_of(
     waiting: &[SearchCard],
     drivers: &[DriverCard],
-    how: (bool, bool),
+    (is_named, is_forced): (bool, bool),
 ) -> Result<Chosen, Vec<(OrderId, WhyAlone)>> {
     let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
     let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
     let costs = cost::Settings::default();
+    let leeway = Leeway { is_named, is_forced, is_apart: false };
     let chosen =
-        chosen(&waiting, &drivers, how, NOW, &Settings::default(), &costs, &costs.straight());
+        chosen(&waiting, &drivers, leeway, NOW, &Settings::default(), &costs, &costs.straight());
     chosen.map_err(|against| against.into_iter().map(|it| (it.order, it.why)).collect())
 }
 
@@ -184,12 +185,14 @@ fn what_saves_too_little_is_brought_together_only_if_staff_insist() {
     let costs = cost::Settings::default();
     let cards = both.each_ref().map(|it| Arc::new(it.clone()));
     let by = drivers.each_ref().map(|it| Arc::new(it.clone()));
-    let judged =
-        |how| chosen(&cards, &by, how, NOW, &settings, &costs, &costs.straight());
-    let why = judged((true, false)).unwrap_err();
+    let judged = |is_forced| {
+        let leeway = Leeway { is_named: true, is_forced, is_apart: false };
+        chosen(&cards, &by, leeway, NOW, &settings, &costs, &costs.straight())
+    };
+    let why = judged(false).unwrap_err();
     let why: Vec<_> = why.into_iter().map(|it| (it.order, it.why)).collect();
     assert_eq!(why, each);
-    assert!(judged((true, true)).is_ok());
+    assert!(judged(true).is_ok());
 }
 
 fn order_of(card: &SearchCard) -> OrderId {
@@ -233,6 +236,129 @@ fn it_is_said_why_what_waits_stays_alone() {
     let six = [1, 2, 3, 4, 5, 6]
         .map(|n| waiting(n, at(50.0 * n as f64, 0.0), at(2_000.0, 100.0 * n as f64)));
     assert_eq!(why_alone(&six, &drivers), [(6, WhyAlone::Full)]);
+}
+
+fn assigned(waiting: &[SearchCard], drivers: &[DriverCard], engine: Engine) -> Assigned {
+    let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
+    let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
+    let costs = cost::Settings::default();
+    assign(&waiting, &drivers, engine, NOW, &Settings::default(), &costs, &costs.straight())
+}
+
+const ENGINES: [Engine; 3] = [Engine::Greedy, Engine::Capacity, Engine::Sequencing];
+
+/// By how many drivers, and which orders each has.
+fn manifests(assigned: &Assigned) -> Vec<(DriverId, Vec<OrderId>)> {
+    let of = |it: &Chosen| {
+        let mut orders: Vec<OrderId> = it.together.orders.iter().map(|it| it.0).collect();
+        orders.sort_unstable_by_key(|order| (1..=9).find(|n| OrderId::nth(*n) == *order));
+        (it.together.driver, orders)
+    };
+    assigned.manifests.iter().map(of).collect()
+}
+
+#[test]
+fn each_engine_gives_orders_to_drivers_by_its_own_measure() {
+    let heavy = |n, from, to, weight_g| SearchCard {
+        needs: Needs { weight_g, ..Needs::default() },
+        ..waiting(n, from, to)
+    };
+    // Two in the west and two in the east, far beyond what a region brings together.
+    let (west, east) = (at(-4_000.0, 0.0), at(4_000.0, 0.0));
+    let north = |at: Point| at.offset_m(0.0, 800.0);
+    let all = [
+        heavy(1, west, north(west), 9_000),
+        heavy(2, east, north(east), 9_000),
+        heavy(3, west, north(west), 9_000),
+        heavy(4, east, north(east), 9_000),
+    ];
+    let drivers = [driver(1, west.offset_m(100.0, 0.0)), driver(2, east.offset_m(100.0, 0.0))];
+    let [one, two] = [1, 2].map(DriverId::nth);
+    let by_place = [
+        (one, [1, 3].map(OrderId::nth).to_vec()),
+        (two, [2, 4].map(OrderId::nth).to_vec()),
+    ];
+    for engine in [Engine::Greedy, Engine::Sequencing] {
+        let found = assigned(&all, &drivers, engine);
+        assert_eq!(manifests(&found), by_place, "{engine:?}");
+        assert_eq!(found.unassigned, [], "{engine:?}");
+    }
+    let full = manifests(&assigned(&all, &drivers, Engine::Capacity));
+    assert_eq!(full.len(), 2, "each holds two of them: {full:?}");
+    let large = Vehicle { kind: VehicleKind::Van, capacity_g: 50_000, skills: Vec::new() };
+    let large = [drivers[0].clone(), DriverCard { vehicle: Arc::new(large), ..drivers[1].clone() }];
+    let full = manifests(&assigned(&all[..2], &large, Engine::Capacity));
+    assert_eq!(full, [(one, [1, 2].map(OrderId::nth).to_vec())], "the smaller one is filled");
+}
+
+#[test]
+fn who_is_given_what_can_do_it_and_what_nobody_can_is_named_with_a_reason() {
+    let [one, two, three] = neighbours();
+    let near = at(-300.0, 0.0);
+    let late = SearchCard { batch: Some(times(200)), ..one.clone() };
+    let not_theirs = SearchCard { excluded: vec![DriverId::nth(1)], ..two.clone() };
+    for engine in ENGINES {
+        let found = assigned(&[late.clone(), not_theirs.clone()], &[driver(1, near)], engine);
+        assert_eq!(found.manifests, [], "{engine:?}");
+        let mut why: Vec<WhyAlone> = found.unassigned.iter().map(|it| it.why).collect();
+        why.sort_unstable();
+        assert_eq!(why, [WhyAlone::NoDriver, WhyAlone::Late], "{engine:?}");
+        let small = DriverCard { n_slots: 2, ..driver(1, near) };
+        let found = assigned(&[one.clone(), two.clone(), three.clone()], &[small], engine);
+        assert_eq!(found.manifests[0].stops.len(), 4, "{engine:?}");
+        let why: Vec<WhyAlone> = found.unassigned.iter().map(|it| it.why).collect();
+        assert_eq!(why, [WhyAlone::Full], "{engine:?}");
+        let busy = DriverCard { is_free: false, ..driver(1, near) };
+        let found = assigned(&[one.clone()], &[busy], engine);
+        assert_eq!(found.unassigned[0].why, WhyAlone::NoDriver, "{engine:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_given_to_drivers_each_order_is_given_once_and_no_vehicle_holds_too_much(
+        places in prop::collection::vec((0..6_000_i32, 0..6_000_i32, 0..12_000_u32), 1..9),
+        n_drivers in 1..4_u64,
+        engine in prop::sample::select(ENGINES.to_vec()),
+    ) {
+        let card = |(n, (east, north, weight_g)): (usize, &(i32, i32, u32))| SearchCard {
+            needs: Needs { weight_g: *weight_g, ..Needs::default() },
+            ..waiting(
+                n as u64 + 1,
+                at(f64::from(*east), f64::from(*north)),
+                at(f64::from(*north), f64::from(*east)),
+            )
+        };
+        let all: Vec<SearchCard> = places.iter().enumerate().map(card).collect();
+        let drivers: Vec<DriverCard> =
+            (1..=n_drivers).map(|n| driver(n, at(1_000.0 * n as f64, 0.0))).collect();
+        let found = assigned(&all, &drivers, engine);
+        prop_assert_eq!(&found, &assigned(&all, &drivers, engine), "the same again");
+        let given = found.manifests.iter().flat_map(|it| &it.together.orders).map(|it| it.0);
+        let left = found.unassigned.iter().map(|it| it.order);
+        let everything: Vec<OrderId> = given.chain(left).collect();
+        let distinct: HashSet<OrderId> = everything.iter().copied().collect();
+        prop_assert_eq!((everything.len(), distinct.len()), (all.len(), all.len()));
+        for manifest in &found.manifests {
+            let weight = |order: OrderId| {
+                let card = all.iter().find(|it| it.job == JobId::Order(order)).unwrap();
+                card.needs.weight_g
+            };
+            let (mut load_g, mut aboard) = (0, HashSet::new());
+            for stop in &manifest.stops {
+                if stop.is_pickup {
+                    prop_assert!(aboard.insert(stop.order));
+                    load_g += weight(stop.order);
+                } else {
+                    prop_assert!(aboard.remove(&stop.order), "brought before it is fetched");
+                    load_g -= weight(stop.order);
+                }
+                prop_assert!(load_g <= 20_000 && aboard.len() <= 5);
+            }
+            prop_assert!(aboard.is_empty());
+            prop_assert!(manifest.stops.is_sorted_by_key(|it| it.at));
+        }
+    }
 }
 
 #[test]

@@ -66,6 +66,8 @@ fn every_route_is_described() {
     POST /v1/cluster-deliveries
     POST /v1/drivers/{id}/actions
     POST /v1/incidents/{id}/actions
+    POST /v1/orchestrations
+    POST /v1/orchestrations/commit
     POST /v1/orders
     POST /v1/orders/{id}/actions
     POST /v1/quotes

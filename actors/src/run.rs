@@ -31,8 +31,8 @@ use crate::{
 };
 use matching::batch::{self, Chosen, Due, Proposal};
 use protocol::{
-    CommandId, DriverId, JobId, MemberStatus, Money, OfferId, OfferStatus, OrderId, Point, Principal,
-    RunId, RunStatus, Timestamp,
+    CommandId, DriverId, JobId, MemberStatus, Money, OfferId, OfferStatus, OrderId, Point,
+    Principal, RunId, RunStatus, Timestamp,
     view::{Mark, Offer, RunOffer, RunPay, RunStop, StopKind, WorkKind},
 };
 use serde::{Deserialize, Serialize};

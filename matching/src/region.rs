@@ -888,8 +888,7 @@ impl Batching {
         let learned = Learned { router, ways: &self.ways };
         let proposals = self.run(settings, costs, router);
         let Self { waiting, others, drivers, now, .. } = self;
-        let mut alone =
-            batch::alone(waiting, drivers, &proposals, *now, settings, costs, &learned);
+        let mut alone = batch::alone(waiting, drivers, &proposals, *now, settings, costs, &learned);
         // They may be fit to be brought with others, and are being proposed to somebody at this moment.
         let offered = |card: &Arc<SearchCard>| {
             batch::why_not_now(card, *now, settings).unwrap_or(WhyAlone::Offered)

@@ -306,12 +306,7 @@ pub(super) async fn cluster_deliveries(
 }
 
 impl Gate {
-    async fn make_runs(
-        &self,
-        by: &Asker,
-        Key(key): Key,
-        new: NewRun,
-    ) -> Result<RunsMade, NotMade> {
+    async fn make_runs(&self, by: &Asker, Key(key): Key, new: NewRun) -> Result<RunsMade, NotMade> {
         reason::check(&new.reason)?;
         self.check_known_to_all()?;
         if let Some(name) = &new.region {
@@ -392,8 +387,7 @@ impl Gate {
         let consent = driver.is_none() || !cards.iter().all(is_told);
         let Some(first) = cards.first() else { return Err(invalid("orders", "which?").into()) };
         let region = RegionId::at(first.pickup);
-        let leeway =
-            Leeway { is_named: driver.is_some(), is_forced: new.force, is_apart: false };
+        let leeway = Leeway { is_named: driver.is_some(), is_forced: new.force, is_apart: false };
         let choice = Choice { cards, driver, leeway };
         let chosen = self.chosen(region, choice, &by.scope).await?;
         let wish = run::Wish { by: by.who, reason: new.reason.clone() };

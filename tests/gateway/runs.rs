@@ -36,11 +36,7 @@ async fn place_parcel(client: &mut Client, n: u8, weight_g: u32) -> OrderId {
     place_between(client, ends, weight_g).await
 }
 
-pub(crate) async fn place_between(
-    client: &mut Client,
-    ends: [Point; 2],
-    weight_g: u32,
-) -> OrderId {
+pub(crate) async fn place_between(client: &mut Client, ends: [Point; 2], weight_g: u32) -> OrderId {
     let stops = ends.map(Into::into).to_vec();
     let needs = Needs { weight_g, ..Needs::default() };
     let order = NewOrder { kind: OrderKind::Delivery, stops, needs, ..new_ride() };

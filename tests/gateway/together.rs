@@ -161,9 +161,7 @@ async fn what_is_held_goes_to_the_driver_who_was_named_and_to_nobody_else() {
     let held = groups(&staff, &json!({ "orders": names(&orders) }), 0, 3).await;
     assert_eq!(why(&held, orders[2]), "held", "{held}");
     let mut near = carrying(&node, 1, 0).await;
-    let body = |n: u64| {
-        json!({ "orders": names(&orders), "driver": driver(n).to_string(), "reason": "one round" })
-    };
+    let body = |n: u64| json!({ "orders": names(&orders), "driver": driver(n).to_string(), "reason": "one round" });
     let unknown = staff.post(RUNS, &body(7)).await;
     assert_refused(unknown, 404, "not_found").await;
     let mut named = carrying(&node, 2, 0).await;

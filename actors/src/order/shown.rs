@@ -1,7 +1,9 @@
 //! What others are told of an order: regions, lists, maps, its people and the ledger.
 
 use super::{Event, Leg, Life, Order, work};
-use crate::{Card, Listing, Posting, SearchCard, ViewRow, driver::Asks, listing::RegionId, search::Terms};
+use crate::{
+    Card, Listing, Posting, SearchCard, ViewRow, driver::Asks, listing::RegionId, search::Terms,
+};
 use matching::fit::Way;
 use protocol::{
     DriverId, JobId, Money, OrderId, OrderStatus, PartnerId, Principal, RiderId, Timestamp,

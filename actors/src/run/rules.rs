@@ -40,9 +40,7 @@ pub(super) fn authorise(command: &Command, by: Principal) -> Result<(), Refusal>
         // Nobody speaks for somebody else.
         Command::Plan(plan) => match plan.by {
             None => by == Principal::System,
-            Some(wants) => {
-                wants == by && matches!(by, Principal::Dispatcher | Principal::Admin)
-            }
+            Some(wants) => wants == by && matches!(by, Principal::Dispatcher | Principal::Admin),
         },
         Command::Remove { .. }
         | Command::Reorder { .. }

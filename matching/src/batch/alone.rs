@@ -110,9 +110,8 @@ impl Look<'_> {
             return (why.unwrap_or(WhyAlone::NobodyElse), with);
         };
         let n_max = usize::from(settings.orders_max);
-        let is_full = |other: &&&Waiting<'_>| {
-            known.sizes.get(&other.order).is_some_and(|n| *n >= n_max)
-        };
+        let is_full =
+            |other: &&&Waiting<'_>| known.sizes.get(&other.order).is_some_and(|n| *n >= n_max);
         let full = others.iter().find(is_full).map(|other| other.order);
         if let Some(full) = full.filter(|_| others.iter().all(|other| is_full(&other))) {
             return (WhyAlone::Full, Some(full));

@@ -202,7 +202,8 @@ impl Fleet<'_> {
             .map(|vehicle| left.iter().map(|it| costs(vehicle, *it)).collect())
             .collect();
         loop {
-            let pairs = (0..self.vehicles.len()).flat_map(|it| left.iter().map(move |of| (it, *of)));
+            let pairs =
+                (0..self.vehicles.len()).flat_map(|it| left.iter().map(move |of| (it, *of)));
             let priced = pairs.filter_map(|(it, parcel)| Some((known[it][parcel]?, it, parcel)));
             let Some((_, vehicle, parcel)) = priced.min_by(|a, b| a.0.total_cmp(&b.0)) else {
                 return left;

@@ -206,8 +206,7 @@ fn why_alone(waiting: &[SearchCard], drivers: &[DriverCard]) -> Vec<(u64, WhyAlo
     let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
     let costs = cost::Settings::default();
     let settings = Settings::default();
-    let alone =
-        alone(&waiting, &drivers, &proposals, NOW, &settings, &costs, &costs.straight());
+    let alone = alone(&waiting, &drivers, &proposals, NOW, &settings, &costs, &costs.straight());
     let number = |order| (1..=9).find(|n| OrderId::nth(*n) == order).unwrap();
     alone.into_iter().map(|it| (number(it.order), it.why)).collect()
 }
@@ -274,10 +273,8 @@ fn each_engine_gives_orders_to_drivers_by_its_own_measure() {
     ];
     let drivers = [driver(1, west.offset_m(100.0, 0.0)), driver(2, east.offset_m(100.0, 0.0))];
     let [one, two] = [1, 2].map(DriverId::nth);
-    let by_place = [
-        (one, [1, 3].map(OrderId::nth).to_vec()),
-        (two, [2, 4].map(OrderId::nth).to_vec()),
-    ];
+    let by_place =
+        [(one, [1, 3].map(OrderId::nth).to_vec()), (two, [2, 4].map(OrderId::nth).to_vec())];
     for engine in [Engine::Greedy, Engine::Sequencing] {
         let found = assigned(&all, &drivers, engine);
         assert_eq!(manifests(&found), by_place, "{engine:?}");

@@ -38,6 +38,8 @@ mod loading;
 mod marks;
 #[path = "gateway/node.rs"]
 mod node;
+#[path = "gateway/orchestrations.rs"]
+mod orchestrations;
 #[path = "gateway/plans.rs"]
 mod plans;
 #[path = "gateway/postgres.rs"]
@@ -64,6 +66,8 @@ mod session;
 mod stream;
 #[path = "gateway/survival.rs"]
 mod survival;
+#[path = "gateway/together.rs"]
+mod together;
 #[path = "gateway/upgrade.rs"]
 mod upgrade;
 #[path = "gateway/why.rs"]

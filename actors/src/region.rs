@@ -17,12 +17,14 @@
 //! moment, or on different nodes, may still propose the same one: the driver refuses the second offer.
 
 mod area;
+mod groups;
 mod keeper;
 mod kept;
 mod line;
 mod live;
 mod rounds;
 
+pub use groups::Choice;
 pub use kept::Kept;
 
 use self::{
@@ -307,6 +309,11 @@ impl Regions {
     /// How scarcity becomes a multiplier, and between what that lies.
     pub fn surge(&self) -> &surge::Settings {
         &self.world.settings.surge
+    }
+
+    /// What is brought together, and when it is looked for.
+    pub fn batches(&self) -> &batch::Settings {
+        &self.world.settings.batches
     }
 
     /// What knows how long ways take. What is learned of it, each region keeps to itself.

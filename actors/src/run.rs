@@ -23,16 +23,16 @@ mod tests;
 mod words;
 
 pub use matching::batch::Legs;
-pub use words::{Command, Errand, Event, KNOWN, Part, Plan, Sighting, Stop, Wanted};
+pub use words::{Command, Errand, Event, KNOWN, Part, Plan, Sighting, Stop, WANTED, Wanted};
 
 use crate::{
     Claim, Context, Decider, Effect, Format, Kind, Listing, Refusal, Seen, Sight, Tell, ViewRow,
     driver, listing::RegionId, order, search,
 };
-use matching::batch::{self, Proposal};
+use matching::batch::{self, Chosen, Due, Proposal};
 use protocol::{
-    CommandId, DriverId, JobId, MemberStatus, Money, OfferId, OfferStatus, OrderId, Point, RunId,
-    RunStatus, Timestamp,
+    CommandId, DriverId, JobId, MemberStatus, Money, OfferId, OfferStatus, OrderId, Point,
+    Principal, RunId, RunStatus, Timestamp,
     view::{Mark, Offer, RunOffer, RunPay, RunStop, StopKind, WorkKind},
 };
 use serde::{Deserialize, Serialize};
@@ -183,12 +183,12 @@ impl Decider for Run {
         event.into()
     }
 
-    fn event_format(_event: &Event) -> Format {
-        KNOWN
+    fn event_format(event: &Event) -> Format {
+        if let Event::Planned { plan, .. } = event { plan.format() } else { KNOWN }
     }
 
-    fn command_format(_command: &Command) -> Format {
-        KNOWN
+    fn command_format(command: &Command) -> Format {
+        if let Command::Plan(plan) = command { plan.format() } else { KNOWN }
     }
 }
 
@@ -569,6 +569,43 @@ impl Member {
     }
 }
 
+/// What staff want to have brought together, said to a run that comes of it: to be brought as it was counted, by whoever was
+/// found, or not at all.
+pub fn wanted(chosen: Chosen, consent: bool, settings: &batch::Settings, wish: Wish) -> Plan {
+    let Chosen { together, stops } = chosen;
+    let stop = |it: Due| {
+        let what = if it.is_pickup { StopKind::Pickup } else { StopKind::Dropoff };
+        Stop { order: it.order, what, due: it.at }
+    };
+    // Whatever else has happened to their searches: they were judged as they are now.
+    let wanted = |(order, _)| Wanted { order, round: None, from: None };
+    let orders: Vec<Wanted> = together.orders.into_iter().map(wanted).collect();
+    Plan {
+        driver: together.driver,
+        n_min: u8::try_from(orders.len()).unwrap_or(u8::MAX),
+        orders,
+        cart: together.cart,
+        legs: together.legs,
+        orders_max: settings.orders_max,
+        consent,
+        saving_percent: together.saving_percent,
+        join_ms: settings.join_ms,
+        offer_ms: settings.offer_ms,
+        reason: Some(wish.reason),
+        by: Some(wish.by),
+        told: stops.into_iter().map(stop).collect(),
+    }
+}
+
+/// Who wants something, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Who.
+    pub by: Principal,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a region's proposal is, said to the run: a new one's id is made of `command`.
 pub fn proposed(
     region: RegionId,
@@ -591,6 +628,8 @@ pub fn proposed(
                 join_ms: settings.join_ms,
                 offer_ms: settings.offer_ms,
                 reason: None,
+                by: None,
+                told: Vec::new(),
             };
             let to = RunId::created_by(plan.driver.0, command, region.shard());
             Tell::Run { to, command: Command::Plan(Box::new(plan)) }

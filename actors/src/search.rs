@@ -1009,6 +1009,31 @@ impl Search {
         self.paused.as_ref().map(|it| &it.pause)
     }
 
+    /// Is anybody asked about it alone?
+    pub fn is_asking(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// What regions would know of it if a dispatcher did not hold it; the same as they do, if none does.
+    pub fn card_if_resumed(
+        &self,
+        job: JobId,
+        work: WorkKind,
+        rider: RiderId,
+        pickup: Point,
+        needs: &Needs,
+        policy: &JobPolicy,
+    ) -> Option<SearchCard> {
+        let mut resumed = self.clone();
+        if let Phase::Held { opened_at: at, tier, only, is_feed: false, .. } = self.phase
+            && self.is_held()
+        {
+            let (until, next_tier_at) = (Timestamp(u64::MAX), None);
+            resumed.phase = Phase::Open { at, until, tier, next_tier_at, only };
+        }
+        resumed.card(job, work, rider, pickup, needs, policy)
+    }
+
     /// Does `driver` hold an open offer of it?
     pub fn is_offered_to(&self, driver: DriverId) -> bool {
         self.open.iter().any(|open| open.driver == driver)
@@ -1279,7 +1304,8 @@ impl Search {
         self.run().map(|run| Event::LeftRun { at, run, status, run_knows })
     }
 
-    /// Waits to be brought with others, if nobody is asked about it alone, and no longer than its own search lasts.
+    /// Waits to be brought with others, if nobody is asked about it alone, and no longer than its own search lasts, unless that
+    /// is held.
     fn join(
         &self,
         wanted: Joined,
@@ -1290,8 +1316,13 @@ impl Search {
             return Ok(Decision::from(Vec::new()));
         }
         let not_eligible = |why: &str| Err(Refusal::NotEligible(why.to_owned()));
-        let Phase::Open { only, until, .. } = self.phase else {
-            return Err(Refusal::TooLate("nobody is being asked".into()));
+        let (only, until) = match self.phase {
+            Phase::Open { only, until, .. } => (only, until),
+            // What a dispatcher holds loses no time, and goes with a run by a dispatcher's word: no region knows of it.
+            Phase::Held { only, is_feed: false, .. } if self.is_held() => (only, wanted.until),
+            Phase::Held { .. } | Phase::Feed { .. } | Phase::Closed => {
+                return Err(Refusal::TooLate("nobody is being asked".into()));
+            }
         };
         if answers.is_some_and(|round| round != self.round) {
             return Err(Refusal::TooLate("its search has moved on".into()));

@@ -8,11 +8,18 @@
 //! ```
 //!
 //! [`plan`] looks at what waits in a region and proposes which of it is brought together; the run that comes of it
-//! (an actor) judges with the same functions.
+//! (an actor) judges with the same functions, and so is judged what staff choose ([`chosen`]) or have given to drivers
+//! ([`assign`]). Why the others stay alone is only asked for ([`alone`]).
 
+mod alone;
+mod assign;
+mod chosen;
 mod propose;
 mod roads;
 
+pub use alone::{Against, alone, why_not_now};
+pub use assign::{Assigned, Engine, assign};
+pub use chosen::{Chosen, Due, Leeway, chosen};
 pub use propose::{Proposal, Together, plan};
 pub use roads::{Between, Known, Legs};
 
@@ -281,6 +288,13 @@ impl Trip {
         let mut late = self.clone();
         late.orders.iter_mut().for_each(|it| it.promise = f64::INFINITY);
         late.moments(errands)
+    }
+
+    /// What these errands cost, by what counts; none, if they cannot be done in time.
+    pub fn cost(&self, errands: &[Errand]) -> Option<f64> {
+        let run = self.run(errands, 0);
+        let cost = self.terms().cost(&run.vehicle, &run.tasks, f64::INFINITY);
+        cost.is_finite().then_some(cost)
     }
 
     /// How long is driven, in seconds; none as above.

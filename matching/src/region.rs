@@ -16,7 +16,7 @@ pub use lore::{Lines, Lore};
 
 use crate::{
     Came, DriverCard, Field, Router, SearchCard,
-    batch::{self, Proposal, RunCard},
+    batch::{self, Against, Assigned, Chosen, Engine, Leeway, Proposal, RunCard},
     cost::Settings,
     demand::{Demand, Hint, Idle, Rates, Spreading, Square, spread, spread_part},
     forecast::Profile,
@@ -28,10 +28,11 @@ use crate::{
 };
 use protocol::{
     DriverId, JobId, Point, RunId, Timestamp,
-    trace::{Verdict, WhyNot},
+    trace::{Verdict, WhyAlone, WhyNot},
     view::{WorkKind, ZonePause},
     work::VehicleKind,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -395,14 +396,40 @@ impl Region {
         let waiting: Wanting =
             self.searches.values().filter(is_due).map(|open| open.card.clone()).collect();
         if waiting.is_empty() {
-            let ways = self.ways.clone();
-            return Batching { waiting, drivers: Vec::new(), runs: Vec::new(), ways, now };
+            let (others, drivers, runs) = (Vec::new(), Vec::new(), Vec::new());
+            return Batching { waiting, others, drivers, runs, ways: self.ways.clone(), now };
         }
+        let others = Vec::new();
+        let (drivers, runs) = self.bringing(rosters);
+        Batching { waiting, others, drivers, runs, ways: self.ways.clone(), now }
+    }
+
+    /// The same for whoever asks what would come of it: with all other deliveries, and with drivers also where none waits.
+    pub fn prepare_groups<'a>(
+        &mut self,
+        rosters: impl IntoIterator<Item = &'a Roster>,
+        now: Timestamp,
+    ) -> Batching {
+        let batching = self.prepare_batches(std::iter::empty(), now);
+        let is_other = |open: &&Open| {
+            open.card.work == WorkKind::Delivery
+                && !batching.waiting.iter().any(|it| it.job == open.card.job)
+        };
+        let others = self.searches.values().filter(is_other).map(|open| open.card.clone());
+        let others = others.collect();
+        let (drivers, runs) = self.bringing(rosters);
+        Batching { others, drivers, runs, ..batching }
+    }
+
+    /// Who may bring deliveries: drivers who were not proposed a moment ago, and runs under way.
+    fn bringing<'a>(
+        &self,
+        rosters: impl IntoIterator<Item = &'a Roster>,
+    ) -> (Roster, Vec<Arc<RunCard>>) {
         let is_free = |card: &&Arc<DriverCard>| card.n_slots > 0 && !self.asked.contains(card.id);
         let mut drivers: Roster = self.drivers.values().filter(is_free).cloned().collect();
         drivers.extend(rosters.into_iter().flatten().filter(is_free).cloned());
-        let runs = self.runs.values().cloned().collect();
-        Batching { waiting, drivers, runs, ways: self.ways.clone(), now }
+        (drivers, self.runs.values().cloned().collect())
     }
 
     /// Takes note of what was proposed to be brought together.
@@ -784,10 +811,21 @@ impl Hinting {
     }
 }
 
+/// What a look at what may be brought together comes to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Groups {
+    /// What would be proposed.
+    pub proposals: Vec<Proposal>,
+    /// Why the others are alone.
+    pub alone: Vec<Against>,
+}
+
 /// Everything one look at what may be brought together needs, so that it can be done on any thread.
 #[derive(Debug)]
 pub struct Batching {
     waiting: Wanting,
+    /// Deliveries that no look is at now; only for whoever asks.
+    others: Wanting,
     drivers: Roster,
     runs: Vec<Arc<RunCard>>,
     ways: Arc<Ways>,
@@ -795,6 +833,90 @@ pub struct Batching {
 }
 
 impl Batching {
+    /// Around a place where nobody is, and of which nothing is known.
+    pub fn of_nobody(middle: Point, now: Timestamp) -> Self {
+        Self {
+            waiting: Vec::new(),
+            others: Vec::new(),
+            drivers: Vec::new(),
+            runs: Vec::new(),
+            ways: Arc::new(Ways::new(middle)),
+            now,
+        }
+    }
+
+    /// Of all that, only what is at these places: drivers are where they are, and deliveries where they are fetched. A run is
+    /// where its driver is.
+    #[must_use]
+    pub fn within(mut self, contains: impl Fn(Point) -> bool) -> Self {
+        self.waiting.retain(|it| contains(it.pickup));
+        self.others.retain(|it| contains(it.pickup));
+        self.drivers.retain(|it| contains(it.at));
+        self
+    }
+
+    /// Of these deliveries, whatever waits there.
+    #[must_use]
+    pub fn of_these(self, cards: impl IntoIterator<Item = SearchCard>) -> Self {
+        let waiting = cards.into_iter().map(Arc::new).collect();
+        Self { waiting, others: Vec::new(), ..self }
+    }
+
+    /// By these drivers alone.
+    #[must_use]
+    pub fn by(self, drivers: impl IntoIterator<Item = DriverCard>) -> Self {
+        Self { drivers: drivers.into_iter().map(Arc::new).collect(), ..self }
+    }
+
+    /// Which of the drivers brings which of what waits. As [`batch::assign`].
+    pub fn assign(
+        &self,
+        engine: Engine,
+        settings: &batch::Settings,
+        costs: &Settings,
+        router: &dyn Router,
+    ) -> Assigned {
+        let learned = Learned { router, ways: &self.ways };
+        let Self { waiting, drivers, now, .. } = self;
+        batch::assign(waiting, drivers, engine, *now, settings, costs, &learned)
+    }
+
+    /// What a look comes to, and why the others are alone.
+    pub fn groups(
+        &self,
+        settings: &batch::Settings,
+        costs: &Settings,
+        router: &dyn Router,
+    ) -> Groups {
+        let learned = Learned { router, ways: &self.ways };
+        let proposals = self.run(settings, costs, router);
+        let Self { waiting, others, drivers, now, .. } = self;
+        let mut alone = batch::alone(waiting, drivers, &proposals, *now, settings, costs, &learned);
+        // They may be fit to be brought with others, and are being proposed to somebody at this moment.
+        let offered = |card: &Arc<SearchCard>| {
+            batch::why_not_now(card, *now, settings).unwrap_or(WhyAlone::Offered)
+        };
+        let against = |card: &Arc<SearchCard>| Against::of(card, offered(card), None);
+        alone.extend(others.iter().filter_map(against));
+        Groups { proposals, alone }
+    }
+
+    /// Whether all of what waits may be brought together. As [`batch::chosen`].
+    ///
+    /// # Errors
+    /// What keeps which of them from it.
+    pub fn chosen(
+        &self,
+        leeway: Leeway,
+        settings: &batch::Settings,
+        costs: &Settings,
+        router: &dyn Router,
+    ) -> Result<Chosen, Vec<Against>> {
+        let learned = Learned { router, ways: &self.ways };
+        let Self { waiting, drivers, now, .. } = self;
+        batch::chosen(waiting, drivers, leeway, *now, settings, costs, &learned)
+    }
+
     /// Is there nothing to look at?
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() || self.drivers.is_empty()

@@ -173,6 +173,66 @@ impl WhyNot {
     }
 }
 
+/// Why a delivery is not brought with others. Where several are true, the first of these is told. Reasons are added, never
+/// changed or reused.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumIter,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum WhyAlone {
+    /// It is not fetched at one place and brought to one other.
+    OtherKind,
+    /// It has a driver, or is over.
+    Taken,
+    /// It is in a run, or waits for one.
+    InRun,
+    /// Nobody is looked for yet, or it is in the feed.
+    NotLooking,
+    /// A dispatcher holds it.
+    Held,
+    /// The zone of its pickup is paused.
+    ZonePaused,
+    /// Somebody is asked about it alone.
+    Offered,
+    /// Its brand, its urgency or how its driver is chosen keep it alone, or drivers did not want it with others.
+    NotBatched,
+    /// It is for one driver only.
+    NotTheOne,
+    /// Its search ends before a driver could have answered.
+    NoTime,
+    /// Nothing else waits that may be brought with others.
+    NobodyElse,
+    /// It is fetched too far away from the others.
+    PickupsApart,
+    /// It is brought too far away from the others.
+    DropoffsApart,
+    /// It is ready too long before or after the others.
+    TimesApart,
+    /// As many as may be are together already.
+    Full,
+    /// No driver who fits has room and is near.
+    NoDriver,
+    /// In no order of stops is everything there in time, by a driver who may work for so long and can carry it.
+    Late,
+    /// Too little would be saved.
+    NoSaving,
+    /// It, its run or its driver said no when they were asked.
+    Refused,
+}
+
 /// What a round made of one job.
 #[derive(
     Debug,

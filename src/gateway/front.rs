@@ -1,7 +1,14 @@
 //! What gateways of a cluster ask each other, and who answers.
 
 use super::{
-    Gate, inspect::Wanted, session::Suspended, sessions::Taking, stream::Post, why::Whose,
+    Gate,
+    inspect::Wanted,
+    orchestrations::Assigning,
+    session::Suspended,
+    sessions::Taking,
+    stream::Post,
+    together::{Choosing, Grouping},
+    why::Whose,
 };
 use actors::{
     EntityKey, cluster::Incarnation, revocation::InForce, rule, runtime::Front, zone::Standing,
@@ -51,6 +58,12 @@ pub(super) enum Question {
     Residence(EntityKey),
     /// These jobs are open before staff who are connected here. I am this incarnation.
     Attending(u64, Vec<Attending>),
+    /// What would be brought together in a region of yours?
+    Groups(Box<Grouping>),
+    /// May these be brought together in a region of yours, and how?
+    Chosen(Box<Choosing>),
+    /// Which drivers would bring which orders, in a region of yours?
+    Assigned(Box<Assigning>),
     /// How often was what is promised kept there?
     ServiceLevels,
     /// What do you count of yourself, for whoever looks at the cluster?
@@ -107,6 +120,9 @@ impl Front for Desk {
                     gate.attendance.elsewhere(who, all);
                     written(&())
                 }
+                Question::Groups(asked) => written(&gate.groups_here(*asked).await),
+                Question::Chosen(asked) => written(&gate.chosen_here(*asked).await),
+                Question::Assigned(asked) => written(&gate.assigned_here(*asked).await),
                 Question::ServiceLevels => written(&gate.service_levels()),
                 Question::Counted => written(&gate.counted()),
                 Question::Drain { by, with } => {

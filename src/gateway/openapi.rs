@@ -2,7 +2,7 @@
 
 use super::{
     Gate, cluster, demand, events, feed, health, incidents, inspect, levels, marks, no_such_method,
-    plans, residence, rest, revocations, rules, runs, stream, why, zones,
+    orchestrations, plans, residence, rest, revocations, rules, runs, stream, together, why, zones,
 };
 use axum::{Router, extract::DefaultBodyLimit};
 use protocol::{Refused, view, work};
@@ -93,7 +93,10 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rules::make_rule, rules::list_rules))
         .routes(routes!(rules::show_rule, rules::change_rule, rules::remove_rule))
         .routes(routes!(rules::try_rule))
-        .routes(routes!(runs::list_runs))
+        .routes(routes!(runs::list_runs, together::make_runs))
+        .routes(routes!(together::cluster_deliveries))
+        .routes(routes!(orchestrations::orchestrate))
+        .routes(routes!(orchestrations::commit))
         .routes(routes!(runs::show_run))
         .routes(routes!(runs::act_on_run))
         .routes(roomy(routes!(plans::plan_routes)))

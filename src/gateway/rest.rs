@@ -281,7 +281,7 @@ impl Gate {
         if let Some(id) = command_id(key) {
             return id;
         }
-        let (earlier, now) = self.ids_of_key(by, key);
+        let [earlier, now] = self.command_ids(by, key);
         if let Ok(tell) = self.translator.command(wish.clone(), by, earlier).await
             && let Ok(Some(_)) = self.system.journal().result(tell.to(), earlier).await
         {
@@ -290,13 +290,12 @@ impl Gate {
         now
     }
 
-    /// The command ids a key that is no UUIDv7 may stand for: a repeat may come in the span after the one in which the first was
-    /// made, so what it stood for in the span before; and what it stands for in this one.
-    pub(super) fn ids_of_key(&self, by: Principal, key: &str) -> (CommandId, CommandId) {
+    /// What a key that is no UUIDv7 may stand for: a repeat may come in the span after the one in which the first was made.
+    pub(super) fn command_ids(&self, by: Principal, key: &str) -> [CommandId; 2] {
         let span_ms = u64::try_from(KEY_SPAN.as_millis()).unwrap_or(u64::MAX);
         let span = Timestamp(self.system.now().0 / span_ms * span_ms);
         let author = by.to_string();
-        (command_id_of(&author, key, span - KEY_SPAN), command_id_of(&author, key, span))
+        [span - KEY_SPAN, span].map(|span| command_id_of(&author, key, span))
     }
 
     pub(super) async fn show(&self, key: EntityKey, by: Asker) -> Result<Response, Answered> {
@@ -456,7 +455,8 @@ impl HistoryRow {
         // One that only a newer build can read has a name all the same.
         let said = event.to_json(kind).ok().map(innermost).unwrap_or_default();
         let text = |field: &str| {
-            let value = said.get(field)?;
+            // What was planned says so in its plan.
+            let value = said.get(field).or_else(|| said.get("plan")?.get(field))?;
             // A principal with an id is a map of its role to it.
             let value = value.as_object().and_then(|map| map.values().next()).unwrap_or(value);
             value.as_str().filter(|it| !it.is_empty()).map(str::to_owned)

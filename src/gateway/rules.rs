@@ -349,7 +349,7 @@ impl Gate {
         if let Some(id) = command_id(&key) {
             return id;
         }
-        let (earlier, now) = self.ids_of_key(by, &key);
+        let [earlier, now] = self.command_ids(by, &key);
         match self.system.journal().result(to(earlier).into(), earlier).await {
             Ok(Some(_)) => earlier,
             Ok(None) | Err(_) => now,

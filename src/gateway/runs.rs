@@ -156,7 +156,8 @@ impl Translator {
         Ok(weight_g)
     }
 
-    async fn check_free_of_runs(&self, driver: DriverId) -> Result<(), Refused> {
+    /// Refuses a driver who is on a run: what it is to bring beside that is brought along.
+    pub(super) async fn check_free_of_runs(&self, driver: DriverId) -> Result<(), Refused> {
         let (version, state) = self.system.read::<Driver>(driver).await?;
         match state.driver_view(driver, version.0).run {
             None => Ok(()),

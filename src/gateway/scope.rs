@@ -7,6 +7,7 @@
 //! | | |
 //! |---|---|
 //! | a command | [`Gate::check_wish`], in `Gate::perform` |
+//! | what staff have brought together | [`Gate::check_sight`] of each order, [`Gate::check_taker_there`]; what is looked for, `Batching::within` |
 //! | one thing | [`Gate::check_sight`], in `Gate::show` and where more is told of it |
 //! | a list | [`Gate::rows_within`], in `Gate::list` |
 //! | what a driver may claim | `Picture::near`, in `Gate::jobs_in_feed` |
@@ -188,6 +189,19 @@ impl Gate {
             self.check_pickup(*id, stops, scope).await?;
         }
         Ok(())
+    }
+
+    /// Refuses to give work to a driver who is not in the asker's regions.
+    pub(super) async fn check_taker_there(
+        &self,
+        driver: DriverId,
+        asker: &Asker,
+    ) -> Result<(), Refused> {
+        self.check_sight(driver.into(), asker).await?;
+        let scope = &asker.scope;
+        let is_there = scope.is_everywhere()
+            || self.is_driver_within(driver, scope, &Drivers::default()).await?;
+        if is_there { Ok(()) } else { Err(forbidden("nobody knows where this driver is")) }
     }
 
     /// Refuses to let an order begin elsewhere, as long as it has not begun.

@@ -22,17 +22,22 @@ use serde_json::{Value, json};
 use std::{fs, time::Duration};
 
 /// Near enough to every shop and every door: nobody has to move in this test.
-fn here() -> Point {
+pub(crate) fn here() -> Point {
     PICKUP.offset_m(20.0, 60.0)
 }
 
-async fn place_delivery(client: &mut Client, n: u8) -> OrderId {
+pub(crate) async fn place_delivery(client: &mut Client, n: u8) -> OrderId {
     place_parcel(client, n, 0).await
 }
 
 async fn place_parcel(client: &mut Client, n: u8, weight_g: u32) -> OrderId {
     let east_m = 20.0 * f64::from(n);
-    let stops = vec![PICKUP.offset_m(east_m, 0.0).into(), PICKUP.offset_m(east_m, 150.0).into()];
+    let ends = [PICKUP.offset_m(east_m, 0.0), PICKUP.offset_m(east_m, 150.0)];
+    place_between(client, ends, weight_g).await
+}
+
+pub(crate) async fn place_between(client: &mut Client, ends: [Point; 2], weight_g: u32) -> OrderId {
+    let stops = ends.map(Into::into).to_vec();
     let needs = Needs { weight_g, ..Needs::default() };
     let order = NewOrder { kind: OrderKind::Delivery, stops, needs, ..new_ride() };
     let outcome = client.wish(Wish::PlaceOrder(Box::new(order))).await;
@@ -71,7 +76,7 @@ async fn hear_pushes_and_run(
     seen.expect("heard")
 }
 
-async fn bring(client: &mut Client, order: OrderId) {
+pub(crate) async fn bring(client: &mut Client, order: OrderId) {
     // What was seen takes another way than what is asked, and may come later.
     insist(client, order, OrderAction::Arrive {}).await;
     act(client, order, OrderAction::PickUp { proofs: Vec::new() }).await;
@@ -186,7 +191,7 @@ fn node_with_runs(preset: (&str, &str)) -> Node {
 }
 
 /// On duty near every shop and door, with a vehicle that carries so much.
-async fn carrying(node: &Node, n: u64, capacity_g: u32) -> Client {
+pub(crate) async fn carrying(node: &Node, n: u64, capacity_g: u32) -> Client {
     let mut client = Client::connect(node, driver(n)).await;
     let vehicle = Vehicle { kind: VehicleKind::Moto, capacity_g, skills: Vec::new() };
     let action = DriverAction::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle) };
@@ -196,14 +201,14 @@ async fn carrying(node: &Node, n: u64, capacity_g: u32) -> Client {
     client
 }
 
-async fn accept(client: &mut Client, offer: &Offer) {
+pub(crate) async fn accept(client: &mut Client, offer: &Offer) {
     let accept = DriverAction::AcceptOffer { offer: offer.id };
     let outcome = client.wish(Wish::Driver { id: None, action: accept }).await;
     assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
 }
 
 /// Until a driver was told so many times that it has one more job, and sees a run under way with so many stops left.
-async fn hear_given(client: &mut Client, n_jobs: usize, n_stops: usize) -> RunView {
+pub(crate) async fn hear_given(client: &mut Client, n_jobs: usize, n_stops: usize) -> RunView {
     let is_assigned = |push: &Push| matches!(push, Push::Assigned { .. });
     let is_it = |it: &RunView| it.status == RunStatus::Active && it.stops.len() == n_stops;
     hear_pushes_and_run(client, n_jobs, is_assigned, is_it).await
@@ -220,7 +225,7 @@ async fn hear_taken(client: &mut Client, orders: &[OrderId]) {
     }
 }
 
-fn names(orders: &[OrderId]) -> Vec<String> {
+pub(crate) fn names(orders: &[OrderId]) -> Vec<String> {
     orders.iter().map(OrderId::to_string).collect()
 }
 

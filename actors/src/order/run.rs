@@ -1,15 +1,16 @@
 //! How an order is brought with others: what runs ask of it, and what it tells them.
 
-use super::{Alert, Answer, Around, Command, Event, Leg, Life, work};
+use super::{Alert, Answer, Around, Command, Event, Leg, Life, Placement, work};
 use crate::{
-    Effect, Refusal, Tell,
+    Effect, Refusal, SearchCard, Tell,
     driver::Wants,
     run::{self, Part},
     search,
 };
 use matching::batch::Batch;
 use protocol::{
-    Money, OfferStatus, OrderId, OrderStatus, RunId,
+    JobId, Money, OfferStatus, OrderId, OrderStatus, RunId, Timestamp,
+    trace::WhyAlone,
     view::{StopKind, WorkKind},
     work::{OfferPolicy, Priority},
 };
@@ -22,23 +23,63 @@ impl Life {
 
     /// What regions need to know to bring it with others; none, if it is to be brought alone.
     pub(super) fn batch(&self) -> Option<Batch> {
-        let policy = &self.placement.policy;
-        let is_asked_alone = match policy.offer {
+        let may = self.placement.policy.batch
+            && self.is_found_a_driver()
+            && self.is_plain()
+            && self.priority != Priority::Urgent
+            && self.search.may_join();
+        may.then(|| self.times())
+    }
+
+    /// Is it fetched at one place and brought to one other?
+    fn is_plain(&self) -> bool {
+        work(self.placement.kind) == WorkKind::Delivery && self.placement.stops.len() == 2
+    }
+
+    /// Is its driver found for it, rather than chosen by its rider, or it by the driver?
+    fn is_found_a_driver(&self) -> bool {
+        let is_found = match self.placement.policy.offer {
             OfferPolicy::Sequential
             | OfferPolicy::BroadcastFirstWins
             | OfferPolicy::BatchOptimal
             | OfferPolicy::AutoAssign => true,
-            // Its rider chooses the driver, or the driver the order.
             OfferPolicy::TwoSided | OfferPolicy::Direct | OfferPolicy::Feed => false,
         };
-        let may = policy.batch
-            && self.placement.driver.is_none()
-            && is_asked_alone
-            && work(self.placement.kind) == WorkKind::Delivery
-            && self.placement.stops.len() == 2
-            && self.priority != Priority::Urgent
-            && self.search.may_join();
-        may.then(|| self.times())
+        is_found && self.placement.driver.is_none()
+    }
+
+    /// What a region would know of it, if staff want it brought with others: also of what a dispatcher holds, and whatever its
+    /// brand says, if they insist.
+    pub(super) fn to_bring(&self, id: OrderId, is_forced: bool) -> Result<SearchCard, WhyAlone> {
+        if !self.is_plain() {
+            return Err(WhyAlone::OtherKind);
+        }
+        if self.assignment().is_some() || self.status().is_final() {
+            return Err(WhyAlone::Taken);
+        }
+        if self.in_run().is_some() {
+            return Err(WhyAlone::InRun);
+        }
+        if self.search.pause_of_zone().is_some() {
+            return Err(WhyAlone::ZonePaused);
+        }
+        if self.search.is_asking() {
+            return Err(WhyAlone::Offered);
+        }
+        let Placement { kind, rider, needs, policy, .. } = &self.placement;
+        let (job, at) = (JobId::Order(id), self.pickup().at);
+        let card = self.search.card_if_resumed(job, work(*kind), *rider, at, needs, policy);
+        let mut card = card.ok_or(WhyAlone::NotLooking)?;
+        let is_batched = self.batch().is_some() || is_forced;
+        if !self.is_found_a_driver() || !is_batched {
+            return Err(WhyAlone::NotBatched);
+        }
+        // What is held loses no time.
+        let until = if self.search.is_held() { Timestamp(u64::MAX) } else { self.times().until };
+        card.dropoff = Some(self.dropoff().at);
+        card.priority = self.priority;
+        card.batch = Some(Batch { until, ..self.times() });
+        Ok(card)
     }
 
     fn times(&self) -> Batch {
@@ -67,9 +108,7 @@ impl Life {
 
     /// A run asks whether it joins. One that is in another, and not fetched yet, leaves that for it.
     pub(super) fn join_run(&self, command: &search::Command, around: &Around) -> Answer {
-        let is_plain =
-            work(self.placement.kind) == WorkKind::Delivery && self.placement.stops.len() == 2;
-        if !is_plain {
+        if !self.is_plain() {
             return Err(Refusal::NotEligible("it is brought alone".to_owned()));
         }
         let search::Command::JoinRun { run, from: Some(from), .. } = command else {

@@ -1,10 +1,13 @@
 //! What others are told of an order: regions, lists, maps, its people and the ledger.
 
 use super::{Event, Leg, Life, Order, work};
-use crate::{Card, Listing, Posting, ViewRow, driver::Asks, listing::RegionId, search::Terms};
+use crate::{
+    Card, Listing, Posting, SearchCard, ViewRow, driver::Asks, listing::RegionId, search::Terms,
+};
 use matching::fit::Way;
 use protocol::{
     DriverId, JobId, Money, OrderId, OrderStatus, PartnerId, Principal, RiderId, Timestamp,
+    trace::WhyAlone,
     view::{Eta, Etas, Mark, OfferView, OrderView},
 };
 
@@ -68,6 +71,15 @@ impl Order {
             | Principal::System => false,
         };
         is_asked || life.relation(reader) != 0
+    }
+
+    /// What a region would know of it, if staff want it brought with others: also of what a dispatcher holds, and whatever its
+    /// brand says, if they insist.
+    ///
+    /// # Errors
+    /// What keeps it alone, whatever else waits.
+    pub fn to_bring(&self, id: OrderId, is_forced: bool) -> Result<SearchCard, WhyAlone> {
+        self.0.as_ref().ok_or(WhyAlone::NotLooking)?.to_bring(id, is_forced)
     }
 
     /// What it asks of its driver; `None` before it is placed.

@@ -18,7 +18,7 @@ use crate::{
 use matching::{
     Field, Region as Known,
     rank::Rank,
-    region::{Matching, Roster, Wanting},
+    region::{Batching, Matching, Roster, Wanting},
     round::{Outcome, Pairing},
     surge::{Cause, Change, Counts, Surge, USUAL, together},
 };
@@ -62,6 +62,8 @@ pub(super) enum Call {
     Tick(Option<RpcReplyPort<()>>),
     /// Keep what you know: somebody else is about to match here.
     Keep(RpcReplyPort<()>),
+    /// Say what a look at what may be brought together would be at.
+    Look(RpcReplyPort<Batching>),
 }
 
 /// The actor of one region.
@@ -162,6 +164,10 @@ impl Actor for Region {
                 self.keep_at_last(memory, false).await;
                 // Whoever asked may have gone away.
                 drop(done.send(()));
+                return Ok(());
+            }
+            Call::Look(told) => {
+                drop(told.send(self.look(memory)));
                 return Ok(());
             }
         };
@@ -461,6 +467,17 @@ impl Region {
             self.world.surroundings.batch(self.area.region, proposal, &settings);
         }
         Ok(())
+    }
+
+    /// What the next look at what may be brought together would be at, and what it leaves aside.
+    fn look(&self, memory: &mut Memory) -> Batching {
+        let now = self.world.surroundings.now();
+        if memory.read(self.area.take()) {
+            self.area.roster.store(memory.known.shared_roster());
+        }
+        let ring = self.look_around(memory, now);
+        let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
+        memory.known.prepare_groups(rosters.iter().map(|it| &**it), now)
     }
 
     /// Is it so hot that it is matched in parts, and do so many wait now that it pays? Once it is hot, it stays so until

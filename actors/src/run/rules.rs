@@ -37,13 +37,17 @@ pub(super) fn decide(life: Option<&Life>, command: &Command, around: &Around) ->
 pub(super) fn authorise(command: &Command, by: Principal) -> Result<(), Refusal> {
     let may = match command {
         Command::Insert { .. } => by.is_staff(),
+        // Nobody speaks for somebody else.
+        Command::Plan(plan) => match plan.by {
+            None => by == Principal::System,
+            Some(wants) => wants == by && matches!(by, Principal::Dispatcher | Principal::Admin),
+        },
         Command::Remove { .. }
         | Command::Reorder { .. }
         | Command::Split { .. }
         | Command::Merge { .. }
         | Command::Abandon { .. } => matches!(by, Principal::Dispatcher | Principal::Admin),
-        Command::Plan(_)
-        | Command::Join { .. }
+        Command::Join { .. }
         | Command::Leave { .. }
         | Command::Stay { .. }
         | Command::RefuseOffer { .. }
@@ -91,6 +95,12 @@ fn windows(plan: &Plan, now: Timestamp) -> (Timestamp, Timestamp) {
 }
 
 fn planned(plan: &Plan, around: &Around) -> Answer {
+    if plan.by.is_some() {
+        reason::check(plan.reason.as_deref().unwrap_or_default())?;
+    }
+    if plan.format() > around.writes {
+        return Err(not_eligible("not every node knows yet that staff may want a run"));
+    }
     let mut orders: Vec<OrderId> = plan.orders.iter().map(|it| it.order).collect();
     orders.sort_unstable();
     orders.dedup();
@@ -633,6 +643,9 @@ impl Taker {
             consent: false,
             saving_percent: 0,
             reason: Some(why.to_owned()),
+            // The run it comes from says who wanted this one, and what was said of that one is not said of this.
+            by: None,
+            told: Vec::new(),
             ..life.plan.clone()
         }
     }

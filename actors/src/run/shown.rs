@@ -1,6 +1,6 @@
 //! What others are told of a run: its driver, dispatchers, lists and its region.
 
-use super::{Life, Run, Sighting, Stop};
+use super::{Life, Plan, Run, Sighting, Stop};
 use crate::{
     Card, Listing, ViewRow,
     listing::RegionId,
@@ -25,6 +25,11 @@ impl Run {
     /// Where it is in its life; `None` before it is planned.
     pub fn status(&self) -> Option<RunStatus> {
         self.0.as_ref().map(|life| life.status)
+    }
+
+    /// What it was planned as; `None` before that.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.0.as_ref().map(|life| &life.plan)
     }
 
     /// Who brings it, or is asked to.

@@ -56,6 +56,8 @@ fn plan(orders: &[u64]) -> Plan {
         join_ms: 3_000,
         offer_ms: 30_000,
         reason: None,
+        by: None,
+        told: Vec::new(),
     }
 }
 
@@ -838,4 +840,87 @@ proptest! {
             prop_assert_eq!(&rmp_serde::from_slice::<Effect>(&bytes).unwrap(), effect);
         }
     }
+}
+
+/// As staff want it: of all of them, or not at all.
+fn wanted_by(by: Principal, orders: &[u64]) -> Command {
+    let stop = |n: &u64| Stop { order: nth(*n), what: StopKind::Pickup, due: NOW };
+    let n_min = orders.len() as u8;
+    let told = orders.iter().map(stop).collect();
+    let (by, reason) = (Some(by), Some(because()));
+    Command::Plan(Box::new(Plan { n_min, by, told, reason, ..plan(orders) }))
+}
+
+fn new_play() -> Play {
+    let (id, run) = (RunId::nth(1), Run::default());
+    Play { id, run, now: NOW, journal: Vec::new(), effects: Vec::new() }
+}
+
+#[test]
+fn what_staff_want_is_brought_by_all_who_were_named_or_by_nobody() {
+    let mut play = new_play();
+    play.yes(wanted_by(STAFF, &[1, 2, 3]));
+    assert_eq!(play.ask(STAFF, &wanted_by(STAFF, &[1, 2, 3])), Ok(vec![]), "said again");
+    play.yes(join(1));
+    play.yes(join(2));
+    play.told();
+    play.yes(leave(3));
+    assert_eq!(play.status(), RunStatus::Dissolved);
+    let let_go: Vec<OrderId> = play.told_orders().into_iter().map(|(order, _)| order).collect();
+    assert_eq!(let_go, [nth(1), nth(2)], "who had joined looks on");
+
+    let mut play = new_play();
+    play.yes(wanted_by(STAFF, &[1, 2]));
+    play.yes(join(1));
+    play.yes(join(2));
+    assert_eq!(play.status(), RunStatus::Offered);
+    play.yes(leave(1));
+    assert_eq!(play.status(), RunStatus::Dissolved, "also once the driver is asked");
+}
+
+#[test]
+fn only_staff_want_runs_and_each_says_who_and_why() {
+    for by in [Principal::Driver(driver()), SYSTEM] {
+        let answer = new_play().ask(by, &wanted_by(by, &[1, 2]));
+        assert!(matches!(answer, Err(Refusal::NotYours(_))), "{by:?}: {answer:?}");
+    }
+    let answer = new_play().ask(STAFF, &wanted_by(Principal::Admin, &[1, 2]));
+    assert!(matches!(answer, Err(Refusal::NotYours(_))), "in somebody else's name: {answer:?}");
+    let unsigned = Command::Plan(Box::new(plan(&[1, 2])));
+    assert!(matches!(new_play().ask(STAFF, &unsigned), Err(Refusal::NotYours(_))));
+    let mut silent = wanted_by(STAFF, &[1, 2]);
+    if let Command::Plan(plan) = &mut silent {
+        plan.reason = None;
+    }
+    assert!(matches!(new_play().ask(STAFF, &silent), Err(Refusal::Invalid { .. })));
+}
+
+#[test]
+fn builds_that_do_not_know_that_staff_want_runs_are_not_told_of_any() {
+    let wanted = wanted_by(STAFF, &[1, 2]);
+    assert_eq!(Run::command_format(&wanted), WANTED);
+    assert_eq!(Run::command_format(&Command::Plan(Box::new(plan(&[1, 2])))), KNOWN);
+    let mut play = new_play();
+    let around = Context { id: play.id, by: STAFF, now: NOW, writes: KNOWN };
+    assert!(matches!(play.run.decide(&wanted, &around), Err(Refusal::NotEligible(_))));
+    play.yes(wanted);
+    assert_eq!(Run::event_format(&play.journal[0]), WANTED);
+    // What another run takes over of it is no wish of theirs for that.
+    play.yes(join(1));
+    play.yes(join(2));
+    play.accept();
+    [1, 2].iter().for_each(|n| play.yes(Command::NoteAssigned { order: nth(*n) }));
+    let split = Command::Split {
+        orders: vec![nth(1)],
+        driver: DriverId::nth(2),
+        into: RunId::nth(2),
+        place: None,
+        capacity_g: 10_000,
+        with_goods: false,
+        reason: because(),
+    };
+    play.yes(split);
+    let last = play.journal.last().unwrap();
+    assert!(matches!(last, Event::SplitAsked { plan, .. } if plan.by.is_none()), "{last:?}");
+    assert_eq!(Run::event_format(last), KNOWN);
 }

@@ -1,4 +1,4 @@
-//! What can be asked of a run, and what can happen to it. All of it needs format 5.
+//! What can be asked of a run, and what can happen to it. All of it needs format 5, and a run that staff want format 9.
 
 use crate::{Format, driver::Wants, refusal::Refusal};
 use matching::batch::{Batch, Cart, Legs, Parcel};
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// What it takes to know of runs.
 pub const KNOWN: Format = Format(5);
+/// What it takes to know that staff may want one.
+pub const WANTED: Format = Format(9);
 
 /// An order that is asked to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +50,19 @@ pub struct Plan {
     pub offer_ms: u32,
     /// Why, if a person wanted it.
     pub reason: Option<String>,
+    /// Who wanted it, if a person did. Needs [`WANTED`], as all below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Principal>,
+    /// In which order, and when, everything would be done, as that person was told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<Stop>,
+}
+
+impl Plan {
+    /// What it takes to know all of it.
+    pub(super) fn format(&self) -> Format {
+        if self.by.is_some() || !self.told.is_empty() { WANTED } else { KNOWN }
+    }
 }
 
 /// What an order is, as far as a run cares.
@@ -126,7 +141,7 @@ pub struct Sighting {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Command {
-    /// Comes into being. A region, or another run, asks.
+    /// Comes into being. A region, or another run, asks; or staff, who say who they are.
     Plan(Box<Plan>),
     /// Takes more along. A region, another run, or staff.
     Insert {

@@ -4,16 +4,17 @@ use super::{
     Batch, Between, Cart, Errand, Legs, Pace, Parcel, RunCard, Settings, Trip, roads::Asked,
 };
 use crate::{DriverCard, Router, SearchCard, cost, fit::fits};
-use protocol::{DriverId, JobId, OrderId, Point, RunId, Timestamp};
+use protocol::{DriverId, JobId, OrderId, Point, RunId, Timestamp, trace::WhyAlone};
+use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// How many drivers, nearest first, are weighed for one run.
-const DRIVERS_MAX: usize = 3;
+pub(super) const DRIVERS_MAX: usize = 3;
 /// How many others, nearest first, are weighed for one run.
-const OTHERS_MAX: usize = 12;
+pub(super) const OTHERS_MAX: usize = 12;
 
 /// What a region proposes. The orders, the run and the driver decide.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Proposal {
     /// These, together.
     Run(Together),
@@ -31,7 +32,7 @@ pub enum Proposal {
 }
 
 /// Orders that one driver brings together.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Together {
     /// Who.
     pub driver: DriverId,
@@ -46,21 +47,36 @@ pub struct Together {
 }
 
 /// A delivery that waits and may be brought with others.
-struct Waiting<'a> {
-    card: &'a SearchCard,
-    order: OrderId,
-    parcel: Parcel,
+pub(super) struct Waiting<'a> {
+    pub(super) card: &'a SearchCard,
+    pub(super) order: OrderId,
+    pub(super) parcel: Parcel,
     times: Batch,
 }
 
 impl<'a> Waiting<'a> {
-    fn of(card: &'a SearchCard, now: Timestamp, settings: &Settings) -> Option<Self> {
-        let (JobId::Order(order), Some(times), Some(to)) = (card.job, card.batch, card.dropoff)
-        else {
-            return None;
+    /// Refused with what keeps it alone, whatever else waits.
+    pub(super) fn of(
+        card: &'a SearchCard,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Result<Self, WhyAlone> {
+        let (JobId::Order(order), Some(to)) = (card.job, card.dropoff) else {
+            return Err(WhyAlone::OtherKind);
         };
-        let has_time = now + settings.waits() <= times.until;
-        let is_free = card.n_wanted > 0 && card.only.is_none() && has_time;
+        if card.paused.is_some() {
+            return Err(WhyAlone::ZonePaused);
+        }
+        if card.n_wanted == 0 {
+            return Err(WhyAlone::Offered);
+        }
+        let times = card.batch.ok_or(WhyAlone::NotBatched)?;
+        if card.only.is_some() {
+            return Err(WhyAlone::NotTheOne);
+        }
+        if now + settings.waits() > times.until {
+            return Err(WhyAlone::NoTime);
+        }
         // What must be there in time is planned to be there sooner.
         let slack = Duration::from_millis(settings.slack_ms.into());
         let promise = times.promise.map(|it| it - slack);
@@ -70,25 +86,36 @@ impl<'a> Waiting<'a> {
             times: Batch { promise, ..times },
             weight_g: card.needs.weight_g,
         };
-        is_free.then_some(Self { card, order, parcel, times })
+        Ok(Self { card, order, parcel, times })
     }
 
-    fn goes_with(&self, other: &Self, settings: &Settings) -> bool {
+    pub(super) fn goes_with(&self, other: &Self, settings: &Settings) -> bool {
+        self.apart(other, settings).is_none()
+    }
+
+    /// What keeps two of them from being brought together, whoever brings them; nothing, if they may be.
+    pub(super) fn apart(&self, other: &Self, settings: &Settings) -> Option<WhyAlone> {
         let apart_ms = self.times.ready.0.abs_diff(other.times.ready.0);
-        self.parcel.from.distance_m(other.parcel.from) <= f64::from(settings.pickups_m)
-            && self.parcel.to.distance_m(other.parcel.to) <= f64::from(settings.dropoffs_m)
-            && apart_ms <= u64::from(settings.window_ms)
+        if self.parcel.from.distance_m(other.parcel.from) > f64::from(settings.pickups_m) {
+            Some(WhyAlone::PickupsApart)
+        } else if self.parcel.to.distance_m(other.parcel.to) > f64::from(settings.dropoffs_m) {
+            Some(WhyAlone::DropoffsApart)
+        } else if apart_ms > u64::from(settings.window_ms) {
+            Some(WhyAlone::TimesApart)
+        } else {
+            None
+        }
     }
 }
 
 /// Under what terms one look is held.
-struct Look<'a> {
-    drivers: &'a [Arc<DriverCard>],
-    now: Timestamp,
-    settings: &'a Settings,
-    costs: &'a cost::Settings,
+pub(super) struct Look<'a> {
+    pub(super) drivers: &'a [Arc<DriverCard>],
+    pub(super) now: Timestamp,
+    pub(super) settings: &'a Settings,
+    pub(super) costs: &'a cost::Settings,
     /// Knows how long ways take.
-    asked: Asked<'a>,
+    pub(super) asked: Asked<'a>,
 }
 
 /// What had better be brought together, of what waits, by these drivers, or along by these runs, over ways as the router
@@ -104,7 +131,7 @@ pub fn plan(
 ) -> Vec<Proposal> {
     let look = Look { drivers, now, settings, costs, asked: Asked::new(router, now) };
     let mut all: Vec<Waiting<'_>> =
-        waiting.iter().filter_map(|card| Waiting::of(card, now, settings)).collect();
+        waiting.iter().filter_map(|card| Waiting::of(card, now, settings).ok()).collect();
     all.sort_by_key(|it| (it.card.opened_at, it.order));
     let mut left: Vec<usize> = (0..all.len()).collect();
     let mut busy: HashSet<DriverId> = HashSet::new();
@@ -227,6 +254,17 @@ impl Look<'_> {
         })
     }
 
+    /// As who has nothing else to do sets out.
+    pub(super) fn cart_of(&self, driver: &DriverCard) -> Cart {
+        let Self { now, settings, costs, .. } = *self;
+        let crow_mps = costs.speeds.of(driver.vehicle.kind) / costs.detour.max(0.1);
+        let pace = Pace { crow_mps, stop_s: settings.stop_s };
+        let n_max = settings.orders_max.min(driver.n_slots);
+        let capacity_g = driver.vehicle.capacity_g;
+        let until = driver.standing.until;
+        Cart { at: driver.at, free: now, capacity_g, n_max, pace, until }
+    }
+
     fn gather(
         &self,
         all: &[Waiting<'_>],
@@ -235,12 +273,8 @@ impl Look<'_> {
         driver: &DriverCard,
     ) -> Option<(Vec<usize>, Together)> {
         let Self { now, settings, costs, .. } = *self;
-        let crow_mps = costs.speeds.of(driver.vehicle.kind) / costs.detour.max(0.1);
-        let pace = Pace { crow_mps, stop_s: settings.stop_s };
-        let n_max = settings.orders_max.min(driver.n_slots);
-        let capacity_g = driver.vehicle.capacity_g;
-        let until = driver.standing.until;
-        let cart = Cart { at: driver.at, free: now, capacity_g, n_max, pace, until };
+        let cart = self.cart_of(driver);
+        let n_max = cart.n_max;
         let ways = self.asked.by(driver.vehicle.kind);
         let (mut chosen, mut parcels) = (vec![first], vec![all[first].parcel]);
         let mut errands = Errand::both(0).to_vec();
@@ -285,12 +319,12 @@ impl Look<'_> {
 }
 
 /// How long is driven, in seconds, to bring it alone from where the cart is; none if it cannot be there in time.
-fn driven_alone_s(cart: Cart, parcel: Parcel, ways: &impl Between) -> Option<f64> {
+pub(super) fn driven_alone_s(cart: Cart, parcel: Parcel, ways: &impl Between) -> Option<f64> {
     Trip::new(cart, &[parcel], ways).driving_s(&Errand::both(0))
 }
 
 /// How long it takes between where the cart is and all that it fetches and brings.
-fn legs_of<'a>(
+pub(super) fn legs_of<'a>(
     cart: Cart,
     parcels: impl IntoIterator<Item = &'a Parcel>,
     ways: &impl Between,

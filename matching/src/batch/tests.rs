@@ -6,6 +6,7 @@ use crate::{
 use proptest::prelude::*;
 use protocol::{
     JobId, OrderId,
+    trace::WhyAlone,
     view::WorkKind,
     work::{Needs, OfferPolicy, Vehicle, VehicleKind},
 };
@@ -123,6 +124,238 @@ fn what_breaks_a_limit_is_not_brought_together() {
     let some = [all[0].clone(), all[1].clone(), declined];
     let proposals = planned(&some, &[driver(1, at(-300.0, 0.0))], &[]);
     assert_eq!(orders_of(&proposals), [[1, 2].map(OrderId::nth)], "who declined one");
+}
+
+fn chosen_of(
+    waiting: &[SearchCard],
+    drivers: &[DriverCard],
+    (is_named, is_forced): (bool, bool),
+) -> Result<Chosen, Vec<(OrderId, WhyAlone)>> {
+    let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
+    let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
+    let costs = cost::Settings::default();
+    let leeway = Leeway { is_named, is_forced, is_apart: false };
+    let chosen =
+        chosen(&waiting, &drivers, leeway, NOW, &Settings::default(), &costs, &costs.straight());
+    chosen.map_err(|against| against.into_iter().map(|it| (it.order, it.why)).collect())
+}
+
+#[test]
+fn what_staff_choose_is_brought_by_the_nearest_in_the_best_order_or_not_at_all() {
+    let all = neighbours();
+    let near = driver(1, at(-300.0, 0.0));
+    let drivers = [driver(2, at(-900.0, 0.0)), near.clone()];
+    let Chosen { together, stops } = chosen_of(&all, &drivers, (false, false)).unwrap();
+    assert_eq!(together.driver, DriverId::nth(1));
+    let fetched = stops.iter().filter(|it| it.is_pickup).map(|it| it.order);
+    assert!(fetched.eq(together.orders.iter().map(|it| it.0)), "in the order of the stops");
+    assert_eq!(stops.len(), 6);
+    assert!(stops.is_sorted_by_key(|it| it.at));
+    let by_itself = planned(&all, &drivers, &[]);
+    let Proposal::Run(found) = &by_itself[0] else { panic!("{by_itself:?}") };
+    assert_eq!((found.driver, found.orders.len()), (together.driver, 3), "as a region would");
+    assert!(together.saving_percent >= 50, "{}", together.saving_percent);
+
+    let apart = SearchCard { pickup: at(2_500.0, 0.0), ..all[1].clone() };
+    let why = chosen_of(&[all[0].clone(), apart], &drivers, (true, true)).unwrap_err();
+    assert_eq!(why, [(OrderId::nth(2), WhyAlone::PickupsApart)], "no force brings it nearer");
+    let far = [driver(1, at(-9_000.0, 0.0))];
+    let none = |why| all.each_ref().map(|it| (order_of(it), why)).to_vec();
+    assert_eq!(chosen_of(&all, &far, (false, false)), Err(none(WhyAlone::NoDriver)));
+    assert!(chosen_of(&all, &far, (true, true)).is_ok(), "but by who was named");
+    let small = [DriverCard { n_slots: 2, ..near.clone() }];
+    assert_eq!(chosen_of(&all, &small, (false, true)), Err(none(WhyAlone::NoDriver)));
+    let declined = SearchCard { excluded: vec![DriverId::nth(1)], ..all[2].clone() };
+    let some = [all[0].clone(), declined];
+    let why = chosen_of(&some, &[near.clone()], (true, true)).unwrap_err();
+    assert_eq!(why, [(OrderId::nth(3), WhyAlone::NoDriver)], "who said no to one of them");
+    let late = SearchCard { batch: Some(times(200)), ..all[1].clone() };
+    let why = chosen_of(&[all[0].clone(), late], &[near.clone()], (true, true)).unwrap_err();
+    assert_eq!(why, [(OrderId::nth(2), WhyAlone::Late)]);
+}
+
+#[test]
+fn what_saves_too_little_is_brought_together_only_if_staff_insist() {
+    // Fetched and brought within the limits, and in opposite directions.
+    let (from, to) = (at(0.0, 0.0), at(1_400.0, 0.0));
+    let both = [waiting(1, from, to), waiting(2, to, from)];
+    let drivers = [driver(1, at(700.0, 900.0))];
+    let each = both.each_ref().map(|it| (order_of(it), WhyAlone::NoSaving)).to_vec();
+    let settings = Settings { saving_percent: 60, ..Settings::default() };
+    let costs = cost::Settings::default();
+    let cards = both.each_ref().map(|it| Arc::new(it.clone()));
+    let by = drivers.each_ref().map(|it| Arc::new(it.clone()));
+    let judged = |is_forced| {
+        let leeway = Leeway { is_named: true, is_forced, is_apart: false };
+        chosen(&cards, &by, leeway, NOW, &settings, &costs, &costs.straight())
+    };
+    let why = judged(false).unwrap_err();
+    let why: Vec<_> = why.into_iter().map(|it| (it.order, it.why)).collect();
+    assert_eq!(why, each);
+    assert!(judged(true).is_ok());
+}
+
+fn order_of(card: &SearchCard) -> OrderId {
+    let JobId::Order(order) = card.job else { panic!("{card:?}") };
+    order
+}
+
+fn why_alone(waiting: &[SearchCard], drivers: &[DriverCard]) -> Vec<(u64, WhyAlone)> {
+    let proposals = planned(waiting, drivers, &[]);
+    let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
+    let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
+    let costs = cost::Settings::default();
+    let settings = Settings::default();
+    let alone = alone(&waiting, &drivers, &proposals, NOW, &settings, &costs, &costs.straight());
+    let number = |order| (1..=9).find(|n| OrderId::nth(*n) == order).unwrap();
+    alone.into_iter().map(|it| (number(it.order), it.why)).collect()
+}
+
+#[test]
+fn it_is_said_why_what_waits_stays_alone() {
+    let [one, two, three] = neighbours();
+    let drivers = [driver(1, at(-300.0, 0.0))];
+    assert_eq!(why_alone(&[one.clone(), two.clone(), three.clone()], &drivers), []);
+    assert_eq!(why_alone(&[one.clone()], &drivers), [(1, WhyAlone::NobodyElse)]);
+    let ready_later = Batch { ready: NOW + Duration::from_secs(3_700), ..times(9_000) };
+    let cases = [
+        (WhyAlone::PickupsApart, SearchCard { pickup: at(2_500.0, 0.0), ..two.clone() }),
+        (WhyAlone::DropoffsApart, SearchCard { dropoff: Some(at(-2_000.0, 0.0)), ..two.clone() }),
+        (WhyAlone::TimesApart, SearchCard { batch: Some(ready_later), ..two.clone() }),
+        (WhyAlone::Late, SearchCard { batch: Some(times(200)), ..two.clone() }),
+        (WhyAlone::NotBatched, SearchCard { batch: None, ..two.clone() }),
+        (WhyAlone::Offered, SearchCard { n_wanted: 0, ..two.clone() }),
+    ];
+    for (why, other) in cases {
+        let told = why_alone(&[one.clone(), other], &drivers);
+        assert!(told.contains(&(2, why)), "{why}: {told:?}");
+    }
+    let nobody = [(1, WhyAlone::NoDriver), (2, WhyAlone::NoDriver)];
+    assert_eq!(why_alone(&[one.clone(), two.clone()], &[]), nobody);
+    let six = [1, 2, 3, 4, 5, 6]
+        .map(|n| waiting(n, at(50.0 * n as f64, 0.0), at(2_000.0, 100.0 * n as f64)));
+    assert_eq!(why_alone(&six, &drivers), [(6, WhyAlone::Full)]);
+}
+
+fn assigned(waiting: &[SearchCard], drivers: &[DriverCard], engine: Engine) -> Assigned {
+    let waiting: Vec<_> = waiting.iter().cloned().map(Arc::new).collect();
+    let drivers: Vec<_> = drivers.iter().cloned().map(Arc::new).collect();
+    let costs = cost::Settings::default();
+    assign(&waiting, &drivers, engine, NOW, &Settings::default(), &costs, &costs.straight())
+}
+
+const ENGINES: [Engine; 3] = [Engine::Greedy, Engine::Capacity, Engine::Sequencing];
+
+/// By how many drivers, and which orders each has.
+fn manifests(assigned: &Assigned) -> Vec<(DriverId, Vec<OrderId>)> {
+    let of = |it: &Chosen| {
+        let mut orders: Vec<OrderId> = it.together.orders.iter().map(|it| it.0).collect();
+        orders.sort_unstable_by_key(|order| (1..=9).find(|n| OrderId::nth(*n) == *order));
+        (it.together.driver, orders)
+    };
+    assigned.manifests.iter().map(of).collect()
+}
+
+#[test]
+fn each_engine_gives_orders_to_drivers_by_its_own_measure() {
+    let heavy = |n, from, to, weight_g| SearchCard {
+        needs: Needs { weight_g, ..Needs::default() },
+        ..waiting(n, from, to)
+    };
+    // Two in the west and two in the east, far beyond what a region brings together.
+    let (west, east) = (at(-4_000.0, 0.0), at(4_000.0, 0.0));
+    let north = |at: Point| at.offset_m(0.0, 800.0);
+    let all = [
+        heavy(1, west, north(west), 9_000),
+        heavy(2, east, north(east), 9_000),
+        heavy(3, west, north(west), 9_000),
+        heavy(4, east, north(east), 9_000),
+    ];
+    let drivers = [driver(1, west.offset_m(100.0, 0.0)), driver(2, east.offset_m(100.0, 0.0))];
+    let [one, two] = [1, 2].map(DriverId::nth);
+    let by_place =
+        [(one, [1, 3].map(OrderId::nth).to_vec()), (two, [2, 4].map(OrderId::nth).to_vec())];
+    for engine in [Engine::Greedy, Engine::Sequencing] {
+        let found = assigned(&all, &drivers, engine);
+        assert_eq!(manifests(&found), by_place, "{engine:?}");
+        assert_eq!(found.unassigned, [], "{engine:?}");
+    }
+    let full = manifests(&assigned(&all, &drivers, Engine::Capacity));
+    assert_eq!(full.len(), 2, "each holds two of them: {full:?}");
+    let large = Vehicle { kind: VehicleKind::Van, capacity_g: 50_000, skills: Vec::new() };
+    let large = [drivers[0].clone(), DriverCard { vehicle: Arc::new(large), ..drivers[1].clone() }];
+    let full = manifests(&assigned(&all[..2], &large, Engine::Capacity));
+    assert_eq!(full, [(one, [1, 2].map(OrderId::nth).to_vec())], "the smaller one is filled");
+}
+
+#[test]
+fn who_is_given_what_can_do_it_and_what_nobody_can_is_named_with_a_reason() {
+    let [one, two, three] = neighbours();
+    let near = at(-300.0, 0.0);
+    let late = SearchCard { batch: Some(times(200)), ..one.clone() };
+    let not_theirs = SearchCard { excluded: vec![DriverId::nth(1)], ..two.clone() };
+    for engine in ENGINES {
+        let found = assigned(&[late.clone(), not_theirs.clone()], &[driver(1, near)], engine);
+        assert_eq!(found.manifests, [], "{engine:?}");
+        let mut why: Vec<WhyAlone> = found.unassigned.iter().map(|it| it.why).collect();
+        why.sort_unstable();
+        assert_eq!(why, [WhyAlone::NoDriver, WhyAlone::Late], "{engine:?}");
+        let small = DriverCard { n_slots: 2, ..driver(1, near) };
+        let found = assigned(&[one.clone(), two.clone(), three.clone()], &[small], engine);
+        assert_eq!(found.manifests[0].stops.len(), 4, "{engine:?}");
+        let why: Vec<WhyAlone> = found.unassigned.iter().map(|it| it.why).collect();
+        assert_eq!(why, [WhyAlone::Full], "{engine:?}");
+        let busy = DriverCard { is_free: false, ..driver(1, near) };
+        let found = assigned(&[one.clone()], &[busy], engine);
+        assert_eq!(found.unassigned[0].why, WhyAlone::NoDriver, "{engine:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_given_to_drivers_each_order_is_given_once_and_no_vehicle_holds_too_much(
+        places in prop::collection::vec((0..6_000_i32, 0..6_000_i32, 0..12_000_u32), 1..9),
+        n_drivers in 1..4_u64,
+        engine in prop::sample::select(ENGINES.to_vec()),
+    ) {
+        let card = |(n, (east, north, weight_g)): (usize, &(i32, i32, u32))| SearchCard {
+            needs: Needs { weight_g: *weight_g, ..Needs::default() },
+            ..waiting(
+                n as u64 + 1,
+                at(f64::from(*east), f64::from(*north)),
+                at(f64::from(*north), f64::from(*east)),
+            )
+        };
+        let all: Vec<SearchCard> = places.iter().enumerate().map(card).collect();
+        let drivers: Vec<DriverCard> =
+            (1..=n_drivers).map(|n| driver(n, at(1_000.0 * n as f64, 0.0))).collect();
+        let found = assigned(&all, &drivers, engine);
+        prop_assert_eq!(&found, &assigned(&all, &drivers, engine), "the same again");
+        let given = found.manifests.iter().flat_map(|it| &it.together.orders).map(|it| it.0);
+        let left = found.unassigned.iter().map(|it| it.order);
+        let everything: Vec<OrderId> = given.chain(left).collect();
+        let distinct: HashSet<OrderId> = everything.iter().copied().collect();
+        prop_assert_eq!((everything.len(), distinct.len()), (all.len(), all.len()));
+        for manifest in &found.manifests {
+            let weight = |order: OrderId| {
+                let card = all.iter().find(|it| it.job == JobId::Order(order)).unwrap();
+                card.needs.weight_g
+            };
+            let (mut load_g, mut aboard) = (0, HashSet::new());
+            for stop in &manifest.stops {
+                if stop.is_pickup {
+                    prop_assert!(aboard.insert(stop.order));
+                    load_g += weight(stop.order);
+                } else {
+                    prop_assert!(aboard.remove(&stop.order), "brought before it is fetched");
+                    load_g -= weight(stop.order);
+                }
+                prop_assert!(load_g <= 20_000 && aboard.len() <= 5);
+            }
+            prop_assert!(aboard.is_empty());
+            prop_assert!(manifest.stops.is_sorted_by_key(|it| it.at));
+        }
+    }
 }
 
 #[test]

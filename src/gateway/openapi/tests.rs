@@ -67,8 +67,11 @@ fn every_route_is_described() {
     POST /admin/revocations
     POST /v1/actors/{id}/release
     POST /v1/auth/logout
+    POST /v1/cluster-deliveries
     POST /v1/drivers/{id}/actions
     POST /v1/incidents/{id}/actions
+    POST /v1/orchestrations
+    POST /v1/orchestrations/commit
     POST /v1/orders
     POST /v1/orders/{id}/actions
     POST /v1/quotes
@@ -78,6 +81,7 @@ fn every_route_is_described() {
     POST /v1/routes/plan
     POST /v1/rules
     POST /v1/rules/dry-run
+    POST /v1/runs
     POST /v1/runs/{id}/actions
     POST /v1/sos
     POST /v1/sse/{session}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::run;
-use protocol::view::StopKind;
+use protocol::{trace::WhyAlone, view::StopKind};
 
 fn batched() -> Placement {
     let placement = delivery();
@@ -138,6 +138,62 @@ fn a_run_that_comes_to_nothing_leaves_the_search_as_it_was_and_twice_is_enough()
     assert!(matches!(play.told_runs().last(), Some(run::Command::Leave { .. })));
     assert_eq!(play.card().batch, None);
     assert_eq!(play.ask(SYSTEM, leave(2, OfferStatus::Declined)), Ok(vec![]));
+}
+
+#[test]
+fn what_is_held_goes_with_a_run_and_is_held_again_if_that_comes_to_nothing() {
+    let hold = Command::Hold { reason: "for the evening round".to_owned() };
+    let held = || {
+        let mut play = Play::placed(batched());
+        play.yes(DISPATCHER, hold.clone());
+        play
+    };
+    let mut play = held();
+    assert_eq!(play.order.listing(play.id), None, "no region knows of it");
+    let card = play.order.to_bring(play.id, false).expect("staff may have it brought");
+    assert!(card.n_wanted > 0 && card.batch.is_some(), "{card:?}");
+    play.yes(SYSTEM, join_any(1, play.now));
+    assert_eq!(play.order.to_bring(play.id, true), Err(WhyAlone::InRun));
+    play.yes(SYSTEM, take(1));
+    assert_eq!((play.status(), play.order.driver()), (OrderStatus::Assigned, Some(nth(1))));
+    assert_eq!(play.order.to_bring(play.id, true), Err(WhyAlone::Taken));
+
+    let mut play = held();
+    play.yes(SYSTEM, join_any(1, play.now));
+    play.yes(SYSTEM, leave(1, OfferStatus::Withdrawn));
+    assert_eq!((play.run(), play.order.listing(play.id)), (None, None), "it is held as before");
+    // Nobody says anything any more: it goes on by itself, and stays held.
+    play.yes(SYSTEM, join_any(2, play.now));
+    play.wait(40_000);
+    play.tick();
+    assert_eq!((play.run(), play.order.listing(play.id)), (None, None));
+}
+
+/// Whatever round it is.
+fn join_any(n: u64, now: Timestamp) -> Command {
+    Command::Search(Heard::JoinRun {
+        run: RunId::nth(n),
+        driver: nth(1),
+        round: None,
+        from: None,
+        until: now + Duration::from_secs(40),
+    })
+}
+
+#[test]
+fn it_is_said_what_keeps_an_order_from_being_brought_with_others() {
+    let why = |play: &Play, is_forced| play.order.to_bring(play.id, is_forced).err();
+    assert_eq!(why(&Play::placed(ride()), true), Some(WhyAlone::OtherKind));
+    let other_brand = Play::placed(delivery());
+    assert_eq!(why(&other_brand, false), Some(WhyAlone::NotBatched));
+    assert_eq!(why(&other_brand, true), None, "staff insist");
+    let mut offered = Play::placed(batched());
+    offered.offer_to(2);
+    assert_eq!(why(&offered, true), Some(WhyAlone::Offered));
+    let mut over = Play::placed(batched());
+    over.yes(RIDER, cancel());
+    assert_eq!(why(&over, true), Some(WhyAlone::Taken));
+    assert_eq!(Order::default().to_bring(OrderId::nth(1), true), Err(WhyAlone::NotLooking));
 }
 
 #[test]

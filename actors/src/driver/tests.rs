@@ -217,6 +217,7 @@ fn describe(effect: &Effect) -> String {
         | Tell::Incident { .. }
         | Tell::Zone { .. }
         | Tell::Run { .. }
+        | Tell::Rule { .. }
         | Tell::Order { .. } => {
             format!("{tell:?}")
         }

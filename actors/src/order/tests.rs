@@ -442,6 +442,7 @@ impl Play {
                     Tell::Incident { command, .. } => command.into(),
                     Tell::Zone { command, .. } => command.into(),
                     Tell::Run { command, .. } => command.into(),
+                    Tell::Rule { command, .. } => command.into(),
                 };
                 format!("{}: {name}", effect.tell.to().kind)
             })

@@ -154,7 +154,7 @@ impl Rounds {
     ) -> Vec<(JobId, Chance)> {
         let mut chances: Vec<_> =
             self.parts.iter().flat_map(|part| lock(part).of_driver(driver, at, since)).collect();
-        chances.sort_unstable_by_key(|(job, chance)| (std::cmp::Reverse(chance.at), *job));
+        chances.sort_unstable_by_key(|(job, chance)| (Reverse(chance.at), *job));
         chances
     }
 

@@ -272,7 +272,8 @@ impl World {
             | Tell::Rescue { .. }
             | Tell::Revocation { .. }
             | Tell::Zone { .. }
-            | Tell::Run { .. } => {
+            | Tell::Run { .. }
+            | Tell::Rule { .. } => {
                 format!("{tell:?}")
             }
         };

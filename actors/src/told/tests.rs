@@ -174,6 +174,8 @@ fn seen(round: u32) -> Seen {
         weighed: Vec::new(),
         n_unfit: BTreeMap::from([(WhyNot::Skill, 4)]),
         unfit: Vec::new(),
+        rule: None,
+        model: None,
     }
 }
 

@@ -707,6 +707,10 @@ export type Priority = "low" | "normal" | "high" | "urgent";
 export type CancelDecision = "return" | "complete" | "deny";
 export type OrderId = string;
 /**
+ * What kind of bike is stranded.
+ */
+export type Bike = "bicycle" | "e_bike" | "cargo_bike" | "kick_scooter" | "moped" | "motorcycle";
+/**
  * What is wrong with a stranded vehicle.
  */
 export type Issue = "flat_tyre" | "battery_dead" | "out_of_fuel" | "mechanical" | "accident" | "locked_out" | "stuck";
@@ -1690,7 +1694,10 @@ export type WhyNot =
   | "certificate"
   | "gender"
   | "permit"
-  | "hours";
+  | "hours"
+  | "ramp"
+  | "lift_gate"
+  | "tie_downs";
 /**
  * What must arrive.
  */
@@ -2001,7 +2008,7 @@ export interface NewOrder {
  */
 export interface Needs {
   /**
-   * All of these, such as `cold_chain` or `jump_start`.
+   * All of these, such as `cold_chain`, `jump_start` or `tie_downs`.
    */
   skills?: string[];
   /**
@@ -2056,6 +2063,7 @@ export interface NewRescue {
    */
   accuracy_m?: number | null;
   at: Place;
+  bike?: Bike | null;
   dropoff?: Place | null;
   issue: Issue;
   policy?: OfferPolicy | null;
@@ -2063,7 +2071,7 @@ export interface NewRescue {
   severity?: Severity | null;
   vehicle?: VehicleKind | null;
   /**
-   * How heavy it is, in grams.
+   * How heavy it is, in grams, 40 t at most; as heavy as its kind usually is, if 0.
    */
   weight_g?: number;
 }
@@ -2474,6 +2482,7 @@ export interface RescueView {
   held?: boolean;
   id: RescueId;
   issue: Issue;
+  needs?: Needs;
   /**
    * Offers that are still open.
    */
@@ -2729,6 +2738,7 @@ export interface RescueChanges {
   held?: boolean;
   id: RescueId;
   issue?: Issue;
+  needs?: Needs;
   /**
    * As in the view, if it is another now; null: it has none any more.
    */

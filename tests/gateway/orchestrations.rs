@@ -25,7 +25,7 @@ async fn place_four(node: &Node, staff: &Caller<'_>) -> Vec<OrderId> {
     let mut orders = Vec::new();
     for n in 0..4 {
         let mut rider = Client::connect(node, rider(n)).await;
-        let east_m = 40.0 * n as f64;
+        let east_m = 20.0 * n as f64;
         let ends = [PICKUP.offset_m(east_m, 0.0), PICKUP.offset_m(east_m, 150.0)];
         orders.push(place_between(&mut rider, ends, 9_000).await);
     }

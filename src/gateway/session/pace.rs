@@ -175,9 +175,11 @@ impl Session {
         match is_at_rest {
             Some(true) => {}
             Some(false) => return 0,
-            // Whoever comes while its own node has too much to do cannot be told anything either. A crowd that spoke often
-            // until it is known would keep that node from ever getting there.
-            None if !self.pace.is_known => return self.pace.at_rest_ms.max(ms(bounds.least)),
+            // A rider who comes while its own node has too much to do cannot be told anything either. A crowd that spoke often
+            // until it is known would keep that node from ever getting there. Drivers are few, and may be on duty.
+            None if !self.pace.is_known && matches!(self.who(), Some(Principal::Rider(_))) => {
+                return self.pace.at_rest_ms.max(ms(bounds.least));
+            }
             None => return self.pace.at_rest_ms,
         }
         let wanted = self.pace.way.interval_ms(bounds);

@@ -412,9 +412,8 @@ impl Region {
     ) -> Batching {
         let batching = self.prepare_batches(std::iter::empty(), now);
         let due: HashSet<JobId> = batching.waiting.iter().map(|it| it.job).collect();
-        let is_other = |open: &&Open| {
-            open.card.work == WorkKind::Delivery && !due.contains(&open.card.job)
-        };
+        let is_other =
+            |open: &&Open| open.card.work == WorkKind::Delivery && !due.contains(&open.card.job);
         let others = self.searches.values().filter(is_other).map(|open| open.card.clone());
         let others = others.collect();
         let (drivers, runs) = self.bringing(rosters);

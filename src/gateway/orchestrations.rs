@@ -14,7 +14,7 @@ use super::{
     Gate,
     front::Question,
     rest::{Answered, Body, Caller, Key},
-    together::{Alone, DueStop, NotMade, RunMade, check_named},
+    together::{Alone, DueStop, NotMade, RunMade, a_turn, check_named},
     translate::{self, command_id, invalid, not_found},
     unavailable,
 };
@@ -348,7 +348,7 @@ impl Gate {
         let weights: HashMap<OrderId, u32> = cards.iter().filter_map(weight_of).collect();
         let assigned = match cards.first().map(|it| RegionId::at(it.pickup)) {
             Some(region) => {
-                let _turn = self.turn_to_count()?;
+                let _turn = a_turn(&self.plans, "other routes are being planned")?;
                 let engine = engine.into();
                 self.assigned(Assigning { region, cards, drivers: free, engine }).await?
             }

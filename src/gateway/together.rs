@@ -47,13 +47,18 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::HashSet, sync::Arc, time::Duration};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use utoipa::ToSchema;
 
 /// Most runs that are made of what waits in a region at once. The others are made by the region itself, or the next time.
 const RUNS_MAX: usize = 20;
 /// Most orders that are looked at, if they are named.
 const NAMED_MAX: usize = 100;
+/// As many look at once by way of one node: each takes a processor, which regions need, too.
+pub(super) const LOOKS_MAX: usize = 2;
 /// How long whoever matches somewhere has to look.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// When whoever was refused had better come again, in milliseconds.
@@ -452,14 +457,6 @@ impl Gate {
         }
     }
 
-    /// A turn to count what takes long; refused while as many do as may.
-    pub(super) fn turn_to_count(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        Arc::clone(&self.plans).try_acquire_owned().map_err(|_full| {
-            let refused = Refused::new(Code::Busy, "other routes are being planned");
-            refused.retry_after_ms(BUSY_MS)
-        })
-    }
-
     /// What regions know of a driver who is to bring these, refused with whatever speaks against it.
     pub(super) async fn driver_card(
         &self,
@@ -691,7 +688,7 @@ impl Gate {
         says_why: bool,
         scope: &Scope,
     ) -> Result<Groups, Refused> {
-        let _turn = self.turn_to_count()?;
+        let _turn = a_turn(&self.looks, "others are looking at what could be brought together")?;
         let asked = |of| Grouping { region, of, says_why, scope: scope.clone() };
         if let Some(groups) = self.groups_here(asked(of.clone())).await {
             return Ok(groups);
@@ -760,6 +757,15 @@ impl From<RunMade> for RunsMade {
     fn from(run: RunMade) -> Self {
         Self { runs: vec![run], added: Vec::new(), alone: Vec::new(), n_left: 0 }
     }
+}
+
+/// A turn to do what takes long; refused, because of that, while as many do it as may.
+pub(super) fn a_turn(
+    among: &Arc<Semaphore>,
+    because: &str,
+) -> Result<OwnedSemaphorePermit, Refused> {
+    let turn = Arc::clone(among).try_acquire_owned();
+    turn.map_err(|_full| Refused::new(Code::Busy, because).retry_after_ms(BUSY_MS))
 }
 
 /// The run that a command makes of some orders, of which this is the first that is named.

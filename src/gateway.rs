@@ -174,6 +174,8 @@ struct Gate {
     attendance: Arc<Attendance>,
     /// How many more routes may be planned at once.
     plans: Arc<Semaphore>,
+    /// So many may look at what could be brought together.
+    looks: Arc<Semaphore>,
 }
 
 /// What a process serves beside what every gateway does.
@@ -284,6 +286,7 @@ impl Gateway {
             feed: LastLook::default(),
             attendance,
             plans: Arc::new(Semaphore::new(allowed.plans_max)),
+            looks: Arc::new(Semaphore::new(together::LOOKS_MAX)),
         });
         tokio::spawn(reprice::run(Arc::clone(&gate)));
         drop(tokio::spawn(gate.known.tend()));

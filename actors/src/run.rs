@@ -570,15 +570,14 @@ impl Member {
 }
 
 /// What staff want to have brought together, said to a run that comes of it: to be brought as it was counted, by whoever was
-/// found, or not at all.
+/// found, or not at all. An order of which anything has changed since it was looked at does not join.
 pub fn wanted(chosen: Chosen, consent: bool, settings: &batch::Settings, wish: Wish) -> Plan {
     let Chosen { together, stops } = chosen;
     let stop = |it: Due| {
         let what = if it.is_pickup { StopKind::Pickup } else { StopKind::Dropoff };
         Stop { order: it.order, what, due: it.at }
     };
-    // Whatever else has happened to their searches: they were judged as they are now.
-    let wanted = |(order, _)| Wanted { order, round: None, from: None };
+    let wanted = |(order, round)| Wanted { order, round: Some(round), from: None };
     let orders: Vec<Wanted> = together.orders.into_iter().map(wanted).collect();
     Plan {
         driver: together.driver,

@@ -523,7 +523,8 @@ impl Search {
         Ok(Given { events, bypassed })
     }
 
-    /// Lets nobody be asked for a while: what is open is taken back. Nothing, if that is so already.
+    /// Lets nobody be asked for a while: what is open is taken back, and what is held already waits for no run. Nothing, if that is
+    /// so already.
     pub fn hold(&self, by: Principal, reason: &str, at: Timestamp) -> Vec<Event> {
         match self.phase {
             Phase::Open { .. } | Phase::Feed { .. } => {
@@ -535,7 +536,10 @@ impl Search {
             Phase::Held { .. } if self.paused.is_some() => {
                 vec![Event::Held { at, by, reason: reason.to_owned() }]
             }
-            Phase::Held { .. } | Phase::Closed => Vec::new(),
+            Phase::Held { .. } => {
+                self.left_run(OfferStatus::Withdrawn, false, at).into_iter().collect()
+            }
+            Phase::Closed => Vec::new(),
         }
     }
 
@@ -590,15 +594,18 @@ impl Search {
     }
 
     /// Stands still because of its zone; what is open is taken back. Only while drivers are asked: a job in the feed is
-    /// not listed, and whom a dispatcher holds goes on by a dispatcher's word.
+    /// not listed, and whom a dispatcher holds goes on by a dispatcher's word, though with no run either.
     fn pause(&self, pause: &ZonePause, at: Timestamp) -> Vec<Event> {
-        let is_meant = match self.phase {
-            Phase::Open { .. } => true,
-            Phase::Held { .. } => self.paused.is_some(),
-            Phase::Feed { .. } | Phase::Closed => false,
-        };
-        if !is_meant || !pause.lasts(at) {
+        if !pause.lasts(at) {
             return Vec::new();
+        }
+        match self.phase {
+            Phase::Open { .. } => {}
+            Phase::Held { .. } if self.paused.is_some() => {}
+            Phase::Held { .. } => {
+                return self.left_run(OfferStatus::Withdrawn, false, at).into_iter().collect();
+            }
+            Phase::Feed { .. } | Phase::Closed => return Vec::new(),
         }
         let until = at + PAUSE_MAX;
         let until = pause.until.map_or(until, |end| end.min(until));

@@ -17,7 +17,7 @@ mod chosen;
 mod propose;
 mod roads;
 
-pub use alone::{Against, alone, why_not_now};
+pub use alone::{Against, REASONS_MAX, alone, why_not_now};
 pub use assign::{Assigned, Engine, assign};
 pub use chosen::{Chosen, Due, Leeway, chosen};
 pub use propose::{Proposal, Together, plan};

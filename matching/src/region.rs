@@ -411,14 +411,19 @@ impl Region {
         now: Timestamp,
     ) -> Batching {
         let batching = self.prepare_batches(std::iter::empty(), now);
-        let is_other = |open: &&Open| {
-            open.card.work == WorkKind::Delivery
-                && !batching.waiting.iter().any(|it| it.job == open.card.job)
-        };
+        let due: HashSet<JobId> = batching.waiting.iter().map(|it| it.job).collect();
+        let is_other =
+            |open: &&Open| open.card.work == WorkKind::Delivery && !due.contains(&open.card.job);
         let others = self.searches.values().filter(is_other).map(|open| open.card.clone());
         let others = others.collect();
         let (drivers, runs) = self.bringing(rosters);
         Batching { others, drivers, runs, ..batching }
+    }
+
+    /// The same for whoever brings along all that is looked at: nothing but how ways go here.
+    pub fn prepare_ways(&self, now: Timestamp) -> Batching {
+        let (waiting, others, drivers, runs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Batching { waiting, others, drivers, runs, ways: self.ways.clone(), now }
     }
 
     /// Who may bring deliveries: drivers who were not proposed a moment ago, and runs under way.
@@ -816,8 +821,11 @@ impl Hinting {
 pub struct Groups {
     /// What would be proposed.
     pub proposals: Vec<Proposal>,
-    /// Why the others are alone.
+    /// Why the others are alone, of [`batch::REASONS_MAX`] of them at most; nothing, if nobody asked.
     pub alone: Vec<Against>,
+    /// How many those others are.
+    #[serde(default)]
+    pub n_alone: usize,
 }
 
 /// Everything one look at what may be brought together needs, so that it can be done on any thread.
@@ -881,9 +889,10 @@ impl Batching {
         batch::assign(waiting, drivers, engine, *now, settings, costs, &learned)
     }
 
-    /// What a look comes to, and why the others are alone.
+    /// What a look comes to, and, if that is asked, why the others are alone.
     pub fn groups(
         &self,
+        says_why: bool,
         settings: &batch::Settings,
         costs: &Settings,
         router: &dyn Router,
@@ -891,14 +900,22 @@ impl Batching {
         let learned = Learned { router, ways: &self.ways };
         let proposals = self.run(settings, costs, router);
         let Self { waiting, others, drivers, now, .. } = self;
+        let n_together: usize = proposals.iter().map(|it| it.orders().len()).sum();
+        let is_order = |it: &&Arc<SearchCard>| matches!(it.job, JobId::Order(_));
+        let n_all = waiting.iter().chain(others).filter(is_order).count();
+        let n_alone = n_all.saturating_sub(n_together);
+        if !says_why {
+            return Groups { proposals, alone: Vec::new(), n_alone };
+        }
         let mut alone = batch::alone(waiting, drivers, &proposals, *now, settings, costs, &learned);
         // They may be fit to be brought with others, and are being proposed to somebody at this moment.
         let offered = |card: &Arc<SearchCard>| {
             batch::why_not_now(card, *now, settings).unwrap_or(WhyAlone::Offered)
         };
         let against = |card: &Arc<SearchCard>| Against::of(card, offered(card), None);
-        alone.extend(others.iter().filter_map(against));
-        Groups { proposals, alone }
+        let n_more = batch::REASONS_MAX.saturating_sub(alone.len());
+        alone.extend(others.iter().filter_map(against).take(n_more));
+        Groups { proposals, alone, n_alone }
     }
 
     /// Whether all of what waits may be brought together. As [`batch::chosen`].

@@ -232,7 +232,7 @@ impl<T: Travel> Terms<'_, T> {
     pub fn schedule(&self, vehicle: &Vehicle, tasks: &[Task]) -> Result<Schedule, Fault> {
         let Self { orders, rules, travel } = self;
         let mut aboard = vehicle.aboard.clone();
-        let mut load: u32 = aboard.iter().map(|it| orders[*it as usize].load).sum();
+        let mut load = load_of(&aboard, orders);
         let mut done: Vec<u32> = Vec::new();
         let mut schedule =
             Schedule { leave: vehicle.free, end: vehicle.free, ..Schedule::default() };
@@ -253,7 +253,7 @@ impl<T: Travel> Terms<'_, T> {
                     let held = held.ok_or(Fault::Precedence { order: which })?;
                     aboard.swap_remove(held);
                     done.push(which);
-                    load -= order.load;
+                    load = load.saturating_sub(order.load);
                     continue;
                 }
                 if held.is_some() || done.contains(&which) {
@@ -264,7 +264,7 @@ impl<T: Travel> Terms<'_, T> {
                     return Err(Fault::Mixed { order: which });
                 }
                 aboard.push(which);
-                load += order.load;
+                load = load.saturating_add(order.load);
                 if load > vehicle.capacity || aboard.len() > rules.aboard_max {
                     return Err(Fault::Capacity { order: which });
                 }
@@ -303,7 +303,7 @@ impl<T: Travel> Terms<'_, T> {
         let Self { orders, rules, travel } = self;
         let weights = rules.weights;
         let mut aboard = vehicle.aboard.len();
-        let mut load: u32 = vehicle.aboard.iter().map(|it| orders[*it as usize].load).sum();
+        let mut load = load_of(&vehicle.aboard, orders);
         let (mut now, mut place, mut sum) = (vehicle.free, vehicle.place, 0.0);
         let mut at = 0;
         while at < tasks.len() {
@@ -319,7 +319,7 @@ impl<T: Travel> Terms<'_, T> {
                 for task in &tasks[at..end] {
                     let order = &orders[task.order() as usize];
                     moment = moment.max(order.ready);
-                    load += order.load;
+                    load = load.saturating_add(order.load);
                 }
                 aboard += end - at;
                 if load > vehicle.capacity || aboard > rules.aboard_max || moment > vehicle.until {
@@ -344,7 +344,7 @@ impl<T: Travel> Terms<'_, T> {
                 }
                 sum += weights.door * (moment - order.asked) + weights.driving * drive;
                 aboard -= 1;
-                load -= order.load;
+                load = load.saturating_sub(order.load);
                 now = moment + rules.dropoff.after;
                 place = order.dropoff;
                 at += 1;
@@ -367,6 +367,11 @@ impl<T: Travel> Terms<'_, T> {
             .map(|(task, moment)| self.orders[task.order() as usize].promise - moment)
             .fold(f64::INFINITY, f64::min))
     }
+}
+
+/// How much all of these are together. What is more than can be counted is more than any vehicle holds.
+fn load_of(all: &[u32], orders: &[Order]) -> u32 {
+    all.iter().fold(0, |sum, it| sum.saturating_add(orders[*it as usize].load))
 }
 
 /// Where the visit that begins at `at` ends: what is fetched at one place in a row is one visit.

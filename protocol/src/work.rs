@@ -12,7 +12,7 @@ use std::fmt;
 pub const STOPS_MAX: usize = 20;
 /// Most characters of any free text: labels, reasons, notes.
 pub const TEXT_CHARS_MAX: usize = 200;
-/// How heavy something stranded may be, in grams: 40 t, as much as a lorry may weigh.
+/// How heavy something may be, stranded or brought, and how much a vehicle may hold, in grams: 40 t, as much as a lorry may weigh.
 pub const STRANDED_G_MAX: u32 = 40_000_000;
 
 /// What is moved.

@@ -14,7 +14,7 @@ use super::{
     Gate,
     front::Question,
     rest::{Answered, Body, Caller, Key},
-    together::{Alone, DueStop, NotMade, RunMade, check_named},
+    together::{Alone, DueStop, NotMade, RunMade, a_turn, check_named},
     translate::{self, command_id, invalid, not_found},
     unavailable,
 };
@@ -54,8 +54,6 @@ use utoipa::ToSchema;
 /// Most orders, and most drivers, of one plan.
 const ORDERS_MAX: usize = 50;
 const DRIVERS_MAX: usize = 20;
-/// When whoever was refused had better come again, in milliseconds.
-const BUSY_MS: u64 = 1_000;
 
 /// What is to be given to whom.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -329,10 +327,6 @@ impl Gate {
         for driver in &drivers {
             self.check_taker_there(*driver, by).await?;
         }
-        let Ok(turn) = Arc::clone(&self.plans).try_acquire_owned() else {
-            let refused = Refused::new(Code::Busy, "other routes are being planned");
-            return Err(refused.retry_after_ms(BUSY_MS));
-        };
         let (mut seen, mut unassigned, mut cards) = (Vec::new(), Vec::new(), Vec::new());
         for order in &orders {
             let (state, card) = self.order_seen(*order).await?;
@@ -354,12 +348,12 @@ impl Gate {
         let weights: HashMap<OrderId, u32> = cards.iter().filter_map(weight_of).collect();
         let assigned = match cards.first().map(|it| RegionId::at(it.pickup)) {
             Some(region) => {
+                let _turn = a_turn(&self.plans, "other routes are being planned")?;
                 let engine = engine.into();
                 self.assigned(Assigning { region, cards, drivers: free, engine }).await?
             }
             None => Assigned::default(),
         };
-        drop(turn);
         unassigned.extend(assigned.unassigned.into_iter().map(Alone::from));
         let manifests: Vec<Manifest> =
             assigned.manifests.into_iter().map(|it| Manifest::of(it, &weights)).collect();
@@ -379,7 +373,8 @@ impl Gate {
             return Err(not_found(&id.to_string()));
         }
         // Whoever has it given to somebody insists: its brand only says what is brought together by itself.
-        Ok((version.0.to_string(), order.to_bring(id, true)))
+        let known = order.to_bring(id, true).and_then(|it| self.unless_paused(it));
+        Ok((version.0.to_string(), known))
     }
 
     /// How a driver is as far as it matters here, and what regions know of it, if it may be given something. Where it is does
@@ -413,12 +408,12 @@ impl Gate {
 
     /// Who would bring what, as whoever matches there knows the ways.
     async fn assigned(&self, asked: Assigning) -> Result<Assigned, Refused> {
+        let region = asked.region;
         if let Some(assigned) = self.assigned_here(asked.clone()).await {
             return Ok(assigned);
         }
         let question = Question::Assigned(Box::new(asked));
-        let (there, _silent) = self.elsewhere::<Option<Assigned>>(&question).await;
-        there.into_iter().flatten().next().ok_or_else(unavailable)
+        self.ask_whose(region, &question).await.ok_or_else(unavailable)
     }
 
     /// The same, if that is this node.
@@ -438,10 +433,9 @@ impl Gate {
         let orders_max = usize::from(self.system.regions().batches().orders_max);
         wanted.check(orders_max)?;
         let wished = Wished::new(&wanted);
-        let first = &wanted.manifests[0];
         let id = match &key {
             None => CommandId::mint(),
-            Some(key) => self.id_of_commit(by.who, key, first).await,
+            Some(key) => self.id_of_commit(by.who, key, &wanted).await,
         };
         translate::check_id(id)?;
         let Some(name) = key else { return self.commit_by(by, id, &wanted).await };
@@ -458,12 +452,12 @@ impl Gate {
     }
 
     /// The command id a key stands for.
-    async fn id_of_commit(&self, by: Principal, key: &str, first: &Given) -> CommandId {
+    async fn id_of_commit(&self, by: Principal, key: &str, wanted: &Commitment) -> CommandId {
         if let Some(id) = command_id(key) {
             return id;
         }
         let [earlier, now] = self.command_ids(by, key);
-        let (run, command) = first.run(earlier, 0);
+        let (run, command) = wanted.manifests[0].run(earlier, &wanted.digest, 0);
         match self.system.journal().result(run.into(), command).await {
             Ok(Some(_)) => earlier,
             Ok(None) | Err(_) => now,
@@ -478,34 +472,39 @@ impl Gate {
     ) -> Result<Committed, NotCommitted> {
         let mut known: Vec<Option<Plan>> = Vec::new();
         for (n, given) in wanted.manifests.iter().enumerate() {
-            known.push(self.planned_before(given.run(id, n).0).await?);
+            let plan = self.planned_before(given.run(id, &wanted.digest, n).0).await?;
+            if let Some(plan) = &plan {
+                given.check_is(plan)?;
+                self.check_sight_of(plan, by).await?;
+            }
+            known.push(plan);
         }
-        // Said again: what it has changed itself is not as it was shown.
+        // Said again: what it has changed itself is not as it was shown. What it has not done yet still must be.
         let is_repeat = known.iter().any(Option::is_some);
         if !is_repeat {
             self.check_as_shown(by, wanted).await?;
         }
-        let mut plans = Vec::new();
-        for (n, (given, known)) in wanted.manifests.iter().zip(known).enumerate() {
-            let plan = match known {
+        let planning = wanted.manifests.iter().zip(known).map(|(given, known)| async move {
+            match known {
                 Some(plan) => Ok(plan),
-                None => self.plan_of(by, given, &wanted.reason).await,
-            };
-            match plan {
-                Ok(plan) => plans.push((n, given, Ok(plan))),
-                // Nothing has been done yet.
-                Err(no) if !is_repeat => return Err(no.into()),
-                Err(no) => plans.push((n, given, Err(no))),
+                None => Box::pin(self.plan_of(by, given, wanted)).await,
             }
+        });
+        let mut plans: Vec<Result<Plan, NotCommitted>> = join_all(planning).await;
+        if !is_repeat {
+            // Nothing has been done yet.
+            let all: Vec<Plan> = plans.into_iter().collect::<Result<_, _>>()?;
+            plans = all.into_iter().map(Ok).collect();
         }
-        let made = plans.into_iter().map(|(n, given, plan)| async move {
-            let (to, command) = given.run(id, n);
+        let all = wanted.manifests.iter().enumerate().zip(plans);
+        let made = all.map(|((n, given), plan)| async move {
+            let (to, command) = given.run(id, &wanted.digest, n);
             let made = match plan {
                 Ok(plan) => {
                     let wished = Wished::new(&(wanted, n));
                     self.plan_run(to, plan, by.who, command, wished).await
                 }
-                Err(no) => Err(no),
+                Err(no) => Err(no.refused),
             };
             made.map_err(|why| Failed { driver: given.driver, orders: given.orders.clone(), why })
         });
@@ -515,6 +514,11 @@ impl Gate {
                 Ok(run) => committed.runs.push(run),
                 Err(failed) => committed.failed.push(failed),
             }
+        }
+        // Nobody knows what came of it: whoever says it again finds out.
+        let is_unknown = |it: &Failed| it.why.refused.code == Code::Unavailable;
+        if let Some(n) = committed.failed.iter().position(is_unknown) {
+            return Err(committed.failed.swap_remove(n).why.into());
         }
         // Of a single one that failed, and of all that did, its refusal is the answer.
         match (committed.runs.is_empty(), committed.failed.pop()) {
@@ -549,21 +553,44 @@ impl Gate {
         if changed.is_empty() { Ok(()) } else { Err(NotCommitted::changed(changed)) }
     }
 
-    /// What is planned of one manifest, judged as it is now.
-    async fn plan_of(&self, by: &Asker, given: &Given, reason: &str) -> Result<Plan, NotMade> {
+    /// What is planned of one manifest, judged as it is now, which is as it was shown.
+    async fn plan_of(
+        &self,
+        by: &Asker,
+        given: &Given,
+        wanted: &Commitment,
+    ) -> Result<Plan, NotCommitted> {
         for order in &given.orders {
             self.check_sight((*order).into(), by).await?;
         }
         self.check_taker_there(given.driver, by).await?;
-        let cards = self.cards_of(&given.orders, true).await?;
-        let driver = Some(self.driver_card(given.driver, &given.orders).await?);
+        let (mut cards, mut against, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        for order in &given.orders {
+            let (is, card) = self.order_seen(*order).await?;
+            changed.extend(wanted.changed(order.to_string(), is));
+            match card {
+                Ok(card) => cards.push(card),
+                Err(why) => against.push(Alone::new(*order, why)),
+            }
+        }
+        let (is, card) = self.driver_seen(given.driver).await?;
+        changed.extend(wanted.changed(given.driver.to_string(), is));
+        if !changed.is_empty() {
+            return Err(NotCommitted::changed(changed));
+        }
+        if !against.is_empty() {
+            return Err(NotMade::because_of(against).into());
+        }
+        // What speaks against it beside how it is.
+        self.driver_card(given.driver, &given.orders).await?;
+        let driver = Some(card.map_err(Refusal::Unfit)?);
         let consent = !cards.iter().all(|it| it.policy == OfferPolicy::AutoAssign);
         let Some(first) = cards.first() else { return Err(invalid("orders", "which?").into()) };
         let region = RegionId::at(first.pickup);
         let leeway = Leeway { is_named: true, is_forced: true, is_apart: true };
         let choice = Choice { cards, driver, leeway };
         let chosen = self.chosen(region, choice, &by.scope).await?;
-        let wish = run::Wish { by: by.who, reason: reason.to_owned() };
+        let wish = run::Wish { by: by.who, reason: wanted.reason.clone() };
         Ok(run::wanted(chosen, consent, self.system.regions().batches(), wish))
     }
 }
@@ -582,6 +609,10 @@ impl Commitment {
         if self.seen.len() > ORDERS_MAX + DRIVERS_MAX {
             return Err(invalid("seen", "more than can have been"));
         }
+        let ids: HashSet<&str> = self.seen.iter().map(|it| &*it.id).collect();
+        if ids.len() < self.seen.len() {
+            return Err(invalid("seen", "each once"));
+        }
         let is_seen = |id: String| self.seen.iter().any(|it| it.id == id);
         let are_seen = orders.iter().all(|it| is_seen(it.to_string()))
             && drivers.iter().all(|it| is_seen(it.to_string()));
@@ -590,14 +621,34 @@ impl Commitment {
         }
         Ok(())
     }
+
+    /// How this is otherwise than it was shown, if it is.
+    fn changed(&self, id: String, is: String) -> Option<Changed> {
+        let seen = self.seen.iter().find(|it| it.id == id);
+        let was = seen.map(|it| it.state.clone()).unwrap_or_default();
+        (is != was).then_some(Changed { id, was, is })
+    }
 }
 
 impl Given {
-    /// The run that comes of the `n`th manifest of a commitment, and the command that makes it.
-    fn run(&self, id: CommandId, n: usize) -> (RunId, CommandId) {
+    /// The run that comes of the `n`th manifest of a commitment with this digest, and the command that makes it. Another
+    /// commitment under the same name makes others.
+    fn run(&self, id: CommandId, digest: &str, n: usize) -> (RunId, CommandId) {
         let nth = u32::try_from(n).unwrap_or(u32::MAX);
-        let command = CommandId::of_effect(id.0.as_bytes(), 0, nth, id.minted_at());
+        let name = [id.0.as_bytes().as_slice(), digest.as_bytes()].concat();
+        let command = CommandId::of_effect(&name, 0, nth, id.minted_at());
         (RunId::created_by(self.driver.0, command, self.orders[0].shard()), command)
+    }
+
+    /// Refuses what was planned for somebody else, or of something else.
+    fn check_is(&self, plan: &Plan) -> Result<(), Refused> {
+        let planned: HashSet<OrderId> = plan.orders.iter().map(|it| it.order).collect();
+        let given: HashSet<OrderId> = self.orders.iter().copied().collect();
+        if plan.driver == self.driver && planned == given {
+            return Ok(());
+        }
+        let message = "this command id or idempotency key was used for something else";
+        Err(Refused::new(Code::CommandIdReused, message))
     }
 }
 

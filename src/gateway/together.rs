@@ -35,7 +35,7 @@ use axum::{
 };
 use futures_util::future::join_all;
 use matching::{
-    batch::{Against, Chosen, Leeway, Proposal},
+    batch::{self, Against, Chosen, Leeway, Proposal},
     region::Groups,
 };
 use protocol::{
@@ -45,17 +45,24 @@ use protocol::{
     view::StopKind,
     work::OfferPolicy,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::HashSet, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use utoipa::ToSchema;
 
 /// Most runs that are made of what waits in a region at once. The others are made by the region itself, or the next time.
 const RUNS_MAX: usize = 20;
 /// Most orders that are looked at, if they are named.
 const NAMED_MAX: usize = 100;
-/// Of so many it is told why they are alone.
-const ALONE_MAX: usize = 500;
+/// As many look at once by way of one node: each takes a processor, which regions need, too.
+pub(super) const LOOKS_MAX: usize = 2;
+/// How long whoever matches somewhere has to look.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// When whoever was refused had better come again, in milliseconds.
+const BUSY_MS: u64 = 1_000;
 /// How much longer than its orders may take to join is waited to see whether a run comes of it.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 /// Events of a run that came to nothing: it has had hardly any.
@@ -89,8 +96,10 @@ pub(super) struct RunsMade {
     runs: Vec<RunMade>,
     /// What runs under way were asked to take along.
     added: Vec<Added>,
-    /// What stays alone; at most 500.
+    /// Of a region: what was to be brought together and is not, and what was answered.
     alone: Vec<Alone>,
+    /// Of a region: how many more runs it would make, for no more than 20 are made at once. It makes them itself, or the next time.
+    n_left: usize,
 }
 
 /// A run that was planned.
@@ -201,6 +210,8 @@ pub(super) struct Grouping {
     region: RegionId,
     /// Of these; of all that waits there, if absent.
     of: Option<Vec<SearchCard>>,
+    /// Also why the rest is alone?
+    says_why: bool,
     scope: Scope,
 }
 
@@ -231,6 +242,18 @@ impl NotMade {
         let told: Vec<String> = against.iter().take(5).map(told).collect();
         let message = format!("cannot be brought together: {}", told.join(", "));
         Self { refused: Refused::new(Code::NotEligible, message), against }
+    }
+
+    /// What is told of each of these, which were to be brought together: what it said itself, or else what was answered.
+    fn told_of(&self, orders: &[OrderId]) -> Vec<Alone> {
+        let told = |order: &OrderId| {
+            let own = self.against.iter().find(|it| it.order == *order);
+            own.cloned().unwrap_or_else(|| {
+                let said = format!("{}: {}", self.refused.code, self.refused.message);
+                Alone { said: Some(said), ..Alone::new(*order, WhyAlone::Refused) }
+            })
+        };
+        orders.iter().map(told).collect()
     }
 }
 
@@ -357,7 +380,10 @@ impl Gate {
         translate::check_id(id)?;
         let to = run_of(new.orders[0], id);
         let plan = match self.planned_before(to).await? {
-            Some(plan) => plan,
+            Some(plan) => {
+                self.check_sight_of(&plan, by).await?;
+                plan
+            }
             None => Box::pin(self.judged(by, new)).await?,
         };
         self.plan_run(to, plan, by.who, id, Wished::new(new)).await
@@ -367,6 +393,14 @@ impl Gate {
     pub(super) async fn planned_before(&self, id: RunId) -> Result<Option<Plan>, Refused> {
         let (_, run) = self.system.read::<Run>(id).await?;
         Ok(run.plan().cloned())
+    }
+
+    /// Refuses to say what was planned of orders that the asker is not shown.
+    pub(super) async fn check_sight_of(&self, plan: &Plan, by: &Asker) -> Result<(), Refused> {
+        for it in &plan.orders {
+            self.check_sight(it.order.into(), by).await?;
+        }
+        Ok(())
     }
 
     /// What is to be planned, if it may be.
@@ -395,7 +429,7 @@ impl Gate {
     }
 
     /// What regions would know of these orders, if they may be brought with others.
-    pub(super) async fn cards_of(
+    async fn cards_of(
         &self,
         orders: &[OrderId],
         is_forced: bool,
@@ -406,12 +440,21 @@ impl Gate {
             if version == Version(0) {
                 return Err(not_found(&order.to_string()).into());
             }
-            match state.to_bring(*order, is_forced) {
+            let known = state.to_bring(*order, is_forced).and_then(|it| self.unless_paused(it));
+            match known {
                 Ok(card) => cards.push(card),
                 Err(why) => against.push(Alone::new(*order, why)),
             }
         }
         if against.is_empty() { Ok(cards) } else { Err(NotMade::because_of(against)) }
+    }
+
+    /// Nobody is sent to where a zone is paused: also not for what is held, of which no region knows that it had better wait.
+    pub(super) fn unless_paused(&self, card: SearchCard) -> Result<SearchCard, WhyAlone> {
+        match self.system.regions().zones().paused().at(card.pickup, self.system.now()) {
+            Some(_) => Err(WhyAlone::ZonePaused),
+            None => Ok(card),
+        }
     }
 
     /// What regions know of a driver who is to bring these, refused with whatever speaks against it.
@@ -515,19 +558,30 @@ impl Gate {
         region: RegionId,
         reason: &str,
     ) -> Result<RunsMade, NotMade> {
-        let Groups { mut proposals, alone } = self.groups(region, None, &by.scope).await?;
+        let Groups { mut proposals, .. } = self.groups(region, None, false, &by.scope).await?;
+        let n_left = proposals.len().saturating_sub(RUNS_MAX);
         proposals.truncate(RUNS_MAX);
+        let proposed: Vec<Vec<OrderId>> = proposals.iter().map(Proposal::orders).collect();
         let made = join_all(proposals.into_iter().map(|it| self.propose(by, region, it, reason)));
-        let mut all = RunsMade { runs: Vec::new(), added: Vec::new(), alone: told(alone) };
-        for made in made.await {
+        let mut all = RunsMade { runs: Vec::new(), added: Vec::new(), alone: Vec::new(), n_left };
+        let mut refused = None;
+        for (orders, made) in proposed.into_iter().zip(made.await) {
             match made {
                 Ok(Made::Run(run)) => all.runs.push(run),
                 Ok(Made::Added(added)) => all.added.push(added),
                 // They have changed since the look, and look on for themselves.
-                Err(no) => all.alone.extend(no.against),
+                Err(no) => {
+                    all.alone.extend(no.told_of(&orders));
+                    refused = Some(no.refused);
+                }
             }
         }
-        Ok(all)
+        match refused {
+            Some(refused) if all.runs.is_empty() && all.added.is_empty() => {
+                Err(NotMade { refused, against: all.alone })
+            }
+            Some(_) | None => Ok(all),
+        }
     }
 
     /// Lets a run be made of what a region would propose, or something be taken along.
@@ -569,22 +623,22 @@ impl Gate {
         let (groups, mut alone) = match (&wanted.region, wanted.orders.as_slice()) {
             (Some(name), []) => {
                 let region = region_within(name, &by.scope)?;
-                (self.groups(region, None, &by.scope).await?, Vec::new())
+                (self.groups(region, None, true, &by.scope).await?, Vec::new())
             }
             (None, orders) => {
                 check_named(orders, 1, NAMED_MAX)?;
                 let (cards, alone) = self.cards_by_themselves(by, orders).await?;
                 let groups = match cards.first().map(|it| RegionId::at(it.pickup)) {
-                    Some(region) => self.groups(region, Some(cards), &by.scope).await?,
+                    Some(region) => self.groups(region, Some(cards), true, &by.scope).await?,
                     None => Groups::default(),
                 };
                 (groups, alone)
             }
             (Some(_), _) => return Err(invalid("region", "alone, or else orders")),
         };
-        let n_alone = alone.len() + groups.alone.len();
+        let n_alone = alone.len() + groups.n_alone;
         alone.extend(told(groups.alone));
-        alone.truncate(ALONE_MAX);
+        alone.truncate(batch::REASONS_MAX);
         let group = |proposal: Proposal| match proposal {
             Proposal::Run(it) => DeliveryGroup {
                 orders: it.orders.iter().map(|(order, _)| *order).collect(),
@@ -616,7 +670,8 @@ impl Gate {
             if version == Version(0) {
                 return Err(not_found(&order.to_string()));
             }
-            match (state.to_bring(*order, false), state.listing(*order)) {
+            let known = state.to_bring(*order, false).and_then(|it| self.unless_paused(it));
+            match (known, state.listing(*order)) {
                 (Err(why), _) => alone.push(Alone::new(*order, why)),
                 (Ok(_), Some(Listing { card: Card::Search(card), .. })) => cards.push(*card),
                 (Ok(_), _) => alone.push(Alone::new(*order, WhyAlone::Held)),
@@ -625,26 +680,39 @@ impl Gate {
         Ok((cards, alone))
     }
 
-    /// What would be brought together in a region, whoever matches there.
+    /// What would be brought together in a region, whoever matches there, and why the rest is alone, if it is to be said.
     async fn groups(
         &self,
         region: RegionId,
         of: Option<Vec<SearchCard>>,
+        says_why: bool,
         scope: &Scope,
     ) -> Result<Groups, Refused> {
-        let asked = |of| Grouping { region, of, scope: scope.clone() };
+        let _turn = a_turn(&self.looks, "others are looking at what could be brought together")?;
+        let asked = |of| Grouping { region, of, says_why, scope: scope.clone() };
         if let Some(groups) = self.groups_here(asked(of.clone())).await {
             return Ok(groups);
         }
         let question = Question::Groups(Box::new(asked(of)));
-        let (there, _silent) = self.elsewhere::<Option<Groups>>(&question).await;
-        there.into_iter().flatten().next().ok_or_else(unavailable)
+        self.ask_whose(region, &question).await.ok_or_else(unavailable)
+    }
+
+    /// What another node answers that matches in this region; none, if there is none, or it does not answer.
+    pub(super) async fn ask_whose<T: DeserializeOwned>(
+        &self,
+        region: RegionId,
+        question: &Question,
+    ) -> Option<T> {
+        let cluster = self.system.cluster()?;
+        let head = cluster.picture.heads.iter().find(|head| head.shard == region.shard())?;
+        let owner = head.owner.filter(|owner| *owner != self.system.incarnation())?;
+        self.ask::<Option<T>>(owner, question, LOOK_WITHIN).await.flatten()
     }
 
     /// The same, if that is this node.
     pub(super) async fn groups_here(&self, asked: Grouping) -> Option<Groups> {
-        let Grouping { region, of, scope } = asked;
-        self.system.regions().groups(region, of, |at| scope.contains(at)).await
+        let Grouping { region, of, says_why, scope } = asked;
+        self.system.regions().groups(region, of, says_why, |at| scope.contains(at)).await
     }
 
     /// Whether these may be brought together, as whoever matches there knows it.
@@ -658,10 +726,8 @@ impl Gate {
         let chosen = match self.chosen_here(asked(choice.clone())).await {
             Some(chosen) => Some(chosen),
             None => {
-                type Answer = Option<Result<Chosen, Vec<Against>>>;
                 let question = Question::Chosen(Box::new(asked(choice)));
-                let (there, _silent) = self.elsewhere::<Answer>(&question).await;
-                there.into_iter().flatten().next()
+                self.ask_whose::<Result<Chosen, Vec<Against>>>(region, &question).await
             }
         };
         match chosen {
@@ -689,8 +755,17 @@ enum Made {
 
 impl From<RunMade> for RunsMade {
     fn from(run: RunMade) -> Self {
-        Self { runs: vec![run], added: Vec::new(), alone: Vec::new() }
+        Self { runs: vec![run], added: Vec::new(), alone: Vec::new(), n_left: 0 }
     }
+}
+
+/// A turn to do what takes long; refused, because of that, while as many do it as may.
+pub(super) fn a_turn(
+    among: &Arc<Semaphore>,
+    because: &str,
+) -> Result<OwnedSemaphorePermit, Refused> {
+    let turn = Arc::clone(among).try_acquire_owned();
+    turn.map_err(|_full| Refused::new(Code::Busy, because).retry_after_ms(BUSY_MS))
 }
 
 /// The run that a command makes of some orders, of which this is the first that is named.
@@ -728,3 +803,6 @@ pub(super) fn check_named(orders: &[OrderId], least: usize, most: usize) -> Resu
         false => Err(invalid("orders", "each once")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1430,11 +1430,8 @@ fn check_place(place: &Place) -> Result<(), Refused> {
     }
 }
 
-/// What is stranded, as far as it was said. Refuses what contradicts itself, and what is heavier than anything on the road.
+/// What is stranded, as far as it was said. Refuses what contradicts itself.
 fn stranded(new: &NewRescue) -> Result<Option<VehicleKind>, Refused> {
-    if new.weight_g > STRANDED_G_MAX {
-        return Err(invalid("weight_g", &format!("{STRANDED_G_MAX} at most")));
-    }
     match (new.bike.map(Bike::vehicle), new.vehicle) {
         (Some(of_bike), Some(said)) if of_bike != said => {
             Err(invalid("bike", &format!("is a {of_bike}, and no {said}")))
@@ -1443,7 +1440,8 @@ fn stranded(new: &NewRescue) -> Result<Option<VehicleKind>, Refused> {
     }
 }
 
-/// Refuses texts and lists that are longer than anyone needs, wherever in the wish they are.
+/// Refuses texts and lists that are longer than anyone needs, and what is heavier, or holds more, than anything on the road, wherever
+/// in the wish they are.
 fn check_sizes(wish: &Wish) -> Result<(), Refused> {
     let value = serde_json::to_value(wish)
         .map_err(|error| Refused::new(Code::Malformed, error.to_string()))?;
@@ -1460,6 +1458,12 @@ fn sizes_within(field: &str, value: &serde_json::Value) -> Result<(), Refused> {
         }
         Value::Array(list) if list.len() > LIST_MAX => {
             Err(invalid(field, &format!("more than {LIST_MAX} elements")))
+        }
+        Value::Number(grams)
+            if matches!(field, "weight_g" | "capacity_g")
+                && grams.as_u64().is_some_and(|it| it > u64::from(STRANDED_G_MAX)) =>
+        {
+            Err(invalid(field, &format!("{STRANDED_G_MAX} at most")))
         }
         Value::Array(list) => list.iter().try_for_each(|value| sizes_within(field, value)),
         Value::Object(map) => map.iter().try_for_each(|(field, value)| sizes_within(field, value)),

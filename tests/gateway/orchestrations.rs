@@ -10,7 +10,7 @@ use crate::{
     together::{insisted, node_that_waits, sorted, why},
     why::until,
 };
-use actors::zone::neighbourhood;
+use actors::zone::{neighbourhood, zones_at};
 use protocol::{
     OrderId, Point, Principal,
     work::{DriverAction, DutyWish, OrderAction, Wish},
@@ -137,6 +137,32 @@ async fn what_has_changed_since_it_was_shown_is_named_and_nothing_is_done() {
     let told = shown(&staff, &wanted(&orders, &[1, 2], "capacity")).await;
     let cancelled = json!({ "alone": told["unassigned"] });
     assert_eq!(why(&cancelled, orders[1]), "taken", "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_sent_to_a_paused_zone_for_what_is_held_there() {
+    let node = node_that_waits();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let orders = place_four(&node, &staff).await;
+    let _phones = [carrying(&node, 1, 20_000).await, carrying(&node, 2, 20_000).await];
+    let asked = wanted(&orders, &[1, 2], "capacity");
+    let body = commitment(&shown(&staff, &asked).await);
+    let zone = zones_at(PICKUP).next().expect("it is in one");
+    let pause = json!({ "pause": { "reason": "a flood" } });
+    done(&staff, &format!("/v1/zones/{zone}/actions"), pause).await;
+
+    let all = |it: &Value| it["unassigned"].as_array().map(Vec::len) == Some(4);
+    let told = insisted(&staff, SHOWN, &asked, all).await;
+    assert_eq!(why(&json!({ "alone": told["unassigned"] }), orders[0]), "zone_paused", "{told}");
+    let run = json!({ "orders": names(&orders[..2]), "force": true, "reason": "why not" });
+    for (path, body) in [(COMMIT, &body), ("/v1/runs", &run)] {
+        let response = staff.post(path, body).await;
+        let (status, refused) = (response.status().as_u16(), json_of(response).await);
+        assert_eq!((status, &refused["code"]), (409, &json!("not_eligible")), "{refused}");
+        assert_eq!(refused["against"][0]["why"], "zone_paused", "{refused}");
+    }
+    let listed = json_of(staff.get("/v1/runs").await).await;
+    assert_eq!(listed["items"], json!([]), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

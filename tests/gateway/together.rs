@@ -2,6 +2,7 @@
 
 use crate::{
     client::Client,
+    cluster::{Shared, is_shared_by, seen},
     control::{done, event},
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of},
@@ -263,6 +264,7 @@ async fn what_is_told_of_a_region_is_what_it_makes_by_itself_and_when_it_is_aske
     let body = json!({ "region": region(), "reason": "it begins to rain" });
     let made = json_of(staff.post(RUNS, &body).await).await;
     assert_eq!(numbers(&orders, &sorted(&made["runs"][0]["orders"])), by_itself, "{made}");
+    assert_eq!((&made["alone"], &made["n_left"]), (&json!([]), &json!(0)), "{made}");
     let saving = &made["runs"][0]["saving_percent"];
     assert_eq!(saving, &told["groups"][0]["saving_percent"], "{made}");
     let offer = hear_offer(&mut phone).await;
@@ -271,4 +273,25 @@ async fn what_is_told_of_a_region_is_what_it_makes_by_itself_and_when_it_is_aske
     // Said once more, there is nothing left to be made.
     let again = json_of(staff.post(RUNS, &body).await).await;
     assert_eq!(again["runs"], json!([]), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whichever_node_is_asked_the_one_that_matches_there_says_what_would_be() {
+    let shared = Shared::new().await;
+    let settings = [
+        ("PRESET__NAME", "reskflow"),
+        ("REGIONS__BATCHES__EVERY_MS", "3600000"),
+        ("REGIONS__BATCHES__HOLD_MS", "60000"),
+    ];
+    let nodes = ["first", "second"].map(|name| shared.node_with(name, &settings));
+    for node in &nodes {
+        seen(node, is_shared_by(2)).await;
+    }
+    let orders = place_three(&nodes[0]).await;
+    let _phone = carrying(&nodes[0], 1, 0).await;
+    for node in &nodes {
+        let staff = Caller::new(node, Principal::Dispatcher);
+        let told = groups(&staff, &json!({ "region": region() }), 1, 0).await;
+        assert_eq!(sorted(&told["groups"][0]["orders"]), sorted(&json!(orders)), "{told}");
+    }
 }

@@ -12,6 +12,7 @@ use matching::{
     region::{Batching, Groups},
 };
 use protocol::Point;
+use ractor::RpcReplyPort;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -31,14 +32,16 @@ pub struct Choice {
 
 impl Regions {
     /// What would be brought together in a region now, of what is in these places, and why the rest is alone: of all that waits
-    /// there, or of these deliveries. None, if it is matched elsewhere, or does not answer.
+    /// there, or of these deliveries. Why the rest is alone is found out only if it is asked. None, if it is matched elsewhere,
+    /// or does not answer.
     pub async fn groups(
         &self,
         region: RegionId,
         of: Option<Vec<SearchCard>>,
+        says_why: bool,
         contains: impl Fn(Point) -> bool,
     ) -> Option<Groups> {
-        let batching = self.batching(region).await?.within(contains);
+        let batching = self.batching(region, live::Call::Look).await?.within(contains);
         let batching = match of {
             Some(cards) => batching.of_these(cards),
             None => batching,
@@ -46,7 +49,7 @@ impl Regions {
         let world = self.world.clone();
         let looking = tokio::task::spawn_blocking(move || {
             let super::Settings { batches, matching, .. } = &world.settings;
-            batching.groups(batches, matching, &*world.router)
+            batching.groups(says_why, batches, matching, &*world.router)
         });
         looking.await.ok()
     }
@@ -59,13 +62,19 @@ impl Regions {
         contains: impl Fn(Point) -> bool,
     ) -> Option<Result<Chosen, Vec<Against>>> {
         let Choice { cards, driver, leeway } = choice;
-        let batching = self.batching(region).await?.within(contains).of_these(cards);
+        // Beside one who is named nobody else counts.
+        let ask = if driver.is_some() { live::Call::Ways } else { live::Call::Look };
+        let batching = self.batching(region, ask).await?.within(contains).of_these(cards);
         let batching = match driver {
             Some(driver) => batching.by([driver]),
             None => batching,
         };
-        let super::Settings { batches, matching, .. } = &self.world.settings;
-        Some(batching.chosen(leeway, batches, matching, &*self.world.router))
+        let world = self.world.clone();
+        let choosing = tokio::task::spawn_blocking(move || {
+            let super::Settings { batches, matching, .. } = &world.settings;
+            batching.chosen(leeway, batches, matching, &*world.router)
+        });
+        choosing.await.ok()
     }
 
     /// Which of these drivers brings which of these orders. None as above.
@@ -76,7 +85,8 @@ impl Regions {
         drivers: Vec<DriverCard>,
         engine: Engine,
     ) -> Option<Assigned> {
-        let batching = self.batching(region).await?.of_these(cards).by(drivers);
+        let batching = self.batching(region, live::Call::Ways).await?;
+        let batching = batching.of_these(cards).by(drivers);
         let world = self.world.clone();
         let assigning = tokio::task::spawn_blocking(move || {
             let super::Settings { batches, matching, .. } = &world.settings;
@@ -86,7 +96,11 @@ impl Regions {
     }
 
     /// What a look would be at; none, if the region is matched elsewhere, or does not answer.
-    async fn batching(&self, region: RegionId) -> Option<Batching> {
+    async fn batching(
+        &self,
+        region: RegionId,
+        ask: fn(RpcReplyPort<Batching>) -> live::Call,
+    ) -> Option<Batching> {
         if !self.world.surroundings.is_ours(region) {
             return None;
         }
@@ -96,6 +110,6 @@ impl Regions {
             let middle = Point { lat: middle.lat(), lon: middle.lng() };
             return Some(Batching::of_nobody(middle, self.world.surroundings.now()));
         };
-        actor.call(live::Call::Look, Some(TOLD_WITHIN)).await.ok()?.success_or(()).ok()
+        actor.call(ask, Some(TOLD_WITHIN)).await.ok()?.success_or(()).ok()
     }
 }

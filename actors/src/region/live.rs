@@ -64,6 +64,8 @@ pub(super) enum Call {
     Keep(RpcReplyPort<()>),
     /// Say what a look at what may be brought together would be at.
     Look(RpcReplyPort<Batching>),
+    /// Say how ways go here, for whoever brings along all that is looked at.
+    Ways(RpcReplyPort<Batching>),
 }
 
 /// The actor of one region.
@@ -168,6 +170,11 @@ impl Actor for Region {
             }
             Call::Look(told) => {
                 drop(told.send(self.look(memory)));
+                return Ok(());
+            }
+            Call::Ways(told) => {
+                let now = self.world.surroundings.now();
+                drop(told.send(memory.known.prepare_ways(now)));
                 return Ok(());
             }
         };

@@ -13,6 +13,9 @@ use std::{
     sync::Arc,
 };
 
+/// Of so many it is found out at most why they are alone: it takes a look at all others for each.
+pub const REASONS_MAX: usize = 500;
+
 /// What keeps an order from being brought with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Against {
@@ -35,8 +38,8 @@ impl Against {
     }
 }
 
-/// Why those of `waiting` are alone that `proposals` leave alone, which came of a look at the same, in the order of the cards.
-/// What goes wrong between two is said of the one that comes closest.
+/// Why those of `waiting` are alone that `proposals` leave alone, which came of a look at the same, in the order of the cards: of
+/// the first [`REASONS_MAX`]. What goes wrong between two is said of the one that comes closest.
 pub fn alone(
     waiting: &[Arc<SearchCard>],
     drivers: &[Arc<DriverCard>],
@@ -71,7 +74,7 @@ pub fn alone(
             Some(Against { order: it.order, why, with })
         }
     };
-    waiting.iter().filter_map(against).collect()
+    waiting.iter().filter_map(against).take(REASONS_MAX).collect()
 }
 
 /// What keeps a delivery alone, whatever else waits; nothing, if nothing does.
@@ -92,21 +95,28 @@ struct Known<'a> {
 impl Look<'_> {
     fn why_alone(&self, it: &Waiting<'_>, known: &Known<'_>) -> (WhyAlone, Option<OrderId>) {
         let Self { drivers, now, settings, costs, .. } = *self;
-        let mut others: Vec<&Waiting<'_>> =
-            known.all.iter().filter(|other| other.order != it.order).collect();
-        let far = |other: &Waiting<'_>| it.parcel.from.distance_m(other.parcel.from);
-        others.sort_by(|a, b| far(a).total_cmp(&far(b)).then(a.order.cmp(&b.order)));
-        // Of these reasons the later one comes closer.
-        let apart = |other: &&Waiting<'_>| (it.apart(other, settings), other.order);
-        let closest = others.iter().map(apart).filter_map(|(why, with)| Some((why?, with)));
-        let closest = closest.fold(None, |best: Option<(WhyAlone, OrderId)>, it| match best {
-            Some(best) if best.0 >= it.0 => Some(best),
-            Some(_) | None => Some(it),
-        });
-        others.retain(|other| it.goes_with(other, settings));
-        others.truncate(OTHERS_MAX);
+        let mut fit: Vec<(f64, &Waiting<'_>)> = Vec::new();
+        let mut closest: Option<(WhyAlone, f64, OrderId)> = None;
+        for other in known.all.iter().filter(|other| other.order != it.order) {
+            let far_m = it.parcel.from.distance_m(other.parcel.from);
+            let Some(why) = it.apart(other, settings) else {
+                fit.push((far_m, other));
+                continue;
+            };
+            // Of these reasons the later one comes closer, and of equals what is nearer.
+            let is_closer = closest.is_none_or(|(best, best_m, with)| {
+                let is_nearer = far_m.total_cmp(&best_m).then(other.order.cmp(&with)).is_lt();
+                why > best || (why == best && is_nearer)
+            });
+            if is_closer {
+                closest = Some((why, far_m, other.order));
+            }
+        }
+        fit.sort_by(|(a_m, a), (b_m, b)| a_m.total_cmp(b_m).then(a.order.cmp(&b.order)));
+        let others: Vec<&Waiting<'_>> =
+            fit.into_iter().take(OTHERS_MAX).map(|(_, other)| other).collect();
         let Some(nearest) = others.first() else {
-            let (why, with) = closest.unzip();
+            let (why, with) = closest.map(|(why, _, with)| (why, with)).unzip();
             return (why.unwrap_or(WhyAlone::NobodyElse), with);
         };
         let n_max = usize::from(settings.orders_max);

@@ -31,6 +31,16 @@ pub enum Proposal {
     },
 }
 
+impl Proposal {
+    /// Which orders it is about.
+    pub fn orders(&self) -> Vec<OrderId> {
+        match self {
+            Self::Run(together) => together.orders.iter().map(|(order, _)| *order).collect(),
+            Self::Insert { order: (order, _), .. } => vec![*order],
+        }
+    }
+}
+
 /// Orders that one driver brings together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Together {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     DriverCard, Router, SearchCard, Standing, cost,
+    region::Batching,
     router::{Eta, Leg, Spot, Straight},
 };
 use proptest::prelude::*;
@@ -235,6 +236,41 @@ fn it_is_said_why_what_waits_stays_alone() {
     let six = [1, 2, 3, 4, 5, 6]
         .map(|n| waiting(n, at(50.0 * n as f64, 0.0), at(2_000.0, 100.0 * n as f64)));
     assert_eq!(why_alone(&six, &drivers), [(6, WhyAlone::Full)]);
+}
+
+#[test]
+fn of_those_that_do_not_go_with_it_the_nearest_is_named() {
+    let to = at(0.0, 2_000.0);
+    let far = |n: u64, east_m: f64| Arc::new(waiting(n, at(east_m, 0.0), to));
+    let cards = [far(1, 0.0), far(2, 9_000.0), far(3, 2_500.0), far(4, -6_000.0)];
+    let costs = cost::Settings::default();
+    let told = alone(&cards, &[], &[], NOW, &Settings::default(), &costs, &costs.straight());
+    let nearest = OrderId::nth(3);
+    let why = WhyAlone::PickupsApart;
+    assert_eq!(told[0], Against { order: OrderId::nth(1), why, with: Some(nearest) });
+    // Fetched at the same place and brought elsewhere comes closer than what is near.
+    let elsewhere = Arc::new(waiting(5, at(0.0, 0.0), at(0.0, -9_000.0)));
+    let cards = [&cards[..], &[elsewhere]].concat();
+    let told = alone(&cards, &[], &[], NOW, &Settings::default(), &costs, &costs.straight());
+    assert_eq!((told[0].why, told[0].with), (WhyAlone::DropoffsApart, Some(OrderId::nth(5))));
+}
+
+#[test]
+fn all_that_are_alone_are_counted_and_reasons_are_given_for_some_when_they_are_asked_for() {
+    let n_all = REASONS_MAX + 7;
+    let apart = |n: usize| waiting(n as u64, at(3_000.0 * n as f64, 0.0), at(0.0, 0.0));
+    let batching = Batching::of_nobody(KIGALI, NOW).of_these((1..=n_all).map(apart));
+    let costs = cost::Settings::default();
+    let groups =
+        |says_why| batching.groups(says_why, &Settings::default(), &costs, &costs.straight());
+    let told = groups(true);
+    assert_eq!((told.alone.len(), told.n_alone), (REASONS_MAX, n_all));
+    let silent = groups(false);
+    assert_eq!((silent.alone.len(), silent.n_alone), (0, n_all));
+    let driver = driver(1, at(-300.0, 0.0));
+    let together = Batching::of_nobody(KIGALI, NOW).of_these(neighbours()).by([driver]);
+    let told = together.groups(true, &Settings::default(), &costs, &costs.straight());
+    assert_eq!((told.proposals.len(), told.alone.len(), told.n_alone), (1, 0, 0));
 }
 
 fn assigned(waiting: &[SearchCard], drivers: &[DriverCard], engine: Engine) -> Assigned {

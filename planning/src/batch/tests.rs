@@ -104,6 +104,21 @@ fn all_tasks(n_orders: usize) -> Vec<Task> {
 }
 
 #[test]
+fn what_is_more_than_can_be_counted_is_too_much() {
+    let orders = [Order { load: u32::MAX, ..order(1, 3) }, order(1, 4)];
+    let rules = rules(Mixing::OneOrigin);
+    let terms = Terms { orders: &orders, rules: &rules, travel: &streets };
+    let vehicle = Vehicle { capacity: u32::MAX - 1, ..idle(0).vehicle };
+    let tasks = [Task::pickup(1), Task::pickup(0), Task::dropoff(0), Task::dropoff(1)];
+    assert_eq!(terms.schedule(&vehicle, &tasks), Err(Fault::Capacity { order: 0 }));
+    assert!(terms.cost(&vehicle, &tasks, f64::INFINITY).is_infinite());
+    let full = Vehicle { aboard: vec![0, 1], ..vehicle };
+    let tasks = [Task::dropoff(0), Task::dropoff(1)];
+    assert!(terms.schedule(&full, &tasks).is_ok(), "it is handed over all the same");
+    assert!(terms.cost(&full, &tasks, f64::INFINITY).is_finite());
+}
+
+#[test]
 fn what_is_fetched_at_one_place_in_a_row_is_one_visit() {
     let orders = [Order { ready: 10.0, ..order(1, 3) }, order(1, 4)];
     let rules = rules(Mixing::OneOrigin);

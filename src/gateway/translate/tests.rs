@@ -259,6 +259,32 @@ fn texts_are_bounded_wherever_they_are() {
 }
 
 #[test]
+fn what_is_heavier_than_anything_on_the_road_is_refused_wherever_it_is() {
+    use protocol::work::{DutyWish, Needs, Vehicle};
+    let needs = |weight_g| Needs { weight_g, ..Needs::default() };
+    let ordered = |weight_g| place(NewOrder { needs: needs(weight_g), ..ride() });
+    let triaged = |weight_g| {
+        let action = RescueAction::Triage { needs: needs(weight_g) };
+        Wish::Rescue { id: RescueId::nth(1), action }
+    };
+    let driven = |capacity_g| {
+        let vehicle = Vehicle { kind: VehicleKind::Van, capacity_g, skills: Vec::new() };
+        let action = DriverAction::SetDuty { duty: DutyWish::On, vehicle: Some(vehicle) };
+        Wish::Driver { id: None, action }
+    };
+    let wishes = |grams| [ordered(grams), triaged(grams), driven(grams)];
+    for wish in wishes(STRANDED_G_MAX) {
+        assert_eq!(check_sizes(&wish), Ok(()));
+    }
+    let fields = ["weight_g:", "weight_g:", "capacity_g:"];
+    for (wish, field) in wishes(STRANDED_G_MAX + 1).iter().zip(fields) {
+        let refused = check_sizes(wish).unwrap_err();
+        assert_eq!(refused.code, Code::Invalid);
+        assert!(refused.message.starts_with(field), "{refused}");
+    }
+}
+
+#[test]
 fn a_position_from_a_broken_device_is_refused() {
     let now = Timestamp(1_000_000);
     let good = Position {

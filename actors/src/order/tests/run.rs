@@ -169,6 +169,38 @@ fn what_is_held_goes_with_a_run_and_is_held_again_if_that_comes_to_nothing() {
     assert_eq!((play.run(), play.order.listing(play.id)), (None, None));
 }
 
+#[test]
+fn what_is_held_leaves_its_run_when_it_is_held_anew_and_when_its_zone_is_paused() {
+    let hold = Command::Hold { reason: "not yet".to_owned() };
+    let pause = protocol::view::ZonePause {
+        zone: protocol::ZoneId::of_cell(7),
+        since: Timestamp(1),
+        until: None,
+        reason: "a flood".to_owned(),
+    };
+    let pause = Command::Search(Heard::Pause { pause });
+    for (by, said) in [(DISPATCHER, hold.clone()), (SYSTEM, pause)] {
+        let mut play = Play::placed(batched());
+        play.yes(DISPATCHER, hold.clone());
+        play.yes(SYSTEM, join_any(1, play.now));
+        play.yes(by, said.clone());
+        assert_eq!((play.run(), play.order.listing(play.id)), (None, None), "{said:?}");
+        assert!(matches!(play.told_runs().last(), Some(run::Command::Leave { .. })), "{said:?}");
+        assert_eq!(play.ask(by, said), Ok(vec![]), "it waits for none any more");
+    }
+}
+
+#[test]
+fn what_is_held_joins_only_as_it_was_looked_at() {
+    let mut play = Play::placed(batched());
+    play.yes(DISPATCHER, Command::Hold { reason: "for the evening round".to_owned() });
+    let seen = play.order.to_bring(play.id, true).expect("staff may have it brought").round;
+    play.yes(SYSTEM, join_run(1, seen, play.now));
+    play.yes(SYSTEM, leave(1, OfferStatus::Withdrawn));
+    let late = play.ask(SYSTEM, join_run(2, seen, play.now));
+    assert!(matches!(late, Err(Refusal::TooLate(_))), "it was looked at before: {late:?}");
+}
+
 /// Whatever round it is.
 fn join_any(n: u64, now: Timestamp) -> Command {
     Command::Search(Heard::JoinRun {

@@ -1,0 +1,29 @@
+use super::*;
+
+#[test]
+fn no_more_look_at_once_than_may_and_whoever_comes_too_early_is_told_when_to_come_again() {
+    let two = Arc::new(Semaphore::new(2));
+    let first = a_turn(&two, "busy").expect("there is a turn");
+    let _second = a_turn(&two, "busy").expect("there is another");
+    let refused = a_turn(&two, "others look").expect_err("there is no third");
+    assert_eq!((refused.code, refused.retry_after_ms), (Code::Busy, Some(BUSY_MS)));
+    drop(first);
+    assert!(a_turn(&two, "busy").is_ok());
+}
+
+#[test]
+fn of_what_was_refused_each_order_is_told_of_once_with_its_own_words_or_the_answer() {
+    let orders = [1, 2, 3].map(OrderId::nth);
+    let own = Alone {
+        said: Some("it is offered alone".to_owned()),
+        ..Alone::new(orders[1], WhyAlone::Refused)
+    };
+    let refused = Refused::new(Code::TooLate, "its search has moved on");
+    let told = NotMade { refused, against: vec![own.clone()] }.told_of(&orders);
+    assert_eq!(told.iter().map(|it| it.order).collect::<Vec<_>>(), orders);
+    assert_eq!(told[1], own);
+    for other in [&told[0], &told[2]] {
+        assert_eq!(other.why, WhyAlone::Refused);
+        assert_eq!(other.said.as_deref(), Some("too_late: its search has moved on"));
+    }
+}

@@ -186,7 +186,7 @@ pub struct LeftOut {
     pub n_not_reproduced: u64,
     /// Whose cost under the rule is not known: a weight counted for nothing then, or an idle time is asked for in another measure.
     pub n_unweighable: u64,
-    /// For which there was no room: the latest are looked at first.
+    /// For which there was no room: the latest are looked at first, and of each search the last eight are known.
     pub n_over_limit: u64,
 }
 

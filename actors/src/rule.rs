@@ -624,12 +624,17 @@ impl Scope {
     }
 
     fn holds_in(&self, around: &mut Around, work: WorkKind) -> bool {
-        if !self.kinds.is_empty() && !self.kinds.contains(&work) {
+        if !self.is_for(work) {
             return false;
         }
         let mut resolutions = self.resolutions.iter();
         self.cells.is_empty()
             || resolutions.any(|it| self.cells.binary_search(&around.cell(*it)).is_ok())
+    }
+
+    /// Is it for work of this kind, wherever that is?
+    fn is_for(&self, work: WorkKind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&work)
     }
 }
 
@@ -696,6 +701,12 @@ impl RuleSet {
     /// The one that counts for work of this kind that is picked up there, then: the strongest of those in force.
     pub fn in_force(&self, at: Point, work: WorkKind, now: Timestamp) -> Option<&InForce> {
         self.then(now).of(at, work)
+    }
+
+    /// How far away drivers are looked for at most who do such work, by any of them, in metres; 0 if none says.
+    pub fn reach_m(&self, work: WorkKind) -> u32 {
+        let theirs = self.0.iter().filter(|it| it.scope.is_for(work));
+        theirs.filter_map(|it| it.changes.tiers_m).flatten().max().unwrap_or(0)
     }
 
     /// Those in force then, for whoever asks about many jobs.

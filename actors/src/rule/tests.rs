@@ -272,6 +272,23 @@ fn a_rule_is_in_force_from_its_beginning_until_before_its_end() {
 }
 
 #[test]
+fn as_far_as_any_of_them_looks_for_such_work_is_their_reach() {
+    let reaching = |far_m, kinds: &[WorkKind]| {
+        let changes = RuleChanges { tiers_m: Some([1, 2, far_m]), ..RuleChanges::default() };
+        RuleTerms { changes, kinds: kinds.to_vec(), zones: vec![zone(9)], ..holding(1) }
+    };
+    let all = rule_set(&[
+        known(1, 0, reaching(30_000, &[WorkKind::Delivery])),
+        known(2, 0, reaching(40_000, &[WorkKind::Ride])),
+        known(3, 0, reaching(20_000, &[])),
+        known(4, 0, holding(1)),
+    ]);
+    let reach_m = [WorkKind::Delivery, WorkKind::Ride, WorkKind::Rescue].map(|it| all.reach_m(it));
+    assert_eq!(reach_m, [30_000, 40_000, 20_000]);
+    assert_eq!(rule_set(&[known(4, 0, holding(1))]).reach_m(WorkKind::Ride), 0);
+}
+
+#[test]
 fn those_of_one_moment_count_as_each_by_itself_does() {
     let (from, until) = (Some(NOW + HOUR), Some(NOW + HOUR * 2));
     let all = rule_set(&[

@@ -41,7 +41,8 @@ pub(super) struct Resident {
     quarantined: Option<bool>,
 }
 
-/// Where an actor lives, and how it is there: its node, its mailbox, its falls. Wakes nobody. Staff only; of rules and revocations, admins only.
+/// Where an actor lives, and how it is there: its node, its mailbox, its falls. Wakes nobody. Staff only; of rules and revocations, admins
+/// only.
 #[utoipa::path(
     get, path = "/v1/actors/{id}/residence", tag = "actors", security(("bearer" = [])),
     params(("id" = String, Path, description = "any id in display form")),

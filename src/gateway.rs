@@ -404,7 +404,7 @@ impl Gate {
             Ok(_) | Err(_) => {}
         }
         if let Some(from) = unserved.filter(|_| turned_away::is_turned_away(&outcome)) {
-            self.turned_away.note(from, id, self.system.now());
+            self.turned_away.note(from, by, id, self.system.now());
         }
         if let Err(refused) = &outcome {
             metrics::counter!("outrider_refusals_total", "code" => refused.code.to_string())

@@ -126,16 +126,36 @@ pub struct JobPolicy {
     /// May a delivery be brought with others? Needs format 5.
     #[serde(skip_serializing_if = "is_false")]
     pub batch: bool,
-    /// Of something stranded of which nobody said what it is: must whoever carries it away bring what it takes to load a usual
-    /// motorcycle? Builds before format 9 never ask for that.
-    #[serde(skip_serializing_if = "is_false")]
-    pub loading_unknown: bool,
+    /// Of what something stranded must whoever carries it away bring what it takes to load it? Jobs that do not say, as builds before
+    /// format 9 wrote them, never ask for that.
+    #[serde(skip_serializing_if = "Loading::is_never")]
+    pub loading: Loading,
     /// How soon after it was asked for a driver should have accepted; 0 where nothing is promised.
     #[serde(skip_serializing_if = "is_zero")]
     pub driver_within_ms: u32,
     /// How soon after that it should be known when the driver comes; 0 where nothing is promised.
     #[serde(skip_serializing_if = "is_zero")]
     pub eta_within_ms: u32,
+}
+
+/// When what it takes to load something that is carried away is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loading {
+    /// Never: any van that is large enough will do.
+    #[default]
+    Never,
+    /// Where somebody said what it is, or how heavy.
+    Known,
+    /// Also where nobody did: then it is taken for a usual motorcycle.
+    Always,
+}
+
+impl Loading {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -203,7 +223,7 @@ impl Default for JobPolicy {
             handover: true,
             fleet_tiers: 1,
             batch: false,
-            loading_unknown: false,
+            loading: Loading::Never,
             driver_within_ms: 0,
             eta_within_ms: 0,
         }

@@ -241,8 +241,6 @@ impl Decider for Rescue {
             CONTROLLED
         } else if let Event::IncidentOpened { report: Some(_), .. } = event {
             incident::KNOWN
-        } else if let Event::Requested { request, .. } = event {
-            request.format()
         } else {
             Format::FIRST
         }
@@ -277,9 +275,6 @@ impl Decider for Rescue {
         }
         if let Command::SetFleet { .. } = command {
             return FLEETS;
-        }
-        if let Command::Request(request) = command {
-            return request.format();
         }
         let is_new = matches!(
             command,

@@ -32,7 +32,10 @@ use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap, HashSet},
     ops::RangeInclusive,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -269,6 +272,9 @@ fn check_changes(changes: &RuleChanges, kinds: &[WorkKind]) -> Result<(), Refusa
         )
         | None => {}
     }
+    if feed_ms.is_some() && kinds == [WorkKind::Rescue] {
+        return refuse("feed_ms", "nobody claims a rescue: it is never in the feed");
+    }
     if tiers_m.is_some_and(|it| !makes_sense(it)) {
         return refuse("tiers_m", "1 to 100,000, each as far as the one before or further");
     }
@@ -291,7 +297,8 @@ fn check_changes(changes: &RuleChanges, kinds: &[WorkKind]) -> Result<(), Refusa
         ("search_ms", search_ms, 1_000..=86_400_000),
         ("feed_ms", feed_ms, 0..=86_400_000),
         ("hold_ms", hold_ms, hour()),
-        ("hold_per_age", hold_per_age, 0..=1_000),
+        // With nothing of either kind nobody would ever be good enough.
+        ("hold_per_age", hold_per_age, 1..=1_000),
         ("weights.idle_ms", idle_ms, hour()),
         ("weights.idle_full_ms", idle_full_ms, 1..=86_400_000),
         ("weights.star_ms", star_ms, hour()),
@@ -496,14 +503,17 @@ pub struct Rules {
     preset: String,
     /// How pairs are valued where no rule says otherwise.
     costs: cost::Settings,
+    /// Has anybody said which there are?
+    is_known: AtomicBool,
     known: Mutex<HashMap<RuleId, Standing>>,
     set: ArcSwap<RuleSet>,
 }
 
 impl Rules {
-    /// Knows none yet.
+    /// Knows none yet. Where there is no brand, there are none.
     pub fn new(preset: String, costs: cost::Settings) -> Self {
-        Self { preset, costs, known: Mutex::default(), set: ArcSwap::default() }
+        let is_known = AtomicBool::new(preset.is_empty());
+        Self { preset, costs, is_known, known: Mutex::default(), set: ArcSwap::default() }
     }
 
     /// Takes in what is known of rules; was any of it news?
@@ -523,6 +533,16 @@ impl Rules {
         has_news
     }
 
+    /// All that are set have been taken in.
+    pub fn are_read(&self) {
+        self.is_known.store(true, Ordering::Release);
+    }
+
+    /// Has anybody said yet which are set? Before that nobody is matched as if none were.
+    pub fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Acquire)
+    }
+
     /// Forgets rules that have said nothing since then.
     pub fn forget_settled(&self, then: Timestamp) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -537,6 +557,13 @@ impl Rules {
     pub fn n_set(&self, now: Timestamp) -> usize {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.values().filter(|it| it.is_set(now)).count()
+    }
+
+    /// May this one be set? It is already, or there are not yet as many, of all brands, as there may be.
+    pub fn has_room(&self, id: RuleId, now: Timestamp) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&id).is_some_and(|it| it.is_set(now))
+            || known.values().filter(|it| it.is_set(now)).count() < RULES_MAX
     }
 
     /// Those of this brand that are set.
@@ -593,15 +620,41 @@ impl Scope {
 
     /// Is it for work of this kind that is picked up there?
     pub fn holds(&self, at: Point, work: WorkKind) -> bool {
-        if !self.kinds.is_empty() && !self.kinds.contains(&work) {
+        self.holds_in(&mut Around::new(at), work)
+    }
+
+    fn holds_in(&self, around: &mut Around, work: WorkKind) -> bool {
+        if !self.is_for(work) {
             return false;
         }
-        if self.cells.is_empty() {
-            return true;
-        }
+        let mut resolutions = self.resolutions.iter();
+        self.cells.is_empty()
+            || resolutions.any(|it| self.cells.binary_search(&around.cell(*it)).is_ok())
+    }
+
+    /// Is it for work of this kind, wherever that is?
+    fn is_for(&self, work: WorkKind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&work)
+    }
+}
+
+/// The cells that a place is in, by resolution; each is worked out when it is first asked for, however many rules ask.
+#[derive(Debug)]
+struct Around {
+    at: LatLng,
+    cells: [Option<CellIndex>; 16],
+}
+
+impl Around {
+    fn new(at: Point) -> Self {
         let at = LatLng::new(at.lat, at.lon).expect("a Point is finite");
-        let mut around = self.resolutions.iter().map(|it| at.to_cell(*it));
-        around.any(|cell| self.cells.binary_search(&cell).is_ok())
+        Self { at, cells: [None; 16] }
+    }
+
+    fn cell(&mut self, resolution: Resolution) -> CellIndex {
+        let at = self.at;
+        let n = usize::from(u8::from(resolution));
+        *self.cells[n].get_or_insert_with(|| at.to_cell(resolution))
     }
 }
 
@@ -647,7 +700,35 @@ impl RuleSet {
 
     /// The one that counts for work of this kind that is picked up there, then: the strongest of those in force.
     pub fn in_force(&self, at: Point, work: WorkKind, now: Timestamp) -> Option<&InForce> {
-        self.0.iter().find(|it| it.is_in_force(now) && it.scope.holds(at, work))
+        self.then(now).of(at, work)
+    }
+
+    /// How far away drivers are looked for at most who do such work, by any of them, in metres; 0 if none says.
+    pub fn reach_m(&self, work: WorkKind) -> u32 {
+        let theirs = self.0.iter().filter(|it| it.scope.is_for(work));
+        theirs.filter_map(|it| it.changes.tiers_m).flatten().max().unwrap_or(0)
+    }
+
+    /// Those in force then, for whoever asks about many jobs.
+    pub fn then(&self, now: Timestamp) -> Then<'_> {
+        Then(self.0.iter().filter(|it| it.is_in_force(now)).collect())
+    }
+}
+
+/// Rules that are in force at one moment, the strongest first.
+#[derive(Debug)]
+pub struct Then<'a>(Vec<&'a InForce>);
+
+impl<'a> Then<'a> {
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The one that counts for work of this kind that is picked up there.
+    pub fn of(&self, at: Point, work: WorkKind) -> Option<&'a InForce> {
+        let mut around = Around::new(at);
+        self.0.iter().copied().find(|it| it.scope.holds_in(&mut around, work))
     }
 }
 

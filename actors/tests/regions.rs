@@ -1430,6 +1430,53 @@ fn by_stars(nth: u32, from: Timestamp, until: Timestamp) -> (RuleId, rule::Stand
     (RuleId::nth(1), rule::Standing { nth, status, changed_at: from, said })
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_proposed_before_it_is_known_by_which_rules_and_nobody_waits_for_long() {
+    let of_a_brand = || Settings { preset: "safeboda".to_owned(), ..settings() };
+    let (mut told, mut left) = (Play::with(of_a_brand()), Play::with(of_a_brand()));
+    for play in [&mut told, &mut left] {
+        play.driver(1, KIGALI);
+        play.ride(1, KIGALI, OfferPolicy::BatchOptimal);
+        assert_eq!(play.tick().await, []);
+        play.later(4_999);
+        assert_eq!(play.tick().await, []);
+    }
+    told.regions.rules().are_read();
+    assert_eq!(told.tick().await, [pair(1, 1)]);
+    left.later(1);
+    assert_eq!(left.tick().await, [pair(1, 1)], "nobody can read them");
+}
+
+/// A search that waits keeps its rule, whose next version counts at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_waits_is_matched_by_its_rule_as_it_is_by_then() {
+    let mut play = Play::with(Settings { repeat_ms: 0, ..settings() });
+    let (from, until) = (play.now(), play.now() + Duration::from_secs(600));
+    let versions = |play: &Play| -> Vec<Option<u32>> {
+        play.regions.rounds_of(job(1)).iter().map(|it| it.rule.map(|it| it.version)).collect()
+    };
+    assert!(play.regions.rules().take_in([by_stars(1, from, until)]));
+    play.ride(1, KIGALI, OfferPolicy::BatchOptimal);
+    for _ in 0..3 {
+        play.later(1_000);
+        assert_eq!(play.tick().await, []);
+    }
+    assert_eq!(versions(&play), [Some(1)]);
+    assert!(play.regions.rules().take_in([by_stars(2, from, until)]));
+    play.later(1_000);
+    assert_eq!(play.tick().await, []);
+    assert_eq!(versions(&play), [Some(1), Some(2)]);
+    // What the search itself says anew counts, too.
+    let near = DriverId::nth(1);
+    play.ride_with(1, KIGALI, OfferPolicy::BatchOptimal, |card| {
+        (card.round, card.excluded) = (2, vec![near]);
+    });
+    play.driver(1, KIGALI.offset_m(50.0, 0.0));
+    play.driver(2, KIGALI.offset_m(100.0, 0.0));
+    play.later(1_000);
+    assert_eq!(play.tick().await, [pair(1, 2)]);
+}
+
 /// Rules count from the next round on, from their beginning until their end; and a dry run says before what they come to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_counts_from_the_next_round_on_and_a_dry_run_says_so_before() {

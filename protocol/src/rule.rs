@@ -67,14 +67,15 @@ pub struct RuleChanges {
     /// How long a search lasts: 1,000 to 86,400,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search_ms: Option<u32>,
-    /// How long a job may wait in the feed after a search without a driver; 0 for never, 86,400,000 at most.
+    /// How long a job may wait in the feed after a search without a driver; 0 for never, 86,400,000 at most. No rescue ever does, so no rule
+    /// for rescues alone says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feed_ms: Option<u32>,
     /// A pair is held while it takes longer than this to get to the pickup: 0 to 3,600,000. This and what follows holds for every round,
     /// also of searches that have begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_ms: Option<u32>,
-    /// … plus this many times the age of the request: 0 to 1,000.
+    /// … plus this many times the age of the request: 1 to 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_per_age: Option<u32>,
     /// What counts beside the way.
@@ -185,7 +186,7 @@ pub struct LeftOut {
     pub n_not_reproduced: u64,
     /// Whose cost under the rule is not known: a weight counted for nothing then, or an idle time is asked for in another measure.
     pub n_unweighable: u64,
-    /// For which there was no room: the latest are looked at first.
+    /// For which there was no room: the latest are looked at first, and of each search the last eight are known.
     pub n_over_limit: u64,
 }
 

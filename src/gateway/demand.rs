@@ -66,8 +66,8 @@ pub(super) struct Demand {
     ratio: f64,
     /// The multiplier, in percent; 100 where drivers are not scarce. No price follows it yet.
     surge_percent: u32,
-    /// How many asked from there in the last hour and were refused, because nobody serves the place. No multiplier follows from
-    /// it, and nobody is sent there for it.
+    /// How many asked from there in the last hour, each once however often it did, and were refused, because nobody serves the place.
+    /// No multiplier follows from it, and nobody is sent there for it.
     #[serde(default)]
     n_refused: u32,
     /// How long it stays so, whatever is counted, if staff set it.
@@ -272,10 +272,11 @@ impl Demand {
         })
     }
 
-    /// Does a region count anything of it?
+    /// Does a region count anything of it, or do staff say anything?
     fn is_counted(&self) -> bool {
         let is_told = self.n_waiting + self.n_free > 0 || self.per_hour > 0.0 || self.ratio > 0.0;
-        is_told || self.surge_percent != USUAL || !self.changes.is_empty()
+        let is_said = self.surge_percent != USUAL || self.set_until.is_some();
+        is_told || is_said || !self.changes.is_empty()
     }
 }
 
@@ -362,5 +363,24 @@ impl Gate {
             eta_low_s: eta.map(|it| it.low_s),
             eta_high_s: eta.map(|it| it.high_s),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actors::zone::neighbourhood;
+
+    #[test]
+    fn what_staff_have_set_stands_also_where_somebody_was_refused() {
+        let zone = neighbourhood(Point { lat: -1.9441, lon: 30.0619 });
+        let refused = || Demand::refused(zone, 2).unwrap();
+        let set = Demand { set_until: Some(Timestamp(1)), ..Demand::refused(zone, 0).unwrap() };
+        for all in [vec![refused(), set], vec![refused()]] {
+            let is_set = all.len() > 1;
+            let told = together(all.into_iter().rev());
+            let told = &told[&zone];
+            assert_eq!((told.n_refused, told.set_until.is_some()), (2, is_set));
+        }
     }
 }

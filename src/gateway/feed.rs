@@ -73,7 +73,7 @@ pub(super) struct FeedQuery {
     /// What this driver may claim. Staff must say whom they mean; drivers see their own.
     driver: Option<String>,
     /// How far from the driver jobs begin at most, in metres: 50,000 at most, and if absent as far as drivers are looked for there
-    /// who deliver.
+    /// who deliver, or as any rule of assignment lets them be.
     within_m: Option<u32>,
     /// At most this many; 1 to 50, 50 if absent.
     limit: Option<usize>,
@@ -234,11 +234,12 @@ impl Gate {
         Ok(JobsInFeed { jobs, more, why })
     }
 
-    /// How far away drivers are looked for, at most, who deliver what is picked up there.
+    /// How far away drivers are looked for, at most, who deliver what is picked up there, or somewhere where a rule lets them be looked
+    /// for further away: which one a job was placed under, it alone knows.
     fn reach_m(&self, at: Point) -> u32 {
-        let now = self.system.now();
-        let (policy, _) = self.translator.policy_at(WorkKind::Delivery, at, now);
-        policy.tiers_m.into_iter().max().unwrap_or_default().min(WITHIN_M_MAX)
+        let policy = self.translator.preset.policy_at(WorkKind::Delivery, at);
+        let by_rules_m = self.system.regions().rules().set().reach_m(WorkKind::Delivery);
+        policy.tiers_m.into_iter().fold(by_rules_m, u32::max).min(WITHIN_M_MAX)
     }
 
     /// What is in the feed; nothing, if that cannot be read.

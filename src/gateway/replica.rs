@@ -7,7 +7,8 @@
 //!
 //! Such an entity is one like any other, so it is durable before anybody hears yes, and what is in the list was
 //! committed. A node reads all of them that anybody needs before it lets anybody in. After that it hears of changes from the node where
-//! they happen, and finds those it was not told of when it looks at the list.
+//! they happen, and finds those it was not told of when it looks at the list. One that is alone looks, too, if less often: what it did
+//! itself it does not know either, if the answer was lost.
 
 use super::Gate;
 use actors::{
@@ -24,6 +25,8 @@ use tracing::{info, warn};
 
 /// How often a node of several looks for what it was not told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often one that is alone does.
+const LOOK_ALONE_EVERY: Duration = Duration::from_secs(5);
 /// How far back it looks: longer than a commit takes, and than the clocks of two nodes differ.
 const LOOK_BACK: Duration = Duration::from_secs(60);
 /// How often it reads all of it again, whatever the clocks said.
@@ -90,6 +93,7 @@ pub(super) async fn load<R: Replica>(gate: &Arc<Gate>) -> Result<Timestamp, Jour
 pub(super) async fn follow<R: Replica>(gate: Weak<Gate>, mut newest: Timestamp) {
     let mut read_all_at = Instant::now() + READ_ALL_EVERY;
     let mut forget_at = Instant::now() + FORGET_EVERY;
+    let mut looked_at = Instant::now();
     let mut is_blind = false;
     loop {
         sleep(LOOK_EVERY).await;
@@ -99,10 +103,10 @@ pub(super) async fn follow<R: Replica>(gate: Weak<Gate>, mut newest: Timestamp) 
             forget_at = Instant::now() + FORGET_EVERY;
             R::forget(&gate);
         }
-        // Alone, nobody does anything but this node.
-        if !gate.has_others() {
+        if !is_time(gate.has_others(), looked_at.elapsed()) {
             continue;
         }
+        looked_at = Instant::now();
         let is_due = Instant::now() >= read_all_at;
         let recent = Since::all(newest - LOOK_BACK);
         let since = if is_due { recent.and_all(gate.system.now()) } else { recent };
@@ -122,6 +126,11 @@ pub(super) async fn follow<R: Replica>(gate: Weak<Gate>, mut newest: Timestamp) 
             Err(_) => {}
         }
     }
+}
+
+/// Is it time to look again? Alone, nobody does anything but this node, which knows nearly all of it.
+fn is_time(has_others: bool, since_looked: Duration) -> bool {
+    has_others || since_looked >= LOOK_ALONE_EVERY
 }
 
 /// Since when what has changed is read.
@@ -212,6 +221,12 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
     const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn who_is_alone_looks_as_well_for_an_answer_of_its_own_may_be_lost() {
+        assert!(is_time(true, LOOK_EVERY));
+        assert!(!is_time(false, LOOK_EVERY) && is_time(false, LOOK_ALONE_EVERY));
+    }
 
     #[test]
     fn a_start_reads_what_holds_and_what_was_settled_within_a_day() {

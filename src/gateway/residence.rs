@@ -41,7 +41,8 @@ pub(super) struct Resident {
     quarantined: Option<bool>,
 }
 
-/// Where an actor lives, and how it is there: its node, its mailbox, its falls. Wakes nobody. Staff only.
+/// Where an actor lives, and how it is there: its node, its mailbox, its falls. Wakes nobody. Staff only; of rules and revocations, admins
+/// only.
 #[utoipa::path(
     get, path = "/v1/actors/{id}/residence", tag = "actors", security(("bearer" = [])),
     params(("id" = String, Path, description = "any id in display form")),
@@ -57,6 +58,7 @@ pub(super) async fn residence(
 ) -> Result<Json<Resident>, Answered> {
     caller.staff()?;
     let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    caller.reader_of(key)?;
     gate.check_sight(key, &caller.0).await?;
     Ok(Json(gate.resident(key).await))
 }

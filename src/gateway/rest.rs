@@ -170,6 +170,20 @@ impl Caller {
             false => Err(translate::forbidden("admins only").into()),
         }
     }
+
+    /// May it be told everything of this one? Staff may, but for what is admins' alone.
+    pub(super) fn reader_of(&self, key: EntityKey) -> Result<(), Answered> {
+        match key.kind {
+            Kind::Revocation | Kind::Rule => self.admin(),
+            Kind::Order
+            | Kind::Rescue
+            | Kind::Driver
+            | Kind::Rider
+            | Kind::Incident
+            | Kind::Zone
+            | Kind::Run => self.staff(),
+        }
+    }
 }
 
 /// A JSON body, refused in our words.
@@ -769,7 +783,7 @@ pub(super) struct ActorQuery {
     version: Option<u64>,
 }
 
-/// Everything one actor remembers, or remembered. Staff only.
+/// Everything one actor remembers, or remembered. Staff only; of rules and revocations, admins only.
 #[utoipa::path(
     get, path = "/v1/actors/{id}", tag = "actors", security(("bearer" = [])),
     params(("id" = String, Path, description = "any id in display form"), ActorQuery),
@@ -788,6 +802,7 @@ pub(super) async fn show_actor(
     let Query(query) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    caller.reader_of(key)?;
     gate.check_sight(key, &caller.0).await?;
     let view = match query.version {
         Some(version) => gate.as_of(key, Version(version)).await?,
@@ -796,7 +811,7 @@ pub(super) async fn show_actor(
     Ok(Json(view).into_response())
 }
 
-/// What happened to one actor, oldest first: its audit, with who did what and why. Staff only.
+/// What happened to one actor, oldest first: its audit, with who did what and why. Staff only; of rules and revocations, admins only.
 #[utoipa::path(
     get, path = "/v1/actors/{id}/history", tag = "actors", security(("bearer" = [])),
     params(("id" = String, Path, description = "any id in display form"), HistoryQuery),
@@ -815,6 +830,7 @@ pub(super) async fn actor_history(
     let Query(query) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let key = EntityKey::parse(&id).ok_or_else(|| not_found(&id))?;
+    caller.reader_of(key)?;
     gate.check_sight(key, &caller.0).await?;
     let (most, usual) = HISTORY_ROWS;
     let limit = query.limit.unwrap_or(usual);

@@ -2,7 +2,7 @@
 //!
 //! Those that are set are known in memory (`actors/src/rule.rs`), kept up to date as `replica.rs` says: regions match by them from
 //! their next tick on, and what is placed is placed under them. So one takes effect at once where it was said and on every node that could
-//! be told, and within two seconds on one that could not.
+//! be told, and within two seconds on one that could not; on a node that is alone, where its answer was lost, within some seconds.
 
 use super::{
     Gate,
@@ -32,7 +32,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
-use tokio::task::spawn_blocking;
+use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
 use tracing::{error, info, warn};
 use utoipa::ToSchema;
 
@@ -40,6 +40,8 @@ use utoipa::ToSchema;
 const LOOK_BACK: Duration = Duration::from_secs(3_600);
 /// How long another node has to hear what has become of a rule.
 const TELL_WITHIN: Duration = Duration::from_millis(900);
+/// How long a node that is asked by another one works at a dry run, so that its answer comes before nobody waits for it any more.
+const REPLAY_WITHIN: Duration = Duration::from_millis(800);
 /// When to ask again for a dry run, where others are under way.
 const BUSY_MS: u64 = 1_000;
 
@@ -66,6 +68,10 @@ impl Replica for Rules {
 
     fn n_known(gate: &Gate) -> usize {
         gate.system.regions().rules().n_set(gate.system.now())
+    }
+
+    fn has_looked(gate: &Gate) {
+        gate.system.regions().rules().are_read();
     }
 
     fn forget(gate: &Gate) {
@@ -230,7 +236,8 @@ pub(super) async fn show_rule(
     Ok(gate.rule_as_it_is(id_of(&id)?).await?)
 }
 
-/// Lets a rule say something else. Who has not seen what it says now is refused (409 `too_late`), and changes nothing. Admins only.
+/// Lets a rule say something else. Who has not seen what it says now is refused (409 `too_late`), and changes nothing; so is whoever asks
+/// a node of another brand (422 `invalid`). Admins only.
 #[utoipa::path(
     put, path = "/v1/rules/{id}", tag = "rules", security(("bearer" = [])),
     request_body = SetRule,
@@ -259,7 +266,8 @@ pub(super) async fn change_rule(
     Ok(gate.set_rule(&bearer.0, id, expects, set, command).await?)
 }
 
-/// Removes a rule for good. Jobs that were placed under it keep what it said of how they are offered. Admins only.
+/// Removes a rule for good. Jobs that were placed under it keep what it said of how they are offered. A node of another brand refuses it
+/// (422 `invalid`). Admins only.
 #[utoipa::path(
     delete, path = "/v1/rules/{id}", tag = "rules", security(("bearer" = [])),
     params(
@@ -287,6 +295,7 @@ pub(super) async fn remove_rule(
     let Query(WhyRemoved { reason }) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let by = &bearer.0;
+    gate.check_brand(id).await?;
     let wished = Wished::new(&(expects, &reason));
     let removal = Command::Remove { expects, reason, with: by.token };
     let command = gate.rule_command(by.principal, key?, |_| id).await;
@@ -338,6 +347,16 @@ impl Gate {
         }
     }
 
+    /// Refuses to change a rule of another brand: whoever knows that one's jobs does it there.
+    async fn check_brand(&self, id: RuleId) -> Result<(), Refused> {
+        let theirs = self.rule_as_it_is(id).await?.rule.preset;
+        let ours = &self.translator.preset.name;
+        if theirs == *ours {
+            return Ok(());
+        }
+        Err(invalid("preset", &format!("it is for {theirs}, and this node's is {ours}")))
+    }
+
     /// The command that a request is, by its key: a repeat is the same.
     async fn rule_command(
         &self,
@@ -366,9 +385,12 @@ impl Gate {
     ) -> Result<RuleShown, Refused> {
         let wished = Wished::new(&(expects, &rule, &reason));
         let terms = Box::new(self.of_this_brand(rule)?);
-        let is_full = self.system.regions().rules().n_set(self.system.now()) >= RULES_MAX;
+        if expects > 0 {
+            self.check_brand(id).await?;
+        }
+        let is_full = !self.system.regions().rules().has_room(id, self.system.now());
         // One that was made before is answered as it was then.
-        if expects == 0 && is_full && self.rule_as_it_is(id).await.is_err() {
+        if is_full && (expects > 0 || self.rule_as_it_is(id).await.is_err()) {
             return Err(invalid("rule", &format!("{RULES_MAX} are set, which is the most")));
         }
         let set = Command::Set { terms, expects, reason, with: by.token };
@@ -418,20 +440,16 @@ impl Gate {
 
     async fn dry_run(&self, terms: RuleTerms) -> Result<DryRun, Refused> {
         rule::check(&terms).map_err(Refused::from)?;
-        let Ok(turn) = Arc::clone(&self.plans).try_acquire_owned() else {
-            let refused = Refused::new(Code::Busy, "as much is being worked out as may be");
-            return Err(refused.retry_after_ms(BUSY_MS));
-        };
+        let turn = self.replay_turn()?;
         let until = self.system.now();
         let since = until - LOOK_BACK;
         let cannot_know = unknowable(&terms.changes);
         let question = Question::Replay { terms: Box::new(terms.clone()), since };
         let (here, (there, silent)) = tokio::join!(
-            self.replayed(&terms, since),
+            self.replayed(&terms, since, ASK_WITHIN, turn),
             self.elsewhere::<Option<(Replayed, Timestamp)>>(&question)
         );
-        drop(turn);
-        let here = here.ok_or_else(|| Refused::new(Code::Internal, "a fault of ours"))?;
+        let here = here?;
         let (replayed, known_since) = there
             .into_iter()
             .flatten()
@@ -453,27 +471,57 @@ impl Gate {
         })
     }
 
-    /// What a rule would have made of the rounds of this node since then, and since when those are known; none, if that fell.
-    pub(super) async fn replayed(
+    /// A turn to work at something that is not for drivers and riders; refused, where as many are under way as may be.
+    fn replay_turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        Arc::clone(&self.plans).try_acquire_owned().map_err(|_| busy())
+    }
+
+    /// What another node's dry run would have made of the rounds of this one: nothing, if it is of another brand; refused, if this node
+    /// has no turn or no time for it.
+    pub(super) async fn replayed_for(
         &self,
         terms: &RuleTerms,
         since: Timestamp,
-    ) -> Option<(Replayed, Timestamp)> {
+    ) -> Result<Option<(Replayed, Timestamp)>, Refused> {
+        if terms.preset != self.translator.preset.name {
+            return Ok(None);
+        }
+        let turn = self.replay_turn()?;
+        self.replayed(terms, since, REPLAY_WITHIN, turn).await.map(Some)
+    }
+
+    /// What a rule would have made of the rounds of this node since then, and since when those are known.
+    async fn replayed(
+        &self,
+        terms: &RuleTerms,
+        since: Timestamp,
+        within: Duration,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<(Replayed, Timestamp), Refused> {
         let (system, scope, changes) = (self.system.clone(), Scope::of(terms), terms.changes);
-        let replaying = spawn_blocking(move || system.regions().replay(&scope, &changes, since));
-        // No node waits for longer than others wait for it.
-        match tokio::time::timeout(ASK_WITHIN, replaying).await {
-            Ok(Ok(replayed)) => Some(replayed),
+        let replaying = spawn_blocking(move || {
+            let replayed = system.regions().replay(&scope, &changes, since);
+            // It takes its turn until it is done, also where nobody waits for it any more.
+            drop(turn);
+            replayed
+        });
+        match tokio::time::timeout(within, replaying).await {
+            Ok(Ok(replayed)) => Ok(replayed),
             Ok(Err(error)) => {
                 error!(%error, "a dry run fell");
-                None
+                Err(Refused::new(Code::Internal, "a fault of ours"))
             }
             Err(_elapsed) => {
                 warn!("a dry run took too long");
-                None
+                Err(busy())
             }
         }
     }
+}
+
+fn busy() -> Refused {
+    let refused = Refused::new(Code::Busy, "as much is being worked out as may be");
+    refused.retry_after_ms(BUSY_MS)
 }
 
 /// What a rule changes and no round can tell, by its key: all but weights.

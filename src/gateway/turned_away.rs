@@ -5,11 +5,11 @@
 
 use actors::zone::neighbourhood;
 use protocol::{
-    Code, CommandId, Point, Refused, Timestamp, ZoneId,
+    Code, CommandId, Point, Principal, Refused, Timestamp, ZoneId,
     work::{RescueAction, Wish},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -21,38 +21,71 @@ const N_MAX: usize = 4_096;
 
 /// Who was refused lately.
 #[derive(Debug, Default)]
-pub(super) struct TurnedAway(Mutex<VecDeque<One>>);
+pub(super) struct TurnedAway(Mutex<Lately>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
+struct Lately {
+    /// When whom and where, the first of them first.
+    all: VecDeque<(Timestamp, One)>,
+    /// The same, to be found.
+    known: HashSet<One>,
+}
+
+/// Whoever is counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct One {
-    at: Timestamp,
     zone: ZoneId,
-    /// By which it asked: who asks again with the same one is the same.
-    command: CommandId,
+    asker: Asker,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Asker {
+    /// However often it asks.
+    Itself(Principal),
+    /// Staff, for somebody else each time: by which they asked, for a repeat is the same.
+    Staff(CommandId),
 }
 
 impl TurnedAway {
     /// Somebody was refused who asked from there.
-    pub(super) fn note(&self, from: Point, command: CommandId, now: Timestamp) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.iter().any(|it| it.command == command) {
+    pub(super) fn note(&self, from: Point, by: Principal, command: CommandId, now: Timestamp) {
+        let asker = if by.is_staff() { Asker::Staff(command) } else { Asker::Itself(by) };
+        let one = One { zone: neighbourhood(from), asker };
+        let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lately.forget(now);
+        if !lately.known.insert(one) {
             return;
         }
-        if all.len() == N_MAX {
-            all.pop_front();
+        if lately.all.len() == N_MAX {
+            lately.forget_first();
         }
-        all.push_back(One { at: now, zone: neighbourhood(from), command });
+        lately.all.push_back((now, one));
     }
 
     /// How many, zone by zone, in the last hour.
     pub(super) fn by_zone(&self, now: Timestamp) -> BTreeMap<ZoneId, u32> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|it| now.since(it.at) < COUNTED_FOR);
+        let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lately.forget(now);
         let mut counted = BTreeMap::new();
-        for it in &*all {
+        for (_, it) in &lately.all {
             *counted.entry(it.zone).or_default() += 1;
         }
         counted
+    }
+}
+
+impl Lately {
+    /// Forgets those that do not count any more.
+    fn forget(&mut self, now: Timestamp) {
+        while self.all.front().is_some_and(|(at, _)| now.since(*at) >= COUNTED_FOR) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, first)) = self.all.pop_front() {
+            self.known.remove(&first);
+        }
     }
 }
 
@@ -85,6 +118,7 @@ pub(super) fn is_turned_away<T>(outcome: &Result<T, Refused>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::RiderId;
 
     const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
     const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -92,26 +126,52 @@ mod tests {
     #[test]
     fn each_is_counted_once_where_it_was_and_for_an_hour() {
         let turned_away = TurnedAway::default();
-        let (first, far) = (CommandId::mint(), KIGALI.offset_m(20_000.0, 0.0));
-        turned_away.note(KIGALI, first, NOW);
-        turned_away.note(KIGALI, first, NOW + Duration::from_secs(1));
-        turned_away.note(KIGALI, CommandId::mint(), NOW + Duration::from_secs(60));
-        turned_away.note(far, CommandId::mint(), NOW);
+        let far = KIGALI.offset_m(20_000.0, 0.0);
+        let asks = |from, n, after_s| {
+            let by = Principal::Rider(RiderId::nth(n));
+            turned_away.note(from, by, CommandId::mint(), NOW + Duration::from_secs(after_s));
+        };
+        asks(KIGALI, 1, 0);
+        asks(far, 1, 0);
+        asks(KIGALI, 1, 1);
+        asks(KIGALI, 2, 60);
         let (here, there) = (neighbourhood(KIGALI), neighbourhood(far));
         assert_eq!(turned_away.by_zone(NOW), BTreeMap::from([(here, 2), (there, 1)]));
         let later = NOW + COUNTED_FOR;
+        assert_eq!(turned_away.by_zone(later), BTreeMap::from([(here, 1)]));
+        // Who asks again after an hour counts again, also where nobody has looked meanwhile.
+        asks(KIGALI, 2, 2 * 3_600);
+        let later = later + COUNTED_FOR;
         assert_eq!(turned_away.by_zone(later), BTreeMap::from([(here, 1)]));
         assert_eq!(turned_away.by_zone(later + COUNTED_FOR), BTreeMap::new());
     }
 
     #[test]
+    fn staff_ask_for_somebody_else_each_time() {
+        let turned_away = TurnedAway::default();
+        let again = CommandId::mint();
+        for command in [CommandId::mint(), again, again] {
+            turned_away.note(KIGALI, Principal::Dispatcher, command, NOW);
+        }
+        let here = BTreeMap::from([(neighbourhood(KIGALI), 2)]);
+        assert_eq!(turned_away.by_zone(NOW), here);
+    }
+
+    #[test]
     fn of_a_flood_the_last_are_known() {
         let turned_away = TurnedAway::default();
-        turned_away.note(KIGALI.offset_m(20_000.0, 0.0), CommandId::mint(), NOW);
-        for _ in 0..N_MAX {
-            turned_away.note(KIGALI, CommandId::mint(), NOW);
+        let (by, far) = (Principal::Rider(RiderId::nth(0)), KIGALI.offset_m(20_000.0, 0.0));
+        turned_away.note(far, by, CommandId::mint(), NOW);
+        for n in 1..=N_MAX as u64 {
+            let by = Principal::Rider(RiderId::nth(n));
+            turned_away.note(KIGALI, by, CommandId::mint(), NOW);
         }
-        let all = BTreeMap::from([(neighbourhood(KIGALI), N_MAX as u32)]);
+        let mut all = BTreeMap::from([(neighbourhood(KIGALI), N_MAX as u32)]);
+        assert_eq!(turned_away.by_zone(NOW), all);
+        // Whoever is forgotten is new.
+        turned_away.note(far, by, CommandId::mint(), NOW);
+        all.insert(neighbourhood(KIGALI), N_MAX as u32 - 1);
+        all.insert(neighbourhood(far), 1);
         assert_eq!(turned_away.by_zone(NOW), all);
     }
 }

@@ -144,6 +144,13 @@ async fn who_does_not_fit_or_is_too_far_away_is_not_told_of_it() {
     let far_around = "/v1/feed?within_m=50000";
     let told = json_of(far.get(far_around).await).await;
     assert_eq!(told["jobs"].as_array().unwrap().len(), 1, "{told}");
+    // Nor is it too far away where a rule lets drivers be looked for as far.
+    let changes = json!({ "tiers_m": [1_000, 2_000, 30_000] });
+    let rule = json!({ "name": "far", "kinds": ["delivery"], "changes": changes });
+    let admin = Caller::new(&node, Principal::Admin);
+    let made = admin.post("/v1/rules", &json!({ "rule": rule, "reason": "a trial" })).await;
+    assert_eq!(made.status(), 201);
+    until(&far, FEED, |told| told["jobs"].as_array().is_some_and(|it| it.len() == 1)).await;
 
     set_duty(&mut phone, DutyWish::Break, None).await;
     let told = json_of(far.get(far_around).await).await;

@@ -227,6 +227,9 @@ async fn who_asks_from_where_nobody_goes_is_told_who_does_and_counted_there() {
     let mut order = ride();
     order["stops"][0]["at"] = json!(outside);
     assert_refused(stranded.post("/v1/orders", &order).await, 422, "out_of_area").await;
+    assert_eq!(refused(outside).await, 1, "it is the same one");
+    let other = Caller::new(&node, rider(9));
+    assert_refused(other.post("/v1/orders", &order).await, 422, "out_of_area").await;
     assert_eq!(refused(outside).await, 2);
 
     // One that said vaguely where it was turns out to be there, too.

@@ -6,7 +6,7 @@ use crate::{
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of, ride},
     ride::{PICKUP, hear_offer, position},
-    why::{node_that_looks_often, until},
+    why::until,
 };
 use protocol::{
     JobId, Principal,
@@ -14,6 +14,22 @@ use protocol::{
     work::{DriverAction, DutyWish, Vehicle, VehicleKind, Wish},
 };
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+/// A node that looks for drivers often, of a brand that asks for what loads something of which it is known what it is, or of one that
+/// does not; and the preset that says so.
+fn node_that_asks(loading: &str) -> (Node, NamedTempFile) {
+    let preset = NamedTempFile::new().unwrap();
+    let (safeboda, never) =
+        (include_str!("../../config/presets/safeboda.toml"), "loading = \"never\"");
+    assert_eq!(safeboda.matches(never).count(), 1);
+    let said = safeboda.replace(never, &format!("loading = \"{loading}\""));
+    std::fs::write(preset.path(), said).unwrap();
+    let file = preset.path().to_str().unwrap();
+    let often = ["REGIONS__WARM_UP_MS", "REGIONS__REPEAT_MS"].map(|it| (it, "0"));
+    let tick = ("REGIONS__TICK_MS", "50");
+    (Node::with(&[("PRESET__FILE", file), often[0], often[1], tick]), preset)
+}
 
 /// A driver on duty in such a vehicle, so many metres from the pickup, whom rounds can see.
 async fn drives(node: &Node, n: u64, what: (VehicleKind, u32), has: &[&str]) -> Client {
@@ -41,7 +57,7 @@ fn why(trace: &Value, n: u64) -> Value {
 
 #[tokio::test]
 async fn a_motorcycle_is_carried_by_who_can_load_it_and_the_trace_says_what_each_other_lacks() {
-    let node = node_that_looks_often();
+    let (node, _preset) = node_that_asks("known");
     let van = (VehicleKind::Van, 1_000_000);
     let _moto = drives(&node, 1, (VehicleKind::Moto, 20_000), &["tie_downs"]).await;
     let _bare = drives(&node, 2, van, &[]).await;
@@ -90,6 +106,18 @@ async fn a_motorcycle_is_carried_by_who_can_load_it_and_the_trace_says_what_each
     let trace = json_of(staff.get(&path).await).await;
     let chosen = trace["steps"].as_array().unwrap().iter().find(|it| it["what"] == "driver_chosen");
     assert_eq!(chosen.unwrap()["bypassed"], lacks);
+}
+
+#[tokio::test]
+async fn where_the_brand_does_not_ask_for_what_loads_it_a_van_that_says_nothing_is_sent() {
+    let (node, _preset) = node_that_asks("never");
+    let mut van = drives(&node, 1, (VehicleKind::Van, 1_000_000), &[]).await;
+    let stranded = Caller::new(&node, rider(9));
+    let at = ride()["stops"][0].clone();
+    let rescue = json!({ "issue": "accident", "at": at, "vehicle": "moto" });
+    let placed = json_of(stranded.post("/v1/rescues", &rescue).await).await;
+    let offer = hear_offer(&mut van).await;
+    assert_eq!(offer.job, JobId::Rescue(placed["actor"].as_str().unwrap().parse().unwrap()));
 }
 
 #[tokio::test]

@@ -157,7 +157,8 @@ async fn two_editors_do_not_overwrite_each_other_and_a_repeat_has_one_effect() {
 async fn only_admins_make_rules_and_what_makes_no_sense_is_named() {
     let node = Node::start();
     let admin = Caller::new(&node, Principal::Admin);
-    let (path, _) = made(&admin, &json!({ "hold_ms": 1 })).await;
+    let (path, shown) = made(&admin, &json!({ "hold_ms": 1 })).await;
+    let id = shown["id"].as_str().unwrap();
     let body = rule(&json!({ "hold_ms": 2 }));
     let trial = json!({ "rule": body["rule"] });
     for by in [Principal::Dispatcher, rider(1)] {
@@ -168,6 +169,11 @@ async fn only_admins_make_rules_and_what_makes_no_sense_is_named() {
         assert_refused(staff.put(&path, 1, &body).await, 403, "forbidden").await;
         let removal = format!("{path}?reason=enough");
         assert_refused(staff.delete(&removal, 1).await, 403, "forbidden").await;
+        for what in ["", "?version=1", "/history", "/residence"] {
+            let whole = format!("/v1/actors/{id}{what}");
+            assert_refused(staff.get(&whole).await, 403, "forbidden").await;
+            assert_eq!(admin.get(&whole).await.status(), 200, "{whole}");
+        }
         assert_refused(staff.post("/v1/rules/dry-run", &trial).await, 403, "forbidden").await;
     }
     let cases = [
@@ -233,6 +239,23 @@ async fn every_node_knows_a_rule_at_once_and_one_that_comes_later_reads_it() {
     let order = place_as(&second, 3).await;
     let told = json_of(there.get(&trace(&order)).await).await;
     assert!(told.get("rule").is_none(), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rule_is_changed_and_removed_by_nodes_of_its_brand_only() {
+    let shared = Shared::new().await;
+    let first = shared.node("first");
+    let other = shared.node_with("second", &[("PRESET__NAME", "riderguy")]);
+    seen(&first, is_shared_by(2)).await;
+    let admin = Caller::new(&first, Principal::Admin);
+    let (path, shown) = made(&admin, &json!({ "hold_ms": 1 })).await;
+    let removal = format!("{path}?reason=enough");
+    let there = Caller::new(&other, Principal::Admin);
+    let body = rule(&json!({ "hold_ms": 2 }));
+    assert_refused(there.put(&path, 1, &body).await, 422, "invalid").await;
+    assert_refused(there.delete(&removal, 1).await, 422, "invalid").await;
+    assert_eq!(json_of(there.get(&path).await).await, shown, "it is read everywhere");
+    assert_eq!(admin.delete(&removal, 1).await.status(), 200);
 }
 
 /// A driver with a car on duty, so many metres from the pickup.

@@ -27,7 +27,7 @@ use protocol::{DriverId, JobId, OrderId, Point, RescueId, RunId, Timestamp, Zone
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
     cmp::Reverse,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -51,6 +51,9 @@ const WAYS_EVERY: Duration = Duration::from_secs(30);
 
 /// How many multipliers of a region are written down at most each time they are counted.
 const N_WRITTEN: usize = 8;
+
+/// How long after its start a node waits to hear which rules there are, before it matches as if there were none.
+const RULES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The cells that a hot region is matched in: children of its own, about 36 km² each.
 const PART: h3o::Resolution = h3o::Resolution::Six;
@@ -91,6 +94,8 @@ pub(super) struct Memory {
     /// Whom it told where in the queue they are.
     line: Line,
     started_at: Timestamp,
+    /// The searches that were last matched under a rule: as they were listed, and as they were matched.
+    ruled: HashMap<JobId, (Arc<SearchCard>, Arc<SearchCard>)>,
     empty_since: Option<Timestamp>,
     /// Is it matched in parts, where many wait at once?
     is_hot: bool,
@@ -129,6 +134,7 @@ impl Actor for Region {
             told_ways_at: now,
             line: Line::default(),
             started_at: now,
+            ruled: HashMap::new(),
             empty_since: None,
             is_hot: false,
         })
@@ -530,7 +536,7 @@ impl Region {
         let due = memory.known.wanting(now);
         let ring = if due.is_empty() { Vec::new() } else { self.look_around(memory, now) };
         let due = memory.known.line_up(due, now, &self.world.settings.matching);
-        let due = self.ruled(due, now);
+        let due = self.ruled(memory, due, now);
         let lines: Vec<_> =
             memory.known.lines().map(|(rank, line)| (rank.to_owned(), line)).collect();
         if **self.area.lines.load() != lines {
@@ -544,7 +550,7 @@ impl Region {
         }
         let due = Arc::new(due);
         self.area.wanting.store(due.clone());
-        if !self.world.surroundings.is_ours(self.area.region) {
+        if !self.world.surroundings.is_ours(self.area.region) || !self.may_match(now) {
             return Ok(0);
         }
         let rosters: Vec<Arc<Roster>> = ring.iter().map(|area| area.roster.load_full()).collect();
@@ -595,18 +601,35 @@ impl Region {
         Ok(outcome.n_held)
     }
 
+    /// Is it known by which rules? A node that has just started does not match by none of them for not having read yet which there
+    /// are; but nobody waits for long because they cannot be read.
+    fn may_match(&self, now: Timestamp) -> bool {
+        self.world.rules.is_known() || now.since(self.world.started_at) >= RULES_WITHIN
+    }
+
     /// The same searches, each under the rule that is in force for it now, if one is.
-    fn ruled(&self, due: Wanting, now: Timestamp) -> Wanting {
+    fn ruled(&self, memory: &mut Memory, due: Wanting, now: Timestamp) -> Wanting {
+        let mut before = std::mem::take(&mut memory.ruled);
         let rules = self.world.rules.set();
-        if rules.is_empty() {
+        let in_force = rules.then(now);
+        if in_force.is_empty() {
             return due;
         }
-        let ruled = due.into_iter().map(|card| match rules.in_force(card.pickup, card.work, now) {
-            Some(rule) => {
+        let ruled = due.into_iter().map(|card| {
+            let Some(rule) = in_force.of(card.pickup, card.work) else { return card };
+            // A copy of its own is made once, and not with every round.
+            let is_same = |(from, to): &(Arc<SearchCard>, Arc<SearchCard>)| {
+                let ruling = to.ruling.as_ref();
+                Arc::ptr_eq(from, &card) && ruling.is_some_and(|it| Arc::ptr_eq(it, &rule.ruling))
+            };
+            let known = before.remove(&card.job).filter(is_same);
+            let (card, ruled) = known.unwrap_or_else(|| {
                 let ruling = Some(Arc::clone(&rule.ruling));
-                Arc::new(SearchCard { ruling, ..(*card).clone() })
-            }
-            None => card,
+                let ruled = Arc::new(SearchCard { ruling, ..(*card).clone() });
+                (card, ruled)
+            });
+            memory.ruled.insert(card.job, (card, Arc::clone(&ruled)));
+            ruled
         });
         ruled.collect()
     }

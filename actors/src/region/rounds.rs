@@ -66,6 +66,9 @@ struct Job {
     pickup: Option<Point>,
     work: Option<WorkKind>,
     rounds: VecDeque<Round>,
+    /// How many rounds are forgotten, and when the last of them was.
+    n_gone: u64,
+    gone_at: Timestamp,
 }
 
 /// What one round saw of a job; or the last of several in a row that came to the same.
@@ -171,11 +174,14 @@ impl Rounds {
                 // One part after the other: nobody who writes waits for all of that.
                 let jobs = lock(part);
                 let known = jobs.late.iter().chain(&jobs.early);
-                for (job, (pickup, work, rounds)) in
-                    known.filter_map(|(id, it)| Some((*id, (it.pickup?, it.work?, &it.rounds))))
+                for (job, (pickup, work, seen)) in
+                    known.filter_map(|(id, it)| Some((*id, (it.pickup?, it.work?, it))))
                 {
                     let is_meant = is_meant(pickup, work);
-                    for round in rounds.iter().filter(|it| it.at >= since) {
+                    if is_meant && seen.gone_at >= since {
+                        left_out.n_over_limit += seen.n_gone;
+                    }
+                    for round in seen.rounds.iter().filter(|it| it.at >= since) {
                         left_out.n_alike += u64::from(is_meant) * u64::from(round.n - 1);
                         all.push((RegionId::at(pickup), round.past(job, usual, is_meant)));
                     }
@@ -267,8 +273,11 @@ impl Job {
             last.model = trace.model;
             return;
         }
-        if self.rounds.len() == ROUNDS_MAX {
-            self.rounds.pop_front();
+        if self.rounds.len() == ROUNDS_MAX
+            && let Some(first) = self.rounds.pop_front()
+        {
+            self.n_gone += u64::from(first.n);
+            self.gone_at = first.at;
         }
         self.rounds.push_back(Round {
             from: now,

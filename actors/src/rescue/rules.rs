@@ -5,6 +5,7 @@ use crate::{
     Context, Decider, Format, Refusal,
     incident::{self, Report},
     reason,
+    rule::RULED,
     search::{self, Asked, Assignment, CONTROLLED, Chosen, Decision, FEATURES, Given, Outcome},
 };
 use protocol::{
@@ -176,13 +177,15 @@ fn place(
         return Err(Refusal::NotYours("only for oneself".to_owned()));
     }
     if let Some(case) = rescue.case.as_deref() {
-        // Who helps elsewhere, and which rule is in force, may have changed meanwhile.
+        // Who helps elsewhere, which rule is in force, and what every node can read, may have changed meanwhile.
         let (accuracy_m, elsewhere) = (case.request.accuracy_m, case.request.elsewhere.clone());
-        let (policy, rule) = (case.request.policy, case.request.rule.clone());
+        let (policy, rule, bike) =
+            (case.request.policy, case.request.rule.clone(), case.request.bike);
         let is_same = Request { at: request.at.clone(), ..case.request.clone() }
-            == Request { accuracy_m, elsewhere, policy, rule, ..triage::hurried(request) };
+            == Request { accuracy_m, elsewhere, policy, rule, bike, ..triage::hurried(request) };
         return if is_same { Ok(Vec::new()) } else { Err(illegal(case.status)) };
     }
+    let request = &as_written(request, context.writes);
     let mut draft = Draft::new(rescue, context);
     let at = context.now;
     let stranded = match context.by {
@@ -211,6 +214,13 @@ fn place(
         draft.triage(draft.needs());
     }
     Ok(draft.events)
+}
+
+/// The request without what not every node can read yet.
+fn as_written(request: &Request, writes: Format) -> Request {
+    let bike = request.bike.filter(|_| writes >= FEATURES);
+    let rule = request.rule.clone().filter(|_| writes >= RULED);
+    Request { bike, rule, ..request.clone() }
 }
 
 /// A decision being made: each rule sees the rescue as the events so far have left it.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     DriverCard, SearchCard, Sight,
-    policy::JobPolicy,
+    policy::{JobPolicy, Loading},
     search::{Candidate, Command as Search, FEATURES},
 };
 use matching::{
@@ -13,7 +13,8 @@ use matching::{
 use proptest::prelude::*;
 use protocol::{
     Currency, DriverId, Fare, FareLine, OfferId, OfferStatus, OrderId, PartnerId, Place, Point,
-    Principal, RiderId, ZoneId,
+    Principal, RiderId, RuleId, ZoneId,
+    rule::RuleMark,
     trace::WhyNot,
     view::{Position, Queued, StopKind, ZonePause},
     work::{
@@ -667,7 +668,8 @@ fn rules_say_what_each_issue_needs() {
     let mut story = String::new();
     for issue in Issue::iter() {
         for (vehicle, weight_g) in [(VehicleKind::Moto, 0), (VehicleKind::Car, 1_200_000)] {
-            let request = Request { issue, vehicle: Some(vehicle), weight_g, ..request() };
+            let policy = loading(Loading::Known);
+            let request = Request { issue, vehicle: Some(vehicle), weight_g, policy, ..request() };
             let Needs { vehicles, weight_g, skills } = triage::needs(&request, true);
             let vehicles: Vec<_> = vehicles.iter().map(ToString::to_string).collect();
             let (vehicles, skills) = (vehicles.join("|"), skills.join("+"));
@@ -692,9 +694,15 @@ fn rules_say_what_each_issue_needs() {
     ");
 }
 
-/// An accident of something of which only this is known.
+/// A brand's that asks for what loads something then.
+fn loading(loading: Loading) -> JobPolicy {
+    JobPolicy { loading, ..JobPolicy::rescue() }
+}
+
+/// An accident of something of which only this is known, where what loads it is asked for if it is known.
 fn accident(bike: Option<Bike>, weight_g: u32) -> Request {
-    Request { issue: Issue::Accident, vehicle: None, bike, weight_g, ..request() }
+    let policy = loading(Loading::Known);
+    Request { issue: Issue::Accident, vehicle: None, bike, weight_g, policy, ..request() }
 }
 
 #[test]
@@ -738,7 +746,7 @@ fn of_whom_nothing_is_known_nothing_more_is_demanded_unless_the_brand_wants_to_b
     let unknown = accident(None, 0);
     let as_ever = "van or tow_truck, 150 kg";
     assert_eq!(triage::needs(&unknown, true).to_string(), as_ever);
-    let policy = JobPolicy { loading_unknown: true, ..JobPolicy::rescue() };
+    let policy = loading(Loading::Always);
     let careful = Request { policy, ..unknown };
     let with_all = "van or tow_truck, 150 kg, ramp, tie_downs";
     assert_eq!(triage::needs(&careful, true).to_string(), with_all);
@@ -748,12 +756,64 @@ fn of_whom_nothing_is_known_nothing_more_is_demanded_unless_the_brand_wants_to_b
 }
 
 #[test]
+fn where_the_brand_does_not_want_it_any_van_that_is_large_enough_will_do() {
+    let needs = |issue, vehicle, weight_g| {
+        let stranded = Request { issue, vehicle, weight_g, ..request() };
+        assert_eq!(triage::needs(&stranded, true), triage::needs(&stranded, false));
+        triage::needs(&stranded, true).to_string()
+    };
+    let (moto, car) = (Some(VehicleKind::Moto), Some(VehicleKind::Car));
+    assert_eq!(needs(Issue::Accident, moto, 0), "van or tow_truck, 150 kg");
+    assert_eq!(needs(Issue::Stuck, moto, 300_000), "van or tow_truck, 300 kg, winch");
+    assert_eq!(needs(Issue::Accident, car, 0), "tow_truck, 1500 kg");
+    let van = Needs { vehicles: vec![VehicleKind::Van], ..Needs::default() };
+    let stranded = Request { vehicle: moto, ..request() };
+    assert_eq!(triage::escalated(van.clone(), &stranded), van, "as it was said");
+}
+
+#[test]
+fn what_an_older_build_wrote_asks_for_nothing_to_load_it_with() {
+    let mut written = serde_json::to_value(JobPolicy::rescue()).unwrap();
+    assert_eq!(written.get("loading"), None);
+    written["loading_unknown"] = true.into();
+    let read: JobPolicy = serde_json::from_value(written).unwrap();
+    assert_eq!(read.loading, Loading::Never);
+    for (said, when) in [("known", Loading::Known), ("always", Loading::Always)] {
+        let policy = loading(when);
+        let written = serde_json::to_value(policy).unwrap();
+        assert_eq!(written["loading"], said);
+        assert_eq!(serde_json::from_value::<JobPolicy>(written).unwrap(), policy);
+    }
+}
+
+#[test]
+fn what_not_every_node_can_read_is_left_out_and_asking_again_is_the_same() {
+    let rule = Some(Box::new(RuleMark { id: RuleId::nth(1), version: 1 }));
+    let said = Request { bike: Some(Bike::Moped), rule, ..request() };
+    let ask = Command::Request(Box::new(said.clone()));
+    let older = Format(FEATURES.0 - 1);
+    let context = |writes| Context { id: id(), by: rider(), now: START, writes };
+    for (writes, bike) in [(older, None), (FEATURES, said.bike)] {
+        let mut rescue = Rescue::default();
+        let events = rescue.decide(&ask, &context(writes)).unwrap();
+        assert!(events.iter().all(|event| Rescue::event_format(event) <= writes), "{writes}");
+        events.iter().for_each(|event| rescue.evolve(event));
+        let request = &rescue.case.as_deref().unwrap().request;
+        assert_eq!((request.bike, request.rule.is_some()), (bike, bike.is_some()));
+        for again in [older, FEATURES] {
+            assert_eq!(rescue.decide(&ask, &context(again)), Ok(Vec::new()));
+        }
+    }
+}
+
+#[test]
 fn what_loads_something_is_demanded_and_told_once_every_node_knows_of_it() {
     let decide = |rescue: &Rescue, by, command: &Command, writes| {
         let context = Context { id: id(), by, now: START, writes };
         rescue.decide(command, &context).unwrap()
     };
-    let wreck = Request { issue: Issue::Accident, ..request() };
+    let policy = loading(Loading::Known);
+    let wreck = Request { issue: Issue::Accident, policy, ..request() };
     let ask = Command::Request(Box::new(wreck));
     let older = Format(FEATURES.0 - 1);
     for (writes, wanted) in [(older, ""), (FEATURES, "ramp+tie_downs")] {
@@ -764,7 +824,11 @@ fn what_loads_something_is_demanded_and_told_once_every_node_knows_of_it() {
         });
         assert_eq!(needs.as_deref(), Some(wanted), "{writes}");
         assert!(events.iter().all(|event| Rescue::event_format(event) <= writes), "{writes}");
-        let there = World::in_status(RescueStatus::OnScene).rescue;
+        let mut there = World::requested(Request { policy, ..request() });
+        there.win(1);
+        there.see(1, SCENE);
+        there.yes(by(1), Command::Arrive {});
+        let there = there.rescue;
         let needs = Needs { vehicles: vec![VehicleKind::Van], ..Needs::default() };
         let escalate = Command::Escalate { needs: needs.clone(), stay: true };
         let events = decide(&there, by(1), &escalate, writes);
@@ -787,6 +851,7 @@ fn what_loads_something_is_demanded_and_told_once_every_node_knows_of_it() {
 
 #[test]
 fn whoever_is_sent_to_carry_it_away_after_all_must_be_able_to_load_it() {
+    let request = || Request { policy: loading(Loading::Known), ..request() };
     let asked_for = |request: Request, needs: Needs| {
         let mut world = World::requested(request);
         world.win(1);
@@ -807,6 +872,11 @@ fn whoever_is_sent_to_carry_it_away_after_all_must_be_able_to_load_it() {
     let skills = vec!["tie_downs".to_owned(), "winch".to_owned()];
     let said = Needs { weight_g: 280_000, skills, ..van.clone() };
     assert_eq!(asked_for(heavy.clone(), said), "van, 280 kg, tie_downs, winch, lift_gate");
+    // No van lifts a car, or says that it may carry one; who asks for a van knows why.
+    let car = Request { vehicle: Some(VehicleKind::Car), ..request() };
+    assert_eq!(asked_for(car.clone(), van.clone()), "van, 300 kg, tie_downs");
+    let truck = asked_for(car, only(VehicleKind::TowTruck));
+    assert_eq!(truck, "tow_truck, 1500 kg, tie_downs");
     // Somebody with cables carries nothing.
     let skills = vec!["jump_start".to_owned()];
     let helper = Needs { vehicles: vec![VehicleKind::Moto, VehicleKind::Van], skills, weight_g: 0 };
@@ -839,9 +909,9 @@ fn anything_stranded() -> impl Strategy<Value = Request> {
     let vehicle = prop::option::of(prop::sample::select(VehicleKind::iter().collect::<Vec<_>>()));
     let bike = prop::option::of(prop::sample::select(Bike::iter().collect::<Vec<_>>()));
     let issue = prop::sample::select(Issue::iter().collect::<Vec<_>>());
-    (vehicle, bike, issue, any::<bool>()).prop_map(|(vehicle, bike, issue, loading_unknown)| {
-        let policy = JobPolicy { loading_unknown, ..JobPolicy::rescue() };
-        Request { vehicle, bike, issue, policy, ..request() }
+    let when = prop::sample::select(vec![Loading::Never, Loading::Known, Loading::Always]);
+    (vehicle, bike, issue, when).prop_map(|(vehicle, bike, issue, when)| {
+        Request { vehicle, bike, issue, policy: loading(when), ..request() }
     })
 }
 
@@ -863,6 +933,8 @@ proptest! {
             let vehicles = vec![VehicleKind::Van, VehicleKind::TowTruck];
             triage::escalated(Needs { vehicles, ..Needs::default() }, &request)
         };
+        // Of what usually fits into a van: that it does, whoever is there says of what is heavier.
+        let [a, b] = weights_g.map(|weight_g| weight_g.min(300_000));
         let (light, heavy) = (escalated(a.min(b)), escalated(a.max(b)));
         prop_assert!(!heavy.are_met_by(&vehicle) || light.are_met_by(&vehicle), "{light}; {heavy}");
     }

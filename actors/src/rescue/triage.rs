@@ -18,11 +18,12 @@
 //! when it rolls back. A lift gate does for a ramp, and a tow truck comes with all of it (`Vehicle::has`). So what is heavier never
 //! needs less: whatever may carry it may carry what is lighter.
 //!
-//! What has wheels rolls about: it is tied down, however light it is. Where nobody said what is stranded, it is taken for a usual
-//! motorcycle, and nothing is demanded to load it, as it never was, unless the brand wants to be sure (`loading_unknown` in its
-//! preset).
+//! What has wheels rolls about: it is tied down, however light it is. What it takes to load it is asked for where the brand wants that
+//! (`loading` in its preset), for where few vans say what they have, many would wait in vain: `never`, where it is `known` what is
+//! stranded, or `always`. Where nobody said what it is, it is taken for a usual motorcycle.
 
 use super::Request;
+use crate::policy::Loading;
 use protocol::work::{
     Bike, IncidentKind, Issue, Needs, OfferPolicy, Severity, VehicleKind, feature,
 };
@@ -114,10 +115,13 @@ pub(super) fn escalated(mut needs: Needs, request: &Request) -> Needs {
     if !is_to_carry || !is_judged(request) {
         return needs;
     }
-    needs.weight_g = needs.weight_g.max(weight_g(request));
-    // One who is there and would do with a van knows that it fits in, however heavy it is.
+    // One who is there and would do with a van knows that it fits in, however heavy it is, and how it gets there: of vans no more is
+    // asked than what usually fits into them.
     let in_van = needs.vehicles.contains(&VehicleKind::Van);
-    for it in loading_of(request, needs.weight_g, in_van) {
+    let heavy_g = needs.weight_g.max(weight_g(request));
+    let room_g = if in_van { heavy_g.min(VAN_LOAD_MAX_G) } else { heavy_g };
+    needs.weight_g = needs.weight_g.max(room_g);
+    for it in loading_of(request, heavy_g, in_van && heavy_g <= VAN_LOAD_MAX_G) {
         if !needs.skills.iter().any(|skill| skill == it) {
             needs.skills.push(it.to_owned());
         }
@@ -143,10 +147,15 @@ fn carrying(request: &Request, loading: bool, tool: Option<&str>) -> Needs {
     Needs { vehicles, weight_g, skills }
 }
 
-/// Is it known well enough what it is to say what it takes to load it?
+/// Is it known well enough what it is, for this brand, to say what it takes to load it?
 fn is_judged(request: &Request) -> bool {
-    let is_known = request.weight_g > 0 || request.vehicle.is_some() || request.bike.is_some();
-    is_known || request.policy.loading_unknown
+    match request.policy.loading {
+        Loading::Never => false,
+        Loading::Known => {
+            request.weight_g > 0 || request.vehicle.is_some() || request.bike.is_some()
+        }
+        Loading::Always => true,
+    }
 }
 
 /// What it takes to load so much: to get it aboard, where that may be a van, and to keep it there.

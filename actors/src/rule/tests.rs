@@ -139,7 +139,7 @@ fn refused(change: impl FnOnce(&mut RuleTerms)) -> Option<String> {
 #[test]
 fn what_makes_no_sense_is_refused_and_named() {
     type Change = fn(&mut RuleTerms);
-    let cases: [(&str, Change); 29] = [
+    let cases: [(&str, Change); 31] = [
         ("name", |it| it.name.clear()),
         ("name", |it| it.name = "two\nlines".to_owned()),
         ("preset", |it| it.preset.clear()),
@@ -166,7 +166,13 @@ fn what_makes_no_sense_is_refused_and_named() {
         ("changes.offer_ttl_ms", |it| it.changes.offer_ttl_ms = Some(600_001)),
         ("changes.search_ms", |it| it.changes.search_ms = Some(0)),
         ("changes.feed_ms", |it| it.changes.feed_ms = Some(86_400_001)),
+        ("changes.feed_ms", |it| {
+            (it.kinds, it.changes.feed_ms) = (vec![WorkKind::Rescue], Some(1_000));
+        }),
         ("changes.hold_ms", |it| it.changes.hold_ms = Some(3_600_001)),
+        ("changes.hold_per_age", |it| {
+            (it.changes.hold_ms, it.changes.hold_per_age) = (Some(0), Some(0));
+        }),
         ("changes.hold_per_age", |it| it.changes.hold_per_age = Some(1_001)),
         ("changes.weights.star_ms", |it| {
             let star_ms = Some(3_600_001);
@@ -263,6 +269,70 @@ fn a_rule_is_in_force_from_its_beginning_until_before_its_end() {
     for now in [Timestamp(0), Timestamp(u64::MAX)] {
         assert!(open.in_force(KIGALI, WorkKind::Rescue, now).is_some());
     }
+}
+
+#[test]
+fn as_far_as_any_of_them_looks_for_such_work_is_their_reach() {
+    let reaching = |far_m, kinds: &[WorkKind]| {
+        let changes = RuleChanges { tiers_m: Some([1, 2, far_m]), ..RuleChanges::default() };
+        RuleTerms { changes, kinds: kinds.to_vec(), zones: vec![zone(9)], ..holding(1) }
+    };
+    let all = rule_set(&[
+        known(1, 0, reaching(30_000, &[WorkKind::Delivery])),
+        known(2, 0, reaching(40_000, &[WorkKind::Ride])),
+        known(3, 0, reaching(20_000, &[])),
+        known(4, 0, holding(1)),
+    ]);
+    let reach_m = [WorkKind::Delivery, WorkKind::Ride, WorkKind::Rescue].map(|it| all.reach_m(it));
+    assert_eq!(reach_m, [30_000, 40_000, 20_000]);
+    assert_eq!(rule_set(&[known(4, 0, holding(1))]).reach_m(WorkKind::Ride), 0);
+}
+
+#[test]
+fn those_of_one_moment_count_as_each_by_itself_does() {
+    let (from, until) = (Some(NOW + HOUR), Some(NOW + HOUR * 2));
+    let all = rule_set(&[
+        known(1, 0, holding(1)),
+        known(2, 0, RuleTerms { zones: vec![zone(7), zone(4)], from, until, ..holding(2) }),
+        known(3, 0, RuleTerms { zones: vec![zone(9)], priority: 1, until, ..holding(3) }),
+    ]);
+    let places = [KIGALI, KIGALI.offset_m(600.0, 0.0), KIGALI.offset_m(500_000.0, 0.0)];
+    let told = [NOW, NOW + HOUR, NOW + HOUR * 2].map(|now| {
+        let then = all.then(now);
+        places.map(|at| {
+            let one = then.of(at, WorkKind::Ride).map(InForce::mark);
+            assert_eq!(one, all.in_force(at, WorkKind::Ride, now).map(InForce::mark));
+            one.map(|it| it.id)
+        })
+    });
+    let ids = |all: [u64; 3]| all.map(|n| Some(RuleId::nth(n)));
+    assert_eq!(told, [ids([3, 1, 1]), ids([3, 2, 1]), ids([1, 1, 1])]);
+    assert!(rule_set(&[]).then(NOW).is_empty() && !all.then(NOW).is_empty());
+}
+
+#[test]
+fn where_as_many_are_set_as_may_be_only_those_are_set_again() {
+    let rules = Rules::new(PRESET.to_owned(), cost::Settings::default());
+    let until = Some(NOW + HOUR);
+    let n_max = RULES_MAX as u64;
+    rules.take_in((1..n_max).map(|n| known(n, 0, holding(1))));
+    rules.take_in([known(n_max, 0, RuleTerms { until, ..holding(1) })]);
+    let has_room = |n, now| rules.has_room(RuleId::nth(n), now);
+    assert!(has_room(1, NOW) && has_room(n_max, NOW));
+    assert!(!has_room(n_max + 1, NOW));
+    assert!(has_room(n_max + 1, NOW + HOUR), "one is over");
+    rules.take_in([known(n_max + 1, 0, holding(1))]);
+    assert!(!has_room(n_max, NOW + HOUR), "it would be one more");
+}
+
+#[test]
+fn that_there_are_none_is_known_once_somebody_has_looked() {
+    let rules = Rules::new(PRESET.to_owned(), cost::Settings::default());
+    assert!(!rules.is_known());
+    assert!(rules.take_in([known(1, 0, holding(1))]) && !rules.is_known(), "one, not all");
+    rules.are_read();
+    assert!(rules.is_known());
+    assert!(Rules::new(String::new(), cost::Settings::default()).is_known(), "there is no brand");
 }
 
 #[test]

@@ -195,6 +195,27 @@ fn what_is_held_again_is_of_the_last_hour_and_says_what_it_was_weighed_by() {
 }
 
 #[test]
+fn rounds_of_a_long_search_that_are_forgotten_are_counted() {
+    let rounds = Rounds::default();
+    for n in 0..20 {
+        let search = SearchCard { round: n, ..search(1) };
+        hold(&rounds, u64::from(2 * n), std::slice::from_ref(&search), &[]);
+        hold(&rounds, u64::from(2 * n + 1), &[search], &[]);
+    }
+    let left_out = |after_s, is_meant| {
+        let since = START + Duration::from_secs(after_s);
+        let (past, left_out) = rounds.past(since, Weights::NONE, |_, _| is_meant);
+        assert_eq!(past.len(), 8);
+        left_out
+    };
+    let all = LeftOut { n_alike: 8, n_over_limit: 24, ..LeftOut::default() };
+    assert_eq!(left_out(0, true), all, "twelve of two each");
+    assert_eq!(left_out(23, true), all);
+    assert_eq!(left_out(24, true), LeftOut { n_over_limit: 0, ..all });
+    assert_eq!(left_out(0, false), LeftOut::default());
+}
+
+#[test]
 fn of_too_many_the_latest_moments_are_kept_whole() {
     let past = |n: u64, at: u64| Past {
         job: job(n),

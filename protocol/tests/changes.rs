@@ -135,7 +135,11 @@ fn rescue_view(d: Dice) -> ServerFrame {
         at: place(d[6]),
         dropoff: maybe(d[7], place),
         fare: fare(d[8]),
-        needs: Needs { weight_g: u32::from(d[15]) + 1, skills: few(d[16], text), ..Needs::default() },
+        needs: Needs {
+            weight_g: u32::from(d[15]) + 1,
+            skills: few(d[16], text),
+            ..Needs::default()
+        },
         held: false,
         priority: protocol::work::Priority::Normal,
         fleet: None,

@@ -910,8 +910,12 @@ fn anything_stranded() -> impl Strategy<Value = Request> {
     let bike = prop::option::of(prop::sample::select(Bike::iter().collect::<Vec<_>>()));
     let issue = prop::sample::select(Issue::iter().collect::<Vec<_>>());
     let when = prop::sample::select(vec![Loading::Never, Loading::Known, Loading::Always]);
-    (vehicle, bike, issue, when).prop_map(|(vehicle, bike, issue, when)| {
-        Request { vehicle, bike, issue, policy: loading(when), ..request() }
+    (vehicle, bike, issue, when).prop_map(|(vehicle, bike, issue, when)| Request {
+        vehicle,
+        bike,
+        issue,
+        policy: loading(when),
+        ..request()
     })
 }
 

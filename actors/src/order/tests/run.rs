@@ -172,8 +172,8 @@ fn what_is_held_goes_with_a_run_and_is_held_again_if_that_comes_to_nothing() {
 #[test]
 fn what_is_held_leaves_its_run_when_it_is_held_anew_and_when_its_zone_is_paused() {
     let hold = Command::Hold { reason: "not yet".to_owned() };
-    let pause = protocol::view::ZonePause {
-        zone: protocol::ZoneId::of_cell(7),
+    let pause = ZonePause {
+        zone: ZoneId::of_cell(7),
         since: Timestamp(1),
         until: None,
         reason: "a flood".to_owned(),

@@ -818,9 +818,12 @@ fn what_loads_something_is_demanded_and_told_once_every_node_knows_of_it() {
     let older = Format(FEATURES.0 - 1);
     for (writes, wanted) in [(older, ""), (FEATURES, "ramp+tie_downs")] {
         let events = decide(&Rescue::default(), rider(), &ask, writes);
-        let needs = events.iter().find_map(|event| match event {
-            Event::Triaged { needs, .. } => Some(needs.skills.join("+")),
-            _ => None,
+        let needs = events.iter().find_map(|event| {
+            if let Event::Triaged { needs, .. } = event {
+                Some(needs.skills.join("+"))
+            } else {
+                None
+            }
         });
         assert_eq!(needs.as_deref(), Some(wanted), "{writes}");
         assert!(events.iter().all(|event| Rescue::event_format(event) <= writes), "{writes}");

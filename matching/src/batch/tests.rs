@@ -13,6 +13,7 @@ use protocol::{
 };
 use std::{
     collections::{HashMap, HashSet},
+    slice,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -168,10 +169,10 @@ fn what_staff_choose_is_brought_by_the_nearest_in_the_best_order_or_not_at_all()
     assert_eq!(chosen_of(&all, &small, (false, true)), Err(none(WhyAlone::NoDriver)));
     let declined = SearchCard { excluded: vec![DriverId::nth(1)], ..all[2].clone() };
     let some = [all[0].clone(), declined];
-    let why = chosen_of(&some, &[near.clone()], (true, true)).unwrap_err();
+    let why = chosen_of(&some, slice::from_ref(&near), (true, true)).unwrap_err();
     assert_eq!(why, [(OrderId::nth(3), WhyAlone::NoDriver)], "who said no to one of them");
     let late = SearchCard { batch: Some(times(200)), ..all[1].clone() };
-    let why = chosen_of(&[all[0].clone(), late], &[near.clone()], (true, true)).unwrap_err();
+    let why = chosen_of(&[all[0].clone(), late], slice::from_ref(&near), (true, true)).unwrap_err();
     assert_eq!(why, [(OrderId::nth(2), WhyAlone::Late)]);
 }
 
@@ -217,7 +218,7 @@ fn it_is_said_why_what_waits_stays_alone() {
     let [one, two, three] = neighbours();
     let drivers = [driver(1, at(-300.0, 0.0))];
     assert_eq!(why_alone(&[one.clone(), two.clone(), three.clone()], &drivers), []);
-    assert_eq!(why_alone(&[one.clone()], &drivers), [(1, WhyAlone::NobodyElse)]);
+    assert_eq!(why_alone(slice::from_ref(&one), &drivers), [(1, WhyAlone::NobodyElse)]);
     let ready_later = Batch { ready: NOW + Duration::from_secs(3_700), ..times(9_000) };
     let cases = [
         (WhyAlone::PickupsApart, SearchCard { pickup: at(2_500.0, 0.0), ..two.clone() }),
@@ -342,7 +343,7 @@ fn who_is_given_what_can_do_it_and_what_nobody_can_is_named_with_a_reason() {
         let why: Vec<WhyAlone> = found.unassigned.iter().map(|it| it.why).collect();
         assert_eq!(why, [WhyAlone::Full], "{engine:?}");
         let busy = DriverCard { is_free: false, ..driver(1, near) };
-        let found = assigned(&[one.clone()], &[busy], engine);
+        let found = assigned(slice::from_ref(&one), &[busy], engine);
         assert_eq!(found.unassigned[0].why, WhyAlone::NoDriver, "{engine:?}");
     }
 }
@@ -423,11 +424,8 @@ fn a_run_under_way_takes_along_what_lies_on_its_way_and_nothing_that_makes_it_la
     let on_the_way = waiting(1, at(600.0, 0.0), at(2_500.0, 50.0));
     let somewhere = waiting(2, at(600.0, 0.0), at(-4_000.0, 0.0));
     let busy = DriverCard { is_free: false, ..driver(1, at(0.0, 0.0)) };
-    let proposals = planned(
-        &[somewhere.clone(), on_the_way.clone()],
-        std::slice::from_ref(&busy),
-        &[card(3_600)],
-    );
+    let proposals =
+        planned(&[somewhere.clone(), on_the_way.clone()], slice::from_ref(&busy), &[card(3_600)]);
     let [Proposal::Insert { run, order, at: place, legs }] = proposals.as_slice() else {
         panic!("{proposals:?}")
     };
@@ -436,15 +434,9 @@ fn a_run_under_way_takes_along_what_lies_on_its_way_and_nothing_that_makes_it_la
     assert_eq!(legs.places, places.map(|(east_m, north_m)| at(east_m, north_m)));
     assert_eq!(legs.seconds[1], 90, "the first five hundred metres by motorcycle");
     // Alone it takes 540 s and two stops; with the other it is late.
-    assert_eq!(
-        planned(std::slice::from_ref(&on_the_way), std::slice::from_ref(&busy), &[card(640)]),
-        []
-    );
+    assert_eq!(planned(slice::from_ref(&on_the_way), slice::from_ref(&busy), &[card(640)]), []);
     let full = RunCard { n_more: 0, ..card(3_600) };
-    assert_eq!(
-        planned(std::slice::from_ref(&on_the_way), std::slice::from_ref(&busy), &[full]),
-        []
-    );
+    assert_eq!(planned(slice::from_ref(&on_the_way), slice::from_ref(&busy), &[full]), []);
     assert_eq!(planned(&[on_the_way], &[], &[card(3_600)]), [], "nobody knows where it is");
 }
 
@@ -638,7 +630,7 @@ fn what_is_handed_over_on_the_way_makes_room_for_what_is_taken_along() {
     let on_the_way = SearchCard { needs, ..waiting(1, at(600.0, 0.0), at(2_500.0, 0.0)) };
     let n_along = |load_g| {
         let driver = DriverCard { is_free: false, load_g, ..driver(1, at(0.0, 0.0)) };
-        planned(std::slice::from_ref(&on_the_way), &[driver], std::slice::from_ref(&card)).len()
+        planned(slice::from_ref(&on_the_way), &[driver], slice::from_ref(&card)).len()
     };
     assert_eq!(n_along(15_000), 1);
     assert_eq!(n_along(15_000 + 13_000), 0, "beside what it brings besides");

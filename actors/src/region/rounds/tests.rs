@@ -223,7 +223,7 @@ fn of_too_many_the_latest_moments_are_kept_whole() {
         verdict: Verdict::Nobody,
         weighed: Vec::new(),
         weights: Weights::NONE,
-        is_meant: n % 2 == 0,
+        is_meant: n.is_multiple_of(2),
     };
     let here = RegionId::at(KIGALI);
     let mut all: Vec<_> = (0..10).map(|n| (here, past(n, n / 4))).collect();

@@ -12,7 +12,7 @@ use crate::{
     cost::{Settings, Weights},
     fit::misfit,
     grid::{Grid, Near},
-    router::{Eta, Learning, Leg, Spot},
+    router::{Eta, Learning, Leg},
     trace::{Misfits, Told, Traces},
 };
 use protocol::{
@@ -109,6 +109,8 @@ struct Pick {
     high_ms: u32,
     /// How long it is still busy; a part of its ETA.
     busy_ms: u32,
+    /// How long its way takes as far as the router alone knows.
+    untaught_ms: u32,
     distance_m: f32,
 }
 
@@ -336,10 +338,20 @@ impl Round<'_> {
         picks.extend(near.iter().map(|&Near { n, distance_m }| {
             let driver = field.card(n);
             let (_, from_when) = driver.start();
-            let leg = leg(field, n, to, distance_m, from_when.max(now));
+            let leg = Leg {
+                from: field.spot(n),
+                to,
+                distance_m,
+                vehicle: driver.vehicle.kind,
+                leaving: from_when.max(now),
+            };
             let busy_ms = from_when.ms_since(now) as u32;
-            let Eta { ms, low_ms, high_ms } =
-                if learned_ways { router.eta(&leg) } else { router.untaught(&leg) };
+            let (Eta { ms, low_ms, high_ms }, untaught_ms) = if learned_ways {
+                router.eta_and_untaught_ms(&leg)
+            } else {
+                let untaught = router.untaught(&leg);
+                (untaught, untaught.ms)
+            };
             let [eta_ms, low_ms, high_ms] =
                 [ms, low_ms, high_ms].map(|it| it.saturating_add(busy_ms));
             let standing_ms = &mut standing_ms[n as usize];
@@ -350,7 +362,7 @@ impl Round<'_> {
             let cost_ms = [*standing_ms, excess_ms, turn_ms]
                 .iter()
                 .fold(eta_ms, |sum, part_ms| sum.saturating_add(*part_ms));
-            Pick { driver: n, cost_ms, eta_ms, low_ms, high_ms, busy_ms, distance_m }
+            Pick { driver: n, cost_ms, eta_ms, low_ms, high_ms, busy_ms, untaught_ms, distance_m }
         }));
         // Never the order in which drivers came: two regions must agree on ties.
         let by_id = |a: &Pick, b: &Pick| field.card(a.driver).id.cmp(&field.card(b.driver).id);
@@ -606,27 +618,16 @@ impl Round<'_> {
 
     /// What knew better than the router how long the way of whoever was chosen for a search takes, or of the cheapest, if nobody was.
     fn model(&self, search: usize) -> Option<Model> {
-        let Terms { router, now, .. } = *self.terms;
         let card = self.searches[search];
         if card.ruling.as_ref().is_some_and(|it| !it.learned_ways) {
             return None;
         }
-        let Learning { name, version, n_learned } = router.model()?;
+        let Learning { name, version, n_learned } = self.terms.router.model()?;
         let cheapest = self.picks[self.spans[search].clone()].first();
         let pick = self.chosen[search].as_ref().or(cheapest)?;
-        let (_, from_when) = self.field.card(pick.driver).start();
-        let to = router.spot(card.pickup);
-        let leg = leg(self.field, pick.driver, to, pick.distance_m, from_when.max(now));
-        let router_ms = router.untaught(&leg).ms;
         let model_ms = pick.eta_ms.saturating_sub(pick.busy_ms);
-        Some(Model { name, version, n_learned, router_ms, model_ms })
+        Some(Model { name, version, n_learned, router_ms: pick.untaught_ms, model_ms })
     }
-}
-
-/// The way of a driver to a pickup.
-fn leg(field: &Field, driver: u32, to: Spot, distance_m: f32, leaving: Timestamp) -> Leg {
-    let vehicle = field.card(driver).vehicle.kind;
-    Leg { from: field.spot(driver), to, distance_m, vehicle, leaving }
 }
 
 /// Whole seconds; of what takes longer than eighteen hours nobody needs to know how long.

@@ -243,7 +243,12 @@ impl Router for Learned<'_> {
     }
 
     fn eta(&self, leg: &Leg) -> Eta {
-        self.bettered(leg, self.router.eta(&under(leg)))
+        self.eta_and_untaught_ms(leg).0
+    }
+
+    fn eta_and_untaught_ms(&self, leg: &Leg) -> (Eta, u32) {
+        let (expected, untaught_ms) = self.router.eta_and_untaught_ms(&under(leg));
+        (self.bettered(leg, expected), untaught_ms)
     }
 
     fn untaught(&self, leg: &Leg) -> Eta {

@@ -60,6 +60,8 @@ fn what_the_router_says_alone_can_still_be_asked_and_who_knows_better_says_its_n
     let learned = Learned { router: &straight, ways: &ways };
     let way = leg(&learned, KIGALI, to, MONDAY);
     assert_eq!(learned.untaught(&way), straight.eta(&way));
+    let both = (learned.eta(&way), learned.untaught(&way).ms);
+    assert_eq!(learned.eta_and_untaught_ms(&way), both);
     assert!(learned.eta(&way).ms > straight.eta(&way).ms * 4 / 3, "{:?}", learned.eta(&way));
     let (name, version) = (ModelName::LearnedWays, VERSION);
     assert_eq!(learned.model(), Some(Learning { name, version, n_learned: 30 }));

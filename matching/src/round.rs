@@ -163,13 +163,33 @@ struct Beside {
     weights: Weights,
     /// Per driver: what it costs, whoever is picked up; worked out when it is first needed.
     standing_ms: Vec<u32>,
-    /// The least of them, once somebody wanted to know.
-    least_ms: Option<u32>,
+    /// The least of the first so many of them.
+    least_ms: u32,
+    n_looked: u32,
 }
 
 impl Beside {
     fn new(weights: Weights, n_drivers: usize) -> Self {
-        Self { weights, standing_ms: vec![UNKNOWN_MS; n_drivers], least_ms: None }
+        let standing_ms = vec![UNKNOWN_MS; n_drivers];
+        Self { weights, standing_ms, least_ms: u32::MAX, n_looked: 0 }
+    }
+
+    /// What a driver costs, whoever is picked up.
+    fn standing_ms(&mut self, driver: u32, field: &Field, now: Timestamp) -> u32 {
+        let known_ms = &mut self.standing_ms[driver as usize];
+        if *known_ms == UNKNOWN_MS {
+            *known_ms = self.weights.of_driver(field.card(driver), now).sum_ms();
+        }
+        *known_ms
+    }
+
+    /// Does any driver cost less than that, whoever is picked up? Mostly one of the first does, and nobody else is looked at.
+    fn is_any_below(&mut self, ms: u32, field: &Field, now: Timestamp) -> bool {
+        while self.least_ms >= ms && (self.n_looked as usize) < field.len() {
+            self.least_ms = self.least_ms.min(self.standing_ms(self.n_looked, field, now));
+            self.n_looked += 1;
+        }
+        self.least_ms < ms
     }
 }
 
@@ -302,24 +322,17 @@ impl Round<'_> {
             return false;
         };
         let least_ms = settings.straight().ms(fastest, beyond_m).saturating_add(WORTH_A_LOOK_MS);
-        if least_ms >= cost_ms {
-            return false;
-        }
-        // Only now, for it takes a look at everybody. Nobody costs less beside the way.
-        let Beside { weights, least_ms: known_ms, .. } = &mut self.besides[self.ruled[search]];
-        let standing_ms = || {
-            let all = (0..self.field.len() as u32).map(|n| self.field.card(n));
-            all.map(|card| weights.of_driver(card, now).sum_ms()).min().unwrap_or(0)
-        };
-        let standing_ms = *known_ms.get_or_insert_with(standing_ms);
-        least_ms.saturating_add(standing_ms) < cost_ms
+        // Whoever is further away costs at least so much, and what it costs beside the way: that may take a look at everybody,
+        // so it comes last.
+        least_ms < cost_ms
+            && self.besides[self.ruled[search]].is_any_below(cost_ms - least_ms, self.field, now)
     }
 
     /// Appends to `picks` so many of `grid` who are nearest to a search and not taken, the cheapest first.
     fn weigh_nearest(&mut self, grid: &Grid, search: usize, n_near: usize) {
         let Self { field, terms, is_taken, besides, ruled, near, picks, misfits, .. } = self;
         let Terms { router, settings, now, .. } = **terms;
-        let Beside { weights, standing_ms, .. } = &mut besides[ruled[search]];
+        let beside = &mut besides[ruled[search]];
         let search = self.searches[search];
         let learned_ways = search.ruling.as_ref().is_none_or(|it| it.learned_ways);
         let fits = |n: u32| {
@@ -354,12 +367,9 @@ impl Round<'_> {
             };
             let [eta_ms, low_ms, high_ms] =
                 [ms, low_ms, high_ms].map(|it| it.saturating_add(busy_ms));
-            let standing_ms = &mut standing_ms[n as usize];
-            if *standing_ms == UNKNOWN_MS {
-                *standing_ms = weights.of_driver(driver, now).sum_ms();
-            }
-            let (excess_ms, turn_ms) = weights.of_pair(search, driver);
-            let cost_ms = [*standing_ms, excess_ms, turn_ms]
+            let standing_ms = beside.standing_ms(n, field, now);
+            let (excess_ms, turn_ms) = beside.weights.of_pair(search, driver);
+            let cost_ms = [standing_ms, excess_ms, turn_ms]
                 .iter()
                 .fold(eta_ms, |sum, part_ms| sum.saturating_add(*part_ms));
             Pick { driver: n, cost_ms, eta_ms, low_ms, high_ms, busy_ms, untaught_ms, distance_m }

@@ -302,14 +302,13 @@ impl Round<'_> {
         let card = self.searches[search];
         let k = n_candidates(card, settings);
         let (start, n_near) = (self.picks.len(), router.n_sifted(k));
-        self.weigh_nearest(grid, search, n_near);
+        self.weigh_nearest(grid, search, start, n_near);
         let is_everybody = self.near.len() < n_near;
         if let (Some(furthest), Some(middling)) = (self.near.last(), self.picks[start..].get(k / 2))
             && !is_everybody
             && self.is_worth_a_look(search, furthest.distance_m, middling.cost_ms)
         {
-            self.picks.truncate(start);
-            self.weigh_nearest(grid, search, k * FURTHER);
+            self.weigh_nearest(grid, search, start, k * FURTHER);
         }
         self.picks.truncate(start + k);
     }
@@ -328,8 +327,9 @@ impl Round<'_> {
             && self.besides[self.ruled[search]].is_any_below(cost_ms - least_ms, self.field, now)
     }
 
-    /// Appends to `picks` so many of `grid` who are nearest to a search and not taken, the cheapest first.
-    fn weigh_nearest(&mut self, grid: &Grid, search: usize, n_near: usize) {
+    /// Makes the picks from `start` on so many of `grid` who are nearest to a search and not taken, the cheapest first. Those that
+    /// are there already must be the nearest of them.
+    fn weigh_nearest(&mut self, grid: &Grid, search: usize, start: usize, n_near: usize) {
         let Self { field, terms, is_taken, besides, ruled, near, picks, misfits, .. } = self;
         let Terms { router, settings, now, .. } = **terms;
         let beside = &mut besides[ruled[search]];
@@ -346,9 +346,9 @@ impl Round<'_> {
             why.is_none()
         };
         grid.nearest(search.pickup, n_near, search.radius_m as f32, fits, near);
-        let start = picks.len();
+        let others = near.get(picks.len() - start..).unwrap_or_default();
         let to = router.spot(search.pickup);
-        picks.extend(near.iter().map(|&Near { n, distance_m }| {
+        picks.extend(others.iter().map(|&Near { n, distance_m }| {
             let driver = field.card(n);
             let (_, from_when) = driver.start();
             let leg = Leg {

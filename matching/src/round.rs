@@ -303,12 +303,14 @@ impl Round<'_> {
         let k = n_candidates(card, settings);
         let (start, n_near) = (self.picks.len(), router.n_sifted(k));
         self.weigh_nearest(grid, search, start, n_near);
+        self.keep_cheapest(start, n_near);
         let is_everybody = self.near.len() < n_near;
         if let (Some(furthest), Some(middling)) = (self.near.last(), self.picks[start..].get(k / 2))
             && !is_everybody
             && self.is_worth_a_look(search, furthest.distance_m, middling.cost_ms)
         {
             self.weigh_nearest(grid, search, start, k * FURTHER);
+            self.keep_cheapest(start, k);
         }
         self.picks.truncate(start + k);
     }
@@ -327,8 +329,8 @@ impl Round<'_> {
             && self.besides[self.ruled[search]].is_any_below(cost_ms - least_ms, self.field, now)
     }
 
-    /// Makes the picks from `start` on so many of `grid` who are nearest to a search and not taken, the cheapest first. Those that
-    /// are there already must be the nearest of them.
+    /// Makes the picks from `start` on so many of `grid` who are nearest to a search and not taken, in no order. Those that are
+    /// there already must be the nearest of them.
     fn weigh_nearest(&mut self, grid: &Grid, search: usize, start: usize, n_near: usize) {
         let Self { field, terms, is_taken, besides, ruled, near, picks, misfits, .. } = self;
         let Terms { router, settings, now, .. } = **terms;
@@ -374,9 +376,19 @@ impl Round<'_> {
                 .fold(eta_ms, |sum, part_ms| sum.saturating_add(*part_ms));
             Pick { driver: n, cost_ms, eta_ms, low_ms, high_ms, busy_ms, untaught_ms, distance_m }
         }));
+    }
+
+    /// Puts the picks from `start` on in order, the cheapest first, and leaves no more than `k` of them.
+    fn keep_cheapest(&mut self, start: usize, k: usize) {
+        let field = self.field;
         // Never the order in which drivers came: two regions must agree on ties.
         let by_id = |a: &Pick, b: &Pick| field.card(a.driver).id.cmp(&field.card(b.driver).id);
-        picks[start..].sort_unstable_by(|a, b| a.cost_ms.cmp(&b.cost_ms).then_with(|| by_id(a, b)));
+        let by_cost = |a: &Pick, b: &Pick| a.cost_ms.cmp(&b.cost_ms).then_with(|| by_id(a, b));
+        if self.picks.len() > start + k {
+            self.picks[start..].select_nth_unstable_by(k, by_cost);
+            self.picks.truncate(start + k);
+        }
+        self.picks[start..].sort_unstable_by(by_cost);
     }
 
     fn choose_together(&mut self) {

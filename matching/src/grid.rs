@@ -381,13 +381,15 @@ impl Best<'_> {
         }
         let mut rank = self.found.len();
         self.found.push(near);
-        while rank > 0 && is_after(&self.found[rank - 1]) {
-            self.found[rank] = self.found[rank - 1];
+        // As a slice: where a vector has its entries is read anew after each of them is written.
+        let found = &mut self.found[..];
+        while rank > 0 && is_after(&found[rank - 1]) {
+            found[rank] = found[rank - 1];
             rank -= 1;
         }
-        self.found[rank] = near;
-        if self.found.len() == self.k {
-            self.limit = self.found[self.k - 1].distance_m;
+        found[rank] = near;
+        if found.len() == self.k {
+            self.limit = found[self.k - 1].distance_m;
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 use protocol::{
     JobId, Timestamp,
-    trace::{Fate, Model, Unfit, Verdict, Weighed},
+    trace::{Fate, Model, Parts, Unfit, Verdict, Weighed},
     view::WorkKind,
     work::{OfferPolicy, Priority},
 };
@@ -34,7 +34,7 @@ const WORTH_A_LOOK_MS: u32 = 15_000;
 const FURTHER: usize = 8;
 
 /// Not worked out yet.
-const UNKNOWN_MS: u32 = u32::MAX;
+const UNKNOWN: u32 = u32::MAX;
 
 /// How searches share drivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,10 @@ struct Pick {
     busy_ms: u32,
     /// How long its way takes as far as the router alone knows.
     untaught_ms: u32,
+    /// What it costs for the size of its vehicle, …
+    excess_ms: u32,
+    /// … and for having to turn.
+    turn_ms: u32,
     distance_m: f32,
 }
 
@@ -161,32 +165,46 @@ pub fn round<'a>(
 /// What drivers cost beside the way by the same weights.
 struct Beside {
     weights: Weights,
-    /// Per driver: what it costs, whoever is picked up; worked out when it is first needed.
-    standing_ms: Vec<u32>,
-    /// The least of the first so many of them.
+    /// Per driver: the number of what it costs; worked out when it is first needed.
+    numbers: Vec<u32>,
+    /// What drivers cost, whoever is picked up.
+    standings: Vec<Parts>,
+    /// The least of the first so many drivers, in milliseconds.
     least_ms: u32,
     n_looked: u32,
 }
 
 impl Beside {
     fn new(weights: Weights, n_drivers: usize) -> Self {
-        let standing_ms = vec![UNKNOWN_MS; n_drivers];
-        Self { weights, standing_ms, least_ms: u32::MAX, n_looked: 0 }
+        Self {
+            weights,
+            numbers: vec![UNKNOWN; n_drivers],
+            standings: Vec::with_capacity(n_drivers),
+            least_ms: u32::MAX,
+            n_looked: 0,
+        }
     }
 
     /// What a driver costs, whoever is picked up.
-    fn standing_ms(&mut self, driver: u32, field: &Field, now: Timestamp) -> u32 {
-        let known_ms = &mut self.standing_ms[driver as usize];
-        if *known_ms == UNKNOWN_MS {
-            *known_ms = self.weights.of_driver(field.card(driver), now).sum_ms();
+    fn standing(&mut self, driver: u32, field: &Field, now: Timestamp) -> Parts {
+        let number = &mut self.numbers[driver as usize];
+        if *number == UNKNOWN {
+            *number = self.standings.len() as u32;
+            self.standings.push(self.weights.of_driver(field.card(driver), now));
         }
-        *known_ms
+        self.standings[*number as usize]
+    }
+
+    /// The same of a driver who has been weighed.
+    fn known_standing(&self, driver: u32) -> Parts {
+        self.standings[self.numbers[driver as usize] as usize]
     }
 
     /// Does any driver cost less than that, whoever is picked up? Mostly one of the first does, and nobody else is looked at.
     fn is_any_below(&mut self, ms: u32, field: &Field, now: Timestamp) -> bool {
         while self.least_ms >= ms && (self.n_looked as usize) < field.len() {
-            self.least_ms = self.least_ms.min(self.standing_ms(self.n_looked, field, now));
+            let standing_ms = self.standing(self.n_looked, field, now).sum_ms();
+            self.least_ms = self.least_ms.min(standing_ms);
             self.n_looked += 1;
         }
         self.least_ms < ms
@@ -369,12 +387,23 @@ impl Round<'_> {
             };
             let [eta_ms, low_ms, high_ms] =
                 [ms, low_ms, high_ms].map(|it| it.saturating_add(busy_ms));
-            let standing_ms = beside.standing_ms(n, field, now);
+            let standing_ms = beside.standing(n, field, now).sum_ms();
             let (excess_ms, turn_ms) = beside.weights.of_pair(search, driver);
             let cost_ms = [standing_ms, excess_ms, turn_ms]
                 .iter()
                 .fold(eta_ms, |sum, part_ms| sum.saturating_add(*part_ms));
-            Pick { driver: n, cost_ms, eta_ms, low_ms, high_ms, busy_ms, untaught_ms, distance_m }
+            Pick {
+                driver: n,
+                cost_ms,
+                eta_ms,
+                low_ms,
+                high_ms,
+                busy_ms,
+                untaught_ms,
+                excess_ms,
+                turn_ms,
+                distance_m,
+            }
         }));
     }
 
@@ -612,10 +641,10 @@ impl Round<'_> {
     }
 
     fn weighed(&self, search: usize, pick: &Pick, proposed: Option<&Proposal>) -> Weighed {
-        let Terms { settings, now, .. } = *self.terms;
-        let (card, searched) = (self.field.card(pick.driver), self.searches[search]);
+        let driver = self.field.card(pick.driver).id;
+        let standing = self.besides[self.ruled[search]].known_standing(pick.driver);
         let is_proposed =
-            proposed.is_some_and(|it| it.candidates.iter().any(|it| it.driver == card.id));
+            proposed.is_some_and(|it| it.candidates.iter().any(|it| it.driver == driver));
         let fate = if is_proposed {
             Fate::Proposed
         } else if self.chosen[search].is_some_and(|it| it.driver == pick.driver) {
@@ -626,7 +655,7 @@ impl Round<'_> {
             Fate::Spare
         };
         Weighed {
-            driver: card.id,
+            driver,
             fate,
             distance_m: pick.distance_m.round() as u32,
             cost_ms: pick.cost_ms,
@@ -634,7 +663,7 @@ impl Round<'_> {
             busy_ms: pick.busy_ms,
             low_s: seconds(pick.low_ms),
             high_s: seconds(pick.high_ms.saturating_add(999)),
-            parts: settings.weights_of(searched).parts(searched, card, now),
+            parts: Parts { excess_ms: pick.excess_ms, turn_ms: pick.turn_ms, ..standing },
         }
     }
 

@@ -962,7 +962,8 @@ fn slow_in_the_east(random: &mut StdRng, router: &dyn Router) -> Ways {
 /// looked further.
 fn weighed_plainly(search: &SearchCard, field: &Field, terms: &Terms) -> (Vec<Weighed>, bool) {
     let Terms { router, settings, now, .. } = *terms;
-    let (k, weights) = (n_candidates(search, settings), settings.weights_of(search));
+    let k = n_candidates(search, settings);
+    let weights = search.ruling.as_ref().map_or(&settings.weights, |it| &it.weights);
     let weighed = |&Near { n, distance_m }: &Near| {
         let driver = field.card(n);
         let (from, from_when) = driver.start();

@@ -138,6 +138,8 @@ pub fn round<'a>(
         order.sort_by_cached_key(|&i| field.grid.place(searches[i].pickup));
     }
     let (besides, ruled) = besides(&searches, settings, field.len());
+    // The last of them may look further than it weighs, as any other.
+    let n_picks = (searches.len() + FURTHER) * usize::from(settings.n_candidates);
     let mut round = Round {
         field,
         terms,
@@ -145,7 +147,7 @@ pub fn round<'a>(
         is_taken: vec![false; field.len()],
         besides,
         ruled,
-        picks: Vec::with_capacity(searches.len() * usize::from(settings.n_candidates)),
+        picks: Vec::with_capacity(n_picks),
         spans: vec![0..0; searches.len()],
         near: Vec::new(),
         misfits: Misfits::new(settings.n_told, searches.len(), field.len()),
@@ -531,9 +533,11 @@ impl Round<'_> {
     }
 
     fn outcome(mut self) -> Outcome {
-        let mut outcome = Outcome::default();
-        let mut verdicts = Vec::with_capacity(self.searches.len());
-        for i in 0..self.searches.len() {
+        let n_searches = self.searches.len();
+        let proposals = Vec::with_capacity(n_searches);
+        let mut outcome = Outcome { proposals, ..Outcome::default() };
+        let (mut verdicts, mut picks) = (Vec::with_capacity(n_searches), Vec::new());
+        for i in 0..n_searches {
             let verdict = self.verdict(i);
             verdicts.push(verdict);
             match verdict {
@@ -549,7 +553,8 @@ impl Round<'_> {
                 }
             }
             let search = self.searches[i];
-            let mut picks: Vec<Pick> = self.chosen[i].into_iter().collect();
+            picks.clear();
+            picks.extend(self.chosen[i]);
             if is_shared(search.policy) {
                 for &pick in &self.picks[self.spans[i].clone()] {
                     if picks.len() == usize::from(search.n_wanted) {
@@ -559,7 +564,7 @@ impl Round<'_> {
                         picks.push(pick);
                     }
                 }
-                picks.sort_by_key(|pick| (pick.cost_ms, pick.driver));
+                picks.sort_by_key(|pick: &Pick| (pick.cost_ms, pick.driver));
             }
             if !self.is_ours[i] {
                 continue;

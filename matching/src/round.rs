@@ -150,6 +150,8 @@ pub fn round<'a>(
         picks: Vec::with_capacity(n_picks),
         spans: vec![0..0; searches.len()],
         near: Vec::new(),
+        legs: Vec::new(),
+        etas: Vec::new(),
         misfits: Misfits::new(settings.n_told, searches.len(), field.len()),
         searches,
         is_ours,
@@ -298,6 +300,8 @@ struct Round<'a> {
     ruled: Vec<usize>,
     /// Scratch space.
     near: Vec<Near>,
+    legs: Vec<Leg>,
+    etas: Vec<(Eta, u32)>,
     /// Who did not fit, as far as that is told.
     misfits: Misfits,
 }
@@ -352,7 +356,9 @@ impl Round<'_> {
     /// Makes the picks from `start` on so many of `grid` who are nearest to a search and not taken, in no order. Those that are
     /// there already must be the nearest of them.
     fn weigh_nearest(&mut self, grid: &Grid, search: usize, start: usize, n_near: usize) {
-        let Self { field, terms, is_taken, besides, ruled, near, picks, misfits, .. } = self;
+        let Self {
+            field, terms, is_taken, besides, ruled, near, legs, etas, picks, misfits, ..
+        } = self;
         let Terms { router, settings, now, .. } = **terms;
         let beside = &mut besides[ruled[search]];
         let search = self.searches[search];
@@ -370,23 +376,26 @@ impl Round<'_> {
         grid.nearest(search.pickup, n_near, search.radius_m as f32, fits, near);
         let others = near.get(picks.len() - start..).unwrap_or_default();
         let to = router.spot(search.pickup);
-        picks.extend(others.iter().map(|&Near { n, distance_m }| {
+        legs.clear();
+        legs.extend(others.iter().map(|&Near { n, distance_m }| {
             let driver = field.card(n);
-            let (_, from_when) = driver.start();
-            let leg = Leg {
-                from: field.spot(n),
-                to,
-                distance_m,
-                vehicle: driver.vehicle.kind,
-                leaving: from_when.max(now),
-            };
-            let busy_ms = from_when.ms_since(now) as u32;
-            let (Eta { ms, low_ms, high_ms }, untaught_ms) = if learned_ways {
-                router.eta_and_untaught_ms(&leg)
-            } else {
-                let untaught = router.untaught(&leg);
+            let leaving = driver.start().1.max(now);
+            Leg { from: field.spot(n), to, distance_m, vehicle: driver.vehicle.kind, leaving }
+        }));
+        if learned_ways {
+            router.etas_and_untaught_ms(legs, etas);
+        } else {
+            etas.clear();
+            etas.extend(legs.iter().map(|leg| {
+                let untaught = router.untaught(leg);
                 (untaught, untaught.ms)
-            };
+            }));
+        }
+        let asked = legs.iter().zip(etas.iter());
+        picks.extend(others.iter().zip(asked).map(|(&Near { n, distance_m }, (leg, answer))| {
+            let driver = field.card(n);
+            let busy_ms = leg.leaving.ms_since(now) as u32;
+            let (Eta { ms, low_ms, high_ms }, untaught_ms) = *answer;
             let [eta_ms, low_ms, high_ms] =
                 [ms, low_ms, high_ms].map(|it| it.saturating_add(busy_ms));
             let standing_ms = beside.standing(n, field, now).sum_ms();

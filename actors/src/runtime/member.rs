@@ -108,6 +108,7 @@ pub(super) async fn look(system: System) {
     let mut moves = JoinSet::new();
     let mut elsewhere = Vec::new();
     let mut is_well = true;
+    let mut is_sparing = false;
     let mut is_called = false;
     let look_every = if membership.card.weight > 0 { LOOK_EVERY } else { LOOK_EVERY_IDLY };
     let mut soonest = Instant::now();
@@ -139,6 +140,12 @@ pub(super) async fn look(system: System) {
         match see(&system, membership, &mut observer).await {
             Ok(picture) => {
                 is_well = true;
+                let n_spared = observer.n_spared();
+                metrics::gauge!("outrider_cluster_spared").set(n_spared as f64);
+                if n_spared > 0 && !is_sparing {
+                    warn!(me = %membership.me, n_spared, "not declared dead, for nobody could take over");
+                }
+                is_sparing = n_spared > 0;
                 elsewhere = act(&system, membership, &picture).await;
                 begin_moves(&system, membership, &elsewhere, &mut moves);
             }
@@ -158,7 +165,7 @@ pub(super) async fn look(system: System) {
     }
 }
 
-/// Looks, declares dead who must be, and looks again if somebody was.
+/// Looks, declares dead who must be and leaves somebody to take over, and looks again if somebody was.
 async fn see(
     system: &System,
     membership: &Membership,

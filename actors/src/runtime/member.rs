@@ -66,7 +66,11 @@ pub(super) async fn renew(system: System) {
         let renewal = membership.arbiter.renew(membership.me, membership.standing(), hears);
         match timeout(settings.ttl - settings.margin(), renewal).await {
             Ok(Ok(Renewal::Alive)) => {
+                let was_live = membership.custody.is_live();
                 membership.custody.extend(asked + settings.ttl - settings.margin());
+                if !was_live {
+                    membership.reach.notice(&membership.custody.all(Hold::Held));
+                }
                 metrics::histogram!("outrider_cluster_renew_seconds").record(asked.elapsed());
                 if !is_well {
                     info!(me = %membership.me, "the lease is renewed again");
@@ -187,6 +191,7 @@ async fn see(
         membership.note_renewals(&picture, now);
         let picture = Arc::new(picture);
         membership.picture.store(Arc::clone(&picture));
+        membership.note_silent(now);
         let mut has_news = false;
         for accusation in accusations {
             has_news |= declare(membership, accusation).await;
@@ -452,6 +457,7 @@ impl System {
         self.regions().forget(&moved, |region| self.sees(region));
         self.relist(&moved);
         membership.custody.notice();
+        membership.reach.notice(&moved);
     }
 
     /// Gives everything to other nodes and leaves the cluster, within `patience`; what is left is given

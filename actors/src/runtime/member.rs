@@ -263,6 +263,7 @@ async fn act(
     }
     let plan = placement::plan(membership.me, picture, &membership.settings);
     metrics::gauge!("outrider_cluster_orphan_shards").set(plan.n_orphans as f64);
+    metrics::gauge!("outrider_cluster_unanswered_shards").set(membership.n_unanswered() as f64);
     metrics::gauge!("outrider_cluster_shards_owned")
         .set(membership.custody.all(Hold::Held).len() as f64);
     metrics::gauge!("outrider_cluster_shards_adopting")

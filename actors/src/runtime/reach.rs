@@ -135,6 +135,11 @@ impl Membership {
         Bearing { route, is_answered }
     }
 
+    /// How many shards nobody should be expected to answer for.
+    pub(super) fn n_unanswered(&self) -> usize {
+        (0..SHARDS).filter(|shard| !self.bearing(ShardId(*shard)).is_answered).count()
+    }
+
     /// Is it still worth asking there for something that can wait?
     pub(super) fn should_answer(&self, at: At) -> bool {
         self.place(at.shard) == Place::There(at.owner, at.epoch) && !self.is_silent(at.owner)

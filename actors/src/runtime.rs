@@ -24,6 +24,7 @@ mod membership;
 mod moving;
 mod post;
 mod publisher;
+mod reach;
 mod recent;
 mod relay;
 mod remote;
@@ -479,14 +480,16 @@ impl System {
             return Err(Refusal::Unavailable);
         }
         let shard = key::<D>(to).shard();
+        let mut n_lost = 0;
         loop {
-            let answered = match self.seat(shard, until).await? {
+            let seat = self.seat(shard, until).await?;
+            let answered = match seat {
                 Seat::Here => self.ask_here::<D>(to, &ask, repeats, until).await?,
                 Seat::There(at) => self.ask_there::<D>(at, to, &ask, repeats, until).await?,
             };
             match answered {
                 Some(answer) => return answer,
-                None => breathe(until).await?,
+                None => self.again(seat, &mut n_lost, until).await?,
             }
         }
     }
@@ -697,14 +700,16 @@ impl System {
 
     async fn watch_for<D: Hosted>(&self, id: D::Id, wants: Wants) -> Result<Watching<D>, Refusal> {
         let until = Instant::now() + OWN_PATIENCE;
+        let mut n_lost = 0;
         loop {
-            let watching = match self.seat(key::<D>(id).shard(), until).await? {
+            let seat = self.seat_to_follow(key::<D>(id).shard(), until).await?;
+            let watching = match seat {
                 Seat::Here => self.watch_here::<D>(id, wants, until).await?,
                 Seat::There(at) => self.watch_there::<D>(at, id, wants, until).await?,
             };
             match watching {
                 Some(watching) => return Ok(watching),
-                None => breathe(until).await?,
+                None => self.again(seat, &mut n_lost, until).await?,
             }
         }
     }
@@ -735,14 +740,16 @@ impl System {
     /// An entity's state now. One that was never created is `D::default()` at version 0.
     pub async fn read<D: Hosted>(&self, id: D::Id) -> Result<(Version, Arc<D>), Refusal> {
         let until = Instant::now() + OWN_PATIENCE;
+        let mut n_lost = 0;
         loop {
-            let read = match self.seat(key::<D>(id).shard(), until).await? {
+            let seat = self.seat(key::<D>(id).shard(), until).await?;
+            let read = match seat {
                 Seat::Here => self.read_here::<D>(id, until).await?,
                 Seat::There(at) => self.read_there::<D>(at, id, until).await?,
             };
             match read {
                 Some(state) => return state,
-                None => breathe(until).await?,
+                None => self.again(seat, &mut n_lost, until).await?,
             }
         }
     }
@@ -804,6 +811,7 @@ impl System {
     /// Gives a quarantined entity another chance, wherever it is.
     pub async fn release(&self, entity: EntityKey) -> Result<(), Refusal> {
         let until = Instant::now() + OWN_PATIENCE;
+        let mut n_lost = 0;
         loop {
             match self.seat(entity.shard(), until).await? {
                 Seat::Here => {
@@ -811,7 +819,7 @@ impl System {
                     return Ok(());
                 }
                 Seat::There(at) if self.release_there(at, entity, until).await? => return Ok(()),
-                Seat::There(_) => breathe(until).await?,
+                seat @ Seat::There(_) => self.again(seat, &mut n_lost, until).await?,
             }
         }
     }

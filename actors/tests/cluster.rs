@@ -432,6 +432,58 @@ async fn when_a_node_is_killed_the_others_take_over_and_nothing_is_lost() {
     fleet.is_sound(load.end().await).await;
 }
 
+/// Nobody declares it dead, for nobody could take over; and nobody asks it again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_follows_what_nobody_is_left_to_have_waits_for_its_next_owner() {
+    let mut fleet = Fleet::new();
+    fleet.settings.ttl = Duration::from_secs(1);
+    let owner = fleet.join("owner").await;
+    let gateway = NodeCard { weight: 0, ..card("gateway", 1) };
+    let gateway = fleet.join_as(gateway).await.expect("joins");
+    until("the owner has everything", || owner.held() == usize::from(SHARDS)).await;
+    let rider = RiderId::nth(0);
+    let mut followed = gateway.system.watch::<Rider>(rider).await.expect("followed");
+    let gone = owner.me();
+    owner.kill().await;
+
+    // Whoever waits for an answer hears in time that there is none.
+    let ask = || Ask { command: open(1), by: Principal::System, id: CommandId::mint() };
+    let answer = gateway.system.ask::<Rider>(rider, ask(), Duration::from_millis(300)).await;
+    assert!(matches!(answer, Err(Refusal::Unavailable)), "{answer:?}");
+    assert_ne!(gateway.view().picture.members[&gone].standing, Standing::Dead);
+
+    let before = fleet.hub.n_sent(gateway.me(), gone);
+    let crowd = join_all((0..300).map(|n| gateway.system.watch::<Rider>(RiderId::nth(n))));
+    let hour = Duration::from_secs(3_600);
+    let trying = gateway.system.worth_another_try(rider.into(), hour);
+    let all = async { tokio::join!(crowd, trying, fleet.join("newcomer")) };
+    let (crowd, (), newcomer) = tokio::time::timeout(PATIENCE, all).await.expect("in time");
+    for watching in crowd {
+        watching.expect("followed at its new owner");
+    }
+    let n_sent = fleet.hub.n_sent(gateway.me(), gone) - before;
+    assert!(n_sent < 50, "{n_sent} messages to whoever does not answer");
+    let update = tokio::time::timeout(PATIENCE, followed.updates.recv()).await.expect("in time");
+    assert!(update.is_none(), "what was followed has moved");
+    gateway.ask::<Rider>(rider, open(1)).await.expect("there");
+    until("the newcomer has everything", || newcomer.held() == usize::from(SHARDS)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_was_not_heard_is_followed_again_once_it_is() {
+    let (_fleet, nodes) = Fleet::of(2).await;
+    let of = |node: &Node| (0..).map(RiderId::nth).find(|it| node.has((*it).into())).expect("some");
+    let (here, there) = (of(&nodes[0]), of(&nodes[1]));
+    nodes[1].transport.unplug();
+    let ask = Ask { command: open(1), by: Principal::System, id: CommandId::mint() };
+    let answer = nodes[0].system.ask::<Rider>(there, ask, Duration::from_millis(300)).await;
+    assert!(matches!(answer, Err(Refusal::Unavailable)), "{answer:?}");
+    nodes[1].transport.plug();
+    nodes[1].ask::<Rider>(here, open(1)).await.expect("heard");
+    let watching = nodes[0].system.watch::<Rider>(there).await.expect("followed");
+    assert!(watching.version <= Version(1), "asked once, if at all");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_without_the_database_stops_at_its_lease_and_learns_that_it_is_dead() {
     let (fleet, mut nodes) = Fleet::of(3).await;

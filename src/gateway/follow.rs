@@ -39,8 +39,10 @@ use std::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-/// How long to wait before following again what was lost: at first, and at most.
-const REOPEN_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(5)];
+/// How long to wait before following again what was lost, if whoever has it should answer: at first, at most, and at most if it
+/// could not be followed. Else the wait is for somebody who should ([`System::worth_another_try`]).
+const REOPEN_AFTER: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_secs(5), Duration::from_secs(30)];
 
 /// Most events of an entity that are read to find out what was missed of it.
 const MISSED_MAX: u64 = 512;
@@ -265,7 +267,7 @@ pub(crate) struct Opened {
     pub(crate) news: News,
 }
 
-/// Starts to follow an entity on behalf of `by`, after a while. `known` is the last version of which it is known
+/// Starts to follow an entity on behalf of `by`, once it is worth another try after that long. `known` is the last version of which it is known
 /// how it came about; none, if that does not matter.
 pub(crate) async fn open(
     system: System,
@@ -275,7 +277,7 @@ pub(crate) async fn open(
     known: Option<u64>,
 ) -> Result<Opened, Refusal> {
     if !after.is_zero() {
-        tokio::time::sleep(after).await;
+        system.worth_another_try(key, after).await;
     }
     match key.kind {
         Kind::Order => open_one::<Order>(&system, OrderId(key.id), by, known).await,
@@ -359,11 +361,11 @@ impl Follow {
         self.watch = Some(watch);
     }
 
-    /// It is lost: how long to wait before opening it again.
+    /// It is lost, or was not found: how long to wait at most before opening it again.
     pub(crate) fn lost(&mut self) -> Duration {
-        self.watch = None;
-        let [first, most] = REOPEN_AFTER;
-        let wait = first.saturating_mul(1 << self.n_reopened.min(10)).min(most);
+        let [first, lost_max, failed_max] = REOPEN_AFTER;
+        let most = if self.watch.take().is_some() { lost_max } else { failed_max };
+        let wait = first.saturating_mul(1 << self.n_reopened.min(11)).min(most);
         self.n_reopened += 1;
         wait
     }

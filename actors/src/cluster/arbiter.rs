@@ -154,8 +154,9 @@ pub trait Arbiter: Debug + Send + Sync + 'static {
     /// How everything stands.
     fn look(&self) -> BoxFuture<'_, Result<Picture, ArbiterError>>;
 
-    /// Declares a node dead, unless it has renewed itself since `renewals`, and ends its connections.
-    /// Returns whether it is dead now.
+    /// Declares a node dead, unless it has renewed itself since `renewals`, and ends its connections. Not if no other
+    /// node that is up may be given shards (its weight is 0): two judges may each have counted on the one whom the other
+    /// accuses. Returns whether it is dead now.
     fn declare_dead(
         &self,
         who: Incarnation,

@@ -30,6 +30,7 @@ macro_rules! arbiter_contract {
             registering_again_says_the_same
             a_renewal_is_seen_by_everyone
             whoever_has_just_renewed_is_not_declared_dead
+            the_last_that_may_be_given_shards_is_not_declared_dead
             the_dead_are_told_and_refused
             the_dead_are_seen_while_they_are_named_as_owners
             only_what_is_nobodys_or_a_dead_nodes_is_stolen
@@ -275,6 +276,33 @@ pub async fn whoever_has_just_renewed_is_not_declared_dead(database: Database) {
     assert_eq!(two.arbiter().declare_dead(one.me, seen).await, Ok(true));
     assert_eq!(two.arbiter().declare_dead(one.me, seen).await, Ok(true), "it is dead already");
     assert_eq!(one.renew().await, Renewal::Dead);
+}
+
+/// Nobody would take over what it has. It may leave all the same, and a restart replaces it.
+pub async fn the_last_that_may_be_given_shards_is_not_declared_dead(database: Database) {
+    let gateway = |name| NodeCard { weight: 0, ..card(name) };
+    let judge = Joined::start_with(&database, gateway("one")).await;
+    let owner = Joined::start(&database, "two").await;
+    let accuse = async |who: &Joined| {
+        let seen = judge.look().await.members[&who.me].renewals;
+        judge.arbiter().declare_dead(who.me, seen).await
+    };
+    assert_eq!(accuse(&owner).await, Ok(false));
+    assert_eq!(owner.renew().await, Renewal::Alive);
+    // One that leaves takes nothing over.
+    let other = Joined::start(&database, "three").await;
+    other.arbiter().renew(other.me, Standing::Draining, true).await.expect(ANSWERS);
+    assert_eq!(accuse(&owner).await, Ok(false));
+    other.renew().await;
+    // Of two, whoever is accused first is dead, and the other is the last.
+    assert_eq!(accuse(&owner).await, Ok(true));
+    assert_eq!(accuse(&other).await, Ok(false));
+    assert_eq!(owner.renew().await, Renewal::Dead);
+    assert_eq!(other.renew().await, Renewal::Alive);
+    let again = Joined::start(&database, "three").await;
+    assert_eq!(other.renew().await, Renewal::Dead);
+    assert_eq!(again.arbiter().leave(again.me).await, Ok(()));
+    assert_eq!(again.renew().await, Renewal::Dead);
 }
 
 /// Nothing that a dead node asks for happens.

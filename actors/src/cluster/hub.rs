@@ -98,6 +98,11 @@ impl Hub {
         self.set(other, one, weather);
     }
 
+    /// How many messages one node has sent to another.
+    pub fn n_sent(&self, from: Incarnation, to: Incarnation) -> u64 {
+        lock(&self.wires).links.get(&(from, to)).map_or(0, |link| link.n_sent)
+    }
+
     /// All links are perfect again.
     pub fn heal(&self) {
         for link in lock(&self.wires).links.values_mut() {

@@ -1,12 +1,22 @@
 //! Who must be dead: a judgement from what one node sees of the others, by its own clock.
 //!
-//! Wrong judgements are harmless to data (the fence decides) but cost a stall, so two things are
-//! asked for: a proof, and that the judge itself has been well. Without the second, a node that
-//! comes back from a pause sees everyone else stand still, and declares them dead.
+//! Wrong judgements are harmless to data (the fence decides) but cost a stall, so three things are
+//! asked for: a proof, that the judge itself has been well, and that somebody is left who could take over.
+//! Without the second, a node that comes back from a pause sees everyone else stand still, and declares them
+//! dead. Without the third, gateways of a machine that has too much to do declare the last owner dead for having
+//! been late: nobody takes its shards, and what follows it has even more to do.
+//!
+//! Somebody is left, if a member that may be given shards ([`placement::heirs`]) has been seen to renew itself within
+//! half a lease, or has come that lately, and is not suspected itself. So of two owners one may be declared dead
+//! if the other is in time, and neither if both are late. That holds for each proof, and for whoever is suspected, gateways
+//! among them: where no owner is in time, being late proves that the machine is slow. It is judged anew with every
+//! look. So whoever was spared is declared dead as soon as an owner comes, or is in time again. What looks miss, for two judges may each count on
+//! the one whom the other accuses, the arbiter refuses ([`super::arbiter::Arbiter::declare_dead`]).
 
 use super::{
     Incarnation, Settings,
-    arbiter::{Picture, Standing},
+    arbiter::{Member, Picture, Standing},
+    placement,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -28,14 +38,17 @@ pub struct Accusation {
     pub proof: Proof,
 }
 
-/// Why somebody must be dead.
+/// Why somebody must be dead, as far as others can tell. Two other ways to die need no proof and no judge, for the arbiter knows:
+/// a start is replaced by the next one of its name, and whoever leaves says so. Neither asks who is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Proof {
     /// Both its connections are gone, to the arbiter and to the other nodes: the process is. The first was
-    /// there before, and the judge has been well since.
+    /// there before, and the judge has been well since. Hardly ever wrong, but not never: a process that gets no processor loses both, too,
+    /// when a renewal is given up and its broker does not wait for a slow reader. Where nobody could take over, that matters, and being right
+    /// does not: what is gone answers no sooner for being called dead, and whatever comes later finds it gone as well.
     Gone,
-    /// It has not renewed itself for as long as a lease lasts.
+    /// It has not renewed itself for as long as a lease lasts: it is stopped, cut off, or late.
     Still,
 }
 
@@ -43,18 +56,21 @@ pub enum Proof {
 #[derive(Debug)]
 pub struct Observer {
     ttl: Duration,
-    /// A judge that has not looked for this long has not been well.
+    /// A judge that has not looked for this long has not been well, and who has not renewed itself for as long is no heir.
     gap_max: Duration,
     well_since: Option<Instant>,
     looked_at: Option<Instant>,
     seen: BTreeMap<Incarnation, Seen>,
     declared: VecDeque<Instant>,
+    n_spared: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     renewals: u64,
     since: Instant,
+    /// It has renewed itself before our eyes.
+    has_renewed: bool,
     /// It was connected to the arbiter, at a time since which the judge has been well.
     was_connected: bool,
 }
@@ -69,7 +85,13 @@ impl Observer {
             looked_at: None,
             seen: BTreeMap::new(),
             declared: VecDeque::new(),
+            n_spared: 0,
         }
+    }
+
+    /// How many it would have accused in its last look, had somebody been left to take over.
+    pub fn n_spared(&self) -> usize {
+        self.n_spared
     }
 
     /// The arbiter did not answer: whatever stands still may be this node's own fault.
@@ -96,32 +118,81 @@ impl Observer {
             self.failed();
         }
         let well_since = *self.well_since.get_or_insert(now);
-        let others = picture.members.values().filter(|it| it.incarnation != me);
-        let others: Vec<_> = others.filter(|it| it.standing != Standing::Dead).collect();
-        self.seen.retain(|who, _| others.iter().any(|it| it.incarnation == *who));
+        let alive = picture.members.values().filter(|it| it.standing != Standing::Dead);
+        let alive: Vec<_> = alive.collect();
+        self.seen.retain(|who, _| alive.iter().any(|it| it.incarnation == *who));
+        alive.iter().for_each(|member| self.see(now, member));
+        let has_time = now - well_since >= self.ttl;
+        let others: Vec<_> = alive.iter().filter(|it| it.incarnation != me).collect();
+        let mut suspects: Vec<_> = others
+            .iter()
+            .filter_map(|other| self.suspicion(now, other, has_time, unheard))
+            .collect();
+        if !self.has_heir(now, &alive, &suspects, picture.writes) {
+            self.n_spared = suspects.len();
+            return Vec::new();
+        }
+        self.n_spared = 0;
         while self.declared.front().is_some_and(|at| now - *at > STORM) {
             self.declared.pop_front();
         }
-        let mut accusations = Vec::new();
-        for other in &others {
-            let (who, renewals) = (other.incarnation, other.renewals);
-            let new = Seen { renewals, since: now, was_connected: false };
-            let seen = self.seen.entry(who).or_insert(new);
-            if seen.renewals != renewals {
-                (seen.renewals, seen.since) = (renewals, now);
-            }
-            seen.was_connected |= other.has_session;
-            if seen.was_connected && !other.has_session && unheard.contains(&who) {
-                accusations.push(Accusation { who, renewals, proof: Proof::Gone });
-                continue;
-            }
-            let is_still = now - seen.since >= self.ttl && now - well_since >= self.ttl;
-            if is_still && self.declared.len() < (others.len() / 3).max(1) {
+        let still_max = (others.len() / 3).max(1);
+        suspects.retain(|suspect| match suspect.proof {
+            Proof::Gone => true,
+            Proof::Still if self.declared.len() < still_max => {
                 self.declared.push_back(now);
-                accusations.push(Accusation { who, renewals, proof: Proof::Still });
+                true
             }
+            Proof::Still => false,
+        });
+        suspects
+    }
+
+    /// Notes how somebody is, the judge among them.
+    fn see(&mut self, now: Instant, member: &Member) {
+        let renewals = member.renewals;
+        let new = Seen { renewals, since: now, has_renewed: false, was_connected: false };
+        let seen = self.seen.entry(member.incarnation).or_insert(new);
+        if seen.renewals != renewals {
+            (seen.renewals, seen.since, seen.has_renewed) = (renewals, now, true);
         }
-        accusations
+        seen.was_connected |= member.has_session;
+    }
+
+    /// Why another must be dead, if anything says so. Has the judge been well for long enough to tell who stands still?
+    fn suspicion(
+        &self,
+        now: Instant,
+        other: &Member,
+        has_time: bool,
+        unheard: &BTreeSet<Incarnation>,
+    ) -> Option<Accusation> {
+        let (who, renewals) = (other.incarnation, other.renewals);
+        let seen = self.seen.get(&who)?;
+        let accusation = |proof| Accusation { who, renewals, proof };
+        if seen.was_connected && !other.has_session && unheard.contains(&who) {
+            return Some(accusation(Proof::Gone));
+        }
+        (has_time && now - seen.since >= self.ttl).then(|| accusation(Proof::Still))
+    }
+
+    /// Without these, would anybody be left who may be given shards and is in time?
+    fn has_heir(
+        &self,
+        now: Instant,
+        alive: &[&Member],
+        suspects: &[Accusation],
+        writes: u32,
+    ) -> bool {
+        let is_suspect = |it: &Member| suspects.iter().any(|other| other.who == it.incarnation);
+        let rest: Vec<_> = alive.iter().copied().filter(|it| !is_suspect(it)).collect();
+        placement::heirs(&rest, writes).into_iter().any(|heir| {
+            self.seen.get(&heir.incarnation).is_some_and(|seen| {
+                // Of one that was there before us and has not moved since, we do not know how long it has stood still.
+                let is_known = seen.has_renewed || heir.age <= self.gap_max;
+                is_known && now - seen.since <= self.gap_max
+            })
+        })
     }
 }
 

@@ -25,7 +25,8 @@ pub struct Plan {
 /// What `me` should do about `picture`. Everyone who sees the same picture agrees who takes what.
 pub fn plan(me: Incarnation, picture: &Picture, settings: &Settings) -> Plan {
     let mut plan = Plan::default();
-    let able: Vec<_> = picture.members.values().filter(|it| is_able(it, picture)).collect();
+    let members: Vec<_> = picture.members.values().collect();
+    let able = heirs(&members, picture.writes);
     let settled: Vec<_> = able
         .iter()
         .copied()
@@ -74,13 +75,17 @@ pub fn belongs_to(shard: ShardId, members: &[&Member], pin: Option<&str>) -> Opt
     best.map(|it| it.incarnation)
 }
 
-/// May it be given shards? One that the others cannot talk to may not, unless nobody can.
-fn is_able(member: &Member, picture: &Picture) -> bool {
-    let anyone_hears = picture.members.values().any(|it| it.standing == Standing::Up && it.hears);
-    member.standing == Standing::Up
-        && member.card.weight > 0
-        && member.card.reads >= picture.writes
-        && (member.hears || !anyone_hears)
+/// Those of `members` that may be given shards, where `writes` is the newest format that is written. One that the
+/// others cannot talk to may not, unless nobody can.
+pub fn heirs<'a>(members: &[&'a Member], writes: u32) -> Vec<&'a Member> {
+    let anyone_hears = members.iter().any(|it| it.standing == Standing::Up && it.hears);
+    let is_able = |it: &&Member| {
+        it.standing == Standing::Up
+            && it.card.weight > 0
+            && it.card.reads >= writes
+            && (it.hears || !anyone_hears)
+    };
+    members.iter().copied().filter(is_able).collect()
 }
 
 /// By name and not by incarnation, so that a node that restarts gets its own shards back.

@@ -32,7 +32,7 @@ use super::{
     rules,
 };
 use crate::{Claim, Commit, EntityKey, Format, Version, ViewRow};
-use arbiter::PostgresArbiter;
+use arbiter::{Line, PostgresArbiter};
 use batch::Write;
 use committer::{Committer, Request, Shared, now};
 use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
@@ -127,6 +127,9 @@ pub struct PostgresJournal {
     loaders: Arc<[mpsc::Sender<Load>]>,
     shared: Arc<Shared>,
     readers: PgPool,
+    /// Where one that writes nothing reads lists, every second the same ones, one after the other; others read them as
+    /// all else.
+    lists: Option<Arc<Line>>,
     closed: CancellationToken,
     tasks: TaskTracker,
     /// It only looks, and has all the time there is.
@@ -305,6 +308,8 @@ impl PostgresJournal {
             .max_connections(settings.readers.max(1))
             .acquire_timeout(Duration::from_secs(1))
             .connect_lazy_with(reading(&options, &session, settings));
+        let lists = (n_committers == 0)
+            .then(|| Arc::new(Line::new(reading(&options, &session, settings), None)));
         let (mut committers, tasks) = (Vec::new(), TaskTracker::new());
         let closed = CancellationToken::new();
         // Planned as what commits is: the tables of a first start are empty.
@@ -335,6 +340,7 @@ impl PostgresJournal {
             loaders,
             shared,
             readers,
+            lists,
             closed,
             tasks,
             is_patient: false,
@@ -388,9 +394,9 @@ impl PostgresJournal {
         });
         let tasks = TaskTracker::new();
         let closed = CancellationToken::new();
-        let is_patient = true;
+        let (lists, is_patient) = (None, true);
         let (committers, loaders) = (Arc::default(), Arc::default());
-        Ok(Self { committers, loaders, shared, readers, closed, tasks, is_patient })
+        Ok(Self { committers, loaders, shared, readers, lists, closed, tasks, is_patient })
     }
 
     /// Refuses reads that could miss a commit of ours whose fate is open.
@@ -759,7 +765,15 @@ impl Journal for PostgresJournal {
         &self,
         query: ViewQuery,
     ) -> BoxFuture<'_, Result<Vec<(EntityKey, ViewRow)>, JournalError>> {
-        self.bounded(read::views(&self.readers, query))
+        self.bounded(async move {
+            match &self.lists {
+                Some(lists) => {
+                    self.readable(None)?;
+                    read::views_on(lists, &query).await
+                }
+                None => read::views(&self.readers, &query).await,
+            }
+        })
     }
 
     fn balance(

@@ -13,8 +13,8 @@ use serde_bytes::ByteBuf;
 use std::{fmt::Debug, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// How long to wait before asking again what was lost on its way.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// How long to wait before asking again what was lost on its way: at first, and at most.
+const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(800)];
 
 /// Answers what gateways of other nodes ask of this one's.
 pub trait Front: Debug + Send + Sync + 'static {
@@ -64,11 +64,15 @@ impl System {
         const ANY: ShardId = ShardId(0);
         let (membership, until) = (self.membership()?, Instant::now() + patience);
         let request = Request::Front(ByteBuf::from(question));
+        let [mut pause, pause_max] = AGAIN_AFTER;
         while Instant::now() < until && self.member(|it| it == who).is_some() {
             match membership.post.call(self, who, ANY, 0, &request, until).await {
                 Outcome::Reply(Reply::Front(answer)) => return answer.map(ByteBuf::into_vec),
                 Outcome::Reply(_) => return None,
-                Outcome::Lost | Outcome::Full => tokio::time::sleep(AGAIN_AFTER).await,
+                Outcome::Lost | Outcome::Full => {
+                    tokio::time::sleep_until(until.min(Instant::now() + pause)).await;
+                    pause = (pause * 2).min(pause_max);
+                }
             }
         }
         None

@@ -66,7 +66,11 @@ pub(super) async fn renew(system: System) {
         let renewal = membership.arbiter.renew(membership.me, membership.standing(), hears);
         match timeout(settings.ttl - settings.margin(), renewal).await {
             Ok(Ok(Renewal::Alive)) => {
+                let was_live = membership.custody.is_live();
                 membership.custody.extend(asked + settings.ttl - settings.margin());
+                if !was_live {
+                    membership.reach.notice(&membership.custody.all(Hold::Held));
+                }
                 metrics::histogram!("outrider_cluster_renew_seconds").record(asked.elapsed());
                 if !is_well {
                     info!(me = %membership.me, "the lease is renewed again");
@@ -108,6 +112,7 @@ pub(super) async fn look(system: System) {
     let mut moves = JoinSet::new();
     let mut elsewhere = Vec::new();
     let mut is_well = true;
+    let mut is_sparing = false;
     let mut is_called = false;
     let look_every = if membership.card.weight > 0 { LOOK_EVERY } else { LOOK_EVERY_IDLY };
     let mut soonest = Instant::now();
@@ -139,6 +144,12 @@ pub(super) async fn look(system: System) {
         match see(&system, membership, &mut observer).await {
             Ok(picture) => {
                 is_well = true;
+                let n_spared = observer.n_spared();
+                metrics::gauge!("outrider_cluster_spared").set(n_spared as f64);
+                if n_spared > 0 && !is_sparing {
+                    warn!(me = %membership.me, n_spared, "not declared dead, for nobody could take over");
+                }
+                is_sparing = n_spared > 0;
                 elsewhere = act(&system, membership, &picture).await;
                 begin_moves(&system, membership, &elsewhere, &mut moves);
             }
@@ -158,7 +169,7 @@ pub(super) async fn look(system: System) {
     }
 }
 
-/// Looks, declares dead who must be, and looks again if somebody was.
+/// Looks, declares dead who must be and leaves somebody to take over, and looks again if somebody was.
 async fn see(
     system: &System,
     membership: &Membership,
@@ -180,6 +191,7 @@ async fn see(
         membership.note_renewals(&picture, now);
         let picture = Arc::new(picture);
         membership.picture.store(Arc::clone(&picture));
+        membership.note_silent(now);
         let mut has_news = false;
         for accusation in accusations {
             has_news |= declare(membership, accusation).await;
@@ -251,6 +263,7 @@ async fn act(
     }
     let plan = placement::plan(membership.me, picture, &membership.settings);
     metrics::gauge!("outrider_cluster_orphan_shards").set(plan.n_orphans as f64);
+    metrics::gauge!("outrider_cluster_unanswered_shards").set(membership.n_unanswered() as f64);
     metrics::gauge!("outrider_cluster_shards_owned")
         .set(membership.custody.all(Hold::Held).len() as f64);
     metrics::gauge!("outrider_cluster_shards_adopting")
@@ -445,6 +458,7 @@ impl System {
         self.regions().forget(&moved, |region| self.sees(region));
         self.relist(&moved);
         membership.custody.notice();
+        membership.reach.notice(&moved);
     }
 
     /// Gives everything to other nodes and leaves the cluster, within `patience`; what is left is given

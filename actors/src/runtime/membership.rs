@@ -5,6 +5,7 @@ use super::{
     custody::{Custody, Hold},
     forwarding::Forwarding,
     post::Post,
+    reach::Reach,
     relay,
 };
 use crate::{
@@ -68,6 +69,8 @@ pub(super) struct Membership {
     pub(super) forwarding: Forwarding,
     pub(super) routes: Routes,
     pub(super) custody: Custody,
+    /// Who should answer.
+    pub(super) reach: Reach,
     /// How everything stood when it was last looked at.
     pub(super) picture: ArcSwap<Picture>,
     /// Wakes whoever looks at the arbiter.
@@ -256,6 +259,7 @@ impl Membership {
             forwarding: Forwarding::default(),
             routes: Routes::default(),
             custody: Custody::new(settings.waiting_max),
+            reach: Reach::new(),
             picture: ArcSwap::from_pointee(picture),
             look: Notify::new(),
             is_leaving: AtomicBool::new(false),
@@ -287,12 +291,18 @@ impl Membership {
             Hold::Adopting | Hold::Sealed => Place::Soon,
             Hold::Away => {
                 let route = self.routes.get(shard);
-                match route.owner.filter(|owner| *owner != self.me) {
+                match route.owner.filter(|owner| *owner != self.me && !self.is_dead(*owner)) {
                     Some(owner) => Place::There(owner, route.epoch),
                     None => Place::Soon,
                 }
             }
         }
+    }
+
+    /// Has it been declared dead? Nobody answers there, and its shards will be elsewhere.
+    fn is_dead(&self, who: Incarnation) -> bool {
+        let picture = self.picture.load();
+        picture.members.get(&who).is_some_and(|it| it.standing == Standing::Dead)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -23,8 +23,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    time::Instant,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{Instant, timeout_at},
 };
 
 /// Most envelopes that wait for one node.
@@ -37,6 +37,9 @@ const CONFLATE: Duration = Duration::from_millis(20);
 const CONFLATED_MAX: usize = 65_536;
 /// Most sightings or listings in one envelope.
 const CONFLATED_PAGE: usize = 500;
+/// Most who begin to follow something on one node at once. When it has fallen, or has not had a processor for a while, whole
+/// crowds begin anew in the same moment: it should not have to answer all of them before anybody else.
+const BEGINNING_MAX: usize = 128;
 /// A stream that has been silent for this long has ended: its owner says something more often.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -68,6 +71,7 @@ struct Outbox {
     queue: mpsc::Sender<Envelope>,
     conflated: Mutex<Conflated>,
     has_conflated: Notify,
+    turns: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -134,7 +138,7 @@ impl Post {
         if sent.is_err() {
             return Outcome::Full;
         }
-        match tokio::time::timeout_at(until, answer).await {
+        match timeout_at(until, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) | Err(_) => Outcome::Lost,
         }
@@ -201,6 +205,7 @@ impl Post {
                 queue,
                 conflated: Mutex::default(),
                 has_conflated: Notify::new(),
+                turns: Arc::new(Semaphore::new(BEGINNING_MAX)),
             });
             let (bundler, conflater) = (system.clone(), system.clone());
             system.spawn(async move { bundle(&bundler, to, letters).await });
@@ -264,6 +269,17 @@ impl Post {
         let take = Box::new(take);
         lock(&self.streams).insert(stream, Stream { at, entity, n: 0, said: 0, heard_at, take });
         stream
+    }
+
+    /// The turn of somebody who wants to follow something there, who has it until it is dropped; none, if it has not come by `until`.
+    pub(super) async fn turn(
+        &self,
+        system: &System,
+        at: Incarnation,
+        until: Instant,
+    ) -> Option<OwnedSemaphorePermit> {
+        let turns = Arc::clone(&self.outbox(system, at).turns);
+        timeout_at(until, turns.acquire_owned()).await.ok()?.ok()
     }
 
     pub(super) fn unfollow(&self, stream: u64) {

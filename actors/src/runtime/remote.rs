@@ -46,9 +46,9 @@ pub(super) enum Seat {
 /// Another node's shard.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
-    owner: Incarnation,
-    shard: ShardId,
-    epoch: u64,
+    pub(super) owner: Incarnation,
+    pub(super) shard: ShardId,
+    pub(super) epoch: u64,
 }
 
 /// What asking another node once came to: none, if it has to be asked again, there or elsewhere.
@@ -136,6 +136,14 @@ impl System {
         until: Instant,
     ) -> Heard<Watching<D>> {
         let Some(membership) = self.membership() else { return Ok(None) };
+        let Some(_turn) = membership.post.turn(self, at.owner, until).await else {
+            metrics::counter!("outrider_busy_total", "bound" => "follow").increment(1);
+            return Err(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS });
+        };
+        // It may have been long in coming.
+        if !membership.should_answer(at) {
+            return Ok(None);
+        }
         let entity = key::<D>(id);
         let (mut to, updates) = Updates::channel(self.0.settings.watch_queue_max);
         let stream =

@@ -60,12 +60,15 @@ pub(super) async fn run(system: System, mut incoming: mpsc::Receiver<Incoming>) 
     while let Some(incoming) = incoming.recv().await {
         match incoming {
             Incoming::Unheard(who) => {
-                membership.state().unheard.insert(who, Instant::now());
+                let now = Instant::now();
+                membership.state().unheard.insert(who, now);
+                membership.note_silent(now);
                 membership.post.unheard(who);
                 membership.look.notify_one();
             }
             Incoming::Message(bytes) => match envelope::decode::<Bundle>(&bytes) {
                 Some(bundle) if bundle.format <= Format::READS => {
+                    membership.heard(bundle.from);
                     for envelope in bundle.envelopes {
                         open(&system, membership, bundle.from, envelope).await;
                     }

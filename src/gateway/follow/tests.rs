@@ -94,3 +94,16 @@ fn the_last_word_is_waited_for_while_the_way_to_it_is_lost_or_long_but_not_for_e
         follow.opened(Box::new(Fake { is_over: false }));
     }
 }
+
+#[test]
+fn what_cannot_be_followed_is_tried_less_and_less_often_and_what_could_be_sooner() {
+    let mut follow = Follow::new(OrderId::nth(1).into());
+    let waits: Vec<_> = (0..14).map(|_| follow.lost()).collect();
+    assert_eq!(waits[0], Duration::from_millis(20));
+    assert!(waits.is_sorted() && waits[9] > Duration::from_secs(5), "{waits:?}");
+    assert_eq!(waits[12..], [Duration::from_secs(30); 2]);
+    follow.opened(Box::new(Fake { is_over: false }));
+    assert_eq!(follow.lost(), Duration::from_secs(5), "somebody has answered");
+    follow.is_well();
+    assert_eq!(follow.lost(), Duration::from_millis(20));
+}

@@ -46,7 +46,8 @@ impl Session {
     pub(super) fn reopen(&mut self, key: EntityKey) {
         let follow = self.follows.iter_mut().find(|follow| follow.key == key);
         if let Some(after) = follow.map(Follow::lost) {
-            self.open(key, after);
+            // Thousands may have lost it at the same moment.
+            self.open(key, after.mul_f32(rand::random_range(0.5..=1.0)));
         }
     }
 

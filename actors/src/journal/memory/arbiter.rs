@@ -194,9 +194,10 @@ impl Arbiter for MemoryArbiter {
     ) -> BoxFuture<'_, Result<bool, ArbiterError>> {
         self.ask(move |kept, access| {
             kept.cluster.alive(access.incarnation)?;
+            let has_heir = kept.cluster.has_heir(who);
             let Some(joined) = kept.cluster.members.get_mut(&who) else { return Ok(true) };
             let was_dead = joined.standing == Standing::Dead;
-            if !was_dead && joined.renewals == renewals {
+            if !was_dead && joined.renewals == renewals && has_heir {
                 joined.bury();
                 kept.cluster.raise_writes();
                 kept.cluster.tell();
@@ -376,6 +377,12 @@ impl Cluster {
             .get_mut(&who)
             .filter(|it| it.standing != Standing::Dead)
             .ok_or_else(|| ArbiterError::Refused(format!("{who} is dead")))
+    }
+
+    /// May anybody else who is up be given shards?
+    fn has_heir(&self, of: Incarnation) -> bool {
+        let is_able = |it: &Joined| it.standing == Standing::Up && it.card.weight > 0;
+        self.members.iter().any(|(who, it)| *who != of && is_able(it))
     }
 
     /// What everybody alive can read, and somebody writes, may be written from now on.

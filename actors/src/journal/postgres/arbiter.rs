@@ -60,9 +60,10 @@ pub struct PostgresArbiter {
 }
 
 /// A connection that is opened when it is needed. It is thrown away when a use of it fails, or is
-/// not waited for: what it would say next is the answer to something else.
+/// not waited for: what it would say next is the answer to something else. A pool asks each of its connections twice or three times
+/// whether it is still there; here nothing is asked but what is to be known.
 #[derive(Debug)]
-struct Line {
+pub(super) struct Line {
     options: PgConnectOptions,
     /// The session lock that comes with it.
     lock: Option<i32>,
@@ -436,12 +437,12 @@ impl Arbiter for PostgresArbiter {
 }
 
 impl Line {
-    fn new(options: PgConnectOptions, lock: Option<i32>) -> Self {
+    pub(super) fn new(options: PgConnectOptions, lock: Option<i32>) -> Self {
         Self { options, lock, connection: Mutex::default() }
     }
 
     /// Asks something that may be asked twice: once more, if the connection was lost since it was last used.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         ask: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>>,
     ) -> sqlx::Result<T> {

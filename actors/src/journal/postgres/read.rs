@@ -1,6 +1,6 @@
 //! What is asked of the database. Each is one statement, hence one consistent view of it.
 
-use super::{batch::entity as key, committer::Shared, millis, told};
+use super::{arbiter::Line, batch::entity as key, committer::Shared, millis, told};
 use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
@@ -9,6 +9,7 @@ use crate::{
         Recorded, Sort, Stored, ViewQuery, feed,
     },
 };
+use futures_util::future::FutureExt;
 use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, QueryBuilder};
 use std::collections::{BTreeSet, HashMap};
@@ -294,9 +295,29 @@ pub(super) async fn history(
     Ok(rows.into_iter().map(recorded).collect())
 }
 
-pub(super) async fn views(readers: &PgPool, query: ViewQuery) -> Answer<Vec<(EntityKey, ViewRow)>> {
-    type Row = (Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
-    let rows: Vec<Row> = views_query(&query).build_query_as().fetch_all(readers).await?;
+/// A row of [`views_query`].
+type ListRow = (Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
+
+pub(super) async fn views(
+    readers: &PgPool,
+    query: &ViewQuery,
+) -> Answer<Vec<(EntityKey, ViewRow)>> {
+    listed(query, views_query(query).build_query_as().fetch_all(readers).await?)
+}
+
+/// The same on a connection of its own, and once more on another if that was lost.
+pub(super) async fn views_on(
+    line: &Line,
+    query: &ViewQuery,
+) -> Answer<Vec<(EntityKey, ViewRow)>> {
+    let rows = line.ask(|connection| {
+        let mut sql = views_query(query);
+        async move { sql.build_query_as().fetch_all(connection).await }.boxed()
+    });
+    listed(query, rows.await?)
+}
+
+fn listed(query: &ViewQuery, rows: Vec<ListRow>) -> Answer<Vec<(EntityKey, ViewRow)>> {
     rows.into_iter()
         .map(|(id, status, rider, driver, at, body)| {
             let entity = EntityKey { kind: query.kind, id };

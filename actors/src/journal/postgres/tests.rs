@@ -446,6 +446,36 @@ async fn member(
     (Arc::new(journal), arbiter, me)
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_nothing_reads_lists_on_one_connection_and_misses_none_when_it_is_lost() {
+    let database = TestDatabase::start().await;
+    let settings = Settings { committers: 0, readers: 1, ..Settings::default() };
+    let opened = PostgresJournal::open_member(database.options(), "gateway", settings).await;
+    let (journal, _arbiter) = opened.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    // Whoever last asked for a list.
+    let readers = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name LIKE 'outrider gateway %' AND query LIKE '%FROM views s%'";
+    let mut before = None;
+    for _ in 0..3 {
+        let rows = journal.views(ViewQuery::newest(Kind::Order, 10)).await.unwrap();
+        assert_eq!(rows, []);
+        let readers: Vec<i32> = sqlx::query_scalar(readers).fetch_all(&mut other).await.unwrap();
+        let [reader] = readers[..] else { panic!("not one: {readers:?}") };
+        assert_ne!(Some(reader), before, "that one was ended");
+        let end = "SELECT pg_terminate_backend($1)";
+        let is_there = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)";
+        sqlx::query(end).bind(reader).execute(&mut other).await.unwrap();
+        while sqlx::query_scalar(is_there).bind(reader).fetch_one(&mut other).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        before = Some(reader);
+    }
+    journal.close().await.unwrap();
+    let closed = journal.views(ViewQuery::newest(Kind::Order, 10)).await;
+    assert!(matches!(closed, Err(JournalError::Unavailable(_))), "{closed:?}");
+}
+
 fn moved(entity: EntityKey) -> Commit {
     let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![] }];
     Commit { events, ..Commit::new(entity, Version(0), Timestamp(1)) }

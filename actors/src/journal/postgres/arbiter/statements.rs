@@ -90,15 +90,18 @@ pub(super) const LOOK: &str = "
         FROM pins),
         (SELECT value FROM cluster_facts WHERE name = 'writes')";
 
-/// Buries `$1`, if it is alive and has not renewed itself since `$2` (null: whatever it has done), on behalf
-/// of `$3`. Returns whether that one is alive, and whether `$1` is not.
+/// Buries `$1`, if it is alive, has not renewed itself since `$2`, and leaves somebody who may be given shards (null: whatever
+/// it has done and leaves), on behalf of `$3`. Returns whether that one is alive, and whether `$1` is not.
 pub(super) const BURY: &str = "
     WITH judge AS MATERIALIZED (
         SELECT FROM members WHERE incarnation = $3 AND standing <> 'dead'
     ), buried AS (
         UPDATE members SET standing = 'dead'
-        WHERE incarnation = $1 AND standing <> 'dead' AND ($2::int8 IS NULL OR renewals = $2)
-            AND EXISTS (SELECT FROM judge)
+        WHERE incarnation = $1 AND standing <> 'dead' AND EXISTS (SELECT FROM judge)
+            AND ($2::int8 IS NULL OR renewals = $2 AND EXISTS (
+                SELECT FROM members h
+                WHERE h.incarnation <> $1 AND h.standing = 'up' AND (h.card ->> 'weight')::int8 > 0
+            ))
         RETURNING incarnation
     ), raised AS (
         UPDATE cluster_facts SET value = greatest(value, (

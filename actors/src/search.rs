@@ -900,7 +900,8 @@ impl Search {
         self.open.iter().map(|open| open.expires_at).chain(of_phase).chain(of_run).min()
     }
 
-    /// What the region should know while drivers are asked, or would be but for its zone; `None` otherwise.
+    /// What the region should know while drivers are asked, or would be but for its zone; `None` otherwise. What a dispatcher holds it
+    /// knows of while that waits for a run: whoever tells it that its zone is paused must know that there is somebody to tell.
     pub fn card(
         &self,
         job: JobId,
@@ -913,6 +914,11 @@ impl Search {
         let (at, tier, only) = match (self.phase, &self.paused) {
             (Phase::Open { at, tier, only, .. }, _) => (at, tier, only),
             (Phase::Held { opened_at, tier, only, is_feed: false, .. }, Some(_)) => {
+                (opened_at, tier, only)
+            }
+            (Phase::Held { opened_at, tier, only, is_feed: false, .. }, None)
+                if self.joined.is_some() =>
+            {
                 (opened_at, tier, only)
             }
             (Phase::Held { .. } | Phase::Feed { .. } | Phase::Closed, _) => return None,

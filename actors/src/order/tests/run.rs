@@ -183,6 +183,9 @@ fn what_is_held_leaves_its_run_when_it_is_held_anew_and_when_its_zone_is_paused(
         let mut play = Play::placed(batched());
         play.yes(DISPATCHER, hold.clone());
         play.yes(SYSTEM, join_any(1, play.now));
+        // Its region can only tell whom it knows of, and asks nobody about it.
+        let card = play.card();
+        assert_eq!((card.n_wanted, card.batch, card.paused), (0, None, None));
         play.yes(by, said.clone());
         assert_eq!((play.run(), play.order.listing(play.id)), (None, None), "{said:?}");
         assert!(matches!(play.told_runs().last(), Some(run::Command::Leave { .. })), "{said:?}");

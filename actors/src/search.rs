@@ -216,6 +216,10 @@ pub struct Search {
     /// told twice.
     #[serde(skip_serializing_if = "is_nothing")]
     told: u32,
+    /// How many of the last things that happened to it were only that a tier opened. A build that does not know of it forgets it, and
+    /// then whoever looked at it before one did looks again.
+    #[serde(skip_serializing_if = "is_nothing")]
+    n_widened: u32,
 }
 
 /// That a driver is left in peace: until then, and until the next tier.
@@ -387,6 +391,17 @@ impl Search {
     /// Up to which round its journal says what rounds saw of it.
     pub fn told(&self) -> u32 {
         self.told
+    }
+
+    /// How many of the last things that happened to it were only that it began to look further away: whoever gives it to somebody
+    /// has no part in that.
+    pub fn n_widened(&self) -> u32 {
+        self.n_widened
+    }
+
+    /// Is it as it was in that round, but for how far away it looks?
+    fn is_as_in(&self, round: u32) -> bool {
+        (self.round.saturating_sub(self.n_widened)..=self.round).contains(&round)
     }
 
     /// When it gives up, while drivers are asked.
@@ -694,6 +709,8 @@ impl Search {
             self.told = self.round;
         }
         self.round += 1;
+        let is_only_wider = matches!(event, Event::TierOpened { .. });
+        self.n_widened = if is_only_wider { self.n_widened + 1 } else { 0 };
         match event {
             Event::Opened { at, until, next_tier_at, only } => {
                 if is_never(&self.first_opened_at) {
@@ -1318,7 +1335,7 @@ impl Search {
     }
 
     /// Waits to be brought with others, if nobody is asked about it alone, and no longer than its own search lasts, unless that
-    /// is held.
+    /// is held. That drivers further away are considered since it was looked at is no reason not to.
     fn join(
         &self,
         wanted: Joined,
@@ -1337,7 +1354,7 @@ impl Search {
                 return Err(Refusal::TooLate("nobody is being asked".into()));
             }
         };
-        if answers.is_some_and(|round| round != self.round) {
+        if answers.is_some_and(|round| !self.is_as_in(round)) {
             return Err(Refusal::TooLate("its search has moved on".into()));
         }
         if until < wanted.until || wanted.until <= asked.now {

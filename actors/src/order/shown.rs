@@ -82,6 +82,13 @@ impl Order {
         self.0.as_ref().ok_or(WhyAlone::NotLooking)?.to_bring(id, is_forced)
     }
 
+    /// Its version as of when anything last happened to it but that drivers further away are considered, too: whoever looked at it
+    /// since then has seen it as it is.
+    pub fn version_as_seen(&self, version: u64) -> u64 {
+        let n_widened = self.0.as_ref().map_or(0, |life| life.search.n_widened());
+        version.saturating_sub(n_widened.into())
+    }
+
     /// What it asks of its driver; `None` before it is placed.
     pub fn asks(&self) -> Option<Asks<'_>> {
         let life = self.0.as_ref()?;

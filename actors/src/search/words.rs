@@ -99,7 +99,7 @@ pub enum Command {
         run: RunId,
         /** Who would bring it. */
         driver: DriverId,
-        /** The round it answers; whichever, if a dispatcher says so. */
+        /** The round it answers, since when nothing but tiers may have opened; whichever, if a dispatcher says so. */
         round: Option<u32>,
         /** The run it is in now, and would leave. */
         from: Option<RunId>,

@@ -189,25 +189,31 @@ impl Life {
     pub(super) fn row(&self, id: OrderId) -> ViewRow {
         let placement = &self.placement;
         let fare = placement.fare.total();
+        let mut body = serde_json::json!({
+            "id": id.to_string(),
+            "kind": placement.kind,
+            "status": self.status(),
+            "fulfilment": self.fulfilment_status(),
+            "rider": placement.rider,
+            "driver": self.driver(),
+            "pickup": self.pickup(),
+            "dropoff": self.dropoff(),
+            "fare": fare,
+            "reason": self.reason,
+            "placed_at": self.placed_at,
+            "changed_at": self.changed_at,
+        });
+        // How far away it was looked for a driver, the rule may not say any more by which it was.
+        if self.search.is_in_feed() {
+            let reach_m = placement.policy.tiers_m.into_iter().max();
+            body["reach_m"] = serde_json::json!(reach_m);
+        }
         ViewRow {
             status: self.status().to_string(),
             rider: Some(placement.rider),
             driver: self.driver(),
             at: self.placed_at,
-            body: serde_json::json!({
-                "id": id.to_string(),
-                "kind": placement.kind,
-                "status": self.status(),
-                "fulfilment": self.fulfilment_status(),
-                "rider": placement.rider,
-                "driver": self.driver(),
-                "pickup": self.pickup(),
-                "dropoff": self.dropoff(),
-                "fare": fare,
-                "reason": self.reason,
-                "placed_at": self.placed_at,
-                "changed_at": self.changed_at,
-            }),
+            body,
         }
     }
 

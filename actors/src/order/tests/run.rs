@@ -205,7 +205,8 @@ fn what_is_held_joins_only_as_it_was_looked_at() {
 }
 
 #[test]
-fn what_looks_further_away_since_it_was_looked_at_joins_all_the_same_and_what_was_offered_since_does_not() {
+fn what_looks_further_away_since_it_was_looked_at_joins_all_the_same_and_what_was_offered_since_does_not()
+ {
     let mut play = Play::placed(batched());
     let seen = play.order.to_bring(play.id, false).expect("it looks for a driver").round;
     let version = |play: &Play| play.order.version_as_seen(play.journal.len() as u64);

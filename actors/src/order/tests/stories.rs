@@ -333,6 +333,16 @@ fn what_is_in_the_feed_is_not_shown_to_who_gave_it_up_or_is_kept_apart_from_its_
 }
 
 #[test]
+fn how_far_away_a_driver_was_looked_for_is_in_the_list_while_it_is_in_the_feed() {
+    let far = JobPolicy { tiers_m: [1_000, 30_000, 30_000], ..JobPolicy::delivery() };
+    let play = Play::at(Placement { policy: far, ..delivery() }, OrderStatus::JobFeed);
+    let reach_m =
+        |play: &Play| play.order.view(play.id).expect("it is placed").body["reach_m"].as_u64();
+    assert_eq!(reach_m(&play), Some(30_000));
+    assert_eq!(reach_m(&Play::placed(delivery())), None);
+}
+
+#[test]
 fn goods_called_off_on_the_way_go_back_if_the_other_side_agrees() {
     let mut play = Play::at(delivery(), OrderStatus::InTransit);
     play.yes(RIDER, Command::RequestCancel { reason: "wrong address".to_owned() });

@@ -21,7 +21,8 @@ mod words;
 
 pub use account::Account;
 pub use words::{
-    CONTROLLED, Candidate, Command, Event, FEATURES, FLEETS, FLEETS_FIRST, Side, Sighting, ZONED,
+    Brings, CONTROLLED, Candidate, Command, Event, FEATURES, FLEETS, FLEETS_FIRST, Side, Sighting,
+    ZONED,
 };
 
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     driver::{self, Wants},
     policy::JobPolicy,
 };
-use matching::fit::is_of_other_fleet;
+use matching::fit::{all_missing, is_of_other_fleet};
 use protocol::{
     DriverId, JobId, Money, OfferId, OfferStatus, PartnerId, Place, Point, Principal, RiderId,
     RunId, Timestamp,
@@ -71,6 +72,8 @@ pub struct Asked<'a> {
     pub rider: RiderId,
     /// The job's rules, pinned when it was placed.
     pub policy: &'a JobPolicy,
+    /// What must be brought.
+    pub needs: &'a Needs,
     /// Whom the job has, if it has a driver.
     pub assignment: Option<&'a Assignment>,
     /// When.
@@ -454,7 +457,9 @@ impl Search {
             Command::TakeByRun { run, offer, driver, slots } => {
                 self.take(*run, *offer, *driver, slots, asked)
             }
-            Command::Claim { driver, slots, fleet } => self.claim(*driver, slots, *fleet, asked),
+            Command::Claim { driver, slots, fleet, brings } => {
+                self.claim(*driver, slots, *fleet, brings.as_deref(), asked)
+            }
             Command::DriverLost { driver, .. } => {
                 match self.open.iter().find(|open| open.driver == *driver) {
                     Some(open) => {
@@ -1139,17 +1144,24 @@ impl Search {
         Ok(self.half_yes(offer, Side::Driver, slots.to_vec(), expires_at))
     }
 
+    /// The first who may claim it has it. Whoever looked whether it may did so a moment before: what holds is what the driver brought
+    /// as it said so, and what the job is now.
     fn claim(
         &self,
         driver: DriverId,
         slots: &[u8],
         fleet: Option<PartnerId>,
+        brings: Option<&Brings>,
         asked: &Asked,
     ) -> Result<Decision, Refusal> {
         if asked.assignment.is_some_and(|it| it.driver == driver && it.offer.is_none()) {
             return Ok(Decision::from(Vec::new()));
         }
         self.claimable(driver, fleet, asked.rider, asked.now)?;
+        let missing = brings.map(|it| all_missing(asked.needs, &it.vehicle, it.load_g));
+        if let Some(missing) = missing.filter(|it| !it.is_empty()) {
+            return Err(Refusal::Unfit(missing));
+        }
         let mut events = self.withdraw_all(asked.now);
         events.push(Event::Closed { seen: None });
         let slots = slots.to_vec();

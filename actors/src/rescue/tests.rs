@@ -1571,7 +1571,10 @@ impl World {
             }
             Step::Claim(n) => {
                 let (driver, slots) = (d(*n), slots());
-                (system, Command::Search(Search::Claim { driver, slots, fleet: None }))
+                (
+                    system,
+                    Command::Search(Search::Claim { driver, slots, fleet: None, brings: None }),
+                )
             }
             Step::Assign(n, force) => {
                 let (driver, force) = (d(*n), *force);

@@ -275,7 +275,9 @@ fn goods_pass_from_one_driver_to_another() {
 #[test]
 fn a_delivery_nobody_was_found_for_goes_to_the_feed_and_is_claimed() {
     let mut play = Play::at(delivery(), OrderStatus::JobFeed);
-    let claim = |n| Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None });
+    let claim = |n| {
+        Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None, brings: None })
+    };
     play.yes(SYSTEM, claim(2));
     let late = play.no(SYSTEM, claim(3));
     assert_eq!(late, Refusal::TooLate("it is not in the feed".to_owned()));
@@ -294,7 +296,9 @@ fn a_delivery_nobody_was_found_for_goes_to_the_feed_and_is_claimed() {
 
 #[test]
 fn a_delivery_asked_of_one_driver_is_open_to_all_only_once_its_rider_looks_further() {
-    let claim = |n| Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None });
+    let claim = |n| {
+        Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None, brings: None })
+    };
     let for_one = || Placement { driver: Some(nth(1)), ..delivery() };
     let mut play = Play::placed(for_one());
     let offer = play.offer_to(1);

@@ -338,17 +338,29 @@ impl Region {
         let idle = memory.known.idle(now, &self.world.settings.spreading);
         self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
         let ahead = Duration::from_millis(self.world.settings.surge.ahead_ms.into());
+        // Before others can know that it counts: then they stop telling of its zones.
+        let told = self.told_around();
         self.area.census.store(Some(Arc::new(memory.known.census(now, ahead, neighbourhood))));
         if is_ours {
-            self.surge(memory, now);
+            self.surge(memory, &told, now);
             self.spread(memory, now).await?;
         }
         Ok(())
     }
 
+    /// The multipliers that regions around it tell of, in percent.
+    fn told_around(&self) -> HashMap<ZoneId, u32> {
+        let told = self.world.ring(self.area.region).into_iter().map(|it| it.demand.load_full());
+        let mut percents = HashMap::new();
+        for cells in told {
+            percents.extend(cells.iter().map(|(zone, cell)| (*zone, cell.percent)));
+        }
+        percents
+    }
+
     /// Moves the multiplier of each zone that it tells of to where it should be: by what is counted in all regions that the
-    /// zone is astride.
-    fn surge(&self, memory: &mut Memory, now: Timestamp) {
+    /// zone is astride. Regions around it `told` of theirs until now.
+    fn surge(&self, memory: &mut Memory, told: &HashMap<ZoneId, u32>, now: Timestamp) {
         let settings = &self.world.settings.surge;
         let around = self.world.ring(self.area.region);
         let areas = around.iter().chain([&self.area]);
@@ -365,7 +377,7 @@ impl Region {
         counts.retain(|zone, _| {
             memory.surge.knows(*zone) || region_of(*zone).is_none_or(|it| !is_about_to_count(it))
         });
-        let taken_up = self.take_up(memory, &counts, &around, now);
+        let taken_up = self.take_up(memory, &counts, told, now);
         self.restore(memory, &taken_up, now);
         for (zone, change) in memory.surge.step(&counts, now, settings) {
             let Change { from_percent, to_percent, ratio, count, .. } = change;
@@ -395,20 +407,12 @@ impl Region {
         &self,
         memory: &mut Memory,
         counts: &BTreeMap<ZoneId, Count>,
-        around: &[Arc<Area>],
+        told: &HashMap<ZoneId, u32>,
         now: Timestamp,
     ) -> HashSet<ZoneId> {
         let settings = &self.world.settings.surge;
         let begun: Vec<ZoneId> =
             counts.keys().copied().filter(|zone| !memory.surge.knows(*zone)).collect();
-        if begun.is_empty() {
-            return HashSet::new();
-        }
-        let told: Vec<_> = around.iter().map(|area| area.demand.load_full()).collect();
-        let told: HashMap<ZoneId, u32> = told
-            .iter()
-            .flat_map(|it| it.iter().map(|(zone, cell)| (*zone, cell.percent)))
-            .collect();
         let mut taken_up = HashSet::new();
         for zone in begun {
             if let Some(percent) = told.get(&zone) {

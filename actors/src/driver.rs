@@ -31,7 +31,7 @@ use crate::{
     Tell, Topic, ViewRow,
     policy::DriverPolicy,
     run,
-    search::{self, FLEETS},
+    search::{self, Brings, FLEETS},
 };
 use matching::Standing;
 use protocol::{
@@ -486,12 +486,11 @@ impl Decider for Driver {
                 })
                 .into_iter()
                 .collect(),
-            Event::JobClaimed { job, slots, .. } => {
-                let slots = slots.iter().collect();
-                let claim = ToJob::Claim { driver: id, slots, fleet: self.fleet };
+            Event::JobClaimed { at, job, slots, .. } => {
+                let claim = self.claim_of(id, *job, slots.iter().collect(), *at);
                 vec![or_abort(id, *job, None, claim)]
             }
-            Event::JobAsked { job, .. } => self
+            Event::JobAsked { at, job } => self
                 .job(*job)
                 .map(|it| {
                     if let (Some(to), JobId::Order(order), Some(offer)) = (it.run, *job, it.offer) {
@@ -502,7 +501,7 @@ impl Decider for Driver {
                     let slots = it.slots.iter().collect();
                     let told = match it.offer {
                         Some(offer) => ToJob::OfferAccepted { offer, driver: id, slots },
-                        None => ToJob::Claim { driver: id, slots, fleet: self.fleet },
+                        None => self.claim_of(id, *job, slots, *at),
                     };
                     or_abort(id, *job, it.offer, told)
                 })
@@ -772,6 +771,15 @@ fn abort_if_refused(id: DriverId, job: JobId, offer: Option<OfferId>, told: Tell
 }
 
 impl Driver {
+    /// Its claim of a job from the feed, with what it brings then: the job judges that.
+    fn claim_of(&self, id: DriverId, job: JobId, slots: Vec<u8>, at: Timestamp) -> search::Command {
+        let brings = self.brings(at).map(|vehicle| {
+            let load_g = self.load_g(Some(job));
+            Box::new(Brings { vehicle: Arc::unwrap_or_clone(vehicle), load_g })
+        });
+        search::Command::Claim { driver: id, slots, fleet: self.fleet, brings }
+    }
+
     /// Whether it can be given work, as everyone is told.
     pub fn status(&self) -> DriverStatus {
         if self.stranded.is_some() || self.ban.is_some() && self.jobs.is_empty() {

@@ -722,6 +722,7 @@ impl Life {
             job: JobId::Order(around.id),
             rider: self.placement.rider,
             policy: &self.placement.policy,
+            needs: &self.placement.needs,
             assignment: self.assignment(),
             now: around.now,
         }

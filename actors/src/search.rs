@@ -21,7 +21,8 @@ mod words;
 
 pub use account::Account;
 pub use words::{
-    CONTROLLED, Candidate, Command, Event, FEATURES, FLEETS, FLEETS_FIRST, Side, Sighting, ZONED,
+    Brings, CONTROLLED, Candidate, Command, Event, FEATURES, FLEETS, FLEETS_FIRST, Side, Sighting,
+    ZONED,
 };
 
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     driver::{self, Wants},
     policy::JobPolicy,
 };
-use matching::fit::is_of_other_fleet;
+use matching::fit::{all_missing, is_of_other_fleet};
 use protocol::{
     DriverId, JobId, Money, OfferId, OfferStatus, PartnerId, Place, Point, Principal, RiderId,
     RunId, Timestamp,
@@ -71,6 +72,8 @@ pub struct Asked<'a> {
     pub rider: RiderId,
     /// The job's rules, pinned when it was placed.
     pub policy: &'a JobPolicy,
+    /// What must be brought.
+    pub needs: &'a Needs,
     /// Whom the job has, if it has a driver.
     pub assignment: Option<&'a Assignment>,
     /// When.
@@ -216,6 +219,10 @@ pub struct Search {
     /// told twice.
     #[serde(skip_serializing_if = "is_nothing")]
     told: u32,
+    /// How many of the last things that happened to it were only that a tier opened. A build that does not know of it forgets it, and
+    /// then whoever looked at it before one did looks again.
+    #[serde(skip_serializing_if = "is_nothing")]
+    n_widened: u32,
 }
 
 /// That a driver is left in peace: until then, and until the next tier.
@@ -389,6 +396,17 @@ impl Search {
         self.told
     }
 
+    /// How many of the last things that happened to it were only that it began to look further away: whoever gives it to somebody
+    /// has no part in that.
+    pub fn n_widened(&self) -> u32 {
+        self.n_widened
+    }
+
+    /// Is it as it was in that round, but for how far away it looks?
+    fn is_as_in(&self, round: u32) -> bool {
+        (self.round.saturating_sub(self.n_widened)..=self.round).contains(&round)
+    }
+
     /// When it gives up, while drivers are asked.
     pub fn until(&self) -> Option<Timestamp> {
         match self.phase {
@@ -439,7 +457,9 @@ impl Search {
             Command::TakeByRun { run, offer, driver, slots } => {
                 self.take(*run, *offer, *driver, slots, asked)
             }
-            Command::Claim { driver, slots, fleet } => self.claim(*driver, slots, *fleet, asked),
+            Command::Claim { driver, slots, fleet, brings } => {
+                self.claim(*driver, slots, *fleet, brings.as_deref(), asked)
+            }
             Command::DriverLost { driver, .. } => {
                 match self.open.iter().find(|open| open.driver == *driver) {
                     Some(open) => {
@@ -694,6 +714,8 @@ impl Search {
             self.told = self.round;
         }
         self.round += 1;
+        let is_only_wider = matches!(event, Event::TierOpened { .. });
+        self.n_widened = if is_only_wider { self.n_widened + 1 } else { 0 };
         match event {
             Event::Opened { at, until, next_tier_at, only } => {
                 if is_never(&self.first_opened_at) {
@@ -900,7 +922,8 @@ impl Search {
         self.open.iter().map(|open| open.expires_at).chain(of_phase).chain(of_run).min()
     }
 
-    /// What the region should know while drivers are asked, or would be but for its zone; `None` otherwise.
+    /// What the region should know while drivers are asked, or would be but for its zone; `None` otherwise. What a dispatcher holds it
+    /// knows of while that waits for a run: whoever tells it that its zone is paused must know that there is somebody to tell.
     pub fn card(
         &self,
         job: JobId,
@@ -913,6 +936,11 @@ impl Search {
         let (at, tier, only) = match (self.phase, &self.paused) {
             (Phase::Open { at, tier, only, .. }, _) => (at, tier, only),
             (Phase::Held { opened_at, tier, only, is_feed: false, .. }, Some(_)) => {
+                (opened_at, tier, only)
+            }
+            (Phase::Held { opened_at, tier, only, is_feed: false, .. }, None)
+                if self.joined.is_some() =>
+            {
                 (opened_at, tier, only)
             }
             (Phase::Held { .. } | Phase::Feed { .. } | Phase::Closed, _) => return None,
@@ -1116,17 +1144,24 @@ impl Search {
         Ok(self.half_yes(offer, Side::Driver, slots.to_vec(), expires_at))
     }
 
+    /// The first who may claim it has it. Whoever looked whether it may did so a moment before: what holds is what the driver brought
+    /// as it said so, and what the job is now.
     fn claim(
         &self,
         driver: DriverId,
         slots: &[u8],
         fleet: Option<PartnerId>,
+        brings: Option<&Brings>,
         asked: &Asked,
     ) -> Result<Decision, Refusal> {
         if asked.assignment.is_some_and(|it| it.driver == driver && it.offer.is_none()) {
             return Ok(Decision::from(Vec::new()));
         }
         self.claimable(driver, fleet, asked.rider, asked.now)?;
+        let missing = brings.map(|it| all_missing(asked.needs, &it.vehicle, it.load_g));
+        if let Some(missing) = missing.filter(|it| !it.is_empty()) {
+            return Err(Refusal::Unfit(missing));
+        }
         let mut events = self.withdraw_all(asked.now);
         events.push(Event::Closed { seen: None });
         let slots = slots.to_vec();
@@ -1312,7 +1347,7 @@ impl Search {
     }
 
     /// Waits to be brought with others, if nobody is asked about it alone, and no longer than its own search lasts, unless that
-    /// is held.
+    /// is held. That drivers further away are considered since it was looked at is no reason not to.
     fn join(
         &self,
         wanted: Joined,
@@ -1331,7 +1366,7 @@ impl Search {
                 return Err(Refusal::TooLate("nobody is being asked".into()));
             }
         };
-        if answers.is_some_and(|round| round != self.round) {
+        if answers.is_some_and(|round| !self.is_as_in(round)) {
             return Err(Refusal::TooLate("its search has moved on".into()));
         }
         if until < wanted.until || wanted.until <= asked.now {

@@ -33,7 +33,7 @@ use protocol::{
     CommandId, DriverId, DriverStatus, JobId, OfferId, OfferStatus, OrderId, OrderStatus, Point,
     Principal, RiderId, SHARDS, ShardId, Timestamp,
     view::{Position, WorkKind},
-    work::{DutyWish, OfferPolicy, Vehicle, VehicleKind},
+    work::{DutyWish, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
 use std::{
     collections::BTreeMap,
@@ -708,11 +708,15 @@ fn placement(rider: RiderId) -> Placement {
     Placement { policy, ..Placement::ride(rider, PICKUP, PICKUP.offset_m(180.0, 0.0)) }
 }
 
-/// An order of the first rider whose id puts it in a shard, placed by way of a node.
+/// A ride of the first rider whose id puts it in a shard, placed by way of a node.
 async fn placed_in(node: &Node, shard: ShardId, policy: JobPolicy) -> OrderId {
+    placed_as(OrderKind::Ride, node, shard, policy).await
+}
+
+async fn placed_as(kind: OrderKind, node: &Node, shard: ShardId, policy: JobPolicy) -> OrderId {
     let (rider, id) = (RiderId::nth(1), CommandId::mint());
     let order = OrderId::created_by(rider.0, id, shard);
-    let place = order::Command::Place(Box::new(Placement { policy, ..placement(rider) }));
+    let place = order::Command::Place(Box::new(Placement { kind, policy, ..placement(rider) }));
     node.repeat::<Order>(order, place, id).await.expect("placed");
     order
 }
@@ -788,6 +792,65 @@ async fn an_open_offer_survives_the_move_of_its_order_with_its_region() {
     an_open_offer_survives_the_move_of(region_shard(), region_shard()).await;
 }
 
+/// Places an order in the shard `home`, and moves a shard while it is offered to two drivers at once who stay where they are, of
+/// whom the second gets it.
+async fn open_offers_survive_the_move_of(moving: ShardId, home: ShardId, how: OfferPolicy) {
+    let (fleet, nodes) = Fleet::of(2).await;
+    let shards = vec![region_shard(), other_shard()];
+    let mut elsewhere = drivers_elsewhere(shards.clone());
+    let drivers = [elsewhere.next().expect("some"), elsewhere.next().expect("more")];
+    let theirs = drivers.map(|it| EntityKey::from(it).shard());
+    for shard in shards.into_iter().chain(theirs) {
+        fleet.give(shard, &nodes[0]).await;
+    }
+    for driver in drivers {
+        on_duty(&nodes[0], driver).await;
+    }
+    let order = placed_in(&nodes[1], home, JobPolicy { offer: how, ..patient() }).await;
+    let lost = offered(&nodes[0], drivers[0]).await;
+    let won = offered(&nodes[0], drivers[1]).await;
+    fleet.give(moving, &nodes[1]).await;
+    if how == OfferPolicy::TwoSided {
+        // A yes of one side alone is not enough.
+        accept(&nodes[0], drivers[0], lost).await.expect("it is still open");
+        let (confirm, id) = (order::Command::ConfirmOffer { offer: won }, CommandId::mint());
+        let rider = Principal::Rider(RiderId::nth(1));
+        nodes[0].ask_as::<Order>(rider, order, confirm, id).await.expect("it is still open");
+        assert_eq!(nodes[1].n_times(order, "assigned").await, 0);
+    }
+    accept(&nodes[1], drivers[1], won).await.expect("it is still open");
+    is_assigned_once(&nodes[1], order, drivers[1]).await;
+    let is_let_go =
+        |it: &Driver| it.open_offers().next().is_none() && it.status() == DriverStatus::Available;
+    nodes[0].until::<Driver>(drivers[0], is_let_go).await;
+    let late = accept(&nodes[0], drivers[0], lost).await;
+    assert!(matches!(late, Err(Refusal::OfferGone(_))), "{late:?}");
+    assert_eq!(nodes[1].n_times(order, "offer_made").await, 2, "nobody was asked anew");
+    fleet.is_sound([]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_offered_to_several_survives_the_move_of_its_order() {
+    let how = OfferPolicy::BroadcastFirstWins;
+    open_offers_survive_the_move_of(other_shard(), other_shard(), how).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_offered_to_several_survives_the_move_of_its_region() {
+    let how = OfferPolicy::BroadcastFirstWins;
+    open_offers_survive_the_move_of(region_shard(), other_shard(), how).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_both_sides_must_want_survives_the_move_of_its_order() {
+    open_offers_survive_the_move_of(other_shard(), other_shard(), OfferPolicy::TwoSided).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_both_sides_must_want_survives_the_move_of_its_order_with_its_region() {
+    open_offers_survive_the_move_of(region_shard(), region_shard(), OfferPolicy::TwoSided).await;
+}
+
 /// Two nodes, of which the second can be kept from taking over what it is given.
 async fn with_one_that_can_be_held_up() -> (Fleet, Node, Node, FaultyJournal) {
     let fleet = Fleet::new();
@@ -853,6 +916,41 @@ async fn an_offer_whose_time_is_over_while_its_order_moves_ends_and_the_next_dri
     accept(&second, next, offer).await.expect("in time");
     is_assigned_once(&second, order, next).await;
     assert_eq!(second.n_times(order, "offer_closed").await, 2, "one ran out, one was accepted");
+    fleet.is_sound([]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_who_claim_from_the_feed_while_its_order_moves_one_has_it() {
+    let (fleet, first, second, faulty) = with_one_that_can_be_held_up().await;
+    let home = region_shard();
+    let mut elsewhere = drivers_elsewhere(vec![home]);
+    let drivers = [elsewhere.next().expect("some"), elsewhere.next().expect("more")];
+    for shard in [home].into_iter().chain(drivers.map(|it| EntityKey::from(it).shard())) {
+        fleet.give(shard, &first).await;
+    }
+    for driver in drivers {
+        on_duty(&first, driver).await;
+    }
+    let policy = JobPolicy { offer: OfferPolicy::Feed, ..patient() };
+    let order = placed_as(OrderKind::Delivery, &first, home, policy).await;
+    first.until::<Order>(order, |it| it.status() == Some(OrderStatus::JobFeed)).await;
+    faulty.fail_next_scans(u64::MAX);
+    fleet.begin_to_give(home, &second).await;
+    until("the order is under way", || !first.has_shard(home) && second.is_given(home)).await;
+    let (job, work) = (JobId::Order(order), WorkKind::Delivery);
+    for driver in drivers {
+        let (claim, id) = (driver::Command::ClaimJob { job, work, weight_g: 0 }, CommandId::mint());
+        let claimed = first.ask_as::<Driver>(Principal::Driver(driver), driver, claim, id).await;
+        claimed.expect("the driver's own actor is where it was");
+    }
+    assert_eq!(first.n_times(order, "assigned").await, 0, "nobody can judge it yet");
+    faulty.heal();
+    second.until::<Order>(order, |it| it.status() == Some(OrderStatus::Assigned)).await;
+    let has = second.read::<Order>(order).await.driver().expect("somebody has it");
+    is_assigned_once(&second, order, has).await;
+    let other = drivers.into_iter().find(|it| *it != has).expect("there are two");
+    second.until::<Driver>(other, |it| it.status() == DriverStatus::Available).await;
+    assert_eq!(second.n_times(other, "job_aborted").await, 1);
     fleet.is_sound([]).await;
 }
 

@@ -615,16 +615,70 @@ async fn a_multiplier_is_written_down_once_and_gone_on_from_where_it_was() {
     assert!((USUAL + 1..160).contains(&cell.percent), "it falls from there: {}", cell.percent);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_zone_astride_two_regions_is_told_once_with_all_that_is_in_it() {
-    let often = surge::Settings { every_ms: 1_000, ..surge::Settings::default() };
-    let mut play = Play::with(Settings { surge: often, ..settings() });
+/// A place in a zone whose middle lies in another region, and that middle.
+fn astride() -> (Point, ZoneId, Point) {
     let belongs_to = |at| RegionId::at(middle_of(neighbourhood(at)).expect("a zone has one"));
     let is_beyond = |at: &Point| RegionId::at(*at) != belongs_to(*at);
     let east = (0..2_000).map(|n| KIGALI.offset_m(f64::from(n) * 50.0, 0.0));
     let beyond = { east }.find(is_beyond).expect("regions are not made of whole zones");
     let zone = neighbourhood(beyond);
-    let middle = middle_of(zone).expect("a zone has one");
+    (beyond, zone, middle_of(zone).expect("a zone has one"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_whose_own_region_wakes_goes_on_from_what_its_neighbour_told_of_it() {
+    let often = surge::Settings { every_ms: 1_000, ..surge::Settings::default() };
+    let (beyond, zone, middle) = astride();
+    let told = |play: &Play| {
+        let mut told = play.regions.demand();
+        told.retain(|(it, _)| *it == zone);
+        told.into_iter().map(|(_, cell)| cell).collect::<Vec<_>>()
+    };
+    let mut play = Play::with(Settings { surge: often.clone(), ..settings() });
+    play.regions.zones().take_in([]);
+    (1..=5).for_each(|n| play.ride(n, beyond, OfferPolicy::Sequential));
+    for _ in 0..5 {
+        play.tick().await;
+        play.later(1_000);
+    }
+    let told_before = told(&play);
+    let [before] = &told_before[..] else { panic!("once: {told_before:?}") };
+    assert!(before.percent > 130, "more than it rises at once: {}", before.percent);
+
+    // It wakes, and is told on by its neighbour until it counts.
+    play.driver(1, middle);
+    play.tick().await;
+    play.later(1_000);
+    play.tick().await;
+    play.later(1_000);
+    play.tick().await;
+    let told_now = told(&play);
+    let [after] = &told_now[..] else { panic!("once: {told_now:?}") };
+    assert_eq!(after.count.n_free, 1, "its own region counts all of it");
+    let first = after.changes[0];
+    assert_eq!((first.cause, first.from_percent), (Cause::Restored, USUAL));
+    let most = often.percent_max;
+    assert!((before.percent..=most).contains(&first.to_percent), "{first:?}");
+    assert!((before.percent..=most).contains(&after.percent), "{}", after.percent);
+
+    // And who begins to tell of it, because its own region sleeps, goes on from what was written down.
+    let mut next = Play::with(Settings { surge: often, ..settings() });
+    next.regions.zones().take_in([(zone, surged(160, next.now()))]);
+    next.driver(1, beyond);
+    next.tick().await;
+    next.later(1_000);
+    next.tick().await;
+    let told_now = told(&next);
+    let [cell] = &told_now[..] else { panic!("once: {told_now:?}") };
+    let first = cell.changes[0];
+    assert_eq!((first.cause, first.to_percent), (Cause::Restored, 160));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_astride_two_regions_is_told_once_with_all_that_is_in_it() {
+    let often = surge::Settings { every_ms: 1_000, ..surge::Settings::default() };
+    let mut play = Play::with(Settings { surge: often, ..settings() });
+    let (beyond, zone, middle) = astride();
     play.driver(1, beyond);
     (1..=3).for_each(|n| play.ride(n, middle, OfferPolicy::Sequential));
     for _ in 0..3 {

@@ -9,9 +9,11 @@ use matching::{
     grid::Grid,
     round::{Pairing, Terms, round},
     router::{Gone, Learned, Leg, Router, Straight, Ways},
+    ruling::Ruling,
 };
 use protocol::{
-    Point, Timestamp,
+    Point, RuleId, Timestamp,
+    rule::{RuleChanges, RuleMark, WeightChanges},
     view::WorkKind,
     work::{OfferPolicy, Vehicle, VehicleKind},
 };
@@ -30,6 +32,8 @@ const KIGALI: Point = Point { lat: -1.9441, lon: 30.0619 };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 /// Half the side of the city, in metres.
 const HALF_M: f64 = 10_000.0;
+/// So many rules may be set.
+const N_RULES: u32 = 256;
 
 fn place(random: &mut StdRng) -> Point {
     KIGALI.offset_m(random.random_range(-HALF_M..HALF_M), random.random_range(-HALF_M..HALF_M))
@@ -106,6 +110,20 @@ fn learned(random: &mut StdRng, router: &Straight) -> Ways {
     ways
 }
 
+/// The same searches, each under one of as many rules as may be set, which all weigh drivers by weights of their own.
+fn ruled(searches: &[SearchCard], settings: &Settings) -> Vec<SearchCard> {
+    let ruling = |n: u32| {
+        let idle_ms = Some(settings.weights.idle_ms + 1 + n);
+        let weights = Some(WeightChanges { idle_ms, ..WeightChanges::default() });
+        let changes = RuleChanges { weights, ..RuleChanges::default() };
+        let mark = RuleMark { id: RuleId::nth(n.into()), version: 1 };
+        Arc::new(Ruling::of(mark, &changes, settings))
+    };
+    let rulings: Vec<Arc<Ruling>> = (0..N_RULES).map(ruling).collect();
+    let all = searches.iter().zip(rulings.iter().cycle());
+    all.map(|(card, it)| SearchCard { ruling: Some(Arc::clone(it)), ..card.clone() }).collect()
+}
+
 fn tick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("round");
     group.sample_size(20);
@@ -121,6 +139,10 @@ fn tick(criterion: &mut Criterion) {
         let name = format!("{n_drivers} drivers, {n_searches} searches");
         group.bench_function(&name, |bencher| {
             bencher.iter(|| round(&searches, [], &field, &terms));
+        });
+        let under_rules = ruled(&searches, &settings);
+        group.bench_function(format!("{name}, under {N_RULES} rules"), |bencher| {
+            bencher.iter(|| round(&under_rules, [], &field, &terms));
         });
         let silent = Settings { n_told: 0, ..settings.clone() };
         let in_silence = Terms { settings: &silent, ..terms };

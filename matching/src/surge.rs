@@ -249,6 +249,16 @@ impl<C: Copy + Ord> Surge<C> {
         }
     }
 
+    /// Is anything known of a cell?
+    pub fn knows(&self, at: C) -> bool {
+        self.cells.contains_key(&at)
+    }
+
+    /// Forgets all cells but these: of the others somebody else tells, who knows better.
+    pub fn keep(&mut self, is_kept: impl Fn(C) -> bool) {
+        self.cells.retain(|at, _| is_kept(*at));
+    }
+
     /// What is known of each cell.
     pub fn cells(&self) -> impl ExactSizeIterator<Item = (&C, &Cell)> {
         self.cells.iter()

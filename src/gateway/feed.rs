@@ -73,7 +73,7 @@ pub(super) struct FeedQuery {
     /// What this driver may claim. Staff must say whom they mean; drivers see their own.
     driver: Option<String>,
     /// How far from the driver jobs begin at most, in metres: 50,000 at most, and if absent as far as drivers are looked for there
-    /// who deliver, or as any rule of assignment lets them be.
+    /// who deliver, or as any rule of assignment lets them be, or as one was looked for who brings that very job.
     within_m: Option<u32>,
     /// At most this many; 1 to 50, 50 if absent.
     limit: Option<usize>,
@@ -137,6 +137,9 @@ struct Picture {
 struct Seen {
     id: OrderId,
     pickup: Point,
+    /// How far away a driver was looked for, in metres, by whatever rule was in force when it was placed; 0: its row, of an older
+    /// build, does not say.
+    reach_m: u32,
     /// How it is, once somebody near has asked.
     order: OnceCell<Arc<Order>>,
 }
@@ -211,7 +214,9 @@ impl Gate {
         };
         let (vehicle, at) = (vehicle.kind, position.at);
         let claimant = Claimant { id, driver, fleet, vehicle, at };
-        let within_m = within_m.unwrap_or_else(|| self.reach_m(at));
+        let usual_m = self.reach_m(at);
+        let within_m =
+            |seen: &Seen| within_m.unwrap_or(seen.reach_m.max(usual_m).min(WITHIN_M_MAX));
         let picture = self.look_at_feed().await.ok_or_else(super::unavailable)?;
         let near = picture.near(at, within_m, &by.scope);
         let (mut jobs, mut more) = (Vec::new(), !picture.is_whole || near.len() > READ_MAX);
@@ -235,7 +240,7 @@ impl Gate {
     }
 
     /// How far away drivers are looked for, at most, who deliver what is picked up there, or somewhere where a rule lets them be looked
-    /// for further away: which one a job was placed under, it alone knows.
+    /// for further away. What was placed under a rule that is gone says itself how far that was.
     fn reach_m(&self, at: Point) -> u32 {
         let policy = self.translator.preset.policy_at(WorkKind::Delivery, at);
         let by_rules_m = self.system.regions().rules().set().reach_m(WorkKind::Delivery);
@@ -267,7 +272,10 @@ impl Gate {
             let pickup = row.body.get_mut("pickup").map(serde_json::Value::take);
             let pickup = serde_json::from_value::<Place>(pickup.unwrap_or_default())
                 .inspect_err(|error| warn!(%key, %error, "a row without a pickup"));
-            Some(Seen { id: OrderId(key.id), pickup: pickup.ok()?.at, order: OnceCell::new() })
+            let reach_m = row.body.get("reach_m").and_then(serde_json::Value::as_u64);
+            let reach_m = reach_m.and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
+            let pickup = pickup.ok()?.at;
+            Some(Seen { id: OrderId(key.id), pickup, reach_m, order: OnceCell::new() })
         });
         Ok(Picture { orders: orders.collect(), is_whole })
     }
@@ -310,11 +318,11 @@ impl Gate {
 }
 
 impl Picture {
-    /// What begins near a place and within these regions, nearest first.
-    fn near(&self, at: Point, within_m: u32, scope: &Scope) -> Vec<&Seen> {
+    /// What begins near a place, each at most so far away, and within these regions, nearest first.
+    fn near(&self, at: Point, within_m: impl Fn(&Seen) -> u32, scope: &Scope) -> Vec<&Seen> {
         let away = self.orders.iter().map(|seen| (at.distance_m(seen.pickup), seen));
         let is_near = |(distance_m, seen): &(f64, &Seen)| {
-            *distance_m <= f64::from(within_m) && scope.contains(seen.pickup)
+            *distance_m <= f64::from(within_m(seen)) && scope.contains(seen.pickup)
         };
         let mut near: Vec<_> = away.filter(is_near).collect();
         near.sort_by(|(a, _), (b, _)| a.total_cmp(b));

@@ -363,7 +363,7 @@ impl Gate {
         Ok(Orchestration { engine, manifests, unassigned, unfit, seen, digest, at })
     }
 
-    /// How an order is, and what regions would know of it, if it may be given to somebody.
+    /// How an order is, however far away it looks for a driver, and what regions would know of it, if it may be given to somebody.
     async fn order_seen(
         &self,
         id: OrderId,
@@ -374,7 +374,7 @@ impl Gate {
         }
         // Whoever has it given to somebody insists: its brand only says what is brought together by itself.
         let known = order.to_bring(id, true).and_then(|it| self.unless_paused(it));
-        Ok((version.0.to_string(), known))
+        Ok((order.version_as_seen(version.0).to_string(), known))
     }
 
     /// How a driver is as far as it matters here, and what regions know of it, if it may be given something. Where it is does

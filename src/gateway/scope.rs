@@ -14,6 +14,12 @@
 //! | what is followed | `Session::show` and `Session::may_sight` |
 //! | the board | `Session::full_within` and `Session::diff_within`; `Live::find` |
 //!
+//! All commands of staff about an order, a rescue, a rider, a driver, a run or a zone are wishes, whether they come as a request, on a socket
+//! or on a stream; what is not (rules, revocations, the cluster, sessions, what was set aside) is admins' alone, who are of everywhere.
+//!
+//! What they vouch for counts wherever its driver goes, so that only dispatchers of everywhere do, but for a permit for a place that is all
+//! in their regions ([`counts_only_within`]). To take it back is no harm anywhere.
+//!
 //! Calls for help are for every dispatcher, wherever they come from, as long as somebody is needed: which dispatchers are there
 //! and would see it no node knows for certain, and nobody in need may be lost. Only what is over is of its regions.
 //! A call of their own names only a job that they see ([`Gate::sos_within`]).
@@ -30,6 +36,7 @@ use actors::{
     rider::Rider,
 };
 use futures_util::future::join_all;
+use matching::fit::Permit;
 use protocol::{
     Code, CommandId, DriverId, JobId, OrderId, OrderStatus, Place, Point, Principal, Refused,
     RescueId, RescueStatus, RiderId, Timestamp, ZoneId,
@@ -40,6 +47,7 @@ use protocol::{
 };
 use std::{
     collections::HashMap,
+    f64::consts::FRAC_PI_4,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -187,6 +195,12 @@ impl Gate {
         }
         if let Wish::Order { id, action: OrderAction::ModifyStops { stops } } = wish {
             self.check_pickup(*id, stops, scope).await?;
+        }
+        if let Wish::Driver { action: DriverAction::GrantSkill { skill, .. }, .. } = wish {
+            let permits = &self.system.regions().costs().permits;
+            if !counts_only_within(skill, permits, scope) {
+                return Err(forbidden("it would count outside of your regions, too"));
+            }
         }
         Ok(())
     }
@@ -464,6 +478,24 @@ fn unnamed(
         None if began.is_some_and(|(began, _)| began == at) => (at, id),
         None => (at, Uuid::max()),
     }
+}
+
+/// Does a skill that staff vouch for count in these regions only? A permit is for places; all else goes wherever its driver does.
+fn counts_only_within(skill: &str, permits: &[Permit], scope: &Scope) -> bool {
+    let Some(name) = skill.strip_prefix("permit.") else { return false };
+    let mut places = permits.iter().filter(|it| it.name == name).peekable();
+    places.peek().is_some() && places.all(|it| lies_within(it, scope))
+}
+
+/// Does the place of a permit lie within, as far as its middle and its edge tell?
+fn lies_within(permit: &Permit, scope: &Scope) -> bool {
+    let middle = Point { lat: permit.lat, lon: permit.lon };
+    let mut edge = (0..8).map(|n| {
+        let (north, east) = (f64::from(n) * FRAC_PI_4).sin_cos();
+        let away_m = f64::from(permit.radius_m);
+        middle.offset_m(east * away_m, north * away_m)
+    });
+    scope.contains(middle) && edge.all(|at| scope.contains(at))
 }
 
 /// May it be done to a driver of whom nobody knows where it is?

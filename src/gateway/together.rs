@@ -558,9 +558,8 @@ impl Gate {
         region: RegionId,
         reason: &str,
     ) -> Result<RunsMade, NotMade> {
-        let Groups { mut proposals, .. } = self.groups(region, None, false, &by.scope).await?;
-        let n_left = proposals.len().saturating_sub(RUNS_MAX);
-        proposals.truncate(RUNS_MAX);
+        let Groups { proposals, .. } = self.groups(region, None, false, &by.scope).await?;
+        let (proposals, n_left) = at_once(proposals);
         let proposed: Vec<Vec<OrderId>> = proposals.iter().map(Proposal::orders).collect();
         let made = join_all(proposals.into_iter().map(|it| self.propose(by, region, it, reason)));
         let mut all = RunsMade { runs: Vec::new(), added: Vec::new(), alone: Vec::new(), n_left };
@@ -745,6 +744,13 @@ impl Gate {
         let Choosing { region, choice, scope } = asked;
         self.system.regions().chosen(region, choice, |at| scope.contains(at)).await
     }
+}
+
+/// As many as are made at once, and how many are left for the next time.
+fn at_once(mut proposals: Vec<Proposal>) -> (Vec<Proposal>, usize) {
+    let n_left = proposals.len().saturating_sub(RUNS_MAX);
+    proposals.truncate(RUNS_MAX);
+    (proposals, n_left)
 }
 
 /// What came of one proposal.

@@ -347,7 +347,8 @@ impl Translator {
             OrderAction::ConfirmOffer { offer } => C::ConfirmOffer { offer },
             OrderAction::RejectOffer { offer } => C::RejectOffer { offer },
             OrderAction::Assign { driver, force, reason } => {
-                let against = self.against(driver, JobId::Order(to)).await?;
+                let mut against = self.against(driver, JobId::Order(to)).await?;
+                against.extend(self.against_zone(to).await?);
                 C::Assign { driver, force, reason, against }
             }
             OrderAction::Reassign { driver, force, reason } => {
@@ -449,6 +450,16 @@ impl Translator {
             _ => why.as_known_before(),
         };
         Ok(against.into_iter().map(known).collect())
+    }
+
+    /// What speaks against giving an order to anybody where it is fetched: its region tells that to what looks for a driver, but
+    /// knows nothing of what a dispatcher holds.
+    async fn against_zone(&self, id: OrderId) -> Result<Option<WhyNot>, Refused> {
+        let (_, order) = self.system.read::<Order>(id).await?;
+        let is_to_begin = order.driver().is_none();
+        let pickup = order.asks().filter(|_| is_to_begin).map(|asks| asks.way.pickup);
+        let is_paused = pickup.is_some_and(|at| self.check_zone(at, None).is_err());
+        Ok(is_paused.then_some(WhyNot::ZonePaused))
     }
 
     /// Refuses a driver who takes from the feed what nobody may offer it. Who may not look at the order learns nothing of it

@@ -158,6 +158,24 @@ async fn who_does_not_fit_or_is_too_far_away_is_not_told_of_it() {
 }
 
 #[tokio::test]
+async fn what_a_rule_let_be_looked_for_further_away_is_told_as_far_away_once_that_rule_is_gone() {
+    let (node, _preset) = impatient();
+    let admin = Caller::new(&node, Principal::Admin);
+    let changes = json!({ "tiers_m": [1_000, 2_000, 30_000] });
+    let rule = json!({ "name": "far", "kinds": ["delivery"], "changes": changes });
+    let made = admin.post("/v1/rules", &json!({ "rule": rule, "reason": "a trial" })).await;
+    assert_eq!(made.status(), 201);
+    let path = made.headers()["location"].to_str().unwrap().to_owned();
+    let order = place_in_vain(&node, delivery()).await;
+    assert_eq!(admin.delete(&format!("{path}?reason=enough"), 1).await.status(), 200);
+    let _phone = go_on_duty(&node, 1, courier(), PICKUP.offset_m(0.0, 20_000.0)).await;
+    let far = Caller::new(&node, driver(1));
+    until(&far, FEED, |told| told["jobs"][0]["job"] == named(order)).await;
+    let told = json_of(far.get("/v1/feed?within_m=10000").await).await;
+    assert_eq!(told["jobs"], json!([]), "whoever says how far means it: {told}");
+}
+
+#[tokio::test]
 async fn a_delivery_asked_of_one_driver_is_in_nobody_elses_feed() {
     let (node, _preset) = impatient();
     let wanted = Some(DriverId::nth(1));

@@ -4,6 +4,7 @@ use crate::{
     client::Client,
     control::done,
     node::{Node, driver, rider},
+    plans::{PLAN, long},
     rest::{Caller, assert_refused, json_of},
     ride::{PICKUP, act, go_on_duty, hear_offer, position},
     runs::{accept, bring, carrying, hear_given, here, names, place_between},
@@ -15,7 +16,9 @@ use protocol::{
     OrderId, Point, Principal,
     work::{DriverAction, DutyWish, OrderAction, Wish},
 };
+use reqwest::StatusCode;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const SHOWN: &str = "/v1/orchestrations";
 const COMMIT: &str = "/v1/orchestrations/commit";
@@ -137,6 +140,61 @@ async fn what_has_changed_since_it_was_shown_is_named_and_nothing_is_done() {
     let told = shown(&staff, &wanted(&orders, &[1, 2], "capacity")).await;
     let cancelled = json!({ "alone": told["unassigned"] });
     assert_eq!(why(&cancelled, orders[1]), "taken", "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_is_told_once_more_only_to_whom_its_orders_are_shown() {
+    let node = node_that_waits();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let orders = place_four(&node, &staff).await;
+    let _phones = [carrying(&node, 1, 20_000).await, carrying(&node, 2, 20_000).await];
+    let body = commitment(&shown(&staff, &wanted(&orders, &[1, 2], "capacity")).await);
+    let committed = json_of(staff.post_as("evening", COMMIT, &body).await).await;
+    assert_eq!(committed["runs"].as_array().map(Vec::len), Some(2), "{committed}");
+    // To the node all dispatchers are one, and this is said again.
+    let elsewhere = [neighbourhood(Point { lat: 40.75, lon: -73.98 })];
+    let theirs = Caller::with(&node, node.token_of(&elsewhere));
+    assert_refused(theirs.post_as("evening", COMMIT, &body).await, 404, "not_found").await;
+    let around = zones_at(PICKUP).next().expect("it is in one");
+    let ours = Caller::with(&node, node.token_of(&[around]));
+    let again = json_of(ours.post_as("evening", COMMIT, &body).await).await;
+    assert_eq!(again["runs"].as_array().map(Vec::len), Some(2), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_while_routes_are_planned_is_told_when_to_ask_again_and_has_its_turn_then() {
+    let node = node_that_waits();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let orders = place_four(&node, &staff).await;
+    let _phone = carrying(&node, 1, 20_000).await;
+    let asked = wanted(&orders, &[1], "greedy");
+    shown(&staff, &asked).await;
+    let (url, token) = (node.url(PLAN), node.token(Principal::Dispatcher));
+    let planning = tokio::spawn(async move {
+        let http = reqwest::Client::new();
+        loop {
+            let plan = http.post(&url).bearer_auth(&token).json(&long());
+            // What is asked below may be before it.
+            if plan.send().await.unwrap().status() != StatusCode::TOO_MANY_REQUESTS {
+                return;
+            }
+        }
+    });
+    let began = Instant::now();
+    let refused = loop {
+        let response = staff.post(SHOWN, &asked).await;
+        if response.status() != StatusCode::OK {
+            break response;
+        }
+        let is_soon = began.elapsed() < Duration::from_secs(5);
+        assert!(is_soon && !planning.is_finished(), "both are planned at once");
+    };
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_refused(refused, 429, "busy").await;
+    // Its search would last for seconds more.
+    planning.abort();
+    let told = shown(&staff, &asked).await;
+    assert_eq!(told["manifests"].as_array().map(Vec::len), Some(1), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

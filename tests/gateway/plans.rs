@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const PLAN: &str = "/v1/routes/plan";
+pub(crate) const PLAN: &str = "/v1/routes/plan";
 /// Longer than a node needs to notice anything here, and shorter than it would search.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -52,7 +52,7 @@ fn body(n_vehicles: u32, n_jobs: u32) -> Value {
 }
 
 /// As much as there may be, searched for as long as it may.
-fn long() -> Value {
+pub(crate) fn long() -> Value {
     let mut body = body(20, 150);
     body["iterations"] = json!(1_000_000);
     body

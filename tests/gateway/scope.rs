@@ -446,6 +446,28 @@ async fn a_driver_who_is_nowhere_is_seen_from_everywhere_and_let_work_again() {
 }
 
 #[tokio::test]
+async fn what_is_vouched_for_counts_everywhere_so_that_dispatchers_of_some_regions_do_not() {
+    let node = Node::start();
+    let [here, there] =
+        [PICKUP, far()].map(|at| Caller::with(&node, node.token_of(&[neighbourhood(at)])));
+    let _driving = on_duty(&node, 1, 0.0).await;
+    let path = format!("/v1/drivers/{}", driver(1));
+    let actions = format!("{path}/actions");
+    until(&here, &path, |view| view["position"].is_object()).await;
+    let said = json!({ "skill": "certificate.hazmat", "reason": "seen at the office" });
+    let grant = json!({ "grant_skill": said });
+    assert_refused(there.post(&actions, &grant).await, 404, "not_found").await;
+    assert_refused(here.post(&actions, &grant).await, 403, "forbidden").await;
+    assert_eq!(json_of(here.get(&path).await).await.get("grants"), None);
+    done(&Caller::new(&node, Principal::Dispatcher), &actions, grant).await;
+    let shown = json_of(here.get(&path).await).await;
+    assert_eq!(shown["grants"], json!([{ "skill": "certificate.hazmat" }]));
+    // That somebody vouches for it no more is no harm anywhere.
+    done(&here, &actions, json!({ "revoke_skill": said })).await;
+    assert_eq!(json_of(here.get(&path).await).await.get("grants"), None);
+}
+
+#[tokio::test]
 async fn who_asks_again_hears_what_was_done_although_it_led_out_of_its_regions() {
     let node = node_that_looks_often();
     let away = PICKUP.offset_m(600.0, 0.0);

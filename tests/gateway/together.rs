@@ -10,7 +10,11 @@ use crate::{
     runs::{accept, bring, carrying, hear_given, here, names, place_between, place_delivery},
     why::until,
 };
-use actors::{listing::RegionId, zone::neighbourhood};
+use actors::{
+    listing::RegionId,
+    zone::{neighbourhood, zones_at},
+};
+use futures_util::future::join_all;
 use protocol::{JobId, OrderId, Point, Principal, RunId};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -148,6 +152,47 @@ async fn what_a_dispatcher_wants_together_is_made_once_and_brought() {
     let planned = event(&history, "run_planned");
     assert_eq!(planned["by"], "dispatcher", "{planned}");
     assert_eq!(planned["reason"], "the bus leaves at six", "{planned}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_made_is_told_once_more_only_to_whom_its_orders_are_shown() {
+    let node = node_that_waits();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let orders = place_three(&node).await;
+    let _phone = carrying(&node, 1, 0).await;
+    groups(&staff, &json!({ "region": region() }), 1, 0).await;
+    let body = json!({ "orders": names(&orders), "reason": "the bus leaves at six" });
+    let made = json_of(staff.post_as("six-o-clock", RUNS, &body).await).await;
+    assert!(made["runs"][0]["run"].is_string(), "{made}");
+    // To the node all dispatchers are one, and this is said again.
+    let elsewhere = [neighbourhood(Point { lat: 40.75, lon: -73.98 })];
+    let theirs = Caller::with(&node, node.token_of(&elsewhere));
+    assert_refused(theirs.post_as("six-o-clock", RUNS, &body).await, 404, "not_found").await;
+    let around = zones_at(PICKUP).next().expect("it is in one");
+    let ours = Caller::with(&node, node.token_of(&[around]));
+    let again = json_of(ours.post_as("six-o-clock", RUNS, &body).await).await;
+    assert_eq!(again["runs"][0]["run"], made["runs"][0]["run"], "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looks_while_as_many_look_as_may_is_told_when_to_look_again() {
+    let node = node_that_waits();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    place_three(&node).await;
+    let asked = json!({ "region": region() });
+    let mut refused = None;
+    for _ in 0..10 {
+        let all = join_all((0..8).map(|_| staff.post(GROUPS, &asked))).await;
+        refused = all.into_iter().find(|it| it.status() != 200);
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("eight at once are more than two");
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_refused(refused, 429, "busy").await;
+    // Whoever comes when the others are done has its turn.
+    groups(&staff, &asked, 0, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

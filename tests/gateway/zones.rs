@@ -4,7 +4,7 @@
 use crate::{
     client::{Client, now},
     cluster::{Shared, is_shared_by, seen},
-    control::{done, event, nth, on_duty},
+    control::{done, event, hear_assigned, nth, on_duty},
     node::{Node, rider},
     rest::{Caller, assert_refused, json_of, ride},
     ride::{PICKUP, hear_offer, new_ride, place_ride},
@@ -116,6 +116,25 @@ async fn in_a_paused_zone_nothing_begins_and_searches_stand_still_until_it_is_re
     let paused = event(&history, "zone_paused");
     assert_eq!((&paused["by"], &paused["reason"]), (&json!("dispatcher"), &json!("a flood")));
     assert_eq!(event(&history, "zone_resumed")["reason"], "dry again");
+}
+
+#[tokio::test]
+async fn what_is_held_in_a_paused_zone_is_given_to_nobody_but_by_force() {
+    let node = node_that_looks_often();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut waiting = Client::connect(&node, rider(9)).await;
+    let order = place_ride(&mut waiting).await;
+    let path = format!("/v1/orders/{order}/actions");
+    done(&staff, &path, json!({ "hold": { "reason": "not yet" } })).await;
+    let mut spare = on_duty(&node, 2, 40.0).await;
+    let why = format!("/v1/drivers/{}/why-no-offers", nth(2));
+    until(&staff, &why, |it| it["now"] == json!([])).await;
+    done(&staff, &format!("/v1/zones/{}/actions", zone(&staff).await), pause(None)).await;
+    let assign = |force: bool| json!({ "assign": { "driver": nth(2).to_string(), "force": force, "reason": "a doctor" } });
+    let refused = json_of(staff.post(&path, &assign(false)).await).await;
+    assert_eq!(refused["why"], json!(["zone_paused"]), "{refused}");
+    done(&staff, &path, assign(true)).await;
+    hear_assigned(&mut spare, JobId::Order(order)).await;
 }
 
 #[tokio::test]

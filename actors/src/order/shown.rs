@@ -82,6 +82,13 @@ impl Order {
         self.0.as_ref().ok_or(WhyAlone::NotLooking)?.to_bring(id, is_forced)
     }
 
+    /// Its version as of when anything last happened to it but that drivers further away are considered, too: whoever looked at it
+    /// since then has seen it as it is.
+    pub fn version_as_seen(&self, version: u64) -> u64 {
+        let n_widened = self.0.as_ref().map_or(0, |life| life.search.n_widened());
+        version.saturating_sub(n_widened.into())
+    }
+
     /// What it asks of its driver; `None` before it is placed.
     pub fn asks(&self) -> Option<Asks<'_>> {
         let life = self.0.as_ref()?;
@@ -182,25 +189,31 @@ impl Life {
     pub(super) fn row(&self, id: OrderId) -> ViewRow {
         let placement = &self.placement;
         let fare = placement.fare.total();
+        let mut body = serde_json::json!({
+            "id": id.to_string(),
+            "kind": placement.kind,
+            "status": self.status(),
+            "fulfilment": self.fulfilment_status(),
+            "rider": placement.rider,
+            "driver": self.driver(),
+            "pickup": self.pickup(),
+            "dropoff": self.dropoff(),
+            "fare": fare,
+            "reason": self.reason,
+            "placed_at": self.placed_at,
+            "changed_at": self.changed_at,
+        });
+        // How far away it was looked for a driver, the rule may not say any more by which it was.
+        if self.search.is_in_feed() {
+            let reach_m = placement.policy.tiers_m.into_iter().max();
+            body["reach_m"] = serde_json::json!(reach_m);
+        }
         ViewRow {
             status: self.status().to_string(),
             rider: Some(placement.rider),
             driver: self.driver(),
             at: self.placed_at,
-            body: serde_json::json!({
-                "id": id.to_string(),
-                "kind": placement.kind,
-                "status": self.status(),
-                "fulfilment": self.fulfilment_status(),
-                "rider": placement.rider,
-                "driver": self.driver(),
-                "pickup": self.pickup(),
-                "dropoff": self.dropoff(),
-                "fare": fare,
-                "reason": self.reason,
-                "placed_at": self.placed_at,
-                "changed_at": self.changed_at,
-            }),
+            body,
         }
     }
 

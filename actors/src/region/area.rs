@@ -67,8 +67,8 @@ pub(super) struct Area {
     pub(super) lines: ArcSwap<Vec<(String, Vec<DriverId>)>>,
     /// Its drivers with nothing to do, and what is asked in it, when that was last counted.
     pub(super) idle: ArcSwap<(Vec<Idle>, Rates)>,
-    /// What was counted in it last, zone by zone: of those astride it, what it has of them.
-    pub(super) census: ArcSwap<BTreeMap<ZoneId, surge::Count>>,
+    /// What was counted in it last, zone by zone: of those astride it, what it has of them. None before it first was.
+    pub(super) census: ArcSwapOption<BTreeMap<ZoneId, surge::Count>>,
     /// What is known of the zones that it tells of.
     pub(super) demand: ArcSwap<Vec<(ZoneId, surge::Cell)>>,
     /// How ways in it really go, as was known a moment ago; none before anything was learned.
@@ -99,7 +99,7 @@ impl Area {
             queue: ArcSwap::default(),
             lines: ArcSwap::default(),
             idle: ArcSwap::default(),
-            census: ArcSwap::default(),
+            census: ArcSwapOption::empty(),
             demand: ArcSwap::default(),
             ways: ArcSwapOption::empty(),
             stats: Mutex::new(stats),

@@ -20,14 +20,14 @@ use matching::{
     rank::Rank,
     region::{Batching, Matching, Roster, Wanting},
     round::{Outcome, Pairing},
-    surge::{Cause, Change, Counts, Surge, USUAL, together},
+    surge::{Cause, Change, Count, Counts, Surge, USUAL, together},
 };
 use metrics::{counter, histogram};
 use protocol::{DriverId, JobId, OrderId, Point, RescueId, RunId, Timestamp, ZoneId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
     cmp::Reverse,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -150,7 +150,7 @@ impl Actor for Region {
         self.area.wanting.store(Arc::default());
         self.area.proposed.store(Arc::default());
         self.area.queue.store(Arc::default());
-        self.area.census.store(Arc::default());
+        self.area.census.store(None);
         self.area.demand.store(Arc::default());
         self.area.idle.store(Arc::default());
         self.area.lines.store(Arc::default());
@@ -338,25 +338,47 @@ impl Region {
         let idle = memory.known.idle(now, &self.world.settings.spreading);
         self.area.idle.store(Arc::new((idle, memory.known.rates(now))));
         let ahead = Duration::from_millis(self.world.settings.surge.ahead_ms.into());
-        self.area.census.store(Arc::new(memory.known.census(now, ahead, neighbourhood)));
+        // Before others can know that it counts: then they stop telling of its zones.
+        let told = self.told_around();
+        self.area.census.store(Some(Arc::new(memory.known.census(now, ahead, neighbourhood))));
         if is_ours {
-            self.surge(memory, now);
+            self.surge(memory, &told, now);
             self.spread(memory, now).await?;
         }
         Ok(())
     }
 
+    /// The multipliers that regions around it tell of, in percent.
+    fn told_around(&self) -> HashMap<ZoneId, u32> {
+        let told = self.world.ring(self.area.region).into_iter().map(|it| it.demand.load_full());
+        let mut percents = HashMap::new();
+        for cells in told {
+            percents.extend(cells.iter().map(|(zone, cell)| (*zone, cell.percent)));
+        }
+        percents
+    }
+
     /// Moves the multiplier of each zone that it tells of to where it should be: by what is counted in all regions that the
-    /// zone is astride.
-    fn surge(&self, memory: &mut Memory, now: Timestamp) {
+    /// zone is astride. Regions around it `told` of theirs until now.
+    fn surge(&self, memory: &mut Memory, told: &HashMap<ZoneId, u32>, now: Timestamp) {
         let settings = &self.world.settings.surge;
-        self.restore(memory, now);
-        let areas = self.world.ring(self.area.region);
-        let areas = areas.iter().chain([&self.area]);
+        let around = self.world.ring(self.area.region);
+        let areas = around.iter().chain([&self.area]);
         let counts: Counts<_, _> =
-            areas.map(|area| (area.region, area.census.load_full())).collect();
+            areas.filter_map(|area| Some((area.region, area.census.load_full()?))).collect();
         let region_of = |zone| middle_of(zone).map(RegionId::at);
-        let counts = together(&counts, self.area.region, region_of);
+        // Of which another one tells by now, this one knows nothing any more, should it have to tell of it again.
+        let is_others = |it: RegionId| it != self.area.region && counts.contains_key(&it);
+        memory.surge.keep(|zone| region_of(zone).is_none_or(|it| !is_others(it)));
+        let is_about_to_count =
+            |it: RegionId| around.iter().any(|area| area.region == it) && !counts.contains_key(&it);
+        let mut counts = together(&counts, self.area.region, region_of);
+        // Until a region that has just woken counts for the first time, what was told of its zones is told on; nothing is begun.
+        counts.retain(|zone, _| {
+            memory.surge.knows(*zone) || region_of(*zone).is_none_or(|it| !is_about_to_count(it))
+        });
+        let taken_up = self.take_up(memory, &counts, told, now);
+        self.restore(memory, &taken_up, now);
         for (zone, change) in memory.surge.step(&counts, now, settings) {
             let Change { from_percent, to_percent, ratio, count, .. } = change;
             info!(%zone, from_percent, to_percent, ratio, ?count, "multiplier changed");
@@ -379,15 +401,41 @@ impl Region {
         }
     }
 
-    /// Goes on from what was written down of multipliers, where it begins to match: once this node has read that.
-    fn restore(&self, memory: &mut Memory, now: Timestamp) {
+    /// Goes on from where the multipliers are that regions around it told of until now, or else from what was written down of them,
+    /// where it begins to tell of them. Returns those of which a neighbour knew.
+    fn take_up(
+        &self,
+        memory: &mut Memory,
+        counts: &BTreeMap<ZoneId, Count>,
+        told: &HashMap<ZoneId, u32>,
+        now: Timestamp,
+    ) -> HashSet<ZoneId> {
+        let settings = &self.world.settings.surge;
+        let begun: Vec<ZoneId> =
+            counts.keys().copied().filter(|zone| !memory.surge.knows(*zone)).collect();
+        let mut taken_up = HashSet::new();
+        for zone in begun {
+            if let Some(percent) = told.get(&zone) {
+                memory.surge.restore(zone, *percent, Duration::ZERO, now, settings);
+                taken_up.insert(zone);
+            } else if let Some(written) = self.world.zones.counted(zone, now) {
+                let age = now.since(written.at);
+                memory.surge.restore(zone, written.percent, age, now, settings);
+            }
+        }
+        taken_up
+    }
+
+    /// Goes on from what was written down of multipliers, where it begins to match: once this node has read that, and but for those
+    /// that were taken up from a neighbour, who knew them later.
+    fn restore(&self, memory: &mut Memory, taken_up: &HashSet<ZoneId>, now: Timestamp) {
         if memory.has_restored || !self.world.zones.is_known() {
             return;
         }
         memory.has_restored = true;
         let settings = &self.world.settings.surge;
         for (zone, Multiplier { percent, at }) in self.world.zones.all_counted(now) {
-            if self.is_in(zone) {
+            if self.is_in(zone) && !taken_up.contains(&zone) {
                 memory.surge.restore(zone, percent, now.since(at), now, settings);
             }
         }

@@ -253,6 +253,7 @@ impl Draft {
             job: JobId::Rescue(self.id),
             rider: case.request.rider,
             policy: &case.request.policy,
+            needs: &case.needs,
             assignment: case.driver.as_ref(),
             now: self.now,
         }

@@ -875,9 +875,9 @@ fn whoever_is_sent_to_carry_it_away_after_all_must_be_able_to_load_it() {
     let skills = vec!["tie_downs".to_owned(), "winch".to_owned()];
     let said = Needs { weight_g: 280_000, skills, ..van.clone() };
     assert_eq!(asked_for(heavy.clone(), said), "van, 280 kg, tie_downs, winch, lift_gate");
-    // No van lifts a car, or says that it may carry one; who asks for a van knows why.
+    // No van says that it may carry a car; who asks for a van knows why, and it need bring no less than for what just fits in.
     let car = Request { vehicle: Some(VehicleKind::Car), ..request() };
-    assert_eq!(asked_for(car.clone(), van.clone()), "van, 300 kg, tie_downs");
+    assert_eq!(asked_for(car.clone(), van.clone()), "van, 300 kg, lift_gate, tie_downs");
     let truck = asked_for(car, only(VehicleKind::TowTruck));
     assert_eq!(truck, "tow_truck, 1500 kg, tie_downs");
     // Somebody with cables carries nothing.
@@ -929,6 +929,12 @@ proptest! {
         stranded in anything_stranded(),
         weights_g in [1..400_000_u32, 1..400_000_u32],
         vehicle in any_vehicle(),
+        asked_for in prop::sample::select(vec![
+            vec![VehicleKind::Van],
+            vec![VehicleKind::TowTruck],
+            vec![VehicleKind::Van, VehicleKind::TowTruck],
+        ]),
+        said_g in prop_oneof![Just(0), 1..400_000_u32],
     ) {
         let needs = |weight_g| triage::needs(&Request { weight_g, ..stranded.clone() }, true);
         let [a, b] = weights_g;
@@ -937,12 +943,12 @@ proptest! {
         prop_assert!(light.weight_g <= heavy.weight_g);
         let escalated = |weight_g| {
             let request = Request { weight_g, ..stranded.clone() };
-            let vehicles = vec![VehicleKind::Van, VehicleKind::TowTruck];
-            triage::escalated(Needs { vehicles, ..Needs::default() }, &request)
+            let (vehicles, weight_g) = (asked_for.clone(), said_g);
+            triage::escalated(Needs { vehicles, weight_g, skills: Vec::new() }, &request)
         };
-        // Of what usually fits into a van: that it does, whoever is there says of what is heavier.
-        let [a, b] = weights_g.map(|weight_g| weight_g.min(300_000));
+        // Whatever whoever is there would do with, also beyond what usually fits into a van.
         let (light, heavy) = (escalated(a.min(b)), escalated(a.max(b)));
+        prop_assert!(light.weight_g <= heavy.weight_g, "{light}; {heavy}");
         prop_assert!(!heavy.are_met_by(&vehicle) || light.are_met_by(&vehicle), "{light}; {heavy}");
     }
 
@@ -1565,7 +1571,10 @@ impl World {
             }
             Step::Claim(n) => {
                 let (driver, slots) = (d(*n), slots());
-                (system, Command::Search(Search::Claim { driver, slots, fleet: None }))
+                (
+                    system,
+                    Command::Search(Search::Claim { driver, slots, fleet: None, brings: None }),
+                )
             }
             Step::Assign(n, force) => {
                 let (driver, force) = (d(*n), *force);

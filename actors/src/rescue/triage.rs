@@ -16,7 +16,8 @@
 //! A bicycle is lifted by hand, a cargo bike or a moped is pushed up, a motorcycle is lifted by a machine. One person lifts 25 kg: the
 //! other one may be hurt. A ramp rises about one in four, so whoever pushes 150 kg up holds less than 40 kg; what is heavier does harm
 //! when it rolls back. A lift gate does for a ramp, and a tow truck comes with all of it (`Vehicle::has`). So what is heavier never
-//! needs less: whatever may carry it may carry what is lighter.
+//! needs less: whatever may carry it may carry what is lighter. That also holds where whoever is there would do with a van for more
+//! than 300 kg: it is asked for all that what just fits into one takes.
 //!
 //! What has wheels rolls about: it is tied down, however light it is. What it takes to load it is asked for where the brand wants that
 //! (`loading` in its preset), for where few vans say what they have, many would wait in vain: `never`, where it is `known` what is
@@ -115,13 +116,13 @@ pub(super) fn escalated(mut needs: Needs, request: &Request) -> Needs {
     if !is_to_carry || !is_judged(request) {
         return needs;
     }
-    // One who is there and would do with a van knows that it fits in, however heavy it is, and how it gets there: of vans no more is
-    // asked than what usually fits into them.
+    // One who is there and would do with a van knows that it fits in, however heavy it is: of vans no more is asked than what usually
+    // fits into them, and no less than for that.
     let in_van = needs.vehicles.contains(&VehicleKind::Van);
     let heavy_g = needs.weight_g.max(weight_g(request));
     let room_g = if in_van { heavy_g.min(VAN_LOAD_MAX_G) } else { heavy_g };
     needs.weight_g = needs.weight_g.max(room_g);
-    for it in loading_of(request, heavy_g, in_van && heavy_g <= VAN_LOAD_MAX_G) {
+    for it in loading_of(request, heavy_g, in_van) {
         if !needs.skills.iter().any(|skill| skill == it) {
             needs.skills.push(it.to_owned());
         }

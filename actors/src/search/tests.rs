@@ -2,7 +2,10 @@
 
 use super::*;
 use proptest::prelude::*;
-use protocol::{Currency, OrderId, PartnerId, ZoneId};
+use protocol::{
+    Currency, OrderId, PartnerId, ZoneId,
+    work::{Vehicle, VehicleKind},
+};
 use std::collections::HashMap;
 
 const TTL: u64 = 15_000;
@@ -11,6 +14,7 @@ const TTL: u64 = 15_000;
 #[derive(Clone)]
 struct Hunt {
     policy: JobPolicy,
+    needs: Needs,
     search: Search,
     assignment: Option<Assignment>,
     now: Timestamp,
@@ -44,6 +48,7 @@ impl Hunt {
     fn new(policy: JobPolicy) -> Self {
         Self {
             policy,
+            needs: Needs::default(),
             search: Search::default(),
             assignment: None,
             now: Timestamp(1_000_000),
@@ -62,6 +67,7 @@ impl Hunt {
             job: job(),
             rider: RiderId::nth(1),
             policy: &self.policy,
+            needs: &self.needs,
             assignment: self.assignment.as_ref(),
             now: self.now,
         }
@@ -423,10 +429,50 @@ fn a_feed_asks_nobody_and_the_first_claim_wins() {
     let mut hunt = Hunt::open(OfferPolicy::Feed);
     assert!(hunt.search.is_in_feed());
     assert_eq!(hunt.card(), None);
-    let claim = |n| Command::Claim { driver: DriverId::nth(n), slots: vec![2], fleet: None };
+    let claim =
+        |n| Command::Claim { driver: DriverId::nth(n), slots: vec![2], fleet: None, brings: None };
     hunt.hear(&claim(1)).unwrap();
     assert_eq!(hunt.hear(&claim(1)), Ok(vec![]));
     assert!(matches!(hunt.hear(&claim(2)), Err(Refusal::TooLate(_))));
+}
+
+#[test]
+fn a_claim_is_judged_by_what_its_driver_brings_as_it_is_made() {
+    let mut hunt = Hunt::open(OfferPolicy::Feed);
+    hunt.needs = Needs {
+        vehicles: vec![VehicleKind::Moto],
+        weight_g: 5_000,
+        skills: vec!["certificate.hazmat".to_owned()],
+    };
+    let claim = |kind, load_g, skills: &[&str]| {
+        let skills = skills.iter().map(|it| (*it).to_owned()).collect();
+        let vehicle = Vehicle { kind, capacity_g: 10_000, skills };
+        let brings = Some(Box::new(Brings { vehicle, load_g }));
+        Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet: None, brings }
+    };
+    let has = ["certificate.hazmat"];
+    for (said, why) in [
+        (claim(VehicleKind::Car, 0, &has), WhyNot::Vehicle),
+        (claim(VehicleKind::Moto, 5_001, &has), WhyNot::Capacity),
+        (claim(VehicleKind::Moto, 0, &[]), WhyNot::Certificate),
+    ] {
+        assert_eq!(hunt.hear(&said), Err(Refusal::Unfit(vec![why])));
+        assert!(hunt.search.is_in_feed(), "the others may have it");
+    }
+    hunt.hear(&claim(VehicleKind::Moto, 5_000, &has)).unwrap();
+    assert_eq!(hunt.hear(&claim(VehicleKind::Moto, 10_000, &[])), Ok(vec![]), "it has it by now");
+}
+
+#[test]
+fn a_claim_of_an_older_build_says_not_what_its_driver_brings_and_is_read_as_ever() {
+    let (driver, slots) = (DriverId::nth(1), vec![0]);
+    let claim = Command::Claim { driver, slots, fleet: None, brings: None };
+    let said = serde_json::to_value(&claim).unwrap();
+    assert_eq!(said["claim"].get("brings"), None);
+    assert_eq!(serde_json::from_value::<Command>(said).unwrap(), claim);
+    let mut hunt = Hunt::open(OfferPolicy::Feed);
+    hunt.needs = Needs { weight_g: 5_000, ..Needs::default() };
+    hunt.hear(&claim).unwrap();
 }
 
 #[test]
@@ -475,7 +521,8 @@ fn a_held_feed_is_claimed_by_nobody() {
     let mut hunt = Hunt::open(OfferPolicy::Feed);
     let held = hunt.search.hold(Principal::Dispatcher, "why", hunt.now);
     hunt.take(Decision::from(held));
-    let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet: None };
+    let claim =
+        Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet: None, brings: None };
     assert!(matches!(hunt.hear(&claim), Err(Refusal::TooLate(_))));
     let resumed = hunt.search.resume(Principal::Dispatcher, "", &hunt.asked()).unwrap();
     hunt.take(resumed);
@@ -507,7 +554,8 @@ fn a_job_in_the_feed_that_is_kept_to_a_fleet_is_claimed_by_its_drivers_only() {
     let fleet = Some(PartnerId::nth(1));
     let said = hunt.search.keep_to(fleet, Principal::Dispatcher, "why", &hunt.asked());
     hunt.take(said);
-    let claim = |fleet| Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet };
+    let claim =
+        |fleet| Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet, brings: None };
     for other in [None, Some(PartnerId::nth(2))] {
         assert!(matches!(hunt.hear(&claim(other)), Err(Refusal::NotEligible(_))));
     }
@@ -519,7 +567,8 @@ fn what_was_asked_of_one_driver_alone_is_nobody_elses_in_the_feed_either() {
     let mut hunt = Hunt::with(JobPolicy::delivery(), Some(DriverId::nth(1)));
     let opened = feed(&hunt.policy, hunt.now);
     hunt.take(Decision::from(vec![opened]));
-    let claim = |n| Command::Claim { driver: DriverId::nth(n), slots: vec![0], fleet: None };
+    let claim =
+        |n| Command::Claim { driver: DriverId::nth(n), slots: vec![0], fleet: None, brings: None };
     let is_open_to = |hunt: &Hunt, n| hunt.search.is_open_to(DriverId::nth(n));
     assert_eq!((is_open_to(&hunt, 1), is_open_to(&hunt, 2)), (true, false));
     assert!(matches!(hunt.hear(&claim(2)), Err(Refusal::NotEligible(_))));
@@ -677,7 +726,8 @@ fn in_a_feed_no_fleet_comes_first() {
     let policy = JobPolicy { offer: OfferPolicy::Feed, ..JobPolicy::default() };
     let mut hunt = Hunt::of_fleet_first(policy);
     assert_eq!((hunt.search.fleet(), hunt.search.fleet_first), EVERYBODY);
-    let claim = Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet: None };
+    let claim =
+        Command::Claim { driver: DriverId::nth(1), slots: vec![0], fleet: None, brings: None };
     assert!(hunt.hear(&claim).is_ok());
 }
 
@@ -879,7 +929,7 @@ proptest! {
                     hunt.search.decide(&Command::OfferRefused { offer, why: None }, &hunt.asked())
                 }),
                 Word::Claim(n) => {
-                    let command = Command::Claim { driver: driver(n), slots: vec![1], fleet: None };
+                    let command = Command::Claim { driver: driver(n), slots: vec![1], fleet: None, brings: None };
                     Some(hunt.search.decide(&command, &hunt.asked()))
                 }
                 // Once it has a driver, only a handover would assign; that is the job's affair.

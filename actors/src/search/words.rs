@@ -7,7 +7,7 @@ use crate::{Format, Topic, run::KNOWN as RUNS};
 use protocol::{
     DriverId, Identifier as _, OfferId, OfferStatus, PartnerId, Principal, RunId, Timestamp,
     view::{Etas, Position, Queued, ZonePause},
-    work::VehicleKind,
+    work::{Vehicle, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -73,6 +73,9 @@ pub enum Command {
         /** Whose fleet it drives for. Needs format 4, as the driver's being in it does. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fleet: Option<PartnerId>,
+        /** What it brings. A build that does not know of it leaves it out, and judges none of that. */
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brings: Option<Box<Brings>>,
     },
     /// The job its driver was on has ended, and this one begins in these slots.
     Settle {
@@ -99,7 +102,7 @@ pub enum Command {
         run: RunId,
         /** Who would bring it. */
         driver: DriverId,
-        /** The round it answers; whichever, if a dispatcher says so. */
+        /** The round it answers, since when nothing but tiers may have opened; whichever, if a dispatcher says so. */
         round: Option<u32>,
         /** The run it is in now, and would leave. */
         from: Option<RunId>,
@@ -131,6 +134,16 @@ pub enum Command {
         /** Why. */
         reason: String,
     },
+}
+
+/// What a driver brings who claims a job, as it was when it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brings {
+    /// Its vehicle, with the skills that count.
+    pub vehicle: Vehicle,
+    /// How heavy is what it has to carry already, in grams.
+    #[serde(default)]
+    pub load_g: u32,
 }
 
 /// What a job sees of its people.

@@ -1,9 +1,9 @@
 //! Clients: each wants one thing after the other, asks any node, and asks again until it hears an
 //! answer. What they heard is held against the journal in the end.
 
-use super::world::{CLIENTS, Datagram, Host, Wish, World, lock, now};
+use super::world::{CLIENTS, Datagram, Host, Search, Wish, World, lock, now};
 use actors::{EntityKey, Refusal, Version, journal::check::Ack, runtime::Answer};
-use protocol::{CommandId, OrderId, RiderId, ShardId};
+use protocol::{CommandId, OrderId, RiderId, ShardId, work::OfferPolicy};
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -15,6 +15,16 @@ use tokio::{sync::oneshot, time::timeout};
 
 /// How long a client waits for a node.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The ways of looking for a driver. One who is named cannot be among them, for there are none.
+const WAYS: [OfferPolicy; 6] = [
+    OfferPolicy::Sequential,
+    OfferPolicy::BroadcastFirstWins,
+    OfferPolicy::TwoSided,
+    OfferPolicy::BatchOptimal,
+    OfferPolicy::AutoAssign,
+    OfferPolicy::Feed,
+];
 
 /// Who wants what.
 #[derive(Debug)]
@@ -113,8 +123,11 @@ impl Client {
             let shards: Vec<ShardId> = self.desk.host.world.in_play.iter().collect();
             let shard = *shards.choose(&mut self.rng).expect("some are in play");
             let order = OrderId::created_by(customer.0, command, shard);
+            let offer = *WAYS.choose(&mut self.rng).expect("there are some");
             let search_ms = self.rng.random_range(200..3_000);
-            let wish = Wish::Place { order, rider: customer, search_ms, id: command };
+            let feed_ms = if self.rng.random_bool(0.5) { search_ms } else { 0 };
+            let search = Search { offer, search_ms, feed_ms };
+            let wish = Wish::Place { order, rider: customer, search, id: command };
             let version = self.until_granted(&wish).await;
             self.acknowledged(order.into(), version, command);
             lock(&self.desk.load.heard).orders.push((order, customer));

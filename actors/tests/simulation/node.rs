@@ -3,7 +3,7 @@
 use super::{
     database::Connection,
     wire::{Shared, Wire},
-    world::{Datagram, Host, Wish, World, lock, now},
+    world::{Datagram, Host, Search, Wish, World, lock, now},
 };
 use actors::{
     Version,
@@ -160,8 +160,8 @@ async fn grant(system: &System, wish: Wish) -> Answer {
             let command = rider::Command::OpenJob { job, work: WorkKind::Delivery };
             system.ask::<Rider>(rider, Ask { command, by, id }, PATIENCE).await
         }
-        Wish::Place { order, rider, search_ms, id } => {
-            let command = order::Command::Place(Box::new(placement(rider, search_ms)));
+        Wish::Place { order, rider, search, id } => {
+            let command = order::Command::Place(Box::new(placement(rider, search)));
             system.ask::<Order>(order, Ask { command, by, id }, PATIENCE).await
         }
         Wish::Read { rider } => {
@@ -170,8 +170,9 @@ async fn grant(system: &System, wish: Wish) -> Answer {
     }
 }
 
-fn placement(rider: RiderId, search_ms: u32) -> Placement {
-    let policy = JobPolicy { search_ms, ..JobPolicy::default() };
+fn placement(rider: RiderId, search: Search) -> Placement {
+    let Search { offer, search_ms, feed_ms } = search;
+    let policy = JobPolicy { offer, search_ms, feed_ms, ..JobPolicy::default() };
     let ride = Placement::ride(rider, PICKUP, PICKUP.offset_m(180.0, 0.0));
     Placement { kind: OrderKind::Delivery, policy, ..ride }
 }

@@ -3,7 +3,7 @@
 
 use super::story::Story;
 use actors::{Refusal, Version, cluster::Incarnation, journal::memory::arbiter::MemoryDatabase};
-use protocol::{CommandId, OrderId, RiderId, ShardId, ShardSet, Timestamp};
+use protocol::{CommandId, OrderId, RiderId, ShardId, ShardSet, Timestamp, work::OfferPolicy};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -93,9 +93,18 @@ pub(crate) enum Wish {
     /// A job more for a rider.
     Open { rider: RiderId, job: u64, id: CommandId },
     /// An order that nobody will take, and that therefore ends by itself.
-    Place { order: OrderId, rider: RiderId, search_ms: u32, id: CommandId },
+    Place { order: OrderId, rider: RiderId, search: Search, id: CommandId },
     /// How many events a rider has.
     Read { rider: RiderId },
+}
+
+/// How nobody is found for an order.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Search {
+    pub(crate) offer: OfferPolicy,
+    pub(crate) search_ms: u32,
+    /// For how long it may then be claimed, which nobody does; 0: not at all.
+    pub(crate) feed_ms: u32,
 }
 
 impl World {

@@ -47,6 +47,30 @@ fn whom_nobody_knows_where_they_are_may_only_be_let_work_again_and_written_to() 
 }
 
 #[test]
+fn what_is_vouched_for_counts_in_some_regions_only_if_it_is_a_permit_for_a_place_in_them() {
+    let permit = |name: &str, at: Point, radius_m| Permit {
+        name: name.to_owned(),
+        lat: at.lat,
+        lon: at.lon,
+        radius_m,
+    };
+    let middle = actors::zone::middle_of(neighbourhood(HERE)).expect("a zone has one");
+    let permits = [
+        permit("market", middle, 300),
+        permit("valley", middle, 30_000),
+        permit("elsewhere", FAR, 300),
+        permit("both", middle, 300),
+        permit("both", FAR, 300),
+    ];
+    let counts = |skill| counts_only_within(skill, &permits, &here());
+    assert!(counts("permit.market"));
+    for skill in ["permit.valley", "permit.elsewhere", "permit.both", "permit.unknown", "permit"] {
+        assert!(!counts(skill), "{skill}");
+    }
+    assert!(!counts("certificate.hazmat") && !counts("gender.female"));
+}
+
+#[test]
 fn a_page_that_ends_elsewhere_does_not_name_what_is_there_and_goes_on_behind_what_was_told() {
     let row = |n, at| {
         let row = ViewRow {

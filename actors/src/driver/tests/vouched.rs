@@ -81,6 +81,31 @@ fn what_must_be_granted_counts_only_if_it_is_and_all_else_as_it_is_said() {
 }
 
 #[test]
+fn a_claim_says_what_counts_as_it_is_made_and_as_it_is_made_again() {
+    let mut world = saying(&["winch", "certificate.hazmat"], None);
+    let skill = "certificate.hazmat";
+    world.ask(Principal::Dispatcher, grant(skill, None)).unwrap();
+    let claim = Command::ClaimJob { job: ride(1), work: WorkKind::Delivery, weight_g: 2_000 };
+    world.ask(own(), claim).unwrap();
+    world.ask(Principal::Dispatcher, revoke(skill)).unwrap();
+    let (due, tick) = world.driver.deadline().unwrap();
+    world.pass(due.since(world.now).as_millis() as u64);
+    world.hear();
+    world.ask(Principal::System, tick).unwrap();
+    let mut said = Vec::new();
+    for effect in &world.told {
+        if let Tell::Order { command: crate::order::Command::Search(it), .. } = &effect.tell
+            && let search::Command::Claim { brings: Some(brings), .. } = it
+        {
+            // What it claims it does not carry yet.
+            assert_eq!(brings.load_g, 0);
+            said.push(brings.vehicle.skills.join("+"));
+        }
+    }
+    assert_eq!(said, ["winch+certificate.hazmat", "winch"]);
+}
+
+#[test]
 fn what_is_of_the_person_need_not_be_said_but_what_is_of_the_vehicle_must() {
     let mut world = saying(&[], None);
     for skill in ["gender.female", "cold_chain"] {

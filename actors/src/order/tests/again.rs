@@ -113,7 +113,8 @@ fn a_basket_nobody_brings_is_collected() {
     assert!(matches!(play.no(merchant(), Command::CollectInstead {}), Refusal::NotYours(_)));
     play.yes(RIDER, Command::CollectInstead {});
     assert_eq!(play.status(), OrderStatus::Waiting);
-    let claim = Command::Search(Heard::Claim { driver: nth(2), slots: vec![0], fleet: None });
+    let claim =
+        Command::Search(Heard::Claim { driver: nth(2), slots: vec![0], fleet: None, brings: None });
     assert!(matches!(play.no(SYSTEM, claim), Refusal::TooLate(_)));
     play.yes(RIDER, Command::Collected { code: Some("1234".to_owned()) });
     assert_eq!(play.status(), OrderStatus::Completed);

@@ -121,7 +121,8 @@ fn nobody_drives_themselves() {
     let assign = Command::Assign { driver: me, force: true, reason, against: Vec::new() };
     assert_eq!(play.no(DISPATCHER, assign), Refusal::Unfit(vec![WhyNot::SamePerson]));
     let mut feed = Play::at(delivery(), OrderStatus::JobFeed);
-    let claim = Command::Search(Heard::Claim { driver: me, slots: vec![0], fleet: None });
+    let claim =
+        Command::Search(Heard::Claim { driver: me, slots: vec![0], fleet: None, brings: None });
     assert!(matches!(feed.no(SYSTEM, claim), Refusal::NotEligible(_)));
 }
 

@@ -183,6 +183,9 @@ fn what_is_held_leaves_its_run_when_it_is_held_anew_and_when_its_zone_is_paused(
         let mut play = Play::placed(batched());
         play.yes(DISPATCHER, hold.clone());
         play.yes(SYSTEM, join_any(1, play.now));
+        // Its region can only tell whom it knows of, and asks nobody about it.
+        let card = play.card();
+        assert_eq!((card.n_wanted, card.batch, card.paused), (0, None, None));
         play.yes(by, said.clone());
         assert_eq!((play.run(), play.order.listing(play.id)), (None, None), "{said:?}");
         assert!(matches!(play.told_runs().last(), Some(run::Command::Leave { .. })), "{said:?}");
@@ -199,6 +202,32 @@ fn what_is_held_joins_only_as_it_was_looked_at() {
     play.yes(SYSTEM, leave(1, OfferStatus::Withdrawn));
     let late = play.ask(SYSTEM, join_run(2, seen, play.now));
     assert!(matches!(late, Err(Refusal::TooLate(_))), "it was looked at before: {late:?}");
+}
+
+#[test]
+fn what_looks_further_away_since_it_was_looked_at_joins_all_the_same_and_what_was_offered_since_does_not()
+ {
+    let mut play = Play::placed(batched());
+    let seen = play.order.to_bring(play.id, false).expect("it looks for a driver").round;
+    let version = |play: &Play| play.order.version_as_seen(play.journal.len() as u64);
+    let before = version(&play);
+    for _ in 0..2 {
+        assert_eq!(play.tick_at_deadline(), ["tier_opened"]);
+    }
+    assert_eq!(version(&play), before, "nothing has happened that anybody looks at");
+    assert!(play.round() > seen);
+    let mut joined = play.clone();
+    joined.yes(SYSTEM, join_run(1, seen, joined.now));
+    assert_eq!(joined.run(), Some(RunId::nth(1)));
+    // A round that is still to come nobody has looked at, and one before an offer is another one.
+    let early = play.ask(SYSTEM, join_run(1, play.round() + 1, play.now));
+    assert!(matches!(early, Err(Refusal::TooLate(_))), "{early:?}");
+    play.offer_to(2);
+    let offer = play.order.offers()[0].id;
+    play.yes(SYSTEM, Command::Search(Heard::OfferRefused { offer, why: None }));
+    assert!(version(&play) > before);
+    let late = play.ask(SYSTEM, join_run(1, seen, play.now));
+    assert!(matches!(late, Err(Refusal::TooLate(_))), "{late:?}");
 }
 
 /// Whatever round it is.

@@ -275,7 +275,9 @@ fn goods_pass_from_one_driver_to_another() {
 #[test]
 fn a_delivery_nobody_was_found_for_goes_to_the_feed_and_is_claimed() {
     let mut play = Play::at(delivery(), OrderStatus::JobFeed);
-    let claim = |n| Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None });
+    let claim = |n| {
+        Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None, brings: None })
+    };
     play.yes(SYSTEM, claim(2));
     let late = play.no(SYSTEM, claim(3));
     assert_eq!(late, Refusal::TooLate("it is not in the feed".to_owned()));
@@ -294,7 +296,9 @@ fn a_delivery_nobody_was_found_for_goes_to_the_feed_and_is_claimed() {
 
 #[test]
 fn a_delivery_asked_of_one_driver_is_open_to_all_only_once_its_rider_looks_further() {
-    let claim = |n| Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None });
+    let claim = |n| {
+        Command::Search(Heard::Claim { driver: nth(n), slots: vec![3], fleet: None, brings: None })
+    };
     let for_one = || Placement { driver: Some(nth(1)), ..delivery() };
     let mut play = Play::placed(for_one());
     let offer = play.offer_to(1);
@@ -330,6 +334,16 @@ fn what_is_in_the_feed_is_not_shown_to_who_gave_it_up_or_is_kept_apart_from_its_
     play.yes(SYSTEM, Command::Search(Heard::Bar { drivers: vec![nth(2)] }));
     let is_shown = |n| play.order.concerns(driver(n));
     assert_eq!([1, 2, 3].map(is_shown), [false, false, true]);
+}
+
+#[test]
+fn how_far_away_a_driver_was_looked_for_is_in_the_list_while_it_is_in_the_feed() {
+    let far = JobPolicy { tiers_m: [1_000, 30_000, 30_000], ..JobPolicy::delivery() };
+    let play = Play::at(Placement { policy: far, ..delivery() }, OrderStatus::JobFeed);
+    let reach_m =
+        |play: &Play| play.order.view(play.id).expect("it is placed").body["reach_m"].as_u64();
+    assert_eq!(reach_m(&play), Some(30_000));
+    assert_eq!(reach_m(&Play::placed(delivery())), None);
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub(super) fn samples(play: &Play) -> Vec<Command> {
         Command::Search(Heard::OfferSeen { offer }),
         Command::Search(Heard::OfferAccepted { offer, driver: holder, slots: vec![0] }),
         Command::Search(Heard::OfferDeclined { offer }),
-        Command::Search(Heard::Claim { driver: nth(2), slots: vec![0], fleet: None }),
+        Command::Search(Heard::Claim { driver: nth(2), slots: vec![0], fleet: None, brings: None }),
         Command::Search(Heard::Settle { driver, slots: vec![0, 1] }),
         Command::Search(Heard::DriverLost { driver, reason }),
         Command::Search(Heard::Bar { drivers: vec![nth(3)] }),

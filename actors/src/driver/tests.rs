@@ -1799,14 +1799,14 @@ fn a_claim_needs_room_now_and_other_offers_make_way_for_it() {
     assert_eq!(against(&world, WorkKind::Ride, None), [WhyNot::NoRoom]);
     let claim = |work| Command::ClaimJob { job: ride(1), work, weight_g: 0 };
     assert!(matches!(world.ask(own(), claim(WorkKind::Ride)), Err(Refusal::NotEligible(_))));
-    assert_eq!(world.driver.why_no_claims(), []);
+    assert_eq!(world.driver.why_no_claims(world.now), []);
     world.ask(own(), claim(WorkKind::Delivery)).unwrap();
     assert_eq!(against(&world, WorkKind::Delivery, None), [WhyNot::HasIt]);
 
     world.set(DutyWish::Break).unwrap();
-    assert_eq!(world.driver.why_no_claims(), [WhyNot::OnBreak]);
-    assert_eq!(World::new(DriverPolicy::default()).driver.why_no_claims(), [WhyNot::OffDuty]);
+    assert_eq!(world.driver.why_no_claims(world.now), [WhyNot::OnBreak]);
+    assert_eq!(World::new(DriverPolicy::default()).driver.why_no_claims(START), [WhyNot::OffDuty]);
     let mut unseen = World::new(DriverPolicy::default());
     unseen.go_on().unwrap();
-    assert_eq!(unseen.driver.why_no_claims(), [WhyNot::NoPosition]);
+    assert_eq!(unseen.driver.why_no_claims(unseen.now), [WhyNot::NoPosition]);
 }

@@ -309,8 +309,7 @@ impl Shift {
         use driver::Event as E;
         match event {
             E::WentOn { .. } | E::Resumed { .. } => {
-                for why in
-                    [WhyNot::OffDuty, WhyNot::OnBreak, WhyNot::Leaving, WhyNot::OutsideShift]
+                for why in [WhyNot::OffDuty, WhyNot::OnBreak, WhyNot::Leaving, WhyNot::OutsideShift]
                 {
                     self.ends(why, at);
                 }

@@ -2,8 +2,8 @@
 
 use super::{
     Gate, cluster, demand, events, feed, health, incidents, inspect, levels, marks, no_such_method,
-    orchestrations, plans, residence, rest, revocations, rules, runs, shifts, stream, together, why,
-    zones,
+    orchestrations, plans, residence, rest, revocations, rules, runs, shifts, stream, together,
+    why, zones,
 };
 use axum::{Router, extract::DefaultBodyLimit};
 use protocol::{Refused, view, work};

@@ -127,10 +127,8 @@ pub(super) async fn set_shifts(
     let wished = Wished::new(&(expects, &set.shifts, &set.reason));
     let SetShifts { shifts, reason } = set;
     let grace_s = gate.translator.preset.driver.shift_grace_s;
-    let tell = Tell::Driver {
-        to: id,
-        command: Command::SetShifts { expects, shifts, grace_s, reason },
-    };
+    let tell =
+        Tell::Driver { to: id, command: Command::SetShifts { expects, shifts, grace_s, reason } };
     let told = gate.system.grant(wished, tell, by.who, command, gate.patience).await;
     told.map_err(Refused::from)?;
     Ok(Shown(gate.shifts_of(id).await?))
@@ -141,10 +139,8 @@ fn check_within(scope: &Scope, stand: &[ShiftView], wanted: &[Shift]) -> Result<
     if scope.is_everywhere() {
         return Ok(());
     }
-    let stand: Vec<Shift> = stand
-        .iter()
-        .map(|it| Shift { start: it.start, end: it.end, zone: it.zone })
-        .collect();
+    let stand: Vec<Shift> =
+        stand.iter().map(|it| Shift { start: it.start, end: it.end, zone: it.zone }).collect();
     let given = wanted.iter().filter(|it| !stand.contains(it));
     let taken = stand.iter().filter(|it| !wanted.contains(it));
     let is_within = |it: &Shift| it.zone.is_some_and(|zone| scope.covers(zone));

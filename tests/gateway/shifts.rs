@@ -32,9 +32,7 @@ fn path(what: &str) -> String {
 /// Shifts that begin and end so many milliseconds from now.
 fn shifts(spans: &[(i64, u64)]) -> Value {
     let now = now().0;
-    let shift = |(from, until): &(i64, u64)| {
-        json!({ "start": now.saturating_add_signed(*from), "end": now + until })
-    };
+    let shift = |(from, until): &(i64, u64)| json!({ "start": now.saturating_add_signed(*from), "end": now + until });
     let shifts: Vec<Value> = spans.iter().map(shift).collect();
     json!({ "shifts": shifts, "reason": "next week" })
 }
@@ -77,8 +75,7 @@ async fn where_shifts_are_demanded_a_driver_works_in_one_or_as_staff_let_it() {
     let outside = (Code::NotEligible, vec![WhyNot::OutsideShift]);
     assert_eq!(refused(&mut phone).await, outside);
     let none = json_of(me.get("/v1/drivers/me/shifts").await).await;
-    let wanted =
-        json!({ "version": 0, "demanded": true, "shifts": [], "n_shift_no_shows": 0 });
+    let wanted = json!({ "version": 0, "demanded": true, "shifts": [], "n_shift_no_shows": 0 });
     assert_eq!(none, wanted);
 
     let week = shifts(&[(-1_000, HOUR), (2 * HOUR as i64, 3 * HOUR)]);
@@ -113,8 +110,7 @@ async fn where_shifts_are_demanded_a_driver_works_in_one_or_as_staff_let_it() {
     for action in [&allow, &revoke] {
         assert_refused(me.post(&path("/actions"), action).await, 403, "forbidden").await;
     }
-    let for_long =
-        json!({ "allow_off_shift": { "until": now().0 + 25 * HOUR, "reason": "rain" } });
+    let for_long = json!({ "allow_off_shift": { "until": now().0 + 25 * HOUR, "reason": "rain" } });
     assert_refused(staff.post(&path("/actions"), &for_long).await, 422, "invalid").await;
     done(&staff, &path("/actions"), allow).await;
     go_on_duty(&mut phone, crate::ride::PICKUP).await;
@@ -178,7 +174,10 @@ async fn who_does_not_come_to_a_shift_is_counted_once_also_after_a_power_cut() {
     let staff = Caller::new(&node, Principal::Dispatcher);
     until(&staff, &path(""), |it| it["n_shift_no_shows"] == 1).await;
     let mine = json_of(Caller::new(&node, driver(1)).get("/v1/drivers/me/shifts").await).await;
-    assert_eq!((&mine["shifts"][0]["turnout"], &mine["n_shift_no_shows"]), (&json!("missed"), &json!(1)));
+    assert_eq!(
+        (&mine["shifts"][0]["turnout"], &mine["n_shift_no_shows"]),
+        (&json!("missed"), &json!(1))
+    );
     let metrics = reqwest::get(node.url("/metrics")).await.unwrap().text().await.unwrap();
     let counted = metrics.lines().find(|it| {
         it.starts_with("outrider_events_total{") && it.contains("event=\"shift_missed\"")

@@ -383,8 +383,7 @@ impl Draft {
         let outside = is_outside.then_some(WhyNot::OutsideShift);
         let unfit = driver.unfit_for_wants(offer, wants, self.now).into_iter().chain(outside);
         // What may not be overruled, is not: it may have come since the dispatcher looked.
-        let unfit: Vec<_> =
-            unfit.filter(|why| !(force && why.may_be_overruled())).collect();
+        let unfit: Vec<_> = unfit.filter(|why| !(force && why.may_be_overruled())).collect();
         if !unfit.is_empty() {
             return Err(Refusal::Unfit(unfit));
         }

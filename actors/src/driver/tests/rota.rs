@@ -179,8 +179,7 @@ fn who_does_not_come_in_time_misses_a_shift_and_is_counted_once() {
     assert_eq!(world.driver.deadline(), Some((at_min(75), Command::Tick {})));
     assert_eq!(world.at_minute(74), [""; 0]);
     assert_eq!(world.at_minute(75), ["shift_missed"]);
-    let missed =
-        Event::ShiftMissed { at: world.now, start: at_min(60), end: at_min(120) };
+    let missed = Event::ShiftMissed { at: world.now, start: at_min(60), end: at_min(120) };
     assert_eq!(world.journal.last(), Some(&missed));
     assert_eq!(world.tick(), [""; 0], "once");
     assert_eq!(world.turnouts(), [Turnout::Missed, Turnout::Awaited]);

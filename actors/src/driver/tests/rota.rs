@@ -278,7 +278,7 @@ fn staff_alone_give_shifts_and_only_such_as_make_sense() {
         assert_eq!(field, wrong, "{shifts:?}");
     }
     let silent = Command::SetShifts { expects: 0, shifts: vec![], grace_s: 0, reason: reason() };
-    let without = |field: &str, answer| {
+    let without = |field: &str, answer: Result<Vec<&'static str>, Refusal>| {
         let Err(Refusal::Invalid { field: named, .. }) = answer else { panic!("{answer:?}") };
         assert_eq!(named, field);
     };

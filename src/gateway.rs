@@ -44,6 +44,7 @@ mod scope;
 mod served;
 mod session;
 mod sessions;
+mod shifts;
 mod socket;
 mod stream;
 pub(crate) mod tap;

@@ -62,6 +62,8 @@ mod runs;
 mod scope;
 #[path = "gateway/session.rs"]
 mod session;
+#[path = "gateway/shifts.rs"]
+mod shifts;
 #[path = "gateway/stream.rs"]
 mod stream;
 #[path = "gateway/survival.rs"]

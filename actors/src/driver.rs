@@ -14,6 +14,7 @@
 
 mod grants;
 mod load;
+mod rota;
 mod rules;
 mod sight;
 mod unfit;
@@ -29,7 +30,7 @@ pub use words::{Command, Event, Sighting, Wants};
 use crate::{
     Card, Claim, Context, Decider, DriverCard, Effect, Format, Kind, Listing, Refusal, Seen, Sight,
     Tell, Topic, ViewRow,
-    policy::DriverPolicy,
+    policy::{DriverPolicy, Shifts},
     run,
     search::{self, Brings, FLEETS},
 };
@@ -37,9 +38,10 @@ use matching::Standing;
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
     Timestamp,
-    view::{DriverView, Grant, Hint, Mark, Offer, Rates, WorkKind},
+    view::{DriverView, Grant, Hint, Mark, OffShift, Offer, Rates, WorkKind},
     work::Vehicle,
 };
+use rota::Rota;
 use serde::{Deserialize, Serialize};
 use sight::Soft;
 use std::{sync::Arc, time::Duration};
@@ -49,6 +51,8 @@ use uuid::Uuid;
 const ENDED_MAX: usize = 4;
 /// What it takes to know that staff vouch for skills, and that a driver is told that it takes no offers.
 pub const GRANTS: Format = Format(8);
+/// What it takes to know that staff say when a driver is to work.
+pub const SHIFTS: Format = Format(10);
 /// How long an off-duty driver stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -77,6 +81,8 @@ pub enum Leave {
     Lost,
     /// It may not work.
     Suspended,
+    /// Its shift is over. Needs format 10.
+    ShiftOver,
 }
 
 /// Whether a driver wants work.
@@ -218,6 +224,9 @@ pub struct Driver {
     /// The skills that staff vouch for; what is over is forgotten with the next one.
     #[serde(default, skip_serializing_if = "<[Grant]>::is_empty")]
     grants: Box<[Grant]>,
+    /// When it is to work, if anybody ever said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rota: Option<Box<Rota>>,
     #[serde(skip)]
     soft: Soft,
 }
@@ -249,6 +258,7 @@ impl Decider for Driver {
                 self.n_silent = 0;
                 self.wants_offers_again();
                 self.idle_since = *at;
+                self.comes_to_shift(*at);
                 self.heard(*at);
             }
             Event::Resumed { at, vehicle } => {
@@ -259,6 +269,7 @@ impl Decider for Driver {
                 self.duty = Duty::On;
                 self.n_silent = 0;
                 self.wants_offers_again();
+                self.comes_to_shift(*at);
                 self.heard(*at);
             }
             Event::BreakStarted { at, why } => {
@@ -280,6 +291,9 @@ impl Decider for Driver {
                 self.soft.forget();
                 self.destination = None;
                 self.forget_hint();
+                if let Some(rota) = &mut self.rota {
+                    rota.goes(*at);
+                }
                 self.changed_at = *at;
             }
             Event::OfferReserved { at, offer, consent, force, weights_g } => {
@@ -402,6 +416,7 @@ impl Decider for Driver {
             }
             Event::Unstranded { at } => {
                 self.stranded = None;
+                self.may_come_again(*at);
                 self.changed_at = *at;
             }
             Event::Suspended { at, reason, reassign } => {
@@ -410,6 +425,7 @@ impl Decider for Driver {
             }
             Event::Reinstated { at } => {
                 self.ban = None;
+                self.may_come_again(*at);
                 self.changed_at = *at;
             }
             Event::Hinted { at, to, until } => {
@@ -430,6 +446,24 @@ impl Decider for Driver {
             Event::SkillRevoked { at, skill, .. } => {
                 let others = self.grants.iter().filter(|it| it.skill != *skill);
                 self.grants = others.cloned().collect();
+                self.changed_at = *at;
+            }
+            Event::ShiftsSet { at, shifts, grace_s, .. } => {
+                let grace = Duration::from_secs((*grace_s).into());
+                self.rota.get_or_insert_default().set(*at, shifts, grace);
+                self.changed_at = *at;
+            }
+            Event::ShiftMissed { at, start, .. } => {
+                self.rota.get_or_insert_default().miss(*start);
+                self.changed_at = *at;
+            }
+            Event::OffShiftAllowed { at, until, reason, .. } => {
+                let off_shift = OffShift { until: *until, reason: reason.clone() };
+                self.rota.get_or_insert_default().allow_off_shift(Some(off_shift));
+                self.changed_at = *at;
+            }
+            Event::OffShiftRevoked { at, .. } => {
+                self.rota.get_or_insert_default().allow_off_shift(None);
                 self.changed_at = *at;
             }
             Event::UnwantedTold { at, .. } => {
@@ -547,6 +581,10 @@ impl Decider for Driver {
             | Event::FleetSet { .. }
             | Event::SkillGranted { .. }
             | Event::SkillRevoked { .. }
+            | Event::ShiftsSet { .. }
+            | Event::ShiftMissed { .. }
+            | Event::OffShiftAllowed { .. }
+            | Event::OffShiftRevoked { .. }
             | Event::UnwantedTold { .. }
             | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
@@ -560,6 +598,8 @@ impl Decider for Driver {
             .chain(asks)
             .chain(self.silence_due())
             .chain(self.fatigue_due())
+            .chain(self.shift_over_due())
+            .chain(self.no_show_due())
             .min()
             .map(|due| (due, Command::Tick {}))
     }
@@ -698,6 +738,12 @@ impl Decider for Driver {
         if let Command::GrantSkill { .. } | Command::RevokeSkill { .. } = command {
             return GRANTS;
         }
+        if let Command::SetShifts { .. }
+        | Command::AllowOffShift { .. }
+        | Command::RevokeOffShift { .. } = command
+        {
+            return SHIFTS;
+        }
         let is_new = matches!(command, Command::SetFleet { .. } | Command::Hint { .. });
         if is_new { FLEETS } else { Format::FIRST }
     }
@@ -710,6 +756,22 @@ impl Decider for Driver {
         };
         if came_with_runs {
             return run::KNOWN;
+        }
+        let came_with_shifts = if let Event::WentOn { policy, .. } = event {
+            policy.shifts != Shifts::Off
+        } else if let Event::Draining { why, .. } | Event::WentOff { why, .. } = event {
+            *why == Leave::ShiftOver
+        } else {
+            matches!(
+                event,
+                Event::ShiftsSet { .. }
+                    | Event::ShiftMissed { .. }
+                    | Event::OffShiftAllowed { .. }
+                    | Event::OffShiftRevoked { .. }
+            )
+        };
+        if came_with_shifts {
+            return SHIFTS;
         }
         let came_with_grants = if let Event::WentOn { policy, .. } = event {
             policy.self_declared.is_some()
@@ -818,6 +880,8 @@ impl Driver {
             grants: self.grants.to_vec(),
             ungranted: self.ungranted(self.known_at()),
             rates: self.rates(),
+            shift: self.shift(self.known_at()),
+            n_shift_no_shows: self.rota.as_ref().map_or(0, |it| it.n_no_shows()),
         }
     }
 
@@ -949,6 +1013,7 @@ impl Driver {
             busy_percent: busy_percent.min(100) as u8,
             heading_deg,
             until: self.fatigue_due(),
+            asked_until: self.shift_over_due(),
         }
     }
 
@@ -966,6 +1031,22 @@ impl Driver {
             (Duty::On | Duty::Break(_) | Duty::Draining(_), Link::Stale) => self.policy.lost_ms,
         };
         Some(self.soft.heard_at() + ms(patience_ms))
+    }
+
+    /// It works: what of its shifts is under way is not missed.
+    fn comes_to_shift(&mut self, at: Timestamp) {
+        if let Some(rota) = &mut self.rota {
+            rota.comes(at);
+        }
+    }
+
+    /// Nothing is in its way any more: what it could not come to until now, it did not miss.
+    fn may_come_again(&mut self, at: Timestamp) {
+        if self.duty == Duty::Off
+            && let Some(rota) = &mut self.rota
+        {
+            rota.excuse(at);
+        }
     }
 
     /// It has taken something, or begins anew.

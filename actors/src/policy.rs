@@ -297,6 +297,36 @@ pub struct DriverPolicy {
     /// After how many offers in a row that it declined or did not answer a driver is told so, and that it may rest; 0 for never.
     #[serde(skip_serializing_if = "is_usual")]
     pub unwanted_told: u8,
+    /// Must it be in a shift that staff gave it to be on duty? Needs format 10.
+    #[serde(skip_serializing_if = "are_off")]
+    pub shifts: Shifts,
+    /// How long after the start of a shift a driver may come who does not miss it, in seconds. What holds is said with each shift.
+    #[serde(skip_serializing_if = "is_usual_grace")]
+    pub shift_grace_s: u16,
+}
+
+/// Who may be on duty, as far as [shifts](protocol::view::Shift) go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shifts {
+    /// Anybody at any time.
+    #[default]
+    Off,
+    /// Who is in a shift, or whom staff let work outside of them.
+    Demanded,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn are_off(shifts: &Shifts) -> bool {
+    *shifts == Shifts::Off
+}
+
+/// How long after the start of a shift a driver may come, in seconds.
+const SHIFT_GRACE_S: u16 = 900;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_usual_grace(s: &u16) -> bool {
+    *s == SHIFT_GRACE_S
 }
 
 /// After how many offers in a row that it did not take a driver is told so.
@@ -332,6 +362,8 @@ impl Default for DriverPolicy {
             hints_every_ms: 0,
             self_declared: None,
             unwanted_told: UNWANTED_TOLD,
+            shifts: Shifts::Off,
+            shift_grace_s: SHIFT_GRACE_S,
         }
     }
 }

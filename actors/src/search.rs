@@ -1488,6 +1488,7 @@ pub fn format_of(bypassed: &[WhyNot]) -> Format {
         WhyNot::OtherFleet => FLEETS,
         WhyNot::OtherFleetFirst => FLEETS_FIRST,
         WhyNot::Ramp | WhyNot::LiftGate | WhyNot::TieDowns => FEATURES,
+        WhyNot::OutsideShift => driver::SHIFTS,
         WhyNot::Blocked
         | WhyNot::OffDuty
         | WhyNot::OnBreak

@@ -2,7 +2,8 @@
 
 use crate::{
     commit::UnreadableEvent,
-    driver, format,
+    driver::{self, Leave},
+    format,
     journal::Recorded,
     order,
     policy::JobPolicy,
@@ -308,18 +309,21 @@ impl Shift {
         use driver::Event as E;
         match event {
             E::WentOn { .. } | E::Resumed { .. } => {
-                for why in [WhyNot::OffDuty, WhyNot::OnBreak, WhyNot::Leaving] {
+                for why in [WhyNot::OffDuty, WhyNot::OnBreak, WhyNot::Leaving, WhyNot::OutsideShift]
+                {
                     self.ends(why, at);
                 }
             }
-            E::WentOff { .. } => {
+            E::WentOff { why, .. } => {
+                self.leaves_as(*why, at);
                 for why in [WhyNot::OnBreak, WhyNot::Leaving, WhyNot::Unreachable] {
                     self.ends(why, at);
                 }
                 self.begins(WhyNot::OffDuty, at);
             }
             E::BreakStarted { .. } => self.begins(WhyNot::OnBreak, at),
-            E::Draining { .. } => {
+            E::Draining { why, .. } => {
+                self.leaves_as(*why, at);
                 self.ends(WhyNot::OnBreak, at);
                 self.begins(WhyNot::Leaving, at);
             }
@@ -374,9 +378,20 @@ impl Shift {
             | E::FleetSet { .. }
             | E::SkillGranted { .. }
             | E::SkillRevoked { .. }
+            | E::ShiftsSet { .. }
+            | E::ShiftMissed { .. }
+            | E::OffShiftAllowed { .. }
+            | E::OffShiftRevoked { .. }
             | E::UnwantedTold { .. }
             | E::Messaged { .. }
             | E::Rated { .. } => {}
+        }
+    }
+
+    /// It leaves: until it works again nothing can be offered, where that is because its shift is over.
+    fn leaves_as(&mut self, why: Leave, at: Timestamp) {
+        if why == Leave::ShiftOver {
+            self.begins(WhyNot::OutsideShift, at);
         }
     }
 

@@ -79,6 +79,8 @@ pub struct Standing {
     pub heading_deg: Option<u16>,
     /// When it must have ended what it does: it has then worked for as long as it may.
     pub until: Option<Timestamp>,
+    /// When it is asked no more: its shift is over then. What it has by then it ends.
+    pub asked_until: Option<Timestamp>,
 }
 
 impl Standing {
@@ -101,6 +103,7 @@ impl Default for Standing {
             busy_percent: 0,
             heading_deg: None,
             until: None,
+            asked_until: None,
         }
     }
 }

@@ -91,6 +91,8 @@ pub fn misfit(
         Some(WhyNot::SamePerson)
     } else if is_stale {
         Some(WhyNot::NoPosition)
+    } else if driver.standing.asked_until.is_some_and(|until| until <= now) {
+        Some(WhyNot::OutsideShift)
     } else if search.only.is_some_and(|only| only != driver.id) {
         Some(WhyNot::NotTheOne)
     } else if let Some(other) = of_other_fleet(search.fleet, search.fleet_first, driver.fleet) {

@@ -13,7 +13,7 @@ use crate::{
     frame::{ServerFrame, Topic},
     view::{
         DriverView, Etas, Grant, Hint, Offer, OfferView, OrderView, Position, Queued, Rates,
-        RescueView, RiderView, RunOrder, RunStop, RunView, ZonePause,
+        RescueView, RiderView, RunOrder, RunStop, RunView, Shift, ZonePause,
     },
     work::{Alternative, Issue, Needs, OfferPolicy, OrderKind, Priority, Vehicle},
 };
@@ -179,6 +179,8 @@ changes! {
         grants: [Vec<Grant>],
         ungranted: [Vec<String>],
         rates: [Rates],
+        shift: [Option<Shift>],
+        n_shift_no_shows: [u32],
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Code {
     WrongCode,
     /// A required proof is missing.
     ProofMissing,
-    /// The driver may not work, or not on this; `why` says why, where a dispatcher chose it.
+    /// The driver may not work, or not on this; `why` says why, where a dispatcher chose it, or it is in no shift.
     NotEligible,
     /// Nobody serves this place.
     OutOfArea,
@@ -84,7 +84,7 @@ pub struct Refused {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
     /// For `not_eligible`, where a dispatcher chose a driver: everything that speaks against it and was not,
-    /// or cannot be, overruled.
+    /// or cannot be, overruled. Where a driver wants to work while it is in no shift: `outside_shift`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<WhyNot>,
     /// For `zone_paused`: the zone, why, and until when.

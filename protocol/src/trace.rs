@@ -92,6 +92,8 @@ pub enum WhyNot {
     LiftGate,
     /// What it must carry has to be tied down, and it has nothing to do that with.
     TieDowns,
+    /// Its brand demands shifts, and it is in none, nor do staff let it work outside of them.
+    OutsideShift,
 }
 
 impl WhyNot {
@@ -156,7 +158,8 @@ impl WhyNot {
             | Self::OtherFleetFirst
             | Self::Ramp
             | Self::LiftGate
-            | Self::TieDowns => true,
+            | Self::TieDowns
+            | Self::OutsideShift => true,
             Self::Blocked
             | Self::OffDuty
             | Self::Unreachable

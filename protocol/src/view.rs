@@ -309,6 +309,97 @@ pub struct DriverView {
     /// What it has made of its offers so far.
     #[serde(default, skip_serializing_if = "Rates::are_of_nothing")]
     pub rates: Rates,
+    /// The shift that is under way, or is next, as of when it was last heard of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
+    /// To how many of its shifts it did not come.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_shift_no_shows: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// A span in which a driver is to be on duty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Shift {
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when, exclusive: 24 hours after the start at most.
+    pub end: Timestamp,
+    /// Where it is to be, a cell of the H3 grid of resolution 4 to 9, if that is said. It is told, and not looked after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<ZoneId>,
+}
+
+/// Did a driver come to a shift?
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Turnout {
+    /// It still may.
+    #[default]
+    Awaited,
+    /// It was on duty in time.
+    Came,
+    /// It was not: a no-show, also if it came later.
+    Missed,
+    /// It was not, and could not: it was blocked.
+    Excused,
+}
+
+/// A shift of a driver, and whether it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ShiftView {
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when, exclusive.
+    pub end: Timestamp,
+    /// Where it is to be, if that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<ZoneId>,
+    /// By when it must have come so as not to miss it.
+    pub due: Timestamp,
+    /// Did it?
+    pub turnout: Turnout,
+}
+
+/// What staff let a driver do who is in none of its shifts: work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OffShift {
+    /// Until when.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// The shifts that staff gave a driver, and what came of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ShiftsView {
+    /// How often they were given anew: who gives others says so (`If-Match`). 0: it never had any.
+    pub version: u32,
+    /// Does the brand of this node demand one of whoever wants to be on duty?
+    pub demanded: bool,
+    /// Until when it may be on duty without a gap, as far as shifts and staff say; absent if it may not now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub works_until: Option<Timestamp>,
+    /// Those that are not over, in order.
+    pub shifts: Vec<ShiftView>,
+    /// What staff let it do outside of them, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off_shift: Option<OffShift>,
+    /// To how many it did not come so far.
+    pub n_shift_no_shows: u32,
 }
 
 /// A skill of a driver's that staff vouch for.

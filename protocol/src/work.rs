@@ -1008,6 +1008,18 @@ pub enum DriverAction {
         /** Why. */
         reason: String,
     },
+    /// Staff: may work outside its shifts until then, a day from now at most. Said again, this is what holds.
+    AllowOffShift {
+        /** Until when. */
+        until: Timestamp,
+        /** Why. */
+        reason: String,
+    },
+    /// Staff: may do so no more.
+    RevokeOffShift {
+        /** Why. */
+        reason: String,
+    },
     /// Staff: has something to tell it. Pushed to its device, and kept in its history.
     Message {
         /** About which job, if about one. */

@@ -10,7 +10,7 @@ use protocol::{
     frame::{ServerFrame, Topic},
     view::{
         DriverView, Eta, Etas, Grant, Offer, OfferView, OrderView, Position, Queued, Rates,
-        RescueView, RiderView, RunOrder, RunStop, RunView, StopKind, WorkKind,
+        RescueView, RiderView, RunOrder, RunStop, RunView, Shift, StopKind, WorkKind,
     },
     work::{Issue, Needs, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
@@ -180,6 +180,8 @@ fn driver_view(d: Dice) -> ServerFrame {
         grants: few(d[7] + 1, |n| Grant { skill: text(n), until: maybe(n, time) }),
         ungranted: few(d[8] + 1, text),
         rates: Rates { made: u32::from(d[9]) + 1, in_a_row: d[10], ..Rates::default() },
+        shift: Some(Shift { start: time(d[11]), end: time(d[12]), zone: None }),
+        n_shift_no_shows: u32::from(d[13]) + 1,
     }
     .into()
 }

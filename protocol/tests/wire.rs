@@ -14,7 +14,7 @@ use protocol::{
     view::{
         CheckView, Counters, DriverView, Eta, Etas, Grant, Happening, IncidentView, Mark, Message,
         Offer, OfferView, OrderView, Position, Queued, Rates, RescueView, RiderView, RunOffer,
-        RunOrder, RunPay, RunStop, RunView, StopKind, WorkKind, ZonePause,
+        RunOrder, RunPay, RunStop, RunView, Shift, StopKind, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
@@ -169,6 +169,14 @@ fn wishes() -> Vec<Wish> {
                 skill: "certificate.hazmat".to_owned(),
                 reason: "forged".to_owned(),
             },
+        },
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::AllowOffShift { until: NOON, reason: "rain".to_owned() },
+        },
+        Wish::Driver {
+            id: Some(driver()),
+            action: DriverAction::RevokeOffShift { reason: "dry".to_owned() },
         },
         Wish::Sos(Sos {
             job: Some(JobId::Order(order())),
@@ -372,6 +380,8 @@ fn driver_view() -> DriverView {
             acceptance_percent: 84,
             ..Rates::default()
         },
+        shift: Some(Shift { start: NOON, end: Timestamp(NOON.0 + 14_400_000), zone: None }),
+        n_shift_no_shows: 1,
     }
 }
 

@@ -100,7 +100,14 @@ fn of_driver(command: &str, by: Principal) -> bool {
         Principal::Dispatcher | Principal::Admin | Principal::System => {
             matches!(
                 command,
-                "set_duty" | "set_fleet" | "grant_skill" | "revoke_skill" | "suspend" | "reinstate"
+                "set_duty"
+                    | "set_fleet"
+                    | "grant_skill"
+                    | "revoke_skill"
+                    | "allow_off_shift"
+                    | "revoke_off_shift"
+                    | "suspend"
+                    | "reinstate"
             )
         }
     }

@@ -207,7 +207,7 @@ impl Gate {
             return Err(not_found(&id.to_string()));
         }
         let DriverView { fleet, vehicle, position, .. } = driver.driver_view(id, version.0);
-        let why = driver.why_no_claims();
+        let why = driver.why_no_claims(self.system.now());
         let can_claim = vehicle.zip(position).filter(|_| why.is_empty());
         let Some((vehicle, position)) = can_claim else {
             return Ok(JobsInFeed { why, ..JobsInFeed::default() });

@@ -2,7 +2,8 @@
 
 use super::{
     Gate, cluster, demand, events, feed, health, incidents, inspect, levels, marks, no_such_method,
-    orchestrations, plans, residence, rest, revocations, rules, runs, stream, together, why, zones,
+    orchestrations, plans, residence, rest, revocations, rules, runs, shifts, stream, together,
+    why, zones,
 };
 use axum::{Router, extract::DefaultBodyLimit};
 use protocol::{Refused, view, work};
@@ -79,6 +80,7 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rest::show_driver))
         .routes(routes!(rest::act_on_driver))
         .routes(routes!(why::why_no_offers))
+        .routes(routes!(shifts::show_shifts, shifts::set_shifts))
         .routes(routes!(demand::queue_of_driver))
         .routes(routes!(feed::jobs_in_feed))
         .routes(routes!(rest::show_rider))

@@ -253,6 +253,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     }
 }
 
+/// Which version `If-Match` names, if it names one.
+pub(super) fn version_matched(parts: &Parts) -> Option<u32> {
+    let tag = parts.headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok());
+    tag.and_then(|tag| tag.trim().trim_matches('"').parse().ok())
+}
+
 impl Gate {
     pub(super) async fn wish(
         &self,
@@ -302,6 +308,24 @@ impl Gate {
             return earlier;
         }
         now
+    }
+
+    /// The command that a request is which is no wish, by its key: a repeat is the same. `to` says whom it asks.
+    pub(super) async fn keyed(
+        &self,
+        by: Principal,
+        Key(key): Key,
+        to: impl Fn(CommandId) -> EntityKey,
+    ) -> CommandId {
+        let Some(key) = key else { return CommandId::mint() };
+        if let Some(id) = command_id(&key) {
+            return id;
+        }
+        let [earlier, now] = self.command_ids(by, &key);
+        match self.system.journal().result(to(earlier), earlier).await {
+            Ok(Some(_)) => earlier,
+            Ok(None) | Err(_) => now,
+        }
     }
 
     /// What a key that is no UUIDv7 may stand for: a repeat may come in the span after the one in which the first was made.

@@ -8,8 +8,8 @@ use super::{
     Gate,
     front::Question,
     replica::{KEPT_FOR, Replica},
-    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of},
-    translate::{command_id, invalid, not_found},
+    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of, version_matched},
+    translate::{invalid, not_found},
     why::ASK_WITHIN,
 };
 use crate::{auth::Identity, telemetry::AUDIT};
@@ -27,7 +27,7 @@ use axum::{
 use futures_util::future::join_all;
 use matching::replay::Replayed;
 use protocol::{
-    Code, CommandId, Principal, Refused, RuleId, Timestamp,
+    Code, CommandId, Refused, RuleId, Timestamp,
     rule::{DryRun, RuleChanges, RuleTerms},
 };
 use serde::{Deserialize, Serialize};
@@ -161,9 +161,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Expected {
     type Rejection = Answered;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let tag = parts.headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok());
-        let version = tag.and_then(|tag| tag.trim().trim_matches('"').parse::<u32>().ok());
-        match version.filter(|version| *version > 0) {
+        match version_matched(parts).filter(|version| *version > 0) {
             Some(version) => Ok(Self(version)),
             None => Err(invalid("if-match", "which version? Its ETag says it").into()),
         }
@@ -190,7 +188,7 @@ pub(super) async fn make_rule(
 ) -> Result<Response, Answered> {
     bearer.admin()?;
     let (key, Body(set)) = (key?, body?);
-    let command = gate.rule_command(bearer.0.principal, key, |id| RuleId(id.0)).await;
+    let command = gate.keyed(bearer.0.principal, key, |id| RuleId(id.0).into()).await;
     let id = RuleId(command.0);
     let shown = gate.set_rule(&bearer.0, id, 0, set, command).await?;
     let location = HeaderValue::from_str(&format!("/v1/rules/{id}"));
@@ -262,7 +260,7 @@ pub(super) async fn change_rule(
 ) -> Result<RuleShown, Answered> {
     bearer.admin()?;
     let (id, Expected(expects), Body(set)) = (id_of::<RuleId>(&id)?, expected?, body?);
-    let command = gate.rule_command(bearer.0.principal, key?, |_| id).await;
+    let command = gate.keyed(bearer.0.principal, key?, |_| id.into()).await;
     Ok(gate.set_rule(&bearer.0, id, expects, set, command).await?)
 }
 
@@ -298,7 +296,7 @@ pub(super) async fn remove_rule(
     gate.check_brand(id).await?;
     let wished = Wished::new(&(expects, &reason));
     let removal = Command::Remove { expects, reason, with: by.token };
-    let command = gate.rule_command(by.principal, key?, |_| id).await;
+    let command = gate.keyed(by.principal, key?, |_| id.into()).await;
     Ok(gate.tell_rule(by, id, removal, wished, command).await?)
 }
 
@@ -355,24 +353,6 @@ impl Gate {
             return Ok(());
         }
         Err(invalid("preset", &format!("it is for {theirs}, and this node's is {ours}")))
-    }
-
-    /// The command that a request is, by its key: a repeat is the same.
-    async fn rule_command(
-        &self,
-        by: Principal,
-        Key(key): Key,
-        to: impl Fn(CommandId) -> RuleId,
-    ) -> CommandId {
-        let Some(key) = key else { return CommandId::mint() };
-        if let Some(id) = command_id(&key) {
-            return id;
-        }
-        let [earlier, now] = self.command_ids(by, &key);
-        match self.system.journal().result(to(earlier).into(), earlier).await {
-            Ok(Some(_)) => earlier,
-            Ok(None) | Err(_) => now,
-        }
     }
 
     async fn set_rule(

@@ -6,7 +6,7 @@ use super::{allowed, price::Prices, why, zones};
 use crate::{auth::scope::Asker, settings::Area};
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
-    driver::{self, Driver},
+    driver::{self, Driver, Leave},
     incident::{self, Incident, Opening},
     listing::RegionId,
     order::{self, Order, Placement},
@@ -526,6 +526,8 @@ impl Translator {
                 C::GrantSkill { skill, reason, until }
             }
             DriverAction::RevokeSkill { skill, reason } => C::RevokeSkill { skill, reason },
+            DriverAction::AllowOffShift { until, reason } => C::AllowOffShift { until, reason },
+            DriverAction::RevokeOffShift { reason } => C::RevokeOffShift { reason },
             DriverAction::Message { job, text } => C::Message { job, text },
             DriverAction::Suspend { reason, reassign } => C::Suspend { reason, reassign },
             DriverAction::Reinstate {} => C::Reinstate {},
@@ -1074,7 +1076,23 @@ impl Shown for Driver {
             let text = format!("You did not take the last {n} offers. You can take a break.");
             let (by, at) = (Principal::System, *at);
             news.messages.push(Message { job: None, text, by, at, in_a_row: Some(*n) });
+        } else if let Some((text, at)) = of_shifts(event) {
+            let (text, by) = (text.to_owned(), Principal::System);
+            news.messages.push(Message { job: None, text, by, at, in_a_row: None });
         }
+    }
+}
+
+/// What a driver is told that its shifts make of it, and when they did.
+fn of_shifts(event: &driver::Event) -> Option<(&'static str, Timestamp)> {
+    if let driver::Event::ShiftsSet { at, .. } = event {
+        Some(("Your shifts have changed.", *at))
+    } else if let driver::Event::Draining { at, why: Leave::ShiftOver } = event {
+        Some(("Your shift is over: what you have is your last.", *at))
+    } else if let driver::Event::WentOff { at, why: Leave::ShiftOver } = event {
+        Some(("Your shift is over: you are off duty.", *at))
+    } else {
+        None
     }
 }
 

@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 const HAZMAT: &str = "certificate.hazmat";
 
 /// A node whose drivers' rules are others, and the preset that says so.
-fn node_where(rule: &str, instead: &str) -> (Node, NamedTempFile) {
+pub(crate) fn node_where(rule: &str, instead: &str) -> (Node, NamedTempFile) {
     let preset = NamedTempFile::new().unwrap();
     let riderguy = include_str!("../../config/presets/riderguy.toml");
     assert_eq!(riderguy.matches(rule).count(), 1, "{rule}");

@@ -1,19 +1,26 @@
 //! What a driver may do, and what follows.
 
 use super::{
-    Break, Command, Driver, Duty, Event, GRANTS, Job, Lease, Leave, Link, Phase, Wants, grants, ms,
+    Break, Command, Driver, Duty, Event, GRANTS, Job, Lease, Leave, Link, Phase, SHIFTS, Wants,
+    grants, ms, rota,
 };
-use crate::{Context, Decider, Refusal, policy::DriverPolicy, reason, search::FLEETS};
+use crate::{
+    Context, Decider, Refusal,
+    policy::{DriverPolicy, Shifts},
+    reason,
+    search::FLEETS,
+};
 use protocol::{
     DriverId, JobId, OfferId, OfferStatus, OrderId, PartnerId, Point, Principal, RescueId,
     Timestamp,
-    view::{Offer, WorkKind},
+    trace::WhyNot,
+    view::{Offer, Shift, WorkKind},
     work::{DutyWish, Vehicle},
 };
 use std::time::Duration;
 
 /// The commands that find out for themselves whether they still mean anything.
-const ALWAYS: [&str; 21] = [
+const ALWAYS: [&str; 24] = [
     "set_duty",
     "withdraw_offer",
     "see_offer",
@@ -32,6 +39,9 @@ const ALWAYS: [&str; 21] = [
     "set_fleet",
     "grant_skill",
     "revoke_skill",
+    "set_shifts",
+    "allow_off_shift",
+    "revoke_off_shift",
     "message",
     "suspend",
     "reinstate",
@@ -60,6 +70,7 @@ pub(super) fn decide(
     context: &Context<DriverId>,
 ) -> Result<Vec<Event>, Refusal> {
     authorise(command, context)?;
+    // Not what is said of its shifts: where those are demanded nobody could begin who has never worked.
     let is_about_work = matches!(
         command,
         Command::Suspend { .. }
@@ -85,7 +96,12 @@ pub(super) fn decide(
             // And while nobody can be vouched for, whatever a driver says of itself counts.
             let self_declared =
                 (context.writes >= GRANTS).then(|| policy.self_declared.unwrap_or(false));
-            let policy = DriverPolicy { hints_every_ms, self_declared, ..*policy };
+            // Nor does anybody need a shift whom nobody can give one.
+            let shifts = if context.writes >= SHIFTS { policy.shifts } else { Shifts::Off };
+            // Each shift has its own.
+            let shift_grace_s = DriverPolicy::default().shift_grace_s;
+            let policy =
+                DriverPolicy { hints_every_ms, self_declared, shifts, shift_grace_s, ..*policy };
             draft.set_duty(*duty, vehicle.as_ref(), &policy, context.by)?;
         }
         Command::ReserveOffer { offer, consent, force, weights_g, wants } => {
@@ -116,6 +132,13 @@ pub(super) fn decide(
             draft.grant(skill, *until, reason, context.by)?
         }
         Command::RevokeSkill { skill, reason } => draft.revoke(skill, reason, context.by)?,
+        Command::SetShifts { expects, shifts, grace_s, reason } => {
+            draft.set_shifts(*expects, shifts, *grace_s, reason, context.by)?
+        }
+        Command::AllowOffShift { until, reason } => {
+            draft.allow_off_shift(*until, reason, context.by)?
+        }
+        Command::RevokeOffShift { reason } => draft.revoke_off_shift(reason, context.by)?,
         Command::Message { job, text } => draft.message(*job, text, context.by)?,
         Command::SetDestination { to } => draft.set_destination(*to),
         Command::Tick {} => draft.tick(),
@@ -143,6 +166,9 @@ fn authorise(command: &Command, context: &Context<DriverId>) -> Result<(), Refus
         | Command::SetFleet { .. }
         | Command::GrantSkill { .. }
         | Command::RevokeSkill { .. }
+        | Command::SetShifts { .. }
+        | Command::AllowOffShift { .. }
+        | Command::RevokeOffShift { .. }
         | Command::Message { .. } => context.by.is_staff(),
         Command::ReserveOffer { .. }
         | Command::WithdrawOffer { .. }
@@ -226,23 +252,28 @@ impl Draft {
         let vehicle = wanted.clone();
         match driver.duty {
             Duty::On if !is_other => {}
-            // Whose skills count is said as a shift begins.
+            // Whose skills count, and who must be in a shift, is said as its time on duty begins.
             Duty::On | Duty::Break(_) | Duty::Draining(_)
                 if driver.jobs.is_empty()
                     && driver.leases.is_empty()
-                    && driver.policy.self_declared != policy.self_declared =>
+                    && (driver.policy.self_declared != policy.self_declared
+                        || driver.policy.shifts != policy.shifts) =>
             {
                 self.require_rest(&driver.policy)?;
+                self.require_shift(policy)?;
                 self.add(Event::WentOff { at: self.now, why: Leave::Wanted });
                 self.add(Event::WentOn { at: self.now, vehicle, policy: *policy });
             }
             Duty::On => self.add(Event::Resumed { at: self.now, vehicle }),
             Duty::Off => {
                 self.require_rest(policy)?;
+                self.require_shift(policy)?;
+                self.count_no_shows();
                 self.add(Event::WentOn { at: self.now, vehicle, policy: *policy });
             }
             Duty::Break(_) | Duty::Draining(_) => {
                 self.require_rest(&driver.policy)?;
+                self.require_shift(&driver.policy)?;
                 self.add(Event::Resumed { at: self.now, vehicle });
             }
         }
@@ -263,6 +294,14 @@ impl Draft {
         match ms(policy.rest_ms).saturating_sub(rested).as_millis() as u64 {
             0 => Ok(()),
             remaining_ms => Err(Refusal::TooEarly { what: "rest".to_owned(), remaining_ms }),
+        }
+    }
+
+    /// Is the driver in a shift, or may it work without, if it must be?
+    fn require_shift(&self, policy: &DriverPolicy) -> Result<(), Refusal> {
+        match self.driver.is_outside_shift(policy, self.now) {
+            true => Err(Refusal::Unfit(vec![WhyNot::OutsideShift])),
+            false => Ok(()),
         }
     }
 
@@ -340,10 +379,11 @@ impl Draft {
         if driver.leases.iter().any(|lease| lease.is_promised) {
             return Err(not_eligible("is changing jobs"));
         }
-        let unfit = driver.unfit_for_wants(offer, wants, self.now);
+        let is_outside = driver.is_outside_shift(&driver.policy, self.now);
+        let outside = is_outside.then_some(WhyNot::OutsideShift);
+        let unfit = driver.unfit_for_wants(offer, wants, self.now).into_iter().chain(outside);
         // What may not be overruled, is not: it may have come since the dispatcher looked.
-        let unfit: Vec<_> =
-            unfit.into_iter().filter(|why| !(force && why.may_be_overruled())).collect();
+        let unfit: Vec<_> = unfit.filter(|why| !(force && why.may_be_overruled())).collect();
         if !unfit.is_empty() {
             return Err(Refusal::Unfit(unfit));
         }
@@ -480,6 +520,7 @@ impl Draft {
         if let Some(why) = self.driver.blocked() {
             return Err(not_eligible(why));
         }
+        self.require_shift(&self.driver.policy)?;
         if self.driver.leases.iter().any(|lease| lease.is_promised) {
             return Err(not_eligible("is changing jobs"));
         }
@@ -715,6 +756,65 @@ impl Draft {
         Ok(())
     }
 
+    /// What it has goes on, also if it is in no shift any more.
+    fn set_shifts(
+        &mut self,
+        expects: u32,
+        shifts: &[Shift],
+        grace_s: u16,
+        reason: &str,
+        by: Principal,
+    ) -> Result<(), Refusal> {
+        reason::check(reason)?;
+        // What it has missed is counted before it is forgotten.
+        self.count_no_shows();
+        let (known, at) = (self.driver.rota.as_deref(), self.now);
+        let shifts = rota::checked(shifts, known, at)?;
+        let is_so = known.map_or(shifts.is_empty(), |it| it.is_of(&shifts, at));
+        if is_so {
+            return Ok(());
+        }
+        let version = known.map_or(0, |it| it.version());
+        if version != expects {
+            return Err(Refusal::TooLate(format!("they have version {version} by now")));
+        }
+        self.add(Event::ShiftsSet { at, shifts, grace_s, by, reason: reason.to_owned() });
+        self.leave_after_shift();
+        Ok(())
+    }
+
+    fn allow_off_shift(
+        &mut self,
+        until: Timestamp,
+        reason: &str,
+        by: Principal,
+    ) -> Result<(), Refusal> {
+        reason::check(reason)?;
+        let at = self.now;
+        if until <= at {
+            return Err(Refusal::invalid("until", "is over"));
+        }
+        if until > at + rota::OFF_SHIFT_MAX {
+            return Err(Refusal::invalid("until", "24 hours from now at most"));
+        }
+        let rota = self.driver.rota.as_deref();
+        if rota.and_then(|it| it.off_shift(at)).is_none_or(|it| it.until != until) {
+            self.add(Event::OffShiftAllowed { at, until, by, reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn revoke_off_shift(&mut self, reason: &str, by: Principal) -> Result<(), Refusal> {
+        reason::check(reason)?;
+        let at = self.now;
+        let rota = self.driver.rota.as_deref();
+        if rota.is_some_and(|it| it.off_shift(at).is_some()) {
+            self.add(Event::OffShiftRevoked { at, by, reason: reason.to_owned() });
+            self.leave_after_shift();
+        }
+        Ok(())
+    }
+
     /// Once, until it takes one or begins anew. Who has just gone off, or rests, needs no telling.
     fn tell_unwanted(&mut self) {
         let Driver { duty, policy, n_unwanted: n, is_unwanted_told, .. } = self.driver;
@@ -736,6 +836,8 @@ impl Draft {
         self.notice_silence();
         self.expire_leases();
         self.rest_if_tired();
+        self.leave_after_shift();
+        self.count_no_shows();
         self.ask_again();
     }
 
@@ -790,6 +892,20 @@ impl Draft {
         if self.driver.fatigue_due().is_some_and(|due| self.now >= due) {
             self.answer_no(Principal::System, "must rest");
             self.add(Event::BreakStarted { at: self.now, why: Break::Fatigue });
+        }
+    }
+
+    /// Its offers go to others, and what it has it ends.
+    fn leave_after_shift(&mut self) {
+        if self.driver.shift_over_due().is_some_and(|due| self.now >= due) {
+            self.leave(Leave::ShiftOver, Principal::System);
+        }
+    }
+
+    /// Once for each shift. Who works, or may not, misses none.
+    fn count_no_shows(&mut self) {
+        for Shift { start, end, .. } in self.driver.no_shows(self.now) {
+            self.add(Event::ShiftMissed { at: self.now, start, end });
         }
     }
 

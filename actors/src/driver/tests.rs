@@ -7,12 +7,13 @@ use proptest::prelude::*;
 use protocol::{
     Currency, Money, OrderId, PartnerId, Place, Point, Principal, RescueId,
     trace::WhyNot,
-    view::{Position, RunOffer, RunPay, RunStop, StopKind},
+    view::{Position, RunOffer, RunPay, RunStop, Shift, ShiftView, StopKind, Turnout},
     work::{DutyWish, VehicleKind},
 };
 use std::collections::BTreeSet;
 use strum::VariantNames;
 
+mod rota;
 mod vouched;
 
 /// Of these somebody must vouch for the first.
@@ -1489,6 +1490,13 @@ enum Ask {
     },
     /// With or without skills.
     Duty(DutyWish, bool),
+    /// So many shifts of a quarter of an hour, with as much between them, of which the first begins so soon.
+    Shifts {
+        n: u64,
+        in_ms: u64,
+    },
+    /// May work outside of them for so long.
+    OffShift(u64),
 }
 
 const WORKS: [WorkKind; 6] = [
@@ -1539,6 +1547,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         }),
         1 => text()
             .prop_map(|reason| Command::RevokeSkill { skill: SKILLS[0].to_owned(), reason }),
+        1 => text().prop_map(|reason| Command::RevokeOffShift { reason }),
         1 => a_job().prop_map(|n| Command::Strand { rescue: RescueId::nth(n as u64) }),
         1 => a_job().prop_map(|n| Command::Unstrand { rescue: RescueId::nth(n as u64) }),
         1 => prop::option::of(Just(KIGALI)).prop_map(|to| Command::SetDestination { to }),
@@ -1549,11 +1558,13 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (a_job(), 0..3_u32, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(job, n, consent, force)| Ask::Reserve { job, n, consent, force }),
         2 => (wish, any::<bool>()).prop_map(|(duty, is_skilled)| Ask::Duty(duty, is_skilled)),
+        2 => (0..4_u64, 0..HOUR).prop_map(|(n, in_ms)| Ask::Shifts { n, in_ms }),
+        1 => (1..HOUR).prop_map(Ask::OffShift),
     ];
     let by = prop_oneof![
         5 => Just(own()),
         8 => Just(Principal::System),
-        1 => Just(Principal::Admin),
+        3 => Just(Principal::Admin),
         1 => Just(Principal::Driver(DriverId::nth(8))),
     ];
     prop_oneof![
@@ -1573,6 +1584,20 @@ impl World {
                 let skills = SKILLS.iter().filter(|_| *is_skilled).map(|&it| it.to_owned());
                 let vehicle = Some(Vehicle { skills: skills.collect(), ..moto() });
                 Command::SetDuty { duty: *duty, vehicle, policy: self.policy }
+            }
+            Ask::Shifts { n, in_ms } => {
+                let quarter = 15 * MINUTE;
+                let shift = |nth: u64| {
+                    let start = self.now.0 + in_ms + nth * 2 * quarter;
+                    Shift { start: Timestamp(start), end: Timestamp(start + quarter), zone: None }
+                };
+                let expects = self.driver.shifts_view(true, self.now).version;
+                let (shifts, reason) = ((0..*n).map(shift).collect(), "because".to_owned());
+                Command::SetShifts { expects, shifts, grace_s: 300, reason }
+            }
+            Ask::OffShift(for_ms) => {
+                let until = Timestamp(self.now.0 + for_ms);
+                Command::AllowOffShift { until, reason: "because".to_owned() }
             }
             Ask::Reserve { job: n, n: nth, consent, force } => {
                 let offer = self.offer(*nth, job(*n), WORKS[*n]);
@@ -1621,6 +1646,15 @@ impl World {
             };
             prop_assert!(card.vehicle.skills.iter().all(is_vouched_for), "{:?}", card.vehicle);
         }
+        let told = self.driver.shifts_view(true, self.now);
+        let no_show = |event: &&Event| matches!(event, Event::ShiftMissed { .. });
+        let n_no_shows = self.journal.iter().filter(no_show).count();
+        prop_assert_eq!(told.n_shift_no_shows as usize, n_no_shows, "each is counted once");
+        let is_apart = |pair: &[ShiftView]| pair[0].end <= pair[1].start;
+        prop_assert!(told.shifts.windows(2).all(is_apart), "{:?}", told.shifts);
+        let asked_until = self.card().map(|card| card.standing.asked_until.is_some());
+        let is_demanded = policy.shifts == Shifts::Demanded;
+        prop_assert!(asked_until.is_none_or(|it| it == is_demanded), "{asked_until:?}");
         prop_assert_eq!(self.driver.idle_max().is_some(), *duty == Duty::Off);
         if ban.is_some() {
             prop_assert!(!matches!(duty, Duty::On | Duty::Break(_)), "banned and at work");
@@ -1638,6 +1672,10 @@ impl World {
         if command == (Command::Tick {}) && is_yes {
             let due = self.driver.deadline().map(|(due, _)| due);
             prop_assert!(due.is_none_or(|due| due > self.now), "{due:?} stands still");
+            let Driver { duty, policy, .. } = &self.driver;
+            let is_at_work = matches!(duty, Duty::On | Duty::Break(_));
+            let is_outside = self.driver.is_outside_shift(policy, self.now);
+            prop_assert!(!(is_at_work && is_outside), "at work, and in no shift");
         }
         self.check()
     }
@@ -1650,15 +1688,19 @@ proptest! {
     #[test]
     fn no_sequence_of_commands_breaks_a_driver(
         parallel_offers in 1..3_u8,
+        is_demanded in any::<bool>(),
         steps in prop::collection::vec(any_step(), 0..120),
     ) {
         let policy = DriverPolicy {
             parallel_offers,
             deliveries_max: 2,
             forward_m: 250,
+            shifts: if is_demanded { Shifts::Demanded } else { Shifts::Off },
             ..DriverPolicy::default()
         };
         let mut world = World::new(policy);
+        let allow = world.command(&Ask::OffShift(HOUR));
+        world.ask(Principal::Admin, allow).unwrap();
         world.go_on().unwrap();
         for step in steps {
             match step {
@@ -1799,14 +1841,14 @@ fn a_claim_needs_room_now_and_other_offers_make_way_for_it() {
     assert_eq!(against(&world, WorkKind::Ride, None), [WhyNot::NoRoom]);
     let claim = |work| Command::ClaimJob { job: ride(1), work, weight_g: 0 };
     assert!(matches!(world.ask(own(), claim(WorkKind::Ride)), Err(Refusal::NotEligible(_))));
-    assert_eq!(world.driver.why_no_claims(), []);
+    assert_eq!(world.driver.why_no_claims(world.now), []);
     world.ask(own(), claim(WorkKind::Delivery)).unwrap();
     assert_eq!(against(&world, WorkKind::Delivery, None), [WhyNot::HasIt]);
 
     world.set(DutyWish::Break).unwrap();
-    assert_eq!(world.driver.why_no_claims(), [WhyNot::OnBreak]);
-    assert_eq!(World::new(DriverPolicy::default()).driver.why_no_claims(), [WhyNot::OffDuty]);
+    assert_eq!(world.driver.why_no_claims(world.now), [WhyNot::OnBreak]);
+    assert_eq!(World::new(DriverPolicy::default()).driver.why_no_claims(START), [WhyNot::OffDuty]);
     let mut unseen = World::new(DriverPolicy::default());
     unseen.go_on().unwrap();
-    assert_eq!(unseen.driver.why_no_claims(), [WhyNot::NoPosition]);
+    assert_eq!(unseen.driver.why_no_claims(unseen.now), [WhyNot::NoPosition]);
 }

@@ -69,9 +69,9 @@ impl Driver {
     }
 
     /// What keeps it from being told what it may claim from the feed.
-    pub fn why_no_claims(&self) -> Vec<WhyNot> {
+    pub fn why_no_claims(&self, now: Timestamp) -> Vec<WhyNot> {
         let is_nowhere = self.duty != Duty::Off && self.soft.position().is_none();
-        self.unfit_to_claim().chain(those([(is_nowhere, WhyNot::NoPosition)])).collect()
+        self.unfit_to_claim(now).chain(those([(is_nowhere, WhyNot::NoPosition)])).collect()
     }
 
     /// What speaks against its claiming that job from the feed; nothing, if it could have it at once. Unlike an offer, a claim needs
@@ -87,7 +87,7 @@ impl Driver {
             (self.job(job).is_some(), WhyNot::HasIt),
             (self.room_for(asks.work).is_none(), WhyNot::NoRoom),
         ];
-        self.unfit_to_claim()
+        self.unfit_to_claim(now)
             .chain(those(reasons))
             .chain(self.unfit_for(job, asks, now, costs))
             .collect()
@@ -154,23 +154,25 @@ impl Driver {
             (self.duty != Duty::Off && is_silent, WhyNot::Unreachable),
             (is_changing, WhyNot::ChangingJobs),
         ];
-        self.unfit_to_work().chain(those(reasons))
+        self.unfit_to_work(now).chain(those(reasons))
     }
 
     /// What speaks against any claim from the feed, which is asked for by who is there.
-    fn unfit_to_claim(&self) -> impl Iterator<Item = WhyNot> {
-        self.unfit_to_work().chain(those([(self.has_promised(), WhyNot::ChangingJobs)]))
+    fn unfit_to_claim(&self, now: Timestamp) -> impl Iterator<Item = WhyNot> {
+        self.unfit_to_work(now).chain(those([(self.has_promised(), WhyNot::ChangingJobs)]))
     }
 
     /// Why it takes no work.
-    fn unfit_to_work(&self) -> impl Iterator<Item = WhyNot> {
+    fn unfit_to_work(&self, now: Timestamp) -> impl Iterator<Item = WhyNot> {
         let duty = match self.duty {
             Duty::Off => Some(WhyNot::OffDuty),
             Duty::Break(_) => Some(WhyNot::OnBreak),
             Duty::Draining(_) => Some(WhyNot::Leaving),
             Duty::On => None,
         };
-        self.blocked().map(|_| WhyNot::Blocked).into_iter().chain(duty)
+        let is_outside = self.is_outside_shift(&self.policy, now);
+        let outside = is_outside.then_some(WhyNot::OutsideShift);
+        self.blocked().map(|_| WhyNot::Blocked).into_iter().chain(duty).chain(outside)
     }
 
     /// Will it take something as soon as what is in its way is gone?

@@ -4,7 +4,7 @@ use super::{Break, Leave, Slots};
 use crate::policy::DriverPolicy;
 use protocol::{
     JobId, OfferId, OfferStatus, OrderId, PartnerId, Point, Principal, RescueId, Timestamp,
-    view::{Offer, Position, WorkKind},
+    view::{Offer, Position, Shift, WorkKind},
     work::{DutyWish, Needs, Vehicle},
 };
 use serde::{Deserialize, Serialize};
@@ -158,6 +158,29 @@ pub enum Command {
     RevokeSkill {
         /** Which. */
         skill: String,
+        /** Why. */
+        reason: String,
+    },
+    /// Staff say when it is to work: in these shifts, and in no others. Needs format 10.
+    SetShifts {
+        /** How often they were said before, as far as the asker knows. */
+        expects: u32,
+        /** Which. */
+        shifts: Vec<Shift>,
+        /** How long after its start one may come to each, in seconds. */
+        grace_s: u16,
+        /** Why. */
+        reason: String,
+    },
+    /// Staff let it work outside of them. Needs format 10.
+    AllowOffShift {
+        /** Until when. */
+        until: Timestamp,
+        /** Why. */
+        reason: String,
+    },
+    /// They do no more. Needs format 10.
+    RevokeOffShift {
         /** Why. */
         reason: String,
     },
@@ -492,6 +515,48 @@ pub enum Event {
         at: Timestamp,
         /** Which. */
         skill: String,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// Staff said when it is to work. Needs format 10.
+    ShiftsSet {
+        /** When. */
+        at: Timestamp,
+        /** In which shifts, in order. */
+        shifts: Vec<Shift>,
+        /** How long after its start one may come to each, in seconds. */
+        grace_s: u16,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// It did not come to a shift in time. Needs format 10.
+    ShiftMissed {
+        /** When. */
+        at: Timestamp,
+        /** When that began… */
+        start: Timestamp,
+        /** … and when it ends. */
+        end: Timestamp,
+    },
+    /// Staff let it work outside of its shifts. Needs format 10.
+    OffShiftAllowed {
+        /** When. */
+        at: Timestamp,
+        /** Until when. */
+        until: Timestamp,
+        /** Who said it. */
+        by: Principal,
+        /** Why. */
+        reason: String,
+    },
+    /// They do no more. Needs format 10.
+    OffShiftRevoked {
+        /** When. */
+        at: Timestamp,
         /** Who said it. */
         by: Principal,
         /** Why. */

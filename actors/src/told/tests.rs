@@ -4,13 +4,13 @@ use crate::{
     commit::EncodedEvent,
     driver::Driver,
     order::{Command, Order, Placement},
-    policy::DriverPolicy,
+    policy::{DriverPolicy, Shifts},
     search::{Candidate, Command as Heard},
 };
 use protocol::{
     Currency, DriverId, Money, OrderId, Place, Point, RiderId,
     trace::Verdict,
-    view::Offer,
+    view::{Offer, Shift},
     work::{DutyWish, OfferPolicy, Vehicle, VehicleKind},
 };
 use std::time::Duration;
@@ -293,4 +293,33 @@ fn a_driver_is_told_when_it_could_be_offered_nothing() {
         [(Some(30), Some(OfferStatus::Declined)), (Some(40), Some(OfferStatus::Accepted))]
     );
     assert_eq!(play.state.why_no_offers(play.now), [WhyNot::NoRoom, WhyNot::NoPosition]);
+}
+
+#[test]
+fn a_driver_whose_shift_is_over_is_told_so_until_it_works_again() {
+    let (me, staff) = (Principal::Driver(nth(1)), Principal::Dispatcher);
+    let mut play = Play::<Driver>::new(nth(1));
+    let policy = DriverPolicy { shifts: Shifts::Demanded, ..DriverPolicy::default() };
+    let vehicle = Some(Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] });
+    let on = driver::Command::SetDuty { duty: DutyWish::On, vehicle, policy };
+    let reason = || "rain".to_owned();
+    let shifts = vec![Shift { start: START, end: START + Duration::from_secs(60), zone: None }];
+    let set = driver::Command::SetShifts { expects: 0, shifts, grace_s: 900, reason: reason() };
+    play.ask(staff, set).ask(me, on.clone());
+    play.after_s(60).ask(SYSTEM, driver::Command::Tick {});
+    assert_eq!(
+        play.state.why_no_offers(play.now),
+        [WhyNot::OffDuty, WhyNot::OutsideShift],
+        "and that it is in none now"
+    );
+    let until = START + Duration::from_secs(600);
+    play.after_s(80).ask(staff, driver::Command::AllowOffShift { until, reason: reason() });
+    play.ask(me, on);
+
+    let (spells, _) = driver(&play.journal, START, 5).unwrap();
+    let after_s = |at: Option<Timestamp>| at.map(|at| at.since(START).as_secs());
+    let rows: Vec<_> =
+        spells.iter().map(|it| (it.why, after_s(it.from), after_s(it.until))).collect();
+    let whole = |why| (why, Some(60), Some(80));
+    assert_eq!(rows, [whole(WhyNot::OffDuty), whole(WhyNot::OutsideShift)]);
 }

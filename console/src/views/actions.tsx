@@ -18,7 +18,7 @@ import { Others } from "./others.js";
 const MAY_BE_OVERRULED: Record<WhyNot, boolean> = {
   on_break: true, leaving: true, no_position: true, has_offer: true, no_room: true, not_the_one: true, vehicle: true, capacity: true, skill: true, excluded: true,
   destination: true, too_far: true, outranked: true, taken: true, held: true, too_many_drivers: true, zone_paused: true, other_fleet: true, other_fleet_first: true,
-  ramp: true, lift_gate: true, tie_downs: true,
+  ramp: true, lift_gate: true, tie_downs: true, outside_shift: true,
   blocked: false, off_duty: false, unreachable: false, has_it: false, changing_jobs: false, pair_blocked: false, same_person: false,
   cold_chain: false, certificate: false, gender: false, permit: false, hours: false,
 };

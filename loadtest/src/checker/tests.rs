@@ -54,6 +54,8 @@ fn driver(version: u64, jobs: &[JobId]) -> DriverView {
         grants: Vec::new(),
         ungranted: Vec::new(),
         rates: protocol::view::Rates::default(),
+        shift: None,
+        n_shift_no_shows: 0,
     }
 }
 

@@ -401,6 +401,17 @@ fn what_the_law_and_the_rider_ask_for_is_no_matter_of_cost() {
     assert_eq!(why(&there, &until(919), &settings), None);
     assert_eq!(why(&search, &until(19), &settings), None, "nobody knows where to");
     assert_eq!(why(&search, &until(17), &settings), Some(WhyNot::Hours));
+
+    // What it is still asked it may end later.
+    let asked_until = |ms| DriverCard {
+        standing: Standing {
+            asked_until: Some(NOW + std::time::Duration::from_millis(ms)),
+            ..Standing::default()
+        },
+        ..driver(1, 100.0)
+    };
+    assert_eq!(why(&search, &asked_until(0), &settings), Some(WhyNot::OutsideShift));
+    assert_eq!(why(&search, &asked_until(1), &settings), None);
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn every_route_is_described() {
     GET /v1/demand
     GET /v1/drivers/{id}
     GET /v1/drivers/{id}/queue
+    GET /v1/drivers/{id}/shifts
     GET /v1/drivers/{id}/why-no-offers
     GET /v1/events
     GET /v1/feed
@@ -86,6 +87,7 @@ fn every_route_is_described() {
     POST /v1/sos
     POST /v1/sse/{session}
     POST /v1/zones/{id}/actions
+    PUT /v1/drivers/{id}/shifts
     PUT /v1/rules/{id}
     ");
 }

@@ -312,6 +312,8 @@ fn one_view_is_what_all_who_asked_for_it_want() {
         grants: Vec::new(),
         ungranted: Vec::new(),
         rates: protocol::view::Rates::default(),
+        shift: None,
+        n_shift_no_shows: 0,
     };
     stage.hear(view.into());
     assert!(stage.core.topics.iter().all(|it| it.is_sure));

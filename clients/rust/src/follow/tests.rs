@@ -26,6 +26,8 @@ fn driver(n: u64, version: u64) -> ServerFrame {
         grants: Vec::new(),
         ungranted: Vec::new(),
         rates: protocol::view::Rates::default(),
+        shift: None,
+        n_shift_no_shows: 0,
     }))
 }
 

@@ -337,6 +337,8 @@ impl State {
             grants: Vec::new(),
             ungranted: Vec::new(),
             rates: Rates::default(),
+            shift: None,
+            n_shift_no_shows: 0,
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }

@@ -222,7 +222,7 @@ pub struct Search {
     /// How many of the last things that happened to it were only that a tier opened. A build that does not know of it forgets it, and
     /// then whoever looked at it before one did looks again.
     #[serde(skip_serializing_if = "is_nothing")]
-    n_widened: u32,
+    n_widened: u8,
 }
 
 /// That a driver is left in peace: until then, and until the next tier.
@@ -254,8 +254,8 @@ fn is_never(at: &Timestamp) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_nothing(n: &u32) -> bool {
-    *n == 0
+fn is_nothing<N: Default + PartialEq>(n: &N) -> bool {
+    *n == N::default()
 }
 
 /// That a search stands still because of its zone.
@@ -398,13 +398,13 @@ impl Search {
 
     /// How many of the last things that happened to it were only that it began to look further away: whoever gives it to somebody
     /// has no part in that.
-    pub fn n_widened(&self) -> u32 {
+    pub fn n_widened(&self) -> u8 {
         self.n_widened
     }
 
     /// Is it as it was in that round, but for how far away it looks?
     fn is_as_in(&self, round: u32) -> bool {
-        (self.round.saturating_sub(self.n_widened)..=self.round).contains(&round)
+        (self.round.saturating_sub(self.n_widened.into())..=self.round).contains(&round)
     }
 
     /// When it gives up, while drivers are asked.
@@ -715,7 +715,7 @@ impl Search {
         }
         self.round += 1;
         let is_only_wider = matches!(event, Event::TierOpened { .. });
-        self.n_widened = if is_only_wider { self.n_widened + 1 } else { 0 };
+        self.n_widened = if is_only_wider { self.n_widened.saturating_add(1) } else { 0 };
         match event {
             Event::Opened { at, until, next_tier_at, only } => {
                 if is_never(&self.first_opened_at) {

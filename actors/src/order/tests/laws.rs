@@ -78,7 +78,8 @@ fn claims_follow_the_driver(play: &Play) {
         assert!(play.order.driver().is_some());
     }
     let is_listed = play.order.listing(play.id).is_some();
-    let is_held = play.life().search.is_held();
+    // What is held is known to its region only while it waits for a run.
+    let is_held = play.life().search.is_held() && play.life().search.run().is_none();
     assert_eq!(is_listed, play.status() == OrderStatus::Searching && !is_held);
 }
 

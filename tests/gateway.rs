@@ -66,6 +66,8 @@ mod session;
 mod stream;
 #[path = "gateway/survival.rs"]
 mod survival;
+#[path = "gateway/templates.rs"]
+mod templates;
 #[path = "gateway/together.rs"]
 mod together;
 #[path = "gateway/upgrade.rs"]

@@ -56,6 +56,7 @@ use crate::{
     rule::Rule,
     run::{self, Run},
     search::{self, Candidate},
+    template::Template,
     zone::{self, Zone},
 };
 use admission::{Admission, Permit};
@@ -253,6 +254,7 @@ struct Node {
     zones: Shards<Zone>,
     runs: Shards<Run>,
     rules: Shards<Rule>,
+    templates: Shards<Template>,
     is_draining: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -283,7 +285,8 @@ macro_rules! hosted {
 
 hosted!(
     Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations,
-    Incident => incidents, Zone => zones, Run => runs, Rule => rules
+    Incident => incidents, Zone => zones, Run => runs, Rule => rules,
+    Template => templates
 );
 
 /// The same for the decider of a kind that is only known at run time.
@@ -324,6 +327,10 @@ macro_rules! by_kind {
             }
             $crate::Kind::Rule => {
                 type $decider = $crate::rule::Rule;
+                $body
+            }
+            $crate::Kind::Template => {
+                type $decider = $crate::template::Template;
                 $body
             }
         }
@@ -403,6 +410,7 @@ impl System {
             zones: Shards::default(),
             runs: Shards::default(),
             rules: Shards::default(),
+            templates: Shards::default(),
             is_draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -614,6 +622,9 @@ impl System {
             Tell::Rule { to, command } => {
                 self.ask_for::<Rule>(to, Ask { command, by, id }, repeats, patience).await
             }
+            Tell::Template { to, command } => {
+                self.ask_for::<Template>(to, Ask { command, by, id }, repeats, patience).await
+            }
         }
     }
 
@@ -799,6 +810,7 @@ impl System {
             + self.0.runs.n_awake()
             + self.0.zones.n_awake()
             + self.0.rules.n_awake()
+            + self.0.templates.n_awake()
     }
 
     /// Gives a quarantined entity another chance, wherever it is.

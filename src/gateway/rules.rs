@@ -89,12 +89,12 @@ pub(super) struct SetRule {
     reason: String,
 }
 
-/// Why a rule is removed.
+/// Why something is removed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhyRemoved {
     /// For whoever reads it later: 1 to 200 characters on one line.
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// A rule that may be said one day.
@@ -153,9 +153,9 @@ impl IntoResponse for RuleShown {
     }
 }
 
-/// Which version of a rule is to be changed, as the one who changes it knows it.
+/// Which version of something is to be changed, as the one who changes it knows it.
 #[derive(Debug)]
-pub(super) struct Expected(u32);
+pub(super) struct Expected(pub(super) u32);
 
 impl<S: Send + Sync> FromRequestParts<S> for Expected {
     type Rejection = Answered;
@@ -190,7 +190,7 @@ pub(super) async fn make_rule(
 ) -> Result<Response, Answered> {
     bearer.admin()?;
     let (key, Body(set)) = (key?, body?);
-    let command = gate.rule_command(bearer.0.principal, key, |id| RuleId(id.0)).await;
+    let command = gate.command_of(bearer.0.principal, key, |id| RuleId(id.0)).await;
     let id = RuleId(command.0);
     let shown = gate.set_rule(&bearer.0, id, 0, set, command).await?;
     let location = HeaderValue::from_str(&format!("/v1/rules/{id}"));
@@ -262,7 +262,7 @@ pub(super) async fn change_rule(
 ) -> Result<RuleShown, Answered> {
     bearer.admin()?;
     let (id, Expected(expects), Body(set)) = (id_of::<RuleId>(&id)?, expected?, body?);
-    let command = gate.rule_command(bearer.0.principal, key?, |_| id).await;
+    let command = gate.command_of(bearer.0.principal, key?, |_| id).await;
     Ok(gate.set_rule(&bearer.0, id, expects, set, command).await?)
 }
 
@@ -298,7 +298,7 @@ pub(super) async fn remove_rule(
     gate.check_brand(id).await?;
     let wished = Wished::new(&(expects, &reason));
     let removal = Command::Remove { expects, reason, with: by.token };
-    let command = gate.rule_command(by.principal, key?, |_| id).await;
+    let command = gate.command_of(by.principal, key?, |_| id).await;
     Ok(gate.tell_rule(by, id, removal, wished, command).await?)
 }
 
@@ -358,11 +358,11 @@ impl Gate {
     }
 
     /// The command that a request is, by its key: a repeat is the same.
-    async fn rule_command(
+    pub(super) async fn command_of<I: Into<EntityKey>>(
         &self,
         by: Principal,
         Key(key): Key,
-        to: impl Fn(CommandId) -> RuleId,
+        to: impl Fn(CommandId) -> I,
     ) -> CommandId {
         let Some(key) = key else { return CommandId::mint() };
         if let Some(id) = command_id(&key) {

@@ -263,8 +263,8 @@ impl Gate {
                 let shown = self.translator.show(key, Principal::Dispatcher).await?;
                 Ok(says_within(scope, &shown))
             }
-            // It is everybody's, and admins' alone.
-            Kind::Revocation | Kind::Rule => Ok(scope.is_everywhere()),
+            // It is everybody's, and of those alone who see everything.
+            Kind::Revocation | Kind::Rule | Kind::Template => Ok(scope.is_everywhere()),
         }
     }
 
@@ -441,7 +441,9 @@ impl Gate {
             }
             Kind::Zone => return scope.meets(ZoneId(key.id)),
             Kind::Run => return self.is_run_within(*key, scope, drivers).await.unwrap_or(false),
-            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Rule => return false,
+            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Rule | Kind::Template => {
+                return false;
+            }
         };
         if begins.is_some_and(|place| scope.contains(place.at)) {
             return true;

@@ -18,12 +18,13 @@ use actors::{
     run::{self, Run},
     runtime::{Hosted, System, Wished},
     search,
+    template::Template,
     zone::{self, Zone},
 };
 use protocol::{
     Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId,
     OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, RuleId, RunId,
-    Timestamp, ZoneId,
+    TemplateId, Timestamp, ZoneId,
     changes::{Changed, OrderChanges, RescueChanges},
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic, Viewport},
     rule::RuleMark,
@@ -258,6 +259,7 @@ impl Translator {
             fleet: fleet.map(Box::new),
             fleet_first: fleet.is_some() && !new.exclusive,
             rule,
+            kept_until: None,
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -698,6 +700,7 @@ impl Translator {
             Kind::Zone => self.show_one::<Zone>(ZoneId(key.id), by).await,
             Kind::Run => self.show_one::<Run>(RunId(key.id), by).await,
             Kind::Rule => self.show_one::<Rule>(RuleId(key.id), by).await,
+            Kind::Template => self.show_one::<Template>(TemplateId(key.id), by).await,
         }
     }
 
@@ -718,6 +721,7 @@ impl Translator {
             Kind::Zone => self.whole_one::<Zone>(ZoneId(key.id)).await,
             Kind::Run => self.whole_one::<Run>(RunId(key.id)).await,
             Kind::Rule => self.whole_one::<Rule>(RuleId(key.id)).await,
+            Kind::Template => self.whole_one::<Template>(TemplateId(key.id)).await,
         }
     }
 
@@ -1121,6 +1125,24 @@ impl Shown for Rule {
     }
 }
 
+/// Nobody follows one but staff, who see it whole.
+impl Shown for Template {
+    fn frame(&self, _id: TemplateId, _version: u64, _by: Principal) -> Option<ServerFrame> {
+        None
+    }
+
+    fn sighted(
+        &self,
+        _id: TemplateId,
+        _version: u64,
+        _sighting: &(),
+        _by: Principal,
+        _outlook: Outlook,
+    ) -> Option<ServerFrame> {
+        None
+    }
+}
+
 /// Its driver follows it, and staff.
 impl Shown for Run {
     fn frame(&self, id: RunId, version: u64, by: Principal) -> Option<ServerFrame> {
@@ -1442,7 +1464,7 @@ fn stranded(new: &NewRescue) -> Result<Option<VehicleKind>, Refused> {
 
 /// Refuses texts and lists that are longer than anyone needs, and what is heavier, or holds more, than anything on the road, wherever
 /// in the wish they are.
-fn check_sizes(wish: &Wish) -> Result<(), Refused> {
+pub(super) fn check_sizes(wish: &Wish) -> Result<(), Refused> {
     let value = serde_json::to_value(wish)
         .map_err(|error| Refused::new(Code::Malformed, error.to_string()))?;
     sizes_within("wish", &value)

@@ -1,7 +1,7 @@
 //! How an order comes into being, waits for its money and its time, and begins to look for a driver.
 
 use super::{Answer, Around, Event, Life, Placement, Stage, fulfilment, ms};
-use crate::{Refusal, rule, run, search};
+use crate::{Refusal, rule, run, search, template};
 use protocol::{
     OrderStatus, Place, Principal, Timestamp,
     work::{Handoff, OfferPolicy, OrderKind, PaymentTiming, STOPS_MAX},
@@ -24,6 +24,9 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     }
     if around.writes < rule::RULED {
         placement.rule = None;
+    }
+    if around.writes < template::KNOWN {
+        placement.kept_until = None;
     }
     let placement = &placement;
     let mut events = vec![Event::Placed { placement: Box::new(placement.clone()), at: around.now }];
@@ -132,7 +135,17 @@ impl Life {
         let Placement { driver, policy, .. } = &self.placement;
         // Whoever had it and gave it up is not the one to wait for.
         let only = driver.filter(|it| !self.search.is_out_of_question(*it));
-        self.search.open(only, policy, now).into_iter().map(Event::Search).collect()
+        let opened = self.search.open(only, policy, now).into_iter();
+        opened.chain(self.keep(now)).map(Event::Search).collect()
+    }
+
+    /// It is first seen whether it can be brought with others: nobody is asked about it alone meanwhile.
+    fn keep(&self, now: Timestamp) -> Option<search::Event> {
+        let is_kept = self.placement.kept_until.is_some_and(|until| now < until)
+            && self.is_found_a_driver()
+            && !self.search.has_begun();
+        let reason = "it is to be brought with others".to_owned();
+        is_kept.then_some(search::Event::Held { at: now, by: Principal::System, reason })
     }
 
     pub(super) fn confirm_payment(&self, amount: i64, around: &Around) -> Answer {

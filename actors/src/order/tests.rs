@@ -443,6 +443,7 @@ impl Play {
                     Tell::Zone { command, .. } => command.into(),
                     Tell::Run { command, .. } => command.into(),
                     Tell::Rule { command, .. } => command.into(),
+                    Tell::Template { command, .. } => command.into(),
                 };
                 format!("{}: {name}", effect.tell.to().kind)
             })

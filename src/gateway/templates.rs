@@ -7,8 +7,8 @@
 //! ```
 //!
 //! When a day begins, and when there is no time left for it, the template knows by itself (`actors/src/template.rs`). Here is done what
-//! takes prices, policies and routers, by whoever has the template; nothing of it is kept but what the template is told, so that another
-//! node goes on where this one fell. Two that do it at once do it to the same orders and to the same run.
+//! takes prices, policies and routers, by whoever has the template, or else by any node of its brand; nothing of it is kept but what the
+//! template is told, so that another node goes on where this one fell. Two that do it at once do it to the same orders and to the same run.
 
 use super::{
     Gate,
@@ -22,7 +22,7 @@ use crate::{
     telemetry::AUDIT,
 };
 use actors::{
-    EntityKey, Kind, Tell, Version,
+    EntityKey, Kind, Tell, Version, ViewRow,
     driver::Driver,
     journal::{Sort, ViewQuery},
     listing::RegionId,
@@ -67,7 +67,9 @@ const AT_ONCE: usize = 8;
 /// How long each of them may take; what is not done by then is done with the next look.
 const STEP_WITHIN: Duration = Duration::from_secs(15);
 /// How long it is waited after nobody was found who brings all of it.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// After how long in which nothing came of a day any node of its brand goes on with it: who has it may be of another brand.
+const LEFT_ALONE: Duration = Duration::from_secs(15);
 
 /// What a template is to say, and why.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -373,15 +375,19 @@ impl Gate {
         self.template_as_it_is(id).await
     }
 
+    /// Is it for this node to go on with a day? Prices and policies are a brand's own, and another brand's node knows them.
+    fn goes_on_with(&self, key: EntityKey, row: &ViewRow) -> bool {
+        let preset = row.body.pointer("/template/preset").and_then(serde_json::Value::as_str);
+        let is_left_alone = || row.at + LEFT_ALONE <= self.system.now();
+        preset == Some(self.translator.preset.name.as_str())
+            && (self.system.is_held(key.shard()) || is_left_alone())
+    }
+
     /// Goes on with a day that is being made, as far as it can be gone on with now. Should nobody have been found who brings all of it,
     /// it is looked for again in a while.
     async fn make_day(&self, id: TemplateId) -> Result<Next, Refused> {
         let (_, template) = self.system.read::<Template>(id).await?;
         let Some(making) = template.making() else { return Ok(Next::AtOnce) };
-        // Prices and policies are a brand's own, and another brand's node knows them.
-        if making.terms.preset != self.translator.preset.name {
-            return Ok(Next::InAWhile);
-        }
         if making.alone_from.is_none() {
             return Box::pin(self.place_orders(id, making)).await;
         }
@@ -454,14 +460,19 @@ impl Gate {
                 let (_, state) = self.system.read::<Order>(*order).await?;
                 match state.to_bring(*order, true).and_then(|it| self.unless_paused(it)) {
                     Ok(card) => cards.push(card),
-                    // It is for later still, or its zone may not be paused any more by then.
-                    Err(WhyAlone::NotLooking | WhyAlone::ZonePaused) => is_early = true,
+                    // It is for later still, its zone is paused, or what it was asked last is not over yet.
+                    Err(
+                        WhyAlone::NotLooking
+                        | WhyAlone::ZonePaused
+                        | WhyAlone::InRun
+                        | WhyAlone::Offered,
+                    ) => is_early = true,
                     // It has a driver, or is over, or is brought alone in any case.
                     Err(_) => {}
                 }
             }
             if is_early {
-                return Ok(Next::AtOnce);
+                return Ok(Next::InAWhile);
             }
             if cards.len() < 2 {
                 let why = "fewer than two of its orders are still to be brought".to_owned();
@@ -569,9 +580,8 @@ pub(super) async fn make_days(gate: Weak<Gate>) {
                 continue;
             }
         };
-        let keys = rows.iter().map(|(key, _)| *key);
-        let ours = keys.filter(|key: &EntityKey| gate.system.is_held(key.shard()));
-        let ours: Vec<TemplateId> = ours.map(|key| TemplateId(key.id)).collect();
+        let ours = rows.iter().filter(|(key, row)| gate.goes_on_with(*key, row));
+        let ours: Vec<TemplateId> = ours.map(|(key, _)| TemplateId(key.id)).collect();
         again_at.retain(|id, _| ours.contains(id));
         let now = Instant::now();
         let is_time = |id: &&TemplateId| again_at.get(id).is_none_or(|at| *at <= now);

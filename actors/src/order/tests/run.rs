@@ -388,7 +388,8 @@ fn one_that_is_kept_for_a_run_is_asked_about_by_nobody_and_goes_alone_in_time() 
 #[test]
 fn one_that_is_kept_goes_with_a_run_and_one_for_later_is_kept_from_when_it_looks() {
     let mut play = Play::placed(kept());
-    let join = join_run(1, play.round(), play.now);
+    let round = play.order.to_bring(play.id, true).expect("it may be brought with others").round;
+    let join = join_run(1, round, play.now);
     play.yes(SYSTEM, join);
     play.yes(SYSTEM, take(1));
     assert_eq!((play.status(), play.run()), (OrderStatus::Assigned, Some(RunId::nth(1))));

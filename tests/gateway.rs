@@ -22,6 +22,8 @@ mod eta;
 mod feed;
 #[path = "gateway/grants.rs"]
 mod grants;
+#[path = "gateway/hub.rs"]
+mod hub;
 #[path = "gateway/incident.rs"]
 mod incident;
 #[path = "gateway/inspect.rs"]

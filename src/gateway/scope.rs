@@ -83,7 +83,9 @@ pub(super) fn key_of(mark: &Mark) -> EntityKey {
 /// Does what is shown say itself that it lies within? If not, its driver may.
 pub(super) fn says_within(scope: &Scope, shown: &ServerFrame) -> bool {
     if let ServerFrame::Order(view) = shown {
-        view.stops.first().is_some_and(|pickup| scope.contains(pickup.at))
+        // One that was left at a hub is of those who see that, and of those where it came from.
+        let mut begins = view.stops.first().into_iter().chain(view.pickup());
+        begins.any(|pickup| scope.contains(pickup.at))
     } else if let ServerFrame::Rescue(view) = shown {
         scope.contains(view.at.at)
     } else if let ServerFrame::Driver(view) = shown {

@@ -625,6 +625,7 @@ fn new_order(order: &TemplateOrder) -> NewOrder {
         n_items: None,
         fleet: None,
         exclusive: false,
+        via: None,
     }
 }
 

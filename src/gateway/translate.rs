@@ -180,8 +180,20 @@ impl Translator {
         Ok(self.system.read::<Incident>(id).await?.1)
     }
 
-    async fn place(&self, new: NewOrder, by: Principal, id: CommandId) -> Result<Tell, Refused> {
+    async fn place(
+        &self,
+        mut new: NewOrder,
+        by: Principal,
+        id: CommandId,
+    ) -> Result<Tell, Refused> {
         let now = self.system.now();
+        if let Some(via) = &new.via {
+            if new.stops.len() != 2 {
+                return Err(invalid("via", "only with two stops"));
+            }
+            check_start(via.until, now).map_err(|_| invalid("via.until", "not within 60 days"))?;
+            new.stops.insert(1, via.hub.clone());
+        }
         let NewOrder { kind, stops, start_at, merchant, .. } = &new;
         self.check_stops(stops, 2)?;
         check_start(*start_at, now)?;
@@ -260,6 +272,7 @@ impl Translator {
             fleet_first: fleet.is_some() && !new.exclusive,
             rule,
             kept_until: None,
+            hub: new.via.map(|via| Box::new(order::Hub { until: via.until })),
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -571,8 +584,7 @@ impl Translator {
                     .order_view(id, version.0, Principal::System)
                     .ok_or_else(|| not_found(&id.to_string()))?;
                 let is_claimable = view.status == OrderStatus::JobFeed;
-                view.stops
-                    .first()
+                view.pickup()
                     .filter(|_| is_claimable)
                     .map_or(Ok(()), |pickup| self.check_zone(pickup.at, None))?;
                 let weight_g = order.asks().map_or(0, |asks| asks.needs.weight_g);

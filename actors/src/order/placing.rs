@@ -1,6 +1,6 @@
 //! How an order comes into being, waits for its money and its time, and begins to look for a driver.
 
-use super::{Answer, Around, Event, Life, Placement, Stage, fulfilment, ms};
+use super::{Answer, Around, Event, Life, Placement, Stage, fulfilment, hub, ms};
 use crate::{Refusal, rule, run, search, template};
 use protocol::{
     OrderStatus, Place, Principal, Timestamp,
@@ -17,6 +17,10 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     let mut placement = placement.clone();
     // One that not every node can read is brought alone.
     placement.policy.batch &= around.writes >= run::KNOWN;
+    if placement.hub.is_some() && around.writes < hub::KNOWN {
+        // It cannot be brought otherwise.
+        return Err(Refusal::Unavailable);
+    }
     let may_be_first = around.writes >= search::FLEETS_FIRST && placement.policy.fleet_tiers > 0;
     if placement.fleet_first && !may_be_first {
         // And one that its fleet cannot be asked about first, everybody is asked about.
@@ -72,6 +76,9 @@ fn makes_sense(placement: &Placement) -> Result<(), Refusal> {
     let is_commerce = placement.kind == OrderKind::Commerce;
     let n_stops = placement.stops.len();
     require((2..=STOPS_MAX).contains(&n_stops), "stops", "2 to 20 are needed")?;
+    let goes_by_hub = placement.hub.is_none()
+        || (placement.kind == OrderKind::Delivery && n_stops == 3 && placement.driver.is_none());
+    require(goes_by_hub, "via", "deliveries with two stops, for no driver in particular")?;
     require(placement.fare.total().amount >= 0, "fare", "cannot be negative")?;
     require(
         is_commerce == placement.merchant.is_some(),
@@ -173,6 +180,9 @@ impl Life {
         fare: Option<&protocol::Fare>,
         around: &Around,
     ) -> Answer {
+        if self.placement.hub.is_some() {
+            return Err(Refusal::invalid("stops", "those of an order that goes by a hub stay"));
+        }
         let done = self.placement.stops.iter().take(self.stops_done.into());
         let stops: Vec<Place> = done.chain(to_come).cloned().collect();
         if to_come.is_empty() || !(2..=STOPS_MAX).contains(&stops.len()) {

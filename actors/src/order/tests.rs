@@ -2,6 +2,7 @@
 
 mod again;
 mod guards;
+mod hub;
 mod later;
 mod laws;
 mod old_journals;

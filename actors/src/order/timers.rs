@@ -110,7 +110,7 @@ impl Life {
 
     /// Until when it waits to be brought with others, while it does.
     fn kept_until(&self) -> Option<Timestamp> {
-        self.placement.kept_until.filter(|_| self.search.is_kept())
+        self.placement.kept_until.filter(|_| self.search.is_kept() && !self.is_past_hub())
     }
 
     fn tick_cancel_request(&self, around: &Around) -> Vec<Event> {

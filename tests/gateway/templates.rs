@@ -210,7 +210,7 @@ async fn two_editors_do_not_overwrite_each_other_and_a_paused_one_makes_nothing(
     due["template"]["at"] = json!(in_minutes(10));
     assert_eq!(staff.put(&path, 3, &due).await.status(), 200);
     let listed = json_of(staff.get(&format!("{TEMPLATES}?status=paused")).await).await;
-    assert_eq!(listed["items"][0]["version"], 4, "{listed}");
+    assert_eq!(listed["items"][0]["body"]["version"], 4, "{listed}");
     assert_eq!(n_orders(&staff).await, 0, "it is paused");
     act(4, "resume").await;
     orders(&staff, &path).await;

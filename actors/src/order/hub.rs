@@ -66,12 +66,16 @@ impl Life {
         let wanted = self.placement.dropoff_proof.iter().copied();
         let wanted: Vec<ProofKind> = wanted.filter(|it| *it != ProofKind::Pin).collect();
         self.are_complete(proofs, &wanted, None)?;
+        // Whoever was to take it over on the way is not to any more.
+        let closed = self.search.close(around.now).into_iter().map(Event::Search);
         let left = Event::LeftAtHub { by, proofs: proofs.to_vec(), at: around.now };
+        let mut events: Vec<Event> = closed.chain([left]).collect();
         let mut after = self.clone();
-        after.evolve(&left);
-        let waits = matches!(after.stage, Stage::Waiting { search_at: Some(_) });
-        let search = if waits { Vec::new() } else { after.begin_search(around.now) };
-        Ok([left].into_iter().chain(search).collect())
+        events.iter().for_each(|event| after.evolve(event));
+        if !matches!(after.stage, Stage::Waiting { search_at: Some(_) }) {
+            events.extend(after.begin_search(around.now));
+        }
+        Ok(events)
     }
 
     /// It lies at the hub, and its driver has nothing to do with it any more.

@@ -90,6 +90,17 @@ fn each_leg_has_its_own_driver_and_all_of_it_is_one_order() {
 }
 
 #[test]
+fn who_was_to_take_it_over_on_the_way_does_not_do_so_at_the_hub() {
+    let mut play = Play::at(by_hub(Some(Timestamp(2_000_000_000))), OrderStatus::AtStop);
+    play.yes(DISPATCHER, handover(3, false, "the tyre is flat", &[]));
+    let offer = play.order.offers().first().expect("it is told").id;
+    play.yes(driver(1), complete());
+    assert_eq!(play.order.offers(), []);
+    play.no(SYSTEM, accepted(offer, 3));
+    assert_eq!((play.status(), play.order.driver()), (OrderStatus::Waiting, None));
+}
+
+#[test]
 fn it_stays_at_the_hub_for_as_long_as_it_is_to() {
     let until = Timestamp(1_000_000_000 + 7_200_000);
     let mut play = Play::left_at_hub(Some(until));

@@ -471,7 +471,7 @@ proptest! {
             play.now = play.now + Duration::from_secs(hours * HOUR.as_secs());
             let said = match step {
                 0 => {
-                    let weekdays = Weekday::iter().zip(0..).filter(|(_, n)| days >> n & 1 == 1);
+                    let weekdays = Weekday::iter().zip(0_u8..).filter(|(_, n)| (days >> *n) & 1 == 1);
                     let weekdays = weekdays.map(|(it, _)| it).collect();
                     let at = TimeOfDay::new(minute).unwrap();
                     Some(set(TemplateTerms { weekdays, at, ..terms() }, n_said))
@@ -523,7 +523,7 @@ proptest! {
     fn the_next_day_is_the_first_that_is_meant(
         since_h in 0_u64..2_000, days in 1_u8..128, minute in 0_u16..1_440, offset_min in -720_i32..=840
     ) {
-        let weekdays = Weekday::iter().zip(0..).filter(|(_, n)| days >> n & 1 == 1);
+        let weekdays = Weekday::iter().zip(0_u8..).filter(|(_, n)| (days >> *n) & 1 == 1);
         let weekdays: Vec<Weekday> = weekdays.map(|(it, _)| it).collect();
         let time = TimeOfDay::new(minute).unwrap();
         let terms = TemplateTerms { weekdays: weekdays.clone(), at: time, ..terms() };

@@ -48,6 +48,7 @@ mod shifts;
 mod socket;
 mod stream;
 pub(crate) mod tap;
+mod templates;
 mod together;
 mod translate;
 mod turned_away;
@@ -301,6 +302,7 @@ impl Gateway {
         drop(tokio::spawn(replica::follow::<Zones>(Arc::downgrade(&gate), newest)));
         let newest = Box::pin(replica::load::<Rules>(&gate)).await?;
         drop(tokio::spawn(replica::follow::<Rules>(Arc::downgrade(&gate), newest)));
+        drop(tokio::spawn(templates::make_days(Arc::downgrade(&gate))));
         let incidents = Arc::clone(&gate.incidents);
         drop(tokio::spawn(incidents::follow(Arc::downgrade(&gate), incidents)));
 

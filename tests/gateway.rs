@@ -22,6 +22,8 @@ mod eta;
 mod feed;
 #[path = "gateway/grants.rs"]
 mod grants;
+#[path = "gateway/hub.rs"]
+mod hub;
 #[path = "gateway/incident.rs"]
 mod incident;
 #[path = "gateway/inspect.rs"]
@@ -68,6 +70,8 @@ mod shifts;
 mod stream;
 #[path = "gateway/survival.rs"]
 mod survival;
+#[path = "gateway/templates.rs"]
+mod templates;
 #[path = "gateway/together.rs"]
 mod together;
 #[path = "gateway/upgrade.rs"]

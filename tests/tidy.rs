@@ -2,7 +2,7 @@
 
 use actors::{
     cluster::arbiter::Standing, driver, incident, order, rescue, revocation, rider, rule, run,
-    runtime::Phase, search, zone,
+    runtime::Phase, search, template, zone,
 };
 use protocol::{
     DriverId,
@@ -258,7 +258,7 @@ fn the_console_has_a_word_for_all_that_is_named() {
         fs::read_to_string(root().join("console/src/words/en.ts")).expect("a catalogue");
     let has = |group: &str, name: &str| catalogue.contains(&format!("\"{group}.{name}\": "));
 
-    let events: [&[&str]; 13] = [
+    let events: [&[&str]; 14] = [
         order::Event::VARIANTS,
         order::Alert::VARIANTS,
         order::fulfilment::Event::VARIANTS,
@@ -271,6 +271,7 @@ fn the_console_has_a_word_for_all_that_is_named() {
         zone::Event::VARIANTS,
         run::Event::VARIANTS,
         rule::Event::VARIANTS,
+        template::Event::VARIANTS,
         revocation::Event::VARIANTS,
     ];
     for event in events.into_iter().flatten().filter(|it| !NAMED_OTHERWISE.contains(it)) {

@@ -1,11 +1,12 @@
 //! What one yes writes, all of it or nothing.
 
 use crate::{
-    Format, Tell, driver, format, incident, order, rescue, revocation, rider, rule, run, zone,
+    Format, Tell, driver, format, incident, order, rescue, revocation, rider, rule, run, template,
+    zone,
 };
 use protocol::{
     CommandId, Currency, DriverId, Identifier, IncidentId, OrderId, RescueId, RevocationId,
-    RiderId, RuleId, RunId, ShardId, Timestamp, ZoneId,
+    RiderId, RuleId, RunId, ShardId, TemplateId, Timestamp, ZoneId,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -51,6 +52,8 @@ pub enum Kind {
     Run = 8,
     /// [`crate::rule::Rule`]. Needs format 9.
     Rule = 9,
+    /// [`crate::template::Template`]. Needs format 10.
+    Template = 10,
 }
 
 /// Which entity, among all kinds.
@@ -87,7 +90,8 @@ impl EntityKey {
             | Kind::Revocation
             | Kind::Incident
             | Kind::Zone
-            | Kind::Rule => ShardId::of(self.id.as_bytes()),
+            | Kind::Rule
+            | Kind::Template => ShardId::of(self.id.as_bytes()),
         }
     }
 
@@ -102,6 +106,7 @@ impl EntityKey {
             .or_else(|| text.parse::<ZoneId>().ok().map(Self::from))
             .or_else(|| text.parse::<RunId>().ok().map(Self::from))
             .or_else(|| text.parse::<RuleId>().ok().map(Self::from))
+            .or_else(|| text.parse::<TemplateId>().ok().map(Self::from))
     }
 }
 
@@ -117,7 +122,8 @@ macro_rules! keys {
 
 keys!(
     OrderId => Order, RescueId => Rescue, DriverId => Driver, RiderId => Rider,
-    RevocationId => Revocation, IncidentId => Incident, ZoneId => Zone, RunId => Run, RuleId => Rule
+    RevocationId => Revocation, IncidentId => Incident, ZoneId => Zone, RunId => Run, RuleId => Rule,
+    TemplateId => Template
 );
 
 impl From<protocol::JobId> for EntityKey {
@@ -344,6 +350,7 @@ impl EncodedEvent {
             Kind::Zone => shown::<zone::Event>(&self.bytes),
             Kind::Run => shown::<run::Event>(&self.bytes),
             Kind::Rule => shown::<rule::Event>(&self.bytes),
+            Kind::Template => shown::<template::Event>(&self.bytes),
         }
     }
 }

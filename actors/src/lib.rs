@@ -28,6 +28,7 @@ pub mod run;
 pub mod runtime;
 pub mod search;
 pub mod tell;
+pub mod template;
 pub mod told;
 pub mod zone;
 

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `order/table.rs` (what is allowed), this file (what an order is), and then by
 //! relation: `ride.rs`, `transport.rs`, `fulfilment.rs` (the work), `offers.rs` (its driver),
-//! `run.rs` (what it is brought with), `cancel.rs` (its bad ends), `later.rs` (orders for later), `waiting.rs` (what waiting costs),
+//! `run.rs` (what it is brought with), `hub.rs` (where it changes vehicles), `cancel.rs` (its bad ends), `later.rs` (orders for later), `waiting.rs` (what waiting costs),
 //! `again.rs` (orders that go on as another one), `timers.rs` and `track.rs` (what it does by itself), `prospect.rs`
 //! (what it is told to expect), `evolve.rs`
 //! (what it remembers of all that), `shown.rs` (what others are told).
@@ -14,6 +14,7 @@ mod command;
 mod event;
 mod evolve;
 pub mod fulfilment;
+mod hub;
 mod later;
 mod offers;
 mod placing;
@@ -28,7 +29,7 @@ mod transport;
 mod waiting;
 
 pub use crate::search::Sighting;
-pub use command::{Command, Placement};
+pub use command::{Command, Hub, Placement};
 pub use event::{Alert, Event};
 
 use crate::{
@@ -106,6 +107,9 @@ struct Life {
     /// The run whose driver has it, if it is brought with others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunId>,
+    /// That it was left at its hub, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<Box<hub::Left>>,
     #[serde(skip)]
     track: Track,
 }
@@ -351,6 +355,8 @@ impl Decider for Order {
             CONTROLLED
         } else if let Event::IncidentOpened { .. } = event {
             incident::KNOWN
+        } else if let Event::LeftAtHub { .. } = event {
+            hub::KNOWN
         } else {
             Format::FIRST
         }
@@ -412,6 +418,7 @@ impl Life {
             followed_by: None,
             priority: Priority::Normal,
             run: None,
+            left: None,
             track: Track::default(),
         }
     }
@@ -606,6 +613,8 @@ impl Life {
             let parties = Some(self.parties());
             let opening = Opening::of_job(IncidentKind::CancelledSafety, *by, job);
             vec![Tell::incident(Opening { parties, ..opening }).into()]
+        } else if let Event::LeftAtHub { .. } = event {
+            before.map(|by| by.end(job, "left at the hub")).into_iter().collect()
         } else if let Event::DriverGone { reason, .. } = event {
             before.map(|by| by.end(job, reason)).into_iter().collect()
         } else if let Event::Alerted { what: Alert::DriverLost, .. } = event {
@@ -711,7 +720,7 @@ impl Life {
             job,
             work: work(self.placement.kind),
             pickup: self.pickup(),
-            dropoff: self.placement.stops.last(),
+            dropoff: Some(self.dropoff()),
             fare: self.placement.fare.total(),
             needs: &self.placement.needs,
         }
@@ -728,12 +737,20 @@ impl Life {
         }
     }
 
+    /// Where whoever brings it now fetches it: at the hub, once it was left there.
     fn pickup(&self) -> &Place {
-        self.placement.stops.first().expect("an order is placed with at least two stops")
+        self.placement
+            .stops
+            .get(self.first_stop())
+            .expect("an order is placed with at least two stops")
     }
 
+    /// Where whoever brings it now brings it to: to the hub, until it was left there.
     fn dropoff(&self) -> &Place {
-        self.placement.stops.last().expect("an order is placed with at least two stops")
+        self.placement
+            .stops
+            .get(self.last_stop())
+            .expect("an order is placed with at least two stops")
     }
 
     fn n_stops(&self) -> u8 {

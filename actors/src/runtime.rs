@@ -57,6 +57,7 @@ use crate::{
     rule::Rule,
     run::{self, Run},
     search::{self, Candidate},
+    template::Template,
     zone::{self, Zone},
 };
 use admission::{Admission, Permit};
@@ -254,6 +255,7 @@ struct Node {
     zones: Shards<Zone>,
     runs: Shards<Run>,
     rules: Shards<Rule>,
+    templates: Shards<Template>,
     is_draining: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -284,7 +286,8 @@ macro_rules! hosted {
 
 hosted!(
     Order => orders, Rescue => rescues, Driver => drivers, Rider => riders, Revocation => revocations,
-    Incident => incidents, Zone => zones, Run => runs, Rule => rules
+    Incident => incidents, Zone => zones, Run => runs, Rule => rules,
+    Template => templates
 );
 
 /// The same for the decider of a kind that is only known at run time.
@@ -325,6 +328,10 @@ macro_rules! by_kind {
             }
             $crate::Kind::Rule => {
                 type $decider = $crate::rule::Rule;
+                $body
+            }
+            $crate::Kind::Template => {
+                type $decider = $crate::template::Template;
                 $body
             }
         }
@@ -404,6 +411,7 @@ impl System {
             zones: Shards::default(),
             runs: Shards::default(),
             rules: Shards::default(),
+            templates: Shards::default(),
             is_draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -617,6 +625,9 @@ impl System {
             Tell::Rule { to, command } => {
                 self.ask_for::<Rule>(to, Ask { command, by, id }, repeats, patience).await
             }
+            Tell::Template { to, command } => {
+                self.ask_for::<Template>(to, Ask { command, by, id }, repeats, patience).await
+            }
         }
     }
 
@@ -806,6 +817,7 @@ impl System {
             + self.0.runs.n_awake()
             + self.0.zones.n_awake()
             + self.0.rules.n_awake()
+            + self.0.templates.n_awake()
     }
 
     /// Gives a quarantined entity another chance, wherever it is.

@@ -223,6 +223,9 @@ pub struct Search {
     /// then whoever looked at it before one did looks again.
     #[serde(skip_serializing_if = "is_nothing")]
     n_widened: u8,
+    /// It is the platform that holds it, to have it brought with others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_kept: bool,
 }
 
 /// That a driver is left in peace: until then, and until the next tier.
@@ -556,6 +559,12 @@ impl Search {
             Phase::Held { .. } if self.paused.is_some() => {
                 vec![Event::Held { at, by, reason: reason.to_owned() }]
             }
+            // From now on it does not go on by itself.
+            Phase::Held { .. } if self.is_kept => {
+                let left = self.left_run(OfferStatus::Withdrawn, false, at);
+                let held = Event::Held { at, by, reason: reason.to_owned() };
+                left.into_iter().chain([held]).collect()
+            }
             Phase::Held { .. } => {
                 self.left_run(OfferStatus::Withdrawn, false, at).into_iter().collect()
             }
@@ -734,6 +743,7 @@ impl Search {
                 self.asks_again = false;
                 self.at_rest.clear();
                 self.paused = None;
+                self.is_kept = false;
             }
             Event::TierOpened { tier: wider, next_tier_at: then, .. } => {
                 if let Phase::Open { tier, next_tier_at, .. } = &mut self.phase {
@@ -808,9 +818,10 @@ impl Search {
                 (self.fleet, self.fleet_first) = (fleet.map(Box::new), *first);
             }
             Event::Barred { drivers } => self.barred = drivers.as_slice().into(),
-            Event::Held { at, .. } => {
+            Event::Held { at, by, .. } => {
                 self.phase = self.phase.held(*at);
                 self.paused = None;
+                self.is_kept = *by == Principal::System;
             }
             Event::Paused { at, pause, until } => {
                 self.phase = self.phase.held(*at);
@@ -821,6 +832,7 @@ impl Search {
                 self.n_offers_at_opening = self.n_offers;
                 self.n_refused = 0;
                 self.paused = None;
+                self.is_kept = false;
                 // Whoever rested while it stood still was woken by nothing.
                 self.at_rest.clear();
             }
@@ -1037,6 +1049,16 @@ impl Search {
             Phase::Held { .. } => self.paused.is_none(),
             Phase::Open { .. } | Phase::Feed { .. } | Phase::Closed => false,
         }
+    }
+
+    /// Is it the platform that lets nobody be asked, to have it brought with others?
+    pub fn is_kept(&self) -> bool {
+        self.is_kept && self.is_held()
+    }
+
+    /// Was anybody ever looked for?
+    pub fn has_begun(&self) -> bool {
+        !is_never(&self.first_opened_at)
     }
 
     /// Why nobody is asked, if its zone is why.

@@ -12,11 +12,12 @@ use crate::{
     rule::{self, Rule},
     run::{self, Run},
     search,
+    template::{self, Template},
     zone::{self, Zone},
 };
 use protocol::{
     DriverId, IncidentId, JobId, OrderId, Point, RescueId, RevocationId, RiderId, RuleId, RunId,
-    ZoneId,
+    TemplateId, ZoneId,
     view::{Etas, StopKind},
     work::VehicleKind,
 };
@@ -89,6 +90,13 @@ pub enum Tell {
         /** What. */
         command: rule::Command,
     },
+    /// For a template.
+    Template {
+        /** Which. */
+        to: TemplateId,
+        /** What. */
+        command: template::Command,
+    },
 }
 
 impl Tell {
@@ -137,6 +145,7 @@ impl Tell {
             Self::Zone { command, .. } => Zone::command_format(command),
             Self::Run { command, .. } => Run::command_format(command),
             Self::Rule { command, .. } => Rule::command_format(command),
+            Self::Template { command, .. } => Template::command_format(command),
         }
     }
 
@@ -152,6 +161,7 @@ impl Tell {
             Self::Zone { to, .. } => (*to).into(),
             Self::Run { to, .. } => (*to).into(),
             Self::Rule { to, .. } => (*to).into(),
+            Self::Template { to, .. } => (*to).into(),
         }
     }
 }

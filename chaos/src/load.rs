@@ -241,6 +241,7 @@ pub(crate) fn order(from: Point) -> NewOrder {
         n_items: None,
         fleet: None,
         exclusive: false,
+        via: None,
     }
 }
 

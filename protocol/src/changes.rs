@@ -12,8 +12,8 @@ use crate::{
     Place, RescueId, RescueStatus, RiderId, RunId, RunStatus, Timestamp,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Etas, Grant, Hint, Offer, OfferView, OrderView, Position, Queued, Rates,
-        RescueView, RiderView, RunOrder, RunStop, RunView, Shift, ZonePause,
+        DriverView, Etas, Grant, Hint, HubStay, Offer, OfferView, OrderView, Position, Queued,
+        Rates, RescueView, RiderView, RunOrder, RunStop, RunView, Shift, ZonePause,
     },
     work::{Alternative, Issue, Needs, OfferPolicy, OrderKind, Priority, Vehicle},
 };
@@ -136,6 +136,7 @@ changes! {
         eta: [Option<Etas>],
         queue: [Option<Queued>],
         code: [Option<String>],
+        hub: [Option<HubStay>],
     }
 }
 

@@ -276,6 +276,8 @@ ids! {
     RunId => "run",
     /// What admins say of how drivers are found, for a while and for some jobs.
     RuleId => "rule",
+    /// What staff want brought together again and again, on some days.
+    TemplateId => "template",
 }
 
 /// A UUIDv7 made of a moment and 74 bits of `entropy`.

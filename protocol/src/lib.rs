@@ -6,6 +6,7 @@
 
 pub mod changes;
 pub mod codec;
+mod date;
 pub mod frame;
 pub mod geo;
 mod ids;
@@ -14,16 +15,18 @@ mod principal;
 mod refused;
 pub mod rule;
 mod status;
+pub mod template;
 mod time;
 pub mod trace;
 pub mod view;
 pub mod work;
 
+pub use date::{Date, NoDate, TimeOfDay, Weekday};
 pub use geo::{Place, Point};
 pub use ids::{
     CommandId, DriverId, Identifier, IncidentId, JobId, MerchantId, OfferId, OrderId, ParseIdError,
     PartnerId, RescueId, RevocationId, RiderId, RuleId, RunId, SHARDS, SessionId, ShardId,
-    ShardSet, TokenId, ZoneId,
+    ShardSet, TemplateId, TokenId, ZoneId,
 };
 pub use money::{Currency, Fare, FareLine, Money};
 pub use principal::{Principal, Role};

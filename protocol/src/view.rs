@@ -93,6 +93,32 @@ pub struct OrderView {
     /// The code the rider tells the driver; shown to the rider only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// The hub by which it goes, if it does: its second stop. Until it is left there its driver brings it there, and afterwards on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubStay>,
+}
+
+impl OrderView {
+    /// Where whoever brings it now fetches it: at its hub, once it was left there.
+    pub fn pickup(&self) -> Option<&Place> {
+        let is_past_hub = self.hub.is_some_and(|hub| hub.left_at.is_some());
+        self.stops.get(usize::from(is_past_hub))
+    }
+}
+
+/// That goods change vehicles at a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HubStay {
+    /// Until when they stay there, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// When they were left there; absent as long as they are on the way there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<Timestamp>,
+    /// Who left them there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<DriverId>,
 }
 
 /// How long something is expected to take, in seconds.

@@ -391,6 +391,22 @@ pub struct NewOrder {
     /// Are nobody else's drivers asked afterwards? Only with `fleet`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub exclusive: bool,
+    /// The hub by which it goes: one driver brings it there, and another one on from there; deliveries with two stops only. A quote is of
+    /// all three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+}
+
+/// Where goods change vehicles on their way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Via {
+    /// Where, and what people call it.
+    pub hub: Place,
+    /// Until when it stays there; somebody who brings it on is looked for as soon as it is there, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// What is wrong with a stranded vehicle.

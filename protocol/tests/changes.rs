@@ -9,8 +9,8 @@ use protocol::{
     codec::Codec,
     frame::{ServerFrame, Topic},
     view::{
-        DriverView, Eta, Etas, Grant, Offer, OfferView, OrderView, Position, Queued, Rates,
-        RescueView, RiderView, RunOrder, RunStop, RunView, Shift, StopKind, WorkKind,
+        DriverView, Eta, Etas, Grant, HubStay, Offer, OfferView, OrderView, Position, Queued,
+        Rates, RescueView, RiderView, RunOrder, RunStop, RunView, Shift, StopKind, WorkKind,
     },
     work::{Issue, Needs, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
@@ -88,6 +88,10 @@ fn offer(n: u8) -> Offer {
     }
 }
 
+fn hub_stay(n: u8) -> HubStay {
+    HubStay { until: maybe(n, time), left_at: maybe(n / 2, time), by: maybe(n / 2, driver) }
+}
+
 fn order_view(d: Dice) -> ServerFrame {
     OrderView {
         id: OrderId::nth(1),
@@ -119,6 +123,7 @@ fn order_view(d: Dice) -> ServerFrame {
         eta: maybe(d[15], etas),
         queue: maybe(d[16], queued),
         code: maybe(d[19], text),
+        hub: maybe(d[17], hub_stay),
     }
     .into()
 }

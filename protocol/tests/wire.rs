@@ -126,6 +126,7 @@ fn wishes() -> Vec<Wish> {
         n_items: None,
         fleet: None,
         exclusive: false,
+        via: None,
     };
     let new_rescue = NewRescue {
         issue: Issue::FlatTyre,
@@ -318,6 +319,7 @@ fn order_view() -> OrderView {
         eta: None,
         queue: None,
         code: Some("0042".to_owned()),
+        hub: None,
     }
 }
 

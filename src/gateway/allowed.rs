@@ -16,7 +16,10 @@ pub(crate) fn for_asker(
         (Kind::Rescue, _) => of_rescue(name, by),
         (Kind::Driver, _) => of_driver(name, by),
         (Kind::Incident | Kind::Run, _) => by.is_staff(),
-        (Kind::Order | Kind::Rider | Kind::Revocation | Kind::Zone | Kind::Rule, _) => false,
+        (
+            Kind::Order | Kind::Rider | Kind::Revocation | Kind::Zone | Kind::Rule | Kind::Template,
+            _,
+        ) => false,
     });
     Refused { allowed: allowed.cloned().collect(), ..refused }
 }

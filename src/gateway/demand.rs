@@ -338,7 +338,7 @@ impl Gate {
         self.check_sight(key, by).await?;
         let shown = self.translator.show(key, by.who).await?;
         let pickup = if let ServerFrame::Order(view) = &shown {
-            view.stops.first().map(|it| it.at)
+            view.pickup().map(|it| it.at)
         } else if let ServerFrame::Rescue(view) = &shown {
             Some(view.at.at)
         } else {

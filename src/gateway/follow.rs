@@ -20,11 +20,12 @@ use actors::{
     rule::Rule,
     run::Run,
     runtime::{System, Update, Watching},
+    template::Template,
     zone::Zone,
 };
 use protocol::{
     DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId, Principal, RescueId,
-    RevocationId, RiderId, RuleId, RunId, ZoneId,
+    RevocationId, RiderId, RuleId, RunId, TemplateId, ZoneId,
     changes::Changed,
     frame::{ActorView, ServerFrame},
     view::Etas,
@@ -289,6 +290,7 @@ pub(crate) async fn open(
         Kind::Zone => open_one::<Zone>(&system, ZoneId(key.id), by, known).await,
         Kind::Run => open_one::<Run>(&system, RunId(key.id), by, known).await,
         Kind::Rule => open_one::<Rule>(&system, RuleId(key.id), by, known).await,
+        Kind::Template => open_one::<Template>(&system, TemplateId(key.id), by, known).await,
     }
 }
 
@@ -429,7 +431,8 @@ impl Follow {
             | Kind::Incident
             | Kind::Zone
             | Kind::Run
-            | Kind::Rule => None,
+            | Kind::Rule
+            | Kind::Template => None,
         }
     }
 

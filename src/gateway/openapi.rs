@@ -2,8 +2,8 @@
 
 use super::{
     Gate, cluster, demand, events, feed, health, incidents, inspect, levels, marks, no_such_method,
-    orchestrations, plans, residence, rest, revocations, rules, runs, shifts, stream, together,
-    why, zones,
+    orchestrations, plans, residence, rest, revocations, rules, runs, shifts, stream, templates,
+    together, why, zones,
 };
 use axum::{Router, extract::DefaultBodyLimit};
 use protocol::{Refused, view, work};
@@ -96,6 +96,13 @@ pub(super) fn routes(cross: CorsLayer) -> (Router<Arc<Gate>>, openapi::OpenApi) 
         .routes(routes!(rules::show_rule, rules::change_rule, rules::remove_rule))
         .routes(routes!(rules::try_rule))
         .routes(routes!(runs::list_runs, together::make_runs))
+        .routes(routes!(templates::make_template, templates::list_templates))
+        .routes(routes!(
+            templates::show_template,
+            templates::change_template,
+            templates::remove_template
+        ))
+        .routes(routes!(templates::act_on_template))
         .routes(routes!(together::cluster_deliveries))
         .routes(routes!(orchestrations::orchestrate))
         .routes(routes!(orchestrations::commit))

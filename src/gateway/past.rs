@@ -7,11 +7,12 @@ use super::{
 };
 use actors::{
     Decider, EntityKey, Kind, Version, driver::Driver, format, incident::Incident, order::Order,
-    rescue::Rescue, revocation::Revocation, rider::Rider, rule::Rule, run::Run, zone::Zone,
+    rescue::Rescue, revocation::Revocation, rider::Rider, rule::Rule, run::Run, template::Template,
+    zone::Zone,
 };
 use protocol::{
     Code, DriverId, Identifier, IncidentId, OrderId, Refused, RescueId, RevocationId, RiderId,
-    RuleId, RunId, ZoneId, frame::ActorView,
+    RuleId, RunId, TemplateId, ZoneId, frame::ActorView,
 };
 
 /// Most events that are folded for one answer: whoever has had more is looked at from its history.
@@ -36,6 +37,7 @@ impl Gate {
             Kind::Zone => self.folded::<Zone>(ZoneId(key.id), version).await,
             Kind::Run => self.folded::<Run>(RunId(key.id), version).await,
             Kind::Rule => self.folded::<Rule>(RuleId(key.id), version).await,
+            Kind::Template => self.folded::<Template>(TemplateId(key.id), version).await,
         }
     }
 

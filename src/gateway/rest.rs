@@ -181,7 +181,8 @@ impl Caller {
             | Kind::Rider
             | Kind::Incident
             | Kind::Zone
-            | Kind::Run => self.staff(),
+            | Kind::Run
+            | Kind::Template => self.staff(),
         }
     }
 }

@@ -89,12 +89,12 @@ pub(super) struct SetRule {
     reason: String,
 }
 
-/// Why a rule is removed.
+/// Why something is removed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhyRemoved {
     /// For whoever reads it later: 1 to 200 characters on one line.
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// A rule that may be said one day.
@@ -153,9 +153,9 @@ impl IntoResponse for RuleShown {
     }
 }
 
-/// Which version of a rule is to be changed, as the one who changes it knows it.
+/// Which version of something is to be changed, as the one who changes it knows it.
 #[derive(Debug)]
-pub(super) struct Expected(u32);
+pub(super) struct Expected(pub(super) u32);
 
 impl<S: Send + Sync> FromRequestParts<S> for Expected {
     type Rejection = Answered;

@@ -91,7 +91,9 @@ pub(super) fn key_of(mark: &Mark) -> EntityKey {
 /// Does what is shown say itself that it lies within? If not, its driver may.
 pub(super) fn says_within(scope: &Scope, shown: &ServerFrame) -> bool {
     if let ServerFrame::Order(view) = shown {
-        view.stops.first().is_some_and(|pickup| scope.contains(pickup.at))
+        // One that was left at a hub is of those who see that, and of those where it came from.
+        let mut begins = view.stops.first().into_iter().chain(view.pickup());
+        begins.any(|pickup| scope.contains(pickup.at))
     } else if let ServerFrame::Rescue(view) = shown {
         scope.contains(view.at.at)
     } else if let ServerFrame::Driver(view) = shown {
@@ -277,8 +279,8 @@ impl Gate {
                 let shown = self.translator.show(key, Principal::Dispatcher).await?;
                 Ok(says_within(scope, &shown))
             }
-            // It is everybody's, and admins' alone.
-            Kind::Revocation | Kind::Rule => Ok(scope.is_everywhere()),
+            // It is everybody's, and of those alone who see everything.
+            Kind::Revocation | Kind::Rule | Kind::Template => Ok(scope.is_everywhere()),
         }
     }
 
@@ -455,7 +457,9 @@ impl Gate {
             }
             Kind::Zone => return scope.meets(ZoneId(key.id)),
             Kind::Run => return self.is_run_within(*key, scope, drivers).await.unwrap_or(false),
-            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Rule => return false,
+            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Rule | Kind::Template => {
+                return false;
+            }
         };
         if begins.is_some_and(|place| scope.contains(place.at)) {
             return true;

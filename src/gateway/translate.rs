@@ -18,12 +18,13 @@ use actors::{
     run::{self, Run},
     runtime::{Hosted, System, Wished},
     search,
+    template::Template,
     zone::{self, Zone},
 };
 use protocol::{
     Code, CommandId, DriverId, Identifier, IncidentId, JobId, OfferId, OfferStatus, OrderId,
     OrderStatus, Place, Point, Principal, Refused, RescueId, RevocationId, RiderId, RuleId, RunId,
-    Timestamp, ZoneId,
+    TemplateId, Timestamp, ZoneId,
     changes::{Changed, OrderChanges, RescueChanges},
     frame::{ActorView, Done, FRAME_BYTES_MAX, ServerFrame, Topic, Viewport},
     rule::RuleMark,
@@ -179,8 +180,20 @@ impl Translator {
         Ok(self.system.read::<Incident>(id).await?.1)
     }
 
-    async fn place(&self, new: NewOrder, by: Principal, id: CommandId) -> Result<Tell, Refused> {
+    async fn place(
+        &self,
+        mut new: NewOrder,
+        by: Principal,
+        id: CommandId,
+    ) -> Result<Tell, Refused> {
         let now = self.system.now();
+        if let Some(via) = &new.via {
+            if new.stops.len() != 2 {
+                return Err(invalid("via", "only with two stops"));
+            }
+            check_start(via.until, now).map_err(|_| invalid("via.until", "not within 60 days"))?;
+            new.stops.insert(1, via.hub.clone());
+        }
         let NewOrder { kind, stops, start_at, merchant, .. } = &new;
         self.check_stops(stops, 2)?;
         check_start(*start_at, now)?;
@@ -258,6 +271,8 @@ impl Translator {
             fleet: fleet.map(Box::new),
             fleet_first: fleet.is_some() && !new.exclusive,
             rule,
+            kept_until: None,
+            hub: new.via.map(|via| Box::new(order::Hub { until: via.until })),
         };
         Ok(Tell::Order { to, command: order::Command::Place(Box::new(placement)) })
     }
@@ -582,8 +597,7 @@ impl Translator {
                     .order_view(id, version.0, Principal::System)
                     .ok_or_else(|| not_found(&id.to_string()))?;
                 let is_claimable = view.status == OrderStatus::JobFeed;
-                view.stops
-                    .first()
+                view.pickup()
                     .filter(|_| is_claimable)
                     .map_or(Ok(()), |pickup| self.check_zone(pickup.at, None))?;
                 let weight_g = order.asks().map_or(0, |asks| asks.needs.weight_g);
@@ -711,6 +725,7 @@ impl Translator {
             Kind::Zone => self.show_one::<Zone>(ZoneId(key.id), by).await,
             Kind::Run => self.show_one::<Run>(RunId(key.id), by).await,
             Kind::Rule => self.show_one::<Rule>(RuleId(key.id), by).await,
+            Kind::Template => self.show_one::<Template>(TemplateId(key.id), by).await,
         }
     }
 
@@ -731,6 +746,7 @@ impl Translator {
             Kind::Zone => self.whole_one::<Zone>(ZoneId(key.id)).await,
             Kind::Run => self.whole_one::<Run>(RunId(key.id)).await,
             Kind::Rule => self.whole_one::<Rule>(RuleId(key.id)).await,
+            Kind::Template => self.whole_one::<Template>(TemplateId(key.id)).await,
         }
     }
 
@@ -1150,6 +1166,24 @@ impl Shown for Rule {
     }
 }
 
+/// Nobody follows one but staff, who see it whole.
+impl Shown for Template {
+    fn frame(&self, _id: TemplateId, _version: u64, _by: Principal) -> Option<ServerFrame> {
+        None
+    }
+
+    fn sighted(
+        &self,
+        _id: TemplateId,
+        _version: u64,
+        _sighting: &(),
+        _by: Principal,
+        _outlook: Outlook,
+    ) -> Option<ServerFrame> {
+        None
+    }
+}
+
 /// Its driver follows it, and staff.
 impl Shown for Run {
     fn frame(&self, id: RunId, version: u64, by: Principal) -> Option<ServerFrame> {
@@ -1471,7 +1505,7 @@ fn stranded(new: &NewRescue) -> Result<Option<VehicleKind>, Refused> {
 
 /// Refuses texts and lists that are longer than anyone needs, and what is heavier, or holds more, than anything on the road, wherever
 /// in the wish they are.
-fn check_sizes(wish: &Wish) -> Result<(), Refused> {
+pub(super) fn check_sizes(wish: &Wish) -> Result<(), Refused> {
     let value = serde_json::to_value(wish)
         .map_err(|error| Refused::new(Code::Malformed, error.to_string()))?;
     sizes_within("wish", &value)

@@ -45,6 +45,12 @@ impl<'a> Caller<'a> {
         request.header("idempotency-key", key).json(body).send().await.unwrap()
     }
 
+    /// Does something to what has this version.
+    pub(crate) async fn post_for(&self, path: &str, version: u64, body: &Value) -> Response {
+        let request = self.http.post(self.node.url(path)).bearer_auth(&self.token);
+        request.header("if-match", format!("\"{version}\"")).json(body).send().await.unwrap()
+    }
+
     /// Changes what has this version.
     pub(crate) async fn put(&self, path: &str, version: u64, body: &Value) -> Response {
         let request = self.http.put(self.node.url(path)).bearer_auth(&self.token);

@@ -35,6 +35,7 @@ pub(crate) fn new_ride() -> NewOrder {
         n_items: None,
         fleet: None,
         exclusive: false,
+        via: None,
     }
 }
 

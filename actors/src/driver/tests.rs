@@ -219,6 +219,7 @@ fn describe(effect: &Effect) -> String {
         | Tell::Zone { .. }
         | Tell::Run { .. }
         | Tell::Rule { .. }
+        | Tell::Template { .. }
         | Tell::Order { .. } => {
             format!("{tell:?}")
         }

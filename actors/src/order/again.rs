@@ -17,6 +17,7 @@ impl Life {
         self.within_time(self.placement.policy.retry_ms, "trying again", around)?;
         let placement = Placement {
             start_at: None,
+            kept_until: None,
             follows: Some(around.id),
             barred: self.search.barred().into(),
             fleet: self.search.fleet().map(Box::new),
@@ -70,6 +71,7 @@ impl Life {
             fare: Fare { currency: done.currency, lines },
             policy,
             start_at: None,
+            kept_until: None,
             payment: match is_prepaid {
                 true => PaymentTiming::OnCompletion,
                 false => self.placement.payment,

@@ -97,6 +97,10 @@ impl Life {
         if self.placement.kind == OrderKind::Commerce {
             return total - percent_of(self.basket_refund_percent(now), total);
         }
+        if self.is_past_hub() {
+            // That part of the way is gone; where it lies it can be fetched.
+            return self.share_to_hub(total);
+        }
         let Some(by) = self.assignment() else { return 0 };
         let policy = &self.placement.policy;
         let is_free = self.n_reassigns > 0 || now.since(by.at) < super::ms(policy.cancel_free_ms);

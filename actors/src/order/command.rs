@@ -1,6 +1,6 @@
 //! What can be asked of an order.
 
-use crate::{Format, policy::JobPolicy, rule, run, search};
+use crate::{Format, policy::JobPolicy, rule, run, search, template};
 use protocol::{
     DriverId, Fare, MerchantId, OfferId, OrderId, PartnerId, Place, RiderId, Timestamp,
     rule::RuleMark,
@@ -65,6 +65,20 @@ pub struct Placement {
     /// The rule whose word is in its policy, if there was one. Needs format 9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Box<RuleMark>>,
+    /// Until when nobody is asked about it alone, for it is to be brought with others, if it is. Needs format 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Timestamp>,
+    /// It changes vehicles at its second stop, if it does. Needs format 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<Box<Hub>>,
+}
+
+/// A stop at which goods change vehicles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hub {
+    /// Until when they stay there; no longer than it takes to find somebody, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 impl Placement {
@@ -98,12 +112,16 @@ impl Placement {
             fleet: None,
             fleet_first: false,
             rule: None,
+            kept_until: None,
+            hub: None,
         }
     }
 
     /// What a build must know to read it whole.
     pub(super) fn format(&self) -> Format {
-        if self.rule.is_some() {
+        if self.kept_until.is_some() || self.hub.is_some() {
+            template::KNOWN
+        } else if self.rule.is_some() {
             rule::RULED
         } else if self.fleet_first {
             search::FLEETS_FIRST

@@ -251,6 +251,15 @@ pub enum Event {
     },
     /// The goods are in the hands of another driver.
     CustodyPassed(Assignment),
+    /// The goods lie at their hub, and their driver has nothing to do with them any more. Needs format 10.
+    LeftAtHub {
+        /** Who left them there. */
+        by: DriverId,
+        /** What shows it. */
+        proofs: Vec<Proof>,
+        /** When. */
+        at: Timestamp,
+    },
     /// The goods could not be handed over.
     AttemptFailed {
         /** Why. */
@@ -519,6 +528,7 @@ impl Event {
             | Self::EndAsked { .. }
             | Self::PickedUp { .. }
             | Self::CustodyPassed(_)
+            | Self::LeftAtHub { .. }
             | Self::AttemptFailed { .. }
             | Self::Retried { .. }
             | Self::ReturnStarted { .. }
@@ -570,6 +580,7 @@ impl Event {
             | Self::StopSkipped { at, .. }
             | Self::EndAsked { at, .. }
             | Self::PickedUp { at, .. }
+            | Self::LeftAtHub { at, .. }
             | Self::AttemptFailed { at, .. }
             | Self::Retried { at }
             | Self::ReturnStarted { at, .. }

@@ -164,8 +164,9 @@ impl Life {
                     *ending = Some(Ending { by: *by, alert_at: Some(*until) });
                 }
             }
+            Event::LeftAtHub { by, at, .. } => self.lie_at_hub(*by, *at),
             Event::PickedUp { at, .. } => {
-                self.stops_done = 1;
+                self.stops_done = if self.is_past_hub() { 2 } else { 1 };
                 self.moved_at = Some(*at);
                 self.at_stop_since = None;
                 self.track.restart_meter();

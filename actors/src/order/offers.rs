@@ -79,6 +79,10 @@ impl Life {
     fn exhausted(&self, around: &Around) -> Vec<Event> {
         let at = around.now;
         let policy = &self.placement.policy;
+        let is_last = self.search.is_in_feed() || policy.feed_ms == 0;
+        if self.is_past_hub() && is_last {
+            return self.stay_at_hub(around);
+        }
         if self.search.is_in_feed() {
             return vec![
                 Event::Search(search::Event::Closed { seen: None }),
@@ -224,7 +228,8 @@ impl Life {
 
     pub(super) fn lose_driver(&self, reason: &str, around: &Around) -> Vec<Event> {
         let Some(by) = self.assignment() else { return Vec::new() };
-        if !self.may_reassign() {
+        // From a hub goods must be brought on, however often somebody gives that up.
+        if !self.may_reassign() && !self.is_past_hub() {
             let status = match around.by.role() {
                 Role::Driver => OrderStatus::CancelledByDriver,
                 Role::Rider | Role::Merchant | Role::Dispatcher | Role::Admin | Role::System => {

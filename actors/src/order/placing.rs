@@ -1,7 +1,7 @@
 //! How an order comes into being, waits for its money and its time, and begins to look for a driver.
 
-use super::{Answer, Around, Event, Life, Placement, Stage, fulfilment, ms};
-use crate::{Refusal, rule, run, search};
+use super::{Answer, Around, Event, Life, Placement, Stage, fulfilment, hub, ms};
+use crate::{Refusal, rule, run, search, template};
 use protocol::{
     OrderStatus, Place, Principal, Timestamp,
     work::{Handoff, OfferPolicy, OrderKind, PaymentTiming, STOPS_MAX},
@@ -17,6 +17,10 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     let mut placement = placement.clone();
     // One that not every node can read is brought alone.
     placement.policy.batch &= around.writes >= run::KNOWN;
+    if placement.hub.is_some() && around.writes < hub::KNOWN {
+        // It cannot be brought otherwise.
+        return Err(Refusal::Unavailable);
+    }
     let may_be_first = around.writes >= search::FLEETS_FIRST && placement.policy.fleet_tiers > 0;
     if placement.fleet_first && !may_be_first {
         // And one that its fleet cannot be asked about first, everybody is asked about.
@@ -24,6 +28,9 @@ pub(super) fn place(placement: &Placement, around: &Around) -> Answer {
     }
     if around.writes < rule::RULED {
         placement.rule = None;
+    }
+    if around.writes < template::KNOWN {
+        placement.kept_until = None;
     }
     let placement = &placement;
     let mut events = vec![Event::Placed { placement: Box::new(placement.clone()), at: around.now }];
@@ -69,6 +76,9 @@ fn makes_sense(placement: &Placement) -> Result<(), Refusal> {
     let is_commerce = placement.kind == OrderKind::Commerce;
     let n_stops = placement.stops.len();
     require((2..=STOPS_MAX).contains(&n_stops), "stops", "2 to 20 are needed")?;
+    let goes_by_hub = placement.hub.is_none()
+        || (placement.kind == OrderKind::Delivery && n_stops == 3 && placement.driver.is_none());
+    require(goes_by_hub, "via", "deliveries with two stops, for no driver in particular")?;
     require(placement.fare.total().amount >= 0, "fare", "cannot be negative")?;
     require(
         is_commerce == placement.merchant.is_some(),
@@ -132,7 +142,17 @@ impl Life {
         let Placement { driver, policy, .. } = &self.placement;
         // Whoever had it and gave it up is not the one to wait for.
         let only = driver.filter(|it| !self.search.is_out_of_question(*it));
-        self.search.open(only, policy, now).into_iter().map(Event::Search).collect()
+        let opened = self.search.open(only, policy, now).into_iter();
+        opened.chain(self.keep(now)).map(Event::Search).collect()
+    }
+
+    /// It is first seen whether it can be brought with others: nobody is asked about it alone meanwhile.
+    fn keep(&self, now: Timestamp) -> Option<search::Event> {
+        let is_kept = self.placement.kept_until.is_some_and(|until| now < until)
+            && self.is_found_a_driver()
+            && !self.search.has_begun();
+        let reason = "it is to be brought with others".to_owned();
+        is_kept.then_some(search::Event::Held { at: now, by: Principal::System, reason })
     }
 
     pub(super) fn confirm_payment(&self, amount: i64, around: &Around) -> Answer {
@@ -160,6 +180,9 @@ impl Life {
         fare: Option<&protocol::Fare>,
         around: &Around,
     ) -> Answer {
+        if self.placement.hub.is_some() {
+            return Err(Refusal::invalid("stops", "those of an order that goes by a hub stay"));
+        }
         let done = self.placement.stops.iter().take(self.stops_done.into());
         let stops: Vec<Place> = done.chain(to_come).cloned().collect();
         if to_come.is_empty() || !(2..=STOPS_MAX).contains(&stops.len()) {

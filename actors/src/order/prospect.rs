@@ -93,10 +93,11 @@ impl Life {
 
     /// The stops that its driver still goes to, and whether the first of them is the pickup; none, if it goes to none.
     fn stops_left(&self) -> Option<(bool, &[Place])> {
-        let stops = &self.placement.stops;
+        let stops = self.placement.stops.get(..=self.last_stop())?;
+        let first = self.first_stop();
         let (is_to_pickup, n_done) = match self.leg()? {
-            Leg::Assigned | Leg::EnRoutePickup => (true, 0),
-            Leg::AtPickup { .. } => (false, 1),
+            Leg::Assigned | Leg::EnRoutePickup => (true, first),
+            Leg::AtPickup { .. } => (false, first + 1),
             Leg::InProgress { .. } | Leg::PickedUp | Leg::InTransit | Leg::AtStop => {
                 (false, usize::from(self.stops_done).max(1))
             }

@@ -37,7 +37,7 @@ impl Life {
     }
 
     /// Is its driver found for it, rather than chosen by its rider, or it by the driver?
-    fn is_found_a_driver(&self) -> bool {
+    pub(super) fn is_found_a_driver(&self) -> bool {
         let is_found = match self.placement.policy.offer {
             OfferPolicy::Sequential
             | OfferPolicy::BroadcastFirstWins

@@ -53,6 +53,7 @@ impl Order {
             eta: life.etas().filter(|_| !matches!(reader, Principal::Driver(_))),
             queue: life.queued().filter(|_| is_rider || reader.is_staff()),
             code: placement.code.clone().filter(|_| is_rider),
+            hub: life.hub_stay(),
         })
     }
 
@@ -197,7 +198,7 @@ impl Life {
             "rider": placement.rider,
             "driver": self.driver(),
             "pickup": self.pickup(),
-            "dropoff": self.dropoff(),
+            "dropoff": placement.stops.last(),
             "fare": fare,
             "reason": self.reason,
             "placed_at": self.placed_at,

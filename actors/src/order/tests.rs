@@ -2,6 +2,7 @@
 
 mod again;
 mod guards;
+mod hub;
 mod later;
 mod laws;
 mod old_journals;
@@ -443,6 +444,7 @@ impl Play {
                     Tell::Zone { command, .. } => command.into(),
                     Tell::Run { command, .. } => command.into(),
                     Tell::Rule { command, .. } => command.into(),
+                    Tell::Template { command, .. } => command.into(),
                 };
                 format!("{}: {name}", effect.tell.to().kind)
             })

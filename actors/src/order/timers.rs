@@ -23,6 +23,7 @@ impl Life {
         [
             of_stage,
             self.search.deadline(),
+            self.kept_until(),
             self.sla_deadline(),
             self.fulfilment_deadline(),
             self.cancel_request.and_then(|request| request.until),
@@ -55,11 +56,12 @@ impl Life {
         if self.deadline().is_none_or(|deadline| around.now < deadline) {
             return Vec::new();
         }
-        let rules: [fn(&Self, &Around) -> Vec<Event>; 9] = [
+        let rules: [fn(&Self, &Around) -> Vec<Event>; 10] = [
             Self::tick_reminder,
             Self::tick_price,
             Self::tick_stage,
             Self::tick_search,
+            Self::tick_kept,
             Self::tick_fulfilment,
             Self::tick_cancel_request,
             Self::tick_change,
@@ -94,6 +96,21 @@ impl Life {
     fn tick_search(&self, around: &Around) -> Vec<Event> {
         let decision = self.search.tick(&self.asked(around));
         self.searched(decision, around)
+    }
+
+    /// Nobody has brought it with others: from now on drivers are asked about it alone.
+    fn tick_kept(&self, around: &Around) -> Vec<Event> {
+        if self.kept_until().is_none_or(|until| around.now < until) {
+            return Vec::new();
+        }
+        let resumed = self.resume("nobody brings it with others", around);
+        // Its zone could refuse, but what is kept stands still for no zone.
+        resumed.unwrap_or_default()
+    }
+
+    /// Until when it waits to be brought with others, while it does.
+    fn kept_until(&self) -> Option<Timestamp> {
+        self.placement.kept_until.filter(|_| self.search.is_kept() && !self.is_past_hub())
     }
 
     fn tick_cancel_request(&self, around: &Around) -> Vec<Event> {

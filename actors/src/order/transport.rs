@@ -45,6 +45,9 @@ impl Life {
 
     pub(super) fn complete_stop(&self, proofs: &[Proof], around: &Around) -> Answer {
         self.is_at_stop_on_the_way()?;
+        if self.is_before_hub() {
+            return self.leave_at_hub(proofs, around);
+        }
         self.are_complete(proofs, &self.placement.dropoff_proof, None)?;
         let done = Event::StopCompleted { proofs: proofs.to_vec(), at: around.now };
         Ok(self.charge_stop(around).into_iter().chain([done]).collect())
@@ -52,6 +55,7 @@ impl Life {
 
     pub(super) fn skip_stop(&self, reason: &str, around: &Around) -> Answer {
         self.is_at_stop_on_the_way()?;
+        self.must_not_skip_hub()?;
         let skipped = Event::StopSkipped { reason: reason.to_owned(), at: around.now };
         Ok(self.charge_stop(around).into_iter().chain([skipped]).collect())
     }
@@ -135,7 +139,7 @@ impl Life {
     }
 
     /// Every wanted kind of proof is there, and a PIN is the right one.
-    fn are_complete(
+    pub(super) fn are_complete(
         &self,
         proofs: &[Proof],
         wanted: &[ProofKind],

@@ -11,7 +11,10 @@ impl Life {
     /// Who waits for a merchant's goods does not wait for the rider.
     pub(super) fn charge_pickup(&self, around: &Around) -> Option<Event> {
         match self.leg() {
-            Some(Leg::AtPickup { since, .. }) if self.placement.kind != OrderKind::Commerce => {
+            // Nor does who waits at a hub.
+            Some(Leg::AtPickup { since, .. })
+                if self.placement.kind != OrderKind::Commerce && !self.is_past_hub() =>
+            {
                 self.charge(*since, around)
             }
             _ => None,

@@ -759,7 +759,12 @@ impl Memory {
             Kind::Rescue => self.known.forget_search(JobId::Rescue(RescueId(entity.id))),
             Kind::Driver => return self.known.forget_driver(DriverId(entity.id)),
             Kind::Run => self.known.forget_run(RunId(entity.id)),
-            Kind::Rider | Kind::Revocation | Kind::Incident | Kind::Zone | Kind::Rule => {}
+            Kind::Rider
+            | Kind::Revocation
+            | Kind::Incident
+            | Kind::Zone
+            | Kind::Rule
+            | Kind::Template => {}
         }
         false
     }

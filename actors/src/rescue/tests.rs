@@ -274,7 +274,8 @@ impl World {
             | Tell::Revocation { .. }
             | Tell::Zone { .. }
             | Tell::Run { .. }
-            | Tell::Rule { .. } => {
+            | Tell::Rule { .. }
+            | Tell::Template { .. } => {
                 format!("{tell:?}")
             }
         };

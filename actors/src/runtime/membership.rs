@@ -400,7 +400,7 @@ impl System {
     }
 
     /// Do a shard's entities live here, or are they about to?
-    pub(super) fn is_held(&self, shard: ShardId) -> bool {
+    pub fn is_held(&self, shard: ShardId) -> bool {
         self.membership().is_none_or(|it| it.custody.hold(shard) == Hold::Held)
     }
 

@@ -451,7 +451,8 @@ fn is_awaited(tell: &Tell) -> bool {
         | Tell::Revocation { .. }
         | Tell::Incident { .. }
         | Tell::Zone { .. }
-        | Tell::Rule { .. } => false,
+        | Tell::Rule { .. }
+        | Tell::Template { .. } => false,
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     rider::Rider,
     rule::Rule,
     run::Run,
+    template::Template,
     zone::Zone,
 };
 use futures_util::{future::join_all, poll};
@@ -191,6 +192,9 @@ async fn ask(
         }
         Tell::Rule { to, command } => {
             ask_of::<Rule>(system, asked, to, Ask { command, by, id }, wish).await
+        }
+        Tell::Template { to, command } => {
+            ask_of::<Template>(system, asked, to, Ask { command, by, id }, wish).await
         }
     };
     answered.map_or_else(|elsewhere| elsewhere, Reply::Answered)

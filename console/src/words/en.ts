@@ -250,4 +250,7 @@ export const en = {
   "event.handover_asked": "Handover asked for", "event.merge_asked": "Merge asked for", "event.orders_stayed": "The orders stay", "event.run_completed": "Completed",
   "event.run_dissolved": "Dissolved", "event.run_abandoned": "Abandoned", "event.revoked": "Revoked", "event.lapsed": "Lapsed",
   "event.rule_set": "Rule set", "event.rule_removed": "Rule removed", "event.rule_lapsed": "Rule ran out",
+  "event.template_set": "Template set", "event.template_paused": "Template paused", "event.template_resumed": "Template resumed", "event.template_removed": "Template removed",
+  "event.day_begun": "Day begun", "event.day_missed": "Day missed", "event.day_orders_placed": "Orders of the day placed", "event.day_run_planned": "Run of the day planned",
+  "event.day_run_failed": "Run of the day came to nothing", "event.day_settled": "Day settled", "event.left_at_hub": "Left at the hub",
 } satisfies Record<NamedKey, string> & Record<string, string>;

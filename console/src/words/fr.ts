@@ -252,4 +252,7 @@ export const fr: Words = {
   "event.orders_stayed": "Les commandes restent", "event.run_completed": "Terminée", "event.run_dissolved": "Dissoute", "event.run_abandoned": "Abandonnée",
   "event.revoked": "Révoqué", "event.lapsed": "Échu",
   "event.rule_set": "Règle posée", "event.rule_removed": "Règle retirée", "event.rule_lapsed": "Règle échue",
+  "event.template_set": "Modèle posé", "event.template_paused": "Modèle suspendu", "event.template_resumed": "Modèle repris", "event.template_removed": "Modèle retiré",
+  "event.day_begun": "Journée commencée", "event.day_missed": "Journée manquée", "event.day_orders_placed": "Commandes du jour passées", "event.day_run_planned": "Tournée du jour planifiée",
+  "event.day_run_failed": "Tournée du jour sans suite", "event.day_settled": "Journée réglée", "event.left_at_hub": "Déposée au dépôt",
 };

@@ -253,4 +253,7 @@ export const rw: Words = {
   "event.orders_stayed": "Komande zagumyemo", "event.run_completed": "Rwarangiye", "event.run_dissolved": "Rwasheshwe", "event.run_abandoned": "Rwatawe",
   "event.revoked": "Byambuwe", "event.lapsed": "Byarangije igihe",
   "event.rule_set": "Itegeko ryashyizweho", "event.rule_removed": "Itegeko ryavanyweho", "event.rule_lapsed": "Itegeko ryarangije igihe",
+  "event.template_set": "Icyitegererezo cyashyizweho", "event.template_paused": "Icyitegererezo cyahagaritswe", "event.template_resumed": "Icyitegererezo cyasubukuwe", "event.template_removed": "Icyitegererezo cyavanyweho",
+  "event.day_begun": "Umunsi watangiye", "event.day_missed": "Umunsi waracitse", "event.day_orders_placed": "Komande z’umunsi zatanzwe", "event.day_run_planned": "Urugendo rw’umunsi rwateguwe",
+  "event.day_run_failed": "Urugendo rw’umunsi ntirwakunze", "event.day_settled": "Umunsi warangiye", "event.left_at_hub": "Yasizwe mu bubiko",
 };

@@ -35,6 +35,7 @@ fn order(version: u64, status: OrderStatus, driver: Option<u64>) -> OrderView {
         eta: None,
         queue: None,
         code: None,
+        hub: None,
     }
 }
 

@@ -127,6 +127,7 @@ impl Rider {
                     n_items: is_basket.then_some(3),
                     fleet: None,
                     exclusive: false,
+                    via: None,
                 }))
             }
             Want::Rescue(issue) => Wish::RequestRescue(Box::new(NewRescue {

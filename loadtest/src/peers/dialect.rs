@@ -187,6 +187,7 @@ impl Dialect {
                 n_items: None,
                 fleet: None,
                 exclusive: false,
+                via: None,
             }))),
             Self::SocketIo => {
                 event("order", &json!({ "order": name, "lat": from.lat, "lon": from.lon }))

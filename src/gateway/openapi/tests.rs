@@ -20,6 +20,7 @@ fn every_route_is_described() {
     described.sort();
     insta::assert_snapshot!(described.join("\n"), @r"
     DELETE /v1/rules/{id}
+    DELETE /v1/run-templates/{id}
     DELETE /v1/sse/{session}
     GET /admin/cluster
     GET /admin/revocations
@@ -54,6 +55,8 @@ fn every_route_is_described() {
     GET /v1/riders/{id}
     GET /v1/rules
     GET /v1/rules/{id}
+    GET /v1/run-templates
+    GET /v1/run-templates/{id}
     GET /v1/runs
     GET /v1/runs/{id}
     GET /v1/sse
@@ -82,6 +85,8 @@ fn every_route_is_described() {
     POST /v1/routes/plan
     POST /v1/rules
     POST /v1/rules/dry-run
+    POST /v1/run-templates
+    POST /v1/run-templates/{id}/actions
     POST /v1/runs
     POST /v1/runs/{id}/actions
     POST /v1/sos
@@ -89,6 +94,7 @@ fn every_route_is_described() {
     POST /v1/zones/{id}/actions
     PUT /v1/drivers/{id}/shifts
     PUT /v1/rules/{id}
+    PUT /v1/run-templates/{id}
     ");
 }
 

@@ -340,6 +340,6 @@ fn topic_of(key: EntityKey) -> Option<Topic> {
         Kind::Driver => Some(Topic::Driver(DriverId(key.id))),
         Kind::Incident => Some(Topic::Incident(IncidentId(key.id))),
         Kind::Run => Some(Topic::Run(RunId(key.id))),
-        Kind::Rider | Kind::Revocation | Kind::Zone | Kind::Rule => None,
+        Kind::Rider | Kind::Revocation | Kind::Zone | Kind::Rule | Kind::Template => None,
     }
 }

@@ -56,6 +56,7 @@ fn ride() -> NewOrder {
         n_items: None,
         fleet: None,
         exclusive: false,
+        via: None,
     }
 }
 

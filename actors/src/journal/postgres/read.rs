@@ -306,10 +306,7 @@ pub(super) async fn views(
 }
 
 /// The same on a connection of its own, and once more on another if that was lost.
-pub(super) async fn views_on(
-    line: &Line,
-    query: &ViewQuery,
-) -> Answer<Vec<(EntityKey, ViewRow)>> {
+pub(super) async fn views_on(line: &Line, query: &ViewQuery) -> Answer<Vec<(EntityKey, ViewRow)>> {
     let rows = line.ask(|connection| {
         let mut sql = views_query(query);
         async move { sql.build_query_as().fetch_all(connection).await }.boxed()

@@ -143,7 +143,9 @@ fn at_most_one_driver(play: &Play) {
             assert_eq!(driver.replace(by.driver), None, "two drivers");
         } else if let Event::CustodyPassed(by) = event {
             assert!(driver.replace(by.driver).is_some(), "custody passed from nobody");
-        } else if let Event::DriverGone { driver: gone, .. } = event {
+        } else if let Event::DriverGone { driver: gone, .. } | Event::LeftAtHub { by: gone, .. } =
+            event
+        {
             assert_eq!(driver.take(), Some(*gone));
         }
     }
@@ -201,8 +203,8 @@ fn placement() -> impl Strategy<Value = Placement> {
     ];
     let policy = prop::sample::select(policies.to_vec());
     let start_at = prop::option::weighted(0.2, 0..4_000_000_u64);
-    (kind, policy, start_at, any::<[bool; 5]>()).prop_map(|(placement, offer, start_at, flags)| {
-        let [is_prepaid, is_via, is_auto, is_collected, is_quick] = flags;
+    (kind, policy, start_at, any::<[bool; 7]>()).prop_map(|(placement, offer, start_at, flags)| {
+        let [is_prepaid, is_via, is_auto, is_collected, is_quick, is_kept, has_hub] = flags;
         let mut placement =
             Placement { start_at: start_at.map(|ms| Timestamp(1_000_000_000 + ms)), ..placement };
         placement.policy.offer = offer;
@@ -216,6 +218,14 @@ fn placement() -> impl Strategy<Value = Placement> {
         }
         if is_via {
             placement.stops.insert(1, place_at(2_000.0));
+        }
+        if is_kept {
+            placement.kept_until = Some(Timestamp(1_000_000_000 + 100_000));
+        }
+        if is_via && has_hub && placement.kind == OrderKind::Delivery && placement.driver.is_none()
+        {
+            let until = is_quick.then_some(Timestamp(1_000_000_000 + 3_000_000));
+            placement.hub = Some(Box::new(Hub { until }));
         }
         if is_collected && placement.kind == OrderKind::Commerce {
             placement.handoff = Handoff::Collect;

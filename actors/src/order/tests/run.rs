@@ -386,3 +386,80 @@ fn one_that_not_every_node_can_read_is_brought_alone() {
     let play = Play::joined(1);
     assert!(play.journal.iter().any(|event| Order::event_format(event) == run::KNOWN));
 }
+
+/// A delivery that is first to be brought with others, for two minutes from when it looks for a driver.
+fn kept() -> Placement {
+    Placement { kept_until: Some(Play::new().now + Duration::from_mins(2)), ..delivery() }
+}
+
+#[test]
+fn one_that_is_kept_for_a_run_is_asked_about_by_nobody_and_goes_alone_in_time() {
+    let mut play = Play::placed(kept());
+    assert_eq!(play.status(), OrderStatus::Searching);
+    assert_eq!(play.order.listing(play.id), None, "no region knows of it");
+    assert!(play.order.to_bring(play.id, true).is_ok(), "but whoever wants it brought with others");
+    let events = play.journal.iter().map(Order::event_name).collect::<Vec<_>>();
+    assert_eq!(events, ["placed", "search_opened", "search_held"]);
+    let (due, _) = play.order.deadline().expect("it waits for something");
+    assert_eq!(due, play.now + Duration::from_mins(2));
+    play.tick_at_deadline();
+    assert_eq!(play.journal.last().map(Event::name), Some("search_resumed"));
+    assert_eq!(play.card().n_wanted, 1);
+    assert_ne!(play.order.deadline().map(|(at, _)| at), Some(play.now), "once is enough");
+    // Whoever loses its driver afterwards is not kept again.
+    let mut lost = Play::placed(kept());
+    lost.tick_at_deadline();
+    lost.assign(1);
+    lost.yes(driver(1), cancel());
+    assert!(lost.order.listing(lost.id).is_some());
+}
+
+#[test]
+fn one_that_is_kept_goes_with_a_run_and_one_for_later_is_kept_from_when_it_looks() {
+    let mut play = Play::placed(kept());
+    let round = play.order.to_bring(play.id, true).expect("it may be brought with others").round;
+    let join = join_run(1, round, play.now);
+    play.yes(SYSTEM, join);
+    play.yes(SYSTEM, take(1));
+    assert_eq!((play.status(), play.run()), (OrderStatus::Assigned, Some(RunId::nth(1))));
+
+    let start_at = Play::new().now + Duration::from_hours(1);
+    let later = Placement { start_at: Some(start_at), kept_until: Some(start_at), ..kept() };
+    let mut play = Play::placed(later.clone());
+    assert_eq!(play.status(), OrderStatus::Scheduled);
+    while play.status() == OrderStatus::Scheduled {
+        play.tick_at_deadline();
+    }
+    assert_eq!(play.order.listing(play.id), None);
+    assert_eq!(play.order.deadline().map(|(at, _)| at), Some(start_at));
+    // One whose moment is over is a delivery like any other.
+    let over = Placement { kept_until: Some(Play::new().now), ..kept() };
+    assert!(Play::placed(over).order.listing(OrderId::nth(1)).is_some());
+}
+
+#[test]
+fn whoever_holds_or_resumes_one_that_is_kept_has_the_last_word() {
+    let reason = || "wait for the boss".to_owned();
+    let mut play = Play::placed(kept());
+    play.yes(DISPATCHER, Command::Hold { reason: reason() });
+    let until = play.now + Duration::from_mins(2);
+    assert!(play.order.deadline().is_none_or(|(at, _)| until < at), "it does not go on by itself");
+    assert!(play.order.to_bring(play.id, true).is_ok());
+    let mut play = Play::placed(kept());
+    play.yes(DISPATCHER, Command::Resume { reason: reason() });
+    assert_eq!(play.card().n_wanted, 1);
+}
+
+#[test]
+fn one_is_kept_only_where_every_node_knows_of_it() {
+    let around = Context {
+        id: OrderId::nth(1),
+        by: RIDER,
+        now: Play::new().now,
+        writes: crate::Format(crate::template::KNOWN.0 - 1),
+    };
+    let place = Command::Place(Box::new(kept()));
+    let events = Order::default().decide(&place, &around).unwrap();
+    assert!(events.iter().all(|event| Order::event_format(event) <= around.writes), "{events:?}");
+    assert!(!events.iter().any(|event| Order::event_name(event) == "search_held"));
+}

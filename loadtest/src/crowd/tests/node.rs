@@ -245,6 +245,7 @@ impl Job {
                 eta: None,
                 queue: None,
                 code: None,
+                hub: None,
             })),
             JobId::Rescue(id) => ServerFrame::Rescue(Box::new(RescueView {
                 id,

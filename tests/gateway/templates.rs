@@ -138,9 +138,9 @@ async fn what_was_begun_goes_on_after_a_kill_and_nothing_of_it_is_twice() {
         let (path, _) = made(&staff, &body).await;
         let first = orders(&staff, &path).await;
         for order in &first {
-            let shown =
-                until(&staff, &format!("/v1/orders/{order}"), |it| it["status"] == "searching");
-            assert_eq!(shown.await["held"], true, "nobody is asked about it alone");
+            let path = format!("/v1/orders/{order}");
+            let shown = until(&staff, &path, |it| it["status"] == "searching").await;
+            assert_eq!(shown["held"], true, "nobody is asked about it alone");
         }
         (path, first)
     };

@@ -96,5 +96,6 @@ fn ride() -> NewOrder {
         n_items: None,
         fleet: None,
         exclusive: false,
+        via: None,
     }
 }

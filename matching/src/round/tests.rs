@@ -623,6 +623,7 @@ fn city(seed: u64, n_drivers: u64, n_searches: u64) -> (Vec<DriverCard>, Vec<Sea
                 until: random
                     .random_bool(0.3)
                     .then(|| NOW + std::time::Duration::from_secs(random.random_range(0..3_600))),
+                asked_until: None,
             },
             ..driver(n, 0.0)
         })

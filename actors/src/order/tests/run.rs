@@ -456,7 +456,7 @@ fn one_is_kept_only_where_every_node_knows_of_it() {
         id: OrderId::nth(1),
         by: RIDER,
         now: Play::new().now,
-        writes: crate::Format(crate::template::KNOWN.0 - 1),
+        writes: Format(crate::template::KNOWN.0 - 1),
     };
     let place = Command::Place(Box::new(kept()));
     let events = Order::default().decide(&place, &around).unwrap();

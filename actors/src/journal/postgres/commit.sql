@@ -9,13 +9,26 @@
 --              after all, the division by zero at the end (it comes before all writes but that of
 --              the heads) or a key that is there twice takes everything back. Then the batch is sent
 --              again, not swift.
+--   fenced     swift, and the heads are left alone: all of them are known to be ours, how far their logs go is
+--              known, and one row says that this is still so (see below)
 --   strangers  nobody here remembers which version one of the entities has, so it is looked up
 --   claims     somebody takes or gives back a key
 --   answers    an answer gets a row of its own: it has no event to stand with, or not everybody looks there yet
 --   postings   somebody moves money
 --
 -- Swift or not, a head is locked, in the order of shards, before its epoch is compared, and what is
--- compared is what was locked.
+-- compared is what was locked. Its row may be behind the log by what fenced statements have added: those who know how
+-- far it goes say so ($69), and it goes as far as the one or the other says.
+--
+-- Fenced, the row in `fences` is locked before its generation is compared, and held until the statement is committed.
+-- Whoever takes a shard moves that row in the transaction that changes the head, before it looks how far the log goes
+-- (`schema_8.sql`): so it waits for us and finds what we have written, or we wait for it and find another generation.
+-- Locks come in one order: heads by shard, then fences, then claims and balances. A fenced statement locks no head, so
+-- nobody who holds a fence waits for one who waits for it.
+--
+-- A shard is written to by one committer, statement after statement, each sent when the one before is committed. So
+-- whoever sees an event of a shard sees all before it, and those of a statement come all at once: the greatest number
+-- that a reader finds in a shard is how far its log goes, for that reader.
 --
 -- Each row says by whom it is accepted: by its shard if swift, by its commit if not.
 --
@@ -25,7 +38,7 @@
 -- written.
 --
 -- Every table but the locked ones is read as it was when the statement began. That is sound because
--- an entity's rows are only written under its shard's head, by statements that come one after the
+-- an entity's rows are only written under its shard's head or its committer's fence, by statements that come one after the
 -- other; what crosses shards (claims, accounts) is locked before it is judged, and where there is
 -- nothing to lock yet, a plain insert fails rather than lose a race.
 --
@@ -36,20 +49,30 @@ WITH asked AS MATERIALIZED (
     SELECT generate_series(1, cardinality($5::int4[])) AS ord, unnest($5::int4[]) AS shard, unnest($6::int2[]) AS kind,
         unnest($7::uuid[]) AS id, unnest($8::int8[]) AS expected, unnest($9::int4[]) AS n_events
 --if swift
+--if fenced
+), fence AS MATERIALIZED (
+    SELECT FROM fences f WHERE f.incarnation = $70 AND f.committer = $68::int2 AND f.generation = $71
+    FOR NO KEY UPDATE
+), accepted AS MATERIALIZED (
+    -- Nobody, if it has moved.
+    SELECT unnest($1::int4[]) AS by, unnest($1::int4[]) AS shard, unnest($2::int8[]) AS epoch, unnest($69::int8[]) AS seq
+    FROM fence
+--else
 ), accepted AS MATERIALIZED (
     -- In the order of shards, as every statement that locks heads does: no two wait for each other.
-    UPDATE heads h SET seq = h.seq + n.total, told = greatest(h.told, n.told)
+    UPDATE heads h SET seq = greatest(h.seq, n.seq) + n.total, told = greatest(h.told, n.told)
     FROM (
         SELECT unnest($1::int4[]) AS shard, unnest($2::int8[]) AS epoch, unnest($3::int8[]) AS told,
-            unnest($4::int4[]) AS total
+            unnest($4::int4[]) AS total, unnest($69::int8[]) AS seq
         ORDER BY 1
     ) n
     WHERE h.shard = n.shard AND h.epoch = n.epoch
     RETURNING h.shard AS by, h.shard, h.epoch, h.seq - n.total AS seq
+--end
 --else
 ), owned AS MATERIALIZED (
-    SELECT h.shard, h.epoch, h.seq, a.told
-    FROM heads h JOIN unnest($1::int4[], $2::int8[], $3::int8[]) AS a (shard, epoch, told)
+    SELECT h.shard, h.epoch, greatest(h.seq, a.seq) AS seq, a.told
+    FROM heads h JOIN unnest($1::int4[], $2::int8[], $3::int8[], $69::int8[]) AS a (shard, epoch, told, seq)
         ON h.shard = a.shard AND h.epoch = a.epoch
     ORDER BY h.shard FOR UPDATE OF h
 --end
@@ -137,7 +160,7 @@ WITH asked AS MATERIALIZED (
         head + sum(n_events) OVER (PARTITION BY shard ORDER BY ord) - n_events AS seq
     FROM judged WHERE passed
 ), w_heads AS (
-    UPDATE heads h SET seq = h.seq + n.total, told = greatest(h.told, o.told)
+    UPDATE heads h SET seq = o.seq + n.total, told = greatest(h.told, o.told)
     FROM (SELECT shard, sum(n_events) AS total FROM accepted GROUP BY shard) n JOIN owned o ON o.shard = n.shard
     WHERE h.shard = n.shard AND n.total > 0
 --end

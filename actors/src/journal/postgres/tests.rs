@@ -1,11 +1,12 @@
-//! The fence, in the four interleavings of a write and a steal, beside two fences that look as good.
+//! The fence, in the four interleavings of a write and a steal, beside fences that look as good.
 //!
 //! A statement that has run but not committed stands for one that the server was interrupted in.
 
 use super::{
     PostgresJournal, Settings, address,
     arbiter::PostgresArbiter,
-    batch::{self, Basis, Needs, Terms, Write},
+    batch::{self, Basis, Needs, Terms, Way, Write},
+    heads,
     ownership::{Ownership, TAKE},
     private::Stop,
     schema,
@@ -20,9 +21,10 @@ use crate::{
     },
     commit::{CommandResult, EncodedEvent},
     journal::{
-        CommitError, EffectKey, Forgotten, Journal, JournalError, OutboxRow, Part, Record,
-        ViewQuery,
+        CommitError, EffectKey, FeedCursor, Forgotten, Journal, JournalError, OutboxRow, Part,
+        Record, ViewQuery,
         check::{Invariant, check},
+        feed,
         memory::MemoryJournal,
         record::WITH_EVENTS,
     },
@@ -44,10 +46,15 @@ enum Fence {
     Head,
     /// Ours, when nobody is expected to be refused: locks the head by moving it.
     Swift,
+    /// Ours, when the heads are left alone: locks the committer's row, and looks again at what it locked.
+    Committer,
     /// Looks, and locks nothing.
     Look,
     /// Takes a lock, then looks: at what was there when the statement began, before it waited.
     LockThenLook,
+    /// The same two, of the committer's row.
+    LookAtCommitter,
+    LockThenLookAtCommitter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +71,12 @@ enum Interleaving {
 
 impl Fence {
     fn needs(self) -> Needs {
-        let swift = self == Self::Swift;
-        Needs { swift, strangers: false, claims: false, postings: false, answers: false }
+        let fenced = matches!(
+            self,
+            Self::Committer | Self::LookAtCommitter | Self::LockThenLookAtCommitter
+        );
+        let swift = fenced || self == Self::Swift;
+        Needs { swift, fenced, strangers: false, claims: false, postings: false, answers: false }
     }
 
     fn commit(self) -> &'static str {
@@ -74,29 +85,48 @@ impl Fence {
                 .statement()
                 .replace("ORDER BY h.shard FOR UPDATE OF h", "")
                 .replace("AND n.total > 0", "AND false")
+                .replace("FOR NO KEY UPDATE", "")
                 // Unique numbers, so that nothing but the fence keeps the write out.
                 .replace("a.seq + e.place", "nextval('outbox_positions')")
         };
         match self {
-            Self::Head | Self::Swift => self.needs().statement(),
-            Self::Look => unlocked().leak(),
+            Self::Head | Self::Swift | Self::Committer => self.needs().statement(),
+            Self::Look | Self::LookAtCommitter => unlocked().leak(),
             Self::LockThenLook => unlocked()
                 .replace(
-                    "JOIN unnest($1::int4[], $2::int8[], $3::int8[]) AS a (shard, epoch, told)",
-                    "JOIN LATERAL (SELECT shard, epoch, told, pg_advisory_xact_lock_shared(shard)
-                         FROM unnest($1::int4[], $2::int8[], $3::int8[]) AS s (shard, epoch, told) OFFSET 0) a",
+                    "JOIN unnest($1::int4[], $2::int8[], $3::int8[], $69::int8[]) AS a (shard, epoch, told, seq)",
+                    "JOIN LATERAL (SELECT shard, epoch, told, seq, pg_advisory_xact_lock_shared(shard)
+                         FROM unnest($1::int4[], $2::int8[], $3::int8[], $69::int8[]) AS s (shard, epoch, told, seq)
+                         OFFSET 0) a",
                 )
+                .leak(),
+            Self::LockThenLookAtCommitter => unlocked()
+                .replace(
+                    "), fence AS MATERIALIZED (",
+                    "), x AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(s) FROM unnest($1::int4[]) s
+                     ), fence AS MATERIALIZED (",
+                )
+                .replace("f WHERE f.incarnation", "f WHERE (SELECT count(*) FROM x) > 0 AND f.incarnation")
                 .leak(),
         }
     }
 
     fn steal(self) -> &'static str {
         match self {
-            Self::Head | Self::Swift | Self::Look => TAKE,
-            Self::LockThenLook => TAKE
+            Self::Head | Self::Swift | Self::Committer | Self::Look | Self::LookAtCommitter => TAKE,
+            Self::LockThenLook | Self::LockThenLookAtCommitter => TAKE
                 .replace("WITH l AS", "WITH x AS MATERIALIZED (SELECT pg_advisory_xact_lock(s) FROM unnest($1) s), l AS")
                 .replace("WHERE shard = ANY", "WHERE (SELECT count(*) FROM x) > 0 AND shard = ANY")
                 .leak(),
+        }
+    }
+
+    /// As a committer that has seen its fence at this generation.
+    fn way(self, generation: i64) -> Way {
+        match self.needs() {
+            Needs { fenced: true, .. } => Way::Fenced(heads::Fence { incarnation: 1, generation }),
+            Needs { swift: true, .. } => Way::Swift,
+            Needs { .. } => Way::Sure,
         }
     }
 }
@@ -112,13 +142,20 @@ struct Session {
     pid: i32,
     fence: Fence,
     epoch: u64,
+    generation: i64,
+    /// How far the log goes, as it knows.
+    seq: u64,
 }
 
 impl Session {
+    /// What there is to know is known.
     async fn open(database: &TestDatabase, fence: Fence, epoch: u64) -> Self {
         let mut connection = database.options().connect().await.unwrap();
-        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await;
-        Self { connection, pid: pid.unwrap(), fence, epoch }
+        let known = "SELECT pg_backend_pid(), f.generation, h.seq FROM heads h, fences f
+            WHERE h.shard = 7 AND f.incarnation = 1";
+        let known = sqlx::query_as(known).fetch_one(&mut connection).await;
+        let (pid, generation, seq): (i32, i64, i64) = known.unwrap();
+        Self { connection, pid, fence, epoch, generation, seq: seq.cast_unsigned() }
     }
 
     async fn run(&mut self, sql: &'static str) {
@@ -132,16 +169,18 @@ impl Session {
         let (ack, _) = oneshot::channel();
         let writes = [Write::new(commit, ack)];
         let statement = self.fence.commit();
-        let terms = |_| Terms { epoch: self.epoch, told: 0 };
+        let (epoch, seq) = (self.epoch, self.seq);
+        let terms = |_| Terms { epoch, told: 0, seq };
         let basis = Basis { terms: &terms, knows: &|_, _| false };
         let (database, needs) = (&mut self.connection, self.fence.needs());
-        let outcomes = batch::execute_as(statement, needs, database, basis, &writes, 1).await;
-        match outcomes {
+        let way = self.fence.way(self.generation);
+        let written = batch::execute_as(statement, needs, database, basis, &writes, 1, way).await;
+        match written {
             Err(error) if needs.swift => {
                 assert!(error.as_database_error().is_some(), "refused, not lost: {error}");
                 false
             }
-            outcomes => outcomes.unwrap()[0].is_ok(),
+            written => written.unwrap().outcomes[0].is_ok(),
         }
     }
 
@@ -193,6 +232,7 @@ async fn is_one_lost(database: &TestDatabase, fence: Fence, interleaving: Interl
     let epoch = owner.epoch(ShardId(7)).unwrap();
     let mut old = Session::open(database, fence, epoch).await;
     let mut second = Session::open(database, fence, epoch).await;
+    second.seq += 1;
     let mut new = Session::open(database, fence, epoch).await;
     let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(database.options());
     let observer = Observer(pool);
@@ -276,7 +316,9 @@ async fn is_one_lost(database: &TestDatabase, fence: Fence, interleaving: Interl
 
 async fn losses(fence: Fence) -> Vec<Interleaving> {
     let database = TestDatabase::start().await;
-    schema::migrate(&mut database.options().connect().await.unwrap()).await.unwrap();
+    let mut first = database.options().connect().await.unwrap();
+    schema::migrate(&mut first).await.unwrap();
+    heads::make_fences(&mut first, 1, 1).await.unwrap();
     let mut losses = Vec::new();
     for it in [Interleaving::S1, Interleaving::S2, Interleaving::S3, Interleaving::S4] {
         if is_one_lost(&database, fence, it).await {
@@ -290,16 +332,20 @@ async fn losses(fence: Fence) -> Vec<Interleaving> {
 async fn no_interleaving_of_write_and_steal_loses_an_accepted_write() {
     assert_eq!(losses(Fence::Head).await, []);
     assert_eq!(losses(Fence::Swift).await, []);
+    assert_eq!(losses(Fence::Committer).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_without_a_lock_loses_writes() {
     assert_eq!(losses(Fence::Look).await, [Interleaving::S1, Interleaving::S4]);
+    assert_eq!(losses(Fence::LookAtCommitter).await, [Interleaving::S1, Interleaving::S4]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_at_what_was_there_before_the_lock_loses_writes() {
     assert_eq!(losses(Fence::LockThenLook).await, [Interleaving::S2, Interleaving::S4]);
+    let lost = [Interleaving::S2, Interleaving::S4];
+    assert_eq!(losses(Fence::LockThenLookAtCommitter).await, lost);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -307,8 +353,10 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
     let database = TestDatabase::start().await;
     let mut thief = database.options().connect().await.unwrap();
     schema::migrate(&mut thief).await.unwrap();
+    heads::make_fences(&mut thief, 1, 1).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut thief, Timestamp(0)).await.unwrap();
+    let fence = heads::Fence { incarnation: 1, generation: 0 };
     let mut writer = database.options().connect().await.unwrap();
     let writing = tokio::spawn(async move {
         for round in 0..100_u64 {
@@ -332,14 +380,15 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
                     Write::new(commit, oneshot::channel().0)
                 })
                 .collect();
-            let terms = |shard| Terms { epoch: owner.epoch(shard).unwrap(), told: 0 };
-            let swift = round % 2 == 0;
+            let terms =
+                |shard| Terms { epoch: owner.epoch(shard).unwrap(), told: 0, seq: round };
+            let way = [Way::Fenced(fence), Way::Swift, Way::Sure][round as usize % 3];
             let basis = Basis { terms: &terms, knows: &|_, _| false };
-            if let Err(error) = batch::execute(&mut writer, basis, &writes, 1, swift).await {
+            if let Err(error) = batch::execute(&mut writer, basis, &writes, 1, way).await {
                 let code = error.as_database_error().and_then(|it| it.code());
                 let is_refused =
                     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
-                assert!(swift && is_refused, "{error}");
+                assert!(way != Way::Sure && is_refused, "{error}");
             }
         }
     });
@@ -348,6 +397,32 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
         other.take_all(&mut thief, Timestamp(0)).await.unwrap();
     }
     writing.await.unwrap();
+}
+
+/// From two owners each, of whom each meets the other first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steals_never_wait_for_each_other_in_a_circle() {
+    let database = TestDatabase::start().await;
+    let mut first = database.options().connect().await.unwrap();
+    schema::migrate(&mut first).await.unwrap();
+    for incarnation in 1..=4 {
+        heads::make_fences(&mut first, incarnation, 2).await.unwrap();
+    }
+    let take = |shards: Vec<i32>, incarnation: i64| {
+        let take = sqlx::query(TAKE).bind(shards).bind(incarnation.to_string()).bind(incarnation);
+        take.bind(false).bind(0_i64)
+    };
+    let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(database.options());
+    for _ in 0..100 {
+        take(vec![1, 4, 6], 1).execute(&pool).await.unwrap();
+        take(vec![2, 3, 5], 2).execute(&pool).await.unwrap();
+        let (one, other) = futures_util::join!(
+            take(vec![1, 2, 5, 6], 3).execute(&pool),
+            take(vec![3, 4, 5, 6], 4).execute(&pool)
+        );
+        one.unwrap();
+        other.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -428,6 +503,15 @@ async fn member(
     database: &TestDatabase,
     name: &str,
 ) -> (Arc<PostgresJournal>, PostgresArbiter, Incarnation) {
+    let (journal, arbiter, me) = member_without_shards(database, name).await;
+    Arbiter::steal(&arbiter, me, ShardSet::ALL).await.unwrap();
+    (journal, arbiter, me)
+}
+
+async fn member_without_shards(
+    database: &TestDatabase,
+    name: &str,
+) -> (Arc<PostgresJournal>, PostgresArbiter, Incarnation) {
     let settings = Settings { committers: 1, ..Settings::default() };
     let opened = PostgresJournal::open_member(database.options(), name, settings).await;
     let (journal, arbiter) = opened.unwrap();
@@ -442,7 +526,6 @@ async fn member(
         secret: String::new(),
     };
     let me = Arbiter::register(&arbiter, card).await.unwrap();
-    Arbiter::steal(&arbiter, me, ShardSet::ALL).await.unwrap();
     (Arc::new(journal), arbiter, me)
 }
 
@@ -514,7 +597,10 @@ async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
     let other_shard = ShardId(shard.0 + 1);
     let neighbour = OrderId::created_by(Uuid::nil(), CommandId::nth(2), other_shard).into();
     let mut other = database.options().connect().await.unwrap();
-    let hold = format!("BEGIN; SELECT FROM heads WHERE shard = {} FOR UPDATE", shard.0);
+    let hold = format!(
+        "BEGIN; SELECT FROM heads WHERE shard = {} FOR UPDATE; SELECT FROM fences FOR UPDATE",
+        shard.0
+    );
     sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut other).await.unwrap();
     let committing = tokio::spawn({
         let journal = Arc::clone(&journal);
@@ -545,6 +631,227 @@ async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
     assert!(arbiter.epoch(other_shard).is_some());
     let fenced = Err(CommitError::Fenced { shard });
     assert_eq!(journal.commit(moved(entity(1))).await, fenced);
+}
+
+/// The next commit of entity `n`, which has one event for each version.
+fn next(n: u64, version: u64) -> Commit {
+    Commit { expected: Version(version), ..moved(entity(n)) }
+}
+
+/// Which transaction has locked the only fence last: another one after each statement that leaves the heads alone.
+async fn last_fenced(journal: &PostgresJournal) -> String {
+    let sql = "SELECT xmax::text FROM fences WHERE incarnation = $1";
+    let me = journal.shared.ownership.owner().1;
+    sqlx::query_scalar(sql).bind(me).fetch_one(&journal.readers).await.unwrap()
+}
+
+/// Commits, and says whether that left the heads alone.
+async fn is_fenced(journal: &PostgresJournal, commit: Commit) -> bool {
+    let before = last_fenced(journal).await;
+    journal.commit(commit).await.unwrap();
+    last_fenced(journal).await != before
+}
+
+/// The number of the last event of shard 7, as its log says.
+async fn end_of_7(connection: &mut PgConnection) -> i64 {
+    let sql = "SELECT coalesce(max(seq), 0) FROM events WHERE shard = 7";
+    sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+}
+
+/// Shards whose heads say something else than their logs.
+async fn n_behind(connection: &mut PgConnection) -> i64 {
+    let sql = "SELECT count(*) FROM heads h
+        WHERE seq <> coalesce((SELECT max(e.seq) FROM events e WHERE e.shard = h.shard), 0)";
+    sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+}
+
+/// By an older build, or by hand: whoever does it waits for those who leave the heads alone, keeps them out, and finds
+/// how far the log goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_a_shard_in_whatever_way_fences_whoever_leaves_its_head_alone() {
+    const TAKEN: &str = "UPDATE heads SET owner = 'thief', incarnation = 999, epoch = epoch + 1
+        WHERE shard = 7 RETURNING seq";
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    let neighbour = OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    for version in 0..5 {
+        assert!(is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    journal.commit(moved(neighbour)).await.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    let found: i64 = sqlx::query_scalar(TAKEN).fetch_one(&mut other).await.unwrap();
+    assert_eq!(found, 5, "not what the row said");
+
+    let (lost, kept) = futures_util::join!(
+        journal.commit(next(1, 5)),
+        journal.commit(Commit { expected: Version(1), ..moved(neighbour) })
+    );
+    assert_eq!((lost, kept), (Err(CommitError::Fenced { shard: ShardId(7) }), Ok(())));
+    assert_eq!((arbiter.epoch(ShardId(7)), end_of_7(&mut other).await), (None, 5));
+    // It looks again, and goes on as before with what is left to it.
+    let mut version = 2;
+    while !is_fenced(&journal, Commit { expected: Version(version), ..moved(neighbour) }).await {
+        version += 1;
+        assert!(version < 100, "it is never trusted again");
+    }
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut other).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_writes_past_the_head_of_a_shard_that_was_given_back() {
+    let database = TestDatabase::start().await;
+    let (journal, _arbiter, _) = member(&database, "one").await;
+    assert!(is_fenced(&journal, next(1, 0)).await);
+    let mut other = database.options().connect().await.unwrap();
+    // We go on believing that it is ours, and its epoch is the same.
+    let given = "UPDATE heads SET owner = NULL, incarnation = NULL WHERE shard = 7";
+    sqlx::raw_sql(given).execute(&mut other).await.unwrap();
+    for version in 1..30 {
+        assert!(!is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    let taken = "UPDATE heads SET owner = 'thief', incarnation = 999, epoch = epoch + 1
+        WHERE shard = 7 RETURNING seq";
+    let found: i64 = sqlx::query_scalar(taken).fetch_one(&mut other).await.unwrap();
+    assert_eq!(found, 30);
+    let fenced = Err(CommitError::Fenced { shard: ShardId(7) });
+    assert_eq!(journal.commit(next(1, 30)).await, fenced);
+    assert_eq!(end_of_7(&mut other).await, 30);
+    journal.close().await.unwrap();
+}
+
+/// Its connection is torn away while it waits for its fence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_in_doubt_that_left_the_heads_alone_is_there_once_or_not_at_all() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    assert!(is_fenced(&journal, next(1, 0)).await);
+    assert!(is_fenced(&journal, next(2, 0)).await);
+    let epoch = arbiter.epoch(ShardId(7)).unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM fences FOR UPDATE").execute(&mut other).await.unwrap();
+    let committing = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move { journal.commit(next(1, 1)).await }
+    });
+    let tear = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted
+        AND locktype IN ('transactionid', 'tuple')
+        AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    while sqlx::query_scalar::<_, i64>(tear).fetch_one(&mut other).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let outcome = committing.await.unwrap();
+    assert!(matches!(outcome, Err(CommitError::Unknown(_))), "{outcome:?}");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    let settled = async {
+        while let Err(error) = journal.commit(next(2, 1)).await {
+            assert!(matches!(error, CommitError::Unavailable(_)), "{error}");
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), settled).await.expect("it writes again");
+    assert!(arbiter.epoch(ShardId(7)).unwrap() > epoch);
+    journal.commit(next(1, 1)).await.expect("it was not written");
+    assert_eq!(end_of_7(&mut other).await, 4);
+    let report = check(&*journal, [], Timestamp(0)).await.unwrap();
+    assert_eq!(report.violations, []);
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut other).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_come_after_and_agree_with_the_logs_when_all_is_closed() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    let orders: Vec<EntityKey> = (0..64_u16)
+        .map(|n| OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(n * 16)).into())
+        .collect();
+    let at = |order, version| Commit { expected: Version(version), ..moved(order) };
+    for version in 0..5 {
+        let commits = orders.iter().map(|order| journal.commit(at(*order, version)));
+        for outcome in futures_util::future::join_all(commits).await {
+            outcome.unwrap();
+        }
+    }
+    let mut connection = database.options().connect().await.unwrap();
+    // Nobody says anything any more.
+    let after = async {
+        while n_behind(&mut connection).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), after).await.expect("they are brought along");
+    for order in &orders {
+        journal.commit(at(*order, 5)).await.unwrap();
+    }
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut connection).await, 0);
+    let looking = PostgresJournal::look(database.options(), "check").await.unwrap();
+    let report = check(&looking, [], Timestamp(0)).await.unwrap();
+    assert_eq!((report.violations, report.counts[&Part::Events]), (vec![], 6 * 64));
+    looking.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_sees_at_once_what_the_rows_of_heads_do_not_say_yet() {
+    let database = TestDatabase::start().await;
+    let (journal, _arbiter, _) = member(&database, "one").await;
+    let (beside, ..) = member_without_shards(&database, "two").await;
+    let (mut cursor, mut far) = (FeedCursor::start(), FeedCursor::start());
+    for version in 0..5 {
+        assert!(is_fenced(&journal, next(1, version)).await);
+        let events = journal.feed(cursor.clone(), 10).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [version + 1]);
+        events.iter().for_each(|event| cursor.pass(event));
+        // Another node is not told of it: it asks.
+        let events = feed::page(&*beside, &far, 10, Duration::from_secs(30)).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [version + 1]);
+        events.iter().for_each(|event| far.pass(event));
+    }
+    journal.close().await.unwrap();
+    beside.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_looks_while_heads_are_left_behind_sees_a_sound_journal() {
+    let database = TestDatabase::start().await;
+    let (journal, _arbiter, _) = member(&database, "one").await;
+    let mut first = database.options().connect().await.unwrap();
+    let writing = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move {
+            for version in 0..1_000 {
+                let commits = (1..=8).map(|n| journal.commit(next(n, version)));
+                for outcome in futures_util::future::join_all(commits).await {
+                    outcome.unwrap();
+                }
+            }
+        }
+    });
+    let mut n_before = 0;
+    while !writing.is_finished() {
+        let looking = PostgresJournal::look(database.options(), "check").await.unwrap();
+        let report = check(&looking, [], Timestamp(0)).await.unwrap();
+        assert_eq!(report.violations, []);
+        let n_events = report.counts.get(&Part::Events).copied().unwrap_or_default();
+        assert!(n_events >= n_before, "{n_events} after {n_before}");
+        n_before = n_events;
+        looking.close().await.unwrap();
+    }
+    writing.await.unwrap();
+    assert_eq!(end_of_7(&mut first).await, 8_000);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_do_not_change_hands_where_what_was_waited_for_is_not_seen() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    let taken = "BEGIN ISOLATION LEVEL REPEATABLE READ; UPDATE heads SET epoch = epoch + 1";
+    let error = sqlx::raw_sql(taken).execute(&mut connection).await.unwrap_err();
+    assert!(error.to_string().contains("read committed"), "{error}");
 }
 
 /// Whoever is remembered is not looked up; whoever is not, is, also where nobody is expected to be refused.

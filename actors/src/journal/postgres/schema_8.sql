@@ -1,0 +1,47 @@
+-- A commit need not touch heads: it locks one row of its committer's instead, and whoever takes a shard moves that row.
+--
+-- Nobody who writes may be at it while the trigger comes. Readers go on.
+SET LOCAL lock_timeout = '10s';
+LOCK TABLE heads IN SHARE ROW EXCLUSIVE MODE;
+SET LOCAL lock_timeout = 0;
+
+-- A row for each committer of each start of a node. `generation` grows with every shard that this start loses, or takes
+-- anew: a committer that finds it as it was knows that all is still its own that was. Locked by every commit and hardly
+-- ever changed. `moved_by` is the transaction that changed it last, which need not change it again. A row that is gone
+-- never comes back, for a generation must not be there twice.
+CREATE TABLE fences (
+    incarnation int8 NOT NULL,
+    committer int2 NOT NULL,
+    generation int8 NOT NULL DEFAULT 0,
+    moved_by xid8,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (incarnation, committer)
+) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
+
+-- Whoever changes who may write to a shard, be it an older build or a person, waits for the statements that write
+-- without looking at its head, keeps out those that come after, and then finds how far its log goes: the row of the head
+-- itself may be behind. Each statement in here sees what was committed before it began, also what it has waited for,
+-- which holds in no other isolation.
+--
+-- Locks come in one order: heads by shard, then fences. Nobody who holds a fence waits for a head.
+--
+-- A build that knows schema 7 writes to its shards by their heads, has no fences, and finds true heads when it takes
+-- a shard. Only its feed is late: by what the heads of others are behind, a second at most.
+CREATE FUNCTION move_fences() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'shards change hands in read committed only' USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    IF OLD.incarnation IS NOT NULL THEN
+        PERFORM FROM fences
+            WHERE incarnation = OLD.incarnation AND moved_by IS DISTINCT FROM pg_current_xact_id()
+            ORDER BY committer FOR NO KEY UPDATE;
+        IF FOUND THEN
+            UPDATE fences SET generation = generation + 1, moved_by = pg_current_xact_id()
+                WHERE incarnation = OLD.incarnation;
+        END IF;
+    END IF;
+    NEW.seq := greatest(NEW.seq, (SELECT e.seq FROM events e WHERE e.shard = NEW.shard ORDER BY e.seq DESC LIMIT 1));
+    RETURN NEW;
+END $$;
+CREATE TRIGGER heads_move_fences BEFORE UPDATE OF epoch, owner, incarnation ON heads
+    FOR EACH ROW EXECUTE FUNCTION move_fences();

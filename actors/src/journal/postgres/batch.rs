@@ -249,9 +249,8 @@ pub(super) async fn execute_as(
         Way::Fenced(fence) => Some(fence),
         Way::Sure | Way::Swift => None,
     };
-    let query = query
-        .bind(fence.map(|fence| fence.incarnation))
-        .bind(fence.map(|fence| fence.generation));
+    let query =
+        query.bind(fence.map(|fence| fence.incarnation)).bind(fence.map(|fence| fence.generation));
     if needs.swift {
         let seqs: Vec<i64> = query.fetch_one(database).await?.try_get("seqs")?;
         return places.written(&seqs);
@@ -299,9 +298,10 @@ impl Places {
         if before.len() != self.totals.len() {
             return Err(sqlx::Error::Protocol("a number per shard was promised".into()));
         }
-        let heads = self.totals.iter().zip(before).map(|((shard, total), before)| {
-            (*shard, (before + i64::from(*total)).cast_unsigned())
-        });
+        let heads =
+            self.totals.iter().zip(before).map(|((shard, total), before)| {
+                (*shard, (before + i64::from(*total)).cast_unsigned())
+            });
         let heads = heads.collect();
         let before: HashMap<_, _> = self.totals.keys().zip(before).collect();
         let last = |(shard, n_before, n): &(ShardId, i32, i32)| {
@@ -397,7 +397,14 @@ fn bind<'q>(
     let n_before = writes.iter().zip(&places.each).flat_map(|(write, (_, n_before, _))| {
         write.commit.events.iter().map(move |_| if swift { *n_before } else { 0 })
     });
-    let place = n_before.zip(&events).map(|(n_before, row)| n_before + row.it.0);
+    let place: Vec<i32> =
+        n_before.zip(&events).map(|(n_before, row)| n_before + row.it.0).collect();
+    let stand = |(row, place): (&Entry<'_, (i32, &EncodedEvent)>, &i32)| {
+        let Terms { epoch, seq, .. } = (basis.terms)(row.commit.entity.shard());
+        (seq.cast_signed() + i64::from(*place), epoch.cast_signed())
+    };
+    let stand = events.iter().zip(&place).filter(|_| needs.fenced).map(stand);
+    let (event_seqs, event_epochs): (Vec<i64>, Vec<i64>) = stand.unzip();
     let effects = |row: &Entry<'_, (i32, &EncodedEvent)>| {
         row.is_last().then(|| told::encode(&row.commit.effects)).flatten()
     };
@@ -407,7 +414,7 @@ fn bind<'q>(
     });
     let query = query
         .bind(column(&events, |row| row.by))
-        .bind(place.collect::<Vec<_>>())
+        .bind(place)
         .bind(column(&events, Entry::kind))
         .bind(column(&events, Entry::id))
         .bind(column(&events, |row| row.commit.expected.0.cast_signed() + i64::from(row.it.0)))
@@ -493,6 +500,8 @@ fn bind<'q>(
         .bind(column(&postings, |row| row.it.floor))
         .bind(stripe)
         .bind(terms.iter().map(|it| it.seq.cast_signed()).collect::<Vec<_>>())
+        .bind(event_seqs)
+        .bind(event_epochs)
 }
 
 /// The place of each posting among those of its key.

@@ -51,7 +51,7 @@ WITH asked AS MATERIALIZED (
 --if swift
 --if fenced
 ), fence AS MATERIALIZED (
-    SELECT FROM fences f WHERE f.incarnation = $70 AND f.committer = $68::int2 AND f.generation = $71
+    SELECT FROM fences f WHERE f.incarnation = $72 AND f.committer = $68::int2 AND f.generation = $73
     FOR NO KEY UPDATE
 ), accepted AS MATERIALIZED (
     -- Nobody, if it has moved.
@@ -165,14 +165,29 @@ WITH asked AS MATERIALIZED (
     WHERE h.shard = n.shard AND n.total > 0
 --end
 ), w_events AS (
-    INSERT INTO events (shard, seq, kind, id, version, epoch, at, command, name, bytes, effects, answer)
-    SELECT a.shard, a.seq + e.place, e.kind, e.id, e.version, a.epoch, e.at, e.command, e.name, e.bytes, e.effects, e.answer
+    INSERT INTO events (shard, seq, epoch, kind, id, version, at, command, name, bytes, effects, answer)
+--if fenced
+    -- Where each comes to stand is known.
+    SELECT e.by, e.seq, e.epoch,
+--else
+    SELECT a.shard, a.seq + e.place, a.epoch,
+--end
+        e.kind, e.id, e.version, e.at, e.command, e.name, e.bytes, e.effects, e.answer
     FROM (
-        SELECT unnest($10::int4[]) AS by, unnest($11::int4[]) AS place, unnest($12::int2[]) AS kind, unnest($13::uuid[]) AS id,
-            unnest($14::int8[]) AS version, unnest($15::int8[]) AS at, unnest($16::uuid[]) AS command,
-            unnest($17::text[]) AS name, unnest($18::bytea[]) AS bytes, unnest($19::bytea[]) AS effects,
-            unnest($20::bytea[]) AS answer
-    ) e JOIN accepted a ON a.by = e.by
+        SELECT unnest($10::int4[]) AS by,
+--if fenced
+            unnest($70::int8[]) AS seq, unnest($71::int8[]) AS epoch,
+--else
+            unnest($11::int4[]) AS place,
+--end
+            unnest($12::int2[]) AS kind, unnest($13::uuid[]) AS id, unnest($14::int8[]) AS version,
+            unnest($15::int8[]) AS at, unnest($16::uuid[]) AS command, unnest($17::text[]) AS name,
+            unnest($18::bytea[]) AS bytes, unnest($19::bytea[]) AS effects, unnest($20::bytea[]) AS answer
+    ) e
+--if fenced
+--else
+    JOIN accepted a ON a.by = e.by
+--end
 ), w_new_entities AS (
     INSERT INTO entities (id, kind, deadline, waits, shard)
 --if swift

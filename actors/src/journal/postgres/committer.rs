@@ -32,7 +32,7 @@ use crate::{
 use protocol::{SHARDS, ShardId, Timestamp};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -406,6 +406,7 @@ impl Committer {
         answers.into_iter().for_each(|(write, outcome)| write.answer(outcome));
     }
 
+    /// Runs one statement, or two: one that leaves the heads alone, if it may, and one that does not, if that was refused.
     async fn execute(&mut self, writes: &[Write], swift: bool) -> Result<Vec<Outcome>, Failure> {
         let number = self.number();
         let Some(connection) = &mut self.connection else {
@@ -420,8 +421,7 @@ impl Committer {
             // Once, so that what is known is known under what is written under.
             let mut all: BTreeMap<_, _> =
                 shards.into_iter().map(|shard| (shard, shared.terms(shard, 0))).collect();
-            let mine =
-                || shared.shards_of(number).map(|it| (it, shared.believed(it))).collect();
+            let mine = || shared.shards_of(number).map(|it| (it, shared.believed(it))).collect();
             let unseen = heads.to_look_at(&all, is_fenced, mine);
             if !unseen.is_empty() {
                 let seen = heads.look(connection, &unseen).await.map_err(sort)?;
@@ -435,7 +435,7 @@ impl Committer {
                 let way = Way::Fenced(fence);
                 match batch::execute(connection, basis, writes, stripe, way).await.map_err(sort) {
                     Ok(Written { outcomes, heads: after }) => {
-                        metrics::counter!("outrider_journal_batches_total", "heads" => "left").increment(1);
+                        count("left");
                         heads.wrote(&after);
                         *is_ahead = true;
                         return Ok(outcomes);
@@ -448,7 +448,7 @@ impl Committer {
             let way = if swift { Way::Swift } else { Way::Sure };
             let written = batch::execute(connection, basis, writes, stripe, way).await;
             let Written { outcomes, heads: after } = written.map_err(sort)?;
-            metrics::counter!("outrider_journal_batches_total", "heads" => "moved").increment(1);
+            count("moved");
             heads.wrote(&after);
             Ok(outcomes)
         };
@@ -547,6 +547,11 @@ impl Committer {
         }
         info!(after = ?began.elapsed(), n_shards = shards.len(), "writing again, under a new epoch");
     }
+}
+
+/// Counts a statement that was committed, by what became of its heads.
+fn count(heads: &'static str) {
+    metrics::counter!("outrider_journal_batches_total", "heads" => heads).increment(1);
 }
 
 /// Finds out what is open of those shards of which that is not known yet.

@@ -37,14 +37,14 @@ const LOOK: &str = "
 /// Makes the fences of the committers of a start of a node, once, and takes out those of starts that are
 /// over: of long ago, without a shard, and no member that is alive.
 const MAKE: &str = "
-    WITH over AS MATERIALIZED (
+    WITH past AS MATERIALIZED (
         SELECT f.incarnation, f.committer FROM fences f
         WHERE f.incarnation < $1 AND f.made_at < clock_timestamp() - interval '1 day'
             AND NOT EXISTS (SELECT FROM heads h WHERE h.incarnation = f.incarnation)
             AND NOT EXISTS (SELECT FROM members m WHERE m.incarnation = f.incarnation AND m.standing <> 'dead')
         FOR UPDATE OF f SKIP LOCKED
     ), taken_out AS (
-        DELETE FROM fences f USING over o WHERE f.incarnation = o.incarnation AND f.committer = o.committer
+        DELETE FROM fences f USING past p WHERE f.incarnation = p.incarnation AND f.committer = p.committer
     )
     INSERT INTO fences (incarnation, committer) SELECT $1, generate_series(1, $2::int4)";
 

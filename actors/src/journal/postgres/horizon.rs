@@ -5,7 +5,7 @@
 //! many follow and however often their own node's commits wake them.
 
 use super::read;
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::HashMap;
 use protocol::ShardId;
 use sqlx::PgPool;
 use std::{

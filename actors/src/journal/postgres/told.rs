@@ -227,8 +227,7 @@ impl Told {
             return (None, Vec::new());
         }
         let is_late = |(seq, open): &(&u64, &Open)| {
-            takes_laggards
-                && (shard.seen - **seq > N_BEHIND_MAX || open.since.elapsed() > PATIENCE)
+            takes_laggards && (shard.seen - **seq > N_BEHIND_MAX || open.since.elapsed() > PATIENCE)
         };
         let laggards: Vec<_> = shard
             .open

@@ -53,7 +53,7 @@ pub(super) async fn dump(
             let rows: Vec<(i32, i64, i64, i64, String)> = sqlx::query_as(
                 "SELECT e.shard, e.epoch, e.first_seq, e.at, e.owner FROM epochs e
                  JOIN heads h ON h.shard = e.shard
-                     AND (h.seq > 0 OR EXISTS (SELECT FROM events v WHERE v.shard = h.shard))
+                     AND (h.seq > 0 OR (SELECT v.seq FROM events v WHERE v.shard = h.shard LIMIT 1) > 0)
                  WHERE (e.shard, e.epoch) > ($1, $2) ORDER BY e.shard, e.epoch LIMIT $3",
             )
             .bind(numbers.0 as i32)

@@ -1286,6 +1286,7 @@ async fn answers_of_schema_5_and_of_builds_that_know_no_other_are_found() {
     let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut connection).await, 0);
 }
 
 /// Keeps something of shard 7, as its owner under that epoch does.

@@ -189,11 +189,6 @@ impl Settings {
         Straight { detour: self.detour, speeds: self.speeds }
     }
 
-    /// What counts beside the way for a search: as a rule says, if one is in force for it.
-    pub(crate) fn weights_of<'a>(&'a self, search: &'a SearchCard) -> &'a Weights {
-        search.ruling.as_ref().map_or(&self.weights, |it| &it.weights)
-    }
-
     /// Is the driver near enough for how long the request has waited?
     pub(crate) fn is_good_enough(&self, search: &SearchCard, eta_ms: u32, now: Timestamp) -> bool {
         let (hold_ms, hold_per_age) = match &search.ruling {

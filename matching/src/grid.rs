@@ -267,6 +267,9 @@ impl Grid {
                 self.walk(&mut cursors, &mut best, &mut fits);
             }
         }
+        if best.found.len() < k {
+            best.put_in_order();
+        }
         for near in best.found.iter_mut() {
             near.distance_m = near.distance_m.sqrt();
         }
@@ -376,19 +379,30 @@ impl Best<'_> {
         if is_full && !self.found.last().is_some_and(is_after) || !fits(near.n) {
             return;
         }
-        if is_full {
-            self.found.pop();
+        if !is_full {
+            self.found.push(near);
+            if self.found.len() == self.k {
+                self.put_in_order();
+                self.limit = self.found[self.k - 1].distance_m;
+            }
+            return;
         }
-        let mut rank = self.found.len();
-        self.found.push(near);
-        while rank > 0 && is_after(&self.found[rank - 1]) {
-            self.found[rank] = self.found[rank - 1];
+        // As a slice: where a vector has its entries is read anew after each of them is written.
+        let found = &mut self.found[..];
+        let mut rank = self.k - 1;
+        while rank > 0 && is_after(&found[rank - 1]) {
+            found[rank] = found[rank - 1];
             rank -= 1;
         }
-        self.found[rank] = near;
-        if self.found.len() == self.k {
-            self.limit = self.found[self.k - 1].distance_m;
-        }
+        found[rank] = near;
+        self.limit = found[self.k - 1].distance_m;
+    }
+
+    /// The nearest first, and of equally near ones the smaller number. Until there are enough nobody asks for their order, and of
+    /// many it is found sooner at once than one by one.
+    fn put_in_order(&mut self) {
+        // Squares are never below zero, and the bits of those are in their order.
+        self.found.sort_unstable_by_key(|it| (it.distance_m.to_bits(), it.n));
     }
 }
 

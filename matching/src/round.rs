@@ -17,7 +17,7 @@ use crate::{
 };
 use protocol::{
     JobId, Timestamp,
-    trace::{Fate, Model, Unfit, Verdict, Weighed},
+    trace::{Fate, Model, Parts, Unfit, Verdict, Weighed},
     view::WorkKind,
     work::{OfferPolicy, Priority},
 };
@@ -34,7 +34,7 @@ const WORTH_A_LOOK_MS: u32 = 15_000;
 const FURTHER: usize = 8;
 
 /// Not worked out yet.
-const UNKNOWN_MS: u32 = u32::MAX;
+const UNKNOWN: u32 = u32::MAX;
 
 /// How searches share drivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,10 @@ struct Pick {
     busy_ms: u32,
     /// How long its way takes as far as the router alone knows.
     untaught_ms: u32,
+    /// What it costs for the size of its vehicle, …
+    excess_ms: u32,
+    /// … and for having to turn.
+    turn_ms: u32,
     distance_m: f32,
 }
 
@@ -134,6 +138,8 @@ pub fn round<'a>(
         order.sort_by_cached_key(|&i| field.grid.place(searches[i].pickup));
     }
     let (besides, ruled) = besides(&searches, settings, field.len());
+    // The last of them may look further than it weighs, as any other.
+    let n_picks = (searches.len() + FURTHER) * usize::from(settings.n_candidates);
     let mut round = Round {
         field,
         terms,
@@ -141,9 +147,11 @@ pub fn round<'a>(
         is_taken: vec![false; field.len()],
         besides,
         ruled,
-        picks: Vec::with_capacity(searches.len() * usize::from(settings.n_candidates)),
+        picks: Vec::with_capacity(n_picks),
         spans: vec![0..0; searches.len()],
         near: Vec::new(),
+        legs: Vec::new(),
+        etas: Vec::new(),
         misfits: Misfits::new(settings.n_told, searches.len(), field.len()),
         searches,
         is_ours,
@@ -161,15 +169,49 @@ pub fn round<'a>(
 /// What drivers cost beside the way by the same weights.
 struct Beside {
     weights: Weights,
-    /// Per driver: what it costs, whoever is picked up; worked out when it is first needed.
-    standing_ms: Vec<u32>,
-    /// The least of them, once somebody wanted to know.
-    least_ms: Option<u32>,
+    /// Per driver: the number of what it costs; worked out when it is first needed.
+    numbers: Vec<u32>,
+    /// What drivers cost, whoever is picked up.
+    standings: Vec<Parts>,
+    /// The least of the first so many drivers, in milliseconds.
+    least_ms: u32,
+    n_looked: u32,
 }
 
 impl Beside {
     fn new(weights: Weights, n_drivers: usize) -> Self {
-        Self { weights, standing_ms: vec![UNKNOWN_MS; n_drivers], least_ms: None }
+        Self {
+            weights,
+            numbers: vec![UNKNOWN; n_drivers],
+            standings: Vec::with_capacity(n_drivers),
+            least_ms: u32::MAX,
+            n_looked: 0,
+        }
+    }
+
+    /// What a driver costs, whoever is picked up.
+    fn standing(&mut self, driver: u32, field: &Field, now: Timestamp) -> Parts {
+        let number = &mut self.numbers[driver as usize];
+        if *number == UNKNOWN {
+            *number = self.standings.len() as u32;
+            self.standings.push(self.weights.of_driver(field.card(driver), now));
+        }
+        self.standings[*number as usize]
+    }
+
+    /// The same of a driver who has been weighed.
+    fn known_standing(&self, driver: u32) -> Parts {
+        self.standings[self.numbers[driver as usize] as usize]
+    }
+
+    /// Does any driver cost less than that, whoever is picked up? Mostly one of the first does, and nobody else is looked at.
+    fn is_any_below(&mut self, ms: u32, field: &Field, now: Timestamp) -> bool {
+        while self.least_ms >= ms && (self.n_looked as usize) < field.len() {
+            let standing_ms = self.standing(self.n_looked, field, now).sum_ms();
+            self.least_ms = self.least_ms.min(standing_ms);
+            self.n_looked += 1;
+        }
+        self.least_ms < ms
     }
 }
 
@@ -258,6 +300,8 @@ struct Round<'a> {
     ruled: Vec<usize>,
     /// Scratch space.
     near: Vec<Near>,
+    legs: Vec<Leg>,
+    etas: Vec<(Eta, u32)>,
     /// Who did not fit, as far as that is told.
     misfits: Misfits,
 }
@@ -282,14 +326,15 @@ impl Round<'_> {
         let card = self.searches[search];
         let k = n_candidates(card, settings);
         let (start, n_near) = (self.picks.len(), router.n_sifted(k));
-        self.weigh_nearest(grid, search, n_near);
+        self.weigh_nearest(grid, search, start, n_near);
+        self.keep_cheapest(start, n_near);
         let is_everybody = self.near.len() < n_near;
         if let (Some(furthest), Some(middling)) = (self.near.last(), self.picks[start..].get(k / 2))
             && !is_everybody
             && self.is_worth_a_look(search, furthest.distance_m, middling.cost_ms)
         {
-            self.picks.truncate(start);
-            self.weigh_nearest(grid, search, k * FURTHER);
+            self.weigh_nearest(grid, search, start, k * FURTHER);
+            self.keep_cheapest(start, k);
         }
         self.picks.truncate(start + k);
     }
@@ -302,24 +347,20 @@ impl Round<'_> {
             return false;
         };
         let least_ms = settings.straight().ms(fastest, beyond_m).saturating_add(WORTH_A_LOOK_MS);
-        if least_ms >= cost_ms {
-            return false;
-        }
-        // Only now, for it takes a look at everybody. Nobody costs less beside the way.
-        let Beside { weights, least_ms: known_ms, .. } = &mut self.besides[self.ruled[search]];
-        let standing_ms = || {
-            let all = (0..self.field.len() as u32).map(|n| self.field.card(n));
-            all.map(|card| weights.of_driver(card, now).sum_ms()).min().unwrap_or(0)
-        };
-        let standing_ms = *known_ms.get_or_insert_with(standing_ms);
-        least_ms.saturating_add(standing_ms) < cost_ms
+        // Whoever is further away costs at least so much, and what it costs beside the way: that may take a look at everybody,
+        // so it comes last.
+        least_ms < cost_ms
+            && self.besides[self.ruled[search]].is_any_below(cost_ms - least_ms, self.field, now)
     }
 
-    /// Appends to `picks` so many of `grid` who are nearest to a search and not taken, the cheapest first.
-    fn weigh_nearest(&mut self, grid: &Grid, search: usize, n_near: usize) {
-        let Self { field, terms, is_taken, besides, ruled, near, picks, misfits, .. } = self;
+    /// Makes the picks from `start` on so many of `grid` who are nearest to a search and not taken, in no order. Those that are
+    /// there already must be the nearest of them.
+    fn weigh_nearest(&mut self, grid: &Grid, search: usize, start: usize, n_near: usize) {
+        let Self {
+            field, terms, is_taken, besides, ruled, near, legs, etas, picks, misfits, ..
+        } = self;
         let Terms { router, settings, now, .. } = **terms;
-        let Beside { weights, standing_ms, .. } = &mut besides[ruled[search]];
+        let beside = &mut besides[ruled[search]];
         let search = self.searches[search];
         let learned_ways = search.ruling.as_ref().is_none_or(|it| it.learned_ways);
         let fits = |n: u32| {
@@ -333,40 +374,61 @@ impl Round<'_> {
             why.is_none()
         };
         grid.nearest(search.pickup, n_near, search.radius_m as f32, fits, near);
-        let start = picks.len();
+        let others = near.get(picks.len() - start..).unwrap_or_default();
         let to = router.spot(search.pickup);
-        picks.extend(near.iter().map(|&Near { n, distance_m }| {
+        legs.clear();
+        legs.extend(others.iter().map(|&Near { n, distance_m }| {
             let driver = field.card(n);
-            let (_, from_when) = driver.start();
-            let leg = Leg {
-                from: field.spot(n),
-                to,
-                distance_m,
-                vehicle: driver.vehicle.kind,
-                leaving: from_when.max(now),
-            };
-            let busy_ms = from_when.ms_since(now) as u32;
-            let (Eta { ms, low_ms, high_ms }, untaught_ms) = if learned_ways {
-                router.eta_and_untaught_ms(&leg)
-            } else {
-                let untaught = router.untaught(&leg);
+            let leaving = driver.start().1.max(now);
+            Leg { from: field.spot(n), to, distance_m, vehicle: driver.vehicle.kind, leaving }
+        }));
+        if learned_ways {
+            router.etas_and_untaught_ms(legs, etas);
+        } else {
+            etas.clear();
+            etas.extend(legs.iter().map(|leg| {
+                let untaught = router.untaught(leg);
                 (untaught, untaught.ms)
-            };
+            }));
+        }
+        let asked = legs.iter().zip(etas.iter());
+        picks.extend(others.iter().zip(asked).map(|(&Near { n, distance_m }, (leg, answer))| {
+            let driver = field.card(n);
+            let busy_ms = leg.leaving.ms_since(now) as u32;
+            let (Eta { ms, low_ms, high_ms }, untaught_ms) = *answer;
             let [eta_ms, low_ms, high_ms] =
                 [ms, low_ms, high_ms].map(|it| it.saturating_add(busy_ms));
-            let standing_ms = &mut standing_ms[n as usize];
-            if *standing_ms == UNKNOWN_MS {
-                *standing_ms = weights.of_driver(driver, now).sum_ms();
-            }
-            let (excess_ms, turn_ms) = weights.of_pair(search, driver);
-            let cost_ms = [*standing_ms, excess_ms, turn_ms]
+            let standing_ms = beside.standing(n, field, now).sum_ms();
+            let (excess_ms, turn_ms) = beside.weights.of_pair(search, driver);
+            let cost_ms = [standing_ms, excess_ms, turn_ms]
                 .iter()
                 .fold(eta_ms, |sum, part_ms| sum.saturating_add(*part_ms));
-            Pick { driver: n, cost_ms, eta_ms, low_ms, high_ms, busy_ms, untaught_ms, distance_m }
+            Pick {
+                driver: n,
+                cost_ms,
+                eta_ms,
+                low_ms,
+                high_ms,
+                busy_ms,
+                untaught_ms,
+                excess_ms,
+                turn_ms,
+                distance_m,
+            }
         }));
+    }
+
+    /// Puts the picks from `start` on in order, the cheapest first, and leaves no more than `k` of them.
+    fn keep_cheapest(&mut self, start: usize, k: usize) {
+        let field = self.field;
         // Never the order in which drivers came: two regions must agree on ties.
         let by_id = |a: &Pick, b: &Pick| field.card(a.driver).id.cmp(&field.card(b.driver).id);
-        picks[start..].sort_unstable_by(|a, b| a.cost_ms.cmp(&b.cost_ms).then_with(|| by_id(a, b)));
+        let by_cost = |a: &Pick, b: &Pick| a.cost_ms.cmp(&b.cost_ms).then_with(|| by_id(a, b));
+        if self.picks.len() > start + k {
+            self.picks[start..].select_nth_unstable_by(k, by_cost);
+            self.picks.truncate(start + k);
+        }
+        self.picks[start..].sort_unstable_by(by_cost);
     }
 
     fn choose_together(&mut self) {
@@ -480,9 +542,11 @@ impl Round<'_> {
     }
 
     fn outcome(mut self) -> Outcome {
-        let mut outcome = Outcome::default();
-        let mut verdicts = Vec::with_capacity(self.searches.len());
-        for i in 0..self.searches.len() {
+        let n_searches = self.searches.len();
+        let proposals = Vec::with_capacity(n_searches);
+        let mut outcome = Outcome { proposals, ..Outcome::default() };
+        let (mut verdicts, mut picks) = (Vec::with_capacity(n_searches), Vec::new());
+        for i in 0..n_searches {
             let verdict = self.verdict(i);
             verdicts.push(verdict);
             match verdict {
@@ -498,7 +562,8 @@ impl Round<'_> {
                 }
             }
             let search = self.searches[i];
-            let mut picks: Vec<Pick> = self.chosen[i].into_iter().collect();
+            picks.clear();
+            picks.extend(self.chosen[i]);
             if is_shared(search.policy) {
                 for &pick in &self.picks[self.spans[i].clone()] {
                     if picks.len() == usize::from(search.n_wanted) {
@@ -508,7 +573,7 @@ impl Round<'_> {
                         picks.push(pick);
                     }
                 }
-                picks.sort_by_key(|pick| (pick.cost_ms, pick.driver));
+                picks.sort_by_key(|pick: &Pick| (pick.cost_ms, pick.driver));
             }
             if !self.is_ours[i] {
                 continue;
@@ -590,10 +655,10 @@ impl Round<'_> {
     }
 
     fn weighed(&self, search: usize, pick: &Pick, proposed: Option<&Proposal>) -> Weighed {
-        let Terms { settings, now, .. } = *self.terms;
-        let (card, searched) = (self.field.card(pick.driver), self.searches[search]);
+        let driver = self.field.card(pick.driver).id;
+        let standing = self.besides[self.ruled[search]].known_standing(pick.driver);
         let is_proposed =
-            proposed.is_some_and(|it| it.candidates.iter().any(|it| it.driver == card.id));
+            proposed.is_some_and(|it| it.candidates.iter().any(|it| it.driver == driver));
         let fate = if is_proposed {
             Fate::Proposed
         } else if self.chosen[search].is_some_and(|it| it.driver == pick.driver) {
@@ -604,7 +669,7 @@ impl Round<'_> {
             Fate::Spare
         };
         Weighed {
-            driver: card.id,
+            driver,
             fate,
             distance_m: pick.distance_m.round() as u32,
             cost_ms: pick.cost_ms,
@@ -612,7 +677,7 @@ impl Round<'_> {
             busy_ms: pick.busy_ms,
             low_s: seconds(pick.low_ms),
             high_s: seconds(pick.high_ms.saturating_add(999)),
-            parts: settings.weights_of(searched).parts(searched, card, now),
+            parts: Parts { excess_ms: pick.excess_ms, turn_ms: pick.turn_ms, ..standing },
         }
     }
 

@@ -117,11 +117,14 @@ pub trait Router: fmt::Debug + Send + Sync {
     fn untaught(&self, leg: &Leg) -> Eta {
         self.eta(leg)
     }
-    /// Both at once, the second in milliseconds: rounds ask for each driver they weigh, and a router that learns works the second
-    /// out on its way to the first.
-    fn eta_and_untaught_ms(&self, leg: &Leg) -> (Eta, u32) {
-        let eta = self.eta(leg);
-        (eta, eta.ms)
+    /// Both of each of several ways, in their order, the second in milliseconds. Rounds ask for all whom a search weighs: a router
+    /// that learns works the second out on its way to the first, and what the ways have in common once.
+    fn etas_and_untaught_ms(&self, legs: &[Leg], etas: &mut Vec<(Eta, u32)>) {
+        etas.clear();
+        etas.extend(legs.iter().map(|leg| {
+            let eta = self.eta(leg);
+            (eta, eta.ms)
+        }));
     }
     /// What it knows better by, and how much that has learned; none, if it has learned nothing, or does not learn.
     fn model(&self) -> Option<Learning> {

@@ -77,7 +77,7 @@ proptest! {
     fn finds_exactly_who_a_look_at_everyone_finds(
         changes in changes(),
         (east, north) in (-3_500.0..3_500.0, -3_500.0..3_500.0),
-        k in 0..12_usize,
+        k in 0..40_usize,
         radius_m in prop_oneof![Just(f32::MAX), 0.0..4_000.0_f32],
         cell_m in prop_oneof![Just(50.0_f32), Just(100.0), Just(700.0)],
         odd_only in any::<bool>(),

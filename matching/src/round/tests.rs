@@ -1,5 +1,12 @@
 use super::*;
-use crate::{DriverCard, Standing, cost::Weights, fit::fits, ruling::Ruling};
+use crate::{
+    DriverCard, Standing,
+    card::Ending,
+    cost::Weights,
+    fit::fits,
+    router::{Gone, Learned, Ways},
+    ruling::Ruling,
+};
 use proptest::prelude::*;
 use protocol::{
     DriverId, OrderId, Point, RiderId, RuleId,
@@ -763,10 +770,7 @@ fn a_round_tells_why_nothing_was_proposed() {
     let busy = DriverCard {
         is_free: false,
         is_nearly_free: true,
-        ending: Some(crate::card::Ending {
-            at: KIGALI,
-            due: NOW + std::time::Duration::from_secs(40),
-        }),
+        ending: Some(Ending { at: KIGALI, due: NOW + std::time::Duration::from_secs(40) }),
         ..driver(1, 10.0)
     };
     assert_eq!(verdict_of(0, &one, vec![busy]), Verdict::HeldBusy);
@@ -777,7 +781,7 @@ fn a_round_tells_why_nothing_was_proposed() {
 /// A courier beside the pickup, who has so many seconds to go to the end of what it has, which is there as well.
 fn courier(n: u64, left_s: u64) -> DriverCard {
     let due = NOW + std::time::Duration::from_secs(left_s);
-    let ending = Some(crate::card::Ending { at: KIGALI.offset_m(100.0, 0.0), due });
+    let ending = Some(Ending { at: KIGALI.offset_m(100.0, 0.0), due });
     DriverCard { is_free: false, ending, ..driver(n, 300.0) }
 }
 
@@ -930,4 +934,132 @@ fn each_search_is_weighed_held_and_told_under_its_own_rule() {
     assert_eq!(told(&None), (None, Verdict::Proposed, DriverId::nth(1), 0));
     assert_eq!(told(&stars), (Some(1), Verdict::Proposed, DriverId::nth(2), 0));
     assert_eq!(told(&strict), (Some(2), Verdict::HeldTooFar, DriverId::nth(1), 0));
+}
+
+/// Ways of a city whose east is slow.
+fn slow_in_the_east(random: &mut StdRng, router: &dyn Router) -> Ways {
+    let mut ways = Ways::new(KIGALI);
+    for _ in 0..2_000 {
+        let mut place =
+            || KIGALI.offset_m(random.random_range(-6e3..6e3), random.random_range(-6e3..6e3));
+        let (from, to) = (place(), place());
+        let times = if to.lon > KIGALI.lon { 2.2 } else { 0.9 };
+        let learned = Learned { router, ways: &ways };
+        let leg = Leg {
+            from: learned.spot(from),
+            to: learned.spot(to),
+            distance_m: from.distance_m(to) as f32,
+            vehicle: VehicleKind::Moto,
+            leaving: NOW + std::time::Duration::from_secs(random.random_range(0..7_200)),
+        };
+        let took_ms = f64::from(router.eta(&leg).ms) * times * random.random_range(0.8..1.2);
+        ways.learn(&Gone { leg, took_ms: took_ms as u32 }, router);
+    }
+    ways
+}
+
+/// Whom a lone search weighs and what is told of each, by formulas that remember nothing and take no short cut; and whether it
+/// looked further.
+fn weighed_plainly(search: &SearchCard, field: &Field, terms: &Terms) -> (Vec<Weighed>, bool) {
+    let Terms { router, settings, now, .. } = *terms;
+    let k = n_candidates(search, settings);
+    let weights = search.ruling.as_ref().map_or(&settings.weights, |it| &it.weights);
+    let weighed = |&Near { n, distance_m }: &Near| {
+        let driver = field.card(n);
+        let (from, from_when) = driver.start();
+        let leg = Leg {
+            from: router.spot(from),
+            to: router.spot(search.pickup),
+            distance_m,
+            vehicle: driver.vehicle.kind,
+            leaving: from_when.max(now),
+        };
+        let is_learned = search.ruling.as_ref().is_none_or(|it| it.learned_ways);
+        let way = if is_learned { router.eta(&leg) } else { router.untaught(&leg) };
+        let busy_ms = from_when.ms_since(now) as u32;
+        let parts = weights.parts(search, driver, now);
+        Weighed {
+            driver: driver.id,
+            fate: Fate::Spare,
+            distance_m: distance_m.round() as u32,
+            cost_ms: way.ms + busy_ms + parts.sum_ms(),
+            travel_ms: way.ms,
+            busy_ms,
+            low_s: seconds(way.low_ms + busy_ms),
+            high_s: seconds(way.high_ms + busy_ms + 999),
+            parts,
+        }
+    };
+    let nearest = |n_near: usize| {
+        let mut near = Vec::new();
+        let fits = |n| fits(search, field.card(n), now, settings);
+        field.grid.nearest(search.pickup, n_near, search.radius_m as f32, fits, &mut near);
+        near
+    };
+    let cheapest = |near: &[Near]| {
+        let mut all: Vec<Weighed> = near.iter().map(weighed).collect();
+        all.sort_by_key(|it| (it.cost_ms, it.driver));
+        all.truncate(k);
+        all
+    };
+    let near = nearest(router.n_sifted(k));
+    let all = cheapest(&near);
+    if near.len() < router.n_sifted(k) {
+        return (all, false);
+    }
+    let fastest = field.fastest(&search.needs.vehicles, &settings.speeds).unwrap();
+    let way_ms = settings.straight().ms(fastest, near.last().unwrap().distance_m);
+    let drivers = (0..field.len() as u32).map(|n| field.card(n));
+    let standing_ms = drivers.map(|it| weights.of_driver(it, now).sum_ms()).min().unwrap();
+    if way_ms + WORTH_A_LOOK_MS + standing_ms >= all[k / 2].cost_ms {
+        return (all, false);
+    }
+    (cheapest(&nearest(k * FURTHER)), true)
+}
+
+#[test]
+fn what_is_worked_out_once_and_remembered_is_what_plain_formulas_say_of_each_pair() {
+    let weights =
+        Weights { level_ms: 3_000, refusal_ms: 20_000, fairness_ms: 10_000, ..Weights::default() };
+    let settings = Settings { weights, ..Settings::default() };
+    let straight = settings.straight();
+    let ways = slow_in_the_east(&mut StdRng::seed_from_u64(1), &straight);
+    let learned = Learned { router: &straight, ways: &ways };
+    let routers: [&dyn Router; 2] = [&straight, &learned];
+    let stars = Some(WeightChanges { star_ms: Some(60_000), ..WeightChanges::default() });
+    let rulings = [
+        None,
+        ruled(1, RuleChanges { weights: stars, ..RuleChanges::default() }, &settings),
+        ruled(2, RuleChanges { learned_ways: Some(false), ..RuleChanges::default() }, &settings),
+    ];
+    let (mut n_searches, mut n_further) = (0, 0);
+    for seed in 0..60 {
+        // Each has ten to choose from, or all that fit: nobody comes away empty and looks again.
+        let (mut drivers, mut searches) = city(seed, 40 + 8 * seed, 10);
+        for (n, driver) in (0..).zip(&mut drivers).step_by(5) {
+            let due = NOW + std::time::Duration::from_secs(20 * n);
+            driver.ending = Some(Ending { at: driver.at, due });
+            (driver.is_free, driver.is_nearly_free) = (false, true);
+        }
+        for (search, ruling) in searches.iter_mut().zip(rulings.iter().cycle()) {
+            search.ruling.clone_from(ruling);
+        }
+        for router in routers {
+            let mut field = Field::new(KIGALI);
+            field.fill(drivers.iter().cloned().map(Arc::new), router);
+            let terms = Terms { router, settings: &settings, now: NOW, pairing: Pairing::Joint };
+            let outcome = round(&searches, [], &field, &terms);
+            for (trace, told, _) in outcome.traces.iter() {
+                let search = searches.iter().find(|it| it.job == trace.job).unwrap();
+                let (plain, is_further) = weighed_plainly(search, &field, &terms);
+                let told: Vec<Weighed> =
+                    told.iter().map(|it| Weighed { fate: Fate::Spare, ..*it }).collect();
+                assert_eq!(told, plain, "of {} in city {seed}", trace.job);
+                n_searches += 1;
+                n_further += usize::from(is_further);
+            }
+        }
+    }
+    assert!(n_further > 50, "some look further: {n_further} of {n_searches}");
+    assert!(n_searches - n_further > 50, "and some do not: {n_further} of {n_searches}");
 }

@@ -157,7 +157,8 @@ impl Ways {
         }
         let whole = times.ln().clamp(-LIMIT, LIMIT);
         if !self.is_empty() {
-            let off = whole - self.log_times(&gone.leg, expected.ms);
+            let to = self.of_end(&gone.leg);
+            let off = whole - self.log_times(&gone.leg, expected.ms, to);
             self.scatter.record(off.abs());
             self.scatter_times = (self.scatter.mean * ONE_IN_TEN).exp();
         }
@@ -195,14 +196,24 @@ impl Ways {
         self.scatter_times = (self.scatter.mean * ONE_IN_TEN).exp();
     }
 
-    /// The logarithm of how many times as long as expected a way takes.
-    fn log_times(&self, leg: &Leg, expected_ms: u32) -> f32 {
-        let places = keys(leg).into_iter().filter_map(|key| self.places.get(&key));
+    /// The logarithm of how many times as long as expected a way takes; `to` is what was learned of where it ends.
+    fn log_times(&self, leg: &Leg, expected_ms: u32, to: f32) -> f32 {
+        let [from_key, _, pair_key] = keys(leg);
         let sum = self.all.believed(PRIOR)
             + self.bands[band(expected_ms)].believed(PRIOR)
             + self.hours[hour(leg.leaving)].believed(PRIOR)
-            + places.map(|it| it.believed(PRIOR_OF_PLACES)).sum::<f32>();
+            + (self.of_place(from_key) + to + self.of_place(pair_key));
         sum.clamp(-LIMIT, LIMIT)
+    }
+
+    /// What was learned of ways that end where this one does.
+    fn of_end(&self, leg: &Leg) -> f32 {
+        let [_, to_key, _] = keys(leg);
+        self.of_place(to_key)
+    }
+
+    fn of_place(&self, key: u64) -> f32 {
+        self.places.get(&key).map_or(0.0, |it| it.believed(PRIOR_OF_PLACES))
     }
 
     /// Forgets half of them, those that were seen least, once there are too many.
@@ -243,12 +254,21 @@ impl Router for Learned<'_> {
     }
 
     fn eta(&self, leg: &Leg) -> Eta {
-        self.eta_and_untaught_ms(leg).0
+        self.bettered(leg, self.router.eta(&under(leg)), self.ways.of_end(leg))
     }
 
-    fn eta_and_untaught_ms(&self, leg: &Leg) -> (Eta, u32) {
-        let (expected, untaught_ms) = self.router.eta_and_untaught_ms(&under(leg));
-        (self.bettered(leg, expected), untaught_ms)
+    fn etas_and_untaught_ms(&self, legs: &[Leg], etas: &mut Vec<(Eta, u32)>) {
+        etas.clear();
+        let Some(first) = legs.first() else { return };
+        // Mostly all of them end at one place.
+        let (mut end, mut to) = (first.to, self.ways.of_end(first));
+        for leg in legs {
+            if leg.to != end {
+                (end, to) = (leg.to, self.ways.of_end(leg));
+            }
+            let expected = self.router.eta(&under(leg));
+            etas.push((self.bettered(leg, expected, to), expected.ms));
+        }
     }
 
     fn untaught(&self, leg: &Leg) -> Eta {
@@ -265,7 +285,8 @@ impl Router for Learned<'_> {
     }
 
     fn way(&self, leg: &Leg) -> Option<Eta> {
-        self.router.way(&under(leg)).map(|expected| self.bettered(leg, expected))
+        let expected = self.router.way(&under(leg))?;
+        Some(self.bettered(leg, expected, self.ways.of_end(leg)))
     }
 
     fn driven_m(&self, leg: &Leg) -> Option<f32> {
@@ -282,12 +303,12 @@ impl Router for Learned<'_> {
 }
 
 impl Learned<'_> {
-    /// What is expected of a way, as those that were gone say.
-    fn bettered(&self, leg: &Leg, expected: Eta) -> Eta {
+    /// What is expected of a way, as those that were gone say; `to` is what they say of where it ends.
+    fn bettered(&self, leg: &Leg, expected: Eta, to: f32) -> Eta {
         if self.ways.is_empty() {
             return expected;
         }
-        let times = self.ways.log_times(leg, expected.ms).exp();
+        let times = self.ways.log_times(leg, expected.ms, to).exp();
         let ms = expected.ms as f32 * times;
         let (low_ms, high_ms) = if self.ways.scatter.n < SCATTER_MIN {
             ((expected.low_ms as f32 * times) as u32, (expected.high_ms as f32 * times) as u32)

@@ -60,11 +60,33 @@ fn what_the_router_says_alone_can_still_be_asked_and_who_knows_better_says_its_n
     let learned = Learned { router: &straight, ways: &ways };
     let way = leg(&learned, KIGALI, to, MONDAY);
     assert_eq!(learned.untaught(&way), straight.eta(&way));
-    let both = (learned.eta(&way), learned.untaught(&way).ms);
-    assert_eq!(learned.eta_and_untaught_ms(&way), both);
     assert!(learned.eta(&way).ms > straight.eta(&way).ms * 4 / 3, "{:?}", learned.eta(&way));
     let (name, version) = (ModelName::LearnedWays, VERSION);
     assert_eq!(learned.model(), Some(Learning { name, version, n_learned: 30 }));
+}
+
+#[test]
+fn several_ways_that_are_asked_for_at_once_take_what_each_takes_alone() {
+    let straight = Straight::default();
+    let mut random = StdRng::seed_from_u64(13);
+    let mut ways = Ways::new(KIGALI);
+    for _ in 0..500 {
+        let (from, to) = (somewhere(&mut random), somewhere(&mut random));
+        let way = leg(&Learned { router: &straight, ways: &ways }, from, to, MONDAY);
+        let took_ms = truth(&mut random, &straight, &way, from, to);
+        ways.learn(&Gone { leg: way, took_ms }, &straight);
+    }
+    let learned = Learned { router: &straight, ways: &ways };
+    // Some after the other to one place, and then some to another.
+    let ends = [somewhere(&mut random), somewhere(&mut random)];
+    let to = (0..40).map(|n| ends[n / 10 % 2]);
+    let legs: Vec<Leg> = to.map(|to| leg(&learned, somewhere(&mut random), to, MONDAY)).collect();
+    let mut both = Vec::new();
+    learned.etas_and_untaught_ms(&legs, &mut both);
+    let alone = legs.iter().map(|it| (learned.eta(it), learned.untaught(it).ms));
+    assert_eq!(both, alone.collect::<Vec<_>>());
+    learned.etas_and_untaught_ms(&[], &mut both);
+    assert_eq!(both, []);
 }
 
 #[test]

@@ -18,6 +18,22 @@ CREATE TABLE fences (
     PRIMARY KEY (incarnation, committer)
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
+-- Who may change heads writes commits, and makes and moves fences: the role of the nodes need not be that of the migration.
+DO $$ DECLARE granted record; BEGIN
+    FOR granted IN
+        SELECT DISTINCT a.grantee, p.privilege
+        FROM pg_class c
+        CROSS JOIN LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+        CROSS JOIN LATERAL unnest(CASE a.privilege_type
+            WHEN 'UPDATE' THEN '{SELECT,INSERT,UPDATE,DELETE}' WHEN 'SELECT' THEN '{SELECT}' ELSE '{}'
+        END::text[]) p (privilege)
+        WHERE c.oid = 'heads'::regclass
+    LOOP
+        EXECUTE format('GRANT %s ON fences TO %s', granted.privilege, CASE granted.grantee
+            WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(granted.grantee)) END);
+    END LOOP;
+END $$;
+
 -- Whoever changes who may write to a shard, be it an older build or a person, waits for the statements that write
 -- without looking at its head, keeps out those that come after, and then finds how far its log goes: the row of the head
 -- itself may be behind. Each statement in here sees what was committed before it began, also what it has waited for,
@@ -27,7 +43,10 @@ CREATE TABLE fences (
 --
 -- A build that knows schema 7 writes to its shards by their heads, has no fences, and finds true heads when it takes
 -- a shard. Only its feed is late: by what the heads of others are behind, a second at most.
-CREATE FUNCTION move_fences() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+--
+-- It acts with the rights of whoever migrates: who takes a shard may be a person who knows of heads only. So it finds its
+-- tables where they were made, wherever who takes a shard looks for tables.
+CREATE FUNCTION move_fences() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'shards change hands in read committed only' USING ERRCODE = 'invalid_transaction_state';
     END IF;
@@ -42,6 +61,13 @@ CREATE FUNCTION move_fences() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     END IF;
     NEW.seq := greatest(NEW.seq, (SELECT e.seq FROM events e WHERE e.shard = NEW.shard ORDER BY e.seq DESC LIMIT 1));
     RETURN NEW;
+END $$;
+REVOKE ALL ON FUNCTION move_fences() FROM PUBLIC;
+DO $$ BEGIN
+    EXECUTE format('ALTER FUNCTION move_fences() SET search_path = %s, pg_temp', (
+        SELECT string_agg(DISTINCT relnamespace::regnamespace::text, ', ') FROM pg_class
+        WHERE oid IN ('heads'::regclass, 'events'::regclass, 'fences'::regclass, 'members'::regclass)
+    ));
 END $$;
 CREATE TRIGGER heads_move_fences BEFORE UPDATE OF epoch, owner, incarnation ON heads
     FOR EACH ROW EXECUTE FUNCTION move_fences();

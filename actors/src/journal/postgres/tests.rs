@@ -852,6 +852,51 @@ async fn shards_do_not_change_hands_where_what_was_waited_for_is_not_seen() {
     assert!(error.to_string().contains("read committed"), "{error}");
 }
 
+/// The schema is one role's, the nodes are another's, and who helps by hand is a third, who has tables of his own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_change_hands_whoever_owns_the_tables() {
+    const RIGHTS: &str = "CREATE ROLE node LOGIN; CREATE ROLE clerk LOGIN;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO node;
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO node;
+        GRANT SELECT, UPDATE ON heads TO clerk";
+    const BY_HAND: &str = "CREATE TEMP TABLE fences (incarnation int8, committer int2);
+        CREATE TEMP TABLE events (shard int4, seq int8);
+        UPDATE heads SET epoch = epoch + 1 WHERE shard = 7";
+    // A role is known to all databases of a server.
+    let database = TestDatabase::start_own().await;
+    let mut owner = schema_5(&database).await;
+    sqlx::raw_sql(RIGHTS).execute(&mut owner).await.unwrap();
+    assert_eq!(schema::migrate(&mut owner).await.unwrap(), (5, schema::VERSION));
+    let mut clerk = database.options().username("clerk").connect().await.unwrap();
+    let settings = Settings { committers: 1, migrate: false, ..Settings::default() };
+    let open = || {
+        PostgresJournal::open(database.options().username("node"), "node", settings)
+    };
+
+    let journal = open().await.unwrap();
+    for version in 0..3 {
+        assert!(is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    let me = journal.shared.ownership.owner().1;
+    sqlx::raw_sql(BY_HAND).execute(&mut clerk).await.unwrap();
+    let found: (i64, i64) = sqlx::query_as(
+        "SELECT h.seq, f.generation FROM heads h, fences f WHERE h.shard = 7 AND f.incarnation = $1",
+    )
+    .bind(me)
+    .fetch_one(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(found, (3, 1));
+    let fenced = Err(CommitError::Fenced { shard: ShardId(7) });
+    assert_eq!(journal.commit(next(1, 3)).await, fenced);
+    journal.close().await.unwrap();
+
+    let journal = open().await.expect("it takes what an earlier start of it had");
+    assert!(is_fenced(&journal, next(1, 3)).await);
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut owner).await, 0);
+}
+
 /// Whoever is remembered is not looked up; whoever is not, is, also where nobody is expected to be refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_skips_versions_is_refused_by_who_remembers_and_by_who_does_not() {

@@ -5,10 +5,10 @@
 -- `--if x` and `--end` are for batches with x, those after `--else` for the others:
 --
 --   swift      nobody is expected to be refused. The heads are locked by moving them, in one step
---              instead of two, and nothing is asked of the rows one by one. If anyone must be refused
---              after all, the division by zero at the end (it comes before all writes but that of
---              the heads) or a key that is there twice takes everything back. Then the batch is sent
---              again, not swift.
+--              instead of two, and nothing is asked of the rows one by one. What is found wrong after all takes
+--              everything back, before all writes but that of the heads: a division by zero at the end says that
+--              not all heads are ours, or that the fence has moved; a word that is no number, that all are, and
+--              somebody must be refused. So does a key that is there twice. Then the batch is sent again, not swift.
 --   fenced     swift, and the heads are left alone: all of them are known to be ours, how far their logs go is
 --              known, and one row says that this is still so (see below)
 --   strangers  nobody here remembers which version one of the entities has, so it is looked up
@@ -313,13 +313,12 @@ WITH asked AS MATERIALIZED (
 --end
 )
 --if swift
-SELECT array_agg(seq ORDER BY shard) AS seqs, 1 / (
-    count(*) = cardinality($1::int4[])
+SELECT array_agg(seq ORDER BY shard) AS seqs, 1 / (count(*) = cardinality($1::int4[]))::int4, (CASE WHEN false
 --if claims
-    AND NOT EXISTS (SELECT FROM taken)
+    OR EXISTS (SELECT FROM taken)
 --end
 --if strangers
-    AND NOT EXISTS (
+    OR EXISTS (
         SELECT FROM asked q LEFT JOIN LATERAL (
             SELECT e.version FROM events e WHERE e.shard = q.shard AND e.id = q.id AND e.kind = q.kind
             ORDER BY e.version DESC LIMIT 1
@@ -327,7 +326,7 @@ SELECT array_agg(seq ORDER BY shard) AS seqs, 1 / (
         WHERE coalesce(e.version, 0) <> q.expected
     )
 --end
-)::int4 FROM accepted
+    THEN 'somebody must be refused' ELSE '1' END)::int4 FROM accepted
 --else
 SELECT j.passed, j.head, j.actual, a.seq + a.n_events AS seq,
 --if claims

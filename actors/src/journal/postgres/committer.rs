@@ -63,6 +63,10 @@ const N_LAGGARDS_MAX: usize = 256;
 const RACES_MAX: u32 = 5;
 /// For how many statements nobody is trusted to be accepted, after somebody was not.
 const N_WARY: u32 = 8;
+/// How a statement that leaves the heads alone says that its fence has moved: a division by zero (`commit.sql`).
+const FENCE_MOVED: &str = "22012";
+/// A key is there already.
+const THERE_ALREADY: &str = "23505";
 /// How long to breathe between attempts to reach the database.
 const BREATHER: Duration = Duration::from_millis(100);
 
@@ -406,7 +410,8 @@ impl Committer {
         answers.into_iter().for_each(|(write, outcome)| write.answer(outcome));
     }
 
-    /// Runs one statement, or two: one that leaves the heads alone, if it may, and one that does not, if that was refused.
+    /// Runs one statement, or two: one that leaves the heads alone, if it may, and one that does not, if something has been
+    /// taken from us. If it is not that, somebody must be refused, and that is for who asks to have said.
     async fn execute(&mut self, writes: &[Write], swift: bool) -> Result<Vec<Outcome>, Failure> {
         let number = self.number();
         let Some(connection) = &mut self.connection else {
@@ -433,24 +438,37 @@ impl Committer {
             let basis = Basis { terms: &terms, knows: &knows };
             if let Some(fence) = heads.fence(&all).filter(|_| is_fenced) {
                 let way = Way::Fenced(fence);
-                match batch::execute(connection, basis, writes, stripe, way).await.map_err(sort) {
+                match batch::execute(connection, basis, writes, stripe, way).await {
                     Ok(Written { outcomes, heads: after }) => {
                         count("left");
                         heads.wrote(&after);
                         *is_ahead = true;
                         return Ok(outcomes);
                     }
-                    // Nothing was written. Something is not ours any more, or somebody must be refused.
-                    Err(Failure::Race(_) | Failure::Refused(_)) => heads.forget(),
-                    Err(failure) => return Err(failure),
+                    // Nothing was written.
+                    Err(error) if says(&error, FENCE_MOVED) => heads.forget(),
+                    Err(error) => {
+                        if says(&error, THERE_ALREADY) {
+                            heads.doubt();
+                        }
+                        return Err(sort(error));
+                    }
                 }
             }
             let way = if swift { Way::Swift } else { Way::Sure };
-            let written = batch::execute(connection, basis, writes, stripe, way).await;
-            let Written { outcomes, heads: after } = written.map_err(sort)?;
-            count("moved");
-            heads.wrote(&after);
-            Ok(outcomes)
+            match batch::execute(connection, basis, writes, stripe, way).await {
+                Ok(Written { outcomes, heads: after }) => {
+                    count("moved");
+                    heads.wrote(&after);
+                    Ok(outcomes)
+                }
+                Err(error) => {
+                    if says(&error, THERE_ALREADY) {
+                        heads.doubt();
+                    }
+                    Err(sort(error))
+                }
+            }
         };
         match timeout(self.shared.settings.patience, statement).await {
             Ok(outcome) => outcome,
@@ -683,6 +701,11 @@ pub(super) fn now() -> Timestamp {
     Clock::Machine.now()
 }
 
+/// Did the server say this?
+fn says(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(|said| said.code()).is_some_and(|said| said == code)
+}
+
 /// What a failed statement means for its commits, by the SQLSTATE's class.
 fn sort(error: sqlx::Error) -> Failure {
     // What cannot be encoded was not sent; whatever else is not the server's word, went wrong on the way.
@@ -692,7 +715,7 @@ fn sort(error: sqlx::Error) -> Failure {
         None => return Failure::Lost(error),
     };
     match (code.get(..2).unwrap_or_default(), code.as_str()) {
-        (_, "23505" | "40001" | "40P01" | "55P03") => Failure::Race(error),
+        (_, THERE_ALREADY | "40001" | "40P01" | "55P03") => Failure::Race(error),
         ("22" | "23", _) | (_, "P0001") => Failure::Refused(error),
         ("53", _) | (_, "25006") => Failure::Unable(error),
         // Among them those of a server that is told to stop: it may say so after it has committed.

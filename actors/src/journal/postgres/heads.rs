@@ -20,8 +20,7 @@ use protocol::ShardId;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
-/// For how many statements nobody is trusted, after a fence has moved or somebody was refused: a move
-/// seldom comes alone.
+/// For how many statements nobody is trusted, after a fence has moved: a move seldom comes alone.
 const N_WARY: u32 = 8;
 
 /// The fence of committer `$2` of the start `$1`, and of the shards `$3` the heads that are its, with the
@@ -203,13 +202,20 @@ impl Heads {
         }
     }
 
-    /// A fenced statement was refused: something may have been taken from us, or somebody has to be looked at.
+    /// The fence has moved: something may have been taken from us.
     pub(super) fn forget(&mut self) {
         self.generation = None;
         self.n_wary = N_WARY;
         for known in self.shards.values_mut() {
             known.sure = None;
         }
+    }
+
+    /// A key was there already. Most likely one that somebody else has begun or answered, but if it is that of an event's
+    /// place, the log goes further than we know: nothing is written before that was looked at.
+    pub(super) fn doubt(&mut self) {
+        self.forget();
+        self.is_blind = true;
     }
 
     /// The connection is lost, with it the answer to a statement; another one may lead to another server.
@@ -288,6 +294,17 @@ mod tests {
         assert_eq!(heads.seq(ShardId(1)), 0);
         let all = heads.to_look_at(&batch(&[(1, 5)]), false, || MINE.to_vec());
         assert_eq!(all, MINE, "also for a statement that looks at heads");
+    }
+
+    #[test]
+    fn all_is_looked_at_again_before_anything_is_written_where_a_key_was_there_already() {
+        let mut heads = looked();
+        heads.doubt();
+        let all = heads.to_look_at(&batch(&[(1, 5)]), false, || MINE.to_vec());
+        assert_eq!(all, MINE, "also for a statement that looks at heads");
+        heads.saw(&all, &seen(Some(4), &[(1, 5, 12), (2, 5, 20)]));
+        assert_eq!(heads.seq(ShardId(1)), 12);
+        assert_eq!(heads.to_look_at(&batch(&[(1, 5)]), false, || MINE.to_vec()), []);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     testing::TestDatabase,
 };
 use crate::{
-    Commit, EntityKey, Format, Kind, Version, ViewRow,
+    Claim, Commit, EntityKey, Format, Kind, Version, ViewRow,
     cluster::{
         Incarnation,
         arbiter::{Arbiter, ArbiterError, NodeCard},
@@ -716,6 +716,91 @@ async fn nobody_writes_past_the_head_of_a_shard_that_was_given_back() {
     assert_eq!(journal.commit(next(1, 30)).await, fenced);
     assert_eq!(end_of_7(&mut other).await, 30);
     journal.close().await.unwrap();
+}
+
+/// What the server says of a first commit to a shard whose head it leaves alone; None if it accepts it.
+async fn refused(
+    commit: Commit,
+    generation: i64,
+    epoch: u64,
+    connection: &mut PgConnection,
+) -> Option<String> {
+    let terms = |_| Terms { epoch, told: 0, seq: 0 };
+    let basis = Basis { terms: &terms, knows: &|_, _| false };
+    let writes = [Write::new(commit, oneshot::channel().0)];
+    let way = Way::Fenced(heads::Fence { incarnation: 1, generation });
+    let error = batch::execute(connection, basis, &writes, 1, way).await.err()?;
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fence_that_has_moved_is_told_from_somebody_who_must_be_refused() {
+    const MOVED: Option<&str> = Some("22012");
+    const REFUSED: Option<&str> = Some("22P02");
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    heads::make_fences(&mut connection, 1, 1).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let epoch = owner.epoch(ShardId(7)).unwrap();
+    let taken = format!("INSERT INTO claims (claim, kind, id) VALUES ('plate', 1, '{}')", entity(9).id);
+    sqlx::raw_sql(AssertSqlSafe(taken)).execute(&mut connection).await.unwrap();
+
+    let claims = Commit { claims_taken: vec![Claim("plate".into())], ..moved(entity(1)) };
+    let stale = Commit { expected: Version(5), ..moved(entity(1)) };
+    let both = Commit { expected: Version(5), ..claims.clone() };
+    for commit in [&claims, &stale, &both] {
+        for (generation, said) in [(0, REFUSED), (9, MOVED)] {
+            let found = refused(commit.clone(), generation, epoch, &mut connection).await;
+            assert_eq!(found.as_deref(), said, "{generation}, {commit:?}");
+        }
+    }
+    assert_eq!(refused(moved(entity(1)), 9, epoch, &mut connection).await.as_deref(), MOVED);
+    assert_eq!(refused(moved(entity(1)), 0, epoch, &mut connection).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_known_of_heads_stays_known_when_somebody_is_refused() {
+    let database = TestDatabase::start().await;
+    let (journal, _arbiter, _) = member(&database, "one").await;
+    for version in 0..2 {
+        assert!(is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    let stale = Err(CommitError::Stale { actual: Version(2) });
+    assert_eq!(journal.commit(next(1, 9)).await, stale);
+    // For as many statements everybody is looked at.
+    for version in 2..10 {
+        assert!(!is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    // Whoever looked at this head again would go on from there.
+    let mut other = database.options().connect().await.unwrap();
+    let ahead = "UPDATE heads SET seq = seq + 100 WHERE shard = 7";
+    sqlx::raw_sql(ahead).execute(&mut other).await.unwrap();
+    assert!(is_fenced(&journal, next(1, 10)).await);
+    assert_eq!(end_of_7(&mut other).await, 11);
+    journal.close().await.unwrap();
+}
+
+/// Somebody has written to our log, by whatever mistake: that is found out once, and not again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_an_event_where_its_own_was_to_stand_looks_how_far_the_log_goes() {
+    let database = TestDatabase::start().await;
+    let (journal, ..) = member(&database, "one").await;
+    assert!(is_fenced(&journal, next(1, 0)).await);
+    let mut other = database.options().connect().await.unwrap();
+    let astray = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        SELECT shard, seq + 1, kind, gen_random_uuid(), 1, epoch, at, name, bytes FROM events";
+    sqlx::raw_sql(astray).execute(&mut other).await.unwrap();
+    journal.commit(next(1, 1)).await.unwrap();
+    assert_eq!(end_of_7(&mut other).await, 3);
+    let mut version = 2;
+    while !is_fenced(&journal, next(1, version)).await {
+        version += 1;
+        assert!(version < 100, "it is never trusted again");
+    }
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut other).await, 0);
 }
 
 /// Its connection is torn away while it waits for its fence.

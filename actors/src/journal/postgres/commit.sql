@@ -80,7 +80,13 @@ WITH asked AS MATERIALIZED (
 ), want AS MATERIALIZED (
     SELECT unnest($49::int4[]) AS by, unnest($50::int2[]) AS kind, unnest($51::uuid[]) AS id, unnest($52::text[]) AS claim
 ), held AS MATERIALIZED (
-    SELECT c.claim, c.kind, c.id FROM claims c WHERE c.claim = ANY ($52::text[])
+    SELECT c.claim, c.kind, c.id FROM claims c
+    -- After heads, or the fence: nothing else says which comes first.
+--if swift
+    WHERE c.claim = ANY ($52::text[]) AND (SELECT count(*) FROM accepted) >= 0
+--else
+    WHERE c.claim = ANY ($52::text[]) AND (SELECT count(*) FROM owned) >= 0
+--end
     ORDER BY c.claim FOR UPDATE
 ), taken AS MATERIALIZED (
     SELECT DISTINCT ON (w.by) w.by, w.claim, h.kind, h.id
@@ -98,6 +104,10 @@ WITH asked AS MATERIALIZED (
 ), purse AS MATERIALIZED (
     SELECT b.account, b.currency, b.amount
     FROM balances b JOIN limited l ON b.account = l.account AND b.currency = l.currency AND b.stripe = 0
+--if swift
+--else
+    WHERE (SELECT count(*) FROM owned) >= 0
+--end
     ORDER BY b.account, b.currency FOR UPDATE OF b
 --end
 --if swift

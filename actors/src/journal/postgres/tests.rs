@@ -14,7 +14,7 @@ use super::{
     testing::TestDatabase,
 };
 use crate::{
-    Claim, Commit, EntityKey, Format, Kind, Version, ViewRow,
+    Claim, Commit, EntityKey, Format, Kind, Posting, Version, ViewRow,
     cluster::{
         Incarnation,
         arbiter::{Arbiter, ArbiterError, NodeCard},
@@ -29,7 +29,7 @@ use crate::{
         record::WITH_EVENTS,
     },
 };
-use protocol::{CommandId, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
+use protocol::{CommandId, Currency, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Row, postgres::PgPoolOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -397,6 +397,62 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
     writing.await.unwrap();
 }
 
+/// Whoever waits for a head, or for a fence, holds nothing that somebody who has it may want.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_and_balances_are_locked_after_heads_and_fences() {
+    const HOLD: &str = "BEGIN; SELECT FROM heads WHERE shard = 7 FOR UPDATE;
+        SELECT FROM fences FOR UPDATE";
+    const LOCK: &str =
+        "SELECT FROM claims FOR UPDATE NOWAIT; SELECT FROM balances FOR UPDATE NOWAIT;
+        ROLLBACK";
+    let database = TestDatabase::start().await;
+    let mut holding = database.options().connect().await.unwrap();
+    schema::migrate(&mut holding).await.unwrap();
+    heads::make_fences(&mut holding, 1, 1).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut holding, Timestamp(0)).await.unwrap();
+    let epoch = owner.epoch(ShardId(7)).unwrap();
+    let there = "INSERT INTO claims (claim, kind, id) VALUES ('plate', 1, gen_random_uuid());
+        INSERT INTO balances (account, currency, stripe, amount) VALUES ('purse', 'EUR', 0, 100)";
+    sqlx::raw_sql(there).execute(&mut holding).await.unwrap();
+    let mut watching = database.options().connect().await.unwrap();
+
+    let fence = heads::Fence { incarnation: 1, generation: 0 };
+    let claims = Commit { claims_taken: vec![Claim("plate".into())], ..moved(entity(1)) };
+    let posting = Posting {
+        key: "fare".into(),
+        account: "purse".into(),
+        amount: -1,
+        currency: Currency::EUR,
+        floor: Some(0),
+    };
+    let pays = Commit { postings: vec![posting], ..claims.clone() };
+    let ways = [
+        (claims.clone(), Way::Fenced(fence)),
+        (claims.clone(), Way::Swift),
+        (claims, Way::Sure),
+        (pays, Way::Sure),
+    ];
+    for (commit, way) in ways {
+        sqlx::raw_sql(HOLD).execute(&mut holding).await.unwrap();
+        let mut writer = database.options().connect().await.unwrap();
+        let writing = tokio::spawn(async move {
+            let terms = |_| Terms { epoch, told: 0, seq: 0 };
+            let basis = Basis { terms: &terms, knows: &|_, _| false };
+            let writes = [Write::new(commit, oneshot::channel().0)];
+            batch::execute(&mut writer, basis, &writes, 1, way)
+                .await
+                .is_ok_and(|it| it.outcomes[0].is_ok())
+        });
+        until_somebody_waits(&mut watching).await;
+        sqlx::raw_sql(LOCK)
+            .execute(&mut holding)
+            .await
+            .unwrap_or_else(|error| panic!("{way:?}: {error}"));
+        assert!(!writing.await.unwrap(), "somebody else has the plate");
+    }
+}
+
 /// From two owners each, of whom each meets the other first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn steals_never_wait_for_each_other_in_a_circle() {
@@ -744,7 +800,8 @@ async fn a_fence_that_has_moved_is_told_from_somebody_who_must_be_refused() {
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
     let epoch = owner.epoch(ShardId(7)).unwrap();
-    let taken = format!("INSERT INTO claims (claim, kind, id) VALUES ('plate', 1, '{}')", entity(9).id);
+    let taken =
+        format!("INSERT INTO claims (claim, kind, id) VALUES ('plate', 1, '{}')", entity(9).id);
     sqlx::raw_sql(AssertSqlSafe(taken)).execute(&mut connection).await.unwrap();
 
     let claims = Commit { claims_taken: vec![Claim("plate".into())], ..moved(entity(1)) };
@@ -954,9 +1011,7 @@ async fn shards_change_hands_whoever_owns_the_tables() {
     assert_eq!(schema::migrate(&mut owner).await.unwrap(), (5, schema::VERSION));
     let mut clerk = database.options().username("clerk").connect().await.unwrap();
     let settings = Settings { committers: 1, migrate: false, ..Settings::default() };
-    let open = || {
-        PostgresJournal::open(database.options().username("node"), "node", settings)
-    };
+    let open = || PostgresJournal::open(database.options().username("node"), "node", settings);
 
     let journal = open().await.unwrap();
     for version in 0..3 {

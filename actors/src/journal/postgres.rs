@@ -289,13 +289,13 @@ impl PostgresJournal {
             Role::Alone => settings.committers.clamp(1, 64),
             Role::Member => settings.committers.min(64),
         };
-        heads::make_fences(&mut first, incarnation, n_committers).await?;
+        let shares = Shares::read(&mut first).await?;
+        heads::make_fences(&mut first, incarnation, &shares, n_committers).await?;
         let ownership = Ownership::new(node.to_owned(), incarnation);
         if role == Role::Alone {
             ownership.take_all(&mut first, now()).await?;
         }
 
-        let shares = Shares::read(&mut first).await?;
         let shared = Arc::new(Shared {
             options: writing(&options, &session, settings),
             ownership,

@@ -14,7 +14,7 @@
 //! How far a log goes stays known when its owner does not: the row of the head may be behind, and a statement that
 //! looks at the head must not start from there.
 
-use super::batch::Terms;
+use super::{batch::Terms, shares::Shares};
 use foldhash::{HashMap, HashMapExt as _};
 use protocol::ShardId;
 use sqlx::PgConnection;
@@ -33,7 +33,7 @@ const LOOK: &str = "
     LEFT JOIN fences f ON f.incarnation = $1 AND f.committer = $2
     LEFT JOIN heads h ON h.shard = ANY ($3) AND h.incarnation = $1";
 
-/// Makes the fences of the committers of a start of a node, once, and takes out those of starts that are
+/// Makes the fences of the committers of a start of a node, once, each with the shards it writes to, and takes out those of starts that are
 /// over: of long ago, without a shard, and no member that is alive.
 const MAKE: &str = "
     WITH past AS MATERIALIZED (
@@ -45,7 +45,9 @@ const MAKE: &str = "
     ), taken_out AS (
         DELETE FROM fences f USING past p WHERE f.incarnation = p.incarnation AND f.committer = p.committer
     )
-    INSERT INTO fences (incarnation, committer) SELECT $1, generate_series(1, $2::int4)";
+    INSERT INTO fences (incarnation, committer, shards)
+    SELECT $1, c.committer, c.shards::bit(1024)
+    FROM unnest($2::text[]) WITH ORDINALITY AS c (shards, committer)";
 
 /// Which row says that nothing has been taken from a committer, and what it says as long as that is so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +94,11 @@ pub(super) struct Seen {
 pub(super) async fn make_fences(
     database: &mut PgConnection,
     incarnation: i64,
+    shares: &Shares,
     n_committers: usize,
 ) -> sqlx::Result<()> {
-    sqlx::query(MAKE).bind(incarnation).bind(n_committers as i32).execute(database).await?;
+    let shards: Vec<_> = (0..n_committers).map(|it| shares.bits(it, n_committers)).collect();
+    sqlx::query(MAKE).bind(incarnation).bind(shards).execute(database).await?;
     Ok(())
 }
 

@@ -5,13 +5,15 @@ SET LOCAL lock_timeout = '10s';
 LOCK TABLE heads IN SHARE ROW EXCLUSIVE MODE;
 SET LOCAL lock_timeout = 0;
 
--- A row for each committer of each start of a node. `generation` grows with every shard that this start loses, or takes
--- anew: a committer that finds it as it was knows that all is still its own that was. Locked by every commit and hardly
--- ever changed. `moved_by` is the transaction that changed it last, which need not change it again. A row that is gone
+-- A row for each committer of each start of a node. `generation` grows with every shard of its `shards` that this start
+-- loses, or takes anew: a committer that finds it as it was knows that all is still its own that was. Locked by every
+-- commit and hardly ever changed. `shards` has a bit for each shard, set if it is the committer who writes to it while the
+-- start has it. `moved_by` is the transaction that changed it last, which need not change it again. A row that is gone
 -- never comes back, for a generation must not be there twice.
 CREATE TABLE fences (
     incarnation int8 NOT NULL,
     committer int2 NOT NULL,
+    shards bit(1024) NOT NULL,
     generation int8 NOT NULL DEFAULT 0,
     moved_by xid8,
     made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -39,24 +41,34 @@ END $$;
 -- itself may be behind. Each statement in here sees what was committed before it began, also what it has waited for,
 -- which holds in no other isolation.
 --
--- Locks come in one order: heads by shard, then fences. Nobody who holds a fence waits for a head.
+-- Locks come in one order: heads by shard, then fences. Nobody who holds a fence waits for a head. Whoever is alive loses
+-- shards by its own statements, and then only the committer is waited for whose shard it is. From the dead, many take at
+-- once, among them older builds, who lock no fences before: each has the fences all at once, in order.
+--
+-- That there is a trigger before the update costs a lock of every row that is updated, whatever the columns. One that
+-- comes after could not say how far the log goes to the statement that takes the shard.
 --
 -- A build that knows schema 7 writes to its shards by their heads, has no fences, and finds true heads when it takes
 -- a shard. Only its feed is late: by what the heads of others are behind, a second at most.
 --
 -- It acts with the rights of whoever migrates: who takes a shard may be a person who knows of heads only. So it finds its
 -- tables where they were made, wherever who takes a shard looks for tables.
-CREATE FUNCTION move_fences() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+CREATE FUNCTION move_fences() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    is_alive bool;
+BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'shards change hands in read committed only' USING ERRCODE = 'invalid_transaction_state';
     END IF;
     IF OLD.incarnation IS NOT NULL THEN
+        is_alive := EXISTS (SELECT FROM members WHERE incarnation = OLD.incarnation AND standing <> 'dead');
         PERFORM FROM fences
             WHERE incarnation = OLD.incarnation AND moved_by IS DISTINCT FROM pg_current_xact_id()
+                AND (NOT is_alive OR get_bit(shards, OLD.shard) = 1)
             ORDER BY committer FOR NO KEY UPDATE;
         IF FOUND THEN
             UPDATE fences SET generation = generation + 1, moved_by = pg_current_xact_id()
-                WHERE incarnation = OLD.incarnation;
+                WHERE incarnation = OLD.incarnation AND (NOT is_alive OR get_bit(shards, OLD.shard) = 1);
         END IF;
     END IF;
     NEW.seq := greatest(NEW.seq, (SELECT e.seq FROM events e WHERE e.shard = NEW.shard ORDER BY e.seq DESC LIMIT 1));

@@ -17,7 +17,7 @@ use crate::{
     Claim, Commit, EntityKey, Format, Kind, Posting, Version, ViewRow,
     cluster::{
         Incarnation,
-        arbiter::{Arbiter, ArbiterError, NodeCard},
+        arbiter::{Arbiter, ArbiterError, HandedOver, NodeCard},
     },
     commit::{CommandResult, EncodedEvent},
     journal::{
@@ -317,7 +317,7 @@ async fn losses(fence: Fence) -> Vec<Interleaving> {
     let database = TestDatabase::start().await;
     let mut first = database.options().connect().await.unwrap();
     schema::migrate(&mut first).await.unwrap();
-    heads::make_fences(&mut first, 1, 1).await.unwrap();
+    heads::make_fences(&mut first, 1, &Shares::none(), 1).await.unwrap();
     let mut losses = Vec::new();
     for it in [Interleaving::S1, Interleaving::S2, Interleaving::S3, Interleaving::S4] {
         if is_one_lost(&database, fence, it).await {
@@ -352,7 +352,7 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
     let database = TestDatabase::start().await;
     let mut thief = database.options().connect().await.unwrap();
     schema::migrate(&mut thief).await.unwrap();
-    heads::make_fences(&mut thief, 1, 1).await.unwrap();
+    heads::make_fences(&mut thief, 1, &Shares::none(), 1).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut thief, Timestamp(0)).await.unwrap();
     let fence = heads::Fence { incarnation: 1, generation: 0 };
@@ -408,7 +408,7 @@ async fn claims_and_balances_are_locked_after_heads_and_fences() {
     let database = TestDatabase::start().await;
     let mut holding = database.options().connect().await.unwrap();
     schema::migrate(&mut holding).await.unwrap();
-    heads::make_fences(&mut holding, 1, 1).await.unwrap();
+    heads::make_fences(&mut holding, 1, &Shares::none(), 1).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut holding, Timestamp(0)).await.unwrap();
     let epoch = owner.epoch(ShardId(7)).unwrap();
@@ -460,7 +460,7 @@ async fn steals_never_wait_for_each_other_in_a_circle() {
     let mut first = database.options().connect().await.unwrap();
     schema::migrate(&mut first).await.unwrap();
     for incarnation in 1..=4 {
-        heads::make_fences(&mut first, incarnation, 2).await.unwrap();
+        heads::make_fences(&mut first, incarnation, &Shares::none(), 2).await.unwrap();
     }
     let take = |shards: Vec<i32>, incarnation: i64| {
         let take = sqlx::query(TAKE).bind(shards).bind(incarnation.to_string()).bind(incarnation);
@@ -566,7 +566,15 @@ async fn member_without_shards(
     database: &TestDatabase,
     name: &str,
 ) -> (Arc<PostgresJournal>, PostgresArbiter, Incarnation) {
-    let settings = Settings { committers: 1, ..Settings::default() };
+    member_with(database, name, 1).await
+}
+
+async fn member_with(
+    database: &TestDatabase,
+    name: &str,
+    committers: usize,
+) -> (Arc<PostgresJournal>, PostgresArbiter, Incarnation) {
+    let settings = Settings { committers, ..Settings::default() };
     let opened = PostgresJournal::open_member(database.options(), name, settings).await;
     let (journal, arbiter) = opened.unwrap();
     let card = NodeCard {
@@ -641,6 +649,43 @@ async fn a_hand_over_under_way_does_not_happen_once_its_shard_is_reclaimed() {
     assert!(matches!(outcome, Err(ArbiterError::Away(_))), "{outcome:?}");
     let head = Arbiter::look(&*arbiter).await.unwrap().heads[7];
     assert_eq!(head.owner, Some(me));
+}
+
+/// The generations of a start's fences, in the order of committers.
+async fn generations(of: Incarnation, connection: &mut PgConnection) -> Vec<i64> {
+    let sql = "SELECT generation FROM fences WHERE incarnation = $1 ORDER BY committer";
+    sqlx::query_scalar(sql).bind(of.0.cast_signed()).fetch_all(connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_waits_for_nobody_but_the_committer_whose_shard_it_is() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, me) = member_with(&database, "one", 2).await;
+    Arbiter::steal(&arbiter, me, ShardSet::ALL).await.unwrap();
+    let (_other, judge, heir) = member_without_shards(&database, "two").await;
+    let mut other = database.options().connect().await.unwrap();
+    let nth = journal.shared.committer(ShardId(7)).unwrap();
+    assert_eq!(generations(me, &mut other).await, [0, 0]);
+    let held = format!(
+        "BEGIN; SELECT FROM fences WHERE incarnation = {} AND committer <> {} FOR UPDATE",
+        me.0,
+        nth + 1
+    );
+    sqlx::raw_sql(AssertSqlSafe(held)).execute(&mut other).await.unwrap();
+    let handed = Arbiter::hand_over(&arbiter, me, ShardId(7), heir).await;
+    assert!(matches!(handed, Ok(HandedOver::To(_))), "{handed:?}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(generations(me, &mut other).await, if nth == 0 { [1, 0] } else { [0, 1] });
+    // Everything else at once, by its own word and by another's.
+    let some: ShardSet = (8..100).map(ShardId).collect();
+    Arbiter::release(&arbiter, me, some).await.unwrap();
+    let before = generations(me, &mut other).await;
+    assert!(before[1 - nth] > 0 && before[nth] > 1, "{before:?}");
+    assert!(Arbiter::declare_dead(&judge, me, 0).await.unwrap());
+    let taken = Arbiter::steal(&judge, heir, ShardSet::ALL).await.unwrap();
+    assert_eq!(taken.len(), usize::from(SHARDS) - 1);
+    let after = generations(me, &mut other).await;
+    assert!(after.iter().zip(&before).all(|(after, before)| after > before), "{after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -796,7 +841,7 @@ async fn a_fence_that_has_moved_is_told_from_somebody_who_must_be_refused() {
     let database = TestDatabase::start().await;
     let mut connection = database.options().connect().await.unwrap();
     schema::migrate(&mut connection).await.unwrap();
-    heads::make_fences(&mut connection, 1, 1).await.unwrap();
+    heads::make_fences(&mut connection, 1, &Shares::none(), 1).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
     let epoch = owner.epoch(ShardId(7)).unwrap();

@@ -193,9 +193,12 @@ pub(super) const RELEASE: &str = "
         SELECT h.shard FROM heads h
         WHERE h.shard = ANY ($1) AND h.incarnation = $2 AND EXISTS (SELECT FROM me)
         ORDER BY h.shard FOR UPDATE OF h
+    ), f AS MATERIALIZED (
+        SELECT FROM fences WHERE incarnation = $2 AND (SELECT count(*) FROM l) > 0
+        ORDER BY committer FOR NO KEY UPDATE
     ), t AS (
         UPDATE heads h SET owner = NULL, incarnation = NULL
-        FROM l WHERE h.shard = l.shard AND (SELECT count(*) FROM l) > 0 RETURNING h.shard
+        FROM l WHERE h.shard = l.shard AND (SELECT count(*) FROM f) >= 0 RETURNING h.shard
     ), told AS MATERIALIZED (
         SELECT pg_notify('outrider_cluster', '') FROM (SELECT FROM t LIMIT 1) one
     )

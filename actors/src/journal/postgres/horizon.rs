@@ -6,7 +6,7 @@
 
 use super::read;
 use foldhash::HashMap;
-use protocol::ShardId;
+use protocol::{SHARDS, ShardId};
 use sqlx::PgPool;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -42,7 +42,10 @@ impl Horizon {
             }
             asked.at = Some(Instant::now());
         }
-        let rows: Vec<(i32, i64)> = sqlx::query_as(read::ENDS).fetch_all(readers).await?;
+        let rows: Vec<(i32, i64)> = sqlx::query_as(read::ENDS)
+            .bind((0..i32::from(SHARDS)).collect::<Vec<_>>())
+            .fetch_all(readers)
+            .await?;
         let mut asked = self.asked();
         for (shard, seq) in rows {
             let known = asked.seqs.entry(ShardId(shard as u16)).or_default();

@@ -2,12 +2,16 @@
 //!
 //! A hint: the truth is in `heads`, and every commit is held against it there.
 
+use super::read;
 use protocol::{SHARDS, ShardId, Timestamp};
 use sqlx::PgConnection;
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
+
+/// How many shards a statement takes at most: it holds the locks of all of them until it is done.
+pub(super) const N_TAKEN_MAX: usize = 256;
 
 /// Takes shards: adds one to their epochs, so that whoever wrote under the old ones is fenced.
 /// `$4`: only those that are already ours.
@@ -142,8 +146,22 @@ impl Ownership {
         is_ours: bool,
         now: Timestamp,
     ) -> sqlx::Result<()> {
-        let before: Vec<_> = shards.iter().map(|shard| self.epoch(*shard)).collect();
+        for shards in shards.chunks(N_TAKEN_MAX) {
+            self.take_some(database, shards, is_ours, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_some(
+        &self,
+        database: &mut PgConnection,
+        shards: &[ShardId],
+        is_ours: bool,
+        now: Timestamp,
+    ) -> sqlx::Result<()> {
         let numbers: Vec<_> = shards.iter().map(|shard| i32::from(shard.0)).collect();
+        read::warm(&mut *database, &numbers).await?;
+        let before: Vec<_> = shards.iter().map(|shard| self.epoch(*shard)).collect();
         let taken: Vec<(i32, i64)> = sqlx::query_as(TAKE)
             .bind(numbers)
             .bind(&self.node)

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet, Timestamp};
-use sqlx::{AssertSqlSafe, PgPool, Postgres, QueryBuilder};
+use sqlx::{AssertSqlSafe, PgExecutor, PgPool, Postgres, QueryBuilder};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
@@ -386,12 +386,18 @@ pub(super) fn feed_event(row: EventRow) -> sqlx::Result<FeedEvent> {
     })
 }
 
-/// How far each log goes: to its last event, for the row of its head may be behind (`commit.sql`). One look into
-/// an index for each shard.
+/// How far the logs of shards `$1` go: each to its last event, for the row of its head may be behind (`commit.sql`). One
+/// look into an index for each shard.
 pub(super) const ENDS: &str = "
     SELECT h.shard, greatest(h.seq, (
         SELECT e.seq FROM events e WHERE e.shard = h.shard ORDER BY e.seq DESC LIMIT 1
-    )) FROM heads h";
+    )) FROM heads h WHERE h.shard = ANY ($1)";
+
+/// Reads the ends of logs for nothing but that they are in memory after it: whoever takes shards reads them while it holds
+/// locks (`schema_8.sql`), and of a log that has been left alone for long they are on disk.
+pub(super) async fn warm(database: impl PgExecutor<'_>, shards: &[i32]) -> sqlx::Result<()> {
+    sqlx::query(ENDS).bind(shards).execute(database).await.map(drop)
+}
 
 /// Up to the last event that anybody has seen, a shard's log is complete and will not change: who adds to it does so
 /// in statements that come one after the other, and each becomes visible as a whole.

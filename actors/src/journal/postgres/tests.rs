@@ -688,6 +688,25 @@ async fn a_hand_over_waits_for_nobody_but_the_committer_whose_shard_it_is() {
     assert!(after.iter().zip(&before).all(|(after, before)| after > before), "{after:?}");
 }
 
+/// Whoever takes many holds the locks of few at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_shards_are_taken_a_few_at_a_time() {
+    const AT_ONCE: &str = "SELECT max(n), sum(n)::int8 FROM (SELECT count(*) AS n FROM heads
+        WHERE incarnation = $1 GROUP BY xmin::text) each";
+    let database = TestDatabase::start().await;
+    let (_journal, _arbiter, me) = member(&database, "one").await;
+    let mut connection = database.options().connect().await.unwrap();
+    let n: (i64, i64) =
+        sqlx::query_as(AT_ONCE).bind(me.0.cast_signed()).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(n, (256, i64::from(SHARDS)));
+    let alone = Ownership::new("alone".into(), 999);
+    alone.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let n: (i64, i64) =
+        sqlx::query_as(AT_ONCE).bind(999_i64).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(n, (256, i64::from(SHARDS)));
+    assert!((0..SHARDS).all(|shard| alone.epoch(ShardId(shard)) == Some(2)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
     let database = TestDatabase::start().await;

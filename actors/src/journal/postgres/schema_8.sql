@@ -83,3 +83,5 @@ DO $$ BEGIN
 END $$;
 CREATE TRIGGER heads_move_fences BEFORE UPDATE OF epoch, owner, incarnation ON heads
     FOR EACH ROW EXECUTE FUNCTION move_fences();
+-- Also for a session that leaves triggers out, as what repeats another server's changes does.
+ALTER TABLE heads ENABLE ALWAYS TRIGGER heads_move_fences;

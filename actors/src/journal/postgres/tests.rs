@@ -1101,6 +1101,23 @@ async fn shards_change_hands_whoever_owns_the_tables() {
     assert_eq!(n_behind(&mut owner).await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fences_move_also_in_a_session_that_leaves_triggers_out() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    heads::make_fences(&mut connection, 1, &Shares::none(), 1).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let ahead = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        VALUES (7, 1, 1, gen_random_uuid(), 1, 1, 1, 'moved', '');
+        SET session_replication_role = replica";
+    sqlx::raw_sql(ahead).execute(&mut connection).await.unwrap();
+    let taken = "UPDATE heads SET epoch = epoch + 1 WHERE shard = 7 RETURNING seq";
+    let found: i64 = sqlx::query_scalar(taken).fetch_one(&mut connection).await.unwrap();
+    assert_eq!((found, generations(Incarnation(1), &mut connection).await), (1, vec![1]));
+}
+
 /// Whoever is remembered is not looked up; whoever is not, is, also where nobody is expected to be refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_skips_versions_is_refused_by_who_remembers_and_by_who_does_not() {

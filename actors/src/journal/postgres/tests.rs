@@ -998,6 +998,22 @@ async fn heads_come_after_and_agree_with_the_logs_when_all_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_are_not_brought_further_than_the_logs_go() {
+    let database = TestDatabase::start().await;
+    let (journal, ..) = member(&database, "one").await;
+    assert!(is_fenced(&journal, next(1, 0)).await);
+    let neighbour = OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    journal.commit(moved(neighbour)).await.unwrap();
+    // It believes what never came to be.
+    journal.shared.told.wrote(&next(1, 1), 9);
+    journal.close().await.unwrap();
+    let mut connection = database.options().connect().await.unwrap();
+    let seqs = "SELECT seq FROM heads WHERE shard IN (7, 8) ORDER BY shard";
+    let seqs: Vec<i64> = sqlx::query_scalar(seqs).fetch_all(&mut connection).await.unwrap();
+    assert!(seqs[0] <= 1 && seqs[1] == 1, "{seqs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_follows_sees_at_once_what_the_rows_of_heads_do_not_say_yet() {
     let database = TestDatabase::start().await;
     let (journal, _arbiter, _) = member(&database, "one").await;

@@ -421,58 +421,55 @@ impl Committer {
         let (shared, versions, stripe) = (&self.shared, &self.versions, self.stripe);
         let (heads, is_ahead) = (&mut self.heads, &mut self.is_ahead);
         let is_fenced = heads.may_be_fenced() && swift && !batch::move_money(writes);
-        let statement = async {
-            learn(connection, shared, &shards).await.map_err(sort)?;
-            // Once, so that what is known is known under what is written under.
-            let mut all: BTreeMap<_, _> =
-                shards.into_iter().map(|shard| (shard, shared.terms(shard, 0))).collect();
-            let mine = || shared.shards_of(number).map(|it| (it, shared.believed(it))).collect();
-            let unseen = heads.to_look_at(&all, is_fenced, mine);
-            if !unseen.is_empty() {
-                let seen = heads.look(connection, &unseen).await.map_err(sort)?;
-                heads.saw(&unseen, &seen);
-            }
-            all.iter_mut().for_each(|(shard, terms)| terms.seq = heads.seq(*shard));
-            let terms = |shard| all[&shard];
-            let knows = |commit: &_, epoch| versions.knows(commit, epoch);
-            let basis = Basis { terms: &terms, knows: &knows };
-            if let Some(fence) = heads.fence(&all).filter(|_| is_fenced) {
-                let way = Way::Fenced(fence);
-                match batch::execute(connection, basis, writes, stripe, way).await {
-                    Ok(Written { outcomes, heads: after }) => {
-                        count("left");
-                        heads.wrote(&after);
-                        *is_ahead = true;
-                        return Ok(outcomes);
-                    }
-                    // Nothing was written.
-                    Err(error) if says(&error, FENCE_MOVED) => heads.forget(),
-                    Err(error) => {
-                        if says(&error, THERE_ALREADY) {
-                            heads.doubt();
-                        }
-                        return Err(sort(error));
-                    }
-                }
-            }
-            let way = if swift { Way::Swift } else { Way::Sure };
-            match batch::execute(connection, basis, writes, stripe, way).await {
+        let patience = self.shared.settings.patience;
+        within(patience, learn(connection, shared, &shards)).await.map_err(sort)?;
+        // Once, so that what is known is known under what is written under.
+        let mut all: BTreeMap<_, _> =
+            shards.into_iter().map(|shard| (shard, shared.terms(shard, 0))).collect();
+        let mine = || shared.shards_of(number).map(|it| (it, shared.believed(it))).collect();
+        let unseen = heads.to_look_at(&all, is_fenced, mine);
+        if !unseen.is_empty() {
+            let seen = within(patience, heads.look(connection, &unseen)).await.map_err(sort)?;
+            heads.saw(&unseen, &seen);
+        }
+        all.iter_mut().for_each(|(shard, terms)| terms.seq = heads.seq(*shard));
+        let terms = |shard| all[&shard];
+        let knows = |commit: &_, epoch| versions.knows(commit, epoch);
+        let basis = Basis { terms: &terms, knows: &knows };
+        if let Some(fence) = heads.fence(&all).filter(|_| is_fenced) {
+            let way = Way::Fenced(fence);
+            let statement = batch::execute(connection, basis, writes, stripe, way);
+            match within(patience, statement).await {
                 Ok(Written { outcomes, heads: after }) => {
-                    count("moved");
+                    count("left");
                     heads.wrote(&after);
-                    Ok(outcomes)
+                    *is_ahead = true;
+                    return Ok(outcomes);
                 }
+                // Nothing was written.
+                Err(error) if says(&error, FENCE_MOVED) => heads.forget(),
                 Err(error) => {
                     if says(&error, THERE_ALREADY) {
                         heads.doubt();
                     }
-                    Err(sort(error))
+                    return Err(sort(error));
                 }
             }
-        };
-        match timeout(self.shared.settings.patience, statement).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::Lost(sqlx::Error::PoolTimedOut)),
+        }
+        let way = if swift { Way::Swift } else { Way::Sure };
+        let statement = batch::execute(connection, basis, writes, stripe, way);
+        match within(patience, statement).await {
+            Ok(Written { outcomes, heads: after }) => {
+                count("moved");
+                heads.wrote(&after);
+                Ok(outcomes)
+            }
+            Err(error) => {
+                if says(&error, THERE_ALREADY) {
+                    heads.doubt();
+                }
+                Err(sort(error))
+            }
         }
     }
 
@@ -699,6 +696,14 @@ async fn reach(shared: &Shared, shards: &[ShardId]) -> PgConnection {
 /// The machine's clock, for the column that says when an epoch began.
 pub(super) fn now() -> Timestamp {
     Clock::Machine.now()
+}
+
+/// A statement that is not answered in time is lost. Each has as long as the server gives it.
+async fn within<T>(
+    patience: Duration,
+    statement: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    timeout(patience, statement).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// Did the server say this?

@@ -408,7 +408,7 @@ pub(super) async fn feed(
     limit: usize,
 ) -> Answer<Vec<FeedEvent>> {
     let (first, last) = after.shards().into_inner();
-    shared.horizon.refresh(readers).await?;
+    shared.horizon.refresh(readers, first..=last).await?;
     let heads: Vec<(i32, i64)> =
         sqlx::query_as("SELECT shard, seq FROM heads WHERE shard BETWEEN $1 AND $2")
             .bind(i32::from(first))

@@ -7,6 +7,7 @@ use super::{
     arbiter::PostgresArbiter,
     batch::{self, Basis, Needs, Terms, Way, Write},
     heads,
+    horizon::Horizon,
     ownership::{Ownership, TAKE},
     private::Stop,
     schema,
@@ -1011,6 +1012,24 @@ async fn heads_are_not_brought_further_than_the_logs_go() {
     let seqs = "SELECT seq FROM heads WHERE shard IN (7, 8) ORDER BY shard";
     let seqs: Vec<i64> = sqlx::query_scalar(seqs).fetch_all(&mut connection).await.unwrap();
     assert!(seqs[0] <= 1 && seqs[1] == 1, "{seqs:?}");
+}
+
+/// Whoever asks in vain may ask again at once; and only of the logs that were asked it is known how far they go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_are_asked_again_at_once_if_they_did_not_answer() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(database.options());
+    let horizon = Horizon::default();
+    horizon.refresh(&pool, 0..=SHARDS - 1).await.expect_err("there are no logs");
+    schema::migrate(&mut connection).await.unwrap();
+    let written = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        SELECT shard, 5, 1, gen_random_uuid(), 1, 1, 1, 'moved', '' FROM heads";
+    sqlx::raw_sql(written).execute(&mut connection).await.unwrap();
+    horizon.refresh(&pool, 3..=7).await.unwrap();
+    assert_eq!([2, 3, 7, 8].map(|shard| horizon.seq(ShardId(shard))), [0, 5, 5, 0]);
+    horizon.refresh(&pool, 8..=SHARDS - 1).await.unwrap();
+    assert_eq!([2, 8, SHARDS - 1].map(|shard| horizon.seq(ShardId(shard))), [0, 5, 5]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,12 +7,18 @@
 //! ```
 //!
 //! Safety comes from the statement alone (`commit.sql`): it locks the heads of the shards it writes
-//! and compares their epochs, so that of two nodes who believe to own a shard, one writes. What this
-//! process believes (`ownership`) only spares it the asking.
+//! and compares their epochs, so that of two nodes who believe to own a shard, one writes. Most lock one row
+//! instead, which whoever takes any of those shards has to move (`heads`). What this process believes
+//! (`ownership`) only spares it the asking.
+//!
+//! So the row of a head says under which epoch its shard is written to, always, and how far its log goes as it
+//! was a second ago at most: the truth is the number of the last event.
 
 pub mod arbiter;
 mod batch;
 mod committer;
+mod heads;
+mod horizon;
 mod loader;
 mod ownership;
 pub mod private;
@@ -36,6 +42,7 @@ use arbiter::{Line, PostgresArbiter};
 use batch::Write;
 use committer::{Committer, Request, Shared, now};
 use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
+use horizon::Horizon;
 use loader::Load;
 use ownership::Ownership;
 use protocol::{CommandId, Currency, ShardSet, Timestamp};
@@ -281,21 +288,23 @@ impl PostgresJournal {
             .bind(&session)
             .execute(&mut first)
             .await?;
-        let ownership = Ownership::new(node.to_owned(), incarnation);
-        if role == Role::Alone {
-            ownership.take_all(&mut first, now()).await?;
-        }
-
         let n_committers = match role {
             Role::Alone => settings.committers.clamp(1, 64),
             Role::Member => settings.committers.min(64),
         };
         let shares = Shares::read(&mut first).await?;
+        heads::make_fences(&mut first, incarnation, &shares, n_committers).await?;
+        let ownership = Ownership::new(node.to_owned(), incarnation);
+        if role == Role::Alone {
+            ownership.take_all(&mut first, now()).await?;
+        }
+
         let shared = Arc::new(Shared {
             options: writing(&options, &session, settings),
             ownership,
             role,
             told: Told::default(),
+            horizon: Horizon::default(),
             forgotten: Default::default(),
             shares,
             has_told: (0..n_committers).map(|_| Notify::new()).collect(),
@@ -384,6 +393,7 @@ impl PostgresJournal {
             ownership: Ownership::new(node.to_owned(), 0),
             role: Role::Alone,
             told: Told::default(),
+            horizon: Horizon::default(),
             forgotten: Default::default(),
             shares: Shares::none(),
             has_told: Box::default(),
@@ -789,7 +799,7 @@ impl Journal for PostgresJournal {
         after: FeedCursor,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<FeedEvent>, JournalError>> {
-        self.bounded(read::feed(&self.readers, after, limit))
+        self.bounded(read::feed(&self.readers, &self.shared, after, limit))
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

@@ -17,7 +17,7 @@ const RENEWAL_MAX_S: f64 = 0.5;
 pub(super) const SCENARIOS: [Scenario; 7] = [
     Scenario {
         number: "4",
-        fault: "an owner is frozen while a session of its own holds the locks of every shard",
+        fault: "an owner is frozen while a session of its own holds the locks of every shard and of its fences",
         expected: "whoever declares it dead ends its sessions: the steal waits for nobody",
         how: How::Run(Needs::USUAL, held_up, WELL),
         is_quick: false,
@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         number: "18",
-        fault: "a migration locks the heads of all shards for 4 s",
+        fault: "a migration locks the heads of all shards, and all fences, for 4 s",
         expected: "commits wait, nobody is declared dead",
         how: How::Run(Needs::USUAL, locked, WELL),
         is_quick: true,
@@ -82,7 +82,7 @@ async fn lock(stage: &mut Stage, what: &str) -> Outcome {
 }
 
 fn locked(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
-    lock(stage, "heads").boxed()
+    lock(stage, "heads, fences").boxed()
 }
 
 fn locked_members(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
@@ -102,7 +102,8 @@ fn held_up(stage: &mut Stage) -> BoxFuture<'_, Outcome> {
         stage.broken_at = Instant::now();
         stage.fleet.nodes[n].signal("STOP").await?;
         let locking = format!(
-            "BEGIN; SELECT count(*) FROM (SELECT FROM heads WHERE incarnation = {me} FOR UPDATE) locked"
+            "BEGIN; SELECT count(*) FROM (SELECT FROM heads WHERE incarnation = {me} FOR UPDATE) locked;
+             SELECT count(*) FROM (SELECT FROM fences WHERE incarnation = {me} FOR UPDATE) locked"
         );
         execute(&mut session, &locking).await?;
         let locked_at = Instant::now();

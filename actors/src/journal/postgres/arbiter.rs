@@ -13,7 +13,9 @@
 
 mod statements;
 
-use super::{GRACE, answering, committer::Shared, committer::now, millis};
+use super::{
+    GRACE, answering, committer::Shared, committer::now, millis, ownership::N_TAKEN_MAX, read,
+};
 use crate::cluster::{
     Incarnation,
     arbiter::{
@@ -259,8 +261,25 @@ impl PostgresArbiter {
     }
 
     async fn steal(&self, me: i64, shards: ShardSet) -> Result<Vec<Head>, ArbiterError> {
+        let mut taken = Vec::new();
+        for shards in numbers(shards).chunks(N_TAKEN_MAX) {
+            match self.steal_some(me, shards).await {
+                Ok(heads) => taken.extend(heads),
+                Err(error) if taken.is_empty() => return Err(error),
+                // What is ours by now need not wait for the others, which somebody tries again.
+                Err(error) => {
+                    warn!(me, n_taken = taken.len(), %error, "some shards could not be taken");
+                    break;
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn steal_some(&self, me: i64, shards: &[i32]) -> Result<Vec<Head>, ArbiterError> {
+        read::warm(&self.acting, shards).await.map_err(away)?;
         let rows: Vec<(bool, Option<i32>, Option<i64>, i64)> = sqlx::query_as(statements::STEAL)
-            .bind(numbers(shards))
+            .bind(shards)
             .bind(self.shared.ownership.owner().0)
             .bind(me)
             .bind(millis(now()))

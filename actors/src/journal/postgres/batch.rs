@@ -1,6 +1,6 @@
 //! Commits that share a statement: which may, how they become its columns, and what it says of them.
 
-use super::{millis, told};
+use super::{heads::Fence, millis, told};
 use crate::{
     Claim, Commit, EntityKey, Format, Kind, Version,
     commit::{CommandResult, EncodedEvent},
@@ -24,6 +24,8 @@ const COMMIT: &str = include_str!("commit.sql");
 pub(super) struct Needs {
     /// Nobody is expected to be refused.
     pub(super) swift: bool,
+    /// And the heads are left alone.
+    pub(super) fenced: bool,
     /// Somebody's version has to be looked up all the same.
     pub(super) strangers: bool,
     /// Keys are taken or given back.
@@ -35,33 +37,31 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    fn of(writes: &[Write], basis: Basis<'_>, swift: bool) -> Self {
+    fn of(writes: &[Write], basis: Basis<'_>, way: Way) -> Self {
         let is_claim = |it: &Commit| !it.claims_taken.is_empty() || !it.claims_released.is_empty();
         let claims = writes.iter().any(|write| is_claim(&write.commit));
-        let postings = writes.iter().any(|write| !write.commit.postings.is_empty());
+        let postings = move_money(writes);
         let answers = writes.iter().any(|write| answer_apart(&write.commit).is_some());
         // Who moves money is refused often enough to look first.
-        let swift = swift && !postings;
+        let swift = way != Way::Sure && !postings;
+        let fenced = swift && matches!(way, Way::Fenced(_));
         let strangers = swift && writes.iter().any(|write| basis.is_stranger(&write.commit));
-        Self { swift, strangers, claims, postings, answers }
+        Self { swift, fenced, strangers, claims, postings, answers }
     }
 
     /// The statement without what is not needed.
     pub(super) fn statement(self) -> &'static str {
-        static ALL: LazyLock<[String; 32]> = LazyLock::new(|| {
+        static ALL: LazyLock<[String; 64]> = LazyLock::new(|| {
             std::array::from_fn(|n| {
-                let [swift, strangers, claims, postings, answers] =
-                    [1, 2, 4, 8, 16].map(|bit| n & bit != 0);
-                Needs { swift, strangers, claims, postings, answers }.cut(COMMIT)
+                let [swift, fenced, strangers, claims, postings, answers] =
+                    [1, 2, 4, 8, 16, 32].map(|bit| n & bit != 0);
+                Needs { swift, fenced, strangers, claims, postings, answers }.cut(COMMIT)
             })
         });
-        let Self { swift, strangers, claims, postings, answers } = self;
-        let bits = [(swift, 1), (strangers, 2), (claims, 4), (postings, 8), (answers, 16)];
-        &ALL[bits
-            .into_iter()
-            .filter(|(is_needed, _)| *is_needed)
-            .map(|(_, bit)| bit)
-            .sum::<usize>()]
+        let Self { swift, fenced, strangers, claims, postings, answers } = self;
+        let needed = [swift, fenced, strangers, claims, postings, answers];
+        let bits = [1, 2, 4, 8, 16, 32].into_iter().zip(needed);
+        &ALL[bits.filter(|(_, is_needed)| *is_needed).map(|(bit, _)| bit).sum::<usize>()]
     }
 
     /// The lines of `source` that are needed: see there.
@@ -70,6 +70,7 @@ impl Needs {
         for line in source.lines() {
             match line.strip_prefix("--") {
                 Some("if swift") => asked.push(self.swift),
+                Some("if fenced") => asked.push(self.fenced),
                 Some("if strangers") => asked.push(self.strangers),
                 Some("if claims") => asked.push(self.claims),
                 Some("if postings") => asked.push(self.postings),
@@ -87,6 +88,22 @@ impl Needs {
     }
 }
 
+/// How much a statement takes for granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Nothing: it looks at everything, and says who is refused and why.
+    Sure,
+    /// That nobody is refused.
+    Swift,
+    /// That, and that all heads are ours and as we know them, which this fence says.
+    Fenced(Fence),
+}
+
+/// Does any of them?
+pub(super) fn move_money(writes: &[Write]) -> bool {
+    writes.iter().any(|write| !write.commit.postings.is_empty())
+}
+
 /// What a shard is written under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -94,6 +111,8 @@ pub(super) struct Terms {
     pub(super) epoch: u64,
     /// All its effects up to this event have been told.
     pub(super) told: u64,
+    /// Its log goes so far at least, and exactly so if its head is left alone.
+    pub(super) seq: u64,
 }
 
 impl Terms {
@@ -116,6 +135,15 @@ impl Basis<'_> {
         let begins = commit.expected == Version(0) && !commit.events.is_empty();
         !begins && !(self.knows)(commit, (self.terms)(commit.entity.shard()).epoch)
     }
+}
+
+/// What a statement did.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// What became of every commit, in order.
+    pub(super) outcomes: Vec<Outcome>,
+    /// How far the logs of its shards go now; of those that are ours.
+    pub(super) heads: BTreeMap<ShardId, u64>,
 }
 
 /// What became of a commit: the number of its last event in its shard's log, or why there is none.
@@ -192,17 +220,17 @@ impl Touched {
     }
 }
 
-/// Runs the statement over `writes`. Every write is answered for, in order; if `swift`, all of them are
+/// Runs the statement over `writes`. Every write is answered for, in order; unless it is sure, all of them are
 /// written or the statement fails.
 pub(super) async fn execute(
     database: &mut PgConnection,
     basis: Basis<'_>,
     writes: &[Write],
     stripe: i16,
-    swift: bool,
-) -> sqlx::Result<Vec<Outcome>> {
-    let needs = Needs::of(writes, basis, swift);
-    execute_as(needs.statement(), needs, database, basis, writes, stripe).await
+    way: Way,
+) -> sqlx::Result<Written> {
+    let needs = Needs::of(writes, basis, way);
+    execute_as(needs.statement(), needs, database, basis, writes, stripe, way).await
 }
 
 /// The same with any statement that takes the same columns.
@@ -213,18 +241,34 @@ pub(super) async fn execute_as(
     basis: Basis<'_>,
     writes: &[Write],
     stripe: i16,
-) -> sqlx::Result<Vec<Outcome>> {
+    way: Way,
+) -> sqlx::Result<Written> {
     let places = Places::of(writes);
     let query = bind(sqlx::query(statement), &places, needs, basis, writes, stripe);
+    let fence = match way {
+        Way::Fenced(fence) => Some(fence),
+        Way::Sure | Way::Swift => None,
+    };
+    let query =
+        query.bind(fence.map(|fence| fence.incarnation)).bind(fence.map(|fence| fence.generation));
     if needs.swift {
         let seqs: Vec<i64> = query.fetch_one(database).await?.try_get("seqs")?;
-        return places.outcomes(&seqs);
+        return places.written(&seqs);
     }
     let rows = query.fetch_all(database).await?;
     if rows.len() != writes.len() {
         return Err(sqlx::Error::Protocol("a row per commit was promised".into()));
     }
-    rows.iter().zip(writes).map(|(row, write)| outcome(row, needs, &write.commit)).collect()
+    let (mut outcomes, mut heads) = (Vec::new(), BTreeMap::new());
+    for (row, write) in rows.iter().zip(writes) {
+        let last: Option<i64> = row.try_get("seq")?;
+        if let Some(seq) = last.or(row.try_get("head")?) {
+            let head = heads.entry(write.commit.entity.shard()).or_default();
+            *head = seq.cast_unsigned().max(*head);
+        }
+        outcomes.push(outcome(row, needs, &write.commit)?);
+    }
+    Ok(Written { outcomes, heads })
 }
 
 /// Where the events of a batch come to stand in the logs of their shards, if all are written.
@@ -249,16 +293,21 @@ impl Places {
         Self { totals, each }
     }
 
-    /// The number of each write's last event, if the logs of the shards went so far before.
-    fn outcomes(&self, before: &[i64]) -> sqlx::Result<Vec<Outcome>> {
+    /// The number of each write's last event, and how far logs go then, if they went so far before.
+    fn written(&self, before: &[i64]) -> sqlx::Result<Written> {
         if before.len() != self.totals.len() {
             return Err(sqlx::Error::Protocol("a number per shard was promised".into()));
         }
+        let heads =
+            self.totals.iter().zip(before).map(|((shard, total), before)| {
+                (*shard, (before + i64::from(*total)).cast_unsigned())
+            });
+        let heads = heads.collect();
         let before: HashMap<_, _> = self.totals.keys().zip(before).collect();
         let last = |(shard, n_before, n): &(ShardId, i32, i32)| {
             Ok((before[shard] + i64::from(n_before + n)).cast_unsigned())
         };
-        Ok(self.each.iter().map(last).collect())
+        Ok(Written { outcomes: self.each.iter().map(last).collect(), heads })
     }
 }
 
@@ -317,7 +366,7 @@ fn column<'r, 'w, T, C>(rows: &'r [Entry<'w, T>], of: impl Fn(&'r Entry<'w, T>) 
     rows.iter().map(of).collect()
 }
 
-/// The columns of all rows, in the order of the statement's parameters.
+/// The columns of all rows, in the order of the statement's parameters; the fence comes after them.
 fn bind<'q>(
     query: Query<'q>,
     places: &Places,
@@ -348,7 +397,14 @@ fn bind<'q>(
     let n_before = writes.iter().zip(&places.each).flat_map(|(write, (_, n_before, _))| {
         write.commit.events.iter().map(move |_| if swift { *n_before } else { 0 })
     });
-    let place = n_before.zip(&events).map(|(n_before, row)| n_before + row.it.0);
+    let place: Vec<i32> =
+        n_before.zip(&events).map(|(n_before, row)| n_before + row.it.0).collect();
+    let stand = |(row, place): (&Entry<'_, (i32, &EncodedEvent)>, &i32)| {
+        let Terms { epoch, seq, .. } = (basis.terms)(row.commit.entity.shard());
+        (seq.cast_signed() + i64::from(*place), epoch.cast_signed())
+    };
+    let stand = events.iter().zip(&place).filter(|_| needs.fenced).map(stand);
+    let (event_seqs, event_epochs): (Vec<i64>, Vec<i64>) = stand.unzip();
     let effects = |row: &Entry<'_, (i32, &EncodedEvent)>| {
         row.is_last().then(|| told::encode(&row.commit.effects)).flatten()
     };
@@ -358,7 +414,7 @@ fn bind<'q>(
     });
     let query = query
         .bind(column(&events, |row| row.by))
-        .bind(place.collect::<Vec<_>>())
+        .bind(place)
         .bind(column(&events, Entry::kind))
         .bind(column(&events, Entry::id))
         .bind(column(&events, |row| row.commit.expected.0.cast_signed() + i64::from(row.it.0)))
@@ -443,6 +499,9 @@ fn bind<'q>(
         .bind(column(&postings, |row| row.it.amount))
         .bind(column(&postings, |row| row.it.floor))
         .bind(stripe)
+        .bind(terms.iter().map(|it| it.seq.cast_signed()).collect::<Vec<_>>())
+        .bind(event_seqs)
+        .bind(event_epochs)
 }
 
 /// The place of each posting among those of its key.

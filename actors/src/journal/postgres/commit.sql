@@ -5,17 +5,30 @@
 -- `--if x` and `--end` are for batches with x, those after `--else` for the others:
 --
 --   swift      nobody is expected to be refused. The heads are locked by moving them, in one step
---              instead of two, and nothing is asked of the rows one by one. If anyone must be refused
---              after all, the division by zero at the end (it comes before all writes but that of
---              the heads) or a key that is there twice takes everything back. Then the batch is sent
---              again, not swift.
+--              instead of two, and nothing is asked of the rows one by one. What is found wrong after all takes
+--              everything back, before all writes but that of the heads: a division by zero at the end says that
+--              not all heads are ours, or that the fence has moved; a word that is no number, that all are, and
+--              somebody must be refused. So does a key that is there twice. Then the batch is sent again, not swift.
+--   fenced     swift, and the heads are left alone: all of them are known to be ours, how far their logs go is
+--              known, and one row says that this is still so (see below)
 --   strangers  nobody here remembers which version one of the entities has, so it is looked up
 --   claims     somebody takes or gives back a key
 --   answers    an answer gets a row of its own: it has no event to stand with, or not everybody looks there yet
 --   postings   somebody moves money
 --
 -- Swift or not, a head is locked, in the order of shards, before its epoch is compared, and what is
--- compared is what was locked.
+-- compared is what was locked. Its row may be behind the log by what fenced statements have added: those who know how
+-- far it goes say so ($69), and it goes as far as the one or the other says.
+--
+-- Fenced, the row in `fences` is locked before its generation is compared, and held until the statement is committed.
+-- Whoever takes a shard moves that row in the transaction that changes the head, before it looks how far the log goes
+-- (`schema_8.sql`): so it waits for us and finds what we have written, or we wait for it and find another generation.
+-- Locks come in one order: heads by shard, then fences, then claims and balances. A fenced statement locks no head, so
+-- nobody who holds a fence waits for one who waits for it.
+--
+-- A shard is written to by one committer, statement after statement, each sent when the one before is committed. So
+-- whoever sees an event of a shard sees all before it, and those of a statement come all at once: the greatest number
+-- that a reader finds in a shard is how far its log goes, for that reader.
 --
 -- Each row says by whom it is accepted: by its shard if swift, by its commit if not.
 --
@@ -25,7 +38,7 @@
 -- written.
 --
 -- Every table but the locked ones is read as it was when the statement began. That is sound because
--- an entity's rows are only written under its shard's head, by statements that come one after the
+-- an entity's rows are only written under its shard's head or its committer's fence, by statements that come one after the
 -- other; what crosses shards (claims, accounts) is locked before it is judged, and where there is
 -- nothing to lock yet, a plain insert fails rather than lose a race.
 --
@@ -36,20 +49,30 @@ WITH asked AS MATERIALIZED (
     SELECT generate_series(1, cardinality($5::int4[])) AS ord, unnest($5::int4[]) AS shard, unnest($6::int2[]) AS kind,
         unnest($7::uuid[]) AS id, unnest($8::int8[]) AS expected, unnest($9::int4[]) AS n_events
 --if swift
+--if fenced
+), fence AS MATERIALIZED (
+    SELECT FROM fences f WHERE f.incarnation = $72 AND f.committer = $68::int2 AND f.generation = $73
+    FOR NO KEY UPDATE
+), accepted AS MATERIALIZED (
+    -- Nobody, if it has moved.
+    SELECT unnest($1::int4[]) AS by, unnest($1::int4[]) AS shard, unnest($2::int8[]) AS epoch, unnest($69::int8[]) AS seq
+    FROM fence
+--else
 ), accepted AS MATERIALIZED (
     -- In the order of shards, as every statement that locks heads does: no two wait for each other.
-    UPDATE heads h SET seq = h.seq + n.total, told = greatest(h.told, n.told)
+    UPDATE heads h SET seq = greatest(h.seq, n.seq) + n.total, told = greatest(h.told, n.told)
     FROM (
         SELECT unnest($1::int4[]) AS shard, unnest($2::int8[]) AS epoch, unnest($3::int8[]) AS told,
-            unnest($4::int4[]) AS total
+            unnest($4::int4[]) AS total, unnest($69::int8[]) AS seq
         ORDER BY 1
     ) n
     WHERE h.shard = n.shard AND h.epoch = n.epoch
     RETURNING h.shard AS by, h.shard, h.epoch, h.seq - n.total AS seq
+--end
 --else
 ), owned AS MATERIALIZED (
-    SELECT h.shard, h.epoch, h.seq, a.told
-    FROM heads h JOIN unnest($1::int4[], $2::int8[], $3::int8[]) AS a (shard, epoch, told)
+    SELECT h.shard, h.epoch, greatest(h.seq, a.seq) AS seq, a.told
+    FROM heads h JOIN unnest($1::int4[], $2::int8[], $3::int8[], $69::int8[]) AS a (shard, epoch, told, seq)
         ON h.shard = a.shard AND h.epoch = a.epoch
     ORDER BY h.shard FOR UPDATE OF h
 --end
@@ -57,7 +80,13 @@ WITH asked AS MATERIALIZED (
 ), want AS MATERIALIZED (
     SELECT unnest($49::int4[]) AS by, unnest($50::int2[]) AS kind, unnest($51::uuid[]) AS id, unnest($52::text[]) AS claim
 ), held AS MATERIALIZED (
-    SELECT c.claim, c.kind, c.id FROM claims c WHERE c.claim = ANY ($52::text[])
+    SELECT c.claim, c.kind, c.id FROM claims c
+    -- After heads, or the fence: nothing else says which comes first.
+--if swift
+    WHERE c.claim = ANY ($52::text[]) AND (SELECT count(*) FROM accepted) >= 0
+--else
+    WHERE c.claim = ANY ($52::text[]) AND (SELECT count(*) FROM owned) >= 0
+--end
     ORDER BY c.claim FOR UPDATE
 ), taken AS MATERIALIZED (
     SELECT DISTINCT ON (w.by) w.by, w.claim, h.kind, h.id
@@ -75,6 +104,10 @@ WITH asked AS MATERIALIZED (
 ), purse AS MATERIALIZED (
     SELECT b.account, b.currency, b.amount
     FROM balances b JOIN limited l ON b.account = l.account AND b.currency = l.currency AND b.stripe = 0
+--if swift
+--else
+    WHERE (SELECT count(*) FROM owned) >= 0
+--end
     ORDER BY b.account, b.currency FOR UPDATE OF b
 --end
 --if swift
@@ -137,19 +170,34 @@ WITH asked AS MATERIALIZED (
         head + sum(n_events) OVER (PARTITION BY shard ORDER BY ord) - n_events AS seq
     FROM judged WHERE passed
 ), w_heads AS (
-    UPDATE heads h SET seq = h.seq + n.total, told = greatest(h.told, o.told)
+    UPDATE heads h SET seq = o.seq + n.total, told = greatest(h.told, o.told)
     FROM (SELECT shard, sum(n_events) AS total FROM accepted GROUP BY shard) n JOIN owned o ON o.shard = n.shard
     WHERE h.shard = n.shard AND n.total > 0
 --end
 ), w_events AS (
-    INSERT INTO events (shard, seq, kind, id, version, epoch, at, command, name, bytes, effects, answer)
-    SELECT a.shard, a.seq + e.place, e.kind, e.id, e.version, a.epoch, e.at, e.command, e.name, e.bytes, e.effects, e.answer
+    INSERT INTO events (shard, seq, epoch, kind, id, version, at, command, name, bytes, effects, answer)
+--if fenced
+    -- Where each comes to stand is known.
+    SELECT e.by, e.seq, e.epoch,
+--else
+    SELECT a.shard, a.seq + e.place, a.epoch,
+--end
+        e.kind, e.id, e.version, e.at, e.command, e.name, e.bytes, e.effects, e.answer
     FROM (
-        SELECT unnest($10::int4[]) AS by, unnest($11::int4[]) AS place, unnest($12::int2[]) AS kind, unnest($13::uuid[]) AS id,
-            unnest($14::int8[]) AS version, unnest($15::int8[]) AS at, unnest($16::uuid[]) AS command,
-            unnest($17::text[]) AS name, unnest($18::bytea[]) AS bytes, unnest($19::bytea[]) AS effects,
-            unnest($20::bytea[]) AS answer
-    ) e JOIN accepted a ON a.by = e.by
+        SELECT unnest($10::int4[]) AS by,
+--if fenced
+            unnest($70::int8[]) AS seq, unnest($71::int8[]) AS epoch,
+--else
+            unnest($11::int4[]) AS place,
+--end
+            unnest($12::int2[]) AS kind, unnest($13::uuid[]) AS id, unnest($14::int8[]) AS version,
+            unnest($15::int8[]) AS at, unnest($16::uuid[]) AS command, unnest($17::text[]) AS name,
+            unnest($18::bytea[]) AS bytes, unnest($19::bytea[]) AS effects, unnest($20::bytea[]) AS answer
+    ) e
+--if fenced
+--else
+    JOIN accepted a ON a.by = e.by
+--end
 ), w_new_entities AS (
     INSERT INTO entities (id, kind, deadline, waits, shard)
 --if swift
@@ -275,13 +323,12 @@ WITH asked AS MATERIALIZED (
 --end
 )
 --if swift
-SELECT array_agg(seq ORDER BY shard) AS seqs, 1 / (
-    count(*) = cardinality($1::int4[])
+SELECT array_agg(seq ORDER BY shard) AS seqs, 1 / (count(*) = cardinality($1::int4[]))::int4, (CASE WHEN false
 --if claims
-    AND NOT EXISTS (SELECT FROM taken)
+    OR EXISTS (SELECT FROM taken)
 --end
 --if strangers
-    AND NOT EXISTS (
+    OR EXISTS (
         SELECT FROM asked q LEFT JOIN LATERAL (
             SELECT e.version FROM events e WHERE e.shard = q.shard AND e.id = q.id AND e.kind = q.kind
             ORDER BY e.version DESC LIMIT 1
@@ -289,7 +336,7 @@ SELECT array_agg(seq ORDER BY shard) AS seqs, 1 / (
         WHERE coalesce(e.version, 0) <> q.expected
     )
 --end
-)::int4 FROM accepted
+    THEN 'somebody must be refused' ELSE '1' END)::int4 FROM accepted
 --else
 SELECT j.passed, j.head, j.actual, a.seq + a.n_events AS seq,
 --if claims

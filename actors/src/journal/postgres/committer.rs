@@ -8,12 +8,17 @@
 //!                            new connection, epoch + 1 ──▶ the journal tells what was written
 //! ```
 //!
+//! Most statements leave the heads of their shards alone (`heads.rs`): what the committer knows of them it brings into
+//! their rows once a second, with what was told, and before it closes.
+//!
 //! A shard has one committer, so an entity's commits come one after the other without any lock; while
 //! one committer waits for the disk, another's statement runs.
 
 use super::{
     Role,
-    batch::{self, Basis, Outcome, Terms, Touched, Write, entity},
+    batch::{self, Basis, Outcome, Terms, Touched, Way, Write, Written, entity},
+    heads::Heads,
+    horizon::Horizon,
     ownership::Ownership,
     shares::Shares,
     told::{self, Found, Laggard, Mark, Told},
@@ -27,7 +32,7 @@ use crate::{
 use protocol::{SHARDS, ShardId, Timestamp};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -44,11 +49,11 @@ use uuid::Uuid;
 
 /// Bytes that share a statement at most, so that one large state does not delay many small ones.
 const N_BYTES_MAX: usize = 4 << 20;
-/// Writes the marks of shards that no commit takes along.
+/// Writes the marks of shards that no commit takes along, and how far their logs go.
 const TELL: &str = include_str!("tell.sql");
 /// How long what was told may wait for a commit to take its mark along, when there are no others.
 const TELL_PATIENCE: Duration = Duration::from_millis(50);
-/// How long when there are.
+/// How long when there are, and how long rows of heads may be behind the logs.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Rows of the outbox that are forgotten at once at most.
 const N_FORGOTTEN_MAX: usize = 4096;
@@ -58,6 +63,10 @@ const N_LAGGARDS_MAX: usize = 256;
 const RACES_MAX: u32 = 5;
 /// For how many statements nobody is trusted to be accepted, after somebody was not.
 const N_WARY: u32 = 8;
+/// How a statement that leaves the heads alone says that its fence has moved: a division by zero (`commit.sql`).
+const FENCE_MOVED: &str = "22012";
+/// A key is there already.
+const THERE_ALREADY: &str = "23505";
 /// How long to breathe between attempts to reach the database.
 const BREATHER: Duration = Duration::from_millis(100);
 
@@ -76,6 +85,8 @@ pub(super) struct Shared {
     pub(super) role: Role,
     /// What has been told of what was committed.
     pub(super) told: Told,
+    /// How far the logs of all shards go, for who follows them.
+    pub(super) horizon: Horizon,
     /// Effects that were told and may be in the outbox: to be forgotten there.
     pub(super) forgotten: Mutex<BTreeSet<EffectKey>>,
     /// Which committer writes to which shards.
@@ -141,9 +152,18 @@ impl Shared {
         }
     }
 
-    fn terms(&self, shard: ShardId) -> Terms {
-        let epoch = self.ownership.epoch(shard).unwrap_or(Terms::NOBODYS);
-        Terms { epoch, told: self.told.mark(shard, epoch) }
+    fn believed(&self, shard: ShardId) -> u64 {
+        self.ownership.epoch(shard).unwrap_or(Terms::NOBODYS)
+    }
+
+    fn terms(&self, shard: ShardId, seq: u64) -> Terms {
+        let epoch = self.believed(shard);
+        Terms { epoch, told: self.told.mark(shard, epoch), seq }
+    }
+
+    /// All shards that a committer writes to, whoever has them.
+    fn shards_of(&self, committer: usize) -> impl Iterator<Item = ShardId> + '_ {
+        (0..SHARDS).map(ShardId).filter(move |it| self.committer(*it) == Some(committer))
     }
 }
 
@@ -158,6 +178,10 @@ pub(super) struct Committer {
     deferred: VecDeque<Write>,
     /// What this connection has left entities with.
     versions: Versions,
+    /// What it knows of the heads of its shards.
+    heads: Heads,
+    /// A statement has left heads behind since they were last written.
+    is_ahead: bool,
     /// How many commits the last statement wrote.
     n_last: usize,
     stripe: i16,
@@ -187,12 +211,15 @@ impl Committer {
         connection: PgConnection,
         stripe: i16,
     ) -> Self {
+        let (_, incarnation) = shared.ownership.owner();
         Self {
             shared,
             requests,
             connection: Some(connection),
             deferred: VecDeque::new(),
             versions: Versions::default(),
+            heads: Heads::new(incarnation, stripe),
+            is_ahead: false,
             n_last: 0,
             stripe,
             n_wary: 0,
@@ -225,17 +252,19 @@ impl Committer {
         let batch_max = self.shared.settings.batch_max;
         let mut writes: Vec<Write> = self.deferred.drain(..).collect();
         if writes.is_empty() {
-            let shared = Arc::clone(&self.shared);
+            let (shared, number) = (Arc::clone(&self.shared), self.number());
+            // Something may have been open for too long; or rows of heads are behind, and some have nothing else.
+            let ahead = self.is_ahead.then(|| TELL_EVERY.saturating_sub(self.told.elapsed()));
+            let rest = ahead.unwrap_or(told::PATIENCE);
             tokio::select! {
                 request = self.requests.recv() => self.take(request?, &mut writes),
-                () = shared.has_told[usize::from(self.stripe.cast_unsigned()) - 1].notified() => {
+                () = shared.has_told[number].notified() => {
                     match timeout(TELL_PATIENCE, self.requests.recv()).await {
                         Ok(request) => self.take(request?, &mut writes),
                         Err(_) => return Some(writes),
                     }
                 }
-                // Something may have been open for too long.
-                () = sleep(told::PATIENCE) => return Some(writes),
+                () = sleep(rest) => return Some(writes),
             }
         }
         while writes.len() < batch_max
@@ -267,6 +296,11 @@ impl Committer {
         // Part by part, as they lie on disk; those of a shard stay in the order they came.
         chosen.sort_by_key(|write| self.shared.shares.place(write.commit.entity.shard()));
         Some(chosen)
+    }
+
+    /// Which of the committers it is.
+    fn number(&self) -> usize {
+        usize::from(self.stripe.cast_unsigned()) - 1
     }
 
     fn take(&mut self, request: Request, writes: &mut Vec<Write>) {
@@ -351,7 +385,7 @@ impl Committer {
     }
 
     fn answer(&mut self, writes: Vec<Write>, epochs: &[Option<u64>], outcomes: Vec<Outcome>) {
-        self.shared.committed.send_modify(|n| *n += 1);
+        let mut answers = Vec::with_capacity(writes.len());
         for ((write, epoch), outcome) in writes.into_iter().zip(epochs).zip(outcomes) {
             match &outcome {
                 // Before anybody can tell them.
@@ -369,45 +403,88 @@ impl Committer {
                 }
                 Err(_) => {}
             }
-            write.answer(outcome.map(drop));
+            answers.push((write, outcome.map(drop)));
         }
+        // Whoever follows the feed asks next how far the logs go.
+        self.shared.committed.send_modify(|n| *n += 1);
+        answers.into_iter().for_each(|(write, outcome)| write.answer(outcome));
     }
 
+    /// Runs one statement, or two: one that leaves the heads alone, if it may, and one that does not, if something has been
+    /// taken from us. If it is not that, somebody must be refused, and that is for who asks to have said.
     async fn execute(&mut self, writes: &[Write], swift: bool) -> Result<Vec<Outcome>, Failure> {
+        let number = self.number();
         let Some(connection) = &mut self.connection else {
             return Err(Failure::Lost(sqlx::Error::WorkerCrashed));
         };
         let shards: BTreeSet<_> = writes.iter().map(|write| write.commit.entity.shard()).collect();
         let (shared, versions, stripe) = (&self.shared, &self.versions, self.stripe);
-        let statement = async {
-            learn(connection, shared, &shards).await?;
-            // Once, so that what is known is known under what is written under.
-            let all: HashMap<_, _> =
-                shards.into_iter().map(|shard| (shard, shared.terms(shard))).collect();
-            let terms = |shard| all[&shard];
-            let knows = |commit: &_, epoch| versions.knows(commit, epoch);
-            let basis = Basis { terms: &terms, knows: &knows };
-            batch::execute(connection, basis, writes, stripe, swift).await
-        };
-        match timeout(self.shared.settings.patience, statement).await {
-            Ok(outcome) => outcome.map_err(sort),
-            Err(_) => Err(Failure::Lost(sqlx::Error::PoolTimedOut)),
+        let (heads, is_ahead) = (&mut self.heads, &mut self.is_ahead);
+        let is_fenced = heads.may_be_fenced() && swift && !batch::move_money(writes);
+        let patience = self.shared.settings.patience;
+        within(patience, learn(connection, shared, &shards)).await.map_err(sort)?;
+        // Once, so that what is known is known under what is written under.
+        let mut all: BTreeMap<_, _> =
+            shards.into_iter().map(|shard| (shard, shared.terms(shard, 0))).collect();
+        let mine = || shared.shards_of(number).map(|it| (it, shared.believed(it))).collect();
+        let unseen = heads.to_look_at(&all, is_fenced, mine);
+        if !unseen.is_empty() {
+            let seen = within(patience, heads.look(connection, &unseen)).await.map_err(sort)?;
+            heads.saw(&unseen, &seen);
+        }
+        all.iter_mut().for_each(|(shard, terms)| terms.seq = heads.seq(*shard));
+        let terms = |shard| all[&shard];
+        let knows = |commit: &_, epoch| versions.knows(commit, epoch);
+        let basis = Basis { terms: &terms, knows: &knows };
+        if let Some(fence) = heads.fence(&all).filter(|_| is_fenced) {
+            let way = Way::Fenced(fence);
+            let statement = batch::execute(connection, basis, writes, stripe, way);
+            match within(patience, statement).await {
+                Ok(Written { outcomes, heads: after }) => {
+                    count("left");
+                    heads.wrote(&after);
+                    *is_ahead = true;
+                    return Ok(outcomes);
+                }
+                // Nothing was written.
+                Err(error) if says(&error, FENCE_MOVED) => heads.forget(),
+                Err(error) => {
+                    if says(&error, THERE_ALREADY) {
+                        heads.doubt();
+                    }
+                    return Err(sort(error));
+                }
+            }
+        }
+        let way = if swift { Way::Swift } else { Way::Sure };
+        let statement = batch::execute(connection, basis, writes, stripe, way);
+        match within(patience, statement).await {
+            Ok(Written { outcomes, heads: after }) => {
+                count("moved");
+                heads.wrote(&after);
+                Ok(outcomes)
+            }
+            Err(error) => {
+                if says(&error, THERE_ALREADY) {
+                    heads.doubt();
+                }
+                Err(sort(error))
+            }
         }
     }
 
-    /// Marks what has been told of the shards whose marks no commit took along, and puts in the outbox
-    /// what has been open for too long.
+    /// Marks what has been told of the shards whose marks no commit took along, and how far the logs go whose
+    /// heads commits left alone; puts in the outbox what has been open for too long.
     async fn tell(&mut self) {
         self.told = Instant::now();
+        let number = self.number();
         let Some(connection) = &mut self.connection else { return };
         let shared = Arc::clone(&self.shared);
-        let mine = |shard: &ShardId| shared.committer(*shard) == Some(self.stripe as usize - 1);
         let (mut marks, mut laggards) = (Vec::new(), Vec::new());
-        for shard in (0..SHARDS).map(ShardId).filter(mine) {
-            if laggards.len() < N_LAGGARDS_MAX
-                && let Some(epoch) = shared.ownership.epoch(shard)
-            {
-                let (mark, late) = shared.told.due(shard, epoch);
+        for shard in shared.shards_of(number) {
+            if let Some(epoch) = shared.ownership.epoch(shard) {
+                let takes_laggards = laggards.len() < N_LAGGARDS_MAX;
+                let (mark, late) = shared.told.due(shard, epoch, takes_laggards);
                 marks.extend(mark);
                 laggards.extend(late);
             }
@@ -415,12 +492,14 @@ impl Committer {
         let forgotten: BTreeSet<_> =
             shared.forgotten().iter().take(N_FORGOTTEN_MAX).copied().collect();
         if marks.is_empty() && forgotten.is_empty() {
+            self.is_ahead = false;
             return;
         }
         laggards.iter().for_each(|laggard| shared.told.doubt(laggard));
         let statement = write_marks(connection, &marks, &laggards, &forgotten);
         match timeout(shared.settings.patience, statement).await {
             Ok(Ok(written)) => {
+                self.is_ahead = false;
                 shared.forgotten().retain(|effect| !forgotten.contains(effect));
                 marks.retain(|mark| written.contains(&mark.shard));
                 laggards.retain(|laggard| written.contains(&laggard.shard));
@@ -452,6 +531,7 @@ impl Committer {
         self.shared.away();
         self.connection = None;
         self.versions.forget();
+        self.heads.lose();
         for write in writes {
             write.answer(Err(CommitError::Unknown(error.to_string())));
         }
@@ -484,6 +564,11 @@ impl Committer {
     }
 }
 
+/// Counts a statement that was committed, by what became of its heads.
+fn count(heads: &'static str) {
+    metrics::counter!("outrider_journal_batches_total", "heads" => heads).increment(1);
+}
+
 /// Finds out what is open of those shards of which that is not known yet.
 async fn learn(
     database: &mut PgConnection,
@@ -491,7 +576,7 @@ async fn learn(
     shards: &BTreeSet<ShardId>,
 ) -> sqlx::Result<()> {
     type Row =
-        (i32, i64, i64, Option<i64>, Option<i16>, Option<Uuid>, Option<i64>, Option<Vec<u8>>);
+        (i32, i64, i64, i64, Option<i64>, Option<i16>, Option<Uuid>, Option<i64>, Option<Vec<u8>>);
     // The epoch first: what is read then is all that was written under those before.
     let epochs: BTreeMap<ShardId, u64> = shards
         .iter()
@@ -502,8 +587,10 @@ async fn learn(
         return Ok(());
     }
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT h.shard, h.told, h.seq, e.seq, e.kind, e.id, e.version, e.effects
+        "SELECT h.shard, h.told, h.seq, greatest(h.seq, l.seq), e.seq, e.kind, e.id, e.version, e.effects
          FROM heads h LEFT JOIN LATERAL (
+             SELECT e.seq FROM events e WHERE e.shard = h.shard ORDER BY e.seq DESC LIMIT 1
+         ) l ON true LEFT JOIN LATERAL (
              SELECT * FROM events e WHERE e.shard = h.shard AND e.seq > h.told AND e.effects IS NOT NULL
          ) e ON true
          WHERE h.shard = ANY ($1)",
@@ -512,10 +599,10 @@ async fn learn(
     .fetch_all(database)
     .await?;
     let mut found: BTreeMap<ShardId, Found> = BTreeMap::new();
-    for (shard, told, head, seq, kind, id, version, effects) in rows {
-        let (told, head) = (told.cast_unsigned(), head.cast_unsigned());
+    for (shard, told, kept, head, seq, kind, id, version, effects) in rows {
+        let [told, kept, head] = [told, kept, head].map(i64::cast_unsigned);
         let found = found.entry(ShardId(shard as u16));
-        let found = found.or_insert_with(|| Found { told, head, commits: BTreeMap::new() });
+        let found = found.or_insert_with(|| Found { told, kept, head, commits: BTreeMap::new() });
         let (Some(seq), Some(kind), Some(id)) = (seq, kind, id) else { continue };
         let (Some(version), Some(effects)) = (version, effects) else { continue };
         let source = entity(kind, id)?;
@@ -583,6 +670,7 @@ async fn write_marks(
         .bind(forgotten.iter().map(|it| it.source.id).collect::<Vec<_>>())
         .bind(forgotten.iter().map(|it| it.version.0.cast_signed()).collect::<Vec<_>>())
         .bind(forgotten.iter().map(|it| it.index.cast_signed()).collect::<Vec<_>>())
+        .bind(marks.iter().map(|it| it.seq.cast_signed()).collect::<Vec<_>>())
         .fetch_all(database)
         .await?;
     Ok(written.into_iter().map(|shard| ShardId(shard as u16)).collect())
@@ -610,6 +698,19 @@ pub(super) fn now() -> Timestamp {
     Clock::Machine.now()
 }
 
+/// A statement that is not answered in time is lost. Each has as long as the server gives it.
+async fn within<T>(
+    patience: Duration,
+    statement: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    timeout(patience, statement).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Did the server say this?
+fn says(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(|said| said.code()).is_some_and(|said| said == code)
+}
+
 /// What a failed statement means for its commits, by the SQLSTATE's class.
 fn sort(error: sqlx::Error) -> Failure {
     // What cannot be encoded was not sent; whatever else is not the server's word, went wrong on the way.
@@ -619,7 +720,7 @@ fn sort(error: sqlx::Error) -> Failure {
         None => return Failure::Lost(error),
     };
     match (code.get(..2).unwrap_or_default(), code.as_str()) {
-        (_, "23505" | "40001" | "40P01" | "55P03") => Failure::Race(error),
+        (_, THERE_ALREADY | "40001" | "40P01" | "55P03") => Failure::Race(error),
         ("22" | "23", _) | (_, "P0001") => Failure::Refused(error),
         ("53", _) | (_, "25006") => Failure::Unable(error),
         // Among them those of a server that is told to stop: it may say so after it has committed.

@@ -2,6 +2,7 @@
 //!
 //! A hint: the truth is in `heads`, and every commit is held against it there.
 
+use super::read;
 use protocol::{SHARDS, ShardId, Timestamp};
 use sqlx::PgConnection;
 use std::{
@@ -9,15 +10,27 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+/// How many shards a statement takes at most: it holds the locks of all of them until it is done.
+pub(super) const N_TAKEN_MAX: usize = 256;
+
 /// Takes shards: adds one to their epochs, so that whoever wrote under the old ones is fenced.
 /// `$4`: only those that are already ours.
+///
+/// All heads are locked before the fences of those who had them are, and these in their order, before the first
+/// head is changed: its trigger would lock them head by head, and two who take from the same two owners would wait
+/// for each other.
 pub(super) const TAKE: &str = "
     WITH l AS MATERIALIZED (
-        SELECT shard FROM heads WHERE shard = ANY ($1) AND (NOT $4 OR (owner = $2 AND incarnation = $3))
+        SELECT shard, incarnation FROM heads
+        WHERE shard = ANY ($1) AND (NOT $4 OR (owner = $2 AND incarnation = $3))
         ORDER BY shard FOR UPDATE
+    ), f AS MATERIALIZED (
+        SELECT FROM fences WHERE incarnation = ANY (ARRAY (SELECT incarnation FROM l))
+        ORDER BY incarnation, committer FOR NO KEY UPDATE
     ), t AS (
         UPDATE heads h SET owner = $2, incarnation = $3, epoch = h.epoch + 1
-        FROM l WHERE h.shard = l.shard RETURNING h.shard, h.epoch, h.seq
+        FROM l WHERE h.shard = l.shard AND (SELECT count(*) FROM f) >= 0
+        RETURNING h.shard, h.epoch, h.seq
     ), e AS (
         INSERT INTO epochs (shard, epoch, first_seq, owner, incarnation, at)
         SELECT shard, epoch, seq + 1, $2, $3, $5 FROM t
@@ -133,8 +146,22 @@ impl Ownership {
         is_ours: bool,
         now: Timestamp,
     ) -> sqlx::Result<()> {
-        let before: Vec<_> = shards.iter().map(|shard| self.epoch(*shard)).collect();
+        for shards in shards.chunks(N_TAKEN_MAX) {
+            self.take_some(database, shards, is_ours, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_some(
+        &self,
+        database: &mut PgConnection,
+        shards: &[ShardId],
+        is_ours: bool,
+        now: Timestamp,
+    ) -> sqlx::Result<()> {
         let numbers: Vec<_> = shards.iter().map(|shard| i32::from(shard.0)).collect();
+        read::warm(&mut *database, &numbers).await?;
+        let before: Vec<_> = shards.iter().map(|shard| self.epoch(*shard)).collect();
         let taken: Vec<(i32, i64)> = sqlx::query_as(TAKE)
             .bind(numbers)
             .bind(&self.node)

@@ -11,7 +11,7 @@ use crate::{
 };
 use futures_util::future::FutureExt;
 use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet, Timestamp};
-use sqlx::{AssertSqlSafe, PgPool, Postgres, QueryBuilder};
+use sqlx::{AssertSqlSafe, PgExecutor, PgPool, Postgres, QueryBuilder};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
@@ -207,7 +207,7 @@ async fn with_events(
                  AND e.seq > greatest(h.told, CASE WHEN h.shard = $2 THEN $3 - 1 ELSE 0 END)
              ORDER BY e.seq LIMIT $4
          ) e
-         WHERE h.shard = ANY ($1) AND h.shard >= $2 AND h.told < h.seq
+         WHERE h.shard = ANY ($1) AND h.shard >= $2
          ORDER BY e.shard, e.seq LIMIT $4",
     )
     .bind(numbers(shards))
@@ -404,24 +404,40 @@ pub(super) fn feed_event(row: EventRow) -> sqlx::Result<FeedEvent> {
     })
 }
 
-/// Up to its head, a shard's log is complete and will not change: whoever adds to it holds the head
-/// until that is committed.
+/// How far the logs of shards `$1` go: each to its last event, for the row of its head may be behind (`commit.sql`). One
+/// look into an index for each shard.
+pub(super) const ENDS: &str = "
+    SELECT h.shard, greatest(h.seq, (
+        SELECT e.seq FROM events e WHERE e.shard = h.shard ORDER BY e.seq DESC LIMIT 1
+    )) FROM heads h WHERE h.shard = ANY ($1)";
+
+/// Reads the ends of logs for nothing but that they are in memory after it: whoever takes shards reads them while it holds
+/// locks (`schema_8.sql`), and of a log that has been left alone for long they are on disk.
+pub(super) async fn warm(database: impl PgExecutor<'_>, shards: &[i32]) -> sqlx::Result<()> {
+    sqlx::query(ENDS).bind(shards).execute(database).await.map(drop)
+}
+
+/// Up to the last event that anybody has seen, a shard's log is complete and will not change: who adds to it does so
+/// in statements that come one after the other, and each becomes visible as a whole.
 pub(super) async fn feed(
     readers: &PgPool,
+    shared: &Shared,
     after: FeedCursor,
     limit: usize,
 ) -> Answer<Vec<FeedEvent>> {
     let (first, last) = after.shards().into_inner();
+    shared.horizon.refresh(readers, first..=last).await?;
     let heads: Vec<(i32, i64)> =
-        sqlx::query_as("SELECT shard, seq FROM heads WHERE seq > 0 AND shard BETWEEN $1 AND $2")
+        sqlx::query_as("SELECT shard, seq FROM heads WHERE shard BETWEEN $1 AND $2")
             .bind(i32::from(first))
             .bind(i32::from(last))
             .fetch_all(readers)
             .await?;
-    let heads: HashMap<_, _> = heads
-        .into_iter()
-        .map(|(shard, seq)| (ShardId(shard as u16), seq.cast_unsigned()))
-        .collect();
+    let end = |(shard, seq): (i32, i64)| {
+        let (shard, seq) = (ShardId(shard as u16), seq.cast_unsigned());
+        (shard, seq.max(shared.horizon.seq(shard)).max(shared.told.seen(shard)))
+    };
+    let heads: HashMap<_, _> = heads.into_iter().map(end).filter(|(_, seq)| *seq > 0).collect();
     let waiting =
         after.turns().filter_map(|(shard, seen)| Some((shard, seen, *heads.get(&shard)?)));
     let ranges = feed::share(waiting, limit);

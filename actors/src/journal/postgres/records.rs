@@ -52,7 +52,8 @@ pub(super) async fn dump(
             // Of shards that nobody has written to there is nothing to tell.
             let rows: Vec<(i32, i64, i64, i64, String)> = sqlx::query_as(
                 "SELECT e.shard, e.epoch, e.first_seq, e.at, e.owner FROM epochs e
-                 JOIN heads h ON h.shard = e.shard AND h.seq > 0
+                 JOIN heads h ON h.shard = e.shard
+                     AND (h.seq > 0 OR (SELECT v.seq FROM events v WHERE v.shard = h.shard LIMIT 1) > 0)
                  WHERE (e.shard, e.epoch) > ($1, $2) ORDER BY e.shard, e.epoch LIMIT $3",
             )
             .bind(numbers.0 as i32)
@@ -72,9 +73,14 @@ pub(super) async fn dump(
             rows.into_iter().map(record).collect()
         }
         Part::Heads => {
+            // The log says how far it goes, not the row.
             let rows: Vec<(i32, i64, i64)> = sqlx::query_as(
-                "SELECT shard, epoch, seq FROM heads WHERE seq > 0 AND shard > $1
-                 ORDER BY shard LIMIT $2",
+                "SELECT h.shard, h.epoch, l.seq FROM heads h CROSS JOIN LATERAL (
+                     SELECT greatest(h.seq, (
+                         SELECT e.seq FROM events e WHERE e.shard = h.shard ORDER BY e.seq DESC LIMIT 1
+                     )) AS seq
+                 ) l
+                 WHERE l.seq > 0 AND h.shard > $1 ORDER BY h.shard LIMIT $2",
             )
             .bind(numbers.0 as i32)
             .bind(limit)

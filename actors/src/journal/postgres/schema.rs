@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// Each takes a database from the version before to its own; the first makes version 1. Add,
 /// never change.
-pub(super) const MIGRATIONS: [&str; 7] = [
+pub(super) const MIGRATIONS: [&str; 8] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: [&str; 7] = [
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 /// The migration that wants to know the shard of every entity.
 const NAMES_SHARDS: i64 = 2;

@@ -52,6 +52,12 @@ impl Shares {
     pub(super) fn committer(&self, shard: ShardId, n: usize) -> Option<usize> {
         (n > 0).then(|| usize::from(self.place(shard)) * n / usize::from(SHARDS))
     }
+
+    /// Which shards one of `n` committers writes to, as Postgres writes bits: the first is that of shard 0.
+    pub(super) fn bits(&self, committer: usize, n: usize) -> String {
+        let is_its = |shard| self.committer(shard, n) == Some(committer);
+        (0..SHARDS).map(ShardId).map(|shard| if is_its(shard) { '1' } else { '0' }).collect()
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +74,12 @@ mod tests {
             }
             let (least, most) = (n_shards.iter().min().unwrap(), n_shards.iter().max().unwrap());
             assert!(most - least <= 1, "{n} committers: {n_shards:?}");
+            for (committer, n_shards) in n_shards.into_iter().enumerate() {
+                let bits = shares.bits(committer, n);
+                assert_eq!(bits.matches('1').count(), n_shards);
+                let first = bits.find('1').map(|it| ShardId(it as u16)).unwrap();
+                assert_eq!(shares.committer(first, n), Some(committer));
+            }
         }
         assert_eq!(shares.committer(ShardId(7), 0), None);
     }

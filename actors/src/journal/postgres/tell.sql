@@ -1,9 +1,10 @@
--- Marks how far each shard has told, puts in the outbox what holds a mark back, and forgets what was
--- told of what is there. Fenced as commits are: the heads are locked in order, then their epochs
--- compared. Comes back with the shards that are still ours.
+-- Marks how far each shard has told and, since commits may leave the heads alone, how far its log goes; puts
+-- in the outbox what holds a mark back, and forgets what was told of what is there. Fenced as commits that
+-- look at heads are: those are locked in order, then their epochs compared. Comes back with the shards that
+-- are still ours.
 WITH owned AS MATERIALIZED (
-    SELECT h.shard, m.told
-    FROM heads h JOIN unnest($1::int4[], $2::int8[], $3::int8[]) AS m (shard, epoch, told)
+    SELECT h.shard, m.told, m.seq
+    FROM heads h JOIN unnest($1::int4[], $2::int8[], $3::int8[], $15::int8[]) AS m (shard, epoch, told, seq)
         ON h.shard = m.shard AND h.epoch = m.epoch
     ORDER BY h.shard FOR UPDATE OF h
 ), late AS (
@@ -18,5 +19,9 @@ WITH owned AS MATERIALIZED (
     USING unnest($11::int2[], $12::uuid[], $13::int8[], $14::int4[]) AS d (kind, id, version, place)
     WHERE o.id = d.id AND o.kind = d.kind AND o.version = d.version AND o.place = d.place
 )
-UPDATE heads h SET told = greatest(h.told, o.told) FROM owned o WHERE h.shard = o.shard
+-- A log goes so far if there is such an event, and not because somebody says so: from there the next one would go on.
+UPDATE heads h SET told = greatest(h.told, o.told), seq = greatest(h.seq, (
+    SELECT e.seq FROM events e WHERE e.shard = o.shard AND e.seq = o.seq
+))
+FROM owned o WHERE h.shard = o.shard
 RETURNING h.shard

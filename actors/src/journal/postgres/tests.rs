@@ -1,11 +1,13 @@
-//! The fence, in the four interleavings of a write and a steal, beside two fences that look as good.
+//! The fence, in the four interleavings of a write and a steal, beside fences that look as good.
 //!
 //! A statement that has run but not committed stands for one that the server was interrupted in.
 
 use super::{
     PostgresJournal, Settings, address,
     arbiter::PostgresArbiter,
-    batch::{self, Basis, Needs, Terms, Write},
+    batch::{self, Basis, Needs, Terms, Way, Write},
+    heads,
+    horizon::Horizon,
     ownership::{Ownership, TAKE},
     private::Stop,
     schema,
@@ -13,21 +15,22 @@ use super::{
     testing::TestDatabase,
 };
 use crate::{
-    Commit, EntityKey, Format, Kind, Version, ViewRow,
+    Claim, Commit, EntityKey, Format, Kind, Posting, Version, ViewRow,
     cluster::{
         Incarnation,
-        arbiter::{Arbiter, ArbiterError, NodeCard},
+        arbiter::{Arbiter, ArbiterError, HandedOver, NodeCard},
     },
     commit::{CommandResult, EncodedEvent},
     journal::{
-        CommitError, EffectKey, Forgotten, Journal, JournalError, OutboxRow, Part, Record,
-        ViewQuery,
+        CommitError, EffectKey, FeedCursor, Forgotten, Journal, JournalError, OutboxRow, Part,
+        Record, ViewQuery,
         check::{Invariant, check},
+        feed,
         memory::MemoryJournal,
         record::WITH_EVENTS,
     },
 };
-use protocol::{CommandId, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
+use protocol::{CommandId, Currency, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Row, postgres::PgPoolOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,10 +47,15 @@ enum Fence {
     Head,
     /// Ours, when nobody is expected to be refused: locks the head by moving it.
     Swift,
+    /// Ours, when the heads are left alone: locks the committer's row, and looks again at what it locked.
+    Committer,
     /// Looks, and locks nothing.
     Look,
     /// Takes a lock, then looks: at what was there when the statement began, before it waited.
     LockThenLook,
+    /// The same two, of the committer's row.
+    LookAtCommitter,
+    LockThenLookAtCommitter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +72,10 @@ enum Interleaving {
 
 impl Fence {
     fn needs(self) -> Needs {
-        let swift = self == Self::Swift;
-        Needs { swift, strangers: false, claims: false, postings: false, answers: false }
+        let fenced =
+            matches!(self, Self::Committer | Self::LookAtCommitter | Self::LockThenLookAtCommitter);
+        let swift = fenced || self == Self::Swift;
+        Needs { swift, fenced, strangers: false, claims: false, postings: false, answers: false }
     }
 
     fn commit(self) -> &'static str {
@@ -74,29 +84,49 @@ impl Fence {
                 .statement()
                 .replace("ORDER BY h.shard FOR UPDATE OF h", "")
                 .replace("AND n.total > 0", "AND false")
+                .replace("FOR NO KEY UPDATE", "")
                 // Unique numbers, so that nothing but the fence keeps the write out.
                 .replace("a.seq + e.place", "nextval('outbox_positions')")
+                .replace("e.by, e.seq,", "e.by, nextval('outbox_positions'),")
         };
         match self {
-            Self::Head | Self::Swift => self.needs().statement(),
-            Self::Look => unlocked().leak(),
+            Self::Head | Self::Swift | Self::Committer => self.needs().statement(),
+            Self::Look | Self::LookAtCommitter => unlocked().leak(),
             Self::LockThenLook => unlocked()
                 .replace(
-                    "JOIN unnest($1::int4[], $2::int8[], $3::int8[]) AS a (shard, epoch, told)",
-                    "JOIN LATERAL (SELECT shard, epoch, told, pg_advisory_xact_lock_shared(shard)
-                         FROM unnest($1::int4[], $2::int8[], $3::int8[]) AS s (shard, epoch, told) OFFSET 0) a",
+                    "JOIN unnest($1::int4[], $2::int8[], $3::int8[], $69::int8[]) AS a (shard, epoch, told, seq)",
+                    "JOIN LATERAL (SELECT shard, epoch, told, seq, pg_advisory_xact_lock_shared(shard)
+                         FROM unnest($1::int4[], $2::int8[], $3::int8[], $69::int8[]) AS s (shard, epoch, told, seq)
+                         OFFSET 0) a",
                 )
+                .leak(),
+            Self::LockThenLookAtCommitter => unlocked()
+                .replace(
+                    "), fence AS MATERIALIZED (",
+                    "), x AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(s) FROM unnest($1::int4[]) s
+                     ), fence AS MATERIALIZED (",
+                )
+                .replace("f WHERE f.incarnation", "f WHERE (SELECT count(*) FROM x) > 0 AND f.incarnation")
                 .leak(),
         }
     }
 
     fn steal(self) -> &'static str {
         match self {
-            Self::Head | Self::Swift | Self::Look => TAKE,
-            Self::LockThenLook => TAKE
+            Self::Head | Self::Swift | Self::Committer | Self::Look | Self::LookAtCommitter => TAKE,
+            Self::LockThenLook | Self::LockThenLookAtCommitter => TAKE
                 .replace("WITH l AS", "WITH x AS MATERIALIZED (SELECT pg_advisory_xact_lock(s) FROM unnest($1) s), l AS")
                 .replace("WHERE shard = ANY", "WHERE (SELECT count(*) FROM x) > 0 AND shard = ANY")
                 .leak(),
+        }
+    }
+
+    /// As a committer that has seen its fence at this generation.
+    fn way(self, generation: i64) -> Way {
+        match self.needs() {
+            Needs { fenced: true, .. } => Way::Fenced(heads::Fence { incarnation: 1, generation }),
+            Needs { swift: true, .. } => Way::Swift,
+            Needs { .. } => Way::Sure,
         }
     }
 }
@@ -112,13 +142,20 @@ struct Session {
     pid: i32,
     fence: Fence,
     epoch: u64,
+    generation: i64,
+    /// How far the log goes, as it knows.
+    seq: u64,
 }
 
 impl Session {
+    /// What there is to know is known.
     async fn open(database: &TestDatabase, fence: Fence, epoch: u64) -> Self {
         let mut connection = database.options().connect().await.unwrap();
-        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await;
-        Self { connection, pid: pid.unwrap(), fence, epoch }
+        let known = "SELECT pg_backend_pid(), f.generation, h.seq FROM heads h, fences f
+            WHERE h.shard = 7 AND f.incarnation = 1";
+        let known = sqlx::query_as(known).fetch_one(&mut connection).await;
+        let (pid, generation, seq): (i32, i64, i64) = known.unwrap();
+        Self { connection, pid, fence, epoch, generation, seq: seq.cast_unsigned() }
     }
 
     async fn run(&mut self, sql: &'static str) {
@@ -132,16 +169,18 @@ impl Session {
         let (ack, _) = oneshot::channel();
         let writes = [Write::new(commit, ack)];
         let statement = self.fence.commit();
-        let terms = |_| Terms { epoch: self.epoch, told: 0 };
+        let (epoch, seq) = (self.epoch, self.seq);
+        let terms = |_| Terms { epoch, told: 0, seq };
         let basis = Basis { terms: &terms, knows: &|_, _| false };
         let (database, needs) = (&mut self.connection, self.fence.needs());
-        let outcomes = batch::execute_as(statement, needs, database, basis, &writes, 1).await;
-        match outcomes {
+        let way = self.fence.way(self.generation);
+        let written = batch::execute_as(statement, needs, database, basis, &writes, 1, way).await;
+        match written {
             Err(error) if needs.swift => {
                 assert!(error.as_database_error().is_some(), "refused, not lost: {error}");
                 false
             }
-            outcomes => outcomes.unwrap()[0].is_ok(),
+            written => written.unwrap().outcomes[0].is_ok(),
         }
     }
 
@@ -193,6 +232,7 @@ async fn is_one_lost(database: &TestDatabase, fence: Fence, interleaving: Interl
     let epoch = owner.epoch(ShardId(7)).unwrap();
     let mut old = Session::open(database, fence, epoch).await;
     let mut second = Session::open(database, fence, epoch).await;
+    second.seq += 1;
     let mut new = Session::open(database, fence, epoch).await;
     let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(database.options());
     let observer = Observer(pool);
@@ -276,7 +316,9 @@ async fn is_one_lost(database: &TestDatabase, fence: Fence, interleaving: Interl
 
 async fn losses(fence: Fence) -> Vec<Interleaving> {
     let database = TestDatabase::start().await;
-    schema::migrate(&mut database.options().connect().await.unwrap()).await.unwrap();
+    let mut first = database.options().connect().await.unwrap();
+    schema::migrate(&mut first).await.unwrap();
+    heads::make_fences(&mut first, 1, &Shares::none(), 1).await.unwrap();
     let mut losses = Vec::new();
     for it in [Interleaving::S1, Interleaving::S2, Interleaving::S3, Interleaving::S4] {
         if is_one_lost(&database, fence, it).await {
@@ -290,16 +332,20 @@ async fn losses(fence: Fence) -> Vec<Interleaving> {
 async fn no_interleaving_of_write_and_steal_loses_an_accepted_write() {
     assert_eq!(losses(Fence::Head).await, []);
     assert_eq!(losses(Fence::Swift).await, []);
+    assert_eq!(losses(Fence::Committer).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_without_a_lock_loses_writes() {
     assert_eq!(losses(Fence::Look).await, [Interleaving::S1, Interleaving::S4]);
+    assert_eq!(losses(Fence::LookAtCommitter).await, [Interleaving::S1, Interleaving::S4]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_at_what_was_there_before_the_lock_loses_writes() {
     assert_eq!(losses(Fence::LockThenLook).await, [Interleaving::S2, Interleaving::S4]);
+    let lost = [Interleaving::S2, Interleaving::S4];
+    assert_eq!(losses(Fence::LockThenLookAtCommitter).await, lost);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -307,8 +353,10 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
     let database = TestDatabase::start().await;
     let mut thief = database.options().connect().await.unwrap();
     schema::migrate(&mut thief).await.unwrap();
+    heads::make_fences(&mut thief, 1, &Shares::none(), 1).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut thief, Timestamp(0)).await.unwrap();
+    let fence = heads::Fence { incarnation: 1, generation: 0 };
     let mut writer = database.options().connect().await.unwrap();
     let writing = tokio::spawn(async move {
         for round in 0..100_u64 {
@@ -332,14 +380,14 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
                     Write::new(commit, oneshot::channel().0)
                 })
                 .collect();
-            let terms = |shard| Terms { epoch: owner.epoch(shard).unwrap(), told: 0 };
-            let swift = round % 2 == 0;
+            let terms = |shard| Terms { epoch: owner.epoch(shard).unwrap(), told: 0, seq: round };
+            let way = [Way::Fenced(fence), Way::Swift, Way::Sure][round as usize % 3];
             let basis = Basis { terms: &terms, knows: &|_, _| false };
-            if let Err(error) = batch::execute(&mut writer, basis, &writes, 1, swift).await {
+            if let Err(error) = batch::execute(&mut writer, basis, &writes, 1, way).await {
                 let code = error.as_database_error().and_then(|it| it.code());
                 let is_refused =
                     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
-                assert!(swift && is_refused, "{error}");
+                assert!(way != Way::Sure && is_refused, "{error}");
             }
         }
     });
@@ -348,6 +396,88 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
         other.take_all(&mut thief, Timestamp(0)).await.unwrap();
     }
     writing.await.unwrap();
+}
+
+/// Whoever waits for a head, or for a fence, holds nothing that somebody who has it may want.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_and_balances_are_locked_after_heads_and_fences() {
+    const HOLD: &str = "BEGIN; SELECT FROM heads WHERE shard = 7 FOR UPDATE;
+        SELECT FROM fences FOR UPDATE";
+    const LOCK: &str =
+        "SELECT FROM claims FOR UPDATE NOWAIT; SELECT FROM balances FOR UPDATE NOWAIT;
+        ROLLBACK";
+    let database = TestDatabase::start().await;
+    let mut holding = database.options().connect().await.unwrap();
+    schema::migrate(&mut holding).await.unwrap();
+    heads::make_fences(&mut holding, 1, &Shares::none(), 1).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut holding, Timestamp(0)).await.unwrap();
+    let epoch = owner.epoch(ShardId(7)).unwrap();
+    let there = "INSERT INTO claims (claim, kind, id) VALUES ('plate', 1, gen_random_uuid());
+        INSERT INTO balances (account, currency, stripe, amount) VALUES ('purse', 'EUR', 0, 100)";
+    sqlx::raw_sql(there).execute(&mut holding).await.unwrap();
+    let mut watching = database.options().connect().await.unwrap();
+
+    let fence = heads::Fence { incarnation: 1, generation: 0 };
+    let claims = Commit { claims_taken: vec![Claim("plate".into())], ..moved(entity(1)) };
+    let posting = Posting {
+        key: "fare".into(),
+        account: "purse".into(),
+        amount: -1,
+        currency: Currency::EUR,
+        floor: Some(0),
+    };
+    let pays = Commit { postings: vec![posting], ..claims.clone() };
+    let ways = [
+        (claims.clone(), Way::Fenced(fence)),
+        (claims.clone(), Way::Swift),
+        (claims, Way::Sure),
+        (pays, Way::Sure),
+    ];
+    for (commit, way) in ways {
+        sqlx::raw_sql(HOLD).execute(&mut holding).await.unwrap();
+        let mut writer = database.options().connect().await.unwrap();
+        let writing = tokio::spawn(async move {
+            let terms = |_| Terms { epoch, told: 0, seq: 0 };
+            let basis = Basis { terms: &terms, knows: &|_, _| false };
+            let writes = [Write::new(commit, oneshot::channel().0)];
+            batch::execute(&mut writer, basis, &writes, 1, way)
+                .await
+                .is_ok_and(|it| it.outcomes[0].is_ok())
+        });
+        until_somebody_waits(&mut watching).await;
+        sqlx::raw_sql(LOCK)
+            .execute(&mut holding)
+            .await
+            .unwrap_or_else(|error| panic!("{way:?}: {error}"));
+        assert!(!writing.await.unwrap(), "somebody else has the plate");
+    }
+}
+
+/// From two owners each, of whom each meets the other first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steals_never_wait_for_each_other_in_a_circle() {
+    let database = TestDatabase::start().await;
+    let mut first = database.options().connect().await.unwrap();
+    schema::migrate(&mut first).await.unwrap();
+    for incarnation in 1..=4 {
+        heads::make_fences(&mut first, incarnation, &Shares::none(), 2).await.unwrap();
+    }
+    let take = |shards: Vec<i32>, incarnation: i64| {
+        let take = sqlx::query(TAKE).bind(shards).bind(incarnation.to_string()).bind(incarnation);
+        take.bind(false).bind(0_i64)
+    };
+    let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(database.options());
+    for _ in 0..100 {
+        take(vec![1, 4, 6], 1).execute(&pool).await.unwrap();
+        take(vec![2, 3, 5], 2).execute(&pool).await.unwrap();
+        let (one, other) = futures_util::join!(
+            take(vec![1, 2, 5, 6], 3).execute(&pool),
+            take(vec![3, 4, 5, 6], 4).execute(&pool)
+        );
+        one.unwrap();
+        other.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -428,7 +558,24 @@ async fn member(
     database: &TestDatabase,
     name: &str,
 ) -> (Arc<PostgresJournal>, PostgresArbiter, Incarnation) {
-    let settings = Settings { committers: 1, ..Settings::default() };
+    let (journal, arbiter, me) = member_without_shards(database, name).await;
+    Arbiter::steal(&arbiter, me, ShardSet::ALL).await.unwrap();
+    (journal, arbiter, me)
+}
+
+async fn member_without_shards(
+    database: &TestDatabase,
+    name: &str,
+) -> (Arc<PostgresJournal>, PostgresArbiter, Incarnation) {
+    member_with(database, name, 1).await
+}
+
+async fn member_with(
+    database: &TestDatabase,
+    name: &str,
+    committers: usize,
+) -> (Arc<PostgresJournal>, PostgresArbiter, Incarnation) {
+    let settings = Settings { committers, ..Settings::default() };
     let opened = PostgresJournal::open_member(database.options(), name, settings).await;
     let (journal, arbiter) = opened.unwrap();
     let card = NodeCard {
@@ -442,7 +589,6 @@ async fn member(
         secret: String::new(),
     };
     let me = Arbiter::register(&arbiter, card).await.unwrap();
-    Arbiter::steal(&arbiter, me, ShardSet::ALL).await.unwrap();
     (Arc::new(journal), arbiter, me)
 }
 
@@ -536,6 +682,62 @@ async fn a_hand_over_under_way_does_not_happen_once_its_shard_is_reclaimed() {
     assert_eq!(head.owner, Some(me));
 }
 
+/// The generations of a start's fences, in the order of committers.
+async fn generations(of: Incarnation, connection: &mut PgConnection) -> Vec<i64> {
+    let sql = "SELECT generation FROM fences WHERE incarnation = $1 ORDER BY committer";
+    sqlx::query_scalar(sql).bind(of.0.cast_signed()).fetch_all(connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_waits_for_nobody_but_the_committer_whose_shard_it_is() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, me) = member_with(&database, "one", 2).await;
+    Arbiter::steal(&arbiter, me, ShardSet::ALL).await.unwrap();
+    let (_other, judge, heir) = member_without_shards(&database, "two").await;
+    let mut other = database.options().connect().await.unwrap();
+    let nth = journal.shared.committer(ShardId(7)).unwrap();
+    assert_eq!(generations(me, &mut other).await, [0, 0]);
+    let held = format!(
+        "BEGIN; SELECT FROM fences WHERE incarnation = {} AND committer <> {} FOR UPDATE",
+        me.0,
+        nth + 1
+    );
+    sqlx::raw_sql(AssertSqlSafe(held)).execute(&mut other).await.unwrap();
+    let handed = Arbiter::hand_over(&arbiter, me, ShardId(7), heir).await;
+    assert!(matches!(handed, Ok(HandedOver::To(_))), "{handed:?}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(generations(me, &mut other).await, if nth == 0 { [1, 0] } else { [0, 1] });
+    // Everything else at once, by its own word and by another's.
+    let some: ShardSet = (8..100).map(ShardId).collect();
+    Arbiter::release(&arbiter, me, some).await.unwrap();
+    let before = generations(me, &mut other).await;
+    assert!(before[1 - nth] > 0 && before[nth] > 1, "{before:?}");
+    assert!(Arbiter::declare_dead(&judge, me, 0).await.unwrap());
+    let taken = Arbiter::steal(&judge, heir, ShardSet::ALL).await.unwrap();
+    assert_eq!(taken.len(), usize::from(SHARDS) - 1);
+    let after = generations(me, &mut other).await;
+    assert!(after.iter().zip(&before).all(|(after, before)| after > before), "{after:?}");
+}
+
+/// Whoever takes many holds the locks of few at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_shards_are_taken_a_few_at_a_time() {
+    const AT_ONCE: &str = "SELECT max(n), sum(n)::int8 FROM (SELECT count(*) AS n FROM heads
+        WHERE incarnation = $1 GROUP BY xmin::text) each";
+    let database = TestDatabase::start().await;
+    let (_journal, _arbiter, me) = member(&database, "one").await;
+    let mut connection = database.options().connect().await.unwrap();
+    let n: (i64, i64) =
+        sqlx::query_as(AT_ONCE).bind(me.0.cast_signed()).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(n, (256, i64::from(SHARDS)));
+    let alone = Ownership::new("alone".into(), 999);
+    alone.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let n: (i64, i64) =
+        sqlx::query_as(AT_ONCE).bind(999_i64).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(n, (256, i64::from(SHARDS)));
+    assert!((0..SHARDS).all(|shard| alone.epoch(ShardId(shard)) == Some(2)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
     let database = TestDatabase::start().await;
@@ -544,7 +746,10 @@ async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
     let other_shard = ShardId(shard.0 + 1);
     let neighbour = OrderId::created_by(Uuid::nil(), CommandId::nth(2), other_shard).into();
     let mut other = database.options().connect().await.unwrap();
-    let hold = format!("BEGIN; SELECT FROM heads WHERE shard = {} FOR UPDATE", shard.0);
+    let hold = format!(
+        "BEGIN; SELECT FROM heads WHERE shard = {} FOR UPDATE; SELECT FROM fences FOR UPDATE",
+        shard.0
+    );
     sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut other).await.unwrap();
     let committing = tokio::spawn({
         let journal = Arc::clone(&journal);
@@ -575,6 +780,407 @@ async fn a_shard_that_is_stolen_while_the_fate_of_a_commit_is_open_is_lost() {
     assert!(arbiter.epoch(other_shard).is_some());
     let fenced = Err(CommitError::Fenced { shard });
     assert_eq!(journal.commit(moved(entity(1))).await, fenced);
+}
+
+/// The next commit of entity `n`, which has one event for each version.
+fn next(n: u64, version: u64) -> Commit {
+    Commit { expected: Version(version), ..moved(entity(n)) }
+}
+
+/// Which transaction has locked the only fence last: another one after each statement that leaves the heads alone.
+async fn last_fenced(journal: &PostgresJournal) -> String {
+    let sql = "SELECT xmax::text FROM fences WHERE incarnation = $1";
+    let me = journal.shared.ownership.owner().1;
+    sqlx::query_scalar(sql).bind(me).fetch_one(&journal.readers).await.unwrap()
+}
+
+/// Commits, and says whether that left the heads alone.
+async fn is_fenced(journal: &PostgresJournal, commit: Commit) -> bool {
+    let before = last_fenced(journal).await;
+    journal.commit(commit).await.unwrap();
+    last_fenced(journal).await != before
+}
+
+/// The number of the last event of shard 7, as its log says.
+async fn end_of_7(connection: &mut PgConnection) -> i64 {
+    let sql = "SELECT coalesce(max(seq), 0) FROM events WHERE shard = 7";
+    sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+}
+
+/// Shards whose heads say something else than their logs.
+async fn n_behind(connection: &mut PgConnection) -> i64 {
+    let sql = "SELECT count(*) FROM heads h
+        WHERE seq <> coalesce((SELECT max(e.seq) FROM events e WHERE e.shard = h.shard), 0)";
+    sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+}
+
+/// By an older build, or by hand: whoever does it waits for those who leave the heads alone, keeps them out, and finds
+/// how far the log goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_a_shard_in_whatever_way_fences_whoever_leaves_its_head_alone() {
+    const TAKEN: &str = "UPDATE heads SET owner = 'thief', incarnation = 999, epoch = epoch + 1
+        WHERE shard = 7 RETURNING seq";
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    let neighbour = OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    for version in 0..5 {
+        assert!(is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    journal.commit(moved(neighbour)).await.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    let found: i64 = sqlx::query_scalar(TAKEN).fetch_one(&mut other).await.unwrap();
+    assert_eq!(found, 5, "not what the row said");
+
+    let (lost, kept) = futures_util::join!(
+        journal.commit(next(1, 5)),
+        journal.commit(Commit { expected: Version(1), ..moved(neighbour) })
+    );
+    assert_eq!((lost, kept), (Err(CommitError::Fenced { shard: ShardId(7) }), Ok(())));
+    assert_eq!((arbiter.epoch(ShardId(7)), end_of_7(&mut other).await), (None, 5));
+    // It looks again, and goes on as before with what is left to it.
+    let mut version = 2;
+    while !is_fenced(&journal, Commit { expected: Version(version), ..moved(neighbour) }).await {
+        version += 1;
+        assert!(version < 100, "it is never trusted again");
+    }
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut other).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_writes_past_the_head_of_a_shard_that_was_given_back() {
+    let database = TestDatabase::start().await;
+    let (journal, _arbiter, _) = member(&database, "one").await;
+    assert!(is_fenced(&journal, next(1, 0)).await);
+    let mut other = database.options().connect().await.unwrap();
+    // We go on believing that it is ours, and its epoch is the same.
+    let given = "UPDATE heads SET owner = NULL, incarnation = NULL WHERE shard = 7";
+    sqlx::raw_sql(given).execute(&mut other).await.unwrap();
+    for version in 1..30 {
+        assert!(!is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    let taken = "UPDATE heads SET owner = 'thief', incarnation = 999, epoch = epoch + 1
+        WHERE shard = 7 RETURNING seq";
+    let found: i64 = sqlx::query_scalar(taken).fetch_one(&mut other).await.unwrap();
+    assert_eq!(found, 30);
+    let fenced = Err(CommitError::Fenced { shard: ShardId(7) });
+    assert_eq!(journal.commit(next(1, 30)).await, fenced);
+    assert_eq!(end_of_7(&mut other).await, 30);
+    journal.close().await.unwrap();
+}
+
+/// What the server says of a first commit to a shard whose head it leaves alone; None if it accepts it.
+async fn refused(
+    commit: Commit,
+    generation: i64,
+    epoch: u64,
+    connection: &mut PgConnection,
+) -> Option<String> {
+    let terms = |_| Terms { epoch, told: 0, seq: 0 };
+    let basis = Basis { terms: &terms, knows: &|_, _| false };
+    let writes = [Write::new(commit, oneshot::channel().0)];
+    let way = Way::Fenced(heads::Fence { incarnation: 1, generation });
+    let error = batch::execute(connection, basis, &writes, 1, way).await.err()?;
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fence_that_has_moved_is_told_from_somebody_who_must_be_refused() {
+    const MOVED: Option<&str> = Some("22012");
+    const REFUSED: Option<&str> = Some("22P02");
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    heads::make_fences(&mut connection, 1, &Shares::none(), 1).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let epoch = owner.epoch(ShardId(7)).unwrap();
+    let taken =
+        format!("INSERT INTO claims (claim, kind, id) VALUES ('plate', 1, '{}')", entity(9).id);
+    sqlx::raw_sql(AssertSqlSafe(taken)).execute(&mut connection).await.unwrap();
+
+    let claims = Commit { claims_taken: vec![Claim("plate".into())], ..moved(entity(1)) };
+    let stale = Commit { expected: Version(5), ..moved(entity(1)) };
+    let both = Commit { expected: Version(5), ..claims.clone() };
+    for commit in [&claims, &stale, &both] {
+        for (generation, said) in [(0, REFUSED), (9, MOVED)] {
+            let found = refused(commit.clone(), generation, epoch, &mut connection).await;
+            assert_eq!(found.as_deref(), said, "{generation}, {commit:?}");
+        }
+    }
+    assert_eq!(refused(moved(entity(1)), 9, epoch, &mut connection).await.as_deref(), MOVED);
+    assert_eq!(refused(moved(entity(1)), 0, epoch, &mut connection).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_known_of_heads_stays_known_when_somebody_is_refused() {
+    let database = TestDatabase::start().await;
+    let (journal, _arbiter, _) = member(&database, "one").await;
+    for version in 0..2 {
+        assert!(is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    let stale = Err(CommitError::Stale { actual: Version(2) });
+    assert_eq!(journal.commit(next(1, 9)).await, stale);
+    // For as many statements everybody is looked at.
+    for version in 2..10 {
+        assert!(!is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    // Whoever looked at this head again would go on from there.
+    let mut other = database.options().connect().await.unwrap();
+    let ahead = "UPDATE heads SET seq = seq + 100 WHERE shard = 7";
+    sqlx::raw_sql(ahead).execute(&mut other).await.unwrap();
+    assert!(is_fenced(&journal, next(1, 10)).await);
+    assert_eq!(end_of_7(&mut other).await, 11);
+    journal.close().await.unwrap();
+}
+
+/// Somebody has written to our log, by whatever mistake: that is found out once, and not again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_an_event_where_its_own_was_to_stand_looks_how_far_the_log_goes() {
+    let database = TestDatabase::start().await;
+    let (journal, ..) = member(&database, "one").await;
+    assert!(is_fenced(&journal, next(1, 0)).await);
+    let mut other = database.options().connect().await.unwrap();
+    let astray = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        SELECT shard, seq + 1, kind, gen_random_uuid(), 1, epoch, at, name, bytes FROM events";
+    sqlx::raw_sql(astray).execute(&mut other).await.unwrap();
+    journal.commit(next(1, 1)).await.unwrap();
+    assert_eq!(end_of_7(&mut other).await, 3);
+    let mut version = 2;
+    while !is_fenced(&journal, next(1, version)).await {
+        version += 1;
+        assert!(version < 100, "it is never trusted again");
+    }
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut other).await, 0);
+}
+
+/// Its connection is torn away while it waits for its fence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_in_doubt_that_left_the_heads_alone_is_there_once_or_not_at_all() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    assert!(is_fenced(&journal, next(1, 0)).await);
+    assert!(is_fenced(&journal, next(2, 0)).await);
+    let epoch = arbiter.epoch(ShardId(7)).unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM fences FOR UPDATE").execute(&mut other).await.unwrap();
+    let committing = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move { journal.commit(next(1, 1)).await }
+    });
+    let tear = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted
+        AND locktype IN ('transactionid', 'tuple')
+        AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    while sqlx::query_scalar::<_, i64>(tear).fetch_one(&mut other).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let outcome = committing.await.unwrap();
+    assert!(matches!(outcome, Err(CommitError::Unknown(_))), "{outcome:?}");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    let settled = async {
+        while let Err(error) = journal.commit(next(2, 1)).await {
+            assert!(matches!(error, CommitError::Unavailable(_)), "{error}");
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), settled).await.expect("it writes again");
+    assert!(arbiter.epoch(ShardId(7)).unwrap() > epoch);
+    journal.commit(next(1, 1)).await.expect("it was not written");
+    assert_eq!(end_of_7(&mut other).await, 4);
+    let report = check(&*journal, [], Timestamp(0)).await.unwrap();
+    assert_eq!(report.violations, []);
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut other).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_come_after_and_agree_with_the_logs_when_all_is_closed() {
+    let database = TestDatabase::start().await;
+    let journal = PostgresJournal::open(database.options(), "node", Settings::default());
+    let journal = journal.await.unwrap();
+    let orders: Vec<EntityKey> = (0..64_u16)
+        .map(|n| OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(n * 16)).into())
+        .collect();
+    let at = |order, version| Commit { expected: Version(version), ..moved(order) };
+    for version in 0..5 {
+        let commits = orders.iter().map(|order| journal.commit(at(*order, version)));
+        for outcome in futures_util::future::join_all(commits).await {
+            outcome.unwrap();
+        }
+    }
+    let mut connection = database.options().connect().await.unwrap();
+    // Nobody says anything any more.
+    let after = async {
+        while n_behind(&mut connection).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), after).await.expect("they are brought along");
+    for order in &orders {
+        journal.commit(at(*order, 5)).await.unwrap();
+    }
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut connection).await, 0);
+    let looking = PostgresJournal::look(database.options(), "check").await.unwrap();
+    let report = check(&looking, [], Timestamp(0)).await.unwrap();
+    assert_eq!((report.violations, report.counts[&Part::Events]), (vec![], 6 * 64));
+    looking.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_are_not_brought_further_than_the_logs_go() {
+    let database = TestDatabase::start().await;
+    let (journal, ..) = member(&database, "one").await;
+    assert!(is_fenced(&journal, next(1, 0)).await);
+    let neighbour = OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    journal.commit(moved(neighbour)).await.unwrap();
+    // It believes what never came to be.
+    journal.shared.told.wrote(&next(1, 1), 9);
+    journal.close().await.unwrap();
+    let mut connection = database.options().connect().await.unwrap();
+    let seqs = "SELECT seq FROM heads WHERE shard IN (7, 8) ORDER BY shard";
+    let seqs: Vec<i64> = sqlx::query_scalar(seqs).fetch_all(&mut connection).await.unwrap();
+    assert!(seqs[0] <= 1 && seqs[1] == 1, "{seqs:?}");
+}
+
+/// Whoever asks in vain may ask again at once; and only of the logs that were asked it is known how far they go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_are_asked_again_at_once_if_they_did_not_answer() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(database.options());
+    let horizon = Horizon::default();
+    horizon.refresh(&pool, 0..=SHARDS - 1).await.expect_err("there are no logs");
+    schema::migrate(&mut connection).await.unwrap();
+    let written = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        SELECT shard, 5, 1, gen_random_uuid(), 1, 1, 1, 'moved', '' FROM heads";
+    sqlx::raw_sql(written).execute(&mut connection).await.unwrap();
+    horizon.refresh(&pool, 3..=7).await.unwrap();
+    assert_eq!([2, 3, 7, 8].map(|shard| horizon.seq(ShardId(shard))), [0, 5, 5, 0]);
+    horizon.refresh(&pool, 8..=SHARDS - 1).await.unwrap();
+    assert_eq!([2, 8, SHARDS - 1].map(|shard| horizon.seq(ShardId(shard))), [0, 5, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_sees_at_once_what_the_rows_of_heads_do_not_say_yet() {
+    let database = TestDatabase::start().await;
+    let (journal, _arbiter, _) = member(&database, "one").await;
+    let (beside, ..) = member_without_shards(&database, "two").await;
+    let (mut cursor, mut far) = (FeedCursor::start(), FeedCursor::start());
+    for version in 0..5 {
+        assert!(is_fenced(&journal, next(1, version)).await);
+        let events = journal.feed(cursor.clone(), 10).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [version + 1]);
+        events.iter().for_each(|event| cursor.pass(event));
+        // Another node is not told of it: it asks.
+        let events = feed::page(&*beside, &far, 10, Duration::from_secs(30)).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [version + 1]);
+        events.iter().for_each(|event| far.pass(event));
+    }
+    journal.close().await.unwrap();
+    beside.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_looks_while_heads_are_left_behind_sees_a_sound_journal() {
+    let database = TestDatabase::start().await;
+    let (journal, _arbiter, _) = member(&database, "one").await;
+    let mut first = database.options().connect().await.unwrap();
+    let writing = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move {
+            for version in 0..300 {
+                let commits = (1..=8).map(|n| journal.commit(next(n, version)));
+                for outcome in futures_util::future::join_all(commits).await {
+                    outcome.unwrap();
+                }
+            }
+        }
+    });
+    let mut n_before = 0;
+    while !writing.is_finished() {
+        let looking = PostgresJournal::look(database.options(), "check").await.unwrap();
+        let report = check(&looking, [], Timestamp(0)).await.unwrap();
+        assert_eq!(report.violations, []);
+        let n_events = report.counts.get(&Part::Events).copied().unwrap_or_default();
+        assert!(n_events >= n_before, "{n_events} after {n_before}");
+        n_before = n_events;
+        looking.close().await.unwrap();
+    }
+    writing.await.unwrap();
+    assert_eq!(end_of_7(&mut first).await, 2_400);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_do_not_change_hands_where_what_was_waited_for_is_not_seen() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    let taken = "BEGIN ISOLATION LEVEL REPEATABLE READ; UPDATE heads SET epoch = epoch + 1";
+    let error = sqlx::raw_sql(taken).execute(&mut connection).await.unwrap_err();
+    assert!(error.to_string().contains("read committed"), "{error}");
+}
+
+/// The schema is one role's, the nodes are another's, and who helps by hand is a third, who has tables of his own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_change_hands_whoever_owns_the_tables() {
+    const RIGHTS: &str = "CREATE ROLE node LOGIN; CREATE ROLE clerk LOGIN;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO node;
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO node;
+        GRANT SELECT, UPDATE ON heads TO clerk";
+    const BY_HAND: &str = "CREATE TEMP TABLE fences (incarnation int8, committer int2);
+        CREATE TEMP TABLE events (shard int4, seq int8);
+        UPDATE heads SET epoch = epoch + 1 WHERE shard = 7";
+    // A role is known to all databases of a server.
+    let database = TestDatabase::start_own().await;
+    let mut owner = schema_5(&database).await;
+    sqlx::raw_sql(RIGHTS).execute(&mut owner).await.unwrap();
+    assert_eq!(schema::migrate(&mut owner).await.unwrap(), (5, schema::VERSION));
+    let mut clerk = database.options().username("clerk").connect().await.unwrap();
+    let settings = Settings { committers: 1, migrate: false, ..Settings::default() };
+    let open = || PostgresJournal::open(database.options().username("node"), "node", settings);
+
+    let journal = open().await.unwrap();
+    for version in 0..3 {
+        assert!(is_fenced(&journal, next(1, version)).await, "{version}");
+    }
+    let me = journal.shared.ownership.owner().1;
+    sqlx::raw_sql(BY_HAND).execute(&mut clerk).await.unwrap();
+    let found: (i64, i64) = sqlx::query_as(
+        "SELECT h.seq, f.generation FROM heads h, fences f WHERE h.shard = 7 AND f.incarnation = $1",
+    )
+    .bind(me)
+    .fetch_one(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(found, (3, 1));
+    let fenced = Err(CommitError::Fenced { shard: ShardId(7) });
+    assert_eq!(journal.commit(next(1, 3)).await, fenced);
+    journal.close().await.unwrap();
+
+    let journal = open().await.expect("it takes what an earlier start of it had");
+    assert!(is_fenced(&journal, next(1, 3)).await);
+    journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut owner).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fences_move_also_in_a_session_that_leaves_triggers_out() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    heads::make_fences(&mut connection, 1, &Shares::none(), 1).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let ahead = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        VALUES (7, 1, 1, gen_random_uuid(), 1, 1, 1, 'moved', '');
+        SET session_replication_role = replica";
+    sqlx::raw_sql(ahead).execute(&mut connection).await.unwrap();
+    let taken = "UPDATE heads SET epoch = epoch + 1 WHERE shard = 7 RETURNING seq";
+    let found: i64 = sqlx::query_scalar(taken).fetch_one(&mut connection).await.unwrap();
+    assert_eq!((found, generations(Incarnation(1), &mut connection).await), (1, vec![1]));
 }
 
 /// Whoever is remembered is not looked up; whoever is not, is, also where nobody is expected to be refused.
@@ -1011,6 +1617,7 @@ async fn answers_of_schema_5_and_of_builds_that_know_no_other_are_found() {
     let report = check(&journal, [], Timestamp(0)).await.unwrap();
     assert_eq!(report.violations, []);
     journal.close().await.unwrap();
+    assert_eq!(n_behind(&mut connection).await, 0);
 }
 
 /// Keeps something of shard 7, as its owner under that epoch does.

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Effects stand in the row of their commit's last event. Nothing is written when one is told: the
-//! next commit to the shard takes the new mark along. So that one receiver who cannot be reached
+//! next commit that moves the shard's head takes the new mark along; most leave heads alone, and then all marks
+//! are written together, once a second, with how far the logs go. So that one receiver who cannot be reached
 //! does not hold back the mark of many who can, what stays open for long is put in the outbox.
 
 use crate::{
@@ -71,6 +72,8 @@ struct Shard {
     seen: u64,
     /// The mark as it was last written.
     written: u64,
+    /// How far the log goes, as it was last written in the shard's head.
+    kept: u64,
     /// Commits of which something is not told yet, by the number of their last event.
     open: BTreeMap<u64, Open>,
     /// Where they are in `open`.
@@ -89,10 +92,13 @@ struct Open {
     is_doubtful: bool,
 }
 
-/// What a shard's head says, and the commits after its mark that want something told.
+/// What a shard's head and log say, and the commits after its mark that want something told.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) told: u64,
+    /// How far the log goes, as the head says: it may be behind.
+    pub(super) kept: u64,
+    /// The number of its last event.
     pub(super) head: u64,
     /// By the number of their last event: who, and how many effects.
     pub(super) commits: BTreeMap<u64, (EntityKey, Version, u32)>,
@@ -104,6 +110,8 @@ pub(super) struct Mark {
     pub(super) shard: ShardId,
     pub(super) epoch: u64,
     pub(super) told: u64,
+    /// How far the log goes.
+    pub(super) seq: u64,
 }
 
 /// What has been open for too long.
@@ -138,6 +146,11 @@ impl Told {
         if shard.epoch == epoch { shard.mark() } else { 0 }
     }
 
+    /// The newest event of a shard that this process knows of: it is there, and all before it.
+    pub(super) fn seen(&self, shard: ShardId) -> u64 {
+        self.shard(shard).seen
+    }
+
     /// Notes what an ownership began with. What this process knows better stays: events it has seen
     /// itself, and which of their effects it has told.
     pub(super) fn learn(&self, shard: ShardId, epoch: u64, found: Found) {
@@ -154,6 +167,7 @@ impl Told {
         shard.early.clear();
         shard.seen = shard.seen.max(found.head);
         shard.written = found.told;
+        shard.kept = found.kept;
         shard.epoch = epoch;
     }
 
@@ -196,18 +210,24 @@ impl Told {
         let mut shard = self.shard(mark.shard);
         if shard.epoch == mark.epoch {
             shard.written = shard.written.max(mark.told);
+            shard.kept = shard.kept.max(mark.seq);
         }
     }
 
     /// Of a shard: what has held its mark back for too long, and the mark once that is in the outbox,
-    /// if the journal has an older one.
-    pub(super) fn due(&self, number: ShardId, epoch: u64) -> (Option<Mark>, Vec<Laggard>) {
+    /// if the journal has an older one, or an older end of the log.
+    pub(super) fn due(
+        &self,
+        number: ShardId,
+        epoch: u64,
+        takes_laggards: bool,
+    ) -> (Option<Mark>, Vec<Laggard>) {
         let shard = self.shard(number);
         if shard.epoch != epoch {
             return (None, Vec::new());
         }
         let is_late = |(seq, open): &(&u64, &Open)| {
-            shard.seen - **seq > N_BEHIND_MAX || open.since.elapsed() > PATIENCE
+            takes_laggards && (shard.seen - **seq > N_BEHIND_MAX || open.since.elapsed() > PATIENCE)
         };
         let laggards: Vec<_> = shard
             .open
@@ -222,7 +242,8 @@ impl Told {
             .collect();
         let first = shard.open.keys().nth(laggards.len());
         let told = first.map_or(shard.seen, |seq| seq - 1);
-        ((told > shard.written).then_some(Mark { shard: number, epoch, told }), laggards)
+        let is_due = told > shard.written || shard.seen > shard.kept;
+        (is_due.then_some(Mark { shard: number, epoch, told, seq: shard.seen }), laggards)
     }
 
     /// Notes that a laggard may be in the outbox now.

@@ -3,7 +3,8 @@
 //!
 //! Whoever locks heads does so in the order of shards, as commits do, and looks at what it has locked:
 //! the conditions are on the locked rows themselves, which Postgres looks at again after it has
-//! waited. Who is alive is known as it was when the statement began; at worst a shard is taken from
+//! waited. Fences come after heads: what takes more than one shard locks those of the owners in their order, before
+//! the trigger of the first head does (`schema_8.sql`). Who is alive is known as it was when the statement began; at worst a shard is taken from
 //! somebody who has just come, whom the new epoch fences.
 
 /// Where everybody listens for changes. Only what changes the picture is told, and never a commit:
@@ -126,13 +127,17 @@ pub(super) const STEAL: &str = "
     WITH me AS MATERIALIZED (
         SELECT FROM members WHERE incarnation = $3 AND standing <> 'dead'
     ), l AS MATERIALIZED (
-        SELECT h.shard FROM heads h
+        SELECT h.shard, h.incarnation FROM heads h
         WHERE h.shard = ANY ($1) AND EXISTS (SELECT FROM me)
             AND (h.incarnation = ANY (ARRAY (SELECT incarnation FROM members WHERE standing <> 'dead'))) IS NOT TRUE
         ORDER BY h.shard FOR UPDATE OF h
+    ), f AS MATERIALIZED (
+        SELECT FROM fences WHERE incarnation = ANY (ARRAY (SELECT incarnation FROM l))
+        ORDER BY incarnation, committer FOR NO KEY UPDATE
     ), t AS (
         UPDATE heads h SET owner = $2, incarnation = $3, epoch = h.epoch + 1
-        FROM l WHERE h.shard = l.shard RETURNING h.shard, h.epoch, h.seq
+        FROM l WHERE h.shard = l.shard AND (SELECT count(*) FROM f) >= 0
+        RETURNING h.shard, h.epoch, h.seq
     ), e AS (
         INSERT INTO epochs (shard, epoch, first_seq, owner, incarnation, at)
         SELECT shard, epoch, seq + 1, $2, $3, $4 FROM t
@@ -191,8 +196,12 @@ pub(super) const RELEASE: &str = "
         SELECT h.shard FROM heads h
         WHERE h.shard = ANY ($1) AND h.incarnation = $2 AND EXISTS (SELECT FROM me)
         ORDER BY h.shard FOR UPDATE OF h
+    ), f AS MATERIALIZED (
+        SELECT FROM fences WHERE incarnation = $2 AND (SELECT count(*) FROM l) > 0
+        ORDER BY committer FOR NO KEY UPDATE
     ), t AS (
-        UPDATE heads h SET owner = NULL, incarnation = NULL FROM l WHERE h.shard = l.shard RETURNING h.shard
+        UPDATE heads h SET owner = NULL, incarnation = NULL
+        FROM l WHERE h.shard = l.shard AND (SELECT count(*) FROM f) >= 0 RETURNING h.shard
     ), told AS MATERIALIZED (
         SELECT pg_notify('outrider_cluster', '') FROM (SELECT FROM t LIMIT 1) one
     )

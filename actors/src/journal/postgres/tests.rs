@@ -712,7 +712,8 @@ async fn a_hand_over_waits_for_nobody_but_the_committer_whose_shard_it_is() {
     Arbiter::release(&arbiter, me, some).await.unwrap();
     let before = generations(me, &mut other).await;
     assert!(before[1 - nth] > 0 && before[nth] > 1, "{before:?}");
-    assert!(Arbiter::declare_dead(&judge, me, 0).await.unwrap());
+    let renewals = Arbiter::look(&judge).await.unwrap().members[&me].renewals;
+    assert!(Arbiter::declare_dead(&judge, me, renewals).await.unwrap());
     let taken = Arbiter::steal(&judge, heir, ShardSet::ALL).await.unwrap();
     assert_eq!(taken.len(), usize::from(SHARDS) - 1);
     let after = generations(me, &mut other).await;

@@ -1106,6 +1106,13 @@ impl Search {
         self.excluded.contains(&driver) || self.barred.contains(&driver)
     }
 
+    /// Somebody is looked for who brings it another way: whoever is not in question for that one is in `excluded`, and nobody has
+    /// waited for it yet. Whom its rider is kept apart from stays known.
+    pub fn begin_anew(&mut self, excluded: &[DriverId]) {
+        self.excluded = excluded.to_vec();
+        self.first_opened_at = Timestamp::default();
+    }
+
     /// Whom its rider is kept apart from.
     pub fn barred(&self) -> &[DriverId] {
         &self.barred

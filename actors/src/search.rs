@@ -560,7 +560,7 @@ impl Search {
                 vec![Event::Held { at, by, reason: reason.to_owned() }]
             }
             // From now on it does not go on by itself.
-            Phase::Held { .. } if self.is_kept => {
+            Phase::Held { .. } if self.is_kept && by != Principal::System => {
                 let left = self.left_run(OfferStatus::Withdrawn, false, at);
                 let held = Event::Held { at, by, reason: reason.to_owned() };
                 left.into_iter().chain([held]).collect()

@@ -101,10 +101,9 @@ impl Play {
         let events = self.ask(by, &command).unwrap();
         events.iter().for_each(|event| self.state.evolve(event));
         self.journal.extend(events.clone());
-        assert!(
-            self.ask(by, &command).is_ok_and(|it| it.is_empty()) || self.ask(by, &command).is_err(),
-            "said again it has another effect: {command:?}"
-        );
+        // A tick settles only so many days, and the next goes on from there.
+        let again = self.ask(by, &command).unwrap_or_default();
+        assert!(again.is_empty() || command == Command::Tick {}, "{command:?} again: {again:?}");
         events
     }
 

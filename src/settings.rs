@@ -33,6 +33,8 @@ const PLANS_MAX: usize = 64;
 /// Between what the bounds of multipliers lie.
 const SURGE_BOUNDS: &str =
     "percent_min is at least 100, percent_max at least that and at most 1000";
+/// How long drivers have to come to a shift.
+const GRACE: &str = "60 at least where shifts are demanded, or nearly everybody misses theirs";
 /// How far away drivers may be, tier by tier.
 const TIERS: &str =
     "each tier is more than 0 m and no less than the one before, and none more than 100,000";
@@ -518,9 +520,12 @@ fn read_preset(name: &str, figment: Figment) -> Result<Preset, SettingsError> {
     if let Some(key) = unknown {
         return Err(SettingsError::UnknownPresetKey { preset: name.to_owned(), key });
     }
-    match preset.senseless_tiers() {
-        Some(key) => {
-            let (preset, problem) = (name.to_owned(), TIERS);
+    let tiers = preset.senseless_tiers().map(|key| (key, TIERS));
+    let has_grace = preset.driver.gives_time_to_come();
+    let grace = (!has_grace).then(|| ("driver.shift_grace_s".to_owned(), GRACE));
+    match tiers.or(grace) {
+        Some((key, problem)) => {
+            let preset = name.to_owned();
             Err(SettingsError::SenselessPreset { preset, key, problem })
         }
         None => Ok(preset),

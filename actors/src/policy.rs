@@ -321,8 +321,10 @@ fn are_off(shifts: &Shifts) -> bool {
     *shifts == Shifts::Off
 }
 
-/// How long after the start of a shift a driver may come, in seconds.
+/// How long after the start of a shift a driver may come, in seconds…
 const SHIFT_GRACE_S: u16 = 900;
+/// … and the least that is, where shifts are demanded: who comes with the minute comes in time.
+const SHIFT_GRACE_MIN_S: u16 = 60;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_usual_grace(s: &u16) -> bool {
@@ -340,6 +342,13 @@ fn is_usual(n: &u8) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+impl DriverPolicy {
+    /// Can a driver come to a shift in time that it may not begin before? Where none is demanded nobody has to wait for it.
+    pub fn gives_time_to_come(&self) -> bool {
+        self.shifts == Shifts::Off || self.shift_grace_s >= SHIFT_GRACE_MIN_S
+    }
 }
 
 impl Default for DriverPolicy {

@@ -560,7 +560,7 @@ impl Search {
                 vec![Event::Held { at, by, reason: reason.to_owned() }]
             }
             // From now on it does not go on by itself.
-            Phase::Held { .. } if self.is_kept => {
+            Phase::Held { .. } if self.is_kept && by != Principal::System => {
                 let left = self.left_run(OfferStatus::Withdrawn, false, at);
                 let held = Event::Held { at, by, reason: reason.to_owned() };
                 left.into_iter().chain([held]).collect()
@@ -1104,6 +1104,13 @@ impl Search {
     /// Is `driver` one who is never asked again?
     pub fn is_out_of_question(&self, driver: DriverId) -> bool {
         self.excluded.contains(&driver) || self.barred.contains(&driver)
+    }
+
+    /// Somebody is looked for who brings it another way: whoever is not in question for that one is in `excluded`, and nobody has
+    /// waited for it yet. Whom its rider is kept apart from stays known.
+    pub fn begin_anew(&mut self, excluded: &[DriverId]) {
+        self.excluded = excluded.to_vec();
+        self.first_opened_at = Timestamp::default();
     }
 
     /// Whom its rider is kept apart from.

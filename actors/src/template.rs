@@ -72,6 +72,8 @@ const WAIT: Duration = Duration::from_secs(2 * 60);
 const ASKED_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// How many days are looked at to find the next one: in as many there is one, or none ever.
 const LOOK_DAYS: usize = 7 * (EXCEPT_MAX + 2);
+/// How far ahead the first day may be, in days.
+const AHEAD_MAX_DAYS: u32 = 5 * 366;
 /// How far clocks can be from UTC, in minutes.
 const OFFSET_MAX_MIN: i32 = 14 * 60;
 /// How long one stays in memory that nobody speaks to.
@@ -346,6 +348,9 @@ pub struct Making {
     pub terms: TemplateTerms,
     /// What became of its deliveries, as far as that is known.
     pub orders: Vec<Option<Placing>>,
+    /// Until when those wait of which it is known.
+    #[serde(default)]
+    waits: Timestamp,
     /// Until when they wait to be brought as a run, once all of it is known.
     pub alone_from: Option<Timestamp>,
     /// The run whose driver is asked.
@@ -386,6 +391,12 @@ impl Making {
     pub fn waits_until(&self, begin: Timestamp) -> Timestamp {
         let least = begin.max(self.begun_at) + WAIT;
         if self.terms.driver.is_some() { least.max(self.due) } else { least }
+    }
+
+    /// Is it so early that the last of its orders does not look for a driver yet? Who is to bring them may look for it when they are
+    /// due, which says nothing of when they begin to look.
+    pub fn is_early(&self, now: Timestamp) -> bool {
+        self.terms.driver.is_none() && self.alone_from.is_some_and(|until| now + WAIT < until)
     }
 
     /// Those of its deliveries of which nothing is known yet, in the order of the template.
@@ -519,7 +530,7 @@ impl Template {
         expects: u32,
         at: Timestamp,
     ) -> Result<bool, Refusal> {
-        check(terms, utc_offset_min)?;
+        check(terms, utc_offset_min, at)?;
         let is_new = self.nth == 0 && expects == 0;
         let says = |it: &Said| it.terms == *terms && it.utc_offset_min == utc_offset_min;
         if self.phase != Phase::Removed && self.said.as_deref().is_some_and(says) {
@@ -650,8 +661,8 @@ fn platform_only(by: Principal) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses terms that nobody can mean, and says which part of them.
-pub fn check(terms: &TemplateTerms, utc_offset_min: i32) -> Result<(), Refusal> {
+/// Refuses terms that nobody can mean who says them then, and says which part of them.
+pub fn check(terms: &TemplateTerms, utc_offset_min: i32, at: Timestamp) -> Result<(), Refusal> {
     let TemplateTerms { name, preset, orders, weekdays, lead_min, from, until, except, .. } = terms;
     reason::check_line("name", name)?;
     reason::check_line("preset", preset)?;
@@ -670,6 +681,9 @@ pub fn check(terms: &TemplateTerms, utc_offset_min: i32) -> Result<(), Refusal> 
     let are_some = n_weekdays > 0 && n_weekdays == weekdays.len();
     require(are_some, "weekdays", "one at least, each once")?;
     require(LEAD_MIN.contains(lead_min), "lead_min", "1 to 720")?;
+    let last = Date::at(at, 0).days().saturating_add(AHEAD_MAX_DAYS);
+    let is_soon = from.is_none_or(|from| from.days() <= last);
+    require(is_soon, "from", "within five years")?;
     let has_time = from.zip(*until).is_none_or(|(from, until)| from <= until);
     require(has_time, "until", "no earlier than `from`")?;
     require(except.len() <= EXCEPT_MAX, "except", "64 at most")?;
@@ -798,6 +812,7 @@ impl Decider for Template {
                     begun_at: *at,
                     terms: said.terms.clone(),
                     orders: vec![None; said.terms.orders.len()],
+                    waits: Timestamp::default(),
                     alone_from: None,
                     run: None,
                     n_runs: 0,
@@ -824,8 +839,10 @@ impl Decider for Template {
                         *it = Some(placing.clone());
                     }
                 }
+                // Of what cannot be placed nothing waits, but the others do.
+                making.waits = making.waits.max(*alone_from);
                 if making.orders.iter().all(Option::is_some) {
-                    making.alone_from = Some(*alone_from);
+                    making.alone_from = Some(making.waits);
                 }
             }
             Event::RunPlanned { at, run, day: _ } => {

@@ -116,7 +116,7 @@ pub struct HubStay {
     /// When they were left there; absent as long as they are on the way there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_at: Option<Timestamp>,
-    /// Who left them there.
+    /// Who left them there; other drivers are not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<DriverId>,
 }

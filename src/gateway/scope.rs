@@ -15,7 +15,8 @@
 //! | the board | `Session::full_within` and `Session::diff_within`; `Live::find` |
 //!
 //! All commands of staff about an order, a rescue, a rider, a driver, a run or a zone are wishes, whether they come as a request, on a socket
-//! or on a stream; what is not (rules, revocations, the cluster, sessions, what was set aside) is admins' alone, who are of everywhere.
+//! or on a stream, but for the shifts that they give a driver, which are looked at where they are said (`check_sight` and `check_within` of
+//! `shifts.rs`); what is not (rules, revocations, the cluster, sessions, what was set aside) is admins' alone, who are of everywhere.
 //!
 //! What they vouch for counts wherever its driver goes, so that only dispatchers of everywhere do, but for a permit for a place that is all
 //! in their regions ([`counts_only_within`]). To take it back is no harm anywhere.
@@ -445,11 +446,12 @@ impl Gate {
         let (begins, goes_on) = match key.kind {
             Kind::Order => {
                 let goes_on = row.status.parse().is_ok_and(|it: OrderStatus| !it.is_final());
-                (place("pickup"), goes_on)
+                // One that was left at a hub is of those where that is, and of those where it came from.
+                ([place("pickup"), place("from")], goes_on)
             }
             Kind::Rescue => {
                 let goes_on = row.status.parse().is_ok_and(|it: RescueStatus| !it.is_final());
-                (place("at"), goes_on)
+                ([place("at"), None], goes_on)
             }
             Kind::Incident => {
                 let view = serde_json::from_value::<IncidentView>(row.body.clone());
@@ -461,7 +463,7 @@ impl Gate {
                 return false;
             }
         };
-        if begins.is_some_and(|place| scope.contains(place.at)) {
+        if begins.iter().flatten().any(|place| scope.contains(place.at)) {
             return true;
         }
         let Some(driver) = row.driver.filter(|_| goes_on) else { return false };
@@ -510,6 +512,7 @@ fn is_for_unseen(wish: &Wish) -> bool {
         DriverAction::Reinstate {}
             | DriverAction::Message { .. }
             | DriverAction::RevokeSkill { .. }
+            | DriverAction::RevokeOffShift { .. }
     )
 }
 

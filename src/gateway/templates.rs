@@ -40,10 +40,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use matching::batch::Leeway;
 use protocol::{
-    Code, CommandId, OrderId, Principal, Refused, RunStatus, TemplateId,
+    Code, CommandId, OrderId, Principal, Refused, RunStatus, TemplateId, Timestamp,
     template::{Placing, TemplateOrder, TemplateTerms, TemplateView},
     trace::WhyAlone,
     work::{NewOrder, OfferPolicy, OrderKind, Wish},
@@ -247,6 +247,7 @@ pub(super) async fn remove_template(
     let Query(WhyRemoved { reason }) =
         query.map_err(|rejection| Refused::new(Code::Invalid, rejection.body_text()))?;
     let by = &bearer.0;
+    gate.check_template_brand(id).await?;
     let wished = Wished::new(&(expects, &reason));
     let removal = Command::Remove { expects, reason, with: by.token };
     let command = gate.keyed(by.principal, key?, |_| id.into()).await;
@@ -279,6 +280,7 @@ pub(super) async fn act_on_template(
     staff_of_everywhere(&bearer.0)?;
     let (id, Expected(expects), Body(action)) = (id_of::<TemplateId>(&id)?, expected?, body?);
     let by = &bearer.0;
+    gate.check_template_brand(id).await?;
     let wished = Wished::new(&(expects, &action));
     let with = by.token;
     let told = match action {
@@ -296,6 +298,12 @@ impl Gate {
         Ok(TemplateShown(shown))
     }
 
+    /// Refuses to change a template of another brand: whoever knows that one's prices and places does it there.
+    async fn check_template_brand(&self, id: TemplateId) -> Result<(), Refused> {
+        let theirs = self.template_as_it_is(id).await?.0.template.preset;
+        check_ours(&theirs, &self.translator.preset.name)
+    }
+
     async fn set_template(
         &self,
         by: &Identity,
@@ -309,8 +317,9 @@ impl Gate {
         if template.preset.is_empty() {
             template.preset.clone_from(&ours.name);
         }
-        if template.preset != ours.name {
-            return Err(invalid("preset", &format!("this node's is {}", ours.name)));
+        check_ours(&template.preset, &ours.name)?;
+        if expects > 0 {
+            self.check_template_brand(id).await?;
         }
         self.check_orders(&template).await?;
         // One that was made before is answered as it was then.
@@ -400,6 +409,7 @@ impl Gate {
     /// Places what of a day is not placed yet, and says what came of it.
     async fn place_orders(&self, id: TemplateId, making: &Making) -> Result<Next, Refused> {
         let (mut orders, mut alone_from) = (Vec::new(), making.begun_at);
+        let now = self.system.now();
         for nth in making.unplaced() {
             let Some(order) = making.terms.orders.get(usize::from(nth)) else { continue };
             let command = making.order_command(id, nth);
@@ -408,11 +418,19 @@ impl Gate {
                     alone_from = alone_from.max(until);
                     Placing::Placed(order)
                 }
-                Err(refused) if may_change(refused.code) => {
+                Err(refused) if may_wait(refused.code, now, self.looks_from(making, order)) => {
                     warn!(template = %id, day = %making.day, nth, %refused, "not placed yet");
                     continue;
                 }
-                Err(refused) => Placing::Refused(format!("{}: {}", refused.code, refused.message)),
+                Err(refused) => match self.placed_before(making, order, command).await {
+                    Ok(Some((order, until))) => {
+                        alone_from = alone_from.max(until);
+                        Placing::Placed(order)
+                    }
+                    Ok(None) => Placing::Refused(format!("{}: {}", refused.code, refused.message)),
+                    // It may be there: with the next look somebody can say.
+                    Err(_) => continue,
+                },
             };
             orders.push(PlacedOne { nth, placing });
         }
@@ -430,7 +448,7 @@ impl Gate {
         making: &Making,
         order: &TemplateOrder,
         command: CommandId,
-    ) -> Result<(OrderId, protocol::Timestamp), Refused> {
+    ) -> Result<(OrderId, Timestamp), Refused> {
         let new = NewOrder { start_at: Some(making.due), ..new_order(order) };
         let wish = Wish::PlaceOrder(Box::new(new));
         let wished = translate::wished(&wish);
@@ -448,30 +466,55 @@ impl Gate {
         Ok((to, until))
     }
 
+    /// From when on a driver is looked for who brings a delivery of a day.
+    fn looks_from(&self, making: &Making, order: &TemplateOrder) -> Timestamp {
+        let work = order::work(OrderKind::Delivery);
+        let then = making.due.max(self.system.now());
+        let (policy, _) = self.translator.policy_at(work, order.from.at, then);
+        making.due - Duration::from_millis(policy.lead_ms.into())
+    }
+
+    /// A delivery of a day that is placed already, though it would be refused now, and until when it is kept at most: whoever placed
+    /// it may have fallen before it said so.
+    async fn placed_before(
+        &self,
+        making: &Making,
+        order: &TemplateOrder,
+        command: CommandId,
+    ) -> Result<Option<(OrderId, Timestamp)>, Refused> {
+        let shard = RegionId::at(order.from.at).shard();
+        let placed = OrderId::created_by(order.rider.0, command, shard);
+        let (version, _) = self.system.read::<Order>(placed).await.map_err(Refused::from)?;
+        let until = making.waits_until(self.system.now().max(self.looks_from(making, order)));
+        Ok((version > Version(0)).then_some((placed, until)))
+    }
+
     /// Looks for somebody who brings all orders of a day that are still to be brought, and lets a run be planned.
     async fn plan_day(&self, id: TemplateId, making: &Making) -> Result<Next, Refused> {
+        if making.is_early(self.system.now()) {
+            return Ok(Next::InAWhile);
+        }
         let placed = making.placed();
         let Some(first) = placed.first() else { return Ok(Next::InAWhile) };
         let command = making.run_command(id);
         let to = run_of(*first, command);
         if self.planned_before(to).await?.is_none() {
-            let (mut cards, mut is_early) = (Vec::new(), false);
+            let (mut cards, mut is_paused) = (Vec::new(), false);
             for order in &placed {
                 let (_, state) = self.system.read::<Order>(*order).await?;
                 match state.to_bring(*order, true).and_then(|it| self.unless_paused(it)) {
                     Ok(card) => cards.push(card),
-                    // It is for later still, its zone is paused, or what it was asked last is not over yet.
-                    Err(
-                        WhyAlone::NotLooking
-                        | WhyAlone::ZonePaused
-                        | WhyAlone::InRun
-                        | WhyAlone::Offered,
-                    ) => is_early = true,
+                    // It is for later still, or what it was asked last is not over yet.
+                    Err(WhyAlone::NotLooking | WhyAlone::InRun | WhyAlone::Offered) => {
+                        return Ok(Next::InAWhile);
+                    }
+                    // The others are brought without it, if there are enough.
+                    Err(WhyAlone::ZonePaused) => is_paused = true,
                     // It has a driver, or is over, or is brought alone in any case.
                     Err(_) => {}
                 }
             }
-            if is_early {
+            if cards.len() < 2 && is_paused {
                 return Ok(Next::InAWhile);
             }
             if cards.len() < 2 {
@@ -586,22 +629,33 @@ pub(super) async fn make_days(gate: Weak<Gate>) {
         let now = Instant::now();
         let is_time = |id: &&TemplateId| again_at.get(id).is_none_or(|at| *at <= now);
         let due: Vec<TemplateId> = ours.iter().filter(is_time).copied().collect();
-        for some in due.chunks(AT_ONCE) {
-            let steps = some.iter().map(|id| timeout(STEP_WITHIN, gate.make_day(*id)));
-            for (id, step) in some.iter().zip(join_all(steps).await) {
-                match step {
-                    Ok(Ok(Next::AtOnce)) => {}
-                    Ok(Ok(Next::InAWhile)) | Err(_) => {
-                        again_at.insert(*id, Instant::now() + AGAIN_AFTER);
-                    }
-                    Ok(Err(refused)) => {
-                        // Most often nobody is there yet who brings it.
-                        tracing::debug!(template = %id, %refused, "a day is not made yet");
-                        again_at.insert(*id, Instant::now() + AGAIN_AFTER);
-                    }
+        let steps = due.into_iter().map(|id| {
+            let gate = Arc::clone(&gate);
+            async move { (id, timeout(STEP_WITHIN, gate.make_day(id)).await) }
+        });
+        // One that takes long keeps none of the others waiting.
+        let mut steps = stream::iter(steps).buffer_unordered(AT_ONCE);
+        while let Some((id, step)) = steps.next().await {
+            match step {
+                Ok(Ok(Next::AtOnce)) => {}
+                Ok(Ok(Next::InAWhile)) | Err(_) => {
+                    again_at.insert(id, Instant::now() + AGAIN_AFTER);
+                }
+                Ok(Err(refused)) => {
+                    // Most often nobody is there yet who brings it.
+                    tracing::debug!(template = %id, %refused, "a day is not made yet");
+                    again_at.insert(id, Instant::now() + AGAIN_AFTER);
                 }
             }
         }
+    }
+}
+
+/// Refuses what is of another brand: prices, policies and places are a brand's own.
+fn check_ours(theirs: &str, ours: &str) -> Result<(), Refused> {
+    match theirs == ours {
+        true => Ok(()),
+        false => Err(invalid("preset", &format!("it is for {theirs}, and this node's is {ours}"))),
     }
 }
 
@@ -627,6 +681,12 @@ fn new_order(order: &TemplateOrder) -> NewOrder {
         exclusive: false,
         via: None,
     }
+}
+
+/// May a delivery that was refused still be placed in time for the others? For a zone that is paused they wait no longer than until
+/// a driver would be looked for who brings it.
+fn may_wait(code: Code, now: Timestamp, looks_from: Timestamp) -> bool {
+    may_change(code) && (code != Code::ZonePaused || now < looks_from)
 }
 
 /// May the same be possible in a moment?
@@ -659,5 +719,29 @@ fn may_change(code: Code) -> bool {
         | Code::QuoteInvalid
         | Code::CommandExpired
         | Code::CommandIdReused => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_a_paused_zone_the_others_wait_only_until_drivers_are_looked_for() {
+        let (before, looks_from) = (Timestamp(9), Timestamp(10));
+        for now in [before, looks_from] {
+            assert!(may_wait(Code::Busy, now, looks_from), "it may be done in a moment");
+            assert!(!may_wait(Code::OutOfArea, now, looks_from));
+        }
+        assert!(may_wait(Code::ZonePaused, before, looks_from));
+        assert!(!may_wait(Code::ZonePaused, looks_from, looks_from));
+    }
+
+    #[test]
+    fn a_template_is_changed_by_its_own_brands_nodes_only() {
+        assert_eq!(check_ours("reskflow", "reskflow"), Ok(()));
+        let refused = check_ours("safeboda", "reskflow").unwrap_err();
+        assert_eq!(refused.code, Code::Invalid);
+        assert!(refused.message.contains("safeboda"), "{refused}");
     }
 }

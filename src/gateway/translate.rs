@@ -191,7 +191,9 @@ impl Translator {
             if new.stops.len() != 2 {
                 return Err(invalid("via", "only with two stops"));
             }
-            check_start(via.until, now).map_err(|_| invalid("via.until", "not within 60 days"))?;
+            check_moment("via.until", via.until, now)?;
+            // Whoever brings it on begins there.
+            self.check_area(via.hub.at)?;
             new.stops.insert(1, via.hub.clone());
         }
         let NewOrder { kind, stops, start_at, merchant, .. } = &new;
@@ -1475,11 +1477,13 @@ pub(crate) fn check_fleet(wish: &Wish, asker: &Asker) -> Result<(), Refused> {
 
 /// Refuses to start when nobody can mean it.
 pub(crate) fn check_start(start_at: Option<Timestamp>, now: Timestamp) -> Result<(), Refused> {
-    match start_at {
-        Some(start_at) if start_at + BEHIND_MAX < now => Err(invalid("start_at", "in the past")),
-        Some(start_at) if start_at > now + AHEAD_MAX => {
-            Err(invalid("start_at", "more than 60 days ahead"))
-        }
+    check_moment("start_at", start_at, now)
+}
+
+fn check_moment(field: &str, at: Option<Timestamp>, now: Timestamp) -> Result<(), Refused> {
+    match at {
+        Some(at) if at + BEHIND_MAX < now => Err(invalid(field, "in the past")),
+        Some(at) if at > now + AHEAD_MAX => Err(invalid(field, "more than 60 days ahead")),
         Some(_) | None => Ok(()),
     }
 }

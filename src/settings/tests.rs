@@ -170,6 +170,20 @@ fn how_far_away_a_driver_may_be_makes_sense_wherever_a_preset_says_it() {
 }
 
 #[test]
+fn where_shifts_are_demanded_there_is_time_to_come_to_them() {
+    let text = PRESETS[0].1;
+    let read = |shifts: &str, grace_s: u16| {
+        let text = text.replace("shifts = \"off\"", &format!("shifts = \"{shifts}\""));
+        let grace = format!("shift_grace_s = {grace_s}");
+        let text = text.replace("shift_grace_s = 900", &grace);
+        read_preset("own", Figment::from(Toml::string(&text))).map_err(|error| error.to_string())
+    };
+    let error = read("demanded", 59).unwrap_err();
+    assert!(error.contains("preset own: driver.shift_grace_s: 60 at least"), "{error}");
+    assert!(read("demanded", 60).is_ok() && read("off", 0).is_ok());
+}
+
+#[test]
 fn between_what_multipliers_lie_is_the_brands_choice_and_the_nodes_where_it_makes_none() {
     let bounds = |name: &str, node: &str| {
         let surge = with(&format!("[preset]\nname = \"{name}\"\n{node}")).unwrap().regions();

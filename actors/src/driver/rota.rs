@@ -51,12 +51,17 @@ pub(super) struct Rota {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Planned {
     shift: Shift,
-    /// By when it must have come.
+    /// By when it must have come, if it lasts that long.
     due: Timestamp,
     turnout: Turnout,
 }
 
 impl Planned {
+    /// By when it must have come: a short one is missed when it is over.
+    fn due(&self) -> Timestamp {
+        self.due.min(self.shift.end)
+    }
+
     fn has_begun(&self, now: Timestamp) -> bool {
         self.shift.start <= now
     }
@@ -156,7 +161,7 @@ impl Rota {
             let before = known.iter().find(|it| it.shift.start == shift.start);
             let due = before.map_or_else(|| shift.start.max(at) + grace, |it| it.due);
             let turnout = before.map_or(Turnout::Awaited, |it| it.turnout);
-            Planned { shift: *shift, due: due.min(shift.end), turnout }
+            Planned { shift: *shift, due, turnout }
         };
         self.shifts = shifts.iter().map(planned).collect();
         self.nth = self.nth.saturating_add(1);
@@ -179,7 +184,7 @@ impl Rota {
 
     /// It may work again: to what was due before it could not come.
     pub(super) fn excuse(&mut self, at: Timestamp) {
-        self.settle(Turnout::Excused, |it| it.due <= at);
+        self.settle(Turnout::Excused, |it| it.due() <= at);
     }
 
     /// It did not come to the one that began then.
@@ -214,12 +219,12 @@ impl Driver {
 
     /// When it will have missed a shift, if it does not come.
     pub(super) fn no_show_due(&self) -> Option<Timestamp> {
-        self.awaited().map(|it| it.due).min()
+        self.awaited().map(Planned::due).min()
     }
 
     /// The shifts that it has missed, and that nobody has counted yet.
     pub(super) fn no_shows(&self, now: Timestamp) -> Vec<Shift> {
-        self.awaited().filter(|it| it.due <= now).map(|it| it.shift).collect()
+        self.awaited().filter(|it| it.due() <= now).map(|it| it.shift).collect()
     }
 
     /// Shifts to which it has not come, which it would miss: it is off duty and nothing keeps it from working.
@@ -243,7 +248,7 @@ impl Driver {
             let Shift { start, end, zone } = it.shift;
             let has_come = it.is_awaited() && is_at_work && it.has_begun(now);
             let turnout = if has_come { Turnout::Came } else { it.turnout };
-            ShiftView { start, end, zone, due: it.due, turnout }
+            ShiftView { start, end, zone, due: it.due(), turnout }
         };
         let planned = rota.into_iter().flat_map(|it| it.shifts.iter());
         ShiftsView {

@@ -797,8 +797,9 @@ impl Draft {
         if until > at + rota::OFF_SHIFT_MAX {
             return Err(Refusal::invalid("until", "24 hours from now at most"));
         }
-        let rota = self.driver.rota.as_deref();
-        if rota.and_then(|it| it.off_shift(at)).is_none_or(|it| it.until != until) {
+        let known = self.driver.rota.as_deref().and_then(|it| it.off_shift(at));
+        let is_so = known.is_some_and(|it| it.until == until && it.reason == reason);
+        if !is_so {
             self.add(Event::OffShiftAllowed { at, until, by, reason: reason.to_owned() });
         }
         Ok(())

@@ -98,8 +98,8 @@ impl Life {
             return total - percent_of(self.basket_refund_percent(now), total);
         }
         if self.is_past_hub() {
-            // That part of the way is gone; where it lies it can be fetched.
-            return self.share_to_hub(total);
+            // That part of the way is gone; where it lies it can be fetched. Nor need anybody pay to wait for nobody.
+            return if self.search.is_held() { 0 } else { self.share_to_hub(total) };
         }
         let Some(by) = self.assignment() else { return 0 };
         let policy = &self.placement.policy;

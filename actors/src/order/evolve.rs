@@ -94,7 +94,7 @@ impl Life {
                 }
             }
             Event::DriverGone { .. } => {
-                self.n_reassigns += 1;
+                self.n_reassigns = self.n_reassigns.saturating_add(1);
                 self.n_wrong_codes = 0;
                 self.stage = Stage::Looking;
             }

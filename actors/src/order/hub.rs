@@ -85,7 +85,10 @@ impl Life {
         self.left = Some(Box::new(Left { at, by }));
         self.stops_done = HUB + 1;
         // What was of the first driver is not of the second.
+        self.search.begin_anew(&self.placement.excluded);
         self.n_reassigns = 0;
+        self.n_failed = 0;
+        self.n_wrong_codes = 0;
         self.is_driver_lost = false;
         self.cancel_request = None;
         self.moved_at = None;
@@ -114,14 +117,15 @@ impl Life {
         i64::try_from(share).expect("a part is no larger than the whole")
     }
 
-    /// What others are told of it.
-    pub(super) fn hub_stay(&self) -> Option<HubStay> {
+    /// What `reader` is told of it; drivers not by which other one it was left there.
+    pub(super) fn hub_stay(&self, reader: Principal) -> Option<HubStay> {
         let hub = self.placement.hub.as_deref()?;
         let left = self.left.as_deref();
+        let is_driver = matches!(reader, Principal::Driver(_));
         Some(HubStay {
             until: hub.until,
             left_at: left.map(|left| left.at),
-            by: left.map(|left| left.by),
+            by: left.map(|left| left.by).filter(|_| !is_driver),
         })
     }
 

@@ -175,7 +175,8 @@ impl Life {
     }
 
     pub(super) fn extend_search(&self, around: &Around) -> Answer {
-        if self.placement.policy.offer == OfferPolicy::Feed {
+        let is_at_hub = matches!(self.stage, Stage::Waiting { .. });
+        if self.placement.policy.offer == OfferPolicy::Feed && !is_at_hub {
             return Err(Refusal::NotEligible("drivers are never asked here".to_owned()));
         }
         Ok(self
@@ -228,8 +229,7 @@ impl Life {
 
     pub(super) fn lose_driver(&self, reason: &str, around: &Around) -> Vec<Event> {
         let Some(by) = self.assignment() else { return Vec::new() };
-        // From a hub goods must be brought on, however often somebody gives that up.
-        if !self.may_reassign() && !self.is_past_hub() {
+        if !self.may_reassign() {
             let status = match around.by.role() {
                 Role::Driver => OrderStatus::CancelledByDriver,
                 Role::Rider | Role::Merchant | Role::Dispatcher | Role::Admin | Role::System => {
@@ -257,8 +257,9 @@ impl Life {
         !self.has_lost_too_many() && !self.was_for_one_only()
     }
 
+    /// From a hub goods must be brought on, however often somebody gives that up.
     fn has_lost_too_many(&self) -> bool {
-        self.n_reassigns >= self.placement.policy.reassigns_max
+        !self.is_past_hub() && self.n_reassigns >= self.placement.policy.reassigns_max
     }
 
     fn was_for_one_only(&self) -> bool {

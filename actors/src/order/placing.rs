@@ -150,6 +150,7 @@ impl Life {
     fn keep(&self, now: Timestamp) -> Option<search::Event> {
         let is_kept = self.placement.kept_until.is_some_and(|until| now < until)
             && self.is_found_a_driver()
+            && !self.is_past_hub()
             && !self.search.has_begun();
         let reason = "it is to be brought with others".to_owned();
         is_kept.then_some(search::Event::Held { at: now, by: Principal::System, reason })

@@ -53,7 +53,7 @@ impl Order {
             eta: life.etas().filter(|_| !matches!(reader, Principal::Driver(_))),
             queue: life.queued().filter(|_| is_rider || reader.is_staff()),
             code: placement.code.clone().filter(|_| is_rider),
-            hub: life.hub_stay(),
+            hub: life.hub_stay(reader),
         })
     }
 
@@ -204,6 +204,10 @@ impl Life {
             "placed_at": self.placed_at,
             "changed_at": self.changed_at,
         });
+        // It is in sight of those where it came from, too.
+        if self.is_past_hub() {
+            body["from"] = serde_json::json!(placement.stops.first());
+        }
         // How far away it was looked for a driver, the rule may not say any more by which it was.
         if self.search.is_in_feed() {
             let reach_m = placement.policy.tiers_m.into_iter().max();

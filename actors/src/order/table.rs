@@ -120,6 +120,8 @@ pub const TABLE: &[Row] = &[
     row("unassign", ANY, TO_PICKUP, DISPATCHER),
     row("reassign", ANY, TO_PICKUP, DISPATCHER),
     row("extend_search", ANY, &[JobFeed], RIDER | MERCHANT | DISPATCHER),
+    // A delivery waits only at its hub.
+    row("extend_search", &[OrderKind::Delivery], &[Waiting], DISPATCHER),
     // It is the rider who would have to go there.
     row("collect_instead", COMMERCE, &[JobFeed], RIDER | DISPATCHER),
     row("retry", UNPREPARED, &[NoDriverFound], RIDER | DISPATCHER),

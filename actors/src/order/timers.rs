@@ -163,9 +163,11 @@ impl Life {
         (promised_ms > 0).then(|| from + Duration::from_millis(promised_ms * percent / 100))
     }
 
-    /// Since when somebody waits for it: when it was placed, or when it is to start, if that is later.
+    /// Since when somebody waits for it: when it was placed, when it is to start, or until when it stays at its hub, whichever is
+    /// latest.
     pub(super) fn awaited_from(&self) -> Timestamp {
-        self.placement.start_at.unwrap_or(self.placed_at).max(self.placed_at)
+        let at_hub = self.placement.hub.as_deref().and_then(|hub| hub.until);
+        [self.placement.start_at, at_hub].into_iter().flatten().fold(self.placed_at, Timestamp::max)
     }
 
     /// Until when it was promised to be done, if it was.

@@ -244,7 +244,8 @@ function Assign({ view, how, onClose }: { view: JobView; how: Giving; onClose: (
   const weighed = trace && "ok" in trace ? trace.ok.rounds.at(-1)?.weighed ?? [] : [];
   const isAnother = how !== "assign";
   // What is on board is where its driver is.
-  const at = how === "handover" && view.driver ? live.board.driver(view.driver)?.at ?? view.stops[0]!.at : view.stops[0]!.at;
+  const pickup = view.stops[view.pickup]!.at;
+  const at = how === "handover" && view.driver ? live.board.driver(view.driver)?.at ?? pickup : pickup;
   useEffect(() => {
     // Who drives there is known only where somebody looks.
     const [x, y] = [app.projection.x(at.lon), app.projection.y(at.lat)];

@@ -46,6 +46,8 @@ export interface JobView {
   paused: string | null;
   stops: Place[];
   stopsDone: number;
+  /** Which of them whoever brings it now fetches it at: the hub, once it was left there. */
+  pickup: number;
   fare: Fare;
   reason: string | null;
   /** When its vehicle is expected. */
@@ -61,7 +63,7 @@ export function jobView(view: OrderView | RescueView): JobView {
     const stops = view.dropoff ? [view.at, view.dropoff] : [view.at];
     return {
       id: view.id, kind: "rescue", sort: "rescue", what: word("issue", view.issue), status: view.status, rider: view.rider, driver: view.driver ?? null,
-      held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, fleetFirst: false, stops, stopsDone: 0, fare: view.fare,
+      held: view.held ?? false, priority: view.priority ?? "normal", policy: null, offers: view.offers, fleet: view.fleet ?? null, fleetFirst: false, stops, stopsDone: 0, pickup: 0, fare: view.fare,
       reason: view.outcome ?? null, at: view.requested_at, version: view.version, run: null, fulfilment: "none", needs: view.needs ?? null, paused: null,
       eta: view.eta ?? null, queue: view.queue ?? null,
     };
@@ -69,7 +71,7 @@ export function jobView(view: OrderView | RescueView): JobView {
   return {
     id: view.id, kind: "order", sort: view.kind === "ride" ? "ride" : "delivery", what: word("kind", view.kind), status: view.status, rider: view.rider,
     driver: view.driver ?? null, held: view.held ?? false, priority: view.priority ?? "normal", policy: view.policy, offers: view.offers, fleet: view.fleet ?? null, fleetFirst: view.fleet_first ?? false, stops: view.stops,
-    stopsDone: view.stops_done, fare: view.fare, reason: view.reason ?? null, at: view.placed_at, version: view.version,
+    stopsDone: view.stops_done, pickup: view.hub?.left_at ? 1 : 0, fare: view.fare, reason: view.reason ?? null, at: view.placed_at, version: view.version,
     run: view.run ?? null, fulfilment: view.fulfilment, needs: null, paused: view.paused?.reason ?? null, eta: view.eta ?? null, queue: view.queue ?? null,
   };
 }
@@ -223,7 +225,7 @@ function Expected({ view }: { view: JobView }): JSX.Element | null {
 function DriverLine({ id, view, onOpen }: { id: string; view: JobView; onOpen: (id: string) => void }): JSX.Element {
   const app = useApp();
   const mark = app.live.board.driver(id);
-  const at = view.stops[Math.min(view.stopsDone, view.stops.length - 1)]!.at;
+  const at = view.stops[view.pickup]!.at;
   return (
     <span class="driver-line">
       <ActorLink id={id} mark={mark} onOpen={onOpen} />
@@ -239,7 +241,7 @@ function Nearby({ view }: { view: JobView }): JSX.Element | null {
   const near = [1000, 3000].map((m) => {
     let n = 0;
     for (const mark of app.live.board.marks.values()) {
-      if (mark.kind === "driver" && mark.status === "available" && app.projection.apart(mark.at, view.stops[0]!.at) <= m) n += 1;
+      if (mark.kind === "driver" && mark.status === "available" && app.projection.apart(mark.at, view.stops[view.pickup]!.at) <= m) n += 1;
     }
     return t("job.near", { n, far: metres(m) });
   });

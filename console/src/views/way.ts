@@ -56,7 +56,8 @@ function legsOf(app: App, view: JobView): { points: XY[]; sort: Sort; isAhead: b
   const driver = view.driver ? app.marks?.where(view.driver) ?? null : null;
   const isDriven = stageOf(view.kind, view.status) === "active";
   const legs: { points: XY[]; sort: Sort; isAhead: boolean }[] = [];
-  const next = view.kind === "rescue" ? 0 : Math.min(view.stopsDone, stops.length - 1);
+  const isToPickup = view.kind === "rescue" || !isDriven || isAwaited(view.kind, view.status);
+  const next = isToPickup ? view.pickup : Math.min(view.stopsDone, stops.length - 1);
   if (driver && isDriven) legs.push({ points: way(driver, stops[next]!), sort: view.sort, isAhead: false });
   for (let i = next; i + 1 < stops.length; i += 1) legs.push({ points: way(stops[i]!, stops[i + 1]!), sort: view.sort, isAhead: driver !== null && isDriven });
   return legs.filter(({ points }) => lengthOf(points) > 1);

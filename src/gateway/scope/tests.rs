@@ -41,6 +41,8 @@ fn whom_nobody_knows_where_they_are_may_only_be_let_work_again_and_written_to() 
     assert!(is_for_unseen(&wish(DriverAction::Reinstate {})));
     let message = DriverAction::Message { job: None, text: "hello".to_owned() };
     assert!(is_for_unseen(&wish(message)));
+    let revoke = DriverAction::RevokeOffShift { reason: "dry again".to_owned() };
+    assert!(is_for_unseen(&wish(revoke)), "to take back what was allowed is no harm anywhere");
     let suspend = DriverAction::Suspend { reason: "papers".to_owned(), reassign: false };
     assert!(!is_for_unseen(&wish(suspend)));
     assert!(!is_for_unseen(&assign(DriverId::nth(1))));

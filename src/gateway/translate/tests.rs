@@ -1,12 +1,12 @@
 use super::*;
 use crate::{
     auth::Keys,
-    settings::{PresetSettings, Profile, Settings},
+    settings::{Circle, PresetSettings, Profile, Settings},
 };
 use actors::{journal::memory::MemoryJournal, region, runtime};
 use protocol::{
     PartnerId,
-    work::{Issue, OfferPolicy, OrderKind, PaymentTiming},
+    work::{Issue, OfferPolicy, OrderKind, PaymentTiming, Via},
 };
 use std::path::PathBuf;
 
@@ -117,6 +117,30 @@ async fn an_order_for_a_fleet_is_that_fleets_first_or_alone() {
     assert_eq!(kept(fleet, true).await, Ok((fleet, false)));
     assert_eq!(kept(None, false).await, Ok((None, false)));
     assert_eq!(kept(None, true).await, Err(Code::Invalid));
+}
+
+#[tokio::test]
+async fn a_hub_lies_where_jobs_may_begin_and_goods_stay_there_until_some_time_to_come() {
+    let circle = Circle { lat: KIGALI.lat, lon: KIGALI.lon, radius_km: 5.0 };
+    let area = Arc::new(Area { circles: vec![circle], ..Area::default() });
+    let translator = Translator { area, ..translator().await };
+    let now = translator.system.now();
+    let refused = async |away_m: f64, until| {
+        let hub = KIGALI.offset_m(away_m, 0.0).into();
+        let via = Some(Via { hub, until });
+        let order = NewOrder { kind: OrderKind::Delivery, via, ..ride() };
+        let told = translator.command(place(order), rider(1), CommandId::mint()).await;
+        told.map_err(|refused| (refused.code, refused.message)).err()
+    };
+    let day = Duration::from_secs(24 * 3_600);
+    assert_eq!(refused(1_000.0, None).await, None);
+    assert_eq!(refused(1_000.0, Some(now + day)).await, None);
+    let code = refused(9_000.0, None).await.map(|(code, _)| code);
+    assert_eq!(code, Some(Code::OutOfArea));
+    let past = (Code::Invalid, "via.until: in the past".to_owned());
+    assert_eq!(refused(1_000.0, Some(now - day)).await, Some(past));
+    let far = (Code::Invalid, "via.until: more than 60 days ahead".to_owned());
+    assert_eq!(refused(1_000.0, Some(now + 61 * day)).await, Some(far));
 }
 
 #[test]

@@ -325,6 +325,29 @@ fn one_that_begins_when_it_did_is_the_same_whatever_else_changes() {
 }
 
 #[test]
+fn one_that_is_made_shorter_and_then_longer_again_is_missed_as_if_it_had_always_been_long() {
+    let mut world = demanding();
+    world.give(&[shift(60, 120)]).unwrap();
+    world.give(&[shift(60, 65)]).unwrap();
+    assert_eq!(world.driver.deadline(), Some((at_min(65), Command::Tick {})));
+    world.give(&[shift(60, 120)]).unwrap();
+    assert_eq!(world.driver.deadline(), Some((at_min(75), Command::Tick {})));
+    assert_eq!(world.shifts().shifts[0].due, at_min(75));
+}
+
+#[test]
+fn why_it_may_work_outside_of_its_shifts_is_what_was_said_last() {
+    let mut world = demanding();
+    world.allow(60).unwrap();
+    let (until, reason) = (at_min(60), "a concert".to_owned());
+    let allow = Command::AllowOffShift { until, reason };
+    let said = world.ask(Principal::Dispatcher, allow.clone());
+    assert_eq!(said, Ok(vec!["off_shift_allowed"]));
+    assert_eq!(world.shifts().off_shift.unwrap().reason, "a concert");
+    assert_eq!(world.ask(Principal::Admin, allow), Ok(vec![]), "it is so already");
+}
+
+#[test]
 fn a_brand_that_demands_shifts_from_now_on_does_so_when_one_goes_on_with_its_time_on_duty() {
     let mut world = World::on_duty();
     world.set(DutyWish::Break).unwrap();

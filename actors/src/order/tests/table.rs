@@ -357,7 +357,7 @@ fn a_delivery_allows() {
     insta::assert_snapshot!(listed(OrderKind::Delivery), @r"
     awaiting_payment: confirm_payment, fail_payment, set_priority, set_fleet, cancel, cancel_safety
     scheduled: reschedule, requote, accept_price, decline_price, modify_stops, set_priority, set_fleet, cancel, cancel_safety
-    waiting: set_priority, set_fleet, cancel, cancel_safety
+    waiting: set_priority, set_fleet, extend_search, cancel, cancel_safety
     searching: confirm_offer, reject_offer, assign, hold, resume, set_priority, set_fleet, cancel, cancel_safety
     job_feed: assign, hold, set_priority, set_fleet, extend_search, cancel, cancel_safety
     assigned: unassign, reassign, depart, arrive, report_loss, cancel, cancel_safety

@@ -156,6 +156,13 @@ pub(super) async fn look(system: System) {
             Err(error) => {
                 elsewhere.clear();
                 observer.failed();
+                {
+                    // What was seen before says nothing of how they are now.
+                    let mut state = membership.state();
+                    state.seen_at = None;
+                    forget_unheard(&mut state, Instant::now());
+                }
+                membership.note_silent();
                 if is_well {
                     warn!(me = %membership.me, %error, "the arbiter is not seen");
                 }
@@ -183,15 +190,15 @@ async fn see(
         let now = Instant::now();
         let unheard: BTreeSet<Incarnation> = {
             let mut state = membership.state();
-            state.unheard.retain(|_, at| now - *at < UNHEARD_FOR);
+            forget_unheard(&mut state, now);
             state.unheard.keys().copied().collect()
         };
         knock(system, membership, &picture, &unheard);
         let accusations = observer.looked(asked, now, membership.me, &picture, &unheard);
-        membership.note_renewals(&picture, now);
+        membership.state().saw(&picture, now);
         let picture = Arc::new(picture);
         membership.picture.store(Arc::clone(&picture));
-        membership.note_silent(now);
+        membership.note_silent();
         let mut has_news = false;
         for accusation in accusations {
             has_news |= declare(membership, accusation).await;
@@ -206,6 +213,11 @@ async fn see(
             return Ok(picture);
         }
     }
+}
+
+/// A message that did not reach somebody says something of it for a while only.
+fn forget_unheard(state: &mut State, now: Instant) {
+    state.unheard.retain(|_, at| now - *at < UNHEARD_FOR);
 }
 
 /// Whoever has lost its connection to the arbiter may be gone, and a lease need not be waited for: does

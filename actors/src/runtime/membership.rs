@@ -100,6 +100,8 @@ pub(super) struct State {
     pub(super) boards: BTreeMap<Incarnation, Instant>,
     /// How often each node had renewed its lease, and when that was first seen.
     pub(super) renewed: BTreeMap<Incarnation, (u64, Instant)>,
+    /// When everybody was last seen; never, while the arbiter cannot be looked at.
+    pub(super) seen_at: Option<Instant>,
 }
 
 /// A shard that is on its way from here.
@@ -220,6 +222,26 @@ where
     }
 }
 
+impl State {
+    /// Takes note of who has renewed its lease since the last look.
+    pub(super) fn saw(&mut self, picture: &Picture, now: Instant) {
+        self.seen_at = Some(now);
+        self.renewed.retain(|who, _| picture.members.contains_key(who));
+        for (who, member) in &picture.members {
+            let known = self.renewed.entry(*who).or_insert((member.renewals, now));
+            if known.0 != member.renewals {
+                *known = (member.renewals, now);
+            }
+        }
+    }
+
+    /// Had it renewed nothing for a lease when it was last seen? What it has done since then nobody here knows.
+    pub(super) fn is_late(&self, who: Incarnation, ttl: Duration) -> bool {
+        let renewed = self.renewed.get(&who);
+        renewed.is_some_and(|(_, at)| self.seen_at.is_some_and(|seen_at| seen_at - *at >= ttl))
+    }
+}
+
 impl Membership {
     /// Announces the node. `incoming` is where everything arrives that others send to it.
     pub(super) async fn announce(
@@ -322,18 +344,6 @@ impl Membership {
         let picture = self.picture.load();
         let alive = picture.members.values().filter(|it| it.standing != Standing::Dead);
         alive.map(|it| it.incarnation).filter(|it| *it != self.me).collect()
-    }
-
-    /// Takes note of who has renewed its lease since the last look.
-    pub(super) fn note_renewals(&self, picture: &Picture, now: Instant) {
-        let renewed = &mut self.state().renewed;
-        renewed.retain(|who, _| picture.members.contains_key(who));
-        for (who, member) in &picture.members {
-            let known = renewed.entry(*who).or_insert((member.renewals, now));
-            if known.0 != member.renewals {
-                *known = (member.renewals, now);
-            }
-        }
     }
 
     pub(super) fn view(&self) -> ClusterView {

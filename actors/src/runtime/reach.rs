@@ -83,24 +83,22 @@ impl Reach {
 }
 
 impl Membership {
-    /// Should it not be expected to answer? The dead should not, nor who has renewed nothing for a lease, as far as this node
-    /// has seen, nor whom a message did not reach a moment ago.
+    /// Should it not be expected to answer? The dead should not, nor who had renewed nothing for a lease when this node last
+    /// looked, nor whom a message did not reach a moment ago. Of a node that cannot look nobody is late.
     pub(super) fn is_silent(&self, who: Incarnation) -> bool {
         self.reach.is_silent(who)
     }
 
     /// Takes note of who should not be expected to answer, after anything that says so has changed.
-    pub(super) fn note_silent(&self, now: Instant) {
+    pub(super) fn note_silent(&self) {
         let news = {
             // Held until it is noted, so that what is older does not take the place of what is newer.
             let state = self.state();
-            let is_late = |who: &Incarnation| {
-                let renewed = state.renewed.get(who);
-                renewed.is_some_and(|(_, at)| now - *at >= self.settings.ttl)
-            };
             let is_silent = |it: &&Member| {
-                let who = &it.incarnation;
-                it.standing == Standing::Dead || is_late(who) || state.unheard.contains_key(who)
+                let who = it.incarnation;
+                it.standing == Standing::Dead
+                    || state.is_late(who, self.settings.ttl)
+                    || state.unheard.contains_key(&who)
             };
             let picture = self.picture.load();
             let silent = picture.members.values().filter(is_silent).map(|it| it.incarnation);
@@ -121,7 +119,7 @@ impl Membership {
     pub(super) fn heard(&self, who: Incarnation) {
         // Hardly ever, so that most messages take no lock.
         if self.is_silent(who) && self.state().unheard.remove(&who).is_some() {
-            self.note_silent(Instant::now());
+            self.note_silent();
         }
     }
 
@@ -220,6 +218,10 @@ impl System {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        cluster::arbiter::{NodeCard, Picture},
+        runtime::membership::State,
+    };
     use futures_util::FutureExt;
 
     fn set(who: impl IntoIterator<Item = u64>) -> BTreeSet<Incarnation> {
@@ -235,6 +237,52 @@ mod tests {
         assert_eq!(reach.silence(set([1, 2])), set([]), "nothing has changed");
         assert_eq!(reach.silence(set([2, 3])), set([1, 3]));
         assert!(!reach.is_silent(Incarnation(1)));
+    }
+
+    /// One node, which has renewed itself so often.
+    fn picture(renewals: u64) -> Picture {
+        let card = NodeCard {
+            node: "node".to_owned(),
+            address: String::new(),
+            zone: String::new(),
+            weight: 100,
+            version: String::new(),
+            writes: 1,
+            reads: 1,
+            secret: String::new(),
+        };
+        let member = Member {
+            incarnation: Incarnation(1),
+            card,
+            standing: Standing::Up,
+            hears: true,
+            renewals,
+            age: Duration::ZERO,
+            has_session: true,
+        };
+        let members = [(member.incarnation, member)].into();
+        Picture { members, ..Picture::default() }
+    }
+
+    #[test]
+    fn who_is_late_was_so_when_it_was_last_seen_however_long_ago_that_is() {
+        let (ttl, began) = (Duration::from_secs(2), Instant::now());
+        let is_late = |state: &State| state.is_late(Incarnation(1), ttl);
+        let mut state = State::default();
+        assert!(!is_late(&state), "nobody has looked");
+        state.saw(&picture(1), began);
+        state.saw(&picture(2), began + ttl);
+        assert!(!is_late(&state), "it may renew itself while nobody looks");
+        state.saw(&picture(2), began + ttl * 3 / 2);
+        assert!(!is_late(&state));
+        state.saw(&picture(2), began + ttl * 2);
+        assert!(is_late(&state));
+        state.seen_at = None;
+        assert!(!is_late(&state), "nobody can look");
+        state.saw(&picture(2), began + ttl * 4);
+        assert!(is_late(&state));
+        state.saw(&picture(3), began + ttl * 5);
+        assert!(!is_late(&state));
     }
 
     #[test]

@@ -61,9 +61,8 @@ pub(super) async fn run(system: System, mut incoming: mpsc::Receiver<Incoming>) 
     while let Some(incoming) = incoming.recv().await {
         match incoming {
             Incoming::Unheard(who) => {
-                let now = Instant::now();
-                membership.state().unheard.insert(who, now);
-                membership.note_silent(now);
+                membership.state().unheard.insert(who, Instant::now());
+                membership.note_silent();
                 membership.post.unheard(who);
                 membership.look.notify_one();
             }

@@ -26,6 +26,9 @@ use tokio::time::Instant;
 
 /// Over this long, no more than a third of the others are declared dead for standing still.
 const STORM: Duration = Duration::from_secs(10);
+/// For how many leases one that is given no shard may stand still: nothing waits for it to be declared dead, and thousands
+/// of clients lose their sockets with it.
+const GATEWAY_LEASES: u32 = 5;
 
 /// Somebody should be declared dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,8 @@ pub enum Proof {
     /// when a renewal is given up and its broker does not wait for a slow reader. Where nobody could take over, that matters, and being right
     /// does not: what is gone answers no sooner for being called dead, and whatever comes later finds it gone as well.
     Gone,
-    /// It has not renewed itself for as long as a lease lasts: it is stopped, cut off, or late.
+    /// It has not renewed itself for as long as a lease lasts, or several where it is given no shard: it is stopped, cut off,
+    /// or late.
     Still,
 }
 
@@ -122,11 +126,11 @@ impl Observer {
         let alive: Vec<_> = alive.collect();
         self.seen.retain(|who, _| alive.iter().any(|it| it.incarnation == *who));
         alive.iter().for_each(|member| self.see(now, member));
-        let has_time = now - well_since >= self.ttl;
+        let well_for = now - well_since;
         let others: Vec<_> = alive.iter().filter(|it| it.incarnation != me).collect();
         let mut suspects: Vec<_> = others
             .iter()
-            .filter_map(|other| self.suspicion(now, other, has_time, unheard))
+            .filter_map(|other| self.suspicion(now, other, well_for, unheard))
             .collect();
         if !self.has_heir(now, &alive, &suspects, picture.writes) {
             self.n_spared = suspects.len();
@@ -159,12 +163,12 @@ impl Observer {
         seen.was_connected |= member.has_session;
     }
 
-    /// Why another must be dead, if anything says so. Has the judge been well for long enough to tell who stands still?
+    /// Why another must be dead, if anything says so to a judge that has been well for so long.
     fn suspicion(
         &self,
         now: Instant,
         other: &Member,
-        has_time: bool,
+        well_for: Duration,
         unheard: &BTreeSet<Incarnation>,
     ) -> Option<Accusation> {
         let (who, renewals) = (other.incarnation, other.renewals);
@@ -173,7 +177,9 @@ impl Observer {
         if seen.was_connected && !other.has_session && unheard.contains(&who) {
             return Some(accusation(Proof::Gone));
         }
-        (has_time && now - seen.since >= self.ttl).then(|| accusation(Proof::Still))
+        let patience = if other.card.weight > 0 { self.ttl } else { GATEWAY_LEASES * self.ttl };
+        let is_still = well_for >= patience && now - seen.since >= patience;
+        is_still.then(|| accusation(Proof::Still))
     }
 
     /// Without these, would anybody be left who may be given shards and is in time?

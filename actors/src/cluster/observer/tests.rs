@@ -226,6 +226,20 @@ fn a_process_that_is_gone_is_spared_as_well_while_nobody_could_take_over() {
 }
 
 #[test]
+fn one_without_shards_may_stand_still_for_longer() {
+    let mut scene = Scene::owned_by(6, &[2]);
+    scene.pass(4_000, &[2, 3, 4, 5, 6]);
+    assert_eq!(scene.pass(9_800, &[2, 3]), [], "starved, but full of sockets");
+    assert_eq!(accused(&scene.pass(200, &[2, 3])), BTreeSet::from([4]), "no more than a third");
+    // A judge that has only been well for a lease knows nothing of five.
+    let mut scene = Scene::owned_by(3, &[2]);
+    scene.pass(9_000, &[2]);
+    scene.observer.failed();
+    assert_eq!(scene.pass(9_800, &[2]), []);
+    assert_eq!(accused(&scene.pass(400, &[2])), BTreeSet::from([3]));
+}
+
+#[test]
 fn who_leaves_or_hears_nobody_is_no_heir() {
     let late_2 = |other: fn(&mut Member)| {
         let mut scene = Scene::owned_by(4, &[2, 3]);

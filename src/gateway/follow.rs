@@ -40,10 +40,18 @@ use std::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-/// How long to wait before following again what was lost, if whoever has it should answer: at first, at most, and at most if it
-/// could not be followed. Else the wait is for somebody who should ([`System::worth_another_try`]).
-const REOPEN_AFTER: [Duration; 3] =
-    [Duration::from_millis(20), Duration::from_secs(5), Duration::from_secs(30)];
+/// How long to wait before following again what was lost, if whoever has it should answer: at first, at most, at most if there was too
+/// much to do for it to be followed, and at most if it could not be for any other reason. Else the wait is for somebody who
+/// should ([`System::worth_another_try`]).
+const REOPEN_AFTER: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
+
+/// So many tries in vain still count once it was followed after all.
+const REOPENED_MAX: u32 = 8;
 
 /// Most events of an entity that are read to find out what was missed of it.
 const MISSED_MAX: u64 = 512;
@@ -361,12 +369,18 @@ impl Follow {
     pub(crate) fn opened(&mut self, watch: Box<dyn Watched>) {
         self.known = Some(watch.version());
         self.watch = Some(watch);
+        self.n_reopened = self.n_reopened.min(REOPENED_MAX);
     }
 
-    /// It is lost, or was not found: how long to wait at most before opening it again.
-    pub(crate) fn lost(&mut self) -> Duration {
-        let [first, lost_max, failed_max] = REOPEN_AFTER;
-        let most = if self.watch.take().is_some() { lost_max } else { failed_max };
+    /// It is lost, or could not be opened, and why: how long to wait at most before opening it again.
+    pub(crate) fn lost(&mut self, why: Option<&Refusal>) -> Duration {
+        let [first, lost_max, busy_max, failed_max] = REOPEN_AFTER;
+        let was_open = self.watch.take().is_some();
+        let most = match why {
+            _ if was_open => lost_max,
+            Some(Refusal::Busy { .. }) => busy_max,
+            Some(_) | None => failed_max,
+        };
         let wait = first.saturating_mul(1 << self.n_reopened.min(11)).min(most);
         self.n_reopened += 1;
         wait

@@ -28,6 +28,8 @@ use tokio::{
 /// How long whoever waits for news of a shard that nobody should answer for goes without any. All there is comes
 /// sooner, unless this node cannot look.
 const UNANSWERED_MAX: Duration = Duration::from_secs(30);
+/// How long at most before another try of what this node has itself: nobody says so when its journal answers again.
+const HERE_MAX: Duration = Duration::from_secs(5);
 /// How long to wait before asking another node once more what it did not answer: at first, and at most.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(250)];
 
@@ -146,12 +148,14 @@ impl Membership {
 
 impl System {
     /// Ends when an entity that could not be followed, or is not any more, is worth another try: `after` that long, if whoever has
-    /// its shard should answer, and else once somebody should. What is news of the shard ends it, too. Many may wait for
-    /// one shard, and none of them asks anybody meanwhile.
+    /// its shard should answer (sooner, if that is this node), and else once somebody should. What is news of the shard ends it,
+    /// too. Many may wait for one shard, and none of them asks anybody meanwhile.
     pub async fn worth_another_try(&self, entity: EntityKey, after: Duration) {
-        let Some(membership) = self.membership() else { return sleep(after).await };
+        let Some(membership) = self.membership() else { return sleep(after.min(HERE_MAX)).await };
         let (shard, began) = (entity.shard(), Instant::now());
         let before = membership.bearing(shard);
+        let is_here = before.route.owner == Some(membership.me);
+        let after = if is_here { after.min(HERE_MAX) } else { after };
         loop {
             let news = membership.reach.news(shard);
             let bearing = membership.bearing(shard);

@@ -197,6 +197,9 @@ async fn see(
         let accusations = observer.looked(asked, now, membership.me, &picture, &unheard);
         membership.state().saw(&picture, now);
         let picture = Arc::new(picture);
+        // Before the picture, in which the dead are not any more once nothing is theirs: routes would still lead to them, as if
+        // they were well.
+        system.learn(&picture.heads);
         membership.picture.store(Arc::clone(&picture));
         membership.note_silent();
         let mut has_news = false;
@@ -209,7 +212,6 @@ async fn see(
                     membership.post.buried(*who);
                 }
             }
-            system.learn(&picture.heads);
             return Ok(picture);
         }
     }

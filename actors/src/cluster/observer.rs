@@ -6,8 +6,8 @@
 //! dead. Without the third, gateways of a machine that has too much to do declare the last owner dead for having
 //! been late: nobody takes its shards, and what follows it has even more to do.
 //!
-//! Somebody is left, if a member that may be given shards ([`placement::heirs`]) has been seen to renew itself within
-//! half a lease, or has come that lately, and is not suspected itself. So of two owners one may be declared dead
+//! Somebody is left, if a member that may be given shards ([`placement::heirs`]) must have renewed itself within
+//! half a lease, by two looks no further apart, or has come that lately, and is not suspected itself. So of two owners one may be declared dead
 //! if the other is in time, and neither if both are late. That holds for each proof, and for whoever is suspected, gateways
 //! among them: where no owner is in time, being late proves that the machine is slow. It is judged anew with every
 //! look. So whoever was spared is declared dead as soon as an owner comes, or is in time again. What looks miss, for two judges may each count on
@@ -73,8 +73,9 @@ pub struct Observer {
 struct Seen {
     renewals: u64,
     since: Instant,
-    /// It has renewed itself before our eyes.
-    has_renewed: bool,
+    /// When its last renewal was seen to be still missing: it has come since. None, if it has not renewed itself before our
+    /// eyes: of one that was there before us we do not know how long it has stood still.
+    missed_at: Option<Instant>,
     /// It was connected to the arbiter, at a time since which the judge has been well.
     was_connected: bool,
 }
@@ -117,7 +118,7 @@ impl Observer {
     ) -> Vec<Accusation> {
         let was_away = self.looked_at.is_none_or(|before| asked - before > self.gap_max)
             || now - asked > self.gap_max;
-        self.looked_at = Some(now);
+        let before = self.looked_at.replace(now);
         if was_away {
             self.failed();
         }
@@ -125,7 +126,7 @@ impl Observer {
         let alive = picture.members.values().filter(|it| it.standing != Standing::Dead);
         let alive: Vec<_> = alive.collect();
         self.seen.retain(|who, _| alive.iter().any(|it| it.incarnation == *who));
-        alive.iter().for_each(|member| self.see(now, member));
+        alive.iter().for_each(|member| self.see(before, now, member));
         let well_for = now - well_since;
         let others: Vec<_> = alive.iter().filter(|it| it.incarnation != me).collect();
         let mut suspects: Vec<_> = others
@@ -152,13 +153,13 @@ impl Observer {
         suspects
     }
 
-    /// Notes how somebody is, the judge among them.
-    fn see(&mut self, now: Instant, member: &Member) {
+    /// Notes how somebody is, the judge among them, after having looked `before`.
+    fn see(&mut self, before: Option<Instant>, now: Instant, member: &Member) {
         let renewals = member.renewals;
-        let new = Seen { renewals, since: now, has_renewed: false, was_connected: false };
+        let new = Seen { renewals, since: now, missed_at: None, was_connected: false };
         let seen = self.seen.entry(member.incarnation).or_insert(new);
         if seen.renewals != renewals {
-            (seen.renewals, seen.since, seen.has_renewed) = (renewals, now, true);
+            (seen.renewals, seen.since, seen.missed_at) = (renewals, now, before);
         }
         seen.was_connected |= member.has_session;
     }
@@ -194,9 +195,9 @@ impl Observer {
         let rest: Vec<_> = alive.iter().copied().filter(|it| !is_suspect(it)).collect();
         placement::heirs(&rest, writes).into_iter().any(|heir| {
             self.seen.get(&heir.incarnation).is_some_and(|seen| {
-                // Of one that was there before us and has not moved since, we do not know how long it has stood still.
-                let is_known = seen.has_renewed || heir.age <= self.gap_max;
-                is_known && now - seen.since <= self.gap_max
+                // Seen now, its renewal may be as old as the look before.
+                let has_moved = seen.missed_at.is_some_and(|at| now - at <= self.gap_max);
+                has_moved || heir.age <= self.gap_max
             })
         })
     }

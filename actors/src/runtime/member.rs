@@ -34,7 +34,7 @@ use tracing::{error, info, warn};
 /// How often the arbiter is looked at when nothing calls for it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A node that is given no shard takes nothing and gives nothing: it need not know so soon, and there may be
-/// many of them. Whatever moves calls it all the same.
+/// many of them. Whatever moves calls it all the same, and while an owner is silent it looks often enough to be a judge.
 const LOOK_EVERY_IDLY: Duration = Duration::from_secs(2);
 /// …and how often at most.
 const LOOK_GAP: Duration = Duration::from_millis(10);
@@ -114,7 +114,6 @@ pub(super) async fn look(system: System) {
     let mut is_well = true;
     let mut is_sparing = false;
     let mut is_called = false;
-    let look_every = if membership.card.weight > 0 { LOOK_EVERY } else { LOOK_EVERY_IDLY };
     let mut soonest = Instant::now();
     let mut latest = soonest + LOOK_EVERY;
     loop {
@@ -172,7 +171,19 @@ pub(super) async fn look(system: System) {
         let now = Instant::now();
         is_called = false;
         soonest = now + ((now - began) * LOOK_SHARE).clamp(LOOK_GAP, LOOK_EVERY);
-        latest = now + look_every;
+        latest = now + look_every(membership, now - began);
+    }
+}
+
+/// How long after a look that took so long a node looks again, if nothing calls for it.
+fn look_every(membership: &Membership, took: Duration) -> Duration {
+    match membership.card.weight > 0 {
+        true => LOOK_EVERY,
+        // A judge that has not looked for half a lease has not been well.
+        false if membership.is_an_owner_silent() => {
+            (membership.settings.ttl / 4).max(took * LOOK_SHARE).min(LOOK_EVERY_IDLY)
+        }
+        false => LOOK_EVERY_IDLY,
     }
 }
 

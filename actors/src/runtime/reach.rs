@@ -91,6 +91,16 @@ impl Membership {
         self.reach.is_silent(who)
     }
 
+    /// Is there one that may be given shards, is not dead, and should not be expected to answer?
+    pub(super) fn is_an_owner_silent(&self) -> bool {
+        let picture = self.picture.load();
+        let mut owners = picture
+            .members
+            .values()
+            .filter(|it| it.standing != Standing::Dead && it.card.weight > 0);
+        owners.any(|it| self.is_silent(it.incarnation))
+    }
+
     /// Takes note of who should not be expected to answer, after anything that says so has changed.
     pub(super) fn note_silent(&self) {
         let news = {

@@ -707,7 +707,7 @@ async fn within<T>(
 }
 
 /// Did the server say this?
-fn says(error: &sqlx::Error, code: &str) -> bool {
+pub(super) fn says(error: &sqlx::Error, code: &str) -> bool {
     error.as_database_error().and_then(|said| said.code()).is_some_and(|said| said == code)
 }
 

@@ -622,6 +622,28 @@ async fn who_writes_nothing_reads_lists_on_one_connection_and_misses_none_when_i
     assert!(matches!(closed, Err(JournalError::Unavailable(_))), "{closed:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_nobody_waits_for_any_more_hold_no_more_connections() {
+    let database = TestDatabase::start().await;
+    let settings = Settings { committers: 0, readers: 1, ..Settings::default() };
+    let opened = PostgresJournal::open_member(database.options(), "gateway", settings).await;
+    let (journal, _arbiter) = opened.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    let held_up = "BEGIN; LOCK TABLE views IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(held_up).execute(&mut other).await.unwrap();
+    for _ in 0..20 {
+        let reading = journal.views(ViewQuery::newest(Kind::Order, 10));
+        timeout(Duration::from_millis(50), reading).await.expect_err("held up");
+    }
+    let reading = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name LIKE 'outrider gateway %' AND query LIKE '%FROM views s%'";
+    let n: i64 = sqlx::query_scalar(reading).fetch_one(&mut other).await.unwrap();
+    assert!(n <= 2, "{n}: one of its own, and one of the pool");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    journal.views(ViewQuery::newest(Kind::Order, 10)).await.expect("read");
+    journal.close().await.unwrap();
+}
+
 fn moved(entity: EntityKey) -> Commit {
     let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![] }];
     Commit { events, ..Commit::new(entity, Version(0), Timestamp(1)) }

@@ -41,8 +41,6 @@ const LOOK_GAP: Duration = Duration::from_millis(10);
 /// Everybody is called to look whenever a shard moves: so that a busy database does not do much else, a node
 /// waits so many times as long as its last look took.
 const LOOK_SHARE: u32 = 4;
-/// How long "nobody heard it" counts.
-const UNHEARD_FOR: Duration = Duration::from_secs(3);
 /// How long a shard that was given to this node waits for the word of its former owner.
 const ADOPT_GRACE: Duration = Duration::from_millis(500);
 /// How long a shard stays where it is after its hand-over failed.
@@ -159,7 +157,7 @@ pub(super) async fn look(system: System) {
                     // What was seen before says nothing of how they are now.
                     let mut state = membership.state();
                     state.seen_at = None;
-                    forget_unheard(&mut state, Instant::now());
+                    state.forget_unheard(&membership.picture.load(), Instant::now());
                 }
                 membership.note_silent();
                 if is_well {
@@ -201,8 +199,8 @@ async fn see(
         let now = Instant::now();
         let unheard: BTreeSet<Incarnation> = {
             let mut state = membership.state();
-            forget_unheard(&mut state, now);
-            state.unheard.keys().copied().collect()
+            state.forget_unheard(&picture, now);
+            state.unheard_lately(now)
         };
         knock(system, membership, &picture, &unheard);
         let accusations = observer.looked(asked, now, membership.me, &picture, &unheard);
@@ -228,13 +226,8 @@ async fn see(
     }
 }
 
-/// A message that did not reach somebody says something of it for a while only.
-fn forget_unheard(state: &mut State, now: Instant) {
-    state.unheard.retain(|_, at| now - *at < UNHEARD_FOR);
-}
-
 /// Whoever has lost its connection to the arbiter may be gone, and a lease need not be waited for: does
-/// its other connection answer?
+/// its other connection answer? It is asked once more when its silence was a while ago.
 fn knock(
     system: &System,
     membership: &Membership,

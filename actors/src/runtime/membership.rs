@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use protocol::{ShardId, ShardSet, Timestamp};
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -39,6 +39,9 @@ use tracing::warn;
 /// How long a node that starts waits before it asks an arbiter again that did not answer: at first, and at most.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const ASK_AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// How long "nobody heard it" proves something, and counts at all of whoever is connected to the arbiter.
+const UNHEARD_FOR: Duration = Duration::from_secs(3);
 
 /// How long to wait before reading again what could not be read.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -233,6 +236,21 @@ impl State {
                 *known = (member.renewals, now);
             }
         }
+    }
+
+    /// Forgets whom a message did not reach, but not long ago. Who is not connected to the arbiter either, as far as was seen, is not
+    /// there before it says something: whoever follows what it has would only ask in vain every few seconds.
+    pub(super) fn forget_unheard(&mut self, picture: &Picture, now: Instant) {
+        self.unheard.retain(|who, at| {
+            let is_cut_off = || picture.members.get(who).is_some_and(|it| !it.has_session);
+            now - *at < UNHEARD_FOR || is_cut_off()
+        });
+    }
+
+    /// Whom a message did not reach a moment ago.
+    pub(super) fn unheard_lately(&self, now: Instant) -> BTreeSet<Incarnation> {
+        let lately = self.unheard.iter().filter(|(_, at)| now - **at < UNHEARD_FOR);
+        lately.map(|(who, _)| *who).collect()
     }
 
     /// Had it renewed nothing for a lease when it was last seen? What it has done since then nobody here knows.

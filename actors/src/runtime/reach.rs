@@ -86,7 +86,8 @@ impl Reach {
 
 impl Membership {
     /// Should it not be expected to answer? The dead should not, nor who had renewed nothing for a lease when this node last
-    /// looked, nor whom a message did not reach a moment ago. Of a node that cannot look nobody is late.
+    /// looked, nor whom a message did not reach a moment ago, or longer ago if it is not connected to the arbiter either. Of a
+    /// node that cannot look nobody is late.
     pub(super) fn is_silent(&self, who: Incarnation) -> bool {
         self.reach.is_silent(who)
     }
@@ -297,6 +298,24 @@ mod tests {
         assert!(is_late(&state));
         state.saw(&picture(3), began + ttl * 5);
         assert!(!is_late(&state));
+    }
+
+    #[test]
+    fn whom_a_message_did_not_reach_is_silent_for_longer_while_the_arbiter_misses_it_too() {
+        let (who, began) = (Incarnation(1), Instant::now());
+        let (soon, later) = (began + Duration::from_secs(1), began + Duration::from_secs(60));
+        let mut picture = picture(1);
+        picture.members.get_mut(&who).unwrap().has_session = false;
+        let mut state = State::default();
+        state.unheard.insert(who, began);
+        state.forget_unheard(&picture, soon);
+        assert_eq!(state.unheard_lately(soon), set([1]));
+        state.forget_unheard(&picture, later);
+        assert_eq!(state.unheard_lately(later), set([]), "it proves nothing any more");
+        assert!(state.unheard.contains_key(&who));
+        picture.members.get_mut(&who).unwrap().has_session = true;
+        state.forget_unheard(&picture, later);
+        assert!(state.unheard.is_empty());
     }
 
     #[test]

@@ -347,7 +347,10 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
             }
         }
         Notice::Warm(warm) => system.arrived(*warm),
-        Notice::Knock => {}
+        Notice::Knock => {
+            // Whatever comes shows that somebody is there. This says nothing else, and every build knows it.
+            membership.post.notify(system, from, &Notice::Followed(Vec::new())).ok();
+        }
     }
 }
 

@@ -179,7 +179,11 @@ impl System {
                 Ok(None)
             }
             Outcome::Reply(Reply::Later) => {
-                membership.look.notify_one();
+                // One without shards takes nothing that is nobody's, and what moves calls it: many of them would only ask the
+                // arbiter what it cannot know yet.
+                if membership.card.weight > 0 {
+                    membership.look.notify_one();
+                }
                 Ok(None)
             }
             // An older build cannot do it; it gives its shards to newer ones by and by.

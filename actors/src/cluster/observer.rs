@@ -9,7 +9,7 @@
 //! Somebody is left, if a member that may be given shards ([`placement::heirs`]) must have renewed itself within
 //! half a lease, by two looks no further apart, or has come that lately, and is not suspected itself. So of two owners one may be declared dead
 //! if the other is in time, and neither if both are late. That holds for each proof, and for whoever is suspected, gateways
-//! among them: where no owner is in time, being late proves that the machine is slow. It is judged anew with every
+//! among them, but for those of them that are gone, for nothing is theirs to take over: where no owner is in time, being late proves that the machine is slow. It is judged anew with every
 //! look. So whoever was spared is declared dead as soon as an owner comes, or is in time again. What looks miss, for two judges may each count on
 //! the one whom the other accuses, the arbiter refuses ([`super::arbiter::Arbiter::declare_dead`]).
 
@@ -133,11 +133,13 @@ impl Observer {
             .iter()
             .filter_map(|other| self.suspicion(now, other, well_for, unheard))
             .collect();
+        let n_suspects = suspects.len();
         if !self.has_heir(now, &alive, &suspects, picture.writes) {
-            self.n_spared = suspects.len();
-            return Vec::new();
+            // Of one that is given no shard there is nothing to take over.
+            let is_without_shards = |who: Incarnation| picture.members[&who].card.weight == 0;
+            suspects.retain(|it| it.proof == Proof::Gone && is_without_shards(it.who));
         }
-        self.n_spared = 0;
+        self.n_spared = n_suspects - suspects.len();
         while self.declared.front().is_some_and(|at| now - *at > STORM) {
             self.declared.pop_front();
         }

@@ -67,7 +67,7 @@ pub(super) async fn renew(system: System) {
                 let was_live = membership.custody.is_live();
                 membership.custody.extend(asked + settings.ttl - settings.margin());
                 if !was_live {
-                    membership.reach.notice(&membership.custody.all(Hold::Held));
+                    membership.note_live();
                 }
                 metrics::histogram!("outrider_cluster_renew_seconds").record(asked.elapsed());
                 if !is_well {

@@ -117,14 +117,20 @@ impl Membership {
             let silent = picture.members.values().filter(is_silent).map(|it| it.incarnation);
             self.reach.silence(silent.collect())
         };
-        if news.is_empty() {
-            return;
+        if !news.is_empty() {
+            self.notice_of(|owner| news.contains(&owner));
         }
+    }
+
+    /// Takes note that this node may believe again that what it has is its own.
+    pub(super) fn note_live(&self) {
+        self.notice_of(|owner| owner == self.me);
+    }
+
+    /// There is news of all shards of these.
+    fn notice_of(&self, is_one: impl Fn(Incarnation) -> bool) {
         let routes = self.routes.all();
-        let is_theirs = |shard: &ShardId| {
-            let owner = routes[usize::from(shard.0)].owner;
-            owner.is_some_and(|owner| news.contains(&owner))
-        };
+        let is_theirs = |shard: &ShardId| routes[usize::from(shard.0)].owner.is_some_and(&is_one);
         self.reach.notice(&(0..SHARDS).map(ShardId).filter(is_theirs).collect());
     }
 

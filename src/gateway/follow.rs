@@ -285,20 +285,27 @@ pub(crate) async fn open(
     after: Duration,
     known: Option<u64>,
 ) -> Result<Opened, Refusal> {
-    if !after.is_zero() {
+    let is_again = !after.is_zero();
+    if is_again {
         system.worth_another_try(key, after).await;
     }
     match key.kind {
-        Kind::Order => open_one::<Order>(&system, OrderId(key.id), by, known).await,
-        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id), by, known).await,
-        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), by, known).await,
-        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), by, known).await,
-        Kind::Revocation => open_one::<Revocation>(&system, RevocationId(key.id), by, known).await,
-        Kind::Incident => open_one::<Incident>(&system, IncidentId(key.id), by, known).await,
-        Kind::Zone => open_one::<Zone>(&system, ZoneId(key.id), by, known).await,
-        Kind::Run => open_one::<Run>(&system, RunId(key.id), by, known).await,
-        Kind::Rule => open_one::<Rule>(&system, RuleId(key.id), by, known).await,
-        Kind::Template => open_one::<Template>(&system, TemplateId(key.id), by, known).await,
+        Kind::Order => open_one::<Order>(&system, OrderId(key.id), by, known, is_again).await,
+        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id), by, known, is_again).await,
+        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), by, known, is_again).await,
+        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), by, known, is_again).await,
+        Kind::Revocation => {
+            open_one::<Revocation>(&system, RevocationId(key.id), by, known, is_again).await
+        }
+        Kind::Incident => {
+            open_one::<Incident>(&system, IncidentId(key.id), by, known, is_again).await
+        }
+        Kind::Zone => open_one::<Zone>(&system, ZoneId(key.id), by, known, is_again).await,
+        Kind::Run => open_one::<Run>(&system, RunId(key.id), by, known, is_again).await,
+        Kind::Rule => open_one::<Rule>(&system, RuleId(key.id), by, known, is_again).await,
+        Kind::Template => {
+            open_one::<Template>(&system, TemplateId(key.id), by, known, is_again).await
+        }
     }
 }
 
@@ -307,8 +314,10 @@ async fn open_one<D: Shown>(
     id: D::Id,
     by: Principal,
     known: Option<u64>,
+    is_again: bool,
 ) -> Result<Opened, Refusal> {
     let watching = match D::is_sighted_by(by) {
+        is_sighted if is_again => system.watch_again::<D>(id, is_sighted).await?,
         true => system.watch::<D>(id).await?,
         false => system.watch_changes::<D>(id).await?,
     };

@@ -6,7 +6,7 @@ use super::{
     PostgresJournal, Settings, address,
     arbiter::PostgresArbiter,
     batch::{self, Basis, Needs, Terms, Way, Write},
-    heads,
+    committer, heads,
     horizon::Horizon,
     ownership::{Ownership, TAKE},
     private::Stop,
@@ -1813,6 +1813,11 @@ async fn an_entity_is_found_by_the_key_that_keeps_it_from_forking() {
     let error = sqlx::raw_sql(twice).execute(&mut connection).await.unwrap_err();
     let code = error.as_database_error().and_then(|it| it.code()).unwrap_or_default();
     assert_eq!(code, "23505", "{error}");
+    assert!(!committer::is_place_taken(&error), "it says nothing of how far the log goes: {error}");
+    let over_it = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        SELECT shard, seq, kind, gen_random_uuid(), version, epoch, at, name, bytes FROM events";
+    let error = sqlx::raw_sql(over_it).execute(&mut connection).await.unwrap_err();
+    assert!(committer::is_place_taken(&error), "{error}");
 
     let newest = format!(
         "SET enable_seqscan = off; SET enable_bitmapscan = off;

@@ -782,9 +782,8 @@ impl Journal for PostgresJournal {
             let within = 2 * self.shared.settings.patience + GRACE;
             // To its end, whoever waits for it: the server goes on with what is given up, and the next list would be read on yet
             // another connection.
-            let reading = tokio::spawn(async move {
-                timeout(within, read::views_on(&lists, &asked)).await
-            });
+            let reading =
+                tokio::spawn(async move { timeout(within, read::views_on(&lists, &asked)).await });
             match reading.await {
                 Ok(Ok(Some(rows))) => rows,
                 Ok(Ok(None)) => read::views(&self.readers, &query).await,

@@ -701,22 +701,38 @@ impl System {
 
     /// Follows an entity: its state now, then each change.
     pub async fn watch<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
-        self.watch_for::<D>(id, Wants::Everything).await
+        self.watch_for::<D>(id, Wants::Everything, false).await
     }
 
     /// The same for whoever has no use for sightings, and would only be woken by them.
     pub async fn watch_changes<D: Hosted>(&self, id: D::Id) -> Result<Watching<D>, Refusal> {
-        self.watch_for::<D>(id, Wants::Changes).await
+        self.watch_for::<D>(id, Wants::Changes, false).await
     }
 
-    async fn watch_for<D: Hosted>(&self, id: D::Id, wants: Wants) -> Result<Watching<D>, Refusal> {
+    /// The same, with sightings or without, for whoever could not follow it before, or does not any more: there may be a crowd
+    /// of them, behind which nobody else stands.
+    pub async fn watch_again<D: Hosted>(
+        &self,
+        id: D::Id,
+        with_sightings: bool,
+    ) -> Result<Watching<D>, Refusal> {
+        let wants = if with_sightings { Wants::Everything } else { Wants::Changes };
+        self.watch_for::<D>(id, wants, true).await
+    }
+
+    async fn watch_for<D: Hosted>(
+        &self,
+        id: D::Id,
+        wants: Wants,
+        is_again: bool,
+    ) -> Result<Watching<D>, Refusal> {
         let until = Instant::now() + OWN_PATIENCE;
         let mut n_lost = 0;
         loop {
             let seat = self.seat_to_follow(key::<D>(id).shard(), until).await?;
             let watching = match seat {
                 Seat::Here => self.watch_here::<D>(id, wants, until).await?,
-                Seat::There(at) => self.watch_there::<D>(at, id, wants, until).await?,
+                Seat::There(at) => self.watch_there::<D>(at, id, wants, is_again, until).await?,
             };
             match watching {
                 Some(watching) => return Ok(watching),

@@ -903,6 +903,14 @@ async fn a_deadline_outlasts_a_journal_that_is_out_of_reach_when_it_comes() {
     until_status(watching, DriverStatus::Unreachable).await;
 }
 
+/// Nobody says when its journal answers again.
+#[tokio::test(start_paused = true)]
+async fn what_a_node_alone_could_not_follow_is_worth_another_try_soon() {
+    let system = start(Arc::new(MemoryJournal::default())).await;
+    let trying = system.worth_another_try(RiderId::nth(1).into(), Duration::from_secs(3_600));
+    tokio::time::timeout(PATIENCE, trying).await.expect("soon");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_effect_that_was_committed_and_not_delivered_is_delivered_after_a_restart_once() {
     let journal = MemoryJournal::default();

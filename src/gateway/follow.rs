@@ -40,10 +40,18 @@ use std::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-/// How long to wait before following again what was lost, if whoever has it should answer: at first, at most, and at most if it
-/// could not be followed. Else the wait is for somebody who should ([`System::worth_another_try`]).
-const REOPEN_AFTER: [Duration; 3] =
-    [Duration::from_millis(20), Duration::from_secs(5), Duration::from_secs(30)];
+/// How long to wait before following again what was lost, if whoever has it should answer: at first, at most, at most if there was too
+/// much to do for it to be followed, and at most if it could not be for any other reason. Else the wait is for somebody who
+/// should ([`System::worth_another_try`]).
+const REOPEN_AFTER: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
+
+/// So many tries in vain still count once it was followed after all.
+const REOPENED_MAX: u32 = 8;
 
 /// Most events of an entity that are read to find out what was missed of it.
 const MISSED_MAX: u64 = 512;
@@ -277,20 +285,27 @@ pub(crate) async fn open(
     after: Duration,
     known: Option<u64>,
 ) -> Result<Opened, Refusal> {
-    if !after.is_zero() {
+    let is_again = !after.is_zero();
+    if is_again {
         system.worth_another_try(key, after).await;
     }
     match key.kind {
-        Kind::Order => open_one::<Order>(&system, OrderId(key.id), by, known).await,
-        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id), by, known).await,
-        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), by, known).await,
-        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), by, known).await,
-        Kind::Revocation => open_one::<Revocation>(&system, RevocationId(key.id), by, known).await,
-        Kind::Incident => open_one::<Incident>(&system, IncidentId(key.id), by, known).await,
-        Kind::Zone => open_one::<Zone>(&system, ZoneId(key.id), by, known).await,
-        Kind::Run => open_one::<Run>(&system, RunId(key.id), by, known).await,
-        Kind::Rule => open_one::<Rule>(&system, RuleId(key.id), by, known).await,
-        Kind::Template => open_one::<Template>(&system, TemplateId(key.id), by, known).await,
+        Kind::Order => open_one::<Order>(&system, OrderId(key.id), by, known, is_again).await,
+        Kind::Rescue => open_one::<Rescue>(&system, RescueId(key.id), by, known, is_again).await,
+        Kind::Driver => open_one::<Driver>(&system, DriverId(key.id), by, known, is_again).await,
+        Kind::Rider => open_one::<Rider>(&system, RiderId(key.id), by, known, is_again).await,
+        Kind::Revocation => {
+            open_one::<Revocation>(&system, RevocationId(key.id), by, known, is_again).await
+        }
+        Kind::Incident => {
+            open_one::<Incident>(&system, IncidentId(key.id), by, known, is_again).await
+        }
+        Kind::Zone => open_one::<Zone>(&system, ZoneId(key.id), by, known, is_again).await,
+        Kind::Run => open_one::<Run>(&system, RunId(key.id), by, known, is_again).await,
+        Kind::Rule => open_one::<Rule>(&system, RuleId(key.id), by, known, is_again).await,
+        Kind::Template => {
+            open_one::<Template>(&system, TemplateId(key.id), by, known, is_again).await
+        }
     }
 }
 
@@ -299,8 +314,10 @@ async fn open_one<D: Shown>(
     id: D::Id,
     by: Principal,
     known: Option<u64>,
+    is_again: bool,
 ) -> Result<Opened, Refusal> {
     let watching = match D::is_sighted_by(by) {
+        is_sighted if is_again => system.watch_again::<D>(id, is_sighted).await?,
         true => system.watch::<D>(id).await?,
         false => system.watch_changes::<D>(id).await?,
     };
@@ -361,12 +378,18 @@ impl Follow {
     pub(crate) fn opened(&mut self, watch: Box<dyn Watched>) {
         self.known = Some(watch.version());
         self.watch = Some(watch);
+        self.n_reopened = self.n_reopened.min(REOPENED_MAX);
     }
 
-    /// It is lost, or was not found: how long to wait at most before opening it again.
-    pub(crate) fn lost(&mut self) -> Duration {
-        let [first, lost_max, failed_max] = REOPEN_AFTER;
-        let most = if self.watch.take().is_some() { lost_max } else { failed_max };
+    /// It is lost, or could not be opened, and why: how long to wait at most before opening it again.
+    pub(crate) fn lost(&mut self, why: Option<&Refusal>) -> Duration {
+        let [first, lost_max, busy_max, failed_max] = REOPEN_AFTER;
+        let was_open = self.watch.take().is_some();
+        let most = match why {
+            _ if was_open => lost_max,
+            Some(Refusal::Busy { .. }) => busy_max,
+            Some(_) | None => failed_max,
+        };
         let wait = first.saturating_mul(1 << self.n_reopened.min(11)).min(most);
         self.n_reopened += 1;
         wait

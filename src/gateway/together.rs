@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use utoipa::ToSchema;
 
@@ -503,7 +503,9 @@ impl Gate {
 
     /// What came of a run: once all of its orders have said whether they join, or after so long.
     async fn settled(&self, id: RunId, within: Duration) -> Result<RunMade, NotMade> {
-        let mut watching = self.system.watch::<Run>(id).await?;
+        let until = Instant::now() + within;
+        let watching = timeout_at(until, self.system.watch::<Run>(id)).await;
+        let mut watching = watching.map_err(|_| unavailable())??;
         let mut run = Arc::clone(&watching.state);
         let settling = async {
             while run.status() == Some(RunStatus::Planned) {
@@ -515,7 +517,7 @@ impl Gate {
             }
         };
         // Whoever waits longer hears that it is planned.
-        timeout(within, settling).await.ok();
+        timeout_at(until, settling).await.ok();
         if run.status() == Some(RunStatus::Dissolved) {
             return Err(self.dissolved(id).await);
         }

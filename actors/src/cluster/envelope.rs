@@ -206,7 +206,7 @@ pub enum Notice {
     BoardBegun,
     /// An entity of a shard that is being handed over.
     Warm(Box<Warm>),
-    /// Is anybody there? If not, the transport says so.
+    /// Is anybody there? If not, the transport says so; else an empty [`Notice::Followed`] does.
     Knock,
 }
 

@@ -6,10 +6,10 @@
 //! dead. Without the third, gateways of a machine that has too much to do declare the last owner dead for having
 //! been late: nobody takes its shards, and what follows it has even more to do.
 //!
-//! Somebody is left, if a member that may be given shards ([`placement::heirs`]) has been seen to renew itself within
-//! half a lease, or has come that lately, and is not suspected itself. So of two owners one may be declared dead
+//! Somebody is left, if a member that may be given shards ([`placement::heirs`]) must have renewed itself within
+//! half a lease, by two looks no further apart, or has come that lately, and is not suspected itself. So of two owners one may be declared dead
 //! if the other is in time, and neither if both are late. That holds for each proof, and for whoever is suspected, gateways
-//! among them: where no owner is in time, being late proves that the machine is slow. It is judged anew with every
+//! among them, but for those of them that are gone, for nothing is theirs to take over: where no owner is in time, being late proves that the machine is slow. It is judged anew with every
 //! look. So whoever was spared is declared dead as soon as an owner comes, or is in time again. What looks miss, for two judges may each count on
 //! the one whom the other accuses, the arbiter refuses ([`super::arbiter::Arbiter::declare_dead`]).
 
@@ -26,6 +26,9 @@ use tokio::time::Instant;
 
 /// Over this long, no more than a third of the others are declared dead for standing still.
 const STORM: Duration = Duration::from_secs(10);
+/// For how many leases one that is given no shard may stand still: nothing waits for it to be declared dead, and thousands
+/// of clients lose their sockets with it.
+const GATEWAY_LEASES: u32 = 5;
 
 /// Somebody should be declared dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,8 @@ pub enum Proof {
     /// when a renewal is given up and its broker does not wait for a slow reader. Where nobody could take over, that matters, and being right
     /// does not: what is gone answers no sooner for being called dead, and whatever comes later finds it gone as well.
     Gone,
-    /// It has not renewed itself for as long as a lease lasts: it is stopped, cut off, or late.
+    /// It has not renewed itself for as long as a lease lasts, or several where it is given no shard: it is stopped, cut off,
+    /// or late.
     Still,
 }
 
@@ -69,8 +73,9 @@ pub struct Observer {
 struct Seen {
     renewals: u64,
     since: Instant,
-    /// It has renewed itself before our eyes.
-    has_renewed: bool,
+    /// When its last renewal was seen to be still missing: it has come since. None, if it has not renewed itself before our
+    /// eyes: of one that was there before us we do not know how long it has stood still.
+    missed_at: Option<Instant>,
     /// It was connected to the arbiter, at a time since which the judge has been well.
     was_connected: bool,
 }
@@ -113,7 +118,7 @@ impl Observer {
     ) -> Vec<Accusation> {
         let was_away = self.looked_at.is_none_or(|before| asked - before > self.gap_max)
             || now - asked > self.gap_max;
-        self.looked_at = Some(now);
+        let before = self.looked_at.replace(now);
         if was_away {
             self.failed();
         }
@@ -121,18 +126,20 @@ impl Observer {
         let alive = picture.members.values().filter(|it| it.standing != Standing::Dead);
         let alive: Vec<_> = alive.collect();
         self.seen.retain(|who, _| alive.iter().any(|it| it.incarnation == *who));
-        alive.iter().for_each(|member| self.see(now, member));
-        let has_time = now - well_since >= self.ttl;
+        alive.iter().for_each(|member| self.see(before, now, member));
+        let well_for = now - well_since;
         let others: Vec<_> = alive.iter().filter(|it| it.incarnation != me).collect();
         let mut suspects: Vec<_> = others
             .iter()
-            .filter_map(|other| self.suspicion(now, other, has_time, unheard))
+            .filter_map(|other| self.suspicion(now, other, well_for, unheard))
             .collect();
+        let n_suspects = suspects.len();
         if !self.has_heir(now, &alive, &suspects, picture.writes) {
-            self.n_spared = suspects.len();
-            return Vec::new();
+            // Of one that is given no shard there is nothing to take over.
+            let is_without_shards = |who: Incarnation| picture.members[&who].card.weight == 0;
+            suspects.retain(|it| it.proof == Proof::Gone && is_without_shards(it.who));
         }
-        self.n_spared = 0;
+        self.n_spared = n_suspects - suspects.len();
         while self.declared.front().is_some_and(|at| now - *at > STORM) {
             self.declared.pop_front();
         }
@@ -148,23 +155,23 @@ impl Observer {
         suspects
     }
 
-    /// Notes how somebody is, the judge among them.
-    fn see(&mut self, now: Instant, member: &Member) {
+    /// Notes how somebody is, the judge among them, after having looked `before`.
+    fn see(&mut self, before: Option<Instant>, now: Instant, member: &Member) {
         let renewals = member.renewals;
-        let new = Seen { renewals, since: now, has_renewed: false, was_connected: false };
+        let new = Seen { renewals, since: now, missed_at: None, was_connected: false };
         let seen = self.seen.entry(member.incarnation).or_insert(new);
         if seen.renewals != renewals {
-            (seen.renewals, seen.since, seen.has_renewed) = (renewals, now, true);
+            (seen.renewals, seen.since, seen.missed_at) = (renewals, now, before);
         }
         seen.was_connected |= member.has_session;
     }
 
-    /// Why another must be dead, if anything says so. Has the judge been well for long enough to tell who stands still?
+    /// Why another must be dead, if anything says so to a judge that has been well for so long.
     fn suspicion(
         &self,
         now: Instant,
         other: &Member,
-        has_time: bool,
+        well_for: Duration,
         unheard: &BTreeSet<Incarnation>,
     ) -> Option<Accusation> {
         let (who, renewals) = (other.incarnation, other.renewals);
@@ -173,7 +180,9 @@ impl Observer {
         if seen.was_connected && !other.has_session && unheard.contains(&who) {
             return Some(accusation(Proof::Gone));
         }
-        (has_time && now - seen.since >= self.ttl).then(|| accusation(Proof::Still))
+        let patience = if other.card.weight > 0 { self.ttl } else { GATEWAY_LEASES * self.ttl };
+        let is_still = well_for >= patience && now - seen.since >= patience;
+        is_still.then(|| accusation(Proof::Still))
     }
 
     /// Without these, would anybody be left who may be given shards and is in time?
@@ -188,9 +197,9 @@ impl Observer {
         let rest: Vec<_> = alive.iter().copied().filter(|it| !is_suspect(it)).collect();
         placement::heirs(&rest, writes).into_iter().any(|heir| {
             self.seen.get(&heir.incarnation).is_some_and(|seen| {
-                // Of one that was there before us and has not moved since, we do not know how long it has stood still.
-                let is_known = seen.has_renewed || heir.age <= self.gap_max;
-                is_known && now - seen.since <= self.gap_max
+                // Seen now, its renewal may be as old as the look before.
+                let has_moved = seen.missed_at.is_some_and(|at| now - at <= self.gap_max);
+                has_moved || heir.age <= self.gap_max
             })
         })
     }

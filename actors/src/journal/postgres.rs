@@ -134,8 +134,8 @@ pub struct PostgresJournal {
     loaders: Arc<[mpsc::Sender<Load>]>,
     shared: Arc<Shared>,
     readers: PgPool,
-    /// Where one that writes nothing reads lists, every second the same ones, one after the other; others read them as
-    /// all else.
+    /// Where one that writes nothing reads lists, every second the same ones, one after the other; whoever asks for one meanwhile,
+    /// and others, read them as all else.
     lists: Option<Arc<Line>>,
     closed: CancellationToken,
     tasks: TaskTracker,
@@ -776,12 +776,18 @@ impl Journal for PostgresJournal {
         query: ViewQuery,
     ) -> BoxFuture<'_, Result<Vec<(EntityKey, ViewRow)>, JournalError>> {
         self.bounded(async move {
-            match &self.lists {
-                Some(lists) => {
-                    self.readable(None)?;
-                    read::views_on(lists, &query).await
-                }
-                None => read::views(&self.readers, &query).await,
+            let Some(lists) = &self.lists else { return read::views(&self.readers, &query).await };
+            self.readable(None)?;
+            let (lists, asked) = (Arc::clone(lists), query.clone());
+            let within = 2 * self.shared.settings.patience + GRACE;
+            // To its end, whoever waits for it: the server goes on with what is given up, and the next list would be read on yet
+            // another connection.
+            let reading =
+                tokio::spawn(async move { timeout(within, read::views_on(&lists, &asked)).await });
+            match reading.await {
+                Ok(Ok(Some(rows))) => rows,
+                Ok(Ok(None)) => read::views(&self.readers, &query).await,
+                Ok(Err(_)) | Err(_) => Err(JournalError::Unavailable("no answer in time".into())),
             }
         })
     }

@@ -34,15 +34,13 @@ use tracing::{error, info, warn};
 /// How often the arbiter is looked at when nothing calls for it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A node that is given no shard takes nothing and gives nothing: it need not know so soon, and there may be
-/// many of them. Whatever moves calls it all the same.
+/// many of them. Whatever moves calls it all the same, and while an owner is silent it looks often enough to be a judge.
 const LOOK_EVERY_IDLY: Duration = Duration::from_secs(2);
 /// …and how often at most.
 const LOOK_GAP: Duration = Duration::from_millis(10);
 /// Everybody is called to look whenever a shard moves: so that a busy database does not do much else, a node
 /// waits so many times as long as its last look took.
 const LOOK_SHARE: u32 = 4;
-/// How long "nobody heard it" counts.
-const UNHEARD_FOR: Duration = Duration::from_secs(3);
 /// How long a shard that was given to this node waits for the word of its former owner.
 const ADOPT_GRACE: Duration = Duration::from_millis(500);
 /// How long a shard stays where it is after its hand-over failed.
@@ -69,7 +67,7 @@ pub(super) async fn renew(system: System) {
                 let was_live = membership.custody.is_live();
                 membership.custody.extend(asked + settings.ttl - settings.margin());
                 if !was_live {
-                    membership.reach.notice(&membership.custody.all(Hold::Held));
+                    membership.note_live();
                 }
                 metrics::histogram!("outrider_cluster_renew_seconds").record(asked.elapsed());
                 if !is_well {
@@ -114,7 +112,6 @@ pub(super) async fn look(system: System) {
     let mut is_well = true;
     let mut is_sparing = false;
     let mut is_called = false;
-    let look_every = if membership.card.weight > 0 { LOOK_EVERY } else { LOOK_EVERY_IDLY };
     let mut soonest = Instant::now();
     let mut latest = soonest + LOOK_EVERY;
     loop {
@@ -156,6 +153,13 @@ pub(super) async fn look(system: System) {
             Err(error) => {
                 elsewhere.clear();
                 observer.failed();
+                {
+                    // What was seen before says nothing of how they are now.
+                    let mut state = membership.state();
+                    state.seen_at = None;
+                    state.forget_unheard(&membership.picture.load(), Instant::now());
+                }
+                membership.note_silent();
                 if is_well {
                     warn!(me = %membership.me, %error, "the arbiter is not seen");
                 }
@@ -165,7 +169,19 @@ pub(super) async fn look(system: System) {
         let now = Instant::now();
         is_called = false;
         soonest = now + ((now - began) * LOOK_SHARE).clamp(LOOK_GAP, LOOK_EVERY);
-        latest = now + look_every;
+        latest = now + look_every(membership, now - began);
+    }
+}
+
+/// How long after a look that took so long a node looks again, if nothing calls for it.
+fn look_every(membership: &Membership, took: Duration) -> Duration {
+    match membership.card.weight > 0 {
+        true => LOOK_EVERY,
+        // A judge that has not looked for half a lease has not been well.
+        false if membership.is_an_owner_silent() => {
+            (membership.settings.ttl / 4).max(took * LOOK_SHARE).min(LOOK_EVERY_IDLY)
+        }
+        false => LOOK_EVERY_IDLY,
     }
 }
 
@@ -183,15 +199,18 @@ async fn see(
         let now = Instant::now();
         let unheard: BTreeSet<Incarnation> = {
             let mut state = membership.state();
-            state.unheard.retain(|_, at| now - *at < UNHEARD_FOR);
-            state.unheard.keys().copied().collect()
+            state.forget_unheard(&picture, now);
+            state.unheard_lately(now)
         };
         knock(system, membership, &picture, &unheard);
         let accusations = observer.looked(asked, now, membership.me, &picture, &unheard);
-        membership.note_renewals(&picture, now);
+        membership.state().saw(&picture, now);
         let picture = Arc::new(picture);
+        // Before the picture, in which the dead are not any more once nothing is theirs: routes would still lead to them, as if
+        // they were well.
+        system.learn(&picture.heads);
         membership.picture.store(Arc::clone(&picture));
-        membership.note_silent(now);
+        membership.note_silent();
         let mut has_news = false;
         for accusation in accusations {
             has_news |= declare(membership, accusation).await;
@@ -202,14 +221,13 @@ async fn see(
                     membership.post.buried(*who);
                 }
             }
-            system.learn(&picture.heads);
             return Ok(picture);
         }
     }
 }
 
 /// Whoever has lost its connection to the arbiter may be gone, and a lease need not be waited for: does
-/// its other connection answer?
+/// its other connection answer? It is asked once more when its silence was a while ago.
 fn knock(
     system: &System,
     membership: &Membership,

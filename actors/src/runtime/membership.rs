@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use protocol::{ShardId, ShardSet, Timestamp};
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -39,6 +39,9 @@ use tracing::warn;
 /// How long a node that starts waits before it asks an arbiter again that did not answer: at first, and at most.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const ASK_AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// How long "nobody heard it" proves something, and counts at all of whoever is connected to the arbiter.
+const UNHEARD_FOR: Duration = Duration::from_secs(3);
 
 /// How long to wait before reading again what could not be read.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -100,6 +103,8 @@ pub(super) struct State {
     pub(super) boards: BTreeMap<Incarnation, Instant>,
     /// How often each node had renewed its lease, and when that was first seen.
     pub(super) renewed: BTreeMap<Incarnation, (u64, Instant)>,
+    /// When everybody was last seen; never, while the arbiter cannot be looked at.
+    pub(super) seen_at: Option<Instant>,
 }
 
 /// A shard that is on its way from here.
@@ -220,6 +225,41 @@ where
     }
 }
 
+impl State {
+    /// Takes note of who has renewed its lease since the last look.
+    pub(super) fn saw(&mut self, picture: &Picture, now: Instant) {
+        self.seen_at = Some(now);
+        self.renewed.retain(|who, _| picture.members.contains_key(who));
+        for (who, member) in &picture.members {
+            let known = self.renewed.entry(*who).or_insert((member.renewals, now));
+            if known.0 != member.renewals {
+                *known = (member.renewals, now);
+            }
+        }
+    }
+
+    /// Forgets whom a message did not reach, but not long ago. Who is not connected to the arbiter either, as far as was seen, is not
+    /// there before it says something: whoever follows what it has would only ask in vain every few seconds.
+    pub(super) fn forget_unheard(&mut self, picture: &Picture, now: Instant) {
+        self.unheard.retain(|who, at| {
+            let is_cut_off = || picture.members.get(who).is_some_and(|it| !it.has_session);
+            now - *at < UNHEARD_FOR || is_cut_off()
+        });
+    }
+
+    /// Whom a message did not reach a moment ago.
+    pub(super) fn unheard_lately(&self, now: Instant) -> BTreeSet<Incarnation> {
+        let lately = self.unheard.iter().filter(|(_, at)| now - **at < UNHEARD_FOR);
+        lately.map(|(who, _)| *who).collect()
+    }
+
+    /// Had it renewed nothing for a lease when it was last seen? What it has done since then nobody here knows.
+    pub(super) fn is_late(&self, who: Incarnation, ttl: Duration) -> bool {
+        let renewed = self.renewed.get(&who);
+        renewed.is_some_and(|(_, at)| self.seen_at.is_some_and(|seen_at| seen_at - *at >= ttl))
+    }
+}
+
 impl Membership {
     /// Announces the node. `incoming` is where everything arrives that others send to it.
     pub(super) async fn announce(
@@ -322,18 +362,6 @@ impl Membership {
         let picture = self.picture.load();
         let alive = picture.members.values().filter(|it| it.standing != Standing::Dead);
         alive.map(|it| it.incarnation).filter(|it| *it != self.me).collect()
-    }
-
-    /// Takes note of who has renewed its lease since the last look.
-    pub(super) fn note_renewals(&self, picture: &Picture, now: Instant) {
-        let renewed = &mut self.state().renewed;
-        renewed.retain(|who, _| picture.members.contains_key(who));
-        for (who, member) in &picture.members {
-            let known = renewed.entry(*who).or_insert((member.renewals, now));
-            if known.0 != member.renewals {
-                *known = (member.renewals, now);
-            }
-        }
     }
 
     pub(super) fn view(&self) -> ClusterView {

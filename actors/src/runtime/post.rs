@@ -40,6 +40,8 @@ const CONFLATED_PAGE: usize = 500;
 /// Most who begin to follow something on one node at once. When it has fallen, or has not had a processor for a while, whole
 /// crowds begin anew in the same moment: it should not have to answer all of them before anybody else.
 const BEGINNING_MAX: usize = 128;
+/// And so many more of those who do not begin anew: they would else stand behind the crowd.
+const BEGINNING_FIRST_MAX: usize = 16;
 /// A stream that has been silent for this long has ended: its owner says something more often.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -71,7 +73,15 @@ struct Outbox {
     queue: mpsc::Sender<Envelope>,
     conflated: Mutex<Conflated>,
     has_conflated: Notify,
-    turns: Arc<Semaphore>,
+    turns: Turns,
+}
+
+/// Who may begin to follow something on one node, so many at once.
+#[derive(Debug)]
+struct Turns {
+    all: Arc<Semaphore>,
+    /// Not for those who begin anew.
+    first: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -205,7 +215,7 @@ impl Post {
                 queue,
                 conflated: Mutex::default(),
                 has_conflated: Notify::new(),
-                turns: Arc::new(Semaphore::new(BEGINNING_MAX)),
+                turns: Turns::new(),
             });
             let (bundler, conflater) = (system.clone(), system.clone());
             system.spawn(async move { bundle(&bundler, to, letters).await });
@@ -271,15 +281,17 @@ impl Post {
         stream
     }
 
-    /// The turn of somebody who wants to follow something there, who has it until it is dropped; none, if it has not come by `until`.
+    /// The turn of somebody who wants to follow something there, or to follow it again, who has it until it is dropped; none, if it
+    /// has not come by `until`.
     pub(super) async fn turn(
         &self,
         system: &System,
         at: Incarnation,
+        is_again: bool,
         until: Instant,
     ) -> Option<OwnedSemaphorePermit> {
-        let turns = Arc::clone(&self.outbox(system, at).turns);
-        timeout_at(until, turns.acquire_owned()).await.ok()?.ok()
+        let outbox = self.outbox(system, at);
+        timeout_at(until, outbox.turns.take(is_again)).await.ok()?
     }
 
     pub(super) fn unfollow(&self, stream: u64) {
@@ -327,6 +339,27 @@ impl Post {
 
     fn number(&self) -> u64 {
         self.n.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Turns {
+    fn new() -> Self {
+        let of = |n| Arc::new(Semaphore::new(n));
+        Self { all: of(BEGINNING_MAX), first: of(BEGINNING_FIRST_MAX) }
+    }
+
+    /// Nobody closes them, so one comes in the end.
+    async fn take(&self, is_again: bool) -> Option<OwnedSemaphorePermit> {
+        let one_of_all = Arc::clone(&self.all).acquire_owned();
+        if is_again {
+            return one_of_all.await.ok();
+        }
+        let turn = tokio::select! {
+            biased;
+            turn = one_of_all => turn,
+            turn = Arc::clone(&self.first).acquire_owned() => turn,
+        };
+        turn.ok()
     }
 }
 
@@ -429,4 +462,25 @@ fn flush(system: &System, to: Incarnation, outbox: &Outbox) {
 /// Never held across an await or a panic, so poison means nothing here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn whoever_begins_to_follow_does_not_stand_behind_a_crowd_that_begins_anew() {
+        let turns = Turns::new();
+        let take = |is_again| turns.take(is_again).now_or_never().flatten();
+        let mut crowd: Vec<_> = (0..BEGINNING_MAX).map(|_| take(true).expect("room")).collect();
+        assert!(take(true).is_none());
+        let mut first: Vec<_> =
+            (0..BEGINNING_FIRST_MAX).map(|_| take(false).expect("room")).collect();
+        assert!(take(false).is_none());
+        first.pop();
+        assert!(take(true).is_none(), "that one is not for the crowd");
+        crowd.pop();
+        assert!(take(true).is_some());
+    }
 }

@@ -28,6 +28,8 @@ use tokio::{
 /// How long whoever waits for news of a shard that nobody should answer for goes without any. All there is comes
 /// sooner, unless this node cannot look.
 const UNANSWERED_MAX: Duration = Duration::from_secs(30);
+/// How long at most before another try of what this node has itself: nobody says so when its journal answers again.
+const HERE_MAX: Duration = Duration::from_secs(5);
 /// How long to wait before asking another node once more what it did not answer: at first, and at most.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(250)];
 
@@ -83,37 +85,52 @@ impl Reach {
 }
 
 impl Membership {
-    /// Should it not be expected to answer? The dead should not, nor who has renewed nothing for a lease, as far as this node
-    /// has seen, nor whom a message did not reach a moment ago.
+    /// Should it not be expected to answer? The dead should not, nor who had renewed nothing for a lease when this node last
+    /// looked, nor whom a message did not reach a moment ago, or longer ago if it is not connected to the arbiter either. Of a
+    /// node that cannot look nobody is late.
     pub(super) fn is_silent(&self, who: Incarnation) -> bool {
         self.reach.is_silent(who)
     }
 
+    /// Is there one that may be given shards, is not dead, and should not be expected to answer?
+    pub(super) fn is_an_owner_silent(&self) -> bool {
+        let picture = self.picture.load();
+        let mut owners = picture
+            .members
+            .values()
+            .filter(|it| it.standing != Standing::Dead && it.card.weight > 0);
+        owners.any(|it| self.is_silent(it.incarnation))
+    }
+
     /// Takes note of who should not be expected to answer, after anything that says so has changed.
-    pub(super) fn note_silent(&self, now: Instant) {
+    pub(super) fn note_silent(&self) {
         let news = {
             // Held until it is noted, so that what is older does not take the place of what is newer.
             let state = self.state();
-            let is_late = |who: &Incarnation| {
-                let renewed = state.renewed.get(who);
-                renewed.is_some_and(|(_, at)| now - *at >= self.settings.ttl)
-            };
             let is_silent = |it: &&Member| {
-                let who = &it.incarnation;
-                it.standing == Standing::Dead || is_late(who) || state.unheard.contains_key(who)
+                let who = it.incarnation;
+                it.standing == Standing::Dead
+                    || state.is_late(who, self.settings.ttl)
+                    || state.unheard.contains_key(&who)
             };
             let picture = self.picture.load();
             let silent = picture.members.values().filter(is_silent).map(|it| it.incarnation);
             self.reach.silence(silent.collect())
         };
-        if news.is_empty() {
-            return;
+        if !news.is_empty() {
+            self.notice_of(|owner| news.contains(&owner));
         }
+    }
+
+    /// Takes note that this node may believe again that what it has is its own.
+    pub(super) fn note_live(&self) {
+        self.notice_of(|owner| owner == self.me);
+    }
+
+    /// There is news of all shards of these.
+    fn notice_of(&self, is_one: impl Fn(Incarnation) -> bool) {
         let routes = self.routes.all();
-        let is_theirs = |shard: &ShardId| {
-            let owner = routes[usize::from(shard.0)].owner;
-            owner.is_some_and(|owner| news.contains(&owner))
-        };
+        let is_theirs = |shard: &ShardId| routes[usize::from(shard.0)].owner.is_some_and(&is_one);
         self.reach.notice(&(0..SHARDS).map(ShardId).filter(is_theirs).collect());
     }
 
@@ -121,7 +138,7 @@ impl Membership {
     pub(super) fn heard(&self, who: Incarnation) {
         // Hardly ever, so that most messages take no lock.
         if self.is_silent(who) && self.state().unheard.remove(&who).is_some() {
-            self.note_silent(Instant::now());
+            self.note_silent();
         }
     }
 
@@ -148,12 +165,14 @@ impl Membership {
 
 impl System {
     /// Ends when an entity that could not be followed, or is not any more, is worth another try: `after` that long, if whoever has
-    /// its shard should answer, and else once somebody should. What is news of the shard ends it, too. Many may wait for
-    /// one shard, and none of them asks anybody meanwhile.
+    /// its shard should answer (sooner, if that is this node), and else once somebody should. What is news of the shard ends it,
+    /// too. Many may wait for one shard, and none of them asks anybody meanwhile.
     pub async fn worth_another_try(&self, entity: EntityKey, after: Duration) {
-        let Some(membership) = self.membership() else { return sleep(after).await };
+        let Some(membership) = self.membership() else { return sleep(after.min(HERE_MAX)).await };
         let (shard, began) = (entity.shard(), Instant::now());
         let before = membership.bearing(shard);
+        let is_here = before.route.owner == Some(membership.me);
+        let after = if is_here { after.min(HERE_MAX) } else { after };
         loop {
             let news = membership.reach.news(shard);
             let bearing = membership.bearing(shard);
@@ -220,6 +239,10 @@ impl System {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        cluster::arbiter::{NodeCard, Picture},
+        runtime::membership::State,
+    };
     use futures_util::FutureExt;
 
     fn set(who: impl IntoIterator<Item = u64>) -> BTreeSet<Incarnation> {
@@ -235,6 +258,70 @@ mod tests {
         assert_eq!(reach.silence(set([1, 2])), set([]), "nothing has changed");
         assert_eq!(reach.silence(set([2, 3])), set([1, 3]));
         assert!(!reach.is_silent(Incarnation(1)));
+    }
+
+    /// One node, which has renewed itself so often.
+    fn picture(renewals: u64) -> Picture {
+        let card = NodeCard {
+            node: "node".to_owned(),
+            address: String::new(),
+            zone: String::new(),
+            weight: 100,
+            version: String::new(),
+            writes: 1,
+            reads: 1,
+            secret: String::new(),
+        };
+        let member = Member {
+            incarnation: Incarnation(1),
+            card,
+            standing: Standing::Up,
+            hears: true,
+            renewals,
+            age: Duration::ZERO,
+            has_session: true,
+        };
+        let members = [(member.incarnation, member)].into();
+        Picture { members, ..Picture::default() }
+    }
+
+    #[test]
+    fn who_is_late_was_so_when_it_was_last_seen_however_long_ago_that_is() {
+        let (ttl, began) = (Duration::from_secs(2), Instant::now());
+        let is_late = |state: &State| state.is_late(Incarnation(1), ttl);
+        let mut state = State::default();
+        assert!(!is_late(&state), "nobody has looked");
+        state.saw(&picture(1), began);
+        state.saw(&picture(2), began + ttl);
+        assert!(!is_late(&state), "it may renew itself while nobody looks");
+        state.saw(&picture(2), began + ttl * 3 / 2);
+        assert!(!is_late(&state));
+        state.saw(&picture(2), began + ttl * 2);
+        assert!(is_late(&state));
+        state.seen_at = None;
+        assert!(!is_late(&state), "nobody can look");
+        state.saw(&picture(2), began + ttl * 4);
+        assert!(is_late(&state));
+        state.saw(&picture(3), began + ttl * 5);
+        assert!(!is_late(&state));
+    }
+
+    #[test]
+    fn whom_a_message_did_not_reach_is_silent_for_longer_while_the_arbiter_misses_it_too() {
+        let (who, began) = (Incarnation(1), Instant::now());
+        let (soon, later) = (began + Duration::from_secs(1), began + Duration::from_secs(60));
+        let mut picture = picture(1);
+        picture.members.get_mut(&who).unwrap().has_session = false;
+        let mut state = State::default();
+        state.unheard.insert(who, began);
+        state.forget_unheard(&picture, soon);
+        assert_eq!(state.unheard_lately(soon), set([1]));
+        state.forget_unheard(&picture, later);
+        assert_eq!(state.unheard_lately(later), set([]), "it proves nothing any more");
+        assert!(state.unheard.contains_key(&who));
+        picture.members.get_mut(&who).unwrap().has_session = true;
+        state.forget_unheard(&picture, later);
+        assert!(state.unheard.is_empty());
     }
 
     #[test]

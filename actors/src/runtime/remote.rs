@@ -133,10 +133,11 @@ impl System {
         at: At,
         id: D::Id,
         wants: Wants,
+        is_again: bool,
         until: Instant,
     ) -> Heard<Watching<D>> {
         let Some(membership) = self.membership() else { return Ok(None) };
-        let Some(_turn) = membership.post.turn(self, at.owner, until).await else {
+        let Some(_turn) = membership.post.turn(self, at.owner, is_again, until).await else {
             metrics::counter!("outrider_busy_total", "bound" => "follow").increment(1);
             return Err(Refusal::Busy { retry_after_ms: RETRY_AFTER_MS });
         };
@@ -179,7 +180,11 @@ impl System {
                 Ok(None)
             }
             Outcome::Reply(Reply::Later) => {
-                membership.look.notify_one();
+                // One without shards takes nothing that is nobody's, and what moves calls it: many of them would only ask the
+                // arbiter what it cannot know yet.
+                if membership.card.weight > 0 {
+                    membership.look.notify_one();
+                }
                 Ok(None)
             }
             // An older build cannot do it; it gives its shards to newer ones by and by.

@@ -61,9 +61,8 @@ pub(super) async fn run(system: System, mut incoming: mpsc::Receiver<Incoming>) 
     while let Some(incoming) = incoming.recv().await {
         match incoming {
             Incoming::Unheard(who) => {
-                let now = Instant::now();
-                membership.state().unheard.insert(who, now);
-                membership.note_silent(now);
+                membership.state().unheard.insert(who, Instant::now());
+                membership.note_silent();
                 membership.post.unheard(who);
                 membership.look.notify_one();
             }
@@ -235,7 +234,8 @@ async fn read<D: Hosted>(system: &System, asked: Asked, entity: EntityKey) -> Re
     }
 }
 
-/// Answers with the state; what becomes of it is told by whoever knows first: the entity itself.
+/// Answers with the state; what becomes of it is told by whoever knows first: the entity itself. Waits for a shard that is
+/// moving here for as long as whoever asks waits for the answer: crowds follow what is new here, and would only ask again.
 async fn watch<D: Hosted>(
     system: &System,
     asked: Asked,
@@ -244,7 +244,7 @@ async fn watch<D: Hosted>(
     wants: Wants,
 ) -> Reply {
     loop {
-        if let Err(elsewhere) = asked.is_served_here(system).await {
+        if let Err(elsewhere) = asked.is_served_here_by(system, asked.until).await {
             return elsewhere;
         }
         let follower = Follower::There { to: asked.from, stream, wants };
@@ -259,8 +259,11 @@ async fn watch<D: Hosted>(
 impl Asked {
     /// Is its shard served here, or soon? If not: what to answer.
     async fn is_served_here(&self, system: &System) -> Result<(), Reply> {
+        self.is_served_here_by(system, self.until.min(Instant::now() + PARKED_MAX)).await
+    }
+
+    async fn is_served_here_by(&self, system: &System, until: Instant) -> Result<(), Reply> {
         let Some(membership) = system.membership() else { return Err(Reply::Later) };
-        let until = self.until.min(Instant::now() + PARKED_MAX);
         match system.seat(self.shard, until).await {
             Ok(Seat::Here) if self.epoch > system.epoch(self.shard) => {
                 // The sender knows of a newer owner than us.
@@ -348,7 +351,10 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
             }
         }
         Notice::Warm(warm) => system.arrived(*warm),
-        Notice::Knock => {}
+        Notice::Knock => {
+            // Whatever comes shows that somebody is there. This says nothing else, and every build knows it.
+            membership.post.notify(system, from, &Notice::Followed(Vec::new())).ok();
+        }
     }
 }
 

@@ -98,12 +98,17 @@ fn the_last_word_is_waited_for_while_the_way_to_it_is_lost_or_long_but_not_for_e
 #[test]
 fn what_cannot_be_followed_is_tried_less_and_less_often_and_what_could_be_sooner() {
     let mut follow = Follow::new(OrderId::nth(1).into());
-    let waits: Vec<_> = (0..14).map(|_| follow.lost()).collect();
+    let waits: Vec<_> = (0..14).map(|_| follow.lost(Some(&Refusal::Unavailable))).collect();
     assert_eq!(waits[0], Duration::from_millis(20));
     assert!(waits.is_sorted() && waits[9] > Duration::from_secs(5), "{waits:?}");
     assert_eq!(waits[12..], [Duration::from_secs(30); 2]);
+    let busy = Refusal::Busy { retry_after_ms: 100 };
+    assert_eq!(follow.lost(Some(&busy)), Duration::from_secs(10), "somebody has answered");
     follow.opened(Box::new(Fake { is_over: false }));
-    assert_eq!(follow.lost(), Duration::from_secs(5), "somebody has answered");
+    assert_eq!(follow.lost(None), Duration::from_secs(5), "it was followed");
+    let wait = follow.lost(Some(&Refusal::Unavailable));
+    assert!(wait < Duration::from_secs(30), "{wait:?}, not as if it had never been");
+    follow.opened(Box::new(Fake { is_over: false }));
     follow.is_well();
-    assert_eq!(follow.lost(), Duration::from_millis(20));
+    assert_eq!(follow.lost(None), Duration::from_millis(20));
 }

@@ -6,7 +6,7 @@ use crate::gateway::{
     prospect::Told,
     translate::{self, Subject, not_found},
 };
-use actors::{EntityKey, Kind};
+use actors::{EntityKey, Kind, Refusal};
 use futures_util::FutureExt;
 use protocol::{
     Code, DriverId, IncidentId, OrderId, Principal, Refused, RescueId, RunId,
@@ -43,9 +43,9 @@ impl Session {
         self.doing.push(opening.map(move |opened| Deed::Opened(key, opened)).boxed());
     }
 
-    pub(super) fn reopen(&mut self, key: EntityKey) {
+    pub(super) fn reopen(&mut self, key: EntityKey, why: Option<&Refusal>) {
         let follow = self.follows.iter_mut().find(|follow| follow.key == key);
-        if let Some(after) = follow.map(Follow::lost) {
+        if let Some(after) = follow.map(|it| it.lost(why)) {
             // Thousands may have lost it at the same moment.
             self.open(key, after.mul_f32(rand::random_range(0.5..=1.0)));
         }
@@ -261,7 +261,7 @@ impl Session {
                 Ok(())
             }
             Change::Lost => {
-                self.reopen(key);
+                self.reopen(key, None);
                 Ok(())
             }
         }

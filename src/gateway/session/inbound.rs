@@ -489,7 +489,7 @@ impl Session {
                 debug!(%key, %refusal, "cannot be followed now");
                 // Unless it was opened another time.
                 if self.follows.iter().any(|it| it.key == key && it.watch.is_none()) {
-                    self.reopen(key);
+                    self.reopen(key, Some(&refusal));
                 }
                 Ok(())
             }

@@ -14,7 +14,11 @@
 mod statements;
 
 use super::{
-    GRACE, answering, committer::Shared, committer::now, millis, ownership::N_TAKEN_MAX, read,
+    GRACE, answering,
+    committer::{Shared, now, says},
+    millis,
+    ownership::N_TAKEN_MAX,
+    read,
 };
 use crate::cluster::{
     Incarnation,
@@ -46,6 +50,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RACES_MAX: u32 = 5;
 /// How often the listening connection is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(5);
+/// What the server says of a statement that it has given up: it took too long.
+const GIVEN_UP: &str = "57014";
 /// How long to breathe between attempts to listen.
 const BREATHER: Duration = Duration::from_millis(250);
 
@@ -61,7 +67,7 @@ pub struct PostgresArbiter {
     _listening: DropGuard,
 }
 
-/// A connection that is opened when it is needed. It is thrown away when a use of it fails, or is
+/// A connection that is opened when it is needed. It is thrown away when a use of it fails, unless it only took too long, or is
 /// not waited for: what it would say next is the answer to something else. A pool asks each of its connections twice or three times
 /// whether it is still there; here nothing is asked but what is to be known.
 #[derive(Debug)]
@@ -461,16 +467,39 @@ impl Line {
     }
 
     /// Asks something that may be asked twice: once more, if the connection was lost since it was last used.
-    pub(super) async fn ask<T>(
+    async fn ask<T>(
         &self,
         ask: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>>,
     ) -> sqlx::Result<T> {
         let mut slot = self.connection.lock().await;
-        if let Some(mut connection) = slot.take()
-            && let Ok(answer) = ask(&mut connection).await
-        {
-            *slot = Some(connection);
-            return Ok(answer);
+        self.ask_on(&mut slot, ask).await
+    }
+
+    /// The same, unless somebody else is asking something.
+    pub(super) async fn ask_if_free<T>(
+        &self,
+        ask: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>>,
+    ) -> Option<sqlx::Result<T>> {
+        let mut slot = self.connection.try_lock().ok()?;
+        Some(self.ask_on(&mut slot, ask).await)
+    }
+
+    async fn ask_on<T>(
+        &self,
+        slot: &mut Option<PgConnection>,
+        ask: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
+        if let Some(mut connection) = slot.take() {
+            let answer = ask(&mut connection).await;
+            let is_well = match &answer {
+                Ok(_) => true,
+                // It would take as long again.
+                Err(error) => says(error, GIVEN_UP),
+            };
+            if is_well {
+                *slot = Some(connection);
+                return answer;
+            }
         }
         let mut connection = self.open().await?;
         let answer = ask(&mut connection).await?;

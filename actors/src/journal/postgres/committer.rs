@@ -449,7 +449,7 @@ impl Committer {
                 // Nothing was written.
                 Err(error) if says(&error, FENCE_MOVED) => heads.forget(),
                 Err(error) => {
-                    if says(&error, THERE_ALREADY) {
+                    if is_place_taken(&error) {
                         heads.doubt();
                     }
                     return Err(sort(error));
@@ -465,7 +465,7 @@ impl Committer {
                 Ok(outcomes)
             }
             Err(error) => {
-                if says(&error, THERE_ALREADY) {
+                if is_place_taken(&error) {
                     heads.doubt();
                 }
                 Err(sort(error))
@@ -707,8 +707,17 @@ async fn within<T>(
 }
 
 /// Did the server say this?
-fn says(error: &sqlx::Error, code: &str) -> bool {
+pub(super) fn says(error: &sqlx::Error, code: &str) -> bool {
     error.as_database_error().and_then(|said| said.code()).is_some_and(|said| said == code)
+}
+
+/// Did the server say that there is an event already where one was to stand? Other keys that are there already say nothing of
+/// how far a log goes: somebody else has begun, or answered, or claimed the same.
+pub(super) fn is_place_taken(error: &sqlx::Error) -> bool {
+    let said = error.as_database_error().filter(|_| says(error, THERE_ALREADY));
+    // Each part has a key of its own: `events_0_pkey`.
+    let key = said.and_then(|said| said.constraint()).and_then(|key| key.strip_prefix("events_"));
+    key.and_then(|key| key.strip_suffix("_pkey")).is_some_and(|part| part.parse::<u8>().is_ok())
 }
 
 /// What a failed statement means for its commits, by the SQLSTATE's class.

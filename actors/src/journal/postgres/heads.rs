@@ -215,8 +215,8 @@ impl Heads {
         }
     }
 
-    /// A key was there already. Most likely one that somebody else has begun or answered, but if it is that of an event's
-    /// place, the log goes further than we know: nothing is written before that was looked at.
+    /// An event stands where one of ours was to: the log goes further than we know. Nothing is written before that was looked
+    /// at.
     pub(super) fn doubt(&mut self) {
         self.forget();
         self.is_blind = true;
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_looked_at_again_before_anything_is_written_where_a_key_was_there_already() {
+    fn all_is_looked_at_again_before_anything_is_written_where_an_event_was_there_already() {
         let mut heads = looked();
         heads.doubt();
         let all = heads.to_look_at(&batch(&[(1, 5)]), false, || MINE.to_vec());

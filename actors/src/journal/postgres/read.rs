@@ -305,13 +305,16 @@ pub(super) async fn views(
     listed(query, views_query(query).build_query_as().fetch_all(readers).await?)
 }
 
-/// The same on a connection of its own, and once more on another if that was lost.
-pub(super) async fn views_on(line: &Line, query: &ViewQuery) -> Answer<Vec<(EntityKey, ViewRow)>> {
-    let rows = line.ask(|connection| {
+/// The same on a connection of its own, and once more on another if that was lost; none, if somebody else uses it.
+pub(super) async fn views_on(
+    line: &Line,
+    query: &ViewQuery,
+) -> Option<Answer<Vec<(EntityKey, ViewRow)>>> {
+    let rows = line.ask_if_free(|connection| {
         let mut sql = views_query(query);
         async move { sql.build_query_as().fetch_all(connection).await }.boxed()
     });
-    listed(query, rows.await?)
+    Some(rows.await?.map_err(JournalError::from).and_then(|rows| listed(query, rows)))
 }
 
 fn listed(query: &ViewQuery, rows: Vec<ListRow>) -> Answer<Vec<(EntityKey, ViewRow)>> {

@@ -6,7 +6,7 @@ use super::{
     PostgresJournal, Settings, address,
     arbiter::PostgresArbiter,
     batch::{self, Basis, Needs, Terms, Way, Write},
-    heads,
+    committer, heads,
     horizon::Horizon,
     ownership::{Ownership, TAKE},
     private::Stop,
@@ -620,6 +620,28 @@ async fn who_writes_nothing_reads_lists_on_one_connection_and_misses_none_when_i
     journal.close().await.unwrap();
     let closed = journal.views(ViewQuery::newest(Kind::Order, 10)).await;
     assert!(matches!(closed, Err(JournalError::Unavailable(_))), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_nobody_waits_for_any_more_hold_no_more_connections() {
+    let database = TestDatabase::start().await;
+    let settings = Settings { committers: 0, readers: 1, ..Settings::default() };
+    let opened = PostgresJournal::open_member(database.options(), "gateway", settings).await;
+    let (journal, _arbiter) = opened.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    let held_up = "BEGIN; LOCK TABLE views IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(held_up).execute(&mut other).await.unwrap();
+    for _ in 0..20 {
+        let reading = journal.views(ViewQuery::newest(Kind::Order, 10));
+        timeout(Duration::from_millis(50), reading).await.expect_err("held up");
+    }
+    let reading = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name LIKE 'outrider gateway %' AND query LIKE '%FROM views s%'";
+    let n: i64 = sqlx::query_scalar(reading).fetch_one(&mut other).await.unwrap();
+    assert!(n <= 2, "{n}: one of its own, and one of the pool");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    journal.views(ViewQuery::newest(Kind::Order, 10)).await.expect("read");
+    journal.close().await.unwrap();
 }
 
 fn moved(entity: EntityKey) -> Commit {
@@ -1791,6 +1813,11 @@ async fn an_entity_is_found_by_the_key_that_keeps_it_from_forking() {
     let error = sqlx::raw_sql(twice).execute(&mut connection).await.unwrap_err();
     let code = error.as_database_error().and_then(|it| it.code()).unwrap_or_default();
     assert_eq!(code, "23505", "{error}");
+    assert!(!committer::is_place_taken(&error), "it says nothing of how far the log goes: {error}");
+    let over_it = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        SELECT shard, seq, kind, gen_random_uuid(), version, epoch, at, name, bytes FROM events";
+    let error = sqlx::raw_sql(over_it).execute(&mut connection).await.unwrap_err();
+    assert!(committer::is_place_taken(&error), "{error}");
 
     let newest = format!(
         "SET enable_seqscan = off; SET enable_bitmapscan = off;

@@ -192,7 +192,7 @@ async fn trips_that_nobody_can_mean_are_refused() {
 
 #[tokio::test]
 async fn an_order_from_outside_the_area_is_refused_and_a_rescue_says_so() {
-    let elsewhere = crate::settings::Circle { lat: 0.0, lon: 0.0, radius_km: 1.0 };
+    let elsewhere = Circle { lat: 0.0, lon: 0.0, radius_km: 1.0 };
     let partner = |name: &str, east_m, radius_km| {
         let Point { lat, lon } = KIGALI.offset_m(east_m, 0.0);
         let (name, phone) = (name.to_owned(), "112".to_owned());

@@ -12,7 +12,7 @@ use crate::{
 use futures_util::future::FutureExt;
 use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, PgExecutor, PgPool, Postgres, QueryBuilder};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 type Answer<T> = Result<T, JournalError>;
@@ -142,10 +142,12 @@ pub(super) async fn undelivered(
 ) -> Answer<Vec<OutboxRow>> {
     let mut page = Vec::new();
     let mut next = after.and_then(told::place);
-    if next.is_none() {
+    let has_outbox = next.is_none();
+    if has_outbox {
         page = in_outbox(readers, shards, after, limit).await?;
         page.retain(|row| !shared.is_told(row.key, None));
     }
+    let n_in_outbox = page.len();
     // A page of events may have been told by now, all of it.
     while page.len() < limit {
         let (rows, last) = with_events(readers, shards, next, limit).await?;
@@ -154,7 +156,18 @@ pub(super) async fn undelivered(
             after.is_none_or(|after| row.position > after) && !shared.is_told(row.key, seq)
         };
         page.extend(rows.into_iter().filter(is_new));
-        let Some((shard, seq)) = last else { break };
+        let Some((shard, seq)) = last else {
+            if has_outbox {
+                // What was moved from there to here meanwhile was in neither as it was looked for.
+                let after = page[..n_in_outbox].last().map(|row| row.position).or(after);
+                let moved = in_outbox(readers, shards, after, limit).await?;
+                let seen: HashSet<_> = page.iter().map(|row| row.key).collect();
+                let is_new =
+                    |row: &OutboxRow| !seen.contains(&row.key) && !shared.is_told(row.key, None);
+                drop(page.splice(n_in_outbox..n_in_outbox, moved.into_iter().filter(is_new)));
+            }
+            break;
+        };
         next = Some((shard, seq + 1));
     }
     page.truncate(limit);

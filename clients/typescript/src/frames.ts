@@ -1131,6 +1131,29 @@ export type DriverAction =
     }
   | {
       /**
+       * Staff: may work outside its shifts until then, a day from now at most. Said again, this is what holds.
+       */
+      allow_off_shift: {
+        /**
+         * Why.
+         */
+        reason: string;
+        until: Timestamp;
+      };
+    }
+  | {
+      /**
+       * Staff: may do so no more.
+       */
+      revoke_off_shift: {
+        /**
+         * Why.
+         */
+        reason: string;
+      };
+    }
+  | {
+      /**
        * Staff: has something to tell it. Pushed to its device, and kept in its history.
        */
       message: {
@@ -1697,7 +1720,8 @@ export type WhyNot =
   | "hours"
   | "ramp"
   | "lift_gate"
-  | "tie_downs";
+  | "tie_downs"
+  | "outside_shift";
 /**
  * What must arrive.
  */
@@ -2002,6 +2026,7 @@ export interface NewOrder {
    * Pickup first, last dropoff last; 2 to 20.
    */
   stops: Place[];
+  via?: Via | null;
 }
 /**
  * What a driver must bring.
@@ -2043,6 +2068,13 @@ export interface Point {
    * Degrees east, −180 to 180.
    */
   lon: number;
+}
+/**
+ * Where goods change vehicles on their way.
+ */
+export interface Via {
+  hub: Place;
+  until?: Timestamp | null;
 }
 /**
  * One proof: what it is and where it is kept, or the code itself for a PIN.
@@ -2179,7 +2211,7 @@ export interface Refused {
   retry_after_ms?: number | null;
   /**
    * For `not_eligible`, where a dispatcher chose a driver: everything that speaks against it and was not,
-   * or cannot be, overruled.
+   * or cannot be, overruled. Where a driver wants to work while it is in no shift: `outside_shift`.
    */
   why?: WhyNot[];
   zone?: ZonePause | null;
@@ -2353,6 +2385,7 @@ export interface OrderView {
    * Does a dispatcher let nobody be asked for a while?
    */
   held?: boolean;
+  hub?: HubStay | null;
   id: OrderId;
   kind: OrderKind;
   /**
@@ -2435,6 +2468,14 @@ export interface FareLine {
    * Stable name of the reason: `base`, `distance`, `time`, `surge`, `tax`, `minimum` …
    */
   code: string;
+}
+/**
+ * That goods change vehicles at a hub.
+ */
+export interface HubStay {
+  by?: DriverId | null;
+  left_at?: Timestamp | null;
+  until?: Timestamp | null;
 }
 /**
  * One offer, as its order sees it.
@@ -2534,12 +2575,17 @@ export interface DriverView {
    */
   jobs: JobId[];
   /**
+   * To how many of its shifts it did not come.
+   */
+  n_shift_no_shows?: number;
+  /**
    * What it has been offered and not answered.
    */
   offers: Offer[];
   position?: Position | null;
   rates?: Rates;
   run?: RunId | null;
+  shift?: Shift | null;
   status: DriverStatus;
   /**
    * Skills that it says it has, and that do not count: nobody vouches for them.
@@ -2596,6 +2642,14 @@ export interface Rates {
    * How many there were.
    */
   made?: number;
+}
+/**
+ * A span in which a driver is to be on duty.
+ */
+export interface Shift {
+  end: Timestamp;
+  start: Timestamp;
+  zone?: ZoneId | null;
 }
 /**
  * A rider as itself and dispatchers see it.
@@ -2678,6 +2732,7 @@ export interface OrderChanges {
    * As in the view, if it is another now; null: it has none any more.
    */
   held?: boolean;
+  hub?: HubStay | null;
   id: OrderId;
   kind?: OrderKind;
   /**
@@ -2783,10 +2838,15 @@ export interface DriverChanges {
   /**
    * As in the view, if it is another now; null: it has none any more.
    */
+  n_shift_no_shows?: number;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
   offers?: Offer[];
   position?: Position | null;
   rates?: Rates;
   run?: RunId | null;
+  shift?: Shift | null;
   status?: DriverStatus;
   /**
    * As in the view, if it is another now; null: it has none any more.

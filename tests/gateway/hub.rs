@@ -53,6 +53,7 @@ async fn a_delivery_changes_vehicles_at_a_hub_and_stays_one_order() {
     let offer = hear_offer(&mut first).await;
     assert_eq!(offer.job, JobId::Order(order));
     accept(&mut first, &offer).await;
+    first.say(&position(here())).await;
     insist(&mut first, order, OrderAction::Arrive {}).await;
     act(&mut first, order, OrderAction::PickUp { proofs: Vec::new() }).await;
     act(&mut first, order, OrderAction::Depart {}).await;
@@ -70,6 +71,7 @@ async fn a_delivery_changes_vehicles_at_a_hub_and_stays_one_order() {
     let mut second = carrying(&node, 2, 0).await;
     let offer = hear_offer(&mut second).await;
     accept(&mut second, &offer).await;
+    second.say(&position(here())).await;
     insist(&mut second, order, OrderAction::Arrive {}).await;
     act(&mut second, order, OrderAction::PickUp { proofs: Vec::new() }).await;
     act(&mut second, order, OrderAction::Depart {}).await;

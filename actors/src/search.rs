@@ -256,7 +256,6 @@ fn is_never(at: &Timestamp) -> bool {
     *at == Timestamp::default()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_nothing<N: Default + PartialEq>(n: &N) -> bool {
     *n == N::default()
 }

@@ -311,9 +311,9 @@ fn what_nobody_was_there_for_is_made_if_it_still_makes_sense_and_else_missed() {
     // Nobody was there from Tuesday until Friday at noon.
     play.now = at("2026-12-04", "12:00");
     let missed = play.yes(SYSTEM, Command::Tick {});
-    let days = missed.iter().map(|it| match it {
-        Event::Missed { day, .. } => day.to_string(),
-        other => panic!("{other:?}"),
+    let days = missed.iter().map(|it| {
+        let Event::Missed { day, .. } = it else { panic!("{it:?}") };
+        day.to_string()
     });
     let expected = ["2026-12-01", "2026-12-02", "2026-12-03", "2026-12-04"];
     assert_eq!(days.collect::<Vec<_>>(), expected);

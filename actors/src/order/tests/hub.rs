@@ -226,9 +226,9 @@ fn who_calls_it_off_at_the_hub_pays_the_way_there() {
     for mut play in [Play::left_at_hub(None), Play::left_at_hub(Some(Timestamp(2_000_000_000)))] {
         play.yes(RIDER, cancel());
         assert_eq!((play.status(), play.n_claims()), (OrderStatus::CancelledByRider, 0));
-        let fee = play.journal.iter().find_map(|it| match it {
-            Event::Cancelled { fee, .. } => Some(*fee),
-            _ => None,
+        let fee = play.journal.iter().find_map(|it| {
+            let Event::Cancelled { fee, .. } = it else { return None };
+            Some(*fee)
         });
         // Two of five kilometres, of 2,000.
         assert!(fee.is_some_and(|fee| (795..=805).contains(&fee)), "{fee:?}");

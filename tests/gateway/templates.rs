@@ -1,6 +1,7 @@
 //! Templates of runs: the orders and the run that are made of a day, once, through a kill of the node; and who may say what of them.
 
 use crate::{
+    client::now,
     control::event,
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of},
@@ -12,7 +13,7 @@ use crate::{
 use actors::zone::neighbourhood;
 use protocol::{Principal, RunId, TimeOfDay};
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const TEMPLATES: &str = "/v1/run-templates";
 const WEEKDAYS: [&str; 7] =
@@ -20,8 +21,7 @@ const WEEKDAYS: [&str; 7] =
 
 /// The time of the day in so many minutes, by clocks that show UTC.
 fn in_minutes(n: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let minutes = now.as_secs() / 60 + n;
+    let minutes = now().0 / 60_000 + n;
     TimeOfDay::new(u16::try_from(minutes % 1_440).unwrap()).unwrap().to_string()
 }
 

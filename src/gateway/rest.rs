@@ -260,6 +260,15 @@ pub(super) fn version_matched(parts: &Parts) -> Option<u32> {
     tag.and_then(|tag| tag.trim().trim_matches('"').parse().ok())
 }
 
+/// Something as it is, with its version as its `ETag`.
+pub(super) fn tagged(version: u32, shown: &impl Serialize) -> Response {
+    let mut response = Json(shown).into_response();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
 impl Gate {
     pub(super) async fn wish(
         &self,

@@ -8,7 +8,7 @@ use super::{
     Gate,
     front::Question,
     replica::{KEPT_FOR, Replica},
-    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of, version_matched},
+    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of, tagged, version_matched},
     translate::{invalid, not_found},
     why::ASK_WITHIN,
 };
@@ -144,12 +144,7 @@ impl RuleShown {
 
 impl IntoResponse for RuleShown {
     fn into_response(self) -> Response {
-        let tag = HeaderValue::from_str(&format!("\"{}\"", self.version));
-        let mut response = Json(self).into_response();
-        if let Ok(tag) = tag {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
-        response
+        tagged(self.version, &self)
     }
 }
 

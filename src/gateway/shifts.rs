@@ -5,7 +5,7 @@
 
 use super::{
     Gate,
-    rest::{Answered, Body, Caller, Key, Named, id_of, version_matched},
+    rest::{Answered, Body, Caller, Key, Named, id_of, tagged, version_matched},
     scope::elsewhere,
     translate::invalid,
     why::driver_named,
@@ -18,9 +18,8 @@ use actors::{
     runtime::Wished,
 };
 use axum::{
-    Json,
     extract::{FromRequestParts, State},
-    http::{HeaderValue, header, request::Parts},
+    http::request::Parts,
     response::{IntoResponse, Response},
 };
 use protocol::{
@@ -47,13 +46,7 @@ pub(super) struct Shown(ShiftsView);
 
 impl IntoResponse for Shown {
     fn into_response(self) -> Response {
-        let Self(view) = self;
-        let tag = HeaderValue::from_str(&format!("\"{}\"", view.version));
-        let mut response = Json(view).into_response();
-        if let Ok(tag) = tag {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
-        response
+        tagged(self.0.version, &self.0)
     }
 }
 

@@ -12,7 +12,7 @@
 
 use super::{
     Gate,
-    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of},
+    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of, tagged},
     rules::{Expected, WhyRemoved},
     together::run_of,
     translate::{self, forbidden, invalid, not_found},
@@ -103,12 +103,7 @@ pub(super) struct TemplateShown(TemplateView);
 
 impl IntoResponse for TemplateShown {
     fn into_response(self) -> Response {
-        let tag = HeaderValue::from_str(&format!("\"{}\"", self.0.version));
-        let mut response = Json(self.0).into_response();
-        if let Ok(tag) = tag {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
-        response
+        tagged(self.0.version, &self.0)
     }
 }
 

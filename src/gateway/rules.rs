@@ -316,6 +316,14 @@ pub(super) async fn try_rule(
     Ok(Json(gate.dry_run(gate.of_this_brand(rule)?).await?))
 }
 
+/// Refuses what is of another brand: prices, policies and places are a brand's own.
+pub(super) fn check_ours(theirs: &str, ours: &str) -> Result<(), Refused> {
+    match theirs == ours {
+        true => Ok(()),
+        false => Err(invalid("preset", &format!("it is for {theirs}, and this node's is {ours}"))),
+    }
+}
+
 impl Gate {
     /// Takes in what has become of rules.
     pub(super) fn take_in_rules(&self, all: impl IntoIterator<Item = (RuleId, Standing)>) {
@@ -343,11 +351,7 @@ impl Gate {
     /// Refuses to change a rule of another brand: whoever knows that one's jobs does it there.
     async fn check_brand(&self, id: RuleId) -> Result<(), Refused> {
         let theirs = self.rule_as_it_is(id).await?.rule.preset;
-        let ours = &self.translator.preset.name;
-        if theirs == *ours {
-            return Ok(());
-        }
-        Err(invalid("preset", &format!("it is for {theirs}, and this node's is {ours}")))
+        check_ours(&theirs, &self.translator.preset.name)
     }
 
     async fn set_rule(

@@ -13,7 +13,7 @@
 use super::{
     Gate,
     rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of, tagged},
-    rules::{Expected, WhyRemoved},
+    rules::{Expected, WhyRemoved, check_ours},
     together::run_of,
     translate::{self, forbidden, invalid, not_found},
 };
@@ -643,14 +643,6 @@ pub(super) async fn make_days(gate: Weak<Gate>) {
                 }
             }
         }
-    }
-}
-
-/// Refuses what is of another brand: prices, policies and places are a brand's own.
-fn check_ours(theirs: &str, ours: &str) -> Result<(), Refused> {
-    match theirs == ours {
-        true => Ok(()),
-        false => Err(invalid("preset", &format!("it is for {theirs}, and this node's is {ours}"))),
     }
 }
 

@@ -96,8 +96,9 @@ const NODE_BYTES_MAX: usize = 43;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How many write at once. Two keep a disk busy; more help where each write waits longer. A member of a
-    /// cluster that is never given a shard has nothing to write, and needs none.
+    /// How many write at once. Two keep a disk busy; more help where each write waits longer: four, eight or
+    /// sixteen, for each has whole parts of the log, of which there are sixteen. A member of a cluster that is
+    /// never given a shard has nothing to write, and needs none.
     pub committers: usize,
     /// How many connections only read.
     pub readers: u32,
@@ -292,8 +293,8 @@ impl PostgresJournal {
             Role::Alone => settings.committers.clamp(1, 64),
             Role::Member => settings.committers.min(64),
         };
-        let shares = Shares::read(&mut first).await?;
-        heads::make_fences(&mut first, incarnation, &shares, n_committers).await?;
+        let shares = Shares::read(&mut first, n_committers).await?;
+        heads::make_fences(&mut first, incarnation, &shares).await?;
         let ownership = Ownership::new(node.to_owned(), incarnation);
         if role == Role::Alone {
             ownership.take_all(&mut first, now()).await?;

@@ -128,7 +128,7 @@ impl Shared {
 
     /// Which committer writes to a shard, if there are any.
     pub(super) fn committer(&self, shard: ShardId) -> Option<usize> {
-        self.shares.committer(shard, self.has_told.len())
+        self.shares.committer(shard)
     }
 
     /// These have been told; nobody waits for that to be written.
@@ -294,7 +294,7 @@ impl Committer {
             }
         }
         // Part by part, as they lie on disk; those of a shard stay in the order they came.
-        chosen.sort_by_key(|write| self.shared.shares.place(write.commit.entity.shard()));
+        chosen.sort_by_cached_key(|write| self.shared.shares.place(write.commit.entity.shard()));
         Some(chosen)
     }
 

@@ -95,9 +95,8 @@ pub(super) async fn make_fences(
     database: &mut PgConnection,
     incarnation: i64,
     shares: &Shares,
-    n_committers: usize,
 ) -> sqlx::Result<()> {
-    let shards: Vec<_> = (0..n_committers).map(|it| shares.bits(it, n_committers)).collect();
+    let shards: Vec<_> = (0..shares.n_committers()).map(|it| shares.bits(it)).collect();
     sqlx::query(MAKE).bind(incarnation).bind(shards).execute(database).await?;
     Ok(())
 }

@@ -30,6 +30,7 @@ use crate::{
         record::WITH_EVENTS,
     },
 };
+use futures_util::future::join_all;
 use protocol::{CommandId, Currency, OrderId, RiderId, SHARDS, ShardId, ShardSet, Timestamp};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Row, postgres::PgPoolOptions};
 use std::{
@@ -129,6 +130,11 @@ impl Fence {
             Needs { .. } => Way::Sure,
         }
     }
+}
+
+/// All shards, divided among `n` committers as if the log were not.
+fn shares(n: usize) -> Shares {
+    Shares::divide(&[0; SHARDS as usize], n)
 }
 
 /// All of one shard.
@@ -318,7 +324,7 @@ async fn losses(fence: Fence) -> Vec<Interleaving> {
     let database = TestDatabase::start().await;
     let mut first = database.options().connect().await.unwrap();
     schema::migrate(&mut first).await.unwrap();
-    heads::make_fences(&mut first, 1, &Shares::none(), 1).await.unwrap();
+    heads::make_fences(&mut first, 1, &shares(1)).await.unwrap();
     let mut losses = Vec::new();
     for it in [Interleaving::S1, Interleaving::S2, Interleaving::S3, Interleaving::S4] {
         if is_one_lost(&database, fence, it).await {
@@ -353,7 +359,7 @@ async fn batches_and_steals_never_wait_for_each_other_in_a_circle() {
     let database = TestDatabase::start().await;
     let mut thief = database.options().connect().await.unwrap();
     schema::migrate(&mut thief).await.unwrap();
-    heads::make_fences(&mut thief, 1, &Shares::none(), 1).await.unwrap();
+    heads::make_fences(&mut thief, 1, &shares(1)).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut thief, Timestamp(0)).await.unwrap();
     let fence = heads::Fence { incarnation: 1, generation: 0 };
@@ -409,7 +415,7 @@ async fn claims_and_balances_are_locked_after_heads_and_fences() {
     let database = TestDatabase::start().await;
     let mut holding = database.options().connect().await.unwrap();
     schema::migrate(&mut holding).await.unwrap();
-    heads::make_fences(&mut holding, 1, &Shares::none(), 1).await.unwrap();
+    heads::make_fences(&mut holding, 1, &shares(1)).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut holding, Timestamp(0)).await.unwrap();
     let epoch = owner.epoch(ShardId(7)).unwrap();
@@ -461,7 +467,7 @@ async fn steals_never_wait_for_each_other_in_a_circle() {
     let mut first = database.options().connect().await.unwrap();
     schema::migrate(&mut first).await.unwrap();
     for incarnation in 1..=4 {
-        heads::make_fences(&mut first, incarnation, &Shares::none(), 2).await.unwrap();
+        heads::make_fences(&mut first, incarnation, &shares(2)).await.unwrap();
     }
     let take = |shards: Vec<i32>, incarnation: i64| {
         let take = sqlx::query(TAKE).bind(shards).bind(incarnation.to_string()).bind(incarnation);
@@ -914,7 +920,7 @@ async fn a_fence_that_has_moved_is_told_from_somebody_who_must_be_refused() {
     let database = TestDatabase::start().await;
     let mut connection = database.options().connect().await.unwrap();
     schema::migrate(&mut connection).await.unwrap();
-    heads::make_fences(&mut connection, 1, &Shares::none(), 1).await.unwrap();
+    heads::make_fences(&mut connection, 1, &shares(1)).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
     let epoch = owner.epoch(ShardId(7)).unwrap();
@@ -1194,7 +1200,7 @@ async fn fences_move_also_in_a_session_that_leaves_triggers_out() {
     let database = TestDatabase::start().await;
     let mut connection = database.options().connect().await.unwrap();
     schema::migrate(&mut connection).await.unwrap();
-    heads::make_fences(&mut connection, 1, &Shares::none(), 1).await.unwrap();
+    heads::make_fences(&mut connection, 1, &shares(1)).await.unwrap();
     let owner = Ownership::new("owner".into(), 1);
     owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
     let ahead = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
@@ -1837,7 +1843,7 @@ async fn the_shards_of_a_part_stand_side_by_side() {
     let database = TestDatabase::start().await;
     let mut connection = database.options().connect().await.unwrap();
     schema::migrate(&mut connection).await.unwrap();
-    let shares = Shares::read(&mut connection).await.unwrap();
+    let shares = Shares::read(&mut connection, 1).await.unwrap();
     let one_each = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
         SELECT shard, 1, 1, md5(shard::text)::uuid, 1, 1, 1, '', '' FROM heads";
     sqlx::raw_sql(one_each).execute(&mut connection).await.unwrap();
@@ -1855,6 +1861,45 @@ async fn the_shards_of_a_part_stand_side_by_side() {
         assert_eq!(usize::from(last - first) + 1, places.len(), "{places:?}");
     }
     assert_eq!(parts.values().map(BTreeSet::len).sum::<usize>(), usize::from(SHARDS));
+}
+
+/// Also where the start before has divided the shards otherwise. A statement is a transaction, which its rows name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_writes_to_parts_that_no_other_committer_writes_to() {
+    const WRITTEN: &str = "SELECT e.xmin::text, e.tableoid::int8, f.committer
+        FROM events e JOIN heads h ON h.shard = e.shard AND h.epoch = e.epoch
+        JOIN fences f ON f.incarnation = h.incarnation AND get_bit(f.shards, e.shard) = 1";
+    let database = TestDatabase::start().await;
+    for (round, committers) in [(1, 2), (2, 4), (3, 2)] {
+        let settings = Settings { committers, ..Settings::default() };
+        let journal = PostgresJournal::open(database.options(), "node", settings).await.unwrap();
+        let one_each = (0..SHARDS).map(|shard| {
+            let author = Uuid::from_u128(shard.into());
+            let order = OrderId::created_by(author, CommandId::nth(round), ShardId(shard));
+            journal.commit(moved(order.into()))
+        });
+        for outcome in join_all(one_each).await {
+            outcome.unwrap();
+        }
+        let written: Vec<(String, i64, i16)> =
+            sqlx::query_as(WRITTEN).fetch_all(&journal.readers).await.unwrap();
+        assert_eq!(written.len(), usize::from(SHARDS), "a shard has one committer");
+        let mut statements: BTreeMap<String, (BTreeSet<i16>, BTreeSet<i64>)> = BTreeMap::new();
+        let mut parts: BTreeMap<i64, BTreeSet<i16>> = BTreeMap::new();
+        for (statement, part, committer) in written {
+            let (whose, into) = statements.entry(statement).or_default();
+            whose.insert(committer);
+            into.insert(part);
+            parts.entry(part).or_default().insert(committer);
+        }
+        for (whose, into) in statements.values() {
+            assert_eq!(whose.len(), 1, "a statement writes what the fences say its committer may");
+            assert!(into.len() <= 16 / committers, "{} parts of {committers}", into.len());
+        }
+        assert_eq!(parts.len(), 16);
+        assert!(parts.values().all(|whose| whose.len() == 1), "{parts:?}");
+        journal.close().await.unwrap();
+    }
 }
 
 #[test]

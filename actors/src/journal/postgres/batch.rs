@@ -2,7 +2,7 @@
 
 use super::{heads::Fence, millis, told};
 use crate::{
-    Claim, Commit, EntityKey, Format, Kind, Version,
+    Claim, Commit, EntityKey, Format, Kind, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::CommitError,
 };
@@ -161,7 +161,10 @@ pub(super) struct Write {
 
 impl Write {
     pub(super) fn new(commit: Commit, ack: oneshot::Sender<Result<(), CommitError>>) -> Self {
-        let body = commit.view.as_ref().map(|row| row.body.to_string());
+        // Not by `Display`, which sends every snippet through a formatter, to a string that grows from nothing.
+        let json =
+            |row: &ViewRow| serde_json::to_string(&row.body).expect("a value of JSON is JSON");
+        let body = commit.view.as_ref().map(json);
         Self { commit: Box::new(commit), body, ack }
     }
 

@@ -143,7 +143,7 @@ pub(super) struct Written {
     /// What became of every commit, in order.
     pub(super) outcomes: Vec<Outcome>,
     /// How far the logs of its shards go now; of those that are ours.
-    pub(super) heads: BTreeMap<ShardId, u64>,
+    pub(super) heads: Vec<(ShardId, u64)>,
 }
 
 /// What became of a commit: the number of its last event in its shard's log, or why there is none.
@@ -271,46 +271,77 @@ pub(super) async fn execute_as(
         }
         outcomes.push(outcome(row, needs, &write.commit)?);
     }
-    Ok(Written { outcomes, heads })
+    Ok(Written { outcomes, heads: heads.into_iter().collect() })
+}
+
+/// The shards of a batch, in order, each once.
+pub(super) fn shards(writes: &[Write]) -> Vec<ShardId> {
+    let mut shards: Vec<_> = writes.iter().map(|write| write.commit.entity.shard()).collect();
+    shards.sort_unstable();
+    shards.dedup();
+    shards
 }
 
 /// Where the events of a batch come to stand in the logs of their shards, if all are written.
+///
+/// Nearly every commit of a batch has a shard of its own, so what is done once per shard is done about once per commit. A
+/// shard is looked for once, and then goes by its number among those of the batch: no map is made, or asked, for each question.
 struct Places {
-    /// How many events each shard gets, in the order of shards.
-    totals: BTreeMap<ShardId, i32>,
-    /// Of each write: its shard, how many of the shard's events come before its own, and how many it has.
-    each: Vec<(ShardId, i32, i32)>,
+    /// In order, each once.
+    shards: Vec<ShardId>,
+    /// How many events each of them gets.
+    totals: Vec<i32>,
+    /// Of each write.
+    each: Vec<Place>,
+}
+
+/// Where the events of one write come to stand.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Which of the batch's shards is its own.
+    nth: usize,
+    /// How many of the shard's events come before its own.
+    n_before: i32,
+    /// How many it has.
+    n: i32,
+}
+
+impl Place {
+    /// Which events of the statement its own are: of all that the shard gets, if nobody is refused, or else of
+    /// those of the commit.
+    fn numbers(self, swift: bool) -> impl Iterator<Item = i32> {
+        let n_before = if swift { self.n_before } else { 0 };
+        (1..=self.n).map(move |n| n_before + n)
+    }
 }
 
 impl Places {
     fn of(writes: &[Write]) -> Self {
-        let mut totals = BTreeMap::new();
+        let shards = shards(writes);
+        let mut totals = vec![0; shards.len()];
         let each = writes.iter().map(|write| {
-            let (shard, n) = (write.commit.entity.shard(), write.commit.events.len() as i32);
-            let total = totals.entry(shard).or_default();
-            let n_before = *total;
-            *total += n;
-            (shard, n_before, n)
+            let shard = write.commit.entity.shard();
+            let nth = shards.partition_point(|it| *it < shard);
+            let (n_before, n) = (totals[nth], write.commit.events.len() as i32);
+            totals[nth] += n;
+            Place { nth, n_before, n }
         });
         let each = each.collect();
-        Self { totals, each }
+        Self { shards, totals, each }
     }
 
     /// The number of each write's last event, and how far logs go then, if they went so far before.
     fn written(&self, before: &[i64]) -> sqlx::Result<Written> {
-        if before.len() != self.totals.len() {
+        if before.len() != self.shards.len() {
             return Err(sqlx::Error::Protocol("a number per shard was promised".into()));
         }
-        let heads =
-            self.totals.iter().zip(before).map(|((shard, total), before)| {
-                (*shard, (before + i64::from(*total)).cast_unsigned())
-            });
-        let heads = heads.collect();
-        let before: HashMap<_, _> = self.totals.keys().zip(before).collect();
-        let last = |(shard, n_before, n): &(ShardId, i32, i32)| {
-            Ok((before[shard] + i64::from(n_before + n)).cast_unsigned())
+        let after = self.totals.iter().zip(before);
+        let after = after.map(|(total, before)| (before + i64::from(*total)).cast_unsigned());
+        let last = |place: &Place| {
+            Ok((before[place.nth] + i64::from(place.n_before + place.n)).cast_unsigned())
         };
-        Ok(Written { outcomes: self.each.iter().map(last).collect(), heads })
+        let outcomes = self.each.iter().map(last).collect();
+        Ok(Written { outcomes, heads: self.shards.iter().copied().zip(after).collect() })
     }
 }
 
@@ -350,18 +381,17 @@ fn answer_apart(commit: &Commit) -> Option<&CommandResult> {
     commit.result.as_ref().filter(|_| !answers_with_event(commit))
 }
 
-/// All of one sort that the writes have.
+/// All of one sort that the writes have. `by`: by whom each write is accepted.
 fn entries<'w, T, I: IntoIterator<Item = T>>(
+    by: &[i32],
     writes: &'w [Write],
-    swift: bool,
     of: impl Fn(&'w Write) -> I,
 ) -> Vec<Entry<'w, T>> {
-    let each = |(ord, write): (i32, &'w Write)| {
-        let commit = &write.commit;
-        let by = if swift { i32::from(commit.entity.shard().0) } else { ord };
+    let each = |(by, write): (&i32, &'w Write)| {
+        let (by, commit) = (*by, &write.commit);
         of(write).into_iter().map(move |it| Entry { by, commit, it })
     };
-    (1..).zip(writes).flat_map(each).collect()
+    by.iter().zip(writes).flat_map(each).collect()
 }
 
 /// One column of them.
@@ -379,15 +409,21 @@ fn bind<'q>(
     stripe: i16,
 ) -> Query<'q> {
     let swift = needs.swift;
-    let terms: Vec<Terms> = places.totals.keys().map(|shard| (basis.terms)(*shard)).collect();
+    let shards: Vec<i32> = places.shards.iter().map(|shard| i32::from(shard.0)).collect();
+    let terms: Vec<Terms> = places.shards.iter().map(|shard| (basis.terms)(*shard)).collect();
+    let by: Vec<i32> = if swift {
+        places.each.iter().map(|place| shards[place.nth]).collect()
+    } else {
+        (1..).take(writes.len()).collect()
+    };
     let query = query
-        .bind(places.totals.keys().map(|shard| i32::from(shard.0)).collect::<Vec<_>>())
+        .bind(shards)
         .bind(terms.iter().map(|it| it.epoch.cast_signed()).collect::<Vec<_>>())
         .bind(terms.iter().map(|it| it.told.cast_signed()).collect::<Vec<_>>())
-        .bind(places.totals.values().copied().collect::<Vec<_>>());
+        .bind(places.totals.as_slice());
 
     let is_asked = |it: &Commit| !swift || (needs.strangers && basis.is_stranger(it));
-    let asked = entries(writes, swift, |write| is_asked(&write.commit).then_some(()));
+    let asked = entries(&by, writes, |write| is_asked(&write.commit).then_some(()));
     let query = query
         .bind(column(&asked, |row| i32::from(row.commit.entity.shard().0)))
         .bind(column(&asked, Entry::kind))
@@ -396,17 +432,14 @@ fn bind<'q>(
         .bind(column(&asked, |row| row.commit.events.len() as i32));
 
     // Events count from 1, for the first leads to version 1.
-    let events = entries(writes, swift, |write| (1_i32..).zip(&write.commit.events));
-    let n_before = writes.iter().zip(&places.each).flat_map(|(write, (_, n_before, _))| {
-        write.commit.events.iter().map(move |_| if swift { *n_before } else { 0 })
-    });
-    let place: Vec<i32> =
-        n_before.zip(&events).map(|(n_before, row)| n_before + row.it.0).collect();
-    let stand = |(row, place): (&Entry<'_, (i32, &EncodedEvent)>, &i32)| {
-        let Terms { epoch, seq, .. } = (basis.terms)(row.commit.entity.shard());
-        (seq.cast_signed() + i64::from(*place), epoch.cast_signed())
+    let events = entries(&by, writes, |write| (1_i32..).zip(&write.commit.events));
+    let place: Vec<i32> = places.each.iter().flat_map(|it| it.numbers(swift)).collect();
+    let stand = |place: &Place| {
+        let Terms { epoch, seq, .. } = terms[place.nth];
+        let seq = move |number: i32| seq.cast_signed() + i64::from(number);
+        place.numbers(swift).map(move |number| (seq(number), epoch.cast_signed()))
     };
-    let stand = events.iter().zip(&place).filter(|_| needs.fenced).map(stand);
+    let stand = places.each.iter().filter(|_| needs.fenced).flat_map(stand);
     let (event_seqs, event_epochs): (Vec<i64>, Vec<i64>) = stand.unzip();
     let effects = |row: &Entry<'_, (i32, &EncodedEvent)>| {
         row.is_last().then(|| told::encode(&row.commit.effects)).flatten()
@@ -430,10 +463,10 @@ fn bind<'q>(
 
     let begins = |it: &Commit| it.expected == Version(0);
     // If one that begins has a row already, the statement is not swift.
-    let deadlines = entries(writes, swift, |write| {
+    let deadlines = entries(&by, writes, |write| {
         write.commit.deadline.filter(|_| !(swift && begins(&write.commit)))
     });
-    let new = entries(writes, swift, |write| {
+    let new = entries(&by, writes, |write| {
         let Commit { events, deadline, .. } = &*write.commit;
         let is_new = begins(&write.commit) && (!events.is_empty() || deadline.is_some());
         is_new.then_some(deadline.flatten())
@@ -448,8 +481,8 @@ fn bind<'q>(
         .bind(column(&new, Entry::id))
         .bind(column(&new, |row| row.it.map(millis)));
 
-    let snapshots = entries(writes, swift, |write| write.commit.snapshot.as_deref());
-    let results = entries(writes, swift, |write| answer_apart(&write.commit));
+    let snapshots = entries(&by, writes, |write| write.commit.snapshot.as_deref());
+    let results = entries(&by, writes, |write| answer_apart(&write.commit));
     let query = query
         .bind(column(&snapshots, |row| row.by))
         .bind(column(&snapshots, Entry::kind))
@@ -465,7 +498,7 @@ fn bind<'q>(
         .bind(column(&results, |row| row.commit.version().0.cast_signed()));
 
     let views =
-        entries(writes, swift, |write| Some((write.commit.view.as_ref()?, write.body.as_deref()?)));
+        entries(&by, writes, |write| Some((write.commit.view.as_ref()?, write.body.as_deref()?)));
     let query = query
         .bind(column(&views, |row| row.by))
         .bind(column(&views, Entry::kind))
@@ -476,8 +509,8 @@ fn bind<'q>(
         .bind(column(&views, |row| millis(row.it.0.at)))
         .bind(column(&views, |row| row.it.1));
 
-    let taken = entries(writes, swift, |write| &write.commit.claims_taken);
-    let released = entries(writes, swift, |write| &write.commit.claims_released);
+    let taken = entries(&by, writes, |write| &write.commit.claims_taken);
+    let released = entries(&by, writes, |write| &write.commit.claims_released);
     let query = query
         .bind(column(&taken, |row| row.by))
         .bind(column(&taken, Entry::kind))
@@ -488,7 +521,7 @@ fn bind<'q>(
         .bind(column(&released, Entry::id))
         .bind(column(&released, |row| row.it.0.as_str()));
 
-    let postings = entries(writes, swift, |write| &write.commit.postings);
+    let postings = entries(&by, writes, |write| &write.commit.postings);
     query
         .bind(column(&postings, |row| row.by))
         .bind(column(&postings, Entry::kind))
@@ -553,4 +586,37 @@ pub(super) fn entity(kind: i16, id: Uuid) -> sqlx::Result<EntityKey> {
     let kind = u8::try_from(kind).ok().and_then(Kind::from_repr);
     let kind = kind.ok_or_else(|| sqlx::Error::Decode("no such kind of entity".into()))?;
     Ok(EntityKey { kind, id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{CommandId, OrderId, Timestamp};
+
+    /// The first commit of an order in this shard.
+    fn write(n: u64, shard: u16, n_events: usize) -> Write {
+        let order = OrderId::created_by(Uuid::nil(), CommandId::nth(n), ShardId(shard));
+        let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![] }; n_events];
+        let commit = Commit { events, ..Commit::new(order.into(), Version(0), Timestamp(1)) };
+        Write::new(commit, oneshot::channel().0)
+    }
+
+    #[test]
+    fn events_of_a_shard_stand_one_behind_the_other_in_the_order_of_commits() {
+        let writes =
+            [write(1, 9, 2), write(2, 3, 1), write(3, 9, 1), write(4, 5, 0), write(5, 3, 2)];
+        let places = Places::of(&writes);
+        assert_eq!(places.shards, [ShardId(3), ShardId(5), ShardId(9)]);
+        assert_eq!(places.totals, [3, 0, 3]);
+        let numbers = |swift| {
+            let numbers = places.each.iter().map(|place| place.numbers(swift).collect());
+            numbers.collect::<Vec<Vec<i32>>>()
+        };
+        assert_eq!(numbers(true), [vec![1, 2], vec![1], vec![3], vec![], vec![2, 3]]);
+        assert_eq!(numbers(false), [vec![1, 2], vec![1], vec![1], vec![], vec![1, 2]]);
+        let Written { outcomes, heads } = places.written(&[10, 20, 30]).unwrap();
+        assert_eq!(outcomes, [Ok(32), Ok(11), Ok(33), Ok(20), Ok(13)]);
+        assert_eq!(heads, [(ShardId(3), 13), (ShardId(5), 20), (ShardId(9), 33)]);
+        assert!(places.written(&[10, 20]).is_err(), "of three");
+    }
 }

@@ -417,14 +417,14 @@ impl Committer {
         let Some(connection) = &mut self.connection else {
             return Err(Failure::Lost(sqlx::Error::WorkerCrashed));
         };
-        let shards: BTreeSet<_> = writes.iter().map(|write| write.commit.entity.shard()).collect();
+        let shards = batch::shards(writes);
         let (shared, versions, stripe) = (&self.shared, &self.versions, self.stripe);
         let (heads, is_ahead) = (&mut self.heads, &mut self.is_ahead);
         let is_fenced = heads.may_be_fenced() && swift && !batch::move_money(writes);
         let patience = self.shared.settings.patience;
         within(patience, learn(connection, shared, &shards)).await.map_err(sort)?;
         // Once, so that what is known is known under what is written under.
-        let mut all: BTreeMap<_, _> =
+        let mut all: Vec<_> =
             shards.into_iter().map(|shard| (shard, shared.terms(shard, 0))).collect();
         let mine = || shared.shards_of(number).map(|it| (it, shared.believed(it))).collect();
         let unseen = heads.to_look_at(&all, is_fenced, mine);
@@ -433,7 +433,8 @@ impl Committer {
             heads.saw(&unseen, &seen);
         }
         all.iter_mut().for_each(|(shard, terms)| terms.seq = heads.seq(*shard));
-        let terms = |shard| all[&shard];
+        // They are in order.
+        let terms = |shard: ShardId| all[all.partition_point(|(it, _)| *it < shard)].1;
         let knows = |commit: &_, epoch| versions.knows(commit, epoch);
         let basis = Basis { terms: &terms, knows: &knows };
         if let Some(fence) = heads.fence(&all).filter(|_| is_fenced) {
@@ -525,8 +526,7 @@ impl Committer {
     async fn recover(&mut self, writes: Vec<Write>, error: sqlx::Error) {
         warn!(%error, n_commits = writes.len(), "connection lost: did these commits get through?");
         metrics::counter!("outrider_journal_ambiguous_total").increment(writes.len() as u64);
-        let shards: BTreeSet<_> = writes.iter().map(|write| write.commit.entity.shard()).collect();
-        let shards: Vec<_> = shards.into_iter().collect();
+        let shards = batch::shards(&writes);
         self.shared.ownership.suspect(&shards);
         self.shared.away();
         self.connection = None;
@@ -573,7 +573,7 @@ fn count(heads: &'static str) {
 async fn learn(
     database: &mut PgConnection,
     shared: &Shared,
-    shards: &BTreeSet<ShardId>,
+    shards: &[ShardId],
 ) -> sqlx::Result<()> {
     type Row =
         (i32, i64, i64, i64, Option<i64>, Option<i16>, Option<Uuid>, Option<i64>, Option<Vec<u8>>);

@@ -126,7 +126,7 @@ impl Heads {
     /// to own them. `mine`: all that the committer may ever write to.
     pub(super) fn to_look_at(
         &self,
-        batch: &BTreeMap<ShardId, Terms>,
+        batch: &[(ShardId, Terms)],
         is_fenced: bool,
         mine: impl Fn() -> Vec<(ShardId, u64)>,
     ) -> Vec<(ShardId, u64)> {
@@ -136,7 +136,7 @@ impl Heads {
         if !is_fenced {
             return Vec::new();
         }
-        let is_new = |(shard, terms): &(&ShardId, &Terms)| {
+        let is_new = |(shard, terms): &&(ShardId, Terms)| {
             self.shards.get(shard).and_then(|known| known.looked) != Some(terms.epoch)
         };
         batch.iter().filter(is_new).map(|(shard, terms)| (*shard, terms.epoch)).collect()
@@ -189,8 +189,8 @@ impl Heads {
     }
 
     /// What to lock instead of the heads of a batch, if all of them are surely ours under these epochs.
-    pub(super) fn fence(&self, batch: &BTreeMap<ShardId, Terms>) -> Option<Fence> {
-        let is_sure = |(shard, terms): (&ShardId, &Terms)| {
+    pub(super) fn fence(&self, batch: &[(ShardId, Terms)]) -> Option<Fence> {
+        let is_sure = |(shard, terms): &(ShardId, Terms)| {
             self.shards.get(shard).is_some_and(|known| known.sure == Some(terms.epoch))
         };
         let generation = self.generation.filter(|_| batch.iter().all(is_sure))?;
@@ -198,7 +198,7 @@ impl Heads {
     }
 
     /// Notes how far logs go after a statement.
-    pub(super) fn wrote(&mut self, heads: &BTreeMap<ShardId, u64>) {
+    pub(super) fn wrote(&mut self, heads: &[(ShardId, u64)]) {
         for (shard, seq) in heads {
             let known = self.shards.entry(*shard).or_default();
             known.seq = known.seq.max(*seq);
@@ -233,7 +233,7 @@ mod tests {
 
     const MINE: [(ShardId, u64); 3] = [(ShardId(1), 5), (ShardId(2), 5), (ShardId(3), 5)];
 
-    fn batch(shards: &[(u16, u64)]) -> BTreeMap<ShardId, Terms> {
+    fn batch(shards: &[(u16, u64)]) -> Vec<(ShardId, Terms)> {
         let terms = |(shard, epoch): &(u16, u64)| {
             (ShardId(*shard), Terms { epoch: *epoch, told: 0, seq: 0 })
         };
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(heads.fence(&batch(&[(1, 6)])), None, "taken anew");
         assert_eq!(to_look_at(&heads, &[(1, 5), (3, 5)]), [], "it was looked at, and is not");
         assert_eq!(to_look_at(&heads, &[(1, 5), (2, 6)]), [(ShardId(2), 6)]);
-        heads.wrote(&BTreeMap::from([(ShardId(1), 12)]));
+        heads.wrote(&[(ShardId(1), 12)]);
         assert_eq!((heads.seq(ShardId(1)), heads.seq(ShardId(3))), (12, 0));
     }
 

@@ -10,9 +10,11 @@ use super::{
     horizon::Horizon,
     ownership::{Ownership, TAKE},
     private::Stop,
+    read::Pass,
     schema,
     shares::Shares,
     testing::TestDatabase,
+    told::{Laggard, Mark},
 };
 use crate::{
     Claim, Commit, EntityKey, Format, Kind, Posting, Version, ViewRow,
@@ -1367,6 +1369,54 @@ async fn who_cannot_be_reached_holds_nobody_back() {
     journal.close().await.unwrap();
     let journal = open().await.unwrap();
     assert_eq!(journal.undelivered(&ShardSet::ALL, None, 9).await.unwrap(), []);
+    journal.close().await.unwrap();
+}
+
+/// Puts the effect of two events of shard 7 in the outbox and the mark past them, as its committer does with what
+/// has waited for long. The second of them is event `seq`.
+async fn put_off(seq: u64, epoch: u64, connection: &mut PgConnection) {
+    let shard = ShardId(7);
+    let laggards = [seq - 1, seq].map(|seq| Laggard {
+        shard,
+        seq,
+        commit: (entity(1), Version(seq)),
+        left: BTreeSet::from([0]),
+    });
+    let mark = Mark { shard, epoch, told: seq, seq };
+    let written = committer::write_marks(connection, &[mark], &laggards, &BTreeSet::new()).await;
+    assert_eq!(written.unwrap(), BTreeSet::from([shard]));
+}
+
+/// However many statements it takes to read all, and whatever is moved between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_in_the_outbox_while_it_is_read_is_found_once_and_in_order() {
+    const N_COMMITS: u64 = 4;
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    let telling = |commit| Commit { effects: vec![vec![1]], ..commit };
+    for version in 0..N_COMMITS {
+        journal.commit(telling(next(1, version))).await.unwrap();
+    }
+    let neighbour: EntityKey =
+        OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    journal.commit(telling(moved(neighbour))).await.unwrap();
+
+    let epoch = arbiter.epoch(ShardId(7)).unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    let mut pass = Pass::new(ShardSet::ALL, None, 100, 1);
+    let mut n_moved = 0;
+    while !pass.is_over() {
+        pass.go_on(&journal.readers, &journal.shared).await.unwrap();
+        // The one that was just read, and the one that would have been read next.
+        if n_moved < N_COMMITS {
+            n_moved += 2;
+            put_off(n_moved, epoch, &mut other).await;
+        }
+    }
+    let found: Vec<_> =
+        pass.rows().into_iter().map(|row| (row.key.source, row.key.version.0)).collect();
+    let of_one = (1..=N_COMMITS).map(|version| (entity(1), version));
+    assert_eq!(found, of_one.chain([(neighbour, 1)]).collect::<Vec<_>>());
     journal.close().await.unwrap();
 }
 

@@ -1064,9 +1064,30 @@ async fn heads_are_not_brought_further_than_the_logs_go() {
     journal.shared.told.wrote(&next(1, 1), 9);
     journal.close().await.unwrap();
     let mut connection = database.options().connect().await.unwrap();
-    let seqs = "SELECT seq FROM heads WHERE shard IN (7, 8) ORDER BY shard";
-    let seqs: Vec<i64> = sqlx::query_scalar(seqs).fetch_all(&mut connection).await.unwrap();
-    assert!(seqs[0] <= 1 && seqs[1] == 1, "{seqs:?}");
+    let seqs = "SELECT seq, told FROM heads WHERE shard IN (7, 8) ORDER BY shard";
+    let seqs: Vec<(i64, i64)> = sqlx::query_as(seqs).fetch_all(&mut connection).await.unwrap();
+    assert!(seqs[0].0 <= 1 && seqs[0].1 <= 1 && seqs[1] == (1, 1), "{seqs:?}");
+}
+
+/// As of a server that has gone back: what comes to stand there is still to be told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_do_not_mark_as_told_what_is_not_there() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let epoch = owner.epoch(ShardId(7)).unwrap();
+    for (n_before, way) in [(0, Way::Swift), (1, Way::Sure), (2, Way::Swift)] {
+        let terms = |_| Terms { epoch, told: 9, seq: n_before };
+        let basis = Basis { terms: &terms, knows: &|_, _| true };
+        let writes = [Write::new(next(1, n_before), oneshot::channel().0)];
+        let written = batch::execute(&mut connection, basis, &writes, 1, way).await.unwrap();
+        assert_eq!(written.outcomes, [Ok(n_before + 1)], "{way:?}");
+        let told = "SELECT told FROM heads WHERE shard = 7";
+        let told: i64 = sqlx::query_scalar(told).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(told.cast_unsigned(), n_before, "{way:?}");
+    }
 }
 
 /// Whoever asks in vain may ask again at once; and only of the logs that were asked it is known how far they go.

@@ -12,8 +12,8 @@
 
 use super::{
     Gate,
-    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of, tagged},
-    rules::{Expected, WhyRemoved, check_ours},
+    rest::{Answered, Bearer, Body, Expected, Key, ListQuery, Named, Page, id_of, made, tagged},
+    rules::{WhyRemoved, check_ours},
     together::run_of,
     translate::{self, forbidden, invalid, not_found},
 };
@@ -37,7 +37,6 @@ use actors::{
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
@@ -139,12 +138,7 @@ pub(super) async fn make_template(
     let command = gate.keyed(bearer.0.principal, key, |id| TemplateId(id.0).into()).await;
     let id = TemplateId(command.0);
     let shown = Box::pin(gate.set_template(&bearer.0, id, 0, set, command)).await?;
-    let location = HeaderValue::from_str(&format!("/v1/run-templates/{id}"));
-    let mut response = (StatusCode::CREATED, shown).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    Ok(made(&format!("/v1/run-templates/{id}"), shown))
 }
 
 /// Templates of which days are to come (`status=set`), of which one is being made (`due`), that are `paused`, whose last day is `over`,

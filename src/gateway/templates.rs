@@ -704,25 +704,4 @@ fn may_change(code: Code) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn for_a_paused_zone_the_others_wait_only_until_drivers_are_looked_for() {
-        let (before, looks_from) = (Timestamp(9), Timestamp(10));
-        for now in [before, looks_from] {
-            assert!(may_wait(Code::Busy, now, looks_from), "it may be done in a moment");
-            assert!(!may_wait(Code::OutOfArea, now, looks_from));
-        }
-        assert!(may_wait(Code::ZonePaused, before, looks_from));
-        assert!(!may_wait(Code::ZonePaused, looks_from, looks_from));
-    }
-
-    #[test]
-    fn a_template_is_changed_by_its_own_brands_nodes_only() {
-        assert_eq!(check_ours("reskflow", "reskflow"), Ok(()));
-        let refused = check_ours("safeboda", "reskflow").unwrap_err();
-        assert_eq!(refused.code, Code::Invalid);
-        assert!(refused.message.contains("safeboda"), "{refused}");
-    }
-}
+mod tests;
